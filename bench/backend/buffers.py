@@ -1,0 +1,49 @@
+"""The buffers of a case on one rank, rotated so that caches and stale results do not flatter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..collectives import Collective
+
+
+@dataclass(frozen=True)
+class Buffers:
+    """[rotation] send and receive buffers; "in place" they share memory as the row says."""
+
+    send: tuple[Any, ...]
+    recv: tuple[Any, ...]
+
+    def __len__(self) -> int:
+        return len(self.send)
+
+
+def allocate(
+    row: Collective, count: int, dtype: torch.dtype, placement: str, place: tuple[int, int, int],
+    rotation: int, device: torch.device,
+) -> Buffers:
+    """Buffers for ``place`` = (rank, ranks, root). A rank without a side gets an empty tensor there."""
+    rank, n, root = place
+    sent, received = row.sent(rank, n, root) * count, row.received(rank, n, root) * count
+    together = row.together if placement == "in" else ""
+    send, recv = [], []
+    for _ in range(rotation):
+        if together == "same":
+            both = torch.zeros(count, dtype=dtype, device=device)
+            send.append(both)
+            recv.append(both)
+        elif together == "slice-of-recv":
+            whole = torch.zeros(received, dtype=dtype, device=device)
+            send.append(whole[rank * count : (rank + 1) * count])
+            recv.append(whole)
+        elif together == "slice-of-send":
+            whole = torch.zeros(sent, dtype=dtype, device=device)
+            send.append(whole)
+            recv.append(whole[rank * count : (rank + 1) * count])
+        else:
+            send.append(torch.zeros(sent, dtype=dtype, device=device))
+            recv.append(torch.zeros(received, dtype=dtype, device=device))
+    return Buffers(tuple(send), tuple(recv))

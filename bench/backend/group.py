@@ -1,0 +1,97 @@
+"""A group of ranks as the timing loop sees it, over torch.distributed.
+
+On GPUs the clock is CUDA events on the current stream, so that a mark is where the device is, not
+where Python is; on CPUs it is the host's monotonic clock, and a call returns when it is done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+
+class HostClock:
+    """Marks are readings of the monotonic clock: CPU collectives are done when they return."""
+
+    def mark(self) -> float:
+        return time.perf_counter()
+
+    def seconds(self, start: float, end: float) -> float:
+        return end - start
+
+    def settle(self) -> None:
+        """Nothing is in flight on a CPU."""
+
+
+class CudaClock:
+    """Marks are CUDA events on the current stream of ``device``."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def mark(self) -> Any:
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self.device))
+        return event
+
+    def seconds(self, start: Any, end: Any) -> float:
+        end.synchronize()
+        return float(start.elapsed_time(end)) * 1e-3
+
+    def settle(self) -> None:
+        torch.cuda.synchronize(self.device)
+
+
+@dataclass(frozen=True)
+class Group:
+    """``members`` are ranks of the job; ``handle`` is torch's process group, or None for the whole job.
+
+    A pair uses the job's own group with messages between the two, so that all pairs of a large job
+    cost no communicator each.
+    """
+
+    members: tuple[int, ...]
+    place: int
+    handle: Any
+    device: torch.device
+    clock: HostClock | CudaClock
+
+    def together(self) -> None:
+        """A meeting of the group: everybody has arrived, and nothing is in flight."""
+        self.clock.settle()
+        self.share([0.0])
+        self.clock.settle()
+
+    def mark(self) -> Any:
+        return self.clock.mark()
+
+    def seconds(self, start: Any, end: Any) -> float:
+        return self.clock.seconds(start, end)
+
+    def share(self, values: Sequence[float]) -> list[list[float]]:
+        """[rank][value], the same on every rank of the group."""
+        mine = torch.tensor(values, dtype=torch.float64, device=self.device)
+        n = len(self.members)
+        if n == 1:
+            return [list(values)]
+        if self.handle is None and n == 2 and dist.get_world_size() != 2:
+            return self._swap(mine)
+        everyone = torch.empty(n * len(values), dtype=torch.float64, device=self.device)
+        gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+        gather(everyone, mine, group=self.handle)
+        rows: list[list[float]] = everyone.view(n, len(values)).tolist()
+        return rows
+
+    def _swap(self, mine: torch.Tensor) -> list[list[float]]:
+        theirs = torch.empty_like(mine)
+        other = self.members[1 - self.place]
+        ops = [dist.P2POp(dist.irecv, theirs, other), dist.P2POp(dist.isend, mine, other)]
+        for work in dist.batch_isend_irecv(ops):
+            work.wait()
+        pair = [mine.tolist(), theirs.tolist()]
+        return pair if self.place == 0 else pair[::-1]

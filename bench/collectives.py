@@ -1,0 +1,350 @@
+"""The collectives: one constant each, with its factor, its buffers, its truth and its call.
+
+``size`` is counted as nccl-tests counts it: the bytes of the larger buffer of a rank. A buffer is
+made of blocks of ``count`` elements: one block, or one for each rank (gather-like collectives). The
+effects are parameters (``Call`` carries torch.distributed), so this table imports neither torch nor MPI.
+
+Factors and sizes: NVIDIA/nccl-tests 2.19.6, doc/PERFORMANCE.md and src/*.cu.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .elements import Element, UnknownName
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where one received block comes from: block ``block`` of ``ranks``, reduced when there are several."""
+
+    ranks: tuple[int, ...]
+    block: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a call needs besides its buffers. ``rank`` and ``root`` are places in ``members``."""
+
+    dist: Any
+    group: Any
+    members: tuple[int, ...]
+    rank: int
+    root: int
+    op: Any
+
+
+Blocks = Callable[[int, int, int], int]  # (rank, ranks, root) -> blocks
+
+
+@dataclass(frozen=True)
+class Collective:
+    """One row.
+
+    factor(n)          busbw / algbw on n ranks
+    blocks(n)          blocks of the buffer whose bytes are the size
+    sent, received     blocks that a rank hands over and gets; 0: no buffer
+    truth              (rank, n, root) -> the origin of each received block
+    call               (Call, send, recv): start it and wait as torch waits (on CPU: until done)
+    placements         "out" and "in" as torch.distributed offers them
+    together           "in": the send buffer is ("same" as recv, "slice-of-recv", "slice-of-send")
+    """
+
+    name: str
+    about: str
+    factor: Callable[[int], float]
+    blocks: Callable[[int], int]
+    sent: Blocks
+    received: Blocks
+    truth: Callable[[int, int, int], tuple[Origin, ...]]
+    call: Callable[[Call, Any, Any], None]
+    reduces: bool = False
+    rooted: bool = False
+    placements: tuple[str, ...] = ("out",)
+    together: str = ""
+    least: int = 1
+    nccl_tests: str = ""
+
+
+def everyone(n: int) -> tuple[int, ...]:
+    return tuple(range(n))
+
+
+def one(*_: int) -> int:
+    return 1
+
+
+def each(rank: int, n: int, root: int) -> int:
+    return n
+
+
+def _share(n: int) -> float:
+    return (n - 1) / n
+
+
+def _into_tensor(c: Call, new: str, old: str) -> Any:
+    # torch 2.13 renamed both calls and warns about the old names
+    return getattr(c.dist, new, None) or getattr(c.dist, old)
+
+
+def _all_gather(c: Call, send: Any, recv: Any) -> None:
+    _into_tensor(c, "all_gather_single", "all_gather_into_tensor")(recv, send, group=c.group)
+
+
+def _reduce_scatter(c: Call, send: Any, recv: Any) -> None:
+    _into_tensor(c, "reduce_scatter_single", "reduce_scatter_tensor")(recv, send, op=c.op, group=c.group)
+
+
+def _gather(c: Call, send: Any, recv: Any) -> None:
+    parts = list(recv.chunk(len(c.members))) if c.rank == c.root else None
+    c.dist.gather(send, parts, dst=c.members[c.root], group=c.group)
+
+
+def _scatter(c: Call, send: Any, recv: Any) -> None:
+    parts = list(send.chunk(len(c.members))) if c.rank == c.root else None
+    c.dist.scatter(recv, parts, src=c.members[c.root], group=c.group)
+
+
+def _exchange(c: Call, send: Any, to: int | None, recv: Any, source: int | None) -> None:
+    # the receive is posted first: gloo halves full duplex when both sides send first
+    ops = []
+    if source is not None:
+        ops.append(c.dist.P2POp(c.dist.irecv, recv, c.members[source], group=c.group))
+    if to is not None:
+        ops.append(c.dist.P2POp(c.dist.isend, send, c.members[to], group=c.group))
+    if ops:
+        for work in c.dist.batch_isend_irecv(ops):
+            work.wait()
+
+
+def partner(rank: int, n: int) -> int | None:
+    """The other end of a point-to-point pair: 0-1, 2-3, …; None for the last of an odd number."""
+    other = rank ^ 1
+    return other if other < n else None
+
+
+def _one_way(c: Call, send: Any, recv: Any) -> None:
+    other = partner(c.rank, len(c.members))
+    if other is not None:
+        sends = c.rank % 2 == 0
+        _exchange(c, send, other if sends else None, recv, None if sends else other)
+
+
+def _both_ways(c: Call, send: Any, recv: Any) -> None:
+    other = partner(c.rank, len(c.members))
+    _exchange(c, send, other, recv, other)
+
+
+def _around(c: Call, send: Any, recv: Any) -> None:
+    n = len(c.members)
+    _exchange(c, send, (c.rank + 1) % n, recv, (c.rank - 1) % n)
+
+
+def _from_partner(rank: int, n: int, root: int) -> tuple[Origin, ...]:
+    other = partner(rank, n)
+    return (Origin((other,), 0),) if other is not None else ()
+
+
+ALL_REDUCE = Collective(
+    name="all_reduce",
+    about="every rank gets the reduction of all",
+    factor=lambda n: 2 * (n - 1) / n,
+    blocks=one,
+    sent=one,
+    received=one,
+    truth=lambda rank, n, root: (Origin(everyone(n), 0),),
+    call=lambda c, send, recv: c.dist.all_reduce(recv, op=c.op, group=c.group),
+    reduces=True,
+    placements=("in",),
+    together="same",
+    nccl_tests="all_reduce",
+)
+
+ALL_GATHER = Collective(
+    name="all_gather",
+    about="every rank gets the blocks of all",
+    factor=_share,
+    blocks=lambda n: n,
+    sent=one,
+    received=each,
+    truth=lambda rank, n, root: tuple(Origin((source,), 0) for source in range(n)),
+    call=_all_gather,
+    placements=("out", "in"),
+    together="slice-of-recv",
+    nccl_tests="all_gather",
+)
+
+REDUCE_SCATTER = Collective(
+    name="reduce_scatter",
+    about="every rank gets its block of the reduction of all",
+    factor=_share,
+    blocks=lambda n: n,
+    sent=each,
+    received=one,
+    truth=lambda rank, n, root: (Origin(everyone(n), rank),),
+    call=_reduce_scatter,
+    reduces=True,
+    placements=("out", "in"),
+    together="slice-of-send",
+    nccl_tests="reduce_scatter",
+)
+
+ALL_TO_ALL = Collective(
+    name="all_to_all",
+    about="every rank sends a block of its own to each",
+    factor=_share,
+    blocks=lambda n: n,
+    sent=each,
+    received=each,
+    truth=lambda rank, n, root: tuple(Origin((source,), rank) for source in range(n)),
+    call=lambda c, send, recv: c.dist.all_to_all_single(recv, send, group=c.group),
+    nccl_tests="alltoall",
+)
+
+BROADCAST = Collective(
+    name="broadcast",
+    about="every rank gets the root's buffer",
+    factor=lambda n: 1.0,
+    blocks=one,
+    sent=one,
+    received=one,
+    truth=lambda rank, n, root: (Origin((root,), 0),),
+    call=lambda c, send, recv: c.dist.broadcast(recv, src=c.members[c.root], group=c.group),
+    rooted=True,
+    placements=("in",),
+    together="same",
+    nccl_tests="broadcast",
+)
+
+REDUCE = Collective(
+    name="reduce",
+    about="the root gets the reduction of all",
+    factor=lambda n: 1.0,
+    blocks=one,
+    sent=one,
+    received=one,
+    truth=lambda rank, n, root: (Origin(everyone(n), 0),) if rank == root else (),
+    call=lambda c, send, recv: c.dist.reduce(recv, dst=c.members[c.root], op=c.op, group=c.group),
+    reduces=True,
+    rooted=True,
+    placements=("in",),
+    together="same",
+    nccl_tests="reduce",
+)
+
+GATHER = Collective(
+    name="gather",
+    about="the root gets the blocks of all",
+    factor=_share,
+    blocks=lambda n: n,
+    sent=one,
+    received=lambda rank, n, root: n if rank == root else 0,
+    truth=lambda rank, n, root: tuple(Origin((source,), 0) for source in range(n)) if rank == root else (),
+    call=_gather,
+    rooted=True,
+    nccl_tests="gather",
+)
+
+SCATTER = Collective(
+    name="scatter",
+    about="every rank gets its block of the root's buffer",
+    factor=_share,
+    blocks=lambda n: n,
+    sent=lambda rank, n, root: n if rank == root else 0,
+    received=one,
+    truth=lambda rank, n, root: (Origin((root,), rank),),
+    call=_scatter,
+    rooted=True,
+    nccl_tests="scatter",
+)
+
+P2P = Collective(
+    name="p2p",
+    about="ranks in pairs, even sends to odd",
+    factor=lambda n: 1.0,
+    blocks=one,
+    sent=lambda rank, n, root: int(rank % 2 == 0 and partner(rank, n) is not None),
+    received=lambda rank, n, root: rank % 2,
+    truth=lambda rank, n, root: _from_partner(rank, n, root) if rank % 2 else (),
+    call=_one_way,
+    least=2,
+)
+
+P2P_BIDIRECTIONAL = Collective(
+    name="p2p_bidirectional",
+    about="ranks in pairs, both send and receive at once; size is one direction",
+    factor=lambda n: 1.0,
+    blocks=one,
+    sent=lambda rank, n, root: int(partner(rank, n) is not None),
+    received=lambda rank, n, root: int(partner(rank, n) is not None),
+    truth=_from_partner,
+    call=_both_ways,
+    least=2,
+)
+
+P2P_RING = Collective(
+    name="p2p_ring",
+    about="every rank sends to the next and receives from the one before",
+    factor=lambda n: 1.0,
+    blocks=one,
+    sent=one,
+    received=one,
+    truth=lambda rank, n, root: (Origin(((rank - 1) % n,), 0),),
+    call=_around,
+    least=2,
+    nccl_tests="sendrecv",
+)
+
+COLLECTIVES = {
+    row.name: row
+    for row in (
+        ALL_REDUCE,
+        ALL_GATHER,
+        REDUCE_SCATTER,
+        ALL_TO_ALL,
+        BROADCAST,
+        REDUCE,
+        GATHER,
+        SCATTER,
+        P2P,
+        P2P_BIDIRECTIONAL,
+        P2P_RING,
+    )
+}
+
+ALIGNMENT = 16  # bytes; nccl-tests rounds the block of gather-like collectives down to it
+
+
+def collective(name: str) -> Collective:
+    """The collective called ``name``, by its own name or nccl-tests' (``alltoall``, ``sendrecv``)."""
+    for row in COLLECTIVES.values():
+        if name in (row.name, row.nccl_tests, f"{row.nccl_tests}_perf"):
+            return row
+    raise UnknownName(f"unknown collective {name!r}; known: {', '.join(COLLECTIVES)}")
+
+
+def count_of(row: Collective, size: int, kind: Element, n: int) -> int:
+    """Elements of one block for a wanted ``size`` in bytes, rounded down as nccl-tests does; may be 0."""
+    blocks = row.blocks(n)
+    elements = size // kind.bytes
+    if blocks == 1:
+        return elements
+    step = max(1, ALIGNMENT // kind.bytes)
+    return elements // blocks // step * step
+
+
+def size_of(row: Collective, count: int, kind: Element, n: int) -> int:
+    """Bytes of the size column for blocks of ``count`` elements."""
+    return row.blocks(n) * count * kind.bytes
+
+
+def algbw(size: int, seconds: float) -> float:
+    """Algorithm bandwidth in bytes per second."""
+    return size / seconds
+
+
+def busbw(row: Collective, size: int, seconds: float, n: int) -> float:
+    """Bus bandwidth in bytes per second; 0 on one rank for the factors that vanish there."""
+    return algbw(size, seconds) * row.factor(n)

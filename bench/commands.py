@@ -1,0 +1,178 @@
+"""What each command does, once its words are parsed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import launch
+from .acceptance import CannotRun, Options, finish, take_part
+from .elements import UnknownName
+from .judge import judge, status
+from .measure import Rules
+from .model import EXIT, Status
+from .plan import PlanError, Request
+from .profile import Profile, ProfileError, load, parse
+from .store import RunError, save_verdicts
+from .store import load as load_run
+from .supervise import Limits
+from .terminal import Terminal, summarise
+from .units import UnitError
+
+# what a person can mend, and the exit status that says so; anything else is a fault of ours
+KNOWN: dict[type[Exception], int] = {
+    ProfileError: 2,
+    PlanError: 2,
+    UnknownName: 2,
+    UnitError: 2,
+    RunError: 3,
+    launch.LaunchError: 3,
+    CannotRun: 3,
+}
+STOP_SECONDS = 3.5
+
+
+def start(command: str, given: dict[str, Any]) -> int:
+    """Measure: as one rank of the job that a launcher started, or by starting that job on this machine."""
+    profile = load(given["profile_name"])
+    where = launch.place(os.environ)
+    out = given["out"] or _folder(profile)
+    options = _options(command, given, profile, out)
+    terminal = Terminal(given["quiet"], given["verbose"], table=command == "run")
+    if where.launcher:
+        return take_part(options, where, terminal)
+    ranks = given["ranks"] or _ranks_here()
+    if ranks == 1:
+        code = take_part(options, where, terminal)
+    else:
+        code = _under_mpirun(ranks, options, terminal)
+    _where_report(out)
+    return code
+
+
+def _folder(profile: Profile) -> Path:
+    return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{profile.name}"
+
+
+def _options(command: str, given: dict[str, Any], profile: Profile, out: Path) -> Options:
+    rules = Rules(precision=profile.sweep.precision, budget=profile.sweep.budget)
+    sweeps: tuple[Request, ...] = ()
+    repetitions = 2
+    if command == "run":
+        from .collectives import collective
+
+        row = collective(given["collective"])
+        rules = Rules(iterations=given["iters"], warmup=given["warmup_iters"])
+        repetitions = given["check"]
+        sweeps = (
+            Request(
+                row.name, given["begin"], given["end"], given["factor"], given["stepbytes"] or 0,
+                given["datatype"], given["op"], given["root"], row.placements,
+            ),
+        )  # fmt: skip
+    return Options(
+        profile=profile,
+        out=out,
+        command=("railgauge", *sys.argv[1:]),
+        limits=Limits(hang=given["hang"]),
+        rules=rules,
+        repetitions=repetitions,
+        sweeps=sweeps,
+        report=write_report,
+        go_on=given.get("go_on", False),
+    )
+
+
+def write_report(run: Any, profile: Profile) -> None:
+    """Write the report files of a judged run; pandas and altair are imported only now."""
+    from reports import write
+
+    write(run, profile)
+
+
+def _ranks_here() -> int:
+    from .probe.gpus import count
+
+    gpus = count()
+    return gpus if gpus > 1 else max(2, min(4, os.cpu_count() or 1))
+
+
+def _under_mpirun(ranks: int, options: Options, terminal: Terminal) -> int:
+    mpirun = launch.find_mpirun()
+    kind = launch.flavour(launch.mpirun_version(mpirun))
+    arguments = [*sys.argv[1:]]
+    if "--out" not in arguments and not any(word.startswith("--out=") for word in arguments):
+        arguments += ["--out", str(options.out)]
+    command = launch.local_command(mpirun, kind, ranks, arguments)
+    click.echo(f"railgauge: {launch.shown(command)}", err=True)
+    environment = launch.mpi_environment(os.environ, own_node=True)
+    # a process group of its own: an interrupt reaches us alone, and we end the job in order
+    job = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        job.wait()
+    except KeyboardInterrupt:
+        _stop(job, options.out)
+    return _believe(job.returncode, options, terminal)
+
+
+def _stop(job: subprocess.Popen[bytes], folder: Path) -> None:
+    """Ask the coordinator to stop, then mpirun, then the kernel; within 5 seconds in all."""
+    click.echo("railgauge: interrupted; ending the job", err=True)
+    try:
+        os.kill(int(load_run(folder).manifest.settings["pid"]), signal.SIGINT)
+        job.wait(STOP_SECONDS)
+    except (RunError, KeyError, ValueError, ProcessLookupError, subprocess.TimeoutExpired):
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            os.killpg(job.pid, number)
+            try:
+                job.wait(0.7)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+
+
+def _believe(returned: int, options: Options, terminal: Terminal) -> int:
+    """The run's own word, never the launcher's: mpirun can end with 0 although a node died."""
+    if not (options.out / "manifest.json").exists():
+        if returned in (0, 2, 3):
+            return returned or EXIT[Status.ERROR]
+        raise CannotRun(f"mpirun ended with status {returned} before the run began; its words stand above")
+    run = load_run(options.out)
+    if run.verdicts:
+        return EXIT[status(run)]
+    click.echo("railgauge: the run did not come to its end; judging what was measured", err=True)
+    return finish(options.out, options.profile, terminal, options.report)
+
+
+def _where_report(out: Path) -> None:
+    page = out / "report.html"
+    if page.exists():
+        click.echo(f"report: {page}")
+
+
+def judge_again(folder: Path, profile_name: str | None, verbose: bool) -> int:
+    """Judge a run folder by its own profile or another; write and print the verdicts."""
+    run = load_run(folder)
+    profile = load(profile_name) if profile_name else parse(run.manifest.profile_text, "the run's own profile")
+    judged = judge(run, profile)
+    save_verdicts(folder, judged.verdicts, profile.name)
+    summarise(judged, verbose, short=True)
+    return EXIT[status(judged)]
+
+
+def report_again(folder: Path) -> int:
+    """Write the report of a run folder again, from its verdicts as they stand."""
+    run = load_run(folder)
+    profile = parse(run.manifest.profile_text, "the run's own profile")
+    if not run.verdicts:
+        run = judge(run, profile)
+    write_report(run, profile)
+    _where_report(folder)
+    return EXIT[status(run)]

@@ -1,0 +1,419 @@
+"""What a machine is, as the probes saw it: ports, interfaces, GPUs, the way over PCI, host, software.
+
+Absent is None (or missing from a mapping), never 0: a counter that the kernel refuses to read, a speed of −1
+and a field that the driver does not know are all absent. Rates are bytes/s, sizes bytes, clocks Hz, times
+seconds since 1970, except PCI speeds: those are GT/s per lane, as PCI is specified. ``Node.to_json`` and
+``Node.from_json`` are each other's inverse.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from functools import lru_cache
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+# nearest first, in the words of ``nvidia-smi topo -m``
+LEVELS = ("PIX", "PXB", "PHB", "NODE", "SYS")
+Counts = Mapping[str, int]
+
+
+class FactsError(ValueError):
+    """JSON that is not the facts of a node; the message says where."""
+
+
+@dataclass(frozen=True)
+class PciLink:
+    """One device on the way to the root and the link above it (speeds in GT/s, widths in lanes).
+
+    ``acs`` are the ACS controls that are on, in lspci's words: () is none, or a device without the
+    capability, and None is unknown (an endpoint, or config space that may not be read).
+    """
+
+    address: str
+    speed: float | None = None
+    max_speed: float | None = None
+    width: int | None = None
+    max_width: int | None = None
+    acs: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class PciPath:
+    """Where a device hangs: ``hops`` from the device itself to the root port, ``root`` the host bridge."""
+
+    address: str
+    root: str
+    numa: int | None = None
+    hops: tuple[PciLink, ...] = ()
+
+
+@dataclass(frozen=True)
+class Port:
+    """One port of one HCA, ``/sys/class/infiniband/<hca>/ports/<number>``.
+
+    ``rate`` is what ``rate_text`` says; lid and sm_lid 0 on InfiniBand: no subnet manager has been here.
+    ``counters`` and ``hw_counters`` are the folders of those names, as read (data in words of 4 bytes).
+    """
+
+    hca: str
+    number: int
+    state: str | None = None
+    phys_state: str | None = None
+    rate: float | None = None
+    rate_text: str | None = None
+    link_layer: str | None = None
+    lid: int | None = None
+    sm_lid: int | None = None
+    gid: str | None = None
+    fw: str | None = None
+    board: str | None = None
+    hca_type: str | None = None
+    node_guid: str | None = None
+    system_guid: str | None = None
+    driver: str | None = None
+    netdev: str | None = None
+    pci: PciPath | None = None
+    counters: Counts = field(default_factory=dict)
+    hw_counters: Counts = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """``mlx5_3/1``."""
+        return f"{self.hca}/{self.number}"
+
+    @property
+    def active(self) -> bool | None:
+        """Whether NCCL would take it; None where the state could not be read."""
+        return None if self.state is None else self.state == "ACTIVE"
+
+
+@dataclass(frozen=True)
+class Interface:
+    """One network interface, ``/sys/class/net/<name>``.
+
+    ``carrier`` None: admin down (the kernel refuses the read), ``speed`` None: unknown. ``addresses`` are
+    ``10.0.0.1/24`` and ``fe80::1/64``; None where they could not be asked. ``virtual``: no device below it.
+    """
+
+    name: str
+    operstate: str | None = None
+    carrier: bool | None = None
+    speed: float | None = None
+    mtu: int | None = None
+    mac: str | None = None
+    addresses: tuple[str, ...] | None = None
+    driver: str | None = None
+    virtual: bool | None = None
+    pci: PciPath | None = None
+    statistics: Counts = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NvLink:
+    """One NVLink of a GPU: ``active`` None where NVML would not say; ``peer`` is the PCI address behind it."""
+
+    link: int
+    active: bool | None = None
+    version: int | None = None
+    peer: str | None = None
+
+
+@dataclass(frozen=True)
+class Ecc:
+    """Error counts: volatile since the driver was loaded, aggregate since the board was made."""
+
+    enabled: bool | None = None
+    volatile_corrected: int | None = None
+    volatile_uncorrected: int | None = None
+    aggregate_corrected: int | None = None
+    aggregate_uncorrected: int | None = None
+    remapped_corrected: int | None = None
+    remapped_uncorrected: int | None = None
+    remap_pending: bool | None = None
+    remap_failed: bool | None = None
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU as NVML shows it; ``index`` is NVML's, in the order of the PCI bus.
+
+    ``limits`` are the reasons NVML gives for the present clocks (``sw_power_cap``, ``hw_slowdown`` …).
+    ``compute_mode`` other than "default" keeps a second process off it. Power in W, temperature in °C.
+    """
+
+    index: int
+    name: str | None = None
+    uuid: str | None = None
+    serial: str | None = None
+    vbios: str | None = None
+    pci: PciPath | None = None
+    memory_total: int | None = None
+    memory_free: int | None = None
+    ecc: Ecc = field(default_factory=Ecc)
+    nvlinks: tuple[NvLink, ...] | None = None
+    clock_sm: float | None = None
+    clock_sm_max: float | None = None
+    clock_memory: float | None = None
+    clock_memory_max: float | None = None
+    limits: tuple[str, ...] | None = None
+    temperature: int | None = None
+    power: float | None = None
+    power_limit: float | None = None
+    persistence: bool | None = None
+    mig: bool | None = None
+    compute_mode: str | None = None
+    processes: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Host:
+    """The operating system and what of it bears on RDMA.
+
+    memory_available  what may still be taken, the cgroup's limit included
+    memory_limit      the tightest cgroup limit; None: none
+    hugepages         page size in bytes → (all, free)
+    memlock           soft limit in bytes; ``memlock_unlimited`` where it is "unlimited"
+    iommu_groups      how many, by type ("DMA", "identity" …, "" where the kernel does not say)
+    iommu_options     the kernel command line's words about IOMMU and ACS
+    virtual           in a virtual machine; None: cannot tell
+    container         the sign that was found ("docker", "kubepods" …); None: no sign
+    peermem           version of nvidia_peermem, or "loaded"; None: not loaded
+    memory_peers      the clients of the older peer-memory interface
+    nvidia_open       whether the loaded NVIDIA kernel module is the open one (dma-buf needs it)
+    nvidia_on_bus     PCI addresses of NVIDIA GPUs in sysfs, whether or not NVML can see them
+    clock             time at the probe, seconds since 1970
+    """
+
+    kernel: str | None = None
+    os: str | None = None
+    product: str | None = None
+    cpu: str | None = None
+    cpus: int | None = None
+    numa_nodes: int | None = None
+    memory_total: int | None = None
+    memory_available: int | None = None
+    memory_limit: int | None = None
+    hugepages: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    memlock: int | None = None
+    memlock_unlimited: bool | None = None
+    port_range: tuple[int, int] | None = None
+    iommu_groups: Counts | None = None
+    iommu_options: tuple[str, ...] | None = None
+    virtual: bool | None = None
+    container: str | None = None
+    peermem: str | None = None
+    memory_peers: tuple[str, ...] = ()
+    nvidia_module: str | None = None
+    nvidia_open: bool | None = None
+    nvidia_on_bus: tuple[str, ...] | None = None
+    clock: float | None = None
+
+
+@dataclass(frozen=True)
+class Software:
+    """Versions, read without importing or initialising anything.
+
+    ``torch_cuda`` is what torch was built for, ``torch_nccl`` the wheel it pins; ``nccl_wheels`` are the
+    installed ones and ``nccl_libraries`` the libnccl.so files in the loader's folders: which of them a
+    process loads only that process can say. ``net_plugins`` are files named libnccl-net*.so.
+    """
+
+    python: str | None = None
+    torch: str | None = None
+    torch_cuda: str | None = None
+    torch_nccl: str | None = None
+    nccl_wheels: Mapping[str, str] = field(default_factory=dict)
+    nccl_libraries: tuple[str, ...] = ()
+    net_plugins: tuple[str, ...] = ()
+    mpi: str | None = None
+    mpi_version: str | None = None
+    mpi_path: str | None = None
+    ucx: str | None = None
+    ofed: str | None = None
+    mpi4py: str | None = None
+    driver: str | None = None
+    driver_cuda: str | None = None
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What NCCL, UCX and MPI are told. ``files``: the text of each conf file NCCL may open (None: it cannot
+    be opened); ``withheld``: names that look like secrets, their values are nowhere.
+    """
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str | None] = field(default_factory=dict)
+    home: str | None = None
+    withheld: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Node:
+    """One machine. ``tcp`` are the counters of /proc/net/snmp; ``notes``: each source that could not be read
+    and why, one ``source: reason`` each.
+    """
+
+    name: str
+    ports: tuple[Port, ...] = ()
+    interfaces: tuple[Interface, ...] = ()
+    tcp: Counts = field(default_factory=dict)
+    gpus: tuple[Gpu, ...] = ()
+    host: Host = field(default_factory=Host)
+    software: Software = field(default_factory=Software)
+    environment: Environment = field(default_factory=Environment)
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(row: object) -> Node:
+        """The node that ``to_json`` wrote; a key of a later version is left out. FactsError otherwise."""
+        node = _load(Node, row, "node")
+        assert isinstance(node, Node)
+        return node
+
+
+@dataclass(frozen=True)
+class Near:
+    """How a GPU reaches an HCA (or a rail's interface): a word of LEVELS; None: it cannot be told."""
+
+    gpu: int
+    device: str
+    level: str | None
+
+
+def affinity(node: Node) -> tuple[Near, ...]:
+    """Every GPU against every HCA and every interface that has a PCI device, by their common PCI ancestor."""
+    devices = _devices(node)
+    return tuple(
+        Near(gpu.index, name, relation(gpu.pci, path)) for gpu in node.gpus for name, path in devices.items()
+    )
+
+
+def relation(one: PciPath | None, other: PciPath | None) -> str | None:
+    """PIX: one PCI switch (or bridge) between the two; PXB: several; PHB: the same host bridge; NODE: the
+    same NUMA node; SYS: different ones. None where a path, or NUMA where it matters, is not known.
+
+    Source: the legend of ``nvidia-smi topo -m``. In a virtual machine the PCI tree is the hypervisor's.
+    """
+    if one is None or other is None or not one.hops or not other.hops:
+        return None
+    above = [hop.address for hop in other.hops]
+    for depth, hop in enumerate(one.hops):
+        if hop.address in above:
+            # a switch shows two bridges on the way: the downstream port, and the upstream port both share
+            between = max(depth, above.index(hop.address)) - 1
+            return "PIX" if between <= 1 else "PXB"
+    if one.root == other.root:
+        return "PHB"
+    if one.numa is None or other.numa is None:
+        return None
+    return "NODE" if one.numa == other.numa else "SYS"
+
+
+def rail_of_gpu(node: Node, rails: Sequence[str]) -> dict[int, str | None]:
+    """GPU index → the rail it should use, out of ``rails``: HCAs (``mlx5_3``, also ``mlx5_3/1`` and
+    ``mlx5_3:1``) or interfaces, in rail order.
+
+    The nearest rail. GPUs that are equally near to the same rails share these out in order, as NCCL does
+    (ncclTopoGetLocalNet). None: this GPU's way to every rail is unknown.
+    """
+    devices = _devices(node)
+    nearest = {gpu.index: _nearest(gpu, rails, devices) for gpu in node.gpus}
+    taken: dict[tuple[str, ...], int] = {}
+    chosen: dict[int, str | None] = {}
+    for index in sorted(nearest):
+        tied = nearest[index]
+        turn = taken.get(tied, 0)
+        chosen[index] = tied[turn % len(tied)] if tied else None
+        taken[tied] = turn + 1
+    return chosen
+
+
+def _nearest(gpu: Gpu, rails: Sequence[str], devices: Mapping[str, PciPath]) -> tuple[str, ...]:
+    levels = {rail: relation(gpu.pci, devices.get(_device(rail))) for rail in rails}
+    for level in LEVELS:
+        if tied := tuple(rail for rail in rails if levels[rail] == level):
+            return tied
+    return ()
+
+
+def _device(rail: str) -> str:
+    """``mlx5_3`` of ``mlx5_3/1`` or ``mlx5_3:1``."""
+    return rail.split("/")[0].split(":")[0]
+
+
+def _devices(node: Node) -> dict[str, PciPath]:
+    """PCI paths by device name, HCAs first."""
+    paths = {port.hca: port.pci for port in node.ports}
+    for interface in node.interfaces:
+        paths.setdefault(interface.name, interface.pci)
+    return {name: path for name, path in paths.items() if path is not None}
+
+
+# ── JSON ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@lru_cache(maxsize=None)
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _load(kind: Any, value: object, where: str) -> Any:
+    """``value`` as ``kind``: a dataclass, tuple, Mapping, union with None, or a plain type."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        inner = next(item for item in arguments if item is not type(None))
+        return None if value is None else _load(inner, value, where)
+    if is_dataclass(kind):
+        return _load_dataclass(kind, value, where)
+    if origin is tuple:
+        return _load_tuple(arguments, value, where)
+    if origin is not None:
+        return _load_mapping(arguments[1], value, where)
+    return _load_plain(kind, value, where)
+
+
+def _load_dataclass(kind: Any, value: object, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise FactsError(f"{where}: {type(value).__name__} where an object was wanted")
+    hints = _hints(kind)
+    known = {
+        item.name: _load(hints[item.name], value[item.name], f"{where}.{item.name}")
+        for item in fields(kind)
+        if item.name in value
+    }
+    try:
+        return kind(**known)
+    except TypeError as error:
+        raise FactsError(f"{where}: {error}") from error
+
+
+def _load_tuple(arguments: tuple[Any, ...], value: object, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise FactsError(f"{where}: {type(value).__name__} where a list was wanted")
+    kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
+    if len(kinds) != len(value):
+        raise FactsError(f"{where}: {len(value)} items where {len(kinds)} were wanted")
+    return tuple(
+        _load(kind, item, f"{where}[{at}]") for at, (kind, item) in enumerate(zip(kinds, value, strict=True))
+    )
+
+
+def _load_mapping(kind: Any, value: object, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise FactsError(f"{where}: {type(value).__name__} where an object was wanted")
+    return {key: _load(kind, item, f"{where}.{key}") for key, item in value.items()}
+
+
+def _load_plain(kind: type, value: object, where: str) -> Any:
+    if kind is float and type(value) is int and abs(value) < 1 << 1000:
+        return float(value)
+    if type(value) is not kind or (type(value) is float and not math.isfinite(value)):
+        raise FactsError(f"{where}: {value!r} where {kind.__name__} was wanted")
+    return value

@@ -1,0 +1,39 @@
+"""Verdicts: a pure function of a run folder and a profile."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .checks import CHECKS, Evidence
+from .facts import Node
+from .model import Status, Verdict, overall
+from .profile import Profile
+from .rows import rows
+from .store import Run
+
+
+def judge(run: Run, profile: Profile, early: bool = False) -> Run:
+    """The run with its verdicts, in the order of the checks' table; ``early``: those that need no measurement.
+
+    A check that breaks is an ERROR of its own and takes no other verdict with it.
+    """
+    seen = Evidence(run=run, rows=rows(run), nodes=tuple(Node.from_json(row) for row in run.facts))
+    verdicts: list[Verdict] = []
+    for check in CHECKS.values():
+        if early and not check.early:
+            continue
+        try:
+            verdicts += check.judge(seen, profile)
+        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+            verdicts.append(
+                Verdict(
+                    check.name, "RailGauge", Status.ERROR, f"the check broke: {type(error).__name__}: {error}",
+                    "a verdict", "RailGauge", "please report this with the run folder",
+                )  # fmt: skip
+            )
+    return replace(run, verdicts=tuple(verdicts))
+
+
+def status(run: Run) -> Status:
+    """FAIL beats ERROR beats PASS; nothing judged is ERROR."""
+    return overall(verdict.status for verdict in run.verdicts)

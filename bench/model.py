@@ -1,0 +1,187 @@
+"""The nouns: what is measured, what was measured, and what was judged.
+
+All are frozen. Times are seconds, sizes bytes, rates bytes per second. ``to_json`` and ``from_json``
+are each other's inverse; the run folder holds nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from typing import Any
+
+
+class Status(str, Enum):
+    """The four outcomes, never mixed. ERROR is "could not tell"; SKIP is "does not apply", with the reason."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    ERROR = "error"
+    SKIP = "skip"
+
+
+def overall(statuses: Iterable[Status]) -> Status:
+    """FAIL beats ERROR beats PASS; nothing judged, or nothing but SKIP, is ERROR."""
+    seen = set(statuses)
+    for status in (Status.FAIL, Status.ERROR, Status.PASS):
+        if status in seen:
+            return status
+    return Status.ERROR
+
+
+EXIT = {Status.PASS: 0, Status.FAIL: 1, Status.ERROR: 3, Status.SKIP: 3}
+EXIT_USAGE = 2
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A limit with its source. ``value`` is in base units; ``text`` is how the profile wrote it."""
+
+    value: float
+    text: str
+    source: str
+    date: str = ""
+    confidence: str = ""
+
+    def reached(self, measured: float) -> bool:
+        """Whether ``measured`` is at least the bound; NaN is not."""
+        return measured >= self.value
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One judgement, in five parts: subject, measured, wanted, by whom, next step."""
+
+    check: str
+    subject: str
+    status: Status
+    measured: str
+    wanted: str = ""
+    source: str = ""
+    next_step: str = ""
+    value: float | None = None
+    bound: float | None = None
+    evidence: tuple[str, ...] = ()
+
+    @property
+    def message(self) -> str:
+        """``node7 mlx5_3/1: link runs at 200 Gb/s, wanted 400 Gb/s (datasheet); reseat the cable``."""
+        text = f"{self.subject}: {self.measured}"
+        if self.wanted:
+            text += f", wanted {self.wanted}"
+        if self.source:
+            text += f" ({self.source})"
+        return f"{text}; {self.next_step}" if self.next_step else text
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "status": self.status.value, "message": self.message}
+
+    @staticmethod
+    def from_json(row: dict[str, Any]) -> Verdict:
+        known = {key: value for key, value in row.items() if key in Verdict.__dataclass_fields__}
+        return Verdict(**{**known, "status": Status(row["status"]), "evidence": tuple(row["evidence"])})
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing to measure: a collective, a size and how, on every group of ranks at the same time.
+
+    ``size`` is bytes as nccl-tests counts them, already rounded; ``count`` is the elements of one block
+    (per rank for gather-like collectives). ``groups`` are disjoint; the ranks in none of them stand by.
+    """
+
+    id: str
+    phase: str
+    collective: str
+    size: int
+    count: int
+    groups: tuple[tuple[int, ...], ...]
+    dtype: str = "float32"
+    op: str = "none"
+    root: int = -1
+    placement: str = "out"
+    algorithm: str = "auto"
+    rail: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(row: dict[str, Any]) -> Case:
+        return Case(**{**row, "groups": tuple(tuple(group) for group in row["groups"])})
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """The first wrong element of a rank: what it got, what the truth is."""
+
+    rank: int
+    index: int
+    repetition: int
+    got: float
+    wanted: float
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What the clocks said of one case on one group of ranks.
+
+    pipelined   [block][rank] seconds per call: calls back to back, one interval, divided by its calls
+    calls       calls in each pipelined block
+    isolated    [iteration] seconds of the slowest rank, each iteration started together
+    last        [rank] in how many isolated iterations this rank was the slowest
+    wrong       [rank] wrong elements; None where the rank checked nothing (it receives nothing)
+    checked     elements compared with the truth, over all ranks and repetitions
+    stop        why measuring ended: "precision", "budget" or "count"
+    width       relative width of the confidence interval of the isolated median when it stopped
+    """
+
+    case: str
+    ranks: tuple[int, ...]
+    pipelined: tuple[tuple[float, ...], ...]
+    calls: int
+    isolated: tuple[float, ...]
+    last: tuple[int, ...]
+    wrong: tuple[int | None, ...]
+    checked: int
+    mismatches: tuple[Mismatch, ...]
+    stop: str
+    width: float
+    warmup: int
+    started: float = 0.0
+    ended: float = 0.0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(row: dict[str, Any]) -> Measurement:
+        return Measurement(
+            **{
+                **row,
+                "ranks": tuple(row["ranks"]),
+                "pipelined": tuple(tuple(block) for block in row["pipelined"]),
+                "isolated": tuple(row["isolated"]),
+                "last": tuple(row["last"]),
+                "wrong": tuple(row["wrong"]),
+                "mismatches": tuple(Mismatch(**item) for item in row["mismatches"]),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Rank:
+    """One process of the job and where it runs."""
+
+    rank: int
+    node: str
+    local_rank: int
+    device: str = "cpu"
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)

@@ -1,0 +1,86 @@
+"""Which node pairs meet in which round.
+
+The schedule is the circle method of round-robin tournaments: one node stands still, the others turn
+by one place a round. With n nodes it has n - 1 rounds (n when n is odd, each round one node rests),
+no node is in two pairs of a round, and every pair meets once. Fewer rounds are impossible.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T", bound=Hashable)
+Round = tuple[tuple[T, T], ...]
+
+
+def rounds(nodes: Sequence[T]) -> tuple[Round[T], ...]:
+    """All pairs of ``nodes`` in rounds of disjoint pairs; the earlier node of ``nodes`` stands first.
+
+    No or one node: no round. Raises ValueError when a node is listed twice, as it would meet itself.
+    """
+    if len(set(nodes)) != len(nodes):
+        raise ValueError("a node is listed twice; list every node once")
+    places = len(nodes) + len(nodes) % 2
+    return tuple(_round(nodes, places, turn) for turn in range(places - 1)) if len(nodes) > 1 else ()
+
+
+def _round(nodes: Sequence[T], places: int, turn: int) -> Round[T]:
+    """Round ``turn`` of the circle; the pair with the empty place of an odd count is left out."""
+    circle = [0, *(1 + (place + turn) % (places - 1) for place in range(places - 1))]
+    meets = (sorted((circle[i], circle[-1 - i])) for i in range(places // 2))
+    return tuple((nodes[first], nodes[second]) for first, second in meets if second < len(nodes))
+
+
+def pack(pairs: Iterable[tuple[T, T]]) -> tuple[Round[T], ...]:
+    """Any pairs in rounds of disjoint pairs, each pair in the first round where both are free.
+
+    For re-measurements, which are few. A pair given twice is measured twice. At most
+    2 x (pairs of the busiest node) - 1 rounds (greedy edge colouring).
+    """
+    packed: list[list[tuple[T, T]]] = []
+    busy: list[set[T]] = []
+    for first, second in pairs:
+        if first == second:
+            raise ValueError(f"{first} cannot be measured against itself; give two nodes")
+        turn = next((i for i, taken in enumerate(busy) if first not in taken and second not in taken), None)
+        if turn is None:
+            turn = len(busy)
+            busy.append(set())
+            packed.append([])
+        busy[turn] |= {first, second}
+        packed[turn].append((first, second))
+    return tuple(tuple(meets) for meets in packed)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one round takes, all in base units.
+
+    size        bytes a transfer moves in one direction on one rail
+    transfers   timed and warm-up transfers of a pair, both directions at once counted as one
+    rate        bytes/s of one rail in one direction, as expected
+    overhead    seconds of a round that move no timed byte: set-up, gathering, barrier
+    passes      how often a round is done: 1 for all rails at once, + 1 for each pass of one direction
+                alone or of one rail alone
+    """
+
+    size: int
+    transfers: int
+    rate: float
+    overhead: float
+    passes: int = 1
+
+
+def seconds(count: int, cost: Cost) -> float:
+    """Seconds that ``count`` rounds are expected to take; ValueError when the cost says nothing."""
+    if not (cost.rate > 0 and math.isfinite(cost.rate) and math.isfinite(cost.overhead)):
+        raise ValueError(f"a round at {cost.rate} bytes/s cannot be planned; give the expected rate of a rail")
+    return count * cost.passes * (cost.transfers * cost.size / cost.rate + cost.overhead)
+
+
+def count_rounds(nodes: int) -> int:
+    """Rounds in which all pairs of ``nodes`` meet: n - 1, or n when n is odd."""
+    return nodes - 1 + nodes % 2 if nodes > 1 else 0

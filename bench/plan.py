@@ -1,0 +1,202 @@
+"""From profile and ranks to phases of cases, with their bytes, before anything starts.
+
+A case that does not fit in memory is refused here, by name and with both figures: never by an
+out-of-memory crash in the middle of the night.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from .collectives import COLLECTIVES, Collective, collective, count_of, size_of
+from .elements import element, reduction
+from .model import Case, Rank
+from .profile import Sweep
+from .store import Phase, Plan, Refusal
+
+ROTATED = 64 << 20  # bytes of buffers that a small message rotates through: more than a last-level cache
+MOST_BUFFERS = 16
+SCRATCH = 32 << 20  # bytes for the truth, chunk by chunk
+TORCH_HOST = 400 << 20  # resident bytes of a worker that has imported torch and done nothing
+NCCL_RESERVE = 3 << 30  # bytes of GPU memory that the context and NCCL's own channels take
+EVIDENCE = {
+    "NCCL_DEBUG": "INFO",
+    "NCCL_DEBUG_SUBSYS": "INIT,BOOTSTRAP,ENV,NET,GRAPH,TUNING",
+}
+
+
+class PlanError(ValueError):
+    """Nothing can be planned from what was asked; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that one rank may use, and on what: the smallest over all ranks."""
+
+    available: int
+    where: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """A sweep of one collective, as ``railgauge run`` takes it. ``step``: bytes to add instead of a factor."""
+
+    collective: str
+    begin: int
+    end: int
+    factor: int = 2
+    step: int = 0
+    dtype: str = "float32"
+    op: str = "sum"
+    root: int = 0
+    placements: tuple[str, ...] = ()
+    algorithm: str = "auto"
+
+
+def sizes(begin: int, end: int, factor: int, step: int = 0) -> Iterator[int]:
+    """Message sizes as nccl-tests steps them: times ``factor``, or plus ``step`` bytes when given."""
+    size = begin
+    while size <= end:
+        yield size
+        size = size + step if step else size * factor
+
+
+def sweep_cases(phase: str, request: Request, groups: tuple[tuple[int, ...], ...]) -> list[Case]:
+    """Cases of one sweep; sizes that round to the same message, or to nothing, appear once or not at all."""
+    row, kind = collective(request.collective), element(request.dtype)
+    if row.reduces and reduction(request.op).floating_only and not kind.floating:
+        raise PlanError(f"{request.op} of {kind.name} does not exist: {request.op} needs a floating type")
+    n = max(len(group) for group in groups)
+    if n < row.least:
+        raise PlanError(f"{row.name} needs {row.least} ranks, this job has {n}: start more with --ranks or mpirun -n")
+    placements = request.placements or row.placements[:1]
+    cases: dict[str, Case] = {}
+    for wanted in sizes(request.begin, request.end, request.factor, request.step):
+        count = count_of(row, wanted, kind, n)
+        if count == 0:
+            continue
+        for placement in placements:
+            case = _case(phase, row, request, count, n, placement, groups)
+            cases.setdefault(case.id, case)
+    return list(cases.values())
+
+
+def _case(
+    phase: str, row: Collective, request: Request, count: int, n: int, placement: str,
+    groups: tuple[tuple[int, ...], ...],
+) -> Case:  # fmt: skip
+    kind = element(request.dtype)
+    size = size_of(row, count, kind, n)
+    op = request.op if row.reduces else "none"
+    root = request.root if row.rooted else -1
+    parts = [phase, row.name, str(size), kind.name, op, placement]
+    if request.algorithm != "auto":
+        parts.append(request.algorithm)
+    return Case(
+        id="/".join(parts),
+        phase=phase,
+        collective=row.name,
+        size=size,
+        count=count,
+        groups=groups,
+        dtype=kind.name,
+        op=op,
+        root=root,
+        placement=placement,
+        algorithm=request.algorithm,
+    )
+
+
+def _largest(case: Case) -> int:
+    """Bytes of one send and one receive buffer on the rank that has the most."""
+    row, kind = COLLECTIVES[case.collective], element(case.dtype)
+    n, root = max(len(group) for group in case.groups), max(case.root, 0)
+    shared = case.placement == "in"
+    most = 0
+    for rank in {0, 1 % n, root}:
+        sides = (row.sent(rank, n, root), row.received(rank, n, root))
+        most = max(most, max(sides) if shared else sum(sides))
+    return most * case.count * kind.bytes
+
+
+def rotation(case: Case) -> int:
+    """How many buffers a case rotates through, so that small messages are not served from a cache."""
+    largest = _largest(case)
+    return max(1, min(MOST_BUFFERS, ROTATED // largest)) if largest else 1
+
+
+def needed(case: Case, backend: str) -> int:
+    """Bytes that this case takes on its largest rank: rotated buffers, scratch, what the backend copies."""
+    copies = _largest(case) if backend == "gloo" else 0
+    return rotation(case) * _largest(case) + copies + SCRATCH
+
+
+def fit(phases: Sequence[Phase], backend: str, memory: Memory) -> Plan:
+    """The plan with the cases that do not fit taken out and named."""
+    kept, refused = [], []
+    for phase in phases:
+        cases = []
+        for case in phase.cases:
+            bytes_needed = needed(case, backend)
+            if bytes_needed > memory.available:
+                refused.append(Refusal(case.id, bytes_needed, memory.available, memory.where))
+            else:
+                cases.append(case)
+        kept.append(replace(phase, cases=tuple(cases)))
+    return Plan(tuple(phase for phase in kept if phase.cases), tuple(refused))
+
+
+def acceptance(sweep: Sweep, ranks: Sequence[Rank], backend: str, budget: float) -> tuple[list[Phase], list[tuple[str, str]]]:
+    """Phases of an acceptance run, and those left out with the reason. ``budget``: seconds for one case."""
+    everyone = (tuple(rank.rank for rank in ranks),)
+    nodes = by_node(ranks)
+    phases: list[Phase] = []
+    skipped: list[tuple[str, str]] = []
+    if backend == "nccl":
+        phases.append(_evidence(sweep, everyone))
+    else:
+        skipped.append(("evidence", "NCCL is not in use, so it logs nothing"))
+    if sweep.pairs and len(ranks) > 1:
+        cases = [case for name in sweep.pairs for size in sweep.pair_sizes
+                 for case in sweep_cases("pairs", Request(name, size, size, 2, dtype=sweep.dtype), everyone)]
+        phases.append(Phase("pairs", "point-to-point between neighbours", tuple(cases)))
+    elif sweep.pairs:
+        skipped.append(("pairs", "one rank has no partner"))
+    if len(nodes) > 1 and all(len(members) > 1 for members in nodes):
+        request = Request("all_reduce", sweep.end, sweep.end, 2, dtype=sweep.dtype)
+        phases.append(Phase("nodes", "all_reduce inside each node, all nodes at once",
+                            tuple(sweep_cases("nodes", request, nodes))))
+    else:
+        skipped.append(("nodes", "one node, or one rank a node: the collectives already say it"))
+    cases = [case for name in sweep.collectives
+             for case in sweep_cases("collectives", _request(name, sweep), everyone)]
+    phases.append(Phase("collectives", "collectives over the sizes", tuple(cases)))
+    if backend == "nccl" and len(nodes) > 1:
+        ring = [case for name in ("all_reduce", "all_gather")
+                for case in sweep_cases("ring", replace(_request(name, sweep), begin=max(sweep.begin, sweep.end // 4),
+                                                        factor=2, algorithm="ring"), everyone)]
+        phases.append(Phase("ring", "collectives forced to Ring: what the wires carry", tuple(ring),
+                            {"NCCL_ALGO": "Ring"}))
+    else:
+        skipped.append(("ring", "forcing Ring means something with NCCL on several nodes"))
+    return [replace(phase, seconds=len(phase.cases) * (budget * 1.3 + 0.1) + 4) for phase in phases], skipped
+
+
+def _request(name: str, sweep: Sweep) -> Request:
+    return Request(name, sweep.begin, sweep.end, sweep.factor, dtype=sweep.dtype)
+
+
+def _evidence(sweep: Sweep, everyone: tuple[tuple[int, ...], ...]) -> Phase:
+    size = min(sweep.end, 64 << 20)
+    requests = [Request(name, size, size, 2, dtype=sweep.dtype) for name in ("all_reduce", "all_to_all")]
+    cases = tuple(case for request in requests for case in sweep_cases("evidence", request, everyone))
+    return Phase("evidence", "a short run with NCCL's log on", cases, EVIDENCE)
+
+
+def by_node(ranks: Sequence[Rank]) -> tuple[tuple[int, ...], ...]:
+    """Ranks of each node, nodes in the order of their first rank."""
+    nodes: dict[str, list[int]] = {}
+    for rank in ranks:
+        nodes.setdefault(rank.node, []).append(rank.rank)
+    return tuple(tuple(members) for members in nodes.values())

@@ -1,0 +1,308 @@
+"""Profiles: what a platform should be, as TOML files with a source for every bound.
+
+An unknown key, unit or name is an error that lists the known ones. Values that are compared with
+measurements are tables ``{ value = "400 Gb/s", source = "…", date = "…", confidence = "…" }``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .collectives import collective
+from .elements import UnknownName, element
+from .model import Bound
+from .units import UnitError, parse_rate, parse_seconds, parse_share, parse_size
+
+FORMAT = 1
+FOLDER = Path(__file__).with_name("profiles")
+CONFIDENCES = ("measured", "published", "derived", "stated")
+QUANTITIES: dict[str, Callable[[str], float]] = {
+    "busbw": parse_rate,  # of one row, at least
+    "wire_share": parse_share,  # of the target that the rails carry, at least
+    "rail_rate": parse_rate,  # point-to-point on one rail, one direction, at least
+    "p50": parse_seconds,  # isolated median, at most
+}
+
+
+class ProfileError(ValueError):
+    """A profile that cannot be used; the message names the file, the key and what is known."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A bound and the rows that it applies to: collective, nodes (least, most), bytes (least, most)."""
+
+    collective: str
+    quantity: str
+    bound: Bound
+    nodes: tuple[int, int] = (1, 1 << 30)
+    size: tuple[int, int] = (0, 1 << 62)
+    algorithm: str = ""
+
+
+@dataclass(frozen=True)
+class Rails:
+    """What carries the traffic between nodes.
+
+    kind        infiniband, roce, socket or none (one node)
+    count       rails of a node
+    devices     their names in order, when the platform fixes them: rail k is devices[k]
+    excluded    adapters that must carry nothing
+    management  interface for everything that is not measured
+    """
+
+    kind: str = "none"
+    count: int = 0
+    devices: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    management: str = ""
+    rate: Bound | None = None
+    target: Bound | None = None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What an acceptance run measures, before memory and ranks are known. Sizes in bytes."""
+
+    collectives: tuple[str, ...] = ("all_reduce",)
+    begin: int = 8
+    end: int = 1 << 20
+    factor: int = 4
+    dtype: str = "float32"
+    pairs: tuple[str, ...] = ()
+    pair_sizes: tuple[int, ...] = ()
+    budget: float = 2.0
+    precision: float = 0.01
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A platform. ``text`` is the TOML as read: it goes into the run folder."""
+
+    name: str
+    title: str
+    source: str
+    text: str
+    backend: str = "auto"
+    nodes: tuple[int, int] = (1, 1 << 30)
+    gpus: int = 0
+    gpu_name: str = ""
+    nvlink: Bound | None = None
+    rails: Rails = field(default_factory=Rails)
+    environment: dict[str, str] = field(default_factory=dict)
+    sweep: Sweep = field(default_factory=Sweep)
+    limits: tuple[Limit, ...] = ()
+
+
+def names() -> tuple[str, ...]:
+    """The profiles that ship with RailGauge."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+
+def load(wanted: str) -> Profile:
+    """The profile called ``wanted``, or in the file ``wanted`` when that holds a / or ends in .toml."""
+    is_file = "/" in wanted or wanted.endswith(".toml")
+    if not is_file and wanted not in names():
+        raise ProfileError(f"no profile {wanted!r}; known: {', '.join(names())}; or give a path to a .toml file")
+    path = Path(wanted) if is_file else FOLDER / f"{wanted}.toml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ProfileError(f"cannot read the profile {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ProfileError(f"{path} is not TOML: it is not UTF-8 text") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, where: str) -> Profile:
+    """A profile from its TOML text; ``where`` names it in messages."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ProfileError(f"{where} is not TOML: {error}") from None
+    try:
+        return _profile(_Table(data, where), text)
+    except (UnitError, UnknownName) as error:
+        raise ProfileError(f"{where}: {error}") from None
+
+
+class _Table:
+    """One TOML table that knows which of its keys were asked for; the others are errors."""
+
+    def __init__(self, data: dict[str, Any], where: str) -> None:
+        self._data, self.where, self._known = data, where, set[str]()
+
+    def take(self, key: str, kind: type, default: Any = None, required: bool = False) -> Any:
+        self._known.add(key)
+        if key not in self._data:
+            if required:
+                raise ProfileError(f"{self.where}: {key} is missing")
+            return default
+        value = self._data[key]
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise ProfileError(f"{self.where}: {key} must be {_KINDS[kind]}, not {value!r}")
+        return value
+
+    def texts(self, key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+        values = self.take(key, list, list(default))
+        if not all(isinstance(value, str) for value in values):
+            raise ProfileError(f"{self.where}: {key} must be a list of texts")
+        return tuple(values)
+
+    def pair(self, key: str, default: tuple[int, int], read: Callable[[Any], int]) -> tuple[int, int]:
+        values = self.take(key, list, None)
+        if values is None:
+            return default
+        if len(values) != 2:
+            raise ProfileError(f"{self.where}: {key} must be [least, most]")
+        least, most = read(values[0]), read(values[1])
+        if least > most:
+            raise ProfileError(f"{self.where}: {key} has its least above its most")
+        return least, most
+
+    def table(self, key: str) -> _Table:
+        return _Table(self.take(key, dict, {}), f"{self.where} [{key}]")
+
+    def tables(self, key: str) -> list[_Table]:
+        rows = self.take(key, list, [])
+        if not all(isinstance(row, dict) for row in rows):
+            raise ProfileError(f"{self.where}: [[{key}]] must be tables")
+        return [_Table(row, f"{self.where} [[{key}]] {i}") for i, row in enumerate(rows, 1)]
+
+    def bound(self, key: str, read: Callable[[str], float]) -> Bound | None:
+        if key not in self._data:
+            self._known.add(key)
+            return None
+        return _bound(self.table(key), read)
+
+    def done(self) -> None:
+        unknown = sorted(set(self._data) - self._known)
+        if unknown:
+            raise ProfileError(
+                f"{self.where}: unknown key {', '.join(unknown)}; known: {', '.join(sorted(self._known))}"
+            )
+
+
+_KINDS = {str: "a text", int: "a whole number", list: "a list", dict: "a table", float: "a number"}
+
+
+def _bound(table: _Table, read: Callable[[str], float]) -> Bound:
+    text = table.take("value", str, required=True)
+    bound = Bound(
+        value=read(text),
+        text=text,
+        source=table.take("source", str, required=True),
+        date=table.take("date", str, ""),
+        confidence=_one_of(table, "confidence", CONFIDENCES, "stated"),
+    )
+    table.done()
+    return bound
+
+
+def _one_of(table: _Table, key: str, known: tuple[str, ...], default: str) -> str:
+    value: str = table.take(key, str, default)
+    if value not in known:
+        raise ProfileError(f"{table.where}: {key} {value!r} is unknown; known: {', '.join(known)}")
+    return value
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ProfileError(f"{value!r} is not a whole number")
+    return value
+
+
+def _profile(top: _Table, text: str) -> Profile:
+    version = top.take("format", int, required=True)
+    if version > FORMAT:
+        raise ProfileError(f"{top.where} has format {version}; this RailGauge reads up to {FORMAT}: upgrade")
+    cluster = top.table("cluster")
+    environment = top.take("environment", dict, {})
+    if not all(isinstance(value, str) for value in environment.values()):
+        raise ProfileError(f"{top.where} [environment]: values must be texts")
+    profile = Profile(
+        name=top.take("name", str, required=True),
+        title=top.take("title", str, required=True),
+        source=top.take("source", str, required=True),
+        text=text,
+        backend=_one_of(cluster, "backend", ("auto", "nccl", "gloo"), "auto"),
+        nodes=cluster.pair("nodes", (1, 1 << 30), _whole),
+        gpus=cluster.take("gpus_per_node", int, 0),
+        gpu_name=cluster.take("gpu_name", str, ""),
+        nvlink=cluster.bound("nvlink", parse_rate),
+        rails=_rails(top.table("rails")),
+        environment=environment,
+        sweep=_sweep(top.table("sweep")),
+        limits=tuple(_limit(table) for table in top.tables("bounds")),
+    )
+    cluster.done()
+    top.done()
+    return profile
+
+
+def _rails(table: _Table) -> Rails:
+    rails = Rails(
+        kind=_one_of(table, "kind", ("infiniband", "roce", "socket", "none"), "none"),
+        count=table.take("count", int, 0),
+        devices=table.texts("devices"),
+        excluded=table.texts("excluded"),
+        management=table.take("management", str, ""),
+        rate=table.bound("rate", parse_rate),
+        target=table.bound("target", parse_rate),
+    )
+    if rails.devices and rails.count != len(rails.devices):
+        raise ProfileError(f"{table.where}: count is {rails.count}, but devices names {len(rails.devices)}")
+    if set(rails.devices) & set(rails.excluded):
+        raise ProfileError(f"{table.where}: a device cannot be a rail and excluded")
+    table.done()
+    return rails
+
+
+def _sweep(table: _Table) -> Sweep:
+    plain = Sweep()
+    sweep = Sweep(
+        collectives=tuple(collective(name).name for name in table.texts("collectives", plain.collectives)),
+        begin=parse_size(table.take("begin", str, str(plain.begin))),
+        end=parse_size(table.take("end", str, str(plain.end))),
+        factor=table.take("factor", int, plain.factor),
+        dtype=element(table.take("dtype", str, plain.dtype)).name,
+        pairs=tuple(collective(name).name for name in table.texts("pairs")),
+        pair_sizes=tuple(parse_size(size) for size in table.texts("pair_sizes")),
+        budget=parse_seconds(table.take("budget", str, f"{plain.budget:g} s")),
+        precision=parse_share(table.take("precision", str, f"{100 * plain.precision:g} %")),
+    )
+    table.done()
+    if sweep.begin > sweep.end or sweep.factor < 2:
+        raise ProfileError(f"{table.where}: begin must not exceed end, and factor must be 2 or more")
+    return sweep
+
+
+def _limit(table: _Table) -> Limit:
+    quantity = _one_of(table, "quantity", tuple(QUANTITIES), "busbw")
+    read = QUANTITIES[quantity]
+    direction = "at_most" if quantity == "p50" else "at_least"
+    text = table.take(direction, str, required=True)
+    limit = Limit(
+        collective=collective(table.take("collective", str, required=True)).name,
+        quantity=quantity,
+        bound=Bound(
+            value=read(text),
+            text=text,
+            source=table.take("source", str, required=True),
+            date=table.take("date", str, ""),
+            confidence=_one_of(table, "confidence", CONFIDENCES, "stated"),
+        ),
+        nodes=table.pair("nodes", (1, 1 << 30), _whole),
+        size=table.pair("size", (0, 1 << 62), lambda value: parse_size(str(value))),
+        algorithm=_one_of(table, "algorithm", ("", "auto", "ring"), ""),
+    )
+    table.done()
+    return limit

@@ -1,0 +1,71 @@
+"""Measured rows: the bandwidths and latencies that follow from raw seconds.
+
+One row is one case on one group of ranks. The judge, the terminal and the reports all read rows, so
+that a figure is derived in one place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .collectives import algbw, busbw, collective
+from .model import Case, Measurement
+from .stats import Summary, median, summary
+from .store import Run
+
+
+@dataclass(frozen=True)
+class Row:
+    """A case on a group.
+
+    seconds    pipelined: median over blocks of the slowest rank's seconds per call
+    algbw      size / seconds, bytes per second
+    busbw      algbw × factor(n), bytes per second
+    isolated   summary of the isolated iterations in seconds, each as long as its slowest rank
+    wrong      wrong elements over all ranks; None when nothing was compared (unchecked is not 0)
+    """
+
+    case: Case
+    measurement: Measurement
+    seconds: float
+    algbw: float
+    busbw: float
+    isolated: Summary
+    wrong: int | None
+
+    @property
+    def ranks(self) -> int:
+        return len(self.measurement.ranks)
+
+
+def row_of(case: Case, measurement: Measurement) -> Row:
+    """Derive one row; figures that the raw seconds cannot give are NaN."""
+    blocks = [max(block) for block in measurement.pipelined if block]
+    seconds = median(blocks) if blocks else math.nan
+    valid = math.isfinite(seconds) and seconds > 0
+    spec = collective(case.collective)
+    n = len(measurement.ranks)
+    counted = [count for count in measurement.wrong if count is not None]
+    return Row(
+        case=case,
+        measurement=measurement,
+        seconds=seconds,
+        algbw=algbw(case.size, seconds) if valid else math.nan,
+        busbw=busbw(spec, case.size, seconds, n) if valid else math.nan,
+        isolated=summary(measurement.isolated),
+        wrong=sum(counted) if counted and measurement.checked else None,
+    )
+
+
+def rows(run: Run) -> tuple[Row, ...]:
+    """All rows of a run, in the order in which they were measured."""
+    cases = {case.id: case for case in run.plan.cases}
+    return tuple(row_of(cases[m.case], m) for m in run.measurements if m.case in cases)
+
+
+def peak(group: Iterable[Row]) -> Row | None:
+    """The row with the highest busbw; None of no rows or when none is a number."""
+    known = [row for row in group if math.isfinite(row.busbw)]
+    return max(known, key=lambda row: row.busbw) if known else None

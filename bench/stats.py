@@ -1,0 +1,90 @@
+"""Order statistics of small samples, in plain Python."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from statistics import fmean, median, stdev
+
+__all__ = ["Summary", "median", "median_interval", "quantile", "relative_width", "summary"]
+
+from dataclasses import dataclass
+
+CONFIDENCE = 0.95
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The value below which ``share`` of the sample lies, linearly interpolated; NaN of an empty sample."""
+    if not values:
+        return math.nan
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+@lru_cache(maxsize=4096)
+def _rank_of_interval(n: int) -> int:
+    """The largest k such that [x(k), x(n+1-k)] covers the median with CONFIDENCE; 0 when none does."""
+    tail = (1 - CONFIDENCE) / 2
+    if n > 400:
+        return max(0, int((n - 1.959964 * math.sqrt(n)) / 2))
+    below, k = 0.0, 0
+    while True:
+        below += math.comb(n, k) / 2.0**n
+        if below > tail:
+            return k
+        k += 1
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """A 95 % confidence interval of the median, free of any assumption about the distribution.
+
+    Fewer than 6 values cannot give one: (-inf, inf). Source: order statistics, binomial(n, ½).
+    """
+    k = _rank_of_interval(len(values)) if values else 0
+    if k < 1:
+        return -math.inf, math.inf
+    ordered = sorted(values)
+    return ordered[k - 1], ordered[-k]
+
+
+def relative_width(values: Sequence[float]) -> float:
+    """Width of the median's confidence interval as a share of the median; inf when it cannot be told."""
+    low, high = median_interval(values)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return math.inf
+    middle = median(values)
+    return (high - low) / middle if middle > 0 else math.inf
+
+
+@dataclass(frozen=True)
+class Summary:
+    """n, min, p50, p95, p99, max, mean and standard deviation of a sample, in its own unit."""
+
+    n: int
+    min: float
+    p50: float
+    p95: float
+    p99: float
+    max: float
+    mean: float
+    stdev: float
+
+
+def summary(values: Sequence[float]) -> Summary:
+    """The summary of a sample; every figure is NaN when it is empty."""
+    if not values:
+        return Summary(0, *([math.nan] * 7))
+    return Summary(
+        n=len(values),
+        min=min(values),
+        p50=quantile(values, 0.5),
+        p95=quantile(values, 0.95),
+        p99=quantile(values, 0.99),
+        max=max(values),
+        mean=fmean(values),
+        stdev=stdev(values) if len(values) > 1 else 0.0,
+    )

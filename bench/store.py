@@ -1,0 +1,324 @@
+"""The run folder: the contract between measuring, judging and drawing.
+
+    manifest.json    format, id, command, profile as used, versions, ranks, environment (allow-list)
+    facts.jsonl      one line a node: what the probes saw
+    plan.json        phases, cases, what was refused for want of memory
+    journal.jsonl    one line each, as it happens: measurements, losses, phases, notes, the end
+    counters.jsonl   every port and interface, before and after each phase
+    logs/            what workers and NCCL said
+    verdicts.json    made from all of the above, and made again at will; so are the reports
+
+Files are appended line by line and flushed to disk; a crash loses the line in flight and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .model import EXIT, EXIT_USAGE, Case, Measurement, Rank, Status, Verdict
+
+FORMAT = 1
+MANIFEST, FACTS, PLAN, JOURNAL = "manifest.json", "facts.jsonl", "plan.json", "journal.jsonl"
+COUNTERS, VERDICTS, LOGS = "counters.jsonl", "verdicts.json", "logs"
+
+
+class RunError(Exception):
+    """A run folder that cannot be used; the message names the folder and what is wrong.
+
+    ``exit_status`` is 2 where another argument would mend it, 3 where the folder itself is at fault.
+    """
+
+    def __init__(self, message: str, exit_status: int = EXIT[Status.ERROR]) -> None:
+        super().__init__(message)
+        self.exit_status = exit_status
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What was asked for and where it ran. ``environment``: rank -> allowed variables."""
+
+    id: str
+    started: float
+    command: tuple[str, ...]
+    profile_name: str
+    profile_text: str
+    launcher: str
+    backend: str
+    ranks: tuple[Rank, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, dict[str, str]] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.__dict__, "ranks": [rank.to_json() for rank in self.ranks]}
+
+    @staticmethod
+    def from_json(row: dict[str, Any]) -> Manifest:
+        ranks = tuple(Rank(**rank) for rank in row["ranks"])
+        return Manifest(**{**row, "ranks": ranks, "command": tuple(row["command"])})
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Node names in the order of their first rank."""
+        return tuple(dict.fromkeys(rank.node for rank in self.ranks))
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A case that was not started because it does not fit. Bytes a rank, on the named memory."""
+
+    case: str
+    needed: int
+    available: int
+    where: str
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Cases that share one worker process a rank. ``environment`` is set for that process alone."""
+
+    name: str
+    title: str
+    cases: tuple[Case, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be measured, and what was refused or left out, with the reason."""
+
+    phases: tuple[Phase, ...]
+    refused: tuple[Refusal, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        return tuple(case for phase in self.phases for case in phase.cases)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "phases": [
+                {**phase.__dict__, "cases": [case.to_json() for case in phase.cases]} for phase in self.phases
+            ],
+            "refused": [row.__dict__ for row in self.refused],
+            "skipped": [list(row) for row in self.skipped],
+        }
+
+    @staticmethod
+    def from_json(row: dict[str, Any]) -> Plan:
+        return Plan(
+            phases=tuple(
+                Phase(**{**phase, "cases": tuple(Case.from_json(case) for case in phase["cases"])})
+                for phase in row["phases"]
+            ),
+            refused=tuple(Refusal(**item) for item in row["refused"]),
+            skipped=tuple((name, reason) for name, reason in row["skipped"]),
+        )
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A case that was begun and could not be measured: why, and which rank is to blame."""
+
+    case: str
+    reason: str
+    culprit: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, read. ``notes``: what was odd about reading it, such as a line cut short."""
+
+    path: Path
+    manifest: Manifest
+    plan: Plan
+    facts: tuple[dict[str, Any], ...]
+    measurements: tuple[Measurement, ...]
+    losses: tuple[Loss, ...]
+    phases: tuple[dict[str, Any], ...]
+    counters: tuple[dict[str, Any], ...]
+    verdicts: tuple[Verdict, ...]
+    notes: tuple[str, ...]
+    ended: float | None
+
+    def case(self, case_id: str) -> Case:
+        return self._cases[case_id]
+
+    @property
+    def _cases(self) -> dict[str, Case]:
+        return {case.id: case for case in self.plan.cases}
+
+
+class Recorder:
+    """Writes one run folder. The folder must be new or empty; of two runs at once the second is refused."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if any(entry.name not in (LOGS,) for entry in path.iterdir()):
+                raise RunError(f"{path} already holds something; give a new folder with --out", EXIT_USAGE)
+            # the journal decides a race: only one process can create it
+            self._journal = os.open(path / JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+            (path / LOGS).mkdir(exist_ok=True)
+        except FileExistsError:
+            raise RunError(f"{path} is in use by another run; give a new folder with --out", EXIT_USAGE) from None
+        except OSError as error:
+            raise RunError(f"cannot write the run folder {path}: {error.strerror}") from None
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._journal)
+
+    def manifest(self, manifest: Manifest) -> None:
+        self._write(MANIFEST, json.dumps(manifest.to_json(), indent=1))
+
+    def plan(self, plan: Plan) -> None:
+        self._write(PLAN, json.dumps(plan.to_json()))
+
+    def facts(self, nodes: list[dict[str, Any]]) -> None:
+        self._write(FACTS, "".join(json.dumps(node) + "\n" for node in nodes))
+
+    def counters(self, phase: str, when: str, snapshots: list[dict[str, Any]]) -> None:
+        line = json.dumps({"phase": phase, "when": when, "snapshots": snapshots})
+        try:
+            with (self.path / COUNTERS).open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise RunError(f"cannot write {self.path / COUNTERS}: {error.strerror}") from None
+
+    def measurement(self, row: Measurement) -> None:
+        self.line("measurement", **row.to_json())
+
+    def loss(self, row: Loss) -> None:
+        self.line("loss", **row.__dict__)
+
+    def line(self, kind: str, **fields: Any) -> None:
+        """Append one line and see it on the disk before going on."""
+        data = json.dumps({"kind": kind, "time": time.time(), **fields}).encode() + b"\n"
+        try:
+            while data:
+                data = data[os.write(self._journal, data) :]
+            os.fsync(self._journal)
+        except OSError as error:
+            raise RunError(f"cannot write {self.path / JOURNAL}: {error.strerror}") from None
+
+    def end(self) -> None:
+        """The completion record: without it no exit status of a launcher is believed."""
+        self.line("end")
+
+    def _write(self, name: str, text: str) -> None:
+        write_text(self.path / name, text)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file as a whole: readers see the old text or the new, never half of either."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise RunError(f"cannot write {path}: {error.strerror}") from None
+
+
+def save_verdicts(path: Path, verdicts: tuple[Verdict, ...], profile_name: str) -> None:
+    """Write ``verdicts.json`` of a run folder."""
+    rows = [verdict.to_json() for verdict in verdicts]
+    write_text(path / VERDICTS, json.dumps({"format": FORMAT, "profile": profile_name, "verdicts": rows}, indent=1))
+
+
+def load(path: Path) -> Run:
+    """Read a run folder; a last line cut short is noted and left out.
+
+    Raises RunError for a folder that is missing, empty, unreadable or of a newer format.
+    """
+    if not path.is_dir():
+        raise RunError(f"no run folder at {path}", EXIT_USAGE)
+    notes: list[str] = []
+    raw = _object(path / MANIFEST, f"{path} is not a run folder: it has no {MANIFEST}")
+    if not isinstance(raw.get("format"), int):
+        raise RunError(f"{path / MANIFEST} names no format; it is not RailGauge's or is damaged")
+    if raw["format"] > FORMAT:
+        raise RunError(
+            f"{path} was written by a newer RailGauge (format {raw['format']}; this one reads up to {FORMAT}): upgrade"
+        )
+    try:
+        plan = (path / PLAN).exists()
+        manifest = Manifest.from_json(raw)
+        journal = list(_lines(path / JOURNAL, notes))
+        return Run(
+            path=path,
+            manifest=manifest,
+            plan=Plan.from_json(_object(path / PLAN, "")) if plan else Plan(phases=()),
+            facts=tuple(_lines(path / FACTS, notes)),
+            measurements=tuple(Measurement.from_json(row) for row in _of(journal, "measurement")),
+            losses=tuple(Loss(**row) for row in _of(journal, "loss")),
+            phases=tuple(_of(journal, "phase")),
+            counters=tuple(_lines(path / COUNTERS, notes)),
+            verdicts=_verdicts(path),
+            notes=(*notes, *(str(row["text"]) for row in _of(journal, "note"))),
+            ended=next((float(row["time"]) for row in journal if row["kind"] == "end"), None),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(f"{path} is damaged: {error!r}; its other lines are untouched") from None
+
+
+def _verdicts(path: Path) -> tuple[Verdict, ...]:
+    if not (path / VERDICTS).exists():
+        return ()
+    return tuple(Verdict.from_json(row) for row in _object(path / VERDICTS, "")["verdicts"])
+
+
+def _of(journal: list[dict[str, Any]], kind: str) -> Iterator[dict[str, Any]]:
+    for row in journal:
+        if row["kind"] == kind:
+            hidden = ("kind",) if kind == "phase" else ("kind", "time")
+            yield {key: value for key, value in row.items() if key not in hidden}
+
+
+def _object(path: Path, missing: str) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(missing or f"{path} is missing") from None
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError:
+        raise RunError(f"{path} is damaged: it is not JSON") from None
+    if not isinstance(value, dict):
+        raise RunError(f"{path} is damaged: it is not a JSON object")
+    return value
+
+
+def _lines(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}") from None
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError
+        except ValueError:
+            notes.append(f"{path.name} line {number} is cut short or damaged and was left out")
+            continue
+        yield row

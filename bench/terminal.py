@@ -1,0 +1,172 @@
+"""What a person sees: progress while it runs, rows as they come, the verdict at the end.
+
+Progress goes to standard error and only to a terminal; results go to standard output.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from .collectives import COLLECTIVES
+from .model import Case, Status, Verdict
+from .rows import Row, peak, row_of, rows
+from .store import Manifest, Phase, Plan, Run
+from .units import show_both, show_rate, show_seconds, show_size
+
+WORDS = {
+    Status.PASS: "PASS",
+    Status.FAIL: "FAIL",
+    Status.ERROR: "COULD NOT TELL",
+    Status.SKIP: "SKIPPED",
+}
+
+
+@dataclass
+class Terminal:
+    """A Watcher (see acceptance) that writes to the terminal. ``table``: print rows as nccl-tests does."""
+
+    quiet: bool = False
+    verbose: bool = False
+    table: bool = False
+    _cases: dict[str, Case] = field(default_factory=dict)
+    _phase: str = ""
+    _done: int = 0
+    _all: int = 0
+    _left: float = 0.0
+    _begun: float = field(default_factory=time.monotonic)
+    _bar: Any = None
+    _task: Any = None
+
+    def planned(self, plan: Plan, manifest: Manifest) -> None:
+        self._cases = {case.id: case for case in plan.cases}
+        self._all = len(plan.cases)
+        self._left = sum(phase.seconds for phase in plan.phases)
+        for row in plan.refused:
+            self._say(
+                f"refused: {row.case} needs {show_size(row.needed)} a rank, "
+                f"{show_size(row.available)} available on {row.where}"
+            )
+        if not self.quiet:
+            nodes = manifest.nodes
+            where = nodes[0] if len(nodes) == 1 else f"{len(nodes)} nodes"
+            self._say(
+                f"{len(manifest.ranks)} ranks on {where}, {manifest.backend}; {self._all} cases, "
+                f"at most {show_seconds(self._left)}"
+            )
+        if self.table:
+            from .exports import header
+
+            self._out(header(manifest, plan))
+        self._open()
+
+    def phase(self, phase: Phase) -> None:
+        self._phase = phase.title
+        self._update(phase.name)
+
+    def notice(self, kind: str, fields: dict[str, Any]) -> None:
+        if kind == "measurement":
+            self._done += 1
+            row = row_of(self._cases[fields["row"].case], fields["row"])
+            if self.table:
+                self._row(row)
+            elif self.verbose:
+                self._out(_line(row))
+            self._update(row.case.id)
+        elif kind == "loss":
+            self._done += 1
+            self._say(f"lost: {fields['case'].id}: {fields['reason']}")
+        elif kind == "beat" and fields["case"]:
+            self._update(f"{fields['case']} {fields['stage']}")
+
+    def finished(self, run: Run) -> None:
+        self._close()
+        if self.table:
+            from .exports import footer
+
+            self._out(footer(rows(run)))
+        summarise(run, self.verbose, self.quiet or self.table)
+
+    def _row(self, row: Row) -> None:
+        from .exports import table_row
+
+        self._out(table_row(row))
+
+    def _open(self) -> None:
+        if self.quiet or not sys.stderr.isatty():
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._bar.add_task("starting", total=self._all)
+        self._bar.start()
+
+    def _update(self, what: str) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._done, description=f"{self._phase}: {what}"[:78])
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _out(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(text, flush=True)
+
+    def _say(self, text: str) -> None:
+        print(f"railgauge: {text}", file=sys.stderr, flush=True)
+
+
+def summarise(run: Run, verbose: bool, short: bool) -> None:
+    """Print the verdict: what did not pass, what was measured, and the one line."""
+    if not short:
+        _peaks(run)
+    for verdict in run.verdicts:
+        if verbose or verdict.status in (Status.FAIL, Status.ERROR):
+            print(f"{WORDS[verdict.status]}: {verdict.check}: {verdict.message}")
+    print(one_line(run.verdicts, run.manifest.profile_name), flush=True)
+
+
+def one_line(verdicts: tuple[Verdict, ...], profile_name: str) -> str:
+    """``PASS: 21 passed, 0 failed, 0 could not tell, 2 skipped (profile local)``."""
+    from .model import overall
+
+    count = {status: sum(verdict.status is status for verdict in verdicts) for status in Status}
+    return (
+        f"{WORDS[overall(verdict.status for verdict in verdicts)]}: {count[Status.PASS]} passed, "
+        f"{count[Status.FAIL]} failed, {count[Status.ERROR]} could not tell, {count[Status.SKIP]} skipped "
+        f"(profile {profile_name})"
+    )
+
+
+def _peaks(run: Run) -> None:
+    measured = rows(run)
+    for name in COLLECTIVES:
+        best = peak(row for row in measured if row.case.collective == name)
+        if best is not None:
+            wrong = "unchecked" if best.wrong is None else f"{best.wrong} wrong"
+            print(
+                f"  {name:18} busbw {show_both(best.busbw):>28} at {show_size(best.case.size):>8}   "
+                f"{best.ranks} ranks   {wrong}"
+            )
+
+
+def _line(row: Row) -> str:
+    return (
+        f"  {row.case.id:56} {show_seconds(row.seconds):>9}  algbw {show_rate(row.algbw):>11}  "
+        f"busbw {show_rate(row.busbw):>11}  p99 {show_seconds(row.isolated.p99):>9}  {row.measurement.stop}"
+    )

@@ -1,0 +1,77 @@
+"""Run folders made in code, for the tests of everything that reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench.facts import Node
+from bench.model import Case, Measurement, Rank
+from bench.plan import Request, sweep_cases
+from bench.profile import Profile, load
+from bench.store import Manifest, Phase, Plan, Recorder
+
+LOCAL = load("local")
+
+
+def ranks(nodes: int = 1, each: int = 2) -> tuple[Rank, ...]:
+    return tuple(Rank(i, f"n{i // each}", i % each) for i in range(nodes * each))
+
+
+def cases(phase: str = "collectives", names: Sequence[str] = ("all_reduce", "all_gather"), n: int = 2) -> list[Case]:
+    groups = (tuple(range(n)),)
+    return [case for name in names for case in sweep_cases(phase, Request(name, 1024, 65536, 8), groups)]
+
+
+def measured(case: Case, seconds: float = 1e-3, **changes: Any) -> list[Measurement]:
+    """One healthy measurement for each group of a case."""
+    return [
+        replace(
+            Measurement(
+                case=case.id, ranks=group, pipelined=tuple((seconds,) * len(group) for _ in range(6)), calls=4,
+                isolated=(seconds * 1.1,) * 12, last=(12,) + (0,) * (len(group) - 1), wrong=(0,) * len(group),
+                checked=2 * case.count * len(group), mismatches=(), stop="precision", width=0.005, warmup=4,
+            ),
+            **changes,
+        )
+        for group in case.groups
+    ]  # fmt: skip
+
+
+def folder(
+    path: Path,
+    rows: Sequence[Measurement] | None = None,
+    planned: Sequence[Case] | None = None,
+    where: tuple[Rank, ...] | None = None,
+    profile: Profile = LOCAL,
+    end: bool = True,
+    backend: str = "gloo",
+    plan: Plan | None = None,
+    nodes: Sequence[Node] | None = None,
+) -> Path:
+    """Write a run folder; by default a healthy one with every case measured."""
+    where = where or ranks()
+    planned = cases(n=len(where)) if planned is None else planned
+    rows = [row for case in planned for row in measured(case)] if rows is None else rows
+    with Recorder(path) as recorder:
+        recorder.manifest(
+            Manifest(
+                id=path.name, started=1_700_000_000.0, command=("railgauge", "accept"), profile_name=profile.name,
+                profile_text=profile.text, launcher="openmpi", backend=backend, ranks=where,
+                settings={"pid": 1, "repetitions": 2}, versions={"railgauge": "0"},
+            )
+        )  # fmt: skip
+        phases = {case.phase: Phase(case.phase, case.phase, ()) for case in planned}
+        phases = {
+            name: replace(phase, cases=tuple(case for case in planned if case.phase == name))
+            for name, phase in phases.items()
+        }
+        recorder.plan(plan or Plan(tuple(phases.values())))
+        recorder.facts([node.to_json() for node in nodes or [Node(name) for name in dict.fromkeys(r.node for r in where)]])
+        for row in rows:
+            recorder.measurement(row)
+        if end:
+            recorder.end()
+    return path

@@ -1,0 +1,65 @@
+import pytest
+
+from bench.collectives import COLLECTIVES, Origin, busbw, collective, count_of, size_of
+from bench.elements import UnknownName, element
+
+FLOAT = element("float32")
+
+
+@pytest.mark.parametrize("row", COLLECTIVES.values(), ids=lambda row: row.name)
+@pytest.mark.parametrize("n", [2, 3, 4, 7])
+def test_the_truth_has_one_origin_for_each_received_block(row, n):
+    for root in range(n if row.rooted else 1):
+        for rank in range(n):
+            truth = row.truth(rank, n, root)
+            blocks = row.received(rank, n, root)
+            # all but the root of a reduce hold a buffer whose contents mean nothing
+            assert len(truth) == blocks or (row.name == "reduce" and rank != root and not truth)
+
+
+@pytest.mark.parametrize("row", COLLECTIVES.values(), ids=lambda row: row.name)
+@pytest.mark.parametrize("n", [2, 3, 4, 7])
+def test_every_origin_is_a_block_that_its_rank_sends(row, n):
+    for rank in range(n):
+        for origin in row.truth(rank, n, 0):
+            for source in origin.ranks:
+                assert 0 <= origin.block < row.sent(source, n, 0)
+
+
+def test_all_to_all_is_the_transpose():
+    assert collective("alltoall").truth(2, 4, 0) == tuple(Origin((source,), 2) for source in range(4))
+
+
+def test_an_odd_rank_without_partner_sends_and_receives_nothing():
+    for name in ("p2p", "p2p_bidirectional"):
+        row = collective(name)
+        assert row.sent(2, 3, 0) == row.received(2, 3, 0) == 0
+        assert row.truth(2, 3, 0) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "n", "count", "printed"),
+    [
+        ("all_reduce", 1024, 3, 256, 1024),
+        ("all_gather", 1024, 3, 84, 1008),  # 1024 / 4 / 3 = 85, down to a multiple of 16 bytes
+        ("all_gather", 8, 2, 0, 0),
+        ("alltoall", 1 << 20, 8, 32768, 1 << 20),
+        ("sendrecv", 10, 2, 2, 8),
+    ],
+)
+def test_sizes_are_rounded_as_nccl_tests_rounds_them(name, size, n, count, printed):
+    row = collective(name)
+    assert count_of(row, size, FLOAT, n) == count
+    assert size_of(row, count, FLOAT, n) == printed
+
+
+def test_bus_bandwidth_factors():
+    assert busbw(collective("all_reduce"), 1 << 30, 1.0, 16) == pytest.approx((1 << 30) * 1.875)
+    assert busbw(collective("all_gather"), 1 << 30, 1.0, 16) == pytest.approx((1 << 30) * 0.9375)
+    assert busbw(collective("broadcast"), 1 << 30, 1.0, 16) == 1 << 30
+    assert busbw(collective("all_reduce"), 1 << 30, 1.0, 1) == 0
+
+
+def test_an_unknown_collective_lists_the_known_ones():
+    with pytest.raises(UnknownName, match="all_reduce, all_gather"):
+        collective("allreduce2")

@@ -1,0 +1,85 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.profile import ProfileError, load, names, parse
+
+HEAD = 'format = 1\nname = "x"\ntitle = "x"\nsource = "x"\n'
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_profile_that_ships_is_valid_and_its_bounds_have_sources(name):
+    profile = load(name)
+    assert profile.name == name
+    assert profile.source
+    for limit in profile.limits:
+        assert limit.bound.source
+        assert limit.bound.value > 0
+
+
+def test_the_lambda_cluster_excludes_mlx5_0_and_is_sold_3200_gigabits():
+    profile = load("lambda-1cc-h100")
+    assert profile.rails.excluded == ("mlx5_0",)
+    assert profile.environment["NCCL_IB_HCA"] == "^=mlx5_0"
+    assert profile.rails.target.value == pytest.approx(400e9)
+    assert profile.rails.count == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("not toml", "not TOML"),
+        ("format = 1\n", "name is missing"),
+        ("format = 99\n", "upgrade"),
+        ("format = true\n", "whole number"),
+        (HEAD + "colour = 1\n", "unknown key colour; known: .*cluster.*rails"),
+        (HEAD + "[rails]\nkind = 'token-ring'\n", "token-ring.*infiniband"),
+        (HEAD + "[rails]\ncount = 3\ndevices = ['a']\n", "count is 3, but devices names 1"),
+        (HEAD + "[rails]\ncount = 1\ndevices = ['a']\nexcluded = ['a']\n", "a rail and excluded"),
+        (HEAD + "[rails]\nrate = { value = '400' , source = 'x' }\n", "400.*Gb/s"),
+        (HEAD + "[rails]\nrate = { value = '400 Gb/s' }\n", "source is missing"),
+        (HEAD + "[rails]\nrate = { value = '400 Gb/s', source = 'x', confidence = 'sure' }\n", "sure.*published"),
+        (HEAD + "[sweep]\ncollectives = ['allreduce2']\n", "allreduce2.*all_reduce"),
+        (HEAD + "[sweep]\ndtype = 'fp8'\n", "fp8.*bfloat16"),
+        (HEAD + "[sweep]\nbegin = '2M'\nend = '1M'\n", "begin must not exceed end"),
+        (HEAD + "[sweep]\nfactor = 1\n", "factor"),
+        (HEAD + "[cluster]\nnodes = [4, 2]\n", "least above its most"),
+        (HEAD + "[environment]\nNCCL_NET = 1\n", "must be texts"),
+        (HEAD + "[[bounds]]\ncollective = 'all_reduce'\nsource = 'x'\n", "at_least is missing"),
+        (HEAD + "[[bounds]]\ncollective = 'all_reduce'\nat_least = '1 GB/s'\n", "source is missing"),
+        (HEAD + "bounds = 3\n", "list"),
+    ],
+)
+def test_a_mistake_is_named_with_what_is_known(text, words):
+    with pytest.raises(ProfileError, match=words):
+        parse(text, "test.toml")
+
+
+def test_an_unknown_profile_lists_the_known_ones():
+    with pytest.raises(ProfileError, match="lambda-1cc-h100.*local"):
+        load("lambda")
+
+
+def test_a_missing_or_binary_file_is_named(tmp_path):
+    with pytest.raises(ProfileError, match="No such file"):
+        load(str(tmp_path / "none.toml"))
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ProfileError, match="not UTF-8"):
+        load(str(tmp_path / "binary.toml"))
+
+
+@given(st.integers(0, 3000))
+def test_a_profile_cut_anywhere_is_valid_or_refused_in_one_line(cut):
+    text = load("lambda-1cc-h100").text
+    try:
+        assert parse(text[:cut], "cut.toml").name == "lambda-1cc-h100"
+    except ProfileError as error:
+        assert "\n" not in str(error)
+
+
+@given(st.text(max_size=200))
+def test_no_text_breaks_the_parser(text):
+    try:
+        parse(text, "fuzz.toml")
+    except ProfileError as error:
+        assert "fuzz.toml" in str(error)

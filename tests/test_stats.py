@@ -1,0 +1,46 @@
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.stats import median_interval, quantile, relative_width, summary
+
+
+def test_fewer_than_six_values_give_no_interval():
+    assert median_interval([1.0] * 5) == (-math.inf, math.inf)
+    assert math.isinf(relative_width([1.0] * 5))
+    assert relative_width([1.0] * 6) == 0
+
+
+def test_no_values_give_nan_never_zero():
+    assert math.isnan(quantile([], 0.5))
+    assert math.isnan(summary([]).p50)
+    assert math.isinf(relative_width([]))
+
+
+def test_a_nan_among_the_values_is_never_precise():
+    assert not relative_width([math.nan] * 10) <= 0.01
+
+
+@pytest.mark.parametrize("n", [6, 15, 40, 101, 500])
+def test_the_interval_covers_the_median_as_often_as_it_says(n):
+    rng = random.Random(n)
+    covered = 0
+    for _ in range(800):
+        low, high = median_interval([rng.gauss(0, 1) for _ in range(n)])
+        covered += low <= 0 <= high
+    assert covered / 800 > 0.93
+
+
+@given(st.lists(st.floats(1e-9, 1e3), min_size=1, max_size=60))
+def test_percentiles_are_ordered_and_inside(values):
+    s = summary(values)
+    assert s.min <= s.p50 <= s.p95 <= s.p99 <= s.max
+    assert s.n == len(values)
+
+
+def test_quantiles_interpolate_as_numpy_does():
+    assert quantile([1, 2, 3, 4], 0.5) == 2.5
+    assert quantile([10, 20], 0.95) == pytest.approx(19.5)

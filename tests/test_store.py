@@ -1,0 +1,113 @@
+import json
+import os
+import threading
+
+import pytest
+import runs
+
+from bench.judge import judge, status
+from bench.model import Status
+from bench.store import JOURNAL, MANIFEST, Loss, Plan, Recorder, RunError, load
+
+
+def test_a_run_folder_is_read_back_as_it_was_written(tmp_path):
+    planned = runs.cases()
+    rows = [row for case in planned for row in runs.measured(case)]
+    run = load(runs.folder(tmp_path / "r", rows, planned))
+    assert run.measurements == tuple(rows)
+    assert run.plan.cases == tuple(planned)
+    assert run.manifest.ranks == runs.ranks()
+    assert run.ended is not None
+    assert run.notes == ()
+
+
+def test_a_missing_folder_is_wrong_usage(tmp_path):
+    with pytest.raises(RunError, match="no run folder") as caught:
+        load(tmp_path / "none")
+    assert caught.value.exit_status == 2
+
+
+def test_an_empty_folder_is_no_run(tmp_path):
+    with pytest.raises(RunError, match="not a run folder"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"id": "x"}', "\x00\xff"])
+def test_a_damaged_manifest_is_said(tmp_path, text):
+    path = runs.folder(tmp_path / "r")
+    (path / MANIFEST).write_text(text, encoding="latin-1")
+    with pytest.raises(RunError, match="damaged|format"):
+        load(path)
+
+
+def test_a_newer_format_asks_for_an_upgrade(tmp_path):
+    path = runs.folder(tmp_path / "r")
+    row = json.loads((path / MANIFEST).read_text())
+    (path / MANIFEST).write_text(json.dumps({**row, "format": 99, "novelty": 1}))
+    with pytest.raises(RunError, match="newer RailGauge.*upgrade"):
+        load(path)
+
+
+def test_a_journal_cut_at_any_byte_is_read_and_never_passes_unless_whole(tmp_path):
+    path = runs.folder(tmp_path / "r", planned=runs.cases()[:2])
+    whole = (path / JOURNAL).read_bytes()
+    for cut in range(len(whole)):
+        (path / JOURNAL).write_bytes(whole[:cut])
+        run = judge(load(path), runs.LOCAL)
+        complete = whole[:cut].count(b"\n") + (cut + 1 == len(whole))
+        assert len(run.measurements) + (run.ended is not None) >= complete
+        if cut < len(whole) - 1:
+            assert status(run) is Status.ERROR, f"cut at byte {cut} passed"
+
+
+def test_a_cut_line_is_noted_with_its_place(tmp_path):
+    path = runs.folder(tmp_path / "r")
+    (path / JOURNAL).write_bytes((path / JOURNAL).read_bytes()[:-30])
+    assert "journal.jsonl line" in " ".join(load(path).notes)
+
+
+def test_a_folder_in_use_is_refused_and_untouched(tmp_path):
+    path = runs.folder(tmp_path / "r")
+    before = (path / JOURNAL).read_bytes()
+    with pytest.raises(RunError, match="give a new folder"):
+        Recorder(path)
+    assert (path / JOURNAL).read_bytes() == before
+
+
+def test_of_many_runs_started_at_once_in_one_folder_one_wins(tmp_path):
+    outcomes: list[str] = []
+
+    def begin():
+        try:
+            with Recorder(tmp_path / "same"):
+                outcomes.append("won")
+        except RunError:
+            outcomes.append("refused")
+
+    threads = [threading.Thread(target=begin) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["refused"] * 11 + ["won"]
+
+
+def test_a_full_disk_is_one_clear_line(tmp_path):
+    with Recorder(tmp_path / "r") as recorder:
+        full = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(full, recorder._journal)
+        os.close(full)
+        with pytest.raises(RunError, match="cannot write .*No space left on device") as caught:
+            recorder.loss(Loss("case", "x"))
+    assert caught.value.exit_status == 3
+
+
+def test_a_file_where_the_folder_should_be_is_refused(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(RunError, match="file"):
+        Recorder(tmp_path / "file")
+
+
+def test_a_plan_is_read_back(tmp_path):
+    plan = load(runs.folder(tmp_path / "r")).plan
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
