@@ -254,22 +254,11 @@ def make_plan(options: Options, ranks: tuple[Rank, ...], backend: str, room: Mem
     everyone = (tuple(rank.rank for rank in ranks),)
     if options.sweeps:
         cases = [case for sweep in options.sweeps for case in sweep_cases("run", sweep, everyone)]
-        phases, skipped = [Phase("run", "the sweep that was asked for", tuple(cases))], []
+        phases = [Phase("run", "the sweep that was asked for", tuple(cases))]
+        skipped: list[tuple[str, str]] = []
     else:
         phases, skipped = acceptance(options.profile.sweep, ranks, backend, budget)
     return replace(fit(phases, backend, room), skipped=tuple(skipped))
-
-
-def finish(folder: Path, profile: Profile, watcher: Watcher, report: bool) -> int:
-    """Judge a run folder, write verdicts and reports, tell the person; the exit status."""
-    run = judge(load(folder), profile)
-    save_verdicts(folder, run.verdicts, profile.name)
-    if report:
-        from reports import write
-
-        write(run, profile)
-    watcher.finished(run)
-    return EXIT[status(run)]
 
 
 def _order(options: Options, ranks: Sequence[Rank], backend: str, address: str) -> Order:

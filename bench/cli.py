@@ -22,7 +22,7 @@ EXIT_HELP = (
 )
 
 
-class Size(click.ParamType):
+class Size(click.ParamType[int]):
     """Bytes with K, M, G (1024-based), as nccl-tests takes them."""
 
     name = "size"
@@ -34,7 +34,7 @@ class Size(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-class Seconds(click.ParamType):
+class Seconds(click.ParamType[float]):
     """A time with its unit."""
 
     name = "time"

@@ -126,7 +126,7 @@ def ratio(case: str, a: Samples, b: Samples, tolerance: float = TOLERANCE) -> Ra
     """One case: its ratio, interval and outcome."""
     if not (_sound(a) and _sound(b)):
         text = f"{case}: cannot tell: a sample is no time above 0"
-        return Ratio(case, *([math.nan] * 5), "cannot tell", text)
+        return Ratio(case, math.nan, math.nan, math.nan, math.nan, math.nan, "cannot tell", text)
     all_a, all_b = _pooled(a), _pooled(b)
     if not all_a or not all_b:
         outcome = "only a" if all_a else "only b" if all_b else "cannot tell"

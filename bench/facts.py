@@ -12,7 +12,7 @@ import math
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 # nearest first, in the words of ``nvidia-smi topo -m``
@@ -113,7 +113,7 @@ class Interface:
 
 @dataclass(frozen=True)
 class NvLink:
-    """One NVLink of a GPU: ``active`` None where NVML would not say; ``peer`` is the PCI address behind it."""
+    """One NVLink of a GPU: ``active`` None where NVML would not say; ``peer``: the PCI address behind it."""
 
     link: int
     active: bool | None = None
@@ -359,7 +359,7 @@ def _devices(node: Node) -> dict[str, PciPath]:
 # ── JSON ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@lru_cache(maxsize=None)
+@cache
 def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
 

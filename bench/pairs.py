@@ -77,7 +77,9 @@ class Cost:
 def seconds(count: int, cost: Cost) -> float:
     """Seconds that ``count`` rounds are expected to take; ValueError when the cost says nothing."""
     if not (cost.rate > 0 and math.isfinite(cost.rate) and math.isfinite(cost.overhead)):
-        raise ValueError(f"a round at {cost.rate} bytes/s cannot be planned; give the expected rate of a rail")
+        raise ValueError(
+            f"a round at {cost.rate} bytes/s cannot be planned; give the expected rate of a rail"
+        )
     return count * cost.passes * (cost.transfers * cost.size / cost.rate + cost.overhead)
 
 

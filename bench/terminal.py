@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .collectives import COLLECTIVES
-from .model import Case, Status, Verdict
+from .exports import lines_of, table_footer, table_header, table_line
+from .model import Case, Status, Verdict, overall
 from .rows import Row, peak, row_of, rows
 from .store import Manifest, Phase, Plan, Run
 from .units import show_both, show_rate, show_seconds, show_size
@@ -32,6 +33,7 @@ class Terminal:
     verbose: bool = False
     table: bool = False
     _cases: dict[str, Case] = field(default_factory=dict)
+    _rows: list[Row] = field(default_factory=list)
     _phase: str = ""
     _done: int = 0
     _all: int = 0
@@ -56,10 +58,8 @@ class Terminal:
                 f"{len(manifest.ranks)} ranks on {where}, {manifest.backend}; {self._all} cases, "
                 f"at most {show_seconds(self._left)}"
             )
-        if self.table:
-            from .exports import header
-
-            self._out(header(manifest, plan))
+        if self.table and plan.cases:
+            self._out(table_header(plan.cases[0].collective, manifest.ranks).rstrip("\n"))
         self._open()
 
     def phase(self, phase: Phase) -> None:
@@ -71,7 +71,7 @@ class Terminal:
             self._done += 1
             row = row_of(self._cases[fields["row"].case], fields["row"])
             if self.table:
-                self._row(row)
+                self._table_row(row)
             elif self.verbose:
                 self._out(_line(row))
             self._update(row.case.id)
@@ -83,16 +83,19 @@ class Terminal:
 
     def finished(self, run: Run) -> None:
         self._close()
-        if self.table:
-            from .exports import footer
-
-            self._out(footer(rows(run)))
+        measured = rows(run)
+        if self.table and measured:
+            lines = next(iter(lines_of(measured).values()))
+            self._out(table_footer(measured[0].case.collective, lines).rstrip("\n"))
         summarise(run, self.verbose, self.quiet or self.table)
 
-    def _row(self, row: Row) -> None:
-        from .exports import table_row
-
-        self._out(table_row(row))
+    def _table_row(self, row: Row) -> None:
+        """A line of the table once all placements of its size are there."""
+        self._rows.append(row)
+        same = [case for case in self._cases.values() if case.size == row.case.size]
+        here = [seen for seen in self._rows if seen.case.size == row.case.size]
+        if len(here) == len(same):
+            self._out(table_line(next(iter(lines_of(here).values()))[0]))
 
     def _open(self) -> None:
         if self.quiet or not sys.stderr.isatty():
@@ -143,8 +146,6 @@ def summarise(run: Run, verbose: bool, short: bool) -> None:
 
 def one_line(verdicts: tuple[Verdict, ...], profile_name: str) -> str:
     """``PASS: 21 passed, 0 failed, 0 could not tell, 2 skipped (profile local)``."""
-    from .model import overall
-
     count = {status: sum(verdict.status is status for verdict in verdicts) for status in Status}
     return (
         f"{WORDS[overall(verdict.status for verdict in verdicts)]}: {count[Status.PASS]} passed, "

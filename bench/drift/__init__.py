@@ -1,0 +1,46 @@
+"""Drift over nights: tonight against the accepted baseline, steps in a history, one night's fleet. Pure.
+
+``judge`` and ``steps`` look along time, ``fleet`` across it; ``verdicts`` words what they found.
+"""
+
+from bench.drift.baseline import Baseline, Excess, Rules, baseline, walk
+from bench.drift.judge import (
+    QUANTITIES,
+    Finding,
+    Label,
+    attribute,
+    judge,
+    judge_all,
+    suspects,
+    with_reruns,
+)
+from bench.drift.nights import Acceptance, Fingerprint, Night, Series, changed, fingerprint, usable
+from bench.drift.steps import NoRuptures, Step, steps
+from bench.drift.verdicts import verdict
+
+__all__ = [
+    "QUANTITIES",
+    "Acceptance",
+    "Baseline",
+    "Excess",
+    "Finding",
+    "Fingerprint",
+    "Label",
+    "Night",
+    "NoRuptures",
+    "Rules",
+    "Series",
+    "Step",
+    "attribute",
+    "baseline",
+    "changed",
+    "fingerprint",
+    "judge",
+    "judge_all",
+    "steps",
+    "suspects",
+    "usable",
+    "verdict",
+    "walk",
+    "with_reruns",
+]

@@ -1,0 +1,104 @@
+"""What drift is judged on: a series, its nights, and the levels that a person accepted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bench.model import Status
+
+Fingerprint = tuple[tuple[str, str], ...]
+
+
+def fingerprint(parts: Mapping[str, str]) -> Fingerprint:
+    """What may change a result (GPUs, nodes, NCCL, driver, algorithm, profile ...), in a fixed order."""
+    return tuple(sorted(parts.items()))
+
+
+def changed(before: Fingerprint, after: Fingerprint) -> tuple[str, ...]:
+    """``("driver 550.90 → 560.28",)``: each part that differs, in alphabetical order; () if none does."""
+    old, new = dict(before), dict(after)
+    return tuple(
+        f"{part} {old.get(part, 'unknown')} → {new.get(part, 'unknown')}"
+        for part in sorted(old.keys() | new.keys())
+        if old.get(part) != new.get(part)
+    )
+
+
+@dataclass(frozen=True, order=True)
+class Series:
+    """One line of a trend. ``subject`` is empty for the whole cluster, or a node, rail or port in it."""
+
+    cluster: str
+    collective: str
+    size_class: str
+    quantity: str
+    subject: str = ""
+
+    @property
+    def name(self) -> str:
+        parts = (self.cluster, self.subject, self.collective, self.size_class, self.quantity)
+        return " ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Night:
+    """One measurement of one series.
+
+    time         seconds since 1970, UTC
+    value        bytes per second or seconds; NaN where there is none
+    fingerprint  see ``fingerprint``
+    rerun        the second measurement of the same night; None where none was asked for
+    status       what was said of the measurement itself (wrong elements, floors), not of its drift
+    """
+
+    run: str
+    time: float
+    value: float
+    fingerprint: Fingerprint = ()
+    rerun: float | None = None
+    status: Status = Status.PASS
+
+    @property
+    def level(self) -> float:
+        """The re-run where there is one: the first value was singled out for being extreme, it was not."""
+        return self.rerun if self.rerun is not None and usable(self.rerun) else self.value
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is a figure to judge; an ERROR or SKIP measurement has none, whatever it says."""
+        return usable(self.value) and self.status in (Status.PASS, Status.FAIL)
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """A person's word that a level is the new normal: from ``since`` on, and nothing before it counts.
+
+    An empty ``collective``, ``size_class`` or ``quantity`` stands for all of them. ``when`` is the time of
+    the acceptance itself, ``since`` that of the first night of the new level; both seconds since 1970.
+    """
+
+    cluster: str
+    since: float
+    who: str
+    when: float
+    why: str
+    collective: str = ""
+    size_class: str = ""
+    quantity: str = ""
+
+    def covers(self, series: Series) -> bool:
+        return self.cluster == series.cluster and all(
+            mine in ("", theirs)
+            for mine, theirs in (
+                (self.collective, series.collective),
+                (self.size_class, series.size_class),
+                (self.quantity, series.quantity),
+            )
+        )
+
+
+def usable(value: float | None) -> bool:
+    """Whether a figure can be compared: finite and above 0. Rates and times of 0 are failed measurements."""
+    return value is not None and math.isfinite(value) and value > 0

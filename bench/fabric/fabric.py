@@ -1,0 +1,132 @@
+"""The fabric: what the three tools said, joined. Every port with its two ends, and its errors at both."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+
+from bench.fabric.link import End, Row
+from bench.fabric.linkinfo import Linkinfo
+from bench.fabric.netdiscover import Discovery, path
+from bench.fabric.queryerrors import QueryErrors
+
+
+@dataclass(frozen=True)
+class Fabric:
+    """``rows``: every port seen, kinds filled in; ``origin``: the port GUID it was seen from, if known."""
+
+    rows: tuple[Row, ...]
+    errors: QueryErrors | None
+    origin: str | None
+    unanswered: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """An HCA port on its switch port.
+
+    ``at_hca`` and ``at_switch`` are the same cable as each end reports it.
+    """
+
+    hca: End
+    switch: End | None
+    at_hca: Row | None
+    at_switch: Row | None
+
+
+def join(discovery: Discovery | None, links: Linkinfo | None, errors: QueryErrors | None) -> Fabric:
+    """Rows are iblinkinfo's, which shows ports that are down too, else ibnetdiscover's."""
+    rows = links.rows if links and links.rows else discovery.rows if discovery else ()
+    kinds = _kinds(rows)
+    if discovery:
+        for row in discovery.rows:
+            kinds |= {end.guid: end.kind for end in (row.near, row.far) if end and end.kind}
+    silent = [line for seen in (discovery, links, errors) if seen for line in seen.unanswered]
+    return Fabric(
+        rows=tuple(_with_kinds(row, kinds) for row in rows),
+        errors=errors,
+        origin=discovery.origin if discovery else None,
+        unanswered=tuple(dict.fromkeys(silent)),
+    )
+
+
+def _kinds(rows: tuple[Row, ...]) -> dict[str | None, str]:
+    """Where the text does not say: a switch has one GUID for all its ports, an adapter one for each."""
+    ports: dict[str | None, set[int]] = defaultdict(set)
+    for row in rows:
+        for end in (row.near, row.far):
+            if end:
+                ports[end.guid].add(end.port)
+    return {guid: "SW" if len(numbers) > 1 else "CA" for guid, numbers in ports.items() if guid}
+
+
+def _with_kinds(row: Row, kinds: dict[str | None, str]) -> Row:
+    near = replace(row.near, kind=row.near.kind or kinds.get(row.near.guid, ""))
+    far = replace(row.far, kind=row.far.kind or kinds.get(row.far.guid, "")) if row.far else None
+    return replace(row, near=near, far=far)
+
+
+def by_port(fabric: Fabric) -> dict[tuple[str | None, int], Row]:
+    """The row of a port, by GUID and number."""
+    return {(row.near.guid, row.near.port): row for row in fabric.rows}
+
+
+def attachments(fabric: Fabric) -> tuple[Attachment, ...]:
+    """Every HCA port that either end reports, in the order seen. A port on no switch has ``switch`` None."""
+    rows = by_port(fabric)
+    hcas: dict[str | None, End] = {}
+    for row in fabric.rows:
+        for end in (row.near, row.far):
+            if end and end.kind == "CA" and end.guid:
+                hcas.setdefault(end.guid, end)
+    found = {}
+    for row in fabric.rows:
+        if row.far and row.far.guid in hcas and row.near.kind == "SW":
+            found[row.far.guid] = row
+    return tuple(_attachment(hca, rows.get((guid, hca.port)), found.get(guid)) for guid, hca in hcas.items())
+
+
+def _attachment(hca: End, at_hca: Row | None, at_switch: Row | None) -> Attachment:
+    switch = at_switch.near if at_switch else at_hca.far if at_hca else None
+    return Attachment(hca, switch, at_hca, at_switch)
+
+
+def trunks(fabric: Fabric) -> tuple[tuple[Row, Row | None], ...]:
+    """Every cable between two switches once, as both ends report it."""
+    rows, seen = by_port(fabric), set()
+    pairs = []
+    for row in fabric.rows:
+        if row.far is None or row.near.kind != "SW" or row.far.kind != "SW":
+            continue
+        ends = frozenset(((row.near.guid, row.near.port), (row.far.guid, row.far.port)))
+        if ends not in seen:
+            seen.add(ends)
+            pairs.append((row, rows.get((row.far.guid, row.far.port))))
+    return tuple(pairs)
+
+
+def behind(fabric: Fabric, line: str) -> End | None:
+    """The last port that is known on the way to what did not answer: what is plugged there is the silent one.
+
+    ``line`` is an unanswered line with a directed route; None where it has none or the route starts
+    elsewhere.
+    """
+    rows, guid, last = by_port(fabric), fabric.origin, None
+    for hop in path(line)[1:]:
+        row = rows.get((guid, hop))
+        if row is None:
+            return _port_of(fabric, guid, hop) or last
+        last, guid = row.near, row.far.guid if row.far else None
+    return last
+
+
+def _port_of(fabric: Fabric, guid: str | None, port: int) -> End | None:
+    """A port of a known node that has no row of its own: ibnetdiscover lists no port with a silent peer."""
+    near = next((row.near for row in fabric.rows if guid and row.near.guid == guid), None)
+    return replace(near, port=port) if near else None
+
+
+def where(end: End) -> str:
+    """``leaf3 port 2`` of a switch, ``node1 mlx5_3/1`` of an adapter."""
+    name = end.name or end.guid or "unnamed"
+    return f"{name}/{end.port}" if end.kind == "CA" else f"{name} port {end.port}"

@@ -1,0 +1,30 @@
+"""The history of all clusters: a folder with one immutable Parquet file per run.
+
+Any number of writers append without a lock, on a local disk, NFS or a bucket; one reader queries them
+with DuckDB. duckdb, pyarrow and fsspec come with ``railgauge[nightly]`` and are imported when used.
+"""
+
+from bench.history.accept import accept, acceptances
+from bench.history.folder import HistoryError, MissingLibrary, Problem, create
+from bench.history.query import export, nights, series_nights
+from bench.history.record import Entry, Record, Sample
+from bench.history.store import append, check, read, runs
+
+__all__ = [
+    "Entry",
+    "HistoryError",
+    "MissingLibrary",
+    "Problem",
+    "Record",
+    "Sample",
+    "accept",
+    "acceptances",
+    "append",
+    "check",
+    "create",
+    "export",
+    "nights",
+    "read",
+    "runs",
+    "series_nights",
+]

@@ -1,0 +1,193 @@
+"""Where the files of a history lie, and how one is put there whole or not at all.
+
+``cluster=<name>/date=<UTC day>/<run>.parquet`` and ``accepted/cluster=<name>/<id>.json``. Names are data:
+every character but letters, digits, ``-`` and ``_`` is percent-encoded, so that no name leaves its folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+EXTRA = "railgauge[nightly]"
+ACCEPTED = "accepted"
+_TEMPORARY = ".tmp"
+# A writer needs seconds; a temporary file of yesterday has lost its writer
+_STALE = 86400.0
+# File systems allow 255 bytes in a name; the rest is for the prefix, suffix and temporary ending
+_LONGEST = 150
+
+
+class HistoryError(Exception):
+    """A history that cannot be read or written; the message is one line with the next step."""
+
+
+class MissingLibrary(HistoryError):
+    """A library of the extra ``railgauge[nightly]`` is not installed."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file that was left out, and why."""
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """An opened history: ``files`` is an fsspec file system, ``root`` a path in it, ``local`` no bucket."""
+
+    files: Any
+    root: str
+    local: bool
+
+
+def library(name: str) -> Any:
+    """An optional library, imported on first use. Raises MissingLibrary."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = name.partition(".")[0]
+        raise MissingLibrary(f"history: {package} is not installed; pip install '{EXTRA}'") from error
+
+
+def open_folder(history: str) -> Folder:
+    """A path, or a URL that fsspec knows (``s3://bucket/history``). Raises HistoryError for any other."""
+    if "://" not in history:
+        return Folder(library("fsspec").filesystem("file"), str(Path(history).expanduser().absolute()), True)
+    try:
+        files, root = library("fsspec.core").url_to_fs(history)
+    except (ValueError, ImportError) as error:
+        raise HistoryError(f"{history}: {error}; give a folder or a URL that fsspec can open") from error
+    return Folder(files, root.rstrip("/"), history.startswith(("file://", "local://")))
+
+
+def create(history: str) -> None:
+    """Make the folder of a history, which may be there already. A bucket needs none."""
+    folder = open_folder(history)
+    if folder.local:
+        try:
+            Path(folder.root).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise HistoryError(f"{history}: cannot be made: {error.strerror}; give another folder") from error
+
+
+def safe(name: str) -> str:
+    """A name as one component of a path: no separator, no dot, no wildcard; never longer than 150 bytes.
+
+    Names that differ stay different: a long one ends in a digest of the whole. Raises HistoryError for an
+    empty name and for one that is not valid Unicode, which no Parquet file could hold.
+    """
+    try:
+        encoded = quote(name, safe="").replace(".", "%2E").replace("~", "%7E")
+    except UnicodeEncodeError as error:
+        raise HistoryError(f"name {name!r} is not valid Unicode; give another one") from error
+    if not encoded:
+        raise HistoryError("a cluster or run has an empty name; give it one")
+    if len(encoded) <= _LONGEST:
+        return encoded
+    return f"{encoded[: _LONGEST - 65]}+{hashlib.sha256(name.encode()).hexdigest()}"
+
+
+def day(seconds: float) -> str:
+    """``2026-03-04``, the UTC day. Raises HistoryError for what is not a time."""
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc).date().isoformat()
+    except (ValueError, OverflowError, OSError) as error:
+        raise HistoryError(f"{seconds} is not a time in seconds since 1970") from error
+
+
+def run_path(cluster: str, run: str, seconds: float) -> str:
+    """Where the file of a run lies, relative to the root; a file that lies elsewhere is not believed."""
+    return f"cluster={safe(cluster)}/date={day(seconds)}/{safe(run)}.parquet"
+
+
+def put(folder: Folder, path: str, content: bytes) -> str:
+    """Write a file that nobody can see half of, and that replaces none; its full path.
+
+    On a disk: a temporary name in the same folder, synced, then linked to the final name, which fails if
+    that exists. In a bucket: one put, which is atomic there. Raises HistoryError.
+    """
+    full = f"{folder.root}/{path}"
+    try:
+        if folder.local:
+            _put_local(Path(full), content)
+        else:
+            if folder.files.exists(full):
+                raise FileExistsError(full)
+            folder.files.pipe_file(full, content)
+    except FileExistsError as error:
+        raise HistoryError(f"{full} is already there, and a history is never overwritten") from error
+    except OSError as error:
+        raise HistoryError(f"{full}: cannot be written: {error}; give another --history") from error
+    return full
+
+
+def found(folder: Folder, under: str = "") -> Iterator[tuple[str, int]]:
+    """(path relative to the root, bytes) of every file, in order. Raises HistoryError if there is no folder.
+
+    A writer's temporary file is passed over while it is young, and given like any other when it is stale.
+    """
+    if folder.local and not Path(folder.root).is_dir():
+        raise HistoryError(f"{folder.root}: no such folder; the first railgauge nightly makes it")
+    try:
+        listing = folder.files.find(f"{folder.root}/{under}".rstrip("/"), detail=True)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise HistoryError(f"{folder.root}: cannot be listed: {error}") from error
+    for path, info in sorted(listing.items()):
+        young = time.time() - float(info.get("mtime") or 0.0) < _STALE
+        if not (path.endswith(_TEMPORARY) and young):
+            yield path[len(folder.root) :].lstrip("/"), int(info.get("size") or 0)
+
+
+def _put_local(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{_TEMPORARY}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        _publish(temporary, path)
+        _sync_folder(path.parent)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _publish(temporary: Path, path: Path) -> None:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # No hard links here (FAT, some FUSE mounts): rename, which is atomic but would replace a namesake
+        if path.exists():
+            raise FileExistsError(path) from None
+        temporary.rename(path)
+
+
+def _sync_folder(path: Path) -> None:
+    """Make the name as durable as the content; a file system that cannot sync folders is left alone."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

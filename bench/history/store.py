@@ -1,0 +1,146 @@
+"""Append a run, list the runs, check every byte. A bad file is named and left out, never fatal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from bench.history.folder import (
+    ACCEPTED,
+    Folder,
+    HistoryError,
+    MissingLibrary,
+    Problem,
+    day,
+    found,
+    open_folder,
+    put,
+    run_path,
+    safe,
+)
+from bench.history.record import Broken, Entry, Record, decode, encode, read_entry, verify
+
+# A footer in a bucket is a round trip of tens of milliseconds, and a history has hundreds
+_AT_ONCE = 8
+
+T = TypeVar("T")
+
+
+def append(history: str, record: Record) -> str:
+    """Record a run for good; the path of its file. Raises HistoryError, also for a run recorded before."""
+    path = run_path(record.cluster, record.run, record.time)
+    return put(open_folder(history), path, encode(record))
+
+
+def runs(
+    history: str, cluster: str | None = None, since: float = 0.0
+) -> tuple[tuple[Entry, ...], tuple[Problem, ...]]:
+    """The runs, oldest first, from their footers, and the files that are none.
+
+    ``cluster`` looks into one cluster's folder alone; ``since`` is in seconds since 1970.
+    """
+    folder = open_folder(history)
+    return _each(folder, _candidates(folder, cluster, since), lambda path: _footer(folder, path))
+
+
+def check(history: str) -> tuple[tuple[Entry, ...], tuple[Problem, ...]]:
+    """Like ``runs``, after reading every file to its last byte and comparing it with its checksum."""
+    folder = open_folder(history)
+
+    def whole(path: str) -> Entry:
+        record = decode(folder.files.cat_file(f"{folder.root}/{path}"))
+        return Entry(record.run, record.time, record.cluster, record.fingerprint, len(record.samples), path)
+
+    return _each(folder, _candidates(folder, None, 0.0), whole)
+
+
+def sound(folder: Folder, entries: Iterable[Entry]) -> tuple[tuple[Entry, ...], tuple[Problem, ...]]:
+    """The entries whose files are as they were written, and the others."""
+
+    def whole(entry: Entry) -> Entry:
+        verify(folder.files.cat_file(f"{folder.root}/{entry.path}"))
+        return entry
+
+    return _sorted(_attempts(folder, entries, whole, lambda entry: entry.path))
+
+
+def read(history: str, run: str, cluster: str | None = None) -> Record:
+    """One run with all its samples. Raises HistoryError if there is none, or one in several clusters."""
+    folder = open_folder(history)
+    entries, _ = runs(history, cluster)
+    named = [entry for entry in entries if entry.run == run]
+    if len(named) != 1:
+        where = ", ".join(repr(entry.cluster) for entry in named)
+        said = (
+            f"is in several clusters: {where}; name one" if named else "is not in it; railgauge history list"
+        )
+        raise HistoryError(f"{history}: run {run!r} {said}")
+    path = named[0].path
+    try:
+        return decode(folder.files.cat_file(f"{folder.root}/{path}"))
+    except (Broken, OSError) as error:
+        raise HistoryError(f"{path}: {error}; railgauge history check") from error
+
+
+def _candidates(folder: Folder, cluster: str | None, since: float) -> list[tuple[str, int]]:
+    under = "" if cluster is None else f"cluster={safe(cluster)}"
+    start = f"date={day(since)}" if since else ""
+    return [
+        (path, size)
+        for path, size in found(folder, under)
+        if not path.startswith(f"{ACCEPTED}/") and not _older(path, start)
+    ]
+
+
+def _older(path: str, start: str) -> bool:
+    """Whether a file lies in the folder of a day before ``start``; ISO dates order like their text."""
+    parts = path.split("/")
+    return len(parts) == 3 and parts[1].startswith("date=") and parts[1] < start
+
+
+def _footer(folder: Folder, path: str) -> Entry:
+    with folder.files.open(f"{folder.root}/{path}", "rb") as file:
+        return read_entry(file, path)
+
+
+def _each(
+    folder: Folder, candidates: Iterable[tuple[str, int]], look: Callable[[str], Entry]
+) -> tuple[tuple[Entry, ...], tuple[Problem, ...]]:
+    def one(candidate: tuple[str, int]) -> Entry:
+        path, size = candidate
+        if not path.endswith(".parquet"):
+            raise Broken("foreign: not a file of this history; move it away")
+        if size == 0:
+            raise Broken("empty")
+        entry = look(path)
+        home = run_path(entry.cluster, entry.run, entry.time)
+        if path != home:
+            raise Broken(f"misplaced: its run belongs at {home}")
+        return entry
+
+    return _sorted(_attempts(folder, candidates, one, lambda candidate: candidate[0]))
+
+
+def _attempts(
+    folder: Folder, items: Iterable[T], look: Callable[[T], Entry], path: Callable[[T], str]
+) -> list[Entry | Problem]:
+    """What ``look`` makes of each item, or why it makes nothing of it."""
+
+    def attempt(item: T) -> Entry | Problem:
+        try:
+            return look(item)
+        except (Broken, HistoryError, OSError) as error:
+            if isinstance(error, MissingLibrary):
+                raise
+            return Problem(path(item), str(error) or type(error).__name__)
+
+    with ThreadPoolExecutor(1 if folder.local else _AT_ONCE) as pool:
+        return list(pool.map(attempt, items))
+
+
+def _sorted(seen: Iterable[Entry | Problem]) -> tuple[tuple[Entry, ...], tuple[Problem, ...]]:
+    seen = list(seen)
+    entries = [item for item in seen if isinstance(item, Entry)]
+    problems = [item for item in seen if isinstance(item, Problem)]
+    return tuple(sorted(entries, key=lambda entry: (entry.time, entry.cluster, entry.run))), tuple(problems)

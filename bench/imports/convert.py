@@ -1,0 +1,115 @@
+"""Imported figures → cases and measurements, so that they are judged and reported like our own."""
+
+from __future__ import annotations
+
+from bench.collectives import collective as row_named
+from bench.elements import UnknownName, element
+from bench.model import Case, Measurement
+
+from .imported import ImportedRow, ImportedRun, ImportRefused
+from .ranks import MOST_RANKS
+from .settle import usable
+
+PHASE = "import"
+
+
+def measured(
+    run: ImportedRun, ranks: int | None = None, algorithm: str = "auto"
+) -> tuple[tuple[Case, Measurement], ...]:
+    """One pair for each size, type, operation, root and placement; figures of repeated cycles are its blocks.
+
+    nccl-tests prints one time, the mean over ranks and calls (``-a 1``), so a block holds one value.
+    Figures without a usable time, and types that are not measured here, are left out; ``run.problems``
+    names the former. ImportRefused when the collective or the number of ranks is not known, or nothing
+    is left.
+    """
+    count = ranks or run.ranks
+    if not run.collective:
+        raise ImportRefused("the table does not tell its collective; give --collective")
+    if not count:
+        raise ImportRefused("the table does not tell its number of ranks; give --ranks")
+    if not 1 <= count <= MOST_RANKS:
+        raise ImportRefused(f"{count} is no number of ranks; give --ranks")
+    groups: dict[str, list[ImportedRow]] = {}
+    for row in run.rows:
+        if usable(row) and _known_type(row):
+            groups.setdefault(_id(row), []).append(row)
+    if not groups:
+        raise ImportRefused(f"no figure of the {run.collective} table can be used: {'; '.join(run.problems)}")
+    return tuple(_pair(run, name, rows, count, algorithm) for name, rows in groups.items())
+
+
+def _known_type(row: ImportedRow) -> bool:
+    try:
+        element(row.dtype)
+    except UnknownName:
+        return False
+    return True
+
+
+def _id(row: ImportedRow) -> str:
+    parts = [PHASE, row.collective, str(row.size), row.dtype, row.op or "none", row.placement]
+    return "/".join([*parts, str(row.root)] if row.root is not None and row.root >= 0 else parts)
+
+
+def _pair(
+    run: ImportedRun, name: str, rows: list[ImportedRow], ranks: int, algorithm: str
+) -> tuple[Case, Measurement]:
+    first = rows[0]
+    members = tuple(range(ranks))
+    case = Case(
+        id=name,
+        phase=PHASE,
+        collective=run.collective,
+        size=first.size,
+        count=first.count,
+        groups=(members,),
+        dtype=first.dtype,
+        op=first.op or "none",
+        root=-1 if first.root is None else first.root,
+        placement=first.placement,
+        algorithm=algorithm,
+    )
+    counts = [row.wrong for row in rows]
+    wrong = None if any(value is None for value in counts) else sum(value or 0 for value in counts)
+    return case, Measurement(
+        case=name,
+        ranks=members,
+        pipelined=tuple((_seconds(row),) for row in rows),
+        calls=_calls(run),
+        isolated=tuple(value for row in rows for value in row.iterations),
+        last=(),
+        wrong=(wrong,),
+        checked=0 if wrong is None else _checked(run.collective, first, ranks) * len(rows),
+        mismatches=(),
+        stop="count",
+        width=float("inf"),
+        warmup=_whole(run.settings.get("warmup iters") or run.settings.get("warmup_iters")),
+        extra={
+            "source": " ".join(filter(None, (run.tool, run.version))),
+            "nccl": run.nccl,
+            "printed_algbw": first.algbw,
+            "printed_busbw": first.busbw,
+            "complete": run.complete,
+        },
+    )
+
+
+def _seconds(row: ImportedRow) -> float:
+    """Seconds of a call; from algbw where the time column is the launch alone (``-C 1``)."""
+    return row.size / row.algbw if row.clock == "cpu" and row.algbw > 0 else row.seconds
+
+
+def _checked(name: str, row: ImportedRow, ranks: int) -> int:
+    """Elements that nccl-tests compares: all that every rank receives."""
+    spec = row_named(name)
+    root = max(row.root or 0, 0) % ranks
+    return sum(spec.received(rank, ranks, root) for rank in range(ranks)) * row.count
+
+
+def _calls(run: ImportedRun) -> int:
+    return _whole(run.settings.get("iters") or run.settings.get("iterations"))
+
+
+def _whole(text: str | None) -> int:
+    return int(text) if text and text.isdecimal() else 0

@@ -1,0 +1,109 @@
+"""What an import yields: rows as printed, the run around them, and what is wrong with either."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+class ImportRefused(ValueError):
+    """A result that cannot become measurements; the message says what is missing and how to give it."""
+
+
+@dataclass(frozen=True)
+class ImportedRow:
+    """One figure of an nccl-tests table, in base units, with the digits as printed.
+
+    collective   our name; "" when the table does not tell
+    size         bytes of the size column; count: its elements
+    root         None where the layout has no such column
+    placement    "out" or "in" (place)
+    seconds      of one call; ``clock`` is "cpu" where the column is the launch time alone
+    algbw, busbw bytes/s as printed, rounded to 0.01 GB/s or fewer digits
+    wrong        elements; None when nothing was compared (N/A is unchecked, never 0)
+    error        nccl-tests up to 2.11: largest difference from the truth instead of a count
+    """
+
+    collective: str
+    size: int
+    count: int
+    dtype: str
+    op: str
+    root: int | None
+    placement: str
+    seconds: float
+    algbw: float
+    busbw: float
+    wrong: int | None
+    error: float | None = None
+    clock: str = "gpu"
+    iterations: tuple[float, ...] = ()
+    digits: tuple[float, float, float] = (0.0, 0.0, 0.0)  # half a unit of the last digit: s, B/s, B/s
+
+
+@dataclass(frozen=True)
+class Device:
+    """One line of "Using devices"."""
+
+    rank: int
+    host: str
+    device: int
+    bus: str
+    name: str
+
+
+@dataclass(frozen=True)
+class ImportedRun:
+    """One table and what stood around it.
+
+    ranks        how many there were; None when neither the list nor busbw/algbw tells
+    listed       ranks that the device list speaks of; 0 without a list
+    inferred     (least, most) ranks that busbw/algbw admits; None when it says nothing
+    average      "Avg bus bandwidth" in bytes/s: of all sizes, so it judges nothing
+    out_of_bounds  cases with errors, as the footer counts them; None without a footer
+    failures     lines that say that the run failed, "host: what"
+    problems     what is wrong or cannot be told; empty only when all of it fits together
+    complete     whether the run printed its footer and nothing failed
+    """
+
+    tool: str
+    collective: str
+    rows: tuple[ImportedRow, ...]
+    ranks: int | None
+    listed: int = 0
+    inferred: tuple[int, int] | None = None
+    devices: tuple[Device, ...] = ()
+    version: str = ""
+    nccl: str = ""
+    settings: dict[str, str] = field(default_factory=dict)
+    average: float | None = None
+    out_of_bounds: int | None = None
+    failures: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    complete: bool = False
+
+
+# our element names and bytes by nccl-tests' and rccl-tests' names, 2.0 to 2.20
+TYPES = {
+    "int8": ("int8", 1),
+    "char": ("int8", 1),
+    "uint8": ("uint8", 1),
+    "int32": ("int32", 4),
+    "int": ("int32", 4),
+    "uint32": ("uint32", 4),
+    "int64": ("int64", 8),
+    "uint64": ("uint64", 8),
+    "half": ("float16", 2),
+    "float16": ("float16", 2),
+    "float": ("float32", 4),
+    "float32": ("float32", 4),
+    "double": ("float64", 8),
+    "float64": ("float64", 8),
+    "bfloat16": ("bfloat16", 2),
+    "f8e4m3": ("float8_e4m3", 1),
+    "f8e5m2": ("float8_e5m2", 1),
+    "fp8_e4m3": ("float8_e4m3", 1),
+    "fp8_e5m2": ("float8_e5m2", 1),
+    "float8_e4m3": ("float8_e4m3", 1),
+    "float8_e5m2": ("float8_e5m2", 1),
+}
+TYPE_BYTES = dict(TYPES.values())

@@ -1,0 +1,303 @@
+"""perftest's ib_{write,read,send}_{bw,lat}: the table on the terminal and the file of --out_json.
+
+The unit stands in the table's header: MB/sec and MiB/sec are both 2^20 bytes, Gb/sec is 125,000,000
+bytes. The JSON carries none; it follows from size × message rate, which is compared with the header too.
+perftest 4.5 writes no valid JSON (no quotes, trailing commas), so that is read by key. A broken clock
+yields 0, ``inf`` or ``-nan`` with exit status 0, and a dead data path a header without rows: both are
+problems, never results.
+
+Formats: linux-rdma/perftest src/perftest_parameters.{h,c} at v4.5-0.17 and 00b55b6 (26.x).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.units import BITS, GIGA, MEGA, MICRO
+
+from .nccl_tests_rows import number
+
+UNITS = {"MB/sec": float(1 << 20), "MiB/sec": float(1 << 20), "Gb/sec": GIGA / BITS}
+PRECISION = 0.02  # size × message rate against the bandwidth: both are rounded
+
+_TITLE = re.compile(
+    r"\b(RDMA_Write|RDMA_Read|Send|Atomic)(?:_imm)?[ _](?:[\w ]*?[ _])?(BW|Latency)[ _]Test\b"
+)
+_VERBS = {"RDMA_Write": "write", "RDMA_Read": "read", "Send": "send", "Atomic": "atomic"}
+_COMMAND = re.compile(r"\bib_(write|read|send|atomic)_(bw|lat)\b")
+_BW_HEADER = re.compile(r"#bytes\s+(#sl\s+)?#iterations\s+BW peak\[([^\]]*)\]\s+BW average\[([^\]]*)\]")
+_LAT_HEADER = re.compile(r"#bytes\s+#iterations\s+t_min\[([^\]]*)\]")
+_LAT_DURATION = re.compile(r"#bytes\s+#iterations\s+t_avg\[([^\]]*)\]")
+_FACTS = {
+    "device": re.compile(r"\bDevice\s*:\s*(\S+)"),
+    "link_type": re.compile(r"\bLink type\s*:\s*(\S+)"),
+    "mtu": re.compile(r"\bMtu\s*:\s*(\d+)"),
+    "qps": re.compile(r"\bNumber of qps\s*:\s*(\d+)"),
+    "connection": re.compile(r"\bConnection type\s*:\s*(\S+)"),
+}
+_GPU = re.compile(r"allocated GPU buffer|initializing CUDA|CUDA_MEM_DEVICE|--use_cuda|--use_rocm")
+_NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|nan|inf)", re.IGNORECASE)
+_FAILURE = re.compile(
+    r"(Unable to (?:init|create|connect|open)[^\n]*|Couldn't [^\n]*|Failed to [^\n]*|Failed status [^\n]*"
+    r"|Error: (?:BW result|Msg rate)[^\n]*|Completion with error[^\n]*|IB device \S+ not found[^\n]*"
+    r"|\S+: command not found)"
+)
+_PAIR = re.compile(r'^[ \t]*"?([A-Za-z][\w. -]*?)"?[ \t]*:[ \t]*"?([^"\n{]*?)"?,?[ \t]*$', re.MULTILINE)
+LATENCIES = ("t_min", "t_max", "t_typical", "t_avg", "t_stdev", "percentile_99", "percentile_99.9")
+
+
+@dataclass(frozen=True)
+class LinkRow:
+    """One message size, in base units.
+
+    peak, average   bytes/s; peak is NaN where perftest was told not to look for it
+    messages        per second; NaN in a latency row
+    latency         seconds by perftest's names (``t_typical``, ``percentile_99``); empty in a bandwidth row
+    valid           whether it can be a result: finite and above 0
+    """
+
+    size: int
+    iterations: int
+    peak: float = math.nan
+    average: float = math.nan
+    messages: float = math.nan
+    latency: dict[str, float] = field(default_factory=dict)
+    valid: bool = True
+
+
+@dataclass(frozen=True)
+class LinkRun:
+    """One table. ``tool`` is ib_write_bw and the like, "" when the text does not tell."""
+
+    tool: str
+    unit: str
+    rows: tuple[LinkRow, ...]
+    facts: dict[str, str]
+    gpu_memory: bool = False
+    bidirectional: bool = False
+    failures: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    complete: bool = True
+
+    @property
+    def valid(self) -> bool:
+        """Whether there are rows, all of them are results, and nothing is cut or failed."""
+        good = bool(self.rows) and all(row.valid for row in self.rows)
+        return good and self.complete and not self.failures
+
+
+@dataclass
+class _Table:
+    tool: str = ""
+    title: bool = False
+    unit: str = ""
+    columns: str = ""
+    rows: list[LinkRow] = field(default_factory=list)
+    facts: dict[str, str] = field(default_factory=dict)
+    gpu: bool = False
+    both: bool = False
+    failures: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def parse(text: str) -> tuple[LinkRun, ...]:
+    """Every table of a text; a title without a table is one without rows. Never raises on any text."""
+    tables = [_Table()]
+    for line in text.splitlines():
+        table = tables[-1]
+        line = line[:4096]
+        if title := _TITLE.search(line):
+            table = _next(tables) if table.title or table.columns else table
+            table.tool = _tool(title)
+            table.title, table.both = True, "Bidirectional" in line
+        elif command := _COMMAND.search(line):
+            table = _next(tables) if table.columns else table
+            table.tool = table.tool or f"ib_{command[1]}_{command[2]}"
+            table.gpu = table.gpu or bool(_GPU.search(line))
+        elif not (_header(tables, line) or _row(tables[-1], line)):
+            _surroundings(table, line)
+    kept = [t for t in tables if t.title or t.columns or t.failures]
+    return tuple(_settled(table, text) for table in kept)
+
+
+def _next(tables: list[_Table]) -> _Table:
+    tables.append(_Table())
+    return tables[-1]
+
+
+def _tool(match: re.Match[str]) -> str:
+    return f"ib_{_VERBS[match[1]]}_{'bw' if match[2] == 'BW' else 'lat'}"
+
+
+def _header(tables: list[_Table], line: str) -> bool:
+    bandwidth, latency = _BW_HEADER.search(line), _LAT_HEADER.search(line)
+    duration = _LAT_DURATION.search(line)
+    if not (bandwidth or latency or duration):
+        return False
+    table = tables[-1]
+    if table.columns and table.rows:
+        table = _next(tables)
+    if bandwidth:
+        table.columns, table.unit = ("qos" if bandwidth[1] else "bw"), bandwidth[3]
+        if table.unit not in UNITS:
+            table.problems.append(f"the unit {table.unit!r} is not known; known: {', '.join(UNITS)}")
+    else:
+        table.columns = "lat" if latency else "lat-duration"
+        table.unit = (latency or duration or [""] * 2)[1]
+        if table.unit != "usec":
+            table.problems.append(f"latencies in {table.unit!r} are not read; run without -C")
+    return True
+
+
+def _row(table: _Table, line: str) -> bool:
+    tokens = line.split()
+    needed = {"bw": 5, "qos": 6, "lat": 9, "lat-duration": 4}.get(table.columns)
+    if needed is None or not tokens or not all(_NUMBER.fullmatch(token) for token in tokens):
+        return False
+    if len(tokens) < needed or not (tokens[0].isdecimal() and tokens[1].isdecimal()):
+        table.problems.append(f"a row is cut: {line.strip()!r}")
+        return True
+    values = [number(token) for token in tokens]
+    if table.columns == "qos":
+        del values[1]
+    size, iterations, rest = int(values[0]), int(values[1]), values[2:]
+    if table.columns in ("bw", "qos"):
+        table.rows.append(bandwidth_row(size, iterations, rest, table.unit))
+    else:
+        names = LATENCIES if table.columns == "lat" else ("t_avg",)
+        table.rows.append(latency_row(size, iterations, dict(zip(names, rest, strict=False))))
+    return True
+
+
+def bandwidth_row(size: int, iterations: int, values: list[float], unit: str) -> LinkRow:
+    """A row of peak, average (in ``unit``) and 10⁶ messages per second; a peak of 0 was not looked for."""
+    factor = UNITS.get(unit, math.nan)
+    peak, average, messages = values[0] * factor, values[1] * factor, values[2] * MEGA
+    good = math.isfinite(average) and average > 0 and size > 0 and iterations > 0
+    return LinkRow(size, iterations, peak if peak else math.nan, average, messages, valid=good)
+
+
+def latency_row(size: int, iterations: int, micros: dict[str, float]) -> LinkRow:
+    """A row of microseconds by name."""
+    latency = {name: value * MICRO for name, value in micros.items()}
+    main = latency.get("t_typical", latency.get("t_avg", math.nan))
+    good = math.isfinite(main) and main > 0 and all(map(math.isfinite, latency.values())) and iterations > 0
+    return LinkRow(size, iterations, latency=latency, valid=good)
+
+
+def _surroundings(table: _Table, line: str) -> None:
+    for name, pattern in _FACTS.items():
+        if match := pattern.search(line):
+            table.facts.setdefault(name, match[1])
+    table.gpu = table.gpu or bool(_GPU.search(line))
+    if failure := _FAILURE.search(line):
+        table.failures.append(failure[1].strip())
+
+
+def _settled(table: _Table, text: str) -> LinkRun:
+    problems = list(table.problems)
+    if not table.rows:
+        problems.append(
+            "no results: the data path is dead, or the run was cut" if not problems else "no results"
+        )
+    bad = [row for row in table.rows if not row.valid]
+    if bad:
+        problems.append(
+            f"{len(bad)} rows are no results, such as {bad[0].size} bytes: zero, infinite or not a number; "
+            "perftest's clock was broken or no data went through"
+        )
+    if table.columns in ("bw", "qos") and _disagrees(table.rows):
+        problems.append(f"bandwidth and size × message rate disagree: {table.unit} may not be the unit")
+    if table.failures:
+        problems.append(f"the run failed: {'; '.join(dict.fromkeys(table.failures))}")
+    gpu = table.gpu or bool(_GPU.search(text))
+    failures = tuple(dict.fromkeys(table.failures))
+    return LinkRun(
+        table.tool, table.unit, tuple(table.rows), table.facts, gpu, table.both, failures, tuple(problems)
+    )
+
+
+def _disagrees(rows: list[LinkRow]) -> bool:
+    """Whether the largest message's bandwidth is not its size times its rate."""
+    seen = [row for row in rows if row.valid and math.isfinite(row.messages) and row.messages > 0]
+    if not seen:
+        return False
+    best = max(seen, key=lambda row: row.average)
+    # the rate is printed with six decimals of a million a second
+    slack = PRECISION + 0.5 / best.messages
+    return abs(best.size * best.messages / best.average - 1) > slack
+
+
+def parse_json(text: str, unit: str = "") -> LinkRun:
+    """The run of one --out_json file, valid or of 4.5. ``unit``: its bandwidth's, when known. Never raises."""
+    values, whole = _flat(text)
+    title = _TITLE.search(values.get("test", ""))
+    tool = _tool(title) if title else ""
+    problems = [] if whole else ["the JSON is cut"]
+    size, iterations = number(values.get("MsgSize", "")), number(values.get("n_iterations", ""))
+    rows: tuple[LinkRow, ...] = ()
+    if not (math.isfinite(size) and math.isfinite(iterations)):
+        problems.append("no results: it has no MsgSize and n_iterations")
+    elif "BW_average" in values:
+        row, unit = _json_bandwidth(values, int(size), int(iterations), unit, problems)
+        rows = (row,)
+    elif "t_avg" in values:
+        micros = {name: number(values[name]) for name in LATENCIES if name in values}
+        rows, unit = (latency_row(int(size), int(iterations), micros),), "usec"
+    else:
+        problems.append("no results: it has neither BW_average nor t_avg")
+    if rows and not rows[0].valid:
+        problems.append("the result is zero, infinite or not a number: perftest's clock was broken")
+    names = (("Device", "device"), ("Link_type", "link_type"), ("Mtu", "mtu"))
+    facts = {ours: values[theirs] for theirs, ours in (*names, ("Number_of_qps", "qps")) if theirs in values}
+    gpu = "cuda_device" in values or values.get("Use_ROCm_memory") == "ON"
+    both = "Bidirectional" in values.get("test", "")
+    return LinkRun(tool, unit, rows, facts, gpu, both, (), tuple(problems), whole)
+
+
+def _json_bandwidth(
+    values: dict[str, str], size: int, iterations: int, unit: str, problems: list[str]
+) -> tuple[LinkRow, str]:
+    printed = [number(values.get(key, "")) for key in ("BW_peak", "BW_average", "MsgRate")]
+    bytes_per_second = size * printed[2] * MEGA
+    slack = PRECISION + (0.5e-6 / printed[2] if printed[2] > 0 else 0.0)
+    likely = [
+        name
+        for name in ("MiB/sec", "Gb/sec")
+        if printed[1] > 0 and abs(bytes_per_second / (printed[1] * UNITS[name]) - 1) <= slack
+    ]
+    if unit and unit not in UNITS:
+        problems.append(f"the unit {unit!r} is not known; known: {', '.join(UNITS)}")
+    elif unit and likely and UNITS[likely[0]] != UNITS[unit]:
+        problems.append(f"{unit} was given, but size × message rate says {likely[0]}")
+    elif not unit and len(likely) == 1:
+        unit = likely[0]
+    elif not unit:
+        problems.append("the JSON carries no unit and its message rate does not tell it; give it")
+    return bandwidth_row(size, iterations, printed, unit), unit
+
+
+def _flat(text: str) -> tuple[dict[str, str], bool]:
+    """All scalars by key, and whether the text holds the end of its object."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        pairs = re.findall(
+            r'^[ \t]*"?([A-Za-z][\w. -]*?)"?[ \t]*:[ \t]*"?([^"\n{]*?)"?,?[ \t]*$', text, re.MULTILINE
+        )
+        return dict(pairs), text.count("{") == text.count("}") > 0
+    return _leaves(content), isinstance(content, dict)
+
+
+def _leaves(content: Any) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, value in content.items() if isinstance(content, dict) else ():
+        if isinstance(value, dict):
+            found.update({k: str(v) for k, v in value.items() if not isinstance(v, (dict, list))})
+        else:
+            found[key] = str(value)
+    return found

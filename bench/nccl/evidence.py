@@ -1,0 +1,308 @@
+"""Verdicts from NCCL's own log: which HCAs it uses, which network, GPUDirect RDMA or not, what it warned of.
+
+This is the third of the four layers that prove an HCA left out: NCCL says so itself, on every rank. PASS
+needs every expected rank's own complete words; a FAIL needs one line that shows the fault; all else is ERROR.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from bench.model import Status, Verdict, overall
+from bench.nccl.facts import Channel, Hca, Using
+from bench.nccl.log import Log, Process, channels
+
+SOURCE = "NCCL log"
+NEXT = "take the log again: NCCL_DEBUG=INFO, NCCL_DEBUG_FILE=nccl.%h.%p.log on every rank"
+SOCKET_NETWORKS = ("Socket", "FastSocket")
+# NCCL's own, HPC-X's (IBext, IBext_v8 ...) and Google's: those whose list is the "NET/... : Using" line
+_INFINIBAND = re.compile(r"g?IB(ext)?(_v\d{1,3})?")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one rank shows, or (rank None) a process, node or line whose rank is not known or not asked."""
+
+    rank: int | None
+    where: str
+    status: Status
+    text: str
+
+
+def exclusion(
+    log: Log, excluded: Collection[str], rails: Collection[str], ranks: Iterable[int], link: str = ""
+) -> Verdict:
+    """Whether NCCL uses exactly ``rails`` and none of ``excluded`` on every one of ``ranks``.
+
+    Names are HCAs (``mlx5_0``), or one port (``mlx5_0:1``). ``link``: what every item must say, "IB" or
+    "RoCE"; "" does not ask. Missing ranks, cut lists and an empty ``rails`` or ``ranks`` are ERROR; an
+    excluded HCA, or sockets, is FAIL on whatever process it is seen, known rank or not.
+    """
+    wanted = sorted(set(ranks))
+    found = list(_missing(log, wanted))
+    if not rails:
+        found.append(Finding(None, "profile", Status.ERROR, "names no rails"))
+    for rank, process in _claimed(log, wanted):
+        found.append(Finding(rank, process.host, *_selection(process, excluded, rails, link)))
+    for process in log.processes:
+        if not set(log.ranks_of(process)) & set(wanted):
+            found += _stray(process, excluded)
+    found += _lost(log, excluded)
+    without = f", without {', '.join(sorted(excluded))}" if excluded else ""
+    want = f"exactly {', '.join(sorted(rails))}{without}"
+    repair = "set NCCL_IB_HCA by the profile and clear conf files that change it"
+    return _verdict("nccl.exclusion", found, want, repair)
+
+
+def _claimed(log: Log, wanted: Sequence[int]) -> Iterator[tuple[int, Process]]:
+    claims = log.by_rank()
+    for rank in wanted:
+        for process in claims.get(rank, ()):
+            yield rank, process
+
+
+def _missing(log: Log, wanted: Sequence[int]) -> Iterator[Finding]:
+    """What keeps a log from speaking for every rank."""
+    if not wanted:
+        yield Finding(None, "run", Status.ERROR, "no ranks are expected, so nothing can be shown")
+    claims = log.by_rank()
+    for rank in wanted:
+        if rank not in claims:
+            yield Finding(rank, "", Status.ERROR, "no line of the log names it")
+        elif len(claims[rank]) > 1:
+            names = ", ".join(process.name for process in claims[rank])
+            yield Finding(rank, "", Status.ERROR, f"claimed by {names}: more than one run in one log")
+    if wanted and log.nranks and log.nranks[-1] > len(wanted):
+        text = f"the log is of {log.nranks[-1]} ranks, {len(wanted)} were to be judged"
+        yield Finding(None, "run", Status.ERROR, text)
+    for process in log.processes:
+        if log.shared(process):
+            text = "two ranks on one device: two processes of one name, or two ranks on one GPU"
+            yield Finding(None, process.name, Status.ERROR, text)
+
+
+def _selection(
+    process: Process, excluded: Collection[str], rails: Collection[str], link: str
+) -> tuple[Status, str]:
+    """One rank's own words on its HCAs. The order matters: what is shown beats what is missing."""
+    fault = next(_faults(process, excluded), "")
+    if fault:
+        return Status.FAIL, fault
+    filled = [using for using in process.using if using.hcas]
+    if not filled and (process.no_device or any(using.complete for using in process.using)):
+        return Status.FAIL, "NCCL found no device and falls back to sockets"
+    if not filled:
+        return Status.ERROR, "no list of HCAs (NET/IB : Using) was read"
+    if process.no_device:
+        return Status.ERROR, "both a list of HCAs and 'No device found' were read"
+    cut = [using for using in process.using if not using.complete]
+    if cut:
+        return Status.ERROR, f"the list of HCAs is cut: {cut[0].text[:80]}"
+    other = [name for name in process.networks if not _INFINIBAND.fullmatch(name)]
+    if other:
+        return Status.ERROR, f"the network is {other[0]}, of which the list of HCAs says nothing"
+    return _compare(filled, rails, link)
+
+
+def _compare(lists: Sequence[Using], rails: Collection[str], link: str) -> tuple[Status, str]:
+    """Complete lists against the rails, both ways."""
+    for using in lists:
+        extra = [_port(hca) for hca in using.hcas if not _among(hca, rails)]
+        gone = [rail for rail in sorted(rails) if not any(_among(hca, (rail,)) for hca in using.hcas)]
+        wrong = [f"{_port(hca)}/{hca.link}" for hca in using.hcas if link and hca.link != link]
+        if extra:
+            return Status.FAIL, f"NCCL uses {', '.join(extra)}, which is no rail"
+        if gone:
+            return Status.FAIL, f"NCCL does not use {', '.join(gone)}: not ACTIVE, or not selected"
+        if wrong:
+            return Status.FAIL, f"{', '.join(wrong)}: wanted {link}"
+    return Status.PASS, "uses exactly the rails"
+
+
+def _faults(process: Process, excluded: Collection[str]) -> Iterator[str]:
+    """What one line is enough to show."""
+    for using in process.using:
+        for hca in using.hcas:
+            if _among(hca, excluded):
+                yield f"NCCL uses the excluded {_port(hca)}"
+    for seen in process.hcas_seen:
+        if _named(seen.name, seen.port, excluded):
+            yield f"NCCL opened the excluded {seen.name}:{seen.port}"
+    for name in process.networks:
+        if name in SOCKET_NETWORKS:
+            yield f"the network is {name}"
+    for channel in process.channels:
+        if channel.network in SOCKET_NETWORKS:
+            yield f"a channel goes by NET/{channel.network}"
+
+
+def _stray(process: Process, excluded: Collection[str]) -> Iterator[Finding]:
+    """A process that is none of the expected ranks may still show a fault; it can show nothing good."""
+    fault = next(_faults(process, excluded), "")
+    if fault:
+        yield Finding(None, f"{process.name} (rank unknown)", Status.FAIL, fault)
+
+
+def _lost(log: Log, excluded: Collection[str]) -> Iterator[Finding]:
+    """A list of HCAs whose header is lost may still name an excluded one."""
+    for using in log.lost:
+        if any(_among(hca, excluded) for hca in using.hcas):
+            text = f"a list of an unknown rank names an excluded HCA: {using.text[:80]}"
+            yield Finding(None, f"line {using.line}", Status.FAIL, text)
+
+
+def _among(hca: Hca, names: Collection[str]) -> bool:
+    return _named(hca.name, hca.port, names)
+
+
+def _named(name: str, port: int, names: Collection[str]) -> bool:
+    """``mlx5_0_dma`` is mlx5_0 too: its Data Direct path."""
+    bare = name.removesuffix("_dma")
+    return any(text in names for text in (name, bare, f"{name}:{port}", f"{bare}:{port}"))
+
+
+def _port(hca: Hca) -> str:
+    return f"{hca.name}:{hca.port}"
+
+
+def network(log: Log, ranks: Iterable[int], wanted: str = "IB") -> Verdict:
+    """Whether every rank chose the network ``wanted``; "IB" is NCCL's own and its plugins' InfiniBand.
+
+    Before 2.6 NCCL does not print it: ERROR, unless channels show it.
+    """
+    ranks = sorted(set(ranks))
+    found = list(_missing(log, ranks))
+    for rank, process in _claimed(log, ranks):
+        found.append(Finding(rank, process.host, *_chosen(process, wanted)))
+    repair = "set NCCL_NET, which makes a fall-back an error"
+    return _verdict("nccl.network", found, f"network {wanted}", repair)
+
+
+def _chosen(process: Process, wanted: str) -> tuple[Status, str]:
+    names = process.networks or tuple(c.network for c in process.channels if c.transport == "NET")
+    other = sorted({name for name in names if not _is_network(name, wanted)})
+    if other:
+        return Status.FAIL, f"the network is {', '.join(other)}"
+    if not names:
+        return Status.ERROR, "'Using network' was not read"
+    return Status.PASS, f"the network is {names[0]}"
+
+
+def _is_network(name: str, wanted: str) -> bool:
+    return bool(_INFINIBAND.fullmatch(name)) if wanted == "IB" else name == wanted
+
+
+def gpudirect(log: Log, ranks: Iterable[int], nodes: int = 0) -> Verdict:
+    """Whether every channel between nodes goes by GPUDirect RDMA; one node is SKIP.
+
+    ``nodes``: how many the run has, where the caller knows; else what the log says (from 2.20). Every node
+    must have shown at least one such channel: from 2.22 NCCL prints them at the first use of an algorithm,
+    so a log taken before the warm-up shows none.
+    """
+    found = list(_missing(log, sorted(set(ranks))))
+    for process in log.processes:
+        off = sorted({fact.hca for fact in process.direct_rdma if not fact.enabled})
+        if off:
+            text = f"GPUDirect RDMA is disabled for {', '.join(off)}"
+            found.append(Finding(None, process.host, Status.FAIL, text))
+    by_net = [(process, channel) for process, channel in channels(log) if channel.transport == "NET"]
+    found += [_direct(process, channel) for process, channel in by_net]
+    if not found and (nodes or log.nodes) == 1:
+        return Verdict("nccl.gpudirect", "run", Status.SKIP, "one node, no channel leaves it", source=SOURCE)
+    heard = {process.host for process, _ in by_net}
+    for host in log.hosts:
+        if host not in heard:
+            found.append(Finding(None, host, Status.ERROR, "no channel of this node by NET was read"))
+    if len(heard) < (nodes or log.nodes):
+        text = f"channels of {len(heard)} nodes were read, of {nodes or log.nodes}"
+        found.append(Finding(None, "run", Status.ERROR, text))
+    for fragment in log.fragments:
+        if "via NET/" in fragment.text:
+            text = f"a broken line: {fragment.text.strip()[:60]}"
+            found.append(Finding(None, f"line {fragment.number}", Status.ERROR, text))
+    repair = "check nvidia_peermem or dma-buf, and ACS"
+    return _verdict("nccl.gpudirect", found, "every channel by GDRDMA", repair)
+
+
+def _direct(process: Process, channel: Channel) -> Finding:
+    status = {True: Status.PASS, False: Status.FAIL, None: Status.ERROR}[channel.gdr]
+    text = {True: "by GDRDMA", False: "without GDRDMA", None: "cut before it says"}[channel.gdr]
+    return Finding(None, process.host, status, f"NET/{channel.network} device {channel.device} {text}")
+
+
+def warnings(log: Log, ranks: Iterable[int], known: Collection[str] = ()) -> Verdict:
+    """What NCCL warned of. Failed work requests and events of an HCA are FAIL; any other WARN is ERROR.
+
+    ``known``: texts, parts of a message, that the profile has accepted. A rank that never said that it
+    started (Init COMPLETE) is ERROR: what it would have warned of is not there.
+    """
+    wanted = sorted(set(ranks))
+    found = list(_missing(log, wanted))
+    for rank, process in _claimed(log, wanted):
+        if not any(member.stage == "Init COMPLETE" for member in process.members):
+            found.append(Finding(rank, process.host, Status.ERROR, "'Init COMPLETE' was not read"))
+    for process in log.processes:
+        found += [Finding(None, process.host, *shown) for shown in _warned(process, known)]
+    for fragment in log.fragments:
+        if "NCCL WARN" in fragment.text:
+            text = f"a broken WARN: {fragment.text.strip()[:80]}"
+            found.append(Finding(None, f"line {fragment.number}", Status.ERROR, text))
+    if not found:
+        found.append(Finding(None, "all ranks", Status.PASS, "no WARN"))
+    return _verdict("nccl.warnings", found, "no WARN", "read the lines around it in the log")
+
+
+def _warned(process: Process, known: Collection[str]) -> Iterator[tuple[Status, str]]:
+    for event in process.async_events:
+        yield Status.FAIL, f"event of {event.hca or 'an HCA'}: {event.event}"
+    for failed in process.completions:
+        where = f" on {failed.hca}" if failed.hca else ""
+        yield Status.FAIL, f"a work request failed with status {failed.status}{where}"
+    told = {event.line for event in process.async_events} | {failed.line for failed in process.completions}
+    for warning in process.warnings:
+        if warning.line not in told and not any(text in warning.text for text in known):
+            yield Status.ERROR, f"WARN {warning.text[:120]}"
+
+
+def _verdict(check: str, found: Sequence[Finding], wanted: str, repair: str) -> Verdict:
+    """One verdict of many findings: the worst decides, equal ones are told together."""
+    status = overall(finding.status for finding in found)
+    groups: dict[tuple[Status, str], list[Finding]] = {}
+    for finding in found:
+        groups.setdefault((finding.status, finding.text), []).append(finding)
+    told = [(state, f"{_names(group)}: {text}") for (state, text), group in groups.items()]
+    worst = [text for state, text in told if state is status]
+    more = f" (and {len(worst) - 1} more)" if len(worst) > 1 else ""
+    return Verdict(
+        check=check,
+        subject="run",
+        status=status,
+        measured=(worst[0] if worst else "nothing was read") + more,
+        wanted=wanted,
+        source=SOURCE,
+        next_step={Status.PASS: "", Status.FAIL: repair}.get(status, NEXT),
+        evidence=tuple(f"{state.value}: {text}" for state, text in told),
+    )
+
+
+def _names(group: Sequence[Finding]) -> str:
+    """``ranks 0-7, 12 (node1, node2)``, or where no rank is known the places."""
+    places = list(dict.fromkeys(finding.where for finding in group if finding.where))
+    some = ", ".join(places[:4]) + (f" and {len(places) - 4} more" if len(places) > 4 else "")
+    ranks = sorted({finding.rank for finding in group if finding.rank is not None})
+    if not ranks:
+        return some
+    return f"rank{'s' if len(ranks) > 1 else ''} {_ranges(ranks)}" + (f" ({some})" if some else "")
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """``0-7, 12`` of ascending numbers."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ", ".join(f"{low}-{high}" if high > low else f"{low}" for low, high in spans)

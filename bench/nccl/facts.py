@@ -1,0 +1,198 @@
+"""What one message of NCCL's log can say: the nouns of ``messages`` and ``log``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Hca:
+    """An item of the ``Using`` line. ``merged`` is the virtual device it is part of (2.20 to 2.23)."""
+
+    index: int
+    name: str
+    port: int
+    link: str
+    sharp: bool = False
+    rail: int | None = None
+    plane: int | None = None
+    merged: int | None = None
+
+
+@dataclass(frozen=True)
+class Using:
+    """``NET/IB : Using [0]mlx5_0:1/IB ... [RO]; OOB eth0:10.0.0.1<0>``.
+
+    ``complete`` is true only when every item was read, the numbers run from 0 without a gap, and the list
+    is closed by its ``; OOB``. An empty list may be complete: NCCL found no device.
+    """
+
+    network: str
+    hcas: tuple[Hca, ...]
+    complete: bool
+    relaxed: bool
+    oob: str
+    text: str
+    line: int
+
+
+@dataclass(frozen=True)
+class HcaSeen:
+    """``NET/IB: [0] mlx5_0:uverbs0:1/IB provider=...``: a port NCCL opened (NET subsystem, from 2.21)."""
+
+    name: str
+    port: int
+    link: str
+
+
+@dataclass(frozen=True)
+class NoDevice:
+    """``NET/IB : No device found.``"""
+
+
+@dataclass(frozen=True)
+class Network:
+    """``Using network IB``, to the end of the line."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Interface:
+    index: int
+    name: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Sockets:
+    """``NET/Socket : Using [0]eth1:10.0.0.1<0> ...``; before 2.6 it does not mean that they are used."""
+
+    network: str
+    interfaces: tuple[Interface, ...]
+    complete: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One connection. ``gdr`` is None where the line was cut before it could say; ``proxy`` is PXN's rank."""
+
+    transport: str
+    channel: int
+    source: int
+    target: int
+    direction: str
+    detail: str
+    line: int
+    network: str = ""
+    device: int | None = None
+    proxy: int | None = None
+    gdr: bool | None = None
+
+
+@dataclass(frozen=True)
+class Member:
+    """A rank of a communicator. ``stage`` is what the line reports: Init START, Init COMPLETE, ..."""
+
+    rank: int
+    nranks: int
+    stage: str
+    comm: str
+    comm_id: str = ""
+    nodes: int = 0
+    device: int | None = None
+
+
+@dataclass(frozen=True)
+class ChannelCounts:
+    collective: int
+    nvls: int | None
+    p2p: int
+
+
+@dataclass(frozen=True)
+class DirectRdma:
+    """``GPU Direct RDMA Enabled for HCA 0 'mlx5_0'`` (NET subsystem)."""
+
+    enabled: bool
+    hca: str
+
+
+@dataclass(frozen=True)
+class Nvls:
+    available: bool
+    device: int
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Algorithm and protocol of one call (TUNING subsystem); the collective is "" before 2.22."""
+
+    collective: str
+    size: int
+    algorithm: str
+    protocol: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A variable as NCCL saw it, verbatim: a blank at its end is there."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class VersionSeen:
+    """``NCCL version 2.28.9+cuda13.0``, or RCCL's."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Warned:
+    """One NCCL WARN, as it was printed; ``where`` is the place in the source."""
+
+    where: str
+    text: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A work request that failed: the peer, and ibv_wc_status as a number."""
+
+    peer: str
+    status: int
+    hca: str
+    line: int
+
+
+@dataclass(frozen=True)
+class AsyncEvent:
+    """An asynchronous event of an HCA: a port went down, a QP failed."""
+
+    hca: str
+    event: str
+    line: int
+
+
+Fact = (
+    Using
+    | HcaSeen
+    | NoDevice
+    | Network
+    | Sockets
+    | Channel
+    | Member
+    | ChannelCounts
+    | DirectRdma
+    | Nvls
+    | Tuned
+    | Setting
+    | VersionSeen
+    | Warned
+    | Completion
+    | AsyncEvent
+)

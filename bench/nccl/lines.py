@@ -1,0 +1,116 @@
+"""The text of a log, cut into NCCL's own lines, whoever printed something around or into them.
+
+A line is ``host:pid:tid [device] NCCL INFO text``, or ``host:pid:tid [device] where NCCL WARN text``
+(NVIDIA/nccl src/debug.cc), somewhere in a physical line: launchers, timestamps and other ranks put text
+in front, and two ranks may write into one line. Time is linear in the text, whatever the text is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Line:
+    """One message. ``number`` counts physical lines from 1; ``where`` is the source location of a WARN.
+
+    ``cut`` says that the message ends where another one's header begins, or where the text ends without a
+    line end: what it says is true, what it does not say is not known.
+    """
+
+    number: int
+    host: str
+    pid: int
+    tid: int
+    device: int
+    level: str
+    where: str
+    text: str
+    cut: bool
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """A physical line without a header: the rest of a broken message, or not NCCL's at all."""
+
+    number: int
+    text: str
+
+
+MAX_HOST = 255
+MAX_WHERE = 300
+
+_ANSI = re.compile(
+    r"\x1b(?:\[[0-9;:?]{0,64}[ -/]{0,4}[@-~]|\][^\x07\x1b\n]{0,512}(?:\x07|\x1b\\)|[()][0-9A-B])"
+)
+_ENDS = re.compile(r"\r\n|\n|\r")
+# the digits are bounded, so no text makes the search try twice
+_HEADER = re.compile(r":(\d{1,10}):(\d{1,10}) \[(-?\d{1,5})\] ")
+_LEVEL = re.compile(r"NCCL (INFO|WARN|TRACE) ?")
+_BEFORE_HOST = re.compile(r"[\s:]")
+
+
+def lines(text: str) -> Iterator[Line | Fragment]:
+    """Every message of ``text`` in order, and every other physical line that is not blank."""
+    plain = _ANSI.sub("", text) if "\x1b" in text else text
+    rows = _ENDS.split(plain)
+    for number, row in enumerate(rows, 1):
+        if row:
+            yield from _row(number, row, number == len(rows))
+
+
+def _row(number: int, row: str, last: bool) -> Iterator[Line | Fragment]:
+    headers = list(_headers(row))
+    lead = row[: headers[0].start] if headers else row
+    # what stands before the first header is a launcher's prefix, unless it is more than that
+    if lead.strip() and (not headers or _is_message(lead)):
+        yield Fragment(number, lead)
+    for header, after in zip(headers, [*headers[1:], None], strict=False):
+        end = len(row) if after is None else after.start
+        body = row[header.end : end]
+        cut = after is not None or last
+        yield Line(
+            number, header.host, header.pid, header.tid, header.device, header.level, header.where, body, cut
+        )
+
+
+def _is_message(lead: str) -> bool:
+    return " via " in lead or "NCCL " in lead or "Using [" in lead
+
+
+@dataclass(frozen=True)
+class _Header:
+    start: int
+    end: int
+    host: str
+    pid: int
+    tid: int
+    device: int
+    level: str
+    where: str
+
+
+def _headers(row: str) -> Iterator[_Header]:
+    """Where messages begin in one physical line."""
+    if "NCCL " not in row:
+        return
+    marks = list(_HEADER.finditer(row))
+    for mark, after in zip(marks, [*marks[1:], None], strict=False):
+        limit = len(row) if after is None else after.start()
+        level = _LEVEL.search(row, mark.end(), min(limit, mark.end() + MAX_WHERE))
+        host = _BEFORE_HOST.split(row[max(0, mark.start() - MAX_HOST) : mark.start()])[-1]
+        where = row[mark.end() : level.start()].strip() if level else ""
+        # INFO has no location: "NCCL INFO" further on belongs to somebody else
+        if level and host and (where or level.start() == mark.end()) and (level[1] != "INFO" or not where):
+            yield _Header(
+                start=mark.start() - len(host),
+                end=level.end(),
+                host=host,
+                pid=int(mark[1]),
+                tid=int(mark[2]),
+                device=int(mark[3]),
+                level=level[1],
+                where=where,
+            )

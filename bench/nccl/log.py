@@ -1,0 +1,217 @@
+"""What NCCL's log (NCCL_DEBUG=INFO) says, as facts: versions 2.4 to 2.30, its plugins, and RCCL.
+
+``read`` never fails. What is broken stands as broken (``complete`` False, ``gdr`` None, ``fragments``), for
+the verdicts in ``evidence`` to answer "could not tell". Formats: NVIDIA/nccl tags v2.4.8-1 to v2.30.7-1,
+Mellanox/nccl-rdma-sharp-plugins, ROCm/rccl.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from bench.nccl.facts import (
+    AsyncEvent,
+    Channel,
+    ChannelCounts,
+    Completion,
+    DirectRdma,
+    Fact,
+    HcaSeen,
+    Member,
+    Network,
+    NoDevice,
+    Nvls,
+    Setting,
+    Sockets,
+    Tuned,
+    Using,
+    VersionSeen,
+    Warned,
+)
+from bench.nccl.lines import Fragment, Line, lines
+from bench.nccl.messages import facts_in, using_in, version_in
+
+
+@dataclass(frozen=True)
+class Process:
+    """What one process said. ``given`` is its rank where the reader of the file knew it.
+
+    A process may hold several ranks (one thread or device each) and be a member of several communicators.
+    """
+
+    host: str
+    pid: int
+    given: int | None = None
+    versions: tuple[str, ...] = ()
+    members: tuple[Member, ...] = ()
+    using: tuple[Using, ...] = ()
+    hcas_seen: tuple[HcaSeen, ...] = ()
+    no_device: int = 0
+    networks: tuple[str, ...] = ()
+    sockets: tuple[Sockets, ...] = ()
+    channels: tuple[Channel, ...] = ()
+    counts: tuple[ChannelCounts, ...] = ()
+    direct_rdma: tuple[DirectRdma, ...] = ()
+    nvls: tuple[Nvls, ...] = ()
+    tuned: tuple[Tuned, ...] = ()
+    settings: tuple[Setting, ...] = ()
+    warnings: tuple[Warned, ...] = ()
+    completions: tuple[Completion, ...] = ()
+    async_events: tuple[AsyncEvent, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"{self.host}:{self.pid}"
+
+
+@dataclass(frozen=True)
+class Log:
+    """All processes in order of appearance, and what belongs to none.
+
+    ``versions`` are the lines printed without a header; ``fragments`` the rests of broken messages, and
+    ``lost`` the lists of HCAs among them: it is not known whose they are.
+    """
+
+    processes: tuple[Process, ...] = ()
+    versions: tuple[str, ...] = ()
+    fragments: tuple[Fragment, ...] = ()
+    lost: tuple[Using, ...] = ()
+    ansi: bool = False
+    crlf: bool = False
+
+    @property
+    def nranks(self) -> tuple[int, ...]:
+        """The sizes of the communicators seen, ascending."""
+        return tuple(sorted({member.nranks for process in self.processes for member in process.members}))
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return tuple(sorted({process.host for process in self.processes}))
+
+    @property
+    def nodes(self) -> int:
+        """The most nodes that any communicator says it spans; 0 where none says so (before 2.20)."""
+        return max((m.nodes for process in self.processes for m in process.members), default=0)
+
+    def ranks_of(self, process: Process) -> tuple[int, ...]:
+        """The ranks a process holds in the largest communicator, or the rank it was given."""
+        if process.given is not None:
+            return (process.given,)
+        world = self.nranks[-1] if self.nranks else 0
+        return tuple(sorted({member.rank for member in process.members if member.nranks == world}))
+
+    def shared(self, process: Process) -> bool:
+        """Whether two ranks share a device: two processes of one name, or one GPU used twice."""
+        world = {
+            (m.device, m.rank)
+            for m in process.members
+            if m.nranks == self.nranks[-1] and m.device is not None
+        }
+        return len({device for device, _ in world}) < len(world)
+
+    def by_rank(self) -> dict[int, tuple[Process, ...]]:
+        """Rank to the processes that claim it: more than one means that two runs are in one log."""
+        found: dict[int, tuple[Process, ...]] = {}
+        for process in self.processes:
+            for rank in self.ranks_of(process):
+                found[rank] = (*found.get(rank, ()), process)
+        return found
+
+
+def read(text: str, rank: int | None = None) -> Log:
+    """The facts of one log. ``rank``: whose it is, where the file name told (NCCL_DEBUG_FILE)."""
+    found: dict[tuple[str, int], list[Fact]] = {}
+    versions: list[str] = []
+    fragments: list[Fragment] = []
+    for row in lines(text):
+        if isinstance(row, Line):
+            found.setdefault((row.host, row.pid), []).extend(facts_in(row))
+            continue
+        version = version_in(row.text)
+        if version:
+            versions.append(version)
+        elif _is_broken(row):
+            fragments.append(row)
+    processes = tuple(_process(host, pid, rank, said) for (host, pid), said in found.items())
+    lost = tuple(using for fragment in fragments for using in _lists(fragment))
+    return Log(processes, tuple(versions), tuple(fragments), lost, "\x1b[" in text, "\r\n" in text)
+
+
+def read_ranks(texts: Mapping[int, str]) -> Log:
+    """The facts of one log per rank; a process seen in two ranks' logs stands once for each."""
+    logs = [read(text, rank) for rank, text in sorted(texts.items())]
+    return Log(
+        processes=tuple(process for log in logs for process in log.processes),
+        versions=tuple(version for log in logs for version in log.versions),
+        fragments=tuple(fragment for log in logs for fragment in log.fragments),
+        lost=tuple(using for log in logs for using in log.lost),
+        ansi=any(log.ansi for log in logs),
+        crlf=any(log.crlf for log in logs),
+    )
+
+
+_BROKEN = ("via NET/", "via P2P/", "via SHM/", "via COLLNET/", "NCCL INFO", "NCCL WARN", "NET/IB : Using")
+
+
+def _is_broken(fragment: Fragment) -> bool:
+    return any(sign in fragment.text for sign in _BROKEN)
+
+
+def _lists(fragment: Fragment) -> Iterator[Using]:
+    start = fragment.text.find("NET/")
+    using = using_in(fragment.text[start:], fragment.number) if start >= 0 else None
+    if using:
+        yield using
+
+
+Kind = TypeVar("Kind")
+
+
+def _of(kind: type[Kind], said: Iterable[Fact]) -> tuple[Kind, ...]:
+    return tuple(fact for fact in said if isinstance(fact, kind))
+
+
+def _process(host: str, pid: int, rank: int | None, said: list[Fact]) -> Process:
+    return Process(
+        host,
+        pid,
+        rank,
+        versions=tuple(dict.fromkeys(fact.text for fact in _of(VersionSeen, said))),
+        members=_of(Member, said),
+        using=_of(Using, said),
+        hcas_seen=_of(HcaSeen, said),
+        no_device=len(_of(NoDevice, said)),
+        networks=tuple(fact.name for fact in _of(Network, said)),
+        sockets=_of(Sockets, said),
+        channels=_of(Channel, said),
+        counts=_of(ChannelCounts, said),
+        direct_rdma=_of(DirectRdma, said),
+        nvls=_of(Nvls, said),
+        tuned=_of(Tuned, said),
+        settings=_of(Setting, said),
+        warnings=_of(Warned, said),
+        completions=_of(Completion, said),
+        async_events=_of(AsyncEvent, said),
+    )
+
+
+def channels(log: Log) -> Iterator[tuple[Process, Channel]]:
+    """Every channel with the process that printed it."""
+    for process in log.processes:
+        for channel in process.channels:
+            yield process, channel
+
+
+def transports(log: Log) -> dict[str, int]:
+    """How many channel lines name each transport."""
+    found: dict[str, int] = {}
+    for _, channel in channels(log):
+        found[channel.transport] = found.get(channel.transport, 0) + 1
+    return found
+
+
+def hca_names(items: Iterable[Using]) -> tuple[str, ...]:
+    """The HCAs that ``Using`` lines name, in order, each once."""
+    return tuple(dict.fromkeys(hca.name for using in items for hca in using.hcas))

@@ -1,0 +1,223 @@
+"""GPUs through NVML (module ``pynvml`` of nvidia-ml-py). Importing this module needs neither.
+
+Every field is asked by itself, and what NVML refuses is None: old drivers, virtual GPUs and sick boards refuse
+different things. A refusal that is not "not supported" is kept as a note: that is how a lost GPU looks.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from bench.facts import Ecc, Gpu, NvLink, PciPath
+from bench.probe import pci
+from bench.units import MEGA
+
+# bits of nvmlDeviceGetCurrentClocksEventReasons (nvml.h); gpu_idle says only that nothing runs
+LIMITS = (
+    "gpu_idle",
+    "applications_clocks",
+    "sw_power_cap",
+    "hw_slowdown",
+    "sync_boost",
+    "sw_thermal",
+    "hw_thermal",
+    "hw_power_brake",
+    "display_clocks",
+    "board_limit",
+    "reliability",
+)
+COMPUTE_MODES = ("default", "exclusive thread", "prohibited", "exclusive process")
+_LINKS = 36  # NVML_NVLINK_MAX_LINKS in 2026; older modules say 18 or 6
+_SM, _MEMORY = 1, 2  # nvmlClockType_t
+_GPU_SENSOR = 0  # nvmlTemperatureSensors_t
+_CORRECTED, _UNCORRECTED = 0, 1  # nvmlMemoryErrorType_t
+_VOLATILE, _AGGREGATE = 0, 1  # nvmlEccCounterType_t
+_MILLI = 1e-3
+# nvmlReturn_t of "this device has no such thing": invalid argument, not supported, no permission, not found,
+# function not found
+_NO_SUCH_THING = (2, 3, 4, 6, 13)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What NVML showed. No GPUs with a note is a machine without NVML or without a driver."""
+
+    gpus: tuple[Gpu, ...] = ()
+    driver: str | None = None
+    cuda: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def load() -> ModuleType | None:
+    """The NVML binding, None where it is not installed."""
+    try:
+        return importlib.import_module("pynvml")
+    except ImportError:
+        return None
+
+
+def gpus(nvml: Any, root: Path = Path("/")) -> Seen:
+    """Every GPU that NVML lists. ``nvml`` is the module ``pynvml``, something like it, or None."""
+    if nvml is None:
+        return Seen(notes=("nvml: the module pynvml (nvidia-ml-py) is not installed",))
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError as error:
+        return Seen(notes=(f"nvml: {error}",))
+    try:
+        return _seen(nvml, root)
+    finally:
+        _Asker(nvml).ask("nvmlShutdown")
+
+
+class _Asker:
+    """Asks NVML for one thing after the other and keeps the refusals that mean trouble."""
+
+    def __init__(self, nvml: Any) -> None:
+        self._nvml = nvml
+        self.trouble: dict[str, None] = {}
+
+    def ask(self, function: str, *arguments: object) -> Any:
+        """The answer; None where NVML refuses or the binding is too old to know the function."""
+        call: Callable[..., Any] | None = getattr(self._nvml, function, None)
+        if call is None:
+            return None
+        try:
+            return call(*arguments)
+        except self._nvml.NVMLError as error:
+            if getattr(error, "value", None) not in _NO_SUCH_THING:
+                self.trouble[f"{function}: {error}"] = None
+            return None
+
+
+def _seen(nvml: Any, root: Path) -> Seen:
+    asker = _Asker(nvml)
+    count = asker.ask("nvmlDeviceGetCount")
+    cuda = asker.ask("nvmlSystemGetCudaDriverVersion_v2")
+    return Seen(
+        gpus=tuple(_gpu(nvml, index, root) for index in range(count or 0)),
+        driver=_text(asker.ask("nvmlSystemGetDriverVersion")),
+        cuda=f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else None,
+        notes=(*(f"nvml: {text}" for text in asker.trouble), *(() if count else ("nvml: lists no GPU",))),
+    )
+
+
+def _gpu(nvml: Any, index: int, root: Path) -> Gpu:
+    asker = _Asker(nvml)
+    ask, handle = asker.ask, asker.ask("nvmlDeviceGetHandleByIndex", index)
+    if handle is None:
+        return Gpu(index, notes=tuple(asker.trouble) or ("nvml gives no handle for it",))
+    memory = ask("nvmlDeviceGetMemoryInfo", handle)
+    mig, mode = ask("nvmlDeviceGetMigMode", handle), ask("nvmlDeviceGetComputeMode", handle)
+    persistence = ask("nvmlDeviceGetPersistenceMode", handle)
+    processes = ask("nvmlDeviceGetComputeRunningProcesses", handle)
+    gpu = Gpu(
+        index,
+        name=_text(ask("nvmlDeviceGetName", handle)),
+        uuid=_text(ask("nvmlDeviceGetUUID", handle)),
+        serial=_text(ask("nvmlDeviceGetSerial", handle)),
+        vbios=_text(ask("nvmlDeviceGetVbiosVersion", handle)),
+        pci=_pci(ask("nvmlDeviceGetPciInfo", handle), root),
+        memory_total=None if memory is None else int(memory.total),
+        memory_free=None if memory is None else int(memory.free),
+        ecc=_ecc(ask, handle),
+        nvlinks=_nvlinks(ask, handle, nvml),
+        clock_sm=_scaled(ask("nvmlDeviceGetClockInfo", handle, _SM), MEGA),
+        clock_sm_max=_scaled(ask("nvmlDeviceGetMaxClockInfo", handle, _SM), MEGA),
+        clock_memory=_scaled(ask("nvmlDeviceGetClockInfo", handle, _MEMORY), MEGA),
+        clock_memory_max=_scaled(ask("nvmlDeviceGetMaxClockInfo", handle, _MEMORY), MEGA),
+        limits=_limits(ask, handle),
+        temperature=ask("nvmlDeviceGetTemperature", handle, _GPU_SENSOR),
+        power=_scaled(ask("nvmlDeviceGetPowerUsage", handle), _MILLI),
+        power_limit=_scaled(ask("nvmlDeviceGetEnforcedPowerLimit", handle), _MILLI),
+        persistence=None if persistence is None else bool(persistence),
+        mig=None if mig is None else bool(mig[0]),
+        compute_mode=None if mode is None else _named(mode),
+        processes=None if processes is None else len(processes),
+    )
+    return Gpu(**{**gpu.__dict__, "notes": tuple(asker.trouble)})
+
+
+_Ask = Callable[..., Any]
+
+
+def _ecc(ask: _Ask, handle: object) -> Ecc:
+    mode, rows = ask("nvmlDeviceGetEccMode", handle), ask("nvmlDeviceGetRemappedRows", handle)
+    corrected, uncorrected, pending, failed = rows or (None, None, None, None)
+    return Ecc(
+        enabled=None if mode is None else bool(mode[0]),
+        volatile_corrected=ask("nvmlDeviceGetTotalEccErrors", handle, _CORRECTED, _VOLATILE),
+        volatile_uncorrected=ask("nvmlDeviceGetTotalEccErrors", handle, _UNCORRECTED, _VOLATILE),
+        aggregate_corrected=ask("nvmlDeviceGetTotalEccErrors", handle, _CORRECTED, _AGGREGATE),
+        aggregate_uncorrected=ask("nvmlDeviceGetTotalEccErrors", handle, _UNCORRECTED, _AGGREGATE),
+        remapped_corrected=corrected,
+        remapped_uncorrected=uncorrected,
+        remap_pending=None if pending is None else bool(pending),
+        remap_failed=None if failed is None else bool(failed),
+    )
+
+
+def _nvlinks(ask: _Ask, handle: object, nvml: Any) -> tuple[NvLink, ...] | None:
+    """The links this GPU has; () none; None where the binding cannot ask."""
+    if not hasattr(nvml, "nvmlDeviceGetNvLinkState"):
+        return None
+    links = (
+        (link, ask("nvmlDeviceGetNvLinkState", handle, link))
+        for link in range(getattr(nvml, "NVML_NVLINK_MAX_LINKS", _LINKS))
+    )
+    return tuple(
+        NvLink(
+            link,
+            bool(state),
+            version=ask("nvmlDeviceGetNvLinkVersion", handle, link) if state else None,
+            peer=_address(ask("nvmlDeviceGetNvLinkRemotePciInfo", handle, link)) if state else None,
+        )
+        for link, state in links
+        if state is not None
+    )
+
+
+def _limits(ask: _Ask, handle: object) -> tuple[str, ...] | None:
+    """By the new name, or by the one that drivers before 535 know."""
+    mask = ask("nvmlDeviceGetCurrentClocksEventReasons", handle)
+    if mask is None:
+        mask = ask("nvmlDeviceGetCurrentClocksThrottleReasons", handle)
+    if mask is None:
+        return None
+    known = [name for bit, name in enumerate(LIMITS) if mask >> bit & 1]
+    return (
+        (*known, f"unknown {mask >> len(LIMITS) << len(LIMITS):#x}") if mask >> len(LIMITS) else tuple(known)
+    )
+
+
+def _named(mode: int) -> str:
+    return COMPUTE_MODES[mode] if 0 <= mode < len(COMPUTE_MODES) else f"unknown {mode}"
+
+
+def _pci(info: Any, root: Path) -> PciPath | None:
+    """The way to the root; only the address where sysfs does not show the device (a container may hide it)."""
+    address = _address(info)
+    if address is None:
+        return None
+    return pci.path(root / pci.DEVICES / address) or PciPath(address, root="")
+
+
+def _address(info: Any) -> str | None:
+    text = None if info is None else _text(info.busId)
+    return None if text is None else pci.parse_bus_id(text)
+
+
+def _text(answer: object) -> str | None:
+    """Text; bytes in older bindings."""
+    if isinstance(answer, bytes):
+        return answer.decode("utf-8", "replace")
+    return None if answer is None else str(answer)
+
+
+def _scaled(answer: int | None, unit: float) -> float | None:
+    return None if answer is None else answer * unit

@@ -1,0 +1,103 @@
+"""InfiniBand and RoCE ports: ``/sys/class/infiniband``.
+
+Source of the formats: Linux, Documentation/ABI/stable/sysfs-class-infiniband; drivers/infiniband/core/sysfs.c.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from bench.facts import PciPath, Port
+from bench.probe import pci, sysfs
+from bench.units import BITS, GIGA
+
+CLASS = "sys/class/infiniband"
+_STATE = re.compile(r"[0-9]{1,3}:\s*(\S.*)")
+_RATE = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)\s*Gb/sec\b")
+_NO_GID = re.compile(r"[0:]*")
+
+
+def ports(root: Path) -> tuple[Port, ...]:
+    """Every port of every HCA with its counters, HCAs and ports in order of number."""
+    return tuple(port for hca in sysfs.names(root / CLASS) for port in _ports(root / CLASS / hca))
+
+
+def counters(root: Path) -> tuple[Port, ...]:
+    """The ports with nothing but their counters: what a snapshot needs, and quick."""
+    return tuple(
+        Port(
+            hca,
+            number,
+            counters=sysfs.counts(folder / "counters"),
+            hw_counters=sysfs.counts(folder / "hw_counters"),
+        )
+        for hca in sysfs.names(root / CLASS)
+        for number, folder in _folders(root / CLASS / hca)
+    )
+
+
+def _folders(hca: Path) -> list[tuple[int, Path]]:
+    numbers = {name: sysfs.parse_count(name) for name in sysfs.names(hca / "ports")}
+    return [(number, hca / "ports" / name) for name, number in numbers.items() if number is not None]
+
+
+def _ports(hca: Path) -> list[Port]:
+    path = pci.path(hca / "device")
+    driver = sysfs.target(hca / "device" / "driver")
+    return [_port(hca, number, folder, path, driver) for number, folder in _folders(hca)]
+
+
+def _port(hca: Path, number: int, folder: Path, path: PciPath | None, driver: Path | None) -> Port:
+    rate = sysfs.text(folder / "rate")
+    return Port(
+        hca=hca.name,
+        number=number,
+        state=sysfs.value(folder / "state", parse_state),
+        phys_state=sysfs.value(folder / "phys_state", parse_state),
+        rate=parse_rate(rate) if rate else None,
+        rate_text=rate,
+        link_layer=sysfs.text(folder / "link_layer"),
+        lid=sysfs.value(folder / "lid", sysfs.parse_count),
+        sm_lid=sysfs.value(folder / "sm_lid", sysfs.parse_count),
+        gid=sysfs.value(folder / "gids" / "0", parse_gid),
+        fw=sysfs.text(hca / "fw_ver"),
+        board=sysfs.text(hca / "board_id"),
+        hca_type=sysfs.text(hca / "hca_type"),
+        node_guid=sysfs.text(hca / "node_guid"),
+        system_guid=sysfs.text(hca / "sys_image_guid"),
+        driver=driver.name if driver else None,
+        netdev=_netdev(hca, number, folder),
+        pci=path,
+        counters=sysfs.counts(folder / "counters"),
+        hw_counters=sysfs.counts(folder / "hw_counters"),
+    )
+
+
+def _netdev(hca: Path, number: int, folder: Path) -> str | None:
+    """RoCE ports name their interface with the first GID; IPoIB interfaces say which port they are on."""
+    if named := sysfs.text(folder / "gid_attrs" / "ndevs" / "0"):
+        return named
+    below = hca / "device" / "net"
+    for name in sysfs.names(below):
+        # dev_port counts from 0
+        if sysfs.value(below / name / "dev_port", sysfs.parse_count) == number - 1:
+            return name
+    return None
+
+
+def parse_state(text: str) -> str | None:
+    """``ACTIVE`` of ``4: ACTIVE``."""
+    match = _STATE.fullmatch(text.strip())
+    return match[1] if match else None
+
+
+def parse_rate(text: str) -> float | None:
+    """Bytes/s of ``400 Gb/sec (4X NDR)``. A kernel that does not know a speed calls it SDR: see the text."""
+    match = _RATE.match(text.strip())
+    return float(match[1]) * GIGA / BITS if match else None
+
+
+def parse_gid(text: str) -> str | None:
+    """The GID; None of an empty slot (all zeros)."""
+    return None if _NO_GID.fullmatch(text.strip()) else text.strip()

@@ -1,0 +1,86 @@
+"""Network interfaces (``/sys/class/net``) and TCP's counters (``/proc/net/snmp``).
+
+Source of the formats: Linux, Documentation/ABI/testing/sysfs-class-net, RFC 4022.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from bench.facts import Interface
+from bench.probe import pci, sysfs
+from bench.units import BITS, MEGA
+
+CLASS = "sys/class/net"
+SNMP = "proc/net/snmp"
+_TCP = ("InSegs", "OutSegs", "RetransSegs", "InErrs", "OutRsts")
+_CARRIER = ("carrier_changes", "carrier_up_count", "carrier_down_count")
+_NO_SPEED = (0, 0xFFFFFFFF, 0xFFFF)  # besides −1: what old kernels and drivers say for "unknown"
+
+
+def interfaces(root: Path, addresses: Mapping[str, tuple[str, ...]] | None = None) -> tuple[Interface, ...]:
+    """Every interface, with ``addresses`` by name (None: not asked)."""
+    return tuple(_interface(root / CLASS / name, addresses) for name in _devices(root))
+
+
+def statistics(root: Path) -> tuple[Interface, ...]:
+    """The interfaces with nothing but their counters: what a snapshot needs, and quick."""
+    return tuple(Interface(name, statistics=_statistics(root / CLASS / name)) for name in _devices(root))
+
+
+def _devices(root: Path) -> tuple[str, ...]:
+    # bonding_masters is a file
+    return tuple(name for name in sysfs.names(root / CLASS) if (root / CLASS / name).is_dir())
+
+
+def _interface(folder: Path, addresses: Mapping[str, tuple[str, ...]] | None) -> Interface:
+    driver = sysfs.target(folder / "device" / "driver")
+    return Interface(
+        name=folder.name,
+        operstate=sysfs.text(folder / "operstate"),
+        carrier=sysfs.value(folder / "carrier", parse_carrier),
+        speed=sysfs.value(folder / "speed", parse_speed),
+        mtu=sysfs.value(folder / "mtu", sysfs.parse_count),
+        mac=sysfs.text(folder / "address"),
+        addresses=None if addresses is None else addresses.get(folder.name, ()),
+        driver=driver.name if driver else None,
+        virtual=not (folder / "device").exists(),
+        pci=pci.path(folder / "device"),
+        statistics=_statistics(folder),
+    )
+
+
+def _statistics(folder: Path) -> dict[str, int]:
+    found = sysfs.counts(folder / "statistics")
+    for name in _CARRIER:
+        count = sysfs.value(folder / name, sysfs.parse_count)
+        if count is not None:
+            found[name] = count
+    return found
+
+
+def parse_carrier(text: str) -> bool | None:
+    """True of 1, False of 0."""
+    return {"0": False, "1": True}.get(text.strip())
+
+
+def parse_speed(text: str) -> float | None:
+    """Bytes/s of Mb/s; None of −1 and the other ways to say "unknown"."""
+    speed = sysfs.parse_count(text)
+    return None if speed is None or speed in _NO_SPEED else speed * MEGA / BITS
+
+
+def tcp(root: Path) -> dict[str, int]:
+    """TCP's counters of this network namespace."""
+    return parse_snmp(sysfs.text(root / SNMP) or "")
+
+
+def parse_snmp(text: str) -> dict[str, int]:
+    """The TCP counters of a table in which a line of values follows a line of names."""
+    rows = [line.split() for line in text.splitlines() if line.startswith("Tcp:")]
+    for names, values in zip(rows, rows[1:], strict=False):
+        if "RetransSegs" in names and len(names) == len(values):
+            found = {name: sysfs.parse_count(value) for name, value in zip(names, values, strict=True)}
+            return {name: count for name in _TCP if (count := found.get(name)) is not None}
+    return {}

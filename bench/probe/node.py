@@ -1,0 +1,105 @@
+"""One machine: all probes, and a note for each source that gave nothing. Also the snapshot of its counters."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bench.counters import Snapshot
+from bench.counters import snapshot as counters_in
+from bench.facts import Environment, Host, Interface, Node, Port, Software
+from bench.probe import addresses, environment, gpus, host, infiniband, network, software
+
+T = TypeVar("T")
+LIVE = Path("/")
+COPY = "not read: the root is a copied tree, and what runs here is another machine's"
+
+
+def probe(root: Path = LIVE, *, nvml: Any = None, environ: Mapping[str, str] | None = None) -> Node:
+    """The facts of this machine, or of a copied tree. Never raises: what fails is a note.
+
+    GPUs, IP addresses, software and environment are asked of the running system, so a copied tree has none.
+    ``nvml`` and ``environ`` stand in for NVML and ``os.environ`` in tests.
+    """
+    live = root.resolve() == LIVE
+    told: list[str] = []
+    seen = _part(told, "nvml", lambda: _gpus(live, nvml, root), gpus.Seen())
+    found = _part(told, "software", lambda: _software(live, root, environ), Software())
+    node = Node(
+        name=_part(told, "hostname", lambda: host.hostname(root), None) or _unnamed(live),
+        ports=_part(told, "infiniband", lambda: infiniband.ports(root), ()),
+        interfaces=_part(told, "network", lambda: _interfaces(live, root, told), ()),
+        tcp=_part(told, "tcp", lambda: network.tcp(root), {}),
+        gpus=seen.gpus,
+        host=_part(told, "host", lambda: _host(live, root), Host()),
+        software=replace(found, driver=seen.driver, driver_cuda=seen.cuda),
+        environment=_part(told, "environment", lambda: _environment(live, root, environ), Environment()),
+    )
+    return replace(node, notes=(*told, *seen.notes, *_nothing(root, node)))
+
+
+def snapshot(root: Path = LIVE) -> Snapshot:
+    """All counters now: ports, interfaces, TCP. A source that fails has no readings."""
+    told: list[str] = []
+    empty_ports: tuple[Port, ...] = ()
+    empty_interfaces: tuple[Interface, ...] = ()
+    ports = _part(told, "infiniband", lambda: infiniband.counters(root), empty_ports)
+    interfaces = _part(told, "network", lambda: network.statistics(root), empty_interfaces)
+    tcp = _part(told, "tcp", lambda: network.tcp(root), {})
+    return counters_in(time.time(), time.monotonic(), ports, interfaces, tcp)
+
+
+def _part(told: list[str], source: str, read: Callable[[], T], otherwise: T) -> T:
+    """One source. Whatever goes wrong in it, the facts of the others are worth having: hence the broad except."""
+    try:
+        return read()
+    except Exception as error:
+        told.append(f"{source}: {type(error).__name__}: {error}")
+        return otherwise
+
+
+def _gpus(live: bool, nvml: Any, root: Path) -> gpus.Seen:
+    if nvml is None and not live:
+        return gpus.Seen(notes=(f"nvml: {COPY}",))
+    return gpus.gpus(nvml or gpus.load(), root)
+
+
+def _software(live: bool, root: Path, environ: Mapping[str, str] | None) -> Software:
+    return software.software(root, os.environ if environ is None else environ) if live else Software()
+
+
+def _interfaces(live: bool, root: Path, told: list[str]) -> tuple[Interface, ...]:
+    known = _part(told, "addresses", addresses.addresses, None) if live else None
+    return network.interfaces(root, known)
+
+
+def _host(live: bool, root: Path) -> Host:
+    facts = host.host(root)
+    return replace(facts, clock=time.time()) if live else facts
+
+
+def _environment(live: bool, root: Path, environ: Mapping[str, str] | None) -> Environment:
+    if not live and environ is None:
+        return environment.environment(root, None)
+    return environment.environment(root, os.environ if environ is None else environ, environment.home())
+
+
+def _unnamed(live: bool) -> str:
+    return os.uname().nodename if live else "unnamed"
+
+
+def _nothing(root: Path, node: Node) -> list[str]:
+    """A note for each source that is not there at all."""
+    sources = (
+        (infiniband.CLASS, node.ports, "no RDMA device"),
+        (network.CLASS, node.interfaces, "no network interface"),
+        (network.SNMP, node.tcp, "no TCP counters"),
+    )
+    notes = [f"/{path}: {what}" for path, found, what in sources if not found]
+    if root.resolve() != LIVE:
+        notes.append(f"software, environment, addresses, clock: {COPY}")
+    return notes

@@ -1,0 +1,72 @@
+import pytest
+
+from bench.launch import LaunchError, Place, agree, flavour, local_command, mpi_environment, place, shown
+
+
+@pytest.mark.parametrize(
+    ("variables", "where"),
+    [
+        ({}, Place("", 0, 1, False)),
+        ({"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "2"}, Place("openmpi", 2, 4, True)),
+        ({"PMI_SIZE": "3", "PMI_RANK": "0"}, Place("mpich", 0, 3, True)),
+        (
+            {"SLURM_STEP_ID": "0", "SLURM_PROCID": "5", "SLURM_STEP_NUM_TASKS": "8"},
+            Place("srun", 5, 8, True),
+        ),
+        # inside an allocation but not started by srun: nothing started us
+        ({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8"}, Place("", 0, 1, False)),
+    ],
+)
+def test_the_launcher_is_told_by_its_variables(variables, where):
+    assert place(variables) == where
+
+
+def test_half_a_launcher_is_an_error_that_says_how_to_mend_it():
+    with pytest.raises(LaunchError, match="OMPI_COMM_WORLD_RANK.*unset it"):
+        place({"OMPI_COMM_WORLD_SIZE": "4"})
+    with pytest.raises(LaunchError, match="not a number"):
+        place({"PMI_SIZE": "four", "PMI_RANK": "0"})
+
+
+def test_n_jobs_of_one_are_refused():
+    with pytest.raises(LaunchError, match="16 tasks, but MPI sees 1.*--mpi=pmix"):
+        agree(Place("srun", 3, 16, True), 1)
+    agree(Place("srun", 3, 16, True), 16)
+    agree(Place(), 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("mpirun (Open MPI) 5.0.11", "openmpi"),
+        ("mpirun (Open MPI) 4.1.4\n\nReport bugs to ...", "openmpi"),
+        ("prterun (PRRTE) 3.0.2", "openmpi"),
+        ("HYDRA build details:\n    Version: 4.0", "mpich"),
+        ("Intel(R) MPI Library for Linux* OS, Version 2021.9", "mpich"),
+    ],
+)
+def test_the_flavour_of_mpirun_is_read_from_its_version(text, kind):
+    assert flavour(text) == kind
+
+
+@pytest.mark.parametrize("text", ["", "jsrun 1.0\nx"])
+def test_an_unknown_mpirun_is_an_error(text):
+    with pytest.raises(LaunchError, match="known: Open MPI, MPICH"):
+        flavour(text)
+
+
+def test_open_mpi_is_told_to_oversubscribe_and_mpich_needs_no_word():
+    assert ":OVERSUBSCRIBE" in local_command("mpirun", "openmpi", 4, ["accept"])
+    assert local_command("mpiexec", "mpich", 4, ["accept"])[:3] == ["mpiexec", "-n", "4"]
+
+
+def test_what_the_user_set_for_mpi_is_kept():
+    assert mpi_environment({"OMPI_MCA_pml": "ucx"}, own_node=True)["OMPI_MCA_pml"] == "ucx"
+    assert "sm" in mpi_environment({}, own_node=True)["UCX_TLS"]
+
+
+def test_a_command_is_shown_so_that_a_shell_reads_it_back():
+    import shlex
+
+    command = ["mpirun", "-n", "2", "--map-by", ":OVERSUBSCRIBE", "a b", "it's", "$HOME", ""]
+    assert shlex.split(shown(command)) == command

@@ -1,0 +1,107 @@
+from dataclasses import replace
+
+import pytest
+import runs
+
+from bench.collectives import COLLECTIVES
+from bench.plan import (
+    MOST_BUFFERS,
+    ROTATED,
+    Memory,
+    PlanError,
+    Request,
+    acceptance,
+    by_node,
+    fit,
+    needed,
+    rotation,
+    sizes,
+    sweep_cases,
+)
+from bench.profile import load
+from bench.store import Phase
+
+TWO = ((0, 1),)
+
+
+def test_sizes_step_by_factor_or_by_bytes_as_in_nccl_tests():
+    assert list(sizes(8, 128, 2)) == [8, 16, 32, 64, 128]
+    assert list(sizes(8, 100, 2)) == [8, 16, 32, 64]
+    assert list(sizes(10, 40, 2, step=10)) == [10, 20, 30, 40]
+
+
+def test_sizes_that_round_to_nothing_are_left_out_and_to_the_same_appear_once():
+    cases = sweep_cases("x", Request("all_gather", 4, 64, 2), ((0, 1, 2),))
+    assert [case.size for case in cases] == [48]
+
+
+def test_case_names_are_unique_in_every_shipped_plan():
+    for name, backend in (("local", "gloo"), ("lambda-1cc-h100", "nccl")):
+        phases, _ = acceptance(load(name).sweep, runs.ranks(2, 8), backend, 1.0)
+        names = [case.id for phase in phases for case in phase.cases]
+        assert len(set(names)) == len(names)
+
+
+def test_groups_of_a_case_are_disjoint():
+    phases, _ = acceptance(load("lambda-1cc-h100").sweep, runs.ranks(4, 8), "nccl", 1.0)
+    for phase in phases:
+        for case in phase.cases:
+            everyone = [rank for group in case.groups for rank in group]
+            assert len(everyone) == len(set(everyone))
+
+
+def test_a_reduction_that_the_type_lacks_is_refused():
+    with pytest.raises(PlanError, match="avg of int32 does not exist"):
+        sweep_cases("x", Request("all_reduce", 8, 8, dtype="int32", op="avg"), TWO)
+
+
+def test_one_rank_cannot_do_point_to_point():
+    with pytest.raises(PlanError, match="p2p needs 2 ranks"):
+        sweep_cases("x", Request("p2p", 8, 8), ((0,),))
+
+
+def test_what_does_not_fit_is_refused_by_name_with_both_figures():
+    cases = sweep_cases("x", Request("all_gather", 1 << 20, 1 << 34, 1 << 7), TWO)
+    plan = fit([Phase("x", "x", tuple(cases))], "gloo", Memory(1 << 30, "n0, 2 ranks"))
+    refused = [row.case for row in plan.refused]
+    assert refused == [cases[-1].id]
+    assert plan.refused[0].needed > plan.refused[0].available == 1 << 30
+    assert [case.id for case in plan.cases] == [case.id for case in cases[:-1]]
+
+
+def test_nothing_fits_into_unknown_memory():
+    cases = sweep_cases("x", Request("all_reduce", 8, 8), TWO)
+    plan = fit([Phase("x", "x", tuple(cases))], "nccl", Memory(0, "no GPU"))
+    assert not plan.cases
+    assert plan.refused
+
+
+@pytest.mark.parametrize("name", COLLECTIVES)
+def test_bytes_needed_cover_the_buffers_of_every_rank(name):
+    row = COLLECTIVES[name]
+    for n in (2, 3, 8):
+        group = (tuple(range(n)),)
+        for case in sweep_cases("x", Request(name, 1 << 16, 1 << 26, 1 << 10), group):
+            for rank in range(n):
+                sides = (row.sent(rank, n, 0) + row.received(rank, n, 0)) * case.count * 4
+                if case.placement == "in":
+                    sides = max(row.sent(rank, n, 0), row.received(rank, n, 0)) * case.count * 4
+                assert needed(case, "nccl") >= rotation(case) * sides
+
+
+def test_small_messages_rotate_through_more_than_a_cache_and_large_ones_do_not():
+    small, large = sweep_cases("x", Request("all_reduce", 1 << 10, 1 << 30, 1 << 20), TWO)
+    assert rotation(small) == MOST_BUFFERS
+    assert rotation(large) == 1
+    middle = replace(small, size=ROTATED // 4, count=ROTATED // 16)
+    assert rotation(middle) == 4
+
+
+def test_ranks_are_grouped_by_node_in_order():
+    assert by_node(runs.ranks(3, 2)) == ((0, 1), (2, 3), (4, 5))
+
+
+def test_what_is_left_out_of_a_plan_is_said_with_the_reason():
+    _, skipped = acceptance(load("local").sweep, runs.ranks(1, 1), "gloo", 1.0)
+    assert {name for name, _ in skipped} == {"evidence", "pairs", "nodes", "ring"}
+    assert all(reason for _, reason in skipped)
