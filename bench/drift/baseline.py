@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 
 from bench.drift.nights import Night, usable
-from bench.drift.robust import allowance, median, spread
+from bench.drift.robust import allowance, spread
 from bench.model import Status
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from bench.drift.judge import Label
 from bench.drift.nights import usable
-from bench.drift.robust import median, spread, tail
+from bench.drift.robust import spread, tail
 from bench.model import Status, Verdict, overall
 from bench.units import show_share
 

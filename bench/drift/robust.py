@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from statistics import median
 
 # 1 / Φ⁻¹(3/4): makes the MAD of a normal sample its standard deviation
 NORMAL = 1.4826
@@ -18,15 +19,6 @@ MAD_EFFICIENCY = 0.37
 MEDIAN_VARIANCE = math.pi / 2
 # ... and for the odd small n that are used here, exactly:
 _MEDIAN_VARIANCE = {1: 1.0, 3: 0.4487, 5: 0.2868, 7: 0.2104}
-
-
-def median(values: Sequence[float]) -> float:
-    """The middle value; the mean of the two middle ones for an even count. Raises ValueError for none."""
-    if not values:
-        raise ValueError("no values, no median")
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
 def spread(values: Sequence[float], centre: float) -> float:
@@ -59,7 +51,7 @@ def tail(deviation: float, count: int) -> float:
     """
     freedom = MAD_EFFICIENCY * (count - 1)
     normal = math.sqrt(freedom * math.log1p(deviation * deviation / freedom)) * _wallace(freedom)
-    return 0.5 * math.erfc(math.copysign(normal, -deviation) / math.sqrt(2))
+    return 0.5 * math.erfc(math.copysign(normal, deviation) / math.sqrt(2))
 
 
 def _student(k: float, freedom: float) -> float:

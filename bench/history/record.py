@@ -118,11 +118,14 @@ def decode(content: bytes) -> Record:
     try:
         file = parquet.ParquetFile(io.BytesIO(content))
         entry = _entry(file.metadata, "")
-        rows = file.read().to_pylist()
+        rows = file.read()
         fixed = (entry.run, entry.time, entry.cluster, json.dumps(dict(entry.fingerprint)))
-        if any((row["run"], row["time"], row["cluster"], row["fingerprint"]) != fixed for row in rows):
-            raise Broken("its rows and its footer name different runs")
-        return Record(entry.run, entry.time, entry.cluster, entry.fingerprint, tuple(map(_sample, rows)))
+        for (name, _), wanted in zip(COLUMNS, fixed, strict=False):
+            if rows.column(name).unique().to_pylist() != [wanted]:
+                raise Broken(f"its rows and its footer differ in the {name}")
+        columns = [rows.column(name).to_pylist() for name, _ in COLUMNS[len(fixed) :]]
+        samples = (_sample(entry.cluster, *row) for row in zip(*columns, strict=True))
+        return Record(entry.run, entry.time, entry.cluster, entry.fingerprint, tuple(samples))
     except (arrow.ArrowException, OSError, ValueError, RecursionError) as error:
         raise Broken(_one_line(error)) from error
 
@@ -234,9 +237,19 @@ def _columns(record: Record, samples: list[Sample]) -> dict[str, list[Any]]:
     }
 
 
-def _sample(row: Mapping[str, Any]) -> Sample:
-    series = Series(row["cluster"], row["collective"], row["size_class"], row["quantity"], row["subject"])
-    return Sample(series, row["value"], row["n"], Status(row["status"]), row["rerun"])
+def _sample(
+    cluster: str,
+    collective: str,
+    size_class: str,
+    quantity: str,
+    subject: str,
+    value: float,
+    rerun: float | None,
+    n: int,
+    status: str,
+) -> Sample:
+    """A sample from its row; the order is that of COLUMNS."""
+    return Sample(Series(cluster, collective, size_class, quantity, subject), value, n, Status(status), rerun)
 
 
 def _one_line(error: Exception) -> str:
