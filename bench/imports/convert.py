@@ -36,7 +36,9 @@ def measured(
             groups.setdefault(_id(row), []).append(row)
     if not groups:
         raise ImportRefused(f"no figure of the {run.collective} table can be used: {'; '.join(run.problems)}")
-    return tuple(_pair(run, name, rows, count, algorithm) for name, rows in groups.items())
+    members = tuple(range(count))
+    received = _received(run.collective, count)
+    return tuple(_pair(run, name, rows, members, received, algorithm) for name, rows in groups.items())
 
 
 def _known_type(row: ImportedRow) -> bool:
@@ -53,10 +55,14 @@ def _id(row: ImportedRow) -> str:
 
 
 def _pair(
-    run: ImportedRun, name: str, rows: list[ImportedRow], ranks: int, algorithm: str
+    run: ImportedRun,
+    name: str,
+    rows: list[ImportedRow],
+    members: tuple[int, ...],
+    received: int,
+    algorithm: str,
 ) -> tuple[Case, Measurement]:
     first = rows[0]
-    members = tuple(range(ranks))
     case = Case(
         id=name,
         phase=PHASE,
@@ -80,7 +86,7 @@ def _pair(
         isolated=tuple(value for row in rows for value in row.iterations),
         last=(),
         wrong=(wrong,),
-        checked=0 if wrong is None else _checked(run.collective, first, ranks) * len(rows),
+        checked=0 if wrong is None else received * first.count * len(rows),
         mismatches=(),
         stop="count",
         width=float("inf"),
@@ -100,11 +106,10 @@ def _seconds(row: ImportedRow) -> float:
     return row.size / row.algbw if row.clock == "cpu" and row.algbw > 0 else row.seconds
 
 
-def _checked(name: str, row: ImportedRow, ranks: int) -> int:
-    """Elements that nccl-tests compares: all that every rank receives."""
+def _received(name: str, ranks: int) -> int:
+    """Blocks that all ranks receive; nccl-tests compares every one of their elements."""
     spec = row_named(name)
-    root = max(row.root or 0, 0) % ranks
-    return sum(spec.received(rank, ranks, root) for rank in range(ranks)) * row.count
+    return sum(spec.received(rank, ranks, 0) for rank in range(ranks))
 
 
 def _calls(run: ImportedRun) -> int:

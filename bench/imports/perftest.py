@@ -233,7 +233,7 @@ def _disagrees(rows: list[LinkRow]) -> bool:
 
 
 def parse_json(text: str, unit: str = "") -> LinkRun:
-    """The run of one --out_json file, valid or of 4.5. ``unit``: its bandwidth's, when known. Never raises."""
+    """The run of one --out_json file, valid or of 4.5. ``unit``: its bandwidth's, if known. Never raises."""
     values, whole = _flat(text)
     title = _TITLE.search(values.get("test", ""))
     tool = _tool(title) if title else ""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from .imported import TYPE_BYTES, ImportedRow
 
-MOST_RANKS = 1 << 20
+MOST_RANKS = 1 << 17  # more than any cluster; beyond it the digits tell nothing
 
 
 @dataclass(frozen=True)
@@ -149,23 +149,22 @@ def candidates(rows: Sequence[ImportedRow]) -> tuple[str, ...]:
     best = max(counts.values(), default=0)
     if not best:
         return ()
-    found = [name for name, count in counts.items() if count == best]
-    if "all_to_all" in found and len(found) > 1:
-        found = _in_place_speaks(found, telling)
-    return tuple(found)
+    return tuple(name for name, count in counts.items() if count == best)
 
 
 def _one_block(shape: Shape, rows: Sequence[ImportedRow]) -> bool:
     return shape.blocks and all(blocks_of(row) in (None, 1) for row in rows)
 
 
-def _in_place_speaks(found: list[str], rows: Sequence[ImportedRow]) -> list[str]:
-    """nccl-tests checks all_to_all out of place only, all_gather in both (2.13 and later)."""
+def by_checks(found: tuple[str, ...], rows: Sequence[ImportedRow]) -> tuple[str, ...]:
+    """Tell look-alikes apart: nccl-tests 2.13 and later checks all_to_all out of place only."""
+    if "all_to_all" not in found:
+        return found
     checked = {row.placement for row in rows if row.wrong is not None}
     if "in" in checked:
-        return [name for name in found if name != "all_to_all"]
+        return tuple(name for name in found if name != "all_to_all")
     if "out" in checked and any(row.placement == "in" for row in rows):
-        return ["all_to_all"]
+        return ("all_to_all",)
     return found
 
 

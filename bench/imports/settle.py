@@ -13,7 +13,7 @@ from bench.units import GIGA
 
 from .imported import Device, ImportedRow, ImportedRun
 from .nccl_tests_rows import number
-from .ranks import blocks_of, candidates, infer, ratio, shape_of
+from .ranks import blocks_of, by_checks, candidates, infer, ratio, shape_of
 
 
 @dataclass
@@ -103,6 +103,7 @@ def _collective(rows: list[ImportedRow], program: str, given: str, problems: lis
     shape = shape_of(named)
     if named in possible or (given and shape is None) or named in ("p2p", "p2p_bidirectional"):
         return named
+    possible = by_checks(possible, rows)
     if named:
         problems.append(f"{whose}, but the rows are those of {' or '.join(possible)}")
         return "" if given or len(possible) > 1 else possible[0]
