@@ -85,6 +85,11 @@ class Port:
         return f"{self.hca}/{self.number}"
 
     @property
+    def guid(self) -> str | None:
+        """The port's GUID, ``a088:c203:0012:3456``: the second half of its GID (InfiniBand only)."""
+        return self.gid[-19:] if self.gid and self.link_layer == "InfiniBand" else None
+
+    @property
     def active(self) -> bool | None:
         """Whether NCCL would take it; None where the state could not be read."""
         return None if self.state is None else self.state == "ACTIVE"
@@ -113,10 +118,10 @@ class Interface:
 
 @dataclass(frozen=True)
 class NvLink:
-    """One NVLink of a GPU: ``active`` None where NVML would not say; ``peer``: the PCI address behind it."""
+    """One NVLink of a GPU; ``peer`` is the PCI address behind it (an NVSwitch, or the other GPU)."""
 
     link: int
-    active: bool | None = None
+    active: bool
     version: int | None = None
     peer: str | None = None
 
@@ -140,6 +145,7 @@ class Ecc:
 class Gpu:
     """One GPU as NVML shows it; ``index`` is NVML's, in the order of the PCI bus.
 
+    ``nvlinks`` () means that it has none, None that NVML would not say.
     ``limits`` are the reasons NVML gives for the present clocks (``sw_power_cap``, ``hw_slowdown`` …).
     ``compute_mode`` other than "default" keeps a second process off it. Power in W, temperature in °C.
     """

@@ -1,4 +1,4 @@
-"""What the environment tells NCCL, UCX and MPI, and the conf files' text: from an allow-list, never a secret."""
+"""What the environment and the conf files tell NCCL, UCX and MPI: from an allow-list, never a secret."""
 
 from __future__ import annotations
 

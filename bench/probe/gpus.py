@@ -1,14 +1,13 @@
 """GPUs through NVML (module ``pynvml`` of nvidia-ml-py). Importing this module needs neither.
 
-Every field is asked by itself, and what NVML refuses is None: old drivers, virtual GPUs and sick boards refuse
-different things. A refusal that is not "not supported" is kept as a note: that is how a lost GPU looks.
+Every field is asked by itself, and what NVML refuses is None: old drivers, virtual GPUs and sick boards
+refuse different things. A refusal that is not "not supported" is kept as a note: so a lost GPU looks.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -56,9 +55,11 @@ class Seen:
 def load() -> ModuleType | None:
     """The NVML binding, None where it is not installed."""
     try:
-        return importlib.import_module("pynvml")
+        import pynvml
     except ImportError:
         return None
+    module: ModuleType = pynvml
+    return module
 
 
 def gpus(nvml: Any, root: Path = Path("/")) -> Seen:
@@ -126,13 +127,13 @@ def _gpu(nvml: Any, index: int, root: Path) -> Gpu:
         memory_total=None if memory is None else int(memory.total),
         memory_free=None if memory is None else int(memory.free),
         ecc=_ecc(ask, handle),
-        nvlinks=_nvlinks(ask, handle, nvml),
+        nvlinks=_nvlinks(asker, handle, nvml),
         clock_sm=_scaled(ask("nvmlDeviceGetClockInfo", handle, _SM), MEGA),
         clock_sm_max=_scaled(ask("nvmlDeviceGetMaxClockInfo", handle, _SM), MEGA),
         clock_memory=_scaled(ask("nvmlDeviceGetClockInfo", handle, _MEMORY), MEGA),
         clock_memory_max=_scaled(ask("nvmlDeviceGetMaxClockInfo", handle, _MEMORY), MEGA),
         limits=_limits(ask, handle),
-        temperature=ask("nvmlDeviceGetTemperature", handle, _GPU_SENSOR),
+        temperature=_temperature(ask, handle),
         power=_scaled(ask("nvmlDeviceGetPowerUsage", handle), _MILLI),
         power_limit=_scaled(ask("nvmlDeviceGetEnforcedPowerLimit", handle), _MILLI),
         persistence=None if persistence is None else bool(persistence),
@@ -140,7 +141,7 @@ def _gpu(nvml: Any, index: int, root: Path) -> Gpu:
         compute_mode=None if mode is None else _named(mode),
         processes=None if processes is None else len(processes),
     )
-    return Gpu(**{**gpu.__dict__, "notes": tuple(asker.trouble)})
+    return replace(gpu, notes=tuple(asker.trouble))
 
 
 _Ask = Callable[..., Any]
@@ -162,14 +163,16 @@ def _ecc(ask: _Ask, handle: object) -> Ecc:
     )
 
 
-def _nvlinks(ask: _Ask, handle: object, nvml: Any) -> tuple[NvLink, ...] | None:
-    """The links this GPU has; () none; None where the binding cannot ask."""
-    if not hasattr(nvml, "nvmlDeviceGetNvLinkState"):
+def _nvlinks(asker: _Asker, handle: object, nvml: Any) -> tuple[NvLink, ...] | None:
+    """The links this GPU has; () none; None where NVML would not say (a note then tells why) or cannot."""
+    ask, state_of = asker.ask, "nvmlDeviceGetNvLinkState"
+    if not hasattr(nvml, state_of):
         return None
-    links = (
-        (link, ask("nvmlDeviceGetNvLinkState", handle, link))
-        for link in range(getattr(nvml, "NVML_NVLINK_MAX_LINKS", _LINKS))
-    )
+    links = [
+        (link, ask(state_of, handle, link)) for link in range(getattr(nvml, "NVML_NVLINK_MAX_LINKS", _LINKS))
+    ]
+    if any(text.startswith(state_of) for text in asker.trouble):
+        return None
     return tuple(
         NvLink(
             link,
@@ -195,12 +198,21 @@ def _limits(ask: _Ask, handle: object) -> tuple[str, ...] | None:
     )
 
 
+def _temperature(ask: _Ask, handle: object) -> int | None:
+    """°C by the name that CUDA 14 will remove, or by the new one."""
+    for function in ("nvmlDeviceGetTemperature", "nvmlDeviceGetTemperatureV"):
+        answer = ask(function, handle, _GPU_SENSOR)
+        if answer is not None:
+            return int(answer)
+    return None
+
+
 def _named(mode: int) -> str:
     return COMPUTE_MODES[mode] if 0 <= mode < len(COMPUTE_MODES) else f"unknown {mode}"
 
 
 def _pci(info: Any, root: Path) -> PciPath | None:
-    """The way to the root; only the address where sysfs does not show the device (a container may hide it)."""
+    """The way to the root; only the address where sysfs hides the device (some containers)."""
     address = _address(info)
     if address is None:
         return None

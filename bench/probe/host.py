@@ -21,6 +21,10 @@ _VERSION = re.compile(r"\b([0-9]{3,4}\.[0-9]{1,4}(?:\.[0-9]{1,4})?)\b")
 _IOMMU = re.compile(r"(?:intel_iommu|amd_iommu|iommu(?:\.\w+)?|pci)=\S+|\w*iommu\w*|pcie_acs_override\S*")
 _HYPERVISORS = re.compile(r"KVM|QEMU|VMware|Virtual Machine|VirtualBox|Bochs|Xen|Google Compute|OpenStack")
 _CONTAINERS = re.compile(r"kubepods|docker|containerd|libpod|podman|lxc|garden|crio")
+_MEMORY = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 _SIGNS = (
     (".dockerenv", "docker"),
     ("run/.containerenv", "podman"),
@@ -94,7 +98,7 @@ def parse_cpuinfo(text: str) -> tuple[str | None, int | None, bool | None]:
 
 
 def parse_memlock(text: str) -> tuple[int | None, bool | None]:
-    """(soft limit in bytes, False) or (None, True) for "unlimited", of /proc/self/limits; (None, None) else."""
+    """(soft limit in bytes, False), or (None, True) for "unlimited"; (None, None) where it does not stand."""
     match = re.search(r"^Max locked memory\s+(unlimited|[0-9]{1,20})\s", text, re.MULTILINE)
     if not match:
         return None, None
@@ -134,7 +138,7 @@ def parse_cgroups(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _cgroup_memory(root: Path) -> tuple[int | None, int | None]:
-    """The tightest limit and the least that is left under one, over this process's cgroups and those above."""
+    """The tightest limit and the least that is left under one: this process's cgroups and those above."""
     limits: list[int] = []
     left: list[int] = []
     for controller, path in parse_cgroups(sysfs.text(root / "proc/self/cgroup") or ""):
@@ -150,9 +154,7 @@ def _cgroup_memory(root: Path) -> tuple[int | None, int | None]:
 
 def _limit(folder: Path) -> tuple[int | None, int | None]:
     """Limit and use in bytes; page cache that can be dropped at once is not in use."""
-    names = (("memory.max", "memory.current", "inactive_file"),)
-    names += (("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),)
-    for limit_name, used_name, cache_name in names:
+    for limit_name, used_name, cache_name in _MEMORY:
         limit = sysfs.value(folder / limit_name, sysfs.parse_count)
         if limit is not None and limit < _NO_LIMIT:
             used = sysfs.value(folder / used_name, sysfs.parse_count)

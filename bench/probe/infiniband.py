@@ -1,6 +1,6 @@
 """InfiniBand and RoCE ports: ``/sys/class/infiniband``.
 
-Source of the formats: Linux, Documentation/ABI/stable/sysfs-class-infiniband; drivers/infiniband/core/sysfs.c.
+Formats: Linux, Documentation/ABI/stable/sysfs-class-infiniband and drivers/infiniband/core/sysfs.c.
 """
 
 from __future__ import annotations

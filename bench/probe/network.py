@@ -5,7 +5,8 @@ Source of the formats: Linux, Documentation/ABI/testing/sysfs-class-net, RFC 402
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from bench.facts import Interface
@@ -60,6 +61,16 @@ def _statistics(folder: Path) -> dict[str, int]:
     return found
 
 
+def strangers(shown: Sequence[str], own: Sequence[str]) -> tuple[str, ...]:
+    """A note where the interfaces ``shown`` in /sys are not the process's ``own``: /sys was then mounted in
+    another network namespace, and its counters are not those of this process's traffic.
+    """
+    if set(shown) == set(own):
+        return ()
+    listed = ", ".join(shown) or "none", ", ".join(own) or "none"
+    return (f"network: /sys shows {listed[0]}, but this process has {listed[1]}: it is another namespace's",)
+
+
 def parse_carrier(text: str) -> bool | None:
     """True of 1, False of 0."""
     return {"0": False, "1": True}.get(text.strip())
@@ -79,7 +90,7 @@ def tcp(root: Path) -> dict[str, int]:
 def parse_snmp(text: str) -> dict[str, int]:
     """The TCP counters of a table in which a line of values follows a line of names."""
     rows = [line.split() for line in text.splitlines() if line.startswith("Tcp:")]
-    for names, values in zip(rows, rows[1:], strict=False):
+    for names, values in pairwise(rows):
         if "RetransSegs" in names and len(names) == len(values):
             found = {name: sysfs.parse_count(value) for name, value in zip(names, values, strict=True)}
             return {name: count for name in _TCP if (count := found.get(name)) is not None}

@@ -1,8 +1,9 @@
-"""One machine: all probes, and a note for each source that gave nothing. Also the snapshot of its counters."""
+"""One machine: all probes, a note for each source that gave nothing, and the snapshot of its counters."""
 
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -49,12 +50,12 @@ def snapshot(root: Path = LIVE) -> Snapshot:
     empty_interfaces: tuple[Interface, ...] = ()
     ports = _part(told, "infiniband", lambda: infiniband.counters(root), empty_ports)
     interfaces = _part(told, "network", lambda: network.statistics(root), empty_interfaces)
-    tcp = _part(told, "tcp", lambda: network.tcp(root), {})
+    tcp: dict[str, int] = _part(told, "tcp", lambda: network.tcp(root), {})
     return counters_in(time.time(), time.monotonic(), ports, interfaces, tcp)
 
 
 def _part(told: list[str], source: str, read: Callable[[], T], otherwise: T) -> T:
-    """One source. Whatever goes wrong in it, the facts of the others are worth having: hence the broad except."""
+    """One source. Whatever goes wrong in it, the facts of the others count: hence the broad except."""
     try:
         return read()
     except Exception as error:
@@ -73,8 +74,11 @@ def _software(live: bool, root: Path, environ: Mapping[str, str] | None) -> Soft
 
 
 def _interfaces(live: bool, root: Path, told: list[str]) -> tuple[Interface, ...]:
-    known = _part(told, "addresses", addresses.addresses, None) if live else None
-    return network.interfaces(root, known)
+    if not live:
+        return network.interfaces(root)
+    found = network.interfaces(root, _part(told, "addresses", addresses.addresses, None))
+    told += network.strangers([each.name for each in found], [name for _, name in socket.if_nameindex()])
+    return found
 
 
 def _host(live: bool, root: Path) -> Host:

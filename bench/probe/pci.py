@@ -33,20 +33,19 @@ def path(device: Path) -> PciPath | None:
     root, addresses = parse_path(folder.as_posix())
     if not addresses:
         return None
-    while folder.name != addresses[0]:  # below the PCI device: virtio2, infiniband/mlx5_0
-        folder = folder.parent
-    numa = sysfs.value(folder / "numa_node", sysfs.parse_count)
-    hops = []
-    for address in addresses:
-        hops.append(_link(folder, address))
-        folder = folder.parent
-    return PciPath(addresses[0], root, numa, tuple(hops))
+    above = {parent.name: parent for parent in (folder, *folder.parents)}
+    return PciPath(
+        addresses[0],
+        root,
+        numa=sysfs.value(above[addresses[0]] / "numa_node", sysfs.parse_count),
+        hops=tuple(_link(above[address], address) for address in addresses),
+    )
 
 
 def parse_path(text: str) -> tuple[str, tuple[str, ...]]:
     """The host bridge and the addresses from the device to the root port, of a resolved sysfs path.
 
-    ``/sys/devices/pci0000:40/0000:40:03.0/0000:43:00.0`` → ``pci0000:40``, (``0000:43:00.0``, ``0000:40:03.0``)
+    ``…/pci0000:40/0000:40:03.0/0000:43:00.0`` → ``pci0000:40``, (``0000:43:00.0``, ``0000:40:03.0``)
     """
     root, addresses = "", list[str]()
     for part in text.split("/"):

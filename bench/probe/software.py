@@ -99,7 +99,7 @@ def parse_ucx(text: str) -> str | None:
 
 def parse_ofed(text: str) -> str | None:
     """``MLNX_OFED_LINUX-23.10-0.5.5.0`` of ``ofed_info -s``."""
-    match = re.search(r"^(\S*OFED\S*?):?\s*$", text, re.MULTILINE)
+    match = re.search(r"^(\S{0,40}OFED[^\s:]{0,60}):?\s*$", text, re.MULTILINE)
     return match[1] if match else None
 
 

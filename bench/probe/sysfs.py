@@ -45,7 +45,7 @@ def names(folder: Path) -> tuple[str, ...]:
 
 def in_order(found: Iterable[str]) -> list[str]:
     """Sorted, numbers in names by value."""
-    return sorted(found, key=lambda name: [part.zfill(20) for part in re.split(r"([0-9]+)", name)])
+    return sorted(found, key=lambda name: re.sub(r"[0-9]+", lambda number: number[0].zfill(20), name))
 
 
 def target(link: Path) -> Path | None:

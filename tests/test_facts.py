@@ -1,0 +1,236 @@
+import json
+import types
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.facts import (
+    LEVELS,
+    FactsError,
+    Gpu,
+    Host,
+    Interface,
+    Near,
+    Node,
+    PciLink,
+    PciPath,
+    Port,
+    affinity,
+    rail_of_gpu,
+    relation,
+)
+
+PLAIN = {
+    str: st.text(max_size=8),
+    int: st.integers(-1, 1 << 64),
+    float: st.floats(allow_nan=False, allow_infinity=False),
+    bool: st.booleans(),
+}
+
+
+def made(kind: Any) -> st.SearchStrategy[Any]:
+    """Any value of a type that stands in the facts."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return st.none() | made(arguments[0])
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return st.builds(kind, **{item.name: made(hints[item.name]) for item in fields(kind)})
+    if origin is tuple and arguments[-1] is Ellipsis:
+        return st.lists(made(arguments[0]), max_size=2).map(tuple)
+    if origin is tuple:
+        return st.tuples(*map(made, arguments))
+    if origin is Mapping:
+        return st.dictionaries(PLAIN[str], made(arguments[1]), max_size=2)
+    return PLAIN[kind]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(made(Node))
+def test_from_json_is_the_inverse_of_to_json(node):
+    assert Node.from_json(json.loads(json.dumps(node.to_json()))) == node
+    assert Node.from_json(node.to_json()) == node
+
+
+def test_absent_stays_absent_and_is_not_zero():
+    row = json.loads(json.dumps(Node("n1", ports=(Port("mlx5_0", 1),)).to_json()))
+    port = Node.from_json(row).ports[0]
+    assert (port.rate, port.lid, port.pci, dict(port.counters)) == (None, None, None, {})
+
+
+def test_a_value_that_is_no_utf8_survives():
+    node = Node("n1", notes=("\udcff",))
+    assert Node.from_json(json.loads(json.dumps(node.to_json()))) == node
+
+
+def test_a_key_of_a_later_version_is_left_out_and_a_missing_one_is_absent():
+    assert Node.from_json({"name": "n1", "sharp": 3, "host": {"kernel": "6.8"}}) == Node(
+        "n1", host=Host(kernel="6.8")
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "where"),
+    [
+        ([], "node: list where an object"),
+        ({}, "node: "),
+        ({"name": 3}, "node.name: 3 where str"),
+        ({"name": "n", "ports": {}}, "node.ports: dict where a list"),
+        ({"name": "n", "ports": [{"hca": "mlx5_0"}]}, "node.ports[0]: "),
+        ({"name": "n", "ports": [{"hca": "a", "number": True}]}, "node.ports[0].number: True where int"),
+        ({"name": "n", "ports": [{"hca": "a", "number": 1, "rate": float("nan")}]}, "rate: nan where float"),
+        ({"name": "n", "ports": [{"hca": "a", "number": 1, "counters": {"x": "N/A"}}]}, "counters.x: 'N/A'"),
+        ({"name": "n", "host": {"port_range": [1]}}, "node.host.port_range: 1 items where 2"),
+        ({"name": "n", "tcp": {1: 1}}, "node.tcp: dict"),
+        ({"name": "n", "host": {"clock": 10**400}}, "where float"),
+    ],
+)
+def test_what_is_not_a_node_is_refused_with_the_place(row, where):
+    with pytest.raises(FactsError, match=r"^node") as caught:
+        Node.from_json(row)
+    assert where in str(caught.value)
+
+
+@settings(max_examples=100, deadline=None)
+@given(JSON, st.sampled_from([item.name for item in fields(Node)]))
+def test_no_json_crashes_the_reader(value, name):
+    for row in (value, {"name": "n", name: value}):
+        with suppress(FactsError):
+            assert isinstance(Node.from_json(row), Node)
+
+
+def test_a_port_names_itself_and_its_guid():
+    port = Port("mlx5_3", 1, "ACTIVE", link_layer="InfiniBand", gid="fe80:0000:0000:0000:a088:c203:0012:3456")
+    assert (port.name, port.active, port.guid) == ("mlx5_3/1", True, "a088:c203:0012:3456")
+    assert replace(port, state=None).active is None
+    assert replace(port, state="INIT").active is False
+    assert replace(port, link_layer="Ethernet").guid is None
+
+
+# ── affinity ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def path(root: str, *addresses: str, numa: int | None = None) -> PciPath:
+    """Addresses from the device to the root port."""
+    return PciPath(addresses[0], root, numa, tuple(map(PciLink, addresses)))
+
+
+def below(switch: int, device: int, numa: int | None = 0) -> PciPath:
+    """Device number ``device`` of a switch with a root complex of its own."""
+    return path(
+        f"pci{switch}",
+        f"{switch}:d{device}",
+        f"{switch}:down{device}",
+        f"{switch}:up",
+        f"{switch}:rp",
+        numa=numa,
+    )
+
+
+GPU = path("pci1", "gpu", "1:down0", "1:up", "1:top0", "1:topup", "1:rp", numa=0)
+
+
+@pytest.mark.parametrize(
+    ("other", "level"),
+    [
+        (path("pci1", "nic", "1:down1", "1:up", "1:top0", "1:topup", "1:rp", numa=0), "PIX"),
+        (path("pci1", "gpu.1", "1:down0", "1:up", "1:top0", "1:topup", "1:rp", numa=0), "PIX"),
+        (path("pci1", "nic", "2:down1", "2:up", "1:top1", "1:topup", "1:rp", numa=0), "PXB"),
+        (
+            path("pci1", "nic", "n:down", "n:up", "1:down1", "1:up", "1:top0", "1:topup", "1:rp", numa=0),
+            "PXB",
+        ),
+        (path("pci1", "nic", "1:rp2", numa=0), "PHB"),
+        (path("pci2", "nic", "2:rp", numa=0), "NODE"),
+        (path("pci2", "nic", "2:rp", numa=1), "SYS"),
+        (path("pci2", "nic", "2:rp", numa=None), None),
+        (PciPath("nic", "", 0), None),
+        (None, None),
+    ],
+)
+def test_the_common_ancestor_tells_how_near_two_devices_are(other, level):
+    assert relation(GPU, other) == level
+    assert relation(other, GPU) == level
+
+
+# a device's place in one tree of bridges: every address is the way from the root, so a prefix is an ancestor
+paths = st.builds(
+    lambda root, way, numa: path(root, *(root + way[:end] for end in range(len(way), 0, -1)), numa=numa),
+    st.sampled_from(("r0", "r1")),
+    st.text("ab", min_size=1, max_size=6),
+    st.sampled_from((None, 0, 1)),
+)
+
+
+@given(paths, paths)
+def test_nearness_is_the_same_from_both_sides(one, other):
+    assert relation(one, other) == relation(other, one)
+    assert relation(one, other) in (None, *LEVELS)
+
+
+def hgx(order: tuple[int, ...] = tuple(range(8))) -> Node:
+    """Eight switches, each with a GPU and an InfiniBand HCA; two more Ethernet HCAs with GPU 0."""
+    numbers = (0, 3, 4, 5, 6, 9, 10, 11)
+    return Node(
+        "n1",
+        ports=(
+            *(
+                Port(f"mlx5_{number}", 1, pci=below(switch, 1, switch // 4))
+                for switch, number in enumerate(numbers)
+            ),
+            Port("mlx5_1", 1, pci=below(0, 2)),
+            Port("mlx5_2", 1, pci=below(0, 3)),
+        ),
+        gpus=tuple(Gpu(index, pci=below(switch, 0, switch // 4)) for index, switch in enumerate(order)),
+    )
+
+
+RAILS = tuple(f"mlx5_{number}" for number in (0, 3, 4, 5, 6, 9, 10, 11))
+
+
+def test_each_gpu_takes_the_rail_of_its_own_switch():
+    assert rail_of_gpu(hgx(), RAILS) == dict(enumerate(RAILS))
+    turned = (7, 6, 5, 4, 3, 2, 1, 0)
+    assert list(rail_of_gpu(hgx(turned), RAILS).values()) == list(reversed(RAILS))
+
+
+def test_rails_may_be_named_as_ports():
+    assert rail_of_gpu(hgx(), ["mlx5_3:1", "mlx5_0/1"])[1] == "mlx5_3:1"
+    assert rail_of_gpu(hgx(), ["mlx5_3:1", "mlx5_0/1"])[0] == "mlx5_0/1"
+
+
+def test_affinity_holds_every_gpu_against_every_hca():
+    rows = affinity(hgx())
+    assert len(rows) == 8 * 10
+    assert Near(0, "mlx5_1", "PIX") in rows
+    assert Near(0, "mlx5_3", "NODE") in rows
+    assert Near(0, "mlx5_11", "SYS") in rows
+
+
+def test_gpus_equally_near_to_the_same_rails_share_them_out():
+    flat = Node(
+        "vm",
+        interfaces=tuple(Interface(f"eth{i}", pci=path("pci0", f"n{i}", f"p{i}")) for i in range(1, 5)),
+        gpus=tuple(Gpu(i, pci=path("pci0", f"g{i}", f"q{i}")) for i in range(4)),
+    )
+    assert rail_of_gpu(flat, ["eth1", "eth2", "eth3", "eth4"]) == {0: "eth1", 1: "eth2", 2: "eth3", 3: "eth4"}
+    assert rail_of_gpu(flat, ["eth4", "eth2"]) == {0: "eth4", 1: "eth2", 2: "eth4", 3: "eth2"}
+
+
+def test_no_rail_is_made_up_where_the_way_is_unknown():
+    node = Node("n", ports=(Port("mlx5_0", 1),), gpus=(Gpu(0, pci=below(0, 0)), Gpu(1)))
+    assert rail_of_gpu(node, ["mlx5_0"]) == {0: None, 1: None}
+    assert rail_of_gpu(node, []) == {0: None, 1: None}
+    assert affinity(node) == ()
