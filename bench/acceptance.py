@@ -73,9 +73,7 @@ def take_part(options: Options, where: Place, watcher: Watcher) -> int:
     supervisor = Supervisor(control, answer, dict(os.environ))
     stopping = _on_signals(supervisor, control.rank)
     if control.rank != 0:
-        while not supervisor.quit:
-            supervisor.serve()
-            time.sleep(0.01)
+        supervisor.serve()
         control.close()
         return 0
     try:
@@ -104,15 +102,17 @@ def _coordinate(
 ) -> int:  # fmt: skip
     with Recorder(options.out) as recorder:
         chief = Coordinator(control, supervisor, recorder, options.limits, watcher.notice, stopping)
-        _measure(chief, options, where, watcher)
+        whole = _measure(chief, options, where, watcher)
     code = EXIT_ERROR
     if (options.out / "manifest.json").exists():
-        code = finish(options.out, options.profile, watcher, options.report)
+        # somebody who interrupts is not kept waiting for a drawing, and mpirun kills after a second
+        code = finish(options.out, options.profile, watcher, options.report if whole else None)
     control.close()
     return code
 
 
-def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watcher) -> None:
+def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watcher) -> bool:
+    """Probe, plan and run the phases; False when a person or the launcher stopped it."""
     try:
         ranks, nodes, hellos = _meet(chief, chief.control.size)
         backend = choose_backend(options.profile, hellos, ranks, nodes)
@@ -130,10 +130,13 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
         chief.recorder.end()
     except Stopped:
         chief.recorder.line("note", text="interrupted by a person or the launcher; what was measured is kept")
+        watcher.notice("stopped", {"folder": options.out})
+        return False
     except Lost as lost:
         chief.recorder.line("note", text=str(lost))
     finally:
         chief.dismiss()
+    return True
 
 
 def _meet(chief: Coordinator, size: int) -> tuple[tuple[Rank, ...], tuple[Node, ...], dict[int, Message]]:
@@ -175,23 +178,23 @@ def finish(
 
 def answer(what: str, message: Message) -> Message:
     """What a supervisor knows of its machine: ``hello``, ``probe`` or ``counters``."""
+    from .probe.node import probe, snapshot
+
     if what == "hello":
         return hello()
-    if what == "probe":
-        return probe().to_json()
-    return snapshot().to_json()
+    return probe().to_json() if what == "probe" else snapshot().to_json()
 
 
 def hello() -> Message:
     """Host, process, allowed environment and torch of this rank, without importing torch."""
-    from .probe.environment import environment
+    from .probe.environment import allowed
 
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "torch": bool(importlib.util.find_spec("torch")),
         "python": sys.executable,
-        "environment": environment(os.environ),
+        "environment": allowed(os.environ)[0],
     }
 
 

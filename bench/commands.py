@@ -98,10 +98,11 @@ def write_report(run: Any, profile: Profile) -> None:
 
 
 def _ranks_here() -> int:
-    from .probe.gpus import count
+    from .probe.gpus import gpus
+    from .probe.gpus import load as nvml
 
-    gpus = count()
-    return gpus if gpus > 1 else max(2, min(4, os.cpu_count() or 1))
+    found = len(gpus(nvml()).gpus)
+    return found if found > 1 else max(2, min(4, os.cpu_count() or 1))
 
 
 def _under_mpirun(ranks: int, options: Options, terminal: Terminal) -> int:

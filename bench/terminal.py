@@ -78,6 +78,9 @@ class Terminal:
         elif kind == "loss":
             self._done += 1
             self._say(f"lost: {fields['case'].id}: {fields['reason']}")
+        elif kind == "stopped":
+            self._close()
+            self._say(f"interrupted; what was measured is kept: railgauge report {fields['folder']}")
         elif kind == "beat" and fields["case"]:
             self._update(f"{fields['case']} {fields['stage']}")
 

@@ -31,6 +31,15 @@ class Test:
     __test__ = False
 
 
+def _settled(test: Test, m: Matrix) -> bool:
+    """Whether both directions were measured again often enough already."""
+    a, b = m.nodes.index(test.a), m.nodes.index(test.b)
+    if test.rail_b:
+        return (test.a, test.rail, test.b, test.rail_b) in m.cross
+    rail = m.rails.index(test.rail)
+    return bool(min(m.times[rail, a, b], m.times[rail, b, a]) >= LEAST)
+
+
 def confirmations(suspects: Sequence[Fault], m: Matrix, limit: int, leaves: Leaves) -> tuple[Test, ...]:
     """The transfers to measure again, deepest suspect first, at most ``limit``; ``pairs.pack`` packs.
 
@@ -44,10 +53,9 @@ def confirmations(suspects: Sequence[Fault], m: Matrix, limit: int, leaves: Leav
     wanted: dict[Test, None] = {}
     for fault in suspects:
         for test in _tests(fault, m, good, leaves):
-            wanted.setdefault(test)
-            if len(wanted) == limit:
-                return tuple(wanted)
-    return tuple(wanted)
+            if not _settled(test, m):
+                wanted.setdefault(test)
+    return tuple(wanted)[:limit]
 
 
 def _all(fault: Fault) -> tuple[Subject, ...]:
@@ -102,7 +110,7 @@ def _across(fault: Fault, m: Matrix) -> Iterator[Test]:
 
 
 def verdict(fault: Fault, fresh: Floats, m: Matrix, floor: float, leaves: Leaves) -> bool | None:
-    """Whether the re-measurements ``fresh`` [R, N, N] (shares lost, NaN none) hold it up; None: too few."""
+    """Whether re-measurements ``fresh`` [R, N, N] (NaN none) of its transfers confirm it; None: too few."""
     inside = cells(fault.subject, m, ports_of(fault.subject, leaves))
     seen = fresh[inside & (m.times >= LEAST) & np.isfinite(fresh)]
     tried = int((inside & np.isfinite(m.best)).sum())

@@ -17,9 +17,12 @@ from bench.blame.solve import Fault, ports_of, solve
 from bench.model import Status
 from bench.units import show_share
 
-NAMING, SUSPECTING = 4.0, 2.2
+NAMING, SUSPECTING = 4.0, 1.8
 """Sigmas of noise: what stands above SUSPECTING is measured again, what stands above NAMING is named.
-2.2 and half of ``Rules.smallest``: a path 5 % slow at 1 % noise escapes suspicion once in 400."""
+So low because a path 5 % slow shows in one transfer; the limit on re-measurements keeps the deepest."""
+
+WIDTH = {"path": 0, "gpu": 1, "port": 1, "leaf": 2, "node": 3, "rail": 3, "fabric": 0}
+"""What can hide behind what. The fabric hides nothing: its loss is against the nominal rate."""
 
 LOSSY = Scale(reference=1.0, noise=0.0, smallest=0.5, sigmas=0.0)
 
@@ -58,8 +61,10 @@ def confirmations(
 
 
 def suspected(m: Matrix, rules: Rules, known: Known) -> tuple[Fault, ...]:
-    """``suspects`` of a matrix."""
-    found = _find(m, m.best, rules, known, rules.smallest / 2, SUSPECTING)
+    """``suspects`` of a matrix. After a first re-measurement only those that would be named."""
+    again = bool((m.times > 0).any())
+    smallest, sigmas = (rules.smallest, NAMING) if again else (rules.smallest / 2, SUSPECTING)
+    found = _find(m, m.best, rules, known, smallest, sigmas, fold=again)
     return tuple(sorted((*found.lossy, *found.faults), key=lambda fault: -fault.lost)) if found else ()
 
 
@@ -87,7 +92,7 @@ def judge(m: Matrix, rules: Rules, known: Known) -> Answer:
 
 
 def _find(
-    m: Matrix, rate: Floats, rules: Rules, known: Known, smallest: float, sigmas: float
+    m: Matrix, rate: Floats, rules: Rules, known: Known, smallest: float, sigmas: float, *, fold: bool = True
 ) -> _Found | None:
     """The faults in ``rate``; None when nothing was measured."""
     if not m.expected or not np.isfinite(rate).any():
@@ -101,7 +106,7 @@ def _find(
         seen[cells(fault.subject, m, ports_of(fault.subject, known.leaves))] = np.nan
     # the median of k values is as sharp as 0.64 k of them
     times = np.where(m.times > 0, np.maximum(0.64 * m.times, 1.0), 1.0)
-    slow = solve(seen, times, m, measure, known.leaves) if measure.reference > 0 else []
+    slow = solve(seen, times, m, measure, known.leaves, fold=fold) if measure.reference > 0 else []
     return _Found((*fabric, *slow), lossy, loss, measure)
 
 
@@ -162,7 +167,19 @@ def _held(fault: Fault, lossy: bool, m: Matrix, found: _Found, rules: Rules, kno
     if lossy:
         return confirm.verdict(fault, m.retransmits, m, rules.lossy, known.leaves)
     fresh = np.where(np.isfinite(m.again), 1 - m.again / found.scale.reference, np.nan)
-    return confirm.verdict(fault, fresh, m, found.scale.smallest, known.leaves)
+    return confirm.verdict(
+        fault, fresh - _behind(fault, m, found, known), m, found.scale.smallest, known.leaves
+    )
+
+
+def _behind(fault: Fault, m: Matrix, found: _Found, known: Known) -> Floats:
+    """[R, N, N] what wider faults explain already: a port of a slow rail must be slower than its rail."""
+    explained = np.zeros(m.rate.shape)
+    for other in found.faults:
+        if WIDTH[other.subject.kind] > WIDTH[fault.subject.kind]:
+            inside = cells(other.subject, m, ports_of(other.subject, known.leaves))
+            explained[inside] = np.maximum(explained[inside], other.lost)
+    return explained
 
 
 def _by_gpu(fault: Fault, rules: Rules, known: Known) -> Fault:
@@ -181,25 +198,27 @@ def _across(fault: Fault, m: Matrix, measure: Scale) -> Fault:
         return fault
     ports = [s for s in (fault.subject, *fault.rivals) if s.kind == "port"]
     ends = {(s.node, s.rail) for s in ports}
-    losses = {s: _cross_losses(s, ends, m, measure) for s in ports}
-    floor = max(measure.smallest, measure.sigmas * measure.noise)
-    slow = [s for s, seen in losses.items() if seen and min(seen) > floor]
-    clear = [s for s, seen in losses.items() if seen and min(seen) <= floor]
+    losses = {s: _slow_across(s, ends, m, measure) for s in ports}
+    slow = [s for s, seen in losses.items() if seen and all(seen)]
+    clear = [s for s, seen in losses.items() if seen and not all(seen)]
     if len(slow) == 1:
         return Fault(slow[0], fault.lost)
-    left = [s for s in (fault.subject, *fault.rivals) if s not in clear]
+    if len(slow) == 2:
+        return Fault(Subject("rail", rail=fault.subject.rail), fault.lost)
+    whole = ["rail"] if clear else []  # a slow rail slows all of its ports
+    left = [s for s in (fault.subject, *fault.rivals) if s not in clear and s.kind not in whole]
     return Fault(left[0], fault.lost, tuple(left[1:]))
 
 
-def _cross_losses(port: Subject, ends: set[tuple[str, str]], m: Matrix, measure: Scale) -> list[float]:
-    """Shares lost in the cross-rail transfers of ``port`` with ports that are not under suspicion."""
+def _slow_across(port: Subject, ends: set[tuple[str, str]], m: Matrix, measure: Scale) -> list[bool]:
+    """Whether each cross-rail transfer of ``port`` with a port not under suspicion is slow."""
     seen = []
-    for (sender, out, receiver, into), rate in m.cross.items():
+    for (sender, out, receiver, into), (rate, times) in m.cross.items():
         sends, receives = (sender, out) == (port.node, port.rail), (receiver, into) == (port.node, port.rail)
         other = (receiver, into) if sends else (sender, out)
         if other in ends or not ((sends and port.direction != "rx") or (receives and port.direction != "tx")):
             continue
-        seen.append(1 - rate / measure.reference)
+        seen.append(bool(1 - rate / measure.reference > measure.floor(np.array(max(0.64 * times, 1.0)))))
     return seen
 
 

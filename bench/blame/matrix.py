@@ -16,6 +16,7 @@ from bench.blame.rows import PairRate, Subject
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Cross = tuple[str, str, str, str]
+"""A cross-rail transfer: sender, its rail, receiver, its rail."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Matrix:
     times        [R, N, N] how many re-measurements ``again`` is the median of
     retransmits  [R, N, N] median count, of the re-measurements where there are any; NaN nobody counted
     directed     False when no direction was measured by itself
-    cross        bytes/s of cross-rail transfers by (sender, its rail, receiver, its rail)
+    cross        (median bytes/s, how often measured) of cross-rail transfers, by both ends of each
     broken       rows whose rate is no rate (NaN, negative, infinite)
     """
 
@@ -38,7 +39,7 @@ class Matrix:
     times: NDArray[np.int64]
     retransmits: Floats
     directed: bool
-    cross: Mapping[Cross, float]
+    cross: Mapping[Cross, tuple[float, int]]
     broken: int
 
     @property
@@ -111,13 +112,13 @@ def _retransmits(rows: Sequence[PairRate], nodes: Sequence[str], rails: Sequence
     )
 
 
-def _cross(rows: Sequence[PairRate]) -> dict[Cross, float]:
+def _cross(rows: Sequence[PairRate]) -> dict[Cross, tuple[float, int]]:
     values: dict[Cross, list[float]] = defaultdict(list)
     for row in rows:
         ends = {row.a: row.rail, row.b: row.rail_b}
         for sender, receiver in _senders(row):
             values[sender, ends[sender], receiver, ends[receiver]].append(row.rate)
-    return {key: median(found) for key, found in values.items()}
+    return {key: (median(found), len(found)) for key, found in values.items()}
 
 
 def cells(subject: Subject, m: Matrix, ports: Iterable[tuple[str, str]] = ()) -> Mask:

@@ -41,21 +41,24 @@ class _Slow:
     peer_clear: bool = False
 
 
-def solve(loss: Floats, times: Floats, m: Matrix, scale: Scale, leaves: Leaves) -> list[Fault]:
+def solve(
+    loss: Floats, times: Floats, m: Matrix, scale: Scale, leaves: Leaves, *, fold: bool = True
+) -> list[Fault]:
     """The faults behind ``loss`` [R, N, N] (NaN not measured), deepest first.
 
     times   [R, N, N] how many measurements each loss is the middle of
     leaves  leaf of (node, rail); empty when nobody knows
+    fold    many slow paths of one port become that port; not for suspects, where most are noise
     """
     rails = _slow_rails(loss, m, scale)
     base = np.array([next((f.lost for f in rails if f.subject.rail == rail), 0.0) for rail in m.rails])
-    ports = _ports(loss - base[:, None, None], base, m, scale)
+    ports = _ports(loss - base[:, None, None], times, base, m, scale)
     nodes, ports = _fold_nodes(ports, base, m, scale, loss)
     folded, ports = _fold_leaves(ports, leaves)
     known = [*rails, *nodes, *folded, *ports]
     left = _left(loss, known, base, m, leaves)
     paths = _paths(left, loss, times, m, scale)
-    often, paths = _fold_paths(paths, m)
+    often, paths = _fold_paths(paths, m) if fold else ([], paths)
     return sorted([*known, *often, *paths], key=lambda fault: -fault.lost)
 
 
@@ -68,37 +71,46 @@ def _slow_rails(loss: Floats, m: Matrix, scale: Scale) -> list[Fault]:
             continue
         middle = centre(1 - seen, scale.noise)
         lost = 1.0 if np.isnan(middle) else 1 - middle
-        if lost > scale.floor(np.array(max(seen.size * 0.1, 1.0))):
+        if lost > scale.floor(np.array(max(seen.size * 0.25, 1.0))):
             found.append(Fault(Subject("rail", rail=rail), float(lost)))
     return found
 
 
-def _ports(loss: Floats, base: Floats, m: Matrix, scale: Scale) -> list[Fault]:
-    found = []
-    tx, sent = low(loss, scale.noise)
-    rx, received = low(loss.transpose(0, 2, 1), scale.noise)
+def _ports(loss: Floats, times: Floats, base: Floats, m: Matrix, scale: Scale) -> list[Fault]:
+    """The slow ports of all rails; only rails where one stands out are searched."""
+    depth, floor = _depths(loss, times, scale)
     with np.errstate(invalid="ignore"):
-        touched = (tx > scale.floor(sent)).any(axis=1) | (rx > scale.floor(received)).any(axis=1)
-    for rail in np.flatnonzero(touched):
-        for slow in _slow_ports(loss[rail], scale):
-            found.append(_port_fault(slow, m, m.rails[rail], float(base[rail])))
-    return found
+        touched = (depth > floor).any(axis=1)
+    return [
+        _port_fault(slow, m, m.rails[rail], float(base[rail]))
+        for rail in np.flatnonzero(touched)
+        for slow in _slow_ports(loss[rail], times[rail], scale)
+    ]
 
 
-def _slow_ports(loss: Floats, scale: Scale) -> list[_Slow]:
+def _depths(loss: Floats, times: Floats, scale: Scale) -> tuple[Floats, Floats]:
+    """(loss, floor) [..., 2N] of every port of [..., N, N]: first all as senders, then all as receivers."""
+    tx, sent = low(loss, scale.noise)
+    rx, received = low(loss.swapaxes(-1, -2), scale.noise)
+    # measured again, few partners prove as much as many
+    weight = np.where(np.isfinite(loss), times, 0.0)
+    sent = np.where(sent > 2, sent, weight.sum(axis=-1))
+    received = np.where(received > 2, received, weight.sum(axis=-2))
+    return np.concatenate([tx, rx], axis=-1), scale.floor(np.concatenate([sent, received], axis=-1))
+
+
+def _slow_ports(loss: Floats, times: Floats, scale: Scale) -> list[_Slow]:
     """Slow ports of one rail's ``loss`` [N, N], deepest first, each judged without the deeper ones."""
     left, found, n = loss.copy(), list[_Slow](), len(loss)
     while True:
-        tx, sent = low(left, scale.noise)
-        rx, received = low(left.T, scale.noise)
-        depth, floor = np.concatenate([tx, rx]), scale.floor(np.concatenate([sent, received]))
+        seen, floor = _depths(left, times, scale)
         with np.errstate(invalid="ignore"):
-            depth = np.where(depth > floor, depth, -np.inf)
+            depth = np.where(seen > floor, seen, -np.inf)
         worst = int(np.argmax(depth))
         if not np.isfinite(depth[worst]):
             return _merge_ways(found)
         way, node = ("tx", worst) if worst < n else ("rx", worst - n)
-        other = (rx if way == "tx" else tx)[node]
+        other = seen[node + n if way == "tx" else node]
         both = bool(other >= max(depth[worst] / 2, scale.smallest * 0.6))
         lost = float(np.fmax(depth[worst], other) if both else depth[worst])
         found.append(_with_peer(_Slow(node, "both" if both else way, lost), way, left, depth))
@@ -134,6 +146,8 @@ def _port_fault(slow: _Slow, m: Matrix, rail: str, base: float) -> Fault:
     if slow.peer >= 0:
         if not slow.peer_clear:
             rivals = (Subject("port", m.nodes[slow.peer], rail=rail, direction=OPPOSITE[slow.way]),)
+        if len(m.nodes) == 2:
+            rivals += (Subject("rail", rail=rail),)
         rivals += (_path(slow.node, slow.peer, rail, m, {"tx": "ab", "rx": "ba", "both": "both"}[slow.way]),)
     return Fault(subject, min(slow.lost + base, 1.0), rivals)
 

@@ -83,7 +83,7 @@ def _row(head: End, line: str) -> Row | None:
         far=_far(far) if far else None,
         state=seen["state"],
         physical=seen["physical"],
-        could_be=re.sub(r"\s+", " ", far["could"]) if far else "",
+        could_be=" ".join(far["could"].split()) if far else "",
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from bench.fabric.fabric import Attachment, Fabric, attachments, behind, trunks, where
 from bench.fabric.lines import guid as spelled
-from bench.fabric.link import UNKNOWN, Link, Row
+from bench.fabric.link import Link, Row
 from bench.facts import Node, Port
 from bench.model import Status, Verdict
 from bench.units import show_rate
@@ -27,7 +27,7 @@ class Wanted:
 
 
 def wanted_of(node: Node, rails: Collection[str]) -> tuple[Wanted, ...]:
-    """The ports of a node that must be on the fabric: ``rails`` (``mlx5_3``, ``mlx5_3/1``) by their port GUID.
+    """The ports of a node that must be on the fabric: ``rails`` (``mlx5_3``, ``mlx5_3/1``), by port GUID.
 
     A rail that the node does not have is wanted by name, so that it is missed. The GUID is the lower half of
     GID 0; without one the node description that rdma-ndd sets (``node7 mlx5_3``) must do.
@@ -114,42 +114,49 @@ def _present(port: Wanted, attachment: Attachment | None, fabric: Fabric, source
     return verdict(Status.PASS, f"on {where(attachment.switch)}")
 
 
-def _both(attachment: Attachment) -> tuple[tuple[str, Link], ...]:
-    """The link as the HCA and as the switch report it; an end that did not report is UNKNOWN."""
+_Ends = tuple[tuple[str, Row | None], ...]
+
+
+def _both(attachment: Attachment) -> _Ends:
+    """The link as the HCA and as the switch report it; None for an end that did not."""
     switch = where(attachment.switch) if attachment.switch else "the switch"
-    return (where(attachment.hca), _up(attachment.at_hca)), (switch, _up(attachment.at_switch))
-
-
-def _up(row: Row | None) -> Link:
-    """A port that is not up has no width and speed that mean anything (IBTA C14-24.2.1)."""
-    return row.link if row and row.state in ("", "Active") else UNKNOWN
+    return (where(attachment.hca), attachment.at_hca), (switch, attachment.at_switch)
 
 
 def _link(
-    subject: str,
-    ends: tuple[tuple[str, Link], ...],
-    width: int,
-    rate: float,
-    source: str,
-    check: str = "fabric.link",
+    subject: str, ends: _Ends, width: int, rate: float, source: str, check: str = "fabric.link"
 ) -> Verdict:
-    """One verdict on both ends of a cable: FAIL if either is narrow or slow, ERROR if one cannot be told."""
-    slow = [name for name, link in ends if _below(link, width, rate)]
-    untold = [name for name, link in ends if link.width is None or link.rate is None]
-    status = Status.FAIL if slow else Status.ERROR if untold else Status.PASS
-    rates = [link.rate for _, link in ends if link.rate is not None]
-    steps = {Status.FAIL: "reseat or change the cable, then: iblinkinfo -l", Status.ERROR: ASK_AGAIN}
+    """One verdict on both ends of a cable: FAIL if one is down, narrow or slow, ERROR if one is not told."""
+    known = [row for _, row in ends if row]
+    rates = [row.link.rate for row in known if _up(row) and row.link.rate is not None]
+    if any(not _up(row) or _below(row.link, width, rate) for row in known):
+        status, step = Status.FAIL, "reseat or change the cable, then: iblinkinfo -l"
+    elif len(rates) < len(ends):
+        status, step = Status.ERROR, ASK_AGAIN
+    else:
+        status, step = Status.PASS, ""
     return Verdict(
         check=check,
         subject=subject,
         status=status,
-        measured=", ".join(f"{link.text} at {name}" for name, link in ends),
+        measured=", ".join(f"{_shown(row)} at {name}" for name, row in ends),
         wanted=f"{width}X at {show_rate(rate, 'Gb/s')}",
         source=source,
-        next_step=steps.get(status, ""),
+        next_step=step,
         value=min(rates, default=None),
         bound=rate,
     )
+
+
+def _up(row: Row) -> bool:
+    """A port that is not up has no width and speed that mean anything (IBTA C14-24.2.1)."""
+    return row.state in ("", "Active")
+
+
+def _shown(row: Row | None) -> str:
+    if row is None:
+        return "nothing reported"
+    return row.link.text if _up(row) else f"{row.state}, {row.physical}"
 
 
 def _below(link: Link, width: int, rate: float) -> bool:
@@ -162,7 +169,7 @@ def trunk_links(fabric: Fabric, width: int, rate: float, source: str) -> Iterato
     judged = []
     for row, back in trunks(fabric):
         assert row.far is not None
-        ends = ((where(row.near), _up(row)), (where(row.far), _up(back)))
+        ends = ((where(row.near), row), (where(row.far), back))
         judged.append(
             _link(f"{where(row.near)} – {where(row.far)}", ends, width, rate, source, "fabric.trunk")
         )

@@ -108,6 +108,8 @@ def _selection(
 
 def _compare(lists: Sequence[Using], rails: Collection[str], link: str) -> tuple[Status, str]:
     """Complete lists against the rails, both ways."""
+    if not rails:
+        return Status.ERROR, "there are no rails to compare with"
     for using in lists:
         extra = [_port(hca) for hca in using.hcas if not _among(hca, rails)]
         gone = [rail for rail in sorted(rails) if not any(_among(hca, (rail,)) for hca in using.hcas)]

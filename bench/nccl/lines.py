@@ -46,8 +46,8 @@ _ANSI = re.compile(
     r"\x1b(?:\[[0-9;:?]{0,64}[ -/]{0,4}[@-~]|\][^\x07\x1b\n]{0,512}(?:\x07|\x1b\\)|[()][0-9A-B])"
 )
 _ENDS = re.compile(r"\r\n|\n|\r")
-# the digits are bounded, so no text makes the search try twice
-_HEADER = re.compile(r":(\d{1,10}):(\d{1,10}) \[(-?\d{1,5})\] ")
+# The digits are bounded, so no text makes the search try twice; a leading zero is none that NCCL printed.
+_HEADER = re.compile(r":(0|[1-9]\d{0,9}):(0|[1-9]\d{0,9}) \[(-?\d{1,5})\] ")
 _LEVEL = re.compile(r"NCCL (INFO|WARN|TRACE) ?")
 _BEFORE_HOST = re.compile(r"[\s:]")
 

@@ -43,11 +43,12 @@ def version_in(text: str) -> str:
 
 _USING = re.compile(r"NET/([\w.+-]{1,32}) {0,1}: Using(?= |$)")
 _SOCKETS = ("Socket", "FastSocket")
+# %d prints no leading zero: a number that has one was spoilt on its way
 _HCA = re.compile(
-    r" ?\[(\d{1,4})\] ?([\w.\-]{1,68}):(\d{1,5})(?::(\d{0,9}))?(?::(\d{1,9}))?"
+    r" ?\[(0|[1-9]\d{0,3})\] ?([\w.\-]{1,68}):([1-9]\d{0,4})(?::(0|[1-9]\d{0,8})?)?(?::(0|[1-9]\d{0,8}))?"
     r"/(IB|RoCE|UNSPECIFIED)(/SHARP)?(?=[ ,}]|$)"
 )
-_MERGED = re.compile(r" ?\[(\d{1,4})\]=\{")
+_MERGED = re.compile(r" ?\[(0|[1-9]\d{0,3})\]=\{")
 _INTERFACE = re.compile(r" ?\[(\d{1,4})\]([^\s:]{1,64}):(\S{1,128}?<\d{1,5}>)(?= |$)")
 # the lengths at which NCCL's own line buffers (1024, from 2.20 2048 bytes) end a list without a word
 _BUFFER_ENDS = (1022, 1023, 2046, 2047)
@@ -166,7 +167,7 @@ def _channel(line: Line) -> Iterator[Fact]:
 
 _MEMBER = re.compile(
     r"(?:\[Rank \d{1,7}\] )?(?:\w{1,64} )?comm (0x[0-9a-fA-F]{1,16})"
-    r" rank (\d{1,7}) n[rR]anks (\d{1,7}) (?=\w)"
+    r" rank (0|[1-9]\d{0,6}) n[rR]anks ([1-9]\d{0,6}) (?=\w)"
 )
 _STAGE = re.compile(r"- ((?:Init|Destroy|Abort|Revoke) (?:START|COMPLETE))")
 _NODES = re.compile(r"nNodes (\d{1,7}) ")

@@ -133,7 +133,8 @@ def _judge(selector: Selector, name: str, port: int = ANY) -> Choice:
     item = matching(selector, name, port)
     how = "is" if selector.exact else "starts with"
     if item is None:
-        return Choice(name, port, selector.negated, f"matches no entry of {selector.spec!r}")
+        fate = "taken" if selector.negated else "not taken"
+        return Choice(name, port, selector.negated, f"{fate}: matches no entry of {selector.spec!r}")
     verb = "excluded" if selector.negated else "taken"
     on = f", port {item.port}" if item.port != ANY else ""
     return Choice(name, port, not selector.negated, f"{verb}: {how} {item.name!r}{on}", item)

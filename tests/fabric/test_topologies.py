@@ -67,7 +67,8 @@ def test_markdown_and_a_legend_in_a_sentence():
 
 def test_old_drivers_name_the_device_in_the_header():
     seen = topo_matrix.parse(
-        "GPU0    GPU1    mlx5_0  CPU Affinity\nGPU0     X      NV2     NODE    0-23\nGPU1    NV2      X      PIX     0-23\n"
+        "GPU0    GPU1    mlx5_0  CPU Affinity\n"
+        "GPU0     X      NV2     NODE    0-23\nGPU1    NV2      X      PIX     0-23\n"
         "mlx5_0  NODE    PIX      X\n"
     )
     assert (seen.nics, seen.devices) == (("mlx5_0",), ("mlx5_0",))
@@ -78,7 +79,9 @@ def test_old_drivers_name_the_device_in_the_header():
 def test_a_cut_matrix_is_not_complete():
     header = "        GPU0    GPU1    NIC0    NIC1    CPU Affinity    NUMA Affinity\n"
     assert not topo_matrix.parse(header + "GPU0     X      NV18    PIX     SYS     0-55   0\n").complete
-    cut = topo_matrix.parse(header + "GPU0     X      NV18    SYS\nGPU1    NV18     X      PIX     SYS     0-55   0\n")
+    cut = topo_matrix.parse(
+        header + "GPU0     X      NV18    SYS\nGPU1    NV18     X      PIX     SYS     0-55   0\n"
+    )
     assert (cut.complete, cut.rows[0].nics) == (False, ("SYS", ""))
 
 

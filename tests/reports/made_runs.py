@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.collectives import collective, count_of, size_of
+from bench.counters import Snapshot
 from bench.elements import element
+from bench.facts import Gpu, Host, Node, Port, Software
 from bench.model import Case, Measurement, Mismatch, Rank, Status, Verdict
 from bench.profile import Profile, parse
 from bench.store import Loss, Manifest, Phase, Plan, Refusal, Run
@@ -116,12 +118,12 @@ def timed(case: Case, peak: float, half: float, latency: float) -> float:
     return latency * 1e-6 + case.size * factor / (peak * 1e9) * (1 + half / (8 * case.size + half))
 
 
-def rounds(nodes: int) -> list[list[tuple[int, int]]]:
+def rounds(nodes: int) -> list[list[tuple[int, ...]]]:
     """All pairs of an even number of nodes in rounds of disjoint pairs (the circle method)."""
     circle = list(range(nodes))
     found = []
     for _ in range(nodes - 1):
-        found.append([(circle[i], circle[-1 - i]) for i in range(nodes // 2)])
+        found.append([tuple(sorted((circle[i], circle[-1 - i]))) for i in range(nodes // 2)])
         circle = [circle[0], circle[-1], *circle[1:-1]]
     return found
 
@@ -187,7 +189,7 @@ def cluster(nodes: int = 2, gpus: int = 8, *, faulty: bool = True, names: list[s
         losses=(),
         phases=tuple({"name": phase.name, "state": "end", "measured": len(phase.cases), "time": 1_790_000_100.0 + i}
                      for i, phase in enumerate(phases)),
-        counters=(),
+        counters=counters(("rails", "ring"), nodes, faulty),
         verdicts=cluster_verdicts(hosts, faulty),
         notes=(),
         ended=1_790_000_420.0,
@@ -212,18 +214,37 @@ def manifest(ranks: tuple[Rank, ...], launcher: str, backend: str, name: str, te
 
 
 def facts(host: str, index: int) -> dict[str, Any]:
-    """What a probe may have said of a node; the second node's kernel differs."""
-    return {
-        "name": host,
-        "kernel": "5.15.0-164-generic" if index != 1 else "5.15.0-119-generic",
-        "driver": "580.95.05",
-        "gpus": [{"index": g, "name": "NVIDIA B200", "memory": 192 << 30, "uuid": f"GPU-{host}-{g}"} for g in range(8)],
-        "ports": [
-            {"hca": f"mlx5_{p}", "number": 1, "state": "ACTIVE", "rate": 5e10 if (index, p) != (1, 10) else 2.5e10,
-             "guid": f"0x{index:04x}{p:04x}", "firmware": "28.43.2026"}
-            for p in (0, 3, 4, 5, 6, 9, 10, 11, 12)
-        ],
-    }  # fmt: skip
+    """What a probe says of a node; the second node's kernel and one of its ports differ."""
+    ports = tuple(
+        Port(hca=f"mlx5_{p}", number=1, state="ACTIVE", rate=5e10 if (index, p) != (1, 10) else 2.5e10,
+             link_layer="InfiniBand", fw="28.43.2026", node_guid=f"0x{index:04x}{p:04x}", counters={"port_xmit_data": index * 99})
+        for p in (0, 3, 4, 5, 6, 9, 10, 11, 12)
+    )  # fmt: skip
+    gpus = tuple(Gpu(index=g, name="NVIDIA B200", uuid=f"GPU-{host}-{g}", memory_total=192 << 30) for g in range(8))
+    return Node(
+        name=host, ports=ports, gpus=gpus,
+        host=Host(kernel="5.15.0-164-generic" if index != 1 else "5.15.0-119-generic", os="Ubuntu 22.04.5 LTS"),
+        software=Software(driver="580.95.05", mpi="Open MPI", mpi_version="4.1.7", nccl_wheels={"nvidia-nccl-cu13": "2.28.9"}),
+        notes=() if index != 1 else ("nvidia_peermem: not loaded",),
+    ).to_json()  # fmt: skip
+
+
+def counters(phases: tuple[str, ...], nodes: int, faulty: bool) -> tuple[dict[str, Any], ...]:
+    """Snapshots before and after each phase: the rails carry, mlx5_0 does not, one link recovered."""
+    rows = []
+    for number, phase in enumerate(phases):
+        for late, when in enumerate(("before", "after")):
+            step = number + late
+            shots = [
+                Snapshot(1e9 + step, 100.0 + step, {
+                    f"mlx5_{p}/1": {"counters": {"port_xmit_data": (p > 0) * step * 10**9, "port_rcv_data": (p > 0) * step * 10**9,
+                                                 "link_error_recovery": 3 * step * (faulty and (node, p) == (1, 10))}}
+                    for p in (0, 3, 4, 5, 6, 9, 10, 11, 12)
+                }).to_json()
+                for node in range(nodes)
+            ]  # fmt: skip
+            rows.append({"phase": phase, "when": when, "snapshots": shots})
+    return tuple(rows)
 
 
 def cluster_verdicts(hosts: list[str], faulty: bool) -> tuple[Verdict, ...]:
@@ -302,3 +323,7 @@ def not_a_number(made: Made) -> Made:
     """The same run with every clock broken."""
     broken = tuple(replace(m, pipelined=((math.nan,) * len(m.ranks),), isolated=()) for m in made.run.measurements)
     return replace(made, run=replace(made.run, measurements=broken))
+
+
+# a host name that is HTML, Markdown, a Vega expression and a format string at once
+HOSTILE = "</script><img src=x onerror=alert(1)>'+datum.constructor+'\"|`*_[x](http://x)_ {0} \u202e"

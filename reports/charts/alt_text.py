@@ -1,0 +1,72 @@
+"""A sentence or two for those who do not see the chart: what it shows, and what is to be seen in it."""
+
+from __future__ import annotations
+
+from bench.units import BITS
+
+from ..frames import Frames, swept
+from . import rails
+from .rails import SLOW, node_rails, slow_pairs
+
+
+def busbw_by_size(f: Frames) -> str:
+    curve = f.curve[f.curve["scope"] == ""]
+    tops = curve.sort_values("busbw", kind="stable").groupby("series", sort=True).tail(1).sort_values("series")
+    peaks = [f"{row.series} peaks at {row.busbw:.4g} GB/s at {row.size_text}" for row in tops.itertuples()]
+    return f"Bus bandwidth of {len(peaks)} series against message size. {_list(peaks)}."
+
+
+def ranked_collectives(f: Frames) -> str:
+    ordered = f.best.sort_values(["busbw", "series"], ascending=[False, True], kind="stable")
+    bars = [f"{row.series} {row.busbw:.4g} GB/s" for row in ordered.itertuples() if row.busbw > 0]
+    absent = [str(row.series) for row in ordered.itertuples() if not row.busbw > 0]
+    text = f"Best bus bandwidth, largest first: {_list(bars)}."
+    return text + (f" Not measured: {_list(absent)}." if absent else "")
+
+
+def latency(f: Frames) -> str:
+    known = swept(f.curve[f.curve["n"] > 0])
+    first = known.sort_values(["size"], kind="stable").groupby("series", sort=True).head(1).sort_values("series")
+    parts = [f"{row.series} {row.p50:.4g} µs, p99 {row.p99:.4g} µs, at {row.size_text}" for row in first.itertuples()]
+    return f"p50, p95 and p99 of single calls against message size. At the smallest size: {_list(parts)}."
+
+
+def small_multiples(f: Frames) -> str:
+    return f"Bus bandwidth against message size, one small chart for each of {swept(f.curve)['series'].nunique()} series."
+
+
+def node_totals(f: Frames) -> str:
+    totals = rails.node_totals(f.pairs)
+    low, high = totals.loc[totals["gbps"].idxmin()], totals.loc[totals["gbps"].idxmax()]
+    return (
+        f"What the rails of {len(totals)} nodes carry together: from {low['gbps']:,.5g} Gb/s ({low['node']}) "
+        f"to {high['gbps']:,.5g} Gb/s ({high['node']})."
+    )
+
+
+def rail_matrix(f: Frames) -> str:
+    table = node_rails(f.pairs)
+    slow = table[table["change"] < -SLOW].sort_values("change", kind="stable")
+    cells = [f"{row.node} {row.rail} ({row.change:+.0%})" for row in slow.itertuples()]
+    return f"{len(table)} rails of nodes against the median of all. " + (
+        f"More than {SLOW:.0%} below: {_list(cells)}." if cells else f"None is more than {SLOW:.0%} below."
+    )
+
+
+def pair_heatmap(f: Frames) -> str:
+    slow = slow_pairs(f.pairs).sort_values("gbps", kind="stable")
+    cells = [f"{row.source} to {row.destination} on {row.rail} ({row.gbps:.4g} Gb/s)" for row in slow.itertuples()]
+    return f"{len(f.pairs)} readings of node pairs, median {f.pairs['gbps'].median():.4g} Gb/s. " + (
+        f"{len(cells)} are more than {SLOW:.0%} below it: {_list(cells)}." if cells else "None stands out."
+    )
+
+
+def rail_distribution(f: Frames) -> str:
+    middle = f.pairs.groupby("rail", sort=True)["gbps"].median()
+    text = f"Point-to-point rates of {len(middle)} rails; medians from {middle.min():.4g} to {middle.max():.4g} Gb/s."
+    return text + (f" The profile wants {f.rail * BITS:.4g} Gb/s." if f.rail == f.rail else "")
+
+
+def _list(parts: list[str], most: int = 8) -> str:
+    more = len(parts) - most
+    return "; ".join(parts[:most]) + (f"; and {more} more" if more > 0 else "")

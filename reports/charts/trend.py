@@ -1,0 +1,78 @@
+"""One series over the nights: its level, its steps, and what each night was."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from ..theme import AMBER, BLUE, GREEN, NEUTRAL, RED
+
+WIDTH, HEIGHT = 800, 300
+# what a night is: colour and shape, for those who do not see the colour
+LABELS = {
+    "ok": (BLUE, "circle"),
+    "suspicious": (AMBER, "triangle-up"),
+    "regression": (RED, "triangle-down"),
+    "improvement": (GREEN, "diamond"),
+    "insufficient data": (NEUTRAL, "cross"),
+}
+NIGHT_COLUMNS = ("time", "value", "label")
+LEVEL_COLUMNS = ("begin", "end", "level", "low", "high")
+STEP_COLUMNS = ("time", "text")
+
+
+def trend(nights: pd.DataFrame, levels: pd.DataFrame, steps: pd.DataFrame, *, title: str, subtitle: str, axis: str) -> alt.LayerChart:
+    """Nightly values as points, each level as a band with its median, each step as a dashed rule with its cause.
+
+    nights  time (seconds since 1970, UTC), value in the axis' unit, label of LABELS
+    levels  begin, end (seconds), level, low, high: the accepted baseline and what it allows
+    steps   time, text: when the level changed, by how much, and what changed with it
+
+    Raises ValueError for a label that is none of LABELS.
+    """
+    unknown = sorted(set(nights["label"]) - set(LABELS))
+    if unknown:
+        raise ValueError(f"unknown label {', '.join(map(str, unknown))}; known: {', '.join(LABELS)}")
+    points = nights.assign(time=_milliseconds(nights["time"]))
+    spans = levels.assign(begin=_milliseconds(levels["begin"]), end=_milliseconds(levels["end"]))
+    scale = alt.Scale(zero=False)  # in every layer, or the one without it brings the zero back
+    y = alt.Y("value:Q", title=axis, scale=scale)
+    x = alt.X("time:T", title=None, scale=alt.Scale(type="utc"), axis=alt.Axis(format="%d %b", tickCount=8))
+    end = alt.X2("end:T")
+    begin = alt.X("begin:T", title=None)
+    band = alt.Chart(spans).mark_rect(opacity=0.16, color=BLUE, tooltip=False).encode(
+        x=begin, x2=end, y=alt.Y("low:Q", title=axis, scale=scale), y2="high:Q"
+    )  # fmt: skip
+    level = alt.Chart(spans).mark_rule(color=BLUE, strokeWidth=2).encode(
+        x=begin, x2=end, y=alt.Y("level:Q", title=axis, scale=scale)
+    )  # fmt: skip
+    line = alt.Chart(points).mark_line(color=NEUTRAL, strokeWidth=1).encode(x=x, y=y)
+    present = [label for label in LABELS if label in set(nights["label"])]
+    colours = alt.Scale(domain=present, range=[LABELS[label][0] for label in present])
+    shapes = alt.Scale(domain=present, range=[LABELS[label][1] for label in present])
+    legend = alt.Legend(title=None, orient="top", symbolOpacity=1)
+    marks = alt.Chart(points).mark_point(filled=True, size=55, opacity=1).encode(
+        x=x, y=y,
+        color=alt.Color("label:N", scale=colours, legend=legend),
+        shape=alt.Shape("label:N", scale=shapes, legend=legend),
+        tooltip=[alt.Tooltip("time:T", format="%Y-%m-%d %H:%M"), alt.Tooltip("value:Q", title=axis, format=",.5~g"),
+                 alt.Tooltip("label:N")],
+    )  # fmt: skip
+    layers = [band.properties(name="band"), level, line, marks, *_steps(steps)]
+    chart = alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)
+    return chart.properties(title=alt.TitleParams(title, subtitle=subtitle))
+
+
+def _steps(steps: pd.DataFrame) -> tuple[alt.Chart, ...]:
+    if steps.empty:
+        return ()
+    moments = steps.assign(time=_milliseconds(steps["time"]))
+    x = alt.X("time:T", title=None)
+    rule = alt.Chart(moments).mark_rule(strokeDash=[5, 4], color=RED).encode(x=x)
+    text = alt.Chart(moments).mark_text(align="left", dx=5, baseline="top", color=RED, fontWeight="bold")
+    return rule, text.encode(x=x, y=alt.value(2), text="text:N")
+
+
+def _milliseconds(seconds: pd.Series) -> pd.Series:
+    # numbers, not datetimes: a text without a zone would be read in the reader's zone
+    return (seconds.astype(float) * 1000).round().astype("int64")

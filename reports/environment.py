@@ -1,0 +1,152 @@
+"""What the nodes and ranks say of themselves, and in what they differ.
+
+Facts are JSON objects whose keys this module does not need to know: they are flattened to paths, and a
+path whose value is not the same on every node is a difference. What names one thing (an address, a
+serial number) differs by its nature and is left out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.facts import FactsError, Node
+from bench.units import show_rate, show_size
+
+from .summary import some
+
+# names of one thing, and readings of a moment: they differ between healthy nodes
+OF_ITS_OWN = frozenset(
+    "uuid guid gid serial mac address addresses root peer lid sm_lid node_guid system_guid port_guid board "
+    "counters hw_counters statistics tcp temperature power clock clock_sm clock_memory limits processes notes "
+    "memory_free memory_available time uptime boot_id withheld nvidia_on_bus home hca number index link".split()
+)
+UNKNOWN = "unknown"
+NAMES = ("name", "host", "hostname", "node")
+
+
+@dataclass(frozen=True)
+class Values:
+    """One thing and its values: each with those that have it. ``of``: how many were asked."""
+
+    key: str
+    values: tuple[tuple[str, tuple[str, ...]], ...]
+    of: int
+
+    @property
+    def same(self) -> bool:
+        return len(self.values) == 1 and len(self.values[0][1]) == self.of
+
+
+def gather(tables: Mapping[str, Mapping[str, str]]) -> tuple[Values, ...]:
+    """Per key, the values and who has them (most first); one who lacks the key has the value ``absent``."""
+    keys = dict.fromkeys(key for table in tables.values() for key in table)
+    found = []
+    for key in keys:
+        holders: dict[str, list[str]] = {}
+        for who, table in tables.items():
+            holders.setdefault(table.get(key, "absent"), []).append(who)
+        ranked = sorted(holders.items(), key=lambda item: (-len(item[1]), item[0]))
+        found.append(Values(key, tuple((value, tuple(who)) for value, who in ranked), len(tables)))
+    return tuple(found)
+
+
+def flat(value: Any, path: str = "") -> dict[str, str]:
+    """``{"gpus": [{"name": "B200"}]}`` as ``{"gpus 0 name": "B200"}``; a list's items go by their own name."""
+    if isinstance(value, Mapping):
+        items: Iterable[tuple[str, Any]] = ((str(key), item) for key, item in value.items())
+    elif isinstance(value, (list, tuple)):
+        items = ((_label(item, index), item) for index, item in enumerate(value))
+    else:
+        return {path: shown(value, path)}
+    found: dict[str, str] = {}
+    for key, item in items:
+        found.update(flat(item, f"{path} {key}".strip()))
+    return found
+
+
+def shown(value: Any, path: str = "") -> str:
+    """A value as text in the unit of its key; None is ``unknown``. PCI speeds are GT/s and stay as they are."""
+    key = path.rsplit(" ", 1)[-1]
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (int, float)) and key in ("rate", "speed") and " pci " not in path:
+        return show_rate(value, "Gb/s")
+    if isinstance(value, int) and key.startswith("memory"):
+        return show_size(value)
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def _label(item: Any, index: int) -> str:
+    """What an item of a list is called: ``mlx5_3/1``, a GPU's index, an interface's name, else its place."""
+    if not isinstance(item, Mapping):
+        return str(index)
+    if item.get("hca"):
+        return f"{item['hca']}/{item.get('number', 1)}"
+    known = next((item[key] for key in ("index", "link", "name") if item.get(key) is not None), index)
+    return str(known)
+
+
+def named(rows: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Facts by node name; a node without one is called by its place."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for index, row in enumerate(rows):
+        name = next((row[key] for key in NAMES if isinstance(row.get(key), str) and row[key]), f"node {index}")
+        found[name if name not in found else f"{name} ({index})"] = row
+    return found
+
+
+def facts(rows: Iterable[Mapping[str, Any]]) -> tuple[Values, ...]:
+    """Every comparable fact, with its values over the nodes."""
+    tables = {
+        name: flat({key: value for key, value in row.items() if key not in NAMES or not isinstance(value, str)})
+        for name, row in named(rows).items()
+    }
+    return tuple(row for row in gather(tables) if OF_ITS_OWN.isdisjoint(row.key.split(" ")))
+
+
+def differences(rows: Iterable[Values]) -> tuple[Values, ...]:
+    """Those that are not the same everywhere."""
+    return tuple(row for row in rows if not row.same)
+
+
+NODE_COLUMNS = ("node", "kernel", "system", "GPUs", "driver", "ports", "NCCL", "MPI", "notes")
+
+
+def node_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, ...], ...]:
+    """NODE_COLUMNS of each node; what a probe could not say is ``unknown``, facts of another form are said."""
+    return tuple(_node_row(name, row) for name, row in named(rows).items())
+
+
+def _node_row(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
+    try:
+        node = Node.from_json({**row, "name": name})
+    except FactsError as error:
+        return (name, *[UNKNOWN] * (len(NODE_COLUMNS) - 2), f"facts could not be read: {error}")
+    gpus = counted(gpu.name or UNKNOWN for gpu in node.gpus)
+    ports = counted(f"{show_rate(p.rate, 'Gb/s') if p.rate else 'unknown rate'} {p.state or 'unknown state'}" for p in node.ports)
+    wheels = ", ".join(sorted(set(node.software.nccl_wheels.values()))) or node.software.torch_nccl
+    return (
+        name, node.host.kernel or UNKNOWN, node.host.os or UNKNOWN, gpus or "none seen",
+        node.software.driver or UNKNOWN, ports or "none seen", wheels or UNKNOWN,
+        " ".join(x for x in (node.software.mpi, node.software.mpi_version) if x) or UNKNOWN, "; ".join(node.notes),
+    )  # fmt: skip
+
+
+def counted(words: Iterable[str]) -> str:
+    """``8 × NVIDIA B200, 1 × NVIDIA A100``."""
+    return ", ".join(f"{count} × {word}" for word, count in Counter(words).most_common())
+
+
+def quoted(value: str) -> str:
+    """The value, in quotes where blanks at its ends would not be seen."""
+    return repr(value) if value != value.strip() else value
+
+
+def holders(who: tuple[str, ...], of: int) -> str:
+    """``all 16``, or the names."""
+    return f"all {of}" if len(who) == of and of > 1 else some(list(who))

@@ -1,0 +1,254 @@
+"""A run as pandas frames: what the charts and tables are drawn from. Rates in GB/s, times in µs.
+
+This is the one place where base units become the units that are shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from bench.collectives import collective
+from bench.model import Case, Measurement, Rank
+from bench.profile import Profile
+from bench.rows import Row, rows
+from bench.store import Run
+from bench.units import BITS, GIGA, MICRO, show_size
+
+ROW_COLUMNS = (
+    "case", "phase", "collective", "series", "scope", "pair", "group", "source", "destination", "nodes", "ranks", "size", "size_text",
+    "count", "dtype", "op", "root", "placement", "algorithm", "rail", "time", "algbw", "busbw", "low", "high",
+    "n", "p50", "p95", "p99", "min", "max", "stdev", "wrong", "checked", "stop", "width", "calls", "warmup",
+)  # fmt: skip
+PAIR_COLUMNS = ("collective", "source", "destination", "rail", "size", "size_text", "busbw", "gbps")
+BEST_COLUMNS = ("series", "collective", "busbw", "size_text", "groups", "note")
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What every chart gets.
+
+    rows     ROW_COLUMNS: one a measured case and group
+    curve    rows of all ranks together: the slowest group at each size, one placement
+    pairs    PAIR_COLUMNS: point-to-point between two nodes on one rail, largest size, slowest reading
+    best     BEST_COLUMNS: the highest busbw of each series; 0.0 where it was planned and not measured
+    target   GB/s that a node's rails are sold for; NaN when the profile has none
+    rail     GB/s that one rail must reach; NaN when the profile has no such bound
+    nodes    node names, in the order of their ranks
+    """
+
+    rows: pd.DataFrame
+    curve: pd.DataFrame
+    pairs: pd.DataFrame
+    best: pd.DataFrame
+    target: float
+    rail: float
+    nodes: tuple[str, ...]
+
+
+def frames(run: Run, profile: Profile) -> Frames:
+    """All frames of a run."""
+    table = rows_frame(rows(run), run.manifest.ranks)
+    curve = curve_frame(table)
+    target = profile.rails.target
+    return Frames(
+        rows=table,
+        curve=curve,
+        pairs=pairs_frame(table, profile.rails.devices),
+        best=best_frame(table, run.plan.cases, run.manifest.ranks),
+        target=target.value / GIGA if target else math.nan,
+        rail=rail_floor(profile),
+        nodes=run.manifest.nodes,
+    )
+
+
+def rail_floor(profile: Profile) -> float:
+    """GB/s that the profile wants of one rail point-to-point; NaN when it says nothing."""
+    wanted = [limit.bound.value for limit in profile.limits if limit.quantity == "rail_rate"]
+    return max(wanted) / GIGA if wanted else math.nan
+
+
+def rows_frame(measured: Iterable[Row], ranks: tuple[Rank, ...]) -> pd.DataFrame:
+    """ROW_COLUMNS of measured rows, in their order; ``wrong`` is missing where nothing was compared."""
+    where = {rank.rank: rank for rank in ranks}
+    several = len({rank.node for rank in ranks}) > 1
+    table = pd.DataFrame([_row(row, where, several) for row in measured], columns=list(ROW_COLUMNS))
+    return table.astype({"wrong": "Int64", "pair": bool})
+
+
+def _row(row: Row, where: dict[int, Rank], several: bool) -> dict[str, Any]:
+    case, measurement, isolated = row.case, row.measurement, row.isolated
+    nodes = nodes_of(measurement.ranks, where)
+    low, high = busbw_range(case, measurement)
+    return {
+        **{key: getattr(case, key) for key in ("phase", "collective", "size", "count", "dtype", "op", "root",
+                                               "placement", "algorithm")},
+        "case": case.id,
+        "series": series_of(case, nodes, several),
+        "scope": scope_of(nodes, several),
+        "pair": is_pair(case.collective, measurement.ranks, nodes),
+        "source": nodes[0],
+        "destination": nodes[-1],
+        "group": group_text(measurement.ranks, where),
+        "nodes": len(nodes),
+        "ranks": row.ranks,
+        "size_text": show_size(case.size),
+        "rail": rail_of(case, measurement.ranks, where),
+        "time": rounded(row.seconds / MICRO),
+        "algbw": rounded(row.algbw / GIGA),
+        "busbw": rounded(row.busbw / GIGA),
+        "low": rounded(low / GIGA),
+        "high": rounded(high / GIGA),
+        "n": isolated.n,
+        **{key: rounded(getattr(isolated, key) / MICRO) for key in ("p50", "p95", "p99", "min", "max", "stdev")},
+        "wrong": row.wrong,
+        "checked": measurement.checked,
+        "stop": measurement.stop,
+        "width": rounded(measurement.width),
+        "calls": measurement.calls,
+        "warmup": measurement.warmup,
+    }  # fmt: skip
+
+
+def rounded(value: float) -> float:
+    """Six significant digits: more would be noise, and would make golden files depend on the machine."""
+    return float(f"{value:.6g}")
+
+
+def nodes_of(ranks: Iterable[int], where: dict[int, Rank]) -> tuple[str, ...]:
+    """The nodes of a group, in order; a rank that the manifest does not know is a node of its own name."""
+    return tuple(dict.fromkeys(where[r].node if r in where else f"rank {r}" for r in ranks))
+
+
+def scope_of(nodes: tuple[str, ...], several: bool) -> str:
+    """``inside a node`` of a group on one of several nodes, else empty."""
+    return "inside a node" if several and len(nodes) == 1 else ""
+
+
+def series_of(case: Case, nodes: tuple[str, ...], several: bool) -> str:
+    """``all_reduce``, ``all_reduce (ring)``, ``all_reduce (inside a node)``: what one line of a chart is."""
+    marks = [
+        case.algorithm if case.algorithm not in ("", "auto") else "",
+        scope_of(nodes, several),
+        case.op if case.op not in ("", "none", "sum") else "",
+    ]
+    known = ", ".join(mark for mark in marks if mark)
+    return f"{case.collective} ({known})" if known else case.collective
+
+
+def is_pair(name: str, ranks: tuple[int, ...], nodes: tuple[str, ...]) -> bool:
+    """Whether a row is one pair of nodes exchanging point-to-point."""
+    return name.startswith("p2p") and len(ranks) == 2 and len(nodes) == 2
+
+
+def group_text(ranks: tuple[int, ...], where: dict[int, Rank]) -> str:
+    """``node1 → node2, GPU 3``; ``node1, 8 ranks``; ``16 ranks on 2 nodes``."""
+    nodes = nodes_of(ranks, where)
+    if len(ranks) == 2 and len(nodes) == 2:
+        return " → ".join(f"{where[r].node}:{where[r].local_rank}" if r in where else f"rank {r}" for r in ranks)
+    if len(nodes) == 1:
+        return f"{nodes[0]}, {len(ranks)} ranks"
+    return f"{len(ranks)} ranks on {len(nodes)} nodes"
+
+
+def rail_of(case: Case, ranks: tuple[int, ...], where: dict[int, Rank]) -> str:
+    """The rail pinned by the case, or the local rank that all ends share (GPU i uses rail i); else empty."""
+    if case.rail:
+        return case.rail
+    if not case.collective.startswith("p2p") or len(ranks) != 2:
+        return ""
+    locals_ = {where[r].local_rank for r in ranks if r in where}
+    return str(locals_.pop()) if len(locals_) == 1 else ""
+
+
+def busbw_range(case: Case, measurement: Measurement) -> tuple[float, float]:
+    """busbw of the slowest and the fastest pipelined block, bytes per second; NaN when there is none."""
+    factor = collective(case.collective).factor(len(measurement.ranks))
+    blocks = [max(block) for block in measurement.pipelined if block]
+    rates = [case.size * factor / seconds for seconds in blocks if math.isfinite(seconds) and seconds > 0]
+    return (min(rates), max(rates)) if rates else (math.nan, math.nan)
+
+
+def quoted(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows with a figure that may be quoted: the evidence phase is slowed by NCCL's log."""
+    return table[table["busbw"].notna() & (table["phase"] != "evidence")]
+
+
+def quoted_placement(table: pd.DataFrame) -> pd.DataFrame:
+    """Of rows measured in and out of place, those out of place: the figure that is usually quoted."""
+    has_out = table.groupby("series")["placement"].transform(lambda column: (column == "out").any())
+    return table[(table["placement"] == "out") | ~has_out.astype(bool)]
+
+
+def curve_frame(table: pd.DataFrame) -> pd.DataFrame:
+    """The slowest group of each series and size, without pairs of nodes; sorted by series and size.
+
+    The evidence phase runs with NCCL's log on and is left out, as in every figure. ``low`` and ``high`` become the slowest and fastest block of any group.
+    """
+    known = quoted_placement(quoted(table[~table["pair"]]))
+    if known.empty:
+        return known
+    known = known.sort_values(["series", "size", "busbw", "case", "group"], kind="stable")
+    grouped = known.groupby(["series", "size"], sort=True)
+    worst = grouped.head(1).set_index(["series", "size"])
+    worst = worst.assign(low=grouped["low"].min(), high=grouped["high"].max(), groups=grouped.size())
+    return worst.reset_index().sort_values(["series", "size"], kind="stable").reset_index(drop=True)
+
+
+def swept(curve: pd.DataFrame) -> pd.DataFrame:
+    """The series of a curve that have at least two sizes: one point is no curve."""
+    return curve[curve.groupby("series")["size"].transform("nunique") > 1]
+
+
+def best_frame(table: pd.DataFrame, cases: tuple[Case, ...], ranks: tuple[Rank, ...]) -> pd.DataFrame:
+    """BEST_COLUMNS: each series at its best size; a planned series without any figure stands with 0.0."""
+    where, several = {rank.rank: rank for rank in ranks}, len({rank.node for rank in ranks}) > 1
+    known = quoted_placement(quoted(table))
+    found = []
+    for series, part in known.groupby("series", sort=True):
+        slowest = part.groupby("size")["busbw"].agg(["min", "size"])
+        size = slowest["min"].idxmax()
+        value, groups = float(slowest["min"][size]), int(slowest["size"][size])
+        note = f"at {show_size(int(str(size)))}" + (f", slowest of {groups} groups" if groups > 1 else "")
+        found.append((series, part["collective"].iloc[0], value, show_size(int(str(size))), groups, note))
+    seen = {row[0] for row in found}
+    for case in cases:
+        for group in case.groups[:1]:
+            series = series_of(case, nodes_of(group, where), several)
+            if series not in seen:
+                seen.add(series)
+                found.append((series, case.collective, 0.0, "", 0, ""))
+    return pd.DataFrame(found, columns=list(BEST_COLUMNS))
+
+
+def pairs_frame(table: pd.DataFrame, devices: tuple[str, ...]) -> pd.DataFrame:
+    """PAIR_COLUMNS of the largest size of the first point-to-point collective that has pairs of nodes.
+
+    A rail known by its number is named by the profile's device. Of several readings the slowest stands.
+    """
+    known = table[table["pair"] & (table["rail"] != "") & table["busbw"].notna()]
+    for name in ("p2p", "p2p_bidirectional", "p2p_ring"):
+        part = known[known["collective"] == name]
+        if not part.empty:
+            break
+    else:
+        return pd.DataFrame(columns=list(PAIR_COLUMNS))
+    part = part[part["size"] == part["size"].max()]
+    part = part.assign(
+        rail=[rail_name(rail, devices) for rail in part["rail"]],
+        gbps=[rounded(value * BITS) for value in part["busbw"]],
+    )
+    part = part.sort_values(["source", "destination", "rail", "busbw"], kind="stable")
+    part = part.drop_duplicates(["source", "destination", "rail"])
+    return part[list(PAIR_COLUMNS)].reset_index(drop=True)
+
+
+def rail_name(rail: str, devices: tuple[str, ...]) -> str:
+    """``mlx5_4`` of rail number 3 when the profile lists the devices, else ``rail 3``; names stay as they are."""
+    if not rail.isdigit():
+        return rail
+    return devices[int(rail)] if int(rail) < len(devices) else f"rail {rail}"

@@ -1,0 +1,223 @@
+"""What a report says in words, for the page and for Markdown alike: status, coverage, readings, method."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+import pandas as pd
+
+from bench.bounds import UNKNOWN, BoundError, Fabric
+from bench.model import Status, Verdict, overall
+from bench.profile import Profile
+from bench.store import Run
+from bench.units import BITS, GIGA, show_both, show_rate, show_seconds, show_share, show_size
+from bench.wire import readings
+
+from .charts.rails import node_totals
+from .frames import Frames, is_pair, nodes_of
+
+# a status is a mark and words; colour only repeats them
+WORDS = {Status.PASS: "PASS", Status.FAIL: "FAIL", Status.ERROR: "COULD NOT TELL", Status.SKIP: "SKIP"}
+MARKS = {Status.PASS: "✔", Status.FAIL: "✘", Status.ERROR: "?", Status.SKIP: "–"}
+COUNTED = {
+    Status.FAIL: "failed",
+    Status.ERROR: "could not be told",
+    Status.PASS: "passed",
+    Status.SKIP: "skipped",
+}
+MOST = 8
+
+
+def headline(run: Run) -> tuple[Status, str]:
+    """The overall status, and the counts in words."""
+    counts = Counter(verdict.status for verdict in run.verdicts)
+    words = ", ".join(f"{counts[status]} {text}" for status, text in COUNTED.items() if counts[status])
+    return overall(counts), words or "nothing was judged"
+
+
+def ordered(verdicts: tuple[Verdict, ...], *wanted: Status) -> list[Verdict]:
+    """Verdicts of these statuses, in the order of the statuses, then as judged."""
+    return [verdict for status in wanted for verdict in verdicts if verdict.status is status]
+
+
+@dataclass(frozen=True)
+class Covered:
+    """``measured`` of ``planned``; ``missing`` names some of what is not."""
+
+    what: str
+    measured: int
+    planned: int
+    missing: str = ""
+
+
+def coverage(run: Run) -> tuple[Covered, ...]:
+    """Ranks, nodes, pairs of nodes, collectives and cases: measured out of how many."""
+    ranks = run.manifest.ranks
+    where = {rank.rank: rank for rank in ranks}
+    used = {rank for row in run.measurements for rank in row.ranks}
+    used_nodes = {where[rank].node for rank in used if rank in where}
+    planned_names = dict.fromkeys(case.collective for case in run.plan.cases)
+    groups = Counter(row.case for row in run.measurements)
+    done = [case for case in run.plan.cases if case.groups and groups[case.id] >= len(case.groups)]
+    open_ids = [case.id for case in run.plan.cases if case not in done] + [row.case for row in run.plan.refused]
+    names = {case.collective for case in run.plan.cases if groups[case.id]}
+    rows = [
+        Covered("ranks", len(used & set(where)), len(ranks), some([f"{r.rank} on {r.node}" for r in ranks if r.rank not in used])),
+        Covered("nodes", len(used_nodes), len(run.manifest.nodes), some([n for n in run.manifest.nodes if n not in used_nodes])),
+        Covered("collectives", len(names), len(planned_names), some([n for n in planned_names if n not in names])),
+        Covered("cases", len(done), len(run.plan.cases) + len(run.plan.refused), some(open_ids)),
+    ]  # fmt: skip
+    return tuple(rows + _pairs(run))
+
+
+def _pairs(run: Run) -> list[Covered]:
+    nodes = run.manifest.nodes
+    if len(nodes) < 2:
+        return []
+    where = {rank.rank: rank for rank in run.manifest.ranks}
+    names = {case.id: case.collective for case in run.plan.cases}
+    seen = set()
+    for row in run.measurements:
+        ends = nodes_of(row.ranks, where)
+        if row.case in names and is_pair(names[row.case], row.ranks, ends):
+            seen.add(frozenset(ends))
+    every = [(a, b) for i, a in enumerate(nodes) for b in nodes[i + 1 :]]
+    missing = [f"{a} and {b}" for a, b in every if frozenset((a, b)) not in seen]
+    return [Covered("pairs of nodes", len(every) - len(missing), len(every), some(missing))]
+
+
+def some(names: list[str], most: int = MOST) -> str:
+    """The first names, and how many more."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+@dataclass(frozen=True)
+class Unmeasured:
+    """A case or phase without a figure: what became of it, and why."""
+
+    what: str
+    became: str
+    why: str
+
+
+def unmeasured(run: Run) -> tuple[Unmeasured, ...]:
+    """Refused for memory, lost, left out, never reached."""
+    rows = [
+        Unmeasured(r.case, "refused", f"needs {show_size(r.needed)} a rank, {show_size(r.available)} available on {r.where}")
+        for r in run.plan.refused
+    ]  # fmt: skip
+    rows += [Unmeasured(r.case, "lost", r.reason + (f"; {r.culprit}" if r.culprit else "")) for r in run.losses]
+    rows += [Unmeasured(name, "skipped", why) for name, why in run.plan.skipped]
+    known = {row.case for row in run.measurements} | {row.case for row in run.losses}
+    rows += [Unmeasured(c.id, "not reached", "the run stopped before it") for c in run.plan.cases if c.id not in known]
+    return tuple(rows)
+
+
+@dataclass(frozen=True)
+class TargetReading:
+    """One reading of what a node's rails carried: bytes/s and its share of the target; NaN when there is none."""
+
+    how: str
+    rate: float
+    share: float
+    text: str
+
+
+def fabric(profile: Profile, nodes: int, ranks: int) -> Fabric | None:
+    """The fabric that a group of ranks runs on, from the profile; None when it names no rails."""
+    rails = profile.rails
+    rate = rails.rate.value if rails.rate else (rails.target.value / rails.count if rails.target and rails.count else 0.0)
+    if not (rails.count and rate and nodes and ranks % nodes == 0):
+        return None
+    return Fabric(nodes, ranks // nodes, rails.count, rate, profile.nvlink.value if profile.nvlink else math.inf)
+
+
+def network(profile: Profile, row: pd.Series, forced: bool = False) -> str:
+    """What a row means on a node's rails, by the algorithm in force or by each that it may have been."""
+    known = fabric(profile, int(row["nodes"]), int(row["ranks"]))
+    if known is None or known.nodes < 2 or not math.isfinite(row["algbw"]) or row["pair"]:
+        return ""
+    target = profile.rails.target.value if profile.rails.target else None
+    algorithm = row["algorithm"] if row["algorithm"] not in ("", "auto") else UNKNOWN
+    try:
+        found = readings(row["collective"], row["algbw"] * GIGA, known, algorithm=algorithm, target=target)
+    except (BoundError, KeyError):
+        return "no bound is known"
+    parts = [
+        f"{each.algorithm}{'' if each.known else '?'} {show_rate(each.wire, 'Gb/s')}"
+        + (f" {show_share(each.share)}" if each.possible else " impossible")
+        for each in found
+    ]
+    return "; ".join(parts)
+
+
+def target_readings(run: Run, f: Frames, profile: Profile) -> tuple[TargetReading, ...]:
+    """Forced Ring, and the rails summed point-to-point, against the target; those without a figure say so.
+
+    Empty when the profile has no target or the run stayed on one node.
+    """
+    target = profile.rails.target
+    if target is None or len(run.manifest.nodes) < 2:
+        return ()
+    counters = "recorded: see what the ports carried" if run.counters else "no counters were recorded"
+    return (
+        *(_ring(f, profile, name, target.value) for name in ("all_reduce", "all_gather")),
+        _rails(f, target.value),
+        TargetReading("port counters of the rails", math.nan, math.nan, counters),
+    )
+
+
+def _ring(f: Frames, profile: Profile, name: str, target: float) -> TargetReading:
+    how = f"{name} forced to Ring, largest size"
+    part = f.curve[(f.curve["collective"] == name) & (f.curve["algorithm"] == "ring")]
+    known = fabric(profile, len(f.nodes), int(part["ranks"].max())) if len(part) else None
+    if known is None:
+        return TargetReading(how, math.nan, math.nan, "not measured")
+    row = part.loc[part["size"].idxmax()]
+    (reading,) = readings(name, row["algbw"] * GIGA, known, algorithm="ring", target=target)
+    return TargetReading(how, reading.wire, reading.share, f"busbw {show_both(row['busbw'] * GIGA)} at {row['size_text']}")
+
+
+def _rails(f: Frames, target: float) -> TargetReading:
+    how = "all rails point-to-point at once, slowest node"
+    if f.pairs.empty:
+        return TargetReading(how, math.nan, math.nan, "not measured")
+    totals = node_totals(f.pairs)
+    row = totals.loc[totals["gbps"].idxmin()]
+    rate = float(row["gbps"]) * GIGA / BITS
+    note = f", {row['note']}" if row["note"] else ""
+    return TargetReading(how, rate, rate / target, f"{row['node']}, {row['rails']} rails{note}")
+
+
+def moment(seconds: float | None) -> str:
+    """``2026-11-21 05:37:52 UTC``; a time that is none is said."""
+    if seconds is None or not math.isfinite(seconds):
+        return "unknown"
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, ValueError, OSError):
+        return "unknown"
+
+
+def duration(run: Run) -> str:
+    """How long the run took; a run without its completion record says so."""
+    if run.ended is None:
+        return "did not end: it was interrupted or killed"
+    return show_seconds(max(0.0, run.ended - run.manifest.started))
+
+
+METHOD = (
+    "Two times are kept for each case. Pipelined: calls back to back in one interval, divided by their number; "
+    "a block lasts as long as its slowest rank, and the median block stands (comparable with nccl-tests). "
+    "Isolated: each call started together, as long as its slowest rank; p50, p95 and p99 are of these.",
+    "algbw is size ÷ pipelined time; busbw is algbw × the collective's factor, both as nccl-tests counts them. "
+    "Sizes are the bytes of a rank's larger buffer. 1 GB/s = 10⁹ B/s = 8 Gb/s; 1 KiB = 2¹⁰ B.",
+    "Measuring stops when the 95 % confidence interval of the isolated median is narrower than the wanted share "
+    "of it (precision), when the time budget of the case is spent (budget), or at a fixed count (count).",
+    "Wrong elements are counted in a pass of their own, on data that differ by rank, index and repetition; "
+    "“unchecked” means that nothing was compared, which is not 0.",
+)

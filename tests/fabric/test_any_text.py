@@ -1,0 +1,105 @@
+"""Whatever a parser is given, it answers or refuses: no crash, no hang, and nothing passes for it."""
+
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bench.fabric import (
+    devinfo,
+    ibdev2netdev,
+    ibstat,
+    ibstatus,
+    linkinfo,
+    nccl_topology,
+    netdiscover,
+    perfquery,
+    queryerrors,
+    sysinfo,
+    topo_matrix,
+    troubles,
+    verdicts,
+)
+from bench.fabric.fabric import behind, join
+from bench.fabric.lines import Refused
+from bench.model import Status
+
+DATA = Path(__file__).parent / "data"
+TEXTS = [path.read_text() for path in sorted(DATA.iterdir()) if path.suffix != ".md"]
+PARSERS = (
+    *(devinfo, ibdev2netdev, ibstat, ibstatus, linkinfo, nccl_topology, netdiscover),
+    *(perfquery, queryerrors, sysinfo, topo_matrix),
+)
+QUICK = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@st.composite
+def spoiled(draw):
+    """A real text, cut, with pieces of itself or of anything put in."""
+    text = draw(st.sampled_from(TEXTS))
+    start, end = sorted(draw(st.tuples(st.integers(0, len(text)), st.integers(0, len(text)))))
+    piece = draw(st.one_of(st.text(max_size=40), st.just(text[start : start + 200]), st.just("9" * 5000)))
+    return draw(st.sampled_from([text[:start] + piece + text[end:], text[start:end] + piece, piece + text]))
+
+
+def parsed(parser, text):
+    try:
+        return parser.parse(text)
+    except Refused:
+        return None
+
+
+@QUICK
+@given(st.one_of(st.text(max_size=300), spoiled()))
+def test_no_text_crashes_a_parser(text):
+    for parser in PARSERS:
+        parsed(parser, text)
+
+
+@QUICK
+@given(spoiled(), spoiled(), spoiled())
+def test_no_text_crashes_the_verdicts(one, two, three):
+    seen = join(parsed(netdiscover, one), parsed(linkinfo, two), parsed(queryerrors, three))
+    for line in seen.unanswered:
+        behind(seen, line)
+    wanted = [verdicts.Wanted("x", "node1 mlx5_2")]
+    list(verdicts.hca_ports(seen, wanted, 4, 25e9, "test"))
+    list(verdicts.trunk_links(seen, 4, 25e9, "test"))
+    list(verdicts.uplinks(seen))
+    list(troubles.changes(seen, seen))
+    list(troubles.errors(seen, seen.errors))
+
+
+@QUICK
+@given(st.text(max_size=300))
+def test_noise_never_passes(text):
+    seen = join(parsed(netdiscover, text), parsed(linkinfo, text), parsed(queryerrors, text))
+    wanted = [verdicts.Wanted("x", "x")]
+    found = [
+        *verdicts.complete(seen),
+        *verdicts.hca_ports(seen, wanted, 4, 1.0, "test"),
+        *troubles.errors(seen),
+    ]
+    assert {row.status for row in found} == {Status.ERROR}
+
+
+def test_long_lines_and_many_marks_do_not_hang_a_parser():
+    traps = (
+        *(
+            " " * 200_000,
+            "a" * 200_000 + ":",
+            "\r" * 200_000,
+            "'" * 100_000,
+            "[1," * 50_000,
+            "\x1b[" * 100_000,
+        ),
+        "==(" + "( " * 4000,
+        *(
+            head + " - " * 1000
+            for head in ("CA 1 1 0x1 4x EDR - SW 1 1 0x2 ( '", "mlx5_0 (", "GPU0\t", "# Port")
+        ),
+        "CA 1 1 0x1 4x EDR - SW 1 1 0x2 ( " + "'a' - " * 600,
+    )
+    for trap in traps:  # a backtracking expression would take hours
+        for parser in PARSERS:
+            parsed(parser, trap)

@@ -1,0 +1,240 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.fabric import linkinfo, netdiscover, queryerrors, troubles, verdicts
+from bench.fabric.fabric import Fabric, attachments, behind, join, trunks, where
+from bench.fabric.verdicts import Wanted, wanted_of
+from bench.facts import Node, Port
+from bench.model import Status, Verdict, overall
+
+DATA = Path(__file__).parent / "data"
+RATE = 25e9  # 200 Gb/s
+WANTED = [Wanted(f"node{n} mlx5_{r}/1", f"node{n} mlx5_{r}") for n in range(2) for r in range(1, 4)]
+NOTHING = Fabric((), None, None, ())
+
+
+def text(name: str) -> str:
+    return (DATA / name).read_text()
+
+
+def fabric(state: str) -> Fabric:
+    silent = text("ibnetdiscover.silent.err.txt") if state == "silent" else ""
+    return join(
+        netdiscover.parse(text(f"ibnetdiscover.{state}.txt") + silent),
+        linkinfo.parse(text(f"iblinkinfo.{state}.txt")),
+        queryerrors.parse(text(f"ibqueryerrors.{state}.txt")),
+    )
+
+
+def rows(seen: Fabric) -> list[Verdict]:
+    return [
+        *verdicts.complete(seen),
+        *verdicts.hca_ports(seen, WANTED, 4, RATE, "plan"),
+        *verdicts.trunk_links(seen, 4, RATE, "plan"),
+        *verdicts.uplinks(seen),
+        *troubles.errors(seen),
+    ]
+
+
+def said(found: list[Verdict], status: Status) -> list[tuple[str, str]]:
+    return [(row.check, row.subject) for row in found if row.status is status]
+
+
+# ── joining ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_hca_is_on_its_switch_port():
+    on = {attachment.hca.name: attachment for attachment in attachments(fabric("healthy"))}
+    assert len(on) == 6
+    assert where(on["node1 mlx5_2"].switch) == "leaf2 port 2"
+    assert on["node1 mlx5_2"].at_switch.far.guid == on["node1 mlx5_2"].at_hca.near.guid
+
+
+def test_links_between_switches_are_found_once():
+    assert len(trunks(fabric("healthy"))) == 12
+    assert all(back is not None for _, back in trunks(fabric("healthy")))
+
+
+def test_either_tool_alone_is_enough():
+    both = {attachment.hca.name for attachment in attachments(fabric("healthy"))}
+    for seen in (
+        join(netdiscover.parse(text("ibnetdiscover.healthy.txt")), None, None),
+        join(None, linkinfo.parse(text("iblinkinfo.healthy.txt")), None),
+        join(None, linkinfo.parse(text("iblinkinfo-grouped.healthy.txt")), None),
+    ):
+        assert {attachment.hca.name for attachment in attachments(seen)} == both
+
+
+def test_a_silent_node_is_found_by_its_route():
+    seen = fabric("silent")
+    assert [where(behind(seen, line)) for line in seen.unanswered] == [
+        "spine1 port 3",
+        "spine1 port 4",
+        "spine2 port 3",
+        "spine2 port 4",
+    ]
+
+
+def test_a_route_from_nowhere_leads_nowhere():
+    line = fabric("silent").unanswered[0]
+    assert behind(replace(fabric("silent"), origin=None), line) is None
+    assert behind(NOTHING, line) is None
+
+
+# ── what should be there ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_healthy_fabric_passes_and_says_where_things_are():
+    found = rows(fabric("healthy"))
+    assert {row.status for row in found} == {Status.PASS}
+    on = next(row for row in found if (row.check, row.subject) == ("fabric.port", "node1 mlx5_2/1"))
+    assert on.measured == "on leaf2 port 2"
+
+
+def test_narrow_and_slow_links_are_named_at_both_ends():
+    found = rows(fabric("slow"))
+    assert said(found, Status.FAIL) == [("fabric.link", "node0 mlx5_3/1"), ("fabric.link", "node1 mlx5_2/1")]
+    narrow = next(row for row in found if row.subject == "node1 mlx5_2/1" and row.check == "fabric.link")
+    assert narrow.message == (
+        "node1 mlx5_2/1: 1X HDR (50.00 Gb/s) at node1 mlx5_2/1, 1X HDR (50.00 Gb/s) at leaf2 port 2, "
+        "wanted 4X at 200.0 Gb/s (plan); reseat or change the cable, then: iblinkinfo -l"
+    )
+    assert (narrow.value, narrow.bound) == (6.25e9, RATE)
+
+
+def test_an_unplugged_hca_fails_and_a_dead_trunk_too():
+    found = rows(fabric("faults"))
+    assert ("fabric.port", "node1 mlx5_3/1") in said(found, Status.FAIL)
+    assert ("fabric.uplinks", "leaf1") in said(found, Status.FAIL)
+
+
+def test_behind_a_silent_switch_nothing_is_known():
+    found = rows(fabric("silent"))
+    unknown = said(found, Status.ERROR)
+    assert ("fabric.port", "node0 mlx5_2/1") in unknown
+    assert ("fabric.complete", "spine1 port 3") in unknown
+    assert not any(
+        row.status is Status.PASS and row.subject == "fabric" and row.check == "fabric.complete"
+        for row in found
+    )
+    assert overall(row.status for row in verdicts.complete(fabric("silent"))) is Status.ERROR
+
+
+def test_an_end_that_does_not_report_is_no_pass():
+    seen = fabric("healthy")
+    blind = replace(seen, rows=tuple(row for row in seen.rows if row.near.name != "leaf2"))
+    link = next(row for row in rows(blind) if row.check == "fabric.link" and row.subject == "node1 mlx5_2/1")
+    assert (link.status, "nothing reported at" in link.measured) == (Status.ERROR, True)
+
+
+def test_a_link_that_is_not_up_fails():
+    seen = fabric("healthy")
+    armed = tuple(
+        replace(row, state="Initialize") if row.near.name == "node1 mlx5_2" else row for row in seen.rows
+    )
+    found = rows(replace(seen, rows=armed))
+    assert said(found, Status.FAIL) == [("fabric.link", "node1 mlx5_2/1")]
+    assert "Initialize, LinkUp at node1 mlx5_2/1" in next(
+        row.measured for row in found if row.status is Status.FAIL
+    )
+
+
+def test_nothing_seen_and_nothing_wanted_are_errors():
+    assert {row.status for row in rows(NOTHING)} == {Status.ERROR, Status.SKIP}
+    assert overall(row.status for row in rows(NOTHING)) is Status.ERROR
+    assert [row.status for row in verdicts.hca_ports(fabric("healthy"), [], 4, RATE, "plan")] == [
+        Status.ERROR
+    ]
+
+
+def test_a_faster_link_than_wanted_passes():
+    (link,) = [row for row in verdicts.hca_ports(fabric("slow"), [WANTED[1]], 4, 12.5e9, "plan") if row.bound]
+    assert link.status is Status.PASS
+
+
+def test_wishes_come_from_the_facts_of_a_node():
+    port = Port("mlx5_2", 1, gid="fe80:0000:0000:0000:0010:0000:0001:0201")
+    node = Node("node1", ports=(port, Port("mlx5_3", 1, gid="0000:0000:0000:0000:0000:0000:0000:0000")))
+    assert wanted_of(node, ("mlx5_2", "mlx5_3/1", "mlx5_9")) == (
+        Wanted("node1 mlx5_2/1", "node1 mlx5_2", "0x0010000000010201"),
+        Wanted("node1 mlx5_3/1", "node1 mlx5_3", None),
+        Wanted("node1 mlx5_9", "node1 mlx5_9", None),
+    )
+    found = list(
+        verdicts.hca_ports(fabric("healthy"), wanted_of(node, ("mlx5_2", "mlx5_9")), 4, RATE, "plan")
+    )
+    assert [(row.check, row.status) for row in found] == [
+        ("fabric.port", Status.PASS),
+        ("fabric.link", Status.PASS),
+        ("fabric.port", Status.FAIL),
+    ]
+
+
+# ── errors, and one reading against another ─────────────────────────────────────────────────────────────
+
+
+def errors(seen: Fabric, *before: queryerrors.QueryErrors) -> list[Verdict]:
+    return list(troubles.errors(seen, *before))
+
+
+def test_symbol_errors_are_named_by_port_and_peer():
+    (found,) = errors(fabric("faults"))
+    assert (found.status, found.subject) == (Status.FAIL, "leaf2 port 2 (to node1 mlx5_2/1)")
+    assert found.measured == "SymbolErrorCounter 4711 over 10"
+
+
+def test_few_errors_and_congestion_are_within_the_limits():
+    seen = fabric("faults")
+    few = queryerrors.parse(text("ibqueryerrors.faults.txt").replace("4711", "10"))
+    assert [row.status for row in errors(replace(seen, errors=few))] == [Status.PASS]
+
+
+def test_growth_is_judged_against_a_reading_before():
+    seen, before = (
+        fabric("faults"),
+        queryerrors.parse(text("ibqueryerrors.faults.txt").replace("4711", "4709")),
+    )
+    assert [(row.status, row.measured) for row in errors(seen, before)] == [
+        (Status.FAIL, "SymbolErrorCounter grew by 2 to 4711")
+    ]
+    assert [row.status for row in errors(seen, seen.errors)] == [Status.PASS]
+    cleared = queryerrors.parse(text("ibqueryerrors.faults.txt").replace("4711", "9000"))
+    assert [row.status for row in errors(seen, cleared)] == [Status.ERROR]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        text("ibqueryerrors.healthy.txt").partition("##          ")[0],
+        text("ibqueryerrors.healthy.txt").replace("326 ports checked", "0 ports checked"),
+        text("ibqueryerrors.healthy.txt") + "##          4 PMA query failures\n",
+        text("ibqueryerrors.healthy.txt") + "what is this\n",
+        text("ibqueryerrors.healthy.txt") + "umad (DR path slid 0; dlid 0; 0,1 Attr 0x11:0) bad status 110\n",
+        "",
+    ],
+)
+def test_an_answer_that_is_not_whole_does_not_pass(broken):
+    seen = replace(fabric("healthy"), errors=queryerrors.parse(broken))
+    assert [row.status for row in errors(seen)] == [Status.ERROR]
+
+
+def test_a_fabric_that_was_not_asked_for_errors_does_not_pass():
+    assert [row.status for row in errors(replace(fabric("healthy"), errors=None))] == [Status.ERROR]
+
+
+def test_what_is_gone_is_named():
+    gone = list(troubles.changes(fabric("healthy"), fabric("faults")))
+    assert [(row.status, row.subject, row.measured) for row in gone] == [
+        (Status.FAIL, "node1 mlx5_3/1", "the HCA port is gone"),
+        (Status.FAIL, "leaf1 port 33 – spine1 port 1", "the link is gone"),
+    ]
+    dead = [row.subject for row in troubles.changes(fabric("healthy"), fabric("silent"))]
+    assert {"leaf2", "node0 mlx5_2/1", "node1 mlx5_2/1"} <= set(dead)
+
+
+def test_nothing_gone_passes_only_if_both_were_seen():
+    assert [row.status for row in troubles.changes(fabric("healthy"), fabric("slow"))] == [Status.PASS]
+    assert [row.status for row in troubles.changes(NOTHING, fabric("slow"))] == [Status.ERROR]
+    assert [row.status for row in troubles.changes(fabric("healthy"), NOTHING)] == [Status.ERROR]

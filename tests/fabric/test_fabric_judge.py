@@ -1,0 +1,64 @@
+from pathlib import Path
+
+from bench.fabric.ask import Ended
+from bench.fabric.judge import judged, look, seen
+from bench.fabric.verdicts import Wanted
+from bench.model import Status, overall
+
+DATA = Path(__file__).parent / "data"
+WANTED = [Wanted("node1 mlx5_2/1", "node1 mlx5_2")]
+
+
+def answering(state, out=None, err="", code=0):
+    """What stands in for the machine: the three tools answer from a recorded fabric."""
+
+    def run(command, limit):
+        text = (DATA / f"{command[0]}.{state}.txt").read_text() if out is None else out
+        return Ended(code, text, err)
+
+    return run
+
+
+def not_there(command, limit):
+    raise FileNotFoundError(command[0])
+
+
+def status(run, before=None):
+    return overall(row.status for row in judged(look(run=run), WANTED, 4, 25e9, "plan", before))
+
+
+def test_a_healthy_fabric_passes():
+    assert status(answering("healthy")) is Status.PASS
+
+
+def test_faults_fail_and_silence_is_an_error():
+    assert status(answering("slow")) is Status.FAIL
+    silent = answering("silent", err=(DATA / "ibnetdiscover.silent.err.txt").read_text())
+    assert status(silent) is Status.ERROR
+    rows = judged(look(run=silent), WANTED, 4, 25e9, "plan")
+    assert {row.status for row in rows if row.check in ("fabric.asked", "fabric.complete")} == {Status.ERROR}
+
+
+def test_what_is_gone_since_an_earlier_look_fails():
+    assert status(answering("slow"), look(run=answering("healthy"))) is Status.FAIL
+
+
+def test_without_the_tools_there_are_three_reasons_and_nothing_else():
+    rows = judged(look(run=not_there), WANTED, 4, 25e9, "plan")
+    assert [(row.status, row.measured) for row in rows] == [
+        (Status.SKIP, "ibnetdiscover is not installed"),
+        (Status.SKIP, "iblinkinfo is not installed"),
+        (Status.SKIP, "ibqueryerrors is not installed"),
+    ]
+
+
+def test_answers_of_something_else_do_not_pass():
+    rows = judged(look(run=answering("", out="hello\n")), WANTED, 4, 25e9, "plan")
+    assert Status.PASS not in {row.status for row in rows if row.check != "fabric.asked"}
+    assert overall(row.status for row in rows) is Status.ERROR
+
+
+def test_noise_on_standard_error_does_no_harm():
+    noisy = answering("healthy", err="mlx5: some remark of a driver\n")
+    assert status(noisy) is Status.PASS
+    assert seen(look(run=noisy)).unanswered == ()

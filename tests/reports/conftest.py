@@ -1,0 +1,64 @@
+"""What the report tests share: golden files, a reports folder written once, and headless Chromium."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import made_runs
+import pytest
+
+import reports
+
+GOLDEN = Path(__file__).with_name("golden")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--enable-logging=stderr", "--v=0",
+    "--virtual-time-budget=20000", "--host-resolver-rules=MAP * ~NOTFOUND",
+)  # fmt: skip
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite the golden files of tests/reports")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Compare a text with its golden file; ``--update-golden`` writes it for a person to review."""
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if request.config.getoption("--update-golden", default=False):
+            path.write_text(text, encoding="utf-8")
+        assert path.exists(), f"{path} is missing; write it with: pytest tests/reports --update-golden"
+        assert text == path.read_text(encoding="utf-8"), f"{name} differs; see pytest tests/reports --update-golden"
+
+    return compare
+
+
+@pytest.fixture(scope="session")
+def cluster_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The reports of a faulty cluster whose names are hostile, written once."""
+    folder = tmp_path_factory.mktemp("cluster")
+    made = made_runs.cluster(names=["node001", made_runs.HOSTILE])
+    reports.write(replace(made.run, path=folder), made.profile)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def browse() -> Callable[..., tuple[str, str]]:
+    """(DOM after all scripts, console lines) of a page; skips where there is no Chromium."""
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed")
+
+    def run(path: Path, folder: Path, *flags: str) -> tuple[str, str]:
+        command = [CHROMIUM, *FLAGS, f"--user-data-dir={folder}", *flags, "--dump-dom", path.as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
+
+    return run

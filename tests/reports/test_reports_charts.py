@@ -1,0 +1,180 @@
+"""Specifications: golden, valid, the same bytes everywhere, and names in them are data."""
+
+import hashlib
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import altair as alt
+import made_runs
+import pandas as pd
+import pytest
+
+from reports.charts import CHARTS, ranked_bars, trend
+from reports.export import specifications, svg
+from reports.frames import frames
+from reports.theme import SCHEMA, SIZE_LABEL, size_ticks, specification, text_of
+
+HERE = Path(__file__).parent
+
+
+def specs_of(made):
+    return specifications(frames(made.run, made.profile))
+
+
+@pytest.fixture(scope="module")
+def cluster_specs():
+    return specs_of(made_runs.cluster(4))
+
+
+def made_trend():
+    nights = pd.DataFrame(
+        {
+            "time": [1.79e9 + 86400 * n for n in range(12)],
+            "value": [400.0 + n % 3 for n in range(8)] + [380.0 + n % 3 for n in range(4)],
+            "label": ["ok"] * 8 + ["suspicious"] + ["regression"] * 3,
+        }
+    )
+    levels = pd.DataFrame(
+        {"begin": [1.79e9, 1.79e9 + 8 * 86400], "end": [1.79e9 + 8 * 86400, 1.79e9 + 11 * 86400],
+         "level": [401.0, 381.0], "low": [393.0, 373.0], "high": [409.0, 389.0]}
+    )  # fmt: skip
+    steps = pd.DataFrame({"time": [1.79e9 + 8 * 86400], "text": ["−5.0 %: NCCL 2.28.9 → 2.29.1"]})
+    return trend(nights, levels, steps, title="all_reduce 8 GiB", subtitle="made", axis="busbw (GB/s)")
+
+
+@pytest.mark.parametrize("name", [chart.name for chart in CHARTS])
+def test_a_cluster_draws_every_chart_and_it_is_the_reviewed_one(name, cluster_specs, golden):
+    golden(f"{name}.vl.json", text_of(cluster_specs[name]))
+
+
+def test_a_trend_is_the_reviewed_one(golden):
+    golden("trend.vl.json", text_of(specification(made_trend())))
+
+
+@pytest.mark.parametrize("name", [chart.name for chart in CHARTS])
+def test_specifications_are_valid_without_configuration_and_background(name, cluster_specs):
+    spec = cluster_specs[name]
+    alt.Chart.from_dict(spec)
+    assert spec["$schema"] == SCHEMA
+    assert "config" not in spec and "background" not in spec
+
+
+def test_numbers_are_rounded_and_finite_so_that_files_do_not_depend_on_the_machine(cluster_specs):
+    text = "".join(text_of(spec) for spec in cluster_specs.values())
+    assert "NaN" not in text and "Infinity" not in text
+
+
+def test_the_same_run_gives_the_same_bytes_in_another_process_zone_and_hash_seed(cluster_specs):
+    here = hashlib.sha256("".join(text_of(spec) for spec in cluster_specs.values()).encode()).hexdigest()
+    code = (
+        "import hashlib, made_runs; from reports.export import specifications; from reports.frames import frames\n"
+        "from reports.theme import text_of; m = made_runs.cluster(4)\n"
+        "s = specifications(frames(m.run, m.profile))\n"
+        "print(hashlib.sha256(''.join(text_of(x) for x in s.values()).encode()).hexdigest())"
+    )
+    paths = os.pathsep.join([str(HERE), str(HERE.parent.parent)])
+    env = {**os.environ, "PYTHONHASHSEED": "12345", "TZ": "America/Los_Angeles", "PYTHONPATH": paths}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == here
+
+
+def test_nothing_measured_draws_only_what_was_planned():
+    specs = specs_of(made_runs.nothing_measured())
+    assert list(specs) == ["ranked-collectives"]
+    picture = svg(specs["ranked-collectives"], "light")
+    assert picture.count("not measured") == 11
+
+
+def test_a_local_run_has_no_rails_and_no_target():
+    specs = specs_of(made_runs.gloo())
+    assert list(specs) == ["busbw-by-size", "ranked-collectives", "latency-percentiles", "small-multiples"]
+    assert "rails of a node" not in text_of(specs["busbw-by-size"])
+
+
+def test_the_target_is_shown_in_both_units(cluster_specs):
+    assert "400 GB/s = 3,200 Gb/s" in text_of(cluster_specs["busbw-by-size"])
+
+
+def test_a_slow_pair_and_a_slow_rail_are_boxed(cluster_specs):
+    for name in ("pair-heatmap", "rail-matrix"):
+        assert "filter" in text_of(cluster_specs[name])
+    assert "mlx5_10 (191" in next(c for c in CHARTS if c.name == "pair-heatmap").about(_faulty())
+
+
+def _faulty():
+    made = made_runs.cluster(4)
+    return frames(made.run, made.profile)
+
+
+def test_alternative_texts_name_what_is_to_be_seen():
+    f = _faulty()
+    texts = {chart.name: chart.about(f) for chart in CHARTS}
+    assert all(len(text) > 40 for text in texts.values())
+    assert "node002 mlx5_10 (-50%)" in texts["rail-matrix"]
+    lossy = made_runs.gloo(lossy=True)
+    ranking = next(chart for chart in CHARTS if chart.name == "ranked-collectives")
+    assert "Not measured: scatter" in ranking.about(frames(lossy.run, lossy.profile))
+
+
+def test_many_nodes_stay_inside_what_a_page_can_carry():
+    made = made_runs.cluster(32)
+    specs = specs_of(made)
+    assert sum(len(text_of(spec)) for spec in specs.values()) < 700_000
+    assert "the slowest rail stands for each pair" in text_of(specs["pair-heatmap"])
+
+
+def test_hostile_names_are_data_and_never_expressions():
+    specs = specs_of(made_runs.cluster(names=["node001", made_runs.HOSTILE]))
+
+    def expressions(value):
+        if isinstance(value, dict):
+            for key, item in value.items():
+                if key in ("calculate", "expr", "filter", "test", "labelExpr") and isinstance(item, str):
+                    yield item
+                yield from expressions(item)
+        elif isinstance(value, list):
+            for item in value:
+                yield from expressions(item)
+
+    found = [text for spec in specs.values() for text in expressions(spec)]
+    assert found
+    assert not any("constructor" in text for text in found)
+    for name in ("rail-matrix", "node-totals"):
+        assert "constructor" in svg(specs[name], "light")
+
+
+def test_a_label_of_a_night_that_is_unknown_is_refused():
+    nights = pd.DataFrame({"time": [0.0], "value": [1.0], "label": ["fine"]})
+    with pytest.raises(ValueError, match="unknown label fine; known: ok, suspicious"):
+        trend(nights, pd.DataFrame(columns=["begin", "end", "level", "low", "high"]), pd.DataFrame(), title="", subtitle="", axis="")
+
+
+def test_a_trend_renders():
+    picture = svg(specification(made_trend()), "dark")
+    assert "NCCL 2.28.9 → 2.29.1" in picture and "regression" in picture
+
+
+def test_size_ticks_are_powers_of_two_and_few():
+    ticks = size_ticks([8, 100, 8 << 30])
+    assert len(ticks) <= 9 and ticks[0] == 8
+    assert all(math.log2(tick).is_integer() for tick in ticks)
+    assert size_ticks([]) == [] and size_ticks([24]) == [24]
+
+
+def test_the_size_axis_speaks_of_kib_mib_and_gib():
+    spec = specs_of(made_runs.cluster())["busbw-by-size"]
+    assert SIZE_LABEL in json.loads(text_of(spec))["layer"][0]["encoding"]["x"]["axis"]["labelExpr"]
+    picture = svg(spec, "light")
+    assert "KiB" in picture and "MiB" in picture and "GiB" in picture
+
+
+@pytest.mark.parametrize("column", ["a.b", "a[0]", "it's", 'quo"te', "back\\slash", "colon:Q", "datum", "a b"])
+def test_columns_may_be_called_anything(column):
+    data = pd.DataFrame({column + "1": ["low", "high", "none"], column: [1.5, 20.0, math.nan]})
+    picture = svg(specification(ranked_bars(data, column + "1", column, title="t", axis="x")), "light")
+    assert picture.index(">high<") < picture.index(">low<") < picture.index(">none<")
+    assert ">20<" in picture and ">1.5<" in picture and ">not run<" in picture

@@ -1,0 +1,73 @@
+"""Differences between nodes and ranks; what the ports carried."""
+
+import made_runs
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reports.environment import differences, facts, flat, gather, node_rows
+from reports.traffic import carried, deltas, errors
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+def test_a_difference_names_who_has_which_value():
+    rows = facts(made_runs.cluster(4).run.facts)
+    found = {row.key: row.values for row in differences(rows)}
+    assert found["host kernel"] == (("5.15.0-164-generic", ("node001", "node003", "node004")), ("5.15.0-119-generic", ("node002",)))
+    assert found["ports mlx5_10/1 rate"][1] == ("200.0 Gb/s", ("node002",))
+
+
+def test_what_differs_by_its_nature_is_no_difference():
+    keys = {row.key for row in facts(made_runs.cluster(4).run.facts)}
+    assert not [key for key in keys if "uuid" in key or "guid" in key or "counters" in key]
+
+
+def test_one_who_lacks_a_value_is_absent_and_different():
+    (row,) = gather({"rank 0": {"NCCL_NET": "IB"}, "rank 1": {}})
+    assert row.values == (("IB", ("rank 0",)), ("absent", ("rank 1",)))
+    assert not row.same
+
+
+def test_a_trailing_blank_is_a_difference():
+    made = made_runs.cluster()
+    found = differences(gather({rank: values for rank, values in made.run.manifest.environment.items()}))
+    assert [row.key for row in found] == ["NCCL_IB_HCA"]
+
+
+@given(st.lists(st.dictionaries(st.text(max_size=8), JSON, max_size=4), max_size=3))
+def test_facts_of_any_form_are_shown_and_never_fatal(rows):
+    assert all(row.of == len(rows) for row in facts(rows))
+    assert len(node_rows(rows)) == len(rows)
+
+
+@given(JSON)
+def test_flat_values_are_text(value):
+    assert all(isinstance(text, str) for text in flat(value).values())
+
+
+def test_an_excluded_adapter_is_marked_and_its_bytes_are_counted():
+    made = made_runs.cluster()
+    rows = carried(deltas(made.run), made.profile)
+    silent = [row for row in rows if row.excluded]
+    assert {row.port for row in silent} == {"mlx5_0/1"}
+    assert all((row.least, row.most, row.told, row.of) == (0, 0, 2, 2) for row in silent)
+    assert all(row.least == 4 * 10**9 for row in rows if not row.excluded)
+
+
+def test_an_error_counter_that_grew_is_named_with_its_port():
+    made = made_runs.cluster()
+    found = errors(deltas(made.run))
+    assert {(row.node, row.port, row.counter, row.growth) for row in found} == {("node002", "mlx5_10/1", "link_error_recovery", 3)}
+    assert not errors(deltas(made_runs.cluster(faulty=False).run))
+
+
+def test_counters_of_another_form_are_left_out():
+    made = made_runs.cluster()
+    from dataclasses import replace
+
+    broken = tuple({**row, "snapshots": [{"odd": 1}, None]} for row in made.run.counters)
+    assert deltas(replace(made.run, counters=broken)) == ()

@@ -1,0 +1,209 @@
+"""The page and its Markdown: what they say, that names stay data, that the same run gives the same bytes."""
+
+import json
+import re
+from dataclasses import replace
+from html import unescape
+
+import made_runs
+import pytest
+
+import reports
+from bench.model import Status, Verdict
+from bench.store import RunError
+from reports.export import specifications
+from reports.frames import frames
+from reports.markdown import markdown, plain
+from reports.page import page
+from reports.summary import coverage, headline, moment, network, target_readings, unmeasured
+
+
+def drawn(made):
+    f = frames(made.run, made.profile)
+    specs = specifications(f)
+    return page(made.run, made.profile, f, specs), markdown(made.run, made.profile, f, tuple(specs))
+
+
+def words(html):
+    """What a reader of the page sees."""
+    html = re.sub(r"<(script|style)[^>]*>.*?</\1>", "", html, flags=re.S)
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
+
+
+@pytest.fixture(scope="module")
+def faulty():
+    return drawn(made_runs.cluster())
+
+
+def test_the_verdict_stands_first_with_its_counts(faulty):
+    html, text = faulty
+    assert text.startswith("# ✘ FAIL: 1 failed, 1 could not be told, 10 passed, 1 skipped\n")
+    assert "✘ FAIL 1 failed, 1 could not be told, 10 passed, 1 skipped" in words(html)
+
+
+def test_all_five_parts_of_a_failure_are_shown(faulty):
+    for shown in (words(faulty[0]), faulty[1].replace("\\", "")):
+        for part in ("node002 mlx5_10/1", "24.2 GB/s (193.5 Gb/s)", "at least 370 Gb/s", "92.5 % of 400 Gb/s", "reseat the cable"):
+            assert part in shown
+
+
+def test_the_order_is_verdict_failures_coverage_target_charts_rows_environment_method(faulty):
+    found = re.findall(r'<section[^>]* id="([a-z]+)"|<section id="([a-z]+)"', faulty[0])
+    names = [a or b for a, b in found]
+    assert names == ["verdict", "attention", "coverage", "target", "collectives", "rails", "rows", "traffic", "passed",
+                     "environment", "method"]  # fmt: skip
+
+
+def test_nothing_judged_is_could_not_tell():
+    made = made_runs.nothing_measured()
+    assert headline(made.run) == (Status.ERROR, "nothing was judged")
+    html, text = drawn(made)
+    assert "COULD NOT TELL" in words(html) and text.startswith("# ? COULD NOT TELL: nothing was judged")
+    assert "Nothing was measured." in words(html)
+
+
+def test_unchecked_is_said_and_is_never_0():
+    html, _ = drawn(made_runs.gloo(unchecked=True))
+    rows = re.findall(r'data-head="#wrong">(.*?)</td>', html)
+    assert rows and set(rows) == {"unchecked"}
+
+
+def test_wrong_elements_stand_out_in_the_rows():
+    html, _ = drawn(made_runs.gloo(wrong=True))
+    assert '<strong class="bad">✘ 3</strong>' in html
+
+
+def test_what_was_refused_lost_and_left_out_is_named_with_the_reason():
+    made = made_runs.gloo(lossy=True)
+    shown = words(drawn(made)[0])
+    assert "needs 34 GiB a rank, 12 GiB available on host memory" in shown
+    assert "ended by signal 9 (Killed); rank 2 (workstation)" in shown
+    assert "did not end: it was interrupted or killed" in shown
+    assert {row.became for row in unmeasured(made.run)} == {"refused", "lost", "skipped"}
+
+
+def test_cases_after_a_crash_are_not_reached():
+    run = made_runs.nothing_measured().run
+    assert {row.became for row in unmeasured(run)} == {"not reached", "skipped"}
+
+
+def test_coverage_counts_out_of_how_many():
+    rows = {row.what: (row.measured, row.planned) for row in coverage(made_runs.gloo(lossy=True).run)}
+    assert rows == {"ranks": (3, 3), "nodes": (1, 1), "collectives": (10, 11), "cases": (40, 45)}
+    rows = {row.what: (row.measured, row.planned) for row in coverage(made_runs.cluster(4).run)}
+    assert rows["pairs of nodes"] == (6, 6)
+
+
+def test_a_case_measured_on_some_of_its_groups_is_not_measured():
+    run = made_runs.cluster(4).run
+    part = replace(run, measurements=run.measurements[1:])
+    rows = {row.what: row for row in coverage(part)}
+    assert rows["cases"].measured == rows["cases"].planned - 1
+    assert rows["cases"].missing == run.measurements[0].case
+
+
+def test_the_target_is_read_by_ring_and_by_rails_and_never_by_busbw_alone():
+    made = made_runs.cluster(faulty=False)
+    ring, gather, rails, ports = target_readings(made.run, frames(made.run, made.profile), made.profile)
+    assert 0.9 < ring.share < 0.96 and 0.9 < gather.share < 0.96
+    assert 0.95 < rails.share < 0.98
+    assert ports.share != ports.share
+    assert made_runs.gloo().profile.rails.target is None
+    local = made_runs.gloo()
+    assert target_readings(local.run, frames(local.run, local.profile), local.profile) == ()
+
+
+def test_a_reading_that_was_not_measured_says_so():
+    made = made_runs.cluster()
+    run = replace(made.run, measurements=tuple(m for m in made.run.measurements if not m.case.startswith(("ring", "rails"))))
+    found = target_readings(run, frames(run, made.profile), made.profile)
+    assert [row.text for row in found[:3]] == ["not measured"] * 3
+    assert all(row.share != row.share for row in found)
+
+
+def test_a_row_is_read_by_each_algorithm_that_it_may_have_used():
+    made = made_runs.cluster()
+    f = frames(made.run, made.profile)
+    big = f.rows[(f.rows["phase"] == "collectives") & (f.rows["collective"] == "all_reduce")].iloc[-1]
+    assert "ring? " in network(made.profile, big) and "impossible" in network(made.profile, big)
+    assert "hierarchical? 2943" in network(made.profile, big)
+    forced = f.rows[f.rows["phase"] == "ring"].iloc[0]
+    assert network(made.profile, forced).startswith("ring 22")
+
+
+def test_the_policy_allows_the_pages_own_scripts_and_nothing_else(faulty):
+    html = faulty[0]
+    policy = unescape(re.search(r'Content-Security-Policy" content="([^"]+)"', html).group(1))
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in policy and "http" not in policy
+    assert not re.search(r"<(script|link|img|iframe)[^>]* (src|href)=[\"'](?!data:|#)", html)
+    assert not re.search(r" on[a-z]+=", re.sub(r"<script.*?</script>", "", html, flags=re.S))
+
+
+def test_hostile_names_are_text_everywhere():
+    made = made_runs.cluster(names=["node001", made_runs.HOSTILE])
+    html, text = drawn(made)
+    assert "<img src=x" not in html and "</script><img" not in html
+    assert html.count("</script>") == 3
+    data = re.search(r'<script type="application/json" id="charts">(.*?)</script>', html, re.S).group(1)
+    assert not set("<>&") & set(data)
+    assert any("onerror" in json.dumps(spec) for spec in json.loads(data)["specs"].values())
+    assert "<img src=x" not in text
+    outside = re.sub(r"<picture>.*?</picture>", "", text)
+    assert "](http" not in outside
+    tables = [line for line in outside.splitlines() if "onerror" in line]
+    assert tables and all(len(re.findall(r"(?<!\\)\|", line)) in (4, 5, 6) for line in tables)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("a|b", r"a\|b"), ("<b>", r"\<b\>"), ("two\nlines", "two lines"), ("http://x", r"http\://x"), ("\x07", "\ufffd")],
+)
+def test_markdown_shows_exactly_the_text(text, shown):
+    assert plain(text) == shown
+
+
+def test_every_status_is_a_word_and_a_mark():
+    made = made_runs.gloo()
+    verdicts = tuple(Verdict("c", status.value, status, "m") for status in Status)
+    html, _ = drawn(replace(made, run=replace(made.run, verdicts=verdicts)))
+    shown = words(html)
+    for text in ("✔ PASS", "✘ FAIL", "? COULD NOT TELL", "– SKIP"):
+        assert text in shown
+
+
+def test_sixty_four_nodes_fit_in_three_megabytes():
+    made = made_runs.cluster(64)
+    f = frames(made.run, made.profile)
+    html = page(made.run, made.profile, f, specifications(f))
+    assert len(html.encode()) < 3_000_000
+    assert "the slowest 100 of 16128 rows" in html
+
+
+def test_writing_twice_gives_the_same_bytes(tmp_path):
+    made = made_runs.gloo(lossy=True)
+    first, second = tmp_path / "a", tmp_path / "b"
+    written = [reports.write(replace(made.run, path=folder), made.profile) for folder in (first, second)]
+    assert [p.relative_to(first) for p in written[0]] == [p.relative_to(second) for p in written[1]]
+    assert {p.name for p in written[0]} >= {"report.html", "report.md", "rows.csv", "busbw-by-size.vl.json", "busbw-by-size.svg"}
+    assert all(a.read_bytes() == b.read_bytes() for a, b in zip(*written, strict=True))
+    assert not [p for p in first.rglob(".*")]
+
+
+def test_every_picture_that_markdown_shows_is_there(cluster_folder):
+    text = (cluster_folder / "report.md").read_text(encoding="utf-8")
+    pictures = re.findall(r'(?:srcset|src)="(charts/[^"]+)"', text)
+    assert len(pictures) == 16
+    assert all((cluster_folder / name).is_file() for name in pictures)
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "charts").write_text("in the way")
+    made = made_runs.nothing_measured()
+    with pytest.raises(RunError, match="cannot write .*charts"):
+        reports.write(replace(made.run, path=tmp_path), made.profile)
+
+
+@pytest.mark.parametrize("seconds", [None, float("nan"), float("inf"), 1e300])
+def test_a_time_that_is_none_is_unknown(seconds):
+    assert moment(seconds) == "unknown"
