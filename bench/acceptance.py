@@ -17,17 +17,28 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from . import __version__, preflight
-from .address import meeting_address
+from .address import Meeting, meeting_place
 from .control import Alone, Control, Message, Mpi
 from .facts import Node
 from .judge import judge, status
 from .launch import Place, agree
 from .measure import Rules
 from .model import EXIT, Rank, Status
-from .plan import NCCL_RESERVE, TORCH_HOST, Memory, Request, acceptance, by_node, fit, rotation, sweep_cases
+from .plan import (
+    NCCL_RESERVE,
+    TORCH_HOST,
+    Memory,
+    Request,
+    acceptance,
+    by_node,
+    everyone,
+    fit,
+    rotation,
+    sweep_cases,
+)
 from .profile import Profile
 from .store import Manifest, Phase, Plan, Recorder, Run, load, save_verdicts
-from .supervise import Coordinator, Limits, Lost, Stopped, Supervisor, worker_environment
+from .supervise import Coordinator, Limits, Lost, Stopped, Supervisor
 from .worker import Order
 
 PROBE_SECONDS = 120.0
@@ -45,8 +56,8 @@ class Options:
     profile: Profile
     out: Path
     command: tuple[str, ...]
-    limits: Limits = Limits()
-    rules: Rules = Rules()
+    limits: Limits = field(default_factory=Limits)
+    rules: Rules = field(default_factory=Rules)
     repetitions: int = 2
     sweeps: tuple[Request, ...] = ()
     report: Callable[[Run, Profile], None] | None = None
@@ -97,9 +108,13 @@ def _on_signals(supervisor: Supervisor, rank: int) -> Callable[[], bool]:
 
 
 def _coordinate(
-    options: Options, where: Place, control: Control, supervisor: Supervisor, watcher: Watcher,
+    options: Options,
+    where: Place,
+    control: Control,
+    supervisor: Supervisor,
+    watcher: Watcher,
     stopping: Callable[[], bool],
-) -> int:  # fmt: skip
+) -> int:
     with Recorder(options.out) as recorder:
         chief = Coordinator(control, supervisor, recorder, options.limits, watcher.notice, stopping)
         whole = _measure(chief, options, where, watcher)
@@ -124,8 +139,9 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
         chief.recorder.plan(plan)
         watcher.planned(plan, manifest)
         chief.ranks = ranks
-        chief.order = _order(options, ranks, backend, meeting_address(nodes, options.profile.rails))
-        chief.environment = _environment(options.profile, backend, nodes, ranks)
+        meeting = meeting_place(nodes, options.profile.rails)
+        chief.order = _order(options, ranks, backend, meeting.address)
+        chief.environment = _environment(options.profile, backend, meeting, ranks)
         _phases(chief, plan, options, watcher)
         chief.recorder.end()
     except Stopped:
@@ -254,28 +270,45 @@ def memory(ranks: Sequence[Rank], nodes: Sequence[Node], backend: str) -> Memory
 def make_plan(options: Options, ranks: tuple[Rank, ...], backend: str, room: Memory) -> Plan:
     """The phases that were asked for, without the cases that do not fit."""
     budget = options.rules.budget
-    everyone = (tuple(rank.rank for rank in ranks),)
     if options.sweeps:
-        cases = [case for sweep in options.sweeps for case in sweep_cases("run", sweep, everyone)]
+        cases = [case for sweep in options.sweeps for case in sweep_cases("run", sweep, everyone(ranks))]
         phases = [Phase("run", "the sweep that was asked for", tuple(cases))]
         skipped: list[tuple[str, str]] = []
     else:
-        phases, skipped = acceptance(options.profile.sweep, ranks, backend, budget)
+        phases, skipped = acceptance(options.profile, ranks, backend, budget)
     return replace(fit(phases, backend, room), skipped=tuple(skipped))
 
 
 def _order(options: Options, ranks: Sequence[Rank], backend: str, address: str) -> Order:
     return Order(
-        phase="", cases=(), rank=0, size=len(ranks), local_rank=0, backend=backend, address=address,
-        timeout=options.limits.hang + 30, rules=options.rules, repetitions=options.repetitions, rotation={},
-    )  # fmt: skip
+        phase="",
+        cases=(),
+        rank=0,
+        size=len(ranks),
+        local_rank=0,
+        backend=backend,
+        address=address,
+        timeout=options.limits.hang + 30,
+        rules=options.rules,
+        repetitions=options.repetitions,
+        rotation={},
+        rails=options.profile.rails.devices if backend == "gloo" else (),
+    )
 
 
-def _environment(profile: Profile, backend: str, nodes: Sequence[Node], ranks: Sequence[Rank]) -> dict[str, str]:
+def _environment(profile: Profile, backend: str, meeting: Meeting, ranks: Sequence[Rank]) -> dict[str, str]:
     """What the workers get on top of the user's own environment; the profile's settings are for NCCL."""
-    most = max(len(here) for here in by_node(ranks))
-    wanted = worker_environment(most, one_node=len(nodes) == 1)
-    return {**wanted, **profile.environment} if backend == "nccl" else wanted
+    wanted = {"PYTHONUNBUFFERED": "1"}
+    if max(len(here) for here in by_node(ranks)) >= (os.cpu_count() or 1):
+        wanted["OMP_NUM_THREADS"] = "1"
+    if backend == "nccl":
+        return {**wanted, **profile.environment}
+    # gloo takes the address of the host's name otherwise: often the management network, or none at all
+    rails = ",".join(profile.rails.devices) if len(by_node(ranks)) > 1 else ""
+    return {
+        **wanted,
+        "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME") or rails or meeting.interface,
+    }
 
 
 def _manifest(

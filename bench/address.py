@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from .facts import Interface, Node
 from .profile import Rails
@@ -13,7 +14,15 @@ class NoAddress(Exception):
     """No address of the first node is in a network that all nodes share."""
 
 
-def meeting_address(nodes: Sequence[Node], rails: Rails) -> str:
+@dataclass(frozen=True)
+class Meeting:
+    """Where the first rank's store listens, and the interface of that address on the first node."""
+
+    address: str
+    interface: str
+
+
+def meeting_place(nodes: Sequence[Node], rails: Rails) -> Meeting:
     """An IPv4 address of the first node that every node can reach: the loopback for a single node.
 
     The profile's management interface comes first, then interfaces whose network every node has a
@@ -22,15 +31,15 @@ def meeting_address(nodes: Sequence[Node], rails: Rails) -> str:
     Raises NoAddress with the networks of the first node.
     """
     if len(nodes) == 1:
-        return "127.0.0.1"
+        return Meeting("127.0.0.1", "lo")
     found = sorted(_networks(nodes[0]), key=lambda row: _preference(row[0].name, rails))
-    for _, address, network in found:
+    for interface, address, network in found:
         if all(any(network == other for _, _, other in _networks(node)) for node in nodes[1:]):
-            return str(address)
+            return Meeting(str(address), interface.name)
     # nodes of a routed network share no subnet; the management address is the one to be routed to
     for interface, address, _ in found:
         if interface.name == rails.management:
-            return str(address)
+            return Meeting(str(address), interface.name)
     known = ", ".join(f"{interface.name} {network}" for interface, _, network in found) or "none"
     raise NoAddress(
         f"no network of {nodes[0].name} ({known}) is shared by all nodes: name the interface that reaches them "

@@ -61,18 +61,38 @@ def run_options(command: F) -> F:
     """The options of everything that measures."""
     for option in reversed(
         (
-            click.option("--profile", "profile_name", default="local", show_default=True, metavar="NAME|FILE",
-                         help="What the platform should be; see: railgauge profiles"),
-            click.option("--out", type=click.Path(path_type=Path), metavar="DIR",
-                         help="The run folder, new or empty  [default: runs/<time>-<profile>]"),
-            click.option("--ranks", type=click.IntRange(1), metavar="N",
-                         help="Ranks on this machine, when started without a launcher  [default: one a GPU, else 2 to 4]"),
-            click.option("--hang", type=Seconds(), default="60s", show_default=True, metavar="TIME",
-                         help="A case without any progress for so long is ended and named"),
+            click.option(
+                "--profile",
+                "profile_name",
+                default="local",
+                show_default=True,
+                metavar="NAME|FILE",
+                help="What the platform should be; see: railgauge profiles",
+            ),
+            click.option(
+                "--out",
+                type=click.Path(path_type=Path),
+                metavar="DIR",
+                help="The run folder, new or empty  [default: runs/<time>-<profile>]",
+            ),
+            click.option(
+                "--ranks",
+                type=click.IntRange(1),
+                metavar="N",
+                help="Ranks on this machine, when started without a launcher  [default: one a GPU, else 2 to 4]",
+            ),
+            click.option(
+                "--hang",
+                type=Seconds(),
+                default="60s",
+                show_default=True,
+                metavar="TIME",
+                help="A case without any progress for so long is ended and named",
+            ),
             click.option("--quiet", is_flag=True, help="Print nothing but problems and the verdict"),
             click.option("--verbose", is_flag=True, help="Print every verdict and every measured row"),
         )
-    ):  # fmt: skip
+    ):
         command = option(command)
     return command
 
@@ -80,7 +100,9 @@ def run_options(command: F) -> F:
 @cli.command(epilog=EXIT_HELP)
 @run_options
 @click.option("--go-on", is_flag=True, help="Measure even when a preflight check fails")
-@click.option("--dry-run", is_flag=True, help="Print what would be measured and how long it takes; measure nothing")
+@click.option(
+    "--dry-run", is_flag=True, help="Print what would be measured and how long it takes; measure nothing"
+)
 def accept(**given: Any) -> None:
     """Acceptance: measure this job's machines, judge them against a profile, leave a report.
 
@@ -97,21 +119,54 @@ def accept(**given: Any) -> None:
 
 @cli.command(epilog=EXIT_HELP)
 @click.argument("collective")
-@click.option("-b", "--begin", type=Size(), default="32M", show_default=True, metavar="SIZE", help="Smallest message")
+@click.option(
+    "-b", "--begin", type=Size(), default="32M", show_default=True, metavar="SIZE", help="Smallest message"
+)
 @click.option("-e", "--end", type=Size(), metavar="SIZE", help="Largest message  [default: --begin]")
-@click.option("-f", "--factor", type=click.IntRange(2), default=2, show_default=True, metavar="N",
-              help="Each size is so many times the one before")
-@click.option("-i", "--stepbytes", type=Size(), metavar="SIZE", help="Each size is so much more, instead of --factor")
-@click.option("-n", "--iters", type=click.IntRange(1), metavar="N",
-              help="Exactly so many calls  [default: until the median is known to 1 % or 3 s are spent]")
-@click.option("-w", "--warmup-iters", type=click.IntRange(1), metavar="N", help="Exactly so many  [default: until stable]")
-@click.option("-c", "--check", type=click.IntRange(0), default=1, show_default=True, metavar="N",
-              help="Check the results of so many calls; 0 checks nothing, and then nothing can pass")
+@click.option(
+    "-f",
+    "--factor",
+    type=click.IntRange(2),
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="Each size is so many times the one before",
+)
+@click.option(
+    "-i", "--stepbytes", type=Size(), metavar="SIZE", help="Each size is so much more, instead of --factor"
+)
+@click.option(
+    "-n",
+    "--iters",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Exactly so many calls  [default: until the median is known to 1 % or 3 s are spent]",
+)
+@click.option(
+    "-w",
+    "--warmup-iters",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Exactly so many  [default: until stable]",
+)
+@click.option(
+    "-c",
+    "--check",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Check the results of so many calls; 0 checks nothing, and then nothing can pass",
+)
 @click.option("-d", "--datatype", default="float", show_default=True, metavar="TYPE", help="Element type")
-@click.option("-o", "--op", default="sum", show_default=True, metavar="OP", help="Reduction: sum, avg, min, max, prod")
-@click.option("-r", "--root", type=click.IntRange(0), default=0, show_default=True, metavar="RANK", help="Root rank")
+@click.option(
+    "-o", "--op", default="sum", show_default=True, metavar="OP", help="Reduction: sum, avg, min, max, prod"
+)
+@click.option(
+    "-r", "--root", type=click.IntRange(0), default=0, show_default=True, metavar="RANK", help="Root rank"
+)
 @run_options
-def run(**given: Any) -> None:  # fmt: skip
+def run(**given: Any) -> None:
     """One collective over sizes, with nccl-tests' flags and table.
 
     \b
@@ -128,7 +183,9 @@ def run(**given: Any) -> None:  # fmt: skip
 
 @cli.command(epilog=EXIT_HELP)
 @click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--profile", "profile_name", metavar="NAME|FILE", help="Judge by this profile  [default: the run's own]")
+@click.option(
+    "--profile", "profile_name", metavar="NAME|FILE", help="Judge by this profile  [default: the run's own]"
+)
 @click.option("--verbose", is_flag=True, help="Print every verdict, not only what did not pass")
 def judge(run_folder: Path, profile_name: str | None, verbose: bool) -> None:
     """Judge a run folder again, on any machine."""

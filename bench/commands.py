@@ -49,10 +49,7 @@ def start(command: str, given: dict[str, Any]) -> int:
     if where.launcher:
         return take_part(options, where, terminal)
     ranks = given["ranks"] or _ranks_here()
-    if ranks == 1:
-        code = take_part(options, where, terminal)
-    else:
-        code = _under_mpirun(ranks, options, terminal)
+    code = take_part(options, where, terminal) if ranks == 1 else _under_mpirun(ranks, options, terminal)
     _where_report(out)
     return code
 
@@ -73,10 +70,17 @@ def _options(command: str, given: dict[str, Any], profile: Profile, out: Path) -
         repetitions = given["check"]
         sweeps = (
             Request(
-                row.name, given["begin"], given["end"], given["factor"], given["stepbytes"] or 0,
-                given["datatype"], given["op"], given["root"], row.placements,
+                row.name,
+                given["begin"],
+                given["end"],
+                given["factor"],
+                given["stepbytes"] or 0,
+                given["datatype"],
+                given["op"],
+                given["root"],
+                row.placements,
             ),
-        )  # fmt: skip
+        )
     return Options(
         profile=profile,
         out=out,
@@ -161,7 +165,9 @@ def _where_report(out: Path) -> None:
 def judge_again(folder: Path, profile_name: str | None, verbose: bool) -> int:
     """Judge a run folder by its own profile or another; write and print the verdicts."""
     run = load_run(folder)
-    profile = load(profile_name) if profile_name else parse(run.manifest.profile_text, "the run's own profile")
+    profile = (
+        load(profile_name) if profile_name else parse(run.manifest.profile_text, "the run's own profile")
+    )
     judged = judge(run, profile)
     save_verdicts(folder, judged.verdicts, profile.name)
     summarise(judged, verbose, short=True)

@@ -27,9 +27,14 @@ def judge(run: Run, profile: Profile, early: bool = False) -> Run:
         except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
             verdicts.append(
                 Verdict(
-                    check.name, "RailGauge", Status.ERROR, f"the check broke: {type(error).__name__}: {error}",
-                    "a verdict", "RailGauge", "please report this with the run folder",
-                )  # fmt: skip
+                    check.name,
+                    "RailGauge",
+                    Status.ERROR,
+                    f"the check broke: {type(error).__name__}: {error}",
+                    "a verdict",
+                    "RailGauge",
+                    "please report this with the run folder",
+                )
             )
     return replace(run, verdicts=tuple(verdicts))
 

@@ -29,11 +29,17 @@ class Launcher:
 
 
 LAUNCHERS = (
-    Launcher("openmpi", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
-             "OMPI_COMM_WORLD_LOCAL_RANK", mpi=True),
+    Launcher(
+        "openmpi",
+        "OMPI_COMM_WORLD_SIZE",
+        "OMPI_COMM_WORLD_RANK",
+        "OMPI_COMM_WORLD_SIZE",
+        "OMPI_COMM_WORLD_LOCAL_RANK",
+        mpi=True,
+    ),
     Launcher("mpich", "PMI_SIZE", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", mpi=True),
     Launcher("srun", "SLURM_STEP_ID", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", mpi=True),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -83,13 +89,15 @@ def find_mpirun() -> str:
 
 
 def flavour(version_text: str) -> str:
-    """"openmpi" or "mpich" from what ``mpirun --version`` prints; both spellings of each."""
+    """ "openmpi" or "mpich" from what ``mpirun --version`` prints; both spellings of each."""
     text = version_text.lower()
     if "open mpi" in text or "openrte" in text or "prrte" in text:
         return "openmpi"
     if "hydra" in text or "mpich" in text or "intel(r) mpi" in text:
         return "mpich"
-    raise LaunchError(f"unknown mpirun, it calls itself {version_text.strip().splitlines()[:1]}; known: Open MPI, MPICH")
+    raise LaunchError(
+        f"unknown mpirun, it calls itself {version_text.strip().splitlines()[:1]}; known: Open MPI, MPICH"
+    )
 
 
 def mpirun_version(mpirun: str) -> str:
@@ -136,4 +144,6 @@ _SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./^-]+")
 
 def shown(command: Sequence[str]) -> str:
     """A command as a person would type it."""
-    return " ".join(part if _SAFE.fullmatch(part) else "'" + part.replace("'", "'\\''") + "'" for part in command)
+    return " ".join(
+        part if _SAFE.fullmatch(part) else "'" + part.replace("'", "'\\''") + "'" for part in command
+    )

@@ -124,7 +124,9 @@ def _warm(backend: Backend, launch: Launch, rules: Rules) -> tuple[int, float]:
         batch = rules.warmup if rules.warmup is not None else 3 if done else 1
         times = _isolated(backend, launch, batch)
         # the first call may set up connections: it is in no estimate unless it is the only one
-        seconds = median([max(column) for column in zip(*backend.share(times), strict=True)]) if times else 0.0
+        seconds = (
+            median([max(column) for column in zip(*backend.share(times), strict=True)]) if times else 0.0
+        )
         done += batch
         spent += seconds * batch
         stable = done > 1 and before <= seconds * WARM

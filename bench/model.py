@@ -89,6 +89,7 @@ class Case:
 
     ``size`` is bytes as nccl-tests counts them, already rounded; ``count`` is the elements of one block
     (per rank for gather-like collectives). ``groups`` are disjoint; the ranks in none of them stand by.
+    ``rail`` is "" (as the backend chooses), "own" (every rank on the rail of its local rank) or a name.
     """
 
     id: str

@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from .collectives import COLLECTIVES, Collective, collective, count_of, size_of
 from .elements import element, reduction
 from .model import Case, Rank
-from .profile import Sweep
+from .pairs import rounds
+from .profile import Profile, Sweep
 from .store import Phase, Plan, Refusal
 
 ROTATED = 64 << 20  # bytes of buffers that a small message rotates through: more than a last-level cache
 MOST_BUFFERS = 16
+RAIL_SECONDS = 0.5  # every pair of a round measures so long, so that all rails are loaded all the time
 SCRATCH = 32 << 20  # bytes for the truth, chunk by chunk
 TORCH_HOST = 400 << 20  # resident bytes of a worker that has imported torch and done nothing
 NCCL_RESERVE = 3 << 30  # bytes of GPU memory that the context and NCCL's own channels take
@@ -69,7 +71,9 @@ def sweep_cases(phase: str, request: Request, groups: tuple[tuple[int, ...], ...
         raise PlanError(f"{request.op} of {kind.name} does not exist: {request.op} needs a floating type")
     n = max(len(group) for group in groups)
     if n < row.least:
-        raise PlanError(f"{row.name} needs {row.least} ranks, this job has {n}: start more with --ranks or mpirun -n")
+        raise PlanError(
+            f"{row.name} needs {row.least} ranks, this job has {n}: start more with --ranks or mpirun -n"
+        )
     placements = request.placements or row.placements[:1]
     cases: dict[str, Case] = {}
     for wanted in sizes(request.begin, request.end, request.factor, request.step):
@@ -83,9 +87,14 @@ def sweep_cases(phase: str, request: Request, groups: tuple[tuple[int, ...], ...
 
 
 def _case(
-    phase: str, row: Collective, request: Request, count: int, n: int, placement: str,
+    phase: str,
+    row: Collective,
+    request: Request,
+    count: int,
+    n: int,
+    placement: str,
     groups: tuple[tuple[int, ...], ...],
-) -> Case:  # fmt: skip
+) -> Case:
     kind = element(request.dtype)
     size = size_of(row, count, kind, n)
     op = request.op if row.reduces else "none"
@@ -147,51 +156,106 @@ def fit(phases: Sequence[Phase], backend: str, memory: Memory) -> Plan:
     return Plan(tuple(phase for phase in kept if phase.cases), tuple(refused))
 
 
-def acceptance(sweep: Sweep, ranks: Sequence[Rank], backend: str, budget: float) -> tuple[list[Phase], list[tuple[str, str]]]:
+def acceptance(
+    profile: Profile, ranks: Sequence[Rank], backend: str, budget: float
+) -> tuple[list[Phase], list[tuple[str, str]]]:
     """Phases of an acceptance run, and those left out with the reason. ``budget``: seconds for one case."""
-    everyone = (tuple(rank.rank for rank in ranks),)
+    made = [make(profile, ranks, backend) for make in PHASES]
+    phases = [phase for phase in made if isinstance(phase, Phase)]
+    skipped = [left for left in made if not isinstance(left, Phase)]
+    return [replace(phase, seconds=_seconds(phase, budget)) for phase in phases], skipped
+
+
+def _seconds(phase: Phase, budget: float) -> float:
+    """At most: a worker's start, then the budget of each case with the last turn that may overrun it."""
+    return len(phase.cases) * (phase.rules.get("budget", budget) * 1.3 + 0.1) + 4
+
+
+Left = tuple[str, str]  # a phase that does not apply: its name, and why
+
+
+def _evidence(profile: Profile, ranks: Sequence[Rank], backend: str) -> Phase | Left:
+    if backend != "nccl":
+        return "evidence", "NCCL is not in use, so it logs nothing"
+    sweep = profile.sweep
+    size = min(sweep.end, 64 << 20)
+    requests = [Request(name, size, size, 2, dtype=sweep.dtype) for name in ("all_reduce", "all_to_all")]
+    cases = [case for request in requests for case in sweep_cases("evidence", request, everyone(ranks))]
+    return Phase("evidence", "a short run with NCCL's log on", tuple(cases), EVIDENCE)
+
+
+def _neighbours(profile: Profile, ranks: Sequence[Rank], backend: str) -> Phase | Left:
+    sweep = profile.sweep
+    if len(ranks) < 2 or not sweep.pairs:
+        return "pairs", "one rank has no partner" if sweep.pairs else "the profile asks for none"
+    cases = [
+        case
+        for name in sweep.pairs
+        for size in sweep.pair_sizes
+        for case in sweep_cases("pairs", Request(name, size, size, dtype=sweep.dtype), everyone(ranks))
+    ]
+    return Phase("pairs", "point-to-point between neighbours", tuple(cases))
+
+
+def _rails(profile: Profile, ranks: Sequence[Rank], backend: str) -> Phase | Left:
     nodes = by_node(ranks)
-    phases: list[Phase] = []
-    skipped: list[tuple[str, str]] = []
-    if backend == "nccl":
-        phases.append(_evidence(sweep, everyone))
-    else:
-        skipped.append(("evidence", "NCCL is not in use, so it logs nothing"))
-    if sweep.pairs and len(ranks) > 1:
-        cases = [case for name in sweep.pairs for size in sweep.pair_sizes
-                 for case in sweep_cases("pairs", Request(name, size, size, 2, dtype=sweep.dtype), everyone)]
-        phases.append(Phase("pairs", "point-to-point between neighbours", tuple(cases)))
-    elif sweep.pairs:
-        skipped.append(("pairs", "one rank has no partner"))
-    if len(nodes) > 1 and all(len(members) > 1 for members in nodes):
-        request = Request("all_reduce", sweep.end, sweep.end, 2, dtype=sweep.dtype)
-        phases.append(Phase("nodes", "all_reduce inside each node, all nodes at once",
-                            tuple(sweep_cases("nodes", request, nodes))))
-    else:
-        skipped.append(("nodes", "one node, or one rank a node: the collectives already say it"))
-    cases = [case for name in sweep.collectives
-             for case in sweep_cases("collectives", _request(name, sweep), everyone)]
-    phases.append(Phase("collectives", "collectives over the sizes", tuple(cases)))
-    if backend == "nccl" and len(nodes) > 1:
-        ring = [case for name in ("all_reduce", "all_gather")
-                for case in sweep_cases("ring", replace(_request(name, sweep), begin=max(sweep.begin, sweep.end // 4),
-                                                        factor=2, algorithm="ring"), everyone)]
-        phases.append(Phase("ring", "collectives forced to Ring: what the wires carry", tuple(ring),
-                            {"NCCL_ALGO": "Ring"}))
-    else:
-        skipped.append(("ring", "forcing Ring means something with NCCL on several nodes"))
-    return [replace(phase, seconds=len(phase.cases) * (budget * 1.3 + 0.1) + 4) for phase in phases], skipped
+    if len(nodes) < 2:
+        return "rails", "one node has no rails to another"
+    if len({len(members) for members in nodes}) > 1:
+        return "rails", "the nodes have different numbers of ranks: start equally many on each"
+    size = max(profile.sweep.pair_sizes, default=1 << 22)
+    own = "own" if backend == "nccl" or profile.rails.devices else ""
+    cases = []
+    for number, meets in enumerate(rounds(range(len(nodes)))):
+        pairs = tuple((a, b) for one, two in meets for a, b in zip(nodes[one], nodes[two], strict=True))
+        request = Request("p2p_bidirectional", size, size, dtype=profile.sweep.dtype)
+        for case in sweep_cases("rails", request, pairs):
+            cases.append(replace(case, id=f"{case.id}/round-{number}", rail=own))
+    title = "point-to-point between all node pairs, all rails at once"
+    return Phase("rails", title, tuple(cases), rules={"precision": 0.0, "budget": RAIL_SECONDS})
+
+
+def _nodes(profile: Profile, ranks: Sequence[Rank], backend: str) -> Phase | Left:
+    nodes = by_node(ranks)
+    if len(nodes) < 2 or any(len(members) < 2 for members in nodes):
+        return "nodes", "one node, or one rank a node: the collectives already say it"
+    request = Request("all_reduce", profile.sweep.end, profile.sweep.end, dtype=profile.sweep.dtype)
+    return Phase(
+        "nodes", "all_reduce inside each node, all nodes at once", tuple(sweep_cases("nodes", request, nodes))
+    )
+
+
+def _collectives(profile: Profile, ranks: Sequence[Rank], backend: str) -> Phase | Left:
+    cases = [
+        case
+        for name in profile.sweep.collectives
+        for case in sweep_cases("collectives", _request(name, profile.sweep), everyone(ranks))
+    ]
+    return Phase("collectives", "collectives over the sizes", tuple(cases))
+
+
+def _ring(profile: Profile, ranks: Sequence[Rank], backend: str) -> Phase | Left:
+    if backend != "nccl" or len(by_node(ranks)) < 2:
+        return "ring", "forcing Ring means something with NCCL on several nodes"
+    sweep = replace(profile.sweep, begin=max(profile.sweep.begin, profile.sweep.end // 4), factor=2)
+    cases = [
+        case
+        for name in ("all_reduce", "all_gather")
+        for case in sweep_cases("ring", replace(_request(name, sweep), algorithm="ring"), everyone(ranks))
+    ]
+    return Phase("ring", "forced to Ring: what the wires carry", tuple(cases), {"NCCL_ALGO": "Ring"})
+
+
+PHASES = (_evidence, _neighbours, _rails, _nodes, _collectives, _ring)
+
+
+def everyone(ranks: Sequence[Rank]) -> tuple[tuple[int, ...], ...]:
+    """One group of all ranks."""
+    return (tuple(rank.rank for rank in ranks),)
 
 
 def _request(name: str, sweep: Sweep) -> Request:
     return Request(name, sweep.begin, sweep.end, sweep.factor, dtype=sweep.dtype)
-
-
-def _evidence(sweep: Sweep, everyone: tuple[tuple[int, ...], ...]) -> Phase:
-    size = min(sweep.end, 64 << 20)
-    requests = [Request(name, size, size, 2, dtype=sweep.dtype) for name in ("all_reduce", "all_to_all")]
-    cases = tuple(case for request in requests for case in sweep_cases("evidence", request, everyone))
-    return Phase("evidence", "a short run with NCCL's log on", cases, EVIDENCE)
 
 
 def by_node(ranks: Sequence[Rank]) -> tuple[tuple[int, ...], ...]:

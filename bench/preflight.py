@@ -12,4 +12,8 @@ from .store import load
 
 def stops(folder: Path, profile: Profile) -> list[Verdict]:
     """FAIL verdicts of the checks that need no measurement, from a run folder that has none yet."""
-    return [verdict for verdict in judge(load(folder), profile, early=True).verdicts if verdict.status is Status.FAIL]
+    return [
+        verdict
+        for verdict in judge(load(folder), profile, early=True).verdicts
+        if verdict.status is Status.FAIL
+    ]

@@ -107,7 +107,9 @@ def load(wanted: str) -> Profile:
     """The profile called ``wanted``, or in the file ``wanted`` when that holds a / or ends in .toml."""
     is_file = "/" in wanted or wanted.endswith(".toml")
     if not is_file and wanted not in names():
-        raise ProfileError(f"no profile {wanted!r}; known: {', '.join(names())}; or give a path to a .toml file")
+        raise ProfileError(
+            f"no profile {wanted!r}; known: {', '.join(names())}; or give a path to a .toml file"
+        )
     path = Path(wanted) if is_file else FOLDER / f"{wanted}.toml"
     try:
         text = path.read_text(encoding="utf-8")

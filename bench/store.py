@@ -82,12 +82,16 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Phase:
-    """Cases that share one worker process a rank. ``environment`` is set for that process alone."""
+    """Cases that share one worker process a rank.
+
+    ``environment`` is set for that process alone; ``rules`` replace the run's rules of measuring.
+    """
 
     name: str
     title: str
     cases: tuple[Case, ...]
     environment: dict[str, str] = field(default_factory=dict)
+    rules: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -170,7 +174,9 @@ class Recorder:
             self._journal = os.open(path / JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
             (path / LOGS).mkdir(exist_ok=True)
         except FileExistsError:
-            raise RunError(f"{path} is in use by another run; give a new folder with --out", EXIT_USAGE) from None
+            raise RunError(
+                f"{path} is in use by another run; give a new folder with --out", EXIT_USAGE
+            ) from None
         except OSError as error:
             raise RunError(f"cannot write the run folder {path}: {error.strerror}") from None
 
@@ -238,7 +244,9 @@ def write_text(path: Path, text: str) -> None:
 def save_verdicts(path: Path, verdicts: tuple[Verdict, ...], profile_name: str) -> None:
     """Write ``verdicts.json`` of a run folder."""
     rows = [verdict.to_json() for verdict in verdicts]
-    write_text(path / VERDICTS, json.dumps({"format": FORMAT, "profile": profile_name, "verdicts": rows}, indent=1))
+    write_text(
+        path / VERDICTS, json.dumps({"format": FORMAT, "profile": profile_name, "verdicts": rows}, indent=1)
+    )
 
 
 def load(path: Path) -> Run:

@@ -7,17 +7,17 @@ journal, finds who is to blame when a phase breaks, and goes on with the cases t
 
 from __future__ import annotations
 
-import os
 import signal
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .agent import Worker
 from .control import Control, Message
+from .measure import Rules
 from .model import Case, Measurement, Rank
 from .store import Loss, Phase, Recorder
 from .worker import Order
@@ -201,7 +201,9 @@ class Coordinator:
                 self.recorder.line("note", text=f"after the last case of {phase.name}: {trouble[0]}")
             if broken >= TRIES:
                 for rest in left:
-                    self.recorder.loss(Loss(rest.id, f"not tried: the phase broke {TRIES} times in a row", ""))
+                    self.recorder.loss(
+                        Loss(rest.id, f"not tried: the phase broke {TRIES} times in a row", "")
+                    )
                 break
         self.recorder.line("phase", name=phase.name, state="end", measured=done)
 
@@ -214,9 +216,14 @@ class Coordinator:
         for rank in self.ranks:
             assert self.order is not None
             order = replace(
-                self.order, phase=phase.name, cases=tuple(cases), rank=rank.rank, local_rank=rank.local_rank,
+                self.order,
+                phase=phase.name,
+                cases=tuple(cases),
+                rank=rank.rank,
+                local_rank=rank.local_rank,
                 rotation={case.id: rotation[case.id] for case in cases},
-            )  # fmt: skip
+                rules=Rules(**{**asdict(self.order.rules), **phase.rules}),
+            )
             self.control.send(
                 rank.rank,
                 {
@@ -313,7 +320,10 @@ class Coordinator:
             signals = signal.Signals(-(state.status or 0)).name
             return f"the worker of {name} was killed by {signals}{where}", name
         if state.failed:
-            return f"the worker of {name} failed{where}: {state.failed['error']}: {state.failed['text']}", name
+            return (
+                f"the worker of {name} failed{where}: {state.failed['error']}: {state.failed['text']}",
+                name,
+            )
         last = state.tail.strip().splitlines()[-1:] or ["it printed nothing"]
         return f"the worker of {name} ended with status {state.status}: {last[0][:300]}", name
 
@@ -333,7 +343,10 @@ class Coordinator:
         names = ", ".join(self._name(rank) for rank in behind[:8])
         if least == most:
             return f"no progress for {limit:.0f} s; all ranks entered call {most} and none left it", ""
-        return f"no progress for {limit:.0f} s; {names} never entered call {least + 1}, others are in {most}", names
+        return (
+            f"no progress for {limit:.0f} s; {names} never entered call {least + 1}, others are in {most}",
+            names,
+        )
 
     def _name(self, rank: int) -> str:
         return f"rank {rank} ({self.ranks[rank].node})"
@@ -353,7 +366,9 @@ class Coordinator:
     def _keep_logs(self, phase: Phase, logs: dict[int, str]) -> None:
         for rank, text in logs.items():
             if text.strip():
-                with (self.recorder.path / "logs" / f"{phase.name}.{rank}.log").open("a", encoding="utf-8") as file:
+                with (self.recorder.path / "logs" / f"{phase.name}.{rank}.log").open(
+                    "a", encoding="utf-8"
+                ) as file:
                     file.write(text)
 
     def ask(self, what: str, of: list[int], limit: float, **fields: Any) -> dict[int, Message]:
@@ -387,14 +402,7 @@ class Coordinator:
 def _second_hand(text: str) -> bool:
     """Whether an error is the echo of a peer's death rather than its cause."""
     lowered = text.lower()
-    return any(word in lowered for word in ("connection reset", "connection closed", "broken pipe", "timed out", "remote"))
-
-
-def worker_environment(ranks_here: int, one_node: bool) -> dict[str, str]:
-    """What a worker needs beside the user's environment: one thread where ranks outnumber cores, lo on one node."""
-    wanted = {"PYTHONUNBUFFERED": "1"}
-    if ranks_here >= (os.cpu_count() or 1):
-        wanted["OMP_NUM_THREADS"] = "1"
-    if one_node and "GLOO_SOCKET_IFNAME" not in os.environ:
-        wanted["GLOO_SOCKET_IFNAME"] = "lo"
-    return wanted
+    return any(
+        word in lowered
+        for word in ("connection reset", "connection closed", "broken pipe", "timed out", "remote")
+    )

@@ -39,7 +39,9 @@ def parse_size(text: str) -> int:
     """Bytes of ``8``, ``64K``, ``128M``, ``1.5G``: 1024-based, like nccl-tests ``-b`` and ``-e``."""
     match = re.fullmatch(_NUMBER + r"\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if not match:
-        raise UnitError(f"{text!r} is not a size; write bytes or K, M, G, T (1024-based), such as 8, 64K, 128M")
+        raise UnitError(
+            f"{text!r} is not a size; write bytes or K, M, G, T (1024-based), such as 8, 64K, 128M"
+        )
     value = float(match[1]) * _BINARY[match[2].upper()]
     if not value.is_integer():
         raise UnitError(f"{text!r} is not a whole number of bytes")

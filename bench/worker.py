@@ -25,12 +25,18 @@ from .measure import Rules, measure
 from .model import Case, Measurement, Mismatch
 
 BEAT_SECONDS = 0.5
+RAIL_LIMIT = 8.0  # seconds that a pair waits for a rail that does not answer
 PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a worker is told. ``address``: where the first rank's store listens; ``rotation``: case id -> buffers."""
+    """What a worker is told.
+
+    address    where the first rank's store listens
+    rotation   case id -> buffers to rotate through
+    rails      interfaces in rail order, where gloo has to be told which one to use
+    """
 
     phase: str
     cases: tuple[Case, ...]
@@ -43,14 +49,19 @@ class Order:
     rules: Rules
     repetitions: int
     rotation: dict[str, int]
+    rails: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {**self.__dict__, "cases": [case.to_json() for case in self.cases], "rules": asdict(self.rules)}
+        return {
+            **self.__dict__,
+            "cases": [case.to_json() for case in self.cases],
+            "rules": asdict(self.rules),
+        }
 
     @staticmethod
     def from_json(row: dict[str, Any]) -> Order:
         cases = tuple(Case.from_json(case) for case in row["cases"])
-        return Order(**{**row, "cases": cases, "rules": Rules(**row["rules"])})
+        return Order(**{**row, "cases": cases, "rules": Rules(**row["rules"]), "rails": tuple(row["rails"])})
 
 
 @dataclass
@@ -135,9 +146,12 @@ def _work(order: Order, channel: Channel, progress: Progress) -> None:
         mine = next((group for group in case.groups if order.rank in group), None)
         if mine is None:
             continue
-        group = Group(mine, mine.index(order.rank), handles.get(mine), device, clock)
-        row = _case(case, group, order, progress)
-        if group.place == 0:
+        place = mine.index(order.rank)
+        if case.rail and order.rails:
+            row = _on_rail(case, mine, place, device, clock, order, progress)
+        else:
+            row = _case(case, Group(mine, place, handles.get(mine), device, clock), order, progress)
+        if place == 0:
             channel.send("measurement", **row.to_json())
     progress.stage = "leaving"
     everyone.together()
@@ -174,9 +188,54 @@ def _nccl_version(torch: Any) -> str:
 def _open_groups(case: Case, handles: dict[tuple[int, ...], Any], dist: Any) -> None:
     """Communicators for groups that are neither the whole job nor a pair; every rank calls in the same order."""
     for members in case.groups:
+        # a pair needs no communicator of its own: it talks in that of the whole job
         pair = len(members) == 2 and case.collective.startswith("p2p")
         if members not in handles and not pair:
             handles[members] = dist.new_group(list(members))
+
+
+def _on_rail(
+    case: Case, mine: tuple[int, ...], place: int, device: Any, clock: Any, order: Order, progress: Progress
+) -> Measurement:
+    """Measure a pair over one interface, in a gloo group of its own.
+
+    A rail that is down, or swallows what is sent, is a result and not the end of the phase: the pair
+    gives up after a while, says why, and both go on to their next partners.
+    """
+    import torch.distributed as dist
+
+    from .backend.group import Group
+
+    rail = order.rails[order.local_rank % len(order.rails)] if case.rail == "own" else case.rail
+    before = os.environ.get("GLOO_SOCKET_IFNAME")
+    os.environ["GLOO_SOCKET_IFNAME"] = rail
+    try:
+        limit = timedelta(seconds=RAIL_LIMIT)
+        handle = dist.new_group(list(mine), timeout=limit, use_local_synchronization=True)
+        row = _case(case, Group(mine, place, handle, device, clock), order, progress)
+        dist.destroy_process_group(handle)
+        return row
+    except RuntimeError as error:
+        return Measurement(
+            case=case.id,
+            ranks=mine,
+            pipelined=(),
+            calls=0,
+            isolated=(),
+            last=(),
+            wrong=(None,) * len(mine),
+            checked=0,
+            mismatches=(),
+            stop="failed",
+            width=-1.0,
+            warmup=0,
+            extra={"failed": _first_line(error)},
+        )
+    finally:
+        if before is None:
+            del os.environ["GLOO_SOCKET_IFNAME"]
+        else:
+            os.environ["GLOO_SOCKET_IFNAME"] = before
 
 
 def _case(case: Case, group: Any, order: Order, progress: Progress) -> Measurement:
@@ -195,7 +254,13 @@ def _case(case: Case, group: Any, order: Order, progress: Progress) -> Measureme
     progress.stage = "allocating"
     place = (rank, n, root)
     buffers = allocate(
-        row, case.count, getattr(torch, kind.name), case.placement, place, order.rotation[case.id], group.device
+        row,
+        case.count,
+        getattr(torch, kind.name),
+        case.placement,
+        place,
+        order.rotation[case.id],
+        group.device,
     )
     started = time.time()
 

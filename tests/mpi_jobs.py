@@ -62,25 +62,42 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("OMPI_", "PMI", "PRTE_", "SLURM_", "PYTEST_"))
     }
-    path = os.pathsep.join([*(dict(more or {}).get("PYTHONPATH", "").split(os.pathsep)), str(ROOT)]).strip(os.pathsep)
+    path = os.pathsep.join([*(dict(more or {}).get("PYTHONPATH", "").split(os.pathsep)), str(ROOT)]).strip(
+        os.pathsep
+    )
     return {**clean, "OMP_NUM_THREADS": "1", **(more or {}), "PYTHONPATH": path}
 
 
-def railgauge(*arguments: str | Path, more: Mapping[str, str] | None = None, cwd: Path | None = None, limit: float = LIMIT):
+def railgauge(
+    *arguments: str | Path,
+    more: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    limit: float = LIMIT,
+):
     """Run the command line and wait; the completed process with its text."""
     return subprocess.run(
         [sys.executable, "-m", "bench", *map(str, arguments)],
-        capture_output=True, text=True, env=environment(more), cwd=cwd or ROOT, timeout=limit, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env=environment(more),
+        cwd=cwd or ROOT,
+        timeout=limit,
+        stdin=subprocess.DEVNULL,
+    )
 
 
 def start(*arguments: str | Path, more: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     """The command line in the background."""
     return subprocess.Popen(
         [sys.executable, "-m", "bench", *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(more), cwd=ROOT,
-        stdin=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(more),
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def descendants(pid: int) -> dict[int, str]:

@@ -20,7 +20,9 @@ def ranks(nodes: int = 1, each: int = 2) -> tuple[Rank, ...]:
     return tuple(Rank(i, f"n{i // each}", i % each) for i in range(nodes * each))
 
 
-def cases(phase: str = "collectives", names: Sequence[str] = ("all_reduce", "all_gather"), n: int = 2) -> list[Case]:
+def cases(
+    phase: str = "collectives", names: Sequence[str] = ("all_reduce", "all_gather"), n: int = 2
+) -> list[Case]:
     groups = (tuple(range(n)),)
     return [case for name in names for case in sweep_cases(phase, Request(name, 1024, 65536, 8), groups)]
 
@@ -30,14 +32,23 @@ def measured(case: Case, seconds: float = 1e-3, **changes: Any) -> list[Measurem
     return [
         replace(
             Measurement(
-                case=case.id, ranks=group, pipelined=tuple((seconds,) * len(group) for _ in range(6)), calls=4,
-                isolated=(seconds * 1.1,) * 12, last=(12,) + (0,) * (len(group) - 1), wrong=(0,) * len(group),
-                checked=2 * case.count * len(group), mismatches=(), stop="precision", width=0.005, warmup=4,
+                case=case.id,
+                ranks=group,
+                pipelined=tuple((seconds,) * len(group) for _ in range(6)),
+                calls=4,
+                isolated=(seconds * 1.1,) * 12,
+                last=(12,) + (0,) * (len(group) - 1),
+                wrong=(0,) * len(group),
+                checked=2 * case.count * len(group),
+                mismatches=(),
+                stop="precision",
+                width=0.005,
+                warmup=4,
             ),
             **changes,
         )
         for group in case.groups
-    ]  # fmt: skip
+    ]
 
 
 def folder(
@@ -58,18 +69,30 @@ def folder(
     with Recorder(path) as recorder:
         recorder.manifest(
             Manifest(
-                id=path.name, started=1_700_000_000.0, command=("railgauge", "accept"), profile_name=profile.name,
-                profile_text=profile.text, launcher="openmpi", backend=backend, ranks=where,
-                settings={"pid": 1, "repetitions": 2}, versions={"railgauge": "0"},
+                id=path.name,
+                started=1_700_000_000.0,
+                command=("railgauge", "accept"),
+                profile_name=profile.name,
+                profile_text=profile.text,
+                launcher="openmpi",
+                backend=backend,
+                ranks=where,
+                settings={"pid": 1, "repetitions": 2},
+                versions={"railgauge": "0"},
             )
-        )  # fmt: skip
+        )
         phases = {case.phase: Phase(case.phase, case.phase, ()) for case in planned}
         phases = {
             name: replace(phase, cases=tuple(case for case in planned if case.phase == name))
             for name, phase in phases.items()
         }
         recorder.plan(plan or Plan(tuple(phases.values())))
-        recorder.facts([node.to_json() for node in nodes or [Node(name) for name in dict.fromkeys(r.node for r in where)]])
+        recorder.facts(
+            [
+                node.to_json()
+                for node in nodes or [Node(name) for name in dict.fromkeys(r.node for r in where)]
+            ]
+        )
         for row in rows:
             recorder.measurement(row)
         if end:

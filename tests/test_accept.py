@@ -142,9 +142,23 @@ def test_a_supervisor_that_dies_ends_the_job_and_the_report_is_written_all_the_s
 
 def test_the_run_command_prints_nccl_tests_table(tmp_path):
     done = mpi_jobs.railgauge(
-        "run", "all_gather", "-b", "1K", "-e", "4K", "-f", "2", "-n", "5", "-w", "1", "--ranks", "2",
-        "--out", tmp_path / "run",
-    )  # fmt: skip
+        "run",
+        "all_gather",
+        "-b",
+        "1K",
+        "-e",
+        "4K",
+        "-f",
+        "2",
+        "-n",
+        "5",
+        "-w",
+        "1",
+        "--ranks",
+        "2",
+        "--out",
+        tmp_path / "run",
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     table = [line.split() for line in done.stdout.splitlines() if line[:1] == " "]
     assert [line[0] for line in table] == ["1024", "2048", "4096"]
@@ -154,9 +168,23 @@ def test_the_run_command_prints_nccl_tests_table(tmp_path):
 
 def test_what_does_not_fit_is_refused_and_the_rest_is_measured(tmp_path):
     done = mpi_jobs.railgauge(
-        "run", "all_reduce", "-b", "1K", "-e", "1T", "-f", "1073741824", "-n", "2", "-w", "1", "--ranks", "2",
-        "--out", tmp_path / "run",
-    )  # fmt: skip
+        "run",
+        "all_reduce",
+        "-b",
+        "1K",
+        "-e",
+        "1T",
+        "-f",
+        "1073741824",
+        "-n",
+        "2",
+        "-w",
+        "1",
+        "--ranks",
+        "2",
+        "--out",
+        tmp_path / "run",
+    )
     assert done.returncode == 3
     assert "refused: run/all_reduce/1099511627776" in done.stderr
     assert "available on" in done.stderr

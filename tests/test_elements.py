@@ -6,7 +6,10 @@ from bench.elements import ELEMENTS, MODULUS, REDUCTIONS, UnknownName, element, 
 
 RANKS = [1, 2, 3, 7, 8, 16, 64, 251, 252, 256, 512]
 PAIRS = [
-    (kind, op) for kind in ELEMENTS.values() for op in REDUCTIONS.values() if kind.floating or not op.floating_only
+    (kind, op)
+    for kind in ELEMENTS.values()
+    for op in REDUCTIONS.values()
+    if kind.floating or not op.floating_only
 ]
 
 

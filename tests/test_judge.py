@@ -155,5 +155,3 @@ def test_every_verdict_survives_the_file(tmp_path):
 
     for verdict in judge(load(runs.folder(tmp_path / "r")), runs.LOCAL).verdicts:
         assert Verdict.from_json(verdict.to_json()) == verdict
-
-

@@ -37,13 +37,13 @@ def test_sizes_that_round_to_nothing_are_left_out_and_to_the_same_appear_once():
 
 def test_case_names_are_unique_in_every_shipped_plan():
     for name, backend in (("local", "gloo"), ("lambda-1cc-h100", "nccl")):
-        phases, _ = acceptance(load(name).sweep, runs.ranks(2, 8), backend, 1.0)
+        phases, _ = acceptance(load(name), runs.ranks(2, 8), backend, 1.0)
         names = [case.id for phase in phases for case in phase.cases]
         assert len(set(names)) == len(names)
 
 
 def test_groups_of_a_case_are_disjoint():
-    phases, _ = acceptance(load("lambda-1cc-h100").sweep, runs.ranks(4, 8), "nccl", 1.0)
+    phases, _ = acceptance(load("lambda-1cc-h100"), runs.ranks(4, 8), "nccl", 1.0)
     for phase in phases:
         for case in phase.cases:
             everyone = [rank for group in case.groups for rank in group]
@@ -102,6 +102,6 @@ def test_ranks_are_grouped_by_node_in_order():
 
 
 def test_what_is_left_out_of_a_plan_is_said_with_the_reason():
-    _, skipped = acceptance(load("local").sweep, runs.ranks(1, 1), "gloo", 1.0)
-    assert {name for name, _ in skipped} == {"evidence", "pairs", "nodes", "ring"}
+    _, skipped = acceptance(load("local"), runs.ranks(1, 1), "gloo", 1.0)
+    assert {name for name, _ in skipped} == {"evidence", "pairs", "rails", "nodes", "ring"}
     assert all(reason for _, reason in skipped)

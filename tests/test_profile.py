@@ -38,7 +38,10 @@ def test_the_lambda_cluster_excludes_mlx5_0_and_is_sold_3200_gigabits():
         (HEAD + "[rails]\ncount = 1\ndevices = ['a']\nexcluded = ['a']\n", "a rail and excluded"),
         (HEAD + "[rails]\nrate = { value = '400' , source = 'x' }\n", "400.*Gb/s"),
         (HEAD + "[rails]\nrate = { value = '400 Gb/s' }\n", "source is missing"),
-        (HEAD + "[rails]\nrate = { value = '400 Gb/s', source = 'x', confidence = 'sure' }\n", "sure.*published"),
+        (
+            HEAD + "[rails]\nrate = { value = '400 Gb/s', source = 'x', confidence = 'sure' }\n",
+            "sure.*published",
+        ),
         (HEAD + "[sweep]\ncollectives = ['allreduce2']\n", "allreduce2.*all_reduce"),
         (HEAD + "[sweep]\ndtype = 'fp8'\n", "fp8.*bfloat16"),
         (HEAD + "[sweep]\nbegin = '2M'\nend = '1M'\n", "begin must not exceed end"),

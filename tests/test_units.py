@@ -53,7 +53,11 @@ def test_times_and_shares():
 
 @given(st.integers(1, 1 << 50))
 def test_a_size_shown_is_close_to_the_size(size):
-    assert parse_size(show_size(size).replace(" B", "")) == pytest.approx(size, rel=1e-3) if size < 1024 else True
+    assert (
+        parse_size(show_size(size).replace(" B", "")) == pytest.approx(size, rel=1e-3)
+        if size < 1024
+        else True
+    )
     assert show_size(size)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..collectives import Collective
+from bench.collectives import Collective
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,13 @@ class Buffers:
 
 
 def allocate(
-    row: Collective, count: int, dtype: torch.dtype, placement: str, place: tuple[int, int, int],
-    rotation: int, device: torch.device,
+    row: Collective,
+    count: int,
+    dtype: torch.dtype,
+    placement: str,
+    place: tuple[int, int, int],
+    rotation: int,
+    device: torch.device,
 ) -> Buffers:
     """Buffers for ``place`` = (rank, ranks, root). A rank without a side gets an empty tensor there."""
     rank, n, root = place

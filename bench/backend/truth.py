@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import torch
 
-from ..collectives import Origin
-from ..elements import MODULUS, Element, Pattern, Reduction, tolerance
-from ..model import Mismatch
+from bench.collectives import Origin
+from bench.elements import MODULUS, Element, Pattern, Reduction, tolerance
+from bench.model import Mismatch
 
 CHUNK = 1 << 18  # elements; 2 MiB for each int64 scratch tensor
 POISON = 77  # what a receive buffer holds before the call; the truth differs from it almost everywhere

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..model import Status, Verdict
-from ..profile import Profile
-from ..units import show_size
+from bench.model import Status, Verdict
+from bench.profile import Profile
+from bench.units import show_size
+
 from .registry import Evidence, check
 
 AGAIN = "see the loss above and run again: railgauge accept"
@@ -17,7 +18,9 @@ def cases(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """Every planned case was measured on all of its groups."""
     planned = seen.run.plan.cases
     if not planned:
-        yield Verdict("coverage.cases", "plan", Status.ERROR, "nothing was planned", "cases", "RailGauge", AGAIN)
+        yield Verdict(
+            "coverage.cases", "plan", Status.ERROR, "nothing was planned", "cases", "RailGauge", AGAIN
+        )
         return
     measured: dict[str, set[tuple[int, ...]]] = {}
     for row in seen.rows:
@@ -26,10 +29,17 @@ def cases(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         missing = [case.id for case in phase.cases if set(case.groups) - measured.get(case.id, set())]
         done = len(phase.cases) - len(missing)
         yield Verdict(
-            "coverage.cases", phase.name, Status.ERROR if missing else Status.PASS,
-            f"{done} of {len(phase.cases)} cases measured", f"all {len(phase.cases)}", "the plan",
-            AGAIN if missing else "", value=float(done), bound=float(len(phase.cases)), evidence=tuple(missing[:20]),
-        )  # fmt: skip
+            "coverage.cases",
+            phase.name,
+            Status.ERROR if missing else Status.PASS,
+            f"{done} of {len(phase.cases)} cases measured",
+            f"all {len(phase.cases)}",
+            "the plan",
+            AGAIN if missing else "",
+            value=float(done),
+            bound=float(len(phase.cases)),
+            evidence=tuple(missing[:20]),
+        )
 
 
 @check("coverage.losses")
@@ -37,9 +47,14 @@ def losses(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """No case was lost to a crash or a hang."""
     for loss in seen.run.losses:
         yield Verdict(
-            "coverage.losses", loss.case, Status.ERROR, loss.reason, "a measurement", "RailGauge",
+            "coverage.losses",
+            loss.case,
+            Status.ERROR,
+            loss.reason,
+            "a measurement",
+            "RailGauge",
             f"look at {loss.culprit or 'the logs'} first: logs/ in the run folder holds what the workers said",
-        )  # fmt: skip
+        )
 
 
 @check("coverage.memory")
@@ -47,11 +62,16 @@ def memory(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """Every case of the sweep fits in memory."""
     for row in seen.run.plan.refused:
         yield Verdict(
-            "coverage.memory", row.case, Status.ERROR,
+            "coverage.memory",
+            row.case,
+            Status.ERROR,
             f"needs {show_size(row.needed)} a rank, {show_size(row.available)} available on {row.where}",
-            "a case that fits", "RailGauge", "free memory, or lower end in the profile's [sweep]",
-            value=float(row.needed), bound=float(row.available),
-        )  # fmt: skip
+            "a case that fits",
+            "RailGauge",
+            "free memory, or lower end in the profile's [sweep]",
+            value=float(row.needed),
+            bound=float(row.available),
+        )
 
 
 @check("coverage.ranks")
@@ -62,11 +82,17 @@ def ranks(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     missing = [rank for rank in seen.run.manifest.ranks if rank.rank not in used]
     names = ", ".join(f"rank {rank.rank} ({rank.node})" for rank in missing[:8])
     yield Verdict(
-        "coverage.ranks", "job", Status.ERROR if missing or not present else Status.PASS,
-        f"{len(present) - len(missing)} of {len(present)} ranks measured" + (f"; not {names}" if missing else ""),
-        f"all {len(present)}", "the launcher", AGAIN if missing else "",
-        value=float(len(present) - len(missing)), bound=float(len(present)),
-    )  # fmt: skip
+        "coverage.ranks",
+        "job",
+        Status.ERROR if missing or not present else Status.PASS,
+        f"{len(present) - len(missing)} of {len(present)} ranks measured"
+        + (f"; not {names}" if missing else ""),
+        f"all {len(present)}",
+        "the launcher",
+        AGAIN if missing else "",
+        value=float(len(present) - len(missing)),
+        bound=float(len(present)),
+    )
 
 
 @check("coverage.cluster")
@@ -76,20 +102,31 @@ def cluster(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     inside = least <= count <= most
     wanted = f"{least} to {most} nodes" if most < 1 << 30 else f"{least} or more nodes"
     yield Verdict(
-        "coverage.cluster", "nodes", Status.PASS if inside else Status.ERROR, f"{count} nodes", wanted, want.name,
+        "coverage.cluster",
+        "nodes",
+        Status.PASS if inside else Status.ERROR,
+        f"{count} nodes",
+        wanted,
+        want.name,
         "" if inside else "start on as many nodes as the profile speaks of, or choose another profile",
-        value=float(count), bound=float(least),
-    )  # fmt: skip
+        value=float(count),
+        bound=float(least),
+    )
     if not want.gpus:
         return
     for node in seen.run.manifest.nodes:
         here = sum(rank.node == node for rank in seen.run.manifest.ranks)
         yield Verdict(
-            "coverage.cluster", node, Status.PASS if here == want.gpus else Status.ERROR, f"{here} ranks",
-            f"{want.gpus} (one a GPU)", want.name,
-            "" if here == want.gpus else f"start {want.gpus} ranks on every node", value=float(here),
+            "coverage.cluster",
+            node,
+            Status.PASS if here == want.gpus else Status.ERROR,
+            f"{here} ranks",
+            f"{want.gpus} (one a GPU)",
+            want.name,
+            "" if here == want.gpus else f"start {want.gpus} ranks on every node",
+            value=float(here),
             bound=float(want.gpus),
-        )  # fmt: skip
+        )
 
 
 @check("coverage.end")
@@ -97,12 +134,24 @@ def end(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """The run came to its end and said so itself."""
     if seen.run.ended is None:
         yield Verdict(
-            "coverage.end", "run", Status.ERROR, "no completion record: it was interrupted or killed",
-            "a completed run", "RailGauge", "the measured cases are kept; run again for the others",
-        )  # fmt: skip
+            "coverage.end",
+            "run",
+            Status.ERROR,
+            "no completion record: it was interrupted or killed",
+            "a completed run",
+            "RailGauge",
+            "the measured cases are kept; run again for the others",
+        )
     else:
         yield Verdict("coverage.end", "run", Status.PASS, "the run completed")
     for note in seen.run.notes:
         if "damaged" in note:
-            yield Verdict("coverage.end", "run folder", Status.ERROR, note, "whole files", "RailGauge",
-                          "copy the folder again from where it was written")  # fmt: skip
+            yield Verdict(
+                "coverage.end",
+                "run folder",
+                Status.ERROR,
+                note,
+                "whole files",
+                "RailGauge",
+                "copy the folder again from where it was written",
+            )

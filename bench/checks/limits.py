@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..model import Status, Verdict
-from ..profile import Limit, Profile
-from ..rows import Row
-from ..units import show_both, show_seconds, show_size
+from bench.model import Status, Verdict
+from bench.profile import Limit, Profile
+from bench.rows import Row
+from bench.units import show_both, show_seconds, show_size
+
 from .registry import Evidence, check
 
 
@@ -21,11 +22,16 @@ def busbw(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         for row in rows:
             ok = limit.bound.reached(row.busbw)
             yield Verdict(
-                "limits.busbw", row.case.id, Status.PASS if ok else Status.FAIL,
-                f"busbw {show_both(row.busbw)}", f"at least {limit.bound.text}", limit.bound.source,
+                "limits.busbw",
+                row.case.id,
+                Status.PASS if ok else Status.FAIL,
+                f"busbw {show_both(row.busbw)}",
+                f"at least {limit.bound.text}",
+                limit.bound.source,
                 "" if ok else "see the rails and pairs for the node, rail or port that holds it back",
-                value=row.busbw, bound=limit.bound.value,
-            )  # fmt: skip
+                value=row.busbw,
+                bound=limit.bound.value,
+            )
 
 
 @check("limits.latency")
@@ -38,17 +44,24 @@ def latency(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         for row in rows:
             ok = row.isolated.p50 <= limit.bound.value
             yield Verdict(
-                "limits.latency", row.case.id, Status.PASS if ok else Status.FAIL,
-                f"median {show_seconds(row.isolated.p50)}", f"at most {limit.bound.text}", limit.bound.source,
-                "" if ok else "look for another load on the nodes, then for retransmissions", value=row.isolated.p50,
+                "limits.latency",
+                row.case.id,
+                Status.PASS if ok else Status.FAIL,
+                f"median {show_seconds(row.isolated.p50)}",
+                f"at most {limit.bound.text}",
+                limit.bound.source,
+                "" if ok else "look for another load on the nodes, then for retransmissions",
+                value=row.isolated.p50,
                 bound=limit.bound.value,
-            )  # fmt: skip
+            )
 
 
 def _of(want: Profile, quantity: str, seen: Evidence) -> list[Limit]:
     count = seen.node_count
     return [
-        limit for limit in want.limits if limit.quantity == quantity and limit.nodes[0] <= count <= limit.nodes[1]
+        limit
+        for limit in want.limits
+        if limit.quantity == quantity and limit.nodes[0] <= count <= limit.nodes[1]
     ]
 
 
@@ -69,6 +82,11 @@ def missing(name: str, limit: Limit) -> Verdict:
     """A bound without any row to hold against it: could not tell."""
     low, high = (show_size(size) for size in limit.size)
     return Verdict(
-        name, limit.collective, Status.ERROR, f"no row from {low} to {high} was measured",
-        f"{limit.quantity} {limit.bound.text}", limit.bound.source, "measure that size: see [sweep] of the profile",
-    )  # fmt: skip
+        name,
+        limit.collective,
+        Status.ERROR,
+        f"no row from {low} to {high} was measured",
+        f"{limit.quantity} {limit.bound.text}",
+        limit.bound.source,
+        "measure that size: see [sweep] of the profile",
+    )

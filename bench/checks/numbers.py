@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from ..model import Status, Verdict
-from ..profile import Profile
-from ..rows import Row
+from bench.model import Status, Verdict
+from bench.profile import Profile
+from bench.rows import Row
+
 from .registry import Evidence, check
 
 
@@ -25,14 +26,25 @@ def correctness(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         bad = [row for row in rows if row.wrong]
         if unchecked:
             yield Verdict(
-                "correctness", name, Status.ERROR, f"{len(unchecked)} of {len(rows)} rows were not checked",
-                "every row checked", "RailGauge", "run again without -c 0",
-            )  # fmt: skip
+                "correctness",
+                name,
+                Status.ERROR,
+                f"{len(unchecked)} of {len(rows)} rows were not checked",
+                "every row checked",
+                "RailGauge",
+                "run again without -c 0",
+            )
         elif not bad:
             yield Verdict(
-                "correctness", name, Status.PASS, f"0 wrong of {checked} elements in {len(rows)} rows",
-                "0 wrong", "RailGauge", value=0.0, bound=0.0,
-            )  # fmt: skip
+                "correctness",
+                name,
+                Status.PASS,
+                f"0 wrong of {checked} elements in {len(rows)} rows",
+                "0 wrong",
+                "RailGauge",
+                value=0.0,
+                bound=0.0,
+            )
 
 
 def _wrong(seen: Evidence, row: Row) -> Verdict:
@@ -42,12 +54,20 @@ def _wrong(seen: Evidence, row: Row) -> Verdict:
     where = ", ".join(f"rank {rank} ({nodes.get(rank, '?')})" for rank in ranks[:4])
     measured = f"{row.wrong} wrong elements on {where}"
     if first:
-        measured += f"; first at rank {first.rank} index {first.index}: got {first.got:g}, wanted {first.wanted:g}"
+        measured += (
+            f"; first at rank {first.rank} index {first.index}: got {first.got:g}, wanted {first.wanted:g}"
+        )
     return Verdict(
-        "correctness", row.case.id, Status.FAIL, measured, "0 wrong", "RailGauge",
+        "correctness",
+        row.case.id,
+        Status.FAIL,
+        measured,
+        "0 wrong",
+        "RailGauge",
         f"take {nodes.get(ranks[0], 'that node')} out, test its memory and GPU (dcgmi diag -r 3), and run again",
-        value=float(row.wrong or 0), bound=0.0,
-    )  # fmt: skip
+        value=float(row.wrong or 0),
+        bound=0.0,
+    )
 
 
 @check("clock")
@@ -56,8 +76,13 @@ def clock(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     bad = [row for row in seen.rows if not (math.isfinite(row.seconds) and row.seconds > 0)]
     for row in bad:
         yield Verdict(
-            "clock", row.case.id, Status.ERROR, f"{row.seconds} seconds a call", "a positive time", "RailGauge",
+            "clock",
+            row.case.id,
+            Status.ERROR,
+            f"{row.seconds} seconds a call",
+            "a positive time",
+            "RailGauge",
             "run again; if it stays, send the run folder to RailGauge",
-        )  # fmt: skip
+        )
     if seen.rows and not bad:
         yield Verdict("clock", "all rows", Status.PASS, f"{len(seen.rows)} rows have a positive time")

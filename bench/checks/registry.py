@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ..facts import Node
-from ..model import Verdict
-from ..profile import Profile
-from ..rows import Row
-from ..store import Run
+from bench.facts import Node
+from bench.model import Verdict
+from bench.profile import Profile
+from bench.rows import Row
+from bench.store import Run
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,12 @@ def test_a_reduction_done_by_hand_is_right_and_a_changed_element_is_found(kind, 
         law.fill(inputs[rank], rank, 0)
     wide = inputs.to(torch.float64)
     result = {
-        "sum": wide.sum(0), "avg": wide.mean(0), "min": wide.amin(0), "max": wide.amax(0), "prod": wide.prod(0),
-    }[op].to(dtype)  # fmt: skip
+        "sum": wide.sum(0),
+        "avg": wide.mean(0),
+        "min": wide.amin(0),
+        "max": wide.amax(0),
+        "prod": wide.prod(0),
+    }[op].to(dtype)
     truth = (Origin(tuple(range(n)), 0),)
     assert law.wrong(result, truth, 0, 0) == (0, None)
     result[617] += 1 if not kind.floating else max(1, float(result[617]))
