@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from . import __version__, preflight
+from . import __version__, paths, preflight
 from .address import Meeting, meeting_place
 from .control import Alone, Control, Message, Mpi
 from .facts import Node
@@ -24,6 +24,7 @@ from .judge import judge, status
 from .launch import Place, agree
 from .measure import Rules
 from .model import EXIT, Rank, Status
+from .order import Order
 from .plan import (
     NCCL_RESERVE,
     TORCH_HOST,
@@ -33,15 +34,17 @@ from .plan import (
     by_node,
     everyone,
     fit,
+    pair_cases,
     rotation,
     sweep_cases,
 )
 from .profile import Profile
+from .rows import rows
 from .store import Manifest, Phase, Plan, Recorder, Run, load, save_verdicts
 from .supervise import Coordinator, Limits, Lost, Stopped, Supervisor
-from .worker import Order
 
 PROBE_SECONDS = 120.0
+SUSPECT_RULES = {"precision": 0.0, "budget": 0.25}
 EXIT_ERROR = EXIT[Status.ERROR]
 
 
@@ -69,6 +72,8 @@ class Watcher(Protocol):
     """What a person sees while a run goes on; the command line puts a terminal behind it."""
 
     def planned(self, plan: Plan, manifest: Manifest) -> None: ...
+
+    def planned_more(self, phase: Phase) -> None: ...
 
     def phase(self, phase: Phase) -> None: ...
 
@@ -172,12 +177,40 @@ def _phases(chief: Coordinator, plan: Plan, options: Options, watcher: Watcher) 
         chief.recorder.line("note", text=text)
         return
     for phase in plan.phases:
-        watcher.phase(phase)
-        for when in ("before", "after"):
-            snapshots = chief.ask("counters", leads, PROBE_SECONDS)
-            chief.recorder.counters(phase.name, when, [snapshots[lead] for lead in leads])
-            if when == "before":
-                chief.run(phase, {case.id: rotation(case) for case in phase.cases})
+        _phase(chief, leads, phase, watcher)
+        if phase.name == paths.FIRST:
+            plan = _suspects(chief, leads, plan, options.profile, watcher)
+
+
+def _phase(chief: Coordinator, leads: list[int], phase: Phase, watcher: Watcher) -> None:
+    """One phase between two snapshots of every node's counters."""
+    watcher.phase(phase)
+    for when in ("before", "after"):
+        snapshots = chief.ask("counters", leads, PROBE_SECONDS)
+        chief.recorder.counters(phase.name, when, [snapshots[lead] for lead in leads])
+        if when == "before":
+            chief.run(phase, {case.id: rotation(case) for case in phase.cases})
+
+
+def _suspects(chief: Coordinator, leads: list[int], plan: Plan, profile: Profile, watcher: Watcher) -> Plan:
+    """Measure again, alone, whoever the first pass made suspect; the plan with what was added."""
+    run = load(chief.recorder.path)
+    assert chief.order is not None
+    cases = [
+        case
+        for number, pairs in enumerate(paths.to_confirm(rows(run), chief.ranks, profile))
+        for case in pair_cases(paths.AGAIN, f"test-{number}", pairs, profile, chief.order.backend)
+        if case.collective == "p2p"
+    ]
+    if not cases:
+        return plan
+    phase = Phase(paths.AGAIN, "suspects again, alone", tuple(cases), rules=SUSPECT_RULES)
+    phase = replace(phase, seconds=0.5 * len(cases) + 4)
+    plan = replace(plan, phases=(*plan.phases, phase))
+    chief.recorder.plan(plan)
+    watcher.planned_more(phase)
+    _phase(chief, leads, phase, watcher)
+    return plan
 
 
 def finish(

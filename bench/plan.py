@@ -203,16 +203,36 @@ def _rails(profile: Profile, ranks: Sequence[Rank], backend: str) -> Phase | Lef
         return "rails", "one node has no rails to another"
     if len({len(members) for members in nodes}) > 1:
         return "rails", "the nodes have different numbers of ranks: start equally many on each"
-    size = max(profile.sweep.pair_sizes, default=1 << 22)
-    own = "own" if backend == "nccl" or profile.rails.devices else ""
     cases = []
     for number, meets in enumerate(rounds(range(len(nodes)))):
         pairs = tuple((a, b) for one, two in meets for a, b in zip(nodes[one], nodes[two], strict=True))
-        request = Request("p2p_bidirectional", size, size, dtype=profile.sweep.dtype)
-        for case in sweep_cases("rails", request, pairs):
-            cases.append(replace(case, id=f"{case.id}/round-{number}", rail=own))
+        cases += pair_cases("rails", f"round-{number}", pairs, profile, backend)
     title = "point-to-point between all node pairs, all rails at once"
-    return Phase("rails", title, tuple(cases), rules={"precision": 0.0, "budget": RAIL_SECONDS})
+    return Phase("rails", title, tuple(cases), rules=PAIR_RULES)
+
+
+PAIR_RULES = {"precision": 0.0, "budget": RAIL_SECONDS}
+BOTH, THERE, BACK = "both", "there", "back"
+
+
+def pair_cases(
+    phase: str, name: str, pairs: tuple[tuple[int, int], ...], profile: Profile, backend: str
+) -> list[Case]:
+    """A round of disjoint pairs of ranks: both directions at once, then each direction by itself.
+
+    Both at once loads the rails fully; only one direction by itself says which of the two is slow.
+    """
+    size = max(profile.sweep.pair_sizes, default=1 << 22)
+    own = "own" if backend == "nccl" or profile.rails.devices else ""
+    turned = tuple((b, a) for a, b in pairs)
+    ways = ((BOTH, "p2p_bidirectional", pairs), (THERE, "p2p", pairs), (BACK, "p2p", turned))
+    return [
+        replace(case, id=f"{case.id}/{name}/{way}", rail=own)
+        for way, collective_name, groups in ways
+        for case in sweep_cases(
+            phase, Request(collective_name, size, size, dtype=profile.sweep.dtype), groups
+        )
+    ]
 
 
 def _nodes(profile: Profile, ranks: Sequence[Rank], backend: str) -> Phase | Left:

@@ -53,6 +53,9 @@ class Rails:
     devices     their names in order, when the platform fixes them: rail k is devices[k]
     excluded    adapters that must carry nothing
     management  interface for everything that is not measured
+    rate        nominal, of one rail; target: of a node's rails together, each way
+    in_network  whether the switches may reduce (SHARP), which moves the ceilings
+    open        what of the above a person must still fill in; while it stands here nothing is concluded
     """
 
     kind: str = "none"
@@ -62,6 +65,8 @@ class Rails:
     management: str = ""
     rate: Bound | None = None
     target: Bound | None = None
+    in_network: bool = False
+    open: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,11 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Profile:
-    """A platform. ``text`` is the TOML as read: it goes into the run folder."""
+    """A platform. ``text`` is the TOML as read: it goes into the run folder.
+
+    nvlink   of one GPU, each way
+    alone    busbw of all_reduce on one healthy node alone: tells a limit inside the node from one outside
+    """
 
     name: str
     title: str
@@ -92,6 +101,7 @@ class Profile:
     gpus: int = 0
     gpu_name: str = ""
     nvlink: Bound | None = None
+    alone: Bound | None = None
     rails: Rails = field(default_factory=Rails)
     environment: dict[str, str] = field(default_factory=dict)
     sweep: Sweep = field(default_factory=Sweep)
@@ -193,7 +203,14 @@ class _Table:
             )
 
 
-_KINDS = {str: "a text", int: "a whole number", list: "a list", dict: "a table", float: "a number"}
+_KINDS = {
+    bool: "true or false",
+    str: "a text",
+    int: "a whole number",
+    list: "a list",
+    dict: "a table",
+    float: "a number",
+}
 
 
 def _bound(table: _Table, read: Callable[[str], float]) -> Bound:
@@ -206,6 +223,8 @@ def _bound(table: _Table, read: Callable[[str], float]) -> Bound:
         confidence=_one_of(table, "confidence", CONFIDENCES, "stated"),
     )
     table.done()
+    if not bound.value > 0:
+        raise ProfileError(f"{table.where}: value {text!r} must be above 0")
     return bound
 
 
@@ -240,6 +259,7 @@ def _profile(top: _Table, text: str) -> Profile:
         gpus=cluster.take("gpus_per_node", int, 0),
         gpu_name=cluster.take("gpu_name", str, ""),
         nvlink=cluster.bound("nvlink", parse_rate),
+        alone=cluster.bound("alone", parse_rate),
         rails=_rails(top.table("rails")),
         environment=environment,
         sweep=_sweep(top.table("sweep")),
@@ -259,11 +279,16 @@ def _rails(table: _Table) -> Rails:
         management=table.take("management", str, ""),
         rate=table.bound("rate", parse_rate),
         target=table.bound("target", parse_rate),
+        in_network=table.take("in_network", bool, False),
+        open=table.take("open", str, ""),
     )
     if rails.devices and rails.count != len(rails.devices):
         raise ProfileError(f"{table.where}: count is {rails.count}, but devices names {len(rails.devices)}")
     if set(rails.devices) & set(rails.excluded):
         raise ProfileError(f"{table.where}: a device cannot be a rail and excluded")
+    if rails.rate and rails.target and rails.target.value > rails.count * rails.rate.value * (1 + 1e-9):
+        carried = f"{rails.count} rails of {rails.rate.text}"
+        raise ProfileError(f"{table.where}: target {rails.target.text} is more than {carried} carry")
     table.done()
     return rails
 

@@ -19,8 +19,8 @@ from .agent import Worker
 from .control import Control, Message
 from .measure import Rules
 from .model import Case, Measurement, Rank
+from .order import Order
 from .store import Loss, Phase, Recorder
-from .worker import Order
 
 SHORTEST, LONGEST = 0.002, 0.05  # seconds between two looks for messages
 BEAT_SECONDS = 1.0
@@ -221,6 +221,7 @@ class Coordinator:
                 cases=tuple(cases),
                 rank=rank.rank,
                 local_rank=rank.local_rank,
+                name=f"{phase.name}-{cases[0].id}",
                 rotation={case.id: rotation[case.id] for case in cases},
                 rules=Rules(**{**asdict(self.order.rules), **phase.rules}),
             )
@@ -342,7 +343,11 @@ class Coordinator:
         behind = [rank for rank, state in seen.items() if state.beat.get("calls", 0) == least]
         names = ", ".join(self._name(rank) for rank in behind[:8])
         if least == most:
-            return f"no progress for {limit:.0f} s; all ranks entered call {most} and none left it", ""
+            stages = ", ".join(sorted({str(state.beat.get("stage", "starting")) for state in seen.values()}))
+            return (
+                f"no progress for {limit:.0f} s; all ranks are in call {most} ({stages}) and none left it",
+                "",
+            )
         return (
             f"no progress for {limit:.0f} s; {names} never entered call {least + 1}, others are in {most}",
             names,

@@ -62,6 +62,14 @@ class Terminal:
             self._out(table_header(plan.cases[0].collective, manifest.ranks).rstrip("\n"))
         self._open()
 
+    def planned_more(self, phase: Phase) -> None:
+        self._cases |= {case.id: case for case in phase.cases}
+        self._all += len(phase.cases)
+        if self._bar is not None:
+            self._bar.update(self._task, total=self._all)
+        if not self.quiet:
+            self._say(f"{phase.title}: {len(phase.cases)} cases more, at most {show_seconds(phase.seconds)}")
+
     def phase(self, phase: Phase) -> None:
         self._phase = phase.title
         self._update(phase.name)

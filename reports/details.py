@@ -23,9 +23,25 @@ from .traffic import carried, deltas, errors
 
 MOST_PAIRS = 100  # rows of pairs that the page lists, the slowest; rows.csv has them all
 ROW_HEAD = (
-    "collective", "size", "count", "type", "redop", "root", "ranks", "time µs", "algbw GB/s", "busbw GB/s", "#wrong",
-    "p50 µs", "p95 µs", "p99 µs", "n", "stop", "width", "rails of a node, Gb/s",
-)  # fmt: skip
+    "collective",
+    "size",
+    "count",
+    "type",
+    "redop",
+    "root",
+    "ranks",
+    "time µs",
+    "algbw GB/s",
+    "busbw GB/s",
+    "#wrong",
+    "p50 µs",
+    "p95 µs",
+    "p99 µs",
+    "n",
+    "stop",
+    "width",
+    "rails of a node, Gb/s",
+)
 
 
 def rows_section(f: Frames, profile: Profile) -> Html:
@@ -33,20 +49,36 @@ def rows_section(f: Frames, profile: Profile) -> Html:
     plain, pairs = f.rows[~f.rows["pair"]], f.rows[f.rows["pair"]].sort_values("busbw", kind="stable")
     parts = []
     for phase, part in plain.groupby("phase", sort=False):
-        shown = table(ROW_HEAD, (row_cells(row, profile) for _, row in part.iterrows()), f"Rows of phase {phase}", "dense")
+        shown = table(
+            ROW_HEAD,
+            (row_cells(row, profile) for _, row in part.iterrows()),
+            f"Rows of phase {phase}",
+            "dense",
+        )
         parts.append(fold(f"{phase}: {len(part)} rows", shown, opened=len(plain) <= 200))
     if len(pairs):
         slowest = pairs.head(MOST_PAIRS)
-        shown = table(("pair", *ROW_HEAD), ((row["group"], *row_cells(row, profile)) for _, row in slowest.iterrows()), "Pairs of nodes", "dense")
-        text = f"pairs of nodes: {len(pairs)} rows" if len(pairs) <= MOST_PAIRS else f"pairs of nodes: the slowest {MOST_PAIRS} of {len(pairs)} rows"
+        shown = table(
+            ("pair", *ROW_HEAD),
+            ((row["group"], *row_cells(row, profile)) for _, row in slowest.iterrows()),
+            "Pairs of nodes",
+            "dense",
+        )
+        text = (
+            f"pairs of nodes: {len(pairs)} rows"
+            if len(pairs) <= MOST_PAIRS
+            else f"pairs of nodes: the slowest {MOST_PAIRS} of {len(pairs)} rows"
+        )
         parts.append(fold(text, shown))
     if not parts:
         parts.append(tag("p", "Nothing was measured."))
     about = tag(
-        "p", "Columns as nccl-tests prints them, then single calls. 1 GB/s = 8 Gb/s. The last column is what must have "
-        "crossed the rails of a node, by the algorithm in force; a “?” marks one that was not forced or seen. All rows: rows.csv.",
+        "p",
+        "Columns as nccl-tests prints them, then single calls. 1 GB/s = 8 Gb/s. The last column is what must have "
+        "crossed the rails of a node, by the algorithm in force; a “?” marks one that was not forced or seen. "
+        "All rows: rows.csv.",
         class_="soft",
-    )  # fmt: skip
+    )
     return section("rows", "All rows", about, parts)
 
 
@@ -58,11 +90,25 @@ def row_cells(row: pd.Series, profile: Profile) -> tuple[Cell, ...]:
         wrong = Cell(tag("strong", f"✘ {wrong.shown}", class_="bad"), wrong.key, True)
     share = show_share(row["width"]) if row["width"] < 10 else "unknown"
     return (
-        Cell(series), Cell(row["size_text"], row["size"], True), number(row["count"], 15), Cell(row["dtype"]),
-        Cell(row["op"]), number(row["root"]), number(row["ranks"]), number(row["time"], 5), number(row["algbw"]),
-        number(row["busbw"]), wrong, number(row["p50"]), number(row["p95"]), number(row["p99"]), number(row["n"]),
-        Cell(row["stop"]), Cell(share, row["width"], True), Cell(network(profile, row)),
-    )  # fmt: skip
+        Cell(series),
+        Cell(row["size_text"], row["size"], True),
+        number(row["count"], 15),
+        Cell(row["dtype"]),
+        Cell(row["op"]),
+        number(row["root"]),
+        number(row["ranks"]),
+        number(row["time"], 5),
+        number(row["algbw"]),
+        number(row["busbw"]),
+        wrong,
+        number(row["p50"]),
+        number(row["p95"]),
+        number(row["p99"]),
+        number(row["n"]),
+        Cell(row["stop"]),
+        Cell(share, row["width"], True),
+        Cell(network(profile, row)),
+    )
 
 
 def passed_section(run: Run) -> Html | None:
@@ -82,21 +128,41 @@ def traffic_section(run: Run, profile: Profile) -> Html:
     """Bytes over every port in every phase, error counters that grew: evidence for the rails and the exclusion."""
     moved = deltas(run)
     if not moved:
-        text = "No counters of ports were recorded, so what each port carried, or whether an excluded one was silent, is not known."
+        text = "No port counters were recorded: what each carried, or whether an excluded one was silent, is unknown."
         return section("traffic", "What the ports carried", tag("p", f"? {text}"))
     rows = [
-        (row.phase, Cell([tag("code", row.port), " (excluded)" if row.excluded else ""], row.port), _bytes(row.least), _bytes(row.most),
-         f"{row.told} of {row.of}")
+        (
+            row.phase,
+            Cell([tag("code", row.port), " (excluded)" if row.excluded else ""], row.port),
+            _bytes(row.least),
+            _bytes(row.most),
+            f"{row.told} of {row.of}",
+        )
         for row in carried(moved, profile)
-    ]  # fmt: skip
-    grown = [(row.phase, row.node, tag("code", row.port), tag("code", row.counter), number(row.growth, 12)) for row in errors(moved)]
+    ]
+    grown = [
+        (row.phase, row.node, tag("code", row.port), tag("code", row.counter), number(row.growth, 12))
+        for row in errors(moved)
+    ]
     return section(
-        "traffic", "What the ports carried",
-        tag("p", f"✘ {len(grown)} error counters grew:" if grown else "✔ no error counter that was read grew."),
-        table(("phase", "node", "port", "counter", "grew by"), grown, "Error counters that grew") if grown else None,
-        fold(f"Bytes sent by port and phase: {len(rows)} rows",
-             table(("phase", "port", "least of all nodes", "most of all nodes", "nodes that told"), rows, "Bytes by port", "dense")),
-    )  # fmt: skip
+        "traffic",
+        "What the ports carried",
+        tag(
+            "p", f"✘ {len(grown)} error counters grew:" if grown else "✔ no error counter that was read grew."
+        ),
+        table(("phase", "node", "port", "counter", "grew by"), grown, "Error counters that grew")
+        if grown
+        else None,
+        fold(
+            f"Bytes sent by port and phase: {len(rows)} rows",
+            table(
+                ("phase", "port", "least of all nodes", "most of all nodes", "nodes that told"),
+                rows,
+                "Bytes by port",
+                "dense",
+            ),
+        ),
+    )
 
 
 def _bytes(count: int | None) -> Cell:
@@ -108,15 +174,23 @@ def environment_section(run: Run) -> Html:
     versions = [(name, value) for name, value in sorted(run.manifest.versions.items())]
     known = facts(run.facts)
     variables = gather({f"rank {rank}": values for rank, values in run.manifest.environment.items()})
-    nodes = table(NODE_COLUMNS, node_rows(run.facts), "Nodes") if run.facts else tag("p", "No facts of any node were recorded.")
+    nodes = (
+        table(NODE_COLUMNS, node_rows(run.facts), "Nodes")
+        if run.facts
+        else tag("p", "No facts of any node were recorded.")
+    )
     parts = [
-        tag("h3", "Differences between nodes"), _differences(known, "nodes", len(run.facts)),
-        tag("h3", "Differences between ranks"), _differences(variables, "ranks", len(run.manifest.environment)),
-        tag("h3", "Nodes"), nodes,
-        tag("h3", "Versions"), table(("what", "version"), versions, "Versions"),
+        tag("h3", "Differences between nodes"),
+        _differences(known, "nodes", len(run.facts)),
+        tag("h3", "Differences between ranks"),
+        _differences(variables, "ranks", len(run.manifest.environment)),
+        tag("h3", "Nodes"),
+        nodes,
+        tag("h3", "Versions"),
+        table(("what", "version"), versions, "Versions"),
         fold(f"The same on all ranks: {_same(variables)} variables", _agreed(variables)),
         fold(f"The same on all nodes: {_same(known)} facts", _agreed(known)),
-    ]  # fmt: skip
+    ]
     return section("environment", "Environment", parts)
 
 
@@ -129,22 +203,44 @@ def _differences(rows: tuple[Values, ...], who: str, count: int) -> Html:
     if not count:
         return tag("p", f"? nothing was recorded about the {who}, so this cannot be told")
     if not found:
-        return tag("p", f"✔ none in {len(rows)} recorded values over {count} {who}" if count > 1 else f"only one of the {who} was there to compare")
+        return tag(
+            "p",
+            f"✔ none in {len(rows)} recorded values over {count} {who}"
+            if count > 1
+            else f"only one of the {who} was there to compare",
+        )
     lines = [
-        (tag("code", row.key), tag("code", quoted(value)), f"{len(names)} of {row.of}", holders(names, row.of))
-        for row in found for value, names in row.values
-    ]  # fmt: skip
+        (
+            tag("code", row.key),
+            tag("code", quoted(value)),
+            f"{len(names)} of {row.of}",
+            holders(names, row.of),
+        )
+        for row in found
+        for value, names in row.values
+    ]
     return table(("what", "value", "on", who), lines, f"Differences between {who}")
 
 
 def _agreed(rows: Iterable[Values]) -> Html:
     same = [row for row in rows if row.same]
-    known = [(tag("code", row.key), tag("code", row.values[0][0])) for row in same if row.values[0][0] != UNKNOWN]
+    known = [
+        (tag("code", row.key), tag("code", row.values[0][0])) for row in same if row.values[0][0] != UNKNOWN
+    ]
     unknown = [row.key for row in same if row.values[0][0] == UNKNOWN]
-    return join([
-        table(("what", "value"), known, "The same everywhere"),
-        tag("p", f"{len(unknown)} are unknown everywhere: ", tag("code", ", ".join(unknown)), class_="soft") if unknown else None,
-    ])  # fmt: skip
+    return join(
+        [
+            table(("what", "value"), known, "The same everywhere"),
+            tag(
+                "p",
+                f"{len(unknown)} are unknown everywhere: ",
+                tag("code", ", ".join(unknown)),
+                class_="soft",
+            )
+            if unknown
+            else None,
+        ]
+    )
 
 
 def method_section(run: Run, profile: Profile, method: tuple[str, ...]) -> Html:
@@ -152,26 +248,46 @@ def method_section(run: Run, profile: Profile, method: tuple[str, ...]) -> Html:
     m = run.manifest
     settings = ", ".join(f"{key} = {value}" for key, value in sorted(m.settings.items()))
     facts_of = (
-        ("command", tag("code", " ".join(m.command))), ("profile", f"{m.profile_name}: {profile.source}"),
-        ("launcher", m.launcher), ("backend", m.backend), ("started", moment(m.started)), ("ended", moment(run.ended)),
+        ("command", tag("code", " ".join(m.command))),
+        ("profile", f"{m.profile_name}: {profile.source}"),
+        ("launcher", m.launcher),
+        ("backend", m.backend),
+        ("started", moment(m.started)),
+        ("ended", moment(run.ended)),
         ("settings", settings or "none"),
-    )  # fmt: skip
+    )
     phases = [
-        (phase.name, phase.title, number(len(phase.cases)), tag("code", _pairs(phase.environment)) if phase.environment else "")
+        (
+            phase.name,
+            phase.title,
+            number(len(phase.cases)),
+            tag("code", _pairs(phase.environment)) if phase.environment else "",
+        )
         for phase in run.plan.phases
-    ]  # fmt: skip
+    ]
     bounds = [
-        (limit.collective, limit.quantity, limit.bound.text, limit.algorithm or "any", limit.bound.source, limit.bound.confidence)
+        (
+            limit.collective,
+            limit.quantity,
+            limit.bound.text,
+            limit.algorithm or "any",
+            limit.bound.source,
+            limit.bound.confidence,
+        )
         for limit in profile.limits
-    ]  # fmt: skip
+    ]
     return section(
-        "method", "How it was measured",
+        "method",
+        "How it was measured",
         [tag("p", text) for text in method],
         tag("dl", [[tag("dt", name), tag("dd", value)] for name, value in facts_of]),
         table(("phase", "what", "cases", "environment"), phases, "Phases") if phases else None,
-        fold(f"Bounds of the profile: {len(bounds)}", table(("collective", "quantity", "bound", "algorithm", "source", "confidence"), bounds, "Bounds")),
+        fold(
+            f"Bounds of the profile: {len(bounds)}",
+            table(("collective", "quantity", "bound", "algorithm", "source", "confidence"), bounds, "Bounds"),
+        ),
         fold("The profile as used", tag("pre", m.profile_text or profile.text)),
-    )  # fmt: skip
+    )
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

@@ -19,9 +19,36 @@ from .summary import some
 
 # names of one thing, and readings of a moment: they differ between healthy nodes
 OF_ITS_OWN = frozenset(
-    "uuid guid gid serial mac address addresses root peer lid sm_lid node_guid system_guid port_guid board "
-    "counters hw_counters statistics tcp temperature power clock clock_sm clock_memory limits processes notes "
-    "memory_free memory_available time uptime boot_id withheld nvidia_on_bus home hca number index link".split()
+    {
+        *(
+            "uuid",
+            "guid",
+            "gid",
+            "serial",
+            "mac",
+            "address",
+            "addresses",
+            "root",
+            "peer",
+            "lid",
+            "sm_lid",
+            "board",
+        ),
+        *("node_guid", "system_guid", "port_guid", "boot_id", "nvidia_on_bus", "home", "withheld", "notes"),
+        *("hca", "number", "index", "link"),
+        *(
+            "counters",
+            "hw_counters",
+            "statistics",
+            "tcp",
+            "temperature",
+            "power",
+            "clock",
+            "clock_sm",
+            "clock_memory",
+        ),
+        *("limits", "processes", "memory_free", "memory_available", "time", "uptime"),
+    }
 )
 UNKNOWN = "unknown"
 NAMES = ("name", "host", "hostname", "node")
@@ -95,7 +122,9 @@ def named(rows: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Facts by node name; a node without one is called by its place."""
     found: dict[str, Mapping[str, Any]] = {}
     for index, row in enumerate(rows):
-        name = next((row[key] for key in NAMES if isinstance(row.get(key), str) and row[key]), f"node {index}")
+        name = next(
+            (row[key] for key in NAMES if isinstance(row.get(key), str) and row[key]), f"node {index}"
+        )
         found[name if name not in found else f"{name} ({index})"] = row
     return found
 
@@ -103,7 +132,9 @@ def named(rows: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
 def facts(rows: Iterable[Mapping[str, Any]]) -> tuple[Values, ...]:
     """Every comparable fact, with its values over the nodes."""
     tables = {
-        name: flat({key: value for key, value in row.items() if key not in NAMES or not isinstance(value, str)})
+        name: flat(
+            {key: value for key, value in row.items() if key not in NAMES or not isinstance(value, str)}
+        )
         for name, row in named(rows).items()
     }
     return tuple(row for row in gather(tables) if OF_ITS_OWN.isdisjoint(row.key.split(" ")))
@@ -128,13 +159,22 @@ def _node_row(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
     except FactsError as error:
         return (name, *[UNKNOWN] * (len(NODE_COLUMNS) - 2), f"facts could not be read: {error}")
     gpus = counted(gpu.name or UNKNOWN for gpu in node.gpus)
-    ports = counted(f"{show_rate(p.rate, 'Gb/s') if p.rate else 'unknown rate'} {p.state or 'unknown state'}" for p in node.ports)
+    ports = counted(
+        f"{show_rate(p.rate, 'Gb/s') if p.rate else 'unknown rate'} {p.state or 'unknown state'}"
+        for p in node.ports
+    )
     wheels = ", ".join(sorted(set(node.software.nccl_wheels.values()))) or node.software.torch_nccl
     return (
-        name, node.host.kernel or UNKNOWN, node.host.os or UNKNOWN, gpus or "none seen",
-        node.software.driver or UNKNOWN, ports or "none seen", wheels or UNKNOWN,
-        " ".join(x for x in (node.software.mpi, node.software.mpi_version) if x) or UNKNOWN, "; ".join(node.notes),
-    )  # fmt: skip
+        name,
+        node.host.kernel or UNKNOWN,
+        node.host.os or UNKNOWN,
+        gpus or "none seen",
+        node.software.driver or UNKNOWN,
+        ports or "none seen",
+        wheels or UNKNOWN,
+        " ".join(x for x in (node.software.mpi, node.software.mpi_version) if x) or UNKNOWN,
+        "; ".join(node.notes),
+    )
 
 
 def counted(words: Iterable[str]) -> str:

@@ -57,7 +57,9 @@ def specifications(f: Frames) -> dict[str, dict[str, Any]]:
 
 def svg(spec: dict[str, Any], mode: str) -> str:
     """A picture for places without Vega; ``mode``: light or dark. Nothing is fetched: the data are inline."""
-    text: str = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE, config=config(mode), allowed_base_urls=[])
+    text: str = vl_convert.vegalite_to_svg(
+        spec, vl_version=VEGA_LITE, config=config(mode), allowed_base_urls=[]
+    )
     return text
 
 

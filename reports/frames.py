@@ -20,7 +20,8 @@ from bench.store import Run
 from bench.units import BITS, GIGA, MICRO, show_size
 
 ROW_COLUMNS = (
-    "case", "phase", "collective", "series", "scope", "pair", "group", "source", "destination", "nodes", "ranks", "size", "size_text",
+    "case", "phase", "collective", "series", "scope", "pair", "group", "source",
+    "destination", "nodes", "ranks", "size", "size_text",
     "count", "dtype", "op", "root", "placement", "algorithm", "rail", "time", "algbw", "busbw", "low", "high",
     "n", "p50", "p95", "p99", "min", "max", "stdev", "wrong", "checked", "stop", "width", "calls", "warmup",
 )  # fmt: skip
@@ -77,7 +78,8 @@ def rows_frame(measured: Iterable[Row], ranks: tuple[Rank, ...]) -> pd.DataFrame
     where = {rank.rank: rank for rank in ranks}
     several = len({rank.node for rank in ranks}) > 1
     table = pd.DataFrame([_row(row, where, several) for row in measured], columns=list(ROW_COLUMNS))
-    return table.astype({"wrong": "Int64", "pair": bool})
+    typed: pd.DataFrame = table.astype({"wrong": "Int64", "pair": bool})
+    return typed
 
 
 def _row(row: Row, where: dict[int, Rank], several: bool) -> dict[str, Any]:
@@ -149,7 +151,9 @@ def group_text(ranks: tuple[int, ...], where: dict[int, Rank]) -> str:
     """``node1 → node2, GPU 3``; ``node1, 8 ranks``; ``16 ranks on 2 nodes``."""
     nodes = nodes_of(ranks, where)
     if len(ranks) == 2 and len(nodes) == 2:
-        return " → ".join(f"{where[r].node}:{where[r].local_rank}" if r in where else f"rank {r}" for r in ranks)
+        return " → ".join(
+            f"{where[r].node}:{where[r].local_rank}" if r in where else f"rank {r}" for r in ranks
+        )
     if len(nodes) == 1:
         return f"{nodes[0]}, {len(ranks)} ranks"
     return f"{len(ranks)} ranks on {len(nodes)} nodes"
@@ -175,33 +179,40 @@ def busbw_range(case: Case, measurement: Measurement) -> tuple[float, float]:
 
 def quoted(table: pd.DataFrame) -> pd.DataFrame:
     """Rows with a figure that may be quoted: the evidence phase is slowed by NCCL's log."""
-    return table[table["busbw"].notna() & (table["phase"] != "evidence")]
+    known: pd.DataFrame = table[table["busbw"].notna() & (table["phase"] != "evidence")]
+    return known
 
 
 def quoted_placement(table: pd.DataFrame) -> pd.DataFrame:
     """Of rows measured in and out of place, those out of place: the figure that is usually quoted."""
     has_out = table.groupby("series")["placement"].transform(lambda column: (column == "out").any())
-    return table[(table["placement"] == "out") | ~has_out.astype(bool)]
+    wanted: pd.DataFrame = table[(table["placement"] == "out") | ~has_out.astype(bool)]
+    return wanted
 
 
 def curve_frame(table: pd.DataFrame) -> pd.DataFrame:
     """The slowest group of each series and size, without pairs of nodes; sorted by series and size.
 
-    The evidence phase runs with NCCL's log on and is left out, as in every figure. ``low`` and ``high`` become the slowest and fastest block of any group.
+    The evidence phase runs with NCCL's log on and is left out, as in every figure.
+    ``low`` and ``high`` become the slowest and fastest block of any group.
     """
-    known = quoted_placement(quoted(table[~table["pair"]]))
+    known: pd.DataFrame = quoted_placement(quoted(table[~table["pair"]]))
     if known.empty:
         return known
     known = known.sort_values(["series", "size", "busbw", "case", "group"], kind="stable")
     grouped = known.groupby(["series", "size"], sort=True)
     worst = grouped.head(1).set_index(["series", "size"])
     worst = worst.assign(low=grouped["low"].min(), high=grouped["high"].max(), groups=grouped.size())
-    return worst.reset_index().sort_values(["series", "size"], kind="stable").reset_index(drop=True)
+    rows: pd.DataFrame = (
+        worst.reset_index().sort_values(["series", "size"], kind="stable").reset_index(drop=True)
+    )
+    return rows
 
 
 def swept(curve: pd.DataFrame) -> pd.DataFrame:
     """The series of a curve that have at least two sizes: one point is no curve."""
-    return curve[curve.groupby("series")["size"].transform("nunique") > 1]
+    known: pd.DataFrame = curve[curve.groupby("series")["size"].transform("nunique") > 1]
+    return known
 
 
 def best_frame(table: pd.DataFrame, cases: tuple[Case, ...], ranks: tuple[Rank, ...]) -> pd.DataFrame:
@@ -210,11 +221,11 @@ def best_frame(table: pd.DataFrame, cases: tuple[Case, ...], ranks: tuple[Rank, 
     known = quoted_placement(quoted(table))
     found = []
     for series, part in known.groupby("series", sort=True):
-        slowest = part.groupby("size")["busbw"].agg(["min", "size"])
-        size = slowest["min"].idxmax()
-        value, groups = float(slowest["min"][size]), int(slowest["size"][size])
-        note = f"at {show_size(int(str(size)))}" + (f", slowest of {groups} groups" if groups > 1 else "")
-        found.append((series, part["collective"].iloc[0], value, show_size(int(str(size))), groups, note))
+        slowest = part.groupby("size")["busbw"].agg(["min", "size"]).reset_index(names="bytes")
+        top = slowest.sort_values("min", kind="stable").iloc[-1]
+        size, value, groups = int(top["bytes"]), float(top["min"]), int(top["size"])
+        note = f"at {show_size(size)}" + (f", slowest of {groups} groups" if groups > 1 else "")
+        found.append((series, part["collective"].iloc[0], value, show_size(size), groups, note))
     seen = {row[0] for row in found}
     for case in cases:
         for group in case.groups[:1]:
@@ -222,7 +233,8 @@ def best_frame(table: pd.DataFrame, cases: tuple[Case, ...], ranks: tuple[Rank, 
             if series not in seen:
                 seen.add(series)
                 found.append((series, case.collective, 0.0, "", 0, ""))
-    return pd.DataFrame(found, columns=list(BEST_COLUMNS))
+    best: pd.DataFrame = pd.DataFrame(found, columns=list(BEST_COLUMNS))
+    return best
 
 
 def pairs_frame(table: pd.DataFrame, devices: tuple[str, ...]) -> pd.DataFrame:
@@ -231,12 +243,8 @@ def pairs_frame(table: pd.DataFrame, devices: tuple[str, ...]) -> pd.DataFrame:
     A rail known by its number is named by the profile's device. Of several readings the slowest stands.
     """
     known = table[table["pair"] & (table["rail"] != "") & table["busbw"].notna()]
-    for name in ("p2p", "p2p_bidirectional", "p2p_ring"):
-        part = known[known["collective"] == name]
-        if not part.empty:
-            break
-    else:
-        return pd.DataFrame(columns=list(PAIR_COLUMNS))
+    first = next((name for name in ("p2p", "p2p_bidirectional") if name in set(known["collective"])), "")
+    part = known[known["collective"] == first]
     part = part[part["size"] == part["size"].max()]
     part = part.assign(
         rail=[rail_name(rail, devices) for rail in part["rail"]],
@@ -244,7 +252,8 @@ def pairs_frame(table: pd.DataFrame, devices: tuple[str, ...]) -> pd.DataFrame:
     )
     part = part.sort_values(["source", "destination", "rail", "busbw"], kind="stable")
     part = part.drop_duplicates(["source", "destination", "rail"])
-    return part[list(PAIR_COLUMNS)].reset_index(drop=True)
+    pairs: pd.DataFrame = part[list(PAIR_COLUMNS)].reset_index(drop=True)
+    return pairs
 
 
 def rail_name(rail: str, devices: tuple[str, ...]) -> str:

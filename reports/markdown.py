@@ -14,7 +14,18 @@ from bench.units import BITS, GIGA, show_share
 from .charts import CHARTS
 from .environment import differences, facts, gather, holders, quoted
 from .frames import Frames
-from .summary import MARKS, METHOD, WORDS, coverage, duration, headline, moment, ordered, target_readings, unmeasured
+from .summary import (
+    MARKS,
+    METHOD,
+    WORDS,
+    coverage,
+    duration,
+    headline,
+    moment,
+    ordered,
+    target_readings,
+    unmeasured,
+)
 
 MOST = 50
 # what Markdown or the HTML inside it would read as its own, inside a line; ``://`` would become a link
@@ -23,7 +34,11 @@ SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&$@]|:(?=//))")
 
 def plain(text: object) -> str:
     """A text as Markdown that shows exactly it, on one line."""
-    line = " ".join("".join(c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in str(text)).split())
+    line = " ".join(
+        "".join(
+            c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in str(text)
+        ).split()
+    )
     return SPECIAL.sub(r"\\\1", line)
 
 
@@ -38,12 +53,23 @@ def markdown(run: Run, profile: Profile, f: Frames, drawn: tuple[str, ...]) -> s
     status, words = headline(run)
     m = run.manifest
     lines = [
-        f"# {MARKS[status]} {WORDS[status]}: {words}", "",
+        f"# {MARKS[status]} {WORDS[status]}: {words}",
+        "",
         f"{plain(profile.title)}. {len(m.ranks)} ranks on {len(m.nodes)} nodes, {plain(m.backend)}, "
-        f"{moment(m.started)}, {plain(duration(run))}, run {plain(m.id)}.", "",
-        *_attention(run), *_coverage(run), *_readings(run, f, profile), *_best(f), *_charts(f, drawn), *_environment(run),
-        "## How it was measured", "", f"Command: {plain(' '.join(m.command))}", "", *[f"{text}\n" for text in METHOD],
-    ]  # fmt: skip
+        f"{moment(m.started)}, {plain(duration(run))}, run {plain(m.id)}.",
+        "",
+        *_attention(run),
+        *_coverage(run),
+        *_readings(run, f, profile),
+        *_best(f),
+        *_charts(f, drawn),
+        *_environment(run),
+        "## How it was measured",
+        "",
+        f"Command: {plain(' '.join(m.command))}",
+        "",
+        *[f"{text}\n" for text in METHOD],
+    ]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -52,12 +78,23 @@ def _attention(run: Run) -> list[str]:
     if not bad:
         return []
     more = [f"and {len(bad) - MOST} more, in report.html", ""] if len(bad) > MOST else []
-    return ["## What failed or could not be told", "", *table(("status", "subject", "measured", "wanted", "next step"), map(_five, bad[:MOST])), *more]
+    return [
+        "## What failed or could not be told",
+        "",
+        *table(("status", "subject", "measured", "wanted", "next step"), map(_five, bad[:MOST])),
+        *more,
+    ]
 
 
 def _five(verdict: Verdict) -> tuple[str, ...]:
     wanted = f"{verdict.wanted} ({verdict.source})" if verdict.source else verdict.wanted
-    return (f"{MARKS[verdict.status]} {WORDS[verdict.status]}", verdict.subject, verdict.measured, wanted, verdict.next_step)
+    return (
+        f"{MARKS[verdict.status]} {WORDS[verdict.status]}",
+        verdict.subject,
+        verdict.measured,
+        wanted,
+        verdict.next_step,
+    )
 
 
 def _coverage(run: Run) -> list[str]:
@@ -76,21 +113,37 @@ def _readings(run: Run, f: Frames, profile: Profile) -> list[str]:
     if not found or target is None:
         return []
     rows = [
-        (row.how, f"{row.rate * BITS / GIGA:,.5g}", f"{row.rate / GIGA:,.4g}", show_share(row.share), row.text)
-        if row.share == row.share else (row.how, "–", "–", "–", row.text)
+        (
+            row.how,
+            f"{row.rate * BITS / GIGA:,.5g}",
+            f"{row.rate / GIGA:,.4g}",
+            show_share(row.share),
+            row.text,
+        )
+        if row.share == row.share
+        else (row.how, "–", "–", "–", row.text)
         for row in found
-    ]  # fmt: skip
-    return [f"## Readings of the {plain(target.text)} target", "", *table(("reading", "Gb/s", "GB/s", "share", "from"), rows)]
+    ]
+    return [
+        f"## Readings of the {plain(target.text)} target",
+        "",
+        *table(("reading", "Gb/s", "GB/s", "share", "from"), rows),
+    ]
 
 
 def _best(f: Frames) -> list[str]:
     best = f.best.sort_values(["busbw", "series"], ascending=[False, True], kind="stable")
     rows = [
         (row["series"], f"{row['busbw']:,.4g}", f"{row['busbw'] * BITS:,.5g}", row["note"])
-        if row["busbw"] > 0 else (row["series"], "not measured", "not measured", "")
+        if row["busbw"] > 0
+        else (row["series"], "not measured", "not measured", "")
         for _, row in best.iterrows()
-    ]  # fmt: skip
-    return ["## Best bus bandwidth", "", *table(("collective", "busbw GB/s", "Gb/s", "where"), rows)] if rows else []
+    ]
+    return (
+        ["## Best bus bandwidth", "", *table(("collective", "busbw GB/s", "Gb/s", "where"), rows)]
+        if rows
+        else []
+    )
 
 
 def _charts(f: Frames, drawn: tuple[str, ...]) -> list[str]:
@@ -99,7 +152,12 @@ def _charts(f: Frames, drawn: tuple[str, ...]) -> list[str]:
         if chart.name in drawn:
             dark = f'<source media="(prefers-color-scheme: dark)" srcset="charts/{chart.name}.dark.svg">'
             text = _attribute(chart.about(f))
-            lines += [f"### {chart.title}", "", f'<picture>{dark}<img alt="{text}" src="charts/{chart.name}.svg"></picture>', ""]
+            lines += [
+                f"### {chart.title}",
+                "",
+                f'<picture>{dark}<img alt="{text}" src="charts/{chart.name}.svg"></picture>',
+                "",
+            ]
     return lines
 
 
@@ -112,11 +170,22 @@ def _environment(run: Run) -> list[str]:
     known = facts(run.facts)
     variables = gather({f"rank {rank}": values for rank, values in run.manifest.environment.items()})
     lines = ["## Environment", "", *(versions if run.manifest.versions else [])]
-    for who, rows, count in (("nodes", known, len(run.facts)), ("ranks", variables, len(run.manifest.environment))):
+    for who, rows, count in (
+        ("nodes", known, len(run.facts)),
+        ("ranks", variables, len(run.manifest.environment)),
+    ):
         found = differences(rows)
         if found:
-            shown = [(row.key, quoted(value), f"{len(names)} of {row.of}", holders(names, row.of)) for row in found[:MOST] for value, names in row.values]
+            shown = [
+                (row.key, quoted(value), f"{len(names)} of {row.of}", holders(names, row.of))
+                for row in found[:MOST]
+                for value, names in row.values
+            ]
             lines += [f"Differences between {who}:", "", *table(("what", "value", "on", who), shown)]
         else:
-            lines += [f"Differences between {who}: " + ("none" if count > 1 else "cannot be told, fewer than two recorded"), ""]
+            lines += [
+                f"Differences between {who}: "
+                + ("none" if count > 1 else "cannot be told, fewer than two recorded"),
+                "",
+            ]
     return lines

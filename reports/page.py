@@ -9,24 +9,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import vl_convert
 
-from bench.model import Status, Verdict
+from bench.model import Status
 from bench.profile import Profile
 from bench.store import Run
 
 from . import details
 from .charts import CHARTS
 from .frames import Frames
-from .markup import Child, Html, join, tag
+from .markup import Html, tag
+from .pieces import badge, fold, section, verdict_table
 from .summary import (
-    COUNTED,
-    MARKS,
     METHOD,
     WORDS,
     TargetReading,
@@ -38,7 +37,6 @@ from .summary import (
     target_readings,
     unmeasured,
 )
-from .pieces import badge, fold, section, verdict_table
 from .tables import Cell, rate_cell, table
 from .theme import config
 
@@ -59,7 +57,7 @@ def page(run: Run, profile: Profile, f: Frames, specs: Mapping[str, dict[str, An
             "form-action 'none'",
         )
     )
-    status, words = headline(run)
+    status, _ = headline(run)
     title = f"{WORDS[status]}: {run.manifest.profile_name}, {len(run.manifest.nodes)} nodes – RailGauge"
     head = tag(
         "head",
@@ -90,8 +88,16 @@ def page(run: Run, profile: Profile, f: Frames, specs: Mapping[str, dict[str, An
         tag("a", "Skip to the verdict", href="#verdict", class_="jump"),
         _header(run, profile),
         tag("main", sections),
-        tag("footer", f"Made by RailGauge from the run folder {run.manifest.id}. The evidence is in the folder beside this page."),
-        tag("script", embedded({"specs": dict(specs), "config": config("light")}), type="application/json", id="charts"),
+        tag(
+            "footer",
+            f"Made by RailGauge from the run folder {run.manifest.id}. The evidence is in the folder beside this page.",
+        ),
+        tag(
+            "script",
+            embedded({"specs": dict(specs), "config": config("light")}),
+            type="application/json",
+            id="charts",
+        ),
         tag("script", Html(library)),
         tag("script", Html(script)),
     )
@@ -119,14 +125,20 @@ def asset(name: str) -> str:
 @lru_cache(maxsize=1)
 def vega() -> str:
     """Vega, Vega-Lite and vega-embed as one script, from the wheel of vl-convert: about 0.9 MB."""
-    text: str = vl_convert.javascript_bundle()
+    text: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     # inside a script element these would end or change the parsing of it
     return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def _header(run: Run, profile: Profile) -> Html:
-    links = (("verdict", "Verdict"), ("coverage", "Coverage"), ("collectives", "Collectives"), ("rows", "All rows"),
-             ("environment", "Environment"), ("method", "Method"))  # fmt: skip
+    links = (
+        ("verdict", "Verdict"),
+        ("coverage", "Coverage"),
+        ("collectives", "Collectives"),
+        ("rows", "All rows"),
+        ("environment", "Environment"),
+        ("method", "Method"),
+    )
     nodes, ranks = len(run.manifest.nodes), len(run.manifest.ranks)
     return tag(
         "header",
@@ -165,24 +177,46 @@ def _attention(run: Run) -> Html | None:
 
 def _coverage(run: Run) -> Html:
     rows = [
-        (row.what, f"{row.measured} of {row.planned}",
-         Cell("✔ all" if row.measured == row.planned and row.planned else f"✘ {row.planned - row.measured} not measured"
-              if row.planned else "? nothing planned"), row.missing)
+        (
+            row.what,
+            f"{row.measured} of {row.planned}",
+            Cell(
+                "✔ all"
+                if row.measured == row.planned and row.planned
+                else f"✘ {row.planned - row.measured} not measured"
+                if row.planned
+                else "? nothing planned"
+            ),
+            row.missing,
+        )
         for row in coverage(run)
-    ]  # fmt: skip
+    ]
     gone = unmeasured(run)
     names = [(row.became, Cell(tag("code", row.what), row.what), row.why) for row in gone]
-    counts = {word: sum(row.became == word for row in gone) for word in ("refused", "lost", "not reached", "skipped")}
+    counts = {
+        word: sum(row.became == word for row in gone)
+        for word in ("refused", "lost", "not reached", "skipped")
+    }
     text = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-    notes = [tag("p", "Notes of the run:"), tag("ul", [tag("li", note) for note in run.notes])] if run.notes else None
+    notes = (
+        [tag("p", "Notes of the run:"), tag("ul", [tag("li", note) for note in run.notes])]
+        if run.notes
+        else None
+    )
     return section(
-        "coverage", "Coverage",
+        "coverage",
+        "Coverage",
         tag("p", "What was not measured is not known to be healthy.", class_="soft"),
         table(("what", "measured", "result", "missing"), rows, "Coverage"),
-        fold(f"Not measured: {text}", table(("became", "what", "why"), names, "Not measured"),
-             opened=bool(counts["lost"] or counts["refused"])) if gone else None,
+        fold(
+            f"Not measured: {text}",
+            table(("became", "what", "why"), names, "Not measured"),
+            opened=bool(counts["lost"] or counts["refused"]),
+        )
+        if gone
+        else None,
         notes,
-    )  # fmt: skip
+    )
 
 
 def _readings(found: tuple[TargetReading, ...], profile: Profile) -> Html | None:
@@ -191,11 +225,16 @@ def _readings(found: tuple[TargetReading, ...], profile: Profile) -> Html | None
         return None
     rows = [(row.how, *rate_cell(row.rate, row.share), row.text) for row in found]
     return section(
-        "target", f"Readings of the {target.text} target",
-        tag("p", f"Bytes that crossed the rails of one node, each way, by independent ways of measuring. "
-                 f"Target: {target.text} ({target.source}).", class_="soft"),
+        "target",
+        f"Readings of the {target.text} target",
+        tag(
+            "p",
+            f"Bytes that crossed the rails of one node, each way, by independent ways of measuring. "
+            f"Target: {target.text} ({target.source}).",
+            class_="soft",
+        ),
         table(("reading", "Gb/s", "GB/s", "share of target", "from"), rows, "Readings of the target"),
-    )  # fmt: skip
+    )
 
 
 def _charts(title: str, name: str, f: Frames, specs: Mapping[str, dict[str, Any]]) -> Html | None:
@@ -206,9 +245,16 @@ def _charts(title: str, name: str, f: Frames, specs: Mapping[str, dict[str, Any]
             figures.append(
                 tag(
                     "figure",
-                    tag("div", tag("p", "The chart needs JavaScript; its figures are in the tables.", class_="soft"),
-                        class_="chart", id=f"chart-{chart.name}", data_chart=chart.name, role="img", aria_label=about),
+                    tag(
+                        "div",
+                        tag("p", "The chart needs JavaScript; its figures are in the tables.", class_="soft"),
+                        class_="chart",
+                        id=f"chart-{chart.name}",
+                        data_chart=chart.name,
+                        role="img",
+                        aria_label=about,
+                    ),
                     tag("figcaption", fold("In words", tag("p", about))),
                 )
-            )  # fmt: skip
+            )
     return section(name, title, figures) if figures else None

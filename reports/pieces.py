@@ -13,7 +13,12 @@ from .tables import Cell, table
 
 def badge(status: Status) -> Html:
     """Mark and word; the colour repeats them."""
-    return tag("span", tag("span", MARKS[status], aria_hidden="true"), f" {WORDS[status]}", class_=f"badge {status.value}")
+    return tag(
+        "span",
+        tag("span", MARKS[status], aria_hidden="true"),
+        f" {WORDS[status]}",
+        class_=f"badge {status.value}",
+    )
 
 
 def section(name: str, title: str, *children: Child) -> Html:
@@ -30,12 +35,18 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Html:
     for verdict in verdicts:
         wanted = [verdict.wanted, tag("div", verdict.source, class_="soft") if verdict.source else None]
         evidence = tag("ul", [tag("li", text) for text in verdict.evidence]) if verdict.evidence else None
-        measured = [verdict.measured, fold(f"evidence ({len(verdict.evidence)})", evidence) if evidence else None]
+        measured = [
+            verdict.measured,
+            fold(f"evidence ({len(verdict.evidence)})", evidence) if evidence else None,
+        ]
         rows.append(
             (
-                Cell(badge(verdict.status), list(COUNTED).index(verdict.status)), Cell(tag("strong", verdict.subject), verdict.subject),
-                Cell(join(measured), verdict.measured), Cell(join(wanted), verdict.wanted), verdict.next_step,
+                Cell(badge(verdict.status), list(COUNTED).index(verdict.status)),
+                Cell(tag("strong", verdict.subject), verdict.subject),
+                Cell(join(measured), verdict.measured),
+                Cell(join(wanted), verdict.wanted),
+                verdict.next_step,
                 Cell(tag("code", verdict.check), verdict.check),
             )
-        )  # fmt: skip
+        )
     return table(head, rows, "Verdicts", "stacked")

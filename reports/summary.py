@@ -62,14 +62,28 @@ def coverage(run: Run) -> tuple[Covered, ...]:
     planned_names = dict.fromkeys(case.collective for case in run.plan.cases)
     groups = Counter(row.case for row in run.measurements)
     done = [case for case in run.plan.cases if case.groups and groups[case.id] >= len(case.groups)]
-    open_ids = [case.id for case in run.plan.cases if case not in done] + [row.case for row in run.plan.refused]
+    open_ids = [case.id for case in run.plan.cases if case not in done] + [
+        row.case for row in run.plan.refused
+    ]
     names = {case.collective for case in run.plan.cases if groups[case.id]}
     rows = [
-        Covered("ranks", len(used & set(where)), len(ranks), some([f"{r.rank} on {r.node}" for r in ranks if r.rank not in used])),
-        Covered("nodes", len(used_nodes), len(run.manifest.nodes), some([n for n in run.manifest.nodes if n not in used_nodes])),
-        Covered("collectives", len(names), len(planned_names), some([n for n in planned_names if n not in names])),
+        Covered(
+            "ranks",
+            len(used & set(where)),
+            len(ranks),
+            some([f"{r.rank} on {r.node}" for r in ranks if r.rank not in used]),
+        ),
+        Covered(
+            "nodes",
+            len(used_nodes),
+            len(run.manifest.nodes),
+            some([n for n in run.manifest.nodes if n not in used_nodes]),
+        ),
+        Covered(
+            "collectives", len(names), len(planned_names), some([n for n in planned_names if n not in names])
+        ),
         Covered("cases", len(done), len(run.plan.cases) + len(run.plan.refused), some(open_ids)),
-    ]  # fmt: skip
+    ]
     return tuple(rows + _pairs(run))
 
 
@@ -107,13 +121,23 @@ class Unmeasured:
 def unmeasured(run: Run) -> tuple[Unmeasured, ...]:
     """Refused for memory, lost, left out, never reached."""
     rows = [
-        Unmeasured(r.case, "refused", f"needs {show_size(r.needed)} a rank, {show_size(r.available)} available on {r.where}")
+        Unmeasured(
+            r.case,
+            "refused",
+            f"needs {show_size(r.needed)} a rank, {show_size(r.available)} available on {r.where}",
+        )
         for r in run.plan.refused
-    ]  # fmt: skip
-    rows += [Unmeasured(r.case, "lost", r.reason + (f"; {r.culprit}" if r.culprit else "")) for r in run.losses]
+    ]
+    rows += [
+        Unmeasured(r.case, "lost", r.reason + (f"; {r.culprit}" if r.culprit else "")) for r in run.losses
+    ]
     rows += [Unmeasured(name, "skipped", why) for name, why in run.plan.skipped]
     known = {row.case for row in run.measurements} | {row.case for row in run.losses}
-    rows += [Unmeasured(c.id, "not reached", "the run stopped before it") for c in run.plan.cases if c.id not in known]
+    rows += [
+        Unmeasured(c.id, "not reached", "the run stopped before it")
+        for c in run.plan.cases
+        if c.id not in known
+    ]
     return tuple(rows)
 
 
@@ -130,10 +154,16 @@ class TargetReading:
 def fabric(profile: Profile, nodes: int, ranks: int) -> Fabric | None:
     """The fabric that a group of ranks runs on, from the profile; None when it names no rails."""
     rails = profile.rails
-    rate = rails.rate.value if rails.rate else (rails.target.value / rails.count if rails.target and rails.count else 0.0)
+    rate = (
+        rails.rate.value
+        if rails.rate
+        else (rails.target.value / rails.count if rails.target and rails.count else 0.0)
+    )
     if not (rails.count and rate and nodes and ranks % nodes == 0):
         return None
-    return Fabric(nodes, ranks // nodes, rails.count, rate, profile.nvlink.value if profile.nvlink else math.inf)
+    return Fabric(
+        nodes, ranks // nodes, rails.count, rate, profile.nvlink.value if profile.nvlink else math.inf
+    )
 
 
 def network(profile: Profile, row: pd.Series, forced: bool = False) -> str:
@@ -177,9 +207,11 @@ def _ring(f: Frames, profile: Profile, name: str, target: float) -> TargetReadin
     known = fabric(profile, len(f.nodes), int(part["ranks"].max())) if len(part) else None
     if known is None:
         return TargetReading(how, math.nan, math.nan, "not measured")
-    row = part.loc[part["size"].idxmax()]
+    row = part.sort_values("size", kind="stable").iloc[-1]
     (reading,) = readings(name, row["algbw"] * GIGA, known, algorithm="ring", target=target)
-    return TargetReading(how, reading.wire, reading.share, f"busbw {show_both(row['busbw'] * GIGA)} at {row['size_text']}")
+    return TargetReading(
+        how, reading.wire, reading.share, f"busbw {show_both(row['busbw'] * GIGA)} at {row['size_text']}"
+    )
 
 
 def _rails(f: Frames, target: float) -> TargetReading:
@@ -187,7 +219,7 @@ def _rails(f: Frames, target: float) -> TargetReading:
     if f.pairs.empty:
         return TargetReading(how, math.nan, math.nan, "not measured")
     totals = node_totals(f.pairs)
-    row = totals.loc[totals["gbps"].idxmin()]
+    row = totals.sort_values("gbps", kind="stable").iloc[0]
     rate = float(row["gbps"]) * GIGA / BITS
     note = f", {row['note']}" if row["note"] else ""
     return TargetReading(how, rate, rate / target, f"{row['node']}, {row['rails']} rails{note}")

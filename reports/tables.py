@@ -45,9 +45,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Cell | Child]], caption: 
     kind  "stacked": rows become cards on a narrow screen; "dense": cells do not wrap
     """
     lines = list(rows)
-    right = [bool(lines) and all(isinstance(row[i], Cell) and row[i].number for row in lines) for i in range(len(head))]
+    right = [bool(lines) and all(_is_number(row[i]) for row in lines) for i in range(len(head))]
     heads = [
-        tag("th", tag("button", text, type="button") if text else "", scope="col", class_="number" if right[i] else None)
+        tag(
+            "th",
+            tag("button", text, type="button") if text else "",
+            scope="col",
+            class_="number" if right[i] else None,
+        )
         for i, text in enumerate(head)
     ]
     body = [tag("tr", [_cell(value, head[i]) for i, value in enumerate(row)]) for row in lines]
@@ -56,6 +61,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Cell | Child]], caption: 
         class_=kind or None,
     )  # fmt: skip
     return tag("div", inner, class_="scroll", tabindex=0, role="region", aria_label=caption)
+
+
+def _is_number(value: Cell | Child) -> bool:
+    return isinstance(value, Cell) and value.number
 
 
 def _cell(value: Cell | Child, head: str) -> Html:

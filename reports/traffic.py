@@ -48,7 +48,9 @@ def deltas(run: Run) -> tuple[tuple[str, str, Delta], ...]:
     for phase, when in found:
         if when == "before" and (phase, "after") in found:
             both = zip(run.manifest.nodes, found[(phase, "before")], found[(phase, "after")], strict=False)
-            moved += [(phase, node, each) for node, old, new in both if (each := _delta(old, new)) is not None]
+            moved += [
+                (phase, node, each) for node, old, new in both if (each := _delta(old, new)) is not None
+            ]
     return tuple(moved)
 
 
@@ -73,7 +75,9 @@ def carried(moved: Sequence[tuple[str, str, Delta]], profile: Profile) -> tuple[
 def _carried(phase: str, port: str, values: list[int | None], profile: Profile) -> Carried:
     known = [value for value in values if value is not None]
     excluded = port.split("/")[0] in profile.rails.excluded
-    return Carried(phase, port, min(known, default=None), max(known, default=None), len(known), len(values), excluded)
+    return Carried(
+        phase, port, min(known, default=None), max(known, default=None), len(known), len(values), excluded
+    )
 
 
 def errors(moved: Sequence[tuple[str, str, Delta]]) -> tuple[Errors, ...]:

@@ -52,7 +52,7 @@ class Group:
     """``members`` are ranks of the job; ``handle`` is torch's process group, or None for the whole job.
 
     A pair uses the job's own group with messages between the two, so that all pairs of a large job
-    cost no communicator each.
+    cost no communicator each; or ``talk`` is a connection of its own (rail.Pair).
     """
 
     members: tuple[int, ...]
@@ -60,6 +60,7 @@ class Group:
     handle: Any
     device: torch.device
     clock: HostClock | CudaClock
+    talk: Any = dist
 
     def together(self) -> None:
         """A meeting of the group: everybody has arrived, and nothing is in flight."""
@@ -79,7 +80,7 @@ class Group:
         n = len(self.members)
         if n == 1:
             return [list(values)]
-        if self.handle is None and n == 2 and dist.get_world_size() != 2:
+        if self.talk is not dist or (self.handle is None and n == 2 and dist.get_world_size() != 2):
             return self._swap(mine)
         everyone = torch.empty(n * len(values), dtype=torch.float64, device=self.device)
         gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
@@ -90,8 +91,9 @@ class Group:
     def _swap(self, mine: torch.Tensor) -> list[list[float]]:
         theirs = torch.empty_like(mine)
         other = self.members[1 - self.place]
-        ops = [dist.P2POp(dist.irecv, theirs, other), dist.P2POp(dist.isend, mine, other)]
-        for work in dist.batch_isend_irecv(ops):
+        talk = self.talk
+        ops = [talk.P2POp(talk.irecv, theirs, other), talk.P2POp(talk.isend, mine, other)]
+        for work in talk.batch_isend_irecv(ops):
             work.wait()
         pair = [mine.tolist(), theirs.tolist()]
         return pair if self.place == 0 else pair[::-1]

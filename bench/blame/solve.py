@@ -23,11 +23,13 @@ OPPOSITE = {"tx": "rx", "rx": "tx", "both": "both"}
 
 @dataclass(frozen=True)
 class Fault:
-    """A bottleneck: ``lost`` of the reference; ``rivals`` fit the same transfers as well."""
+    """A bottleneck: ``lost`` of the reference; ``rivals`` fit the same transfers as well; ``ways`` of a port:
+    its loss sending and receiving."""
 
     subject: Subject
     lost: float
     rivals: tuple[Subject, ...] = ()
+    ways: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class _Slow:
     node: int
     way: str
     lost: float
+    ways: tuple[float, float]
     peer: int = -1
     peer_clear: bool = False
 
@@ -54,7 +57,7 @@ def solve(
     base = np.array([next((f.lost for f in rails if f.subject.rail == rail), 0.0) for rail in m.rails])
     ports = _ports(loss - base[:, None, None], times, base, m, scale)
     nodes, ports = _fold_nodes(ports, base, m, scale, loss)
-    folded, ports = _fold_leaves(ports, leaves)
+    folded, ports = _fold_leaves(ports, {fault.subject.node for fault in nodes}, leaves)
     known = [*rails, *nodes, *folded, *ports]
     left = _left(loss, known, base, m, leaves)
     paths = _paths(left, loss, times, m, scale)
@@ -113,7 +116,8 @@ def _slow_ports(loss: Floats, times: Floats, scale: Scale) -> list[_Slow]:
         other = seen[node + n if way == "tx" else node]
         both = bool(other >= max(depth[worst] / 2, scale.smallest * 0.6))
         lost = float(np.fmax(depth[worst], other) if both else depth[worst])
-        found.append(_with_peer(_Slow(node, "both" if both else way, lost), way, left, depth))
+        ways = (lost if both or way == "tx" else 0.0, lost if both or way == "rx" else 0.0)
+        found.append(_with_peer(_Slow(node, "both" if both else way, lost, ways), way, left, depth))
         if way == "tx" or both:
             left[node, :] = np.nan
         if way == "rx" or both:
@@ -136,7 +140,8 @@ def _merge_ways(found: Sequence[_Slow]) -> list[_Slow]:
     merged: dict[int, _Slow] = {}
     for slow in found:
         first = merged.get(slow.node)
-        merged[slow.node] = replace(first, way="both") if first else slow
+        ways = (max(slow.ways[0], first.ways[0]), max(slow.ways[1], first.ways[1])) if first else slow.ways
+        merged[slow.node] = replace(first, way="both", ways=ways) if first else slow
     return list(merged.values())
 
 
@@ -149,7 +154,8 @@ def _port_fault(slow: _Slow, m: Matrix, rail: str, base: float) -> Fault:
         if len(m.nodes) == 2:
             rivals += (Subject("rail", rail=rail),)
         rivals += (_path(slow.node, slow.peer, rail, m, {"tx": "ab", "rx": "ba", "both": "both"}[slow.way]),)
-    return Fault(subject, min(slow.lost + base, 1.0), rivals)
+    tx, rx = (min(lost + base, 1.0) if lost else 0.0 for lost in slow.ways)
+    return Fault(subject, min(slow.lost + base, 1.0), rivals, (tx, rx))
 
 
 def _path(a: int, b: int, rail: str, m: Matrix, direction: str) -> Subject:
@@ -173,9 +179,18 @@ def _fold_nodes(
         if not _slow_elsewhere(name, own, middle, base, m, scale, loss):
             continue
         beyond = middle + max(scale.smallest, 4 * MAD * float(np.median(np.abs(lost - middle))))
-        rest = [fault for fault in rest if fault not in own or (fault.lost > beyond and not fault.rivals)]
+        rest = [fault for fault in rest if fault not in own]
+        rest += [_beyond(fault, beyond) for fault in own if fault.lost > beyond and not fault.rivals]
         nodes.append(_node_fault(name, own, middle))
     return nodes, rest
+
+
+def _beyond(port: Fault, lost: float) -> Fault:
+    """``port`` in the directions in which it is slower than ``lost``, which its node explains."""
+    tx, rx = (way > lost for way in port.ways)
+    return replace(
+        port, subject=replace(port.subject, direction="both" if tx and rx else "tx" if tx else "rx")
+    )
 
 
 def _slow_elsewhere(
@@ -204,17 +219,17 @@ def _node_fault(name: str, own: Sequence[Fault], lost: float) -> Fault:
     return Fault(Subject("node", name, direction=way), lost, rivals)
 
 
-def _fold_leaves(ports: Sequence[Fault], leaves: Leaves) -> tuple[list[Fault], list[Fault]]:
-    """A leaf all of whose ports are slow (three at least) is one fault."""
+def _fold_leaves(ports: Sequence[Fault], nodes: set[str], leaves: Leaves) -> tuple[list[Fault], list[Fault]]:
+    """A leaf all of whose ports are slow (three at least) is one fault; ports of slow ``nodes`` prove nothing."""
     members: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for (node, rail), leaf in leaves.items():
         members.setdefault((leaf, rail), []).append((node, rail))
     slow = {(fault.subject.node, fault.subject.rail): fault for fault in ports if not fault.rivals}
     folded, rest = [], list(ports)
     for (leaf, rail), inside in members.items():
-        if len(inside) < 3 or not all(port in slow for port in inside):
+        own = [slow[port] for port in inside if port in slow]
+        if len(own) < 3 or not all(port in slow or port[0] in nodes for port in inside):
             continue
-        own = [slow[port] for port in inside]
         rest = [fault for fault in rest if fault not in own]
         folded.append(Fault(Subject("leaf", rail=rail, name=leaf), float(np.median([f.lost for f in own]))))
     return folded, rest

@@ -17,6 +17,8 @@ def correctness(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """Every element that every rank received equals the truth; one wrong element fails its case."""
     groups: dict[str, list[Row]] = {}
     for row in seen.rows:
+        if "failed" in row.measurement.extra:
+            continue  # nothing arrived to be checked: blame names who did not answer
         groups.setdefault(row.case.collective, []).append(row)
         if row.wrong:
             yield _wrong(seen, row)
@@ -73,7 +75,8 @@ def _wrong(seen: Evidence, row: Row) -> Verdict:
 @check("clock")
 def clock(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """Every row has a finite, positive time."""
-    bad = [row for row in seen.rows if not (math.isfinite(row.seconds) and row.seconds > 0)]
+    tried = [row for row in seen.rows if "failed" not in row.measurement.extra]  # blame judges those
+    bad = [row for row in tried if not (math.isfinite(row.seconds) and row.seconds > 0)]
     for row in bad:
         yield Verdict(
             "clock",
@@ -84,5 +87,5 @@ def clock(seen: Evidence, want: Profile) -> Iterator[Verdict]:
             "RailGauge",
             "run again; if it stays, send the run folder to RailGauge",
         )
-    if seen.rows and not bad:
-        yield Verdict("clock", "all rows", Status.PASS, f"{len(seen.rows)} rows have a positive time")
+    if tried and not bad:
+        yield Verdict("clock", "all rows", Status.PASS, f"{len(tried)} rows have a positive time")

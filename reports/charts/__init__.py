@@ -11,12 +11,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.units import BITS
+from reports.frames import Frames, swept
 
-from ..frames import Frames, swept
 from . import alt_text
 from .bars import Rule, ranked_bars
 from .curves import busbw_by_size, latency_percentiles, small_multiples
-from .rails import MOST_NUMBERS, SLOW, node_totals, pair_heatmap, rail_distribution, rail_matrix, slow_pairs, slowest_rail
+from .rails import (
+    MOST_NUMBERS,
+    SLOW,
+    node_totals,
+    pair_heatmap,
+    rail_distribution,
+    rail_matrix,
+    slow_pairs,
+    slowest_rail,
+)
 from .trend import trend
 
 __all__ = ["CHARTS", "Chart", "busbw_by_size", "latency_percentiles", "pair_heatmap", "rail_distribution",
@@ -68,7 +77,9 @@ def _latency(f: Frames) -> Any | None:
     known = swept(f.curve[f.curve["n"] > 0])
     if known.empty:
         return None
-    return latency_percentiles(known, _LATENCY, "single calls, each as long as its slowest rank; both axes logarithmic")
+    return latency_percentiles(
+        known, _LATENCY, "single calls, each as long as its slowest rank; both axes logarithmic"
+    )
 
 
 def _node_totals(f: Frames) -> Any | None:

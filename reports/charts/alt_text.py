@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from bench.units import BITS
+from reports.frames import Frames, swept
 
-from ..frames import Frames, swept
 from . import rails
 from .rails import SLOW, node_rails, slow_pairs
 
 
 def busbw_by_size(f: Frames) -> str:
     curve = f.curve[f.curve["scope"] == ""]
-    tops = curve.sort_values("busbw", kind="stable").groupby("series", sort=True).tail(1).sort_values("series")
+    tops = (
+        curve.sort_values("busbw", kind="stable").groupby("series", sort=True).tail(1).sort_values("series")
+    )
     peaks = [f"{row.series} peaks at {row.busbw:.4g} GB/s at {row.size_text}" for row in tops.itertuples()]
     return f"Bus bandwidth of {len(peaks)} series against message size. {_list(peaks)}."
 
@@ -26,18 +28,25 @@ def ranked_collectives(f: Frames) -> str:
 
 def latency(f: Frames) -> str:
     known = swept(f.curve[f.curve["n"] > 0])
-    first = known.sort_values(["size"], kind="stable").groupby("series", sort=True).head(1).sort_values("series")
-    parts = [f"{row.series} {row.p50:.4g} µs, p99 {row.p99:.4g} µs, at {row.size_text}" for row in first.itertuples()]
+    first = (
+        known.sort_values(["size"], kind="stable").groupby("series", sort=True).head(1).sort_values("series")
+    )
+    parts = [
+        f"{row.series} {row.p50:.4g} µs, p99 {row.p99:.4g} µs, at {row.size_text}"
+        for row in first.itertuples()
+    ]
     return f"p50, p95 and p99 of single calls against message size. At the smallest size: {_list(parts)}."
 
 
 def small_multiples(f: Frames) -> str:
-    return f"Bus bandwidth against message size, one small chart for each of {swept(f.curve)['series'].nunique()} series."
+    count = swept(f.curve)["series"].nunique()
+    return f"Bus bandwidth against message size, one small chart for each of {count} series."
 
 
 def node_totals(f: Frames) -> str:
     totals = rails.node_totals(f.pairs)
-    low, high = totals.loc[totals["gbps"].idxmin()], totals.loc[totals["gbps"].idxmax()]
+    ranked = totals.sort_values("gbps", kind="stable")
+    low, high = ranked.iloc[0], ranked.iloc[-1]
     return (
         f"What the rails of {len(totals)} nodes carry together: from {low['gbps']:,.5g} Gb/s ({low['node']}) "
         f"to {high['gbps']:,.5g} Gb/s ({high['node']})."
@@ -55,7 +64,9 @@ def rail_matrix(f: Frames) -> str:
 
 def pair_heatmap(f: Frames) -> str:
     slow = slow_pairs(f.pairs).sort_values("gbps", kind="stable")
-    cells = [f"{row.source} to {row.destination} on {row.rail} ({row.gbps:.4g} Gb/s)" for row in slow.itertuples()]
+    cells = [
+        f"{row.source} to {row.destination} on {row.rail} ({row.gbps:.4g} Gb/s)" for row in slow.itertuples()
+    ]
     return f"{len(f.pairs)} readings of node pairs, median {f.pairs['gbps'].median():.4g} Gb/s. " + (
         f"{len(cells)} are more than {SLOW:.0%} below it: {_list(cells)}." if cells else "None stands out."
     )

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
-from ..theme import BLUE, NEUTRAL, RED
+from reports.theme import BLUE, NEUTRAL, RED
 
 WIDTH, STEP = 800, 22
+PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|")  # names that are a field and an expression as they stand
 LETTER = 6.5  # pixels of one letter of a label
 
 
@@ -47,60 +49,80 @@ def ranked_bars(
     data    a frame, or the URL of a CSV file with a header (its numbers are parsed: text would sort as text)
     label   column of unique names: two rows of one name would be drawn over each other
     value   column of numbers
+            (names that are no plain identifiers are read under another: Vega-Lite takes dots for paths)
     note    column of texts to stand after the value, when given
     rule    a line across all bars, drawn once from data of its own
     """
-    source = _source(data, value)
-    seen = f"datum[{json.dumps(value)}]"
-    below = f"{seen} < {rule.value!r}" if rule and rule.floor else "false"
-    shown = f"format({seen}, {json.dumps(format)})"
-    if note:
-        shown += f" + '  ' + datum[{json.dumps(note)}]"
-    if rule and rule.floor:
-        shown += f" + ({below} ? ' (below)' : '')"
-    base = alt.Chart().encode(
+    columns = {"label": label, "value": value, "note": note}
+    fields = {role: name if PLAIN.fullmatch(name) else f"{role}_" for role, name in columns.items()}
+    base = _base(fields, label, axis, _domain(data, value, note, rule, width))
+    below = f"datum.{fields['value']} < {rule.value!r}" if rule and rule.floor else "false"
+    colour = alt.condition(below, alt.value(RED), alt.value(BLUE))
+    bars = base.mark_bar(cornerRadiusEnd=2).encode(color=colour).properties(name="bars")
+    texts = base.mark_text(align="left", dx=6, baseline="middle", color=NEUTRAL, invalid=None)
+    texts = texts.transform_calculate(shown=_words(fields, format, missing, below)).encode(
+        text=alt.Text("shown:N")
+    )
+    layers = [bars, texts, *(_rule(rule) if rule else ())]
+    parsed = value if fields["value"] == value else ""
+    chart = alt.layer(*layers, data=_source(data, parsed)).properties(width=width, height=alt.Step(STEP))
+    for role, name in columns.items():
+        if fields[role] != name:
+            read = f"datum[{json.dumps(name)}]"
+            chart = chart.transform_calculate(
+                **{fields[role]: f"toNumber({read})" if role == "value" else read}
+            )
+    return chart.properties(
+        title=alt.TitleParams(title, subtitle=subtitle) if subtitle else alt.TitleParams(title)
+    )
+
+
+def _base(fields: dict[str, str], label: str, axis: str, domain: Any) -> alt.Chart:
+    """What bars and their labels share."""
+    return alt.Chart().encode(
         # both layers name the same aggregate: unlike ones are a warning, and text sorts as text
         y=alt.Y(
-            field=escape(label),
+            field=fields["label"],
             type="nominal",
-            sort=alt.EncodingSortField(field=escape(value), op="max", order="descending"),
+            sort=alt.EncodingSortField(field=fields["value"], op="max", order="descending"),
             axis=alt.Axis(title=None, labelLimit=320, ticks=False, domain=False, labelPadding=8),
         ),
         x=alt.X(
-            field=escape(value),
+            field=fields["value"],
             type="quantitative",
             stack=None,
-            axis=alt.Axis(title=axis, tickCount=8),
-            scale=alt.Scale(domain=_domain(data, value, note, rule, width)),
+            axis=alt.Axis(title=said(axis), tickCount=8),
+            scale=alt.Scale(domain=domain),
         ),
         tooltip=[
-            alt.Tooltip(field=escape(label), type="nominal", title=label),
-            alt.Tooltip(field=escape(value), type="quantitative", title=axis),
+            alt.Tooltip(field=fields["label"], type="nominal", title=said(label)),
+            alt.Tooltip(field=fields["value"], type="quantitative", title=said(axis)),
         ],
     )
-    bars = base.mark_bar(cornerRadiusEnd=2).properties(name="bars")
-    bars = bars.encode(color=alt.condition(below, alt.value(RED), alt.value(BLUE)))
-    texts = base.mark_text(align="left", dx=6, baseline="middle", color=NEUTRAL, invalid=None).transform_calculate(
-        shown=f"isValid({seen}) && {seen} > 0 ? ({shown}) : {json.dumps(missing)}"
-    )
-    texts = texts.encode(text=alt.Text("shown:N"))
-    layers = [bars, texts, *(_rule(rule) if rule else ())]
-    chart = alt.layer(*layers, data=source).properties(width=width, height=alt.Step(STEP))
-    return chart.properties(title=alt.TitleParams(title, subtitle=subtitle) if subtitle else alt.TitleParams(title))
 
 
-def escape(field: str) -> str:
-    """A column name as a Vega-Lite field: dots, brackets and quotes in it are no path, a colon no type."""
-    escaped = field
-    for character in "\\.[]'\"":  # the backslash first
-        escaped = escaped.replace(character, "\\" + character)
-    return escaped
+def _words(fields: dict[str, str], format: str, missing: str, below: str) -> str:
+    """The expression of what stands at the end of a bar."""
+    seen = f"datum.{fields['value']}"
+    words = f"format({seen}, {json.dumps(format)})"
+    if fields["note"]:
+        words += f" + '  ' + datum.{fields['note']}"
+    if below != "false":
+        words += f" + ({below} ? ' (below)' : '')"
+    return f"isValid({seen}) && {seen} > 0 ? ({words}) : {json.dumps(missing)}"
 
 
-def _source(data: str | pd.DataFrame, value: str) -> alt.UrlData | pd.DataFrame:
-    if isinstance(data, str):
-        return alt.UrlData(url=data, format=alt.CsvDataFormat(type="csv", parse={value: "number"}))
-    return data
+def said(text: str) -> str:
+    """A title without quotes and backslashes: Vega-Lite writes titles into expressions and escapes neither."""
+    return text.replace("\\", "/").replace('"', "”")
+
+
+def _source(data: str | pd.DataFrame, parsed: str) -> alt.UrlData | pd.DataFrame:
+    if isinstance(data, pd.DataFrame):
+        return data
+    # the numbers of a CSV are text unless parsed; a column that is read under another name is converted there
+    parse = {parsed: "number"} if parsed else alt.Undefined
+    return alt.UrlData(url=data, format=alt.CsvDataFormat(type="csv", parse=parse))
 
 
 def _domain(data: str | pd.DataFrame, value: str, note: str, rule: Rule | None, width: int) -> Any:
@@ -118,6 +140,8 @@ def _rule(rule: Rule) -> tuple[alt.Chart, alt.Chart]:
     # data of its own: on the bars' data it would be drawn once a bar, fat and jagged
     one = alt.InlineData(values=[{"text": rule.text}])
     line = alt.Chart(one).mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=NEUTRAL)
-    text = alt.Chart(one).mark_text(align="right", dx=-4, dy=-8, baseline="bottom", color=NEUTRAL, fontWeight="bold")
+    text = alt.Chart(one).mark_text(
+        align="right", dx=-4, dy=-8, baseline="bottom", color=NEUTRAL, fontWeight="bold"
+    )
     x = alt.X(datum=rule.value, type="quantitative")
     return line.encode(x=x), text.encode(x=x, y=alt.value(0), text="text:N")

@@ -7,7 +7,7 @@ import math
 import altair as alt
 import pandas as pd
 
-from ..theme import NEUTRAL, SERIES, SHAPES, SIZE_LABEL, size_ticks
+from reports.theme import NEUTRAL, SERIES, SHAPES, SIZE_LABEL, size_ticks
 
 WIDTH, HEIGHT = 800, 340
 CELL, CELL_HEIGHT, COLUMNS = 235, 130, 3
@@ -73,7 +73,9 @@ def latency_percentiles(curve: pd.DataFrame, title: str, subtitle: str) -> alt.F
         .mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=12))
         .encode(
             x=x,
-            y=alt.Y("latency:Q", title="µs", scale=alt.Scale(type="log"), axis=alt.Axis(tickCount=4, format="~s")),
+            y=alt.Y(
+                "latency:Q", title="µs", scale=alt.Scale(type="log"), axis=alt.Axis(tickCount=4, format="~s")
+            ),
             color=alt.Color(
                 "percentile:N",
                 scale=alt.Scale(domain=list(PERCENTILES), range=[SERIES[0], SERIES[1], SERIES[2]]),
@@ -147,5 +149,7 @@ def _target(target: float) -> tuple[alt.Chart, ...]:
     one = alt.InlineData(values=[{"text": f"rails of a node: {target:,.4g} GB/s = {target * 8:,.5g} Gb/s"}])
     y = alt.Y(datum=target, type="quantitative")
     line = alt.Chart(one).mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=NEUTRAL).encode(y=y)
-    text = alt.Chart(one).mark_text(align="left", dx=4, dy=-5, baseline="bottom", color=NEUTRAL, fontWeight="bold")
+    text = alt.Chart(one).mark_text(
+        align="left", dx=4, dy=-5, baseline="bottom", color=NEUTRAL, fontWeight="bold"
+    )
     return line, text.encode(x=alt.value(0), y=y, text="text:N")

@@ -7,17 +7,29 @@ import math
 import altair as alt
 import pandas as pd
 
-from ..theme import AMBER, BLUE, NEUTRAL, RED
+from reports.theme import AMBER, BLUE, NEUTRAL, RED
 
 WIDTH = 800
-SLOW = 0.02  # below the median by this share: boxed; the same share that a nightly change must reach to matter
-INLINE_CELLS = 5000  # cells of all rails together that one page carries; above it the slowest rail stands for a pair
+SLOW = (
+    0.02  # below the median by this share: boxed; the same share that a nightly change must reach to matter
+)
+INLINE_CELLS = (
+    5000  # cells of all rails together that one page carries; above it the slowest rail stands for a pair
+)
 MOST_NUMBERS = 24  # nodes beside each other whose cells have room for a number
-DIVERGING = ("#a3122b", "#d6604d", "#c5cad3", "#6f9fcf", "#1f5fa8")  # its middle is grey, not the white of light paper
+DIVERGING = (
+    "#a3122b",
+    "#d6604d",
+    "#c5cad3",
+    "#6f9fcf",
+    "#1f5fa8",
+)  # its middle is grey, not the white of light paper
 QUANTILES = {"min": 0.0, "p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95, "max": 1.0}
 
 
-def pair_heatmap(pairs: pd.DataFrame, nodes: tuple[str, ...], title: str, subtitle: str) -> alt.LayerChart | alt.FacetChart:
+def pair_heatmap(
+    pairs: pd.DataFrame, nodes: tuple[str, ...], title: str, subtitle: str
+) -> alt.LayerChart | alt.FacetChart:
     """Node × node, one map a rail (the slowest rail of each pair when there are too many cells).
 
     A pair more than SLOW below the median of all is outlined. What was not measured stays empty.
@@ -50,12 +62,14 @@ def pair_heatmap(pairs: pd.DataFrame, nodes: tuple[str, ...], title: str, subtit
 def slowest_rail(pairs: pd.DataFrame) -> pd.DataFrame:
     """Each pair's slowest rail."""
     ordered = pairs.sort_values(["source", "destination", "gbps", "rail"], kind="stable")
-    return ordered.drop_duplicates(["source", "destination"]).reset_index(drop=True)
+    worst: pd.DataFrame = ordered.drop_duplicates(["source", "destination"]).reset_index(drop=True)
+    return worst
 
 
 def slow_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
     """Pair and rail readings more than SLOW below the median of all."""
-    return pairs[pairs["gbps"] < float(pairs["gbps"].median()) * (1 - SLOW)]
+    slow: pd.DataFrame = pairs[pairs["gbps"] < float(pairs["gbps"].median()) * (1 - SLOW)]
+    return slow
 
 
 def node_rails(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -66,7 +80,9 @@ def node_rails(pairs: pd.DataFrame) -> pd.DataFrame:
     """
     ends = pd.concat([pairs.assign(node=pairs["source"]), pairs.assign(node=pairs["destination"])])
     table = ends.groupby(["node", "rail"], sort=True)["gbps"].median().reset_index()
-    return table.assign(change=(table["gbps"] / table["gbps"].median() - 1).round(5), gbps=table["gbps"].round(3))
+    change = (table["gbps"] / table["gbps"].median() - 1).round(5)
+    rails: pd.DataFrame = table.assign(change=change, gbps=table["gbps"].round(3))
+    return rails
 
 
 def rail_matrix(pairs: pd.DataFrame, nodes: tuple[str, ...], title: str, subtitle: str) -> alt.LayerChart:
@@ -75,7 +91,9 @@ def rail_matrix(pairs: pd.DataFrame, nodes: tuple[str, ...], title: str, subtitl
     span = max(0.05, math.ceil(20 * float(data["change"].abs().max())) / 20) if len(data) else 0.05
     span = min(span, 0.5)
     width = max(60, min(WIDTH, 60 * len(nodes)))
-    x = alt.X("node:N", title="node", sort=list(nodes), axis=_node_axis(label_size(width / max(1, len(nodes))), -90))
+    x = alt.X(
+        "node:N", title="node", sort=list(nodes), axis=_node_axis(label_size(width / max(1, len(nodes))), -90)
+    )
     y = alt.Y("rail:N", title="rail", sort=_natural(data["rail"]))
     colour = alt.Color(
         "change:Q",
@@ -125,13 +143,24 @@ def rail_distribution(pairs: pd.DataFrame, floor: float, title: str, subtitle: s
         x = alt.X(f"{low}:Q", title="one pair on one rail (Gb/s; 8 Gb/s = 1 GB/s)", scale=scale)
         return mark.encode(x=x, x2=f"{high}:Q", y=y, tooltip=tooltip)
 
-    middle = alt.Chart().mark_tick(thickness=3, size=18, color=AMBER).encode(x=alt.X("p50:Q", scale=scale), y=y, tooltip=tooltip)
-    layers = [between("min", "max", 2, 0.9), between("p5", "p95", 8, 0.5), between("p25", "p75", 16, 0.9), middle]
+    middle = (
+        alt.Chart()
+        .mark_tick(thickness=3, size=18, color=AMBER)
+        .encode(x=alt.X("p50:Q", scale=scale), y=y, tooltip=tooltip)
+    )
+    layers = [
+        between("min", "max", 2, 0.9),
+        between("p5", "p95", 8, 0.5),
+        between("p25", "p75", 16, 0.9),
+        middle,
+    ]
     if math.isfinite(floor):
         one = alt.InlineData(values=[{"text": f"floor {floor:,.4g} Gb/s"}])
         x = alt.X(datum=floor, type="quantitative")
         layers.append(alt.Chart(one).mark_rule(strokeDash=[6, 4], color=NEUTRAL).encode(x=x))
-        text = alt.Chart(one).mark_text(align="left", dx=4, dy=-4, baseline="bottom", color=NEUTRAL, fontWeight="bold")
+        text = alt.Chart(one).mark_text(
+            align="left", dx=4, dy=-4, baseline="bottom", color=NEUTRAL, fontWeight="bold"
+        )
         layers.append(text.encode(x=x, y=alt.value(0), text="text:N"))
     chart = alt.layer(*layers, data=data).properties(width=WIDTH, height=alt.Step(30))
     return chart.properties(title=alt.TitleParams(title, subtitle=subtitle))
@@ -140,10 +169,13 @@ def rail_distribution(pairs: pd.DataFrame, floor: float, title: str, subtitle: s
 def node_totals(pairs: pd.DataFrame) -> pd.DataFrame:
     """node, gbps (sum over rails of the median over partners), rails, note: what each node's rails carry."""
     table = node_rails(pairs)
-    totals = table.groupby("node", sort=True).agg(gbps=("gbps", "sum"), rails=("rail", "nunique")).reset_index()
+    totals = (
+        table.groupby("node", sort=True).agg(gbps=("gbps", "sum"), rails=("rail", "nunique")).reset_index()
+    )
     most = int(totals["rails"].max()) if len(totals) else 0
     notes = ["" if rails == most else f"only {rails} of {most} rails measured" for rails in totals["rails"]]
-    return totals.assign(gbps=totals["gbps"].round(1), note=notes)
+    named: pd.DataFrame = totals.assign(gbps=totals["gbps"].round(1), note=notes)
+    return named
 
 
 def label_size(step: float) -> int:

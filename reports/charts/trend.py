@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from ..theme import AMBER, BLUE, GREEN, NEUTRAL, RED
+from reports.theme import AMBER, BLUE, GREEN, NEUTRAL, RED
 
 WIDTH, HEIGHT = 800, 300
 # what a night is: colour and shape, for those who do not see the colour
@@ -21,7 +21,9 @@ LEVEL_COLUMNS = ("begin", "end", "level", "low", "high")
 STEP_COLUMNS = ("time", "text")
 
 
-def trend(nights: pd.DataFrame, levels: pd.DataFrame, steps: pd.DataFrame, *, title: str, subtitle: str, axis: str) -> alt.LayerChart:
+def trend(
+    nights: pd.DataFrame, levels: pd.DataFrame, steps: pd.DataFrame, *, title: str, subtitle: str, axis: str
+) -> alt.LayerChart:
     """Nightly values as points, each level as a band with its median, each step as a dashed rule with its cause.
 
     nights  time (seconds since 1970, UTC), value in the axis' unit, label of LABELS

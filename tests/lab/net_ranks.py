@@ -29,7 +29,9 @@ def sent() -> dict[str, int]:
 
 
 def resent() -> int:
-    names, values = (line.split() for line in Path("/proc/net/snmp").read_text().splitlines() if line[:4] == "Tcp:")
+    names, values = (
+        line.split() for line in Path("/proc/net/snmp").read_text().splitlines() if line[:4] == "Tcp:"
+    )
     return int(values[names.index("RetransSegs")])
 
 
@@ -65,15 +67,20 @@ def measure(rail: int, count: int, repetitions: int, timeout: datetime.timedelta
     for _ in range(repetitions):
         dist.all_reduce(data, group=group)
     seconds = time.perf_counter() - start
+    WORLD.Barrier()  # now all has arrived; before, what we sent may still have waited for its turn
     moved = {name: value - before[name] for name, value in sent().items()}
     rows = WORLD.gather((socket.gethostname(), moved, resent() - again, took, seconds))
-    return {
-        "rail": rail,
-        "rate": 4 * count * repetitions / max(row[4] for row in rows),
-        "sent": {row[0]: row[1] for row in rows},
-        "resent": {row[0]: row[2] for row in rows},
-        "work": {row[0]: row[3] for row in rows},
-    } if rows else {}
+    return (
+        {
+            "rail": rail,
+            "rate": 4 * count * repetitions / max(row[4] for row in rows),
+            "sent": {row[0]: row[1] for row in rows},
+            "resent": {row[0]: row[2] for row in rows},
+            "work": {row[0]: row[3] for row in rows},
+        }
+        if rows
+        else {}
+    )
 
 
 def main(rails: int, megabytes: float, repetitions: int, limit: float, seconds: float = 0) -> None:
@@ -97,5 +104,9 @@ if __name__ == "__main__":
         main(int(numbers[0]), numbers[1], int(numbers[2]), *numbers[3:])
     except BaseException as error:
         text = " ".join(str(error).split())[:400]
-        print(f"rank {WORLD.rank} on {socket.gethostname()}: {type(error).__name__}: {text}", file=sys.stderr, flush=True)
+        print(
+            f"rank {WORLD.rank} on {socket.gethostname()}: {type(error).__name__}: {text}",
+            file=sys.stderr,
+            flush=True,
+        )
         WORLD.Abort(3)

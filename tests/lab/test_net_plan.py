@@ -60,7 +60,12 @@ def test_names_of_one_lab_never_match_those_of_another() -> None:
 
 
 def test_nodes_know_each_other_by_their_management_address() -> None:
-    assert hosts(LAB).splitlines() == ["127.0.0.1 localhost", "198.18.0.10 n0", "198.18.0.11 n1", "198.18.0.12 n2"]
+    assert hosts(LAB).splitlines() == [
+        "127.0.0.1 localhost",
+        "198.18.0.10 n0",
+        "198.18.0.11 n1",
+        "198.18.0.12 n2",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -84,20 +89,27 @@ def test_a_lab_that_cannot_be_is_refused(wrong: dict, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "rate"), [("200mbit", 25e6), ("2.5gbit", 312.5e6), ("64kbit", 8e3), ("1kbit", 125.0), ("none", None)]
+    ("text", "rate"),
+    [("200mbit", 25e6), ("2.5gbit", 312.5e6), ("64kbit", 8e3), ("1kbit", 125.0), ("none", None)],
 )
 def test_a_rate_is_read_as_tc_reads_it(text: str, rate: float | None) -> None:
     assert parse_rate(text) == rate
 
 
-@pytest.mark.parametrize("text", ["", "200", "200mbps", "0mbit", "-1mbit", "nanmbit", "1e3mbit", "200 mbit", "NONE"])
+@pytest.mark.parametrize(
+    "text", ["", "200", "200mbps", "0mbit", "-1mbit", "nanmbit", "1e3mbit", "200 mbit", "NONE"]
+)
 def test_a_text_that_is_no_rate_is_refused(text: str) -> None:
     with pytest.raises(LabError, match="is not a rate"):
         parse_rate(text)
 
 
 def test_a_rate_is_shown_as_it_was_written() -> None:
-    assert [show_rate(parse_rate(text)) for text in ("200mbit", "2gbit", "none")] == ["200mbit", "2000mbit", "none"]
+    assert [show_rate(parse_rate(text)) for text in ("200mbit", "2gbit", "none")] == [
+        "200mbit",
+        "2000mbit",
+        "none",
+    ]
 
 
 def test_the_burst_holds_a_whole_gso_packet_at_every_rate() -> None:
@@ -144,7 +156,12 @@ def test_management_is_never_shaped_and_keeps_its_mtu() -> None:
     steps = settle(Lab(mtu=9000))
     assert "link set eth0 mtu 1500 up" in lines(steps, "ip", "n0")
     assert "link set eth1 mtu 9000 up" in lines(steps, "ip", "n0")
-    assert not [line for node in LAB.node_names for line in lines(steps, "tc", node) if "eth0" in line and "tbf" in line]
+    assert not [
+        line
+        for node in LAB.node_names
+        for line in lines(steps, "tc", node)
+        if "eth0" in line and "tbf" in line
+    ]
 
 
 def test_a_tool_is_called_once_per_place_whatever_the_number_of_rails() -> None:
@@ -200,8 +217,10 @@ def test_swapped_cables_are_unplugged_before_they_are_plugged_crosswise() -> Non
 @pytest.mark.parametrize(
     ("words", "rule"),
     [
-        ("lossy-rail n1 2", "numgen random mod 100000 < 1000 counter drop"),
-        ("lossy-rail n1 2 0.1%", "numgen random mod 100000 < 100 counter drop"),
+        ("lossy-rail n1 2", "numgen random mod 100000 <= 999 counter drop"),
+        ("lossy-rail n1 2 0.1%", "numgen random mod 100000 <= 99 counter drop"),
+        ("lossy-rail n1 2 100%", "numgen random mod 100000 <= 99999 counter drop"),
+        ("lossy-rail n1 2 0.0001%", "numgen random mod 100000 <= 0 counter drop"),
         ("black-hole n1 2 1400", "meta length > 1400 counter drop"),
     ],
 )
@@ -290,7 +309,9 @@ def test_an_unknown_mpirun_is_an_error_that_lists_the_known(text: str) -> None:
 
 @pytest.mark.parametrize("kind", mpi.FLAVOURS, ids=lambda kind: kind.name)
 def test_ranks_are_spread_over_the_nodes_and_mpi_stays_on_management(kind: mpi.Flavour) -> None:
-    words, environment = mpi.launch(kind, "/x/mpirun", Path("/run/l"), ["n0", "n2"], 4, ["FOO"], ["true", "{x}"])
+    words, environment = mpi.launch(
+        kind, "/x/mpirun", Path("/run/l"), ["n0", "n2"], 4, ["FOO"], ["true", "{x}"]
+    )
     assert words[0] == "/x/mpirun"
     assert words[-2:] == ["true", "{x}"]
     assert "n0:4,n2:4" in words
@@ -390,7 +411,9 @@ def test_retransmissions_are_read_by_name() -> None:
     assert tell.parse_retransmissions(text) == 42
 
 
-@pytest.mark.parametrize("text", ["", "Tcp: InSegs\nTcp: 5\n", "Tcp: RetransSegs\n", "Tcp: InSegs RetransSegs\nTcp: 5\n"])
+@pytest.mark.parametrize(
+    "text", ["", "Tcp: InSegs\nTcp: 5\n", "Tcp: RetransSegs\n", "Tcp: InSegs RetransSegs\nTcp: 5\n"]
+)
 def test_missing_retransmissions_are_an_error_and_not_zero(text: str) -> None:
     with pytest.raises(LabError, match="RetransSegs"):
         tell.parse_retransmissions(text)
@@ -408,7 +431,9 @@ def test_missing_retransmissions_are_an_error_and_not_zero(text: str) -> None:
         (["--name", "a-b", "down"], "a-b"),
     ],
 )
-def test_a_wrong_command_says_why_and_what_next(words: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
+def test_a_wrong_command_says_why_and_what_next(
+    words: list[str], message: str, capsys: pytest.CaptureFixture
+) -> None:
     assert main(words) == 1
     assert message in capsys.readouterr().err
 

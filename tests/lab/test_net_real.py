@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ NET = str(ROOT / "ci" / "lab" / "net")
 RANKS = str(Path(__file__).with_name("net_ranks.py"))
 PATH = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 MISSING = [tool for tool in ("ip", "tc", "nft") if shutil.which(tool, path=PATH) is None]
+NUMBERS = itertools.count()
 LINE = 200e6 / 8  # bytes/s of a rail in these labs
 
 pytestmark = [
@@ -80,8 +82,18 @@ def until(holds: Callable[[], object], limit: float = 30) -> bool:
 def traces(name: str) -> list[str]:
     """Whatever the kernel and the file system still have of a lab, found without the lab's own code."""
     mark = f"railgauge-{name}-"
-    found = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if mark in line or f"/{name} " in line]
-    for folder in ("/run/netns", "/etc/netns", "/sys/fs/cgroup", "/sys/fs/cgroup/freezer", "/sys/fs/cgroup/cpu"):
+    found = [
+        line
+        for line in Path("/proc/self/mountinfo").read_text().splitlines()
+        if mark in line or f"/{name} " in line
+    ]
+    for folder in (
+        "/run/netns",
+        "/etc/netns",
+        "/sys/fs/cgroup",
+        "/sys/fs/cgroup/freezer",
+        "/sys/fs/cgroup/cpu",
+    ):
         found += [str(path) for path in Path(folder).glob(f"{mark}*")]
     found += [str(path) for path in Path("/run/railgauge-lab").glob(f"{name}*")]
     found += [str(path) for path in Path("/dev/shm").glob(f"*{name}*")]
@@ -107,9 +119,9 @@ def interfaces(name: str) -> dict[tuple[str, str], list[str]]:
 
 
 @pytest.fixture
-def name(request: pytest.FixtureRequest) -> Iterator[str]:
+def name() -> Iterator[str]:
     """A name of this test's own; nothing must be left of it at the end."""
-    text = f"t{os.getpid() % 100_000}x{abs(hash(request.node.name)) % 10_000}"
+    text = f"t{os.getpid() % 1_000_000}x{next(NUMBERS)}"
     yield text
     net(text, "down")
     assert traces(text) == []
@@ -125,7 +137,9 @@ def test_a_node_has_its_own_name_interfaces_and_neighbours_and_no_way_out(lab: s
     script = "hostname 2>/dev/null || cat /proc/sys/kernel/hostname; ls /sys/class/net; cat /etc/hostname; ip route"
     out = net(lab, "exec", "n1", "--", "sh", "-c", script).split("\n")
     assert out[:6] == ["n1", "eth0", "eth1", "eth2", "lo", "n1"]
-    assert [line.split()[:3] for line in out[6:9]] == [[f"198.18.{r}.0/24", "dev", f"eth{r}"] for r in (0, 1, 2)]
+    assert [line.split()[:3] for line in out[6:9]] == [
+        [f"198.18.{r}.0/24", "dev", f"eth{r}"] for r in (0, 1, 2)
+    ]
     assert out[9:] == [""]
     assert Path("/proc/sys/kernel/hostname").read_text().strip() != "n1"
     look = "import socket; print(socket.gethostbyname('n2'))"
@@ -162,7 +176,21 @@ def test_an_all_reduce_moves_its_rail_alone_and_faults_show_on_theirs(name: str)
     net(name, "up", "--rails", "3", "--rate", "200mbit")
     net(name, "fault", "slow-rail", "n2", "1")
     net(name, "fault", "lossy-rail", "n1", "2", "5%")
-    out = net(name, "mpirun", "1", "-x", "OMP_NUM_THREADS", "--", sys.executable, RANKS, "3", "2", "4", "60", limit=300)
+    out = net(
+        name,
+        "mpirun",
+        "1",
+        "-x",
+        "OMP_NUM_THREADS",
+        "--",
+        sys.executable,
+        RANKS,
+        "3",
+        "2",
+        "4",
+        "60",
+        limit=300,
+    )
     slow, lossy, healthy = (json.loads(line) for line in out.splitlines() if line.startswith("{"))
     wire = 2 * (3 - 1) / 3 * 2e6 * 4  # bytes every rank sends: ring, 4 repetitions of 2 MB
     for row in (slow, healthy):
@@ -233,7 +261,9 @@ def test_packets_arrive_or_do_not_as_the_fault_says(lab: str, fault: str, arrive
     sender = "n1" if fault.startswith("dead") else "n0"
     with started(lab, "exec", "n2", "--", sys.executable, "-c", RECEIVE, "1", "1.5") as receiver:
         assert receiver.stdout.readline() == "ready\n"
-        subprocess.run(words(lab, "exec", sender, "--", sys.executable, "-c", SEND, "1"), check=False, timeout=30)
+        subprocess.run(
+            words(lab, "exec", sender, "--", sys.executable, "-c", SEND, "1"), check=False, timeout=30
+        )
         assert receiver.communicate(timeout=30)[0].split() == arrives
 
 
@@ -241,7 +271,9 @@ def test_packets_arrive_or_do_not_as_the_fault_says(lab: str, fault: str, arrive
 def test_a_frozen_or_dead_node_does_nothing_until_healed(lab: str, fault: str) -> None:
     with started(lab, "exec", "n1", "--", "sleep", "300") as before:
         assert until(lambda: any("sleep 300" in line for line in net(lab, "ps").splitlines()))
-        planted = subprocess.run(words(lab, "fault", fault, "n1"), capture_output=True, text=True, check=False)
+        planted = subprocess.run(
+            words(lab, "fault", fault, "n1"), capture_output=True, text=True, check=False
+        )
         if "not possible on this machine" in planted.stderr:
             pytest.skip(planted.stderr.strip())
         assert planted.returncode == 0
@@ -255,12 +287,21 @@ def test_a_frozen_or_dead_node_does_nothing_until_healed(lab: str, fault: str) -
             assert before.wait(30) == -signal.SIGTERM
 
 
+BURN = """\
+import time
+wall, cpu = time.time(), time.process_time()
+while time.time() < wall + 1: pass
+print(time.process_time() - cpu)
+"""
+
+
 def test_a_slow_cpu_gets_the_cores_it_was_left(lab: str) -> None:
-    planted = subprocess.run(words(lab, "fault", "slow-cpu", "n1", "0.2"), capture_output=True, text=True, check=False)
+    planted = subprocess.run(
+        words(lab, "fault", "slow-cpu", "n1", "0.2"), capture_output=True, text=True, check=False
+    )
     if "not possible on this machine" in planted.stderr:
         pytest.skip(planted.stderr.strip())
-    burn = "import time; w, c = time.time(), time.process_time()\nwhile time.time() < w + 1: pass\nprint(time.process_time() - c)"
-    assert float(net(lab, "exec", "n1", "--", sys.executable, "-c", burn)) < 0.45
+    assert float(net(lab, "exec", "n1", "--", sys.executable, "-c", BURN)) < 0.45
     net(lab, "heal")
 
 
@@ -284,7 +325,9 @@ def test_a_lab_that_is_up_is_not_built_over(lab: str) -> None:
 
 @pytest.mark.parametrize("mark", ["sw", "n0", "n4", "n9"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_up_that_is_ended_half_way_leaves_nothing_or_is_cleaned_by_the_next(name: str, mark: str, number: int) -> None:
+def test_up_that_is_ended_half_way_leaves_nothing_or_is_cleaned_by_the_next(
+    name: str, mark: str, number: int
+) -> None:
     with started(name, "up", "--nodes", "10", "--rails", "4") as process:
         assert until(Path(f"/run/netns/railgauge-{name}-{mark}").exists)
         process.send_signal(number)
@@ -299,6 +342,7 @@ def test_down_cleans_what_a_killed_up_left(name: str) -> None:
     with started(name, "up", "--nodes", "10", "--rails", "4") as process:
         assert until(Path(f"/run/netns/railgauge-{name}-n5").exists)
         process.kill()
+        process.wait(30)
     assert traces(name)
     net(name, "down")
     assert traces(name) == []
@@ -309,7 +353,7 @@ def test_down_cleans_what_a_killed_up_left(name: str) -> None:
 @pytest.mark.parametrize("ending", ["kill", "down", "frozen"])
 def test_nothing_is_left_of_ranks_when_mpirun_is_killed_or_the_lab_goes_down(lab: str, ending: str) -> None:
     def ranks() -> int:
-        return sum(line.endswith("sleep 300") for line in net(lab, "ps").splitlines())
+        return sum(line.split()[3:] == ["sleep", "300"] for line in net(lab, "ps").splitlines())
 
     with started(lab, "mpirun", "2", "--", "sleep", "300") as process:
         assert until(lambda: ranks() == 6, 60)
@@ -324,8 +368,10 @@ def test_nothing_is_left_of_ranks_when_mpirun_is_killed_or_the_lab_goes_down(lab
     assert traces(lab) == []
 
 
-def test_only_its_own_processes_are_ended_and_labs_stand_side_by_side(lab: str, request: pytest.FixtureRequest) -> None:
-    other = f"{lab[:-1]}b"
+def test_only_its_own_processes_are_ended_and_labs_stand_side_by_side(
+    lab: str, request: pytest.FixtureRequest
+) -> None:
+    other = lab.replace("x", "y")
     request.addfinalizer(lambda: net(other, "down"))
     net(other, "up", "--nodes", "2", "--rails", "1")
     with (

@@ -35,7 +35,9 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         if request.config.getoption("--update-golden", default=False):
             path.write_text(text, encoding="utf-8")
         assert path.exists(), f"{path} is missing; write it with: pytest tests/reports --update-golden"
-        assert text == path.read_text(encoding="utf-8"), f"{name} differs; see pytest tests/reports --update-golden"
+        assert text == path.read_text(encoding="utf-8"), (
+            f"{name} differs; see pytest tests/reports --update-golden"
+        )
 
     return compare
 

@@ -17,7 +17,10 @@ JSON = st.recursive(
 def test_a_difference_names_who_has_which_value():
     rows = facts(made_runs.cluster(4).run.facts)
     found = {row.key: row.values for row in differences(rows)}
-    assert found["host kernel"] == (("5.15.0-164-generic", ("node001", "node003", "node004")), ("5.15.0-119-generic", ("node002",)))
+    assert found["host kernel"] == (
+        ("5.15.0-164-generic", ("node001", "node003", "node004")),
+        ("5.15.0-119-generic", ("node002",)),
+    )
     assert found["ports mlx5_10/1 rate"][1] == ("200.0 Gb/s", ("node002",))
 
 
@@ -34,7 +37,7 @@ def test_one_who_lacks_a_value_is_absent_and_different():
 
 def test_a_trailing_blank_is_a_difference():
     made = made_runs.cluster()
-    found = differences(gather({rank: values for rank, values in made.run.manifest.environment.items()}))
+    found = differences(gather(made.run.manifest.environment))
     assert [row.key for row in found] == ["NCCL_IB_HCA"]
 
 
@@ -61,7 +64,9 @@ def test_an_excluded_adapter_is_marked_and_its_bytes_are_counted():
 def test_an_error_counter_that_grew_is_named_with_its_port():
     made = made_runs.cluster()
     found = errors(deltas(made.run))
-    assert {(row.node, row.port, row.counter, row.growth) for row in found} == {("node002", "mlx5_10/1", "link_error_recovery", 3)}
+    assert {(row.node, row.port, row.counter, row.growth) for row in found} == {
+        ("node002", "mlx5_10/1", "link_error_recovery", 3)
+    }
     assert not errors(deltas(made_runs.cluster(faulty=False).run))
 
 

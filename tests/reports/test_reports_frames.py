@@ -69,7 +69,12 @@ def test_the_slow_port_is_the_slowest_cell():
 
 def test_a_node_that_lacks_a_rail_says_so_beside_its_sum():
     pairs = of(made_runs.cluster(4)).pairs
-    gone = pairs[~((pairs["rail"] == "mlx5_3") & ((pairs["source"] == "node004") | (pairs["destination"] == "node004")))]
+    gone = pairs[
+        ~(
+            (pairs["rail"] == "mlx5_3")
+            & ((pairs["source"] == "node004") | (pairs["destination"] == "node004"))
+        )
+    ]
     totals = node_totals(gone).set_index("node")
     assert totals.loc["node004", "note"] == "only 7 of 8 rails measured"
     assert totals.loc["node001", "note"] == ""
@@ -84,7 +89,10 @@ def test_the_slowest_rail_stands_for_a_pair():
 
 def test_rates_are_gigabytes_and_gigabits():
     pairs = of(made_runs.cluster()).pairs
-    assert all(math.isclose(gbps, 8 * rate, rel_tol=1e-5) for gbps, rate in zip(pairs["gbps"], pairs["busbw"], strict=True))
+    assert all(
+        math.isclose(gbps, 8 * rate, rel_tol=1e-5)
+        for gbps, rate in zip(pairs["gbps"], pairs["busbw"], strict=True)
+    )
 
 
 def test_the_evidence_phase_is_quoted_nowhere():

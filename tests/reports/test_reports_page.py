@@ -43,7 +43,13 @@ def test_the_verdict_stands_first_with_its_counts(faulty):
 
 def test_all_five_parts_of_a_failure_are_shown(faulty):
     for shown in (words(faulty[0]), faulty[1].replace("\\", "")):
-        for part in ("node002 mlx5_10/1", "24.2 GB/s (193.5 Gb/s)", "at least 370 Gb/s", "92.5 % of 400 Gb/s", "reseat the cable"):
+        for part in (
+            "node002 mlx5_10/1",
+            "24.2 GB/s (193.5 Gb/s)",
+            "at least 370 Gb/s",
+            "92.5 % of 400 Gb/s",
+            "reseat the cable",
+        ):
             assert part in shown
 
 
@@ -115,7 +121,10 @@ def test_the_target_is_read_by_ring_and_by_rails_and_never_by_busbw_alone():
 
 def test_a_reading_that_was_not_measured_says_so():
     made = made_runs.cluster()
-    run = replace(made.run, measurements=tuple(m for m in made.run.measurements if not m.case.startswith(("ring", "rails"))))
+    run = replace(
+        made.run,
+        measurements=tuple(m for m in made.run.measurements if not m.case.startswith(("ring", "rails"))),
+    )
     found = target_readings(run, frames(run, made.profile), made.profile)
     assert [row.text for row in found[:3]] == ["not measured"] * 3
     assert all(row.share != row.share for row in found)
@@ -136,8 +145,9 @@ def test_the_policy_allows_the_pages_own_scripts_and_nothing_else(faulty):
     policy = unescape(re.search(r'Content-Security-Policy" content="([^"]+)"', html).group(1))
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
     assert "unsafe" not in policy and "http" not in policy
+    html = re.sub(r"(<script[^>]*>).*?</script>", r"\1", html, flags=re.S)
     assert not re.search(r"<(script|link|img|iframe)[^>]* (src|href)=[\"'](?!data:|#)", html)
-    assert not re.search(r" on[a-z]+=", re.sub(r"<script.*?</script>", "", html, flags=re.S))
+    assert not re.search(r"<[^>]* on[a-z]+=", html)
 
 
 def test_hostile_names_are_text_everywhere():
@@ -148,16 +158,22 @@ def test_hostile_names_are_text_everywhere():
     data = re.search(r'<script type="application/json" id="charts">(.*?)</script>', html, re.S).group(1)
     assert not set("<>&") & set(data)
     assert any("onerror" in json.dumps(spec) for spec in json.loads(data)["specs"].values())
-    assert "<img src=x" not in text
+    assert not re.search(r"(?<!\\)<img src=x", text)
     outside = re.sub(r"<picture>.*?</picture>", "", text)
-    assert "](http" not in outside
+    assert not re.search(r"(?<!\\)\]\(http", outside) and not re.search(r"(?<!\\)://x", outside)
     tables = [line for line in outside.splitlines() if "onerror" in line]
     assert tables and all(len(re.findall(r"(?<!\\)\|", line)) in (4, 5, 6) for line in tables)
 
 
 @pytest.mark.parametrize(
     ("text", "shown"),
-    [("a|b", r"a\|b"), ("<b>", r"\<b\>"), ("two\nlines", "two lines"), ("http://x", r"http\://x"), ("\x07", "\ufffd")],
+    [
+        ("a|b", r"a\|b"),
+        ("<b>", r"\<b\>"),
+        ("two\nlines", "two lines"),
+        ("http://x", r"http\://x"),
+        ("\x07", "\ufffd"),
+    ],
 )
 def test_markdown_shows_exactly_the_text(text, shown):
     assert plain(text) == shown
@@ -185,9 +201,15 @@ def test_writing_twice_gives_the_same_bytes(tmp_path):
     first, second = tmp_path / "a", tmp_path / "b"
     written = [reports.write(replace(made.run, path=folder), made.profile) for folder in (first, second)]
     assert [p.relative_to(first) for p in written[0]] == [p.relative_to(second) for p in written[1]]
-    assert {p.name for p in written[0]} >= {"report.html", "report.md", "rows.csv", "busbw-by-size.vl.json", "busbw-by-size.svg"}
+    assert {p.name for p in written[0]} >= {
+        "report.html",
+        "report.md",
+        "rows.csv",
+        "busbw-by-size.vl.json",
+        "busbw-by-size.svg",
+    }
     assert all(a.read_bytes() == b.read_bytes() for a, b in zip(*written, strict=True))
-    assert not [p for p in first.rglob(".*")]
+    assert not list(first.rglob(".*"))
 
 
 def test_every_picture_that_markdown_shows_is_there(cluster_folder):

@@ -1,0 +1,56 @@
+"""Two ranks that talk over one network interface, in a gloo group of their own.
+
+``dist.new_group`` chooses the interface by an environment variable and names pairs so that a later
+group of the same two ranks finds the addresses of the earlier one in the store. So the pair is built
+from its parts, under a name of its own, and speaks as much of torch.distributed's words as a
+collective's row and the timing loop use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch.distributed as dist
+
+
+@dataclass(frozen=True)
+class Op:
+    """One side of an exchange, as ``dist.P2POp``."""
+
+    call: Any
+    tensor: Any
+    peer: int
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Stands in for ``torch.distributed`` between two members; peers are ranks of the job."""
+
+    gloo: Any
+    members: tuple[int, ...]
+
+    def irecv(self, tensor: Any, peer: int) -> Any:
+        return self.gloo.recv([tensor], self.members.index(peer), 0)
+
+    def isend(self, tensor: Any, peer: int) -> Any:
+        return self.gloo.send([tensor], self.members.index(peer), 0)
+
+    def P2POp(self, call: Any, tensor: Any, peer: int, group: Any = None) -> Op:
+        return Op(call, tensor, peer)
+
+    def batch_isend_irecv(self, ops: Sequence[Op]) -> list[Any]:
+        return [op.call(op.tensor, op.peer) for op in ops]
+
+
+def open_pair(
+    store: Any, name: str, members: tuple[int, ...], place: int, interface: str, limit: float
+) -> Pair:
+    """Connect the two ``members`` over ``interface``; RuntimeError when that does not work within ``limit`` s."""
+    options = dist.ProcessGroupGloo._Options()
+    options._timeout = timedelta(seconds=limit)
+    options._devices = [dist.ProcessGroupGloo.create_device(interface=interface)]
+    own = dist.PrefixStore(f"{name}/{'-'.join(map(str, members))}", store)
+    return Pair(dist.ProcessGroupGloo(own, place, len(members), options), members)

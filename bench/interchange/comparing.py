@@ -1,0 +1,138 @@
+"""Two run folders side by side."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+
+from bench.compare import Comparison, Ratio, compare
+from bench.model import Status
+from bench.profile import ProfileError, Rails, parse
+from bench.rows import Row, rows
+from bench.store import Run
+from bench.units import show_rate, show_seconds
+
+from .importing import LAUNCHER
+
+HEADER = ("case", "A", "B", "A busbw", "B busbw", "A/B", "interval", "B is")
+# what a run records of how its processes were placed and timed, as its settings name them
+PLACING = ("binding", "scheduling", "threads")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison and its text. FAIL: B is slower somewhere; ERROR: something cannot be told; else PASS."""
+
+    status: Status
+    comparison: Comparison
+    text: str
+
+
+def compare_runs(a: Run, b: Run, anyway: bool = False) -> Compared:
+    """All cases of A and B by the pipelined time of the slowest rank, block by block.
+
+    Raises compare.UnlikeRuns, which names the keys that differ, unless ``anyway``; ValueError when the runs
+    have no case in common.
+    """
+    by_content = LAUNCHER in (a.manifest.launcher, b.manifest.launcher)
+    ours, theirs = samples(a, by_content), samples(b, by_content)
+    found = compare(ours, theirs, facts(a), facts(b), anyway=anyway)
+    busbw_a, busbw_b = _busbw(a, by_content), _busbw(b, by_content)
+    lines = [_line(ratio, busbw_a, busbw_b) for ratio in found.ratios]
+    sides = [f"A: {a.path} ({a.manifest.profile_name})", f"B: {b.path} ({b.manifest.profile_name})"]
+    return Compared(_status(found.ratios), found, "\n".join([*sides, *_table(lines), found.text]))
+
+
+def samples(run: Run, by_content: bool = False) -> dict[str, list[list[float]]]:
+    """case -> one list of seconds a launch. ``by_content``: named by what was measured, whatever its phase."""
+    found: dict[str, list[list[float]]] = defaultdict(list)
+    for row in rows(run):
+        blocks = [max(block) for block in row.measurement.pipelined if block]
+        found[_name(row, by_content)].append(blocks)
+    return dict(found)
+
+
+def _busbw(run: Run, by_content: bool) -> dict[str, float]:
+    return {_name(row, by_content): row.busbw for row in rows(run)}
+
+
+def _name(row: Row, by_content: bool) -> str:
+    """A case of several groups is one line a group: they may differ."""
+    case = row.case
+    parts = (case.collective, str(case.size), case.dtype, case.op, case.placement, case.algorithm, case.rail)
+    name = "/".join(part for part in parts if part) if by_content else case.id
+    return f"{name} {_span(row.measurement.ranks)}" if len(case.groups) > 1 else name
+
+
+def _span(ranks: tuple[int, ...]) -> str:
+    return f"[{','.join(map(str, ranks))}]" if len(ranks) < 3 else f"[{ranks[0]}-{ranks[-1]}]"
+
+
+def facts(run: Run) -> dict[str, str]:
+    """The keys of ``compare.ALIKE``; one that the run did not record is missing."""
+    manifest = run.manifest
+    devices = {
+        rank.device.split(" ", 1)[-1] if " " in rank.device else rank.device for rank in manifest.ranks
+    }
+    each = Counter(rank.node for rank in manifest.ranks)
+    threads = {variables.get("OMP_NUM_THREADS", "") for variables in manifest.environment.values()}
+    known = {
+        "backend": manifest.backend,
+        "device": ", ".join(sorted(devices)),
+        "nodes": str(len(manifest.nodes)),
+        "ranks": str(len(manifest.ranks)),
+        "ranks_per_node": ", ".join(str(count) for count in sorted(set(each.values()))),
+        "rails": _rails(manifest.profile_text),
+        "launcher": manifest.launcher,
+        "threads": ", ".join(sorted(filter(None, threads))),
+        "timing": "nccl-tests' mean" if manifest.launcher == LAUNCHER else "slowest rank of each block",
+        **{key: str(manifest.settings[key]) for key in PLACING if key in manifest.settings},
+    }
+    return {key: value for key, value in known.items() if value}
+
+
+def _rails(profile_text: str) -> str:
+    """``8 infiniband of 400 Gb/s``."""
+    try:
+        rails = parse(profile_text, "the run's profile").rails
+    except ProfileError:
+        rails = Rails()
+    rate = rails.rate or rails.target
+    return f"{rails.count} {rails.kind} of {rate.text}" if rails.count and rate else rails.kind
+
+
+def _line(ratio: Ratio, a: dict[str, float], b: dict[str, float]) -> tuple[str, ...]:
+    told = math.isfinite(ratio.low) and math.isfinite(ratio.high)
+    return (
+        ratio.case,
+        show_seconds(ratio.a),
+        show_seconds(ratio.b),
+        _rate(a.get(ratio.case)),
+        _rate(b.get(ratio.case)),
+        f"{ratio.ratio:.3f}" if math.isfinite(ratio.ratio) else "–",
+        f"{ratio.low:.3f} to {ratio.high:.3f}" if told else "–",
+        ratio.outcome,
+    )
+
+
+def _rate(value: float | None) -> str:
+    return "–" if value is None or not math.isfinite(value) else show_rate(value)
+
+
+def _table(lines: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[i]) for row in (HEADER, *lines)) for i in range(len(HEADER))]
+    return [
+        "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in (HEADER, *lines)
+    ]
+
+
+def _status(ratios: tuple[Ratio, ...]) -> Status:
+    outcomes = {ratio.outcome for ratio in ratios}
+    if "slower" in outcomes:
+        return Status.FAIL
+    return Status.PASS if outcomes and outcomes <= {"faster", "same"} else Status.ERROR

@@ -1,0 +1,263 @@
+"""Results of other tools into a run folder.
+
+An import is a run folder like any other, with what an import cannot have left out and said to be left out:
+no facts, no counters, no logs but NCCL's lines on its algorithms. Raw files are not copied: those of
+nccl-tests -J hold the whole environment.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench import __version__
+from bench.imports import convert, verbs
+from bench.imports.detect import Imported, read
+from bench.imports.imported import ImportedRun, ImportRefused
+from bench.model import Case, Measurement, Rank
+from bench.profile import Profile
+from bench.readings.algorithm import SIGN
+from bench.readings.place import NO_LAYOUT
+from bench.store import LOGS, Manifest, Phase, Plan, Recorder, write_text
+
+LAUNCHER = "import"  # manifest.launcher of an import
+ABSENT = (
+    ("evidence", "an import holds no NCCL logs"),
+    ("rails", "an import does not say what each rail carried"),
+    ("counters", "an import holds no port counters"),
+)
+TITLES = {convert.PHASE: "imported collectives", verbs.PHASE: "imported perftest results"}
+
+Pair = tuple[Case, Measurement]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a person says that the files do not: each is "" or None where the files must tell.
+
+    nodes       how many, ranks numbered node by node
+    unit        of a perftest JSON's bandwidth
+    algorithm   forced when the tables were taken, such as ring
+    """
+
+    collective: str = ""
+    ranks: int | None = None
+    nodes: int | None = None
+    unit: str = ""
+    algorithm: str = "auto"
+
+
+@dataclass(frozen=True)
+class ImportedFolder:
+    """A run folder made of files. ``problems``: what is wrong with them, each of which will be an ERROR."""
+
+    path: Path
+    figures: int
+    ranks: int
+    nodes: int
+    problems: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        lines = [f"{self.figures} figures of {self.ranks} ranks on {self.nodes} nodes: {self.path}"]
+        lines += [f"problem: {problem}" for problem in self.problems]
+        return "\n".join([*lines, f"judge it: railgauge judge {self.path}"])
+
+
+@dataclass
+class _Found:
+    """What the files held, before it is a run."""
+
+    pairs: list[Pair]
+    runs: list[ImportedRun]
+    problems: list[str]
+    tuning: list[str]
+    tools: list[str]
+    complete: bool = True
+
+
+def import_files(
+    files: Sequence[Path], out: Path, profile: Profile, wanted: Wanted = Wanted(), command: Sequence[str] = ()
+) -> ImportedFolder:
+    """Read result files into the new run folder ``out``, to be judged by ``profile``.
+
+    Raises ImportRefused where nothing can be used, or the files are of different numbers of ranks (the
+    message says which flag would help); RunError where the folder cannot be written.
+    """
+    found = _Found([], [], [], [], [])
+    for file in files:
+        _take(file, wanted, found)
+    if not found.pairs:
+        raise ImportRefused(f"nothing can be imported: {'; '.join(found.problems) or 'no file was given'}")
+    count = _ranks(found.pairs)
+    members, layout, note = _layout(found.runs, count, wanted.nodes, profile)
+    pairs = _own_names(_across(pair, members) for pair in found.pairs)
+    _write(out, pairs, members, layout, note, found, files, profile, command)
+    nodes = len({rank.node for rank in members})
+    return ImportedFolder(out, len(pairs), len(members), nodes, tuple(found.problems))
+
+
+def _take(file: Path, wanted: Wanted, found: _Found) -> None:
+    """Add one file; what cannot be used of it is a problem, for the rest may be good."""
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+        seen = read(text, file.name, wanted.collective, wanted.ranks, wanted.unit)
+    except OSError as error:
+        raise ImportRefused(f"cannot read {file}: {error.strerror}") from None
+    found.tuning += [line for line in text.splitlines() if SIGN in line]
+    _take_tables(file.name, seen, wanted, found)
+    for run in seen.links:
+        found.problems += [f"{file.name}: {problem}" for problem in run.problems]
+        found.complete &= run.complete
+        found.tools.append(run.tool)
+        try:
+            found.pairs += verbs.measured(run)
+        except ImportRefused as reason:
+            found.problems.append(f"{file.name}: left out: {reason}")
+
+
+def _take_tables(name: str, seen: Imported, wanted: Wanted, found: _Found) -> None:
+    for run in seen.nccl:
+        found.problems += [f"{name}: {problem}" for problem in run.problems]
+        found.complete &= run.complete
+        found.tools.append(" ".join(filter(None, (run.tool, run.version))))
+        try:
+            found.pairs += convert.measured(run, algorithm=wanted.algorithm)
+            found.runs.append(run)
+        except ImportRefused as reason:
+            found.problems.append(f"{name}: left out: {reason}")
+
+
+def _ranks(pairs: Sequence[Pair]) -> int:
+    """How many ranks the job had; perftest's two ends are part of any job."""
+    counts = {len(case.groups[0]) for case, _ in pairs if case.phase == convert.PHASE}
+    if len(counts) > 1:
+        listed = " and ".join(str(count) for count in sorted(counts))
+        raise ImportRefused(f"the files are of {listed} ranks: import each number of ranks on its own")
+    return counts.pop() if counts else 2
+
+
+def _layout(
+    runs: Sequence[ImportedRun], count: int, nodes: int | None, profile: Profile
+) -> tuple[tuple[Rank, ...], str, str]:
+    """Which rank ran where, how that is known, and the note that says so."""
+    if not runs:
+        return (Rank(0, "end0", 0), Rank(1, "end1", 0)), "listed", "perftest has two ends, a rank each"
+    listed = next((run for run in runs if _whole_list(run, count)), None)
+    if listed is not None:
+        found = _listed(listed)
+        hosts = len({rank.node for rank in found})
+        if nodes and nodes != hosts:
+            raise ImportRefused(f"--nodes {nodes} was given, but the device list names {hosts} hosts")
+        return found, "listed", ""
+    if nodes:
+        if count % nodes:
+            raise ImportRefused(f"{count} ranks do not spread evenly over --nodes {nodes}")
+        return _even(count, count // nodes), "given", f"{nodes} nodes were given; the files name no hosts"
+    if profile.gpus and count % profile.gpus == 0:
+        note = f"the files name no hosts: {profile.gpus} ranks a node are assumed, as {profile.name} has GPUs"
+        return _even(count, profile.gpus), "assumed", note
+    note = "the files do not tell which ranks share a node: give --nodes"
+    return _even(count, count), "listed" if count == 1 else NO_LAYOUT, note
+
+
+def _whole_list(run: ImportedRun, count: int) -> bool:
+    return sorted(device.rank for device in run.devices) == list(range(count))
+
+
+def _listed(run: ImportedRun) -> tuple[Rank, ...]:
+    seen: Counter[str] = Counter()
+    ranks = []
+    for device in sorted(run.devices, key=lambda each: each.rank):
+        ranks.append(
+            Rank(device.rank, device.host, seen[device.host], f"cuda:{device.device} {device.name}".rstrip())
+        )
+        seen[device.host] += 1
+    return tuple(ranks)
+
+
+def _even(count: int, each: int) -> tuple[Rank, ...]:
+    return tuple(Rank(i, f"node{i // each}", i % each, "unknown") for i in range(count))
+
+
+def _across(pair: Pair, members: Sequence[Rank]) -> Pair:
+    """perftest's two ends put on the first rank of two nodes; a table stays as it is."""
+    case, measurement = pair
+    if case.phase != verbs.PHASE:
+        return pair
+    firsts = list({rank.node: rank.rank for rank in reversed(members)}.values())[::-1]
+    if len(firsts) < 2:
+        raise ImportRefused("perftest results are of two nodes, the tables of one: import them apart")
+    ends = (firsts[0], firsts[1])
+    return replace(case, groups=(ends,)), replace(measurement, ranks=ends)
+
+
+def _own_names(pairs: Iterable[Pair]) -> list[Pair]:
+    """The same case of a second table is a case of its own: another launch."""
+    seen: Counter[str] = Counter()
+    named = []
+    for case, measurement in pairs:
+        seen[case.id] += 1
+        name = case.id if seen[case.id] == 1 else f"{case.id}/table-{seen[case.id]}"
+        named.append((replace(case, id=name), replace(measurement, case=name)))
+    return named
+
+
+def _write(
+    out: Path,
+    pairs: Sequence[Pair],
+    members: tuple[Rank, ...],
+    layout: str,
+    note: str,
+    found: _Found,
+    files: Sequence[Path],
+    profile: Profile,
+    command: Sequence[str],
+) -> None:
+    names = list(dict.fromkeys(case.phase for case, _ in pairs))
+    phases = tuple(
+        Phase(name, TITLES[name], tuple(case for case, _ in pairs if case.phase == name)) for name in names
+    )
+    with Recorder(out) as recorder:
+        recorder.manifest(
+            Manifest(
+                id=out.resolve().name,
+                started=time.time(),
+                command=tuple(command) or ("railgauge", "import", *map(str, files)),
+                profile_name=profile.name,
+                profile_text=profile.text,
+                launcher=LAUNCHER,
+                backend=_backend(found),
+                ranks=members,
+                settings={
+                    "files": [file.name for file in files],
+                    "layout": layout,
+                    "problems": found.problems,
+                },
+                versions=_versions(found),
+            )
+        )
+        recorder.plan(Plan(phases, skipped=ABSENT))
+        if found.tuning:
+            write_text(out / LOGS / f"{convert.PHASE}.0.log", "\n".join(found.tuning) + "\n")
+        for text in filter(None, (note, *found.problems)):
+            recorder.line("note", text=f"import: {text}")
+        for _, measurement in pairs:
+            recorder.measurement(measurement)
+        if found.complete:
+            recorder.end()
+
+
+def _backend(found: _Found) -> str:
+    if not found.runs:
+        return "verbs"
+    return "rccl" if any(run.tool == "rccl-tests" for run in found.runs) else "nccl"
+
+
+def _versions(found: _Found) -> dict[str, str]:
+    nccl = ", ".join(dict.fromkeys(run.nccl for run in found.runs if run.nccl))
+    tools = ", ".join(dict.fromkeys(filter(None, found.tools)))
+    return {"railgauge": __version__, "tool": tools, **({"nccl": nccl} if nccl else {})}

@@ -1,0 +1,184 @@
+"""Which devices of a node are its rails, which must carry nothing, and which are neither: with the reason.
+
+A profile that names its rails is believed by name, whatever their state: judging that is for the checks. One
+that names none gets every port that NCCL would take, with the profile's kind, link layer and rate, and that
+it does not exclude.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from .facts import Interface, Node, Port
+from .nccl.selector import Device
+from .profile import Rails
+from .units import show_rate
+
+LINK_LAYER = {"infiniband": "InfiniBand", "roce": "Ethernet"}  # kind of rail → link layer in sysfs
+# what is no way to another machine, or only to containers and virtual machines of this one
+_INNER = ("lo", "docker", "veth", "virbr", "br-", "cni", "flannel", "cali", "ifb", "dummy", "tunl", "vxlan")
+
+
+class Part(str, Enum):
+    """WEAK would be a rail if its link were up and fast; UNKNOWN may be one: a fact is missing."""
+
+    RAIL = "rail"
+    EXCLUDED = "excluded"
+    WEAK = "weak"
+    OTHER = "other"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Role:
+    """A port (``mlx5_3/1``) or interface (``eth3``) and the part it has; ``reason`` says by what."""
+
+    name: str
+    part: Part
+    reason: str
+    port: Port | None = None
+    interface: Interface | None = None
+
+
+def by_port(rails: Rails) -> bool:
+    """Whether the rails are ports of HCAs (InfiniBand, RoCE) and not interfaces."""
+    return rails.kind in LINK_LAYER
+
+
+def named(port: Port, name: str) -> bool:
+    """Whether ``name`` (``mlx5_3``, ``mlx5_3/1`` or ``mlx5_3:1``) means this port."""
+    return name in (port.hca, port.name, f"{port.hca}:{port.number}")
+
+
+def roles(node: Node, rails: Rails) -> tuple[Role, ...]:
+    """Every port of the node, or every interface where the rails are sockets, in the order of the facts."""
+    if rails.kind == "socket":
+        return tuple(_interface_role(interface, rails) for interface in node.interfaces)
+    return tuple(_port_role(port, node, rails) for port in node.ports)
+
+
+def rails_of(node: Node, rails: Rails) -> tuple[Role, ...]:
+    """The node's rails in order: rail k is the k-th. What is named but not there is in ``missing``."""
+    found = [role for role in roles(node, rails) if role.part is Part.RAIL]
+    if rails.devices:
+        found.sort(key=lambda role: _place(role, rails))
+    return tuple(found)
+
+
+def part(node: Node, rails: Rails, wanted: Part) -> tuple[Role, ...]:
+    """The node's devices that have this part."""
+    return tuple(role for role in roles(node, rails) if role.part is wanted)
+
+
+def missing(node: Node, rails: Rails) -> tuple[str, ...]:
+    """Rails that the profile names and the node does not have."""
+    if rails.kind == "socket":
+        present = {interface.name for interface in node.interfaces}
+        return tuple(name for name in rails.devices if name not in present)
+    return tuple(name for name in rails.devices if not any(named(port, name) for port in node.ports))
+
+
+def nccl_devices(node: Node) -> tuple[Device, ...]:
+    """The ports as NCCL's selector is asked about them. A state that could not be read counts as ACTIVE: an
+    excluded port must be kept out by its name.
+    """
+    return tuple(
+        Device(port.hca, port.number, port.active is not False, port.link_layer or "InfiniBand")
+        for port in node.ports
+    )
+
+
+def nccl_name(role: Role) -> str:
+    """As NCCL writes it: ``mlx5_3:1``, or the interface's name."""
+    return f"{role.port.hca}:{role.port.number}" if role.port else role.name
+
+
+def _place(role: Role, rails: Rails) -> tuple[int, str]:
+    for place, name in enumerate(rails.devices):
+        if name == role.name or (role.port is not None and named(role.port, name)):
+            return place, role.name
+    return len(rails.devices), role.name
+
+
+def _port_role(port: Port, node: Node, rails: Rails) -> Role:
+    found, reason = _port_part(port, node, rails)
+    return Role(port.name, found, reason, port=port)
+
+
+def _port_part(port: Port, node: Node, rails: Rails) -> tuple[Part, str]:
+    if any(named(port, name) for name in rails.excluded):
+        return Part.EXCLUDED, "excluded by the profile"
+    if rails.kind not in LINK_LAYER:
+        return Part.OTHER, "the profile has no rails" if rails.kind == "none" else "the rails are interfaces"
+    if rails.devices:
+        return _by_name(port, node, rails)
+    reasons = list(_lacks(port, rails))
+    for status in (Part.OTHER, Part.UNKNOWN, Part.WEAK):
+        told = [reason for reached, reason in reasons if reached is status]
+        if told:
+            return status, ", ".join(told)
+    return Part.RAIL, f"{port.link_layer}, ACTIVE, {_rate(port.rate)}"
+
+
+def _by_name(port: Port, node: Node, rails: Rails) -> tuple[Part, str]:
+    """A bare HCA name means its one port, or those of its ports that are up."""
+    if any(name in (port.name, f"{port.hca}:{port.number}") for name in rails.devices):
+        return Part.RAIL, "named by the profile"
+    if port.hca not in rails.devices:
+        return Part.OTHER, "not named by the profile"
+    up = [other.number for other in node.ports if other.hca == port.hca and other.active]
+    if up and port.number not in up and port.active is False:
+        return Part.OTHER, f"another port of {port.hca} is up"
+    return Part.RAIL, "named by the profile"
+
+
+def _lacks(port: Port, rails: Rails) -> Iterator[tuple[Part, str]]:
+    """What keeps a port from being a rail, and how surely."""
+    wanted = LINK_LAYER[rails.kind]
+    if port.link_layer is None:
+        yield Part.UNKNOWN, "its link layer is not known"
+    elif port.link_layer != wanted:
+        yield Part.OTHER, f"its link layer is {port.link_layer}"
+    if port.active is None:
+        yield Part.UNKNOWN, "its state is not known"
+    elif not port.active:
+        yield Part.WEAK, f"its state is {port.state}"
+    yield from _slow(port.rate, rails)
+
+
+def _slow(rate: float | None, rails: Rails) -> Iterator[tuple[Part, str]]:
+    if rails.rate is None:
+        return
+    if rate is None:
+        yield Part.UNKNOWN, "its rate is not known"
+    elif not rails.rate.reached(rate):
+        yield Part.WEAK, f"its rate is {_rate(rate)}, not {rails.rate.text}"
+
+
+def _interface_role(interface: Interface, rails: Rails) -> Role:
+    found, reason = _interface_part(interface, rails)
+    return Role(interface.name, found, reason, interface=interface)
+
+
+def _interface_part(interface: Interface, rails: Rails) -> tuple[Part, str]:
+    if interface.name in rails.excluded:
+        return Part.EXCLUDED, "excluded by the profile"
+    if interface.name == rails.management:
+        return Part.EXCLUDED, "the profile's management interface"
+    if rails.devices:
+        listed = interface.name in rails.devices
+        return (Part.RAIL, "named by the profile") if listed else (Part.OTHER, "not named by the profile")
+    if interface.name.startswith(_INNER):
+        return Part.OTHER, "no way to another machine"
+    if interface.operstate is None:
+        return Part.UNKNOWN, "its state is not known"
+    reasons = list(_slow(interface.speed, rails))
+    if interface.operstate != "up":
+        reasons.insert(0, (Part.WEAK, f"its state is {interface.operstate}"))
+    return reasons[0] if reasons else (Part.RAIL, f"up, {_rate(interface.speed)}")
+
+
+def _rate(rate: float | None) -> str:
+    return "rate unknown" if rate is None else show_rate(rate, "Gb/s")

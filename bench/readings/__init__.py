@@ -1,0 +1,24 @@
+"""What measured rows mean on the wire: one reading a row, and three of the target that must agree.
+
+of_row(row, run, profile)        algorithm in force, network rate a node, share of the target, ceiling
+of_target(run, rows, profile)    port counters, forced Ring, rails point-to-point, side by side
+"""
+
+from .algorithm import InForce, in_force
+from .place import Unplaced, fabric_of
+from .row import RowReading, alone, of_row, why_not
+from .target import TargetReading, TargetReadings, of_target
+
+__all__ = [
+    "InForce",
+    "RowReading",
+    "TargetReading",
+    "TargetReadings",
+    "Unplaced",
+    "alone",
+    "fabric_of",
+    "in_force",
+    "of_row",
+    "of_target",
+    "why_not",
+]

@@ -1,0 +1,90 @@
+"""Which algorithm carried a row: forced, the only one there is, or as NCCL's log said; else unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from bench.bounds import UNKNOWN, WAYS, algorithms, candidates
+from bench.model import Case
+from bench.nccl.log import read
+from bench.store import LOGS, Run
+
+# NCCL's names of algorithms and functions by ours; NVLS spans nodes only where the switches reduce
+OURS = {
+    "Ring": "ring",
+    "Tree": "tree",
+    "NVLSTree": "tree",
+    "NVLS": "in_network",
+    "CollNetDirect": "in_network",
+    "CollNetChain": "in_network",
+    "PAT": "hierarchical",
+}
+FUNCTIONS = {
+    "AllReduce": "all_reduce",
+    "AllGather": "all_gather",
+    "ReduceScatter": "reduce_scatter",
+    "Broadcast": "broadcast",
+    "Reduce": "reduce",
+}
+EVIDENCE = "evidence"  # the phase whose logs speak for every phase with the same settings
+SIGN = " Bytes -> "  # stands in every line that names an algorithm; the other lines are not parsed
+
+Chosen = Mapping[tuple[str, int], frozenset[str]]  # (collective, bytes) -> NCCL's names
+
+
+@dataclass(frozen=True)
+class InForce:
+    """An algorithm by the name of ``bounds``, or UNKNOWN; ``how`` it is known, or why not."""
+
+    algorithm: str
+    how: str
+
+    @property
+    def known(self) -> bool:
+        return self.algorithm != UNKNOWN
+
+
+def in_force(case: Case, run: Run) -> InForce:
+    """The algorithm that carried this case in this run.
+
+    NCCL's log speaks for its own collective and size alone: at another size NCCL may choose otherwise.
+    """
+    name = case.collective
+    if run.manifest.backend == "gloo":
+        known = (name, "gloo") in WAYS
+        return InForce("gloo", "gloo has one") if known else InForce(UNKNOWN, f"gloo's {name} has no row")
+    if case.algorithm in algorithms(name):
+        return InForce(case.algorithm, "forced")
+    if len(candidates(name)) == 1:
+        return InForce(candidates(name)[0], "there is one")
+    said = logged(run, case.phase).get((name, case.size), frozenset())
+    ours = {OURS.get(each, UNKNOWN) for each in said}
+    if len(ours) == 1 and (name, *ours) in WAYS:
+        return InForce(ours.pop(), f"NCCL's log: {', '.join(sorted(said))}")
+    if said:
+        return InForce(UNKNOWN, f"NCCL's log names {', '.join(sorted(said))}")
+    return InForce(UNKNOWN, "not forced, and no line of NCCL's log speaks of this size")
+
+
+def logged(run: Run, phase: str) -> Chosen:
+    """What NCCL's logs of ``phase`` and of the evidence phase name; empty where nothing was logged."""
+    folder = run.path / LOGS
+    files = sorted(file for name in {EVIDENCE, phase} for file in folder.glob(f"{name}.*.log"))
+    return _chosen(tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in files))
+
+
+@lru_cache(maxsize=64)
+def _chosen(files: tuple[tuple[Path, int, int], ...]) -> Chosen:
+    """Parsed once for each state of the files: every row of a run asks."""
+    found: dict[tuple[str, int], set[str]] = {}
+    for file, _, _ in files:
+        text = file.read_text(encoding="utf-8", errors="replace")
+        log = read("\n".join(line for line in text.splitlines() if SIGN in line))
+        for process in log.processes:
+            for tuned in process.tuned:
+                name = FUNCTIONS.get(tuned.collective, "")
+                found.setdefault((name, tuned.size), set()).add(tuned.algorithm)
+    return {key: frozenset(names) for key, names in found.items()}

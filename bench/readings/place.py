@@ -1,0 +1,98 @@
+"""The fabric under a group of ranks: nodes, GPUs and rails, from the manifest and the profile."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+
+from bench.bounds import Fabric
+from bench.collectives import partner
+from bench.model import Case
+from bench.profile import Profile
+from bench.store import Run
+
+PAIRED = ("p2p", "p2p_bidirectional")
+OWN = "own"  # case.rail: every rank on the rail of its local rank
+NO_LAYOUT = "unknown"  # manifest.settings["layout"] of an import that does not tell which rank ran where
+
+
+class Unplaced(ValueError):
+    """A group whose fabric cannot be told; the message says why."""
+
+
+def node_names(ranks: Sequence[int], run: Run) -> tuple[str, ...]:
+    """The node of each rank."""
+    where = {rank.rank: rank.node for rank in run.manifest.ranks}
+    missing = [rank for rank in ranks if rank not in where]
+    if missing or not ranks:
+        raise Unplaced(f"rank {missing[0]} is not in the manifest" if missing else "the group has no ranks")
+    return tuple(where[rank] for rank in ranks)
+
+
+def fabric_of(case: Case, ranks: Sequence[int], run: Run, profile: Profile) -> Fabric:
+    """The fabric that ``case`` ran on when its group is ``ranks``.
+
+    A group of some of a node's ranks has their share of its rails; pairs have that of one GPU. Raises
+    Unplaced where the profile names no rails or rates, or the ranks lie so that no bound describes them.
+    """
+    if run.manifest.settings.get("layout") == NO_LAYOUT:
+        raise Unplaced("the import does not tell which ranks share a node: give --nodes")
+    names = node_names(ranks, run)
+    if case.collective in PAIRED:
+        names = _one_pair(names)
+    counts = Counter(names)
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{count} ranks on {name}" for name, count in counts.items())
+        raise Unplaced(f"no bound describes uneven nodes: {listed}")
+    follows_ranks = run.manifest.backend == "gloo" or case.collective == "p2p_ring"
+    borders = sum(one != other for one, other in pairwise(names))
+    if follows_ranks and borders != len(counts) - 1:
+        raise Unplaced("the ring follows the ranks, and these go back and forth between the nodes")
+    if len(counts) == 1:
+        return _inside(len(names), profile)
+    return _across(case, counts, run, profile)
+
+
+def _one_pair(names: Sequence[str]) -> tuple[str, ...]:
+    """The nodes of one pair that stands for all: 0-1, 2-3, … as point-to-point pairs them."""
+    pairs = {
+        (names[i], names[other])
+        for i in range(0, len(names), 2)
+        if (other := partner(i, len(names))) is not None
+    }
+    crossing = {one != other for one, other in pairs}
+    if len(crossing) != 1:
+        raise Unplaced("some pairs are on one node and some are not" if pairs else "there is no pair")
+    return next(iter(sorted(pairs)))
+
+
+def _inside(gpus: int, profile: Profile) -> Fabric:
+    if profile.nvlink is None:
+        raise Unplaced("one node, and the profile names no NVLink rate: there is no ceiling")
+    return Fabric(1, gpus, 1, math.inf, profile.nvlink.value)
+
+
+def rail_rate(profile: Profile) -> float:
+    """Nominal bytes/s of one rail; Unplaced where the profile tells none."""
+    rails = profile.rails
+    if rails.open:
+        raise Unplaced(f"the profile leaves open: {rails.open}")
+    if rails.rate:
+        return rails.rate.value
+    if rails.target and rails.count:
+        return rails.target.value / rails.count
+    raise Unplaced(f"the profile {profile.name} names no rails")
+
+
+def _across(case: Case, counts: Counter[str], run: Run, profile: Profile) -> Fabric:
+    rate = rail_rate(profile)
+    if not profile.rails.count:
+        raise Unplaced(f"the profile {profile.name} does not say how many rails a node has")
+    gpus = next(iter(counts.values()))
+    here = min(sum(rank.node == name for rank in run.manifest.ranks) for name in counts)
+    # gloo opens one connection of a pair, on the one interface that it was given
+    pinned = case.rail not in ("", OWN) or (case.rail == OWN and run.manifest.backend == "gloo")
+    rails = 1 if pinned else max(1, profile.rails.count * gpus // here)
+    return Fabric(len(counts), gpus, rails, rate, profile.nvlink.value if profile.nvlink else math.inf)

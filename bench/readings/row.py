@@ -1,0 +1,144 @@
+"""One measured row on the wire: the rate a node, its share of the target, the ceiling, and what follows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from bench.bounds import BoundError, Fabric, hard_ceiling
+from bench.collectives import collective
+from bench.profile import Profile
+from bench.rows import Row, row_of
+from bench.stats import median
+from bench.store import Run
+from bench.units import show_both, show_rate, show_share
+from bench.wire import HEALTHY, Conclusion, Reading, conclude, readings
+
+from .algorithm import InForce, in_force
+from .place import Unplaced, fabric_of, node_names
+
+ALONE = "nodes"  # the phase that measures each node by itself
+
+
+@dataclass(frozen=True)
+class RowReading:
+    """What a row means on the rails of its nodes.
+
+    in_force    the algorithm, or unknown; ``readings`` holds one for each that it may have been
+    ceiling     busbw in bytes/s that the algorithm, or when it is unknown any, can reach; inf: NVLink unknown
+    target      bytes/s a node and direction that were sold, of the rails that this row may use
+    """
+
+    case: str
+    fabric: Fabric
+    in_force: InForce
+    readings: tuple[Reading, ...]
+    ceiling: float
+    target: float
+    conclusion: Conclusion
+
+    @property
+    def possible(self) -> tuple[Reading, ...]:
+        """The readings that the rails could carry."""
+        return tuple(reading for reading in self.readings if reading.possible)
+
+    @property
+    def wire(self) -> tuple[float, float]:
+        """(least, most) bytes/s a node and direction over the possible readings; NaN when there is none."""
+        rates = [reading.wire for reading in self.possible]
+        return (min(rates), max(rates)) if rates else (math.nan, math.nan)
+
+    @property
+    def share(self) -> tuple[float, float]:
+        """(least, most) share of the target over the possible readings; NaN on one node."""
+        shares = [reading.share for reading in self.possible]
+        return (min(shares), max(shares)) if shares else (math.nan, math.nan)
+
+    @property
+    def network_text(self) -> str:
+        """``2970.0 Gb/s, 92.8 % as hierarchical; impossible as ring``."""
+        if self.fabric.nodes == 1:
+            return "nothing crosses the rails"
+        parts = [
+            f"{show_rate(r.wire, 'Gb/s')}, {show_share(r.share)} as {r.algorithm}" for r in self.possible
+        ]
+        parts += [f"impossible as {r.algorithm}" for r in self.readings if not r.possible]
+        return "; ".join(parts)
+
+    @property
+    def ceiling_text(self) -> str:
+        """The ceiling of busbw in GB/s and Gb/s, and whose it is."""
+        whose = self.in_force.algorithm if self.in_force.known else "any algorithm"
+        return f"{show_both(self.ceiling)} by {whose}" if math.isfinite(self.ceiling) else "not known"
+
+
+def of_row(row: Row, run: Run, profile: Profile, healthy: float = HEALTHY) -> RowReading | None:
+    """The reading of one row; None where no fabric or bound describes it (``why_not`` says why).
+
+    ``healthy``: share of the target from which the wires count as loaded as they should be.
+    """
+    try:
+        return _read(row, run, profile, healthy)
+    except (Unplaced, BoundError):
+        return None
+
+
+def why_not(row: Row, run: Run, profile: Profile) -> str:
+    """Why ``of_row`` has no reading; "" when it has one."""
+    try:
+        _read(row, run, profile, HEALTHY)
+    except (Unplaced, BoundError) as reason:
+        return str(reason)
+    return ""
+
+
+def _read(row: Row, run: Run, profile: Profile, healthy: float) -> RowReading:
+    name, fabric = row.case.collective, fabric_of(row.case, row.measurement.ranks, run, profile)
+    force = in_force(row.case, run)
+    if run.manifest.backend == "gloo" and not force.known:
+        raise Unplaced(force.how)
+    rails, sharp = profile.rails, profile.rails.in_network
+    sold = rails.target.value * fabric.rails / rails.count if rails.target and rails.count else None
+    seen = readings(
+        name,
+        row.algbw,
+        fabric,
+        algorithm=force.algorithm,
+        target=sold if fabric.nodes > 1 else None,
+        in_network=sharp,
+    )
+    return RowReading(
+        case=row.case.id,
+        fabric=fabric,
+        in_force=force,
+        readings=seen,
+        ceiling=seen[0].ceiling if force.known else hard_ceiling(name, fabric, sharp),
+        target=fabric.node_rate if sold is None else sold,
+        conclusion=conclude(
+            name, row.algbw, fabric, seen, inside=alone(name, run, profile), healthy=healthy, in_network=sharp
+        ),
+    )
+
+
+def alone(name: str, run: Run, profile: Profile) -> float | None:
+    """algbw in bytes/s of a collective on one node by itself: the slowest node measured in this run, at the
+    largest size; else what the profile says of a healthy one; else None.
+    """
+    planned = [case for phase in run.plan.phases if phase.name == ALONE for case in phase.cases]
+    largest = max((case for case in planned if case.collective == name), key=lambda c: c.size, default=None)
+    rates = [
+        row_of(largest, measurement).algbw
+        for measurement in run.measurements
+        if largest and measurement.case == largest.id and len(set(node_names(measurement.ranks, run))) == 1
+    ]
+    if rates and all(math.isfinite(rate) for rate in rates):
+        return min(rates)
+    if profile.alone is None or name != "all_reduce":
+        return None
+    gpus = profile.gpus or round(median([float(count) for count in _ranks_a_node(run)]))
+    factor = collective(name).factor(gpus)
+    return profile.alone.value / factor if factor else None
+
+
+def _ranks_a_node(run: Run) -> list[int]:
+    return [sum(rank.node == node for rank in run.manifest.ranks) for node in run.manifest.nodes]
