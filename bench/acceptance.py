@@ -54,7 +54,12 @@ class CannotRun(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """What a person asked for. ``sweeps``: what ``railgauge run`` measures instead of the profile's sweep."""
+    """What a person asked for.
+
+    sweeps      what ``railgauge run`` measures instead of the profile's sweep
+    go_on       measure even when a check that needs no measurement fails
+    probe_only  end after the facts: ``railgauge probe``
+    """
 
     profile: Profile
     out: Path
@@ -65,6 +70,7 @@ class Options:
     sweeps: tuple[Request, ...] = ()
     report: Callable[[Run, Profile], None] | None = None
     go_on: bool = False
+    probe_only: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -78,6 +84,8 @@ class Watcher(Protocol):
     def phase(self, phase: Phase) -> None: ...
 
     def notice(self, kind: str, fields: dict[str, Any]) -> None: ...
+
+    def probed(self, run: Run) -> None: ...
 
     def finished(self, run: Run) -> None: ...
 
@@ -96,6 +104,7 @@ def take_part(options: Options, where: Place, watcher: Watcher) -> int:
         return _coordinate(options, where, control, supervisor, watcher, stopping)
     finally:
         supervisor.stop_now()
+        control.close()
 
 
 def _on_signals(supervisor: Supervisor, rank: int) -> Callable[[], bool]:
@@ -124,10 +133,11 @@ def _coordinate(
         chief = Coordinator(control, supervisor, recorder, options.limits, watcher.notice, stopping)
         whole = _measure(chief, options, where, watcher)
     code = EXIT_ERROR
-    if (options.out / "manifest.json").exists():
+    if options.probe_only and whole:
+        code = _probed(options, watcher)
+    elif (options.out / "manifest.json").exists():
         # somebody who interrupts is not kept waiting for a drawing, and mpirun kills after a second
         code = finish(options.out, options.profile, watcher, options.report if whole else None)
-    control.close()
     return code
 
 
@@ -135,13 +145,16 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
     """Probe, plan and run the phases; False when a person or the launcher stopped it."""
     try:
         ranks, nodes, hellos = _meet(chief, chief.control.size)
-        backend = choose_backend(options.profile, hellos, ranks, nodes)
+        backend = "none" if options.probe_only else choose_backend(options.profile, hellos, ranks, nodes)
         ranks = tuple(replace(rank, device=device_name(rank, backend, nodes)) for rank in ranks)
         plan = make_plan(options, ranks, backend, memory(ranks, nodes, backend))
         manifest = _manifest(options, where, ranks, backend, hellos)
         chief.recorder.manifest(manifest)
         chief.recorder.facts([node.to_json() for node in nodes])
         chief.recorder.plan(plan)
+        if options.probe_only:
+            chief.recorder.end()
+            return True
         watcher.planned(plan, manifest)
         chief.ranks = ranks
         meeting = meeting_place(nodes, options.profile.rails)
@@ -225,6 +238,14 @@ def finish(
     return EXIT[status(run)]
 
 
+def _probed(options: Options, watcher: Watcher) -> int:
+    """Judge what needs no measurement, show the facts; the exit status."""
+    run = judge(load(options.out), options.profile, early=True)
+    save_verdicts(options.out, run.verdicts, options.profile.name)
+    watcher.probed(run)
+    return EXIT[status(run)]
+
+
 def answer(what: str, message: Message) -> Message:
     """What a supervisor knows of its machine: ``hello``, ``probe`` or ``counters``."""
     from .probe.node import probe, snapshot
@@ -303,9 +324,12 @@ def memory(ranks: Sequence[Rank], nodes: Sequence[Node], backend: str) -> Memory
 def make_plan(options: Options, ranks: tuple[Rank, ...], backend: str, room: Memory) -> Plan:
     """The phases that were asked for, without the cases that do not fit."""
     budget = options.rules.budget
+    if options.probe_only:
+        return Plan(())
     if options.sweeps:
         cases = [case for sweep in options.sweeps for case in sweep_cases("run", sweep, everyone(ranks))]
-        phases = [Phase("run", "the sweep that was asked for", tuple(cases))]
+        seconds = 0.0 if options.rules.iterations else len(cases) * (budget * 1.3 + 0.1) + 4
+        phases = [Phase("run", "the sweep that was asked for", tuple(cases), seconds=seconds)]
         skipped: list[tuple[str, str]] = []
     else:
         phases, skipped = acceptance(options.profile, ranks, backend, budget)

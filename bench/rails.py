@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from .facts import Interface, Node, Port
-from .nccl.selector import Device
-from .profile import Rails
-from .units import show_rate
+from bench.facts import Interface, Node, Port
+from bench.nccl.selector import Device
+from bench.profile import Rails
+from bench.units import show_rate
 
 LINK_LAYER = {"infiniband": "InfiniBand", "roce": "Ethernet"}  # kind of rail → link layer in sysfs
 # what is no way to another machine, or only to containers and virtual machines of this one

@@ -168,8 +168,7 @@ class Recorder:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
-            if any(entry.name not in (LOGS,) for entry in path.iterdir()):
-                raise RunError(f"{path} already holds something; give a new folder with --out", EXIT_USAGE)
+            free(path)
             # the journal decides a race: only one process can create it
             self._journal = os.open(path / JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
             (path / LOGS).mkdir(exist_ok=True)
@@ -185,6 +184,14 @@ class Recorder:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._journal)
+        if not (self.path / MANIFEST).exists():
+            self._discard()
+
+    def _discard(self) -> None:
+        """A run that never began leaves no folder that looks like one."""
+        (self.path / JOURNAL).unlink(missing_ok=True)
+        (self.path / LOGS).rmdir()
+        self.path.rmdir()
 
     def manifest(self, manifest: Manifest) -> None:
         self._write(MANIFEST, json.dumps(manifest.to_json(), indent=1))
@@ -225,6 +232,14 @@ class Recorder:
 
     def _write(self, name: str, text: str) -> None:
         write_text(self.path / name, text)
+
+
+def free(path: Path) -> None:
+    """Raise RunError unless ``path`` is a folder to be made, or an empty one."""
+    if path.exists() and not path.is_dir():
+        raise RunError(f"{path} is a file; give a new folder with --out", EXIT_USAGE)
+    if path.is_dir() and any(path.iterdir()):
+        raise RunError(f"{path} already holds something; give a new folder with --out", EXIT_USAGE)
 
 
 def write_text(path: Path, text: str) -> None:

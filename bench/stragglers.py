@@ -201,7 +201,8 @@ def tail(count: int, tries: int, share: float) -> float:
 def _named(kind: str, name: str, ranks: tuple[int, ...], count: int, chance: _Chance) -> Straggler:
     share = count / chance.iterations
     turn = chance.expected / chance.iterations
-    text = f"{name} is last in {count} of {chance.iterations} iterations ({show_share(share)}, by turns {show_share(turn)})"
+    text = f"{name} is last in {count} of {chance.iterations} iterations"
+    text += f" ({show_share(share)}, by turns {show_share(turn)})"
     return Straggler(kind, name, ranks, share, text)
 
 

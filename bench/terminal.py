@@ -12,6 +12,7 @@ from typing import Any
 
 from .collectives import COLLECTIVES
 from .exports import lines_of, table_footer, table_header, table_line
+from .facts import Node
 from .model import Case, Status, Verdict, overall
 from .rows import Row, peak, row_of, rows
 from .store import Manifest, Phase, Plan, Run
@@ -54,10 +55,8 @@ class Terminal:
         if not self.quiet:
             nodes = manifest.nodes
             where = nodes[0] if len(nodes) == 1 else f"{len(nodes)} nodes"
-            self._say(
-                f"{len(manifest.ranks)} ranks on {where}, {manifest.backend}; {self._all} cases, "
-                f"at most {show_seconds(self._left)}"
-            )
+            limit = f", at most {show_seconds(self._left)}" if self._left else ""
+            self._say(f"{len(manifest.ranks)} ranks on {where}, {manifest.backend}; {self._all} cases{limit}")
         if self.table and plan.cases:
             self._out(table_header(plan.cases[0].collective, manifest.ranks).rstrip("\n"))
         self._open()
@@ -99,6 +98,13 @@ class Terminal:
             lines = next(iter(lines_of(measured).values()))
             self._out(table_footer(measured[0].case.collective, lines).rstrip("\n"))
         summarise(run, self.verbose, self.quiet or self.table)
+
+    def probed(self, run: Run) -> None:
+        """The facts of every node as a table, then what the checks that need no measurement say."""
+        from .facts_table import facts_table
+
+        self._out(facts_table([Node.from_json(row) for row in run.facts]).rstrip("\n"))
+        summarise(run, self.verbose, short=True)
 
     def _table_row(self, row: Row) -> None:
         """A line of the table once all placements of its size are there."""

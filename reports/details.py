@@ -40,18 +40,21 @@ ROW_HEAD = (
     "n",
     "stop",
     "width",
-    "rails of a node, Gb/s",
+    "rails of a node",
 )
 
 
-def rows_section(f: Frames, profile: Profile) -> Html:
+def rows_section(run: Run, f: Frames, profile: Profile) -> Html:
     """Every row in nccl-tests' columns and ours; of the pairs of nodes the slowest."""
-    plain, pairs = f.rows[~f.rows["pair"]], f.rows[f.rows["pair"]].sort_values("busbw", kind="stable")
+    plain, pairs = (
+        f.rows[~f.rows["pair"]],
+        f.rows[f.rows["pair"]].sort_values("busbw", kind="stable", na_position="first"),
+    )
     parts = []
     for phase, part in plain.groupby("phase", sort=False):
         shown = table(
             ROW_HEAD,
-            (row_cells(row, profile) for _, row in part.iterrows()),
+            (row_cells(row, network(f.measured[int(str(at))], run, profile)) for at, row in part.iterrows()),
             f"Rows of phase {phase}",
             "dense",
         )
@@ -60,7 +63,7 @@ def rows_section(f: Frames, profile: Profile) -> Html:
         slowest = pairs.head(MOST_PAIRS)
         shown = table(
             ("pair", *ROW_HEAD),
-            ((row["group"], *row_cells(row, profile)) for _, row in slowest.iterrows()),
+            ((row["group"], *row_cells(row, "")) for _, row in slowest.iterrows()),
             "Pairs of nodes",
             "dense",
         )
@@ -75,14 +78,14 @@ def rows_section(f: Frames, profile: Profile) -> Html:
     about = tag(
         "p",
         "Columns as nccl-tests prints them, then single calls. 1 GB/s = 8 Gb/s. The last column is what must have "
-        "crossed the rails of a node, by the algorithm in force; a “?” marks one that was not forced or seen. "
+        "crossed the rails of a node by the algorithm in force, or by each that it may have been. "
         "All rows: rows.csv.",
         class_="soft",
     )
     return section("rows", "All rows", about, parts)
 
 
-def row_cells(row: pd.Series, profile: Profile) -> tuple[Cell, ...]:
+def row_cells(row: pd.Series, reading: str) -> tuple[Cell, ...]:
     """The cells of ROW_HEAD."""
     series = row["series"] + (f", {row['placement']} of place" if row["placement"] == "out" else ", in place")
     wrong = Cell("unchecked", -1, True) if pd.isna(row["wrong"]) else number(float(row["wrong"]), 9)
@@ -107,7 +110,7 @@ def row_cells(row: pd.Series, profile: Profile) -> tuple[Cell, ...]:
         number(row["n"]),
         Cell(row["stop"]),
         Cell(share, row["width"], True),
-        Cell(network(profile, row)),
+        Cell(reading),
     )
 
 

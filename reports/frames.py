@@ -14,6 +14,7 @@ import pandas as pd
 
 from bench.collectives import collective
 from bench.model import Case, Measurement, Rank
+from bench.paths import FIRST, transfers
 from bench.profile import Profile
 from bench.rows import Row, rows
 from bench.store import Run
@@ -25,7 +26,9 @@ ROW_COLUMNS = (
     "count", "dtype", "op", "root", "placement", "algorithm", "rail", "time", "algbw", "busbw", "low", "high",
     "n", "p50", "p95", "p99", "min", "max", "stdev", "wrong", "checked", "stop", "width", "calls", "warmup",
 )  # fmt: skip
-PAIR_COLUMNS = ("collective", "source", "destination", "rail", "size", "size_text", "busbw", "gbps")
+OWN = "own"  # how a case says that each rank uses the rail of its own place
+PAIR_COLUMNS = ("source", "destination", "rail", "busbw", "gbps")
+TOTAL_COLUMNS = ("node", "gbps", "rails", "note")
 BEST_COLUMNS = ("series", "collective", "busbw", "size_text", "groups", "note")
 
 
@@ -35,7 +38,9 @@ class Frames:
 
     rows     ROW_COLUMNS: one a measured case and group
     curve    rows of all ranks together: the slowest group at each size, one placement
-    pairs    PAIR_COLUMNS: point-to-point between two nodes on one rail, largest size, slowest reading
+    pairs    PAIR_COLUMNS: point-to-point from node to node on one rail, slowest reading
+    totals   TOTAL_COLUMNS: what the rails of each node carried at once
+    measured the rows that ``rows`` was made from, at the same places
     best     BEST_COLUMNS: the highest busbw of each series; 0.0 where it was planned and not measured
     target   GB/s that a node's rails are sold for; NaN when the profile has none
     rail     GB/s that one rail must reach; NaN when the profile has no such bound
@@ -45,25 +50,29 @@ class Frames:
     rows: pd.DataFrame
     curve: pd.DataFrame
     pairs: pd.DataFrame
+    totals: pd.DataFrame
     best: pd.DataFrame
     target: float
     rail: float
     nodes: tuple[str, ...]
+    measured: tuple[Row, ...]
 
 
 def frames(run: Run, profile: Profile) -> Frames:
     """All frames of a run."""
-    table = rows_frame(rows(run), run.manifest.ranks)
-    curve = curve_frame(table)
+    measured = rows(run)
+    table = rows_frame(measured, run.manifest.ranks)
     target = profile.rails.target
     return Frames(
         rows=table,
-        curve=curve,
-        pairs=pairs_frame(table, profile.rails.devices),
+        curve=curve_frame(table),
+        pairs=pairs_frame(measured, run.manifest.ranks, profile),
+        totals=totals_frame(table),
         best=best_frame(table, run.plan.cases, run.manifest.ranks),
         target=target.value / GIGA if target else math.nan,
         rail=rail_floor(profile),
         nodes=run.manifest.nodes,
+        measured=measured,
     )
 
 
@@ -160,8 +169,8 @@ def group_text(ranks: tuple[int, ...], where: dict[int, Rank]) -> str:
 
 
 def rail_of(case: Case, ranks: tuple[int, ...], where: dict[int, Rank]) -> str:
-    """The rail pinned by the case, or the local rank that all ends share (GPU i uses rail i); else empty."""
-    if case.rail:
+    """The rail pinned by the case, or the local rank that all ends share (rank i uses rail i); else empty."""
+    if case.rail not in ("", OWN):
         return case.rail
     if not case.collective.startswith("p2p") or len(ranks) != 2:
         return ""
@@ -224,7 +233,9 @@ def best_frame(table: pd.DataFrame, cases: tuple[Case, ...], ranks: tuple[Rank, 
         slowest = part.groupby("size")["busbw"].agg(["min", "size"]).reset_index(names="bytes")
         top = slowest.sort_values("min", kind="stable").iloc[-1]
         size, value, groups = int(top["bytes"]), float(top["min"]), int(top["size"])
+        lost = int(table[table["series"] == series]["busbw"].isna().sum())
         note = f"at {show_size(size)}" + (f", slowest of {groups} groups" if groups > 1 else "")
+        note += f", {lost} without a figure" if lost else ""
         found.append((series, part["collective"].iloc[0], value, show_size(size), groups, note))
     seen = {row[0] for row in found}
     for case in cases:
@@ -237,27 +248,36 @@ def best_frame(table: pd.DataFrame, cases: tuple[Case, ...], ranks: tuple[Rank, 
     return best
 
 
-def pairs_frame(table: pd.DataFrame, devices: tuple[str, ...]) -> pd.DataFrame:
-    """PAIR_COLUMNS of the largest size of the first point-to-point collective that has pairs of nodes.
+def pairs_frame(measured: tuple[Row, ...], ranks: tuple[Rank, ...], profile: Profile) -> pd.DataFrame:
+    """PAIR_COLUMNS of the rails phase, one direction at a time; 0 where nothing got through.
 
-    A rail known by its number is named by the profile's device. Of several readings the slowest stands.
+    The same transfers that blame reasons about; of several readings the slowest stands. A transfer without
+    a figure that did not fail either is left out: it was not measured.
     """
-    known = table[table["pair"] & (table["rail"] != "") & table["busbw"].notna()]
-    first = next((name for name in ("p2p", "p2p_bidirectional") if name in set(known["collective"])), "")
-    part = known[known["collective"] == first]
-    part = part[part["size"] == part["size"].max()]
-    part = part.assign(
-        rail=[rail_name(rail, devices) for rail in part["rail"]],
-        gbps=[rounded(value * BITS) for value in part["busbw"]],
-    )
-    part = part.sort_values(["source", "destination", "rail", "busbw"], kind="stable")
-    part = part.drop_duplicates(["source", "destination", "rail"])
-    pairs: pd.DataFrame = part[list(PAIR_COLUMNS)].reset_index(drop=True)
+    found = [
+        (each.a, each.b, each.rail, rounded(each.rate / GIGA), rounded(each.rate * BITS / GIGA))
+        for each in transfers(measured, ranks, profile)
+        if not each.again and each.a != each.b and math.isfinite(each.rate)
+    ]
+    table = pd.DataFrame(found, columns=list(PAIR_COLUMNS))
+    table = table.sort_values(["source", "destination", "rail", "busbw"], kind="stable")
+    pairs: pd.DataFrame = table.drop_duplicates(["source", "destination", "rail"]).reset_index(drop=True)
     return pairs
 
 
-def rail_name(rail: str, devices: tuple[str, ...]) -> str:
-    """``mlx5_4`` of rail number 3 when the profile lists the devices, else ``rail 3``; names stay as they are."""
-    if not rail.isdigit():
-        return rail
-    return devices[int(rail)] if int(rail) < len(devices) else f"rail {rail}"
+def totals_frame(table: pd.DataFrame) -> pd.DataFrame:
+    """TOTAL_COLUMNS: what the rails of each node carried at once each way, the median over its partners.
+
+    Both directions at once where that was measured. A pair without a figure carried nothing.
+    """
+    rails = table[table["pair"] & (table["phase"] == FIRST)]
+    both = rails[rails["collective"] == "p2p_bidirectional"]
+    rails = rails if both.empty else both
+    ends = pd.concat([rails.assign(node=rails["source"]), rails.assign(node=rails["destination"])])
+    sums = ends.groupby(["node", "case"], sort=True)["busbw"].agg(["sum", "size"]).reset_index()
+    nodes = sums.groupby("node", sort=True).agg(gbps=("sum", "median"), rails=("size", "min")).reset_index()
+    most = int(nodes["rails"].max()) if len(nodes) else 0
+    notes = ["" if count == most else f"only {count} of {most} rails" for count in nodes["rails"]]
+    rates = [rounded(value * BITS) for value in nodes["gbps"]]
+    totals: pd.DataFrame = nodes.assign(gbps=rates, note=notes)[list(TOTAL_COLUMNS)]
+    return totals

@@ -23,7 +23,7 @@ from .summary import (
     headline,
     moment,
     ordered,
-    target_readings,
+    read_target,
     unmeasured,
 )
 
@@ -109,26 +109,28 @@ def _coverage(run: Run) -> list[str]:
 
 
 def _readings(run: Run, f: Frames, profile: Profile) -> list[str]:
-    found, target = target_readings(run, f, profile), profile.rails.target
-    if not found or target is None:
+    found = read_target(run, f, profile)
+    if found is None:
         return []
     rows = [
         (
-            row.how,
+            row.name,
             f"{row.rate * BITS / GIGA:,.5g}",
             f"{row.rate / GIGA:,.4g}",
             show_share(row.share),
             row.text,
         )
-        if row.share == row.share
-        else (row.how, "–", "–", "–", row.text)
-        for row in found
+        if row.told
+        else (row.name, "–", "–", "–", row.text)
+        for row in found.readings
     ]
-    return [
-        f"## Readings of the {plain(target.text)} target",
-        "",
-        *table(("reading", "Gb/s", "GB/s", "share", "from"), rows),
-    ]
+    title = (
+        f"## Readings of the {plain(found.target.text)} target"
+        if found.target
+        else "## Readings of the target"
+    )
+    said = f"{MARKS[found.status]} {WORDS[found.status]}: {plain(found.text)}"
+    return [title, "", said, "", *table(("reading", "Gb/s", "GB/s", "share", "from"), rows)]
 
 
 def _best(f: Frames) -> list[str]:

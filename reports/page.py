@@ -18,6 +18,7 @@ import vl_convert
 
 from bench.model import Status
 from bench.profile import Profile
+from bench.readings import TargetReading, TargetReadings
 from bench.store import Run
 
 from . import details
@@ -28,13 +29,12 @@ from .pieces import badge, fold, section, verdict_table
 from .summary import (
     METHOD,
     WORDS,
-    TargetReading,
     coverage,
     duration,
     headline,
     moment,
     ordered,
-    target_readings,
+    read_target,
     unmeasured,
 )
 from .tables import Cell, rate_cell, table
@@ -74,10 +74,10 @@ def page(run: Run, profile: Profile, f: Frames, specs: Mapping[str, dict[str, An
         *_verdict(run),
         _attention(run),
         _coverage(run),
-        _readings(target_readings(run, f, profile), profile),
+        _target(read_target(run, f, profile)),
         _charts("Collectives", "collectives", f, specs),
         _charts("Rails and pairs of nodes", "rails", f, specs),
-        details.rows_section(f, profile),
+        details.rows_section(run, f, profile),
         details.traffic_section(run, profile),
         details.passed_section(run),
         details.environment_section(run),
@@ -219,21 +219,28 @@ def _coverage(run: Run) -> Html:
     )
 
 
-def _readings(found: tuple[TargetReading, ...], profile: Profile) -> Html | None:
-    target = profile.rails.target
-    if target is None or not found:
+def _target(found: TargetReadings | None) -> Html | None:
+    """Independent readings of what the rails of a node carried, side by side, and what they say together."""
+    if found is None:
         return None
-    rows = [(row.how, *rate_cell(row.rate, row.share), row.text) for row in found]
+    rows = [(row.name, *rate_cell(row.rate, row.share), _from(row)) for row in found.readings]
+    title = f"Readings of the {found.target.text} target" if found.target else "Readings of the target"
+    about = "Bytes that crossed the rails of one node, each way, taken in independent ways that must agree."
+    source = f" Target: {found.target.text} ({found.target.source})." if found.target else ""
     return section(
         "target",
-        f"Readings of the {target.text} target",
-        tag(
-            "p",
-            f"Bytes that crossed the rails of one node, each way, by independent ways of measuring. "
-            f"Target: {target.text} ({target.source}).",
-            class_="soft",
-        ),
+        title,
+        tag("p", badge(found.status), f" {found.text}"),
+        tag("p", about + source, class_="soft"),
         table(("reading", "Gb/s", "GB/s", "share of target", "from"), rows, "Readings of the target"),
+        tag("p", f"next: {found.next_step}") if found.next_step else None,
+    )
+
+
+def _from(row: TargetReading) -> Cell:
+    evidence = tag("ul", [tag("li", text) for text in row.evidence])
+    return Cell(
+        [row.text, fold(f"evidence ({len(row.evidence)})", evidence) if row.evidence else None], row.text
     )
 
 

@@ -7,16 +7,13 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-import pandas as pd
-
-from bench.bounds import UNKNOWN, BoundError, Fabric
 from bench.model import Status, Verdict, overall
 from bench.profile import Profile
+from bench.readings import TargetReadings, of_row, of_target
+from bench.rows import Row
 from bench.store import Run
-from bench.units import BITS, GIGA, show_both, show_rate, show_seconds, show_share, show_size
-from bench.wire import readings
+from bench.units import show_seconds, show_size
 
-from .charts.rails import node_totals
 from .frames import Frames, is_pair, nodes_of
 
 # a status is a mark and words; colour only repeats them
@@ -141,88 +138,19 @@ def unmeasured(run: Run) -> tuple[Unmeasured, ...]:
     return tuple(rows)
 
 
-@dataclass(frozen=True)
-class TargetReading:
-    """One reading of what a node's rails carried: bytes/s and its share of the target; NaN when there is none."""
-
-    how: str
-    rate: float
-    share: float
-    text: str
+def read_target(run: Run, f: Frames, profile: Profile) -> TargetReadings | None:
+    """The readings of the target side by side; None where there is nothing to read (one node, no target)."""
+    found = of_target(run, f.measured, profile)
+    return None if found.status is Status.SKIP and not found.readings else found
 
 
-def fabric(profile: Profile, nodes: int, ranks: int) -> Fabric | None:
-    """The fabric that a group of ranks runs on, from the profile; None when it names no rails."""
-    rails = profile.rails
-    rate = (
-        rails.rate.value
-        if rails.rate
-        else (rails.target.value / rails.count if rails.target and rails.count else 0.0)
-    )
-    if not (rails.count and rate and nodes and ranks % nodes == 0):
-        return None
-    return Fabric(
-        nodes, ranks // nodes, rails.count, rate, profile.nvlink.value if profile.nvlink else math.inf
-    )
-
-
-def network(profile: Profile, row: pd.Series, forced: bool = False) -> str:
+def network(row: Row, run: Run, profile: Profile) -> str:
     """What a row means on a node's rails, by the algorithm in force or by each that it may have been."""
-    known = fabric(profile, int(row["nodes"]), int(row["ranks"]))
-    if known is None or known.nodes < 2 or not math.isfinite(row["algbw"]) or row["pair"]:
+    found = of_row(row, run, profile)
+    if found is None or found.fabric.nodes < 2:
         return ""
-    target = profile.rails.target.value if profile.rails.target else None
-    algorithm = row["algorithm"] if row["algorithm"] not in ("", "auto") else UNKNOWN
-    try:
-        found = readings(row["collective"], row["algbw"] * GIGA, known, algorithm=algorithm, target=target)
-    except (BoundError, KeyError):
-        return "no bound is known"
-    parts = [
-        f"{each.algorithm}{'' if each.known else '?'} {show_rate(each.wire, 'Gb/s')}"
-        + (f" {show_share(each.share)}" if each.possible else " impossible")
-        for each in found
-    ]
-    return "; ".join(parts)
-
-
-def target_readings(run: Run, f: Frames, profile: Profile) -> tuple[TargetReading, ...]:
-    """Forced Ring, and the rails summed point-to-point, against the target; those without a figure say so.
-
-    Empty when the profile has no target or the run stayed on one node.
-    """
-    target = profile.rails.target
-    if target is None or len(run.manifest.nodes) < 2:
-        return ()
-    counters = "recorded: see what the ports carried" if run.counters else "no counters were recorded"
-    return (
-        *(_ring(f, profile, name, target.value) for name in ("all_reduce", "all_gather")),
-        _rails(f, target.value),
-        TargetReading("port counters of the rails", math.nan, math.nan, counters),
-    )
-
-
-def _ring(f: Frames, profile: Profile, name: str, target: float) -> TargetReading:
-    how = f"{name} forced to Ring, largest size"
-    part = f.curve[(f.curve["collective"] == name) & (f.curve["algorithm"] == "ring")]
-    known = fabric(profile, len(f.nodes), int(part["ranks"].max())) if len(part) else None
-    if known is None:
-        return TargetReading(how, math.nan, math.nan, "not measured")
-    row = part.sort_values("size", kind="stable").iloc[-1]
-    (reading,) = readings(name, row["algbw"] * GIGA, known, algorithm="ring", target=target)
-    return TargetReading(
-        how, reading.wire, reading.share, f"busbw {show_both(row['busbw'] * GIGA)} at {row['size_text']}"
-    )
-
-
-def _rails(f: Frames, target: float) -> TargetReading:
-    how = "all rails point-to-point at once, slowest node"
-    if f.pairs.empty:
-        return TargetReading(how, math.nan, math.nan, "not measured")
-    totals = node_totals(f.pairs)
-    row = totals.sort_values("gbps", kind="stable").iloc[0]
-    rate = float(row["gbps"]) * GIGA / BITS
-    note = f", {row['note']}" if row["note"] else ""
-    return TargetReading(how, rate, rate / target, f"{row['node']}, {row['rails']} rails{note}")
+    known = "" if found.in_force.known else "algorithm unknown: "
+    return f"{known}{found.network_text}; ceiling {found.ceiling_text}"
 
 
 def moment(seconds: float | None) -> str:

@@ -76,11 +76,12 @@ def test_a_folder_in_use_is_refused_and_untouched(tmp_path):
 
 def test_of_many_runs_started_at_once_in_one_folder_one_wins(tmp_path):
     outcomes: list[str] = []
+    kept: list[Recorder] = []
 
     def begin():
         try:
-            with Recorder(tmp_path / "same"):
-                outcomes.append("won")
+            kept.append(Recorder(tmp_path / "same"))
+            outcomes.append("won")
         except RunError:
             outcomes.append("refused")
 
@@ -90,6 +91,13 @@ def test_of_many_runs_started_at_once_in_one_folder_one_wins(tmp_path):
     for thread in threads:
         thread.join()
     assert sorted(outcomes) == ["refused"] * 11 + ["won"]
+    kept[0].__exit__()
+
+
+def test_a_run_that_never_began_leaves_no_folder(tmp_path):
+    with Recorder(tmp_path / "r"):
+        pass
+    assert not (tmp_path / "r").exists()
 
 
 def test_a_full_disk_is_one_clear_line(tmp_path):

@@ -3,7 +3,9 @@
 A check sees what the run folder holds and nothing else, so that any run can be judged again anywhere.
 """
 
-from . import blame, coverage, limits, numbers  # noqa: F401  each module adds its rows to CHECKS
+# each module adds its rows to CHECKS, in this order: what is there, how it is set up, what was measured
+from . import host, ports, pcie, gpus, versions, environment, exclusion  # noqa: F401, I001
+from . import quiet, growth, coverage, numbers, limits, blame  # noqa: F401
 from .registry import CHECKS, Check, Evidence, check
 
 __all__ = ["CHECKS", "Check", "Evidence", "check"]

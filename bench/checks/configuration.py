@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ..facts import Node
-from ..nccl.environment import SYSTEM_FILE, Effective, conf_files, effective
-from ..nccl.version import NEWEST, Version, parse_version
-from ..profile import Profile
+from bench.facts import Node
+from bench.nccl.environment import SYSTEM_FILE, Effective, conf_files, effective
+from bench.nccl.version import NEWEST, Version, parse_version
+from bench.profile import Profile
+
 from .registry import Evidence
 
 # where NCCL's reading changed: conf comments, $HOME, the selector's grammar. None of them known: all are tried
@@ -77,7 +78,9 @@ def blind(each: Told, want: Profile) -> tuple[str, ...]:
     found = [
         path
         for version in versions(each.node)
-        for path in conf_files({**_home(each), **each.own, **want.environment}, each.node.environment.home, version)
+        for path in conf_files(
+            {**_home(each), **each.own, **want.environment}, each.node.environment.home, version
+        )
         if path not in each.node.environment.files
     ]
     return tuple(dict.fromkeys(found))

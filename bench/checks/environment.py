@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ..model import Verdict
-from ..nccl.distort import FAIL, RULES, Distortion, distortions
-from ..profile import Profile
+from bench.majority import odd_ones, shared_by
+from bench.model import Verdict
+from bench.nccl.distort import FAIL, RULES, Distortion, distortions
+from bench.profile import Profile
+
 from .configuration import Told, blind, of_workers, told, versions
-from .findings import Finding, Question, odd_ones, shared_by
+from .findings import Finding, Question
 from .registry import Evidence, check
 
 # what must be the same on every rank; launchers and schedulers give each rank some of their own
@@ -20,7 +22,12 @@ UNSET = "unset"
 @check("environment.distortions", early=True)
 def distorting(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """No variable or conf file disables the hardware under test or spoils the timing."""
-    ask = Question("environment.distortions", "not set", "NCCL and torch.distributed documentation", "unset it, or take it out of the conf file, and run again")
+    ask = Question(
+        "environment.distortions",
+        "not set",
+        "NCCL and torch.distributed documentation",
+        "unset it, or take it out of the conf file, and run again",
+    )
     found, mild = [], []
     for each in told(seen):
         odd = list(_distortions(each, seen, want))
@@ -34,7 +41,11 @@ def distorting(seen: Evidence, want: Profile) -> Iterator[Verdict]:
             found.append(Finding(each.where, True, "nothing that distorts"))
     yield from ask.verdicts(found, "environments disable and distort nothing")
     if mild:
-        yield ask.skip("all nodes", f"{len(mild)} settings change what NCCL would choose by itself; {mild[0]}", *mild[:64])
+        yield ask.skip(
+            "all nodes",
+            f"{len(mild)} settings change what NCCL would choose by itself; {mild[0]}",
+            *mild[:64],
+        )
 
 
 def _distortions(each: Told, seen: Evidence, want: Profile) -> Iterator[Distortion]:
@@ -55,16 +66,21 @@ def _words(row: Distortion) -> str:
 def ranks(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """Every rank is told the same."""
     ask = Question(
-        "environment.ranks", "one value on all ranks", "NVIDIA/nccl issue 1478", "export it alike on all nodes (mpirun -x, srun --export)",
+        "environment.ranks",
+        "one value on all ranks",
+        "NVIDIA/nccl issue 1478",
+        "export it alike on all nodes (mpirun -x, srun --export)",
         "start the job again: a rank did not say what it was told",
-    )  # fmt: skip
+    )
     said, all_ranks = seen.run.manifest.environment, seen.run.manifest.ranks
     silent = [f"rank {rank.rank} ({rank.node})" for rank in all_ranks if str(rank.rank) not in said]
     if not said and want.rails.kind == "none":
         yield ask.skip("all ranks", "no rank's environment was recorded, and the profile speaks of no rails")
         return
     if silent or not all_ranks:
-        yield ask.verdict(Finding(shared_by(silent, "ranks") or "job", None, "said nothing of its environment"))
+        yield ask.verdict(
+            Finding(shared_by(silent, "ranks") or "job", None, "said nothing of its environment")
+        )
     nodes = {str(rank.rank): rank.node for rank in all_ranks}
     names = sorted({name for own in said.values() for name in own if _is_shared(name)})
     found = [finding for name in names for finding in _differences(name, said, nodes, want)]
@@ -100,15 +116,25 @@ def _differences(
 @check("environment.files", early=True)
 def files(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """NCCL's conf files are the same on every node and mean what they seem to."""
-    ask = Question("environment.files", "the same on every node", "NCCL: setEnvFile", "make it the same everywhere: NAME=VALUE, no blank, no quote, no CRLF")
-    texts = {node.name: {path: text for path, text in node.environment.files.items() if text} for node in seen.nodes}
+    ask = Question(
+        "environment.files",
+        "the same on every node",
+        "NCCL: setEnvFile",
+        "make it the same everywhere: NAME=VALUE, no blank, no quote, no CRLF",
+    )
+    texts = {
+        node.name: {path: text for path, text in node.environment.files.items() if text}
+        for node in seen.nodes
+    }
     if not any(texts.values()):
         yield ask.skip("all nodes", "no node has a conf file of NCCL's")
         return
     found = []
     for path in sorted({path for held in texts.values() for path in held}):
         odd = odd_ones({name: held.get(path, "not there") for name, held in texts.items()})
-        found += [Finding(each.name, False, _differs(path, each.value, each.usual, each.peers)) for each in odd]
+        found += [
+            Finding(each.name, False, _differs(path, each.value, each.usual, each.peers)) for each in odd
+        ]
         if not odd:
             found.append(Finding(path, True, "the same on every node"))
     yield from ask.verdicts(found, "conf files are the same on every node")
@@ -118,7 +144,9 @@ def files(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         for note in of_workers(each, want, max(versions(each.node))).notes
     ]
     if notes:
-        yield ask.skip("all nodes", f"NCCL reads some lines otherwise than they seem; {notes[0]}", *dict.fromkeys(notes))
+        yield ask.skip(
+            "all nodes", f"NCCL reads some lines otherwise than they seem; {notes[0]}", *dict.fromkeys(notes)
+        )
 
 
 def _differs(path: str, text: str, usual: str | None, peers: int) -> str:

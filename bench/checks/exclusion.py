@@ -7,19 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
 
-from ..facts import Node
-from ..model import Status, Verdict
-from ..nccl import evidence
-from ..nccl.environment import ENVIRONMENT, Effective
-from ..nccl.log import Log, read_ranks
-from ..nccl.selector import interfaces, select
-from ..nccl.version import Version
-from ..profile import Profile
-from ..rails import Part, by_port, missing, nccl_devices, nccl_name, part, rails_of, roles
-from ..store import LOGS
+from bench.facts import Node
+from bench.majority import odd_ones
+from bench.model import Status, Verdict
+from bench.nccl import evidence
+from bench.nccl.environment import ENVIRONMENT, Effective
+from bench.nccl.log import Log, read_ranks
+from bench.nccl.selector import interfaces, select
+from bench.nccl.version import Version
+from bench.profile import Profile
+from bench.rails import Part, by_port, missing, nccl_devices, nccl_name, part, rails_of, roles
+from bench.store import LOGS
+
 from .configuration import Told, blind, of_user, of_workers, told, versions
-from .findings import Finding, Question, odd_ones
+from .findings import Finding, Question
 from .registry import Evidence, check
 
 NO_RAILS = "the profile speaks of no rails, so nothing is excluded"
@@ -30,11 +34,17 @@ LINK = {"infiniband": "IB", "roce": "RoCE"}  # as NCCL's log calls them
 def selector(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """NCCL's selector, as the workers get it, takes exactly the rails of every node."""
     ask = Question(
-        "exclusion.selector", "exactly the rails", want.name, f"set {_name(want)} in the profile's [environment] so that it takes the rails alone",
+        "exclusion.selector",
+        "exactly the rails",
+        want.name,
+        f"set {_name(want)} in the profile's [environment] so that it takes the rails alone",
         "see what is not known: railgauge explain",
-    )  # fmt: skip
+    )
     if want.rails.kind == "none":
         yield ask.skip("all nodes", NO_RAILS)
+        return
+    if want.rails.kind == "socket" and seen.run.manifest.backend != "nccl":
+        yield ask.skip("all nodes", f"{seen.run.manifest.backend} moves the data and knows no {_name(want)}")
         return
     found = [_selected(each, want, True) for each in told(seen)]
     yield from ask.verdicts(found, f"environments select exactly the rails{_given(want)}")
@@ -104,11 +114,15 @@ def _by_version(each: Told, want: Profile, seen: Effective, version: Version) ->
     if gone:
         return Finding(each.where, False, f"{how} leaves out rail {', '.join(gone)}")
     if blank:
-        return Finding(each.where, None, f"{how} takes {', '.join(blank)}, and whether that is a rail is not known")
+        return Finding(
+            each.where, None, f"{how} takes {', '.join(blank)}, and whether that is a rail is not known"
+        )
     unread = blind(each, want)
     if unread and (setting is None or setting.origin != ENVIRONMENT):
         return Finding(each.where, None, f"what {', '.join(unread)} says is not known")
-    return Finding(each.where, True, f"{how} takes {', '.join(taken)}", note=f"{how} takes {', '.join(taken)}")
+    return Finding(
+        each.where, True, f"{how} takes {', '.join(taken)}", note=f"{how} takes {', '.join(taken)}"
+    )
 
 
 def _taken(node: Node, want: Profile, spec: str | None, version: Version) -> tuple[list[str], set[str]]:
@@ -130,9 +144,11 @@ def _reasons(node: Node, want: Profile, names: list[str]) -> str:
 def census(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """Every node has the devices that the profile names, called as on the other nodes."""
     ask = Question(
-        "exclusion.census", "the devices of the profile, called alike on every node", want.name,
-        "find out which adapter is gone or renamed: ls -l /sys/class/infiniband; a name that moved excludes the wrong one",
-    )  # fmt: skip
+        "exclusion.census",
+        "the devices of the profile, called alike on every node",
+        want.name,
+        "see which adapter is gone or renamed (ls -l /sys/class/infiniband): a name that moved excludes the wrong one",
+    )
     if want.rails.kind == "none":
         yield ask.skip("all nodes", NO_RAILS)
         return
@@ -143,7 +159,9 @@ def census(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         if gone:
             found.append(Finding(node.name, False, f"has no {', '.join(gone)}"))
         elif other:
-            usual = f"{other.peers} others have {other.usual}" if other.usual else "no inventory has a majority"
+            usual = (
+                f"{other.peers} others have {other.usual}" if other.usual else "no inventory has a majority"
+            )
             found.append(Finding(node.name, False, f"has {other.value}; {usual}"))
         else:
             found.append(_census(node, want))
@@ -189,9 +207,14 @@ def log(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     if len(named) > 1:
         told = " or ".join(", ".join(names) or "none" for names in sorted(named))
         yield Verdict(
-            "exclusion.log", "all ranks", Status.ERROR, f"the nodes' rails have different names: {told}",
-            "one list of rails", evidence.SOURCE, "see exclusion.census first",
-        )  # fmt: skip
+            "exclusion.log",
+            "all ranks",
+            Status.ERROR,
+            f"the nodes' rails have different names: {told}",
+            "one list of rails",
+            evidence.SOURCE,
+            "see exclusion.census first",
+        )
         return
     excluded = [name.replace("/", ":") for name in want.rails.excluded]
     rails = next(iter(named), ())
@@ -213,7 +236,9 @@ def gpudirect(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """Every channel between nodes goes by GPUDirect RDMA, by NCCL's own log."""
     skipped = _no_log("nccl.gpudirect", seen, want)
     if skipped is None and not by_port(want.rails):
-        skipped = Question("nccl.gpudirect", "", evidence.SOURCE, "").skip("all ranks", "the rails are interfaces: no RDMA")
+        skipped = Question("nccl.gpudirect", "", evidence.SOURCE, "").skip(
+            "all ranks", "the rails are interfaces: no RDMA"
+        )
     yield skipped or evidence.gpudirect(_log(seen), _ranks(seen), seen.node_count)
 
 
@@ -227,7 +252,9 @@ def _no_log(name: str, seen: Evidence, want: Profile) -> Verdict | None:
     """Why there is no log that should be read; None: there should be one."""
     ask = Question(name, "", evidence.SOURCE, "")
     if seen.run.manifest.backend != "nccl":
-        return ask.skip("all ranks", f"{seen.run.manifest.backend} moves the data: NCCL is not in use and logs nothing")
+        return ask.skip(
+            "all ranks", f"{seen.run.manifest.backend} moves the data: NCCL is not in use and logs nothing"
+        )
     if want.rails.kind == "none":
         return ask.skip("all ranks", NO_RAILS)
     reasons = [why for phase, why in seen.run.plan.skipped if phase == "evidence"]
@@ -241,12 +268,14 @@ def _no_log(name: str, seen: Evidence, want: Profile) -> Verdict | None:
 
 def _log(seen: Evidence) -> Log:
     """The logs of the evidence phase, by rank; what is not there stays missing, which is an ERROR."""
-    texts = {}
-    for rank in _ranks(seen):
-        path = seen.run.path / LOGS / f"evidence.{rank}.log"
-        if path.is_file():
-            texts[rank] = path.read_text(encoding="utf-8", errors="replace")
-    return read_ranks(texts)
+    paths = ((rank, seen.run.path / LOGS / f"evidence.{rank}.log") for rank in _ranks(seen))
+    return _read(tuple((rank, path, path.stat().st_mtime_ns) for rank, path in paths if path.is_file()))
+
+
+@lru_cache(maxsize=1)
+def _read(files: tuple[tuple[int, Path, int], ...]) -> Log:
+    """Four checks ask for the same logs, and those of 512 ranks take a while to read."""
+    return read_ranks({rank: path.read_text(encoding="utf-8", errors="replace") for rank, path, _ in files})
 
 
 def _ranks(seen: Evidence) -> list[int]:

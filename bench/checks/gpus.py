@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ..facts import Gpu, Node, rail_of_gpu, relation
-from ..model import Verdict
-from ..profile import Profile
-from ..rails import by_port, rails_of
-from .findings import Finding, Question, odd_ones
+from bench.facts import Gpu, Node, rail_of_gpu, relation
+from bench.majority import odd_ones
+from bench.model import Verdict
+from bench.profile import Profile
+from bench.rails import by_port, rails_of
+
+from .findings import Finding, Question
 from .registry import Evidence, check
 
 NO_GPUS = "the profile speaks of no GPUs"
@@ -24,9 +26,13 @@ Look = Callable[[Gpu], tuple[bool | None, str]]
 def count(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """Every node has as many GPUs as the profile says, and NVML sees all that are on the bus."""
     ask = Question(
-        "gpus.count", f"{want.gpus} GPUs", want.name, "see dmesg for Xid and 'fallen off the bus', then reboot the node",
-        "see why NVML gives none: nvidia-smi", float(want.gpus),
-    )  # fmt: skip
+        "gpus.count",
+        f"{want.gpus} GPUs",
+        want.name,
+        "see dmesg for Xid and 'fallen off the bus', then reboot the node",
+        "see why NVML gives none: nvidia-smi",
+        float(want.gpus),
+    )
     if not want.gpus:
         yield ask.skip("all nodes", NO_GPUS)
         return
@@ -39,13 +45,17 @@ def _count(node: Node, wanted: int) -> Finding:
     why = [note for note in node.notes if note.startswith("nvml")]
     if not seen and why:
         told += f"; {why[0]}"
-    return Finding(node.name, seen == wanted, told, float(seen))
+    # without NVML and without the PCI bus nobody has looked
+    blind = not seen and bus is None and bool(why)
+    return Finding(node.name, None if blind else seen == wanted, told, float(seen))
 
 
 @check("gpus.name", early=True)
 def name(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """Every GPU is of the model that the profile names."""
-    ask = Question("gpus.name", want.gpu_name, want.name, "choose the profile of this cluster: railgauge profiles")
+    ask = Question(
+        "gpus.name", want.gpu_name, want.name, "choose the profile of this cluster: railgauge profiles"
+    )
     if not want.gpu_name:
         yield ask.skip("all nodes", "the profile names no model")
         return
@@ -75,7 +85,12 @@ def _each(ask: Question, seen: Evidence, want: Profile, look: Look, well: str) -
 @check("gpus.ecc", early=True)
 def ecc(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """ECC is on, and no GPU has had an error that it could not correct since its driver was loaded."""
-    ask = Question("gpus.ecc", "ECC on, 0 uncorrected errors", MEMORY, "switch it on (nvidia-smi -e 1), reset the GPU, and test it: dcgmi diag -r 3")
+    ask = Question(
+        "gpus.ecc",
+        "ECC on, 0 uncorrected errors",
+        MEMORY,
+        "switch it on (nvidia-smi -e 1), reset the GPU, and test it: dcgmi diag -r 3",
+    )
     yield from _each(ask, seen, want, _ecc, "GPUs have ECC on and 0 uncorrected errors")
 
 
@@ -93,7 +108,12 @@ def _ecc(gpu: Gpu) -> tuple[bool | None, str]:
 @check("gpus.remap", early=True)
 def remap(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """No row of a GPU's memory waits to be remapped, and none could not be."""
-    ask = Question("gpus.remap", "none pending, none failed", MEMORY, "pending: reset the GPU; failed: have the board replaced")
+    ask = Question(
+        "gpus.remap",
+        "none pending, none failed",
+        MEMORY,
+        "pending: reset the GPU; failed: have the board replaced",
+    )
     yield from _each(ask, seen, want, _remap, "GPUs have no row remapping pending or failed")
 
 
@@ -122,7 +142,12 @@ def mig(seen: Evidence, want: Profile) -> Iterator[Verdict]:
 @check("gpus.persistence", early=True)
 def persistence(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """Persistence mode is on: else each phase starts the GPUs anew and their error counts are lost."""
-    ask = Question("gpus.persistence", "on", "NVIDIA, driver persistence", "switch it on: systemctl start nvidia-persistenced, or nvidia-smi -pm 1")
+    ask = Question(
+        "gpus.persistence",
+        "on",
+        "NVIDIA, driver persistence",
+        "switch it on: systemctl start nvidia-persistenced, or nvidia-smi -pm 1",
+    )
 
     def look(gpu: Gpu) -> tuple[bool | None, str]:
         return gpu.persistence, f"persistence mode is {_switch(gpu.persistence)}"
@@ -137,7 +162,12 @@ def _switch(value: bool | None) -> str:
 @check("gpus.clocks", early=True)
 def clocks(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """No GPU is slowed by heat, power brake or a fault of its board."""
-    ask = Question("gpus.clocks", f"none of {', '.join(FAULTS)}", EVENTS, "look at its cooling and power: nvidia-smi -q -d PERFORMANCE,TEMPERATURE")
+    ask = Question(
+        "gpus.clocks",
+        f"none of {', '.join(FAULTS)}",
+        EVENTS,
+        "look at its cooling and power: nvidia-smi -q -d PERFORMANCE,TEMPERATURE",
+    )
 
     def look(gpu: Gpu) -> tuple[bool | None, str]:
         if gpu.limits is None:
@@ -151,11 +181,19 @@ def clocks(seen: Evidence, want: Profile) -> Iterator[Verdict]:
 @check("gpus.compute_mode", early=True)
 def compute_mode(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """Every GPU lets a process in."""
-    ask = Question("gpus.compute_mode", "default, or exclusive process", "NVIDIA, nvidia-smi: compute mode", "nvidia-smi -c 0")
+    ask = Question(
+        "gpus.compute_mode",
+        "default, or exclusive process",
+        "NVIDIA, nvidia-smi: compute mode",
+        "nvidia-smi -c 0",
+    )
 
     def look(gpu: Gpu) -> tuple[bool | None, str]:
         mode = gpu.compute_mode
-        return None if mode is None else mode in ("default", "exclusive process"), f"compute mode is {mode or 'not known'}"
+        return None if mode is None else mode in (
+            "default",
+            "exclusive process",
+        ), f"compute mode is {mode or 'not known'}"
 
     yield from _each(ask, seen, want, look, "GPUs let a process in")
 
@@ -163,10 +201,19 @@ def compute_mode(seen: Evidence, want: Profile) -> Iterator[Verdict]:
 @check("gpus.idle", early=True)
 def idle(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """Nobody else computes on the GPUs when the run begins."""
-    ask = Question("gpus.idle", "0 processes", "RailGauge: a second load is measured too", "end the other job, or take this node out: nvidia-smi")
+    ask = Question(
+        "gpus.idle",
+        "0 processes",
+        "RailGauge: a second load is measured too",
+        "end the other job, or take this node out: nvidia-smi",
+    )
 
     def look(gpu: Gpu) -> tuple[bool | None, str]:
-        told = "the processes on it are not known" if gpu.processes is None else f"{gpu.processes} processes compute on it"
+        told = (
+            "the processes on it are not known"
+            if gpu.processes is None
+            else f"{gpu.processes} processes compute on it"
+        )
         return None if gpu.processes is None else gpu.processes == 0, told
 
     yield from _each(ask, seen, want, look, "GPUs were free")
@@ -177,14 +224,20 @@ def nvlink(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """Every NVLink of every GPU is up, and every GPU has as many as most have."""
     source = want.nvlink.source if want.nvlink else "its peers"
     ask = Question(
-        "gpus.nvlink", "every NVLink up, as many as its peers have", source,
-        "see nvidia-smi nvlink -s and systemctl status nvidia-fabricmanager", "see nvidia-smi nvlink -s",
-    )  # fmt: skip
+        "gpus.nvlink",
+        "every NVLink up, as many as its peers have",
+        source,
+        "see nvidia-smi nvlink -s and systemctl status nvidia-fabricmanager",
+        "see nvidia-smi nvlink -s",
+    )
     gpus = [(f"{node.name} GPU {gpu.index}", gpu) for node in seen.nodes for gpu in node.gpus]
     if want.gpus and want.nvlink is None and not any(gpu.nvlinks for _, gpu in gpus):
         yield ask.skip("all nodes", "the profile names no NVLink, and no GPU shows one")
         return
-    odd = {each.name: each for each in odd_ones({name: str(len(gpu.nvlinks)) for name, gpu in gpus if gpu.nvlinks})}
+    odd = {
+        each.name: each
+        for each in odd_ones({name: str(len(gpu.nvlinks)) for name, gpu in gpus if gpu.nvlinks})
+    }
 
     def look(gpu: Gpu) -> tuple[bool | None, str]:
         if gpu.nvlinks is None:
@@ -196,7 +249,9 @@ def nvlink(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     verdicts = _each(ask, seen, want, look, "GPUs have every NVLink up")
     yield from (verdict for verdict in verdicts if not (odd and verdict.subject == "all nodes" and want.gpus))
     for name, each in odd.items() if want.gpus else ():
-        usual = f"{each.usual}, as {each.peers} GPUs have" if each.usual else "one number; there is no majority"
+        usual = (
+            f"{each.usual}, as {each.peers} GPUs have" if each.usual else "one number; there is no majority"
+        )
         yield ask.verdict(Finding(name, False, f"{each.value} NVLinks, not {usual}"))
 
 
@@ -204,9 +259,12 @@ def nvlink(seen: Evidence, want: Profile) -> Iterator[Verdict]:
 def rail(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """Every GPU has a rail of its own, near to it over PCI."""
     ask = Question(
-        "gpus.rail", "a known way to a rail that no other GPU uses", "NCCL: ncclTopoGetLocalNet",
-        "compare with: nvidia-smi topo -m", "see nvidia-smi topo -m: the PCI tree could not be read",
-    )  # fmt: skip
+        "gpus.rail",
+        "a known way to a rail that no other GPU uses",
+        "NCCL: ncclTopoGetLocalNet",
+        "compare with: nvidia-smi topo -m",
+        "see nvidia-smi topo -m: the PCI tree could not be read",
+    )
     if not want.gpus or not by_port(want.rails):
         yield ask.skip("all nodes", NO_GPUS if not want.gpus else "the rails are no ports of HCAs")
         return

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from statistics import median_low
 
-from ..counters import Snapshot
-from ..facts import Host, Node, PciLink
-from ..model import Verdict
-from ..profile import Profile
-from ..rails import by_port, rails_of
-from ..units import show_seconds, show_size
+from bench.counters import Snapshot
+from bench.facts import Host, Node, PciLink
+from bench.model import Verdict
+from bench.profile import Profile
+from bench.rails import by_port, rails_of
+from bench.units import show_seconds, show_size
+
 from .findings import Finding, Question
 from .registry import Evidence, check
 
@@ -25,7 +26,13 @@ COARSE = 30.0  # s. A probe takes so long where the driver has to wake the GPUs 
 @check("host.facts", early=True)
 def facts(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """Every node of the job has told its facts."""
-    ask = Question("host.facts", "the facts of every node", "RailGauge", "", "run railgauge probe on that node and see what fails")
+    ask = Question(
+        "host.facts",
+        "the facts of every node",
+        "RailGauge",
+        "",
+        "run railgauge probe on that node and see what fails",
+    )
     known = {node.name for node in seen.nodes}
     found = [
         Finding(name, True if name in known else None, "facts are there" if name in known else "no facts")
@@ -38,9 +45,12 @@ def facts(seen: Evidence, want: Profile) -> Iterator[Verdict]:
 def gpudirect(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """GPUDirect RDMA is possible: nvidia_peermem is loaded, or the open NVIDIA module offers dma-buf."""
     ask = Question(
-        "host.gpudirect", "nvidia_peermem, or dma-buf by the open kernel module", "NCCL: ncclIbGdrSupport",
-        "sudo modprobe nvidia_peermem, and have it loaded at boot", "see lsmod and cat /proc/driver/nvidia/version",
-    )  # fmt: skip
+        "host.gpudirect",
+        "nvidia_peermem, or dma-buf by the open kernel module",
+        "NCCL: ncclIbGdrSupport",
+        "sudo modprobe nvidia_peermem, and have it loaded at boot",
+        "see lsmod and cat /proc/driver/nvidia/version",
+    )
     if not by_port(want.rails) or not want.gpus:
         yield ask.skip("all nodes", NO_RDMA if want.gpus else NO_GPUS)
         return
@@ -54,8 +64,14 @@ def _gpudirect(node: Node) -> Finding:
         told = f"nvidia_peermem {host.peermem or clients[0]}"
         return Finding(node.name, True, told, note=told)
     if host.nvidia_open is None:
-        return Finding(node.name, None, "nvidia_peermem is not loaded, and the kind of NVIDIA's module is not known")
-    told = "no nvidia_peermem; NVIDIA's kernel module is the " + ("open" if host.nvidia_open else "closed") + " one"
+        return Finding(
+            node.name, None, "nvidia_peermem is not loaded, and the kind of NVIDIA's module is not known"
+        )
+    told = (
+        "no nvidia_peermem; NVIDIA's kernel module is the "
+        + ("open" if host.nvidia_open else "closed")
+        + " one"
+    )
     return Finding(node.name, host.nvidia_open, told, note=told)
 
 
@@ -63,9 +79,12 @@ def _gpudirect(node: Node) -> Finding:
 def acs(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """On bare metal no bridge between a GPU and its rail redirects traffic to the root (ACS)."""
     ask = Question(
-        "host.acs", "ACS off on every bridge above a GPU or rail", "NCCL user guide, troubleshooting: PCI Access Control Services",
-        "switch it off at boot: setpci -s BRIDGE ECAP_ACS+6.w=0000", "probe as root: sudo railgauge probe; or sudo lspci -vvv | grep ACSCtl",
-    )  # fmt: skip
+        "host.acs",
+        "ACS off on every bridge above a GPU or rail",
+        "NCCL user guide, troubleshooting: PCI Access Control Services",
+        "switch it off at boot: setpci -s BRIDGE ECAP_ACS+6.w=0000",
+        "probe as root: sudo railgauge probe; or sudo lspci -vvv | grep ACSCtl",
+    )
     if not by_port(want.rails) or not want.gpus:
         yield ask.skip("all nodes", NO_RDMA if want.gpus else NO_GPUS)
         return
@@ -79,7 +98,11 @@ def _bare(ask: Question, seen: Evidence, want: Profile, look: Look, well: str) -
     """Findings of the nodes that are bare metal; in a virtual machine these things are the hypervisor's."""
     virtual = [node.name for node in seen.nodes if node.host.virtual]
     if virtual:
-        yield ask.skip("all nodes", f"{len(virtual)} nodes are virtual machines, where the hypervisor decides", *virtual[:16])
+        yield ask.skip(
+            "all nodes",
+            f"{len(virtual)} nodes are virtual machines, where the hypervisor decides",
+            *virtual[:16],
+        )
     bare = [node for node in seen.nodes if not node.host.virtual]
     if bare or not virtual:
         yield from ask.verdicts((look(node, want) for node in bare), well)
@@ -87,14 +110,22 @@ def _bare(ask: Question, seen: Evidence, want: Profile, look: Look, well: str) -
 
 def _acs(node: Node, want: Profile) -> Finding:
     bridges = dict(_bridges(node, want))
-    on = [f"{hop.address} ({' '.join(hop.acs)})" for hop in bridges.values() if set(hop.acs or ()) & set(REDIRECTS)]
+    on = [
+        f"{at} ({' '.join(hop.acs or ())})"
+        for at, hop in bridges.items()
+        if set(hop.acs or ()) & set(REDIRECTS)
+    ]
     blind = [address for address, hop in bridges.items() if hop.acs is None]
     if on:
-        return Finding(node.name, False, f"ACS is on at {len(on)} bridges: {', '.join(on[:4])}", float(len(on)))
+        return Finding(
+            node.name, False, f"ACS is on at {len(on)} bridges: {', '.join(on[:4])}", float(len(on))
+        )
     if not bridges:
         return Finding(node.name, None, "the bridges above its GPUs and rails are not known")
     if blind:
-        return Finding(node.name, None, f"ACS of {len(blind)} of {len(bridges)} bridges may not be read by this user")
+        return Finding(
+            node.name, None, f"ACS of {len(blind)} of {len(bridges)} bridges may not be read by this user"
+        )
     return Finding(node.name, True, f"ACS is off at {len(bridges)} bridges", 0.0)
 
 
@@ -110,13 +141,18 @@ def _bridges(node: Node, want: Profile) -> Iterator[tuple[str, PciLink]]:
 def iommu(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """On bare metal the IOMMU is off or passes through."""
     ask = Question(
-        "host.iommu", "no IOMMU, or passthrough", "NVIDIA, GPUDirect RDMA: the IOMMU must map one to one",
-        "boot with iommu=pt, or switch VT-d or AMD-Vi off in the firmware", "see ls /sys/kernel/iommu_groups and cat /proc/cmdline",
-    )  # fmt: skip
+        "host.iommu",
+        "no IOMMU, or passthrough",
+        "NVIDIA, GPUDirect RDMA: the IOMMU must map one to one",
+        "boot with iommu=pt, or switch VT-d or AMD-Vi off in the firmware",
+        "see ls /sys/kernel/iommu_groups and cat /proc/cmdline",
+    )
     if not by_port(want.rails) or not want.gpus:
         yield ask.skip("all nodes", NO_RDMA if want.gpus else NO_GPUS)
         return
-    yield from _bare(ask, seen, want, lambda node, _: _iommu(node), "nodes have the IOMMU off or passing through")
+    yield from _bare(
+        ask, seen, want, lambda node, _: _iommu(node), "nodes have the IOMMU off or passing through"
+    )
 
 
 def _iommu(node: Node) -> Finding:
@@ -137,13 +173,18 @@ def _iommu(node: Node) -> Finding:
 def memlock(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """Locked memory is unlimited for the processes of the job: RDMA registers its buffers with it."""
     ask = Question(
-        "host.memlock", "unlimited", "NCCL user guide, troubleshooting: memlock",
-        "set memlock unlimited: limits.conf, LimitMEMLOCK of slurmd or sshd, docker --ulimit memlock=-1", "ulimit -l",
-    )  # fmt: skip
+        "host.memlock",
+        "unlimited",
+        "NCCL user guide, troubleshooting: memlock",
+        "set memlock unlimited: limits.conf, LimitMEMLOCK of slurmd or sshd, docker --ulimit memlock=-1",
+        "ulimit -l",
+    )
     if not by_port(want.rails):
         yield ask.skip("all nodes", NO_RDMA)
         return
-    yield from ask.verdicts((_memlock(node.name, node.host) for node in seen.nodes), "nodes lock memory without limit")
+    yield from ask.verdicts(
+        (_memlock(node.name, node.host) for node in seen.nodes), "nodes lock memory without limit"
+    )
 
 
 def _memlock(name: str, host: Host) -> Finding:
@@ -160,9 +201,13 @@ def _memlock(name: str, host: Host) -> Finding:
 def clock(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """The nodes' clocks agree, as far as answers that come within seconds can tell."""
     ask = Question(
-        "host.clock", f"within {OFFSET:g} s of the other nodes", "RailGauge: logs of nodes are read side by side",
-        "set it by NTP: timedatectl, chronyc tracking", "compare by hand: date +%s on every node", OFFSET,
-    )  # fmt: skip
+        "host.clock",
+        f"within {OFFSET:g} s of the other nodes",
+        "RailGauge: logs of nodes are read side by side",
+        "set it by NTP: timedatectl, chronyc tracking",
+        "compare by hand: date +%s on every node",
+        OFFSET,
+    )
     names = seen.run.manifest.nodes
     if len(names) < 2:
         yield ask.skip("all nodes", "one node has no other to compare with")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..facts import Node, PciLink, PciPath
-from ..model import Verdict
-from ..profile import Profile
-from ..rails import rails_of
-from ..units import BITS, GIGA, show_rate
+from bench.facts import Node, PciLink, PciPath
+from bench.model import Verdict
+from bench.profile import Profile
+from bench.rails import rails_of
+from bench.units import BITS, GIGA, show_rate
+
 from .findings import Finding, Question
 from .registry import Evidence, check
 
@@ -19,7 +20,13 @@ READ = "read it by hand: sudo lspci -vvv | grep -E 'LnkCap|LnkSta'"
 @check("pcie.link", early=True)
 def link(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """Every PCI Express link from a rail or GPU to the root runs at the most that its two ends can."""
-    ask = Question("pcie.link", "current speed and width at the maximum of both ends", "PCI Express, LnkCap and LnkSta", SLOT, READ)
+    ask = Question(
+        "pcie.link",
+        "current speed and width at the maximum of both ends",
+        "PCI Express, LnkCap and LnkSta",
+        SLOT,
+        READ,
+    )
     paths = [(node, name, path) for node in seen.nodes for name, path in _paths(node, want)]
     if want.rails.kind == "none" and not want.gpus:
         yield ask.skip("all nodes", "the profile speaks of no rails and no GPUs")
@@ -28,7 +35,10 @@ def link(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     for node, name, path in paths:
         finding = _link(node, name, path)
         if finding is None:
-            yield ask.skip(f"{node.name} {name}", "in a virtual machine, whose PCI shows no link; what is measured speaks")
+            yield ask.skip(
+                f"{node.name} {name}",
+                "in a virtual machine, whose PCI shows no link; what is measured speaks",
+            )
         else:
             found.append(finding)
     if found or not paths:
@@ -69,12 +79,12 @@ def _link(node: Node, name: str, path: PciPath | None) -> Finding | None:
 
 def _degraded(hop: PciLink, ends: list[PciLink]) -> Iterator[str]:
     """A link below its own maximum is at fault, unless the other end is at the most that it can do."""
-    if hop.speed is not None and hop.max_speed is not None and hop.speed < hop.max_speed:
-        if not any(end.max_speed == hop.speed == end.speed for end in ends):
-            yield f"runs at {hop.speed:g} GT/s of {hop.max_speed:g}"
-    if hop.width is not None and hop.max_width is not None and hop.width < hop.max_width:
-        if not any(end.max_width == hop.width == end.width for end in ends):
-            yield f"runs at x{hop.width} of x{hop.max_width}"
+    slow = hop.speed is not None and hop.max_speed is not None and hop.speed < hop.max_speed
+    if slow and not any(end.max_speed == hop.speed == end.speed for end in ends):
+        yield f"runs at {hop.speed:g} GT/s of {hop.max_speed:g}"
+    narrow = hop.width is not None and hop.max_width is not None and hop.width < hop.max_width
+    if narrow and not any(end.max_width == hop.width == end.width for end in ends):
+        yield f"runs at x{hop.width} of x{hop.max_width}"
 
 
 def _known(hop: PciLink) -> bool:
@@ -90,7 +100,9 @@ def rate(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """The narrowest PCI Express link of every rail carries at least the rail's rate."""
     bound = want.rails.rate
     if bound is None or want.rails.kind == "none":
-        yield Question("pcie.rate", "", want.name, "").skip("all nodes", "the profile names no rate of a rail")
+        yield Question("pcie.rate", "", want.name, "").skip(
+            "all nodes", "the profile names no rate of a rail"
+        )
         return
     ask = Question("pcie.rate", f"at least {bound.text}", bound.source, SLOT, READ, bound.value)
     found, blind = [], []
@@ -107,7 +119,9 @@ def rate(seen: Evidence, want: Profile) -> Iterator[Verdict]:
                 told = f"PCI Express carries {show_rate(carried, 'Gb/s')}"
                 found.append(Finding(subject, bound.reached(carried), told, carried))
     if blind:
-        yield ask.skip("all nodes", f"{len(blind)} rails show no PCI Express link; what is measured speaks", *blind[:16])
+        yield ask.skip(
+            "all nodes", f"{len(blind)} rails show no PCI Express link; what is measured speaks", *blind[:16]
+        )
     if found or not blind:
         yield from ask.verdicts(found, "rails have PCI Express links that carry their rate")
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from ..counters import TABLE, Role, counter, saturated, snapshot
-from ..facts import Node
-from ..model import Verdict
-from ..profile import Profile
-from ..rails import LINK_LAYER, Part, by_port, missing, part, rails_of, roles
-from ..rails import Role as Device
-from ..units import show_rate
-from .findings import Finding, Question, odd_ones
+from bench.counters import Role, counter, saturated, snapshot
+from bench.facts import Node
+from bench.majority import odd_ones
+from bench.model import Verdict
+from bench.profile import Profile
+from bench.rails import LINK_LAYER, Part, by_port, missing, part, rails_of, roles
+from bench.rails import Role as Device
+from bench.units import show_rate
+
+from .findings import Finding, Question
 from .registry import Evidence, check
 
 NO_RAILS = "the profile speaks of no rails"
@@ -32,9 +34,13 @@ def count(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     rails = want.rails
     text = f"{rails.count} rails" + (f": {', '.join(rails.devices)}" if rails.devices else "")
     ask = Question(
-        "rails.count", text, want.name, "see which port is down, slow or gone: railgauge probe",
-        "read its state as the probe's user: /sys/class/infiniband, /sys/class/net", float(rails.count),
-    )  # fmt: skip
+        "rails.count",
+        text,
+        want.name,
+        "see which port is down, slow or gone: railgauge probe",
+        "read its state as the probe's user: /sys/class/infiniband, /sys/class/net",
+        float(rails.count),
+    )
     if rails.kind == "none" or not rails.count:
         yield ask.skip("all nodes", NO_RAILS)
         return
@@ -68,7 +74,9 @@ def judged(node: Node, want: Profile) -> tuple[Device, ...]:
 Look = Callable[[Device], tuple[bool | None, str]]
 
 
-def _each(ask: Question, seen: Evidence, want: Profile, look: Look, well: str, ports: bool = True) -> Iterator[Verdict]:
+def _each(
+    ask: Question, seen: Evidence, want: Profile, look: Look, well: str, ports: bool = True
+) -> Iterator[Verdict]:
     """One finding a rail; ``ports``: the question makes no sense for interfaces."""
     if want.rails.kind == "none":
         yield ask.skip("all nodes", NO_RAILS)
@@ -121,16 +129,24 @@ def rate(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """Every rail runs at the rate that its cable and HCA are sold for."""
     bound = want.rails.rate
     if bound is None:
-        yield Question("rails.rate", "", want.name, "").skip("all nodes", "the profile names no rate of a rail")
+        yield Question("rails.rate", "", want.name, "").skip(
+            "all nodes", "the profile names no rate of a rail"
+        )
         return
     ask = Question(
-        "rails.rate", f"at least {bound.text}", bound.source, CABLE,
-        "read it by hand: ibstat, or cat /sys/class/infiniband/*/ports/*/rate", bound.value,
-    )  # fmt: skip
+        "rails.rate",
+        f"at least {bound.text}",
+        bound.source,
+        CABLE,
+        "read it by hand: ibstat, or cat /sys/class/infiniband/*/ports/*/rate",
+        bound.value,
+    )
     if want.rails.kind == "socket":
         yield from _speeds(ask, seen, want)
         return
-    yield from _each(ask, seen, want, lambda device: _rate(device, want), f"rails run at {bound.text} or more")
+    yield from _each(
+        ask, seen, want, lambda device: _rate(device, want), f"rails run at {bound.text} or more"
+    )
 
 
 def _rate(device: Device, want: Profile) -> tuple[bool | None, str]:
@@ -157,7 +173,9 @@ def _speeds(ask: Question, seen: Evidence, want: Profile) -> Iterator[Verdict]:
                 told = f"speed is {show_rate(speed, 'Gb/s')}"
                 found.append(Finding(name, want.rails.rate.reached(speed), told, speed))
     if silent:
-        yield ask.skip("all nodes", f"{len(silent)} interfaces tell no speed; the measured rate speaks", *silent[:16])
+        yield ask.skip(
+            "all nodes", f"{len(silent)} interfaces tell no speed; the measured rate speaks", *silent[:16]
+        )
     if found or not silent:
         yield from ask.verdicts(found, "rails tell a speed that is enough")
 
@@ -183,7 +201,9 @@ def width(seen: Evidence, want: Profile) -> Iterator[Verdict]:
             continue
         yield verdict
     for name, each in odd.items():
-        usual = f"{each.usual}X as {each.peers} others have" if each.usual else "one width; there is no majority"
+        usual = (
+            f"{each.usual}X as {each.peers} others have" if each.usual else "one width; there is no majority"
+        )
         yield ask.verdict(Finding(name, False, f"{each.value}X, not {usual}"))
 
 
@@ -204,7 +224,9 @@ def link_layer(seen: Evidence, want: Profile) -> Iterator[Verdict]:
 @check("rails.subnet", early=True)
 def subnet(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """Every InfiniBand rail has a LID and knows its subnet manager."""
-    ask = Question("rails.subnet", "a LID and a subnet manager's LID", "InfiniBand Architecture Specification", SUBNET)
+    ask = Question(
+        "rails.subnet", "a LID and a subnet manager's LID", "InfiniBand Architecture Specification", SUBNET
+    )
     if want.rails.kind not in ("infiniband", "none"):
         yield ask.skip("all nodes", "only InfiniBand has a subnet manager")
         return
@@ -215,19 +237,26 @@ def _subnet(device: Device) -> tuple[bool | None, str]:
     assert device.port is not None
     lid, manager = device.port.lid, device.port.sm_lid
     known = [value for value in (lid, manager) if value is not None]
-    told = f"LID {lid if lid is not None else 'not known'}, subnet manager {manager if manager is not None else 'not known'}"
+    told = f"LID {_or_unknown(lid)}, subnet manager {_or_unknown(manager)}"
     if 0 in known:
         return False, told
     return (True if len(known) == 2 else None), told
+
+
+def _or_unknown(number: int | None) -> str:
+    return "not known" if number is None else str(number)
 
 
 @check("rails.counters", early=True)
 def counters(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """No error counter of a rail stands at its maximum, where it would hide what comes."""
     ask = Question(
-        "rails.counters", "below its maximum", "InfiniBand Architecture Specification 1.4, 16.1.3.5",
-        "reset it: perfquery -R, then railgauge probe", "reset it: perfquery -R, then railgauge probe",
-    )  # fmt: skip
+        "rails.counters",
+        "below its maximum",
+        "InfiniBand Architecture Specification 1.4, 16.1.3.5",
+        "reset it: perfquery -R, then railgauge probe",
+        "reset it: perfquery -R, then railgauge probe",
+    )
 
     def look(device: Device) -> tuple[bool | None, str]:
         if device.port is None:
@@ -256,7 +285,7 @@ def _names(device: Device) -> Iterator[tuple[str, str]]:
 
 def _is_error(group: str, name: str) -> bool:
     row = counter(group, name)
-    return row in TABLE and row is not None and row.role is Role.ERROR
+    return row is not None and row.role is Role.ERROR
 
 
 @check("rails.others", early=True)

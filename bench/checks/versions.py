@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from ..facts import Node
-from ..model import Verdict
-from ..profile import Profile
-from ..rails import rails_of
-from .findings import Finding, Question, odd_ones, shared_by
+from bench.facts import Node
+from bench.majority import odd_ones, shared_by
+from bench.model import Verdict
+from bench.profile import Profile
+from bench.rails import rails_of
+
+from .findings import Finding, Question
 from .registry import Evidence, check
 
 Read = Callable[[Node], str | None]
@@ -53,17 +55,27 @@ SOFTWARE: tuple[Row, ...] = (
 def firmware(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """All HCAs of one board have the same firmware, over all nodes."""
     ask = Question(
-        "versions.firmware", "one firmware for one board", "the majority", "bring it to the others' firmware: mlxfwmanager",
+        "versions.firmware",
+        "one firmware for one board",
+        "the majority",
+        "bring it to the others' firmware: mlxfwmanager",
         "read it by hand: cat /sys/class/infiniband/*/fw_ver",
-    )  # fmt: skip
+    )
     boards: dict[str, dict[str, str | None]] = {}
     for node in seen.nodes:
         for port in node.ports:
-            boards.setdefault(port.board or port.hca_type or "an unknown board", {})[f"{node.name} {port.hca}"] = port.fw
+            boards.setdefault(port.board or port.hca_type or "an unknown board", {})[
+                f"{node.name} {port.hca}"
+            ] = port.fw
     if not boards:
         yield ask.skip("all nodes", "no HCA on any node")
         return
-    needed = {f"{node.name} {role.port.hca}" for node in seen.nodes for role in rails_of(node, want.rails) if role.port}
+    needed = {
+        f"{node.name} {role.port.hca}"
+        for node in seen.nodes
+        for role in rails_of(node, want.rails)
+        if role.port
+    }
     found = [finding for board, values in boards.items() for finding in _firmware(board, values, needed)]
     yield from ask.verdicts(found, "HCAs have the firmware of their board")
 
@@ -83,7 +95,9 @@ def _firmware(board: str, values: Mapping[str, str | None], needed: set[str]) ->
     for (node, value), hcas in by_node.items():
         told = next(each for each in odd.values() if each.value == value)
         others = f"{told.peers} others {told.usual}" if told.usual else "no version has a majority"
-        yield Finding(node, False, f"differs in firmware of {shared_by(hcas, 'HCAs', 8)} ({board}): {value}, {others}")
+        yield Finding(
+            node, False, f"differs in firmware of {shared_by(hcas, 'HCAs', 8)} ({board}): {value}, {others}"
+        )
 
 
 @check("versions.host", early=True)
@@ -120,14 +134,19 @@ def _alike(name: str, rows: Sequence[Row], seen: Evidence, repair: str, needed: 
     found = []
     for at, (label, read) in enumerate(rows):
         found += list(_row(label, {node.name: read(node) for node in seen.nodes}, needed and at == 0))
-    yield from ask.verdicts(found or [Finding("all nodes", None, "nothing is known of any node")], "versions are the same on every node")
+    yield from ask.verdicts(
+        found or [Finding("all nodes", None, "nothing is known of any node")],
+        "versions are the same on every node",
+    )
 
 
 def _row(label: str, values: Mapping[str, str | None], needed: bool) -> Iterator[Finding]:
     known = {name: value for name, value in values.items() if value is not None}
     silent = [name for name in values if name not in known]
     if silent and (known or needed):
-        yield Finding(shared_by(silent, "nodes"), None, f"{label} is not known, {len(known)} others tell theirs")
+        yield Finding(
+            shared_by(silent, "nodes"), None, f"{label} is not known, {len(known)} others tell theirs"
+        )
     odd = odd_ones(known)
     for each in odd:
         others = f"{each.peers} others {each.usual}" if each.usual else "no value has a majority"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from bench.interchange import LAUNCHER
 from bench.model import Status, Verdict
 from bench.profile import Limit, Profile
 from bench.readings import RowReading, TargetReading, of_row, of_target, why_not
@@ -33,7 +34,7 @@ def ceiling(seen: Evidence, want: Profile) -> Iterator[Verdict]:
             reading.conclusion.text,
             f"busbw of at most {reading.ceiling_text}",
             f"{want.name}: {reading.fabric.nodes} nodes × {reading.fabric.gpus} GPUs",
-            reading.conclusion.next_step,
+            f"{reading.conclusion.next_step}; or judge by the profile of this fabric",
             value=row.busbw,
             bound=reading.ceiling,
         )
@@ -62,7 +63,7 @@ def share(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     for limit in limits:
         rows = matching(seen, limit)
         if not rows:
-            yield _missing(limit)
+            yield _missing(limit, seen)
         verdicts += [_judge(row, limit, seen, want) for row in rows]
     yield from verdicts
     if verdicts and all(verdict.status is Status.SKIP for verdict in verdicts):
@@ -98,13 +99,17 @@ def matching(seen: Evidence, limit: Limit) -> list[Row]:
     ]
 
 
-def _missing(limit: Limit) -> Verdict:
+def _missing(limit: Limit, seen: Evidence) -> Verdict:
+    """Nothing to hold against a bound: could not tell; of an import nobody can ask for more than it holds."""
     low, high = (show_size(size) for size in limit.size)
+    imported = seen.run.manifest.launcher == LAUNCHER
     return Verdict(
         "wire.share",
         f"{limit.collective} {limit.algorithm}".strip(),
-        Status.ERROR,
-        f"no row from {low} to {high} was measured",
+        Status.SKIP if imported else Status.ERROR,
+        f"the import holds no such row from {low} to {high}"
+        if imported
+        else f"no row from {low} to {high} was measured",
         f"at least {limit.bound.text} of the target",
         limit.bound.source,
         "measure that size: see [sweep] of the profile",

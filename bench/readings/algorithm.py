@@ -12,15 +12,16 @@ from bench.model import Case
 from bench.nccl.log import read
 from bench.store import LOGS, Run
 
-# NCCL's names of algorithms and functions by ours; NVLS spans nodes only where the switches reduce
+# NCCL's names of algorithms by ours, without case and underscores: 2.24 and later print RING and NVLS_TREE,
+# earlier ones Ring and NVLSTree. NVLS spans nodes only where the switches reduce
 OURS = {
-    "Ring": "ring",
-    "Tree": "tree",
-    "NVLSTree": "tree",
-    "NVLS": "in_network",
-    "CollNetDirect": "in_network",
-    "CollNetChain": "in_network",
-    "PAT": "hierarchical",
+    "ring": "ring",
+    "tree": "tree",
+    "nvlstree": "tree",
+    "nvls": "in_network",
+    "collnetdirect": "in_network",
+    "collnetchain": "in_network",
+    "pat": "hierarchical",
 }
 FUNCTIONS = {
     "AllReduce": "all_reduce",
@@ -61,7 +62,7 @@ def in_force(case: Case, run: Run) -> InForce:
     if len(candidates(name)) == 1:
         return InForce(candidates(name)[0], "there is one")
     said = logged(run, case.phase).get((name, case.size), frozenset())
-    ours = {OURS.get(each, UNKNOWN) for each in said}
+    ours = {OURS.get(each.replace("_", "").lower(), UNKNOWN) for each in said}
     if len(ours) == 1 and (name, *ours) in WAYS:
         return InForce(ours.pop(), f"NCCL's log: {', '.join(sorted(said))}")
     if said:

@@ -15,6 +15,7 @@ from bench.store import Run
 
 PAIRED = ("p2p", "p2p_bidirectional")
 OWN = "own"  # case.rail: every rank on the rail of its local rank
+VERBS = "ib_"  # case.algorithm of a perftest result: ib_write_bw
 NO_LAYOUT = "unknown"  # manifest.settings["layout"] of an import that does not tell which rank ran where
 
 
@@ -92,7 +93,8 @@ def _across(case: Case, counts: Counter[str], run: Run, profile: Profile) -> Fab
         raise Unplaced(f"the profile {profile.name} does not say how many rails a node has")
     gpus = next(iter(counts.values()))
     here = min(sum(rank.node == name for rank in run.manifest.ranks) for name in counts)
-    # gloo opens one connection of a pair, on the one interface that it was given
-    pinned = case.rail not in ("", OWN) or (case.rail == OWN and run.manifest.backend == "gloo")
+    # gloo opens one connection of a pair, on the one interface that it was given; perftest uses one HCA
+    own = case.rail == OWN and run.manifest.backend == "gloo"
+    pinned = own or case.rail not in ("", OWN) or case.algorithm.startswith(VERBS)
     rails = 1 if pinned else max(1, profile.rails.count * gpus // here)
     return Fabric(len(counts), gpus, rails, rate, profile.nvlink.value if profile.nvlink else math.inf)

@@ -22,11 +22,11 @@ from bench.profile import Limit, Profile
 from bench.rows import Row
 from bench.store import Run
 from bench.units import show_both, show_rate, show_seconds, show_share, show_size
-from bench.wire import HEALTHY
+from bench.wire import HEALTHY, efficiency
 
 from .place import node_names
 from .row import of_row
-from .traffic import Carried, Untold, carried
+from .traffic import MTU, Carried, Untold, carried
 
 TOLERANCE = 0.10  # healthy readings differ less: forced Ring 365 GB/s, eight rails of 48.5 are 388 (6 %)
 TOLERANCE_SOURCE = "published healthy Ring and rail figures differ by 6 %"
@@ -224,6 +224,11 @@ def _floor(profile: Profile, nodes: int) -> Bound:
     found = [limit for limit in profile.limits if _speaks(limit, nodes)]
     if found:
         return max(found, key=lambda limit: limit.bound.value).bound
+    if profile.rails.kind == "socket":
+        share = HEALTHY * efficiency("tcp", MTU["socket"])
+        return Bound(
+            share, show_share(share), f"{show_share(HEALTHY)} of what TCP at 1500 bytes leaves of a line"
+        )
     return Bound(HEALTHY, show_share(HEALTHY), "published healthy runs carry 87 to 97 % of their rails")
 
 

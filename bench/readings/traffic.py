@@ -131,7 +131,8 @@ def _sent(row: Row, run: Run, profile: Profile) -> dict[str, float]:
         return {name: float(case.size) * names.count(name) for name in names}
     force = in_force(case, run)
     if case.collective not in SYMMETRIC or not force.known:
-        raise Untold(f"{case.id}: what each node sends is not known ({force.how})")
+        why = force.how if case.collective in SYMMETRIC else f"{case.collective} loads the nodes unevenly"
+        raise Untold(f"{case.id}: what each node sends is not known: {why}")
     return dict.fromkeys(names, case.size * wire_factor(case.collective, force.algorithm, fabric))
 
 

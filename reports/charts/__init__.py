@@ -19,7 +19,6 @@ from .curves import busbw_by_size, latency_percentiles, small_multiples
 from .rails import (
     MOST_NUMBERS,
     SLOW,
-    node_totals,
     pair_heatmap,
     rail_distribution,
     rail_matrix,
@@ -83,13 +82,13 @@ def _latency(f: Frames) -> Any | None:
 
 
 def _node_totals(f: Frames) -> Any | None:
-    if f.pairs.empty:
+    if f.totals.empty:
         return None
     floor = f.target
     rule = Rule(floor * BITS, f"as sold: {floor * BITS:,.5g} Gb/s = {floor:,.4g} GB/s")
     return ranked_bars(
-        node_totals(f.pairs)[["node", "gbps", "note"]], "node", "gbps", title=_TOTALS,
-        subtitle="sum over rails of the median over partners, point-to-point", format=",.0f", note="note",
+        f.totals[["node", "gbps", "note"]], "node", "gbps", title=_TOTALS,
+        subtitle="point-to-point, all rails at once, each way; median over partners", format=",.0f", note="note",
         axis="rails of the node together (Gb/s; 8 Gb/s = 1 GB/s)", missing="not measured",
         rule=rule if math.isfinite(f.target) else None,
     )  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 from bench.units import BITS
 from reports.frames import Frames, swept
 
-from . import rails
 from .rails import SLOW, node_rails, slow_pairs
 
 
@@ -44,7 +43,7 @@ def small_multiples(f: Frames) -> str:
 
 
 def node_totals(f: Frames) -> str:
-    totals = rails.node_totals(f.pairs)
+    totals = f.totals
     ranked = totals.sort_values("gbps", kind="stable")
     low, high = ranked.iloc[0], ranked.iloc[-1]
     return (

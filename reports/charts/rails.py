@@ -37,7 +37,7 @@ def pair_heatmap(
     median = float(pairs["gbps"].median())
     by_rail = len(pairs) <= INLINE_CELLS and len(nodes) <= 16
     data = pairs if by_rail else slowest_rail(pairs)
-    data = data[["source", "destination", "rail", "busbw", "gbps", "size_text"]]
+    data = data[["source", "destination", "rail", "busbw", "gbps"]]
     side = max(150, min(640, 22 * len(nodes))) if not by_rail else max(90, min(220, 40 * len(nodes)))
     axis = {"type": "nominal", "sort": list(nodes), "scale": alt.Scale(domain=list(nodes))}
     font = label_size(side / max(1, len(nodes)))
@@ -166,18 +166,6 @@ def rail_distribution(pairs: pd.DataFrame, floor: float, title: str, subtitle: s
     return chart.properties(title=alt.TitleParams(title, subtitle=subtitle))
 
 
-def node_totals(pairs: pd.DataFrame) -> pd.DataFrame:
-    """node, gbps (sum over rails of the median over partners), rails, note: what each node's rails carry."""
-    table = node_rails(pairs)
-    totals = (
-        table.groupby("node", sort=True).agg(gbps=("gbps", "sum"), rails=("rail", "nunique")).reset_index()
-    )
-    most = int(totals["rails"].max()) if len(totals) else 0
-    notes = ["" if rails == most else f"only {rails} of {most} rails measured" for rails in totals["rails"]]
-    named: pd.DataFrame = totals.assign(gbps=totals["gbps"].round(1), note=notes)
-    return named
-
-
 def label_size(step: float) -> int:
     """Font size of labels that stand ``step`` pixels apart, none of them left out."""
     return int(max(6, min(12, step - 2)))
@@ -211,5 +199,4 @@ def _pair_tooltip() -> list[alt.Tooltip]:
         alt.Tooltip("rail:N"),
         alt.Tooltip("gbps:Q", title="Gb/s", format=",.4~g"),
         alt.Tooltip("busbw:Q", title="GB/s", format=",.4~g"),
-        alt.Tooltip("size_text:N", title="size"),
     ]

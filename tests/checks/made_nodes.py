@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,11 +30,12 @@ from bench.store import Manifest, Phase, Plan, Run
 LAMBDA = load("lambda-1cc-h100")
 LOCAL = load("local")
 GBIT = 1e9 / 8
-ERRORS = (
+ERRORS = re.findall(
+    r"\w+",
     "symbol_error link_error_recovery link_downed port_rcv_errors port_rcv_remote_physical_errors "
     "port_rcv_switch_relay_errors port_xmit_discards port_xmit_constraint_errors port_rcv_constraint_errors "
-    "local_link_integrity_errors excessive_buffer_overrun_errors VL15_dropped"
-).split()
+    "local_link_integrity_errors excessive_buffer_overrun_errors VL15_dropped",
+)
 DATA = ("port_xmit_data", "port_rcv_data", "port_xmit_packets", "port_rcv_packets", "port_xmit_wait")
 HW = ("local_ack_timeout_err", "packet_seq_err", "rnr_nak_retry_err", "out_of_sequence")
 
@@ -104,7 +106,17 @@ def gpu(index: int, **changes: Any) -> Gpu:
 
 
 STATISTICS = dict.fromkeys(
-    ("rx_bytes", "tx_bytes", "rx_packets", "tx_packets", "rx_errors", "tx_errors", "rx_dropped", "tx_dropped"), 0
+    (
+        "rx_bytes",
+        "tx_bytes",
+        "rx_packets",
+        "tx_packets",
+        "rx_errors",
+        "tx_errors",
+        "rx_dropped",
+        "tx_dropped",
+    ),
+    0,
 )
 
 
@@ -157,7 +169,9 @@ def node(number: int = 0, **changes: Any) -> Node:
             driver="535.129.03",
             driver_cuda="12.2",
         ),
-        environment=Environment({}, {"/home/ubuntu/.nccl.conf": None, "/etc/nccl.conf": None}, "/home/ubuntu"),
+        environment=Environment(
+            {}, {"/home/ubuntu/.nccl.conf": None, "/etc/nccl.conf": None}, "/home/ubuntu"
+        ),
     )
     return replace(plain, **changes)
 
@@ -221,9 +235,7 @@ def status(name: str, evidence: Evidence, want: Profile = LAMBDA) -> Status:
     """The worst of what one check says; a check that says nothing fails the test."""
     found = {verdict.status for verdict in judged(name, evidence, want)}
     assert found, f"{name} says nothing"
-    return next(
-        worst for worst in (Status.FAIL, Status.ERROR, Status.PASS, Status.SKIP) if worst in found
-    )
+    return next(worst for worst in (Status.FAIL, Status.ERROR, Status.PASS, Status.SKIP) if worst in found)
 
 
 def worst_words(name: str, evidence: Evidence, want: Profile = LAMBDA) -> str:
@@ -243,9 +255,7 @@ def counted(machine: Node, at: float = 0.0) -> Snapshot:
     return snapshot(1.7e9 + at, at, machine.ports, machine.interfaces, machine.tcp)
 
 
-def grow(
-    shot: Snapshot, subject: str, group: str, seconds: float = 0.0, **growth: int
-) -> Snapshot:
+def grow(shot: Snapshot, subject: str, group: str, seconds: float = 0.0, **growth: int) -> Snapshot:
     """The snapshot ``seconds`` later, with some counters of a subject grown."""
     groups = {name: dict(values) for name, values in shot.readings[subject].items()}
     for name, more in growth.items():

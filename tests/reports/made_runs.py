@@ -166,22 +166,29 @@ def rounds(nodes: int) -> list[list[tuple[int, ...]]]:
 
 
 def pair_cases(nodes: int, gpus: int, size: int) -> list[Case]:
-    """One p2p case a round: GPU i with GPU i of the other node, all rails at once."""
+    """Cases of the rails phase: GPU i with GPU i of the other node, all rails; both ways at once, then each way."""
     cases = []
     for number, pairs in enumerate(rounds(nodes)):
-        groups = tuple((a * gpus + g, b * gpus + g) for a, b in pairs for g in range(gpus))
-        cases.append(
-            Case(
-                id=f"rails/p2p/{size}/round{number}",
-                phase="rails",
-                collective="p2p",
-                size=size,
-                count=size // 2,
-                groups=groups,
-                dtype="bfloat16",
-                placement="out",
+        there = tuple((a * gpus + g, b * gpus + g) for a, b in pairs for g in range(gpus))
+        back = tuple((b, a) for a, b in there)
+        for way, name, groups in (
+            ("both", "p2p_bidirectional", there),
+            ("there", "p2p", there),
+            ("back", "p2p", back),
+        ):
+            cases.append(
+                Case(
+                    id=f"rails/{name}/{size}/bfloat16/none/out/round-{number}/{way}",
+                    phase="rails",
+                    collective=name,
+                    size=size,
+                    count=size // 2,
+                    groups=groups,
+                    dtype="bfloat16",
+                    placement="out",
+                    rail="own",
+                )
             )
-        )
     return cases
 
 
@@ -218,7 +225,7 @@ def cluster(nodes: int = 2, gpus: int = 8, *, faulty: bool = True, names: list[s
             ends = [divmod(rank, gpus) for rank in (a, b)]
             share = min(slow_port(*end) for end in ends) if faulty else 1.0
             seconds = case.size / (48.4e9 * share * dice.uniform(0.995, 1.005))
-            measured.append(measurement(case, (a, b), seconds, 9e-6, dice, iterations=8))
+            measured.append(measurement(case, (a, b), seconds, 9e-6, dice, iterations=3))
     for case in within:
         measured += [
             measurement(case, group, timed(case, 842.0, 4 << 20, 24), 5e-6, dice) for group in case.groups

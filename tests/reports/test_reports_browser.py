@@ -38,12 +38,12 @@ def test_tables_sort_by_value_and_tooltips_are_text(cluster_folder, browse, tmp_
         document.body.dataset.tip = document.getElementById("tip")?.textContent ?? "none";
       }, 50);
     </script>"""
-    open_page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", html).replace(
-        "</body>", driver + "</body>"
-    )
+    free = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", html)
+    head, _, tail = free.rpartition("</body>")
     path = tmp_path / "driven.html"
-    path.write_text(open_page, encoding="utf-8")
-    dom, _ = browse(path, tmp_path / "profile")
+    path.write_text(f"{head}{driver}</body>{tail}", encoding="utf-8")
+    dom, console = browse(path, tmp_path / "profile")
+    assert console == ""
     sizes = re.search(r'data-sizes="([^"]*)"', dom).group(1).split(",")
     assert sizes == ["8 GiB", "8 GiB", "4 GiB", "4 GiB", "2 GiB", "2 GiB"]
     assert 'data-sorted="descending"' in dom

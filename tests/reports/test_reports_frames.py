@@ -1,12 +1,13 @@
 """What the frames say of a run."""
 
 import math
+from dataclasses import replace
 
 import made_runs
 import pandas as pd
 
-from reports.charts.rails import node_rails, node_totals, slowest_rail
-from reports.frames import frames
+from reports.charts.rails import node_rails, slowest_rail
+from reports.frames import curve_frame, frames
 
 
 def of(made):
@@ -55,9 +56,9 @@ def test_out_of_place_is_the_quoted_figure():
 
 def test_pairs_are_named_by_the_profiles_devices_and_keep_their_direction():
     f = of(made_runs.cluster(4))
-    assert len(f.pairs) == 6 * 8
+    assert len(f.pairs) == 2 * 6 * 8
     assert set(f.pairs["rail"]) == set(made_runs.b200_profile().rails.devices)
-    assert (f.pairs["source"] < f.pairs["destination"]).all()
+    assert len(f.pairs[f.pairs["source"] < f.pairs["destination"]]) == 6 * 8
 
 
 def test_the_slow_port_is_the_slowest_cell():
@@ -67,23 +68,43 @@ def test_the_slow_port_is_the_slowest_cell():
     assert -0.51 < worst["change"] < -0.49
 
 
+def without(made, gone, **changes):
+    """The run with the measurements of which ``gone(case, ranks)`` holds changed, or left out without changes."""
+    rows = [(gone(m.case, m.ranks), m) for m in made.run.measurements]
+    kept = tuple(replace(m, **changes) if hit else m for hit, m in rows if changes or not hit)
+    return replace(made, run=replace(made.run, measurements=kept))
+
+
 def test_a_node_that_lacks_a_rail_says_so_beside_its_sum():
-    pairs = of(made_runs.cluster(4)).pairs
-    gone = pairs[
-        ~(
-            (pairs["rail"] == "mlx5_3")
-            & ((pairs["source"] == "node004") | (pairs["destination"] == "node004"))
-        )
-    ]
-    totals = node_totals(gone).set_index("node")
-    assert totals.loc["node004", "note"] == "only 7 of 8 rails measured"
-    assert totals.loc["node001", "note"] == ""
+    made = without(made_runs.cluster(4), lambda case, ranks: case.startswith("rails") and 24 in ranks)
+    totals = of(made).totals.set_index("node")
+    assert totals.loc["node004", "note"] == "only 7 of 8 rails"
+    assert totals.loc["node004", "gbps"] < 7 / 8 * totals.loc["node003", "gbps"] * 1.05
+
+
+def test_what_did_not_get_through_is_0_and_what_was_not_measured_is_absent():
+    made = made_runs.cluster()
+    dead = {"pipelined": (), "isolated": (), "extra": {"failed": "timed out"}}
+    failed = of(without(made, lambda case, ranks: case.endswith("there") and ranks == (0, 8), **dead))
+    (row,) = failed.pairs[(failed.pairs["rail"] == "mlx5_3") & (failed.pairs["source"] == "node001")].to_dict(
+        "records"
+    )
+    assert row["gbps"] == 0.0
+    absent = of(without(made, lambda case, ranks: case.endswith("there") and ranks == (0, 8)))
+    assert len(absent.pairs) == len(of(made).pairs) - 1
+    assert "1 without a figure" in failed.best.set_index("series").loc["p2p", "note"]
+
+
+def test_a_node_is_summed_with_all_rails_at_once_in_both_directions():
+    totals = of(made_runs.cluster(faulty=False)).totals
+    assert list(totals["rails"]) == [8, 8]
+    assert all(3000 < rate < 3150 for rate in totals["gbps"])
 
 
 def test_the_slowest_rail_stands_for_a_pair():
     pairs = of(made_runs.cluster(4)).pairs
     slow = slowest_rail(pairs)
-    assert len(slow) == 6
+    assert len(slow) == 12
     assert slow["gbps"].min() == pairs["gbps"].min()
 
 
@@ -99,7 +120,5 @@ def test_the_evidence_phase_is_quoted_nowhere():
     made = made_runs.gloo()
     f = of(made)
     marked = f.rows.assign(phase="evidence")
-    from reports.frames import curve_frame
-
     assert curve_frame(marked).empty
     assert isinstance(f.rows, pd.DataFrame)

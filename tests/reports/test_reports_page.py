@@ -15,7 +15,7 @@ from reports.export import specifications
 from reports.frames import frames
 from reports.markdown import markdown, plain
 from reports.page import page
-from reports.summary import coverage, headline, moment, network, target_readings, unmeasured
+from reports.summary import coverage, headline, moment, network, unmeasured
 
 
 def drawn(made):
@@ -108,36 +108,34 @@ def test_a_case_measured_on_some_of_its_groups_is_not_measured():
     assert rows["cases"].missing == run.measurements[0].case
 
 
-def test_the_target_is_read_by_ring_and_by_rails_and_never_by_busbw_alone():
-    made = made_runs.cluster(faulty=False)
-    ring, gather, rails, ports = target_readings(made.run, frames(made.run, made.profile), made.profile)
-    assert 0.9 < ring.share < 0.96 and 0.9 < gather.share < 0.96
-    assert 0.95 < rails.share < 0.98
-    assert ports.share != ports.share
-    assert made_runs.gloo().profile.rails.target is None
-    local = made_runs.gloo()
-    assert target_readings(local.run, frames(local.run, local.profile), local.profile) == ()
+def test_the_readings_of_the_target_stand_side_by_side_in_both_units():
+    html, text = drawn(made_runs.cluster(faulty=False))
+    part = words(html.split('id="target"')[1].split("</section>")[0])
+    for name in ("port counters", "Ring all_reduce", "Ring all_gather", "rails point-to-point"):
+        assert name in part and name in text.replace("\\", "")
+    assert "share of target" in part and "GB/s" in part and "Gb/s" in part and "3200 Gb/s" in part
+
+
+def test_a_run_on_one_node_has_no_target():
+    assert 'id="target"' not in drawn(made_runs.gloo())[0]
 
 
 def test_a_reading_that_was_not_measured_says_so():
     made = made_runs.cluster()
-    run = replace(
-        made.run,
-        measurements=tuple(m for m in made.run.measurements if not m.case.startswith(("ring", "rails"))),
-    )
-    found = target_readings(run, frames(run, made.profile), made.profile)
-    assert [row.text for row in found[:3]] == ["not measured"] * 3
-    assert all(row.share != row.share for row in found)
+    kept = tuple(m for m in made.run.measurements if not m.case.startswith(("ring", "rails")))
+    html, _ = drawn(replace(made, run=replace(made.run, measurements=kept)))
+    part = words(html.split('id="target"')[1].split("</section>")[0])
+    assert "COULD NOT TELL" in part and "not measured" in part
 
 
 def test_a_row_is_read_by_each_algorithm_that_it_may_have_used():
     made = made_runs.cluster()
     f = frames(made.run, made.profile)
-    big = f.rows[(f.rows["phase"] == "collectives") & (f.rows["collective"] == "all_reduce")].iloc[-1]
-    assert "ring? " in network(made.profile, big) and "impossible" in network(made.profile, big)
-    assert "hierarchical? 2943" in network(made.profile, big)
-    forced = f.rows[f.rows["phase"] == "ring"].iloc[0]
-    assert network(made.profile, forced).startswith("ring 22")
+    big = [r for r in f.measured if r.case.phase == "collectives" and r.case.collective == "all_reduce"][-1]
+    reading = network(big, made.run, made.profile)
+    assert "as hierarchical" in reading and "impossible as ring" in reading and "algorithm unknown" in reading
+    forced = next(r for r in f.measured if r.case.phase == "ring")
+    assert "as ring" in network(forced, made.run, made.profile)
 
 
 def test_the_policy_allows_the_pages_own_scripts_and_nothing_else(faulty):
@@ -193,7 +191,7 @@ def test_sixty_four_nodes_fit_in_three_megabytes():
     f = frames(made.run, made.profile)
     html = page(made.run, made.profile, f, specifications(f))
     assert len(html.encode()) < 3_000_000
-    assert "the slowest 100 of 16128 rows" in html
+    assert "the slowest 100 of 48384 rows" in html
 
 
 def test_writing_twice_gives_the_same_bytes(tmp_path):

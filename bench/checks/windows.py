@@ -1,0 +1,86 @@
+"""The counters of every node around every phase, from ``counters.jsonl``.
+
+Not a check: growth and the bytes of excluded ports are both read from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bench.counters import Delta, Snapshot, delta
+from bench.facts import Node
+
+from .registry import Evidence
+
+
+@dataclass(frozen=True)
+class Window:
+    """One phase on one node: what its counters were before and after, and what grew between."""
+
+    phase: str
+    node: Node
+    before: Snapshot
+    after: Snapshot
+    moved: Delta
+
+    @property
+    def seconds(self) -> float:
+        return self.moved.seconds or 0.0
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A phase, or a node in it, whose counters cannot be compared, and why."""
+
+    phase: str
+    subject: str
+    reason: str
+
+
+def begun(seen: Evidence) -> tuple[str, ...]:
+    """The phases in which something was measured, or was to be: those the journal says were begun."""
+    return tuple(dict.fromkeys(str(row["name"]) for row in seen.run.phases if row.get("state") == "begin"))
+
+
+def windows(seen: Evidence) -> tuple[list[Window], list[Gap]]:
+    """Every begun phase × node. A phase that was begun again is one window, from its first to its last."""
+    found: list[Window] = []
+    gaps: list[Gap] = []
+    for phase in begun(seen):
+        lines = [row for row in seen.run.counters if row.get("phase") == phase]
+        before = [row for row in lines if row.get("when") == "before"]
+        after = [row for row in lines if row.get("when") == "after"]
+        if not before or not after:
+            which = " and ".join(name for name, rows in (("before", before), ("after", after)) if not rows)
+            gaps.append(Gap(phase, "all nodes", f"no counters were recorded {which} phase {phase}"))
+            continue
+        _pair(seen, phase, before[0], after[-1], found, gaps)
+    return found, gaps
+
+
+def _pair(
+    seen: Evidence,
+    phase: str,
+    before: dict[str, Any],
+    after: dict[str, Any],
+    found: list[Window],
+    gaps: list[Gap],
+) -> None:
+    names = seen.run.manifest.nodes
+    facts = {node.name: node for node in seen.nodes}
+    try:
+        shots = [[Snapshot.from_json(row) for row in line["snapshots"]] for line in (before, after)]
+    except (KeyError, TypeError, ValueError) as error:
+        gaps.append(Gap(phase, "all nodes", f"the counters around phase {phase} are damaged: {error}"))
+        return
+    if {len(rows) for rows in shots} != {len(names)}:
+        told = f"counters of {len(shots[0])} nodes before and {len(shots[1])} after phase {phase}, of {len(names)}"
+        gaps.append(Gap(phase, "all nodes", told))
+        return
+    for name, first, last in zip(names, *shots, strict=True):
+        moved = delta(first, last)
+        if moved.seconds is None:
+            gaps.append(Gap(phase, name, f"was started anew during phase {phase}: its counters began again"))
+        else:
+            found.append(Window(phase, facts.get(name, Node(name)), first, last, moved))

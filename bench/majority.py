@@ -1,0 +1,34 @@
+"""Who differs from the others: what more than half have is taken to be right."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A member whose value is not the majority's. ``usual`` None: there is no majority; ``peers`` have it."""
+
+    name: str
+    value: str
+    usual: str | None
+    peers: int
+
+
+def odd_ones(values: Mapping[str, str]) -> tuple[Odd, ...]:
+    """The members that differ from what more than half of all have; every one where no value has that."""
+    if not values:
+        return ()
+    usual, peers = Counter(values.values()).most_common(1)[0]
+    if 2 * peers > len(values):
+        return tuple(Odd(name, value, usual, peers) for name, value in values.items() if value != usual)
+    return tuple(Odd(name, value, None, 0) for name, value in values.items())
+
+
+def shared_by(names: Iterable[str], of: str, most: int = 4) -> str:
+    """``n0, n1, n2, n3 and 60 more nodes``."""
+    listed = list(names)
+    more = f" and {len(listed) - most} more {of}" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more

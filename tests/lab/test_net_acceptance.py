@@ -1,0 +1,95 @@
+"""What counts as named: the right place and no other; nothing told is not a pass."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.profile import parse
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "ci" / "lab"))
+from netlab.acceptance import Outcome, complaint, profile
+from netlab.plan import Lab, LabError
+
+
+def outcome(status: int | None, *rows: str) -> Outcome:
+    """Rows are ``status check subject``."""
+    words = [row.split(" ", 2) for row in rows]
+    return Outcome(
+        status, 1.0, tuple({"status": s, "check": c, "subject": t, "message": f"{t}: x"} for s, c, t in words)
+    )
+
+
+RIGHT = "fail blame.rails n2 rail eth1"
+
+
+def test_a_healthy_lab_must_pass_and_blame_nothing() -> None:
+    assert complaint("", outcome(0, "pass blame.rails rails")) == ""
+    assert complaint("", outcome(3)) == "wanted a pass, got exit status 3, blamed: nobody"
+    assert complaint("", outcome(None)).startswith("wanted a pass, got exit status None")
+    assert complaint("", outcome(1, RIGHT)).endswith("n2 rail eth1")
+
+
+@pytest.mark.parametrize(
+    ("fault", "rows"),
+    [
+        ("slow-rail n2 1", [RIGHT]),
+        (
+            "slow-rail n2 1",
+            [RIGHT, "fail limits.rail_rate p2p/524288/round-1", "error coverage.cases suspects"],
+        ),
+        ("slow-tx n2 1", ["fail blame.rails n2 rail eth1, sending only"]),
+        ("slow-rx n2 1", ["fail blame.rails n2 rail eth1, receiving only"]),
+        ("lossy-rail n2 1", ["fail blame.rails n2 rail eth1, receiving only"]),
+        ("slow-node n2", ["fail blame.rails node n2"]),
+        ("swapped-rails n2 1", [RIGHT, "fail blame.rails n2 rail eth2"]),
+        ("wrong-mtu n2 1 1400", ["fail net.mtu n2 eth1"]),
+        ("frozen n2", ["error coverage.losses n2"]),
+    ],
+)
+def test_a_fault_is_named_by_its_node_and_its_rail(fault: str, rows: list[str]) -> None:
+    assert complaint(fault, outcome(1, *rows)) == ""
+
+
+@pytest.mark.parametrize(
+    ("fault", "rows"),
+    [
+        ("slow-rail n2 1", []),
+        ("slow-rail n2 1", ["error blame.rails n2 rail eth1"]),
+        ("slow-rail n2 1", ["fail limits.busbw all_reduce/1048576"]),
+        ("slow-rail n2 1", [RIGHT, "fail blame.rails n1 rail eth1"]),
+        ("slow-rail n2 1", [RIGHT, "fail blame.rails rail eth1, all nodes"]),
+        ("slow-rail n2 1", [RIGHT, "fail blame.rails node n2"]),
+        ("slow-rail n2 1", ["fail blame.rails n2 rail eth2"]),
+        ("slow-rail n2 1", ["fail blame.rails n0 to n2 rail eth1"]),
+        ("slow-rail n2 1", ["fail blame.rails n2 rail eth1, sending only"]),
+        ("slow-rail n2 1", ["fail blame.rails n12 rail eth1"]),
+        ("slow-rail n2 1", ["fail blame.rails n2 rail eth12"]),
+        ("slow-tx n2 1", [RIGHT]),
+        ("slow-node n2", [RIGHT]),
+        ("frozen n2", ["error coverage.losses n1"]),
+        ("dead n2", []),
+    ],
+)
+def test_a_fault_that_is_named_elsewhere_or_not_at_all_is_a_complaint(fault: str, rows: list[str]) -> None:
+    assert complaint(fault, outcome(1, *rows))
+
+
+def test_a_pass_under_a_fault_is_a_complaint_whatever_was_said() -> None:
+    assert complaint("slow-rail n2 1", outcome(0, RIGHT)) == "it passed"
+
+
+def test_a_lab_is_sold_by_a_profile_that_the_bench_reads() -> None:
+    want = parse(profile(Lab(nodes=4, rails=3)), "lab.toml")
+    assert want.nodes == (4, 4)
+    assert want.rails.devices == ("eth1", "eth2", "eth3")
+    assert want.rails.rate is not None
+    assert want.rails.rate.value == 25e6
+    assert want.limits[0].bound.value == 20e6
+
+
+def test_an_unshaped_lab_cannot_be_judged() -> None:
+    with pytest.raises(LabError, match="give --rate"):
+        profile(Lab(rate=None))

@@ -1,0 +1,209 @@
+"""Screening: planted faults are demanded back, and silence from healthy clusters."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.pairs import count_rounds
+from bench.screening import Problem, Results, Ring, Step, groups, promise, step, unmeasured
+
+RAILS = ("r1", "r2", "r3")
+Loss = Callable[[str, str, str], float]
+
+
+def problem(n: int, nominal: float | None = 100.0) -> Problem:
+    return Problem(tuple(f"n{i:03d}" for i in range(n)), RAILS, nominal)
+
+
+def healthy(sender: str, receiver: str, rail: str) -> float:
+    return 0.0
+
+
+def port(node: str, *rails: str, lost: float = 0.2) -> Loss:
+    return lambda a, b, rail: lost if node in (a, b) and rail in rails else 0.0
+
+
+def path(left: str, right: str, rail: str, lost: float = 0.2) -> Loss:
+    return lambda a, b, on: lost if {a, b} == {left, right} and on == rail else 0.0
+
+
+def ring_rates(ring: Ring, loss: Loss, rng: random.Random, noise: float) -> dict[str, float]:
+    """What a ring measures: on each rail its slowest link, both ways where two nodes are a ring."""
+    links = list(zip(ring, (*ring[1:], ring[0]), strict=True))
+    return {r: min(100 * (1 - loss(a, b, r)) * rng.gauss(1, noise) for a, b in links) for r in RAILS}
+
+
+def screen(
+    problem: Problem, loss: Loss, noise: float = 0.0, seed: int = 0
+) -> tuple[Step, list[Step], Results]:
+    results: dict[Ring, dict[str, float]] = {}
+    rng, steps = random.Random(seed), list[Step]()
+    for _ in range(40):
+        now = step(problem, results)
+        if now.done:
+            return now, steps, results
+        steps.append(now)
+        for ring in now.probes:
+            assert ring not in results
+            results[ring] = ring_rates(ring, loss, rng, noise)
+    raise AssertionError("the screening does not end")
+
+
+def found(last: Step) -> set[tuple[str, str, str, str]]:
+    return {(each.kind, each.node, each.peer, each.rail) for each in last.findings}
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 7, 9, 16, 33, 64, 128])
+def test_a_healthy_cluster_takes_one_step_and_blames_nobody(n: int) -> None:
+    last, steps, _ = screen(problem(n), healthy)
+    assert found(last) == set()
+    assert len(steps) == 1
+    assert last.coverage.ports == last.coverage.ports_of == 3 * n
+
+
+@pytest.mark.parametrize("n", [9, 16, 33, 64, 128])
+@pytest.mark.parametrize("at", [0, 1, 5, -1])
+def test_a_slow_port_is_named(n: int, at: int) -> None:
+    asked = problem(n)
+    node = asked.nodes[at]
+    last, steps, _ = screen(asked, port(node, "r2", lost=0.05), noise=0.004, seed=n + at)
+    assert found(last) == {("port", node, "", "r2")}
+    assert not last.open
+    assert len(steps) <= promise(asked, 1e9, 1.0).rounds
+
+
+@pytest.mark.parametrize("n", [9, 16, 64])
+def test_a_node_slow_on_all_rails_is_the_node(n: int) -> None:
+    assert found(screen(problem(n), port("n004", *RAILS))[0]) == {("node", "n004", "", "")}
+
+
+@pytest.mark.parametrize("n", [9, 16, 33, 64])
+def test_a_bad_link_between_two_good_nodes_of_a_ring_is_a_path(n: int) -> None:
+    asked = problem(n)
+    ring = groups(asked.nodes)[0]
+    for a, b in zip(ring, (*ring[1:], ring[0]), strict=True):
+        assert found(screen(asked, path(a, b, "r1"))[0]) == {("path", min(a, b), max(a, b), "r1")}
+
+
+def test_a_bad_link_between_two_rings_is_not_found_and_that_is_said() -> None:
+    asked = problem(64)
+    last, _, results = screen(asked, path("n000", "n063", "r1"))
+    assert found(last) == set()
+    assert "a bad link between two good nodes is not found" in last.coverage.text
+    assert ("n000", "n063") in set(unmeasured(asked, results, "r1"))
+    assert len(set(unmeasured(asked, results, "r1"))) == math.comb(64, 2) - 64
+
+
+def test_a_rail_slow_in_all_rings_is_the_rail() -> None:
+    last, steps, _ = screen(problem(16), lambda a, b, rail: 0.1 if rail == "r3" else 0.0)
+    assert found(last) == {("rail", "", "", "r3")}
+    assert len(steps) == 1
+
+
+def test_all_slower_than_nominal_is_the_fabric() -> None:
+    assert found(screen(problem(16), lambda a, b, rail: 0.3)[0]) == {("fabric", "", "", "")}
+
+
+def test_two_faults_in_one_ring_and_one_in_another_are_all_named() -> None:
+    faults = [port("n001", "r1"), port("n006", "r2"), port("n040", "r1")]
+    last, _, _ = screen(problem(64), lambda a, b, rail: max(fault(a, b, rail) for fault in faults))
+    assert found(last) == {("port", "n001", "", "r1"), ("port", "n006", "", "r2"), ("port", "n040", "", "r1")}
+
+
+def test_a_suspect_meets_two_more_different_good_nodes_before_it_is_named() -> None:
+    _, _, results = screen(problem(64), port("n001", "r1"))
+    partners = {(set(ring) - {"n001"}).pop() for ring in results if len(ring) == 2 and "n001" in ring}
+    assert len(partners & set(problem(64).nodes[8:])) >= 3
+
+
+def test_what_is_slow_once_and_not_again_is_not_named() -> None:
+    results: dict[Ring, dict[str, float]] = {}
+    asked, first = problem(16), True
+    while not (now := step(asked, results)).done:
+        loss = port("n001", "r1") if first else healthy
+        results |= {ring: ring_rates(ring, loss, random.Random(0), 0.0) for ring in now.probes}
+        first = False
+    assert now.findings == ()
+    assert "once and not again" in now.unknown[0]
+
+
+def test_when_time_ends_the_untraced_ring_is_said() -> None:
+    asked = problem(16)
+    results = {
+        ring: ring_rates(ring, port("n001", "r1"), random.Random(0), 0.0) for ring in step(asked, {}).probes
+    }
+    assert "not traced" in step(asked, results).open[0]
+    assert step(asked, results).findings == ()
+
+
+@pytest.mark.parametrize("rate", [math.nan, math.inf, -1.0])
+def test_a_ring_without_a_rate_is_unknown_and_not_good(rate: float) -> None:
+    asked = problem(16)
+    results = {ring: dict.fromkeys(RAILS, 100.0) for ring in groups(asked.nodes)}
+    results[groups(asked.nodes)[0]]["r2"] = rate
+    last = step(asked, results)
+    assert "gave no rate on rail r2" in last.unknown[0]
+    assert last.coverage.ports == 3 * 16 - 4
+
+
+def test_a_dead_port_is_named_with_all_of_its_rate_lost() -> None:
+    last, _, _ = screen(problem(16), port("n003", "r1", lost=1.0))
+    assert [(each.kind, each.node, each.lost) for each in last.findings] == [("port", "n003", 1.0)]
+
+
+def test_nothing_passing_at_all_is_could_not_tell() -> None:
+    last, _, _ = screen(problem(16), lambda a, b, rail: 1.0)
+    assert last.findings == ()
+    assert "no ring gave a rate" in last.unknown[0]
+
+
+def test_the_promise_fits_the_budget_and_says_what_is_left_out() -> None:
+    asked = problem(64)
+    said = [promise(asked, budget, 10.0) for budget in (5, 15, 120, 10_000)]
+    assert [each.method for each in said] == ["nothing", "groups", "screening", "pairs"]
+    assert all(each.seconds <= budget for each, budget in zip(said, (5, 15, 120, 10_000), strict=True))
+    assert "64 of 2016" not in said[0].text
+    assert f"192 of {2016 * 3} paths" in said[2].text
+    assert said[3].coverage.paths == said[3].coverage.paths_of
+    assert said[3].rounds >= count_rounds(64)
+
+
+@pytest.mark.parametrize("nodes", [(), ("a",), ("a", "a")])
+def test_fewer_than_two_nodes_are_refused(nodes: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="two different nodes"):
+        Problem(nodes, RAILS)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 200))
+def test_rings_hold_every_node_once_and_none_is_alone(n: int) -> None:
+    rings = groups([str(i) for i in range(n)])
+    assert [node for ring in rings for node in ring] == [str(i) for i in range(n)]
+    assert all(len(ring) >= 2 for ring in rings)
+    assert max(map(len, rings)) <= 2 * math.sqrt(n) + 1
+
+
+rates = st.one_of(st.floats(), st.sampled_from([0.0, 50.0, 99.0, 100.0, 101.0]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 40), st.data())
+def test_any_rates_end_and_no_node_is_in_two_probes_of_a_step(n: int, data: st.DataObject) -> None:
+    asked, results = problem(n, nominal=None), dict[Ring, dict[str, float]]()
+    rng = random.Random(data.draw(st.integers(0, 1000)))
+    values = data.draw(st.lists(rates, min_size=1, max_size=6))
+    for _ in range(10 * n):
+        now = step(asked, results)
+        busy = [node for ring in now.probes for node in ring]
+        assert len(busy) == len(set(busy))
+        assert "" not in busy
+        if now.done:
+            return
+        results |= {ring: {rail: rng.choice(values) for rail in RAILS} for ring in now.probes}
+    raise AssertionError("the screening does not end")
