@@ -17,10 +17,10 @@ from .acceptance import CannotRun, Options, finish, take_part
 from .elements import UnknownName
 from .judge import judge, status
 from .measure import Rules
-from .model import EXIT
+from .model import EXIT, Rank
 from .plan import PlanError, Request, sweep_cases
 from .profile import Profile, ProfileError, load, parse
-from .store import RunError, free, save_verdicts
+from .store import Manifest, RunError, free, of_facts, save_verdicts
 from .store import load as load_run
 from .supervise import Limits
 from .terminal import Terminal, summarise
@@ -44,7 +44,7 @@ def start(command: str, given: dict[str, Any]) -> int:
     """Measure: as one rank of the job that a launcher started, or by starting that job on this machine."""
     profile = load(given["profile_name"])
     where = launch.place(os.environ)
-    out = given["out"] or _folder(profile)
+    out = given["out"] or _folder("probe" if command == "probe" else profile.name)
     options = _options(command, given, profile, out)
     terminal = Terminal(given["quiet"], given["verbose"], table=command == "run")
     if command == "probe" and not where.launcher:
@@ -64,8 +64,8 @@ def start(command: str, given: dict[str, Any]) -> int:
     return code
 
 
-def _folder(profile: Profile) -> Path:
-    return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{profile.name}"
+def _folder(name: str) -> Path:
+    return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
 
 
 def _options(command: str, given: dict[str, Any], profile: Profile, out: Path) -> Options:
@@ -194,3 +194,57 @@ def report_again(folder: Path) -> int:
     write_report(run, profile)
     _where_report(folder)
     return EXIT[status(run)]
+
+
+def probe_copy(root: Path, profile_name: str, verbose: bool) -> int:
+    """The facts of a copied tree, and what the checks that need no measurement say of them."""
+    from .facts_table import table
+    from .probe.node import probe
+
+    if not root.is_dir():
+        raise click.UsageError(f"no folder at {root}")
+    profile = load(profile_name)
+    node = probe(_root(root))
+    click.echo(table([node], profile.rails)[0])
+    ranks = tuple(Rank(i, node.name, i) for i in range(max(1, profile.gpus)))
+    manifest = Manifest(
+        id=root.name,
+        started=0.0,
+        command=(),
+        profile_name=profile.name,
+        profile_text=profile.text,
+        launcher="none",
+        backend="none",
+        ranks=ranks,
+    )
+    run = judge(of_facts(root, manifest, node.to_json()), profile, early=True)
+    summarise(run, verbose, short=True)
+    return EXIT[status(run)]
+
+
+def _root(folder: Path) -> Path:
+    """``folder``, or the one below it that holds sys/: archives come with or without a top folder."""
+    if (folder / "sys").exists() or (folder / "proc").exists():
+        return folder
+    inner = [path for path in folder.iterdir() if (path / "sys").exists()]
+    return inner[0] if len(inner) == 1 else folder
+
+
+def explained(
+    spec: str, devices: str | None, root: Path | None, profile_name: str | None, sockets: bool
+) -> int:
+    """Print which devices a specification takes; the exit status."""
+    from .explain import explain, explain_interfaces, explain_node
+    from .nccl.selector import parse_devices
+    from .probe.node import LIVE, probe
+
+    rails = load(profile_name).rails if profile_name else None
+    if devices is not None:
+        names = devices.replace(",", " ").split()
+        answer = explain_interfaces(spec, names) if sockets else explain(spec, parse_devices(" ".join(names)))
+    else:
+        node = probe(_root(root) if root else LIVE)
+        names = [interface.name for interface in node.interfaces]
+        answer = explain_interfaces(spec, names) if sockets else explain_node(spec, node, rails)
+    click.echo(answer.text)
+    return EXIT[answer.status]

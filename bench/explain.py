@@ -104,7 +104,9 @@ def _choices(choices: Sequence[Choice], rails: Sequence[str], about: dict[str, s
     for name, choice in zip(names, choices, strict=True):
         mark = ("rail" if name in rails else "no rail") if rails else ""
         what = ", ".join(part for part in (mark, about.get(name, "")) if part)
-        told = f"{choice.reason}{f' ({what})' if what else ''}"
+        # the column says it already
+        reason = choice.reason.removeprefix("taken: ").removeprefix("not taken: ")
+        told = f"{reason}{f' ({what})' if what else ''}"
         lines.append(f"  {'taken    ' if choice.taken else 'not taken'}  {name:{width}}  {told}")
     return lines
 

@@ -300,6 +300,11 @@ def load(path: Path) -> Run:
         raise RunError(f"{path} is damaged: {error!r}; its other lines are untouched") from None
 
 
+def of_facts(path: Path, manifest: Manifest, *nodes: dict[str, Any]) -> Run:
+    """A run that holds facts and nothing measured; nothing is read or written."""
+    return Run(path, manifest, Plan(()), nodes, (), (), (), (), (), (), None)
+
+
 def _verdicts(path: Path) -> tuple[Verdict, ...]:
     if not (path / VERDICTS).exists():
         return ()

@@ -14,6 +14,7 @@ from .collectives import COLLECTIVES
 from .exports import lines_of, table_footer, table_header, table_line
 from .facts import Node
 from .model import Case, Status, Verdict, overall
+from .profile import parse
 from .rows import Row, peak, row_of, rows
 from .store import Manifest, Phase, Plan, Run
 from .units import show_both, show_rate, show_seconds, show_size
@@ -101,9 +102,10 @@ class Terminal:
 
     def probed(self, run: Run) -> None:
         """The facts of every node as a table, then what the checks that need no measurement say."""
-        from .facts_table import facts_table
+        from .facts_table import table
 
-        self._out(facts_table([Node.from_json(row) for row in run.facts]).rstrip("\n"))
+        rails = parse(run.manifest.profile_text, "the run's own profile").rails
+        self._out(table([Node.from_json(row) for row in run.facts], rails)[0].rstrip("\n"))
         summarise(run, self.verbose, short=True)
 
     def _table_row(self, row: Row) -> None:

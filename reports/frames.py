@@ -275,7 +275,10 @@ def totals_frame(table: pd.DataFrame) -> pd.DataFrame:
     rails = rails if both.empty else both
     ends = pd.concat([rails.assign(node=rails["source"]), rails.assign(node=rails["destination"])])
     sums = ends.groupby(["node", "case"], sort=True)["busbw"].agg(["sum", "size"]).reset_index()
-    nodes = sums.groupby("node", sort=True).agg(gbps=("sum", "median"), rails=("size", "min")).reset_index()
+    nodes = (
+        sums.groupby("node", sort=True).agg(gbps=("sum", "median"), rails=("size", "median")).reset_index()
+    )
+    nodes["rails"] = nodes["rails"].astype(int)
     most = int(nodes["rails"].max()) if len(nodes) else 0
     notes = ["" if count == most else f"only {count} of {most} rails" for count in nodes["rails"]]
     rates = [rounded(value * BITS) for value in nodes["gbps"]]

@@ -64,13 +64,13 @@ def suspected(m: Matrix, rules: Rules, known: Known) -> tuple[Fault, ...]:
     """``suspects`` of a matrix. After a first re-measurement only those that would be named."""
     again = bool((m.times > 0).any())
     smallest, sigmas = (rules.smallest, NAMING) if again else (rules.smallest / 2, SUSPECTING)
-    found = _find(m, m.best, rules, known, smallest, sigmas, fold=again)
+    found = _find(m, rules, known, smallest, sigmas, fold=again)
     return tuple(sorted((*found.lossy, *found.faults), key=lambda fault: -fault.lost)) if found else ()
 
 
 def judge(m: Matrix, rules: Rules, known: Known) -> Answer:
     """``blame`` of a matrix."""
-    found = _find(m, m.best, rules, known, rules.smallest, NAMING)
+    found = _find(m, rules, known, rules.smallest, NAMING)
     if found is None:
         what = "no pair of nodes was measured" if not m.expected else "no transfer has a usable rate"
         return Answer(
@@ -92,9 +92,10 @@ def judge(m: Matrix, rules: Rules, known: Known) -> Answer:
 
 
 def _find(
-    m: Matrix, rate: Floats, rules: Rules, known: Known, smallest: float, sigmas: float, *, fold: bool = True
+    m: Matrix, rules: Rules, known: Known, smallest: float, sigmas: float, *, fold: bool = True
 ) -> _Found | None:
-    """The faults in ``rate``; None when nothing was measured."""
+    """The faults in the best rates of ``m``; None when nothing was measured."""
+    rate = m.best
     if not m.expected or not np.isfinite(rate).any():
         return None
     measure = scale(rate, rules.noise, smallest, sigmas)
@@ -155,7 +156,8 @@ def _named(
         clear = _by_signs(_across(_by_gpu(fault, rules, known), m, found.scale), known)
         kept.append(_blame(clear, lossy, held is True, m, found, everyone, rules, known))
     kept += _inside(rules, known, kept)
-    first = _find(m, m.rate, rules, known, rules.smallest, NAMING) if (m.times > 0).any() else None
+    before = replace(m, again=np.full_like(m.again, np.nan), times=np.zeros_like(m.times))
+    first = _find(before, rules, known, rules.smallest, NAMING) if (m.times > 0).any() else None
     gone += confirm.cleared(first.faults, found.faults, m) if first else ()
     return tuple(sorted(kept, key=lambda row: -row.lost)), tuple(dict.fromkeys(gone))
 

@@ -14,7 +14,7 @@ from bench.units import show_rate, show_share
 NEXT = {
     "node": "compare its PCIe links, CPU governor, firmware and driver with a good node, then drain it",
     "gpu": "read its NVLink, ECC and Xid state (nvidia-smi nvlink -s, nvidia-smi -q), then have it replaced",
-    "port": "reseat or swap cable and transceiver; if it stays with the port, swap the adapter",
+    "port": "run its GPU inside the node to rule it out, then reseat or swap cable and transceiver, then the adapter",
     "path": "the two ends are good with others: look at the links between their switches and at the routing",
     "rail": "look at the rail's leaf switch and its uplinks",
     "leaf": "look at this leaf switch: power, firmware, uplinks",

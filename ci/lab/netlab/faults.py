@@ -1,0 +1,220 @@
+"""The faults that can be planted, one row each, and the steps that plant them. Pure.
+
+Several may be planted at once; ``heal`` (plan.settle, with every node thawed and unlimited) undoes all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from netlab.plan import SWITCH, Lab, LabError, Step, at_random, dropped, parse_rate, port, rails, shape
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One row. ``argument`` is what ARG means, "" if the fault takes none; ``default`` is in ARG's words.
+
+    ``needs`` is the cgroup power it rests on ("freeze", "cpu" or ""). ``steps`` gets the lab, the node,
+    the rail (0 where ``on_rail`` is false) and ARG.
+    """
+
+    name: str
+    does: str
+    seen: str
+    steps: Callable[[Lab, str, int, str], tuple[Step, ...]]
+    on_rail: bool = True
+    argument: str = ""
+    default: str = ""
+    needs: str = ""
+
+    @property
+    def usage(self) -> str:
+        """``slow-rail NODE RAIL [RATE=50%]``."""
+        words = [self.name, "NODE"] + ["RAIL"] * self.on_rail
+        return " ".join(words + [f"[{self.argument.upper()}={self.default}]"] * bool(self.argument))
+
+
+def plant(lab: Lab, kind: str, words: list[str]) -> tuple[Step, ...]:
+    """The steps of fault ``kind``, given NODE [RAIL] [ARG]; LabError says what is wrong with them."""
+    if kind not in FAULTS:
+        raise LabError(f"fault {kind!r} is unknown; known: {', '.join(FAULTS)}")
+    fault = FAULTS[kind]
+    least = 1 + fault.on_rail
+    if not least <= len(words) <= least + bool(fault.argument):
+        raise LabError(f"{' '.join([kind, *words])!r} is not understood; usage: {fault.usage}")
+    node = lab.node(words[0])
+    rail = lab.rail(words[1]) if fault.on_rail else 0
+    argument = words[least] if len(words) > least else fault.default
+    return fault.steps(lab, node, rail, argument)
+
+
+def _share(text: str, what: str) -> float:
+    """0.5 of ``50%``; more than none and at most all."""
+    try:
+        share = float(text.removesuffix("%")) / 100 if text.endswith("%") else -1.0
+    except ValueError:
+        share = -1.0
+    if not 0 < share <= 1:
+        raise LabError(f"{what} {text!r} is not a share; write it in percent, above 0% and up to 100%")
+    return share
+
+
+def _slower(lab: Lab, text: str) -> float | None:
+    """A rate, or a share of the lab's rate."""
+    if not text.endswith("%"):
+        return parse_rate(text)
+    if lab.rate is None:
+        raise LabError(
+            f"the rails of lab {lab.name!r} are not shaped, so {text} of their rate is not known; give a rate"
+        )
+    return lab.rate * _share(text, "rate")
+
+
+def _number(text: str, what: str, low: float, high: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        raise LabError(f"{what} {text!r} is not a number from {low:g} to {high:g}")
+    return value
+
+
+def _slow(directions: str) -> Callable[[Lab, str, int, str], tuple[Step, ...]]:
+    return lambda lab, node, rail, rate: shape(node, rail, _slower(lab, rate), directions)
+
+
+def _slow_node(lab: Lab, node: str, _rail: int, rate: str) -> tuple[Step, ...]:
+    return tuple(step for rail in rails(lab)[1:] for step in shape(node, rail, _slower(lab, rate)))
+
+
+def _mtu(text: str) -> int:
+    return int(_number(text, "mtu", 576, 65_000))
+
+
+def _swapped(lab: Lab, node: str, rail: int, other: str) -> tuple[Step, ...]:
+    second = rail % lab.rails + 1 if other == "next" else lab.rail(other)
+    if second == rail:
+        raise LabError(f"rail {rail} cannot be swapped with itself; name another rail")
+    ports = ((port(node, rail), second), (port(node, second), rail))
+    # Down and up: the node's kernel sees the carrier go, and forgets its neighbours.
+    return (
+        *(Step("ip", SWITCH, f"link set {name} down") for name, _ in ports),
+        *(Step("ip", SWITCH, f"link set {name} master sw{target} up") for name, target in ports),
+    )
+
+
+def _dead(lab: Lab, node: str, _rail: int, _argument: str) -> tuple[Step, ...]:
+    unplug = tuple(Step("ip", SWITCH, f"link set {port(node, rail)} down") for rail in rails(lab))
+    return (*unplug, Step("freeze", node, "1"))
+
+
+FAULTS = {
+    fault.name: fault
+    for fault in (
+        Fault(
+            "slow-rail",
+            "the rail's port runs at a share of its rate, or at a rate",
+            "this rail is slow to and from this node alone; no counter tells",
+            _slow("tx rx"),
+            argument="rate",
+            default="50%",
+        ),
+        Fault(
+            "slow-tx",
+            "the same, but only what the node sends",
+            "slow from this node only: one direction at a time shows which",
+            _slow("tx"),
+            argument="rate",
+            default="50%",
+        ),
+        Fault(
+            "slow-rx",
+            "the same, but only what the node receives",
+            "slow to this node only: one direction at a time shows which",
+            _slow("rx"),
+            argument="rate",
+            default="50%",
+        ),
+        Fault(
+            "lossy-rail",
+            "packets are dropped at random, in both directions",
+            "RetransSegs in /proc/net/snmp grows; tx_dropped and rx_dropped stay 0",
+            lambda _lab, node, rail, share: dropped(node, rail, at_random(_share(share, "loss"))),
+            argument="loss",
+            default="1%",
+        ),
+        Fault(
+            "rail-down",
+            "the cable is pulled",
+            "carrier 0, operstate down; peers: no route to host",
+            lambda _lab, node, rail, _: (Step("ip", SWITCH, f"link set {port(node, rail)} down"),),
+        ),
+        Fault(
+            "admin-down",
+            "the interface is switched off on the node",
+            "operstate down, carrier cannot be read; on the node: network is unreachable",
+            lambda _lab, node, rail, _: (Step("ip", node, f"link set eth{rail} down"),),
+        ),
+        Fault(
+            "wrong-mtu",
+            "the node's interface has another MTU than its peers",
+            "mtu differs; TCP agrees on the smaller one, so traffic goes on",
+            lambda _lab, node, rail, size: (Step("ip", node, f"link set eth{rail} mtu {_mtu(size)}"),),
+            argument="mtu",
+            default="1000",
+        ),
+        Fault(
+            "black-hole",
+            "the cable's way carries smaller packets than its ends are set to",
+            "big packets vanish: connections come up, then hang; the mtu of the node is right",
+            lambda _lab, node, rail, size: dropped(node, rail, f"meta length > {_mtu(size)}"),
+            argument="mtu",
+            default="1000",
+        ),
+        Fault(
+            "swapped-rails",
+            "the cables of two rails are swapped",
+            "carrier 1 on both, yet no peer can be reached: no route to host",
+            _swapped,
+            argument="rail2",
+            default="next",
+        ),
+        Fault(
+            "slow-node",
+            "every rail of the node runs at a share of its rate, or at a rate",
+            "every rail is slow to and from this node alone",
+            _slow_node,
+            on_rail=False,
+            argument="rate",
+            default="30%",
+        ),
+        Fault(
+            "slow-cpu",
+            "the node's processes share this many cores",
+            "computing takes longer there; nr_throttled grows in the cgroup's cpu.stat",
+            lambda _lab, node, _rail, cores: (Step("cpu", node, f"{_number(cores, 'cores', 0.01, 1024):g}"),),
+            on_rail=False,
+            argument="cores",
+            default="0.2",
+            needs="cpu",
+        ),
+        Fault(
+            "frozen",
+            "every process of the node stops; its kernel goes on answering",
+            "its links are up, its ranks say nothing; peers time out",
+            lambda _lab, node, _rail, _: (Step("freeze", node, "1"),),
+            on_rail=False,
+            needs="freeze",
+        ),
+        Fault(
+            "dead",
+            "every process of the node stops and every cable is pulled, management too",
+            "peers time out; no answer at all",
+            _dead,
+            on_rail=False,
+            needs="freeze",
+        ),
+    )
+}
