@@ -188,6 +188,7 @@ def _phases(chief: Coordinator, plan: Plan, options: Options, watcher: Watcher) 
     if stops and not options.go_on:
         text = f"stopped before measuring: {stops[0].message}; --go-on measures all the same"
         chief.recorder.line("note", text=text)
+        watcher.notice("refused", {"text": text})
         return
     for phase in plan.phases:
         _phase(chief, leads, phase, watcher)

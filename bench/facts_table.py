@@ -31,9 +31,7 @@ def one_node(node: Node, rails: Rails) -> str:
         _grid([(f"  {label}", value) for label, value in _host(node)]),
         _section("GPU", _gpu_rows(node, rails), "no GPU"),
         _section("port", _port_rows(node, rails), "no RDMA device"),
-        _section(
-            "interface", [_interface_row(each) for each in node.interfaces if not _dull(each)], "no interface"
-        ),
+        _section("interface", _interface_rows(node), "no interface"),
     ]
     parts += ["could not be read:\n" + "\n".join(f"  {note}" for note in node.notes)] if node.notes else []
     return "\n\n".join(parts)
@@ -96,17 +94,13 @@ def _host(node: Node) -> Iterator[Row]:
         f"{_or(host.cpus)} × {_or(host.cpu)}, {memory}, {_or(host.numa_nodes)} NUMA nodes{_guest(node)}",
     )
     yield "GPUDirect", f"nvidia_peermem {host.peermem or 'not loaded'}, NVIDIA module {_module(node)}"
-    groups = (
-        "?"
-        if host.iommu_groups is None
-        else ", ".join(f"{n} {k or 'of a kind not told'}" for k, n in host.iommu_groups.items())
-    )
+    groups = UNKNOWN
+    if host.iommu_groups is not None:
+        groups = ", ".join(f"{count} {kind or 'not told'}" for kind, count in host.iommu_groups.items())
     yield "IOMMU", f"{groups or 'no groups'}; locked memory {_memlock(node)}"
     yield "driver", f"{_or(software.driver)}, CUDA {_or(software.driver_cuda)}"
-    nccl = (
-        ", ".join((*(f"{k} {v}" for k, v in software.nccl_wheels.items()), *software.nccl_libraries))
-        or "none found"
-    )
+    wheels = (f"{name} {version}" for name, version in software.nccl_wheels.items())
+    nccl = ", ".join((*wheels, *software.nccl_libraries)) or "none found"
     yield "software", f"Python {_or(software.python)}, torch {_or(software.torch)}, NCCL {nccl}"
     yield (
         "MPI",
@@ -170,37 +164,30 @@ def _gpu_row(gpu: Gpu, near: str | None) -> Row:
     wrong = gpu.ecc.volatile_uncorrected
     return (
         str(gpu.index), _or(gpu.name), gpu.pci.address if gpu.pci else UNKNOWN, _pcie(gpu.pci), _numa(gpu.pci),
-        UNKNOWN if gpu.memory_total is None else show_size(gpu.memory_total), f"{ecc}, {wrong} wrong" if wrong else ecc, up,
+        UNKNOWN if gpu.memory_total is None else show_size(gpu.memory_total),
+        f"{ecc}, {wrong} wrong" if wrong else ecc, up,
         UNKNOWN if gpu.limits is None else ", ".join(gpu.limits) or "nothing", near or UNKNOWN,
     )  # fmt: skip
 
 
 def _port_rows(node: Node, rails: Rails) -> list[Row]:
     part = {role.name: role.part for role in roles(node, rails)}
-    head: Row = (
-        "port",
-        "part",
-        "state",
-        "rate",
-        "link layer",
-        "LID",
-        "firmware",
-        "board",
-        "PCI",
-        "PCIe",
-        "NUMA",
-        "interface",
-    )
+    head: Row = ("port", "part", "state", "rate", "link layer", "LID", "firmware", "board", "PCI", "PCIe", "NUMA", "for")
     rows = [_port_row(port, part.get(port.name) if rails.kind != "none" else None) for port in node.ports]
     return [head, *rows] if rows else []
 
 
 def _port_row(port: Port, part: Part | None) -> Row:
     return (
-        port.name, part.value if part else "", _or(port.state), _or(port.rate_text), _or(port.link_layer), _or(port.lid),
-        _or(port.fw), _or(port.board), port.pci.address if port.pci else UNKNOWN, _pcie(port.pci), _numa(port.pci),
+        port.name, part.value if part else "", _or(port.state), _or(port.rate_text), _or(port.link_layer),
+        _or(port.lid), _or(port.fw), _or(port.board), port.pci.address if port.pci else UNKNOWN, _pcie(port.pci), _numa(port.pci),
         port.netdev or "",
     )  # fmt: skip
+
+
+def _interface_rows(node: Node) -> list[Row]:
+    rows = [_interface_row(each) for each in node.interfaces if not _dull(each)]
+    return [("interface", "state", "speed", "MTU", "addresses", "driver"), *rows] if rows else []
 
 
 def _interface_row(each: Interface) -> Row:
@@ -210,7 +197,7 @@ def _interface_row(each: Interface) -> Row:
         if each.addresses is None
         else ", ".join(a for a in each.addresses if not a.startswith("fe80"))
     )
-    return each.name, _or(each.operstate), speed, f"MTU {_or(each.mtu)}", addresses, each.driver or ""
+    return each.name, _or(each.operstate), speed, _or(each.mtu), addresses, each.driver or ""
 
 
 def _dull(each: Interface) -> bool:

@@ -86,6 +86,8 @@ class Terminal:
         elif kind == "loss":
             self._done += 1
             self._say(f"lost: {fields['case'].id}: {fields['reason']}")
+        elif kind == "refused":
+            self._say(fields["text"])
         elif kind == "stopped":
             self._close()
             self._say(f"interrupted; what was measured is kept: railgauge report {fields['folder']}")

@@ -24,6 +24,7 @@ from bench.facts import (
     Software,
 )
 from bench.model import Rank, Status, Verdict
+from bench.probe.node import probe
 from bench.profile import Profile, load
 from bench.store import Manifest, Phase, Plan, Run
 
@@ -174,6 +175,17 @@ def node(number: int = 0, **changes: Any) -> Node:
         ),
     )
     return replace(plain, **changes)
+
+
+def h100(root: Path) -> Node:
+    """A real host's ports (tests/probe/data/h100.txt), unpacked below ``root`` and probed."""
+    for line in (Path(__file__).parent / "probe" / "data" / "h100.txt").read_text().splitlines():
+        name, equals, value = line.partition(" = ")
+        if equals and not line.startswith("#"):
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(value + "\n")
+    return probe(root)
 
 
 def nodes(count: int = 2) -> tuple[Node, ...]:

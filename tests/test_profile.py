@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.plan import sizes
 from bench.profile import ProfileError, load, names, parse
 
 HEAD = 'format = 1\nname = "x"\ntitle = "x"\nsource = "x"\n'
@@ -25,6 +26,58 @@ def test_the_lambda_cluster_excludes_mlx5_0_and_is_sold_3200_gigabits():
     assert profile.rails.count == 8
 
 
+PLATFORMS = {
+    # name: rails, kind, target, excluded, a rail called mlx5_0
+    "lambda-1cc-h100": (8, "infiniband", 400e9, ("mlx5_0",), False),
+    "lambda-1cc-b200": (8, "infiniband", 400e9, ("mlx5_0",), False),
+    "lambda-on-demand": (0, "none", None, (), False),
+    "runpod-instant-cluster": (8, "socket", None, (), False),
+    "hgx-h100-ndr": (8, "infiniband", 400e9, (), False),
+    "azure-nd-h100-v5": (8, "infiniband", 400e9, ("mlx5_an0",), False),
+    "oci-h100": (16, "roce", 400e9, ("mlx5_2", "mlx5_11"), True),
+    "dgx-h100": (8, "infiniband", 400e9, ("mlx5_1", "mlx5_2", "mlx5_7", "mlx5_8"), True),
+    "local": (0, "none", None, (), False),
+}
+
+
+def test_every_platform_that_is_promised_ships():
+    assert set(names()) >= set(PLATFORMS)
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+def test_a_platform_is_as_its_sources_say(name):
+    count, kind, target, excluded, zero = PLATFORMS[name]
+    rails = load(name).rails
+    assert (rails.count, rails.kind, rails.excluded) == (count, kind, excluded)
+    assert (rails.target.value if rails.target else None) == (pytest.approx(target) if target else None)
+    assert ("mlx5_0" in rails.devices) == zero
+    assert bool(rails.open) == (name == "runpod-instant-cluster")
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+def test_every_bound_has_a_date_and_a_confidence_and_sizes_that_are_measured(name):
+    profile = load(name)
+    measured = set(sizes(profile.sweep.begin, profile.sweep.end, profile.sweep.factor))
+    for limit in profile.limits:
+        assert limit.bound.date
+        assert limit.bound.confidence != "stated"
+        swept = profile.sweep.pair_sizes if limit.quantity == "rail_rate" else measured
+        assert any(limit.size[0] <= size <= limit.size[1] for size in swept), limit
+        # a floor on busbw is of the algorithm that NCCL chooses: a forced Ring cannot reach it on two nodes
+        assert limit.quantity != "busbw" or limit.algorithm
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, row in PLATFORMS.items() if row[1] in ("infiniband", "roce")]
+)
+def test_nccl_is_told_to_take_the_rails_and_leave_the_others(name):
+    profile = load(name)
+    assert profile.environment["NCCL_NET"] == "IB"
+    chosen = profile.environment.get("NCCL_IB_HCA", "")
+    assert not profile.rails.excluded or chosen.startswith(("^=", "="))
+    assert chosen in ("", f"^={','.join(profile.rails.excluded)}", f"={','.join(profile.rails.devices)}")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -42,6 +95,15 @@ def test_the_lambda_cluster_excludes_mlx5_0_and_is_sold_3200_gigabits():
             HEAD + "[rails]\nrate = { value = '400 Gb/s', source = 'x', confidence = 'sure' }\n",
             "sure.*published",
         ),
+        (HEAD + "[rails]\nrate = { value = '0 Gb/s', source = 'x' }\n", "0 Gb/s.*above 0"),
+        (HEAD + "[rails]\nin_network = 'yes'\n", "in_network must be true or false"),
+        (
+            HEAD
+            + "[rails]\ncount = 2\nrate = { value = '100 Gb/s', source = 'x' }\n"
+            + "target = { value = '300 Gb/s', source = 'x' }\n",
+            "target 300 Gb/s is more than 2 rails of 100 Gb/s carry",
+        ),
+        (HEAD + "[cluster]\nalone = { value = '480 GB/s' }\n", "source is missing"),
         (HEAD + "[sweep]\ncollectives = ['allreduce2']\n", "allreduce2.*all_reduce"),
         (HEAD + "[sweep]\ndtype = 'fp8'\n", "fp8.*bfloat16"),
         (HEAD + "[sweep]\nbegin = '2M'\nend = '1M'\n", "begin must not exceed end"),

@@ -98,7 +98,8 @@ def _find(
     rate = m.best
     if not m.expected or not np.isfinite(rate).any():
         return None
-    measure = scale(rate, rules.noise, smallest, sigmas)
+    single = m.rate if np.isfinite(m.rate).any() else rate
+    measure = scale(rate, single, rules.noise, smallest, sigmas)
     loss = 1 - rate / measure.reference if measure.reference > 0 else np.where(np.isfinite(rate), 1.0, np.nan)
     fabric = _fabric(m, measure, rules)
     lossy = _lossy(m, loss, rules, known)

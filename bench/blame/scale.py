@@ -47,15 +47,19 @@ class Scale:
         return np.where(count > 0, floor, np.nan)
 
 
-def scale(rate: Floats, noise: float, smallest: float, sigmas: float) -> Scale:
-    """The scale of [R, N, N] bytes/s; ``noise`` is the least to reckon with. Reference NaN: all dead."""
+def scale(rate: Floats, single: Floats, noise: float, smallest: float, sigmas: float) -> Scale:
+    """The scale of [R, N, N] bytes/s; ``noise`` is the least to reckon with. Reference NaN: all dead.
+
+    single  [R, N, N] of one measurement each, which shows the noise; ``rate`` may hold medians of several
+    """
     passed = rate[np.isfinite(rate) & (rate > 0)]
     if not passed.size:
         return Scale(math.nan, max(noise, SMALLEST_NOISE), smallest, sigmas)
-    guess = max(noise, SMALLEST_NOISE, _between_directions(rate))
+    guess = max(noise, SMALLEST_NOISE, _between_directions(single))
     middle = centre(passed, guess)
-    above = passed[passed >= middle] / middle - 1
-    return Scale(middle, max(guess, MAD * float(np.median(above))), smallest, sigmas)
+    above = single[np.isfinite(single) & (single >= middle)] / middle - 1
+    spread = MAD * float(np.median(above)) if above.size else 0.0
+    return Scale(middle, max(guess, spread), smallest, sigmas)
 
 
 def centre(rates: Floats, noise: float) -> float:

@@ -101,7 +101,7 @@ def _differences(
     """The ranks that differ, those of one value together; what the profile sets is the same for all workers."""
     if name in want.environment:
         return
-    values = {rank: repr(own[name]) if name in own else UNSET for rank, own in said.items()}
+    values = {rank: _told(name, own[name]) if name in own else UNSET for rank, own in said.items()}
     if len(set(values.values())) == 1:
         return
     groups: dict[str, list[str]] = {}
@@ -111,6 +111,13 @@ def _differences(
     for value, members in groups.items():
         usual = f"{odd[0].peers} others {odd[0].usual}" if odd[0].usual else "no value has a majority"
         yield Finding(f"rank {shared_by(members, 'ranks')}", False, f"{name} is {value}, {usual}")
+
+
+def _told(name: str, value: str) -> str:
+    """A search path by the folders in it: launchers put their own there once more on remote nodes."""
+    if name.endswith("_PATH"):
+        return repr(":".join(dict.fromkeys(folder for folder in value.split(":") if folder)))
+    return repr(value)
 
 
 @check("environment.files", early=True)

@@ -103,25 +103,25 @@ def _firmware(board: str, values: Mapping[str, str | None], needed: set[str]) ->
 @check("versions.host", early=True)
 def host(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """All nodes are the same kind of machine."""
-    yield from _alike("versions.host", HOST, seen, "ask the provider for a node like the others", False)
+    yield from _alike("versions.host", HOST, seen, "ask the provider for a node like the others", want.gpus > 0)
 
 
 @check("versions.system", early=True)
 def system(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """All nodes have the same kernel, operating system and OFED."""
-    yield from _alike("versions.system", SYSTEM, seen, "install what the others have", False)
+    yield from _alike("versions.system", SYSTEM, seen, "install what the others have", want.gpus > 0)
 
 
 @check("versions.driver", early=True)
 def driver(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """All nodes have the same NVIDIA driver, VBIOS and GPU."""
-    yield from _alike("versions.driver", DRIVER, seen, "install what the others have", bool(want.gpus))
+    yield from _alike("versions.driver", DRIVER, seen, "install what the others have", want.gpus > 0)
 
 
 @check("versions.software", early=True)
 def software(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """All nodes have the same torch, CUDA, NCCL, MPI and UCX."""
-    yield from _alike("versions.software", SOFTWARE, seen, "install what the others have", False)
+    yield from _alike("versions.software", SOFTWARE, seen, "install what the others have", want.gpus > 0)
 
 
 def _alike(name: str, rows: Sequence[Row], seen: Evidence, repair: str, needed: bool) -> Iterator[Verdict]:
@@ -134,10 +134,13 @@ def _alike(name: str, rows: Sequence[Row], seen: Evidence, repair: str, needed: 
     found = []
     for at, (label, read) in enumerate(rows):
         found += list(_row(label, {node.name: read(node) for node in seen.nodes}, needed and at == 0))
-    yield from ask.verdicts(
-        found or [Finding("all nodes", None, "nothing is known of any node")],
-        "versions are the same on every node",
-    )
+    if not found and not needed:
+        yield ask.skip("all nodes", "no node has any of it")
+        return
+    if not found:
+        yield ask.skip("all nodes", "no node tells any of these, and the profile needs none of them")
+        return
+    yield from ask.verdicts(found, "versions are the same on every node")
 
 
 def _row(label: str, values: Mapping[str, str | None], needed: bool) -> Iterator[Finding]:
