@@ -129,16 +129,31 @@ def _under_mpirun(ranks: int, options: Options, terminal: Terminal) -> int:
     command = launch.local_command(mpirun, kind, ranks, arguments)
     click.echo(f"railgauge: {launch.shown(command)}", err=True)
     environment = {**launch.mpi_environment(os.environ, own_node=True), OURS: "1"}
+    watched = sys.stderr.isatty() and not terminal.quiet
     # a process group of its own: an interrupt reaches us alone, and we end the job in order
-    job = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
+    job = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if watched else None,
+        text=True,
+        start_new_session=True,
+    )
     try:
+        if watched:
+            from .follow import follow
+
+            follow(job, options.out)
         job.wait()
     except KeyboardInterrupt:
         _stop(job, options.out)
+    finally:
+        if job.poll() is None:  # a fault of ours leaves no job behind
+            os.killpg(job.pid, signal.SIGKILL)
     return _believe(job.returncode, options, terminal)
 
 
-def _stop(job: subprocess.Popen[bytes], folder: Path) -> None:
+def _stop(job: subprocess.Popen[str], folder: Path) -> None:
     """Ask the coordinator to stop, then mpirun, then the kernel; within 5 seconds in all."""
     click.echo("railgauge: interrupted; ending the job", err=True)
     try:

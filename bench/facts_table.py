@@ -172,7 +172,20 @@ def _gpu_row(gpu: Gpu, near: str | None) -> Row:
 
 def _port_rows(node: Node, rails: Rails) -> list[Row]:
     part = {role.name: role.part for role in roles(node, rails)}
-    head: Row = ("port", "part", "state", "rate", "link layer", "LID", "firmware", "board", "PCI", "PCIe", "NUMA", "for")
+    head: Row = (
+        "port",
+        "part",
+        "state",
+        "rate",
+        "link layer",
+        "LID",
+        "firmware",
+        "board",
+        "PCI",
+        "PCIe",
+        "NUMA",
+        "for",
+    )
     rows = [_port_row(port, part.get(port.name) if rails.kind != "none" else None) for port in node.ports]
     return [head, *rows] if rows else []
 
@@ -180,8 +193,8 @@ def _port_rows(node: Node, rails: Rails) -> list[Row]:
 def _port_row(port: Port, part: Part | None) -> Row:
     return (
         port.name, part.value if part else "", _or(port.state), _or(port.rate_text), _or(port.link_layer),
-        _or(port.lid), _or(port.fw), _or(port.board), port.pci.address if port.pci else UNKNOWN, _pcie(port.pci), _numa(port.pci),
-        port.netdev or "",
+        _or(port.lid), _or(port.fw), _or(port.board), port.pci.address if port.pci else UNKNOWN, _pcie(port.pci),
+        _numa(port.pci), port.netdev or "",
     )  # fmt: skip
 
 

@@ -74,6 +74,8 @@ def sweep_cases(phase: str, request: Request, groups: tuple[tuple[int, ...], ...
         raise PlanError(
             f"{row.name} needs {row.least} ranks, this job has {n}: start more with --ranks or mpirun -n"
         )
+    if row.rooted and request.root >= n:
+        raise PlanError(f"root {request.root} does not exist: the ranks of this job are 0 to {n - 1}")
     placements = request.placements or row.placements[:1]
     cases: dict[str, Case] = {}
     for wanted in sizes(request.begin, request.end, request.factor, request.step):
@@ -100,6 +102,8 @@ def _case(
     op = request.op if row.reduces else "none"
     root = request.root if row.rooted else -1
     parts = [phase, row.name, str(size), kind.name, op, placement]
+    if root > 0:
+        parts.append(f"root-{root}")
     if request.algorithm != "auto":
         parts.append(request.algorithm)
     return Case(

@@ -9,6 +9,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bench import launch
+
 ROOT = Path(__file__).parent.parent
 LIMIT = 150  # seconds; machines that build software are busy
 
@@ -83,6 +85,18 @@ def railgauge(
         cwd=cwd or ROOT,
         timeout=limit,
         stdin=subprocess.DEVNULL,
+    )
+
+
+def mpirun(ranks: int, script: Path, *arguments: str | Path):
+    """Run a Python script on ranks of this machine, as the command line would start itself."""
+    found = launch.find_mpirun()
+    kind = launch.flavour(launch.mpirun_version(found))
+    *before, _, _, _, _ = launch.local_command(found, kind, ranks, ["x"])
+    return subprocess.run(
+        [*before, sys.executable, str(script), *map(str, arguments)],
+        capture_output=True, text=True, env=launch.mpi_environment(environment(), own_node=True), cwd=ROOT,
+        timeout=LIMIT, stdin=subprocess.DEVNULL,
     )
 
 

@@ -53,6 +53,23 @@ def test_every_collective_is_measured_and_right(tmp_path, fast, ranks):
     assert "mpirun" in done.stderr or ranks == 1
 
 
+def test_every_type_reduction_root_and_placement_is_right_on_three_ranks(tmp_path):
+    from every_case import sweeps
+
+    script = Path(__file__).with_name("every_case.py")
+    done = mpi_jobs.mpirun(3, script, tmp_path / "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = load(tmp_path / "run")
+    assert all(row.wrong == 0 and row.measurement.checked for row in rows(run))
+    seen = {(row.case.collective, row.case.dtype, row.case.op, max(row.case.root, 0)) for row in rows(run)}
+    wanted = {
+        (each.collective, each.dtype, each.op if COLLECTIVES[each.collective].reduces else "none", each.root)
+        for each in sweeps()
+    }
+    assert seen == wanted
+    assert len(wanted) > 200
+
+
 def test_a_corrupted_result_fails_and_names_rank_and_index(tmp_path, fast):
     hook = tmp_path / "hook"
     hook.mkdir()

@@ -56,6 +56,7 @@ LAYERS = [
     "supervise",
     "acceptance",
     "terminal",
+    "follow",
     "commands",
     "cli",
     "__main__",

@@ -18,6 +18,7 @@ from bench.plan import Request, sweep_cases
 from bench.profile import load, parse
 from bench.readings import in_force, of_row, of_target, why_not
 from bench.readings.algorithm import logged
+from bench.readings.traffic import _sent
 from bench.rows import row_of, rows
 from bench.store import load as load_run
 from bench.units import GIGA
@@ -408,8 +409,26 @@ def test_a_socket_cluster_is_read_against_its_own_target(tmp_path):
     )
     found = of_target(run, rows(run), profile)
     told = {reading.name: reading for reading in found.readings if reading.told}
-    assert set(told) == {"port counters", "gloo all_reduce", "rails point-to-point"}
+    assert set(told) == {"port counters", "rails point-to-point"}
+    assert "cannot load 2 rails" in found.readings[1].text
     assert told["port counters"].rate == pytest.approx(2 * 0.117 * GIGA, rel=1e-3)
     assert told["rails point-to-point"].share == pytest.approx(0.936)
     assert found.status is Status.PASS
     assert "TCP" in found.source
+
+
+def test_a_call_of_gloo_is_compared_with_the_one_rail_that_it_uses(tmp_path):
+    profile, where = socket_profile(), runs.ranks(2, 2)
+    one = case(size=1 << 24, groups=(tuple(range(4)),))
+    run = folder(tmp_path, [(one, at(one, 0.118))], profile, where=where, backend="gloo")
+    reading = of_row(rows(run)[0], run, profile)
+    assert (reading.in_force.algorithm, reading.fabric.rails) == ("gloo", 1)
+    assert reading.share[0] == pytest.approx(0.944)
+
+
+def test_one_way_pairs_count_the_bytes_of_the_sender(tmp_path):
+    profile, where = socket_profile(), runs.ranks(2, 2)
+    there = case("p2p", "rails", 1 << 22, groups=((0, 2), (1, 3)), rail="own")
+    run = folder(tmp_path, [(there, at(there, 0.11))], profile, where=where, backend="gloo")
+    sent = [_sent(row, run, profile) for row in rows(run)]
+    assert sent == [{"n0": float(1 << 22), "n1": 0.0}] * 2

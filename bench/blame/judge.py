@@ -300,7 +300,7 @@ def _inside(rules: Rules, known: Known, kept: Sequence[Blame]) -> list[Blame]:
 def _unknown(m: Matrix, known: Known, rules: Rules, blames: Sequence[Blame]) -> tuple[str, ...]:
     lines = []
     if m.broken:
-        lines.append(f"{m.broken} rows hold no rate (NaN, negative or infinite); measure them again")
+        lines.append(f"{m.broken} rows hold no possible rate (NaN, negative, too large); measure them again")
     if rules.nominal is None and len(m.nodes) == 2:
         lines.append(
             "two nodes without a nominal rate: a slow node looks like a healthy one; give the nominal rate"

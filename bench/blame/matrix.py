@@ -15,6 +15,9 @@ from bench.blame.rows import PairRate, Subject
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+LEAST_RATE, MOST_RATE = 1.0, 1e15
+"""Bytes/s outside of which a rate is a mistake of the measurement."""
+
 Cross = tuple[str, str, str, str]
 """A cross-rail transfer: sender, its rail, receiver, its rail."""
 
@@ -29,7 +32,7 @@ class Matrix:
     retransmits  [R, N, N] median count, of the re-measurements where there are any; NaN nobody counted
     directed     False when no direction was measured by itself
     cross        (median bytes/s, how often measured) of cross-rail transfers, by both ends of each
-    broken       rows whose rate is no rate (NaN, negative, infinite)
+    broken       rows whose rate is no rate (NaN, negative, infinite, beyond 1 .. 1e15 bytes/s)
     """
 
     nodes: tuple[str, ...]
@@ -64,7 +67,7 @@ def matrix(rows: Iterable[PairRate], nodes: Sequence[str] = (), rails: Sequence[
     rows = tuple(rows)
     names = tuple(sorted({*nodes, *(name for row in rows for name in (row.a, row.b))}))
     tracks = tuple(sorted({*rails, *(row.rail for row in rows if not row.rail_b)}))
-    usable = [row for row in rows if math.isfinite(row.rate) and row.rate >= 0]
+    usable = [row for row in rows if row.rate == 0 or LEAST_RATE <= row.rate <= MOST_RATE]
     straight = [row for row in usable if not row.rail_b]
     again, times = _fill([row for row in straight if row.again], names, tracks)
     return Matrix(

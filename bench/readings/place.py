@@ -35,7 +35,8 @@ def node_names(ranks: Sequence[int], run: Run) -> tuple[str, ...]:
 def fabric_of(case: Case, ranks: Sequence[int], run: Run, profile: Profile) -> Fabric:
     """The fabric that ``case`` ran on when its group is ``ranks``.
 
-    A group of some of a node's ranks has their share of its rails; pairs have that of one GPU. Raises
+    A group of some of a node's ranks has their share of its rails; pairs have that of one GPU, and any call
+    of gloo has one rail (torch gives each call one of its interfaces in turn). Raises
     Unplaced where the profile names no rails or rates, or the ranks lie so that no bound describes them.
     """
     if run.manifest.settings.get("layout") == NO_LAYOUT:
@@ -93,8 +94,8 @@ def _across(case: Case, counts: Counter[str], run: Run, profile: Profile) -> Fab
         raise Unplaced(f"the profile {profile.name} does not say how many rails a node has")
     gpus = next(iter(counts.values()))
     here = min(sum(rank.node == name for rank in run.manifest.ranks) for name in counts)
-    # gloo opens one connection of a pair, on the one interface that it was given; perftest uses one HCA
-    own = case.rail == OWN and run.manifest.backend == "gloo"
-    pinned = own or case.rail not in ("", OWN) or case.algorithm.startswith(VERBS)
+    # one call of gloo goes over one interface, whatever list it was given; perftest uses one HCA
+    one_rail = run.manifest.backend == "gloo" or case.algorithm.startswith(VERBS)
+    pinned = one_rail or case.rail not in ("", OWN)
     rails = 1 if pinned else max(1, profile.rails.count * gpus // here)
     return Fabric(len(counts), gpus, rails, rate, profile.nvlink.value if profile.nvlink else math.inf)

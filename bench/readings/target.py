@@ -3,7 +3,8 @@
 counters   bytes that left each rail during one phase, against the bytes that the phase's calls must have sent
            by their algorithm; the ratio is put on the rate of its largest message. The bytes are independent
            of every clock; the seconds are those of the calls, and must fit into the host's own clock
-ring       all_reduce and all_gather forced to Ring (with gloo: its own ring), largest message
+ring       all_reduce and all_gather forced to Ring, largest message (with gloo: its own ring, where one rail is
+           all there is: a call of gloo goes over one interface)
 rails      all rails point-to-point at once, both directions, summed over a node
 
 They are read per node and direction, and the slowest node stands for the fabric.
@@ -106,7 +107,7 @@ def _counters(run: Run, rows: Sequence[Row], profile: Profile, target: Bound) ->
     name = "port counters"
     reasons = []
     others = tuple(phase.name for phase in run.plan.phases if phase.name not in COUNTED)
-    for phase in (*COUNTED, *others):
+    for phase in (RAILS,) if _one_rail(run, profile) else (*COUNTED, *others):
         if all(phase != each.name for each in run.plan.phases):
             continue
         try:
@@ -149,6 +150,11 @@ def _rings(run: Run, rows: Sequence[Row], profile: Profile, target: Bound) -> It
     everyone = len(run.manifest.ranks)
     for collective in RINGS:
         name = f"{'gloo' if wanted == 'gloo' else 'Ring'} {collective}"
+        if _one_rail(run, profile):
+            yield _none(
+                "ring", name, f"a call of gloo uses one interface: it cannot load {profile.rails.count} rails"
+            )
+            continue
         read = [
             (row, reading)
             for row in rows
@@ -165,6 +171,11 @@ def _rings(run: Run, rows: Sequence[Row], profile: Profile, target: Bound) -> It
         )
         text = f"busbw {show_both(row.busbw)} at {show_size(largest)}, {reading.in_force.how}"
         yield _reading("ring", name, reading.readings[0].wire, target, text)
+
+
+def _one_rail(run: Run, profile: Profile) -> bool:
+    """Whether a call uses one of several rails, so that a collective is no reading of them all."""
+    return run.manifest.backend == "gloo" and profile.rails.count > 1
 
 
 def _low(value: float) -> float:

@@ -18,7 +18,7 @@ from bench.units import show_seconds
 from bench.wire import PACKETS
 
 from .algorithm import in_force
-from .place import Unplaced, fabric_of, node_names
+from .place import PAIRED, Unplaced, fabric_of, node_names
 
 LEAST_BUSY = 0.5  # seconds of calls in a phase, below which what else is on the ports may matter
 LEAST_SHARE = 0.25  # of the phase's measuring that must be calls, or the clock of the calls is not believed
@@ -127,8 +127,9 @@ def _sent(row: Row, run: Run, profile: Profile) -> dict[str, float]:
         raise Untold(f"{case.id}: {reason}") from None
     if fabric.nodes == 1:
         return {}
-    if case.collective == "p2p_bidirectional":
-        return {name: float(case.size) * names.count(name) for name in names}
+    if case.collective in PAIRED:
+        senders = names if case.collective == "p2p_bidirectional" else names[::2]
+        return {name: float(case.size) * senders.count(name) for name in names}
     force = in_force(case, run)
     if case.collective not in SYMMETRIC or not force.known:
         why = force.how if case.collective in SYMMETRIC else f"{case.collective} loads the nodes unevenly"

@@ -1,0 +1,100 @@
+"""Progress of a job that another process runs: what its journal says, as a bar on our terminal.
+
+Ranks under mpirun have no terminal, the process that started mpirun has: it follows the run folder
+and lets the job's own lines pass above the bar.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from .store import JOURNAL, PLAN
+from .units import show_seconds
+
+LOOK_SECONDS = 0.2
+QUIET_SECONDS = 2.0  # work shorter than this needs no bar
+
+
+@dataclass
+class Tail:
+    """New lines of a journal since the last look; a line that is still being written waits."""
+
+    path: Path
+    place: int = 0
+
+    def new(self) -> list[dict[str, Any]]:
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.place)
+                data = file.read()
+        except OSError:
+            return []
+        whole = data[: data.rfind(b"\n") + 1]
+        self.place += len(whole)
+        return [json.loads(line) for line in whole.splitlines()]
+
+
+def follow(job: subprocess.Popen[str], folder: Path) -> None:
+    """Draw a bar until the job ends: phase, case, cases done of all, elapsed and estimated time."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[count]}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    passing = threading.Thread(target=_pass_lines, args=(job.stdout, bar.console), daemon=True)
+    passing.start()
+    tail, task = Tail(folder / JOURNAL), bar.add_task("starting", total=None, count="", left="")
+    phase, done, begun = "", 0, time.monotonic()
+    try:
+        while job.poll() is None:
+            for row in tail.new():
+                phase = str(row.get("name", phase)) if row["kind"] == "phase" else phase
+                done += row["kind"] in ("measurement", "loss")
+                what = f"{phase}: {row['case']}" if "case" in row else phase
+                bar.update(task, description=what[:70])
+            planned, seconds = _planned(folder)
+            left = max(0.0, seconds - (time.monotonic() - begun)) if seconds else 0.0
+            bar.update(
+                task,
+                completed=done,
+                total=planned or None,
+                count=f"{done}/{planned}" if planned else "",
+                left=f"at most {show_seconds(left)} left" if left else "",
+            )
+            if time.monotonic() - begun > QUIET_SECONDS and not bar.live.is_started:
+                bar.start()
+            time.sleep(LOOK_SECONDS)
+    finally:
+        bar.stop()
+        passing.join(2.0)
+
+
+def _planned(folder: Path) -> tuple[int, float]:
+    """Measurements that the plan wants, and its seconds at most; 0 while there is no plan."""
+    try:
+        phases = json.loads((folder / PLAN).read_text())["phases"]
+    except (OSError, ValueError, KeyError):
+        return 0, 0.0
+    wanted = sum(len(case["groups"]) for phase in phases for case in phase["cases"])
+    return wanted, sum(phase["seconds"] for phase in phases)
+
+
+def _pass_lines(lines: IO[str] | None, console: Any) -> None:
+    for line in lines or ():
+        if console.is_terminal and sys.stdout.isatty():
+            console.print(line.rstrip("\n"), markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(line, end="", flush=True)

@@ -1,0 +1,39 @@
+"""Every collective × element type × reduction × placement on real ranks, once; started under mpirun by a test."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from bench.acceptance import Options, take_part
+from bench.collectives import COLLECTIVES
+from bench.elements import ELEMENTS, REDUCTIONS
+from bench.launch import place
+from bench.measure import Rules
+from bench.plan import Request
+from bench.profile import load
+from bench.terminal import Terminal
+
+
+def sweeps() -> tuple[Request, ...]:
+    return tuple(
+        Request(row.name, size, size, dtype=kind.name, op=op.name, root=root, placements=row.placements)
+        for row in COLLECTIVES.values()
+        for kind in ELEMENTS.values()
+        for op in (REDUCTIONS.values() if row.reduces else (REDUCTIONS["sum"],))
+        if kind.floating or not op.floating_only
+        for root in ((0, 2) if row.rooted else (0,))
+        for size in (4096,)
+    )
+
+
+if __name__ == "__main__":
+    options = Options(
+        profile=load("local"),
+        out=Path(sys.argv[1]),
+        command=("every_case",),
+        rules=Rules(iterations=1, warmup=1),
+        sweeps=sweeps(),
+    )
+    sys.exit(take_part(options, place(os.environ), Terminal(quiet=True)))
