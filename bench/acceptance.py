@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -44,6 +44,7 @@ from .store import Manifest, Phase, Plan, Recorder, Run, load, save_verdicts
 from .supervise import Coordinator, Limits, Lost, Stopped, Supervisor
 
 PROBE_SECONDS = 120.0
+FABRIC_SECONDS = 400.0  # three tools, two minutes each at most
 SUSPECT_RULES = {"precision": 0.0, "budget": 0.25}
 EXIT_ERROR = EXIT[Status.ERROR]
 
@@ -152,6 +153,7 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
         chief.recorder.manifest(manifest)
         chief.recorder.facts([node.to_json() for node in nodes])
         chief.recorder.plan(plan)
+        _fabric(chief, options.profile)
         if options.probe_only:
             chief.recorder.end()
             return True
@@ -161,6 +163,7 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
         chief.order = _order(options, ranks, backend, meeting.address)
         chief.environment = _environment(options.profile, backend, meeting, ranks)
         _phases(chief, plan, options, watcher)
+        _fabric(chief, options.profile)
         chief.recorder.end()
     except Stopped:
         chief.recorder.line("note", text="interrupted by a person or the launcher; what was measured is kept")
@@ -171,6 +174,12 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
     finally:
         chief.dismiss()
     return True
+
+
+def _fabric(chief: Coordinator, profile: Profile) -> None:
+    """Ask the subnet from the first node: before anything is measured, and once more at the end."""
+    if profile.rails.kind == "infiniband":
+        chief.recorder.fabric(chief.ask("fabric", [0], FABRIC_SECONDS)[0]["answers"])
 
 
 def _meet(chief: Coordinator, size: int) -> tuple[tuple[Rank, ...], tuple[Node, ...], dict[int, Message]]:
@@ -248,11 +257,14 @@ def _probed(options: Options, watcher: Watcher) -> int:
 
 
 def answer(what: str, message: Message) -> Message:
-    """What a supervisor knows of its machine: ``hello``, ``probe`` or ``counters``."""
+    """What a supervisor knows of its machine: ``hello``, ``probe``, ``counters`` or ``fabric``."""
+    from .fabric.judge import look
     from .probe.node import probe, snapshot
 
     if what == "hello":
         return hello()
+    if what == "fabric":
+        return {"answers": [{**asdict(said), "status": said.status.value} for said in look().answers]}
     return probe().to_json() if what == "probe" else snapshot().to_json()
 
 

@@ -26,6 +26,7 @@ from .model import EXIT, EXIT_USAGE, Case, Measurement, Rank, Status, Verdict
 FORMAT = 1
 MANIFEST, FACTS, PLAN, JOURNAL = "manifest.json", "facts.jsonl", "plan.json", "journal.jsonl"
 COUNTERS, VERDICTS, LOGS = "counters.jsonl", "verdicts.json", "logs"
+FABRIC = "fabric.jsonl"  # in LOGS: what ibnetdiscover, iblinkinfo and ibqueryerrors said, one line a time
 
 
 class RunError(Exception):
@@ -209,6 +210,14 @@ class Recorder:
                 file.write(line + "\n")
         except OSError as error:
             raise RunError(f"cannot write {self.path / COUNTERS}: {error.strerror}") from None
+
+    def fabric(self, answers: list[dict[str, Any]]) -> None:
+        """What the fabric's tools said, one line for each time that they were asked."""
+        try:
+            with (self.path / LOGS / FABRIC).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(answers) + "\n")
+        except OSError as error:
+            raise RunError(f"cannot write {self.path / LOGS / FABRIC}: {error.strerror}") from None
 
     def measurement(self, row: Measurement) -> None:
         self.line("measurement", **row.to_json())

@@ -87,7 +87,7 @@ class Supervisor:
         elif what == "quit":
             self.stop_now()
             self.quit = True
-        elif what in ("hello", "probe", "counters"):
+        elif what in ("hello", "probe", "counters", "fabric"):
             self.control.send(0, {"said": what, "answer": self.answer(what, message)})
 
     def _start(self, message: Message) -> None:
