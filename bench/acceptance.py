@@ -21,7 +21,7 @@ from .address import Meeting, meeting_place
 from .control import Alone, Control, Message, Mpi
 from .facts import Node
 from .judge import judge, status
-from .launch import Place, agree
+from .launch import Place, agree, quiet_mpi
 from .measure import Rules
 from .model import EXIT, Rank, Status
 from .order import Order
@@ -93,6 +93,8 @@ class Watcher(Protocol):
 
 def take_part(options: Options, where: Place, watcher: Watcher) -> int:
     """Be this rank's supervisor until the run is over; the exit status, which only rank 0's matters."""
+    for name, value in quiet_mpi(options.profile.rails.management).items():
+        os.environ.setdefault(name, value)  # MPI reads these when it starts, whoever started us
     control: Control = Mpi() if where.mpi else Alone()
     agree(where, control.size)
     supervisor = Supervisor(control, answer, dict(os.environ))
@@ -400,6 +402,7 @@ def _manifest(
             "iterations": options.rules.iterations,
             "repetitions": options.repetitions,
             "hang": options.limits.hang,
+            "worker_environment": options.profile.environment if backend == "nccl" else {},
             **options.settings,
         },
         versions={"railgauge": __version__, "python": sys.version.split()[0]},

@@ -278,17 +278,82 @@ def report(run_folder: Path) -> None:
     sys.exit(report_again(run_folder))
 
 
+@cli.command("import", epilog=EXIT_HELP)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The run folder, new or empty")
+@click.option(
+    "--profile",
+    "profile_name",
+    default="local",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="What the platform should be",
+)
+@click.option("--collective", default="", metavar="NAME", help="Where the files do not name it")
+@click.option("--ranks", type=click.IntRange(1), metavar="N", help="Where the files do not tell")
+@click.option(
+    "--nodes", type=click.IntRange(1), metavar="N", help="Where the files do not tell; ranks node by node"
+)
+@click.option("--unit", default="", metavar="UNIT", help="Of a perftest JSON's bandwidth: MB/s, MiB/s, Gb/s")
+@click.option("--algorithm", default="auto", metavar="NAME", help="Forced when they were taken, such as ring")
+def import_(**given: Any) -> None:
+    """Results of nccl-tests (text, -J) and perftest (text, --out_json) as a run folder, judged like our own.
+
+    \b
+        railgauge import all_reduce.log --nodes 2 --profile lambda-1cc-b200
+    """
+    from .commands import imported
+
+    sys.exit(imported(**given))
+
+
+@cli.command()
+@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option(
+    "--format", "form", type=click.Choice(["nccl-tests", "csv"]), default="nccl-tests", show_default=True
+)
+def export(run_folder: Path, form: str) -> None:
+    """The rows of a run as nccl-tests' tables or as CSV, on standard output."""
+    from .commands import exported
+
+    sys.exit(exported(run_folder, form))
+
+
+@cli.command(
+    epilog="Exit status: 0 B is no slower, 1 B is slower somewhere, 2 wrong usage or unlike, 3 cannot tell."
+)
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option("--anyway", is_flag=True, help="Compare runs that are not alike, and say so")
+def compare(a: Path, b: Path, anyway: bool) -> None:
+    """Two runs side by side: the ratio of each case, and how sure it is."""
+    from .commands import compared
+
+    sys.exit(compared(a, b, anyway))
+
+
 @cli.command()
 @click.argument("name", required=False)
-def profiles(name: str | None) -> None:
-    """List the profiles, or print one with its sources."""
+@click.argument("title", required=False, metavar="[NEW_NAME]")
+def profiles(name: str | None, title: str | None) -> None:
+    """List the profiles; print one with its sources; or draft a new one from this machine.
+
+    \b
+        railgauge profiles
+        railgauge profiles lambda-1cc-h100
+        railgauge profiles new my-cluster > my-cluster.toml
+    """
     from .profile import load, names
 
-    if name:
+    if name == "new":
+        from .commands import drafted
+
+        click.echo(drafted(title or "my-cluster"), nl=False)
+    elif name:
         click.echo(load(name).text, nl=False)
-        return
-    for known in names():
-        click.echo(f"{known:24} {load(known).title}")
+    else:
+        for known in names():
+            click.echo(f"{known:24} {load(known).title}")
 
 
 def main() -> None:

@@ -14,7 +14,9 @@ import click
 
 from . import launch
 from .acceptance import CannotRun, Options, finish, take_part
+from .address import NoAddress
 from .elements import UnknownName
+from .imports.imported import ImportRefused
 from .judge import judge, status
 from .measure import Rules
 from .model import EXIT, Rank
@@ -35,6 +37,8 @@ KNOWN: dict[type[Exception], int] = {
     RunError: 3,
     launch.LaunchError: 3,
     CannotRun: 3,
+    NoAddress: 3,
+    ImportRefused: 2,
 }
 STOP_SECONDS = 3.5
 OURS = "RAILGAUGE_STARTED_MPIRUN"
@@ -128,7 +132,7 @@ def _under_mpirun(ranks: int, options: Options, terminal: Terminal) -> int:
         arguments += ["--out", str(options.out)]
     command = launch.local_command(mpirun, kind, ranks, arguments)
     click.echo(f"railgauge: {launch.shown(command)}", err=True)
-    environment = {**launch.mpi_environment(os.environ, own_node=True), OURS: "1"}
+    environment = {**launch.mpi_environment(os.environ), OURS: "1"}
     watched = sys.stderr.isatty() and not terminal.quiet
     # a process group of its own: an interrupt reaches us alone, and we end the job in order
     job = subprocess.Popen(
@@ -263,3 +267,58 @@ def explained(
         answer = explain_interfaces(spec, names) if sockets else explain_node(spec, node, rails)
     click.echo(answer.text)
     return EXIT[answer.status]
+
+
+def imported(
+    files: tuple[Path, ...],
+    out: Path | None,
+    profile_name: str,
+    collective: str,
+    ranks: int | None,
+    nodes: int | None,
+    unit: str,
+    algorithm: str,
+) -> int:
+    """Make a run folder of result files, judge it and write its report."""
+    from .interchange import Wanted, import_files
+
+    profile = load(profile_name)
+    folder = out or _folder("import")
+    wanted = Wanted(collective, ranks, nodes, unit, algorithm)
+    made = import_files(files, folder, profile, wanted, ("railgauge", *sys.argv[1:]))
+    click.echo(made.text)
+    run = judge(load_run(folder), profile)
+    save_verdicts(folder, run.verdicts, profile.name)
+    write_report(run, profile)
+    summarise(run, verbose=False, short=False)
+    _where_report(folder)
+    return EXIT[status(run)]
+
+
+def exported(folder: Path, form: str) -> int:
+    """Print the rows of a run in another tool's format."""
+    from .interchange import export
+
+    click.echo(export(load_run(folder), form), nl=False)
+    return 0
+
+
+def compared(a: Path, b: Path, anyway: bool) -> int:
+    """Print two runs side by side; the exit status."""
+    from .compare import UnlikeRuns
+    from .interchange import compare_runs
+
+    try:
+        answer = compare_runs(load_run(a), load_run(b), anyway)
+    except (UnlikeRuns, ValueError) as error:
+        raise click.UsageError(str(error)) from None
+    click.echo(answer.text)
+    return EXIT[answer.status]
+
+
+def drafted(name: str) -> str:
+    """A profile drafted from this machine, for a person to fill in."""
+    from .drafts import draft
+    from .probe.node import probe
+
+    return draft(probe(), name, time.strftime("%Y-%m-%d"))

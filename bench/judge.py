@@ -9,7 +9,7 @@ from .facts import Node
 from .model import Status, Verdict, overall
 from .profile import Profile
 from .rows import rows
-from .store import Run
+from .store import IMPORTED, Run
 
 
 def judge(run: Run, profile: Profile, early: bool = False) -> Run:
@@ -19,8 +19,12 @@ def judge(run: Run, profile: Profile, early: bool = False) -> Run:
     """
     seen = Evidence(run=run, rows=rows(run), nodes=tuple(Node.from_json(row) for row in run.facts))
     verdicts: list[Verdict] = []
+    left: list[str] = []
     for check in CHECKS.values():
         if early and not check.early:
+            continue
+        if check.early and run.manifest.launcher == IMPORTED:
+            left.append(check.name)
             continue
         try:
             verdicts += check.judge(seen, profile)
@@ -36,6 +40,9 @@ def judge(run: Run, profile: Profile, early: bool = False) -> Run:
                     "please report this with the run folder",
                 )
             )
+    if left:
+        told = f"an import holds no facts of the machines: {len(left)} checks on them were left out"
+        verdicts.insert(0, Verdict("facts", "all nodes", Status.SKIP, told, evidence=tuple(left)))
     return replace(run, verdicts=tuple(verdicts))
 
 

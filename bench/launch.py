@@ -119,11 +119,11 @@ def local_command(mpirun: str, kind: str, ranks: int, arguments: Sequence[str]) 
     return [mpirun, "-n", str(ranks), "--map-by", ":OVERSUBSCRIBE", "--bind-to", "none", *program]
 
 
-def mpi_environment(environment: Mapping[str, str], own_node: bool) -> dict[str, str]:
-    """What mpirun needs: leave to run as root, and MPI's own messages kept off HCAs and rails.
+def quiet_mpi(management: str = "") -> dict[str, str]:
+    """Settings that keep MPI's own messages off every HCA, and on ``management`` where the profile names it.
 
-    MPI only carries a few control messages. Without these settings UCX would open every HCA, the
-    excluded one too, and its bytes could not be told from NCCL's.
+    MPI carries a few control messages here. Left alone, UCX would open every HCA, the excluded one too,
+    and Open MPI's TCP would spread over the rails: their bytes could not be told from NCCL's.
     """
     wanted = {
         "OMPI_MCA_pml": "ob1",
@@ -131,12 +131,24 @@ def mpi_environment(environment: Mapping[str, str], own_node: bool) -> dict[str,
         "OMPI_MCA_btl": "^openib,uct,ofi,usnic",
         "OMPI_MCA_osc": "^ucx",
         "OMPI_MCA_mpi_yield_when_idle": "1",
-        "UCX_TLS": "self,sm" if own_node else "self,sm,tcp",
+        "UCX_TLS": "self,sm,tcp",
         "FI_PROVIDER": "tcp",
     }
-    if os.geteuid() == 0:
-        wanted |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    return {**wanted, **environment}
+    if management:
+        wanted |= {
+            "OMPI_MCA_btl_tcp_if_include": management,
+            "UCX_NET_DEVICES": management,
+            "FI_TCP_IFACE": management,
+        }
+    return wanted
+
+
+def mpi_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """What mpirun on this machine needs beside ``environment``, whose own settings stand."""
+    leave = (
+        {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"} if os.geteuid() == 0 else {}
+    )
+    return {**quiet_mpi(), **leave, **environment}
 
 
 _SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./^-]+")

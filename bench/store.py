@@ -26,6 +26,7 @@ from .model import EXIT, EXIT_USAGE, Case, Measurement, Rank, Status, Verdict
 FORMAT = 1
 MANIFEST, FACTS, PLAN, JOURNAL = "manifest.json", "facts.jsonl", "plan.json", "journal.jsonl"
 COUNTERS, VERDICTS, LOGS = "counters.jsonl", "verdicts.json", "logs"
+IMPORTED = "import"  # the launcher of a run that was made of other tools' results
 FABRIC = "fabric.jsonl"  # in LOGS: what ibnetdiscover, iblinkinfo and ibqueryerrors said, one line a time
 
 

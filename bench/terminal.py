@@ -58,6 +58,10 @@ class Terminal:
             where = nodes[0] if len(nodes) == 1 else f"{len(nodes)} nodes"
             limit = f", at most {show_seconds(self._left)}" if self._left else ""
             self._say(f"{len(manifest.ranks)} ranks on {where}, {manifest.backend}; {self._all} cases{limit}")
+            given = manifest.settings.get("worker_environment") or {}
+            if given:
+                words = " ".join(f"{name}={value}" for name, value in given.items())
+                self._say(f"the workers get {words} (profile {manifest.profile_name})")
         if self.table and plan.cases:
             self._out(table_header(plan.cases[0].collective, manifest.ranks).rstrip("\n"))
         self._open()

@@ -95,8 +95,12 @@ def mpirun(ranks: int, script: Path, *arguments: str | Path):
     *before, _, _, _, _ = launch.local_command(found, kind, ranks, ["x"])
     return subprocess.run(
         [*before, sys.executable, str(script), *map(str, arguments)],
-        capture_output=True, text=True, env=launch.mpi_environment(environment(), own_node=True), cwd=ROOT,
-        timeout=LIMIT, stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=launch.mpi_environment(environment()),
+        cwd=ROOT,
+        timeout=LIMIT,
+        stdin=subprocess.DEVNULL,
     )
 
 

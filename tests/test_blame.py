@@ -425,6 +425,14 @@ def test_one_row_without_a_rate_does_not_pass(rate: float) -> None:
     assert "1 rows hold no possible rate" in answer.unknown[0]
 
 
+def test_a_path_measured_one_way_only_is_blamed_that_way() -> None:
+    loss, rng = path("n0", "n2", "mlx5_3", 0.3), random.Random(1)
+    rows = first_pass(4, 4, loss, rng)
+    rows += retake([Test("n0", "n2", "mlx5_3")], loss, rng)
+    rows = [row for row in rows if (row.a, row.b, row.rail, row.direction) != ("n0", "n2", "mlx5_3", "ab")]
+    assert named(blame(rows, RULES)) == {Subject("path", "n0", "n2", "mlx5_3", "ba")}
+
+
 def test_a_time_for_both_directions_names_no_direction() -> None:
     rng = random.Random(1)
     loss = port("n1", "mlx5_2", 0.2)

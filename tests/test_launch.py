@@ -1,6 +1,16 @@
 import pytest
 
-from bench.launch import LaunchError, Place, agree, flavour, local_command, mpi_environment, place, shown
+from bench.launch import (
+    LaunchError,
+    Place,
+    agree,
+    flavour,
+    local_command,
+    mpi_environment,
+    place,
+    quiet_mpi,
+    shown,
+)
 
 
 @pytest.mark.parametrize(
@@ -61,8 +71,13 @@ def test_open_mpi_is_told_to_oversubscribe_and_mpich_needs_no_word():
 
 
 def test_what_the_user_set_for_mpi_is_kept():
-    assert mpi_environment({"OMPI_MCA_pml": "ucx"}, own_node=True)["OMPI_MCA_pml"] == "ucx"
-    assert "sm" in mpi_environment({}, own_node=True)["UCX_TLS"]
+    assert mpi_environment({"OMPI_MCA_pml": "ucx"})["OMPI_MCA_pml"] == "ucx"
+    assert "ib" not in mpi_environment({})["UCX_TLS"]
+
+
+def test_mpi_is_kept_on_the_management_interface_where_there_is_one():
+    assert "eth0" in quiet_mpi("eth0").values()
+    assert not any(name.endswith(("if_include", "IFACE", "NET_DEVICES")) for name in quiet_mpi())
 
 
 def test_a_command_is_shown_so_that_a_shell_reads_it_back():

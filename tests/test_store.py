@@ -3,8 +3,8 @@ import os
 import threading
 
 import pytest
-import runs
 
+import runs
 from bench.judge import judge, status
 from bench.model import Status
 from bench.store import JOURNAL, MANIFEST, Loss, Plan, Recorder, RunError, load

@@ -268,13 +268,11 @@ def _paths(left: Floats, loss: Floats, times: Floats, m: Matrix, scale: Scale) -
     for rail, i, j in sorted(
         {(int(r), min(int(i), int(j)), max(int(i), int(j))) for r, i, j in np.argwhere(slow)}
     ):
-        there, back = left[rail, i, j], left[rail, j, i]
-        least = max(np.fmax(there, back) / 2, scale.smallest * 0.6)
-        way = "both" if min(there, back) >= least else ("ab" if not back > there else "ba")
-        lost = (
-            float(np.fmax(loss[rail, i, j], loss[rail, j, i]))
-            if way == "both"
-            else float(loss[rail, i, j] if way == "ab" else loss[rail, j, i])
+        there, back = (float(np.nan_to_num(side, nan=-1.0)) for side in (left[rail, i, j], left[rail, j, i]))
+        least = max(max(there, back) / 2, scale.smallest * 0.6)
+        way = "both" if min(there, back) >= least else "ab" if there >= back else "ba"
+        lost = float(
+            {"ab": loss[rail, i, j], "ba": loss[rail, j, i]}.get(way, loss[rail, [i, j], [j, i]].max())
         )
         found.append(Fault(_path(i, j, m.rails[rail], m, way), lost))
     return found

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.interchange import LAUNCHER
 from bench.model import Status, Verdict
 from bench.profile import Profile
 from bench.readings.place import NO_LAYOUT
+from bench.store import IMPORTED
 
 from .registry import Evidence, check
 
@@ -16,7 +16,7 @@ from .registry import Evidence, check
 def whole(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """The imported files are complete and their figures fit together."""
     manifest = seen.run.manifest
-    if manifest.launcher != LAUNCHER:
+    if manifest.launcher != IMPORTED:
         return
     problems = [str(problem) for problem in manifest.settings.get("problems", [])]
     if manifest.settings.get("layout") == NO_LAYOUT:

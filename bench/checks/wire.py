@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bench.interchange import LAUNCHER
 from bench.model import Status, Verdict
 from bench.profile import Limit, Profile
 from bench.readings import RowReading, TargetReading, of_row, of_target, why_not
 from bench.rows import Row
+from bench.store import IMPORTED
 from bench.units import show_both, show_rate, show_share, show_size
 
 from .registry import Evidence, check
@@ -102,7 +102,7 @@ def matching(seen: Evidence, limit: Limit) -> list[Row]:
 def _missing(limit: Limit, seen: Evidence) -> Verdict:
     """Nothing to hold against a bound: could not tell; of an import nobody can ask for more than it holds."""
     low, high = (show_size(size) for size in limit.size)
-    imported = seen.run.manifest.launcher == LAUNCHER
+    imported = seen.run.manifest.launcher == IMPORTED
     return Verdict(
         "wire.share",
         f"{limit.collective} {limit.algorithm}".strip(),

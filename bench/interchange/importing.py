@@ -21,9 +21,9 @@ from bench.model import Case, Measurement, Rank
 from bench.profile import Profile
 from bench.readings.algorithm import SIGN
 from bench.readings.place import NO_LAYOUT
-from bench.store import LOGS, Manifest, Phase, Plan, Recorder, write_text
+from bench.store import IMPORTED, LOGS, Manifest, Phase, Plan, Recorder, write_text
 
-LAUNCHER = "import"  # manifest.launcher of an import
+LAUNCHER = IMPORTED
 ABSENT = (
     ("evidence", "an import holds no NCCL logs"),
     ("rails", "an import does not say what each rail carried"),

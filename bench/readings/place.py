@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from bench.bounds import Fabric
 from bench.collectives import partner
-from bench.model import Case
+from bench.model import Case, Rank
 from bench.profile import Profile
 from bench.store import Run
 
@@ -25,11 +25,19 @@ class Unplaced(ValueError):
 
 def node_names(ranks: Sequence[int], run: Run) -> tuple[str, ...]:
     """The node of each rank."""
-    where = {rank.rank: rank.node for rank in run.manifest.ranks}
-    missing = [rank for rank in ranks if rank not in where]
-    if missing or not ranks:
-        raise Unplaced(f"rank {missing[0]} is not in the manifest" if missing else "the group has no ranks")
-    return tuple(where[rank] for rank in ranks)
+    if not ranks:
+        raise Unplaced("the group has no ranks")
+    return tuple(_node_of(rank, run.manifest.ranks) for rank in ranks)
+
+
+def _node_of(rank: int, known: Sequence[Rank]) -> str:
+    # a manifest lists its ranks in order, so that a run of thousands of pairs is not searched for each
+    if 0 <= rank < len(known) and known[rank].rank == rank:
+        return known[rank].node
+    found = next((each.node for each in known if each.rank == rank), None)
+    if found is None:
+        raise Unplaced(f"rank {rank} is not in the manifest")
+    return found
 
 
 def fabric_of(case: Case, ranks: Sequence[int], run: Run, profile: Profile) -> Fabric:

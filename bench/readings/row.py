@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bench.bounds import BoundError, Fabric, hard_ceiling
 from bench.collectives import collective
+from bench.model import Case, Measurement
 from bench.profile import Profile
 from bench.rows import Row, row_of
 from bench.stats import median
@@ -126,11 +127,7 @@ def alone(name: str, run: Run, profile: Profile) -> float | None:
     """
     planned = [case for phase in run.plan.phases if phase.name == ALONE for case in phase.cases]
     largest = max((case for case in planned if case.collective == name), key=lambda c: c.size, default=None)
-    rates = [
-        row_of(largest, measurement).algbw
-        for measurement in run.measurements
-        if largest and measurement.case == largest.id and len(set(node_names(measurement.ranks, run))) == 1
-    ]
+    rates = [row_of(largest, each).algbw for each in _inside(run, largest)] if largest else []
     if rates and all(math.isfinite(rate) for rate in rates):
         return min(rates)
     if profile.alone is None or name != "all_reduce":
@@ -138,6 +135,15 @@ def alone(name: str, run: Run, profile: Profile) -> float | None:
     gpus = profile.gpus or round(median([float(count) for count in _ranks_a_node(run)]))
     factor = collective(name).factor(gpus)
     return profile.alone.value / factor if factor else None
+
+
+def _inside(run: Run, case: Case) -> list[Measurement]:
+    """The measurements of a case whose group is on one node."""
+    return [
+        each
+        for each in run.measurements
+        if each.case == case.id and len(set(node_names(each.ranks, run))) == 1
+    ]
 
 
 def _ranks_a_node(run: Run) -> list[int]:

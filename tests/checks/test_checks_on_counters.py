@@ -18,6 +18,7 @@ from made_nodes import (
     port,
     seen,
     status,
+    with_port,
     worst_words,
 )
 
@@ -137,8 +138,8 @@ def test_bytes_that_cannot_be_read_are_an_error(counters):
 
 
 def test_soft_roce_counts_packets():
-    machines = [replace(each, ports=(port(0, counters={}, hw_counters={"sent_pkts": 0, "rcvd_pkts": 0}), *each.ports[1:]))
-                for each in nodes(2)]  # fmt: skip
+    soft = port(0, counters={}, hw_counters={"sent_pkts": 0, "rcvd_pkts": 0})
+    machines = [replace(each, ports=(soft, *each.ports[1:])) for each in nodes(2)]
     for packets, expected in ((100, Status.PASS), (5_000, Status.ERROR), (10_000_000, Status.FAIL)):
         assert (
             status("exclusion.bytes", after(moved("mlx5_0/1", "hw_counters", sent_pkts=packets), machines))
@@ -159,9 +160,8 @@ def test_counters_that_do_not_count_prove_nothing():
     machines = nodes(2)
     shots = [counted(each) for each in machines]
     later = [Snapshot(shot.time + 10, shot.monotonic + 10, shot.readings) for shot in shots]
-    evidence = seen(
-        machines, counters=around("collectives", shots, later), phases=["collectives"], plan=planned(), rows=[Rows(CROSSING)]
-    )  # fmt: skip
+    lines = around("collectives", shots, later)
+    evidence = seen(machines, counters=lines, phases=["collectives"], plan=planned(), rows=[Rows(CROSSING)])
     assert status("exclusion.bytes", evidence) is Status.ERROR
     assert "they count nothing" in worst_words("exclusion.bytes", evidence)
     assert status("exclusion.bytes", after(same, rows=[Rows(CROSSING)])) is Status.PASS
@@ -194,7 +194,9 @@ def test_what_excludes_nothing_is_skipped_with_the_reason():
 
 
 def test_the_floor_is_far_below_what_a_rail_carries():
-    assert quiet.RATE * 10_000 < LAMBDA.rails.rate.value
+    rate = LAMBDA.rails.rate
+    assert rate is not None
+    assert rate.value > quiet.RATE * 10_000
 
 
 # ── gaps ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -265,8 +267,8 @@ def test_an_error_that_grew_is_named_with_phase_port_and_count(group, name, word
 
 def full(before: int):
     """mlx5_3 whose link_downed stands at a value before the phase."""
-    return [replace(each, ports=tuple(replace(p, counters={**p.counters, "link_downed": before}) if p.hca == "mlx5_3" else p
-                                      for p in each.ports)) for each in nodes(2)]  # fmt: skip
+    counters = {**port(3).counters, "link_downed": before}
+    return [with_port(each, "mlx5_3", counters=counters) for each in nodes(2)]
 
 
 def test_a_counter_that_fills_up_grew_by_at_least():
@@ -310,8 +312,9 @@ def test_a_rail_that_shows_no_error_counter_is_an_error():
         for each in nodes(2)
     ]
     assert status("growth.errors", after(same, bare)) is Status.ERROR
-    partial = [replace(each, ports=tuple(replace(p, counters={"port_xmit_data": 0, "symbol_error": 0}) for p in each.ports))
-               for each in nodes(2)]  # fmt: skip
+    partial = [
+        with_port(each, "mlx5_3", counters={"port_xmit_data": 0, "symbol_error": 0}) for each in nodes(2)
+    ]
     assert "does not show link_error_recovery" in worst_words("growth.errors", after(same, partial))
 
 

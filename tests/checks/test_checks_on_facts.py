@@ -27,7 +27,8 @@ from bench.facts import Ecc, Node, NvLink
 from bench.model import Status, overall
 from bench.profile import load
 
-EARLY = [name for name, check in CHECKS.items() if check.early and not name.startswith("coverage")]
+ON_FACTS = ("host.", "rails.", "pcie.", "gpus.", "versions.", "environment.", "exclusion.")
+EARLY = [name for name, check in CHECKS.items() if check.early and name.startswith(ON_FACTS)]
 HEALTHY_ECC = Ecc(True, 0, 0, 0, 0, 0, 0, False, False)
 Change = Callable[[Node], Node]
 
@@ -255,6 +256,19 @@ PASSING: list[tuple[str, Change]] = [
 @pytest.mark.parametrize(("name", "change"), PASSING)
 def test_what_is_no_fault_passes(name, change):
     assert status(name, seen([change(node(0)), change(node(1))])) is Status.PASS
+
+
+def test_a_named_rail_of_another_link_layer_fails():
+    """Without names such a port is no rail, and the count tells; with names it must be said of the port."""
+    want = replace(
+        LAMBDA, rails=replace(LAMBDA.rails, devices=tuple(f"mlx5_{number}" for number in range(1, 9)))
+    )
+    evidence = seen([rail(link_layer="Ethernet")(node(0)), node(1)])
+    assert "n0 mlx5_3/1: link layer is Ethernet, wanted InfiniBand" in worst_words(
+        "rails.link_layer", evidence, want
+    )
+    assert status("rails.link_layer", seen(nodes(2)), want) is Status.PASS
+    assert status("rails.count", evidence) is Status.FAIL
 
 
 def test_a_full_counter_cannot_be_told():
