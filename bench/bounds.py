@@ -201,7 +201,8 @@ WAYS: dict[tuple[str, str], Way] = {
 
 def algorithms(name: str) -> tuple[str, ...]:
     """The algorithms that have a row for this collective."""
-    return tuple(algorithm for known, algorithm in WAYS if known == collective(name).name)
+    own = collective(name).name
+    return tuple(algorithm for known, algorithm in WAYS if known == own)
 
 
 def way(name: str, algorithm: str) -> Way:

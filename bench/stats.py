@@ -77,7 +77,8 @@ class Summary:
 def _deviation(values: Sequence[float]) -> float:
     # statistics.stdev works in fractions: exact, and too slow for the rows of 64 nodes
     mean = fmean(values)
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / max(1, len(values) - 1))
+    squares = math.fsum((value - mean) * (value - mean) for value in values)
+    return math.sqrt(squares / max(1, len(values) - 1))
 
 
 def summary(values: Sequence[float]) -> Summary:

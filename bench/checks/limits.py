@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from bench.model import Status, Verdict
 from bench.profile import Limit, Profile
 from bench.rows import Row
+from bench.store import IMPORTED
 from bench.units import show_both, show_seconds, show_size
 
 from .registry import Evidence, check
@@ -18,7 +19,7 @@ def busbw(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     for limit in _of(want, "busbw", seen):
         rows = matching(seen, limit)
         if not rows:
-            yield missing("limits.busbw", limit)
+            yield missing("limits.busbw", limit, seen)
         for row in rows:
             ok = limit.bound.reached(row.busbw)
             yield Verdict(
@@ -40,7 +41,7 @@ def latency(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     for limit in _of(want, "p50", seen):
         rows = matching(seen, limit)
         if not rows:
-            yield missing("limits.latency", limit)
+            yield missing("limits.latency", limit, seen)
         for row in rows:
             ok = row.isolated.p50 <= limit.bound.value
             yield Verdict(
@@ -74,17 +75,18 @@ def matching(seen: Evidence, limit: Limit) -> list[Row]:
         if row.case.collective == limit.collective
         and limit.size[0] <= row.case.size <= limit.size[1]
         and row.ranks == everyone
-        and (not limit.algorithm or row.case.algorithm == limit.algorithm)
+        and row.case.algorithm == (limit.algorithm or "auto")
+        and row.case.phase != "evidence"
     ]
 
 
-def missing(name: str, limit: Limit) -> Verdict:
-    """A bound without any row to hold against it: could not tell."""
+def missing(name: str, limit: Limit, seen: Evidence) -> Verdict:
+    """A bound without any row to hold against it: could not tell; an import holds what it holds."""
     low, high = (show_size(size) for size in limit.size)
     return Verdict(
         name,
         limit.collective,
-        Status.ERROR,
+        Status.SKIP if seen.run.manifest.launcher == IMPORTED else Status.ERROR,
         f"no row from {low} to {high} was measured",
         f"{limit.quantity} {limit.bound.text}",
         limit.bound.source,

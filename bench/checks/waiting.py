@@ -19,7 +19,12 @@ def waiting(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     # be last most of the time
     if not want.limits or not answer.iterations:
         yield Verdict(
-            "blame.stragglers", "ranks", Status.SKIP, answer.text, "three ranks or more, and bounds on speed", want.name
+            "blame.stragglers",
+            "ranks",
+            Status.SKIP,
+            answer.text,
+            "three ranks or more, and bounds on speed",
+            want.name,
         )
         return
     yield Verdict(

@@ -24,6 +24,7 @@ PREFIXES = (
     "SHARP_",
 )
 NAMES = (
+    "HOME",
     "LD_LIBRARY_PATH",
     "LD_PRELOAD",
     "OMP_NUM_THREADS",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from bench.bounds import UNKNOWN, WAYS, algorithms, candidates
+from bench.bounds import UNKNOWN, WAYS, candidates
 from bench.model import Case
 from bench.nccl.log import read
 from bench.store import LOGS, Run
@@ -57,10 +57,10 @@ def in_force(case: Case, run: Run) -> InForce:
     if run.manifest.backend == "gloo":
         known = (name, "gloo") in WAYS
         return InForce("gloo", "gloo has one") if known else InForce(UNKNOWN, f"gloo's {name} has no row")
-    if case.algorithm in algorithms(name):
+    if (name, case.algorithm) in WAYS:
         return InForce(case.algorithm, "forced")
-    if len(candidates(name)) == 1:
-        return InForce(candidates(name)[0], "there is one")
+    if len(_possible(name)) == 1:
+        return InForce(_possible(name)[0], "there is one")
     said = logged(run, case.phase).get((name, case.size), frozenset())
     ours = {OURS.get(each.replace("_", "").lower(), UNKNOWN) for each in said}
     if len(ours) == 1 and (name, *ours) in WAYS:
@@ -68,6 +68,9 @@ def in_force(case: Case, run: Run) -> InForce:
     if said:
         return InForce(UNKNOWN, f"NCCL's log names {', '.join(sorted(said))}")
     return InForce(UNKNOWN, "not forced, and no line of NCCL's log speaks of this size")
+
+
+_possible = lru_cache(candidates)
 
 
 def logged(run: Run, phase: str) -> Chosen:

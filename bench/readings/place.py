@@ -101,7 +101,8 @@ def _across(case: Case, counts: Counter[str], run: Run, profile: Profile) -> Fab
     if not profile.rails.count:
         raise Unplaced(f"the profile {profile.name} does not say how many rails a node has")
     gpus = next(iter(counts.values()))
-    here = min(sum(rank.node == name for rank in run.manifest.ranks) for name in counts)
+    nodes = [rank.node for rank in run.manifest.ranks]
+    here = min(nodes.count(name) for name in counts)
     # one call of gloo goes over one interface, whatever list it was given; perftest uses one HCA
     one_rail = run.manifest.backend == "gloo" or case.algorithm.startswith(VERBS)
     pinned = one_rail or case.rail not in ("", OWN)

@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bench.bounds import wire_factor
 from bench.counters import Delta, Snapshot, bytes_moved, delta
@@ -175,10 +176,19 @@ def _left(node: str, moved: Delta, subjects: Iterable[str]) -> dict[str, int]:
 
 
 def _facts(run: Run) -> dict[str, Node]:
-    try:
-        return {node.name: node for node in map(Node.from_json, run.facts)}
-    except FactsError:
-        return {}
+    """Facts by node. Read once for each run folder: a page asks for every node of 64."""
+    key = id(run.facts)
+    if key not in _READ:
+        _READ.clear()
+        try:
+            _READ[key] = (run.facts, {node.name: node for node in map(Node.from_json, run.facts)})
+        except FactsError:
+            _READ[key] = (run.facts, {})
+    return _READ[key][1]
+
+
+# the facts are kept with what was read of them, so that no other object can have their id meanwhile
+_READ: dict[int, tuple[tuple[dict[str, Any], ...], dict[str, Node]]] = {}
 
 
 def rail_subjects(node: str, seen: Snapshot, facts: Node | None, rails: Rails) -> tuple[str, ...]:

@@ -88,7 +88,7 @@ def _node_totals(f: Frames) -> Any | None:
     rule = Rule(floor * BITS, f"as sold: {floor * BITS:,.5g} Gb/s = {floor:,.4g} GB/s")
     return ranked_bars(
         f.totals[["node", "gbps", "note"]], "node", "gbps", title=_TOTALS,
-        subtitle="point-to-point, all rails at once, each way; median over partners", format=",.0f", note="note",
+        subtitle="point-to-point, all rails at once, each way; median over partners", format=",.4~g", note="note",
         axis="rails of the node together (Gb/s; 8 Gb/s = 1 GB/s)", missing="not measured",
         rule=rule if math.isfinite(f.target) else None,
     )  # fmt: skip

@@ -132,8 +132,8 @@ def rail_distribution(pairs: pd.DataFrame, floor: float, title: str, subtitle: s
     data = data.assign(pairs=grouped.size()).reset_index()
     y = alt.Y("rail:N", title="rail", sort=_natural(data["rail"]))
     domain = [x for x in (*data["min"], *data["max"], floor) if math.isfinite(x)]
-    margin = max(1.0, 0.05 * (max(domain) - min(domain)))
-    limits = [math.floor(min(domain) - margin), math.ceil(max(domain) + margin)]
+    margin = max(0.025 * max(domain), 0.05 * (max(domain) - min(domain)))
+    limits = [round(min(domain) - margin, 3), round(max(domain) + margin, 3)]
     scale = alt.Scale(domain=limits, zero=False, nice=False)
     tooltip = [alt.Tooltip("rail:N"), alt.Tooltip("pairs:Q")]
     tooltip += [alt.Tooltip(f"{name}:Q", title=f"{name}, Gb/s", format=",.4~g") for name in QUANTILES]

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("torch")  # the package it stands in needs it
 
-from bench.backend.tcp import retransmitted  # noqa: E402
+from bench.backend.tcp import retransmitted
 
 pytestmark = pytest.mark.torch
 

@@ -1,15 +1,13 @@
 from dataclasses import replace
 
 import runs
-
 from bench.judge import judge
 from bench.model import Status
 from bench.profile import parse
 from bench.store import load
 
 GATED = parse(
-    runs.LOCAL.text
-    + '[[bounds]]\ncollective = "all_reduce"\nat_least = "0.0001 GB/s"\nsource = "a test"\n',
+    runs.LOCAL.text + '[[bounds]]\ncollective = "all_reduce"\nat_least = "0.0001 GB/s"\nsource = "a test"\n',
     "gated",
 )
 
