@@ -24,7 +24,6 @@ PREFIXES = (
     "SHARP_",
 )
 NAMES = (
-    "HOME",
     "LD_LIBRARY_PATH",
     "LD_PRELOAD",
     "OMP_NUM_THREADS",
