@@ -219,22 +219,25 @@ def _phase(chief: Coordinator, leads: list[int], phase: Phase, watcher: Watcher)
 
 def _suspects(chief: Coordinator, leads: list[int], plan: Plan, profile: Profile, watcher: Watcher) -> Plan:
     """Measure again, alone, whoever the first pass made suspect; the plan with what was added."""
-    run = load(chief.recorder.path)
     assert chief.order is not None
-    cases = [
-        case
-        for number, pairs in enumerate(paths.to_confirm(rows(run), chief.ranks, profile))
-        for case in pair_cases(paths.AGAIN, f"test-{number}", pairs, profile, chief.order.backend)
-        if case.collective == "p2p"
-    ]
-    if not cases:
-        return plan
-    phase = Phase(paths.AGAIN, "suspects again, alone", tuple(cases), rules=SUSPECT_RULES)
-    phase = replace(phase, seconds=0.5 * len(cases) + 4)
-    plan = replace(plan, phases=(*plan.phases, phase))
-    chief.recorder.plan(plan)
-    watcher.planned_more(phase)
-    _phase(chief, leads, phase, watcher)
+    for time_ in range(1, paths.TIMES + 1):
+        name = paths.AGAIN if time_ == 1 else f"{paths.AGAIN}-{time_}"
+        cases = [
+            case
+            for number, pairs in enumerate(
+                paths.to_confirm(rows(load(chief.recorder.path)), chief.ranks, profile)
+            )
+            for case in pair_cases(name, f"test-{number}", pairs, profile, chief.order.backend)
+            if case.collective == "p2p"
+        ]
+        if not cases:
+            break
+        phase = Phase(name, "suspects again, alone", tuple(cases), rules=SUSPECT_RULES)
+        phase = replace(phase, seconds=0.5 * len(cases) + 4)
+        plan = replace(plan, phases=(*plan.phases, phase))
+        chief.recorder.plan(plan)
+        watcher.planned_more(phase)
+        _phase(chief, leads, phase, watcher)
     return plan
 
 

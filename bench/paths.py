@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from .blame import Known, PairRate, Rules, Test, blame, confirmations
 from .blame.rows import Answer
@@ -12,7 +13,8 @@ from .pairs import pack
 from .profile import Profile
 from .rows import Row
 
-FIRST, AGAIN = "rails", "suspects"  # the phases whose rows these are
+FIRST, AGAIN = "rails", "suspects"  # the phases whose rows these are; a second look is "suspects-2"
+TIMES = 3  # at most so often are suspects looked at again
 
 
 def rail_names(profile: Profile, count: int) -> tuple[str, ...]:
@@ -28,7 +30,7 @@ def transfers(rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile) -> l
     return [
         _transfer(row, where, names)
         for row in rows
-        if row.case.phase in (FIRST, AGAIN) and row.case.collective == "p2p" and row.ranks == 2
+        if row.case.phase.startswith((FIRST, AGAIN)) and row.case.collective == "p2p" and row.ranks == 2
     ]
 
 
@@ -46,7 +48,7 @@ def _transfer(row: Row, where: Mapping[int, Rank], names: Sequence[str]) -> Pair
         direction="ab",
         rate=0.0 if failed else row.algbw,
         retransmits=None if counts[0] is None else float(counts[0]),
-        again=row.case.phase == AGAIN,
+        again=row.case.phase.startswith(AGAIN),
         rail_b="" if rail == other else other,
     )
 
@@ -62,8 +64,13 @@ def answer(rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile) -> Answ
 
 
 def rules(profile: Profile) -> Rules:
-    """What a healthy pair reaches is taken from the pairs themselves; the profile's bounds judge apart."""
-    return Rules()
+    """What a healthy pair reaches is taken from the pairs themselves, and from the profile's bound on a rail.
+
+    The bound is what is just enough: the nominal rate stands so far above it that it is not blamed.
+    """
+    plain = Rules()
+    bounds = [limit.bound.value for limit in profile.limits if limit.quantity == "rail_rate"]
+    return replace(plain, nominal=max(bounds) / (1 - plain.smallest)) if bounds else plain
 
 
 def known(ranks: Sequence[Rank], profile: Profile) -> Known:

@@ -9,7 +9,10 @@ from bench.blame import Blame
 from bench.checks.registry import Evidence, check
 from bench.model import Status, Verdict
 from bench.profile import Profile
+from bench.store import IMPORTED
 from bench.units import show_both, show_share
+
+MOST = 16  # transfers below the bound that are named one by one, slowest first
 
 
 @check("blame.rails")
@@ -33,9 +36,17 @@ def rails(seen: Evidence, want: Profile) -> Iterator[Verdict]:
             row.next_step,
             evidence=row.evidence,
         )
+    # two nodes alone have nothing to be compared with; where no bound on speed is claimed that is no gap
+    ungated = not want.limits and not answer.blames and answer.measured == answer.expected
     for text in answer.unknown:
         yield Verdict(
-            "blame.rails", "rails", Status.ERROR, text, "all pairs on all rails", "RailGauge", "run again"
+            "blame.rails",
+            "rails",
+            Status.SKIP if ungated else Status.ERROR,
+            text,
+            "all pairs on all rails",
+            "RailGauge",
+            "run again",
         )
     if answer.status is Status.PASS:
         yield Verdict(
@@ -70,3 +81,50 @@ def _named(row: Blame) -> Verdict:
         bound=0.0,
         evidence=(*row.evidence, f"confidence {row.confidence:.2f}"),
     )
+
+
+@check("limits.rail_rate")
+def rail_rate(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+    """Point-to-point on every rail of every pair of nodes, each direction by itself, reaches the profile's bound."""
+    for limit in want.limits:
+        if limit.quantity != "rail_rate" or not limit.nodes[0] <= seen.node_count <= limit.nodes[1]:
+            continue
+        rows = [row for row in paths.transfers(seen.rows, seen.run.manifest.ranks, want) if not row.again]
+        if not rows:
+            status = (
+                Status.SKIP if seen.run.manifest.launcher == IMPORTED or seen.node_count < 2 else Status.ERROR
+            )
+            yield Verdict(
+                "limits.rail_rate",
+                "rails",
+                status,
+                "no rail was measured point-to-point",
+                f"at least {limit.bound.text}",
+                limit.bound.source,
+            )
+            continue
+        slow = sorted((row for row in rows if not limit.bound.reached(row.rate)), key=lambda row: row.rate)
+        for row in slow[:MOST]:
+            yield Verdict(
+                "limits.rail_rate",
+                f"{row.a} to {row.b} on {row.rail}",
+                Status.FAIL,
+                f"{show_both(row.rate)}, {len(slow)} of {len(rows)} transfers are below",
+                f"at least {limit.bound.text}",
+                limit.bound.source,
+                "blame.rails says whose fault it is",
+                value=row.rate,
+                bound=limit.bound.value,
+            )
+        if not slow:
+            least = min(rows, key=lambda row: row.rate)
+            yield Verdict(
+                "limits.rail_rate",
+                "rails",
+                Status.PASS,
+                f"{len(rows)} transfers, the slowest {show_both(least.rate)}: {least.a} to {least.b} on {least.rail}",
+                f"at least {limit.bound.text}",
+                limit.bound.source,
+                value=least.rate,
+                bound=limit.bound.value,
+            )

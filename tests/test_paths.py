@@ -1,0 +1,145 @@
+"""From rows of the rails phases to a name: pairs of nodes, rails, directions, and what is measured again."""
+
+from dataclasses import replace
+
+import pytest
+
+import runs
+from bench import paths
+from bench.judge import judge
+from bench.model import Measurement, Status
+from bench.plan import PHASES, pair_cases
+from bench.profile import parse
+from bench.rows import rows
+from bench.store import Phase, load
+
+TWO_RAILS = """
+format = 1
+name = "made"
+title = "made"
+source = "a test"
+[cluster]
+nodes = [2, 64]
+[rails]
+kind = "socket"
+count = 2
+devices = ["eth1", "eth2"]
+rate = { value = "10 Gb/s", source = "a test" }
+[sweep]
+pair_sizes = ["1M"]
+"""
+MADE = parse(TWO_RAILS, "made")
+BOUNDED = parse(
+    TWO_RAILS
+    + '[[bounds]]\nquantity = "rail_rate"\ncollective = "p2p"\nat_least = "1 GB/s"\nsource = "a test"\n',
+    "bounded",
+)
+RATE = 1.2e9
+
+
+def rails_phase(where) -> Phase:
+    made = [make(MADE, where, "gloo") for make in PHASES]
+    return next(phase for phase in made if isinstance(phase, Phase) and phase.name == paths.FIRST)
+
+
+def measured(case, where, slow=None, dead=None) -> list[Measurement]:
+    """Every group of a case at RATE; transfers that ``slow`` or ``dead`` (node, rail) takes part in differ."""
+    made = []
+    for number, group in enumerate(case.groups):
+        ends = {(where[rank].node, MADE.rails.devices[where[rank].local_rank]) for rank in group}
+        rate = RATE * (1 + 0.001 * (number % 3)) * (0.5 if slow in ends else 1.0)
+        row = runs.measured(case, seconds=case.size / rate)[number]
+        if dead in ends:
+            row = replace(
+                row, pipelined=(), isolated=(), wrong=(None, None), checked=0, extra={"failed": "no route"}
+            )
+        made.append(row)
+    return made
+
+
+def run_of(tmp_path, nodes=4, slow=None, dead=None, again=True):
+    where = runs.ranks(nodes, 2)
+    planned = list(rails_phase(where).cases)
+    done = [row for case in planned for row in measured(case, where, slow, dead)]
+    first = runs.folder(tmp_path / "first", done, planned, where, profile=MADE)
+    if again:
+        for number, pairs in enumerate(paths.to_confirm(rows(load(first)), where, MADE)):
+            more = [
+                c
+                for c in pair_cases(paths.AGAIN, f"test-{number}", pairs, MADE, "gloo")
+                if c.collective == "p2p"
+            ]
+            planned += more
+            done += [row for case in more for row in measured(case, where, slow, dead)]
+    return load(runs.folder(tmp_path / "whole", done, planned, where, profile=MADE))
+
+
+def blamed(run, profile=MADE):
+    return [v for v in judge(run, profile).verdicts if v.check == "blame.rails"]
+
+
+def test_every_pair_is_measured_on_every_rail_in_both_directions():
+    where = runs.ranks(5, 2)
+    transfers = {
+        (where[a].node, where[b].node, where[a].local_rank)
+        for case in rails_phase(where).cases
+        if case.collective == "p2p"
+        for a, b in case.groups
+    }
+    assert transfers == {
+        (f"n{a}", f"n{b}", r) for a in range(5) for b in range(5) if a != b for r in range(2)
+    }
+
+
+def test_no_node_is_in_two_pairs_of_a_round():
+    where = runs.ranks(6, 2)
+    for case in rails_phase(where).cases:
+        ranks = [rank for group in case.groups for rank in group]
+        assert len(ranks) == len(set(ranks))
+
+
+def test_a_healthy_cluster_blames_nobody_and_needs_no_second_look(tmp_path):
+    run = run_of(tmp_path)
+    assert not any(case.phase == paths.AGAIN for case in run.plan.cases)
+    assert [v.status for v in blamed(run)] == [Status.PASS]
+
+
+def test_a_slow_port_is_named_after_a_second_look_and_nobody_else(tmp_path):
+    run = run_of(tmp_path, slow=("n2", "eth1"))
+    (verdict,) = blamed(run)
+    assert verdict.status is Status.FAIL
+    assert verdict.subject == "n2 rail eth1"
+    assert verdict.value == pytest.approx(0.5, abs=0.02)
+
+
+def test_without_the_second_look_a_suspect_is_not_named(tmp_path):
+    verdicts = blamed(run_of(tmp_path, slow=("n2", "eth1"), again=False))
+    assert {v.status for v in verdicts} == {Status.ERROR}
+
+
+def test_a_rail_that_answers_nobody_is_named_as_such(tmp_path):
+    verdicts = blamed(run_of(tmp_path, dead=("n1", "eth2")))
+    named = [v for v in verdicts if v.status is Status.FAIL]
+    assert [v.subject for v in named] == ["n1 rail eth2"]
+    assert "nothing gets through" in named[0].measured
+
+
+def test_a_bound_on_a_rail_is_held_against_every_transfer(tmp_path):
+    def of(run):
+        return [v for v in judge(run, BOUNDED).verdicts if v.check == "limits.rail_rate"]
+
+    assert [v.status for v in of(run_of(tmp_path / "good"))] == [Status.PASS]
+    bad = of(run_of(tmp_path / "bad", slow=("n2", "eth1")))
+    assert {v.status for v in bad} == {Status.FAIL}
+    assert all("n2" in v.subject and "eth1" in v.subject for v in bad)
+
+
+def test_two_nodes_without_a_bound_are_compared_with_nothing_and_say_so(tmp_path):
+    (verdict,) = blamed(run_of(tmp_path, nodes=2))
+    assert verdict.status is Status.SKIP
+    assert "two nodes" in verdict.measured
+
+
+def test_two_nodes_with_a_bound_pass(tmp_path):
+    (verdict,) = blamed(run_of(tmp_path, nodes=2), BOUNDED)
+    assert verdict.status is Status.PASS
