@@ -5,9 +5,9 @@ import os
 import signal
 from pathlib import Path
 
-import mpi_jobs
 import pytest
 
+import mpi_jobs
 from bench.collectives import COLLECTIVES
 from bench.model import Status
 from bench.rows import rows

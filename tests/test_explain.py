@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_nodes import LAMBDA, h100, node, port, with_port
 
 from bench.explain import explain, explain_interfaces, explain_node, meaning
 from bench.facts import Node
 from bench.model import Status
 from bench.nccl.selector import parse_devices
+from made_nodes import LAMBDA, h100, node, port, with_port
 
 SIX = "mlx5_0 mlx5_1 mlx5_2 mlx5_9 mlx5_10 mlx5_11"
 TWO_PORTS = "mlx5_0:1+2 mlx5_1:1+2 mlx5_10:1+2"

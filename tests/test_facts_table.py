@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from made_nodes import LAMBDA, h100, node, nodes, with_gpu, with_host, with_port
 
 from bench.facts import Environment, Node, PciPath
 from bench.facts_table import differences, many_nodes, one_node, table
 from bench.model import Status
 from bench.profile import Rails
+from made_nodes import LAMBDA, h100, node, nodes, with_gpu, with_host, with_port
 
 
 def lines(text: str, start: str) -> list[str]:

@@ -2,8 +2,8 @@ import math
 from dataclasses import replace
 
 import pytest
-import runs
 
+import runs
 from bench.judge import judge, status
 from bench.model import Mismatch, Status, overall
 from bench.profile import parse

@@ -1,8 +1,8 @@
 from dataclasses import replace
 
 import pytest
-import runs
 
+import runs
 from bench.collectives import COLLECTIVES
 from bench.plan import (
     MOST_BUFFERS,

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_nodes import LAMBDA, h100, interface, node, port, with_port
 
 from bench.facts import Node, Port
 from bench.model import Bound
 from bench.profile import Rails
 from bench.rails import Part, missing, named, nccl_devices, nccl_name, part, rails_of, roles
+from made_nodes import LAMBDA, h100, interface, node, port, with_port
 
 NDR = Bound(50e9, "400 Gb/s", "datasheet")
 

@@ -9,11 +9,11 @@ from typing import Any, get_type_hints
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_nodes import LAMBDA, judged, node, seen, with_gpu, with_host, with_port
 
 from bench.checks import CHECKS
 from bench.facts import Ecc, Gpu, Host, Node, Port
 from bench.model import Status
+from made_nodes import LAMBDA, judged, node, seen, with_gpu, with_host, with_port
 
 CHECKED = [
     name

@@ -5,6 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+
+from bench.checks import quiet
+from bench.counters import Snapshot
+from bench.facts import Node
+from bench.model import Case, Status
+from bench.profile import Profile, Rails
+from bench.store import Phase, Plan
 from made_nodes import (
     LAMBDA,
     LOCAL,
@@ -21,13 +28,6 @@ from made_nodes import (
     with_port,
     worst_words,
 )
-
-from bench.checks import quiet
-from bench.counters import Snapshot
-from bench.facts import Node
-from bench.model import Case, Status
-from bench.profile import Profile, Rails
-from bench.store import Phase, Plan
 
 SECONDS = 10.0
 BUSY = 10_000_000_000 // 4  # words a direction on a rail in a phase

@@ -6,6 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+
+from bench.checks import CHECKS
+from bench.facts import Ecc, Node, NvLink
+from bench.model import Status, overall
+from bench.profile import load
 from made_nodes import (
     LAMBDA,
     LOCAL,
@@ -21,11 +26,6 @@ from made_nodes import (
     with_port,
     worst_words,
 )
-
-from bench.checks import CHECKS
-from bench.facts import Ecc, Node, NvLink
-from bench.model import Status, overall
-from bench.profile import load
 
 ON_FACTS = ("host.", "rails.", "pcie.", "gpus.", "versions.", "environment.", "exclusion.")
 EARLY = [name for name, check in CHECKS.items() if check.early and name.startswith(ON_FACTS)]

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+
+from bench.facts import Environment, Node
+from bench.model import Status
 from made_nodes import (
     LAMBDA,
     LOCAL,
@@ -20,9 +23,6 @@ from made_nodes import (
     with_software,
     worst_words,
 )
-
-from bench.facts import Environment, Node
-from bench.model import Status
 
 OLD = "28.39.1002"
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+
+from bench.facts import Environment, Node
+from bench.model import Status
+from bench.profile import Profile, Rails
+from bench.store import Phase, Plan
 from made_nodes import (
     LAMBDA,
     LOCAL,
@@ -19,11 +24,6 @@ from made_nodes import (
     with_software,
     worst_words,
 )
-
-from bench.facts import Environment, Node
-from bench.model import Status
-from bench.profile import Profile, Rails
-from bench.store import Phase, Plan
 
 ENVIRONMENT = {0: {}}
 SOCKETS = Profile(

@@ -1,11 +1,11 @@
 import pytest
-from fake_nvml import ANSWERS, GPU_IS_LOST, NOT_SUPPORTED, UNKNOWN, Nvml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trees import plant, rail_machine
 
 from bench.facts import Ecc, Gpu, NvLink, PciPath
 from bench.probe import gpus
+from fake_nvml import ANSWERS, GPU_IS_LOST, NOT_SUPPORTED, UNKNOWN, Nvml
+from trees import plant, rail_machine
 
 FUNCTIONS = (*ANSWERS, "nvmlDeviceGetNvLinkState")
 

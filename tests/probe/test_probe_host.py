@@ -1,8 +1,8 @@
 import pytest
-from trees import plant
 
 from bench.facts import Host
 from bench.probe import host
+from trees import plant
 
 MEMINFO = """MemTotal:       24682416 kB
 MemFree:        24092256 kB

@@ -1,9 +1,9 @@
 import pytest
-from trees import plant, planted, rail_machine
 
 from bench.counters import saturated, snapshot
 from bench.facts import PciLink, PciPath
 from bench.probe import infiniband
+from trees import plant, planted, rail_machine
 
 NDR_RAILS = tuple(f"mlx5_{number}" for number in (0, 1, 4, 5, 6, 7, 8, 9))
 

@@ -4,9 +4,9 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trees import plant
 
 from bench.probe import addresses, network
+from trees import plant
 
 SNMP = """Ip: Forwarding DefaultTTL
 Ip: 2 64

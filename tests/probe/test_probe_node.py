@@ -3,15 +3,15 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from fake_nvml import Nvml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trees import plant, planted, rail_machine
 
 from bench.counters import TCP, Snapshot, bytes_moved, delta
 from bench.facts import Near, Node, affinity, rail_of_gpu
 from bench.probe import addresses, environment, host, infiniband, network, pci, software, sysfs
 from bench.probe.node import COPY, probe, snapshot
+from fake_nvml import Nvml
+from trees import plant, planted, rail_machine
 
 
 def test_a_copied_machine_is_read_whole(tmp_path):

@@ -3,10 +3,10 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trees import plant, rail_machine
 
 from bench.facts import relation
 from bench.probe import pci
+from trees import plant, rail_machine
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import made_runs
 import pytest
 
+import made_runs
 import reports
 
 GOLDEN = Path(__file__).with_name("golden")

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import altair as alt
-import made_runs
 import pandas as pd
 import pytest
 
+import made_runs
 from reports.charts import CHARTS, ranked_bars, trend
 from reports.export import specifications, svg
 from reports.frames import frames

@@ -1,9 +1,9 @@
 """Differences between nodes and ranks; what the ports carried."""
 
-import made_runs
 from hypothesis import given
 from hypothesis import strategies as st
 
+import made_runs
 from reports.environment import differences, facts, flat, gather, node_rows
 from reports.traffic import carried, deltas, errors
 

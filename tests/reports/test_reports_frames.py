@@ -3,9 +3,9 @@
 import math
 from dataclasses import replace
 
-import made_runs
 import pandas as pd
 
+import made_runs
 from reports.charts.rails import node_rails, slowest_rail
 from reports.frames import curve_frame, frames
 

@@ -5,9 +5,9 @@ import re
 from dataclasses import replace
 from html import unescape
 
-import made_runs
 import pytest
 
+import made_runs
 import reports
 from bench.model import Status, Verdict
 from bench.store import RunError
