@@ -258,9 +258,18 @@ class Environment:
 
 
 @dataclass(frozen=True)
+class Near:
+    """How a GPU reaches an HCA (or a rail's interface): a word of LEVELS; None: it cannot be told."""
+
+    gpu: int
+    device: str
+    level: str | None
+
+
+@dataclass(frozen=True)
 class Node:
-    """One machine. ``tcp`` are the counters of /proc/net/snmp; ``notes``: each source that could not be read
-    and why, one ``source: reason`` each.
+    """One machine. ``tcp`` are the counters of /proc/net/snmp, ``topology`` is what ``nvidia-smi topo -m`` says;
+    ``notes``: each source that could not be read and why, one ``source: reason`` each.
     """
 
     name: str
@@ -268,6 +277,7 @@ class Node:
     interfaces: tuple[Interface, ...] = ()
     tcp: Counts = field(default_factory=dict)
     gpus: tuple[Gpu, ...] = ()
+    topology: tuple[Near, ...] = ()
     host: Host = field(default_factory=Host)
     software: Software = field(default_factory=Software)
     environment: Environment = field(default_factory=Environment)
@@ -284,20 +294,18 @@ class Node:
         return node
 
 
-@dataclass(frozen=True)
-class Near:
-    """How a GPU reaches an HCA (or a rail's interface): a word of LEVELS; None: it cannot be told."""
-
-    gpu: int
-    device: str
-    level: str | None
-
-
 def affinity(node: Node) -> tuple[Near, ...]:
-    """Every GPU against every HCA and every interface that has a PCI device, by their common PCI ancestor."""
+    """Every GPU against every HCA and every interface that has a PCI device, by their common PCI ancestor.
+
+    Where the PCI tree does not tell, as in many virtual machines, ``nvidia-smi topo -m`` is believed.
+    """
+    said = {(near.gpu, near.device): near.level for near in node.topology}
     devices = _devices(node)
+    names = dict.fromkeys((*devices, *(near.device for near in node.topology)))
     return tuple(
-        Near(gpu.index, name, relation(gpu.pci, path)) for gpu in node.gpus for name, path in devices.items()
+        Near(gpu.index, name, relation(gpu.pci, devices.get(name)) or said.get((gpu.index, name)))
+        for gpu in node.gpus
+        for name in names
     )
 
 
@@ -329,8 +337,8 @@ def rail_of_gpu(node: Node, rails: Sequence[str]) -> dict[int, str | None]:
     The nearest rail. GPUs that are equally near to the same rails share these out in order, as NCCL does
     (ncclTopoGetLocalNet). None: this GPU's way to every rail is unknown.
     """
-    devices = _devices(node)
-    nearest = {gpu.index: _nearest(gpu, rails, devices) for gpu in node.gpus}
+    levels = {(near.gpu, near.device): near.level for near in affinity(node)}
+    nearest = {gpu.index: _nearest(gpu.index, rails, levels) for gpu in node.gpus}
     taken: dict[tuple[str, ...], int] = {}
     chosen: dict[int, str | None] = {}
     for index in sorted(nearest):
@@ -341,10 +349,9 @@ def rail_of_gpu(node: Node, rails: Sequence[str]) -> dict[int, str | None]:
     return chosen
 
 
-def _nearest(gpu: Gpu, rails: Sequence[str], devices: Mapping[str, PciPath]) -> tuple[str, ...]:
-    levels = {rail: relation(gpu.pci, devices.get(_device(rail))) for rail in rails}
+def _nearest(gpu: int, rails: Sequence[str], levels: Mapping[tuple[int, str], str | None]) -> tuple[str, ...]:
     for level in LEVELS:
-        if tied := tuple(rail for rail in rails if levels[rail] == level):
+        if tied := tuple(rail for rail in rails if levels.get((gpu, _device(rail))) == level):
             return tied
     return ()
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from bench.counters import Snapshot
 from bench.counters import snapshot as counters_in
 from bench.facts import Environment, Host, Interface, Node, Port, Software
-from bench.probe import addresses, environment, gpus, host, infiniband, network, software
+from bench.probe import addresses, environment, gpus, host, infiniband, network, software, topology
 
 T = TypeVar("T")
 LIVE = Path("/")
@@ -36,6 +36,7 @@ def probe(root: Path = LIVE, *, nvml: Any = None, environ: Mapping[str, str] | N
         interfaces=_part(told, "network", lambda: _interfaces(live, root, told), ()),
         tcp=_part(told, "tcp", lambda: network.tcp(root), {}),
         gpus=seen.gpus,
+        topology=_part(told, "topology", lambda: topology.topology(software.ask) if live else (), ()),
         host=_part(told, "host", lambda: _host(live, root), Host()),
         software=replace(found, driver=seen.driver, driver_cuda=seen.cuda),
         environment=_part(told, "environment", lambda: _environment(live, root, environ), Environment()),
