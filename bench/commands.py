@@ -55,6 +55,8 @@ def start(command: str, given: dict[str, Any]) -> int:
         return take_part(options, where, terminal)
     if where.launcher:
         code = take_part(options, where, terminal)
+        if where.rank == 0 and OURS not in os.environ:
+            _where_report(out)
         # mpirun complains at length about any status but 0; who started it reads the run folder
         return 0 if OURS in os.environ and (out / "verdicts.json").exists() else code
     ranks = given["ranks"] or _ranks_here()
