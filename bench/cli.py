@@ -365,6 +365,10 @@ def main() -> None:
     except click.Abort:
         _say("interrupted")
         sys.exit(EXIT[Status.ERROR])
+    except BrokenPipeError:
+        # whoever read us has left (| head): nothing more can be said, and Python must not try at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT[Status.ERROR])
     except click.ClickException as error:
         _say(error.format_message())
         sys.exit(EXIT_USAGE)

@@ -18,6 +18,7 @@ from .store import Phase, Plan, Refusal
 
 ROTATED = 64 << 20  # bytes of buffers that a small message rotates through: more than a last-level cache
 MOST_BUFFERS = 16
+MOST_SIZES = 10_000  # of one sweep; more is a slip of the finger
 EVIDENCE_SECONDS = 0.3  # for one case; its log is wanted, not its speed
 RAIL_SECONDS = 0.5  # every pair of a round measures so long, so that all rails are loaded all the time
 SCRATCH = 32 << 20  # bytes for the truth, chunk by chunk
@@ -77,6 +78,11 @@ def sweep_cases(phase: str, request: Request, groups: tuple[tuple[int, ...], ...
         )
     if row.rooted and request.root >= n:
         raise PlanError(f"root {request.root} does not exist: the ranks of this job are 0 to {n - 1}")
+    if request.step and (request.end - request.begin) // request.step >= MOST_SIZES:
+        raise PlanError(
+            f"a step of {request.step} bytes from {request.begin} to {request.end} makes more than {MOST_SIZES} "
+            "sizes: take a larger step, or a factor"
+        )
     placements = request.placements or row.placements[:1]
     cases: dict[str, Case] = {}
     for wanted in sizes(request.begin, request.end, request.factor, request.step):

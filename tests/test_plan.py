@@ -105,3 +105,13 @@ def test_what_is_left_out_of_a_plan_is_said_with_the_reason():
     _, skipped = acceptance(load("local"), runs.ranks(1, 1), "gloo", 1.0)
     assert {name for name, _ in skipped} == {"evidence", "pairs", "rails", "nodes", "ring"}
     assert all(reason for _, reason in skipped)
+
+
+def test_a_step_that_makes_millions_of_sizes_is_refused_at_once():
+    with pytest.raises(PlanError, match="more than 10000 sizes"):
+        sweep_cases("x", Request("all_reduce", 1024, 1 << 30, step=1), TWO)
+
+
+def test_a_root_that_is_no_rank_is_refused():
+    with pytest.raises(PlanError, match="root 5 does not exist: the ranks of this job are 0 to 1"):
+        sweep_cases("x", Request("broadcast", 1024, 1024, root=5), TWO)

@@ -1,0 +1,94 @@
+"""The command line as a person meets it: one clear line for each mistake, and the right exit status."""
+
+import json
+import subprocess
+
+import pytest
+
+import mpi_jobs
+import runs
+
+
+def cli(*arguments, **more):
+    return mpi_jobs.railgauge(*arguments, **more)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["frob"], "no command 'frob'; known: accept"),
+        (["accept", "--nosuch"], "No such option"),
+        (["run", "nosuch"], "known: all_reduce"),
+        (["run", "all_reduce", "-d", "fp8"], "known: float32"),
+        (["run", "all_reduce", "-o", "xor"], "known: sum"),
+        (["run", "all_reduce", "-b", "x"], "is not a size"),
+        (["run", "all_reduce", "-b", "2M", "-e", "1M"], "larger than --end"),
+        (["run", "all_reduce", "-b", "1K", "-e", "1G", "-i", "1"], "sizes"),
+        (["run", "broadcast", "-r", "9", "--ranks", "2"], "root 9 does not exist"),
+        (["accept", "--profile", "nosuch"], "known: azure-nd-h100-v5"),
+        (["accept", "--profile", "./nosuch.toml"], "No such file"),
+        (["judge", "/nonexistent"], "no run folder"),
+        (["report", "/nonexistent"], "no run folder"),
+        (["profiles", "nosuch"], "known:"),
+        (["accept", "--hang", "10"], "is not a time"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(arguments, words):
+    done = cli(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_that_is_no_run_cannot_be_judged(tmp_path):
+    done = cli("judge", tmp_path)
+    assert done.returncode == 3
+    assert "not a run folder" in done.stderr
+
+
+def test_a_newer_run_asks_for_an_upgrade(tmp_path):
+    path = runs.folder(tmp_path / "r")
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps({**manifest, "format": 99}))
+    done = cli("judge", path)
+    assert done.returncode == 3
+    assert "upgrade" in done.stderr
+
+
+def test_judging_says_the_same_by_status_and_by_word(tmp_path):
+    good = cli("judge", runs.folder(tmp_path / "good"))
+    assert (good.returncode, good.stdout.split(":")[0]) == (0, "PASS")
+    bad = cli("judge", runs.folder(tmp_path / "bad", end=False))
+    assert (bad.returncode, bad.stdout.strip().splitlines()[-1].split(":")[0]) == (3, "COULD NOT TELL")
+
+
+def test_without_mpirun_there_is_one_line_and_status_3(tmp_path):
+    interpreter = tmp_path / "python"
+    interpreter.symlink_to(mpi_jobs.sys.executable)
+    code = (
+        "import sys; sys.argv = ['railgauge', 'accept', '--ranks', '2', '--out', sys.argv[1]]\n"
+        "from bench import launch; launch.sys = type('S', (), {'executable': sys.argv[-1] + '/python'})\n"
+        "from bench.cli import main; main()"
+    )
+    done = subprocess.run(
+        [mpi_jobs.sys.executable, "-c", code, str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        env=mpi_jobs.environment({"PATH": "/nonexistent"}),
+    )
+    assert done.returncode == 3, done.stderr
+    assert "no mpirun found" in done.stderr
+
+
+def test_a_reader_that_leaves_early_gets_no_traceback():
+    done = subprocess.run(
+        f"{mpi_jobs.sys.executable} -m bench profiles lambda-1cc-h100 | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        env=mpi_jobs.environment(),
+        cwd=mpi_jobs.ROOT,
+    )
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
