@@ -41,7 +41,7 @@ from .plan import (
 from .profile import Profile
 from .rows import rows
 from .store import Manifest, Phase, Plan, Recorder, Run, load, save_verdicts
-from .supervise import Coordinator, Limits, Lost, Stopped, Supervisor
+from .supervise import Coordinator, Limits, Lost, Stopped, Supervisor, dismiss
 
 PROBE_SECONDS = 120.0
 FABRIC_SECONDS = 400.0  # three tools, two minutes each at most
@@ -103,11 +103,17 @@ def take_part(options: Options, where: Place, watcher: Watcher) -> int:
         supervisor.serve()
         control.close()
         return 0
+    code = EXIT_ERROR
     try:
-        return _coordinate(options, where, control, supervisor, watcher, stopping)
+        code = _coordinate(options, where, control, supervisor, watcher, stopping)
     finally:
         supervisor.stop_now()
-        control.close()
+        # all is written by now: who does not answer must not keep us, and MPI's own end waits for everybody
+        if dismiss(control, 1.0 if stopping() else options.limits.quit):
+            control.close()
+        else:
+            control.abandon(code)
+    return code
 
 
 def _on_signals(supervisor: Supervisor, rank: int) -> Callable[[], bool]:
@@ -173,8 +179,6 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
         return False
     except Lost as lost:
         chief.recorder.line("note", text=str(lost))
-    finally:
-        chief.dismiss()
     return True
 
 

@@ -8,6 +8,9 @@ supervisor takes no share of a core from the workers (an MPI wait would spin).
 from __future__ import annotations
 
 import json
+import os
+import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -15,6 +18,7 @@ from typing import Any, Protocol
 
 Message = dict[str, Any]
 TAG = 7
+FINALIZE_SECONDS = 20.0
 
 
 class Control(Protocol):
@@ -33,7 +37,10 @@ class Control(Protocol):
         """Wait until all that was sent has left, at most ``limit`` seconds; whether it has."""
 
     def close(self) -> None:
-        """Leave the star."""
+        """Leave the star; everybody leaves at about the same time."""
+
+    def abandon(self, status: int) -> None:
+        """End this process, and with it the job, although somebody does not answer."""
 
 
 class Alone:
@@ -54,6 +61,9 @@ class Alone:
         return True
 
     def close(self) -> None:
+        return
+
+    def abandon(self, status: int) -> None:
         return
 
 
@@ -98,15 +108,15 @@ class Mpi:
         return not self._leaving
 
     def close(self) -> None:
+        # MPI_Finalize waits for everybody and knows no limit
+        watchdog = threading.Timer(FINALIZE_SECONDS, os._exit, (3,))
+        watchdog.daemon = True
+        if self.rank == 0:
+            watchdog.start()
         self._mpi.Finalize()
+        watchdog.cancel()
 
-    def abort(self, status: int) -> None:
-        """End all processes of the job: the last resort when a supervisor does not answer."""
+    def abandon(self, status: int) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
         self._mpi.COMM_WORLD.Abort(status)
-
-
-def library() -> str:
-    """Name and version of the MPI library that mpi4py found; only after ``Mpi()``."""
-    from mpi4py import MPI
-
-    return str(MPI.Get_library_version()).split(",")[0].split("\n")[0].strip("\0 ")

@@ -74,6 +74,7 @@ class Supervisor:
             for _, message in messages:
                 self.handle(message)
             pace.rest(self.look() or bool(messages))
+        self.control.flush(1.0)
 
     def handle(self, message: Message) -> None:
         """Do what the coordinator says."""
@@ -87,6 +88,7 @@ class Supervisor:
         elif what == "quit":
             self.stop_now()
             self.quit = True
+            self.control.send(0, {"said": "bye"})
         elif what in ("hello", "probe", "counters", "fabric"):
             self.control.send(0, {"said": what, "answer": self.answer(what, message)})
 
@@ -396,12 +398,23 @@ class Coordinator:
             time.sleep(SHORTEST)
         return answers
 
-    def dismiss(self) -> None:
-        """Tell every supervisor to end."""
-        for rank in range(self.control.size):
-            if rank != self.control.rank:
-                self.control.send(rank, {"do": "quit"})
-        self.control.flush(self.limits.quit)
+
+def dismiss(control: Control, limit: float) -> bool:
+    """Tell every supervisor to end, again and again until it answers, at most ``limit`` s; whether all did.
+
+    A message can get lost (seen once with Open MPI 5.0.11's shared memory): an answer is worth waiting for.
+    """
+    waiting = set(range(control.size)) - {control.rank}
+    deadline = time.monotonic() + limit
+    again = 0.0
+    while waiting and time.monotonic() < deadline:
+        if time.monotonic() > again:
+            again = time.monotonic() + 0.5
+            for rank in waiting:
+                control.send(rank, {"do": "quit"})
+        waiting -= {source for source, message in control.receive() if message.get("said") == "bye"}
+        time.sleep(SHORTEST)
+    return not waiting
 
 
 def _second_hand(text: str) -> bool:
