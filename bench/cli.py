@@ -113,9 +113,6 @@ def run_options(command: F) -> F:
 @cli.command(epilog=EXIT_HELP)
 @run_options
 @click.option("--go-on", is_flag=True, help="Measure even when a preflight check fails")
-@click.option(
-    "--dry-run", is_flag=True, help="Print what would be measured and how long it takes; measure nothing"
-)
 def accept(**given: Any) -> None:
     """Acceptance: measure this job's machines, judge them against a profile, leave a report.
 
