@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -71,7 +72,9 @@ def start(command: str, given: dict[str, Any]) -> int:
 
 
 def _folder(name: str) -> Path:
-    return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
+    # a profile's name is data: it must not lead out of runs/
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:64]
+    return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{plain}"
 
 
 def _options(command: str, given: dict[str, Any], profile: Profile, out: Path) -> Options:
@@ -135,6 +138,8 @@ def _under_mpirun(ranks: int, options: Options, terminal: Terminal) -> int:
     command = launch.local_command(mpirun, kind, ranks, arguments)
     click.echo(f"railgauge: {launch.shown(command)}", err=True)
     environment = {**launch.mpi_environment(os.environ), OURS: "1"}
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    signal.signal(signal.SIGHUP, _as_interrupt)
     watched = sys.stderr.isatty() and not terminal.quiet
     # a process group of its own: an interrupt reaches us alone, and we end the job in order
     job = subprocess.Popen(
@@ -157,6 +162,11 @@ def _under_mpirun(ranks: int, options: Options, terminal: Terminal) -> int:
         if job.poll() is None:  # a fault of ours leaves no job behind
             os.killpg(job.pid, signal.SIGKILL)
     return _believe(job.returncode, options, terminal)
+
+
+def _as_interrupt(number: int, _: Any) -> None:
+    """A batch system's SIGTERM and a closed terminal end the job as Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 def _stop(job: subprocess.Popen[str], folder: Path) -> None:
@@ -202,16 +212,18 @@ def judge_again(folder: Path, profile_name: str | None, verbose: bool) -> int:
     )
     judged = judge(run, profile)
     save_verdicts(folder, judged.verdicts, profile.name)
-    summarise(judged, verbose, short=True)
+    summarise(judged, verbose, short=True, profile_name=profile.name)
+    if (folder / "report.html").exists():
+        write_report(judged, profile)  # a report must not say other than the verdicts beside it
     return EXIT[status(judged)]
 
 
 def report_again(folder: Path) -> int:
-    """Write the report of a run folder again, from its verdicts as they stand."""
+    """Judge a run folder by its own profile and write its report again."""
     run = load_run(folder)
     profile = parse(run.manifest.profile_text, "the run's own profile")
-    if not run.verdicts:
-        run = judge(run, profile)
+    run = judge(run, profile)
+    save_verdicts(folder, run.verdicts, profile.name)
     write_report(run, profile)
     _where_report(folder)
     return EXIT[status(run)]

@@ -78,6 +78,8 @@ def sweep_cases(phase: str, request: Request, groups: tuple[tuple[int, ...], ...
         )
     if row.rooted and request.root >= n:
         raise PlanError(f"root {request.root} does not exist: the ranks of this job are 0 to {n - 1}")
+    if request.begin < 1:
+        raise PlanError(f"the smallest message is {request.begin} bytes: begin with 1 or more")
     if request.step and (request.end - request.begin) // request.step >= MOST_SIZES:
         raise PlanError(
             f"a step of {request.step} bytes from {request.begin} to {request.end} makes more than {MOST_SIZES} "

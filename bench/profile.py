@@ -307,8 +307,10 @@ def _sweep(table: _Table) -> Sweep:
         precision=parse_share(table.take("precision", str, f"{100 * plain.precision:g} %")),
     )
     table.done()
-    if sweep.begin > sweep.end or sweep.factor < 2:
-        raise ProfileError(f"{table.where}: begin must not exceed end, and factor must be 2 or more")
+    if not 1 <= sweep.begin <= sweep.end or sweep.factor < 2:
+        raise ProfileError(
+            f"{table.where}: begin must be 1 or more and begin must not exceed end; factor is 2 or more"
+        )
     return sweep
 
 

@@ -159,14 +159,17 @@ class Terminal:
         print(f"railgauge: {text}", file=sys.stderr, flush=True)
 
 
-def summarise(run: Run, verbose: bool, short: bool) -> None:
-    """Print the verdict: what did not pass, what was measured, and the one line."""
+def summarise(run: Run, verbose: bool, short: bool, profile_name: str = "") -> None:
+    """Print the verdict: what did not pass, what was measured, and the one line.
+
+    ``profile_name``: by whom it was judged, where that is not the run's own profile.
+    """
     if not short:
         _peaks(run)
     for verdict in run.verdicts:
         if verbose or verdict.status in (Status.FAIL, Status.ERROR):
             print(f"{WORDS[verdict.status]}: {verdict.check}: {verdict.message}")
-    print(one_line(run.verdicts, run.manifest.profile_name), flush=True)
+    print(one_line(run.verdicts, profile_name or run.manifest.profile_name), flush=True)
 
 
 def one_line(verdicts: tuple[Verdict, ...], profile_name: str) -> str:
