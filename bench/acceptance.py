@@ -72,7 +72,6 @@ class Options:
     report: Callable[[Run, Profile], None] | None = None
     go_on: bool = False
     probe_only: bool = False
-    settings: dict[str, Any] = field(default_factory=dict)
 
 
 class Watcher(Protocol):
@@ -245,12 +244,18 @@ def _suspects(chief: Coordinator, leads: list[int], plan: Plan, profile: Profile
     return plan
 
 
+def settle(folder: Path, profile: Profile, early: bool = False) -> Run:
+    """Judge a run folder and write its verdicts; ``early``: by what needs no measurement."""
+    run = judge(load(folder), profile, early)
+    save_verdicts(folder, run.verdicts, profile.name)
+    return run
+
+
 def finish(
     folder: Path, profile: Profile, watcher: Watcher, report: Callable[[Run, Profile], None] | None
 ) -> int:
     """Judge a run folder, write verdicts and reports, tell the person; the exit status."""
-    run = judge(load(folder), profile)
-    save_verdicts(folder, run.verdicts, profile.name)
+    run = settle(folder, profile)
     if report:
         report(run, profile)
     watcher.finished(run)
@@ -259,13 +264,12 @@ def finish(
 
 def _probed(options: Options, watcher: Watcher) -> int:
     """Judge what needs no measurement, show the facts; the exit status."""
-    run = judge(load(options.out), options.profile, early=True)
-    save_verdicts(options.out, run.verdicts, options.profile.name)
+    run = settle(options.out, options.profile, early=True)
     watcher.probed(run)
     return EXIT[status(run)]
 
 
-def answer(what: str, message: Message) -> Message:
+def answer(what: str) -> Message:
     """What a supervisor knows of its machine: ``hello``, ``probe``, ``counters`` or ``fabric``."""
     from .fabric.judge import look
     from .probe.node import probe, snapshot
@@ -410,7 +414,6 @@ def _manifest(
             "repetitions": options.repetitions,
             "hang": options.limits.hang,
             "worker_environment": options.profile.environment if backend == "nccl" else {},
-            **options.settings,
         },
         versions={"railgauge": __version__, "python": sys.version.split()[0]},
         environment={str(rank): said["environment"] for rank, said in hellos.items()},

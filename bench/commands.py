@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from . import launch
-from .acceptance import CannotRun, Options, finish, take_part
+from .acceptance import CannotRun, Options, finish, settle, take_part
 from .address import NoAddress
 from .elements import UnknownName
 from .imports.imported import ImportRefused
@@ -23,7 +23,7 @@ from .measure import Rules
 from .model import EXIT, Rank
 from .plan import PlanError, Request, sweep_cases
 from .profile import Profile, ProfileError, load, parse
-from .store import Manifest, RunError, free, of_facts, save_verdicts
+from .store import Manifest, RunError, free, of_facts
 from .store import load as load_run
 from .supervise import Limits
 from .terminal import Terminal, summarise
@@ -61,10 +61,8 @@ def start(command: str, given: dict[str, Any]) -> int:
         # mpirun complains at length about any status but 0; who started it reads the run folder
         return 0 if OURS in os.environ and (out / "verdicts.json").exists() else code
     ranks = given["ranks"] or _ranks_here()
-    for sweep in options.sweeps:
-        sweep_cases(
-            "run", sweep, (tuple(range(ranks)),)
-        )  # what is wrong with the words is said before mpirun starts
+    for sweep in options.sweeps:  # what is wrong with the words is said before mpirun starts
+        sweep_cases("run", sweep, (tuple(range(ranks)),))
     free(out)
     code = take_part(options, where, terminal) if ranks == 1 else _under_mpirun(ranks, options, terminal)
     _where_report(out)
@@ -206,12 +204,8 @@ def _where_report(out: Path) -> None:
 
 def judge_again(folder: Path, profile_name: str | None, verbose: bool) -> int:
     """Judge a run folder by its own profile or another; write and print the verdicts."""
-    run = load_run(folder)
-    profile = (
-        load(profile_name) if profile_name else parse(run.manifest.profile_text, "the run's own profile")
-    )
-    judged = judge(run, profile)
-    save_verdicts(folder, judged.verdicts, profile.name)
+    profile = load(profile_name) if profile_name else _own_profile(folder)
+    judged = settle(folder, profile)
     summarise(judged, verbose, short=True, profile_name=profile.name)
     if (folder / "report.html").exists():
         write_report(judged, profile)  # a report must not say other than the verdicts beside it
@@ -220,13 +214,15 @@ def judge_again(folder: Path, profile_name: str | None, verbose: bool) -> int:
 
 def report_again(folder: Path) -> int:
     """Judge a run folder by its own profile and write its report again."""
-    run = load_run(folder)
-    profile = parse(run.manifest.profile_text, "the run's own profile")
-    run = judge(run, profile)
-    save_verdicts(folder, run.verdicts, profile.name)
+    profile = _own_profile(folder)
+    run = settle(folder, profile)
     write_report(run, profile)
     _where_report(folder)
     return EXIT[status(run)]
+
+
+def _own_profile(folder: Path) -> Profile:
+    return parse(load_run(folder).manifest.profile_text, "the run's own profile")
 
 
 def probe_copy(root: Path, profile_name: str, verbose: bool) -> int:
@@ -301,8 +297,7 @@ def imported(
     wanted = Wanted(collective, ranks, nodes, unit, algorithm)
     made = import_files(files, folder, profile, wanted, ("railgauge", *sys.argv[1:]))
     click.echo(made.text)
-    run = judge(load_run(folder), profile)
-    save_verdicts(folder, run.verdicts, profile.name)
+    run = settle(folder, profile)
     write_report(run, profile)
     summarise(run, verbose=False, short=False)
     _where_report(folder)

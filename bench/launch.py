@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -151,11 +151,6 @@ def mpi_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {**quiet_mpi(), **leave, **environment}
 
 
-_SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./^-]+")
-
-
 def shown(command: Sequence[str]) -> str:
     """A command as a person would type it."""
-    return " ".join(
-        part if _SAFE.fullmatch(part) else "'" + part.replace("'", "'\\''") + "'" for part in command
-    )
+    return shlex.join(command)

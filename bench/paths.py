@@ -17,16 +17,17 @@ FIRST, AGAIN = "rails", "suspects"  # the phases whose rows these are; a second 
 TIMES = 3  # at most so often are suspects looked at again
 
 
-def rail_names(profile: Profile, count: int) -> tuple[str, ...]:
+def rail_names(profile: Profile, ranks: Sequence[Rank]) -> tuple[str, ...]:
     """Rail of each local rank: the profile's devices, else ``rail 0``, ``rail 1`` …"""
     devices = profile.rails.devices
+    count = 1 + max((rank.local_rank for rank in ranks), default=0)
     return tuple(devices[i] if i < len(devices) else f"rail {i}" for i in range(count))
 
 
 def transfers(rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile) -> list[PairRate]:
     """One row for each one-way measurement of the rails phases; what did not get through has rate 0."""
     where = {rank.rank: rank for rank in ranks}
-    names = rail_names(profile, 1 + max((rank.local_rank for rank in ranks), default=0))
+    names = rail_names(profile, ranks)
     return [
         _transfer(row, where, names)
         for row in rows
@@ -76,7 +77,7 @@ def rules(profile: Profile) -> Rules:
 def known(ranks: Sequence[Rank], profile: Profile) -> Known:
     """The whole cluster, so that what was not measured is seen to be missing."""
     nodes = tuple(dict.fromkeys(rank.node for rank in ranks))
-    return Known(nodes=nodes, rails=rail_names(profile, 1 + max(rank.local_rank for rank in ranks)))
+    return Known(nodes=nodes, rails=rail_names(profile, ranks))
 
 
 def to_confirm(
@@ -90,16 +91,13 @@ def to_confirm(
     if not any(math.isfinite(row.rate) for row in seen):
         return []
     tests = confirmations(seen, rules(profile), known(ranks, profile))
-    place = {(rank.node, name): rank.rank for rank in ranks for name in [_name(rank, ranks, profile)]}
+    names = rail_names(profile, ranks)
+    place = {(rank.node, names[rank.local_rank]): rank.rank for rank in ranks}
     once = [
         tuple((place[test.a, test.rail], place[test.b, test.rail_b or test.rail]) for test in meets)
         for meets in _rounds(tests)
     ]
     return once * rules(profile).repeats
-
-
-def _name(rank: Rank, ranks: Sequence[Rank], profile: Profile) -> str:
-    return rail_names(profile, 1 + max(other.local_rank for other in ranks))[rank.local_rank]
 
 
 def _rounds(tests: Sequence[Test]) -> list[list[Test]]:

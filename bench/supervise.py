@@ -57,7 +57,7 @@ class Supervisor:
     """The part that runs on every rank; no single call of it blocks but ``serve``."""
 
     control: Control
-    answer: Callable[[str, Message], Message]
+    answer: Callable[[str], Message]
     base_environment: Mapping[str, str]
     worker: Worker | None = None
     quit: bool = False
@@ -90,7 +90,7 @@ class Supervisor:
             self.quit = True
             self.control.send(0, {"said": "bye"})
         elif what in ("hello", "probe", "counters", "fabric"):
-            self.control.send(0, {"said": what, "answer": self.answer(what, message)})
+            self.control.send(0, {"said": what, "answer": self.answer(what)})
 
     def _start(self, message: Message) -> None:
         self._log = self._folder / f"{message['order']['phase']}.log"
@@ -244,7 +244,7 @@ class Coordinator:
             if self.stop():
                 self._end_workers(seen, wanted, logs)
                 raise Stopped
-            if trouble is None and (trouble := self._trouble(seen, begun, cases, wanted)):
+            if trouble is None and (trouble := self._trouble(seen, begun)):
                 self._end_workers(seen, wanted, logs)
             pace.rest(busy)
         self._keep_logs(phase, logs)
@@ -294,9 +294,7 @@ class Coordinator:
         elif heard["kind"] == "failed":
             state.failed = heard
 
-    def _trouble(
-        self, seen: dict[int, Seen], begun: float, cases: list[Case], wanted: dict[str, int]
-    ) -> tuple[str, str] | None:
+    def _trouble(self, seen: dict[int, Seen], begun: float) -> tuple[str, str] | None:
         """(reason, culprit) when the phase cannot go on: a worker died or failed, or nothing moves."""
         now = time.monotonic()
         broken = [rank for rank, state in seen.items() if state.failed or (state.ended and state.status != 0)]
