@@ -5,89 +5,31 @@ Every rank enters ``take_part``. Rank 0 coordinates; the others serve until they
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
-from . import __version__, paths, preflight
+from . import __version__
 from .address import Meeting, meeting_place
 from .control import Alone, Control, Message, Mpi
-from .facts import Node
-from .judge import judge, status
+from .gather import answer, ask_fabric, choose_backend, device_name, meet, memory
+from .judge import status
 from .launch import Place, agree, quiet_mpi
-from .measure import Rules
 from .model import EXIT, Rank, Status
+from .options import Options, Watcher
 from .order import Order
-from .plan import (
-    NCCL_RESERVE,
-    TORCH_HOST,
-    Memory,
-    Request,
-    acceptance,
-    by_node,
-    everyone,
-    fit,
-    pair_cases,
-    rotation,
-    sweep_cases,
-)
+from .phases import run_phases
+from .plan import Memory, acceptance, by_node, everyone, fit, sweep_cases
 from .profile import Profile
-from .rows import rows
-from .store import Manifest, Phase, Plan, Recorder, Run, load, save_verdicts
-from .supervise import Coordinator, Limits, Lost, Stopped, Supervisor, dismiss
+from .settle import finish, settle
+from .store import Manifest, Phase, Plan, Recorder
+from .supervise import Coordinator, Lost, Stopped, Supervisor, dismiss
 
-PROBE_SECONDS = 120.0
-FABRIC_SECONDS = 400.0  # three tools, two minutes each at most
-SUSPECT_RULES = {"precision": 0.0, "budget": 0.25}
 EXIT_ERROR = EXIT[Status.ERROR]
-
-
-class CannotRun(Exception):
-    """Nothing can be measured here; the message says what is missing. Exit status 3."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a person asked for.
-
-    sweeps      what ``railgauge run`` measures instead of the profile's sweep
-    go_on       measure even when a check that needs no measurement fails
-    probe_only  end after the facts: ``railgauge probe``
-    """
-
-    profile: Profile
-    out: Path
-    command: tuple[str, ...]
-    limits: Limits = field(default_factory=Limits)
-    rules: Rules = field(default_factory=Rules)
-    repetitions: int = 2
-    sweeps: tuple[Request, ...] = ()
-    report: Callable[[Run, Profile], None] | None = None
-    go_on: bool = False
-    probe_only: bool = False
-
-
-class Watcher(Protocol):
-    """What a person sees while a run goes on; the command line puts a terminal behind it."""
-
-    def planned(self, plan: Plan, manifest: Manifest) -> None: ...
-
-    def planned_more(self, phase: Phase) -> None: ...
-
-    def phase(self, phase: Phase) -> None: ...
-
-    def notice(self, kind: str, fields: dict[str, Any]) -> None: ...
-
-    def probed(self, run: Run) -> None: ...
-
-    def finished(self, run: Run) -> None: ...
 
 
 def take_part(options: Options, where: Place, watcher: Watcher) -> int:
@@ -142,7 +84,7 @@ def _coordinate(
         whole = _measure(chief, options, where, watcher)
     code = EXIT_ERROR
     if options.probe_only and whole:
-        code = _probed(options, watcher)
+        code = probed(options, watcher)
     elif (options.out / "manifest.json").exists():
         # somebody who interrupts is not kept waiting for a drawing, and mpirun kills after a second
         code = finish(options.out, options.profile, watcher, options.report if whole else None)
@@ -152,7 +94,7 @@ def _coordinate(
 def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watcher) -> bool:
     """Probe, plan and run the phases; False when a person or the launcher stopped it."""
     try:
-        ranks, nodes, hellos = _meet(chief, chief.control.size)
+        ranks, nodes, hellos = meet(chief, chief.control.size)
         backend = "none" if options.probe_only else choose_backend(options.profile, hellos, ranks, nodes)
         ranks = tuple(replace(rank, device=device_name(rank, backend, nodes)) for rank in ranks)
         plan = make_plan(options, ranks, backend, memory(ranks, nodes, backend))
@@ -160,7 +102,7 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
         chief.recorder.manifest(manifest)
         chief.recorder.facts([node.to_json() for node in nodes])
         chief.recorder.plan(plan)
-        _fabric(chief, options.profile)
+        ask_fabric(chief, options.profile)
         if options.probe_only:
             chief.recorder.end()
             return True
@@ -169,8 +111,8 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
         meeting = meeting_place(nodes, options.profile.rails)
         chief.order = _order(options, ranks, backend, meeting.address)
         chief.environment = _environment(options.profile, backend, meeting, ranks)
-        _phases(chief, plan, options, watcher)
-        _fabric(chief, options.profile)
+        run_phases(chief, plan, options, watcher)
+        ask_fabric(chief, options.profile)
         chief.recorder.end()
     except Stopped:
         chief.recorder.line("note", text="interrupted by a person or the launcher; what was measured is kept")
@@ -181,170 +123,11 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
     return True
 
 
-def _fabric(chief: Coordinator, profile: Profile) -> None:
-    """Ask the subnet from the first node: before anything is measured, and once more at the end."""
-    if profile.rails.kind == "infiniband":
-        chief.recorder.fabric(chief.ask("fabric", [0], FABRIC_SECONDS)[0]["answers"])
-
-
-def _meet(chief: Coordinator, size: int) -> tuple[tuple[Rank, ...], tuple[Node, ...], dict[int, Message]]:
-    """Who is here: ranks, the facts of every node in the order of its first rank, every rank's hello."""
-    hellos = chief.ask("hello", list(range(size)), PROBE_SECONDS)
-    ranks = assign(hellos)
-    leads = [members[0] for members in by_node(ranks)]
-    facts = chief.ask("probe", leads, PROBE_SECONDS)
-    return ranks, tuple(Node.from_json(facts[lead]) for lead in leads), hellos
-
-
-def _phases(chief: Coordinator, plan: Plan, options: Options, watcher: Watcher) -> None:
-    leads = [members[0] for members in by_node(chief.ranks)]
-    stops = preflight.stops(chief.recorder.path, options.profile)
-    if stops and not options.go_on:
-        text = f"stopped before measuring: {stops[0].message}; --go-on measures all the same"
-        chief.recorder.line("note", text=text)
-        watcher.notice("refused", {"text": text})
-        return
-    for phase in plan.phases:
-        _phase(chief, leads, phase, watcher)
-        if phase.name == paths.FIRST:
-            plan = _suspects(chief, leads, plan, options.profile, watcher)
-
-
-def _phase(chief: Coordinator, leads: list[int], phase: Phase, watcher: Watcher) -> None:
-    """One phase between two snapshots of every node's counters."""
-    watcher.phase(phase)
-    for when in ("before", "after"):
-        snapshots = chief.ask("counters", leads, PROBE_SECONDS)
-        chief.recorder.counters(phase.name, when, [snapshots[lead] for lead in leads])
-        if when == "before":
-            chief.run(phase, {case.id: rotation(case) for case in phase.cases})
-
-
-def _suspects(chief: Coordinator, leads: list[int], plan: Plan, profile: Profile, watcher: Watcher) -> Plan:
-    """Measure again, alone, whoever the first pass made suspect; the plan with what was added."""
-    assert chief.order is not None
-    for time_ in range(1, paths.TIMES + 1):
-        name = paths.AGAIN if time_ == 1 else f"{paths.AGAIN}-{time_}"
-        cases = [
-            case
-            for number, pairs in enumerate(
-                paths.to_confirm(rows(load(chief.recorder.path)), chief.ranks, profile)
-            )
-            for case in pair_cases(name, f"test-{number}", pairs, profile, chief.order.backend)
-            if case.collective == "p2p"
-        ]
-        if not cases:
-            break
-        phase = Phase(name, "suspects again, alone", tuple(cases), rules=SUSPECT_RULES)
-        phase = replace(phase, seconds=0.5 * len(cases) + 4)
-        plan = replace(plan, phases=(*plan.phases, phase))
-        chief.recorder.plan(plan)
-        watcher.planned_more(phase)
-        _phase(chief, leads, phase, watcher)
-    return plan
-
-
-def settle(folder: Path, profile: Profile, early: bool = False) -> Run:
-    """Judge a run folder and write its verdicts; ``early``: by what needs no measurement."""
-    run = judge(load(folder), profile, early)
-    save_verdicts(folder, run.verdicts, profile.name)
-    return run
-
-
-def finish(
-    folder: Path, profile: Profile, watcher: Watcher, report: Callable[[Run, Profile], None] | None
-) -> int:
-    """Judge a run folder, write verdicts and reports, tell the person; the exit status."""
-    run = settle(folder, profile)
-    if report:
-        report(run, profile)
-    watcher.finished(run)
-    return EXIT[status(run)]
-
-
-def _probed(options: Options, watcher: Watcher) -> int:
+def probed(options: Options, watcher: Watcher) -> int:
     """Judge what needs no measurement, show the facts; the exit status."""
     run = settle(options.out, options.profile, early=True)
     watcher.probed(run)
     return EXIT[status(run)]
-
-
-def answer(what: str) -> Message:
-    """What a supervisor knows of its machine: ``hello``, ``probe``, ``counters`` or ``fabric``."""
-    from .fabric.judge import look
-    from .probe.node import probe, snapshot
-
-    if what == "hello":
-        return hello()
-    if what == "fabric":
-        return {"answers": [{**asdict(said), "status": said.status.value} for said in look().answers]}
-    return probe().to_json() if what == "probe" else snapshot().to_json()
-
-
-def hello() -> Message:
-    """Host, process, allowed environment and torch of this rank, without importing torch."""
-    from .probe.environment import allowed
-
-    return {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "torch": bool(importlib.util.find_spec("torch")),
-        "python": sys.executable,
-        "environment": allowed(os.environ)[0],
-    }
-
-
-def assign(hellos: Mapping[int, Message]) -> tuple[Rank, ...]:
-    """Ranks with their local ranks, counted a host in the order of ranks."""
-    seen: dict[str, int] = {}
-    ranks = []
-    for rank in sorted(hellos):
-        host = str(hellos[rank]["host"])
-        ranks.append(Rank(rank, host, seen.setdefault(host, 0)))
-        seen[host] += 1
-    return tuple(ranks)
-
-
-def choose_backend(
-    profile: Profile, hellos: Mapping[int, Message], ranks: Sequence[Rank], nodes: Sequence[Node]
-) -> str:
-    """What the profile says; "auto": nccl where every node has a GPU for each of its ranks, else gloo.
-
-    Raises CannotRun where torch is missing.
-    """
-    without = [rank for rank, said in hellos.items() if not said["torch"]]
-    if without:
-        said = hellos[without[0]]
-        raise CannotRun(
-            f"torch is not installed for {said['python']} on {said['host']} (rank {without[0]}"
-            f"{f' and {len(without) - 1} more' if len(without) > 1 else ''}): pip install torch"
-        )
-    if profile.backend != "auto":
-        return profile.backend
-    enough = all(len(node.gpus) >= len(here) for node, here in zip(nodes, by_node(ranks), strict=True))
-    return "nccl" if enough else "gloo"
-
-
-def device_name(rank: Rank, backend: str, nodes: Sequence[Node]) -> str:
-    """``cuda:3 NVIDIA H100 80GB HBM3`` or ``cpu``."""
-    if backend != "nccl":
-        return "cpu"
-    gpus = next(node.gpus for node in nodes if node.name == rank.node)
-    name = gpus[rank.local_rank].name if rank.local_rank < len(gpus) else None
-    return f"cuda:{rank.local_rank} {name or 'no such GPU'}"
-
-
-def memory(ranks: Sequence[Rank], nodes: Sequence[Node], backend: str) -> Memory:
-    """What the rank with the least may use: its share of the host's memory, or of its own GPU's."""
-    rooms = []
-    for node, here in zip(nodes, by_node(ranks), strict=True):
-        if backend == "nccl":
-            for gpu in node.gpus[: len(here)]:
-                rooms.append(Memory((gpu.memory_free or 0) - NCCL_RESERVE, f"GPU {gpu.index} of {node.name}"))
-        else:
-            free = node.host.memory_available or 0
-            rooms.append(Memory(int(free * 0.9) // len(here) - TORCH_HOST, f"{node.name}, {len(here)} ranks"))
-    return min(rooms, key=lambda room: room.available) if rooms else Memory(0, "no GPU")
 
 
 def make_plan(options: Options, ranks: tuple[Rank, ...], backend: str, room: Memory) -> Plan:

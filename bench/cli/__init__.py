@@ -1,0 +1,82 @@
+"""The command line: parse, call, print, exit status. Nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from bench import __version__
+from bench.model import EXIT, EXIT_USAGE, Status
+
+from . import exchange, judging, measuring, probing
+from .words import EXIT_HELP
+
+# one row a group of commands
+GROUPS = (measuring, probing, judging, exchange)
+
+
+class Commands(click.Group):
+    """A group that lists what it knows when it is asked for something else."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            raise click.UsageError(f"no command {args[0]!r}; known: {', '.join(sorted(self.commands))}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXIT_HELP,
+)
+@click.version_option(__version__, prog_name="railgauge")
+def cli() -> None:
+    """Measure and judge the network of a GPU cluster: NCCL, InfiniBand, every rail.
+
+    Start with: railgauge accept --profile local
+    """
+
+
+for group in GROUPS:
+    for command in group.COMMANDS:
+        cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line. A traceback is ours and never a verdict on the cluster: exit status 3."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.Abort:
+        _say("interrupted")
+        sys.exit(EXIT[Status.ERROR])
+    except BrokenPipeError:
+        # whoever read us has left (| head): nothing more can be said, and Python must not try at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT[Status.ERROR])
+    except click.ClickException as error:
+        _say(error.format_message())
+        sys.exit(EXIT_USAGE)
+    except Exception as error:
+        from bench.commands.known import KNOWN
+
+        known = next((code for kind, code in KNOWN.items() if isinstance(error, kind)), None)
+        if known is None:
+            import traceback
+
+            traceback.print_exc()
+            _say("this is RailGauge's own fault and no verdict on the cluster; please report it")
+            sys.exit(EXIT[Status.ERROR])
+        _say(str(error))
+        sys.exit(getattr(error, "exit_status", known))
+
+
+def _say(text: str) -> None:
+    # one line, on the first rank only: with many ranks each of them meets the same mistake
+    if os.environ.get("OMPI_COMM_WORLD_RANK", os.environ.get("PMI_RANK", "0")) == "0":
+        click.echo(f"railgauge: {text}", err=True)

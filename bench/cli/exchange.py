@@ -1,0 +1,55 @@
+"""import, export: other tools' formats."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .words import EXIT_HELP
+
+
+@click.command("import", epilog=EXIT_HELP)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The run folder, new or empty")
+@click.option(
+    "--profile",
+    "profile_name",
+    default="local",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="What the platform should be",
+)
+@click.option("--collective", default="", metavar="NAME", help="Where the files do not name it")
+@click.option("--ranks", type=click.IntRange(1), metavar="N", help="Where the files do not tell")
+@click.option(
+    "--nodes", type=click.IntRange(1), metavar="N", help="Where the files do not tell; ranks node by node"
+)
+@click.option("--unit", default="", metavar="UNIT", help="Of a perftest JSON's bandwidth: MB/s, MiB/s, Gb/s")
+@click.option("--algorithm", default="auto", metavar="NAME", help="Forced when they were taken, such as ring")
+def import_(**given: Any) -> None:
+    """Results of nccl-tests (text, -J) and perftest (text, --out_json) as a run folder, judged like our own.
+
+    \b
+        railgauge import all_reduce.log --nodes 2 --profile lambda-1cc-b200
+    """
+    from bench.commands.exchange import imported
+
+    sys.exit(imported(**given))
+
+
+@click.command()
+@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option(
+    "--format", "form", type=click.Choice(["nccl-tests", "csv"]), default="nccl-tests", show_default=True
+)
+def export(run_folder: Path, form: str) -> None:
+    """The rows of a run as nccl-tests' tables or as CSV, on standard output."""
+    from bench.commands.exchange import exported
+
+    sys.exit(exported(run_folder, form))
+
+
+COMMANDS = (import_, export)

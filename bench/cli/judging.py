@@ -1,0 +1,48 @@
+"""judge, report, compare: the commands that read run folders."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from .words import EXIT_HELP
+
+
+@click.command(epilog=EXIT_HELP)
+@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option(
+    "--profile", "profile_name", metavar="NAME|FILE", help="Judge by this profile  [default: the run's own]"
+)
+@click.option("--verbose", is_flag=True, help="Print every verdict, not only what did not pass")
+def judge(run_folder: Path, profile_name: str | None, verbose: bool) -> None:
+    """Judge a run folder again, on any machine."""
+    from bench.commands.judging import judge_again
+
+    sys.exit(judge_again(run_folder, profile_name, verbose))
+
+
+@click.command(epilog=EXIT_HELP)
+@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+def report(run_folder: Path) -> None:
+    """Make the report of a run folder again: report.html, report.md, charts."""
+    from bench.commands.judging import report_again
+
+    sys.exit(report_again(run_folder))
+
+
+@click.command(
+    epilog="Exit status: 0 B is no slower, 1 B is slower somewhere, 2 wrong usage or unlike, 3 cannot tell."
+)
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option("--anyway", is_flag=True, help="Compare runs that are not alike, and say so")
+def compare(a: Path, b: Path, anyway: bool) -> None:
+    """Two runs side by side: the ratio of each case, and how sure it is."""
+    from bench.commands.judging import compared
+
+    sys.exit(compared(a, b, anyway))
+
+
+COMMANDS = (judge, report, compare)

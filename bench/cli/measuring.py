@@ -1,0 +1,94 @@
+"""accept, run: the commands that measure."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from .words import EXIT_HELP, Size, run_options
+
+
+@click.command(epilog=EXIT_HELP)
+@run_options
+@click.option("--go-on", is_flag=True, help="Measure even when a preflight check fails")
+def accept(**given: Any) -> None:
+    """Acceptance: measure this job's machines, judge them against a profile, leave a report.
+
+    Start it bare for this machine, or on every GPU of a cluster by mpirun or srun:
+
+    \b
+        railgauge accept --profile local
+        mpirun -n 16 --host node1:8,node2:8 railgauge accept --profile lambda-1cc-h100
+    """
+    from bench.commands.measuring import start
+
+    sys.exit(start("accept", given))
+
+
+@click.command(epilog=EXIT_HELP)
+@click.argument("collective")
+@click.option(
+    "-b", "--begin", type=Size(), default="32M", show_default=True, metavar="SIZE", help="Smallest message"
+)
+@click.option("-e", "--end", type=Size(), metavar="SIZE", help="Largest message  [default: --begin]")
+@click.option(
+    "-f",
+    "--factor",
+    type=click.IntRange(2),
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="Each size is so many times the one before",
+)
+@click.option(
+    "-i", "--stepbytes", type=Size(), metavar="SIZE", help="Each size is so much more, instead of --factor"
+)
+@click.option(
+    "-n",
+    "--iters",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Exactly so many calls  [default: until the median is known to 1 % or 3 s are spent]",
+)
+@click.option(
+    "-w",
+    "--warmup-iters",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Exactly so many  [default: until stable]",
+)
+@click.option(
+    "-c",
+    "--check",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Check the results of so many calls; 0 checks nothing, and then nothing can pass",
+)
+@click.option("-d", "--datatype", default="float", show_default=True, metavar="TYPE", help="Element type")
+@click.option(
+    "-o", "--op", default="sum", show_default=True, metavar="OP", help="Reduction: sum, avg, min, max, prod"
+)
+@click.option(
+    "-r", "--root", type=click.IntRange(0), default=0, show_default=True, metavar="RANK", help="Root rank"
+)
+@run_options
+def run(**given: Any) -> None:
+    """One collective over sizes, with nccl-tests' flags and table.
+
+    \b
+        railgauge run all_reduce -b 8 -e 128M -f 2
+    """
+    from bench.commands.measuring import start
+
+    if given["end"] is None:
+        given["end"] = given["begin"]
+    if given["begin"] > given["end"]:
+        raise click.UsageError(f"--begin {given['begin']} is larger than --end {given['end']}")
+    sys.exit(start("run", given))
+
+
+COMMANDS = (accept, run)

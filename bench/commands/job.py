@@ -1,0 +1,95 @@
+"""A job on this machine: mpirun started, watched, interrupted, and never believed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench import launch
+from bench.judge import status
+from bench.model import EXIT
+from bench.options import CannotRun, Options
+from bench.settle import finish
+from bench.store import RunError
+from bench.store import load as load_run
+from bench.terminal import Terminal
+
+STOP_SECONDS = 3.5
+
+
+OURS = "RAILGAUGE_STARTED_MPIRUN"
+
+
+def under_mpirun(ranks: int, options: Options, terminal: Terminal) -> int:
+    mpirun = launch.find_mpirun()
+    kind = launch.flavour(launch.mpirun_version(mpirun))
+    arguments = [*sys.argv[1:]]
+    if "--out" not in arguments and not any(word.startswith("--out=") for word in arguments):
+        arguments += ["--out", str(options.out)]
+    command = launch.local_command(mpirun, kind, ranks, arguments)
+    click.echo(f"railgauge: {launch.shown(command)}", err=True)
+    environment = {**launch.mpi_environment(os.environ), OURS: "1"}
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    signal.signal(signal.SIGHUP, _as_interrupt)
+    watched = sys.stderr.isatty() and not terminal.quiet
+    # a process group of its own: an interrupt reaches us alone, and we end the job in order
+    job = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if watched else None,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        if watched:
+            from bench.follow import follow
+
+            follow(job, options.out)
+        job.wait()
+    except KeyboardInterrupt:
+        _stop(job, options.out)
+    finally:
+        if job.poll() is None:  # a fault of ours leaves no job behind
+            os.killpg(job.pid, signal.SIGKILL)
+    return _believe(job.returncode, options, terminal)
+
+
+def _as_interrupt(number: int, _: Any) -> None:
+    """A batch system's SIGTERM and a closed terminal end the job as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def _stop(job: subprocess.Popen[str], folder: Path) -> None:
+    """Ask the coordinator to stop, then mpirun, then the kernel; within 5 seconds in all."""
+    click.echo("railgauge: interrupted; ending the job", err=True)
+    try:
+        os.kill(int(load_run(folder).manifest.settings["pid"]), signal.SIGINT)
+        job.wait(STOP_SECONDS)
+    except (RunError, KeyError, ValueError, ProcessLookupError, subprocess.TimeoutExpired):
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            os.killpg(job.pid, number)
+            try:
+                job.wait(0.7)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+
+
+def _believe(returned: int, options: Options, terminal: Terminal) -> int:
+    """The run's own word, never the launcher's: mpirun can end with 0 although a node died."""
+    if not (options.out / "manifest.json").exists():
+        if returned in (2, 3):
+            return returned
+        raise CannotRun(f"mpirun ended with status {returned} before the run began; its words stand above")
+    run = load_run(options.out)
+    if run.verdicts:
+        return EXIT[status(run)]
+    click.echo("railgauge: the run did not come to its end; judging what was measured", err=True)
+    return finish(options.out, options.profile, terminal, options.report)

@@ -1,0 +1,64 @@
+"""Commands that read run folders: judge, report, compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.judge import status
+from bench.model import EXIT
+from bench.profile import Profile, load, parse
+from bench.settle import settle
+from bench.store import load as load_run
+from bench.terminal import summarise
+
+
+def judge_again(folder: Path, profile_name: str | None, verbose: bool) -> int:
+    """Judge a run folder by its own profile or another; write and print the verdicts."""
+    profile = load(profile_name) if profile_name else own_profile(folder)
+    judged = settle(folder, profile)
+    summarise(judged, verbose, short=True, profile_name=profile.name)
+    if (folder / "report.html").exists():
+        write_report(judged, profile)  # a report must not say other than the verdicts beside it
+    return EXIT[status(judged)]
+
+
+def report_again(folder: Path) -> int:
+    """Judge a run folder by its own profile and write its report again."""
+    profile = own_profile(folder)
+    run = settle(folder, profile)
+    write_report(run, profile)
+    where_report(folder)
+    return EXIT[status(run)]
+
+
+def compared(a: Path, b: Path, anyway: bool) -> int:
+    """Print two runs side by side; the exit status."""
+    from bench.compare import UnlikeRuns
+    from bench.interchange import compare_runs
+
+    try:
+        answer = compare_runs(load_run(a), load_run(b), anyway)
+    except (UnlikeRuns, ValueError) as error:
+        raise click.UsageError(str(error)) from None
+    click.echo(answer.text)
+    return EXIT[answer.status]
+
+
+def write_report(run: Any, profile: Profile) -> None:
+    """Write the report files of a judged run; pandas and altair are imported only now."""
+    from reports import write
+
+    write(run, profile)
+
+
+def where_report(out: Path) -> None:
+    page = out / "report.html"
+    if page.exists():
+        click.echo(f"report: {page}")
+
+
+def own_profile(folder: Path) -> Profile:
+    return parse(load_run(folder).manifest.profile_text, "the run's own profile")

@@ -1,0 +1,98 @@
+"""Commands that measure: as one rank of a job, or by starting that job."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from bench import launch
+from bench.acceptance import take_part
+from bench.measure import Rules
+from bench.options import Options
+from bench.plan import Request, sweep_cases
+from bench.profile import Profile, load
+from bench.store import free
+from bench.supervise import Limits
+from bench.terminal import Terminal
+
+from .job import OURS, under_mpirun
+from .judging import where_report, write_report
+
+
+def start(command: str, given: dict[str, Any]) -> int:
+    """Measure: as one rank of the job that a launcher started, or by starting that job on this machine."""
+    profile = load(given["profile_name"])
+    where = launch.place(os.environ)
+    out = given["out"] or new_folder("probe" if command == "probe" else profile.name)
+    options = _options(command, given, profile, out)
+    terminal = Terminal(given["quiet"], given["verbose"], table=command == "run")
+    if command == "probe" and not where.launcher:
+        return take_part(options, where, terminal)
+    if where.launcher:
+        code = take_part(options, where, terminal)
+        if where.rank == 0 and OURS not in os.environ:
+            where_report(out)
+        # mpirun complains at length about any status but 0; who started it reads the run folder
+        return 0 if OURS in os.environ and (out / "verdicts.json").exists() else code
+    ranks = given["ranks"] or _ranks_here()
+    for sweep in options.sweeps:  # what is wrong with the words is said before mpirun starts
+        sweep_cases("run", sweep, (tuple(range(ranks)),))
+    free(out)
+    code = take_part(options, where, terminal) if ranks == 1 else under_mpirun(ranks, options, terminal)
+    where_report(out)
+    return code
+
+
+def new_folder(name: str) -> Path:
+    # a profile's name is data: it must not lead out of runs/
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:64]
+    return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{plain}"
+
+
+def _options(command: str, given: dict[str, Any], profile: Profile, out: Path) -> Options:
+    rules = Rules(precision=profile.sweep.precision, budget=profile.sweep.budget)
+    sweeps: tuple[Request, ...] = ()
+    repetitions = 2
+    if command == "run":
+        from bench.collectives import collective
+
+        row = collective(given["collective"])
+        rules = Rules(iterations=given["iters"], warmup=given["warmup_iters"])
+        repetitions = given["check"]
+        sweeps = (
+            Request(
+                row.name,
+                given["begin"],
+                given["end"],
+                given["factor"],
+                given["stepbytes"] or 0,
+                given["datatype"],
+                given["op"],
+                given["root"],
+                row.placements,
+            ),
+        )
+    return Options(
+        profile=profile,
+        out=out,
+        command=("railgauge", *sys.argv[1:]),
+        limits=Limits(hang=given["hang"]),
+        rules=rules,
+        repetitions=repetitions,
+        sweeps=sweeps,
+        report=write_report,
+        go_on=given.get("go_on", False),
+        probe_only=command == "probe",
+    )
+
+
+def _ranks_here() -> int:
+    from bench.probe.gpus import gpus
+    from bench.probe.gpus import load as nvml
+
+    found = len(gpus(nvml()).gpus)
+    return found if found > 1 else max(2, min(4, os.cpu_count() or 1))

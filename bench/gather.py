@@ -1,0 +1,114 @@
+"""Who is here: what every supervisor tells of its machine, and what follows for ranks, backend, memory."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from .control import Message
+from .facts import Node
+from .model import Rank
+from .options import CannotRun
+from .plan import NCCL_RESERVE, TORCH_HOST, Memory, by_node
+from .profile import Profile
+from .supervise import Coordinator
+
+PROBE_SECONDS = 120.0
+FABRIC_SECONDS = 400.0  # three tools, two minutes each at most
+
+
+def meet(chief: Coordinator, size: int) -> tuple[tuple[Rank, ...], tuple[Node, ...], dict[int, Message]]:
+    """Who is here: ranks, the facts of every node in the order of its first rank, every rank's hello."""
+    hellos = chief.ask("hello", list(range(size)), PROBE_SECONDS)
+    ranks = assign(hellos)
+    leads = [members[0] for members in by_node(ranks)]
+    facts = chief.ask("probe", leads, PROBE_SECONDS)
+    return ranks, tuple(Node.from_json(facts[lead]) for lead in leads), hellos
+
+
+def ask_fabric(chief: Coordinator, profile: Profile) -> None:
+    """Ask the subnet from the first node: before anything is measured, and once more at the end."""
+    if profile.rails.kind == "infiniband":
+        chief.recorder.fabric(chief.ask("fabric", [0], FABRIC_SECONDS)[0]["answers"])
+
+
+def answer(what: str) -> Message:
+    """What a supervisor knows of its machine: ``hello``, ``probe``, ``counters`` or ``fabric``."""
+    from .fabric.judge import look
+    from .probe.node import probe, snapshot
+
+    if what == "hello":
+        return hello()
+    if what == "fabric":
+        return {"answers": [{**asdict(said), "status": said.status.value} for said in look().answers]}
+    return probe().to_json() if what == "probe" else snapshot().to_json()
+
+
+def hello() -> Message:
+    """Host, process, allowed environment and torch of this rank, without importing torch."""
+    from .probe.environment import allowed
+
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "torch": bool(importlib.util.find_spec("torch")),
+        "python": sys.executable,
+        "environment": allowed(os.environ)[0],
+    }
+
+
+def assign(hellos: Mapping[int, Message]) -> tuple[Rank, ...]:
+    """Ranks with their local ranks, counted a host in the order of ranks."""
+    seen: dict[str, int] = {}
+    ranks = []
+    for rank in sorted(hellos):
+        host = str(hellos[rank]["host"])
+        ranks.append(Rank(rank, host, seen.setdefault(host, 0)))
+        seen[host] += 1
+    return tuple(ranks)
+
+
+def choose_backend(
+    profile: Profile, hellos: Mapping[int, Message], ranks: Sequence[Rank], nodes: Sequence[Node]
+) -> str:
+    """What the profile says; "auto": nccl where every node has a GPU for each of its ranks, else gloo.
+
+    Raises CannotRun where torch is missing.
+    """
+    without = [rank for rank, said in hellos.items() if not said["torch"]]
+    if without:
+        said = hellos[without[0]]
+        raise CannotRun(
+            f"torch is not installed for {said['python']} on {said['host']} (rank {without[0]}"
+            f"{f' and {len(without) - 1} more' if len(without) > 1 else ''}): pip install torch"
+        )
+    if profile.backend != "auto":
+        return profile.backend
+    enough = all(len(node.gpus) >= len(here) for node, here in zip(nodes, by_node(ranks), strict=True))
+    return "nccl" if enough else "gloo"
+
+
+def device_name(rank: Rank, backend: str, nodes: Sequence[Node]) -> str:
+    """``cuda:3 NVIDIA H100 80GB HBM3`` or ``cpu``."""
+    if backend != "nccl":
+        return "cpu"
+    gpus = next(node.gpus for node in nodes if node.name == rank.node)
+    name = gpus[rank.local_rank].name if rank.local_rank < len(gpus) else None
+    return f"cuda:{rank.local_rank} {name or 'no such GPU'}"
+
+
+def memory(ranks: Sequence[Rank], nodes: Sequence[Node], backend: str) -> Memory:
+    """What the rank with the least may use: its share of the host's memory, or of its own GPU's."""
+    rooms = []
+    for node, here in zip(nodes, by_node(ranks), strict=True):
+        if backend == "nccl":
+            for gpu in node.gpus[: len(here)]:
+                rooms.append(Memory((gpu.memory_free or 0) - NCCL_RESERVE, f"GPU {gpu.index} of {node.name}"))
+        else:
+            free = node.host.memory_available or 0
+            rooms.append(Memory(int(free * 0.9) // len(here) - TORCH_HOST, f"{node.name}, {len(here)} ranks"))
+    return min(rooms, key=lambda room: room.available) if rooms else Memory(0, "no GPU")

@@ -1,0 +1,55 @@
+"""What a person asked for, and who is told how it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from .measure import Rules
+from .plan import Request
+from .profile import Profile
+from .store import Manifest, Phase, Plan, Run
+from .supervise import Limits
+
+
+class CannotRun(Exception):
+    """Nothing can be measured here; the message says what is missing. Exit status 3."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person asked for.
+
+    sweeps      what ``railgauge run`` measures instead of the profile's sweep
+    go_on       measure even when a check that needs no measurement fails
+    probe_only  end after the facts: ``railgauge probe``
+    """
+
+    profile: Profile
+    out: Path
+    command: tuple[str, ...]
+    limits: Limits = field(default_factory=Limits)
+    rules: Rules = field(default_factory=Rules)
+    repetitions: int = 2
+    sweeps: tuple[Request, ...] = ()
+    report: Callable[[Run, Profile], None] | None = None
+    go_on: bool = False
+    probe_only: bool = False
+
+
+class Watcher(Protocol):
+    """What a person sees while a run goes on; the command line puts a terminal behind it."""
+
+    def planned(self, plan: Plan, manifest: Manifest) -> None: ...
+
+    def planned_more(self, phase: Phase) -> None: ...
+
+    def phase(self, phase: Phase) -> None: ...
+
+    def notice(self, kind: str, fields: dict[str, Any]) -> None: ...
+
+    def probed(self, run: Run) -> None: ...
+
+    def finished(self, run: Run) -> None: ...
