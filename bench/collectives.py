@@ -50,6 +50,7 @@ class Collective:
     call               (Call, send, recv): start it and wait as torch waits (on CPU: until done)
     placements         "out" and "in" as torch.distributed offers them
     together           "in": the send buffer is ("same" as recv, "slice-of-recv", "slice-of-send")
+    sides              where the send and the receive buffer lie: "device", or "host" (pinned beside a GPU)
     """
 
     name: str
@@ -66,6 +67,12 @@ class Collective:
     together: str = ""
     least: int = 1
     nccl_tests: str = ""
+    sides: tuple[str, str] = ("device", "device")
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing leaves the rank, so that every rank is a group of its own."""
+        return self.name in COPIES
 
 
 def everyone(n: int) -> tuple[int, ...]:
@@ -314,6 +321,32 @@ COLLECTIVES = {
     )
 }
 
+
+def _copy(name: str, about: str, sides: tuple[str, str]) -> Collective:
+    """A copy by the rank itself; its bytes are read once and written once, and the size counts them once."""
+    return Collective(
+        name=name,
+        about=about,
+        factor=lambda n: 1.0,
+        blocks=one,
+        sent=one,
+        received=one,
+        truth=lambda rank, n, root: (Origin((rank,), 0),),
+        call=lambda c, send, recv: recv.copy_(send, non_blocking=True),
+        sides=sides,
+    )
+
+
+# no collectives, but measured, checked and shown by the same code: what one GPU does without a network
+COPIES = {
+    row.name: row
+    for row in (
+        _copy("copy_device", "inside the device's own memory", ("device", "device")),
+        _copy("copy_to_device", "from pinned host memory to the device", ("host", "device")),
+        _copy("copy_to_host", "from the device to pinned host memory", ("device", "host")),
+    )
+}
+
 ALIGNMENT = 16  # bytes; nccl-tests rounds the block of gather-like collectives down to it
 
 
@@ -322,7 +355,9 @@ def collective(name: str) -> Collective:
     for row in COLLECTIVES.values():
         if name in (row.name, row.nccl_tests, f"{row.nccl_tests}_perf"):
             return row
-    raise UnknownName(f"unknown collective {name!r}; known: {', '.join(COLLECTIVES)}")
+    if name in COPIES:
+        return COPIES[name]
+    raise UnknownName(f"unknown collective {name!r}; known: {', '.join((*COLLECTIVES, *COPIES))}")
 
 
 def count_of(row: Collective, size: int, kind: Element, n: int) -> int:
@@ -333,6 +368,12 @@ def count_of(row: Collective, size: int, kind: Element, n: int) -> int:
         return elements
     step = max(1, ALIGNMENT // kind.bytes)
     return elements // blocks // step * step
+
+
+def least_size(row: Collective, kind: Element, n: int) -> int:
+    """Bytes of the smallest message: below it ``count_of`` is 0."""
+    blocks = row.blocks(n)
+    return kind.bytes if blocks == 1 else blocks * max(kind.bytes, ALIGNMENT // kind.bytes * kind.bytes)
 
 
 def size_of(row: Collective, count: int, kind: Element, n: int) -> int:

@@ -41,6 +41,23 @@ def explain_node(spec: str | None, node: Node, rails: Rails | None = None) -> Ex
     return explain(spec, nccl_devices(node), wanted, node.name, names, states)
 
 
+def wanted_of(devices: Sequence[Device], rails: Rails) -> tuple[str, ...]:
+    """Those of devices known by name alone that the profile names as rails; it names none: does not exclude."""
+    written = {
+        f"{device.hca}:{device.port}": (
+            device.hca,
+            f"{device.hca}/{device.port}",
+            f"{device.hca}:{device.port}",
+        )
+        for device in devices
+    }
+    if not by_port(rails):
+        return ()
+    if rails.devices:
+        return tuple(name for name, ways in written.items() if set(ways) & set(rails.devices))
+    return tuple(name for name, ways in written.items() if not set(ways) & set(rails.excluded))
+
+
 def explain(
     spec: str | None,
     devices: Sequence[Device],

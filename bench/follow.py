@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from .progress import Bar
 from .store import JOURNAL, PLAN
-from .units import show_seconds
 
 LOOK_SECONDS = 0.2
 QUIET_SECONDS = 2.0  # work shorter than this needs no bar
@@ -43,38 +43,19 @@ class Tail:
 
 def follow(job: subprocess.Popen[str], folder: Path) -> None:
     """Draw a bar until the job ends: phase, case, cases done of all, elapsed and estimated time."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=20),
-        TextColumn("{task.fields[count]}"),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
-    )
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
-    passing = threading.Thread(target=_pass_lines, args=(job.stdout, bar.console), daemon=True)
+    bar, tail, begun = Bar(), Tail(folder / JOURNAL), time.monotonic()
+    passing = threading.Thread(target=_pass_lines, args=(job.stdout, bar), daemon=True)
     passing.start()
-    tail, task = Tail(folder / JOURNAL), bar.add_task("starting", total=None, count="", left="")
-    phase, done, begun = "", 0, time.monotonic()
+    phase, what, done = "", "starting", 0
     try:
         while job.poll() is None:
             for row in tail.new():
                 phase = str(row.get("name", phase)) if row["kind"] == "phase" else phase
                 done += row["kind"] in ("measurement", "loss")
-                what = f"{phase}: {row['case']}" if "case" in row else phase
-                bar.update(task, description=what[:70])
+                what = f"{phase}: {row['case']}" if "case" in row else phase or what
             planned, seconds = _planned(folder)
-            left = max(0.0, seconds - (time.monotonic() - begun)) if seconds else 0.0
-            bar.update(
-                task,
-                completed=done,
-                total=planned or None,
-                count=f"{done}/{planned}" if planned else "",
-                left=f"at most {show_seconds(left)} left" if left else "",
-            )
-            if time.monotonic() - begun > QUIET_SECONDS and not bar.live.is_started:
+            bar.update(what, done, planned, max(0.0, seconds - (time.monotonic() - begun)))
+            if time.monotonic() - begun > QUIET_SECONDS:
                 bar.start()
             time.sleep(LOOK_SECONDS)
     finally:
@@ -92,9 +73,9 @@ def _planned(folder: Path) -> tuple[int, float]:
     return wanted, sum(phase["seconds"] for phase in phases)
 
 
-def _pass_lines(lines: IO[str] | None, console: Any) -> None:
+def _pass_lines(lines: IO[str] | None, bar: Bar) -> None:
     for line in lines or ():
-        if console.is_terminal and sys.stdout.isatty():
-            console.print(line.rstrip("\n"), markup=False, highlight=False, soft_wrap=True)
+        if sys.stdout.isatty():
+            bar.print(line.rstrip("\n"))
         else:
             print(line, end="", flush=True)

@@ -5,7 +5,10 @@
     plan.json        phases, cases, what was refused for want of memory
     journal.jsonl    one line each, as it happens: measurements, losses, phases, notes, the end
     counters.jsonl   every port and interface, before and after each phase
+    verbs.jsonl      what perftest said, one line a rail and direction
+    health.jsonl     a line a rank and phase: its GPU during each case; in a soak its memory, and errors grown
     logs/            what workers and NCCL said
+    history.json     of a nightly run: the nights before it, as the history told them
     verdicts.json    made from all of the above, and made again at will; so are the reports
 
 Files are appended line by line and flushed to disk; a crash loses the line in flight and nothing else.
@@ -13,6 +16,7 @@ Files are appended line by line and flushed to disk; a crash loses the line in f
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import time
@@ -21,11 +25,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .model import EXIT, EXIT_USAGE, Case, Measurement, Rank, Status, Verdict
+from .model import EXIT, EXIT_USAGE, Case, Measurement, Rank, Status, Verdict, Window
+from .units import show_size
 
 FORMAT = 1
 MANIFEST, FACTS, PLAN, JOURNAL = "manifest.json", "facts.jsonl", "plan.json", "journal.jsonl"
 COUNTERS, VERDICTS, LOGS = "counters.jsonl", "verdicts.json", "logs"
+VERBS = "verbs.jsonl"
+HISTORY = "history.json"
+HEALTH = "health.jsonl"
 IMPORTED = "import"  # the launcher of a run that was made of other tools' results
 FABRIC = "fabric.jsonl"  # in LOGS: what ibnetdiscover, iblinkinfo and ibqueryerrors said, one line a time
 
@@ -83,6 +91,25 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class Shortage:
+    """The cases that do not fit in one memory, least first."""
+
+    where: str
+    refused: tuple[Refusal, ...]
+
+    @property
+    def text(self) -> str:
+        """``12 cases need 3.031 GiB to 12.03 GiB a rank, 2 GiB available on GPU 3 of n1``."""
+        first, last = self.refused[0], self.refused[-1]
+        much = show_size(first.needed)
+        if last.needed != first.needed:
+            much += f" to {show_size(last.needed)}"
+        head = first.case if len(self.refused) == 1 else f"{len(self.refused)} cases"
+        need = "needs" if len(self.refused) == 1 else "need"
+        return f"{head} {need} {much} a rank, {show_size(first.available)} available on {self.where}"
+
+
+@dataclass(frozen=True)
 class Phase:
     """Cases that share one worker process a rank.
 
@@ -108,6 +135,13 @@ class Plan:
     @property
     def cases(self) -> tuple[Case, ...]:
         return tuple(case for phase in self.phases for case in phase.cases)
+
+    @property
+    def shortages(self) -> tuple[Shortage, ...]:
+        """What was refused, by the memory that is too small."""
+        rows = sorted(self.refused, key=lambda row: (row.where, row.needed))
+        groups = itertools.groupby(rows, key=lambda row: row.where)
+        return tuple(Shortage(where, tuple(group)) for where, group in groups)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -141,7 +175,11 @@ class Loss:
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder, read. ``notes``: what was odd about reading it, such as a line cut short."""
+    """A run folder, read. ``notes``: what was odd about reading it, such as a line cut short.
+
+    ``history``: of a nightly run, the nights before it (see ``bench.nightly.past``); else empty.
+    ``windows``: of a soak; ``health``: see ``bench.health``; ``joined``: how each phase's workers started.
+    """
 
     path: Path
     manifest: Manifest
@@ -154,6 +192,11 @@ class Run:
     verdicts: tuple[Verdict, ...]
     notes: tuple[str, ...]
     ended: float | None
+    verbs: tuple[dict[str, Any], ...] = ()
+    history: dict[str, Any] = field(default_factory=dict)
+    windows: tuple[Window, ...] = ()
+    health: tuple[dict[str, Any], ...] = ()
+    joined: tuple[dict[str, Any], ...] = ()
 
     def case(self, case_id: str) -> Case:
         return self._cases[case_id]
@@ -212,6 +255,22 @@ class Recorder:
         except OSError as error:
             raise RunError(f"cannot write {self.path / COUNTERS}: {error.strerror}") from None
 
+    def health(self, row: dict[str, Any]) -> None:
+        """What a supervisor saw beside its worker; see ``bench.health``."""
+        try:
+            with (self.path / HEALTH).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise RunError(f"cannot write {self.path / HEALTH}: {error.strerror}") from None
+
+    def verbs(self, row: dict[str, Any]) -> None:
+        """One line of what perftest said (see verbs.record)."""
+        try:
+            with (self.path / VERBS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise RunError(f"cannot write {self.path / VERBS}: {error.strerror}") from None
+
     def fabric(self, answers: list[dict[str, Any]]) -> None:
         """What the fabric's tools said, one line for each time that they were asked."""
         try:
@@ -266,6 +325,11 @@ def write_text(path: Path, text: str) -> None:
         raise RunError(f"cannot write {path}: {error.strerror}") from None
 
 
+def save_history(path: Path, history: dict[str, Any]) -> None:
+    """Write ``history.json`` of a run folder: what the history of the cluster said, and where this run went."""
+    write_text(path / HISTORY, json.dumps(history, allow_nan=False))
+
+
 def save_verdicts(path: Path, verdicts: tuple[Verdict, ...], profile_name: str) -> None:
     """Write ``verdicts.json`` of a run folder."""
     rows = [verdict.to_json() for verdict in verdicts]
@@ -305,6 +369,11 @@ def load(path: Path) -> Run:
             verdicts=_verdicts(path),
             notes=(*notes, *(str(row["text"]) for row in _of(journal, "note"))),
             ended=next((float(row["time"]) for row in journal if row["kind"] == "end"), None),
+            verbs=tuple(_lines(path / VERBS, notes)),
+            history=_object(path / HISTORY, "") if (path / HISTORY).exists() else {},
+            windows=tuple(Window.from_json(row) for row in _of(journal, "window")),
+            health=tuple(_lines(path / HEALTH, notes)),
+            joined=tuple(_of(journal, "joined")),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(f"{path} is damaged: {error!r}; its other lines are untouched") from None

@@ -15,6 +15,7 @@ from .exports import lines_of, table_footer, table_header, table_line
 from .facts import Node
 from .model import Case, Status, Verdict, overall
 from .profile import parse
+from .progress import Bar
 from .rows import Row, peak, row_of, rows
 from .store import Manifest, Phase, Plan, Run
 from .units import show_both, show_rate, show_seconds, show_size
@@ -41,18 +42,14 @@ class Terminal:
     _all: int = 0
     _left: float = 0.0
     _begun: float = field(default_factory=time.monotonic)
-    _bar: Any = None
-    _task: Any = None
+    _bar: Bar | None = None
 
     def planned(self, plan: Plan, manifest: Manifest) -> None:
         self._cases = {case.id: case for case in plan.cases}
         self._all = len(plan.cases)
         self._left = sum(phase.seconds for phase in plan.phases)
-        for row in plan.refused:
-            self._say(
-                f"refused: {row.case} needs {show_size(row.needed)} a rank, "
-                f"{show_size(row.available)} available on {row.where}"
-            )
+        for short in plan.shortages:
+            self._say(f"not measured: {short.text}")
         if not self.quiet:
             nodes = manifest.nodes
             where = nodes[0] if len(nodes) == 1 else f"{len(nodes)} nodes"
@@ -62,6 +59,7 @@ class Terminal:
             if given:
                 words = " ".join(f"{name}={value}" for name, value in given.items())
                 self._say(f"the workers get {words} (profile {manifest.profile_name})")
+        self.table = self.table and not self.quiet
         if self.table and plan.cases:
             self._out(table_header(plan.cases[0].collective, manifest.ranks).rstrip("\n"))
         self._open()
@@ -69,8 +67,7 @@ class Terminal:
     def planned_more(self, phase: Phase) -> None:
         self._cases |= {case.id: case for case in phase.cases}
         self._all += len(phase.cases)
-        if self._bar is not None:
-            self._bar.update(self._task, total=self._all)
+        self._left += phase.seconds
         if not self.quiet:
             self._say(f"{phase.title}: {len(phase.cases)} cases more, at most {show_seconds(phase.seconds)}")
 
@@ -90,7 +87,7 @@ class Terminal:
         elif kind == "loss":
             self._done += 1
             self._say(f"lost: {fields['case'].id}: {fields['reason']}")
-        elif kind == "refused":
+        elif kind in ("refused", "said"):
             self._say(fields["text"])
         elif kind == "stopped":
             self._close()
@@ -125,24 +122,13 @@ class Terminal:
     def _open(self) -> None:
         if self.quiet or not sys.stderr.isatty():
             return
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._bar.add_task("starting", total=self._all)
+        self._bar = Bar()
         self._bar.start()
 
     def _update(self, what: str) -> None:
         if self._bar is not None:
-            self._bar.update(self._task, completed=self._done, description=f"{self._phase}: {what}"[:78])
+            left = max(0.0, self._left - (time.monotonic() - self._begun))
+            self._bar.update(f"{self._phase}: {what}", self._done, self._all, left)
 
     def _close(self) -> None:
         if self._bar is not None:
@@ -151,7 +137,7 @@ class Terminal:
 
     def _out(self, text: str) -> None:
         if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._bar.print(text)
         else:
             print(text, flush=True)
 

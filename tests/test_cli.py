@@ -31,6 +31,13 @@ def cli(*arguments, **more):
         (["report", "/nonexistent"], "no run folder"),
         (["profiles", "nosuch"], "known:"),
         (["accept", "--hang", "10"], "is not a time"),
+        (["run", "all_reduce", "-b", "3", "--ranks", "2"], "all_reduce of float32 on 2 ranks needs 4 B at least"),
+        (["explain", "x", "--devices", ""], "--devices names no device"),
+        (["explain", "x", "--devices", "a:b:c"], "is not a device"),
+        (["explain", "x", "--root", "/nonexistent"], "no folder at /nonexistent"),
+        (["import", "/dev/null", "--algorithm", "bogus"], "no algorithm 'bogus'; known: auto, ring"),
+        (["import", "/dev/null", "--unit", "XB"], "no unit 'XB'; known: MB/sec"),
+        (["import", "/dev/null", "/dev/../dev/null"], "given more than once: /dev/null"),
     ],
 )
 def test_wrong_usage_is_one_line_and_status_2(arguments, words):
@@ -39,6 +46,14 @@ def test_wrong_usage_is_one_line_and_status_2(arguments, words):
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("rank", ["0", "5"])
+def test_a_mistake_under_a_launcher_is_said_by_whoever_is_still_there(rank):
+    done = cli("accept", "--nosuch", more={"OMPI_COMM_WORLD_RANK": rank})
+    assert done.returncode == 2
+    assert "No such option" in done.stderr
+    assert ("(rank 5 on " in done.stderr) == (rank == "5")
 
 
 def test_a_folder_that_is_no_run_cannot_be_judged(tmp_path):

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.explain import explain, explain_interfaces, explain_node, meaning
+from bench.explain import explain, explain_interfaces, explain_node, meaning, wanted_of
 from bench.facts import Node
 from bench.model import Status
 from bench.nccl.selector import parse_devices
+from bench.profile import Rails
 from made_nodes import LAMBDA, h100, node, port, with_port
 
 SIX = "mlx5_0 mlx5_1 mlx5_2 mlx5_9 mlx5_10 mlx5_11"
@@ -102,6 +103,13 @@ def test_a_node_is_explained_against_the_profiles_rails():
     assert "mlx5_9:1 is selected but is not a rail" in answer.text
     assert "mlx5_4:1" in rows(answer.text, "not taken")
     assert "port is not ACTIVE" in answer.text
+
+
+def test_devices_given_by_name_are_explained_against_the_profiles_rails():
+    devices = parse_devices("mlx5_0 mlx5_1:1+2")
+    assert wanted_of(devices, Rails("infiniband", excluded=("mlx5_0",))) == ("mlx5_1:1", "mlx5_1:2")
+    assert wanted_of(devices, Rails("infiniband", devices=("mlx5_1/2", "mlx5_7"))) == ("mlx5_1:2",)
+    assert wanted_of(devices, Rails("socket", devices=("eth1",))) == ()
 
 
 def test_the_bond_of_the_h100_tree_is_warned_of(tmp_path):

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 
 import runs
-from bench.collectives import COLLECTIVES
+from bench.collectives import COLLECTIVES, collective, least_size
+from bench.elements import element
 from bench.plan import (
     MOST_BUFFERS,
     ROTATED,
@@ -33,6 +34,24 @@ def test_sizes_step_by_factor_or_by_bytes_as_in_nccl_tests():
 def test_sizes_that_round_to_nothing_are_left_out_and_to_the_same_appear_once():
     cases = sweep_cases("x", Request("all_gather", 4, 64, 2), ((0, 1, 2),))
     assert [case.size for case in cases] == [48]
+
+
+@pytest.mark.parametrize(("name", "n"), [("all_reduce", 2), ("all_gather", 3), ("all_to_all", 8), ("p2p", 2)])
+def test_a_sweep_below_the_smallest_message_is_refused_with_that_size(name, n):
+    group = (tuple(range(n)),)
+    least = least_size(collective(name), element("float32"), n)
+    assert [case.size for case in sweep_cases("x", Request(name, least, least), group)][:1] == [least]
+    with pytest.raises(PlanError, match="needs .* at least"):
+        sweep_cases("x", Request(name, 1, least - 1), group)
+
+
+def test_what_was_refused_is_told_once_for_each_memory():
+    cases = sweep_cases("x", Request("all_gather", 1 << 20, 1 << 24, 2), TWO)
+    plan = fit([Phase("x", "x", tuple(cases))], "nccl", Memory(0, "no GPU"))
+    assert len(plan.refused) == len(cases)
+    assert len(plan.shortages) == 1
+    assert plan.shortages[0].text.startswith(f"{len(cases)} cases need ")
+    assert plan.shortages[0].text.endswith("0 B available on no GPU")
 
 
 def test_case_names_are_unique_in_every_shipped_plan():

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from bench.model import Status, Verdict
 from bench.profile import Profile
-from bench.units import show_size
 
 from .registry import Evidence, check
 
@@ -19,7 +18,13 @@ def cases(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     planned = seen.run.plan.cases
     if not planned:
         yield Verdict(
-            "coverage.cases", "plan", Status.ERROR, "nothing was planned", "cases", "RailGauge", AGAIN
+            "coverage.cases",
+            "plan",
+            Status.ERROR,
+            "nothing was planned",
+            "cases",
+            "RailGauge",
+            "what was refused or left out is said beside this",
         )
         return
     measured: dict[str, set[tuple[int, ...]]] = {}
@@ -60,17 +65,18 @@ def losses(seen: Evidence, want: Profile) -> Iterator[Verdict]:
 @check("coverage.memory")
 def memory(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """Every case of the sweep fits in memory."""
-    for row in seen.run.plan.refused:
+    for short in seen.run.plan.shortages:
         yield Verdict(
             "coverage.memory",
-            row.case,
+            short.where,
             Status.ERROR,
-            f"needs {show_size(row.needed)} a rank, {show_size(row.available)} available on {row.where}",
-            "a case that fits",
+            short.text,
+            "cases that fit",
             "RailGauge",
             "free memory, or lower end in the profile's [sweep]",
-            value=float(row.needed),
-            bound=float(row.available),
+            value=float(short.refused[0].needed),
+            bound=float(short.refused[0].available),
+            evidence=tuple(row.case for row in short.refused[:20]),
         )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
+import time
 
 import click
 
@@ -13,6 +15,8 @@ from bench.model import EXIT, EXIT_USAGE, Status
 from . import exchange, judging, measuring, probing
 from .words import EXIT_HELP
 
+RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "RAILGAUGE_RANK", "RANK", "SLURM_PROCID")
+OTHERS_WAIT = 1.0
 # one row a group of commands
 GROUPS = (measuring, probing, judging, exchange)
 
@@ -77,6 +81,10 @@ def main() -> None:
 
 
 def _say(text: str) -> None:
-    # one line, on the first rank only: with many ranks each of them meets the same mistake
-    if os.environ.get("OMPI_COMM_WORLD_RANK", os.environ.get("PMI_RANK", "0")) == "0":
-        click.echo(f"railgauge: {text}", err=True)
+    # with many ranks each of them meets the same mistake, and a launcher ends all when one has ended: the first
+    # speaks at once, the others only where they are still there a moment later, so the mistake is theirs alone
+    rank = next((os.environ[name] for name in RANK_VARIABLES if os.environ.get(name)), "0")
+    if rank != "0":
+        time.sleep(OTHERS_WAIT)
+        text = f"{text} (rank {rank} on {socket.gethostname()})"
+    click.echo(f"railgauge: {text}", err=True)

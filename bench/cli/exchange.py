@@ -8,26 +8,21 @@ from typing import Any
 
 import click
 
-from .words import EXIT_HELP
+from .words import EXIT_HELP, out_option, profile_option
 
 
 @click.command("import", epilog=EXIT_HELP)
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The run folder, new or empty")
-@click.option(
-    "--profile",
-    "profile_name",
-    default="local",
-    show_default=True,
-    metavar="NAME|FILE",
-    help="What the platform should be",
-)
+@out_option("import")
+@profile_option("What the platform should be")
 @click.option("--collective", default="", metavar="NAME", help="Where the files do not name it")
 @click.option("--ranks", type=click.IntRange(1), metavar="N", help="Where the files do not tell")
 @click.option(
     "--nodes", type=click.IntRange(1), metavar="N", help="Where the files do not tell; ranks node by node"
 )
-@click.option("--unit", default="", metavar="UNIT", help="Of a perftest JSON's bandwidth: MB/s, MiB/s, Gb/s")
+@click.option(
+    "--unit", default="", metavar="UNIT", help="Of a perftest JSON's bandwidth: MB/sec, MiB/sec or Gb/sec"
+)
 @click.option("--algorithm", default="auto", metavar="NAME", help="Forced when they were taken, such as ring")
 def import_(**given: Any) -> None:
     """Results of nccl-tests (text, -J) and perftest (text, --out_json) as a run folder, judged like our own.

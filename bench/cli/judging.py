@@ -7,14 +7,12 @@ from pathlib import Path
 
 import click
 
-from .words import EXIT_HELP
+from .words import EXIT_HELP, profile_option
 
 
 @click.command(epilog=EXIT_HELP)
 @click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
-@click.option(
-    "--profile", "profile_name", metavar="NAME|FILE", help="Judge by this profile  [default: the run's own]"
-)
+@profile_option("Judge by this profile  [default: the run's own]", None)
 @click.option("--verbose", is_flag=True, help="Print every verdict, not only what did not pass")
 def judge(run_folder: Path, profile_name: str | None, verbose: bool) -> None:
     """Judge a run folder again, on any machine."""

@@ -8,24 +8,12 @@ from typing import Any
 
 import click
 
-from .words import EXIT_HELP
+from .words import EXIT_HELP, out_option, profile_option
 
 
 @click.command(epilog=EXIT_HELP)
-@click.option(
-    "--profile",
-    "profile_name",
-    default="local",
-    show_default=True,
-    metavar="NAME|FILE",
-    help="Also judge what needs no measurement by this profile",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="The run folder, new or empty  [default: runs/<time>-probe]",
-)
+@profile_option("Also judge what needs no measurement by this profile")
+@out_option("probe")
 @click.option(
     "--root",
     type=click.Path(path_type=Path),
@@ -58,9 +46,7 @@ def probe(**given: Any) -> None:
 @click.option(
     "--root", type=click.Path(path_type=Path), metavar="DIR", help="The HCAs of this copy of a machine's /sys"
 )
-@click.option(
-    "--profile", "profile_name", metavar="NAME|FILE", help="Say what the profile's rails would want"
-)
+@profile_option("Say what the profile's rails would want", None)
 @click.option("--sockets", is_flag=True, help="SPEC is NCCL_SOCKET_IFNAME, not NCCL_IB_HCA")
 def explain(**given: Any) -> None:
     """Which HCAs NCCL takes by NCCL_IB_HCA=SPEC, which not, and why; and the traps in it.

@@ -43,24 +43,34 @@ class Seconds(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
+def profile_option(help_: str, default: str | None = "local") -> Callable[[F], F]:
+    """``--profile``; without a default the run's own profile, or none, is meant."""
+    return click.option(
+        "--profile",
+        "profile_name",
+        default=default,
+        show_default=default is not None,
+        metavar="NAME|FILE",
+        help=help_,
+    )
+
+
+def out_option(name: str) -> Callable[[F], F]:
+    """``--out`` of a command that makes a run folder, by default ``runs/<time>-name``."""
+    return click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help=f"The run folder, new or empty  [default: runs/<time>-{name}]",
+    )
+
+
 def run_options(command: F) -> F:
     """The options of everything that measures."""
     for option in reversed(
         (
-            click.option(
-                "--profile",
-                "profile_name",
-                default="local",
-                show_default=True,
-                metavar="NAME|FILE",
-                help="What the platform should be; see: railgauge profiles",
-            ),
-            click.option(
-                "--out",
-                type=click.Path(path_type=Path),
-                metavar="DIR",
-                help="The run folder, new or empty  [default: runs/<time>-<profile>]",
-            ),
+            profile_option("What the platform should be; see: railgauge profiles"),
+            out_option("<profile>"),
             click.option(
                 "--ranks",
                 type=click.IntRange(1),
@@ -75,6 +85,13 @@ def run_options(command: F) -> F:
                 metavar="TIME",
                 help="A case without any progress for so long is ended and named",
             ),
+            click.option(
+                "--token-file",
+                type=click.Path(path_type=Path),
+                metavar="FILE",
+                help="The job's secret, where the launcher brings no MPI  [default: $RAILGAUGE_TOKEN]",
+            ),
+            click.option("--go-on", is_flag=True, help="Measure even when a preflight check fails"),
             click.option("--quiet", is_flag=True, help="Print nothing but problems and the verdict"),
             click.option("--verbose", is_flag=True, help="Print every verdict and every measured row"),
         )

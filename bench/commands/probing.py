@@ -19,8 +19,6 @@ def probe_copy(root: Path, profile_name: str, verbose: bool) -> int:
     from bench.facts_table import table
     from bench.probe.node import probe
 
-    if not root.is_dir():
-        raise click.UsageError(f"no folder at {root}")
     profile = load(profile_name)
     node = probe(tree(root))
     click.echo(table([node], profile.rails)[0])
@@ -42,6 +40,8 @@ def probe_copy(root: Path, profile_name: str, verbose: bool) -> int:
 
 def tree(folder: Path) -> Path:
     """``folder``, or the one below it that holds sys/: archives come with or without a top folder."""
+    if not folder.is_dir():
+        raise click.UsageError(f"no folder at {folder}")
     if (folder / "sys").exists() or (folder / "proc").exists():
         return folder
     inner = [path for path in folder.iterdir() if (path / "sys").exists()]
@@ -52,18 +52,26 @@ def explained(
     spec: str, devices: str | None, root: Path | None, profile_name: str | None, sockets: bool
 ) -> int:
     """Print which devices a specification takes; the exit status."""
-    from bench.explain import explain, explain_interfaces, explain_node
+    from bench.explain import explain, explain_interfaces, explain_node, wanted_of
     from bench.nccl.selector import parse_devices
     from bench.probe.node import LIVE, probe
 
     rails = load(profile_name).rails if profile_name else None
+    by_name = rails.devices if rails and rails.kind == "socket" else ()
     if devices is not None:
         names = devices.replace(",", " ").split()
-        answer = explain_interfaces(spec, names) if sockets else explain(spec, parse_devices(" ".join(names)))
+        if not names:
+            raise click.UsageError("--devices names no device; write for example --devices 'mlx5_0 mlx5_1'")
+        try:
+            given = () if sockets else parse_devices(" ".join(names))
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        wanted = wanted_of(given, rails) if rails else ()
+        answer = explain_interfaces(spec, names, by_name) if sockets else explain(spec, given, wanted)
     else:
         node = probe(tree(root) if root else LIVE)
         names = [interface.name for interface in node.interfaces]
-        answer = explain_interfaces(spec, names) if sockets else explain_node(spec, node, rails)
+        answer = explain_interfaces(spec, names, by_name) if sockets else explain_node(spec, node, rails)
     click.echo(answer.text)
     return EXIT[answer.status]
 

@@ -17,9 +17,10 @@ from bench import __version__
 from bench.imports import convert, verbs
 from bench.imports.detect import Imported, read
 from bench.imports.imported import ImportedRun, ImportRefused
+from bench.imports.perftest import UNITS
 from bench.model import Case, Measurement, Rank
 from bench.profile import Profile
-from bench.readings.algorithm import SIGN
+from bench.readings.algorithm import OURS, SIGN
 from bench.readings.place import NO_LAYOUT
 from bench.store import IMPORTED, LOGS, Manifest, Phase, Plan, Recorder, write_text
 
@@ -87,8 +88,9 @@ def import_files(
     Raises ImportRefused where nothing can be used, or the files are of different numbers of ranks (the
     message says which flag would help); RunError where the folder cannot be written.
     """
+    _check_words(wanted)
     found = _Found([], [], [], [], [])
-    for file in files:
+    for file in _once(files):
         _take(file, wanted, found)
     if not found.pairs:
         raise ImportRefused(f"nothing can be imported: {'; '.join(found.problems) or 'no file was given'}")
@@ -98,6 +100,25 @@ def import_files(
     _write(out, pairs, members, layout, note, found, files, profile, command)
     nodes = len({rank.node for rank in members})
     return ImportedFolder(out, len(pairs), len(members), nodes, tuple(found.problems))
+
+
+def _check_words(wanted: Wanted) -> None:
+    """Raise ImportRefused for a name that nothing knows; a table's own words are checked where it is read."""
+    for what, given, known in (
+        ("algorithm", wanted.algorithm, ("auto", *dict.fromkeys(OURS.values()))),
+        ("unit", wanted.unit, ("", *UNITS)),
+    ):
+        if given not in known:
+            raise ImportRefused(f"no {what} {given!r}; known: {', '.join(word for word in known if word)}")
+
+
+def _once(files: Sequence[Path]) -> Sequence[Path]:
+    """``files``, of which none may be given twice: its rows would count as two measurements."""
+    count = Counter(file.resolve() for file in files)
+    twice = [str(file) for file in dict.fromkeys(files) if count[file.resolve()] > 1]
+    if twice:
+        raise ImportRefused(f"given more than once: {', '.join(twice)}")
+    return files
 
 
 def _take(file: Path, wanted: Wanted, found: _Found) -> None:

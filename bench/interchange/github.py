@@ -1,0 +1,103 @@
+"""The step summary of a GitHub job: failures first, and never more than GitHub takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from bench.collectives import COLLECTIVES
+from bench.judge import status
+from bench.model import Status, Verdict
+from bench.rows import peak, rows
+from bench.store import Run
+from bench.units import show_rate, show_seconds, show_size
+
+from .headline import counts, title
+
+# GitHub drops the whole summary of a step beyond 1024 KiB; a little is left for what other tools append
+CAP = 1000 << 10
+MARKS = {Status.PASS: "✅", Status.FAIL: "❌", Status.ERROR: "❓", Status.SKIP: "⏭️"}
+LONGEST = 2000  # characters of one cell: a message may carry a log's line
+# what Markdown or the HTML inside it would read as its own
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&$@!]|:(?=//))")
+
+
+def github(run: Run, cap: int = CAP) -> str:
+    """The verdict of a run as GitHub's Markdown, at most ``cap`` bytes; what does not fit is counted."""
+    parts = [_head(run)]
+    room = cap - len(parts[0].encode()) - 200
+    for name, verdicts, folded in _groups(run):
+        part, room = _table(name, verdicts, folded, room)
+        parts.append(part)
+    best = _best(run)
+    if len(best.encode()) <= room:
+        parts.append(best)
+    return "\n".join(part for part in parts if part)
+
+
+def plain(text: str) -> str:
+    """A text as Markdown that shows exactly it, on one line."""
+    shown = "".join(c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return _SPECIAL.sub(r"\\\1", " ".join(shown.split())[:LONGEST])
+
+
+def _head(run: Run) -> str:
+    manifest = run.manifest
+    where = f"{len(manifest.ranks)} ranks on {len(manifest.nodes)} nodes, {manifest.backend}"
+    last = "" if run.ended is None else f", {show_seconds(run.ended - manifest.started)}"
+    return (
+        f"## {MARKS[status(run)]} RailGauge: {title(run)}\n\n{counts(run)}. {plain(manifest.profile_name)}, {plain(where)}{last}, "
+        f"run {plain(manifest.id)}.\n"
+    )
+
+
+def _groups(run: Run) -> Iterable[tuple[str, Sequence[Verdict], bool]]:
+    for each, name in (
+        (Status.FAIL, "Failed"),
+        (Status.ERROR, "Could not be told"),
+        (Status.SKIP, "Does not apply"),
+        (Status.PASS, "Passed"),
+    ):
+        found = [verdict for verdict in run.verdicts if verdict.status is each]
+        if found:
+            yield f"{name}: {len(found)}", found, each in (Status.SKIP, Status.PASS)
+
+
+def _table(name: str, verdicts: Sequence[Verdict], folded: bool, room: int) -> tuple[str, int]:
+    """As many verdicts as there is room for, the rest counted; and the room that is left."""
+    before = f"<details><summary>{name}</summary>\n\n" if folded else f"### {name}\n\n"
+    before += "| check | subject | measured | wanted | next step |\n|---|---|---|---|---|\n"
+    after = "\n</details>\n" if folded else ""
+    room -= len((before + after).encode()) + 80
+    if room <= 0:
+        return f"{name}, not shown: no room here\n", room
+    lines: list[str] = []
+    for verdict in verdicts:
+        line = _line(verdict)
+        if len(line.encode()) > room:
+            break
+        room -= len(line.encode())
+        lines.append(line)
+    more = len(verdicts) - len(lines)
+    note = f"\nand {more} more: GitHub takes no longer summary, the report has them all\n" if more else ""
+    return before + "".join(lines) + note + after, room
+
+
+def _line(verdict: Verdict) -> str:
+    wanted = f"{verdict.wanted} ({verdict.source})" if verdict.source else verdict.wanted
+    cells = (verdict.check, verdict.subject, verdict.measured, wanted, verdict.next_step)
+    return f"| {' | '.join(map(plain, cells))} |\n"
+
+
+def _best(run: Run) -> str:
+    measured = [row for row in rows(run) if row.case.phase != "evidence"]
+    tops = [peak(row for row in measured if row.case.collective == name) for name in COLLECTIVES]
+    lines = [
+        f"| {plain(top.case.collective)} | {show_rate(top.busbw)} | {show_rate(top.busbw, 'Gb/s')} "
+        f"| {show_size(top.case.size)} |\n"
+        for top in tops
+        if top is not None
+    ]
+    if not lines:
+        return ""
+    return "### Best bus bandwidth\n\n| collective | busbw | in bits | at |\n|---|---|---|---|\n" + "".join(lines)

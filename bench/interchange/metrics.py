@@ -1,0 +1,201 @@
+"""What a run says in numbers to Prometheus: one row a metric, in base units, with labels that a cluster bounds.
+
+Run ids, times and messages are no labels: each night would open new series for ever. A figure that is missing is
+left out, never 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from bench.collectives import collective
+from bench.drift import Label
+from bench.judge import status
+from bench.model import Status
+from bench.nightly.judging import Tonight, tonight
+from bench.nightly.parts import cluster_name
+from bench.nightly.series import RERUN, Fleet, fleets
+from bench.profile import Profile
+from bench.readings import of_target
+from bench.rows import Row, rows
+from bench.store import Run
+from bench.units import show_size
+
+Sample = tuple[tuple[str, ...], float]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A judged run as the metrics see it; ``night`` of a nightly run alone."""
+
+    run: Run
+    profile: Profile
+    cluster: str
+    rows: tuple[Row, ...]
+    fleets: Mapping[str, Fleet]
+    night: Tonight | None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A gauge. ``labels`` come after ``cluster``, in the order of the samples' values."""
+
+    name: str
+    about: str
+    labels: tuple[str, ...]
+    samples: Callable[[Seen], Iterable[Sample]]
+
+
+def seen(run: Run, profile: Profile) -> Seen:
+    """A run made ready for METRICS."""
+    night = tonight(run, profile)
+    cluster = night.past.cluster if night else cluster_name("", run.manifest)
+    everyone = len(run.manifest.ranks)
+    whole = tuple(
+        row
+        for row in rows(run)
+        if row.ranks == everyone
+        and row.case.phase != "evidence"
+        and not row.case.phase.startswith(RERUN)
+        and row.case.placement == collective(row.case.collective).placements[0]
+    )
+    return Seen(run, profile, cluster, whole, {fleet.name: fleet for fleet in fleets(run, profile)}, night)
+
+
+def samples(metric: Metric, of: Seen) -> list[Sample]:
+    """The samples of a metric, ``cluster`` first, without those that are no number."""
+    found: dict[tuple[str, ...], float] = {}
+    for labels, value in metric.samples(of):
+        if math.isfinite(value):
+            # two rows of one label set would be one series with two values; the worse stands by its place
+            found.setdefault((of.cluster, *labels), value)
+    return list(found.items())
+
+
+def _info(of: Seen) -> Iterable[Sample]:
+    manifest = of.run.manifest
+    version = manifest.versions.get("railgauge", "unknown")
+    yield (manifest.profile_name, manifest.backend, manifest.launcher, version), 1.0
+
+
+def _ended(of: Seen) -> Iterable[Sample]:
+    if of.run.ended is not None:
+        yield (), of.run.ended
+
+
+def _duration(of: Seen) -> Iterable[Sample]:
+    if of.run.ended is not None:
+        yield (), of.run.ended - of.run.manifest.started
+
+
+def _status(of: Seen) -> Iterable[Sample]:
+    now = status(of.run)
+    return (((each.value,), float(each is now)) for each in Status if each is not Status.SKIP)
+
+
+def _verdicts(of: Seen) -> Iterable[Sample]:
+    count = Counter((verdict.check, verdict.status) for verdict in of.run.verdicts)
+    checks = sorted({check for check, _ in count})
+    return (((check, each.value), float(count[check, each])) for check in checks for each in Status)
+
+
+def _of_rows(figure: Callable[[Row], float], better: int) -> Callable[[Seen], Iterable[Sample]]:
+    def found(of: Seen) -> Iterable[Sample]:
+        # the worst first: of several rows of one size it is the one that stands
+        for row in sorted(of.rows, key=lambda row: better * figure(row)):
+            case = row.case
+            yield (case.collective, case.algorithm, show_size(case.size)), figure(row)
+
+    return found
+
+
+def _wrong(of: Seen) -> Iterable[Sample]:
+    counted: dict[str, int] = {}
+    for row in rows(of.run):
+        if row.wrong is not None:
+            counted[row.case.collective] = counted.get(row.case.collective, 0) + row.wrong
+    return (((name,), float(count)) for name, count in counted.items())
+
+
+def _target(of: Seen) -> Iterable[Sample]:
+    found = of_target(of.run, rows(of.run), of.profile)
+    return (((reading.kind,), reading.share) for reading in found.readings)
+
+
+def _rails(of: Seen) -> Iterable[Sample]:
+    for subject, value in _members(of, "rails"):
+        node, _, rail = subject.partition(" ")
+        yield (node, rail), value
+
+
+def _nodes(of: Seen) -> Iterable[Sample]:
+    return (((node,), value) for node, value in _members(of, "nodes"))
+
+
+def _members(of: Seen, fleet: str) -> Iterable[tuple[str, float]]:
+    if fleet in of.fleets:
+        for subject, value in of.fleets[fleet].values.items():
+            if value is not None:
+                yield subject, value
+
+
+def _labels(of: Seen) -> Iterable[Sample]:
+    if of.night:
+        count = Counter(finding.label for finding in of.night.findings)
+        yield from (((label.value,), float(count[label])) for label in Label)
+
+
+def _changes(of: Seen) -> Iterable[Sample]:
+    for finding in of.night.findings if of.night else ():
+        if finding.first is not None:
+            series = finding.series
+            yield (series.collective, series.size_class, series.quantity), finding.first.change
+
+
+def _recorded(of: Seen) -> Iterable[Sample]:
+    if of.night:
+        yield (), float(bool(of.night.past.recorded))
+
+
+def _left_out(of: Seen) -> Iterable[Sample]:
+    if of.night:
+        yield (), float(len(of.night.past.left_out))
+
+
+ROW = ("collective", "algorithm", "size")
+METRICS = (
+    Metric("railgauge_run_info", "What ran, as labels; always 1.", ("profile", "backend", "launcher", "version"), _info),
+    Metric("railgauge_run_start_timestamp_seconds", "Start of the run, seconds since 1970.", (),
+           lambda of: [((), of.run.manifest.started)]),
+    Metric("railgauge_run_completion_timestamp_seconds",
+           "End of the run, seconds since 1970; absent when it did not come to its end.", (), _ended),
+    Metric("railgauge_run_duration_seconds", "From the start of the run to its end.", (), _duration),
+    Metric("railgauge_run_nodes", "Nodes that took part.", (), lambda of: [((), float(len(of.run.manifest.nodes)))]),
+    Metric("railgauge_run_ranks", "Ranks that took part, one a GPU.", (),
+           lambda of: [((), float(len(of.run.manifest.ranks)))]),
+    Metric("railgauge_run_status", "1 for the verdict of the run: pass, fail or error (could not tell).", ("status",),
+           _status),
+    Metric("railgauge_check_verdicts", "Verdicts of each check by status.", ("check", "status"), _verdicts),
+    Metric("railgauge_bus_bandwidth_bytes_per_second", "Bus bandwidth of a collective over all ranks.", ROW,
+           _of_rows(lambda row: row.busbw, +1)),
+    Metric("railgauge_latency_median_seconds", "Median of single calls, each as long as its slowest rank.", ROW,
+           _of_rows(lambda row: row.isolated.p50, -1)),
+    Metric("railgauge_latency_p99_seconds", "99th percentile of single calls, each as long as its slowest rank.", ROW,
+           _of_rows(lambda row: row.isolated.p99, -1)),
+    Metric("railgauge_wrong_elements", "Elements of a collective's results that were not the truth.", ("collective",),
+           _wrong),
+    Metric("railgauge_target_ratio", "Share of the target that the rails of a node carried, by way of reading.",
+           ("reading",), _target),
+    Metric("railgauge_rail_bandwidth_bytes_per_second", "Point-to-point on one rail, median over its partners.",
+           ("node", "rail"), _rails),
+    Metric("railgauge_node_bus_bandwidth_bytes_per_second", "Bus bandwidth of all_reduce inside one node.", ("node",),
+           _nodes),
+    Metric("railgauge_drift_series", "Series of tonight by what drift says of them.", ("label",), _labels),
+    Metric("railgauge_drift_change_ratio", "Change against the accepted baseline; above 0 is better.",
+           ("collective", "size", "quantity"), _changes),
+    Metric("railgauge_history_recorded", "1 when the run stands in the history.", (), _recorded),
+    Metric("railgauge_history_left_out_files", "Files of the history that are broken or foreign.", (), _left_out),
+)  # fmt: skip

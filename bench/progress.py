@@ -1,0 +1,53 @@
+"""The bar that a person sees while a run goes on: what is measured, cases done of all, time so far, time left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .units import show_seconds
+
+WIDEST = 70
+
+
+class Bar:
+    """A bar on standard error, drawn by rich; text that is printed meanwhile passes above it."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[count]}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._progress.add_task("starting", total=None, count="", left="")
+
+    def start(self) -> None:
+        """Draw it; a second call changes nothing."""
+        if not self._progress.live.is_started:
+            self._progress.start()
+
+    def stop(self) -> None:
+        """Take it away."""
+        self._progress.stop()
+
+    def update(self, what: str, done: int, planned: int, left: float) -> None:
+        """``done`` of ``planned`` cases, both 0 while there is no plan; ``left``: seconds at most, 0 unknown."""
+        self._progress.update(
+            self._task,
+            description=what[:WIDEST],
+            completed=done,
+            total=planned or None,
+            count=f"{done}/{planned}" if planned else "",
+            left=f"at most {show_seconds(left)} left" if left else "",
+        )
+
+    def print(self, text: str) -> None:
+        """A line above the bar."""
+        console: Any = self._progress.console
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
