@@ -2,15 +2,19 @@
 
 of_row(row, run, profile)        algorithm in force, network rate a node, share of the target, ceiling
 of_target(run, rows, profile)    port counters, forced Ring, rails point-to-point, side by side
+of_layers(run, rows, profile, nodes)   link, verbs, point-to-point and collective of every rail, and which loses
 """
 
 from .algorithm import InForce, in_force
+from .layers import RailLayers, RailRow, of_layers
 from .place import Unplaced, fabric_of
 from .row import RowReading, alone, of_row, why_not
 from .target import TargetReading, TargetReadings, of_target
 
 __all__ = [
     "InForce",
+    "RailLayers",
+    "RailRow",
     "RowReading",
     "TargetReading",
     "TargetReadings",
@@ -18,6 +22,7 @@ __all__ = [
     "alone",
     "fabric_of",
     "in_force",
+    "of_layers",
     "of_row",
     "of_target",
     "why_not",

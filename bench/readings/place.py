@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from bench.bounds import Fabric
-from bench.collectives import partner
+from bench.collectives import COPIES, partner
 from bench.model import Case, Rank
 from bench.profile import Profile
 from bench.store import Run
@@ -49,6 +49,8 @@ def fabric_of(case: Case, ranks: Sequence[int], run: Run, profile: Profile) -> F
     """
     if run.manifest.settings.get("layout") == NO_LAYOUT:
         raise Unplaced("the import does not tell which ranks share a node: give --nodes")
+    if case.collective in COPIES:
+        raise Unplaced("a copy is a rank's own: it crosses no link of the fabric")
     names = node_names(ranks, run)
     if case.collective in PAIRED:
         names = _one_pair(names)
@@ -101,8 +103,7 @@ def _across(case: Case, counts: Counter[str], run: Run, profile: Profile) -> Fab
     if not profile.rails.count:
         raise Unplaced(f"the profile {profile.name} does not say how many rails a node has")
     gpus = next(iter(counts.values()))
-    nodes = [rank.node for rank in run.manifest.ranks]
-    here = min(nodes.count(name) for name in counts)
+    here = min(run.ranks_on[name] for name in counts)
     # one call of gloo goes over one interface, whatever list it was given; perftest uses one HCA
     one_rail = run.manifest.backend == "gloo" or case.algorithm.startswith(VERBS)
     pinned = one_rail or case.rail not in ("", OWN)

@@ -125,6 +125,19 @@ def alone(name: str, run: Run, profile: Profile) -> float | None:
     """algbw in bytes/s of a collective on one node by itself: the slowest node measured in this run, at the
     largest size; else what the profile says of a healthy one; else None.
     """
+    if not _ALONE or _ALONE[0][0] is not run or _ALONE[0][1] is not profile:
+        _ALONE[:] = [(run, profile, {})]
+    known = _ALONE[0][2]
+    if name not in known:
+        known[name] = _alone(name, run, profile)
+    return known[name]
+
+
+# of the run that was read last: every one of its rows asks, and an answer reads all of its measurements
+_ALONE: list[tuple[Run, Profile, dict[str, float | None]]] = []
+
+
+def _alone(name: str, run: Run, profile: Profile) -> float | None:
     planned = [case for phase in run.plan.phases if phase.name == ALONE for case in phase.cases]
     largest = max((case for case in planned if case.collective == name), key=lambda c: c.size, default=None)
     rates = [row_of(largest, each).algbw for each in _inside(run, largest)] if largest else []

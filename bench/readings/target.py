@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench.model import Bound, Status
+from bench.paths import LOOKS
 from bench.profile import Limit, Profile
 from bench.rows import Row
 from bench.store import Run
@@ -106,13 +107,16 @@ def _none(kind: str, name: str, why: str) -> TargetReading:
 def _counters(run: Run, rows: Sequence[Row], profile: Profile, target: Bound) -> TargetReading:
     name = "port counters"
     reasons = []
-    others = tuple(phase.name for phase in run.plan.phases if phase.name not in COUNTED)
+    # looks at single rails, and at rings of nodes, load no node's rails as a job does
+    others = tuple(
+        phase.name for phase in run.plan.phases if phase.name not in COUNTED and not phase.name.startswith(LOOKS)
+    )
     for phase in (RAILS,) if _one_rail(run, profile) else (*COUNTED, *others):
         if all(phase != each.name for each in run.plan.phases):
             continue
         try:
             nodes = carried(phase, run, rows, profile)
-            largest = _largest_rate(phase, run, rows, profile)
+            largest = largest_rate(phase, run, rows, profile)
         except Untold as reason:
             reasons.append(str(reason))
             continue
@@ -131,7 +135,7 @@ def _evidence(each: Carried) -> str:
     return f"{each.node}: {listed}; expected {each.expected:.0f} B without headers"
 
 
-def _largest_rate(phase: str, run: Run, rows: Sequence[Row], profile: Profile) -> float:
+def largest_rate(phase: str, run: Run, rows: Sequence[Row], profile: Profile) -> float:
     """Bytes/s a node and direction at the phase's largest message, by its calls."""
     if phase == RAILS:
         return min(_sums(run, rows).values(), default=math.nan)

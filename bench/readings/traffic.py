@@ -76,13 +76,18 @@ def carried(phase: str, run: Run, rows: Sequence[Row], profile: Profile) -> tupl
     """Every node's rails over ``phase``. Raises Untold where any of it cannot be told."""
     here = [row for row in rows if row.case.phase == phase]
     _whole(phase, run, here)
+    # of a phase that was resumed the second part alone: in between, a case in flight moved bytes that no row tells of
+    here = [row for row in here if row.case.id not in run.earlier]
     expected: dict[str, float] = defaultdict(float)
     busy: dict[str, float] = defaultdict(float)
     wall: dict[str, float] = defaultdict(float)
     repetitions = int(run.manifest.settings.get("repetitions", 0))
-    for case in {row.case.id: row.case for row in here}.values():
+    by_case: dict[str, list[Row]] = defaultdict(list)
+    for row in here:
+        by_case[row.case.id].append(row)
+    for of_case in by_case.values():
         times: dict[str, list[tuple[float, float]]] = defaultdict(list)
-        for row in (row for row in here if row.case.id == case.id):
+        for row in of_case:
             for node, sent in _sent(row, run, profile).items():
                 expected[node] += sent * calls(row.measurement, repetitions)
                 span = row.measurement.ended - row.measurement.started
@@ -150,7 +155,7 @@ def _counted(phase: str, run: Run, profile: Profile) -> dict[str, dict[str, int]
     }
     if not taken["before"] or not taken["after"]:
         raise Untold(f"no counters were taken before and after phase {phase}")
-    nodes, before, after = run.manifest.nodes, taken["before"][0], taken["after"][-1]
+    nodes, before, after = run.manifest.nodes, taken["before"][-1 if run.earlier else 0], taken["after"][-1]
     if not len(nodes) == len(before) == len(after):
         raise Untold(f"the counters of phase {phase} are not of every node")
     facts = _facts(run)
@@ -181,7 +186,7 @@ def _facts(run: Run) -> dict[str, Node]:
     if key not in _READ:
         _READ.clear()
         try:
-            _READ[key] = (run.facts, {node.name: node for node in map(Node.from_json, run.facts)})
+            _READ[key] = (run.facts, {node.name: node for node in run.nodes})
         except FactsError:
             _READ[key] = (run.facts, {})
     return _READ[key][1]

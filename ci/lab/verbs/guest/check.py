@@ -1,6 +1,7 @@
 """Runs on node0 of the verbs lab with the project's own code: facts, texts, traffic, faults, as a table.
 
 ``check.py facts`` and ``check.py counters`` print a machine's facts and counters as JSON: node0 asks node1.
+``check.py PART …`` runs some of PARTS.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 sys.path.insert(0, "/share/tree")
 
@@ -222,6 +224,81 @@ def command(tally: Tally) -> None:
     tally.true("railgauge probe names the dead rail", ok, line.strip() or ended.stderr[-300:])
 
 
+# ── verbs beside the rest ───────────────────────────────────────────────────────────────────────────────
+
+
+def beside(name: str, prefix: str = "") -> list[str]:
+    """The verbs phase under mpirun on both machines; what rank 0 prints. ``prefix``: before each rank's python."""
+    mpirun = (
+        "mpirun --allow-run-as-root -np 2 --host node0,node1 --mca pml ob1 --mca btl tcp,self "
+        "--mca btl_tcp_if_include r0 --mca oob_tcp_if_include r0 -x PYTHONPATH=/share/tree:/share/site"
+    )
+    ended = sh(f"{mpirun} {prefix} python3 /share/beside.py /share/lab.toml /share/{name}", 300)
+    if ended.returncode:
+        print(ended.stdout[-1000:], ended.stderr[-2000:])
+    return ended.stdout.splitlines()
+
+
+def rows_of(lines: list[str]) -> dict[tuple[str, str], str]:
+    """(node, rail) → status and text of each row of the table."""
+    found = {}
+    for line in lines:
+        kind, _, rest = line.partition(" ")
+        if kind == "row":
+            node, rail, text = rest.split(" ", 2)
+            found[node, rail] = text
+    return found
+
+
+def side_by_side(tally: Tally) -> None:
+    """ib_write_bw on every rail, both ways, started by our own supervisors; the excluded one stays silent."""
+    before = counters()
+    lines = beside("run-healthy")
+    changes = moved(before, counters())
+    rows = rows_of(lines)
+    tally.check("rows of the table", len(rows), 16)
+    odd = {key: text for key, text in rows.items() if not text.startswith("pass:")}
+    tally.check("rails that do not pass", odd, {})
+    for key in (("node0", "mlx5_1/1"), ("node1", "mlx5_8/1")):
+        print(f"       {' '.join(key)} {rows.get(key)}")
+    for name, change in changes.items():
+        tally.check(f"{name}: HCAs that moved", active(change), [f"{hca}/1" for hca in HCAS[1:]])
+    left = sh("pgrep -c ib_write_bw").stdout.split() + on_peer("pgrep -c ib_write_bw").split()
+    tally.check("perftest left behind", left, ["0", "0"])
+
+
+LITTLE_MEMORY = r"""#!/bin/bash
+case " $* " in *" mlx5_3 "*) ulimit -l 64; exec setpriv --bounding-set=-ipc_lock /usr/bin/ib_write_bw "$@";; esac
+exec /usr/bin/ib_write_bw "$@"
+"""
+
+
+def layers_lost(tally: Tally) -> None:
+    """Slow in one direction, down, and without memory: each is named on its own rail, and on no other."""
+    sh("tc qdisc add dev r5 root tbf rate 1mbit burst 16k limit 4m")
+    on_peer("ip link set r7 down")
+    Path("/share/ib_write_bw").write_text(LITTLE_MEMORY)
+    on_peer("install -m 755 /share/ib_write_bw /usr/local/bin/ib_write_bw")
+    rows = rows_of(beside("run-faults"))
+    on_peer("rm /usr/local/bin/ib_write_bw; ip link set r7 up")
+    sh("tc qdisc del dev r5 root")
+    for key, words in {
+        ("node0", "mlx5_5/1"): ("fail:", "verbs loses", "sends"),
+        ("node1", "mlx5_5/1"): ("fail:", "verbs loses", "receives"),
+        ("node1", "mlx5_7/1"): ("fail:", "the link loses 100.0 %"),
+        ("node0", "mlx5_7/1"): ("error:", "node1 mlx5_7/1: the port is Down"),
+        ("node1", "mlx5_3/1"): ("error:", "node1 mlx5_3/1: memory could not be registered"),
+    }.items():
+        text = rows.pop(key, "no such row")
+        tally.true(" ".join(key), all(word in text for word in words), text)
+    rows.pop(("node0", "mlx5_3/1"), None)  # cannot be measured either: its only partner has no memory
+    odd = {key: text for key, text in rows.items() if not text.startswith("pass:")}
+    tally.check("other rails that do not pass", odd, {})
+
+
+PARTS = (healthy, texts, selection, traffic, loss, down, command, side_by_side, layers_lost)
+
+
 def main() -> int:
     if sys.argv[1:] == ["facts"]:
         print(json.dumps(probe().to_json()))
@@ -230,8 +307,9 @@ def main() -> int:
         print(json.dumps(snapshot().to_json()))
         return 0
     tally = Tally()
-    for work in (healthy, texts, selection, traffic, loss, down, command):
-        tally.part(work)
+    for part in PARTS:
+        if not sys.argv[1:] or part.__name__ in sys.argv[1:]:
+            tally.part(part)
     print(f"{tally.passed} passed, {tally.failed} failed, {tally.skipped} skipped")
     return 0 if tally.passed and not tally.failed else 1
 

@@ -1,0 +1,78 @@
+"""The words of a server and of a client. The server's supervisor adds the TCP port, which it chooses.
+
+512 KiB in 16 pieces under way are far more than a rail holds (400 Gb/s × 10 µs are 0.5 MB) and, unlike
+perftest's own 128, little enough for a slow rail to finish in time. Duration and not a number of
+iterations, so that a rail takes as long at 1 Gb/s as at 400.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .tool import NAME, Tool
+
+SIZE = 512 << 10  # bytes; published runs gain less than 1 % above it
+DEPTH = 16
+SECONDS, MARGIN = 4, 1  # of which the first and the last are not counted
+TIMEOUT = 18  # of the queue pair, 4 µs × 2^18: a busy host must not look like a dead link
+
+
+@dataclass(frozen=True)
+class Side:
+    """One end of a transfer. ``numa``: of the adapter; ``gpu``: index and PCI address, "" for host memory."""
+
+    node: str
+    hca: str
+    number: int
+    numa: int | None = None
+    gpu: str = ""
+    gpu_address: str = ""
+    dmabuf: bool = False
+
+    @property
+    def name(self) -> str:
+        """``mlx5_3/1``."""
+        return f"{self.hca}/{self.number}"
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(row: dict[str, Any]) -> Side:
+        return Side(**{key: value for key, value in row.items() if key in Side.__dataclass_fields__})
+
+
+def words(
+    side: Side, tool: Tool, address: str, peer: str = "", nccl: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
+    """ib_write_bw on ``side``: a server, or with ``peer`` (its address) a client that writes to it.
+
+    ``address``: of this node's management interface; perftest talks over it where it lets itself be bound.
+    ``nccl``: NCCL's environment; on RoCE the same GID and traffic class, or another class of service is measured.
+    """
+    plain = (NAME, "-d", side.hca, "-i", str(side.number), "-F", "-s", str(SIZE), "-t", str(DEPTH))
+    timed = ("-D", str(SECONDS), "-f", str(MARGIN), "-u", str(TIMEOUT))
+    bound = ("--bind_source_ip", address) if "bind_source_ip" in tool.knows and address else ()
+    lane = _lane(tool, nccl or {})
+    return (*plain, *timed, *lane, *_memory(side, tool), *bound, *((peer,) if peer else ()))
+
+
+def _lane(tool: Tool, nccl: Mapping[str, str]) -> tuple[str, ...]:
+    """GID, service level and traffic class as NCCL is told them; what is no number (-1 is "choose") is left."""
+    told = {name: value.strip() for name, value in nccl.items() if value.strip().isdecimal()}
+    found: list[str] = []
+    for name, flag in (("NCCL_IB_GID_INDEX", "-x"), ("NCCL_IB_SL", "-S")):
+        found += [flag, told[name]] if name in told else []
+    if "NCCL_IB_TC" in told and "tclass" in tool.knows:
+        found.append(f"--tclass={told['NCCL_IB_TC']}")
+    return tuple(found)
+
+
+def _memory(side: Side, tool: Tool) -> tuple[str, ...]:
+    if not side.gpu:
+        return ()
+    by_bus = "use_cuda_bus_id" in tool.knows and side.gpu_address
+    which = f"--use_cuda_bus_id={side.gpu_address}" if by_bus else f"--use_cuda={side.gpu}"
+    return (which, "--use_cuda_dmabuf") if side.dmabuf else (which,)

@@ -1,0 +1,242 @@
+"""Starts, watches and ends the perftest processes of one node, for its supervisor.
+
+Nothing here blocks but asking ib_write_bw for its help. Every process has a session of its own, a
+deadline here, and ``timeout`` around it in case that this process is killed. Words are lists that no
+shell reads.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from .command import SECONDS
+from .tool import NAME
+
+TOOL, SERVE, CONNECT, END = "verbs.tool", "verbs.serve", "verbs.connect", "verbs.end"
+HELP_SECONDS = 10.0
+LISTEN_SECONDS = 30.0  # until a server listens, its GPU's context included
+RUN_SECONDS = SECONDS + 30.0
+GRACE_SECONDS = 4.0  # for a server whose client has ended
+LAST_SECONDS = LISTEN_SECONDS + 2 * RUN_SECONDS  # ``timeout`` ends what nobody is left to end
+KEPT = 16 << 10  # bytes of a process's words
+TIMED_OUT, NOT_STARTED = 124, 127  # of ``timeout``, and of a shell that finds no such command
+TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
+LISTENING = "0A"  # Linux, include/net/tcp_states.h: TCP_LISTEN
+
+Message = dict[str, Any]
+
+
+class Process:
+    """One ib_write_bw."""
+
+    def __init__(self, words: list[str], port: int, numa: int | None) -> None:
+        self.port = port
+        self.stopped = False
+        self._out = tempfile.TemporaryFile()  # noqa: SIM115
+        self._refused = ""
+        self._process: subprocess.Popen[bytes] | None = None
+        limit = ("timeout", "-k", "2", f"{LAST_SECONDS:g}")
+        try:
+            with on_cpus_of(numa):
+                self._process = subprocess.Popen(
+                    [*limit, words[0], "-p", str(port), *words[1:]],
+                    stdin=subprocess.DEVNULL,
+                    stdout=self._out,
+                    stderr=subprocess.STDOUT,
+                    env=environment(),
+                    start_new_session=True,
+                )
+        except OSError as error:
+            self._refused = f"cannot be started: {error}"
+
+    @property
+    def ended(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
+    def kill(self) -> None:
+        """End the whole session now; without effect on one that has ended."""
+        if self._process is not None and self._process.poll() is None:
+            self.stopped = True
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def told(self) -> Message:
+        """How it ended and what it said; the code is None where it was stopped."""
+        self._out.seek(max(0, self._out.seek(0, os.SEEK_END) - KEPT))
+        text = self._out.read().decode(errors="replace")
+        self._out.close()
+        if self._process is None:
+            return {"code": NOT_STARTED, "text": self._refused}
+        stopped = self.stopped or self._process.returncode == TIMED_OUT
+        return {"code": None if stopped else self._process.returncode, "text": text}
+
+
+class Errands:
+    """The perftest processes of this node. One request at a time, as the coordinator makes them."""
+
+    known = (TOOL, SERVE, CONNECT, END)
+
+    def __init__(self) -> None:
+        self._servers: dict[str, Process] = {}
+        self._clients: dict[str, Process] = {}
+        self._asked = ""
+        self._deadline = 0.0
+
+    def begin(self, message: Message) -> None:
+        """Start what the coordinator asks for; ``look`` has the answer later."""
+        self._asked = message["do"]
+        limits = {SERVE: LISTEN_SECONDS, CONNECT: RUN_SECONDS, END: GRACE_SECONDS}
+        self._deadline = time.monotonic() + limits.get(self._asked, 0.0)
+        if self._asked == SERVE:
+            self.stop()
+            ports = _ports(len(message["jobs"]), message["address"])
+            for (key, job), port in zip(message["jobs"].items(), ports, strict=True):
+                self._servers[key] = Process(job["words"], port, job["numa"])
+        elif self._asked == CONNECT:
+            for key, job in message["jobs"].items():
+                self._clients[key] = Process(job["words"], job["port"], job["numa"])
+
+    def look(self) -> Iterator[Message]:
+        """The answer to what was asked, once there is one."""
+        finish: Callable[[bool], Message | None] | None = {
+            TOOL: lambda late: ask_tool(),
+            SERVE: self._serving,
+            CONNECT: lambda late: _all_ended(self._clients, late),
+            END: lambda late: _all_ended(self._servers, late),
+        }.get(self._asked)
+        answer = finish(time.monotonic() > self._deadline) if finish else None
+        if answer is not None:
+            said, self._asked = self._asked, ""
+            yield {"said": said, "answer": answer}
+
+    def _serving(self, late: bool) -> Message | None:
+        """Ports of those that listen and the words of those that ended, once every server is one of them."""
+        open_ports = listening("\n".join(map(_text, TABLES)))
+        waiting = [each for each in self._servers.values() if not each.ended and each.port not in open_ports]
+        if waiting and not late:
+            return None
+        for each in waiting:
+            each.kill()
+        up = {key: {"port": each.port} for key, each in self._servers.items() if not each.ended}
+        down = {key: each.told() for key, each in self._servers.items() if each.ended}
+        self._servers = {key: each for key, each in self._servers.items() if key in up}
+        return {**up, **down}
+
+    def stop(self) -> None:
+        """End every process at once."""
+        for each in (*self._servers.values(), *self._clients.values()):
+            each.kill()
+            each.told()
+        self._servers, self._clients = {}, {}
+
+
+def _all_ended(processes: dict[str, Process], late: bool) -> Message | None:
+    if not late and not all(each.ended for each in processes.values()):
+        return None
+    for each in processes.values():
+        each.kill()
+    told = {key: each.told() for key, each in processes.items()}
+    processes.clear()
+    return told
+
+
+def ask_tool() -> Message:
+    """What ib_write_bw says of itself: ``help`` and ``version``, or why it cannot be asked in ``missing``."""
+    path = shutil.which(NAME)
+    if path is None:
+        return {"missing": f"{NAME} is not installed", "help": "", "version": ""}
+    texts = {}
+    for name in ("help", "version"):
+        try:
+            done = subprocess.run(
+                [path, f"--{name}"], capture_output=True, timeout=HELP_SECONDS, check=False,
+                stdin=subprocess.DEVNULL, env=environment(),
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return {"missing": f"{path} --{name}: {error}", "help": "", "version": ""}
+        texts[name] = (done.stdout + done.stderr).decode(errors="replace")[:KEPT]
+    return {"missing": "", **texts}
+
+
+def environment() -> dict[str, str]:
+    """CUDA counts as the bus does; a launcher may have left each rank one GPU, and these use all of the node."""
+    kept = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    return {**kept, "LC_ALL": "C", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+
+
+def _ports(count: int, address: str) -> list[int]:
+    """As free_ports; where the address is not this machine's, perftest itself will say so."""
+    try:
+        return free_ports(count, address)
+    except OSError:
+        return free_ports(count, "")
+
+
+def free_ports(count: int, address: str) -> list[int]:
+    """TCP ports that nobody has on ``address`` ("": anywhere), all different; those of the kernel's choice.
+
+    Raises OSError where this machine does not have the address.
+    """
+    taken = [socket.socket() for _ in range(count)]
+    try:
+        for each in taken:
+            each.bind((address, 0))
+        return [int(each.getsockname()[1]) for each in taken]
+    finally:
+        for each in taken:
+            each.close()
+
+
+def listening(table: str) -> set[int]:
+    """TCP ports that somebody listens on, of the text of /proc/net/tcp. Connecting would be taken for a client."""
+    rows = (line.split() for line in table.splitlines())
+    return {
+        int(row[1].rpartition(":")[2], 16)
+        for row in rows
+        if len(row) > 3 and row[3] == LISTENING and re.fullmatch(r"[0-9A-Fa-f]+:[0-9A-Fa-f]{4}", row[1])
+    }
+
+
+@contextmanager
+def on_cpus_of(numa: int | None) -> Iterator[None]:
+    """Processes started inside run on the CPUs of a NUMA node, or on all: not on the one core that mpirun gave
+    this rank.
+    """
+    before = os.sched_getaffinity(0)
+    text = _text(f"/sys/devices/system/node/node{numa}/cpulist") if numa is not None and numa >= 0 else ""
+    try:
+        with suppress(OSError):
+            os.sched_setaffinity(0, cpus(text) or range(os.cpu_count() or 1))
+        yield
+    finally:
+        with suppress(OSError):
+            os.sched_setaffinity(0, before)
+
+
+def cpus(text: str) -> set[int]:
+    """CPUs of the kernel's list ``0-3,8``; empty where it is none."""
+    found: set[int] = set()
+    for part in text.strip().split(","):
+        match = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", part)
+        if match:
+            found |= set(range(int(match[1]), int(match[2] or match[1]) + 1))
+    return found
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,148 @@
+"""Which nodes meet in which round, on which rails, and whose memory is written.
+
+A rail is measured with two partners where there are so many, so that a slow partner is not taken for a
+slow rail; each direction by itself, because both at once hide which of them is slow; all rails of a
+pair at once, as everything else of the run loads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.facts import Node, Port, rail_of_gpu
+from bench.pairs import Round, rounds
+from bench.profile import Profile, Rails
+from bench.rails import Part, by_port, rails_of, roles
+
+from .command import Side
+from .tool import Tool
+
+PARTNERS = 2  # that a node meets, where there are so many
+THERE, BACK = "there", "back"
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One transfer that is to be made: ``sender`` writes to ``receiver``."""
+
+    round: int
+    way: str
+    sender: Side
+    receiver: Side
+
+    @property
+    def key(self) -> str:
+        """Unlike that of every other leg of its round and way."""
+        return f"{self.sender.node} {self.sender.name} > {self.receiver.node} {self.receiver.name}"
+
+
+def why_left(profile: Profile, nodes: Sequence[Node]) -> str:
+    """Why there is nothing to measure; "" where there is."""
+    if profile.verbs.mode == "off":
+        return "the profile turns it off"
+    if not by_port(profile.rails):
+        return (
+            "the rails are no RDMA ports"
+            if profile.rails.kind != "none"
+            else "the profile speaks of no rails"
+        )
+    if len(nodes) < 2:
+        return "one node has no rails to another"
+    return ""
+
+
+def wanted(node: Node, rails: Rails) -> tuple[Port, ...]:
+    """The ports that should be rails, in order. While rails are wanting, those count that would be one if they
+    were up and fast: a port that is down must not drop out unseen.
+    """
+    short = len(rails_of(node, rails)) < rails.count
+    parts = (Part.RAIL, Part.UNKNOWN, *((Part.WEAK,) if short else ()))
+    order = {role.name: place for place, role in enumerate(rails_of(node, rails))} if rails.devices else {}
+    ports = [role.port for role in roles(node, rails) if role.part in parts and role.port is not None]
+    return tuple(sorted(ports, key=lambda port: order.get(port.name, len(order))))
+
+
+def matched(one: Sequence[Port], other: Sequence[Port]) -> tuple[tuple[Port, Port], ...]:
+    """Ports of the same rail on two nodes: those of one name, then what is left in order."""
+    names = {port.name: port for port in other}
+    same = [(port, names[port.name]) for port in one if port.name in names]
+    taken = {port.name for port, _ in same}
+    left = [port for port in one if port.name not in taken]
+    rest = [port for port in other if port.name not in taken]
+    return (*same, *zip(left, rest, strict=False))
+
+
+def meetings(names: Sequence[str]) -> tuple[Round[str], ...]:
+    """Rounds of disjoint pairs, as many as it takes until every node has met PARTNERS others, or all."""
+    enough = min(PARTNERS, len(names) - 1)
+    met = dict.fromkeys(names, 0)
+    kept = []
+    for turn in rounds(names):
+        if all(count >= enough for count in met.values()):
+            break
+        kept.append(turn)
+        for name in (name for pair in turn for name in pair):
+            met[name] += 1
+    return tuple(kept)
+
+
+def legs(
+    number: int,
+    way: str,
+    turn: Round[str],
+    nodes: Mapping[str, Node],
+    tools: Mapping[str, Tool],
+    profile: Profile,
+    gpus: bool,
+) -> tuple[Leg, ...]:
+    """All transfers of a round in one direction. ``gpus``: the run is on GPUs, and a whole node is this job's."""
+    return tuple(
+        Leg(number, way, *(sides if way == THERE else sides[::-1]))
+        for one, other in turn
+        for sides in _sides(nodes[one], nodes[other], tools, profile.rails, gpus)
+    )
+
+
+def _sides(
+    one: Node, other: Node, tools: Mapping[str, Tool], rails: Rails, gpus: bool
+) -> Iterator[tuple[Side, Side]]:
+    """GPU memory is written from GPU memory, or not at all: a mixed pair would be neither figure."""
+    pairs = matched(wanted(one, rails), wanted(other, rails))
+    near = [_nearest(node, [port.name for port in wanted(node, rails)]) for node in (one, other)]
+    ways = [reach(node, tools[node.name]) for node in (one, other)]
+    for ports in pairs:
+        found = [near[at].get(port.name) for at, port in enumerate(ports)]
+        both = gpus and all(ways) and all(found)
+        first, second = (
+            Side(
+                node=node.name,
+                hca=port.hca,
+                number=port.number,
+                numa=port.pci.numa if port.pci else None,
+                gpu=gpu[0] if both and gpu else "",
+                gpu_address=gpu[1] if both and gpu else "",
+                dmabuf=bool(both and way == "dmabuf"),
+            )
+            for node, port, gpu, way in zip((one, other), ports, found, ways, strict=True)
+        )
+        yield first, second
+
+
+def reach(node: Node, tool: Tool) -> str:
+    """How perftest reaches GPU memory: ``peermem``, ``dmabuf``, or "" where it does not."""
+    if not {"use_cuda", "use_cuda_bus_id"} & set(tool.knows):
+        return ""
+    if node.host.peermem or node.host.memory_peers:
+        return "peermem"
+    return "dmabuf" if "use_cuda_dmabuf" in tool.knows and node.host.nvidia_open else ""
+
+
+def _nearest(node: Node, names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Rail → index and PCI address of the first GPU that uses it."""
+    addresses = {gpu.index: gpu.pci.address if gpu.pci else "" for gpu in node.gpus}
+    found: dict[str, tuple[str, str]] = {}
+    for index, rail in sorted(rail_of_gpu(node, names).items()):
+        if rail is not None:
+            found.setdefault(rail, (str(index), addresses[index]))
+    return found

@@ -1,0 +1,51 @@
+"""What the installed ib_write_bw can: asked of itself, because builds differ more than versions tell.
+
+Distributions build it without CUDA; ``--bind_source_ip`` came with 24.04. Its help ends with status 1.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+NAME = "ib_write_bw"
+USED = (
+    "bind_source_ip",
+    "tclass",
+    "use_cuda",
+    "use_cuda_bus_id",
+    "use_cuda_dmabuf",
+)  # taken where they are there
+NEEDED = ("ib-dev", "duration", "margin", "tx-depth")
+_FLAG = re.compile(r"--([A-Za-z][\w-]*)")
+_VERSION = re.compile(r"Version:\s*(\S+)")
+
+
+@dataclass(frozen=True)
+class Tool:
+    """perftest on one node. ``missing``: why it cannot be used; "" where it can. ``knows``: those of USED."""
+
+    node: str
+    version: str = ""
+    knows: tuple[str, ...] = ()
+    missing: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": "tool", **asdict(self)}
+
+    @staticmethod
+    def from_json(row: dict[str, Any]) -> Tool:
+        return Tool(str(row["node"]), str(row["version"]), tuple(row["knows"]), str(row["missing"]))
+
+
+def read(node: str, help_text: str, version_text: str) -> Tool:
+    """The tool by its ``--help`` and ``--version``; a text that is not perftest's help makes it missing."""
+    flags = set(_FLAG.findall(help_text))
+    version = _VERSION.search(version_text)
+    lacking = [flag for flag in NEEDED if flag not in flags]
+    if lacking:
+        said = next((line.strip() for line in help_text.splitlines() if line.strip()), "nothing")[:200]
+        return Tool(node, missing=f"{NAME} does not know --{lacking[0]}; it says: {said}")
+    knows = tuple(flag for flag in USED if flag in flags)
+    return Tool(node, version[1] if version else "", knows)

@@ -1,0 +1,187 @@
+"""The verbs phase: ib_write_bw between pairs of nodes, started by the supervisors of their first ranks.
+
+One side of a pair serves and the other connects; nobody is in two pairs at once. What perftest said
+goes into the run folder as it is; what was slow or failed is measured a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .address import NoAddress, meeting_place
+from .control import Message
+from .facts import Node
+from .gather import PROBE_SECONDS
+from .plan import by_node
+from .profile import Profile
+from .supervise import Coordinator
+from .verbs import errands
+from .verbs.command import SECONDS, Side, words
+from .verbs.healthy import least
+from .verbs.outcome import outcome
+from .verbs.record import Ended, Transfer, left_out
+from .verbs.schedule import BACK, THERE, Leg, legs, meetings, wanted, why_left
+from .verbs.tool import Tool, read
+
+NAME = "verbs"  # of the phase, in the journal and the counters
+TITLE = "ib_write_bw on every rail, each direction"
+START = 3.0  # seconds in which a pair's processes start, meet and end
+MARGIN = 20.0  # seconds for a supervisor's answer on top of its own deadline
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the phase works on: nodes by name, their first ranks, what their perftest can, where they are reached."""
+
+    chief: Coordinator
+    profile: Profile
+    nodes: Mapping[str, Node]
+    leads: Mapping[str, int]
+    tools: Mapping[str, Tool]
+    addresses: Mapping[str, str]
+
+
+def seconds(nodes: int) -> float:
+    """What the phase takes where everything answers, second looks included."""
+    return len(meetings([str(node) for node in range(nodes)])) * 4 * (SECONDS + START)
+
+
+def measure(chief: Coordinator, nodes: Sequence[Node], profile: Profile) -> None:
+    """Measure every rail of every node that has perftest, or record why not."""
+    why = why_left(profile, nodes)
+    if why:
+        chief.recorder.verbs(left_out(why))
+        return
+    try:
+        table = _table(chief, nodes, profile)
+    except NoAddress as reason:
+        chief.recorder.verbs(left_out(str(reason)))
+        return
+    for tool in table.tools.values():
+        chief.recorder.verbs(tool.to_json())
+    able = [node.name for node in nodes if not table.tools[node.name].missing]
+    if len(able) > 1:
+        _rounds(table, able)
+
+
+def _rounds(table: Table, able: Sequence[str]) -> None:
+    """All rounds between two snapshots of every node's counters."""
+    recorder = table.chief.recorder
+    recorder.line("phase", name=NAME, state="begin", cases=0)
+    _counters(table, "before")
+    count = sum(_round(table, number, turn) for number, turn in enumerate(meetings(able)))
+    _counters(table, "after")
+    recorder.line("phase", name=NAME, state="end", measured=count)
+
+
+def _counters(table: Table, when: str) -> None:
+    leads = list(table.leads.values())
+    snapshots = table.chief.ask("counters", leads, PROBE_SECONDS)
+    table.chief.recorder.counters(NAME, when, [snapshots[lead] for lead in leads])
+
+
+def _table(chief: Coordinator, nodes: Sequence[Node], profile: Profile) -> Table:
+    leads = {node.name: members[0] for node, members in zip(nodes, by_node(chief.ranks), strict=True)}
+    asked = chief.ask(errands.TOOL, list(leads.values()), 2 * errands.HELP_SECONDS + MARGIN)
+    tools = {name: _tool(name, asked[lead]) for name, lead in leads.items()}
+    addresses = {
+        node.name: meeting_place(
+            [node, *(other for other in nodes if other is not node)], profile.rails
+        ).address
+        for node in nodes
+    }
+    return Table(chief, profile, {node.name: node for node in nodes}, leads, tools, addresses)
+
+
+def _tool(node: str, said: Message) -> Tool:
+    return (
+        Tool(node, missing=said["missing"]) if said["missing"] else read(node, said["help"], said["version"])
+    )
+
+
+def _round(table: Table, number: int, turn: tuple[tuple[str, str], ...]) -> int:
+    """One round, each direction; a direction in which a rail was slow or failed once more. Transfers made."""
+    made = 0
+    for way in (THERE, BACK):
+        these = legs(number, way, turn, table.nodes, table.tools, table.profile, _on_gpus(table))
+        seen = _transfers(table, these, again=False)
+        made += len(seen)
+        if any(_suspect(table, transfer) for transfer in seen):
+            made += len(_transfers(table, these, again=True))
+    return made
+
+
+def _on_gpus(table: Table) -> bool:
+    """Whether the run is on GPUs, with a rank for every GPU of a node: then the whole node is this job's."""
+    order = table.chief.order
+    each = {len(members) for members in by_node(table.chief.ranks)}
+    gpus = {len(node.gpus) for node in table.nodes.values()}
+    return order is not None and order.backend == "nccl" and each == gpus
+
+
+def _suspect(table: Table, transfer: Transfer) -> bool:
+    seen = outcome(transfer)
+    links = [_rate(table, side) for side in (transfer.sender, transfer.receiver)]
+    known = [rate for rate in links if rate is not None]
+    return not (known and least(table.profile, min(known), seen.mtu).reached(seen.rate))
+
+
+def _rate(table: Table, side: Side) -> float | None:
+    ports = wanted(table.nodes[side.node], table.profile.rails)
+    return next((port.rate for port in ports if port.name == side.name), None)
+
+
+def _transfers(table: Table, these: Sequence[Leg], again: bool) -> list[Transfer]:
+    """Servers, then clients, then the servers' last words: all pairs and rails of one direction at once."""
+    commands = {
+        leg.key: (_words(table, leg.receiver), _words(table, leg.sender, leg.receiver)) for leg in these
+    }
+    jobs = {leg.key: {"words": commands[leg.key][0], "numa": leg.receiver.numa} for leg in these}
+    up = _ask(table, errands.SERVE, these, "receiver", jobs, errands.LISTEN_SECONDS)
+    ready = [leg for leg in these if "port" in up[leg.key]]
+    jobs = {
+        leg.key: {"words": commands[leg.key][1], "numa": leg.sender.numa, "port": up[leg.key]["port"]}
+        for leg in ready
+    }
+    wrote = _ask(table, errands.CONNECT, ready, "sender", jobs, errands.RUN_SECONDS)
+    served = _ask(table, errands.END, ready, "receiver", {}, errands.GRACE_SECONDS)
+    seen = [
+        Transfer(
+            round=leg.round,
+            sender=leg.sender,
+            receiver=leg.receiver,
+            server=_ended(commands[leg.key][0], served.get(leg.key, up[leg.key])),
+            client=_ended(commands[leg.key][1], wrote[leg.key]) if leg.key in wrote else None,
+            again=again,
+        )
+        for leg in these
+    ]
+    for transfer in seen:
+        table.chief.recorder.verbs(transfer.to_json())
+    return seen
+
+
+def _words(table: Table, side: Side, peer: Side | None = None) -> tuple[str, ...]:
+    chief = table.chief
+    address = table.addresses[peer.node] if peer else ""
+    nccl = {**chief.supervisor.base_environment, **chief.environment}
+    return words(side, table.tools[side.node], table.addresses[side.node], address, nccl)
+
+
+def _ended(command: tuple[str, ...], told: Message) -> Ended:
+    return Ended(command, told["code"], told["text"])
+
+
+def _ask(
+    table: Table, what: str, these: Sequence[Leg], end: str, jobs: Mapping[str, Message], limit: float
+) -> dict[str, Message]:
+    """Ask the nodes at one end of these legs, all at once; their answers by leg."""
+    each: dict[int, Message] = {}
+    for leg in these:
+        node = getattr(leg, end).node
+        message = each.setdefault(table.leads[node], {"jobs": {}, "address": table.addresses[node]})
+        if leg.key in jobs:
+            message["jobs"][leg.key] = jobs[leg.key]
+    answers = table.chief.ask(what, list(each), limit + MARGIN, each) if each else {}
+    return {key: told for answer in answers.values() for key, told in answer.items()}

@@ -1,0 +1,92 @@
+"""The verbs phase of an acceptance run on both machines, under mpirun: ``beside.py PROFILE FOLDER``.
+
+Supervisors, coordinator, run folder and verdicts are the project's own; only the phases that need torch are
+left out, which this image does not hold. Prints the table of layers and the verdicts on it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, "/share/tree")
+
+from bench.control import connect
+from bench.facts import Node
+from bench.gather import answer, meet
+from bench.judge import judge
+from bench.launch import Place, place, quiet_mpi
+from bench.model import Status
+from bench.phases import verbs
+from bench.profile import Profile, load
+from bench.readings import of_layers
+from bench.store import Manifest, Plan, Recorder
+from bench.store import load as load_run
+from bench.supervise import Coordinator, Limits, Supervisor, dismiss
+from bench.units import show_rate
+
+
+class Silent:
+    """Nobody watches."""
+
+    def phase(self, phase: Any) -> None: ...
+
+
+def measure(profile: Profile, folder: Path, where: Place) -> None:
+    """Be this rank's supervisor; rank 0 measures and leaves the run folder."""
+    for name, value in quiet_mpi(profile.rails.management).items():
+        os.environ.setdefault(name, value)
+    control = connect(where, profile.rails.management, profile.rails.devices)
+    supervisor = Supervisor(control, answer, dict(os.environ))
+    if control.rank != 0:
+        supervisor.serve()
+        control.close()
+        return
+    try:
+        with Recorder(folder) as recorder:
+            chief = Coordinator(control, supervisor, recorder, Limits(), lambda kind, fields: None)
+            ranks, nodes, _ = meet(chief, control.size)
+            chief.ranks = tuple(replace(rank, device="cpu") for rank in ranks)
+            recorder.manifest(
+                Manifest(folder.name, time.time(), tuple(sys.argv), profile.name, profile.text,
+                         where.launcher or "none", "gloo", chief.ranks)
+            )  # fmt: skip
+            recorder.facts([node.to_json() for node in nodes])
+            recorder.plan(Plan(()))
+            verbs(chief, profile, Silent())
+            recorder.end()
+    finally:
+        supervisor.stop_now()
+        if dismiss(control, 10.0):
+            control.close()
+        else:
+            control.abandon(3)
+
+
+def tell(profile: Profile, folder: Path) -> None:
+    """The table and the verdicts, one line each."""
+    run = judge(load_run(folder), profile)
+    nodes = [Node.from_json(row) for row in run.facts]
+    found = of_layers(run, (), profile, nodes)
+    for row in found.rows:
+        rates = " ".join(
+            f"{name} {show_rate(figure.rate, 'Gb/s') if figure.told else '-'}"
+            for name, figure in row.figures.items()
+        )
+        print(f"row {row.node} {row.rail} {row.status.value}: {rates}; {row.text}")
+    print(f"table {found.status.value}: {found.text}")
+    for verdict in run.verdicts:
+        if verdict.check == "rails.layers" or verdict.status is Status.FAIL:
+            print(f"verdict {verdict.status.value} {verdict.check}: {verdict.message}")
+
+
+if __name__ == "__main__":
+    profile_, folder_ = load(sys.argv[1]), Path(sys.argv[2])
+    where_ = place(dict(os.environ))
+    measure(profile_, folder_, where_)
+    if (folder_ / "manifest.json").exists() and where_.rank == 0:
+        tell(profile_, folder_)
