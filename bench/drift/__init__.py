@@ -16,6 +16,7 @@ from bench.drift.judge import (
 )
 from bench.drift.nights import Acceptance, Fingerprint, Night, Series, changed, fingerprint, usable
 from bench.drift.steps import NoRuptures, Step, steps
+from bench.drift.trail import Mark, trail
 from bench.drift.verdicts import verdict
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Finding",
     "Fingerprint",
     "Label",
+    "Mark",
     "Night",
     "NoRuptures",
     "Rules",
@@ -39,6 +41,7 @@ __all__ = [
     "judge_all",
     "steps",
     "suspects",
+    "trail",
     "usable",
     "verdict",
     "walk",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from statistics import median
 
 from bench.drift.nights import Night, usable
@@ -169,6 +170,12 @@ def _recall(base: Baseline, night: Night, rules: Rules) -> tuple[float, ...]:
 
 def baseline(nights: Iterable[Night], better: int, rules: Rules) -> Baseline:
     """The baseline after all of ``nights``, which share one fingerprint, oldest first."""
+    return _after(tuple(nights), better, rules)
+
+
+# a nightly run asks after each of its phases, and the nights before it stay the same
+@lru_cache(maxsize=1024)
+def _after(nights: tuple[Night, ...], better: int, rules: Rules) -> Baseline:
     base = Baseline()
     for night in nights:
         base = follow(base, night, better, rules)

@@ -104,8 +104,11 @@ def verdicts(
 ) -> tuple[Verdict, ...]:
     """A row for every subject that is not ok, and one for the fleet, whose status is the overall one.
 
-    ``fleet`` names it: ``c1 rails, all_reduce, 1 GiB``. Nothing to judge is one ERROR row.
+    ``fleet`` names it: ``c1 rails, all_reduce, 1 GiB``. Nothing to judge is one ERROR row; too few to compare are
+    one SKIP row.
     """
+    if standings and all(item.status is Status.SKIP for item in standings):
+        return (Verdict(CHECK, fleet, Status.SKIP, standings[0].reason, source="the same night's median"),)
     rows = tuple(_row(fleet, item, show, rules) for item in standings if item.label is not Label.OK)
     healthy = [item for item in standings if item.label is Label.OK]
     figures = [item.value for item in standings if item.change is not None]
@@ -177,6 +180,6 @@ def _row(fleet: str, item: Standing, show: Callable[[float], str], rules: FleetR
 
 
 _NEXT = {
-    Status.FAIL: "railgauge rails, to find the port or path at fault",
+    Status.FAIL: "railgauge accept, to find the port or path at fault",
     Status.ERROR: "measure it again, alone",
 }

@@ -8,7 +8,7 @@ from bench.history.accept import accept, acceptances
 from bench.history.folder import HistoryError, MissingLibrary, Problem, create
 from bench.history.query import export, nights, series_nights
 from bench.history.record import Entry, Record, Sample
-from bench.history.store import append, check, read, runs
+from bench.history.store import append, check, read, runs, strangers
 
 __all__ = [
     "Entry",
@@ -27,4 +27,5 @@ __all__ = [
     "read",
     "runs",
     "series_nights",
+    "strangers",
 ]

@@ -62,7 +62,7 @@ def library(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         package = name.partition(".")[0]
-        raise MissingLibrary(f"history: {package} is not installed; pip install '{EXTRA}'") from error
+        raise MissingLibrary(f"{package} is not installed; pip install '{EXTRA}'") from error
 
 
 def open_folder(history: str) -> Folder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -23,6 +24,8 @@ from bench.history.record import Broken, Entry, Record, decode, encode, read_ent
 
 # A footer in a bucket is a round trip of tens of milliseconds, and a history has hundreds
 _AT_ONCE = 8
+_FOREIGN = "foreign: not a file of this history; move it away"
+_HOME = re.compile(r"cluster=[^/]+/date=[^/]+/[^/]+\.parquet")
 
 T = TypeVar("T")
 
@@ -53,6 +56,15 @@ def check(history: str) -> tuple[tuple[Entry, ...], tuple[Problem, ...]]:
         return Entry(record.run, record.time, record.cluster, record.fingerprint, len(record.samples), path)
 
     return _each(folder, _candidates(folder, None, 0.0), whole)
+
+
+def strangers(history: str) -> tuple[Problem, ...]:
+    """Files that lie where no run of any cluster would, by their names alone."""
+    return tuple(
+        Problem(path, _FOREIGN)
+        for path, _ in found(open_folder(history))
+        if not path.startswith(f"{ACCEPTED}/") and not _HOME.fullmatch(path)
+    )
 
 
 def sound(folder: Folder, entries: Iterable[Entry]) -> tuple[tuple[Entry, ...], tuple[Problem, ...]]:
@@ -110,7 +122,7 @@ def _each(
     def one(candidate: tuple[str, int]) -> Entry:
         path, size = candidate
         if not path.endswith(".parquet"):
-            raise Broken("foreign: not a file of this history; move it away")
+            raise Broken(_FOREIGN)
         if size == 0:
             raise Broken("empty")
         entry = look(path)

@@ -18,7 +18,10 @@ def digest(run: Run) -> str:
     told = bad(run)
     nodes = len(run.manifest.nodes)
     head = f"RailGauge {run.manifest.id}, {nodes} {'node' if nodes == 1 else 'nodes'}: "
-    lines = [head + f"{title(run)}: {counts(run)} (profile {run.manifest.profile_name})", *map(_line, told[:MOST])]
+    lines = [
+        head + f"{title(run)}: {counts(run)} (profile {run.manifest.profile_name})",
+        *map(_line, told[:MOST]),
+    ]
     if len(told) > MOST:
         lines.append(f"and {len(told) - MOST} more, in the report")
     return "\n".join(lines)

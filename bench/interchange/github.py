@@ -44,9 +44,10 @@ def plain(text: str) -> str:
 def _head(run: Run) -> str:
     manifest = run.manifest
     where = f"{len(manifest.ranks)} ranks on {len(manifest.nodes)} nodes, {manifest.backend}"
-    last = "" if run.ended is None else f", {show_seconds(run.ended - manifest.started)}"
+    last = "" if run.lasted is None else f", {show_seconds(run.lasted)}"
+    who = f"{plain(manifest.profile_name)}, {plain(where)}{last}"
     return (
-        f"## {MARKS[status(run)]} RailGauge: {title(run)}\n\n{counts(run)}. {plain(manifest.profile_name)}, {plain(where)}{last}, "
+        f"## {MARKS[status(run)]} RailGauge: {title(run)}\n\n{counts(run)}. {who}, "
         f"run {plain(manifest.id)}.\n"
     )
 
@@ -100,4 +101,6 @@ def _best(run: Run) -> str:
     ]
     if not lines:
         return ""
-    return "### Best bus bandwidth\n\n| collective | busbw | in bits | at |\n|---|---|---|---|\n" + "".join(lines)
+    return "### Best bus bandwidth\n\n| collective | busbw | in bits | at |\n|---|---|---|---|\n" + "".join(
+        lines
+    )

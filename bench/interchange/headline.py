@@ -25,9 +25,14 @@ def title(run: Run) -> str:
 def counts(run: Run) -> str:
     """``1 failed, 20 passed, 2 skipped``; of no verdicts: ``nothing was judged``."""
     count = Counter(verdict.status for verdict in run.verdicts)
-    return ", ".join(f"{count[each]} {word}" for each, word in COUNTED.items() if count[each]) or "nothing was judged"
+    return (
+        ", ".join(f"{count[each]} {word}" for each, word in COUNTED.items() if count[each])
+        or "nothing was judged"
+    )
 
 
 def bad(run: Run) -> list[Verdict]:
     """What failed, then what could not be told, each as judged."""
-    return [verdict for each in (Status.FAIL, Status.ERROR) for verdict in run.verdicts if verdict.status is each]
+    return [
+        verdict for each in (Status.FAIL, Status.ERROR) for verdict in run.verdicts if verdict.status is each
+    ]

@@ -28,7 +28,9 @@ def junit(run: Run) -> str:
     A run without verdicts is one case in error: an empty file would read as green.
     """
     verdicts = run.verdicts or (
-        Verdict("judge", run.manifest.id, Status.ERROR, "nothing was judged", next_step="railgauge judge RUN"),
+        Verdict(
+            "judge", run.manifest.id, Status.ERROR, "nothing was judged", next_step="railgauge judge RUN"
+        ),
     )
     root = xml.Element("testsuites", {"name": "railgauge", **_counts(verdicts)})
     if run.ended is not None:
@@ -74,7 +76,7 @@ def _case(verdict: Verdict, name: str) -> xml.Element:
     if verdict.status in _CHILD:
         child = xml.SubElement(case, _CHILD[verdict.status], {"message": _text(verdict.message)})
         if verdict.status is not Status.SKIP:
-            child.set("type", verdict.check)
+            child.set("type", _text(verdict.check))
         child.text = _text(said)
     else:
         xml.SubElement(case, "system-out").text = _text(said)

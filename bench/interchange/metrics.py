@@ -87,8 +87,8 @@ def _ended(of: Seen) -> Iterable[Sample]:
 
 
 def _duration(of: Seen) -> Iterable[Sample]:
-    if of.run.ended is not None:
-        yield (), of.run.ended - of.run.manifest.started
+    if of.run.lasted is not None:
+        yield (), of.run.lasted
 
 
 def _status(of: Seen) -> Iterable[Sample]:
@@ -167,7 +167,8 @@ def _left_out(of: Seen) -> Iterable[Sample]:
 
 ROW = ("collective", "algorithm", "size")
 METRICS = (
-    Metric("railgauge_run_info", "What ran, as labels; always 1.", ("profile", "backend", "launcher", "version"), _info),
+    Metric("railgauge_run_info", "What ran, as labels; always 1.", ("profile", "backend", "launcher", "version"),
+           _info),
     Metric("railgauge_run_start_timestamp_seconds", "Start of the run, seconds since 1970.", (),
            lambda of: [((), of.run.manifest.started)]),
     Metric("railgauge_run_completion_timestamp_seconds",

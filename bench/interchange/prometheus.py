@@ -8,34 +8,28 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+from bench.history.folder import library
 from bench.profile import Profile
 from bench.store import Run
 
 from .metrics import METRICS, samples, seen
 
 
-class NoPrometheus(ImportError):
-    """``prometheus_client`` is not installed; the message names the extra."""
-
-
 def prometheus(run: Run, profile: Profile) -> str:
-    """Every metric of METRICS that the run has samples of, in Prometheus' text format 0.0.4."""
-    try:
-        from prometheus_client import generate_latest
-        from prometheus_client.core import GaugeMetricFamily
-    except ImportError as error:
-        raise NoPrometheus(
-            "prometheus_client is not installed, wanted for its text format; pip install 'railgauge[nightly]'"
-        ) from error
+    """Every metric of METRICS that the run has samples of, in Prometheus' text format 0.0.4.
+
+    Raises MissingLibrary without ``prometheus_client``.
+    """
+    client, core = library("prometheus_client"), library("prometheus_client.core")
     of = seen(run, profile)
     families = []
     for metric in METRICS:
-        family = GaugeMetricFamily(metric.name, metric.about, labels=("cluster", *metric.labels))
+        family = core.GaugeMetricFamily(metric.name, metric.about, labels=("cluster", *metric.labels))
         for labels, value in samples(metric, of):
             family.add_metric([_text(label) for label in labels], value)
         if family.samples:
             families.append(family)
-    text: bytes = generate_latest(SimpleNamespace(collect=lambda: families))
+    text: bytes = client.generate_latest(SimpleNamespace(collect=lambda: families))
     return text.decode()
 
 

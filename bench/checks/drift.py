@@ -1,0 +1,94 @@
+"""Does tonight stand where the nights before it stood? Only a nightly run says so; any other has no such verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bench.drift import fleet, verdict
+from bench.model import Status, Verdict
+from bench.nightly.judging import Tonight, explained, tonight
+from bench.nightly.series import NODES, RAILS
+from bench.profile import Profile
+from bench.units import show_rate, show_size
+
+from .registry import Evidence, check
+
+MOST = 20  # files left out that are named one by one
+
+
+@check("drift.history")
+def history(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+    """Tonight stands in the history, and every file that was left out of it is named."""
+    found = tonight(seen.run, want)
+    if found is None:
+        return
+    past = found.past
+    if past.left_out:
+        yield Verdict(
+            "drift.history",
+            f"{len(past.left_out)} files of the history",
+            Status.SKIP,
+            "broken or foreign, and left out of the baseline",
+            "runs that RailGauge wrote",
+            "RailGauge",
+            "railgauge history check",
+            evidence=tuple(map(str, past.left_out[:MOST])),
+        )
+    yield from _cut(found)
+    before = max(map(len, past.nights.values()), default=0)
+    if past.recorded:
+        yield Verdict(
+            "drift.history", past.cluster, Status.PASS, f"recorded, {before} nights before this one"
+        )
+        return
+    yield Verdict(
+        "drift.history",
+        past.cluster,
+        Status.ERROR,
+        f"not recorded: {past.trouble or 'the run did not come to that'}",
+        "every night in the history",
+        "RailGauge",
+        "mend that, then: railgauge history add DIR RUN",
+    )
+
+
+def _cut(found: Tonight) -> Iterator[Verdict]:
+    if found.cut:
+        yield Verdict(
+            "drift.history",
+            f"{len(found.cut)} series of the last night",
+            Status.SKIP,
+            "not in tonight's plan",
+            source="the budget, the profile and who took part",
+            evidence=tuple(series.name for series in found.cut[:MOST]),
+        )
+
+
+@check("drift.level")
+def level(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+    """Every series stands at its accepted baseline; who does not was measured again before it is said."""
+    found = tonight(seen.run, want)
+    if found is None:
+        return
+    if not found.findings:
+        yield Verdict(
+            "drift.level", found.past.cluster, Status.ERROR, "no series was planned", "a series", "RailGauge"
+        )
+    for finding in found.findings:
+        yield verdict(explained(finding, found.past))
+
+
+@check("drift.fleet")
+def peers(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+    """No rail and no node is slower than its peers of the same night."""
+    found = tonight(seen.run, want)
+    if found is None:
+        return
+    left_out = dict(seen.run.plan.skipped)
+    for kind in (RAILS, NODES):
+        if not any(each.name == kind for each, _ in found.fleets):
+            reason = f"not compared: {left_out.get(kind, 'they were not part of this run')}"
+            yield Verdict("drift.fleet", f"{found.past.cluster} {kind}", Status.SKIP, reason)
+    for each, standings in found.fleets:
+        name = f"{found.past.cluster} {each.name}, {each.collective}, {show_size(each.size)}"
+        yield from fleet.verdicts(name, standings, show_rate)

@@ -1,0 +1,69 @@
+"""railgauge nightly: the history is looked at before anything is measured, a chat may be told afterwards."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench import launch
+from bench.history import create, strangers
+from bench.history.folder import open_folder
+from bench.profile import load
+from bench.store import RunError
+from bench.store import load as load_run
+from bench.webhook import NotSent, refuse, send
+
+from .job import OURS
+from .measuring import new_folder, start
+
+
+def nightly(given: dict[str, Any]) -> int:
+    """Measure a night and tell of it; the exit status, which the telling never changes."""
+    webhook = given.pop("webhook")
+    if webhook:
+        refuse(webhook)
+        # it may hold a secret: neither the run folder's command nor mpirun's may show it
+        sys.argv[1:] = without(sys.argv[1:], "--webhook")
+    where = launch.place(os.environ)
+    open_folder(given["history"])  # an address that nothing opens is the same mistake on every rank
+    if not where.launcher:
+        ready(given["history"])
+    given["out"] = given["out"] or new_folder(load(given["profile_name"]).name)
+    code = start("nightly", given)
+    if webhook and where.rank == 0 and OURS not in os.environ:
+        tell(webhook, given["out"])
+    return code
+
+
+def ready(history: str) -> None:
+    """Make the history's folder and list it once: what is wrong with it is said before the night, not after."""
+    create(history)
+    strangers(history)
+
+
+def tell(webhook: str, folder: Path) -> None:
+    """Send the digest of a run; a failure is said and changes nothing."""
+    from bench.interchange.digest import payload
+
+    try:
+        send(webhook, payload(load_run(folder)))
+    except (NotSent, RunError) as error:
+        click.echo(f"railgauge: webhook: {error}; the verdict stands", err=True)
+
+
+def without(words: list[str], option: str) -> list[str]:
+    """``words`` without an option and its value, in both spellings."""
+    kept: list[str] = []
+    skip = False
+    for word in words:
+        if skip:
+            skip = False
+        elif word == option:
+            skip = True
+        elif not word.startswith(f"{option}="):
+            kept.append(word)
+    return kept

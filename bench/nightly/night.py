@@ -1,0 +1,57 @@
+"""The two moments of a nightly run that touch the history: before anything is measured, and at the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.facts import Node
+from bench.profile import Profile
+from bench.store import Run, load, save_history
+
+from .parts import cluster_name, parts
+from .past import Past, from_json, look, record
+from .plan import RESERVE, told
+from .series import record as made_of
+
+
+@dataclass(frozen=True)
+class Nightly:
+    """What a person asked for: a folder or URL, the name of the cluster in it ("" finds one), seconds."""
+
+    history: str
+    cluster: str = ""
+    budget: float = 600.0
+
+
+def begin(folder: Path, asked: Nightly, profile: Profile) -> Past:
+    """Ask the history what tonight is compared with, and keep it in the run folder. Raises HistoryError."""
+    run = load(folder)
+    cluster = name_of(run, asked.cluster)
+    past = look(asked.history, cluster, parts_of(run, profile), run.manifest.started)
+    past = replace(past, plan=told(run.plan, asked.budget), reserve=asked.budget * RESERVE)
+    save_history(folder, past.to_json())
+    return past
+
+
+def end(folder: Path, asked: Nightly, profile: Profile) -> Past | None:
+    """Append the run to the history and say in the run folder where it went; None where it never began."""
+    run = load(folder)
+    if not run.history:
+        return None
+    past = from_json(run.history)
+    past = record(asked.history, past, made_of(run, profile, past.cluster, dict(past.parts)))
+    save_history(folder, past.to_json())
+    return past
+
+
+def parts_of(run: Run, profile: Profile) -> dict[str, str]:
+    """The fingerprint of a run folder."""
+    return parts(run.manifest, [Node.from_json(row) for row in run.facts], profile)
+
+
+def name_of(run: Run, given: str = "", environment: Mapping[str, str] = os.environ) -> str:
+    """The name that the nights of this cluster share."""
+    return cluster_name(given, run.manifest, environment.get("SLURM_CLUSTER_NAME", ""))

@@ -1,0 +1,81 @@
+"""The step summary: failures first, under the cap, and a name from a cluster is never markup."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.interchange import export
+from bench.interchange.digest import MOST, digest
+from bench.interchange.github import CAP, github, plain
+from bench.model import Status, Verdict
+
+GITHUB_TAKES = 1 << 20
+
+
+def order(text: str) -> list[int]:
+    return [text.index(word) for word in ("### Failed", "Does not apply", "Passed") if word in text]
+
+
+def test_failures_come_first_and_what_passed_is_folded(night):
+    text = export(night, "github")
+    assert text.startswith("## ❌ RailGauge: FAIL")
+    assert order(text) == sorted(order(text))
+    assert len(order(text)) == 3
+    assert text.index("all\\_reduce 4 MiB busbw") < text.index("<details>")
+    assert text.count("<details>") == text.count("</details>") == 2
+
+
+def test_many_failures_stay_under_the_cap_and_the_rest_is_counted(night):
+    row = Verdict(
+        "blame.rails", "n1 mlx5_1/1", Status.FAIL, "5 % slow " * 20, "as its equals", "RailGauge", "reseat it"
+    )
+    failed = tuple(replace(row, subject=f"n{number} mlx5_1/1") for number in range(9000))
+    text = github(replace(night, verdicts=(*night.verdicts, *failed)))
+    assert GITHUB_TAKES * 0.9 < len(text.encode()) <= CAP < GITHUB_TAKES
+    shown = len(re.findall(r"^\| blame\.rails", text, re.MULTILINE))
+    told = sum(int(number) for number in re.findall(r"^and (\d+) more", text, re.MULTILINE))
+    before = sum(verdict.check == "blame.rails" for verdict in night.verdicts)
+    assert shown + told >= 9000
+    assert before < 100
+    assert "Passed: " in text
+
+
+def test_no_verdict_is_no_success(night):
+    assert github(replace(night, verdicts=())).startswith(
+        "## ❓ RailGauge: COULD NOT TELL\n\nnothing was judged"
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=st.text(max_size=60), cap=st.integers(600, 4000))
+def test_no_text_breaks_a_table_or_the_cap(bare, text, cap):
+    odd = Verdict(text, text, Status.FAIL, text, text, text, text)
+    shown = github(replace(bare, verdicts=(odd,) * 5), cap)
+    assert len(shown.encode()) <= cap
+    for line in shown.splitlines():
+        if line.startswith("| ") and "|---" not in line and "busbw" not in line:
+            assert len(re.findall(r"(?<!\\)\|", line)) in (5, 6)
+
+
+@pytest.mark.parametrize(
+    "text", ["<img src=x>", "a|b", "`code`", "@everyone", "[x](https://evil)", "*b*", "a\nb", "\x1b[31m"]
+)
+def test_markup_is_shown_and_not_obeyed(text):
+    shown = plain(text)
+    assert "\n" not in shown and "\x1b" not in shown
+    assert not re.search(r"(?<!\\)[|<`*@\[]", shown)
+
+
+def test_the_digest_is_short_and_pings_nobody(night):
+    row = Verdict("c", "<@U123> @here", Status.FAIL, "x" * 5000)
+    text = digest(replace(night, verdicts=(row,) * 40))
+    assert len(text.splitlines()) == MOST + 2
+    assert len(text) < 5000
+    assert "<" not in text and "@h" not in text
+    assert text.splitlines()[-1] == f"and {40 - MOST} more, in the report"
+    assert "FAIL: 40 failed" in text
