@@ -9,15 +9,12 @@ from typing import Any
 import pandas as pd
 
 from bench.model import Status
-from bench.profile import Profile
-from bench.store import Run
 from bench.units import show_share, show_size
 
 from .environment import NODE_COLUMNS, UNKNOWN, Values, differences, facts, gather, holders, node_rows, quoted
-from .frames import Frames
 from .markup import Html, join, tag
-from .pieces import badge, fold, section, verdict_table
-from .summary import moment, network, ordered
+from .pieces import Shown, badge, fold, section, verdict_table
+from .summary import METHOD, moment, network, ordered
 from .tables import Cell, number, table
 from .traffic import carried, deltas, errors
 
@@ -44,24 +41,25 @@ ROW_HEAD = (
 )
 
 
-def rows_section(run: Run, f: Frames, profile: Profile) -> Html:
+def rows_section(shown: Shown) -> Html:
     """Every row in nccl-tests' columns and ours; of the pairs of nodes the slowest."""
+    run, f, profile = shown.run, shown.f, shown.profile
     plain, pairs = (
         f.rows[~f.rows["pair"]],
         f.rows[f.rows["pair"]].sort_values("busbw", kind="stable", na_position="first"),
     )
     parts = []
     for phase, part in plain.groupby("phase", sort=False):
-        shown = table(
+        listed = table(
             ROW_HEAD,
             (row_cells(row, network(f.measured[int(str(at))], run, profile)) for at, row in part.iterrows()),
             f"Rows of phase {phase}",
             "dense",
         )
-        parts.append(fold(f"{phase}: {len(part)} rows", shown, opened=len(plain) <= 200))
+        parts.append(fold(f"{phase}: {len(part)} rows", listed, opened=len(plain) <= 200))
     if len(pairs):
         slowest = pairs.head(MOST_PAIRS)
-        shown = table(
+        listed = table(
             ("pair", *ROW_HEAD),
             ((row["group"], *row_cells(row, "")) for _, row in slowest.iterrows()),
             "Pairs of nodes",
@@ -72,7 +70,7 @@ def rows_section(run: Run, f: Frames, profile: Profile) -> Html:
             if len(pairs) <= MOST_PAIRS
             else f"pairs of nodes: the slowest {MOST_PAIRS} of {len(pairs)} rows"
         )
-        parts.append(fold(text, shown))
+        parts.append(fold(text, listed))
     if not parts:
         parts.append(tag("p", "Nothing was measured."))
     about = tag(
@@ -114,9 +112,9 @@ def row_cells(row: pd.Series, reading: str) -> tuple[Cell, ...]:
     )
 
 
-def passed_section(run: Run) -> Html | None:
+def passed_section(shown: Shown) -> Html | None:
     """What passed and what does not apply, counted by check."""
-    good = ordered(run.verdicts, Status.PASS, Status.SKIP)
+    good = ordered(shown.run.verdicts, Status.PASS, Status.SKIP)
     if not good:
         return None
     counts = Counter((verdict.check, verdict.status) for verdict in good)
@@ -127,9 +125,9 @@ def passed_section(run: Run) -> Html | None:
     return section("passed", "What passed, and what does not apply", parts)
 
 
-def traffic_section(run: Run, profile: Profile) -> Html:
+def traffic_section(shown: Shown) -> Html:
     """Bytes over every port in every phase, error counters that grew: evidence for the rails and the exclusion."""
-    moved = deltas(run)
+    moved = deltas(shown.run)
     if not moved:
         text = "No port counters were recorded: what each carried, or whether an excluded one was silent, is unknown."
         return section("traffic", "What the ports carried", tag("p", f"? {text}"))
@@ -141,7 +139,7 @@ def traffic_section(run: Run, profile: Profile) -> Html:
             _bytes(row.most),
             f"{row.told} of {row.of}",
         )
-        for row in carried(moved, profile)
+        for row in carried(moved, shown.profile)
     ]
     grown = [
         (row.phase, row.node, tag("code", row.port), tag("code", row.counter), number(row.growth, 12))
@@ -172,8 +170,9 @@ def _bytes(count: int | None) -> Cell:
     return Cell("not told", "", True) if count is None else Cell(show_size(count), count, True)
 
 
-def environment_section(run: Run) -> Html:
+def environment_section(shown: Shown) -> Html:
     """Versions, nodes, and every difference between nodes and between ranks."""
+    run = shown.run
     versions = [(name, value) for name, value in sorted(run.manifest.versions.items())]
     known = facts(run.facts)
     variables = gather({f"rank {rank}": values for rank, values in run.manifest.environment.items()})
@@ -246,9 +245,9 @@ def _agreed(rows: Iterable[Values]) -> Html:
     )
 
 
-def method_section(run: Run, profile: Profile, method: tuple[str, ...]) -> Html:
+def method_section(shown: Shown) -> Html:
     """How it was measured: command, profile, phases, and what the figures mean."""
-    m = run.manifest
+    run, profile, m = shown.run, shown.profile, shown.run.manifest
     settings = ", ".join(f"{key} = {value}" for key, value in sorted(m.settings.items()))
     facts_of = (
         ("command", tag("code", " ".join(m.command))),
@@ -282,7 +281,7 @@ def method_section(run: Run, profile: Profile, method: tuple[str, ...]) -> Html:
     return section(
         "method",
         "How it was measured",
-        [tag("p", text) for text in method],
+        [tag("p", text) for text in METHOD],
         tag("dl", [[tag("dt", name), tag("dd", value)] for name, value in facts_of]),
         table(("phase", "what", "cases", "environment"), phases, "Phases") if phases else None,
         fold(

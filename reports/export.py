@@ -10,14 +10,16 @@ from typing import Any
 
 import vl_convert
 
+from bench.plain import plain
 from bench.profile import Profile
 from bench.store import Run, RunError, write_text
 
+from . import nightly
 from .charts import CHARTS
 from .frames import Frames, frames
 from .markdown import markdown
 from .page import page
-from .theme import config, specification, text_of
+from .theme import PAPER, config, drawable, specification, text_of
 
 CHART_FOLDER = "charts"
 VEGA_LITE = "5.21"
@@ -29,11 +31,11 @@ def write(run: Run, profile: Profile) -> list[Path]:
     ``run`` carries its verdicts. Each file is replaced as a whole. Raises RunError when a file cannot be written.
     """
     f = frames(run, profile)
-    specs = specifications(f)
+    specs = drawable({**specifications(f), **nightly.specifications(run, profile)})
     files: dict[str, str] = {
         "report.html": page(run, profile, f, specs),
-        "report.md": markdown(run, profile, f, tuple(specs)),
-        "rows.csv": rows_csv(f),
+        "report.md": plain(markdown(run, profile, f, tuple(specs))),
+        "rows.csv": plain(rows_csv(f)),
     }
     for name, spec in specs.items():
         files[f"{CHART_FOLDER}/{name}.vl.json"] = text_of(spec)
@@ -50,17 +52,33 @@ def write(run: Run, profile: Profile) -> list[Path]:
 
 
 def specifications(f: Frames) -> dict[str, dict[str, Any]]:
-    """Name → Vega-Lite specification of every chart that has something to draw, in the order of CHARTS."""
-    drawn = ((chart.name, chart.draw(f)) for chart in CHARTS)
-    return {name: specification(chart) for name, chart in drawn if chart is not None}
+    """Name → Vega-Lite specification of every chart that has something to draw, in the order of CHARTS.
+
+    What is to be seen in it stands in ``description``: browsers read it out, wherever it is embedded.
+    """
+    drawn = ((chart, chart.draw(f)) for chart in CHARTS)
+    return {
+        chart.name: {**specification(picture), "description": chart.about(f)}
+        for chart, picture in drawn
+        if picture is not None
+    }
 
 
 def svg(spec: dict[str, Any], mode: str) -> str:
     """A picture for places without Vega; ``mode``: light or dark. Nothing is fetched: the data are inline."""
     text: str = vl_convert.vegalite_to_svg(
-        spec, vl_version=VEGA_LITE, config=config(mode), allowed_base_urls=[]
+        drawable(spec), vl_version=VEGA_LITE, config=config(mode), allowed_base_urls=[]
     )
     return text
+
+
+def png(spec: dict[str, Any], mode: str) -> bytes:
+    """A picture at twice its size on opaque paper, for places that take neither Vega nor SVG."""
+    dressed = {**config(mode), "background": PAPER[mode]}
+    picture: bytes = vl_convert.vegalite_to_png(
+        drawable(spec), vl_version=VEGA_LITE, config=dressed, scale=2, allowed_base_urls=[]
+    )
+    return picture
 
 
 def rows_csv(f: Frames) -> str:

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
+from bench.blame.rows import Subject
 from bench.collectives import collective
 from bench.model import Case, Measurement, Rank
-from bench.paths import FIRST, transfers
+from bench.paths import FIRST, answer, transfers
+from bench.plain import plain
 from bench.profile import Profile
 from bench.rows import Row, rows
 from bench.store import Run
 from bench.units import BITS, GIGA, MICRO, show_size
+
+from .soaking import events_frame, memory_frame, soak_frame
 
 ROW_COLUMNS = (
     "case", "phase", "collective", "series", "scope", "pair", "group", "source",
@@ -30,6 +34,7 @@ OWN = "own"  # how a case says that each rank uses the rail of its own place
 PAIR_COLUMNS = ("source", "destination", "rail", "busbw", "gbps")
 TOTAL_COLUMNS = ("node", "gbps", "rails", "note")
 BEST_COLUMNS = ("series", "collective", "busbw", "size_text", "groups", "note")
+BLAMED_COLUMNS = ("kind", "node", "peer", "rail", "text")
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,10 @@ class Frames:
     best     BEST_COLUMNS: the highest busbw of each series; 0.0 where it was planned and not measured
     target   GB/s that a node's rails are sold for; NaN when the profile has none
     rail     GB/s that one rail must reach; NaN when the profile has no such bound
+    nominal  GB/s that one rail is sold for; NaN when the profile has none
+    blamed   BLAMED_COLUMNS: whom blame names or suspects, and those it cannot tell from them
     nodes    node names, in the order of their ranks
+    soak, memory, events  of a soak, over its time: see ``reports.soaking``
     """
 
     rows: pd.DataFrame
@@ -54,12 +62,27 @@ class Frames:
     best: pd.DataFrame
     target: float
     rail: float
+    nominal: float
+    blamed: pd.DataFrame
     nodes: tuple[str, ...]
     measured: tuple[Row, ...]
+    soak: pd.DataFrame
+    memory: pd.DataFrame
+    events: pd.DataFrame
+
+
+def shown(run: Run) -> Run:
+    """A run whose nodes have names that can be drawn and encoded; the same node has the same name everywhere."""
+    ranks = tuple(replace(rank, node=plain(rank.node)) for rank in run.manifest.ranks)
+    if ranks == run.manifest.ranks:
+        return run
+    facts = tuple({**row, "name": plain(str(row.get("name", "")))} for row in run.facts)
+    return replace(run, manifest=replace(run.manifest, ranks=ranks), facts=facts)
 
 
 def frames(run: Run, profile: Profile) -> Frames:
-    """All frames of a run."""
+    """All frames of a run; names in them are text that can be drawn, whatever a host is called."""
+    run = shown(run)
     measured = rows(run)
     table = rows_frame(measured, run.manifest.ranks)
     target = profile.rails.target
@@ -71,8 +94,13 @@ def frames(run: Run, profile: Profile) -> Frames:
         best=best_frame(table, run.plan.cases, run.manifest.ranks),
         target=target.value / GIGA if target else math.nan,
         rail=rail_floor(profile),
+        nominal=profile.rails.rate.value / GIGA if profile.rails.rate else math.nan,
+        blamed=blamed_frame(measured, run.manifest.ranks, profile),
         nodes=run.manifest.nodes,
         measured=measured,
+        soak=soak_frame(run),
+        memory=memory_frame(run),
+        events=events_frame(run),
     )
 
 
@@ -263,6 +291,19 @@ def pairs_frame(measured: tuple[Row, ...], ranks: tuple[Rank, ...], profile: Pro
     table = table.sort_values(["source", "destination", "rail", "busbw"], kind="stable")
     pairs: pd.DataFrame = table.drop_duplicates(["source", "destination", "rail"]).reset_index(drop=True)
     return pairs
+
+
+def blamed_frame(measured: tuple[Row, ...], ranks: tuple[Rank, ...], profile: Profile) -> pd.DataFrame:
+    """BLAMED_COLUMNS: a row a node, port or path; empty where no rails were measured."""
+    found: dict[Subject, str] = {}
+    if any(row.case.phase == FIRST for row in measured):
+        for row in answer(measured, ranks, profile).blames:
+            word = "named" if row.confirmed else "suspected"
+            for subject in (row.subject, *row.alternatives):
+                found.setdefault(subject, f"{word}: {row.text}")
+    marked = [(each.kind, each.node, each.peer, each.rail, text) for each, text in found.items()]
+    table: pd.DataFrame = pd.DataFrame(marked, columns=list(BLAMED_COLUMNS))
+    return table
 
 
 def totals_frame(table: pd.DataFrame) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from bench.units import BITS, GIGA, show_share
 from .charts import CHARTS
 from .environment import differences, facts, gather, holders, quoted
 from .frames import Frames
+from .layers import HEAD, TITLE, markdown_layers
 from .summary import (
     MARKS,
     METHOD,
@@ -61,6 +62,7 @@ def markdown(run: Run, profile: Profile, f: Frames, drawn: tuple[str, ...]) -> s
         *_attention(run),
         *_coverage(run),
         *_readings(run, f, profile),
+        *_layers(run, f, profile),
         *_best(f),
         *_charts(f, drawn),
         *_environment(run),
@@ -131,6 +133,15 @@ def _readings(run: Run, f: Frames, profile: Profile) -> list[str]:
     )
     said = f"{MARKS[found.status]} {WORDS[found.status]}: {plain(found.text)}"
     return [title, "", said, "", *table(("reading", "Gb/s", "GB/s", "share", "from"), rows)]
+
+
+def _layers(run: Run, f: Frames, profile: Profile) -> list[str]:
+    found = markdown_layers(run, f, profile, MOST)
+    if found is None:
+        return []
+    said, rows, why = found
+    lines = [f"## {TITLE}", "", plain(said), "", *(table(HEAD, rows) if rows else [])]
+    return lines + [f"* not known: {plain(text)}" for text in why] + ([""] if why else [])
 
 
 def _best(f: Frames) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-VOID = frozenset({"br", "col", "hr", "img", "link", "meta"})
+VOID = frozenset({"br", "col", "hr", "img", "link", "meta", "wbr"})
 
 
 class Html(str):
@@ -44,6 +44,8 @@ def _text(child: Child) -> str:
 
 
 def _printable(text: str) -> str:
+    if text.isprintable():  # nearly every text of a page is
+        return text
     # control characters are not HTML, and direction marks could make one host name look like another
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 

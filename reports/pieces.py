@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from bench.model import Status, Verdict
+from bench.profile import Profile
+from bench.store import Run
 
+from .frames import Frames
 from .markup import Child, Html, join, tag
 from .summary import COUNTED, MARKS, WORDS
 from .tables import Cell, table
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What every section of the page is drawn from.
+
+    specs  name → Vega-Lite specification of each chart that the page carries; a section shows it by ``figure``
+    """
+
+    run: Run
+    profile: Profile
+    f: Frames
+    specs: Mapping[str, dict[str, Any]]
 
 
 def badge(status: Status) -> Html:
@@ -29,6 +47,21 @@ def fold(summary: Child, *children: Child, opened: bool = False) -> Html:
     return tag("details", tag("summary", summary), children, open=opened)
 
 
+def figure(name: str, about: str) -> Html:
+    """The place of the chart ``name`` of ``Shown.specs``, which the page's script draws, and what it shows."""
+    missing = tag("p", "The chart needs JavaScript; its figures are in the tables.", class_="soft")
+    box = tag(
+        "div", missing, class_="chart", id=f"chart-{name}", data_chart=name, role="img", aria_label=about
+    )
+    return tag("figure", box, tag("figcaption", fold("In words", tag("p", about))))
+
+
+def check_name(name: str) -> list[Child]:
+    """A check's name that breaks after its dots and nowhere else."""
+    first, *others = name.split(".")
+    return [first, *([".", tag("wbr"), part] for part in others)]
+
+
 def verdict_table(verdicts: Sequence[Verdict]) -> Html:
     head = ("status", "subject", "measured", "wanted", "next step", "check")
     rows = []
@@ -46,7 +79,7 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Html:
                 Cell(join(measured), verdict.measured),
                 Cell(join(wanted), verdict.wanted),
                 verdict.next_step,
-                Cell(tag("code", verdict.check), verdict.check),
+                Cell(tag("code", check_name(verdict.check), class_="name"), verdict.check),
             )
         )
     return table(head, rows, "Verdicts", "stacked")

@@ -11,6 +11,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from bench.plain import plain
+
 SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 
 BLUE, RED, AMBER, GREEN = "#4c78a8", "#d1495b", "#f2a541", "#3d9970"
@@ -30,6 +32,12 @@ SIZE_LABEL = (
     f"datum.value >= {_GIB} ? format(datum.value / {_GIB}, '~g') + ' GiB' : "
     f"datum.value >= {_MIB} ? format(datum.value / {_MIB}, '~g') + ' MiB' : "
     f"datum.value >= {_KIB} ? format(datum.value / {_KIB}, '~g') + ' KiB' : datum.value + ' B'"
+)
+
+# of microseconds
+MICRO_LABEL = (
+    "datum.value >= 1e6 ? format(datum.value / 1e6, '~g') + ' s' : "
+    "datum.value >= 1e3 ? format(datum.value / 1e3, '~g') + ' ms' : format(datum.value, '~g') + ' µs'"
 )
 
 
@@ -69,6 +77,15 @@ def specification(chart: Any) -> dict[str, Any]:
     spec: dict[str, Any] = chart.to_dict()
     spec.pop("config", None)
     return {**spec, "$schema": SCHEMA}
+
+
+def drawable(value: Any) -> Any:
+    """A specification whose texts can be drawn: the renderer ends the whole process over a control character."""
+    if isinstance(value, dict):
+        return {key: drawable(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [drawable(inner) for inner in value]
+    return plain(value) if isinstance(value, str) else value
 
 
 def text_of(spec: dict[str, Any]) -> str:

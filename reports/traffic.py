@@ -74,7 +74,7 @@ def carried(moved: Sequence[tuple[str, str, Delta]], profile: Profile) -> tuple[
 
 def _carried(phase: str, port: str, values: list[int | None], profile: Profile) -> Carried:
     known = [value for value in values if value is not None]
-    excluded = port.split("/")[0] in profile.rails.excluded
+    excluded = port.split("/")[0] in (*profile.rails.excluded, profile.rails.management)
     return Carried(
         phase, port, min(known, default=None), max(known, default=None), len(known), len(values), excluded
     )

@@ -1,69 +1,14 @@
 "use strict";
-// Draws the charts, sorts the tables, opens what is folded for printing. Every text goes in as text, never as HTML.
+// The report page: has its charts drawn, sorts the tables, opens what is folded for printing.
 (() => {
   const data = JSON.parse(document.getElementById("charts").textContent);
-
-  function tooltip(handler, event, item, value) {
-    document.getElementById("tip")?.remove();
-    if (value === null || value === undefined || value === "") return;
-    const tip = document.createElement("div");
-    tip.id = "tip";
-    tip.setAttribute("role", "tooltip");
-    if (typeof value === "object") {
-      const list = document.createElement("dl");
-      for (const [key, text] of Object.entries(value)) {
-        list.append(Object.assign(document.createElement("dt"), { textContent: key }));
-        list.append(Object.assign(document.createElement("dd"), { textContent: String(text) }));
-      }
-      tip.append(list);
-    } else {
-      tip.textContent = String(value);
-    }
-    document.body.append(tip);
-    const box = tip.getBoundingClientRect();
-    tip.style.left = `${Math.max(4, Math.min(event.clientX + 14, innerWidth - box.width - 8))}px`;
-    tip.style.top = `${Math.max(4, Math.min(event.clientY + 14, innerHeight - box.height - 8))}px`;
-  }
-
-  function fitted(spec, width) {
-    const own = structuredClone(spec);
-    delete own.$schema; // says v5 for the sake of documentation sites; this bundle is newer and draws it alike
-    if (own.facet) {
-      // as many small charts beside each other as there is room for
-      own.columns = Math.max(1, Math.min(own.columns, Math.floor((width - 20) / (own.spec.width + 62))));
-    } else if (own.width === 800) {
-      own.width = Math.max(160, 0.7 * width);
-    }
-    return own;
-  }
-
-  async function draw(box) {
-    const width = box.clientWidth;
-    const narrow = width < 640;
-    const config = { ...data.config, legend: { ...data.config.legend, ...(narrow ? { orient: "bottom", columns: 2 } : {}) } };
-    if (narrow) {
-      config.axis = { ...config.axis, labelFontSize: 10, titleFontSize: 10, labelLimit: 130 };
-      config.title = { ...config.title, fontSize: 13, subtitleFontSize: 10, limit: width - 8, subtitleLimit: width - 8 };
-    }
-    // ast: expressions are interpreted, so that the page's policy can forbid eval; logLevel 1: errors alone
-    const options = {
-      ast: true, actions: false, config, defaultStyle: false, logLevel: 1, mode: "vega-lite", renderer: "svg", tooltip,
-    };
-    const spec = data.specs[box.dataset.chart];
-    const { view } = await vegaEmbed(box, fitted(spec, width), options);
-    if (!spec.facet && spec.width === 800) {
-      // labels and legend are as wide as they are; what they leave over is the chart's
-      const spare = width - 2 - box.querySelector("svg").getBoundingClientRect().width;
-      await view.width(Math.max(160, view.width() + spare)).runAsync();
-    }
-    box.dataset.drawn = "yes";
-  }
 
   async function drawAll() {
     for (const box of document.querySelectorAll(".chart")) {
       box.textContent = "";
       try {
-        await draw(box);
+        await railgaugeCharts.draw(box, data.specs[box.dataset.chart], data.config);
+        box.dataset.drawn = "yes";
       } catch (error) {
         box.textContent = `the chart could not be drawn: ${error.message}; its figures are in the tables`;
         console.error(error);
@@ -96,10 +41,6 @@
     const button = event.target.closest("th button");
     if (button) sort(button);
   });
-  document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") document.getElementById("tip")?.remove();
-  });
-
   let opened = [];
   addEventListener("beforeprint", () => {
     opened = [...document.querySelectorAll("details:not([open])")];

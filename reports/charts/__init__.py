@@ -17,14 +17,14 @@ from . import alt_text
 from .bars import Rule, ranked_bars
 from .curves import busbw_by_size, latency_percentiles, small_multiples
 from .rails import (
-    MOST_NUMBERS,
     SLOW,
     pair_heatmap,
     rail_distribution,
     rail_matrix,
-    slow_pairs,
+    rail_medians,
     slowest_rail,
 )
+from .soak import soak_bandwidth, soak_memory
 from .trend import trend
 
 __all__ = ["CHARTS", "Chart", "busbw_by_size", "latency_percentiles", "pair_heatmap", "rail_distribution",
@@ -35,7 +35,7 @@ __all__ = ["CHARTS", "Chart", "busbw_by_size", "latency_percentiles", "pair_heat
 class Chart:
     """One row: the stable name (its file), the heading, the drawing and its alternative text.
 
-    section  "collectives" or "rails": where in the report it stands
+    section  "collectives", "rails" or "soak": where in the report it stands
     """
 
     name: str
@@ -49,7 +49,7 @@ def _busbw_by_size(f: Frames) -> Any | None:
     curve = f.curve[f.curve["scope"] == ""]
     if curve.empty:
         return None
-    subtitle = "median of pipelined blocks, slowest group; band: slowest to fastest block"
+    subtitle = "median of pipelined blocks, slowest group; whiskers: slowest to fastest block"
     return busbw_by_size(curve, _target(f), _BUSBW, subtitle)
 
 
@@ -94,22 +94,32 @@ def _node_totals(f: Frames) -> Any | None:
     )  # fmt: skip
 
 
+def _rail_ranks(f: Frames) -> Any | None:
+    if f.pairs.empty:
+        return None
+    known = rail_medians(f.pairs)
+    rule = Rule(f.nominal * BITS, f"one rail as sold: {f.nominal * BITS:,.5g} Gb/s = {f.nominal:,.4g} GB/s")
+    return ranked_bars(
+        known, "rail", "gbps", title=_RANKS, subtitle="point-to-point, each way; median over all pairs of nodes",
+        format=",.4~g", note="note", axis="one pair on one rail (Gb/s; 8 Gb/s = 1 GB/s)", missing="nothing got through",
+        rule=rule if math.isfinite(f.nominal) else None,
+    )  # fmt: skip
+
+
 def _pair_heatmap(f: Frames) -> Any | None:
     if f.pairs.empty:
         return None
-    subtitle = f"{len(slow_pairs(f.pairs))} of {len(f.pairs)} readings more than {SLOW:.0%} below the median, outlined"
+    subtitle = alt_text.outlined(f, 0)
     if len(slowest_rail(f.pairs)) != len(f.pairs) and len(f.nodes) > 16:
         subtitle += "; the slowest rail stands for each pair"
-    return pair_heatmap(f.pairs, f.nodes, _PAIRS, subtitle)
+    return pair_heatmap(f.pairs, f.blamed, f.nodes, _PAIRS, subtitle)
 
 
 def _rail_matrix(f: Frames) -> Any | None:
     if f.pairs.empty:
         return None
-    subtitle = f"boxed: more than {SLOW:.0%} below the median of all" + (
-        "; the number says how much" if len(f.nodes) <= MOST_NUMBERS else ""
-    )
-    return rail_matrix(f.pairs, f.nodes, _MATRIX, subtitle)
+    subtitle = f"{alt_text.outlined(f, 0)}; numbers: more than {SLOW:.0%} below the median of all"
+    return rail_matrix(f.pairs, f.blamed, f.nodes, _MATRIX, subtitle)
 
 
 def _rail_distribution(f: Frames) -> Any | None:
@@ -117,6 +127,19 @@ def _rail_distribution(f: Frames) -> Any | None:
         return None
     subtitle = "line: all pairs; pale: p5 to p95; dark: middle half; tick: median"
     return rail_distribution(f.pairs, f.rail * BITS, _RAILS, subtitle)
+
+
+def _soak_bandwidth(f: Frames) -> Any | None:
+    if f.soak.empty:
+        return None
+    subtitle = "median of each window's blocks; band: down to its slowest block"
+    return soak_bandwidth(f.soak, f.events, _SOAK, subtitle)
+
+
+def _soak_memory(f: Frames) -> Any | None:
+    if f.memory.empty:
+        return None
+    return soak_memory(f.memory, _SOAK_MEMORY, "the largest of all ranks; flat is well")
 
 
 def _target(f: Frames) -> float:
@@ -127,6 +150,8 @@ def _target(f: Frames) -> float:
 _BUSBW, _RANKED = "Bus bandwidth against message size", "Best bus bandwidth of each collective"
 _MULTIPLES, _LATENCY = "Each collective by itself", "Latency percentiles against message size"
 _TOTALS, _PAIRS = "What the rails of each node carry together", "Every pair of nodes, every rail"
+_RANKS = "What each rail carries"
+_SOAK, _SOAK_MEMORY = "Bandwidth under steady load", "Memory of our own processes"
 _MATRIX, _RAILS = "Rails and nodes", "How the pairs of each rail spread"
 
 CHARTS = (
@@ -137,5 +162,8 @@ CHARTS = (
     Chart("rail-matrix", _MATRIX, "rails", _rail_matrix, alt_text.rail_matrix),
     Chart("pair-heatmap", _PAIRS, "rails", _pair_heatmap, alt_text.pair_heatmap),
     Chart("rail-distribution", _RAILS, "rails", _rail_distribution, alt_text.rail_distribution),
+    Chart("rail-ranks", _RANKS, "rails", _rail_ranks, alt_text.rail_ranks),
     Chart("node-totals", _TOTALS, "rails", _node_totals, alt_text.node_totals),
+    Chart("soak-bandwidth", _SOAK, "soak", _soak_bandwidth, alt_text.soak_bandwidth),
+    Chart("soak-memory", _SOAK_MEMORY, "soak", _soak_memory, alt_text.soak_memory),
 )

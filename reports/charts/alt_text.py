@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.units import BITS
 from reports.frames import Frames, swept
 
-from .rails import SLOW, node_rails, slow_pairs
+from .rails import SLOW, node_rails, rail_medians
 
 
 def busbw_by_size(f: Frames) -> str:
@@ -62,13 +62,34 @@ def rail_matrix(f: Frames) -> str:
 
 
 def pair_heatmap(f: Frames) -> str:
-    slow = slow_pairs(f.pairs).sort_values("gbps", kind="stable")
+    slowest = f.pairs.sort_values(["gbps", "source", "destination", "rail"], kind="stable").head(3)
     cells = [
-        f"{row.source} to {row.destination} on {row.rail} ({row.gbps:.4g} Gb/s)" for row in slow.itertuples()
+        f"{row.source} to {row.destination} on {row.rail} ({row.gbps:.4g} Gb/s)"
+        for row in slowest.itertuples()
     ]
-    return f"{len(f.pairs)} readings of node pairs, median {f.pairs['gbps'].median():.4g} Gb/s. " + (
-        f"{len(cells)} are more than {SLOW:.0%} below it: {_list(cells)}." if cells else "None stands out."
+    return (
+        f"{len(f.pairs)} readings of node pairs, median {f.pairs['gbps'].median():.4g} Gb/s; "
+        f"the slowest: {_list(cells)}; {outlined(f)}."
     )
+
+
+def outlined(f: Frames, most: int = 3) -> str:
+    """Whom the outlines of the maps stand for; ``most`` 0 counts them, for a line that must be short."""
+    texts = [str(text) for text in dict.fromkeys(f.blamed["text"])]
+    if not texts:
+        return "nobody is outlined: blame.rails names nobody"
+    if most:
+        return f"outlined: {_list(texts, most)}"
+    named = sum(text.startswith("named") for text in texts)
+    counts = ((named, "named"), (len(texts) - named, "suspected"))
+    said = " and ".join(f"{count} {word}" for count, word in counts if count)
+    return f"outlined: {said} by blame.rails"
+
+
+def rail_ranks(f: Frames) -> str:
+    ranked = rail_medians(f.pairs).sort_values(["gbps", "rail"], ascending=[False, True], kind="stable")
+    bars = [f"{row.rail} {row.gbps:.4g} Gb/s" for row in ranked.itertuples()]
+    return f"Median of {len(bars)} rails over all pairs of nodes, largest first: {_list(bars)}."
 
 
 def rail_distribution(f: Frames) -> str:
@@ -80,3 +101,23 @@ def rail_distribution(f: Frames) -> str:
 def _list(parts: list[str], most: int = 8) -> str:
     more = len(parts) - most
     return "; ".join(parts[:most]) + (f"; and {more} more" if more > 0 else "")
+
+
+def soak_bandwidth(f: Frames) -> str:
+    parts = []
+    for name, rows in f.soak.groupby("series", sort=False):
+        known = rows["busbw"]
+        parts.append(
+            f"{name}: {len(rows)} windows over {rows['seconds'].max():,.0f} s, "
+            f"median {known.median():,.4g}, least {known.min():,.4g} GB/s"
+        )
+    happened = f"; {len(f.events)} events, the first: {f.events['text'].iloc[0]}" if len(f.events) else ""
+    return f"Bus bandwidth under steady load over time. {'; '.join(parts)}{happened}."
+
+
+def soak_memory(f: Frames) -> str:
+    parts = [
+        f"{name} {rows['mib'].iloc[0]:,.0f} MiB at first, {rows['mib'].iloc[-1]:,.0f} at last"
+        for name, rows in f.memory.groupby("process", sort=False)
+    ]
+    return f"Resident memory of our own processes over time: {'; '.join(parts)}."

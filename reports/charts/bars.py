@@ -55,7 +55,8 @@ def ranked_bars(
     """
     columns = {"label": label, "value": value, "note": note}
     fields = {role: name if PLAIN.fullmatch(name) else f"{role}_" for role, name in columns.items()}
-    base = _base(fields, label, axis, _domain(data, value, note, rule, width))
+    domain = _domain(data, value, note, rule, width)
+    base = _base(fields, label, axis, domain)
     below = f"datum.{fields['value']} < {rule.value!r}" if rule and rule.floor else "false"
     colour = alt.condition(below, alt.value(RED), alt.value(BLUE))
     bars = base.mark_bar(cornerRadiusEnd=2).encode(color=colour).properties(name="bars")
@@ -63,6 +64,8 @@ def ranked_bars(
     texts = texts.transform_calculate(shown=_words(fields, format, missing, below)).encode(
         text=alt.Text("shown:N")
     )
+    if rule and isinstance(data, pd.DataFrame):
+        texts = _beside(texts, fields["value"], rule, domain[1] / width)
     layers = [bars, texts, *(_rule(rule) if rule else ())]
     parsed = value if fields["value"] == value else ""
     chart = alt.layer(*layers, data=_source(data, parsed)).properties(width=width, height=alt.Step(STEP))
@@ -106,10 +109,19 @@ def _words(fields: dict[str, str], format: str, missing: str, below: str) -> str
     seen = f"datum.{fields['value']}"
     words = f"format({seen}, {json.dumps(format)})"
     if fields["note"]:
-        words += f" + '  ' + datum.{fields['note']}"
+        words += f" + (datum.{fields['note']} ? '  ' + datum.{fields['note']} : '')"
     if below != "false":
         words += f" + ({below} ? ' (below)' : '')"
     return f"isValid({seen}) && {seen} > 0 ? ({words}) : {json.dumps(missing)}"
+
+
+def _beside(texts: alt.Chart, value: str, rule: Rule, pixel: float) -> alt.Chart:
+    """Labels that the rule would strike through stand behind it. ``pixel``: what one is worth on the axis."""
+    seen = f"(isValid(datum.{value}) ? datum.{value} : 0)"
+    reach = f"{seen} + {pixel!r} * (10 + {LETTER} * length(datum.shown))"
+    crossed = f"{seen} <= {rule.value!r} && {reach} >= {rule.value!r}"
+    moved = texts.transform_calculate(end=f"{crossed} ? {rule.value!r} : {seen}")
+    return moved.encode(x=alt.X("end:Q", stack=None))
 
 
 def said(text: str) -> str:

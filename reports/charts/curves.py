@@ -7,42 +7,44 @@ import math
 import altair as alt
 import pandas as pd
 
-from reports.theme import NEUTRAL, SERIES, SHAPES, SIZE_LABEL, size_ticks
+from reports.theme import MICRO_LABEL, NEUTRAL, SERIES, SHAPES, SIZE_LABEL, size_ticks
 
 WIDTH, HEIGHT = 800, 340
 CELL, CELL_HEIGHT, COLUMNS = 235, 130, 3
 BUSBW = "bus bandwidth (GB/s; 1 GB/s = 8 Gb/s)"
 RATE_COLUMNS = ["series", "size", "size_text", "busbw", "low", "high", "time", "ranks"]
 PERCENTILES = ("p50", "p95", "p99")
+FEW = 3  # series whose bands can lie over each other and still be told apart
 
 
 def busbw_by_size(curve: pd.DataFrame, target: float, title: str, subtitle: str) -> alt.LayerChart:
-    """busbw of each series against the size, with a band from the slowest to the fastest block.
+    """busbw of each series against the size, with whiskers from the slowest to the fastest block.
+
+    A filled band joins the whiskers where there are few series, and of one that is chosen in the legend: the
+    bands of ten series over each other are a smear.
 
     curve   frames.curve_frame; sizes in bytes, rates in GB/s
     target  GB/s of a node's rails, drawn as a rule; NaN draws none
     """
     data = curve[RATE_COLUMNS]
     x, colour = _size_axis(data["size"]), _series(data["series"])
-    band = (
-        alt.Chart()
-        .mark_area(opacity=0.18, tooltip=False)
-        .encode(x=x, y=alt.Y("low:Q", title=BUSBW), y2="high:Q", color=colour)
-        .properties(name="band")
-    )
-    line = alt.Chart().mark_line(strokeWidth=2).encode(x=x, y=alt.Y("busbw:Q", title=BUSBW), color=colour)
-    points = (
-        alt.Chart()
-        .mark_point(filled=True, size=46, opacity=1)
-        .encode(
-            x=x,
-            y=alt.Y("busbw:Q", title=BUSBW),
-            color=colour,
-            shape=alt.Shape("series:N", scale=_shapes(data["series"]), legend=_legend()),
-            tooltip=_rate_tooltip(),
-        )
-    )
-    layers = [band, line, points, *_target(target)]
+    low, y = alt.Y("low:Q", title=BUSBW), alt.Y("busbw:Q", title=BUSBW)
+    chosen = alt.selection_point(name="chosen", fields=["series"], bind="legend")
+    few = bool(data["series"].nunique() <= FEW)
+    filled = alt.condition(chosen, alt.value(0.18), alt.value(0), empty=few)
+    bright = alt.condition(chosen, alt.value(1), alt.value(0.15))
+    area = alt.Chart().mark_area(tooltip=False).encode(x=x, y=low, y2="high:Q", color=colour, opacity=filled)
+    whiskers = alt.Chart().mark_rule(strokeWidth=1.5, tooltip=False).encode(
+        x=x, y=low, y2="high:Q", color=colour, opacity=bright
+    )  # fmt: skip
+    line = alt.Chart().mark_line(strokeWidth=2).encode(x=x, y=y, color=colour, opacity=bright)
+    points = alt.Chart().mark_point(filled=True, size=46).encode(
+        x=x, y=y, color=colour, opacity=bright,
+        shape=alt.Shape("series:N", scale=_shapes(data["series"]), legend=_legend()),
+        tooltip=_rate_tooltip(),
+    )  # fmt: skip
+    points = points.properties(name="points").add_params(chosen)
+    layers = [area.properties(name="band"), whiskers, line, points, *_target(target)]
     chart = alt.layer(*layers, data=data).properties(width=WIDTH, height=HEIGHT)
     return chart.properties(title=alt.TitleParams(title, subtitle=subtitle))
 
@@ -51,9 +53,11 @@ def small_multiples(curve: pd.DataFrame, title: str, subtitle: str) -> alt.Facet
     """One small chart a series, each with its own y axis: shapes compare, heights do not."""
     data = curve[RATE_COLUMNS]
     x = _size_axis(data["size"], most=4)
-    y = alt.Y("busbw:Q", title="GB/s", axis=alt.Axis(tickCount=4))
+    # a tick at the top of every cell: headings over cells without one would stand lower
+    scale = alt.Scale(nice=4)
+    y = alt.Y("busbw:Q", title="GB/s", axis=alt.Axis(tickCount=4), scale=scale)
     band = alt.Chart().mark_area(opacity=0.25, color=SERIES[0], tooltip=False).encode(
-        x=x, y=alt.Y("low:Q", title="GB/s"), y2="high:Q"
+        x=x, y=alt.Y("low:Q", title="GB/s", scale=scale), y2="high:Q"
     ).properties(name="band")  # fmt: skip
     line = alt.Chart().mark_line(strokeWidth=2, color=SERIES[0], point=alt.OverlayMarkDef(size=26)).encode(
         x=x, y=y, tooltip=_rate_tooltip()
@@ -74,17 +78,20 @@ def latency_percentiles(curve: pd.DataFrame, title: str, subtitle: str) -> alt.F
         .encode(
             x=x,
             y=alt.Y(
-                "latency:Q", title="µs", scale=alt.Scale(type="log"), axis=alt.Axis(tickCount=4, format="~s")
+                "latency:Q",
+                title="latency",
+                scale=alt.Scale(type="log"),
+                axis=alt.Axis(tickCount=4, labelExpr=MICRO_LABEL),
             ),
             color=alt.Color(
                 "percentile:N",
                 scale=alt.Scale(domain=list(PERCENTILES), range=[SERIES[0], SERIES[1], SERIES[2]]),
-                legend=alt.Legend(title=None, orient="top", symbolOpacity=1),
+                legend=alt.Legend(title=None, orient="top", symbolOpacity=1, symbolType="stroke"),
             ),
             strokeDash=alt.StrokeDash(
                 "percentile:N",
                 scale=alt.Scale(domain=list(PERCENTILES), range=[[1, 0], [6, 3], [2, 2]]),
-                legend=alt.Legend(title=None, orient="top"),
+                legend=alt.Legend(title=None, orient="top", symbolType="stroke"),
             ),
             tooltip=[
                 alt.Tooltip("series:N"),

@@ -16,7 +16,13 @@ SLOW = (
 INLINE_CELLS = (
     5000  # cells of all rails together that one page carries; above it the slowest rail stands for a pair
 )
-MOST_NUMBERS = 24  # nodes beside each other whose cells have room for a number
+NUMBER_WIDTH = 32  # pixels that a number such as +10% needs beside its neighbours
+NOBODY = "nobody"  # whom blame names where it names none; an empty text would be null in a CSV file
+SPAN = 0.10  # from the median: there the colours of the matrix end
+_OPEN_ENDED = (
+    f"datum.value <= {-SPAN} ? datum.label + ' or less' : datum.value >= {SPAN} ? datum.label + ' or more' "
+    ": datum.label"
+)
 DIVERGING = (
     "#a3122b",
     "#d6604d",
@@ -28,16 +34,16 @@ QUANTILES = {"min": 0.0, "p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95"
 
 
 def pair_heatmap(
-    pairs: pd.DataFrame, nodes: tuple[str, ...], title: str, subtitle: str
+    pairs: pd.DataFrame, blamed: pd.DataFrame, nodes: tuple[str, ...], title: str, subtitle: str
 ) -> alt.LayerChart | alt.FacetChart:
     """Node × node, one map a rail (the slowest rail of each pair when there are too many cells).
 
-    A pair more than SLOW below the median of all is outlined. What was not measured stays empty.
+    The cells of those whom blame names or suspects are outlined. What was not measured stays empty.
     """
     median = float(pairs["gbps"].median())
     by_rail = len(pairs) <= INLINE_CELLS and len(nodes) <= 16
     data = pairs if by_rail else slowest_rail(pairs)
-    data = data[["source", "destination", "rail", "busbw", "gbps"]]
+    data = marked_pairs(data, blamed)[["source", "destination", "rail", "busbw", "gbps", "blame"]]
     side = max(150, min(640, 22 * len(nodes))) if not by_rail else max(90, min(220, 40 * len(nodes)))
     axis = {"type": "nominal", "sort": list(nodes), "scale": alt.Scale(domain=list(nodes))}
     font = label_size(side / max(1, len(nodes)))
@@ -49,14 +55,36 @@ def pair_heatmap(
         .encode(x=x, y=y, color=_rate_colour(data["gbps"], median), tooltip=_pair_tooltip())
         .properties(name="cells")
     )
-    slow = alt.Chart().mark_rect(filled=False, stroke=RED, strokeWidth=2.5, tooltip=False).encode(x=x, y=y)
-    slow = slow.transform_filter(f"datum.gbps < {median * (1 - SLOW)!r}")
-    chart = alt.layer(cells, slow).properties(width=side, height=side)
+    layers = [cells, _outline(x, y, 2.5 if len(nodes) <= 32 else 1.5)]
     heading = alt.TitleParams(title, subtitle=subtitle)
     if not by_rail:
-        return alt.layer(cells, slow, data=data).properties(width=side, height=side, title=heading)
+        return alt.layer(*layers, data=data).properties(width=side, height=side, title=heading)
+    chart = alt.layer(*layers).properties(width=side, height=side)
     facet = alt.Facet("rail:N", title=None, sort=_natural(data["rail"]))
     return chart.facet(facet, columns=max(1, WIDTH // (side + 70)), data=data).properties(title=heading)
+
+
+def marked_pairs(pairs: pd.DataFrame, blamed: pd.DataFrame) -> pd.DataFrame:
+    """``pairs`` with ``blame``: what is said of the node, port or path that a cell belongs to, else NOBODY.
+
+    A rail or a whole fabric that is slow is every cell, and is not marked.
+    """
+    texts = dict(zip(_texts(blamed, "kind", "node", "peer", "rail"), blamed["text"], strict=True))
+
+    def of(a: str, b: str, rail: str) -> str:
+        places: list[tuple[str, ...]] = [("path", a, b, rail), ("path", b, a, rail)]
+        places += [("port", end, "", rail) for end in (a, b)]
+        places += [("node", end, "", "") for end in (a, b)]
+        return next((str(texts[place]) for place in places if place in texts), NOBODY)
+
+    said = [of(a, b, rail) for a, b, rail in _texts(pairs, "source", "destination", "rail")]
+    marked: pd.DataFrame = pairs.assign(blame=said)
+    return marked
+
+
+def _texts(table: pd.DataFrame, *columns: str) -> list[tuple[str, ...]]:
+    """The rows of these columns as texts."""
+    return list(zip(*(map(str, table[column]) for column in columns), strict=True))
 
 
 def slowest_rail(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -64,12 +92,6 @@ def slowest_rail(pairs: pd.DataFrame) -> pd.DataFrame:
     ordered = pairs.sort_values(["source", "destination", "gbps", "rail"], kind="stable")
     worst: pd.DataFrame = ordered.drop_duplicates(["source", "destination"]).reset_index(drop=True)
     return worst
-
-
-def slow_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Pair and rail readings more than SLOW below the median of all."""
-    slow: pd.DataFrame = pairs[pairs["gbps"] < float(pairs["gbps"].median()) * (1 - SLOW)]
-    return slow
 
 
 def node_rails(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -85,41 +107,59 @@ def node_rails(pairs: pd.DataFrame) -> pd.DataFrame:
     return rails
 
 
-def rail_matrix(pairs: pd.DataFrame, nodes: tuple[str, ...], title: str, subtitle: str) -> alt.LayerChart:
-    """Rail × node: the median over a node's partners, against the median of all; slow ones boxed."""
-    data = node_rails(pairs)
-    span = max(0.05, math.ceil(20 * float(data["change"].abs().max())) / 20) if len(data) else 0.05
-    span = min(span, 0.5)
-    width = max(60, min(WIDTH, 60 * len(nodes)))
-    x = alt.X(
-        "node:N", title="node", sort=list(nodes), axis=_node_axis(label_size(width / max(1, len(nodes))), -90)
-    )
+def marked_rails(table: pd.DataFrame, blamed: pd.DataFrame) -> pd.DataFrame:
+    """A table with node and rail, with ``blame`` as ``marked_pairs`` has it; a GPU marks the rail it uses."""
+    known = blamed[blamed["kind"].isin(("node", "port", "gpu"))]
+    texts = dict(zip(_texts(known, "node", "rail"), map(str, known["text"]), strict=True))
+    places = _texts(table, "node", "rail")
+    said = [texts.get((node, rail)) or texts.get((node, ""), NOBODY) for node, rail in places]
+    marked: pd.DataFrame = table.assign(blame=said)
+    return marked
+
+
+def rail_matrix(
+    pairs: pd.DataFrame, blamed: pd.DataFrame, nodes: tuple[str, ...], title: str, subtitle: str
+) -> alt.LayerChart:
+    """Rail × node: the median over a node's partners, against the median of all, with numbers where it is slow.
+
+    Those whom blame names or suspects are outlined. The colours end at SPAN, so that a port at half rate does
+    not make a node that lacks 4 % look well.
+    """
+    data = marked_rails(node_rails(pairs), blamed)
+    step = min(60, WIDTH / max(1, len(nodes)))
+    width = max(60, round(step * len(nodes)))
+    x = alt.X("node:N", title="node", sort=list(nodes), axis=_node_axis(label_size(step), -90))
     y = alt.Y("rail:N", title="rail", sort=_natural(data["rail"]))
     colour = alt.Color(
         "change:Q",
-        scale=alt.Scale(range=list(DIVERGING), domain=[-span, span], domainMid=0, clamp=True),
-        legend=alt.Legend(title="from the median", format="+.0%"),
+        scale=alt.Scale(range=list(DIVERGING), domain=[-SPAN, SPAN], domainMid=0, clamp=True),
+        legend=alt.Legend(title="from the median", format="+.0%", labelExpr=_OPEN_ENDED),
     )
     tooltip = [
         alt.Tooltip("node:N"),
         alt.Tooltip("rail:N"),
         alt.Tooltip("gbps:Q", title="median, Gb/s", format=",.4~g"),
         alt.Tooltip("change:Q", title="from the median", format="+.1%"),
+        alt.Tooltip("blame:N"),
     ]
-    slow = f"datum.change < {-SLOW!r}"
     cells = alt.Chart().mark_rect().encode(x=x, y=y, color=colour, tooltip=tooltip).properties(name="cells")
-    boxes = alt.Chart().mark_rect(filled=False, stroke=RED, strokeWidth=2.5, tooltip=False).encode(x=x, y=y)
-    numbers = alt.Chart().mark_text(fontWeight="bold", fontSize=11, tooltip=False).encode(
+    # on narrow cells the numbers stand upright
+    upright = {"angle": 270, "fontSize": 9} if step < NUMBER_WIDTH else {"fontSize": 11}
+    numbers = alt.Chart().mark_text(fontWeight="bold", tooltip=False, **upright).encode(
         x=x, y=y, text=alt.Text("change:Q", format="+.0%"),
         # white on the dark end of the scale, dark on its pale middle
-        color=alt.condition(f"datum.change < {-0.6 * span!r}", alt.value("#ffffff"), alt.value("#1f2933")),
+        color=alt.condition(f"datum.change < {-0.6 * SPAN!r}", alt.value("#ffffff"), alt.value("#1f2933")),
     )  # fmt: skip
-    numbers = numbers.properties(name="on_cells")
-    layers = [cells, boxes.transform_filter(slow)]
-    if len(nodes) <= MOST_NUMBERS:
-        layers.append(numbers.transform_filter(slow))
-    chart = alt.layer(*layers, data=data).properties(width=width, height=alt.Step(30))
+    numbers = numbers.properties(name="on_cells").transform_filter(f"datum.change < {-SLOW!r}")
+    outline = _outline(x, y, 2.5 if step >= NUMBER_WIDTH else 1.5)
+    chart = alt.layer(cells, outline, numbers, data=data).properties(width=width, height=alt.Step(30))
     return chart.properties(title=alt.TitleParams(title, subtitle=subtitle))
+
+
+def _outline(x: alt.X, y: alt.Y, width: float) -> alt.Chart:
+    """Red frames around the cells that carry a ``blame``."""
+    frame = alt.Chart().mark_rect(filled=False, stroke=RED, strokeWidth=width, tooltip=False)
+    return frame.encode(x=x, y=y).transform_filter(f"datum.blame != {NOBODY!r}")
 
 
 def rail_distribution(pairs: pd.DataFrame, floor: float, title: str, subtitle: str) -> alt.LayerChart:
@@ -166,6 +206,15 @@ def rail_distribution(pairs: pd.DataFrame, floor: float, title: str, subtitle: s
     return chart.properties(title=alt.TitleParams(title, subtitle=subtitle))
 
 
+def rail_medians(pairs: pd.DataFrame) -> pd.DataFrame:
+    """rail, gbps (median over all pairs), note (how many readings, the slowest of them)."""
+    grouped = pairs.groupby("rail", sort=True)["gbps"]
+    table = pd.DataFrame({"gbps": grouped.median().round(3), "low": grouped.min(), "n": grouped.size()})
+    notes = [f"(slowest of {n}: {low:,.4g})" for n, low in zip(table["n"], table["low"], strict=True)]
+    medians: pd.DataFrame = table.assign(note=notes).reset_index()[["rail", "gbps", "note"]]
+    return medians
+
+
 def label_size(step: float) -> int:
     """Font size of labels that stand ``step`` pixels apart, none of them left out."""
     return int(max(6, min(12, step - 2)))
@@ -199,4 +248,5 @@ def _pair_tooltip() -> list[alt.Tooltip]:
         alt.Tooltip("rail:N"),
         alt.Tooltip("gbps:Q", title="Gb/s", format=",.4~g"),
         alt.Tooltip("busbw:Q", title="GB/s", format=",.4~g"),
+        alt.Tooltip("blame:N"),
     ]

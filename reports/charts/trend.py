@@ -8,6 +8,7 @@ import pandas as pd
 from reports.theme import AMBER, BLUE, GREEN, NEUTRAL, RED
 
 WIDTH, HEIGHT = 800, 300
+LINE, MOST_LINES = 15, 4  # pixels from one step's text to the next; after so many they begin at the top again
 # what a night is: colour and shape, for those who do not see the colour
 LABELS = {
     "ok": (BLUE, "circle"),
@@ -37,16 +38,17 @@ def trend(
         raise ValueError(f"unknown label {', '.join(map(str, unknown))}; known: {', '.join(LABELS)}")
     points = nights.assign(time=_milliseconds(nights["time"]))
     spans = levels.assign(begin=_milliseconds(levels["begin"]), end=_milliseconds(levels["end"]))
-    scale = alt.Scale(zero=False)  # in every layer, or the one without it brings the zero back
+    # in every layer, or the one without it brings the zero back
+    scale = alt.Scale(domain=_domain(nights["value"], levels["level"]), zero=False, nice=True)
     y = alt.Y("value:Q", title=axis, scale=scale)
     x = alt.X("time:T", title=None, scale=alt.Scale(type="utc"), axis=alt.Axis(format="%d %b", tickCount=8))
-    end = alt.X2("end:T")
-    begin = alt.X("begin:T", title=None)
-    band = alt.Chart(spans).mark_rect(opacity=0.16, color=BLUE, tooltip=False).encode(
+    begin, end = alt.X("begin:T", title=None), alt.X2("end:T")
+    band = alt.Chart(spans).mark_rect(opacity=0.16, color=BLUE, tooltip=False, clip=True).encode(
         x=begin, x2=end, y=alt.Y("low:Q", title=axis, scale=scale), y2="high:Q"
     )  # fmt: skip
     level = alt.Chart(spans).mark_rule(color=BLUE, strokeWidth=2).encode(
-        x=begin, x2=end, y=alt.Y("level:Q", title=axis, scale=scale)
+        x=begin, x2=end, y=alt.Y("level:Q", title=axis, scale=scale),
+        tooltip=[alt.Tooltip(f"{at}:Q", title=f"{at}, {axis}", format=",.5~g") for at in ("level", "low", "high")],
     )  # fmt: skip
     line = alt.Chart(points).mark_line(color=NEUTRAL, strokeWidth=1).encode(x=x, y=y)
     present = [label for label in LABELS if label in set(nights["label"])]
@@ -60,19 +62,37 @@ def trend(
         tooltip=[alt.Tooltip("time:T", format="%Y-%m-%d %H:%M"), alt.Tooltip("value:Q", title=axis, format=",.5~g"),
                  alt.Tooltip("label:N")],
     )  # fmt: skip
-    layers = [band.properties(name="band"), level, line, marks, *_steps(steps)]
+    # the names are those of the data files, where these lie apart
+    layers = [band.properties(name="levels"), level, line, marks.properties(name="nights")]
+    layers += _steps(steps, float(nights["time"].min()), float(nights["time"].max()))
     chart = alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)
     return chart.properties(title=alt.TitleParams(title, subtitle=subtitle))
 
 
-def _steps(steps: pd.DataFrame) -> tuple[alt.Chart, ...]:
+def _domain(values: pd.Series, levels: pd.Series) -> list[float]:
+    """Of the nights and the levels alone: what a young baseline allows may be many times as wide."""
+    known = [float(x) for x in (*values, *levels)]
+    margin = max(0.15 * (max(known) - min(known)), 0.025 * max(known))
+    return [float(f"{max(0.0, min(known) - margin):.6g}"), float(f"{max(known) + margin:.6g}")]
+
+
+def _steps(steps: pd.DataFrame, first: float, last: float) -> tuple[alt.Chart, ...]:
+    """Dashed rules; their texts stand below each other, and left of the rule where the right has no room."""
     if steps.empty:
         return ()
-    moments = steps.assign(time=_milliseconds(steps["time"]))
+    late = steps["time"] > first + 0.6 * (last - first)
+    rows = [2 + LINE * (place % MOST_LINES) for place in range(len(steps))]
+    moments = steps.assign(time=_milliseconds(steps["time"]), late=late, row=rows)
     x = alt.X("time:T", title=None)
     rule = alt.Chart(moments).mark_rule(strokeDash=[5, 4], color=RED).encode(x=x)
-    text = alt.Chart(moments).mark_text(align="left", dx=5, baseline="top", color=RED, fontWeight="bold")
-    return rule, text.encode(x=x, y=alt.value(2), text="text:N")
+    text = alt.Y("row:Q", scale=None, axis=None)
+    layers = [rule.properties(name="steps")]
+    for side, align, shift in (("!datum.late", "left", 5), ("datum.late", "right", -5)):
+        words = alt.Chart(moments).mark_text(
+            align=align, dx=shift, baseline="top", color=RED, fontWeight="bold"
+        )
+        layers.append(words.encode(x=x, y=text, text="text:N").transform_filter(side))
+    return tuple(layers)
 
 
 def _milliseconds(seconds: pd.Series) -> pd.Series:

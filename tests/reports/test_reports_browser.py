@@ -1,19 +1,28 @@
 """The page in headless Chromium: every chart drawn, nothing complained of, nothing run but its own script."""
 
 import re
+from dataclasses import replace
 from html import unescape
 
+import pytest
+
+import made_runs
 from reports.charts import CHARTS
+from reports.export import specifications
+from reports.frames import frames
+from reports.page import page
+
+DRAWN = [chart.name for chart in CHARTS if chart.section in ("collectives", "rails")]
 
 
 def test_every_chart_is_drawn_and_the_console_is_silent(cluster_folder, browse, tmp_path):
     dom, console = browse(cluster_folder / "report.html", tmp_path)
     assert console == ""
     assert 'data-ready="yes"' in dom
-    for chart in CHARTS:
-        assert re.search(rf'id="chart-{chart.name}"[^>]*data-drawn="yes"', dom), f"{chart.name} was not drawn"
+    for name in DRAWN:
+        assert re.search(rf'id="chart-{name}"[^>]*data-drawn="yes"', dom), f"{name} was not drawn"
     dom = re.sub(r"<script.*?</script>", "", dom, flags=re.S)
-    assert len(re.findall(r"<svg", dom)) == len(CHARTS)
+    assert len(re.findall(r"<svg", dom)) == len(DRAWN)
     assert "onerror" in dom and "<img" not in dom
 
 
@@ -35,7 +44,7 @@ def test_tables_sort_by_value_and_tooltips_are_text(cluster_folder, browse, tmp_
         for (const kind of ["pointerover", "pointermove"]) {
           bar.dispatchEvent(new PointerEvent(kind, { bubbles: true, clientX: at.x + 3, clientY: at.y + 3 }));
         }
-        document.body.dataset.tip = document.getElementById("tip")?.textContent ?? "none";
+        document.body.dataset.tip = document.getElementById("railgauge-tip")?.textContent ?? "none";
       }, 50);
     </script>"""
     free = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", html)
@@ -49,3 +58,53 @@ def test_tables_sort_by_value_and_tooltips_are_text(cluster_folder, browse, tmp_
     assert 'data-sorted="descending"' in dom
     tip = unescape(re.search(r'data-tip="([^"]*)"', dom).group(1))
     assert tip.startswith("node") and "Gb/s" in tip, tip
+
+
+@pytest.fixture(scope="module")
+def large():
+    """The page of 64 nodes with 8 rails each; without the counters, which add 50 short rows and a minute."""
+    made = made_runs.cluster(64)
+    made = replace(made, run=replace(made.run, counters=()))
+    f = frames(made.run, made.profile)
+    return page(made.run, made.profile, f, specifications(f))
+
+
+def test_sixty_four_nodes_fit_in_three_megabytes(large):
+    assert len(large.encode()) < 3_000_000
+    assert "the slowest 100 of 48384 rows" in large
+
+
+def test_sixty_four_nodes_are_drawn_without_a_complaint(large, browse, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text(large, encoding="utf-8")
+    dom, console = browse(path, tmp_path / "profile")
+    assert console == "" and 'data-ready="yes"' in dom
+    for name in DRAWN:
+        assert re.search(rf'id="chart-{name}"[^>]*data-drawn="yes"', dom), f"{name} was not drawn"
+    cells = re.search(r'id="chart-pair-heatmap".*?</figure>', dom, re.S).group(0)
+    assert cells.count("to: node") >= 64 * 63
+    assert "named: node002 rail mlx5_10" in dom or "suspected: node002 rail mlx5_10" in dom
+
+
+def test_every_section_of_the_page_is_reached_from_its_head(cluster_folder):
+    html = (cluster_folder / "report.html").read_text(encoding="utf-8")
+    head = html.split("<nav", 1)[1].split("</nav>", 1)[0]
+    links = re.findall(r'href="#([a-z]+)"', head)
+    assert {
+        "verdict",
+        "attention",
+        "coverage",
+        "target",
+        "collectives",
+        "rails",
+        "exclusion",
+        "method",
+    } <= set(links)
+    assert all(f'id="{name}"' in html for name in links)
+
+
+def test_names_of_checks_break_after_their_dots_and_inside_no_word(cluster_folder):
+    html = (cluster_folder / "report.html").read_text(encoding="utf-8")
+    assert '<code class="name">rails.<wbr>rate</code>' in html
+    style = html.split("<style>")[1].split("</style>")[0]
+    assert "code.name { overflow-wrap: normal; }" in style

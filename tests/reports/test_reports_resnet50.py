@@ -2,9 +2,8 @@
 
 import json
 import re
-import subprocess
-import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import altair as alt
@@ -12,33 +11,20 @@ import jsonschema
 import pytest
 import vl_convert
 
+import made_runs
+from reports import doc_pages
 from reports.charts import ranked_bars
+from reports.export import specifications
+from reports.frames import frames
 from reports.theme import specification
 
 DATA = Path(__file__).with_name("data")
 
 
 @pytest.fixture(scope="module")
-def url():
-    """The made CSV on loopback, as documentation loads it. A process of its own: the renderer holds the GIL."""
-    command = [
-        sys.executable,
-        "-u",
-        "-m",
-        "http.server",
-        "0",
-        "--bind",
-        "127.0.0.1",
-        "--directory",
-        str(DATA),
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
-        try:
-            port = re.search(r"port (\d+)", server.stdout.readline()).group(1)
-            yield f"http://127.0.0.1:{port}/resnet50_made.csv"
-        finally:
-            server.terminate()
-            server.wait(10)
+def url(loopback):
+    """The made CSV on loopback, as documentation loads it."""
+    return f"{loopback(DATA)}resnet50_made.csv"
 
 
 def rendered(spec, url):
@@ -115,3 +101,29 @@ def test_0_means_not_run_and_stands_last(url):
     names, values, _ = structure(_square(ours(url, "transformerxlbase"), url))
     assert values == ["61000.5", "24000", "23000", "22000", "6600", "not run"]
     assert names[-1] == "8x Made H 80GB"
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "rule"),
+    [
+        ("ranked-collectives", "series", "400 GB/s = 3,200 Gb/s"),
+        ("node-totals", "node", "3,200 Gb/s = 400 GB/s"),
+        ("rail-ranks", "rail", "one rail as sold: 400 Gb/s = 50 GB/s"),
+        ("clusters-all_reduce", "run", "400 GB/s = 3,200 Gb/s"),
+    ],
+)
+def test_the_same_form_ranks_collectives_nodes_rails_and_clusters_with_what_was_sold(name, labels, rule):
+    made = made_runs.cluster()
+    other = replace(made.run, manifest=replace(made.run.manifest, id="another"))
+    (compared,) = doc_pages.compared_pages([(made.run, made.profile), (other, made.profile)])
+    specs = {**specifications(frames(made.run, made.profile)), **{c.name: c.spec for c in compared.charts}}
+    spec = specs[name]
+    bars, texts, line, word = spec["layer"]
+    assert [layer["mark"]["type"] for layer in spec["layer"]] == ["bar", "text", "rule", "text"]
+    assert (texts["mark"]["align"], texts["mark"]["dx"], spec["width"]) == ("left", 6, 800)
+    y = bars["encoding"]["y"]
+    assert (y["field"], y["type"], y["sort"]["order"]) == (labels, "nominal", "descending")
+    assert bars["encoding"]["x"]["type"] == "quantitative" and texts["encoding"]["y"] == y
+    told = [row["text"] for rows in spec["datasets"].values() for row in rows if "text" in row]
+    assert len(told) == 1 and told[0].endswith(rule)
+    assert line["data"] == word["data"] != spec["data"]

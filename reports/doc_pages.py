@@ -1,0 +1,105 @@
+"""What the pages of a documentation folder show: one run, or several beside each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from bench.profile import Profile
+from bench.store import Run
+from bench.units import BITS
+
+from .charts import CHARTS
+from .charts.bars import Rule, ranked_bars
+from .docs import Drawn, Page
+from .export import specifications
+from .frames import Frames, frames
+from .markdown import plain
+from .summary import MARKS, WORDS, headline, moment
+from .theme import specification
+
+TITLES = {"collectives": "Collectives", "rails": "Rails and pairs of nodes"}  # of others, their own name
+NOT_DRAWN = "Nothing was measured that it could show."
+
+
+def run_pages(run: Run, profile: Profile) -> tuple[Page, ...]:
+    """The charts of a judged run, a page for each section of CHARTS; of some there may be nothing to draw."""
+    f = frames(run, profile)
+    specs = specifications(f)
+    found = []
+    for section in dict.fromkeys(chart.section for chart in CHARTS):
+        title = TITLES.get(section, section.capitalize())
+        rows = [chart for chart in CHARTS if chart.section == section]
+        drawn = tuple(
+            Drawn(row.name, row.title, row.about(f), specs[row.name])
+            if row.name in specs
+            else Drawn(row.name, row.title, NOT_DRAWN, None)
+            for row in rows
+        )
+        found.append(Page(section, title, (origin(run, profile),), drawn))
+    return tuple(found)
+
+
+def heading(run: Run, profile: Profile) -> str:
+    """What the folder of a run is called."""
+    nodes = len(run.manifest.nodes)
+    return f"Charts: {profile.name}, {nodes} {'node' if nodes == 1 else 'nodes'}"
+
+
+def origin(run: Run, profile: Profile) -> str:
+    """Where the figures are from, as a line of Markdown: verdict, platform, size, time, run."""
+    status, words = headline(run)
+    m = run.manifest
+    return (
+        f"{MARKS[status]} {WORDS[status]}: {plain(words)}. {plain(profile.title)}, {len(m.ranks)} ranks on "
+        f"{len(m.nodes)} {'node' if len(m.nodes) == 1 else 'nodes'}, {moment(m.started)}, run {plain(m.id)}."
+    )
+
+
+def compared_pages(runs: Sequence[tuple[Run, Profile]]) -> tuple[Page, ...]:
+    """Runs beside each other: for each collective of any of them, its best busbw in each, ranked."""
+    several = [(run, profile, frames(run, profile)) for run, profile in runs]
+    names = _labels([run for run, _ in runs])
+    collectives = sorted({series for _, _, f in several for series in f.best["series"]})
+    drawn = tuple(_ranked(series, names, [f for _, _, f in several]) for series in collectives)
+    intro = tuple(f"{plain(name)}: {origin(*pair)}" for name, pair in zip(names, runs, strict=True))
+    return (Page("clusters", "Runs beside each other", intro, drawn),)
+
+
+def _labels(runs: Sequence[Run]) -> list[str]:
+    """What each run is called; runs of one name are told apart by their folders."""
+    ids = [run.manifest.id for run in runs]
+    return [
+        name if ids.count(name) == 1 else f"{name} ({run.path})" for name, run in zip(ids, runs, strict=True)
+    ]
+
+
+def _ranked(series: str, names: Sequence[str], found: Sequence[Frames]) -> Drawn:
+    rows = []
+    for name, f in zip(names, found, strict=True):
+        best = f.best[f.best["series"] == series]
+        value = float(best["busbw"].iloc[0]) if len(best) else 0.0
+        rows.append((name, value, str(best["note"].iloc[0]) if len(best) else ""))
+    data = pd.DataFrame(rows, columns=["run", "busbw", "note"])
+    targets = {f.target for f in found}
+    target = targets.pop() if len(targets) == 1 else math.nan
+    rule = Rule(target, f"rails of a node: {target:,.4g} GB/s = {target * BITS:,.5g} Gb/s")
+    chart = ranked_bars(
+        data, "run", "busbw", title=f"Best bus bandwidth of {series}", subtitle="run by run",
+        axis="bus bandwidth (GB/s; 1 GB/s = 8 Gb/s)", format=",.4~g", missing="not measured", note="note",
+        rule=rule if math.isfinite(target) else None,
+    )  # fmt: skip
+    ordered = sorted(rows, key=lambda row: (-row[1], row[0]))
+    said = "; ".join(
+        f"{name} {value:.4g} GB/s" if value > 0 else f"{name} not measured" for name, value, _ in ordered
+    )
+    about = f"Best bus bandwidth of {series}, largest first: {said}."
+    return Drawn(_file(series), series, about, {**specification(chart), "description": about})
+
+
+def _file(series: str) -> str:
+    """``clusters-all_reduce-ring`` of ``all_reduce (ring)``."""
+    words = "".join(character if character.isalnum() or character == "_" else " " for character in series)
+    return "-".join(["clusters", *words.split()])

@@ -1,0 +1,40 @@
+"""The scripts and styles of pages, as texts: Vega from vl-convert's wheel, and our own of ``assets/``."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from .theme import config
+
+ASSETS = Path(__file__).with_name("assets")
+
+
+def asset(name: str) -> str:
+    """The text of a file of ``assets/``."""
+    return (ASSETS / name).read_text(encoding="utf-8")
+
+
+def page_script() -> str:
+    """What the report page runs."""
+    return asset("draw.js") + asset("page.js")
+
+
+def docs_script() -> str:
+    """``vegalite.js``: what a page of documentation runs, after Vega."""
+    modes = {mode: config(mode) for mode in ("light", "dark")}
+    text = json.dumps(modes, sort_keys=True, ensure_ascii=False)
+    return asset("draw.js") + asset("vegalite.js").replace('"@CONFIG@"', text)
+
+
+@lru_cache(maxsize=1)
+def vega() -> str:
+    """Vega, Vega-Lite and vega-embed as one script that sets ``vegaEmbed``: about 0.9 MB."""
+    import vl_convert
+
+    text: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    # a function of its own: the names of the bundle (``_``) would meet those of other scripts of a page;
+    # inside a script element the two others would end or change the parsing of it
+    wrapped = f"(() => {{\n{text}\n}})();\n"
+    return wrapped.replace("</script", "<\\/script").replace("<!--", "<\\!--")

@@ -1,0 +1,69 @@
+"""A soak as frames: bandwidth, memory and what happened, over the seconds since its begin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from bench.checks.gpus import FAULTS
+from bench.checks.soak import PHASE, bandwidth
+from bench.store import Run
+from bench.units import GIGA, show_size
+
+SOAK_COLUMNS = ("series", "seconds", "busbw", "slowest", "wrong", "calls")
+MEMORY_COLUMNS = ("process", "seconds", "mib")
+EVENT_COLUMNS = ("seconds", "text")
+MOST_EVENTS = 8  # rules in one chart; all of them stand in health.jsonl
+_MIB = 1 << 20
+
+
+def soak_frame(run: Run) -> pd.DataFrame:
+    """SOAK_COLUMNS: one a window and group. GB/s; ``slowest`` is that of the window's slowest block."""
+    cases = {case.id: case for case in run.plan.cases}
+    rows: list[tuple[Any, ...]] = []
+    for each in run.windows:
+        case = cases.get(each.case)
+        if case is None:
+            continue
+        where = f" from rank {each.ranks[0]}" if len(case.groups) > 1 else ""
+        name = f"{case.collective} {show_size(case.size)}, {len(each.ranks)} ranks{where}"
+        rate = bandwidth(case, each)
+        slow = rate * max(each.seconds) / each.slowest if each.slowest > 0 else float("nan")
+        wrong = sum(count or 0 for count in each.wrong)
+        rows.append((name, each.ended, rate / GIGA, slow / GIGA, wrong, each.calls))
+    frame: pd.DataFrame = pd.DataFrame(rows, columns=list(SOAK_COLUMNS))
+    return frame
+
+
+def memory_frame(run: Run) -> pd.DataFrame:
+    """MEMORY_COLUMNS: the largest worker and the largest supervisor of all ranks at each second."""
+    most: dict[tuple[str, int], float] = {}
+    for line in run.health:
+        if line.get("phase") != PHASE:
+            continue
+        for at, *sizes in line.get("memory", []):
+            for process, size in zip(("worker", "supervisor"), sizes, strict=False):
+                key = (process, round(at))
+                most[key] = max(most.get(key, 0.0), size / _MIB)
+    rows = [(process, at, mib) for (process, at), mib in sorted(most.items()) if mib > 0]
+    frame: pd.DataFrame = pd.DataFrame(rows, columns=list(MEMORY_COLUMNS))
+    return frame
+
+
+def events_frame(run: Run) -> pd.DataFrame:
+    """EVENT_COLUMNS: counters that grew, and GPUs that were held by a fault, the earliest first."""
+    nodes = {rank.rank: rank.node for rank in run.manifest.ranks}
+    rows: list[tuple[float, str]] = []
+    for line in run.health:
+        if line.get("phase") != PHASE:
+            continue
+        name = nodes.get(int(line["rank"]), "?")
+        rows += [(at, f"{name}: {counter} +{growth}") for at, counter, growth in line.get("errors", [])]
+        for spell in line.get("cases", []):
+            for at, reasons in spell["changes"]:
+                held = [reason for reason in reasons if reason in FAULTS]
+                if held:
+                    rows.append((at, f"{name} GPU {line['gpu']['index']}: {', '.join(held)}"))
+    frame: pd.DataFrame = pd.DataFrame(sorted(rows)[:MOST_EVENTS], columns=list(EVENT_COLUMNS))
+    return frame

@@ -1,0 +1,66 @@
+"""The soak's section: what the charts show, and that a run without a soak has none."""
+
+from dataclasses import replace
+
+import pytest
+
+import runs
+from bench.model import Window
+from bench.plan import Request, sweep_cases
+from bench.store import load
+from reports.charts import CHARTS
+from reports.frames import frames
+
+CASE = sweep_cases("soak", Request("all_reduce", 1 << 20, 1 << 20), ((0, 1),))[0]
+SOAK = [chart for chart in CHARTS if chart.section == "soak"]
+
+
+def soak(tmp_path, errors=(), changes=()):
+    windows = [
+        Window(5.0 * (i + 1), (1e-3, 0.9e-3), 2e-3, 1e-3, 0, 10, (0, 0), 100, CASE.id, (0, 1))
+        for i in range(4)
+    ]
+    spell = {"case": CASE.id, "changes": list(changes)}
+    lines = [
+        {"phase": "soak", "rank": 0, "memory": [[0.0, 100 << 20, 50 << 20], [1.0, 101 << 20, 50 << 20]],
+         "errors": list(errors), "gpu": {"index": 3}, "cases": [spell]},
+        {"phase": "soak", "rank": 1, "memory": [[0.0, 300 << 20, 40 << 20]]},
+    ]  # fmt: skip
+    run = load(runs.folder(tmp_path / "run", planned=[CASE]))
+    return frames(replace(run, windows=tuple(windows), health=tuple(lines)), runs.LOCAL)
+
+
+def test_a_window_is_a_point_and_its_slowest_block_the_band(tmp_path):
+    f = soak(tmp_path)
+    # 2 ranks: factor 1, so busbw is size / seconds
+    assert list(f.soak["busbw"]) == pytest.approx([(1 << 20) / 1e-3 / 1e9] * 4)
+    assert list(f.soak["slowest"]) == pytest.approx([(1 << 20) / 2e-3 / 1e9] * 4)
+    assert list(f.soak["seconds"]) == [5.0, 10.0, 15.0, 20.0]
+
+
+def test_memory_is_that_of_the_largest_process(tmp_path):
+    f = soak(tmp_path)
+    worker = f.memory[f.memory["process"] == "worker"]
+    assert list(worker["mib"]) == [300, 101]
+
+
+def test_errors_and_throttling_stand_at_their_time(tmp_path):
+    f = soak(tmp_path, [[30.0, "mlx5_3/1 symbol_error", 12]], [[7.5, ["hw_thermal"]], [9.0, ["gpu_idle"]]])
+    assert list(f.events.itertuples(index=False, name=None)) == [
+        (7.5, "n0 GPU 3: hw_thermal"),
+        (30.0, "n0: mlx5_3/1 symbol_error +12"),
+    ]
+
+
+def test_the_charts_are_drawn_and_described(tmp_path):
+    f = soak(tmp_path, [[30.0, "mlx5_3/1 symbol_error", 12]])
+    assert [chart.name for chart in SOAK] == ["soak-bandwidth", "soak-memory"]
+    for chart in SOAK:
+        assert chart.draw(f).to_dict()["title"]["text"] == chart.title
+        assert chart.about(f)
+    assert "4 windows over 20 s" in SOAK[0].about(f)
+
+
+def test_a_run_without_a_soak_draws_none(tmp_path):
+    f = frames(load(runs.folder(tmp_path / "run")), runs.LOCAL)
+    assert [chart.draw(f) for chart in SOAK] == [None, None]
