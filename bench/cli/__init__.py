@@ -12,13 +12,14 @@ import click
 from bench import __version__
 from bench.model import EXIT, EXIT_USAGE, Status
 
-from . import exchange, judging, measuring, probing
+from . import charts, exchange, history, judging, launching, measuring, nightly, probing, resuming, soaking
+from .streams import patient, trouble
 from .words import EXIT_HELP
 
 RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "RAILGAUGE_RANK", "RANK", "SLURM_PROCID")
 OTHERS_WAIT = 1.0
 # one row a group of commands
-GROUPS = (measuring, probing, judging, exchange)
+GROUPS = (measuring, resuming, launching, soaking, nightly, history, probing, judging, charts, exchange)
 
 
 class Commands(click.Group):
@@ -52,32 +53,46 @@ for group in GROUPS:
 
 def main() -> None:
     """Run the command line. A traceback is ours and never a verdict on the cluster: exit status 3."""
+    with patient():
+        code = _run()
+        lost = trouble()
+        if lost:
+            _say(f"cannot write to standard output: {lost}")
+            code = code or EXIT[Status.ERROR]
+    sys.exit(code)
+
+
+def _run() -> int:
+    """The exit status of the command that was asked for; its mistakes are told."""
     try:
         cli(standalone_mode=False)
+    except SystemExit as leave:
+        return leave.code if isinstance(leave.code, int) else EXIT[Status.ERROR]
     except click.exceptions.Exit as leave:
-        sys.exit(leave.exit_code)
+        return leave.exit_code
     except click.Abort:
         _say("interrupted")
-        sys.exit(EXIT[Status.ERROR])
-    except BrokenPipeError:
-        # whoever read us has left (| head): nothing more can be said, and Python must not try at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT[Status.ERROR])
+        return EXIT[Status.ERROR]
     except click.ClickException as error:
         _say(error.format_message())
-        sys.exit(EXIT_USAGE)
+        return EXIT_USAGE
     except Exception as error:
-        from bench.commands.known import KNOWN
+        return _mistake(error)
+    return 0
 
-        known = next((code for kind, code in KNOWN.items() if isinstance(error, kind)), None)
-        if known is None:
-            import traceback
 
-            traceback.print_exc()
-            _say("this is RailGauge's own fault and no verdict on the cluster; please report it")
-            sys.exit(EXIT[Status.ERROR])
-        _say(str(error))
-        sys.exit(getattr(error, "exit_status", known))
+def _mistake(error: Exception) -> int:
+    from bench.commands.known import KNOWN
+
+    known = next((code for kind, code in KNOWN.items() if isinstance(error, kind)), None)
+    if known is None:
+        import traceback
+
+        traceback.print_exc()
+        _say("this is RailGauge's own fault and no verdict on the cluster; please report it")
+        return EXIT[Status.ERROR]
+    _say(str(error))
+    return int(getattr(error, "exit_status", known))
 
 
 def _say(text: str) -> None:

@@ -10,6 +10,8 @@ import click
 
 from .words import EXIT_HELP, out_option, profile_option
 
+FORMATS = ("nccl-tests", "csv", "junit", "prometheus", "grafana", "github")  # as bench.interchange has them
+
 
 @click.command("import", epilog=EXIT_HELP)
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -37,14 +39,30 @@ def import_(**given: Any) -> None:
 
 @click.command()
 @click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(FORMATS), default="nccl-tests", show_default=True)
 @click.option(
-    "--format", "form", type=click.Choice(["nccl-tests", "csv"]), default="nccl-tests", show_default=True
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Replaced as a whole  [default: standard output]",
 )
-def export(run_folder: Path, form: str) -> None:
-    """The rows of a run as nccl-tests' tables or as CSV, on standard output."""
+@click.option(
+    "--step-summary", is_flag=True, help="Append GitHub's format to the file that GITHUB_STEP_SUMMARY names"
+)
+def export(run_folder: Path, form: str, out: Path | None, step_summary: bool) -> None:
+    """A run in another tool's format: rows, verdicts or metrics.
+
+    nccl-tests and csv are the rows, junit a test case a verdict, prometheus a text file for node_exporter, grafana
+    the dashboard that reads it, github the summary of a step.
+
+    \b
+        railgauge export runs/tonight --format prometheus --out /var/lib/node_exporter/railgauge.prom
+    """
     from bench.commands.exchange import exported
 
-    sys.exit(exported(run_folder, form))
+    if step_summary and form not in ("github", "nccl-tests"):
+        raise click.UsageError(f"--step-summary is GitHub's format, not {form}")
+    sys.exit(exported(run_folder, "github" if step_summary else form, out, step_summary))
 
 
 COMMANDS = (import_, export)

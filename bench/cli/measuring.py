@@ -7,12 +7,28 @@ from typing import Any
 
 import click
 
-from .words import EXIT_HELP, Size, run_options
+from .words import EXIT_HELP, Seconds, Share, Size, run_options
 
 
 @click.command(epilog=EXIT_HELP)
 @run_options
-@click.option("--go-on", is_flag=True, help="Measure even when a preflight check fails")
+@click.option(
+    "--budget",
+    type=Seconds(),
+    metavar="TIME",
+    help="Measure no longer than this, such as 10m; what is left out is said first, and cannot pass",
+)
+@click.option(
+    "--cross-rail", is_flag=True, help="Also GPU i against GPU j of other nodes: finds swapped rails"
+)
+@click.option(
+    "--one-way", is_flag=True, help="Pairs of nodes in each direction by itself only, not both at once"
+)
+@click.option(
+    "--pinned/--no-pinned",
+    default=None,
+    help="Every rail alone too, in workers pinned to it  [default: with NCCL]",
+)
 def accept(**given: Any) -> None:
     """Acceptance: measure this job's machines, judge them against a profile, leave a report.
 
@@ -50,7 +66,15 @@ def accept(**given: Any) -> None:
     "--iters",
     type=click.IntRange(1),
     metavar="N",
-    help="Exactly so many calls  [default: until the median is known to 1 % or 3 s are spent]",
+    help="Exactly so many calls  [default: until --precision, or 3 s are spent]",
+)
+@click.option(
+    "--precision",
+    type=Share(),
+    default="1%",
+    show_default=True,
+    metavar="SHARE",
+    help="Measure until the median is known so well",
 )
 @click.option(
     "-w",
@@ -75,6 +99,10 @@ def accept(**given: Any) -> None:
 @click.option(
     "-r", "--root", type=click.IntRange(0), default=0, show_default=True, metavar="RANK", help="Root rank"
 )
+@click.option(
+    "-G", "--cudagraph", is_flag=True, help="Replay each call from a CUDA graph, without Python and torch"
+)
+@click.option("-R", "--register", is_flag=True, help="Measure in buffers of NCCL's own, registered with it")
 @run_options
 def run(**given: Any) -> None:
     """One collective over sizes, with nccl-tests' flags and table.
@@ -84,6 +112,8 @@ def run(**given: Any) -> None:
     """
     from bench.commands.measuring import start
 
+    ways = {"graph": given.pop("cudagraph"), "registered": given.pop("register")}
+    given["how"] = "+".join(name for name, wanted in ways.items() if wanted) or "auto"
     if given["end"] is None:
         given["end"] = given["begin"]
     if given["begin"] > given["end"]:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from bench.units import UnitError, parse_seconds, parse_size
+from bench.units import UnitError, parse_seconds, parse_share, parse_size
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -63,6 +63,18 @@ def out_option(name: str) -> Callable[[F], F]:
         metavar="DIR",
         help=f"The run folder, new or empty  [default: runs/<time>-{name}]",
     )
+
+
+class Share(click.ParamType[float]):
+    """A share with its unit: ``5 %``."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return value if isinstance(value, float) else parse_share(value)
+        except UnitError as error:
+            self.fail(str(error), param, ctx)
 
 
 def run_options(command: F) -> F:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -11,6 +13,7 @@ from bench.judge import status
 from bench.model import EXIT
 from bench.profile import load
 from bench.settle import settle
+from bench.store import RunError, write_text
 from bench.store import load as load_run
 from bench.terminal import summarise
 
@@ -43,9 +46,33 @@ def imported(
     return EXIT[status(run)]
 
 
-def exported(folder: Path, form: str) -> int:
-    """Print the rows of a run in another tool's format."""
+def exported(folder: Path, form: str, out: Path | None, step_summary: bool) -> int:
+    """A run in another tool's format: printed, as a file that is replaced as a whole, or in GitHub's summary."""
     from bench.interchange import export
 
-    click.echo(export(load_run(folder), form), nl=False)
+    text = export(load_run(folder), form)
+    if step_summary:
+        _append(step_summary_file(os.environ), text)
+    elif out is None:
+        click.echo(text, nl=False)
+    else:
+        write_text(out, text)
     return 0
+
+
+def step_summary_file(environment: Mapping[str, str]) -> Path:
+    """The file that GitHub shows beside a job; it is appended to, as other tools write there too."""
+    name = environment.get("GITHUB_STEP_SUMMARY")
+    if not name:
+        raise click.UsageError(
+            "--step-summary: GITHUB_STEP_SUMMARY is not set; this is no step of a GitHub job"
+        )
+    return Path(name)
+
+
+def _append(path: Path, text: str) -> None:
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}") from None

@@ -7,11 +7,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
-from bench import launch
+from bench import guard, launch
+from bench.follow import follow, pass_on
 from bench.judge import status
 from bench.model import EXIT
 from bench.options import CannotRun, Options
@@ -23,46 +23,57 @@ from bench.terminal import Terminal
 STOP_SECONDS = 3.5
 
 
-OURS = "RAILGAUGE_STARTED_MPIRUN"
+OURS = guard.STARTED
 
 
 def under_mpirun(ranks: int, options: Options, terminal: Terminal) -> int:
     mpirun = launch.find_mpirun()
     kind = launch.flavour(launch.mpirun_version(mpirun))
     arguments = [*sys.argv[1:]]
-    if "--out" not in arguments and not any(word.startswith("--out=") for word in arguments):
+    named = any(word == "--out" or word.startswith("--out=") for word in arguments)
+    if not named and not options.resumed:
         arguments += ["--out", str(options.out)]
     command = launch.local_command(mpirun, kind, ranks, arguments)
     click.echo(f"railgauge: {launch.shown(command)}", err=True)
     environment = {**launch.mpi_environment(os.environ), OURS: "1"}
-    signal.signal(signal.SIGTERM, _as_interrupt)
-    signal.signal(signal.SIGHUP, _as_interrupt)
+    asked: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup: the run outlives the terminal
+            signal.signal(number, lambda which, _: _as_interrupt(which, asked))
     watched = sys.stderr.isatty() and not terminal.quiet
     # a process group of its own: an interrupt reaches us alone, and we end the job in order
     job = subprocess.Popen(
         command,
         env=environment,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE if watched else None,
+        stdout=subprocess.PIPE,
         text=True,
+        errors="backslashreplace",
         start_new_session=True,
     )
     try:
         if watched:
-            from bench.follow import follow
-
             follow(job, options.out)
+        else:
+            pass_on(job)
         job.wait()
     except KeyboardInterrupt:
         _stop(job, options.out)
     finally:
         if job.poll() is None:  # a fault of ours leaves no job behind
             os.killpg(job.pid, signal.SIGKILL)
+    if asked and options.report and (options.out / "verdicts.json").exists():
+        options.report(load_run(options.out), options.profile)  # nobody sits there and waits for it
     return _believe(job.returncode, options, terminal)
 
 
-def _as_interrupt(number: int, _: Any) -> None:
+def _as_interrupt(number: int, asked: list[int]) -> None:
     """A batch system's SIGTERM and a closed terminal end the job as Ctrl-C does."""
+    asked.append(number)
+    if number == signal.SIGHUP:  # what is written to a closed terminal is an error
+        void = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(void, stream)
     raise KeyboardInterrupt
 
 
@@ -89,6 +100,10 @@ def _believe(returned: int, options: Options, terminal: Terminal) -> int:
             return returned
         raise CannotRun(f"mpirun ended with status {returned} before the run began; its words stand above")
     run = load_run(options.out)
+    if options.resumed and run.manifest.settings == options.resumed.manifest.settings:
+        if returned in (2, 3):
+            return returned
+        raise CannotRun(f"mpirun ended with status {returned} before the run went on; its words stand above")
     if run.verdicts:
         return EXIT[status(run)]
     click.echo("railgauge: the run did not come to its end; judging what was measured", err=True)

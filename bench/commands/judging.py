@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
 import click
 
-from bench.judge import status
+from bench.judge import judge, status
 from bench.model import EXIT
 from bench.profile import Profile, load, parse
-from bench.settle import settle
+from bench.settle import keep, settle
 from bench.store import load as load_run
+from bench.store import manifest_of
 from bench.terminal import summarise
 
 
 def judge_again(folder: Path, profile_name: str | None, verbose: bool) -> int:
-    """Judge a run folder by its own profile or another; write and print the verdicts."""
+    """Judge a run folder by its own profile or another; print the verdicts, and write them where that is possible."""
+    gc.disable()  # a process of seconds; looking for cycles among the rows of 64 nodes takes a third of them
     profile = load(profile_name) if profile_name else own_profile(folder)
-    judged = settle(folder, profile)
+    judged = judge(load_run(folder), profile)
+    # a report must not say other than the verdicts beside it
+    unsaved = keep(judged, profile, write_report if (folder / "report.html").exists() else None)
     summarise(judged, verbose, short=True, profile_name=profile.name)
-    if (folder / "report.html").exists():
-        write_report(judged, profile)  # a report must not say other than the verdicts beside it
+    if unsaved:
+        click.echo(f"railgauge: {unsaved}", err=True)
     return EXIT[status(judged)]
 
 
 def report_again(folder: Path) -> int:
     """Judge a run folder by its own profile and write its report again."""
+    gc.disable()  # as above
     profile = own_profile(folder)
     run = settle(folder, profile)
     write_report(run, profile)
@@ -61,4 +67,4 @@ def where_report(out: Path) -> None:
 
 
 def own_profile(folder: Path) -> Profile:
-    return parse(load_run(folder).manifest.profile_text, "the run's own profile")
+    return parse(manifest_of(folder).profile_text, "the run's own profile")

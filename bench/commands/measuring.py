@@ -11,24 +11,36 @@ from typing import Any
 
 from bench import launch
 from bench.acceptance import take_part
+from bench.control.token import FILE as TOKEN_FILE
 from bench.measure import Rules
+from bench.nightly.night import Nightly
 from bench.options import Options
-from bench.plan import Request, sweep_cases
+from bench.plan import Asked, Request, sweep_cases
 from bench.profile import Profile, load
 from bench.store import free
 from bench.supervise import Limits
 from bench.terminal import Terminal
 
+from . import soaking
 from .job import OURS, under_mpirun
 from .judging import where_report, write_report
+from .node import end_with_parent, fan_out
 
 
 def start(command: str, given: dict[str, Any]) -> int:
     """Measure: as one rank of the job that a launcher started, or by starting that job on this machine."""
     profile = load(given["profile_name"])
+    if given.get("token_file"):
+        os.environ[TOKEN_FILE] = str(given["token_file"])
     where = launch.place(os.environ)
+    if where.ranks and not (where.launcher == "runpod" and given["ranks"]):
+        return fan_out(where, sys.argv[1:])
+    if where.ranks:  # the platform's variables are always there; a person asked for this machine alone
+        where = launch.Place()
+    if where.launcher == "shell":
+        end_with_parent()
     out = given["out"] or new_folder("probe" if command == "probe" else profile.name)
-    options = _options(command, given, profile, out)
+    options = options_of(command, given, profile, out)
     terminal = Terminal(given["quiet"], given["verbose"], table=command == "run")
     if command == "probe" and not where.launcher:
         return take_part(options, where, terminal)
@@ -53,7 +65,7 @@ def new_folder(name: str) -> Path:
     return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{plain}"
 
 
-def _options(command: str, given: dict[str, Any], profile: Profile, out: Path) -> Options:
+def options_of(command: str, given: dict[str, Any], profile: Profile, out: Path) -> Options:
     rules = Rules(precision=profile.sweep.precision, budget=profile.sweep.budget)
     sweeps: tuple[Request, ...] = ()
     repetitions = 2
@@ -61,7 +73,7 @@ def _options(command: str, given: dict[str, Any], profile: Profile, out: Path) -
         from bench.collectives import collective
 
         row = collective(given["collective"])
-        rules = Rules(iterations=given["iters"], warmup=given["warmup_iters"])
+        rules = Rules(given["precision"], iterations=given["iters"], warmup=given["warmup_iters"])
         repetitions = given["check"]
         sweeps = (
             Request(
@@ -74,8 +86,11 @@ def _options(command: str, given: dict[str, Any], profile: Profile, out: Path) -
                 given["op"],
                 given["root"],
                 row.placements,
+                given["how"],
             ),
         )
+    elif command == "soak":
+        rules, sweeps = soaking.asked(given)
     return Options(
         profile=profile,
         out=out,
@@ -87,7 +102,14 @@ def _options(command: str, given: dict[str, Any], profile: Profile, out: Path) -
         report=write_report,
         go_on=given.get("go_on", False),
         probe_only=command == "probe",
+        asked=_asked(given) if command == "accept" else Asked(budget=given.get("budget")),
+        nightly=Nightly(given["history"], given["cluster"], given["budget"]) if command == "nightly" else None,
     )
+
+
+def _asked(given: dict[str, Any]) -> Asked:
+    ways = "one-way" if given["one_way"] else "all"
+    return Asked(ways, given["cross_rail"], given["pinned"], budget=given["budget"])
 
 
 def _ranks_here() -> int:
@@ -95,4 +117,4 @@ def _ranks_here() -> int:
     from bench.probe.gpus import load as nvml
 
     found = len(gpus(nvml()).gpus)
-    return found if found > 1 else max(2, min(4, os.cpu_count() or 1))
+    return found or max(2, min(4, os.cpu_count() or 1))

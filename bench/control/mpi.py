@@ -1,9 +1,4 @@
-"""Messages between supervisors: a star with rank 0 in the middle.
-
-What is exchanged grows with the number of ranks: everybody talks to rank 0 and nobody else. Nothing
-blocks: ``receive`` yields what has arrived, and callers sleep between looks, so that an idle
-supervisor takes no share of a core from the workers (an MPI wait would spin).
-"""
+"""The star over mpi4py."""
 
 from __future__ import annotations
 
@@ -14,57 +9,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
-Message = dict[str, Any]
+from .star import Message
+
 TAG = 7
 FINALIZE_SECONDS = 20.0
-
-
-class Control(Protocol):
-    """One supervisor's end of the star."""
-
-    rank: int
-    size: int
-
-    def send(self, to: int, message: Message) -> None:
-        """Start sending; returns at once."""
-
-    def receive(self) -> Iterator[tuple[int, Message]]:
-        """(sender, message) of all that has arrived."""
-
-    def flush(self, limit: float) -> bool:
-        """Wait until all that was sent has left, at most ``limit`` seconds; whether it has."""
-
-    def close(self) -> None:
-        """Leave the star; everybody leaves at about the same time."""
-
-    def abandon(self, status: int) -> None:
-        """End this process, and with it the job, although somebody does not answer."""
-
-
-class Alone:
-    """A star of one: messages to oneself."""
-
-    def __init__(self) -> None:
-        self.rank, self.size = 0, 1
-        self._waiting: deque[Message] = deque()
-
-    def send(self, to: int, message: Message) -> None:
-        self._waiting.append(message)
-
-    def receive(self) -> Iterator[tuple[int, Message]]:
-        while self._waiting:
-            yield 0, self._waiting.popleft()
-
-    def flush(self, limit: float) -> bool:
-        return True
-
-    def close(self) -> None:
-        return
-
-    def abandon(self, status: int) -> None:
-        return
 
 
 class Mpi:

@@ -1,48 +1,8 @@
+"""mpirun on this machine: recognised, and told what it needs."""
+
 import pytest
 
-from bench.launch import (
-    LaunchError,
-    Place,
-    agree,
-    flavour,
-    local_command,
-    mpi_environment,
-    place,
-    quiet_mpi,
-    shown,
-)
-
-
-@pytest.mark.parametrize(
-    ("variables", "where"),
-    [
-        ({}, Place("", 0, 1, False)),
-        ({"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "2"}, Place("openmpi", 2, 4, True)),
-        ({"PMI_SIZE": "3", "PMI_RANK": "0"}, Place("mpich", 0, 3, True)),
-        (
-            {"SLURM_STEP_ID": "0", "SLURM_PROCID": "5", "SLURM_STEP_NUM_TASKS": "8"},
-            Place("srun", 5, 8, True),
-        ),
-        # inside an allocation but not started by srun: nothing started us
-        ({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8"}, Place("", 0, 1, False)),
-    ],
-)
-def test_the_launcher_is_told_by_its_variables(variables, where):
-    assert place(variables) == where
-
-
-def test_half_a_launcher_is_an_error_that_says_how_to_mend_it():
-    with pytest.raises(LaunchError, match="OMPI_COMM_WORLD_RANK.*unset it"):
-        place({"OMPI_COMM_WORLD_SIZE": "4"})
-    with pytest.raises(LaunchError, match="not a number"):
-        place({"PMI_SIZE": "four", "PMI_RANK": "0"})
-
-
-def test_n_jobs_of_one_are_refused():
-    with pytest.raises(LaunchError, match="16 tasks, but MPI sees 1.*--mpi=pmix"):
-        agree(Place("srun", 3, 16, True), 1)
-    agree(Place("srun", 3, 16, True), 16)
-    agree(Place(), 1)
+from bench.launch import LaunchError, flavour, local_command, mpi_environment, quiet_mpi, shown
 
 
 @pytest.mark.parametrize(

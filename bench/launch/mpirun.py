@@ -1,4 +1,4 @@
-"""Who started us, and how to start ourselves: launchers as a table of environment variables."""
+"""mpirun: found, recognised, told what to start, and kept off the rails."""
 
 from __future__ import annotations
 
@@ -8,72 +8,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-
-class LaunchError(Exception):
-    """The job cannot be started or contradicts itself; the message says how to mend it."""
-
-
-@dataclass(frozen=True)
-class Launcher:
-    """One row: which variable tells that this launcher started us, and where it says rank, size, local rank."""
-
-    name: str
-    sign: str
-    rank: str
-    size: str
-    local_rank: str
-    mpi: bool
-
-
-LAUNCHERS = (
-    Launcher(
-        "openmpi",
-        "OMPI_COMM_WORLD_SIZE",
-        "OMPI_COMM_WORLD_RANK",
-        "OMPI_COMM_WORLD_SIZE",
-        "OMPI_COMM_WORLD_LOCAL_RANK",
-        mpi=True,
-    ),
-    Launcher("mpich", "PMI_SIZE", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", mpi=True),
-    Launcher("srun", "SLURM_STEP_ID", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", mpi=True),
-)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a process stands in its job. ``launcher`` is "" when nothing started us."""
-
-    launcher: str = ""
-    rank: int = 0
-    size: int = 1
-    mpi: bool = False
-
-
-def place(environment: Mapping[str, str]) -> Place:
-    """Read the launcher's variables; no launcher is a place of its own."""
-    for row in LAUNCHERS:
-        if row.sign in environment:
-            try:
-                rank, size = int(environment[row.rank]), int(environment[row.size])
-            except (KeyError, ValueError):
-                raise LaunchError(
-                    f"{row.sign} says that {row.name} started this process, but {row.rank} or {row.size} is "
-                    "missing or not a number; unset it, or start through the launcher"
-                ) from None
-            return Place(row.name, rank, size, row.mpi)
-    return Place()
-
-
-def agree(where: Place, mpi_size: int) -> None:
-    """Refuse N jobs of one: the launcher says N tasks, and MPI says 1."""
-    if where.launcher and where.size != mpi_size:
-        raise LaunchError(
-            f"{where.launcher} started {where.size} tasks, but MPI sees {mpi_size}: its library and the launcher do "
-            f"not speak the same protocol; under Slurm use srun --mpi=pmix (Open MPI) or --mpi=pmi2 (MPICH)"
-        )
+from .table import LaunchError
 
 
 def find_mpirun() -> str:

@@ -1,147 +1,17 @@
-"""When there is no time for all pairs: groups, then halves of the slow ones, then confirmation.
-
-A probe is a ring of nodes: each sends to the next and receives from the one before, all rails at once;
-its result is the slowest link on each rail (of several iterations, the median). The probes of a step
-share no node, so they run at the same time.
-
-1. √N rings of about √N nodes: every port of every node sends and receives once.
-2. A slow ring is cut in halves until the slow node is alone; both halves fast means that the fault lies
-   on a link that the cut took away, so those two links are measured alone.
-3. A node under suspicion meets two different nodes of fast rings before it is named.
-
-Nothing here keeps a state: ``step`` reads all results so far and says what follows, so a run can be
-stopped, resumed and replayed.
-"""
+"""From slow rings to who slows them: halves, then confirmation with other good nodes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import combinations, pairwise
+from functools import lru_cache
+from statistics import NormalDist
 
-from bench.pairs import count_rounds
-
-Ring = tuple[str, ...]
-Results = Mapping[Ring, Mapping[str, float]]
+from bench.screening.rows import Finding, Problem, Results, Ring, Step, coverage, groups, rated
 
 FAST = 0.9
 """The reference is this quantile of the first rings' rates over all rails: most may be slow, not all."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """nominal in bytes/s of one rail, None: compared with each other only; smallest share lost that is slow."""
-
-    nodes: tuple[str, ...]
-    rails: tuple[str, ...]
-    nominal: float | None = None
-    smallest: float = 0.03
-
-    def __post_init__(self) -> None:
-        if len(set(self.nodes)) < max(len(self.nodes), 2) or not self.rails:
-            raise ValueError(
-                f"{len(self.nodes)} nodes and {len(self.rails)} rails; give two different nodes and a rail"
-            )
-
-
-@dataclass(frozen=True)
-class Finding:
-    """kind: node, port, path (node - peer), rail or fabric; ``lost`` of the reference, 0..1."""
-
-    kind: str
-    node: str
-    peer: str
-    rail: str
-    lost: float
-    evidence: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """What was, or will be, measured: ports (node x rail) and paths (pair x rail) out of how many."""
-
-    ports: int
-    ports_of: int
-    paths: int
-    paths_of: int
-
-    @property
-    def text(self) -> str:
-        """With what it could not have found."""
-        said = (
-            f"{self.ports} of {self.ports_of} ports, {self.paths} of {self.paths_of} paths between two nodes"
-        )
-        if self.paths < self.paths_of:
-            said += "; a bad link between two good nodes is not found on the others: measure all pairs"
-        return said
-
-
-@dataclass(frozen=True)
-class Step:
-    """What to measure now, and what is known so far.
-
-    probes    rings without a common node; empty: nothing is left to do
-    findings  confirmed
-    open      slow rings not yet traced to anybody: if time ends here, this is what remains
-    unknown   what could not be told
-    """
-
-    probes: tuple[Ring, ...]
-    findings: tuple[Finding, ...]
-    open: tuple[str, ...]
-    unknown: tuple[str, ...]
-    coverage: Coverage
-
-    @property
-    def done(self) -> bool:
-        """Whether no probe is left."""
-        return not self.probes
-
-
-@dataclass(frozen=True)
-class Promise:
-    """What a budget buys, said beforehand.
-
-    method   pairs (all), screening, groups (slow rings are seen but not traced), nothing
-    rounds   of that method: for screening with one faulty ring; each more that shares no node is free
-    """
-
-    method: str
-    rounds: int
-    seconds: float
-    coverage: Coverage
-    text: str
-
-
-def groups(nodes: Sequence[str]) -> tuple[Ring, ...]:
-    """About √N rings of about √N neighbours, none of one node; neighbours, so that a leaf stays together."""
-    count = max(1, min(round(math.sqrt(len(nodes))), len(nodes) // 2))
-    cuts = [len(nodes) * at // count for at in range(count + 1)]
-    return tuple(tuple(nodes[a:b]) for a, b in pairwise(cuts))
-
-
-def promise(problem: Problem, budget: float, seconds: float) -> Promise:
-    """What ``budget`` seconds buy when a round, of pairs or of rings, takes ``seconds``."""
-    if not (seconds > 0 and budget >= 0):
-        raise ValueError(f"a round of {seconds} s in {budget} s cannot be planned; give positive times")
-    n, rails = len(problem.nodes), len(problem.rails)
-    first = groups(problem.nodes)
-    traced = 1 + math.ceil(math.log2(max(map(len, first)))) + 2
-    offers = (("pairs", count_rounds(n) + 3), ("screening", traced), ("groups", 1))
-    method, rounds = next((offer for offer in offers if offer[1] * seconds <= budget), ("nothing", 0))
-    paths = math.comb(n, 2) if method == "pairs" else len(_links(first)) if rounds else 0
-    coverage = Coverage(n * rails if rounds else 0, n * rails, paths * rails, math.comb(n, 2) * rails)
-    text = f"{METHODS[method]}: {rounds} rounds, {rounds * seconds:.0f} s of {budget:.0f} s; covers {coverage.text}"
-    return Promise(method, rounds, rounds * seconds, coverage, text)
-
-
-METHODS = {
-    "pairs": "all pairs, then suspects again",
-    "screening": "screening in rings, halves and confirmation",
-    "groups": "rings only: a fault is seen, not traced",
-    "nothing": "nothing can be measured",
-}
 
 
 def step(problem: Problem, results: Results) -> Step:
@@ -157,7 +27,7 @@ def step(problem: Problem, results: Results) -> Step:
         findings=tuple(tree.findings),
         open=tuple(dict.fromkeys(tree.open)),
         unknown=tuple(dict.fromkeys(tree.unknown)),
-        coverage=_coverage(problem, results),
+        coverage=coverage(problem, results),
     )
 
 
@@ -169,35 +39,6 @@ def _disjoint(wanted: Sequence[Ring]) -> tuple[Ring, ...]:
             taken.append(ring)
             busy.update(ring)
     return tuple(taken)
-
-
-def _links(rings: Sequence[Ring]) -> set[frozenset[str]]:
-    """The pairs of neighbours on the rings."""
-    return {frozenset(pair) for ring in rings for pair in zip(ring, (*ring[1:], ring[0]), strict=True)}
-
-
-def _coverage(problem: Problem, results: Results) -> Coverage:
-    ports = {
-        (n, rail)
-        for ring, rates in results.items()
-        for rail in problem.rails
-        if _rated(rates, rail)
-        for n in ring
-    }
-    paths = {
-        (link, rail)
-        for ring, rates in results.items()
-        for rail in problem.rails
-        if _rated(rates, rail)
-        for link in _links([ring])
-    }
-    n, rails = len(problem.nodes), len(problem.rails)
-    return Coverage(len(ports), n * rails, len(paths), math.comb(n, 2) * rails)
-
-
-def _rated(rates: Mapping[str, float], rail: str) -> bool:
-    rate = rates.get(rail, math.nan)
-    return math.isfinite(rate) and rate >= 0
 
 
 @dataclass
@@ -216,7 +57,10 @@ class _Tree:
     def run(self) -> None:
         """Judge the first rings, then trace each slow one."""
         rates = [
-            self.results[r][rail] for r in self.first for rail in self.problem.rails if self._known(r, rail)
+            self.results[r][rail] / self._least(r)
+            for r in self.first
+            for rail in self.problem.rails
+            if self._known(r, rail)
         ]
         passed = sorted(rate for rate in rates if rate > 0)
         if not passed:
@@ -225,8 +69,11 @@ class _Tree:
         self.reference = passed[math.ceil(FAST * (len(passed) - 1))]
         self._fabric()
         whole = self._whole_rails()
+        whole |= self._whole_leaves({rail for _, rail in whole})
         for ring in self.first:
-            slow = [rail for rail in self.problem.rails if rail not in whole and self._slow(ring, rail)]
+            slow = [
+                rail for rail in self.problem.rails if (ring, rail) not in whole and self._slow(ring, rail)
+            ]
             if slow:
                 self._trace(ring, tuple(slow))
         self._gather()
@@ -243,28 +90,52 @@ class _Tree:
                 "one ring and no nominal rate: what slows all rails cannot be seen; give the nominal rate"
             )
 
-    def _whole_rails(self) -> set[str]:
+    def _whole_rails(self) -> set[tuple[Ring, str]]:
         """Rails slow in every ring, of which there are two at least: the rail, or its leaf."""
         slow = {rail for rail in self.problem.rails if all(self._slow(ring, rail) for ring in self.first)}
         if len(self.first) < 2:
             return set()
         for rail in sorted(slow):
             text = f"slow in all {len(self.first)} rings"
-            best = max(self.results[ring][rail] for ring in self.first)
-            self.findings.append(Finding("rail", "", "", rail, 1 - best / self.reference, (text,)))
-        return slow
+            lost = min(self._lost(ring, rail) for ring in self.first)
+            self.findings.append(Finding("rail", "", "", rail, lost, (text,)))
+        return {(ring, rail) for ring in self.first for rail in slow}
+
+    def _whole_leaves(self, rails: set[str]) -> set[tuple[Ring, str]]:
+        """Leaves slow in every ring that lies in them, of two at least, while a ring outside is fast."""
+        members: dict[tuple[str, str], set[str]] = {}
+        for (node, rail), leaf in self.problem.leaves.items():
+            if rail in self.problem.rails and rail not in rails:
+                members.setdefault((leaf, rail), set()).add(node)
+        found = set[tuple[Ring, str]]()
+        for (leaf, rail), nodes in members.items():
+            inside = [ring for ring in self.first if nodes.issuperset(ring)]
+            outside = [ring for ring in self.first if nodes.isdisjoint(ring)]
+            all_slow = len(inside) > 1 and all(self._slow(ring, rail) for ring in inside)
+            if all_slow and any(not self._slow(ring, rail) for ring in outside if self._known(ring, rail)):
+                text = f"slow in all {len(inside)} rings on this leaf, fast elsewhere"
+                lost = min(self._lost(ring, rail) for ring in inside)
+                self.findings.append(Finding("leaf", "", "", rail, lost, (text,), leaf))
+                found |= {(ring, rail) for ring in inside}
+        return found
 
     def _known(self, ring: Ring, rail: str) -> bool:
         """Whether the probe gave a rate on the rail; if not, that is said."""
-        known = _rated(self.results[ring], rail)
+        known = rated(self.results[ring], rail)
         if not known:
             self.unknown.append(f"ring {' '.join(ring)} gave no rate on rail {rail}; measure it again")
         return known
 
+    def _least(self, ring: Ring) -> float:
+        """What noise alone makes of the slowest link of a healthy ring, as a share of one link."""
+        return 1 - self.problem.noise * slowest_of(len(ring))
+
+    def _lost(self, ring: Ring, rail: str) -> float:
+        """Share of a healthy ring's rate that is missing."""
+        return 1 - self.results[ring][rail] / (self.reference * self._least(ring))
+
     def _slow(self, ring: Ring, rail: str) -> bool:
-        return self._known(ring, rail) and not self.results[ring][rail] >= self.reference * (
-            1 - self.problem.smallest
-        )
+        return self._known(ring, rail) and not self._lost(ring, rail) <= self.problem.smallest
 
     def _good(self, node: str, rails: tuple[str, ...], turn: int) -> str:
         """The ``turn``-th good partner of ``node``: a node of a ring fast on these rails; empty: there is none."""
@@ -331,7 +202,7 @@ class _Tree:
             slow = [probe for probe in probes if self._slow(probe, rail)]
             met = ", ".join(partner for _, partner in slow)
             if len(slow) == 2:
-                lost = 1 - max(self.results[probe][rail] for probe in slow) / self.reference
+                lost = min(self._lost(probe, rail) for probe in slow)
                 self.findings.append(
                     Finding("port", node, "", rail, lost, (f"slow with {met}, who are good",))
                 )
@@ -350,7 +221,7 @@ class _Tree:
         for rail in rails:
             slow = [probe for probe in probes if self._slow(probe, rail)]
             for probe in slow:
-                lost = 1 - self.results[probe][rail] / self.reference
+                lost = self._lost(probe, rail)
                 left, right = sorted(probe)
                 text = "slow in its ring and alone; both ends are fast with others"
                 self.findings.append(Finding("path", left, right, rail, lost, (text,)))
@@ -360,17 +231,18 @@ class _Tree:
                 )
 
     def _gather(self) -> None:
-        """Ports of one node on every rail become the node."""
+        """Ports of one node on three rails of four, or more, become the node."""
         rails = len(self.problem.rails)
         for node in sorted({found.node for found in self.findings if found.kind == "port"}):
             own = [found for found in self.findings if found.kind == "port" and found.node == node]
-            if len(own) == rails > 1:
-                lost = sorted(found.lost for found in own)[rails // 2]
+            if rails > 1 and len(own) >= 0.75 * rails:
+                lost = sorted(found.lost for found in own)[len(own) // 2]
+                self.unknown = [text for text in self.unknown if not text.startswith(f"{node} rail ")]
                 self.findings = [found for found in self.findings if found not in own]
                 self.findings.append(Finding("node", node, "", "", lost, own[0].evidence))
 
 
-def unmeasured(problem: Problem, results: Results, rail: str) -> Iterator[tuple[str, str]]:
-    """The pairs whose path on ``rail`` no probe went over: what the screening could not have found."""
-    seen = _links([ring for ring, rates in results.items() if _rated(rates, rail)])
-    return (pair for pair in combinations(problem.nodes, 2) if frozenset(pair) not in seen)
+@lru_cache(maxsize=1024)
+def slowest_of(count: int) -> float:
+    """Standard deviations by which the slowest of ``count`` equal links lies below their mean (Blom 1958)."""
+    return -NormalDist().inv_cdf((1 - 0.375) / (count + 0.25))

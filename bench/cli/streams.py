@@ -1,0 +1,80 @@
+"""Standard output and standard error, made patient: whoever reads them may leave, fill up, or be a terminal.
+
+A reader that has left (``| head``) ends the printing and not the work. A full disk under ``> file`` ends the printing
+too, and is told at the end. What a terminal would obey is written out (see ``bench.plain``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+from bench.plain import plain
+
+
+class Patient(io.TextIOWrapper):
+    """A text stream over the same file descriptor whose writes never raise; ``trouble``: why they went nowhere."""
+
+    trouble: str = ""
+
+    def write(self, text: str) -> int:
+        try:
+            super().write(plain(text))
+        except OSError as error:
+            self._give_up(error)
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        if not isinstance(error, BrokenPipeError):
+            self.trouble = self.trouble or str(error.strerror)
+        # what is still held back must go somewhere, or Python complains of it at its end
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)
+
+
+@contextlib.contextmanager
+def patient() -> Iterator[None]:
+    """``sys.stdout`` and ``sys.stderr`` are patient inside, where they are files at all."""
+    before = {name: getattr(sys, name) for name in ("stdout", "stderr")}
+    try:
+        for name, stream in before.items():
+            made = _patient(stream)
+            if made is not None:
+                setattr(sys, name, made)
+        yield
+    finally:
+        for name, stream in before.items():
+            made, ours = getattr(sys, name), isinstance(getattr(sys, name), Patient)
+            if ours:
+                made.flush()
+            setattr(sys, name, stream)
+
+
+def trouble() -> str:
+    """Why standard output went nowhere; "" where it was written, or where its reader has left."""
+    if isinstance(sys.stdout, Patient):
+        sys.stdout.flush()
+        return sys.stdout.trouble
+    return ""
+
+
+def _patient(stream: Any) -> TextIO | None:
+    try:
+        stream.flush()
+        raw = os.fdopen(stream.fileno(), "wb", closefd=False)
+    except (AttributeError, OSError, ValueError):  # closed, or no file
+        return None
+    return Patient(
+        raw, encoding=stream.encoding, errors="backslashreplace", line_buffering=stream.line_buffering
+    )

@@ -1,0 +1,199 @@
+"""Start a job on the hosts of a file, or print how."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench import launch
+from bench.control.token import VARIABLE, read
+from bench.judge import status
+from bench.launch.commands import EACH_NODE, Job, Step, steps
+from bench.launch.hosts import Host, read_hosts
+from bench.launch.remote import SSH, Remote
+from bench.model import EXIT, Status
+from bench.probe.environment import allowed
+from bench.profile import Profile, load, parse
+from bench.store import load as load_run
+
+from .measuring import new_folder
+
+MEASURING = ("accept", "run", "soak", "nightly", "probe", "resume")
+PATHS = ("PYTHONPATH", "LD_LIBRARY_PATH")  # where the program is found, beside what concerns NCCL and MPI
+
+
+def launched(
+    hosts: Path,
+    launcher: str,
+    shell: bool,
+    dry_run: bool,
+    per_node: int | None,
+    management: str,
+    port: int,
+    token_file: Path | None,
+    agent: str,
+    arguments: Sequence[str],
+) -> int:
+    """Print or run the commands; the exit status of the run."""
+    if arguments[0] not in MEASURING:
+        raise click.UsageError(f"after -- comes one of {', '.join(MEASURING)}, not {arguments[0]!r}")
+    launcher, dry_run = ("shell", True) if shell else (launcher, dry_run)
+    profile, out = _what(arguments)
+    if not dry_run and arguments[0] != "resume" and not _option(arguments, "--out"):
+        arguments = (*arguments, "--out", str(out))
+    if token_file:
+        read(token_file)  # what is wrong with it is said here, not on every rank
+    found, mpirun, flavour = _mpirun(launcher, dry_run)
+    job = Job(
+        hosts=_with_slots(read_hosts(hosts), per_node or profile.gpus, hosts),
+        python=sys.executable,
+        arguments=tuple(arguments),
+        management=management or profile.rails.management,
+        forward=_forward(),
+        mpirun=mpirun,
+        flavour=flavour,
+        port=port,
+        run=secrets.token_hex(6),
+        token_file=str(token_file.resolve()) if token_file else "",
+        gpus=profile.backend != "gloo",
+    )
+    made = steps(found, job)
+    if dry_run:
+        _print(made, found, job)
+        return 0
+    if found in EACH_NODE:
+        return _on_each(made, job, shlex.split(agent) or SSH, out)
+    return _from_here(made[0], profile, out)
+
+
+def _what(arguments: Sequence[str]) -> tuple[Profile, Path]:
+    """The profile and the run folder that the words speak of."""
+    if arguments[0] == "resume":
+        folder = next((Path(word) for word in arguments[1:] if not word.startswith("-")), Path())
+        return parse(load_run(folder).manifest.profile_text, "the run's own profile"), folder
+    name = _option(arguments, "--profile") or "local"
+    return load(name), Path(_option(arguments, "--out") or new_folder(arguments[0]))
+
+
+def _option(arguments: Sequence[str], name: str) -> str:
+    """The value of an option among words that are not ours to parse."""
+    for at, word in enumerate(arguments):
+        if word == name and at + 1 < len(arguments):
+            return arguments[at + 1]
+        if word.startswith(f"{name}="):
+            return word.partition("=")[2]
+    return ""
+
+
+def _mpirun(launcher: str, dry_run: bool) -> tuple[str, str, str]:
+    """(launcher, program, flavour), of the mpirun that is here; a dry run goes without one."""
+    if launcher not in ("mpirun", "openmpi", "mpich", "srun"):
+        return launcher, "mpirun", "openmpi"
+    try:
+        program = launch.find_mpirun()
+        flavour = launch.flavour(launch.mpirun_version(program))
+    except launch.LaunchError:
+        if not dry_run and launcher != "srun":
+            raise
+        program, flavour = "mpirun", "mpich" if launcher == "mpich" else "openmpi"
+    if launcher in ("openmpi", "mpich") and launcher != flavour:
+        if not dry_run:
+            raise launch.LaunchError(
+                f"{program} is {flavour}'s, not {launcher}'s; put the right one first on PATH"
+            )
+        program, flavour = "mpirun", launcher
+    return (flavour if launcher == "mpirun" else launcher), program, flavour
+
+
+def _with_slots(hosts: Sequence[Host], per_node: int, where: Path) -> tuple[Host, ...]:
+    without = [host.name for host in hosts if not host.slots]
+    if without and per_node < 1:
+        raise launch.LaunchError(
+            f"{where} does not say how many ranks {without[0]} takes, and the profile names no GPUs of a node: write "
+            f"{without[0]} slots=8, or give --per-node"
+        )
+    return tuple(host if host.slots else replace(host, slots=per_node) for host in hosts)
+
+
+def _forward() -> dict[str, str]:
+    """What a far shell would not have: from the allow-list, so no secret ends up on a command line."""
+    variables, _ = allowed(os.environ)
+    paths = {name: os.environ[name] for name in PATHS if name in os.environ}
+    return {name: value for name, value in variables.items() if not name.startswith("SLURM_")} | paths
+
+
+def _print(made: Sequence[Step], launcher: str, job: Job) -> None:
+    if launcher not in EACH_NODE:
+        click.echo(made[0].shown())
+        if not job.management:
+            click.echo("# no management interface is named: MPI may use any; see --management", err=True)
+        return
+    if not job.token_file and len(made) > 1:
+        click.echo(
+            f"# first on every node, the same: export {VARIABLE}=… (make it once: openssl rand -hex 32)"
+        )
+    for step in made:
+        click.echo(f"# on {step.host}")
+        click.echo(f"cd {shlex.quote(str(Path.cwd()))} && {step.shown()}")
+
+
+def _on_each(made: Sequence[Step], job: Job, agent: Sequence[str], out: Path) -> int:
+    """Run one command on every host by ssh; rank 0's word, or that of the first host's launcher."""
+    for step in made:
+        click.echo(f"railgauge: {step.host}: {step.shown()}", err=True)
+    token = "" if job.token_file else secrets.token_hex(32)
+    ends = Remote(made, str(Path.cwd()), token, agent).wait()
+    for host, code in ends.items():
+        if code == 255:
+            click.echo(f"railgauge: {host}: ssh did not get there, or lost it", err=True)
+        elif code:
+            click.echo(f"railgauge: {host}: ended with status {code}", err=True)
+    return _believed(next(iter(ends.values())), out)
+
+
+def _from_here(step: Step, profile: Profile, out: Path) -> int:
+    """Run a launcher that starts the whole job."""
+    click.echo(f"railgauge: {step.shown()}", err=True)
+    environment = {**launch.mpi_environment(os.environ), **step.environment}
+    try:
+        # a process group of its own: an interrupt reaches us alone, and we pass it on once
+        job = subprocess.Popen(
+            step.command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+    except OSError as error:
+        raise launch.LaunchError(f"cannot start {step.command[0]}: {error.strerror}") from None
+
+    def stop(number: int, _: Any) -> None:
+        os.killpg(job.pid, signal.SIGTERM)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    try:
+        code = job.wait()
+    finally:
+        if job.poll() is None:
+            os.killpg(job.pid, signal.SIGKILL)
+    return _believed(code, out)
+
+
+def _believed(code: int, out: Path) -> int:
+    """The run's own word where its folder is here; a launcher's 0 alone is not believed."""
+    if (out / "verdicts.json").exists():
+        return EXIT[status(load_run(out))]
+    if code == 0:
+        click.echo(
+            f"railgauge: the launcher ended with 0, but {out} is not on this machine: the verdict stands where rank 0 "
+            "ran; there: railgauge judge",
+            err=True,
+        )
+    return code if code in (1, 2) else EXIT[Status.ERROR]

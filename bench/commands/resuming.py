@@ -1,0 +1,95 @@
+"""Go on with a run that was interrupted: as one rank of its job, or by starting it again on this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench import launch
+from bench.acceptance import take_part
+from bench.control.token import FILE as TOKEN_FILE
+from bench.launch import Place
+from bench.options import Options
+from bench.profile import load as load_profile
+from bench.profile import parse
+from bench.resume import ResumeRefused, resumable, standing
+from bench.settle import finish
+from bench.store import Run, load
+from bench.supervise import Limits
+from bench.terminal import Terminal
+
+from .job import OURS, under_mpirun
+from .judging import where_report
+from .measuring import options_of
+from .node import end_with_parent, fan_out
+
+Understood = Callable[[str, list[str]], dict[str, Any]]
+"""A command's name and its words -> its options."""
+
+
+def resumed(
+    run_folder: Path, token_file: Path | None, quiet: bool, verbose: bool, understood: Understood
+) -> int:
+    """The exit status of the whole run, as if it had never stopped."""
+    if token_file:
+        os.environ[TOKEN_FILE] = str(token_file)
+    where = launch.place(os.environ)
+    if where.ranks:
+        return fan_out(where, sys.argv[1:])
+    if where.launcher == "shell":
+        end_with_parent()
+    if where.rank > 0 and not run_folder.is_dir():
+        return _elsewhere(run_folder, where)
+    run = load(run_folder)
+    resumable(run)
+    options = _options(run, understood)
+    terminal = Terminal(quiet, verbose, table=run.manifest.command[1] == "run")
+    if where.launcher:
+        code = take_part(options, where, terminal)
+        if where.rank == 0 and OURS not in os.environ:
+            where_report(run_folder)
+        return 0 if OURS in os.environ and (run_folder / "verdicts.json").exists() else code
+    return _here(run, options, terminal)
+
+
+def _elsewhere(folder: Path, where: Place) -> int:
+    """A rank that does not see the run folder, which is on rank 0's machine alone: it needs none of it."""
+    options = Options(load_profile("local"), folder, (), Limits())
+    return take_part(options, where, Terminal(True, False))
+
+
+def _here(run: Run, options: Options, terminal: Terminal) -> int:
+    """Without a launcher: on this machine, as many ranks as there were."""
+    now = standing(run)
+    if run.ended is not None and not now.missing:
+        click.echo(f"{run.path} is complete: {now.text}; judged again:")
+        return finish(run.path, options.profile, terminal, options.report)
+    if len(run.manifest.nodes) > 1:
+        words = " ".join(("railgauge", "resume", str(run.path)))
+        raise ResumeRefused(
+            f"{run.path} was measured on {len(run.manifest.nodes)} nodes with {len(run.manifest.ranks)} ranks: start "
+            f"it again by a launcher on the same nodes ({run.manifest.launcher} before): … {words}"
+        )
+    ranks = len(run.manifest.ranks)
+    code = take_part(options, Place(), terminal) if ranks == 1 else under_mpirun(ranks, options, terminal)
+    where_report(run.path)
+    return code
+
+
+def _options(run: Run, understood: Understood) -> Options:
+    """The options of the run, from the words that started it; its profile as it was then."""
+    _, name, *words = run.manifest.command
+    try:
+        given = understood(name, words)
+    except click.ClickException as error:
+        raise ResumeRefused(
+            f"{run.path} was started by words that are not understood any more: {error.format_message()}"
+        ) from None
+    profile = parse(run.manifest.profile_text, "the run's own profile")
+    return replace(options_of(name, given, profile, run.path), resumed=run)

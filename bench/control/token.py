@@ -1,0 +1,110 @@
+"""The secret of a job without MPI: who knows it may join.
+
+It comes from the variable RAILGAUGE_TOKEN, or from a file that RAILGAUGE_TOKEN_FILE names and that only
+its owner can read. It is never given on a command line (every user of a machine sees those), it is taken
+out of the environment before a worker is started, and it is never written into a run folder.
+
+Where all ranks are on one machine and no token was given, the first of them makes one, in a folder that
+only this user can enter. Across machines nothing that a launcher hands out is a secret (torchrun's run id
+and its store can be read by anybody who reaches them), so there a token must be given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import stat
+import tempfile
+from collections.abc import Callable, MutableMapping
+from pathlib import Path
+
+VARIABLE, FILE = "RAILGAUGE_TOKEN", "RAILGAUGE_TOKEN_FILE"
+SHORTEST, LONGEST = 16, 1024  # bytes
+
+
+class NoToken(Exception):
+    """No usable token; the message says how to give one, and never holds one."""
+
+
+def given(environment: MutableMapping[str, str]) -> Callable[[], bytes] | None:
+    """How to read the token that was given, None where none was; the variable is taken out.
+
+    Raises NoToken for one that is too short, or a file that others can read.
+    """
+    text = environment.pop(VARIABLE, "")
+    if text:
+        token = _checked(os.fsencode(text), f"${VARIABLE}")
+        return lambda: token
+    name = environment.get(FILE, "")
+    if name:
+        token = read(Path(name))
+        return lambda: token
+    return None
+
+
+def read(path: Path) -> bytes:
+    """The token in a file. Raises NoToken where it is missing, open to others, or not a plain file."""
+    try:
+        # a link is followed on purpose, a FIFO must not keep us waiting
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise NoToken(f"cannot read the token file {path}: {error.strerror}") from None
+    try:
+        about = os.fstat(handle)
+        if not stat.S_ISREG(about.st_mode):
+            raise NoToken(f"the token file {path} is not a plain file")
+        if about.st_uid not in (os.geteuid(), 0):
+            raise NoToken(f"the token file {path} belongs to another user")
+        if about.st_mode & 0o077:
+            raise NoToken(f"the token file {path} can be read by others: chmod 600 {path}")
+        return _checked(os.read(handle, LONGEST + 2), str(path))
+    finally:
+        os.close(handle)
+
+
+def _checked(raw: bytes, where: str) -> bytes:
+    token = raw.strip()
+    if not SHORTEST <= len(token) <= LONGEST:
+        raise NoToken(
+            f"the token in {where} has {len(token) if len(token) <= LONGEST else 'too many'} bytes, wanted "
+            f"{SHORTEST} to {LONGEST}; make one with: openssl rand -hex 32"
+        )
+    return token
+
+
+def make(path: Path) -> None:
+    """Write a new token to ``path``, readable by its owner alone. Raises NoToken where it cannot, or exists."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise NoToken(f"cannot make the token file {path}: {error.strerror}") from None
+    with os.fdopen(handle, "w") as file:
+        file.write(secrets.token_hex(32) + "\n")
+
+
+def of_this_machine(job: str, folder: Path | None = None) -> Path:
+    """The path of this user's token for ``job`` on this machine, made by whoever comes first.
+
+    Raises NoToken where somebody else holds the folder.
+    """
+    home = folder or Path(tempfile.gettempdir()) / f"railgauge-{os.geteuid()}"
+    with contextlib.suppress(FileExistsError):
+        home.mkdir(mode=0o700)
+    about = home.lstat()
+    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid() or about.st_mode & 0o077:
+        raise NoToken(
+            f"{home} is not a folder of this user alone; take it away, or set {VARIABLE} to a secret of your own"
+        )
+    path = home / f"{hashlib.sha256(job.encode()).hexdigest()[:24]}.token"
+    if not path.exists():
+        # made aside and linked: nobody can read half a token, and of two makers one wins
+        aside = home / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}"
+        make(aside)
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.link(aside, path)
+        finally:
+            aside.unlink()
+    return path

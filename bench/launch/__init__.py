@@ -1,0 +1,38 @@
+"""Launchers: who started us, and how to start ourselves.
+
+table     one row a launcher: the variables by which it is known
+place     where a process stands in its job, read from them
+mpirun    mpirun on this machine
+hosts     host files of Open MPI, MPICH, Slurm and people
+commands  the command of each launcher for a list of hosts
+fanout    one process a node that starts the supervisors of that node
+"""
+
+from .mpirun import (
+    find_mpirun,
+    flavour,
+    local_command,
+    mpi_environment,
+    mpirun_version,
+    quiet_mpi,
+    shown,
+)
+from .place import Meet, Place, agree, place
+from .table import LAUNCHERS, Launcher, LaunchError
+
+__all__ = [
+    "LAUNCHERS",
+    "LaunchError",
+    "Launcher",
+    "Meet",
+    "Place",
+    "agree",
+    "find_mpirun",
+    "flavour",
+    "local_command",
+    "mpi_environment",
+    "mpirun_version",
+    "place",
+    "quiet_mpi",
+    "shown",
+]

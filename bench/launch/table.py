@@ -1,0 +1,128 @@
+"""One row a launcher: the variables by which it is known, and what they say.
+
+Rows stand innermost first: mpirun runs inside srun and sbatch, torchrun inside both, RunPod's variables
+are in every container whatever runs there. The first row whose sign is there wins; ``place`` looks
+whether the others can stand around it.
+
+Sources: Open MPI 4.1 and 5.0 (docs.open-mpi.org, running-apps/environment variables); MPICH
+src/pm/hydra (PMI_*, MPI_LOCAL*); srun(1), Slurm's mpi/pmi2 and mpi/pmix plug-ins; torch 2.13
+distributed/run.py and elastic/agent/server/local_elastic_agent.py; lightning-fabric 2.6 cli.py;
+DeepSpeed 0.19 launcher/launch.py; docs.runpod.io, Instant Clusters, configuration.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+MEET, FIRST, HERE, SIZE, RANK, RUN = (
+    "RAILGAUGE_MEET",
+    "RAILGAUGE_FIRST_RANK",
+    "RAILGAUGE_RANKS_HERE",
+    "RAILGAUGE_SIZE",
+    "RAILGAUGE_RANK",
+    "RAILGAUGE_RUN",
+)
+
+
+class LaunchError(Exception):
+    """The job cannot be started or contradicts itself; the message says how to mend it."""
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """Which variables tell that this launcher started us, and where it says what.
+
+    name         as a person calls it
+    sign         all of these are set: it started us; ``unless``: none of these is
+    rank, size   of this process in the job
+    mpi          whether it brings MPI to what it starts; else the supervisors talk over TCP
+    groups       how many of its own processes (agents, node launchers) there are: one a node
+    here         ranks on this machine
+    host, port   where rank 0 is
+    run          what tells this job from another
+    each         "gpu": it starts one process a rank; "node": one a node, which starts the ranks there
+    first        of a launcher that starts one process a node: the rank of the node's first process,
+                 or, with ``node``, derived from the node's number
+    """
+
+    name: str
+    sign: tuple[str, ...]
+    rank: str = ""
+    size: str = ""
+    mpi: bool = False
+    unless: tuple[str, ...] = ()
+    groups: str = ""
+    here: str = ""
+    host: str = ""
+    port: str = ""
+    run: str = ""
+    each: str = "gpu"
+    first: str = ""
+    node: str = ""
+    nodes: str = ""
+
+
+_TORCH = Launcher(
+    "torch variables",
+    ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"),
+    rank="RANK",
+    size="WORLD_SIZE",
+    host="MASTER_ADDR",
+    port="MASTER_PORT",
+)
+_TORCHRUN = replace(
+    _TORCH,
+    name="torchrun",
+    sign=("TORCHELASTIC_RUN_ID", "RANK"),
+    groups="GROUP_WORLD_SIZE",
+    here="LOCAL_WORLD_SIZE",
+    run="TORCHELASTIC_RUN_ID",
+)
+_MPICH = Launcher("mpich", ("PMI_SIZE", "MPI_LOCALNRANKS"), rank="PMI_RANK", size="PMI_SIZE", mpi=True)
+_SRUN = Launcher(
+    "srun",
+    ("SLURM_STEP_ID",),
+    rank="SLURM_PROCID",
+    size="SLURM_STEP_NUM_TASKS",
+    host="SLURM_STEP_NODELIST",
+    run="SLURM_JOB_ID",
+)
+
+LAUNCHERS = (
+    # ours: a process that one of our own node processes started
+    Launcher("shell", (RANK, SIZE), rank=RANK, size=SIZE, here=HERE, host=MEET, run=RUN),
+    # fabric run is torchrun with a sign of its own
+    replace(_TORCHRUN, name="fabric", sign=("LT_CLI_USED", *_TORCHRUN.sign)),
+    _TORCHRUN,
+    replace(_TORCH, name="deepspeed", sign=("CROSS_SIZE", "RANK"), groups="CROSS_SIZE", here="LOCAL_SIZE"),
+    Launcher(
+        "openmpi",
+        ("OMPI_COMM_WORLD_SIZE",),
+        rank="OMPI_COMM_WORLD_RANK",
+        size="OMPI_COMM_WORLD_SIZE",
+        mpi=True,
+    ),
+    # under srun --mpi=pmi2 Slurm sets PMI_*, but not Hydra's own MPI_LOCAL*
+    _MPICH,
+    replace(_MPICH, sign=("PMI_SIZE",), unless=("SLURM_STEP_ID", "MPI_LOCALNRANKS")),
+    replace(_SRUN, name="srun pmix", sign=("SLURM_STEP_ID", "PMIX_RANK"), mpi=True),
+    replace(
+        _SRUN, name="srun pmi2", sign=("SLURM_STEP_ID", "PMI_SIZE"), mpi=True, unless=("MPI_LOCALNRANKS",)
+    ),
+    _SRUN,
+    # nothing of a launcher, but what torch's env:// wants: a script of one's own
+    _TORCH,
+    # one process a node from here on
+    Launcher("shell", (FIRST,), size=SIZE, here=HERE, host=MEET, run=RUN, each="node", first=FIRST),
+    Launcher(
+        "runpod",
+        ("NUM_NODES", "NODE_RANK", "NUM_TRAINERS", "PRIMARY_ADDR"),
+        size="WORLD_SIZE",
+        here="NUM_TRAINERS",
+        host="PRIMARY_ADDR",
+        port="PRIMARY_PORT",
+        each="node",
+        node="NODE_RANK",
+        nodes="NUM_NODES",
+    ),
+)

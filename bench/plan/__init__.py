@@ -1,0 +1,48 @@
+"""From profile and ranks to phases of cases, with their bytes and seconds, before anything starts."""
+
+from bench.plan.budget import COUNTERS, CUTS, within
+from bench.plan.gpu import whole
+from bench.plan.job import Asked, Job, alone, by_node, everyone
+from bench.plan.memory import (
+    MOST_BUFFERS,
+    NCCL_RESERVE,
+    ROTATED,
+    TORCH_HOST,
+    Memory,
+    fit,
+    needed,
+    rotation,
+)
+from bench.plan.phases import PHASES, acceptance, seconds
+from bench.plan.rails import pair_cases
+from bench.plan.screen import step_phase
+from bench.plan.sweep import PlanError, Request, sizes, sweep_cases
+
+__all__ = [
+    "COUNTERS",
+    "CUTS",
+    "MOST_BUFFERS",
+    "NCCL_RESERVE",
+    "PHASES",
+    "ROTATED",
+    "TORCH_HOST",
+    "Asked",
+    "Job",
+    "Memory",
+    "PlanError",
+    "Request",
+    "acceptance",
+    "alone",
+    "by_node",
+    "everyone",
+    "fit",
+    "needed",
+    "pair_cases",
+    "rotation",
+    "seconds",
+    "sizes",
+    "step_phase",
+    "sweep_cases",
+    "whole",
+    "within",
+]

@@ -1,0 +1,95 @@
+"""Phases that need no second node: copies of each GPU, its links to the others, other ways to call NCCL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bench.collectives import COPIES, collective
+from bench.known import LINKS
+from bench.model import Case, Rank
+from bench.pairs import rounds
+from bench.store import Phase
+
+from .job import Job, alone, everyone
+from .rails import PAIR_RULES, Left, pair_cases
+from .sweep import PlanError, Request, sweep_cases
+
+COPIES_PHASE, GRAPHS, REGISTERED = "copies", "graphs", "registered"
+COPY_SIZES = (1 << 20, 256 << 20)  # one that a cache of the GPU holds, one that it does not
+COPY_RULES = {"budget": 0.5}
+GRAPH, REGISTER = "graph", "registered"  # values of Case.algorithm: how NCCL is called
+CAPTURED = ("all_reduce", "all_gather", "reduce_scatter")
+
+
+def whole(request: Request, ranks: Sequence[Rank], backend: str) -> tuple[tuple[int, ...], ...]:
+    """The groups of what ``railgauge run`` and ``soak`` measure: all ranks, or each by itself for copies.
+
+    PlanError where NCCL is asked for something and is not in use.
+    """
+    if request.algorithm != "auto" and backend != "nccl":
+        raise PlanError("CUDA graphs and registered buffers need NCCL; this job runs on gloo")
+    return alone(ranks) if collective(request.collective).alone else everyone(ranks)
+
+
+def copies(job: Job) -> Phase | Left:
+    """Inside each GPU's memory, and between it and its host; all GPUs at once, as in training."""
+    if job.backend != "nccl":
+        return COPIES_PHASE, "without GPUs there is only the host's memory"
+    cases = [
+        case
+        for name in COPIES
+        for size in COPY_SIZES
+        for case in sweep_cases(COPIES_PHASE, Request(name, size, size), alone(job.ranks))
+    ]
+    return Phase(COPIES_PHASE, "copies of each GPU, all at once", tuple(cases), rules=COPY_RULES)
+
+
+def links(job: Job) -> Phase | Left:
+    """Every GPU of one node against every other: NVLink, pair by pair."""
+    if job.backend != "nccl":
+        return LINKS, "without GPUs there are no links between them"
+    if len(job.nodes) > 1:
+        return LINKS, "between several nodes the phase inside says it"
+    members = job.nodes[0]
+    if len(members) < 2:
+        return LINKS, "one GPU has no link to another"
+    cases: list[Case] = []
+    for number, meets in enumerate(rounds(range(len(members)))):
+        pairs = tuple((members[a], members[b]) for a, b in meets)
+        cases += pair_cases(LINKS, f"round-{number}", pairs, job.profile, job.backend, "both")
+    title = "point-to-point between all GPUs of the node"
+    return Phase(LINKS, title, tuple(replace(case, rail="") for case in cases), rules=PAIR_RULES)
+
+
+def graphs(job: Job) -> Phase | Left:
+    """Small messages replayed from CUDA graphs: without what Python and torch take for each call."""
+    sweep = job.profile.sweep
+    if job.backend != "nccl" or not sweep.graphs:
+        return GRAPHS, "the profile asks for none" if job.backend == "nccl" else "CUDA graphs need a GPU"
+    names = [name for name in CAPTURED if name in sweep.collectives]
+    asked = [
+        Request(name, sweep.begin, sweep.graphs, sweep.factor, dtype=sweep.dtype, algorithm=GRAPH)
+        for name in names
+    ]
+    cases = [case for request in asked for case in sweep_cases(GRAPHS, request, everyone(job.ranks))]
+    return Phase(GRAPHS, "small messages from CUDA graphs", tuple(cases))
+
+
+def registered(job: Job) -> Phase | Left:
+    """The largest message in buffers of NCCL's own, as nccl-tests measures by default."""
+    sweep = job.profile.sweep
+    if job.backend != "nccl" or not sweep.registered:
+        reason = "the profile asks for none" if job.backend == "nccl" else "buffers are registered with NCCL"
+        return REGISTERED, reason
+    names = [name for name in CAPTURED if name in sweep.collectives]
+    cases = [
+        case
+        for name in names
+        for case in sweep_cases(
+            REGISTERED,
+            Request(name, sweep.end, sweep.end, dtype=sweep.dtype, algorithm=REGISTER),
+            everyone(job.ranks),
+        )
+    ]
+    return Phase(REGISTERED, "the largest message in registered buffers", tuple(cases))

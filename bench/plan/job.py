@@ -1,0 +1,66 @@
+"""Who takes part in a job, and what a person asked of it: what every phase is planned from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from bench.model import Rank
+from bench.profile import Profile
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person may ask of an acceptance run besides the profile.
+
+    ways      of the rails phase: "all" (both directions at once, then each alone), "one-way" (each alone)
+              or "both" (both at once, nothing else)
+    cross     also GPU i against GPU j of another node
+    pinned    also every rail alone, in workers that are pinned to it; None: with NCCL, but not with gloo,
+              whose transfers are bound to their interfaces anyway
+    screened  "screening": rings of nodes instead of all pairs; slow ones are traced as long as time is left
+    budget    seconds for everything that is measured; None: as long as it takes
+    without   phases that are left out
+    """
+
+    ways: str = "all"
+    cross: bool = False
+    pinned: bool | None = None
+    screened: str = ""
+    budget: float | None = None
+    without: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """``devices``: the rail of each local rank as the facts call it; empty where they do not tell."""
+
+    profile: Profile
+    ranks: tuple[Rank, ...]
+    backend: str
+    devices: tuple[str, ...] = ()
+    asked: Asked = field(default_factory=Asked)
+
+    @cached_property
+    def nodes(self) -> tuple[tuple[int, ...], ...]:
+        """Ranks of each node."""
+        return by_node(self.ranks)
+
+
+def everyone(ranks: Sequence[Rank]) -> tuple[tuple[int, ...], ...]:
+    """One group of all ranks."""
+    return (tuple(rank.rank for rank in ranks),)
+
+
+def alone(ranks: Sequence[Rank]) -> tuple[tuple[int, ...], ...]:
+    """Every rank a group of its own."""
+    return tuple((rank.rank,) for rank in ranks)
+
+
+def by_node(ranks: Sequence[Rank]) -> tuple[tuple[int, ...], ...]:
+    """Ranks of each node, nodes in the order of their first rank."""
+    nodes: dict[str, list[int]] = {}
+    for rank in ranks:
+        nodes.setdefault(rank.node, []).append(rank.rank)
+    return tuple(tuple(members) for members in nodes.values())

@@ -1,0 +1,131 @@
+"""The phases of an acceptance run: the table, and the makers of those that measure collectives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bench.model import Rank
+from bench.profile import Profile, Sweep
+from bench.store import Phase
+
+from .gpu import copies, graphs, links, registered
+from .job import Asked, Job, by_node, everyone
+from .rails import Left, cross, inside, pinned, rails
+from .screen import screening
+from .sweep import Request, sweep_cases
+
+EVIDENCE_SECONDS = 0.3  # for one case; its log is wanted, not its speed
+EVIDENCE = {
+    "NCCL_DEBUG": "INFO",
+    "NCCL_DEBUG_SUBSYS": "INIT,BOOTSTRAP,ENV,NET,GRAPH,TUNING",
+}
+# Seconds until all workers of a phase have met: torch's import, and with NCCL so much more a rank of the job
+# for its bootstrap. Estimates; the first is measured on CPUs, the second is not measured.
+START, START_NCCL = 4.0, 0.02
+AROUND_CASE = (
+    0.25  # seconds of meeting, connecting and checking: 0.1 to 0.2 over interfaces on two loaded cores
+)
+
+
+def acceptance(
+    profile: Profile,
+    ranks: Sequence[Rank],
+    backend: str,
+    budget: float,
+    asked: Asked | None = None,
+    devices: tuple[str, ...] = (),
+) -> tuple[list[Phase], list[Left]]:
+    """Phases of an acceptance run, and those left out with the reason. ``budget``: seconds for one case."""
+    job = Job(profile, tuple(ranks), backend, devices, asked or Asked())
+    phases: list[Phase] = []
+    skipped: list[Left] = []
+    for make in PHASES:
+        made = make(job)
+        if isinstance(made, tuple):
+            skipped.append(made)
+        else:
+            phases += made if isinstance(made, list) else [made]
+    skipped += [(phase.name, "left out for want of time") for phase in phases if _without(phase, job)]
+    kept = [phase for phase in phases if not _without(phase, job)]
+    return [replace(phase, seconds=seconds(phase, budget, job)) for phase in kept], skipped
+
+
+def _without(phase: Phase, job: Job) -> bool:
+    return phase.name.split("-")[0] in job.asked.without
+
+
+def seconds(phase: Phase, budget: float, job: Job) -> float:
+    """At most: the workers' start, then the budget of each case with the last turn that may overrun it."""
+    start = START + (START_NCCL * len(job.ranks) if job.backend == "nccl" else 0.0)
+    return len(phase.cases) * (phase.rules.get("budget", budget) * 1.3 + AROUND_CASE) + start
+
+
+def _evidence(job: Job) -> Phase | Left:
+    if job.backend != "nccl":
+        return "evidence", "NCCL is not in use, so it logs nothing"
+    sweep = job.profile.sweep
+    # at the largest size, because NCCL's choice of algorithm there is what the bounds' readings rest on
+    wanted = [("all_to_all", min(sweep.end, 64 << 20))]
+    wanted += [(name, sweep.end) for name in ("all_reduce", "all_gather", "reduce_scatter")]
+    requests = [Request(name, size, size, dtype=sweep.dtype) for name, size in wanted]
+    cases = [case for request in requests for case in sweep_cases("evidence", request, everyone(job.ranks))]
+    title = "a short run with NCCL's log on"
+    return Phase("evidence", title, tuple(cases), EVIDENCE, {"budget": EVIDENCE_SECONDS})
+
+
+def _neighbours(job: Job) -> Phase | Left:
+    sweep = job.profile.sweep
+    if len(job.ranks) < 2 or not sweep.pairs:
+        return "pairs", "one rank has no partner" if sweep.pairs else "the profile asks for none"
+    cases = [
+        case
+        for name in sweep.pairs
+        for size in sweep.pair_sizes
+        for case in sweep_cases("pairs", Request(name, size, size, dtype=sweep.dtype), everyone(job.ranks))
+    ]
+    return Phase("pairs", "point-to-point between neighbours", tuple(cases))
+
+
+def _nodes(job: Job) -> Phase | Left:
+    nodes = by_node(job.ranks)
+    if len(nodes) < 2 or any(len(members) < 2 for members in nodes):
+        return "nodes", "one node, or one rank a node: the collectives already say it"
+    sweep = job.profile.sweep
+    request = Request("all_reduce", sweep.end, sweep.end, dtype=sweep.dtype)
+    title = "all_reduce inside each node, all nodes at once"
+    return Phase("nodes", title, tuple(sweep_cases("nodes", request, nodes)))
+
+
+def _collectives(job: Job) -> Phase | Left:
+    sweep = job.profile.sweep
+    cases = [
+        case
+        for name in sweep.collectives
+        for case in sweep_cases("collectives", _request(name, sweep), everyone(job.ranks))
+    ]
+    return Phase("collectives", "collectives over the sizes", tuple(cases))
+
+
+def _ring(job: Job) -> Phase | Left:
+    if job.backend != "nccl" or len(job.nodes) < 2:
+        return "ring", "forcing Ring means something with NCCL on several nodes"
+    wanted = job.profile.sweep
+    sweep = replace(wanted, begin=max(wanted.begin, wanted.end // 4), factor=2)
+    cases = [
+        case
+        for name in ("all_reduce", "all_gather")
+        for case in sweep_cases("ring", replace(_request(name, sweep), algorithm="ring"), everyone(job.ranks))
+    ]
+    return Phase("ring", "forced to Ring: what the wires carry", tuple(cases), {"NCCL_ALGO": "Ring"})
+
+
+def _request(name: str, sweep: Sweep) -> Request:
+    return Request(name, sweep.begin, sweep.end, sweep.factor, dtype=sweep.dtype)
+
+
+# in the order in which they run; a maker says what to measure, or why nothing
+PHASES = (
+    _evidence, copies, _neighbours, links, rails, screening, cross, pinned, _nodes, inside,
+    _collectives, graphs, registered, _ring,
+)  # fmt: skip

@@ -1,0 +1,185 @@
+"""Phases that measure rails: transfers between two nodes, straight and across, alone and pinned; rings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bench.model import Case
+from bench.pairs import Round, rounds
+from bench.paths import CROSS, FIRST, INSIDE, PINNED, can_cross
+from bench.profile import Profile
+from bench.store import Phase
+
+from .job import Job
+from .sweep import Request, sweep_cases
+
+RAIL_SECONDS = 0.5  # every pair of a round measures so long, so that all rails are loaded all the time
+CROSS_SECONDS = 0.25
+PAIR_RULES = {"precision": 0.0, "budget": RAIL_SECONDS}
+CROSS_RULES = {"precision": 0.0, "budget": CROSS_SECONDS}
+BOTH, THERE, BACK = "both", "there", "back"
+WAYS = {"all": (BOTH, THERE, BACK), "one-way": (THERE, BACK), "both": (BOTH,)}
+# the log of a pinned worker is wanted for NCCL's list of devices alone
+LOGGED = {"NCCL_DEBUG": "INFO", "NCCL_DEBUG_SUBSYS": "NET,ENV"}
+
+Left = tuple[str, str]  # a phase that does not apply: its name, and why
+Pairs = tuple[tuple[int, int], ...]
+
+
+def uneven(job: Job) -> str:
+    """Why no transfers between nodes can be planned; empty when they can."""
+    if len(job.nodes) < 2:
+        return "one node has no rails to another"
+    if len({len(members) for members in job.nodes}) > 1:
+        return "the nodes have different numbers of ranks: start equally many on each"
+    return ""
+
+
+def rails(job: Job) -> Phase | Left:
+    """All pairs of nodes, all rails at once."""
+    reason = uneven(job)
+    if not reason and job.asked.screened:
+        reason = "screened in rings of nodes, for want of time: see blame.screening"
+    if reason:
+        return FIRST, reason
+    cases = []
+    for number, meets in enumerate(rounds(range(len(job.nodes)))):
+        cases += pair_cases(
+            FIRST, f"round-{number}", straight(job, meets), job.profile, job.backend, job.asked.ways
+        )
+    title = "point-to-point between all node pairs, all rails at once"
+    return Phase(FIRST, title, tuple(cases), rules=PAIR_RULES)
+
+
+def straight(job: Job, meets: Round[int]) -> Pairs:
+    """The ranks of a round that meet on their own rails: i of the one node with i of the other."""
+    return tuple((a, b) for one, two in meets for a, b in zip(job.nodes[one], job.nodes[two], strict=True))
+
+
+def pair_cases(
+    phase: str, name: str, pairs: Pairs, profile: Profile, backend: str, ways: str = "all", rail: str = ""
+) -> list[Case]:
+    """A round of disjoint pairs of ranks: both directions at once, then each direction by itself.
+
+    Both at once loads the rails fully; only one direction by itself says which of the two is slow.
+    ``rail``: a device that all of them use, instead of each its own.
+    """
+    size = max(profile.sweep.pair_sizes, default=1 << 22)
+    own = rail or ("own" if backend == "nccl" or profile.rails.devices else "")
+    turned = tuple((b, a) for a, b in pairs)
+    how = {BOTH: ("p2p_bidirectional", pairs), THERE: ("p2p", pairs), BACK: ("p2p", turned)}
+    return [
+        replace(case, id=f"{case.id}/{name}/{way}", rail=own)
+        for way in WAYS[ways]
+        for collective_name, groups in (how[way],)
+        for case in sweep_cases(
+            phase, Request(collective_name, size, size, dtype=profile.sweep.dtype), groups
+        )
+    ]
+
+
+def cross(job: Job) -> Phase | Left:
+    """GPU i of a node against GPU j of another: every node with two partners, all of its rails at once."""
+    if not job.asked.cross:
+        return CROSS, "not asked for: --cross-rail"
+    width = len(job.nodes[0])
+    reason = uneven(job) or _uncrossed(job) or ("one rank a node has no other rail" if width < 2 else "")
+    if reason:
+        return CROSS, reason
+    cases = []
+    for number, meets in enumerate(_some_rounds(len(job.nodes))):
+        for shift in range(1, width):
+            pairs = tuple(
+                (job.nodes[one][at], job.nodes[two][(at + shift) % width])
+                for one, two in meets
+                for at in range(width)
+            )
+            name = f"shift-{shift}-round-{number}"
+            cases += pair_cases(CROSS, name, pairs, job.profile, job.backend, "one-way")
+    title = "across the rails: GPU i of a node against GPU j of another"
+    return Phase(CROSS, title, tuple(cases), rules=CROSS_RULES)
+
+
+def _uncrossed(job: Job) -> str:
+    if can_cross(job.profile):
+        return ""
+    return "between interfaces the kernel chooses the way by the far side's address; see rails.wiring"
+
+
+def _some_rounds(nodes: int) -> tuple[Round[int], ...]:
+    """So many rounds that every node meets two others: with an odd count one rests in each."""
+    return rounds(range(nodes))[: 2 + nodes % 2]
+
+
+def pinned(job: Job) -> list[Phase] | Left:
+    """Every rail alone, in workers that can use no other; every node sends and receives once."""
+    wanted = job.backend == "nccl" if job.asked.pinned is None else job.asked.pinned
+    if not wanted:
+        return PINNED, "not asked for: --pinned; with gloo every transfer is bound to its interface anyway"
+    reason = uneven(job) or _unpinned(job)
+    if reason:
+        return PINNED, reason
+    phases = []
+    for number, device in enumerate(job.devices):
+        cases = [
+            case
+            for at, meets in enumerate(rounds(range(len(job.nodes)))[: 1 + len(job.nodes) % 2])
+            for case in pair_cases(
+                f"{PINNED}-{number}",
+                f"round-{at}",
+                _on_rail(job, meets, number),
+                job.profile,
+                job.backend,
+                "both",
+                device,
+            )
+        ]
+        title = f"rail {device} alone, in workers pinned to it"
+        phases.append(
+            Phase(f"{PINNED}-{number}", title, tuple(cases), pinning(device, job), rules=PAIR_RULES)
+        )
+    return phases
+
+
+def _unpinned(job: Job) -> str:
+    if job.profile.rails.kind == "none":
+        return "the profile speaks of no rails"
+    if not job.devices:
+        return "the rails of the nodes have no names in common to pin a worker to"
+    if job.backend == "gloo" and job.profile.rails.kind != "socket":
+        return "gloo moves nothing over RDMA"
+    return ""
+
+
+def _on_rail(job: Job, meets: Round[int], number: int) -> Pairs:
+    return tuple(
+        (job.nodes[one][number % len(job.nodes[one])], job.nodes[two][number % len(job.nodes[two])])
+        for one, two in meets
+    )
+
+
+def pinning(device: str, job: Job) -> dict[str, str]:
+    """The environment of a worker that must use ``device`` (``mlx5_3/1``, ``eth3``) and no other.
+
+    NCCL reads it once, at init, so a pinned worker is a fresh one. ``=`` in front: exactly this name, or
+    mlx5_1 would take mlx5_10 too (NCCL's user guide, NCCL_IB_HCA).
+    """
+    if job.backend != "nccl":
+        return {"GLOO_SOCKET_IFNAME": device}
+    name = "NCCL_SOCKET_IFNAME" if job.profile.rails.kind == "socket" else "NCCL_IB_HCA"
+    return {name: f"={device.replace('/', ':')}", **LOGGED}
+
+
+def inside(job: Job) -> Phase | Left:
+    """Every GPU against every other of its node: tells a slow GPU from a slow rail."""
+    if job.backend != "nccl":
+        return INSIDE, "without GPUs there is nothing inside a node but its memory"
+    if min(len(members) for members in job.nodes) < 3 or len(job.nodes) < 2:
+        return INSIDE, "three GPUs or more a node are wanted to tell which of two is slow, on two nodes"
+    width = min(len(members) for members in job.nodes)
+    cases = []
+    for number, meets in enumerate(rounds(range(width))):
+        pairs = tuple((members[a], members[b]) for members in job.nodes for a, b in meets)
+        cases += pair_cases(INSIDE, f"round-{number}", pairs, job.profile, job.backend, "both")
+    title = "point-to-point between the GPUs of each node, all nodes at once"
+    return Phase(INSIDE, title, tuple(replace(case, rail="") for case in cases), rules=PAIR_RULES)

@@ -1,0 +1,54 @@
+"""Screening as phases: rings of nodes first, and after each step the probes that follow from the results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bench.model import Case
+from bench.paths import SCREEN
+from bench.screening import Ring, groups
+from bench.store import Phase
+
+from .job import Job
+from .rails import PAIR_RULES, Left, uneven
+from .sweep import Request, sweep_cases
+
+REPEATS = 5  # of every ring; its middle counts. A worker takes longer to start than to measure them
+
+
+def screening(job: Job) -> Phase | Left:
+    """The first step: √N rings of about √N nodes; what follows is planned when their rates are known."""
+    if not job.asked.screened:
+        return SCREEN, "all pairs are measured instead"
+    reason = uneven(job)
+    return (SCREEN, reason) if reason else step_phase(job, 1, groups(node_names(job)))
+
+
+def node_names(job: Job) -> tuple[str, ...]:
+    """Nodes in the order of their first rank."""
+    return tuple(dict.fromkeys(rank.node for rank in job.ranks))
+
+
+def step_phase(job: Job, number: int, rings: Sequence[Ring]) -> Phase:
+    """Step ``number``: all ``rings``, which share no node, at once."""
+    name = f"{SCREEN}-{number}"
+    what = "ring" if number == 1 else "probe"
+    title = f"screening, step {number}: {len(rings)} {what}{'' if len(rings) == 1 else 's'} of nodes"
+    return Phase(name, title, tuple(ring_cases(name, rings, job)), rules=PAIR_RULES)
+
+
+def ring_cases(phase: str, rings: Sequence[Ring], job: Job) -> list[Case]:
+    """Rank i of each node of a ring sends to rank i of the next, all rails and rings at once; REPEATS times."""
+    members = dict(zip(node_names(job), job.nodes, strict=True))
+    size = max(job.profile.sweep.pair_sizes, default=1 << 22)
+    own = "own" if job.backend == "nccl" or job.profile.rails.devices else ""
+    groups_ = tuple(
+        tuple(members[node][at] for node in ring) for ring in rings for at in range(len(job.nodes[0]))
+    )
+    request = Request("p2p_ring", size, size, dtype=job.profile.sweep.dtype)
+    return [
+        replace(case, id=f"{case.id}/time-{time}", rail=own)
+        for time in range(REPEATS)
+        for case in sweep_cases(phase, request, groups_)
+    ]

@@ -1,0 +1,197 @@
+"""What of an interrupted run still has to be measured, and whether its cluster is still the same.
+
+A run goes on at its missing cases: those that were neither measured nor lost. A case that was lost (its
+worker died, it hung) stays lost: that is evidence, and only a new run can speak against it. Cases that a
+broken phase never came to were not tried, so they are missing.
+
+Pure: a run that was read, and what the machines say now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from . import paths
+from .facts import Node
+from .model import Rank
+from .store import NOT_TRIED, Phase, Run
+
+# settings that change what is measured; those of a launcher and of MPI differ from start to start
+SETTINGS = ("NCCL_", "TORCH_NCCL_", "GLOO_", "CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "LD_PRELOAD")
+SET_BY_LAUNCHERS = ("TORCH_NCCL_ASYNC_ERROR_HANDLING",)  # torchrun's own, whatever the user wants
+SHOWN = 8
+
+
+class ResumeRefused(Exception):
+    """This run cannot go on here; the message names what is in the way."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Cases of a run: measured on all of their groups, lost while they were tried, and neither."""
+
+    measured: frozenset[str]
+    lost: frozenset[str]
+    missing: frozenset[str]
+
+    @property
+    def text(self) -> str:
+        """``31 of 40 cases are reused, 1 stays lost, 8 are missing``."""
+        whole = len(self.measured) + len(self.lost) + len(self.missing)
+        lost = f", {len(self.lost)} stay{'s' if len(self.lost) == 1 else ''} lost" if self.lost else ""
+        return (
+            f"{len(self.measured)} of {whole} cases are reused{lost}, {len(self.missing)} "
+            f"{'is' if len(self.missing) == 1 else 'are'} missing"
+        )
+
+
+def standing(run: Run) -> Standing:
+    done: dict[str, set[tuple[int, ...]]] = {}
+    for row in run.measurements:
+        done.setdefault(row.case, set()).add(row.ranks)
+    planned = {case.id: set(case.groups) for case in run.plan.cases}
+    measured = frozenset(name for name, groups in planned.items() if groups <= done.get(name, set()))
+    tried = {loss.case for loss in run.losses if not loss.reason.startswith(NOT_TRIED)}
+    lost = (frozenset(tried) & planned.keys()) - measured
+    return Standing(measured, lost, frozenset(planned) - measured - lost)
+
+
+def todo(phase: Phase, run: Run | None) -> Phase:
+    """``phase`` with the cases alone that ``run`` lacks; as it is where nothing is resumed."""
+    if run is None or not phase.cases:
+        return phase
+    missing = standing(run).missing
+    cases = tuple(case for case in phase.cases if case.id in missing)
+    return replace(phase, cases=cases, seconds=phase.seconds * len(cases) / len(phase.cases))
+
+
+def followed(phase: Phase, run: Run | None) -> bool:
+    """Whether what is measured because of ``phase`` was already planned or begun when ``run`` ended."""
+    if run is None:
+        return False
+    begun = [str(row.get("name")) for row in run.phases if row.get("state") == "begin"]
+    if phase.name in begun and begun[-1] != phase.name:
+        return True
+    because = {paths.FIRST: paths.AGAIN}.get(phase.name, paths.SCREEN)
+    return phase.name.startswith((paths.FIRST, paths.SCREEN)) and any(
+        other.name.startswith(because) and other.name != phase.name for other in run.plan.phases
+    )
+
+
+def resumable(run: Run) -> None:
+    """Raise ResumeRefused for a run that was not made to go on."""
+    command = run.manifest.command[1:2]
+    if command not in (("accept",), ("run",)):
+        name = command[0] if command else run.manifest.launcher
+        raise ResumeRefused(
+            f"{run.path} is of railgauge {name}: only accept and run go on where they stopped; start it anew"
+        )
+    if not run.plan.cases:
+        raise ResumeRefused(
+            f"{run.path} ended before anything was planned: nothing of it can be reused; start anew"
+        )
+
+
+def unlike(
+    run: Run,
+    ranks: Sequence[Rank],
+    nodes: Sequence[Node],
+    versions: Mapping[str, str],
+    environment: Mapping[str, Mapping[str, str]],
+) -> None:
+    """Raise ResumeRefused with what differs between the run's cluster and the one that is here now."""
+    found = list(_differences(run, ranks, nodes, versions, environment))
+    if found:
+        more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        raise ResumeRefused(
+            f"{run.path} was measured on another cluster: {'; '.join(found[:SHOWN])}{more}; half of each would be "
+            "neither: start anew, or mend what changed"
+        )
+
+
+def _differences(
+    run: Run,
+    ranks: Sequence[Rank],
+    nodes: Sequence[Node],
+    versions: Mapping[str, str],
+    environment: Mapping[str, Mapping[str, str]],
+) -> Iterator[str]:
+    was = run.manifest
+    names = tuple(dict.fromkeys(rank.node for rank in ranks))
+    if names != was.nodes:
+        yield f"nodes were {_listed(was.nodes)}, are {_listed(names)}"
+        return
+    if len(ranks) != len(was.ranks):
+        yield f"ranks were {len(was.ranks)}, are {len(ranks)}"
+        return
+    for old, new in zip(was.ranks, ranks, strict=True):
+        if old != new:
+            yield f"rank {old.rank} was {old.device} of {old.node}, is {new.device} of {new.node}"
+    for name, version in versions.items():
+        if was.versions.get(name) != version:
+            yield f"{name} was {was.versions.get(name)}, is {version}"
+    yield from _settings(was.environment, environment)
+    before = {str(row.get("name")): row for row in run.facts}
+    for node in nodes:
+        yield from _node(Node.from_json(before[node.name]), node) if node.name in before else ()
+
+
+def _settings(was: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Settings that changed, each change once, with the ranks that have it."""
+    changed: dict[str, list[str]] = {}
+    for rank, settings in now.items():
+        before = was.get(rank, {})
+        for name in sorted({*before, *settings}):
+            if (
+                name.startswith(SETTINGS)
+                and name not in SET_BY_LAUNCHERS
+                and before.get(name) != settings.get(name)
+            ):
+                text = f"{name} was {before.get(name, 'not set')}, is {settings.get(name, 'not set')}"
+                changed.setdefault(text, []).append(rank)
+    for text, ranks in changed.items():
+        more = f" and {len(ranks) - 1} more" if len(ranks) > 1 else ""
+        yield f"{text} (rank {ranks[0]}{more})"
+
+
+# what makes a node another one for a measurement; one row a fact
+FACTS: tuple[tuple[str, Callable[[Node], Any]], ...] = (
+    ("GPUs", lambda node: tuple(gpu.uuid or gpu.name for gpu in node.gpus)),
+    ("driver", lambda node: node.software.driver),
+    ("torch", lambda node: node.software.torch),
+    ("NCCL of torch", lambda node: node.software.torch_nccl),
+    ("NCCL wheels", lambda node: tuple(sorted(node.software.nccl_wheels.items()))),
+    ("NCCL libraries", lambda node: tuple(sorted(node.software.nccl_libraries))),
+    ("NCCL plugins", lambda node: tuple(sorted(node.software.net_plugins))),
+    ("HCAs", lambda node: tuple(f"{port.hca}/{port.number}" for port in node.ports)),
+    ("link rates", lambda node: tuple(port.rate for port in node.ports)),
+    ("HCA firmware", lambda node: tuple(port.fw for port in node.ports)),
+    ("interfaces", lambda node: tuple(sorted(_lasting(node)))),
+    ("kernel", lambda node: node.host.kernel),
+)
+
+
+def _lasting(node: Node) -> Iterator[str]:
+    """Interfaces that are there from boot to boot: containers come and go with theirs."""
+    for interface in node.interfaces:
+        if not interface.name.startswith(("veth", "docker", "br-", "cni", "cali", "virbr", "flannel")):
+            yield interface.name
+
+
+def _node(was: Node, now: Node) -> Iterator[str]:
+    for name, fact in FACTS:
+        old, new = fact(was), fact(now)
+        if old != new:
+            yield f"{now.name}: {name} were {_shown(old)}, are {_shown(new)}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return _listed(tuple(str(each) for each in value))
+    return "unknown" if value is None else str(value)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else "") if names else "none"

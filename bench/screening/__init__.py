@@ -1,0 +1,40 @@
+"""When there is no time for all pairs: groups, then halves of the slow ones, then confirmation.
+
+A probe is a ring of nodes: each sends to the next and receives from the one before, all rails at once;
+its result is the slowest link on each rail (of several iterations, the median). The probes of a step
+share no node, so they run at the same time.
+
+1. √N rings of about √N nodes: every port of every node sends and receives once.
+2. A slow ring is cut in halves until the slow node is alone; both halves fast means that the fault lies
+   on a link that the cut took away, so those two links are measured alone.
+3. A node under suspicion meets two different nodes of fast rings before it is named.
+
+Nothing here keeps a state: ``step`` reads all results so far and says what follows, so a run can be
+stopped, resumed and replayed.
+"""
+
+from bench.screening.rows import (
+    Coverage,
+    Finding,
+    Problem,
+    Results,
+    Ring,
+    Step,
+    groups,
+    most_steps,
+    unmeasured,
+)
+from bench.screening.trace import step
+
+__all__ = [
+    "Coverage",
+    "Finding",
+    "Problem",
+    "Results",
+    "Ring",
+    "Step",
+    "groups",
+    "most_steps",
+    "step",
+    "unmeasured",
+]

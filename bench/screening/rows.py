@@ -1,0 +1,138 @@
+"""What is screened and what was found; which rings come first, and what they cover."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations, pairwise
+
+Ring = tuple[str, ...]
+Results = Mapping[Ring, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is screened.
+
+    nominal   bytes/s of one rail; None: compared with each other only
+    smallest  share lost that is slow
+    noise     least relative standard deviation of one transfer to reckon with
+    leaves    leaf of (node, rail), where that is known
+    """
+
+    nodes: tuple[str, ...]
+    rails: tuple[str, ...]
+    nominal: float | None = None
+    smallest: float = 0.03
+    noise: float = 0.01
+    leaves: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(set(self.nodes)) < max(len(self.nodes), 2) or not self.rails:
+            raise ValueError(
+                f"{len(self.nodes)} nodes and {len(self.rails)} rails; give two different nodes and a rail"
+            )
+
+
+@dataclass(frozen=True)
+class Finding:
+    """kind: node, port, path (node - peer), rail, leaf (``name``) or fabric; ``lost`` of the reference, 0..1."""
+
+    kind: str
+    node: str
+    peer: str
+    rail: str
+    lost: float
+    evidence: tuple[str, ...]
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What was, or will be, measured: ports (node x rail) and paths (pair x rail) out of how many."""
+
+    ports: int
+    ports_of: int
+    paths: int
+    paths_of: int
+
+    @property
+    def text(self) -> str:
+        """With what it could not have found."""
+        said = (
+            f"{self.ports} of {self.ports_of} ports, {self.paths} of {self.paths_of} paths between two nodes"
+        )
+        if self.paths < self.paths_of:
+            said += ", in one direction; a bad link between two good nodes is not found on the others"
+            said += ": measure all pairs"
+        return said
+
+
+@dataclass(frozen=True)
+class Step:
+    """What to measure now, and what is known so far.
+
+    probes    rings without a common node; empty: nothing is left to do
+    findings  confirmed
+    open      slow rings not yet traced to anybody: if time ends here, this is what remains
+    unknown   what could not be told
+    """
+
+    probes: tuple[Ring, ...]
+    findings: tuple[Finding, ...]
+    open: tuple[str, ...]
+    unknown: tuple[str, ...]
+    coverage: Coverage
+
+    @property
+    def done(self) -> bool:
+        """Whether no probe is left."""
+        return not self.probes
+
+
+def groups(nodes: Sequence[str]) -> tuple[Ring, ...]:
+    """About √N rings of about √N neighbours, none of one node; neighbours, so that a leaf stays together."""
+    count = max(1, min(round(math.sqrt(len(nodes))), len(nodes) // 2))
+    cuts = [len(nodes) * at // count for at in range(count + 1)]
+    return tuple(tuple(nodes[a:b]) for a, b in pairwise(cuts))
+
+
+def most_steps(nodes: Sequence[str]) -> int:
+    """Steps until one slow ring is traced: the rings, their halves, a good partner, two other ones."""
+    return 1 + math.ceil(math.log2(max(map(len, groups(nodes))))) + 2
+
+
+def links(rings: Sequence[Ring]) -> set[frozenset[str]]:
+    """The pairs of neighbours on the rings."""
+    return {frozenset(pair) for ring in rings for pair in zip(ring, (*ring[1:], ring[0]), strict=True)}
+
+
+def coverage(problem: Problem, results: Results) -> Coverage:
+    ports = {
+        (n, rail)
+        for ring, rates in results.items()
+        for rail in problem.rails
+        if rated(rates, rail)
+        for n in ring
+    }
+    paths = {
+        (link, rail)
+        for ring, rates in results.items()
+        for rail in problem.rails
+        if rated(rates, rail)
+        for link in links([ring])
+    }
+    n, rails = len(problem.nodes), len(problem.rails)
+    return Coverage(len(ports), n * rails, len(paths), math.comb(n, 2) * rails)
+
+
+def rated(rates: Mapping[str, float], rail: str) -> bool:
+    rate = rates.get(rail, math.nan)
+    return math.isfinite(rate) and rate >= 0
+
+
+def unmeasured(problem: Problem, results: Results, rail: str) -> Iterator[tuple[str, str]]:
+    """The pairs whose path on ``rail`` no probe went over: what the screening could not have found."""
+    seen = links([ring for ring, rates in results.items() if rated(rates, rail)])
+    return (pair for pair in combinations(problem.nodes, 2) if frozenset(pair) not in seen)

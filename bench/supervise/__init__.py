@@ -1,0 +1,16 @@
+"""The supervisors: one on every rank with its worker, and on rank 0 the coordinator over them.
+
+A supervisor imports no torch and no CUDA. It starts the worker of each phase, passes on what the
+worker says, and ends it when told. The coordinator decides: it holds the deadlines, writes the
+journal, finds who is to blame when a phase breaks, and goes on with the cases that are left.
+
+    limits  deadlines, the pace of looking, how a run ends early
+    rank    the supervisor of a rank
+    chief   the coordinator over them
+"""
+
+from .chief import Coordinator, dismiss
+from .limits import Limits, Lost, Pace, Stopped
+from .rank import Supervisor
+
+__all__ = ["Coordinator", "Limits", "Lost", "Pace", "Stopped", "Supervisor", "dismiss"]

@@ -1,0 +1,214 @@
+"""An interrupted run goes on at its missing cases, on its own cluster, and rewrites nothing."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import test_readings as ring
+from bench.facts import Node
+from bench.model import Rank
+from bench.readings.traffic import carried
+from bench.resume import ResumeRefused, followed, resumable, standing, todo, unlike
+from bench.rows import rows
+from bench.store import JOURNAL, NOT_TRIED, Loss, Phase, Plan, Recorder, RunError, load
+from made_nodes import nodes, with_gpu, with_host, with_port, with_software
+from runs import cases, folder, measured
+
+NODES = nodes(2)
+RANKS = tuple(Rank(index, NODES[index // 2].name, index % 2, "cuda:0 H100") for index in range(4))
+VERSIONS = {"railgauge": "0"}
+
+
+def interrupted(path, done=2, losses=(), names=("all_reduce", "all_gather")):
+    """A run whose first ``done`` cases were measured."""
+    planned = cases(names=names)
+    rows = [row for case in planned[:done] for row in measured(case)]
+    folder(path, rows, planned, end=False)
+    if losses:
+        with Recorder(path, again=True) as recorder:
+            for loss in losses:
+                recorder.loss(loss)
+    return load(path), planned
+
+
+def test_what_was_measured_is_reused_and_the_rest_is_missing(tmp_path):
+    run, planned = interrupted(tmp_path / "run")
+    found = standing(run)
+    assert found.measured == {case.id for case in planned[:2]}
+    assert found.missing == {case.id for case in planned[2:]} and not found.lost
+    assert found.text == f"2 of {len(planned)} cases are reused, {len(planned) - 2} are missing"
+    left = todo(Phase("collectives", "", tuple(planned), seconds=float(len(planned))), run)
+    assert left.cases == tuple(planned[2:]) and left.seconds == len(planned) - 2
+
+
+def test_a_case_that_was_lost_stays_lost_and_one_that_nobody_tried_is_missing(tmp_path):
+    planned = cases()
+    losses = (
+        Loss(planned[2].id, "it hung", "rank 1"),
+        Loss(planned[3].id, f"{NOT_TRIED}: the phase broke", ""),
+    )
+    run, _ = interrupted(tmp_path / "run", losses=losses)
+    found = standing(run)
+    assert found.lost == {planned[2].id} and planned[3].id in found.missing
+    assert "1 stays lost" in found.text
+
+
+def test_a_case_that_was_measured_on_some_of_its_groups_is_missing(tmp_path):
+    planned = [replace(case, groups=((0,), (1,))) for case in cases()]
+    folder(tmp_path / "run", measured(planned[0])[:1], planned, end=False)
+    assert standing(load(tmp_path / "run")).missing == {case.id for case in planned}
+
+
+def test_a_new_run_has_everything_to_do():
+    phase = Phase("collectives", "", tuple(cases()))
+    assert todo(phase, None) is phase and not followed(phase, None)
+
+
+def test_when_it_went_on_nothing_of_the_journal_was_rewritten_and_the_whole_is_one_run(tmp_path):
+    planned = cases()
+    loss = Loss(planned[-1].id, f"{NOT_TRIED}: the phase broke 2 times in a row", "")
+    run, _ = interrupted(tmp_path / "run", losses=(loss,))
+    before = (run.path / JOURNAL).read_bytes()
+    with Recorder(run.path, again=True) as recorder:
+        recorder.line("phase", name="collectives", state="begin", cases=2)
+        for case in planned[2:]:
+            for row in measured(case):
+                recorder.measurement(row)
+        recorder.end()
+    whole = load(run.path)
+    assert (run.path / JOURNAL).read_bytes().startswith(before)
+    assert not standing(whole).missing and whole.ended is not None
+    assert whole.losses == ()
+    assert whole.earlier == {case.id for case in planned[:2]}
+
+
+@settings(max_examples=12, deadline=None)
+@given(cut=st.integers(1, 4000))
+def test_a_journal_cut_at_any_byte_goes_on_and_loses_the_cut_line_alone(tmp_path_factory, cut):
+    path = tmp_path_factory.mktemp("cut") / "run"
+    _, planned = interrupted(path)
+    journal = path / JOURNAL
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[: max(1, len(whole) - cut)])
+    kept = len(load(path).measurements)
+    with Recorder(path, again=True) as recorder:
+        for row in measured(planned[-1]):
+            recorder.measurement(row)
+    after = load(path)
+    assert len(after.measurements) == kept + 1 and after.measurements[-1].case == planned[-1].id
+
+
+def test_a_run_that_is_still_being_written_is_not_resumed(tmp_path):
+    path = tmp_path / "run"
+    run, _ = interrupted(path)
+    with (
+        Recorder(path, again=True),
+        pytest.raises(RunError, match="still being written") as refused,
+    ):
+        Recorder(path, again=True)
+    assert refused.value.exit_status == 2
+    with Recorder(path, again=True):
+        assert load(path).manifest == run.manifest
+
+
+def test_the_journal_is_not_followed_through_a_link(tmp_path):
+    path = tmp_path / "run"
+    interrupted(path)
+    (path / JOURNAL).rename(tmp_path / "elsewhere")
+    (path / JOURNAL).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match="cannot go on"):
+        Recorder(path, again=True)
+
+
+@pytest.mark.parametrize(
+    "command", [("railgauge", "nightly"), ("railgauge", "soak"), ("railgauge", "probe"), ()]
+)
+def test_only_accept_and_run_go_on(tmp_path, command):
+    run, _ = interrupted(tmp_path / "run")
+    with pytest.raises(ResumeRefused, match="only accept and run go on"):
+        resumable(replace(run, manifest=replace(run.manifest, command=command)))
+
+
+def test_a_run_without_a_plan_has_nothing_to_reuse(tmp_path):
+    run, _ = interrupted(tmp_path / "run")
+    resumable(run)
+    with pytest.raises(ResumeRefused, match="before anything was planned"):
+        resumable(replace(run, plan=Plan(())))
+
+
+def on_nodes(tmp_path):
+    run, _ = interrupted(tmp_path / "run")
+    manifest = replace(
+        run.manifest, ranks=RANKS, environment={"0": {"NCCL_ALGO": "Ring", "SLURM_JOB_ID": "1"}}
+    )
+    return replace(run, manifest=manifest, facts=tuple(node.to_json() for node in NODES))
+
+
+def check(run, ranks=RANKS, now=NODES, versions=None, environment=None):
+    unlike(run, ranks, now, versions or VERSIONS, environment or {"0": {"NCCL_ALGO": "Ring"}})
+
+
+def test_the_same_cluster_is_taken_whatever_started_the_job(tmp_path):
+    run = on_nodes(tmp_path)
+    check(run)
+    check(run, environment={"0": {"NCCL_ALGO": "Ring", "SLURM_JOB_ID": "2", "OMPI_MCA_pml": "ob1",
+                                  "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1"}})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changed", "text"),
+    [
+        ({"ranks": RANKS[:2]}, f"nodes were {NODES[0].name}, {NODES[1].name}, are {NODES[0].name}"),
+        ({"ranks": RANKS[:3]}, "ranks were 4, are 3"),
+        ({"ranks": (*RANKS[:3], replace(RANKS[3], device="cpu"))}, "rank 3 was cuda:0 H100.*is cpu"),
+        ({"ranks": tuple(replace(rank, node="other") for rank in RANKS)}, "are other"),
+        ({"versions": {"railgauge": "1"}}, "railgauge was 0, is 1"),
+        ({"environment": {"0": {"NCCL_ALGO": "Tree"}}}, r"NCCL_ALGO was Ring, is Tree \(rank 0\)"),
+        ({"environment": {"0": {}}}, "NCCL_ALGO was Ring, is not set"),
+        ({"now": (NODES[0], with_gpu(NODES[1], 3, uuid="GPU-new"))}, f"{NODES[1].name}: GPUs were .*GPU-new"),
+        ({"now": (with_software(NODES[0], driver="999.1"), NODES[1])}, "driver were .*are 999.1"),
+        ({"now": (with_software(NODES[0], torch_nccl="2.99"), NODES[1])}, "NCCL of torch"),
+        ({"now": (NODES[0], with_port(NODES[1], "mlx5_3", rate=1.0))}, "link rates"),
+        ({"now": (NODES[0], with_port(NODES[1], "mlx5_3", fw="0.0"))}, "HCA firmware"),
+        ({"now": (with_host(NODES[0], kernel="7.0"), NODES[1])}, "kernel were .*are 7.0"),
+        ({"now": (Node(NODES[0].name), NODES[1])}, "GPUs were .*are none"),
+    ],
+)  # fmt: skip
+def test_another_cluster_is_refused_by_the_name_of_what_differs(tmp_path, changed, text):
+    with pytest.raises(ResumeRefused, match=f"was measured on another cluster: .*{text}"):
+        check(on_nodes(tmp_path), **changed)
+
+
+def test_what_follows_from_a_phase_is_not_planned_twice(tmp_path):
+    run, _ = interrupted(tmp_path / "run")
+    first, other = Phase("rails", "", ()), Phase("collectives", "", ())
+
+    def begun(*names, plan=(first, other)):
+        lines = tuple({"name": name, "state": "begin"} for name in names)
+        return replace(run, phases=lines, plan=Plan(plan))
+
+    assert not followed(first, begun("rails"))
+    assert followed(first, begun("rails", "collectives"))
+    assert followed(first, begun("rails", plan=(first, other, Phase("suspects", "", ()))))
+    assert not followed(other, begun("rails", "collectives"))
+
+
+def test_counters_of_a_resumed_phase_are_held_against_its_second_part_alone(tmp_path):
+    # between the two parts a case in flight moved bytes that no row tells of: they must not count as bandwidth
+    first, second = (ring.case(algorithm="ring", phase="ring", size=size) for size in (8 << 30, 16 << 30))
+    run = ring.folder(tmp_path, [(first, ring.at(first, 365.0)), (second, [])], nodes=ring.nodes_with_ports())
+    rows_ = ring.at(second, 365.0)
+    sent = int(ring.ring_bytes(second, rows_[0]) / 8) // 4 * 4
+    begun = {"name": "ring", "cases": 1, "state": "begin"}
+    with Recorder(run.path, again=True) as recorder:
+        recorder.counters("ring", "before", ring.snapshots(1000))
+        recorder.counters("ring", "before", ring.snapshots(10**14, seconds=60.0))
+        recorder.line("phase", **begun)
+        recorder.measurement(rows_[0])
+        recorder.counters("ring", "after", ring.snapshots(10**14 + sent, seconds=69.0))
+    run = load(run.path)
+    assert run.earlier == {first.id}
+    for node in carried("ring", run, rows(run), ring.LAMBDA):
+        assert node.ratio == pytest.approx(1.0, rel=0.01)
