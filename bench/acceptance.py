@@ -13,20 +13,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from . import __version__
+from . import __version__, resume
 from .address import Meeting, meeting_place
-from .control import Alone, Control, Message, Mpi
+from .control import Control, Message, connect
+from .facts import Node
 from .gather import answer, ask_fabric, choose_backend, device_name, meet, memory
+from .guard import STARTED, Guard
 from .judge import status
 from .launch import Place, agree, quiet_mpi
 from .model import EXIT, Rank, Status
+from .nightly import night
+from .nightly.plan import short
 from .options import Options, Watcher
 from .order import Order
 from .phases import run_phases
-from .plan import Memory, acceptance, by_node, everyone, fit, sweep_cases
+from .plan import Job, Memory, acceptance, by_node, fit, sweep_cases, whole, within
 from .profile import Profile
+from .rails import common_rails
 from .settle import finish, settle
-from .store import Manifest, Phase, Plan, Recorder
+from .store import VERDICTS, Manifest, Phase, Plan, Recorder, Run, RunError
 from .supervise import Coordinator, Lost, Stopped, Supervisor, dismiss
 
 EXIT_ERROR = EXIT[Status.ERROR]
@@ -36,7 +41,7 @@ def take_part(options: Options, where: Place, watcher: Watcher) -> int:
     """Be this rank's supervisor until the run is over; the exit status, which only rank 0's matters."""
     for name, value in quiet_mpi(options.profile.rails.management).items():
         os.environ.setdefault(name, value)  # MPI reads these when it starts, whoever started us
-    control: Control = Mpi() if where.mpi else Alone()
+    control = connect(where, options.profile.rails.management, options.profile.rails.devices)
     agree(where, control.size)
     supervisor = Supervisor(control, answer, dict(os.environ))
     stopping = _on_signals(supervisor, control.rank)
@@ -45,14 +50,19 @@ def take_part(options: Options, where: Place, watcher: Watcher) -> int:
         control.close()
         return 0
     code = EXIT_ERROR
+    guard = Guard(options.out, draw=STARTED not in os.environ)
     try:
         code = _coordinate(options, where, control, supervisor, watcher, stopping)
+        if not stopping():
+            guard.tell("written")
     finally:
         supervisor.stop_now()
         # all is written by now: who does not answer must not keep us, and MPI's own end waits for everybody
         if dismiss(control, 1.0 if stopping() else options.limits.quit):
             control.close()
+            guard.dismiss()
         else:
+            guard.tell("abandon")
             control.abandon(code)
     return code
 
@@ -67,7 +77,8 @@ def _on_signals(supervisor: Supervisor, rank: int) -> Callable[[], bool]:
             os._exit(128 + number)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, ask)
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, ask)
     return lambda: bool(asked)
 
 
@@ -79,16 +90,29 @@ def _coordinate(
     watcher: Watcher,
     stopping: Callable[[], bool],
 ) -> int:
-    with Recorder(options.out) as recorder:
+    with Recorder(options.out, again=options.resumed is not None) as recorder:
         chief = Coordinator(control, supervisor, recorder, options.limits, watcher.notice, stopping)
-        whole = _measure(chief, options, where, watcher)
+        whole = _kept(chief, options, where, watcher)
     code = EXIT_ERROR
     if options.probe_only and whole:
         code = probed(options, watcher)
     elif (options.out / "manifest.json").exists():
+        if options.nightly and whole:
+            night.end(options.out, options.nightly, options.profile)
         # somebody who interrupts is not kept waiting for a drawing, and mpirun kills after a second
         code = finish(options.out, options.profile, watcher, options.report if whole else None)
     return code
+
+
+def _kept(chief: Coordinator, options: Options, where: Place, watcher: Watcher) -> bool:
+    """As ``_measure``; a disk that is full in mid-run ends it, and what was written by then is judged."""
+    try:
+        return _measure(chief, options, where, watcher)
+    except RunError as error:
+        if not (options.out / "manifest.json").exists():
+            raise
+        watcher.notice("said", {"text": f"{error}; what was written by then is judged"})
+        return False
 
 
 def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watcher) -> bool:
@@ -97,16 +121,23 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
         ranks, nodes, hellos = meet(chief, chief.control.size)
         backend = "none" if options.probe_only else choose_backend(options.profile, hellos, ranks, nodes)
         ranks = tuple(replace(rank, device=device_name(rank, backend, nodes)) for rank in ranks)
-        plan = make_plan(options, ranks, backend, memory(ranks, nodes, backend))
         manifest = _manifest(options, where, ranks, backend, hellos)
-        chief.recorder.manifest(manifest)
-        chief.recorder.facts([node.to_json() for node in nodes])
-        chief.recorder.plan(plan)
+        if options.resumed:
+            plan, manifest = _go_on(chief, options.resumed, manifest, nodes, watcher)
+        else:
+            plan = make_plan(options, ranks, backend, memory(ranks, nodes, backend), nodes)
+            chief.recorder.manifest(manifest)
+            chief.recorder.facts([node.to_json() for node in nodes])
+            chief.recorder.plan(plan)
+        if options.nightly:
+            for text in night.begin(options.out, options.nightly, options.profile).said:
+                watcher.notice("said", {"text": text})
         ask_fabric(chief, options.profile)
         if options.probe_only:
             chief.recorder.end()
             return True
-        watcher.planned(plan, manifest)
+        left = tuple(resume.todo(phase, options.resumed) for phase in plan.phases)
+        watcher.planned(replace(plan, phases=left), manifest)
         chief.ranks = ranks
         meeting = meeting_place(nodes, options.profile.rails)
         chief.order = _order(options, ranks, backend, meeting.address)
@@ -123,6 +154,21 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
     return True
 
 
+def _go_on(
+    chief: Coordinator, run: Run, now: Manifest, nodes: Sequence[Node], watcher: Watcher
+) -> tuple[Plan, Manifest]:
+    """The plan and the manifest of the run that goes on. Raises ResumeRefused on another cluster."""
+    resume.unlike(run, now.ranks, nodes, now.versions, now.environment)
+    text = f"resumed: {resume.standing(run).text}"
+    chief.recorder.line("note", text=text)
+    watcher.notice("said", {"text": text})
+    times = int(run.manifest.settings.get("resumed", 0)) + 1
+    manifest = replace(run.manifest, settings={**run.manifest.settings, "pid": os.getpid(), "resumed": times})
+    chief.recorder.manifest(manifest)
+    (run.path / VERDICTS).unlink(missing_ok=True)  # of the first part alone
+    return run.plan, manifest
+
+
 def probed(options: Options, watcher: Watcher) -> int:
     """Judge what needs no measurement, show the facts; the exit status."""
     run = settle(options.out, options.profile, early=True)
@@ -130,19 +176,44 @@ def probed(options: Options, watcher: Watcher) -> int:
     return EXIT[status(run)]
 
 
-def make_plan(options: Options, ranks: tuple[Rank, ...], backend: str, room: Memory) -> Plan:
+def make_plan(
+    options: Options, ranks: tuple[Rank, ...], backend: str, room: Memory, nodes: Sequence[Node] = ()
+) -> Plan:
     """The phases that were asked for, without the cases that do not fit."""
     budget = options.rules.budget
     if options.probe_only:
         return Plan(())
     if options.sweeps:
-        cases = [case for sweep in options.sweeps for case in sweep_cases("run", sweep, everyone(ranks))]
-        seconds = 0.0 if options.rules.iterations else len(cases) * (budget * 1.3 + 0.1) + 4
-        phases = [Phase("run", "the sweep that was asked for", tuple(cases), seconds=seconds)]
+        steady = options.rules.window > 0
+        name, title = ("soak", "steady load") if steady else ("run", "the sweep that was asked for")
+        cases = [
+            case
+            for sweep in options.sweeps
+            for case in sweep_cases(name, sweep, whole(sweep, ranks, backend))
+        ]
+        each = budget + 1 if steady else budget * 1.3 + 0.1
+        seconds = 0.0 if options.rules.iterations else len(cases) * each + 4
+        phases = [Phase(name, title, tuple(cases), seconds=seconds)]
         skipped: list[tuple[str, str]] = []
     else:
-        phases, skipped = acceptance(options.profile, ranks, backend, budget)
+        phases, skipped = _accepted(options, ranks, backend, nodes)
     return replace(fit(phases, backend, room), skipped=tuple(skipped))
+
+
+def _accepted(
+    options: Options, ranks: tuple[Rank, ...], backend: str, nodes: Sequence[Node]
+) -> tuple[list[Phase], list[tuple[str, str]]]:
+    """The phases of an acceptance run, cut to the time that there is."""
+    seconds, profile = options.rules.budget, options.profile
+    job = Job(profile, ranks, backend, common_rails(nodes, profile.rails), options.asked)
+    if options.nightly:
+        return short(job, options.nightly.budget, seconds)
+    if options.asked.budget is None:
+        return acceptance(profile, ranks, backend, seconds, job.asked, job.devices)
+    bargain = within(job, options.asked.budget, seconds)
+    cut = bargain.job
+    phases, skipped = acceptance(cut.profile, ranks, backend, seconds, cut.asked, cut.devices)
+    return phases, [*bargain.said, *skipped]
 
 
 def _order(options: Options, ranks: Sequence[Rank], backend: str, address: str) -> Order:

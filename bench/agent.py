@@ -68,9 +68,17 @@ class Worker:
 
     def ended(self) -> int | None:
         """The exit status once the process has ended (negative: killed by that signal), else None."""
-        if self._killed and time.monotonic() - self._killed > GRACE_SECONDS:
+        if self._killed and time.monotonic() - self._killed > (0.0 if self.state() == "T" else GRACE_SECONDS):
             self._signal(signal.SIGKILL)
         return self._process.poll()
+
+    def state(self) -> str:
+        """The kernel's letter: T is stopped, Z dead, D waits in the kernel; "" where it cannot be read."""
+        try:
+            text = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="utf-8", errors="replace")
+            return text.rpartition(")")[2].split()[0]
+        except (OSError, IndexError):
+            return ""
 
     def stop(self) -> None:
         """Ask the worker's whole process group to end; ``ended`` follows up with SIGKILL."""

@@ -41,6 +41,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 from .collectives import collective
 
@@ -199,6 +200,7 @@ WAYS: dict[tuple[str, str], Way] = {
 }
 
 
+@cache
 def algorithms(name: str) -> tuple[str, ...]:
     """The algorithms that have a row for this collective."""
     own = collective(name).name
@@ -245,6 +247,7 @@ def algbw_ceiling(name: str, algorithm: str, fabric: Fabric) -> float:
     return ceiling(name, algorithm, fabric) / (collective(name).factor(fabric.ranks) or math.nan)
 
 
+@cache
 def candidates(name: str, in_network: bool = False) -> tuple[str, ...]:
     """The algorithms NCCL may have used when nothing says which; gloo and, unless asked, SHARP left out."""
     skipped = {"gloo"} if in_network else {"gloo", "in_network"}

@@ -352,11 +352,12 @@ ALIGNMENT = 16  # bytes; nccl-tests rounds the block of gather-like collectives 
 
 def collective(name: str) -> Collective:
     """The collective called ``name``, by its own name or nccl-tests' (``alltoall``, ``sendrecv``)."""
+    known = COLLECTIVES.get(name) or COPIES.get(name)
+    if known:
+        return known
     for row in COLLECTIVES.values():
-        if name in (row.name, row.nccl_tests, f"{row.nccl_tests}_perf"):
+        if name in (row.nccl_tests, f"{row.nccl_tests}_perf"):
             return row
-    if name in COPIES:
-        return COPIES[name]
     raise UnknownName(f"unknown collective {name!r}; known: {', '.join((*COLLECTIVES, *COPIES))}")
 
 

@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 from bench.facts import Interface, Port
 
 TCP = "tcp"  # the subject of the machine's TCP counters, and their group
+CPU = "cpu"  # the same of the CPU quota
 WORD = 4  # bytes of one step of port_xmit_data and port_rcv_data
 PMA, HW, NET = "counters", "hw_counters", "statistics"
 
@@ -58,6 +60,7 @@ _NCCL = "NCCL user guide, networking troubleshooting"
 _STATS = "Linux, Documentation/networking/statistics.rst"
 _RXE = "Linux, drivers/infiniband/sw/rxe/rxe_hw_counters.c"
 _SNMP = "RFC 4022"
+_QUOTA = "Linux, Documentation/scheduler/sched-bwc.rst"
 _E, _I, _T = Role.ERROR, Role.INDICATOR, Role.TRAFFIC
 
 
@@ -205,6 +208,10 @@ TABLE: tuple[Counter, ...] = (
     ),
     *_rows(TCP, _E, _SNMP, ("InErrs", 0, "segments arrived broken")),
     *_rows(TCP, _T, _SNMP, ("InSegs OutSegs", 0, "segments")),
+    *_rows(
+        CPU, _I, _QUOTA, ("nr_throttled throttled_usec", 0, "the CPU quota was used up and work stood still")
+    ),
+    *_rows(CPU, _T, _QUOTA, ("nr_periods", 0, "periods of the CPU quota in which there was work")),
 )
 _BY_NAME = {(counter.group, counter.name): counter for counter in TABLE}
 
@@ -258,6 +265,7 @@ def snapshot(
     ports: Iterable[Port],
     interfaces: Iterable[Interface],
     tcp: Mapping[str, int],
+    cpu: Mapping[str, int] | None = None,
 ) -> Snapshot:
     """The counters in the facts. A subject that was seen stands here even if none of its counters was."""
     readings: dict[str, dict[str, dict[str, int]]] = {}
@@ -266,6 +274,8 @@ def snapshot(
     for interface in interfaces:
         readings[interface.name] = {NET: dict(interface.statistics)}
     readings[TCP] = {TCP: dict(tcp)}
+    if cpu:
+        readings[CPU] = {CPU: dict(cpu)}
     return Snapshot(time, monotonic, readings)
 
 
@@ -311,10 +321,11 @@ class Delta:
 
     def find(self, subject: str, group: str, name: str) -> Growth | None:
         """The row; None where neither snapshot had this counter."""
-        return next(
-            (row for row in self.rows if (row.subject, row.group, row.counter) == (subject, group, name)),
-            None,
-        )
+        return self._named.get((subject, group, name))
+
+    @cached_property
+    def _named(self) -> dict[tuple[str, str, str], Growth]:
+        return {(row.subject, row.group, row.counter): row for row in reversed(self.rows)}
 
     def grown(self, role: Role) -> tuple[Growth, ...]:
         """The rows of this role that are known to have grown, saturated ones included."""

@@ -19,6 +19,7 @@ from .progress import Bar
 from .store import JOURNAL, PLAN
 
 LOOK_SECONDS = 0.2
+LAST_SECONDS = 2.0  # for the last lines of a job that has ended
 QUIET_SECONDS = 2.0  # work shorter than this needs no bar
 
 
@@ -44,8 +45,7 @@ class Tail:
 def follow(job: subprocess.Popen[str], folder: Path) -> None:
     """Draw a bar until the job ends: phase, case, cases done of all, elapsed and estimated time."""
     bar, tail, begun = Bar(), Tail(folder / JOURNAL), time.monotonic()
-    passing = threading.Thread(target=_pass_lines, args=(job.stdout, bar), daemon=True)
-    passing.start()
+    passing = _passing(job, bar)
     phase, what, done = "", "starting", 0
     try:
         while job.poll() is None:
@@ -60,7 +60,23 @@ def follow(job: subprocess.Popen[str], folder: Path) -> None:
             time.sleep(LOOK_SECONDS)
     finally:
         bar.stop()
-        passing.join(2.0)
+        passing.join(LAST_SECONDS)
+
+
+def pass_on(job: subprocess.Popen[str]) -> None:
+    """Let the job's own lines pass until it ends. It writes to us and not to our reader, who may leave before."""
+    passing = _passing(job, None)
+    try:
+        job.wait()
+    finally:
+        passing.join(LAST_SECONDS)
+
+
+def _passing(job: subprocess.Popen[str], bar: Bar | None) -> threading.Thread:
+    # a thread that nobody waits for: what a dead job left running may hold its end of the pipe
+    passing = threading.Thread(target=_pass_lines, args=(job.stdout, bar), daemon=True)
+    passing.start()
+    return passing
 
 
 def _planned(folder: Path) -> tuple[int, float]:
@@ -73,9 +89,9 @@ def _planned(folder: Path) -> tuple[int, float]:
     return wanted, sum(phase["seconds"] for phase in phases)
 
 
-def _pass_lines(lines: IO[str] | None, bar: Bar) -> None:
+def _pass_lines(lines: IO[str] | None, bar: Bar | None) -> None:
     for line in lines or ():
-        if sys.stdout.isatty():
+        if bar is not None and sys.stdout.isatty():
             bar.print(line.rstrip("\n"))
         else:
             print(line, end="", flush=True)

@@ -13,6 +13,7 @@ from .control import Message
 from .facts import Node
 from .model import Rank
 from .options import CannotRun
+from .plain import plain
 from .plan import NCCL_RESERVE, TORCH_HOST, Memory, by_node
 from .profile import Profile
 from .supervise import Coordinator
@@ -53,7 +54,7 @@ def hello() -> Message:
     from .probe.environment import allowed
 
     return {
-        "host": socket.gethostname(),
+        "host": plain(socket.gethostname()),
         "pid": os.getpid(),
         "torch": bool(importlib.util.find_spec("torch")),
         "python": sys.executable,
@@ -107,8 +108,13 @@ def memory(ranks: Sequence[Rank], nodes: Sequence[Node], backend: str) -> Memory
     for node, here in zip(nodes, by_node(ranks), strict=True):
         if backend == "nccl":
             for gpu in node.gpus[: len(here)]:
-                rooms.append(Memory((gpu.memory_free or 0) - NCCL_RESERVE, f"GPU {gpu.index} of {node.name}"))
+                rooms.append(
+                    Memory(max(0, (gpu.memory_free or 0) - NCCL_RESERVE), f"GPU {gpu.index} of {node.name}")
+                )
         else:
             free = node.host.memory_available or 0
-            rooms.append(Memory(int(free * 0.9) // len(here) - TORCH_HOST, f"{node.name}, {len(here)} ranks"))
+            share = max(
+                0, int(free * 0.9) // len(here) - TORCH_HOST
+            )  # with many ranks torch alone takes more
+            rooms.append(Memory(share, f"{node.name}, {len(here)} ranks"))
     return min(rooms, key=lambda room: room.available) if rooms else Memory(0, "no GPU")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .checks import CHECKS, Evidence
-from .facts import Node
 from .model import Status, Verdict, overall
 from .profile import Profile
 from .rows import rows
@@ -17,7 +16,7 @@ def judge(run: Run, profile: Profile, early: bool = False) -> Run:
 
     A check that breaks is an ERROR of its own and takes no other verdict with it.
     """
-    seen = Evidence(run=run, rows=rows(run), nodes=tuple(Node.from_json(row) for row in run.facts))
+    seen = Evidence(run=run, rows=rows(run), nodes=run.nodes)
     verdicts: list[Verdict] = []
     left: list[str] = []
     for check in CHECKS.values():

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from .stats import median, relative_width
 
-BLOCK_SECONDS = 0.05  # a pipelined block and an isolated batch last at most about this long
+BLOCK_SECONDS = 0.02  # a pipelined block and an isolated batch last at most about this long
 MOST_CALLS = 500  # in one block
 WARM = 1.1  # warm when a batch is no more than this much faster than the one before
 WARM_SHARE = 0.2  # of the budget may go into warming up
@@ -49,12 +49,14 @@ class Rules:
     budget       seconds for one case, warm-up included
     iterations   exactly so many (nccl-tests' -n); None: until precise or the budget is spent
     warmup       exactly so many calls (nccl-tests' -w); None: until stable
+    window       seconds; above 0 the budget is spent under steady load, told window by window
     """
 
     precision: float = 0.01
     budget: float = 3.0
     iterations: int | None = None
     warmup: int | None = None
+    window: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ Launch = Callable[[int], None]  # launch call number i; the number chooses the b
 def measure(backend: Backend, launch: Launch, rules: Rules) -> Timings:
     """Time ``launch`` on every rank of the group until ``rules`` are met; all ranks return the same."""
     begin = backend.mark()
-    warmup, estimate = _warm(backend, launch, rules)
+    warmup, estimate = warm(backend, launch, rules)
     calls, batch = _shape(estimate, rules)
     pipelined: list[tuple[float, ...]] = []
     isolated: list[float] = []
@@ -117,7 +119,7 @@ def _isolated(backend: Backend, launch: Launch, batch: int) -> list[float]:
     return times
 
 
-def _warm(backend: Backend, launch: Launch, rules: Rules) -> tuple[int, float]:
+def warm(backend: Backend, launch: Launch, rules: Rules) -> tuple[int, float]:
     """Calls made and the seconds of one, once the calls have stopped getting faster."""
     done, before, spent = 0, math.inf, 0.0
     while True:

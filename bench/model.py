@@ -176,6 +176,40 @@ class Measurement:
 
 
 @dataclass(frozen=True)
+class Window:
+    """A part of a steady load on one group.
+
+    ended      seconds from the begin of the load to the end of this window
+    seconds    [rank] median over the blocks of seconds per call
+    slowest    seconds per call of the slowest block, on its slowest rank
+    isolated   seconds of one call by itself, as long as its slowest rank; ``last`` is that rank's place
+    calls      calls in this window
+    wrong      [rank] wrong elements of the call that was checked; None where a rank checked nothing
+    checked    elements compared, over all ranks
+    case       whose load it is, on which ``ranks``
+    """
+
+    ended: float
+    seconds: tuple[float, ...]
+    slowest: float
+    isolated: float
+    last: int
+    calls: int
+    wrong: tuple[int | None, ...]
+    checked: int
+    case: str = ""
+    ranks: tuple[int, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(row: dict[str, Any]) -> Window:
+        lists = {name: tuple(row[name]) for name in ("seconds", "wrong", "ranks")}
+        return Window(**{**row, **lists})
+
+
+@dataclass(frozen=True)
 class Rank:
     """One process of the job and where it runs."""
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .measure import Rules
-from .plan import Request
+from .nightly.night import Nightly
+from .plan import Asked, Request
 from .profile import Profile
 from .store import Manifest, Phase, Plan, Run
 from .supervise import Limits
@@ -25,6 +26,9 @@ class Options:
     sweeps      what ``railgauge run`` measures instead of the profile's sweep
     go_on       measure even when a check that needs no measurement fails
     probe_only  end after the facts: ``railgauge probe``
+    asked       what of the rails is measured besides, and in which time
+    resumed     an interrupted run that goes on in its own folder
+    nightly     a short plan instead, compared with the nights before: ``railgauge nightly``
     """
 
     profile: Profile
@@ -37,6 +41,9 @@ class Options:
     report: Callable[[Run, Profile], None] | None = None
     go_on: bool = False
     probe_only: bool = False
+    asked: Asked = field(default_factory=Asked)
+    nightly: Nightly | None = None
+    resumed: Run | None = None
 
 
 class Watcher(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from .measure import Rules
@@ -44,6 +44,17 @@ class Order:
     def from_json(row: dict[str, Any]) -> Order:
         cases = tuple(Case.from_json(case) for case in row["cases"])
         return Order(**{**row, "cases": cases, "rules": Rules(**row["rules"]), "rails": tuple(row["rails"])})
+
+
+def own_part(case: Case, rank: int) -> Case:
+    """The case as this rank needs it: of pairs, its own alone.
+
+    A pair needs no communicator of its own, so that nobody has to know of the others'; with 512 ranks they
+    would be nearly all that the orders of a rails phase hold. Other groups everybody opens together.
+    """
+    if not case.collective.startswith("p2p") or any(len(group) != 2 for group in case.groups):
+        return case
+    return replace(case, groups=tuple(group for group in case.groups if rank in group))
 
 
 @dataclass

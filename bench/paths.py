@@ -5,48 +5,67 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from statistics import median
 
 from .blame import Known, PairRate, Rules, Test, blame, confirmations
 from .blame.rows import Answer
+from .known import INSIDE as INSIDE
+from .known import rail_names as rail_names
 from .model import Rank
 from .pairs import pack
 from .profile import Profile
+from .rails import by_port
 from .rows import Row
+from .screening import Problem, Ring, Step, step
 
 FIRST, AGAIN = "rails", "suspects"  # the phases whose rows these are; a second look is "suspects-2"
+CROSS, PINNED, SCREEN = "cross", "pinned", "screen"  # across rails; one rail alone, "pinned-3"; "screen-2"
+BUDGET, GIVEN_UP = "budget", "given up"  # what a plan leaves out for want of time: the whole, and each
 TIMES = 3  # at most so often are suspects looked at again
+SURE = 3  # tries of a pair that nothing gets through between: there is no noise in nothing
+LOOKS = (AGAIN, CROSS, PINNED, SCREEN, INSIDE)  # phases in which not all rails of a node are loaded alike
 
 
-def rail_names(profile: Profile, ranks: Sequence[Rank]) -> tuple[str, ...]:
-    """Rail of each local rank: the profile's devices, else ``rail 0``, ``rail 1`` …"""
-    devices = profile.rails.devices
-    count = 1 + max((rank.local_rank for rank in ranks), default=0)
-    return tuple(devices[i] if i < len(devices) else f"rail {i}" for i in range(count))
+def transfers(
+    rows: Sequence[Row],
+    ranks: Sequence[Rank],
+    profile: Profile,
+    phases: tuple[str, ...] = (FIRST, AGAIN),
+    names: Sequence[str] = (),
+) -> list[PairRate]:
+    """One row for each measurement of the rails phases; what did not get through has rate 0.
 
+    One direction at a time where that was measured, else both directions by their one time.
 
-def transfers(rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile) -> list[PairRate]:
-    """One row for each one-way measurement of the rails phases; what did not get through has rate 0."""
+    phases  how their names begin
+    names   of the rails, by local rank; those that the profile gives them when empty
+    """
     where = {rank.rank: rank for rank in ranks}
-    names = rail_names(profile, ranks)
+    names = names or rail_names(profile, ranks)
+    here = [row for row in rows if row.case.phase.startswith(phases) and row.ranks == 2]
+    one_way = {row.case.phase for row in here if row.case.collective == "p2p"}
     return [
         _transfer(row, where, names)
-        for row in rows
-        if row.case.phase.startswith((FIRST, AGAIN)) and row.case.collective == "p2p" and row.ranks == 2
+        for row in here
+        if row.case.collective == "p2p"
+        or (row.case.collective == "p2p_bidirectional" and row.case.phase not in one_way)
     ]
 
 
 def _transfer(row: Row, where: Mapping[int, Rank], names: Sequence[str]) -> PairRate:
-    """The first member of the group sends."""
+    """The first member of the group sends, or both do."""
     sender, receiver = (where[rank] for rank in row.measurement.ranks)
     failed = "failed" in row.measurement.extra
     counts = row.measurement.extra.get("retransmits") or [None]
-    rail, other = names[sender.local_rank], names[receiver.local_rank]
+    pinned = row.case.rail not in ("", "own")
+    rail = row.case.rail if pinned else names[sender.local_rank]
+    other = rail if pinned else names[receiver.local_rank]
     return PairRate(
         round=_round(row.case.id),
         a=sender.node,
         b=receiver.node,
         rail=rail,
-        direction="ab",
+        direction="ab" if row.case.collective == "p2p" else "both",
         rate=0.0 if failed else row.algbw,
         retransmits=None if counts[0] is None else float(counts[0]),
         again=row.case.phase.startswith(AGAIN),
@@ -59,9 +78,32 @@ def _round(case_id: str) -> int:
     return int(number) if number.isdigit() else 0
 
 
-def answer(rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile) -> Answer:
-    """Who is to blame, by all rows of the rails phases."""
-    return blame(transfers(rows, ranks, profile), rules(profile), known(ranks, profile))
+def answer(
+    rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile, besides: Known | None = None
+) -> Answer:
+    """Who is to blame, by all rows of the rails phases and ``besides``, what else the run knows."""
+    besides = besides or named(ranks, profile)
+    return blame(straight_and_across(rows, ranks, profile, besides), rules(profile), besides)
+
+
+def straight_and_across(
+    rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile, besides: Known
+) -> list[PairRate]:
+    """All that blame reasons about."""
+    found = transfers(rows, ranks, profile, (FIRST, AGAIN, CROSS), besides.rails)
+    return [row for row in found if not row.rail_b or can_cross(profile)]
+
+
+def can_cross(profile: Profile) -> bool:
+    """Whether a transfer from rail i to rail j uses both. Between interfaces it does not: the kernel chooses the
+    way by the address of the far side, so that it leaves by rail j, whatever the socket was bound to.
+    """
+    return by_port(profile.rails)
+
+
+def named(ranks: Sequence[Rank], profile: Profile) -> Known:
+    """The whole cluster and nothing else."""
+    return Known(tuple(dict.fromkeys(rank.node for rank in ranks)), rail_names(profile, ranks))
 
 
 def rules(profile: Profile) -> Rules:
@@ -74,30 +116,38 @@ def rules(profile: Profile) -> Rules:
     return replace(plain, nominal=max(bounds) / (1 - plain.smallest)) if bounds else plain
 
 
-def known(ranks: Sequence[Rank], profile: Profile) -> Known:
-    """The whole cluster, so that what was not measured is seen to be missing."""
-    nodes = tuple(dict.fromkeys(rank.node for rank in ranks))
-    return Known(nodes=nodes, rails=rail_names(profile, ranks))
-
-
 def to_confirm(
-    rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile
+    rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile, besides: Known | None = None
 ) -> list[tuple[tuple[int, int], ...]]:
     """Rounds of rank pairs that settle the suspects; empty when there are none.
 
-    The whole list is gone through ``Rules.repeats`` times, because a disturbance passes.
+    The whole list is gone through ``Rules.repeats`` times, because a disturbance passes; what is dead
+    SURE times.
     """
-    seen = transfers(rows, ranks, profile)
+    besides = besides or named(ranks, profile)
+    seen = straight_and_across(rows, ranks, profile, besides)
     if not any(math.isfinite(row.rate) for row in seen):
         return []
-    tests = confirmations(seen, rules(profile), known(ranks, profile))
-    names = rail_names(profile, ranks)
-    place = {(rank.node, names[rank.local_rank]): rank.rank for rank in ranks}
-    once = [
-        tuple((place[test.a, test.rail], place[test.b, test.rail_b or test.rail]) for test in meets)
-        for meets in _rounds(tests)
+    tests = [
+        test for test in confirmations(seen, rules(profile), besides) if not test.rail_b or can_cross(profile)
     ]
-    return once * rules(profile).repeats
+    place = {(rank.node, besides.rails[rank.local_rank]): rank.rank for rank in ranks}
+    dead = _dead(seen)
+    quick = [test for test in tests if (test.a, test.b, test.rail) not in dead]
+    turns = [tests] * SURE + [quick] * (rules(profile).repeats - SURE)
+    return [
+        tuple((place[test.a, test.rail], place[test.b, test.rail_b or test.rail]) for test in meets)
+        for turn in turns
+        for meets in _rounds(turn)
+    ]
+
+
+def _dead(seen: Sequence[PairRate]) -> set[tuple[str, str, str]]:
+    """Pairs on a rail between which nothing at all got through: every further try costs a time-out."""
+    rates: dict[tuple[str, str, str], list[float]] = {}
+    for row in seen:
+        rates.setdefault((min(row.a, row.b), max(row.a, row.b), row.rail), []).append(row.rate)
+    return {key for key, found in rates.items() if not any(found)}
 
 
 def _rounds(tests: Sequence[Test]) -> list[list[Test]]:
@@ -112,3 +162,34 @@ def _rounds(tests: Sequence[Test]) -> list[list[Test]]:
             chosen.append(test)
         rounds.append(chosen)
     return rounds
+
+
+def screened(
+    rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile, besides: Known | None = None
+) -> Step:
+    """What the rings of nodes say so far, and what to measure next."""
+    besides = besides or named(ranks, profile)
+    problem = Problem(besides.nodes, besides.rails, rules(profile).nominal, leaves=besides.leaves)
+    return step(problem, ring_rates(rows, ranks, besides.rails))
+
+
+def ring_rates(
+    rows: Sequence[Row], ranks: Sequence[Rank], names: Sequence[str]
+) -> dict[Ring, dict[str, float]]:
+    """Ring of nodes -> rail -> bytes/s of its slowest link, the middle of its repeats; 0: nothing got through.
+
+    A ring of which a repeat gave no figure has none.
+    """
+    where = {rank.rank: rank for rank in ranks}
+    found: dict[Ring, dict[str, list[float]]] = {}
+    for row in rows:
+        if not row.case.phase.startswith(SCREEN):
+            continue
+        members = [where[rank] for rank in row.measurement.ranks]
+        ring = tuple(member.node for member in members)
+        rate = 0.0 if "failed" in row.measurement.extra else row.algbw
+        found.setdefault(ring, {}).setdefault(names[members[0].local_rank], []).append(rate)
+    return {
+        ring: {rail: median(seen) for rail, seen in rates.items() if all(map(math.isfinite, seen))}
+        for ring, rates in found.items()
+    }

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import time
 from dataclasses import replace
+from uuid import uuid4
 
-from . import paths, preflight
+from . import paths, preflight, verbs_phase
+from .facts import Node
 from .gather import PROBE_SECONDS
+from .known import known
+from .nightly import judging
 from .options import Options, Watcher
-from .plan import by_node, pair_cases, rotation
+from .plan import COUNTERS, Job, by_node, pair_cases, rotation, seconds, step_phase
 from .profile import Profile
+from .resume import followed, todo
 from .rows import rows
-from .store import Phase, Plan, load
+from .screening import most_steps
+from .store import LOGS, WIRING, Phase, Plan, load, write_text
 from .supervise import Coordinator
+from .units import show_seconds
+from .verbs.record import left_out
 
 SUSPECT_RULES = {"precision": 0.0, "budget": 0.25}
 
@@ -24,10 +34,110 @@ def run_phases(chief: Coordinator, plan: Plan, options: Options, watcher: Watche
         chief.recorder.line("note", text=text)
         watcher.notice("refused", {"text": text})
         return
+    until = time.monotonic() + options.asked.budget if options.asked.budget else None
+    if options.asked.cross:
+        _wiring(chief, leads, options.profile)
     for phase in plan.phases:
-        _phase(chief, leads, phase, watcher)
+        left = todo(phase, options.resumed)
+        if left.cases or not options.resumed:
+            if not _in_time(chief, left, until, watcher):
+                continue
+            _phase(chief, leads, left, watcher)
+        if followed(phase, options.resumed):
+            continue
+        if options.nightly:
+            plan = _out_of_line(chief, leads, plan, phase.name, options.profile, watcher)
         if phase.name == paths.FIRST:
-            plan = _suspects(chief, leads, plan, options.profile, watcher)
+            plan = _suspects(chief, leads, plan, options.profile, until, watcher)
+            verbs(chief, options.profile, watcher, until)
+        if phase.name.startswith(paths.SCREEN):
+            plan = _trace(chief, leads, plan, options, _before(until, phase, plan), watcher)
+
+
+def _wiring(chief: Coordinator, leads: list[int], profile: Profile) -> None:
+    """Where the rails are interfaces: on which rail of the others a broadcast on each arrives."""
+    rails = list(profile.rails.devices)
+    if profile.rails.kind != "socket" or not rails or len(leads) < 2:
+        return
+    answers = chief.ask("wiring", leads, PROBE_SECONDS, rails=rails, job=uuid4().hex)
+    told = {chief.ranks[lead].node: answers[lead] for lead in leads}
+    write_text(chief.recorder.path / LOGS / WIRING, json.dumps(told))
+
+
+def _before(until: float | None, phase: Phase, plan: Plan) -> float | None:
+    """When what ``phase`` calls for must end, so that the phases planned after it still fit."""
+    after = plan.phases[plan.phases.index(phase) + 1 :]
+    return None if until is None else until - sum(each.seconds + COUNTERS for each in after)
+
+
+def _in_time(chief: Coordinator, phase: Phase, until: float | None, watcher: Watcher) -> bool:
+    """Whether the phase fits into what is left of the budget; if not, that is said and kept."""
+    left = until - time.monotonic() if until is not None else phase.seconds
+    if phase.seconds <= left:
+        return True
+    text = (
+        f"{phase.name} was not begun: it takes up to {show_seconds(phase.seconds)}, "
+        f"{show_seconds(max(left, 0))} of the budget are left"
+    )
+    chief.recorder.line("note", text=text)
+    watcher.notice("refused", {"text": text})
+    return False
+
+
+def _more(chief: Coordinator, plan: Plan, phase: Phase, watcher: Watcher) -> Plan:
+    """The plan with a phase that what was seen calls for; written before it is measured."""
+    plan = replace(plan, phases=(*plan.phases, phase))
+    chief.recorder.plan(plan)
+    watcher.planned_more(phase)
+    return plan
+
+
+def _trace(
+    chief: Coordinator, leads: list[int], plan: Plan, options: Options, until: float | None, watcher: Watcher
+) -> Plan:
+    """Halve slow rings of nodes, then confirm suspects with other good ones, as long as there is time."""
+    assert chief.order is not None
+    job = Job(options.profile, chief.ranks, chief.order.backend, asked=options.asked)
+    nodes = tuple(dict.fromkeys(rank.node for rank in chief.ranks))
+    for number in range(2, 2 + 4 * most_steps(nodes)):
+        run = load(chief.recorder.path)
+        measured = rows(run)
+        besides = known(run, measured, options.profile)
+        now = paths.screened(measured, chief.ranks, options.profile, besides)
+        if now.done:
+            break
+        phase = step_phase(job, number, now.probes)
+        phase = replace(phase, seconds=seconds(phase, options.rules.budget, job))
+        if not _in_time(chief, phase, until, watcher):
+            break
+        plan = _more(chief, plan, phase, watcher)
+        _phase(chief, leads, phase, watcher)
+    return plan
+
+
+def verbs(chief: Coordinator, profile: Profile, watcher: Watcher, until: float | None = None) -> None:
+    """The same rails by perftest, so that a loss is placed in a layer."""
+    nodes = [Node.from_json(row) for row in load(chief.recorder.path).facts]
+    phase = Phase(verbs_phase.NAME, verbs_phase.TITLE, (), seconds=verbs_phase.seconds(len(nodes)))
+    if not _in_time(chief, phase, until, watcher):
+        chief.recorder.verbs(left_out("no time was left in the budget"))
+        return
+    watcher.phase(phase)
+    verbs_phase.measure(chief, nodes, profile)
+
+
+def _out_of_line(
+    chief: Coordinator, leads: list[int], plan: Plan, name: str, profile: Profile, watcher: Watcher
+) -> Plan:
+    """Of a nightly run: whatever a phase shows out of its baseline is measured again at once; the plan with that."""
+    more = judging.again(load(chief.recorder.path), profile, name)
+    if more is None:
+        return plan
+    plan = replace(plan, phases=(*plan.phases, more))
+    chief.recorder.plan(plan)
+    watcher.planned_more(more)
+    _phase(chief, leads, more, watcher)
+    return plan
 
 
 def _phase(chief: Coordinator, leads: list[int], phase: Phase, watcher: Watcher) -> None:
@@ -40,25 +150,27 @@ def _phase(chief: Coordinator, leads: list[int], phase: Phase, watcher: Watcher)
             chief.run(phase, {case.id: rotation(case) for case in phase.cases})
 
 
-def _suspects(chief: Coordinator, leads: list[int], plan: Plan, profile: Profile, watcher: Watcher) -> Plan:
+def _suspects(
+    chief: Coordinator, leads: list[int], plan: Plan, profile: Profile, until: float | None, watcher: Watcher
+) -> Plan:
     """Measure again, alone, whoever the first pass made suspect; the plan with what was added."""
     assert chief.order is not None
     for time_ in range(1, paths.TIMES + 1):
         name = paths.AGAIN if time_ == 1 else f"{paths.AGAIN}-{time_}"
+        run = load(chief.recorder.path)
+        measured = rows(run)
+        tests = paths.to_confirm(measured, chief.ranks, profile, known(run, measured, profile))
         cases = [
             case
-            for number, pairs in enumerate(
-                paths.to_confirm(rows(load(chief.recorder.path)), chief.ranks, profile)
-            )
-            for case in pair_cases(name, f"test-{number}", pairs, profile, chief.order.backend)
-            if case.collective == "p2p"
+            for number, pairs in enumerate(tests)
+            for case in pair_cases(name, f"test-{number}", pairs, profile, chief.order.backend, "one-way")
         ]
         if not cases:
             break
         phase = Phase(name, "suspects again, alone", tuple(cases), rules=SUSPECT_RULES)
         phase = replace(phase, seconds=0.5 * len(cases) + 4)
-        plan = replace(plan, phases=(*plan.phases, phase))
-        chief.recorder.plan(plan)
-        watcher.planned_more(phase)
+        if not _in_time(chief, phase, until, watcher):
+            break
+        plan = _more(chief, plan, phase, watcher)
         _phase(chief, leads, phase, watcher)
     return plan

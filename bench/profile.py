@@ -71,7 +71,11 @@ class Rails:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What an acceptance run measures, before memory and ranks are known. Sizes in bytes."""
+    """What an acceptance run measures, before memory and ranks are known. Sizes in bytes.
+
+    graphs      messages up to so many bytes also replayed from CUDA graphs; 0: none
+    registered  the largest message also in buffers registered with NCCL
+    """
 
     collectives: tuple[str, ...] = ("all_reduce",)
     begin: int = 8
@@ -82,6 +86,18 @@ class Sweep:
     pair_sizes: tuple[int, ...] = ()
     budget: float = 2.0
     precision: float = 0.01
+    graphs: int = 0
+    registered: bool = False
+
+
+@dataclass(frozen=True)
+class Verbs:
+    """ib_write_bw beside NCCL. ``mode``: auto (where it is installed), on (it must be), off; ``at_least`` bytes/s
+    of one rail and direction, where the platform's figure is another than the packets leave of the link.
+    """
+
+    mode: str = "auto"
+    at_least: Bound | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +121,7 @@ class Profile:
     rails: Rails = field(default_factory=Rails)
     environment: dict[str, str] = field(default_factory=dict)
     sweep: Sweep = field(default_factory=Sweep)
+    verbs: Verbs = field(default_factory=Verbs)
     limits: tuple[Limit, ...] = ()
 
 
@@ -263,6 +280,7 @@ def _profile(top: _Table, text: str) -> Profile:
         rails=_rails(top.table("rails")),
         environment=environment,
         sweep=_sweep(top.table("sweep")),
+        verbs=_verbs(top.table("verbs")),
         limits=tuple(_limit(table) for table in top.tables("bounds")),
     )
     cluster.done()
@@ -304,6 +322,8 @@ def _sweep(table: _Table) -> Sweep:
         pairs=tuple(collective(name).name for name in table.texts("pairs")),
         pair_sizes=tuple(parse_size(size) for size in table.texts("pair_sizes")),
         budget=parse_seconds(table.take("budget", str, f"{plain.budget:g} s")),
+        graphs=parse_size(table.take("graphs", str, "0")),
+        registered=table.take("registered", bool, False),
         precision=parse_share(table.take("precision", str, f"{100 * plain.precision:g} %")),
     )
     table.done()
@@ -312,6 +332,12 @@ def _sweep(table: _Table) -> Sweep:
             f"{table.where}: begin must be 1 or more and begin must not exceed end; factor is 2 or more"
         )
     return sweep
+
+
+def _verbs(table: _Table) -> Verbs:
+    verbs = Verbs(_one_of(table, "mode", ("auto", "on", "off"), "auto"), table.bound("at_least", parse_rate))
+    table.done()
+    return verbs
 
 
 def _limit(table: _Table) -> Limit:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
+from .plain import plain
 from .units import show_seconds
 
 WIDEST = 70
@@ -22,7 +24,7 @@ class Bar:
             TextColumn("{task.fields[count]}"),
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]}"),
-            console=Console(stderr=True),
+            console=Console(file=sys.__stderr__),  # its own sequences are to be obeyed
             transient=True,
         )
         self._task = self._progress.add_task("starting", total=None, count="", left="")
@@ -40,7 +42,7 @@ class Bar:
         """``done`` of ``planned`` cases, both 0 while there is no plan; ``left``: seconds at most, 0 unknown."""
         self._progress.update(
             self._task,
-            description=what[:WIDEST],
+            description=plain(what)[:WIDEST],
             completed=done,
             total=planned or None,
             count=f"{done}/{planned}" if planned else "",
@@ -50,4 +52,4 @@ class Bar:
     def print(self, text: str) -> None:
         """A line above the bar."""
         console: Any = self._progress.console
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(plain(text), markup=False, highlight=False, soft_wrap=True)

@@ -7,11 +7,12 @@ it does not exclude.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from bench.facts import Interface, Node, Port
+from bench.facts import LEVELS, Interface, Node, Port, affinity
 from bench.nccl.selector import Device
 from bench.profile import Rails
 from bench.units import show_rate
@@ -65,6 +66,38 @@ def rails_of(node: Node, rails: Rails) -> tuple[Role, ...]:
     if rails.devices:
         found.sort(key=lambda role: _place(role, rails))
     return tuple(found)
+
+
+def nearest_rails(node: Node, rails: Rails) -> tuple[tuple[str, ...], ...]:
+    """For GPU 0, 1 … the rails to which its way over PCI is shortest; () where none of its ways is known."""
+    found = rails_of(node, rails)
+    level = {(near.gpu, near.device): near.level for near in affinity(node)}
+    nearest = []
+    for gpu in node.gpus:
+        steps = {
+            role.name: level.get((gpu.index, role.port.hca if role.port else role.name)) for role in found
+        }
+        known = {name: LEVELS.index(step) for name, step in steps.items() if step in LEVELS}
+        nearest.append(tuple(name for name, step in known.items() if step == min(known.values())))
+    return tuple(nearest)
+
+
+def own_rails(node: Node, rails: Rails) -> tuple[str, ...]:
+    """The rail of GPU 0, 1 …: the one next to it by PCI. In the order of the rails where the profile fixes that,
+    where there are no GPUs, and where the tree does not give every GPU one of its own.
+    """
+    names = tuple(role.name for role in rails_of(node, rails))
+    if rails.devices or not node.gpus:
+        return names
+    alone = [only[0] for only in nearest_rails(node, rails) if len(only) == 1]
+    return tuple(alone) if len(set(alone)) == len(node.gpus) else names
+
+
+def common_rails(nodes: Sequence[Node], rails: Rails) -> tuple[str, ...]:
+    """The rail of each local rank as more than half of the nodes call it; empty where no more than that do."""
+    found = Counter(own_rails(node, rails) for node in nodes)
+    names, count = found.most_common(1)[0] if found else ((), 0)
+    return names if 2 * count > len(nodes) else ()
 
 
 def part(node: Node, rails: Rails, wanted: Part) -> tuple[Role, ...]:

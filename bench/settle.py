@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .judge import judge, status
-from .model import EXIT
+from .model import EXIT, Status, overall
 from .options import Watcher
 from .profile import Profile
-from .store import Run, load, save_verdicts
+from .store import Run, RunError, load, save_verdicts
 
 
 def settle(folder: Path, profile: Profile, early: bool = False) -> Run:
@@ -22,9 +22,27 @@ def settle(folder: Path, profile: Profile, early: bool = False) -> Run:
 def finish(
     folder: Path, profile: Profile, watcher: Watcher, report: Callable[[Run, Profile], None] | None
 ) -> int:
-    """Judge a run folder, write verdicts and reports, tell the person; the exit status."""
-    run = settle(folder, profile)
-    if report:
-        report(run, profile)
-    watcher.finished(run)
-    return EXIT[status(run)]
+    """Judge a run folder, write verdicts and reports, tell the person; the exit status.
+
+    A verdict that cannot be written is told all the same, and it is no pass: nobody could look it up.
+    """
+    run = judge(load(folder), profile)
+    unsaved = keep(run, profile)
+    watcher.finished(run)  # before the drawing, which takes seconds
+    if report and not unsaved:
+        unsaved = keep(run, profile, report)
+    if not unsaved:
+        return EXIT[status(run)]
+    watcher.notice("said", {"text": unsaved})
+    return EXIT[overall((status(run), Status.ERROR))]
+
+
+def keep(run: Run, profile: Profile, report: Callable[[Run, Profile], None] | None = None) -> str:
+    """Write the verdicts of a judged run, and its report; why that cannot be done, "" when it is done."""
+    try:
+        save_verdicts(run.path, run.verdicts, profile.name)
+        if report:
+            report(run, profile)
+    except RunError as error:
+        return f"{error}; the verdict is told here and not saved"
+    return ""

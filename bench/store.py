@@ -16,16 +16,24 @@ Files are appended line by line and flushed to disk; a crash loses the line in f
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import gc
 import itertools
 import json
 import os
+import secrets
 import time
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from .facts import Node
 from .model import EXIT, EXIT_USAGE, Case, Measurement, Rank, Status, Verdict, Window
+from .scrub import scrub
 from .units import show_size
 
 FORMAT = 1
@@ -34,7 +42,9 @@ COUNTERS, VERDICTS, LOGS = "counters.jsonl", "verdicts.json", "logs"
 VERBS = "verbs.jsonl"
 HISTORY = "history.json"
 HEALTH = "health.jsonl"
+NOT_TRIED = "not tried"  # how the reason of a loss begins that nobody ever began to measure
 IMPORTED = "import"  # the launcher of a run that was made of other tools' results
+WIRING = "wiring.json"  # in LOGS: on which rails of the others each node heard itself and them
 FABRIC = "fabric.jsonl"  # in LOGS: what ibnetdiscover, iblinkinfo and ibqueryerrors said, one line a time
 
 
@@ -179,6 +189,7 @@ class Run:
 
     ``history``: of a nightly run, the nights before it (see ``bench.nightly.past``); else empty.
     ``windows``: of a soak; ``health``: see ``bench.health``; ``joined``: how each phase's workers started.
+    ``earlier``: cases that were measured before their phase was begun again: the last counters do not hold them.
     """
 
     path: Path
@@ -197,32 +208,79 @@ class Run:
     windows: tuple[Window, ...] = ()
     health: tuple[dict[str, Any], ...] = ()
     joined: tuple[dict[str, Any], ...] = ()
+    earlier: frozenset[str] = frozenset()
+
+    @property
+    def lasted(self) -> float | None:
+        """Seconds from start to end; None where it did not end, or the clock was set back meanwhile."""
+        seconds = None if self.ended is None else self.ended - self.manifest.started
+        return seconds if seconds is not None and seconds >= 0 else None
 
     def case(self, case_id: str) -> Case:
         return self._cases[case_id]
 
-    @property
+    @cached_property
+    def node_of(self) -> dict[int, str]:
+        """The node of each rank."""
+        return {rank.rank: rank.node for rank in self.manifest.ranks}
+
+    @cached_property
+    def ranks_on(self) -> Counter[str]:
+        """How many ranks each node has."""
+        return Counter(rank.node for rank in self.manifest.ranks)
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """The facts of every node. FactsError where they are damaged."""
+        return tuple(Node.from_json(row) for row in self.facts)
+
+    @cached_property
     def _cases(self) -> dict[str, Case]:
         return {case.id: case for case in self.plan.cases}
 
 
 class Recorder:
-    """Writes one run folder. The folder must be new or empty; of two runs at once the second is refused."""
+    """Writes one run folder. The folder must be new or empty; of two runs at once the second is refused.
 
-    def __init__(self, path: Path) -> None:
+    ``again``: go on with a run that was interrupted. Its files are appended to, never rewritten.
+    """
+
+    def __init__(self, path: Path, again: bool = False) -> None:
         self.path = path
+        self._whole = 0  # bytes of whole lines in the journal
+        if again:
+            self._reopen()
+            return
         try:
             path.mkdir(parents=True, exist_ok=True)
             free(path)
+            (path / LOGS).mkdir(exist_ok=True)
             # the journal decides a race: only one process can create it
             self._journal = os.open(path / JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
-            (path / LOGS).mkdir(exist_ok=True)
+            _hold(self._journal)
         except FileExistsError:
             raise RunError(
                 f"{path} is in use by another run; give a new folder with --out", EXIT_USAGE
             ) from None
         except OSError as error:
             raise RunError(f"cannot write the run folder {path}: {error.strerror}") from None
+
+    def _reopen(self) -> None:
+        try:
+            self._journal = os.open(self.path / JOURNAL, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
+            _hold(self._journal)
+            self._whole = _end_line(self._journal)
+            for name in (COUNTERS, HEALTH, VERBS, f"{LOGS}/{FABRIC}"):
+                with contextlib.suppress(FileNotFoundError):
+                    file = os.open(self.path / name, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
+                    try:
+                        _end_line(file)
+                    finally:
+                        os.close(file)
+        except BlockingIOError:
+            raise RunError(f"{self.path} is still being written by its run", EXIT_USAGE) from None
+        except OSError as error:
+            raise RunError(f"cannot go on in {self.path}: {error.strerror}") from None
 
     def __enter__(self) -> Recorder:
         return self
@@ -234,12 +292,14 @@ class Recorder:
 
     def _discard(self) -> None:
         """A run that never began leaves no folder that looks like one."""
-        (self.path / JOURNAL).unlink(missing_ok=True)
-        (self.path / LOGS).rmdir()
-        self.path.rmdir()
+        with contextlib.suppress(OSError):  # what stopped the run is told, not what the cleaning met
+            (self.path / JOURNAL).unlink(missing_ok=True)
+            (self.path / LOGS).rmdir()
+            self.path.rmdir()
 
     def manifest(self, manifest: Manifest) -> None:
-        self._write(MANIFEST, json.dumps(manifest.to_json(), indent=1))
+        kept = replace(manifest, command=scrub(manifest.command))
+        self._write(MANIFEST, json.dumps(kept.to_json(), indent=1))
 
     def plan(self, plan: Plan) -> None:
         self._write(PLAN, json.dumps(plan.to_json()))
@@ -248,36 +308,31 @@ class Recorder:
         self._write(FACTS, "".join(json.dumps(node) + "\n" for node in nodes))
 
     def counters(self, phase: str, when: str, snapshots: list[dict[str, Any]]) -> None:
-        line = json.dumps({"phase": phase, "when": when, "snapshots": snapshots})
-        try:
-            with (self.path / COUNTERS).open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
-        except OSError as error:
-            raise RunError(f"cannot write {self.path / COUNTERS}: {error.strerror}") from None
+        self._append(COUNTERS, {"phase": phase, "when": when, "snapshots": snapshots})
 
     def health(self, row: dict[str, Any]) -> None:
         """What a supervisor saw beside its worker; see ``bench.health``."""
-        try:
-            with (self.path / HEALTH).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-        except OSError as error:
-            raise RunError(f"cannot write {self.path / HEALTH}: {error.strerror}") from None
+        self._append(HEALTH, row)
 
     def verbs(self, row: dict[str, Any]) -> None:
         """One line of what perftest said (see verbs.record)."""
-        try:
-            with (self.path / VERBS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-        except OSError as error:
-            raise RunError(f"cannot write {self.path / VERBS}: {error.strerror}") from None
+        self._append(VERBS, row)
 
     def fabric(self, answers: list[dict[str, Any]]) -> None:
         """What the fabric's tools said, one line for each time that they were asked."""
+        self._append(f"{LOGS}/{FABRIC}", answers)
+
+    def _append(self, name: str, row: object) -> None:
+        """One line at the end of a file, whole or not at all."""
+        path = self.path / name
         try:
-            with (self.path / LOGS / FABRIC).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(answers) + "\n")
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
+            try:
+                _write_line(file, row, os.fstat(file).st_size)
+            finally:
+                os.close(file)
         except OSError as error:
-            raise RunError(f"cannot write {self.path / LOGS / FABRIC}: {error.strerror}") from None
+            raise RunError(f"cannot write {path}: {error.strerror}") from None
 
     def measurement(self, row: Measurement) -> None:
         self.line("measurement", **row.to_json())
@@ -287,10 +342,10 @@ class Recorder:
 
     def line(self, kind: str, **fields: Any) -> None:
         """Append one line and see it on the disk before going on."""
-        data = json.dumps({"kind": kind, "time": time.time(), **fields}).encode() + b"\n"
         try:
-            while data:
-                data = data[os.write(self._journal, data) :]
+            self._whole = _write_line(
+                self._journal, {"kind": kind, "time": time.time(), **fields}, self._whole
+            )
             os.fsync(self._journal)
         except OSError as error:
             raise RunError(f"cannot write {self.path / JOURNAL}: {error.strerror}") from None
@@ -303,25 +358,68 @@ class Recorder:
         write_text(self.path / name, text)
 
 
+def _hold(journal: int) -> None:
+    """Nobody else may write this journal as long as we live. BlockingIOError where somebody does."""
+    try:
+        fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return  # a file system without locks
+
+
+def _end_line(file: int) -> int:
+    """End a last line that was cut short, so that the next one is not glued to it; the bytes there are now."""
+    size = os.fstat(file).st_size
+    if size and os.pread(file, 1, size - 1) != b"\n":
+        size += os.write(file, b"\n")
+    return size
+
+
+def _write_line(file: int, row: object, whole: int) -> int:
+    """Append a line after ``whole`` bytes of whole lines; how many there are now.
+
+    A line that does not fit is taken back: the next one must not be glued to half of it.
+    """
+    data = json.dumps(row).encode() + b"\n"
+    left = data
+    try:
+        while left:
+            left = left[os.write(file, left) :]
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.ftruncate(file, whole)
+        raise
+    return whole + len(data)
+
+
 def free(path: Path) -> None:
     """Raise RunError unless ``path`` is a folder to be made, or an empty one."""
-    if path.exists() and not path.is_dir():
-        raise RunError(f"{path} is a file; give a new folder with --out", EXIT_USAGE)
-    if path.is_dir() and any(path.iterdir()):
-        raise RunError(f"{path} already holds something; give a new folder with --out", EXIT_USAGE)
+    try:
+        if path.exists() and not path.is_dir():
+            raise RunError(f"{path} is a file; give a new folder with --out", EXIT_USAGE)
+        if path.is_dir() and any(path.iterdir()):
+            raise RunError(f"{path} already holds something; give a new folder with --out", EXIT_USAGE)
+    except OSError as error:
+        raise RunError(
+            f"cannot use {path}: {error.strerror}; give another folder with --out", EXIT_USAGE
+        ) from None
 
 
 def write_text(path: Path, text: str) -> None:
     """Replace a file as a whole: readers see the old text or the new, never half of either."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    # a name that nobody can guess, and a file that must be new: in a folder that others may write, neither a
+    # link that lies in wait nor another process of the same number on another node comes between
+    partial = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}")
     try:
-        with partial.open("w", encoding="utf-8") as file:
+        with partial.open("x", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise RunError(f"cannot write {path}: {error.strerror}") from None
 
 
@@ -338,14 +436,13 @@ def save_verdicts(path: Path, verdicts: tuple[Verdict, ...], profile_name: str) 
     )
 
 
-def load(path: Path) -> Run:
-    """Read a run folder; a last line cut short is noted and left out.
-
-    Raises RunError for a folder that is missing, empty, unreadable or of a newer format.
-    """
-    if not path.is_dir():
-        raise RunError(f"no run folder at {path}", EXIT_USAGE)
-    notes: list[str] = []
+def manifest_of(path: Path) -> Manifest:
+    """What was asked for and where it ran; RunError as ``load``."""
+    try:
+        if not path.is_dir():
+            raise RunError(f"no run folder at {path}", EXIT_USAGE)
+    except OSError as error:
+        raise RunError(f"cannot read the run folder {path}: {error.strerror}", EXIT_USAGE) from None
     raw = _object(path / MANIFEST, f"{path} is not a run folder: it has no {MANIFEST}")
     if not isinstance(raw.get("format"), int):
         raise RunError(f"{path / MANIFEST} names no format; it is not RailGauge's or is damaged")
@@ -354,16 +451,28 @@ def load(path: Path) -> Run:
             f"{path} was written by a newer RailGauge (format {raw['format']}; this one reads up to {FORMAT}): upgrade"
         )
     try:
+        return Manifest.from_json(raw)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(f"{path} is damaged: {error!r}; its other lines are untouched") from None
+
+
+def load(path: Path) -> Run:
+    """Read a run folder; a last line cut short is noted and left out.
+
+    Raises RunError for a folder that is missing, empty, unreadable or of a newer format.
+    """
+    manifest, notes = manifest_of(path), list[str]()
+    try:
         plan = (path / PLAN).exists()
-        manifest = Manifest.from_json(raw)
-        journal = list(_lines(path / JOURNAL, notes))
+        journal, measured = _journal(path / JOURNAL, notes)
+        planned = Plan.from_json(_object(path / PLAN, "")) if plan else Plan(phases=())
         return Run(
             path=path,
             manifest=manifest,
-            plan=Plan.from_json(_object(path / PLAN, "")) if plan else Plan(phases=()),
+            plan=planned,
             facts=tuple(_lines(path / FACTS, notes)),
-            measurements=tuple(Measurement.from_json(row) for row in _of(journal, "measurement")),
-            losses=tuple(Loss(**row) for row in _of(journal, "loss")),
+            measurements=measured,
+            losses=tuple(_losses(journal)),
             phases=tuple(_of(journal, "phase")),
             counters=tuple(_lines(path / COUNTERS, notes)),
             verdicts=_verdicts(path),
@@ -374,6 +483,7 @@ def load(path: Path) -> Run:
             windows=tuple(Window.from_json(row) for row in _of(journal, "window")),
             health=tuple(_lines(path / HEALTH, notes)),
             joined=tuple(_of(journal, "joined")),
+            earlier=_earlier(journal, planned),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(f"{path} is damaged: {error!r}; its other lines are untouched") from None
@@ -385,9 +495,11 @@ def of_facts(path: Path, manifest: Manifest, *nodes: dict[str, Any]) -> Run:
 
 
 def _verdicts(path: Path) -> tuple[Verdict, ...]:
-    if not (path / VERDICTS).exists():
+    """What was judged last; none where that is missing or damaged, for it can be made again from the rest."""
+    try:
+        return tuple(Verdict.from_json(row) for row in _object(path / VERDICTS, "")["verdicts"])
+    except (RunError, KeyError, TypeError, ValueError, AttributeError):
         return ()
-    return tuple(Verdict.from_json(row) for row in _object(path / VERDICTS, "")["verdicts"])
 
 
 def _of(journal: list[dict[str, Any]], kind: str) -> Iterator[dict[str, Any]]:
@@ -395,6 +507,48 @@ def _of(journal: list[dict[str, Any]], kind: str) -> Iterator[dict[str, Any]]:
         if row["kind"] == kind:
             hidden = ("kind",) if kind == "phase" else ("kind", "time")
             yield {key: value for key, value in row.items() if key not in hidden}
+
+
+def _journal(path: Path, notes: list[str]) -> tuple[list[dict[str, Any]], tuple[Measurement, ...]]:
+    """Its lines, and the measurements in it; of their lines only the case is kept, for they are most of it all."""
+    lines: list[dict[str, Any]] = []
+    measured: list[Measurement] = []
+    # half a million lists and no cycle among them: looking for some takes as long as reading
+    looking = gc.isenabled()
+    gc.disable()
+    try:
+        for row in _lines(path, notes):
+            if row["kind"] == "measurement":
+                lines.append({"kind": "measurement", "case": row["case"]})
+                measured += [Measurement.from_json(fields) for fields in _of([row], "measurement")]
+            else:
+                lines.append(row)
+    finally:
+        if looking:
+            gc.enable()
+    return lines, tuple(measured)
+
+
+def _losses(journal: list[dict[str, Any]]) -> Iterator[Loss]:
+    """What was lost; not what nobody had come to when a run stopped, and was measured when it went on."""
+    measured = {row.get("case") for row in journal if row["kind"] == "measurement"}
+    for row in _of(journal, "loss"):
+        loss = Loss(**row)
+        if not (loss.reason.startswith(NOT_TRIED) and loss.case in measured):
+            yield loss
+
+
+def _earlier(journal: list[dict[str, Any]], plan: Plan) -> frozenset[str]:
+    """Cases that stand in the journal before the last begin of their phase."""
+    phase_of = {case.id: phase.name for phase in plan.phases for case in phase.cases}
+    done: dict[str, set[str]] = {}
+    earlier: dict[str, frozenset[str]] = {}
+    for row in journal:
+        if row["kind"] == "measurement":
+            done.setdefault(phase_of.get(row["case"], ""), set()).add(row["case"])
+        elif row["kind"] == "phase" and row.get("state") == "begin":
+            earlier[row["name"]] = frozenset(done.get(row["name"], ()))
+    return frozenset().union(*earlier.values())
 
 
 def _object(path: Path, missing: str) -> dict[str, Any]:
@@ -411,14 +565,19 @@ def _object(path: Path, missing: str) -> dict[str, Any]:
     return value
 
 
-def _lines(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
+def _raw(path: Path) -> Iterator[bytes]:
+    """Line by line: the journal of a large cluster is not held twice."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            yield from file
     except FileNotFoundError:
         return
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}") from None
-    for number, line in enumerate(data.split(b"\n"), 1):
+
+
+def _lines(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(_raw(path), 1):
         if not line.strip():
             continue
         try:

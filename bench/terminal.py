@@ -14,6 +14,7 @@ from .collectives import COLLECTIVES
 from .exports import lines_of, table_footer, table_header, table_line
 from .facts import Node
 from .model import Case, Status, Verdict, overall
+from .paths import BUDGET
 from .profile import parse
 from .progress import Bar
 from .rows import Row, peak, row_of, rows
@@ -50,6 +51,8 @@ class Terminal:
         self._left = sum(phase.seconds for phase in plan.phases)
         for short in plan.shortages:
             self._say(f"not measured: {short.text}")
+        for text in (text for name, text in plan.skipped if name == BUDGET):
+            self._say(f"in the time given: {text}")
         if not self.quiet:
             nodes = manifest.nodes
             where = nodes[0] if len(nodes) == 1 else f"{len(nodes)} nodes"

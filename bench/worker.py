@@ -2,8 +2,8 @@
 
 A supervisor starts it as ``python -m bench.worker FD``, writes the order as one JSON line to its
 standard input and, once the first rank's store has a port, the rendezvous as a second line. It answers
-on file descriptor FD, a JSON line at a time: ``store``, ``ready``, ``beat``, ``measurement``, ``done``,
-``failed``. Standard output and error belong to torch and NCCL and go to the phase's log.
+on file descriptor FD, a JSON line at a time: ``store``, ``ready``, ``beat``, ``window``, ``measurement``,
+``done``, ``failed``. Standard output and error belong to torch and NCCL and go to the phase's log.
 """
 
 from __future__ import annotations
@@ -15,14 +15,21 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
+from .collectives import collective
+from .hangs import flight
 from .model import Case
 from .order import Order, Progress, first_line
 
+if TYPE_CHECKING:  # torch is imported in _work, where how long that takes is timed
+    from .backend.cases import Teller
+    from .backend.group import Group
+
 BEAT_SECONDS = 0.5
+STALL_SECONDS = 4.0  # without progress, after which torch is asked what it recorded
 PR_SET_PDEATHSIG = 1
 
 
@@ -61,86 +68,122 @@ def main() -> None:
 
 
 def _beat(channel: Channel, progress: Progress) -> None:
+    at, since, told = asdict(progress), time.monotonic(), False
     while True:
         try:
             channel.send("beat", **asdict(progress))
         except (OSError, ValueError):
             os._exit(3)  # the supervisor is gone
+        if asdict(progress) != at:
+            at, since, told = asdict(progress), time.monotonic(), False
+        elif not told and time.monotonic() - since > STALL_SECONDS:
+            told = True
+            # in a thread of its own: what asks a hung library may hang too, and the heart must not
+            threading.Thread(target=_tell_flight, args=(channel,), daemon=True).start()
         time.sleep(BEAT_SECONDS)
+
+
+def _tell_flight(channel: Channel) -> None:
+    """What torch recorded of the last collectives; nothing where this torch has no recorder."""
+    c10d = sys.modules.get("torch._C._distributed_c10d")
+    dump = getattr(c10d, "_dump_fr_trace_json", None) or getattr(c10d, "_dump_nccl_trace_json", None)
+    if dump is None:
+        return
+    try:
+        found = flight.parse(dump(includeCollectives=True, onlyActive=False).decode(errors="replace"))
+        channel.send("flight", last=[asdict(entry) for entry in found.last])
+    except (OSError, ValueError, TypeError, RuntimeError):
+        return  # evidence beside the heartbeat, which goes on
 
 
 def _work(order: Order, channel: Channel, progress: Progress) -> None:
     progress.stage = "importing torch"
-    import torch
+    begun = time.perf_counter()
     import torch.distributed as dist
 
-    from .backend.cases import measure_case, measure_on_rail
+    from .backend import device as devices
+    from .backend.cases import Teller
     from .backend.group import CudaClock, Group, HostClock
 
+    imported = time.perf_counter()
     progress.stage = "joining"
-    device = torch.device("cuda", order.local_rank) if order.backend == "nccl" else torch.device("cpu")
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    clock = CudaClock(device) if device.type == "cuda" else HostClock()
-    begun = time.perf_counter()
-    store = _join(order, channel, dist, device)
-    everyone = Group(tuple(range(order.size)), order.rank, None, device, clock)
-    everyone.together()
-    channel.send("ready", seconds=time.perf_counter() - begun, nccl=_nccl_version(torch))
-    handles: dict[tuple[int, ...], Any] = {everyone.members: None}
-    for case in order.cases:
-        progress.case, progress.stage, progress.calls = case.id, "meeting", 0
-        _open_groups(case, handles, dist)
-        everyone.together()
-        mine = next((group for group in case.groups if order.rank in group), None)
-        if mine is None:
-            continue
-        place = mine.index(order.rank)
-        if case.rail and order.rails:
-            row = measure_on_rail(case, mine, everyone, store, order, progress)
-        else:
-            row = measure_case(case, Group(mine, place, handles.get(mine), device, clock), order, progress)
-        if place == 0:
-            channel.send("measurement", **row.to_json())
-    progress.stage = "leaving"
-    everyone.together()
-    dist.destroy_process_group()
-
-
-def _join(order: Order, channel: Channel, dist: Any, device: Any) -> Any:
+    device = devices.of_rank(order.backend, order.local_rank)
+    devices.use(device)
+    store = _meet(order, channel, dist)
+    met = time.perf_counter()
     timeout = timedelta(seconds=order.timeout)
-    if order.rank == 0:
-        # port 0: the kernel picks a free one, so that no other process can take it in between
-        store = dist.TCPStore(order.address, 0, order.size, True, timeout, wait_for_workers=False)
-        channel.send("store", port=store.port)
-    else:
-        line = sys.stdin.readline()
-        if not line:
-            os._exit(3)
-        store = dist.TCPStore(order.address, json.loads(line)["port"], order.size, False, timeout)
     dist.init_process_group(
         order.backend,
         store=store,
         rank=order.rank,
         world_size=order.size,
         timeout=timeout,
-        device_id=device if device.type == "cuda" else None,
+        **devices.eager(device),
     )
-    return store
+    connected = time.perf_counter()
+    clock = CudaClock(device) if device.type == "cuda" else HostClock()
+    everyone = Group(tuple(range(order.size)), order.rank, None, device, clock)
+    everyone.together()
+    seconds = {
+        "import": imported - begun,
+        "meet": met - imported,
+        "init": connected - met,
+        "first": time.perf_counter() - connected,
+    }
+    channel.send("ready", seconds=seconds, versions=devices.versions(), gpu=devices.identity(device))
+    _cases(everyone, store, dist, Teller(order, progress, channel.send))
+    progress.stage = "leaving"
+    everyone.together()
+    dist.destroy_process_group()
 
 
-def _nccl_version(torch: Any) -> str:
-    if not torch.cuda.is_available():
-        return ""
-    return ".".join(str(part) for part in torch.cuda.nccl.version())
+def _cases(everyone: Group, store: Any, dist: Any, to: Teller) -> None:
+    """Every case in turn; the ranks that are in none of its groups wait for the next."""
+    from .backend.cases import failed, measure_case, measure_on_rail
+    from .backend.device import Unsupported
+
+    order, progress = to.order, to.progress
+    handles: dict[tuple[int, ...], Any] = {everyone.members: None}
+    for case in order.cases:
+        progress.case, progress.stage, progress.calls = case.id, "meeting", 0
+        to.tell("beat", **asdict(progress))  # at once: the supervisor looks at the GPU around each case
+        _open_groups(case, handles, dist)
+        everyone.together()
+        mine = next((group for group in case.groups if order.rank in group), None)
+        if mine is None:
+            continue
+        if case.rail and order.rails:
+            row = measure_on_rail(case, mine, everyone, store, to)
+        else:
+            group = replace(everyone, members=mine, place=mine.index(order.rank), handle=handles.get(mine))
+            try:
+                row = measure_case(case, group, to)
+            except Unsupported as error:
+                row = failed(case, mine, error)
+        if mine.index(order.rank) == 0:
+            to.tell("measurement", **row.to_json())
+
+
+def _meet(order: Order, channel: Channel, dist: Any) -> Any:
+    """The store through which the ranks find each other; the first rank's own."""
+    timeout = timedelta(seconds=order.timeout)
+    if order.rank == 0:
+        # port 0: the kernel picks a free one, so that no other process can take it in between
+        store = dist.TCPStore(order.address, 0, order.size, True, timeout, wait_for_workers=False)
+        channel.send("store", port=store.port)
+        return store
+    line = sys.stdin.readline()
+    if not line:
+        os._exit(3)
+    return dist.TCPStore(order.address, json.loads(line)["port"], order.size, False, timeout)
 
 
 def _open_groups(case: Case, handles: dict[tuple[int, ...], Any], dist: Any) -> None:
     """Communicators for groups that are neither the whole job nor a pair; every rank calls in the same order."""
     for members in case.groups:
-        # a pair needs no communicator of its own: it talks in that of the whole job
+        # a pair needs no communicator of its own: it talks in that of the whole job; a copy talks to nobody
         pair = len(members) == 2 and case.collective.startswith("p2p")
-        if members not in handles and not pair:
+        if members not in handles and not pair and not collective(case.collective).alone:
             handles[members] = dist.new_group(list(members))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+NVIDIA = Path("/dev/nvidiactl")
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 
@@ -16,6 +17,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     reasons = {
         "torch": None if HAS_TORCH else "torch is not installed",
         "mpi": None if HAS_TORCH and mpirun() else "mpirun or torch is not installed",
+        "gpu": None if HAS_TORCH and NVIDIA.exists() else "no NVIDIA GPU here, or no torch",
     }
     for item in items:
         for name, reason in reasons.items():

@@ -83,7 +83,7 @@ def test_without_mpirun_there_is_one_line_and_status_3(tmp_path):
     interpreter.symlink_to(mpi_jobs.sys.executable)
     code = (
         "import sys; sys.argv = ['railgauge', 'accept', '--ranks', '2', '--out', sys.argv[1]]\n"
-        "from bench import launch; launch.sys = type('S', (), {'executable': sys.argv[-1] + '/python'})\n"
+        "from bench.launch import mpirun; mpirun.sys = type('S', (), {'executable': sys.argv[-1] + '/python'})\n"
         "from bench.cli import main; main()"
     )
     done = subprocess.run(

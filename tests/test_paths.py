@@ -8,7 +8,7 @@ import runs
 from bench import paths
 from bench.judge import judge
 from bench.model import Measurement, Status
-from bench.plan import PHASES, pair_cases
+from bench.plan import Asked, acceptance, pair_cases
 from bench.profile import parse
 from bench.rows import rows
 from bench.store import Phase, load
@@ -37,9 +37,9 @@ BOUNDED = parse(
 RATE = 1.2e9
 
 
-def rails_phase(where) -> Phase:
-    made = [make(MADE, where, "gloo") for make in PHASES]
-    return next(phase for phase in made if isinstance(phase, Phase) and phase.name == paths.FIRST)
+def rails_phase(where, **asked) -> Phase:
+    phases, _ = acceptance(MADE, where, "gloo", 1.0, Asked(**asked))
+    return next(phase for phase in phases if phase.name == paths.FIRST)
 
 
 def measured(case, where, slow=None, dead=None) -> list[Measurement]:

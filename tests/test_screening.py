@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.pairs import count_rounds
-from bench.screening import Problem, Results, Ring, Step, groups, promise, step, unmeasured
+from bench.screening import Problem, Results, Ring, Step, groups, most_steps, step, unmeasured
 
 RAILS = ("r1", "r2", "r3")
 Loss = Callable[[str, str, str], float]
@@ -75,7 +74,7 @@ def test_a_slow_port_is_named(n: int, at: int) -> None:
     last, steps, _ = screen(asked, port(node, "r2", lost=0.05), noise=0.004, seed=n + at)
     assert found(last) == {("port", node, "", "r2")}
     assert not last.open
-    assert len(steps) <= promise(asked, 1e9, 1.0).rounds
+    assert len(steps) <= most_steps(asked.nodes)
 
 
 @pytest.mark.parametrize("n", [9, 16, 64])
@@ -163,15 +162,15 @@ def test_nothing_passing_at_all_is_could_not_tell() -> None:
     assert "no ring gave a rate" in last.unknown[0]
 
 
-def test_the_promise_fits_the_budget_and_says_what_is_left_out() -> None:
-    asked = problem(64)
-    said = [promise(asked, budget, 10.0) for budget in (5, 15, 120, 10_000)]
-    assert [each.method for each in said] == ["nothing", "groups", "screening", "pairs"]
-    assert all(each.seconds <= budget for each, budget in zip(said, (5, 15, 120, 10_000), strict=True))
-    assert "64 of 2016" not in said[0].text
-    assert f"192 of {2016 * 3} paths" in said[2].text
-    assert said[3].coverage.paths == said[3].coverage.paths_of
-    assert said[3].rounds >= count_rounds(64)
+def test_a_slow_leaf_is_the_leaf_and_not_all_of_its_ports() -> None:
+    nodes = tuple(f"n{i:03d}" for i in range(64))
+    leaves = {(node, rail): f"{rail}-{at // 32}" for at, node in enumerate(nodes) for rail in RAILS}
+    asked = Problem(nodes, RAILS, 100.0, leaves=leaves)
+    last, steps, _ = screen(
+        asked, lambda a, b, rail: 0.2 if rail == "r2" and {a, b} & set(nodes[:32]) else 0.0
+    )
+    assert [(each.kind, each.name, each.rail) for each in last.findings] == [("leaf", "r2-0", "r2")]
+    assert len(steps) == 1
 
 
 @pytest.mark.parametrize("nodes", [(), ("a",), ("a", "a")])

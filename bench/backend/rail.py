@@ -1,4 +1,4 @@
-"""Two ranks that talk over one network interface, in a gloo group of their own.
+"""Ranks, two as a rule, that talk over one network interface, in a gloo group of their own.
 
 ``dist.new_group`` chooses the interface by an environment variable and names pairs so that a later
 group of the same two ranks finds the addresses of the earlier one in the store. So the pair is built
@@ -27,7 +27,7 @@ class Op:
 
 @dataclass(frozen=True)
 class Pair:
-    """Stands in for ``torch.distributed`` between two members; peers are ranks of the job."""
+    """Stands in for ``torch.distributed`` between the members; peers are ranks of the job."""
 
     gloo: Any
     members: tuple[int, ...]
@@ -37,6 +37,12 @@ class Pair:
 
     def isend(self, tensor: Any, peer: int) -> Any:
         return self.gloo.send([tensor], self.members.index(peer), 0)
+
+    def gathered(self, mine: Any) -> list[Any]:
+        """``mine`` of every member, in their order."""
+        parts = [mine.new_empty(mine.shape) for _ in self.members]
+        self.gloo.allgather([parts], [mine]).wait()
+        return parts
 
     def P2POp(self, call: Any, tensor: Any, peer: int, group: Any = None) -> Op:
         return Op(call, tensor, peer)
@@ -48,7 +54,7 @@ class Pair:
 def open_pair(
     store: Any, name: str, members: tuple[int, ...], place: int, interface: str, limit: float
 ) -> Pair:
-    """Connect the two ``members`` over ``interface``; RuntimeError when that does not work within ``limit`` s."""
+    """Connect the ``members`` over ``interface``; RuntimeError when that does not work within ``limit`` s."""
     options = dist.ProcessGroupGloo._Options()
     options._timeout = timedelta(seconds=limit)
     options._devices = [dist.ProcessGroupGloo.create_device(interface=interface)]

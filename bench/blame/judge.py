@@ -9,7 +9,7 @@ from statistics import NormalDist, median
 
 import numpy as np
 
-from bench.blame import confirm, words
+from bench.blame import confirm, crossed, words
 from bench.blame.matrix import Floats, Matrix, cells, matrix
 from bench.blame.rows import Answer, Blame, Inside, Known, PairRate, Rules, Subject
 from bench.blame.scale import Scale, centre, scale
@@ -76,7 +76,13 @@ def judge(m: Matrix, rules: Rules, known: Known) -> Answer:
         return Answer(
             Status.ERROR, (), (), (f"{what}; measure all pairs",), 0, m.expected, math.nan, math.nan, math.nan
         )
+    wired = (*crossed.by_rates(m, found.scale), *crossed.by_leaves(known.leaves))
+    faults, swaps = crossed.merged(found.faults, wired)
+    found = replace(found, faults=faults)
     blames, withdrawn = _named(m, found, rules, known)
+    blames = (*swaps, *blames)
+    strays = {(each.node, each.rail) for each in wired}
+    withdrawn = tuple(each for each in withdrawn if (each.node, each.rail) not in strays)
     unknown = (*_unknown(m, known, rules, blames), *words.missing(m))
     return Answer(
         status=_status(blames, unknown),

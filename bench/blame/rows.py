@@ -95,9 +95,10 @@ class Known:
 class Subject:
     """Who is to blame.
 
-    kind        node, gpu, port (node and rail), path (node and peer on a rail), rail, leaf, fabric
+    kind        node, gpu, port (node and rail), path (node and peer on a rail), rail, leaf, fabric; swap (rails
+                ``rail`` and ``name`` of the node are in each other's place), stray (``rail`` is in that of ``name``)
     direction   both, or tx | rx of a node or port, ab | ba of a path (a = ``node``, the earlier name)
-    name        of the gpu or leaf
+    name        of the gpu or leaf, or the other rail
     """
 
     kind: str
@@ -123,6 +124,8 @@ class Subject:
             "rail": f"rail {self.rail}, all nodes",
             "leaf": f"leaf {self.name} of rail {self.rail}",
             "fabric": "all rails of all nodes",
+            "swap": f"{self.node} rails {self.rail} and {self.name}, swapped",
+            "stray": f"{self.node} rail {self.rail}, cabled as rail {self.name}",
         }
         return what[self.kind] + ways[self.direction]
 
@@ -136,7 +139,8 @@ class Blame:
                   subjects when ``alternatives`` cannot be told from it
     confirmed     seen again in re-measurements; what is not confirmed is a suspect, and is not named
     alternatives  others that the same measurements fit as well; then ``next_step`` says what to measure
-    metric        "rate", "retransmits" where packets are lost whatever the rate, "inside" for NVLink
+    metric        "rate", "retransmits" where packets are lost whatever the rate, "inside" for NVLink, "wiring"
+                  where a port hangs on another rail's leaf
     """
 
     subject: Subject

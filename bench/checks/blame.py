@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from bench import paths
 from bench.blame import Blame
+from bench.checks.causes import explained
 from bench.checks.registry import Evidence, check
+from bench.known import known, rail_names
 from bench.model import Status, Verdict
 from bench.profile import Profile
 from bench.store import IMPORTED
@@ -22,9 +24,10 @@ def rails(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         reason = dict(seen.run.plan.skipped).get(paths.FIRST, "the rails were not part of this run")
         yield Verdict("blame.rails", "rails", Status.SKIP, f"not measured: {reason}")
         return
-    answer = paths.answer(seen.rows, seen.run.manifest.ranks, want)
+    ranks, besides = seen.run.manifest.ranks, known(seen.run, seen.rows, want)
+    answer = paths.answer(seen.rows, ranks, want, besides)
     for row in answer.named:
-        yield _named(row)
+        yield explained(_named(row), row, seen)
     for row in answer.suspects:
         yield Verdict(
             "blame.rails",
@@ -65,6 +68,7 @@ def rails(seen: Evidence, want: Profile) -> Iterator[Verdict]:
 def _named(row: Blame) -> Verdict:
     lost = {
         "retransmits": "loses packets",
+        "wiring": "hangs where another rail is, by the fabric's own word",
         "inside": f"{show_share(row.lost)} slower than its equals inside the node",
     }.get(row.metric, f"{show_share(row.lost)} of the rate is missing")
     if row.lost >= 0.999 and row.metric == "rate":
@@ -89,7 +93,7 @@ def rail_rate(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     for limit in want.limits:
         if limit.quantity != "rail_rate" or not limit.nodes[0] <= seen.node_count <= limit.nodes[1]:
             continue
-        rows = [row for row in paths.transfers(seen.rows, seen.run.manifest.ranks, want) if not row.again]
+        rows = _rated(seen, want)
         if not rows:
             status = (
                 Status.SKIP if seen.run.manifest.launcher == IMPORTED or seen.node_count < 2 else Status.ERROR
@@ -103,28 +107,44 @@ def rail_rate(seen: Evidence, want: Profile) -> Iterator[Verdict]:
                 limit.bound.source,
             )
             continue
-        slow = sorted((row for row in rows if not limit.bound.reached(row.rate)), key=lambda row: row.rate)
-        for row in slow[:MOST]:
+        slow = sorted((row for row in rows if not limit.bound.reached(row[1])), key=lambda row: row[1])
+        for name, rate in slow[:MOST]:
             yield Verdict(
                 "limits.rail_rate",
-                f"{row.a} to {row.b} on {row.rail}",
+                name,
                 Status.FAIL,
-                f"{show_both(row.rate)}, {len(slow)} of {len(rows)} transfers are below",
+                f"{show_both(rate)}, {len(slow)} of {len(rows)} transfers are below",
                 f"at least {limit.bound.text}",
                 limit.bound.source,
-                "blame.rails says whose fault it is",
-                value=row.rate,
+                "blame.rails, or blame.screening, says whose fault it is",
+                value=rate,
                 bound=limit.bound.value,
             )
         if not slow:
-            least = min(rows, key=lambda row: row.rate)
+            name, rate = min(rows, key=lambda row: row[1])
             yield Verdict(
                 "limits.rail_rate",
                 "rails",
                 Status.PASS,
-                f"{len(rows)} transfers, the slowest {show_both(least.rate)}: {least.a} to {least.b} on {least.rail}",
+                f"{len(rows)} transfers, the slowest {show_both(rate)}: {name}",
                 f"at least {limit.bound.text}",
                 limit.bound.source,
-                value=least.rate,
+                value=rate,
                 bound=limit.bound.value,
             )
+
+
+def _rated(seen: Evidence, want: Profile) -> list[tuple[str, float]]:
+    """(between whom, bytes/s) of every transfer, pinned ones too, and of every ring of nodes by its slowest link."""
+    ranks, phases = seen.run.manifest.ranks, (paths.FIRST, paths.PINNED)
+    names = rail_names(want, ranks, seen.nodes)
+    found = [
+        (f"{row.a} to {row.b} on {row.rail}", row.rate)
+        for row in paths.transfers(seen.rows, ranks, want, phases, names)
+    ]
+    rings = paths.ring_rates(seen.rows, ranks, names)
+    return found + [
+        (f"ring {' '.join(ring)} on {rail}", rate)
+        for ring, rates in rings.items()
+        for rail, rate in rates.items()
+    ]

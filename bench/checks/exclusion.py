@@ -219,7 +219,7 @@ def log(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     excluded = [name.replace("/", ":") for name in want.rails.excluded]
     rails = next(iter(named), ())
     yield replace(
-        evidence.exclusion(_log(seen), excluded, rails, _ranks(seen), LINK[want.rails.kind]),
+        evidence.exclusion(evidence_log(seen), excluded, rails, _ranks(seen), LINK[want.rails.kind]),
         check="exclusion.log",
     )
 
@@ -228,7 +228,9 @@ def log(seen: Evidence, want: Profile) -> Iterator[Verdict]:
 def network(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """Every rank says that it uses the network of the profile, and not sockets instead of InfiniBand."""
     skipped = _no_log("nccl.network", seen, want)
-    yield skipped or evidence.network(_log(seen), _ranks(seen), "IB" if by_port(want.rails) else "Socket")
+    yield skipped or evidence.network(
+        evidence_log(seen), _ranks(seen), "IB" if by_port(want.rails) else "Socket"
+    )
 
 
 @check("nccl.gpudirect")
@@ -239,13 +241,13 @@ def gpudirect(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         skipped = Question("nccl.gpudirect", "", evidence.SOURCE, "").skip(
             "all ranks", "the rails are interfaces: no RDMA"
         )
-    yield skipped or evidence.gpudirect(_log(seen), _ranks(seen), seen.node_count)
+    yield skipped or evidence.gpudirect(evidence_log(seen), _ranks(seen), seen.node_count)
 
 
 @check("nccl.warnings")
 def warnings(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """NCCL warned of nothing while its log was on."""
-    yield _no_log("nccl.warnings", seen, want) or evidence.warnings(_log(seen), _ranks(seen))
+    yield _no_log("nccl.warnings", seen, want) or evidence.warnings(evidence_log(seen), _ranks(seen))
 
 
 def _no_log(name: str, seen: Evidence, want: Profile) -> Verdict | None:
@@ -266,7 +268,7 @@ def _no_log(name: str, seen: Evidence, want: Profile) -> Verdict | None:
     return None
 
 
-def _log(seen: Evidence) -> Log:
+def evidence_log(seen: Evidence) -> Log:
     """The logs of the evidence phase, by rank; what is not there stays missing, which is an ERROR."""
     paths = ((rank, seen.run.path / LOGS / f"evidence.{rank}.log") for rank in _ranks(seen))
     return _read(tuple((rank, path, path.stat().st_mtime_ns) for rank, path in paths if path.is_file()))

@@ -6,8 +6,7 @@ import json
 from collections.abc import Iterator
 
 from bench.checks.registry import Evidence, check
-from bench.fabric.ask import Answer
-from bench.fabric.judge import Look, judged
+from bench.fabric.judge import Look, from_json, judged
 from bench.fabric.verdicts import Wanted, wanted_of
 from bench.model import Status, Verdict
 from bench.profile import Profile
@@ -55,21 +54,3 @@ def _looks(seen: Evidence) -> list[Look]:
     return [
         from_json(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()
     ]
-
-
-def from_json(rows: list[dict[str, object]]) -> Look:
-    """A look from its three answers as ``to_json`` wrote them."""
-    answers = []
-    for row in rows:
-        command = row["command"]
-        assert isinstance(command, list)
-        answers.append(
-            Answer(
-                tuple(str(word) for word in command),
-                Status(row["status"]),
-                str(row["reason"]),
-                str(row["text"]),
-                str(row["err"]),
-            )
-        )
-    return Look(*answers)

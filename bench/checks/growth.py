@@ -42,6 +42,10 @@ STEPS = {
     NET: "look at its cable, ring and drops: ethtool -S, then run again",
     TCP: "look for a bad cable or checksum offload: ethtool -S",
 }
+UNTOLD = {
+    "": "see exclusion.census: which of its devices are rails",
+    PMA: "clear it (perfquery -R) or see why it cannot be read, then run again",
+}
 RETRANSMITTED = 0.01
 FEW = 10_000  # segments: of fewer a share says nothing
 MATHIS = "Mathis et al. 1997: at 1 % loss and 0.1 ms one connection carries at most 1.4 Gb/s"
@@ -55,7 +59,7 @@ def errors(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "0",
         "counters before and after each phase",
         "reseat or change the cable, then run again",
-        "clear it (perfquery -R) or see why it cannot be read, then run again",
+        "see why its counters could not be read, then run again",
         0.0,
     )
     if not begun(seen):
@@ -73,7 +77,8 @@ def errors(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     faults += [fault for window, device in looked for fault in _rail(window, device, want)]
     faults.sort(key=lambda fault: fault[0].ok is None)
     for finding, group in faults[:MOST]:
-        yield replace(ask, repair=STEPS.get(group, ask.repair)).verdict(finding)
+        steps = replace(ask, repair=STEPS.get(group, ask.repair), ask=UNTOLD.get(group, ask.ask))
+        yield steps.verdict(finding)
     if faults[MOST:]:
         finding, _ = faults[MOST]
         yield ask.verdict(replace(finding, subject=f"{len(faults) - MOST} more"))
@@ -185,7 +190,7 @@ def retransmissions(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "growth.retransmissions",
         f"less than {show_share(RETRANSMITTED)} of the segments sent again",
         MATHIS,
-        "find the lossy rail: ethtool -S, ip -s link, and the drops of its switch port",
+        "see blame.rails for the lossy rail; else ethtool -S, ip -s link, and the drops of the switch ports",
         "cat /proc/net/snmp",
         RETRANSMITTED,
     )
@@ -197,7 +202,7 @@ def retransmissions(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     worst = max((finding.value or 0.0 for finding in findings), default=0.0)
     if sockets:
         yield from ask.verdicts(
-            findings, f"windows of a phase and a node; at most {show_share(worst)} sent again"
+            _anywhere(findings), f"windows of a phase and a node; at most {show_share(worst)} sent again"
         )
         return
     notes = [finding.note for finding in findings if finding.note]
@@ -209,6 +214,17 @@ def retransmissions(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     yield ask.skip(
         "all nodes", f"{reason}; at most {show_share(worst)} of the segments were sent again", *notes[:64]
     )
+
+
+def _anywhere(findings: list[Finding]) -> list[Finding]:
+    """Who sends again is not who loses: the senders are evidence, and one finding stands for all of them."""
+    bad = sorted((each for each in findings if each.ok is False), key=lambda each: -(each.value or 0.0))
+    if not bad:
+        return findings
+    told = "; ".join(each.note for each in bad[:8])
+    rest = [each for each in findings if each.ok is None]
+    worst = f"at most {show_share(bad[0].value or 0.0)} sent again"
+    return [Finding("tcp", False, worst, bad[0].value, told), *rest]
 
 
 def _tcp(window: Window) -> Finding:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from bench.counters import Role, counter, saturated, snapshot
 from bench.facts import Node
@@ -23,6 +24,8 @@ from .registry import Evidence, check
 
 NO_RAILS = "the profile speaks of no rails"
 ONLY_PORTS = "the rails are interfaces, which have no such thing"
+BARE = "has no rail that could be asked"
+BARE_STEP = "see rails.count and exclusion.census: no device of this node is a rail"
 CABLE = "reseat or change the cable, then: railgauge probe"
 SUBNET = "start the subnet manager, or see why it left this port out: sminfo, ibstat"
 _WIDTH = re.compile(r"\(([0-9]{1,2})X\b")
@@ -88,10 +91,12 @@ def _each(
     for node in seen.nodes:
         devices = judged(node, want)
         if not devices:
-            found.append(Finding(node.name, None, "has no rail that could be asked"))
+            found.append(Finding(node.name, None, BARE))
         for device in devices:
             found.append(Finding(f"{node.name} {device.name}", *look(device)))
-    yield from ask.verdicts(found, well)
+    for verdict in ask.verdicts(found, well):
+        # what would mend a rail helps nobody where there is none
+        yield replace(verdict, next_step=BARE_STEP) if verdict.measured == BARE else verdict
 
 
 @check("rails.state", early=True)
@@ -155,7 +160,8 @@ def _rate(device: Device, want: Profile) -> tuple[bool | None, str]:
     seen, text = device.port.rate, device.port.rate_text
     if seen is None:
         return None, f"the rate is not known{f': {text!r}' if text else ''}"
-    return want.rails.rate.reached(seen), f"link runs at {show_rate(seen, 'Gb/s')} ({text})"
+    told = f"link runs at {show_rate(seen, 'Gb/s')}" + (f" ({text})" if text else "")
+    return want.rails.rate.reached(seen), told
 
 
 def _speeds(ask: Question, seen: Evidence, want: Profile) -> Iterator[Verdict]:
@@ -255,7 +261,7 @@ def counters(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "below its maximum",
         "InfiniBand Architecture Specification 1.4, 16.1.3.5",
         "reset it: perfquery -R, then railgauge probe",
-        "reset it: perfquery -R, then railgauge probe",
+        "reset one that is full (perfquery -R); where none can be read, see /sys/class/infiniband/*/ports/*/counters",
     )
 
     def look(device: Device) -> tuple[bool | None, str]:

@@ -134,8 +134,7 @@ def _crosses(phase: str, seen: Evidence) -> bool:
 
 
 def _spans(group: Sequence[int], seen: Evidence) -> bool:
-    nodes = {rank.rank: rank.node for rank in seen.run.manifest.ranks}
-    return len({nodes.get(rank) for rank in group}) > 1
+    return len({seen.run.node_of.get(rank) for rank in group}) > 1
 
 
 def _needed(phase: str, seen: Evidence) -> float:

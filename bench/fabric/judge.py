@@ -34,6 +34,25 @@ def look(limit: float = 120.0, run: asking.Run = asking.run) -> Look:
     return Look(*(asking.ask(command, limit, run) for command in commands))
 
 
+def from_json(rows: list[dict[str, object]]) -> Look:
+    """A look from its three answers as ``to_json`` wrote them."""
+    answers = []
+    for row in rows:
+        command = row["command"]
+        if not isinstance(command, list):
+            raise ValueError(f"the command of an answer is {command!r}, no list")
+        answers.append(
+            asking.Answer(
+                tuple(str(word) for word in command),
+                Status(row["status"]),
+                str(row["reason"]),
+                str(row["text"]),
+                str(row["err"]),
+            )
+        )
+    return Look(*answers)
+
+
 def seen(looked: Look) -> Fabric:
     """The fabric in the answers; an answer that is none of its tool's adds nothing."""
     return join(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.facts import Environment
 from bench.probe import sysfs
+from bench.scrub import looks_secret
 
 PREFIXES = (
     "NCCL_",
@@ -33,7 +34,6 @@ NAMES = (
     "SLURM_NNODES",
     "SLURM_NTASKS",
 )
-SECRETS = ("TOKEN", "KEY", "SECRET", "PASS", "CREDENTIAL")
 SYSTEM_FILE = "/etc/nccl.conf"
 
 
@@ -67,10 +67,6 @@ def allowed(environ: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]
     }
     withheld = tuple(name for name in listed if looks_secret(name))
     return {name: text for name, text in listed.items() if name not in withheld}, withheld
-
-
-def looks_secret(name: str) -> bool:
-    return any(word in name.upper() for word in SECRETS)
 
 
 def conf_files(environ: Mapping[str, str], home: str | None) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ LIMITS = (
 )
 COMPUTE_MODES = ("default", "exclusive thread", "prohibited", "exclusive process")
 _LINKS = 36  # NVML_NVLINK_MAX_LINKS in 2026; older modules say 18 or 6
-_SM, _MEMORY = 1, 2  # nvmlClockType_t
+SM, MEMORY = 1, 2  # nvmlClockType_t
 _GPU_SENSOR = 0  # nvmlTemperatureSensors_t
 _CORRECTED, _UNCORRECTED = 0, 1  # nvmlMemoryErrorType_t
 _VOLATILE, _AGGREGATE = 0, 1  # nvmlEccCounterType_t
@@ -73,10 +73,10 @@ def gpus(nvml: Any, root: Path = Path("/")) -> Seen:
     try:
         return _seen(nvml, root)
     finally:
-        _Asker(nvml).ask("nvmlShutdown")
+        Asker(nvml).ask("nvmlShutdown")
 
 
-class _Asker:
+class Asker:
     """Asks NVML for one thing after the other and keeps the refusals that mean trouble."""
 
     def __init__(self, nvml: Any) -> None:
@@ -97,7 +97,7 @@ class _Asker:
 
 
 def _seen(nvml: Any, root: Path) -> Seen:
-    asker = _Asker(nvml)
+    asker = Asker(nvml)
     count = asker.ask("nvmlDeviceGetCount")
     cuda = asker.ask("nvmlSystemGetCudaDriverVersion_v2")
     return Seen(
@@ -109,7 +109,7 @@ def _seen(nvml: Any, root: Path) -> Seen:
 
 
 def _gpu(nvml: Any, index: int, root: Path) -> Gpu:
-    asker = _Asker(nvml)
+    asker = Asker(nvml)
     ask, handle = asker.ask, asker.ask("nvmlDeviceGetHandleByIndex", index)
     if handle is None:
         return Gpu(index, notes=tuple(asker.trouble) or ("nvml gives no handle for it",))
@@ -128,14 +128,14 @@ def _gpu(nvml: Any, index: int, root: Path) -> Gpu:
         memory_free=None if memory is None else int(memory.free),
         ecc=_ecc(ask, handle),
         nvlinks=_nvlinks(asker, handle, nvml),
-        clock_sm=_scaled(ask("nvmlDeviceGetClockInfo", handle, _SM), MEGA),
-        clock_sm_max=_scaled(ask("nvmlDeviceGetMaxClockInfo", handle, _SM), MEGA),
-        clock_memory=_scaled(ask("nvmlDeviceGetClockInfo", handle, _MEMORY), MEGA),
-        clock_memory_max=_scaled(ask("nvmlDeviceGetMaxClockInfo", handle, _MEMORY), MEGA),
-        limits=_limits(ask, handle),
-        temperature=_temperature(ask, handle),
-        power=_scaled(ask("nvmlDeviceGetPowerUsage", handle), _MILLI),
-        power_limit=_scaled(ask("nvmlDeviceGetEnforcedPowerLimit", handle), _MILLI),
+        clock_sm=scaled(ask("nvmlDeviceGetClockInfo", handle, SM), MEGA),
+        clock_sm_max=scaled(ask("nvmlDeviceGetMaxClockInfo", handle, SM), MEGA),
+        clock_memory=scaled(ask("nvmlDeviceGetClockInfo", handle, MEMORY), MEGA),
+        clock_memory_max=scaled(ask("nvmlDeviceGetMaxClockInfo", handle, MEMORY), MEGA),
+        limits=clock_limits(ask, handle),
+        temperature=celsius(ask, handle),
+        power=scaled(ask("nvmlDeviceGetPowerUsage", handle), _MILLI),
+        power_limit=scaled(ask("nvmlDeviceGetEnforcedPowerLimit", handle), _MILLI),
         persistence=None if persistence is None else bool(persistence),
         mig=None if mig is None else bool(mig[0]),
         compute_mode=None if mode is None else _named(mode),
@@ -163,7 +163,7 @@ def _ecc(ask: _Ask, handle: object) -> Ecc:
     )
 
 
-def _nvlinks(asker: _Asker, handle: object, nvml: Any) -> tuple[NvLink, ...] | None:
+def _nvlinks(asker: Asker, handle: object, nvml: Any) -> tuple[NvLink, ...] | None:
     """The links this GPU has; () none; None where NVML would not say (a note then tells why) or cannot."""
     ask, state_of = asker.ask, "nvmlDeviceGetNvLinkState"
     if not hasattr(nvml, state_of):
@@ -178,14 +178,14 @@ def _nvlinks(asker: _Asker, handle: object, nvml: Any) -> tuple[NvLink, ...] | N
             link,
             bool(state),
             version=ask("nvmlDeviceGetNvLinkVersion", handle, link) if state else None,
-            peer=_address(ask("nvmlDeviceGetNvLinkRemotePciInfo", handle, link)) if state else None,
+            peer=bus_address(ask("nvmlDeviceGetNvLinkRemotePciInfo", handle, link)) if state else None,
         )
         for link, state in links
         if state is not None
     )
 
 
-def _limits(ask: _Ask, handle: object) -> tuple[str, ...] | None:
+def clock_limits(ask: _Ask, handle: object) -> tuple[str, ...] | None:
     """By the new name, or by the one that drivers before 535 know."""
     mask = ask("nvmlDeviceGetCurrentClocksEventReasons", handle)
     if mask is None:
@@ -198,7 +198,7 @@ def _limits(ask: _Ask, handle: object) -> tuple[str, ...] | None:
     )
 
 
-def _temperature(ask: _Ask, handle: object) -> int | None:
+def celsius(ask: _Ask, handle: object) -> int | None:
     """°C by the name that CUDA 14 will remove, or by the new one."""
     for function in ("nvmlDeviceGetTemperature", "nvmlDeviceGetTemperatureV"):
         answer = ask(function, handle, _GPU_SENSOR)
@@ -213,13 +213,13 @@ def _named(mode: int) -> str:
 
 def _pci(info: Any, root: Path) -> PciPath | None:
     """The way to the root; only the address where sysfs hides the device (some containers)."""
-    address = _address(info)
+    address = bus_address(info)
     if address is None:
         return None
     return pci.path(root / pci.DEVICES / address) or PciPath(address, root="")
 
 
-def _address(info: Any) -> str | None:
+def bus_address(info: Any) -> str | None:
     text = None if info is None else _text(info.busId)
     return None if text is None else pci.parse_bus_id(text)
 
@@ -231,5 +231,5 @@ def _text(answer: object) -> str | None:
     return None if answer is None else str(answer)
 
 
-def _scaled(answer: int | None, unit: float) -> float | None:
+def scaled(answer: int | None, unit: float) -> float | None:
     return None if answer is None else answer * unit

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from bench.facts import Host
+from bench.plain import plain
 from bench.probe import pci, sysfs
 
 _KIB = 1024
@@ -35,7 +36,14 @@ _SIGNS = (
 
 def hostname(root: Path) -> str | None:
     """The kernel's name of the machine (of this UTS namespace), else what the tree says it should be."""
-    return sysfs.text(root / "proc/sys/kernel/hostname") or sysfs.text(root / "etc/hostname")
+    found = (_name(root / where) for where in ("proc/sys/kernel/hostname", "etc/hostname"))
+    return next(filter(None, found), None)
+
+
+def _name(path: Path) -> str | None:
+    # the kernel takes any bytes for a name; spelled as a rank spells the name of its node
+    raw = sysfs.data(path)
+    return None if raw is None else plain(raw.decode("utf-8", "surrogateescape").strip())
 
 
 def host(root: Path) -> Host:

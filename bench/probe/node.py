@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from bench.counters import Snapshot
 from bench.counters import snapshot as counters_in
 from bench.facts import Environment, Host, Interface, Node, Port, Software
-from bench.probe import addresses, environment, gpus, host, infiniband, network, software, topology
+from bench.probe import addresses, cpu, environment, gpus, host, infiniband, network, software, topology
 
 T = TypeVar("T")
 LIVE = Path("/")
@@ -45,14 +45,15 @@ def probe(root: Path = LIVE, *, nvml: Any = None, environ: Mapping[str, str] | N
 
 
 def snapshot(root: Path = LIVE) -> Snapshot:
-    """All counters now: ports, interfaces, TCP. A source that fails has no readings."""
+    """All counters now: ports, interfaces, TCP, the CPU quota. A source that fails has no readings."""
     told: list[str] = []
     empty_ports: tuple[Port, ...] = ()
     empty_interfaces: tuple[Interface, ...] = ()
     ports = _part(told, "infiniband", lambda: infiniband.counters(root), empty_ports)
     interfaces = _part(told, "network", lambda: network.statistics(root), empty_interfaces)
     tcp: dict[str, int] = _part(told, "tcp", lambda: network.tcp(root), {})
-    return counters_in(time.time(), time.monotonic(), ports, interfaces, tcp)
+    quota: dict[str, int] = _part(told, "cpu", lambda: cpu.throttled(root), {})
+    return counters_in(time.time(), time.monotonic(), ports, interfaces, tcp, quota)
 
 
 def _part(told: list[str], source: str, read: Callable[[], T], otherwise: T) -> T:

@@ -381,3 +381,11 @@ def test_clocks_are_compared_by_the_snapshots_where_there_are_some():
     before["snapshots"] = [replace(shot, time=shot.time + 60).to_json(), before["snapshots"][1]]
     wrong = replace(wrong, run=replace(wrong.run, counters=(before, wrong.run.counters[1])))
     assert "1 min" in worst_words("host.clock", wrong) or "60 s" in worst_words("host.clock", wrong)
+
+
+def test_where_there_is_no_rail_nobody_is_told_to_clear_its_counters():
+    machines = [replace(each, ports=()) for each in nodes(2)]
+    verdicts = judged("growth.errors", after(same, machines))
+    assert {verdict.status for verdict in verdicts} == {Status.ERROR}
+    steps = {verdict.next_step for verdict in verdicts}
+    assert steps == {"see exclusion.census: which of its devices are rails"}

@@ -74,7 +74,7 @@ def test_a_healthy_cluster_passes_every_early_check():
     silent = {name for name in EARLY if not judged(name, evidence)}
     assert not silent
     passed = {verdict.check for verdict in verdicts if verdict.status is Status.PASS}
-    assert set(EARLY) - passed == {"rails.others", "environment.files", "exclusion.own_environment"}
+    assert set(EARLY) - passed == {"rails.others", "rails.mtu", "environment.files", "exclusion.own_environment"}
 
 
 @pytest.mark.parametrize("machines", [[Node("n0")], [Node("n0"), Node("n1")], [node()]])
@@ -97,7 +97,7 @@ NEEDED = sorted(
     name
     for name in EARLY
     if not name.startswith(("versions.", "environment."))
-    and name not in ("host.facts", "host.clock", "rails.others", "exclusion.own_environment")
+    and name not in ("host.facts", "host.clock", "rails.others", "rails.mtu", "exclusion.own_environment")
 )
 
 
@@ -349,3 +349,11 @@ def test_the_bond_of_the_h100_tree_is_named(tmp_path):
     ):
         assert status(name, evidence, named) is Status.PASS, name
     assert status("rails.counters", evidence, named) is Status.ERROR
+
+
+@pytest.mark.parametrize("name", ["rails.state", "rails.rate", "rails.counters"])
+def test_where_there_is_no_rail_the_next_step_is_not_about_rails(name):
+    verdicts = judged(name, seen([node(0), replace(node(1), ports=())]))
+    (bare,) = [verdict for verdict in verdicts if verdict.measured == "has no rail that could be asked"]
+    assert bare.status is Status.ERROR
+    assert bare.next_step == "see rails.count and exclusion.census: no device of this node is a rail"

@@ -10,7 +10,8 @@ import pytest
 from bench.profile import parse
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "ci" / "lab"))
-from netlab.acceptance import Outcome, complaint, profile
+from netlab.acceptance import Trial, profile, table
+from netlab.naming import Outcome, complaint
 from netlab.plan import Lab, LabError
 
 
@@ -46,7 +47,8 @@ def test_a_healthy_lab_must_pass_and_blame_nothing() -> None:
         ("slow-node n2", ["fail blame.rails node n2"]),
         ("swapped-rails n2 1", [RIGHT, "fail blame.rails n2 rail eth2"]),
         ("wrong-mtu n2 1 1400", ["fail net.mtu n2 eth1"]),
-        ("frozen n2", ["error coverage.losses n2"]),
+        ("frozen n2", ["error coverage.lost n2 (ranks 4-5)"]),
+        ("slow-rail n2 1", [RIGHT, "fail limits.rail_rate n0 to n2 on eth1"]),
     ],
 )
 def test_a_fault_is_named_by_its_node_and_its_rail(fault: str, rows: list[str]) -> None:
@@ -69,7 +71,12 @@ def test_a_fault_is_named_by_its_node_and_its_rail(fault: str, rows: list[str]) 
         ("slow-rail n2 1", ["fail blame.rails n2 rail eth12"]),
         ("slow-tx n2 1", [RIGHT]),
         ("slow-node n2", [RIGHT]),
-        ("frozen n2", ["error coverage.losses n1"]),
+        ("frozen n2", ["error coverage.lost n1 (rank 2)"]),
+        ("frozen n2", ["error coverage.lost n2 (ranks 4-5)", "error coverage.lost n1 (rank 2)"]),
+        ("frozen n2", ["error coverage.losses n2"]),
+        ("slow-rail n2 1", ["fail limits.rail_rate n0 to n2 on eth1"]),
+        ("slow-rail n2 1", [RIGHT, "fail limits.rail_rate n0 to n1 on eth1"]),
+        ("slow-rail n2 1", [RIGHT, "fail limits.rail_rate n0 to n2 on eth2"]),
         ("dead n2", []),
     ],
 )
@@ -86,10 +93,24 @@ def test_a_lab_is_sold_by_a_profile_that_the_bench_reads() -> None:
     assert want.nodes == (4, 4)
     assert want.rails.devices == ("eth1", "eth2", "eth3")
     assert want.rails.rate is not None
-    assert want.rails.rate.value == 25e6
-    assert want.limits[0].bound.value == 20e6
+    assert want.rails.rate.value == 12.5e6
+    assert want.limits[0].bound.value == 10e6
 
 
 def test_an_unshaped_lab_cannot_be_judged() -> None:
     with pytest.raises(LabError, match="give --rate"):
         profile(Lab(rate=None))
+
+
+def test_the_table_counts_a_row_a_fault_and_tells_each_complaint_once() -> None:
+    done = [
+        Trial("", "", frozenset(), 30.0, 1.0),
+        Trial("slow-rail n2 1", "", frozenset(), 40.0, 1.0),
+        Trial("slow-rail n2 1", "it blames n1", frozenset({"n1"}), 60.0, 7.0),
+        Trial("slow-rail n2 1", "it blames n1", frozenset({"n1"}), 50.0, 2.0),
+    ]
+    head, healthy, slow, complaint_ = table(done)
+    assert head.split() == ["fault", "right", "false", "names", "seconds", "load"]
+    assert healthy.split() == ["healthy", "1", "of", "1", "0", "30..30", "1.0"]
+    assert slow.split() == ["slow-rail", "n2", "1", "1", "of", "3", "2", "50..60", "7.0"]
+    assert complaint_.strip() == "it blames n1"

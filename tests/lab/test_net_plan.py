@@ -13,6 +13,7 @@ from netlab import cgroup, mpi, tell
 from netlab.cli import main
 from netlab.faults import FAULTS, plant
 from netlab.plan import (
+    SEGMENTS,
     SWITCH,
     Lab,
     LabError,
@@ -112,16 +113,23 @@ def test_a_rate_is_shown_as_it_was_written() -> None:
     ]
 
 
-def test_the_burst_holds_a_whole_gso_packet_at_every_rate() -> None:
+def test_the_burst_holds_some_packets_and_the_queue_a_whole_message_at_every_rate() -> None:
     for rate in (125.0, 1e6, 25e6, 1.25e9):
         burst = re.search(r"burst (\d+) limit (\d+)", qdisc(rate))
         assert burst
-        assert int(burst[1]) >= 65_536
-        assert int(burst[2]) >= int(burst[1]) + 4 * 65_536
+        assert int(burst[1]) >= 3 * SEGMENTS * 1500
+        assert int(burst[2]) >= int(burst[1]) + (1 << 20)
+
+
+def test_a_burst_of_the_default_rate_is_little_beside_a_message_of_the_acceptance() -> None:
+    assert LAB.rate
+    burst = re.search(r"burst (\d+) ", qdisc(LAB.rate))
+    assert burst
+    assert int(burst[1]) < 0.04 * (1 << 20)
 
 
 def test_a_rail_is_shaped_where_each_direction_starts() -> None:
-    words = "root tbf rate 25000000bps burst 70000 limit 332144"
+    words = "root tbf rate 25000000bps burst 75000 limit 4269304"
     assert shape("n1", 2, 25e6) == (
         Step("tc", "n1", f"qdisc replace dev eth2 {words}"),
         Step("tc", SWITCH, f"qdisc replace dev n1r2 {words}"),
@@ -140,7 +148,8 @@ def test_every_cable_is_made_once_plugged_into_its_rail_and_brought_up() -> None
         cable = f"link add eth{rail} type veth peer name {node}r{rail} netns railgauge-lab-sw"
         assert made.count(cable) == 1
         assert plugged.count(f"link set {node}r{rail} mtu 1500 master sw{rail} up") == 1
-        assert lines(settle(LAB), "ip", node).count(f"link set eth{rail} mtu 1500 up") == 1
+        small = " gso_max_segs 4" if rail else ""
+        assert lines(settle(LAB), "ip", node).count(f"link set eth{rail} mtu 1500{small} up") == 1
 
 
 def test_nothing_leads_out_of_a_lab() -> None:
@@ -155,7 +164,7 @@ def test_nothing_leads_out_of_a_lab() -> None:
 def test_management_is_never_shaped_and_keeps_its_mtu() -> None:
     steps = settle(Lab(mtu=9000))
     assert "link set eth0 mtu 1500 up" in lines(steps, "ip", "n0")
-    assert "link set eth1 mtu 9000 up" in lines(steps, "ip", "n0")
+    assert "link set eth1 mtu 9000 gso_max_segs 4 up" in lines(steps, "ip", "n0")
     assert not [
         line
         for node in LAB.node_names
@@ -181,15 +190,15 @@ def test_merging_keeps_every_line_in_order() -> None:
 @pytest.mark.parametrize(
     ("words", "steps"),
     [
-        ("slow-rail n2 1", shape("n2", 1, 12.5e6)),
-        ("slow-rail n2 1 25%", shape("n2", 1, 6.25e6)),
+        ("slow-rail n2 1", shape("n2", 1, 6.25e6)),
+        ("slow-rail n2 1 25%", shape("n2", 1, 3.125e6)),
         ("slow-rail n2 1 50mbit", shape("n2", 1, 6.25e6)),
-        ("slow-tx n2 1", shape("n2", 1, 12.5e6, "tx")),
-        ("slow-rx n2 1", shape("n2", 1, 12.5e6, "rx")),
+        ("slow-tx n2 1", shape("n2", 1, 6.25e6, "tx")),
+        ("slow-rx n2 1", shape("n2", 1, 6.25e6, "rx")),
         ("rail-down n2 1", (Step("ip", SWITCH, "link set n2r1 down"),)),
         ("admin-down n2 1", (Step("ip", "n2", "link set eth1 down"),)),
         ("wrong-mtu n2 1 1400", (Step("ip", "n2", "link set eth1 mtu 1400"),)),
-        ("slow-node n1", (*shape("n1", 1, 7.5e6), *shape("n1", 2, 7.5e6))),
+        ("slow-node n1", (*shape("n1", 1, 3.75e6), *shape("n1", 2, 3.75e6))),
         ("slow-cpu n1 0.5", (Step("cpu", "n1", "0.5"),)),
         ("frozen n1", (Step("freeze", "n1", "1"),)),
     ],

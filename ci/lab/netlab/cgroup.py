@@ -1,4 +1,4 @@
-"""Freezing a node and limiting its cores, by cgroup version 1 or 2, whichever the machine has.
+"""Freezing a node and limiting its cores and its memory, by cgroup version 1 or 2, whichever the machine has.
 
 The two powers are looked for one by one: a machine may have the freezer in version 1 and nothing for
 the cpu, or (a container) a version 2 tree in which the cpu controller cannot be handed down.
@@ -14,8 +14,8 @@ from pathlib import Path
 from netlab.plan import LabError
 
 PERIOD = 100_000  # µs in which a node's processes may use their share of the cores
-POWERS = ("freeze", "cpu")
-_V1 = {"freeze": "freezer", "cpu": "cpu"}
+POWERS = ("freeze", "cpu", "memory")
+_V1 = {"freeze": "freezer", "cpu": "cpu", "memory": "memory"}
 _RMDIR_LIMIT = 5.0  # s until the last process of a cgroup is gone
 
 
@@ -49,8 +49,8 @@ def find(power: str, name: str, mounts: str) -> Tree | str:
     reasons = [f"no cgroup {_V1[power]} is mounted"]
     for tree in mounted(mounts, power):
         try:
-            if power == "cpu" and tree.unified:
-                _hand_down_cpu(tree.folder)
+            if power != "freeze" and tree.unified:
+                _hand_down(tree.folder, power)
             group = tree.folder / name
             group.mkdir(exist_ok=True)
             if (group / _switch(power, tree)[0]).exists():
@@ -62,16 +62,18 @@ def find(power: str, name: str, mounts: str) -> Tree | str:
     return "; ".join(reasons[1:] or reasons)
 
 
-def _hand_down_cpu(folder: Path) -> None:
+def _hand_down(folder: Path, controller: str) -> None:
     control = folder / "cgroup.subtree_control"
-    if "cpu" not in control.read_text().split():
-        control.write_text("+cpu")
+    if controller not in control.read_text().split():
+        control.write_text(f"+{controller}")
 
 
 def _switch(power: str, tree: Tree) -> tuple[str, str, str]:
-    """File, and what to write for a frozen and for a running node (cpu: the text is made by ``cpu_text``)."""
+    """File, and what to write for a frozen and for a running node (limits: their texts are made elsewhere)."""
     if power == "freeze":
         return ("cgroup.freeze", "1", "0") if tree.unified else ("freezer.state", "FROZEN", "THAWED")
+    if power == "memory":
+        return ("memory.max", "", "") if tree.unified else ("memory.limit_in_bytes", "", "")
     return ("cpu.max", "", "") if tree.unified else ("cpu.cfs_quota_us", "", "")
 
 
@@ -89,6 +91,12 @@ def freeze(tree: Tree, name: str, frozen: bool) -> None:
 
 def limit_cpu(tree: Tree, name: str, cores: float | None) -> None:
     _write(tree.folder / name / _switch("cpu", tree)[0], cpu_text(tree, cores))
+
+
+def limit_memory(tree: Tree, name: str, size: int | None) -> None:
+    """``size`` in bytes; None for no limit."""
+    none = "max" if tree.unified else "-1"
+    _write(tree.folder / name / _switch("memory", tree)[0], none if size is None else str(size))
 
 
 def _write(file: Path, text: str) -> None:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from netlab import acceptance, mpi, tell
+from netlab import acceptance, ends, mpi, tell
 from netlab import lab as labs
 from netlab.faults import FAULTS
 from netlab.plan import Lab, LabError, parse_rate, show_rate
@@ -18,7 +18,7 @@ DESCRIPTION = """\
 A cluster on this machine: nodes are network namespaces with a hostname, eth0 for management and one
 shaped interface per rail; mpirun starts real ranks on them, and faults can be planted.
 
-  sudo ci/lab/net up --nodes 3 --rails 2 --rate 200mbit
+  sudo ci/lab/net up --nodes 3 --rails 2 --rate 100mbit
   sudo ci/lab/net exec n1 -- ip -s link
   sudo ci/lab/net mpirun 1 -- python -m mpi4py ring.py     one rank on each node
   sudo ci/lab/net fault slow-rail n2 1                     see: fault --help
@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--nodes", type=int, default=3)
     up.add_argument("--rails", type=int, default=2)
     up.add_argument(
-        "--rate", default="200mbit", help="of each rail in each direction, or none (default: 200mbit)"
+        "--rate", default="100mbit", help="of each rail in each direction, or none (default: 100mbit)"
     )
     up.add_argument("--mtu", type=int, default=1500, help="of the rails (default: 1500)")
     run = verbs.add_parser("exec", help="run a command on a node", usage="%(prog)s NODE -- COMMAND…")
@@ -64,8 +64,31 @@ def parser() -> argparse.ArgumentParser:
         ("demo", "two minutes: a healthy acceptance, then a fault, then its name"),
     ):
         verbs.add_parser(verb, help=text)
-    check = verbs.add_parser("check", help="the smoke test of CI, in a lab of its own")
-    check.add_argument("--all", action="store_true", help="every fault there is, not the quick ones alone")
+    check = verbs.add_parser(
+        "check", help="each fault planted, accepted and named, in a lab of its own; a table at the end"
+    )
+    check.add_argument(
+        "faults", nargs="*", metavar="FAULT", help="such as 'slow-rail n2 1' (default: every one)"
+    )
+    check.add_argument("--quick", action="store_true", help=f"for CI: {', '.join(acceptance.QUICK)}")
+    check.add_argument("--runs", type=int, default=1, help="of each (default: 1)")
+    deaths = verbs.add_parser(
+        "faults",
+        help="hangs and deaths in mid-run: how each job ends, and what it says and leaves",
+        epilog="deaths:\n" + "\n".join(f"  {each.name:18} {each.does}" for each in ends.DEATHS),
+        formatter_class=raw,
+    )
+    deaths.add_argument(
+        "deaths", nargs="*", metavar="DEATH", help="such as 'worker killed' (default: every one)"
+    )
+    deaths.add_argument("--quick", action="store_true", help="the half that CI has minutes for")
+    deaths.add_argument(
+        "--launcher",
+        action="append",
+        default=[],
+        choices=[each.name for each in ends.LAUNCHERS],
+        help="column of the table; may be repeated (default: mpirun)",
+    )
     return top
 
 
@@ -74,7 +97,7 @@ def main(words: Sequence[str] | None = None) -> int:
     cut = given.index("--") if "--" in given else len(given)
     arguments = parser().parse_args(given[:cut])
     arguments.command = given[cut + 1 :]
-    if arguments.verb not in ("check", "demo"):
+    if arguments.verb not in ("check", "demo", "faults"):
         arguments.name = arguments.name or "lab"
     try:
         return _VERBS[arguments.verb](arguments)
@@ -174,7 +197,11 @@ def _down(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    return acceptance.check(arguments.name or "check", arguments.all)
+    return acceptance.check(arguments.name or "check", arguments.quick, arguments.runs, arguments.faults)
+
+
+def _faults(arguments: argparse.Namespace) -> int:
+    return ends.faults(arguments.name or "ends", arguments.quick, arguments.launcher, arguments.deaths)
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -191,5 +218,6 @@ _VERBS = {
     "ps": _ps,
     "down": _down,
     "check": _check,
+    "faults": _faults,
     "demo": _demo,
 }

@@ -201,6 +201,18 @@ FAULTS = {
             needs="cpu",
         ),
         Fault(
+            "little-memory",
+            "the node's processes may use so many megabytes together",
+            "the kernel kills one that wants more; oom_kill grows in the cgroup's memory.events",
+            lambda _lab, node, _rail, size: (
+                Step("memory", node, f"{int(_number(size, 'megabytes', 8, 1e7)) << 20}"),
+            ),
+            on_rail=False,
+            argument="megabytes",
+            default="900",
+            needs="memory",
+        ),
+        Fault(
             "frozen",
             "every process of the node stops; its kernel goes on answering",
             "its links are up, its ranks say nothing; peers time out",

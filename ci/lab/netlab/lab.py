@@ -304,10 +304,12 @@ def _apply(here: Live, steps: Sequence[Step], lock: int) -> None:
 
 
 def _set_power(here: Live, step: Step) -> None:
-    """A node's freezer or cores; an empty text is the healthy state."""
+    """A node's freezer, cores or memory; an empty text is the healthy state."""
     tree, group = here.power(step.tool), here.group(step.where)
     if step.tool == "freeze":
         cgroup.freeze(tree, group, frozen=bool(step.text))
+    elif step.tool == "memory":
+        cgroup.limit_memory(tree, group, int(step.text) if step.text else None)
     else:
         cgroup.limit_cpu(tree, group, float(step.text) if step.text else None)
 

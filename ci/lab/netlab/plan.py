@@ -15,6 +15,11 @@ from typing import NamedTuple
 
 SWITCH = "sw"
 MANAGEMENT_MTU = 1500
+# A rail's packets have at most so many segments (the kernel would hand on 45 as one): a lost packet is
+# then a small loss, and a shaper's burst can be small.
+SEGMENTS = 4
+SLACK = 0.003  # s that a shaper may be late without losing rate
+QUEUE = 4 << 20  # bytes that wait before a shaped port
 # Bytes per second of one tc unit; tc counts in powers of 1000.
 _UNITS = {"kbit": 1_000 / 8, "mbit": 1_000_000 / 8, "gbit": 1_000_000_000 / 8}
 MAX_NODES, MAX_RAILS = 200, 64
@@ -25,7 +30,7 @@ class LabError(Exception):
 
 
 class Step(NamedTuple):
-    """One thing to do in one namespace: ``tool`` is ip, tc, nft, sysctl, cpu or freeze, ``text`` its input."""
+    """One thing to do in one namespace: ``tool`` is ip, tc, nft, sysctl, cpu, memory or freeze, ``text`` its input."""
 
     tool: str
     where: str
@@ -39,7 +44,7 @@ class Lab:
     name: str = "lab"
     nodes: int = 3
     rails: int = 2
-    rate: float | None = _UNITS["mbit"] * 200
+    rate: float | None = _UNITS["mbit"] * 100
     mtu: int = 1500
 
     def __post_init__(self) -> None:
@@ -120,14 +125,14 @@ def show_rate(rate: float | None) -> str:
 def qdisc(rate: float | None) -> str:
     """tc's words for a port of ``rate``.
 
-    The burst holds a whole 64 KiB GSO packet, which the kernel would otherwise cut up again, and the
-    queue about 4 ms or four such packets: enough that TCP fills the port, so little that loss shows.
+    The burst lets a short message pass faster than the rate, and makes up for a shaper that woke late on
+    a busy machine: SLACK seconds, and at least a few packets. The queue holds a whole message of the
+    acceptance: a port that is only slow drops nothing, so what is sent again tells of loss alone.
     """
     if rate is None:
         return "noqueue"
-    burst = int(max(70_000, rate * 0.0005))
-    limit = burst + int(max(4 * 65_536, rate * 0.004))
-    return f"tbf rate {rate:.0f}bps burst {burst} limit {limit}"
+    burst = int(max(SEGMENTS * 3 * MANAGEMENT_MTU, rate * SLACK))
+    return f"tbf rate {rate:.0f}bps burst {burst} limit {burst + QUEUE}"
 
 
 def shape(node: str, rail: int, rate: float | None, directions: str = "tx rx") -> tuple[Step, ...]:
@@ -168,7 +173,8 @@ def settle(lab: Lab) -> tuple[Step, ...]:
     steps += [Step("ip", SWITCH, f"link set sw{rail} mtu {mtu(lab, rail)} up") for rail in rails(lab)]
     steps += [Step("ip", node, "link set lo up") for node in lab.node_names]
     for node, rail in lab.links():
-        steps.append(Step("ip", node, f"link set eth{rail} mtu {mtu(lab, rail)} up"))
+        few = f" gso_max_segs {SEGMENTS}" if rail else ""
+        steps.append(Step("ip", node, f"link set eth{rail} mtu {mtu(lab, rail)}{few} up"))
         steps.append(
             Step("ip", SWITCH, f"link set {port(node, rail)} mtu {mtu(lab, rail)} master sw{rail} up")
         )

@@ -1,0 +1,70 @@
+"""The links between the GPUs of one node, pair by pair."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from statistics import median
+
+from bench.known import LINKS
+from bench.model import Rank, Verdict
+from bench.profile import Profile
+from bench.rows import Row
+from bench.units import show_both, show_share
+
+from .findings import Finding, Question
+from .registry import Evidence, check
+
+LEAST = 0.85  # of the median pair: NVLink pairs of healthy nodes differ by a few per cent
+
+
+@check("nvlink.pairs")
+def pairs(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+    """Every pair of GPUs of a node is about as fast as most; a GPU that is slow with all others is named."""
+    ask = Question(
+        "nvlink.pairs",
+        f"at least {show_share(LEAST)} of the median pair",
+        "the node's other pairs",
+        "see nvidia-smi nvlink -s -e, nvidia-smi topo -m and the fabric manager's log",
+        "run again; see coverage.losses",
+        LEAST,
+    )
+    planned = [case for case in seen.run.plan.cases if case.phase == LINKS]
+    if not planned:
+        yield ask.skip("all nodes", "no pairs of GPUs of one node were planned: see the phases left out")
+        return
+    rows = [row for row in seen.rows if row.case.phase == LINKS]
+    if len(rows) < 3:
+        # one pair has no other to be compared with
+        told = "; ".join(show_both(row.busbw) for row in rows) or "nothing was measured"
+        found = [Finding("node", None, told)] if not rows else []
+        yield from (ask.verdict(each) for each in found)
+        if rows:
+            yield ask.skip("node", f"fewer than three pairs have no usual speed: {told}")
+        return
+    yield from ask.verdicts(_findings(rows, seen.run.manifest.ranks), "pairs of GPUs are alike")
+
+
+def _findings(rows: list[Row], ranks: tuple[Rank, ...]) -> list[Finding]:
+    known = [row.busbw for row in rows if math.isfinite(row.busbw)]
+    usual = median(known) if known else math.nan
+    slow: Counter[int] = Counter()
+    found = []
+    for row in rows:
+        a, b = row.measurement.ranks
+        told = f"{show_both(row.busbw)}, the median pair {show_both(usual)}"
+        ok = None if not math.isfinite(row.busbw) else row.busbw >= LEAST * usual
+        if not ok:
+            slow.update((a, b))
+        share = row.busbw / usual if usual else math.nan
+        found.append(Finding(f"GPU {_gpu(ranks, a)} – GPU {_gpu(ranks, b)}", ok, told, share))
+    for rank, count in slow.items():
+        if count == len(ranks) - 1 > 1:
+            told = f"is in all {count} of its pairs slow or silent: the GPU or its links, not the others"
+            found.append(Finding(f"GPU {_gpu(ranks, rank)}", False, told))
+    return found
+
+
+def _gpu(ranks: tuple[Rank, ...], rank: int) -> str:
+    return str(next(each.local_rank for each in ranks if each.rank == rank))

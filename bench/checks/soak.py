@@ -1,0 +1,204 @@
+"""A soak: did the load stay as fast, as right and as small as it was at its beginning?
+
+All of it is judged by the windows that the journal holds, so a soak that was ended early is judged by what
+there is, and says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from statistics import median
+from typing import Any
+
+from bench.collectives import busbw, collective
+from bench.model import Case, Verdict, Window
+from bench.profile import Profile
+from bench.rails import rails_of
+from bench.stats import deviation
+from bench.units import show_both, show_seconds, show_share, show_size
+
+from .findings import Finding, Question
+from .registry import Evidence, check
+
+PHASE = "soak"
+LEAST = 12  # windows from which on a third of them says something
+DROP = 0.05  # of the first third's bandwidth
+NOISE = 4.0  # times the windows' own scatter, which a drop must exceed: machines that do other work scatter
+ENOUGH = 0.95  # of the time that was asked for
+GROWTH, GROWTH_SHARE = 64 << 20, 0.05  # bytes, and share, that a process may grow by
+TOLD = "RailGauge: windows of the soak"
+
+Group = tuple[Case, tuple[int, ...], list[Window]]
+
+
+def planned(seen: Evidence) -> tuple[Case, ...]:
+    """The cases of a soak; () where none was asked for."""
+    return tuple(case for case in seen.run.plan.cases if case.phase == PHASE)
+
+
+def groups(seen: Evidence) -> list[Group]:
+    """(case, ranks, windows in order) of every group that was to be loaded; the windows may be none."""
+    found: list[Group] = []
+    for case in planned(seen):
+        for ranks in case.groups:
+            mine = [each for each in seen.run.windows if each.case == case.id and each.ranks == ranks]
+            found.append((case, ranks, mine))
+    return found
+
+
+def bandwidth(case: Case, window: Window) -> float:
+    """Bytes per second on the bus in one window; algbw on one rank, whose busbw is 0. NaN of no time."""
+    seconds = max(window.seconds, default=math.nan)
+    row, n = collective(case.collective), len(window.ranks)
+    if not seconds > 0:
+        return math.nan
+    return busbw(row, case.size, seconds, n) if row.factor(n) else case.size / seconds
+
+
+@check("soak.duration")
+def duration(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+    """The load lasted as long as was asked for."""
+    asked = float(seen.run.manifest.settings.get("budget") or 0.0)
+    ask = Question(
+        "soak.duration",
+        f"{show_seconds(asked)} of load",
+        "the command line",
+        "",
+        "see the losses and notes for what ended it, then: railgauge soak",
+        asked,
+    )
+    for case, ranks, windows in groups(seen):
+        lasted = windows[-1].ended if windows else 0.0
+        ok = True if asked > 0 and lasted >= ENOUGH * asked else None
+        told = f"{show_seconds(lasted)} in {len(windows)} windows"
+        yield ask.verdict(Finding(_name(case, ranks), ok, told, lasted))
+
+
+@check("soak.steady")
+def steady(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+    """The last third of the load is as fast as the first."""
+    ask = Question(
+        "soak.steady",
+        f"a drop of less than {show_share(DROP)}, or {NOISE:.0f} times the scatter",
+        TOLD,
+        "see gpus.throttled, soak.errors and the chart of the soak for when it began",
+        "soak longer: railgauge soak --minutes",
+        -DROP,
+    )
+    for case, ranks, windows in groups(seen):
+        yield ask.verdict(_steady(_name(case, ranks), [bandwidth(case, each) for each in windows]))
+
+
+def _steady(name: str, rates: Sequence[float]) -> Finding:
+    if len(rates) < LEAST or not all(map(math.isfinite, rates)):
+        return Finding(name, None, f"{len(rates)} windows, {LEAST} are wanted to tell a drop from noise")
+    third = len(rates) // 3
+    first, last = rates[:third], rates[-third:]
+    change = median(last) / median(first) - 1
+    scatter = max(deviation(part) / median(part) for part in (first, last))
+    least = min(rates)
+    told = (
+        f"{show_both(median(first))} in the first third, {show_both(median(last))} in the last: "
+        f"{100 * change:+.1f} % (windows scatter by {show_share(scatter)}); slowest window {show_both(least)}"
+    )
+    return Finding(name, change > -max(DROP, NOISE * scatter), told, change)
+
+
+@check("soak.right")
+def right(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+    """A call of every window was checked, and no element was wrong."""
+    ask = Question(
+        "soak.right", "0 wrong in every window", "RailGauge", "test this node's GPUs and rails by themselves"
+    )
+    for case, ranks, windows in groups(seen):
+        bad = [each for each in windows if any(each.wrong)]
+        unchecked = [each for each in windows if not each.checked]
+        told = f"{sum(each.checked for each in windows)} elements in {len(windows)} windows, 0 wrong"
+        ok: bool | None = True
+        if bad:
+            wrong = sum(count or 0 for each in bad for count in each.wrong)
+            told = f"{wrong} wrong elements in {len(bad)} windows, the first at {show_seconds(bad[0].ended)}"
+            ok = False
+        elif unchecked or not windows:
+            told, ok = f"{len(unchecked)} of {len(windows)} windows were not checked", None
+        yield ask.verdict(Finding(_name(case, ranks), ok, told))
+
+
+@check("soak.memory")
+def memory(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+    """The memory of our own processes is flat."""
+    ask = Question(
+        "soak.memory",
+        f"growth of less than {show_size(GROWTH)}, or {show_share(GROWTH_SHARE)}",
+        "RailGauge: /proc/<pid>/statm, second to last third",
+        "please report this with the run folder",
+        "soak longer: railgauge soak --minutes",
+    )
+    if not planned(seen):
+        return
+    lines = {int(line["rank"]): line for line in seen.run.health if line.get("phase") == PHASE}
+    found = []
+    for rank in seen.run.manifest.ranks:
+        points = lines.get(rank.rank, {}).get("memory", [])
+        for column, process in ((1, "worker"), (2, "supervisor")):
+            found.append(_flat(f"{rank.node} rank {rank.rank} {process}", [row[column] for row in points]))
+    yield from ask.verdicts(found, "of our processes did not grow")
+
+
+def _flat(name: str, sizes: Sequence[float]) -> Finding:
+    sizes = [size for size in sizes if size > 0]
+    if len(sizes) < LEAST:
+        return Finding(name, None, f"its memory was seen {len(sizes)} times, {LEAST} are wanted")
+    third = len(sizes) // 3
+    # the first third holds the start: imports, buffers, connections
+    before, after = median(sizes[third : 2 * third]), median(sizes[-third:])
+    ok = after - before < max(GROWTH, GROWTH_SHARE * before)
+    told = f"{show_size(int(before))}, then {show_size(int(after))}"
+    return Finding(name, ok, told, after - before, note=told)
+
+
+@check("soak.errors")
+def errors(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+    """No error counter of a rail grew during the load; what grew is told with its time."""
+    ask = Question(
+        "soak.errors",
+        "0",
+        "counters, every 30 s of the soak",
+        "reseat or change the cable, then run again",
+        "see the notes of this node in: railgauge probe",
+    )
+    if not planned(seen):
+        return
+    lines = {int(line["rank"]): line for line in seen.run.health if line.get("phase") == PHASE}
+    if want.rails.kind == "none":
+        told = [text for line in lines.values() for text in _grown(line)]
+        measured = f"the profile speaks of no rails; {told[0] if told else 'no error counter grew'}"
+        yield ask.skip("all nodes", measured, *told[:20])
+        return
+    found = []
+    for node in seen.nodes:
+        first = next((rank.rank for rank in seen.run.manifest.ranks if rank.node == node.name), -1)
+        rails = {role.name for role in rails_of(node, want.rails)}
+        found.append(_errors(node.name, lines.get(first), rails))
+    yield from ask.verdicts(found, "nodes show no error grown on a rail")
+
+
+def _errors(node: str, line: dict[str, Any] | None, rails: set[str]) -> Finding:
+    if line is None or "errors" not in line or not rails:
+        return Finding(node, None, "its counters were not followed")
+    bad = [text for text in _grown(line) if text.split(" ", 1)[0] in rails]
+    return Finding(node, not bad, "; ".join(bad[:4]) or "no error grew", float(len(bad)))
+
+
+def _grown(line: dict[str, Any]) -> list[str]:
+    """``mlx5_3/1 symbol_error grew by 12 until 90 s``."""
+    return [
+        f"{name} grew by {growth} until {show_seconds(at)}" for at, name, growth in line.get("errors", [])
+    ]
+
+
+def _name(case: Case, ranks: tuple[int, ...]) -> str:
+    return f"{case.collective} {show_size(case.size)}, {len(ranks)} ranks" + (
+        f" ({ranks[0]})" if len(case.groups) > 1 else ""
+    )

@@ -1,0 +1,31 @@
+"""Why nothing moves, and who holds the others up: from heartbeats, byte counters and what libraries recorded.
+
+seen    what rank 0 heard of every rank -> their places
+who     places of all ranks -> a sentence and the culprits
+flight  torch's flight recorder: which collective each rank entered last
+ras     what NCCL's RAS service says of a job
+"""
+
+from bench.hangs import flight, ras
+from bench.hangs.flight import behind
+from bench.hangs.seen import Seen, flown, heartbeats, places, record
+from bench.hangs.who import Culprits, Link, Place, broke, hung, names, silent, unreachable
+
+__all__ = [
+    "Culprits",
+    "Link",
+    "Place",
+    "Seen",
+    "behind",
+    "broke",
+    "flight",
+    "flown",
+    "heartbeats",
+    "hung",
+    "names",
+    "places",
+    "ras",
+    "record",
+    "silent",
+    "unreachable",
+]

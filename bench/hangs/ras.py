@@ -1,0 +1,145 @@
+"""What NCCL's RAS service says of a job: processes that do not answer, ranks that launched less than the others.
+
+A thread of every NCCL process answers on a port of its own machine. Source: NCCL user guide, RAS (2.24; JSON since
+2.28.7). The text is for people and varies from release to release, so what is not understood is kept as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+PORT = 28028
+VARIABLE = "NCCL_RAS_ADDR"
+SECONDS = 8.0  # RAS itself waits about 5 s for processes that do not answer
+LONGEST = 1 << 20
+
+_PROCESS = re.compile(r"Process (\d{1,10}) on node (\S{1,255}) managing GPUs? ([\d, -]{1,80})")
+_RANK = re.compile(r"Rank (\d{1,9}) -- GPU ([\d,]{1,40}) managed by process (\d{1,10}) on node (\S{1,255})")
+_MISSING = re.compile(r"The missing ranks?: ([\d, -]{1,400})")
+_SHARE = re.compile(r"(\d{1,9}) ranks? ha(?:s|ve) (\S.{0,200})")
+_HEADS = ("Errors", "Warnings", "Job summary", "Communicators")
+
+
+@dataclass(frozen=True)
+class Ras:
+    """What is wrong: ``missing`` and ``late`` are ranks of a communicator, ``lost`` are processes."""
+
+    lost: tuple[str, ...] = ()
+    missing: tuple[int, ...] = ()
+    late: tuple[tuple[int, str], ...] = ()
+    text: str = ""
+
+    @property
+    def told(self) -> str:
+        """One line; "" where RAS sees nothing wrong."""
+        parts = [f"no answer from {', '.join(self.lost[:4])}"] * bool(self.lost)
+        parts += [f"ranks missing: {', '.join(map(str, self.missing[:16]))}"] * bool(self.missing)
+        parts += [f"rank {rank} {what}" for rank, what in self.late[:4]]
+        return "; ".join(parts)
+
+
+def parse(text: str) -> Ras:
+    """Of ``STATUS`` or ``VERBOSE STATUS``, as text or JSON. What it does not know it leaves out: never an error."""
+    text = text[:LONGEST]
+    start = text.find("{")
+    if start >= 0:
+        try:
+            return _of_json(json.loads(text[start:]), text)
+        except (ValueError, RecursionError):
+            pass
+    return _of_text(text)
+
+
+def _of_text(text: str) -> Ras:
+    lost: list[str] = []
+    missing: list[int] = []
+    late: list[tuple[int, str]] = []
+    what = ""
+    for line in text.splitlines():
+        line = line.strip()
+        if line.startswith(_HEADS):
+            what = ""
+        elif found := _PROCESS.search(line):
+            lost.append(_process(found[1], found[2], found[3].strip()))
+        elif found := _MISSING.search(line):
+            missing += _numbers(found[1])
+        elif found := _SHARE.fullmatch(line):
+            what = "has " + found[2]
+        elif (found := _RANK.search(line)) and what:
+            late.append((int(found[1]), f"(GPU {found[2]} of {found[4]}) {what}"))
+    return Ras(tuple(dict.fromkeys(lost)), tuple(dict.fromkeys(missing)), tuple(late), text)
+
+
+def _process(pid: str, node: str, gpus: str) -> str:
+    return f"pid {pid} on {node}, GPU {gpus}"
+
+
+def _numbers(text: str) -> list[int]:
+    """``21, 23-25``."""
+    found: list[int] = []
+    for part in text.split(","):
+        ends = [int(word) for word in part.split("-") if word.strip().isdigit()]
+        if ends and ends[-1] - ends[0] <= 1 << 16:
+            found += range(ends[0], ends[-1] + 1)
+    return found
+
+
+def _of_json(data: object, text: str) -> Ras:
+    """Outliers are ours to find there: ranks that launched less of a collective than most."""
+    lost: list[str] = []
+    missing: list[int] = []
+    late: list[tuple[int, str]] = []
+    for comm in _rows(data, "communicators"):
+        for row in _rows(comm, "missing_ranks"):
+            rank = row.get("rank")
+            if isinstance(rank, int):
+                missing.append(rank)
+            status = row.get("status")
+            if isinstance(status, dict) and (status.get("unresponsive") or status.get("considered_dead")):
+                lost.append(_process(str(row.get("pid")), str(row.get("host")), str(row.get("cuda_dev"))))
+        late += _less(_rows(comm, "ranks"))
+    return Ras(tuple(dict.fromkeys(lost)), tuple(dict.fromkeys(missing)), tuple(late), text)
+
+
+def _rows(of: object, key: str) -> list[dict[str, object]]:
+    found = of.get(key) if isinstance(of, dict) else None
+    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+
+
+def _less(ranks: list[dict[str, object]]) -> list[tuple[int, str]]:
+    counts = [(row.get("rank"), row.get("collective_counts")) for row in ranks]
+    known = [(rank, each) for rank, each in counts if isinstance(rank, int) and isinstance(each, dict)]
+    found = []
+    for name in sorted({str(name) for _, each in known for name in each}):
+        values = [(rank, each[name]) for rank, each in known if isinstance(each.get(name), int)]
+        usual = Counter(value for _, value in values).most_common(1)[0][0] if values else 0
+        found += [
+            (rank, f"has launched {value} {name}, most {usual}") for rank, value in values if value < usual
+        ]
+    return found
+
+
+def ask(environ: Mapping[str, str], limit: float = SECONDS) -> str:
+    """What the RAS of this machine answers; OSError where there is none or it is silent for ``limit`` seconds."""
+    deadline = time.monotonic() + limit
+    host, _, port = environ.get(VARIABLE, f"localhost:{PORT}").strip().rpartition(":")
+    answer = b""
+    try:
+        number = int(port)
+    except ValueError:
+        raise OSError(f"{VARIABLE} is {environ.get(VARIABLE)!r}, which has no port") from None
+    with socket.create_connection((host.strip("[]") or "localhost", number), limit) as line:
+        line.sendall(b"VERBOSE STATUS\n")
+        while len(answer) < LONGEST:
+            line.settimeout(max(0.01, deadline - time.monotonic()))
+            data = line.recv(1 << 16)
+            if not data:
+                break
+            answer += data
+    return answer.decode(errors="replace")

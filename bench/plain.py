@@ -1,0 +1,26 @@
+"""Names and logs are data: what a terminal would obey is shown, not done.
+
+A host can be called anything, and so can an interface, a profile or a line of NCCL's log. Escape sequences could
+clear the screen, rename the window or answer in the reader's name; marks that turn the direction of writing make a
+text read as another one.
+"""
+
+from __future__ import annotations
+
+# C0 but tab and newline, DEL, C1; line and paragraph separators; marks of direction, and what isolates or overrides it
+_OBEYED = (
+    *(set(range(0x20)) - {0x09, 0x0A}),
+    *range(0x7F, 0xA0),
+    0x061C,
+    0x200E,
+    0x200F,
+    *range(0x2028, 0x202F),
+    *range(0x2066, 0x206A),
+    *range(0xD800, 0xE000),  # bytes that were no text, as Python keeps them
+)
+_SHOWN = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _OBEYED}
+
+
+def plain(text: str) -> str:
+    """``text`` with every character that a terminal obeys written out, such as ``\\x1b``; newlines and tabs stay."""
+    return text.translate(_SHOWN)

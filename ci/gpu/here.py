@@ -1,0 +1,116 @@
+"""The machine at hand as gpu-check sees it: its GPUs, its torch, and the jobs that were run on it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import job
+
+from bench.facts import Node
+from bench.probe.node import probe
+
+SEEN, NOT_POSSIBLE, FAILED = "seen working", "not possible here", "failed"
+NEEDED = {"torch": "torch", "pynvml": "nvidia-ml-py"}
+
+_TORCH = """
+import json, torch
+print(json.dumps({
+    "torch": torch.__version__,
+    "cuda": torch.version.cuda,
+    "gpus": torch.cuda.device_count(),
+    "names": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+    "nccl": ".".join(map(str, torch.cuda.nccl.version())) if torch.cuda.is_available() else "",
+}))
+"""
+
+
+@dataclass
+class Here:
+    """``ranks``: one a GPU, at most 8. ``deadline``: of time.monotonic."""
+
+    out: Path
+    deadline: float
+    node: Node
+    torch: dict[str, Any]
+    rehearsal: bool
+    nccl_tests: Path | None
+    jobs: dict[str, job.Done] = field(default_factory=dict)
+
+    @property
+    def backend(self) -> str:
+        return "gloo" if self.rehearsal else "nccl"
+
+    @property
+    def gpus(self) -> int:
+        return int(self.torch["gpus"])
+
+    @property
+    def ranks(self) -> int:
+        return min(8, max(1, self.gpus))
+
+    @property
+    def title(self) -> str:
+        names = sorted(set(self.torch["names"])) or ["no GPU"]
+        return (
+            f"{self.gpus} × {', '.join(names)}, driver {self.node.software.driver or 'not known'}, "
+            f"torch {self.torch['torch']}, NCCL {self.torch['nccl'] or 'none'}"
+        )
+
+    def left(self) -> float:
+        return self.deadline - time.monotonic()
+
+    def job(self, asked: job.Asked, seconds: float) -> job.Done:
+        """The job called so, run once; several items read it."""
+        if asked.name not in self.jobs:
+            self.jobs[asked.name] = job.run(asked, self.out, min(seconds, max(5.0, self.left())))
+        return self.jobs[asked.name]
+
+
+def look(
+    out: Path,
+    deadline: float,
+    rehearse: bool,
+    nccl_tests: Path | None,
+    ask: Callable[[], dict[str, Any]] | None = None,
+) -> tuple[Here, str]:
+    """The machine, and why nothing can be shown on it: no torch, no GPU, a folder in use."""
+    lacking = [wheel for module, wheel in NEEDED.items() if importlib.util.find_spec(module) is None]
+    if "torch" in lacking or (lacking and not rehearse):
+        return _nothing(
+            out, deadline
+        ), f"{sys.executable} lacks {', '.join(lacking)}; nothing is installed by this"
+    if out.exists() and any(out.iterdir()):
+        return _nothing(out, deadline), f"{out} already holds something; give a new folder with --out"
+    told = (ask or _ask_torch)()
+    if "error" in told:
+        return _nothing(out, deadline), f"torch does not start: {told['error']}"
+    if not told["gpus"] and not rehearse:
+        return _nothing(
+            out, deadline
+        ), f"no GPU here: torch {told['torch']} sees none, so nothing was checked"
+    out.mkdir(parents=True, exist_ok=True)
+    return Here(out.resolve(), deadline, probe(), told, rehearse, nccl_tests), ""
+
+
+def _nothing(out: Path, deadline: float) -> Here:
+    return Here(out, deadline, Node("?"), {"gpus": 0, "names": [], "torch": "?", "nccl": ""}, False, None)
+
+
+def _ask_torch() -> dict[str, Any]:
+    """In a process of its own: this one must not open the GPU, or it would be there while others measure."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _TORCH], capture_output=True, text=True, timeout=180, check=False
+        )
+        told: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    except (subprocess.TimeoutExpired, ValueError, IndexError) as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+    return told

@@ -1,0 +1,423 @@
+"""The items of gpu-check: each looks at what a real job left, and says what was seen."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import job
+import profiles
+from here import FAILED, NOT_POSSIBLE, SEEN, Here
+
+from bench.collectives import COLLECTIVES, COPIES
+from bench.model import Status
+from bench.nccl.log import read_ranks
+from bench.rows import Row
+from bench.units import show_rate, show_seconds, show_size
+
+ROOT = Path(__file__).parent.parent.parent
+GPU_SECONDS, SHARED_SECONDS, RING_SECONDS, RAW_SECONDS = 150.0, 130.0, 60.0, 60.0
+RULES = {"precision": 0.05, "budget": 0.4}
+SLOW_RULES = {"precision": 0.2, "budget": 0.25}
+# ranks on one GPU are nodes of their own for NCCL: no peer access, no shared memory, everything by the network
+SHARED = {
+    "NCCL_MNNVL_ENABLE": "0",
+    "NCCL_NVLS_ENABLE": "0",
+    "NCCL_MAX_CTAS": "2",
+}
+OVER_SOCKETS = {"NCCL_NET": "Socket", "NCCL_IB_DISABLE": "1", "NCCL_SOCKET_IFNAME": "=lo"}
+FIDELITY = 0.95  # of a raw CUDA-event loop, from 1 MiB
+
+
+@dataclass(frozen=True)
+class Said:
+    """What an item found. ``text`` is one line; ``details`` go to summary.json."""
+
+    status: str
+    text: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def not_possible(reason: str) -> Said:
+    return Said(NOT_POSSIBLE, reason)
+
+
+def failed(reason: str, **details: Any) -> Said:
+    return Said(FAILED, reason, details)
+
+
+# ── jobs ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def all_gpus(here: Here) -> job.Done:
+    """Every GPU a rank: all phases of an acceptance run on one node."""
+    text = profiles.every_gpu(here.backend)
+    return here.job(job.Asked("gpus", here.ranks, text, rules=RULES), GPU_SECONDS)
+
+
+def hostid(rank: int) -> Mapping[str, str]:
+    """Ranks that share a GPU need hosts of their own (NCCL's getHostHash), or NCCL refuses them."""
+    return {"NCCL_HOSTID": f"gpu-check-{rank}", **SHARED}
+
+
+def shared(here: Here) -> job.Done:
+    """Two ranks that NCCL takes for two nodes, over sockets; on one GPU where there is only one."""
+    others = [each.name for each in here.node.interfaces if each.name != "lo" and each.operstate == "up"]
+    text = profiles.shared_gpu(here.backend, "socket", ["lo"], others[:1], OVER_SOCKETS)
+    return here.job(job.Asked("shared", 2, text, rules=SLOW_RULES, each=hostid), SHARED_SECONDS)
+
+
+def three(here: Here) -> job.Done:
+    """Three ranks, because two hide mistakes of ring and index."""
+    text = profiles.shared_gpu(here.backend, "socket", ["lo"], [], OVER_SOCKETS)
+    names = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")
+    sweeps = tuple({"collective": name, "begin": 49152, "end": 49152} for name in names)
+    return here.job(job.Asked("three", 3, text, sweeps, SLOW_RULES, hostid), RING_SECONDS)
+
+
+def infiniband(here: Here) -> list[str]:
+    """HCAs with an active InfiniBand port."""
+    return [port.hca for port in here.node.ports if port.active and port.link_layer == "InfiniBand"]
+
+
+def over_infiniband(here: Here) -> job.Done:
+    """Two ranks as two nodes over every InfiniBand HCA but the first, which is excluded."""
+    first, *rails = infiniband(here)
+    text = profiles.shared_gpu(
+        here.backend,
+        "infiniband",
+        [f"{name}/1" for name in rails],
+        [first],
+        {"NCCL_NET": "IB", "NCCL_IB_HCA": f"^={first}"},
+    )
+    return here.job(job.Asked("infiniband", 2, text, rules=SLOW_RULES, each=hostid), SHARED_SECONDS)
+
+
+# ── items ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def machine(here: Here) -> Said:
+    if here.rehearsal:
+        return Said(SEEN, here.title)
+    known = len(here.node.gpus)
+    if known < here.gpus:
+        return failed(f"torch sees {here.gpus} GPUs, NVML {known}: {'; '.join(here.node.notes)[:300]}")
+    gpu = here.node.gpus[0]
+    told = [name for name in ("clock_sm", "temperature", "power", "limits") if getattr(gpu, name) is not None]
+    return Said(SEEN, f"{here.title}; NVML tells {', '.join(told) or 'nothing of clocks'}")
+
+
+def marked_tests(here: Here) -> Said:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "-x", "tests"],
+        cwd=ROOT, capture_output=True, text=True, timeout=max(5.0, min(150.0, here.left())), check=False,
+    )  # fmt: skip
+    (here.out / "pytest.log").write_text(done.stdout + done.stderr, encoding="utf-8")
+    last = (done.stdout.strip().splitlines() or [done.stderr.strip()[-200:]])[-1].strip("= ")
+    if done.returncode == 0 and re.search(r"\d+ passed", last):
+        return Said(SEEN, last)
+    if "No module named" in done.stderr:
+        return not_possible(f"{done.stderr.strip().splitlines()[-1][-120:]}")
+    if here.rehearsal:
+        return not_possible(f"no GPU: {last}")
+    return failed(f"{last} (pytest.log)")
+
+
+def copies(here: Here) -> Said:
+    done = all_gpus(here)
+    if here.rehearsal:
+        return not_possible("copies of a GPU need one")
+    rows = [row for row in done.rows if row.case.collective in COPIES]
+    wanted = len(COPIES) * 2 * here.ranks
+    trouble = _trouble(done, rows, wanted)
+    if trouble:
+        return failed(trouble)
+    big = max(row.case.size for row in rows)
+    least = {
+        name: min(row.algbw for row in rows if (row.case.collective, row.case.size) == (name, big))
+        for name in COPIES
+    }
+    text = ", ".join(f"{name} {show_rate(rate)}" for name, rate in least.items())
+    return Said(SEEN, f"{wanted} rows, 0 wrong; at {show_size(big)}: {text}", {"least": least})
+
+
+def one_rank_a_gpu(here: Here) -> Said:
+    done = all_gpus(here)
+    rows = [row for row in done.rows if row.case.phase == "collectives"]
+    names = {row.case.collective for row in rows}
+    wanted = {name for name in COLLECTIVES if not name.startswith("p2p")}
+    trouble = _trouble(done, rows, 1) or _lacking(names, wanted)
+    if trouble:
+        return failed(trouble)
+    text = f"{len(rows)} rows of {len(names)} collectives, 0 wrong"
+    if here.ranks == 1:
+        return Said(SEEN, f"{text}; one rank, so nothing crosses a link")
+    best = max(rows, key=lambda row: row.busbw)
+    return Said(SEEN, f"{text}; {here.ranks} ranks, most {show_rate(best.busbw)} ({best.case.id})")
+
+
+def links(here: Here) -> Said:
+    if here.gpus < 2:
+        return not_possible(f"{here.gpus} GPU: NVLink joins two or more")
+    done = all_gpus(here)
+    rows = [row for row in done.rows if row.case.phase == "links"]
+    trouble = _trouble(done, rows, here.ranks * (here.ranks - 1) // 2)
+    if trouble:
+        return failed(trouble)
+    rates = [row.busbw for row in rows]
+    told = "; ".join(each.message for each in done.verdicts("nvlink.pairs"))
+    text = f"{len(rows)} pairs, {show_rate(min(rates))} to {show_rate(max(rates))}, median {show_rate(median(rates))}"
+    return Said(SEEN, f"{text}; {told}")
+
+
+def graphs(here: Here) -> Said:
+    if here.rehearsal:
+        return not_possible("CUDA graphs need a GPU")
+    done = all_gpus(here)
+    rows = [row for row in done.rows if row.case.algorithm == "graph"]
+    trouble = _trouble(done, rows, 1)
+    if trouble:
+        return failed(trouble)
+    parts = []
+    for row in rows:
+        plain = [
+            each
+            for each in done.rows
+            if (each.case.collective, each.case.size, each.case.algorithm, each.case.phase)
+            == (row.case.collective, row.case.size, "auto", "collectives")
+        ]
+        before = f", direct {show_seconds(plain[0].seconds)}" if plain else ""
+        parts.append(f"{row.case.collective} {show_size(row.case.size)} {show_seconds(row.seconds)}{before}")
+    return Said(SEEN, f"{len(rows)} rows, 0 wrong; {'; '.join(parts[:3])}")
+
+
+def registered(here: Here) -> Said:
+    if here.rehearsal:
+        return not_possible("registered buffers need NCCL")
+    done = all_gpus(here)
+    rows = [row for row in done.rows if row.case.algorithm == "registered"]
+    refused = {str(row.measurement.extra["failed"]) for row in rows if "failed" in row.measurement.extra}
+    if refused:
+        return not_possible("; ".join(sorted(refused)))
+    trouble = _trouble(done, rows, 1)
+    return failed(trouble) if trouble else Said(SEEN, f"{len(rows)} rows, 0 wrong")
+
+
+def launch_overhead(here: Here) -> Said:
+    if here.rehearsal:
+        return not_possible("on a CPU a call returns when it is done: starting it is no time of its own")
+    rows = [row for row in all_gpus(here).rows if row.measurement.extra.get("launch")]
+    if not rows:
+        return failed("no row tells what starting a call costs the host")
+    by_name: dict[str, list[float]] = {}
+    for row in rows:
+        by_name.setdefault(row.case.algorithm, []).append(max(row.measurement.extra["launch"]))
+    text = ", ".join(f"{name}: {show_seconds(median(values))} a call" for name, values in by_name.items())
+    return Said(
+        SEEN, f"median over {len(rows)} rows, {text}", {name: median(each) for name, each in by_name.items()}
+    )
+
+
+def started(here: Here) -> Said:
+    done = all_gpus(here)
+    if not done.run or not done.run.joined:
+        return failed(done.trouble or "no phase says how its workers started")
+    steps = {
+        name: max(line["seconds"][name] for line in done.run.joined) for name in done.run.joined[0]["seconds"]
+    }
+    versions = done.run.joined[0]["versions"]
+    text = ", ".join(f"{name} {show_seconds(value)}" for name, value in steps.items())
+    return Said(SEEN, f"slowest of {len(done.run.joined)} starts: {text}; {versions}", steps)
+
+
+def clocks(here: Here) -> Said:
+    if here.rehearsal:
+        return not_possible("no GPU to look at")
+    done = all_gpus(here)
+    looked = [spell for line in (done.run.health if done.run else ()) for spell in line.get("cases", [])]
+    samples = sum(spell["samples"] for spell in looked)
+    verdicts = done.verdicts("gpus.throttled")
+    if not samples or not verdicts:
+        notes = {str(line.get("note")) for line in (done.run.health if done.run else ())}
+        return failed(
+            f"nobody saw the clocks while it was measured: {'; '.join(sorted(notes)) or 'no health.jsonl'}"
+        )
+    if any(each.status is Status.ERROR for each in verdicts):
+        return not_possible(verdicts[0].message)
+    told = verdicts[0].evidence[0] if verdicts[0].evidence else verdicts[0].measured
+    return Said(SEEN, f"{samples} looks at {len(looked)} cases; {verdicts[0].status.name}: {told}")
+
+
+def nccl_log(here: Here) -> Said:
+    if here.rehearsal:
+        return not_possible("gloo logs nothing")
+    parts = []
+    for done, ranks in ((all_gpus(here), here.ranks), (shared(here), 2)):
+        files = done.logs("evidence")
+        texts = {
+            int(path.name.split(".")[1]): path.read_text(encoding="utf-8", errors="replace") for path in files
+        }
+        log = read_ranks(texts)
+        if len(texts) != ranks or set(log.by_rank()) != set(range(ranks)):
+            return failed(
+                f"{done.folder.name}: logs of {sorted(texts)}, ranks found in them {sorted(log.by_rank())}"
+            )
+        networks = sorted({each for process in log.processes for each in process.networks})
+        versions = sorted({each for process in log.processes for each in process.versions})
+        tuned = sum(len(process.tuned) for process in log.processes)
+        parts.append(
+            f"{done.folder.name}: {ranks} ranks, NCCL {versions}, network {networks}, {tuned} choices of algorithm"
+        )
+    return Said(SEEN, "; ".join(parts))
+
+
+def several_on_one(here: Here) -> Said:
+    done = shared(here)
+    rows = [row for row in done.rows if row.case.phase in ("pairs", "collectives")]
+    trouble = _trouble(done, rows, 1) or _lacking({row.case.collective for row in rows}, set(COLLECTIVES))
+    if trouble:
+        return failed(trouble)
+    again = three(here)
+    trouble = _trouble(again, again.rows, 4)
+    if trouble:
+        return failed(f"three ranks: {trouble}")
+    where = "one GPU" if here.gpus < 2 else f"{here.gpus} GPUs"
+    return Said(
+        SEEN,
+        f"all {len(COLLECTIVES)} collectives on 2 ranks and 4 on 3, over sockets on {where}, 0 wrong (no speed)",
+    )
+
+
+def layer(*names: str) -> Callable[[Here], Said]:
+    """One layer of the exclusion proof, as the checks judged it on the ranks that talk over sockets."""
+
+    def item(here: Here) -> Said:
+        return _judged(shared(here), names, here.rehearsal)
+
+    return item
+
+
+def exclusion_infiniband(here: Here) -> Said:
+    hcas = infiniband(here)
+    if len(hcas) < 2:
+        return not_possible(f"{len(hcas)} active InfiniBand ports: one to exclude and one to use are needed")
+    names = ("exclusion.selector", "exclusion.census", "exclusion.log", "exclusion.bytes")
+    return _judged(over_infiniband(here), names, here.rehearsal)
+
+
+def fidelity(here: Here) -> Said:
+    """RailGauge's loop and a raw one with CUDA events, turn by turn in one process a rank."""
+    name = "all_reduce" if here.ranks > 1 else "all_gather"
+    sizes = (1 << 20, 64 << 20)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "ci/speed/fidelity.py"), "--backend", here.backend, "--ranks", str(here.ranks),
+         "--cases", ",".join(f"{name}:{size}" for size in sizes), "--seconds", "4"],
+        capture_output=True, text=True, timeout=max(5.0, min(RAW_SECONDS, here.left())), check=False,
+    )  # fmt: skip
+    found = re.findall(r"^(\S+) +(\d+) +ratio ([0-9.]+)", done.stdout, re.MULTILINE)
+    if len(found) != len(sizes):
+        return failed(
+            f"{len(found)} of {len(sizes)} sizes compared: {(done.stderr or done.stdout).strip()[-300:]}"
+        )
+    text = ", ".join(f"{show_size(int(size))}: {ratio}" for _, size, ratio in found)
+    ok = all(float(ratio) >= FIDELITY for *_, ratio in found)
+    said = f"busbw of RailGauge ÷ raw loop, {name}, {here.ranks} ranks: {text}"
+    return Said(SEEN, said) if ok or here.rehearsal else failed(f"{said}, wanted {FIDELITY}")
+
+
+def against_nccl_tests(here: Here) -> Said:
+    program = shutil.which("all_reduce_perf", path=str(here.nccl_tests) if here.nccl_tests else None)
+    if not program:
+        return not_possible("nccl-tests is not built here: --nccl-tests DIR, or all_reduce_perf on the PATH")
+    if here.gpus < 2:
+        return not_possible("one GPU: busbw of one rank is 0 by its definition")
+    size = 64 << 20
+    done = subprocess.run(
+        [program, "-b", str(size), "-e", str(size), "-g", str(here.ranks), "-c", "0"],
+        capture_output=True, text=True, timeout=max(5.0, min(60.0, here.left())), check=False,
+    )  # fmt: skip
+    (here.out / "nccl-tests.log").write_text(done.stdout + done.stderr, encoding="utf-8")
+    line = next((line.split() for line in done.stdout.splitlines() if line.split()[:1] == [str(size)]), None)
+    ours = [
+        row for row in all_gpus(here).rows if (row.case.collective, row.case.size) == ("all_reduce", size)
+    ]
+    plain = [row for row in ours if row.case.algorithm == "auto" and row.case.phase == "collectives"]
+    if not line or not plain:
+        return failed(
+            f"nothing to compare: nccl-tests ended with {done.returncode}, we have {len(plain)} rows"
+        )
+    theirs = float(line[7]) * 1e9  # the out-of-place busbw in GB/s
+    return Said(
+        SEEN, f"busbw at 64 MiB: RailGauge {show_rate(plain[0].busbw)}, nccl-tests {show_rate(theirs)}"
+    )
+
+
+# ── judging ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _trouble(done: job.Done, rows: Iterable[Row], least: int) -> str:
+    """What is wrong with a job's rows; empty when all are there and right."""
+    rows = list(rows)
+    if done.run is None:
+        return done.trouble
+    lost = [f"{loss.case}: {loss.reason}" for loss in done.run.losses]
+    broken = [
+        f"{row.case.id}: {row.measurement.extra['failed']}"
+        for row in rows
+        if "failed" in row.measurement.extra
+    ]
+    wrong = [f"{row.case.id}: {row.wrong} wrong" for row in rows if row.wrong]
+    unchecked = [f"{row.case.id}: not checked" for row in rows if row.wrong is None]
+    for found in (broken, wrong, unchecked, lost):
+        if found:
+            return f"{found[0]}{f' and {len(found) - 1} more' if len(found) > 1 else ''}"
+    if done.trouble:
+        return done.trouble
+    return "" if len(rows) >= least else f"{len(rows)} rows, {least} are wanted"
+
+
+def _lacking(names: set[str], wanted: set[str]) -> str:
+    return f"not measured: {', '.join(sorted(wanted - names))}" if wanted - names else ""
+
+
+def _judged(done: job.Done, names: tuple[str, ...], rehearsal: bool) -> Said:
+    found = done.verdicts(*names)
+    if not found:
+        return failed(done.trouble or f"no verdict on {', '.join(names)}")
+    text = "; ".join(f"{each.check} {each.status.name}: {each.subject}: {each.measured}" for each in found)
+    seen = {each.status for each in found}
+    if seen == {Status.PASS}:
+        return Said(SEEN, text)
+    if Status.FAIL in seen or (Status.ERROR in seen and not rehearsal):
+        return failed(text)
+    return not_possible(text)
+
+
+ITEMS: tuple[tuple[str, Callable[[Here], Said]], ...] = (
+    ("GPUs, driver, torch", machine),
+    ("copies inside a GPU and to its host", copies),
+    ("every collective, one rank a GPU", one_rank_a_gpu),
+    ("links between GPUs, pair by pair", links),
+    ("CUDA graphs", graphs),
+    ("registered buffers", registered),
+    ("launch overhead", launch_overhead),
+    ("start, timed step by step", started),
+    ("clocks, heat and power while measuring", clocks),
+    ("every collective, several ranks on one GPU", several_on_one),
+    ("NCCL's log of every rank", nccl_log),
+    ("exclusion 1: the selector", layer("exclusion.selector")),
+    ("exclusion 2: the census", layer("exclusion.census")),
+    ("exclusion 3: NCCL's own log", layer("nccl.network")),
+    ("exclusion 4: the bytes", layer("exclusion.bytes")),
+    ("exclusion over InfiniBand", exclusion_infiniband),
+    ("fidelity against a raw loop", fidelity),
+    ("against nccl-tests", against_nccl_tests),
+    ("tests marked gpu", marked_tests),
+)

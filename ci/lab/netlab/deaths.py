@@ -1,0 +1,217 @@
+"""Hangs and deaths in mid-run, one row each: what is done to the job, and who must be named. Edge: kills.
+
+Each row is given the job as it runs, and plants its fault by signal, cgroup or cable.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from netlab import kernel
+from netlab import lab as labs
+from netlab.plan import namespace
+
+WORKER = r"^\S*python\S* -m bench\.worker\b"
+SUPERVISOR = r"^\S*python\S* -m bench accept\b"
+LAUNCHER = r"^\S*(mpirun|prterun|orterun|mpiexec)\b"
+DAEMON = r"^\S*(prted|orted|hydra_pmi_proxy)\b"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as it runs: its lab, the process group's leader (the launcher's own process), its terminal or -1."""
+
+    here: labs.Live
+    pid: int
+    terminal: int = -1
+
+    def processes(self, node: str, pattern: str) -> list[int]:
+        """Processes on a node whose command line matches, oldest first; wrappers of a shell are none."""
+        space = namespace(self.here.lab, node)
+        found = []
+        for pid in sorted(kernel.processes([space])):
+            line = kernel.command(pid).partition(" ")[2]
+            if re.search(pattern, line) and not line.startswith(("sh ", "/bin/sh ")):
+                found.append(pid)
+        return found
+
+
+@dataclass(frozen=True)
+class Death:
+    """One row. ``early``: planted before the start. ``wanted`` is a pattern of what must be said of whom; the
+    names of other nodes must not stand in the culprit. ``needs`` is a cgroup power. ``launchers``: () is all.
+    """
+
+    name: str
+    does: str
+    plant: Callable[[Job], None]
+    culprit: str = ""
+    wanted: str = ""
+    early: bool = False
+    needs: str = ""
+    quick: bool = False
+    launchers: tuple[str, ...] = ()
+    hook: str = ""
+
+
+def _signal(node: str, pattern: str, number: int, which: int = 0) -> Callable[[Job], None]:
+    def plant(job: Job) -> None:
+        found = job.processes(node, pattern)
+        if len(found) <= which:
+            raise labs.LabError(f"no process {pattern!r} on {node} to send {signal.Signals(number).name}")
+        os.kill(found[which], number)
+
+    return plant
+
+
+def _fault(*words: str) -> Callable[[Job], None]:
+    return lambda job: labs.fault(job.here.lab.name, words[0], list(words[1:]))
+
+
+def _hang_up(job: Job) -> None:
+    """The terminal is closed: the kernel sends SIGHUP to its session."""
+    os.close(job.terminal)
+
+
+def _nothing(job: Job) -> None:
+    return
+
+
+# on the second rank of n2, in its fourth all-reduce: what a bug in user code, or a bad GPU, looks like
+RAISE = """
+import os, sys
+if "bench.worker" in " ".join(sys.orig_argv) and os.uname().nodename == "n2":
+    import importlib.abc, importlib.machinery
+    class Hook(importlib.abc.MetaPathFinder):
+        def find_spec(self, name, path, target=None):
+            if name != "bench.backend.cases":
+                return None
+            sys.meta_path.remove(self)
+            spec = importlib.machinery.PathFinder.find_spec(name, path)
+            load = spec.loader.exec_module
+            def exec_module(module):
+                load(module)
+                inner = module.measure_case
+                def measure_case(case, group, *rest):
+                    if case.phase == "collectives" and group.members[group.place] % 2:
+                        raise ValueError("planted: the answer is not 42")
+                    return inner(case, group, *rest)
+                module.measure_case = measure_case
+            spec.loader.exec_module = exec_module
+            return spec
+    sys.meta_path.insert(0, Hook())
+"""
+# on the second rank of n2: more memory than the node may have
+EAT = RAISE.replace(
+    'raise ValueError("planted: the answer is not 42")',
+    "hoard = [bytearray(os.urandom(1 << 20) * 16) for _ in range(256)]",
+)
+
+DEATHS = (
+    Death(
+        "worker killed",
+        "SIGKILL to a worker",
+        _signal("n2", WORKER, signal.SIGKILL),
+        "n2",
+        r"n2 \(rank \d\).*killed by SIGKILL",
+        quick=True,
+    ),
+    Death(
+        "worker stopped",
+        "SIGSTOP to a worker",
+        _signal("n2", WORKER, signal.SIGSTOP),
+        "n2",
+        r"n2 \(rank \d\).*last heartbeat [\d.]+ s ago; its process is stopped",
+        quick=True,
+    ),
+    Death(
+        "exception",
+        "one rank raises in a collective",
+        _nothing,
+        "n2",
+        r"n2 \(rank \d\).*ValueError: planted",
+        early=True,
+        hook=RAISE,
+    ),
+    Death(
+        "out of memory",
+        "memory.max on the node, and a rank that wants more",
+        _fault("little-memory", "n2", "900"),
+        "n2",
+        r"n2 \(rank \d\).*(killed by SIGKILL|MemoryError)",
+        early=True,
+        needs="memory",
+        hook=EAT,
+    ),
+    Death(
+        "node frozen",
+        "cgroup.freeze of all its processes",
+        _fault("frozen", "n2"),
+        "n2",
+        r"n2 \(ranks [\d-]+\).*last heartbeat [\d.]+ s ago",
+        needs="freeze",
+        quick=True,
+    ),
+    Death(
+        "node dead",
+        "all its processes frozen, all its cables pulled",
+        _fault("dead", "n2"),
+        "n2",
+        r"n2 \(ranks [\d-]+\).*last heartbeat [\d.]+ s ago",
+        needs="freeze",
+    ),
+    Death("rail pulled", "a cable pulled in mid-run", _fault("rail-down", "n2", "1"), "n2", r"n2.*eth1"),
+    Death(
+        "rail down before",
+        "a cable pulled before the start",
+        _fault("rail-down", "n2", "1"),
+        "n2",
+        r"n2 eth1",
+        early=True,
+        quick=True,
+    ),
+    Death(
+        "black hole",
+        "full packets vanish on a rail, in mid-run",
+        _fault("black-hole", "n2", "1"),
+        "n2",
+        r"n2.*eth1",
+    ),
+    Death(
+        "supervisor killed",
+        "SIGKILL to a supervisor",
+        _signal("n2", SUPERVISOR, signal.SIGKILL),
+        "n2",
+        r"rank \d with PID \d+ on node n2 exited on signal 9|n2 \(rank.*supervisor is gone",
+        quick=True,
+    ),
+    Death(
+        "rank 0 killed",
+        "SIGKILL to the coordinator",
+        _signal("n0", SUPERVISOR, signal.SIGKILL),
+        "",
+        r"no completion record",
+    ),
+    Death(
+        "mpirun killed",
+        "SIGKILL to mpirun",
+        _signal("n0", LAUNCHER, signal.SIGKILL),
+        "",
+        r"no completion record",
+        launchers=("mpirun",),
+        quick=True,
+    ),
+    Death(
+        "daemon killed",
+        "SIGKILL to mpirun's daemon on a node",
+        _signal("n2", DAEMON, signal.SIGKILL),
+        "",
+        r"n2 \(ranks.*|no completion record",
+        launchers=("mpirun",),
+    ),
+    Death("terminal closed", "SIGHUP, a real terminal is closed", _hang_up, "", r"no completion record"),
+)

@@ -1,0 +1,108 @@
+"""What counts as named: the right place and no other; nothing told is not a pass. Pure.
+
+Names are the subjects of verdicts that failed. A verdict on a transfer ("n0 to n2 on eth1") names none of
+its two ends: it is right where the faulty one is one of them, and it is not enough.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from netlab.faults import FAULTS
+
+# Of faults in both directions at the same size, blame must not see half.
+ONE_WAY = {"slow-rail": "", "slow-node": "", "slow-tx": "sending only", "slow-rx": "receiving only"}
+# A node that stops in mid-run leaves less to blame it by: that it is lost is what can be said.
+STOPPED = ("frozen", "dead")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """``status`` is the exit status, None when it had to be ended; ``verdicts`` are rows of verdicts.json."""
+
+    status: int | None
+    seconds: float
+    verdicts: tuple[dict[str, object], ...]
+
+
+def nodes_in(text: str) -> set[str]:
+    return set(re.findall(r"\bn[0-9]+\b", text))
+
+
+def rails_in(text: str) -> set[str]:
+    return set(re.findall(r"\beth[0-9]+\b", text))
+
+
+def blamed(verdicts: Sequence[dict[str, object]]) -> set[str]:
+    """Subjects that failed and are a place: all that blame names, and whatever else names a node."""
+    return {
+        str(row["subject"])
+        for row in verdicts
+        if row["status"] == "fail"
+        and (str(row["check"]).startswith("blame.") or nodes_in(str(row["subject"])))
+        and not _transfer(row)
+    }
+
+
+def slow_transfers(verdicts: Sequence[dict[str, object]]) -> set[str]:
+    """Transfers that failed, such as ``n0 to n2 on eth1``."""
+    return {str(row["subject"]) for row in verdicts if row["status"] == "fail" and _transfer(row)}
+
+
+def _transfer(row: dict[str, object]) -> bool:
+    return not str(row["check"]).startswith("blame.") and len(nodes_in(str(row["subject"]))) == 2
+
+
+def is_right(subject: str, fault: str) -> bool:
+    """Whether ``subject`` is where ``fault`` (its command line) is: this node, and this rail or all of it."""
+    kind, node, *rest = fault.split()
+    if nodes_in(subject) != {node}:
+        return False
+    if kind in ONE_WAY and ONE_WAY[kind] != (re.findall(r"sending only|receiving only", subject) or [""])[0]:
+        return False
+    if kind == "swapped-rails":  # both of them are without a peer
+        return len(rails_in(subject)) == 1
+    return rails_in(subject) == ({f"eth{rest[0]}"} if FAULTS[kind].on_rail else set())
+
+
+def touches(transfer: str, fault: str) -> bool:
+    """Whether a slow transfer goes through the faulty place."""
+    kind, node, *rest = fault.split()
+    if node not in nodes_in(transfer):
+        return False
+    return not FAULTS[kind].on_rail or kind == "swapped-rails" or rails_in(transfer) <= {f"eth{rest[0]}"}
+
+
+def false_names(fault: str, outcome: Outcome) -> set[str]:
+    """Who is blamed and is not where ``fault`` ("" for a healthy lab) is."""
+    if not fault:
+        return blamed(outcome.verdicts) | slow_transfers(outcome.verdicts)
+    wrong = {name for name in blamed(outcome.verdicts) if not is_right(name, fault)}
+    return wrong | {name for name in slow_transfers(outcome.verdicts) if not touches(name, fault)}
+
+
+def complaint(fault: str, outcome: Outcome) -> str:
+    """What is wrong with an outcome under ``fault`` ("" for a healthy lab); "" when it is as it must be."""
+    wrong = false_names(fault, outcome)
+    if not fault:
+        healthy = outcome.status == 0 and not wrong
+        return "" if healthy else f"wanted a pass, got exit status {outcome.status}, blamed: {told(wrong)}"
+    if outcome.status == 0:
+        return "it passed"
+    if wrong:
+        return f"it blames {told(wrong)}"
+    if blamed(outcome.verdicts) or (fault.split()[0] in STOPPED and _lost(fault.split()[1], outcome)):
+        return ""
+    return f"it is not named: exit status {outcome.status}"
+
+
+def _lost(node: str, outcome: Outcome) -> bool:
+    """Whether ``node``, and no other, is said to be the one that was lost."""
+    names = [nodes_in(str(row["subject"])) for row in outcome.verdicts if row["check"] == "coverage.lost"]
+    return bool(names) and all(each == {node} for each in names)
+
+
+def told(subjects: Iterable[str]) -> str:
+    return ", ".join(sorted(subjects)) or "nobody"

@@ -1,0 +1,56 @@
+"""What of a run is not measuring: start, rendezvous, control, journal, judge, report; 4 ranks on this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rows import Figure, at_most
+
+ROOT = Path(__file__).resolve().parents[2]
+GOAL = 0.15
+RANKS = 4
+
+
+def figures(wanted: float) -> list[Figure]:
+    """A run of about ``wanted`` seconds: the profile's budget for a case is chosen for it."""
+    from bench.profile import load as profile
+    from bench.store import load
+
+    text = profile("local").text
+    sweep = profile("local").sweep
+    cases = len(sweep.collectives) * 7 + len(sweep.pairs) * len(sweep.pair_sizes)
+    with tempfile.TemporaryDirectory() as folder:
+        toml = Path(folder) / "minute.toml"
+        budget = max(0.05, (wanted - 14) / cases)
+        toml.write_text(
+            text.replace('budget = "600 ms"', f'budget = "{budget * 1000:.0f} ms"'), encoding="utf-8"
+        )
+        out = Path(folder) / "run"
+        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        begun = time.time()
+        subprocess.run(
+            [sys.executable, "-m", "bench", "accept", "--profile", str(toml), "--ranks", str(RANKS), "--out", str(out)],
+            env={**os.environ, "PYTHONPATH": path}, capture_output=True, timeout=6 * wanted + 120, check=False,
+        )  # fmt: skip
+        wall = time.time() - begun
+        run = load(out)
+    spans: dict[str, tuple[float, float]] = {}
+    for each in run.measurements:
+        first, last = spans.get(each.case, (each.started, each.ended))
+        spans[each.case] = (min(first, each.started), max(last, each.ended))
+    measuring = sum(last - first for first, last in spans.values())
+    share = 1 - measuring / wall
+    found = [at_most("overhead", f"not measuring, of {wall:.0f} s, {RANKS} ranks", share, GOAL)]
+    for line in run.joined:
+        for step, seconds in line["seconds"].items():
+            found.append(Figure("overhead", f"{line['phase']}: {step}, slowest rank", 1e3 * seconds, "ms"))
+    if run.ended:
+        first = min((first for first, _ in spans.values()), default=begun)
+        found.append(Figure("overhead", "from the command to the first case", 1e3 * (first - begun), "ms"))
+        found.append(Figure("overhead", "judge, report and end", 1e3 * (begun + wall - run.ended), "ms"))
+    return found

@@ -1,0 +1,179 @@
+"""Time to a verdict: the wall time of RailGauge for a sweep, beside that of the peers that are here.
+
+All measure all_reduce of float32 on 2 ranks at the same sizes. A peer makes a fixed number of calls, whatever
+comes of it; RailGauge measures until its median is as well known as theirs after that many: their precision is
+taken from RailGauge's own first run with as many calls. Its time holds what none of them does: every result
+checked, every call timed alone as well, a verdict and a report.
+
+A peer that needs CUDA runs here through ``shim.py``. What is not in --peers is named and left out.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from rows import Figure, at_most
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIM = Path(__file__).resolve().with_name("shim.py")
+CALLS, WARMUP, RANKS = 100, 5, 2
+BEGIN, END, FACTOR = 1 << 10, 16 << 20, 4
+ALL_REDUCE_BENCH_SIZES = tuple(1 << exponent for exponent in range(15, 25))  # its own: 32 KiB and on, times 2
+REPEATS = 3
+LIMIT = 240.0
+
+
+@dataclass(frozen=True)
+class Peer:
+    """``words``: what mpirun starts, of the folder with the peers; None where it is not there."""
+
+    name: str
+    words: Callable[[Path], list[str] | None]
+    note: str = ""
+
+
+def _param(folder: Path) -> list[str] | None:
+    script = folder / "param_bench/train/comms/pt/comms.py"
+    return None if not script.exists() else [
+        sys.executable, str(script), "--master-ip", "127.0.0.1", "--master-port", str(_port()), "--backend", "gloo",
+        "--device", "cpu", "--nw-stack", "pytorch-dist", "--collective", "all_reduce", "--b", str(BEGIN),
+        "--e", str(END), "--f", str(FACTOR), "--n", str(CALLS), "--w", str(WARMUP), "--z", "1",
+    ]  # fmt: skip
+
+
+def _cookbook(folder: Path) -> list[str] | None:
+    script = folder / "cookbook/benchmarks/communication/all_reduce.py"
+    return None if not script.exists() else [
+        sys.executable, str(SHIM), str(script), "--scan", "--dist", "torch", "--dtype", "float32", "--maxsize", "22",
+        "--trials", str(CALLS), "--warmups", str(WARMUP),
+    ]  # fmt: skip
+
+
+def _stas00(folder: Path) -> list[str] | None:
+    script = folder / "ml-engineering/network/benchmarks/all_reduce_bench.py"
+    return None if not script.exists() else [
+        sys.executable, str(SHIM), str(script), "--num_iterations", str(CALLS),
+        "--num_warmup_iterations", str(WARMUP), "--payload_size_in_gib", str(END / 2**30),
+    ]  # fmt: skip
+
+
+def _osu(folder: Path) -> list[str] | None:
+    found = next((path for path in folder.rglob("osu_allreduce") if os.access(path, os.X_OK)), None)
+    program = str(found) if found else shutil.which("osu_allreduce")
+    return None if not program else [program, "-m", f"{BEGIN}:{END}", "-i", str(CALLS), "-x", str(WARMUP)]
+
+
+PEERS = (
+    Peer("PARAM comms", _param),
+    Peer("EleutherAI cookbook (DeepSpeed's)", _cookbook, "its own sizes: every power of 2 to 16 MiB"),
+    Peer(
+        "stas00 all_reduce_bench",
+        _stas00,
+        "one size alone: its sweep has none below 32 KiB and ends at 16 GiB",
+    ),
+    Peer("OSU osu_allreduce (C, MPI)", _osu, "no torch to start, MPI's own shared memory"),
+)
+
+
+def figures(folder: Path | None, realtime: bool) -> list[Figure]:
+    present = [(peer, peer.words(folder)) for peer in PEERS] if folder else []
+    absent = [peer.name for peer in PEERS if peer.name not in {p.name for p, words in present if words}]
+    found = [Figure("verdict", f"{name}: not here", float("nan"), note="--peers DIR") for name in absent]
+    running = [(peer, words) for peer, words in present if words]
+    before = ["chrt", "-r", "10"] if realtime else []
+    with tempfile.TemporaryDirectory() as place:
+        precision, _ = _ours(Path(place) / "first", before, ["-n", str(CALLS), "-w", str(WARMUP)])
+        walls: dict[str, list[float]] = {"ours": []}
+        troubles: dict[str, str] = {}
+        for turn in range(REPEATS):  # all in turn, so that a load that comes and goes meets them all
+            words = ["--precision", f"{100 * precision:.3g} %"]
+            walls["ours"].append(_ours(Path(place) / f"ours-{turn}", before, words)[1])
+            for peer, command in running:
+                wall, trouble = _wall([*before, *_mpirun(), *command], {"PYTHONPATH": str(folder)})
+                walls.setdefault(peer.name, []).append(wall)
+                if trouble:
+                    troubles[peer.name] = trouble
+    ours = median(walls["ours"])
+    note = f"every size to {precision:.1%}; {_range(walls['ours'])}"
+    found.append(Figure("verdict", "railgauge run all_reduce, 1 KiB to 16 MiB", ours, "s", note=note))
+    for peer, _ in running:
+        if peer.name in troubles:
+            found.append(
+                Figure("verdict", peer.name, float("nan"), verdict="cannot tell", note=troubles[peer.name])
+            )
+            continue
+        theirs = walls[peer.name]
+        text = "; ".join(filter(None, (f"theirs {_range(theirs)}", peer.note)))
+        found.append(at_most("verdict", f"railgauge ÷ {peer.name}", ours / median(theirs), 1.0, note=text))
+    return found
+
+
+def _range(walls: list[float]) -> str:
+    return f"median of {len(walls)} {median(walls):.1f} s ({min(walls):.1f} to {max(walls):.1f})"
+
+
+def _ours(out: Path, before: list[str], words: list[str]) -> tuple[float, float]:
+    """(the relative width that the worst size was known to, wall seconds)."""
+    from bench.rows import rows
+    from bench.stats import relative_width
+    from bench.store import load
+
+    command = [
+        sys.executable, "-m", "bench", "run", "all_reduce", "-b", str(BEGIN), "-e", str(END), "-f", str(FACTOR),
+        "--ranks", str(RANKS), "--out", str(out), *words,
+    ]  # fmt: skip
+    wall, trouble = _wall([*before, *command], {})
+    if trouble and not (out / "verdicts.json").exists():
+        raise RuntimeError(f"railgauge run: {trouble}")
+    widths = [relative_width(row.measurement.isolated) for row in rows(load(out))]
+    return max(widths), wall
+
+
+def _wall(words: list[str], more: Mapping[str, str]) -> tuple[float, str]:
+    """(wall seconds, its last words where it failed)."""
+    from bench.launch import mpi_environment
+
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    place = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(_port()),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": path,
+    }
+    environment = {**mpi_environment(os.environ), **place, "GLOO_SOCKET_IFNAME": "lo", **more}
+    if "bench" in words:  # ours finds its own place
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    begun = time.perf_counter()
+    try:
+        done = subprocess.run(
+            words, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return LIMIT, f"not done within {LIMIT:.0f} s"
+    wall = time.perf_counter() - begun
+    last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+    return wall, "" if done.returncode == 0 else f"ended with {done.returncode}: {last}"
+
+
+def _mpirun() -> list[str]:
+    from bench.launch import find_mpirun, flavour, local_command, mpirun_version
+
+    mpirun = find_mpirun()
+    *before, _, _, _, _ = local_command(mpirun, flavour(mpirun_version(mpirun)), RANKS, ["x"])
+    return before
+
+
+def _port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

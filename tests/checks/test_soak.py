@@ -1,0 +1,143 @@
+"""Soaks made in code, and what the checks on them say."""
+
+from dataclasses import replace
+
+import pytest
+
+import runs
+from bench.judge import judge
+from bench.model import Status, Window
+from bench.plan import Request, sweep_cases
+from bench.profile import load
+from bench.store import load as load_run
+
+CASE = sweep_cases("soak", Request("all_reduce", 1 << 20, 1 << 20), ((0, 1),))[0]
+BUDGET = 120.0
+FLAT = [[float(second), 300 << 20, 60 << 20] for second in range(120)]
+
+
+def windows(count=30, seconds=lambda i: 1e-3, **changes):
+    made = [
+        Window(
+            ended=BUDGET * (i + 1) / count,
+            seconds=(seconds(i), seconds(i) * 0.9),
+            slowest=2 * seconds(i),
+            isolated=seconds(i),
+            last=0,
+            calls=100,
+            wrong=(0, 0),
+            checked=1000,
+            case=CASE.id,
+            ranks=(0, 1),
+        )
+        for i in range(count)
+    ]
+    return [replace(each, **changes) for each in made]
+
+
+def soak(tmp_path, made, memory=FLAT, errors=(), profile=None):
+    """Verdicts of a soak, by check."""
+    profile = profile or runs.LOCAL
+    run = load_run(runs.folder(tmp_path / "run", planned=[CASE], profile=profile))
+    health = [
+        {"phase": "soak", "rank": rank, "memory": memory, **({"errors": errors} if rank == 0 else {})}
+        for rank in (0, 1)
+    ]
+    manifest = replace(run.manifest, settings={**run.manifest.settings, "budget": BUDGET})
+    run = replace(run, manifest=manifest, windows=tuple(made), health=tuple(health))
+    found = {}
+    for verdict in judge(run, profile).verdicts:
+        found.setdefault(verdict.check, []).append(verdict)
+    return {
+        name: found.get(f"soak.{name}", []) for name in ("duration", "steady", "right", "memory", "errors")
+    }
+
+
+def outcome(verdicts):
+    return [verdict.status for verdict in verdicts]
+
+
+def test_a_steady_soak_passes(tmp_path):
+    found = soak(tmp_path, windows())
+    assert {name: outcome(each) for name, each in found.items()} == {
+        "duration": [Status.PASS],
+        "steady": [Status.PASS],
+        "right": [Status.PASS],
+        "memory": [Status.PASS],
+        "errors": [Status.SKIP],
+    }
+
+
+def test_a_run_without_a_soak_has_no_verdicts_on_one(tmp_path):
+    run = judge(load_run(runs.folder(tmp_path / "run")), runs.LOCAL)
+    assert not [verdict for verdict in run.verdicts if verdict.check.startswith("soak.")]
+
+
+def test_a_soak_that_was_ended_early_cannot_pass(tmp_path):
+    duration = soak(tmp_path, windows()[:10])["duration"]
+    assert outcome(duration) == [Status.ERROR]
+    assert "40 s in 10 windows" in duration[0].measured
+
+
+def test_a_soak_without_any_window_is_no_pass(tmp_path):
+    found = soak(tmp_path, [], memory=[])
+    assert {outcome(each)[0] for name, each in found.items() if name != "errors"} == {Status.ERROR}
+
+
+def test_a_load_that_grows_slower_fails(tmp_path):
+    steady = soak(tmp_path, windows(seconds=lambda i: 1e-3 * (1 + 0.01 * i)))["steady"]
+    assert outcome(steady) == [Status.FAIL]
+    assert steady[0].value == pytest.approx(-0.157, abs=0.01)
+
+
+def test_noise_as_large_as_the_drop_is_no_fault(tmp_path):
+    steady = soak(tmp_path, windows(seconds=lambda i: 1e-3 * (1 + 0.3 * (i * 7 % 5) / 5 + 0.004 * i)))[
+        "steady"
+    ]
+    assert outcome(steady) == [Status.PASS]
+
+
+def test_a_few_windows_do_not_decide(tmp_path):
+    assert outcome(soak(tmp_path, windows(5))["steady"]) == [Status.ERROR]
+
+
+def test_one_wrong_element_in_one_window_fails(tmp_path):
+    made = windows()
+    made[17] = replace(made[17], wrong=(0, 1))
+    right = soak(tmp_path, made)["right"]
+    assert outcome(right) == [Status.FAIL]
+    assert "1 wrong elements in 1 windows, the first at 72 s" in right[0].measured
+
+
+def test_windows_that_nobody_checked_are_no_pass(tmp_path):
+    assert outcome(soak(tmp_path, windows(wrong=(None, None), checked=0))["right"]) == [Status.ERROR]
+
+
+def test_memory_that_grows_fails_and_names_the_process(tmp_path):
+    leak = [[at, worker + int(at) * (3 << 20), own] for at, worker, own in FLAT]
+    memory = soak(tmp_path, windows(), memory=leak)["memory"]
+    assert outcome(memory) == [Status.FAIL, Status.FAIL]
+    assert memory[0].subject == "n0 rank 0 worker"
+
+
+def test_growth_at_the_start_alone_is_no_leak(tmp_path):
+    start = [[at, worker - (250 << 20) * (at < 30), own] for at, worker, own in FLAT]
+    assert outcome(soak(tmp_path, windows(), memory=start)["memory"]) == [Status.PASS]
+
+
+def test_memory_that_nobody_saw_is_no_pass(tmp_path):
+    assert Status.PASS not in outcome(soak(tmp_path, windows(), memory=[])["memory"])
+
+
+def test_errors_on_a_rail_fail_with_their_time(tmp_path):
+    import made_nodes
+
+    profile = load("lambda-1cc-h100")
+    run = load_run(runs.folder(tmp_path / "run", planned=[CASE], profile=profile, nodes=[made_nodes.node(0)]))
+    name = made_nodes.node(0).name
+    ranks = tuple(replace(rank, node=name) for rank in run.manifest.ranks)
+    line = {"phase": "soak", "rank": 0, "memory": FLAT, "errors": [[90.0, "mlx5_3/1 symbol_error", 12]]}
+    run = replace(run, manifest=replace(run.manifest, ranks=ranks), health=(line,), windows=tuple(windows()))
+    found = [verdict for verdict in judge(run, profile).verdicts if verdict.check == "soak.errors"]
+    assert outcome(found) == [Status.FAIL]
+    assert "mlx5_3/1 symbol_error grew by 12 until 1 min 30 s" in found[0].measured

@@ -1,0 +1,191 @@
+"""gpu-check's own judgement: what it makes of what its jobs left. No GPU is needed to test that."""
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "ci" / "gpu"))
+
+import check  # noqa: E402
+import here as machine  # noqa: E402
+import items  # noqa: E402
+import job  # noqa: E402
+import profiles  # noqa: E402
+
+import runs  # noqa: E402
+from bench.facts import Gpu, Node, Port  # noqa: E402
+from bench.judge import judge  # noqa: E402
+from bench.plan import Job, Request, acceptance, sweep_cases  # noqa: E402
+from bench.plan.gpu import copies  # noqa: E402
+from bench.profile import parse  # noqa: E402
+from bench.store import load  # noqa: E402
+
+TORCH = {"torch": "2.11.0", "cuda": "13.0", "gpus": 1, "names": ["NVIDIA H200"], "nccl": "2.28.9"}
+
+
+def one_gpu(tmp_path, jobs=None, gpus=1, node=None):
+    node = node or Node("n0", gpus=tuple(Gpu(i, clock_sm=1e9, limits=()) for i in range(gpus)))
+    told = {**TORCH, "gpus": gpus, "names": ["NVIDIA H200"] * gpus}
+    return machine.Here(tmp_path, time.monotonic() + 100, node, told, False, None, jobs or {})
+
+
+def done(tmp_path, cases, change=lambda row: row, health=(), profile=runs.LOCAL, n=1):
+    """A job that measured these cases; ``change`` is put to every measurement."""
+    rows = [change(row) for case in cases for row in runs.measured(case)]
+    folder = runs.folder(tmp_path / "job" / "run", rows, cases, where=runs.ranks(1, n), backend="nccl")
+    run = replace(load(folder), health=tuple(health))
+    return job.Done(tmp_path / "job", judge(run, profile))
+
+
+COPIES = list(copies(Job(runs.LOCAL, runs.ranks(1, 1), "nccl")).cases)
+
+
+def test_copies_that_are_right_are_seen_working(tmp_path):
+    said = items.copies(one_gpu(tmp_path, {"gpus": done(tmp_path, COPIES)}))
+    assert said.status == machine.SEEN
+    assert "6 rows, 0 wrong; at 256 MiB: copy_device" in said.text
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"wrong": (3,)}, "3 wrong"),
+        ({"wrong": (None,), "checked": 0}, "not checked"),
+        ({"extra": {"failed": "CUDA error"}, "pipelined": ()}, "CUDA error"),
+    ],
+)
+def test_copies_that_are_not_right_have_failed(tmp_path, change, why):
+    job_done = done(tmp_path, COPIES, lambda row: replace(row, **change))
+    said = items.copies(one_gpu(tmp_path, {"gpus": job_done}))
+    assert said.status == machine.FAILED
+    assert why in said.text
+
+
+def test_a_job_that_left_nothing_has_failed_and_says_why(tmp_path):
+    lost = job.Done(tmp_path, None, "no run folder; rank.0.log: CUDA out of memory")
+    said = items.one_rank_a_gpu(one_gpu(tmp_path, {"gpus": lost}))
+    assert (said.status, said.text) == (machine.FAILED, lost.trouble)
+
+
+def test_a_collective_that_is_missing_has_failed(tmp_path):
+    cases = sweep_cases("collectives", Request("all_reduce", 4096, 4096), ((0,),))
+    said = items.one_rank_a_gpu(one_gpu(tmp_path, {"gpus": done(tmp_path, cases)}))
+    assert said.status == machine.FAILED
+    assert "not measured: all_gather" in said.text
+
+
+def test_what_one_gpu_cannot_show_is_named_with_the_reason(tmp_path):
+    here = one_gpu(tmp_path, {"gpus": done(tmp_path, COPIES)})
+    assert items.links(here).status == items.against_nccl_tests(here).status == machine.NOT_POSSIBLE
+    assert "1 GPU: NVLink joins two" in items.links(here).text
+
+
+def test_a_torch_that_cannot_register_buffers_is_no_failure(tmp_path):
+    cases = sweep_cases("registered", Request("all_reduce", 4096, 4096, algorithm="registered"), ((0,),))
+    job_done = done(
+        tmp_path, cases, lambda row: replace(row, extra={"failed": "torch 2.3 has no register_mem_pool"})
+    )
+    said = items.registered(one_gpu(tmp_path, {"gpus": job_done}))
+    assert (said.status, said.text) == (machine.NOT_POSSIBLE, "torch 2.3 has no register_mem_pool")
+
+
+def test_clocks_that_nobody_saw_have_failed(tmp_path):
+    said = items.clocks(one_gpu(tmp_path, {"gpus": done(tmp_path, COPIES)}))
+    assert said.status == machine.FAILED
+
+
+def test_clocks_that_were_seen_are_told(tmp_path):
+    spell = {
+        "case": COPIES[0].id, "samples": 4, "silent": 0, "clock_sm": [1.9e9, 1.98e9], "temperature": [40.0, 41.0],
+        "power": [100.0, 500.0], "reasons": {}, "changes": [],
+    }  # fmt: skip
+    line = {
+        "phase": "copies",
+        "rank": 0,
+        "gpu": {"index": 0, "clock_sm_max": 1.98e9},
+        "cases": [spell],
+        "note": "",
+    }
+    said = items.clocks(one_gpu(tmp_path, {"gpus": done(tmp_path, COPIES, health=[line])}))
+    assert said.status == machine.SEEN
+    assert "4 looks at 1 cases; PASS" in said.text
+
+
+def test_gpus_that_nvml_does_not_show_have_failed(tmp_path):
+    said = items.machine(one_gpu(tmp_path, gpus=2, node=Node("n0", gpus=(Gpu(0),))))
+    assert said.status == machine.FAILED
+
+
+def test_infiniband_needs_a_port_to_exclude_and_one_to_use(tmp_path):
+    node = Node("n0", ports=(Port("mlx5_0", 1, state="ACTIVE", link_layer="InfiniBand"),))
+    said = items.exclusion_infiniband(one_gpu(tmp_path, node=node))
+    assert (said.status, said.text[:31]) == (machine.NOT_POSSIBLE, "1 active InfiniBand ports: one ")
+
+
+def test_an_item_that_breaks_has_failed_and_the_others_go_on(tmp_path):
+    def broken(here):
+        raise KeyError("surprise")
+
+    status, text, _ = check._one(one_gpu(tmp_path), broken)
+    assert (status, text) == (machine.FAILED, "broke: KeyError: 'surprise' (broken.log)")
+
+
+def test_an_item_for_which_no_time_is_left_is_no_success(tmp_path):
+    here = one_gpu(tmp_path)
+    here.deadline = time.monotonic()
+    assert check._one(here, items.machine)[0] == machine.FAILED
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        profiles.every_gpu("nccl"),
+        profiles.shared_gpu("nccl", "socket", ["lo"], ["eth0"], items.OVER_SOCKETS),
+        profiles.shared_gpu("nccl", "infiniband", ["mlx5_1/1"], ["mlx5_0"], {"NCCL_IB_HCA": "^=mlx5_0"}),
+    ],
+)
+def test_the_profiles_are_profiles(text):
+    profile = parse(text, "gpu-check")
+    phases, _ = acceptance(profile, runs.ranks(1, 2), "nccl", 0.4)
+    assert {"evidence", "collectives", "pairs"} <= {phase.name for phase in phases}
+
+
+def test_all_phases_of_a_gpu_are_in_the_job_of_every_gpu():
+    phases, _ = acceptance(parse(profiles.every_gpu("nccl"), "x"), runs.ranks(1, 1), "nccl", 0.4)
+    assert {"evidence", "copies", "collectives", "graphs", "registered"} == {phase.name for phase in phases}
+
+
+def test_ranks_that_share_a_gpu_are_hosts_of_their_own():
+    assert items.hostid(0)["NCCL_HOSTID"] != items.hostid(1)["NCCL_HOSTID"]
+
+
+def test_without_a_gpu_it_says_so(tmp_path):
+    told = {**TORCH, "gpus": 0, "names": []}
+    _, reason = machine.look(tmp_path / "new", time.monotonic() + 9, False, None, lambda: told)
+    assert reason.startswith(("no GPU here: torch 2.11.0 sees none", sys.executable))
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.torch
+def test_on_this_machine_the_command_ends_with_3_where_there_is_no_gpu(tmp_path):
+    if Path("/dev/nvidiactl").exists():
+        pytest.skip("there is a GPU here")
+    found = subprocess.run(
+        [str(ROOT / "ci" / "gpu-check"), "--out", str(tmp_path / "out")],
+        env={"PATH": "/usr/bin:/bin", "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert found.returncode == 3, found.stderr
+    assert "no GPU here" in found.stdout
+
+
+def test_the_summary_is_kept_with_every_item(tmp_path):
+    outcome = check.Outcome("copies", machine.SEEN, "well", 1.0)
+    check._write(one_gpu(tmp_path), [outcome], 2.0)
+    assert json.loads((tmp_path / "summary.json").read_text())["items"][0]["status"] == "seen working"

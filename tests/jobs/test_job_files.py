@@ -1,0 +1,288 @@
+"""Job files: each parsed by whoever will read it, where that is installed, and held against what it must say."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from bench.profile import names
+
+yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+try:
+    import tomllib
+except ModuleNotFoundError:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[2]
+JOBS = ROOT / "ci" / "jobs"
+SBATCH = sorted((JOBS / "slurm").glob("*.sbatch"))
+SCRIPTS = [*SBATCH, JOBS / "venv" / "install"]
+YAML = sorted([*JOBS.rglob("*.yaml"), *JOBS.rglob("*.yml")])
+SCHEMA = json.loads((Path(__file__).with_name("data") / "mpijob-spec.json").read_text())
+
+
+def asked(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=60, check=False)
+
+
+def loaded(path: Path) -> list:
+    return list(yaml.safe_load_all(path.read_text()))
+
+
+@pytest.fixture(scope="module")
+def mpijob():
+    return loaded(JOBS / "kubernetes" / "accept.yaml")[0]
+
+
+def test_every_file_is_spoken_of_in_the_readme():
+    told = (JOBS / "README.md").read_text()
+    for path in JOBS.rglob("*"):
+        if path.is_file() and path.name != "README.md":
+            assert path.name in told or path.suffix == ".timer", path
+
+
+def test_every_profile_that_is_named_exists():
+    for path in JOBS.rglob("*"):
+        if path.is_file():
+            for name in re.findall(
+                r"--profile[ =]([a-z0-9][a-z0-9-]+)|profile=\$\{1:-([a-z0-9-]+)\}", path.read_text()
+            ):
+                assert (name[0] or name[1]) in names(), path
+
+
+# scripts
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_is_one_for_bash(path):
+    assert path.read_text().startswith(("#!/bin/bash\n", "#!/usr/bin/env bash\n"))
+    done = asked("bash", "-n", path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_shellcheck_has_nothing_to_say(path):
+    done = asked("shellcheck", "--shell=bash", path)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("path", SBATCH, ids=lambda path: path.name)
+def test_a_slurm_job_says_what_it_needs_before_its_first_command(path):
+    head = path.read_text().partition("set -euo pipefail")[0]
+    options = dict(re.findall(r"^#SBATCH --([a-z-]+)(?:=(\S+))?$", head, re.M))
+    assert {"job-name", "nodes", "exclusive", "time", "output"} <= set(options)
+    assert options["ntasks-per-node"] == options["gpus-per-node"] == "8"
+    assert path.read_text().count("#SBATCH") == len(options)
+    last = path.read_text().rstrip().splitlines()
+    assert any(line.startswith("exec ") for line in last[-3:])  # the job's status is railgauge's
+
+
+def bare(tmp_path: Path, **programs: str) -> dict[str, str]:
+    """An environment in which these programs are found and beside them only the shell's own tools."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, text in programs.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    for tool in ("bash", "dirname", "basename", "grep", "env", "cat", "sed", "mkdir"):
+        (folder / tool).symlink_to(shutil.which(tool))
+    return {"PATH": str(folder), "HOME": str(tmp_path)}
+
+
+@pytest.mark.parametrize(
+    ("programs", "words"),
+    [
+        ({}, "no python3; set PYTHON"),
+        ({"python3": "#!/bin/sh\nexit 0\n"}, "no mpirun on PATH"),
+        ({"python3": "#!/bin/sh\nexit 0\n", "mpirun": "#!/bin/sh\n"}, "has no torch; set PYTHON"),
+    ],
+)
+def test_the_venv_recipe_changes_nothing_where_there_is_nothing_to_leave_alone(tmp_path, programs, words):
+    out = tmp_path / "venv"
+    done = subprocess.run(
+        ["bash", str(JOBS / "venv" / "install"), str(out)],
+        capture_output=True,
+        text=True,
+        env=bare(tmp_path, **programs),
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert words in done.stderr
+    assert not out.exists()
+
+
+# Kubernetes
+
+
+@pytest.mark.parametrize("path", YAML, ids=lambda path: path.name)
+def test_yaml_is_read(path):
+    assert all(isinstance(document, dict) for document in loaded(path))
+
+
+def test_the_job_is_one_that_the_operator_takes(mpijob):
+    assert (mpijob["apiVersion"], mpijob["kind"]) == ("kubeflow.org/v2beta1", "MPIJob")
+    jsonschema.Draft7Validator(SCHEMA).validate(mpijob["spec"])
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [("slotsPerWorkers", 8), ("mpiImplementation", "openmpi"), ("slotsPerWorker", "8")],
+)
+def test_the_schema_refuses_a_slip(mpijob, place, value):
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft7Validator(SCHEMA).validate({**mpijob["spec"], place: value})
+
+
+def test_the_job_has_a_rank_for_every_gpu(mpijob):
+    spec = mpijob["spec"]
+    worker = spec["mpiReplicaSpecs"]["Worker"]
+    args = spec["mpiReplicaSpecs"]["Launcher"]["template"]["spec"]["containers"][0]["args"]
+    limits = worker["template"]["spec"]["containers"][0]["resources"]["limits"]
+    assert int(args[args.index("-n") + 1]) == worker["replicas"] * spec["slotsPerWorker"]
+    assert limits["nvidia.com/gpu"] == spec["slotsPerWorker"]
+
+
+def test_the_run_folder_is_on_a_volume_of_the_worker_that_writes_it(mpijob):
+    replicas = mpijob["spec"]["mpiReplicaSpecs"]
+    args = replicas["Launcher"]["template"]["spec"]["containers"][0]["args"]
+    pod = replicas["Worker"]["template"]["spec"]
+    mounts = {mount["mountPath"]: mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    folder = Path(args[args.index("--out") + 1]).parent
+    assert "persistentVolumeClaim" in volumes[mounts[str(folder)]]
+    assert volumes[mounts["/dev/shm"]]["emptyDir"]["medium"] == "Memory"
+    assert set(mounts.values()) == set(volumes)
+
+
+def test_the_night_may_create_jobs_and_nothing_else():
+    kinds = {document["kind"]: document for document in loaded(JOBS / "kubernetes" / "nightly.yaml")}
+    assert set(kinds) == {"ServiceAccount", "Role", "RoleBinding", "CronJob"}
+    assert kinds["Role"]["rules"] == [
+        {"apiGroups": ["kubeflow.org"], "resources": ["mpijobs"], "verbs": ["create"]}
+    ]
+    name = kinds["ServiceAccount"]["metadata"]["name"]
+    assert kinds["RoleBinding"]["roleRef"]["name"] == kinds["Role"]["metadata"]["name"]
+    assert kinds["RoleBinding"]["subjects"][0]["name"] == name
+    cron = kinds["CronJob"]["spec"]
+    assert cron["concurrencyPolicy"] == "Forbid"
+    assert cron["jobTemplate"]["spec"]["template"]["spec"]["serviceAccountName"] == name
+
+
+# systemd, cron
+
+
+def unit(name: str) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(strict=True, interpolation=None, allow_no_value=False)
+    parser.optionxform = str
+    parser.read_string((JOBS / "systemd" / name).read_text())
+    return parser
+
+
+def test_the_units_fit_together():
+    service, timer = unit("railgauge-nightly.service"), unit("railgauge-nightly.timer")
+    assert service["Service"]["Type"] == "oneshot"
+    assert service["Service"]["ExecStart"].startswith("/")
+    assert {"TimeoutStartSec", "User", "UMask"} <= set(service["Service"])
+    assert timer["Timer"]["OnCalendar"] and timer["Install"]["WantedBy"] == "timers.target"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_takes_the_units(tmp_path):
+    for name in ("railgauge-nightly.service", "railgauge-nightly.timer"):
+        text = (JOBS / "systemd" / name).read_text()
+        text = re.sub(r"^ExecStart=\S+", f"ExecStart={shutil.which('true')}", text, flags=re.M)
+        text = re.sub(r"^User=\S+", "User=root", text, flags=re.M)
+        (tmp_path / name).write_text(text)
+    done = asked("systemd-analyze", "verify", "--man=no", *sorted(tmp_path.iterdir()))
+    mine = [line for line in done.stderr.splitlines() if "railgauge" in line]
+    assert mine == []
+    done = asked("systemd-analyze", "calendar", unit("railgauge-nightly.timer")["Timer"]["OnCalendar"])
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_cron_line_has_a_time_a_user_and_one_line():
+    lines = [
+        line
+        for line in (JOBS / "systemd" / "railgauge.cron").read_text().splitlines()
+        if line and not line.startswith("#") and not re.match(r"[A-Z]+=", line)
+    ]
+    assert len(lines) == 1
+    *when, user, command = lines[0].split(maxsplit=6)
+    assert all(re.fullmatch(r"\*|\d+", field) for field in when[:5]) and user == "railgauge"
+    assert "%" not in command  # cron ends the command there
+    assert "flock" in command and "timeout" in command
+
+
+# GitHub, container, conda
+
+
+def test_the_workflow_runs_on_the_cluster_one_night_at_a_time():
+    workflow = loaded(JOBS / "github" / "nightly.yml")[0]
+    job = workflow["jobs"]["nightly"]
+    assert "self-hosted" in job["runs-on"] and job["timeout-minutes"] <= 60
+    assert workflow["concurrency"]["cancel-in-progress"] is False
+    assert workflow["permissions"] == {"contents": "read"}
+    for step in job["steps"]:
+        # what GitHub puts into a script is put there as text: a name must not become code
+        assert "${{" not in step.get("run", "")
+
+
+def instructions() -> list[tuple[str, str]]:
+    text = re.sub(
+        r"\\\n", " ", re.sub(r"^#.*\n", "", (JOBS / "container/Dockerfile").read_text(), flags=re.M)
+    )
+    return [(line.split()[0], line.partition(" ")[2]) for line in text.splitlines() if line.strip()]
+
+
+def test_the_image_is_made_of_what_is_here():
+    rows = instructions()
+    known = {"ARG", "FROM", "SHELL", "RUN", "WORKDIR", "COPY", "CMD"}
+    assert {name for name, _ in rows} == known
+    assert [name for name, _ in rows[:2]] == ["ARG", "FROM"]
+    for name, rest in rows:
+        for source in rest.split()[:-1] if name == "COPY" else ():
+            assert (ROOT / source).exists(), source
+        if name == "RUN":
+            assert asked("bash", "-n", "-c", rest).returncode == 0, rest
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    copied = " ".join(rest for name, rest in rows if name == "COPY")
+    for needed in (project["project"]["readme"], *project["project"]["license-files"], "bench", "reports"):
+        assert needed in copied
+
+
+@pytest.mark.skipif(shutil.which("hadolint") is None, reason="hadolint is not installed")
+def test_hadolint_has_nothing_to_say():
+    done = asked("hadolint", JOBS / "container" / "Dockerfile")
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_conda_environment_has_what_the_project_needs():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = [*project["dependencies"], *project["optional-dependencies"]["nightly"]]
+    rows = loaded(JOBS / "conda" / "environment.yml")[0]["dependencies"]
+    conda = {re.split(r"[<>=]", row)[0]: row for row in rows if isinstance(row, str)}
+    for requirement in needed:
+        name, _, bounds = re.match(r"([a-z0-9_-]+)((.*))", requirement.partition(";")[0]).groups()
+        if name in ("tomli",):  # for Python 3.10; the environment's is newer
+            continue
+        other = {"duckdb": "python-duckdb"}.get(name, name)
+        assert other in conda, requirement
+        assert conda[other].partition(other)[2] == bounds.strip(), requirement
+    assert {"python", "pip", "openmpi", "pytorch-gpu"} <= set(conda)
+
+
+def test_no_job_file_holds_a_secret_or_a_private_place():
+    for path in JOBS.rglob("*"):
+        if path.is_file():
+            text = path.read_text()
+            assert not re.search(r"(?i)(password|token|secret)\s*[:=]\s*['\"]?[A-Za-z0-9]{8,}", text), path
+            assert "/root/" not in text.replace("/root/.ssh", ""), path

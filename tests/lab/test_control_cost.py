@@ -1,0 +1,116 @@
+"""ci/lab/control and ci/lab/schedules.py: what they would measure, without starting a job."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.order import own_part
+from bench.plan import Asked, acceptance
+from bench.profile import load
+
+LAB = Path(__file__).parents[2] / "ci" / "lab"
+CONTROL = LAB / "control"
+
+
+def script(name: str):
+    loader = SourceFileLoader(f"lab_{name}", str(LAB / name))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[loader.name] = module
+    loader.exec_module(module)
+    return module
+
+
+control = script("control")
+
+
+def order_bytes(nodes: int, size: int) -> int:
+    return sum(len(json.dumps(order.to_json())) for order in control.orders_of(nodes, size))
+
+
+def test_an_order_grows_with_the_nodes_and_not_with_the_pairs_of_others():
+    small, large = order_bytes(2, 16) / 16, order_bytes(16, 128) / 128
+    # one round of pairs against fifteen
+    assert large / small < 15 * 1.2
+
+
+def test_every_rank_is_told_its_own_pairs_and_all_of_every_other_group():
+    import runs
+
+    ranks = runs.ranks(4, 2)
+    phases, _ = acceptance(load("lambda-1cc-h100"), ranks, "nccl", 1.0, Asked())
+    for phase in phases:
+        for case in phase.cases:
+            for rank in range(8):
+                part = own_part(case, rank)
+                mine = next((group for group in case.groups if rank in group), None)
+                assert next((group for group in part.groups if rank in group), None) == mine
+                if not case.collective.startswith("p2p") or len(case.groups[0]) != 2:
+                    assert part == case
+
+
+def test_a_round_has_three_measurements_of_each_lead_and_two_heartbeats_of_everybody():
+    lead = list(control.answers(0, 4, "rails/p2p"))
+    other = list(control.answers(5, 4, "rails/p2p"))
+    assert [message["said"] for message in lead] == ["worker"] * 3 + ["beat"] * 2
+    assert [message["said"] for message in other] == ["beat"] * 2
+    assert 500 < len(json.dumps(lead[0])) < 10_000
+
+
+def test_a_size_that_does_not_fit_is_not_run_and_that_is_said():
+    done = subprocess.run(
+        [sys.executable, str(CONTROL), "--json", "--ranks", "80000000"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    told = json.loads(done.stdout)
+    assert told["rows"] == []
+    assert "do not fit" in told["not_run"][0]
+
+
+@pytest.mark.parametrize("words", [["--ranks", "7"], ["--ranks", "0"], ["--repeats", "0"]])
+def test_sizes_that_are_none_are_wrong_usage(words):
+    done = subprocess.run([sys.executable, str(CONTROL), *words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+
+
+def test_whole_runs_of_paper_name_what_was_planted_and_stay_silent_when_healthy(monkeypatch):
+    monkeypatch.syspath_prepend(str(LAB))
+    import schedules
+    import simulate
+
+    where = simulate.cluster(4, 2)
+    random = np.random.default_rng(3)
+    truth = [simulate.plant(random, where, "port", 0.2)]
+    answer, again = schedules.as_run(random, where, truth, simulate.GAUSS)
+    assert [row.subject for row in answer.named] == [truth[0].subject]
+    assert again
+    answer, _ = schedules.as_run(random, where, [], simulate.GAUSS)
+    assert answer.named == ()
+
+
+def test_a_screening_of_paper_finds_a_path_on_a_ring_and_not_one_elsewhere(monkeypatch):
+    monkeypatch.syspath_prepend(str(LAB))
+    import schedules
+    import simulate
+    from bench.blame import Subject
+
+    where, random = simulate.cluster(16, 2), np.random.default_rng(3)
+    near = simulate.Truth(Subject("path", "n001", "n002", "mlx5_1"), 0.2)
+    far = simulate.Truth(Subject("path", "n000", "n015", "mlx5_1"), 0.2)
+    assert schedules.can_be_found(where, near)
+    assert not schedules.can_be_found(where, far)
+    last, _ = schedules.screen(random, where, [near], simulate.GAUSS)
+    assert [schedules.subject_of(found) for found in last.findings] == [near.subject]
+    last, _ = schedules.screen(random, where, [far], simulate.GAUSS)
+    assert last.findings == ()

@@ -1,0 +1,170 @@
+"""No secret is in a run folder, whoever sends it to whomever; and nobody else's file is written to on the way."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import mpi_jobs
+import runs
+from bench.scrub import HIDDEN, scrub, scrub_text
+from bench.store import MANIFEST, load, write_text
+
+CANARY = "canary7Zq1"
+IN_THE_ENVIRONMENT = {
+    "HF_TOKEN": f"hf_{CANARY}",
+    "AWS_SECRET_ACCESS_KEY": CANARY,
+    "RUNPOD_API_KEY": f"rpa_{CANARY}",
+    "SLURM_JWT": CANARY,
+    "WANDB_API_KEY": CANARY,
+    "DATABASE_URL": f"postgres://me:{CANARY}@db/x",
+    "SOME_OTHER_NAME": CANARY,
+    "NCCL_API_TOKEN": CANARY,  # on the list by its start, a secret by its end
+    "OMPI_MCA_sec_password": CANARY,
+    "RAILGAUGE_TOKEN": CANARY * 4,
+    "RAILGAUGE_WEBHOOK": f"https://hooks.example/{CANARY}",
+}
+
+
+def everything(folder: Path) -> str:
+    return "\n".join(
+        f"{path}\n{path.read_bytes().decode(errors='replace')}"
+        for path in folder.rglob("*")
+        if path.is_file()
+    )
+
+
+def test_no_secret_of_the_environment_is_in_a_probe(tmp_path):
+    done = mpi_jobs.railgauge("probe", "--out", tmp_path / "run", more=IN_THE_ENVIRONMENT)
+    assert "Traceback" not in done.stderr, done.stderr
+    assert (tmp_path / "run" / MANIFEST).exists()
+    assert CANARY not in everything(tmp_path)
+    assert CANARY not in done.stdout + done.stderr
+
+
+@pytest.mark.torch
+def test_no_secret_of_the_environment_is_in_a_run_and_nothing_else_of_it_is_needed(tmp_path):
+    """As under cron and systemd: no HOME, no PATH, no USER."""
+    words = ["run", "all_reduce", "-b", "8", "-n", "2", "-w", "1", "--ranks", "1", "--out", "run"]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *words],
+        capture_output=True,
+        text=True,
+        env={**IN_THE_ENVIRONMENT, "PYTHONPATH": str(mpi_jobs.ROOT), "OMP_NUM_THREADS": "1"},
+        cwd=tmp_path,
+        timeout=mpi_jobs.LIMIT,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    run = load(tmp_path / "run")
+    assert run.measurements and run.ended is not None
+    assert (tmp_path / "run" / "report.html").exists()
+    assert CANARY not in everything(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        (["accept", "--out", "runs/a"], ["accept", "--out", "runs/a"]),
+        (["--api-token", CANARY], ["--api-token", HIDDEN]),
+        (["--api-token", "--verbose"], ["--api-token", "--verbose"]),
+        ([f"--password={CANARY}"], [f"--password={HIDDEN}"]),
+        (["--webhook", f"https://x/{CANARY}"], ["--webhook", HIDDEN]),
+        ([f"HF_TOKEN={CANARY}"], [f"HF_TOKEN={HIDDEN}"]),
+        (["--token-file", "/shared/token"], ["--token-file", "/shared/token"]),
+        (["--history", f"s3://id:{CANARY}@bucket/x"], ["--history", f"s3://{HIDDEN}@bucket/x"]),
+        (["--history", f"https://b/x?sig={CANARY}"], ["--history", f"https://b/x?{HIDDEN}"]),
+        ([f"ghp_{CANARY}"], [HIDDEN]),
+        ([f"x-hf_{CANARY}-y"], [f"x-{HIDDEN}"]),
+        (["NCCL_IB_HCA=^=mlx5_0"], ["NCCL_IB_HCA=^=mlx5_0"]),
+        (["--hang", "60s", "-b", "8"], ["--hang", "60s", "-b", "8"]),
+    ],
+)
+def test_what_is_kept_of_a_command(words, kept):
+    assert list(scrub(words)) == kept
+
+
+@given(
+    st.sampled_from(["TOKEN", "api-key", "Secret", "passWord", "AUTH", "credentials"]),
+    st.text("abc-_", max_size=5),
+    st.booleans(),
+)
+def test_no_value_of_a_secret_looking_option_is_kept(word, rest, joined):
+    name = f"--{rest.strip('-')}{word}"
+    words = [f"{name}={CANARY}"] if joined else [name, CANARY]
+    assert CANARY not in " ".join(scrub(["accept", *words, "--quiet"]))
+
+
+@given(st.text(max_size=60))
+def test_scrubbing_twice_changes_nothing_more(text):
+    assert scrub_text(scrub_text(text)) == scrub_text(text)
+
+
+def test_a_manifest_keeps_no_secret_of_the_command_line(tmp_path):
+    folder = runs.folder(tmp_path / "r")
+    assert load(folder).manifest.command == ("railgauge", "accept")
+    done = mpi_jobs.railgauge(
+        "probe", "--out", tmp_path / "p", "--profile", "local", more={"RAILGAUGE_TOKEN": CANARY * 4}
+    )
+    assert "Traceback" not in done.stderr
+    assert CANARY not in (tmp_path / "p" / MANIFEST).read_text()
+
+
+# files
+
+
+@pytest.mark.parametrize(("mask", "file", "folder"), [(0o027, 0o640, 0o750), (0o077, 0o600, 0o700)])
+def test_a_run_folder_has_the_rights_that_the_user_wants(tmp_path, mask, file, folder):
+    before = os.umask(mask)
+    try:
+        made = runs.folder(tmp_path / "r")
+        write_text(made / "report.md", "x")
+    finally:
+        os.umask(before)
+    for path in (made, *made.rglob("*")):
+        assert stat.S_IMODE(path.stat().st_mode) == (folder if path.is_dir() else file), path
+
+
+def test_a_temporary_file_has_a_name_that_nobody_can_guess(tmp_path, monkeypatch):
+    seen = []
+    replace = Path.replace
+
+    def remembered(self, target):
+        seen.append(self.name)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", remembered)
+    for _ in range(3):
+        write_text(tmp_path / "verdicts.json", "x")
+    assert len(set(seen)) == 3
+    assert not any(str(os.getpid()) in name.rpartition(".")[2] for name in seen if len(str(os.getpid())) > 4)
+
+
+def test_a_link_in_wait_is_replaced_and_not_followed(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "report.html").symlink_to(victim)
+    write_text(folder / "report.html", "a report")
+    assert victim.read_text() == "mine"
+    assert not (folder / "report.html").is_symlink()
+
+
+def test_counters_are_not_written_through_a_link(tmp_path):
+    from bench.store import Recorder, RunError
+
+    victim = tmp_path / "victim"
+    victim.write_text("mine\n")
+    recorder = Recorder(tmp_path / "run")
+    (tmp_path / "run" / "counters.jsonl").symlink_to(victim)
+    with pytest.raises(RunError, match="cannot write"):
+        recorder.counters("p", "before", [])
+    assert victim.read_text() == "mine\n"

@@ -1,0 +1,47 @@
+"""--budget, --cross-rail, --one-way, --pinned: from words to what is asked."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.commands.measuring import _asked
+from bench.plan import Asked
+
+ROOT = Path(__file__).parent.parent
+
+
+def accept(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bench", "accept", *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.torch
+def test_a_budget_too_small_is_wrong_usage_and_leaves_no_folder(tmp_path):
+    done = accept("--ranks", "1", "--budget", "1s", "--out", "run", folder=tmp_path)
+    assert done.returncode == 2
+    assert "the least is" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_budget_without_a_unit_is_wrong_usage(tmp_path):
+    done = accept("--budget", "10", folder=tmp_path)
+    assert done.returncode == 2
+    assert "'10' is not a time" in done.stderr
+
+
+def test_words_become_what_is_asked():
+    plain = {"one_way": False, "cross_rail": False, "pinned": None, "budget": None}
+    assert _asked(plain) == Asked()
+    given = {"one_way": True, "cross_rail": True, "pinned": False, "budget": 600.0}
+    assert _asked(given) == Asked("one-way", True, False, budget=600.0)
