@@ -229,7 +229,7 @@ def _order(options: Options, ranks: Sequence[Rank], backend: str, address: str) 
         rules=options.rules,
         repetitions=options.repetitions,
         rotation={},
-        rails=options.profile.rails.devices if backend == "gloo" else (),
+        rails=options.profile.rails.interfaces if backend == "gloo" else (),
     )
 
 
@@ -241,7 +241,7 @@ def _environment(profile: Profile, backend: str, meeting: Meeting, ranks: Sequen
     if backend == "nccl":
         return {**wanted, **profile.environment}
     # gloo takes the address of the host's name otherwise: often the management network, or none at all
-    rails = ",".join(profile.rails.devices) if len(by_node(ranks)) > 1 else ""
+    rails = ",".join(profile.rails.interfaces) if len(by_node(ranks)) > 1 else ""
     return {
         **wanted,
         "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME") or rails or meeting.interface,

@@ -68,6 +68,11 @@ class Rails:
     in_network: bool = False
     open: str = ""
 
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """The rails that sockets can be bound to; ports of HCAs are none, whatever their names."""
+        return self.devices if self.kind == "socket" else ()
+
 
 @dataclass(frozen=True)
 class Sweep:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.plan import sizes
-from bench.profile import ProfileError, load, names, parse
+from bench.profile import ProfileError, Rails, load, names, parse
 
 HEAD = 'format = 1\nname = "x"\ntitle = "x"\nsource = "x"\n'
 
@@ -148,3 +148,8 @@ def test_no_text_breaks_the_parser(text):
         parse(text, "fuzz.toml")
     except ProfileError as error:
         assert "fuzz.toml" in str(error)
+
+
+def test_sockets_are_bound_to_interfaces_and_never_to_the_names_of_hcas():
+    assert Rails("roce", devices=("mlx5_1",)).interfaces == ()
+    assert Rails("socket", devices=("eth1", "eth2")).interfaces == ("eth1", "eth2")

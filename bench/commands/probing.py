@@ -57,7 +57,7 @@ def explained(
     from bench.probe.node import LIVE, probe
 
     rails = load(profile_name).rails if profile_name else None
-    by_name = rails.devices if rails and rails.kind == "socket" else ()
+    by_name = rails.interfaces if rails else ()
     if devices is not None:
         names = devices.replace(",", " ").split()
         if not names:

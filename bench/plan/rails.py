@@ -65,7 +65,7 @@ def pair_cases(
     ``rail``: a device that all of them use, instead of each its own.
     """
     size = max(profile.sweep.pair_sizes, default=1 << 22)
-    own = rail or ("own" if backend == "nccl" or profile.rails.devices else "")
+    own = rail or ("own" if backend == "nccl" or profile.rails.interfaces else "")
     turned = tuple((b, a) for a, b in pairs)
     how = {BOTH: ("p2p_bidirectional", pairs), THERE: ("p2p", pairs), BACK: ("p2p", turned)}
     return [

@@ -42,7 +42,7 @@ def ring_cases(phase: str, rings: Sequence[Ring], job: Job) -> list[Case]:
     """Rank i of each node of a ring sends to rank i of the next, all rails and rings at once; REPEATS times."""
     members = dict(zip(node_names(job), job.nodes, strict=True))
     size = max(job.profile.sweep.pair_sizes, default=1 << 22)
-    own = "own" if job.backend == "nccl" or job.profile.rails.devices else ""
+    own = "own" if job.backend == "nccl" or job.profile.rails.interfaces else ""
     groups_ = tuple(
         tuple(members[node][at] for node in ring) for ring in rings for at in range(len(job.nodes[0]))
     )
