@@ -12,8 +12,9 @@ from typing import Any
 
 import pandas as pd
 
-from bench.blame.rows import Subject
+from bench.blame.rows import Known, Subject
 from bench.collectives import collective
+from bench.known import known
 from bench.model import Case, Measurement, Rank
 from bench.paths import FIRST, answer, transfers
 from bench.plain import plain
@@ -95,7 +96,7 @@ def frames(run: Run, profile: Profile) -> Frames:
         target=target.value / GIGA if target else math.nan,
         rail=rail_floor(profile),
         nominal=profile.rails.rate.value / GIGA if profile.rails.rate else math.nan,
-        blamed=blamed_frame(measured, run.manifest.ranks, profile),
+        blamed=blamed_frame(measured, run.manifest.ranks, profile, known(run, measured, profile)),
         nodes=run.manifest.nodes,
         measured=measured,
         soak=soak_frame(run),
@@ -293,11 +294,13 @@ def pairs_frame(measured: tuple[Row, ...], ranks: tuple[Rank, ...], profile: Pro
     return pairs
 
 
-def blamed_frame(measured: tuple[Row, ...], ranks: tuple[Rank, ...], profile: Profile) -> pd.DataFrame:
+def blamed_frame(
+    measured: tuple[Row, ...], ranks: tuple[Rank, ...], profile: Profile, besides: Known | None = None
+) -> pd.DataFrame:
     """BLAMED_COLUMNS: a row a node, port or path; empty where no rails were measured."""
     found: dict[Subject, str] = {}
     if any(row.case.phase == FIRST for row in measured):
-        for row in answer(measured, ranks, profile).blames:
+        for row in answer(measured, ranks, profile, besides).blames:
             word = "named" if row.confirmed else "suspected"
             for subject in (row.subject, *row.alternatives):
                 found.setdefault(subject, f"{word}: {row.text}")

@@ -61,7 +61,7 @@ LAUNCHERS = ("mpirun", "openmpi", "mpich", "srun", "torchrun", "fabric", "deepsp
 )
 @click.argument("arguments", nargs=-1, required=True, metavar="-- accept …")
 def launch(**given: Any) -> None:
-    """Start accept, run or probe on the hosts of a file, by any launcher; or print the command.
+    """Start accept, nightly, run, soak or probe on the hosts of a file, by any launcher; or print the command.
 
     \b
         railgauge launch --hosts nodes.txt --dry-run -- accept --profile lambda-1cc-h100
