@@ -203,7 +203,7 @@ def test_what_does_not_fit_is_refused_and_the_rest_is_measured(tmp_path):
         tmp_path / "run",
     )
     assert done.returncode == 3
-    assert "refused: run/all_reduce/1099511627776" in done.stderr
+    assert "not measured: run/all_reduce/1099511627776" in done.stderr
     assert "available on" in done.stderr
     assert "1024" in done.stdout
 
