@@ -98,11 +98,13 @@ class Sweep:
 @dataclass(frozen=True)
 class Verbs:
     """ib_write_bw beside NCCL. ``mode``: auto (where it is installed), on (it must be), off; ``at_least`` bytes/s
-    of one rail and direction, where the platform's figure is another than the packets leave of the link.
+    of one rail and direction, where the platform's figure is another than the packets leave of the link;
+    ``size`` of a message in bytes: published runs gain less than 1 % above 512 KiB.
     """
 
     mode: str = "auto"
     at_least: Bound | None = None
+    size: int = 512 << 10
 
 
 @dataclass(frozen=True)
@@ -340,7 +342,9 @@ def _sweep(table: _Table) -> Sweep:
 
 
 def _verbs(table: _Table) -> Verbs:
-    verbs = Verbs(_one_of(table, "mode", ("auto", "on", "off"), "auto"), table.bound("at_least", parse_rate))
+    mode = _one_of(table, "mode", ("auto", "on", "off"), Verbs.mode)
+    size = parse_size(table.take("size", str, str(Verbs.size)))
+    verbs = Verbs(mode, table.bound("at_least", parse_rate), size)
     table.done()
     return verbs
 

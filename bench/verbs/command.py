@@ -1,6 +1,6 @@
 """The words of a server and of a client. The server's supervisor adds the TCP port, which it chooses.
 
-512 KiB in 16 pieces under way are far more than a rail holds (400 Gb/s × 10 µs are 0.5 MB) and, unlike
+16 messages of 512 KiB under way are far more than a rail holds (400 Gb/s × 10 µs are 0.5 MB) and, unlike
 perftest's own 128, little enough for a slow rail to finish in time. Duration and not a number of
 iterations, so that a rail takes as long at 1 Gb/s as at 400.
 """
@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from bench.profile import Verbs
+
 from .tool import NAME, Tool
 
-SIZE = 512 << 10  # bytes; published runs gain less than 1 % above it
 DEPTH = 16
 SECONDS, MARGIN = 4, 1  # of which the first and the last are not counted
 TIMEOUT = 18  # of the queue pair, 4 µs × 2^18: a busy host must not look like a dead link
@@ -45,14 +46,19 @@ class Side:
 
 
 def words(
-    side: Side, tool: Tool, address: str, peer: str = "", nccl: Mapping[str, str] | None = None
+    side: Side,
+    tool: Tool,
+    address: str,
+    peer: str = "",
+    nccl: Mapping[str, str] | None = None,
+    size: int = Verbs.size,
 ) -> tuple[str, ...]:
     """ib_write_bw on ``side``: a server, or with ``peer`` (its address) a client that writes to it.
 
     ``address``: of this node's management interface; perftest talks over it where it lets itself be bound.
     ``nccl``: NCCL's environment; on RoCE the same GID and traffic class, or another class of service is measured.
     """
-    plain = (NAME, "-d", side.hca, "-i", str(side.number), "-F", "-s", str(SIZE), "-t", str(DEPTH))
+    plain = (NAME, "-d", side.hca, "-i", str(side.number), "-F", "-s", str(size), "-t", str(DEPTH))
     timed = ("-D", str(SECONDS), "-f", str(MARGIN), "-u", str(TIMEOUT))
     bound = ("--bind_source_ip", address) if "bind_source_ip" in tool.knows and address else ()
     lane = _lane(tool, nccl or {})
