@@ -327,3 +327,9 @@ def test_a_key_that_was_not_recorded_is_missing(tmp_path):
     assert "binding" not in found
     assert found["rails"] == "none"
     assert facts(load_run(runs.folder(tmp_path / "b", profile=LAMBDA)))["rails"] == "8 infiniband of 400 Gb/s"
+
+
+def test_an_import_is_not_asked_for_what_only_a_run_can_know(tmp_path):
+    _, run = imported(tmp_path, "nccl-2.18.txt")
+    (throttled,) = [v for v in judge(run, runs.LOCAL).verdicts if v.check == "gpus.throttled"]
+    assert throttled.status is Status.SKIP

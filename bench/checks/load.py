@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.model import Verdict
 from bench.profile import Profile
+from bench.store import IMPORTED
 from bench.units import MEGA
 
 from .findings import Finding, Question
@@ -29,6 +30,9 @@ def throttled(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     )
     if seen.run.manifest.backend != "nccl":
         yield ask.skip("all GPUs", "no GPU was measured")
+        return
+    if seen.run.manifest.launcher == IMPORTED:
+        yield ask.skip("all GPUs", "an import does not say what held their clocks")
         return
     by_rank: dict[int, list[dict[str, Any]]] = {}
     for line in seen.run.health:

@@ -117,7 +117,7 @@ def of_layers(run: Run, rows: Sequence[Row], profile: Profile, nodes: Sequence[N
         return RailLayers((), Status.ERROR, f"verbs.jsonl is damaged: {error}")
     if not run.verbs or record.left:
         left = record.left or dict(run.plan.skipped).get(paths.FIRST) or "perftest was not asked in this run"
-        return RailLayers((), Status.SKIP, left)
+        return RailLayers((), Status.ERROR if profile.verbs.mode == "on" else Status.SKIP, left)
     view = View(run, rows, profile, {node.name: node for node in nodes}, record)
     found = tuple(_row(view, node, port) for node in nodes for port in wanted(node, profile.rails))
     if not found:

@@ -91,7 +91,16 @@ def of_target(run: Run, rows: Sequence[Row], profile: Profile) -> TargetReadings
         *_rings(run, rows, profile, target),
         _rails(run, rows, profile, target),
     )
-    return _together(found, target, _floor(profile, nodes))
+    return _together(found, target, _floor(profile, nodes), _needed(run, profile))
+
+
+def _needed(run: Run, profile: Profile) -> dict[str, str]:
+    """Kinds that must be read, and why another need not be: by kind, "" where it must."""
+    left = dict(run.plan.skipped)
+    why = {"counters": "", "ring": left.get("ring", ""), "rails": left.get(RAILS, "")}
+    if run.manifest.backend == "gloo":
+        why["ring"] = "a call of gloo uses one interface" if _one_rail(run, profile) else ""
+    return why
 
 
 def _reading(
@@ -255,7 +264,9 @@ def _speaks(limit: Limit, nodes: int) -> bool:
     )
 
 
-def _together(found: tuple[TargetReading, ...], target: Bound, floor: Bound) -> TargetReadings:
+def _together(
+    found: tuple[TargetReading, ...], target: Bound, floor: Bound, needed: dict[str, str]
+) -> TargetReadings:
     told = [reading for reading in found if reading.told]
     listed = "; ".join(f"{r.name} {show_rate(r.rate, 'Gb/s')} ({show_share(r.share)})" for r in told)
     if len({reading.kind for reading in told}) < 2:
@@ -263,7 +274,7 @@ def _together(found: tuple[TargetReading, ...], target: Bound, floor: Bound) -> 
         have = f"one kind of reading: {listed}" if told else "no reading"
         step = "railgauge accept measures all three: forced Ring, rails at once, port counters"
         text = f"{have}; {missing}"
-        return TargetReadings(target, found, Status.ERROR, "", text, "two readings", "RailGauge", step)
+        return TargetReadings(target, found, Status.ERROR, "", text, "three readings", "RailGauge", step)
     if not _agree(told):
         odd = _odd(told)
         said = f"{odd} is the odd one" if odd else "which of them is wrong cannot be told"
@@ -274,6 +285,12 @@ def _together(found: tuple[TargetReading, ...], target: Bound, floor: Bound) -> 
         )
     low = min(told, key=lambda reading: reading.share)
     good = low.share >= floor.value
+    have = {reading.kind for reading in told}
+    lacking = [r for r in found if r.kind not in have and not needed[r.kind]]
+    if good and lacking:
+        text = f"{listed}: they agree, but {'; '.join(f'{r.name}: {r.text}' for r in lacking)}"
+        step = "see why it could not be read; two readings alone do not say which of them is wrong"
+        return TargetReadings(target, found, Status.ERROR, "", text, "three readings", "RailGauge", step)
     return TargetReadings(
         target,
         found,

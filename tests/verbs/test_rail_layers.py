@@ -19,6 +19,7 @@ from bench.profile import Verbs, load
 from bench.readings.layers import COLLECTIVE, LINK, P2P, VERBS, of_layers
 from bench.units import GIGA
 from bench.verbs.record import left_out
+from bench.verbs.record import left_out
 from bench.verbs.tool import Tool
 
 GONE = Tool("n1", missing="ib_write_bw is not installed")
@@ -301,3 +302,11 @@ def test_nothing_missing_or_slow_passes(made, counters):
         assert min(verbs.values()) > 47e9 and min(p2p.values()) > 0.87 * min(verbs.values()) and counters
     if seen.status is Status.FAIL:
         assert all(loss.rate < loss.bound.value and math.isfinite(loss.lost) for loss in seen.losses)
+
+
+def test_a_profile_that_wants_perftest_is_not_content_without(tmp_path):
+    want = replace(LAMBDA, verbs=Verbs("on"))
+    for said in ((), (left_out("no time was left"),)):
+        run = replace(run_of(tmp_path), verbs=said)
+        assert of_layers(run, read(run), LAMBDA, ()).status is Status.SKIP
+        assert of_layers(run, read(run), want, ()).status is Status.ERROR
