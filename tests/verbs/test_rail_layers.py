@@ -19,7 +19,6 @@ from bench.profile import Verbs, load
 from bench.readings.layers import COLLECTIVE, LINK, P2P, VERBS, of_layers
 from bench.units import GIGA
 from bench.verbs.record import left_out
-from bench.verbs.record import left_out
 from bench.verbs.tool import Tool
 
 GONE = Tool("n1", missing="ib_write_bw is not installed")
