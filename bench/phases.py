@@ -15,7 +15,7 @@ from .nightly import judging
 from .options import Options, Watcher
 from .plan import COUNTERS, Job, by_node, pair_cases, rotation, seconds, step_phase
 from .profile import Profile
-from .resume import followed, todo
+from .resume import followed, todo, unclosed
 from .rows import rows
 from .screening import most_steps
 from .store import LOGS, WIRING, Phase, Plan, load, write_text
@@ -43,6 +43,8 @@ def run_phases(chief: Coordinator, plan: Plan, options: Options, watcher: Watche
             if not _in_time(chief, left, until, watcher):
                 continue
             _phase(chief, leads, left, watcher)
+        elif phase.name in unclosed(options.resumed):
+            _close(chief, leads, phase)
         if followed(phase, options.resumed):
             continue
         if options.nightly:
@@ -148,6 +150,13 @@ def _phase(chief: Coordinator, leads: list[int], phase: Phase, watcher: Watcher)
         chief.recorder.counters(phase.name, when, [snapshots[lead] for lead in leads])
         if when == "before":
             chief.run(phase, {case.id: rotation(case) for case in phase.cases})
+
+
+def _close(chief: Coordinator, leads: list[int], phase: Phase) -> None:
+    """The counters after a phase whose cases are all measured, when the run goes on; counters do not forget."""
+    snapshots = chief.ask("counters", leads, PROBE_SECONDS)
+    chief.recorder.counters(phase.name, "after", [snapshots[lead] for lead in leads])
+    chief.recorder.line("note", text=f"the counters after phase {phase.name} were read when the run went on")
 
 
 def _suspects(

@@ -7,6 +7,8 @@ text read as another one.
 
 from __future__ import annotations
 
+import re
+
 # C0 but tab and newline, DEL, C1; line and paragraph separators; marks of direction, and what isolates or overrides it
 _OBEYED = (
     *(set(range(0x20)) - {0x09, 0x0A}),
@@ -20,7 +22,16 @@ _OBEYED = (
 )
 _SHOWN = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _OBEYED}
 
+# what Markdown or the HTML inside it would read as its own, inside a line; ``://`` would become a link
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~&$@!]|:(?=//))")
+
 
 def plain(text: str) -> str:
     """``text`` with every character that a terminal obeys written out, such as ``\\x1b``; newlines and tabs stay."""
     return text.translate(_SHOWN)
+
+
+def as_markdown(text: object, longest: int | None = None) -> str:
+    """A text as Markdown that shows exactly it, on one line, of at most ``longest`` characters before escapes."""
+    shown = "".join(c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+    return _MARKDOWN.sub(r"\\\1", " ".join(shown.split())[:longest])

@@ -67,6 +67,14 @@ def todo(phase: Phase, run: Run | None) -> Phase:
     return replace(phase, cases=cases, seconds=phase.seconds * len(cases) / len(phase.cases))
 
 
+def unclosed(run: Run | None) -> frozenset[str]:
+    """Phases whose counters were read before and not after: the run broke off between the last case and them."""
+    if run is None:
+        return frozenset()
+    last = {str(row.get("phase")): row.get("when") for row in run.counters}
+    return frozenset(name for name, when in last.items() if when == "before")
+
+
 def followed(phase: Phase, run: Run | None) -> bool:
     """Whether what is measured because of ``phase`` was already planned or begun when ``run`` ended."""
     if run is None:

@@ -82,11 +82,13 @@ def show_size(size: int) -> str:
 
 
 def show_rate(rate: float, unit: str = "GB/s") -> str:
-    """A rate in bytes per second, shown in ``unit``."""
+    """A rate in bytes per second, shown in ``unit``; below 1 with three significant digits: ``0.0123 GB/s``."""
     if not math.isfinite(rate):
         return f"{rate} {unit}"
     value = rate / _RATES[unit]
-    return f"{value:.{2 if value < 100 else 1}f} {unit}" if value >= 0.01 else f"{value:.2g} {unit}"
+    if abs(value) < 1:
+        return f"{value:#.3g} {unit}"
+    return f"{value:.{2 if abs(value) < 100 else 1}f} {unit}"
 
 
 def show_both(rate: float) -> str:

@@ -10,7 +10,7 @@ import test_readings as ring
 from bench.facts import Node
 from bench.model import Rank
 from bench.readings.traffic import carried
-from bench.resume import ResumeRefused, followed, resumable, standing, todo, unlike
+from bench.resume import ResumeRefused, followed, resumable, standing, todo, unclosed, unlike
 from bench.rows import rows
 from bench.store import JOURNAL, NOT_TRIED, Loss, Phase, Plan, Recorder, RunError, load
 from made_nodes import nodes, with_gpu, with_host, with_port, with_software
@@ -212,3 +212,14 @@ def test_counters_of_a_resumed_phase_are_held_against_its_second_part_alone(tmp_
     assert run.earlier == {first.id}
     for node in carried("ring", run, rows(run), ring.LAMBDA):
         assert node.ratio == pytest.approx(1.0, rel=0.01)
+
+
+def test_a_phase_that_lacks_its_closing_counters_alone_is_known(tmp_path):
+    run = load(folder(tmp_path / "run"))
+    name = run.plan.phases[0].name
+    lines = ({"phase": name, "when": "before"}, {"phase": "other", "when": "before"})
+    closed = (*lines, {"phase": "other", "when": "after"})
+    assert unclosed(None) == frozenset()
+    assert unclosed(replace(run, counters=lines)) == {name, "other"}
+    assert unclosed(replace(run, counters=closed)) == {name}
+    assert unclosed(replace(run, counters=(*closed, *lines[:1], {**lines[0], "when": "after"}))) == frozenset()

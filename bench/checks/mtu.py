@@ -16,11 +16,12 @@ from .registry import Evidence, check
 
 @check("rails.mtu", early=True)
 def mtu(seen: Evidence, want: Profile) -> Iterator[Verdict]:
-    """Every rail that is an interface, or has one (RoCE), has the MTU that most of them have."""
+    """Every rail that is an interface, or has one (RoCE), has the profile's MTU, or that of most of them."""
+    wanted = want.rails.mtu
     ask = Question(
         "rails.mtu",
-        "the MTU of most rails",
-        "its peers",
+        f"MTU {wanted}" if wanted else "the MTU of most rails",
+        want.name if wanted else "its peers",
         "set it as on the others (ip link set DEVICE mtu SIZE, and where it is configured), on the switch port too",
         "read it by hand: ip link",
     )
@@ -32,12 +33,15 @@ def mtu(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         for node in seen.nodes
         for role in rails_of(node, want.rails)
     }
+    silent = [node.name for node in seen.nodes if not rails_of(node, want.rails)]
     odd = {each.name: each for each in odd_ones({name: str(size) for name, size in sizes.items() if size})}
-    found = []
+    found = [Finding(name, None, "none of its devices is known to be a rail") for name in silent]
     for name, size in sizes.items():
         if size is None:
             found.append(Finding(name, None, "its MTU is not known"))
-        elif name in odd:
+        elif wanted and size != wanted:
+            found.append(Finding(name, False, f"MTU {size}", size))
+        elif not wanted and name in odd:
             found.append(
                 Finding(name, False, f"MTU {size}, {_others(odd[name].usual, odd[name].peers)}", size)
             )

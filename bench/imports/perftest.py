@@ -210,7 +210,7 @@ def _settled(table: _Table, text: str) -> LinkRun:
             f"{len(bad)} rows are no results, such as {bad[0].size} bytes: zero, infinite or not a number; "
             "perftest's clock was broken or no data went through"
         )
-    if table.columns in ("bw", "qos") and _disagrees(table.rows):
+    if table.columns in ("bw", "qos") and _disagrees(table.rows, UNITS.get(table.unit, math.nan)):
         problems.append(f"bandwidth and size × message rate disagree: {table.unit} may not be the unit")
     if table.failures:
         problems.append(f"the run failed: {'; '.join(dict.fromkeys(table.failures))}")
@@ -221,14 +221,14 @@ def _settled(table: _Table, text: str) -> LinkRun:
     )
 
 
-def _disagrees(rows: list[LinkRow]) -> bool:
+def _disagrees(rows: list[LinkRow], factor: float) -> bool:
     """Whether the largest message's bandwidth is not its size times its rate."""
     seen = [row for row in rows if row.valid and math.isfinite(row.messages) and row.messages > 0]
     if not seen:
         return False
     best = max(seen, key=lambda row: row.average)
-    # the rate is printed with six decimals of a million a second
-    slack = PRECISION + 0.5 / best.messages
+    # the rate is printed with six decimals of a million a second, the bandwidth with two of its unit
+    slack = PRECISION + 0.5 / best.messages + 0.005 * factor / best.average
     return abs(best.size * best.messages / best.average - 1) > slack
 
 
@@ -264,7 +264,7 @@ def _json_bandwidth(
 ) -> tuple[LinkRow, str]:
     printed = [number(values.get(key, "")) for key in ("BW_peak", "BW_average", "MsgRate")]
     bytes_per_second = size * printed[2] * MEGA
-    slack = PRECISION + (0.5e-6 / printed[2] if printed[2] > 0 else 0.0)
+    slack = PRECISION + sum(half / value for half, value in zip((0.005, 0.5e-6), printed[1:], strict=True) if value > 0)
     likely = [
         name
         for name in ("MiB/sec", "Gb/sec")

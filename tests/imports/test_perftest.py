@@ -48,6 +48,18 @@ def test_the_unit_comes_from_the_header(unit, row, average):
     assert (run.tool, run.valid, run.problems) == ("ib_write_bw", True, ())
 
 
+def test_a_slow_link_is_believed_although_few_digits_are_printed():
+    text = (
+        "                    RDMA_Write BW Test\n"
+        " #bytes     #iterations    BW peak[MiB/sec]    BW average[MiB/sec]   MsgRate[Mpps]\n"
+        " 4096       90               0.00               {}              0.000029\n"
+    )
+    (run,) = parse(text.format("0.11"))
+    assert run.problems == ()
+    (run,) = parse(text.format("0.13"))
+    assert "disagree" in run.problems[0]
+
+
 def test_a_unit_that_the_message_rate_contradicts_is_named():
     (run,) = parse(
         table("Gb/sec", " 65536      5000             45000.00           44000.00		   0.704000")

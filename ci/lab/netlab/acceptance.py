@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -32,6 +32,8 @@ DEMO = "slow-rail n2 1"
 QUICK = ("slow-rail n2 1", "lossy-rail n1 2", "slow-cpu n0 0.3", "rail-down n2 1", "wrong-mtu n0 2")
 # Planted before mpirun starts these would keep it from starting, and nothing would be measured.
 LATE = STOPPED
+# Options that a fault needs to be told from its likes: without it both rails are dead, and only a guess is left.
+WORDS = {"swapped-rails": ("--cross-rail",)}
 EVERY = tuple(
     f"{fault.name} n2" + " 1" * fault.on_rail + " 0.3" * (fault.name == "slow-cpu")
     for fault in FAULTS.values()
@@ -83,15 +85,17 @@ source = "{SHARE:.0%} of the rate that ci/lab/net shapes every rail to"
 """
 
 
-def accept(lab: Lab, out: Path, late: str = "", rails_only: bool = False) -> Outcome:
+def accept(
+    lab: Lab, out: Path, late: str = "", rails_only: bool = False, words: Sequence[str] = ()
+) -> Outcome:
     """One acceptance run over the lab, one rank per rail on every node; what it prints is passed on.
 
-    ``late`` is a fault to plant once measuring has begun. A run that takes longer than LIMIT is ended.
+    ``late`` is a fault to plant once measuring has begun, ``words`` are more options. A run that takes longer than LIMIT is ended.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     toml = out.with_name(f"{out.name}.toml")
     toml.write_text(profile(lab, rails_only))
-    words = ["-m", "bench", "accept", "--profile", str(toml), "--out", str(out), "--hang", f"{HANG}s"]
+    own = ["-m", "bench", "accept", "--profile", str(toml), "--out", str(out), "--hang", f"{HANG}s"]
     command = [
         sys.executable,
         str(ENTRY),
@@ -101,6 +105,7 @@ def accept(lab: Lab, out: Path, late: str = "", rails_only: bool = False) -> Out
         str(lab.rails),
         "--",
         sys.executable,
+        *own,
         *words,
     ]
     start = time.monotonic()
@@ -153,7 +158,7 @@ def trial(lab: Lab, fault: str, out: Path, rails_only: bool) -> Trial:
         kind, *rest = fault.split()
         labs.fault(lab.name, kind, rest)
     print(f"\n=== {fault or 'healthy'} ===", flush=True)
-    outcome = accept(lab, out, late, rails_only)
+    outcome = accept(lab, out, late, rails_only, WORDS.get(fault.partition(" ")[0], ()))
     wrong = complaint(fault, outcome)
     load = os.getloadavg()[0]
     print(f"blamed: {told(blamed(outcome.verdicts))}")
@@ -180,7 +185,8 @@ def trials(lab: Lab, faults: Sequence[str], runs: int = 1, rails_only: bool = Fa
         labs.down(lab.name)  # of a run that was killed
         here = labs.up(lab)
         try:
-            possible = [fault for fault in faults if _possible(here, fault)]
+            lacking = {fault: reason for fault in faults if (reason := _lacking(here, fault))}
+            possible = [fault for fault in faults if fault not in lacking]
             for number in range(runs):
                 for fault in possible:
                     # a healthy lab is accepted in full: silence must be proven for every phase
@@ -189,13 +195,20 @@ def trials(lab: Lab, faults: Sequence[str], runs: int = 1, rails_only: bool = Fa
                     done.append(trial(lab, fault, folder / f"{name}.{number + 1}", short))
         finally:
             labs.down(lab.name)
-            print("", *table(done), sep="\n")
-            print(f"run folders and reports: {folder}")
-    return 0 if done and not any(each.wrong for each in done) else 1
+    print("", *table(done, lacking), sep="\n")
+    print(f"run folders and reports: {folder}")
+    return exit_status(done, lacking)
 
 
-def table(done: Sequence[Trial]) -> Iterator[str]:
-    """A row a fault: how often it was named and nobody else, false names, seconds, load."""
+def exit_status(done: Sequence[Trial], lacking: Mapping[str, str]) -> int:
+    """1: one is wrong; 3: what was asked for could not be run here, or there was nothing; 0: all are right."""
+    if any(each.wrong for each in done):
+        return 1
+    return 3 if lacking or not done else 0
+
+
+def table(done: Sequence[Trial], lacking: Mapping[str, str]) -> Iterator[str]:
+    """A row a fault: how often it was named and nobody else, false names, seconds, load; or why it was not run."""
     yield f"{'fault':22}{'right':>9}{'false names':>13}{'seconds':>12}{'load':>7}"
     for fault in dict.fromkeys(each.fault for each in done):
         own = [each for each in done if each.fault == fault]
@@ -207,14 +220,16 @@ def table(done: Sequence[Trial]) -> Iterator[str]:
         yield f"{fault or 'healthy':22}{f'{right} of {len(own)}':>9}{false:>13}{took:>12}{load:>7.1f}"
         for text in dict.fromkeys(each.wrong for each in own if each.wrong):
             yield f"    {text}"
+    for fault, reason in lacking.items():
+        yield f"{fault:22}{'not run':>9}{'-':>13}{'-':>12}{'-':>7}"
+        yield f"    not possible on this machine: {reason}"
 
 
-def _possible(here: labs.Live, fault: str) -> bool:
+def _lacking(here: labs.Live, fault: str) -> str:
+    """Why this machine cannot show ``fault``, "" where it can."""
     needs = FAULTS[fault.split()[0]].needs if fault else ""
     reason = here.powers[needs] if needs else None
-    if isinstance(reason, str):
-        print(f"\n=== {fault} ===\nskip: not possible on this machine: {reason}")
-    return not isinstance(reason, str)
+    return reason if isinstance(reason, str) else ""
 
 
 def demo(name: str) -> int:

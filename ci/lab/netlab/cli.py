@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from netlab import acceptance, ends, mpi, tell
+from netlab import acceptance, ends, launchers, mpi, tell
 from netlab import lab as labs
 from netlab.faults import FAULTS
 from netlab.plan import Lab, LabError, parse_rate, show_rate
@@ -89,6 +89,28 @@ def parser() -> argparse.ArgumentParser:
         choices=[each.name for each in ends.LAUNCHERS],
         help="column of the table; may be repeated (default: mpirun)",
     )
+    start = verbs.add_parser(
+        "launchers", help="a short acceptance by each launcher, on two nodes of a lab of its own; a table"
+    )
+    start.add_argument(
+        "launchers",
+        nargs="*",
+        metavar="NAME",
+        help=f"of {', '.join(row.name for row in launchers.ROWS)} (default: every one)",
+    )
+    start.add_argument(
+        "--path",
+        default="",
+        metavar="DIR",
+        help="a folder with fabric and DeepSpeed: pip install --target DIR",
+    )
+    start.add_argument(
+        "--python",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="an interpreter with another mpi4py and its mpirun beside it; may be repeated",
+    )
     return top
 
 
@@ -97,7 +119,7 @@ def main(words: Sequence[str] | None = None) -> int:
     cut = given.index("--") if "--" in given else len(given)
     arguments = parser().parse_args(given[:cut])
     arguments.command = given[cut + 1 :]
-    if arguments.verb not in ("check", "demo", "faults"):
+    if arguments.verb not in ("check", "demo", "faults", "launchers"):
         arguments.name = arguments.name or "lab"
     try:
         return _VERBS[arguments.verb](arguments)
@@ -204,6 +226,12 @@ def _faults(arguments: argparse.Namespace) -> int:
     return ends.faults(arguments.name or "ends", arguments.quick, arguments.launcher, arguments.deaths)
 
 
+def _launchers(arguments: argparse.Namespace) -> int:
+    return launchers.launchers(
+        arguments.name or "starts", arguments.launchers, arguments.path, arguments.python
+    )
+
+
 def _demo(arguments: argparse.Namespace) -> int:
     return acceptance.demo(arguments.name or "demo")
 
@@ -219,5 +247,6 @@ _VERBS = {
     "down": _down,
     "check": _check,
     "faults": _faults,
+    "launchers": _launchers,
     "demo": _demo,
 }

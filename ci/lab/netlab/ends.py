@@ -83,6 +83,15 @@ class End:
     wrong: str
 
 
+@dataclass(frozen=True)
+class NotRun:
+    """A row that this machine cannot show, and why."""
+
+    fault: str
+    launcher: str
+    reason: str
+
+
 def run(here: labs.Live, death: Death, launcher: Launcher, folder: Path) -> End:
     """One job under one fault; the lab is healed and empty afterwards."""
     out = folder / f"{death.name} {launcher.name}".replace(" ", "-")
@@ -321,22 +330,33 @@ def faults(name: str, quick: bool, launchers: Sequence[str], names: Sequence[str
         f" within {BOUND:.0f} s, and what it left must be gone {GONE:.0f} s later."
     )
     folder = Path(tempfile.mkdtemp(prefix="railgauge-ends-"))
-    done: list[End] = []
+    done: list[End | NotRun] = []
     with labs.signals_are_exceptions():
         labs.down(name)
         here = labs.up(Lab(name))
         try:
             for launcher in columns:
                 for death in chosen:
-                    if _possible(here, death, launcher):
-                        end = run(here, death, launcher, folder)
-                        done.append(end)
-                        print(*_lines(end), sep="\n", flush=True)
+                    if death.launchers and launcher.name not in death.launchers:
+                        continue  # there is no mpirun to kill under torchrun
+                    reason = here.powers[death.needs] if death.needs else None
+                    if isinstance(reason, str):
+                        done.append(NotRun(death.name, launcher.name, reason))
+                    else:
+                        done.append(run(here, death, launcher, folder))
+                    print(*_lines(done[-1]), sep="\n", flush=True)
         finally:
             labs.down(name)
     print("", *table(done), sep="\n")
     print(f"run folders, reports and logs: {folder}")
-    return 0 if done and not any(end.wrong for end in done) else 1
+    return exit_status(done)
+
+
+def exit_status(done: Sequence[End | NotRun]) -> int:
+    """1: one did not end as it must; 3: what was asked for could not be run here, or there was nothing; 0: all did."""
+    if any(isinstance(end, End) and end.wrong for end in done):
+        return 1
+    return 3 if not done or any(isinstance(end, NotRun) for end in done) else 0
 
 
 def promised() -> float:
@@ -348,16 +368,10 @@ def promised() -> float:
     return Limits(hang=HANG).bound + LONGEST
 
 
-def _possible(here: labs.Live, death: Death, launcher: Launcher) -> bool:
-    if death.launchers and launcher.name not in death.launchers:
-        return False
-    reason = here.powers[death.needs] if death.needs else None
-    if isinstance(reason, str):
-        print(f"{death.name} under {launcher.name}: skip: not possible on this machine: {reason}")
-    return not isinstance(reason, str)
-
-
-def _lines(end: End) -> Iterator[str]:
+def _lines(end: End | NotRun) -> Iterator[str]:
+    if isinstance(end, NotRun):
+        yield f"{end.fault} under {end.launcher}: not run: not possible on this machine: {end.reason}"
+        return
     seconds = "never" if end.seconds is None else f"{end.seconds:.1f} s"
     yield f"{end.fault} under {end.launcher}: {seconds}, exit status {end.status}, {end.measured} measured"
     yield f"    said: {end.said or '(nothing)'}"
@@ -365,9 +379,12 @@ def _lines(end: End) -> Iterator[str]:
         yield f"    NOT OK: {end.wrong}"
 
 
-def table(done: Sequence[End]) -> Iterator[str]:
+def table(done: Sequence[End | NotRun]) -> Iterator[str]:
     yield f"{'fault':18}{'launcher':10}{'end after':>10}{'exit':>6}{'rows':>6}  {'report':8}{'left':6}{'named':34}ok"
     for end in done:
+        if isinstance(end, NotRun):
+            yield f"{end.fault:18}{end.launcher:10}{'-':>10}{'-':>6}{'-':>6}  {'-':8}{'-':6}{'-':34}not run: {end.reason}"
+            continue
         seconds = "never" if end.seconds is None else f"{end.seconds:.1f} s"
         status = "-" if end.status is None else str(end.status)
         yield (

@@ -268,7 +268,7 @@ def side_by_side(tally: Tally) -> None:
 
 
 LITTLE_MEMORY = r"""#!/bin/bash
-case " $* " in *" mlx5_3 "*) ulimit -l 64; exec setpriv --bounding-set=-ipc_lock /usr/bin/ib_write_bw "$@";; esac
+case " $* " in *" mlx5_3 "*) ulimit -l 4; exec setpriv --bounding-set=-ipc_lock /usr/bin/ib_write_bw "$@";; esac
 exec /usr/bin/ib_write_bw "$@"
 """
 
