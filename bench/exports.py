@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -162,13 +162,18 @@ CSV_COLUMNS = (
 )
 
 
-def csv_text(rows: Iterable[Row]) -> str:
-    """One line a row, base units; what was not measured or not checked is an empty cell, never 0."""
+def csv_text(
+    rows: Iterable[Row], names: Sequence[str] = (), more: Callable[[Row], Sequence[object]] = lambda _: ()
+) -> str:
+    """One line a row, base units; what was not measured or not checked is an empty cell, never 0.
+
+    ``more`` gives the cells of the further columns ``names``.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+    writer.writerow([*CSV_COLUMNS, *names])
     for row in rows:
-        writer.writerow([_cell(value) for value in _csv_values(row)])
+        writer.writerow([_cell(value) for value in (*_csv_values(row), *more(row))])
     return text.getvalue()
 
 

@@ -38,14 +38,7 @@ def run_phases(chief: Coordinator, plan: Plan, options: Options, watcher: Watche
     if options.asked.cross:
         _wiring(chief, leads, options.profile)
     for phase in plan.phases:
-        left = todo(phase, options.resumed)
-        if left.cases or not options.resumed:
-            if not _in_time(chief, left, until, watcher):
-                continue
-            _phase(chief, leads, left, watcher)
-        elif phase.name in unclosed(options.resumed):
-            _close(chief, leads, phase)
-        if followed(phase, options.resumed):
+        if not _done(chief, leads, phase, options, until, watcher) or followed(phase, options.resumed):
             continue
         if options.nightly:
             plan = _out_of_line(chief, leads, plan, phase.name, options.profile, watcher)
@@ -54,6 +47,20 @@ def run_phases(chief: Coordinator, plan: Plan, options: Options, watcher: Watche
             verbs(chief, options.profile, watcher, until)
         if phase.name.startswith(paths.SCREEN):
             plan = _trace(chief, leads, plan, options, _before(until, phase, plan), watcher)
+
+
+def _done(
+    chief: Coordinator, leads: list[int], phase: Phase, options: Options, until: float | None, watcher: Watcher
+) -> bool:
+    """Measure what a phase still lacks; False when the budget has no time for it."""
+    left = todo(phase, options.resumed)
+    if left.cases or not options.resumed:
+        if not _in_time(chief, left, until, watcher):
+            return False
+        _phase(chief, leads, left, watcher)
+    elif phase.name in unclosed(options.resumed):
+        _close(chief, leads, phase)
+    return True
 
 
 def _wiring(chief: Coordinator, leads: list[int], profile: Profile) -> None:

@@ -313,7 +313,9 @@ def _rails(table: _Table) -> Rails:
     if rails.devices and rails.count != len(rails.devices):
         raise ProfileError(f"{table.where}: count is {rails.count}, but devices names {len(rails.devices)}")
     if rails.mtu < 0 or (rails.mtu and rails.kind not in ("socket", "roce")):
-        raise ProfileError(f"{table.where}: mtu {rails.mtu} must be above 0, and of rails of kind socket or roce")
+        raise ProfileError(
+            f"{table.where}: mtu {rails.mtu} must be above 0, and of rails of kind socket or roce"
+        )
     if set(rails.devices) & set(rails.excluded):
         raise ProfileError(f"{table.where}: a device cannot be a rail and excluded")
     if rails.rate and rails.target and rails.target.value > rails.count * rails.rate.value * (1 + 1e-9):

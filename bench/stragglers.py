@@ -64,7 +64,10 @@ class Waiting:
             return "; ".join(straggler.evidence for straggler in self.stragglers)
         if self.systemwide:
             return f"all ranks are slow alike: {self.slow:.2f} times the usual time, no rank is last in most iterations"
-        return "; ".join(self.unknown) or f"no rank is last in most of {self.iterations} iterations"
+        told = f"no rank is last in most of {self.iterations} iterations"
+        if math.isfinite(self.slow):
+            told += f", all together take {self.slow:.2f} times the usual time"
+        return "; ".join(self.unknown) or told
 
 
 def stragglers(
@@ -77,7 +80,7 @@ def stragglers(
 
     cases  by id, to leave out collectives with a root
     ranks  of the job, for the nodes
-    usual  median isolated seconds of a case id, from an accepted run; without it a slowdown of all is not seen
+    usual  median isolated seconds of a case id, from nights before or a bound; without it a slowdown of all is not seen
     """
     kept, left_out = _usable(measurements, cases)
     node = {rank.rank: rank.node for rank in ranks}
@@ -225,6 +228,6 @@ def _unknown(kept: Sequence[Measurement], slow: float, found: Sequence[Straggler
         times = [median(each.isolated) for each in kept if each.isolated]
         typical = f" (median {show_seconds(median(times))})" if times else ""
         return (
-            f"no rank is waited for; whether all are slow cannot be told without an accepted run{typical}",
+            f"no rank is waited for; whether all are slow alike cannot be seen without a night before or a bound{typical}",
         )
     return ()

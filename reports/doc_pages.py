@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from bench.plain import as_markdown as plain
 from bench.profile import Profile
 from bench.store import Run
 from bench.units import BITS
@@ -16,7 +17,6 @@ from .charts.bars import Rule, ranked_bars
 from .docs import Drawn, Page
 from .export import specifications
 from .frames import Frames, frames
-from .markdown import plain
 from .summary import MARKS, WORDS, headline, moment
 from .theme import specification
 

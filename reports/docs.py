@@ -20,10 +20,10 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from bench.plain import as_markdown as plain
 from bench.store import RunError
 
 from .export import png, svg
-from .markdown import plain
 from .scripts import docs_script, vega
 from .sources import by_url
 from .theme import NEUTRAL, specification, text_of

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
 from bench.model import Status, Verdict
+from bench.plain import as_markdown as plain
 from bench.profile import Profile
 from bench.store import Run
 from bench.units import BITS, GIGA, show_share
@@ -29,18 +29,6 @@ from .summary import (
 )
 
 MOST = 50
-# what Markdown or the HTML inside it would read as its own, inside a line; ``://`` would become a link
-SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&$@]|:(?=//))")
-
-
-def plain(text: object) -> str:
-    """A text as Markdown that shows exactly it, on one line."""
-    line = " ".join(
-        "".join(
-            c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in str(text)
-        ).split()
-    )
-    return SPECIAL.sub(r"\\\1", line)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:

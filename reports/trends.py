@@ -12,12 +12,12 @@ import pandas as pd
 from bench.drift import QUANTITIES, Acceptance, Label, Mark, Night, NoRuptures, Series, Step, steps, trail
 from bench.drift.verdicts import date, show
 from bench.history import HistoryError, Problem, acceptances, nights, runs
+from bench.plain import as_markdown as plain
 from bench.units import GIGA, MICRO
 
 from .charts.trend import LEVEL_COLUMNS, NIGHT_COLUMNS, STEP_COLUMNS, trend
 from .docs import Drawn, Page
 from .frames import rounded
-from .markdown import plain
 from .markdown import table as markdown_table
 from .theme import specification
 

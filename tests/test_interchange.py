@@ -333,3 +333,15 @@ def test_an_import_is_not_asked_for_what_only_a_run_can_know(tmp_path):
     _, run = imported(tmp_path, "nccl-2.18.txt")
     (throttled,) = [v for v in judge(run, runs.LOCAL).verdicts if v.check == "gpus.throttled"]
     assert throttled.status is Status.SKIP
+
+
+def test_wrong_elements_in_a_table_fail(tmp_path):
+    lines = (DATA / "nccl-2.18.txt").read_text().splitlines(keepends=True)
+    at = max(number for number, line in enumerate(lines) if line.split()[:1] and line.split()[0].isdecimal())
+    lines[at] = lines[at].rstrip()[:-1] + "7\n"
+    text = "".join(lines).replace("Out of bounds values : 0 OK", "Out of bounds values : 1 FAILED")
+    folder = import_files([write(tmp_path, "wrong.txt", text)], tmp_path / "run", runs.LOCAL)
+    judged = judge(load_run(folder.path), runs.LOCAL)
+    failed = [verdict for verdict in judged.verdicts if verdict.status is Status.FAIL]
+    assert [verdict.check for verdict in failed] == ["correctness"]
+    assert "7 wrong elements on ranks that the table does not name" in failed[0].measured

@@ -6,6 +6,8 @@ Sources of the figures: dstack (Lambda B200, GCP B200, Nebius), oci-hpc (OCI), n
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from bench.checks.registry import Evidence
 from bench.checks.wire import share, target
 from bench.exports import HEADER
-from bench.interchange import Wanted, import_files
+from bench.interchange import Wanted, export, import_files
 from bench.judge import judge
 from bench.model import Status
 from bench.profile import load
@@ -101,3 +103,14 @@ def test_an_import_alone_never_accepts_a_cluster(tmp_path):
     (verdict,) = target(Evidence(run, rows(run)), want)
     assert verdict.status is Status.ERROR
     assert judge(run, want).verdicts
+
+
+def test_the_csv_says_what_the_rails_carried(tmp_path):
+    run = imported(tmp_path, load("lambda-1cc-b200"), 2, 2 * GI, 371.25, 696.10)
+    line = next(csv.DictReader(io.StringIO(export(run, "csv"))))
+    row = rows(run)[0]
+    found = of_row(row, run, load("lambda-1cc-b200"))
+    assert float(line["network_least"]) == found.wire[0] > 0
+    assert float(line["share_most"]) == found.share[1] > 0
+    assert float(line["ceiling"]) == found.ceiling
+    assert line["in_force"] == found.in_force.algorithm

@@ -104,9 +104,9 @@ def test_nothing_measured_is_not_a_pass() -> None:
     assert math.isnan(said.slow)
 
 
-def test_without_an_accepted_run_a_common_slowdown_is_said_to_be_unknown() -> None:
+def test_without_a_night_or_a_bound_a_common_slowdown_is_said_to_be_unknown() -> None:
     said = stragglers([measurement((10,) * 16)], CASES, RANKS)
-    assert "cannot be told without an accepted run" in said.text
+    assert "cannot be seen without a night before or a bound" in said.text
 
 
 def test_an_unknown_case_is_left_out() -> None:

@@ -41,7 +41,11 @@ def throttling(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     if not begun(seen):
         yield ask.skip("all nodes", "no phase was begun")
         return
-    found = [finding for window in windows(seen)[0] if (finding := _held_back(window))]
+    comparable, gaps = windows(seen)
+    found = [finding for window in comparable if (finding := _held_back(window))]
+    if not comparable:
+        yield from ask.verdicts([Finding(gap.subject, None, gap.reason) for gap in gaps], "")
+        return
     if not found:
         yield ask.skip("all nodes", "no node says that a CPU quota limits it")
         return

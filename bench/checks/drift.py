@@ -21,6 +21,8 @@ def history(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """Tonight stands in the history, and every file that was left out of it is named."""
     found = tonight(seen.run, want)
     if found is None:
+        if "nightly" in seen.run.manifest.command[1:2]:
+            yield _lost()
         return
     past = found.past
     if past.left_out:
@@ -49,6 +51,18 @@ def history(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "every night in the history",
         "RailGauge",
         "mend that, then: railgauge history add DIR RUN",
+    )
+
+
+def _lost() -> Verdict:
+    return Verdict(
+        "drift.history",
+        "the history",
+        Status.ERROR,
+        "this was a nightly run, and its folder holds no nights before it: drift cannot be judged",
+        "history.json in the run folder",
+        "RailGauge",
+        "copy the folder again from where it was written",
     )
 
 

@@ -35,15 +35,20 @@ def pairs(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         yield ask.skip("all nodes", "no pairs of GPUs of one node were planned: see the phases left out")
         return
     rows = [row for row in seen.rows if row.case.phase == LINKS]
-    if len(rows) < 3:
+    pairs_of = [pair for case in planned for pair in case.groups]
+    measured = {row.measurement.ranks for row in rows}
+    lost = [pair for pair in pairs_of if pair not in measured]
+    if rows and len(pairs_of) < 3 and not lost:
         # one pair has no other to be compared with
-        told = "; ".join(show_both(row.busbw) for row in rows) or "nothing was measured"
-        found = [Finding("node", None, told)] if not rows else []
-        yield from (ask.verdict(each) for each in found)
-        if rows:
-            yield ask.skip("node", f"fewer than three pairs have no usual speed: {told}")
+        told = "; ".join(show_both(row.busbw) for row in rows)
+        yield ask.skip("node", f"fewer than three pairs have no usual speed: {told}")
         return
-    yield from ask.verdicts(_findings(rows, seen.run.manifest.ranks), "pairs of GPUs are alike")
+    ranks = seen.run.manifest.ranks
+    silent = [
+        Finding(f"GPU {_gpu(ranks, a)} – GPU {_gpu(ranks, b)}", None, "was planned and not measured")
+        for a, b in lost
+    ]
+    yield from ask.verdicts([*_findings(rows, ranks), *silent], "pairs of GPUs are alike")
 
 
 def _findings(rows: list[Row], ranks: tuple[Rank, ...]) -> list[Finding]:

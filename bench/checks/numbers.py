@@ -51,9 +51,18 @@ def correctness(seen: Evidence, want: Profile) -> Iterator[Verdict]:
 
 def _wrong(seen: Evidence, row: Row) -> Verdict:
     first = row.measurement.mismatches[0] if row.measurement.mismatches else None
-    ranks = [rank for rank, count in zip(row.measurement.ranks, row.measurement.wrong, strict=True) if count]
+    counts, members = row.measurement.wrong, row.measurement.ranks
+    # a table of another tool counts over all ranks
+    each = len(counts) == len(members)
+    ranks = [rank for rank, count in zip(members, counts, strict=True) if count] if each else []
     nodes = {rank.rank: rank.node for rank in seen.run.manifest.ranks}
-    where = ", ".join(f"rank {rank} ({nodes.get(rank, '?')})" for rank in ranks[:4])
+    named = ", ".join(f"rank {rank} ({nodes.get(rank, '?')})" for rank in ranks[:4])
+    where = named or "ranks that the table does not name"
+    next_step = (
+        f"take {nodes.get(ranks[0], 'that node')} out, test its memory and GPU (dcgmi diag -r 3), and run again"
+        if ranks
+        else "railgauge run with the same size on the same nodes names the rank and the element"
+    )
     measured = f"{row.wrong} wrong elements on {where}"
     if first:
         measured += (
@@ -66,7 +75,7 @@ def _wrong(seen: Evidence, row: Row) -> Verdict:
         measured,
         "0 wrong",
         "RailGauge",
-        f"take {nodes.get(ranks[0], 'that node')} out, test its memory and GPU (dcgmi diag -r 3), and run again",
+        next_step,
         value=float(row.wrong or 0),
         bound=0.0,
     )

@@ -137,12 +137,21 @@ def _spans(group: Sequence[int], seen: Evidence) -> bool:
     return len({seen.run.node_of.get(rank) for rank in group}) > 1
 
 
+def _sends_far(collective: str, group: Sequence[int], seen: Evidence) -> bool:
+    """Whether a call's own bytes leave a node: of point-to-point calls only neighbours in the group talk."""
+    if collective.startswith("p2p"):
+        return any(_spans(pair, seen) for pair in zip(group[::2], group[1::2], strict=False))
+    return _spans(group, seen)
+
+
 def _needed(phase: str, seen: Evidence) -> float:
     """Bytes that crossed between nodes at the least: half the size of the largest case that did. Every
     collective moves more than that (bench.wire has how much); it is only to see that the counters count.
     """
     sizes = [
-        row.case.size for row in seen.rows if row.case.phase == phase and _spans(row.measurement.ranks, seen)
+        row.case.size
+        for row in seen.rows
+        if row.case.phase == phase and _sends_far(row.case.collective, row.measurement.ranks, seen)
     ]
     return max(sizes, default=0) / 2
 

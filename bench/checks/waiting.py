@@ -1,23 +1,41 @@
-"""Is everybody waiting for the same rank?"""
+"""Is everybody waiting for the same rank, or is everybody slow alike?
+
+A slowdown of all ranks is seen by what each case usually takes: by the nights before, else by the profile's bounds.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import median
 
 from bench.checks.registry import Evidence, check
 from bench.model import Status, Verdict
+from bench.nightly.past import from_json
+from bench.nightly.series import series_of
 from bench.profile import Profile
-from bench.stragglers import stragglers
+from bench.rows import Row
+from bench.stragglers import Waiting, stragglers
+
+from .limits import matching
+
+NIGHTS, LEAST = 7, 3  # nights that say what is usual: the last few, and no fewer than that
+ONE = "look at that rank's clocks, CPU load and affinity, then run again"
+ALL = (
+    "compare clocks, power, other load and the fabric of all nodes with a night that was fast, then run again"
+)
 
 
 @check("blame.stragglers")
 def waiting(seen: Evidence, want: Profile) -> Iterator[Verdict]:
-    """No rank is the last one in most iterations."""
+    """No rank is the last one in most iterations, and all together are as fast as usual."""
     cases = {case.id: case for case in seen.run.plan.cases}
-    answer = stragglers(seen.run.measurements, cases, seen.run.manifest.ranks)
+    before = usual_of_nights(seen)
+    usual = {**usual_of_bounds(seen, want), **before}
+    answer = stragglers(seen.run.measurements, cases, seen.run.manifest.ranks, usual)
     # coverage says what was not measured; and on a machine whose speed nobody vouches for, somebody may well
     # be last most of the time
-    if not want.limits or not answer.iterations:
+    vouched = want.limits or (before and not answer.stragglers)
+    if not vouched or not answer.iterations:
         yield Verdict(
             "blame.stragglers",
             "ranks",
@@ -32,10 +50,53 @@ def waiting(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         ", ".join(straggler.name for straggler in answer.stragglers) or "ranks",
         answer.status,
         answer.text,
-        "no rank last in most iterations",
-        "RailGauge",
-        ""
-        if answer.status is Status.PASS
-        else "look at that rank's clocks, CPU load and affinity, then run again",
+        "no rank last in most iterations, and all as fast as usual",
+        _source(answer, before, want),
+        "" if answer.status is Status.PASS else (ALL if answer.systemwide else ONE),
         evidence=answer.left_out,
     )
+
+
+def _source(answer: Waiting, before: dict[str, float], want: Profile) -> str:
+    if answer.slow != answer.slow:  # NaN: no usual time is known
+        return "RailGauge"
+    return f"RailGauge; usual: {'the nights before' if before else f'the bounds of {want.name}'}"
+
+
+def usual_of_nights(seen: Evidence) -> dict[str, float]:
+    """Seconds that a call by itself usually takes, by case, from the good ones of the last nights; {} of none."""
+    if not seen.run.history:
+        return {}
+    past = from_json(seen.run.history)
+    found = {}
+    for row in _whole(seen):
+        series = series_of(row.case, past.cluster)
+        good = [night.value for night in past.nights.get(series, ()) if night.status is Status.PASS]
+        values = [value for value in good if value > 0][-NIGHTS:]
+        if len(values) >= LEAST:
+            latency = series.quantity == "latency"
+            found[row.case.id] = median(values) if latency else _at(row, median(values))
+    return found
+
+
+def usual_of_bounds(seen: Evidence, want: Profile) -> dict[str, float]:
+    """The same from the profile's bounds on this many nodes: more than that is slow."""
+    found: dict[str, float] = {}
+    count = seen.node_count
+    for limit in want.limits:
+        if limit.quantity in ("p50", "busbw") and limit.nodes[0] <= count <= limit.nodes[1]:
+            for row in matching(seen, limit):
+                value = limit.bound.value
+                seconds = value if limit.quantity == "p50" else _at(row, value)
+                found[row.case.id] = min(seconds, found.get(row.case.id, seconds))
+    return found
+
+
+def _whole(seen: Evidence) -> list[Row]:
+    """Rows over the whole job, as the series of the nights are."""
+    return [row for row in seen.rows if row.ranks == len(seen.run.manifest.ranks)]
+
+
+def _at(row: Row, rate: float) -> float:
+    """Seconds of one isolated call at a busbw of ``rate`` bytes/s: as much longer than back to back as it is now."""
+    return row.isolated.p50 * row.busbw / rate

@@ -29,10 +29,21 @@ def wiring(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "see why the rail is silent: ip link, and the checks on its state",
     )
     path = seen.run.path / LOGS / WIRING
+    if not path.is_file() and "--cross-rail" in seen.run.manifest.command and want.rails.interfaces:
+        yield ask.verdict(Finding("rails", None, "it was asked for, and nothing was recorded"))
+        return
     if not path.is_file():
         yield ask.skip("rails", "not asked for: --cross-rail, where the rails are interfaces")
         return
     told = json.loads(path.read_text(encoding="utf-8"))
+    mute = [
+        Finding(node, None, "did not say what it heard")
+        for node in seen.run.manifest.nodes
+        if node not in told
+    ]
+    if mute:
+        yield from ask.verdicts(mute, "")
+        return
     wires = wires_of(told)
     if not wires:
         yield ask.skip(

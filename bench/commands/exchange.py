@@ -55,6 +55,8 @@ def exported(folder: Path, form: str, out: Path | None, step_summary: bool) -> i
         _append(step_summary_file(os.environ), text)
     elif out is None:
         click.echo(text, nl=False)
+    elif out.exists() and not out.is_file():  # a pipe or a device is written to, not replaced by a file
+        _append(out, text)
     else:
         write_text(out, text)
     return 0

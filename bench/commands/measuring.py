@@ -103,7 +103,9 @@ def options_of(command: str, given: dict[str, Any], profile: Profile, out: Path)
         go_on=given.get("go_on", False),
         probe_only=command == "probe",
         asked=_asked(given) if command == "accept" else Asked(budget=given.get("budget")),
-        nightly=Nightly(given["history"], given["cluster"], given["budget"]) if command == "nightly" else None,
+        nightly=Nightly(given["history"], given["cluster"], given["budget"])
+        if command == "nightly"
+        else None,
     )
 
 

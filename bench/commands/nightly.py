@@ -11,7 +11,7 @@ import click
 
 from bench import launch
 from bench.history import create, strangers
-from bench.history.folder import open_folder
+from bench.history.folder import complete, open_folder
 from bench.profile import load
 from bench.store import RunError
 from bench.store import load as load_run
@@ -29,6 +29,7 @@ def nightly(given: dict[str, Any]) -> int:
         # it may hold a secret: neither the run folder's command nor mpirun's may show it
         sys.argv[1:] = without(sys.argv[1:], "--webhook")
     where = launch.place(os.environ)
+    complete()  # before the night, not after it
     open_folder(given["history"])  # an address that nothing opens is the same mistake on every rank
     if not where.launcher:
         ready(given["history"])

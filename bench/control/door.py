@@ -25,6 +25,7 @@ from .frames import CALLER, HELLO, HOST, NONCE, PROOF, Call, Forged, hello, pars
 from .tcp import Link, Tcp
 
 WAITING_ROOM = 128
+JOIN_SECONDS = 180.0  # until everybody must be in
 ANSWER_SECONDS = 5.0  # from a connection to its proof
 CONNECT_SECONDS = 3.0
 AT_ONCE = 32  # connections accepted between two looks at those that wait
@@ -157,7 +158,8 @@ class Door:
         if not call.proves(self._token, CALLER, proof):
             self._once(
                 f"{caller.address} called as rank {call.rank} and does not know the token of this job; "
-                "if it is one of ours, give it the same token and the same run"
+                "if it is one of ours, give it the same token and the same run; "
+                f"waiting for it until {JOIN_SECONDS:.0f} s are over"
             )
             raise Forged("no proof")
         if call.size != self._size:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+import importlib.util
 import os
 import time
 import uuid
@@ -63,6 +64,13 @@ def library(name: str) -> Any:
     except ImportError as error:
         package = name.partition(".")[0]
         raise MissingLibrary(f"{package} is not installed; pip install '{EXTRA}'") from error
+
+
+def complete() -> None:
+    """Look, without importing, for what writing and asking a history needs. Raises MissingLibrary."""
+    lacking = [name for name in ("pyarrow", "duckdb") if importlib.util.find_spec(name) is None]
+    if lacking:
+        raise MissingLibrary(f"{' and '.join(lacking)} not installed; pip install '{EXTRA}'")
 
 
 def open_folder(history: str) -> Folder:

@@ -264,7 +264,9 @@ def _json_bandwidth(
 ) -> tuple[LinkRow, str]:
     printed = [number(values.get(key, "")) for key in ("BW_peak", "BW_average", "MsgRate")]
     bytes_per_second = size * printed[2] * MEGA
-    slack = PRECISION + sum(half / value for half, value in zip((0.005, 0.5e-6), printed[1:], strict=True) if value > 0)
+    slack = PRECISION + sum(
+        half / value for half, value in zip((0.005, 0.5e-6), printed[1:], strict=True) if value > 0
+    )
     likely = [
         name
         for name in ("MiB/sec", "Gb/sec")

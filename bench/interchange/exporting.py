@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from bench.exports import csv_text, lines_of, table
 from bench.profile import parse
+from bench.readings import of_row
 from bench.rows import Row, rows
 from bench.store import Run
 
@@ -14,6 +15,10 @@ from .github import github
 from .grafana import grafana
 from .junit import junit
 from .prometheus import prometheus
+
+# the algorithm in force; bytes/s a node and direction and their share of the target, least and most over the
+# algorithms that it may have been; the ceiling of busbw in bytes/s
+WIRE_COLUMNS = ("in_force", "network_least", "network_most", "share_least", "share_most", "ceiling")
 
 
 def export(run: Run, form: str) -> str:
@@ -52,9 +57,22 @@ def _prometheus(run: Run) -> str:
     return prometheus(run, parse(run.manifest.profile_text, "the run's own profile"))
 
 
+def _csv(run: Run) -> str:
+    """Every row, and what it means on the rails of a node; empty where the job crosses none, or none are known."""
+    profile = parse(run.manifest.profile_text, "the run's own profile")
+
+    def wire(row: Row) -> Sequence[object]:
+        found = of_row(row, run, profile)
+        if found is None or found.fabric.nodes < 2:
+            return ("", None, None, None, None, None)
+        return (found.in_force.algorithm, *found.wire, *found.share, found.ceiling)
+
+    return csv_text(rows(run), WIRE_COLUMNS, wire)
+
+
 FORMATS: dict[str, Callable[[Run], str]] = {
     "nccl-tests": _nccl_tests,
-    "csv": lambda run: csv_text(rows(run)),
+    "csv": _csv,
     "junit": junit,
     "prometheus": _prometheus,
     "grafana": lambda _: grafana(),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 from bench.collectives import COLLECTIVES
 from bench.judge import status
 from bench.model import Status, Verdict
+from bench.plain import as_markdown
 from bench.rows import peak, rows
 from bench.store import Run
 from bench.units import show_rate, show_seconds, show_size
@@ -18,8 +18,6 @@ from .headline import counts, title
 CAP = 1000 << 10
 MARKS = {Status.PASS: "✅", Status.FAIL: "❌", Status.ERROR: "❓", Status.SKIP: "⏭️"}
 LONGEST = 2000  # characters of one cell: a message may carry a log's line
-# what Markdown or the HTML inside it would read as its own
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&$@!]|:(?=//))")
 
 
 def github(run: Run, cap: int = CAP) -> str:
@@ -35,20 +33,14 @@ def github(run: Run, cap: int = CAP) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def plain(text: str) -> str:
-    """A text as Markdown that shows exactly it, on one line."""
-    shown = "".join(c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return _SPECIAL.sub(r"\\\1", " ".join(shown.split())[:LONGEST])
-
-
 def _head(run: Run) -> str:
     manifest = run.manifest
     where = f"{len(manifest.ranks)} ranks on {len(manifest.nodes)} nodes, {manifest.backend}"
     last = "" if run.lasted is None else f", {show_seconds(run.lasted)}"
-    who = f"{plain(manifest.profile_name)}, {plain(where)}{last}"
+    who = f"{as_markdown(manifest.profile_name)}, {as_markdown(where)}{last}"
     return (
         f"## {MARKS[status(run)]} RailGauge: {title(run)}\n\n{counts(run)}. {who}, "
-        f"run {plain(manifest.id)}.\n"
+        f"run {as_markdown(manifest.id)}.\n"
     )
 
 
@@ -87,14 +79,14 @@ def _table(name: str, verdicts: Sequence[Verdict], folded: bool, room: int) -> t
 def _line(verdict: Verdict) -> str:
     wanted = f"{verdict.wanted} ({verdict.source})" if verdict.source else verdict.wanted
     cells = (verdict.check, verdict.subject, verdict.measured, wanted, verdict.next_step)
-    return f"| {' | '.join(map(plain, cells))} |\n"
+    return f"| {' | '.join(as_markdown(cell, LONGEST) for cell in cells)} |\n"
 
 
 def _best(run: Run) -> str:
     measured = [row for row in rows(run) if row.case.phase != "evidence"]
     tops = [peak(row for row in measured if row.case.collective == name) for name in COLLECTIVES]
     lines = [
-        f"| {plain(top.case.collective)} | {show_rate(top.busbw)} | {show_rate(top.busbw, 'Gb/s')} "
+        f"| {as_markdown(top.case.collective)} | {show_rate(top.busbw)} | {show_rate(top.busbw, 'Gb/s')} "
         f"| {show_size(top.case.size)} |\n"
         for top in tops
         if top is not None

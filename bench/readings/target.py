@@ -285,8 +285,8 @@ def _together(
         )
     low = min(told, key=lambda reading: reading.share)
     good = low.share >= floor.value
-    have = {reading.kind for reading in told}
-    lacking = [r for r in found if r.kind not in have and not needed[r.kind]]
+    kinds = {reading.kind for reading in told}
+    lacking = [r for r in found if r.kind not in kinds and not needed[r.kind]]
     if good and lacking:
         text = f"{listed}: they agree, but {'; '.join(f'{r.name}: {r.text}' for r in lacking)}"
         step = "see why it could not be read; two readings alone do not say which of them is wrong"

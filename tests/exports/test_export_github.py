@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from bench.interchange import export
 from bench.interchange.digest import MOST, digest
-from bench.interchange.github import CAP, github, plain
+from bench.interchange.github import CAP, LONGEST, github
 from bench.model import Status, Verdict
+from bench.plain import as_markdown
 
 GITHUB_TAKES = 1 << 20
 
@@ -66,7 +67,7 @@ def test_no_text_breaks_a_table_or_the_cap(bare, text, cap):
     "text", ["<img src=x>", "a|b", "`code`", "@everyone", "[x](https://evil)", "*b*", "a\nb", "\x1b[31m"]
 )
 def test_markup_is_shown_and_not_obeyed(text):
-    shown = plain(text)
+    shown = as_markdown(text, LONGEST)
     assert "\n" not in shown and "\x1b" not in shown
     assert not re.search(r"(?<!\\)[|<`*@\[]", shown)
 

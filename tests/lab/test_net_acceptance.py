@@ -10,7 +10,7 @@ import pytest
 from bench.profile import parse
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "ci" / "lab"))
-from netlab.acceptance import Trial, profile, table
+from netlab.acceptance import Trial, exit_status, profile, table
 from netlab.naming import Outcome, complaint
 from netlab.plan import Lab, LabError
 
@@ -45,7 +45,8 @@ def test_a_healthy_lab_must_pass_and_blame_nothing() -> None:
         ("slow-rx n2 1", ["fail blame.rails n2 rail eth1, receiving only"]),
         ("lossy-rail n2 1", ["fail blame.rails n2 rail eth1, receiving only"]),
         ("slow-node n2", ["fail blame.rails node n2"]),
-        ("swapped-rails n2 1", [RIGHT, "fail blame.rails n2 rail eth2"]),
+        ("swapped-rails n2 1", ["fail rails.wiring n2 rails eth1 and eth2, swapped"]),
+        ("swapped-rails n2 2", ["fail rails.wiring n2 rails eth1 and eth2, swapped", RIGHT]),
         ("wrong-mtu n2 1 1400", ["fail net.mtu n2 eth1"]),
         ("frozen n2", ["error coverage.lost n2 (ranks 4-5)"]),
         ("slow-rail n2 1", [RIGHT, "fail limits.rail_rate n0 to n2 on eth1"]),
@@ -78,6 +79,11 @@ def test_a_fault_is_named_by_its_node_and_its_rail(fault: str, rows: list[str]) 
         ("slow-rail n2 1", [RIGHT, "fail limits.rail_rate n0 to n1 on eth1"]),
         ("slow-rail n2 1", [RIGHT, "fail limits.rail_rate n0 to n2 on eth2"]),
         ("dead n2", []),
+        ("swapped-rails n2 1", [RIGHT]),
+        ("swapped-rails n2 1", [RIGHT, "fail blame.rails n2 rail eth2"]),
+        ("swapped-rails n2 1", ["fail rails.wiring n1 rails eth1 and eth2, swapped"]),
+        ("swapped-rails n2 1", ["fail rails.wiring n2 rails eth1 and eth3, swapped"]),
+        ("swapped-rails n2 1 3", ["fail rails.wiring n2 rails eth1 and eth2, swapped"]),
     ],
 )
 def test_a_fault_that_is_named_elsewhere_or_not_at_all_is_a_complaint(fault: str, rows: list[str]) -> None:
@@ -109,8 +115,19 @@ def test_the_table_counts_a_row_a_fault_and_tells_each_complaint_once() -> None:
         Trial("slow-rail n2 1", "it blames n1", frozenset({"n1"}), 60.0, 7.0),
         Trial("slow-rail n2 1", "it blames n1", frozenset({"n1"}), 50.0, 2.0),
     ]
-    head, healthy, slow, complaint_ = table(done)
+    head, healthy, slow, complaint_ = table(done, {})
     assert head.split() == ["fault", "right", "false", "names", "seconds", "load"]
     assert healthy.split() == ["healthy", "1", "of", "1", "0", "30..30", "1.0"]
     assert slow.split() == ["slow-rail", "n2", "1", "1", "of", "3", "2", "50..60", "7.0"]
     assert complaint_.strip() == "it blames n1"
+
+
+def test_a_fault_that_this_machine_cannot_show_stands_in_the_table_and_is_no_success() -> None:
+    done, lacking = [Trial("", "", frozenset(), 30.0, 1.0)], {"frozen n2": "no freezer here"}
+    *_, row, why = table(done, lacking)
+    assert row.split()[:4] == ["frozen", "n2", "not", "run"]
+    assert "no freezer here" in why
+    assert exit_status(done, lacking) == 3
+    assert exit_status(done, {}) == 0
+    assert exit_status([], {}) == 3
+    assert exit_status([Trial("", "it blames n1", frozenset(), 1.0, 1.0)], lacking) == 1

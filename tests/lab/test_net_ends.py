@@ -108,3 +108,14 @@ def test_mpirun_is_one_command_and_torchrun_one_a_node() -> None:
         "--node-rank=1",
         "--node-rank=2",
     ]
+
+
+def test_a_death_that_this_machine_cannot_show_stands_in_the_table_and_is_no_success() -> None:
+    absent = ends.NotRun("node frozen", "torchrun", "no freezer here")
+    *_, row = ends.table([GOOD, absent])
+    assert row.startswith("node frozen")
+    assert row.endswith("not run: no freezer here")
+    assert ends.exit_status([GOOD, absent]) == 3
+    assert ends.exit_status([GOOD]) == 0
+    assert ends.exit_status([]) == 3
+    assert ends.exit_status([replace(GOOD, wrong="x"), absent]) == 1

@@ -10,10 +10,11 @@ import pytest
 import made_runs
 import reports
 from bench.model import Status, Verdict
+from bench.plain import as_markdown
 from bench.store import RunError
 from reports.export import specifications
 from reports.frames import frames
-from reports.markdown import markdown, plain
+from reports.markdown import markdown
 from reports.page import page
 from reports.summary import coverage, headline, moment, network, unmeasured
 
@@ -174,7 +175,7 @@ def test_hostile_names_are_text_everywhere():
     ],
 )
 def test_markdown_shows_exactly_the_text(text, shown):
-    assert plain(text) == shown
+    assert as_markdown(text) == shown
 
 
 def test_every_status_is_a_word_and_a_mark():

@@ -90,7 +90,8 @@ def accept(
 ) -> Outcome:
     """One acceptance run over the lab, one rank per rail on every node; what it prints is passed on.
 
-    ``late`` is a fault to plant once measuring has begun, ``words`` are more options. A run that takes longer than LIMIT is ended.
+    ``late`` is a fault to plant once measuring has begun, ``words`` are more options.
+    A run that takes longer than LIMIT is ended.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     toml = out.with_name(f"{out.name}.toml")

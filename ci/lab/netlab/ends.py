@@ -383,7 +383,8 @@ def table(done: Sequence[End | NotRun]) -> Iterator[str]:
     yield f"{'fault':18}{'launcher':10}{'end after':>10}{'exit':>6}{'rows':>6}  {'report':8}{'left':6}{'named':34}ok"
     for end in done:
         if isinstance(end, NotRun):
-            yield f"{end.fault:18}{end.launcher:10}{'-':>10}{'-':>6}{'-':>6}  {'-':8}{'-':6}{'-':34}not run: {end.reason}"
+            dashes = f"{'-':>10}{'-':>6}{'-':>6}  {'-':8}{'-':6}{'-':34}"
+            yield f"{end.fault:18}{end.launcher:10}{dashes}not run: {end.reason}"
             continue
         seconds = "never" if end.seconds is None else f"{end.seconds:.1f} s"
         status = "-" if end.status is None else str(end.status)

@@ -326,16 +326,16 @@ def measured(out: Path) -> tuple[tuple[str, ...], int]:
         rows = json.loads((out / "manifest.json").read_text())["ranks"]
         hosts = {int(row["rank"]): str(row["node"]) for row in rows}
         return tuple(sorted({hosts[rank] for rank in ranks})), len(ranks)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return (), 0
 
 
 def _passed(out: Path) -> bool:
     try:
         rows = json.loads((out / "verdicts.json").read_text())["verdicts"]
-    except (OSError, ValueError, KeyError):
+        said = {row["status"] for row in rows}
+    except (OSError, ValueError, KeyError, TypeError):
         return False
-    said = {row["status"] for row in rows}
     return "pass" in said and said <= {"pass", "skip"}
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from netlab.faults import FAULTS
+from netlab.plan import Lab
 
 # Of faults in both directions at the same size, blame must not see half.
 ONE_WAY = {"slow-rail": "", "slow-node": "", "slow-tx": "sending only", "slow-rx": "receiving only"}
@@ -62,9 +63,15 @@ def is_right(subject: str, fault: str) -> bool:
         return False
     if kind in ONE_WAY and ONE_WAY[kind] != (re.findall(r"sending only|receiving only", subject) or [""])[0]:
         return False
-    if kind == "swapped-rails":  # both of them are without a peer
-        return len(rails_in(subject)) == 1
+    if kind == "swapped-rails":  # each of them is without a peer: alone that is right, and not enough
+        return bool(rails_in(subject)) and rails_in(subject) <= swapped_pair(rest)
     return rails_in(subject) == ({f"eth{rest[0]}"} if FAULTS[kind].on_rail else set())
+
+
+def swapped_pair(rest: Sequence[str]) -> set[str]:
+    """Both rails of ``swapped-rails NODE RAIL [RAIL2]``, given RAIL [RAIL2] in a lab of the usual number of rails."""
+    second = rest[1] if len(rest) > 1 and rest[1] != "next" else int(rest[0]) % Lab().rails + 1
+    return {f"eth{rest[0]}", f"eth{second}"}
 
 
 def touches(transfer: str, fault: str) -> bool:
@@ -93,9 +100,19 @@ def complaint(fault: str, outcome: Outcome) -> str:
         return "it passed"
     if wrong:
         return f"it blames {told(wrong)}"
+    if fault.startswith("swapped-rails"):
+        return _not_swapped(fault, blamed(outcome.verdicts))
     if blamed(outcome.verdicts) or (fault.split()[0] in STOPPED and _lost(fault.split()[1], outcome)):
         return ""
     return f"it is not named: exit status {outcome.status}"
+
+
+def _not_swapped(fault: str, names: Iterable[str]) -> str:
+    """ "" where somebody says of both rails that they are swapped: two dead rails are another repair."""
+    _, _, *rest = fault.split()
+    if any("swapped" in name and rails_in(name) == swapped_pair(rest) for name in names):
+        return ""
+    return f"nobody says that {' and '.join(sorted(swapped_pair(rest)))} are swapped, but blamed are: {told(names)}"
 
 
 def _lost(node: str, outcome: Outcome) -> bool:
