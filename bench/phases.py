@@ -50,7 +50,12 @@ def run_phases(chief: Coordinator, plan: Plan, options: Options, watcher: Watche
 
 
 def _done(
-    chief: Coordinator, leads: list[int], phase: Phase, options: Options, until: float | None, watcher: Watcher
+    chief: Coordinator,
+    leads: list[int],
+    phase: Phase,
+    options: Options,
+    until: float | None,
+    watcher: Watcher,
 ) -> bool:
     """Measure what a phase still lacks; False when the budget has no time for it."""
     left = todo(phase, options.resumed)

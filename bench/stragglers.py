@@ -228,6 +228,7 @@ def _unknown(kept: Sequence[Measurement], slow: float, found: Sequence[Straggler
         times = [median(each.isolated) for each in kept if each.isolated]
         typical = f" (median {show_seconds(median(times))})" if times else ""
         return (
-            f"no rank is waited for; whether all are slow alike cannot be seen without a night before or a bound{typical}",
+            "no rank is waited for; whether all are slow alike cannot be seen without a night before or a bound"
+            + typical,
         )
     return ()

@@ -86,8 +86,10 @@ def show_rate(rate: float, unit: str = "GB/s") -> str:
     if not math.isfinite(rate):
         return f"{rate} {unit}"
     value = rate / _RATES[unit]
-    if abs(value) < 1:
+    if 0 < abs(value) < 1:
         return f"{value:#.3g} {unit}"
+    if not value:
+        return f"0 {unit}"
     return f"{value:.{2 if abs(value) < 100 else 1}f} {unit}"
 
 

@@ -166,7 +166,9 @@ def _words(table: Table, side: Side, peer: Side | None = None) -> tuple[str, ...
     chief = table.chief
     address = table.addresses[peer.node] if peer else ""
     nccl = {**chief.supervisor.base_environment, **chief.environment}
-    return words(side, table.tools[side.node], table.addresses[side.node], address, nccl, table.profile.verbs.size)
+    return words(
+        side, table.tools[side.node], table.addresses[side.node], address, nccl, table.profile.verbs.size
+    )
 
 
 def _ended(command: tuple[str, ...], told: Message) -> Ended:

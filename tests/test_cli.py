@@ -31,7 +31,10 @@ def cli(*arguments, **more):
         (["report", "/nonexistent"], "no run folder"),
         (["profiles", "nosuch"], "known:"),
         (["accept", "--hang", "10"], "is not a time"),
-        (["run", "all_reduce", "-b", "3", "--ranks", "2"], "all_reduce of float32 on 2 ranks needs 4 B at least"),
+        (
+            ["run", "all_reduce", "-b", "3", "--ranks", "2"],
+            "all_reduce of float32 on 2 ranks needs 4 B at least",
+        ),
         (["explain", "x", "--devices", ""], "--devices names no device"),
         (["explain", "x", "--devices", "a:b:c"], "is not a device"),
         (["explain", "x", "--root", "/nonexistent"], "no folder at /nonexistent"),

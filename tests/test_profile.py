@@ -153,3 +153,20 @@ def test_no_text_breaks_the_parser(text):
 def test_sockets_are_bound_to_interfaces_and_never_to_the_names_of_hcas():
     assert Rails("roce", devices=("mlx5_1",)).interfaces == ()
     assert Rails("socket", devices=("eth1", "eth2")).interfaces == ("eth1", "eth2")
+
+
+@pytest.mark.parametrize(
+    ("rails", "good"),
+    [
+        ("kind = 'socket'\nmtu = 9000", True),
+        ("kind = 'infiniband'\nmtu = 9000", False),
+        ("kind = 'roce'\nmtu = -1", False),
+    ],
+)
+def test_an_mtu_that_nobody_would_check_is_refused(rails, good):
+    text = f"format = 1\nname = 'x'\ntitle = 'x'\nsource = 'x'\n[rails]\n{rails}\n"
+    if good:
+        assert parse(text, "x").rails.mtu == 9000
+    else:
+        with pytest.raises(ProfileError, match="mtu"):
+            parse(text, "x")

@@ -222,4 +222,6 @@ def test_a_phase_that_lacks_its_closing_counters_alone_is_known(tmp_path):
     assert unclosed(None) == frozenset()
     assert unclosed(replace(run, counters=lines)) == {name, "other"}
     assert unclosed(replace(run, counters=closed)) == {name}
-    assert unclosed(replace(run, counters=(*closed, *lines[:1], {**lines[0], "when": "after"}))) == frozenset()
+    assert (
+        unclosed(replace(run, counters=(*closed, *lines[:1], {**lines[0], "when": "after"}))) == frozenset()
+    )

@@ -70,3 +70,17 @@ def test_what_is_no_number_is_shown_as_such():
     assert "nan" in show_rate(math.nan)
     assert show_both(50e9) == "50.00 GB/s (400.0 Gb/s)"
     assert show_share(0.928) == "92.8 %"
+
+
+@pytest.mark.parametrize(
+    ("rate", "shown"),
+    [
+        (12.3456e6, "0.0123 GB/s"),
+        (0.5e9, "0.500 GB/s"),
+        (0.99999e9, "1.00 GB/s"),
+        (1.5e9, "1.50 GB/s"),
+        (0.0, "0 GB/s"),
+    ],
+)
+def test_a_rate_below_one_keeps_three_digits(rate, shown):
+    assert show_rate(rate) == shown

@@ -118,7 +118,9 @@ def _counters(run: Run, rows: Sequence[Row], profile: Profile, target: Bound) ->
     reasons = []
     # looks at single rails, and at rings of nodes, load no node's rails as a job does
     others = tuple(
-        phase.name for phase in run.plan.phases if phase.name not in COUNTED and not phase.name.startswith(LOOKS)
+        phase.name
+        for phase in run.plan.phases
+        if phase.name not in COUNTED and not phase.name.startswith(LOOKS)
     )
     for phase in (RAILS,) if _one_rail(run, profile) else (*COUNTED, *others):
         if all(phase != each.name for each in run.plan.phases):

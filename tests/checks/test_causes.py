@@ -86,6 +86,11 @@ def test_a_quota_that_is_touched_now_and_then_is_no_fault(told, wanted):
     assert status("growth.throttling", limited(told, told, told), SOCKETS) is wanted
 
 
+def test_counters_that_nobody_recorded_do_not_say_that_there_is_no_quota():
+    evidence = seen(pods(), backend="gloo", each=2, phases=["rails"])
+    assert status("growth.throttling", evidence, SOCKETS) is Status.ERROR
+
+
 def test_a_run_without_measurements_is_not_judged():
     assert status("growth.throttling", seen(pods(), backend="gloo", each=2), SOCKETS) is Status.SKIP
 
@@ -182,6 +187,22 @@ def test_a_rail_with_another_mtu_than_its_peers_is_named():
 
 def test_one_mtu_everywhere_passes_and_management_is_not_asked():
     assert status("rails.mtu", seen(pods(n2_eth0=9000)), SOCKETS) is Status.PASS
+
+
+def test_both_ends_alike_and_not_as_the_profile_says_fail_with_its_name():
+    wanted = replace(SOCKETS, rails=replace(SOCKETS.rails, mtu=9000))
+    found = judged("rails.mtu", seen(pods()), wanted)
+    assert {v.status for v in found} == {Status.FAIL}
+    assert len(found) == 6
+    assert found[0].message.startswith("n0 eth1: MTU 1500, wanted MTU 9000 (sockets)")
+    assert (
+        status("rails.mtu", seen(pods()), replace(wanted, rails=replace(wanted.rails, mtu=1500)))
+        is Status.PASS
+    )
+
+
+def test_a_node_without_any_rail_is_not_passed_over():
+    assert status("rails.mtu", seen([*pods(), Node("n3")]), SOCKETS) is Status.ERROR
 
 
 def test_where_there_is_no_majority_all_are_named():

@@ -167,6 +167,20 @@ def test_counters_that_do_not_count_prove_nothing():
     assert status("exclusion.bytes", after(same, rows=[Rows(CROSSING)])) is Status.PASS
 
 
+def test_neighbours_on_one_node_send_nothing_over_the_rails():
+    """Point-to-point pairs rank 0 with 1 and 2 with 3: over two nodes, and yet nothing crosses."""
+    pairs = replace(CROSSING, collective="p2p")
+    machines = nodes(2)
+    shots = [counted(each) for each in machines]
+    later = [Snapshot(shot.time + 10, shot.monotonic + 10, shot.readings) for shot in shots]
+    lines = around("collectives", shots, later)
+    evidence = seen(machines, counters=lines, phases=["collectives"], plan=planned(), rows=[Rows(pairs)])
+    assert "they count nothing" not in worst_words("exclusion.bytes", evidence)
+    far = replace(pairs, groups=((0, 8),))
+    evidence = seen(machines, counters=lines, phases=["collectives"], plan=planned(), rows=[Rows(far)])
+    assert "they count nothing" in worst_words("exclusion.bytes", evidence)
+
+
 def test_gloo_moves_nothing_over_rdma_so_silence_proves_nothing():
     assert status("exclusion.bytes", after(same, backend="gloo")) is Status.SKIP
     busy = moved("mlx5_0/1", "counters", port_xmit_data=BUSY)

@@ -74,7 +74,12 @@ def test_a_healthy_cluster_passes_every_early_check():
     silent = {name for name in EARLY if not judged(name, evidence)}
     assert not silent
     passed = {verdict.check for verdict in verdicts if verdict.status is Status.PASS}
-    assert set(EARLY) - passed == {"rails.others", "rails.mtu", "environment.files", "exclusion.own_environment"}
+    assert set(EARLY) - passed == {
+        "rails.others",
+        "rails.mtu",
+        "environment.files",
+        "exclusion.own_environment",
+    }
 
 
 @pytest.mark.parametrize("machines", [[Node("n0")], [Node("n0"), Node("n1")], [node()]])

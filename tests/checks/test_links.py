@@ -48,6 +48,15 @@ def test_a_gpu_slow_with_all_others_is_named_by_itself(tmp_path):
     assert {verdict.status for verdict in found} == {Status.FAIL}
 
 
+@pytest.mark.parametrize("kept", [1, 2, 5])
+def test_a_pair_that_is_missing_is_named_and_is_no_pass(tmp_path, kept):
+    rows = [row for case in PHASE.cases for row in runs.measured(case)][:kept]
+    run = load(runs.folder(tmp_path / "run", rows, PHASE.cases, where=H100, backend="nccl"))
+    found = [verdict for verdict in judge(run, runs.LOCAL).verdicts if verdict.check == "nvlink.pairs"]
+    assert [verdict.status for verdict in found] == [Status.ERROR]
+    assert "was planned and not measured" in found[0].measured
+
+
 def test_pairs_that_were_planned_and_not_measured_are_no_pass(tmp_path):
     run = load(runs.folder(tmp_path / "run", [], PHASE.cases, where=H100, backend="nccl"))
     found = [verdict for verdict in judge(run, runs.LOCAL).verdicts if verdict.check == "nvlink.pairs"]

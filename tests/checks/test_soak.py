@@ -1,5 +1,6 @@
 """Soaks made in code, and what the checks on them say."""
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -90,11 +91,44 @@ def test_a_load_that_grows_slower_fails(tmp_path):
     assert steady[0].value == pytest.approx(-0.157, abs=0.01)
 
 
-def test_noise_as_large_as_the_drop_is_no_fault(tmp_path):
-    steady = soak(tmp_path, windows(seconds=lambda i: 1e-3 * (1 + 0.3 * (i * 7 % 5) / 5 + 0.004 * i)))[
-        "steady"
-    ]
-    assert outcome(steady) == [Status.PASS]
+def speed(tmp_path, rates):
+    """The verdict on a soak whose windows ran at ``rates``, as shares of the usual rate."""
+    rates = list(rates)
+    (steady,) = soak(tmp_path, windows(len(rates), lambda i: 1e-3 / rates[i]))["steady"]
+    return steady
+
+
+def test_a_drop_within_the_noise_is_could_not_tell(tmp_path):
+    dice = random.Random(3)
+    steady = speed(tmp_path, [1.0] * 20 + [dice.uniform(0.2, 0.8) for _ in range(10)])
+    assert steady.status is Status.ERROR
+    assert "too noisy to tell a drop" in steady.measured
+
+
+@pytest.mark.parametrize("slow", range(3))
+def test_a_third_at_half_the_rate_fails_whichever_it_is(tmp_path, slow):
+    steady = speed(tmp_path, [0.5 if i // 10 == slow else 1.0 for i in range(30)])
+    assert steady.status is Status.FAIL
+    assert steady.value == pytest.approx(-0.5)
+    assert f"the {('first', 'middle', 'last')[slow]} is -50.0 %" in steady.measured
+    assert "10 of 30 windows (33.3 %)" in steady.measured
+
+
+def test_a_dip_of_one_window_is_told_and_does_not_fail(tmp_path):
+    steady = speed(tmp_path, [0.5 if i == 14 else 1.0 for i in range(30)])
+    assert steady.status is Status.PASS
+    assert "1 of 30 windows (3.3 %)" in steady.measured
+
+
+def test_dips_all_along_are_no_pass_though_every_third_is_alike(tmp_path):
+    steady = speed(tmp_path, [0.5 if i % 3 == 0 else 1.0 for i in range(30)])
+    assert steady.status is Status.ERROR
+    assert "10 of them stand out" in steady.measured
+
+
+def test_small_noise_all_along_passes(tmp_path):
+    dice = random.Random(4)
+    assert speed(tmp_path, [dice.gauss(1, 0.01) for _ in range(60)]).status is Status.PASS
 
 
 def test_a_few_windows_do_not_decide(tmp_path):

@@ -124,10 +124,24 @@ def test_any_words_end_in_verdicts_and_pass_only_when_every_rail_is_heard_on_its
         assert {(f"n{at}", rail) for at in range(3) for rail in RAILS} <= own
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{"])
+@pytest.mark.parametrize("text", ["", "{"])
 def test_a_damaged_record_raises_and_so_is_an_error_of_the_check(tmp_path, text):
     with pytest.raises((ValueError, AttributeError)):
         judged("rails.wiring", evidence(tmp_path, text), SOCKETS)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}"])
+def test_a_record_in_which_no_node_speaks_is_an_error_and_names_the_nodes(tmp_path, text):
+    told = evidence(tmp_path, text)
+    assert status("rails.wiring", told, SOCKETS) is Status.ERROR
+    assert "did not say what it heard" in worst_words("rails.wiring", told, SOCKETS)
+
+
+def test_what_was_asked_for_and_not_recorded_is_could_not_tell(tmp_path):
+    told = seen([node(at) for at in range(3)], each=2, path=tmp_path)
+    manifest = replace(told.run.manifest, command=("railgauge", "accept", "--cross-rail"))
+    told = replace(told, run=replace(told.run, manifest=manifest))
+    assert status("rails.wiring", told, SOCKETS) is Status.ERROR
 
 
 def test_without_interfaces_named_nothing_is_passed(tmp_path):

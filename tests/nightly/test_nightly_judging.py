@@ -256,3 +256,12 @@ def test_what_has_no_peers_says_why_it_was_not_compared(tmp_path):
     assert set(said) == {"c1 rails", "c1 nodes"}
     assert {verdict.status for verdict in said.values()} == {Status.SKIP}
     assert "one node has no rails to another" in said["c1 rails"].measured
+
+
+def test_a_nightly_run_whose_history_is_gone_is_no_silent_pass(tmp_path):
+    run = load(made.folder(tmp_path / "run"))
+    manifest = replace(run.manifest, command=("railgauge", "nightly"))
+    found = [
+        v for v in judge(replace(run, manifest=manifest), runs.LOCAL).verdicts if v.check == "drift.history"
+    ]
+    assert [v.status for v in found] == [Status.ERROR]
