@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,10 @@ H100 = load("lambda-1cc-h100")
 
 
 def environment_of(pid: int) -> dict[str, str]:
-    words = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+    path, until = Path(f"/proc/{pid}/environ"), time.monotonic() + 10
+    while not (raw := path.read_bytes()) and time.monotonic() < until:
+        continue  # empty while the new program is being loaded
+    words = raw.decode(errors="replace").split("\0")
     return dict(word.partition("=")[::2] for word in words if word)
 
 
