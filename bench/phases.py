@@ -158,16 +158,20 @@ def _phase(chief: Coordinator, leads: list[int], phase: Phase, watcher: Watcher)
     """One phase between two snapshots of every node's counters."""
     watcher.phase(phase)
     for when in ("before", "after"):
-        snapshots = chief.ask("counters", leads, PROBE_SECONDS)
-        chief.recorder.counters(phase.name, when, [snapshots[lead] for lead in leads])
+        _counters(chief, leads, phase, when)
         if when == "before":
             chief.run(phase, {case.id: rotation(case) for case in phase.cases})
 
 
+def _counters(chief: Coordinator, leads: list[int], phase: Phase, when: str) -> None:
+    """Every node's counters, ``before`` or ``after`` a phase, into the run folder."""
+    snapshots = chief.ask("counters", leads, PROBE_SECONDS)
+    chief.recorder.counters(phase.name, when, [snapshots[lead] for lead in leads])
+
+
 def _close(chief: Coordinator, leads: list[int], phase: Phase) -> None:
     """The counters after a phase whose cases are all measured, when the run goes on; counters do not forget."""
-    snapshots = chief.ask("counters", leads, PROBE_SECONDS)
-    chief.recorder.counters(phase.name, "after", [snapshots[lead] for lead in leads])
+    _counters(chief, leads, phase, "after")
     chief.recorder.line("note", text=f"the counters after phase {phase.name} were read when the run went on")
 
 
