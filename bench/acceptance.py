@@ -45,6 +45,8 @@ def take_part(options: Options, where: Place, watcher: Watcher) -> int:
     agree(where, control.size)
     supervisor = Supervisor(control, answer, dict(os.environ))
     stopping = _on_signals(supervisor, control.rank)
+    if not options.probe_only:
+        supervisor.warm()  # torch is imported while the machines are looked at
     if control.rank != 0:
         supervisor.serve()
         control.close()

@@ -110,14 +110,13 @@ class Health:
 
     def __init__(
         self,
-        pid: int,
         soaking: bool,
         counters: Callable[[], dict[str, Any]] | None = None,
         clock: Callable[[], float] = time.monotonic,
         resident: Callable[[int], int] | None = None,
     ) -> None:
         """``soaking``: memory and counters are followed too. ``counters`` only on a node's first rank."""
-        self._pid, self._soaking, self._clock = pid, soaking, clock
+        self._soaking, self._clock = soaking, clock
         self._resident = resident or resident_bytes
         self._counters = counters if soaking else None
         self._begun = clock()
@@ -142,8 +141,8 @@ class Health:
         except LookupError as error:
             self._note = str(error)
 
-    def look(self, case: str) -> None:
-        """Called often; does something only when it is time, or when another case has begun."""
+    def look(self, case: str, pid: int) -> None:
+        """Called often; does something only when it is time, or when another case has begun. ``pid``: 0 is not born."""
         now = self._clock()
         another = bool(case) and (not self._spells or self._spells[-1].case != case)
         if self._gauge is not None and case and (another or now - self._looked >= GPU_SECONDS):
@@ -151,8 +150,8 @@ class Health:
             if another:
                 self._spells.append(Spell(case, now))
             self._spells[-1].add(self._gauge.read(), now)
-        if self._soaking and self._memory.due(now - self._begun):
-            self._memory.add(now - self._begun, self._resident(self._pid), self._resident(os.getpid()))
+        if self._soaking and pid and self._memory.due(now - self._begun):
+            self._memory.add(now - self._begun, self._resident(pid), self._resident(os.getpid()))
         if self._counters is not None and now - self._counted >= COUNTER_SECONDS:
             self._counted = now
             self._count(now)

@@ -1,17 +1,16 @@
 """One phase of cases in one torch.distributed process.
 
-A supervisor starts it as ``python -m bench.worker FD``, writes the order as one JSON line to its
-standard input and, once the first rank's store has a port, the rendezvous as a second line. It answers
-on file descriptor FD, a JSON line at a time: ``store``, ``ready``, ``beat``, ``window``, ``measurement``,
+The nursery forks it (``python -m bench.worker FD`` starts that). A supervisor writes the order as one JSON
+line to its standard input and, once the first rank's store has a port, the rendezvous as a second line. It
+answers on its channel, a JSON line at a time: ``store``, ``ready``, ``beat``, ``window``, ``measurement``,
 ``done``, ``failed``. Standard output and error belong to torch and NCCL and go to the phase's log.
 """
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import json
 import os
-import signal
 import sys
 import threading
 import time
@@ -19,6 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TextIO
 
+from . import nursery
 from .collectives import collective
 from .hangs import flight
 from .model import Case
@@ -30,7 +30,6 @@ if TYPE_CHECKING:  # torch is imported in _work, where how long that takes is ti
 
 BEAT_SECONDS = 0.5
 STALL_SECONDS = 4.0  # without progress, after which torch is asked what it recorded
-PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -47,15 +46,22 @@ class Channel:
             self.file.flush()
 
 
-def main() -> None:
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides what an interrupt means
-    channel = Channel(os.fdopen(int(sys.argv[1]), "w", encoding="utf-8"))
+def warm() -> None:
+    """Import what every phase needs. What fails here fails again in the worker, where the supervisor hears of it."""
+    with contextlib.suppress(Exception):
+        import torch.distributed  # noqa: F401
+
+        from .backend import cases, device, group  # noqa: F401
+
+
+def phase(file: TextIO, asked: float) -> None:
+    """Be the worker of one phase, ordered at ``asked`` (perf_counter of this machine)."""
+    channel = Channel(file)
     order = Order.from_json(json.loads(sys.stdin.readline()))
     progress = Progress()
     threading.Thread(target=_beat, args=(channel, progress), daemon=True).start()
     try:
-        _work(order, channel, progress)
+        _work(order, channel, progress, asked)
         channel.send("done")
     except Exception as error:
         # whatever torch raises is evidence for the supervisor, who knows which rank failed first
@@ -96,15 +102,15 @@ def _tell_flight(channel: Channel) -> None:
         return  # evidence beside the heartbeat, which goes on
 
 
-def _work(order: Order, channel: Channel, progress: Progress) -> None:
+def _work(order: Order, channel: Channel, progress: Progress, asked: float) -> None:
     progress.stage = "importing torch"
-    begun = time.perf_counter()
     import torch.distributed as dist
 
     from .backend import device as devices
     from .backend.cases import Teller
     from .backend.group import CudaClock, Group, HostClock
 
+    _threads()
     imported = time.perf_counter()
     progress.stage = "joining"
     device = devices.of_rank(order.backend, order.local_rank)
@@ -125,7 +131,7 @@ def _work(order: Order, channel: Channel, progress: Progress) -> None:
     everyone = Group(tuple(range(order.size)), order.rank, None, device, clock)
     everyone.together()
     seconds = {
-        "import": imported - begun,
+        "import": imported - asked,
         "meet": met - imported,
         "init": connected - met,
         "first": time.perf_counter() - connected,
@@ -135,6 +141,15 @@ def _work(order: Order, channel: Channel, progress: Progress) -> None:
     progress.stage = "leaving"
     everyone.together()
     dist.destroy_process_group()
+
+
+def _threads() -> None:
+    """As many threads for torch as this phase's environment says: the library read its own when it was loaded."""
+    import torch
+
+    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if wanted.isdigit() and int(wanted):
+        torch.set_num_threads(int(wanted))
 
 
 def _cases(everyone: Group, store: Any, dist: Any, to: Teller) -> None:
@@ -188,4 +203,4 @@ def _open_groups(case: Case, handles: dict[tuple[int, ...], Any], dist: Any) -> 
 
 
 if __name__ == "__main__":
-    main()
+    nursery.serve(int(sys.argv[1]), warm, phase)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench import launch
+from bench import launch, nursery
 
 ROOT = Path(__file__).parent.parent
 LIMIT = 150  # seconds; machines that build software are busy
@@ -141,8 +141,16 @@ def command(pid: int) -> str:
 
 
 def workers(pid: int) -> list[int]:
-    """The torch workers below ``pid``, in the order in which they were started."""
-    return sorted(child for child, text in descendants(pid).items() if "bench.worker" in text)
+    """The torch workers below ``pid``, in the order in which they were started; the nurseries are none."""
+    return sorted(child for child in descendants(pid) if called(child) == nursery.CHILD)
+
+
+def called(pid: int) -> str:
+    """The name that a process bears; "" where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def wait_until(condition, what: str, limit: float = 90):

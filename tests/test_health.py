@@ -41,7 +41,7 @@ class Clock:
 
 def watched(gpu: Gpu | None = None, **more):
     clock = Clock()
-    health = Health(1, more.pop("soaking", False), clock=clock, resident=lambda pid: 1000 * pid, **more)
+    health = Health(more.pop("soaking", False), clock=clock, resident=lambda pid: 1000 * pid, **more)
     if gpu:
         health.meet({"index": 0, "name": "GPU of paper"}, lambda identity: gpu)
     return health, clock
@@ -51,9 +51,9 @@ def test_a_gpu_is_looked_at_when_a_case_begins_and_while_it_lasts():
     gpu = Gpu()
     health, clock = watched(gpu)
     for _ in range(100):
-        health.look("a")
+        health.look("a", 1)
         clock.now += 0.01
-    health.look("b")
+    health.look("b", 1)
     seen = health.end()
     assert [(case["case"], case["samples"]) for case in seen["cases"]] == [("a", 4), ("b", 1)]
     assert gpu.asked == 5
@@ -62,7 +62,7 @@ def test_a_gpu_is_looked_at_when_a_case_begins_and_while_it_lasts():
 def test_the_lowest_and_highest_readings_are_kept():
     health, clock = watched(Gpu(Reading(clock_sm=1.9e9, power=100.0), Reading(clock_sm=1.2e9, power=700.0)))
     for _ in range(3):
-        health.look("a")
+        health.look("a", 1)
         clock.now += 1
     case = health.end()["cases"][0]
     assert (case["clock_sm"], case["power"]) == ([1.2e9, 1.9e9], [100.0, 700.0])
@@ -71,7 +71,7 @@ def test_the_lowest_and_highest_readings_are_kept():
 def test_reasons_are_counted_and_their_changes_have_a_time():
     health, clock = watched(Gpu(Reading(), Reading(limits=("hw_thermal",)), Reading(limits=("hw_thermal",))))
     for _ in range(3):
-        health.look("a")
+        health.look("a", 1)
         clock.now += 1
     case = health.end()["cases"][0]
     assert case["reasons"] == {"hw_thermal": 2}
@@ -80,7 +80,7 @@ def test_reasons_are_counted_and_their_changes_have_a_time():
 
 def test_what_nvml_refuses_is_absent_and_not_zero():
     health, _ = watched(Gpu(Reading(None, None, None, None, None)))
-    health.look("a")
+    health.look("a", 1)
     case = health.end()["cases"][0]
     assert (case["clock_sm"], case["temperature"], case["silent"], case["reasons"]) == ([], [], 1, {})
 
@@ -91,14 +91,14 @@ def test_a_gpu_that_nvml_does_not_know_leaves_a_note():
 
     health, _ = watched()
     health.meet({"index": 7}, unknown)
-    health.look("a")
+    health.look("a", 1)
     assert health.end()["note"] == "nvml knows no GPU 7"
 
 
 def test_without_a_gpu_and_without_a_soak_there_is_nothing_to_tell():
     health, _ = watched()
     health.meet({}, lambda identity: pytest.fail("asked for a GPU"))
-    health.look("a")
+    health.look("a", 1)
     assert health.end() == {}
 
 
@@ -106,7 +106,7 @@ def test_changes_are_bounded():
     flapping = [Reading(limits=("hw_thermal",) if i % 2 else ()) for i in range(500)]
     health, clock = watched(Gpu(*flapping))
     for _ in range(500):
-        health.look("a")
+        health.look("a", 1)
         clock.now += 1
     assert len(health.end()["cases"][0]["changes"]) == MOST_CHANGES
 
@@ -126,7 +126,7 @@ def test_memory_of_a_long_soak_is_thinned_and_covers_all_of_it():
 def test_memory_is_followed_in_a_soak_only():
     health, clock = watched(soaking=True)
     for _ in range(5):
-        health.look("a")
+        health.look("a", 1)
         clock.now += 1
     assert [point[1] for point in health.end()["memory"]] == [1000] * 5
 
@@ -140,7 +140,7 @@ def test_errors_that_grow_during_a_soak_have_a_time():
     counts = iter([3, 3, 9, 9])
     health, clock = watched(soaking=True, counters=lambda: shot(next(counts)))
     for _ in range(3):
-        health.look("a")
+        health.look("a", 1)
         clock.now += COUNTER_SECONDS
     assert health.end()["errors"] == [(2 * COUNTER_SECONDS, "mlx5_1/1 symbol_error", 6)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -11,6 +10,7 @@ import sys
 import time
 from typing import Any
 
+from bench import tether
 from bench.control.token import FILE, VARIABLE, NoToken
 from bench.launch import Place
 from bench.launch.table import FIRST, HERE, MEET, RANK, RUN, SIZE
@@ -20,7 +20,6 @@ STOP_SECONDS = 12.0  # from the first signal to the next: rank 0 ends the job an
 LEAVE_SECONDS = 3.0  # for the others once rank 0 has ended: it dismissed them, or they never met
 LOOK = 0.1
 PARENT = "RAILGAUGE_NODE_PID"  # of the node's process, for its supervisors
-PR_SET_PDEATHSIG = 1
 
 
 def fan_out(where: Place, arguments: list[str]) -> int:
@@ -46,7 +45,7 @@ def fan_out(where: Place, arguments: list[str]) -> int:
 
 def end_with_parent() -> None:
     """Ask the kernel for a SIGTERM when the node's process is gone, whatever ended it."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    tether.end_with_parent(signal.SIGTERM)
     if os.environ.pop(PARENT, "") not in ("", str(os.getppid())):
         sys.exit(EXIT[Status.ERROR])  # it went before we could ask
 

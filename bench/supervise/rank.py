@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.agent import Worker
+from bench.agent import Nursery, Worker
 from bench.control import Control, Message
 from bench.health import Health
 from bench.probe.load import Gauge
@@ -38,6 +38,17 @@ class Supervisor:
     _log: Path = Path()
     _passing: Passing = field(default_factory=lambda: Passing(()))
     _health: Health | None = None
+    _nursery: Nursery | None = None
+
+    def warm(self, environment: Mapping[str, str] | None = None) -> Nursery:
+        """The process that imports torch, begun ahead of the first phase; another where this one does not fit."""
+        wanted = self.base_environment if environment is None else environment
+        if self._nursery and not self._nursery.fits(wanted):
+            self._nursery.close()
+            self._nursery = None
+        if self._nursery is None:
+            self._nursery = Nursery(wanted, self._folder / "nursery.log")
+        return self._nursery
 
     def serve(self) -> None:
         """Obey and report until dismissed."""
@@ -77,10 +88,10 @@ class Supervisor:
             environment.setdefault("NCCL_DEBUG_FILE", str(self._folder / "nccl.%p.log"))
         self._beat, self._beat_sent = {}, 0.0
         self._passing = Passing(tuple(order["rails"]))
-        self.worker = Worker(order, environment, self._log)
+        self.worker = Worker(order, environment, self._log, self.warm(environment))
         leads = order["local_rank"] == 0
         counters = (lambda: self.answer("counters")) if leads else None
-        self._health = Health(self.worker.pid, order["rules"]["window"] > 0, counters)
+        self._health = Health(order["rules"]["window"] > 0, counters)
 
     def look(self) -> bool:
         """Pass on what the worker says and whether it has ended; whether there was anything new."""
@@ -92,7 +103,7 @@ class Supervisor:
         for heard in news:
             self._pass_on(heard)
         if self._health:
-            self._health.look(self._beat.get("case", ""))
+            self._health.look(self._beat.get("case", ""), self.worker.pid)
         if time.monotonic() - self._beat_sent > BEAT_SECONDS:
             self.control.send(0, self._heartbeat(self.worker))
             self._beat_sent = time.monotonic()
@@ -112,7 +123,7 @@ class Supervisor:
 
     def _heartbeat(self, worker: Worker) -> Message:
         """What the worker last said of itself, and what its supervisor sees of it and of the rails."""
-        beat = self._beat or {"case": "", "stage": "starting", "calls": 0}
+        beat = self._beat or {"case": "", "stage": worker.stage, "calls": 0}
         age = time.monotonic() - beat["at"] if "at" in beat else None
         return {"said": "beat", **beat, "age": age, "state": worker.state(), "links": self._passing.look()}
 
@@ -126,7 +137,7 @@ class Supervisor:
 
     def _logs(self) -> str:
         """The worker's own output and NCCL's files, the newest bytes of each."""
-        text = ""
+        text = self._nursery.said() if self._nursery else ""
         for path in [self._log, *sorted(self._folder.glob("nccl.*.log"))]:
             if path.exists():
                 text += path.read_bytes()[-LOG_BYTES:].decode(errors="replace")
@@ -140,6 +151,9 @@ class Supervisor:
             self.worker.kill()
             self.worker.close()
             self.worker = None
+        if self._nursery:
+            self._nursery.close()
+            self._nursery = None
         for path in self._folder.glob("*"):
             path.unlink(missing_ok=True)
         if self._folder.exists():

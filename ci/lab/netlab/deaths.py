@@ -16,6 +16,7 @@ from netlab import lab as labs
 from netlab.plan import namespace
 
 WORKER = r"^\S*python\S* -m bench\.worker\b"
+NURSERY = "rg-nursery"  # what forks the workers bears their command line
 SUPERVISOR = r"^\S*python\S* -m bench accept\b"
 LAUNCHER = r"^\S*(mpirun|prterun|orterun|mpiexec)\b"
 DAEMON = r"^\S*(prted|orted|hydra_pmi_proxy)\b"
@@ -30,12 +31,13 @@ class Job:
     terminal: int = -1
 
     def processes(self, node: str, pattern: str) -> list[int]:
-        """Processes on a node whose command line matches, oldest first; wrappers of a shell are none."""
+        """Processes on a node whose command line matches, oldest first; wrappers of a shell and nurseries are none."""
         space = namespace(self.here.lab, node)
         found = []
         for pid in sorted(kernel.processes([space])):
             line = kernel.command(pid).partition(" ")[2]
-            if re.search(pattern, line) and not line.startswith(("sh ", "/bin/sh ")):
+            wraps = line.startswith(("sh ", "/bin/sh ")) or kernel.called(pid) == NURSERY
+            if re.search(pattern, line) and not wraps:
                 found.append(pid)
         return found
 

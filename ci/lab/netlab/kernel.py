@@ -171,6 +171,14 @@ def command(pid: int) -> str:
     return f"{state} {line.strip()}"
 
 
+def called(pid: int) -> str:
+    """The name that a process bears, as ``ps -o comm`` shows it; empty when it is gone."""
+    try:
+        return (Path("/proc") / str(pid) / "comm").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
 def end(ours: Callable[[], set[int]]) -> None:
     """Kills until ``ours`` finds no process; a number that went to another process meanwhile is spared."""
     limit = time.monotonic() + _KILL_LIMIT

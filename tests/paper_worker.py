@@ -1,0 +1,48 @@
+"""A worker of paper for the nursery's tests: no torch; it does what its order says and tells what it sees."""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+from typing import TextIO
+
+from bench import nursery
+
+WARMED = []
+
+
+def warm() -> None:
+    if "CRASH_WHEN_WARM" in os.environ:
+        print("planted: the library is broken", flush=True)
+        os.kill(os.getpid(), signal.SIGSEGV)
+    while "HANG_WHEN_WARM" in os.environ:
+        time.sleep(1)
+    WARMED.append(os.getpid())
+
+
+def phase(channel: TextIO, asked: float) -> None:
+    order = json.loads(sys.stdin.readline())
+    getenv = ctypes.CDLL(None).getenv
+    getenv.restype = ctypes.c_char_p
+    seen = {
+        "kind": "seen",
+        "warmed": WARMED,
+        "waited": time.perf_counter() - asked,
+        "session": os.getsid(0),
+        "python": dict(os.environ),
+        "libc": {name: (getenv(name.encode()) or b"").decode() for name in order.get("ask", [])},
+        "length": len(order.get("long", "")),
+    }
+    channel.write(json.dumps(seen) + "\n")
+    channel.flush()
+    print("printed by the worker")
+    if order.get("fail"):
+        raise ValueError("planted")
+    while order.get("stay"):
+        time.sleep(1)
+
+
+if __name__ == "__main__":
+    nursery.serve(int(sys.argv[1]), warm, phase)
