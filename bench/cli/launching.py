@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from .inner import understood
 from .words import EXIT_HELP
 
 LAUNCHERS = ("mpirun", "openmpi", "mpich", "srun", "torchrun", "fabric", "deepspeed", "shell")
@@ -70,7 +71,7 @@ def launch(**given: Any) -> None:
     """
     from bench.commands.launching import launched
 
-    sys.exit(launched(**given))
+    sys.exit(launched(**given, understood=understood))
 
 
 COMMANDS = (launch,)

@@ -112,12 +112,6 @@ def run(**given: Any) -> None:
     """
     from bench.commands.measuring import start
 
-    ways = {"graph": given.pop("cudagraph"), "registered": given.pop("register")}
-    given["how"] = "+".join(name for name, wanted in ways.items() if wanted) or "auto"
-    if given["end"] is None:
-        given["end"] = given["begin"]
-    if given["begin"] > given["end"]:
-        raise click.UsageError(f"--begin {given['begin']} is larger than --end {given['end']}")
     sys.exit(start("run", given))
 
 

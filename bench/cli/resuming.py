@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from .inner import understood
 from .words import EXIT_HELP
 
 
@@ -32,14 +33,7 @@ def resume(**given: Any) -> None:
     """
     from bench.commands.resuming import resumed
 
-    sys.exit(resumed(**given, understood=_understood))
-
-
-def _understood(name: str, words: list[str]) -> dict[str, Any]:
-    """What the words of an earlier command mean."""
-    from . import cli
-
-    return cli.commands[name].make_context(name, words).params
+    sys.exit(resumed(**given, understood=understood))
 
 
 COMMANDS = (resume,)

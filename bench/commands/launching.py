@@ -5,30 +5,28 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bench import launch
-from bench.control.token import VARIABLE, read
+from bench.control.token import VARIABLE
 from bench.judge import status
 from bench.launch.commands import EACH_NODE, Job, Step, steps
-from bench.launch.hosts import Host, read_hosts
-from bench.launch.remote import SSH, Remote
+from bench.launch.hosts import meetable, read_hosts, with_slots
+from bench.launch.remote import SSH, Remote, here
 from bench.model import EXIT, Status
 from bench.probe.environment import allowed
-from bench.profile import Profile, load, parse
 from bench.store import load as load_run
 
-from .measuring import new_folder
+from .inner import Understood, check, check_out, checked_token, read
 
-MEASURING = ("accept", "run", "soak", "nightly", "probe", "resume")
 PATHS = ("PYTHONPATH", "LD_LIBRARY_PATH")  # where the program is found, beside what concerns NCCL and MPI
 
 
@@ -43,21 +41,26 @@ def launched(
     token_file: Path | None,
     agent: str,
     arguments: Sequence[str],
+    understood: Understood,
 ) -> int:
     """Print or run the commands; the exit status of the run."""
-    if arguments[0] not in MEASURING:
-        raise click.UsageError(f"after -- comes one of {', '.join(MEASURING)}, not {arguments[0]!r}")
     launcher, dry_run = ("shell", True) if shell else (launcher, dry_run)
-    profile, out = _what(arguments)
-    if not dry_run and arguments[0] != "resume" and not _option(arguments, "--out"):
-        arguments = (*arguments, "--out", str(out))
+    inner = read(arguments, understood)
     if token_file:
-        read(token_file)  # what is wrong with it is said here, not on every rank
+        checked_token(token_file)  # what is wrong with it is said here, not on every rank
+    profile = inner.profile
+    chosen = with_slots(read_hosts(hosts), per_node or profile.gpus, hosts)
+    if launcher in EACH_NODE:
+        meetable(chosen, hosts)
+    check(inner, chosen)
+    if not (dry_run or inner.run):
+        check_out(inner.out, chosen[0])
+    remote = _agent(agent)
     found, mpirun, flavour = _mpirun(launcher, dry_run)
     job = Job(
-        hosts=_with_slots(read_hosts(hosts), per_node or profile.gpus, hosts),
+        hosts=chosen,
         python=sys.executable,
-        arguments=tuple(arguments),
+        arguments=tuple(arguments) if dry_run else inner.with_out,
         management=management or profile.rails.management,
         forward=_forward(),
         mpirun=mpirun,
@@ -72,27 +75,16 @@ def launched(
         _print(made, found, job)
         return 0
     if found in EACH_NODE:
-        return _on_each(made, job, shlex.split(agent) or SSH, out)
-    return _from_here(made[0], profile, out)
+        return _on_each(made, job, remote, inner.out)
+    return _from_here(made[0], inner.out)
 
 
-def _what(arguments: Sequence[str]) -> tuple[Profile, Path]:
-    """The profile and the run folder that the words speak of."""
-    if arguments[0] == "resume":
-        folder = next((Path(word) for word in arguments[1:] if not word.startswith("-")), Path())
-        return parse(load_run(folder).manifest.profile_text, "the run's own profile"), folder
-    name = _option(arguments, "--profile") or "local"
-    return load(name), Path(_option(arguments, "--out") or new_folder(arguments[0]))
-
-
-def _option(arguments: Sequence[str], name: str) -> str:
-    """The value of an option among words that are not ours to parse."""
-    for at, word in enumerate(arguments):
-        if word == name and at + 1 < len(arguments):
-            return arguments[at + 1]
-        if word.startswith(f"{name}="):
-            return word.partition("=")[2]
-    return ""
+def _agent(text: str) -> Sequence[str]:
+    """The words of --ssh. Raises UsageError for what no shell would read."""
+    try:
+        return shlex.split(text) or SSH
+    except ValueError as error:
+        raise click.UsageError(f"--ssh {text}: {error}") from None
 
 
 def _mpirun(launcher: str, dry_run: bool) -> tuple[str, str, str]:
@@ -113,16 +105,6 @@ def _mpirun(launcher: str, dry_run: bool) -> tuple[str, str, str]:
             )
         program, flavour = "mpirun", launcher
     return (flavour if launcher == "mpirun" else launcher), program, flavour
-
-
-def _with_slots(hosts: Sequence[Host], per_node: int, where: Path) -> tuple[Host, ...]:
-    without = [host.name for host in hosts if not host.slots]
-    if without and per_node < 1:
-        raise launch.LaunchError(
-            f"{where} does not say how many ranks {without[0]} takes, and the profile names no GPUs of a node: write "
-            f"{without[0]} slots=8, or give --per-node"
-        )
-    return tuple(host if host.slots else replace(host, slots=per_node) for host in hosts)
 
 
 def _forward() -> dict[str, str]:
@@ -151,6 +133,11 @@ def _on_each(made: Sequence[Step], job: Job, agent: Sequence[str], out: Path) ->
     """Run one command on every host by ssh; rank 0's word, or that of the first host's launcher."""
     for step in made:
         click.echo(f"railgauge: {step.host}: {step.shown()}", err=True)
+    away = [step.host for step in made if not here(step.host)]
+    if away and not shutil.which(agent[0]):
+        raise launch.LaunchError(
+            f"no program {agent[0]} here, which is to reach {away[0]}: install it, or see --ssh"
+        )
     token = "" if job.token_file else secrets.token_hex(32)
     ends = Remote(made, str(Path.cwd()), token, agent).wait()
     for host, code in ends.items():
@@ -161,7 +148,7 @@ def _on_each(made: Sequence[Step], job: Job, agent: Sequence[str], out: Path) ->
     return _believed(next(iter(ends.values())), out)
 
 
-def _from_here(step: Step, profile: Profile, out: Path) -> int:
+def _from_here(step: Step, out: Path) -> int:
     """Run a launcher that starts the whole job."""
     click.echo(f"railgauge: {step.shown()}", err=True)
     environment = {**launch.mpi_environment(os.environ), **step.environment}

@@ -9,8 +9,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import click
+
 from bench import launch
 from bench.acceptance import take_part
+from bench.collectives import collective
 from bench.control.token import FILE as TOKEN_FILE
 from bench.measure import Rules
 from bench.nightly.night import Nightly
@@ -70,25 +73,9 @@ def options_of(command: str, given: dict[str, Any], profile: Profile, out: Path)
     sweeps: tuple[Request, ...] = ()
     repetitions = 2
     if command == "run":
-        from bench.collectives import collective
-
-        row = collective(given["collective"])
         rules = Rules(given["precision"], iterations=given["iters"], warmup=given["warmup_iters"])
         repetitions = given["check"]
-        sweeps = (
-            Request(
-                row.name,
-                given["begin"],
-                given["end"],
-                given["factor"],
-                given["stepbytes"] or 0,
-                given["datatype"],
-                given["op"],
-                given["root"],
-                row.placements,
-                given["how"],
-            ),
-        )
+        sweeps = (_sweep(given),)
     elif command == "soak":
         rules, sweeps = soaking.asked(given)
     return Options(
@@ -106,6 +93,27 @@ def options_of(command: str, given: dict[str, Any], profile: Profile, out: Path)
         nightly=Nightly(given["history"], given["cluster"], given["budget"])
         if command == "nightly"
         else None,
+    )
+
+
+def _sweep(given: dict[str, Any]) -> Request:
+    """What nccl-tests' flags ask for. Raises UsageError, and UnknownName for the collective."""
+    row, begin = collective(given["collective"]), given["begin"]
+    end = begin if given["end"] is None else given["end"]
+    if begin > end:
+        raise click.UsageError(f"--begin {begin} is larger than --end {end}")
+    ways = {"graph": given["cudagraph"], "registered": given["register"]}
+    return Request(
+        row.name,
+        begin,
+        end,
+        given["factor"],
+        given["stepbytes"] or 0,
+        given["datatype"],
+        given["op"],
+        given["root"],
+        row.placements,
+        "+".join(name for name, wanted in ways.items() if wanted) or "auto",
     )
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -24,13 +22,11 @@ from bench.store import Run, load
 from bench.supervise import Limits
 from bench.terminal import Terminal
 
+from .inner import Understood
 from .job import OURS, under_mpirun
 from .judging import where_report
 from .measuring import options_of
 from .node import end_with_parent, fan_out
-
-Understood = Callable[[str, list[str]], dict[str, Any]]
-"""A command's name and its words -> its options."""
 
 
 def resumed(

@@ -7,15 +7,18 @@
 
 What stands in a host file ends up on command lines, on remote shells and in reports, so a name may hold
 letters, digits, ``.``, ``_`` and ``-`` inside and nothing else: no option can be smuggled in as a host.
+IPv6 addresses are refused: mpirun's lists of hosts part name and slots by the colon, and the workers' stores meet
+at IPv4 addresses (``address``).
 Slurm's grammar is read here and not by a library: the one that is kept is under the GPL, and checks no name.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .table import LaunchError
@@ -35,10 +38,11 @@ class HostsError(LaunchError):
 
 @dataclass(frozen=True)
 class Host:
-    """A machine and how many ranks it takes; 0: the file does not say."""
+    """A machine and how many ranks it takes; 0: the file does not say. ``line`` of the file first names it."""
 
     name: str
     slots: int = 0
+    line: int = field(default=0, compare=False)
 
 
 def read_hosts(path: Path) -> tuple[Host, ...]:
@@ -50,13 +54,15 @@ def read_hosts(path: Path) -> tuple[Host, ...]:
         raise HostsError(f"cannot read the host file {path}: {error.strerror}") from None
     if len(raw) > LONGEST:
         raise HostsError(f"{path} is no host file: it has more than {LONGEST} bytes")
-    return parse_hosts(raw.decode("utf-8", "replace"), str(path))
+    # Windows' editors put a mark before the first name
+    return parse_hosts(raw.decode("utf-8-sig", "replace"), str(path))
 
 
 def parse_hosts(text: str, where: str) -> tuple[Host, ...]:
     """The hosts of a text in their order. ``where`` names it in messages."""
     found: dict[str, int] = {}
     said: set[str] = set()  # names whose slots were given
+    lines: dict[str, int] = {}
     # only \n and \r\n end a line: other separators are characters that no name may hold
     for number, line in enumerate(text.split("\n"), 1):
         try:
@@ -66,6 +72,7 @@ def parse_hosts(text: str, where: str) -> tuple[Host, ...]:
                 if slots:
                     said.add(name)
                 found[name] = slots or (found.get(name, 0) + 1)
+                lines.setdefault(name, number)
                 if len(found) > MOST:
                     raise _Wrong(f"more than {MOST} hosts")
         except _Wrong as wrong:
@@ -73,7 +80,30 @@ def parse_hosts(text: str, where: str) -> tuple[Host, ...]:
     if not found:
         raise HostsError(f"{where} names no host")
     plain = all(count == 1 for name, count in found.items() if name not in said)
-    return tuple(Host(name, count if name in said or not plain else 0) for name, count in found.items())
+    return tuple(
+        Host(name, count if name in said or not plain else 0, lines[name]) for name, count in found.items()
+    )
+
+
+def with_slots(hosts: Sequence[Host], each: int, where: Path) -> tuple[Host, ...]:
+    """``hosts`` with ``each`` ranks where the file ``where`` gives none. Raises HostsError where nobody does."""
+    without = next((host for host in hosts if not host.slots), None)
+    if without and each < 1:
+        raise HostsError(
+            f"{where} line {without.line}: {without.name} has no slots, and the profile names no GPUs of a node: write "
+            f"{without.name} slots=8, or give --per-node"
+        )
+    return tuple(host if host.slots else replace(host, slots=each) for host in hosts)
+
+
+def meetable(hosts: Sequence[Host], where: Path) -> None:
+    """Raise HostsError where the others could not find rank 0 by the name of the first host."""
+    first = hosts[0]
+    if len(hosts) > 1 and (first.name == "localhost" or first.name.startswith("127.")):
+        raise HostsError(
+            f"{where} line {first.line}: every host calls itself {first.name}, so the others would look for rank 0 on "
+            "themselves: write the name by which they know it"
+        )
 
 
 class _Wrong(Exception):
@@ -86,6 +116,8 @@ def _line(line: str) -> Iterator[tuple[str, int]]:
     if not words:
         return
     first, slots = words[0], 0
+    for word in (first, *_split(first)):
+        _no_address_of_six(word)
     head, colon, tail = first.rpartition(":")
     if colon:
         first, slots = head, _count(tail, first)
@@ -98,7 +130,29 @@ def _line(line: str) -> Iterator[tuple[str, int]]:
                 raise _Wrong("slots are given twice")
             slots = _count(value, word)
     for name in _names(first):
+        if re.fullmatch(r"[\d.]+", name, re.ASCII):
+            _address_of_four(name)
         yield name, slots
+
+
+def _no_address_of_six(word: str) -> None:
+    """``fd00::1``, ``fe80::1%eth0`` and ``[fd00::1]:8`` are told from NAME:N."""
+    inside = re.fullmatch(r"\[(.*)\](?::.*)?", word)
+    try:
+        ipaddress.IPv6Address((inside[1] if inside else word).partition("%")[0])
+    except ValueError:
+        return
+    raise _Wrong(
+        f"{_show(word)} is an IPv6 address, which launchers cannot tell from NAME:N; write the host's name"
+    )
+
+
+def _address_of_four(name: str) -> None:
+    # ssh and mpirun read 8 as 0.0.0.8, and 10.1 as 10.0.0.1
+    try:
+        ipaddress.IPv4Address(name)
+    except ValueError:
+        raise _Wrong(f"{_show(name)} is neither a host name nor an IPv4 address of four numbers") from None
 
 
 def _count(text: str, word: str) -> int:

@@ -73,6 +73,17 @@ def test_a_host_file_is_read(text, hosts):
         ("n[1-999999999]", "more than 20000"),
         ("n[1-200]m[1-200]", "more than 20000"),
         ("[1-2]-", "not a host name"),
+        ("fd00::1", "an IPv6 address"),
+        ("::1 slots=8", "an IPv6 address"),
+        ("[fd00::1]:8", "an IPv6 address"),
+        ("[fd00::1]", "an IPv6 address"),
+        ("fe80::1%eth0", "an IPv6 address"),
+        ("n1,fd00::1", "an IPv6 address"),
+        ("::ffff:10.0.0.1", "an IPv6 address"),
+        ("8", "neither a host name nor an IPv4 address"),
+        ("10.1", "neither a host name nor an IPv4 address"),
+        ("10.0.0.300:8", "neither a host name nor an IPv4 address"),
+        ("10.0.0.[254-256]", "neither a host name nor an IPv4 address"),
     ],
 )
 def test_a_line_that_is_no_host_is_refused_in_one_printable_line_with_file_and_number(line, why):
@@ -94,6 +105,11 @@ def test_a_name_that_stands_twice_with_slots_is_refused():
 def test_a_file_without_hosts_is_an_error(text):
     with pytest.raises(HostsError, match="names no host"):
         parse_hosts(text, "hosts")
+
+
+def test_a_mark_before_the_first_name_is_no_part_of_it(tmp_path):
+    (tmp_path / "hosts").write_bytes(b"\xef\xbb\xbfn1 slots=2\r\nn2\r\n")
+    assert [(host.name, host.line) for host in read_hosts(tmp_path / "hosts")] == [("n1", 1), ("n2", 2)]
 
 
 def test_a_file_that_is_missing_or_far_too_long_is_an_error(tmp_path):

@@ -1,12 +1,15 @@
 """railgauge launch: what it prints, what it refuses."""
 
+import json
 import shlex
 
 import pytest
 from click.testing import CliRunner
 
+import mpi_jobs
 from bench.cli import cli
 from bench.launch import LaunchError
+from runs import cases, folder, measured
 
 ACCEPT = ["--", "accept", "--profile", "lambda-1cc-h100"]
 
@@ -44,10 +47,9 @@ def test_slots_come_from_the_file_then_the_option_then_the_profile(tmp_path):
     words = ("--hosts", plain, "--launcher", "openmpi", "--dry-run")
     assert "n1:3,n2:8" in launch(*words, *ACCEPT).stdout
     assert "n1:3,n2:5" in launch(*words, "--per-node", "5", *ACCEPT).stdout
-    refused = launch(*words, "--", "accept", "--profile", "local")
-    assert isinstance(refused.exception, LaunchError) and "n2 slots=8, or give --per-node" in str(
-        refused.exception
-    )
+    refused = launch(*words, "--", "accept", "--profile", "local").exception
+    assert isinstance(refused, LaunchError) and refused.exit_status == 2
+    assert "my hosts line 2: n2 has no slots" in str(refused) and "or give --per-node" in str(refused)
 
 
 def test_the_management_interface_of_the_profile_is_pinned(tmp_path):
@@ -74,7 +76,97 @@ def test_a_token_file_that_others_can_read_is_refused_before_anything_starts(tmp
     token.write_text("0123456789abcdef0123\n")
     token.chmod(0o644)
     words = ("--hosts", hosts(tmp_path), "--launcher", "torchrun", "--dry-run", "--token-file", str(token))
-    assert "chmod 600" in str(launch(*words, *ACCEPT).exception)
+    refused = launch(*words, *ACCEPT)
+    assert refused.exit_code == 2 and "chmod 600" in refused.output
     token.chmod(0o600)
     printed = launch(*words, *ACCEPT).stdout
     assert f"RAILGAUGE_TOKEN_FILE={token}" in printed and "0123456789abcdef" not in printed
+
+
+# every one of them would be met by each rank on each node, seconds or minutes later
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["accept", "--nosuch"], "accept: No such option"),
+        (["accept", "--hang", "10"], "is not a time"),
+        (["accept", "extra"], "accept: Got unexpected extra argument"),
+        (["accept", "--profile", "nosuch"], "no profile 'nosuch'"),
+        (["accept", "--budget", "soon"], "is not a time"),
+        (["accept", "--ranks", "4"], "write slots=N in the host file"),
+        (["run"], "run: Missing argument"),
+        (["run", "nosuch"], "known: all_reduce"),
+        (["run", "all_reduce", "-b", "x"], "is not a size"),
+        (["run", "all_reduce", "-b", "2M", "-e", "1M"], "larger than --end"),
+        (["run", "all_reduce", "-d", "fp8"], "known: float32"),
+        (["run", "all_reduce", "-o", "xor"], "known: sum"),
+        (["run", "all_reduce", "-b", "3"], "on 16 ranks needs 4 B at least"),
+        (["run", "broadcast", "-r", "16"], "the ranks of this job are 0 to 15"),
+        (["soak"], "soak: Missing option"),
+        (["soak", "--minutes", "0"], "is not in the range"),
+        (["soak", "--minutes", "1", "--size", "1"], "needs 4 B at least"),
+        (["nightly"], "nightly: Missing option"),
+        (["nightly", "--history", "nosuch://x"], "give a folder or a URL"),
+        (["nightly", "--history", "x", "--webhook=https://chat/secret"], "export RAILGAUGE_WEBHOOK instead"),
+        (["probe", "--root", "/"], "reads a copy of a machine"),
+        (["accept", "--token-file", "/nonexistent"], "cannot read the token file"),
+    ],
+)
+def test_what_is_wrong_with_the_inner_words_is_one_line_and_starts_nothing(tmp_path, words, why):
+    started = tmp_path / "started"
+    agent = tmp_path / "agent"
+    agent.write_text(f"#!/bin/sh\ntouch {started}\n")
+    agent.chmod(0o755)
+    done = mpi_jobs.railgauge(
+        *("launch", "--hosts", hosts(tmp_path), "--launcher", "torchrun", "--ssh", agent, "--", *words),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2 and why in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and "secret" not in done.stderr
+    assert not started.exists() and not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda out: (out.mkdir(), (out / "manifest.json").write_text("{}")), "already holds something"),
+        (lambda out: out.write_text(""), "is a file"),
+        (lambda out: out.parent.rmdir() or out.parent.write_text(""), "is no folder"),
+    ],
+)
+def test_a_run_folder_that_cannot_be_made_is_refused_before_anything_starts(tmp_path, make, why):
+    out = tmp_path / "there" / "run"
+    out.parent.mkdir()
+    make(out)
+    words = ("--hosts", hosts(tmp_path), "--launcher", "shell", "--ssh", "false", "--", "accept", "--profile")
+    done = launch(*words, "lambda-1cc-h100", "--out", str(out))
+    assert done.exit_code == 2 and why in done.output
+
+
+def test_help_of_the_inner_command_is_shown_and_starts_nothing(tmp_path):
+    done = launch("--hosts", hosts(tmp_path), "--ssh", "false", "--", "run", "--help")
+    assert done.exit_code == 0 and "--cudagraph" in done.output
+
+
+def test_a_resume_on_other_hosts_than_before_is_refused_before_anything_starts(tmp_path):
+    planned = cases()
+    folder(tmp_path / "run", [row for case in planned[:1] for row in measured(case)], planned, end=False)
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    words = ("--launcher", "openmpi", "--dry-run", "--", "resume", str(tmp_path / "run"))
+    refused = launch("--hosts", hosts(tmp_path), *words).exception
+    assert f"was measured with {len(manifest['ranks'])} ranks on " in str(refused)
+    assert "the host file gives 16 on 2" in str(refused)
+
+
+def test_a_first_host_that_everybody_calls_himself_is_refused_where_the_others_look_for_it(tmp_path):
+    names = hosts(tmp_path, "localhost slots=2\nn2 slots=2\n")
+    refused = launch("--hosts", names, "--launcher", "torchrun", "--dry-run", *ACCEPT).exception
+    assert "line 1: every host calls itself localhost" in str(refused) and refused.exit_status == 2
+    assert launch("--hosts", names, "--launcher", "openmpi", "--dry-run", *ACCEPT).exit_code == 0
+
+
+def test_an_agent_that_is_not_there_is_named_and_words_that_no_shell_reads_are_refused(tmp_path):
+    words = ("--hosts", hosts(tmp_path), "--launcher", "shell")
+    assert "no program nosuch here, which is to reach n1" in str(
+        launch(*words, "--ssh", "nosuch x", *ACCEPT).exception
+    )
+    assert launch(*words, "--ssh", "a 'b", *ACCEPT).exit_code == 2
