@@ -179,6 +179,7 @@ class Gpu:
 class Host:
     """The operating system and what of it bears on RDMA.
 
+    cpu_quota         cores that the tightest cgroup lets the job use; None: all
     memory_available  what may still be taken, the cgroup's limit included
     memory_limit      the tightest cgroup limit; None: none
     hugepages         page size in bytes → (all, free)
@@ -199,6 +200,7 @@ class Host:
     product: str | None = None
     cpu: str | None = None
     cpus: int | None = None
+    cpu_quota: float | None = None
     numa_nodes: int | None = None
     memory_total: int | None = None
     memory_available: int | None = None

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import median
 
-from .blame import Known, PairRate, Rules, Test, blame, confirmations
+from .blame import Known, PairRate, Rules, Test, blame, confirmations, through
 from .blame.rows import Answer
 from .known import INSIDE as INSIDE
 from .known import rail_names as rail_names
-from .model import Rank
+from .model import Case, Rank
 from .pairs import pack
 from .profile import Profile
 from .rails import by_port
@@ -20,10 +20,20 @@ from .screening import Problem, Ring, Step, step
 
 FIRST, AGAIN = "rails", "suspects"  # the phases whose rows these are; a second look is "suspects-2"
 CROSS, PINNED, SCREEN = "cross", "pinned", "screen"  # across rails; one rail alone, "pinned-3"; "screen-2"
+REPEATED = "rails-again"  # rounds of the first phase as they were, all rails at once
 BUDGET, GIVEN_UP = "budget", "given up"  # what a plan leaves out for want of time: the whole, and each
 TIMES = 3  # at most so often are suspects looked at again
 SURE = 3  # tries of a pair that nothing gets through between: there is no noise in nothing
-LOOKS = (AGAIN, CROSS, PINNED, SCREEN, INSIDE)  # phases in which not all rails of a node are loaded alike
+REPEATS = 4  # times that a transfer is measured again as it was; the middle of all five is judged
+MOST_REPEATED = 6  # cases that are: where more are slow and nobody is to blame, it was no passing disturbance
+LOOKS = (
+    AGAIN,
+    CROSS,
+    PINNED,
+    SCREEN,
+    INSIDE,
+    REPEATED,
+)  # phases in which not all rails of a node are loaded alike
 
 
 def transfers(
@@ -42,14 +52,23 @@ def transfers(
     """
     where = {rank.rank: rank for rank in ranks}
     names = names or rail_names(profile, ranks)
+    return [_transfer(row, where, names) for row in _between_two(rows, phases)]
+
+
+def _between_two(rows: Sequence[Row], phases: tuple[str, ...]) -> list[Row]:
+    """The rows of one direction at a time of these phases; of both where a phase has no others of the same two."""
     here = [row for row in rows if row.case.phase.startswith(phases) and row.ranks == 2]
-    one_way = {row.case.phase for row in here if row.case.collective == "p2p"}
+    one_way = {_meeting(row) for row in here if row.case.collective == "p2p"}
     return [
-        _transfer(row, where, names)
+        row
         for row in here
         if row.case.collective == "p2p"
-        or (row.case.collective == "p2p_bidirectional" and row.case.phase not in one_way)
+        or (row.case.collective == "p2p_bidirectional" and _meeting(row) not in one_way)
     ]
+
+
+def _meeting(row: Row) -> tuple[str, frozenset[int], str]:
+    return row.case.phase, frozenset(row.measurement.ranks), row.case.rail
 
 
 def _transfer(row: Row, where: Mapping[int, Rank], names: Sequence[str]) -> PairRate:
@@ -106,6 +125,36 @@ def named(ranks: Sequence[Rank], profile: Profile) -> Known:
     return Known(tuple(dict.fromkeys(rank.node for rank in ranks)), rail_names(profile, ranks))
 
 
+def unexplained(
+    rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile, besides: Known | None = None
+) -> list[Case]:
+    """Cases of the first phase with a transfer below the profile's bound that goes through nobody who is blamed,
+    slowest first.
+
+    A disturbance of a tenth of a second halves a transfer that lasts as long, and alone on its rail it is fast
+    again. Whether it was a disturbance only the same load tells.
+    """
+    besides = besides or named(ranks, profile)
+    count = len({rank.node for rank in ranks})
+    bounds = [
+        limit.bound
+        for limit in profile.limits
+        if limit.quantity == "rail_rate" and limit.nodes[0] <= count <= limit.nodes[1]
+    ]
+    if not bounds:
+        return []
+    seen = straight_and_across(rows, ranks, profile, besides)
+    explained = through(answer(rows, ranks, profile, besides).blames, seen, besides)
+    where = {rank.rank: rank for rank in ranks}
+    worst: dict[str, tuple[float, Case]] = {}
+    for row in _between_two([row for row in rows if row.case.phase == FIRST], (FIRST,)):
+        each = _transfer(row, where, besides.rails)
+        if not all(bound.reached(each.rate) for bound in bounds) and not explained(each):
+            rate = min(each.rate, worst.get(row.case.id, (math.inf, row.case))[0])
+            worst[row.case.id] = (rate, row.case)
+    return [case for _, case in sorted(worst.values(), key=lambda each: each[0])]
+
+
 def rules(profile: Profile) -> Rules:
     """What a healthy pair reaches is taken from the pairs themselves, and from the profile's bound on a rail.
 
@@ -116,13 +165,26 @@ def rules(profile: Profile) -> Rules:
     return replace(plain, nominal=max(bounds) / (1 - plain.smallest)) if bounds else plain
 
 
+@dataclass(frozen=True)
+class Look:
+    """A round of rank pairs to be measured again. ``dead``: nothing got through between them in either direction."""
+
+    pairs: tuple[tuple[int, int], ...]
+    dead: bool = False
+
+    @property
+    def ways(self) -> str:
+        """One direction at a time, as ``plan.pair_cases`` calls it; both at once where a time-out tells as much."""
+        return "both" if self.dead else "one-way"
+
+
 def to_confirm(
     rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile, besides: Known | None = None
-) -> list[tuple[tuple[int, int], ...]]:
+) -> list[Look]:
     """Rounds of rank pairs that settle the suspects; empty when there are none.
 
     The whole list is gone through ``Rules.repeats`` times, because a disturbance passes; what is dead
-    SURE times.
+    SURE times, in rounds of their own.
     """
     besides = besides or named(ranks, profile)
     seen = straight_and_across(rows, ranks, profile, besides)
@@ -133,11 +195,15 @@ def to_confirm(
     ]
     place = {(rank.node, besides.rails[rank.local_rank]): rank.rank for rank in ranks}
     dead = _dead(seen)
-    quick = [test for test in tests if (test.a, test.b, test.rail) not in dead]
-    turns = [tests] * SURE + [quick] * (rules(profile).repeats - SURE)
+    still = [test for test in tests if (test.a, test.b, test.rail) in dead]
+    quick = [test for test in tests if test not in still]
+    turns = [(still, True)] * SURE + [(quick, False)] * rules(profile).repeats
     return [
-        tuple((place[test.a, test.rail], place[test.b, test.rail_b or test.rail]) for test in meets)
-        for turn in turns
+        Look(
+            tuple((place[test.a, test.rail], place[test.b, test.rail_b or test.rail]) for test in meets),
+            of_dead,
+        )
+        for turn, of_dead in turns
         for meets in _rounds(turn)
     ]
 

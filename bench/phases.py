@@ -13,7 +13,7 @@ from .gather import PROBE_SECONDS
 from .known import known
 from .nightly import judging
 from .options import Options, Watcher
-from .plan import COUNTERS, Job, by_node, pair_cases, rotation, seconds, step_phase
+from .plan import COUNTERS, PAIR_RULES, Job, by_node, pair_cases, rotation, seconds, step_phase
 from .profile import Profile
 from .resume import followed, todo, unclosed
 from .rows import rows
@@ -44,6 +44,7 @@ def run_phases(chief: Coordinator, plan: Plan, options: Options, watcher: Watche
             plan = _out_of_line(chief, leads, plan, phase.name, options.profile, watcher)
         if phase.name == paths.FIRST:
             plan = _suspects(chief, leads, plan, options.profile, until, watcher)
+            plan = _repeated(chief, leads, plan, options.profile, until, watcher)
             verbs(chief, options.profile, watcher, until)
         if phase.name.startswith(paths.SCREEN):
             plan = _trace(chief, leads, plan, options, _before(until, phase, plan), watcher)
@@ -187,8 +188,10 @@ def _suspects(
         tests = paths.to_confirm(measured, chief.ranks, profile, known(run, measured, profile))
         cases = [
             case
-            for number, pairs in enumerate(tests)
-            for case in pair_cases(name, f"test-{number}", pairs, profile, chief.order.backend, "one-way")
+            for number, look in enumerate(tests)
+            for case in pair_cases(
+                name, f"test-{number}", look.pairs, profile, chief.order.backend, look.ways
+            )
         ]
         if not cases:
             break
@@ -198,4 +201,27 @@ def _suspects(
             break
         plan = _more(chief, plan, phase, watcher)
         _phase(chief, leads, phase, watcher)
+    return plan
+
+
+def _repeated(
+    chief: Coordinator, leads: list[int], plan: Plan, profile: Profile, until: float | None, watcher: Watcher
+) -> Plan:
+    """Slow transfers that nobody is blamed for, again as they were, the others beside them; the plan with that."""
+    run = load(chief.recorder.path)
+    measured = rows(run)
+    slow = paths.unexplained(measured, chief.ranks, profile, known(run, measured, profile))
+    cases = tuple(
+        replace(case, phase=paths.REPEATED, id=f"{paths.REPEATED}/{time_}/{case.id.partition('/')[2]}")
+        for time_ in range(1, paths.REPEATS + 1)
+        for case in slow[: paths.MOST_REPEATED]
+    )
+    phase = Phase(
+        paths.REPEATED, "slow transfers of nobody's fault again, as they were", cases, rules=PAIR_RULES
+    )
+    phase = replace(phase, seconds=PAIR_RULES["budget"] * 1.3 * len(cases) + 4)
+    if not cases or not _in_time(chief, phase, until, watcher):
+        return plan
+    plan = _more(chief, plan, phase, watcher)
+    _phase(chief, leads, phase, watcher)
     return plan

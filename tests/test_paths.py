@@ -63,12 +63,8 @@ def run_of(tmp_path, nodes=4, slow=None, dead=None, again=True):
     done = [row for case in planned for row in measured(case, where, slow, dead)]
     first = runs.folder(tmp_path / "first", done, planned, where, profile=MADE)
     if again:
-        for number, pairs in enumerate(paths.to_confirm(rows(load(first)), where, MADE)):
-            more = [
-                c
-                for c in pair_cases(paths.AGAIN, f"test-{number}", pairs, MADE, "gloo")
-                if c.collective == "p2p"
-            ]
+        for number, look in enumerate(paths.to_confirm(rows(load(first)), where, MADE)):
+            more = pair_cases(paths.AGAIN, f"test-{number}", look.pairs, MADE, "gloo", look.ways)
             planned += more
             done += [row for case in more for row in measured(case, where, slow, dead)]
     return load(runs.folder(tmp_path / "whole", done, planned, where, profile=MADE))
@@ -143,3 +139,84 @@ def test_two_nodes_without_a_bound_are_compared_with_nothing_and_say_so(tmp_path
 def test_two_nodes_with_a_bound_pass(tmp_path):
     (verdict,) = blamed(run_of(tmp_path, nodes=2), BOUNDED)
     assert verdict.status is Status.PASS
+
+
+def of_bound(run):
+    return [v for v in judge(run, BOUNDED).verdicts if v.check == "limits.rail_rate"]
+
+
+def disturbed_run(tmp_path, repeats=(), fault=None):
+    """Four nodes; n1 to n0 on eth2 is at half its rate at first and not alone; ``repeats``: whether it is again.
+
+    ``fault`` is a slow (node, rail) besides.
+    """
+    where = runs.ranks(4, 2)
+    planned, hit = list(rails_phase(where).cases), (where[3].rank, where[1].rank)
+
+    def rows_of(case, slow_down):
+        made = measured(case, where, fault)
+        return [
+            replace(row, pipelined=tuple(tuple(2 * s for s in block) for block in row.pipelined))
+            if slow_down and row.ranks == hit and case.collective == "p2p"
+            else row
+            for row in made
+        ]
+
+    assert (where[3].node, where[3].local_rank, where[1].node) == ("n1", 1, "n0")
+    done = [row for case in planned for row in rows_of(case, True)]
+    first = load(runs.folder(tmp_path / "first", done, planned, where, profile=BOUNDED))
+    for number, look in enumerate(paths.to_confirm(rows(first), where, BOUNDED)):
+        alone = pair_cases(paths.AGAIN, f"test-{number}", look.pairs, BOUNDED, "gloo", look.ways)
+        planned += alone
+        done += [row for case in alone for row in rows_of(case, False)]
+    seen = load(runs.folder(tmp_path / "seen", done, planned, where, profile=BOUNDED))
+    slow = paths.unexplained(rows(seen), where, BOUNDED)
+    for number, again in enumerate(repeats):
+        for case in slow:
+            more = replace(case, phase=paths.REPEATED, id=f"{paths.REPEATED}/{number}/{case.id}")
+            planned.append(more)
+            done += rows_of(more, again)
+    whole = load(runs.folder(tmp_path / "whole", done, planned, where, profile=BOUNDED))
+    return slow, whole
+
+
+def test_a_slow_transfer_of_nobodys_fault_is_measured_again_in_its_round(tmp_path):
+    slow, _ = disturbed_run(tmp_path)
+    assert [(case.collective, (3, 1) in case.groups, len(case.groups)) for case in slow] == [("p2p", True, 4)]
+
+
+def test_a_transfer_that_was_slow_once_is_not_below_the_bound_and_that_is_told(tmp_path):
+    (verdict,) = of_bound(disturbed_run(tmp_path, repeats=[False] * paths.REPEATS)[1])
+    assert verdict.status is Status.PASS
+    assert "n1 to n0 on eth2 was slow" in verdict.evidence[0]
+
+
+def test_a_transfer_that_stays_slow_under_the_same_load_fails(tmp_path):
+    (verdict,) = of_bound(disturbed_run(tmp_path, repeats=[True, True, False, False])[1])
+    assert (verdict.status, verdict.subject) == (Status.FAIL, "n1 to n0 on eth2")
+
+
+@pytest.mark.parametrize("repeats", [[], [False], [False] * (paths.REPEATS - 1)])
+def test_a_slow_transfer_that_was_not_measured_again_often_enough_fails(tmp_path, repeats):
+    (verdict,) = of_bound(disturbed_run(tmp_path, repeats=repeats)[1])
+    assert verdict.status is Status.FAIL
+
+
+def test_what_a_named_fault_explains_is_not_measured_again(tmp_path):
+    slow, _ = disturbed_run(tmp_path, fault=("n1", "eth2"))
+    assert slow == []
+
+
+def test_without_a_bound_nothing_is_too_slow(tmp_path):
+    run = disturbed_run(tmp_path)[1]
+    assert paths.unexplained(rows(run), run.manifest.ranks, MADE) == []
+
+
+def test_what_is_dead_is_tried_both_ways_at_once_and_less_often(tmp_path):
+    where = runs.ranks(4, 2)
+    planned = list(rails_phase(where).cases)
+    done = [row for case in planned for row in measured(case, where, dead=("n1", "eth2"))]
+    first = load(runs.folder(tmp_path, done, planned, where, profile=MADE))
+    looks = paths.to_confirm(rows(first), where, MADE)
+    assert {look.ways for look in looks if any(3 in pair for pair in look.pairs)} == {"both"}
+    assert sum(look.pairs.count((1, 3)) for look in looks) == paths.SURE

@@ -160,3 +160,9 @@ def _row(pair: tuple[Wired, ...]) -> Blame:
         next_step=NEXT,
         metric="rate" if any(each.measured for each in pair) else "wiring",
     )
+
+
+def ports(subject: Subject) -> tuple[Subject, ...]:
+    """The ports of a swap or of a stray one; any other subject as it is."""
+    rails = {"swap": (subject.rail, subject.name), "stray": (subject.rail,)}.get(subject.kind)
+    return tuple(Subject("port", subject.node, rail=rail) for rail in rails) if rails else (subject,)

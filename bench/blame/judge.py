@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist, median
 
@@ -58,6 +58,27 @@ def confirmations(
     known, rules = known or Known(), rules or Rules()
     m = matrix(rows, known.nodes, known.rails)
     return confirm.confirmations(suspected(m, rules, known), m, limit or 6 * len(m.nodes), known.leaves)
+
+
+def through(
+    blames: Iterable[Blame], rows: Iterable[PairRate], known: Known | None = None
+) -> Callable[[PairRate], bool]:
+    """Whether a transfer goes through somebody of ``blames``, or whom they cannot be told from; one of both
+    directions where either does.
+    """
+    known = known or Known()
+    m = matrix(rows, known.nodes, known.rails)
+    taken = np.zeros(m.rate.shape, dtype=bool)
+    for subject in (each for row in blames for each in (row.subject, *row.alternatives)):
+        for part in crossed.ports(subject):
+            taken |= cells(part, m, ports_of(part, known.leaves))
+
+    def goes(row: PairRate) -> bool:
+        rail, a, b = m.rails.index(row.rail), m.nodes.index(row.a), m.nodes.index(row.b)
+        ways = {"ab": [(a, b)], "ba": [(b, a)], "both": [(a, b), (b, a)]}[row.direction]
+        return any(bool(taken[rail, sender, receiver]) for sender, receiver in ways)
+
+    return goes
 
 
 def suspected(m: Matrix, rules: Rules, known: Known) -> tuple[Fault, ...]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from statistics import median
 
 from bench import paths
-from bench.blame import Blame
+from bench.blame import Blame, PairRate
 from bench.checks.causes import explained
 from bench.checks.registry import Evidence, check
 from bench.known import known, rail_names
 from bench.model import Status, Verdict
-from bench.profile import Profile
+from bench.profile import Limit, Profile
 from bench.store import IMPORTED
-from bench.units import show_both, show_share
+from bench.units import show_both, show_rate, show_share
 
 MOST = 16  # transfers below the bound that are named one by one, slowest first
 
@@ -131,20 +133,56 @@ def rail_rate(seen: Evidence, want: Profile) -> Iterator[Verdict]:
                 limit.bound.source,
                 value=rate,
                 bound=limit.bound.value,
+                evidence=tuple(_disturbed(seen, want, limit)),
             )
 
 
 def _rated(seen: Evidence, want: Profile) -> list[tuple[str, float]]:
     """(between whom, bytes/s) of every transfer, pinned ones too, and of every ring of nodes by its slowest link."""
-    ranks, phases = seen.run.manifest.ranks, (paths.FIRST, paths.PINNED)
+    ranks = seen.run.manifest.ranks
     names = rail_names(want, ranks, seen.nodes)
-    found = [
-        (f"{row.a} to {row.b} on {row.rail}", row.rate)
-        for row in paths.transfers(seen.rows, ranks, want, phases, names)
+    first = [(name, settled(rates)) for name, rates in _first(seen, want).items()]
+    pinned = [
+        (_between(row), row.rate) for row in paths.transfers(seen.rows, ranks, want, (paths.PINNED,), names)
     ]
     rings = paths.ring_rates(seen.rows, ranks, names)
-    return found + [
-        (f"ring {' '.join(ring)} on {rail}", rate)
-        for ring, rates in rings.items()
-        for rail, rate in rates.items()
+    return [
+        *first,
+        *pinned,
+        *(
+            (f"ring {' '.join(ring)} on {rail}", rate)
+            for ring, rates in rings.items()
+            for rail, rate in rates.items()
+        ),
     ]
+
+
+def _first(seen: Evidence, want: Profile) -> dict[str, list[float]]:
+    """Between whom -> bytes/s of the first phase, and of the same again where that was measured, in this order."""
+    ranks = seen.run.manifest.ranks
+    names = rail_names(want, ranks, seen.nodes)
+    found: dict[str, list[float]] = {}
+    for row in paths.transfers(seen.rows, ranks, want, (paths.FIRST,), names):
+        found.setdefault(_between(row), []).append(row.rate)
+    return found
+
+
+def _between(row: PairRate) -> str:
+    return f"{row.a} to {row.b} on {row.rail}"
+
+
+def settled(rates: Sequence[float]) -> float:
+    """What several measurements of one transfer under the same load come to: the middle of all that were planned,
+    the worst where they were cut short. NaN where one is.
+    """
+    if any(math.isnan(rate) for rate in rates):
+        return math.nan
+    return median(rates) if len(rates) > paths.REPEATS else min(rates)
+
+
+def _disturbed(seen: Evidence, want: Profile, limit: Limit) -> Iterator[str]:
+    """Transfers that were below the bound once and not again."""
+    for name, rates in _first(seen, want).items():
+        if not all(limit.bound.reached(rate) for rate in rates):
+            told = ", ".join(show_rate(rate, "Gb/s") for rate in rates)
+            yield f"{name} was slow and, measured again as it was, is not: {told}"

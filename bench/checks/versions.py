@@ -19,10 +19,19 @@ from .registry import Evidence, check
 Read = Callable[[Node], str | None]
 Row = tuple[str, Read]
 
+
+def _quota(node: Node) -> str | None:
+    """A node without a quota differs from one that has one; of a node that did not tell its CPUs nothing is known."""
+    if node.host.cpus is None:
+        return None
+    return "none" if node.host.cpu_quota is None else f"{node.host.cpu_quota:g} cores"
+
+
 HOST: tuple[Row, ...] = (
     ("product", lambda node: node.host.product),
     ("cpu", lambda node: node.host.cpu),
     ("cpus", lambda node: _number(node.host.cpus)),
+    ("CPU quota", _quota),
     ("NUMA nodes", lambda node: _number(node.host.numa_nodes)),
 )
 SYSTEM: tuple[Row, ...] = (

@@ -14,7 +14,7 @@ from bench.plan.memory import (
     rotation,
 )
 from bench.plan.phases import PHASES, acceptance, seconds
-from bench.plan.rails import pair_cases
+from bench.plan.rails import PAIR_RULES, pair_cases
 from bench.plan.screen import step_phase
 from bench.plan.sweep import PlanError, Request, sizes, sweep_cases
 
@@ -23,6 +23,7 @@ __all__ = [
     "CUTS",
     "MOST_BUFFERS",
     "NCCL_RESERVE",
+    "PAIR_RULES",
     "PHASES",
     "ROTATED",
     "TORCH_HOST",

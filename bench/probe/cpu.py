@@ -1,4 +1,4 @@
-"""How often this process's CPU quota ran out: ``cpu.stat`` of its cgroups, versions 1 and 2.
+"""This process's CPU quota and how often it ran out: ``cpu.max``, ``cpu.stat`` of its cgroups, versions 1 and 2.
 
 Source: Linux, Documentation/scheduler/sched-bwc.rst and admin-guide/cgroup-v2.rst.
 """
@@ -23,6 +23,27 @@ def throttled(root: Path) -> dict[str, int]:
         if (told := parse_cpu_stat(sysfs.text(folder / "cpu.stat") or "")).get("nr_periods")
     ]
     return max(found, key=lambda told: told["nr_throttled"], default={})
+
+
+def quota(root: Path) -> float | None:
+    """Cores that this process and all beside it in its cgroup may use together: the tightest of its cgroups; None
+    where none limits them.
+    """
+    found = [cores for folder in _folders(root) if (cores := _cores(folder)) is not None]
+    return min(found, default=None)
+
+
+def _cores(folder: Path) -> float | None:
+    text = sysfs.text(folder / "cpu.max")
+    if text is None:
+        text = " ".join(sysfs.text(folder / name) or "" for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us"))
+    return parse_quota(text)
+
+
+def parse_quota(text: str) -> float | None:
+    """Cores of ``30000 100000`` (µs of work in so many µs); None of ``max 100000``, ``-1 100000`` and anything else."""
+    match = re.fullmatch(r"([1-9][0-9]{0,15}) ([1-9][0-9]{0,15})", text.strip())
+    return int(match[1]) / int(match[2]) if match else None
 
 
 def parse_cpu_stat(text: str) -> dict[str, int]:

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from bench.facts import Host
 from bench.plain import plain
+from bench.probe import cpu as quotas
 from bench.probe import pci, sysfs
 
 _KIB = 1024
@@ -61,6 +62,7 @@ def host(root: Path) -> Host:
         product=product,
         cpu=model,
         cpus=cpus,
+        cpu_quota=quotas.quota(root),
         numa_nodes=_numa_nodes(root),
         memory_total=total,
         memory_available=min((size for size in (available, left) if size is not None), default=None),

@@ -176,10 +176,10 @@ def as_run(random: Generator, where: Cluster, faults: Sequence[Truth], noise: No
     count = 0
     for again in range(1, paths.TIMES + 1):
         tests = paths.to_confirm(rows, ranks, profile, where.known)
-        count += sum(len(pairs) for pairs in tests)
-        for number, pairs in enumerate(tests):
+        count += sum(len(look.pairs) for look in tests)
+        for number, look in enumerate(tests):
             for case in pair_cases(
-                f"{paths.AGAIN}-{again}", f"test-{number}", pairs, profile, "nccl", "one-way"
+                f"{paths.AGAIN}-{again}", f"test-{number}", look.pairs, profile, "nccl", look.ways
             ):
                 rows += _rows(random, lab, case, width)
     return paths.answer(rows, ranks, profile, where.known), count
