@@ -66,6 +66,8 @@ REDUCTIONS = {
 class UnknownName(ValueError):
     """A name that no row has; the message lists the known ones."""
 
+    exit_status = 2
+
 
 def element(name: str) -> Element:
     """The element type called ``name``, by its own name or nccl-tests'."""

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from bench.supervise import dismiss
+from bench.control.star import Alone
+from bench.supervise import Supervisor, dismiss
 
 
 class Lossy:
@@ -16,7 +17,7 @@ class Lossy:
     def send(self, to: int, message: dict[str, str]) -> None:
         if self.lost[to] > 0:
             self.lost[to] -= 1
-        elif message == {"do": "quit"}:
+        elif message == {"do": "quit", "status": 2, "reason": "no"}:
             self.answers.append((to, {"said": "bye"}))
 
     def receive(self) -> Iterator[tuple[int, dict[str, str]]]:
@@ -34,8 +35,16 @@ class Lossy:
 
 
 def test_a_lost_message_does_not_keep_a_job_from_ending():
-    assert dismiss(Lossy(lost=1), limit=5.0)
+    assert dismiss(Lossy(lost=1), 5.0, 2, "no")
 
 
 def test_who_never_answers_is_not_waited_for():
-    assert not dismiss(Lossy(lost=1000), limit=0.05)
+    assert not dismiss(Lossy(lost=1000), 0.05, 2, "no")
+
+
+def test_a_supervisor_ends_with_the_status_of_the_job_and_without_one_with_no_verdict():
+    told, left = (Supervisor(Alone(), lambda what: {}, {}) for _ in range(2))
+    told.handle({"do": "quit", "status": 2, "reason": "rank 0 on n1: no"})
+    assert (told.quit, told.status, told.reason) == (True, 2, "rank 0 on n1: no")
+    left.handle({"do": "quit"})  # what the star says when rank 0 is gone
+    assert (left.quit, left.status, left.reason) == (True, 3, "")

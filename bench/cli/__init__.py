@@ -16,8 +16,8 @@ from . import charts, exchange, history, judging, launching, measuring, nightly,
 from .streams import patient, trouble
 from .words import EXIT_HELP
 
-RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "RAILGAUGE_RANK", "RANK", "SLURM_PROCID")
 OTHERS_WAIT = 1.0
+MEANING = {1: "something failed", EXIT_USAGE: "wrong usage", EXIT[Status.ERROR]: "could not decide"}
 # one row a group of commands
 GROUPS = (measuring, resuming, launching, soaking, nightly, history, probing, judging, charts, exchange)
 
@@ -59,6 +59,8 @@ def main() -> None:
         if lost:
             _say(f"cannot write to standard output: {lost}")
             code = code or EXIT[Status.ERROR]
+    if code:
+        _tell(f"ended with status {code}, {MEANING.get(code, 'no verdict')}; its words stand above")
     sys.exit(code)
 
 
@@ -98,8 +100,21 @@ def _mistake(error: Exception) -> int:
 def _say(text: str) -> None:
     # with many ranks each of them meets the same mistake, and a launcher ends all when one has ended: the first
     # speaks at once, the others only where they are still there a moment later, so the mistake is theirs alone
-    rank = next((os.environ[name] for name in RANK_VARIABLES if os.environ.get(name)), "0")
+    rank = next((os.environ[name] for name in _ranks() if os.environ.get(name)), "0")
     if rank != "0":
         time.sleep(OTHERS_WAIT)
         text = f"{text} (rank {rank} on {socket.gethostname()})"
     click.echo(f"railgauge: {text}", err=True)
+    _tell(text)
+
+
+def _ranks() -> tuple[str, ...]:
+    from bench.launch.table import RANKS
+
+    return RANKS
+
+
+def _tell(text: str) -> None:
+    from bench.launch import elastic
+
+    elastic.tell(text, os.environ)

@@ -21,11 +21,11 @@ from bench.judge import status
 from bench.launch.commands import EACH_NODE, Job, Step, steps
 from bench.launch.hosts import meetable, read_hosts, with_slots
 from bench.launch.remote import SSH, Remote, here
-from bench.model import EXIT, Status
+from bench.model import EXIT, EXIT_USAGE, Status
 from bench.probe.environment import allowed
 from bench.store import load as load_run
 
-from .inner import Understood, check, check_out, checked_token, read
+from .inner import Inner, Understood, check, check_out, checked_token, read
 
 PATHS = ("PYTHONPATH", "LD_LIBRARY_PATH")  # where the program is found, beside what concerns NCCL and MPI
 
@@ -75,8 +75,8 @@ def launched(
         _print(made, found, job)
         return 0
     if found in EACH_NODE:
-        return _on_each(made, job, remote, inner.out)
-    return _from_here(made[0], inner.out)
+        return _on_each(made, job, remote, inner)
+    return _from_here(made[0], inner)
 
 
 def _agent(text: str) -> Sequence[str]:
@@ -129,7 +129,7 @@ def _print(made: Sequence[Step], launcher: str, job: Job) -> None:
         click.echo(f"cd {shlex.quote(str(Path.cwd()))} && {step.shown()}")
 
 
-def _on_each(made: Sequence[Step], job: Job, agent: Sequence[str], out: Path) -> int:
+def _on_each(made: Sequence[Step], job: Job, agent: Sequence[str], inner: Inner) -> int:
     """Run one command on every host by ssh; rank 0's word, or that of the first host's launcher."""
     for step in made:
         click.echo(f"railgauge: {step.host}: {step.shown()}", err=True)
@@ -145,10 +145,10 @@ def _on_each(made: Sequence[Step], job: Job, agent: Sequence[str], out: Path) ->
             click.echo(f"railgauge: {host}: ssh did not get there, or lost it", err=True)
         elif code:
             click.echo(f"railgauge: {host}: ended with status {code}", err=True)
-    return _believed(next(iter(ends.values())), out)
+    return _believed(next(iter(ends.values())), inner)
 
 
-def _from_here(step: Step, out: Path) -> int:
+def _from_here(step: Step, inner: Inner) -> int:
     """Run a launcher that starts the whole job."""
     click.echo(f"railgauge: {step.shown()}", err=True)
     environment = {**launch.mpi_environment(os.environ), **step.environment}
@@ -170,17 +170,22 @@ def _from_here(step: Step, out: Path) -> int:
     finally:
         if job.poll() is None:
             os.killpg(job.pid, signal.SIGKILL)
-    return _believed(code, out)
+    return _believed(code, inner)
 
 
-def _believed(code: int, out: Path) -> int:
-    """The run's own word where its folder is here; a launcher's 0 alone is not believed."""
-    if (out / "verdicts.json").exists():
-        return EXIT[status(load_run(out))]
-    if code == 0:
+def _believed(code: int, inner: Inner) -> int:
+    """The run's own word where its folder is here. A launcher's 0 or 1 alone is none: torchrun ends with 1 whatever
+    happened, and so do mpirun that reached nobody and a Python without RailGauge.
+    """
+    if (inner.out / "verdicts.json").exists():
+        run = load_run(inner.out)
+        if inner.run is None or run.manifest.settings != inner.run.manifest.settings:
+            return EXIT[status(run)]
+        click.echo(f"railgauge: the launcher ended with {code} before {inner.out} went on", err=True)
+    elif code in (0, 1):
         click.echo(
-            f"railgauge: the launcher ended with 0, but {out} is not on this machine: the verdict stands where rank 0 "
-            "ran; there: railgauge judge",
+            f"railgauge: the launcher ended with {code}, but no verdict in {inner.out} is on this machine: where "
+            f"rank 0 ran: railgauge judge {inner.out}",
             err=True,
         )
-    return code if code in (1, 2) else EXIT[Status.ERROR]
+    return code if code == EXIT_USAGE else EXIT[Status.ERROR]

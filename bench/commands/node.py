@@ -13,7 +13,7 @@ from typing import Any
 from bench import tether
 from bench.control.token import FILE, VARIABLE, NoToken
 from bench.launch import Place
-from bench.launch.table import FIRST, HERE, MEET, RANK, RUN, SIZE
+from bench.launch.table import FIRST, HERE, LOCAL, MEET, RANK, RUN, SIZE
 from bench.model import EXIT, Status
 
 STOP_SECONDS = 12.0  # from the first signal to the next: rank 0 ends the job and judges it
@@ -23,7 +23,7 @@ PARENT = "RAILGAUGE_NODE_PID"  # of the node's process, for its supervisors
 
 
 def fan_out(where: Place, arguments: list[str]) -> int:
-    """Start ``where.ranks`` supervisors with the words we were started with; rank 0's exit status if it is here.
+    """Start ``where.ranks`` supervisors with the words we were started with; rank 0's exit status.
 
     Raises NoToken where the job has other nodes and no token was given.
     """
@@ -96,7 +96,8 @@ class _Job:
         codes = [child.returncode for child in self._children]
         if self._where.rank == 0:
             return codes[0] if codes[0] >= 0 else EXIT[Status.ERROR]
-        return EXIT[Status.ERROR] if any(codes) else 0
+        # the first speaks for the node: it ends with rank 0's status where it heard of it
+        return next((code if code > 0 else EXIT[Status.ERROR] for code in codes if code), 0)
 
 
 def environment(where: Place, index: int, ours: Any) -> dict[str, str]:
@@ -107,6 +108,7 @@ def environment(where: Place, index: int, ours: Any) -> dict[str, str]:
         **{name: text for name, text in ours.items() if name != FIRST},
         PARENT: str(os.getpid()),
         RANK: str(where.rank + index),
+        LOCAL: str(index),
         SIZE: str(where.size),
         HERE: str(where.ranks),
         MEET: f"{host}:{where.meet.ports[0]}",

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from bench import launch
-from bench.acceptance import take_part
+from bench.acceptance import refuse, take_part
 from bench.control.token import FILE as TOKEN_FILE
 from bench.launch import Place
 from bench.options import Options
@@ -40,11 +40,15 @@ def resumed(
         return fan_out(where, sys.argv[1:])
     if where.launcher == "shell":
         end_with_parent()
-    if where.rank > 0 and not run_folder.is_dir():
+    if where.rank > 0 and not (where.mpi and run_folder.is_dir()):
         return _elsewhere(run_folder, where)
-    run = load(run_folder)
-    resumable(run)
-    options = _options(run, understood)
+    try:
+        run = load(run_folder)
+        resumable(run)
+        options = _options(run, understood)
+    except Exception as error:
+        refuse(where, error)
+        raise
     terminal = Terminal(quiet, verbose, table=run.manifest.command[1] == "run")
     if where.launcher:
         code = take_part(options, where, terminal)
@@ -55,7 +59,7 @@ def resumed(
 
 
 def _elsewhere(folder: Path, where: Place) -> int:
-    """A rank that does not see the run folder, which is on rank 0's machine alone: it needs none of it."""
+    """A rank that needs nothing of the run folder, which may be on rank 0's machine alone."""
     options = Options(load_profile("local"), folder, (), Limits())
     return take_part(options, where, Terminal(True, False))
 

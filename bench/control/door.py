@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import secrets
 import selectors
 import socket
@@ -20,6 +21,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+from bench.model import EXIT, Status
 
 from .frames import CALLER, HELLO, HOST, NONCE, PROOF, Call, Forged, hello, parse_hello
 from .tcp import Link, Tcp
@@ -73,8 +76,14 @@ class Door:
                 if time.monotonic() > deadline:
                     raise NotMet(self._missing(limit))
                 self._step()
-        except BaseException:
+        except BaseException as error:
             for link in self._links.values():
+                if isinstance(error, NotMet):
+                    link.put(
+                        json.dumps(
+                            {"do": "quit", "status": EXIT[Status.ERROR], "reason": f"rank 0: {error}"}
+                        ).encode()
+                    )
                 link.lose("the job did not come together")
             raise
         finally:

@@ -5,7 +5,8 @@ place     where a process stands in its job, read from them
 mpirun    mpirun on this machine
 hosts     host files of Open MPI, MPICH, Slurm and people
 commands  the command of each launcher for a list of hosts
-fanout    one process a node that starts the supervisors of that node
+remote    one command on each of several hosts
+elastic   what torchrun shows of a process that failed
 """
 
 from .mpirun import (

@@ -35,7 +35,7 @@ class Place:
     """Where a process stands in its job. ``launcher`` is "" when nothing started us.
 
     ``ranks`` is 0 for a process that is a rank; one that stands for a whole node has to start so many,
-    the first of them being ``rank``.
+    the first of them being ``rank``. ``local`` is the index of a rank on its node, where it is told.
     """
 
     launcher: str = ""
@@ -44,6 +44,7 @@ class Place:
     mpi: bool = False
     meet: Meet | None = None
     ranks: int = 0
+    local: int = 0
 
 
 def place(environment: Mapping[str, str]) -> Place:
@@ -67,7 +68,8 @@ def place(environment: Mapping[str, str]) -> Place:
         return Place(row.name, rank, size, row.mpi)
     if row.name == "srun":
         _needs_token(size, environment)
-    return Place(row.name, rank, size, False, _meet(row, size, environment))
+    local = _number(row, row.local, environment) if row.local in environment else 0
+    return Place(row.name, rank, size, False, _meet(row, size, environment), local=local)
 
 
 def _started_us(row: Launcher, environment: Mapping[str, str]) -> bool:

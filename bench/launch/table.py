@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-MEET, FIRST, HERE, SIZE, RANK, RUN = (
+MEET, FIRST, HERE, SIZE, RANK, LOCAL, RUN = (
     "RAILGAUGE_MEET",
     "RAILGAUGE_FIRST_RANK",
     "RAILGAUGE_RANKS_HERE",
     "RAILGAUGE_SIZE",
     "RAILGAUGE_RANK",
+    "RAILGAUGE_LOCAL_RANK",
     "RAILGAUGE_RUN",
 )
 
@@ -35,6 +36,7 @@ class Launcher:
     name         as a person calls it
     sign         all of these are set: it started us; ``unless``: none of these is
     rank, size   of this process in the job
+    local        its index on its node
     mpi          whether it brings MPI to what it starts; else the supervisors talk over TCP
     groups       how many of its own processes (agents, node launchers) there are: one a node
     here         ranks on this machine
@@ -49,6 +51,7 @@ class Launcher:
     sign: tuple[str, ...]
     rank: str = ""
     size: str = ""
+    local: str = ""
     mpi: bool = False
     unless: tuple[str, ...] = ()
     groups: str = ""
@@ -67,6 +70,7 @@ _TORCH = Launcher(
     ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"),
     rank="RANK",
     size="WORLD_SIZE",
+    local="LOCAL_RANK",
     host="MASTER_ADDR",
     port="MASTER_PORT",
 )
@@ -84,13 +88,14 @@ _SRUN = Launcher(
     ("SLURM_STEP_ID",),
     rank="SLURM_PROCID",
     size="SLURM_STEP_NUM_TASKS",
+    local="SLURM_LOCALID",
     host="SLURM_STEP_NODELIST",
     run="SLURM_JOB_ID",
 )
 
 LAUNCHERS = (
     # ours: a process that one of our own node processes started
-    Launcher("shell", (RANK, SIZE), rank=RANK, size=SIZE, here=HERE, host=MEET, run=RUN),
+    Launcher("shell", (RANK, SIZE), rank=RANK, size=SIZE, local=LOCAL, here=HERE, host=MEET, run=RUN),
     # fabric run is torchrun with a sign of its own
     replace(_TORCHRUN, name="fabric", sign=("LT_CLI_USED", *_TORCHRUN.sign)),
     _TORCHRUN,
@@ -126,3 +131,6 @@ LAUNCHERS = (
         nodes="NUM_NODES",
     ),
 )
+
+RANKS = tuple(dict.fromkeys(row.rank for row in LAUNCHERS if row.rank))
+"""Every variable in which a launcher tells a process its rank, innermost first."""

@@ -16,6 +16,8 @@ MOST_SIZES = 10_000  # of one sweep; more is a slip of the finger
 class PlanError(ValueError):
     """Nothing can be planned from what was asked; the message says what is wrong with it."""
 
+    exit_status = 2
+
 
 @dataclass(frozen=True)
 class Request:

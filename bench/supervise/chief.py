@@ -332,8 +332,11 @@ class Coordinator:
         return answers
 
 
-def dismiss(control: Control, limit: float) -> bool:
+def dismiss(control: Control, limit: float, status: int, reason: str = "") -> bool:
     """Tell every supervisor to end, again and again until it answers, at most ``limit`` s; whether all did.
+
+    ``status`` is the job's, ``reason`` why nothing was measured: who hears it may stand on a node whose launcher
+    tells nothing of the others.
 
     A message can get lost (seen once with Open MPI 5.0.11's shared memory): an answer is worth waiting for.
     """
@@ -344,7 +347,7 @@ def dismiss(control: Control, limit: float) -> bool:
         if time.monotonic() > again:
             again = time.monotonic() + 0.5
             for rank in waiting:
-                control.send(rank, {"do": "quit"})
+                control.send(rank, {"do": "quit", "status": status, "reason": reason})
         waiting -= {source for source, message in control.receive() if message.get("said") in ("bye", "lost")}
         time.sleep(SHORTEST)
     return not waiting

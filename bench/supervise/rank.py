@@ -11,6 +11,7 @@ from pathlib import Path
 from bench.agent import Nursery, Worker
 from bench.control import Control, Message
 from bench.health import Health
+from bench.model import EXIT, Status
 from bench.probe.load import Gauge
 from bench.probe.passing import Passing
 from bench.probe.wiring import hear
@@ -31,6 +32,10 @@ class Supervisor:
     base_environment: Mapping[str, str]
     worker: Worker | None = None
     quit: bool = False
+    status: int = EXIT[
+        Status.ERROR
+    ]  # of the job, once it is over; nothing else is known of one whose rank 0 is gone
+    reason: str = ""  # why nothing was measured
     errands: Errands = field(default_factory=Errands)
     _folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="railgauge-")))
     _beat: Message = field(default_factory=dict)
@@ -72,6 +77,7 @@ class Supervisor:
         elif what == "quit":
             self.stop_now()
             self.quit = True
+            self.status, self.reason = message.get("status", self.status), message.get("reason", "")
             self.control.send(0, {"said": "bye"})
         elif what in ("hello", "probe", "counters", "fabric"):
             self.control.send(0, {"said": what, "answer": self.answer(what)})

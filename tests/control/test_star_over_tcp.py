@@ -351,7 +351,8 @@ def test_who_does_not_come_is_named():
     end = knock(door.port, 2, 4).until_in(LIMIT)
     with pytest.raises(NotMet, match=r"2 of 4 ranks did not call port \d+ within 1 s: rank 1, 3"):
         host()
-    assert hear(end) == [(0, {"do": "quit"})]
+    source, told = hear(end)[0]
+    assert (source, told["do"], told["status"]) == (0, "quit", 3) and "rank 1, 3" in told["reason"]
     end.close()
 
 

@@ -9,7 +9,9 @@ from click.testing import CliRunner
 import mpi_jobs
 from bench.cli import cli
 from bench.launch import LaunchError
-from runs import cases, folder, measured
+from bench.model import Status, Verdict
+from bench.store import save_verdicts
+from runs import cases, folder, measured, ranks
 
 ACCEPT = ["--", "accept", "--profile", "lambda-1cc-h100"]
 
@@ -170,3 +172,24 @@ def test_an_agent_that_is_not_there_is_named_and_words_that_no_shell_reads_are_r
         launch(*words, "--ssh", "nosuch x", *ACCEPT).exception
     )
     assert launch(*words, "--ssh", "a 'b", *ACCEPT).exit_code == 2
+
+
+@pytest.mark.parametrize(("code", "meant"), [(0, 3), (1, 3), (2, 2), (3, 3), (127, 3)])
+def test_a_launcher_that_left_no_verdict_here_is_believed_its_wrong_usage_alone(tmp_path, code, meant):
+    agent = tmp_path / "agent"
+    agent.write_text(f"#!/bin/sh\nexit {code}\n")
+    agent.chmod(0o755)
+    words = ("--hosts", hosts(tmp_path), "--launcher", "torchrun", "--ssh", str(agent), *ACCEPT)
+    done = launch(*words, "--out", str(tmp_path / "run"))
+    assert done.exit_code == meant
+    assert ("no verdict in" in done.stderr) == (code < 2)
+
+
+def test_the_verdict_before_a_resume_is_not_believed_when_the_resume_never_began(tmp_path):
+    planned = cases()
+    rows = [row for case in planned for row in measured(case)]
+    run = folder(tmp_path / "run", rows, planned, ranks(2, 1))
+    save_verdicts(run, (Verdict("x", "all", Status.PASS, "fine"),), "local")
+    names = hosts(tmp_path, "n1 slots=1\nn2 slots=1\n")
+    done = launch("--hosts", names, "--launcher", "torchrun", "--ssh", "false", "--", "resume", str(run))
+    assert done.exit_code == 3 and "ended with 1 before" in done.stderr

@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 
+import pytest
+
 from mpi_jobs import LIMIT, ROOT, alive, descendants, environment, wait_until
 
 TOKEN = "a-secret-for-these-tests-alone"
@@ -17,7 +19,7 @@ def free_port():
         return taken.getsockname()[1]
 
 
-def node(first, here, size, port, out, token=TOKEN, **more):
+def node(first, here, size, port, out, token=TOKEN, words=(), **more):
     """``railgauge probe`` as a person types it on one node."""
     variables = {
         "RAILGAUGE_FIRST_RANK": str(first),
@@ -28,7 +30,7 @@ def node(first, here, size, port, out, token=TOKEN, **more):
         **more,
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "bench", "probe", "--out", str(out)],
+        [sys.executable, "-m", "bench", *map(str, words or ("probe", "--out", out))],
         env=environment(variables),
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
@@ -102,3 +104,48 @@ def _listens(pid):
         return False
     with open("/proc/net/tcp") as table:  # noqa: PTH123
         return any(f"socket:[{line.split()[9]}]" in inodes for line in table if line.split()[3] == "0A")
+
+
+def test_what_the_first_node_refuses_is_said_on_every_node_once_with_its_status(tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "something").write_text("")
+    port = free_port()
+    jobs = [node(first, 2, 4, port, out) for first in (2, 0)]
+    for (_, errors), code in finished(*jobs):
+        assert code == 2 and errors.count("already holds something") == 1, errors
+        assert "Traceback" not in errors
+
+
+def test_a_resume_that_is_refused_before_anything_begins_is_refused_on_every_node(tmp_path):
+    port = free_port()
+    jobs = [node(first, 2, 4, port, tmp_path, words=("resume", tmp_path / "none")) for first in (2, 0)]
+    (there, here) = finished(*jobs)
+    assert "no run folder" in here[0][1] and "no run folder" in there[0][1]
+    assert here[1] == there[1] == 2
+
+
+@pytest.mark.torch
+def test_torchrun_shows_the_reason_on_the_node_that_did_not_refuse(tmp_path):
+    (tmp_path / "something").write_text("")
+    port = free_port()
+    jobs = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "torch.distributed.run", "--nnodes=2", f"--node-rank={number}"),
+                *("--nproc-per-node=2", "--master-addr=127.0.0.1", f"--master-port={port}"),
+                *("-m", "bench", "probe", "--out", str(tmp_path)),
+            ],
+            env=environment({"RAILGAUGE_TOKEN": TOKEN}),
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in (1, 0)
+    ]
+    for (_, errors), code in finished(*jobs):
+        assert code == 1  # torchrun's own, whatever its children end with
+        assert "exitcode  : 2" in errors and "traceback : railgauge: " in errors, errors
+        assert "already holds something" in errors and "To enable traceback" not in errors

@@ -73,7 +73,7 @@ def meet(host, first, run, local=False):
 
 
 TOKEN = {"RAILGAUGE_TOKEN": "0123456789abcdef"}
-BY_TORCHRUN = Place("torchrun", 3, 4, False, meet("n1", 29501, "torchrun job7 29500"))
+BY_TORCHRUN = Place("torchrun", 3, 4, False, meet("n1", 29501, "torchrun job7 29500"), local=1)
 
 
 @pytest.mark.parametrize(
@@ -86,22 +86,22 @@ BY_TORCHRUN = Place("torchrun", 3, 4, False, meet("n1", 29501, "torchrun job7 29
         (PMIX, Place("srun pmix", 5, 16, True)),
         (PMI2, Place("srun pmi2", 5, 16, True)),
         (TORCHRUN, BY_TORCHRUN),
-        (FABRIC, Place("fabric", 3, 4, False, meet("n1", 29501, "fabric none 29500"))),
-        (DEEPSPEED, Place("deepspeed", 3, 4, False, meet("n1", 29501, "deepspeed  29500"))),
+        (FABRIC, Place("fabric", 3, 4, False, meet("n1", 29501, "fabric none 29500"), local=1)),
+        (DEEPSPEED, Place("deepspeed", 3, 4, False, meet("n1", 29501, "deepspeed  29500"), local=1)),
         (
             {name: DEEPSPEED[name] for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")},
-            Place("torch variables", 3, 4, False, meet("n1", 29501, "torch variables  29500")),
+            Place("torch variables", 3, 4, False, meet("n1", 29501, "torch variables  29500"), local=1),
         ),
         (SHELL_RANK, Place("shell", 9, 16, False, meet("n1", 29400, "shell ab12 "))),
         # one process a node: it stands for eight ranks
         (SHELL_NODE, Place("shell", 8, 16, False, meet("n1", 29400, "shell ab12 "), ranks=8)),
         (RUNPOD, Place("runpod", 8, 16, False, meet("10.65.0.2", 29501, "runpod  29500"), ranks=8)),
         # srun without MPI, but with a token
-        ({**STEP, **TOKEN}, Place("srun", 5, 16, False, meet("n1", 20616, "srun 77  0"))),
+        ({**STEP, **TOKEN}, Place("srun", 5, 16, False, meet("n1", 20616, "srun 77  0"), local=5)),
         # everybody is on this machine
         (
             {**TORCHRUN, "LOCAL_WORLD_SIZE": "4", "GROUP_WORLD_SIZE": "1"},
-            Place("torchrun", 3, 4, False, meet("n1", 29501, "torchrun job7 29500", local=True)),
+            Place("torchrun", 3, 4, False, meet("n1", 29501, "torchrun job7 29500", local=True), local=1),
         ),
         ({**TORCHRUN, "WORLD_SIZE": "1", "RANK": "0"}, Place("torchrun", 0, 1)),
     ],
