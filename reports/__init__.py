@@ -9,11 +9,32 @@ if TYPE_CHECKING:
     from bench.profile import Profile
     from bench.store import Run
 
-__all__ = ["write"]
+__all__ = ["evidence", "refresh", "write"]
 
 
-def write(run: Run, profile: Profile) -> list[Path]:
-    """As ``export.write``; pandas and altair are imported only now, for a documentation site needs neither."""
+def evidence(folder: Path) -> str:
+    """Digest of all that a report of this run folder is made from, to be taken before the folder is read."""
+    from .stamp import evidence as digest
+
+    return digest(folder)
+
+
+def write(run: Run, profile: Profile, seen: str = "") -> list[Path]:
+    """As ``export.write``; pandas and altair are imported only now, for a documentation site needs neither.
+
+    ``seen``: the folder's ``evidence``, where anybody may still write in it.
+    """
     from .export import write as written
+    from .stamp import mark
 
-    return written(run, profile)
+    seen = seen or evidence(run.path)
+    files = written(run, profile)
+    mark(run, profile, seen, [str(file.relative_to(run.path)) for file in files])
+    return files
+
+
+def refresh(run: Run, profile: Profile, seen: str) -> list[Path]:
+    """As ``write``, unless the reports are there and would come out the same; the paths that were written."""
+    from .stamp import is_current
+
+    return [] if is_current(run, profile, seen) else write(run, profile, seen)

@@ -23,7 +23,7 @@ import pandas as pd
 from bench.plain import as_markdown as plain
 from bench.store import RunError
 
-from .export import png, svg
+from .pictures import png, svgs
 from .scripts import docs_script, vega
 from .sources import by_url
 from .theme import NEUTRAL, specification, text_of
@@ -121,8 +121,9 @@ def _texts(out: Path, title: str, pages: Sequence[Page], form: Form) -> Iterator
         yield from tables.items()
         if form.pictures:
             files[chart.name].append(f"{PICTURES}/{chart.name}.svg")
-            yield f"{PICTURES}/{chart.name}.svg", svg(chart.spec, "light")
-            yield f"{PICTURES}/{chart.name}.dark.svg", svg(chart.spec, "dark")
+            drawn = svgs(chart.spec)
+            yield f"{PICTURES}/{chart.name}.svg", drawn["light"]
+            yield f"{PICTURES}/{chart.name}.dark.svg", drawn["dark"]
     for page in pages:
         yield f"{page.name}.md", _page(page, files)
     if form.pictures:

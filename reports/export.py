@@ -8,8 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import vl_convert
-
 from bench.plain import plain
 from bench.profile import Profile
 from bench.store import Run, RunError, write_text
@@ -19,10 +17,10 @@ from .charts import CHARTS
 from .frames import Frames, frames
 from .markdown import markdown
 from .page import page
-from .theme import PAPER, config, drawable, specification, text_of
+from .pictures import svgs
+from .theme import drawable, specification, text_of
 
 CHART_FOLDER = "charts"
-VEGA_LITE = "5.21"
 
 
 def write(run: Run, profile: Profile) -> list[Path]:
@@ -39,8 +37,9 @@ def write(run: Run, profile: Profile) -> list[Path]:
     }
     for name, spec in specs.items():
         files[f"{CHART_FOLDER}/{name}.vl.json"] = text_of(spec)
-        files[f"{CHART_FOLDER}/{name}.svg"] = svg(spec, "light")
-        files[f"{CHART_FOLDER}/{name}.dark.svg"] = svg(spec, "dark")
+        drawn = svgs(spec)
+        files[f"{CHART_FOLDER}/{name}.svg"] = drawn["light"]
+        files[f"{CHART_FOLDER}/{name}.dark.svg"] = drawn["dark"]
     folder = run.path / CHART_FOLDER
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,23 +61,6 @@ def specifications(f: Frames) -> dict[str, dict[str, Any]]:
         for chart, picture in drawn
         if picture is not None
     }
-
-
-def svg(spec: dict[str, Any], mode: str) -> str:
-    """A picture for places without Vega; ``mode``: light or dark. Nothing is fetched: the data are inline."""
-    text: str = vl_convert.vegalite_to_svg(
-        drawable(spec), vl_version=VEGA_LITE, config=config(mode), allowed_base_urls=[]
-    )
-    return text
-
-
-def png(spec: dict[str, Any], mode: str) -> bytes:
-    """A picture at twice its size on opaque paper, for places that take neither Vega nor SVG."""
-    dressed = {**config(mode), "background": PAPER[mode]}
-    picture: bytes = vl_convert.vegalite_to_png(
-        drawable(spec), vl_version=VEGA_LITE, config=dressed, scale=2, allowed_base_urls=[]
-    )
-    return picture
 
 
 def rows_csv(f: Frames) -> str:

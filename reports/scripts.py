@@ -6,6 +6,7 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
+from .kept import kept
 from .theme import config
 
 ASSETS = Path(__file__).with_name("assets")
@@ -33,8 +34,17 @@ def vega() -> str:
     """Vega, Vega-Lite and vega-embed as one script that sets ``vegaEmbed``: about 0.9 MB."""
     import vl_convert
 
-    text: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    # bundling takes more than a second and says the same every time, until the library is another
+    built = sum(file.stat().st_size for file in Path(vl_convert.__file__).parent.glob("vl_convert.*"))
+    text = kept(f"vega-{getattr(vl_convert, '__version__', '')}-{built}.js", _bundle)
     # a function of its own: the names of the bundle (``_``) would meet those of other scripts of a page;
     # inside a script element the two others would end or change the parsing of it
     wrapped = f"(() => {{\n{text}\n}})();\n"
     return wrapped.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _bundle() -> str:
+    import vl_convert
+
+    text: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return text

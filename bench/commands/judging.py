@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -12,8 +12,8 @@ from bench.judge import judge, status
 from bench.model import EXIT
 from bench.profile import Profile, load, parse
 from bench.settle import keep, settle
+from bench.store import Run, manifest_of
 from bench.store import load as load_run
-from bench.store import manifest_of
 from bench.terminal import summarise
 
 
@@ -21,9 +21,10 @@ def judge_again(folder: Path, profile_name: str | None, verbose: bool) -> int:
     """Judge a run folder by its own profile or another; print the verdicts, and write them where that is possible."""
     gc.disable()  # a process of seconds; looking for cycles among the rows of 64 nodes takes a third of them
     profile = load(profile_name) if profile_name else own_profile(folder)
-    judged = judge(load_run(folder), profile)
     # a report must not say other than the verdicts beside it
-    unsaved = keep(judged, profile, write_report if (folder / "report.html").exists() else None)
+    refresh = refresher(folder) if (folder / "report.html").exists() else None
+    judged = judge(load_run(folder), profile)
+    unsaved = keep(judged, profile, refresh)
     summarise(judged, verbose, short=True, profile_name=profile.name)
     if unsaved:
         click.echo(f"railgauge: {unsaved}", err=True)
@@ -33,9 +34,12 @@ def judge_again(folder: Path, profile_name: str | None, verbose: bool) -> int:
 def report_again(folder: Path) -> int:
     """Judge a run folder by its own profile and write its report again."""
     gc.disable()  # as above
+    from reports import evidence, write
+
     profile = own_profile(folder)
+    seen = evidence(folder)
     run = settle(folder, profile)
-    write_report(run, profile)
+    write(run, profile, seen)
     where_report(folder)
     return EXIT[status(run)]
 
@@ -53,7 +57,19 @@ def compared(a: Path, b: Path, anyway: bool) -> int:
     return EXIT[answer.status]
 
 
-def write_report(run: Any, profile: Profile) -> None:
+def refresher(folder: Path) -> Callable[[Run, Profile], None]:
+    """What draws the reports of a folder that is about to be read, unless they would come out the same."""
+    from reports import evidence, refresh
+
+    seen = evidence(folder)
+
+    def draw(run: Run, profile: Profile) -> None:
+        refresh(run, profile, seen)
+
+    return draw
+
+
+def write_report(run: Run, profile: Profile) -> None:
     """Write the report files of a judged run; pandas and altair are imported only now."""
     from reports import write
 

@@ -235,7 +235,8 @@ def _sums(run: Run, rows: Sequence[Row]) -> dict[str, float]:
     largest = max((row.case.size for row in pairs), default=0)
     sums: dict[tuple[str, str], float] = defaultdict(float)
     for row in pairs:
-        ends = set(node_names(row.measurement.ranks, run))
+        # in their order: from a set they would come in another one each time
+        ends = tuple(dict.fromkeys(node_names(row.measurement.ranks, run)))
         if row.case.size == largest and len(ends) == 2 and row.ranks == 2:
             for node in ends:
                 sums[node, row.case.id] += row.algbw if math.isfinite(row.algbw) else 0.0

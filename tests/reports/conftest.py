@@ -16,6 +16,9 @@ import pytest
 import made_docs
 import made_runs
 import reports
+from reports import theme
+
+theme.VALIDATED = True  # every chart that a test makes is held against Vega-Lite's schema
 
 GOLDEN = Path(__file__).with_name("golden")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -12,13 +12,16 @@ from pathlib import Path
 import altair as alt
 import pandas as pd
 import pytest
+from altair.utils.schemapi import SchemaValidationError
 
 import made_runs
+from reports import theme
 from reports.charts import CHARTS, ranked_bars, trend
 from reports.charts.bars import Rule
 from reports.charts.rails import NOBODY, marked_pairs
-from reports.export import specifications, svg
+from reports.export import specifications
 from reports.frames import BLAMED_COLUMNS, frames
+from reports.pictures import svg
 from reports.theme import SCHEMA, SIZE_LABEL, size_ticks, specification, text_of
 
 HERE = Path(__file__).parent
@@ -66,6 +69,16 @@ def test_specifications_are_valid_without_configuration_and_background(name, clu
     alt.Chart.from_dict(spec)
     assert spec["$schema"] == SCHEMA
     assert "config" not in spec and "background" not in spec
+
+
+def test_the_schema_is_asked_by_tests_and_a_run_does_without(cluster_specs, monkeypatch):
+    wrong = alt.Chart(pd.DataFrame({"a": [1]})).mark_point().encode(x="a:Q")
+    wrong.encoding.x.scale = "log"  # a scale is an object
+    with pytest.raises(SchemaValidationError):
+        specification(wrong)
+    monkeypatch.setattr(theme, "VALIDATED", False)
+    assert specification(wrong)["encoding"]["x"]["scale"] == "log"
+    assert specs_of(made_runs.cluster(4)) == cluster_specs
 
 
 def test_numbers_are_rounded_and_finite_so_that_files_do_not_depend_on_the_machine(cluster_specs):

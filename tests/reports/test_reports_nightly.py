@@ -17,7 +17,7 @@ from bench.history import accept
 from bench.settle import settle
 from bench.store import load
 from reports import nightly, write
-from reports.export import svg
+from reports.pictures import svg
 from tests import made_nights as made
 from tests import runs
 

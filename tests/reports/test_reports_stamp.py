@@ -1,0 +1,185 @@
+"""The stamp: reports are drawn again unless they would come out the same."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import reports
+import runs
+from bench import settle
+from bench.model import Status
+from bench.profile import parse
+from bench.store import load
+from reports import export, stamp
+
+OTHER = runs.LOCAL.text + "\n# another\n"
+
+
+@pytest.fixture(autouse=True)
+def counted(monkeypatch):
+    """How often a report was drawn; drawing itself is the subject of other tests."""
+    drawn = []
+
+    def write(run, profile):
+        drawn.append(run.path)
+        files = {"report.html": f"<p>{[each.message for each in run.verdicts]}", "charts/a.svg": "<svg>"}
+        (run.path / "charts").mkdir(exist_ok=True)
+        for name, text in files.items():
+            (run.path / name).write_text(text)
+        return [run.path / name for name in files]
+
+    monkeypatch.setattr(export, "write", write)
+    return drawn
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = runs.folder(tmp_path / "r")
+    (path / "logs" / "rank0.log").write_text("NCCL INFO\n")
+    draw(path)
+    return path
+
+
+def draw(path, profile=runs.LOCAL):
+    seen = reports.evidence(path)
+    return reports.refresh(settle.settle(path, profile), profile, seen)
+
+
+def test_what_would_come_out_the_same_is_not_drawn_again(folder, counted):
+    page = (folder / "report.html").stat().st_mtime_ns
+    assert draw(folder) == []
+    assert len(counted) == 1 and (folder / "report.html").stat().st_mtime_ns == page
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "manifest.json",
+        "facts.jsonl",
+        "plan.json",
+        "journal.jsonl",
+        "counters.jsonl",
+        "logs/rank0.log",
+        "new.txt",
+    ],
+)
+def test_every_byte_of_the_evidence_counts(folder, name, counted):
+    before = (folder / name).read_text() if (folder / name).exists() else ""
+    (folder / name).write_text(before + "\n")
+    assert draw(folder) != [] and len(counted) == 2
+    assert draw(folder) == []
+
+
+def test_evidence_that_is_gone_counts(folder, counted):
+    (folder / "logs" / "rank0.log").unlink()
+    draw(folder)
+    assert len(counted) == 2
+
+
+@pytest.mark.parametrize("name", ["report.html", "charts/a.svg", stamp.STAMP])
+@pytest.mark.parametrize("how", ["gone", "changed"])
+def test_a_report_that_is_not_as_it_was_written_is_drawn_again(folder, name, how, counted):
+    if how == "gone":
+        (folder / name).unlink()
+    else:
+        (folder / name).write_text((folder / name).read_text().replace("s", "t"))
+    draw(folder)
+    assert len(counted) == 2
+    assert draw(folder) == []
+
+
+def test_another_profile_another_page(folder, counted):
+    other = parse(OTHER, "other.toml")
+    assert draw(folder, other) != []
+    assert draw(folder, other) == []
+    assert draw(folder) != []
+    assert len(counted) == 3
+
+
+def test_other_verdicts_another_page(folder):
+    run, seen = load(folder), reports.evidence(folder)
+    assert stamp.is_current(run, runs.LOCAL, seen)
+    assert not stamp.is_current(replace(run, verdicts=run.verdicts[1:]), runs.LOCAL, seen)
+    first = replace(run.verdicts[0], status=Status.FAIL)
+    assert not stamp.is_current(replace(run, verdicts=(first, *run.verdicts[1:])), runs.LOCAL, seen)
+
+
+def test_other_code_another_page(folder, counted, monkeypatch, tmp_path):
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "page.py").write_text("LOOKS = 1\n")
+    monkeypatch.setattr(stamp, "PACKAGES", (package,))
+    draw(folder)
+    draw(folder)
+    assert len(counted) == 2
+    (package / "page.py").write_text("LOOKS = 2\n")
+    draw(folder)
+    assert len(counted) == 3
+
+
+def test_all_code_and_assets_are_covered_and_compiled_code_is_not():
+    names = {str(file.relative_to(package)) for package in stamp.PACKAGES for file in stamp._files(package)}
+    assert {"page.py", "assets/page.css", "assets/draw.js", "charts/rails.py"} <= names  # reports
+    assert {"judge.py", "checks/blame.py", "profiles/local.toml", "units.py"} <= names  # bench
+    assert not [name for name in names if name.endswith(".pyc")]
+
+
+def test_another_version_of_what_draws_another_page(folder, counted, monkeypatch):
+    monkeypatch.setattr(stamp, "version", lambda name: f"{name} 0")
+    draw(folder)
+    draw(folder)
+    assert len(counted) == 2
+
+
+def test_a_stamp_of_somebody_else_is_not_believed(folder, counted, monkeypatch, tmp_path):
+    (folder / "report.html").write_text("<p>all is well")
+    told = json.loads((folder / stamp.STAMP).read_text())
+    told["files"]["report.html"] = stamp._of_file(folder / "report.html")
+    (folder / stamp.STAMP).write_text(json.dumps(told))
+    draw(folder)
+    assert len(counted) == 2
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another user"))
+    draw(folder)
+    assert len(counted) == 3
+
+
+def test_no_page_is_never_current(folder):
+    run, seen = load(folder), reports.evidence(folder)
+    stamp.mark(run, runs.LOCAL, seen, ["charts/a.svg"])
+    assert not stamp.is_current(run, runs.LOCAL, seen)
+
+
+def test_what_is_written_while_a_folder_is_read_makes_the_stamp_an_old_one(folder, counted):
+    seen = reports.evidence(folder)
+    run = settle.settle(folder, runs.LOCAL)
+    with (folder / "journal.jsonl").open("a") as file:
+        file.write('{"kind": "note", "time": 1.0, "text": "late"}\n')
+    reports.write(run, runs.LOCAL, seen)
+    assert draw(folder) != []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"files": [], "seal": ""}', '{"files": {}, "seal": 1}', "\0"]
+)
+def test_a_damaged_stamp_costs_a_drawing_and_nothing_else(folder, text, counted):
+    (folder / stamp.STAMP).write_text(text)
+    draw(folder)
+    assert len(counted) == 2
+
+
+def test_without_a_place_for_the_key_every_report_is_drawn(folder, counted, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    draw(folder)
+    draw(folder)
+    assert len(counted) == 3
+
+
+def test_the_verdicts_and_the_stamp_are_no_evidence(folder):
+    seen = reports.evidence(folder)
+    for name in ("verdicts.json", stamp.STAMP, "report.html", "charts/a.svg"):
+        (folder / name).write_text("other")
+    assert reports.evidence(folder) == seen
+    assert Path(folder / "verdicts.json").exists()
