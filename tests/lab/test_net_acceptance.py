@@ -10,7 +10,8 @@ import pytest
 from bench.profile import parse
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "ci" / "lab"))
-from netlab.acceptance import Trial, exit_status, profile, table
+from netlab import acceptance
+from netlab.acceptance import EVERY, QUICK, Trial, check, exit_status, profile, table
 from netlab.naming import Outcome, complaint
 from netlab.plan import Lab, LabError
 
@@ -131,3 +132,26 @@ def test_a_fault_that_this_machine_cannot_show_stands_in_the_table_and_is_no_suc
     assert exit_status(done, {}) == 0
     assert exit_status([], {}) == 3
     assert exit_status([Trial("", "it blames n1", frozenset(), 1.0, 1.0)], lacking) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "quick", "tried"),
+    [
+        ((), False, ("", *EVERY)),
+        ((), True, ("", *QUICK)),
+        (("slow-rail n2 1",), False, ("slow-rail n2 1",)),
+        (("healthy", "slow-tx n1 2"), False, ("", "slow-tx n1 2")),
+    ],
+)
+def test_what_is_named_is_tried_alone_and_otherwise_a_healthy_lab_first(
+    monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...], quick: bool, tried: tuple[str, ...]
+) -> None:
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(acceptance, "trials", lambda _lab, faults, *_, **__: asked.append(faults) or 0)
+    assert check("made", quick, 1, given) == 0
+    assert asked == [tried]
+
+
+def test_a_fault_that_cannot_be_planted_is_refused_before_a_lab_is_built() -> None:
+    with pytest.raises(LabError, match="known:"):
+        check("made", False, 1, ("healthy", "slow-cable n2 1"))

@@ -28,6 +28,7 @@ LIMIT = 300.0  # s for one acceptance; on two idle cores it takes about 30
 SHARE = 0.8  # of the shaped rate that a healthy rail must reach; TCP carries at most 95.6 % of it
 HANG = 20  # s without progress after which the bench gives a case up, in place of a minute
 DEMO = "slow-rail n2 1"
+HEALTHY = "healthy"  # what a lab without a fault is called on the command line
 # Half of the faults: one of each way to be named (rates, retransmissions, quota, facts), none that stops a node.
 QUICK = ("slow-rail n2 1", "lossy-rail n1 2", "slow-cpu n0 0.3", "rail-down n2 1", "wrong-mtu n0 2")
 # Planted before mpirun starts these would keep it from starting, and nothing would be measured.
@@ -158,13 +159,13 @@ def trial(lab: Lab, fault: str, out: Path, rails_only: bool) -> Trial:
     if fault and not late:
         kind, *rest = fault.split()
         labs.fault(lab.name, kind, rest)
-    print(f"\n=== {fault or 'healthy'} ===", flush=True)
+    print(f"\n=== {fault or HEALTHY} ===", flush=True)
     outcome = accept(lab, out, late, rails_only, WORDS.get(fault.partition(" ")[0], ()))
     wrong = complaint(fault, outcome)
     load = os.getloadavg()[0]
     print(f"blamed: {told(blamed(outcome.verdicts))}")
     print(
-        f"{'NOT OK' if wrong else 'ok'}: {fault or 'healthy'}{': ' if wrong else ''}{wrong}"
+        f"{'NOT OK' if wrong else 'ok'}: {fault or HEALTHY}{': ' if wrong else ''}{wrong}"
         f" ({outcome.seconds:.0f} s, load {load:.1f})",
         flush=True,
     )
@@ -192,7 +193,7 @@ def trials(lab: Lab, faults: Sequence[str], runs: int = 1, rails_only: bool = Fa
                 for fault in possible:
                     # a healthy lab is accepted in full: silence must be proven for every phase
                     short = rails_only and bool(fault)
-                    name = fault.replace(" ", "-") or "healthy"
+                    name = fault.replace(" ", "-") or HEALTHY
                     done.append(trial(lab, fault, folder / f"{name}.{number + 1}", short))
         finally:
             labs.down(lab.name)
@@ -218,7 +219,7 @@ def table(done: Sequence[Trial], lacking: Mapping[str, str]) -> Iterator[str]:
         took = f"{median(seconds):.0f}..{max(seconds):.0f}"
         load = max(each.load for each in own)
         false = sum(len(each.false) for each in own)
-        yield f"{fault or 'healthy':22}{f'{right} of {len(own)}':>9}{false:>13}{took:>12}{load:>7.1f}"
+        yield f"{fault or HEALTHY:22}{f'{right} of {len(own)}':>9}{false:>13}{took:>12}{load:>7.1f}"
         for text in dict.fromkeys(each.wrong for each in own if each.wrong):
             yield f"    {text}"
     for fault, reason in lacking.items():
@@ -244,7 +245,8 @@ def demo(name: str) -> int:
 
 
 def check(name: str, quick: bool, runs: int, faults: Sequence[str]) -> int:
-    """Healthy, then every fault there is, or ``faults``; ``quick``: the half that CI has minutes for."""
-    for fault in faults:
+    """Healthy, then every fault there is, or ``faults`` alone; ``quick``: the half that CI has minutes for."""
+    chosen = tuple("" if fault == HEALTHY else fault for fault in faults)
+    for fault in filter(None, chosen):
         plant(Lab(name), fault.split()[0], fault.split()[1:])  # refuses what cannot be planted
-    return trials(Lab(name), ("", *(faults or (QUICK if quick else EVERY))), runs, rails_only=True)
+    return trials(Lab(name), chosen or ("", *(QUICK if quick else EVERY)), runs, rails_only=True)

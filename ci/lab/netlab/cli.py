@@ -68,7 +68,10 @@ def parser() -> argparse.ArgumentParser:
         "check", help="each fault planted, accepted and named, in a lab of its own; a table at the end"
     )
     check.add_argument(
-        "faults", nargs="*", metavar="FAULT", help="such as 'slow-rail n2 1' (default: every one)"
+        "faults",
+        nargs="*",
+        metavar="FAULT",
+        help="such as 'slow-rail n2 1', or healthy (default: healthy and every one)",
     )
     check.add_argument("--quick", action="store_true", help=f"for CI: {', '.join(acceptance.QUICK)}")
     check.add_argument("--runs", type=int, default=1, help="of each (default: 1)")
