@@ -58,6 +58,8 @@ LAYERS = [
     "steady",
     "order",
     "backend",
+    "tether",
+    "nursery",
     "worker",
     "agent",
     "launch",
