@@ -13,6 +13,7 @@ from bench.model import Verdict
 from bench.profile import Profile
 from bench.rails import rails_of
 
+from .causes import CORES
 from .findings import Finding, Question
 from .registry import Evidence, check
 
@@ -31,9 +32,9 @@ HOST: tuple[Row, ...] = (
     ("product", lambda node: node.host.product),
     ("cpu", lambda node: node.host.cpu),
     ("cpus", lambda node: _number(node.host.cpus)),
-    ("CPU quota", _quota),
     ("NUMA nodes", lambda node: _number(node.host.numa_nodes)),
 )
+QUOTA: tuple[Row, ...] = (("CPU quota", _quota),)
 SYSTEM: tuple[Row, ...] = (
     ("kernel", lambda node: node.host.kernel),
     ("operating system", lambda node: node.host.os),
@@ -115,6 +116,12 @@ def host(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     yield from _alike(
         "versions.host", HOST, seen, "ask the provider for a node like the others", want.gpus > 0
     )
+
+
+@check("versions.quota", early=True)
+def quota(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+    """All nodes let the job use as many of their cores."""
+    yield from _alike("versions.quota", QUOTA, seen, CORES, False)
 
 
 @check("versions.system", early=True)

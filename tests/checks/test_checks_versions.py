@@ -82,7 +82,7 @@ DIFFERENCES = [
     ("versions.software", lambda one: with_software(one, mpi_version="5.0.1"), "MPI: Open MPI 5.0.1"),
     ("versions.software", lambda one: with_software(one, nccl_wheels={"nvidia-nccl-cu12": "2.21.5"}), "NCCL wheels"),
     ("versions.host", lambda one: with_host(one, cpus=104), "cpus: 104, 2 others 208"),
-    ("versions.host", lambda one: with_host(one, cpu_quota=0.3), "CPU quota: 0.3 cores, 2 others none"),
+    ("versions.quota", lambda one: with_host(one, cpu_quota=0.3), "CPU quota: 0.3 cores, 2 others none"),
 ]  # fmt: skip
 
 
