@@ -1,62 +1,47 @@
-"""A run from its first message to its verdict: probe, plan, phases, judge, report.
-
-Every rank enters ``take_part``. Rank 0 coordinates; the others serve until they are dismissed.
-"""
+"""A run from its first message to its verdict, as rank 0 leads it: probe, plan, phases, judge, report."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from . import __version__, resume
 from .address import Meeting, meeting_place
-from .control import Control, Message, connect
-from .control.door import NotMet
-from .control.token import NoToken
+from .control import Control, Message
 from .facts import Node
-from .gather import answer, ask_fabric, choose_backend, device_name, meet, memory
+from .gather import ask_fabric, choose_backend, device_name, meet, memory
 from .guard import STARTED, Guard
 from .judge import status
-from .launch import Place, agree, elastic, quiet_mpi
+from .launch import Place
 from .model import EXIT, Rank, Status
 from .nightly import night
 from .nightly.plan import short
 from .options import Options, Watcher
 from .order import Order
 from .phases import run_phases
-from .plain import plain
 from .plan import Job, Memory, acceptance, by_node, fit, sweep_cases, whole, within
 from .profile import Profile
 from .rails import common_rails
+from .refusal import refusal
 from .settle import finish, settle
 from .store import VERDICTS, Manifest, Phase, Plan, Recorder, Run, RunError
-from .supervise import Coordinator, Limits, Lost, Stopped, Supervisor, dismiss
+from .supervise import Coordinator, Lost, Stopped, Supervisor, dismiss
 
 EXIT_ERROR = EXIT[Status.ERROR]
-REFUSE_SECONDS = 30.0  # for the other ranks to come and hear that nothing begins
 
 
-def take_part(options: Options, where: Place, watcher: Watcher) -> int:
-    """Be this rank's supervisor until the run is over; the exit status, which only rank 0's matters."""
-    for name, value in quiet_mpi(options.profile.rails.management).items():
-        os.environ.setdefault(name, value)  # MPI reads these when it starts, whoever started us
-    control = connect(where, options.profile.rails.management, options.profile.rails.devices)
-    agree(where, control.size)
-    supervisor = Supervisor(control, answer, dict(os.environ))
-    stopping = _on_signals(supervisor, control.rank)
-    if not options.probe_only:
-        supervisor.warm()  # torch is imported while the machines are looked at
-    if control.rank != 0:
-        supervisor.serve()
-        control.close()
-        return _left(supervisor, where)
+def lead(
+    options: Options,
+    where: Place,
+    control: Control,
+    supervisor: Supervisor,
+    watcher: Watcher,
+    stopping: Callable[[], bool],
+) -> int:
+    """Be rank 0: coordinate, judge, draw, and let everybody go; the exit status."""
     code, reason = EXIT_ERROR, ""
     guard = Guard(options.out, draw=STARTED not in os.environ)
     try:
@@ -76,51 +61,6 @@ def take_part(options: Options, where: Place, watcher: Watcher) -> int:
             guard.tell("abandon")
             control.abandon(code)
     return code
-
-
-def refusal(error: Exception) -> tuple[int, str]:
-    """Exit status and reason of a job that ends before it measures, for the nodes that cannot see the first."""
-    text = " ".join(plain(str(error)).split()) or type(error).__name__
-    return int(getattr(error, "exit_status", EXIT_ERROR)), f"rank 0 on {plain(socket.gethostname())}: {text}"
-
-
-def refuse(where: Place, error: Exception) -> None:
-    """Tell the ranks of a job without MPI, which wait for rank 0, why nothing begins. MPI's launcher ends them."""
-    if where.mpi or where.meet is None:
-        return
-    with contextlib.suppress(NotMet, NoToken):
-        control = connect(where, limit=REFUSE_SECONDS)
-        dismiss(control, Limits.quit, *refusal(error))
-        control.close()
-
-
-def _left(supervisor: Supervisor, where: Place) -> int:
-    """The exit status of a rank that was dismissed.
-
-    MPI's launchers have rank 0's own status, and would take a second one for the cause. Without MPI every node has
-    its launcher: the first rank of each speaks for it, the others leave it the time.
-    """
-    if where.mpi or where.local:
-        return 0
-    if supervisor.reason:
-        print(f"railgauge: {supervisor.reason}", file=sys.stderr, flush=True)
-        elastic.tell(supervisor.reason, os.environ)
-    return supervisor.status
-
-
-def _on_signals(supervisor: Supervisor, rank: int) -> Callable[[], bool]:
-    asked: list[int] = []
-
-    def ask(number: int, _: Any) -> None:
-        asked.append(number)
-        if rank != 0 or len(asked) > 1:
-            supervisor.stop_now()
-            os._exit(128 + number)
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            signal.signal(number, ask)
-    return lambda: bool(asked)
 
 
 def _coordinate(

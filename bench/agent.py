@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -36,19 +37,19 @@ def early(environment: Mapping[str, str]) -> dict[str, str]:
 class Nursery:
     """The process that imports torch once and forks the workers of this rank. Nothing here blocks but ``close``."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path, module: str = "bench.worker") -> None:
+    def __init__(self, environment: Mapping[str, str], module: str = "bench.worker") -> None:
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         self._socket = ours
         self._early = early(environment)
-        self._log = log
+        self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - closed with the nursery, and nameless till then
         self.warm = False
-        with its, log.open("ab") as sink:
+        with its:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", module, str(its.fileno())],
                 stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=sink,
+                stdout=self._log,
+                stderr=self._log,
                 pass_fds=(its.fileno(),),
                 env=dict(environment),
                 start_new_session=True,
@@ -89,17 +90,16 @@ class Nursery:
 
     def said(self) -> str:
         """What was printed while torch was imported, or as the nursery died; each byte is told once."""
-        try:
-            text = self._log.read_bytes().decode(errors="replace")
-            os.truncate(self._log, 0)
-            return text
-        except OSError:
-            return ""
+        self._log.seek(0)
+        text = self._log.read().decode(errors="replace")
+        self._log.truncate(0)
+        return text
 
     def close(self) -> None:
         self.kill()
         self._process.wait()
         self._socket.close()
+        self._log.close()
 
 
 class Worker:

@@ -1,19 +1,13 @@
-"""Who is here: what every supervisor tells of its machine, and what follows for ranks, backend, memory."""
+"""Who is here, as rank 0 asks every supervisor, and what follows for ranks, backend, memory."""
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import socket
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 from .control import Message
 from .facts import Node
 from .model import Rank
 from .options import CannotRun
-from .plain import plain
 from .plan import NCCL_RESERVE, TORCH_HOST, Memory, by_node
 from .profile import Profile
 from .supervise import Coordinator
@@ -35,31 +29,6 @@ def ask_fabric(chief: Coordinator, profile: Profile) -> None:
     """Ask the subnet from the first node: before anything is measured, and once more at the end."""
     if profile.rails.kind == "infiniband":
         chief.recorder.fabric(chief.ask("fabric", [0], FABRIC_SECONDS)[0]["answers"])
-
-
-def answer(what: str) -> Message:
-    """What a supervisor knows of its machine: ``hello``, ``probe``, ``counters`` or ``fabric``."""
-    from .fabric.judge import look
-    from .probe.node import probe, snapshot
-
-    if what == "hello":
-        return hello()
-    if what == "fabric":
-        return {"answers": [{**asdict(said), "status": said.status.value} for said in look().answers]}
-    return probe().to_json() if what == "probe" else snapshot().to_json()
-
-
-def hello() -> Message:
-    """Host, process, allowed environment and torch of this rank, without importing torch."""
-    from .probe.environment import allowed
-
-    return {
-        "host": plain(socket.gethostname()),
-        "pid": os.getpid(),
-        "torch": bool(importlib.util.find_spec("torch")),
-        "python": sys.executable,
-        "environment": allowed(os.environ)[0],
-    }
 
 
 def assign(hellos: Mapping[int, Message]) -> tuple[Rank, ...]:

@@ -18,14 +18,13 @@ from .fabric.judge import from_json, seen
 from .fabric.verdicts import wanted_of
 from .facts import Node
 from .model import Rank
+from .plan.names import INSIDE
 from .profile import Profile, Rails
 from .rails import Part, Role, common_rails, missing, roles
 from .rows import Row
 from .store import FABRIC, LOGS, Run
 from .units import show_rate
 
-INSIDE = "inside"  # the phase that measures GPUs against each other inside their nodes
-LINKS = "links"  # the same on a job of one node
 # errors that are counted where they are: what a port received broken, or its own link's. Losses that the
 # sender counts wherever they are (timeouts, retransmissions) speak against nobody.
 LOCAL = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .measure import Rules
-from .nightly.night import Nightly
+from .nightly.asked import Nightly
 from .plan import Asked, Request
 from .profile import Profile
 from .store import Manifest, Phase, Plan, Run

@@ -9,19 +9,23 @@ from statistics import median
 
 from .blame import Known, PairRate, Rules, Test, blame, confirmations, through
 from .blame.rows import Answer
-from .known import INSIDE as INSIDE
 from .known import rail_names as rail_names
 from .model import Case, Rank
 from .pairs import pack
+from .plan.names import AGAIN as AGAIN
+from .plan.names import BUDGET as BUDGET
+from .plan.names import CROSS as CROSS
+from .plan.names import FIRST as FIRST
+from .plan.names import GIVEN_UP as GIVEN_UP
+from .plan.names import INSIDE as INSIDE
+from .plan.names import PINNED as PINNED
+from .plan.names import REPEATED as REPEATED
+from .plan.names import SCREEN as SCREEN
 from .profile import Profile
-from .rails import by_port
+from .rails import can_cross
 from .rows import Row
 from .screening import Problem, Ring, Step, step
 
-FIRST, AGAIN = "rails", "suspects"  # the phases whose rows these are; a second look is "suspects-2"
-CROSS, PINNED, SCREEN = "cross", "pinned", "screen"  # across rails; one rail alone, "pinned-3"; "screen-2"
-REPEATED = "rails-again"  # rounds of the first phase as they were, all rails at once
-BUDGET, GIVEN_UP = "budget", "given up"  # what a plan leaves out for want of time: the whole, and each
 TIMES = 3  # at most so often are suspects looked at again
 SURE = 3  # tries of a pair that nothing gets through between: there is no noise in nothing
 REPEATS = 4  # times that a transfer is measured again as it was; the middle of all five is judged
@@ -110,14 +114,7 @@ def straight_and_across(
 ) -> list[PairRate]:
     """All that blame reasons about."""
     found = transfers(rows, ranks, profile, (FIRST, AGAIN, CROSS), besides.rails)
-    return [row for row in found if not row.rail_b or can_cross(profile)]
-
-
-def can_cross(profile: Profile) -> bool:
-    """Whether a transfer from rail i to rail j uses both. Between interfaces it does not: the kernel chooses the
-    way by the address of the far side, so that it leaves by rail j, whatever the socket was bound to.
-    """
-    return by_port(profile.rails)
+    return [row for row in found if not row.rail_b or can_cross(profile.rails)]
 
 
 def named(ranks: Sequence[Rank], profile: Profile) -> Known:
@@ -191,7 +188,9 @@ def to_confirm(
     if not any(math.isfinite(row.rate) for row in seen):
         return []
     tests = [
-        test for test in confirmations(seen, rules(profile), besides) if not test.rail_b or can_cross(profile)
+        test
+        for test in confirmations(seen, rules(profile), besides)
+        if not test.rail_b or can_cross(profile.rails)
     ]
     place = {(rank.node, besides.rails[rank.local_rank]): rank.rank for rank in ranks}
     dead = _dead(seen)

@@ -48,6 +48,13 @@ def by_port(rails: Rails) -> bool:
     return rails.kind in LINK_LAYER
 
 
+def can_cross(rails: Rails) -> bool:
+    """Whether a transfer from rail i to rail j uses both. Between interfaces it does not: the kernel chooses the
+    way by the address of the far side, so that it leaves by rail j, whatever the socket was bound to.
+    """
+    return by_port(rails)
+
+
 def named(port: Port, name: str) -> bool:
     """Whether ``name`` (``mlx5_3``, ``mlx5_3/1`` or ``mlx5_3:1``) means this port."""
     return name in (port.hca, port.name, f"{port.hca}:{port.number}")

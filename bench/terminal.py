@@ -14,7 +14,7 @@ from .collectives import COLLECTIVES
 from .exports import lines_of, table_footer, table_header, table_line
 from .facts import Node
 from .model import Case, Status, Verdict, overall
-from .paths import BUDGET
+from .plan.names import BUDGET
 from .profile import parse
 from .progress import Bar
 from .rows import Row, peak, row_of, rows

@@ -6,12 +6,12 @@ import os
 import sys
 from pathlib import Path
 
-from bench.acceptance import take_part
 from bench.collectives import COLLECTIVES
 from bench.elements import ELEMENTS, REDUCTIONS
 from bench.launch import place
 from bench.measure import Rules
 from bench.options import Options
+from bench.part import take_part
 from bench.plan import Request
 from bench.profile import load
 from bench.terminal import Terminal

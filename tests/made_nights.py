@@ -11,8 +11,8 @@ from pathlib import Path
 from bench.history import Record, append, create
 from bench.model import Case, Measurement, Rank
 from bench.nightly import night
+from bench.nightly.asked import Nightly
 from bench.nightly.judging import again
-from bench.nightly.night import Nightly
 from bench.nightly.plan import short
 from bench.plan import Job
 from bench.profile import Profile

@@ -13,9 +13,10 @@ from bench.counters import Snapshot
 from bench.fabric.ask import Answer
 from bench.fabric.judge import Look, seen
 from bench.facts import Near
-from bench.known import INSIDE, inside, known, leaves, rail_names, signs
+from bench.known import inside, known, leaves, rail_names, signs
 from bench.model import Status
 from bench.plan import Asked, acceptance
+from bench.plan.names import INSIDE
 from bench.profile import Rails
 from bench.rails import common_rails, own_rails
 from bench.rows import row_of

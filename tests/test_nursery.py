@@ -21,11 +21,11 @@ LIMIT = 90
 
 
 @pytest.fixture
-def begin(tmp_path):
+def begin():
     opened = []
 
     def started(**more: str) -> Nursery:
-        nursery = Nursery({**PATHS, **more}, tmp_path / "nursery.log", "paper_worker")
+        nursery = Nursery({**PATHS, **more}, "paper_worker")
         opened.append(nursery)
         return nursery
 
@@ -171,7 +171,7 @@ import sys, time
 from pathlib import Path
 from bench.agent import Nursery, Worker
 import os
-nursery = Nursery(dict(os.environ), Path(sys.argv[1]) / "n.log", "paper_worker")
+nursery = Nursery(os.environ, "paper_worker")
 worker = Worker({"stay": True}, dict(os.environ), Path(sys.argv[1]) / "w.log", nursery)
 while not list(worker.heard()):
     time.sleep(0.01)

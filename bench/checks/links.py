@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from statistics import median
 
-from bench.known import LINKS
 from bench.model import Rank, Verdict
+from bench.plan.names import LINKS
 from bench.profile import Profile
 from bench.rows import Row
 from bench.units import show_both, show_share

@@ -12,21 +12,17 @@ from typing import Any
 import click
 
 from bench import launch
-from bench.acceptance import take_part
 from bench.collectives import collective
 from bench.control.token import FILE as TOKEN_FILE
 from bench.measure import Rules
-from bench.nightly.night import Nightly
+from bench.nightly.asked import Nightly
 from bench.options import Options
-from bench.plan import Asked, Request, sweep_cases
+from bench.part import begin, take_part
+from bench.plan import Asked, Request
 from bench.profile import Profile, load
-from bench.store import free
 from bench.supervise import Limits
-from bench.terminal import Terminal
 
 from . import soaking
-from .job import OURS, under_mpirun
-from .judging import where_report, write_report
 from .node import end_with_parent, fan_out
 
 
@@ -44,22 +40,12 @@ def start(command: str, given: dict[str, Any]) -> int:
         end_with_parent()
     out = given["out"] or new_folder("probe" if command == "probe" else profile.name)
     options = options_of(command, given, profile, out)
-    terminal = Terminal(given["quiet"], given["verbose"], table=command == "run")
-    if command == "probe" and not where.launcher:
-        return take_part(options, where, terminal)
-    if where.launcher:
-        code = take_part(options, where, terminal)
-        if where.rank == 0 and OURS not in os.environ:
-            where_report(out)
-        # mpirun complains at length about any status but 0; who started it reads the run folder
-        return 0 if OURS in os.environ and (out / "verdicts.json").exists() else code
-    ranks = given["ranks"] or _ranks_here()
-    for sweep in options.sweeps:  # what is wrong with the words is said before mpirun starts
-        sweep_cases("run", sweep, (tuple(range(ranks)),))
-    free(out)
-    code = take_part(options, where, terminal) if ranks == 1 else under_mpirun(ranks, options, terminal)
-    where_report(out)
-    return code
+    if where.rank:
+        return take_part(options, where)
+    nursery = begin(options) if where.launcher else None
+    from .leading import lead  # judging, drawing, the terminal: what only one process of a job needs
+
+    return lead(command, given, options, where, nursery)
 
 
 def new_folder(name: str) -> Path:
@@ -86,7 +72,6 @@ def options_of(command: str, given: dict[str, Any], profile: Profile, out: Path)
         rules=rules,
         repetitions=repetitions,
         sweeps=sweeps,
-        report=write_report,
         go_on=given.get("go_on", False),
         probe_only=command == "probe",
         asked=_asked(given) if command == "accept" else Asked(budget=given.get("budget")),
@@ -120,11 +105,3 @@ def _sweep(given: dict[str, Any]) -> Request:
 def _asked(given: dict[str, Any]) -> Asked:
     ways = "one-way" if given["one_way"] else "all"
     return Asked(ways, given["cross_rail"], given["pinned"], budget=given["budget"])
-
-
-def _ranks_here() -> int:
-    from bench.probe.gpus import gpus
-    from bench.probe.gpus import load as nvml
-
-    found = len(gpus(nvml()).gpus)
-    return found or max(2, min(4, os.cpu_count() or 1))

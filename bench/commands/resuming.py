@@ -10,12 +10,13 @@ from pathlib import Path
 import click
 
 from bench import launch
-from bench.acceptance import refuse, take_part
 from bench.control.token import FILE as TOKEN_FILE
 from bench.launch import Place
 from bench.options import Options
+from bench.part import take_part
 from bench.profile import load as load_profile
 from bench.profile import parse
+from bench.refusal import refuse
 from bench.resume import ResumeRefused, resumable, standing
 from bench.settle import finish
 from bench.store import Run, load
@@ -24,7 +25,7 @@ from bench.terminal import Terminal
 
 from .inner import Understood
 from .job import OURS, under_mpirun
-from .judging import where_report
+from .judging import where_report, write_report
 from .measuring import options_of
 from .node import end_with_parent, fan_out
 
@@ -92,4 +93,4 @@ def _options(run: Run, understood: Understood) -> Options:
             f"{run.path} was started by words that are not understood any more: {error.format_message()}"
         ) from None
     profile = parse(run.manifest.profile_text, "the run's own profile")
-    return replace(options_of(name, given, profile, run.path), resumed=run)
+    return replace(options_of(name, given, profile, run.path), resumed=run, report=write_report)

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from bench.facts import Node
 from bench.profile import Profile
 from bench.store import Run, load, save_history
 
+from .asked import Nightly
 from .parts import cluster_name, parts
 from .past import Past, from_json, look, record
 from .plan import RESERVE, told
 from .series import record as made_of
-
-
-@dataclass(frozen=True)
-class Nightly:
-    """What a person asked for: a folder or URL, the name of the cluster in it ("" finds one), seconds."""
-
-    history: str
-    cluster: str = ""
-    budget: float = 600.0
 
 
 def begin(folder: Path, asked: Nightly, profile: Profile) -> Past:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, comb, inf
 
-from bench.paths import BUDGET, GIVEN_UP
+from bench.plan.names import BUDGET, GIVEN_UP
 from bench.screening import Coverage, groups, most_steps
 from bench.store import Phase
 from bench.units import show_seconds

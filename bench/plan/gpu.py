@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench.collectives import COPIES, collective
-from bench.known import LINKS
 from bench.model import Case, Rank
 from bench.pairs import rounds
+from bench.plan.names import LINKS
 from bench.store import Phase
 
 from .job import Job, alone, everyone

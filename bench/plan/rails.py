@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from bench.model import Case
 from bench.pairs import Round, rounds
-from bench.paths import CROSS, FIRST, INSIDE, PINNED, can_cross
+from bench.plan.names import CROSS, FIRST, INSIDE, PINNED
 from bench.profile import Profile
+from bench.rails import can_cross
 from bench.store import Phase
 
 from .job import Job
@@ -101,7 +102,7 @@ def cross(job: Job) -> Phase | Left:
 
 
 def _uncrossed(job: Job) -> str:
-    if can_cross(job.profile):
+    if can_cross(job.profile.rails):
         return ""
     return "between interfaces the kernel chooses the way by the far side's address; see rails.wiring"
 

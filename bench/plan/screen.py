@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench.model import Case
-from bench.paths import SCREEN
+from bench.plan.names import SCREEN
 from bench.screening import Ring, groups
 from bench.store import Phase
 

@@ -31,6 +31,7 @@ class Supervisor:
     answer: Callable[[str], Message]
     base_environment: Mapping[str, str]
     worker: Worker | None = None
+    nursery: Nursery | None = None
     quit: bool = False
     status: int = EXIT[
         Status.ERROR
@@ -43,17 +44,15 @@ class Supervisor:
     _log: Path = Path()
     _passing: Passing = field(default_factory=lambda: Passing(()))
     _health: Health | None = None
-    _nursery: Nursery | None = None
 
-    def warm(self, environment: Mapping[str, str] | None = None) -> Nursery:
-        """The process that imports torch, begun ahead of the first phase; another where this one does not fit."""
-        wanted = self.base_environment if environment is None else environment
-        if self._nursery and not self._nursery.fits(wanted):
-            self._nursery.close()
-            self._nursery = None
-        if self._nursery is None:
-            self._nursery = Nursery(wanted, self._folder / "nursery.log")
-        return self._nursery
+    def _warm(self, environment: Mapping[str, str]) -> Nursery:
+        """The process that has imported torch, begun ahead of the first phase; another where this one does not fit."""
+        if self.nursery and not self.nursery.fits(environment):
+            self.nursery.close()
+            self.nursery = None
+        if self.nursery is None:
+            self.nursery = Nursery(environment)
+        return self.nursery
 
     def serve(self) -> None:
         """Obey and report until dismissed."""
@@ -94,7 +93,7 @@ class Supervisor:
             environment.setdefault("NCCL_DEBUG_FILE", str(self._folder / "nccl.%p.log"))
         self._beat, self._beat_sent = {}, 0.0
         self._passing = Passing(tuple(order["rails"]))
-        self.worker = Worker(order, environment, self._log, self.warm(environment))
+        self.worker = Worker(order, environment, self._log, self._warm(environment))
         leads = order["local_rank"] == 0
         counters = (lambda: self.answer("counters")) if leads else None
         self._health = Health(order["rules"]["window"] > 0, counters)
@@ -143,7 +142,7 @@ class Supervisor:
 
     def _logs(self) -> str:
         """The worker's own output and NCCL's files, the newest bytes of each."""
-        text = self._nursery.said() if self._nursery else ""
+        text = self.nursery.said() if self.nursery else ""
         for path in [self._log, *sorted(self._folder.glob("nccl.*.log"))]:
             if path.exists():
                 text += path.read_bytes()[-LOG_BYTES:].decode(errors="replace")
@@ -157,9 +156,9 @@ class Supervisor:
             self.worker.kill()
             self.worker.close()
             self.worker = None
-        if self._nursery:
-            self._nursery.close()
-            self._nursery = None
+        if self.nursery:
+            self.nursery.close()
+            self.nursery = None
         for path in self._folder.glob("*"):
             path.unlink(missing_ok=True)
         if self._folder.exists():

@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.acceptance import take_part
 from bench.launch import place
 from bench.measure import Rules
 from bench.options import CannotRun, Options
+from bench.part import take_part
 from bench.plan import PlanError, Request
 from bench.profile import parse
 from bench.store import Manifest, Phase, Plan, Run

@@ -26,7 +26,7 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 import os
-from bench.acceptance import take_part
+from bench.part import take_part
 from bench.launch import place
 from bench.measure import Rules
 from bench.options import Options

@@ -15,9 +15,10 @@ from typing import Any
 
 sys.path.insert(0, "/share/tree")
 
+from bench.answers import answer
 from bench.control import connect
 from bench.facts import Node
-from bench.gather import answer, meet
+from bench.gather import meet
 from bench.judge import judge
 from bench.launch import Place, place, quiet_mpi
 from bench.model import Status

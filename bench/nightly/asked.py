@@ -1,0 +1,14 @@
+"""What a person asks of a night."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Nightly:
+    """A folder or URL of nights, the name of the cluster in it ("" finds one), seconds."""
+
+    history: str
+    cluster: str = ""
+    budget: float = 600.0

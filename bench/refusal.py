@@ -1,0 +1,34 @@
+"""A job that ends before it measures: its reason and its status, for the nodes that cannot see the first."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+from .control import connect
+from .control.door import NotMet
+from .control.token import NoToken
+from .launch import Place
+from .model import EXIT, Status
+from .plain import plain
+from .supervise import Limits, dismiss
+
+SECONDS = 30.0  # for the other ranks to come and hear that nothing begins
+
+
+def refusal(error: Exception) -> tuple[int, str]:
+    """Exit status and reason of a job that ends before it measures, for the nodes that cannot see the first."""
+    text = " ".join(plain(str(error)).split()) or type(error).__name__
+    return int(
+        getattr(error, "exit_status", EXIT[Status.ERROR])
+    ), f"rank 0 on {plain(socket.gethostname())}: {text}"
+
+
+def refuse(where: Place, error: Exception) -> None:
+    """Tell the ranks of a job without MPI, which wait for rank 0, why nothing begins. MPI's launcher ends them."""
+    if where.mpi or where.meet is None:
+        return
+    with contextlib.suppress(NotMet, NoToken):
+        control = connect(where, limit=SECONDS)
+        dismiss(control, Limits.quit, *refusal(error))
+        control.close()
