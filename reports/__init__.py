@@ -24,11 +24,14 @@ def write(run: Run, profile: Profile, seen: str = "") -> list[Path]:
 
     ``seen``: the folder's ``evidence``, where anybody may still write in it.
     """
-    from .export import write as written
-    from .stamp import mark
+    from .renderer import Renderer
 
-    seen = seen or evidence(run.path)
-    files = written(run, profile)
+    with Renderer() as renderer:  # it needs half a second to start, and so do pandas and altair
+        from .export import write as written
+        from .stamp import mark
+
+        seen = seen or evidence(run.path)
+        files = written(run, profile, renderer)
     mark(run, profile, seen, [str(file.relative_to(run.path)) for file in files])
     return files
 

@@ -5,6 +5,8 @@ Everything is a pure function of the run and the profile: the same bytes each ti
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +19,31 @@ from .charts import CHARTS
 from .frames import Frames, frames
 from .markdown import markdown
 from .page import page
-from .pictures import svgs
+from .renderer import Renderer
 from .theme import drawable, specification, text_of
 
 CHART_FOLDER = "charts"
 
 
-def write(run: Run, profile: Profile) -> list[Path]:
+def write(run: Run, profile: Profile, renderer: Renderer) -> list[Path]:
     """Write report.html, report.md, rows.csv and charts/ into the run's folder; the paths, page first.
 
     ``run`` carries its verdicts. Each file is replaced as a whole. Raises RunError when a file cannot be written.
     """
     f = frames(run, profile)
-    specs = drawable({**specifications(f), **nightly.specifications(run, profile)})
+    specs: dict[str, dict[str, Any]] = {}
+    for name, spec in itertools.chain(_drawn(f), nightly.specifications(run, profile).items()):
+        specs[name] = drawable(spec)
+        renderer.ask(specs[name])  # which draws while the next one is made
     files: dict[str, str] = {
         "report.html": page(run, profile, f, specs),
         "report.md": plain(markdown(run, profile, f, tuple(specs))),
         "rows.csv": plain(rows_csv(f)),
     }
-    for name, spec in specs.items():
+    for (name, spec), pictures in zip(specs.items(), renderer.pictures(), strict=True):
         files[f"{CHART_FOLDER}/{name}.vl.json"] = text_of(spec)
-        drawn = svgs(spec)
-        files[f"{CHART_FOLDER}/{name}.svg"] = drawn["light"]
-        files[f"{CHART_FOLDER}/{name}.dark.svg"] = drawn["dark"]
+        files[f"{CHART_FOLDER}/{name}.svg"] = pictures["light"]
+        files[f"{CHART_FOLDER}/{name}.dark.svg"] = pictures["dark"]
     folder = run.path / CHART_FOLDER
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -55,12 +59,14 @@ def specifications(f: Frames) -> dict[str, dict[str, Any]]:
 
     What is to be seen in it stands in ``description``: browsers read it out, wherever it is embedded.
     """
-    drawn = ((chart, chart.draw(f)) for chart in CHARTS)
-    return {
-        chart.name: {**specification(picture), "description": chart.about(f)}
-        for chart, picture in drawn
-        if picture is not None
-    }
+    return dict(_drawn(f))
+
+
+def _drawn(f: Frames) -> Iterator[tuple[str, dict[str, Any]]]:
+    for chart in CHARTS:
+        picture = chart.draw(f)
+        if picture is not None:
+            yield chart.name, {**specification(picture), "description": chart.about(f)}
 
 
 def rows_csv(f: Frames) -> str:

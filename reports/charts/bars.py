@@ -58,7 +58,7 @@ def ranked_bars(
     domain = _domain(data, value, note, rule, width)
     base = _base(fields, label, axis, domain)
     below = f"datum.{fields['value']} < {rule.value!r}" if rule and rule.floor else "false"
-    colour = alt.condition(below, alt.value(RED), alt.value(BLUE))
+    colour = alt.ColorValue(**alt.condition(below, alt.value(RED), alt.value(BLUE)))
     bars = base.mark_bar(cornerRadiusEnd=2).encode(color=colour).properties(name="bars")
     texts = base.mark_text(align="left", dx=6, baseline="middle", color=NEUTRAL, invalid=None)
     texts = texts.transform_calculate(shown=_words(fields, format, missing, below)).encode(
@@ -156,4 +156,4 @@ def _rule(rule: Rule) -> tuple[alt.Chart, alt.Chart]:
         align="right", dx=-4, dy=-8, baseline="bottom", color=NEUTRAL, fontWeight="bold"
     )
     x = alt.X(datum=rule.value, type="quantitative")
-    return line.encode(x=x), text.encode(x=x, y=alt.value(0), text="text:N")
+    return line.encode(x=x), text.encode(x=x, y=alt.YValue(0), text="text:N")

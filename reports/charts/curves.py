@@ -31,8 +31,8 @@ def busbw_by_size(curve: pd.DataFrame, target: float, title: str, subtitle: str)
     low, y = alt.Y("low:Q", title=BUSBW), alt.Y("busbw:Q", title=BUSBW)
     chosen = alt.selection_point(name="chosen", fields=["series"], bind="legend")
     few = bool(data["series"].nunique() <= FEW)
-    filled = alt.condition(chosen, alt.value(0.18), alt.value(0), empty=few)
-    bright = alt.condition(chosen, alt.value(1), alt.value(0.15))
+    filled = alt.OpacityValue(**alt.condition(chosen, alt.value(0.18), alt.value(0), empty=few))
+    bright = alt.OpacityValue(**alt.condition(chosen, alt.value(1), alt.value(0.15)))
     area = alt.Chart().mark_area(tooltip=False).encode(x=x, y=low, y2="high:Q", color=colour, opacity=filled)
     whiskers = alt.Chart().mark_rule(strokeWidth=1.5, tooltip=False).encode(
         x=x, y=low, y2="high:Q", color=colour, opacity=bright
@@ -159,4 +159,4 @@ def _target(target: float) -> tuple[alt.Chart, ...]:
     text = alt.Chart(one).mark_text(
         align="left", dx=4, dy=-5, baseline="bottom", color=NEUTRAL, fontWeight="bold"
     )
-    return line, text.encode(x=alt.value(0), y=y, text="text:N")
+    return line, text.encode(x=alt.XValue(0), y=y, text="text:N")

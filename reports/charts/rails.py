@@ -201,7 +201,7 @@ def rail_distribution(pairs: pd.DataFrame, floor: float, title: str, subtitle: s
         text = alt.Chart(one).mark_text(
             align="left", dx=4, dy=-4, baseline="bottom", color=NEUTRAL, fontWeight="bold"
         )
-        layers.append(text.encode(x=x, y=alt.value(0), text="text:N"))
+        layers.append(text.encode(x=x, y=alt.YValue(0), text="text:N"))
     chart = alt.layer(*layers, data=data).properties(width=WIDTH, height=alt.Step(30))
     return chart.properties(title=alt.TitleParams(title, subtitle=subtitle))
 

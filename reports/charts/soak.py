@@ -17,7 +17,9 @@ def soak_bandwidth(windows: pd.DataFrame, events: pd.DataFrame, title: str, subt
     y = alt.Y("busbw:Q", title="bus bandwidth (GB/s; 1 GB/s = 8 Gb/s)", scale=alt.Scale(zero=True))
     several = windows["series"].nunique() > 1
     colour = (
-        alt.Color("series:N", legend=alt.Legend(title=None, orient="top")) if several else alt.value(BLUE)
+        alt.Color("series:N", legend=alt.Legend(title=None, orient="top"))
+        if several
+        else alt.ColorValue(BLUE)
     )
     base = alt.Chart(windows)
     band = base.mark_area(opacity=0.16, tooltip=False).encode(x=x, y=y, y2="slowest:Q", color=colour)
@@ -52,6 +54,6 @@ def _rules(events: pd.DataFrame) -> tuple[alt.Chart, ...]:
         return ()
     base, x = alt.Chart(events), alt.X("seconds:Q", title=_TIME)
     text = base.mark_text(align="left", dx=5, baseline="top", color=RED).encode(
-        x=x, y=alt.value(2), text="text:N"
+        x=x, y=alt.YValue(2), text="text:N"
     )
     return base.mark_rule(strokeDash=[5, 4], color=RED).encode(x=x), text

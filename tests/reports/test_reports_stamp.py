@@ -22,7 +22,7 @@ def counted(monkeypatch):
     """How often a report was drawn; drawing itself is the subject of other tests."""
     drawn = []
 
-    def write(run, profile):
+    def write(run, profile, renderer):
         drawn.append(run.path)
         files = {"report.html": f"<p>{[each.message for each in run.verdicts]}", "charts/a.svg": "<svg>"}
         (run.path / "charts").mkdir(exist_ok=True)
