@@ -110,9 +110,13 @@ class Pattern:
         return [op.of([self.value(j, rank, repetition) for rank in ranks]) for j in range(MODULUS)]
 
 
+FACTOR, STEP, SHIFT = 1_000_003, 7_919, 5
+PERIOD = MODULUS << SHIFT  # elements after which the residues repeat
+
+
 def residue(index: int, repetition: int) -> int:
     """The residue of an element by its place in the sending buffer; the backend computes the same."""
-    return ((index * 1_000_003 + repetition * 7_919) >> 5) % MODULUS
+    return ((index * FACTOR + repetition * STEP) >> SHIFT) % MODULUS
 
 
 def pattern(kind: Element, op: str, ranks: int) -> Pattern:

@@ -19,6 +19,8 @@ from typing import Any, Protocol
 from .stats import median, relative_width
 
 BLOCK_SECONDS = 0.02  # a pipelined block and an isolated batch last at most about this long
+EASY = 0.05  # a wanted width from which on blocks are shorter: six of them are enough for a rough answer
+SHORTEST = 0.2  # of a block's length, for the roughest
 MOST_CALLS = 500  # in one block
 WARM = 1.1  # warm when a batch is no more than this much faster than the one before
 WARM_SHARE = 0.2  # of the budget may go into warming up
@@ -142,10 +144,15 @@ def _shape(estimate: float, rules: Rules) -> tuple[int, int]:
     if rules.iterations is not None:
         return rules.iterations, rules.iterations
     # short enough for some twelve turns within the budget: fewer than six blocks give no interval
-    block = min(BLOCK_SECONDS, rules.budget / 24)
+    block = min(BLOCK_SECONDS * _share(rules.precision), rules.budget / 24)
     fitting = math.ceil(block / estimate) if estimate > 0 else MOST_CALLS
     calls = max(1, min(MOST_CALLS, fitting))
     return calls, max(1, min(calls, MOST_CALLS // 5))
+
+
+def _share(precision: float) -> float:
+    """How much of a whole block's length is enough for this precision."""
+    return 1.0 if precision <= EASY else max(SHORTEST, EASY / precision)
 
 
 def _stop(rules: Rules, width: float, spent: float, iterations: int, turn: float) -> str:

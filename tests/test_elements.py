@@ -2,7 +2,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.elements import ELEMENTS, MODULUS, REDUCTIONS, UnknownName, element, pattern, reduction, residue
+from bench.elements import (
+    ELEMENTS,
+    MODULUS,
+    PERIOD,
+    REDUCTIONS,
+    UnknownName,
+    element,
+    pattern,
+    reduction,
+    residue,
+)
 
 RANKS = [1, 2, 3, 7, 8, 16, 64, 251, 252, 256, 512]
 PAIRS = [
@@ -52,6 +62,11 @@ def test_a_shift_by_a_power_of_two_changes_the_data(start, repetition):
         here = [residue(start + i, repetition) for i in range(32)]
         there = [residue(start + shift + i, repetition) for i in range(32)]
         assert here != there
+
+
+@given(st.integers(0, 1 << 40), st.integers(0, 5))
+def test_the_data_repeats_after_a_period(index, repetition):
+    assert residue(index, repetition) == residue(index + PERIOD, repetition)
 
 
 def test_nccl_tests_names_are_known():

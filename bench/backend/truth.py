@@ -1,8 +1,9 @@
 """Filling buffers with the test data and counting the elements that differ from the truth.
 
-Works in chunks, so that the memory it needs does not grow with the message, and on the device that
-holds the buffer. Values and truth come from ``elements.Pattern``; the index of an element is its
-place in the buffer of the rank that sent it.
+Works in chunks, so that the memory it needs does not grow with the message, and on the device that holds the
+buffer. Values and truth come from ``elements.Pattern``; the index of an element is its place in the buffer of
+the rank that sent it. The data repeats after ``elements.PERIOD`` elements: it is made once, and laid beside
+each chunk.
 """
 
 from __future__ import annotations
@@ -13,10 +14,14 @@ from dataclasses import dataclass
 import torch
 
 from bench.collectives import Origin
-from bench.elements import MODULUS, Element, Pattern, Reduction, tolerance
+from bench.elements import FACTOR, MODULUS, PERIOD, SHIFT, STEP, Element, Pattern, Reduction, tolerance
 from bench.model import Mismatch
 
-CHUNK = 1 << 18  # elements; 2 MiB for each int64 scratch tensor
+CHUNK = 1 << 18  # elements; 2 MiB for a scratch tensor of the widest type
+COMPARES = {
+    torch.float16, torch.bfloat16, torch.float32, torch.float64,
+    torch.int8, torch.uint8, torch.int32, torch.int64,
+}  # fmt: skip
 POISON = 77  # what a receive buffer holds before the call; the truth differs from it almost everywhere
 
 
@@ -31,10 +36,11 @@ class Data:
 
     def fill(self, buffer: torch.Tensor, rank: int, repetition: int) -> None:
         """Write the data of ``rank`` into its send buffer."""
-        table = self._table(buffer, [self.pattern.value(j, rank, repetition) for j in range(MODULUS)])
+        values = [self.pattern.value(j, rank, repetition) for j in range(MODULUS)]
+        tile = self._tile(buffer, values, repetition, buffer.numel()).to(buffer.dtype)
         for low in range(0, buffer.numel(), CHUNK):
             part = buffer[low : low + CHUNK]
-            part.copy_(table[_residues(part, low, repetition)].to(part.dtype))
+            part.copy_(_of(tile, low, part))
 
     def wrong(
         self, received: torch.Tensor, truth: Sequence[Origin], rank: int, repetition: int
@@ -43,13 +49,13 @@ class Data:
         count, first = 0, None
         size = received.numel() // max(1, len(truth))
         for number, origin in enumerate(truth):
-            table = self._table(received, self._truth(origin, repetition))
+            tile = self._tile(received, self._truth(origin, repetition), repetition, size)
             block = received[number * size : (number + 1) * size]
             for low in range(0, size, CHUNK):
                 part = block[low : low + CHUNK]
-                wanted = table[_residues(part, origin.block * size + low, repetition)]
+                wanted = _of(tile, origin.block * size + low, part)
                 bad = self._differ(part, wanted)
-                found = int(bad.sum())
+                found = int(bad.count_nonzero())
                 if found and first is None:
                     at = int(bad.to(torch.uint8).argmax())
                     index = number * size + low + at
@@ -63,19 +69,28 @@ class Data:
         source = origin.ranks[0]
         return [self.pattern.value(j, source, repetition) for j in range(MODULUS)]
 
-    def _table(self, like: torch.Tensor, values: Sequence[float]) -> torch.Tensor:
+    def _tile(self, like: torch.Tensor, values: Sequence[float], repetition: int, size: int) -> torch.Tensor:
+        """What stands from index 0 on, a period longer than the largest part of ``size`` elements.
+
+        In the element type itself where that compares, and holds the truth exactly, else in the widest.
+        """
         exact = torch.float64 if self.kind.floating else torch.int64
-        return torch.tensor(values, dtype=exact, device=like.device)
+        table = torch.tensor(values, dtype=exact)
+        index = torch.arange(PERIOD, dtype=torch.int64)
+        period = table[((index * FACTOR + repetition * STEP) >> SHIFT) % MODULUS]
+        if like.dtype in COMPARES and bool((table.to(like.dtype).to(exact) == table).all()):
+            period = period.to(like.dtype)
+        return period.to(like.device).repeat(1 + -(-min(size, CHUNK) // PERIOD))
 
     def _differ(self, got: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         allowed = tolerance(self.kind, self.op.name if self.op else "none", self.ranks)
         if allowed:
+            exact, near = got.to(torch.float64), wanted.to(torch.float64)
             # written so that NaN differs
-            return ~((got.to(wanted.dtype) - wanted).abs() <= allowed * wanted.abs())
+            return ~((exact - near).abs() <= allowed * near.abs())
         return got.to(wanted.dtype) != wanted
 
 
-def _residues(like: torch.Tensor, low: int, repetition: int) -> torch.Tensor:
-    """elements.residue() of ``like.numel()`` elements from index ``low`` on."""
-    index = torch.arange(low, low + like.numel(), device=like.device, dtype=torch.int64)
-    return ((index * 1_000_003 + repetition * 7_919) >> 5) % MODULUS
+def _of(tile: torch.Tensor, low: int, part: torch.Tensor) -> torch.Tensor:
+    """The part of a tile that stands from index ``low`` on."""
+    return tile[low % PERIOD : low % PERIOD + part.numel()]

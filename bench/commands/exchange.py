@@ -17,8 +17,8 @@ from bench.store import RunError, write_text
 from bench.store import load as load_run
 from bench.terminal import summarise
 
-from .judging import where_report, write_report
 from .measuring import new_folder
+from .page import where_report, write_report
 
 
 def imported(

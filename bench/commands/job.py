@@ -12,13 +12,12 @@ import click
 
 from bench import guard, launch
 from bench.follow import follow, pass_on
-from bench.judge import status
-from bench.model import EXIT
+from bench.model import EXIT, overall
 from bench.options import CannotRun, Options
-from bench.settle import finish
 from bench.store import RunError
 from bench.store import load as load_run
-from bench.terminal import Terminal
+
+from .page import where_report, write_report
 
 STOP_SECONDS = 3.5
 
@@ -26,7 +25,8 @@ STOP_SECONDS = 3.5
 OURS = guard.STARTED
 
 
-def under_mpirun(ranks: int, options: Options, terminal: Terminal) -> int:
+def under_mpirun(ranks: int, options: Options, quiet: bool, verbose: bool) -> int:
+    """Start, watch and end the job; the exit status of the run, from its folder."""
     mpirun = launch.find_mpirun()
     kind = launch.flavour(launch.mpirun_version(mpirun))
     arguments = [*sys.argv[1:]]
@@ -40,7 +40,7 @@ def under_mpirun(ranks: int, options: Options, terminal: Terminal) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup: the run outlives the terminal
             signal.signal(number, lambda which, _: _as_interrupt(which, asked))
-    watched = sys.stderr.isatty() and not terminal.quiet
+    watched = sys.stderr.isatty() and not quiet
     # a process group of its own: an interrupt reaches us alone, and we end the job in order
     job = subprocess.Popen(
         command,
@@ -62,9 +62,11 @@ def under_mpirun(ranks: int, options: Options, terminal: Terminal) -> int:
     finally:
         if job.poll() is None:  # a fault of ours leaves no job behind
             os.killpg(job.pid, signal.SIGKILL)
-    if asked and options.report and (options.out / "verdicts.json").exists():
-        options.report(load_run(options.out), options.profile)  # nobody sits there and waits for it
-    return _believe(job.returncode, options, terminal)
+    if asked and (options.out / "verdicts.json").exists():
+        write_report(load_run(options.out), options.profile)  # nobody sits there and waits for it
+    code = _believe(job.returncode, options, quiet, verbose)
+    where_report(options.out)
+    return code
 
 
 def _as_interrupt(number: int, asked: list[int]) -> None:
@@ -93,7 +95,7 @@ def _stop(job: subprocess.Popen[str], folder: Path) -> None:
                 continue
 
 
-def _believe(returned: int, options: Options, terminal: Terminal) -> int:
+def _believe(returned: int, options: Options, quiet: bool, verbose: bool) -> int:
     """The run's own word, never the launcher's: mpirun can end with 0 although a node died."""
     if not (options.out / "manifest.json").exists():
         if returned in (2, 3):
@@ -105,6 +107,9 @@ def _believe(returned: int, options: Options, terminal: Terminal) -> int:
             return returned
         raise CannotRun(f"mpirun ended with status {returned} before the run went on; its words stand above")
     if run.verdicts:
-        return EXIT[status(run)]
+        return EXIT[overall(verdict.status for verdict in run.verdicts)]
     click.echo("railgauge: the run did not come to its end; judging what was measured", err=True)
-    return finish(options.out, options.profile, terminal, options.report)
+    from bench.settle import finish  # most jobs judge themselves, and their start waits for our imports
+    from bench.terminal import Terminal
+
+    return finish(options.out, options.profile, Terminal(quiet, verbose), write_report)

@@ -16,6 +16,8 @@ from bench.store import Run, manifest_of
 from bench.store import load as load_run
 from bench.terminal import summarise
 
+from .page import where_report
+
 
 def judge_again(folder: Path, profile_name: str | None, verbose: bool) -> int:
     """Judge a run folder by its own profile or another; print the verdicts, and write them where that is possible."""
@@ -67,19 +69,6 @@ def refresher(folder: Path) -> Callable[[Run, Profile], None]:
         refresh(run, profile, seen)
 
     return draw
-
-
-def write_report(run: Run, profile: Profile) -> None:
-    """Write the report files of a judged run; pandas and altair are imported only now."""
-    from reports import write
-
-    write(run, profile)
-
-
-def where_report(out: Path) -> None:
-    page = out / "report.html"
-    if page.exists():
-        click.echo(f"report: {page}")
 
 
 def own_profile(folder: Path) -> Profile:

@@ -18,11 +18,13 @@ from bench.measure import Rules
 from bench.nightly.asked import Nightly
 from bench.options import Options
 from bench.part import begin, take_part
-from bench.plan import Asked, Request
+from bench.plan import Asked, Request, sweep_cases
 from bench.profile import Profile, load
+from bench.store import free
 from bench.supervise import Limits
 
 from . import soaking
+from .job import under_mpirun
 from .node import end_with_parent, fan_out
 
 
@@ -42,10 +44,25 @@ def start(command: str, given: dict[str, Any]) -> int:
     options = options_of(command, given, profile, out)
     if where.rank:
         return take_part(options, where)
-    nursery = begin(options) if where.launcher else None
+    if not where.launcher and command != "probe":
+        ranks = given["ranks"] or _ranks_here()
+        for sweep in options.sweeps:  # what is wrong with the words is said before anything starts
+            sweep_cases("run", sweep, (tuple(range(ranks)),))
+        free(out)
+        if ranks > 1:
+            return under_mpirun(ranks, options, given["quiet"], given["verbose"])
+    nursery = begin(options)
     from .leading import lead  # judging, drawing, the terminal: what only one process of a job needs
 
     return lead(command, given, options, where, nursery)
+
+
+def _ranks_here() -> int:
+    from bench.probe.gpus import gpus
+    from bench.probe.gpus import load as nvml
+
+    found = len(gpus(nvml()).gpus)
+    return found or max(2, min(4, os.cpu_count() or 1))
 
 
 def new_folder(name: str) -> Path:

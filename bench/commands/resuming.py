@@ -25,9 +25,9 @@ from bench.terminal import Terminal
 
 from .inner import Understood
 from .job import OURS, under_mpirun
-from .judging import where_report, write_report
 from .measuring import options_of
 from .node import end_with_parent, fan_out
+from .page import where_report, write_report
 
 
 def resumed(
@@ -78,7 +78,9 @@ def _here(run: Run, options: Options, terminal: Terminal) -> int:
             f"it again by a launcher on the same nodes ({run.manifest.launcher} before): … {words}"
         )
     ranks = len(run.manifest.ranks)
-    code = take_part(options, Place(), terminal) if ranks == 1 else under_mpirun(ranks, options, terminal)
+    if ranks > 1:
+        return under_mpirun(ranks, options, terminal.quiet, terminal.verbose)
+    code = take_part(options, Place(), terminal)
     where_report(run.path)
     return code
 

@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch")
 
 from bench.backend.truth import CHUNK, Data  # noqa: E402
 from bench.collectives import COLLECTIVES, Origin  # noqa: E402
-from bench.elements import ELEMENTS, REDUCTIONS, pattern, residue  # noqa: E402
+from bench.elements import ELEMENTS, MODULUS, PERIOD, REDUCTIONS, pattern, residue  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -23,6 +23,27 @@ def test_the_buffer_holds_what_the_law_says(kind):
     law.fill(buffer, 3, 1)
     for index in (0, 1, 250, 251, CHUNK - 1, CHUNK, CHUNK + 999):
         assert float(buffer[index]) == law.pattern.value(residue(index, 1), 3, 1)
+
+
+def test_every_element_of_more_than_a_chunk_is_the_laws():
+    count = CHUNK + 3 * PERIOD + 17
+    buffer = torch.zeros(count)
+    law = data(ELEMENTS["float32"], "none", 4)
+    law.fill(buffer, 2, 1)
+    values = [law.pattern.value(j, 2, 1) for j in range(MODULUS)]
+    assert buffer.tolist() == [values[residue(index, 1)] for index in range(count)]
+
+
+@pytest.mark.parametrize("block", [0, 1, 3])
+def test_a_block_is_compared_with_its_own_place_in_the_senders_buffer(block):
+    law, size = data(ELEMENTS["int32"], "none", 4), CHUNK + 1001
+    sent = torch.zeros(4 * size, dtype=torch.int32)
+    law.fill(sent, 1, 0)
+    received = sent[block * size : (block + 1) * size].clone()
+    assert law.wrong(received, (Origin((1,), block),), 0, 0) == (0, None)
+    received[CHUNK + 5] += 1
+    count, first = law.wrong(received, (Origin((1,), block),), 0, 0)
+    assert (count, first.index, first.got - first.wanted) == (1, CHUNK + 5, 1)
 
 
 @pytest.mark.parametrize("kind", ELEMENTS.values(), ids=lambda kind: kind.name)
