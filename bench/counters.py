@@ -1,14 +1,12 @@
 """Counters of ports, interfaces and TCP: two snapshots, what grew between them, and what that means.
 
 A counter that cannot be told is never 0: it was not there (absent), it stands at its maximum (saturated) or
-it is smaller than before (reset). Widths and the rule of saturation: InfiniBand Architecture Specification
-1.4, 16.1.3.5 (PortCounters) and 16.1.4.11 (PortCountersExtended); names: Linux,
-Documentation/ABI/stable/sysfs-class-infiniband.
+it is smaller than before (reset). What each of them is stands in ``counter_table``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
 from functools import cached_property
@@ -16,20 +14,20 @@ from typing import Any
 
 from bench.facts import Interface, Port
 
-TCP = "tcp"  # the subject of the machine's TCP counters, and their group
-CPU = "cpu"  # the same of the CPU quota
+from .counter_table import CPU as CPU
+from .counter_table import HW as HW
+from .counter_table import LIFESPAN, TABLE
+from .counter_table import NET as NET
+from .counter_table import PMA as PMA
+from .counter_table import TCP as TCP
+from .counter_table import Role as Role
+from .counter_table import counter as counter
+from .once import once
+
+_FULL = {(row.group, row.name): ((1 << row.bits) - 1,) for row in TABLE if row.bits}
 WORD = 4  # bytes of one step of port_xmit_data and port_rcv_data
-PMA, HW, NET = "counters", "hw_counters", "statistics"
 
 Readings = Mapping[str, Mapping[str, Mapping[str, int]]]
-
-
-class Role(str, Enum):
-    """ERROR must not grow in an acceptance run; INDICATOR explains a slow one; TRAFFIC is work."""
-
-    ERROR = "error"
-    INDICATOR = "indicator"
-    TRAFFIC = "traffic"
 
 
 class How(str, Enum):
@@ -39,186 +37,6 @@ class How(str, Enum):
     SATURATED = "saturated"
     RESET = "reset"
     ABSENT = "absent"
-
-
-@dataclass(frozen=True)
-class Counter:
-    """One row of the table: ``bits`` of a counter that stops at its maximum, 0 where it cannot fill up."""
-
-    group: str
-    name: str
-    role: Role
-    bits: int
-    reason: str
-    source: str
-
-
-_IBTA = "InfiniBand Architecture Specification 1.4, 16.1.3.5"
-_ABI = "Linux, Documentation/ABI/stable/sysfs-class-infiniband"
-_NVIDIA = "NVIDIA, Understanding mlx5 Linux counters and status parameters"
-_NCCL = "NCCL user guide, networking troubleshooting"
-_STATS = "Linux, Documentation/networking/statistics.rst"
-_RXE = "Linux, drivers/infiniband/sw/rxe/rxe_hw_counters.c"
-_SNMP = "RFC 4022"
-_QUOTA = "Linux, Documentation/scheduler/sched-bwc.rst"
-_E, _I, _T = Role.ERROR, Role.INDICATOR, Role.TRAFFIC
-
-
-def _rows(group: str, role: Role, source: str, *rows: tuple[str, int, str]) -> Iterator[Counter]:
-    for names, bits, reason in rows:
-        for name in names.split():
-            yield Counter(group, name, role, bits, reason, source)
-
-
-TABLE: tuple[Counter, ...] = (
-    *_rows(
-        PMA,
-        _E,
-        _IBTA,
-        ("symbol_error", 16, "bits were received wrong: cable, transceiver or connector"),
-        ("link_error_recovery", 8, "the link retrained by itself: cable, transceiver or connector"),
-        ("link_downed", 8, "the link went down and came back"),
-        ("port_rcv_errors", 16, "packets arrived broken"),
-        ("port_rcv_remote_physical_errors", 16, "packets arrived that the far side had marked as broken"),
-        ("port_rcv_switch_relay_errors", 16, "a switch could not forward a packet"),
-        (
-            "port_xmit_discards",
-            16,
-            "packets were dropped before they left: link down, or congestion too long",
-        ),
-        (
-            "port_xmit_constraint_errors port_rcv_constraint_errors",
-            8,
-            "a partition or raw filter refused packets",
-        ),
-        ("local_link_integrity_errors", 4, "too many local physical errors in a row"),
-        ("excessive_buffer_overrun_errors", 4, "the far side sent without credit"),
-        ("VL15_dropped", 16, "management packets were dropped"),
-    ),
-    *_rows(PMA, _I, _IBTA, ("port_xmit_wait", 32, "ticks with data and no credit: congestion downstream")),
-    *_rows(
-        PMA,
-        _T,
-        _ABI,
-        (
-            "port_xmit_data port_rcv_data",
-            32,
-            "words of 4 bytes; a 32-bit one without extended counters stops",
-        ),
-        ("port_xmit_packets port_rcv_packets", 32, "packets; a 32-bit one without extended counters stops"),
-        (
-            "unicast_xmit_packets unicast_rcv_packets multicast_xmit_packets multicast_rcv_packets",
-            0,
-            "packets",
-        ),
-    ),
-    *_rows(
-        HW,
-        _E,
-        _NCCL,
-        ("local_ack_timeout_err", 0, "an acknowledgement did not come in time: loss on the way"),
-        ("packet_seq_err implied_nak_seq_err", 0, "the receiver missed a packet: loss on the way"),
-        ("rnr_nak_retry_err", 0, "the receiver had no buffer posted"),
-    ),
-    *_rows(
-        HW,
-        _E,
-        _NVIDIA,
-        ("req_cqe_error resp_cqe_error", 0, "work requests completed with an error"),
-        ("req_transport_retries_exceeded", 0, "a connection was given up after all retries"),
-        ("req_remote_access_errors resp_remote_access_errors", 0, "remote memory was refused"),
-        ("req_remote_invalid_request resp_local_length_error", 0, "a request did not fit its receiver"),
-        ("rx_icrc_encapsulated", 0, "RoCE packets arrived with a wrong checksum"),
-        ("out_of_buffer", 0, "packets were dropped because no receive buffer was posted"),
-        ("roce_adp_retrans_to", 0, "RoCE retransmitted after a timeout"),
-    ),
-    *_rows(
-        HW,
-        _I,
-        _NVIDIA,
-        ("out_of_sequence", 0, "packets overtook each other; with adaptive routing that is no fault"),
-        ("duplicate_request", 0, "the sender repeated a request"),
-        ("req_cqe_flush_error resp_cqe_flush_error", 0, "grows whenever a connection is closed"),
-        ("np_cnp_sent rp_cnp_handled rp_cnp_ignored", 0, "congestion notifications (RoCE)"),
-        ("np_ecn_marked_roce_packets", 0, "packets that a switch marked as congested (RoCE)"),
-        (
-            "roce_adp_retrans roce_slow_restart roce_slow_restart_cnps roce_slow_restart_trans",
-            0,
-            "RoCE slowed down",
-        ),
-    ),
-    *_rows(
-        HW,
-        _T,
-        _NVIDIA,
-        ("rx_read_requests rx_write_requests rx_atomic_requests rx_dct_connect", 0, "requests received"),
-    ),
-    *_rows(
-        HW,
-        _E,
-        _RXE,
-        ("completer_retry_err rcvd_seq_err out_of_seq_request", 0, "soft-RoCE: loss on the way"),
-        ("retry_exceeded_err retry_rnr_exceeded_err", 0, "soft-RoCE: a connection was given up"),
-        ("send_err", 0, "soft-RoCE: packets could not be sent"),
-        ("link_downed", 0, "soft-RoCE: the link went down"),
-    ),
-    *_rows(
-        HW, _I, _RXE, ("rcvd_rnr_err send_rnr_err ack_deferred", 0, "soft-RoCE: a receiver was not ready")
-    ),
-    *_rows(HW, _T, _RXE, ("sent_pkts rcvd_pkts rdma_sends rdma_recvs", 0, "soft-RoCE: packets and sends")),
-    *_rows(
-        NET,
-        _E,
-        _STATS,
-        ("rx_errors rx_crc_errors rx_frame_errors rx_length_errors", 0, "frames arrived broken"),
-        (
-            "rx_fifo_errors rx_over_errors rx_missed_errors",
-            0,
-            "the host was too slow: ring or buffer overrun",
-        ),
-        (
-            "tx_errors tx_aborted_errors tx_fifo_errors tx_heartbeat_errors tx_window_errors",
-            0,
-            "frames were not sent",
-        ),
-        ("tx_carrier_errors", 0, "the carrier was lost while sending: cable or transceiver"),
-        ("tx_dropped", 0, "frames were dropped before they left"),
-        ("carrier_down_count", 0, "the link went down"),
-    ),
-    *_rows(
-        NET,
-        _I,
-        _STATS,
-        ("rx_dropped rx_nohandler", 0, "frames nobody wanted, too: unknown protocols count here"),
-        ("collisions", 0, "half duplex"),
-        ("carrier_changes carrier_up_count", 0, "the link came up or went down"),
-    ),
-    *_rows(
-        NET,
-        _T,
-        _STATS,
-        ("tx_bytes rx_bytes", 0, "bytes with headers"),
-        ("tx_packets rx_packets multicast tx_compressed rx_compressed", 0, "packets"),
-    ),
-    *_rows(
-        TCP, _I, _SNMP, ("RetransSegs", 0, "segments sent again: loss on the way, here or at the far side")
-    ),
-    *_rows(
-        TCP, _I, _SNMP, ("OutRsts", 0, "connections reset: closed with data in them, or to a closed door")
-    ),
-    *_rows(TCP, _E, _SNMP, ("InErrs", 0, "segments arrived broken")),
-    *_rows(TCP, _T, _SNMP, ("InSegs OutSegs", 0, "segments")),
-    *_rows(
-        CPU, _I, _QUOTA, ("nr_throttled throttled_usec", 0, "the CPU quota was used up and work stood still")
-    ),
-    *_rows(CPU, _T, _QUOTA, ("nr_periods", 0, "periods of the CPU quota in which there was work")),
-)
-_BY_NAME = {(counter.group, counter.name): counter for counter in TABLE}
-
-
-def counter(group: str, name: str) -> Counter | None:
-    """The table's row; None for a counter that it does not hold (drivers add their own)."""
-    return _BY_NAME.get((group, name))
 
 
 @dataclass(frozen=True)
@@ -242,10 +60,7 @@ class Snapshot:
         """ValueError where ``row`` is not what ``to_json`` wrote."""
         try:
             readings = {
-                str(subject): {
-                    str(group): {str(name): _count(value) for name, value in values.items()}
-                    for group, values in groups.items()
-                }
+                str(subject): {str(group): _counts(values) for group, values in groups.items()}
                 for subject, groups in row["readings"].items()
             }
             return Snapshot(float(row["time"]), float(row["monotonic"]), readings)
@@ -253,10 +68,11 @@ class Snapshot:
             raise ValueError(f"not a snapshot of counters: {error!r}") from error
 
 
-def _count(value: object) -> int:
-    if type(value) is not int:
-        raise TypeError(f"{value!r} is not a count")
-    return value
+def _counts(values: Mapping[Any, Any]) -> dict[str, int]:
+    for value in values.values():
+        if type(value) is not int:
+            raise TypeError(f"{value!r} is not a count")
+    return {str(name): value for name, value in values.items()}
 
 
 def snapshot(
@@ -338,9 +154,34 @@ class Delta:
 
 def delta(before: Snapshot, after: Snapshot) -> Delta:
     """Every counter that either snapshot has, in the order of the earlier one."""
-    rows = [_growth(key, _value(before, key), _value(after, key)) for key in _keys(before, after)]
+    rows = []
+    for subject, groups in before.readings.items():
+        for group, values in groups.items():
+            later = after.readings.get(subject, {}).get(group, {})
+            rows += [
+                _growth((subject, group, name), value, later.get(name))
+                for name, value in values.items()
+                if name != LIFESPAN
+            ]
+    for subject, groups in after.readings.items():
+        for group, values in groups.items():
+            earlier = before.readings.get(subject, {}).get(group, {})
+            new = (name for name in values if name not in earlier and name != LIFESPAN)
+            rows += [_growth((subject, group, name), None, values[name]) for name in new]
     seconds = after.monotonic - before.monotonic
     return Delta(seconds if seconds >= 0 else None, tuple(rows))
+
+
+@once(1 << 12)
+def read(row: Mapping[str, Any]) -> Snapshot:
+    """As ``Snapshot.from_json``, of a line that stays as it is: many ask for the counters of a phase."""
+    return Snapshot.from_json(row)
+
+
+@once(1 << 12)
+def grown_between(before: Snapshot, after: Snapshot) -> Delta:
+    """As ``delta``, of snapshots that were ``read``."""
+    return delta(before, after)
 
 
 def saturated(subjects: Snapshot) -> tuple[tuple[str, str, str, int], ...]:
@@ -397,7 +238,7 @@ def _keys(*snapshots: Snapshot) -> list[_Key]:
             for subject, groups in each.readings.items()
             for group, values in groups.items()
             for name in values
-            if name != "lifespan"  # the refresh period in ms, no counter
+            if name != LIFESPAN
         )
     )
 
@@ -412,8 +253,7 @@ def _maxima(key: _Key) -> tuple[int, ...]:
 
     A counter listed with 32 bits or less and read above its maximum is a wider one: it has not stopped.
     """
-    row = counter(*key[1:])
-    return ((1 << row.bits) - 1,) if row and row.bits else ()
+    return _FULL.get(key[1:], ())
 
 
 def _growth(key: _Key, before: int | None, after: int | None) -> Growth:

@@ -8,12 +8,12 @@ seconds since 1970, except PCI speeds: those are GT/s per lane, as PCI is specif
 
 from __future__ import annotations
 
-import math
-import types
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from functools import cache
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .once import once
+from .shapes import Misfit, load
 
 # nearest first, in the words of ``nvidia-smi topo -m``
 LEVELS = ("PIX", "PXB", "PHB", "NODE", "SYS")
@@ -291,11 +291,15 @@ class Node:
     @staticmethod
     def from_json(row: object) -> Node:
         """The node that ``to_json`` wrote; a key of a later version is left out. FactsError otherwise."""
-        node = _load(Node, row, "node")
+        try:
+            node = load(Node, row, "node")
+        except Misfit as error:
+            raise FactsError(str(error)) from error
         assert isinstance(node, Node)
         return node
 
 
+@once(1 << 10)
 def affinity(node: Node) -> tuple[Near, ...]:
     """Every GPU against every HCA and every interface that has a PCI device, by their common PCI ancestor.
 
@@ -369,66 +373,3 @@ def _devices(node: Node) -> dict[str, PciPath]:
     for interface in node.interfaces:
         paths.setdefault(interface.name, interface.pci)
     return {name: path for name, path in paths.items() if path is not None}
-
-
-# ── JSON ────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@cache
-def _hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
-
-
-def _load(kind: Any, value: object, where: str) -> Any:
-    """``value`` as ``kind``: a dataclass, tuple, Mapping, union with None, or a plain type."""
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin in (Union, types.UnionType):
-        inner = next(item for item in arguments if item is not type(None))
-        return None if value is None else _load(inner, value, where)
-    if is_dataclass(kind):
-        return _load_dataclass(kind, value, where)
-    if origin is tuple:
-        return _load_tuple(arguments, value, where)
-    if origin is not None:
-        return _load_mapping(arguments[1], value, where)
-    return _load_plain(kind, value, where)
-
-
-def _load_dataclass(kind: Any, value: object, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise FactsError(f"{where}: {type(value).__name__} where an object was wanted")
-    hints = _hints(kind)
-    known = {
-        item.name: _load(hints[item.name], value[item.name], f"{where}.{item.name}")
-        for item in fields(kind)
-        if item.name in value
-    }
-    try:
-        return kind(**known)
-    except TypeError as error:
-        raise FactsError(f"{where}: {error}") from error
-
-
-def _load_tuple(arguments: tuple[Any, ...], value: object, where: str) -> tuple[Any, ...]:
-    if not isinstance(value, (list, tuple)):
-        raise FactsError(f"{where}: {type(value).__name__} where a list was wanted")
-    kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
-    if len(kinds) != len(value):
-        raise FactsError(f"{where}: {len(value)} items where {len(kinds)} were wanted")
-    return tuple(
-        _load(kind, item, f"{where}[{at}]") for at, (kind, item) in enumerate(zip(kinds, value, strict=True))
-    )
-
-
-def _load_mapping(kind: Any, value: object, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise FactsError(f"{where}: {type(value).__name__} where an object was wanted")
-    return {key: _load(kind, item, f"{where}.{key}") for key, item in value.items()}
-
-
-def _load_plain(kind: type, value: object, where: str) -> Any:
-    if kind is float and type(value) is int and abs(value) < 1 << 1000:
-        return float(value)
-    if type(value) is not kind or (type(value) is float and not math.isfinite(value)):
-        raise FactsError(f"{where}: {value!r} where {kind.__name__} was wanted")
-    return value

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
 from .blame import Inside, Known, Sign
-from .counters import NET, PMA, Growth, How, Snapshot, delta
+from .counters import NET, PMA, Growth, How, grown_between, read
 from .fabric.fabric import Fabric, attachments
 from .fabric.judge import from_json, seen
 from .fabric.verdicts import wanted_of
@@ -135,7 +135,7 @@ def _grown(
     assert isinstance(first, list) and isinstance(last, list)
     for node, before, after in zip(nodes, first, last, strict=False):
         try:
-            moved = delta(Snapshot.from_json(before), Snapshot.from_json(after))
+            moved = grown_between(read(before), read(after))
         except ValueError:
             continue  # the check on the counters says that they are damaged
         for row in moved.rows:

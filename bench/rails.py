@@ -14,9 +14,11 @@ from enum import Enum
 
 from bench.facts import LEVELS, Interface, Node, Port, affinity
 from bench.nccl.selector import Device
+from bench.once import once
 from bench.profile import Rails
 from bench.units import show_rate
 
+NODES = 1 << 10  # of which what was found is kept: nearly every check asks about every one
 LINK_LAYER = {"infiniband": "InfiniBand", "roce": "Ethernet"}  # kind of rail → link layer in sysfs
 # what is no way to another machine, or only to containers and virtual machines of this one
 _INNER = ("lo", "docker", "veth", "virbr", "br-", "cni", "flannel", "cali", "ifb", "dummy", "tunl", "vxlan")
@@ -60,6 +62,7 @@ def named(port: Port, name: str) -> bool:
     return name in (port.hca, port.name, f"{port.hca}:{port.number}")
 
 
+@once(NODES)
 def roles(node: Node, rails: Rails) -> tuple[Role, ...]:
     """Every port of the node, or every interface where the rails are sockets, in the order of the facts."""
     if rails.kind == "socket":
@@ -75,6 +78,7 @@ def rails_of(node: Node, rails: Rails) -> tuple[Role, ...]:
     return tuple(found)
 
 
+@once(NODES)
 def nearest_rails(node: Node, rails: Rails) -> tuple[tuple[str, ...], ...]:
     """For GPU 0, 1 … the rails to which its way over PCI is shortest; () where none of its ways is known."""
     found = rails_of(node, rails)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from .collectives import algbw, busbw, collective
 from .model import Case, Measurement
+from .once import once
 from .stats import Summary, median, summary
-from .store import Run
+from .store import Plan, Run
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,13 @@ def row_of(case: Case, measurement: Measurement) -> Row:
 
 def rows(run: Run) -> tuple[Row, ...]:
     """All rows of a run, in the order in which they were measured."""
-    cases = {case.id: case for case in run.plan.cases}
-    return tuple(row_of(cases[m.case], m) for m in run.measurements if m.case in cases)
+    return _rows(run.plan, run.measurements)
+
+
+@once()
+def _rows(plan: Plan, measurements: tuple[Measurement, ...]) -> tuple[Row, ...]:
+    cases = {case.id: case for case in plan.cases}
+    return tuple(row_of(cases[each.case], each) for each in measurements if each.case in cases)
 
 
 def peak(group: Iterable[Row]) -> Row | None:

@@ -33,6 +33,7 @@ from typing import Any
 
 from .facts import Node
 from .model import EXIT, EXIT_USAGE, Case, Measurement, Rank, Status, Verdict, Window
+from .once import once
 from .scrub import scrub
 from .units import show_size
 
@@ -232,7 +233,7 @@ class Run:
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
         """The facts of every node. FactsError where they are damaged."""
-        return tuple(Node.from_json(row) for row in self.facts)
+        return _nodes(self.facts)
 
     @cached_property
     def _cases(self) -> dict[str, Case]:
@@ -487,6 +488,11 @@ def load(path: Path) -> Run:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(f"{path} is damaged: {error!r}; its other lines are untouched") from None
+
+
+@once()
+def _nodes(facts: tuple[dict[str, Any], ...]) -> tuple[Node, ...]:
+    return tuple(Node.from_json(row) for row in facts)
 
 
 def of_facts(path: Path, manifest: Manifest, *nodes: dict[str, Any]) -> Run:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .bounds import (
     UNKNOWN,
@@ -19,6 +20,7 @@ from .bounds import (
     hard_ceiling,
     usable_rate,
     way,
+    wire_factor,
     wire_rate,
 )
 from .collectives import collective
@@ -105,11 +107,62 @@ def readings(
     one GPU is compared with that GPU's share of it. ``in_network``: whether the switches may reduce.
     """
     wanted = fabric.node_rate if target is None else target
-    assumed = candidates(name, in_network)
-    known = algorithm != UNKNOWN or len(assumed) == 1
-    # a tree loads the rails as hierarchical does on two nodes, and within 1/n as a ring from three on
-    ways = (algorithm,) if algorithm != UNKNOWN else tuple(each for each in assumed if each != "tree")
+    known = algorithm != UNKNOWN or len(candidates(name, in_network)) == 1
+    ways = _ways(name, algorithm, in_network)
     return tuple(_reading(name, algbw, fabric, each, known, wanted) for each in ways)
+
+
+def is_possible(
+    name: str, algbw: float, fabric: Fabric, *, algorithm: str = UNKNOWN, in_network: bool = False
+) -> bool:
+    """Whether ``conclude`` calls the ``readings`` of ``algbw`` (bytes/s) anything but an error."""
+    if algorithm == UNKNOWN:
+        _top(name, fabric, in_network)  # a fabric that has none is a BoundError here as there
+    fitting = [_fits(name, algbw, fabric, each) for each in _ways(name, algorithm, in_network)]
+    return any(fitting) and math.isfinite(algbw) and algbw > 0
+
+
+def _ways(name: str, algorithm: str, in_network: bool) -> tuple[str, ...]:
+    """The algorithm, or those that it may have been. A tree loads the rails as hierarchical does on two nodes, and
+    within 1/n as a ring from three on.
+    """
+    if algorithm != UNKNOWN:
+        return (algorithm,)
+    return tuple(each for each in candidates(name, in_network) if each != "tree")
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """``factor`` of algbw gives busbw; ``wire`` and ``busbw`` are at most so much in bytes/s; ``load``: a multiple of
+    algbw is on the wire.
+    """
+
+    load: float
+    factor: float
+    wire: float
+    busbw: float
+
+
+@lru_cache(maxsize=4096)
+def _limits(name: str, algorithm: str, fabric: Fabric) -> _Limits:
+    """What many rows of one fabric ask of ``bounds``."""
+    return _Limits(
+        load=wire_factor(name, algorithm, fabric),
+        factor=collective(name).factor(fabric.ranks),
+        wire=usable_rate(name, algorithm, fabric) * (1 + ROUNDING),
+        busbw=math.inf if fabric.ranks < 2 else ceiling(name, algorithm, fabric) * (1 + ROUNDING),
+    )
+
+
+_top = lru_cache(maxsize=4096)(hard_ceiling)
+
+
+def _fits(name: str, algbw: float, fabric: Fabric, algorithm: str) -> bool:
+    """Whether the rails could carry it, and busbw is not above the ceiling."""
+    limits = _limits(name, algorithm, fabric)
+    # on one rank busbw says nothing, and it may be NaN
+    good = fabric.ranks < 2 or algbw * limits.factor <= limits.busbw
+    return algbw * limits.load <= limits.wire and good
 
 
 def _reading(name: str, algbw: float, fabric: Fabric, algorithm: str, known: bool, target: float) -> Reading:
@@ -117,9 +170,7 @@ def _reading(name: str, algbw: float, fabric: Fabric, algorithm: str, known: boo
     top = ceiling(name, algorithm, fabric)
     sold = target * way(name, algorithm).part(fabric)
     share = wire / sold if fabric.nodes > 1 else math.nan
-    busbw = algbw * collective(name).factor(fabric.ranks)
-    fits = wire <= usable_rate(name, algorithm, fabric) * (1 + ROUNDING)
-    possible = fits and (fabric.ranks < 2 or busbw <= top * (1 + ROUNDING))
+    possible = _fits(name, algbw, fabric, algorithm)
     if fabric.nodes == 1:
         text = "one node: nothing crosses the rails"
     else:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.counters import Delta, Role, Snapshot, bytes_moved, delta
+from bench.counters import Delta, Role, bytes_moved, grown_between, read
 from bench.profile import Profile
 from bench.store import Run
 
@@ -56,7 +56,7 @@ def deltas(run: Run) -> tuple[tuple[str, str, Delta], ...]:
 
 def _delta(before: Mapping[str, Any], after: Mapping[str, Any]) -> Delta | None:
     try:
-        return delta(Snapshot.from_json(before), Snapshot.from_json(after))
+        return grown_between(read(before), read(after))
     except ValueError:
         return None
 

@@ -12,6 +12,8 @@ ROOT = Path(__file__).parent.parent
 # the way of the data, from nouns to commands
 LAYERS = [
     "units",
+    "once",
+    "shapes",
     "plain",
     "scrub",
     "model",
@@ -28,6 +30,7 @@ LAYERS = [
     "stragglers",
     "hangs",
     "nccl",
+    "counter_table",
     "counters",
     "fabric",
     "profile",

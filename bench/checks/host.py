@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from statistics import median_low
 
-from bench.counters import Snapshot
+from bench.counters import read
 from bench.facts import Host, Node, PciLink
 from bench.model import Verdict
 from bench.profile import Profile
@@ -240,7 +240,7 @@ def _offsets(seen: Evidence, names: tuple[str, ...]) -> Iterator[Finding]:
 def _times(shots: object, names: tuple[str, ...]) -> dict[str, float | None]:
     if not isinstance(shots, list) or len(shots) != len(names):
         return {}
-    return {name: Snapshot.from_json(shot).time for name, shot in zip(names, shots, strict=True)}
+    return {name: read(shot).time for name, shot in zip(names, shots, strict=True)}
 
 
 def _least(sets: list[dict[str, float | None]], name: str) -> float | None:

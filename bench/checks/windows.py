@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from bench.counters import Delta, Snapshot, delta
+from bench.counters import Delta, Snapshot, grown_between, read
 from bench.facts import Node
 
 from .registry import Evidence
@@ -91,7 +91,7 @@ def _pair(
     names = seen.run.manifest.nodes
     facts = {node.name: node for node in seen.nodes}
     try:
-        shots = [[Snapshot.from_json(row) for row in line["snapshots"]] for line in (before, after)]
+        shots = [[read(row) for row in line["snapshots"]] for line in (before, after)]
     except (KeyError, TypeError, ValueError) as error:
         gaps.append(Gap(phase, "all nodes", f"the counters around phase {phase} are damaged: {error}"))
         return
@@ -100,7 +100,7 @@ def _pair(
         gaps.append(Gap(phase, "all nodes", told))
         return
     for name, first, last in zip(names, *shots, strict=True):
-        moved = delta(first, last)
+        moved = grown_between(first, last)
         if moved.seconds is None:
             gaps.append(Gap(phase, name, f"was started anew during phase {phase}: its counters began again"))
         else:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from bench.model import Status, Verdict
 from bench.profile import Limit, Profile
-from bench.readings import RowReading, TargetReading, of_row, of_target, why_not
+from bench.readings import RowReading, TargetReading, is_possible, of_row, of_target, why_not
 from bench.rows import Row
 from bench.store import IMPORTED
 from bench.units import show_both, show_rate, show_share, show_size
@@ -21,13 +21,15 @@ JUDGED = {"healthy": Status.PASS, "below": Status.FAIL, "error": Status.ERROR}
 def ceiling(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """No figure is above what any algorithm can reach on this fabric: such a measurement is wrong."""
     tried = [row for row in seen.rows if "failed" not in row.measurement.extra]  # blame judges those
-    read = [(row, reading) for row in tried if (reading := of_row(row, seen.run, want))]
+    told = [(row, is_possible(row, seen.run, want)) for row in tried]
+    read = [row for row, possible in told if possible is not None]
     if seen.rows and not read:
         why = why_not(tried[0], seen.run, want) if tried else "nothing got through"
         yield Verdict("wire.ceiling", "all rows", Status.SKIP, f"no ceiling is known: {why}")
         return
-    bad = [(row, reading) for row, reading in read if reading.conclusion.kind == "error"]
+    bad = [(row, of_row(row, seen.run, want)) for row, possible in told if possible is False]
     for row, reading in bad:
+        assert reading is not None
         yield Verdict(
             "wire.ceiling",
             f"{row.case.id} {_group(row, seen)}".strip(),

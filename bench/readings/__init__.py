@@ -8,7 +8,7 @@ of_layers(run, rows, profile, nodes)   link, verbs, point-to-point and collectiv
 from .algorithm import InForce, in_force
 from .layers import RailLayers, RailRow, of_layers
 from .place import Unplaced, fabric_of
-from .row import RowReading, alone, of_row, why_not
+from .row import RowReading, alone, is_possible, of_row, why_not
 from .target import TargetReading, TargetReadings, of_target
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "alone",
     "fabric_of",
     "in_force",
+    "is_possible",
     "of_layers",
     "of_row",
     "of_target",

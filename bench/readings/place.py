@@ -10,6 +10,7 @@ from itertools import pairwise
 from bench.bounds import Fabric
 from bench.collectives import COPIES, partner
 from bench.model import Case, Rank
+from bench.once import once
 from bench.profile import Profile
 from bench.store import Run
 
@@ -52,6 +53,27 @@ def fabric_of(case: Case, ranks: Sequence[int], run: Run, profile: Profile) -> F
     if case.collective in COPIES:
         raise Unplaced("a copy is a rank's own: it crosses no link of the fabric")
     names = node_names(ranks, run)
+    # of a large cluster there are tens of thousands of rows on some thousands of groups of nodes
+    known = _found(run, profile)
+    key = (case.collective, case.rail, case.algorithm, names)
+    if key not in known:
+        try:
+            known[key] = _fabric(case, names, run, profile)
+        except Unplaced as reason:
+            known[key] = str(reason)
+    found = known[key]
+    if isinstance(found, str):
+        raise Unplaced(found)
+    return found
+
+
+@once()
+def _found(run: Run, profile: Profile) -> dict[tuple[object, ...], Fabric | str]:
+    """The fabrics of a run as they are found, or why there is none."""
+    return {}
+
+
+def _fabric(case: Case, names: tuple[str, ...], run: Run, profile: Profile) -> Fabric:
     if case.collective in PAIRED:
         names = _one_pair(names)
     counts = Counter(names)

@@ -14,6 +14,7 @@ from bench.stats import median
 from bench.store import Run
 from bench.units import show_both, show_rate, show_share
 from bench.wire import HEALTHY, Conclusion, Reading, conclude, readings
+from bench.wire import is_possible as possible
 
 from .algorithm import InForce, in_force
 from .place import Unplaced, fabric_of, node_names
@@ -84,6 +85,19 @@ def of_row(row: Row, run: Run, profile: Profile, healthy: float = HEALTHY) -> Ro
         return None
 
 
+def is_possible(row: Row, run: Run, profile: Profile) -> bool | None:
+    """Whether the conclusion of ``of_row`` is anything but an error; None where it has no reading.
+
+    The same without words: of the tens of thousands of pairs of a large cluster nearly none is an error.
+    """
+    try:
+        name, fabric, force = _placed(row, run, profile)
+        sharp = profile.rails.in_network
+        return possible(name, row.algbw, fabric, algorithm=force.algorithm, in_network=sharp)
+    except (Unplaced, BoundError):
+        return None
+
+
 def why_not(row: Row, run: Run, profile: Profile) -> str:
     """Why ``of_row`` has no reading; "" when it has one."""
     try:
@@ -94,10 +108,7 @@ def why_not(row: Row, run: Run, profile: Profile) -> str:
 
 
 def _read(row: Row, run: Run, profile: Profile, healthy: float) -> RowReading:
-    name, fabric = row.case.collective, fabric_of(row.case, row.measurement.ranks, run, profile)
-    force = in_force(row.case, run)
-    if run.manifest.backend == "gloo" and not force.known:
-        raise Unplaced(force.how)
+    name, fabric, force = _placed(row, run, profile)
     rails, sharp = profile.rails, profile.rails.in_network
     sold = rails.target.value * fabric.rails / rails.count if rails.target and rails.count else None
     seen = readings(
@@ -119,6 +130,14 @@ def _read(row: Row, run: Run, profile: Profile, healthy: float) -> RowReading:
             name, row.algbw, fabric, seen, inside=alone(name, run, profile), healthy=healthy, in_network=sharp
         ),
     )
+
+
+def _placed(row: Row, run: Run, profile: Profile) -> tuple[str, Fabric, InForce]:
+    fabric = fabric_of(row.case, row.measurement.ranks, run, profile)
+    force = in_force(row.case, run)
+    if run.manifest.backend == "gloo" and not force.known:
+        raise Unplaced(force.how)
+    return row.case.collective, fabric, force
 
 
 def alone(name: str, run: Run, profile: Profile) -> float | None:

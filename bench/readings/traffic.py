@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.bounds import wire_factor
-from bench.counters import Delta, Snapshot, bytes_moved, delta
+from bench.counters import Delta, Snapshot, bytes_moved, grown_between, read
 from bench.facts import FactsError, Node
 from bench.model import Measurement
 from bench.profile import Profile, Rails
@@ -88,10 +88,14 @@ def carried(phase: str, run: Run, rows: Sequence[Row], profile: Profile) -> tupl
     for of_case in by_case.values():
         times: dict[str, list[tuple[float, float]]] = defaultdict(list)
         for row in of_case:
-            for node, sent in _sent(row, run, profile).items():
-                expected[node] += sent * calls(row.measurement, repetitions)
-                span = row.measurement.ended - row.measurement.started
-                times[node].append((busy_seconds(row, repetitions), span))
+            leaving = _sent(row, run, profile)
+            if not leaving:
+                continue
+            made, span = calls(row.measurement, repetitions), row.measurement.ended - row.measurement.started
+            seconds = busy_seconds(row, repetitions)
+            for node, sent in leaving.items():
+                expected[node] += sent * made
+                times[node].append((seconds, span))
         for node, spans in times.items():
             busy[node] += max(seconds for seconds, _ in spans)
             wall[node] += max(span for _, span in spans)
@@ -162,11 +166,11 @@ def _counted(phase: str, run: Run, profile: Profile) -> dict[str, dict[str, int]
     found = {}
     for node, old, new in zip(nodes, before, after, strict=True):
         try:
-            first, last = Snapshot.from_json(old), Snapshot.from_json(new)
+            first, last = read(old), read(new)
         except ValueError as error:
             raise Untold(f"{node}: {error}") from None
         subjects = rail_subjects(node, first, facts.get(node), profile.rails)
-        found[node] = _left(node, delta(first, last), subjects)
+        found[node] = _left(node, grown_between(first, last), subjects)
     return found
 
 
