@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from . import __version__, resume
@@ -28,7 +28,7 @@ from .rails import common_rails
 from .refusal import refusal
 from .settle import finish, settle
 from .store import VERDICTS, Manifest, Phase, Plan, Recorder, Run, RunError
-from .supervise import Coordinator, Lost, Stopped, Supervisor, dismiss
+from .supervise import Coordinator, Departures, Lost, Stopped, Supervisor, dismiss
 
 EXIT_ERROR = EXIT[Status.ERROR]
 
@@ -39,14 +39,14 @@ def lead(
     control: Control,
     supervisor: Supervisor,
     watcher: Watcher,
-    stopping: Callable[[], bool],
+    departures: Departures,
 ) -> int:
     """Be rank 0: coordinate, judge, draw, and let everybody go; the exit status."""
     code, reason = EXIT_ERROR, ""
     guard = Guard(options.out, draw=STARTED not in os.environ)
     try:
-        code = _coordinate(options, where, control, supervisor, watcher, stopping)
-        if not stopping():
+        code = _coordinate(options, where, control, supervisor, watcher, departures)
+        if not departures.stop():
             guard.tell("written")
     except Exception as error:
         code, reason = refusal(error)
@@ -54,7 +54,8 @@ def lead(
     finally:
         supervisor.stop_now()
         # all is written by now: who does not answer must not keep us, and MPI's own end waits for everybody
-        if dismiss(control, 1.0 if stopping() else options.limits.quit, code, reason):
+        limit = 1.0 if departures.stop() else options.limits.quit
+        if dismiss(control, limit, code, reason, departures.gone):
             control.close()
             guard.dismiss()
         else:
@@ -69,10 +70,10 @@ def _coordinate(
     control: Control,
     supervisor: Supervisor,
     watcher: Watcher,
-    stopping: Callable[[], bool],
+    departures: Departures,
 ) -> int:
     with Recorder(options.out, again=options.resumed is not None) as recorder:
-        chief = Coordinator(control, supervisor, recorder, options.limits, watcher.notice, stopping)
+        chief = Coordinator(control, supervisor, recorder, options.limits, watcher.notice, departures)
         whole = _kept(chief, options, where, watcher)
     code = EXIT_ERROR
     if options.probe_only and whole:
@@ -126,8 +127,9 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
         run_phases(chief, plan, options, watcher)
         ask_fabric(chief, options.profile)
         chief.recorder.end()
-    except Stopped:
-        chief.recorder.line("note", text="interrupted by a person or the launcher; what was measured is kept")
+    except Stopped as stopped:
+        text = f"interrupted by a person or the launcher: {stopped}; what was measured is kept"
+        chief.recorder.line("note", text=text)
         watcher.notice("stopped", {"folder": options.out})
         return False
     except Lost as lost:

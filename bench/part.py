@@ -8,15 +8,21 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
 from .agent import Nursery
 from .answers import answer
 from .control import connect
+from .hangs import FAILED
 from .launch import Place, agree, elastic, quiet_mpi
+from .model import EXIT, Status
 from .options import Options, Watcher
-from .supervise import Supervisor
+from .order import first_line
+from .supervise import Departures, Supervisor, above, say
+
+LAST_SECONDS = 1  # for a supervisor that is told to end to leave in order
 
 
 def begin(options: Options) -> Nursery | None:
@@ -37,18 +43,36 @@ def take_part(
     nursery = nursery or begin(options)
     control = connect(where, options.profile.rails.management, options.profile.rails.devices)
     agree(where, control.size)
-    supervisor = Supervisor(control, answer, dict(os.environ), nursery=nursery)
-    stopping = _on_signals(supervisor, control.rank)
+    launcher = above(where.launcher == "shell")
+    supervisor = Supervisor(control, answer, dict(os.environ), nursery=nursery, above=launcher)
+    told = _on_signals(supervisor, control.rank)
     if control.rank != 0:
-        supervisor.serve()
-        control.close()
-        return _left(supervisor, where)
-    from .acceptance import (
-        lead,
-    )  # planning, judging and blaming: half a second that the other ranks are spared
+        return _follow(supervisor, where)
+    # planning, judging and blaming: half a second that the other ranks are spared
+    from .acceptance import lead
 
     assert watcher is not None
-    return lead(options, where, control, supervisor, watcher, stopping)
+
+    departures = Departures(told, lambda: f"{launcher.text} is gone" if launcher.gone() else "")
+    return lead(options, where, control, supervisor, watcher, departures)
+
+
+def _follow(supervisor: Supervisor, where: Place) -> int:
+    """Serve until dismissed; who leaves before says why, and does not wait for MPI's end, which waits for everybody."""
+    try:
+        early = supervisor.serve()
+    except Exception as error:
+        # whatever it is: rank 0 is to hear it before the silence
+        traceback.print_exc()
+        early = f"{type(error).__name__}: {first_line(error)}"
+        say(supervisor.control, FAILED, early)
+        supervisor.stop_now()
+    if early and where.mpi:
+        print(f"railgauge: rank {supervisor.control.rank}: {early}; ending", file=sys.stderr, flush=True)
+        os._exit(EXIT[Status.ERROR])
+    supervisor.reason = supervisor.reason or early
+    supervisor.control.close()
+    return _left(supervisor, where)
 
 
 def _left(supervisor: Supervisor, where: Place) -> int:
@@ -65,16 +89,21 @@ def _left(supervisor: Supervisor, where: Place) -> int:
     return supervisor.status
 
 
-def _on_signals(supervisor: Supervisor, rank: int) -> Callable[[], bool]:
-    asked: list[int] = []
+def _on_signals(supervisor: Supervisor, rank: int) -> Callable[[], str]:
+    """What told rank 0 to end, "" while nothing did. The others leave by themselves, within a second."""
+    asked: list[str] = []
 
     def ask(number: int, _: Any) -> None:
-        asked.append(number)
-        if rank != 0 or len(asked) > 1:
+        asked.append(signal.Signals(number).name)
+        if len(asked) > 1:
             supervisor.stop_now()
             os._exit(128 + number)
+        if rank != 0:
+            supervisor.told = asked[0]
+            signal.alarm(LAST_SECONDS)
 
+    signal.signal(signal.SIGALRM, ask)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             signal.signal(number, ask)
-    return lambda: bool(asked)
+    return lambda: f"told to end by {asked[0]}" if asked else ""

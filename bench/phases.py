@@ -19,6 +19,7 @@ from .resume import followed, todo, unclosed
 from .rows import rows
 from .screening import most_steps
 from .store import LOGS, WIRING, Phase, Plan, load, write_text
+from .supervise import COUNTERS as COUNTERS_SECONDS
 from .supervise import Coordinator
 from .units import show_seconds
 from .verbs.record import left_out
@@ -166,7 +167,7 @@ def _phase(chief: Coordinator, leads: list[int], phase: Phase, watcher: Watcher)
 
 def _counters(chief: Coordinator, leads: list[int], phase: Phase, when: str) -> None:
     """Every node's counters, ``before`` or ``after`` a phase, into the run folder."""
-    snapshots = chief.ask("counters", leads, PROBE_SECONDS)
+    snapshots = chief.ask("counters", leads, COUNTERS_SECONDS)
     chief.recorder.counters(phase.name, when, [snapshots[lead] for lead in leads])
 
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bench import launch, nursery
@@ -143,6 +143,19 @@ def command(pid: int) -> str:
 def workers(pid: int) -> list[int]:
     """The torch workers below ``pid``, in the order in which they were started; the nurseries are none."""
     return sorted(child for child in descendants(pid) if called(child) == nursery.CHILD)
+
+
+def supervisor(below: Iterable[int], rank: int) -> int:
+    """Of these processes that which Open MPI or MPICH started as ``rank``."""
+    marks = {f"{name}={rank}".encode() for name in ("OMPI_COMM_WORLD_RANK", "PMI_RANK")}
+    return min(pid for pid in below if "-m bench accept" in command(pid) and marks & _environment(pid))
+
+
+def _environment(pid: int) -> set[bytes]:
+    try:
+        return set(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
+    except OSError:
+        return set()
 
 
 def called(pid: int) -> str:

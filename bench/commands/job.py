@@ -37,6 +37,7 @@ def under_mpirun(ranks: int, options: Options, quiet: bool, verbose: bool) -> in
     click.echo(f"railgauge: {launch.shown(command)}", err=True)
     environment = {**launch.mpi_environment(os.environ), OURS: "1"}
     asked: list[int] = []
+    interrupted = False
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup: the run outlives the terminal
             signal.signal(number, lambda which, _: _as_interrupt(which, asked))
@@ -58,12 +59,15 @@ def under_mpirun(ranks: int, options: Options, quiet: bool, verbose: bool) -> in
             pass_on(job)
         job.wait()
     except KeyboardInterrupt:
+        interrupted = True
         _stop(job, options.out)
     finally:
         if job.poll() is None:  # a fault of ours leaves no job behind
             os.killpg(job.pid, signal.SIGKILL)
-    if asked and (options.out / "verdicts.json").exists():
-        write_report(load_run(options.out), options.profile)  # nobody sits there and waits for it
+    # who interrupts is not kept waiting for a drawing; nobody sits there after a signal, nor when rank 0 was killed
+    missing = not interrupted and not options.probe_only and not (options.out / "report.html").exists()
+    if (asked or missing) and (options.out / "verdicts.json").exists():
+        write_report(load_run(options.out), options.profile)
     code = _believe(job.returncode, options, quiet, verbose)
     where_report(options.out)
     return code

@@ -7,6 +7,7 @@ supervisor takes no share of a core from the workers (an MPI wait would spin).
     star      the protocol, and a star of one
     mpi       over mpi4py, where the launcher brings MPI
     sure      over a star that may lose a message, as MPI once did
+    lifeline  beside MPI: who is gone, at once
     tcp       over authenticated TCP, where it does not: torchrun, fabric, DeepSpeed, plain shell
     frames    what TCP carries: sealed frames, the handshake's proofs
     door      rank 0 lets the others in; ``knock`` is their side of it

@@ -14,6 +14,7 @@ from bench.probe.addresses import addresses
 
 from . import token
 from .door import JOIN_SECONDS, Door, Knock, NotMet
+from .lifeline import watched
 from .mpi import Mpi
 from .star import Alone, Control
 from .sure import Sure
@@ -34,7 +35,7 @@ def connect(
     Raises NotMet, and token.NoToken where the ranks are on several machines and no token was given.
     """
     if where.mpi:
-        return Sure(Mpi())
+        return watched(Sure(Mpi()), lambda here: _addresses(here, management, rails), _say)
     if where.size == 1 or where.meet is None:
         return Alone()
     secret = token.given(os.environ)
@@ -89,6 +90,19 @@ def listening(meet: Meet, management: str, rails: Sequence[str]) -> tuple[str, .
             f"{meet.host} is no address of this machine, where rank 0 is, and it has no other that the nodes could "
             "reach: give the launcher rank 0's address, or name the management interface in the profile's [rails]"
         )
+    return found
+
+
+def _addresses(here: bool, management: str, rails: Sequence[str]) -> tuple[str, ...]:
+    """Where rank 0 of an MPI job listens; ``here``: all ranks are on its machine. Raises NotMet."""
+    if here:
+        return ("127.0.0.1",)
+    try:
+        found = choose((), addresses(), management, rails)
+    except OSError as error:
+        raise NotMet(f"the addresses of this machine cannot be read: {error}") from None
+    if not found:
+        raise NotMet("rank 0 has no address but its rails'")
     return found
 
 

@@ -18,7 +18,11 @@ FINALIZE_SECONDS = 20.0
 
 
 class Mpi:
-    """Over mpi4py, with point-to-point messages of JSON bytes on a communicator of its own."""
+    """Over mpi4py, with point-to-point messages of JSON bytes.
+
+    On the world itself, which nobody else uses: to make a communicator connects the other ranks with each other, and
+    Open MPI aborts those whose connection to a dead one is cut.
+    """
 
     def __init__(self) -> None:
         import mpi4py
@@ -27,7 +31,7 @@ class Mpi:
         from mpi4py import MPI
 
         self._mpi = MPI
-        self._comm = MPI.COMM_WORLD.Dup()
+        self._comm = MPI.COMM_WORLD
         self.rank, self.size = self._comm.Get_rank(), self._comm.Get_size()
         self._self: deque[Message] = deque()
         self._leaving: list[tuple[Any, bytes]] = []
@@ -61,8 +65,7 @@ class Mpi:
         # MPI_Finalize waits for everybody and knows no limit
         watchdog = threading.Timer(FINALIZE_SECONDS, os._exit, (3,))
         watchdog.daemon = True
-        if self.rank == 0:
-            watchdog.start()
+        watchdog.start()
         self._mpi.Finalize()
         watchdog.cancel()
 

@@ -13,8 +13,8 @@ class Control(Protocol):
     """One supervisor's end of the star.
 
     A peer that is lost is told by a message of its own: rank 0 hears ``{"said": "lost", "text": why}``
-    from it, the others hear ``{"do": "quit"}`` from a rank 0 that is gone. Under MPI the launcher ends
-    the job instead.
+    from it, the others hear ``{"do": "quit", "lost": why}`` from a rank 0 that is gone. MPI itself does not
+    tell that: see ``lifeline``.
     """
 
     rank: int

@@ -17,7 +17,6 @@ import contextlib
 import json
 import selectors
 import socket
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -149,8 +148,7 @@ class Tcp:
         self._forget(peer)
         if self.rank == 0:
             return {"said": "lost", "text": why}
-        print(f"railgauge: rank {self.rank}: rank 0 is gone ({why}); ending", file=sys.stderr)
-        return {"do": "quit"}
+        return {"do": "quit", "lost": f"rank 0 is gone ({why})"}
 
     def _forget(self, peer: int) -> None:
         # a socket that was closed can be found by its key only

@@ -2,22 +2,31 @@
 
 seen    what rank 0 heard of every rank -> their places
 who     places of all ranks -> a sentence and the culprits
+gone    supervisors that left -> who took the job down
 flight  torch's flight recorder: which collective each rank entered last
 ras     what NCCL's RAS service says of a job
 """
 
 from bench.hangs import flight, ras
 from bench.hangs.flight import behind
+from bench.hangs.gone import CUT, FAILED, ORPHAN, TOLD, Gone, blamed, farewells
 from bench.hangs.seen import Seen, flown, heartbeats, places, record
 from bench.hangs.who import Culprits, Link, Place, broke, hung, names, silent, unreachable
 
 __all__ = [
+    "CUT",
+    "FAILED",
+    "ORPHAN",
+    "TOLD",
     "Culprits",
+    "Gone",
     "Link",
     "Place",
     "Seen",
     "behind",
+    "blamed",
     "broke",
+    "farewells",
     "flight",
     "flown",
     "heartbeats",

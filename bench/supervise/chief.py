@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -29,7 +29,8 @@ from bench.model import Case, Measurement, Rank
 from bench.order import Order, own_part
 from bench.store import NOT_TRIED, Loss, Phase, Recorder
 
-from .limits import BARREN, SHORTEST, TRIES, Limits, Lost, Pace, Stopped
+from .ending import Departures
+from .limits import BARREN, SHORTEST, TRIES, WORD_SECONDS, Early, Limits, Lost, Pace, Stopped
 from .rank import Supervisor
 
 DOUBT = 3.0  # s for which a failure between two ranks is held back: one of them may be about to be found dead
@@ -45,7 +46,7 @@ class Coordinator:
     recorder: Recorder
     limits: Limits
     notice: Callable[[str, dict[str, Any]], None]
-    stop: Callable[[], bool] = lambda: False
+    departures: Departures = field(default_factory=Departures)
     ranks: tuple[Rank, ...] = ()
     order: Order | None = None  # a template: everything but phase, cases and rank
     environment: dict[str, str] = field(default_factory=dict)
@@ -55,6 +56,8 @@ class Coordinator:
     _doubtful: list[tuple[float, Measurement]] = field(default_factory=list)
     _barren: int = 0
     _begun: float = 0.0
+    _spoke: float = 0.0
+    _wasted: float = 0.0
     _slowest_join: float = 0.0
 
     def run(self, phase: Phase, rotation: dict[str, int]) -> None:
@@ -62,18 +65,26 @@ class Coordinator:
         self.recorder.line("phase", name=phase.name, state="begin", cases=len(phase.cases))
         left, broken, done = list(phase.cases), 0, 0
         while left:
-            before = len(left)
+            before, begun = len(left), time.monotonic()
             try:
                 left, trouble = self._attempt(phase, left, rotation)
-            except Lost as lost:
-                self._lost(phase, left, Culprits(str(lost), lost.culprits))
+            except (Lost, Stopped) as end:
+                if isinstance(end, Lost) or end.culprits:
+                    self._lost(phase, left, Culprits(str(end), end.culprits))
                 raise
             done += before - len(left)
             if not trouble:
+                self._wasted = 0.0
                 continue
-            broken = 1 if before > len(left) else broken + 1
+            gave = before > len(left)
+            broken = 1 if gave else broken + 1
+            self._wasted = 0.0 if gave else self._wasted + time.monotonic() - begun
             self._lost(phase, left[:1], trouble)
             left = left[1:]
+            if self._wasted > self.limits.stall:
+                raise Lost(
+                    f"given up: {self._wasted:.0f} s of tries gave nothing; see the losses for who is to blame"
+                )
             if broken >= TRIES:
                 for rest in left:
                     self.recorder.loss(
@@ -89,13 +100,14 @@ class Coordinator:
 
     def _lost(self, phase: Phase, left: list[Case], why: Culprits) -> None:
         """Record what broke a phase, with the case that it cost."""
-        last = record(self.places())
-        self.recorder.line("hang", phase=phase.name, reason=why.reason, culprits=why.names, seen=last)
         if left:
+            # first of all: a launcher that ends the job may leave rank 0 a few hundredths of a second
             self.recorder.loss(Loss(left[0].id, why.reason, why.names))
             self.notice("loss", {"case": left[0], "reason": why.reason})
         else:
             self.recorder.line("note", text=f"after the last case of {phase.name}: {why.reason}")
+        last = record(self.places())
+        self.recorder.line("hang", phase=phase.name, reason=why.reason, culprits=why.names, seen=last)
 
     def _recorded(self) -> str:
         """What torch and NCCL recorded themselves, into the journal whole and in a few words here."""
@@ -153,13 +165,14 @@ class Coordinator:
         while not all(state.ended for state in seen.values()):
             busy = self._listen(seen, wanted, logs)
             self._settle(wanted, over=False)
-            if self.stop():
-                # first of all: a launcher that loses its patience kills within a second
-                told = f"told to stop in phase {phase.name}; supervisors were last heard: {heartbeats(self.places())}"
-                self.recorder.line("note", text=told)
-                self._end_workers(seen, wanted, logs)
-                raise Stopped
-            if trouble is None and (trouble := self._trouble(seen, begun)):
+            if over := self.departures.over(self._nodes()):
+                if not over.names:
+                    heard = f"supervisors were last heard: {heartbeats(self.places())}"
+                    self.recorder.line("note", text=f"ends in phase {phase.name}: {over.reason}; {heard}")
+                if not self.departures.gone:
+                    self._end_workers(seen, wanted, logs)
+                raise self._early(over)
+            if trouble is None and not self.departures.gone and (trouble := self._trouble(seen, begun)):
                 trouble = replace(trouble, reason=trouble.reason + self._recorded())
                 self._end_workers(seen, wanted, logs)
             pace.rest(busy)
@@ -172,20 +185,26 @@ class Coordinator:
         return left, trouble
 
     def _listen(self, seen: dict[int, Seen], wanted: dict[str, int], logs: dict[int, str]) -> bool:
+        self._live()
         messages = list(self.control.receive())
         for source, message in messages:
             if "do" in message:
                 self.supervisor.handle(message)
-            elif source in seen:
+            elif not self.departures.hear(source, self._node(source), message) and source in seen:
                 self._take(source, message, seen[source], wanted, logs)
         return self.supervisor.look() or any(message.get("said") != "beat" for _, message in messages)
+
+    def _live(self) -> None:
+        """A word to all now and then: a rank 0 that is silent for too long is frozen, and nobody waits for it."""
+        if time.monotonic() - self._spoke > WORD_SECONDS:
+            self._spoke = time.monotonic()
+            for rank in range(1, self.control.size):
+                self.control.send(rank, {"do": "wait"})
 
     def _take(
         self, source: int, message: Message, state: Seen, wanted: dict[str, int], logs: dict[int, str]
     ) -> None:
         state.heard = time.monotonic()
-        if message["said"] == "lost":
-            raise self._gone(source, message)
         if message["said"] == "beat":
             place = (message["case"], message["stage"], message["calls"])
             if place != (state.beat.get("case"), state.beat.get("stage"), state.beat.get("calls")):
@@ -266,9 +285,20 @@ class Coordinator:
             return None
         return hung(self.places(), self.limits.hang if mute else limit)
 
-    def _gone(self, rank: int, message: Message) -> Lost:
-        who = names([Place(rank, self._node(rank))])
-        return Lost(f"{who}: its supervisor is gone: {message['text']}", who)
+    def _between(self, end: Early) -> Early:
+        """What ended the run while nothing was measured, recorded in place of the case that it cost."""
+        if end.culprits:
+            self.recorder.loss(
+                Loss(f"after {self.phase}" if self.phase else "the start", str(end), end.culprits)
+            )
+        return end
+
+    def _early(self, over: Culprits) -> Early:
+        """Lost where others are gone; Stopped where rank 0 is told to end: nobody waits for a drawing then."""
+        return (Stopped if self.departures.stop() else Lost)(over.reason, over.names)
+
+    def _nodes(self) -> list[str]:
+        return [rank.node for rank in self.ranks]
 
     def _node(self, rank: int) -> str:
         return self.ranks[rank].node if rank < len(self.ranks) else "a node"
@@ -279,6 +309,8 @@ class Coordinator:
                 self.control.send(rank, {"do": "stop"})
         deadline = time.monotonic() + self.limits.quit
         while not all(state.ended for state in seen.values()):
+            if over := self.departures.over(self._nodes()):
+                raise self._early(over)
             if time.monotonic() > deadline:
                 out = [place for place in self.places() if not place.ended]
                 raise Lost(unreachable(out), names(out))
@@ -316,31 +348,34 @@ class Coordinator:
         while len(answers) < len(of):
             if time.monotonic() > deadline:
                 who = names([Place(rank, self._node(rank)) for rank in of if rank not in answers])
-                raise Lost(f"{who}: no answer to {what} within {limit:.0f} s", who)
-            if self.stop():
-                raise Stopped
+                raise self._between(Lost(f"{who}: no answer to {what} within {limit:.0f} s", who))
+            if over := self.departures.over(self._nodes()):
+                raise self._between(self._early(over))
+            self._live()
             messages = list(self.control.receive())
             for source, message in messages:
                 if "do" in message:
                     self.supervisor.handle(message)
                 elif message.get("said") == what:
                     answers[source] = message["answer"]
-                elif message.get("said") == "lost":
-                    raise self._gone(source, message)
+                else:
+                    self.departures.hear(source, self._node(source), message)
             self.supervisor.look()
             pace.rest(bool(messages))
         return answers
 
 
-def dismiss(control: Control, limit: float, status: int, reason: str = "") -> bool:
+def dismiss(
+    control: Control, limit: float, status: int, reason: str = "", gone: Collection[int] = ()
+) -> bool:
     """Tell every supervisor to end, again and again until it answers, at most ``limit`` s; whether all did.
 
     ``status`` is the job's, ``reason`` why nothing was measured: who hears it may stand on a node whose launcher
-    tells nothing of the others.
+    tells nothing of the others. Those who are ``gone`` already are not waited for, and did not.
 
     A message can get lost (seen once with Open MPI 5.0.11's shared memory): an answer is worth waiting for.
     """
-    waiting = set(range(control.size)) - {control.rank}
+    waiting = set(range(control.size)) - {control.rank} - set(gone)
     deadline = time.monotonic() + limit
     again = 0.0
     while waiting and time.monotonic() < deadline:
@@ -348,6 +383,10 @@ def dismiss(control: Control, limit: float, status: int, reason: str = "") -> bo
             again = time.monotonic() + 0.5
             for rank in waiting:
                 control.send(rank, {"do": "quit", "status": status, "reason": reason})
-        waiting -= {source for source, message in control.receive() if message.get("said") in ("bye", "lost")}
+        waiting -= {
+            source
+            for source, message in control.receive()
+            if message.get("said") in ("bye", "lost", "farewell")
+        }
         time.sleep(SHORTEST)
-    return not waiting
+    return not waiting and not gone

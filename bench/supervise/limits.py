@@ -7,6 +7,11 @@ from dataclasses import dataclass
 
 SHORTEST, LONGEST = 0.002, 0.05  # seconds between two looks for messages
 TRIES = 2  # workers that may break one after the other before a phase is given up
+WORD_SECONDS = 30.0  # between two words of rank 0 to all, while there is nothing to say
+SILENT_SECONDS = (
+    900.0  # without one, after which rank 0 counts as frozen; the longest that it does by itself is 400 s
+)
+COUNTERS = 60.0  # s for every node to read its counters between two phases
 BARREN = 2  # phases without one measurement, one after the other, after which the run is given up
 
 
@@ -19,14 +24,19 @@ class Limits:
     quit: float = 6.0
 
     @property
-    def bound(self) -> float:
-        """Seconds within which measuring has ended, whatever hangs or dies; 120 s more where a node stops between
-        two phases, and ``guard.LONGEST`` until the launcher is gone too.
+    def stall(self) -> float:
+        """Seconds of tries that gave nothing, one after the other, after which the run is given up."""
+        return self.join + 2 * self.hang
 
-        The phase that broke is tried TRIES times, and BARREN phases may follow; each try waits for its longest
-        deadline and for its workers' end.
+    @property
+    def bound(self) -> float:
+        """Seconds within which measuring has ended, whatever hangs or dies: the last of the tries that gave nothing
+        begins before ``stall`` is over, waits for its longest deadline and for its workers' end, and is dismissed.
+
+        COUNTERS more where a node stops between two phases; then the report is drawn, and ``guard.LONGEST`` after
+        that the launcher is gone too.
         """
-        return TRIES * (1 + BARREN) * (max(self.join, self.hang) + self.quit) + self.quit
+        return self.stall + max(self.join, self.hang) + 2 * self.quit
 
 
 @dataclass
@@ -44,13 +54,17 @@ class Pace:
         time.sleep(self._sleep)
 
 
-class Stopped(Exception):
-    """A person asked to stop; what was measured is kept."""
-
-
-class Lost(Exception):
-    """A supervisor does not answer; the message names it, and so does ``culprits`` by itself."""
+class Early(Exception):
+    """The run ends before its end; the message says why, and ``culprits`` who is to blame, "" where nobody is."""
 
     def __init__(self, text: str, culprits: str = "") -> None:
         super().__init__(text)
         self.culprits = culprits
+
+
+class Stopped(Early):
+    """Rank 0 itself was told to end, or its launcher is gone; what was measured is kept."""
+
+
+class Lost(Early):
+    """A supervisor does not answer or has left."""

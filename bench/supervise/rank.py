@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.agent import Nursery, Worker
 from bench.control import Control, Message
+from bench.hangs import ORPHAN, TOLD
 from bench.health import Health
 from bench.model import EXIT, Status
 from bench.probe.load import Gauge
@@ -17,7 +18,8 @@ from bench.probe.passing import Passing
 from bench.probe.wiring import hear
 from bench.verbs.errands import Errands
 
-from .limits import Pace
+from .farewell import Above, say
+from .limits import SILENT_SECONDS, Pace
 
 BEAT_SECONDS = 1.0
 LOG_BYTES = 4 << 20  # of a worker's log that travels to the run folder
@@ -32,6 +34,8 @@ class Supervisor:
     base_environment: Mapping[str, str]
     worker: Worker | None = None
     nursery: Nursery | None = None
+    above: Above = field(default_factory=lambda: Above(0, ""))
+    told: str = ""  # the signal that told it to end
     quit: bool = False
     status: int = EXIT[
         Status.ERROR
@@ -39,6 +43,7 @@ class Supervisor:
     reason: str = ""  # why nothing was measured
     errands: Errands = field(default_factory=Errands)
     _folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="railgauge-")))
+    _lost: str = ""
     _beat: Message = field(default_factory=dict)
     _beat_sent: float = 0.0
     _log: Path = Path()
@@ -54,15 +59,30 @@ class Supervisor:
             self.nursery = Nursery(environment)
         return self.nursery
 
-    def serve(self) -> None:
-        """Obey and report until dismissed."""
-        pace = Pace()
+    def serve(self) -> str:
+        """Obey and report until dismissed; why it left before, "" when it did not."""
+        pace, heard = Pace(), time.monotonic()
         while not self.quit:
             messages = list(self.control.receive())
             for _, message in messages:
                 self.handle(message)
+            heard = time.monotonic() if messages else heard
+            if early := self._early(time.monotonic() - heard):
+                say(self.control, *early)
+                self.stop_now()
+                return early[1]
             pace.rest(self.look() or bool(messages))
-        self.control.flush(1.0)
+        if not self._lost:
+            self.control.flush(1.0)
+        return self._lost
+
+    def _early(self, silent: float) -> tuple[str, str] | None:
+        """How and why this supervisor must leave before it is dismissed."""
+        if self.above.gone():
+            return ORPHAN, self.above.text
+        if self.told:
+            return TOLD, self.told
+        return (TOLD, f"rank 0 said nothing for {silent:.0f} s") if silent > SILENT_SECONDS else None
 
     def handle(self, message: Message) -> None:
         """Do what the coordinator says."""
@@ -75,7 +95,7 @@ class Supervisor:
             self.worker.stop()
         elif what == "quit":
             self.stop_now()
-            self.quit = True
+            self.quit, self._lost = True, message.get("lost", "")
             self.status, self.reason = message.get("status", self.status), message.get("reason", "")
             self.control.send(0, {"said": "bye"})
         elif what in ("hello", "probe", "counters", "fabric"):

@@ -120,11 +120,12 @@ def test_the_first_rank_hears_who_is_lost_and_what_it_had_said_before():
     close(ends[:2])
 
 
-def test_the_others_quit_when_the_first_rank_is_gone(capsys):
+def test_the_others_quit_when_the_first_rank_is_gone_and_know_why():
     ends = star(2)
     ends[0].abandon(3)
-    assert hear(ends[1]) == [(0, {"do": "quit"})]
-    assert "rank 1: rank 0 is gone" in capsys.readouterr().err
+    ((source, message),) = hear(ends[1])
+    assert (source, message["do"]) == (0, "quit")
+    assert "rank 0 is gone" in message["lost"]
     ends[1].send(0, {"said": "bye"})
     assert ends[1].flush(0.1)
     close(ends)

@@ -89,8 +89,15 @@ def parser() -> argparse.ArgumentParser:
         "--launcher",
         action="append",
         default=[],
-        choices=[each.name for each in ends.LAUNCHERS],
-        help="column of the table; may be repeated (default: mpirun)",
+        metavar="NAME",
+        help=f"{', '.join(each.name for each in ends.COLUMNS)} or mpich; may be repeated (default: mpirun)",
+    )
+    deaths.add_argument(
+        "--python",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="an interpreter with MPICH's mpirun beside it, for --launcher mpich",
     )
     start = verbs.add_parser(
         "launchers", help="a short acceptance by each launcher, on two nodes of a lab of its own; a table"
@@ -226,7 +233,8 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _faults(arguments: argparse.Namespace) -> int:
-    return ends.faults(arguments.name or "ends", arguments.quick, arguments.launcher, arguments.deaths)
+    asked = arguments.quick, arguments.launcher, arguments.deaths, arguments.python
+    return ends.faults(arguments.name or "ends", *asked)
 
 
 def _launchers(arguments: argparse.Namespace) -> int:

@@ -13,31 +13,30 @@ from dataclasses import dataclass
 
 from netlab import kernel
 from netlab import lab as labs
+from netlab.columns import NURSERY, Column
 from netlab.plan import namespace
-
-WORKER = r"^\S*python\S* -m bench\.worker\b"
-NURSERY = "rg-nursery"  # what forks the workers bears their command line
-SUPERVISOR = r"^\S*python\S* -m bench accept\b"
-LAUNCHER = r"^\S*(mpirun|prterun|orterun|mpiexec)\b"
-DAEMON = r"^\S*(prted|orted|hydra_pmi_proxy)\b"
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job as it runs: its lab, the process group's leader (the launcher's own process), its terminal or -1."""
+    """A job as it runs: its lab, the launcher that started it, its terminal or -1."""
 
     here: labs.Live
-    pid: int
+    column: Column
     terminal: int = -1
 
-    def processes(self, node: str, pattern: str) -> list[int]:
-        """Processes on a node whose command line matches, oldest first; wrappers of a shell and nurseries are none."""
-        space = namespace(self.here.lab, node)
+    def processes(self, node: str, role: str) -> list[int]:
+        """Processes of a role on a node, oldest first; wrappers of a shell are none."""
+        space, pattern = namespace(self.here.lab, node), self.column.pattern(role)
         found = []
         for pid in sorted(kernel.processes([space])):
             line = kernel.command(pid).partition(" ")[2]
-            wraps = line.startswith(("sh ", "/bin/sh ")) or kernel.called(pid) == NURSERY
-            if re.search(pattern, line) and not wraps:
+            if not re.search(pattern, line) or line.startswith(("sh ", "/bin/sh ")):
+                continue
+            if kernel.called(pid) == NURSERY:
+                continue
+            below = re.search(pattern, kernel.command(kernel.parent(pid)).partition(" ")[2]) is not None
+            if not self.column.fans_out or role == "worker" or below == (role == "supervisor"):
                 found.append(pid)
         return found
 
@@ -45,7 +44,8 @@ class Job:
 @dataclass(frozen=True)
 class Death:
     """One row. ``early``: planted before the start. ``wanted`` is a pattern of what must be said of whom; the
-    names of other nodes must not stand in the culprit. ``needs`` is a cgroup power. ``launchers``: () is all.
+    names of other nodes must not stand in the culprit. ``needs`` is a cgroup power, ``quick`` the launchers under
+    which ``--quick`` runs it.
     """
 
     name: str
@@ -55,17 +55,17 @@ class Death:
     wanted: str = ""
     early: bool = False
     needs: str = ""
-    quick: bool = False
-    launchers: tuple[str, ...] = ()
+    quick: tuple[str, ...] = ()
     hook: str = ""
 
 
-def _signal(node: str, pattern: str, number: int, which: int = 0) -> Callable[[Job], None]:
+def _signal(node: str, role: str, number: int) -> Callable[[Job], None]:
     def plant(job: Job) -> None:
-        found = job.processes(node, pattern)
-        if len(found) <= which:
-            raise labs.LabError(f"no process {pattern!r} on {node} to send {signal.Signals(number).name}")
-        os.kill(found[which], number)
+        found = job.processes(node, role)
+        if not found:
+            raise labs.LabError(f"no {role} on {node} to send {signal.Signals(number).name}")
+        # the first of Open MPI's two daemons on a node only waits for the other, as an ssh does
+        os.kill(found[-1 if role == "daemon" else 0], number)
 
     return plant
 
@@ -117,18 +117,17 @@ DEATHS = (
     Death(
         "worker killed",
         "SIGKILL to a worker",
-        _signal("n2", WORKER, signal.SIGKILL),
+        _signal("n2", "worker", signal.SIGKILL),
         "n2",
         r"n2 \(rank \d\).*killed by SIGKILL",
-        quick=True,
+        quick=("mpirun",),
     ),
     Death(
         "worker stopped",
         "SIGSTOP to a worker",
-        _signal("n2", WORKER, signal.SIGSTOP),
+        _signal("n2", "worker", signal.SIGSTOP),
         "n2",
         r"n2 \(rank \d\).*last heartbeat [\d.]+ s ago; its process is stopped",
-        quick=True,
     ),
     Death(
         "exception",
@@ -156,7 +155,6 @@ DEATHS = (
         "n2",
         r"n2 \(ranks [\d-]+\).*last heartbeat [\d.]+ s ago",
         needs="freeze",
-        quick=True,
     ),
     Death(
         "node dead",
@@ -174,7 +172,6 @@ DEATHS = (
         "n2",
         r"n2 eth1",
         early=True,
-        quick=True,
     ),
     Death(
         "black hole",
@@ -186,34 +183,39 @@ DEATHS = (
     Death(
         "supervisor killed",
         "SIGKILL to a supervisor",
-        _signal("n2", SUPERVISOR, signal.SIGKILL),
+        _signal("n2", "supervisor", signal.SIGKILL),
         "n2",
-        r"rank \d with PID \d+ on node n2 exited on signal 9|n2 \(rank.*supervisor is gone",
-        quick=True,
+        r"n2 \(rank \d\): its supervisor is gone|PID \d+ RUNNING AT n2",
+        quick=("mpirun", "torchrun"),
     ),
     Death(
         "rank 0 killed",
         "SIGKILL to the coordinator",
-        _signal("n0", SUPERVISOR, signal.SIGKILL),
+        _signal("n0", "supervisor", signal.SIGKILL),
         "",
         r"no completion record",
     ),
     Death(
-        "mpirun killed",
-        "SIGKILL to mpirun",
-        _signal("n0", LAUNCHER, signal.SIGKILL),
+        "launcher killed",
+        "SIGKILL to mpirun, or to whatever a person started on the first node",
+        _signal("n0", "launcher", signal.SIGKILL),
         "",
-        r"no completion record",
-        launchers=("mpirun",),
-        quick=True,
+        r"\(process \d+\) is gone|no completion record",
+        quick=("mpirun", "torchrun"),
     ),
     Death(
         "daemon killed",
-        "SIGKILL to mpirun's daemon on a node",
-        _signal("n2", DAEMON, signal.SIGKILL),
-        "",
-        r"n2 \(ranks.*|no completion record",
-        launchers=("mpirun",),
+        "SIGKILL to mpirun's daemon on a node, or to what stands there in its place",
+        _signal("n2", "daemon", signal.SIGKILL),
+        "n2",
+        r"n2 \(ranks [\d-]+\): the launcher's process above its supervisor is gone",
+        quick=("mpirun", "torchrun"),
     ),
-    Death("terminal closed", "SIGHUP, a real terminal is closed", _hang_up, "", r"no completion record"),
+    Death(
+        "terminal closed",
+        "SIGHUP, a real terminal is closed",
+        _hang_up,
+        "",
+        r"told to end by \w+|no completion record",
+    ),
 )

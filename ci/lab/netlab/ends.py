@@ -22,6 +22,7 @@ from pathlib import Path
 
 from netlab import acceptance, cgroup, kernel
 from netlab import lab as labs
+from netlab.columns import COLUMNS, Column, mpich
 from netlab.deaths import DEATHS, Death, Job
 from netlab.naming import nodes_in
 from netlab.plan import Lab, LabError, namespace
@@ -34,42 +35,10 @@ UNREACHABLE = ("node frozen", "node dead")
 
 
 @dataclass(frozen=True)
-class Launcher:
-    """One column: what to start on which nodes, given the words of ``python -m bench``; the first is rank 0's."""
-
-    name: str
-    commands: Callable[[Lab, Sequence[str]], list[tuple[str, list[str]]]]
-    environment: tuple[tuple[str, str], ...] = ()
-
-
-def _mpirun(lab: Lab, words: Sequence[str]) -> list[tuple[str, list[str]]]:
-    return [("", ["mpirun", str(lab.rails), "-x", "PYTHONPATH", "--", sys.executable, *words])]
-
-
-def _torchrun(lab: Lab, words: Sequence[str]) -> list[tuple[str, list[str]]]:
-    run = ["-m", "torch.distributed.run", f"--nnodes={len(lab.node_names)}", f"--nproc-per-node={lab.rails}"]
-    return [
-        (
-            node,
-            [
-                *("exec", node, "--", sys.executable, *run),
-                *(f"--node-rank={number}", "--master-addr=n0", "--master-port=29501", *words),
-            ],
-        )
-        for number, node in enumerate(lab.node_names)
-    ]
-
-
-LAUNCHERS = (
-    Launcher("mpirun", _mpirun),
-    Launcher("torchrun", _torchrun, (("RAILGAUGE_TOKEN", "a secret of this lab alone"),)),
-)
-
-
-@dataclass(frozen=True)
 class End:
     """What came of one job: seconds from the fault to its end (None: not within BOUND), exit status of rank 0's
-    launcher, what was said of whom, processes that were left, whether a report was written, rows measured."""
+    launcher, what was said of whom, processes that were left, whether a report was written, rows measured;
+    ``ours`` is the exit status by the verdicts in the run folder, which a launcher may make another of."""
 
     fault: str
     launcher: str
@@ -81,6 +50,7 @@ class End:
     report: bool
     measured: int
     wrong: str
+    ours: int | None = None
 
 
 @dataclass(frozen=True)
@@ -92,24 +62,33 @@ class NotRun:
     reason: str
 
 
-def run(here: labs.Live, death: Death, launcher: Launcher, folder: Path) -> End:
+def run(here: labs.Live, death: Death, column: Column, folder: Path) -> End:
     """One job under one fault; the lab is healed and empty afterwards."""
-    out = folder / f"{death.name} {launcher.name}".replace(" ", "-")
+    out = folder / f"{death.name} {column.name}".replace(" ", "-")
     toml = out.with_name(f"{out.name}.toml")
     toml.write_text(acceptance.profile(here.lab, rails_only=not death.hook))
     words = ["-m", "bench", "accept", "--profile", str(toml), "--out", str(out), "--hang", f"{HANG}s"]
     if death.early:
-        death.plant(Job(here, 0))
-    with _started(here, death, launcher, words, out) as job:
+        death.plant(Job(here, column))
+    with _started(here, death, column, words, out) as job:
         _until(lambda: job.look() or death.early or _measured(out) > 1 or job.over(), START)
         planted = time.monotonic()
         if not death.early:
-            death.plant(Job(here, job.pid, job.terminal))
+            death.plant(Job(here, column, job.terminal))
         status = job.wait(START + BOUND if death.early else BOUND)
         seconds = None if status is None else time.monotonic() - planted
         left = _left(here, death)
     labs.settle_down(here.lab.name)
-    return _judged(death, launcher, out, seconds, status, left)
+    return _judged(death, column, out, seconds, status, left)
+
+
+def _tried(here: labs.Live, death: Death, column: Column, folder: Path) -> End:
+    """As ``run``; a fault that could not be planted is a row that is not as it must be, and no end of the table."""
+    try:
+        return run(here, death, column, folder)
+    except LabError as error:
+        labs.settle_down(here.lab.name)
+        return End(death.name, column.name, None, None, "", "", (), False, 0, str(error))
 
 
 class _Running:
@@ -117,7 +96,6 @@ class _Running:
 
     def __init__(self, processes: list[subprocess.Popen[bytes]], terminal: int) -> None:
         self.all, self.terminal = processes, terminal
-        self.pid = processes[0].pid
 
     def look(self) -> bool:
         """Read what the terminal shows, so that it never fills up; False, as this decides nothing."""
@@ -138,12 +116,13 @@ class _Running:
 
 @contextlib.contextmanager
 def _started(
-    here: labs.Live, death: Death, launcher: Launcher, words: list[str], out: Path
+    here: labs.Live, death: Death, column: Column, words: list[str], out: Path
 ) -> Iterator[_Running]:
     """The job; whatever is left of it is killed at the end, a frozen node thawed before."""
     environment = {
         **os.environ,
-        **dict(launcher.environment),
+        **column.environment,
+        "PATH": os.pathsep.join([str(Path(column.python).parent), os.environ.get("PATH", "")]),
         "PYTHONPATH": f"{_hook(death, out)}{os.pathsep}{acceptance.ROOT}",
         "OMP_NUM_THREADS": "1",
     }
@@ -151,18 +130,19 @@ def _started(
     ours, theirs = pty.openpty() if with_terminal else (-1, -1)
     log = out.with_name(f"{out.name}.log").open("wb")
     entry = [sys.executable, str(acceptance.ENTRY), "--name", here.lab.name]
+    commands = column.commands(here.lab, column.python, words)
     started = [
         subprocess.Popen(
             [*entry, *command],
             cwd=acceptance.ROOT,
             env=environment,
-            stdin=theirs if with_terminal else subprocess.DEVNULL,
-            stdout=theirs if with_terminal else log,
-            stderr=theirs if with_terminal else subprocess.STDOUT,
+            stdin=theirs if first else subprocess.DEVNULL,
+            stdout=theirs if first else log,
+            stderr=theirs if first else subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_take_terminal if with_terminal else None,
+            preexec_fn=_take_terminal if first else None,
         )
-        for _, command in launcher.commands(here.lab, words)
+        for first, command in zip([with_terminal, *[False] * len(commands)], commands, strict=False)
     ]
     if with_terminal:
         os.close(theirs)
@@ -241,7 +221,7 @@ def _left(here: labs.Live, death: Death) -> tuple[str, ...]:
 
 def _judged(
     death: Death,
-    launcher: Launcher,
+    column: Column,
     out: Path,
     seconds: float | None,
     status: int | None,
@@ -267,7 +247,7 @@ def _judged(
         said = f"the launcher: {found[0]}"
     end = End(
         fault=death.name,
-        launcher=launcher.name,
+        launcher=column.name,
         seconds=seconds,
         status=status,
         named=named,
@@ -276,8 +256,14 @@ def _judged(
         report=(out / "report.html").exists() and bool(verdicts),
         measured=sum(row.get("kind") == "measurement" for row in rows),
         wrong="",
+        ours=_status([str(row["status"]) for row in verdicts]),
     )
-    return replace(end, wrong=_complaint(death, end))
+    return replace(end, wrong=_complaint(death, end, column.zero))
+
+
+def _status(said: Sequence[str]) -> int | None:
+    """The exit status that verdicts stand for; None where there are none."""
+    return (1 if "fail" in said else 3 if "error" in said else 0) if said else None
 
 
 def _words(out: Path) -> str:
@@ -296,12 +282,12 @@ def _verdicts(out: Path) -> list[dict[str, object]]:
     return found
 
 
-def _complaint(death: Death, end: End) -> str:
+def _complaint(death: Death, end: End, zero: Sequence[str] = ()) -> str:
     """What is not as it must be; "" when all is."""
     parts = []
     if end.seconds is None:
         parts.append(f"it did not end within {BOUND:.0f} s")
-    if end.status == 0:
+    if end.status == 0 and death.name not in zero:
         parts.append("it ended with 0, as if all were well")
     if death.culprit and nodes_in(end.named) - {death.culprit}:
         parts.append(f"it names {end.named}")
@@ -309,22 +295,42 @@ def _complaint(death: Death, end: End) -> str:
         parts.append("nobody says what happened to whom")
     if end.left:
         parts.append(f"left: {'; '.join(end.left)}")
+    if end.ours == 0:
+        parts.append("its verdicts say that all is well")
     if not end.report:
         parts.append("there is no report")
     return "; ".join(parts)
 
 
-def faults(name: str, quick: bool, launchers: Sequence[str], names: Sequence[str]) -> int:
-    """Every death under every launcher, a table; the exit status."""
-    chosen = [death for death in DEATHS if (death.name in names if names else death.quick or not quick)]
+def chosen(
+    quick: bool, launchers: Sequence[str], names: Sequence[str], pythons: Sequence[str]
+) -> list[tuple[Column, Death]]:
+    """The rows to run, launcher by launcher; LabError lists what is known where something is not."""
     unknown = set(names) - {death.name for death in DEATHS}
     if unknown:
         raise LabError(f"{', '.join(sorted(unknown))} is unknown; known: {', '.join(d.name for d in DEATHS)}")
-    columns = [each for each in LAUNCHERS if each.name in launchers] if launchers else [LAUNCHERS[0]]
-    if not columns:
+    known = [*COLUMNS, *map(mpich, pythons)]
+    strange = set(launchers) - {each.name for each in known}
+    if strange:
         raise LabError(
-            f"{', '.join(launchers)} is unknown; known: {', '.join(each.name for each in LAUNCHERS)}"
+            f"{', '.join(sorted(strange))} is unknown; known: {', '.join(each.name for each in known)}, and with "
+            "--python an interpreter with MPICH's mpirun beside it: mpich"
         )
+    wanted = launchers or [each.name for each in (known if quick else known[:1])]
+    return [
+        (column, death)
+        for column in known
+        if column.name in wanted
+        for death in DEATHS
+        if (death.name in names if names else column.name in death.quick or not quick)
+    ]
+
+
+def faults(
+    name: str, quick: bool, launchers: Sequence[str], names: Sequence[str], pythons: Sequence[str] = ()
+) -> int:
+    """Every death under every launcher, a table; the exit status."""
+    rows = chosen(quick, launchers, names, pythons)
     print(
         f"The bench promises an end within {promised():.0f} s of any fault at --hang {HANG}s; here every job must end"
         f" within {BOUND:.0f} s, and what it left must be gone {GONE:.0f} s later."
@@ -335,16 +341,13 @@ def faults(name: str, quick: bool, launchers: Sequence[str], names: Sequence[str
         labs.down(name)
         here = labs.up(Lab(name))
         try:
-            for launcher in columns:
-                for death in chosen:
-                    if death.launchers and launcher.name not in death.launchers:
-                        continue  # there is no mpirun to kill under torchrun
-                    reason = here.powers[death.needs] if death.needs else None
-                    if isinstance(reason, str):
-                        done.append(NotRun(death.name, launcher.name, reason))
-                    else:
-                        done.append(run(here, death, launcher, folder))
-                    print(*_lines(done[-1]), sep="\n", flush=True)
+            for column, death in rows:
+                reason = here.powers[death.needs] if death.needs else None
+                if isinstance(reason, str):
+                    done.append(NotRun(death.name, column.name, reason))
+                else:
+                    done.append(_tried(here, death, column, folder))
+                print(*_lines(done[-1]), sep="\n", flush=True)
         finally:
             labs.down(name)
     print("", *table(done), sep="\n")
@@ -380,15 +383,16 @@ def _lines(end: End | NotRun) -> Iterator[str]:
 
 
 def table(done: Sequence[End | NotRun]) -> Iterator[str]:
-    yield f"{'fault':18}{'launcher':10}{'end after':>10}{'exit':>6}{'rows':>6}  {'report':8}{'left':6}{'named':34}ok"
+    numbers = f"{'end after':>10}{'exit':>6}{'ours':>6}{'rows':>6}"
+    yield f"{'fault':18}{'launcher':10}{numbers}  {'report':8}{'left':6}{'named':34}ok"
     for end in done:
         if isinstance(end, NotRun):
-            dashes = f"{'-':>10}{'-':>6}{'-':>6}  {'-':8}{'-':6}{'-':34}"
+            dashes = f"{'-':>10}{'-':>6}{'-':>6}{'-':>6}  {'-':8}{'-':6}{'-':34}"
             yield f"{end.fault:18}{end.launcher:10}{dashes}not run: {end.reason}"
             continue
         seconds = "never" if end.seconds is None else f"{end.seconds:.1f} s"
-        status = "-" if end.status is None else str(end.status)
+        status, ours = ("-" if each is None else str(each) for each in (end.status, end.ours))
         yield (
-            f"{end.fault:18}{end.launcher:10}{seconds:>10}{status:>6}{end.measured:>6}  "
+            f"{end.fault:18}{end.launcher:10}{seconds:>10}{status:>6}{ours:>6}{end.measured:>6}  "
             f"{'yes' if end.report else 'NO':8}{len(end.left):<6}{end.named[:33]:34}{'NOT OK' if end.wrong else 'ok'}"
         )

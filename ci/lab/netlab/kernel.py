@@ -179,6 +179,16 @@ def called(pid: int) -> str:
         return ""
 
 
+def parent(pid: int) -> int:
+    """Of a process; 0 when it is gone."""
+    try:
+        return int(
+            (Path("/proc") / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()[1]
+        )
+    except OSError:
+        return 0
+
+
 def end(ours: Callable[[], set[int]]) -> None:
     """Kills until ``ours`` finds no process; a number that went to another process meanwhile is spared."""
     limit = time.monotonic() + _KILL_LIMIT
