@@ -56,6 +56,7 @@ class Port:
 
     ``rate`` is what ``rate_text`` says; lid and sm_lid 0 on InfiniBand: no subnet manager has been here.
     ``counters`` and ``hw_counters`` are the folders of those names, as read (data in words of 4 bytes).
+    ``mtu`` is the largest packet in use, in bytes, ``max_mtu`` the largest that the port could.
     """
 
     hca: str
@@ -75,6 +76,8 @@ class Port:
     system_guid: str | None = None
     driver: str | None = None
     netdev: str | None = None
+    mtu: int | None = None
+    max_mtu: int | None = None
     pci: PciPath | None = None
     counters: Counts = field(default_factory=dict)
     hw_counters: Counts = field(default_factory=dict)

@@ -129,6 +129,8 @@ class Health:
         self._first: Snapshot | None = None
         self._grown: dict[str, int] = {}
         self._changes: list[tuple[float, str, int]] = []
+        self._looks = 0
+        self._followed: dict[str, list[str]] = {}
         self._counted = -1e9
 
     def meet(self, gpu: dict[str, Any], gauge: Callable[[dict[str, Any]], Gauge]) -> None:
@@ -159,10 +161,17 @@ class Health:
     def _count(self, now: float) -> None:
         assert self._counters is not None
         shot = Snapshot.from_json(self._counters())
+        self._looks += 1
         if self._first is None:
             self._first = shot
             return
-        for row in delta(self._first, shot).grown(Role.ERROR):
+        moved = delta(self._first, shot)
+        for row in moved.rows:
+            if row.role is Role.ERROR:
+                untold = self._followed.setdefault(row.subject, [])
+                if row.growth is None and row.counter not in untold:
+                    untold.append(row.counter)
+        for row in moved.grown(Role.ERROR):
             name = f"{row.subject} {row.counter}"
             if row.growth != self._grown.get(name) and len(self._changes) < MOST_CHANGES:
                 self._grown[name] = row.growth or 0
@@ -180,7 +189,9 @@ class Health:
         if self._soaking:
             seen["memory"] = self._memory.points
             if self._counters is not None:
-                seen["errors"] = self._changes
+                seen["errors"], seen["looks"] = self._changes, self._looks
+                # device -> its error counters of which it cannot be told whether they grew
+                seen["followed"] = self._followed
         return seen
 
 

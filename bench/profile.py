@@ -55,7 +55,7 @@ class Rails:
     management  interface for everything that is not measured
     rate        nominal, of one rail; target: of a node's rails together, each way
     in_network  whether the switches may reduce (SHARP), which moves the ceilings
-    mtu         bytes, of every rail that is an interface or has one (RoCE); 0: only that all have the same
+    mtu         bytes, of every rail: its packets' on InfiniBand, else its interface's; 0: only that all have the same
     open        what of the above a person must still fill in; while it stands here nothing is concluded
     """
 
@@ -312,10 +312,8 @@ def _rails(table: _Table) -> Rails:
     )
     if rails.devices and rails.count != len(rails.devices):
         raise ProfileError(f"{table.where}: count is {rails.count}, but devices names {len(rails.devices)}")
-    if rails.mtu < 0 or (rails.mtu and rails.kind not in ("socket", "roce")):
-        raise ProfileError(
-            f"{table.where}: mtu {rails.mtu} must be above 0, and of rails of kind socket or roce"
-        )
+    if rails.mtu < 0 or (rails.mtu and rails.kind == "none"):
+        raise ProfileError(f"{table.where}: mtu {rails.mtu} must be above 0, and of rails of some kind")
     if set(rails.devices) & set(rails.excluded):
         raise ProfileError(f"{table.where}: a device cannot be a rail and excluded")
     if rails.rate and rails.target and rails.target.value > rails.count * rails.rate.value * (1 + 1e-9):

@@ -145,6 +145,17 @@ def test_errors_that_grow_during_a_soak_have_a_time():
     assert health.end()["errors"] == [(2 * COUNTER_SECONDS, "mlx5_1/1 symbol_error", 6)]
 
 
+def test_what_cannot_be_told_of_the_counters_is_kept_with_the_number_of_looks():
+    gone = {**shot(3), "readings": {"mlx5_2/1": {"counters": {"symbol_error": 0}}}}
+    shots = iter([{**shot(3), "readings": {**shot(3)["readings"], **gone["readings"]}}, gone])
+    health, clock = watched(soaking=True, counters=lambda: next(shots))
+    health.look("a", 1)
+    clock.now += 1
+    seen = health.end()
+    assert seen["looks"] == 2 and seen["errors"] == []
+    assert seen["followed"] == {"mlx5_1/1": ["symbol_error"], "mlx5_2/1": []}
+
+
 def test_our_own_memory_can_be_read():
     import os
 

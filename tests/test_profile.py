@@ -159,7 +159,8 @@ def test_sockets_are_bound_to_interfaces_and_never_to_the_names_of_hcas():
     ("rails", "good"),
     [
         ("kind = 'socket'\nmtu = 9000", True),
-        ("kind = 'infiniband'\nmtu = 9000", False),
+        ("kind = 'infiniband'\nmtu = 9000", True),
+        ("kind = 'none'\nmtu = 9000", False),
         ("kind = 'roce'\nmtu = -1", False),
     ],
 )

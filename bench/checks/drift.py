@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from bench.drift import fleet, verdict
 from bench.model import Status, Verdict
 from bench.nightly.judging import Tonight, explained, tonight
+from bench.nightly.plan import EVERY_RAIL, NIGHT
 from bench.nightly.series import NODES, RAILS
 from bench.profile import Profile
 from bench.units import show_rate, show_size
@@ -99,7 +100,19 @@ def peers(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     if found is None:
         return
     left_out = dict(seen.run.plan.skipped)
-    for kind in (RAILS, NODES):
+    # a job of one node has none to give up, and the plan does not say so
+    given_up = (NIGHT, EVERY_RAIL) in seen.run.plan.skipped
+    if given_up:
+        yield Verdict(
+            "drift.fleet",
+            f"{found.past.cluster} {RAILS}",
+            Status.ERROR,
+            f"no rail was looked at: {NIGHT}",
+            "every rail beside its peers",
+            "RailGauge",
+            "give the night a longer --budget",
+        )
+    for kind in (NODES,) if given_up else (RAILS, NODES):
         if not any(each.name == kind for each, _ in found.fleets):
             reason = f"not compared: {left_out.get(kind, 'they were not part of this run')}"
             yield Verdict("drift.fleet", f"{found.past.cluster} {kind}", Status.SKIP, reason)

@@ -38,19 +38,21 @@ def throttled(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     for line in seen.run.health:
         if "gpu" in line:
             by_rank.setdefault(int(line["rank"]), []).append(line)
+    phases = _measured(seen)
+    ranks = seen.run.manifest.ranks
     yield from ask.verdicts(
-        [_finding(rank.rank, rank.node, by_rank.get(rank.rank, [])) for rank in seen.run.manifest.ranks],
+        [
+            _finding(rank.rank, rank.node, by_rank.get(rank.rank, []), phases.get(rank.rank, set()))
+            for rank in ranks
+        ],
         "GPUs were not slowed by a fault while they were measured",
     )
 
 
-def _finding(rank: int, node: str, lines: list[dict[str, Any]]) -> Finding:
+def _finding(rank: int, node: str, lines: list[dict[str, Any]], phases: set[str]) -> Finding:
+    """``phases``: in which it measured something, so in each of them somebody must have looked."""
     name = f"{node} GPU {lines[0]['gpu']['index']} (rank {rank})" if lines else f"{node} rank {rank}"
     spells = [spell for line in lines for spell in line["cases"]]
-    told = sum(spell["samples"] - spell["silent"] for spell in spells)
-    if not told:
-        why = next((line["note"] for line in lines if line.get("note")), "nobody looked at it")
-        return Finding(name, None, f"what held its clocks while it was measured is not known: {why}")
     clocks = _clocks(spells, lines)
     held = [
         (spell, bad) for spell in spells if (bad := [each for each in spell["reasons"] if each in FAULTS])
@@ -63,8 +65,33 @@ def _finding(rank: int, node: str, lines: list[dict[str, Any]]) -> Finding:
             f"{f' and in {len(held) - 1} more cases' if len(held) > 1 else ''}; {_clocks([worst], lines)}"
         )
         return Finding(name, False, measured, note=clocks)
+    unseen = sorted(phases - {line["phase"] for line in lines if _told(line)})
+    if unseen or not any(map(_told, lines)):
+        why = next(
+            (line["note"] for line in lines if line.get("note")), "nobody looked at it, or NVML hid it"
+        )
+        when = f" in {', '.join(unseen)}" if unseen and any(map(_told, lines)) else ""
+        return Finding(name, None, f"what held its clocks while it was measured is not known{when}: {why}")
     work = sorted({each for spell in spells for each in spell["reasons"] if each in WORK})
     return Finding(name, True, clocks, note="; held by ".join([clocks, *([", ".join(work)] if work else [])]))
+
+
+def _told(line: dict[str, Any]) -> bool:
+    """Whether NVML told in most of the looks of a phase, of which there was at least one."""
+    looks = sum(spell["samples"] for spell in line["cases"])
+    silent = sum(spell["silent"] for spell in line["cases"])
+    return bool(2 * silent < looks)
+
+
+def _measured(seen: Evidence) -> dict[int, set[str]]:
+    """Rank -> the phases in which it measured something."""
+    phase = {case.id: case.phase for case in seen.run.plan.cases}
+    found: dict[int, set[str]] = {}
+    for row in seen.run.measurements:
+        if row.stop != "failed" and row.case in phase:
+            for rank in row.ranks:
+                found.setdefault(rank, set()).add(phase[row.case])
+    return found
 
 
 def _clocks(spells: list[dict[str, Any]], lines: list[dict[str, Any]]) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from bench.facts import Interface
+from bench.facts import Node
 from bench.majority import odd_ones
 from bench.model import Verdict
 from bench.profile import Profile
@@ -13,10 +14,12 @@ from bench.rails import Role, rails_of
 from .findings import Finding, Question
 from .registry import Evidence, check
 
+TOOL = "ibv_devinfo"  # sysfs does not tell the MTU of an InfiniBand port
+
 
 @check("rails.mtu", early=True)
 def mtu(seen: Evidence, want: Profile) -> Iterator[Verdict]:
-    """Every rail that is an interface, or has one (RoCE), has the profile's MTU, or that of most of them."""
+    """Every rail has the profile's MTU, or that of most of them: its interface's, on InfiniBand its packets'."""
     wanted = want.rails.mtu
     ask = Question(
         "rails.mtu",
@@ -25,28 +28,45 @@ def mtu(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "set it as on the others (ip link set DEVICE mtu SIZE, and where it is configured), on the switch port too",
         "read it by hand: ip link",
     )
-    if want.rails.kind not in ("socket", "roce"):
-        yield ask.skip("all nodes", "the profile's rails are no interfaces, nor have they any")
+    if want.rails.kind == "none":
+        yield ask.skip("all nodes", "the profile speaks of no rails")
         return
+    packets = want.rails.kind == "infiniband"
+    if packets:
+        ask = replace(
+            ask,
+            repair="see the other end, and what the subnet manager gives this port: ibv_devinfo, smpquery portinfo",
+            ask="read it by hand: ibv_devinfo",
+        )
+        if seen.nodes and all(f"{TOOL}: {TOOL} is not installed" in node.notes for node in seen.nodes):
+            yield ask.skip("all nodes", f"{TOOL} (ibverbs-utils), which would tell, is installed on no node")
+            return
+    look = _packet if packets else _size
     sizes = {
-        f"{node.name} {role.name}": _size(node.interfaces, role)
+        f"{node.name} {role.name}": look(node, role)
         for node in seen.nodes
         for role in rails_of(node, want.rails)
+    }
+    most = {
+        f"{node.name} {role.name}": f" of {role.port.max_mtu} that it could"
+        for node in seen.nodes
+        for role in rails_of(node, want.rails)
+        if packets and role.port and (role.port.max_mtu or 0) > (role.port.mtu or 0)
     }
     silent = [node.name for node in seen.nodes if not rails_of(node, want.rails)]
     odd = {each.name: each for each in odd_ones({name: str(size) for name, size in sizes.items() if size})}
     found = [Finding(name, None, "none of its devices is known to be a rail") for name in silent]
     for name, size in sizes.items():
+        told = f"MTU {size}{most.get(name, '')}"
         if size is None:
             found.append(Finding(name, None, "its MTU is not known"))
         elif wanted and size != wanted:
-            found.append(Finding(name, False, f"MTU {size}", size))
+            found.append(Finding(name, False, told, size))
         elif not wanted and name in odd:
-            found.append(
-                Finding(name, False, f"MTU {size}, {_others(odd[name].usual, odd[name].peers)}", size)
-            )
+            others = _others(odd[name].usual, odd[name].peers)
+            found.append(Finding(name, False, f"{told}, {others}", size))
         else:
-            found.append(Finding(name, True, f"MTU {size}", size))
+            found.append(Finding(name, True, told, size, told if name in most else ""))
     yield from ask.verdicts(found, f"rails have MTU {next(filter(None, sizes.values()), 0)}")
 
 
@@ -54,8 +74,12 @@ def _others(usual: str | None, peers: int) -> str:
     return f"not {usual} as {peers} others have" if usual else "and there is no majority"
 
 
-def _size(interfaces: tuple[Interface, ...], role: Role) -> int | None:
+def _packet(_: Node, role: Role) -> int | None:
+    return role.port.mtu if role.port else None
+
+
+def _size(node: Node, role: Role) -> int | None:
     if role.interface is not None:
         return role.interface.mtu
     name = role.port.netdev if role.port else None
-    return next((each.mtu for each in interfaces if each.name == name), None)
+    return next((each.mtu for each in node.interfaces if each.name == name), None)

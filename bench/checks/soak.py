@@ -196,7 +196,9 @@ def errors(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     lines = {int(line["rank"]): line for line in seen.run.health if line.get("phase") == PHASE}
     if want.rails.kind == "none":
         told = [text for line in lines.values() for text in _grown(line)]
-        measured = f"the profile speaks of no rails; {told[0] if told else 'no error counter grew'}"
+        looked = any(line.get("looks", 0) > 1 for line in lines.values())
+        none = "no error counter grew" if looked else "no counter was looked at"
+        measured = f"the profile speaks of no rails; {told[0] if told else none}"
         yield ask.skip("all nodes", measured, *told[:20])
         return
     found = []
@@ -211,7 +213,18 @@ def _errors(node: str, line: dict[str, Any] | None, rails: set[str]) -> Finding:
     if line is None or "errors" not in line or not rails:
         return Finding(node, None, "its counters were not followed")
     bad = [text for text in _grown(line) if text.split(" ", 1)[0] in rails]
-    return Finding(node, not bad, "; ".join(bad[:4]) or "no error grew", float(len(bad)))
+    if bad:
+        return Finding(node, False, "; ".join(bad[:4]), float(len(bad)))
+    if line.get("looks", 0) < 2:
+        return Finding(
+            node, None, f"its counters were looked at {line.get('looks', 0)} times, 2 at least are wanted"
+        )
+    followed = line.get("followed", {})
+    untold = [f"{rail} {name}" for rail in sorted(rails) for name in followed.get(rail, ["error counters"])]
+    if untold:
+        more = f" and {len(untold) - 4} more" if len(untold) > 4 else ""
+        return Finding(node, None, f"it cannot be told whether {', '.join(untold[:4])}{more} grew")
+    return Finding(node, True, "no error grew", 0.0)
 
 
 def _grown(line: dict[str, Any]) -> list[str]:

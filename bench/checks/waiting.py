@@ -64,14 +64,21 @@ def _source(answer: Waiting, before: dict[str, float], want: Profile) -> str:
 
 
 def usual_of_nights(seen: Evidence) -> dict[str, float]:
-    """Seconds that a call by itself usually takes, by case, from the good ones of the last nights; {} of none."""
+    """Seconds that a call by itself usually takes, by case, from the good ones of the last nights; {} of none.
+
+    Nights of another fingerprint (driver, NCCL, firmware, nodes …) say nothing of this cluster as it is.
+    """
     if not seen.run.history:
         return {}
     past = from_json(seen.run.history)
     found = {}
     for row in _whole(seen):
         series = series_of(row.case, past.cluster)
-        good = [night.value for night in past.nights.get(series, ()) if night.status is Status.PASS]
+        good = [
+            night.value
+            for night in past.nights.get(series, ())
+            if night.status is Status.PASS and night.fingerprint == past.parts
+        ]
         values = [value for value in good if value > 0][-NIGHTS:]
         if len(values) >= LEAST:
             latency = series.quantity == "latency"

@@ -20,6 +20,7 @@ from bench.store import Phase, Plan
 from bench.units import show_seconds, show_size
 
 RESERVE = 0.2  # of the budget, for measuring suspects again in the same night
+EVERY_RAIL = "every rail and node"
 NIGHT = "given up for the budget"  # how the plan names what a night leaves out for want of time
 Left = tuple[str, str]
 
@@ -107,7 +108,7 @@ NIGHTLY_CUTS = (
     Cut("tracing: of a slow ring of nodes it is not known who slows it", _asked(screened="groups")),
     Cut("all collectives but all_reduce", _as_accepted("all collectives but")),
     Cut("NCCL's log", _without("evidence")),
-    Cut("every rail and node", lambda wish: _without("screen")(_without("rails")(wish))),
+    Cut(EVERY_RAIL, lambda wish: _without("screen")(_without("rails")(wish))),
 )
 
 

@@ -13,7 +13,18 @@ from typing import Any, TypeVar
 from bench.counters import Snapshot
 from bench.counters import snapshot as counters_in
 from bench.facts import Environment, Host, Interface, Node, Port, Software
-from bench.probe import addresses, cpu, environment, gpus, host, infiniband, network, software, topology
+from bench.probe import (
+    addresses,
+    cpu,
+    environment,
+    gpus,
+    host,
+    infiniband,
+    network,
+    packets,
+    software,
+    topology,
+)
 
 T = TypeVar("T")
 LIVE = Path("/")
@@ -30,9 +41,13 @@ def probe(root: Path = LIVE, *, nvml: Any = None, environ: Mapping[str, str] | N
     told: list[str] = []
     seen = _part(told, "nvml", lambda: _gpus(live, nvml, root), gpus.Seen())
     found = _part(told, "software", lambda: _software(live, root, environ), Software())
+    none: tuple[Port, ...] = ()
+    ports = _part(told, "infiniband", lambda: infiniband.ports(root), none)
+    if live and ports:
+        ports = _part(told, packets.TOOL, lambda: packets.sized(ports, told), ports)
     node = Node(
         name=_part(told, "hostname", lambda: host.hostname(root), None) or _unnamed(live),
-        ports=_part(told, "infiniband", lambda: infiniband.ports(root), ()),
+        ports=ports,
         interfaces=_part(told, "network", lambda: _interfaces(live, root, told), ()),
         tcp=_part(told, "tcp", lambda: network.tcp(root), {}),
         gpus=seen.gpus,

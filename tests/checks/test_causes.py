@@ -201,6 +201,48 @@ def test_both_ends_alike_and_not_as_the_profile_says_fail_with_its_name():
     )
 
 
+INFINIBAND = replace(SOCKETS, rails=Rails(kind="infiniband", count=8, excluded=("mlx5_0",)))
+
+
+def hcas(*changes: tuple[int, int, dict[str, int | None]]) -> list[Node]:
+    """Two nodes of eight rails, with ``changes`` of (node, number of its HCA, what is other)."""
+    made = list(nodes(2))
+    for node, number, change in changes:
+        ports = tuple(
+            replace(each, **change) if each.hca == f"mlx5_{number}" else each for each in made[node].ports
+        )
+        made[node] = replace(made[node], ports=ports)
+    return made
+
+
+def test_a_port_with_smaller_packets_than_the_other_rails_is_named_with_what_it_could():
+    assert status("rails.mtu", seen(hcas()), INFINIBAND) is Status.PASS
+    found = judged("rails.mtu", seen(hcas((1, 3, {"mtu": 2048}))), INFINIBAND)
+    assert [v.status for v in found] == [Status.FAIL]
+    assert "n1 mlx5_3/1: MTU 2048 of 4096 that it could, not 4096 as 15 others have" in found[0].message
+    # the management adapter is no rail
+    assert status("rails.mtu", seen(hcas((1, 0, {"mtu": 256}))), INFINIBAND) is Status.PASS
+
+
+def test_packets_that_could_be_larger_everywhere_are_told_and_fail_only_where_the_profile_wants_them_so():
+    small = hcas(*((node, number, {"mtu": 2048}) for node in range(2) for number in range(1, 9)))
+    (passed,) = judged("rails.mtu", seen(small), INFINIBAND)
+    assert passed.status is Status.PASS and "MTU 2048 of 4096 that it could" in passed.evidence[0]
+    wanted = replace(INFINIBAND, rails=replace(INFINIBAND.rails, mtu=4096))
+    found = judged("rails.mtu", seen(small), wanted)
+    assert {v.status for v in found} == {Status.FAIL} and len(found) == 16
+
+
+def test_a_port_whose_packets_nobody_knows_is_no_pass_and_without_the_tool_the_check_does_not_apply():
+    unknown = hcas((0, 1, {"mtu": None, "max_mtu": None}))
+    assert status("rails.mtu", seen(unknown), INFINIBAND) is Status.ERROR
+    note = "ibv_devinfo: ibv_devinfo is not installed"
+    without = [replace(each, notes=(note,)) for each in unknown]
+    (skipped,) = judged("rails.mtu", seen(without), INFINIBAND)
+    assert skipped.status is Status.SKIP and "installed on no node" in skipped.measured
+    assert status("rails.mtu", seen([without[0], unknown[1]]), INFINIBAND) is Status.ERROR
+
+
 def test_a_node_without_any_rail_is_not_passed_over():
     assert status("rails.mtu", seen([*pods(), Node("n3")]), SOCKETS) is Status.ERROR
 
@@ -227,8 +269,8 @@ def test_a_roce_port_has_the_mtu_of_its_interface():
     assert status("rails.mtu", seen(machines[:2]), ROCE) is Status.PASS
 
 
-def test_infiniband_is_not_asked():
-    assert status("rails.mtu", seen(nodes(2))) is Status.SKIP
+def test_a_profile_without_rails_asks_for_no_mtu():
+    assert status("rails.mtu", seen(nodes(2)), replace(SOCKETS, rails=Rails())) is Status.SKIP
 
 
 # who was lost

@@ -76,7 +76,6 @@ def test_a_healthy_cluster_passes_every_early_check():
     passed = {verdict.check for verdict in verdicts if verdict.status is Status.PASS}
     assert set(EARLY) - passed == {
         "rails.others",
-        "rails.mtu",
         "environment.files",
         "exclusion.own_environment",
     }
@@ -102,7 +101,7 @@ NEEDED = sorted(
     name
     for name in EARLY
     if not name.startswith(("versions.", "environment."))
-    and name not in ("host.facts", "host.clock", "rails.others", "rails.mtu", "exclusion.own_environment")
+    and name not in ("host.facts", "host.clock", "rails.others", "exclusion.own_environment")
 )
 
 

@@ -76,3 +76,16 @@ def test_no_lines_at_all_are_no_pass(tmp_path):
 
 def test_without_gpus_there_is_nothing_to_throttle(tmp_path):
     assert [verdict.status for verdict in judged(tmp_path, backend="gloo")] == [Status.SKIP]
+
+
+def test_a_phase_in_which_nobody_looked_is_no_pass_although_others_were_seen(tmp_path):
+    other = [{**line(rank, spell()), "phase": "inside"} for rank in (0, 1)]
+    found = judged(tmp_path, *other)
+    assert [verdict.status for verdict in found] == [Status.ERROR]
+    assert "not known in collectives" in found[0].measured
+
+
+def test_a_gpu_that_nvml_told_of_in_less_than_half_of_the_looks_is_no_pass(tmp_path):
+    found = judged(tmp_path, line(0, spell(samples=8, silent=4)), line(1, spell(samples=8, silent=3)))
+    assert [verdict.status for verdict in found] == [Status.ERROR]
+    assert "n0 GPU 0 (rank 0)" in found[0].subject

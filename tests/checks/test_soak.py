@@ -163,15 +163,54 @@ def test_memory_that_nobody_saw_is_no_pass(tmp_path):
     assert Status.PASS not in outcome(soak(tmp_path, windows(), memory=[])["memory"])
 
 
-def test_errors_on_a_rail_fail_with_their_time(tmp_path):
+RAILS = [f"mlx5_{number}/1" for number in range(1, 9)]
+
+
+def errors_of(tmp_path, **line):
+    """The verdicts on the counters of a node with eight InfiniBand rails."""
     import made_nodes
 
     profile = load("lambda-1cc-h100")
     run = load_run(runs.folder(tmp_path / "run", planned=[CASE], profile=profile, nodes=[made_nodes.node(0)]))
     name = made_nodes.node(0).name
     ranks = tuple(replace(rank, node=name) for rank in run.manifest.ranks)
-    line = {"phase": "soak", "rank": 0, "memory": FLAT, "errors": [[90.0, "mlx5_3/1 symbol_error", 12]]}
-    run = replace(run, manifest=replace(run.manifest, ranks=ranks), health=(line,), windows=tuple(windows()))
-    found = [verdict for verdict in judge(run, profile).verdicts if verdict.check == "soak.errors"]
+    row = {"phase": "soak", "rank": 0, "memory": FLAT, **line}
+    run = replace(run, manifest=replace(run.manifest, ranks=ranks), health=(row,), windows=tuple(windows()))
+    return [verdict for verdict in judge(run, profile).verdicts if verdict.check == "soak.errors"]
+
+
+def test_errors_on_a_rail_fail_with_their_time(tmp_path):
+    found = errors_of(tmp_path, errors=[[90.0, "mlx5_3/1 symbol_error", 12]], looks=4, followed={})
     assert outcome(found) == [Status.FAIL]
     assert "mlx5_3/1 symbol_error grew by 12 until 1 min 30 s" in found[0].measured
+
+
+def test_rails_whose_counters_were_followed_and_did_not_grow_pass(tmp_path):
+    followed = {rail: [] for rail in RAILS}
+    assert outcome(errors_of(tmp_path, errors=[], looks=2, followed=followed)) == [Status.PASS]
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ({}, "were not followed"),
+        ({"errors": []}, "looked at 0 times"),
+        ({"errors": [], "looks": 1, "followed": {}}, "looked at 1 times"),
+        (
+            {"errors": [], "looks": 9, "followed": {}},
+            "whether mlx5_1/1 error counters, mlx5_2/1 error counters, mlx5_3/1 error counters, mlx5_4/1 error "
+            "counters and 4 more grew",
+        ),
+        (
+            {
+                "errors": [],
+                "looks": 9,
+                "followed": {**{rail: [] for rail in RAILS}, "mlx5_8/1": ["symbol_error"]},
+            },
+            "whether mlx5_8/1 symbol_error grew",
+        ),
+    ],
+)
+def test_counters_that_nobody_followed_are_no_pass(tmp_path, line, why):
+    found = errors_of(tmp_path, **line)
+    assert outcome(found) == [Status.ERROR] and why in found[0].measured

@@ -55,7 +55,7 @@ TURNS = (50, 50, 50, 50)
 PARTS = {"profile": "local"}
 
 
-def tonight(tmp_path, slower, nights=5, last=TURNS, profile=runs.LOCAL):
+def tonight(tmp_path, slower, nights=5, last=TURNS, profile=runs.LOCAL, now=PARTS):
     """The verdict of a night whose calls take ``slower`` times those of the nights before it."""
     where, planned, _ = rows(last)
     usual = [row for case in planned for row in runs.measured(case, isolated=(1e-3,) * 12)]
@@ -71,7 +71,7 @@ def tonight(tmp_path, slower, nights=5, last=TURNS, profile=runs.LOCAL):
         for each, night in found.items()
     }
     run = load(runs.folder(tmp_path / "tonight", made, planned, where))
-    run = replace(run, history=Past("c1", fingerprint(PARTS), before).to_json())
+    run = replace(run, history=Past("c1", fingerprint(now), before).to_json())
     return next(v for v in judge(run, profile).verdicts if v.check == "blame.stragglers")
 
 
@@ -82,6 +82,11 @@ def test_all_ranks_slower_alike_than_the_nights_before_is_the_system(tmp_path):
     assert "all ranks are slow alike: 1.40 times the usual time" in found.measured
     assert "the nights before" in found.source
     assert "all nodes" in found.next_step
+
+
+def test_nights_of_another_fingerprint_say_nothing_of_what_is_usual(tmp_path):
+    found = tonight(tmp_path, 1.4, now={**PARTS, "driver": "580.1"})
+    assert found.status is Status.SKIP and "usual" not in found.source
 
 
 def test_a_night_like_those_before_passes_with_the_figure(tmp_path):

@@ -18,6 +18,7 @@ from bench.judge import judge, status
 from bench.model import Status
 from bench.nightly.judging import again, tonight
 from bench.nightly.past import from_json
+from bench.nightly.plan import EVERY_RAIL, NIGHT
 from bench.store import RunError, load
 from tests import made_nights as made
 from tests import runs
@@ -256,6 +257,15 @@ def test_what_has_no_peers_says_why_it_was_not_compared(tmp_path):
     assert set(said) == {"c1 rails", "c1 nodes"}
     assert {verdict.status for verdict in said.values()} == {Status.SKIP}
     assert "one node has no rails to another" in said["c1 rails"].measured
+
+
+def test_a_night_that_gave_up_every_rail_for_its_budget_is_no_pass(tmp_path):
+    run = made.nightly(tmp_path / "run", tmp_path / "history")
+    cut = replace(run.plan, skipped=(*run.plan.skipped, (NIGHT, EVERY_RAIL)))
+    again = judge(replace(run, plan=cut), runs.LOCAL)
+    said = drift(again, "drift.fleet")["c1 rails"]
+    assert said.status is Status.ERROR and "no rail was looked at" in said.measured
+    assert (status(run), status(again)) == (Status.PASS, Status.ERROR)
 
 
 def test_a_nightly_run_whose_history_is_gone_is_no_silent_pass(tmp_path):

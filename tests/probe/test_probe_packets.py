@@ -1,0 +1,48 @@
+"""The MTU of InfiniBand ports, from what ibv_devinfo prints, or a note that says why not."""
+
+import pytest
+
+from bench.fabric.ask import Answer
+from bench.facts import Port
+from bench.model import Status
+from bench.probe.packets import sized
+
+TEXT = """hca_id:	mlx5_1
+	transport:			InfiniBand (0)
+	fw_ver:				28.41.1000
+	phys_port_cnt:			1
+		port:	1
+			state:			PORT_ACTIVE (4)
+			max_mtu:		4096 (5)
+			active_mtu:		2048 (4)
+			sm_lid:			1
+			port_lid:		11
+			port_lmc:		0x00
+			link_layer:		InfiniBand
+
+"""
+PORTS = (Port("mlx5_1", 1, state="ACTIVE"), Port("mlx5_2", 1))
+
+
+def asked(answer):
+    told = []
+    return sized(PORTS, told, lambda command, limit: answer), told
+
+
+def test_both_sizes_of_every_port_that_is_listed():
+    found, told = asked(Answer(("ibv_devinfo",), Status.PASS, "", TEXT))
+    assert [(port.mtu, port.max_mtu) for port in found] == [(2048, 4096), (None, None)]
+    assert found[0].state == "ACTIVE" and told == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(("ibv_devinfo",), Status.SKIP, "ibv_devinfo is not installed"),
+        Answer(("ibv_devinfo",), Status.ERROR, "no answer within 20 s"),
+        Answer(("ibv_devinfo",), Status.PASS, "", "Failed to get IB devices list: Function not implemented"),
+    ],
+)
+def test_what_cannot_be_asked_is_a_note_and_no_size(answer):
+    found, told = asked(answer)
+    assert found == PORTS and len(told) == 1 and told[0].startswith("ibv_devinfo: ")
