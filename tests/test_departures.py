@@ -16,8 +16,9 @@ from typing import Any
 from bench.control import lifeline
 from bench.control.door import NotMet
 from bench.hangs import ORPHAN, TOLD
-from bench.supervise import Departures, Limits, above, dismiss
+from bench.supervise import Departures, Limits, Supervisor, above, dismiss, rank
 from bench.supervise.ending import GATHER, HURRY
+from bench.supervise.farewell import Above
 
 NODES = ("n0", "n0", "n1", "n1")
 
@@ -142,6 +143,66 @@ def test_a_parent_that_is_no_launcher_may_end_when_it_likes():
     assert above(False).name == ""
     assert not above(False).gone()
     assert above(True).name
+
+
+# a supervisor that leaves before it is dismissed
+
+
+class Deaf:
+    """Rank 1's end of a star from which nothing comes; what it says is kept."""
+
+    rank, size = 1, 2
+
+    def __init__(self, *messages: dict[str, Any]) -> None:
+        self.said: list[dict[str, Any]] = []
+        self.messages = [(0, message) for message in messages]
+
+    def send(self, to: int, message: dict[str, Any]) -> None:
+        self.said.append(message)
+
+    def receive(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        while self.messages:
+            yield self.messages.pop(0)
+
+    def flush(self, limit: float) -> bool:
+        return True
+
+    def close(self) -> None:
+        return
+
+    def abandon(self, status: int) -> None:
+        return
+
+
+def served(control: Deaf, **fields: Any) -> str:
+    supervisor = Supervisor(control, lambda what: {}, {}, **fields)
+    try:
+        return supervisor.serve()
+    finally:
+        supervisor.stop_now()
+
+
+def test_a_supervisor_that_is_told_to_end_says_so_first():
+    control = Deaf()
+    assert served(control, told="SIGTERM") == "SIGTERM"
+    assert control.said == [{"said": "farewell", "how": TOLD, "text": "SIGTERM"}]
+
+
+def test_a_supervisor_whose_launcher_is_gone_says_that_and_not_that_it_was_told():
+    control = Deaf()
+    nobody = Above(0, "prted")  # process 0 is nobody's parent here
+    assert served(control, told="SIGTERM", above=nobody) == "prted (process 0)"
+    assert control.said == [{"said": "farewell", "how": ORPHAN, "text": "prted (process 0)"}]
+
+
+def test_a_rank_0_that_says_nothing_is_not_served_for_ever(monkeypatch):
+    monkeypatch.setattr(rank, "SILENT_SECONDS", 0.05)
+    assert "rank 0 said nothing for" in served(Deaf({"do": "wait"}))
+
+
+def test_a_supervisor_whose_rank_0_is_gone_knows_that_it_was_not_dismissed():
+    assert served(Deaf({"do": "quit", "lost": "rank 0 is gone (reset)"})) == "rank 0 is gone (reset)"
+    assert served(Deaf({"do": "quit", "status": 0, "reason": ""})) == ""
 
 
 # the line beside MPI
