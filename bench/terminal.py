@@ -19,7 +19,7 @@ from .profile import parse
 from .progress import Bar
 from .rows import Row, peak, row_of, rows
 from .store import Manifest, Phase, Plan, Run
-from .units import show_both, show_rate, show_seconds, show_size
+from .units import show_both, show_count, show_rate, show_seconds, show_size
 
 WORDS = {
     Status.PASS: "PASS",
@@ -57,7 +57,10 @@ class Terminal:
             nodes = manifest.nodes
             where = nodes[0] if len(nodes) == 1 else f"{len(nodes)} nodes"
             limit = f", at most {show_seconds(self._left)}" if self._left else ""
-            self._say(f"{len(manifest.ranks)} ranks on {where}, {manifest.backend}; {self._all} cases{limit}")
+            self._say(
+                f"{show_count(len(manifest.ranks), 'rank')} on {where}, {manifest.backend}; "
+                f"{show_count(self._all, 'case')}{limit}"
+            )
             given = manifest.settings.get("worker_environment") or {}
             if given:
                 words = " ".join(f"{name}={value}" for name, value in given.items())
@@ -72,7 +75,9 @@ class Terminal:
         self._all += len(phase.cases)
         self._left += phase.seconds
         if not self.quiet:
-            self._say(f"{phase.title}: {len(phase.cases)} cases more, at most {show_seconds(phase.seconds)}")
+            self._say(
+                f"{phase.title}: {show_count(len(phase.cases), 'case')} more, at most {show_seconds(phase.seconds)}"
+            )
 
     def phase(self, phase: Phase) -> None:
         self._phase = phase.title

@@ -111,6 +111,11 @@ def show_seconds(seconds: float) -> str:
     return f"{seconds / 1e-9:.3g} ns"
 
 
+def show_count(count: int, what: str) -> str:
+    """``1 case``, ``2 cases``: of ``what`` in the singular, whose plural is an s more."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def show_share(share: float) -> str:
     """``92.8 %`` of 0.928."""
     return f"{100 * share:.1f} %"

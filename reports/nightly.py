@@ -14,6 +14,7 @@ from bench.nightly.judging import Tonight, explained, tonight
 from bench.nightly.past import Past
 from bench.profile import Profile
 from bench.store import Run
+from bench.units import show_count
 
 from .markup import Html, tag
 from .pieces import Shown, badge, figure, fold, section
@@ -209,7 +210,7 @@ def _left_out(past: Past) -> Html | None:
         return None
     rows = [(tag("code", each.path), each.reason) for each in past.left_out]
     return fold(
-        f"? {len(rows)} files of the history are broken or foreign and were left out",
+        f"? {show_count(len(rows), 'file')} of the history left out: broken or foreign",
         table(("file", "why"), rows, "Files left out"),
         opened=True,
     )

@@ -59,7 +59,7 @@ def coverage(shown: Shown) -> Html:
     names = [(row.became, Cell(tag("code", row.what), row.what), row.why) for row in gone]
     counts = {
         word: sum(row.became == word for row in gone)
-        for word in ("refused", "lost", "not reached", "skipped")
+        for word in ("refused", "lost", "not reached", "left out")
     }
     text = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     notes = (

@@ -128,7 +128,7 @@ def unmeasured(run: Run) -> tuple[Unmeasured, ...]:
     rows += [
         Unmeasured(r.case, "lost", r.reason + (f"; {r.culprit}" if r.culprit else "")) for r in run.losses
     ]
-    rows += [Unmeasured(name, "skipped", why) for name, why in run.plan.skipped]
+    rows += [Unmeasured(name, "left out", why) for name, why in run.plan.skipped]
     known = {row.case for row in run.measurements} | {row.case for row in run.losses}
     rows += [
         Unmeasured(c.id, "not reached", "the run stopped before it")

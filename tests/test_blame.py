@@ -422,7 +422,7 @@ def test_one_row_without_a_rate_does_not_pass(rate: float) -> None:
     rows[5] = replace(rows[5], rate=rate)
     answer = blame(rows, RULES)
     assert answer.status is Status.ERROR
-    assert "1 rows hold no possible rate" in answer.unknown[0]
+    assert "1 row without a possible rate" in answer.unknown[0]
 
 
 def test_a_path_measured_one_way_only_is_blamed_that_way() -> None:

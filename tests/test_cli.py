@@ -30,6 +30,7 @@ def cli(*arguments, **more):
         (["judge", "/nonexistent"], "no run folder"),
         (["report", "/nonexistent"], "no run folder"),
         (["profiles", "nosuch"], "known:"),
+        (["compare", "/dev", "/dev/"], "one and the same run"),
         (["accept", "--hang", "10"], "is not a time"),
         (
             ["run", "all_reduce", "-b", "3", "--ranks", "2"],

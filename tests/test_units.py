@@ -11,6 +11,7 @@ from bench.units import (
     parse_share,
     parse_size,
     show_both,
+    show_count,
     show_rate,
     show_seconds,
     show_share,
@@ -70,6 +71,10 @@ def test_what_is_no_number_is_shown_as_such():
     assert "nan" in show_rate(math.nan)
     assert show_both(50e9) == "50.00 GB/s (400.0 Gb/s)"
     assert show_share(0.928) == "92.8 %"
+
+
+def test_one_of_a_thing_is_not_many():
+    assert [show_count(n, "figure") for n in (0, 1, 2)] == ["0 figures", "1 figure", "2 figures"]
 
 
 @pytest.mark.parametrize(

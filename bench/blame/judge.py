@@ -15,7 +15,7 @@ from bench.blame.rows import Answer, Blame, Inside, Known, PairRate, Rules, Subj
 from bench.blame.scale import Scale, centre, scale
 from bench.blame.solve import Fault, ports_of, solve
 from bench.model import Status
-from bench.units import show_share
+from bench.units import show_count, show_share
 
 NAMING, SUSPECTING = 4.0, 1.8
 """Sigmas of noise: what stands above SUSPECTING is measured again, what stands above NAMING is named.
@@ -327,7 +327,9 @@ def _inside(rules: Rules, known: Known, kept: Sequence[Blame]) -> list[Blame]:
 def _unknown(m: Matrix, known: Known, rules: Rules, blames: Sequence[Blame]) -> tuple[str, ...]:
     lines = []
     if m.broken:
-        lines.append(f"{m.broken} rows hold no possible rate (NaN, negative, too large); measure them again")
+        lines.append(
+            f"{show_count(m.broken, 'row')} without a possible rate (NaN, negative, too large); measure them again"
+        )
     if rules.nominal is None and len(m.nodes) == 2:
         lines.append(
             "two nodes without a nominal rate: a slow node looks like a healthy one; give the nominal rate"

@@ -10,7 +10,7 @@ from bench.nightly.judging import Tonight, explained, tonight
 from bench.nightly.plan import EVERY_RAIL, NIGHT
 from bench.nightly.series import NODES, RAILS
 from bench.profile import Profile
-from bench.units import show_rate, show_size
+from bench.units import show_count, show_rate, show_size
 
 from .registry import Evidence, check
 
@@ -29,7 +29,7 @@ def history(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     if past.left_out:
         yield Verdict(
             "drift.history",
-            f"{len(past.left_out)} files of the history",
+            f"{show_count(len(past.left_out), 'file')} of the history",
             Status.SKIP,
             "broken or foreign, and left out of the baseline",
             "runs that RailGauge wrote",

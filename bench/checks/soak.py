@@ -16,7 +16,7 @@ from bench.model import Case, Verdict, Window
 from bench.profile import Profile
 from bench.rails import rails_of
 from bench.stats import deviation
-from bench.units import show_both, show_seconds, show_share, show_size
+from bench.units import show_both, show_count, show_seconds, show_share, show_size
 
 from .findings import Finding, Question
 from .registry import Evidence, check
@@ -140,8 +140,8 @@ def right(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         told = f"{sum(each.checked for each in windows)} elements in {len(windows)} windows, 0 wrong"
         ok: bool | None = True
         if bad:
-            wrong = sum(count or 0 for each in bad for count in each.wrong)
-            told = f"{wrong} wrong elements in {len(bad)} windows, the first at {show_seconds(bad[0].ended)}"
+            wrong = show_count(sum(count or 0 for each in bad for count in each.wrong), "wrong element")
+            told = f"{wrong} in {show_count(len(bad), 'window')}, the first at {show_seconds(bad[0].ended)}"
             ok = False
         elif unchecked or not windows:
             told, ok = f"{len(unchecked)} of {len(windows)} windows were not checked", None
@@ -217,7 +217,9 @@ def _errors(node: str, line: dict[str, Any] | None, rails: set[str]) -> Finding:
         return Finding(node, False, "; ".join(bad[:4]), float(len(bad)))
     if line.get("looks", 0) < 2:
         return Finding(
-            node, None, f"its counters were looked at {line.get('looks', 0)} times, 2 at least are wanted"
+            node,
+            None,
+            f"its counters were looked at {show_count(line.get('looks', 0), 'time')}, 2 at least are wanted",
         )
     followed = line.get("followed", {})
     untold = [f"{rail} {name}" for rail in sorted(rails) for name in followed.get(rail, ["error counters"])]

@@ -51,6 +51,8 @@ def compared(a: Path, b: Path, anyway: bool) -> int:
     from bench.compare import UnlikeRuns
     from bench.interchange import compare_runs
 
+    if a.exists() and b.exists() and a.samefile(b):
+        raise click.UsageError(f"{a} and {b} are one and the same run, which is as fast as itself")
     try:
         answer = compare_runs(load_run(a), load_run(b), anyway)
     except (UnlikeRuns, ValueError) as error:

@@ -9,7 +9,7 @@ from statistics import fmean
 
 from bench.collectives import collective as known_collective
 from bench.elements import UnknownName
-from bench.units import GIGA
+from bench.units import GIGA, show_count
 
 from .imported import Device, ImportedRow, ImportedRun
 from .nccl_tests_rows import number
@@ -184,17 +184,18 @@ def _check_rows(rows: tuple[ImportedRow, ...], problems: list[str]) -> None:
     if odd:
         worst = odd[0]
         problems.append(
-            f"{len(odd)} figures are no measurement, such as size {worst.size}: {worst.seconds} s, "
+            f"{show_count(len(odd), 'figure')} without a time or a rate, such as size {worst.size}: {worst.seconds} s, "
             f"{worst.busbw} B/s busbw"
         )
     uneven = [row for row in rows if row.size > 0 and row.count > 0 and blocks_of(row) is None]
     if uneven:
         problems.append(
-            f"{len(uneven)} sizes are no whole number of blocks of their count, such as {uneven[0].size}"
+            f"{show_count(len(uneven), 'size')} without a whole number of blocks of the count, such "
+            f"as {uneven[0].size}"
         )
     wrong = sum(1 for row in rows if row.wrong)
     if wrong:
-        problems.append(f"{wrong} figures have wrong elements")
+        problems.append(f"{show_count(wrong, 'figure')} with wrong elements")
     if rows and all(row.wrong is None and row.error is None for row in rows):
         problems.append("no result was checked (N/A): wrong elements would not have been seen")
 

@@ -23,6 +23,7 @@ from bench.profile import Profile
 from bench.readings.algorithm import OURS, SIGN
 from bench.readings.place import NO_LAYOUT
 from bench.store import IMPORTED, LOGS, Manifest, Phase, Plan, Recorder, write_text
+from bench.units import show_count
 
 LAUNCHER = IMPORTED
 ABSENT = (
@@ -63,7 +64,10 @@ class ImportedFolder:
 
     @property
     def text(self) -> str:
-        lines = [f"{self.figures} figures of {self.ranks} ranks on {self.nodes} nodes: {self.path}"]
+        lines = [
+            f"{show_count(self.figures, 'figure')} of {show_count(self.ranks, 'rank')} on "
+            f"{show_count(self.nodes, 'node')}: {self.path}"
+        ]
         lines += [f"problem: {problem}" for problem in self.problems]
         return "\n".join([*lines, f"judge it: railgauge judge {self.path}"])
 

@@ -17,7 +17,7 @@ from bench.plan import CUTS, Job, PlanError, acceptance
 from bench.plan.budget import AROUND, COUNTERS, later
 from bench.plan.phases import seconds
 from bench.store import Phase, Plan
-from bench.units import show_seconds, show_size
+from bench.units import show_count, show_seconds, show_size
 
 RESERVE = 0.2  # of the budget, for measuring suspects again in the same night
 EVERY_RAIL = "every rail and node"
@@ -74,7 +74,8 @@ def short(job: Job, budget: float, case_seconds: float) -> tuple[list[Phase], li
 def told(plan: Plan, budget: float) -> str:
     """Said beforehand: what is measured, how long it takes, what was given up for the budget."""
     most = show_seconds(sum(phase.seconds + COUNTERS for phase in plan.phases) + AROUND)
-    said = f"tonight {len(plan.cases)} cases in at most {most} of {show_seconds(budget)}: {_measured(plan.phases)}"
+    cases = show_count(len(plan.cases), "case")
+    said = f"tonight {cases} in at most {most} of {show_seconds(budget)}: {_measured(plan.phases)}"
     given_up = [text for name, text in plan.skipped if name == NIGHT]
     return said + (f"; given up for the budget: {'; '.join(given_up)}" if given_up else "")
 

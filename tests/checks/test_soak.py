@@ -140,7 +140,7 @@ def test_one_wrong_element_in_one_window_fails(tmp_path):
     made[17] = replace(made[17], wrong=(0, 1))
     right = soak(tmp_path, made)["right"]
     assert outcome(right) == [Status.FAIL]
-    assert "1 wrong elements in 1 windows, the first at 72 s" in right[0].measured
+    assert "1 wrong element in 1 window, the first at 72 s" in right[0].measured
 
 
 def test_windows_that_nobody_checked_are_no_pass(tmp_path):
@@ -195,7 +195,7 @@ def test_rails_whose_counters_were_followed_and_did_not_grow_pass(tmp_path):
     [
         ({}, "were not followed"),
         ({"errors": []}, "looked at 0 times"),
-        ({"errors": [], "looks": 1, "followed": {}}, "looked at 1 times"),
+        ({"errors": [], "looks": 1, "followed": {}}, "looked at 1 time"),
         (
             {"errors": [], "looks": 9, "followed": {}},
             "whether mlx5_1/1 error counters, mlx5_2/1 error counters, mlx5_3/1 error counters, mlx5_4/1 error "

@@ -283,7 +283,7 @@ def test_look_alike_tables_are_not_guessed():
 def test_a_failed_check_is_a_problem():
     run = only(HEADER + ROW.replace("      0\n", "     12\n") + FOOTER.replace("0 OK", "1 FAILED"))
     assert run.rows[1].wrong == 12
-    assert any("1 figures have wrong elements" in problem for problem in run.problems)
+    assert any("1 figure with wrong elements" in problem for problem in run.problems)
     assert any("out of bounds" in problem for problem in run.problems)
 
 
@@ -301,7 +301,7 @@ def test_not_a_number_is_no_measurement():
         collective="all_reduce",
         ranks=96,
     )
-    assert any("2 figures are no measurement" in problem for problem in run.problems)
+    assert any("2 figures without a time or a rate" in problem for problem in run.problems)
     with pytest.raises(ImportRefused, match="no figure"):
         measured(run)
 

@@ -111,7 +111,7 @@ def test_what_is_no_number_is_no_measurement(odd):
     text = json.dumps(content(result())).replace("386.560078", odd)
     run = parse(text)
     assert len(run.rows) == 2
-    assert any("1 figures are no measurement" in problem for problem in run.problems)
+    assert any("1 figure without a time or a rate" in problem for problem in run.problems)
     assert not run.complete
     assert len(measured(run)) == 1
 

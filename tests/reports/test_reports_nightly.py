@@ -106,7 +106,7 @@ def test_files_left_out_accepted_levels_and_hostile_names_are_shown_as_text(tmp_
     run = made.nightly(tmp_path / "run", own, NIGHTS)
     write(run, runs.LOCAL)
     text = (tmp_path / "run" / "report.html").read_text()
-    assert "1 files of the history are broken or foreign" in text
+    assert "1 file of the history left out: broken or foreign" in text
     assert "<script>alert(1)" not in text and "<b>ann" not in text
     assert "&lt;b&gt;ann&lt;/b&gt;" in text
 

@@ -86,12 +86,12 @@ def test_what_was_refused_lost_and_left_out_is_named_with_the_reason():
     assert "needs 34 GiB a rank, 12 GiB available on host memory" in shown
     assert "ended by signal 9 (Killed); rank 2 (workstation)" in shown
     assert "did not end: it was interrupted or killed" in shown
-    assert {row.became for row in unmeasured(made.run)} == {"refused", "lost", "skipped"}
+    assert {row.became for row in unmeasured(made.run)} == {"refused", "lost", "left out"}
 
 
 def test_cases_after_a_crash_are_not_reached():
     run = made_runs.nothing_measured().run
-    assert {row.became for row in unmeasured(run)} == {"not reached", "skipped"}
+    assert {row.became for row in unmeasured(run)} == {"not reached", "left out"}
 
 
 def test_coverage_counts_out_of_how_many():
