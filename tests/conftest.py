@@ -9,9 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 NVIDIA = Path("/dev/nvidiactl")
 HAS_TORCH = importlib.util.find_spec("torch") is not None
+# no test asserts how long something takes: machines that run tests do other work as well
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -469,7 +469,7 @@ cells = st.tuples(
 ).filter(lambda row: row[0] != row[1])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(cells, max_size=60))
 def test_no_rows_crash_and_only_a_whole_measurement_passes(
     values: list[tuple[str, str, str, str, float, float, bool, str]],

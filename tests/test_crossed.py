@@ -126,7 +126,7 @@ def test_a_fabric_without_rail_leaves_names_nobody():
     assert by_leaves({}) == ()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.sampled_from([0.0, 1.0, LINE / 2, LINE, math.nan, math.inf, -1.0]), min_size=1, max_size=5)
 )

@@ -479,7 +479,7 @@ def test_the_spread_of_a_normal_sample_is_its_standard_deviation():
 figures = st.floats(allow_nan=True, allow_infinity=True)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(figures, max_size=40), figures, st.none() | figures, st.sampled_from([BUSBW, LATENCY]))
 def test_no_history_crashes_the_judge_and_no_bad_figure_passes(values, value, rerun, series):
     past = [Night(f"r{i}", i * DAY, figure, (OLD, NEW)[i % 7 == 0]) for i, figure in enumerate(values)]
@@ -491,7 +491,7 @@ def test_no_history_crashes_the_judge_and_no_bad_figure_passes(values, value, re
         assert found.nights >= 10
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.floats(1e-9, 1e15), st.floats(0.5, 0.97), st.integers(0, 50))
 def test_the_unit_of_a_series_does_not_matter(scale, share, seed):
     night = tonight(LEVEL * share, LEVEL * share)
@@ -504,7 +504,7 @@ def test_the_unit_of_a_series_does_not_matter(scale, share, seed):
         assert here.label is there.label
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.dictionaries(st.text(max_size=5), st.none() | figures, max_size=30))
 def test_no_fleet_crashes_and_every_subject_is_answered_for(values):
     standings = fleet.stand(values, +1)

@@ -113,7 +113,7 @@ def close(read: float, was: float, width: int, unit: float) -> bool:
     return abs(read - float(text) * unit) <= 1e-9 * abs(was) + 1e-12 * unit
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(tables())
 def test_what_is_exported_is_imported_to_the_printed_digits(table):
     name, lines, n = table

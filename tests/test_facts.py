@@ -57,7 +57,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(made(Node))
 def test_from_json_is_the_inverse_of_to_json(node):
     assert Node.from_json(json.loads(json.dumps(node.to_json()))) == node
@@ -103,7 +103,7 @@ def test_what_is_not_a_node_is_refused_with_the_place(row, where):
     assert where in str(caught.value)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(JSON, st.sampled_from([item.name for item in fields(Node)]))
 def test_no_json_crashes_the_reader(value, name):
     for row in (value, {"name": "n", name: value}):

@@ -260,7 +260,7 @@ def test_a_file_cut_anywhere_is_named_and_left_out(home):
         assert len(problems) == 1
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.integers(0), st.integers(1, 255))
 def test_one_altered_byte_is_never_believed(place, mask):
     content = bytearray(CONTENT)
@@ -269,7 +269,7 @@ def test_one_altered_byte_is_never_believed(place, mask):
         decode(bytes(content))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=400))
 def test_no_bytes_crash_the_reader(content):
     with pytest.raises(Broken):
@@ -399,7 +399,7 @@ def test_a_hostile_name_is_data(home, name):
     assert len(acceptances(home, name)[0]) == 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_names_become_one_harmless_component_each_and_stay_different(one, other):
     try:

@@ -199,7 +199,7 @@ def test_a_forced_ring_can_be_said(tmp_path):
 
 
 @given(st.lists(st.sampled_from(sorted(DATA.glob("*.txt"))), min_size=1, max_size=2), st.integers(0, 4000))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_cut_file_crashes_or_passes_as_whole(tmp_path_factory, files, cut):
     folder = tmp_path_factory.mktemp("cut")
     made = [write(folder, f"{i}.txt", file.read_text()[:cut]) for i, file in enumerate(files)]

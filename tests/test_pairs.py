@@ -37,7 +37,7 @@ def test_a_node_listed_twice_is_refused() -> None:
         rounds(["n0", "n1", "n0"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(13, 25)), max_size=40))
 def test_packing_keeps_every_pair_and_never_shares_a_node(wanted: list[tuple[int, int]]) -> None:
     packed = pack(wanted)

@@ -185,7 +185,7 @@ def test_all_pairs_of_64_nodes_are_planned_in_twenty_minutes():
     assert total(job(64), H100.sweep.budget) <= 20 * 60
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 12), st.floats(1.0, 2000.0))
 def test_a_bargain_holds_its_budget_or_is_refused(nodes, budget):
     try:

@@ -206,7 +206,7 @@ def empty(tmp_path_factory):
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True), st.sampled_from(["auto", "ring"]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_time_makes_a_healthy_row_out_of_nothing(empty, seconds, algorithm):
     one = case(algorithm=algorithm)
     made = runs.measured(one, 0.02)

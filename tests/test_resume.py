@@ -84,7 +84,7 @@ def test_when_it_went_on_nothing_of_the_journal_was_rewritten_and_the_whole_is_o
     assert whole.earlier == {case.id for case in planned[:2]}
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(cut=st.integers(1, 4000))
 def test_a_journal_cut_at_any_byte_goes_on_and_loses_the_cut_line_alone(tmp_path_factory, cut):
     path = tmp_path_factory.mktemp("cut") / "run"

@@ -179,7 +179,7 @@ def test_fewer_than_two_nodes_are_refused(nodes: tuple[str, ...]) -> None:
         Problem(nodes, RAILS)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(2, 200))
 def test_rings_hold_every_node_once_and_none_is_alone(n: int) -> None:
     rings = groups([str(i) for i in range(n)])
@@ -191,7 +191,7 @@ def test_rings_hold_every_node_once_and_none_is_alone(n: int) -> None:
 rates = st.one_of(st.floats(), st.sampled_from([0.0, 50.0, 99.0, 100.0, 101.0]))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(2, 40), st.data())
 def test_any_rates_end_and_no_node_is_in_two_probes_of_a_step(n: int, data: st.DataObject) -> None:
     asked, results = problem(n, nominal=None), dict[Ring, dict[str, float]]()

@@ -113,7 +113,7 @@ def test_an_unknown_case_is_left_out() -> None:
     assert "not in the plan" in stragglers([measurement((9, 0, 0), case="x")], CASES, RANKS).left_out[0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 60), st.floats(0.01, 0.9), st.data())
 def test_the_bound_lies_above_the_binomial_tail(tries: int, share: float, data: st.DataObject) -> None:
     count = data.draw(st.integers(0, tries))
@@ -121,7 +121,7 @@ def test_the_bound_lies_above_the_binomial_tail(tries: int, share: float, data: 
     assert exact <= tail(count, tries, share) * (1 + 1e-9) + 1e-12
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.integers(-2, 200), min_size=0, max_size=16), max_size=5))
 def test_no_counts_crash_and_nothing_usable_never_passes(lasts: list[list[int]]) -> None:
     said = stragglers([measurement(tuple(last)) for last in lasts], CASES, RANKS, {"all_reduce": 1e-3})

@@ -34,7 +34,7 @@ def _night(row):
     return value, parts, rerun, status
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(nights, words)
 def test_every_mark_is_what_the_judge_said_that_night(found, accepted):
     marks = trail(BUSBW, found, accepted, SHORT)

@@ -80,7 +80,7 @@ def forgetting(draw: Any) -> tuple[str, Any]:
     return title, forget
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(forgetting())
 def test_forgetting_facts_never_turns_a_fault_into_a_pass(case):
     title, forget = case

@@ -113,7 +113,7 @@ words = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.fixed_dictionaries(dict.fromkeys(("n0", "n1", "n2"), words)))
 def test_any_words_end_in_verdicts_and_pass_only_when_every_rail_is_heard_on_itself(tmp_path_factory, told):
     said = {name: {"heard": [list(word) for word in found], "silent": {}} for name, found in told.items()}

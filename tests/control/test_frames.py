@@ -29,7 +29,7 @@ KEY = b"k" * 32
 CALL = Call("torchrun job 29500", 3, 8, b"c" * 32, b"h" * 32)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.binary(max_size=300), max_size=6), st.lists(st.integers(1, 50), max_size=40))
 def test_what_was_sealed_opens_in_whatever_pieces_it_arrives(payloads, cuts):
     sealer, opener = Sealer(KEY), Opener(KEY)
@@ -41,7 +41,7 @@ def test_what_was_sealed_opens_in_whatever_pieces_it_arrives(payloads, cuts):
     assert opened == payloads
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=4), st.data())
 def test_no_altered_byte_is_ever_delivered(payloads, data):
     sealer, opener = Sealer(KEY), Opener(KEY)
@@ -58,7 +58,7 @@ def test_no_altered_byte_is_ever_delivered(payloads, data):
     assert opened == payloads[: len(opened)] and len(opened) < len(payloads)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=400))
 def test_garbage_never_opens(garbage):
     opener = Opener(KEY)
@@ -110,7 +110,7 @@ def test_every_use_of_a_token_has_a_key_of_its_own():
     assert all(len(CALL.key(TOKEN, use)) == PROOF for use in (CALLER, HOST))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=80))
 def test_garbage_is_no_hello(garbage):
     with pytest.raises(Forged):

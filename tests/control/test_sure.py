@@ -63,7 +63,7 @@ def talk(left: Sure, right: Sure, clock: Clock, turns: int) -> tuple[list, list]
     return heard
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 1 << 30))
 def test_every_message_arrives_once_and_in_order_whatever_half_of_them_gets_lost(there, back, seed):
     chance = random.Random(seed)

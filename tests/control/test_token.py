@@ -55,7 +55,7 @@ def test_what_is_no_plain_file_is_refused_and_never_waited_for(tmp_path):
         read(tmp_path / "folder")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @drawn(
     st.one_of(
         st.text(alphabet=ascii_letters + digits, min_size=8, max_size=15),

@@ -52,7 +52,7 @@ def test_no_verdict_is_no_success(night):
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=st.text(max_size=60), cap=st.integers(600, 4000))
 def test_no_text_breaks_a_table_or_the_cap(bare, text, cap):
     odd = Verdict(text, text, Status.FAIL, text, text, text, text)

@@ -73,7 +73,7 @@ def test_nothing_judged_is_one_case_in_error(tmp_path):
     assert isinstance(case.result[0], junitparser.Error)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=st.text(max_size=40), status=st.sampled_from(Status))
 def test_no_text_breaks_the_file(bare, text, status):
     odd = Verdict(text, text, status, text, text, text, text, evidence=(text,))

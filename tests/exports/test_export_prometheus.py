@@ -120,7 +120,7 @@ def test_a_missing_figure_is_left_out_and_not_zero(tmp_path):
     }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(name=st.text(max_size=20))
 def test_no_name_breaks_the_file(bare, name):
     odd = replace(bare, manifest=replace(bare.manifest, profile_name=name))

@@ -30,7 +30,7 @@ PARSERS = (
     *(devinfo, ibdev2netdev, ibstat, ibstatus, linkinfo, nccl_topology, netdiscover),
     *(perfquery, queryerrors, sysinfo, topo_matrix),
 )
-QUICK = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite

@@ -53,7 +53,7 @@ def test_what_is_no_dump_is_refused_and_says_why(text):
         parse(text)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.text(max_size=200)
     | st.recursive(st.none() | st.integers() | st.text(max_size=5), st.lists).map(json.dumps)

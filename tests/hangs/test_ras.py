@@ -110,7 +110,7 @@ def test_ranges_of_missing_ranks_are_counted_and_absurd_ones_are_not():
     assert parse("The missing ranks: 0-999999999").missing == ()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.text(max_size=300) | st.lists(st.sampled_from((STOPPED + MISMATCH + JSON).splitlines())).map("\n".join)
 )

@@ -190,7 +190,7 @@ ANY = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(ANY, max_size=6))
 def test_whatever_was_heard_there_is_a_sentence_and_a_culprit_is_one_of_them(found):
     verdict = hung(found, 20.0)

@@ -141,7 +141,7 @@ def test_an_unknown_launcher_lists_the_known_ones():
         steps("openmpi", job(hosts=(Host("n1"),)))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=12), max_size=4))
 def test_words_come_out_of_a_shell_as_they_went_in(arguments):
     for launcher in ROWS:

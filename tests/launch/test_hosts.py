@@ -124,7 +124,7 @@ def test_the_nodes_of_a_slurm_job_are_expanded_in_order():
     assert expand("node[001-003,007],login") == ("node001", "node002", "node003", "node007", "login")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(st.characters(codec="utf-8"), max_size=40) | st.text("n1[]-,:= ;$`|\n\"'", max_size=40))
 def test_whatever_a_file_holds_only_names_come_out(text):
     try:

@@ -229,7 +229,7 @@ NAMES = sorted(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.dictionaries(
         st.sampled_from(NAMES), st.sampled_from(["", "0", "1", "2", "4", "n1", "n[1-2]", "-1", "n1:5", "x;y"])

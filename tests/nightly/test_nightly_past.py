@@ -57,7 +57,7 @@ pasts = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(pasts)
 def test_a_past_is_read_back_as_it_was_written(past):
     back = from_json(json.loads(json.dumps(past.to_json(), allow_nan=False)))

@@ -81,7 +81,7 @@ def test_what_is_measured_is_said_beforehand():
     assert "given up for the budget: point-to-point between neighbours" in said
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(nodes=st.integers(1, 20), gpus=st.sampled_from([1, 2, 8]), budget=st.floats(1, 3000))
 def test_a_plan_never_costs_more_than_its_budget(nodes, gpus, budget):
     profile = replace(runs.LOCAL, sweep=replace(runs.LOCAL.sweep, budget=1.0))

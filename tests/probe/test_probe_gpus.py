@@ -136,7 +136,7 @@ def test_nvml_is_closed_even_when_a_function_breaks(tmp_path):
     assert not nvml.open
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sets(st.sampled_from(FUNCTIONS)), st.sampled_from((NOT_SUPPORTED, UNKNOWN, GPU_IS_LOST)))
 def test_whatever_nvml_refuses_is_absent_and_nothing_else(tmp_path_factory, refused, code):
     seen = gpus.gpus(Nvml(dict.fromkeys(refused, code)), tmp_path_factory.getbasetemp())

@@ -134,7 +134,7 @@ SCRAPS = st.sampled_from(
 TEXTS = st.lists(SCRAPS | st.text(max_size=6), max_size=6).map("".join)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(TEXTS)
 def test_no_text_crashes_a_parser(text):
     for parse in PARSERS:
@@ -172,7 +172,7 @@ PATHS = [
 ]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.dictionaries(st.sampled_from(PATHS), st.binary(max_size=40) | TEXTS.map(str.encode), max_size=12))
 def test_no_tree_crashes_the_probe(files):
     with tempfile.TemporaryDirectory() as folder:

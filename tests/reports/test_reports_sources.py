@@ -65,7 +65,7 @@ def test_by_url_the_picture_is_the_same_as_inline(name, specs, tmp_path, loopbac
     assert re.sub(r'id="[^"]*"|url\(#[^)]*\)', "", apart) == re.sub(r'id="[^"]*"|url\(#[^)]*\)', "", inline)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.text(), st.none() | st.floats(allow_nan=False, allow_infinity=False), st.booleans()),

@@ -284,7 +284,7 @@ def test_verbs_in_a_profile_file():
 RATES = st.sampled_from([0.0, 1.0, 20e9, 47.4e9, 49.5e9, 60e9])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(RATES, min_size=4, max_size=4), st.booleans())
 def test_nothing_missing_or_slow_passes(made, counters):
     """Rates of one rail: verbs there and back, p2p there and back; 0 was not measured."""
