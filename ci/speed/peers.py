@@ -3,7 +3,8 @@
 All measure all_reduce of float32 on 2 ranks at the same sizes. A peer makes a fixed number of calls, whatever
 comes of it; RailGauge measures until its median is as well known as theirs after that many: their precision is
 taken from RailGauge's own first run with as many calls. Its time holds what none of them does: every result
-checked, every call timed alone as well, a verdict and a report.
+checked, every call timed alone as well, and a verdict. Two times are told of it: until its verdict is printed, which is
+where a peer has printed its last row and ends, and until the report is drawn as well, which none of them does.
 
 A peer that needs CUDA runs here through ``shim.py``. What is not in --peers is named and left out.
 """
@@ -11,11 +12,13 @@ A peer that needs CUDA runs here through ``shim.py``. What is not in --peers is 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,6 +34,7 @@ BEGIN, END, FACTOR = 1 << 10, 16 << 20, 4
 ALL_REDUCE_BENCH_SIZES = tuple(1 << exponent for exponent in range(15, 25))  # its own: 32 KiB and on, times 2
 REPEATS = 3
 LIMIT = 240.0
+VERDICT = re.compile(r"(PASS|FAIL|ERROR): ")
 
 
 @dataclass(frozen=True)
@@ -92,20 +96,24 @@ def figures(folder: Path | None, realtime: bool) -> list[Figure]:
     running = [(peer, words) for peer, words in present if words]
     before = ["chrt", "-r", "10"] if realtime else []
     with tempfile.TemporaryDirectory() as place:
-        precision, _ = _ours(Path(place) / "first", before, ["-n", str(CALLS), "-w", str(WARMUP)])
-        walls: dict[str, list[float]] = {"ours": []}
+        precision, _, _ = _ours(Path(place) / "first", before, ["-n", str(CALLS), "-w", str(WARMUP)])
+        walls: dict[str, list[float]] = {"verdict": [], "report": []}
         troubles: dict[str, str] = {}
         for turn in range(REPEATS):  # all in turn, so that a load that comes and goes meets them all
             words = ["--precision", f"{100 * precision:.3g} %"]
-            walls["ours"].append(_ours(Path(place) / f"ours-{turn}", before, words)[1])
+            _, verdict, report = _ours(Path(place) / f"ours-{turn}", before, words)
+            walls["verdict"].append(verdict)
+            walls["report"].append(report)
             for peer, command in running:
-                wall, trouble = _wall([*before, *_mpirun(), *command], {"PYTHONPATH": str(folder)})
-                walls.setdefault(peer.name, []).append(wall)
-                if trouble:
-                    troubles[peer.name] = trouble
-    ours = median(walls["ours"])
-    note = f"every size to {precision:.1%}; {_range(walls['ours'])}"
-    found.append(Figure("verdict", "railgauge run all_reduce, 1 KiB to 16 MiB", ours, "s", note=note))
+                said = _wall([*before, *_mpirun(), *command], {"PYTHONPATH": str(folder)})
+                walls.setdefault(peer.name, []).append(said.wall)
+                if said.trouble:
+                    troubles[peer.name] = said.trouble
+    ours, drawn = median(walls["verdict"]), median(walls["report"])
+    note = f"every size to {precision:.1%}; {_range(walls['verdict'])}"
+    what = "railgauge run all_reduce, 1 KiB to 16 MiB"
+    found.append(Figure("verdict", f"{what}, to its verdict", ours, "s", note=note))
+    found.append(Figure("verdict", f"{what}, to its report", drawn, "s", note=_range(walls["report"])))
     for peer, _ in running:
         if peer.name in troubles:
             found.append(
@@ -113,7 +121,8 @@ def figures(folder: Path | None, realtime: bool) -> list[Figure]:
             )
             continue
         theirs = walls[peer.name]
-        text = "; ".join(filter(None, (f"theirs {_range(theirs)}", peer.note)))
+        whole = f"with the report {drawn / median(theirs):.2f}"
+        text = "; ".join(filter(None, (whole, f"theirs {_range(theirs)}", peer.note)))
         found.append(at_most("verdict", f"railgauge ÷ {peer.name}", ours / median(theirs), 1.0, note=text))
     return found
 
@@ -122,8 +131,8 @@ def _range(walls: list[float]) -> str:
     return f"median of {len(walls)} {median(walls):.1f} s ({min(walls):.1f} to {max(walls):.1f})"
 
 
-def _ours(out: Path, before: list[str], words: list[str]) -> tuple[float, float]:
-    """(the relative width that the worst size was known to, wall seconds)."""
+def _ours(out: Path, before: list[str], words: list[str]) -> tuple[float, float, float]:
+    """(the relative width that the worst size was known to, seconds to the verdict, to the report)."""
     from bench.rows import rows
     from bench.stats import relative_width
     from bench.store import load
@@ -132,15 +141,25 @@ def _ours(out: Path, before: list[str], words: list[str]) -> tuple[float, float]
         sys.executable, "-m", "bench", "run", "all_reduce", "-b", str(BEGIN), "-e", str(END), "-f", str(FACTOR),
         "--ranks", str(RANKS), "--out", str(out), *words,
     ]  # fmt: skip
-    wall, trouble = _wall([*before, *command], {})
-    if trouble and not (out / "verdicts.json").exists():
-        raise RuntimeError(f"railgauge run: {trouble}")
+    said = _wall([*before, *command], {}, VERDICT)
+    if said.trouble and not (out / "verdicts.json").exists():
+        raise RuntimeError(f"railgauge run: {said.trouble}")
+    if said.at is None:
+        raise RuntimeError("railgauge run printed no verdict")
     widths = [relative_width(row.measurement.isolated) for row in rows(load(out))]
-    return max(widths), wall
+    return max(widths), said.at, said.wall
 
 
-def _wall(words: list[str], more: Mapping[str, str]) -> tuple[float, str]:
-    """(wall seconds, its last words where it failed)."""
+@dataclass(frozen=True)
+class Said:
+    """Seconds until it ended, its last words where it failed, seconds until it printed what was waited for."""
+
+    wall: float
+    trouble: str
+    at: float | None = None
+
+
+def _wall(words: list[str], more: Mapping[str, str], line: re.Pattern[str] | None = None) -> Said:
     from bench.launch import mpi_environment
 
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
@@ -153,16 +172,23 @@ def _wall(words: list[str], more: Mapping[str, str]) -> tuple[float, str]:
     environment = {**mpi_environment(os.environ), **place, "GLOO_SOCKET_IFNAME": "lo", **more}
     if "bench" in words:  # ours finds its own place
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    begun = time.perf_counter()
-    try:
-        done = subprocess.run(
-            words, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return LIMIT, f"not done within {LIMIT:.0f} s"
+    begun, at, last = time.perf_counter(), None, ""
+    with subprocess.Popen(
+        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        limit = threading.Timer(LIMIT, process.kill)
+        limit.start()
+        assert process.stdout is not None
+        for text in process.stdout:
+            last = text.strip() or last
+            if at is None and line and line.match(text):
+                at = time.perf_counter() - begun
+        process.wait()
+        limit.cancel()
     wall = time.perf_counter() - begun
-    last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-    return wall, "" if done.returncode == 0 else f"ended with {done.returncode}: {last}"
+    if wall >= LIMIT:
+        return Said(LIMIT, f"not done within {LIMIT:.0f} s", at)
+    return Said(wall, "" if process.returncode == 0 else f"ended with {process.returncode}: {last}", at)
 
 
 def _mpirun() -> list[str]:
