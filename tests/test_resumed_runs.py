@@ -1,0 +1,63 @@
+"""A real run whose launcher is killed goes on where it stopped, on the cluster that it began on and on no other."""
+
+import os
+import signal
+
+import pytest
+
+import mpi_jobs
+from bench.model import Status
+from bench.resume import standing
+from bench.store import JOURNAL, load
+
+pytestmark = [pytest.mark.mpi, pytest.mark.torch]
+CASES = 3
+
+
+def launcher(pid):
+    """The mpirun that a command started."""
+    names = ("mpirun", "prterun", "mpiexec")
+    found = mpi_jobs.descendants(pid).items()
+    return next(child for child, text in found if text.partition(" ")[0].endswith(names))
+
+
+def killed(out, *words):
+    """The run folder of a command whose mpirun was killed after the first case."""
+    job = mpi_jobs.start(*words, "--ranks", "2", "--out", out)
+    try:
+        mpi_jobs.wait_until(
+            lambda: (out / JOURNAL).exists() and '"measurement"' in (out / JOURNAL).read_text(), "a row"
+        )
+        below = list(mpi_jobs.descendants(job.pid))
+        os.kill(launcher(job.pid), signal.SIGKILL)
+        said, complaint = job.communicate(timeout=mpi_jobs.LIMIT)
+        mpi_jobs.wait_until(lambda: not mpi_jobs.alive(below), "the end of every process")
+    finally:
+        if job.poll() is None:
+            os.killpg(job.pid, signal.SIGKILL)
+    assert job.returncode == 3, said + complaint
+    return load(out)
+
+
+def test_a_killed_run_goes_on_at_its_missing_cases_and_is_whole_in_the_end(tmp_path):
+    out = tmp_path / "run"
+    words = ("run", "all_reduce", "-b", "1K", "-e", "16K", "-f", "4", "--precision", "0.01%")
+    before = standing(killed(out, *words))
+    assert 0 < len(before.measured) < CASES
+    journal = (out / JOURNAL).read_bytes()
+
+    other = mpi_jobs.railgauge("resume", out, more={"GLOO_SOCKET_IFNAME": "lo"})
+    assert other.returncode == 3 and "GLOO_SOCKET_IFNAME was not set, is lo" in other.stderr
+    assert (out / JOURNAL).read_bytes() == journal
+
+    done = mpi_jobs.railgauge("resume", out)
+    assert f"resumed: {before.text}" in done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (out / JOURNAL).read_bytes().startswith(journal)
+    run = load(out)
+    assert len(standing(run).measured) == CASES and run.ended is not None
+    assert run.earlier >= before.measured
+    assert {verdict.status for verdict in run.verdicts} <= {Status.PASS, Status.SKIP}
+
+    again = mpi_jobs.railgauge("resume", out)
+    assert again.returncode == 0 and f"complete: {CASES} of {CASES} cases are reused" in again.stdout
