@@ -62,7 +62,7 @@ def measure(profile: Profile, folder: Path, where: Place) -> None:
             recorder.end()
     finally:
         supervisor.stop_now()
-        if dismiss(control, 10.0):
+        if dismiss(control, 10.0, 0):
             control.close()
         else:
             control.abandon(3)
