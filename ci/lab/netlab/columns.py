@@ -25,6 +25,7 @@ class Column:
     launcher    the command line of what a person started, on the first node
     daemon      the command line of what it has on every other node
     fans_out    one process a node starts that node's supervisors: all have one command line
+    hasty       deaths after which it kills rank 0 in the same moment, so that nobody is left to say who it was
     python      the interpreter, where it is not this one
     zero        deaths after which the launcher itself ends with 0: nothing of ours is left that could say otherwise
     """
@@ -37,6 +38,7 @@ class Column:
     fans_out: bool = False
     python: str = sys.executable
     zero: tuple[str, ...] = ()
+    hasty: tuple[str, ...] = ()
 
     def pattern(self, role: str) -> str:
         """Of the command lines of a ``worker``, ``supervisor``, ``launcher`` or ``daemon``."""
@@ -86,4 +88,8 @@ COLUMNS = (
 
 def mpich(python: str) -> Column:
     """MPICH's mpirun beside an interpreter of its own."""
-    return Column("mpich", _mpirun, r"^\S*mpi(run|exec)\S*( |$)", r"^\S*hydra_pmi_proxy\b", python=python)
+    return Column(
+        *("mpich", _mpirun, r"^\S*mpi(run|exec)\S*( |$)", r"^\S*hydra_pmi_proxy\b"),
+        python=python,
+        hasty=("daemon killed",),
+    )

@@ -31,6 +31,7 @@ HANG = 20  # s, --hang of the job; the other deadlines of the bench follow from 
 BOUND = 300.0  # s from the fault to the end of rank 0's launcher, on a busy machine
 GONE = 60.0  # s after that in which the report is drawn and everything that can be reached is gone
 START = 180.0  # s until something is measured
+NOBODY = r"no completion record"
 UNREACHABLE = ("node frozen", "node dead")
 
 
@@ -242,8 +243,9 @@ def _judged(
     ]
     named = ", ".join(dict.fromkeys([*culprits, *(place for place in places if nodes_in(place))]))
     told = [*texts, *(str(row["message"]) for row in failed)]
-    said = next((text for text in told if re.search(death.wanted, text)), "")
-    if not said and (found := re.search(death.wanted, _words(out))):
+    wanted = NOBODY if death.name in column.hasty else death.wanted
+    said = next((text for text in told if re.search(wanted, text)), "")
+    if not said and (found := re.search(wanted, _words(out))):
         said = f"the launcher: {found[0]}"
     end = End(
         fault=death.name,
