@@ -68,7 +68,8 @@ def _follow(supervisor: Supervisor, where: Place) -> int:
         say(supervisor.control, FAILED, early)
         supervisor.stop_now()
     if early and where.mpi:
-        print(f"railgauge: rank {supervisor.control.rank}: {early}; ending", file=sys.stderr, flush=True)
+        if not supervisor.told:  # of a job that is interrupted everyone would say so
+            print(f"railgauge: rank {supervisor.control.rank}: {early}", file=sys.stderr, flush=True)
         os._exit(EXIT[Status.ERROR])
     supervisor.reason = supervisor.reason or early
     supervisor.control.close()
@@ -99,7 +100,7 @@ def _on_signals(supervisor: Supervisor, rank: int) -> Callable[[], str]:
             supervisor.stop_now()
             os._exit(128 + number)
         if rank != 0:
-            supervisor.told = asked[0]
+            supervisor.told = f"told to end by {asked[0]}"
             signal.alarm(LAST_SECONDS)
 
     signal.signal(signal.SIGALRM, ask)

@@ -191,7 +191,7 @@ def test_a_supervisor_that_is_told_to_end_says_so_first():
 def test_a_supervisor_whose_launcher_is_gone_says_that_and_not_that_it_was_told():
     control = Deaf()
     nobody = Above(0, "prted")  # process 0 is nobody's parent here
-    assert served(control, told="SIGTERM", above=nobody) == "prted (process 0)"
+    assert served(control, told="SIGTERM", above=nobody) == "prted (process 0) is gone"
     assert control.said == [{"said": "farewell", "how": ORPHAN, "text": "prted (process 0)"}]
 
 

@@ -14,7 +14,8 @@ from typing import Any
 from .star import Message
 
 TAG = 7
-FINALIZE_SECONDS = 20.0
+FINALIZE_SECONDS = 20.0  # for rank 0; the others wait for it
+FOLLOW_SECONDS = 60.0
 
 
 class Mpi:
@@ -63,7 +64,7 @@ class Mpi:
 
     def close(self) -> None:
         # MPI_Finalize waits for everybody and knows no limit
-        watchdog = threading.Timer(FINALIZE_SECONDS, os._exit, (3,))
+        watchdog = threading.Timer(FOLLOW_SECONDS if self.rank else FINALIZE_SECONDS, os._exit, (3,))
         watchdog.daemon = True
         watchdog.start()
         self._mpi.Finalize()

@@ -43,7 +43,7 @@ def blamed(gone: Sequence[Gone], nodes: Iterable[str], ending: str = "") -> Culp
         return _said(orphans, "the launcher's process above its supervisor is gone")
     if ending:
         return Culprits(ending, "")  # all follow the launcher, or the person, who ended rank 0 too
-    return _said(by[TOLD], "its supervisor was told to end")
+    return _said(by[TOLD], "its supervisor left")
 
 
 def _said(gone: Sequence[Gone], what: str) -> Culprits:

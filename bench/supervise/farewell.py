@@ -19,10 +19,9 @@ DAEMONS = ("prted", "orted", "hydra_pmi_proxy", "slurmstepd")
 PROGRAMS = (
     "torch.distributed.run",
     "torch.distributed.launch",
+    "deepspeed.launcher.launch",
     "torchrun",
-    "deepspeed",
     "fabric",
-    "accelerate",
 )
 
 
@@ -54,7 +53,7 @@ def above(ours: bool, root: Path = Path("/proc")) -> Above:
         return Above(pid, "")
     if name in (*LAUNCHERS, *DAEMONS):
         return Above(pid, name)
-    program = next((each for each in PROGRAMS for word in words[:4] if each in Path(word).name), "")
+    program = next((each for each in PROGRAMS for word in words[:4] if each == Path(word).name), "")
     return Above(pid, program or ("the node's process" if ours else ""))
 
 

@@ -35,7 +35,7 @@ class Supervisor:
     worker: Worker | None = None
     nursery: Nursery | None = None
     above: Above = field(default_factory=lambda: Above(0, ""))
-    told: str = ""  # the signal that told it to end
+    told: str = ""  # that a signal told it to end
     quit: bool = False
     status: int = EXIT[
         Status.ERROR
@@ -70,7 +70,7 @@ class Supervisor:
             if early := self._early(time.monotonic() - heard):
                 say(self.control, *early)
                 self.stop_now()
-                return early[1]
+                return f"{early[1]} is gone" if early[0] == ORPHAN else early[1]
             pace.rest(self.look() or bool(messages))
         if not self._lost:
             self.control.flush(1.0)

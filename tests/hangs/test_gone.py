@@ -44,7 +44,7 @@ def left(**ranks: str) -> list[Gone]:
             left(r4=TOLD, r5=TOLD),
             "",
             "n2 (ranks 4-5)",
-            "n2 (ranks 4-5): its supervisor was told to end: told!",
+            "n2 (ranks 4-5): its supervisor left: told!",
         ),
     ],
 )
