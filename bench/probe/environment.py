@@ -34,6 +34,16 @@ NAMES = (
     "SLURM_NNODES",
     "SLURM_NTASKS",
 )
+# Open MPI 4's own book-keeping, which it hands to its ranks as if a person had set it: addresses of its daemons, the
+# job's key, folders; other on every node, and wrong in any other job
+BOOKS = (
+    "OMPI_MCA_orte_",
+    "OMPI_MCA_ess",
+    "OMPI_MCA_pmix",
+    "OMPI_MCA_routed",
+    "OMPI_MCA_shmem_RUNTIME_",
+    "OMPI_MCA_initial_wdir",
+)
 SYSTEM_FILE = "/etc/nccl.conf"
 
 
@@ -63,7 +73,9 @@ def home() -> str | None:
 def allowed(environ: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
     """The variables that are on the list, and the names of those that look like secrets all the same."""
     listed = {
-        name: text for name, text in sorted(environ.items()) if name.startswith(PREFIXES) or name in NAMES
+        name: text
+        for name, text in sorted(environ.items())
+        if (name.startswith(PREFIXES) or name in NAMES) and not name.startswith(BOOKS)
     }
     withheld = tuple(name for name in listed if looks_secret(name))
     return {name: text for name, text in listed.items() if name not in withheld}, withheld

@@ -86,3 +86,13 @@ def test_a_copied_tree_has_no_environment_but_its_system_file(tmp_path):
     (tmp_path / "etc/nccl.conf").write_text("NCCL_DEBUG=WARN")
     found = environment.environment(tmp_path, None)
     assert (found.variables, found.files) == ({}, {"/etc/nccl.conf": "NCCL_DEBUG=WARN"})
+
+
+def test_the_books_of_open_mpi_4_are_nobodys_settings():
+    told = {
+        "OMPI_MCA_orte_hnp_uri": "1873018880.0;tcp://198.18.0.10:37451",
+        "OMPI_MCA_orte_precondition_transports": "0123-4567",
+        "OMPI_MCA_ess_base_vpid": "1",
+        "OMPI_MCA_btl": "^openib",
+    }
+    assert environment.allowed(told) == ({"OMPI_MCA_btl": "^openib"}, ())
