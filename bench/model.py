@@ -166,11 +166,11 @@ class Measurement:
             **{
                 **row,
                 "ranks": tuple(row["ranks"]),
-                "pipelined": tuple(tuple(block) for block in row["pipelined"]),
+                "pipelined": tuple(map(tuple, row["pipelined"])),
                 "isolated": tuple(row["isolated"]),
                 "last": tuple(row["last"]),
                 "wrong": tuple(row["wrong"]),
-                "mismatches": tuple(Mismatch(**item) for item in row["mismatches"]),
+                "mismatches": tuple([Mismatch(**item) for item in row["mismatches"]]),
             }
         )
 

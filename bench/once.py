@@ -15,11 +15,14 @@ Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
 
 
-def once(most: int = 1) -> Callable[[Callable[Given, Answer]], Callable[Given, Answer]]:
+def once(
+    most: int = 1, of: Callable[..., tuple[object, ...]] | None = None
+) -> Callable[[Callable[Given, Answer]], Callable[Given, Answer]]:
     """A function that is asked once about the same objects, in the same places; keywords are not for it.
 
     It must be pure, and nothing that it is asked about may change. ``most`` answers are kept, with what they are
     about, so that no other object can have its identity meanwhile; one more, and all are let go.
+    ``of`` says of what is given on which objects the answer depends; all of it by default.
     """
 
     def keep(function: Callable[Given, Answer]) -> Callable[Given, Answer]:
@@ -29,13 +32,14 @@ def once(most: int = 1) -> Callable[[Callable[Given, Answer]], Callable[Given, A
         def ask(*given: Given.args, **named: Given.kwargs) -> Answer:
             if named:
                 raise TypeError(f"{function.__name__} is asked by place, not by name")
-            key = tuple(map(id, given))
+            about = of(*given) if of else given
+            key = tuple(map(id, about))
             found = known.get(key)
             if found is None:
                 answer = function(*given, **named)
                 if len(known) >= most:
                     known.clear()
-                known[key] = found = (given, answer)
+                known[key] = found = (about, answer)
             return found[1]
 
         return ask

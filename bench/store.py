@@ -240,6 +240,14 @@ class Run:
         return {case.id: case for case in self.plan.cases}
 
 
+def parts(run: Run, *others: object) -> tuple[object, ...]:
+    """What of a run was read, without what was judged: a judged run tells the same of itself (see ``once``)."""
+    return (*(getattr(run, name) for name in _READ), *others)
+
+
+_READ = tuple(name for name in Run.__dataclass_fields__ if name != "verdicts")
+
+
 class Recorder:
     """Writes one run folder. The folder must be new or empty; of two runs at once the second is refused.
 
@@ -526,7 +534,9 @@ def _journal(path: Path, notes: list[str]) -> tuple[list[dict[str, Any]], tuple[
         for row in _lines(path, notes):
             if row["kind"] == "measurement":
                 lines.append({"kind": "measurement", "case": row["case"]})
-                measured += [Measurement.from_json(fields) for fields in _of([row], "measurement")]
+                del row["kind"]
+                row.pop("time", None)
+                measured.append(Measurement.from_json(row))
             else:
                 lines.append(row)
     finally:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -113,45 +113,60 @@ def rail_floor(profile: Profile) -> float:
 
 def rows_frame(measured: Iterable[Row], ranks: tuple[Rank, ...]) -> pd.DataFrame:
     """ROW_COLUMNS of measured rows, in their order; ``wrong`` is missing where nothing was compared."""
-    where = {rank.rank: rank for rank in ranks}
-    several = len({rank.node for rank in ranks}) > 1
-    table = pd.DataFrame([_row(row, where, several) for row in measured], columns=list(ROW_COLUMNS))
+    seen = _Seen({rank.rank: rank for rank in ranks}, len({rank.node for rank in ranks}) > 1)
+    table = pd.DataFrame([_row(row, seen) for row in measured], columns=list(ROW_COLUMNS))
     typed: pd.DataFrame = table.astype({"wrong": "Int64", "pair": bool})
     return typed
 
 
-def _row(row: Row, where: dict[int, Rank], several: bool) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Seen:
+    """What rows have in common: of a large cluster, some thousands of cases and groups stand in fifty thousand."""
+
+    where: dict[int, Rank]
+    several: bool
+    groups: dict[tuple[int, ...], tuple[tuple[str, ...], str]] = field(default_factory=dict)
+    sizes: dict[int, str] = field(default_factory=dict)
+    series: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def group(self, ranks: tuple[int, ...]) -> tuple[tuple[str, ...], str]:
+        """Its nodes, and the group in words."""
+        if ranks not in self.groups:
+            self.groups[ranks] = nodes_of(ranks, self.where), group_text(ranks, self.where)
+        return self.groups[ranks]
+
+    def size(self, size: int) -> str:
+        if size not in self.sizes:
+            self.sizes[size] = show_size(size)
+        return self.sizes[size]
+
+    def name(self, case: Case, nodes: tuple[str, ...]) -> tuple[str, str]:
+        """Series and scope."""
+        scope = scope_of(nodes, self.several)
+        if (case.id, scope) not in self.series:
+            self.series[case.id, scope] = series_of(case, nodes, self.several)
+        return self.series[case.id, scope], scope
+
+
+def _row(row: Row, seen: _Seen) -> tuple[Any, ...]:
+    """The values of ROW_COLUMNS."""
     case, measurement, isolated = row.case, row.measurement, row.isolated
-    nodes = nodes_of(measurement.ranks, where)
+    nodes, group = seen.group(measurement.ranks)
+    series, scope = seen.name(case, nodes)
     low, high = busbw_range(case, measurement)
-    return {
-        **{key: getattr(case, key) for key in ("phase", "collective", "size", "count", "dtype", "op", "root",
-                                               "placement", "algorithm")},
-        "case": case.id,
-        "series": series_of(case, nodes, several),
-        "scope": scope_of(nodes, several),
-        "pair": is_pair(case.collective, measurement.ranks, nodes),
-        "source": nodes[0],
-        "destination": nodes[-1],
-        "group": group_text(measurement.ranks, where),
-        "nodes": len(nodes),
-        "ranks": row.ranks,
-        "size_text": show_size(case.size),
-        "rail": rail_of(case, measurement.ranks, where),
-        "time": rounded(row.seconds / MICRO),
-        "algbw": rounded(row.algbw / GIGA),
-        "busbw": rounded(row.busbw / GIGA),
-        "low": rounded(low / GIGA),
-        "high": rounded(high / GIGA),
-        "n": isolated.n,
-        **{key: rounded(getattr(isolated, key) / MICRO) for key in ("p50", "p95", "p99", "min", "max", "stdev")},
-        "wrong": row.wrong,
-        "checked": measurement.checked,
-        "stop": measurement.stop,
-        "width": rounded(measurement.width),
-        "calls": measurement.calls,
-        "warmup": measurement.warmup,
-    }  # fmt: skip
+    return (
+        case.id, case.phase, case.collective, series, scope,
+        is_pair(case.collective, measurement.ranks, nodes), group, nodes[0],
+        nodes[-1], len(nodes), row.ranks, case.size, seen.size(case.size),
+        case.count, case.dtype, case.op, case.root, case.placement, case.algorithm,
+        rail_of(case, measurement.ranks, seen.where),
+        rounded(row.seconds / MICRO), rounded(row.algbw / GIGA), rounded(row.busbw / GIGA),
+        rounded(low / GIGA), rounded(high / GIGA),
+        isolated.n, rounded(isolated.p50 / MICRO), rounded(isolated.p95 / MICRO), rounded(isolated.p99 / MICRO),
+        rounded(isolated.min / MICRO), rounded(isolated.max / MICRO), rounded(isolated.stdev / MICRO),
+        row.wrong, measurement.checked, measurement.stop, rounded(measurement.width), measurement.calls,
+        measurement.warmup,
+    )  # fmt: skip
 
 
 def rounded(value: float) -> float:

@@ -59,9 +59,9 @@ def coverage(run: Run) -> tuple[Covered, ...]:
     planned_names = dict.fromkeys(case.collective for case in run.plan.cases)
     groups = Counter(row.case for row in run.measurements)
     done = [case for case in run.plan.cases if case.groups and groups[case.id] >= len(case.groups)]
-    open_ids = [case.id for case in run.plan.cases if case not in done] + [
-        row.case for row in run.plan.refused
-    ]
+    finished = {case.id for case in done}
+    open_ids = [case.id for case in run.plan.cases if case.id not in finished]
+    open_ids += [row.case for row in run.plan.refused]
     names = {case.collective for case in run.plan.cases if groups[case.id]}
     rows = [
         Covered(

@@ -7,7 +7,8 @@ import runs
 from bench.judge import judge, status
 from bench.model import Mismatch, Status, overall
 from bench.profile import parse
-from bench.store import Loss, Plan, Refusal, load
+from bench.rows import rows
+from bench.store import Loss, Plan, Refusal, load, parts
 
 BOUND = """
 [[bounds]]
@@ -25,6 +26,17 @@ def verdict_of(path, profile=runs.LOCAL):
 
 def test_a_healthy_run_passes(tmp_path):
     assert verdict_of(runs.folder(tmp_path / "r")) == (Status.PASS, [])
+
+
+def test_a_judged_run_is_the_same_evidence_and_the_folder_read_again_is_not(tmp_path):
+    folder = runs.folder(tmp_path / "r")
+    run = load(folder)
+    judged = judge(run, runs.LOCAL)
+    assert judged.verdicts and not run.verdicts
+    assert all(one is other for one, other in zip(parts(run), parts(judged), strict=True))
+    assert rows(judged) is rows(run)
+    assert rows(load(folder)) is not rows(run)
+    assert rows(load(folder)) == rows(run)
 
 
 def test_nothing_to_judge_is_not_a_pass(tmp_path):

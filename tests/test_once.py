@@ -88,3 +88,18 @@ def test_names_are_refused_rather_than_confused():
     question, _ = counting()
     with pytest.raises(TypeError, match="by place"):
         question(given=[1])
+
+
+def test_what_an_answer_depends_on_can_be_less_than_what_is_given():
+    asked = []
+
+    @once(of=lambda pair, other: (pair[0], other))
+    def question(pair, other):
+        asked.append(pair)
+        return pair
+
+    first, other = [1], [2]
+    assert question([first, "a"], other) is question([first, "b"], other)
+    assert len(asked) == 1
+    question([[1], "a"], other)
+    assert len(asked) == 2

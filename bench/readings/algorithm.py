@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +10,8 @@ from pathlib import Path
 from bench.bounds import UNKNOWN, WAYS, candidates
 from bench.model import Case
 from bench.nccl.log import read
-from bench.store import LOGS, Run
+from bench.once import once
+from bench.store import LOGS, Run, parts
 
 # NCCL's names of algorithms by ours, without case and underscores: 2.24 and later print RING and NVLS_TREE,
 # earlier ones Ring and NVLSTree. NVLS spans nodes only where the switches reduce
@@ -75,16 +76,24 @@ _possible = lru_cache(candidates)
 
 def logged(run: Run, phase: str) -> Chosen:
     """What NCCL's logs of ``phase`` and of the evidence phase name; empty where nothing was logged."""
-    folder = run.path / LOGS
-    files = sorted(file for name in {EVIDENCE, phase} for file in folder.glob(f"{name}.*.log"))
-    return _chosen(tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in files))
+    known = _logs(run)
+    if phase not in known:
+        folder = run.path / LOGS
+        known[phase] = _chosen(
+            sorted(file for name in {EVIDENCE, phase} for file in folder.glob(f"{name}.*.log"))
+        )
+    return known[phase]
 
 
-@lru_cache(maxsize=64)
-def _chosen(files: tuple[tuple[Path, int, int], ...]) -> Chosen:
-    """Parsed once for each state of the files: every row of a run asks."""
+@once(of=parts)
+def _logs(run: Run) -> dict[str, Chosen]:
+    """What the logs of each phase name, as they are looked into: every row of a run asks, and there is one a rank."""
+    return {}
+
+
+def _chosen(files: Iterable[Path]) -> Chosen:
     found: dict[tuple[str, int], set[str]] = {}
-    for file, _, _ in files:
+    for file in files:
         text = file.read_text(encoding="utf-8", errors="replace")
         log = read("\n".join(line for line in text.splitlines() if SIGN in line))
         for process in log.processes:

@@ -12,7 +12,7 @@ from bench.collectives import COPIES, partner
 from bench.model import Case, Rank
 from bench.once import once
 from bench.profile import Profile
-from bench.store import Run
+from bench.store import Run, parts
 
 PAIRED = ("p2p", "p2p_bidirectional")
 OWN = "own"  # case.rail: every rank on the rail of its local rank
@@ -67,7 +67,7 @@ def fabric_of(case: Case, ranks: Sequence[int], run: Run, profile: Profile) -> F
     return found
 
 
-@once()
+@once(of=parts)
 def _found(run: Run, profile: Profile) -> dict[tuple[object, ...], Fabric | str]:
     """The fabrics of a run as they are found, or why there is none."""
     return {}

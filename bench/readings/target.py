@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench.model import Bound, Status
+from bench.once import once
 from bench.paths import LOOKS
 from bench.profile import Limit, Profile
 from bench.rows import Row
-from bench.store import Run
+from bench.store import Run, parts
 from bench.units import show_both, show_rate, show_seconds, show_share, show_size
 from bench.wire import HEALTHY, efficiency
 
@@ -74,6 +75,7 @@ class TargetReadings:
     next_step: str = ""
 
 
+@once(of=parts)
 def of_target(run: Run, rows: Sequence[Row], profile: Profile) -> TargetReadings:
     """The readings of a run whose rows are ``rows``."""
     rails, nodes = profile.rails, len(run.manifest.nodes)
