@@ -95,7 +95,7 @@ def snapshot(
     return Snapshot(time, monotonic, readings)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Growth:
     """One counter over a window.
 

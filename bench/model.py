@@ -127,7 +127,7 @@ class Mismatch:
         return asdict(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """What the clocks said of one case on one group of ranks.
 

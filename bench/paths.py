@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from statistics import median
 
 from .blame import Known, PairRate, Rules, Test, blame, confirmations, through
 from .blame.rows import Answer
 from .known import rail_names as rail_names
 from .model import Case, Rank
+from .once import once
 from .pairs import pack
 from .plan.names import AGAIN as AGAIN
 from .plan.names import BUDGET as BUDGET
@@ -54,9 +56,22 @@ def transfers(
     phases  how their names begin
     names   of the rails, by local rank; those that the profile gives them when empty
     """
-    where = {rank.rank: rank for rank in ranks}
-    names = names or rail_names(profile, ranks)
-    return [_transfer(row, where, names) for row in _between_two(rows, phases)]
+    names = tuple(names or rail_names(profile, ranks))
+    # blame, bounds, charts and maps ask for the same; rows that may still change are read anew
+    known = _known(rows, ranks) if isinstance(rows, tuple) and isinstance(ranks, tuple) else {}
+    if (phases, names) not in known:
+        where = {rank.rank: rank for rank in ranks}
+        known[phases, names] = tuple([_transfer(row, where, names) for row in _between_two(rows, phases)])
+    return list(known[phases, names])
+
+
+_Asked = tuple[tuple[str, ...], tuple[str, ...]]  # phases and names of rails
+
+
+@once()
+def _known(rows: tuple[Row, ...], ranks: tuple[Rank, ...]) -> dict[_Asked, tuple[PairRate, ...]]:
+    """The transfers of these rows, as they are asked for."""
+    return {}
 
 
 def _between_two(rows: Sequence[Row], phases: tuple[str, ...]) -> list[Row]:
@@ -96,6 +111,7 @@ def _transfer(row: Row, where: Mapping[int, Rank], names: Sequence[str]) -> Pair
     )
 
 
+@lru_cache(maxsize=1 << 14)
 def _round(case_id: str) -> int:
     number = case_id.split("/")[-2].rpartition("-")[2]
     return int(number) if number.isdigit() else 0

@@ -17,7 +17,7 @@ from .stats import Summary, median, summary
 from .store import Plan, Run
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """A case on a group.
 

@@ -71,7 +71,7 @@ def relative_width(values: Sequence[float]) -> float:
     return (high - low) / middle if middle > 0 else math.inf
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Summary:
     """n, min, p50, p95, p99, max, mean and standard deviation of a sample, in its own unit."""
 

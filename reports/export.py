@@ -16,7 +16,7 @@ from bench.store import Run, RunError, write_text
 
 from . import nightly
 from .charts import CHARTS
-from .frames import Frames, frames
+from .frames import PIECE, Frames, frames
 from .markdown import markdown
 from .page import page
 from .renderer import Renderer
@@ -35,23 +35,29 @@ def write(run: Run, profile: Profile, renderer: Renderer) -> list[Path]:
     for name, spec in itertools.chain(_drawn(f), nightly.specifications(run, profile).items()):
         specs[name] = drawable(spec)
         renderer.ask(specs[name])  # which draws while the next one is made
-    files: dict[str, str] = {
-        "report.html": page(run, profile, f, specs),
-        "report.md": plain(markdown(run, profile, f, tuple(specs))),
-        "rows.csv": plain(rows_csv(f)),
-    }
-    for (name, spec), pictures in zip(specs.items(), renderer.pictures(), strict=True):
-        files[f"{CHART_FOLDER}/{name}.vl.json"] = text_of(spec)
-        files[f"{CHART_FOLDER}/{name}.svg"] = pictures["light"]
-        files[f"{CHART_FOLDER}/{name}.dark.svg"] = pictures["dark"]
     folder = run.path / CHART_FOLDER
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"cannot write {folder}: {error.strerror}") from None
-    for name, text in files.items():
+    written = []
+    # one after the other, each let go when it is written: of a large run they are tens of MB
+    for name, text in _texts(run, profile, f, specs, renderer):
         write_text(run.path / name, text)
-    return [run.path / name for name in files]
+        written.append(run.path / name)
+    return written
+
+
+def _texts(
+    run: Run, profile: Profile, f: Frames, specs: dict[str, dict[str, Any]], renderer: Renderer
+) -> Iterator[tuple[str, str]]:
+    yield "report.html", page(run, profile, f, specs)
+    yield "report.md", plain(markdown(run, profile, f, tuple(specs)))
+    yield "rows.csv", plain(rows_csv(f))
+    for (name, spec), pictures in zip(specs.items(), renderer.pictures(), strict=True):
+        yield f"{CHART_FOLDER}/{name}.vl.json", text_of(spec)
+        yield f"{CHART_FOLDER}/{name}.svg", pictures["light"]
+        yield f"{CHART_FOLDER}/{name}.dark.svg", pictures["dark"]
 
 
 def specifications(f: Frames) -> dict[str, dict[str, Any]]:
@@ -71,5 +77,8 @@ def _drawn(f: Frames) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def rows_csv(f: Frames) -> str:
     """Every row with all its columns; rates in GB/s, times in µs; empty where there is no value."""
-    text: str = f.rows.to_csv(index=False, lineterminator="\n")
-    return text
+    # piece by piece: pandas writes into a buffer of four bytes a character
+    starts = range(0, max(1, len(f.rows)), PIECE)
+    return "".join(
+        f.rows[at : at + PIECE].to_csv(index=False, header=at == 0, lineterminator="\n") for at in starts
+    )

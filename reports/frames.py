@@ -6,7 +6,7 @@ This is the one place where base units become the units that are shown.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,10 +31,19 @@ ROW_COLUMNS = (
     "count", "dtype", "op", "root", "placement", "algorithm", "rail", "time", "algbw", "busbw", "low", "high",
     "n", "p50", "p95", "p99", "min", "max", "stdev", "wrong", "checked", "stop", "width", "calls", "warmup",
 )  # fmt: skip
+PIECE = 8192  # rows
 OWN = "own"  # how a case says that each rank uses the rail of its own place
 PAIR_COLUMNS = ("source", "destination", "rail", "busbw", "gbps")
 TOTAL_COLUMNS = ("node", "gbps", "rails", "note")
 BEST_COLUMNS = ("series", "collective", "busbw", "size_text", "groups", "note")
+BEST_FROM = (
+    "series",
+    "collective",
+    "size",
+    "busbw",
+    "phase",
+    "placement",
+)  # the columns that BEST comes from
 BLAMED_COLUMNS = ("kind", "node", "peer", "rail", "text")
 
 
@@ -111,10 +120,15 @@ def rail_floor(profile: Profile) -> float:
     return max(wanted) / GIGA if wanted else math.nan
 
 
-def rows_frame(measured: Iterable[Row], ranks: tuple[Rank, ...]) -> pd.DataFrame:
+def rows_frame(measured: Sequence[Row], ranks: tuple[Rank, ...]) -> pd.DataFrame:
     """ROW_COLUMNS of measured rows, in their order; ``wrong`` is missing where nothing was compared."""
     seen = _Seen({rank.rank: rank for rank in ranks}, len({rank.node for rank in ranks}) > 1)
-    table = pd.DataFrame([_row(row, seen) for row in measured], columns=list(ROW_COLUMNS))
+    # piece by piece: of a large run the values of all rows by themselves are four times the table
+    pieces = [
+        pd.DataFrame([_row(row, seen) for row in measured[at : at + PIECE]], columns=list(ROW_COLUMNS))
+        for at in range(0, max(1, len(measured)), PIECE)
+    ]
+    table = pd.concat(pieces, ignore_index=True) if len(pieces) > 1 else pieces[0]
     typed: pd.DataFrame = table.astype({"wrong": "Int64", "pair": bool})
     return typed
 
@@ -271,13 +285,13 @@ def swept(curve: pd.DataFrame) -> pd.DataFrame:
 def best_frame(table: pd.DataFrame, cases: tuple[Case, ...], ranks: tuple[Rank, ...]) -> pd.DataFrame:
     """BEST_COLUMNS: each series at its best size; a planned series without any figure stands with 0.0."""
     where, several = {rank.rank: rank for rank in ranks}, len({rank.node for rank in ranks}) > 1
-    known = quoted_placement(quoted(table))
+    known = quoted_placement(quoted(table[[*BEST_FROM]]))
     found = []
     for series, part in known.groupby("series", sort=True):
         slowest = part.groupby("size")["busbw"].agg(["min", "size"]).reset_index(names="bytes")
         top = slowest.sort_values("min", kind="stable").iloc[-1]
         size, value, groups = int(top["bytes"]), float(top["min"]), int(top["size"])
-        lost = int(table[table["series"] == series]["busbw"].isna().sum())
+        lost = int(table.loc[table["series"] == series, "busbw"].isna().sum())
         note = f"at {show_size(size)}" + (f", slowest of {groups} groups" if groups > 1 else "")
         note += f", {lost} without a figure" if lost else ""
         found.append((series, part["collective"].iloc[0], value, show_size(size), groups, note))
@@ -329,7 +343,8 @@ def totals_frame(table: pd.DataFrame) -> pd.DataFrame:
 
     Both directions at once where that was measured. A pair without a figure carried nothing.
     """
-    rails = table[table["pair"] & (table["phase"] == FIRST)]
+    wanted = ["collective", "case", "source", "destination", "busbw"]
+    rails = table.loc[table["pair"] & (table["phase"] == FIRST), wanted]
     both = rails[rails["collective"] == "p2p_bidirectional"]
     rails = rails if both.empty else both
     ends = pd.concat([rails.assign(node=rails["source"]), rails.assign(node=rails["destination"])])

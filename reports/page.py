@@ -85,25 +85,26 @@ def page(run: Run, profile: Profile, f: Frames, specs: Mapping[str, dict[str, An
     shown = Shown(run, profile, f, specs)
     drawn = [(row, html) for row in SECTIONS if (html := row.draw(shown)) is not None]
     links = [(row.name, row.link) for row, _ in drawn if row.link]
-    body = tag(
-        "body",
-        tag("a", "Skip to the verdict", href="#verdict", class_="jump"),
-        _header(run, profile, links),
-        tag("main", [html for _, html in drawn]),
-        tag(
-            "footer",
-            f"Made by RailGauge from the run folder {run.manifest.id}. The evidence is in the folder beside this page.",
-        ),
-        tag(
-            "script",
-            embedded({"specs": dict(specs), "config": config("light")}),
-            type="application/json",
-            id="charts",
-        ),
-        tag("script", Html(library)),
-        tag("script", Html(script)),
+    made = f"Made by RailGauge from the run folder {run.manifest.id}. The evidence is in the folder beside this page."
+    data = embedded({"specs": dict(specs), "config": config("light")})
+    # joined once: each tag around all of it would be another copy of a page of many MB
+    return "".join(
+        (
+            '<!doctype html>\n<html lang="en">',
+            head,
+            "<body>",
+            tag("a", "Skip to the verdict", href="#verdict", class_="jump"),
+            _header(run, profile, links),
+            "<main>",
+            *(html for _, html in drawn),
+            "</main>",
+            tag("footer", made),
+            tag("script", data, type="application/json", id="charts"),
+            tag("script", Html(library)),
+            tag("script", Html(script)),
+            "</body></html>\n",
+        )
     )
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
 
 def embedded(data: Any) -> Html:

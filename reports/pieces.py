@@ -15,6 +15,10 @@ from .markup import Child, Html, join, tag
 from .summary import COUNTED, MARKS, WORDS
 from .tables import Cell, table
 
+MOST_EVIDENCE = (
+    1000  # lines of one verdict that the page lists; of 64 nodes there are tens of thousands of pairs
+)
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -67,10 +71,12 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Html:
     rows = []
     for verdict in verdicts:
         wanted = [verdict.wanted, tag("div", verdict.source, class_="soft") if verdict.source else None]
-        evidence = tag("ul", [tag("li", text) for text in verdict.evidence]) if verdict.evidence else None
+        listed = [tag("li", text) for text in verdict.evidence[:MOST_EVIDENCE]]
+        more = len(verdict.evidence) - len(listed)
+        evidence = tag("ul", listed, tag("li", f"and {more} more: see verdicts.json") if more else None)
         measured = [
             verdict.measured,
-            fold(f"evidence ({len(verdict.evidence)})", evidence) if evidence else None,
+            fold(f"evidence ({len(verdict.evidence)})", evidence) if verdict.evidence else None,
         ]
         rows.append(
             (

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from bench.model import Status
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PairRate:
     """One transfer between two nodes on one rail.
 

@@ -11,7 +11,7 @@ from bench.bounds import UNKNOWN, WAYS, candidates
 from bench.model import Case
 from bench.nccl.log import read
 from bench.once import once
-from bench.store import LOGS, Run, parts
+from bench.store import LOGS, Run
 
 # NCCL's names of algorithms by ours, without case and underscores: 2.24 and later print RING and NVLS_TREE,
 # earlier ones Ring and NVLSTree. NVLS spans nodes only where the switches reduce
@@ -85,7 +85,7 @@ def logged(run: Run, phase: str) -> Chosen:
     return known[phase]
 
 
-@once(of=parts)
+@once()
 def _logs(run: Run) -> dict[str, Chosen]:
     """What the logs of each phase name, as they are looked into: every row of a run asks, and there is one a rank."""
     return {}

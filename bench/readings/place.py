@@ -12,7 +12,7 @@ from bench.collectives import COPIES, partner
 from bench.model import Case, Rank
 from bench.once import once
 from bench.profile import Profile
-from bench.store import Run, parts
+from bench.store import Run
 
 PAIRED = ("p2p", "p2p_bidirectional")
 OWN = "own"  # case.rail: every rank on the rail of its local rank
@@ -28,17 +28,17 @@ def node_names(ranks: Sequence[int], run: Run) -> tuple[str, ...]:
     """The node of each rank."""
     if not ranks:
         raise Unplaced("the group has no ranks")
-    return tuple(_node_of(rank, run.manifest.ranks) for rank in ranks)
+    where = _where(run.manifest.ranks)
+    try:
+        return tuple([where[rank] for rank in ranks])
+    except KeyError as rank:
+        raise Unplaced(f"rank {rank} is not in the manifest") from None
 
 
-def _node_of(rank: int, known: Sequence[Rank]) -> str:
-    # a manifest lists its ranks in order, so that a run of thousands of pairs is not searched for each
-    if 0 <= rank < len(known) and known[rank].rank == rank:
-        return known[rank].node
-    found = next((each.node for each in known if each.rank == rank), None)
-    if found is None:
-        raise Unplaced(f"rank {rank} is not in the manifest")
-    return found
+@once()
+def _where(ranks: tuple[Rank, ...]) -> dict[int, str]:
+    """The node of each rank that a manifest lists; of one listed twice, the first."""
+    return {rank.rank: rank.node for rank in reversed(ranks)}
 
 
 def fabric_of(case: Case, ranks: Sequence[int], run: Run, profile: Profile) -> Fabric:
@@ -67,7 +67,7 @@ def fabric_of(case: Case, ranks: Sequence[int], run: Run, profile: Profile) -> F
     return found
 
 
-@once(of=parts)
+@once()
 def _found(run: Run, profile: Profile) -> dict[tuple[object, ...], Fabric | str]:
     """The fabrics of a run as they are found, or why there is none."""
     return {}

@@ -7,7 +7,8 @@ import pandas as pd
 
 import made_runs
 from reports.charts.rails import node_rails, slowest_rail
-from reports.frames import curve_frame, frames
+from reports.export import rows_csv
+from reports.frames import ROW_COLUMNS, curve_frame, frames, rows_frame
 
 
 def of(made):
@@ -124,3 +125,26 @@ def test_the_evidence_phase_is_quoted_nowhere():
     marked = f.rows.assign(phase="evidence")
     assert curve_frame(marked).empty
     assert isinstance(f.rows, pd.DataFrame)
+
+
+def test_a_table_made_in_pieces_is_the_table(monkeypatch):
+    made, unchecked = made_runs.gloo(), made_runs.gloo(unchecked=True)
+    measured = (
+        *of(unchecked).measured[:7],
+        *of(made).measured[:7],
+        *of(made_runs.not_a_number(made)).measured,
+    )
+    whole = rows_frame(measured, made.run.manifest.ranks)
+    assert len(whole) > 14 and 0 < whole["wrong"].isna().sum() < len(whole)
+    monkeypatch.setattr("reports.frames.PIECE", 3)
+    monkeypatch.setattr("reports.export.PIECE", 3)
+    pieces = rows_frame(measured, made.run.manifest.ranks)
+    pd.testing.assert_frame_equal(pieces, whole)
+    text = rows_csv(replace(of(made), rows=pieces))
+    assert text == whole.to_csv(index=False, lineterminator="\n")
+
+
+def test_a_table_of_nothing_has_its_columns():
+    table = rows_frame((), ())
+    assert list(table.columns) == list(ROW_COLUMNS) and table.empty
+    assert rows_csv(replace(of(made_runs.nothing_measured()), rows=table)) == ",".join(ROW_COLUMNS) + "\n"

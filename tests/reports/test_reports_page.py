@@ -16,6 +16,7 @@ from reports.export import specifications
 from reports.frames import frames
 from reports.markdown import markdown
 from reports.page import page
+from reports.pieces import MOST_EVIDENCE, verdict_table
 from reports.summary import coverage, headline, moment, network, unmeasured
 
 
@@ -220,3 +221,14 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
 @pytest.mark.parametrize("seconds", [None, float("nan"), float("inf"), 1e300])
 def test_a_time_that_is_none_is_unknown(seconds):
     assert moment(seconds) == "unknown"
+
+
+def test_evidence_of_tens_of_thousands_of_lines_is_cut_on_the_page_and_says_where_it_is_whole():
+    lines = tuple(f"line number {number} of it" for number in range(MOST_EVIDENCE + 7))
+    verdict = Verdict("a.check", "a subject", Status.FAIL, "it is so", evidence=lines)
+    html = verdict_table([verdict])
+    assert f"line number {MOST_EVIDENCE - 1} of it" in html
+    assert f"line number {MOST_EVIDENCE} of it" not in html
+    assert "and 7 more: see verdicts.json" in html and f"evidence ({MOST_EVIDENCE + 7})" in html
+    short = verdict_table([replace(verdict, evidence=lines[:MOST_EVIDENCE])])
+    assert f"line number {MOST_EVIDENCE - 1} of it" in short and "more: see" not in short
