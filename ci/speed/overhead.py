@@ -10,11 +10,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from cost import medians, railgauge
 from rows import Figure, at_most
 
 ROOT = Path(__file__).resolve().parents[2]
 GOAL = 0.15
 RANKS = 4
+TIMES = 3  # of which the median stands
 AROUND = 6.0  # s that such a run takes besides
 
 
@@ -44,6 +46,7 @@ def figures(wanted: float) -> list[Figure]:
         )  # fmt: skip
         wall = time.time() - begun
         run = load(out)
+        costs = _again(out) if run.ended else []
     spans: dict[str, tuple[float, float]] = {}
     for each in run.measurements:
         first, last = spans.get(each.case, (each.started, each.ended))
@@ -58,4 +61,14 @@ def figures(wanted: float) -> list[Figure]:
         first = min((first for first, _ in spans.values()), default=begun)
         found.append(Figure("overhead", "from the command to the first case", 1e3 * (first - begun), "ms"))
         found.append(Figure("overhead", "judge, report and end", 1e3 * (begun + wall - run.ended), "ms"))
+    return found + costs
+
+
+def _again(out: Path) -> list[Figure]:
+    """What judging and drawing this run costs by itself: CPU seconds of commands that do nothing else."""
+    found = []
+    for what, command in (("judge and draw", "report"), ("judge, nothing to draw", "judge")):
+        seen = medians(railgauge(command, str(out)), TIMES)
+        found.append(Figure("overhead", f"{what}, by itself: CPU", 1e3 * seen.cpu, "ms"))
+        found.append(Figure("overhead", f"{what}, by itself: wall", 1e3 * seen.wall, "ms"))
     return found

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import resource
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
-from statistics import median
 
+from cost import ROOT, cost, medians, railgauge
 from rows import Figure, at_most
 
-ROOT = Path(__file__).resolve().parents[2]
+TIMES = 3  # of which the median stands
 HELP_GOAL, JUDGE_GOAL, ALL_PAIRS_GOAL, MEMORY_GOAL = 0.3, 2.0, 10.0, 500.0
 LINEAR = 2.0  # times a line through the smallest size: more is growth above linear
 CONTROL = ROOT / "ci" / "lab" / "control"
@@ -28,36 +25,24 @@ def figures(realtime: bool) -> list[Figure]:
             ("64 nodes, all pairs, both directions", [], ALL_PAIRS_GOAL),
         ):
             out = Path(folder) / title.replace(" ", "-")
-            _run([sys.executable, str(ROOT / "ci/speed/big.py"), str(out), *words], False)
-            for command in ("judge", "report"):
-                seconds, mib = _run([sys.executable, "-m", "bench", command, str(out)], realtime)
-                note = f"{_lines(out)} measurements"
-                limit = goal if command == "judge" or goal == ALL_PAIRS_GOAL else ALL_PAIRS_GOAL
-                found.append(at_most("scale", f"{command}: {title}", seconds, limit, unit="s", note=note))
-                found.append(at_most("scale", f"{command}: {title}, memory", mib, MEMORY_GOAL, unit="MiB"))
+            cost([sys.executable, str(ROOT / "ci/speed/big.py"), str(out), *words])
+            note = f"{_lines(out)} measurements"
+            # judged first without a report to draw again; then drawn
+            for command, limit in (("judge", goal), ("report", ALL_PAIRS_GOAL)):
+                seen = medians(railgauge(command, str(out)), TIMES, realtime)
+                found += [
+                    at_most("scale", f"{command}: {title}", seen.wall, limit, unit="s", note=note),
+                    Figure("scale", f"{command}: {title}, CPU", seen.cpu, "s"),
+                    at_most("scale", f"{command}: {title}, memory", seen.mib, MEMORY_GOAL, unit="MiB"),
+                ]
+            again = medians(railgauge("judge", str(out)), TIMES, realtime)
+            found.append(at_most("scale", f"judge beside a report: {title}", again.wall, goal, unit="s"))
     return found + _control()
 
 
 def _help(realtime: bool) -> Figure:
-    times = [_run([sys.executable, "-m", "bench", "--help"], realtime)[0] for _ in range(7)]
-    return at_most("scale", "railgauge --help, median of 7", median(times), HELP_GOAL, unit="s")
-
-
-def _run(words: list[str], realtime: bool) -> tuple[float, float]:
-    """(wall seconds, MiB at most) of a process of its own."""
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    before = ["chrt", "-r", "10"] if realtime else []
-    begun = time.perf_counter()
-    started = subprocess.Popen(
-        [*before, *words],
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    _, _, used = os.wait4(started.pid, 0)
-    started.returncode = 0  # wait4 has taken its status
-    assert isinstance(used, resource.struct_rusage)
-    return time.perf_counter() - begun, used.ru_maxrss / 1024
+    seen = medians(railgauge("--help"), 7, realtime)
+    return at_most("scale", "railgauge --help, median of 7", seen.wall, HELP_GOAL, unit="s")
 
 
 def _lines(folder: Path) -> int:
