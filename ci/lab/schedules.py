@@ -187,17 +187,13 @@ def as_run(random: Generator, where: Cluster, faults: Sequence[Truth], noise: No
 
 def _rows(random: Generator, lab: Lab, case: Case, width: int) -> Iterator[Row]:
     """The first rank of each group sends, at the share that its rail and both ends allow."""
+    nodes, rails = lab.where.nodes, lab.where.rails
     for group in case.groups:
         (i, r), (j, s) = divmod(group[0], width), divmod(group[1], width)
-        share = lab.share[r, i, j] if r == s else min(_best(lab, i, r), _best(lab, j, s))
+        share = lab.share[r, i, j] if r == s else lab.across((nodes[i], rails[r]), (nodes[j], rails[s]))
         rate = LINE * share * float(lab.noise.draw(random, (1,))[0])
         seconds = case.size / rate
         yield row_of(case, _measurement(case, group, seconds))
-
-
-def _best(lab: Lab, node: int, rail: int) -> float:
-    """What a port reaches by itself, whatever its paths."""
-    return float(np.nanmax(np.concatenate([lab.share[rail, node, :], lab.share[rail, :, node]])))
 
 
 def _measurement(case: Case, group: tuple[int, ...], seconds: float) -> Measurement:

@@ -159,13 +159,16 @@ class Lab:
         return replace(m, again=again, times=times, cross={**m.cross, **cross})
 
     def _cross(self, random: Generator, tests: Sequence[Test], repeats: int) -> Iterator[tuple[Cross, float]]:
-        """Shares of the cross-rail ``tests``: as slow as the worse of the two ports, whatever their path."""
+        """Shares of the cross-rail ``tests``."""
         for test in tests:
             there, back = (test.a, test.rail), (test.b, test.rail_b)
             for out, into in ((there, back), (back, there)) if test.rail_b else ():
-                lost = [f.lost for f in self.faults if _touches(f.subject, out, into)]
                 noise = float(np.median(self.noise.draw(random, (repeats,))))
-                yield (*out, *into), (1 - max(lost, default=0.0)) * noise
+                yield (*out, *into), self.across(out, into) * noise
+
+    def across(self, sender: tuple[str, str], receiver: tuple[str, str]) -> float:
+        """Share of a transfer between (node, rail) of two rails: as slow as the worse port, whatever their path."""
+        return 1 - max((f.lost for f in self.faults if _touches(f.subject, sender, receiver)), default=0.0)
 
 
 def _touches(subject: Subject, sender: tuple[str, str], receiver: tuple[str, str]) -> bool:

@@ -84,12 +84,13 @@ def test_sizes_that_are_none_are_wrong_usage(words):
     assert done.returncode == 2
 
 
-def test_whole_runs_of_paper_name_what_was_planted_and_stay_silent_when_healthy(monkeypatch):
+@pytest.mark.parametrize("nodes", [2, 4])
+def test_whole_runs_of_paper_name_what_was_planted_and_stay_silent_when_healthy(monkeypatch, nodes):
     monkeypatch.syspath_prepend(str(LAB))
     import schedules
     import simulate
 
-    where = simulate.cluster(4, 2)
+    where = simulate.cluster(nodes, 2)
     random = np.random.default_rng(3)
     truth = [simulate.plant(random, where, "port", 0.2)]
     answer, again = schedules.as_run(random, where, truth, simulate.GAUSS)
