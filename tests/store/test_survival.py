@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -234,6 +235,15 @@ def test_a_disk_that_is_full_at_the_end_keeps_the_verdict_from_passing_but_not_f
         assert len(told.runs) == 1
         assert "No space left on device; the verdict is told here and not saved" in told.said[0]
         assert {path.name for path in folder.iterdir()} == before  # nothing half-written is left
+
+
+def test_judging_does_not_look_for_cycles_and_whoever_asked_for_it_still_does(tmp_path):
+    folder = Path(shutil.copytree(RECORDED, tmp_path / "run"))
+    profile = parse(load(folder).manifest.profile_text, "own")
+    seen = []
+    gc.enable()
+    finish(folder, profile, Told(), lambda *_: seen.append(gc.isenabled()))
+    assert seen == [False] and gc.isenabled()
 
 
 # read-only, unreadable
