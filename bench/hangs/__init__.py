@@ -9,7 +9,7 @@ ras     what NCCL's RAS service says of a job
 
 from bench.hangs import flight, ras
 from bench.hangs.flight import behind
-from bench.hangs.gone import CUT, FAILED, ORPHAN, TOLD, Gone, blamed, farewells
+from bench.hangs.gone import CUT, FAILED, ORPHAN, TOLD, Gone, blamed, farewells, with_last
 from bench.hangs.seen import Seen, flown, heartbeats, places, record
 from bench.hangs.who import Culprits, Link, Place, broke, hung, names, silent, unreachable
 
@@ -37,4 +37,5 @@ __all__ = [
     "record",
     "silent",
     "unreachable",
+    "with_last",
 ]

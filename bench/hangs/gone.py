@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from .who import Culprits, Place, names
+from .who import Culprits, Place, last_seen, names
 
 FAILED, CUT, ORPHAN, TOLD = "failed", "cut", "orphan", "told"
 
@@ -49,7 +49,16 @@ def blamed(gone: Sequence[Gone], nodes: Iterable[str], ending: str = "") -> Culp
 def _said(gone: Sequence[Gone], what: str) -> Culprits:
     who = names([Place(each.rank, each.node) for each in gone])
     texts = "; ".join(dict.fromkeys(each.text for each in gone))
-    return Culprits(f"{who}: {what}: {texts}", who)
+    return Culprits(f"{who}: {what}: {texts}", who, tuple(each.rank for each in gone))
+
+
+def with_last(found: Culprits, left: Sequence[Place], mute: Sequence[Place]) -> Culprits:
+    """With what was last heard of those who left, and with the silent ranks of their nodes: of a node that died one
+    connection breaks before the other."""
+    homes = {each.node for each in left}
+    out = [*left, *(each for each in mute if each.node in homes and each not in left)]
+    who = names(out)
+    return Culprits(f"{found.reason.replace(found.names, who, 1)}; {last_seen(out)}", who, found.ranks)
 
 
 def farewells(gone: Mapping[int, Gone]) -> str:

@@ -73,10 +73,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Culprits:
-    """A sentence, and who it is about: ``n2 (ranks 4-5)``; "" where it cannot be told."""
+    """A sentence, and who it is about: ``n2 (ranks 4-5)``; "" where it cannot be told. ``ranks`` of those who left."""
 
     reason: str
     names: str
+    ranks: tuple[int, ...] = ()
 
 
 def names(ranks: Sequence[Place]) -> str:
@@ -107,11 +108,16 @@ def silent(places: Sequence[Place]) -> list[Place]:
 
 def unreachable(out: Sequence[Place]) -> str:
     """The sentence on ranks that could not be told to end their workers."""
-    age, at = max(place.silent for place in out), max(out, key=_progress)
     return (
-        f"{names(out)} does not answer: last heartbeat {age:.1f} s ago, {_in(at)}{_bytes(out)};"
-        " it could not be told to end its processes, which may still be there"
+        f"{names(out)} does not answer: {last_seen(out)}; it could not be told to end its processes, which may still be"
+        " there"
     )
+
+
+def last_seen(out: Sequence[Place]) -> str:
+    """``last heartbeat 17.2 s ago, in p2p, timing, call 3; eth1 bytes flat for 17.0 s`` of ranks that left."""
+    age, at = max(place.silent for place in out), max(out, key=_progress)
+    return f"last heartbeat {age:.1f} s ago, {_in(at)}{_bytes(out)}"
 
 
 def broke(places: Sequence[Place]) -> Culprits | None:

@@ -22,7 +22,9 @@ from bench.hangs import (
     places,
     ras,
     record,
+    silent,
     unreachable,
+    with_last,
 )
 from bench.measure import Rules
 from bench.model import Case, Measurement, Rank
@@ -165,7 +167,7 @@ class Coordinator:
         while not all(state.ended for state in seen.values()):
             busy = self._listen(seen, wanted, logs)
             self._settle(wanted, over=False)
-            if over := self.departures.over(self._nodes()):
+            if over := self._over():
                 if not over.names:
                     heard = f"supervisors were last heard: {heartbeats(self.places())}"
                     self.recorder.line("note", text=f"ends in phase {phase.name}: {over.reason}; {heard}")
@@ -285,6 +287,12 @@ class Coordinator:
             return None
         return hung(self.places(), self.limits.hang if mute else limit)
 
+    def _over(self) -> Culprits | None:
+        """Why the phase cannot go on, with what was last heard of those who left."""
+        over = self.departures.over(self._nodes())
+        left = [place for place in self.places() if over and place.rank in over.ranks]
+        return with_last(over, left, silent(self.places())) if over and left else over
+
     def _between(self, end: Early) -> Early:
         """What ended the run while nothing was measured, recorded in place of the case that it cost."""
         if end.culprits:
@@ -309,7 +317,7 @@ class Coordinator:
                 self.control.send(rank, {"do": "stop"})
         deadline = time.monotonic() + self.limits.quit
         while not all(state.ended for state in seen.values()):
-            if over := self.departures.over(self._nodes()):
+            if over := self._over():
                 raise self._early(over)
             if time.monotonic() > deadline:
                 out = [place for place in self.places() if not place.ended]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bench.control import Message
 from bench.hangs import CUT, FAILED, Culprits, Gone, blamed, farewells
@@ -48,4 +48,4 @@ class Departures:
             return None
         found = blamed(list(self.gone.values()), nodes, ending) or Culprits(ending, "")
         left = farewells(self.gone) if ending else ""
-        return Culprits(f"{found.reason}; left before: {left}", found.names) if left else found
+        return replace(found, reason=f"{found.reason}; left before: {left}") if left else found

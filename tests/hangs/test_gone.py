@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.hangs import CUT, FAILED, ORPHAN, TOLD, Gone, blamed, farewells
+from bench.hangs import CUT, FAILED, ORPHAN, TOLD, Gone, Link, Place, blamed, farewells, with_last
 
 NODES = ("n0", "n0", "n1", "n1", "n2", "n2")
 SIGTERM = "told to end by SIGTERM"
@@ -68,3 +68,19 @@ def test_a_job_whose_nodes_are_not_known_yet_names_the_rank():
 def test_all_who_left_are_told_by_how_they_did():
     gone = {each.rank: each for each in left(r2=TOLD, r3=TOLD, r4=ORPHAN)}
     assert farewells(gone) == "n2 (rank 4) orphan, n1 (ranks 2-3) told"
+
+
+def test_of_a_node_that_died_all_silent_ranks_are_named_though_one_line_breaks_first():
+    found = blamed([Gone(4, "n2", CUT, "Connection timed out")], NODES)
+    assert found is not None
+    flat = {"eth1": Link(17.5), "eth2": Link(17.6)}
+    left, other, well = (
+        Place(rank, node, True, "timing", "p2p", 0, 3, silent=quiet, links=flat)
+        for rank, node, quiet in ((4, "n2", 17.8), (5, "n2", 17.7), (2, "n1", 16.0))
+    )
+    told = with_last(found, [left], [left, other, well])
+    assert told.names == "n2 (ranks 4-5)"
+    assert told.reason == (
+        "n2 (ranks 4-5): its supervisor is gone: Connection timed out; last heartbeat 17.8 s ago,"
+        " in p2p, timing, call 3; eth1, eth2 bytes flat for 17.5 s"
+    )
