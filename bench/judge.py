@@ -42,7 +42,7 @@ def judge(run: Run, profile: Profile, early: bool = False) -> Run:
     if left:
         told = f"an import holds no facts of the machines: {len(left)} checks on them were left out"
         verdicts.insert(0, Verdict("facts", "all nodes", Status.SKIP, told, evidence=tuple(left)))
-    return replace(run, verdicts=tuple(verdicts))
+    return replace(run, verdicts=tuple(verdicts), by=profile.name)
 
 
 def status(run: Run) -> Status:

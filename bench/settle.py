@@ -16,7 +16,7 @@ from .store import Run, RunError, load, save_verdicts
 def settle(folder: Path, profile: Profile, early: bool = False) -> Run:
     """Judge a run folder and write its verdicts; ``early``: by what needs no measurement."""
     run = judge(load(folder), profile, early)
-    save_verdicts(folder, run.verdicts, profile.name)
+    _save(run, profile)
     return run
 
 
@@ -50,10 +50,15 @@ def _finish(
     return EXIT[overall((status(run), Status.ERROR))]
 
 
+def _save(run: Run, profile: Profile) -> None:
+    own = profile.text == run.manifest.profile_text
+    save_verdicts(run.path, run.verdicts, profile.name, "" if own else profile.text)
+
+
 def keep(run: Run, profile: Profile, report: Callable[[Run, Profile], None] | None = None) -> str:
     """Write the verdicts of a judged run, and its report; why that cannot be done, "" when it is done."""
     try:
-        save_verdicts(run.path, run.verdicts, profile.name)
+        _save(run, profile)
         if report:
             report(run, profile)
     except RunError as error:

@@ -190,6 +190,7 @@ class Run:
 
     ``history``: of a nightly run, the nights before it (see ``bench.nightly.past``); else empty.
     ``windows``: of a soak; ``health``: see ``bench.health``; ``joined``: how each phase's workers started.
+    ``verdicts`` are by the profile called ``by``.
     ``earlier``: cases that were measured before their phase was begun again: the last counters do not hold them.
     """
 
@@ -210,6 +211,12 @@ class Run:
     health: tuple[dict[str, Any], ...] = ()
     joined: tuple[dict[str, Any], ...] = ()
     earlier: frozenset[str] = frozenset()
+    by: str = ""
+
+    @property
+    def profile_name(self) -> str:
+        """Of the profile that it was judged by last, or else of its own."""
+        return self.by or self.manifest.profile_name
 
     @property
     def lasted(self) -> float | None:
@@ -245,7 +252,7 @@ def parts(run: Run, *others: object) -> tuple[object, ...]:
     return (*(getattr(run, name) for name in _READ), *others)
 
 
-_READ = tuple(name for name in Run.__dataclass_fields__ if name != "verdicts")
+_READ = tuple(name for name in Run.__dataclass_fields__ if name not in ("verdicts", "by"))
 
 
 class Recorder:
@@ -278,14 +285,18 @@ class Recorder:
         try:
             self._journal = os.open(self.path / JOURNAL, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
             _hold(self._journal)
-            self._whole = _end_line(self._journal)
+            torn = {JOURNAL: _end_line(self._journal)}
+            self._whole = os.fstat(self._journal).st_size
             for name in (COUNTERS, HEALTH, VERBS, f"{LOGS}/{FABRIC}"):
                 with contextlib.suppress(FileNotFoundError):
                     file = os.open(self.path / name, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
                     try:
-                        _end_line(file)
+                        torn[name] = _end_line(file)
                     finally:
                         os.close(file)
+            for name, number in torn.items():
+                if number:
+                    self.line("torn", file=name, number=number)
         except BlockingIOError:
             raise RunError(f"{self.path} is still being written by its run", EXIT_USAGE) from None
         except OSError as error:
@@ -378,11 +389,13 @@ def _hold(journal: int) -> None:
 
 
 def _end_line(file: int) -> int:
-    """End a last line that was cut short, so that the next one is not glued to it; the bytes there are now."""
+    """End a last line that was cut short, so that the next is not glued to it; its number, 0 where all are whole."""
     size = os.fstat(file).st_size
-    if size and os.pread(file, 1, size - 1) != b"\n":
-        size += os.write(file, b"\n")
-    return size
+    if not size or os.pread(file, 1, size - 1) == b"\n":
+        return 0
+    whole = sum(os.pread(file, 1 << 20, at).count(b"\n") for at in range(0, size, 1 << 20))
+    os.write(file, b"\n")
+    return whole + 1
 
 
 def _write_line(file: int, row: object, whole: int) -> int:
@@ -437,12 +450,18 @@ def save_history(path: Path, history: dict[str, Any]) -> None:
     write_text(path / HISTORY, json.dumps(history, allow_nan=False))
 
 
-def save_verdicts(path: Path, verdicts: tuple[Verdict, ...], profile_name: str) -> None:
-    """Write ``verdicts.json`` of a run folder."""
+def save_verdicts(
+    path: Path, verdicts: tuple[Verdict, ...], profile_name: str, profile_text: str = ""
+) -> None:
+    """Write ``verdicts.json`` of a run folder. ``profile_text``: of a profile that is not the run's own."""
     rows = [verdict.to_json() for verdict in verdicts]
-    write_text(
-        path / VERDICTS, json.dumps({"format": FORMAT, "profile": profile_name, "verdicts": rows}, indent=1)
-    )
+    said = {"format": FORMAT, "profile": profile_name, "profile_text": profile_text, "verdicts": rows}
+    write_text(path / VERDICTS, json.dumps(said, indent=1))
+
+
+def judged_by(path: Path) -> str:
+    """The text of the profile that a run folder was judged by last; "" where that is its own, or cannot be read."""
+    return _said(path).get("profile_text", "")
 
 
 def manifest_of(path: Path) -> Manifest:
@@ -475,27 +494,45 @@ def load(path: Path) -> Run:
         plan = (path / PLAN).exists()
         journal, measured = _journal(path / JOURNAL, notes)
         planned = Plan.from_json(_object(path / PLAN, "")) if plan else Plan(phases=())
+        rows = {name: tuple(_lines(path / name, notes)) for name in (FACTS, COUNTERS, VERBS, HEALTH)}
+        told = (str(row["text"]) for row in _of(journal, "note"))
         return Run(
             path=path,
             manifest=manifest,
             plan=planned,
-            facts=tuple(_lines(path / FACTS, notes)),
+            facts=rows[FACTS],
             measurements=measured,
             losses=tuple(_losses(journal)),
             phases=tuple(_of(journal, "phase")),
-            counters=tuple(_lines(path / COUNTERS, notes)),
+            counters=rows[COUNTERS],
             verdicts=_verdicts(path),
-            notes=(*notes, *(str(row["text"]) for row in _of(journal, "note"))),
+            by=_said(path).get("profile", ""),
+            notes=(*_odd(notes, _of(journal, "torn")), *told),
             ended=next((float(row["time"]) for row in journal if row["kind"] == "end"), None),
-            verbs=tuple(_lines(path / VERBS, notes)),
+            verbs=rows[VERBS],
             history=_object(path / HISTORY, "") if (path / HISTORY).exists() else {},
             windows=tuple(Window.from_json(row) for row in _of(journal, "window")),
-            health=tuple(_lines(path / HEALTH, notes)),
+            health=rows[HEALTH],
             joined=tuple(_of(journal, "joined")),
             earlier=_earlier(journal, planned),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(f"{path} is damaged: {error!r}; its other lines are untouched") from None
+
+
+def _odd(notes: list[str], torn: Iterator[dict[str, Any]]) -> Iterator[str]:
+    """What was odd about reading; a line that a crash cut short, and that was so when the run went on, is no damage."""
+    known = {
+        _left_out(str(row["file"]).rpartition("/")[2], int(row["number"])): (
+            f"{row['file']} line {row['number']} was cut short by what stopped the run, before it went on"
+        )
+        for row in torn
+    }
+    return (known.get(note, note) for note in notes)
+
+
+def _left_out(name: str, number: int) -> str:
+    return f"{name} line {number} is cut short or damaged and was left out"
 
 
 @once()
@@ -506,6 +543,18 @@ def _nodes(facts: tuple[dict[str, Any], ...]) -> tuple[Node, ...]:
 def of_facts(path: Path, manifest: Manifest, *nodes: dict[str, Any]) -> Run:
     """A run that holds facts and nothing measured; nothing is read or written."""
     return Run(path, manifest, Plan(()), nodes, (), (), (), (), (), (), None)
+
+
+def _said(path: Path) -> dict[str, str]:
+    """By which profile a run folder was judged last: ``profile``, ``profile_text``; {} where nothing can be read."""
+    try:
+        return {
+            name: str(value)
+            for name, value in _object(path / VERDICTS, "").items()
+            if name.startswith("profile")
+        }
+    except RunError:
+        return {}
 
 
 def _verdicts(path: Path) -> tuple[Verdict, ...]:
@@ -601,6 +650,6 @@ def _lines(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
             if not isinstance(row, dict):
                 raise ValueError
         except ValueError:
-            notes.append(f"{path.name} line {number} is cut short or damaged and was left out")
+            notes.append(_left_out(path.name, number))
             continue
         yield row

@@ -99,7 +99,9 @@ class Terminal:
             self._say(fields["text"])
         elif kind == "stopped":
             self._close()
-            self._say(f"interrupted; what was measured is kept: railgauge report {fields['folder']}")
+            self._say(
+                f"interrupted; what was measured is kept: railgauge resume {fields['folder']} goes on, report draws it"
+            )
         elif kind == "beat" and fields["case"]:
             self._update(f"{fields['case']} {fields['stage']}")
 
@@ -163,7 +165,7 @@ def summarise(run: Run, verbose: bool, short: bool, profile_name: str = "") -> N
     for verdict in run.verdicts:
         if verbose or verdict.status in (Status.FAIL, Status.ERROR):
             print(f"{WORDS[verdict.status]}: {verdict.check}: {verdict.message}")
-    print(one_line(run.verdicts, profile_name or run.manifest.profile_name), flush=True)
+    print(one_line(run.verdicts, profile_name or run.profile_name), flush=True)
 
 
 def one_line(verdicts: tuple[Verdict, ...], profile_name: str) -> str:

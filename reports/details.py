@@ -257,7 +257,8 @@ def method_section(shown: Shown) -> Html:
     settings = ", ".join(f"{key} = {value}" for key, value in sorted(m.settings.items()))
     facts_of = (
         ("command", tag("code", " ".join(m.command))),
-        ("profile", f"{m.profile_name}: {profile.source}"),
+        ("profile", f"{profile.name}: {profile.source}"),
+        *([("measured for", m.profile_name)] if profile.name != m.profile_name else []),
         ("launcher", m.launcher),
         ("backend", m.backend),
         ("started", moment(m.started)),

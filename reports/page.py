@@ -70,7 +70,7 @@ def page(run: Run, profile: Profile, f: Frames, specs: Mapping[str, dict[str, An
         )
     )
     status, _ = headline(run)
-    title = f"{WORDS[status]}: {run.manifest.profile_name}, {len(run.manifest.nodes)} nodes – RailGauge"
+    title = f"{WORDS[status]}: {run.profile_name}, {len(run.manifest.nodes)} nodes – RailGauge"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),

@@ -4,8 +4,9 @@ from dataclasses import replace
 import pytest
 
 import runs
+from bench.commands.judging import judge_again, report_again
 from bench.judge import judge, status
-from bench.model import Mismatch, Status, overall
+from bench.model import EXIT, Mismatch, Status, overall
 from bench.profile import parse
 from bench.rows import rows
 from bench.store import Loss, Plan, Refusal, load, parts
@@ -167,3 +168,19 @@ def test_every_verdict_survives_the_file(tmp_path):
 
     for verdict in judge(load(runs.folder(tmp_path / "r")), runs.LOCAL).verdicts:
         assert Verdict.from_json(verdict.to_json()) == verdict
+
+
+def test_a_report_is_drawn_by_the_profile_that_judged_last(tmp_path, capsys):
+    folder = runs.folder(tmp_path / "r")
+    assert judge_again(folder, "lambda-1cc-h100", False) != EXIT[Status.PASS]
+    said = load(folder)
+    assert (said.by, said.profile_name) == ("lambda-1cc-h100", "lambda-1cc-h100")
+    code = report_again(folder)
+    assert code == EXIT[status(said)] != EXIT[Status.PASS]
+    assert "judged by lambda-1cc-h100" in capsys.readouterr().out
+    assert [verdict.status for verdict in load(folder).verdicts] == [
+        verdict.status for verdict in said.verdicts
+    ]
+    assert "lambda-1cc-h100" in (folder / "report.html").read_text()
+    assert judge_again(folder, None, False) == report_again(folder) == EXIT[Status.PASS]
+    assert load(folder).by == runs.LOCAL.name

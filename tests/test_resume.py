@@ -98,6 +98,7 @@ def test_a_journal_cut_at_any_byte_goes_on_and_loses_the_cut_line_alone(tmp_path
             recorder.measurement(row)
     after = load(path)
     assert len(after.measurements) == kept + 1 and after.measurements[-1].case == planned[-1].id
+    assert not [note for note in after.notes if "damaged" in note], "what is measured again is no damage"
 
 
 def test_a_run_that_is_still_being_written_is_not_resumed(tmp_path):

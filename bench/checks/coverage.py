@@ -9,7 +9,7 @@ from bench.profile import Profile
 
 from .registry import Evidence, check
 
-AGAIN = "see the loss above and run again: railgauge accept"
+AGAIN = "railgauge resume RUN measures what is missing; coverage.losses says why it is"
 
 
 @check("coverage.cases")
@@ -146,7 +146,7 @@ def end(seen: Evidence, want: Profile) -> Iterator[Verdict]:
             "no completion record: it was interrupted or killed",
             "a completed run",
             "RailGauge",
-            "the measured cases are kept; run again for the others",
+            "the measured cases are kept: railgauge resume RUN measures the others",
         )
     else:
         yield Verdict("coverage.end", "run", Status.PASS, "the run completed")

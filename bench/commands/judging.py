@@ -12,7 +12,7 @@ from bench.judge import judge, status
 from bench.model import EXIT
 from bench.profile import Profile, load, parse
 from bench.settle import keep, settle
-from bench.store import Run, manifest_of
+from bench.store import Run, judged_by, manifest_of
 from bench.store import load as load_run
 from bench.terminal import summarise
 
@@ -34,14 +34,19 @@ def judge_again(folder: Path, profile_name: str | None, verbose: bool) -> int:
 
 
 def report_again(folder: Path) -> int:
-    """Judge a run folder by its own profile and write its report again."""
+    """Judge a run folder by the profile it was judged by last, and write its report again."""
     gc.disable()  # as above
     from reports import evidence, write
 
-    profile = own_profile(folder)
+    text = judged_by(folder)
+    profile = parse(text, "the profile of the last judgement") if text else own_profile(folder)
     seen = evidence(folder)
     run = settle(folder, profile)
     write(run, profile, seen)
+    if text:
+        click.echo(
+            f"judged by {profile.name}, as last; railgauge judge {folder} judges by the run's own profile"
+        )
     where_report(folder)
     return EXIT[status(run)]
 

@@ -19,7 +19,7 @@ def digest(run: Run) -> str:
     nodes = len(run.manifest.nodes)
     head = f"RailGauge {run.manifest.id}, {nodes} {'node' if nodes == 1 else 'nodes'}: "
     lines = [
-        head + f"{title(run)}: {counts(run)} (profile {run.manifest.profile_name})",
+        head + f"{title(run)}: {counts(run)} (profile {run.profile_name})",
         *map(_line, told[:MOST]),
     ]
     if len(told) > MOST:

@@ -37,7 +37,7 @@ def _head(run: Run) -> str:
     manifest = run.manifest
     where = f"{len(manifest.ranks)} ranks on {len(manifest.nodes)} nodes, {manifest.backend}"
     last = "" if run.lasted is None else f", {show_seconds(run.lasted)}"
-    who = f"{as_markdown(manifest.profile_name)}, {as_markdown(where)}{last}"
+    who = f"{as_markdown(run.profile_name)}, {as_markdown(where)}{last}"
     return (
         f"## {MARKS[status(run)]} RailGauge: {title(run)}\n\n{counts(run)}. {who}, "
         f"run {as_markdown(manifest.id)}.\n"

@@ -95,7 +95,7 @@ def _counts(verdicts: Iterable[Verdict]) -> dict[str, str]:
 def _properties(run: Run) -> Iterable[tuple[str, str]]:
     manifest = run.manifest
     yield "run", manifest.id
-    yield "profile", manifest.profile_name
+    yield "profile", run.profile_name
     yield "backend", manifest.backend
     yield "nodes", str(len(manifest.nodes))
     yield "ranks", str(len(manifest.ranks))

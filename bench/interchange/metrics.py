@@ -78,7 +78,7 @@ def samples(metric: Metric, of: Seen) -> list[Sample]:
 def _info(of: Seen) -> Iterable[Sample]:
     manifest = of.run.manifest
     version = manifest.versions.get("railgauge", "unknown")
-    yield (manifest.profile_name, manifest.backend, manifest.launcher, version), 1.0
+    yield (of.run.profile_name, manifest.backend, manifest.launcher, version), 1.0
 
 
 def _ended(of: Seen) -> Iterable[Sample]:

@@ -123,10 +123,13 @@ def test_a_missing_figure_is_left_out_and_not_zero(tmp_path):
 @settings(max_examples=40)
 @given(name=st.text(max_size=20))
 def test_no_name_breaks_the_file(bare, name):
-    odd = replace(bare, manifest=replace(bare.manifest, profile_name=name))
-    text = export(odd, "prometheus")
-    (info,) = [family for family in families(text) if family.name == "railgauge_run_info"]
-    assert info.samples[0].labels["profile"] == name.encode(errors="replace").decode()
+    for odd in (
+        replace(bare, manifest=replace(bare.manifest, profile_name=name), by=""),
+        replace(bare, by=name or "local"),
+    ):
+        text = export(odd, "prometheus")
+        (info,) = [family for family in families(text) if family.name == "railgauge_run_info"]
+        assert info.samples[0].labels["profile"] == odd.profile_name.encode(errors="replace").decode()
 
 
 # --- the dashboard ------------------------------------------------------------------------------------
