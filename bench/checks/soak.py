@@ -95,7 +95,8 @@ def _steady(name: str, rates: Sequence[float]) -> Finding:
     """FAIL for a drop beyond DROP and noise; one within the noise, or many slow windows, leave it open."""
     if len(rates) < LEAST or not all(map(math.isfinite, rates)):
         timed = sum(map(math.isfinite, rates))
-        return Finding(name, None, f"{timed} timed windows of {len(rates)}, {LEAST} are wanted and no gap")
+        told = f"{timed} of its {len(rates)} windows are timed; {LEAST} are wanted, without a gap"
+        return Finding(name, None, f"{told}: soak longer, or with a smaller --size")
     thirds = _thirds(rates)
     best, worst = (pick(thirds, key=lambda part: median(part[1])) for pick in (max, min))
     change = median(worst[1]) / median(best[1]) - 1

@@ -14,7 +14,26 @@ from .words import EXIT_HELP
 LAUNCHERS = ("mpirun", "openmpi", "mpich", "srun", "torchrun", "fabric", "deepspeed", "shell")
 
 
+class Launch(click.Command):
+    """Who forgets the -- in front of the inner command is told so, and not of an option that it resembles."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            from bench.launch.table import STARTED
+
+            if "--" in given or not set(given) & set(STARTED):
+                raise
+            raise click.UsageError(
+                f"no option {error.option_name} of launch itself: write -- in front of the command that is started",
+                ctx,
+            ) from None
+
+
 @click.command(
+    cls=Launch,
     epilog=EXIT_HELP,
     context_settings={"ignore_unknown_options": False},
 )

@@ -19,6 +19,7 @@ from bench.history import HistoryError
 from bench.history.folder import MissingLibrary, open_folder
 from bench.launch.hosts import Host
 from bench.launch.remote import here
+from bench.launch.table import STARTED
 from bench.plan import sweep_cases
 from bench.profile import Profile, load, parse
 from bench.resume import ResumeRefused, resumable
@@ -26,8 +27,6 @@ from bench.store import Run, RunError, free
 from bench.store import load as load_run
 
 from .measuring import new_folder, options_of
-
-MEASURING = ("accept", "run", "soak", "nightly", "probe", "resume")
 
 Understood = Callable[[str, Sequence[str]], dict[str, Any]]
 """A command's name and its words -> its options."""
@@ -61,8 +60,8 @@ class Inner:
 def read(arguments: Sequence[str], understood: Understood) -> Inner:
     """The command that ``arguments`` are. Raises UsageError, and what a profile or a run folder raises."""
     name, *words = arguments
-    if name not in MEASURING:
-        raise click.UsageError(f"after -- comes one of {', '.join(MEASURING)}, not {name!r}")
+    if name not in STARTED:
+        raise click.UsageError(f"after -- comes one of {', '.join(STARTED)}, not {name!r}")
     try:
         given = understood(name, words)
     except click.ClickException as error:

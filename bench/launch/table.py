@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+STARTED = ("accept", "run", "soak", "nightly", "probe", "resume")  # commands that a launcher may start
 MEET, FIRST, HERE, SIZE, RANK, LOCAL, RUN = (
     "RAILGAUGE_MEET",
     "RAILGAUGE_FIRST_RANK",

@@ -193,3 +193,13 @@ def test_the_verdict_before_a_resume_is_not_believed_when_the_resume_never_began
     names = hosts(tmp_path, "n1 slots=1\nn2 slots=1\n")
     done = launch("--hosts", names, "--launcher", "torchrun", "--ssh", "false", "--", "resume", str(run))
     assert done.exit_code == 3 and "ended with 1 before" in done.stderr
+
+
+def test_who_forgets_the_dashes_before_the_inner_command_is_told_so(tmp_path):
+    (tmp_path / "hosts").write_text("node1 slots=2\n")
+    hosts = ["--hosts", str(tmp_path / "hosts")]
+    said = launch(*hosts, "--dry-run", "accept", "--profile", "local")
+    assert said.exit_code == 2
+    assert "write -- in front of the command that is started" in said.output
+    other = launch(*hosts, "--nonsense", "--", "accept")
+    assert other.exit_code == 2 and "write --" not in other.output and "--nonsense" in other.output
