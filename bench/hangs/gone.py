@@ -55,8 +55,8 @@ def _said(gone: Sequence[Gone], what: str) -> Culprits:
 def with_last(found: Culprits, left: Sequence[Place], mute: Sequence[Place]) -> Culprits:
     """With what was last heard of those who left, and with the silent ranks of their nodes: of a node that died one
     connection breaks before the other."""
-    homes = {each.node for each in left}
-    out = [*left, *(each for each in mute if each.node in homes and each not in left)]
+    homes, known = {each.node for each in left}, {each.rank for each in left}
+    out = [*left, *(each for each in mute if each.node in homes and each.rank not in known)]
     who = names(out)
     return Culprits(f"{found.reason.replace(found.names, who, 1)}; {last_seen(out)}", who, found.ranks)
 
