@@ -99,9 +99,10 @@ class Terminal:
             self._say(fields["text"])
         elif kind == "stopped":
             self._close()
-            self._say(
-                f"interrupted; what was measured is kept: railgauge resume {fields['folder']} goes on, report draws it"
+            told = (
+                f"railgauge resume {fields['folder']} goes on, railgauge report {fields['folder']} draws it"
             )
+            self._say(f"interrupted; what was measured is kept: {told}")
         elif kind == "beat" and fields["case"]:
             self._update(f"{fields['case']} {fields['stage']}")
 

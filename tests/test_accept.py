@@ -137,6 +137,7 @@ def test_an_interrupt_ends_everything_and_keeps_what_was_measured(tmp_path):
     assert len(load(out).measurements) >= 2
     assert "COULD NOT TELL" in said
     assert f"railgauge report {out}" in complaint
+    assert f"railgauge resume {out}" in complaint
 
 
 def test_a_supervisor_that_dies_ends_the_job_and_the_report_is_written_all_the_same(tmp_path):

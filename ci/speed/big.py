@@ -2,7 +2,7 @@
 
 The plan is the real one; the seconds are drawn (normal noise of 1 %), since only their amount matters here.
 
-    python big.py FOLDER [--nodes 64] [--profile lambda-1cc-h100]
+    python big.py FOLDER [--nodes 64] [--profile lambda-1cc-h100] [--ways both | --screened]
 """
 
 from __future__ import annotations
@@ -40,14 +40,20 @@ def main() -> None:
     parser.add_argument(
         "--screened", action="store_true", help="rails in rings of nodes instead of all pairs"
     )
+    parser.add_argument(
+        "--ways",
+        choices=("all", "one-way", "both"),
+        default="all",
+        help="of each pair; all: both, there and back",
+    )
     asked = parser.parse_args()
-    write(asked.folder, asked.nodes, load(asked.profile), asked.screened)
+    how = Asked(asked.ways, screened="groups" if asked.screened else "")
+    write(asked.folder, asked.nodes, load(asked.profile), how)
 
 
-def write(folder: Path, count: int, profile: Profile, screened: bool = False) -> None:
+def write(folder: Path, count: int, profile: Profile, how: Asked) -> None:
     machines = [replace(node(number), name=f"n{number}") for number in range(count)]
     ranks = tuple(Rank(i, f"n{i // GPUS}", i % GPUS, "cuda H100") for i in range(count * GPUS))
-    how = Asked(screened="groups" if screened else "")
     phases, skipped = acceptance(profile, ranks, "nccl", profile.sweep.budget, how)
     plan = replace(fit(phases, "nccl", Memory(70 << 30, "a GPU")), skipped=tuple(skipped))
     draw = random.Random(1)

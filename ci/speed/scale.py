@@ -22,7 +22,8 @@ def figures(realtime: bool) -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         for title, words, goal in (
             ("64 nodes, rails in rings", ["--screened"], JUDGE_GOAL),
-            ("64 nodes, all pairs, both directions", [], ALL_PAIRS_GOAL),
+            ("64 nodes, all pairs, both directions", ["--ways", "both"], ALL_PAIRS_GOAL),
+            ("64 nodes, all pairs, three ways each", [], ALL_PAIRS_GOAL),
         ):
             out = Path(folder) / title.replace(" ", "-")
             cost([sys.executable, str(ROOT / "ci/speed/big.py"), str(out), *words])
