@@ -62,7 +62,7 @@ def test_a_mistake_under_a_launcher_is_said_by_whoever_is_still_there(rank):
 
 def test_a_folder_that_is_no_run_cannot_be_judged(tmp_path):
     done = cli("judge", tmp_path)
-    assert done.returncode == 3
+    assert done.returncode == 2
     assert "not a run folder" in done.stderr
 
 

@@ -1,0 +1,80 @@
+"""The run folder: the contract between measuring, judging and drawing.
+
+    manifest.json    format, id, command, profile as used, versions, ranks, environment (allow-list)
+    facts.jsonl      one line a node: what the probes saw
+    plan.json        phases, cases, what was refused for want of memory
+    journal.jsonl    one line each, as it happens: measurements, losses, phases, notes, the end
+    counters.jsonl   every port and interface, before and after each phase
+    verbs.jsonl      what perftest said, one line a rail and direction
+    health.jsonl     a line a rank and phase: its GPU during each case; in a soak its memory, and errors grown
+    logs/            what workers and NCCL said
+    history.json     of a nightly run: the nights before it, as the history told them
+    verdicts.json    made from all of the above, and made again at will; so are the reports
+
+Files are appended line by line and flushed to disk; a crash loses the line in flight and nothing else.
+
+files   what they are called, and how one is written
+run     a run in memory: manifest, plan, cases, what was seen and judged
+record  writing one, line by line as it happens
+read    reading one, whatever state a crash has left it in
+"""
+
+from .files import (
+    COUNTERS,
+    FABRIC,
+    FACTS,
+    FORMAT,
+    HEALTH,
+    HISTORY,
+    IMPORTED,
+    JOURNAL,
+    LOGS,
+    MANIFEST,
+    NOT_TRIED,
+    PLAN,
+    VERBS,
+    VERDICTS,
+    WIRING,
+    RunError,
+    free,
+    write_text,
+)
+from .read import judged_by, load, manifest_of
+from .record import Recorder, save_history, save_verdicts
+from .run import Loss, Manifest, Phase, Plan, Refusal, Run, Shortage, of_facts, parts
+
+__all__ = [
+    "COUNTERS",
+    "FABRIC",
+    "FACTS",
+    "FORMAT",
+    "HEALTH",
+    "HISTORY",
+    "IMPORTED",
+    "JOURNAL",
+    "LOGS",
+    "MANIFEST",
+    "NOT_TRIED",
+    "PLAN",
+    "VERBS",
+    "VERDICTS",
+    "WIRING",
+    "Loss",
+    "Manifest",
+    "Phase",
+    "Plan",
+    "Recorder",
+    "Refusal",
+    "Run",
+    "RunError",
+    "Shortage",
+    "free",
+    "judged_by",
+    "load",
+    "manifest_of",
+    "of_facts",
+    "parts",
+    "save_history",
+    "save_verdicts",
+    "write_text",
+]

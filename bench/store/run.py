@@ -1,0 +1,222 @@
+"""A run in memory: what was asked for, what was planned, what was seen and judged."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bench.facts import Node
+from bench.model import Case, Measurement, Rank, Verdict, Window
+from bench.once import once
+from bench.units import show_size
+
+from .files import FORMAT
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What was asked for and where it ran. ``environment``: rank -> allowed variables."""
+
+    id: str
+    started: float
+    command: tuple[str, ...]
+    profile_name: str
+    profile_text: str
+    launcher: str
+    backend: str
+    ranks: tuple[Rank, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, dict[str, str]] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.__dict__, "ranks": [rank.to_json() for rank in self.ranks]}
+
+    @staticmethod
+    def from_json(row: dict[str, Any]) -> Manifest:
+        ranks = tuple(Rank(**rank) for rank in row["ranks"])
+        return Manifest(**{**row, "ranks": ranks, "command": tuple(row["command"])})
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Node names in the order of their first rank."""
+        return tuple(dict.fromkeys(rank.node for rank in self.ranks))
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A case that was not started because it does not fit. Bytes a rank, on the named memory."""
+
+    case: str
+    needed: int
+    available: int
+    where: str
+
+
+@dataclass(frozen=True)
+class Shortage:
+    """The cases that do not fit in one memory, least first."""
+
+    where: str
+    refused: tuple[Refusal, ...]
+
+    @property
+    def text(self) -> str:
+        """``12 cases need 3.031 GiB to 12.03 GiB a rank, 2 GiB available on GPU 3 of n1``."""
+        first, last = self.refused[0], self.refused[-1]
+        much = show_size(first.needed)
+        if last.needed != first.needed:
+            much += f" to {show_size(last.needed)}"
+        head = first.case if len(self.refused) == 1 else f"{len(self.refused)} cases"
+        need = "needs" if len(self.refused) == 1 else "need"
+        return f"{head} {need} {much} a rank, {show_size(first.available)} available on {self.where}"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Cases that share one worker process a rank.
+
+    ``environment`` is set for that process alone; ``rules`` replace the run's rules of measuring.
+    """
+
+    name: str
+    title: str
+    cases: tuple[Case, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+    rules: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be measured, and what was refused or left out, with the reason."""
+
+    phases: tuple[Phase, ...]
+    refused: tuple[Refusal, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        return tuple(case for phase in self.phases for case in phase.cases)
+
+    @property
+    def shortages(self) -> tuple[Shortage, ...]:
+        """What was refused, by the memory that is too small."""
+        rows = sorted(self.refused, key=lambda row: (row.where, row.needed))
+        groups = itertools.groupby(rows, key=lambda row: row.where)
+        return tuple(Shortage(where, tuple(group)) for where, group in groups)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "phases": [
+                {**phase.__dict__, "cases": [case.to_json() for case in phase.cases]} for phase in self.phases
+            ],
+            "refused": [row.__dict__ for row in self.refused],
+            "skipped": [list(row) for row in self.skipped],
+        }
+
+    @staticmethod
+    def from_json(row: dict[str, Any]) -> Plan:
+        return Plan(
+            phases=tuple(
+                Phase(**{**phase, "cases": tuple(Case.from_json(case) for case in phase["cases"])})
+                for phase in row["phases"]
+            ),
+            refused=tuple(Refusal(**item) for item in row["refused"]),
+            skipped=tuple((name, reason) for name, reason in row["skipped"]),
+        )
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A case that was begun and could not be measured: why, and which rank is to blame."""
+
+    case: str
+    reason: str
+    culprit: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, read. ``notes``: what was odd about reading it, such as a line cut short.
+
+    ``history``: of a nightly run, the nights before it (see ``bench.nightly.past``); else empty.
+    ``windows``: of a soak; ``health``: see ``bench.health``; ``joined``: how each phase's workers started.
+    ``verdicts`` are by the profile called ``by``.
+    ``earlier``: cases that were measured before their phase was begun again: the last counters do not hold them.
+    """
+
+    path: Path
+    manifest: Manifest
+    plan: Plan
+    facts: tuple[dict[str, Any], ...]
+    measurements: tuple[Measurement, ...]
+    losses: tuple[Loss, ...]
+    phases: tuple[dict[str, Any], ...]
+    counters: tuple[dict[str, Any], ...]
+    verdicts: tuple[Verdict, ...]
+    notes: tuple[str, ...]
+    ended: float | None
+    verbs: tuple[dict[str, Any], ...] = ()
+    history: dict[str, Any] = field(default_factory=dict)
+    windows: tuple[Window, ...] = ()
+    health: tuple[dict[str, Any], ...] = ()
+    joined: tuple[dict[str, Any], ...] = ()
+    earlier: frozenset[str] = frozenset()
+    by: str = ""
+
+    @property
+    def profile_name(self) -> str:
+        """Of the profile that it was judged by last, or else of its own."""
+        return self.by or self.manifest.profile_name
+
+    @property
+    def lasted(self) -> float | None:
+        """Seconds from start to end; None where it did not end, or the clock was set back meanwhile."""
+        seconds = None if self.ended is None else self.ended - self.manifest.started
+        return seconds if seconds is not None and seconds >= 0 else None
+
+    def case(self, case_id: str) -> Case:
+        return self._cases[case_id]
+
+    @cached_property
+    def node_of(self) -> dict[int, str]:
+        """The node of each rank."""
+        return {rank.rank: rank.node for rank in self.manifest.ranks}
+
+    @cached_property
+    def ranks_on(self) -> Counter[str]:
+        """How many ranks each node has."""
+        return Counter(rank.node for rank in self.manifest.ranks)
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """The facts of every node. FactsError where they are damaged."""
+        return _nodes(self.facts)
+
+    @cached_property
+    def _cases(self) -> dict[str, Case]:
+        return {case.id: case for case in self.plan.cases}
+
+
+def parts(run: Run, *others: object) -> tuple[object, ...]:
+    """What of a run was read, without what was judged: a judged run tells the same of itself (see ``once``)."""
+    return (*(getattr(run, name) for name in _READ), *others)
+
+
+_READ = tuple(name for name in Run.__dataclass_fields__ if name not in ("verdicts", "by"))
+
+
+@once()
+def _nodes(facts: tuple[dict[str, Any], ...]) -> tuple[Node, ...]:
+    return tuple(Node.from_json(row) for row in facts)
+
+
+def of_facts(path: Path, manifest: Manifest, *nodes: dict[str, Any]) -> Run:
+    """A run that holds facts and nothing measured; nothing is read or written."""
+    return Run(path, manifest, Plan(()), nodes, (), (), (), (), (), (), None)
