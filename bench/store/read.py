@@ -109,9 +109,7 @@ def _said(path: Path) -> dict[str, str]:
     """By which profile a run folder was judged last: ``profile``, ``profile_text``; {} where nothing can be read."""
     try:
         return {
-            name: str(value)
-            for name, value in _object(path / VERDICTS).items()
-            if name.startswith("profile")
+            name: str(value) for name, value in _object(path / VERDICTS).items() if name.startswith("profile")
         }
     except RunError:
         return {}
