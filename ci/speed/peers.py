@@ -1,10 +1,11 @@
 """Time to a verdict: the wall time of RailGauge for a sweep, beside that of the peers that are here.
 
-All measure all_reduce of float32 on 2 ranks at the same sizes. A peer makes a fixed number of calls, whatever
-comes of it; RailGauge measures until its median is as well known as theirs after that many: their precision is
-taken from RailGauge's own first run with as many calls. Its time holds what none of them does: every result
-checked, every call timed alone as well, and a verdict. Two times are told of it: until its verdict is printed, which is
-where a peer has printed its last row and ends, and until the report is drawn as well, which none of them does.
+All measure all_reduce of float32 on 2 ranks, RailGauge beside each peer the sizes that this peer measures. A
+peer makes a fixed number of calls, whatever comes of it; RailGauge measures until its median is as well known as
+theirs after that many: their precision is taken from RailGauge's own first run of these sizes with as many calls.
+Its time holds what none of them does: every result checked, every call timed alone as well, and a verdict. Two
+times are told of it: until its verdict is printed, which is where a peer has printed its last row and ends, and
+until the report is drawn as well, which none of them does.
 
 A peer that needs CUDA runs here through ``shim.py``. What is not in --peers is named and left out.
 """
@@ -27,23 +28,38 @@ from statistics import median
 
 from rows import Figure, at_most
 
+from bench.units import show_size
+
 ROOT = Path(__file__).resolve().parents[2]
 SHIM = Path(__file__).resolve().with_name("shim.py")
 CALLS, WARMUP, RANKS = 100, 5, 2
 BEGIN, END, FACTOR = 1 << 10, 16 << 20, 4
-ALL_REDUCE_BENCH_SIZES = tuple(1 << exponent for exponent in range(15, 25))  # its own: 32 KiB and on, times 2
-REPEATS = 3
+REPEATS = 5
 LIMIT = 240.0
 VERDICT = re.compile(r"(PASS|FAIL|ERROR): ")
 
 
 @dataclass(frozen=True)
 class Peer:
-    """``words``: what mpirun starts, of the folder with the peers; None where it is not there."""
+    """``words``: what mpirun starts, of the folder with the peers; None where it is not there.
+
+    It measures ``begin`` bytes and on to END, times ``factor``.
+    """
 
     name: str
     words: Callable[[Path], list[str] | None]
+    begin: int = BEGIN
+    factor: int = FACTOR
     note: str = ""
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        return "-b", str(self.begin), "-e", str(END), "-f", str(self.factor)
+
+    @property
+    def cases(self) -> str:
+        count = sum(1 for power in range(60) if self.begin * self.factor**power <= END)
+        return "16 MiB alone" if count == 1 else f"{count} sizes from {show_size(self.begin)}"
 
 
 def _param(folder: Path) -> list[str] | None:
@@ -79,13 +95,9 @@ def _osu(folder: Path) -> list[str] | None:
 
 PEERS = (
     Peer("PARAM comms", _param),
-    Peer("EleutherAI cookbook (DeepSpeed's)", _cookbook, "its own sizes: every power of 2 to 16 MiB"),
-    Peer(
-        "stas00 all_reduce_bench",
-        _stas00,
-        "one size alone: its sweep has none below 32 KiB and ends at 16 GiB",
-    ),
-    Peer("OSU osu_allreduce (C, MPI)", _osu, "no torch to start, MPI's own shared memory"),
+    Peer("EleutherAI cookbook (DeepSpeed's)", _cookbook, begin=16, factor=2),
+    Peer("stas00 all_reduce_bench", _stas00, begin=END, note="its sweep would end at 16 GiB"),
+    Peer("OSU osu_allreduce (C, MPI)", _osu, factor=2, note="no torch to start, MPI's own shared memory"),
 )
 
 
@@ -95,40 +107,37 @@ def figures(folder: Path | None, realtime: bool) -> list[Figure]:
     found = [Figure("verdict", f"{name}: not here", float("nan"), note="--peers DIR") for name in absent]
     running = [(peer, words) for peer, words in present if words]
     before = ["chrt", "-r", "10"] if realtime else []
-    with tempfile.TemporaryDirectory() as place:
-        precision, _, _ = _ours(Path(place) / "first", before, ["-n", str(CALLS), "-w", str(WARMUP)])
-        walls: dict[str, list[float]] = {"verdict": [], "report": []}
-        troubles: dict[str, str] = {}
-        for turn in range(REPEATS):  # all in turn, so that a load that comes and goes meets them all
-            words = ["--precision", f"{100 * precision:.3g} %"]
-            _, verdict, report = _ours(Path(place) / f"ours-{turn}", before, words)
-            walls["verdict"].append(verdict)
-            walls["report"].append(report)
-            for peer, command in running:
-                said = _wall([*before, *_mpirun(), *command], {"PYTHONPATH": str(folder)})
-                walls.setdefault(peer.name, []).append(said.wall)
-                if said.trouble:
-                    troubles[peer.name] = said.trouble
-    ours, drawn = median(walls["verdict"]), median(walls["report"])
-    note = f"every size to {precision:.1%}; {_range(walls['verdict'])}"
-    what = "railgauge run all_reduce, 1 KiB to 16 MiB"
-    found.append(Figure("verdict", f"{what}, to its verdict", ours, "s", note=note))
-    found.append(Figure("verdict", f"{what}, to its report", drawn, "s", note=_range(walls["report"])))
-    for peer, _ in running:
-        if peer.name in troubles:
-            found.append(
-                Figure("verdict", peer.name, float("nan"), verdict="cannot tell", note=troubles[peer.name])
-            )
-            continue
-        theirs = walls[peer.name]
-        whole = f"with the report {drawn / median(theirs):.2f}"
-        text = "; ".join(filter(None, (whole, f"theirs {_range(theirs)}", peer.note)))
-        found.append(at_most("verdict", f"railgauge ÷ {peer.name}", ours / median(theirs), 1.0, note=text))
+    for peer, words in running:
+        with tempfile.TemporaryDirectory() as place:
+            found += _beside(peer, [*before, *_mpirun(), *words], Path(place), before, folder)
     return found
 
 
+def _beside(
+    peer: Peer, command: list[str], place: Path, before: list[str], folder: Path | None
+) -> list[Figure]:
+    """Ours and theirs in turn, so that a load that comes and goes meets both."""
+    calls = ["-n", str(CALLS), "-w", str(WARMUP)]
+    precision, _, _ = _ours(place / "first", before, [*peer.sizes, *calls])
+    verdicts, reports, theirs = list[float](), list[float](), list[float]()
+    for turn in range(REPEATS):
+        words = [*peer.sizes, "--precision", f"{100 * precision:.3g} %"]
+        _, verdict, report = _ours(place / f"ours-{turn}", before, words)
+        verdicts.append(verdict)
+        reports.append(report)
+        said = _wall(command, {"PYTHONPATH": str(folder)})
+        theirs.append(said.wall)
+        if said.trouble:
+            return [Figure("verdict", peer.name, float("nan"), verdict="cannot tell", note=said.trouble)]
+    ours, drawn = median(verdicts), median(reports)
+    what = f"{peer.cases}, each to {precision:.1%}"
+    note = f"ours {_range(verdicts)}, theirs {_range(theirs)}; {what}; with the report {drawn / median(theirs):.2f}"
+    note = "; ".join(filter(None, (note, peer.note)))
+    return [at_most("verdict", f"railgauge ÷ {peer.name}", ours / median(theirs), 1.0, note=note)]
+
+
 def _range(walls: list[float]) -> str:
-    return f"median of {len(walls)} {median(walls):.1f} s ({min(walls):.1f} to {max(walls):.1f})"
+    return f"{median(walls):.1f} s ({min(walls):.1f} to {max(walls):.1f})"
 
 
 def _ours(out: Path, before: list[str], words: list[str]) -> tuple[float, float, float]:
@@ -138,8 +147,7 @@ def _ours(out: Path, before: list[str], words: list[str]) -> tuple[float, float,
     from bench.store import load
 
     command = [
-        sys.executable, "-m", "bench", "run", "all_reduce", "-b", str(BEGIN), "-e", str(END), "-f", str(FACTOR),
-        "--ranks", str(RANKS), "--out", str(out), *words,
+        sys.executable, "-m", "bench", "run", "all_reduce", "--ranks", str(RANKS), "--out", str(out), *words,
     ]  # fmt: skip
     said = _wall([*before, *command], {}, VERDICT)
     if said.trouble and not (out / "verdicts.json").exists():
