@@ -6,10 +6,12 @@ are each other's inverse; the run folder holds nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import Any
+
+from .timings import Blocks, Seconds
 
 
 class Status(str, Enum):
@@ -143,9 +145,9 @@ class Measurement:
 
     case: str
     ranks: tuple[int, ...]
-    pipelined: tuple[tuple[float, ...], ...]
+    pipelined: Sequence[Sequence[float]]
     calls: int
-    isolated: tuple[float, ...]
+    isolated: Sequence[float]
     last: tuple[int, ...]
     wrong: tuple[int | None, ...]
     checked: int
@@ -158,7 +160,8 @@ class Measurement:
     extra: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        lists = {"pipelined": list(map(list, self.pipelined)), "isolated": list(self.isolated)}
+        return {**asdict(replace(self, pipelined=(), isolated=())), **lists}
 
     @staticmethod
     def from_json(row: dict[str, Any]) -> Measurement:
@@ -166,8 +169,8 @@ class Measurement:
             **{
                 **row,
                 "ranks": tuple(row["ranks"]),
-                "pipelined": tuple(map(tuple, row["pipelined"])),
-                "isolated": tuple(row["isolated"]),
+                "pipelined": Blocks(row["pipelined"]),
+                "isolated": Seconds(row["isolated"]),
                 "last": tuple(row["last"]),
                 "wrong": tuple(row["wrong"]),
                 "mismatches": tuple([Mismatch(**item) for item in row["mismatches"]]),

@@ -44,10 +44,10 @@ ROW_HEAD = (
 def rows_section(shown: Shown) -> Html:
     """Every row in nccl-tests' columns and ours; of the pairs of nodes the slowest."""
     run, f, profile = shown.run, shown.f, shown.profile
-    plain, pairs = (
-        f.rows[~f.rows["pair"]],
-        f.rows[f.rows["pair"]].sort_values("busbw", kind="stable", na_position="first"),
-    )
+    paired = f.rows["pair"].to_numpy(dtype=bool)
+    plain = f.rows[~paired]
+    # only their rates are sorted: a large run has tens of thousands of rows of pairs, of many columns
+    pairs = f.rows["busbw"][paired].sort_values(kind="stable", na_position="first")
     parts = []
     for phase, part in plain.groupby("phase", sort=False):
         listed = table(
@@ -58,7 +58,7 @@ def rows_section(shown: Shown) -> Html:
         )
         parts.append(fold(f"{phase}: {len(part)} rows", listed, opened=len(plain) <= 200))
     if len(pairs):
-        slowest = pairs.head(MOST_PAIRS)
+        slowest = f.rows.loc[pairs.index[:MOST_PAIRS]]
         listed = table(
             ("pair", *ROW_HEAD),
             ((row["group"], *row_cells(row, "")) for _, row in _records(slowest)),

@@ -6,7 +6,7 @@ Everything is a pure function of the run and the profile: the same bytes each ti
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +50,10 @@ def write(run: Run, profile: Profile, renderer: Renderer) -> list[Path]:
 
 def _texts(
     run: Run, profile: Profile, f: Frames, specs: dict[str, dict[str, Any]], renderer: Renderer
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[tuple[str, str | Iterable[str]]]:
     yield "report.html", page(run, profile, f, specs)
     yield "report.md", plain(markdown(run, profile, f, tuple(specs)))
-    yield "rows.csv", plain(rows_csv(f))
+    yield "rows.csv", map(plain, rows_csv(f))
     for (name, spec), pictures in zip(specs.items(), renderer.pictures(), strict=True):
         yield f"{CHART_FOLDER}/{name}.vl.json", text_of(spec)
         yield f"{CHART_FOLDER}/{name}.svg", pictures["light"]
@@ -75,10 +75,9 @@ def _drawn(f: Frames) -> Iterator[tuple[str, dict[str, Any]]]:
             yield chart.name, {**specification(picture), "description": chart.about(f)}
 
 
-def rows_csv(f: Frames) -> str:
-    """Every row with all its columns; rates in GB/s, times in µs; empty where there is no value."""
+def rows_csv(f: Frames) -> Iterator[str]:
+    """Every row with all its columns, in pieces; rates in GB/s, times in µs; empty where there is no value."""
     # piece by piece: pandas writes into a buffer of four bytes a character
     starts = range(0, max(1, len(f.rows)), PIECE)
-    return "".join(
-        f.rows[at : at + PIECE].to_csv(index=False, header=at == 0, lineterminator="\n") for at in starts
-    )
+    for at in starts:
+        yield f.rows[at : at + PIECE].to_csv(index=False, header=at == 0, lineterminator="\n")

@@ -16,6 +16,7 @@ LAYERS = [
     "shapes",
     "plain",
     "scrub",
+    "timings",
     "model",
     "facts",
     "stats",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 from bench.model import EXIT, EXIT_USAGE, Status
@@ -45,14 +46,14 @@ def free(path: Path) -> None:
         ) from None
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace a file as a whole: readers see the old text or the new, never half of either."""
+def write_text(path: Path, text: str | Iterable[str]) -> None:
+    """Replace a file as a whole, by a text or its pieces: readers see the old text or the new, never half of either."""
     # a name that nobody can guess, and a file that must be new: in a folder that others may write, neither a
     # link that lies in wait nor another process of the same number on another node comes between
     partial = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}")
     try:
         with partial.open("x", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
+            file.writelines([text] if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

@@ -140,11 +140,14 @@ def test_a_table_made_in_pieces_is_the_table(monkeypatch):
     monkeypatch.setattr("reports.export.PIECE", 3)
     pieces = rows_frame(measured, made.run.manifest.ranks)
     pd.testing.assert_frame_equal(pieces, whole)
-    text = rows_csv(replace(of(made), rows=pieces))
+    text = "".join(rows_csv(replace(of(made), rows=pieces)))
     assert text == whole.to_csv(index=False, lineterminator="\n")
 
 
 def test_a_table_of_nothing_has_its_columns():
     table = rows_frame((), ())
     assert list(table.columns) == list(ROW_COLUMNS) and table.empty
-    assert rows_csv(replace(of(made_runs.nothing_measured()), rows=table)) == ",".join(ROW_COLUMNS) + "\n"
+    assert (
+        "".join(rows_csv(replace(of(made_runs.nothing_measured()), rows=table)))
+        == ",".join(ROW_COLUMNS) + "\n"
+    )

@@ -1,0 +1,83 @@
+"""Seconds of many calls, held as C doubles: as Python's floats those of 64 nodes take four times the memory.
+
+Both are sequences that cannot be changed, and equal to any sequence of the same values.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import overload
+
+
+class Seconds(Sequence[float]):
+    """[call] seconds."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Iterable[float]) -> None:
+        self._values = array("d", values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __iter__(self) -> Iterator[float]:
+        return iter(self._values)
+
+    @overload
+    def __getitem__(self, index: int) -> float: ...
+    @overload
+    def __getitem__(self, index: slice) -> Seconds: ...
+    def __getitem__(self, index: int | slice) -> float | Seconds:
+        found = self._values[index]
+        return Seconds(found) if isinstance(found, array) else found
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == tuple(other) if isinstance(other, Sequence) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+
+class Blocks(Sequence[tuple[float, ...]]):
+    """[block][rank] seconds. ValueError where the blocks are not of the same ranks."""
+
+    __slots__ = ("_count", "_values", "_width")
+
+    def __init__(self, blocks: Iterable[Sequence[float]]) -> None:
+        rows = tuple(blocks)
+        self._count = len(rows)
+        self._width = len(rows[0]) if rows else 0
+        if any(len(row) != self._width for row in rows):
+            raise ValueError("blocks of different numbers of ranks")
+        self._values = array("d", chain.from_iterable(rows))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[tuple[float, ...]]:
+        if not self._width:
+            return iter([()] * self._count)
+        value = iter(self._values)
+        return zip(*[value] * self._width, strict=True)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[float, ...]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Blocks: ...
+    def __getitem__(self, index: int | slice) -> tuple[float, ...] | Blocks:
+        if isinstance(index, slice):
+            return Blocks([self[at] for at in range(*index.indices(self._count))])
+        at = range(self._count)[index] * self._width
+        return tuple(self._values[at : at + self._width])
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == tuple(map(tuple, other)) if isinstance(other, Sequence) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
