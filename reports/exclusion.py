@@ -37,7 +37,9 @@ LAYERS = (
         "the adapters that every node shows, by name and kind: a name that moved would exclude the wrong one",
     ),
     Layer(
-        "exclusion.log", "What NCCL says that it uses", "the list of adapters in NCCL's own log, rank by rank"
+        "exclusion.log",
+        "What NCCL says that it uses",
+        "the list of adapters, or of interfaces, in NCCL's own log, rank by rank",
     ),
     Layer(
         "exclusion.bytes",
@@ -113,7 +115,7 @@ def _verdicts(verdicts: Sequence[Verdict]) -> Child:
 
 
 def _log(run: Run) -> Html | None:
-    """The lists of adapters as NCCL wrote them, and which ranks wrote each."""
+    """The lists of adapters and of interfaces as NCCL wrote them, and which ranks wrote each."""
     texts = {rank.rank: _net_lines(run, rank.rank) for rank in run.manifest.ranks}
     wrote = read_ranks({rank: text for rank, text in texts.items() if text})
     lists: dict[str, list[int]] = {}
@@ -121,13 +123,18 @@ def _log(run: Run) -> Html | None:
         for using in process.using:
             # what follows names the node's own address
             lists.setdefault(using.text.partition("; OOB")[0], []).extend(wrote.ranks_of(process))
+        for sockets in process.sockets:
+            names = " ".join(f"[{each.index}]{each.name}" for each in sockets.interfaces)
+            cut = "" if sockets.complete else " (cut)"
+            listed = f"NET/{sockets.network}: {names}{cut}"
+            lists.setdefault(listed, []).extend(wrote.ranks_of(process))
     if not lists:
         return None
     rows = [
         (tag("code", text), Cell(ranges(ranks), min(ranks, default=-1)), number(len(set(ranks)), 9))
         for text, ranks in lists.items()
     ]
-    return table(("as NCCL wrote it", "ranks", "how many"), rows, "Adapters that NCCL says it uses")
+    return table(("as NCCL wrote it", "ranks", "how many"), rows, "What NCCL says it uses")
 
 
 def _net_lines(run: Run, rank: int) -> str:

@@ -5,7 +5,7 @@ The fourth layer, the bytes on the excluded ports, stands in ``quiet``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -199,10 +199,6 @@ def log(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     if skipped:
         yield skipped
         return
-    if not by_port(want.rails):
-        reason = "the rails are interfaces: see nccl.network, and the bytes on them"
-        yield Question("exclusion.log", "", evidence.SOURCE, "").skip("all ranks", reason)
-        return
     named = {tuple(nccl_name(role) for role in rails_of(node, want.rails)) for node in seen.nodes}
     if len(named) > 1:
         told = " or ".join(", ".join(names) or "none" for names in sorted(named))
@@ -216,12 +212,16 @@ def log(seen: Evidence, want: Profile) -> Iterator[Verdict]:
             "see exclusion.census first",
         )
         return
-    excluded = [name.replace("/", ":") for name in want.rails.excluded]
     rails = next(iter(named), ())
-    yield replace(
-        evidence.exclusion(evidence_log(seen), excluded, rails, _ranks(seen), LINK[want.rails.kind]),
-        check="exclusion.log",
-    )
+    yield replace(by_log(evidence_log(seen), rails, _ranks(seen), want), check="exclusion.log")
+
+
+def by_log(said: Log, rails: Sequence[str], ranks: Sequence[int], want: Profile) -> Verdict:
+    """Whether NCCL says of every rank that it uses exactly ``rails``: ports of HCAs, or interfaces."""
+    excluded = [name.replace("/", ":") for name in (*want.rails.excluded, want.rails.management) if name]
+    if by_port(want.rails):
+        return evidence.exclusion(said, excluded, rails, ranks, LINK[want.rails.kind])
+    return evidence.interfaces(said, excluded, rails, ranks)
 
 
 @check("nccl.network")

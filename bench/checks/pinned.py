@@ -5,7 +5,7 @@ What else may be on a rail meanwhile: subnet and performance managers, keep-aliv
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from bench.counters import bytes_moved
 from bench.model import Status, Verdict
@@ -13,13 +13,13 @@ from bench.nccl import evidence
 from bench.nccl.log import read_ranks
 from bench.paths import PINNED
 from bench.profile import Profile
-from bench.rails import by_port, rails_of
+from bench.rails import rails_of
 from bench.readings.traffic import calls
 from bench.rows import Row
 from bench.store import LOGS, Phase
 from bench.units import MEGA, show_seconds, show_size
 
-from .exclusion import LINK
+from .exclusion import by_log
 from .findings import Finding, Question
 from .registry import Evidence, check
 from .windows import Window, windows
@@ -104,14 +104,11 @@ def pinned(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """NCCL's own log says that a pinned worker used its one rail and nothing else, on every rank."""
     phases = pinned_phases(seen)
     ask = Question("rails.pinned", "", evidence.SOURCE, "")
-    if seen.run.manifest.backend != "nccl" or not by_port(want.rails) or not phases:
-        reason = dict(seen.run.plan.skipped).get(
-            PINNED, "no worker was pinned to a port of an HCA in this run"
-        )
+    if seen.run.manifest.backend != "nccl" or want.rails.kind == "none" or not phases:
+        reason = dict(seen.run.plan.skipped).get(PINNED, "no NCCL worker was pinned to one rail in this run")
         yield ask.skip("rails", reason)
         return
-    excluded = [name.replace("/", ":") for name in want.rails.excluded]
-    found = [_said(phase, seen, excluded, want) for phase in phases.values()]
+    found = [_said(phase, seen, want) for phase in phases.values()]
     yield from (verdict for verdict in found if verdict.status is not Status.PASS)
     if all(verdict.status is Status.PASS for verdict in found):
         yield Verdict(
@@ -125,7 +122,7 @@ def pinned(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         )
 
 
-def _said(phase: Phase, seen: Evidence, excluded: Sequence[str], want: Profile) -> Verdict:
+def _said(phase: Phase, seen: Evidence, want: Profile) -> Verdict:
     """The pinned workers' logs against the one rail; a rank without a log is missing, which is an ERROR."""
     device = phase.cases[0].rail
     ranks = [rank.rank for rank in seen.run.manifest.ranks]
@@ -134,9 +131,7 @@ def _said(phase: Phase, seen: Evidence, excluded: Sequence[str], want: Profile) 
         path = seen.run.path / LOGS / f"{phase.name}.{rank}.log"
         if path.is_file():
             texts[rank] = path.read_text(encoding="utf-8", errors="replace")
-    judged = evidence.exclusion(
-        read_ranks(texts), excluded, [device.replace("/", ":")], ranks, LINK[want.rails.kind]
-    )
+    judged = by_log(read_ranks(texts), [device.replace("/", ":")], ranks, want)
     return Verdict(
         "rails.pinned",
         f"rail {device}",

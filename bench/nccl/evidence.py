@@ -1,13 +1,13 @@
-"""Verdicts from NCCL's own log: which HCAs it uses, which network, GPUDirect RDMA or not, what it warned of.
+"""Verdicts from NCCL's own log: which HCAs or interfaces it uses, which network, GPUDirect RDMA or not, its warnings.
 
-This is the third of the four layers that prove an HCA left out: NCCL says so itself, on every rank. PASS
+This is the third of the four layers that prove a device left out: NCCL says so itself, on every rank. PASS
 needs every expected rank's own complete words; a FAIL needs one line that shows the fault; all else is ERROR.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.model import Status, Verdict, overall
@@ -46,14 +46,31 @@ def exclusion(
         found.append(Finding(None, "profile", Status.ERROR, "names no rails"))
     for rank, process in _claimed(log, wanted):
         found.append(Finding(rank, process.host, *_selection(process, excluded, rails, link)))
-    for process in log.processes:
-        if not set(log.ranks_of(process)) & set(wanted):
-            found += _stray(process, excluded)
+    found += _strays(log, wanted, lambda process: _faults(process, excluded))
     found += _lost(log, excluded)
-    without = f", without {', '.join(sorted(excluded))}" if excluded else ""
-    want = f"exactly {', '.join(sorted(rails))}{without}"
     repair = "set NCCL_IB_HCA by the profile and clear conf files that change it"
-    return _verdict("nccl.exclusion", found, want, repair)
+    return _verdict("nccl.exclusion", found, _exactly(rails, excluded), repair)
+
+
+def interfaces(log: Log, excluded: Collection[str], rails: Collection[str], ranks: Iterable[int]) -> Verdict:
+    """Whether NCCL's sockets use exactly the interfaces ``rails``, and none of ``excluded``, on every one of ``ranks``.
+
+    As ``exclusion``, of the line ``NET/Socket : Using [0]eth1:10.0.0.1<0> ...``: a rank without it is ERROR.
+    """
+    wanted = sorted(set(ranks))
+    found = list(_missing(log, wanted))
+    if not rails:
+        found.append(Finding(None, "profile", Status.ERROR, "names no rails"))
+    for rank, process in _claimed(log, wanted):
+        found.append(Finding(rank, process.host, *_bound(process, excluded, rails)))
+    found += _strays(log, wanted, lambda process: _entered(process, excluded))
+    repair = "set NCCL_SOCKET_IFNAME by the profile and clear conf files that change it"
+    return _verdict("nccl.exclusion", found, _exactly(rails, excluded), repair)
+
+
+def _exactly(rails: Collection[str], excluded: Collection[str]) -> str:
+    without = f", without {', '.join(sorted(excluded))}" if excluded else ""
+    return f"exactly {', '.join(sorted(rails))}{without}"
 
 
 def _claimed(log: Log, wanted: Sequence[int]) -> Iterator[tuple[int, Process]]:
@@ -92,9 +109,12 @@ def _selection(
         return Status.FAIL, fault
     filled = [using for using in process.using if using.hcas]
     if not filled and (process.no_device or any(using.complete for using in process.using)):
-        return Status.FAIL, "NCCL found no device and falls back to sockets"
+        return Status.FAIL, f"NCCL found no device and falls back to sockets{_on(process, excluded)}"
     if not filled:
-        return Status.ERROR, "no list of HCAs (NET/IB : Using) was read"
+        return (
+            Status.ERROR,
+            f"no list of HCAs (NET/IB : Using) was read{_on(process, excluded, ', but sockets')}",
+        )
     if process.no_device:
         return Status.ERROR, "both a list of HCAs and 'No device found' were read"
     cut = [using for using in process.using if not using.complete]
@@ -134,17 +154,64 @@ def _faults(process: Process, excluded: Collection[str]) -> Iterator[str]:
             yield f"NCCL opened the excluded {seen.name}:{seen.port}"
     for name in process.networks:
         if name in SOCKET_NETWORKS:
-            yield f"the network is {name}"
+            yield f"the network is {name}{_on(process, excluded)}"
     for channel in process.channels:
         if channel.network in SOCKET_NETWORKS:
-            yield f"a channel goes by NET/{channel.network}"
+            yield f"a channel goes by NET/{channel.network}{_on(process, excluded)}"
 
 
-def _stray(process: Process, excluded: Collection[str]) -> Iterator[Finding]:
-    """A process that is none of the expected ranks may still show a fault; it can show nothing good."""
-    fault = next(_faults(process, excluded), "")
+def _on(process: Process, excluded: Collection[str], how: str = "") -> str:
+    """`` on eth0 (excluded), eth2``: the interfaces of a rank's sockets; empty where it names none."""
+    names = dict.fromkeys(each.name for listed in process.sockets for each in listed.interfaces)
+    told = ", ".join(f"{name} (excluded)" if name in excluded else name for name in names)
+    return f"{how} on {told}" if told else ""
+
+
+def _bound(process: Process, excluded: Collection[str], rails: Collection[str]) -> tuple[Status, str]:
+    """One rank's own words on the interfaces of its sockets; what is shown beats what is missing."""
+    fault = next(_entered(process, excluded), "")
     if fault:
-        yield Finding(None, f"{process.name} (rank unknown)", Status.FAIL, fault)
+        return Status.FAIL, fault
+    if not process.sockets:
+        return Status.ERROR, "no list of interfaces (NET/Socket : Using) was read"
+    if not rails:
+        return Status.ERROR, "there are no rails to compare with"
+    for listed in process.sockets:
+        names = [each.name for each in listed.interfaces]
+        extra = [name for name in names if name not in rails]
+        gone = [rail for rail in rails if rail not in names]
+        if extra:
+            return Status.FAIL, f"NCCL uses {', '.join(extra)}, which is no rail"
+        if not listed.complete:
+            return Status.ERROR, f"the list of interfaces is cut: {listed.text[:80]}"
+        if gone:
+            return (
+                Status.FAIL,
+                f"NCCL does not use {', '.join(gone)}: not up, without an address, or not selected",
+            )
+    return Status.PASS, "uses exactly the rails"
+
+
+def _entered(process: Process, excluded: Collection[str]) -> Iterator[str]:
+    """What one line is enough to show of sockets: an excluded interface, or another network than theirs."""
+    for listed in process.sockets:
+        out = dict.fromkeys(each.name for each in listed.interfaces if each.name in excluded)
+        if out:
+            yield f"NCCL uses the excluded {', '.join(out)}"
+    for name in process.networks:
+        if name not in SOCKET_NETWORKS:
+            yield f"the network is {name}, not the sockets of the rails"
+    for channel in process.channels:
+        if channel.transport == "NET" and channel.network not in SOCKET_NETWORKS:
+            yield f"a channel goes by NET/{channel.network}, not by the sockets of the rails"
+
+
+def _strays(log: Log, wanted: Sequence[int], faults: Callable[[Process], Iterator[str]]) -> Iterator[Finding]:
+    """A process that is none of the expected ranks may still show a fault; it can show nothing good."""
+    for process in log.processes:
+        fault = "" if set(log.ranks_of(process)) & set(wanted) else next(faults(process), "")
+        if fault:
+            yield Finding(None, f"{process.name} (rank unknown)", Status.FAIL, fault)
 
 
 def _lost(log: Log, excluded: Collection[str]) -> Iterator[Finding]:

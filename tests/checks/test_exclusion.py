@@ -8,7 +8,7 @@ import pytest
 
 from bench.facts import Environment, Node
 from bench.model import Status
-from bench.profile import Profile, Rails
+from bench.profile import Profile, Rails, load
 from bench.store import Phase, Plan
 from made_nodes import (
     LAMBDA,
@@ -26,6 +26,7 @@ from made_nodes import (
 )
 
 ENVIRONMENT = {0: {}}
+RUNPOD = load("runpod-instant-cluster")
 SOCKETS = Profile(
     name="sockets",
     title="",
@@ -270,3 +271,45 @@ def test_rails_that_are_called_differently_cannot_be_compared_with_one_list(tmp_
     )
     evidence = replace(logged(tmp_path), nodes=(node(0), odd))
     assert status("exclusion.log", evidence) is Status.ERROR
+
+
+def plugged(folder, odd=None, left_out=()):
+    """Evidence of sixteen ranks whose rails are eth1 to eth8; ``odd``: rank → the interfaces that it says it uses."""
+    (folder / "logs").mkdir()
+    for rank in range(16):
+        names = (odd or {}).get(rank, RUNPOD.rails.devices)
+        head = f"n{rank // 8}:{100 + rank}:{200 + rank} [{rank % 8}] NCCL INFO "
+        listed = "".join(f" [{at}]{name}:10.0.{at}.{rank}<0>" for at, name in enumerate(names))
+        said = (f"NET/Socket : Using{listed}",) if names else ()
+        text = "".join(f"{head}{line}\n" for line in (*said, "Using network Socket"))
+        if rank not in left_out:
+            (folder / "logs" / f"evidence.{rank}.log").write_text(text)
+    machines = [pod(0, *RUNPOD.rails.devices), pod(1, *RUNPOD.rails.devices)]
+    return seen(machines, plan=EVIDENCE, phases=["evidence"], path=folder)
+
+
+def test_the_log_of_socket_rails_is_a_layer_of_its_own(tmp_path):
+    (verdict,) = judged("exclusion.log", plugged(tmp_path), RUNPOD)
+    assert verdict.status is Status.PASS
+    assert verdict.measured == "ranks 0-15 (n0, n1): uses exactly the rails"
+    assert "without eth0" in verdict.wanted
+
+
+@pytest.mark.parametrize(
+    ("names", "status_", "words"),
+    [
+        (("eth0",), Status.FAIL, "rank 11 (n1): NCCL uses the excluded eth0"),
+        (("eth0", *RUNPOD.rails.devices), Status.FAIL, "rank 11 (n1): NCCL uses the excluded eth0"),
+        ((*RUNPOD.rails.devices, "ens9"), Status.FAIL, "rank 11 (n1): NCCL uses ens9, which is no rail"),
+        (RUNPOD.rails.devices[:-1], Status.FAIL, "rank 11 (n1): NCCL does not use eth8"),
+        ((), Status.ERROR, "rank 11 (n1): no list of interfaces"),
+    ],
+)
+def test_a_rank_whose_sockets_are_elsewhere_is_named(names, status_, words, tmp_path):
+    evidence = plugged(tmp_path, {11: names})
+    assert status("exclusion.log", evidence, RUNPOD) is status_
+    assert words in worst_words("exclusion.log", evidence, RUNPOD)
+
+
+def test_a_rank_without_a_log_of_its_sockets_is_an_error(tmp_path):
+    assert status("exclusion.log", plugged(tmp_path, left_out=(3,)), RUNPOD) is Status.ERROR

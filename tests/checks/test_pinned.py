@@ -212,3 +212,26 @@ def test_another_interface_moving_instead_or_as_well_is_named():
     assert status("rails.alone", over_interfaces("eth1"), PODS) is Status.ERROR
     assert "but eth1 moved" in worst_words("rails.alone", over_interfaces("eth2", "eth1", 0.5), PODS)
     assert status("rails.alone", over_interfaces("eth2", "eth1", 0.001), PODS) is Status.PASS
+
+
+def pods_logged(tmp_path, used):
+    """Pinned passes over interfaces with NCCL; ``used``: rank → the interface that its log names."""
+    machines, where = [pod(at) for at in range(3)], runs.ranks(3, 2)
+    made, _ = acceptance(PODS, where, "nccl", 1.0, Asked(pinned=True), ("eth1", "eth2"))
+    plan = Plan(tuple(phase for phase in made if phase.name == "pinned-1"))
+    (tmp_path / "logs").mkdir()
+    for rank in range(6):
+        head = f"n{rank // 2}:{100 + rank}:{100 + rank} [{rank % 2}] NCCL INFO "
+        text = f"{head}NET/Socket : Using [0]{used(rank)}:10.0.0.{rank}<0>\n{head}Using network Socket\n"
+        (tmp_path / "logs" / f"pinned-1.{rank}.log").write_text(text)
+    return seen(machines, each=2, phases=["pinned-1"], plan=plan, path=tmp_path)
+
+
+def test_a_worker_pinned_to_an_interface_is_held_to_its_own_log(tmp_path):
+    assert status("rails.pinned", pods_logged(tmp_path, lambda rank: "eth2"), PODS) is Status.PASS
+
+
+def test_a_pinned_worker_on_another_interface_is_named(tmp_path):
+    evidence = pods_logged(tmp_path, lambda rank: "eth0" if rank == 4 else "eth2")
+    assert status("rails.pinned", evidence, PODS) is Status.FAIL
+    assert "rank 4 (n2): NCCL uses the excluded eth0" in worst_words("rails.pinned", evidence, PODS)

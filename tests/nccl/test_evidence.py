@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.model import Status, Verdict
-from bench.nccl.evidence import exclusion, gpudirect, network, warnings
+from bench.nccl.evidence import exclusion, gpudirect, interfaces, network, warnings
 from bench.nccl.log import Log, read, read_ranks
 
 RAILS = tuple(f"mlx5_{number}" for number in range(1, 9))
@@ -349,3 +350,105 @@ def test_a_public_log_is_judged(name, rails, count, selected, direct):
     assert gpudirect(log, range(count)).status is direct
     if "mlx5_0" in rails:
         assert exclusion(log, EXCLUDED, rails, range(count)).status is Status.FAIL
+
+
+# ── interfaces ──────────────────────────────────────────────────────────────────────────────────────────
+
+ETHS = ("eth1", "eth2")
+
+
+def plug(rank, names=ETHS, net="Socket", cut=False):
+    """What one rank of four on two nodes says of its sockets; no list where ``names`` is None."""
+    head = f"pod{rank // 2}:{100 + rank}:{200 + rank} [{rank % 2}] NCCL INFO "
+    comm = f"ncclCommInitRank comm 0xa rank {rank} nranks 4 cudaDev {rank % 2} nvmlDev 0 busId 1 commId 0x7"
+    listed = "".join(f" [{at}]{name}:10.0.{at}.{rank}<0>" for at, name in enumerate(names or ()))
+    said = [
+        "Bootstrap : Using eth0:10.9.0.1<0>",
+        None if names is None else f"NET/Socket : Using{listed[:-6] if cut else listed}",
+        f"Using network {net}" if net else None,
+        f"{comm} - Init COMPLETE",
+    ]
+    return "".join(f"{head}{text}\n" for text in said if text)
+
+
+def pods(odd=None):
+    """Four ranks' logs; rank 3 speaks as ``odd`` says."""
+    return read_ranks({rank: plug(rank, **(odd or {} if rank == 3 else {})) for rank in RANKS})
+
+
+def plugged(log, rails=ETHS, ranks=RANKS):
+    return interfaces(log, ("eth0",), rails, ranks)
+
+
+def test_sockets_on_exactly_the_rails_pass_and_the_bootstrap_is_no_rail():
+    verdict = plugged(pods())
+    assert (verdict.status, verdict.measured) == (
+        Status.PASS,
+        "ranks 0-3 (pod0, pod1): uses exactly the rails",
+    )
+
+
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        ({"names": ("eth0",)}, "NCCL uses the excluded eth0"),
+        ({"names": ("eth0", *ETHS)}, "NCCL uses the excluded eth0"),
+        ({"names": ("eth0", *ETHS), "cut": True}, "NCCL uses the excluded eth0"),
+        ({"names": (*ETHS, "eth10")}, "NCCL uses eth10, which is no rail"),
+        ({"names": ("eth1",)}, "NCCL does not use eth2"),
+        ({"names": ()}, "NCCL does not use eth1, eth2"),
+        ({"net": "IB"}, "the network is IB, not the sockets of the rails"),
+    ],
+)
+def test_sockets_of_one_rank_are_enough_to_fail(odd, words):
+    verdict = plugged(pods(odd))
+    assert verdict.status is Status.FAIL
+    assert verdict.measured.startswith(f"rank 3 (pod1): {words}")
+    assert verdict.next_step
+
+
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        ({"names": None}, "rank 3 (pod1): no list of interfaces (NET/Socket : Using) was read"),
+        ({"cut": True}, "rank 3 (pod1): the list of interfaces is cut"),
+    ],
+)
+def test_sockets_that_one_rank_does_not_tell_whole_cannot_pass(odd, words):
+    verdict = plugged(pods(odd))
+    assert verdict.status is Status.ERROR
+    assert words in verdict.measured
+
+
+@pytest.mark.parametrize(("rails", "ranks"), [((), RANKS), (ETHS, ()), (ETHS, range(5)), (ETHS, range(3))])
+def test_sockets_that_were_not_asked_or_not_heard_cannot_pass(rails, ranks):
+    assert plugged(pods(), rails, ranks).status is Status.ERROR
+
+
+def test_an_excluded_interface_of_a_process_of_unknown_rank_fails():
+    stray = plug(9, ("eth0",)).rpartition("pod4:109:209")[0]
+    verdict = interfaces(read(stray), ("eth0",), ETHS, RANKS)
+    assert verdict.status is Status.FAIL
+    assert "pod4:109 (rank unknown): NCCL uses the excluded eth0" in verdict.evidence[-1]
+
+
+@pytest.mark.parametrize(
+    ("sample", "name"),
+    [
+        ("121-podnet1-2.26.2-nodevice-empty-using-socket", "podnet1"),
+        ("137-eks-ofi-init-failed-then-nodevice-socket", "eth0"),
+        ("117-ib-disabled-two-ipoib-sockets", "ibs85f0"),
+    ],
+)
+def test_a_real_fall_back_to_sockets_names_the_interface(sample, name):
+    text = (Path(__file__).parent / "data" / f"{sample}.txt").read_text(encoding="utf-8")
+    log = read(text)
+    for process in log.processes:
+        alone = Log((replace(process, given=0, members=()),))
+        if process.sockets:
+            assert f"NCCL uses the excluded {name}" in interfaces(alone, (name,), ("eth1",), [0]).measured
+            assert f"NCCL uses {name}" in interfaces(alone, (), ("eth1",), [0]).measured
+            assert f"on {name} (excluded)" in exclusion(alone, (name,), RAILS, [0]).measured
+        else:
+            assert interfaces(alone, (name,), ("eth1",), [0]).status is Status.ERROR
+    assert interfaces(log, (name,), ("eth1",), range(8)).status is Status.FAIL

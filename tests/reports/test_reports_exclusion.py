@@ -95,6 +95,20 @@ def test_nccls_own_lists_stand_with_the_ranks_that_wrote_them(made, tmp_path):
     ]
 
 
+def test_the_interfaces_of_nccls_sockets_stand_with_the_ranks_that_wrote_them(made, tmp_path):
+    (tmp_path / "logs").mkdir()
+    for rank in made.run.manifest.ranks:
+        names = ("eth1", "eth2") if rank.rank != 5 else ("eth0",)
+        listed = " ".join(f"[{at}]{name}:10.0.{at}.{rank.rank}<0>" for at, name in enumerate(names))
+        head = f"{rank.node}:{900 + rank.rank}:{900 + rank.rank} [{rank.local_rank}] NCCL INFO"
+        line = f"{head} NET/Socket : Using {listed}"
+        (tmp_path / "logs" / f"evidence.{rank.rank}.log").write_text(f"{line}\n")
+    made = made_runs.Made(replace(made.run, path=tmp_path), made.profile)
+    html = exclusion(shown(made))
+    rows = [words(row) for row in re.findall(r"<tr>(?:<td.*?)</tr>", html, re.S) if "NET/Socket" in row]
+    assert rows == ["NET/Socket: [0]eth1 [1]eth2 0-4, 6-15 15", "NET/Socket: [0]eth0 5 1"]
+
+
 @pytest.mark.parametrize("rails", [Rails(), Rails(kind="infiniband", count=8)])
 def test_a_platform_that_excludes_nothing_has_no_section(made, rails):
     assert exclusion(shown(made, profile=replace(made.profile, rails=rails))) is None
