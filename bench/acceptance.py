@@ -124,7 +124,7 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
         meeting = meeting_place(nodes, options.profile.rails)
         chief.order = _order(options, ranks, backend, meeting.address)
         chief.environment = _environment(options.profile, backend, meeting, ranks)
-        run_phases(chief, plan, options, watcher)
+        run_phases(chief, plan, options, watcher, nodes if options.resumed else ())
         ask_fabric(chief, options.profile)
         chief.recorder.end()
     except Stopped as stopped:

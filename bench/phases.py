@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from uuid import uuid4
 
@@ -27,9 +28,12 @@ from .verbs.record import left_out
 SUSPECT_RULES = {"precision": 0.0, "budget": 0.25}
 
 
-def run_phases(chief: Coordinator, plan: Plan, options: Options, watcher: Watcher) -> None:
+def run_phases(
+    chief: Coordinator, plan: Plan, options: Options, watcher: Watcher, nodes: Sequence[Node] = ()
+) -> None:
+    """``nodes``: what the machines are now, where a run goes on whose facts are of before."""
     leads = [members[0] for members in by_node(chief.ranks)]
-    stops = preflight.stops(chief.recorder.path, options.profile)
+    stops = preflight.stops(chief.recorder.path, options.profile, nodes)
     if stops and not options.go_on:
         text = f"stopped before measuring: {stops[0].message}; --go-on measures all the same"
         chief.recorder.line("note", text=text)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from .facts import Node
 from .judge import judge
 from .model import Status, Verdict
 from .profile import Profile
 from .store import load
 
 
-def stops(folder: Path, profile: Profile) -> list[Verdict]:
-    """FAIL verdicts of the checks that need no measurement, from a run folder that has none yet."""
-    return [
-        verdict
-        for verdict in judge(load(folder), profile, early=True).verdicts
-        if verdict.status is Status.FAIL
-    ]
+def stops(folder: Path, profile: Profile, nodes: Sequence[Node] = ()) -> list[Verdict]:
+    """FAIL verdicts of the checks that need no measurement; of ``nodes``, what they are now, where a run goes on."""
+    run = load(folder)
+    if nodes:
+        run = replace(run, facts=tuple(node.to_json() for node in nodes))
+    return [verdict for verdict in judge(run, profile, early=True).verdicts if verdict.status is Status.FAIL]

@@ -9,17 +9,31 @@ Pure: a run that was read, and what the machines say now.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from . import paths
-from .facts import Node
+from .facts import FactsError, Node
 from .model import Rank
 from .store import NOT_TRIED, Phase, Run
+from .unlike import listed
+from .unlike import unlike as unlike_nodes
 
 # settings that change what is measured; those of a launcher and of MPI differ from start to start
-SETTINGS = ("NCCL_", "TORCH_NCCL_", "GLOO_", "CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "LD_PRELOAD")
+SETTINGS = (
+    "NCCL_",
+    "TORCH_NCCL_",
+    "TORCH_DISTRIBUTED_",
+    "GLOO_",
+    "SHARP_",
+    "FI_",
+    "CUDA_DEVICE_MAX_CONNECTIONS",
+    "CUDA_DEVICE_ORDER",
+    "CUDA_LAUNCH_BLOCKING",
+    "CUDA_MODULE_LOADING",
+    "CUDA_VISIBLE_DEVICES",
+    "LD_PRELOAD",
+)
 SET_BY_LAUNCHERS = ("TORCH_NCCL_ASYNC_ERROR_HANDLING",)  # torchrun's own, whatever the user wants
 SHOWN = 8
 
@@ -129,7 +143,7 @@ def _differences(
     was = run.manifest
     names = tuple(dict.fromkeys(rank.node for rank in ranks))
     if names != was.nodes:
-        yield f"nodes were {_listed(was.nodes)}, are {_listed(names)}"
+        yield f"nodes were {listed(was.nodes)}, are {listed(names)}"
         return
     if len(ranks) != len(was.ranks):
         yield f"ranks were {len(was.ranks)}, are {len(ranks)}"
@@ -141,9 +155,14 @@ def _differences(
         if was.versions.get(name) != version:
             yield f"{name} was {was.versions.get(name)}, is {version}"
     yield from _settings(was.environment, environment)
-    before = {str(row.get("name")): row for row in run.facts}
-    for node in nodes:
-        yield from _node(Node.from_json(before[node.name]), node) if node.name in before else ()
+    try:
+        before = {node.name: node for node in run.nodes}
+    except FactsError as error:
+        raise ResumeRefused(f"{run.path}: its facts cannot be read ({error}): start anew") from None
+    without = [node.name for node in nodes if node.name not in before]
+    if without:
+        yield f"the run has no facts of {listed(without)}"
+    yield from unlike_nodes(before, nodes)
 
 
 def _settings(was: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
@@ -162,44 +181,3 @@ def _settings(was: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[st
     for text, ranks in changed.items():
         more = f" and {len(ranks) - 1} more" if len(ranks) > 1 else ""
         yield f"{text} (rank {ranks[0]}{more})"
-
-
-# what makes a node another one for a measurement; one row a fact
-FACTS: tuple[tuple[str, Callable[[Node], Any]], ...] = (
-    ("GPUs", lambda node: tuple(gpu.uuid or gpu.name for gpu in node.gpus)),
-    ("driver", lambda node: node.software.driver),
-    ("torch", lambda node: node.software.torch),
-    ("NCCL of torch", lambda node: node.software.torch_nccl),
-    ("NCCL wheels", lambda node: tuple(sorted(node.software.nccl_wheels.items()))),
-    ("NCCL libraries", lambda node: tuple(sorted(node.software.nccl_libraries))),
-    ("NCCL plugins", lambda node: tuple(sorted(node.software.net_plugins))),
-    ("HCAs", lambda node: tuple(f"{port.hca}/{port.number}" for port in node.ports)),
-    ("link rates", lambda node: tuple(port.rate for port in node.ports)),
-    ("HCA firmware", lambda node: tuple(port.fw for port in node.ports)),
-    ("interfaces", lambda node: tuple(sorted(_lasting(node)))),
-    ("kernel", lambda node: node.host.kernel),
-)
-
-
-def _lasting(node: Node) -> Iterator[str]:
-    """Interfaces that are there from boot to boot: containers come and go with theirs."""
-    for interface in node.interfaces:
-        if not interface.name.startswith(("veth", "docker", "br-", "cni", "cali", "virbr", "flannel")):
-            yield interface.name
-
-
-def _node(was: Node, now: Node) -> Iterator[str]:
-    for name, fact in FACTS:
-        old, new = fact(was), fact(now)
-        if old != new:
-            yield f"{now.name}: {name} were {_shown(old)}, are {_shown(new)}"
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, tuple):
-        return _listed(tuple(str(each) for each in value))
-    return "unknown" if value is None else str(value)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else "") if names else "none"

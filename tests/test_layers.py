@@ -44,6 +44,7 @@ LAYERS = [
     "rows",
     "known",
     "paths",
+    "unlike",
     "resume",
     "imports",
     "verbs",

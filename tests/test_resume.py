@@ -1,5 +1,6 @@
 """An interrupted run goes on at its missing cases, on its own cluster, and rewrites nothing."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,11 +10,13 @@ from hypothesis import strategies as st
 import test_readings as ring
 from bench.facts import Node
 from bench.model import Rank
+from bench.preflight import stops
 from bench.readings.traffic import carried
 from bench.resume import ResumeRefused, followed, resumable, standing, todo, unclosed, unlike
 from bench.rows import rows
-from bench.store import JOURNAL, NOT_TRIED, Loss, Phase, Plan, Recorder, RunError, load
-from made_nodes import nodes, with_gpu, with_host, with_port, with_software
+from bench.store import FACTS, JOURNAL, NOT_TRIED, Loss, Phase, Plan, Recorder, RunError, load
+from bench.unlike import unlike as unlike_nodes
+from made_nodes import LAMBDA, nodes, with_gpu, with_host, with_port, with_software
 from runs import cases, folder, measured
 
 NODES = nodes(2)
@@ -147,6 +150,15 @@ def on_nodes(tmp_path):
     return replace(run, manifest=manifest, facts=tuple(node.to_json() for node in NODES))
 
 
+def with_face(node, name, **changes):
+    faces = (replace(face, **changes) if face.name == name else face for face in node.interfaces)
+    return replace(node, interfaces=tuple(faces))
+
+
+def with_conf(node, text):
+    return replace(node, environment=replace(node.environment, files={"/etc/nccl.conf": text}))
+
+
 def check(run, ranks=RANKS, now=NODES, versions=None, environment=None):
     unlike(run, ranks, now, versions or VERSIONS, environment or {"0": {"NCCL_ALGO": "Ring"}})
 
@@ -169,17 +181,102 @@ def test_the_same_cluster_is_taken_whatever_started_the_job(tmp_path):
         ({"environment": {"0": {"NCCL_ALGO": "Tree"}}}, r"NCCL_ALGO was Ring, is Tree \(rank 0\)"),
         ({"environment": {"0": {}}}, "NCCL_ALGO was Ring, is not set"),
         ({"now": (NODES[0], with_gpu(NODES[1], 3, uuid="GPU-new"))}, f"{NODES[1].name}: GPUs were .*GPU-new"),
-        ({"now": (with_software(NODES[0], driver="999.1"), NODES[1])}, "driver were .*are 999.1"),
+        ({"now": (with_software(NODES[0], driver="999.1"), NODES[1])}, "n0: driver was 535.129.03, is 999.1"),
         ({"now": (with_software(NODES[0], torch_nccl="2.99"), NODES[1])}, "NCCL of torch"),
-        ({"now": (NODES[0], with_port(NODES[1], "mlx5_3", rate=1.0))}, "link rates"),
-        ({"now": (NODES[0], with_port(NODES[1], "mlx5_3", fw="0.0"))}, "HCA firmware"),
-        ({"now": (with_host(NODES[0], kernel="7.0"), NODES[1])}, "kernel were .*are 7.0"),
+        ({"now": (NODES[0], with_port(NODES[1], "mlx5_8", rate=200e9 / 8))},
+         r"n1 mlx5_8/1: link rate was 400\.0 Gb/s, is 200\.0 Gb/s"),
+        ({"now": (NODES[0], with_port(NODES[1], "mlx5_3", fw="0.0"))}, "n1 mlx5_3/1: HCA firmware was .*is 0.0"),
+        ({"now": (with_host(NODES[0], kernel="7.0"), NODES[1])}, "n0: kernel was .*is 7.0"),
+        ({"now": (NODES[0], with_port(NODES[1], "mlx5_3", state="DOWN"))},
+         "n1 mlx5_3/1: state was ACTIVE, is DOWN"),
+        ({"now": (NODES[0], with_port(NODES[1], "mlx5_3", mtu=2048))}, "n1 mlx5_3/1: MTU was 4096, is 2048"),
+        ({"now": (NODES[0], with_face(NODES[1], "ibs4", mtu=4092))}, "n1 ibs4: MTU was 2044, is 4092"),
+        ({"now": (NODES[0], with_face(NODES[1], "ibs4", operstate="down", carrier=None))},
+         "n1 ibs4: state was up, is down"),
+        ({"now": (with_face(NODES[0], "lo", carrier=False), NODES[1])}, "n0 lo: .*is unknown without a carrier"),
+        ({"now": (NODES[0], with_conf(NODES[1], "NCCL_DEBUG=WARN\nNCCL_IB_HCA=mlx5_0\n"))},
+         r"n1: lines of /etc/nccl\.conf were none, are 'NCCL_DEBUG=WARN', 'NCCL_IB_HCA=mlx5_0'"),
+        ({"now": (with_host(NODES[0], peermem=None), NODES[1])}, "nvidia_peermem was 535.129.03, is not known"),
+        ({"now": (with_gpu(NODES[0], 2, mig=True), NODES[1])}, "n0 GPU 2: MIG was off, is on"),
+        ({"now": (NODES[0], with_gpu(NODES[1], 2, nvlinks=NODES[1].gpus[2].nvlinks[:17]))},
+         "n1 GPU 2: active NVLinks were 17, are none"),
+        ({"environment": {"0": {"NCCL_ALGO": "Ring", "TORCH_DISTRIBUTED_DEBUG": "DETAIL"}}},
+         "TORCH_DISTRIBUTED_DEBUG was not set, is DETAIL"),
         ({"now": (Node(NODES[0].name), NODES[1])}, "GPUs were .*are none"),
     ],
 )  # fmt: skip
 def test_another_cluster_is_refused_by_the_name_of_what_differs(tmp_path, changed, text):
     with pytest.raises(ResumeRefused, match=f"was measured on another cluster: .*{text}"):
         check(on_nodes(tmp_path), **changed)
+
+
+CONF = "/etc/nccl.conf"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ("IB=^=mlx5_0\n", "IB=^=mlx5_0 \n", "were 'IB=^=mlx5_0', are 'IB=^=mlx5_0 '"),
+        ("A=1\nB=2\nB=3\n", "A=1\nB=3\nB=2\n", "were 'A=1', 'B=2', 'B=3', are 'A=1', 'B=3', 'B=2'"),
+        ("A=1\r\n", "A=1\n", r"were 'A=1\r', are 'A=1'"),
+        ("A=\x1b[2J\n", None, r"were 'A=\x1b[2J', are none"),
+    ],
+)
+def test_another_conf_file_is_refused_by_its_lines(old, new, text):
+    before, now = with_conf(NODES[0], old), with_conf(NODES[0], new)
+    (told,) = unlike_nodes({before.name: before}, (now,))
+    assert f"n0: lines of {CONF} " in told and text in told
+
+
+def test_one_change_of_many_is_told_once_with_the_first_that_have_it():
+    machines = nodes(64)
+    changed = tuple(with_conf(machine, "NCCL_IB_HCA=mlx5_0") for machine in machines)
+    (told,) = unlike_nodes({machine.name: machine for machine in machines}, changed)
+    assert told == f"n0, n1, n2 and 61 more: lines of {CONF} were none, are 'NCCL_IB_HCA=mlx5_0'"
+
+
+def test_what_moves_by_itself_makes_no_other_cluster(tmp_path):
+    one = NODES[0]
+    now = replace(
+        one,
+        tcp={"InSegs": 99},
+        gpus=tuple(
+            replace(
+                gpu, memory_free=1, clock_sm=1.0, temperature=80, power=600.0, power_limit=650.0, processes=2,
+                limits=("sw_power_cap",), ecc=replace(gpu.ecc, volatile_corrected=3),
+                pci=replace(gpu.pci, hops=(replace(gpu.pci.hops[0], speed=2.5), *gpu.pci.hops[1:])),
+            )
+            for gpu in one.gpus
+        ),
+        ports=tuple(
+            replace(port, lid=900, sm_lid=7, counters={"port_xmit_data": 5}, hw_counters={}) for port in one.ports
+        ),
+        interfaces=(
+            *(replace(face, statistics={"rx_bytes": 7}) for face in one.interfaces),
+            replace(one.interfaces[0], name="veth12ab"),
+        ),
+        host=replace(one.host, clock=2e9, memory_available=1, hugepages={"2048": (4, 1)}),
+        environment=replace(one.environment, files={CONF: "", "/home/another/.nccl.conf": None}),
+        notes=("nvml: slow",),
+    )  # fmt: skip
+    check(on_nodes(tmp_path), now=(now, NODES[1]))
+
+
+def test_facts_that_are_missing_or_damaged_are_no_same_cluster(tmp_path):
+    run = on_nodes(tmp_path)
+    with pytest.raises(ResumeRefused, match=f"the run has no facts of {NODES[1].name}"):
+        check(replace(run, facts=run.facts[:1]))
+    with pytest.raises(ResumeRefused, match="its facts cannot be read"):
+        check(replace(run, facts=({"name": 7},)))
+
+
+def test_a_node_that_is_not_fit_any_more_stops_the_run_that_goes_on(tmp_path):
+    folder(tmp_path / "run", end=False)
+    (tmp_path / "run" / FACTS).write_text(json.dumps(NODES[0].to_json()) + "\n")
+    bad = with_gpu(NODES[0], 1, ecc=replace(NODES[0].gpus[1].ecc, remap_failed=True))
+    before = {verdict.message for verdict in stops(tmp_path / "run", LAMBDA)}
+    now = {verdict.message for verdict in stops(tmp_path / "run", LAMBDA, (bad,))}
+    assert any("GPU 1" in text for text in now - before)
 
 
 def test_what_follows_from_a_phase_is_not_planned_twice(tmp_path):

@@ -21,9 +21,9 @@ def launcher(pid):
     return next(child for child, text in found if text.partition(" ")[0].endswith(names))
 
 
-def killed(out, *words):
+def killed(out, *words, more=None):
     """The run folder of a command whose mpirun was killed after the first case."""
-    job = mpi_jobs.start(*words, "--ranks", "2", "--out", out)
+    job = mpi_jobs.start(*words, "--ranks", "2", "--out", out, more=more)
     try:
         mpi_jobs.wait_until(
             lambda: (out / JOURNAL).exists() and '"measurement"' in (out / JOURNAL).read_text(), "a row"
@@ -42,15 +42,24 @@ def killed(out, *words):
 def test_a_killed_run_goes_on_at_its_missing_cases_and_is_whole_in_the_end(tmp_path):
     out = tmp_path / "run"
     words = ("run", "all_reduce", "-b", "1K", "-e", "16K", "-f", "4", "--precision", "0.01%")
-    before = standing(killed(out, *words))
+    conf = tmp_path / "nccl.conf"
+    conf.write_text("NCCL_IB_HCA=^=mlx5_0\n")
+    told = {"NCCL_CONF_FILE": str(conf)}
+    before = standing(killed(out, *words, more=told))
     assert 0 < len(before.measured) < CASES
     journal = (out / JOURNAL).read_bytes()
 
-    other = mpi_jobs.railgauge("resume", out, more={"GLOO_SOCKET_IFNAME": "lo"})
+    other = mpi_jobs.railgauge("resume", out, more={**told, "GLOO_SOCKET_IFNAME": "lo"})
     assert other.returncode == 3 and "GLOO_SOCKET_IFNAME was not set, is lo" in other.stderr
     assert (out / JOURNAL).read_bytes() == journal
 
-    done = mpi_jobs.railgauge("resume", out)
+    conf.write_text("NCCL_IB_HCA=mlx5_0\n")
+    other = mpi_jobs.railgauge("resume", out, more=told)
+    assert other.returncode == 3 and (out / JOURNAL).read_bytes() == journal
+    assert f"lines of {conf} were 'NCCL_IB_HCA=^=mlx5_0', are 'NCCL_IB_HCA=mlx5_0'" in other.stderr
+    conf.write_text("NCCL_IB_HCA=^=mlx5_0\n")
+
+    done = mpi_jobs.railgauge("resume", out, more=told)
     assert f"resumed: {before.text}" in done.stderr
     assert done.returncode == 0, done.stdout + done.stderr
     assert (out / JOURNAL).read_bytes().startswith(journal)
@@ -59,5 +68,5 @@ def test_a_killed_run_goes_on_at_its_missing_cases_and_is_whole_in_the_end(tmp_p
     assert run.earlier >= before.measured
     assert {verdict.status for verdict in run.verdicts} <= {Status.PASS, Status.SKIP}
 
-    again = mpi_jobs.railgauge("resume", out)
+    again = mpi_jobs.railgauge("resume", out, more=told)
     assert again.returncode == 0 and f"complete: {CASES} of {CASES} cases are reused" in again.stdout
