@@ -8,6 +8,8 @@ from typing import Any
 from .measure import Rules
 from .model import Case
 
+CAPTURING = "capturing"  # the stage in which nothing else may ask the GPU anything: it would spoil the graph
+
 
 @dataclass(frozen=True)
 class Order:

@@ -22,7 +22,7 @@ from . import nursery
 from .collectives import collective
 from .hangs import flight
 from .model import Case
-from .order import Order, Progress, first_line
+from .order import CAPTURING, Order, Progress, first_line
 
 if TYPE_CHECKING:  # torch is imported in _work, where how long that takes is timed
     from .backend.cases import Teller
@@ -30,6 +30,9 @@ if TYPE_CHECKING:  # torch is imported in _work, where how long that takes is ti
 
 BEAT_SECONDS = 0.5
 STALL_SECONDS = 4.0  # without progress, after which torch is asked what it recorded
+RECORDERS = (
+    "torch._C._distributed_c10d"  # never imported here: the heart must not wait for an import that hangs
+)
 
 
 @dataclass
@@ -59,7 +62,7 @@ def phase(file: TextIO, asked: float) -> None:
     channel = Channel(file)
     order = Order.from_json(json.loads(sys.stdin.readline()))
     progress = Progress()
-    threading.Thread(target=_beat, args=(channel, progress), daemon=True).start()
+    threading.Thread(target=_beat, args=(channel, progress, order.backend), daemon=True).start()
     try:
         _work(order, channel, progress, asked)
         channel.send("done")
@@ -73,7 +76,7 @@ def phase(file: TextIO, asked: float) -> None:
         os._exit(1)  # a communicator that lost a peer may hang in its destructor
 
 
-def _beat(channel: Channel, progress: Progress) -> None:
+def _beat(channel: Channel, progress: Progress, backend: str) -> None:
     at, since, told = asdict(progress), time.monotonic(), False
     while True:
         try:
@@ -82,24 +85,19 @@ def _beat(channel: Channel, progress: Progress) -> None:
             os._exit(3)  # the supervisor is gone
         if asdict(progress) != at:
             at, since, told = asdict(progress), time.monotonic(), False
-        elif not told and time.monotonic() - since > STALL_SECONDS:
+        elif not told and progress.stage != CAPTURING and time.monotonic() - since > STALL_SECONDS:
             told = True
             # in a thread of its own: what asks a hung library may hang too, and the heart must not
-            threading.Thread(target=_tell_flight, args=(channel,), daemon=True).start()
+            threading.Thread(target=_tell_flight, args=(channel, backend), daemon=True).start()
         time.sleep(BEAT_SECONDS)
 
 
-def _tell_flight(channel: Channel) -> None:
-    """What torch recorded of the last collectives; nothing where this torch has no recorder."""
-    c10d = sys.modules.get("torch._C._distributed_c10d")
-    dump = getattr(c10d, "_dump_fr_trace_json", None) or getattr(c10d, "_dump_nccl_trace_json", None)
-    if dump is None:
-        return
-    try:
-        found = flight.parse(dump(includeCollectives=True, onlyActive=False).decode(errors="replace"))
-        channel.send("flight", last=[asdict(entry) for entry in found.last])
-    except (OSError, ValueError, TypeError, RuntimeError):
-        return  # evidence beside the heartbeat, which goes on
+def _tell_flight(channel: Channel, backend: str) -> None:
+    """What torch recorded of the last collectives; nothing where this torch has no recorder, or it is off."""
+    found = flight.held(sys.modules.get(RECORDERS), backend)
+    if found.last:
+        with contextlib.suppress(OSError, ValueError):  # the supervisor is gone: the heart ends us
+            channel.send("flight", **found.to_json())
 
 
 def _work(order: Order, channel: Channel, progress: Progress, asked: float) -> None:
@@ -118,6 +116,7 @@ def _work(order: Order, channel: Channel, progress: Progress, asked: float) -> N
     store = _meet(order, channel, dist)
     met = time.perf_counter()
     timeout = timedelta(seconds=order.timeout)
+    os.environ.update(flight.switched_on(os.environ, sys.modules.get(RECORDERS)))
     dist.init_process_group(
         order.backend,
         store=store,

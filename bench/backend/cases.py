@@ -23,7 +23,7 @@ from bench.collectives import Call, Origin, collective
 from bench.elements import element, pattern, reduction
 from bench.measure import Launch, Timings, measure
 from bench.model import Case, Measurement, Mismatch, Window
-from bench.order import Order, Progress, first_line
+from bench.order import CAPTURING, Order, Progress, first_line
 from bench.steady import steady
 
 RAIL_LIMIT = 8.0  # seconds that a pair waits for a rail that does not answer
@@ -102,7 +102,7 @@ def measure_case(case: Case, group: Group, to: Teller) -> Measurement:
             send.copy_(prepared.buffers.send[0])
         launch = prepared.launch
         if "graph" in case.algorithm:
-            progress.stage = "capturing"
+            progress.stage = CAPTURING
             launch = stack.enter_context(replayed(launch, len(prepared.buffers), group.device))
         progress.stage, progress.calls = "timing", 0
         times = _time(case, group, launch, prepared, to)

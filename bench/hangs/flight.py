@@ -1,26 +1,45 @@
-"""torch's flight recorder: which collective each rank entered last, and whether it came out. Pure.
+"""torch's flight recorders: which collective each rank entered last, whether it came out, and where its GPU stands.
 
-Source: torch.distributed, ``torch._C._distributed_c10d._dump_fr_trace_json`` (``_dump_nccl_trace_json`` before
-2.8), version 2.x of its JSON. It records for gloo as for NCCL.
+torch has two, and what is in one is not in the other. NCCL's own holds every call of ProcessGroupNCCL:
+``_dump_nccl_trace_json`` (2.5), before that the pickled ``_dump_nccl_trace``. The generic one holds gloo's:
+``_dump_fr_trace_json`` (2.8), on a machine with NCCL as well, where it is empty. Both stand in
+``torch._C._distributed_c10d``. Source: torch/csrc/distributed/c10d, TraceUtils.h, FlightRecorder.hpp and
+FlightRecorderDetail.hpp; versions 1.1 (torch 2.2) to 2.10 (torch 2.13) of the dump.
 """
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import pickle
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
-LONGEST = 1 << 22  # bytes of a dump that are looked at
+LONGEST = 1 << 26  # bytes of a dump that are looked at: 2000 entries take about 2 MB
+# how many calls are kept, newest name first; torch reads it when the first process group is made
+SIZES = ("TORCH_FR_BUFFER_SIZE", "TORCH_NCCL_TRACE_BUFFER_SIZE")
+SIZE = "2000"  # torch's own where the recorder is on by default; 0, off, where it is not
+# (backend or "" for any, JSON, pickle): the recorders of torch, the backend's own first
+RECORDERS = (
+    ("nccl", "_dump_nccl_trace_json", "_dump_nccl_trace"),
+    ("", "_dump_fr_trace_json", "_dump_fr_trace"),
+)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One collective or message of a rank: its number among its group's, its name, whether it is over."""
+    """One collective or message of a rank: its number among its group's, its name, whether it is over.
+
+    Messages between two ranks (``pair``) are counted apart from collectives, by each rank for itself.
+    """
 
     group: str
     number: int
     name: str
     done: bool
+    pair: bool = False
 
     @property
     def text(self) -> str:
@@ -30,60 +49,171 @@ class Entry:
 
 @dataclass(frozen=True)
 class Flight:
-    """What one rank's recorder holds: of each group the newest entry."""
+    """What one rank's recorder holds: of each group the newest entry, and the oldest that is not over.
+
+    On a GPU the host runs ahead: what was entered last is the host's, what is not over is the GPU's.
+    """
 
     last: tuple[Entry, ...] = ()
     version: str = ""
+    open: tuple[Entry, ...] = ()
+
+    def to_json(self) -> dict[str, list[dict[str, Any]]]:
+        return {"last": [asdict(each) for each in self.last], "open": [asdict(each) for each in self.open]}
 
     def of(self, group: str) -> Entry | None:
         return next((entry for entry in self.last if entry.group == group), None)
 
+    def open_in(self, group: str) -> Entry | None:
+        return next((entry for entry in self.open if entry.group == group), None)
+
+    def and_of(self, other: Flight) -> Flight:
+        """Both; of a group that both know, this one's."""
+        known = {entry.group for entry in self.last}
+        return Flight(
+            self.last + tuple(entry for entry in other.last if entry.group not in known),
+            self.version or other.version,
+            self.open + tuple(entry for entry in other.open if entry.group not in known),
+        )
+
 
 class NotAFlight(ValueError):
-    """A text that is no dump of the flight recorder; the message says why."""
+    """What is no dump of a flight recorder; the message says why."""
 
 
-def parse(text: str) -> Flight:
-    """The newest entry of each process group in a dump; NotAFlight where it is none."""
+def switched_on(environ: Mapping[str, str], torch: object) -> dict[str, str]:
+    """What the environment lacks for a recorder that is on; nothing where somebody has set it, be it to 0."""
+    if any(name in environ for name in SIZES):
+        return {}
+    new, old = SIZES
+    # who knows the generic recorder knows the new name, and warns of the old one
+    return {new if hasattr(torch, RECORDERS[-1][1]) else old: SIZE}
+
+
+def held(torch: object, backend: str) -> Flight:
+    """What the recorders in ``torch`` (``torch._C._distributed_c10d``) hold of a job over ``backend``.
+
+    The answer of a recorder that fails, or is not there, is that of one that is off.
+    """
+    found = Flight()
+    for of, *names in RECORDERS:
+        if of in ("", backend):
+            found = found.and_of(_first(torch, names))
+    return found
+
+
+def _first(torch: object, names: Iterable[str]) -> Flight:
+    for name in names:
+        dump = getattr(torch, name, None)
+        if dump is None:
+            continue
+        try:
+            return parse(_asked(dump, name.endswith("_json")))
+        except (OSError, ValueError, TypeError, RuntimeError):
+            continue  # evidence beside the heartbeat, which goes on
+    return Flight()
+
+
+def _asked(dump: Callable[..., bytes], plain: bool) -> bytes:
+    """A dump without stacks, which take long to find; the pickle of torch 2.3 has no arguments."""
+    if plain:
+        return dump(includeCollectives=True, onlyActive=False)
     try:
-        data = json.loads(text[:LONGEST])
+        return dump(includeCollectives=True, includeStackTraces=False, onlyActive=False)
+    except TypeError:
+        return dump()
+
+
+def parse(dump: bytes | str) -> Flight:
+    """Of each group in a dump, JSON or pickle, the newest entry and the oldest open one; NotAFlight if it is none."""
+    data = _data(dump[:LONGEST])
+    rows = data.get("entries", []) if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(rows, list):
+        raise NotAFlight("it has no list of entries")
+    # messages that start together have one number, and the entry that ends them is the last with it
+    entries: dict[tuple[str, bool, int], tuple[int, Entry]] = {}
+    for at, row in enumerate(rows):
+        place, entry = _entry(row, at)
+        key = entry.group, entry.pair, entry.number
+        if place >= entries.get(key, (-1, entry))[0]:
+            entries[key] = place, entry
+    ordered = [entry for _, entry in sorted(entries.values(), key=lambda each: each[0])]
+    newest = {entry.group: entry for entry in ordered}
+    oldest = {entry.group: entry for entry in reversed(ordered) if not entry.done}
+    return Flight(tuple(newest.values()), str(data.get("version", "")), tuple(oldest.values()))
+
+
+def _data(dump: bytes | str) -> object:
+    if isinstance(dump, bytes) and dump.startswith(b"\x80"):
+        try:
+            return _Plain(io.BytesIO(dump)).load()
+        except Exception as error:  # a broken pickle raises whatever it likes
+            raise NotAFlight(f"no pickle: {error!r}") from error
+    try:
+        return json.loads(dump if isinstance(dump, str) else dump.decode(errors="replace"))
     except (ValueError, RecursionError) as error:
         raise NotAFlight(f"no JSON: {error}") from error
-    entries = data.get("entries", []) if isinstance(data, dict) else None
-    if not isinstance(entries, list):
-        raise NotAFlight("it has no list of entries")
-    newest: dict[str, tuple[int, Entry]] = {}
-    for row in entries:
-        place, entry = _entry(row)
-        if place >= newest.get(entry.group, (-1, entry))[0]:
-            newest[entry.group] = place, entry
-    return Flight(tuple(entry for _, entry in newest.values()), str(data.get("version", "")))
 
 
-def _entry(row: object) -> tuple[int, Entry]:
+class _Plain(pickle.Unpickler):
+    """Of numbers, texts, lists and dictionaries, which is all that a dump holds: a pickle can ask for any call."""
+
+    def find_class(self, module: str, name: str) -> object:
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+
+def _entry(row: object, at: int) -> tuple[int, Entry]:
+    """(place, entry). Dumps before 2.0 have one count (``seq_id``), the group as a number, the oldest no place."""
     try:
         assert isinstance(row, dict)
-        group, name = row["process_group"], str(row["profiling_name"])
-        number = row["p2p_seq_id"] if row.get("is_p2p") else row["collective_seq_id"]
-        done = bool(row["retired"]) or row["state"] == "completed"
-        named = str(group[0]) if isinstance(group, list) and group else str(group)
-        return int(row["record_id"]), Entry(named, int(number), name.rpartition(":")[2], done)
+        name, state = str(row["profiling_name"]), row["state"]
+        group = row["process_group"] if "process_group" in row else row["pg_id"]
+        pair = bool(row["is_p2p"]) if "is_p2p" in row else bool(re.search(r"\b(send|recv)\b", name))
+        own = "p2p_seq_id" if pair else "collective_seq_id"
+        number = row[own] if own in row else row["seq_id"]
+        # of NCCL's, one that is retired and not completed ran into its time limit; gloo's are never completed
+        done = state == "completed" or (bool(row["retired"]) and not name.startswith("nccl:"))
+        named = str(group[0]) if isinstance(group, (list, tuple)) and group else str(group)
+        return int(row.get("record_id", at)), Entry(named, int(number), name.rpartition(":")[2], done, pair)
     except (AssertionError, KeyError, TypeError, ValueError) as error:
         raise NotAFlight(f"an entry is not understood: {error!r}") from error
 
 
 def behind(flights: Mapping[int, Flight]) -> str:
-    """``rank 5 has entered all_reduce 12, the others all_reduce 13`` of the first group in which ranks differ; ""."""
+    """``rank 5 entered all_reduce 12 last, the others all_reduce 13`` of the first group in which ranks differ; ""."""
     for group in sorted({entry.group for flight in flights.values() for entry in flight.last}):
         newest = {rank: entry for rank, flight in flights.items() if (entry := flight.of(group))}
-        most = max(newest.values(), key=lambda entry: entry.number)
-        late = {rank: entry for rank, entry in newest.items() if entry.number < most.number}
-        if late:
-            ranks = ", ".join(str(rank) for rank in sorted(late)[:8])
-            least = min(late.values(), key=lambda entry: entry.number)
-            return f"rank {ranks} entered {least.text} last, the others {most.text}"
-        if not all(entry.done for entry in newest.values()):
-            out = sorted(rank for rank, entry in newest.items() if entry.done)
-            said = f", rank {', '.join(map(str, out[:8]))} came out of it" if out else ""
-            return f"all have entered {most.text}{said}"
+        waiting = {rank: entry for rank, flight in flights.items() if (entry := flight.open_in(group))}
+        pairs = any(entry.pair for entry in newest.values())
+        if told := _each(waiting) if pairs else _collectives(newest, waiting):
+            return told
     return ""
+
+
+def _collectives(newest: Mapping[int, Entry], waiting: Mapping[int, Entry]) -> str:
+    most = max(newest.values(), key=lambda entry: entry.number)
+    late = {rank: entry for rank, entry in newest.items() if entry.number < most.number}
+    if late:
+        least = min(late.values(), key=lambda entry: entry.number)
+        return f"rank {_ranks(late)} entered {least.text} last, the others {most.text}"
+    if not waiting:
+        return ""
+    out = [rank for rank in newest if rank not in waiting]
+    said = f", rank {_ranks(out)} came out of it" if out else ""
+    first = min(waiting.values(), key=lambda entry: entry.number)
+    if first.number < most.number:
+        still = [rank for rank, entry in waiting.items() if entry.number == first.number]
+        who = "all" if len(still) == len(newest) else f"rank {_ranks(still)}"
+        said += f"; not over: {first.text} of {who}"
+    return f"all have entered {most.text}{said}"
+
+
+def _each(waiting: Mapping[int, Entry]) -> str:
+    """Messages have numbers of each rank's own, so nobody is behind by them."""
+    told = [f"rank {rank} in {waiting[rank].text}" for rank in sorted(waiting)]
+    more = f" and {len(told) - 4} more" if len(told) > 4 else ""
+    return f"not over: {', '.join(told[:4])}{more}" if told else ""
+
+
+def _ranks(ranks: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(ranks)[:8]))

@@ -61,9 +61,10 @@ def _place(rank: Rank, state: Seen, cases: Cases, now: float) -> Place:
     )
 
 
-def flown(last: Sequence[Said]) -> Flight:
+def flown(heard: Said) -> Flight:
     """A rank's flight recorder as its worker told it."""
-    return Flight(tuple(Entry(**row) for row in last))
+    last, waiting = (tuple(Entry(**row) for row in heard[key]) for key in ("last", "open"))
+    return Flight(last, open=waiting)
 
 
 def record(found: Sequence[Place]) -> list[Said]:

@@ -115,9 +115,7 @@ class Coordinator:
         """What torch and NCCL recorded themselves, into the journal whole and in a few words here."""
         flights = {rank: state.flight for rank, state in self._seen.items() if state.flight.last}
         for rank, found in flights.items():
-            self.recorder.line(
-                "flight", phase=self.phase, rank=rank, last=[asdict(entry) for entry in found.last]
-            )
+            self.recorder.line("flight", phase=self.phase, rank=rank, **found.to_json())
         told = [f"torch's recorder: {text}"] if (text := behind(flights)) else []
         if self.order and self.order.backend == "nccl":
             try:
@@ -224,7 +222,7 @@ class Coordinator:
 
     def _worker_said(self, heard: Message, state: Seen, wanted: dict[str, int]) -> None:
         if heard["kind"] == "flight":  # a sign of standing still
-            state.flight = flown(heard["last"])
+            state.flight = flown(heard)
             return
         state.moved = state.heard
         if heard["kind"] == "store":

@@ -1,5 +1,7 @@
 """What needs a real GPU: run by ci/gpu-check wherever there is one."""
 
+import os
+import sys
 from dataclasses import replace
 
 import pytest
@@ -13,11 +15,13 @@ from bench.backend.group import CudaClock, Group  # noqa: E402
 from bench.backend.truth import Data  # noqa: E402
 from bench.collectives import COLLECTIVES, COPIES  # noqa: E402
 from bench.elements import ELEMENTS, pattern, reduction  # noqa: E402
+from bench.hangs import flight  # noqa: E402
 from bench.measure import Rules  # noqa: E402
 from bench.order import Order, Progress  # noqa: E402
 from bench.plan import Request, sweep_cases  # noqa: E402
 from bench.probe.gpus import gpus, load  # noqa: E402
 from bench.probe.load import Gauge  # noqa: E402
+from bench.worker import RECORDERS  # noqa: E402
 
 pytestmark = [
     pytest.mark.gpu,
@@ -32,12 +36,15 @@ def gpu():
     """A job of one rank on the first GPU."""
     device = devices.of_rank("nccl", 0)
     devices.use(device)
-    store = dist.TCPStore("127.0.0.1", 0, 1, True)
-    dist.init_process_group("nccl", store=store, rank=0, world_size=1, **devices.eager(device))
-    group = Group((0,), 0, None, device, CudaClock(device))
-    group.together()
-    yield group
-    dist.destroy_process_group()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in flight.switched_on(os.environ, sys.modules[RECORDERS]).items():
+            patch.setenv(name, value)
+        store = dist.TCPStore("127.0.0.1", 0, 1, True)
+        dist.init_process_group("nccl", store=store, rank=0, world_size=1, **devices.eager(device))
+        group = Group((0,), 0, None, device, CudaClock(device))
+        group.together()
+        yield group
+        dist.destroy_process_group()
 
 
 def measured(group, name, size=1 << 20, algorithm="auto", rules=None, dtype="float32"):
@@ -117,6 +124,13 @@ def test_nvml_knows_the_gpu_that_torch_uses(gpu):
 
 def test_versions_name_the_nccl_that_is_loaded(gpu):
     assert devices.versions()["nccl"].count(".") >= 2
+
+
+def test_the_flight_recorder_holds_what_was_called(gpu):
+    measured(gpu, "all_gather", 4096)
+    found = flight.held(sys.modules[RECORDERS], "nccl")
+    assert found.last, "NCCL's calls are in a recorder that nobody reads"
+    assert found.last[0].number > 0
 
 
 def test_a_steady_load_tells_windows_on_the_gpu(gpu):
