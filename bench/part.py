@@ -10,11 +10,12 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from .agent import Nursery
 from .answers import answer
-from .control import connect
+from .control import connect, token
 from .hangs import FAILED
 from .launch import Place, agree, elastic, quiet_mpi
 from .model import EXIT, Status
@@ -25,26 +26,39 @@ from .supervise import Departures, Supervisor, above, say
 LAST_SECONDS = 1  # for a supervisor that is told to end to leave in order
 
 
-def begin(options: Options) -> Nursery | None:
-    """Set what MPI reads when it starts, whoever started us; importing torch begins beside all that comes first."""
+@dataclass(frozen=True)
+class Begun:
+    """What was begun ahead of all else: the process that imports torch, and the token as it was given."""
+
+    nursery: Nursery | None
+    token: token.Given
+
+
+def begin(options: Options) -> Begun:
+    """Set what MPI reads when it starts, whoever started us; importing torch begins beside all that comes first.
+
+    The environment is final from here on: a nursery that was started in another one would have to import again.
+    """
+    given = token.given(os.environ)
     for name, value in quiet_mpi(options.profile.rails.management).items():
         os.environ.setdefault(name, value)
-    return None if options.probe_only else Nursery(os.environ)
+    return Begun(None if options.probe_only else Nursery(os.environ), given)
 
 
 def take_part(
-    options: Options, where: Place, watcher: Watcher | None = None, nursery: Nursery | None = None
+    options: Options, where: Place, watcher: Watcher | None = None, begun: Begun | None = None
 ) -> int:
     """Be this rank's supervisor until the run is over; the exit status, which only rank 0's matters.
 
     watcher  told how it goes; only rank 0 has one
-    nursery  what ``begin`` returned, where that was called before
+    begun    what ``begin`` returned, where that was called before
     """
-    nursery = nursery or begin(options)
-    control = connect(where, options.profile.rails.management, options.profile.rails.devices)
+    begun = begun or begin(options)
+    rails = options.profile.rails
+    control = connect(where, rails.management, rails.devices, given=begun.token)
     agree(where, control.size)
     launcher = above(where.launcher == "shell")
-    supervisor = Supervisor(control, answer, dict(os.environ), nursery=nursery, above=launcher)
+    supervisor = Supervisor(control, answer, dict(os.environ), nursery=begun.nursery, above=launcher)
     told = _on_signals(supervisor, control.rank)
     if control.rank != 0:
         return _follow(supervisor, where)

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from bench import guard, launch
+from bench.control import token
 from bench.follow import follow, pass_on
 from bench.model import EXIT, overall
 from bench.options import CannotRun, Options
@@ -35,6 +36,7 @@ def under_mpirun(ranks: int, options: Options, quiet: bool, verbose: bool) -> in
         arguments += ["--out", str(options.out)]
     command = launch.local_command(mpirun, kind, ranks, arguments)
     click.echo(f"railgauge: {launch.shown(command)}", err=True)
+    token.given(os.environ)  # of no use among the ranks of one machine
     environment = {**launch.mpi_environment(os.environ), OURS: "1"}
     asked: list[int] = []
     interrupted = False

@@ -6,21 +6,20 @@ import os
 from dataclasses import replace
 from typing import Any
 
-from bench.agent import Nursery
 from bench.launch import Place
 from bench.options import Options
-from bench.part import take_part
+from bench.part import Begun, take_part
 from bench.terminal import Terminal
 
 from .job import OURS
 from .page import where_report, write_report
 
 
-def lead(command: str, given: dict[str, Any], options: Options, where: Place, nursery: Nursery | None) -> int:
-    """The exit status of the run; ``nursery``: what ``part.begin`` returned."""
+def lead(command: str, given: dict[str, Any], options: Options, where: Place, begun: Begun) -> int:
+    """The exit status of the run; ``begun``: what ``part.begin`` returned."""
     options = replace(options, report=write_report)
     terminal = Terminal(given["quiet"], given["verbose"], table=command == "run")
-    code = take_part(options, where, terminal, nursery)
+    code = take_part(options, where, terminal, begun)
     if command == "probe" and not where.launcher:
         return code
     if OURS not in os.environ:

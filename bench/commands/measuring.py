@@ -51,10 +51,10 @@ def start(command: str, given: dict[str, Any]) -> int:
         free(out)
         if ranks > 1:
             return under_mpirun(ranks, options, given["quiet"], given["verbose"])
-    nursery = begin(options)
+    begun = begin(options)
     from .leading import lead  # judging, drawing, the terminal: what only one process of a job needs
 
-    return lead(command, given, options, where, nursery)
+    return lead(command, given, options, where, begun)
 
 
 def _ranks_here() -> int:

@@ -24,9 +24,13 @@ INWARD = ("docker", "virbr", "br-", "cni", "veth", "flannel", "cali")
 
 
 def connect(
-    where: Place, management: str = "", rails: Sequence[str] = (), limit: float = JOIN_SECONDS
+    where: Place,
+    management: str = "",
+    rails: Sequence[str] = (),
+    limit: float = JOIN_SECONDS,
+    given: token.Given | None = None,
 ) -> Control:
-    """This rank's end of the star.
+    """This rank's end of the star; ``given``: the token as it was taken out of the environment, if it was before.
 
     ``management`` and ``rails`` are interfaces of the profile: rank 0 listens on the address that the
     others were given, else on the first, and never on a rail of its own accord. At most ``limit`` seconds
@@ -34,11 +38,12 @@ def connect(
 
     Raises NotMet, and token.NoToken where the ranks are on several machines and no token was given.
     """
+    given = given or token.given(os.environ)
     if where.mpi:
         return watched(Sure(Mpi()), lambda here: _addresses(here, management, rails), _say)
     if where.size == 1 or where.meet is None:
         return Alone()
-    secret = token.given(os.environ)
+    secret = given.reader()
     made: Path | None = None
     if secret is None:
         made = _own_token(where)

@@ -1,8 +1,10 @@
 """The secret of a job without MPI: who knows it may join.
 
 It comes from the variable RAILGAUGE_TOKEN, or from a file that RAILGAUGE_TOKEN_FILE names and that only
-its owner can read. It is never given on a command line (every user of a machine sees those), it is taken
-out of the environment before a worker is started, and it is never written into a run folder.
+its owner can read. It is never given on a command line (every user of a machine sees those), both variables are
+taken out of the environment before anything else is started (the process that forks the workers, the workers, tools),
+under every launcher, and it is never written into a run folder. What the launcher itself started keeps them where the
+kernel shows them to this user alone.
 
 Where all ranks are on one machine and no token was given, the first of them makes one, in a folder that
 only this user can enter. Across machines nothing that a launcher hands out is a secret (torchrun's run id
@@ -18,6 +20,7 @@ import secrets
 import stat
 import tempfile
 from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 VARIABLE, FILE = "RAILGAUGE_TOKEN", "RAILGAUGE_TOKEN_FILE"
@@ -28,20 +31,33 @@ class NoToken(Exception):
     """No usable token; the message says how to give one, and never holds one."""
 
 
-def given(environment: MutableMapping[str, str]) -> Callable[[], bytes] | None:
-    """How to read the token that was given, None where none was; the variable is taken out.
+@dataclass(frozen=True)
+class Given:
+    """What was given: the token itself, or the name of a file that holds it; both may be ""."""
 
-    Raises NoToken for one that is too short, or a file that others can read.
+    text: str = field(default="", repr=False)
+    file: str = ""
+
+    def reader(self) -> Callable[[], bytes] | None:
+        """How to read the token, None where none was given.
+
+        Raises NoToken for one that is too short, or a file that others can read.
+        """
+        if self.text:
+            token = _checked(os.fsencode(self.text), f"${VARIABLE}")
+            return lambda: token
+        if self.file:
+            token = read(Path(self.file))
+            return lambda: token
+        return None
+
+
+def given(environment: MutableMapping[str, str]) -> Given:
+    """What was given, and take it out of the environment, also where nobody will ask for it.
+
+    Before anything is started: what a process is started with stands in its /proc/PID/environ until it ends.
     """
-    text = environment.pop(VARIABLE, "")
-    if text:
-        token = _checked(os.fsencode(text), f"${VARIABLE}")
-        return lambda: token
-    name = environment.get(FILE, "")
-    if name:
-        token = read(Path(name))
-        return lambda: token
-    return None
+    return Given(environment.pop(VARIABLE, ""), environment.pop(FILE, ""))
 
 
 def read(path: Path) -> bytes:

@@ -20,22 +20,30 @@ def written(path, text=SECRET, mode=0o600):
     return path
 
 
-def test_the_variable_is_read_once_and_taken_out_of_the_environment():
-    environment = {VARIABLE: SECRET, "HOME": "/x"}
-    read_token = given(environment)
-    assert read_token is not None and read_token() == SECRET.encode()
+def test_both_variables_are_taken_out_of_the_environment_before_anybody_looks_at_them():
+    environment = {VARIABLE: SECRET, FILE: "/nowhere", "HOME": "/x"}
+    found = given(environment)
     assert environment == {"HOME": "/x"}
+    read_token = found.reader()
+    assert read_token is not None and read_token() == SECRET.encode()
+    assert SECRET not in repr(found)
 
 
 def test_without_variable_and_file_there_is_none():
-    assert given({}) is None
-    assert given({VARIABLE: "", FILE: ""}) is None
+    assert given({}).reader() is None
+    assert given({VARIABLE: "", FILE: ""}).reader() is None
+
+
+def test_a_token_that_nobody_asks_for_is_no_reason_to_refuse():
+    environment = {VARIABLE: "short", FILE: "/nowhere"}
+    given(environment)
+    assert environment == {}
 
 
 def test_a_file_of_the_owner_alone_is_read(tmp_path):
     path = written(tmp_path / "token", f"  {SECRET}\n")
     assert read(path) == SECRET.encode()
-    read_token = given({FILE: str(path)})
+    read_token = given({FILE: str(path)}).reader()
     assert read_token is not None and read_token() == SECRET.encode()
 
 
@@ -65,7 +73,7 @@ def test_what_is_no_plain_file_is_refused_and_never_waited_for(tmp_path):
 def test_a_token_that_is_too_short_or_too_long_is_refused_without_repeating_it(text):
     environment = {VARIABLE: text}
     with pytest.raises(NoToken, match="openssl rand -hex 32") as refused:
-        given(environment)
+        given(environment).reader()
     assert text not in str(refused.value)
     assert VARIABLE not in environment
 
