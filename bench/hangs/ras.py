@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 PORT = 28028
-VARIABLE = "NCCL_RAS_ADDR"
+VARIABLE, SWITCH = "NCCL_RAS_ADDR", "NCCL_RAS_ENABLE"
 SECONDS = 8.0  # RAS itself waits about 5 s for processes that do not answer
 LONGEST = 1 << 20
 
@@ -125,21 +125,46 @@ def _less(ranks: list[dict[str, object]]) -> list[tuple[int, str]]:
     return found
 
 
-def ask(environ: Mapping[str, str], limit: float = SECONDS) -> str:
-    """What the RAS of this machine answers; OSError where there is none or it is silent for ``limit`` seconds."""
+@dataclass(frozen=True)
+class Answer:
+    """What RAS sent, to its last whole line; ``cut`` says why it is not all, "" where it is."""
+
+    text: str
+    cut: str = ""
+
+
+def ask(settings: Mapping[str, str], limit: float = SECONDS) -> Answer:
+    """What the RAS of this machine answers within ``limit`` seconds; OSError where there is none or it is silent.
+
+    ``settings``: NCCL's variables as the workers have them. A job in trouble is slow to answer: what has come counts.
+    """
     deadline = time.monotonic() + limit
-    host, _, port = environ.get(VARIABLE, f"localhost:{PORT}").strip().rpartition(":")
-    answer = b""
+    if settings.get(SWITCH, "").strip() == "0":
+        # another job of this machine may have one at the same place
+        raise OSError(f"{SWITCH} is 0: this job has no RAS")
+    host, _, port = settings.get(VARIABLE, f"localhost:{PORT}").strip().rpartition(":")
     try:
         number = int(port)
     except ValueError:
-        raise OSError(f"{VARIABLE} is {environ.get(VARIABLE)!r}, which has no port") from None
+        raise OSError(f"{VARIABLE} is {settings.get(VARIABLE)!r}, which has no port") from None
+    answer = b""
     with socket.create_connection((host.strip("[]") or "localhost", number), limit) as line:
         line.sendall(b"VERBOSE STATUS\n")
         while len(answer) < LONGEST:
             line.settimeout(max(0.01, deadline - time.monotonic()))
-            data = line.recv(1 << 16)
+            try:
+                data = line.recv(1 << 16)
+            except OSError as error:
+                if not answer:
+                    raise
+                return _cut(answer, f"{error} after {limit:.0f} s")
             if not data:
-                break
+                return Answer(answer.decode(errors="replace"))
             answer += data
-    return answer.decode(errors="replace")
+    return _cut(answer, f"longer than {LONGEST} bytes")
+
+
+def _cut(answer: bytes, why: str) -> Answer:
+    """Half a line may say something else: ``ranks: 2`` of ``ranks: 21``."""
+    whole, end, _ = answer.decode(errors="replace").rpartition("\n")
+    return Answer(whole + end, why)

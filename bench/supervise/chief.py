@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -13,14 +12,12 @@ from bench.hangs import (
     Culprits,
     Place,
     Seen,
-    behind,
     broke,
     flown,
     heartbeats,
     hung,
     names,
     places,
-    ras,
     record,
     silent,
     unreachable,
@@ -34,6 +31,7 @@ from bench.store import NOT_TRIED, Loss, Phase, Recorder
 from .ending import Departures
 from .limits import BARREN, SHORTEST, TRIES, WORD_SECONDS, Early, Limits, Lost, Pace, Stopped
 from .rank import Supervisor
+from .recorded import asked_ras, flights
 
 DOUBT = 3.0  # s for which a failure between two ranks is held back: one of them may be about to be found dead
 SLOWER = 5.0  # times the slowest join so far that a later one may take: what is stuck is seen sooner
@@ -111,20 +109,14 @@ class Coordinator:
         last = record(self.places())
         self.recorder.line("hang", phase=phase.name, reason=why.reason, culprits=why.names, seen=last)
 
-    def _recorded(self) -> str:
-        """What torch and NCCL recorded themselves, into the journal whole and in a few words here."""
-        flights = {rank: state.flight for rank, state in self._seen.items() if state.flight.last}
-        for rank, found in flights.items():
-            self.recorder.line("flight", phase=self.phase, rank=rank, **found.to_json())
-        told = [f"torch's recorder: {text}"] if (text := behind(flights)) else []
+    def _recorded(self, environment: Mapping[str, str]) -> str:
+        """What torch and NCCL recorded themselves; ``environment`` is what the phase's workers got."""
+        told = [flights(self.recorder, self.phase, self._seen)]
         if self.order and self.order.backend == "nccl":
-            try:
-                answer = ras.ask(os.environ)
-                self.recorder.line("ras", phase=self.phase, text=answer)
-                told += [f"NCCL's RAS: {text}"] if (text := ras.parse(answer).told) else []
-            except OSError as error:
-                self.recorder.line("ras", phase=self.phase, text="", error=str(error))
-        return "".join(f"; {text}" for text in told)
+            told += [
+                asked_ras(self.recorder, self.phase, {**self.supervisor.base_environment, **environment})
+            ]
+        return "".join(f"; {text}" for text in told if text)
 
     def places(self) -> list[Place]:
         """Where all ranks stand in the running phase, or stood at its end."""
@@ -138,6 +130,7 @@ class Coordinator:
         self.phase = phase.name
         seen = self._seen = {rank.rank: Seen(heard=begun, moved=begun) for rank in self.ranks}
         self._cases = {case.id: (number, case) for number, case in enumerate(cases)}
+        environment = {**self.environment, **phase.environment}
         for rank in self.ranks:
             assert self.order is not None
             order = replace(
@@ -151,12 +144,7 @@ class Coordinator:
                 rules=Rules(**{**asdict(self.order.rules), **phase.rules}),
             )
             self.control.send(
-                rank.rank,
-                {
-                    "do": "start",
-                    "order": order.to_json(),
-                    "environment": {**self.environment, **phase.environment},
-                },
+                rank.rank, {"do": "start", "order": order.to_json(), "environment": environment}
             )
         wanted = {case.id: len(case.groups) for case in cases}
         logs: dict[int, str] = {}
@@ -173,7 +161,7 @@ class Coordinator:
                     self._end_workers(seen, wanted, logs)
                 raise self._early(over)
             if trouble is None and not self.departures.gone and (trouble := self._trouble(seen, begun)):
-                trouble = replace(trouble, reason=trouble.reason + self._recorded())
+                trouble = replace(trouble, reason=trouble.reason + self._recorded(environment))
                 self._end_workers(seen, wanted, logs)
             pace.rest(busy)
         self._settle(wanted, over=True)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.hangs.ras import VARIABLE, Ras, ask, parse
+from bench.hangs.ras import SWITCH, VARIABLE, Answer, Ras, ask, parse
 
 FINE = """
 Job summary
@@ -118,15 +118,17 @@ def test_no_text_crashes_the_parser(text):
     assert isinstance(parse(text).told, str)
 
 
-def served(answer: bytes) -> tuple[str, threading.Thread]:
-    """An address where one client is given ``answer``; what it asked is not looked at."""
+def served(answer: bytes, ends: threading.Event | None = None) -> tuple[str, threading.Thread]:
+    """An address where one client is given ``answer``, and is kept until ``ends``; what it asked is not looked at."""
     door = socket.create_server(("127.0.0.1", 0))
-    door.settimeout(10)
+    door.settimeout(60)
 
     def serve() -> None:
         with door, door.accept()[0] as line:
             line.recv(100)
             line.sendall(answer)
+            if ends:
+                ends.wait(60)
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
@@ -135,8 +137,24 @@ def served(answer: bytes) -> tuple[str, threading.Thread]:
 
 def test_the_answer_is_read_to_its_end():
     address, thread = served(STOPPED.encode() * 50)
-    assert ask({VARIABLE: address}, 10) == STOPPED * 50
-    thread.join(10)
+    assert ask({VARIABLE: address}, 60) == Answer(STOPPED * 50)
+    thread.join(60)
+
+
+def test_what_has_come_when_time_is_up_counts_to_its_last_whole_line():
+    ends = threading.Event()
+    address, thread = served(STOPPED.encode() + b"  The missing ranks: 3", ends)
+    found = ask({VARIABLE: address}, 1)
+    ends.set()
+    thread.join(60)
+    assert found.text == STOPPED, "half a line may name another rank"
+    assert found.cut.startswith("timed out")
+    assert parse(found.text).missing == (21,)
+
+
+def test_a_job_without_ras_does_not_ask_that_of_another_job():
+    with pytest.raises(OSError, match="this job has no RAS"):
+        ask({VARIABLE: "127.0.0.1:1", SWITCH: "0"}, 1)
 
 
 def test_no_service_is_an_oserror_at_once():
