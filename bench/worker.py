@@ -54,7 +54,7 @@ def warm() -> None:
     with contextlib.suppress(Exception):
         import torch.distributed  # noqa: F401
 
-        from .backend import cases, device, group  # noqa: F401
+        from .backend import cases, device, group, meeting  # noqa: F401
 
 
 def phase(file: TextIO, asked: float) -> None:
@@ -182,8 +182,9 @@ def _meet(order: Order, channel: Channel, dist: Any) -> Any:
     """The store through which the ranks find each other; the first rank's own."""
     timeout = timedelta(seconds=order.timeout)
     if order.rank == 0:
-        # port 0: the kernel picks a free one, so that no other process can take it in between
-        store = dist.TCPStore(order.address, 0, order.size, True, timeout, wait_for_workers=False)
+        from .backend import meeting
+
+        store = meeting.opened(dist, order.address, order.size, timeout)
         channel.send("store", port=store.port)
         return store
     line = sys.stdin.readline()

@@ -1,0 +1,32 @@
+"""The store through which the ranks of a phase find each other, on the first rank.
+
+torch binds a store of its own to all addresses of the machine, whatever host name it is given, so the socket is bound
+here, to the one address that the others were told, and handed over: ``master_listen_fd``. The store takes whoever
+connects: it has no authentication.
+"""
+
+from __future__ import annotations
+
+import socket
+from datetime import timedelta
+from typing import Any
+
+
+def opened(dist: Any, address: str, size: int, timeout: timedelta) -> Any:
+    """A ``torch.distributed.TCPStore`` that listens at ``address`` alone, on a port that the kernel picks."""
+    listening = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listening.bind((address, 0))
+        listening.listen(socket.SOMAXCONN)
+        port = listening.getsockname()[1]
+        given = {"wait_for_workers": False, "master_listen_fd": listening.fileno()}
+        try:
+            store = dist.TCPStore(address, port, size, True, timeout, **given)
+        except NotImplementedError:
+            # torch 2.4 to 2.7: the server that it prefers takes no socket, the one before it does
+            store = dist.TCPStore(address, port, size, True, timeout, **given, use_libuv=False)
+    except BaseException:
+        listening.close()
+        raise
+    listening.detach()  # the store closes it
+    return store
