@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from urllib.parse import unquote
 
 HIDDEN = "***"
 SECRETS = ("TOKEN", "KEY", "SECRET", "PASS", "CREDENTIAL")
 # of options and of NAME=value words, beside the above
 _OPTIONS = (*SECRETS, "AUTH", "WEBHOOK", "PWD")
 _NAMED = re.compile(r"(?P<name>-{0,2}[A-Za-z_][\w.-]*)=(?P<value>.*)", re.DOTALL)
-# scheme://user:password@host/path?query: who one is and what one asks for are nobody's business
-_USER = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/@\s]*@")
-_QUERY = re.compile(r"(?P<url>[A-Za-z][A-Za-z0-9+.-]*://[^\s?#]*)[?#]\S*")
+# scheme://user:password@host/path?query: who one is and what one asks for are nobody's business; a password may hold
+# an @, and a slash where what stands before it is no port
+_USER = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^/\s]*|[^/@\s:\[]*:(?!\d+/)[^@\s]*)@")
+_QUERY = re.compile(r"(?P<url>[A-Za-z][A-Za-z0-9+.-]*://[^\s?#]*)[?#](?P<query>\S*)")
+_LEAST = 6  # characters of a password that is looked for by itself: a shorter one is a part of other words
 # how the tokens of GitHub, GitLab, Hugging Face, AWS, Slack, OpenAI and others start, and JSON web tokens
 _SHAPES = re.compile(
     r"\b(?:gh[opsur]_|github_pat_|glpat-|hf_|AKIA|ASIA|xox[a-z]-|sk-|rpa_|npm_|pypi-)[A-Za-z0-9_-]{8,}"
@@ -39,6 +42,40 @@ def scrub_text(text: str) -> str:
     """``text`` without passwords and queries in URLs, and without what has the shape of a token."""
     text = _USER.sub(rf"\g<scheme>{HIDDEN}@", text)
     return _SHAPES.sub(HIDDEN, _QUERY.sub(rf"\g<url>?{HIDDEN}", text))
+
+
+def secrets(words: Iterable[str]) -> tuple[str, ...]:
+    """What the URLs among ``words`` hold that nobody may see, as a library may repeat it: without its URL, decoded."""
+    found = {each for word in words for given in _parts(word) for each in (given, unquote(given))}
+    return tuple(sorted(found, key=lambda each: (-len(each), each)))
+
+
+def showable(words: Sequence[str]) -> list[str]:
+    """The words of a command without what the URLs among them keep to themselves."""
+    hidden = secrets(words)
+    return [veil(word, hidden) for word in words]
+
+
+def veil(text: str, hidden: Iterable[str]) -> str:
+    """``text`` without any of ``hidden``, which is what ``secrets`` found."""
+    for each in hidden:
+        text = text.replace(each, HIDDEN)
+    return text
+
+
+def _parts(word: str) -> Iterator[str]:
+    for found in _USER.finditer(word):
+        user, colon, password = found["user"].partition(":")
+        yield found["user"] if colon and user else f"{found['user']}@"
+        if len(password) >= _LEAST:
+            yield password
+    for found in _QUERY.finditer(_USER.sub("\\g<scheme>", word)):
+        for pair in re.split("[&;?#]", found["query"]):
+            value = pair.partition("=")[2]
+            if value:
+                yield pair
+            if len(value) >= _LEAST:
+                yield value
 
 
 def _word(word: str) -> str:

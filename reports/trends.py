@@ -13,6 +13,7 @@ from bench.drift import QUANTITIES, Acceptance, Label, Mark, Night, NoRuptures, 
 from bench.drift.verdicts import date, show
 from bench.history import HistoryError, Problem, acceptances, nights, runs
 from bench.plain import as_markdown as plain
+from bench.scrub import scrub_text
 from bench.units import GIGA, MICRO
 
 from .charts.trend import LEVEL_COLUMNS, NIGHT_COLUMNS, STEP_COLUMNS, trend
@@ -38,7 +39,9 @@ def history_pages(history: str, cluster: str | None = None) -> tuple[tuple[Page,
     entries, problems = runs(history, cluster)
     clusters = sorted({entry.cluster for entry in entries})
     if cluster is not None and cluster not in clusters:
-        raise HistoryError(f"{history}: no runs of cluster {cluster!r}; railgauge history list shows them")
+        raise HistoryError(
+            f"{scrub_text(history)}: no runs of cluster {cluster!r}; railgauge history list shows them"
+        )
     pages = []
     for name in clusters:
         past, broken = nights(history, name)

@@ -11,6 +11,7 @@ import click
 
 from bench import __version__
 from bench.model import EXIT, EXIT_USAGE, Status
+from bench.scrub import secrets, veil
 
 from . import charts, exchange, history, judging, launching, measuring, nightly, probing, resuming, soaking
 from .streams import patient, trouble
@@ -53,7 +54,7 @@ for group in GROUPS:
 
 def main() -> None:
     """Run the command line. A traceback is ours and never a verdict on the cluster: exit status 3."""
-    with patient():
+    with patient(secrets(sys.argv)):
         code = _run()
         lost = trouble()
         if lost:
@@ -117,4 +118,4 @@ def _ranks() -> tuple[str, ...]:
 def _tell(text: str) -> None:
     from bench.launch import elastic
 
-    elastic.tell(text, os.environ)
+    elastic.tell(veil(text, secrets(sys.argv)), os.environ)

@@ -11,19 +11,24 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import Any
 
 from bench.plain import plain
+from bench.scrub import veil
 
 
 class Patient(io.TextIOWrapper):
-    """A text stream over the same file descriptor whose writes never raise; ``trouble``: why they went nowhere."""
+    """A text stream over the same file descriptor whose writes never raise; ``trouble``: why they went nowhere.
+
+    ``hidden`` is what is shown nowhere, whoever says it.
+    """
 
     trouble: str = ""
+    hidden: tuple[str, ...] = ()
 
     def write(self, text: str) -> int:
         try:
-            super().write(plain(text))
+            super().write(plain(veil(text, self.hidden)))
         except OSError as error:
             self._give_up(error)
         return len(text)
@@ -44,13 +49,14 @@ class Patient(io.TextIOWrapper):
 
 
 @contextlib.contextmanager
-def patient() -> Iterator[None]:
-    """``sys.stdout`` and ``sys.stderr`` are patient inside, where they are files at all."""
+def patient(hidden: tuple[str, ...] = ()) -> Iterator[None]:
+    """``sys.stdout`` and ``sys.stderr`` are patient inside, where they are files at all; they show no ``hidden``."""
     before = {name: getattr(sys, name) for name in ("stdout", "stderr")}
     try:
         for name, stream in before.items():
             made = _patient(stream)
             if made is not None:
+                made.hidden = hidden
                 setattr(sys, name, made)
         yield
     finally:
@@ -69,7 +75,7 @@ def trouble() -> str:
     return ""
 
 
-def _patient(stream: Any) -> TextIO | None:
+def _patient(stream: Any) -> Patient | None:
     try:
         stream.flush()
         raw = os.fdopen(stream.fileno(), "wb", closefd=False)

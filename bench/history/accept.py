@@ -44,7 +44,7 @@ def acceptances(
         try:
             acceptance = _parse(folder.files.cat_file(f"{folder.root}/{path}"))
         except (ValueError, OSError, RecursionError) as error:
-            bad.append(Problem(path, f"not an accepted level: {' '.join(str(error).split())}"))
+            bad.append(Problem(path, f"not an accepted level: {folder.told(error)}"))
         else:
             good.append(acceptance)
     mine = [one for one in good if cluster is None or one.cluster == cluster]

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from bench.scrub import scrub_text, secrets, veil
+
 EXTRA = "railgauge[nightly]"
 ACCEPTED = "accepted"
 _TEMPORARY = ".tmp"
@@ -50,11 +52,20 @@ class Problem:
 
 @dataclass(frozen=True)
 class Folder:
-    """An opened history: ``files`` is an fsspec file system, ``root`` a path in it, ``local`` no bucket."""
+    """An opened history: ``files`` is an fsspec file system, ``root`` a path in it, ``local`` no bucket.
+
+    ``name`` is what may be shown and kept of where it is, ``hidden`` what of its address may not.
+    """
 
     files: Any
     root: str
     local: bool
+    name: str
+    hidden: tuple[str, ...] = ()
+
+    def told(self, error: object) -> str:
+        """A library's words in one line, without what the address keeps to itself."""
+        return " ".join(scrub_text(veil(str(error), self.hidden)).split())
 
 
 def library(name: str) -> Any:
@@ -76,12 +87,16 @@ def complete() -> None:
 def open_folder(history: str) -> Folder:
     """A path, or a URL that fsspec knows (``s3://bucket/history``). Raises HistoryError for any other."""
     if "://" not in history:
-        return Folder(library("fsspec").filesystem("file"), str(Path(history).expanduser().absolute()), True)
+        root = str(Path(history).expanduser().absolute())
+        return Folder(library("fsspec").filesystem("file"), root, True, root)
+    shown, hidden = scrub_text(history).rstrip("/"), secrets([history])
     try:
         files, root = library("fsspec.core").url_to_fs(history)
     except (ValueError, ImportError) as error:
-        raise HistoryError(f"{history}: {error}; give a folder or a URL that fsspec can open") from error
-    return Folder(files, root.rstrip("/"), history.startswith(("file://", "local://")))
+        said = scrub_text(veil(str(error), hidden))
+        raise HistoryError(f"{shown}: {said}; give a folder or a URL that fsspec can open") from error
+    root, local = root.rstrip("/"), history.startswith(("file://", "local://"))
+    return Folder(files, root, local, root if local else shown, hidden)
 
 
 def create(history: str) -> None:
@@ -91,7 +106,9 @@ def create(history: str) -> None:
         try:
             Path(folder.root).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise HistoryError(f"{history}: cannot be made: {error.strerror}; give another folder") from error
+            raise HistoryError(
+                f"{folder.name}: cannot be made: {error.strerror}; give another folder"
+            ) from error
 
 
 def safe(name: str) -> str:
@@ -125,12 +142,12 @@ def run_path(cluster: str, run: str, seconds: float) -> str:
 
 
 def put(folder: Folder, path: str, content: bytes) -> str:
-    """Write a file that nobody can see half of, and that replaces none; its full path.
+    """Write a file that nobody can see half of, and that replaces none; its full path as it may be shown.
 
     On a disk: a temporary name in the same folder, synced, then linked to the final name, which fails if
     that exists. In a bucket: one put, which is atomic there. Raises HistoryError.
     """
-    full = f"{folder.root}/{path}"
+    full, shown = f"{folder.root}/{path}", f"{folder.name}/{path}"
     try:
         if folder.local:
             _put_local(Path(full), content)
@@ -139,10 +156,12 @@ def put(folder: Folder, path: str, content: bytes) -> str:
                 raise FileExistsError(full)
             folder.files.pipe_file(full, content)
     except FileExistsError as error:
-        raise HistoryError(f"{full} is already there, and a history is never overwritten") from error
+        raise HistoryError(f"{shown} is already there, and a history is never overwritten") from error
     except OSError as error:
-        raise HistoryError(f"{full}: cannot be written: {error}; give another --history") from error
-    return full
+        raise HistoryError(
+            f"{shown}: cannot be written: {folder.told(error)}; give another --history"
+        ) from error
+    return shown
 
 
 def found(folder: Folder, under: str = "") -> Iterator[tuple[str, int]]:
@@ -151,13 +170,13 @@ def found(folder: Folder, under: str = "") -> Iterator[tuple[str, int]]:
     A writer's temporary file is passed over while it is young, and given like any other when it is stale.
     """
     if folder.local and not Path(folder.root).is_dir():
-        raise HistoryError(f"{folder.root}: no such folder; the first railgauge nightly makes it")
+        raise HistoryError(f"{folder.name}: no such folder; the first railgauge nightly makes it")
     try:
         listing = folder.files.find(f"{folder.root}/{under}".rstrip("/"), detail=True)
     except FileNotFoundError:
         return
     except OSError as error:
-        raise HistoryError(f"{folder.root}: cannot be listed: {error}") from error
+        raise HistoryError(f"{folder.name}: cannot be listed: {folder.told(error)}") from error
     for path, info in sorted(listing.items()):
         young = time.time() - float(info.get("mtime") or 0.0) < _STALE
         if not (path.endswith(_TEMPORARY) and young):

@@ -104,7 +104,7 @@ def _query(folder: Folder, entries: Sequence[Entry], sql: str, bound: dict[str, 
         try:
             rows: list[Any] = connection.execute(sql, {**bound, "files": files}).fetchall()
         except duckdb.Error as error:
-            raise HistoryError(f"{folder.root}: {' '.join(str(error).split())}") from error
+            raise HistoryError(f"{folder.name}: {folder.told(error)}") from error
         return rows
 
 

@@ -87,12 +87,12 @@ def read(history: str, run: str, cluster: str | None = None) -> Record:
         said = (
             f"is in several clusters: {where}; name one" if named else "is not in it; railgauge history list"
         )
-        raise HistoryError(f"{history}: run {run!r} {said}")
+        raise HistoryError(f"{folder.name}: run {run!r} {said}")
     path = named[0].path
     try:
         return decode(folder.files.cat_file(f"{folder.root}/{path}"))
     except (Broken, OSError) as error:
-        raise HistoryError(f"{path}: {error}; railgauge history check") from error
+        raise HistoryError(f"{path}: {folder.told(error)}; railgauge history check") from error
 
 
 def _candidates(folder: Folder, cluster: str | None, since: float) -> list[tuple[str, int]]:
@@ -145,7 +145,7 @@ def _attempts(
         except (Broken, HistoryError, OSError) as error:
             if isinstance(error, MissingLibrary):
                 raise
-            return Problem(path(item), str(error) or type(error).__name__)
+            return Problem(path(item), folder.told(error) or type(error).__name__)
 
     with ThreadPoolExecutor(1 if folder.local else _AT_ONCE) as pool:
         return list(pool.map(attempt, items))

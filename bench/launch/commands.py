@@ -13,6 +13,8 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from bench.scrub import showable
+
 from .hosts import Host
 from .mpirun import quiet_mpi
 from .table import FIRST, HERE, MEET, RUN, SIZE, LaunchError
@@ -71,7 +73,7 @@ class Step:
         return ("env", *settings, *self.command) if settings else self.command
 
     def shown(self) -> str:
-        return shlex.join(self.words)
+        return shlex.join(showable(self.words))
 
 
 def steps(launcher: str, job: Job) -> tuple[Step, ...]:

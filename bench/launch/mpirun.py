@@ -10,6 +10,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bench.scrub import showable
+
 from .table import LaunchError
 
 
@@ -89,5 +91,5 @@ def mpi_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def shown(command: Sequence[str]) -> str:
-    """A command as a person would type it."""
-    return shlex.join(command)
+    """A command as a person would type it, less what a URL in it keeps to itself."""
+    return shlex.join(showable(command))

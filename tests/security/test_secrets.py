@@ -14,8 +14,13 @@ from hypothesis import strategies as st
 
 import mpi_jobs
 import runs
-from bench.scrub import HIDDEN, scrub, scrub_text
+from bench import launch
+from bench.commands.page import write_report
+from bench.nightly.past import from_json
+from bench.profile import load as load_profile
+from bench.scrub import HIDDEN, scrub, scrub_text, secrets, veil
 from bench.store import MANIFEST, load, write_text
+from tests import made_nights
 
 CANARY = "canary7Zq1"
 IN_THE_ENVIRONMENT = {
@@ -81,6 +86,10 @@ def test_no_secret_of_the_environment_is_in_a_run_and_nothing_else_of_it_is_need
         (["--token-file", "/shared/token"], ["--token-file", "/shared/token"]),
         (["--history", f"s3://id:{CANARY}@bucket/x"], ["--history", f"s3://{HIDDEN}@bucket/x"]),
         (["--history", f"https://b/x?sig={CANARY}"], ["--history", f"https://b/x?{HIDDEN}"]),
+        (["--history", f"s3://id:a/{CANARY}@bucket/x"], ["--history", f"s3://{HIDDEN}@bucket/x"]),
+        (["--history", f"ftp://me:p@{CANARY}@h/x"], ["--history", f"ftp://{HIDDEN}@h/x"]),
+        (["--base", "https://cdn.example/npm/vega@6"], ["--base", "https://cdn.example/npm/vega@6"]),
+        (["--base", "http://h:8080/npm/vega@6"], ["--base", "http://h:8080/npm/vega@6"]),
         ([f"ghp_{CANARY}"], [HIDDEN]),
         ([f"x-hf_{CANARY}-y"], [f"x-{HIDDEN}"]),
         (["NCCL_IB_HCA=^=mlx5_0"], ["NCCL_IB_HCA=^=mlx5_0"]),
@@ -115,6 +124,73 @@ def test_a_manifest_keeps_no_secret_of_the_command_line(tmp_path):
     )
     assert "Traceback" not in done.stderr
     assert CANARY not in (tmp_path / "p" / MANIFEST).read_text()
+
+
+# addresses with a password
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        (f"http://user:{CANARY}@host/x", f"cannot reach user:{CANARY}@host"),
+        (f"s3://KEY:ab%2F{CANARY}@bucket/x", f"no bucket of KEY:ab/{CANARY}"),
+        (f"s3://KEY:ab/{CANARY}@bucket/x", f"no bucket of KEY, ab/{CANARY}"),
+        (f"https://host/x?sv=1&sig={CANARY}%3D", f"403 for sig={CANARY}="),
+        (f"https://host/x?sig={CANARY}", f"403 for {CANARY}"),
+    ],
+)
+def test_what_a_library_repeats_of_an_address_is_veiled(address, said):
+    shown = veil(said, secrets(["nightly", "--history", address]))
+    assert CANARY not in shown and HIDDEN in shown
+
+
+def test_an_address_without_a_secret_hides_nothing():
+    words = [
+        "nightly",
+        "--history",
+        "s3://bucket/history",
+        "--base",
+        "https://host:8080/a@b",
+        "/nfs/railgauge",
+    ]
+    assert secrets(words) == ()
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        f"http://user:{CANARY}@127.0.0.1:9/x",
+        f"s3://KEY:{CANARY}@bucket/x",
+        f"nosuch://user:{CANARY}@host/x",
+        f"https://127.0.0.1:9/x?sv=1&sig={CANARY}",
+    ],
+)
+@pytest.mark.parametrize("command", [["nightly", "--history"], ["history", "list"]])
+def test_no_password_of_a_history_is_printed(tmp_path, history, command):
+    pytest.importorskip("duckdb")
+    done = mpi_jobs.railgauge(*command, history, cwd=tmp_path)
+    assert done.returncode in (2, 3), done.stderr
+    assert CANARY not in done.stdout + done.stderr
+    assert HIDDEN in done.stderr, done.stderr
+
+
+@pytest.mark.torch
+def test_no_password_of_a_history_is_in_a_night(tmp_path):
+    pytest.importorskip("duckdb")
+    address = f"memory://user:{CANARY}@host/{tmp_path.name}"
+    run = made_nights.nightly(tmp_path / "run", address)
+    past = from_json(run.history)
+    assert past.recorded.startswith(f"memory://{HIDDEN}@host/")
+    write_report(run, load_profile("local"))
+    assert HIDDEN in (tmp_path / "run" / "report.html").read_text()
+    again = made_nights.nightly(tmp_path / "again" / "run", address)
+    assert "already there" in from_json(again.history).trouble
+    assert CANARY not in everything(tmp_path)
+
+
+def test_a_command_is_shown_without_its_passwords():
+    shown = launch.shown(["mpirun", "-n", "2", "--history", f"s3://KEY:it's{CANARY}@bucket/x"])
+    assert CANARY not in shown and HIDDEN in shown and shown.startswith("mpirun -n 2")
 
 
 # files
