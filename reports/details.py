@@ -76,7 +76,8 @@ def rows_section(shown: Shown) -> Html:
     about = tag(
         "p",
         "Columns as nccl-tests prints them, then single calls. 1 GB/s = 8 Gb/s. The last column is what must have "
-        "crossed the rails of a node by the algorithm in force, or by each that it may have been. "
+        "crossed the rails of a node by the algorithm in force, or by each that it may have been, and NCCL's "
+        "protocol where its log names it. "
         "All rows: rows.csv.",
         class_="soft",
     )

@@ -6,7 +6,7 @@ This is the one place where base units become the units that are shown.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from bench.model import Case, Measurement, Rank
 from bench.paths import FIRST, answer, transfers
 from bench.plain import plain
 from bench.profile import Profile
+from bench.readings import in_force
 from bench.rows import Row, rows
 from bench.store import Run
 from bench.units import BITS, GIGA, MICRO, show_size
@@ -30,6 +31,7 @@ ROW_COLUMNS = (
     "destination", "nodes", "ranks", "size", "size_text",
     "count", "dtype", "op", "root", "placement", "algorithm", "rail", "time", "algbw", "busbw", "low", "high",
     "n", "p50", "p95", "p99", "min", "max", "stdev", "wrong", "checked", "stop", "width", "calls", "warmup",
+    "protocol",
 )  # fmt: skip
 PIECE = 8192  # rows
 OWN = "own"  # how a case says that each rank uses the rail of its own place
@@ -94,7 +96,7 @@ def frames(run: Run, profile: Profile) -> Frames:
     """All frames of a run; names in them are text that can be drawn, whatever a host is called."""
     run = shown(run)
     measured = rows(run)
-    table = rows_frame(measured, run.manifest.ranks)
+    table = rows_frame(measured, run.manifest.ranks, lambda row: in_force(row.case, run).protocol)
     target = profile.rails.target
     return Frames(
         rows=table,
@@ -120,12 +122,20 @@ def rail_floor(profile: Profile) -> float:
     return max(wanted) / GIGA if wanted else math.nan
 
 
-def rows_frame(measured: Sequence[Row], ranks: tuple[Rank, ...]) -> pd.DataFrame:
-    """ROW_COLUMNS of measured rows, in their order; ``wrong`` is missing where nothing was compared."""
+def rows_frame(
+    measured: Sequence[Row], ranks: tuple[Rank, ...], protocol: Callable[[Row], str] = lambda _: ""
+) -> pd.DataFrame:
+    """ROW_COLUMNS of measured rows, in their order; ``wrong`` is missing where nothing was compared.
+
+    ``protocol``: of NCCL, "" where its log does not name it.
+    """
     seen = _Seen({rank.rank: rank for rank in ranks}, len({rank.node for rank in ranks}) > 1)
     # piece by piece: of a large run the values of all rows by themselves are four times the table
     pieces = [
-        pd.DataFrame([_row(row, seen) for row in measured[at : at + PIECE]], columns=list(ROW_COLUMNS))
+        pd.DataFrame(
+            [(*_row(row, seen), protocol(row)) for row in measured[at : at + PIECE]],
+            columns=list(ROW_COLUMNS),
+        )
         for at in range(0, max(1, len(measured)), PIECE)
     ]
     table = pd.concat(pieces, ignore_index=True) if len(pieces) > 1 else pieces[0]
@@ -163,7 +173,7 @@ class _Seen:
 
 
 def _row(row: Row, seen: _Seen) -> tuple[Any, ...]:
-    """The values of ROW_COLUMNS."""
+    """The values of ROW_COLUMNS but the protocol."""
     case, measurement, isolated = row.case, row.measurement, row.isolated
     nodes, group = seen.group(measurement.ranks)
     series, scope = seen.name(case, nodes)

@@ -145,12 +145,15 @@ def read_target(run: Run, f: Frames, profile: Profile) -> TargetReadings | None:
 
 
 def network(row: Row, run: Run, profile: Profile) -> str:
-    """What a row means on a node's rails, by the algorithm in force or by each that it may have been."""
+    """What a row means on a node's rails, by the algorithm in force or by each that it may have been; the protocol."""
     found = of_row(row, run, profile)
-    if found is None or found.fabric.nodes < 2:
+    if found is None:
         return ""
+    if found.fabric.nodes < 2:
+        return found.protocol_text
     known = "" if found.in_force.known else "algorithm unknown: "
-    return f"{known}{found.network_text}; ceiling {found.ceiling_text}"
+    parts = (f"{known}{found.network_text}", found.protocol_text, f"ceiling {found.ceiling_text}")
+    return "; ".join(part for part in parts if part)
 
 
 def moment(seconds: float | None) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import re
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from bench.collectives import collective
 from bench.facts import Node, Port
+from bench.interchange import export
 from bench.model import Rank, Status
 from bench.plan import Request, sweep_cases
 from bench.profile import load, parse
@@ -22,6 +25,8 @@ from bench.readings.traffic import _sent
 from bench.rows import row_of, rows
 from bench.store import load as load_run
 from bench.units import GIGA
+from reports.frames import frames
+from reports.summary import network
 from tests import runs
 
 LAMBDA = load("lambda-1cc-h100")
@@ -102,6 +107,40 @@ def test_ncclogs_name_the_algorithm_of_their_own_size_and_no_other(tmp_path):
     assert seen[0].in_force.algorithm == "tree"
     assert seen[0].in_force.how == "NCCL's log: NVLS_TREE"
     assert not seen[1].in_force.known
+
+
+@pytest.mark.parametrize(
+    ("said", "one", "protocol"),
+    [
+        ([("RING", "LL128")], case(), "LL128"),
+        ([("RING", "SIMPLE")], case(), "Simple"),
+        ([("1", "2")], case(), "Simple"),  # up to 2.23 both are numbers
+        ([("RING", "LL"), ("RING", "LL128")], case(), "LL/LL128"),
+        ([("TREE", "LL"), ("RING", "SIMPLE")], case(algorithm="ring"), "Simple"),
+        ([("TREE", "LL")], case(algorithm="ring"), ""),
+        ([("RING", "LL")], case(size=SIZE // 4), ""),
+        ([("RING", "LL")], case(algorithm="registered"), ""),
+        ([("RING", "LL")], case(groups=(tuple(range(8)), tuple(range(8, 16)))), ""),
+        ([], case(), ""),
+    ],
+)
+def test_the_protocol_is_told_of_the_calls_that_the_log_speaks_of(tmp_path, said, one, protocol):
+    text = "".join(f"n0:1:1 [0] NCCL INFO AllReduce: {SIZE} Bytes -> Algo {a} proto {p} x\n" for a, p in said)
+    run = folder(tmp_path, [(one, at(one, 380))], logs={"evidence.0.log": text})
+    assert in_force(one, run).protocol == protocol
+
+
+def test_the_protocol_stands_in_the_report_the_tables_and_the_target(tmp_path):
+    text = f"n0:1:1 [0] NCCL INFO AllReduce: {SIZE} Bytes -> Algo RING proto SIMPLE x\n"
+    run = folder(tmp_path, [(case(), at(case(), 380))], logs={"evidence.0.log": text})
+    (row,) = rows(run)
+    assert "; protocol Simple; ceiling" in network(row, run, LAMBDA)
+    (line,) = csv.DictReader(io.StringIO(export(run, "csv")))
+    assert (line["in_force"], line["protocol"]) == ("ring", "Simple")
+    assert list(frames(run, LAMBDA).rows["protocol"]) == ["Simple"]
+    assert any(
+        reading.text.endswith("protocol Simple") for reading in of_target(run, rows(run), LAMBDA).readings
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from bench.exports import csv_text, lines_of, table
 from bench.profile import parse
-from bench.readings import of_row
+from bench.readings import in_force, of_row
 from bench.rows import Row, rows
 from bench.store import Run
 
@@ -17,8 +17,16 @@ from .junit import junit
 from .prometheus import prometheus
 
 # the algorithm in force; bytes/s a node and direction and their share of the target, least and most over the
-# algorithms that it may have been; the ceiling of busbw in bytes/s
-WIRE_COLUMNS = ("in_force", "network_least", "network_most", "share_least", "share_most", "ceiling")
+# algorithms that it may have been; the ceiling of busbw in bytes/s; NCCL's protocol, where its log names it
+WIRE_COLUMNS = (
+    "in_force",
+    "network_least",
+    "network_most",
+    "share_least",
+    "share_most",
+    "ceiling",
+    "protocol",
+)
 
 
 def export(run: Run, form: str) -> str:
@@ -63,9 +71,10 @@ def _csv(run: Run) -> str:
 
     def wire(row: Row) -> Sequence[object]:
         found = of_row(row, run, profile)
+        protocol = in_force(row.case, run).protocol
         if found is None or found.fabric.nodes < 2:
-            return ("", None, None, None, None, None)
-        return (found.in_force.algorithm, *found.wire, *found.share, found.ceiling)
+            return ("", None, None, None, None, None, protocol)
+        return (found.in_force.algorithm, *found.wire, *found.share, found.ceiling, protocol)
 
     return csv_text(rows(run), WIRE_COLUMNS, wire)
 

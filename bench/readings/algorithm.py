@@ -1,9 +1,9 @@
-"""Which algorithm carried a row: forced, the only one there is, or as NCCL's log said; else unknown."""
+"""Which algorithm carried a row: forced, the only one, or as NCCL's log said; else unknown. And by which protocol."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -31,18 +31,29 @@ FUNCTIONS = {
     "Broadcast": "broadcast",
     "Reduce": "reduce",
 }
+PROTOCOLS = {
+    "ll": "LL",
+    "ll128": "LL128",
+    "simple": "Simple",
+}  # by NCCL's names, which were SIMPLE from 2.24 on
 EVIDENCE = "evidence"  # the phase whose logs speak for every phase with the same settings
+OTHER_BUFFERS = ("graph", "registered")  # values of Case.algorithm for which NCCL may choose otherwise
 SIGN = " Bytes -> "  # stands in every line that names an algorithm; the other lines are not parsed
 
-Chosen = Mapping[tuple[str, int], frozenset[str]]  # (collective, bytes) -> NCCL's names
+# (collective, bytes) -> NCCL's names of (algorithm, protocol)
+Chosen = Mapping[tuple[str, int], frozenset[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
 class InForce:
-    """An algorithm by the name of ``bounds``, or UNKNOWN; ``how`` it is known, or why not."""
+    """An algorithm by the name of ``bounds``, or UNKNOWN; ``how`` it is known, or why not.
+
+    protocol    LL, LL128 or Simple as NCCL's log named it for this size; several with a slash; "" where it did not
+    """
 
     algorithm: str
     how: str
+    protocol: str = ""
 
     @property
     def known(self) -> bool:
@@ -50,25 +61,53 @@ class InForce:
 
 
 def in_force(case: Case, run: Run) -> InForce:
-    """The algorithm that carried this case in this run.
+    """The algorithm that carried this case in this run, and the protocol.
 
     NCCL's log speaks for its own collective and size alone: at another size NCCL may choose otherwise.
     """
-    name = case.collective
     if run.manifest.backend == "gloo":
-        known = (name, "gloo") in WAYS
-        return InForce("gloo", "gloo has one") if known else InForce(UNKNOWN, f"gloo's {name} has no row")
+        known = (case.collective, "gloo") in WAYS
+        return (
+            InForce("gloo", "gloo has one")
+            if known
+            else InForce(UNKNOWN, f"gloo's {case.collective} has no row")
+        )
+    force = _algorithm(case, run)
+    return replace(force, protocol=_protocol(case, run, force.algorithm))
+
+
+def _algorithm(case: Case, run: Run) -> InForce:
+    name = case.collective
     if (name, case.algorithm) in WAYS:
         return InForce(case.algorithm, "forced")
     if len(_possible(name)) == 1:
         return InForce(_possible(name)[0], "there is one")
-    said = logged(run, case.phase).get((name, case.size), frozenset())
-    ours = {OURS.get(each.replace("_", "").lower(), UNKNOWN) for each in said}
+    said = {algorithm for algorithm, _ in logged(run, case.phase).get((name, case.size), ())}
+    ours = {_ours(each) for each in said}
     if len(ours) == 1 and (name, *ours) in WAYS:
         return InForce(ours.pop(), f"NCCL's log: {', '.join(sorted(said))}")
     if said:
         return InForce(UNKNOWN, f"NCCL's log names {', '.join(sorted(said))}")
     return InForce(UNKNOWN, "not forced, and no line of NCCL's log speaks of this size")
+
+
+def _ours(name: str) -> str:
+    return OURS.get(name.replace("_", "").lower(), UNKNOWN)
+
+
+def _protocol(case: Case, run: Run, algorithm: str) -> str:
+    """The protocols that NCCL's log names with this algorithm, where it speaks of such a call: of all ranks, and of
+    plain buffers. A forced algorithm has the protocol that NCCL took when it took that one by itself."""
+    everyone = len(case.groups) == 1 and len(case.groups[0]) == len(run.manifest.ranks)
+    if case.collective not in FUNCTIONS.values() or not everyone or case.algorithm in OTHER_BUFFERS:
+        return ""
+    said = logged(run, case.phase).get((case.collective, case.size), ())
+    names = {
+        PROTOCOLS.get(protocol.lower(), protocol)
+        for each, protocol in said
+        if protocol and algorithm in (UNKNOWN, _ours(each))
+    }
+    return "/".join(sorted(names))
 
 
 _possible = lru_cache(candidates)
@@ -92,12 +131,12 @@ def _logs(run: Run) -> dict[str, Chosen]:
 
 
 def _chosen(files: Iterable[Path]) -> Chosen:
-    found: dict[tuple[str, int], set[str]] = {}
+    found: dict[tuple[str, int], set[tuple[str, str]]] = {}
     for file in files:
         text = file.read_text(encoding="utf-8", errors="replace")
         log = read("\n".join(line for line in text.splitlines() if SIGN in line))
         for process in log.processes:
             for tuned in process.tuned:
                 name = FUNCTIONS.get(tuned.collective, "")
-                found.setdefault((name, tuned.size), set()).add(tuned.algorithm)
+                found.setdefault((name, tuned.size), set()).add((tuned.algorithm, tuned.protocol))
     return {key: frozenset(names) for key, names in found.items()}

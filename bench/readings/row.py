@@ -68,6 +68,11 @@ class RowReading:
         return "; ".join(parts)
 
     @property
+    def protocol_text(self) -> str:
+        """``protocol LL128``; "" where NCCL's log does not name it."""
+        return f"protocol {self.in_force.protocol}" if self.in_force.protocol else ""
+
+    @property
     def ceiling_text(self) -> str:
         """The ceiling of busbw in GB/s and Gb/s, and whose it is."""
         whose = self.in_force.algorithm if self.in_force.known else "any algorithm"

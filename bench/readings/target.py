@@ -187,6 +187,7 @@ def _rings(run: Run, rows: Sequence[Row], profile: Profile, target: Bound) -> It
             key=lambda pair: _low(pair[0].busbw),
         )
         text = f"busbw {show_both(row.busbw)} at {show_size(largest)}, {reading.in_force.how}"
+        text += f", {reading.protocol_text}" if reading.protocol_text else ""
         yield _reading("ring", name, reading.readings[0].wire, target, text)
 
 
