@@ -82,7 +82,8 @@ def test_a_slurm_job_says_what_it_needs_before_its_first_command(path):
     assert options["ntasks-per-node"] == options["gpus-per-node"] == "8"
     assert path.read_text().count("#SBATCH") == len(options)
     last = path.read_text().rstrip().splitlines()
-    assert any(line.startswith("exec ") for line in last[-3:])  # the job's status is railgauge's
+    # the job's status is railgauge's
+    assert any(line.startswith("exec srun ") for line in last[-3:]) or last[-1] == 'exit "$status"'
 
 
 def bare(tmp_path: Path, **programs: str) -> dict[str, str]:
@@ -121,6 +122,21 @@ def test_the_venv_recipe_changes_nothing_where_there_is_nothing_to_leave_alone(t
 
 
 # Kubernetes
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+def test_shellcheck_has_nothing_to_say_of_the_launchers_script(mpijob, tmp_path):
+    shell, how, script, _ = mpijob["spec"]["mpiReplicaSpecs"]["Launcher"]["template"]["spec"]["containers"][
+        0
+    ]["command"]
+    assert (shell, how) == (
+        "bash",
+        "-c",
+    ) and "$(" not in script  # Kubernetes would take $(...) for a variable of its own
+    (tmp_path / "script").write_text(script)
+    # SC2016: the first worker's shell is to expand what stands between single quotes
+    done = asked("shellcheck", "--shell=bash", "--exclude=SC2016", tmp_path / "script")
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("path", YAML, ids=lambda path: path.name)
