@@ -74,6 +74,11 @@ class Collective:
         """Whether nothing leaves the rank, so that every rank is a group of its own."""
         return self.name in COPIES
 
+    @property
+    def synchronises(self) -> bool:
+        """Whether no rank can have its result before every rank has come; shown on three."""
+        return all(len({r for part in self.truth(at, 3, 0) for r in part.ranks}) == 3 for at in range(3))
+
 
 def everyone(n: int) -> tuple[int, ...]:
     return tuple(range(n))

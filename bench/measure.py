@@ -3,7 +3,8 @@
 Two numbers are taken of each case, turn by turn, so that both see the same minutes of the machine:
 
 * pipelined: ``calls`` calls back to back, one interval, divided by ``calls``: what nccl-tests prints;
-* isolated: every call starts together and is timed alone; an iteration lasts as long as its slowest rank.
+* isolated: every call follows a meeting and is timed alone, by each rank's own clock from when it has left the
+  meeting; an iteration lasts as long as the longest of these.
 
 All ranks see the same shared times and so take the same decisions: when warm, how many calls make a
 block, when to stop. No rank ever leaves the loop alone.
@@ -16,6 +17,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from .apart import Tally
+from .model import Apart
 from .stats import median, relative_width
 
 BLOCK_SECONDS = 0.02  # a pipelined block and an isolated batch last at most about this long
@@ -68,10 +71,10 @@ class Timings:
     pipelined: tuple[tuple[float, ...], ...]
     calls: int
     isolated: tuple[float, ...]
-    last: tuple[int, ...]
     stop: str
     width: float
     warmup: int
+    apart: Apart | None
 
 
 Launch = Callable[[int], None]  # launch call number i; the number chooses the buffer
@@ -84,7 +87,7 @@ def measure(backend: Backend, launch: Launch, rules: Rules) -> Timings:
     calls, batch = _shape(estimate, rules)
     pipelined: list[tuple[float, ...]] = []
     isolated: list[float] = []
-    last: list[int] = []
+    tally = Tally()
     while True:
         block = _pipelined(backend, launch, calls)
         alone = _isolated(backend, launch, batch)
@@ -93,14 +96,12 @@ def measure(backend: Backend, launch: Launch, rules: Rules) -> Timings:
         for i in range(1, batch + 1):
             column = [row[i] for row in shared]
             isolated.append(max(column))
-            last.append(column.index(max(column)))
+            tally.add(column)
         spent = max(row[-1] for row in shared)
         width = max(relative_width([max(row) for row in pipelined]), relative_width(isolated))
         stop = _stop(rules, width, spent, len(isolated), spent / len(pipelined))
         if stop:
-            ranks = len(shared)
-            counts = tuple(last.count(rank) for rank in range(ranks))
-            return Timings(tuple(pipelined), calls, tuple(isolated), counts, stop, width, warmup)
+            return Timings(tuple(pipelined), calls, tuple(isolated), stop, width, warmup, tally.apart())
 
 
 def _pipelined(backend: Backend, launch: Launch, calls: int) -> float:

@@ -130,17 +130,41 @@ class Mismatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Apart:
+    """In how many isolated iterations the time of a rank, by its own clock, stood apart from the typical one.
+
+    What that means, and from which difference on it counts: ``apart``.
+
+    short      [rank] iterations in which it was shorter; ``short_by``: median seconds of these, 0 of none
+    shortest   [rank] of these, in how many it was the shortest of all; ties by turns
+    long       [rank] iterations in which it was longer; ``long_by``, ``longest``: the same
+    """
+
+    short: tuple[int, ...]
+    short_by: tuple[float, ...]
+    shortest: tuple[int, ...]
+    long: tuple[int, ...]
+    long_by: tuple[float, ...]
+    longest: tuple[int, ...]
+
+    @staticmethod
+    def from_json(row: dict[str, Any]) -> Apart:
+        return Apart(**{name: tuple(values) for name, values in row.items()})
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """What the clocks said of one case on one group of ranks.
 
     pipelined   [block][rank] seconds per call: calls back to back, one interval, divided by its calls
     calls       calls in each pipelined block
-    isolated    [iteration] seconds of the slowest rank, each iteration started together
-    last        [rank] in how many isolated iterations this rank was the slowest
+    isolated    [iteration] seconds of the rank whose own time was the longest; each iteration begins with a meeting
     wrong       [rank] wrong elements; None where the rank checked nothing (it receives nothing)
     checked     elements compared with the truth, over all ranks and repetitions
     stop        why measuring ended: "precision", "budget" or "count"
     width       relative width of the confidence interval of the isolated median when it stopped
+    apart       whose time stood apart; None on fewer than three ranks and in older journals. Those have ``last``,
+                how often a rank's own time was the longest, which does not say who was waited for: it is not read
     """
 
     case: str
@@ -148,7 +172,6 @@ class Measurement:
     pipelined: Sequence[Sequence[float]]
     calls: int
     isolated: Sequence[float]
-    last: tuple[int, ...]
     wrong: tuple[int | None, ...]
     checked: int
     mismatches: tuple[Mismatch, ...]
@@ -158,6 +181,7 @@ class Measurement:
     started: float = 0.0
     ended: float = 0.0
     extra: dict[str, Any] = field(default_factory=dict)
+    apart: Apart | None = None
 
     def to_json(self) -> dict[str, Any]:
         lists = {"pipelined": list(map(list, self.pipelined)), "isolated": list(self.isolated)}
@@ -165,17 +189,23 @@ class Measurement:
 
     @staticmethod
     def from_json(row: dict[str, Any]) -> Measurement:
+        apart = row.get("apart")
         return Measurement(
             **{
-                **row,
+                **_without_last(row),
                 "ranks": tuple(row["ranks"]),
                 "pipelined": Blocks(row["pipelined"]),
                 "isolated": Seconds(row["isolated"]),
-                "last": tuple(row["last"]),
                 "wrong": tuple(row["wrong"]),
                 "mismatches": tuple([Mismatch(**item) for item in row["mismatches"]]),
+                "apart": Apart.from_json(apart) if apart else None,
             }
         )
+
+
+def _without_last(row: dict[str, Any]) -> dict[str, Any]:
+    """Journals before this version say whose own time was the longest: of the rank that came first."""
+    return {name: value for name, value in row.items() if name != "last"}
 
 
 @dataclass(frozen=True)
@@ -185,7 +215,7 @@ class Window:
     ended      seconds from the begin of the load to the end of this window
     seconds    [rank] median over the blocks of seconds per call
     slowest    seconds per call of the slowest block, on its slowest rank
-    isolated   seconds of one call by itself, as long as its slowest rank; ``last`` is that rank's place
+    isolated   seconds of one call by itself, of the rank whose own time was the longest
     calls      calls in this window
     wrong      [rank] wrong elements of the call that was checked; None where a rank checked nothing
     checked    elements compared, over all ranks
@@ -196,7 +226,6 @@ class Window:
     seconds: tuple[float, ...]
     slowest: float
     isolated: float
-    last: int
     calls: int
     wrong: tuple[int | None, ...]
     checked: int
@@ -209,7 +238,7 @@ class Window:
     @staticmethod
     def from_json(row: dict[str, Any]) -> Window:
         lists = {name: tuple(row[name]) for name in ("seconds", "wrong", "ranks")}
-        return Window(**{**row, **lists})
+        return Window(**{**_without_last(row), **lists})
 
 
 @dataclass(frozen=True)

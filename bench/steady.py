@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .apart import Tally
 from .measure import Backend, Launch, Rules, Timings, warm
 from .model import Window
 from .stats import median
@@ -42,25 +43,31 @@ def steady(
     fitting = math.ceil(BLOCK_SECONDS / estimate) if estimate > 0 else MOST_CALLS
     calls = max(1, min(MOST_CALLS, fitting))
     windows: list[Window] = []
+    tally = Tally()
     while not windows or windows[-1].ended < rules.budget:
         end = min((len(windows) + 1) * rules.window, rules.budget)
-        windows.append(_window(backend, launch, check, calls, begin, end, len(windows)))
+        windows.append(_window(backend, launch, check, calls, begin, end, tally, len(windows)))
         tell(windows[-1])
-    ranks = len(windows[0].seconds)
-    lasts = [window.last for window in windows]
     return Timings(
         pipelined=tuple(window.seconds for window in windows),
         calls=calls,
         isolated=tuple(window.isolated for window in windows),
-        last=tuple(lasts.count(rank) for rank in range(ranks)),
         stop="budget",
         width=math.inf,
         warmup=warmup,
+        apart=tally.apart(),
     )
 
 
 def _window(
-    backend: Backend, launch: Launch, check: Check, calls: int, begin: Any, end: float, number: int
+    backend: Backend,
+    launch: Launch,
+    check: Check,
+    calls: int,
+    begin: Any,
+    end: float,
+    tally: Tally,
+    number: int,
 ) -> Window:
     """Blocks until ``end`` seconds after ``begin`` (one at least), one call alone, one call checked."""
     blocks: list[list[float]] = []
@@ -81,12 +88,12 @@ def _window(
     alone = backend.seconds(start, backend.mark())
     last = backend.share([alone, *check(number), backend.seconds(begin, backend.mark())])
     times = [row[0] for row in last]
+    tally.add(times)
     return Window(
         ended=max(row[3] for row in last),
         seconds=tuple(median(column) for column in zip(*blocks, strict=True)),
         slowest=max(max(block) for block in blocks),
         isolated=max(times),
-        last=times.index(max(times)),
         calls=calls * len(blocks),
         wrong=tuple(int(row[1]) if row[2] else None for row in last),
         checked=int(sum(row[2] for row in last)),

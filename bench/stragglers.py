@@ -1,8 +1,9 @@
 """Ranks that others wait for, told apart from a slowdown of everybody.
 
-A synchronous collective lasts as long as its slowest rank. If that is the same rank most of the time,
-it is a straggler; if everybody takes a turn and it is slow nevertheless, the system is slow. What the
-algorithm itself makes last (the leaves of a broadcast, the root of a reduce) says nothing.
+``apart`` says what can be seen in the calls that are timed by themselves: that a rank comes late (its own time
+is the shorter one) or leaves late (the longer one), in collectives that nobody leaves before all have come. A
+straggler does so in most iterations and in most cases, and by a share of the call that counts. That fails
+nobody by itself: only where the calls take longer than usual is it asked whether the waiting is the reason.
 """
 
 from __future__ import annotations
@@ -10,42 +11,52 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
+from bench.apart import EFFECT, LEAST
+from bench.collectives import COLLECTIVES
 from bench.model import Case, Measurement, Rank, Status
 from bench.units import show_seconds, show_share
 
 MOST = 0.5
-"""Share of iterations in which a straggler is last."""
+"""Share of iterations in which a straggler stands apart, and of the cases in which it does."""
 
 CHANCE = 1e-4
-"""Probability, over all ranks, that chance alone makes one of them last so often."""
+"""Probability, over all ranks, that chance alone makes one of them stand apart so often."""
 
 SLOWER = 1.1
 """Times the usual time from which on the whole is called slow."""
 
+SHOWN = 4  # stragglers in one line of text
+
 
 @dataclass(frozen=True)
 class Straggler:
-    """``name`` (a rank, or a node when several of its ranks take turns) was last in ``share`` of iterations."""
+    """``name`` (a rank, or a node whose ranks are it all or by turns) stood apart in ``share`` of iterations.
+
+    late   it comes late; False: it leaves late, or all the others come late
+    loss   share of a call that the others wait for it, in the median case
+    """
 
     kind: str
     name: str
     ranks: tuple[int, ...]
+    late: bool
     share: float
+    loss: float
     evidence: str
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """What the lasts and the isolated times say.
+    """What the times of the ranks and of the whole say.
 
-    status      FAIL somebody is waited for, or all are slow; PASS neither; ERROR could not tell
-    stragglers  most waited for first
+    status      FAIL slower than usual; PASS not slower; ERROR could not tell whether that matters
+    stragglers  who costs most first
     slow        time / usual time of the median case; NaN when no usual time is known
-    systemwide  all are slow although nobody is waited for more than others
-    iterations  counted; ``left_out``: measurements that say nothing, with the reason
+    systemwide  slow, and waiting for stragglers is not the reason, or not alone
+    iterations  in which was counted who stood apart; ``left_out``: measurements that say nothing, with the reason
     unknown     what could not be told
     """
 
@@ -58,16 +69,38 @@ class Waiting:
     unknown: tuple[str, ...]
 
     @property
+    def rest(self) -> float:
+        """``slow`` without the waiting, at best: of calls back to back less is lost by it than of single ones."""
+        return self.slow * (1 - max((straggler.loss for straggler in self.stragglers), default=0.0))
+
+    @property
     def text(self) -> str:
         """One line."""
-        if self.stragglers:
-            return "; ".join(straggler.evidence for straggler in self.stragglers)
+        return "; ".join([*self._whole(), *self._who(), *self.unknown])
+
+    def _whole(self) -> list[str]:
+        if not self.slow >= SLOWER:
+            return []
+        if not self.iterations:
+            return [f"calls take {self.slow:.2f} times the usual time"]
+        best = f", at best {self.rest:.2f} without waiting for " if self.stragglers else ""
+        best += "it" if len(self.stragglers) == 1 else "them" if best else ""
         if self.systemwide:
-            return f"all ranks are slow alike: {self.slow:.2f} times the usual time, no rank is last in most iterations"
-        told = f"no rank is last in most of {self.iterations} iterations"
-        if math.isfinite(self.slow):
-            told += f", all together take {self.slow:.2f} times the usual time"
-        return "; ".join(self.unknown) or told
+            return [f"all ranks are slow alike: {self.slow:.2f} times the usual time{best}"]
+        return [f"calls take {self.slow:.2f} times the usual time{best}"]
+
+    def _who(self) -> list[str]:
+        usual = ""
+        if self.slow < SLOWER:
+            usual = f", all together take {self.slow:.2f} times the usual time"
+        if self.stragglers:
+            more = len(self.stragglers) - SHOWN
+            told = [straggler.evidence for straggler in self.stragglers[:SHOWN]]
+            told += [f"{more} more like that"] if more > 0 else []
+            return told + ([usual.removeprefix(", ")] if usual else [])
+        if not self.iterations:
+            return []
+        return [f"no rank comes late or leaves late in most of {self.iterations} iterations{usual}"]
 
 
 def stragglers(
@@ -76,40 +109,48 @@ def stragglers(
     ranks: Sequence[Rank],
     usual: Mapping[str, float] | None = None,
 ) -> Waiting:
-    """Who is last most of the time.
+    """Who is waited for most of the time, and whether that or something else makes the calls slow.
 
-    cases  by id, to leave out collectives with a root
+    cases  by id, to leave out those in which a rank may leave before all have come
     ranks  of the job, for the nodes
-    usual  median isolated seconds of a case id, from nights before or a bound; without it a slowdown of all is not seen
+    usual  median isolated seconds of a case id, from nights before or a bound; without it nothing is called slow,
+           and where it is known of some cases only these are looked at
     """
     kept, left_out = _usable(measurements, cases)
-    node = {rank.rank: rank.node for rank in ranks}
-    found = _persistent(kept, node)
-    slow = _slow(kept, usual or {})
-    iterations = sum(sum(each.last) for each in kept)
-    unknown = _unknown(kept, slow, found)
-    systemwide = not found and slow >= SLOWER
-    return Waiting(
-        status=_status(bool(found) or systemwide, bool(kept)),
+    known = [each for each in kept if (usual or {}).get(each.case, 0) > 0]
+    kept = known or kept
+    counted = [each for each in kept if each.apart is not None]
+    found = _persistent(counted, {rank.rank: rank.node for rank in ranks})
+    slow = _slow(known, usual or {})
+    answer = Waiting(
+        status=_status(slow, bool(found), bool(counted)),
         stragglers=found,
         slow=slow,
-        systemwide=systemwide,
-        iterations=iterations,
+        systemwide=False,
+        iterations=sum(len(each.isolated) for each in counted),
         left_out=left_out,
-        unknown=unknown,
+        unknown=_unknown(kept, counted, slow, bool(found)),
     )
+    return _with_reason(answer)
 
 
-def _status(failed: bool, told: bool) -> Status:
-    if failed:
+def _with_reason(answer: Waiting) -> Waiting:
+    """Slow for all is what stays slow without the waiting; where nobody was counted, that is not known."""
+    return replace(answer, systemwide=bool(answer.iterations) and answer.rest >= SLOWER)
+
+
+def _status(slow: float, found: bool, counted: bool) -> Status:
+    if slow >= SLOWER:
         return Status.FAIL
+    # who is waited for is no fault where nobody says what the calls should take
+    told = counted and (not found or slow < SLOWER)
     return Status.PASS if told else Status.ERROR
 
 
 def _usable(
     measurements: Iterable[Measurement], cases: Mapping[str, Case]
 ) -> tuple[list[Measurement], tuple[str, ...]]:
-    """(measurements that can show a straggler, why the others cannot)."""
+    """(measurements that can show a straggler or how slow all are, why the others cannot)."""
     kept, left_out = [], []
     for each in measurements:
         reason = _useless(each, cases.get(each.case))
@@ -122,74 +163,157 @@ def _usable(
 
 def _useless(each: Measurement, case: Case | None) -> str:
     """Why ``each`` says nothing about stragglers; empty when it does."""
-    checks = (
-        (case is None, "its case is not in the plan"),
-        (case is not None and case.root >= 0, "it has a root, so the algorithm decides who is last"),
-        (
-            len(each.ranks) < 3,
-            "with fewer than three ranks one of them is always last in half of the iterations",
-        ),
-        (len(each.last) != len(each.ranks), f"{len(each.last)} counts for {len(each.ranks)} ranks"),
-        (any(count < 0 for count in each.last), "a count is negative"),
-        (sum(each.last) == 0, "no isolated iteration was counted"),
-    )
-    return next((reason for wrong, reason in checks if wrong), "")
+    if case is None:
+        return "its case is not in the plan"
+    if case.root >= 0:
+        return "it has a root, so the algorithm decides who is last"
+    if case.collective not in COLLECTIVES or not COLLECTIVES[case.collective].synchronises:
+        return "a rank may be done before all have come, so nobody need wait for the late one"
+    if len(each.ranks) < LEAST:
+        return "of fewer than three ranks one is as far from the typical time as the other"
+    if not each.isolated or not all(0 <= seconds < math.inf for seconds in each.isolated):
+        return "no isolated iteration was counted"
+    return _damaged(each)
 
 
-def _persistent(kept: Sequence[Measurement], node: Mapping[int, str]) -> tuple[Straggler, ...]:
-    """Ranks last in most iterations; a node when only its ranks together are."""
-    by_rank, by_node, chances = defaultdict[int, int](int), defaultdict[str, int](int), _Chances()
-    for each in kept:
-        chances.add(each, node)
-        for rank, count in zip(each.ranks, each.last, strict=True):
-            by_rank[rank] += count
-            by_node[node.get(rank, "?")] += count
-    found = [
-        _named("rank", f"rank {rank} on {node.get(rank, '?')}", (rank,), by_rank[rank], chances.rank[rank])
-        for rank in by_rank
-        if _is_straggler(by_rank[rank], chances.rank[rank], len(by_rank))
-    ]
-    blamed = {node.get(rank, "?") for straggler in found for rank in straggler.ranks}
-    for name in sorted(set(by_node) - blamed - {"?"}):
-        if _is_straggler(by_node[name], chances.node[name], len(by_node)):
-            ranks = tuple(sorted(rank for rank in by_rank if node.get(rank) == name))
-            found.append(_named("node", f"node {name}", ranks, by_node[name], chances.node[name]))
-    return tuple(sorted(found, key=lambda straggler: -straggler.share))
+def _damaged(each: Measurement) -> str:
+    if each.apart is None:
+        return ""
+    seen, iterations = each.apart, len(each.isolated)
+    counts = (seen.short, seen.shortest, seen.long, seen.longest)
+    times = (seen.short_by, seen.long_by)
+    if any(len(values) != len(each.ranks) for values in (*counts, *times)):
+        return f"its counts are not of {len(each.ranks)} ranks"
+    if not all(0 <= count <= iterations for values in counts for count in values):
+        return f"a count is negative or above the {iterations} iterations"
+    good = all(0 <= seconds < math.inf for values in times for seconds in values)
+    return "" if good else "a difference is not a time"
 
 
 @dataclass(frozen=True)
-class _Chance:
-    """``iterations`` that somebody took part in; ``expected`` of them last by turns."""
+class _Seen:
+    """One measurement, one way of standing apart: [rank] how often, how often by most, and by how many seconds."""
 
-    iterations: int = 0
-    expected: float = 0.0
+    ranks: tuple[int, ...]
+    iterations: int
+    typical: float
+    counts: tuple[int, ...]
+    most: tuple[int, ...]
+    seconds: tuple[float, ...]
 
-    def plus(self, iterations: int, expected: float) -> _Chance:
-        return _Chance(self.iterations + iterations, self.expected + expected)
-
-
-class _Chances:
-    """How often each rank and each node would be last if everybody took turns."""
-
-    def __init__(self) -> None:
-        self.rank: dict[int, _Chance] = {}
-        self.node: dict[str, _Chance] = {}
-
-    def add(self, each: Measurement, node: Mapping[int, str]) -> None:
-        iterations, turn = sum(each.last), sum(each.last) / len(each.ranks)
-        for rank in each.ranks:
-            self.rank[rank] = self.rank.get(rank, _Chance()).plus(iterations, turn)
-        names = [node.get(rank, "?") for rank in each.ranks]
-        for name in set(names):
-            self.node[name] = self.node.get(name, _Chance()).plus(iterations, turn * names.count(name))
+    def places(self, ranks: tuple[int, ...]) -> list[int]:
+        """Of these ranks; none where nobody else is there to wait for them."""
+        found = [at for at, rank in enumerate(self.ranks) if rank in ranks]
+        return found if len(found) < len(self.ranks) else []
 
 
-def _is_straggler(count: int, chance: _Chance, rivals: int) -> bool:
-    """Most iterations, and far more than its turns; a node alone in its measurements cannot be one."""
-    turn = chance.expected / chance.iterations
-    if turn > 0.99 or count <= MOST * chance.iterations or count <= 1.5 * chance.expected:
+def _seen(each: Measurement, late: bool) -> _Seen:
+    assert each.apart is not None
+    at = each.apart
+    side = (at.short, at.shortest, at.short_by) if late else (at.long, at.longest, at.long_by)
+    return _Seen(each.ranks, len(each.isolated), median(each.isolated), *side)
+
+
+def _persistent(counted: Sequence[Measurement], node: Mapping[int, str]) -> tuple[Straggler, ...]:
+    """Who comes late in most iterations; where nobody does, who leaves late: the early ones look like that."""
+    found: list[Straggler] = []
+    for late in (True, False):
+        seen = [_seen(each, late) for each in counted]
+        found = found or _as_nodes(_ranks(seen, node, late), seen, node, late)
+    return tuple(sorted(found, key=lambda straggler: -straggler.loss))
+
+
+def _ranks(seen: Sequence[_Seen], node: Mapping[int, str], late: bool) -> list[Straggler]:
+    """Ranks that stood apart by themselves; nodes whose ranks did by turns, where none of them did by itself."""
+    everyone = sorted({rank for each in seen for rank in each.ranks})
+    found = [
+        straggler
+        for rank in everyone
+        if (straggler := _judged(seen, (rank,), f"rank {rank} on {node.get(rank, '?')}", late, len(everyone)))
+    ]
+    members = _members(everyone, node)
+    blamed = {node.get(rank, "?") for straggler in found for rank in straggler.ranks}
+    for name in sorted(set(members) - blamed):
+        straggler = _judged(seen, members[name], f"node {name}", late, len(members), "node")
+        found += [straggler] if straggler else []
+    return found
+
+
+def _members(everyone: Sequence[int], node: Mapping[int, str]) -> dict[str, tuple[int, ...]]:
+    """Nodes that have more ranks than one and are known."""
+    found = defaultdict[str, list[int]](list)
+    for rank in everyone:
+        if rank in node:
+            found[node[rank]].append(rank)
+    return {name: tuple(ranks) for name, ranks in found.items() if len(ranks) > 1}
+
+
+def _as_nodes(
+    found: list[Straggler], seen: Sequence[_Seen], node: Mapping[int, str], late: bool
+) -> list[Straggler]:
+    """A node in place of its ranks where every one of them is a straggler."""
+    single = {straggler.ranks[0]: straggler for straggler in found if straggler.kind == "rank"}
+    for name, ranks in _members(sorted({rank for each in seen for rank in each.ranks}), node).items():
+        if all(rank in single for rank in ranks):
+            worst = max((single[rank] for rank in ranks), key=lambda straggler: straggler.loss)
+            text = f"node {name}, each of its {len(ranks)} ranks: {worst.evidence}"
+            whole = Straggler("node", f"node {name}", ranks, late, worst.share, worst.loss, text)
+            found = [each for each in found if each.ranks[0] not in ranks] + [whole]
+    return found
+
+
+def _judged(
+    seen: Sequence[_Seen], ranks: tuple[int, ...], name: str, late: bool, rivals: int, kind: str = "rank"
+) -> Straggler | None:
+    """``ranks`` together: in most iterations, far more than by turns, and by what counts in most cases."""
+    count, iterations, expected = 0, 0, 0.0
+    effects: list[tuple[float, float]] = []
+    for each in seen:
+        places = each.places(ranks)
+        if not places:
+            continue
+        # of several ranks, one iteration counts once: for the one that stood apart by most
+        counts = each.counts if len(ranks) == 1 else each.most
+        mine = sum(counts[at] for at in places)
+        count += mine
+        iterations += each.iterations
+        expected += sum(counts) * len(places) / len(each.ranks)
+        effects.append(_effect(each, places, mine))
+    if not _too_often(count, iterations, expected, rivals):
+        return None
+    loss, seconds = sorted(effects)[(len(effects) - 1) // 2]
+    if not loss >= EFFECT:
+        return None
+    often = f"{count} of {iterations} iterations ({show_share(count / iterations)}, "
+    often += f"by turns {show_share(expected / iterations)})"
+    told = _told(name, often, show_seconds(seconds), show_share(loss), late)
+    return Straggler(kind, name, ranks, late, count / iterations, loss, told)
+
+
+def _effect(each: _Seen, places: Sequence[int], mine: int) -> tuple[float, float]:
+    """(share of a call, seconds) that is waited in the iterations that count; 0 where these are not most of them."""
+    if mine <= MOST * each.iterations or not each.typical > 0:
+        return 0.0, 0.0
+    waited = sum(each.most[at] * each.seconds[at] for at in places)
+    often = sum(each.most[at] for at in places)
+    seconds = waited / often if often else max(each.seconds[at] for at in places)
+    return min(1.0, seconds / each.typical), seconds
+
+
+def _too_often(count: int, iterations: int, expected: float, rivals: int) -> bool:
+    if count <= MOST * iterations or count <= 1.5 * expected:
         return False
-    return rivals * tail(count, chance.iterations, turn) < CHANCE
+    return rivals * tail(count, iterations, expected / iterations) < CHANCE
+
+
+def _told(name: str, often: str, seconds: str, loss: str, late: bool) -> str:
+    if late:
+        text = f"{name} needs less time than the others in {often}: it comes late and they wait {seconds} for it, "
+        return text + f"{loss} of a call, or it has the least to do"
+    text = (
+        f"{name} needs more time than the others in {often}: it leaves late, by {seconds}, {loss} of a call, "
+    )
+    return text + "or all the others come late"
 
 
 def tail(count: int, tries: int, share: float) -> float:
@@ -201,34 +325,27 @@ def tail(count: int, tries: int, share: float) -> float:
     return math.exp(-tries * (seen * math.log(seen / share) + rest))
 
 
-def _named(kind: str, name: str, ranks: tuple[int, ...], count: int, chance: _Chance) -> Straggler:
-    share = count / chance.iterations
-    turn = chance.expected / chance.iterations
-    text = f"{name} is last in {count} of {chance.iterations} iterations"
-    text += f" ({show_share(share)}, by turns {show_share(turn)})"
-    return Straggler(kind, name, ranks, share, text)
-
-
-def _slow(kept: Sequence[Measurement], usual: Mapping[str, float]) -> float:
+def _slow(known: Sequence[Measurement], usual: Mapping[str, float]) -> float:
     """Median over the cases of isolated median / usual; NaN when no case has both."""
-    ratios = [
-        median(each.isolated) / usual[each.case]
-        for each in kept
-        if each.isolated and usual.get(each.case, 0) > 0 and all(map(math.isfinite, each.isolated))
-    ]
+    ratios = [median(each.isolated) / usual[each.case] for each in known]
     return median(ratios) if ratios else math.nan
 
 
-def _unknown(kept: Sequence[Measurement], slow: float, found: Sequence[Straggler]) -> tuple[str, ...]:
+def _unknown(
+    kept: Sequence[Measurement], counted: Sequence[Measurement], slow: float, found: bool
+) -> tuple[str, ...]:
     if not kept:
         return (
-            "no measurement can show who is last; measure a collective without a root on three ranks or more",
+            "no measurement can show who is waited for; measure a collective without a root on three ranks or more",
         )
-    if math.isnan(slow) and not found:
-        times = [median(each.isolated) for each in kept if each.isolated]
-        typical = f" (median {show_seconds(median(times))})" if times else ""
-        return (
-            "no rank is waited for; whether all are slow alike cannot be seen without a night before or a bound"
-            + typical,
-        )
-    return ()
+    if not counted:
+        return ("who is waited for, if anybody, was not recorded by the version that measured this",)
+    if not math.isnan(slow):
+        return ()
+    if found:
+        return ("whether that costs anything cannot be seen without a night before or a bound",)
+    typical = show_seconds(median([median(each.isolated) for each in kept]))
+    return (
+        "whether all are slow alike cannot be seen without a night before or a bound"
+        + f" (median {typical})",
+    )

@@ -176,7 +176,7 @@ def duration(run: Run) -> str:
 METHOD = (
     "Two times are kept for each case. Pipelined: calls back to back in one interval, divided by their number; "
     "a block lasts as long as its slowest rank, and the median block stands (comparable with nccl-tests). "
-    "Isolated: each call started together, as long as its slowest rank; p50, p95 and p99 are of these.",
+    "Isolated: each call after a meeting, as long as the longest time of a rank; p50, p95 and p99 are of these.",
     "algbw is size ÷ pipelined time; busbw is algbw × the collective's factor, both as nccl-tests counts them. "
     "Sizes are the bytes of a rank's larger buffer. 1 GB/s = 10⁹ B/s = 8 Gb/s; 1 KiB = 2¹⁰ B.",
     "Measuring stops when the 95 % confidence interval of the isolated median is narrower than the wanted share "

@@ -37,7 +37,6 @@ def measured(case: Case, seconds: float = 1e-3, **changes: Any) -> list[Measurem
                 pipelined=tuple((seconds,) * len(group) for _ in range(6)),
                 calls=4,
                 isolated=(seconds * 1.1,) * 12,
-                last=(12,) + (0,) * (len(group) - 1),
                 wrong=(0,) * len(group),
                 checked=2 * case.count * len(group),
                 mismatches=(),

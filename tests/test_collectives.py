@@ -26,6 +26,11 @@ def test_every_origin_is_a_block_that_its_rank_sends(row, n):
                 assert 0 <= origin.block < row.sent(source, n, 0)
 
 
+def test_nobody_leaves_before_all_have_come_where_every_result_is_of_all():
+    found = {name for name, row in COLLECTIVES.items() if row.synchronises}
+    assert found == {"all_reduce", "all_gather", "reduce_scatter", "all_to_all"}
+
+
 def test_all_to_all_is_the_transpose():
     assert collective("alltoall").truth(2, 4, 0) == tuple(Origin((source,), 2) for source in range(4))
 

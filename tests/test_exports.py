@@ -151,7 +151,6 @@ def measurement(case: Case, seconds: float, wrong: int | None = 0) -> Measuremen
         pipelined=((seconds,) * len(ranks),),
         calls=5,
         isolated=(),
-        last=(),
         wrong=(wrong,) * len(ranks),
         checked=0 if wrong is None else 100,
         mismatches=(),

@@ -20,6 +20,7 @@ LAYERS = [
     "model",
     "facts",
     "stats",
+    "apart",
     "majority",
     "elements",
     "collectives",

@@ -49,11 +49,46 @@ class Seconds:
         return Seconds(value / by for value in self.of)
 
 
+class Meeting(Paper):
+    """Ranks that leave a meeting ``late[rank]`` after the first, and a call when all have come."""
+
+    def __init__(self, late: Sequence[float]) -> None:
+        super().__init__(lambda rank, call: 1e-3, ranks=len(late))
+        self.late = late
+
+    def together(self) -> None:
+        super().together()
+        self.clocks = [clock + late for clock, late in zip(self.clocks, self.late, strict=True)]
+
+    def launch(self, i: int) -> None:
+        self.clocks = [max(self.clocks)] * self.ranks
+        super().launch(i)
+
+
 def test_an_iteration_lasts_as_long_as_its_slowest_rank():
     paper = Paper(lambda rank, call: 1e-3 * (1 + rank), ranks=3)
     times = measure(paper, paper.launch, Rules(iterations=8, warmup=1))
     assert times.isolated == pytest.approx([3e-3] * 8)
-    assert times.last == (0, 0, 8)
+    assert (times.apart.long, times.apart.longest) == ((0, 0, 8), (0, 0, 8))
+    assert times.apart.long_by == pytest.approx((0, 0, 1e-3))
+
+
+def test_the_rank_that_comes_late_into_a_call_has_the_shortest_time_of_its_own():
+    paper = Meeting((0.0, 0.6e-3, 0.3e-3))
+    apart = measure(paper, paper.launch, Rules(iterations=8, warmup=1)).apart
+    assert (apart.short, apart.shortest, apart.long) == ((0, 8, 0), (0, 8, 0), (8, 0, 0))
+    assert apart.short_by == pytest.approx((0, 0.3e-3, 0))
+
+
+def test_ranks_of_equal_times_stand_apart_from_nobody():
+    paper = Meeting((0.0, 0.0, 0.0))
+    apart = measure(paper, paper.launch, Rules(iterations=8, warmup=1)).apart
+    assert apart.short == apart.long == apart.shortest == apart.longest == (0, 0, 0)
+
+
+def test_of_two_ranks_nobody_can_stand_apart():
+    paper = Meeting((0.0, 0.6e-3))
+    assert measure(paper, paper.launch, Rules(iterations=8, warmup=1)).apart is None
 
 
 def test_the_pipelined_time_is_one_interval_over_its_calls():

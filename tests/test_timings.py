@@ -1,8 +1,11 @@
+import json
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.model import Measurement
+from bench.model import Apart, Measurement
 from bench.timings import Blocks, Seconds
 
 TIMES = st.lists(st.floats(allow_nan=False), max_size=9)
@@ -50,7 +53,9 @@ def test_blocks_of_different_ranks_are_refused():
 
 def test_a_measurement_is_the_same_after_the_journal():
     row = Measurement(
-        "c", (0, 1), ((1e-3, 2e-3), (3e-3, 4e-3)), 5, (0.5, 0.25), (1, 1), (0, None), 8, (), "count", 0.1, 2
+        "c", (0, 1), ((1e-3, 2e-3), (3e-3, 4e-3)), 5, (0.5, 0.25), (0, None), 8, (), "count", 0.1, 2
     )
     assert Measurement.from_json(row.to_json()) == row
+    apart = replace(row, apart=Apart((1, 0), (1e-4, 0.0), (1, 0), (0, 2), (0.0, 2e-4), (0, 2)))
+    assert Measurement.from_json(json.loads(json.dumps(apart.to_json()))) == apart
     assert row.to_json()["pipelined"] == [[1e-3, 2e-3], [3e-3, 4e-3]]

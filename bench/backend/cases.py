@@ -69,7 +69,6 @@ def failed(case: Case, members: tuple[int, ...], error: Exception, **extra: Any)
         pipelined=(),
         calls=0,
         isolated=(),
-        last=(),
         wrong=(None,) * len(members),
         checked=0,
         mismatches=(),
@@ -115,7 +114,6 @@ def measure_case(case: Case, group: Group, to: Teller) -> Measurement:
         pipelined=tuple(tuple(round(value, 10) for value in block) for block in times.pipelined),
         calls=times.calls,
         isolated=tuple(round(value, 10) for value in times.isolated),
-        last=times.last,
         wrong=tuple(int(line[0]) if line[1] else None for line in verdicts),
         checked=int(sum(line[1] for line in verdicts)),
         mismatches=tuple(_unpack(line, group.members[i]) for i, line in enumerate(verdicts) if line[2]),
@@ -125,6 +123,7 @@ def measure_case(case: Case, group: Group, to: Teller) -> Measurement:
         started=started,
         ended=time.time(),
         extra=extra,
+        apart=times.apart,
     )
 
 

@@ -1,6 +1,7 @@
 """Is everybody waiting for the same rank, or is everybody slow alike?
 
-A slowdown of all ranks is seen by what each case usually takes: by the nights before, else by the profile's bounds.
+What each case usually takes is known by the nights before, else by the profile's bounds. Calls that take no longer
+fail nobody, whoever is waited for in them; where they do, it is asked what they would take without the waiting.
 """
 
 from __future__ import annotations
@@ -19,42 +20,63 @@ from bench.stragglers import Waiting, stragglers
 from .limits import matching
 
 NIGHTS, LEAST = 7, 3  # nights that say what is usual: the last few, and no fewer than that
-ONE = "look at that rank's clocks, CPU load and affinity, then run again"
-ALL = (
-    "compare clocks, power, other load and the fabric of all nodes with a night that was fast, then run again"
+ONE = (
+    "run again without the node named: if that is as fast as usual, look at its clocks, CPU load and affinity; "
+    "if it is not, it was not the reason"
 )
+ALL = (
+    "compare clocks, power, other load and the fabric of all nodes with a night that was fast; a rank that is slow "
+    "inside the call makes all slow alike too: look at each node by itself (phase nodes) and at its pairs, "
+    "then run again"
+)
+UNKNOWN = "run again with this version, which records who is waited for"
 
 
 @check("blame.stragglers")
 def waiting(seen: Evidence, want: Profile) -> Iterator[Verdict]:
-    """No rank is the last one in most iterations, and all together are as fast as usual."""
+    """All together are as fast as usual; who comes late or leaves late in most iterations is named."""
     cases = {case.id: case for case in seen.run.plan.cases}
     before = usual_of_nights(seen)
     usual = {**usual_of_bounds(seen, want), **before}
     answer = stragglers(seen.run.measurements, cases, seen.run.manifest.ranks, usual)
     # coverage says what was not measured; and on a machine whose speed nobody vouches for, somebody may well
-    # be last most of the time
-    vouched = want.limits or (before and not answer.stragglers)
-    if not vouched or not answer.iterations:
+    # be waited for most of the time
+    if not (want.limits or before) or answer.status is Status.ERROR:
         yield Verdict(
             "blame.stragglers",
             "ranks",
             Status.SKIP,
             answer.text,
-            "three ranks or more, and bounds on speed",
+            "three ranks or more, and a bound or nights on what was measured",
             want.name,
         )
         return
     yield Verdict(
         "blame.stragglers",
-        ", ".join(straggler.name for straggler in answer.stragglers) or "ranks",
+        _subject(answer),
         answer.status,
         answer.text,
-        "no rank last in most iterations, and all as fast as usual",
+        "no waiting for the same rank that makes calls slow, and all as fast as usual",
         _source(answer, before, want),
-        "" if answer.status is Status.PASS else (ALL if answer.systemwide else ONE),
+        _next_step(answer),
         evidence=answer.left_out,
     )
+
+
+def _blames(answer: Waiting) -> bool:
+    return answer.status is Status.FAIL and bool(answer.stragglers) and not answer.systemwide
+
+
+def _subject(answer: Waiting) -> str:
+    return ", ".join(straggler.name for straggler in answer.stragglers) if _blames(answer) else "ranks"
+
+
+def _next_step(answer: Waiting) -> str:
+    if answer.status is not Status.FAIL:
+        return ""
+    if not answer.iterations:
+        return UNKNOWN
+    return ONE if _blames(answer) else ALL
 
 
 def _source(answer: Waiting, before: dict[str, float], want: Profile) -> str:

@@ -84,7 +84,6 @@ def _pair(
         pipelined=tuple((_seconds(row),) for row in rows),
         calls=_calls(run),
         isolated=tuple(value for row in rows for value in row.iterations),
-        last=(),
         wrong=(wrong,),
         checked=0 if wrong is None else received * first.count * len(rows),
         mismatches=(),

@@ -44,7 +44,6 @@ def _pair(run: LinkRun, row: LinkRow, rail: str) -> tuple[Case, Measurement]:
         pipelined=() if row.latency else ((row.size * directions / row.average,),),
         calls=row.iterations,
         isolated=() if typical is None else (typical,),
-        last=(),
         wrong=(None, None),
         checked=0,
         mismatches=(),

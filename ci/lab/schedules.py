@@ -198,4 +198,4 @@ def _rows(random: Generator, lab: Lab, case: Case, width: int) -> Iterator[Row]:
 
 def _measurement(case: Case, group: tuple[int, ...], seconds: float) -> Measurement:
     times = ((seconds, seconds),)
-    return Measurement(case.id, group, times, 4, (seconds,), (1, 0), (0, 0), 1, (), "budget", 0.01, 4)
+    return Measurement(case.id, group, times, 4, (seconds,), (0, 0), 1, (), "budget", 0.01, 4)

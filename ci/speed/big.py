@@ -115,7 +115,6 @@ def _measured(
         pipelined=blocks,
         calls=4,
         isolated=alone,
-        last=(len(alone),) + (0,) * (len(group) - 1),
         wrong=(0,) * len(group),
         checked=2 * case.count * len(group),
         mismatches=(),

@@ -24,7 +24,6 @@ def windows(count=30, seconds=lambda i: 1e-3, **changes):
             seconds=(seconds(i), seconds(i) * 0.9),
             slowest=2 * seconds(i),
             isolated=seconds(i),
-            last=0,
             calls=100,
             wrong=(0, 0),
             checked=1000,

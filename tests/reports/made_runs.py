@@ -102,7 +102,6 @@ def measurement(
         pipelined=blocks,
         calls=20,
         isolated=isolated,
-        last=tuple(iterations if i == 0 else 0 for i in range(len(ranks))),
         wrong=tuple(counts),
         checked=case.count * len(ranks) if checked else 0,
         mismatches=mismatches,

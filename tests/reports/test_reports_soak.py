@@ -17,8 +17,7 @@ SOAK = [chart for chart in CHARTS if chart.section == "soak"]
 
 def soak(tmp_path, errors=(), changes=()):
     windows = [
-        Window(5.0 * (i + 1), (1e-3, 0.9e-3), 2e-3, 1e-3, 0, 10, (0, 0), 100, CASE.id, (0, 1))
-        for i in range(4)
+        Window(5.0 * (i + 1), (1e-3, 0.9e-3), 2e-3, 1e-3, 10, (0, 0), 100, CASE.id, (0, 1)) for i in range(4)
     ]
     spell = {"case": CASE.id, "changes": list(changes)}
     lines = [
