@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import borrowed
 import job
 
 from bench.facts import Node
 from bench.probe.node import probe
 
 SEEN, NOT_POSSIBLE, FAILED = "seen working", "not possible here", "failed"
-NEEDED = {"torch": "torch", "pynvml": "nvidia-ml-py"}
+NEEDED = ("torch", "numpy")  # all else that is lacking costs the items that need it
 
 _TORCH = """
 import json, torch
@@ -64,6 +65,15 @@ class Here:
             f"torch {self.torch['torch']}, NCCL {self.torch['nccl'] or 'none'}"
         )
 
+    @property
+    def no_nvml(self) -> str:
+        """Why NVML shows no GPU at all here: no binding, no library, no driver; "" where it shows one."""
+        if self.node.gpus:
+            return ""
+        if importlib.util.find_spec("pynvml") is None:
+            return "no pynvml (nvidia-ml-py)"
+        return next((note for note in self.node.notes if note.startswith("nvml: ")), "")
+
     def left(self) -> float:
         return self.deadline - time.monotonic()
 
@@ -82,8 +92,9 @@ def look(
     ask: Callable[[], dict[str, Any]] | None = None,
 ) -> tuple[Here, str]:
     """The machine, and why nothing can be shown on it: no torch, no GPU, a folder in use."""
-    lacking = [wheel for module, wheel in NEEDED.items() if importlib.util.find_spec(module) is None]
-    if "torch" in lacking or (lacking and not rehearse):
+    lacking = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    lacking += [] if borrowed.tomli() else ["tomli"]
+    if lacking:
         return _nothing(
             out, deadline
         ), f"{sys.executable} lacks {', '.join(lacking)}; nothing is installed by this"

@@ -7,17 +7,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import job
+import marked
 import profiles
-from here import FAILED, NOT_POSSIBLE, SEEN, Here
+from here import SEEN, Here
+from said import Said, failed, not_possible
 
 from bench.collectives import COLLECTIVES, COPIES
-from bench.model import Status
+from bench.model import Status, Verdict
 from bench.nccl.log import read_ranks
 from bench.rows import Row
 from bench.units import show_rate, show_seconds, show_size
@@ -34,23 +34,6 @@ SHARED = {
 }
 OVER_SOCKETS = {"NCCL_NET": "Socket", "NCCL_IB_DISABLE": "1", "NCCL_SOCKET_IFNAME": "=lo"}
 FIDELITY = 0.95  # of a raw CUDA-event loop, from 1 MiB
-
-
-@dataclass(frozen=True)
-class Said:
-    """What an item found. ``text`` is one line; ``details`` go to summary.json."""
-
-    status: str
-    text: str
-    details: dict[str, Any] = field(default_factory=dict)
-
-
-def not_possible(reason: str) -> Said:
-    return Said(NOT_POSSIBLE, reason)
-
-
-def failed(reason: str, **details: Any) -> Said:
-    return Said(FAILED, reason, details)
 
 
 # ── jobs ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -104,30 +87,18 @@ def over_infiniband(here: Here) -> job.Done:
 
 
 def machine(here: Here) -> Said:
-    if here.rehearsal:
-        return Said(SEEN, here.title)
+    return Said(SEEN, f"{here.title}; as torch sees them")
+
+
+def nvml(here: Here) -> Said:
+    if here.no_nvml:
+        return not_possible(here.no_nvml)
     known = len(here.node.gpus)
     if known < here.gpus:
         return failed(f"torch sees {here.gpus} GPUs, NVML {known}: {'; '.join(here.node.notes)[:300]}")
     gpu = here.node.gpus[0]
     told = [name for name in ("clock_sm", "temperature", "power", "limits") if getattr(gpu, name) is not None]
-    return Said(SEEN, f"{here.title}; NVML tells {', '.join(told) or 'nothing of clocks'}")
-
-
-def marked_tests(here: Here) -> Said:
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "-x", "tests"],
-        cwd=ROOT, capture_output=True, text=True, timeout=max(5.0, min(150.0, here.left())), check=False,
-    )  # fmt: skip
-    (here.out / "pytest.log").write_text(done.stdout + done.stderr, encoding="utf-8")
-    last = (done.stdout.strip().splitlines() or [done.stderr.strip()[-200:]])[-1].strip("= ")
-    if done.returncode == 0 and re.search(r"\d+ passed", last):
-        return Said(SEEN, last)
-    if "No module named" in done.stderr:
-        return not_possible(f"{done.stderr.strip().splitlines()[-1][-120:]}")
-    if here.rehearsal:
-        return not_possible(f"no GPU: {last}")
-    return failed(f"{last} (pytest.log)")
+    return Said(SEEN, f"{known} GPUs; it tells {', '.join(told) or 'nothing of clocks'}")
 
 
 def copies(here: Here) -> Said:
@@ -158,7 +129,8 @@ def one_rank_a_gpu(here: Here) -> Said:
         return failed(trouble)
     text = f"{len(rows)} rows of {len(names)} collectives, 0 wrong"
     if here.ranks == 1:
-        return Said(SEEN, f"{text}; one rank, so nothing crosses a link")
+        who = "gloo on the CPU" if here.rehearsal else "NCCL"
+        return Said(SEEN, f"{text}; {who}, one rank, so nothing crosses a link")
     best = max(rows, key=lambda row: row.busbw)
     return Said(SEEN, f"{text}; {here.ranks} ranks, most {show_rate(best.busbw)} ({best.case.id})")
 
@@ -240,6 +212,8 @@ def started(here: Here) -> Said:
 def clocks(here: Here) -> Said:
     if here.rehearsal:
         return not_possible("no GPU to look at")
+    if here.no_nvml:
+        return not_possible(here.no_nvml)
     done = all_gpus(here)
     looked = [spell for line in (done.run.health if done.run else ()) for spell in line.get("cases", [])]
     samples = sum(spell["samples"] for spell in looked)
@@ -288,7 +262,7 @@ def several_on_one(here: Here) -> Said:
     trouble = _trouble(again, again.rows, 4)
     if trouble:
         return failed(f"three ranks: {trouble}")
-    where = "one GPU" if here.gpus < 2 else f"{here.gpus} GPUs"
+    where = "CPUs" if here.rehearsal else "one GPU" if here.gpus < 2 else f"{here.gpus} GPUs"
     return Said(
         SEEN,
         f"all {len(COLLECTIVES)} collectives on 2 ranks and 4 on 3, over sockets on {where}, 0 wrong (no speed)",
@@ -299,7 +273,7 @@ def layer(*names: str) -> Callable[[Here], Said]:
     """One layer of the exclusion proof, as the checks judged it on the ranks that talk over sockets."""
 
     def item(here: Here) -> Said:
-        return _judged(shared(here), names, here.rehearsal)
+        return _judged(shared(here), names)
 
     return item
 
@@ -309,7 +283,7 @@ def exclusion_infiniband(here: Here) -> Said:
     if len(hcas) < 2:
         return not_possible(f"{len(hcas)} active InfiniBand ports: one to exclude and one to use are needed")
     names = ("exclusion.selector", "exclusion.census", "exclusion.log", "exclusion.bytes")
-    return _judged(over_infiniband(here), names, here.rehearsal)
+    return _judged(over_infiniband(here), names)
 
 
 def fidelity(here: Here) -> Said:
@@ -387,7 +361,7 @@ def _lacking(names: set[str], wanted: set[str]) -> str:
     return f"not measured: {', '.join(sorted(wanted - names))}" if wanted - names else ""
 
 
-def _judged(done: job.Done, names: tuple[str, ...], rehearsal: bool) -> Said:
+def _judged(done: job.Done, names: tuple[str, ...]) -> Said:
     found = done.verdicts(*names)
     if not found:
         return failed(done.trouble or f"no verdict on {', '.join(names)}")
@@ -395,13 +369,20 @@ def _judged(done: job.Done, names: tuple[str, ...], rehearsal: bool) -> Said:
     seen = {each.status for each in found}
     if seen == {Status.PASS}:
         return Said(SEEN, text)
-    if Status.FAIL in seen or (Status.ERROR in seen and not rehearsal):
+    if Status.FAIL in seen:
         return failed(text)
-    return not_possible(text)
+    # what cannot be told here, in a container that hides sysfs say, has not been seen wrong
+    odd = [each for each in found if each.status is not Status.PASS]
+    return not_possible("; ".join(f"{each.check} {each.status.name}: {_why(each)}" for each in odd))
+
+
+def _why(verdict: Verdict) -> str:
+    return f"{verdict.subject}: {verdict.measured or verdict.message}"
 
 
 ITEMS: tuple[tuple[str, Callable[[Here], Said]], ...] = (
     ("GPUs, driver, torch", machine),
+    ("GPUs as NVML sees them", nvml),
     ("copies inside a GPU and to its host", copies),
     ("every collective, one rank a GPU", one_rank_a_gpu),
     ("links between GPUs, pair by pair", links),
@@ -414,10 +395,12 @@ ITEMS: tuple[tuple[str, Callable[[Here], Said]], ...] = (
     ("NCCL's log of every rank", nccl_log),
     ("exclusion 1: the selector", layer("exclusion.selector")),
     ("exclusion 2: the census", layer("exclusion.census")),
-    ("exclusion 3: NCCL's own log", layer("nccl.network")),
+    # over sockets the log names the interfaces, and its network is no more than the word Socket
+    ("exclusion 3: the interfaces in NCCL's own log", layer("exclusion.log")),
+    ("exclusion 3: the network in NCCL's own log", layer("nccl.network")),
     ("exclusion 4: the bytes", layer("exclusion.bytes")),
     ("exclusion over InfiniBand", exclusion_infiniband),
     ("fidelity against a raw loop", fidelity),
     ("against nccl-tests", against_nccl_tests),
-    ("tests marked gpu", marked_tests),
+    ("tests marked gpu", marked.tests),
 )

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import borrowed
+
 from bench.launch import place
 from bench.measure import Rules
 from bench.options import CannotRun, Options
@@ -46,6 +48,7 @@ class Quiet:
 
 
 def main() -> int:
+    borrowed.tomli()
     folder = Path(sys.argv[1])
     asked = json.loads((folder / "asked.json").read_text(encoding="utf-8"))
     options = Options(

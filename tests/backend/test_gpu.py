@@ -112,6 +112,7 @@ def test_starting_a_call_is_a_number_of_its_own(gpu):
 
 
 def test_nvml_knows_the_gpu_that_torch_uses(gpu):
+    pytest.importorskip("pynvml")
     identity = devices.identity(gpu.device)
     gauge = Gauge(identity)
     seen = gauge.read()

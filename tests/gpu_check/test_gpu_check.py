@@ -1,5 +1,6 @@
 """gpu-check's own judgement: what it makes of what its jobs left. No GPU is needed to test that."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import profiles  # noqa: E402
 import runs  # noqa: E402
 from bench.facts import Gpu, Node, Port  # noqa: E402
 from bench.judge import judge  # noqa: E402
+from bench.model import Status, Verdict  # noqa: E402
 from bench.plan import Job, Request, acceptance, sweep_cases  # noqa: E402
 from bench.plan.gpu import copies  # noqa: E402
 from bench.profile import parse  # noqa: E402
@@ -118,8 +120,49 @@ def test_clocks_that_were_seen_are_told(tmp_path):
 
 
 def test_gpus_that_nvml_does_not_show_have_failed(tmp_path):
-    said = items.machine(one_gpu(tmp_path, gpus=2, node=Node("n0", gpus=(Gpu(0),))))
+    said = items.nvml(one_gpu(tmp_path, gpus=2, node=Node("n0", gpus=(Gpu(0),))))
     assert said.status == machine.FAILED
+
+
+def without(monkeypatch, *names):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in names else found(name))
+
+
+@pytest.mark.torch
+def test_without_pynvml_only_what_needs_nvml_is_not_possible(tmp_path, monkeypatch):
+    without(monkeypatch, "pynvml")
+    _, reason = machine.look(tmp_path / "new", time.monotonic() + 100, False, None, lambda: TORCH)
+    assert reason == ""
+    bare = one_gpu(tmp_path, {"gpus": done(tmp_path, COPIES)}, node=Node("n0"))
+    for item in (items.nvml, items.clocks):
+        assert (item(bare).status, item(bare).text) == (machine.NOT_POSSIBLE, "no pynvml (nvidia-ml-py)")
+    assert items.machine(bare).status == items.copies(bare).status == machine.SEEN
+
+
+def test_an_nvml_that_does_not_open_is_named_with_its_own_words(tmp_path, monkeypatch):
+    note = "nvml: NVML Shared Library Not Found"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    said = items.nvml(one_gpu(tmp_path, node=Node("n0", notes=("x", note))))
+    assert (said.status, said.text) == (machine.NOT_POSSIBLE, note)
+
+
+def test_what_a_layer_cannot_tell_is_not_possible_here_and_says_why(tmp_path):
+    def job_done(*statuses):
+        verdicts = tuple(
+            Verdict("exclusion.bytes", f"n{at}", each, "no counters: /sys is hidden", "none", "x")
+            for at, each in enumerate(statuses)
+        )
+        run = replace(done(tmp_path / "".join(each.name for each in statuses), COPIES).run, verdicts=verdicts)
+        return job.Done(tmp_path, run)
+
+    item = items.layer("exclusion.bytes")
+    said = item(one_gpu(tmp_path, {"shared": job_done(Status.PASS, Status.ERROR)}))
+    assert said.status == machine.NOT_POSSIBLE
+    assert said.text == "exclusion.bytes ERROR: n1: no counters: /sys is hidden"
+    assert item(one_gpu(tmp_path, {"shared": job_done(Status.PASS)})).status == machine.SEEN
+    both = job_done(Status.ERROR, Status.FAIL)
+    assert item(one_gpu(tmp_path, {"shared": both})).status == machine.FAILED
 
 
 def test_infiniband_needs_a_port_to_exclude_and_one_to_use(tmp_path):
