@@ -6,7 +6,7 @@ blame(rows).named
 """
 
 from bench.blame.confirm import Test
-from bench.blame.judge import blame, confirmations, judge, suspected, suspects, through
+from bench.blame.judge import blame, confirmations, judge, retests, suspects, through
 from bench.blame.matrix import Matrix, matrix
 from bench.blame.rows import Answer, Blame, Inside, Known, PairRate, Rules, Sign, Subject
 from bench.blame.solve import Fault
@@ -27,7 +27,7 @@ __all__ = [
     "confirmations",
     "judge",
     "matrix",
-    "suspected",
+    "retests",
     "suspects",
     "through",
 ]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from bench.blame.matrix import Floats, Matrix, cells
+from bench.blame.matrix import Floats, Mask, Matrix, cells
 from bench.blame.rows import Subject
 from bench.blame.solve import Fault, Leaves, ports_of
 
@@ -17,6 +19,12 @@ PARTNERS = 3
 
 LEAST = 3
 """Re-measurements below which a transfer is not settled."""
+
+MOST = 21
+"""Re-measurements after which a transfer is settled, however restless the others are."""
+
+CHANCE = 0.01
+"""Paths named by chance that a whole run may be expected to have."""
 
 
 @dataclass(frozen=True)
@@ -31,21 +39,50 @@ class Test:
     __test__ = False
 
 
-def _settled(test: Test, m: Matrix) -> bool:
+def needed(m: Matrix, reference: float, floor: float, wide: Mask) -> int:
+    """Re-measurements whose median may name a single transfer, so that chance names none in a whole run.
+
+    How often a healthy transfer is slow for once is seen in those that were slow first and are not when measured
+    again. wide: [R, N, N] transfers whose loss something wider than a path explains.
+    """
+    with np.errstate(invalid="ignore"):
+        slow = (1 - m.rate / reference > floor) & ~wide
+        tried = slow & (m.times >= LEAST) & np.isfinite(m.again)
+        passed = tried & (1 - m.again / reference <= floor)
+    count, looked = int(slow.sum()), int(tried.sum())
+    if not looked:
+        return LEAST
+    often = count / max(int(np.isfinite(m.rate).sum()), 1) * int(passed.sum()) / looked
+    return next(
+        (times for times in range(LEAST, MOST, 2) if count * _median_slow(times, often) <= CHANCE), MOST
+    )
+
+
+@lru_cache(maxsize=256)
+def _median_slow(times: int, often: float) -> float:
+    """Probability that the median of ``times`` values is slow by chance, where each is with ``often``."""
+    half = range((times + 1) // 2, times + 1)
+    return sum(math.comb(times, slow) * often**slow * (1 - often) ** (times - slow) for slow in half)
+
+
+def _settled(test: Test, m: Matrix, least: int) -> bool:
     """Whether both directions were measured again often enough already."""
     a, b = m.nodes.index(test.a), m.nodes.index(test.b)
     if test.rail_b:
         return (test.a, test.rail, test.b, test.rail_b) in m.cross
     rail = m.rails.index(test.rail)
-    return bool(min(m.times[rail, a, b], m.times[rail, b, a]) >= LEAST)
+    return bool(min(m.times[rail, a, b], m.times[rail, b, a]) >= least)
 
 
-def confirmations(suspects: Sequence[Fault], m: Matrix, limit: int, leaves: Leaves) -> tuple[Test, ...]:
+def confirmations(
+    suspects: Sequence[Fault], m: Matrix, limit: int, leaves: Leaves, least: int = LEAST
+) -> tuple[Test, ...]:
     """The transfers to measure again, deepest suspect first, at most ``limit``; ``pairs.pack`` packs.
 
     Ports, nodes and leaves meet good nodes, each test another one where there are enough; a path is
     measured as it is; two ends that cannot be told apart also meet across rails. Go through the whole
-    list ``Rules.repeats`` times rather than repeat each test on the spot: a disturbance passes.
+    list ``Rules.repeats`` times rather than repeat each test on the spot: a disturbance passes. ``least``:
+    re-measurements that a path needs (see ``needed``).
     """
     bad = {(s.node, s.rail) for fault in suspects for s in _all(fault) if s.kind in ("port", "gpu")}
     bad |= {(s.node, rail) for fault in suspects for s in _all(fault) if s.kind == "node" for rail in m.rails}
@@ -53,7 +90,7 @@ def confirmations(suspects: Sequence[Fault], m: Matrix, limit: int, leaves: Leav
     wanted: dict[Test, None] = {}
     for fault in suspects:
         for test in _tests(fault, m, good, leaves):
-            if not _settled(test, m):
+            if not _settled(test, m, least if fault.subject.kind == "path" else LEAST):
                 wanted.setdefault(test)
     return tuple(wanted)[:limit]
 
@@ -109,14 +146,21 @@ def _across(fault: Fault, m: Matrix) -> Iterator[Test]:
         yield Test(ports[1].node, ports[0].node, fault.subject.rail, others[0])
 
 
-def verdict(fault: Fault, fresh: Floats, m: Matrix, floor: float, leaves: Leaves) -> bool | None:
-    """Whether re-measurements ``fresh`` [R, N, N] (NaN none) of its transfers confirm it; None: too few."""
+def verdict(
+    fault: Fault, fresh: Floats, m: Matrix, floor: float, leaves: Leaves, least: int = LEAST
+) -> bool | None:
+    """Whether re-measurements ``fresh`` [R, N, N] (NaN none) of its transfers confirm it; None: too few.
+
+    ``least``: as of ``confirmations``; what fewer of them clear is cleared.
+    """
     inside = cells(fault.subject, m, ports_of(fault.subject, leaves))
     seen = fresh[inside & (m.times >= LEAST) & np.isfinite(fresh)]
     tried = int((inside & np.isfinite(m.best)).sum())
     if seen.size < max(1, min(2, tried)):
         return None
-    return bool(np.median(seen) > floor)
+    slow = bool(np.median(seen) > floor)
+    few = fault.subject.kind == "path" and int(m.times[inside & np.isfinite(fresh)].max()) < least
+    return None if slow and few else slow
 
 
 def same(left: Subject, right: Subject) -> bool:

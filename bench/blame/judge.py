@@ -56,8 +56,25 @@ def confirmations(
 ) -> tuple[confirm.Test, ...]:
     """The transfers that settle the suspects of ``rows``, at most ``limit`` (six per node)."""
     known, rules = known or Known(), rules or Rules()
-    m = matrix(rows, known.nodes, known.rails)
-    return confirm.confirmations(suspected(m, rules, known), m, limit or 6 * len(m.nodes), known.leaves)
+    return retests(matrix(rows, known.nodes, known.rails), rules, known, limit)
+
+
+def retests(m: Matrix, rules: Rules, known: Known, limit: int | None = None) -> tuple[confirm.Test, ...]:
+    """``confirmations`` of a matrix."""
+    most = limit or 6 * len(m.nodes)
+    again = bool((m.times > 0).any())
+    found = _find(m, rules, known, rules.smallest, NAMING) if again else None
+    least = _needed(m, found, known) if found else confirm.LEAST
+    return confirm.confirmations(suspected(m, rules, known), m, most, known.leaves, least)
+
+
+def _needed(m: Matrix, found: _Found, known: Known) -> int:
+    """See ``confirm.needed``."""
+    wide = np.zeros(m.rate.shape, dtype=bool)
+    for fault in found.faults:
+        if fault.subject.kind != "path":
+            wide |= cells(fault.subject, m, ports_of(fault.subject, known.leaves))
+    return confirm.needed(m, found.scale.reference, found.scale.smallest, wide)
 
 
 def through(
@@ -173,11 +190,12 @@ def _named(
 ) -> tuple[tuple[Blame, ...], tuple[Subject, ...]]:
     """(blames, those whom the re-measurement cleared)."""
     everyone = (*found.lossy, *found.faults)
+    least = _needed(m, found, known)
     kept: list[Blame] = []
     gone: list[Subject] = []
     for fault in everyone:
         lossy = fault in found.lossy
-        held = _held(fault, lossy, m, found, rules, known)
+        held = _held(fault, lossy, m, found, rules, known, least)
         if held is False:
             gone.append(fault.subject)
             continue
@@ -190,16 +208,17 @@ def _named(
     return tuple(sorted(kept, key=lambda row: -row.lost)), tuple(dict.fromkeys(gone))
 
 
-def _held(fault: Fault, lossy: bool, m: Matrix, found: _Found, rules: Rules, known: Known) -> bool | None:
+def _held(
+    fault: Fault, lossy: bool, m: Matrix, found: _Found, rules: Rules, known: Known, least: int
+) -> bool | None:
     """Whether re-measurements hold the fault up. All pairs slow together are each other's re-measurement."""
     if fault.subject.kind == "fabric":
         return int(np.isfinite(m.best).sum()) >= 4 or None
     if lossy:
         return confirm.verdict(fault, m.retransmits, m, rules.lossy, known.leaves)
     fresh = np.where(np.isfinite(m.again), 1 - m.again / found.scale.reference, np.nan)
-    return confirm.verdict(
-        fault, fresh - _behind(fault, m, found, known), m, found.scale.smallest, known.leaves
-    )
+    fresh = fresh - _behind(fault, m, found, known)
+    return confirm.verdict(fault, fresh, m, found.scale.smallest, known.leaves, least)
 
 
 def _behind(fault: Fault, m: Matrix, found: _Found, known: Known) -> Floats:

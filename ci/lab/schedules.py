@@ -13,7 +13,7 @@ import numpy as np
 from numpy.random import Generator
 
 from bench import paths
-from bench.blame import Answer, Rules, Subject, judge
+from bench.blame import Answer, Rules, Subject, judge, retests
 from bench.blame.matrix import Cross
 from bench.model import Case, Measurement, Rank
 from bench.pairs import rounds
@@ -22,7 +22,7 @@ from bench.plan.screen import REPEATS
 from bench.profile import parse
 from bench.rows import Row, row_of
 from bench.screening import Finding, Problem, Ring, Step, groups, step
-from simulate import LINE, Cluster, Lab, Noise, Truth, blank, capacity
+from simulate import LINE, Cluster, Lab, Noise, Truth, capacity
 
 
 def links_of(ring: Ring) -> list[tuple[str, str]]:
@@ -94,12 +94,13 @@ class Wiring:
 def across(
     random: Generator, where: Cluster, wiring: Wiring, faults: Sequence[Truth], noise: Noise
 ) -> Answer:
-    """All pairs straight, then the cross-rail pass of ``railgauge accept --cross-rail``, judged."""
+    """All pairs straight, the pass of ``railgauge accept --cross-rail``, suspects again on their rails; judged."""
     share = capacity(where, faults)
     for r, rail in enumerate(where.rails):
         for i, j in permutations(range(len(where.nodes)), 2):
             share[r, i, j] *= wiring.share(where.nodes[i], rail, where.nodes[j], rail)
-    m = replace(blank(where), rate=LINE * share * noise.draw(random, share.shape))
+    lab = Lab(where, tuple(faults), noise, share)
+    m = lab.first(random)
     node, cross = {name: at for at, name in enumerate(where.nodes)}, dict[Cross, tuple[float, int]]()
     for sender, out, receiver, into in _crossed(where):
         # as slow as the worse of the two ports on their own rails
@@ -108,7 +109,11 @@ def across(
         )
         rate = wiring.share(sender, out, receiver, into) * own * float(noise.draw(random, (1,))[0])
         cross[sender, out, receiver, into] = (LINE * rate, 1)
-    return judge(replace(m, cross=cross), Rules(nominal=LINE), where.known)
+    m, rules = replace(m, cross=cross), Rules(nominal=LINE)
+    for _ in range(paths.TIMES):
+        looks = [look for look in retests(m, rules, where.known) if not look.rail_b]
+        m = lab.again(random, m, looks, rules.repeats) if looks else m
+    return judge(m, rules, where.known)
 
 
 def _crossed(where: Cluster) -> Iterator[Cross]:

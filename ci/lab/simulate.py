@@ -6,16 +6,18 @@ how blame is found.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from bench.blame import Answer, Known, Matrix, Rules, Subject, Test, judge, suspected
-from bench.blame.confirm import confirmations
+from bench.blame import Answer, Known, Matrix, Rules, Subject, Test, judge, retests
 from bench.blame.matrix import Cross, Floats, cells, empty
+from bench.paths import TIMES
 
 LINE = 46e9
 """Bytes/s of a healthy pair on one rail of 400 Gb/s."""
@@ -27,15 +29,21 @@ LEAF_NODES = 32
 
 @dataclass(frozen=True)
 class Noise:
-    """Relative normal noise ``sigma``; with probability ``tail`` also slower by an exponential ``slow``."""
+    """Relative normal noise ``sigma``; with probability ``tail`` also slower by an exponential ``slow``.
+
+    ``seen``: factors that were measured; drawn from these alone where there are some.
+    """
 
     name: str
     sigma: float = 0.01
     tail: float = 0.0
     slow: float = 0.05
+    seen: tuple[float, ...] = ()
 
     def draw(self, random: Generator, shape: tuple[int, ...]) -> Floats:
         """Factors around 1, in [0.01, ...)."""
+        if self.seen:
+            return np.maximum(random.choice(np.array(self.seen), shape), 0.01)
         factor = 1 + self.sigma * random.standard_normal(shape)
         if self.tail:
             factor -= (random.random(shape) < self.tail) * random.exponential(self.slow, shape)
@@ -44,6 +52,12 @@ class Noise:
 
 GAUSS = Noise("gauss 1 %")
 TAILS = Noise("tails: gauss 1 %, 1 in 100 slower by 5 % on average", tail=0.01)
+
+
+def measured() -> Noise:
+    """The noise of real transfers: see ``what`` and ``from`` in the file."""
+    told = json.loads(Path(__file__).with_name("noise.json").read_text(encoding="utf-8"))
+    return Noise(f"measured: {len(told['ratios'])} transfers of {told['from']}", seen=tuple(told["ratios"]))
 
 
 @dataclass(frozen=True)
@@ -138,13 +152,14 @@ class Lab:
     faults: tuple[Truth, ...]
     noise: Noise
     share: Floats
+    drawn: dict[tuple[int, int, int], list[float]] = field(default_factory=dict)
 
     def first(self, random: Generator) -> Matrix:
         """The first pass over all pairs."""
         return replace(blank(self.where), rate=LINE * self.share * self.noise.draw(random, self.share.shape))
 
     def again(self, random: Generator, m: Matrix, tests: Sequence[Test], repeats: int) -> Matrix:
-        """``m`` with ``tests`` measured again ``repeats`` times, both directions."""
+        """``m`` with ``tests`` measured again ``repeats`` times, both directions; their earlier times count too."""
         cross = {key: (LINE * share, repeats) for key, share in self._cross(random, tests, repeats)}
         straight = [test for test in tests if not test.rail_b]
         node = {name: at for at, name in enumerate(m.nodes)}
@@ -154,8 +169,9 @@ class Lab:
         r, i, j = np.array(ends, dtype=np.int64).reshape(-1, 3).T
         again, times = m.again.copy(), m.times.copy()
         draws = LINE * self.share[r, i, j] * self.noise.draw(random, (repeats, len(r)))
-        again[r, i, j] = np.median(draws, axis=0)
-        times[r, i, j] = repeats
+        for at, seen in zip(zip(r, i, j, strict=True), draws.T, strict=True):
+            self.drawn.setdefault(at, []).extend(seen)
+            again[at], times[at] = np.median(self.drawn[at]), len(self.drawn[at])
         return replace(m, again=again, times=times, cross={**m.cross, **cross})
 
     def _cross(self, random: Generator, tests: Sequence[Test], repeats: int) -> Iterator[tuple[Cross, float]]:
@@ -186,8 +202,8 @@ def run(
     rules, known = rules or Rules(nominal=LINE), where.known
     lab = Lab(where, tuple(faults), noise, capacity(where, faults))
     m, count = lab.first(random), 0
-    for _ in range(3):
-        tests = confirmations(suspected(m, rules, known), m, 6 * len(where.nodes), known.leaves)
-        m = lab.again(random, m, tests, rules.repeats) if tests else m
-        count += len(tests)
+    for _ in range(TIMES):
+        looks = retests(m, rules, known)
+        m = lab.again(random, m, looks, rules.repeats) if looks else m
+        count += len(looks)
     return judge(m, rules, known), count
