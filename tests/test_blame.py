@@ -351,6 +351,36 @@ def test_what_was_slow_once_is_withdrawn() -> None:
     assert answer.status is Status.PASS
 
 
+def restless(often: float) -> Callable[[Loss, random.Random], Loss]:
+    """A share ``often`` of all transfers is a tenth slower for once, wherever it is."""
+    return lambda loss, rng: lambda a, b, rail: max(loss(a, b, rail), 0.1 if rng.random() < often else 0.0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_where_transfers_are_slow_now_and_then_chance_names_no_path(seed: int) -> None:
+    rng = random.Random(seed)
+    loss = restless(0.12)(lossless, rng)
+    rows = first_pass(12, 8, loss, rng)
+    for _ in range(3):
+        rows += retake(confirmations(rows, RULES, limit=400), loss, rng)
+    assert blame(rows, RULES).named == ()
+
+
+def test_where_transfers_are_slow_now_and_then_a_slow_path_needs_more_looks() -> None:
+    rng = random.Random(2)
+    loss = restless(0.12)(path("n0", "n2", "mlx5_3", 0.3), rng)
+    rows = first_pass(12, 8, loss, rng)
+    rows += retake(confirmations(rows, RULES, limit=400), loss, rng)
+    once = blame(rows, RULES)
+    assert once.named == ()
+    slow = Subject("path", "n0", "n2", "mlx5_3")
+    assert slow in [row.subject for row in once.suspects]
+    for _ in range(2):
+        assert Test("n0", "n2", "mlx5_3") in confirmations(rows, RULES, limit=400)
+        rows += retake(confirmations(rows, RULES, limit=400), loss, rng)
+    assert named(blame(rows, RULES)) == {slow}
+
+
 def test_a_slow_port_that_recovered_is_withdrawn() -> None:
     rng = random.Random(1)
     rows = first_pass(9, 4, port("n1", "mlx5_2", 0.3), rng)
