@@ -7,7 +7,6 @@ that a figure is derived in one place.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .collectives import algbw, busbw, collective
@@ -69,9 +68,3 @@ def rows(run: Run) -> tuple[Row, ...]:
 def _rows(plan: Plan, measurements: tuple[Measurement, ...]) -> tuple[Row, ...]:
     cases = {case.id: case for case in plan.cases}
     return tuple(row_of(cases[each.case], each) for each in measurements if each.case in cases)
-
-
-def peak(group: Iterable[Row]) -> Row | None:
-    """The row with the highest busbw; None of no rows or when none is a number."""
-    known = [row for row in group if math.isfinite(row.busbw)]
-    return max(known, key=lambda row: row.busbw) if known else None

@@ -10,14 +10,14 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from .collectives import COLLECTIVES
 from .exports import lines_of, table_footer, table_header, table_line
 from .facts import Node
+from .headline import tops
 from .model import Case, Status, Verdict, overall
 from .plan.names import BUDGET
 from .profile import parse
 from .progress import Bar
-from .rows import Row, peak, row_of, rows
+from .rows import Row, row_of, rows
 from .store import Manifest, Phase, Plan, Run
 from .units import show_both, show_count, show_rate, show_seconds, show_size
 
@@ -180,15 +180,16 @@ def one_line(verdicts: tuple[Verdict, ...], profile_name: str) -> str:
 
 
 def _peaks(run: Run) -> None:
-    measured = rows(run)
-    for name in COLLECTIVES:
-        best = peak(row for row in measured if row.case.collective == name)
-        if best is not None:
-            wrong = "unchecked" if best.wrong is None else f"{best.wrong} wrong"
-            print(
-                f"  {name:18} busbw {show_both(best.busbw):>28} at {show_size(best.case.size):>8}   "
-                f"{best.ranks} ranks   {wrong}"
-            )
+    found = tops(run)
+    width = max((len(top.series) for top in found), default=0)
+    for top in found:
+        row = top.row
+        wrong = "unchecked" if row.wrong is None else f"{row.wrong} wrong"
+        groups = f", slowest of {top.groups} groups" if top.groups > 1 else ""
+        print(
+            f"  {top.series:{width}} busbw {show_both(row.busbw):>28} at {show_size(row.case.size):>8}   "
+            f"{row.ranks} ranks{groups}   {wrong}"
+        )
 
 
 def _line(row: Row) -> str:

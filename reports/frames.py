@@ -6,7 +6,7 @@ This is the one place where base units become the units that are shown.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ import pandas as pd
 
 from bench.blame.rows import Known, Subject
 from bench.collectives import collective
+from bench.headline import nodes_of, scope_of, series_of
 from bench.known import known
 from bench.model import Case, Measurement, Rank
 from bench.paths import FIRST, answer, transfers
@@ -196,27 +197,6 @@ def _row(row: Row, seen: _Seen) -> tuple[Any, ...]:
 def rounded(value: float) -> float:
     """Six significant digits: more would be noise, and would make golden files depend on the machine."""
     return float(f"{value:.6g}")
-
-
-def nodes_of(ranks: Iterable[int], where: dict[int, Rank]) -> tuple[str, ...]:
-    """The nodes of a group, in order; a rank that the manifest does not know is a node of its own name."""
-    return tuple(dict.fromkeys(where[r].node if r in where else f"rank {r}" for r in ranks))
-
-
-def scope_of(nodes: tuple[str, ...], several: bool) -> str:
-    """``inside a node`` of a group on one of several nodes, else empty."""
-    return "inside a node" if several and len(nodes) == 1 else ""
-
-
-def series_of(case: Case, nodes: tuple[str, ...], several: bool) -> str:
-    """``all_reduce``, ``all_reduce (ring)``, ``all_reduce (inside a node)``: what one line of a chart is."""
-    marks = [
-        case.algorithm if case.algorithm not in ("", "auto") else "",
-        scope_of(nodes, several),
-        case.op if case.op not in ("", "none", "sum") else "",
-    ]
-    known = ", ".join(mark for mark in marks if mark)
-    return f"{case.collective} ({known})" if known else case.collective
 
 
 def is_pair(name: str, ranks: tuple[int, ...], nodes: tuple[str, ...]) -> bool:

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+from bench.headline import nodes_of
 from bench.model import Status, Verdict, overall
 from bench.profile import Profile
 from bench.readings import TargetReadings, of_row, of_target
@@ -14,7 +15,7 @@ from bench.rows import Row
 from bench.store import Run
 from bench.units import show_seconds, show_size
 
-from .frames import Frames, is_pair, nodes_of
+from .frames import Frames, is_pair
 
 # a status is a mark and words; colour only repeats them
 WORDS = {Status.PASS: "PASS", Status.FAIL: "FAIL", Status.ERROR: "COULD NOT TELL", Status.SKIP: "SKIP"}

@@ -43,6 +43,7 @@ LAYERS = [
     "store",
     "plan",
     "rows",
+    "headline",
     "known",
     "paths",
     "unlike",

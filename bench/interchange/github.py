@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bench.collectives import COLLECTIVES
+from bench.headline import tops
 from bench.judge import status
 from bench.model import Status, Verdict
 from bench.plain import as_markdown
-from bench.rows import peak, rows
 from bench.store import Run
 from bench.units import show_rate, show_seconds, show_size
 
@@ -83,13 +82,10 @@ def _line(verdict: Verdict) -> str:
 
 
 def _best(run: Run) -> str:
-    measured = [row for row in rows(run) if row.case.phase != "evidence"]
-    tops = [peak(row for row in measured if row.case.collective == name) for name in COLLECTIVES]
     lines = [
-        f"| {as_markdown(top.case.collective)} | {show_rate(top.busbw)} | {show_rate(top.busbw, 'Gb/s')} "
-        f"| {show_size(top.case.size)} |\n"
-        for top in tops
-        if top is not None
+        f"| {as_markdown(top.series)} | {show_rate(top.row.busbw)} | {show_rate(top.row.busbw, 'Gb/s')} "
+        f"| {show_size(top.row.case.size)} |\n"
+        for top in tops(run)
     ]
     if not lines:
         return ""

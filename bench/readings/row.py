@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 
 from bench.bounds import BoundError, Fabric, hard_ceiling
-from bench.collectives import collective
+from bench.collectives import algbw, collective
 from bench.model import Case, Measurement
 from bench.profile import Profile
 from bench.rows import Row, row_of
-from bench.stats import median
+from bench.stats import median, median_interval
 from bench.store import Run
 from bench.units import show_both, show_rate, show_share
 from bench.wire import HEALTHY, Conclusion, Reading, conclude, readings
@@ -96,11 +96,26 @@ def is_possible(row: Row, run: Run, profile: Profile) -> bool | None:
     The same without words: of the tens of thousands of pairs of a large cluster nearly none is an error.
     """
     try:
-        name, fabric, force = _placed(row, run, profile)
-        sharp = profile.rails.in_network
-        return possible(name, row.algbw, fabric, algorithm=force.algorithm, in_network=sharp)
+        placed = _placed(row, run, profile)
+        return _fits(row.algbw, placed, profile) or _fits(lasting(row), placed, profile)
     except (Unplaced, BoundError):
         return None
+
+
+def _fits(algbw: float, placed: tuple[str, Fabric, InForce], profile: Profile) -> bool:
+    name, fabric, force = placed
+    return possible(name, algbw, fabric, algorithm=force.algorithm, in_network=profile.rails.in_network)
+
+
+def lasting(row: Row) -> float:
+    """algbw in bytes/s that the row reached for certain: at the slow end of its median's interval, or where its
+    blocks are too few for one, in the slowest of them. Buffers on the way let a short block pass above the wire's rate.
+    """
+    blocks = [max(block) for block in row.measurement.pipelined if block]
+    seconds = median_interval(blocks)[1] if blocks else math.nan
+    if blocks and not math.isfinite(seconds):
+        seconds = max(blocks)
+    return algbw(row.case.size, seconds) if seconds > 0 else math.nan
 
 
 def why_not(row: Row, run: Run, profile: Profile) -> str:
@@ -113,12 +128,14 @@ def why_not(row: Row, run: Run, profile: Profile) -> str:
 
 
 def _read(row: Row, run: Run, profile: Profile, healthy: float) -> RowReading:
-    name, fabric, force = _placed(row, run, profile)
+    name, fabric, force = placed = _placed(row, run, profile)
     rails, sharp = profile.rails, profile.rails.in_network
+    sure = lasting(row)
+    reached = sure if not _fits(row.algbw, placed, profile) and _fits(sure, placed, profile) else row.algbw
     sold = rails.target.value * fabric.rails / rails.count if rails.target and rails.count else None
     seen = readings(
         name,
-        row.algbw,
+        reached,
         fabric,
         algorithm=force.algorithm,
         target=sold if fabric.nodes > 1 else None,
@@ -132,7 +149,7 @@ def _read(row: Row, run: Run, profile: Profile, healthy: float) -> RowReading:
         ceiling=seen[0].ceiling if force.known else hard_ceiling(name, fabric, sharp),
         target=fabric.node_rate if sold is None else sold,
         conclusion=conclude(
-            name, row.algbw, fabric, seen, inside=alone(name, run, profile), healthy=healthy, in_network=sharp
+            name, reached, fabric, seen, inside=alone(name, run, profile), healthy=healthy, in_network=sharp
         ),
     )
 

@@ -121,6 +121,25 @@ def test_a_figure_above_the_ceiling_is_a_measurement_error(tmp_path):
     assert verdict.bound == pytest.approx(750 * GIGA)
 
 
+@pytest.mark.parametrize("slow", [0.97, 1.0])
+def test_a_figure_whose_blocks_reach_below_the_ceiling_is_not_called_wrong(tmp_path, slow):
+    case = sweep_cases("collectives", Request("all_reduce", SIZE, SIZE), (tuple(range(16)),))[0]
+    top = SIZE / (750 * GIGA / (2 * 15 / 16))
+    blocks = tuple((top * share,) * 16 for share in (0.98, 0.99, 0.985, 0.99, slow))
+    measured = runs.measured(case, top, pipelined=blocks)
+    path = runs.folder(
+        tmp_path / "run",
+        rows=measured,
+        planned=[case],
+        where=runs.ranks(2, 8),
+        profile=H100,
+        backend="nccl",
+    )
+    run = load_run(path)
+    (verdict,) = ceiling(Evidence(run, rows(run)), H100)
+    assert verdict.status is (Status.ERROR if slow < 1 else Status.PASS)
+
+
 def test_figures_below_their_ceilings_pass_and_are_counted(tmp_path):
     (verdict,) = ceiling(seen(tmp_path, [("all_reduce", "auto", 470), ("all_gather", "auto", 350)]), H100)
     assert verdict.status is Status.PASS
