@@ -14,6 +14,7 @@ from .exports import lines_of, table_footer, table_header, table_line
 from .facts import Node
 from .headline import tops
 from .model import Case, Status, Verdict, overall
+from .nightly.judging import COMPARED
 from .plan.names import BUDGET
 from .profile import parse
 from .progress import Bar
@@ -166,6 +167,9 @@ def summarise(run: Run, verbose: bool, short: bool, profile_name: str = "") -> N
     for verdict in run.verdicts:
         if verbose or verdict.status in (Status.FAIL, Status.ERROR):
             print(f"{WORDS[verdict.status]}: {verdict.check}: {verdict.message}")
+    for verdict in run.verdicts:
+        if verdict.check == COMPARED:
+            print(verdict.measured)
     print(one_line(run.verdicts, profile_name or run.profile_name), flush=True)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from bench.model import Status, Verdict
+from bench.nightly.judging import COMPARED
 from bench.plain import as_markdown as plain
 from bench.profile import Profile
 from bench.store import Run
@@ -47,6 +48,7 @@ def markdown(run: Run, profile: Profile, f: Frames, drawn: tuple[str, ...]) -> s
         f"{plain(profile.title)}. {len(m.ranks)} ranks on {len(m.nodes)} nodes, {plain(m.backend)}, "
         f"{moment(m.started)}, {plain(duration(run))}, run {plain(m.id)}.",
         "",
+        *(f"{plain(each.measured)}.\n" for each in run.verdicts if each.check == COMPARED),
         *_attention(run),
         *_coverage(run),
         *_readings(run, f, profile),

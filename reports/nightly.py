@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bench.drift import Acceptance, Finding, Label, Step, changed, trail
 from bench.drift.verdicts import date, show
 from bench.model import Status, overall
-from bench.nightly.judging import Tonight, explained, tonight
+from bench.nightly.judging import Tonight, compared, explained, tonight
 from bench.nightly.past import Past
 from bench.profile import Profile
 from bench.store import Run
@@ -90,7 +90,8 @@ def _summary(found: Tonight) -> Html:
     status = overall(finding.status for finding in found.findings if finding.status is not Status.SKIP)
     young = all(finding.status is Status.SKIP for finding in found.findings)
     mark = badge(Status.SKIP if young and found.findings else status)
-    return tag("p", mark, f" {len(found.findings)} series: {words or 'none was planned'}")
+    told = f" {len(found.findings)} series: {words or 'none was planned'}. {compared(found)[1]}"
+    return tag("p", mark, told)
 
 
 def _since_last(found: Tonight) -> Html:

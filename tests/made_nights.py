@@ -86,13 +86,14 @@ def nightly(
     slow: Slow = healthy,
     slow_again: Slow | None = None,
     cluster: str = "c1",
+    new: bool = False,
     **made: object,
 ) -> Run:
     """A whole nightly run: begun, measured, measured again, recorded, judged."""
     profile = made.get("profile", runs.LOCAL)
     assert isinstance(profile, Profile)
     create(str(history))
-    asked = Nightly(str(history), cluster)
+    asked = Nightly(str(history), cluster, new=new)
     folder(path, number, slow, **made)  # type: ignore[arg-type]
     night.begin(path, asked, profile)
     measure_again(path, slow_again or slow, profile)

@@ -420,8 +420,9 @@ def test_an_empty_name_is_refused(home):
 
 def test_a_folder_with_wildcards_in_its_name_is_that_folder(tmp_path):
     home = str(tmp_path / "hist[a]*?")
-    append(home, record())
-    append(str(tmp_path / "hista"), record(value=1.0))
+    for where, each in ((home, record()), (str(tmp_path / "hista"), record(value=1.0))):
+        create(where)
+        append(where, each)
     assert [night.value for night in series_nights(home, series())[0]] == [390e9]
 
 

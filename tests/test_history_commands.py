@@ -7,6 +7,8 @@ import io
 import json
 import random
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from click.testing import CliRunner
 pytest.importorskip("duckdb")
 pytest.importorskip("pyarrow")
 
+import mpi_jobs
 from bench.cli import cli
 from bench.drift import Series, fingerprint
 from bench.history import HistoryError, Record, Sample, acceptances, append, create, runs
@@ -63,6 +66,46 @@ def test_list_names_every_run_and_what_changed_with_it(history):
     assert len(lines) == NIGHTS
     assert [line for line in lines if "changed" in line] == [lines[STEP]]
     assert lines[STEP].endswith("changed: driver 550.90 → 560.28")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["history", "list", "DIR"],
+        ["history", "show", "DIR"],
+        ["history", "check", "DIR"],
+        ["history", "export", "DIR"],
+        ["history", "accept", "DIR", "--why", "x"],
+        ["charts", "DIR", "--out", "out"],
+    ],
+)
+def test_a_folder_that_is_no_history_is_wrong_usage_in_one_line(tmp_path, command):
+    (tmp_path / "notes").mkdir()
+    for number in range(5):
+        (tmp_path / "notes" / f"{number}.txt").write_text("x")
+        (tmp_path / f"{number}.txt").write_text("x")
+    for folder, words in (
+        (tmp_path, "not a history: it holds 0.txt and 5 more"),
+        (tmp_path / "nonexistent", "no history" if command[0] == "charts" else "no such folder"),
+        (tmp_path / "0.txt", "no history" if command[0] == "charts" else "is a file"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "bench", *(str(folder) if word == "DIR" else word for word in command)],
+            capture_output=True,
+            text=True,
+            timeout=mpi_jobs.LIMIT,
+            env=mpi_jobs.environment(),
+            check=False,
+        )
+        assert done.returncode == 2, done.stderr
+        assert words in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_what_lies_in_the_root_of_any_disk_makes_no_folder_foreign(tmp_path):
+    for name in ("lost+found", ".snapshot"):
+        (tmp_path / name).mkdir()
+    assert runs(str(tmp_path)) == ((), ())
+    assert railgauge("history", "list", tmp_path).exit_code == 3
 
 
 def test_list_since_a_day_and_of_a_cluster(history):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bench.drift import fleet, verdict
 from bench.model import Status, Verdict
-from bench.nightly.judging import Tonight, explained, tonight
+from bench.nightly.judging import COMPARED, Tonight, compared, explained, tonight
 from bench.nightly.plan import EVERY_RAIL, NIGHT
 from bench.nightly.series import NODES, RAILS
 from bench.profile import Profile
@@ -53,6 +53,16 @@ def history(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "RailGauge",
         "mend that, then: railgauge history add DIR RUN",
     )
+
+
+@check(COMPARED)
+def held(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+    """How many series there was anything to compare with: a night with none of them says nothing about drift."""
+    found = tonight(seen.run, want)
+    if found is None:
+        return
+    done, told = compared(found)
+    yield Verdict(COMPARED, found.past.cluster, Status.PASS if done else Status.SKIP, told)
 
 
 def _lost() -> Verdict:

@@ -32,6 +32,11 @@ from .words import EXIT_HELP, Seconds, run_options
     help="Its name in the history  [default: one machine's own, Slurm's, else the profile's]",
 )
 @click.option(
+    "--new",
+    is_flag=True,
+    help="Begin anew: without it, a history that lost the nights which runs beside this one recorded is an error",
+)
+@click.option(
     "--webhook",
     envvar="RAILGAUGE_WEBHOOK",
     metavar="URL",

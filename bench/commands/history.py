@@ -24,6 +24,7 @@ from bench.history import (
     check,
     create,
     export,
+    lasting,
     nights,
     runs,
 )
@@ -157,6 +158,7 @@ def checked(folder: str) -> int:
 
 def added(folder: str, runs: Sequence[Path], cluster: str) -> int:
     """Append run folders; the exit status: 1 when one of them could not be added."""
+    lasting(folder)
     create(folder)
     refused = 0
     for path in runs:

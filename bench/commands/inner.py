@@ -15,8 +15,7 @@ from typing import Any
 import click
 
 from bench.control import token
-from bench.history import HistoryError
-from bench.history.folder import MissingLibrary, open_folder
+from bench.history import HistoryError, MissingLibrary, lasting
 from bench.launch.hosts import Host
 from bench.launch.remote import here
 from bench.launch.table import STARTED
@@ -124,7 +123,7 @@ def _nightly(inner: Inner) -> None:
             "rank 0 runs"
         )
     try:
-        open_folder(inner.given["history"])
+        lasting(inner.given["history"])
     except MissingLibrary:
         raise
     except HistoryError as error:

@@ -92,7 +92,7 @@ def options_of(command: str, given: dict[str, Any], profile: Profile, out: Path)
         go_on=given.get("go_on", False),
         probe_only=command == "probe",
         asked=_asked(given) if command == "accept" else Asked(budget=given.get("budget")),
-        nightly=Nightly(given["history"], given["cluster"], given["budget"])
+        nightly=Nightly(given["history"], given["cluster"], given["budget"], given["new"])
         if command == "nightly"
         else None,
     )

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from bench import launch
-from bench.history import create, strangers
-from bench.history.folder import complete, open_folder
+from bench.history import create, lasting, strangers
+from bench.history.folder import complete
 from bench.profile import load
 from bench.store import RunError
 from bench.store import load as load_run
@@ -30,7 +30,9 @@ def nightly(given: dict[str, Any]) -> int:
         sys.argv[1:] = without(sys.argv[1:], "--webhook")
     where = launch.place(os.environ)
     complete()  # before the night, not after it
-    open_folder(given["history"])  # an address that nothing opens is the same mistake on every rank
+    lasting(
+        given["history"]
+    )  # an address that nothing opens, or that keeps nothing, is the same mistake on every rank
     if not where.launcher:
         ready(given["history"])
     given["out"] = given["out"] or new_folder(load(given["profile_name"]).name)

@@ -5,7 +5,7 @@ with DuckDB. duckdb, pyarrow and fsspec come with ``railgauge[nightly]`` and are
 """
 
 from bench.history.accept import accept, acceptances
-from bench.history.folder import HistoryError, MissingLibrary, Problem, create
+from bench.history.folder import HistoryError, MissingLibrary, Problem, WrongPlace, create, lasting
 from bench.history.query import export, nights, series_nights
 from bench.history.record import Entry, Record, Sample
 from bench.history.store import append, check, read, runs, strangers
@@ -17,12 +17,14 @@ __all__ = [
     "Problem",
     "Record",
     "Sample",
+    "WrongPlace",
     "accept",
     "acceptances",
     "append",
     "check",
     "create",
     "export",
+    "lasting",
     "nights",
     "read",
     "runs",

@@ -20,11 +20,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from bench.model import EXIT_USAGE
 from bench.scrub import scrub_text, secrets, veil
 
 EXTRA = "railgauge[nightly]"
 ACCEPTED = "accepted"
 _TEMPORARY = ".tmp"
+# what may lie in the root of a disk of its own
+_ANYWHERE = ("lost+found", "aquota.user", "aquota.group", "$RECYCLE.BIN", "System Volume Information")
 # A writer needs seconds; a temporary file of yesterday has lost its writer
 _STALE = 86400.0
 # File systems allow 255 bytes in a name; the rest is for the prefix, suffix and temporary ending
@@ -37,6 +40,12 @@ class HistoryError(Exception):
 
 class MissingLibrary(HistoryError):
     """A library of the extra ``railgauge[nightly]`` is not installed."""
+
+
+class WrongPlace(HistoryError):
+    """A place where no history is or can be: another argument would mend it."""
+
+    exit_status = EXIT_USAGE
 
 
 @dataclass(frozen=True)
@@ -99,16 +108,34 @@ def open_folder(history: str) -> Folder:
     return Folder(files, root, local, root if local else shown, hidden)
 
 
-def create(history: str) -> None:
-    """Make the folder of a history, which may be there already. A bucket needs none."""
+def lasting(history: str) -> Folder:
+    """``open_folder`` for nights that somebody wants to find again. Raises WrongPlace where nothing is kept."""
     folder = open_folder(history)
-    if folder.local:
-        try:
-            Path(folder.root).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise HistoryError(
-                f"{folder.name}: cannot be made: {error.strerror}; give another folder"
-            ) from error
+    if "memory" in (folder.files.protocol, *folder.files.protocol):
+        raise WrongPlace(f"{folder.name}: nothing is kept in memory; give a folder or a bucket")
+    return folder
+
+
+def create(history: str) -> None:
+    """Make the folder of a history, which may be there already, in a folder that is there. A bucket needs none.
+
+    Nothing above it is made: a slip of the finger, or a disk that is not mounted, would begin a new history in
+    silence every time. Raises WrongPlace.
+    """
+    folder = open_folder(history)
+    root = Path(folder.root)
+    if not folder.local or root.is_dir():
+        return
+    if root.exists():
+        raise WrongPlace(f"{folder.name} is a file; a history is a folder")
+    if not root.parent.is_dir():
+        raise WrongPlace(
+            f"{folder.name}: there is no folder {root.parent} in which it could be made; is it mounted?"
+        )
+    try:
+        root.mkdir(exist_ok=True)
+    except OSError as error:
+        raise WrongPlace(f"{folder.name}: cannot be made: {error.strerror}; give another folder") from error
 
 
 def safe(name: str) -> str:
@@ -150,6 +177,8 @@ def put(folder: Folder, path: str, content: bytes) -> str:
     full, shown = f"{folder.root}/{path}", f"{folder.name}/{path}"
     try:
         if folder.local:
+            if not Path(folder.root).is_dir():
+                raise FileNotFoundError("the folder of the history is gone; is it mounted?")
             _put_local(Path(full), content)
         else:
             if folder.files.exists(full):
@@ -165,12 +194,11 @@ def put(folder: Folder, path: str, content: bytes) -> str:
 
 
 def found(folder: Folder, under: str = "") -> Iterator[tuple[str, int]]:
-    """(path relative to the root, bytes) of every file, in order. Raises HistoryError if there is no folder.
+    """(path relative to the root, bytes) of every file, in order. Raises WrongPlace where no history can be.
 
     A writer's temporary file is passed over while it is young, and given like any other when it is stale.
     """
-    if folder.local and not Path(folder.root).is_dir():
-        raise HistoryError(f"{folder.name}: no such folder; the first railgauge nightly makes it")
+    _expect_history(folder)
     try:
         listing = folder.files.find(f"{folder.root}/{under}".rstrip("/"), detail=True)
     except FileNotFoundError:
@@ -181,6 +209,32 @@ def found(folder: Folder, under: str = "") -> Iterator[tuple[str, int]]:
         young = time.time() - float(info.get("mtime") or 0.0) < _STALE
         if not (path.endswith(_TEMPORARY) and young):
             yield path[len(folder.root) :].lstrip("/"), int(info.get("size") or 0)
+
+
+def _expect_history(folder: Folder) -> None:
+    """Raise WrongPlace for what is no folder, and for one full of other things: that tree is not walked."""
+    if folder.local and not Path(folder.root).is_dir():
+        why = "is a file; a history is a folder" if Path(folder.root).exists() else "no such folder"
+        raise WrongPlace(f"{folder.name}: {why}; the first railgauge nightly makes it")
+    try:
+        inside = sorted(str(path).rstrip("/").rpartition("/")[2] for path in _top(folder))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise HistoryError(f"{folder.name}: cannot be listed: {folder.told(error)}") from error
+    others = [name for name in inside if not name.startswith(".") and name not in _ANYWHERE]
+    if others and not any(name == ACCEPTED or name.startswith("cluster=") for name in others):
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        raise WrongPlace(
+            f"{folder.name}: not a history: it holds {others[0]}{more}, and no night of any cluster"
+        )
+
+
+def _top(folder: Folder) -> list[str]:
+    if folder.local:
+        return [path.name for path in Path(folder.root).iterdir()]
+    listing: list[str] = folder.files.ls(folder.root, detail=False)
+    return listing
 
 
 def _put_local(path: Path, content: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from bench.model import Status, Verdict
+from bench.nightly.judging import COMPARED
 from bench.store import Run
 
 from .headline import bad, counts, title
@@ -20,6 +21,7 @@ def digest(run: Run) -> str:
     head = f"RailGauge {run.manifest.id}, {nodes} {'node' if nodes == 1 else 'nodes'}: "
     lines = [
         head + f"{title(run)}: {counts(run)} (profile {run.profile_name})",
+        *(_escaped(each.measured) for each in run.verdicts if each.check == COMPARED),
         *map(_line, told[:MOST]),
     ]
     if len(told) > MOST:
@@ -34,8 +36,11 @@ def payload(run: Run) -> bytes:
 
 def _line(verdict: Verdict) -> str:
     mark = "FAIL" if verdict.status is Status.FAIL else "could not tell"
-    text = " ".join(verdict.message.split())
+    return f"• {mark}: {verdict.check}: {_escaped(' '.join(verdict.message.split()))[:LONGEST]}"
+
+
+def _escaped(text: str) -> str:
     # chats read < > & and @ as markup and mentions; a host name must not ping anybody
     for character, instead in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("@", "@\u200b")):
         text = text.replace(character, instead)
-    return f"• {mark}: {verdict.check}: {text[:LONGEST]}"
+    return text

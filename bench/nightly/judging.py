@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from bench.drift import Finding, Label, Night, NoRuptures, Series, attribute, judge_all, suspects
+from bench.drift.baseline import STANDARD
 from bench.drift.fleet import Standing, stand
 from bench.drift.fleet import suspects as slow_peers
 from bench.history import Record
@@ -20,6 +21,7 @@ from bench.store import Phase, Plan, Run
 from .past import Past, from_json
 from .series import NODES, RAILS, RERUN, TRENDS, Fleet, fleets, followed, nights, record, series_of
 
+COMPARED = "drift.compared"  # the verdict that every night tells a person
 PARTNERS = 2  # healthy rails that a suspect rail meets again
 RAIL_RULES = {"precision": 0.0, "budget": 0.25}
 
@@ -51,6 +53,21 @@ def tonight(run: Run, profile: Profile) -> Tonight | None:
     lately = {series for series, before in past.nights.items() if _recent(before, past.nights)}
     standings = tuple((fleet, stand(fleet.values, +1, fleet.reruns)) for fleet in fleets(run, profile))
     return Tonight(past, made, found, tuple(sorted(lately - set(now))), standings)
+
+
+def compared(found: Tonight) -> tuple[int, str]:
+    """How many of tonight's series were held against a baseline, and that in one line with its nights."""
+    done = sum(each.first is not None and each.label is not Label.INSUFFICIENT for each in found.findings)
+    past, least = found.past, STANDARD.least
+    if not any(past.nights.values()):
+        where = f" in {past.where}" if past.where else ""
+        return (
+            done,
+            f"first night of {past.cluster}{where}: nothing to compare with yet (0 of {least} nights)",
+        )
+    most = max((each.nights for each in found.findings), default=0)
+    nights = f"{most} of {least} nights" if most < least else f"with {most} nights"
+    return done, f"{past.cluster}: {done} of {len(found.findings)} series compared ({nights})"
 
 
 def _recent(before: tuple[Night, ...], everything: Mapping[Series, tuple[Night, ...]]) -> bool:

@@ -13,7 +13,7 @@ from bench.store import Run, load, save_history
 
 from .asked import Nightly
 from .parts import cluster_name, parts
-from .past import Past, from_json, look, record
+from .past import Past, expect, from_json, look, record
 from .plan import RESERVE, told
 from .series import record as made_of
 
@@ -23,6 +23,7 @@ def begin(folder: Path, asked: Nightly, profile: Profile) -> Past:
     run = load(folder)
     cluster = name_of(run, asked.cluster)
     past = look(asked.history, cluster, parts_of(run, profile), run.manifest.started)
+    expect(asked.history, past, folder, asked.new)
     past = replace(past, plan=told(run.plan, asked.budget), reserve=asked.budget * RESERVE)
     save_history(folder, past.to_json())
     return past

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from bench.drift import Acceptance, Fingerprint, Night, Series, fingerprint
-from bench.history import HistoryError, Problem, Record, acceptances, append, create, nights, strangers
+from bench.history import (
+    HistoryError,
+    Problem,
+    Record,
+    WrongPlace,
+    acceptances,
+    append,
+    create,
+    nights,
+    runs,
+    strangers,
+)
+from bench.history.folder import open_folder
 from bench.model import Status
-from bench.store import RunError
+from bench.store import HISTORY, RunError
 
 FORMAT = 1
 # nights older than this stay in the history and out of the judgement; the first nights count for slow decay
 OLDEST = 400 * 86400.0
+BESIDE = 20  # run folders that are asked whether the history was another once
 MOST = 5  # files left out that a person is told by name; the run folder has them all
 
 
@@ -30,6 +46,7 @@ class Past:
     reserve   seconds for measuring again what is out of line
     recorded  the file that the run became; empty: not yet
     trouble   why it could not be recorded
+    where     the history, as it may be shown
     """
 
     cluster: str
@@ -41,6 +58,7 @@ class Past:
     reserve: float = 0.0
     recorded: str = ""
     trouble: str = ""
+    where: str = ""
 
     @property
     def said(self) -> tuple[str, ...]:
@@ -67,6 +85,7 @@ class Past:
             "reserve": self.reserve,
             "recorded": self.recorded,
             "trouble": self.trouble,
+            "where": self.where,
         }
 
 
@@ -94,6 +113,7 @@ def from_json(row: Mapping[str, Any]) -> Past:
             reserve=float(row["reserve"]),
             recorded=row["recorded"],
             trouble=row["trouble"],
+            where=row.get("where", ""),
         )
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise RunError(f"history.json of the run folder is damaged: {error!r}") from None
@@ -107,7 +127,43 @@ def look(history: str, cluster: str, parts: Mapping[str, str], now: float) -> Pa
     named = {problem.path for problem in problems}
     others = tuple(problem for problem in strangers(history) if problem.path not in named)
     before = {series: tuple(night for night in past if night.time < now) for series, past in found.items()}
-    return Past(cluster, fingerprint(parts), before, accepted, (*problems, *others, *bad))
+    return Past(
+        cluster,
+        fingerprint(parts),
+        before,
+        accepted,
+        (*problems, *others, *bad),
+        where=open_folder(history).name,
+    )
+
+
+def expect(history: str, past: Past, folder: Path, new: bool) -> None:
+    """Raise WrongPlace for nights that are gone: the history has none, and runs beside ``folder`` were recorded in it.
+
+    An empty mount point looks like a first night. ``new``: a person says that it is one.
+    """
+    known = any(past.nights.values()) or bool(runs(history, past.cluster)[0])
+    if new and known:
+        raise WrongPlace(f"{past.where} holds nights of {past.cluster} already: leave --new away")
+    last = "" if new or known else recorded_beside(folder, past)
+    if last:
+        raise WrongPlace(
+            f"{past.where} holds no night of {past.cluster}, and {last} was recorded in it: is it mounted? "
+            "If it is to begin anew: --new"
+        )
+
+
+def recorded_beside(folder: Path, past: Past) -> str:
+    """The newest run folder beside ``folder`` that was recorded in the same history for the same cluster; ""."""
+    beside = [
+        path for path in folder.absolute().parent.glob(f"*/{HISTORY}") if path.parent.name != folder.name
+    ]
+    for path in sorted(beside, key=lambda path: path.stat().st_mtime, reverse=True)[:BESIDE]:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            row = json.loads(path.read_text())
+            if row["cluster"] == past.cluster and row["recorded"].startswith(f"{past.where}/"):
+                return str(path.parent)
+    return ""
 
 
 def record(history: str, past: Past, made: Record) -> Past:

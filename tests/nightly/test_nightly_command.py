@@ -133,7 +133,11 @@ def test_a_webhook_that_fails_changes_no_verdict(tmp_path, brief):
     ("arguments", "words", "code"),
     [
         (["--history", "nosuch://x/y"], "nosuch", 3),
-        (["--history", "/proc/nosuch"], "cannot be made", 3),
+        (["--history", "/proc/nosuch"], "cannot be made", 2),
+        (["--history", "/nosuch/deeper/hist", "--quiet"], "no folder /nosuch/deeper", 2),
+        (["--history", "/etc/hostname"], "is a file", 2),
+        (["--history", "/etc"], "not a history", 2),
+        (["--history", "memory://host/x"], "nothing is kept in memory", 2),
         (["--budget", "10m"], "--history", 2),
         (["--history", "h", "--webhook", "http://chat.example/x"], "in the clear", 2),
         (["--history", "h", "--budget", "ten"], "is not a time", 2),
@@ -151,7 +155,7 @@ def test_what_is_wrong_is_said_in_one_line_before_anything_starts(tmp_path, argu
 @pytest.mark.torch
 def test_a_foreign_file_is_named_before_the_night_and_does_not_stop_it(tmp_path, brief):
     history = tmp_path / "history"
-    history.mkdir()
+    (history / "accepted").mkdir(parents=True)
     for number in range(7):
         (history / f"mine{number}.txt").write_text("x")
     done = nightly(history, tmp_path / "run", brief)

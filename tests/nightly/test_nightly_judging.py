@@ -12,14 +12,17 @@ import pytest
 pytest.importorskip("duckdb")
 pytest.importorskip("pyarrow")
 
+from bench.commands.page import write_report
 from bench.drift import Acceptance
 from bench.history import accept, read
+from bench.interchange.digest import digest
 from bench.judge import judge, status
 from bench.model import Status
 from bench.nightly.judging import again, tonight
 from bench.nightly.past import from_json
 from bench.nightly.plan import EVERY_RAIL, NIGHT
 from bench.store import RunError, load
+from bench.terminal import summarise
 from tests import made_nights as made
 from tests import runs
 
@@ -136,6 +139,26 @@ def test_a_run_is_judged_the_same_without_the_history(tmp_path, history):
         path.unlink()
     again_ = judge(load(tmp_path / "run"), runs.LOCAL)
     assert again_.verdicts == run.verdicts
+
+
+def test_every_night_says_how_much_it_was_compared_with(tmp_path, capsys):
+    history, told = tmp_path / "history", []
+    for number in range(12):
+        run = made.nightly(tmp_path / f"run{number}", history, number)
+        summarise(run, verbose=False, short=True)
+        (said,) = drift(run, "drift.compared").values()
+        lines = capsys.readouterr().out.splitlines()
+        assert said.measured in lines[:-1]
+        assert (said.status is Status.PASS) == (number >= 10)
+        told.append(said.measured)
+    series = len(drift(run))
+    assert told[0] == f"first night of c1 in {history}: nothing to compare with yet (0 of 10 nights)"
+    assert told[3] == f"c1: 0 of {series} series compared (3 of 10 nights)"
+    assert told[11] == f"c1: {series} of {series} series compared (with 11 nights)"
+    assert told[11] in digest(run)
+    write_report(run, runs.LOCAL)
+    assert told[11] in (tmp_path / "run11" / "report.md").read_text()
+    assert told[11] in (tmp_path / "run11" / "report.html").read_text()
 
 
 def test_a_night_that_cannot_be_recorded_is_no_pass(tmp_path, history):

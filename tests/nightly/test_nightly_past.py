@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -17,11 +18,12 @@ from hypothesis import strategies as st
 
 from bench.drift import Acceptance, Night, Series, fingerprint
 from bench.facts import Gpu, Node, Port, Software
-from bench.history import HistoryError, Problem, check, read, runs
+from bench.history import HistoryError, Problem, WrongPlace, check, create, lasting, read, runs
 from bench.model import Status
 from bench.nightly.night import name_of
 from bench.nightly.parts import cluster_name, parts, said
-from bench.nightly.past import Past, from_json, look
+from bench.nightly.past import Past, from_json, look, record
+from bench.nightly.series import record as made_of
 from bench.profile import load as load_profile
 from bench.store import load
 from tests import made_nights as made
@@ -54,6 +56,7 @@ pasts = st.builds(
     reserve=st.floats(0, 1e6),
     recorded=names,
     trouble=names,
+    where=names,
 )
 
 
@@ -184,3 +187,61 @@ def test_a_cluster_is_called_as_given_else_by_what_is_known(tmp_path):
     assert cluster_name("", several) == "lambda-1cc-h100"
     assert cluster_name("", alone, "slurm-a") == "n0"
     assert name_of(load(tmp_path / "run"), "", {"SLURM_CLUSTER_NAME": "here"}) == "here"
+
+
+# --- where no history is, or none is left --------------------------------------------------------------
+
+
+def test_a_history_is_made_in_a_folder_that_is_there_and_nowhere_else(tmp_path):
+    create(str(tmp_path / "history"))
+    create(str(tmp_path / "history"))
+    assert (tmp_path / "history").is_dir()
+    with pytest.raises(WrongPlace, match=r"no folder .*nosuch.*is it mounted\?") as caught:
+        create(str(tmp_path / "nosuch" / "history"))
+    assert caught.value.exit_status == 2
+    assert not (tmp_path / "nosuch").exists()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(WrongPlace, match="is a file"):
+        create(str(tmp_path / "file"))
+
+
+def test_nothing_is_kept_in_memory(tmp_path):
+    with pytest.raises(WrongPlace, match="nothing is kept in memory"):
+        lasting("memory://host/history")
+    assert lasting(str(tmp_path)).local
+
+
+def test_a_folder_that_went_away_in_the_night_is_not_begun_anew(tmp_path):
+    history = tmp_path / "history"
+    run = made.nightly(tmp_path / "one", history)
+    shutil.rmtree(history)
+    past = record(
+        str(history), from_json(run.history), made_of(load(tmp_path / "one"), made_runs.LOCAL, "c1", {})
+    )
+    assert past.recorded == "" and "is it mounted?" in past.trouble
+    assert not history.exists()
+
+
+def test_nights_that_were_there_and_are_gone_are_no_first_night(tmp_path):
+    history = tmp_path / "history"
+    made.nightly(tmp_path / "one", history)
+    shutil.rmtree(history)
+    with pytest.raises(
+        WrongPlace, match=r"holds no night of c1, and .*one was recorded in it: is it mounted\?"
+    ) as caught:
+        made.nightly(tmp_path / "two", history, 1)
+    assert caught.value.exit_status == 2
+    made.nightly(tmp_path / "other-cluster", history, 1, cluster="c2")
+    made.nightly(tmp_path / "other-history", tmp_path / "elsewhere", 1)
+    made.nightly(tmp_path / "three", history, 2, new=True)
+    made.nightly(tmp_path / "four", history, 3)
+    with pytest.raises(WrongPlace, match="already: leave --new away"):
+        made.nightly(tmp_path / "five", history, 4, new=True)
+
+
+def test_a_damaged_run_beside_this_one_says_nothing(tmp_path):
+    for number, text in enumerate(("", "[]", "{}", '{"cluster": "c1", "recorded": 1}')):
+        folder = tmp_path / f"broken{number}"
+        folder.mkdir()
+        (folder / "history.json").write_text(text)
+    made.nightly(tmp_path / "one", tmp_path / "history")
