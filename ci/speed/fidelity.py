@@ -21,11 +21,12 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 
 from rows import Figure, at_least, at_most  # noqa: E402
 
+from bench.collectives import COLLECTIVES  # noqa: E402
 from bench.units import show_size  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 LARGE_GOAL, SMALL_GOAL, LATENCY_GOAL = 0.99, 0.95, 1.03
-NAMES = ("all_reduce", "all_gather", "reduce_scatter", "broadcast", "p2p_bidirectional")
+NAMES = tuple(COLLECTIVES)
 SIZES = (1 << 10, 64 << 10, 1 << 20, 16 << 20)
 LIMIT = 540.0
 

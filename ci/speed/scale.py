@@ -72,7 +72,15 @@ def _control() -> list[Figure]:
         found.append(Figure("scale", f"{name}: memory of a rank", row["memory"] / (1 << 20), "MiB"))
     if len(sizes) > 1:
         first, last = sizes[0], sizes[-1]
-        growth = (last["round_bytes"] / first["round_bytes"]) / (last["ranks"] / first["ranks"])
-        what = f"control: bytes of a round grow by ranks × (to {last['ranks']})"
-        found.append(at_most("scale", what, growth, LINEAR))
+        more = last["ranks"] / first["ranks"]
+        grown = {
+            "seconds of a round": last["round"] / first["round"],
+            "bytes of a round": last["round_bytes"] / first["round_bytes"],
+            # each rank is told of all groups of its phase
+            "bytes of a start, a rank": last["start_bytes"] / first["start_bytes"] / more,
+            "memory of a rank": last["memory"] / first["memory"],
+        }
+        for what, times in grown.items():
+            name = f"control: {what} grow by ranks × (to {last['ranks']})"
+            found.append(at_most("scale", name, times / more, LINEAR))
     return found
