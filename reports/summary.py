@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 
 from bench.headline import nodes_of
 from bench.model import Status, Verdict, overall
+from bench.plan.names import GIVEN_UP
 from bench.profile import Profile
 from bench.readings import TargetReadings, of_row, of_target
 from bench.rows import Row
@@ -64,6 +65,9 @@ def coverage(run: Run) -> tuple[Covered, ...]:
     open_ids = [case.id for case in run.plan.cases if case.id not in finished]
     open_ids += [row.case for row in run.plan.refused]
     names = {case.collective for case in run.plan.cases if groups[case.id]}
+    given_up = [text for name, text in run.plan.skipped if name == GIVEN_UP]
+    # of a plan that was cut to a budget, all of it is not all of an acceptance
+    left = " that the budget left" if given_up else ""
     rows = [
         Covered(
             "ranks",
@@ -78,10 +82,15 @@ def coverage(run: Run) -> tuple[Covered, ...]:
             some([n for n in run.manifest.nodes if n not in used_nodes]),
         ),
         Covered(
-            "collectives", len(names), len(planned_names), some([n for n in planned_names if n not in names])
+            f"collectives{left}",
+            len(names),
+            len(planned_names),
+            some([n for n in planned_names if n not in names]),
         ),
-        Covered("cases", len(done), len(run.plan.cases) + len(run.plan.refused), some(open_ids)),
+        Covered(f"cases{left}", len(done), len(run.plan.cases) + len(run.plan.refused), some(open_ids)),
     ]
+    if given_up:
+        rows.append(Covered("parts given up for the budget", 0, len(given_up), "; ".join(given_up)))
     return tuple(rows + _pairs(run))
 
 

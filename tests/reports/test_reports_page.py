@@ -95,6 +95,21 @@ def test_cases_after_a_crash_are_not_reached():
     assert {row.became for row in unmeasured(run)} == {"not reached", "left out"}
 
 
+def test_what_a_budget_gave_up_is_part_of_the_coverage():
+    run = made_runs.gloo().run
+    cut = replace(
+        run, plan=replace(run.plan, skipped=(("budget", "9 s of 10 s"), ("given up", "the forced Ring")))
+    )
+    rows = {row.what: row for row in coverage(cut)}
+    assert "cases" not in rows
+    assert rows["cases that the budget left"].planned == len(run.plan.cases)
+    assert (
+        rows["parts given up for the budget"].measured,
+        rows["parts given up for the budget"].planned,
+    ) == (0, 1)
+    assert rows["parts given up for the budget"].missing == "the forced Ring"
+
+
 def test_coverage_counts_out_of_how_many():
     rows = {row.what: (row.measured, row.planned) for row in coverage(made_runs.gloo(lossy=True).run)}
     assert rows == {"ranks": (3, 3), "nodes": (1, 1), "collectives": (10, 11), "cases": (40, 45)}
