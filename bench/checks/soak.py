@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations, pairwise
 from statistics import median
 from typing import Any
 
@@ -23,8 +25,11 @@ from .registry import Evidence, check
 
 PHASE = "soak"
 LEAST = 12  # windows from which on a third of them says something
-DROP = 0.05  # of the best third's bandwidth
-NOISE = 4.0  # times the windows' own scatter: a drop within it may be what else the machines do
+DROP = 0.05  # of an earlier third's bandwidth
+NOISE = (
+    4.0  # times the scatter, of the windows or of what follows what: a drop within it may be what else runs
+)
+FALL = 0.3  # a drop beyond this passes nowhere, whatever the noise, and though the profile gates no speed
 DIPS = 0.1  # share of windows that stand out below the others; one of LEAST is less
 ENOUGH = 0.95  # of the time that was asked for
 GROWTH, GROWTH_SHARE = 64 << 20, 0.05  # bytes, and share, that a process may grow by
@@ -78,7 +83,7 @@ def duration(seen: Evidence, want: Profile) -> Iterator[Verdict]:
 
 @check("soak.steady")
 def steady(seen: Evidence, want: Profile) -> Iterator[Verdict]:
-    """No third of the load is slower than another, and hardly a window than the others."""
+    """No third of the load is slower than one before it, and hardly a window than the others."""
     ask = Question(
         "soak.steady",
         f"a drop of less than {show_share(DROP)}",
@@ -88,7 +93,14 @@ def steady(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         -DROP,
     )
     for case, ranks, windows in groups(seen):
-        yield ask.verdict(_steady(_name(case, ranks), [bandwidth(case, each) for each in windows]))
+        found = _steady(_name(case, ranks), [bandwidth(case, each) for each in windows])
+        fell = found.value is None or found.value <= -FALL
+        if want.limits or found.ok:
+            yield ask.verdict(found)
+        elif fell:
+            yield ask.verdict(replace(found, ok=None))
+        else:
+            yield ask.skip(found.subject, f"the profile gates no speed; {found.measured}")
 
 
 def _steady(name: str, rates: Sequence[float]) -> Finding:
@@ -98,15 +110,19 @@ def _steady(name: str, rates: Sequence[float]) -> Finding:
         told = f"{timed} of its {len(rates)} windows are timed; {LEAST} are wanted, without a gap"
         return Finding(name, None, f"{told}: soak longer, or with a smaller --size")
     thirds = _thirds(rates)
-    best, worst = (pick(thirds, key=lambda part: median(part[1])) for pick in (max, min))
-    change = median(worst[1]) / median(best[1]) - 1
-    noise = NOISE * max(deviation(part) / median(part) for _, part in (best, worst))
+    # in the order of time: what grew faster has not dropped
+    change, before, after = min(
+        (median(later) / median(earlier) - 1, which, then)
+        for (which, earlier), (then, later) in combinations(thirds, 2)
+    )
+    scatter = (deviation(part) / median(part) for which, part in thirds if which in (before, after))
+    noise = NOISE * max(*scatter, _wander(rates))
     middle = median(rates)
     slow = _below(rates, DROP)
     dips = _below(rates, max(DROP, NOISE * deviation(rates) / middle))
     told = ", ".join(f"{show_both(median(part))} in the {which} third" for which, part in thirds)
     told += (
-        f": the {worst[0]} is {100 * change:+.1f} % from the best (noise {show_share(noise)}); "
+        f": the {after} is {100 * change:+.1f} % from the {before} (noise {show_share(noise)}); "
         f"{slow} of {len(rates)} windows ({show_share(slow / len(rates))}) are more than {show_share(DROP)} "
         f"below the median; slowest window {show_both(min(rates))}"
     )
@@ -117,6 +133,16 @@ def _steady(name: str, rates: Sequence[float]) -> Finding:
     if dips > DIPS * len(rates):
         return Finding(name, None, f"{told}; {dips} of them stand out from the noise", change)
     return Finding(name, True, told, change)
+
+
+def _wander(rates: Sequence[float]) -> float:
+    """How far the bandwidth moves from one twelfth of the load to the next, as a share, beyond a steady trend.
+
+    A machine that others use wanders for minutes, which the scatter within a third does not show.
+    """
+    edges = [len(rates) * i // LEAST for i in range(LEAST + 1)]
+    levels = [median(rates[start:end]) for start, end in pairwise(edges)]
+    return deviation([math.log(later / earlier) for earlier, later in pairwise(levels)])
 
 
 def _thirds(rates: Sequence[float]) -> list[tuple[str, Sequence[float]]]:
