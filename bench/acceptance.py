@@ -10,11 +10,12 @@ from dataclasses import replace
 
 from . import __version__, resume
 from .address import Meeting, meeting_place
-from .control import Control, Message
+from .control import Control
 from .facts import Node
 from .gather import ask_fabric, choose_backend, device_name, meet, memory
 from .guard import STARTED, Guard
 from .judge import status
+from .known import pins
 from .launch import Place
 from .model import EXIT, Rank, Status
 from .nightly import night
@@ -22,9 +23,9 @@ from .nightly.plan import short
 from .options import Options, Watcher
 from .order import Order
 from .phases import run_phases
+from .placing import foreseen
 from .plan import Job, Memory, acceptance, by_node, fit, sweep_cases, whole, within
 from .profile import Profile
-from .rails import common_rails
 from .refusal import refusal
 from .settle import finish, settle
 from .store import VERDICTS, Manifest, Phase, Plan, Recorder, Run, RunError
@@ -102,12 +103,14 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
     try:
         ranks, nodes, hellos = meet(chief, chief.control.size)
         backend = "none" if options.probe_only else choose_backend(options.profile, hellos, ranks, nodes)
-        ranks = tuple(replace(rank, device=device_name(rank, backend, nodes)) for rank in ranks)
-        manifest = _manifest(options, where, ranks, backend, hellos)
+        environment = {str(rank): said["environment"] for rank, said in hellos.items()}
+        gpus = foreseen(ranks, nodes, environment)
+        ranks = tuple(replace(rank, device=device_name(rank, backend, nodes, gpus)) for rank in ranks)
+        manifest = _manifest(options, where, ranks, backend, environment)
         if options.resumed:
             plan, manifest = _go_on(chief, options.resumed, manifest, nodes, watcher)
         else:
-            plan = make_plan(options, ranks, backend, memory(ranks, nodes, backend), nodes)
+            plan = make_plan(options, ranks, backend, memory(ranks, nodes, backend, gpus), nodes, gpus)
             chief.recorder.manifest(manifest)
             chief.recorder.facts([node.to_json() for node in nodes])
             chief.recorder.plan(plan)
@@ -160,7 +163,12 @@ def probed(options: Options, watcher: Watcher) -> int:
 
 
 def make_plan(
-    options: Options, ranks: tuple[Rank, ...], backend: str, room: Memory, nodes: Sequence[Node] = ()
+    options: Options,
+    ranks: tuple[Rank, ...],
+    backend: str,
+    room: Memory,
+    nodes: Sequence[Node] = (),
+    gpus: Mapping[int, int | None] | None = None,
 ) -> Plan:
     """The phases that were asked for, without the cases that do not fit."""
     budget = options.rules.budget
@@ -179,23 +187,23 @@ def make_plan(
         phases = [Phase(name, title, tuple(cases), seconds=seconds)]
         skipped: list[tuple[str, str]] = []
     else:
-        phases, skipped = _accepted(options, ranks, backend, nodes)
+        phases, skipped = _accepted(options, ranks, backend, pins(options.profile, ranks, nodes, gpus))
     return replace(fit(phases, backend, room), skipped=tuple(skipped))
 
 
 def _accepted(
-    options: Options, ranks: tuple[Rank, ...], backend: str, nodes: Sequence[Node]
+    options: Options, ranks: tuple[Rank, ...], backend: str, rails: Mapping[str, int]
 ) -> tuple[list[Phase], list[tuple[str, str]]]:
-    """The phases of an acceptance run, cut to the time that there is."""
+    """The phases of an acceptance run, cut to the time that there is. ``rails``: see ``pins``."""
     seconds, profile = options.rules.budget, options.profile
-    job = Job(profile, ranks, backend, common_rails(nodes, profile.rails), options.asked)
+    job = Job(profile, ranks, backend, tuple(rails), options.asked, tuple(rails.values()))
     if options.nightly:
         return short(job, options.nightly.budget, seconds)
     if options.asked.budget is None:
-        return acceptance(profile, ranks, backend, seconds, job.asked, job.devices)
+        return acceptance(profile, ranks, backend, seconds, job.asked, job.devices, job.near)
     bargain = within(job, options.asked.budget, seconds)
     cut = bargain.job
-    phases, skipped = acceptance(cut.profile, ranks, backend, seconds, cut.asked, cut.devices)
+    phases, skipped = acceptance(cut.profile, ranks, backend, seconds, cut.asked, cut.devices, cut.near)
     return phases, [*bargain.said, *skipped]
 
 
@@ -232,7 +240,11 @@ def _environment(profile: Profile, backend: str, meeting: Meeting, ranks: Sequen
 
 
 def _manifest(
-    options: Options, where: Place, ranks: tuple[Rank, ...], backend: str, hellos: Mapping[int, Message]
+    options: Options,
+    where: Place,
+    ranks: tuple[Rank, ...],
+    backend: str,
+    environment: dict[str, dict[str, str]],
 ) -> Manifest:
     return Manifest(
         id=options.out.resolve().name,
@@ -253,5 +265,5 @@ def _manifest(
             "worker_environment": options.profile.environment if backend == "nccl" else {},
         },
         versions={"railgauge": __version__, "python": sys.version.split()[0]},
-        environment={str(rank): said["environment"] for rank, said in hellos.items()},
+        environment=environment,
     )

@@ -8,7 +8,7 @@ from bench.facts import Gpu, Interface, Node, PciPath, Port, rail_of_gpu
 from bench.majority import odd_ones, shared_by
 from bench.model import Status
 from bench.profile import Rails
-from bench.rails import Part, rails_of, roles
+from bench.rails import Part, joined, own_rails, rails_of, roles
 from bench.units import show_rate, show_size
 
 UNKNOWN = "?"
@@ -143,6 +143,7 @@ def _gpu_rows(node: Node, rails: Rails) -> list[Row]:
         dict.fromkeys(port.hca for port in node.ports)
     )
     nearest = rail_of_gpu(node, names)
+    own = {gpu.index: joined(each) for gpu, each in zip(node.gpus, own_rails(node, rails), strict=False)}
     head: Row = (
         "GPU",
         "model",
@@ -155,7 +156,11 @@ def _gpu_rows(node: Node, rails: Rails) -> list[Row]:
         "clocks held by",
         "near to",
     )
-    return [head, *(_gpu_row(gpu, nearest.get(gpu.index)) for gpu in node.gpus)] if node.gpus else []
+    return (
+        [head, *(_gpu_row(gpu, own.get(gpu.index) or nearest.get(gpu.index)) for gpu in node.gpus)]
+        if node.gpus
+        else []
+    )
 
 
 def _gpu_row(gpu: Gpu, near: str | None) -> Row:

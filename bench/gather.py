@@ -62,21 +62,30 @@ def choose_backend(
     return "nccl" if enough else "gloo"
 
 
-def device_name(rank: Rank, backend: str, nodes: Sequence[Node]) -> str:
-    """``cuda:3 NVIDIA H100 80GB HBM3`` or ``cpu``."""
+def device_name(
+    rank: Rank, backend: str, nodes: Sequence[Node], places: Mapping[int, int | None] | None = None
+) -> str:
+    """``cuda:3 NVIDIA H100 80GB HBM3`` or ``cpu``. ``places``: of each rank's GPU in its node's; see ``placing``."""
     if backend != "nccl":
         return "cpu"
     gpus = next(node.gpus for node in nodes if node.name == rank.node)
-    name = gpus[rank.local_rank].name if rank.local_rank < len(gpus) else None
+    at = (places or {}).get(rank.rank, rank.local_rank)
+    name = gpus[at].name if at is not None and at < len(gpus) else None
     return f"cuda:{rank.local_rank} {name or 'no such GPU'}"
 
 
-def memory(ranks: Sequence[Rank], nodes: Sequence[Node], backend: str) -> Memory:
+def memory(
+    ranks: Sequence[Rank],
+    nodes: Sequence[Node],
+    backend: str,
+    places: Mapping[int, int | None] | None = None,
+) -> Memory:
     """What the rank with the least may use: its share of the host's memory, or of its own GPU's."""
     rooms = []
     for node, here in zip(nodes, by_node(ranks), strict=True):
         if backend == "nccl":
-            for gpu in node.gpus[: len(here)]:
+            own = [(places or {}).get(rank, at) for at, rank in enumerate(here)]
+            for gpu in (node.gpus[at] for at in own if at is not None and at < len(node.gpus)):
                 rooms.append(
                     Memory(max(0, (gpu.memory_free or 0) - NCCL_RESERVE), f"GPU {gpu.index} of {node.name}")
                 )

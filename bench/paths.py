@@ -54,7 +54,7 @@ def transfers(
     One direction at a time where that was measured, else both directions by their one time.
 
     phases  how their names begin
-    names   of the rails, by local rank; those that the profile gives them when empty
+    names   of the rails, by local rank (``known.names_in``); those that the profile gives them when empty
     """
     names = tuple(names or rail_names(profile, ranks))
     # blame, bounds, charts and maps ask for the same; rows that may still change are read anew

@@ -50,7 +50,8 @@ class Rails:
 
     kind        infiniband, roce, socket or none (one node)
     count       rails of a node
-    devices     their names in order, when the platform fixes them: rail k is devices[k]
+    devices     their names in order, when the platform fixes them: rail k is devices[k]. In the order of the GPUs they
+                are dealt out in equal shares, which ``rails.names`` holds against the PCI tree
     excluded    adapters that must carry nothing
     management  interface for everything that is not measured
     rate        nominal, of one rail; target: of a node's rails together, each way

@@ -93,22 +93,61 @@ def nearest_rails(node: Node, rails: Rails) -> tuple[tuple[str, ...], ...]:
     return tuple(nearest)
 
 
-def own_rails(node: Node, rails: Rails) -> tuple[str, ...]:
-    """The rail of GPU 0, 1 …: the one next to it by PCI. In the order of the rails where the profile fixes that,
-    where there are no GPUs, and where the tree does not give every GPU one of its own.
+def in_order(names: Sequence[str], count: int) -> tuple[tuple[str, ...], ...]:
+    """So many equal shares of ``names``: ((a, b), (c, d)) of four for two, ((a,), (a,), (b,), (b,)) of two for four; ()
+    each where they do not divide.
+    """
+    if names and count and len(names) % count == 0:
+        each = len(names) // count
+        return tuple(tuple(names[at * each : at * each + each]) for at in range(count))
+    if names and count % len(names) == 0:
+        return tuple((names[at * len(names) // count],) for at in range(count))
+    return ((),) * count
+
+
+@once(NODES)
+def own_rails(node: Node, rails: Rails) -> tuple[tuple[str, ...], ...]:
+    """The rails of GPU 0, 1 …: those next to it by PCI, shared out where several GPUs are as near to the same; in the
+    order of the rails where the tree does not tell. () of a GPU whose rails cannot be told.
+
+    A GPU has several where there are more rails than GPUs. Of a node without GPUs rail k stands alone in place k.
     """
     names = tuple(role.name for role in rails_of(node, rails))
-    if rails.devices or not node.gpus:
-        return names
-    alone = [only[0] for only in nearest_rails(node, rails) if len(only) == 1]
-    return tuple(alone) if len(set(alone)) == len(node.gpus) else names
+    if not node.gpus:
+        return tuple((name,) for name in names)
+    order, near = in_order(names, len(node.gpus)), nearest_rails(node, rails)
+    fits = [bool(own) and set(own) <= set(tied or own) for own, tied in zip(order, near, strict=True)]
+    sharers: dict[tuple[str, ...], list[int]] = {}
+    for gpu, tied in enumerate(near):
+        sharers.setdefault(tied, []).append(gpu)
+    distinct = len({name for tied in sharers for name in tied}) == sum(map(len, sharers))
+    if all(fits) or () in sharers or not distinct:
+        return tuple(own if fit else () for own, fit in zip(order, fits, strict=True))
+    shares = {
+        gpu: own
+        for tied, gpus in sharers.items()
+        for gpu, own in zip(gpus, in_order(tied, len(gpus)), strict=True)
+    }
+    return tuple(shares[gpu] for gpu in range(len(node.gpus)))
 
 
-def common_rails(nodes: Sequence[Node], rails: Rails) -> tuple[str, ...]:
-    """The rail of each local rank as more than half of the nodes call it; empty where no more than that do."""
-    found = Counter(own_rails(node, rails) for node in nodes)
-    names, count = found.most_common(1)[0] if found else ((), 0)
-    return names if 2 * count > len(nodes) else ()
+def joined(own: Sequence[str]) -> str:
+    """What the rails of a GPU are called together: ``mlx5_0/1+mlx5_1/1``."""
+    return "+".join(own)
+
+
+def members(name: str) -> tuple[str, ...]:
+    """The rails of a name, of one GPU's rails or of one rail; see ``called``."""
+    return tuple(name.partition(" (")[0].split("+"))
+
+
+def called(own: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """A name for the rails of each local rank: ``mlx5_3/1``; ``rail 2`` where they are not known, and those that share
+    a rail are told apart: ``mlx5_3/1 (local rank 2)``.
+    """
+    names = [joined(rails) or f"rail {at}" for at, rails in enumerate(own)]
+    times = Counter(names)
+    return tuple(f"{name} (local rank {at})" if times[name] > 1 else name for at, name in enumerate(names))
 
 
 def part(node: Node, rails: Rails, wanted: Part) -> tuple[Role, ...]:

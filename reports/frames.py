@@ -15,9 +15,9 @@ import pandas as pd
 from bench.blame.rows import Known, Subject
 from bench.collectives import collective
 from bench.headline import nodes_of, scope_of, series_of
-from bench.known import known
+from bench.known import known, names_in
 from bench.model import Case, Measurement, Rank
-from bench.paths import FIRST, answer, transfers
+from bench.paths import AGAIN, FIRST, answer, transfers
 from bench.plain import plain
 from bench.profile import Profile
 from bench.readings import in_force
@@ -97,12 +97,13 @@ def frames(run: Run, profile: Profile) -> Frames:
     """All frames of a run; names in them are text that can be drawn, whatever a host is called."""
     run = shown(run)
     measured = rows(run)
-    table = rows_frame(measured, run.manifest.ranks, lambda row: in_force(row.case, run).protocol)
+    names = names_in(run, profile)
+    table = rows_frame(measured, run.manifest.ranks, lambda row: in_force(row.case, run).protocol, names)
     target = profile.rails.target
     return Frames(
         rows=table,
         curve=curve_frame(table),
-        pairs=pairs_frame(measured, run.manifest.ranks, profile),
+        pairs=pairs_frame(measured, run.manifest.ranks, profile, names),
         totals=totals_frame(table),
         best=best_frame(table, run.plan.cases, run.manifest.ranks),
         target=target.value / GIGA if target else math.nan,
@@ -124,13 +125,16 @@ def rail_floor(profile: Profile) -> float:
 
 
 def rows_frame(
-    measured: Sequence[Row], ranks: tuple[Rank, ...], protocol: Callable[[Row], str] = lambda _: ""
+    measured: Sequence[Row],
+    ranks: tuple[Rank, ...],
+    protocol: Callable[[Row], str] = lambda _: "",
+    names: tuple[str, ...] = (),
 ) -> pd.DataFrame:
     """ROW_COLUMNS of measured rows, in their order; ``wrong`` is missing where nothing was compared.
 
-    ``protocol``: of NCCL, "" where its log does not name it.
+    ``protocol``: of NCCL, "" where its log does not name it. ``names``: see ``bench.known.names_in``.
     """
-    seen = _Seen({rank.rank: rank for rank in ranks}, len({rank.node for rank in ranks}) > 1)
+    seen = _Seen({rank.rank: rank for rank in ranks}, len({rank.node for rank in ranks}) > 1, names)
     # piece by piece: of a large run the values of all rows by themselves are four times the table
     pieces = [
         pd.DataFrame(
@@ -150,6 +154,7 @@ class _Seen:
 
     where: dict[int, Rank]
     several: bool
+    names: tuple[str, ...] = ()
     groups: dict[tuple[int, ...], tuple[tuple[str, ...], str]] = field(default_factory=dict)
     sizes: dict[int, str] = field(default_factory=dict)
     series: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -184,7 +189,7 @@ def _row(row: Row, seen: _Seen) -> tuple[Any, ...]:
         is_pair(case.collective, measurement.ranks, nodes), group, nodes[0],
         nodes[-1], len(nodes), row.ranks, case.size, seen.size(case.size),
         case.count, case.dtype, case.op, case.root, case.placement, case.algorithm,
-        rail_of(case, measurement.ranks, seen.where),
+        rail_of(case, measurement.ranks, seen.where, seen.names),
         rounded(row.seconds / MICRO), rounded(row.algbw / GIGA), rounded(row.busbw / GIGA),
         rounded(low / GIGA), rounded(high / GIGA),
         isolated.n, rounded(isolated.p50 / MICRO), rounded(isolated.p95 / MICRO), rounded(isolated.p99 / MICRO),
@@ -216,14 +221,17 @@ def group_text(ranks: tuple[int, ...], where: dict[int, Rank]) -> str:
     return f"{len(ranks)} ranks on {len(nodes)} nodes"
 
 
-def rail_of(case: Case, ranks: tuple[int, ...], where: dict[int, Rank]) -> str:
-    """The rail pinned by the case, or the local rank that all ends share (rank i uses rail i); else empty."""
+def rail_of(case: Case, ranks: tuple[int, ...], where: dict[int, Rank], names: tuple[str, ...] = ()) -> str:
+    """The rail pinned by the case, or those of the local rank that both ends share; else empty."""
     if case.rail not in ("", OWN):
         return case.rail
     if not case.collective.startswith("p2p") or len(ranks) != 2:
         return ""
     locals_ = {where[r].local_rank for r in ranks if r in where}
-    return str(locals_.pop()) if len(locals_) == 1 else ""
+    if len(locals_) != 1:
+        return ""
+    at = locals_.pop()
+    return names[at] if at < len(names) else str(at)
 
 
 def busbw_range(case: Case, measurement: Measurement) -> tuple[float, float]:
@@ -296,7 +304,9 @@ def best_frame(table: pd.DataFrame, cases: tuple[Case, ...], ranks: tuple[Rank, 
     return best
 
 
-def pairs_frame(measured: tuple[Row, ...], ranks: tuple[Rank, ...], profile: Profile) -> pd.DataFrame:
+def pairs_frame(
+    measured: tuple[Row, ...], ranks: tuple[Rank, ...], profile: Profile, names: tuple[str, ...] = ()
+) -> pd.DataFrame:
     """PAIR_COLUMNS of the rails phase, one direction at a time; 0 where nothing got through.
 
     The same transfers that blame reasons about; of several readings the slowest stands. A transfer without
@@ -304,7 +314,7 @@ def pairs_frame(measured: tuple[Row, ...], ranks: tuple[Rank, ...], profile: Pro
     """
     found = [
         (each.a, each.b, each.rail, rounded(each.rate / GIGA), rounded(each.rate * BITS / GIGA))
-        for each in transfers(measured, ranks, profile)
+        for each in transfers(measured, ranks, profile, (FIRST, AGAIN), names)
         if not each.again and each.a != each.b and math.isfinite(each.rate)
     ]
     table = pd.DataFrame(found, columns=list(PAIR_COLUMNS))

@@ -284,3 +284,25 @@ def around(phase: str, before: Sequence[Snapshot], after: Sequence[Snapshot]) ->
         {"phase": phase, "when": when, "snapshots": [shot.to_json() for shot in shots]}
         for when, shots in (("before", before), ("after", after))
     ]
+
+
+def oci(number: int = 0, order: Sequence[int] = range(8)) -> Node:
+    """A healthy BM.GPU.H100.8 as the profile oci-h100 names its ports: two behind the switch of each GPU.
+
+    ``order``: of each pair of ports the GPU that it is next to.
+    """
+    pairs = load("oci-h100").rails.devices
+    behind = {pairs[2 * pair + at]: (slot, 1 + at) for slot, pair in enumerate(order) for at in range(2)}
+    ports = tuple(
+        port(
+            at,
+            number,
+            link_layer="Ethernet",
+            rate=200 * GBIT,
+            rate_text="200 Gb/sec (4X HDR)",
+            netdev=f"rdma{at}",
+            pci=way(*behind.get(f"mlx5_{at}", (8, at % 7))),
+        )
+        for at in range(18)
+    )
+    return node(number, ports=ports)

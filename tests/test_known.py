@@ -18,37 +18,37 @@ from bench.model import Status
 from bench.plan import Asked, acceptance
 from bench.plan.names import INSIDE
 from bench.profile import Rails
-from bench.rails import common_rails, own_rails
+from bench.rails import own_rails
 from bench.rows import row_of
 from bench.store import FABRIC, LOGS, load
 from made_nodes import LAMBDA, around, counted, grow, interface, node, nodes, port, with_port
 
 NAMES = tuple(f"mlx5_{at}/1" for at in range(1, 9))
+ALONE = tuple((name,) for name in NAMES)
 NODES = nodes(4)
 
 
 def test_the_rail_of_a_gpu_is_the_adapter_behind_its_own_pci_switch():
-    assert own_rails(node(0), LAMBDA.rails) == NAMES
+    assert own_rails(node(0), LAMBDA.rails) == ALONE
     turned = node(0, gpus=tuple(reversed([replace(g, index=7 - g.index) for g in node(0).gpus])))
-    assert own_rails(turned, LAMBDA.rails) == tuple(reversed(NAMES))
+    assert own_rails(turned, LAMBDA.rails) == ALONE[::-1]
 
 
 def test_where_the_tree_does_not_tell_the_order_of_the_rails_counts():
     blind = node(0, gpus=tuple(replace(g, pci=None) for g in node(0).gpus))
-    assert own_rails(blind, LAMBDA.rails) == NAMES
+    assert own_rails(blind, LAMBDA.rails) == ALONE
     told = replace(
         blind,
         topology=tuple(
             Near(g, f"mlx5_{at}", "PIX" if at == 8 - g else "SYS") for g in range(8) for at in range(9)
         ),
     )
-    assert own_rails(told, LAMBDA.rails) == tuple(reversed(NAMES))
+    assert own_rails(told, LAMBDA.rails) == ALONE[::-1]
 
 
 def test_rails_are_called_as_more_than_half_of_the_nodes_call_them():
     lame = with_port(NODES[0], "mlx5_3", state="DOWN")
-    assert common_rails([lame, *NODES[1:]], LAMBDA.rails) == NAMES
-    assert common_rails([], LAMBDA.rails) == ()
+    assert rail_names(LAMBDA, runs.ranks(4, 8), [lame, *NODES[1:]]) == NAMES
     assert rail_names(LAMBDA, runs.ranks(2, 2)) == ("rail 0", "rail 1")
     assert rail_names(LAMBDA, runs.ranks(2, 2), NODES) == NAMES[:2]
 

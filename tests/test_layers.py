@@ -41,6 +41,7 @@ LAYERS = [
     "explain",
     "facts_table",
     "store",
+    "placing",
     "plan",
     "rows",
     "headline",

@@ -82,6 +82,19 @@ def test_a_pinned_pass_has_a_worker_of_its_own_for_each_rail_that_takes_exactly_
         assert {case.rail for case in phase.cases} == {DEVICES[number]}
 
 
+def test_a_rail_is_measured_alone_by_the_ranks_next_to_it():
+    """Two rails a GPU: rail k is not GPU k's."""
+    rails = {f"mlx5_{at}/1": at // 2 for at in range(16)}
+    made, _ = acceptance(
+        load("oci-h100"), runs.ranks(2, 8), "nccl", 1.0, Asked(), tuple(rails), tuple(rails.values())
+    )
+    found = {phase.cases[0].rail: phase for phase in made if phase.name.startswith("pinned")}
+    assert list(found) == list(rails)
+    for rail, phase in found.items():
+        ranks = {rank % 8 for case in phase.cases for group in case.groups for rank in group}
+        assert ranks == {rails[rail]}
+
+
 def test_a_pinned_pass_without_the_equals_sign_would_take_more_than_its_rail():
     devices = [Device(f"mlx5_{at}", 1, True, "InfiniBand") for at in range(12)]
     taken = [each.name for each in select("mlx5_1", devices, NEWEST) if each.taken]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from statistics import median
 
 from bench import paths
 from bench.blame import Blame, PairRate
 from bench.checks.causes import explained
 from bench.checks.registry import Evidence, check
-from bench.known import known, rail_names
+from bench.known import known, names_in
 from bench.model import Status, Verdict
 from bench.profile import Limit, Profile
+from bench.rails import members
 from bench.store import IMPORTED
 from bench.units import show_both, show_rate, show_share
 
@@ -29,7 +31,7 @@ def rails(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     ranks, besides = seen.run.manifest.ranks, known(seen.run, seen.rows, want)
     answer = paths.answer(seen.rows, ranks, want, besides)
     for row in answer.named:
-        yield explained(_named(row), row, seen)
+        yield explained(_of_several(_named(row), row, seen, want), row, seen)
     for row in answer.suspects:
         yield Verdict(
             "blame.rails",
@@ -89,6 +91,27 @@ def _named(row: Blame) -> Verdict:
     )
 
 
+def _of_several(verdict: Verdict, row: Blame, seen: Evidence, want: Profile) -> Verdict:
+    """Where a GPU has several rails a transfer does not tell which of them is slow; each one alone does."""
+    of = sorted({rail for each in (row.subject, *row.alternatives) for rail in members(each.rail)})
+    if len(of) < 2 or len(members(row.subject.rail)) < 2:
+        return verdict
+    alone: dict[str, list[float]] = {}
+    for each in paths.transfers(
+        seen.rows, seen.run.manifest.ranks, want, (paths.PINNED,), names_in(seen.run, want)
+    ):
+        if row.subject.node in ("", each.a, each.b):
+            alone.setdefault(each.rail, []).append(each.rate)
+    told = [f"{rail} alone, pinned: {show_both(median(alone[rail]))}" for rail in of if alone.get(rail)]
+    which = (
+        f"{', '.join(of)} are rails of one GPU, and which of them it is these transfers do not tell: see each in its "
+        f"pinned pass {'(below)' if told else '(accept --pinned)'} and its error counters (rails.alone, counters)"
+    )
+    return replace(
+        verdict, next_step=f"{which}; then {verdict.next_step}", evidence=(*verdict.evidence, *told)
+    )
+
+
 @check("limits.rail_rate")
 def rail_rate(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """Point-to-point on every rail of every pair of nodes, each direction by itself, reaches the profile's bound."""
@@ -140,7 +163,7 @@ def rail_rate(seen: Evidence, want: Profile) -> Iterator[Verdict]:
 def _rated(seen: Evidence, want: Profile) -> list[tuple[str, float]]:
     """(between whom, bytes/s) of every transfer, pinned ones too, and of every ring of nodes by its slowest link."""
     ranks = seen.run.manifest.ranks
-    names = rail_names(want, ranks, seen.nodes)
+    names = names_in(seen.run, want)
     first = [(name, settled(rates)) for name, rates in _first(seen, want).items()]
     pinned = [
         (_between(row), row.rate) for row in paths.transfers(seen.rows, ranks, want, (paths.PINNED,), names)
@@ -160,7 +183,7 @@ def _rated(seen: Evidence, want: Profile) -> list[tuple[str, float]]:
 def _first(seen: Evidence, want: Profile) -> dict[str, list[float]]:
     """Between whom -> bytes/s of the first phase, and of the same again where that was measured, in this order."""
     ranks = seen.run.manifest.ranks
-    names = rail_names(want, ranks, seen.nodes)
+    names = names_in(seen.run, want)
     found: dict[str, list[float]] = {}
     for row in paths.transfers(seen.rows, ranks, want, (paths.FIRST,), names):
         found.setdefault(_between(row), []).append(row.rate)

@@ -8,7 +8,7 @@ from bench.facts import Gpu, Node, rail_of_gpu, relation
 from bench.majority import odd_ones
 from bench.model import Verdict
 from bench.profile import Profile
-from bench.rails import by_port, rails_of
+from bench.rails import by_port, joined, own_rails, rails_of
 
 from .findings import Finding, Question
 from .registry import Evidence, check
@@ -279,7 +279,8 @@ def _rails(node: Node, want: Profile) -> Iterator[Finding]:
         yield Finding(node.name, None, "no GPU could be asked")
     # a profile with fewer rails than GPUs means them to share
     most = -(-want.gpus // max(want.rails.count, 1))
-    for gpu in node.gpus:
+    own_of = own_rails(node, want.rails)
+    for at, gpu in enumerate(node.gpus):
         name = chosen[gpu.index]
         subject = f"{node.name} GPU {gpu.index}"
         if name is None:
@@ -287,7 +288,8 @@ def _rails(node: Node, want: Profile) -> Iterator[Finding]:
             continue
         port = rails[name].port
         others = [index for index, other in chosen.items() if other == name and index != gpu.index]
-        told = f"uses {name} ({relation(gpu.pci, port.pci if port else None)})"
+        own = own_of[at] if name in own_of[at] else (name,)
+        told = f"uses {joined(own)} ({relation(gpu.pci, port.pci if port else None)})"
         if others:
             told += f", and so does GPU {', '.join(str(index) for index in others)}"
         yield Finding(subject, len(others) < most, told, note=told)

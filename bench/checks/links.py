@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from statistics import median
 
-from bench.model import Rank, Verdict
+from bench.model import Verdict
+from bench.placing import placed
 from bench.plan.names import LINKS
 from bench.profile import Profile
 from bench.rows import Row
@@ -43,15 +44,16 @@ def pairs(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         told = "; ".join(show_both(row.busbw) for row in rows)
         yield ask.skip("node", f"fewer than three pairs have no usual speed: {told}")
         return
-    ranks = seen.run.manifest.ranks
+    ranks, places = seen.run.manifest.ranks, placed(seen.run)
+    gpus = {rank.rank: rank.local_rank if (at := places.get(rank.rank)) is None else at for rank in ranks}
     silent = [
-        Finding(f"GPU {_gpu(ranks, a)} – GPU {_gpu(ranks, b)}", None, "was planned and not measured")
-        for a, b in lost
+        Finding(f"GPU {gpus[a]} – GPU {gpus[b]}", None, "was planned and not measured") for a, b in lost
     ]
-    yield from ask.verdicts([*_findings(rows, ranks), *silent], "pairs of GPUs are alike")
+    yield from ask.verdicts([*_findings(rows, gpus), *silent], "pairs of GPUs are alike")
 
 
-def _findings(rows: list[Row], ranks: tuple[Rank, ...]) -> list[Finding]:
+def _findings(rows: list[Row], gpus: dict[int, int]) -> list[Finding]:
+    """``gpus``: the number of each rank's."""
     known = [row.busbw for row in rows if math.isfinite(row.busbw)]
     usual = median(known) if known else math.nan
     slow: Counter[int] = Counter()
@@ -63,13 +65,9 @@ def _findings(rows: list[Row], ranks: tuple[Rank, ...]) -> list[Finding]:
         if not ok:
             slow.update((a, b))
         share = row.busbw / usual if usual else math.nan
-        found.append(Finding(f"GPU {_gpu(ranks, a)} – GPU {_gpu(ranks, b)}", ok, told, share))
+        found.append(Finding(f"GPU {gpus[a]} – GPU {gpus[b]}", ok, told, share))
     for rank, count in slow.items():
-        if count == len(ranks) - 1 > 1:
+        if count == len(gpus) - 1 > 1:
             told = f"is in all {count} of its pairs slow or silent: the GPU or its links, not the others"
-            found.append(Finding(f"GPU {_gpu(ranks, rank)}", False, told))
+            found.append(Finding(f"GPU {gpus[rank]}", False, told))
     return found
-
-
-def _gpu(ranks: tuple[Rank, ...], rank: int) -> str:
-    return str(next(each.local_rank for each in ranks if each.rank == rank))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from bench.facts import LEVELS, Node, affinity
 from bench.model import Rank, Verdict
 from bench.nccl.log import Process
+from bench.placing import placed
 from bench.profile import Profile
 from bench.rails import by_port, nearest_rails
 
@@ -38,20 +39,23 @@ def own(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         yield ask.skip("all ranks", reason)
         return
     log, facts = evidence_log(seen), {node.name: node for node in seen.nodes}
-    claims = log.by_rank()
+    claims, places = log.by_rank(), placed(seen.run)
     findings = [
-        _of_rank(rank, claims.get(rank.rank, ()), facts.get(rank.node), want)
+        _of_rank(rank, claims.get(rank.rank, ()), facts.get(rank.node), places.get(rank.rank), want)
         for rank in seen.run.manifest.ranks
     ]
     yield from ask.verdicts(findings, "ranks leave their node by the adapter nearest to their GPU")
 
 
-def _of_rank(rank: Rank, said: tuple[Process, ...], node: Node | None, want: Profile) -> Finding:
-    subject = f"rank {rank.rank} ({rank.node} GPU {rank.local_rank})"
+def _of_rank(
+    rank: Rank, said: tuple[Process, ...], node: Node | None, at: int | None, want: Profile
+) -> Finding:
     used = sorted({name for process in said for name in _used(process)})
-    if node is None or rank.local_rank >= len(node.gpus):
-        return Finding(subject, None, "its GPU is not in the facts")
-    nearest = nearest_rails(node, want.rails)[rank.local_rank]
+    if node is None or at is None or at >= len(node.gpus):
+        where = f"rank {rank.rank} ({rank.node}, local rank {rank.local_rank})"
+        return Finding(where, None, "its GPU is not in the facts")
+    subject = f"rank {rank.rank} ({rank.node} GPU {node.gpus[at].index})"
+    nearest = nearest_rails(node, want.rails)[at]
     if not nearest:
         return Finding(subject, None, "its GPU's way to the adapters over PCI is not known")
     if not used:
@@ -60,9 +64,7 @@ def _of_rank(rank: Rank, said: tuple[Process, ...], node: Node | None, want: Pro
     strangers = [name for name in used if name not in near]
     told = f"uses {', '.join(used)}"
     if strangers:
-        level = {
-            each.device: each.level for each in affinity(node) if each.gpu == node.gpus[rank.local_rank].index
-        }
+        level = {each.device: each.level for each in affinity(node) if each.gpu == node.gpus[at].index}
         ways = ", ".join(f"{name} is {level.get(name) or 'unknown'}" for name in (*strangers, *sorted(near)))
         known = all(level.get(name) in LEVELS for name in strangers)
         return Finding(

@@ -11,8 +11,8 @@ from bench.drift.baseline import STANDARD
 from bench.drift.fleet import Standing, stand
 from bench.drift.fleet import suspects as slow_peers
 from bench.history import Record
+from bench.known import names_in
 from bench.model import Case
-from bench.paths import rail_names
 from bench.plan import by_node, pair_cases
 from bench.plan.phases import START
 from bench.profile import Profile
@@ -150,7 +150,7 @@ def _node_cases(run: Run, slow: tuple[str, ...]) -> list[Case]:
 def _rail_cases(run: Run, profile: Profile, slow: tuple[str, ...]) -> list[Case]:
     """Each slow rail with healthy ones of other nodes, one direction at a time and nobody beside it."""
     nodes = by_node(run.manifest.ranks)
-    names = rail_names(profile, run.manifest.ranks)
+    names = names_in(run, profile)
     name = {rank.rank: f"{rank.node} {names[rank.local_rank]}" for rank in run.manifest.ranks}
     cases: list[Case] = []
     for subject in slow:

@@ -11,8 +11,9 @@ from bench.blame import PairRate
 from bench.collectives import collective
 from bench.drift import Night, Series, fingerprint
 from bench.history import Record, Sample
+from bench.known import names_in
 from bench.model import Case, Status
-from bench.paths import FIRST, rail_names, transfers
+from bench.paths import FIRST, transfers
 from bench.profile import Limit, Profile
 from bench.rows import Row, rows
 from bench.store import Run
@@ -118,23 +119,23 @@ def _rails(run: Run, profile: Profile) -> Fleet | None:
     ]
     if not planned:
         return None
+    names = names_in(run, profile)
     # the re-runs of blame are left out: there a healthy rail may have met nobody but the suspect
     first, again = (
-        _by_rail(transfers(rows(run), run.manifest.ranks, profile, (name,)))
+        _by_rail(transfers(rows(run), run.manifest.ranks, profile, (name,), names))
         for name in (RAILS, f"{RERUN}-{RAILS}")
     )
     values = {
-        subject: _middle(first.get(subject, ())) for subject in _rail_subjects(run, planned, profile, first)
+        subject: _middle(first.get(subject, ())) for subject in _rail_subjects(run, planned, names, first)
     }
     reruns = {subject: median(rates) for subject, rates in again.items() if subject in values}
     return Fleet("rails", "p2p", max(case.size for case in planned), values, reruns)
 
 
 def _rail_subjects(
-    run: Run, planned: Sequence[Case], profile: Profile, seen: Iterable[str]
+    run: Run, planned: Sequence[Case], names: Sequence[str], seen: Iterable[str]
 ) -> dict[str, None]:
     """Every rail that the plan wanted to measure, whether or not it gave a figure."""
-    names = rail_names(profile, run.manifest.ranks)
     where = {rank.rank: f"{rank.node} {names[rank.local_rank]}" for rank in run.manifest.ranks}
     wanted = (where[rank] for case in planned for group in case.groups for rank in group if rank in where)
     return dict.fromkeys((*wanted, *seen))

@@ -149,7 +149,9 @@ def within(job: Job, budget: float, case_seconds: float) -> Bargain:
 
 def total(job: Job, case_seconds: float) -> float:
     """Seconds of the whole run, at most, with what is measured because of what was seen; inf of nothing."""
-    phases, _ = acceptance(job.profile, job.ranks, job.backend, case_seconds, job.asked, job.devices)
+    phases, _ = acceptance(
+        job.profile, job.ranks, job.backend, case_seconds, job.asked, job.devices, job.near
+    )
     if not phases:
         return inf
     return AROUND + sum(phase.seconds + COUNTERS for phase in phases) + later(job, phases, case_seconds)

@@ -34,13 +34,18 @@ class Asked:
 
 @dataclass(frozen=True)
 class Job:
-    """``devices``: the rail of each local rank as the facts call it; empty where they do not tell."""
+    """Who takes part.
+
+    devices  the rails that can be measured alone, as the facts call them; empty where they do not tell
+    near     for each of them the local rank whose GPU is next to it; empty: in turn
+    """
 
     profile: Profile
     ranks: tuple[Rank, ...]
     backend: str
     devices: tuple[str, ...] = ()
     asked: Asked = field(default_factory=Asked)
+    near: tuple[int, ...] = ()
 
     @cached_property
     def nodes(self) -> tuple[tuple[int, ...], ...]:

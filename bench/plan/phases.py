@@ -35,9 +35,10 @@ def acceptance(
     budget: float,
     asked: Asked | None = None,
     devices: tuple[str, ...] = (),
+    near: tuple[int, ...] = (),
 ) -> tuple[list[Phase], list[Left]]:
     """Phases of an acceptance run, and those left out with the reason. ``budget``: seconds for one case."""
-    job = Job(profile, tuple(ranks), backend, devices, asked or Asked())
+    job = Job(profile, tuple(ranks), backend, devices, asked or Asked(), near)
     phases: list[Phase] = []
     skipped: list[Left] = []
     for make in PHASES:

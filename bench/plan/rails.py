@@ -153,10 +153,9 @@ def _unpinned(job: Job) -> str:
 
 
 def _on_rail(job: Job, meets: Round[int], number: int) -> Pairs:
-    return tuple(
-        (job.nodes[one][number % len(job.nodes[one])], job.nodes[two][number % len(job.nodes[two])])
-        for one, two in meets
-    )
+    """The ranks next to rail ``number``: another GPU's way to it may be the slower part."""
+    at = job.near[number] if job.near else number % len(job.nodes[0])
+    return tuple((job.nodes[one][at], job.nodes[two][at]) for one, two in meets)
 
 
 def pinning(device: str, job: Job) -> dict[str, str]:

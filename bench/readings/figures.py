@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bench import paths
-from bench.facts import Node, Port, rail_of_gpu
+from bench.facts import Node, Port
+from bench.known import names_in
 from bench.profile import Profile
+from bench.rails import members
 from bench.rows import Row
 from bench.store import Run
 from bench.units import show_both
@@ -68,9 +70,16 @@ class View:
         }
 
     @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What the rails of each local rank are called."""
+        return names_in(self.run, self.profile)
+
+    @cached_property
     def p2p(self) -> Mapping[tuple[str, str, str], float]:
         """(sender, receiver, rail by paths' name) → bytes/s, without second looks."""
-        seen = paths.transfers(self.rows, self.run.manifest.ranks, self.profile)
+        seen = paths.transfers(
+            self.rows, self.run.manifest.ranks, self.profile, (paths.FIRST, paths.AGAIN), self.names
+        )
         return {(each.a, each.b, each.rail): each.rate for each in seen if not each.again and not each.rail_b}
 
     @cached_property
@@ -169,7 +178,7 @@ def _partners(view: View, node: Node, port: Port) -> set[str]:
 
 def _sum(view: View, node: str, other: str, users: Sequence[tuple[int, float]]) -> tuple[float, float]:
     """Bytes/s from a node to another, and back, over the GPUs that use a rail; NaN where one is not known."""
-    names = paths.rail_names(view.profile, view.run.manifest.ranks)
+    names = view.names
     ends = ((node, other), (other, node))
     there, back = (
         sum(share * view.p2p.get((a, b, names[rank]), math.nan) for rank, share in users) for a, b in ends
@@ -178,23 +187,14 @@ def _sum(view: View, node: str, other: str, users: Sequence[tuple[int, float]]) 
 
 
 def users_of(node: Node, view: View) -> dict[str, tuple[tuple[int, float], ...]]:
-    """Rail → local ranks whose GPU uses it, and the share of that GPU's traffic; {} where it cannot be told.
-
-    By the PCI tree where that gives every rail a GPU, else in order: rank k has rail k.
-    """
-    names = [port.name for port in wanted(node, view.profile.rails)]
+    """Rail → local ranks whose GPU uses it, and the share of that GPU's traffic; {} where it cannot be told."""
+    rails = [port.name for port in wanted(node, view.profile.rails)]
     count = sum(rank.node == node.name for rank in view.run.manifest.ranks)
-    near = rail_of_gpu(node, names)
-    chosen = [near.get(rank) for rank in range(count)]
-    if names and set(chosen) == set(names):
-        return {name: tuple((rank, 1.0) for rank in range(count) if chosen[rank] == name) for name in names}
-    if names and count and count % len(names) == 0:
-        each = count // len(names)
-        return {name: tuple((at * each + i, 1.0) for i in range(each)) for at, name in enumerate(names)}
-    if names and count and len(names) % count == 0:
-        each = len(names) // count
-        return {name: ((at // each, 1.0 / each),) for at, name in enumerate(names)}
-    return {}
+    own = [members(name) for name in view.names[:count]]
+    found = {
+        rail: tuple((at, 1.0 / len(all_)) for at, all_ in enumerate(own) if rail in all_) for rail in rails
+    }
+    return {rail: users for rail, users in found.items() if users}
 
 
 def collective(view: View, node: Node, port: Port) -> Figure:

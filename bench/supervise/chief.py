@@ -59,6 +59,7 @@ class Coordinator:
     _spoke: float = 0.0
     _wasted: float = 0.0
     _slowest_join: float = 0.0
+    _gpus: dict[int, Any] = field(default_factory=dict)
 
     def run(self, phase: Phase, rotation: dict[str, int]) -> None:
         """Measure a phase: what breaks is recorded and the cases after it are tried in fresh workers."""
@@ -320,7 +321,13 @@ class Coordinator:
         versions = {
             name: sorted({said["versions"].get(name, "") for said in ready}) for name in ready[0]["versions"]
         }
-        self.recorder.line("joined", phase=phase.name, ranks=len(ready), seconds=steps, versions=versions)
+        # which GPU each has: told once, and again where it is another
+        gpus = {rank: state.ready["gpu"] for rank, state in seen.items() if state.ready.get("gpu")}
+        news = {str(rank): gpu for rank, gpu in gpus.items() if self._gpus.get(rank) != gpu}
+        self._gpus |= gpus
+        self.recorder.line(
+            "joined", phase=phase.name, ranks=len(ready), seconds=steps, versions=versions, gpus=news
+        )
 
     def _keep_logs(self, phase: Phase, logs: dict[int, str]) -> None:
         for rank, text in logs.items():

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from bench.facts import Node, Port, rail_of_gpu
 from bench.pairs import Round, rounds
 from bench.profile import Profile, Rails
-from bench.rails import Part, by_port, rails_of, roles
+from bench.rails import Part, by_port, own_rails, rails_of, roles
 
 from .command import Side
 from .tool import Tool
@@ -109,7 +109,7 @@ def _sides(
 ) -> Iterator[tuple[Side, Side]]:
     """GPU memory is written from GPU memory, or not at all: a mixed pair would be neither figure."""
     pairs = matched(wanted(one, rails), wanted(other, rails))
-    near = [_nearest(node, [port.name for port in wanted(node, rails)]) for node in (one, other)]
+    near = [_nearest(node, rails) for node in (one, other)]
     ways = [reach(node, tools[node.name]) for node in (one, other)]
     for ports in pairs:
         found = [near[at].get(port.name) for at, port in enumerate(ports)]
@@ -138,11 +138,15 @@ def reach(node: Node, tool: Tool) -> str:
     return "dmabuf" if "use_cuda_dmabuf" in tool.knows and node.host.nvidia_open else ""
 
 
-def _nearest(node: Node, names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Rail → index and PCI address of the first GPU that uses it."""
+def _nearest(node: Node, rails: Rails) -> dict[str, tuple[str, str]]:
+    """Rail → index and PCI address of the first GPU that uses it. A GPU may have several."""
     addresses = {gpu.index: gpu.pci.address if gpu.pci else "" for gpu in node.gpus}
     found: dict[str, tuple[str, str]] = {}
-    for index, rail in sorted(rail_of_gpu(node, names).items()):
+    for gpu, own in zip(node.gpus, own_rails(node, rails), strict=False):
+        for each in own:
+            found.setdefault(each, (str(gpu.index), addresses[gpu.index]))
+    # those that would be rails if they were up
+    for index, rail in sorted(rail_of_gpu(node, [port.name for port in wanted(node, rails)]).items()):
         if rail is not None:
             found.setdefault(rail, (str(index), addresses[index]))
     return found

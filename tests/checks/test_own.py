@@ -61,3 +61,11 @@ def test_a_run_without_the_log_says_why():
     evidence = seen(nodes(2), plan=Plan((), skipped=(("evidence", "left out for want of time"),)))
     assert status("rails.own", evidence) is Status.SKIP
     assert status("rails.own", seen(nodes(1)), LAMBDA) is Status.SKIP
+
+
+def test_a_rank_whose_worker_has_another_gpu_is_held_to_that_gpus_adapter(tmp_path):
+    evidence = run(tmp_path, lambda rank: 7 - rank % 8)
+    gpus = {str(rank): {"uuid": f"GPU-{7 - rank % 8}"} for rank in range(16)}
+    turned = replace(evidence, run=replace(evidence.run, joined=({"phase": "evidence", "gpus": gpus},)))
+    assert status("rails.own", evidence) is Status.FAIL
+    assert status("rails.own", turned) is Status.PASS

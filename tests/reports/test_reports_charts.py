@@ -122,11 +122,11 @@ def test_the_target_is_shown_in_both_units(cluster_specs):
 def test_whom_blame_suspects_is_outlined_on_both_maps_and_nobody_else(cluster_specs):
     for name, cells in (("pair-heatmap", 6), ("rail-matrix", 1)):
         rows = max(cluster_specs[name]["datasets"].values(), key=len)
-        marked = [row for row in rows if "node002 rail mlx5_10" in row["blame"]]
+        marked = [row for row in rows if "node002 rail mlx5_10/1" in row["blame"]]
         assert len(marked) == cells
-        assert all(row["rail"] == "mlx5_10" and "node002" in row.values() for row in marked)
+        assert all(row["rail"] == "mlx5_10/1" and "node002" in row.values() for row in marked)
         assert not [row for row in rows if row["blame"] != NOBODY and "node002" not in row.values()]
-    assert "node002 on mlx5_10 (191" in next(c for c in CHARTS if c.name == "pair-heatmap").about(_faulty())
+    assert "node002 on mlx5_10/1 (191" in next(c for c in CHARTS if c.name == "pair-heatmap").about(_faulty())
 
 
 def test_nobody_is_outlined_on_a_healthy_cluster():
@@ -190,7 +190,7 @@ def test_alternative_texts_name_what_is_to_be_seen():
     f = _faulty()
     texts = {chart.name: chart.about(f) for chart in CHARTS if chart.name in DRAWN}
     assert all(len(text) > 40 for text in texts.values())
-    assert "node002 mlx5_10 (-50%)" in texts["rail-matrix"]
+    assert "node002 mlx5_10/1 (-50%)" in texts["rail-matrix"]
     lossy = made_runs.gloo(lossy=True)
     ranking = next(chart for chart in CHARTS if chart.name == "ranked-collectives")
     assert "Not measured: scatter" in ranking.about(frames(lossy.run, lossy.profile))

@@ -58,14 +58,14 @@ def test_out_of_place_is_the_quoted_figure():
 def test_pairs_are_named_by_the_profiles_devices_and_keep_their_direction():
     f = of(made_runs.cluster(4))
     assert len(f.pairs) == 2 * 6 * 8
-    assert set(f.pairs["rail"]) == set(made_runs.b200_profile().rails.devices)
+    assert set(f.pairs["rail"]) == {f"{device}/1" for device in made_runs.b200_profile().rails.devices}
     assert len(f.pairs[f.pairs["source"] < f.pairs["destination"]]) == 6 * 8
 
 
 def test_the_slow_port_is_the_slowest_cell():
     table = node_rails(of(made_runs.cluster(4)).pairs).sort_values("gbps")
     worst = table.iloc[0]
-    assert (worst["node"], worst["rail"]) == ("node002", "mlx5_10")
+    assert (worst["node"], worst["rail"]) == ("node002", "mlx5_10/1")
     assert -0.51 < worst["change"] < -0.49
 
 
@@ -89,9 +89,9 @@ def test_what_did_not_get_through_is_0_and_what_was_not_measured_is_absent():
     made = made_runs.cluster()
     dead = {"pipelined": (), "isolated": (), "extra": {"failed": "timed out"}}
     failed = of(without(made, lambda case, ranks: case.endswith("there") and ranks == (0, 8), **dead))
-    (row,) = failed.pairs[(failed.pairs["rail"] == "mlx5_3") & (failed.pairs["source"] == "node001")].to_dict(
-        "records"
-    )
+    (row,) = failed.pairs[
+        (failed.pairs["rail"] == "mlx5_3/1") & (failed.pairs["source"] == "node001")
+    ].to_dict("records")
     assert row["gbps"] == 0.0
     absent = of(without(made, lambda case, ranks: case.endswith("there") and ranks == (0, 8)))
     assert len(absent.pairs) == len(of(made).pairs) - 1
