@@ -5,16 +5,19 @@ What a type wants is worked out once, not for each of the hundred thousand value
 
 from __future__ import annotations
 
+import json
 import math
 import types
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 # a place: what it is inside of, and the field, index or key in it; only a mistake writes it out
 Place = tuple[Any, object]
 Loader = Callable[[object, Place], Any]
+NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+LONGEST = 60  # characters of a value that did not fit
 
 
 class Misfit(ValueError):
@@ -40,6 +43,8 @@ def _loader(kind: Any) -> Loader:
         return _list(inner[0]) if arguments[-1] is Ellipsis else _tuple(inner)
     if origin is not None:
         return _mapping(_loader(arguments[1]))
+    if kind is Any:
+        return lambda value, place: value
     return _float if kind is float else _plain(kind)
 
 
@@ -49,16 +54,17 @@ def _optional(inner: Loader) -> Loader:
 
 def _dataclass(kind: Any) -> Loader:
     hints = get_type_hints(kind)
-    loaders = [(item.name, _loader(hints[item.name])) for item in fields(kind)]
+    loaders = [(item.name, _loader(hints[item.name])) for item in fields(kind) if item.init]
+    needed = [item.name for item in fields(kind) if item.default is MISSING is item.default_factory]
 
     def load_dataclass(value: object, place: Place) -> Any:
         if not isinstance(value, dict):
-            raise _misfit(place, f"{type(value).__name__} where an object was wanted")
+            raise _misfit(place, f"{shown(value)} where an object was wanted")
         known = {name: inner(value[name], (place, name)) for name, inner in loaders if name in value}
-        try:
-            return kind(**known)
-        except TypeError as error:
-            raise _misfit(place, str(error)) from error
+        for name in needed:
+            if name not in known:
+                raise _misfit((place, name), "is missing")
+        return kind(**known)
 
     return load_dataclass
 
@@ -66,7 +72,7 @@ def _dataclass(kind: Any) -> Loader:
 def _list(inner: Loader) -> Loader:
     def load_list(value: object, place: Place) -> tuple[Any, ...]:
         if not isinstance(value, (list, tuple)):
-            raise _misfit(place, f"{type(value).__name__} where a list was wanted")
+            raise _misfit(place, f"{shown(value)} where a list was wanted")
         return tuple([inner(item, (place, at)) for at, item in enumerate(value)])
 
     return load_list
@@ -75,7 +81,7 @@ def _list(inner: Loader) -> Loader:
 def _tuple(inner: list[Loader]) -> Loader:
     def load_tuple(value: object, place: Place) -> tuple[Any, ...]:
         if not isinstance(value, (list, tuple)):
-            raise _misfit(place, f"{type(value).__name__} where a list was wanted")
+            raise _misfit(place, f"{shown(value)} where a list was wanted")
         if len(inner) != len(value):
             raise _misfit(place, f"{len(value)} items where {len(inner)} were wanted")
         return tuple(
@@ -88,7 +94,7 @@ def _tuple(inner: list[Loader]) -> Loader:
 def _mapping(inner: Loader) -> Loader:
     def load_mapping(value: object, place: Place) -> dict[str, Any]:
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-            raise _misfit(place, f"{type(value).__name__} where an object was wanted")
+            raise _misfit(place, f"{shown(value)} where an object was wanted")
         return {key: inner(item, (place, key)) for key, item in value.items()}
 
     return load_mapping
@@ -98,17 +104,26 @@ def _float(value: object, place: Place) -> float:
     if type(value) is int and abs(value) < 1 << 1000:
         return float(value)
     if type(value) is not float or not math.isfinite(value):
-        raise _misfit(place, f"{value!r} where float was wanted")
+        raise _misfit(place, f"{shown(value)} where a number was wanted")
     return value
 
 
 def _plain(kind: type) -> Loader:
     def load_plain(value: object, place: Place) -> Any:
         if type(value) is not kind:
-            raise _misfit(place, f"{value!r} where {kind.__name__} was wanted")
+            raise _misfit(place, f"{shown(value)} where {NAMES[kind]} was wanted")
         return value
 
     return load_plain
+
+
+def shown(value: object) -> str:
+    """As it stands in the file, on one line, and its beginning alone where it is long."""
+    try:
+        text = json.dumps(value)
+    except (TypeError, ValueError):
+        text = type(value).__name__
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _misfit(place: Place, what: str) -> Misfit:

@@ -84,17 +84,23 @@ def test_a_key_of_a_later_version_is_left_out_and_a_missing_one_is_absent():
 @pytest.mark.parametrize(
     ("row", "where"),
     [
-        ([], "node: list where an object"),
-        ({}, "node: "),
-        ({"name": 3}, "node.name: 3 where str"),
-        ({"name": "n", "ports": {}}, "node.ports: dict where a list"),
-        ({"name": "n", "ports": [{"hca": "mlx5_0"}]}, "node.ports[0]: "),
-        ({"name": "n", "ports": [{"hca": "a", "number": True}]}, "node.ports[0].number: True where int"),
-        ({"name": "n", "ports": [{"hca": "a", "number": 1, "rate": float("nan")}]}, "rate: nan where float"),
-        ({"name": "n", "ports": [{"hca": "a", "number": 1, "counters": {"x": "N/A"}}]}, "counters.x: 'N/A'"),
+        ([], "node: [] where an object"),
+        ({}, "node.name: is missing"),
+        ({"name": 3}, "node.name: 3 where a text"),
+        ({"name": "n", "ports": {}}, "node.ports: {} where a list"),
+        ({"name": "n", "ports": [{"hca": "mlx5_0"}]}, "node.ports[0].number: is missing"),
+        (
+            {"name": "n", "ports": [{"hca": "a", "number": True}]},
+            "node.ports[0].number: true where a whole number",
+        ),
+        (
+            {"name": "n", "ports": [{"hca": "a", "number": 1, "rate": float("nan")}]},
+            "rate: NaN where a number",
+        ),
+        ({"name": "n", "ports": [{"hca": "a", "number": 1, "counters": {"x": "N/A"}}]}, 'counters.x: "N/A"'),
         ({"name": "n", "host": {"port_range": [1]}}, "node.host.port_range: 1 items where 2"),
-        ({"name": "n", "tcp": {1: 1}}, "node.tcp: dict"),
-        ({"name": "n", "host": {"clock": 10**400}}, "where float"),
+        ({"name": "n", "tcp": {1: 1}}, "node.tcp: {"),
+        ({"name": "n", "host": {"clock": 10**400}}, "where a number"),
     ],
 )
 def test_what_is_not_a_node_is_refused_with_the_place(row, where):

@@ -266,7 +266,9 @@ def noisy(path, scale, seed=1, spread=0.01, where=None, **given_):
     where = where or runs.ranks()
     planned = runs.cases(n=len(where))
     made = [
-        replace(row, pipelined=tuple((scale * 1e-3 * rng.gauss(1, spread),) * len(where) for _ in range(20)))
+        replace(
+            row, pipelined=tuple((scale * 1e-3 * abs(rng.gauss(1, spread)),) * len(where) for _ in range(20))
+        )
         for case in planned
         for row in runs.measured(case)
     ]

@@ -9,7 +9,7 @@ from bench.judge import judge, status
 from bench.model import EXIT, Mismatch, Status, overall
 from bench.profile import parse
 from bench.rows import rows
-from bench.store import Loss, Plan, Refusal, load, parts
+from bench.store import Loss, Plan, Refusal, RunError, load, parts
 
 BOUND = """
 [[bounds]]
@@ -79,7 +79,10 @@ def test_unchecked_is_not_right(tmp_path):
 @pytest.mark.parametrize("seconds", [math.nan, 0.0, -1.0, math.inf])
 def test_a_time_that_is_none_is_an_error(tmp_path, seconds):
     planned, rows = changed(0, pipelined=((seconds, seconds),))
-    assert verdict_of(runs.folder(tmp_path / "r", rows, planned))[0] is Status.ERROR
+    whole = load(runs.folder(tmp_path / "r", planned=planned))
+    assert status(judge(replace(whole, measurements=tuple(rows)), runs.LOCAL)) is Status.ERROR
+    with pytest.raises(RunError, match=r"damaged: journal.jsonl line 1: pipelined: "):
+        load(runs.folder(tmp_path / "s", rows, planned))
 
 
 def test_a_missing_case_is_never_a_pass(tmp_path):
@@ -154,7 +157,8 @@ def test_nan_does_not_reach_a_bound(tmp_path):
     planned, rows = changed(0, pipelined=((math.nan,) * 2,))
     wide = BOUND.replace('["64K", "1M"]', '["8", "1M"]')
     profile = parse(runs.LOCAL.text + wide.format(rate="0.0001 GB/s"), "x")
-    _, bad = verdict_of(runs.folder(tmp_path / "r", rows, planned), profile)
+    whole = load(runs.folder(tmp_path / "r", planned=planned))
+    bad = judge(replace(whole, measurements=tuple(rows)), profile).verdicts
     assert any(v.check == "limits.busbw" and v.status is Status.FAIL for v in bad)
 
 

@@ -50,23 +50,23 @@ def test_what_is_absent_has_its_default_and_what_is_unknown_is_left_out():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"count": True}, "it.count: True where int was wanted"),
-        ({"count": 1.0}, "it.count: 1.0 where int was wanted"),
-        ({"inner": None}, "it.inner: NoneType where an object was wanted"),
-        ({"inner": {}}, "it.inner: .*missing 1 required positional argument: 'name'"),
-        ({"inner": {"name": 1}}, "it.inner.name: 1 where str was wanted"),
-        ({"inner": {"name": "a", "rate": "fast"}}, "it.inner.rate: 'fast' where float was wanted"),
-        ({"inner": {"name": "a", "rate": float("nan")}}, "it.inner.rate: nan where float was wanted"),
-        ({"inner": {"name": "a", "rate": 1 << 1001}}, "it.inner.rate: 2.* where float was wanted"),
-        ({"several": {}}, "it.several: dict where a list was wanted"),
-        ({"several": [{"name": "b"}, {"name": None}]}, r"it.several\[1\].name: None where str was wanted"),
+        ({"count": True}, "it.count: true where a whole number was wanted"),
+        ({"count": 1.0}, "it.count: 1.0 where a whole number was wanted"),
+        ({"inner": None}, "it.inner: null where an object was wanted"),
+        ({"inner": {}}, "it.inner.name: is missing"),
+        ({"inner": {"name": 1}}, "it.inner.name: 1 where a text was wanted"),
+        ({"inner": {"name": "a", "rate": "fast"}}, 'it.inner.rate: "fast" where a number was wanted'),
+        ({"inner": {"name": "a", "rate": float("nan")}}, "it.inner.rate: NaN where a number was wanted"),
+        ({"inner": {"name": "a", "rate": 1 << 1001}}, "it.inner.rate: 2.* where a number was wanted"),
+        ({"several": {}}, "it.several: {} where a list was wanted"),
+        ({"several": [{"name": "b"}, {"name": None}]}, r"it.several\[1\].name: null where a text was wanted"),
         ({"pair": ["x"]}, "it.pair: 1 items where 2 were wanted"),
-        ({"pair": ["x", "y"]}, r"it.pair\[1\]: 'y' where int was wanted"),
-        ({"counts": []}, "it.counts: list where an object was wanted"),
-        ({"counts": {1: 1}}, "it.counts: dict where an object was wanted"),
-        ({"counts": {"k": "v"}}, "it.counts.k: 'v' where int was wanted"),
-        ({"odd": {"l": [1, None]}}, r"it.odd.l\[1\]: None where float was wanted"),
-        ({"sure": 1}, "it.sure: 1 where bool was wanted"),
+        ({"pair": ["x", "y"]}, r"it.pair\[1\]: \"y\" where a whole number was wanted"),
+        ({"counts": []}, r"it.counts: \[\] where an object was wanted"),
+        ({"counts": {1: 1}}, "it.counts: {.* where an object was wanted"),
+        ({"counts": {"k": "v"}}, 'it.counts.k: "v" where a whole number was wanted'),
+        ({"odd": {"l": [1, None]}}, r"it.odd.l\[1\]: null where a number was wanted"),
+        ({"sure": 1}, "it.sure: 1 where true or false was wanted"),
     ],
 )
 def test_what_does_not_fit_is_told_with_its_place(change, said):
@@ -75,5 +75,5 @@ def test_what_does_not_fit_is_told_with_its_place(change, said):
 
 
 def test_what_is_no_object_at_all():
-    with pytest.raises(Misfit, match="^it: list where an object was wanted$"):
+    with pytest.raises(Misfit, match=r"^it: \[\] where an object was wanted$"):
         load(Outer, [], "it")

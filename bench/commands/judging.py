@@ -10,9 +10,9 @@ import click
 
 from bench.judge import judge, status
 from bench.model import EXIT
-from bench.profile import Profile, load, parse
+from bench.profile import Profile, ProfileError, load, parse
 from bench.settle import keep, settle
-from bench.store import Run, judged_by, manifest_of
+from bench.store import MANIFEST, Run, RunError, judged_by, manifest_of
 from bench.store import load as load_run
 from bench.terminal import summarise
 
@@ -79,4 +79,8 @@ def refresher(folder: Path) -> Callable[[Run, Profile], None]:
 
 
 def own_profile(folder: Path) -> Profile:
-    return parse(manifest_of(folder).profile_text, "the run's own profile")
+    """The profile as it was when the run was made. RunError where what the manifest holds of it is none."""
+    try:
+        return parse(manifest_of(folder).profile_text, "the run's own profile")
+    except ProfileError as error:
+        raise RunError(f"{folder} is damaged: {MANIFEST}: profile_text: {error}") from None

@@ -197,7 +197,7 @@ class Run:
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
         """The facts of every node. FactsError where they are damaged."""
-        return _nodes(self.facts)
+        return nodes_of(self.facts)
 
     @cached_property
     def _cases(self) -> dict[str, Case]:
@@ -213,7 +213,8 @@ _READ = tuple(name for name in Run.__dataclass_fields__ if name not in ("verdict
 
 
 @once()
-def _nodes(facts: tuple[dict[str, Any], ...]) -> tuple[Node, ...]:
+def nodes_of(facts: tuple[dict[str, Any], ...]) -> tuple[Node, ...]:
+    """The facts of every node, as they stand in a run folder. FactsError where they are damaged."""
     return tuple(Node.from_json(row) for row in facts)
 
 
