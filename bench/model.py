@@ -205,7 +205,7 @@ class Measurement:
 
 def _without_last(row: dict[str, Any]) -> dict[str, Any]:
     """Journals before this version say whose own time was the longest: of the rank that came first."""
-    return {name: value for name, value in row.items() if name != "last"}
+    return {name: value for name, value in row.items() if name != "last"} if "last" in row else row
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.collectives import collective
 from bench.elements import REDUCTIONS, UnknownName, element
-from bench.model import Case, Measurement, Mismatch, Window
+from bench.model import Apart, Case, Measurement, Mismatch, Window
 from bench.shapes import Misfit, load, shown
 from bench.timings import LONGEST, Blocks, Seconds
 
@@ -160,7 +160,7 @@ def measurement(row: dict[str, Any], of: Job) -> Measurement:
         odd = _unreadable(row)
     if odd:
         name, _, wanted = odd.partition(": ")
-        raise Misfit(f"{name}: {shown(row[name])} where {wanted} wanted" if wanted in WANTED else odd)
+        raise Misfit(f"{name}: {shown(row.get(name))} where {wanted} wanted" if wanted in WANTED else odd)
     return found
 
 
@@ -188,14 +188,23 @@ def _odd_counts(row: Measurement, of: Job) -> str:
         or not (1 if len(row.pipelined) and not of.imported else 0) <= row.calls < MOST
     ):
         return f"calls: {COUNT}"
-    if row.last and not ({*map(type, row.last)} == COUNTS and len(row.last) == n and min(row.last) >= 0):
-        return f"last: {EACH}"
     counted = [count for count in row.wrong if count is not None]
     if counted and not ({*map(type, counted)} == COUNTS and min(counted) >= 0):
         return f"wrong: {EACH}"
     if len(row.wrong) != n and not (of.imported and len(row.wrong) < 2):
         return f"wrong: {EACH}"
-    return ""
+    return "" if row.apart is None or _fits(row.apart, n) else f"apart: {EACH}"
+
+
+def _fits(apart: Apart, n: int) -> bool:
+    """Whether each of its six is told of ``n`` ranks: counts, and seconds that are 0 where there were none."""
+    counts = chain(apart.short, apart.shortest, apart.long, apart.longest)
+    seconds = (*apart.short_by, *apart.long_by)
+    return (
+        {len(getattr(apart, name)) for name in Apart.__dataclass_fields__} == {n}
+        and all(type(count) is int and 0 <= count < MOST for count in counts)
+        and all(type(value) in NUMBERS and 0 <= value < LONGEST for value in seconds)
+    )
 
 
 def _odd_rest(row: Measurement) -> str:
@@ -230,11 +239,11 @@ def _unreadable(row: Mapping[str, Any]) -> str:
         if each.name not in row and each.default is MISSING is each.default_factory:
             return f"{each.name}: is missing"
     for name in row:
-        if name not in Measurement.__dataclass_fields__:
+        if name not in Measurement.__dataclass_fields__ and name != "last":
             return f"{name}: no field of a measurement"
     for name, (make, wanted) in READ.items():
         try:
-            make(row[name])
+            make(row.get(name))
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             return f"{name}: {wanted}"
     return f"ranks: {RANKS}"
@@ -244,13 +253,17 @@ def _mismatches(rows: Any) -> tuple[Mismatch, ...]:
     return tuple([Mismatch(**item) for item in rows])
 
 
+def _apart(row: Any) -> Apart | None:
+    return Apart.from_json(row) if row else None
+
+
 READ: dict[str, tuple[Callable[[Any], object], str]] = {
     "ranks": (frozenset, RANKS),
     "pipelined": (Blocks, TIMES),
     "isolated": (Seconds, TIMES),
-    "last": (tuple, EACH),
     "wrong": (tuple, EACH),
     "mismatches": (_mismatches, COUNT),
+    "apart": (_apart, EACH),
 }
 
 
@@ -266,8 +279,6 @@ def window(row: Mapping[str, Any], of: Job) -> Window:
         raise Misfit(f"ranks: {shown(found.ranks)} where as many as seconds and wrong were wanted")
     if not of.ranks.issuperset(found.ranks):
         raise Misfit(f"ranks: {shown(found.ranks)} where ranks of the run were wanted")
-    if not 0 <= found.last < len(found.seconds):
-        raise Misfit(f"last: {found.last} where the place of a rank was wanted")
     _at_least(1, found.calls, "calls")
     _at_least(0, found.checked, "checked")
     for count in found.wrong:

@@ -30,7 +30,7 @@ def whole(tmp_path_factory):
     )
     node = made_nodes.node(0)
     shot = snapshot(1.0, 2.0, node.ports, node.interfaces, {"RetransSegs": 1}).to_json()
-    window = Window(1.0, (1e-3, 1e-3), 2e-3, 1e-3, 0, 4, (0, 0), 8, runs.cases()[0].id, (0, 1))
+    window = Window(1.0, (1e-3, 1e-3), 2e-3, 1e-3, 4, (0, 0), 8, runs.cases()[0].id, (0, 1))
     spell = {
         "case": "c",
         "begun": 1.0,
@@ -130,6 +130,7 @@ def test_a_changed_field_is_told_with_its_file_or_changes_no_more_than_a_verdict
     assert told > TURNS / 5
 
 
+APART = {name: [0, 0] for name in ("short", "short_by", "shortest", "long", "long_by", "longest")}
 DAMAGE = [
     ("pipelined", lambda row: row["pipelined"][0].__setitem__(1, -1)),
     ("pipelined", lambda row: row["pipelined"][0].__setitem__(1, 1e308)),
@@ -142,7 +143,10 @@ DAMAGE = [
     ("calls", lambda row: row.update(calls=0)),
     ("ranks", lambda row: row.update(ranks=[0, 7])),
     ("ranks", lambda row: row.update(ranks=[0, 0])),
-    ("last", lambda row: row.update(last=[1])),
+    ("apart", lambda row: row.update(apart=APART | {"long": [1]})),
+    ("apart", lambda row: row.update(apart=APART | {"long": [1, -1]})),
+    ("apart", lambda row: row.update(apart=APART | {"long_by": ["x", 0]})),
+    ("apart", lambda row: row.update(apart=["x"])),
     ("wrong", lambda row: row.update(wrong=[0])),
     ("wrong", lambda row: row.update(wrong=[0, -1])),
     ("checked", lambda row: row.update(checked="many")),
