@@ -13,7 +13,7 @@ import io
 import json
 import pickle
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -179,18 +179,22 @@ def _entry(row: object, at: int) -> tuple[int, Entry]:
         raise NotAFlight(f"an entry is not understood: {error!r}") from error
 
 
-def behind(flights: Mapping[int, Flight]) -> str:
-    """``rank 5 entered all_reduce 12 last, the others all_reduce 13`` of the first group in which ranks differ; ""."""
+def behind(flights: Mapping[int, Flight], silent: Collection[int] = ()) -> str:
+    """``rank 5 entered all_reduce 12 last, the others all_reduce 13`` of the first group in which ranks differ; "".
+
+    ``silent``: ranks whose recorder told nothing, so that what is said holds of the others alone.
+    """
+    more = f"; rank {_ranks(silent)} told nothing" if silent else ""
     for group in sorted({entry.group for flight in flights.values() for entry in flight.last}):
         newest = {rank: entry for rank, flight in flights.items() if (entry := flight.of(group))}
         waiting = {rank: entry for rank, flight in flights.items() if (entry := flight.open_in(group))}
         pairs = any(entry.pair for entry in newest.values())
-        if told := _each(waiting) if pairs else _collectives(newest, waiting):
-            return told
+        if told := _each(waiting) if pairs else _collectives(newest, waiting, bool(silent)):
+            return told + more
     return ""
 
 
-def _collectives(newest: Mapping[int, Entry], waiting: Mapping[int, Entry]) -> str:
+def _collectives(newest: Mapping[int, Entry], waiting: Mapping[int, Entry], partial: bool) -> str:
     most = max(newest.values(), key=lambda entry: entry.number)
     late = {rank: entry for rank, entry in newest.items() if entry.number < most.number}
     if late:
@@ -203,9 +207,9 @@ def _collectives(newest: Mapping[int, Entry], waiting: Mapping[int, Entry]) -> s
     first = min(waiting.values(), key=lambda entry: entry.number)
     if first.number < most.number:
         still = [rank for rank, entry in waiting.items() if entry.number == first.number]
-        who = "all" if len(still) == len(newest) else f"rank {_ranks(still)}"
+        who = "all" if len(still) == len(newest) and not partial else f"rank {_ranks(still)}"
         said += f"; not over: {first.text} of {who}"
-    return f"all have entered {most.text}{said}"
+    return f"{f'rank {_ranks(newest)} entered' if partial else 'all have entered'} {most.text}{said}"
 
 
 def _each(waiting: Mapping[int, Entry]) -> str:

@@ -16,7 +16,7 @@ def flights(recorder: Recorder, phase: str, seen: Mapping[int, Seen]) -> str:
     found = {rank: state.flight for rank, state in seen.items() if state.flight.last}
     for rank, flight in found.items():
         recorder.line("flight", phase=phase, rank=rank, **flight.to_json())
-    text = behind(found)
+    text = behind(found, [rank for rank in seen if rank not in found])
     return f"torch's recorder: {text}" if text else ""
 
 

@@ -284,6 +284,16 @@ def test_a_gpu_that_stands_in_an_earlier_call_than_the_host_is_told():
     assert behind(one) == "all have entered all_reduce 9; not over: all_reduce 7 of rank 1"
 
 
+def test_what_silent_ranks_entered_is_not_claimed():
+    """A stopped process tells nothing of what it entered."""
+    assert behind({0: flight(35)}, silent=[1]) == "rank 0 entered all_reduce 35; rank 1 told nothing"
+    stuck = {0: parse(json.dumps(nccl(9, 6)))}
+    assert behind(stuck, [1, 2]) == (
+        "rank 0 entered all_reduce 9; not over: all_reduce 7 of rank 0; rank 1, 2 told nothing"
+    )
+    assert behind({0: flight(35, done=True)}, [1]) == behind({}, [0, 1]) == ""
+
+
 def test_nobody_is_behind_by_the_numbers_of_messages():
     def sent(number: int, done: bool) -> Flight:
         entry = Entry("0", number, "send 0->1", done, True)

@@ -63,6 +63,12 @@ def test_what_a_job_in_trouble_said_of_itself_in_time_is_kept(monkeypatch):
     assert chief.recorder.kept[-1]["error"].startswith("timed out")
 
 
+def test_a_rank_without_a_recording_is_named_as_one():
+    chief = coordinator("gloo", {})
+    chief._seen[1] = Seen()
+    assert chief._recorded({}).endswith("; rank 1 told nothing")
+
+
 def test_without_a_service_the_reason_is_kept_and_gloo_is_not_asked():
     with socket.create_server(("127.0.0.1", 0)) as door:
         address = f"127.0.0.1:{door.getsockname()[1]}"
