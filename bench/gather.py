@@ -84,8 +84,9 @@ def memory(
     rooms = []
     for node, here in zip(nodes, by_node(ranks), strict=True):
         if backend == "nccl":
-            own = [(places or {}).get(rank, at) for at, rank in enumerate(here)]
-            for gpu in (node.gpus[at] for at in own if at is not None and at < len(node.gpus)):
+            known = [(places or {}).get(rank) for rank in here]
+            own = [at if place is None else place for at, place in enumerate(known)]
+            for gpu in (node.gpus[at] for at in own if at < len(node.gpus)):
                 rooms.append(
                     Memory(max(0, (gpu.memory_free or 0) - NCCL_RESERVE), f"GPU {gpu.index} of {node.name}")
                 )

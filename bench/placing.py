@@ -18,14 +18,16 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 def visible(text: str | None, gpus: Sequence[Gpu]) -> tuple[int, ...] | None:
     """Places in ``gpus`` of those that a process is shown, in its order: ``2,0`` or ``GPU-5a1f,GPU-77``.
 
-    None where it cannot be told (parts of a GPU). What names no GPU ends the list (CUDA Programming Guide, Environment
-    Variables).
+    None where it cannot be told: parts of a GPU, or a UUID where NVML told none. What names no GPU ends the list (CUDA
+    Programming Guide, Environment Variables).
     """
     if text is None:
         return tuple(range(len(gpus)))
     found: list[int] = []
     for word in (each.strip() for each in text.split(",")):
-        if word.upper().startswith("MIG"):
+        if word.upper().startswith("MIG") or (
+            word.upper().startswith("GPU-") and not all(gpu.uuid for gpu in gpus)
+        ):
             return None
         if word.isdecimal():
             match = [at for at, gpu in enumerate(gpus) if gpu.index == int(word)]
@@ -41,7 +43,9 @@ def visible(text: str | None, gpus: Sequence[Gpu]) -> tuple[int, ...] | None:
 def foreseen(
     ranks: Iterable[Rank], nodes: Sequence[Node], environment: Mapping[str, Mapping[str, str]]
 ) -> dict[int, int | None]:
-    """Rank → place in its node's ``gpus`` by ``environment`` of each rank; None where there is no such GPU."""
+    """Rank → place in its node's ``gpus`` by ``environment`` of each rank; None: there is no such GPU. Without an entry
+    where it cannot be told.
+    """
     facts = {node.name: node for node in nodes}
     found: dict[int, int | None] = {}
     for rank in ranks:
@@ -49,9 +53,10 @@ def foreseen(
         if node is None:
             continue
         shown = visible(environment.get(str(rank.rank), {}).get(VISIBLE), node.gpus)
-        # a launcher may show each rank its own GPU alone
-        at = 0 if shown is not None and len(shown) == 1 else rank.local_rank
-        found[rank.rank] = shown[at] if shown is not None and at < len(shown) else None
+        if shown is not None:
+            # a launcher may show each rank its own GPU alone
+            at = 0 if len(shown) == 1 else rank.local_rank
+            found[rank.rank] = shown[at] if at < len(shown) else None
     return found
 
 

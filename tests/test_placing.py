@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 import runs
 from bench.gather import device_name, memory
+from bench.hangs.seen import Seen
 from bench.placing import foreseen, match, placed, said, visible
-from bench.store import load
+from bench.store import Phase, load
+from bench.supervise import Coordinator, Limits
 from made_nodes import LAMBDA, gpu, node, nodes, with_gpu
 
 GPUS = tuple(gpu(at, uuid=f"GPU-{at}a1b-77") for at in range(4))
@@ -43,6 +46,10 @@ def test_a_permuted_environment_is_foreseen_and_a_gpu_of_ones_own_is_that_one():
     assert [found[rank] for rank in range(8, 16)] == [3, 4, 5, 6, 7, 0, 1, 2]
     assert foreseen(where, machines, {})[11] == 3
     assert foreseen(where, machines, {"3": {"CUDA_VISIBLE_DEVICES": "0,1"}})[3] is None
+    # parts of a GPU, and UUIDs that NVML did not tell: as before, in order
+    assert 3 not in foreseen(where, machines, {"3": {"CUDA_VISIBLE_DEVICES": "MIG-5a1f"}})
+    mute = [replace(each, gpus=tuple(replace(g, uuid=None) for g in each.gpus)) for each in machines]
+    assert 3 not in foreseen(where, mute, {"3": {"CUDA_VISIBLE_DEVICES": "GPU-5a1f"}})
 
 
 @pytest.mark.parametrize(
@@ -86,3 +93,28 @@ def test_memory_and_names_are_those_of_the_gpu_that_a_rank_has():
     assert device_name(rank, "nccl", [machine], {0: None}) == "cuda:0 no such GPU"
     assert "GPU 7" in memory([rank], [machine], "nccl", {0: 7}).where
     assert "GPU 0" in memory([rank], [machine], "nccl").where
+    assert "GPU 0" in memory([rank], [machine], "nccl", {0: None}).where
+
+
+class Paper:
+    """A recorder of paper."""
+
+    def __init__(self) -> None:
+        self.lines: list[dict[str, Any]] = []
+
+    def line(self, kind: str, **fields: Any) -> None:
+        self.lines.append(fields)
+
+
+def test_a_workers_gpu_is_written_once_and_again_where_it_is_another():
+    paper = Paper()
+    chief = Coordinator(None, None, paper, Limits(), lambda kind, fields: None, ranks=runs.ranks(1, 3))
+    for turn, third in (("evidence", "GPU-2"), ("rails", "GPU-2"), ("again", "GPU-9")):
+        gpus = [{"uuid": "GPU-0"}, {"uuid": "GPU-1"}, {"uuid": third}]
+        seen = {
+            at: Seen(ready={"seconds": {"init": 1.0}, "versions": {}, "gpu": gpu})
+            for at, gpu in enumerate(gpus)
+        }
+        chief._joined(Phase(turn, "", ()), seen)
+    assert [sorted(line["gpus"]) for line in paper.lines] == [["0", "1", "2"], [], ["2"]]
+    assert paper.lines[2]["gpus"] == {"2": {"uuid": "GPU-9"}}
