@@ -4,19 +4,25 @@ The ratio is time of A over time of B, so above 1 means that B is faster. Its in
 medians by order statistics (no assumption about the distribution), taken at the unfavourable ends: it
 covers at least 90 % without a random number. Where a run was repeated, each side's interval is
 stretched over the medians of its repetitions, because launches differ by more than the calls of one
-launch do. One launch on each side cannot show that, and the text says so.
+launch do. Fewer than LAUNCHES on a side cannot show by how much, so nothing is called faster or slower
+then; with enough of them a difference must also stand out from what the launches of all cases differ by,
+corrected for how many cases are looked at.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from statistics import median
+from dataclasses import dataclass, replace
+from statistics import NormalDist, fmean, median
 
-from .stats import median_interval
+from .stats import median_interval, quantile
 from .units import show_seconds
 
+LAUNCHES = 3  # of each side, from which on they tell how much one launch differs from the next
+MISTAKES = 0.05  # comparisons of equal machines that may name any case at all
+EFFECT = 0.05  # what a difference must be beyond its interval: less is no reason to open a ticket
+CALM = 0.75  # quantile of the cases' spreads that each of them has at least: three launches may agree by luck
 TOLERANCE = 0.03  # a difference below this matters to nobody; the noise of a quiet cluster is 1 to 3 %
 
 # what must be alike for a ratio to say anything; versions may differ, they are often what is compared
@@ -106,8 +112,11 @@ def compare(
     *,
     anyway: bool = False,
     tolerance: float = TOLERANCE,
+    launches: tuple[int, int] = (1, 1),
 ) -> Comparison:
     """All cases of two runs, A's order first. Samples are seconds by case; facts are by ``ALIKE`` key.
+
+    ``launches``: how many runs of each side the samples are of.
 
     Raises UnlikeRuns when a key differs, unless ``anyway``, and ValueError when no case is in both.
     """
@@ -119,7 +128,52 @@ def compare(
     unknown = tuple(key for key in ALIKE if not a_facts.get(key) and not b_facts.get(key))
     names = [*a, *(name for name in b if name not in a)]
     ratios = tuple(ratio(name, a.get(name, ()), b.get(name, ()), tolerance) for name in names)
-    return Comparison(ratios, differences, unknown, _summary(ratios, differences, unknown, a, b))
+    few = min(launches) < LAUNCHES
+    ratios = tuple(map(_unearned, ratios)) if few else _beyond_launches(ratios, a, b)
+    text = _summary(ratios, differences, unknown)
+    if few:
+        said = f"{launches[0]} and {launches[1]} launches: what differs from launch to launch is not known"
+        text += f"; {said}: run each three times, then: railgauge compare A1 A2 A3 vs B1 B2 B3"
+    return Comparison(ratios, differences, unknown, text)
+
+
+def _unearned(found: Ratio) -> Ratio:
+    """A difference that the launches alone may have made."""
+    if found.outcome not in ("faster", "slower"):
+        return found
+    return replace(
+        found, outcome="cannot tell", text=f"{found.text}, if launches were all alike: cannot tell"
+    )
+
+
+def _beyond_launches(
+    ratios: Sequence[Ratio], a: Mapping[str, Samples], b: Mapping[str, Samples]
+) -> tuple[Ratio, ...]:
+    """Of the differences those that stand out from what launches differ by, with all cases looked at together."""
+    spreads = {each.case: spread_of(a.get(each.case, ()), b.get(each.case, ())) for each in ratios}
+    known = [value for value in spreads.values() if math.isfinite(value)]
+    floor = quantile(known, CALM) if known else math.inf
+    deviations = NormalDist().inv_cdf(1 - MISTAKES / 2 / max(1, len(known)))
+
+    def stands(found: Ratio) -> bool:
+        sides = (len(a[found.case]), len(b[found.case]))
+        error = max(spreads[found.case], floor) * math.sqrt(sum(1 / count for count in sides))
+        return abs(math.log(found.ratio)) > deviations * error
+
+    return tuple(
+        each if each.outcome not in ("faster", "slower") or stands(each) else _unearned(each)
+        for each in ratios
+    )
+
+
+def spread_of(a: Samples, b: Samples) -> float:
+    """Standard deviation of a launch's median among its side's, as a logarithm; NaN of one launch a side or fewer."""
+    sides = [[math.log(median(part)) for part in side if part] for side in (a, b) if _sound(side)]
+    freedom = sum(len(side) - 1 for side in sides)
+    if len(sides) < 2 or freedom < 2:
+        return math.nan
+    squares = sum((value - fmean(side)) ** 2 for side in sides for value in side if side)
+    return math.sqrt(squares / freedom)
 
 
 def ratio(case: str, a: Samples, b: Samples, tolerance: float = TOLERANCE) -> Ratio:
@@ -168,13 +222,13 @@ def interval(samples: Samples) -> tuple[float, float]:
 
 
 def _outcome(low: float, high: float, tolerance: float) -> str:
-    """What an interval of a/b says: it must lie on one side of 1 to be a difference, near it to be none."""
+    """What an interval of a/b says: it must lie EFFECT beyond 1 to be a difference, near it to be none."""
     least, most = 1 / (1 + tolerance), 1 + tolerance
     if least <= low and high <= most:
         return "same"
-    if low > 1:
+    if low > 1 + EFFECT:
         return "faster"
-    if high < 1:
+    if high < 1 / (1 + EFFECT):
         return "slower"
     return "cannot tell"
 
@@ -183,8 +237,6 @@ def _summary(
     ratios: Sequence[Ratio],
     differences: Sequence[Difference],
     unknown: Sequence[str],
-    a: Mapping[str, Samples],
-    b: Mapping[str, Samples],
 ) -> str:
     outcomes = ("faster", "slower", "same", "cannot tell", "only a", "only b")
     counted = [(sum(item.outcome == outcome for item in ratios), outcome) for outcome in outcomes]
@@ -194,6 +246,4 @@ def _summary(
         parts.append(f"compared although the runs differ in {listed}")
     if unknown:
         parts.append(f"not recorded by either run: {', '.join(unknown)}")
-    if all(len(samples) < 2 for run in (a, b) for samples in run.values()):
-        parts.append("one launch each: what differs from launch to launch is not in the intervals")
     return "; ".join(parts)

@@ -47,7 +47,7 @@ def test_too_few_samples_cannot_be_told(few):
 
 def test_launches_that_differ_among_themselves_hide_a_small_difference():
     steady = [[1.0 + 1e-4 * k for k in range(20)], [1.1 + 1e-4 * k for k in range(20)]]
-    shifted = [[value * 1.05 for value in part] for part in steady]
+    shifted = [[value * 1.07 for value in part] for part in steady]
     assert ratio("x", steady, shifted).outcome == "cannot tell"
     assert ratio("x", steady[:1], shifted[:1]).outcome == "slower"
     low, high = interval(steady)
@@ -104,10 +104,44 @@ def test_versions_may_differ():
     assert differing({**FACTS, "nccl": "2.26"}, {**FACTS, "nccl": "2.27"}) == ()
 
 
-def test_single_launches_are_warned_of():
-    samples, twice = {"x": [[1.0] * 9]}, {"x": [[1.0] * 9] * 2}
-    assert "one launch each" in compare(samples, samples, FACTS, FACTS).text
-    assert "one launch each" not in compare(twice, samples, FACTS, FACTS).text
+def test_few_launches_call_nothing_slower():
+    a, b = {"x": [[1.0] * 9]}, {"x": [[2.0] * 9]}
+    alone = compare(a, b, FACTS, FACTS)
+    assert [each.outcome for each in alone.ratios] == ["cannot tell"]
+    assert (
+        "1 and 1 launches: what differs from launch to launch is not known: run each three times"
+        in alone.text
+    )
+    three = {"x": [[1.0 + 0.01 * k] * 9 for k in range(3)]}
+    slow = {"x": [[2.0 + 0.01 * k] * 9 for k in range(3)]}
+    assert [each.outcome for each in compare(three, slow, FACTS, FACTS, launches=(3, 3)).ratios] == ["slower"]
+    assert [each.outcome for each in compare(three, slow, FACTS, FACTS, launches=(3, 2)).ratios] == [
+        "cannot tell"
+    ]
+
+
+def machine(seed: int, scale: float = 1.0, cases: int = 38) -> dict[str, list[list[float]]]:
+    """Three launches of a machine whose cases differ by 1 to 15 % from launch to launch, now and then by half."""
+    rng, like = random.Random(seed), random.Random(7)
+    found = {}
+    for case in range(cases):
+        apart, parts = math.exp(like.uniform(math.log(0.01), math.log(0.15))), []
+        for _ in range(3):
+            off = scale * math.exp(rng.gauss(0, apart)) * (1.5 if rng.random() < 0.03 else 1.0)
+            parts.append([off * math.exp(rng.gauss(0, 0.01)) for _ in range(9)])
+        found[f"case{case}"] = parts
+    return found
+
+
+def test_equal_machines_are_hardly_ever_called_slower_and_half_as_fast_ones_always():
+    def slower(a, b):
+        found = compare(a, b, FACTS, FACTS, launches=(3, 3))
+        return sum(each.outcome == "slower" for each in found.ratios)
+
+    equal = [slower(machine(2 * seed), machine(2 * seed + 1)) for seed in range(60)]
+    assert sum(map(bool, equal)) <= 5, equal
+    assert all(slower(machine(seed), machine(seed + 100, 2.0)) >= 10 for seed in range(10))
+    assert slower(machine(1), machine(2, 1.02)) == 0
 
 
 @pytest.mark.parametrize(("a", "b"), [({}, {}), ({"x": [[1.0]]}, {"y": [[1.0]]})])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -275,18 +276,55 @@ def noisy(path, scale, seed=1, spread=0.01, where=None, **given_):
     return load_run(runs.folder(path, rows=made, planned=planned, where=where, **given_))
 
 
+def launches(path, name, scale, seed=0, apart=0.01, count=3):
+    """Runs of one machine: what they differ by from launch to launch is the same for all calls of a case."""
+    rng = random.Random(seed if seed else name)
+    made = []
+    for number in range(count):
+        run = noisy(path / f"{name}{number}", scale, seed=rng.random(), spread=0.005)
+        rows_ = []
+        for row in run.measurements:
+            off = math.exp(rng.gauss(0, apart)) * (1.5 if rng.random() < 5 * apart * apart else 1.0)
+            blocks = tuple(tuple(value * off for value in block) for block in row.pipelined)
+            rows_.append(replace(row, pipelined=blocks))
+        made.append(replace(run, measurements=tuple(rows_)))
+    return made
+
+
 def test_a_run_twice_as_slow_is_slower_and_fails(tmp_path):
-    found = compare_runs(noisy(tmp_path / "a", 1.0), noisy(tmp_path / "b", 2.0, seed=2))
+    found = compare_runs(launches(tmp_path, "a", 1.0), launches(tmp_path, "b", 2.0))
     assert found.status is Status.FAIL
     assert {ratio.outcome for ratio in found.comparison.ratios} == {"slower"}
-    assert "slower" in found.text
-    assert "one launch each" in found.text
+    assert "run each three times" not in found.text
+    assert compare_runs(launches(tmp_path, "b2", 2.0), launches(tmp_path, "a2", 1.0)).status is Status.PASS
+
+
+def test_one_launch_of_each_does_not_tell_who_is_slower(tmp_path):
+    found = compare_runs([noisy(tmp_path / "a", 1.0)], [noisy(tmp_path / "b", 2.0, seed=2)])
+    assert found.status is Status.ERROR
+    assert "run each three times, then: railgauge compare A1 A2 A3 vs B1 B2 B3" in found.text
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_launches_of_one_machine_are_never_slower_than_each_other(tmp_path, seed):
+    """Each launch of a case is off by some percent, a few by half, and all of its calls with it."""
+    found = compare_runs(
+        launches(tmp_path, "a", 1.0, seed=2 * seed, apart=0.08),
+        launches(tmp_path, "b", 1.0, seed=2 * seed + 1, apart=0.08),
+    )
+    assert found.status is not Status.FAIL, found.text
+
+
+def test_launches_that_are_unlike_each_other_are_refused(tmp_path):
+    other = noisy(tmp_path / "x", 1.0, where=runs.ranks(1, 4))
+    with pytest.raises(UnlikeRuns, match="ranks: 2 against 4"):
+        compare_runs(launches(tmp_path, "a", 1.0), [*launches(tmp_path, "b", 1.0), other])
 
 
 def test_equal_runs_pass_and_noise_cannot_tell(tmp_path):
     a = noisy(tmp_path / "a", 1.0, spread=0.001)
-    assert compare_runs(a, noisy(tmp_path / "b", 1.0, seed=2, spread=0.001)).status is Status.PASS
-    loud = compare_runs(a, noisy(tmp_path / "c", 1.02, seed=3, spread=0.4))
+    assert compare_runs([a], [noisy(tmp_path / "b", 1.0, seed=2, spread=0.001)]).status is Status.PASS
+    loud = compare_runs([a], [noisy(tmp_path / "c", 1.02, seed=3, spread=0.4)])
     assert loud.status is not Status.PASS
     assert "cannot tell" in loud.text
 
@@ -294,8 +332,8 @@ def test_equal_runs_pass_and_noise_cannot_tell(tmp_path):
 def test_unlike_runs_are_refused_by_the_keys_that_differ(tmp_path):
     a, b = noisy(tmp_path / "a", 1.0), noisy(tmp_path / "b", 1.0, where=runs.ranks(1, 4))
     with pytest.raises(UnlikeRuns, match="ranks: 2 against 4; ranks_per_node: 2 against 4"):
-        compare_runs(a, b)
-    anyway = compare_runs(a, b, anyway=True)
+        compare_runs([a], [b])
+    anyway = compare_runs([a], [b], anyway=True)
     assert "compared although the runs differ in ranks: 2 against 4" in anyway.text
 
 
@@ -304,8 +342,8 @@ def test_an_import_is_compared_with_ours_by_content_and_only_when_told(tmp_path)
     file = write(tmp_path, "table.txt", export(ours, "nccl-tests"))
     theirs = load_run(import_files([file], tmp_path / "theirs", runs.LOCAL).path)
     with pytest.raises(UnlikeRuns, match="launcher: openmpi against import"):
-        compare_runs(ours, theirs)
-    found = compare_runs(ours, theirs, anyway=True)
+        compare_runs([ours], [theirs])
+    found = compare_runs([ours], [theirs], anyway=True)
     assert len(found.comparison.ratios) == len(rows(ours))
     # a table holds one figure a case: no interval, so nothing can be told
     assert found.status is Status.ERROR
@@ -315,7 +353,7 @@ def test_runs_without_a_common_case_cannot_be_compared(tmp_path):
     a = load_run(runs.folder(tmp_path / "a", planned=runs.cases(names=["all_reduce"])))
     b = load_run(runs.folder(tmp_path / "b", planned=runs.cases(names=["broadcast"])))
     with pytest.raises(ValueError, match="no case in common"):
-        compare_runs(a, b)
+        compare_runs([a], [b])
 
 
 def test_groups_of_a_case_are_compared_each_with_itself(tmp_path):

@@ -33,14 +33,19 @@ def report(run_folder: Path) -> None:
 @click.command(
     epilog="Exit status: 0 B is no slower, 1 B is slower somewhere, 2 wrong usage or unlike, 3 cannot tell."
 )
-@click.argument("a", type=click.Path(path_type=Path))
-@click.argument("b", type=click.Path(path_type=Path))
+@click.argument("folders", metavar="A... [vs] B...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--anyway", is_flag=True, help="Compare runs that are not alike, and say so")
-def compare(a: Path, b: Path, anyway: bool) -> None:
-    """Two runs side by side: the ratio of each case, and how sure it is."""
+def compare(folders: tuple[Path, ...], anyway: bool) -> None:
+    """Two runs side by side: the ratio of each case, and how sure it is.
+
+    Launches of one machine differ too: only three of each tell a difference of the machines from one of the launches.
+
+    \b
+        railgauge compare A1 A2 A3 vs B1 B2 B3
+    """
     from bench.commands.judging import compared
 
-    sys.exit(compared(a, b, anyway))
+    sys.exit(compared(folders, anyway))
 
 
 COMMANDS = (judge, report, compare)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import combinations
 from pathlib import Path
 
 import click
@@ -51,19 +52,31 @@ def report_again(folder: Path) -> int:
     return EXIT[status(run)]
 
 
-def compared(a: Path, b: Path, anyway: bool) -> int:
-    """Print two runs side by side; the exit status."""
+def compared(folders: Sequence[Path], anyway: bool) -> int:
+    """Print two runs side by side, or several launches of each with ``vs`` between; the exit status."""
     from bench.compare import UnlikeRuns
     from bench.interchange import compare_runs
 
-    if a.exists() and b.exists() and a.samefile(b):
-        raise click.UsageError(f"{a} and {b} are one and the same run, which is as fast as itself")
+    a, b = _sides(folders)
+    for one, other in combinations((*a, *b), 2):
+        if one.exists() and other.exists() and one.samefile(other):
+            raise click.UsageError(f"{one} and {other} are one and the same run, which is as fast as itself")
     try:
-        answer = compare_runs(load_run(a), load_run(b), anyway)
+        answer = compare_runs([load_run(path) for path in a], [load_run(path) for path in b], anyway)
     except (UnlikeRuns, ValueError) as error:
         raise click.UsageError(str(error)) from None
     click.echo(answer.text)
     return EXIT[answer.status]
+
+
+def _sides(folders: Sequence[Path]) -> tuple[Sequence[Path], Sequence[Path]]:
+    words = [str(folder) for folder in folders]
+    if "vs" not in words and len(words) == 2:
+        return folders[:1], folders[1:]
+    at = words.index("vs") if words.count("vs") == 1 else 0
+    if at == 0 or at == len(words) - 1:
+        raise click.UsageError("give A B, or several launches of each: A1 A2 A3 vs B1 B2 B3")
+    return folders[:at], folders[at + 1 :]
 
 
 def refresher(folder: Path) -> Callable[[Run, Profile], None]:

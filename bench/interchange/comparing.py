@@ -1,12 +1,14 @@
-"""Two run folders side by side."""
+"""Two run folders side by side, or several launches of each."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
-from bench.compare import Comparison, Ratio, compare
+from bench.compare import Comparison, Ratio, UnlikeRuns, compare, differing
 from bench.model import Status
 from bench.profile import ProfileError, Rails, parse
 from bench.rows import Row, rows
@@ -29,18 +31,28 @@ class Compared:
     text: str
 
 
-def compare_runs(a: Run, b: Run, anyway: bool = False) -> Compared:
-    """All cases of A and B by the pipelined time of the slowest rank, block by block.
+def compare_runs(a: Sequence[Run], b: Sequence[Run], anyway: bool = False) -> Compared:
+    """All cases of A and B by the pipelined time of the slowest rank, block by block; each side is a run or several.
 
     Raises compare.UnlikeRuns, which names the keys that differ, unless ``anyway``; ValueError when the runs
     have no case in common.
     """
-    by_content = LAUNCHER in (a.manifest.launcher, b.manifest.launcher)
-    ours, theirs = samples(a, by_content), samples(b, by_content)
-    found = compare(ours, theirs, facts(a), facts(b), anyway=anyway)
+    by_content = any(run.manifest.launcher == LAUNCHER for run in (*a, *b))
+    for side in (a, b):
+        for run in side[1:]:
+            unlike = differing(facts(side[0]), facts(run))
+            if unlike and not anyway:
+                raise UnlikeRuns(unlike)
+    ours, theirs = _launches(a, by_content), _launches(b, by_content)
+    counts = (len(a), len(b))
+    found = compare(ours, theirs, facts(a[0]), facts(b[0]), anyway=anyway, launches=counts)
     busbw_a, busbw_b = _busbw(a, by_content), _busbw(b, by_content)
     lines = [_line(ratio, busbw_a, busbw_b) for ratio in found.ratios]
-    sides = [f"A: {a.path} ({a.manifest.profile_name})", f"B: {b.path} ({b.manifest.profile_name})"]
+    sides = [
+        f"{side}: {run.path} ({run.manifest.profile_name})"
+        for side, several in (("A", a), ("B", b))
+        for run in several
+    ]
     return Compared(_status(found.ratios), found, "\n".join([*sides, *_table(lines), found.text]))
 
 
@@ -53,8 +65,21 @@ def samples(run: Run, by_content: bool = False) -> dict[str, list[list[float]]]:
     return dict(found)
 
 
-def _busbw(run: Run, by_content: bool) -> dict[str, float]:
-    return {_name(row, by_content): row.busbw for row in rows(run)}
+def _launches(several: Sequence[Run], by_content: bool) -> dict[str, list[list[float]]]:
+    """``samples`` of all runs of a side, with a list a launch."""
+    found: dict[str, list[list[float]]] = defaultdict(list)
+    for run in several:
+        for name, parts in samples(run, by_content).items():
+            found[name] += parts if len(several) == 1 else [[value for part in parts for value in part]]
+    return dict(found)
+
+
+def _busbw(several: Sequence[Run], by_content: bool) -> dict[str, float]:
+    found: dict[str, list[float]] = defaultdict(list)
+    for run in several:
+        for row in rows(run):
+            found[_name(row, by_content)].append(row.busbw)
+    return {name: median(values) for name, values in found.items()}
 
 
 def _name(row: Row, by_content: bool) -> str:
