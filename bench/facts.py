@@ -343,8 +343,8 @@ def rail_of_gpu(node: Node, rails: Sequence[str]) -> dict[int, str | None]:
     """GPU index → the rail it should use, out of ``rails``: HCAs (``mlx5_3``, also ``mlx5_3/1`` and
     ``mlx5_3:1``) or interfaces, in rail order.
 
-    The nearest rail. GPUs that are equally near to the same rails share these out in order, as NCCL does
-    (ncclTopoGetLocalNet). None: this GPU's way to every rail is unknown.
+    The nearest rail. GPUs that are equally near to the same rails share these out in order (NCCL: by the
+    mirrored bits of the GPU's number, ncclTopoGetLocalNet). None: this GPU's way to every rail is unknown.
     """
     levels = {(near.gpu, near.device): near.level for near in affinity(node)}
     nearest = {gpu.index: _nearest(gpu.index, rails, levels) for gpu in node.gpus}

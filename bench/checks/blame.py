@@ -14,7 +14,7 @@ from bench.checks.registry import Evidence, check
 from bench.known import known, names_in
 from bench.model import Status, Verdict
 from bench.profile import Limit, Profile
-from bench.rails import members
+from bench.rails import members, nearest_rails, own_rails
 from bench.store import IMPORTED
 from bench.units import show_both, show_rate, show_share
 
@@ -31,7 +31,7 @@ def rails(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     ranks, besides = seen.run.manifest.ranks, known(seen.run, seen.rows, want)
     answer = paths.answer(seen.rows, ranks, want, besides)
     for row in answer.named:
-        yield explained(_of_several(_named(row), row, seen, want), row, seen)
+        yield explained(_guessed(_of_several(_named(row), row, seen, want), row, seen, want), row, seen)
     for row in answer.suspects:
         yield Verdict(
             "blame.rails",
@@ -110,6 +110,28 @@ def _of_several(verdict: Verdict, row: Blame, seen: Evidence, want: Profile) -> 
     return replace(
         verdict, next_step=f"{which}; then {verdict.next_step}", evidence=(*verdict.evidence, *told)
     )
+
+
+def _guessed(verdict: Verdict, row: Blame, seen: Evidence, want: Profile) -> Verdict:
+    """Where PCI does not set a GPU's rails apart their name is only the next in order, and NCCL may use another.
+
+    ncclTopoGetLocalNet deals adapters that are equally near out by the mirrored bits of the GPU's number.
+    """
+    rails, ends = members(row.subject.rail), {row.subject.node, row.subject.peer} - {""}
+    if seen.run.manifest.backend != "nccl" or row.subject.kind == "gpu":
+        return verdict
+    for node in seen.nodes:
+        own, near = own_rails(node, want.rails), nearest_rails(node, want.rails)
+        for mine, tied in zip(own, near, strict=False):
+            if (not ends or node.name in ends) and mine == rails and set(tied) != set(mine):
+                told = (
+                    f"not PCI but the order says that {row.subject.rail} is its GPU's: NCCL may use another"
+                )
+                step = (
+                    f"{told}; see rails.intended, and the pinned passes (--pinned); then {verdict.next_step}"
+                )
+                return replace(verdict, next_step=step)
+    return verdict
 
 
 @check("limits.rail_rate")

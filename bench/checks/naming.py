@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
 from bench.facts import Node
 from bench.model import Rank, Verdict
@@ -94,9 +95,14 @@ def rails_names(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     # a rail that is gone or down is for the census: what is next to its GPU then is another's
     whole = [node for node in seen.nodes if node.gpus and _whole(node, want)]
     found = [Finding(name, None, "no GPU of it is in the facts") for name in blank]
-    found += [finding for node in whole for finding in _of_node(node, whole, want)]
+    votes = [
+        Counter(place)
+        for place in zip_longest(*(own_rails(node, want.rails) for node in whole), fillvalue=())
+    ]
+    found += [finding for node in whole for finding in _of_node(node, votes, want)]
     if not found:
-        reason = "the PCI trees do not tell which rails are next to which GPU: these are called in order"
+        reason = "the PCI trees do not tell which rails are next to which GPU: they are dealt out in order, and NCCL "
+        reason += "may do so otherwise (ncclTopoGetLocalNet); rails.intended holds that against the counters"
         yield ask.skip("all nodes", reason if whole else "no node has all of its rails: see exclusion.census")
         return
     yield from ask.verdicts(found, "GPUs have the rails that their place calls for")
@@ -106,13 +112,13 @@ def _whole(node: Node, want: Profile) -> bool:
     return not want.rails.count or len(rails_of(node, want.rails)) == want.rails.count
 
 
-def _of_node(node: Node, others: list[Node], want: Profile) -> Iterator[Finding]:
-    """Nothing of a GPU that its node's tree does not set apart."""
+def _of_node(node: Node, votes: Sequence[Counter[tuple[str, ...]]], want: Profile) -> Iterator[Finding]:
+    """Nothing of a GPU that its node's tree does not set apart. ``votes``: the rails of GPU 0, 1 … on all nodes."""
     names = tuple(role.name for role in rails_of(node, want.rails))
     order = in_order(names, len(node.gpus)) if want.rails.devices else ((),) * len(node.gpus)
     near, own = nearest_rails(node, want.rails), own_rails(node, want.rails)
-    for gpu, tied, mine, due in zip(node.gpus, near, own, order, strict=True):
-        subject, at = f"{node.name} GPU {gpu.index}", node.gpus.index(gpu)
+    for at, (gpu, tied, mine, due) in enumerate(zip(node.gpus, near, own, order, strict=True)):
+        subject = f"{node.name} GPU {gpu.index}"
         if not tied or len(tied) == len(names) > 1:
             continue
         next_to = f"is next to {', '.join(tied)}"
@@ -124,10 +130,7 @@ def _of_node(node: Node, others: list[Node], want: Profile) -> Iterator[Finding]
         if not mine:
             yield Finding(subject, None, f"{next_to}: which of these are its own cannot be told")
             continue
-        votes = Counter(
-            each[at] for other in others for each in (own_rails(other, want.rails),) if at < len(each)
-        )
-        usual, most = votes.most_common(1)[0]
+        usual, most = votes[at].most_common(1)[0]
         if mine != usual:
             yield Finding(
                 subject,

@@ -23,7 +23,7 @@ def at_rate(case: Case, row: Measurement, rate: float) -> Measurement:
     return replace(row, pipelined=((case.size / rate,) * 2,) * 6, isolated=(case.size / rate,) * 12)
 
 
-def slow_gpu(with_pinned: bool):
+def slow_gpu(with_pinned: bool, machines=()):
     """Three nodes: what GPU 1 of n1 exchanges with others goes at half rate, and alone so does mlx5_4."""
     where = runs.ranks(3, 8)
     made, _ = acceptance(OCI, where, "nccl", 1.0, Asked(), tuple(RAILS), tuple(RAILS.values()))
@@ -42,7 +42,7 @@ def slow_gpu(with_pinned: bool):
                         again = replace(case, phase=name, id=f"{name}/{case.id}")
                         other = replace(row, case=again.id)
                         rows.append(row_of(again, at_rate(again, other, LINE / 2)))
-    return seen([oci(at) for at in range(3)], rows=rows, plan=Plan((first,)))
+    return seen(machines or [oci(at) for at in range(3)], rows=rows, plan=Plan((first,)))
 
 
 def test_both_rails_are_named_and_the_pinned_pass_is_the_next_step():
@@ -67,3 +67,19 @@ def test_what_each_rail_did_alone_stands_with_it():
     assert [text.partition(" ")[0] for text in alone] == ["mlx5_3/1", "mlx5_4/1"]
     assert "44.00 GB/s" in alone[0]
     assert "22.00 GB/s" in alone[1]
+
+
+def test_where_pci_does_not_tell_a_name_is_called_a_guess():
+    """A virtual machine that hides the tree: NCCL deals out adapters that are equally near in another order."""
+    blind = [replace(oci(at), gpus=tuple(replace(g, pci=None) for g in oci(at).gpus)) for at in range(3)]
+    told = [
+        verdict
+        for verdict in judged("blame.rails", slow_gpu(False, blind), OCI)
+        if verdict.status is Status.FAIL
+    ]
+    assert [verdict.subject for verdict in told] == ["n1 rail mlx5_3/1+mlx5_4/1"]
+    assert told[0].next_step.startswith("not PCI but the order says that mlx5_3/1+mlx5_4/1 is its GPU's")
+    plain = [
+        verdict for verdict in judged("blame.rails", slow_gpu(False), OCI) if verdict.status is Status.FAIL
+    ]
+    assert "not PCI" not in plain[0].next_step
