@@ -32,6 +32,28 @@ def cli(*arguments, **more):
         (["profiles", "nosuch"], "known:"),
         (["compare", "/dev", "/dev/"], "one and the same run"),
         (["accept", "--hang", "10"], "is not a time"),
+        *((["accept", "--hang", text], "is no") for text in ("0s", "0.0 ms", "1e999s", "1e300 h", "400e5s")),
+        *((["accept", "--hang", text], "is not a time") for text in ("nan s", "inf s", "-1s", "nan")),
+        *((["accept", "--budget", text], "is no") for text in ("0m", "nan m", "1e999m", "-1m")),
+        *((["nightly", "--history", "h", "--budget", text], "is no") for text in ("0m", "nan m", "1e999m")),
+        *((["soak", "--minutes", text], "no") for text in ("nan", "inf", "0", "-1", "1e999", "NaN")),
+        *((["soak", "--minutes", "1", "--window", text], "is no") for text in ("0s", "nan s", "-1s")),
+        *((["soak", "--minutes", "1", "--size", text], "is no") for text in ("0", "nan", "1e999", "-4")),
+        *(
+            (["run", "all_reduce", "--precision", text], "is no")
+            for text in ("0 %", "nan %", "1e999%", "-1%")
+        ),
+        *((["run", "all_reduce", "-b", text], "is no") for text in ("0", "nan", "inf", "1e999", "-8")),
+        (["run", "all_reduce", "-b", "8", "-e", "64", "-i", "0"], "is no message"),
+        *(
+            (["run", "all_reduce", flag, "nan"], "not a valid integer")
+            for flag in ("-n", "-w", "-c", "-f", "-r")
+        ),
+        *(
+            (["run", "all_reduce", flag, "-1"], "is not in the range")
+            for flag in ("-n", "-w", "-c", "-f", "-r")
+        ),
+        (["accept", "--ranks", "0"], "is not in the range"),
         (
             ["run", "all_reduce", "-b", "3", "--ranks", "2"],
             "all_reduce of float32 on 2 ranks needs 4 B at least",

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from .words import EXIT_HELP, Seconds, Size, run_options
+from .words import EXIT_HELP, Finite, Seconds, Size, run_options
 
 
 @click.command(epilog=EXIT_HELP)
 @click.argument("collective", default="all_reduce")
-@click.option("--minutes", type=click.FloatRange(0.05, 10080), required=True, metavar="N", help="So long")
+@click.option("--minutes", type=Finite(0.05, 10080), required=True, metavar="N", help="So long")
 @click.option(
     "--size", type=Size(), default="64M", show_default=True, metavar="SIZE", help="Message of each call"
 )

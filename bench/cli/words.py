@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,19 @@ EXIT_HELP = (
 )
 
 
+LONGEST = 366 * 86400.0  # seconds: beyond it a slip of the finger
+
+
+class Finite(click.FloatRange):
+    """A number within a range, which nan is not, though it is neither below nor above."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no number", param, ctx)
+        return number
+
+
 class Size(click.ParamType[int]):
     """Bytes with K, M, G (1024-based), as nccl-tests takes them."""
 
@@ -26,9 +40,12 @@ class Size(click.ParamType[int]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
-            return value if isinstance(value, int) else parse_size(value)
+            size = value if isinstance(value, int) else parse_size(value)
         except UnitError as error:
             self.fail(str(error), param, ctx)
+        if size < 1:
+            self.fail(f"{value!r} is no message: 1 byte at least", param, ctx)
+        return size
 
 
 class Seconds(click.ParamType[float]):
@@ -38,9 +55,12 @@ class Seconds(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
-            return value if isinstance(value, float) else parse_seconds(value)
+            seconds = value if isinstance(value, float) else parse_seconds(value)
         except UnitError as error:
             self.fail(str(error), param, ctx)
+        if not 0 < seconds <= LONGEST:
+            self.fail(f"{value!r} is no time to wait or measure: above 0, and 366 days at most", param, ctx)
+        return seconds
 
 
 def profile_option(help_: str, default: str | None = "local") -> Callable[[F], F]:
@@ -72,9 +92,12 @@ class Share(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
-            return value if isinstance(value, float) else parse_share(value)
+            share = value if isinstance(value, float) else parse_share(value)
         except UnitError as error:
             self.fail(str(error), param, ctx)
+        if not 0 < share <= 1:
+            self.fail(f"{value!r} is no share: above 0 and 100 % at most", param, ctx)
+        return share
 
 
 def run_options(command: F) -> F:
