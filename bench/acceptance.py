@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from . import __version__, resume
@@ -24,12 +25,14 @@ from .options import Options, Watcher
 from .order import Order
 from .phases import run_phases
 from .placing import foreseen
-from .plan import Job, Memory, acceptance, by_node, fit, sweep_cases, whole, within
+from .plan import Job, Memory, PlanError, acceptance, by_node, fit, sweep_cases, whole, within
 from .profile import Profile
 from .refusal import refusal
 from .settle import finish, settle
 from .store import VERDICTS, Manifest, Phase, Plan, Recorder, Run, RunError
 from .supervise import Coordinator, Departures, Lost, Stopped, Supervisor, dismiss
+from .verbs.schedule import seconds as verbs_seconds
+from .verbs.schedule import why_left
 
 EXIT_ERROR = EXIT[Status.ERROR]
 
@@ -121,6 +124,12 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
         if options.probe_only:
             chief.recorder.end()
             return True
+        asked = options.profile.rails.kind == "infiniband"
+        if asked and options.asked.budget and not options.nightly and not options.resumed:
+            room = memory(ranks, nodes, backend, gpus)
+            with suppress(PlanError):  # the first plan stands; for what no time is left, that is said
+                plan = make_plan(options, ranks, backend, room, nodes, gpus)
+                chief.recorder.plan(plan)
         left = tuple(resume.todo(phase, options.resumed) for phase in plan.phases)
         watcher.planned(replace(plan, phases=left), manifest)
         chief.ranks = ranks
@@ -187,12 +196,16 @@ def make_plan(
         phases = [Phase(name, title, tuple(cases), seconds=seconds)]
         skipped: list[tuple[str, str]] = []
     else:
-        phases, skipped = _accepted(options, ranks, backend, pins(options.profile, ranks, nodes, gpus))
+        phases, skipped = _accepted(options, ranks, backend, pins(options.profile, ranks, nodes, gpus), nodes)
     return replace(fit(phases, backend, room), skipped=tuple(skipped))
 
 
 def _accepted(
-    options: Options, ranks: tuple[Rank, ...], backend: str, rails: Mapping[str, int]
+    options: Options,
+    ranks: tuple[Rank, ...],
+    backend: str,
+    rails: Mapping[str, int],
+    nodes: Sequence[Node],
 ) -> tuple[list[Phase], list[tuple[str, str]]]:
     """The phases of an acceptance run, cut to the time that there is. ``rails``: see ``pins``."""
     seconds, profile = options.rules.budget, options.profile
@@ -201,7 +214,8 @@ def _accepted(
         return short(job, options.nightly.budget, seconds)
     if options.asked.budget is None:
         return acceptance(profile, ranks, backend, seconds, job.asked, job.devices, job.near)
-    bargain = within(job, options.asked.budget, seconds)
+    job = replace(job, verbs=0.0 if why_left(profile, nodes) else verbs_seconds(len(nodes)))
+    bargain = within(job, options.asked.budget, seconds, time.monotonic() - options.begun)
     cut = bargain.job
     phases, skipped = acceptance(cut.profile, ranks, backend, seconds, cut.asked, cut.devices, cut.near)
     return phases, [*bargain.said, *skipped]

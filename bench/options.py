@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ class Options:
     asked       what of the rails is measured besides, and in which time
     resumed     an interrupted run that goes on in its own folder
     nightly     a short plan instead, compared with the nights before: ``railgauge nightly``
+    begun       the reading of time.monotonic() when the command began: a budget is counted from there
     """
 
     profile: Profile
@@ -44,6 +46,7 @@ class Options:
     asked: Asked = field(default_factory=Asked)
     nightly: Nightly | None = None
     resumed: Run | None = None
+    begun: float = field(default_factory=time.monotonic)
 
 
 class Watcher(Protocol):

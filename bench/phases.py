@@ -14,7 +14,7 @@ from .gather import PROBE_SECONDS
 from .known import known
 from .nightly import judging
 from .options import Options, Watcher
-from .plan import COUNTERS, PAIR_RULES, Job, by_node, pair_cases, rotation, seconds, step_phase
+from .plan import AFTER, COUNTERS, PAIR_RULES, Job, by_node, pair_cases, rotation, seconds, step_phase
 from .profile import Profile
 from .resume import followed, todo, unclosed
 from .rows import rows
@@ -24,6 +24,7 @@ from .supervise import COUNTERS as COUNTERS_SECONDS
 from .supervise import Coordinator
 from .units import show_seconds
 from .verbs.record import left_out
+from .verbs.schedule import seconds as verbs_seconds
 
 SUSPECT_RULES = {"precision": 0.0, "budget": 0.25}
 
@@ -39,20 +40,21 @@ def run_phases(
         chief.recorder.line("note", text=text)
         watcher.notice("refused", {"text": text})
         return
-    until = time.monotonic() + options.asked.budget if options.asked.budget else None
+    until = options.begun + options.asked.budget if options.asked.budget else None
     if options.asked.cross:
         _wiring(chief, leads, options.profile)
-    for phase in plan.phases:
+    for number, phase in enumerate(planned := plan.phases):
         if not _done(chief, leads, phase, options, until, watcher) or followed(phase, options.resumed):
             continue
+        spare = _spare(until, planned[number + 1 :], options)
         if options.nightly:
-            plan = _out_of_line(chief, leads, plan, phase.name, options.profile, watcher)
+            plan = _out_of_line(chief, leads, plan, phase.name, options.profile, spare, watcher)
         if phase.name == paths.FIRST:
-            plan = _suspects(chief, leads, plan, options.profile, until, watcher)
-            plan = _repeated(chief, leads, plan, options.profile, until, watcher)
-            verbs(chief, options.profile, watcher, until)
+            plan = _suspects(chief, leads, plan, options.profile, spare, watcher)
+            plan = _repeated(chief, leads, plan, options.profile, spare, watcher)
+            verbs(chief, options.profile, watcher, spare)
         if phase.name.startswith(paths.SCREEN):
-            plan = _trace(chief, leads, plan, options, _before(until, phase, plan), watcher)
+            plan = _trace(chief, leads, plan, options, spare, watcher)
 
 
 def _done(
@@ -84,10 +86,12 @@ def _wiring(chief: Coordinator, leads: list[int], profile: Profile) -> None:
     write_text(chief.recorder.path / LOGS / WIRING, json.dumps(told))
 
 
-def _before(until: float | None, phase: Phase, plan: Plan) -> float | None:
-    """When what ``phase`` calls for must end, so that the phases planned after it still fit."""
-    after = plan.phases[plan.phases.index(phase) + 1 :]
-    return None if until is None else until - sum(each.seconds + COUNTERS for each in after)
+def _spare(until: float | None, after: Sequence[Phase], options: Options) -> float | None:
+    """When what a phase calls for must end, so that the phases planned ``after`` it still fit, and the verdict."""
+    if until is None:
+        return None
+    left = [todo(phase, options.resumed) for phase in after]
+    return until - AFTER - sum(phase.seconds + COUNTERS for phase in left if phase.cases)
 
 
 def _in_time(chief: Coordinator, phase: Phase, until: float | None, watcher: Watcher) -> bool:
@@ -138,20 +142,29 @@ def _trace(
 def verbs(chief: Coordinator, profile: Profile, watcher: Watcher, until: float | None = None) -> None:
     """The same rails by perftest, so that a loss is placed in a layer."""
     nodes = [Node.from_json(row) for row in load(chief.recorder.path).facts]
-    phase = Phase(verbs_phase.NAME, verbs_phase.TITLE, (), seconds=verbs_phase.seconds(len(nodes)))
+    table = verbs_phase.asked(chief, nodes, profile)
+    if table is None:
+        return
+    phase = Phase(verbs_phase.NAME, verbs_phase.TITLE, (), seconds=verbs_seconds(len(table.able)))
     if not _in_time(chief, phase, until, watcher):
         chief.recorder.verbs(left_out("no time was left in the budget"))
         return
     watcher.phase(phase)
-    verbs_phase.measure(chief, nodes, profile)
+    verbs_phase.rounds(table, until)
 
 
 def _out_of_line(
-    chief: Coordinator, leads: list[int], plan: Plan, name: str, profile: Profile, watcher: Watcher
+    chief: Coordinator,
+    leads: list[int],
+    plan: Plan,
+    name: str,
+    profile: Profile,
+    until: float | None,
+    watcher: Watcher,
 ) -> Plan:
     """Of a nightly run: whatever a phase shows out of its baseline is measured again at once; the plan with that."""
     more = judging.again(load(chief.recorder.path), profile, name)
-    if more is None:
+    if more is None or not _in_time(chief, more, until, watcher):
         return plan
     plan = replace(plan, phases=(*plan.phases, more))
     chief.recorder.plan(plan)

@@ -6,6 +6,7 @@ goes into the run folder as it is; what was slow or failed is measured a second 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,17 +17,17 @@ from .gather import PROBE_SECONDS
 from .plan import by_node
 from .profile import Profile
 from .supervise import Coordinator
+from .units import show_seconds
 from .verbs import errands
-from .verbs.command import SECONDS, Side, words
+from .verbs.command import Side, words
 from .verbs.healthy import least
 from .verbs.outcome import outcome
 from .verbs.record import Ended, Transfer, left_out
-from .verbs.schedule import BACK, THERE, Leg, legs, meetings, wanted, why_left
+from .verbs.schedule import BACK, ROUND, THERE, Leg, legs, meetings, wanted, why_left
 from .verbs.tool import Tool, read
 
 NAME = "verbs"  # of the phase, in the journal and the counters
 TITLE = "ib_write_bw on every rail, each direction"
-START = 3.0  # seconds in which a pair's processes start, meet and end
 MARGIN = 20.0  # seconds for a supervisor's answer on top of its own deadline
 
 
@@ -41,36 +42,47 @@ class Table:
     tools: Mapping[str, Tool]
     addresses: Mapping[str, str]
 
-
-def seconds(nodes: int) -> float:
-    """What the phase takes where everything answers, second looks included."""
-    return len(meetings([str(node) for node in range(nodes)])) * 4 * (SECONDS + START)
+    @property
+    def able(self) -> list[str]:
+        """Nodes whose perftest can be used."""
+        return [name for name in self.nodes if not self.tools[name].missing]
 
 
 def measure(chief: Coordinator, nodes: Sequence[Node], profile: Profile) -> None:
     """Measure every rail of every node that has perftest, or record why not."""
-    why = why_left(profile, nodes)
-    if why:
+    if table := asked(chief, nodes, profile):
+        rounds(table)
+
+
+def asked(chief: Coordinator, nodes: Sequence[Node], profile: Profile) -> Table | None:
+    """What there is to measure with, recorded; None where there is nothing, and why is recorded."""
+    if why := why_left(profile, nodes):
         chief.recorder.verbs(left_out(why))
-        return
+        return None
     try:
         table = _table(chief, nodes, profile)
     except NoAddress as reason:
         chief.recorder.verbs(left_out(str(reason)))
-        return
+        return None
     for tool in table.tools.values():
         chief.recorder.verbs(tool.to_json())
-    able = [node.name for node in nodes if not table.tools[node.name].missing]
-    if len(able) > 1:
-        _rounds(table, able)
+    return table if len(table.able) > 1 else None
 
 
-def _rounds(table: Table, able: Sequence[str]) -> None:
-    """All rounds between two snapshots of every node's counters."""
+def rounds(table: Table, until: float | None = None) -> None:
+    """All rounds between two snapshots of every node's counters; none is begun that may last beyond ``until``."""
     recorder = table.chief.recorder
     recorder.line("phase", name=NAME, state="begin", cases=0)
     _counters(table, "before")
-    count = sum(_round(table, number, turn) for number, turn in enumerate(meetings(able)))
+    count = 0
+    turns = meetings(table.able)
+    for number, turn in enumerate(turns):
+        left = ROUND if until is None else until - time.monotonic()
+        if left < ROUND:
+            told = f"a round takes up to {show_seconds(ROUND)}, {show_seconds(max(left, 0))} of the budget are left"
+            recorder.line("note", text=f"{NAME} ended after {number} of {len(turns)} rounds: {told}")
+            break
+        count += _round(table, number, turn)
     _counters(table, "after")
     recorder.line("phase", name=NAME, state="end", measured=count)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -14,7 +15,7 @@ from bench.nccl.selector import Device, select
 from bench.nccl.version import NEWEST
 from bench.pairs import count_rounds
 from bench.plan import CUTS, Asked, Job, PlanError, acceptance, step_phase, within
-from bench.plan.budget import total
+from bench.plan.budget import AFTER, total
 from bench.profile import load
 from bench.screening import groups
 from bench.store import Phase
@@ -182,6 +183,31 @@ def test_a_budget_too_small_for_anything_is_refused_with_the_least_that_is_neede
     assert within(job(), least, H100.sweep.budget).seconds <= least
     with pytest.raises(PlanError, match="the least"):
         within(Job(load("local"), runs.ranks(1, 2), "gloo"), 1.0, 0.6)
+
+
+def test_what_was_spent_before_the_plan_is_counted_and_said():
+    fresh, late = (within(job(), 1200.0, H100.sweep.budget, spent) for spent in (3.0, 700.0))
+    assert fresh.given_up == () and "spent before" not in fresh.text
+    assert late.given_up and late.seconds <= 1200.0
+    assert "11 min 40 s of it spent before the plan" in late.text
+    assert late.seconds >= 700.0 + AFTER + sum(phase.seconds for phase in planned(late))
+    with pytest.raises(PlanError, match="alone and 9 min 50 s that are spent"):
+        within(job(), 600.0, H100.sweep.budget, 590.0)
+
+
+def planned(bargain):
+    at = bargain.job
+    return acceptance(at.profile, at.ranks, at.backend, H100.sweep.budget, at.asked, at.devices)[0]
+
+
+def test_perftest_has_its_time_in_the_plan_and_gives_way_before_anything_is_given_up():
+    with_verbs = replace(job(), verbs=56.0)
+    whole = total(job(), H100.sweep.budget)
+    assert total(with_verbs, H100.sweep.budget) >= whole + 56.0
+    roomy, tight = (within(with_verbs, whole + more, H100.sweep.budget) for more in (60.0, 30.0))
+    assert (roomy.verbs, roomy.given_up) == (True, ()) and "perftest" not in roomy.text
+    assert (tight.verbs, tight.given_up) == (False, ())
+    assert "perftest, where it is installed, in what time is left" in tight.text
 
 
 def test_a_screened_plan_says_that_bad_links_between_good_nodes_are_not_found():

@@ -16,7 +16,8 @@ from .words import EXIT_HELP, Seconds, Share, Size, run_options
     "--budget",
     type=Seconds(),
     metavar="TIME",
-    help="Measure no longer than this, such as 10m; what is left out is said first, and cannot pass",
+    help="Measure no longer than this, such as 10m, counted from the command's start: meeting and probing eat of it; "
+    "what is left out is said first, and cannot pass",
 )
 @click.option(
     "--cross-rail", is_flag=True, help="Also GPU i against GPU j of other nodes: finds swapped rails"

@@ -1,6 +1,6 @@
 """From profile and ranks to phases of cases, with their bytes and seconds, before anything starts."""
 
-from bench.plan.budget import COUNTERS, CUTS, within
+from bench.plan.budget import AFTER, COUNTERS, CUTS, within
 from bench.plan.gpu import whole
 from bench.plan.job import Asked, Job, alone, by_node, everyone
 from bench.plan.memory import (
@@ -19,6 +19,7 @@ from bench.plan.screen import step_phase
 from bench.plan.sweep import PlanError, Request, sizes, sweep_cases
 
 __all__ = [
+    "AFTER",
     "COUNTERS",
     "CUTS",
     "MOST_BUFFERS",

@@ -21,6 +21,7 @@ from .screen import node_names, step_phase
 from .sweep import PlanError
 
 AROUND = 20.0  # seconds before the first phase and after the last: probing, judging, drawing (estimate)
+AFTER = 10.0  # of these after the last: judging, drawing (estimate)
 COUNTERS = 1.0  # seconds around each phase in which every node's counters are read (estimate)
 LEAST_SCREENED = 6  # nodes: two rings of three
 LOOK_CASES = 28  # of a second look at suspects: two tests, seven times, each direction (blame.confirm)
@@ -92,21 +93,30 @@ CUTS = (
 
 @dataclass(frozen=True)
 class Bargain:
-    """What a budget buys: the job to plan, what was ``given_up`` in order, and the seconds of it all."""
+    """What a budget buys: the job to plan, what was ``given_up`` in order, and the seconds of it all.
+
+    ``spent``: of these, before the plan was made; ``verbs``: whether there is time for perftest for sure.
+    """
 
     job: Job
     given_up: tuple[str, ...]
     seconds: float
+    spent: float = 0.0
+    verbs: bool = True
 
     @property
     def text(self) -> str:
         """Said beforehand: how long, what it covers, what was given up."""
         allowed = show_seconds(self.job.asked.budget or 0.0)
         told = f"{show_seconds(self.seconds)} of {allowed}"
+        if self.spent > AROUND - AFTER:
+            told += f", {show_seconds(self.spent)} of it spent before the plan, on meeting and probing"
         if covered := promise(self.job):
             told += f"; covers {covered.text}"
         if self.job.asked.screened:
             told += f"; {tracing(self.job, (self.job.asked.budget or 0.0) - self.seconds, 0.0)}"
+        if not self.verbs:
+            told += "; perftest, where it is installed, in what time is left"
         return told + (f"; given up, in this order: {'; '.join(self.given_up)}" if self.given_up else "")
 
     @property
@@ -115,20 +125,25 @@ class Bargain:
         return [(BUDGET, self.text), *((GIVEN_UP, text) for text in self.given_up)]
 
 
-def within(job: Job, budget: float, case_seconds: float) -> Bargain:
-    """The first of the CUTS after which everything fits into ``budget`` seconds.
+def within(job: Job, budget: float, case_seconds: float, spent: float = 0.0) -> Bargain:
+    """The first of the CUTS after which everything fits into ``budget`` seconds, of which some are ``spent``.
 
-    A cut that saves nothing here is not made, nor one that leaves nothing to measure. Raises PlanError with
-    the least that is needed when nothing fits.
+    Perftest has no time of its own before anything is given up: whether it is installed is not known yet. A cut that
+    saves nothing here is not made, nor one that leaves nothing to measure. Raises PlanError with the least that is
+    needed when nothing fits.
     """
     job = replace(job, asked=replace(job.asked, budget=budget))
     given_up: list[str] = []
-    needed = total(job, case_seconds)
+    needed = total(job, case_seconds, spent)
+    verbs = needed <= budget or not job.verbs
+    if not verbs:
+        job = replace(job, verbs=0.0)
+        needed = total(job, case_seconds, spent)
     for cut in CUTS:
         if needed <= budget:
             break
         fewer = cut.make(job)
-        left = total(fewer, case_seconds)
+        left = total(fewer, case_seconds, spent)
         if left < needed:
             job, needed = fewer, left
             given_up.append(cut.text)
@@ -141,27 +156,36 @@ def within(job: Job, budget: float, case_seconds: float) -> Bargain:
             else "one collective"
         )
         raise PlanError(
-            f"{show_seconds(budget)} buy nothing here: the least is {show_seconds(needed)}, for {what} alone; "
+            f"{show_seconds(budget)} buy nothing here: the least is {show_seconds(needed)}, for {what} alone"
+            f"{f' and {show_seconds(spent)} that are spent' if spent > AROUND - AFTER else ''}; "
             f"give --budget {ceil(needed)}s or more"
         )
-    return Bargain(job, tuple(given_up), needed)
+    return Bargain(job, tuple(given_up), needed, spent, verbs)
 
 
-def total(job: Job, case_seconds: float) -> float:
-    """Seconds of the whole run, at most, with what is measured because of what was seen; inf of nothing."""
+def total(job: Job, case_seconds: float, spent: float = 0.0) -> float:
+    """Seconds of the whole run, at most, with what is measured because of what was seen; inf of nothing.
+
+    ``spent``: what has passed by now, where that is more than was reckoned with.
+    """
     phases, _ = acceptance(
         job.profile, job.ranks, job.backend, case_seconds, job.asked, job.devices, job.near
     )
     if not phases:
         return inf
-    return AROUND + sum(phase.seconds + COUNTERS for phase in phases) + later(job, phases, case_seconds)
+    around = max(AROUND, spent + AFTER)
+    return around + sum(phase.seconds + COUNTERS for phase in phases) + later(job, phases, case_seconds)
 
 
 def later(job: Job, phases: Sequence[Phase], case_seconds: float) -> float:
-    """Seconds of a look at suspects, which all pairs may call for. A slow ring is traced in what time is left."""
+    """Seconds of a look at suspects, which all pairs may call for, and of perftest, which follows it.
+
+    What is looked at more often, and a slow ring, which is traced, have what time is left.
+    """
     if all(phase.name != "rails" for phase in phases):
         return 0.0
-    return LOOK_CASES * LOOK_SECONDS + seconds(Phase("suspects", "", ()), case_seconds, job) + COUNTERS
+    look = LOOK_CASES * LOOK_SECONDS + seconds(Phase("suspects", "", ()), case_seconds, job) + COUNTERS
+    return look + (job.verbs + 2 * COUNTERS if job.verbs else 0.0)
 
 
 def tracing(job: Job, left: float, case_seconds: float) -> str:

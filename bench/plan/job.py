@@ -20,7 +20,7 @@ class Asked:
     pinned    also every rail alone, in workers that are pinned to it; None: with NCCL, but not with gloo,
               whose transfers are bound to their interfaces anyway
     screened  "screening": rings of nodes instead of all pairs; slow ones are traced as long as time is left
-    budget    seconds for everything that is measured; None: as long as it takes
+    budget    seconds from the command's start to its end; None: as long as it takes
     without   phases that are left out
     """
 
@@ -38,6 +38,7 @@ class Job:
 
     devices  the rails that can be measured alone, as the facts call them; empty where they do not tell
     near     for each of them the local rank whose GPU is next to it; empty: in turn
+    verbs    seconds that perftest may take beside the phases; 0 where it has nothing to measure
     """
 
     profile: Profile
@@ -46,6 +47,7 @@ class Job:
     devices: tuple[str, ...] = ()
     asked: Asked = field(default_factory=Asked)
     near: tuple[int, ...] = ()
+    verbs: float = 0.0
 
     @cached_property
     def nodes(self) -> tuple[tuple[int, ...], ...]:

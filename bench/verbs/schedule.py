@@ -15,11 +15,15 @@ from bench.pairs import Round, rounds
 from bench.profile import Profile, Rails
 from bench.rails import Part, by_port, own_rails, rails_of, roles
 
-from .command import Side
+from .command import SECONDS, Side
 from .tool import Tool
 
 PARTNERS = 2  # that a node meets, where there are so many
 THERE, BACK = "there", "back"
+START = 3.0  # seconds in which a pair's processes start, meet and end (estimate)
+ROUND = 4 * (
+    SECONDS + START
+)  # seconds of a round where everything answers: each direction, and a second look
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,11 @@ def meetings(names: Sequence[str]) -> tuple[Round[str], ...]:
         for name in (name for pair in turn for name in pair):
             met[name] += 1
     return tuple(kept)
+
+
+def seconds(nodes: int) -> float:
+    """What all rounds take where everything answers, second looks included."""
+    return len(meetings([str(node) for node in range(nodes)])) * ROUND
 
 
 def legs(

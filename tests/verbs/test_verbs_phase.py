@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import deque
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from bench.supervise import Coordinator, Limits, Supervisor
 from bench.verbs import errands
 from bench.verbs.outcome import outcome
 from bench.verbs.record import of_lines
+from bench.verbs.schedule import ROUND, seconds
 
 LAMBDA = load("lambda-1cc-h100")
 TWO = replace(LAMBDA, rails=replace(LAMBDA.rails, count=2))
@@ -84,7 +86,7 @@ def measure(tmp_path, perftest, monkeypatch):
     monkeypatch.setattr(verbs_phase, "meeting_place", lambda nodes, rails: verbs_phase_meeting())
     ends = []
 
-    def measured(machines, profile=TWO):
+    def measured(machines, profile=TWO, how=verbs_phase.measure):
         star = Star()
         first = Supervisor(star, answer, {})
         ends.extend((first, star.second))
@@ -94,7 +96,7 @@ def measure(tmp_path, perftest, monkeypatch):
             recorder.plan(Plan(()))
             recorder.facts([node.to_json() for node in machines])
             chief = Coordinator(star, first, recorder, Limits(), lambda kind, fields: None, ranks=ranks)
-            verbs_phase.measure(chief, machines, profile)
+            how(chief, machines, profile)
         return load_run(tmp_path / "run")
 
     yield measured
@@ -178,19 +180,47 @@ def test_a_dead_path_costs_its_deadline_and_no_more(measure, monkeypatch):
 
 
 def test_the_time_of_the_phase_does_not_grow_with_the_nodes():
-    assert verbs_phase.seconds(1) == 0.0
-    assert verbs_phase.seconds(2) < verbs_phase.seconds(64) == verbs_phase.seconds(8) < 120
+    assert seconds(1) == 0.0
+    assert seconds(2) < seconds(64) == seconds(8) < 120
 
 
-def test_no_time_left_is_a_reason(measure, tmp_path):
-    class Watcher:
-        def notice(self, kind, fields):
-            assert "0 ns of the budget are left" in fields["text"]
+class Told:
+    """A watcher that keeps what it is told."""
 
-    measure(nodes("mlx5_1"), replace(TWO, verbs=Verbs("off")))
-    with Recorder(tmp_path / "late") as recorder:
-        (tmp_path / "late" / "facts.jsonl").write_text((tmp_path / "run" / "facts.jsonl").read_text())
-        recorder.manifest(load_run(tmp_path / "run").manifest)
-        chief = Coordinator(Star(), None, recorder, Limits(), lambda kind, fields: None)
-        phases.verbs(chief, TWO, Watcher(), until=0.0)
-    assert of_lines(load_run(tmp_path / "late").verbs).left == "no time was left in the budget"
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def notice(self, kind, fields):
+        self.said.append(fields["text"])
+
+    def phase(self, phase):
+        self.said.append(phase.name)
+
+
+def test_no_time_left_is_a_reason(measure):
+    told = Told()
+    run = measure(
+        nodes("mlx5_1"), how=lambda chief, machines, profile: phases.verbs(chief, profile, told, until=0.0)
+    )
+    assert of_lines(run.verbs).left == "no time was left in the budget"
+    (text,) = told.said
+    assert "verbs was not begun" in text and "0 ns of the budget are left" in text
+
+
+def test_of_a_perftest_that_is_not_there_no_budget_is_spoken(measure, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    told = Told()
+    run = measure(
+        nodes("mlx5_1"), how=lambda chief, machines, profile: phases.verbs(chief, profile, told, until=0.0)
+    )
+    assert (told.said, of_lines(run.verbs).left, of_lines(run.verbs).able) == ([], "", ())
+
+
+def test_a_round_that_may_last_too_long_is_not_begun_and_that_is_told(measure):
+    def late(chief, machines, profile):
+        verbs_phase.rounds(verbs_phase.asked(chief, machines, profile), time.monotonic() + ROUND / 2)
+
+    run = measure(nodes("mlx5_1"), how=late)
+    assert of_lines(run.verbs).transfers == ()
+    (note,) = run.notes
+    assert "verbs ended after 0 of 1 rounds" in note and "of the budget are left" in note
