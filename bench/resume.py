@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from . import paths
 from .facts import FactsError, Node
-from .model import Rank
+from .model import EXIT_USAGE, Rank
 from .store import NOT_TRIED, Phase, Run
 from .unlike import listed
 from .unlike import unlike as unlike_nodes
@@ -40,6 +40,12 @@ SHOWN = 8
 
 class ResumeRefused(Exception):
     """This run cannot go on here; the message names what is in the way."""
+
+
+class OtherRun(ResumeRefused):
+    """A run that goes on nowhere: another argument would do."""
+
+    exit_status = EXIT_USAGE
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,7 @@ def resumable(run: Run) -> None:
     command = run.manifest.command[1:2]
     if command not in (("accept",), ("run",)):
         name = command[0] if command else run.manifest.launcher
-        raise ResumeRefused(
+        raise OtherRun(
             f"{run.path} is of railgauge {name}: only accept and run go on where they stopped; start it anew"
         )
     if not run.plan.cases:

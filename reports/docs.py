@@ -21,7 +21,7 @@ import altair as alt
 import pandas as pd
 
 from bench.plain import as_markdown as plain
-from bench.store import RunError
+from bench.store import not_written
 
 from .pictures import png, svgs
 from .scripts import docs_script, vega
@@ -197,4 +197,4 @@ def _replace(path: Path, content: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink()
-        raise RunError(f"cannot write {path}: {error.strerror}") from None
+        raise not_written(path, error) from None

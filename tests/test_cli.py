@@ -1,12 +1,15 @@
 """The command line as a person meets it: one clear line for each mistake, and the right exit status."""
 
+import errno
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
 import mpi_jobs
 import runs
+from bench.store import MANIFEST, not_written
 
 
 def cli(*arguments, **more):
@@ -86,6 +89,44 @@ def test_a_folder_that_is_no_run_cannot_be_judged(tmp_path):
     done = cli("judge", tmp_path)
     assert done.returncode == 2
     assert "not a run folder" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["export", "RUN", "--out", "missing/x"],
+        ["export", "RUN", "--format", "csv", "--out", "."],
+        ["export", "RUN", "--format", "junit", "--out", "/proc/nosuch"],
+        ["export", "RUN", "--format", "prometheus", "--out", "file/x"],
+        ["charts", "RUN", "--no-pictures", "--out", "/proc/nosuch"],
+        ["charts", "RUN", "--no-pictures", "--out", "file"],
+    ],
+)
+def test_a_place_where_nothing_can_be_written_is_wrong_usage(tmp_path, words):
+    runs.folder(tmp_path / "run")
+    (tmp_path / "file").write_text("mine")
+    done = cli(*("run" if word == "RUN" else word for word in words), cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "cannot write" in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_full_disk_is_no_wrong_usage():
+    def status(number):
+        return not_written(Path("x"), OSError(number, "why")).exit_status
+
+    assert [status(number) for number in (errno.ENOSPC, errno.EIO, errno.EDQUOT)] == [3, 3, 3]
+    assert [status(number) for number in (errno.ENOENT, errno.EACCES, errno.EROFS)] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("command", ["import", "nightly", "soak", "probe"])
+def test_a_run_that_never_goes_on_is_wrong_usage_for_resume(tmp_path, command):
+    path = runs.folder(tmp_path / "run")
+    row = json.loads((path / MANIFEST).read_text())
+    (path / MANIFEST).write_text(json.dumps({**row, "command": ["railgauge", command]}))
+    done = cli("resume", path)
+    assert done.returncode == 2, done.stderr
+    assert f"is of railgauge {command}: only accept and run go on" in done.stderr
 
 
 def test_a_newer_run_asks_for_an_upgrade(tmp_path):

@@ -13,8 +13,8 @@ from bench.judge import status
 from bench.model import EXIT
 from bench.profile import load
 from bench.settle import settle
-from bench.store import RunError, write_text
 from bench.store import load as load_run
+from bench.store import not_written, write_text
 from bench.terminal import summarise
 
 from .measuring import new_folder
@@ -58,7 +58,7 @@ def exported(folder: Path, form: str, out: Path | None, step_summary: bool) -> i
     elif out.exists() and not out.is_file():  # a pipe or a device is written to, not replaced by a file
         _append(out, text)
     else:
-        write_text(out, text)
+        write_text(out, text, named=True)
     return 0
 
 
@@ -77,4 +77,4 @@ def _append(path: Path, text: str) -> None:
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}") from None
+        raise not_written(path, error) from None

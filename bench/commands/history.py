@@ -137,7 +137,7 @@ def exported(folder: str, cluster: str | None, since: str | None, form: str, out
     else:
         text = io.StringIO()
         problems = export(folder, text, form, cluster, day(since))
-        write_text(out, text.getvalue())
+        write_text(out, text.getvalue(), named=True)
     name(problems)
     return 0
 

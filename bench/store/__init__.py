@@ -37,6 +37,7 @@ from .files import (
     WIRING,
     RunError,
     free,
+    not_written,
     write_text,
 )
 from .read import judged_by, load, manifest_of
@@ -72,6 +73,7 @@ __all__ = [
     "judged_by",
     "load",
     "manifest_of",
+    "not_written",
     "of_facts",
     "parts",
     "save_history",

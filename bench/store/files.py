@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterable
@@ -20,6 +21,12 @@ NOT_TRIED = "not tried"  # how the reason of a loss begins that nobody ever bega
 IMPORTED = "import"  # the launcher of a run that was made of other tools' results
 WIRING = "wiring.json"  # in LOGS: on which rails of the others each node heard itself and them
 FABRIC = "fabric.jsonl"  # in LOGS: what ibnetdiscover, iblinkinfo and ibqueryerrors said, one line a time
+
+
+# of a path that another one would mend
+_ELSEWHERE = (
+    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG,
+)  # fmt: skip
 
 
 class RunError(Exception):
@@ -46,8 +53,19 @@ def free(path: Path) -> None:
         ) from None
 
 
-def write_text(path: Path, text: str | Iterable[str]) -> None:
-    """Replace a file as a whole, by a text or its pieces: readers see the old text or the new, never half of either."""
+def not_written(path: Path, error: OSError) -> RunError:
+    """What to raise where somebody named ``path``: wrong usage where another path would do, not for a full disk."""
+    return RunError(
+        f"cannot write {path}: {error.strerror}",
+        EXIT_USAGE if error.errno in _ELSEWHERE else EXIT[Status.ERROR],
+    )
+
+
+def write_text(path: Path, text: str | Iterable[str], named: bool = False) -> None:
+    """Replace a file as a whole, by a text or its pieces: readers see the old text or the new, never half of either.
+
+    ``named``: somebody asked for this very path, see ``not_written``.
+    """
     # a name that nobody can guess, and a file that must be new: in a folder that others may write, neither a
     # link that lies in wait nor another process of the same number on another node comes between
     partial = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}")
@@ -60,4 +78,6 @@ def write_text(path: Path, text: str | Iterable[str]) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        raise RunError(f"cannot write {path}: {error.strerror}") from None
+        raise (
+            not_written(path, error) if named else RunError(f"cannot write {path}: {error.strerror}")
+        ) from None
