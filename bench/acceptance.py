@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -29,7 +30,7 @@ from .plan import Job, Memory, PlanError, acceptance, by_node, fit, sweep_cases,
 from .profile import Profile
 from .refusal import refusal
 from .settle import finish, settle
-from .store import VERDICTS, Manifest, Phase, Plan, Recorder, Run, RunError
+from .store import UNWRITTEN, VERDICTS, Manifest, Phase, Plan, Recorder, Run, RunError
 from .supervise import Coordinator, Departures, Lost, Stopped, Supervisor, dismiss
 from .verbs.schedule import seconds as verbs_seconds
 from .verbs.schedule import why_left
@@ -78,7 +79,7 @@ def _coordinate(
 ) -> int:
     with Recorder(options.out, again=options.resumed is not None) as recorder:
         chief = Coordinator(control, supervisor, recorder, options.limits, watcher.notice, departures)
-        whole = _kept(chief, options, where, watcher)
+        whole, unwritten = _kept(chief, options, where, watcher)
     code = EXIT_ERROR
     if options.probe_only and whole:
         code = probed(options, watcher)
@@ -86,19 +87,21 @@ def _coordinate(
         if options.nightly and whole:
             night.end(options.out, options.nightly, options.profile)
         # somebody who interrupts is not kept waiting for a drawing, and mpirun kills after a second
-        code = finish(options.out, options.profile, watcher, options.report if whole else None)
+        code = finish(options.out, options.profile, watcher, options.report if whole else None, unwritten)
     return code
 
 
-def _kept(chief: Coordinator, options: Options, where: Place, watcher: Watcher) -> bool:
-    """As ``_measure``; a disk that is full in mid-run ends it, and what was written by then is judged."""
+def _kept(chief: Coordinator, options: Options, where: Place, watcher: Watcher) -> tuple[bool, str]:
+    """As ``_measure``, and why nothing more could be written: a full disk ends a run, and what it holds is judged."""
     try:
-        return _measure(chief, options, where, watcher)
+        return _measure(chief, options, where, watcher), ""
     except RunError as error:
         if not (options.out / "manifest.json").exists():
             raise
         watcher.notice("said", {"text": f"{error}; what was written by then is judged"})
-        return False
+        with contextlib.suppress(RunError):  # a line of few words may still find room, for who judges later
+            chief.recorder.line("note", text=f"{UNWRITTEN}{error}")
+        return False, str(error)
 
 
 def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watcher) -> bool:
@@ -276,6 +279,7 @@ def _manifest(
             "iterations": options.rules.iterations,
             "repetitions": options.repetitions,
             "hang": options.limits.hang,
+            "asked": options.asked.by_name,
             "worker_environment": options.profile.environment if backend == "nccl" else {},
         },
         versions={"railgauge": __version__, "python": sys.version.split()[0]},

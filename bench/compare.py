@@ -39,6 +39,7 @@ ALIKE = (
     "threads",
     "timing",
 )
+KNOWN_AS = {"threads": ("threads (OMP_NUM_THREADS)", "not set")}  # to whom reads of them
 DIFFERS_ON_PURPOSE = ("torch", "nccl", "driver", "firmware", "kernel", "environment", "started", "hosts")
 
 Samples = Sequence[Sequence[float]]  # [repetition][iteration] seconds
@@ -54,7 +55,9 @@ class Difference:
 
     @property
     def text(self) -> str:
-        return f"{self.key}: {self.a or 'not recorded'} against {self.b or 'not recorded'}"
+        # what is set in no environment was seen to be so; another key was not recorded
+        name, absent = KNOWN_AS.get(self.key, (self.key, "not recorded"))
+        return f"{name}: {self.a or absent} against {self.b or absent}"
 
 
 class UnlikeRuns(ValueError):

@@ -162,7 +162,8 @@ class Measurement:
     wrong       [rank] wrong elements; None where the rank checked nothing (it receives nothing)
     checked     elements compared with the truth, over all ranks and repetitions
     stop        why measuring ended: "precision", "budget" or "count"
-    width       relative width of the confidence interval of the isolated median when it stopped
+    width       relative width of the confidence interval of the isolated median when it stopped; -1 or infinite
+                where it cannot be told: ``sureness``
     apart       whose time stood apart; None on fewer than three ranks and in older journals. Those have ``last``,
                 how often a rank's own time was the longest, which does not say who was waited for: it is not read
     """
@@ -182,6 +183,11 @@ class Measurement:
     ended: float = 0.0
     extra: dict[str, Any] = field(default_factory=dict)
     apart: Apart | None = None
+
+    @property
+    def sureness(self) -> float | None:
+        """``width``; None where it cannot be told, as of a single call."""
+        return self.width if 0 <= self.width < 1e9 else None
 
     def to_json(self) -> dict[str, Any]:
         lists = {"pipelined": list(map(list, self.pipelined)), "isolated": list(self.isolated)}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from .judge import judge, status
 from .model import EXIT, Status, overall
 from .options import Watcher
 from .profile import Profile
-from .store import Run, RunError, load, save_verdicts
+from .store import UNWRITTEN, Run, RunError, load, save_verdicts
 
 
 def settle(folder: Path, profile: Profile, early: bool = False) -> Run:
@@ -21,29 +22,42 @@ def settle(folder: Path, profile: Profile, early: bool = False) -> Run:
 
 
 def finish(
-    folder: Path, profile: Profile, watcher: Watcher, report: Callable[[Run, Profile], None] | None
+    folder: Path,
+    profile: Profile,
+    watcher: Watcher,
+    report: Callable[[Run, Profile], None] | None,
+    unwritten: str = "",
 ) -> int:
     """Judge a run folder, write verdicts and reports, tell the person; the exit status.
+
+    ``unwritten``: why the folder could not be written to its end, which stands in no file then.
 
     A verdict that cannot be written is told all the same, and it is no pass: nobody could look it up.
     """
     looking = gc.isenabled()
     gc.disable()  # looking for cycles among the rows of 64 nodes takes a third of the time, and there are none
     try:
-        return _finish(folder, profile, watcher, report)
+        return _finish(folder, profile, watcher, report, unwritten)
     finally:
         if looking:
             gc.enable()
 
 
 def _finish(
-    folder: Path, profile: Profile, watcher: Watcher, report: Callable[[Run, Profile], None] | None
+    folder: Path,
+    profile: Profile,
+    watcher: Watcher,
+    report: Callable[[Run, Profile], None] | None,
+    unwritten: str,
 ) -> int:
-    run = judge(load(folder), profile)
+    run = load(folder)
+    if unwritten:
+        run = replace(run, notes=(*run.notes, f"{UNWRITTEN}{unwritten}"))
+    run = judge(run, profile)
     unsaved = keep(run, profile)
     watcher.finished(run)  # before the drawing, which takes seconds
     if report and not unsaved:
-        unsaved = keep(run, profile, report)
+        unsaved = _drawn(run, profile, report)
     if not unsaved:
         return EXIT[status(run)]
     watcher.notice("said", {"text": unsaved})
@@ -59,8 +73,16 @@ def keep(run: Run, profile: Profile, report: Callable[[Run, Profile], None] | No
     """Write the verdicts of a judged run, and its report; why that cannot be done, "" when it is done."""
     try:
         _save(run, profile)
-        if report:
-            report(run, profile)
     except RunError as error:
         return f"{error}; the verdict is told here and not saved"
+    return _drawn(run, profile, report) if report else ""
+
+
+def _drawn(run: Run, profile: Profile, report: Callable[[Run, Profile], None]) -> str:
+    try:
+        report(run, profile)
+    except RunError as error:
+        return (
+            f"{error}; the verdict is saved, its report is not: mend that, then: railgauge report {run.path}"
+        )
     return ""

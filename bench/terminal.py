@@ -174,12 +174,12 @@ def summarise(run: Run, verbose: bool, short: bool, profile_name: str = "") -> N
 
 
 def one_line(verdicts: tuple[Verdict, ...], profile_name: str) -> str:
-    """``PASS: 21 passed, 0 failed, 0 could not tell, 2 skipped (profile local)``."""
+    """``PASS: 21 passed, 0 failed, 0 could not tell, 2 do not apply here (profile local; --verbose lists them)``."""
     count = {status: sum(verdict.status is status for verdict in verdicts) for status in Status}
     return (
         f"{WORDS[overall(verdict.status for verdict in verdicts)]}: {count[Status.PASS]} passed, "
-        f"{count[Status.FAIL]} failed, {count[Status.ERROR]} could not tell, {count[Status.SKIP]} skipped "
-        f"(profile {profile_name})"
+        f"{count[Status.FAIL]} failed, {count[Status.ERROR]} could not tell, {count[Status.SKIP]} do not "
+        f"apply here (profile {profile_name}; --verbose lists them)"
     )
 
 

@@ -96,7 +96,7 @@ def row_cells(row: Mapping[str, Any], reading: str) -> tuple[Cell, ...]:
     wrong = Cell("unchecked", -1, True) if pd.isna(row["wrong"]) else number(float(row["wrong"]), 9)
     if wrong.shown not in ("unchecked", "0"):
         wrong = Cell(tag("strong", f"✘ {wrong.shown}", class_="bad"), wrong.key, True)
-    share = show_share(row["width"]) if row["width"] < 10 else "unknown"
+    share = show_share(row["width"]) if 0 <= row["width"] < 10 else "unknown"
     return (
         Cell(series),
         Cell(row["size_text"], row["size"], True),
@@ -114,7 +114,7 @@ def row_cells(row: Mapping[str, Any], reading: str) -> tuple[Cell, ...]:
         number(row["p99"]),
         number(row["n"]),
         Cell(row["stop"]),
-        Cell(share, row["width"], True),
+        Cell(share, -1 if pd.isna(row["width"]) else row["width"], True),
         Cell(reading),
     )
 

@@ -194,9 +194,14 @@ def _row(row: Row, seen: _Seen) -> tuple[Any, ...]:
         rounded(low / GIGA), rounded(high / GIGA),
         isolated.n, rounded(isolated.p50 / MICRO), rounded(isolated.p95 / MICRO), rounded(isolated.p99 / MICRO),
         rounded(isolated.min / MICRO), rounded(isolated.max / MICRO), rounded(isolated.stdev / MICRO),
-        row.wrong, measurement.checked, measurement.stop, rounded(measurement.width), measurement.calls,
+        row.wrong, measurement.checked, measurement.stop, _width(measurement), measurement.calls,
         measurement.warmup,
     )  # fmt: skip
+
+
+def _width(measurement: Measurement) -> float:
+    """NaN, an empty cell, where it cannot be told."""
+    return math.nan if measurement.sureness is None else rounded(measurement.sureness)
 
 
 def rounded(value: float) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from bench.model import Status, Verdict
 from bench.profile import Profile
+from bench.store import IMPORTED, UNWRITTEN
 
 from .registry import Evidence, check
 
@@ -135,6 +136,40 @@ def cluster(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         )
 
 
+@check("coverage.asked")
+def asked(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+    """What a person asked for by name was planned; of a phase that every run may leave out the profile speaks."""
+    options: dict[str, str] = seen.run.manifest.settings.get("asked", {})
+    planned = {phase.name.split("-")[0] for phase in seen.run.plan.phases}
+    left = dict(seen.run.plan.skipped)
+    for phase, option in options.items():
+        there = phase in planned
+        yield Verdict(
+            "coverage.asked",
+            option,
+            Status.PASS if there else Status.ERROR,
+            f"phase {phase} was planned"
+            if there
+            else f"not measured: {left.get(phase, 'nothing of it fits')}",
+            "" if there else "measured, as it was asked for by name",
+            "" if there else "the command line",
+            "" if there else f"leave {option} away, or start where it applies",
+        )
+
+
+def _unended(seen: Evidence) -> tuple[str, str, str, str]:
+    """What is known of why a run did not come to its end: measured, wanted, by whom, next step."""
+    if seen.run.manifest.launcher == IMPORTED:
+        told = "no summary at the end: the file is cut short, or its tool was stopped"
+        return told, "a whole file", "the tool that wrote it", "import the whole file, or measure again"
+    why = next(
+        (note for note in seen.run.notes if note.startswith(UNWRITTEN)), "it was interrupted or killed"
+    )
+    kept = "the measured cases are kept: railgauge resume RUN measures the others"
+    room = "make room, then: " if why.startswith(UNWRITTEN) else ""
+    return f"no completion record: {why}", "a completed run", "RailGauge", f"{room}{kept}"
+
+
 @check("coverage.end")
 def end(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """The run came to its end and said so itself."""
@@ -143,10 +178,7 @@ def end(seen: Evidence, want: Profile) -> Iterator[Verdict]:
             "coverage.end",
             "run",
             Status.ERROR,
-            "no completion record: it was interrupted or killed",
-            "a completed run",
-            "RailGauge",
-            "the measured cases are kept: railgauge resume RUN measures the others",
+            *_unended(seen),
         )
     else:
         yield Verdict("coverage.end", "run", Status.PASS, "the run completed")

@@ -184,8 +184,7 @@ def _check_rows(rows: tuple[ImportedRow, ...], problems: list[str]) -> None:
     if odd:
         worst = odd[0]
         problems.append(
-            f"{show_count(len(odd), 'figure')} without a time or a rate, such as size {worst.size}: {worst.seconds} s, "
-            f"{worst.busbw} B/s busbw"
+            f"{show_count(len(odd), 'figure')} without a time or a rate, such as size {worst.size}: {_lacking(worst)}"
         )
     uneven = [row for row in rows if row.size > 0 and row.count > 0 and blocks_of(row) is None]
     if uneven:
@@ -198,6 +197,16 @@ def _check_rows(rows: tuple[ImportedRow, ...], problems: list[str]) -> None:
         problems.append(f"{show_count(wrong, 'figure')} with wrong elements")
     if rows and all(row.wrong is None and row.error is None for row in rows):
         problems.append("no result was checked (N/A): wrong elements would not have been seen")
+
+
+def _lacking(row: ImportedRow) -> str:
+    """Which figure of a row is none: ``algbw nan``."""
+    figures = {"time": row.seconds, "algbw": row.algbw, "busbw": row.busbw}
+    least = {"time": math.ulp(0.0)}
+    bad = [
+        f"{name} {value:g}" for name, value in figures.items() if not least.get(name, 0.0) <= value < math.inf
+    ]
+    return ", ".join(bad)
 
 
 def usable(row: ImportedRow) -> bool:

@@ -9,6 +9,8 @@ from functools import cached_property
 from bench.model import Rank
 from bench.profile import Profile
 
+from .names import CROSS, FIRST, PINNED
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -30,6 +32,16 @@ class Asked:
     screened: str = ""
     budget: float | None = None
     without: tuple[str, ...] = ()
+
+    @property
+    def by_name(self) -> dict[str, str]:
+        """Phase → the option that asks for it, of those that nobody measures unasked."""
+        options = {
+            FIRST: "--one-way" if self.ways == "one-way" else "",
+            CROSS: "--cross-rail" if self.cross else "",
+            PINNED: "--pinned" if self.pinned else "",
+        }
+        return {phase: option for phase, option in options.items() if option}
 
 
 @dataclass(frozen=True)

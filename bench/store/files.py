@@ -18,6 +18,9 @@ VERBS = "verbs.jsonl"
 HISTORY = "history.json"
 HEALTH = "health.jsonl"
 NOT_TRIED = "not tried"  # how the reason of a loss begins that nobody ever began to measure
+UNWRITTEN = (
+    "the run folder could not be written any more: "  # how a note begins that tells what ended the run
+)
 IMPORTED = "import"  # the launcher of a run that was made of other tools' results
 WIRING = "wiring.json"  # in LOGS: on which rails of the others each node heard itself and them
 FABRIC = "fabric.jsonl"  # in LOGS: what ibnetdiscover, iblinkinfo and ibqueryerrors said, one line a time

@@ -53,6 +53,7 @@ class _Settings:
     hang: float = 0.0
     resumed: int = 0
     worker_environment: Mapping[str, str] = field(default_factory=dict)
+    asked: Mapping[str, str] = field(default_factory=dict)
     files: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     layout: str = ""

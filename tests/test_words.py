@@ -1,0 +1,136 @@
+"""What a person reads where something is lacking: the words say what, why, and what to do."""
+
+import csv
+import io
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+import runs
+from bench.checks.coverage import asked, end
+from bench.checks.registry import Evidence
+from bench.compare import Difference
+from bench.imports.imported import ImportedRow
+from bench.imports.settle import _check_rows
+from bench.judge import judge, status
+from bench.model import Status, Verdict
+from bench.plan import Asked, acceptance
+from bench.settle import finish
+from bench.store import IMPORTED, VERDICTS, RunError, load
+from bench.terminal import one_line
+from reports.details import row_cells
+from reports.frames import frames
+
+
+class Told:
+    def __init__(self):
+        self.said, self.runs = [], []
+
+    def notice(self, kind, fields):
+        self.said.append(fields["text"])
+
+    def finished(self, run):
+        self.runs.append(run)
+
+
+def unended(run):
+    (verdict,) = end(Evidence(run, (), ()), runs.LOCAL)
+    return verdict
+
+
+def test_a_report_that_cannot_be_written_does_not_unsay_the_verdict(tmp_path):
+    def draw(run, profile):
+        raise RunError("cannot write r/report.html: No space left on device")
+
+    folder, told = runs.folder(tmp_path / "r"), Told()
+    assert finish(folder, runs.LOCAL, told, draw) == 3
+    (said,) = told.said
+    assert "report.html: No space left on device; the verdict is saved, its report is not" in said
+    assert "not saved" not in said and (folder / VERDICTS).exists()
+
+
+def test_where_the_disk_was_full_the_verdict_says_so_and_speaks_of_no_kill(tmp_path):
+    folder, told = runs.folder(tmp_path / "r", end=False), Told()
+    why = "cannot write r/journal.jsonl: No space left on device"
+    assert finish(folder, runs.LOCAL, told, None, why) == 3
+    (verdict,) = [each for each in told.runs[0].verdicts if each.check == "coverage.end"]
+    assert why in verdict.measured and "killed" not in verdict.measured
+    assert verdict.next_step.startswith("make room, then: ")
+
+
+def test_an_import_that_is_cut_short_is_told_as_such_and_offers_no_resume(tmp_path):
+    run = load(runs.folder(tmp_path / "r", end=False))
+    assert "resume" in unended(run).next_step
+    verdict = unended(replace(run, manifest=replace(run.manifest, launcher=IMPORTED)))
+    assert verdict.status is Status.ERROR
+    assert "cut short" in verdict.measured and "resume" not in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("chosen", "phase", "option"),
+    [
+        (Asked(cross=True), "cross", "--cross-rail"),
+        (Asked(pinned=True), "pinned", "--pinned"),
+        (Asked("one-way"), "rails", "--one-way"),
+    ],
+)
+def test_what_was_asked_for_by_name_and_not_measured_does_not_pass(tmp_path, chosen, phase, option):
+    assert chosen.by_name == {phase: option} and Asked().by_name == {}
+    run = load(runs.folder(tmp_path / "r"))
+    assert status(judge(run, runs.LOCAL)) is Status.PASS
+    _, skipped = acceptance(runs.LOCAL, runs.ranks(), "gloo", 1.0, chosen)
+    manifest = replace(run.manifest, settings={**run.manifest.settings, "asked": chosen.by_name})
+    wanted = replace(run, manifest=manifest, plan=replace(run.plan, skipped=tuple(skipped)))
+    (verdict,) = asked(Evidence(wanted, (), ()), runs.LOCAL)
+    assert (verdict.status, verdict.subject) == (Status.ERROR, option)
+    assert dict(skipped)[phase] in verdict.measured
+    assert status(judge(wanted, runs.LOCAL)) is Status.ERROR
+
+
+def test_what_was_asked_for_and_planned_passes(tmp_path):
+    run = load(runs.folder(tmp_path / "r", planned=runs.cases("cross")))
+    manifest = replace(run.manifest, settings={"asked": {"cross": "--cross-rail"}})
+    (verdict,) = asked(Evidence(replace(run, manifest=manifest), (), ()), runs.LOCAL)
+    assert verdict.status is Status.PASS
+
+
+def test_runs_that_differ_in_threads_name_the_variable():
+    assert Difference("threads", "1", "").text == "threads (OMP_NUM_THREADS): 1 against not set"
+    assert Difference("binding", "core", "").text == "binding: core against not recorded"
+
+
+@pytest.mark.parametrize(
+    ("figures", "said"),
+    [
+        ((0.003, float("nan"), 1.29e9), "size 4194304: algbw nan"),
+        ((0.0, 1e9, float("nan")), "size 4194304: time 0, busbw nan"),
+    ],
+)
+def test_an_imported_figure_that_is_none_is_the_one_that_is_named(figures, said):
+    problems: list[str] = []
+    row = ImportedRow("all_reduce", 4 << 20, 1 << 20, "float32", "sum", None, "out", *figures, 0)
+    _check_rows((row,), problems)
+    assert problems[0].endswith(said)
+
+
+def test_what_does_not_apply_is_called_so():
+    verdicts = (Verdict("a", "b", Status.PASS, ""), Verdict("a", "b", Status.SKIP, ""))
+    said = one_line(verdicts, "local")
+    assert said.endswith(", 1 do not apply here (profile local; --verbose lists them)")
+    assert "skipped" not in said
+
+
+@pytest.mark.parametrize("width", [-1.0, float("inf"), 0.02])
+def test_a_width_that_cannot_be_told_is_no_share(tmp_path, width):
+    case = runs.cases()[0]
+    run = load(runs.folder(tmp_path / "r", runs.measured(case, width=width), [case]))
+    frame = frames(run, runs.LOCAL).rows
+    (row,) = frame.to_dict("records")
+    shown = [cell.shown for cell in row_cells(row, "")]
+    assert "-100" not in " ".join(map(str, shown))
+    if width == 0.02:
+        assert row["width"] == width and "unknown" not in shown
+    else:
+        assert pd.isna(row["width"]) and "unknown" in shown
+        assert next(csv.DictReader(io.StringIO(frame.to_csv())))["width"] == ""
