@@ -7,6 +7,7 @@ Where nobody can leave before everybody has come, the ranks leave nearly togethe
 * a rank that comes late waits for nobody: its time is *shorter* than the typical one, by what the others wait;
 * a rank that leaves late has a time *longer* than the typical one; or all the others came late.
 
+Of large messages over links of different speed the ranks do not leave together: the sizes tell that apart.
 A rank that is slow inside the call, or between its clock and the call, makes the time of all ranks longer
 alike: it cannot be seen here. The longest time alone names nobody: it is that of whoever came first.
 """

@@ -4,6 +4,9 @@
 is the shorter one) or leaves late (the longer one), in collectives that nobody leaves before all have come. A
 straggler does so in most iterations and in most cases, and by a share of the call that counts. That fails
 nobody by itself: only where the calls take longer than usual is it asked whether the waiting is the reason.
+
+Of large messages a slow link looks the same: before it ranks have their results sooner than behind it. But who
+is late is so by the same seconds whatever the size, so the smaller messages tell; nobody is blamed without them.
 """
 
 from __future__ import annotations
@@ -28,6 +31,9 @@ CHANCE = 1e-4
 SLOWER = 1.1
 """Times the usual time from which on the whole is called slow."""
 
+SMALLER = 4
+"""Times smaller that a message must be to tell a late rank from a slow link, which costs it next to nothing."""
+
 SHOWN = 4  # stragglers in one line of text
 
 
@@ -37,6 +43,7 @@ class Straggler:
 
     late   it comes late; False: it leaves late, or all the others come late
     loss   share of a call that the others wait for it, in the median case
+    sure   it is so by the same seconds in much smaller messages; False: it is not; None: there are none
     """
 
     kind: str
@@ -45,6 +52,7 @@ class Straggler:
     late: bool
     share: float
     loss: float
+    sure: bool | None
     evidence: str
 
 
@@ -71,7 +79,12 @@ class Waiting:
     @property
     def rest(self) -> float:
         """``slow`` without the waiting, at best: of calls back to back less is lost by it than of single ones."""
-        return self.slow * (1 - max((straggler.loss for straggler in self.stragglers), default=0.0))
+        return self.slow * (1 - max((straggler.loss for straggler in self.culprits), default=0.0))
+
+    @property
+    def culprits(self) -> tuple[Straggler, ...]:
+        """Stragglers that can be told from a slow link."""
+        return tuple(straggler for straggler in self.stragglers if straggler.sure)
 
     @property
     def text(self) -> str:
@@ -83,9 +96,9 @@ class Waiting:
             return []
         if not self.iterations:
             return [f"calls take {self.slow:.2f} times the usual time"]
-        best = f", at best {self.rest:.2f} without waiting for " if self.stragglers else ""
-        best += "it" if len(self.stragglers) == 1 else "them" if best else ""
-        if self.systemwide:
+        best = f", at best {self.rest:.2f} without waiting for " if self.culprits else ""
+        best += "it" if len(self.culprits) == 1 else "them" if best else ""
+        if self.systemwide and len(self.culprits) == len(self.stragglers):
             return [f"all ranks are slow alike: {self.slow:.2f} times the usual time{best}"]
         return [f"calls take {self.slow:.2f} times the usual time{best}"]
 
@@ -114,13 +127,16 @@ def stragglers(
     cases  by id, to leave out those in which a rank may leave before all have come
     ranks  of the job, for the nodes
     usual  median isolated seconds of a case id, from nights before or a bound; without it nothing is called slow,
-           and where it is known of some cases only these are looked at
+           and where it is known of some cases only these decide
     """
     kept, left_out = _usable(measurements, cases)
     known = [each for each in kept if (usual or {}).get(each.case, 0) > 0]
+    every = [each for each in kept if each.apart is not None]
     kept = known or kept
     counted = [each for each in kept if each.apart is not None]
-    found = _persistent(counted, {rank.rank: rank.node for rank in ranks})
+    deciding = {each.case for each in kept}
+    sized = [(each, cases[each.case].size, each.case in deciding) for each in every]
+    found = _persistent(sized, {rank.rank: rank.node for rank in ranks})
     slow = _slow(known, usual or {})
     answer = Waiting(
         status=_status(slow, bool(found), bool(counted)),
@@ -192,8 +208,13 @@ def _damaged(each: Measurement) -> str:
 
 @dataclass(frozen=True)
 class _Seen:
-    """One measurement, one way of standing apart: [rank] how often, how often by most, and by how many seconds."""
+    """One measurement, one way of standing apart: [rank] how often, how often by most, and by how many seconds.
 
+    decides  whether it says who is a straggler; the others only whether he is so in smaller messages as well
+    """
+
+    size: int
+    decides: bool
     ranks: tuple[int, ...]
     iterations: int
     typical: float
@@ -207,19 +228,23 @@ class _Seen:
         return found if len(found) < len(self.ranks) else []
 
 
-def _seen(each: Measurement, late: bool) -> _Seen:
+_Sized = tuple[Measurement, int, bool]
+
+
+def _seen(sized: _Sized, late: bool) -> _Seen:
+    each, size, decides = sized
     assert each.apart is not None
     at = each.apart
     side = (at.short, at.shortest, at.short_by) if late else (at.long, at.longest, at.long_by)
-    return _Seen(each.ranks, len(each.isolated), median(each.isolated), *side)
+    return _Seen(size, decides, each.ranks, len(each.isolated), median(each.isolated), *side)
 
 
-def _persistent(counted: Sequence[Measurement], node: Mapping[int, str]) -> tuple[Straggler, ...]:
+def _persistent(sized: Sequence[_Sized], node: Mapping[int, str]) -> tuple[Straggler, ...]:
     """Who comes late in most iterations; where nobody does, who leaves late: the early ones look like that."""
     found: list[Straggler] = []
     for late in (True, False):
-        seen = [_seen(each, late) for each in counted]
-        found = found or _as_nodes(_ranks(seen, node, late), seen, node, late)
+        seen = [_seen(each, late) for each in sized]
+        found = found or _as_nodes(_ranks(seen, node, late), seen, node)
     return tuple(sorted(found, key=lambda straggler: -straggler.loss))
 
 
@@ -248,16 +273,14 @@ def _members(everyone: Sequence[int], node: Mapping[int, str]) -> dict[str, tupl
     return {name: tuple(ranks) for name, ranks in found.items() if len(ranks) > 1}
 
 
-def _as_nodes(
-    found: list[Straggler], seen: Sequence[_Seen], node: Mapping[int, str], late: bool
-) -> list[Straggler]:
+def _as_nodes(found: list[Straggler], seen: Sequence[_Seen], node: Mapping[int, str]) -> list[Straggler]:
     """A node in place of its ranks where every one of them is a straggler."""
     single = {straggler.ranks[0]: straggler for straggler in found if straggler.kind == "rank"}
     for name, ranks in _members(sorted({rank for each in seen for rank in each.ranks}), node).items():
         if all(rank in single for rank in ranks):
             worst = max((single[rank] for rank in ranks), key=lambda straggler: straggler.loss)
             text = f"node {name}, each of its {len(ranks)} ranks: {worst.evidence}"
-            whole = Straggler("node", f"node {name}", ranks, late, worst.share, worst.loss, text)
+            whole = replace(worst, kind="node", name=f"node {name}", ranks=ranks, evidence=text)
             found = [each for each in found if each.ranks[0] not in ranks] + [whole]
     return found
 
@@ -268,6 +291,7 @@ def _judged(
     """``ranks`` together: in most iterations, far more than by turns, and by what counts in most cases."""
     count, iterations, expected = 0, 0, 0.0
     effects: list[tuple[float, float]] = []
+    by_size: list[tuple[int, float]] = []
     for each in seen:
         places = each.places(ranks)
         if not places:
@@ -275,10 +299,14 @@ def _judged(
         # of several ranks, one iteration counts once: for the one that stood apart by most
         counts = each.counts if len(ranks) == 1 else each.most
         mine = sum(counts[at] for at in places)
+        effect = _effect(each, places, mine)
+        by_size.append((each.size, effect[1]))
+        if not each.decides:
+            continue
+        effects.append(effect)
         count += mine
         iterations += each.iterations
         expected += sum(counts) * len(places) / len(each.ranks)
-        effects.append(_effect(each, places, mine))
     if not _too_often(count, iterations, expected, rivals):
         return None
     loss, seconds = sorted(effects)[(len(effects) - 1) // 2]
@@ -286,8 +314,27 @@ def _judged(
         return None
     often = f"{count} of {iterations} iterations ({show_share(count / iterations)}, "
     often += f"by turns {show_share(expected / iterations)})"
-    told = _told(name, often, show_seconds(seconds), show_share(loss), late)
-    return Straggler(kind, name, ranks, late, count / iterations, loss, told)
+    sure = _whatever_the_size(by_size)
+    told = _told(name, often, show_seconds(seconds), show_share(loss), late) + LINK[sure]
+    return Straggler(kind, name, ranks, late, count / iterations, loss, sure, told)
+
+
+LINK: dict[bool | None, str] = {
+    True: "",
+    None: "; a slow link looks the same: only messages of which one is much smaller would tell",
+    False: "; not so in smaller messages, which speaks for a slow link between the others and it: see the pairs",
+}
+
+
+def _whatever_the_size(by_size: Sequence[tuple[int, float]]) -> bool | None:
+    """Whether most much smaller messages show half the seconds of the largest that shows any; None: no such."""
+    shown = [(size, seconds) for size, seconds in by_size if seconds > 0]
+    if not shown:
+        return None
+    largest = max(size for size, _ in shown)
+    wanted = median([seconds for size, seconds in shown if size == largest]) / 2
+    smaller = [seconds >= wanted for size, seconds in by_size if size * SMALLER <= largest]
+    return sum(smaller) > len(smaller) / 2 if smaller else None
 
 
 def _effect(each: _Seen, places: Sequence[int], mine: int) -> tuple[float, float]:

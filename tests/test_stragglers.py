@@ -195,6 +195,31 @@ def test_only_cases_whose_usual_time_is_known_decide() -> None:
     assert (said.status, named(said)) == (Status.PASS, [])
 
 
+def slow_link(size: int) -> float:
+    """Seconds by which the rank before a slow link has its result sooner than those behind it."""
+    return size * 0.5e-3 / 65536
+
+
+@pytest.mark.parametrize(("sizes", "sure"), [((1024, 4096, 65536), False), ((65536,), None)])
+def test_a_slow_link_blames_nobody_for_coming_late(sizes: tuple[int, ...], sure: bool | None) -> None:
+    of = [case("all_gather", size) for size in sizes]
+    rows = [
+        measurement(each, columns(lambda i, each=each: {5: slow_link(each.size)}, seed=each.size))
+        for each in of
+    ]
+    said = stragglers(rows, {each.id: each for each in of}, RANKS, {of[-1].id: CALL})
+    assert [(found.name, found.sure) for found in said.stragglers] == [("rank 5 on n1", sure)]
+    assert (said.status, said.culprits, said.systemwide) == (Status.FAIL, (), True)
+    assert "slow link" in said.text and "slow alike" not in said.text
+
+
+def test_smaller_messages_without_a_bound_tell_that_a_rank_is_late_and_no_link_slow() -> None:
+    rows = measured(lambda i: {5: 0.5e-3})
+    said = stragglers(rows, CASES, RANKS, {SIZES[1].id: CALL})
+    assert [found.name for found in said.culprits] == ["rank 5 on n1"]
+    assert said.iterations == 60
+
+
 def test_a_few_iterations_prove_nothing() -> None:
     assert (
         stragglers(measured(lambda i: {5: 0.5e-3}, tries=1, cases=SIZES[:1]), CASES, RANKS).stragglers == ()

@@ -22,7 +22,7 @@ from .limits import matching
 NIGHTS, LEAST = 7, 3  # nights that say what is usual: the last few, and no fewer than that
 ONE = (
     "run again without the node named: if that is as fast as usual, look at its clocks, CPU load and affinity; "
-    "if it is not, it was not the reason"
+    "if it is not, it was not the reason: a path of long delay looks the same"
 )
 ALL = (
     "compare clocks, power, other load and the fabric of all nodes with a night that was fast; a rank that is slow "
@@ -64,11 +64,11 @@ def waiting(seen: Evidence, want: Profile) -> Iterator[Verdict]:
 
 
 def _blames(answer: Waiting) -> bool:
-    return answer.status is Status.FAIL and bool(answer.stragglers) and not answer.systemwide
+    return answer.status is Status.FAIL and bool(answer.culprits) and not answer.systemwide
 
 
 def _subject(answer: Waiting) -> str:
-    return ", ".join(straggler.name for straggler in answer.stragglers) if _blames(answer) else "ranks"
+    return ", ".join(straggler.name for straggler in answer.culprits) if _blames(answer) else "ranks"
 
 
 def _next_step(answer: Waiting) -> str:

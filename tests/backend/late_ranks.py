@@ -56,8 +56,8 @@ def main(rank: int, ranks: int, file: str, how: str, who: int) -> None:
     kind = Late if mine and how == "coming" else Group
     group = kind(everyone, rank, None, torch.device("cpu"), HostClock())
     rules = Rules(iterations=ITERATIONS, warmup=1)
-    for name in NAMES:
-        (case,) = sweep_cases("collectives", Request(name, 4096, 4096), (everyone,))
+    for name, size in zip(NAMES, (4096, 65536, 4096, 65536), strict=True):
+        (case,) = sweep_cases("collectives", Request(name, size, size), (everyone,))
         order = Order("x", (case,), rank, ranks, rank, "gloo", "", 60.0, rules, 1, {case.id: 1})
         row = measure_case(case, group, Teller(order, Progress(), lambda kind, **fields: None))
         if rank == 0:

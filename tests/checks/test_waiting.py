@@ -65,6 +65,15 @@ def test_a_rank_that_makes_all_slower_than_the_bound_is_named(tmp_path):
     assert "run again without" in found.next_step
 
 
+def test_a_slow_link_is_not_blamed_on_the_rank_that_is_done_first(tmp_path):
+    where, planned, made = rows(late(2))
+    made = [row for row in made if "/65536/" in row.case]
+    planned = [case for case in planned if case.size == 65536]
+    found = verdict(runs.folder(tmp_path / "r", made, planned, where), bounded("500 us"))
+    assert (found.status, found.subject) == (Status.FAIL, "ranks")
+    assert "a slow link looks the same" in found.measured
+
+
 @pytest.mark.parametrize("profile", [GATED, bounded("2 ms")], ids=["busbw", "p50"])
 def test_a_rank_that_is_waited_for_within_the_bound_is_told_and_fails_nobody(tmp_path, profile):
     found = found_in(tmp_path, late(2), profile)
