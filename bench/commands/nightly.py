@@ -12,6 +12,7 @@ import click
 from bench import launch
 from bench.history import create, lasting, strangers
 from bench.history.folder import complete
+from bench.nightly.past import still_there
 from bench.profile import load
 from bench.store import RunError
 from bench.store import load as load_run
@@ -33,17 +34,19 @@ def nightly(given: dict[str, Any]) -> int:
     lasting(
         given["history"]
     )  # an address that nothing opens, or that keeps nothing, is the same mistake on every rank
-    if not where.launcher:
-        ready(given["history"])
     given["out"] = given["out"] or new_folder(load(given["profile_name"]).name)
+    if not where.launcher:
+        ready(given["history"], given["out"], given["new"])
     code = start("nightly", given)
     if webhook and where.rank == 0 and OURS not in os.environ:
         tell(webhook, given["out"])
     return code
 
 
-def ready(history: str) -> None:
+def ready(history: str, out: Path, new: bool) -> None:
     """Make the history's folder and list it once: what is wrong with it is said before the night, not after."""
+    if not new:
+        still_there(history, out)
     create(history)
     strangers(history)
 

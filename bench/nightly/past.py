@@ -145,25 +145,40 @@ def expect(history: str, past: Past, folder: Path, new: bool) -> None:
     known = any(past.nights.values()) or bool(runs(history, past.cluster)[0])
     if new and known:
         raise WrongPlace(f"{past.where} holds nights of {past.cluster} already: leave --new away")
-    last = "" if new or known else recorded_beside(folder, past)
+    if not new and not known:
+        _refuse_gone(past.where, past.cluster, recorded_beside(folder, past.where, past.cluster))
+
+
+def still_there(history: str, folder: Path) -> None:
+    """As ``expect``, before anything is made or measured: for the cluster of the newest run beside ``folder``."""
+    where = open_folder(history)
+    last = recorded_beside(folder, where.name)
+    if not last or (where.local and Path(last[2]).exists()):
+        return
+    gone = where.local and not Path(where.root).is_dir()
+    if gone or not runs(history, last[1])[0]:
+        _refuse_gone(where.name, last[1], last)
+
+
+def _refuse_gone(where: str, cluster: str, last: tuple[str, str, str] | None) -> None:
     if last:
         raise WrongPlace(
-            f"{past.where} holds no night of {past.cluster}, and {last} was recorded in it: is it mounted? "
+            f"{where} holds no night of {cluster}, and {last[0]} was recorded in it: is it mounted? "
             "If it is to begin anew: --new"
         )
 
 
-def recorded_beside(folder: Path, past: Past) -> str:
-    """The newest run folder beside ``folder`` that was recorded in the same history for the same cluster; ""."""
+def recorded_beside(folder: Path, where: str, cluster: str = "") -> tuple[str, str, str] | None:
+    """The newest run folder beside ``folder`` that was recorded in ``where``, its cluster and its file there."""
     beside = [
         path for path in folder.absolute().parent.glob(f"*/{HISTORY}") if path.parent.name != folder.name
     ]
     for path in sorted(beside, key=lambda path: path.stat().st_mtime, reverse=True)[:BESIDE]:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             row = json.loads(path.read_text())
-            if row["cluster"] == past.cluster and row["recorded"].startswith(f"{past.where}/"):
-                return str(path.parent)
-    return ""
+            if row["cluster"] == (cluster or row["cluster"]) and row["recorded"].startswith(f"{where}/"):
+                return str(path.parent), row["cluster"], row["recorded"]
+    return None
 
 
 def record(history: str, past: Past, made: Record) -> Past:

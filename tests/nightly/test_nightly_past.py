@@ -16,6 +16,7 @@ pytest.importorskip("pyarrow")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.commands.nightly import ready
 from bench.drift import Acceptance, Night, Series, fingerprint
 from bench.facts import Gpu, Node, Port, Software
 from bench.history import HistoryError, Problem, WrongPlace, check, create, lasting, read, runs
@@ -237,6 +238,22 @@ def test_nights_that_were_there_and_are_gone_are_no_first_night(tmp_path):
     made.nightly(tmp_path / "four", history, 3)
     with pytest.raises(WrongPlace, match="already: leave --new away"):
         made.nightly(tmp_path / "five", history, 4, new=True)
+
+
+def test_nights_that_are_gone_are_missed_before_anything_is_made(tmp_path):
+    history, out = tmp_path / "history", tmp_path / "runs"
+    made.nightly(out / "one", history)
+    ready(str(history), out / "two", False)
+    shutil.rmtree(history)
+    for _ in range(2):
+        with pytest.raises(WrongPlace, match=r"holds no night of c1, and .*one was recorded in it"):
+            ready(str(history), out / "two", False)
+        assert not history.exists()
+    history.mkdir()
+    with pytest.raises(WrongPlace, match="is it mounted"):
+        ready(str(history), out / "two", False)
+    ready(str(history), tmp_path / "elsewhere" / "two", False)
+    ready(str(history), out / "two", True)
 
 
 def test_a_damaged_run_beside_this_one_says_nothing(tmp_path):

