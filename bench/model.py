@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import Any
 
+from .plain import on_one_line
 from .timings import Blocks, Seconds
 
 
@@ -74,7 +75,7 @@ class Verdict:
             text += f", wanted {self.wanted}"
         if self.source:
             text += f" ({self.source})"
-        return f"{text}; {self.next_step}" if self.next_step else text
+        return on_one_line(f"{text}; {self.next_step}" if self.next_step else text)
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "status": self.status.value, "message": self.message}

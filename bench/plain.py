@@ -33,6 +33,11 @@ def plain(text: str) -> str:
     return text.translate(_SHOWN) if _ODD.search(text) else text
 
 
+def on_one_line(text: str) -> str:
+    """``plain`` text whose newlines are written out too: a name must not begin a line of its own, such as a verdict."""
+    return plain(text).replace("\n", "\\n")
+
+
 def as_markdown(text: object, longest: int | None = None) -> str:
     """A text as Markdown that shows exactly it, on one line, of at most ``longest`` characters before escapes."""
     shown = "".join(c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in str(text))

@@ -15,6 +15,7 @@ from .facts import Node
 from .headline import tops
 from .model import Case, Status, Verdict, overall
 from .nightly.judging import COMPARED
+from .plain import on_one_line
 from .plan.names import BUDGET
 from .profile import parse
 from .progress import Bar
@@ -56,7 +57,7 @@ class Terminal:
             self._say(f"in the time given: {text}")
         if not self.quiet:
             nodes = manifest.nodes
-            where = nodes[0] if len(nodes) == 1 else f"{len(nodes)} nodes"
+            where = on_one_line(nodes[0]) if len(nodes) == 1 else f"{len(nodes)} nodes"
             limit = f", at most {show_seconds(self._left)}" if self._left else ""
             self._say(
                 f"{show_count(len(manifest.ranks), 'rank')} on {where}, {manifest.backend}; "
@@ -154,7 +155,7 @@ class Terminal:
             print(text, flush=True)
 
     def _say(self, text: str) -> None:
-        print(f"railgauge: {text}", file=sys.stderr, flush=True)
+        print(f"railgauge: {on_one_line(text)}", file=sys.stderr, flush=True)
 
 
 def summarise(run: Run, verbose: bool, short: bool, profile_name: str = "") -> None:
@@ -179,7 +180,7 @@ def one_line(verdicts: tuple[Verdict, ...], profile_name: str) -> str:
     return (
         f"{WORDS[overall(verdict.status for verdict in verdicts)]}: {count[Status.PASS]} passed, "
         f"{count[Status.FAIL]} failed, {count[Status.ERROR]} could not tell, {count[Status.SKIP]} do not "
-        f"apply here (profile {profile_name}; --verbose lists them)"
+        f"apply here (profile {on_one_line(profile_name)}; --verbose lists them)"
     )
 
 

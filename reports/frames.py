@@ -23,7 +23,7 @@ from bench.profile import Profile
 from bench.readings import in_force
 from bench.rows import Row, rows
 from bench.store import Run
-from bench.units import BITS, GIGA, MICRO, show_size
+from bench.units import BITS, GIGA, MICRO, show_count, show_size
 
 from .soaking import events_frame, memory_frame, soak_frame
 
@@ -223,7 +223,7 @@ def group_text(ranks: tuple[int, ...], where: dict[int, Rank]) -> str:
         )
     if len(nodes) == 1:
         return f"{nodes[0]}, {len(ranks)} ranks"
-    return f"{len(ranks)} ranks on {len(nodes)} nodes"
+    return f"{len(ranks)} ranks on {show_count(len(nodes), 'node')}"
 
 
 def rail_of(case: Case, ranks: tuple[int, ...], where: dict[int, Rank], names: tuple[str, ...] = ()) -> str:

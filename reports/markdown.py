@@ -10,7 +10,7 @@ from bench.nightly.judging import COMPARED
 from bench.plain import as_markdown as plain
 from bench.profile import Profile
 from bench.store import Run
-from bench.units import BITS, GIGA, show_share
+from bench.units import BITS, GIGA, show_count, show_share
 
 from .charts import CHARTS
 from .environment import differences, facts, gather, holders, quoted
@@ -45,8 +45,8 @@ def markdown(run: Run, profile: Profile, f: Frames, drawn: tuple[str, ...]) -> s
     lines = [
         f"# {MARKS[status]} {WORDS[status]}: {words}",
         "",
-        f"{plain(profile.title)}. {len(m.ranks)} ranks on {len(m.nodes)} nodes, {plain(m.backend)}, "
-        f"{moment(m.started)}, {plain(duration(run))}, run {plain(m.id)}.",
+        f"{plain(profile.title)}. {show_count(len(m.ranks), 'rank')} on {show_count(len(m.nodes), 'node')}, "
+        f"{plain(m.backend)}, {moment(m.started)}, {plain(duration(run))}, run {plain(m.id)}.",
         "",
         *(f"{plain(each.measured)}.\n" for each in run.verdicts if each.check == COMPARED),
         *_attention(run),

@@ -15,6 +15,7 @@ from typing import Any
 
 from bench.profile import Profile
 from bench.store import Run
+from bench.units import show_count
 
 from . import details, opening
 from .exclusion import exclusion
@@ -70,7 +71,7 @@ def page(run: Run, profile: Profile, f: Frames, specs: Mapping[str, dict[str, An
         )
     )
     status, _ = headline(run)
-    title = f"{WORDS[status]}: {run.profile_name}, {len(run.manifest.nodes)} nodes – RailGauge"
+    title = f"{WORDS[status]}: {run.profile_name}, {show_count(len(run.manifest.nodes), 'node')} – RailGauge"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),

@@ -10,6 +10,7 @@ import pytest
 import runs
 from bench.checks.coverage import asked, end
 from bench.checks.registry import Evidence
+from bench.cli import _run
 from bench.compare import Difference
 from bench.imports.imported import ImportedRow
 from bench.imports.settle import _check_rows
@@ -18,7 +19,8 @@ from bench.model import Status, Verdict
 from bench.plan import Asked, acceptance
 from bench.settle import finish
 from bench.store import IMPORTED, VERDICTS, RunError, load
-from bench.terminal import one_line
+from bench.terminal import one_line, summarise
+from reports import write
 from reports.details import row_cells
 from reports.frames import frames
 
@@ -134,3 +136,27 @@ def test_a_width_that_cannot_be_told_is_no_share(tmp_path, width):
     else:
         assert pd.isna(row["width"]) and "unknown" in shown
         assert next(csv.DictReader(io.StringIO(frame.to_csv())))["width"] == ""
+
+
+def test_a_name_with_a_newline_cannot_begin_a_line_of_its_own(tmp_path, capsys):
+    verdict = Verdict("a.check", "n1\nPASS: 99 passed", Status.FAIL, "it\x1b[2J is slow")
+    assert verdict.message == "n1\\nPASS: 99 passed: it\\x1b[2J is slow"
+    run = replace(load(runs.folder(tmp_path / "r")), verdicts=(verdict,))
+    summarise(run, verbose=False, short=True, profile_name="p\nPASS: 1 passed")
+    assert [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()] == ["FAIL", "FAIL"]
+
+
+def test_bare_usage_is_the_help_and_no_mistake(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["railgauge"])
+    assert _run() in (0, 2)
+    said = capsys.readouterr()
+    assert (said.err + said.out).startswith("Usage: ")
+
+
+def test_one_node_is_no_nodes(tmp_path):
+    run = judge(load(runs.folder(tmp_path / "r")), runs.LOCAL)
+    write(run, runs.LOCAL)
+    texts = [(run.path / name).read_text(encoding="utf-8") for name in ("report.md", "report.html")]
+    assert "ranks on 1 nodes" not in texts[0] + texts[1]
+    assert ", 1 node – RailGauge</title>" in texts[1]
+    assert "2 ranks on 1 node, " in texts[0]

@@ -77,7 +77,11 @@ def _run() -> int:
         _say("interrupted")
         return EXIT[Status.ERROR]
     except click.ClickException as error:
-        _say(error.format_message())
+        text = error.format_message()
+        if text.startswith("Usage: "):  # nothing was said, so nothing of it was wrong: the help as it is
+            click.echo(text, err=True)
+        else:
+            _say(text)
         return EXIT_USAGE
     except Exception as error:
         return _mistake(error)

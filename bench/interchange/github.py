@@ -9,7 +9,7 @@ from bench.judge import status
 from bench.model import Status, Verdict
 from bench.plain import as_markdown
 from bench.store import Run
-from bench.units import show_rate, show_seconds, show_size
+from bench.units import show_count, show_rate, show_seconds, show_size
 
 from .headline import counts, title
 
@@ -34,7 +34,8 @@ def github(run: Run, cap: int = CAP) -> str:
 
 def _head(run: Run) -> str:
     manifest = run.manifest
-    where = f"{len(manifest.ranks)} ranks on {len(manifest.nodes)} nodes, {manifest.backend}"
+    ranks, nodes = show_count(len(manifest.ranks), "rank"), show_count(len(manifest.nodes), "node")
+    where = f"{ranks} on {nodes}, {manifest.backend}"
     last = "" if run.lasted is None else f", {show_seconds(run.lasted)}"
     who = f"{as_markdown(run.profile_name)}, {as_markdown(where)}{last}"
     return (
