@@ -210,18 +210,12 @@ def test_neighbours_on_one_node_say_nothing_of_the_rails(tmp_path):
     assert reading.network_text == "nothing crosses the rails"
 
 
-@pytest.mark.parametrize(
-    ("where", "words"),
-    [
-        (tuple(Rank(i, "n0" if i < 9 else "n1", i) for i in range(16)), "uneven nodes: 9 ranks on n0, 7"),
-        (runs.ranks(1, 8), "rank 8 is not in the manifest"),
-    ],
-)
-def test_ranks_that_no_bound_describes_have_no_reading_and_a_reason(tmp_path, where, words):
+def test_ranks_that_no_bound_describes_have_no_reading_and_a_reason(tmp_path):
     one = case()
-    run = folder(tmp_path, [(one, at(one, 400))], where=where)
+    uneven = tuple(Rank(i, "n0" if i < 9 else "n1", i) for i in range(16))
+    run = folder(tmp_path, [(one, at(one, 400))], where=uneven)
     assert of_row(rows(run)[0], run, LAMBDA) is None
-    assert words in why_not(rows(run)[0], run, LAMBDA)
+    assert "uneven nodes: 9 ranks on n0, 7" in why_not(rows(run)[0], run, LAMBDA)
 
 
 def test_gloos_ring_follows_the_ranks(tmp_path):
@@ -343,7 +337,6 @@ def test_two_readings_that_disagree_leave_open_which_is_wrong(tmp_path):
         ({"nodes": nodes_with_ports(8, 25e9)}, "0 ports can be rails"),
         ({"counters": {"ring": (snapshots(9), snapshots(9, names=("mlx5_1",)))}}, "absent"),
         ({"counters": {"ring": (snapshots(9)[:1], snapshots(9)[:1])}}, "not of every node"),
-        ({"counters": {"ring": ([{}, {}], [{}, {}])}}, "not a snapshot"),
         ({"counters": {"ring": (snapshots(9000), snapshots(400))}}, "reset"),
     ],
 )

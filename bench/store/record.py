@@ -32,6 +32,7 @@ from .files import (
     write_text,
 )
 from .run import Loss, Manifest, Plan
+from .sound import impossible
 
 
 class Recorder:
@@ -135,8 +136,17 @@ class Recorder:
         except OSError as error:
             raise RunError(f"cannot write {path}: {error.strerror}") from None
 
-    def measurement(self, row: Measurement) -> None:
+    def measurement(self, row: Measurement) -> str:
+        """One measurement; what no clock can have told is kept as a loss, which is returned in words.
+
+        As a measurement it would be damage when it is read, and cost the whole run instead of its case.
+        """
+        if odd := impossible(row):
+            text = f"no possible measurement: {odd}"
+            self.loss(Loss(row.case, text))
+            return f"{row.case}: {text}"
         self.line("measurement", **row.to_json())
+        return ""
 
     def loss(self, row: Loss) -> None:
         self.line("loss", **row.__dict__)

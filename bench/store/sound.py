@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from itertools import chain
 from typing import Any
 
@@ -156,13 +156,28 @@ def measurement(row: dict[str, Any], of: Job) -> Measurement:
     """What the clocks said, with the times of as many ranks as it names."""
     try:
         found = Measurement.from_json(row)
-        odd = _odd_times(found, of) or _odd_counts(found, of) or _odd_rest(found)
+        odd = _odd(found, of)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         odd = _unreadable(row)
     if odd:
         name, _, wanted = odd.partition(": ")
         raise Misfit(f"{name}: {shown(row.get(name))} where {wanted} wanted" if wanted in WANTED else odd)
     return found
+
+
+def impossible(row: Measurement) -> str:
+    """What of a measurement cannot be, such as ``isolated: (0.0,) where seconds above 0 …``; "" when all can."""
+    of = Job(frozenset(row.ranks), imported=True)
+    try:
+        odd = _odd(replace(row, pipelined=Blocks(row.pipelined), isolated=Seconds(row.isolated)), of)
+    except (TypeError, ValueError, OverflowError) as error:
+        return str(error)
+    name, _, wanted = odd.partition(": ")
+    return f"{name}: {shown(getattr(row, name))} where {wanted} wanted" if wanted in WANTED else odd
+
+
+def _odd(row: Measurement, of: Job) -> str:
+    return _odd_times(row, of) or _odd_counts(row, of) or _odd_rest(row)
 
 
 RANKS = "ranks of the run, each once, were"

@@ -233,9 +233,11 @@ class Coordinator:
             state.failed = heard
 
     def _keep(self, row: Measurement, wanted: dict[str, int]) -> None:
-        self.recorder.measurement(row)
         wanted[row.case] -= 1
-        self.notice("measurement", {"row": row})
+        if text := self.recorder.measurement(row):
+            self.notice("refused", {"text": text})
+        else:
+            self.notice("measurement", {"row": row})
 
     def _settle(self, wanted: dict[str, int], over: bool) -> None:
         """Keep the failures that are the rails' own: a pair fails, too, when the worker of one of them died or stopped.

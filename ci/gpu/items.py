@@ -13,8 +13,8 @@ from statistics import median
 import job
 import marked
 import profiles
+from gpu_said import Said, failed, not_possible
 from here import SEEN, Here
-from said import Said, failed, not_possible
 
 from bench.collectives import COLLECTIVES, COPIES
 from bench.model import Status, Verdict

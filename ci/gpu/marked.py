@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from gpu_said import Said, failed, not_possible
 from here import SEEN, Here
-from said import Said, failed, not_possible
 
 ROOT = Path(__file__).parent.parent.parent
 SECONDS = 150.0

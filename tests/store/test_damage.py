@@ -13,6 +13,7 @@ import runs
 from bench.cli import _mistake, cli
 from bench.counters import snapshot
 from bench.model import Window
+from bench.plan import Request, sweep_cases
 from bench.store import COUNTERS, FACTS, HEALTH, JOURNAL, MANIFEST, PLAN, Loss, Plan, RunError, load
 from bench.store.record import _write_line
 
@@ -214,3 +215,15 @@ def test_a_damaged_profile_in_the_manifest_is_damage_and_no_wrong_usage(whole, t
     (folder / MANIFEST).write_text(json.dumps({**manifest, "profile_text": "x"}))
     code, output = outcome(folder, "judge")
     assert code == 3 and "r is damaged: manifest.json: profile_text: " in output
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1e-3, float("nan"), float("inf")])
+def test_what_a_clock_cannot_have_told_costs_its_case_and_not_the_run(tmp_path, seconds):
+    good, bad = sweep_cases("collectives", Request("all_reduce", 1 << 20, 1 << 21), ((0, 1),))[:2]
+    rows = [*runs.measured(good), *runs.measured(bad, seconds)]
+    path = runs.folder(tmp_path / "run", rows=rows, planned=[good, bad], where=runs.ranks(1, 2))
+    run = load(path)
+    assert [row.case for row in run.measurements] == [good.id]
+    (loss,) = run.losses
+    assert loss.case == bad.id
+    assert "no possible measurement" in loss.reason
