@@ -54,7 +54,7 @@ NET_LINE = "NET/"  # what the lines of NCCL's log have in them that name the ada
 def exclusion(shown: Shown) -> Html | None:
     """The section of the page; None for a platform that excludes nothing."""
     rails = shown.profile.rails
-    names = [name for name in (*rails.excluded, rails.management) if name]
+    names = list(dict.fromkeys(name for name in (*rails.excluded, rails.management) if name))
     if rails.kind == "none" or not names:
         return None
     found = {layer.check: _of(shown.run, layer.check) for layer in LAYERS}

@@ -25,7 +25,7 @@ COUNTED = {
     Status.FAIL: "failed",
     Status.ERROR: "could not be told",
     Status.PASS: "passed",
-    Status.SKIP: "skipped",
+    Status.SKIP: "do not apply here",
 }
 MOST = 8
 
