@@ -140,12 +140,10 @@ def rows_frame(
         pd.DataFrame(
             [(*_row(row, seen), protocol(row)) for row in measured[at : at + PIECE]],
             columns=list(ROW_COLUMNS),
-        )
+        ).astype({"wrong": "Int64", "pair": bool})  # a piece of unknowns has the type of the others
         for at in range(0, max(1, len(measured)), PIECE)
     ]
-    table = pd.concat(pieces, ignore_index=True) if len(pieces) > 1 else pieces[0]
-    typed: pd.DataFrame = table.astype({"wrong": "Int64", "pair": bool})
-    return typed
+    return pd.concat(pieces, ignore_index=True) if len(pieces) > 1 else pieces[0]
 
 
 @dataclass(frozen=True)
