@@ -143,7 +143,8 @@ def rows_frame(
         ).astype({"wrong": "Int64", "pair": bool})  # a piece of unknowns has the type of the others
         for at in range(0, max(1, len(measured)), PIECE)
     ]
-    return pd.concat(pieces, ignore_index=True) if len(pieces) > 1 else pieces[0]
+    table: pd.DataFrame = pd.concat(pieces, ignore_index=True) if len(pieces) > 1 else pieces[0]
+    return table
 
 
 @dataclass(frozen=True)
