@@ -145,7 +145,7 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
     except Stopped as stopped:
         text = f"interrupted by a person or the launcher: {stopped}; what was measured is kept"
         chief.recorder.line("note", text=text)
-        watcher.notice("stopped", {"folder": options.out})
+        watcher.notice("stopped", {"folder": options.out, "command": options.command})
         return False
     except Lost as lost:
         chief.recorder.line("note", text=str(lost))

@@ -108,14 +108,24 @@ def followed(phase: Phase, run: Run | None) -> bool:
     )
 
 
+ANEW = "start it anew: only accept and run go on where they stopped"
+
+
+def goes_on(command: Sequence[str]) -> bool:
+    """Whether a run of this command line can go on where it stopped."""
+    return tuple(command[1:2]) in (("accept",), ("run",))
+
+
 def resumable(run: Run) -> None:
     """Raise ResumeRefused for a run that was not made to go on."""
-    command = run.manifest.command[1:2]
-    if command not in (("accept",), ("run",)):
+    if not goes_on(run.manifest.command):
+        command = run.manifest.command[1:2]
         name = command[0] if command else run.manifest.launcher
         raise OtherRun(
             f"{run.path} is of railgauge {name}: only accept and run go on where they stopped; start it anew"
         )
+    if not run.plan.cases and run.measurements:
+        raise ResumeRefused(f"{run.path} has measurements and no plan.json: copy the folder again")
     if not run.plan.cases:
         raise ResumeRefused(
             f"{run.path} ended before anything was planned: nothing of it can be reused; start anew"

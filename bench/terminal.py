@@ -19,6 +19,7 @@ from .plain import on_one_line
 from .plan.names import BUDGET
 from .profile import parse
 from .progress import Bar
+from .resume import goes_on
 from .rows import Row, row_of, rows
 from .store import Manifest, Phase, Plan, Run
 from .units import show_both, show_count, show_rate, show_seconds, show_size
@@ -101,10 +102,9 @@ class Terminal:
             self._say(fields["text"])
         elif kind == "stopped":
             self._close()
-            told = (
-                f"railgauge resume {fields['folder']} goes on, railgauge report {fields['folder']} draws it"
-            )
-            self._say(f"interrupted; what was measured is kept: {told}")
+            folder, on = fields["folder"], goes_on(fields["command"])
+            told = f"railgauge resume {folder} goes on, " if on else ""
+            self._say(f"interrupted; what was measured is kept: {told}railgauge report {folder} draws it")
         elif kind == "beat" and fields["case"]:
             self._update(f"{fields['case']} {fields['stage']}")
 

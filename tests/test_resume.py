@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import test_readings as ring
 from bench.facts import Node
+from bench.judge import judge
 from bench.model import Rank
 from bench.preflight import stops
 from bench.readings.traffic import carried
@@ -17,7 +18,7 @@ from bench.rows import rows
 from bench.store import FACTS, JOURNAL, NOT_TRIED, Loss, Phase, Plan, Recorder, RunError, load
 from bench.unlike import unlike as unlike_nodes
 from made_nodes import LAMBDA, nodes, with_gpu, with_host, with_port, with_software
-from runs import cases, folder, measured
+from runs import LOCAL, cases, folder, measured
 
 NODES = nodes(2)
 RANKS = tuple(Rank(index, NODES[index // 2].name, index % 2, "cuda:0 H100") for index in range(4))
@@ -139,7 +140,18 @@ def test_a_run_without_a_plan_has_nothing_to_reuse(tmp_path):
     run, _ = interrupted(tmp_path / "run")
     resumable(run)
     with pytest.raises(ResumeRefused, match="before anything was planned"):
+        resumable(replace(run, plan=Plan(()), measurements=()))
+    with pytest.raises(ResumeRefused, match="no plan.json"):
         resumable(replace(run, plan=Plan(())))
+
+
+@pytest.mark.parametrize("name", ["soak", "nightly", "accept"])
+def test_who_cannot_go_on_is_not_told_to(tmp_path, name):
+    run, _ = interrupted(tmp_path / "run")
+    run = replace(run, manifest=replace(run.manifest, command=("railgauge", name)))
+    steps = " ".join(verdict.next_step for verdict in judge(run, LOCAL).verdicts)
+    assert ("railgauge resume" in steps) == (name == "accept")
+    assert ("start it anew" in steps) == (name != "accept")
 
 
 def on_nodes(tmp_path):

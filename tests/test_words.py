@@ -2,15 +2,17 @@
 
 import csv
 import io
+import shutil
 from dataclasses import replace
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 import runs
 from bench.checks.coverage import asked, end
 from bench.checks.registry import Evidence
-from bench.cli import _run
+from bench.cli import _run, cli
 from bench.compare import Difference
 from bench.imports.imported import ImportedRow
 from bench.imports.settle import _check_rows
@@ -160,3 +162,15 @@ def test_one_node_is_no_nodes(tmp_path):
     assert "ranks on 1 nodes" not in texts[0] + texts[1]
     assert ", 1 node – RailGauge</title>" in texts[1]
     assert "2 ranks on 1 node, " in texts[0]
+
+
+def test_copies_of_one_run_are_no_launches_of_their_own(tmp_path):
+    one = runs.folder(
+        tmp_path / "one",
+        planned=(planned := runs.cases()),
+        rows=[r for c in planned for r in runs.measured(c)],
+    )
+    shutil.copytree(one, tmp_path / "two")
+    done = CliRunner().invoke(cli, ["compare", str(one), str(tmp_path / "two")])
+    assert done.exit_code == 2, done.output
+    assert "copies of one run" in done.output

@@ -6,17 +6,30 @@ from collections.abc import Iterator
 
 from bench.model import Status, Verdict
 from bench.profile import Profile
-from bench.store import IMPORTED, UNWRITTEN
+from bench.resume import ANEW, goes_on
+from bench.store import IMPORTED, UNWRITTEN, Run
 
 from .registry import Evidence, check
 
-AGAIN = "railgauge resume RUN measures what is missing; coverage.losses says why it is"
+COPY = "copy the folder again from where it was written"
+
+
+def _again(run: Run) -> str:
+    """How what is missing comes to be measured."""
+    how = "railgauge resume RUN measures what is missing" if goes_on(run.manifest.command) else ANEW
+    return how + ("; coverage.losses says why it is" if run.losses else "")
 
 
 @check("coverage.cases")
 def cases(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     """Every planned case was measured on all of its groups."""
     planned = seen.run.plan.cases
+    if not planned and seen.run.measurements:
+        told = (
+            f"plan.json is missing or names no case, and {len(seen.run.measurements)} measurements are there"
+        )
+        yield Verdict("coverage.cases", "plan", Status.ERROR, told, "a whole folder", "RailGauge", COPY)
+        return
     if not planned:
         yield Verdict(
             "coverage.cases",
@@ -41,7 +54,7 @@ def cases(seen: Evidence, want: Profile) -> Iterator[Verdict]:
             f"{done} of {len(phase.cases)} cases measured",
             f"all {len(phase.cases)}",
             "the plan",
-            AGAIN if missing else "",
+            _again(seen.run) if missing else "",
             value=float(done),
             bound=float(len(phase.cases)),
             evidence=tuple(missing[:20]),
@@ -96,7 +109,7 @@ def ranks(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         + (f"; not {names}" if missing else ""),
         f"all {len(present)}",
         "the launcher",
-        AGAIN if missing else "",
+        _again(seen.run) if missing else "",
         value=float(len(present) - len(missing)),
         bound=float(len(present)),
     )
@@ -165,7 +178,11 @@ def _unended(seen: Evidence) -> tuple[str, str, str, str]:
     why = next(
         (note for note in seen.run.notes if note.startswith(UNWRITTEN)), "it was interrupted or killed"
     )
-    kept = "the measured cases are kept: railgauge resume RUN measures the others"
+    kept = (
+        "the measured cases are kept: railgauge resume RUN measures the others"
+        if goes_on(seen.run.manifest.command)
+        else ANEW
+    )
     room = "make room, then: " if why.startswith(UNWRITTEN) else ""
     return f"no completion record: {why}", "a completed run", "RailGauge", f"{room}{kept}"
 
@@ -191,5 +208,5 @@ def end(seen: Evidence, want: Profile) -> Iterator[Verdict]:
                 note,
                 "whole files",
                 "RailGauge",
-                "copy the folder again from where it was written",
+                COPY,
             )

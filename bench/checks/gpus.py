@@ -29,7 +29,7 @@ def count(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "gpus.count",
         f"{want.gpus} GPUs",
         want.name,
-        "see dmesg for Xid and 'fallen off the bus', then reboot the node",
+        "ask nvidia-smi: install or load the driver; or see dmesg for Xid and 'fallen off the bus', and reboot",
         "see why NVML gives none: nvidia-smi",
         float(want.gpus),
     )

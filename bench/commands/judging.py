@@ -61,8 +61,14 @@ def compared(folders: Sequence[Path], anyway: bool) -> int:
     for one, other in combinations((*a, *b), 2):
         if one.exists() and other.exists() and one.samefile(other):
             raise click.UsageError(f"{one} and {other} are one and the same run, which is as fast as itself")
+    runs_a, runs_b = [load_run(path) for path in a], [load_run(path) for path in b]
+    for first, second in combinations((*runs_a, *runs_b), 2):
+        if (first.manifest.id, first.manifest.started) == (second.manifest.id, second.manifest.started):
+            raise click.UsageError(
+                f"{first.path} and {second.path} are copies of one run, which is as fast as itself"
+            )
     try:
-        answer = compare_runs([load_run(path) for path in a], [load_run(path) for path in b], anyway)
+        answer = compare_runs(runs_a, runs_b, anyway)
     except (UnlikeRuns, ValueError) as error:
         raise click.UsageError(str(error)) from None
     click.echo(answer.text)

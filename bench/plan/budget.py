@@ -173,7 +173,8 @@ def total(job: Job, case_seconds: float, spent: float = 0.0) -> float:
     )
     if not phases:
         return inf
-    around = max(AROUND, spent + AFTER)
+    # how long judging and drawing take grows with the nodes; what has passed is known once the plan is made
+    around = (spent or AROUND - AFTER) + min(AFTER, 3 + len(job.nodes))
     return around + sum(phase.seconds + COUNTERS for phase in phases) + later(job, phases, case_seconds)
 
 
