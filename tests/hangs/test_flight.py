@@ -203,6 +203,7 @@ def test_the_recorder_is_switched_on_by_the_name_that_this_torch_knows_unless_so
 
 READS_LATE = """
 import os
+import time
 import torch, torch.distributed as dist
 import torch._C._distributed_c10d as c10d
 from bench.hangs import flight
@@ -214,7 +215,12 @@ dist.init_process_group("gloo", store=store, rank=0, world_size=1)
 for _ in range(5):
     dist.all_reduce(torch.ones(4))
 rows = flight._data(c10d._dump_fr_trace_json(includeCollectives=True, onlyActive=False))["entries"]
-print(len(rows), flight.held(c10d, "gloo") == flight._first(c10d, ["_dump_fr_trace"]), flight.held(c10d, "gloo").last)
+for _ in range(600):  # a call may be noted as over between the two dumps
+    same = flight.held(c10d, "gloo") == flight._first(c10d, ["_dump_fr_trace"])
+    if same and all(entry.done for entry in flight.held(c10d, "gloo").last):
+        break
+    time.sleep(0.1)
+print(len(rows), same, flight.held(c10d, "gloo").last)
 """
 
 
