@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from bench.store.standing import standing
+
 from . import __version__, resume
 from .address import Meeting, meeting_place
 from .control import Control
@@ -19,7 +21,7 @@ from .guard import STARTED, Guard
 from .judge import status
 from .known import pins
 from .launch import Place
-from .model import EXIT, Rank, Status
+from .model import Rank
 from .nightly import night
 from .nightly.plan import short
 from .options import Options, Watcher
@@ -34,6 +36,7 @@ from .store import UNWRITTEN, VERDICTS, Manifest, Phase, Plan, Recorder, Run, Ru
 from .supervise import Coordinator, Departures, Lost, Stopped, Supervisor, dismiss
 from .verbs.schedule import seconds as verbs_seconds
 from .verbs.schedule import why_left
+from .verdict import EXIT, Status
 
 EXIT_ERROR = EXIT[Status.ERROR]
 
@@ -157,7 +160,7 @@ def _go_on(
 ) -> tuple[Plan, Manifest]:
     """The plan and the manifest of the run that goes on. Raises ResumeRefused on another cluster."""
     resume.unlike(run, now.ranks, nodes, now.versions, now.environment)
-    text = f"resumed: {resume.standing(run).text}"
+    text = f"resumed: {standing(run).text}"
     chief.recorder.line("note", text=text)
     watcher.notice("said", {"text": text})
     times = int(run.manifest.settings.get("resumed", 0)) + 1

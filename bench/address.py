@@ -6,11 +6,13 @@ import ipaddress
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from bench.errors import RailGaugeError
+
 from .facts import Interface, Node
 from .profile import Rails
 
 
-class NoAddress(Exception):
+class NoAddress(RailGaugeError):
     """No address of the first node is in a network that all nodes share."""
 
 

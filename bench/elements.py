@@ -13,6 +13,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from bench.errors import RailGaugeError
+
 MODULUS = 251  # prime, so that no power-of-two shift of the data looks like the data
 
 
@@ -63,7 +65,7 @@ REDUCTIONS = {
 }
 
 
-class UnknownName(ValueError):
+class UnknownName(RailGaugeError, ValueError):
     """A name that no row has; the message lists the known ones."""
 
     exit_status = 2

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.facts import Node
-from bench.model import Status
+from bench.nccl.devices import nccl_devices, nccl_name
 from bench.nccl.selector import Choice, Device, interfaces, parse, select
 from bench.nccl.traps import traps
 from bench.nccl.version import NEWEST, RAIL_AND_PLANE, Version
 from bench.profile import Rails
-from bench.rails import by_port, nccl_devices, nccl_name, rails_of
+from bench.rails import by_port, rails_of
+from bench.verdict import Status
 
 BEFORE: Version = (2, 30, 4)  # the last with the old grammar
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from bench.facts import Gpu, Interface, Node, PciPath, Port, rail_of_gpu
 from bench.majority import odd_ones, shared_by
-from bench.model import Status
 from bench.profile import Rails
 from bench.rails import Part, joined, own_rails, rails_of, roles
 from bench.units import show_rate, show_size
+from bench.verdict import Status
 
 UNKNOWN = "?"
 Row = tuple[str, ...]

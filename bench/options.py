@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from bench.errors import RailGaugeError
+
 from .measure import Rules
 from .nightly.asked import Nightly
 from .plan import Asked, Request
@@ -16,7 +18,7 @@ from .store import Manifest, Phase, Plan, Run
 from .supervise import Limits
 
 
-class CannotRun(Exception):
+class CannotRun(RailGaugeError):
     """Nothing can be measured here; the message says what is missing. Exit status 3."""
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from .facts import Node
 from .judge import judge
-from .model import Status, Verdict
 from .profile import Profile
 from .store import load
+from .verdict import Status, Verdict
 
 
 def stops(folder: Path, profile: Profile, nodes: Sequence[Node] = ()) -> list[Verdict]:

@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.errors import RailGaugeError
+from bench.verdict import EXIT_USAGE
+
 from .collectives import collective
 from .elements import UnknownName, element
-from .model import Bound
 from .units import UnitError, parse_rate, parse_seconds, parse_share, parse_size
+from .verdict import Bound
 
 FORMAT = 1
 FOLDER = Path(__file__).with_name("profiles")
@@ -28,8 +31,10 @@ QUANTITIES: dict[str, Callable[[str], float]] = {
 }
 
 
-class ProfileError(ValueError):
+class ProfileError(RailGaugeError, ValueError):
     """A profile that cannot be used; the message names the file, the key and what is known."""
+
+    exit_status = EXIT_USAGE
 
 
 @dataclass(frozen=True)

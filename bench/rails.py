@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from enum import Enum
 
 from bench.facts import LEVELS, Interface, Node, Port, affinity
-from bench.nccl.selector import Device
 from bench.once import once
 from bench.profile import Rails
 from bench.units import show_rate
@@ -161,21 +160,6 @@ def missing(node: Node, rails: Rails) -> tuple[str, ...]:
         present = {interface.name for interface in node.interfaces}
         return tuple(name for name in rails.devices if name not in present)
     return tuple(name for name in rails.devices if not any(named(port, name) for port in node.ports))
-
-
-def nccl_devices(node: Node) -> tuple[Device, ...]:
-    """The ports as NCCL's selector is asked about them. A state that could not be read counts as ACTIVE: an
-    excluded port must be kept out by its name.
-    """
-    return tuple(
-        Device(port.hca, port.number, port.active is not False, port.link_layer or "InfiniBand")
-        for port in node.ports
-    )
-
-
-def nccl_name(role: Role) -> str:
-    """As NCCL writes it: ``mlx5_3:1``, or the interface's name."""
-    return f"{role.port.hca}:{role.port.number}" if role.port else role.name
 
 
 def _place(role: Role, rails: Rails) -> tuple[int, str]:

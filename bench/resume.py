@@ -10,14 +10,18 @@ Pure: a run that was read, and what the machines say now.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from bench.errors import RailGaugeError
+from bench.store.standing import goes_on, standing
 
 from . import paths
 from .facts import FactsError, Node
-from .model import EXIT_USAGE, Rank
-from .store import NOT_TRIED, Phase, Run
+from .model import Rank
+from .store import Phase, Run
 from .unlike import listed
 from .unlike import unlike as unlike_nodes
+from .verdict import EXIT_USAGE
 
 # settings that change what is measured; those of a launcher and of MPI differ from start to start
 SETTINGS = (
@@ -38,7 +42,7 @@ SET_BY_LAUNCHERS = ("TORCH_NCCL_ASYNC_ERROR_HANDLING",)  # torchrun's own, whate
 SHOWN = 8
 
 
-class ResumeRefused(Exception):
+class ResumeRefused(RailGaugeError):
     """This run cannot go on here; the message names what is in the way."""
 
 
@@ -46,36 +50,6 @@ class OtherRun(ResumeRefused):
     """A run that goes on nowhere: another argument would do."""
 
     exit_status = EXIT_USAGE
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Cases of a run: measured on all of their groups, lost while they were tried, and neither."""
-
-    measured: frozenset[str]
-    lost: frozenset[str]
-    missing: frozenset[str]
-
-    @property
-    def text(self) -> str:
-        """``31 of 40 cases are reused, 1 stays lost, 8 are missing``."""
-        whole = len(self.measured) + len(self.lost) + len(self.missing)
-        lost = f", {len(self.lost)} stay{'s' if len(self.lost) == 1 else ''} lost" if self.lost else ""
-        return (
-            f"{len(self.measured)} of {whole} cases are reused{lost}, {len(self.missing)} "
-            f"{'is' if len(self.missing) == 1 else 'are'} missing"
-        )
-
-
-def standing(run: Run) -> Standing:
-    done: dict[str, set[tuple[int, ...]]] = {}
-    for row in run.measurements:
-        done.setdefault(row.case, set()).add(row.ranks)
-    planned = {case.id: set(case.groups) for case in run.plan.cases}
-    measured = frozenset(name for name, groups in planned.items() if groups <= done.get(name, set()))
-    tried = {loss.case for loss in run.losses if not loss.reason.startswith(NOT_TRIED)}
-    lost = (frozenset(tried) & planned.keys()) - measured
-    return Standing(measured, lost, frozenset(planned) - measured - lost)
 
 
 def todo(phase: Phase, run: Run | None) -> Phase:
@@ -106,14 +80,6 @@ def followed(phase: Phase, run: Run | None) -> bool:
     return phase.name.startswith((paths.FIRST, paths.SCREEN)) and any(
         other.name.startswith(because) and other.name != phase.name for other in run.plan.phases
     )
-
-
-ANEW = "start it anew: only accept and run go on where they stopped"
-
-
-def goes_on(command: Sequence[str]) -> bool:
-    """Whether a run of this command line can go on where it stopped."""
-    return tuple(command[1:2]) in (("accept",), ("run",))
 
 
 def resumable(run: Run) -> None:

@@ -10,6 +10,9 @@ from __future__ import annotations
 import math
 import re
 
+from bench.errors import RailGaugeError
+from bench.verdict import EXIT_USAGE
+
 GIGA = 1e9
 MEGA = 1e6
 BITS = 8
@@ -31,8 +34,10 @@ _TIMES = {"ns": 1e-9, "us": MICRO, "µs": MICRO, "ms": 1e-3, "s": 1.0, "min": 60
 _NUMBER = r"([0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)"
 
 
-class UnitError(ValueError):
+class UnitError(RailGaugeError, ValueError):
     """A text that is not a size, rate or time; the message lists what would be."""
+
+    exit_status = EXIT_USAGE
 
 
 def parse_size(text: str) -> int:
@@ -119,3 +124,11 @@ def show_count(count: int, what: str) -> str:
 def show_share(share: float) -> str:
     """``92.8 %`` of 0.928."""
     return f"{100 * share:.1f} %"
+
+
+def number(text: str) -> float:
+    """A number as printed; NaN of what is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -12,6 +12,9 @@ import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
 
+from bench.errors import RailGaugeError
+from bench.verdict import EXIT_USAGE
+
 SECONDS = 10.0
 
 
@@ -19,8 +22,10 @@ class NotSent(Exception):
     """The message was not taken; the text names the host alone."""
 
 
-class BadAddress(ValueError):
+class BadAddress(RailGaugeError, ValueError):
     """An address that nothing may be sent to; the text does not repeat it."""
+
+    exit_status = EXIT_USAGE
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -23,10 +23,11 @@ from bench.facts import (
     Port,
     Software,
 )
-from bench.model import Rank, Status, Verdict
+from bench.model import Rank
 from bench.probe.node import probe
 from bench.profile import Profile, load
 from bench.store import Manifest, Phase, Plan, Run
+from bench.verdict import Status, Verdict
 
 LAMBDA = load("lambda-1cc-h100")
 LOCAL = load("local")

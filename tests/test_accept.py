@@ -9,9 +9,9 @@ import pytest
 
 import mpi_jobs
 from bench.collectives import COLLECTIVES
-from bench.model import Status
 from bench.rows import rows
 from bench.store import load
+from bench.verdict import Status
 
 pytestmark = [pytest.mark.mpi, pytest.mark.torch]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import bounds, wire
+from bench import bounds, packets, wire
 from bench.bounds import BoundError, Fabric, ceiling, hard_ceiling, wire_rate
 from bench.collectives import COLLECTIVES, collective
 from bench.elements import UnknownName
@@ -195,19 +195,19 @@ def test_in_network_reduction_at_most_doubles_the_ring(nodes, gpus):
     ],
 )
 def test_wire_efficiency_of_a_400_gigabit_line(packet, mtu, gigabits):
-    assert 400 * wire.efficiency(packet, mtu) == pytest.approx(gigabits, abs=0.06)
+    assert 400 * packets.efficiency(packet, mtu) == pytest.approx(gigabits, abs=0.06)
 
 
-@given(st.sampled_from(sorted(wire.PACKETS)), st.integers(64, 10_000), st.integers(1, 1000))
+@given(st.sampled_from(sorted(packets.PACKETS)), st.integers(64, 10_000), st.integers(1, 1000))
 def test_larger_packets_waste_less(packet, mtu, more):
-    assert 0 < wire.efficiency(packet, mtu) < wire.efficiency(packet, mtu + more) < 1
+    assert 0 < packets.efficiency(packet, mtu) < packets.efficiency(packet, mtu + more) < 1
 
 
 def test_a_packet_that_holds_nothing_is_an_error():
     with pytest.raises(ValueError, match="holds no payload"):
-        wire.efficiency("tcp", 40)
+        packets.efficiency("tcp", 40)
     with pytest.raises(ValueError, match="known: ib, "):
-        wire.efficiency("token-ring", 4096)
+        packets.efficiency("token-ring", 4096)
 
 
 # --- the published runs
@@ -333,5 +333,5 @@ def test_no_figure_crashes_or_passes_without_a_share(name, fabric, algbw):
     seen = wire.readings(name, algbw, fabric)
     conclusion = wire.conclude(name, algbw, fabric, seen)
     if conclusion.kind == "healthy":
-        assert all(reading.share >= wire.HEALTHY for reading in seen if reading.possible)
+        assert all(reading.share >= packets.HEALTHY for reading in seen if reading.possible)
         assert any(reading.possible for reading in seen)

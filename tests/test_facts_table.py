@@ -8,8 +8,8 @@ import pytest
 
 from bench.facts import Environment, Node, PciPath
 from bench.facts_table import differences, many_nodes, one_node, table
-from bench.model import Status
 from bench.profile import Rails
+from bench.verdict import Status
 from made_nodes import LAMBDA, h100, node, nodes, with_gpu, with_host, with_port
 
 

@@ -13,21 +13,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bench.checks.evidence import Evidence
 from bench.checks.imported import whole
-from bench.checks.registry import Evidence
 from bench.compare import UnlikeRuns
 from bench.imports import nccl_tests
 from bench.imports.imported import ImportRefused
-from bench.interchange import Wanted, compare_runs, export, import_files
-from bench.interchange.comparing import facts, samples
+from bench.interchange.comparing import compare_runs, facts, samples
+from bench.interchange.exporting import export
+from bench.interchange.importing import Wanted, import_files
 from bench.judge import judge, status
-from bench.model import Status
 from bench.plan import Request, sweep_cases
 from bench.profile import load
 from bench.readings import of_row
 from bench.rows import rows
 from bench.store import RunError
 from bench.store import load as load_run
+from bench.verdict import Status
 from tests import runs
 
 DATA = Path(__file__).with_name("imports") / "data"

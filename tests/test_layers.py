@@ -11,10 +11,12 @@ ROOT = Path(__file__).parent.parent
 
 # the way of the data, from nouns to commands
 LAYERS = [
+    "plain",
+    "errors",
+    "verdict",
     "units",
     "once",
     "shapes",
-    "plain",
     "scrub",
     "timings",
     "model",
@@ -25,6 +27,7 @@ LAYERS = [
     "elements",
     "collectives",
     "bounds",
+    "packets",
     "wire",
     "pairs",
     "blame",

@@ -7,11 +7,12 @@ import pytest
 import runs
 from bench import paths
 from bench.judge import judge
-from bench.model import Measurement, Status
+from bench.model import Measurement
 from bench.plan import Asked, acceptance, pair_cases
 from bench.profile import parse
 from bench.rows import rows
 from bench.store import Phase, load
+from bench.verdict import Status
 
 TWO_RAILS = """
 format = 1

@@ -12,17 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from bench.checks.registry import Evidence
+from bench.checks.evidence import Evidence
 from bench.checks.wire import share, target
 from bench.exports import HEADER
-from bench.interchange import Wanted, export, import_files
+from bench.interchange.exporting import export
+from bench.interchange.importing import Wanted, import_files
 from bench.judge import judge
-from bench.model import Status
 from bench.profile import load
 from bench.readings import of_row
 from bench.rows import rows
 from bench.store import load as load_run
 from bench.units import BITS, GIGA
+from bench.verdict import Status
 
 GI = 1 << 30
 # run, profile, nodes, bytes, algbw, busbw (GB/s); Gb/s a node as ring and as hierarchical; conclusion

@@ -9,6 +9,7 @@ from . import quiet, growth, causes, coverage, lost, numbers, imported, limits, 
 from . import screening, pinned, own, naming, carried, wiring  # noqa: F401
 from . import drift, layers  # noqa: F401
 from . import load, links, soak  # noqa: F401
-from .registry import CHECKS, Check, Evidence, check
+from .registry import CHECKS, Check, check
+from .evidence import Evidence
 
 __all__ = ["CHECKS", "Check", "Evidence", "check"]

@@ -10,13 +10,14 @@ from statistics import median
 from bench import paths
 from bench.blame import Blame, PairRate
 from bench.checks.causes import explained
-from bench.checks.registry import Evidence, check
+from bench.checks.evidence import Evidence
+from bench.checks.registry import check
 from bench.known import known, names_in
-from bench.model import Status, Verdict
 from bench.profile import Limit, Profile
 from bench.rails import members, nearest_rails, own_rails
 from bench.store import IMPORTED
 from bench.units import show_both, show_rate, show_share
+from bench.verdict import Status, Verdict
 
 MOST = 16  # transfers below the bound that are named one by one, slowest first
 

@@ -9,16 +9,17 @@ from collections.abc import Container, Iterator, Sequence
 
 from bench.counters import bytes_moved
 from bench.known import names_in
-from bench.model import Verdict
 from bench.plan.names import AGAIN, FIRST, REPEATED
 from bench.profile import Profile
 from bench.rails import joined, members, rails_of
 from bench.readings.traffic import calls
 from bench.units import show_seconds, show_size
+from bench.verdict import Verdict
 
+from .evidence import Evidence
 from .findings import Finding, Question
 from .pinned import CHATTER, LEAST, SHARE
-from .registry import Evidence, check
+from .registry import check
 from .windows import Window, windows
 
 Due = dict[tuple[str, ...], float]  # rails of one GPU, or of several that share them → bytes

@@ -12,12 +12,13 @@ from dataclasses import replace
 from bench import paths
 from bench.blame import Blame, Subject
 from bench.counters import CPU
-from bench.model import Status, Verdict
 from bench.profile import Profile
 from bench.units import show_seconds, show_share, show_size
+from bench.verdict import Status, Verdict
 
+from .evidence import Evidence
 from .findings import Finding, Question
-from .registry import Evidence, check
+from .registry import check
 from .windows import Window, begun, windows
 
 THROTTLED = 0.1  # share of the quota's periods: a limit that is touched now and then slows no transfer

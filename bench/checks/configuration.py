@@ -13,7 +13,7 @@ from bench.nccl.environment import SYSTEM_FILE, Effective, conf_files, effective
 from bench.nccl.version import NEWEST, Version, parse_version
 from bench.profile import Profile
 
-from .registry import Evidence
+from .evidence import Evidence
 
 # where NCCL's reading changed: conf comments, $HOME, the selector's grammar. None of them known: all are tried
 UNKNOWN: tuple[Version, ...] = ((2, 18, 6), (2, 26, 6), (2, 30, 4), NEWEST)

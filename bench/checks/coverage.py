@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.model import Status, Verdict
 from bench.profile import Profile
-from bench.resume import ANEW, goes_on
 from bench.store import IMPORTED, UNWRITTEN, Run
+from bench.store.standing import ANEW, goes_on
+from bench.verdict import Status, Verdict
 
-from .registry import Evidence, check
+from .evidence import Evidence
+from .registry import check
 
 COPY = "copy the folder again from where it was written"
 

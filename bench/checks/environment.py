@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from bench.majority import odd_ones, shared_by
-from bench.model import Verdict
 from bench.nccl.distort import FAIL, RULES, Distortion, distortions
 from bench.profile import Profile
+from bench.verdict import Verdict
 
 from .configuration import Told, blind, of_workers, told, versions
+from .evidence import Evidence
 from .findings import Finding, Question
-from .registry import Evidence, check
+from .registry import check
 
 # what must be the same on every rank; launchers and schedulers give each rank some of their own
 SHARED = ("NCCL_", "TORCH_NCCL_", "TORCH_DISTRIBUTED_", "GLOO_", "UCX_", "FI_", "SHARP_")

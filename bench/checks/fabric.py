@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from bench.checks.registry import Evidence, check
-from bench.fabric.judge import Look, from_json, judged
+from bench.checks.evidence import Evidence
+from bench.checks.registry import check
+from bench.fabric.judge import Look, from_json
+from bench.fabric.judged import judged
 from bench.fabric.verdicts import Wanted, wanted_of
-from bench.model import Status, Verdict
 from bench.profile import Profile
 from bench.rails import rails_of
 from bench.store import FABRIC, LOGS
+from bench.verdict import Status, Verdict
 
 LANES = 4  # an NDR, HDR or EDR port of an HCA is 4 lanes wide
 

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 
 from bench.facts import Gpu, Node, rail_of_gpu, relation
 from bench.majority import odd_ones
-from bench.model import Verdict
 from bench.profile import Profile
 from bench.rails import by_port, joined, own_rails, rails_of
+from bench.verdict import Verdict
 
+from .evidence import Evidence
 from .findings import Finding, Question
-from .registry import Evidence, check
+from .registry import check
 
 NO_GPUS = "the profile speaks of no GPUs"
 MEMORY = "NVIDIA, GPU Memory Error Management"

@@ -10,14 +10,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bench.counters import HW, NET, PMA, TCP, Growth, How, Role, counter
-from bench.model import Verdict
 from bench.profile import Profile
 from bench.rails import Role as Device
 from bench.rails import by_port, rails_of
 from bench.units import show_share
+from bench.verdict import Verdict
 
+from .evidence import Evidence
 from .findings import MOST, Finding, Question
-from .registry import Evidence, check
+from .registry import check
 from .windows import Window, begun, windows
 
 # what a port or interface of this kind always counts: one that does not show them cannot be told healthy

@@ -7,13 +7,14 @@ from statistics import median_low
 
 from bench.counters import read
 from bench.facts import Host, Node, PciLink
-from bench.model import Verdict
 from bench.profile import Profile
 from bench.rails import by_port, rails_of
 from bench.units import show_seconds, show_size
+from bench.verdict import Verdict
 
+from .evidence import Evidence
 from .findings import Finding, Question
-from .registry import Evidence, check
+from .registry import check
 
 NO_RDMA = "the profile's rails are no ports of HCAs"
 NO_GPUS = "no RDMA to GPUs: the profile speaks of no GPUs"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.model import Status, Verdict
 from bench.profile import Profile
 from bench.readings.place import NO_LAYOUT
 from bench.store import IMPORTED
+from bench.verdict import Status, Verdict
 
-from .registry import Evidence, check
+from .evidence import Evidence
+from .registry import check
 
 
 @check("import.whole")

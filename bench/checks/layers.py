@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bench.majority import shared_by
-from bench.model import Status, Verdict
 from bench.profile import Profile
 from bench.readings.layers import LINK, STEPS, Loss, RailRow, of_layers
 from bench.units import show_rate, show_share
+from bench.verdict import Status, Verdict
 
+from .evidence import Evidence
 from .findings import MOST
-from .registry import Evidence, check
+from .registry import check
 
 NAME = "rails.layers"
 MISSING = "mend what it names, then run again; what perftest said lies in verbs.jsonl of the run folder"

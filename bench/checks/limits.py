@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.model import Status, Verdict
 from bench.profile import Limit, Profile
 from bench.rows import Row
 from bench.store import IMPORTED
 from bench.units import show_both, show_seconds, show_size
+from bench.verdict import Status, Verdict
 
-from .registry import Evidence, check
+from .evidence import Evidence
+from .registry import check
 
 
 @check("limits.busbw")

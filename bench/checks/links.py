@@ -7,15 +7,16 @@ from collections import Counter
 from collections.abc import Iterator
 from statistics import median
 
-from bench.model import Verdict
 from bench.placing import placed
 from bench.plan.names import LINKS
 from bench.profile import Profile
 from bench.rows import Row
 from bench.units import show_both, show_share
+from bench.verdict import Verdict
 
+from .evidence import Evidence
 from .findings import Finding, Question
-from .registry import Evidence, check
+from .registry import check
 
 LEAST = 0.85  # of the median pair: NVLink pairs of healthy nodes differ by a few per cent
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from bench.model import Verdict
 from bench.profile import Profile
 from bench.store import IMPORTED
 from bench.units import MEGA
+from bench.verdict import Verdict
 
+from .evidence import Evidence
 from .findings import Finding, Question
 from .gpus import EVENTS, FAULTS
-from .registry import Evidence, check
+from .registry import check
 
 # what slows a GPU as it is meant to, and is told with the others' clocks
 WORK = ("sw_power_cap", "applications_clocks", "sync_boost", "display_clocks", "board_limit")

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from bench.facts import Node
 from bench.majority import odd_ones
-from bench.model import Verdict
 from bench.profile import Profile
 from bench.rails import Role, rails_of
+from bench.verdict import Verdict
 
+from .evidence import Evidence
 from .findings import Finding, Question
-from .registry import Evidence, check
+from .registry import check
 
 TOOL = "ibv_devinfo"  # sysfs does not tell the MTU of an InfiniBand port
 

@@ -7,13 +7,15 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 from bench.facts import Node
-from bench.model import Rank, Verdict
+from bench.model import Rank
 from bench.placing import VISIBLE, foreseen, match, placed, said
 from bench.profile import Profile
 from bench.rails import by_port, in_order, joined, nearest_rails, own_rails, rails_of
+from bench.verdict import Verdict
 
+from .evidence import Evidence
 from .findings import Finding, Question
-from .registry import Evidence, check
+from .registry import check
 
 
 @check("gpus.placed")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from bench.model import Status, Verdict
 from bench.profile import Profile
 from bench.rows import Row
+from bench.verdict import Status, Verdict
 
-from .registry import Evidence, check
+from .evidence import Evidence
+from .registry import check
 
 
 @check("correctness")

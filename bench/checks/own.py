@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.facts import LEVELS, Node, affinity
-from bench.model import Rank, Verdict
+from bench.model import Rank
 from bench.nccl.log import Process
 from bench.placing import placed
 from bench.profile import Profile
 from bench.rails import by_port, nearest_rails
+from bench.verdict import Verdict
 
+from .evidence import Evidence
 from .exclusion import evidence_log
 from .findings import Finding, Question
-from .registry import Evidence, check
+from .registry import check
 
 STEP = (
     "see which GPU is next to which adapter (nvidia-smi topo -m, railgauge probe) and whether NCCL was given a wrong "

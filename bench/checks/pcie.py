@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.facts import Node, PciLink, PciPath
-from bench.model import Verdict
 from bench.profile import Profile
 from bench.rails import rails_of
 from bench.units import BITS, GIGA, show_rate
+from bench.verdict import Verdict
 
+from .evidence import Evidence
 from .findings import Finding, Question
-from .registry import Evidence, check
+from .registry import check
 
 SLOT = "reseat the card, then read it: sudo lspci -vvv -s ADDRESS | grep LnkSta"
 READ = "read it by hand: sudo lspci -vvv | grep -E 'LnkCap|LnkSta'"

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.counters import bytes_moved
-from bench.model import Status, Verdict
 from bench.nccl import evidence
 from bench.nccl.log import read_ranks
 from bench.paths import PINNED
@@ -18,10 +17,12 @@ from bench.readings.traffic import calls
 from bench.rows import Row
 from bench.store import LOGS, Phase
 from bench.units import MEGA, show_seconds, show_size
+from bench.verdict import Status, Verdict
 
+from .evidence import Evidence
 from .exclusion import by_log
 from .findings import Finding, Question
-from .registry import Evidence, check
+from .registry import check
 from .windows import Window, windows
 
 CHATTER = MEGA  # bytes, and bytes/s: about 100 times what a rail that nobody uses carries

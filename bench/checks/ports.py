@@ -13,14 +13,15 @@ from dataclasses import replace
 from bench.counters import Role, counter, saturated, snapshot
 from bench.facts import Node
 from bench.majority import odd_ones
-from bench.model import Verdict
 from bench.profile import Profile
 from bench.rails import LINK_LAYER, Part, by_port, missing, part, rails_of, roles
 from bench.rails import Role as Device
 from bench.units import show_rate
+from bench.verdict import Verdict
 
+from .evidence import Evidence
 from .findings import Finding, Question
-from .registry import Evidence, check
+from .registry import check
 
 NO_RAILS = "the profile speaks of no rails"
 ONLY_PORTS = "the rails are interfaces, which have no such thing"

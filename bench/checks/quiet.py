@@ -15,13 +15,14 @@ from dataclasses import dataclass
 
 from bench.counters import HW, NET, bytes_moved
 from bench.facts import Port
-from bench.model import Status, Verdict
 from bench.profile import Profile
 from bench.rails import Part, Role, by_port, part, rails_of
 from bench.units import MEGA, show_seconds, show_share, show_size
+from bench.verdict import Status, Verdict
 
+from .evidence import Evidence
 from .findings import Finding, Question
-from .registry import Evidence, check
+from .registry import check
 from .windows import Window, begun, windows
 
 RATE = MEGA  # bytes/s, sent and received together

@@ -5,25 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bench.facts import Node
-from bench.model import Verdict
 from bench.profile import Profile
-from bench.rows import Row
-from bench.store import Run
+from bench.verdict import Verdict
 
-
-@dataclass(frozen=True)
-class Evidence:
-    """A run as the checks see it: the folder, and the rows derived from it."""
-
-    run: Run
-    rows: tuple[Row, ...]
-    nodes: tuple[Node, ...] = ()
-
-    @property
-    def node_count(self) -> int:
-        return len(self.run.manifest.nodes)
-
+from .evidence import Evidence
 
 Judge = Callable[[Evidence, Profile], Iterator[Verdict]]
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 from bench import paths
 from bench.known import known
-from bench.model import Status, Verdict
 from bench.paths import BUDGET, GIVEN_UP
 from bench.profile import Profile
 from bench.screening import Finding, Step
 from bench.units import show_seconds, show_share
+from bench.verdict import Status, Verdict
 
-from .registry import Evidence, check
+from .evidence import Evidence
+from .registry import check
 
 SOURCE = "RailGauge, confirmed with other good nodes"
 NEXT = {

@@ -14,14 +14,16 @@ from statistics import median
 from typing import Any
 
 from bench.collectives import busbw, collective
-from bench.model import Case, Verdict, Window
+from bench.model import Case, Window
 from bench.profile import Profile
 from bench.rails import rails_of
 from bench.stats import deviation
 from bench.units import show_both, show_count, show_seconds, show_share, show_size
+from bench.verdict import Verdict
 
+from .evidence import Evidence
 from .findings import Finding, Question
-from .registry import Evidence, check
+from .registry import check
 
 PHASE = "soak"
 LEAST = 12  # windows from which on a third of them says something

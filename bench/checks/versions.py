@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from bench.facts import Node
 from bench.majority import odd_ones, shared_by
-from bench.model import Verdict
 from bench.profile import Profile
 from bench.rails import rails_of
+from bench.verdict import Verdict
 
 from .causes import CORES
+from .evidence import Evidence
 from .findings import Finding, Question
-from .registry import Evidence, check
+from .registry import check
 
 Read = Callable[[Node], str | None]
 Row = tuple[str, Read]

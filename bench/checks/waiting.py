@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import median
 
-from bench.checks.registry import Evidence, check
-from bench.model import Status, Verdict
+from bench.checks.evidence import Evidence
+from bench.checks.registry import check
 from bench.nightly.past import from_json
 from bench.nightly.series import series_of
 from bench.profile import Profile
 from bench.rows import Row
 from bench.stragglers import Waiting, stragglers
+from bench.verdict import Status, Verdict
 
 from .limits import matching
 

@@ -12,7 +12,7 @@ from typing import Any
 from bench.counters import Delta, Snapshot, grown_between, read
 from bench.facts import Node
 
-from .registry import Evidence
+from .evidence import Evidence
 
 
 @dataclass(frozen=True)

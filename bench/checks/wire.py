@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bench.model import Status, Verdict
 from bench.profile import Limit, Profile
 from bench.readings import RowReading, TargetReading, is_possible, of_row, of_target, why_not
 from bench.rows import Row
 from bench.store import IMPORTED
 from bench.units import show_both, show_rate, show_share, show_size
+from bench.verdict import Status, Verdict
 
-from .registry import Evidence, check
+from .evidence import Evidence
+from .registry import check
 
 # what a conclusion is as a verdict; the others cannot tell by this row
 JUDGED = {"healthy": Status.PASS, "below": Status.FAIL, "error": Status.ERROR}

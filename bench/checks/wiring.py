@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.model import Verdict
 from bench.profile import Profile
 from bench.store import LOGS, WIRING
+from bench.verdict import Verdict
 
+from .evidence import Evidence
 from .findings import Finding, Question
-from .registry import Evidence, check
+from .registry import check
 
 End = tuple[str, str]  # node, rail
 STEP = "put each cable on its own rail's switch, then: railgauge accept --cross-rail"

@@ -10,8 +10,9 @@ import time
 import click
 
 from bench import __version__
-from bench.model import EXIT, EXIT_USAGE, Status
+from bench.errors import RailGaugeError
 from bench.scrub import secrets, veil
+from bench.verdict import EXIT, EXIT_USAGE, Status
 
 from . import charts, exchange, history, judging, launching, measuring, nightly, probing, resuming, soaking
 from .streams import patient, trouble
@@ -89,17 +90,14 @@ def _run() -> int:
 
 
 def _mistake(error: Exception) -> int:
-    from bench.commands.known import KNOWN
+    if isinstance(error, RailGaugeError):
+        _say(str(error))
+        return error.exit_status
+    import traceback
 
-    known = next((code for kind, code in KNOWN.items() if isinstance(error, kind)), None)
-    if known is None:
-        import traceback
-
-        traceback.print_exc()
-        _say("this is RailGauge's own fault and no verdict on the cluster; please report it")
-        return EXIT[Status.ERROR]
-    _say(str(error))
-    return int(getattr(error, "exit_status", known))
+    traceback.print_exc()
+    _say("this is RailGauge's own fault and no verdict on the cluster; please report it")
+    return EXIT[Status.ERROR]
 
 
 def _say(text: str) -> None:

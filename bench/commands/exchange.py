@@ -10,12 +10,12 @@ from pathlib import Path
 import click
 
 from bench.judge import status
-from bench.model import EXIT
 from bench.profile import load
 from bench.settle import settle
 from bench.store import load as load_run
 from bench.store import not_written, write_text
 from bench.terminal import summarise
+from bench.verdict import EXIT
 
 from .measuring import new_folder
 from .page import where_report, write_report
@@ -32,7 +32,7 @@ def imported(
     algorithm: str,
 ) -> int:
     """Make a run folder of result files, judge it and write its report."""
-    from bench.interchange import Wanted, import_files
+    from bench.interchange.importing import Wanted, import_files
 
     profile = load(profile_name)
     folder = out or new_folder("import")
@@ -48,7 +48,7 @@ def imported(
 
 def exported(folder: Path, form: str, out: Path | None, step_summary: bool) -> int:
     """A run in another tool's format: printed, as a file that is replaced as a whole, or in GitHub's summary."""
-    from bench.interchange import export
+    from bench.interchange.exporting import export
 
     text = export(load_run(folder), form)
     if step_summary:

@@ -10,12 +10,12 @@ from pathlib import Path
 import click
 
 from bench.judge import judge, status
-from bench.model import EXIT
 from bench.profile import Profile, ProfileError, load, parse
 from bench.settle import keep, settle
 from bench.store import MANIFEST, Run, RunError, judged_by, manifest_of
 from bench.store import load as load_run
 from bench.terminal import summarise
+from bench.verdict import EXIT
 
 from .page import where_report
 
@@ -55,7 +55,7 @@ def report_again(folder: Path) -> int:
 def compared(folders: Sequence[Path], anyway: bool) -> int:
     """Print two runs side by side, or several launches of each with ``vs`` between; the exit status."""
     from bench.compare import UnlikeRuns
-    from bench.interchange import compare_runs
+    from bench.interchange.comparing import compare_runs
 
     a, b = _sides(folders)
     for one, other in combinations((*a, *b), 2):

@@ -20,12 +20,14 @@ from bench.options import Options
 from bench.part import begin, take_part
 from bench.plan import Asked, Request, sweep_cases
 from bench.profile import Profile, load
+from bench.steady import window_seconds
 from bench.store import free
 from bench.supervise import Limits
 
-from . import soaking
 from .job import under_mpirun
 from .node import end_with_parent, fan_out
+
+MINUTE = 60.0
 
 
 def start(command: str, given: dict[str, Any]) -> int:
@@ -80,7 +82,7 @@ def options_of(command: str, given: dict[str, Any], profile: Profile, out: Path)
         repetitions = given["check"]
         sweeps = (_sweep(given),)
     elif command == "soak":
-        rules, sweeps = soaking.asked(given)
+        rules, sweeps = _steady(given)
     return Options(
         profile=profile,
         out=out,
@@ -117,6 +119,14 @@ def _sweep(given: dict[str, Any]) -> Request:
         row.placements,
         "+".join(name for name, wanted in ways.items() if wanted) or "auto",
     )
+
+
+def _steady(given: dict[str, Any]) -> tuple[Rules, tuple[Request, ...]]:
+    """The rules of a steady load and the one message that it is made of."""
+    row = collective(given["collective"])
+    seconds = given["minutes"] * MINUTE
+    rules = Rules(budget=seconds, window=window_seconds(seconds, given["window"]))
+    return rules, (Request(row.name, given["size"], given["size"], dtype=given["datatype"]),)
 
 
 def _asked(given: dict[str, Any]) -> Asked:

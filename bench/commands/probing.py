@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from bench.judge import judge, status
-from bench.model import EXIT, Rank
+from bench.model import Rank
 from bench.profile import load
 from bench.store import Manifest, of_facts
 from bench.terminal import summarise
+from bench.verdict import EXIT
 
 
 def probe_copy(root: Path, profile_name: str, verbose: bool) -> int:

@@ -17,9 +17,10 @@ from bench.part import take_part
 from bench.profile import load as load_profile
 from bench.profile import parse
 from bench.refusal import refuse
-from bench.resume import ResumeRefused, resumable, standing
+from bench.resume import ResumeRefused, resumable
 from bench.settle import finish
 from bench.store import Run, load
+from bench.store.standing import standing
 from bench.supervise import Limits
 from bench.terminal import Terminal
 

@@ -22,7 +22,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from bench.model import EXIT, Status
+from bench.errors import RailGaugeError
+from bench.verdict import EXIT, Status
 
 from .frames import CALLER, HELLO, HOST, NONCE, PROOF, Call, Forged, hello, parse_hello
 from .tcp import Link, Tcp
@@ -35,7 +36,7 @@ AT_ONCE = 32  # connections accepted between two looks at those that wait
 PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between two rounds of knocking
 
 
-class NotMet(Exception):
+class NotMet(RailGaugeError):
     """The supervisors did not come together; the message says who is missing and what was seen."""
 
 

@@ -23,11 +23,13 @@ from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.errors import RailGaugeError
+
 VARIABLE, FILE = "RAILGAUGE_TOKEN", "RAILGAUGE_TOKEN_FILE"
 SHORTEST, LONGEST = 16, 1024  # bytes
 
 
-class NoToken(Exception):
+class NoToken(RailGaugeError):
     """No usable token; the message says how to give one, and never holds one."""
 
 

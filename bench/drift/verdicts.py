@@ -7,8 +7,8 @@ from datetime import datetime, timezone
 from bench.drift.baseline import Excess
 from bench.drift.judge import QUANTITIES, Finding, Label
 from bench.drift.steps import Step
-from bench.model import Status, Verdict
 from bench.units import show_rate, show_seconds, show_share
+from bench.verdict import Status, Verdict
 
 CHECK = "drift.level"
 

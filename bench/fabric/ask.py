@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.fabric.netdiscover import unanswered
-from bench.model import Status, Verdict
+from bench.verdict import Status, Verdict
 
 DISCOVER = ("ibnetdiscover",)
 LINKS = ("iblinkinfo", "-l")

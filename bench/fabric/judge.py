@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from bench.fabric import ask as asking
-from bench.fabric import linkinfo, netdiscover, queryerrors, troubles, verdicts
+from bench.fabric import linkinfo, netdiscover, queryerrors
 from bench.fabric.fabric import Fabric, join
 from bench.fabric.lines import Refused
-from bench.model import Status, Verdict
+from bench.verdict import Status
 
 T = TypeVar("T", netdiscover.Discovery, linkinfo.Linkinfo, queryerrors.QueryErrors)
 
@@ -69,29 +69,3 @@ def _read(parse: Callable[[str], T], answer: asking.Answer) -> T | None:
     except Refused:
         return None
     return replace(said, unanswered=(*said.unanswered, *netdiscover.unanswered(answer.err)))
-
-
-def judged(
-    looked: Look,
-    wanted: Sequence[verdicts.Wanted],
-    width: int,
-    rate: float,
-    source: str,
-    before: Look | None = None,
-) -> list[Verdict]:
-    """All there is to say of the ``wanted`` ports, links (``width`` lanes, ``rate`` bytes/s) and errors.
-
-    With an earlier look also what is gone since. Where no tool may ask: the reasons alone, all SKIP.
-    """
-    rows = [answer.verdict for answer in looked.answers]
-    if all(row.status is Status.SKIP for row in rows):
-        return rows
-    fabric = seen(looked)
-    rows += [
-        *verdicts.complete(fabric),
-        *verdicts.hca_ports(fabric, wanted, width, rate, source),
-        *verdicts.trunk_links(fabric, width, rate, source),
-        *verdicts.uplinks(fabric),
-        *troubles.errors(fabric),
-    ]
-    return rows + (list(troubles.changes(seen(before), fabric)) if before else [])

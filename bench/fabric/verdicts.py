@@ -13,8 +13,8 @@ from bench.fabric.fabric import Attachment, Fabric, attachments, behind, trunks,
 from bench.fabric.lines import guid as spelled
 from bench.fabric.link import Link, Row
 from bench.facts import Node, Port
-from bench.model import Status, Verdict
 from bench.units import show_rate
+from bench.verdict import Status, Verdict
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from bench.model import EXIT_USAGE
+from bench.errors import RailGaugeError
 from bench.scrub import scrub_text, secrets, veil
+from bench.verdict import EXIT_USAGE
 
 EXTRA = "railgauge[nightly]"
 ACCEPTED = "accepted"
@@ -34,7 +35,7 @@ _STALE = 86400.0
 _LONGEST = 150
 
 
-class HistoryError(Exception):
+class HistoryError(RailGaugeError):
     """A history that cannot be read or written; the message is one line with the next step."""
 
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from bench.errors import RailGaugeError
+from bench.verdict import EXIT_USAGE
 
-class ImportRefused(ValueError):
+
+class ImportRefused(RailGaugeError, ValueError):
     """A result that cannot become measurements; the message says what is missing and how to give it."""
+
+    exit_status = EXIT_USAGE
 
 
 @dataclass(frozen=True)

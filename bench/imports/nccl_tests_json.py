@@ -12,10 +12,9 @@ import math
 import re
 from typing import Any
 
-from bench.units import GIGA, MICRO
+from bench.units import GIGA, MICRO, number
 
 from .imported import TYPES, Device, ImportedRow, ImportedRun
-from .nccl_tests_rows import number
 from .ranks import MOST_RANKS
 from .settle import Found, settle
 

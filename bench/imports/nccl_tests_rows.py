@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from bench.units import GIGA, MICRO
+from bench.units import GIGA, MICRO, number
 
 from .imported import TYPES, ImportedRow
 
@@ -121,14 +121,6 @@ def _figure(row: Numbers, columns: Columns, root: int | None, place: str, group:
         clock="cpu" if columns.cpu else "gpu",
         digits=(digits[0], digits[1], digits[2]),
     )
-
-
-def number(text: str) -> float:
-    """A number as printed; NaN of what is none."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
 
 
 def half_digit(text: str) -> float:

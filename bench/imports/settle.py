@@ -9,10 +9,9 @@ from statistics import fmean
 
 from bench.collectives import collective as known_collective
 from bench.elements import UnknownName
-from bench.units import GIGA, show_count
+from bench.units import GIGA, number, show_count
 
 from .imported import Device, ImportedRow, ImportedRun
-from .nccl_tests_rows import number
 from .ranks import blocks_of, by_checks, candidates, infer, ratio, shape_of
 
 

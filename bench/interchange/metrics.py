@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from bench.collectives import collective
 from bench.drift import Label
 from bench.judge import status
-from bench.model import Status
 from bench.nightly.judging import Tonight, tonight
 from bench.nightly.parts import cluster_name
 from bench.nightly.series import RERUN, Fleet, fleets
@@ -23,6 +22,7 @@ from bench.readings import of_target
 from bench.rows import Row, rows
 from bench.store import Run
 from bench.units import show_size
+from bench.verdict import Status
 
 Sample = tuple[tuple[str, ...], float]
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from bench.errors import RailGaugeError
+
 STARTED = ("accept", "run", "soak", "nightly", "probe", "resume")  # commands that a launcher may start
 MEET, FIRST, HERE, SIZE, RANK, LOCAL, RUN = (
     "RAILGAUGE_MEET",
@@ -26,7 +28,7 @@ MEET, FIRST, HERE, SIZE, RANK, LOCAL, RUN = (
 )
 
 
-class LaunchError(Exception):
+class LaunchError(RailGaugeError):
     """The job cannot be started or contradicts itself; the message says how to mend it."""
 
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from bench.collectives import Collective, collective, count_of, least_size, size_of
 from bench.elements import element, reduction
+from bench.errors import RailGaugeError
 from bench.model import Case
 from bench.units import show_size
 
 MOST_SIZES = 10_000  # of one sweep; more is a slip of the finger
 
 
-class PlanError(ValueError):
+class PlanError(RailGaugeError, ValueError):
     """Nothing can be planned from what was asked; the message says what is wrong with it."""
 
     exit_status = 2

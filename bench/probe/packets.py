@@ -9,7 +9,7 @@ from bench.fabric import devinfo
 from bench.fabric.ask import Answer, ask
 from bench.fabric.lines import Refused
 from bench.facts import Port
-from bench.model import Status
+from bench.verdict import Status
 
 TOOL = "ibv_devinfo"
 LIMIT = 20.0  # s; it opens every HCA

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 from bench import paths
 from bench.facts import Node, Port
-from bench.model import Bound, Status
 from bench.profile import Profile
 from bench.rows import Row
 from bench.store import Run
@@ -24,6 +23,7 @@ from bench.units import show_both, show_rate, show_share
 from bench.verbs.healthy import least
 from bench.verbs.record import HOST, RecordError, of_lines
 from bench.verbs.schedule import wanted
+from bench.verdict import Bound, Status
 
 from . import figures
 from .figures import Figure, View

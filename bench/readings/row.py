@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from bench.bounds import BoundError, Fabric, hard_ceiling
 from bench.collectives import algbw, collective
 from bench.model import Case, Measurement
+from bench.packets import HEALTHY
 from bench.profile import Profile
 from bench.rows import Row, row_of
 from bench.stats import median, median_interval
 from bench.store import Run
 from bench.units import show_both, show_rate, show_share
-from bench.wire import HEALTHY, Conclusion, Reading, conclude, readings
+from bench.wire import Conclusion, Reading, conclude, readings
 from bench.wire import is_possible as possible
 
 from .algorithm import InForce, in_force

@@ -12,11 +12,11 @@ from bench.bounds import wire_factor
 from bench.counters import Delta, Snapshot, bytes_moved, grown_between, read
 from bench.facts import FactsError, Node
 from bench.model import Measurement
+from bench.packets import PACKETS
 from bench.profile import Profile, Rails
 from bench.rows import Row
 from bench.store import Run
 from bench.units import show_seconds
-from bench.wire import PACKETS
 
 from .algorithm import in_force
 from .place import PAIRED, Unplaced, fabric_of, node_names

@@ -9,7 +9,8 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.model import EXIT, EXIT_USAGE, Status
+from bench.errors import RailGaugeError
+from bench.verdict import EXIT, EXIT_USAGE, Status
 
 FORMAT = 1
 MANIFEST, FACTS, PLAN, JOURNAL = "manifest.json", "facts.jsonl", "plan.json", "journal.jsonl"
@@ -32,7 +33,7 @@ _ELSEWHERE = (
 )  # fmt: skip
 
 
-class RunError(Exception):
+class RunError(RailGaugeError):
     """A run folder that cannot be used; the message names the folder and what is wrong.
 
     ``exit_status`` is 2 where another argument would mend it, 3 where the folder itself is at fault.

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.facts import FactsError, Node
-from bench.model import EXIT_USAGE, Measurement, Verdict
+from bench.model import Measurement
 from bench.shapes import Misfit
+from bench.verdict import EXIT_USAGE, Verdict
 
 from . import sound
 from .files import (

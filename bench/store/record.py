@@ -11,8 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.model import EXIT_USAGE, Measurement, Verdict
+from bench.model import Measurement
 from bench.scrub import scrub
+from bench.verdict import EXIT_USAGE, Verdict
 
 from .files import (
     COUNTERS,

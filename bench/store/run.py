@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.facts import Node
-from bench.model import Case, Measurement, Rank, Verdict, Window
+from bench.model import Case, Measurement, Rank, Window
 from bench.once import once
 from bench.units import show_size
+from bench.verdict import Verdict
 
 from .files import FORMAT
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.model import Case, Measurement, Rank, Status
+from bench.model import Case, Measurement, Rank
 from bench.stragglers import stragglers
+from bench.verdict import Status
 
 pytestmark = pytest.mark.torch
 

@@ -11,10 +11,11 @@ from bench.blame import Blame, Subject
 from bench.checks.causes import explained, held_back, swallowed
 from bench.counters import CPU, Snapshot
 from bench.facts import Node
-from bench.model import Case, Measurement, Status, Verdict
+from bench.model import Case, Measurement
 from bench.profile import Profile, Rails
 from bench.rows import Row
 from bench.store import Loss
+from bench.verdict import Status, Verdict
 from made_nodes import around, counted, grow, interface, judged, nodes, port, seen, status, worst_words
 
 SOCKETS = Profile(

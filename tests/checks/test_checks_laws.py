@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bench.checks import CHECKS
 from bench.facts import Ecc, Gpu, Host, Node, Port
-from bench.model import Status
+from bench.verdict import Status
 from made_nodes import LAMBDA, judged, node, seen, with_gpu, with_host, with_port
 
 CHECKED = [

@@ -9,9 +9,10 @@ import pytest
 from bench.checks import quiet
 from bench.counters import Snapshot
 from bench.facts import Node
-from bench.model import Case, Status
+from bench.model import Case
 from bench.profile import Profile, Rails
 from bench.store import Phase, Plan
+from bench.verdict import Status
 from made_nodes import (
     LAMBDA,
     LOCAL,

@@ -9,8 +9,8 @@ import pytest
 
 from bench.checks import CHECKS
 from bench.facts import Ecc, Node, NvLink
-from bench.model import Status, overall
 from bench.profile import load
+from bench.verdict import Status, overall
 from made_nodes import (
     LAMBDA,
     LOCAL,

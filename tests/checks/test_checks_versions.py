@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bench.facts import Environment, Node
-from bench.model import Status
+from bench.verdict import Status
 from made_nodes import (
     LAMBDA,
     LOCAL,

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from bench.facts import Environment, Node
-from bench.model import Status
 from bench.profile import Profile, Rails, load
 from bench.store import Phase, Plan
+from bench.verdict import Status
 from made_nodes import (
     LAMBDA,
     LOCAL,

@@ -11,11 +11,11 @@ import pytest
 import runs
 from bench.counters import Snapshot
 from bench.facts import Node
-from bench.model import Status
 from bench.plan import Asked, acceptance
 from bench.profile import Profile, Rails, Sweep
 from bench.rows import row_of
 from bench.store import Plan
+from bench.verdict import Status
 from made_nodes import LAMBDA, around, counted, grow, interface, judged, nodes, seen, status, worst_words
 
 RAIL, OTHER = "mlx5_3/1", "mlx5_4/1"

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from bench.checks.registry import Evidence
+from bench.checks.evidence import Evidence
 from bench.checks.wire import ceiling, share, target
 from bench.collectives import collective
-from bench.model import Status
 from bench.plan import Request, sweep_cases
 from bench.profile import load
 from bench.rows import rows
 from bench.store import load as load_run
 from bench.units import GIGA
+from bench.verdict import Status
 from tests import runs
 
 H100, B200 = load("lambda-1cc-h100"), load("lambda-1cc-b200")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.model import Status
 from bench.profile import Profile, Rails
 from bench.store import LOGS, WIRING
+from bench.verdict import Status
 from made_nodes import judged, node, seen, status, worst_words
 
 RAILS = ("eth1", "eth2")

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.interchange import export
 from bench.interchange.digest import MOST, digest
+from bench.interchange.exporting import export
 from bench.interchange.github import CAP, LONGEST, github
-from bench.model import Status, Verdict
 from bench.plain import as_markdown
+from bench.verdict import Status, Verdict
 
 GITHUB_TAKES = 1 << 20
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.interchange import export
-from bench.model import Status, Verdict
+from bench.interchange.exporting import export
 from bench.store import load
+from bench.verdict import Status, Verdict
 from tests import runs
 
 junitparser = pytest.importorskip("junitparser")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.interchange import export
+from bench.interchange.exporting import export
 from bench.interchange.metrics import METRICS
 from bench.store import load
 from tests import runs

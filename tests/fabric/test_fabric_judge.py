@@ -1,9 +1,10 @@
 from pathlib import Path
 
 from bench.fabric.ask import Ended
-from bench.fabric.judge import judged, look, seen
+from bench.fabric.judge import look, seen
+from bench.fabric.judged import judged
 from bench.fabric.verdicts import Wanted
-from bench.model import Status, overall
+from bench.verdict import Status, overall
 
 DATA = Path(__file__).parent / "data"
 WANTED = [Wanted("node1 mlx5_2/1", "node1 mlx5_2")]

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.fabric import nccl_topology, topo_matrix
+from bench.fabric import topo_matrix
 from bench.fabric.lines import Refused
 
 DATA = Path(__file__).parent / "data"
@@ -94,58 +94,3 @@ def test_a_row_with_an_unknown_relation_is_said():
 def test_more_numa_nodes_than_one_are_no_number():
     row = topo_matrix.parse("\tGPU0\tCPU Affinity\tNUMA Affinity\nGPU0\t X \t0-63\t0-1\n").rows[0]
     assert (row.numa_affinity, row.numa) == ("0-1", None)
-
-
-# ── NCCL's XML ──────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_a_topology_without_gpu_elements():
-    seen = nccl_topology.parse((DATA / "nccl-topology-azure-h100.xml").read_text())
-    assert (seen.version, len(seen.gpus), len(seen.nics), seen.unparsed) == ("1", 8, 8, ())
-    assert seen.cpus[0].affinity == "00000000,0000ffff,ffffffff"
-    assert [gpu.numa for gpu in seen.gpus] == ["0"] * 4 + ["1"] * 4
-    pairs = {gpu.busid: [nic.busid for nic in nccl_topology.under_one_bridge(seen, gpu)] for gpu in seen.gpus}
-    assert pairs["0008:00:00.0"] == ["0104:00:00.0"]
-    assert not seen.gpus[0].described
-
-
-def test_a_nic_that_has_no_pci_device():
-    seen = nccl_topology.parse((DATA / "nccl-topology-azure-a100.xml").read_text())
-    assert [(nic.busid, [net.name for net in nic.nets]) for nic in seen.nics] == [(None, ["eth0"])]
-    assert seen.nics[0].nets[0].gdr is False
-    gpu = seen.gpus[0]
-    assert (gpu.described, gpu.rank, gpu.links, gpu.link_speed) == (True, 0, (("0002:00:00.0", 12),), "")
-    assert nccl_topology.relation(gpu, seen.nics[0]) == "PHB"
-    assert nccl_topology.relation(seen.gpus[1], seen.nics[0]) == "SYS"
-
-
-def test_a_common_bridge_further_up_is_pxb():
-    bridge = '<pci busid="{}" class="0x060400">{}</pci>'
-    gpu, nic = '<pci busid="g" class="0x030200"/>', '<pci busid="n" class="0x020700"/>'
-    tree = bridge.format("up", bridge.format("a", gpu) + bridge.format("b", nic))
-    seen = nccl_topology.parse(f'<system version="1"><cpu numaid="0">{tree}</cpu></system>')
-    assert nccl_topology.relation(seen.gpus[0], seen.nics[0]) == "PXB"
-
-
-@pytest.mark.parametrize(
-    ("broken", "why"),
-    [
-        ("GPU0 X", "no <system> element"),
-        ('<system version="1"><cpu', "not whole XML"),
-        ('<!DOCTYPE x [<!ENTITY a "b">]><system>&a;</system>', "document type"),
-        ("<system><cpu></system>", "not whole XML"),
-        ("<systems></systems>", "no <system> element"),
-    ],
-)
-def test_what_is_no_topology_is_refused(broken, why):
-    with pytest.raises(Refused, match=why):
-        nccl_topology.parse(broken)
-
-
-def test_an_unknown_element_is_said():
-    assert nccl_topology.parse("<system><moon/></system>").unparsed == ("<moon>",)
-
-
-def test_a_bottomless_tree_is_refused():
-    with pytest.raises(Refused, match="more than 64 PCI devices below one another"):
-        nccl_topology.parse(f"<system>{'<pci>' * 50_000}{'</pci>' * 50_000}</system>")

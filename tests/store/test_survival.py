@@ -19,7 +19,6 @@ import pytest
 import runs
 from bench.commands.judging import judge_again
 from bench.judge import judge, status
-from bench.model import Status
 from bench.profile import parse
 from bench.settle import finish
 from bench.store import (
@@ -36,6 +35,7 @@ from bench.store import (
     load,
     write_text,
 )
+from bench.verdict import Status
 
 RECORDED = Path(__file__).with_name("data") / "two-nodes"
 NOBODY = 65534

@@ -14,12 +14,12 @@ from said import DOWN, ECHO, TABLE, ended, transfer
 
 import made_nodes
 from bench.checks import Evidence
-from bench.model import Bound, Status
 from bench.profile import Verbs, load
 from bench.readings.layers import COLLECTIVE, LINK, P2P, VERBS, of_layers
 from bench.units import GIGA
 from bench.verbs.record import left_out
 from bench.verbs.tool import Tool
+from bench.verdict import Bound, Status
 
 GONE = Tool("n1", missing="ib_write_bw is not installed")
 HERE = Tool("n0", "6.24")

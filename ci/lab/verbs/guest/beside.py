@@ -21,7 +21,6 @@ from bench.facts import Node
 from bench.gather import meet
 from bench.judge import judge
 from bench.launch import Place, place, quiet_mpi
-from bench.model import Status
 from bench.phases import verbs
 from bench.profile import Profile, load
 from bench.readings import of_layers
@@ -29,6 +28,7 @@ from bench.store import Manifest, Plan, Recorder
 from bench.store import load as load_run
 from bench.supervise import Coordinator, Limits, Supervisor, dismiss
 from bench.units import show_rate
+from bench.verdict import Status
 
 
 class Silent:

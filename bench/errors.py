@@ -1,0 +1,30 @@
+"""The one tree of mistakes that a person can mend; anything else that is raised is a fault of RailGauge.
+
+RailGaugeError          one line names what is wrong and what is known; ``exit_status`` says how the command ends
+├── UnitError           2  a text that is no size, rate or time
+├── UnknownName         2  a collective, type or reduction that no table has
+├── ProfileError        2  a profile that cannot be used
+├── PlanError           2  nothing can be planned from what was asked
+├── ImportRefused       2  a result of another tool that cannot become measurements
+├── BadAddress          2  an address that nothing may be sent to
+├── LaunchError         3  the job cannot be started, or its variables contradict each other
+│   └── HostsError      2  a host list that cannot be read
+├── CannotRun           3  nothing can be measured on this machine
+├── NoAddress           3  no address of the first node is in a network that all nodes share
+├── NoToken             3  no usable token
+├── NotMet              3  the supervisors did not meet
+├── RunError            3  a run folder that cannot be used (2 where another argument would do)
+├── ResumeRefused       3  a run that cannot be resumed here
+│   └── OtherRun        2  a run that cannot be resumed anywhere
+└── HistoryError        3  a history that cannot be read or written
+    ├── MissingLibrary  3  a package of railgauge[nightly] is not installed
+    └── WrongPlace      2  a folder that is no history
+"""
+
+from __future__ import annotations
+
+
+class RailGaugeError(Exception):
+    """A mistake that a person can mend; the message is one line."""
+
+    exit_status = 3

@@ -1,0 +1,47 @@
+"""Which cases of a run were measured, lost or never tried, and whether its command can be resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .files import NOT_TRIED
+from .run import Run
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Cases of a run: measured on all of their groups, lost while they were tried, and neither."""
+
+    measured: frozenset[str]
+    lost: frozenset[str]
+    missing: frozenset[str]
+
+    @property
+    def text(self) -> str:
+        """``31 of 40 cases are reused, 1 stays lost, 8 are missing``."""
+        whole = len(self.measured) + len(self.lost) + len(self.missing)
+        lost = f", {len(self.lost)} stay{'s' if len(self.lost) == 1 else ''} lost" if self.lost else ""
+        return (
+            f"{len(self.measured)} of {whole} cases are reused{lost}, {len(self.missing)} "
+            f"{'is' if len(self.missing) == 1 else 'are'} missing"
+        )
+
+
+def standing(run: Run) -> Standing:
+    done: dict[str, set[tuple[int, ...]]] = {}
+    for row in run.measurements:
+        done.setdefault(row.case, set()).add(row.ranks)
+    planned = {case.id: set(case.groups) for case in run.plan.cases}
+    measured = frozenset(name for name, groups in planned.items() if groups <= done.get(name, set()))
+    tried = {loss.case for loss in run.losses if not loss.reason.startswith(NOT_TRIED)}
+    lost = (frozenset(tried) & planned.keys()) - measured
+    return Standing(measured, lost, frozenset(planned) - measured - lost)
+
+
+ANEW = "start it anew: only accept and run go on where they stopped"
+
+
+def goes_on(command: Sequence[str]) -> bool:
+    """Whether a run of this command line can go on where it stopped."""
+    return tuple(command[1:2]) in (("accept",), ("run",))

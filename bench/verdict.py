@@ -1,0 +1,83 @@
+"""Verdicts: the four outcomes, the limits that they are held against, and one judgement in five parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import Any
+
+from .plain import on_one_line
+
+
+class Status(str, Enum):
+    """The four outcomes, never mixed. ERROR is "could not tell"; SKIP is "does not apply", with the reason."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    ERROR = "error"
+    SKIP = "skip"
+
+
+def overall(statuses: Iterable[Status]) -> Status:
+    """FAIL beats ERROR beats PASS; nothing judged, or nothing but SKIP, is ERROR."""
+    seen = set(statuses)
+    for status in (Status.FAIL, Status.ERROR, Status.PASS):
+        if status in seen:
+            return status
+    return Status.ERROR
+
+
+EXIT = {Status.PASS: 0, Status.FAIL: 1, Status.ERROR: 3, Status.SKIP: 3}
+
+
+EXIT_USAGE = 2
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A limit with its source. ``value`` is in base units; ``text`` is how the profile wrote it."""
+
+    value: float
+    text: str
+    source: str
+    date: str = ""
+    confidence: str = ""
+
+    def reached(self, measured: float) -> bool:
+        """Whether ``measured`` is at least the bound; NaN is not."""
+        return measured >= self.value
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One judgement, in five parts: subject, measured, wanted, by whom, next step."""
+
+    check: str
+    subject: str
+    status: Status
+    measured: str
+    wanted: str = ""
+    source: str = ""
+    next_step: str = ""
+    value: float | None = None
+    bound: float | None = None
+    evidence: tuple[str, ...] = ()
+
+    @property
+    def message(self) -> str:
+        """``node7 mlx5_3/1: link runs at 200 Gb/s, wanted 400 Gb/s (datasheet); reseat the cable``."""
+        text = f"{self.subject}: {self.measured}"
+        if self.wanted:
+            text += f", wanted {self.wanted}"
+        if self.source:
+            text += f" ({self.source})"
+        return on_one_line(f"{text}; {self.next_step}" if self.next_step else text)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "status": self.status.value, "message": self.message}
+
+    @staticmethod
+    def from_json(row: dict[str, Any]) -> Verdict:
+        known = {key: value for key, value in row.items() if key in Verdict.__dataclass_fields__}
+        return Verdict(**{**known, "status": Status(row["status"]), "evidence": tuple(row["evidence"])})
