@@ -15,13 +15,15 @@ from bench.store.standing import standing
 from . import __version__, resume
 from .address import Meeting, meeting_place
 from .control import Control
-from .facts import Node
 from .gather import ask_fabric, choose_backend, device_name, meet, memory
 from .guard import STARTED, Guard
 from .judge import status
 from .known import pins
 from .launch import Place
-from .model import Rank
+from .model.facts import Node
+from .model.measurement import Rank
+from .model.profile import Profile
+from .model.verdict import EXIT, Status
 from .nightly import night
 from .nightly.plan import short
 from .options import Options, Watcher
@@ -29,14 +31,12 @@ from .order import Order
 from .phases import run_phases
 from .placing import foreseen
 from .plan import Job, Memory, PlanError, acceptance, by_node, fit, sweep_cases, whole, within
-from .profile import Profile
 from .refusal import refusal
 from .settle import finish, settle
 from .store import UNWRITTEN, VERDICTS, Manifest, Phase, Plan, Recorder, Run, RunError
 from .supervise import Coordinator, Departures, Lost, Stopped, Supervisor, dismiss
 from .verbs.schedule import seconds as verbs_seconds
 from .verbs.schedule import why_left
-from .verdict import EXIT, Status
 
 EXIT_ERROR = EXIT[Status.ERROR]
 

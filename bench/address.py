@@ -6,10 +6,10 @@ import ipaddress
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.errors import RailGaugeError
+from bench.model.errors import RailGaugeError
 
-from .facts import Interface, Node
-from .profile import Rails
+from .model.facts import Interface, Node
+from .model.profile import Rails
 
 
 class NoAddress(RailGaugeError):

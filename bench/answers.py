@@ -9,7 +9,7 @@ import sys
 from dataclasses import asdict
 
 from .control import Message
-from .plain import plain
+from .model.printable import plain
 
 
 def answer(what: str) -> Message:

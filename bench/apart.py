@@ -18,8 +18,8 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from .model import Apart
-from .stats import median
+from .model.measurement import Apart
+from .model.stats import median
 
 EFFECT = 0.05
 """Share of an iteration from which on a difference counts."""

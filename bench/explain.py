@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.facts import Node
+from bench.model.facts import Node
+from bench.model.profile import Rails
+from bench.model.rails import by_port, rails_of
+from bench.model.verdict import Status
 from bench.nccl.devices import nccl_devices, nccl_name
 from bench.nccl.selector import Choice, Device, interfaces, parse, select
 from bench.nccl.traps import traps
 from bench.nccl.version import NEWEST, RAIL_AND_PLANE, Version
-from bench.profile import Rails
-from bench.rails import by_port, rails_of
-from bench.verdict import Status
 
 BEFORE: Version = (2, 30, 4)  # the last with the old grammar
 

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from .collectives import collective
-from .elements import element
-from .model import Rank
+from .model.collectives import collective
+from .model.elements import element
+from .model.measurement import Rank
+from .model.units import BITS, GIGA, MICRO
 from .rows import Row
-from .units import BITS, GIGA, MICRO
 
 BLANK = " " * 33
 HEADER = (

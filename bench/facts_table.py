@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bench.facts import Gpu, Interface, Node, PciPath, Port, rail_of_gpu
-from bench.majority import odd_ones, shared_by
-from bench.profile import Rails
-from bench.rails import Part, joined, own_rails, rails_of, roles
-from bench.units import show_rate, show_size
-from bench.verdict import Status
+from bench.model.facts import Gpu, Interface, Node, PciPath, Port, rail_of_gpu
+from bench.model.majority import odd_ones, shared_by
+from bench.model.profile import Rails
+from bench.model.rails import Part, joined, own_rails, rails_of, roles
+from bench.model.units import show_rate, show_size
+from bench.model.verdict import Status
 
 UNKNOWN = "?"
 Row = tuple[str, ...]

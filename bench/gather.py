@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .control import Message
-from .facts import Node
-from .model import Rank
+from .model.facts import Node
+from .model.measurement import Rank
+from .model.profile import Profile
 from .options import CannotRun
 from .plan import NCCL_RESERVE, TORCH_HOST, Memory, by_node
-from .profile import Profile
 from .supervise import Coordinator
 
 PROBE_SECONDS = 120.0

@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .collectives import COLLECTIVES
-from .model import Case, Rank
+from .model.collectives import COLLECTIVES
+from .model.measurement import Case, Rank
 from .rows import Row, rows
 from .store import Run
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from .counters import Role, Snapshot, delta
+from .model.counters import Role, Snapshot, delta
 
 GPU_SECONDS = 0.25  # between two looks at the GPU
 MEMORY_SECONDS = 1.0  # at first; longer when the series is thinned

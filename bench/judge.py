@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .checks import CHECKS, Evidence
-from .profile import Profile
+from .model.profile import Profile
+from .model.verdict import Status, Verdict, overall
 from .rows import rows
 from .store import IMPORTED, Run
-from .verdict import Status, Verdict, overall
 
 
 def judge(run: Run, profile: Profile, early: bool = False) -> Run:

@@ -12,19 +12,31 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 
 from .blame import Inside, Known, Sign
-from .counters import NET, PMA, Growth, How, grown_between, read
 from .fabric.fabric import Fabric, attachments
 from .fabric.judge import from_json, seen
 from .fabric.verdicts import wanted_of
-from .facts import Node
-from .model import Rank
+from .model.counters import NET, PMA, Growth, How, grown_between, read
+from .model.facts import Node
+from .model.measurement import Rank
+from .model.profile import Profile, Rails
+from .model.rails import (
+    Part,
+    Role,
+    by_port,
+    called,
+    in_order,
+    joined,
+    members,
+    missing,
+    own_rails,
+    rails_of,
+    roles,
+)
+from .model.units import show_rate
 from .placing import placed
 from .plan.names import INSIDE
-from .profile import Profile, Rails
-from .rails import Part, Role, by_port, called, in_order, joined, members, missing, own_rails, rails_of, roles
 from .rows import Row
 from .store import FABRIC, LOGS, Run
-from .units import show_rate
 
 # errors that are counted where they are: what a port received broken, or its own link's. Losses that the
 # sender counts wherever they are (timeouts, retransmissions) speak against nobody.

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .apart import Tally
-from .model import Apart
-from .stats import median, relative_width
+from .model.measurement import Apart
+from .model.stats import median, relative_width
 
 BLOCK_SECONDS = 0.02  # a pipelined block and an isolated batch last at most about this long
 EASY = 0.05  # a wanted width from which on blocks are shorter: six of them are enough for a rough answer

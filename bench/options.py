@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench.errors import RailGaugeError
+from bench.model.errors import RailGaugeError
 
 from .measure import Rules
+from .model.profile import Profile
 from .nightly.asked import Nightly
 from .plan import Asked, Request
-from .profile import Profile
 from .store import Manifest, Phase, Plan, Run
 from .supervise import Limits
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from .measure import Rules
-from .model import Case
+from .model.measurement import Case
 
 CAPTURING = "capturing"  # the stage in which nothing else may ask the GPU anything: it would spoil the graph
 

@@ -11,9 +11,11 @@ from statistics import median
 from .blame import Known, PairRate, Rules, Test, blame, confirmations, through
 from .blame.rows import Answer
 from .known import rail_names as rail_names
-from .model import Case, Rank
-from .once import once
-from .pairs import pack
+from .model.measurement import Case, Rank
+from .model.memo import once
+from .model.profile import Profile
+from .model.rails import can_cross
+from .model.rounds import pack
 from .plan.names import AGAIN as AGAIN
 from .plan.names import BUDGET as BUDGET
 from .plan.names import CROSS as CROSS
@@ -23,8 +25,6 @@ from .plan.names import INSIDE as INSIDE
 from .plan.names import PINNED as PINNED
 from .plan.names import REPEATED as REPEATED
 from .plan.names import SCREEN as SCREEN
-from .profile import Profile
-from .rails import can_cross
 from .rows import Row
 from .screening import Problem, Ring, Step, step
 

@@ -9,20 +9,20 @@ from dataclasses import replace
 from uuid import uuid4
 
 from . import paths, preflight, verbs_phase
-from .facts import Node
 from .gather import PROBE_SECONDS
 from .known import known
+from .model.facts import Node
+from .model.profile import Profile
+from .model.units import show_seconds
 from .nightly import judging
 from .options import Options, Watcher
 from .plan import AFTER, COUNTERS, PAIR_RULES, Job, by_node, pair_cases, rotation, seconds, step_phase
-from .profile import Profile
 from .resume import followed, todo, unclosed
 from .rows import rows
 from .screening import most_steps
 from .store import LOGS, WIRING, Phase, Plan, load, write_text
 from .supervise import COUNTERS as COUNTERS_SECONDS
 from .supervise import Coordinator
-from .units import show_seconds
 from .verbs.record import left_out
 from .verbs.schedule import seconds as verbs_seconds
 

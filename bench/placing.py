@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .facts import Gpu, Node
-from .model import Rank
+from .model.facts import Gpu, Node
+from .model.measurement import Rank
 from .store import Run
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"

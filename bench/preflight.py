@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .facts import Node
 from .judge import judge
-from .profile import Profile
+from .model.facts import Node
+from .model.profile import Profile
+from .model.verdict import Status, Verdict
 from .store import load
-from .verdict import Status, Verdict
 
 
 def stops(folder: Path, profile: Profile, nodes: Sequence[Node] = ()) -> list[Verdict]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from .plain import plain
-from .units import show_seconds
+from .model.printable import plain
+from .model.units import show_seconds
 
 WIDEST = 70
 

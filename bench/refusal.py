@@ -9,9 +9,9 @@ from .control import connect
 from .control.door import NotMet
 from .control.token import NoToken
 from .launch import Place
-from .plain import plain
+from .model.printable import plain
+from .model.verdict import EXIT, Status
 from .supervise import Limits, dismiss
-from .verdict import EXIT, Status
 
 SECONDS = 30.0  # for the other ranks to come and hear that nothing begins
 

@@ -12,16 +12,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from bench.errors import RailGaugeError
+from bench.model.errors import RailGaugeError
 from bench.store.standing import goes_on, standing
 
 from . import paths
-from .facts import FactsError, Node
-from .model import Rank
+from .model.facts import FactsError, Node
+from .model.measurement import Rank
+from .model.verdict import EXIT_USAGE
 from .store import Phase, Run
 from .unlike import listed
 from .unlike import unlike as unlike_nodes
-from .verdict import EXIT_USAGE
 
 # settings that change what is measured; those of a launcher and of MPI differ from start to start
 SETTINGS = (

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .collectives import algbw, busbw, collective
-from .model import Case, Measurement
-from .once import once
-from .stats import Summary, median, summary
+from .model.collectives import algbw, busbw, collective
+from .model.measurement import Case, Measurement
+from .model.memo import once
+from .model.stats import Summary, median, summary
 from .store import Plan, Run
 
 

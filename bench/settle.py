@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from .judge import judge, status
+from .model.profile import Profile
+from .model.verdict import EXIT, Status, overall
 from .options import Watcher
-from .profile import Profile
 from .store import UNWRITTEN, Run, RunError, load, save_verdicts
-from .verdict import EXIT, Status, overall
 
 
 def settle(folder: Path, profile: Profile, early: bool = False) -> Run:

@@ -13,8 +13,8 @@ from typing import Any
 
 from .apart import Tally
 from .measure import Backend, Launch, Rules, Timings, warm
-from .model import Window
-from .stats import median
+from .model.measurement import Window
+from .model.stats import median
 
 BLOCK_SECONDS = 0.2  # between two looks at the clock
 MOST_CALLS = 10_000  # in one block

@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from bench.apart import EFFECT, LEAST
-from bench.collectives import COLLECTIVES
-from bench.model import Case, Measurement, Rank
-from bench.units import show_seconds, show_share
-from bench.verdict import Status
+from bench.model.collectives import COLLECTIVES
+from bench.model.measurement import Case, Measurement, Rank
+from bench.model.units import show_seconds, show_share
+from bench.model.verdict import Status
 
 MOST = 0.5
 """Share of iterations in which a straggler stands apart, and of the cases in which it does."""

@@ -11,19 +11,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .exports import lines_of, table_footer, table_header, table_line
-from .facts import Node
 from .headline import tops
-from .model import Case
+from .model.facts import Node
+from .model.measurement import Case
+from .model.printable import on_one_line
+from .model.profile import parse
+from .model.units import show_both, show_count, show_rate, show_seconds, show_size
+from .model.verdict import Status, Verdict, overall
 from .nightly.judging import COMPARED
-from .plain import on_one_line
 from .plan.names import BUDGET
-from .profile import parse
 from .progress import Bar
 from .rows import Row, row_of, rows
 from .store import Manifest, Phase, Plan, Run
 from .store.standing import goes_on
-from .units import show_both, show_count, show_rate, show_seconds, show_size
-from .verdict import Status, Verdict, overall
 
 WORDS = {
     Status.PASS: "PASS",

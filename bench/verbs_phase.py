@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from .address import NoAddress, meeting_place
 from .control import Message
-from .facts import Node
 from .gather import PROBE_SECONDS
+from .model.facts import Node
+from .model.profile import Profile
+from .model.units import show_seconds
 from .plan import by_node
-from .profile import Profile
 from .supervise import Coordinator
-from .units import show_seconds
 from .verbs import errands
 from .verbs.command import Side, words
 from .verbs.healthy import least

@@ -12,8 +12,8 @@ import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench.errors import RailGaugeError
-from bench.verdict import EXIT_USAGE
+from bench.model.errors import RailGaugeError
+from bench.model.verdict import EXIT_USAGE
 
 SECONDS = 10.0
 

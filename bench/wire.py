@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .bounds import (
+from .model.bounds import (
     UNKNOWN,
     Fabric,
     candidates,
@@ -23,9 +23,9 @@ from .bounds import (
     wire_factor,
     wire_rate,
 )
-from .collectives import collective
-from .packets import HEALTHY, MOST
-from .units import show_both, show_rate, show_share
+from .model.collectives import collective
+from .model.packets import HEALTHY, MOST
+from .model.units import show_both, show_rate, show_share
 
 ROUNDING = 1e-3  # a printed figure may stand this much above a ceiling
 

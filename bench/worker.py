@@ -19,9 +19,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TextIO
 
 from . import nursery
-from .collectives import collective
 from .hangs import flight
-from .model import Case
+from .model.collectives import collective
+from .model.measurement import Case
 from .order import CAPTURING, Order, Progress, first_line
 
 if TYPE_CHECKING:  # torch is imported in _work, where how long that takes is timed

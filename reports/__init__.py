@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.profile import Profile
+    from bench.model.profile import Profile
     from bench.store import Run
 
 __all__ = ["evidence", "refresh", "write"]

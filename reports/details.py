@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pandas as pd
 
-from bench.units import show_share, show_size
-from bench.verdict import Status
+from bench.model.units import show_share, show_size
+from bench.model.verdict import Status
 
 from .environment import NODE_COLUMNS, UNKNOWN, Values, differences, facts, gather, holders, node_rows, quoted
 from .markup import Html, join, tag

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from bench.plain import as_markdown as plain
-from bench.profile import Profile
+from bench.model.printable import as_markdown as plain
+from bench.model.profile import Profile
+from bench.model.units import BITS
 from bench.store import Run
-from bench.units import BITS
 
 from .charts import CHARTS
 from .charts.bars import Rule, ranked_bars

@@ -20,7 +20,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from bench.plain import as_markdown as plain
+from bench.model.printable import as_markdown as plain
 from bench.store import not_written
 
 from .pictures import png, svgs

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.facts import FactsError, Node
-from bench.units import show_rate, show_size
+from bench.model.facts import FactsError, Node
+from bench.model.units import show_rate, show_size
 
 from .summary import some
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from bench.model.units import show_size
+from bench.model.verdict import Status, Verdict, overall
 from bench.nccl.log import read_ranks
 from bench.store import LOGS, Run
-from bench.units import show_size
-from bench.verdict import Status, Verdict, overall
 
 from .markup import Child, Html, tag
 from .pieces import Shown, badge, fold, section, verdict_table

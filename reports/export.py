@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.plain import plain
-from bench.profile import Profile
+from bench.model.printable import plain
+from bench.model.profile import Profile
 from bench.store import Run, RunError, write_text
 
 from . import nightly

@@ -13,17 +13,17 @@ from typing import Any
 import pandas as pd
 
 from bench.blame.rows import Known, Subject
-from bench.collectives import collective
 from bench.headline import nodes_of, scope_of, series_of
 from bench.known import known, names_in
-from bench.model import Case, Measurement, Rank
+from bench.model.collectives import collective
+from bench.model.measurement import Case, Measurement, Rank
+from bench.model.printable import plain
+from bench.model.profile import Profile
+from bench.model.units import BITS, GIGA, MICRO, show_count, show_size
 from bench.paths import AGAIN, FIRST, answer, transfers
-from bench.plain import plain
-from bench.profile import Profile
 from bench.readings import in_force
 from bench.rows import Row, rows
 from bench.store import Run
-from bench.units import BITS, GIGA, MICRO, show_count, show_size
 
 from .soaking import events_frame, memory_frame, soak_frame
 

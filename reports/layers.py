@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from bench.facts import FactsError
-from bench.majority import shared_by
-from bench.profile import Profile
+from bench.model.facts import FactsError
+from bench.model.majority import shared_by
+from bench.model.profile import Profile
+from bench.model.units import BITS, GIGA, show_share
+from bench.model.verdict import Status
 from bench.readings import RailLayers, RailRow, of_layers
 from bench.readings.figures import Figure
 from bench.readings.layers import NAMES
 from bench.store import Run
-from bench.units import BITS, GIGA, show_share
-from bench.verdict import Status
 
 from .frames import Frames
 from .markup import Child, Html, tag

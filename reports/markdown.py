@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from bench.model.printable import as_markdown as plain
+from bench.model.profile import Profile
+from bench.model.units import BITS, GIGA, show_count, show_share
+from bench.model.verdict import Status, Verdict
 from bench.nightly.judging import COMPARED
-from bench.plain import as_markdown as plain
-from bench.profile import Profile
 from bench.store import Run
-from bench.units import BITS, GIGA, show_count, show_share
-from bench.verdict import Status, Verdict
 
 from .charts import CHARTS
 from .environment import differences, facts, gather, holders, quoted

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from bench.drift import Acceptance, Finding, Label, Step, changed, trail
 from bench.drift.verdicts import date, show
+from bench.model.profile import Profile
+from bench.model.units import show_count
+from bench.model.verdict import Status, overall
 from bench.nightly.judging import Tonight, compared, explained, tonight
 from bench.nightly.past import Past
-from bench.profile import Profile
 from bench.store import Run
-from bench.units import show_count
-from bench.verdict import Status, overall
 
 from .markup import Html, tag
 from .pieces import Shown, badge, figure, fold, section

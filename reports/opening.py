@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bench.model.verdict import Status
 from bench.readings import TargetReading
-from bench.verdict import Status
 
 from .charts import CHARTS
 from .markup import Html, tag

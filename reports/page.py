@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.profile import Profile
+from bench.model.profile import Profile
+from bench.model.units import show_count
 from bench.store import Run
-from bench.units import show_count
 
 from . import details, opening
 from .exclusion import exclusion

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.profile import Profile
+from bench.model.profile import Profile
+from bench.model.verdict import Status, Verdict
 from bench.store import Run
-from bench.verdict import Status, Verdict
 
 from .frames import Frames
 from .markup import Child, Html, join, tag

@@ -8,8 +8,8 @@ import pandas as pd
 
 from bench.checks.gpus import FAULTS
 from bench.checks.soak import PHASE, bandwidth
+from bench.model.units import GIGA, show_size
 from bench.store import Run
-from bench.units import GIGA, show_size
 
 SOAK_COLUMNS = ("series", "seconds", "busbw", "slowest", "wrong", "calls")
 MEMORY_COLUMNS = ("process", "seconds", "mib")

@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import bench
-from bench.profile import Profile
+from bench.model.profile import Profile
 from bench.store import VERDICTS, Run, write_text
 
 from .kept import kept

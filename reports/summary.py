@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from bench.headline import nodes_of
+from bench.model.profile import Profile
+from bench.model.units import show_seconds, show_size
+from bench.model.verdict import Status, Verdict, overall
 from bench.plan.names import GIVEN_UP
-from bench.profile import Profile
 from bench.readings import TargetReadings, of_row, of_target
 from bench.rows import Row
 from bench.store import Run
-from bench.units import show_seconds, show_size
-from bench.verdict import Status, Verdict, overall
 
 from .frames import Frames, is_pair
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bench.units import BITS, GIGA, show_share
+from bench.model.units import BITS, GIGA, show_share
 
 from .markup import Child, Html, tag
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from bench.plain import plain
+from bench.model.printable import plain
 
 # whether Altair holds each chart against Vega-Lite's schema, which takes longer than making it: the tests have it so,
 # over every chart that there is; a run does not wait for it

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.counters import Delta, Role, bytes_moved, grown_between, read
-from bench.profile import Profile
+from bench.model.counters import Delta, Role, bytes_moved, grown_between, read
+from bench.model.profile import Profile
 from bench.store import Run
 
 

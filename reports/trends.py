@@ -12,9 +12,9 @@ import pandas as pd
 from bench.drift import QUANTITIES, Acceptance, Label, Mark, Night, NoRuptures, Series, Step, steps, trail
 from bench.drift.verdicts import date, show
 from bench.history import HistoryError, Problem, acceptances, nights, runs
-from bench.plain import as_markdown as plain
-from bench.scrub import scrub_text
-from bench.units import GIGA, MICRO
+from bench.model.printable import as_markdown as plain
+from bench.model.redact import scrub_text
+from bench.model.units import GIGA, MICRO
 
 from .charts.trend import LEVEL_COLUMNS, NIGHT_COLUMNS, STEP_COLUMNS, trend
 from .docs import Drawn, Page

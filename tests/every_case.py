@@ -6,14 +6,14 @@ import os
 import sys
 from pathlib import Path
 
-from bench.collectives import COLLECTIVES
-from bench.elements import ELEMENTS, REDUCTIONS
 from bench.launch import place
 from bench.measure import Rules
+from bench.model.collectives import COLLECTIVES
+from bench.model.elements import ELEMENTS, REDUCTIONS
+from bench.model.profile import load
 from bench.options import Options
 from bench.part import take_part
 from bench.plan import Request
-from bench.profile import load
 from bench.terminal import Terminal
 
 

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.history import Record, append, create
-from bench.model import Case, Measurement, Rank
+from bench.model.measurement import Case, Measurement, Rank
+from bench.model.profile import Profile
 from bench.nightly import night
 from bench.nightly.asked import Nightly
 from bench.nightly.judging import again
 from bench.nightly.plan import short
 from bench.plan import Job
-from bench.profile import Profile
 from bench.settle import settle
 from bench.store import Plan, Run, load
 from tests import runs

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.checks import CHECKS, Evidence
-from bench.counters import Snapshot, snapshot
-from bench.facts import (
+from bench.model.counters import Snapshot, snapshot
+from bench.model.facts import (
     Ecc,
     Environment,
     Gpu,
@@ -23,11 +23,11 @@ from bench.facts import (
     Port,
     Software,
 )
-from bench.model import Rank
+from bench.model.measurement import Rank
+from bench.model.profile import Profile, load
+from bench.model.verdict import Status, Verdict
 from bench.probe.node import probe
-from bench.profile import Profile, load
 from bench.store import Manifest, Phase, Plan, Run
-from bench.verdict import Status, Verdict
 
 LAMBDA = load("lambda-1cc-h100")
 LOCAL = load("local")

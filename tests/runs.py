@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.facts import Node
-from bench.model import Case, Measurement, Rank
+from bench.model.facts import Node
+from bench.model.measurement import Case, Measurement, Rank
+from bench.model.profile import Profile, load
 from bench.plan import Request, sweep_cases
-from bench.profile import Profile, load
 from bench.store import Manifest, Phase, Plan, Recorder
 
 LOCAL = load("local")

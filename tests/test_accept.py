@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import mpi_jobs
-from bench.collectives import COLLECTIVES
+from bench.model.collectives import COLLECTIVES
+from bench.model.verdict import Status
 from bench.rows import rows
 from bench.store import load
-from bench.verdict import Status
 
 pytestmark = [pytest.mark.mpi, pytest.mark.torch]
 

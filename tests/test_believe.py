@@ -6,10 +6,10 @@ import pytest
 
 import runs
 from bench.commands.job import _believe
+from bench.model.verdict import EXIT, Status
 from bench.options import CannotRun, Options
 from bench.settle import settle
 from bench.store import load
-from bench.verdict import EXIT, Status
 
 
 def options(out: Path) -> Options:

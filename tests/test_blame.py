@@ -24,8 +24,8 @@ from bench.blame import (
     confirmations,
     suspects,
 )
-from bench.pairs import rounds
-from bench.verdict import Status
+from bench.model.rounds import rounds
+from bench.model.verdict import Status
 
 LINE = 46e9
 RULES = Rules(nominal=LINE)

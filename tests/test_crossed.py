@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bench.blame import Known, PairRate, Rules, blame
 from bench.blame.crossed import by_leaves
-from bench.verdict import Status
+from bench.model.verdict import Status
 
 NODES, RAILS, LINE = ("n0", "n1", "n2", "n3"), ("r1", "r2", "r3"), 46e9
 

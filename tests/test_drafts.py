@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.drafts import draft, quoted, rail_ports
-from bench.facts import Gpu, Interface, Node, Port
-from bench.profile import ProfileError, parse
+from bench.model.facts import Gpu, Interface, Node, Port
+from bench.model.profile import ProfileError, parse
 
 NDR, HDR = 50e9, 25e9
 

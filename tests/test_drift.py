@@ -34,8 +34,8 @@ from bench.drift import (
 from bench.drift.baseline import baseline
 from bench.drift.robust import allowance, spread, tail
 from bench.drift.verdicts import CHECK
-from bench.units import show_rate
-from bench.verdict import Status, overall
+from bench.model.units import show_rate
+from bench.model.verdict import Status, overall
 
 ROOT = Path(__file__).parent.parent
 BUSBW = Series("c1", "all_reduce", "1 GiB", "busbw")

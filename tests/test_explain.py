@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.explain import explain, explain_interfaces, explain_node, meaning, wanted_of
-from bench.facts import Node
+from bench.model.facts import Node
+from bench.model.profile import Rails
+from bench.model.verdict import Status
 from bench.nccl.selector import parse_devices
-from bench.profile import Rails
-from bench.verdict import Status
 from made_nodes import LAMBDA, h100, node, port, with_port
 
 SIX = "mlx5_0 mlx5_1 mlx5_2 mlx5_9 mlx5_10 mlx5_11"

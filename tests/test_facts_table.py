@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from bench.facts import Environment, Node, PciPath
 from bench.facts_table import differences, many_nodes, one_node, table
-from bench.profile import Rails
-from bench.verdict import Status
+from bench.model.facts import Environment, Node, PciPath
+from bench.model.profile import Rails
+from bench.model.verdict import Status
 from made_nodes import LAMBDA, h100, node, nodes, with_gpu, with_host, with_port
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from bench.control import Alone
 from bench.hangs import Culprits
-from bench.model import Case
+from bench.model.measurement import Case
 from bench.store import Phase, Recorder
 from bench.supervise import Coordinator, Departures, Limits, Lost, Stopped, Supervisor
 

@@ -40,7 +40,7 @@ from bench.history import (
     series_nights,
 )
 from bench.history.record import Broken, decode, encode
-from bench.verdict import Status
+from bench.model.verdict import Status
 
 DAY = 86400.0
 PARTS = fingerprint({"driver": "550.90", "nccl": "2.20"})

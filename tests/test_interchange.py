@@ -22,13 +22,13 @@ from bench.interchange.comparing import compare_runs, facts, samples
 from bench.interchange.exporting import export
 from bench.interchange.importing import Wanted, import_files
 from bench.judge import judge, status
+from bench.model.profile import load
+from bench.model.verdict import Status
 from bench.plan import Request, sweep_cases
-from bench.profile import load
 from bench.readings import of_row
 from bench.rows import rows
 from bench.store import RunError
 from bench.store import load as load_run
-from bench.verdict import Status
 from tests import runs
 
 DATA = Path(__file__).with_name("imports") / "data"

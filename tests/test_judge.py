@@ -6,11 +6,11 @@ import pytest
 import runs
 from bench.commands.judging import judge_again, report_again
 from bench.judge import judge, status
-from bench.model import Mismatch
-from bench.profile import parse
+from bench.model.measurement import Mismatch
+from bench.model.profile import parse
+from bench.model.verdict import EXIT, Status, overall
 from bench.rows import rows
 from bench.store import Loss, Plan, Refusal, load, parts
-from bench.verdict import EXIT, Status, overall
 
 BOUND = """
 [[bounds]]
@@ -168,7 +168,7 @@ def test_judging_is_a_pure_function_of_the_folder(tmp_path):
 
 
 def test_every_verdict_survives_the_file(tmp_path):
-    from bench.verdict import Verdict
+    from bench.model.verdict import Verdict
 
     for verdict in judge(load(runs.folder(tmp_path / "r")), runs.LOCAL).verdicts:
         assert Verdict.from_json(verdict.to_json()) == verdict

@@ -9,18 +9,18 @@ import pytest
 
 import runs
 from bench.blame import Known, PairRate, Rules, blame
-from bench.counters import Snapshot
 from bench.fabric.ask import Answer
 from bench.fabric.judge import Look, seen
-from bench.facts import Near
 from bench.known import inside, known, leaves, rail_names, signs
+from bench.model.counters import Snapshot
+from bench.model.facts import Near
+from bench.model.profile import Rails
+from bench.model.rails import own_rails
+from bench.model.verdict import Status
 from bench.plan import Asked, acceptance
 from bench.plan.names import INSIDE
-from bench.profile import Rails
-from bench.rails import own_rails
 from bench.rows import row_of
 from bench.store import FABRIC, LOGS, load
-from bench.verdict import Status
 from made_nodes import LAMBDA, around, counted, grow, interface, node, nodes, port, with_port
 
 NAMES = tuple(f"mlx5_{at}/1" for at in range(1, 9))

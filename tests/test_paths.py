@@ -7,12 +7,12 @@ import pytest
 import runs
 from bench import paths
 from bench.judge import judge
-from bench.model import Measurement
+from bench.model.measurement import Measurement
+from bench.model.profile import parse
+from bench.model.verdict import Status
 from bench.plan import Asked, acceptance, pair_cases
-from bench.profile import parse
 from bench.rows import rows
 from bench.store import Phase, load
-from bench.verdict import Status
 
 TWO_RAILS = """
 format = 1

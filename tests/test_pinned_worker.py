@@ -12,9 +12,9 @@ import runs
 from bench.agent import Nursery
 from bench.control import Alone
 from bench.measure import Rules
+from bench.model.profile import load
 from bench.order import Order
 from bench.plan import Asked, acceptance
-from bench.profile import load
 from bench.supervise import Supervisor, rank
 from test_nursery import PATHS
 

@@ -3,8 +3,9 @@ from dataclasses import replace
 import pytest
 
 import runs
-from bench.collectives import COLLECTIVES, collective, least_size
-from bench.elements import element
+from bench.model.collectives import COLLECTIVES, collective, least_size
+from bench.model.elements import element
+from bench.model.profile import load
 from bench.plan import (
     MOST_BUFFERS,
     ROTATED,
@@ -19,7 +20,6 @@ from bench.plan import (
     sizes,
     sweep_cases,
 )
-from bench.profile import load
 from bench.store import Phase
 
 TWO = ((0, 1),)

@@ -3,10 +3,10 @@
 import pytest
 
 import runs
-from bench.collectives import COPIES
+from bench.model.collectives import COPIES
+from bench.model.profile import parse
 from bench.plan import Job, PlanError, Request, whole
 from bench.plan.gpu import copies, graphs, links, registered
-from bench.profile import parse
 from bench.store import Phase
 
 NODE = runs.ranks(1, 4)

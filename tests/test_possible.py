@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from bench.bounds import UNKNOWN, WAYS, BoundError, Fabric, ceiling
-from bench.collectives import COLLECTIVES, collective
+from bench.model.bounds import UNKNOWN, WAYS, BoundError, Fabric, ceiling
+from bench.model.collectives import COLLECTIVES, collective
 from bench.wire import ROUNDING, conclude, is_possible, readings
 
 FABRICS = (

@@ -18,12 +18,12 @@ from bench.exports import HEADER
 from bench.interchange.exporting import export
 from bench.interchange.importing import Wanted, import_files
 from bench.judge import judge
-from bench.profile import load
+from bench.model.profile import load
+from bench.model.units import BITS, GIGA
+from bench.model.verdict import Status
 from bench.readings import of_row
 from bench.rows import rows
 from bench.store import load as load_run
-from bench.units import BITS, GIGA
-from bench.verdict import Status
 
 GI = 1 << 30
 # run, profile, nodes, bytes, algbw, busbw (GB/s); Gb/s a node as ring and as hierarchical; conclusion

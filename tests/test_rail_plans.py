@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import runs
+from bench.model.profile import load
+from bench.model.rounds import count_rounds
 from bench.nccl.selector import Device, select
 from bench.nccl.version import NEWEST
-from bench.pairs import count_rounds
 from bench.plan import CUTS, Asked, Job, PlanError, acceptance, step_phase, within
 from bench.plan.budget import AFTER, total
-from bench.profile import load
 from bench.screening import groups
 from bench.store import Phase
 

@@ -13,19 +13,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.collectives import collective
-from bench.facts import Node, Port
 from bench.interchange.exporting import export
-from bench.model import Rank
+from bench.model.collectives import collective
+from bench.model.facts import Node, Port
+from bench.model.measurement import Rank
+from bench.model.profile import load, parse
+from bench.model.units import GIGA
+from bench.model.verdict import Status
 from bench.plan import Request, sweep_cases
-from bench.profile import load, parse
 from bench.readings import in_force, of_row, of_target, why_not
 from bench.readings.algorithm import logged
 from bench.readings.traffic import _sent
 from bench.rows import row_of, rows
 from bench.store import load as load_run
-from bench.units import GIGA
-from bench.verdict import Status
 from reports.frames import frames
 from reports.summary import network
 from tests import runs

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import test_readings as ring
-from bench.facts import Node
 from bench.judge import judge
-from bench.model import Rank
+from bench.model.facts import Node
+from bench.model.measurement import Rank
 from bench.preflight import stops
 from bench.readings.traffic import carried
 from bench.resume import ResumeRefused, followed, resumable, todo, unclosed, unlike

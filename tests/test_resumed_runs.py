@@ -6,9 +6,9 @@ import signal
 import pytest
 
 import mpi_jobs
+from bench.model.verdict import Status
 from bench.store import JOURNAL, load
 from bench.store.standing import standing
-from bench.verdict import Status
 
 pytestmark = [pytest.mark.mpi, pytest.mark.torch]
 CASES = 3

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from bench.measure import Rules
-from bench.model import Window
+from bench.model.measurement import Window
 from bench.steady import LEAST_WINDOWS, MOST_WINDOWS, steady, window_seconds
 from test_measure import Paper, Seconds
 

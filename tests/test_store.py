@@ -6,8 +6,8 @@ import pytest
 
 import runs
 from bench.judge import judge, status
+from bench.model.verdict import Status
 from bench.store import JOURNAL, MANIFEST, Loss, Plan, Recorder, RunError, load
-from bench.verdict import Status
 
 
 def test_a_run_folder_is_read_back_as_it_was_written(tmp_path):

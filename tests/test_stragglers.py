@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.apart import Tally
-from bench.model import Apart, Case, Measurement, Rank
+from bench.model.measurement import Apart, Case, Measurement, Rank
+from bench.model.verdict import Status
 from bench.stragglers import stragglers, tail
-from bench.verdict import Status
 
 RANKS = tuple(Rank(rank, f"n{rank // 4}", rank % 4) for rank in range(16))
 CALL = 1e-3

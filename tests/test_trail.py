@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.drift import Acceptance, Label, Night, Rules, Series, fingerprint, judge, trail
-from bench.verdict import Status
+from bench.model.verdict import Status
 
 BUSBW = Series("c1", "all_reduce", "1 GiB", "busbw")
 OLD, NEW = fingerprint({"driver": "550"}), fingerprint({"driver": "560"})

@@ -17,11 +17,11 @@ from bench.compare import Difference
 from bench.imports.imported import ImportedRow
 from bench.imports.settle import _check_rows
 from bench.judge import judge, status
+from bench.model.verdict import Status, Verdict
 from bench.plan import Asked, acceptance
 from bench.settle import finish
 from bench.store import IMPORTED, VERDICTS, RunError, load
 from bench.terminal import one_line, summarise
-from bench.verdict import Status, Verdict
 from reports import write
 from reports.details import row_cells
 from reports.frames import frames

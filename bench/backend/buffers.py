@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from bench.collectives import Collective
+from bench.model.collectives import Collective
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from bench.backend.registered import Pool, registered
 from bench.backend.replay import replayed
 from bench.backend.tcp import retransmitted
 from bench.backend.truth import POISON, Data
-from bench.collectives import Call, Origin, collective
-from bench.elements import element, pattern, reduction
 from bench.measure import Launch, Timings, measure
-from bench.model import Case, Measurement, Mismatch, Window
+from bench.model.collectives import Call, Origin, collective
+from bench.model.elements import element, pattern, reduction
+from bench.model.measurement import Case, Measurement, Mismatch, Window
 from bench.order import CAPTURING, Order, Progress, first_line
 from bench.steady import steady
 

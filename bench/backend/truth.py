@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import torch
 
-from bench.collectives import Origin
-from bench.elements import FACTOR, MODULUS, PERIOD, SHIFT, STEP, Element, Pattern, Reduction, tolerance
-from bench.model import Mismatch
+from bench.model.collectives import Origin
+from bench.model.elements import FACTOR, MODULUS, PERIOD, SHIFT, STEP, Element, Pattern, Reduction, tolerance
+from bench.model.measurement import Mismatch
 
 CHUNK = 1 << 18  # elements; 2 MiB for a scratch tensor of the widest type
 COMPARES = {

@@ -17,7 +17,7 @@ from bench.blame.matrix import Matrix
 from bench.blame.rows import Blame, Subject
 from bench.blame.scale import Scale
 from bench.blame.solve import Fault, Leaves
-from bench.units import show_rate
+from bench.model.units import show_rate
 
 LEAF_PORTS = 3
 """Ports of one rail on a leaf from which on the leaf is that rail's."""

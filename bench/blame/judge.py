@@ -14,8 +14,8 @@ from bench.blame.matrix import Floats, Matrix, cells, matrix
 from bench.blame.rows import Answer, Blame, Inside, Known, PairRate, Rules, Subject
 from bench.blame.scale import Scale, centre, scale
 from bench.blame.solve import Fault, ports_of, solve
-from bench.units import show_count, show_share
-from bench.verdict import Status
+from bench.model.units import show_count, show_share
+from bench.model.verdict import Status
 
 NAMING, SUSPECTING = 4.0, 1.8
 """Sigmas of noise: what stands above SUSPECTING is measured again, what stands above NAMING is named.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bench.verdict import Status
+from bench.model.verdict import Status
 
 
 @dataclass(frozen=True, slots=True)

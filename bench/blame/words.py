@@ -9,7 +9,7 @@ import numpy as np
 from bench.blame.matrix import Floats, Mask, Matrix, cells
 from bench.blame.rows import Known, Sign, Subject
 from bench.blame.solve import Fault, ports_of
-from bench.units import show_rate, show_share
+from bench.model.units import show_rate, show_share
 
 NEXT = {
     "node": "compare its PCIe links, CPU governor, firmware and driver with a good node, then drain it",

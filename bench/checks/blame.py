@@ -13,11 +13,11 @@ from bench.checks.causes import explained
 from bench.checks.evidence import Evidence
 from bench.checks.registry import check
 from bench.known import known, names_in
-from bench.profile import Limit, Profile
-from bench.rails import members, nearest_rails, own_rails
+from bench.model.profile import Limit, Profile
+from bench.model.rails import members, nearest_rails, own_rails
+from bench.model.units import show_both, show_rate, show_share
+from bench.model.verdict import Status, Verdict
 from bench.store import IMPORTED
-from bench.units import show_both, show_rate, show_share
-from bench.verdict import Status, Verdict
 
 MOST = 16  # transfers below the bound that are named one by one, slowest first
 

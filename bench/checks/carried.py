@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
 
-from bench.counters import bytes_moved
 from bench.known import names_in
+from bench.model.counters import bytes_moved
+from bench.model.profile import Profile
+from bench.model.rails import joined, members, rails_of
+from bench.model.units import show_seconds, show_size
+from bench.model.verdict import Verdict
 from bench.plan.names import AGAIN, FIRST, REPEATED
-from bench.profile import Profile
-from bench.rails import joined, members, rails_of
 from bench.readings.traffic import calls
-from bench.units import show_seconds, show_size
-from bench.verdict import Verdict
 
 from .evidence import Evidence
 from .findings import Finding, Question

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from bench import paths
 from bench.blame import Blame, Subject
-from bench.counters import CPU
-from bench.profile import Profile
-from bench.units import show_seconds, show_share, show_size
-from bench.verdict import Status, Verdict
+from bench.model.counters import CPU
+from bench.model.profile import Profile
+from bench.model.units import show_seconds, show_share, show_size
+from bench.model.verdict import Status, Verdict
 
 from .evidence import Evidence
 from .findings import Finding, Question

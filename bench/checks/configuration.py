@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from bench.facts import Node
+from bench.model.facts import Node
+from bench.model.profile import Profile
 from bench.nccl.environment import SYSTEM_FILE, Effective, conf_files, effective
 from bench.nccl.version import NEWEST, Version, parse_version
-from bench.profile import Profile
 
 from .evidence import Evidence
 

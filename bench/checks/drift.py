@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.drift import fleet, verdict
+from bench.model.profile import Profile
+from bench.model.units import show_count, show_rate, show_size
+from bench.model.verdict import Status, Verdict
 from bench.nightly.judging import COMPARED, Tonight, compared, explained, tonight
 from bench.nightly.plan import EVERY_RAIL, NIGHT
 from bench.nightly.series import NODES, RAILS
-from bench.profile import Profile
-from bench.units import show_count, show_rate, show_size
-from bench.verdict import Status, Verdict
 
 from .evidence import Evidence
 from .registry import check

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from bench.majority import odd_ones, shared_by
+from bench.model.majority import odd_ones, shared_by
+from bench.model.profile import Profile
+from bench.model.verdict import Verdict
 from bench.nccl.distort import FAIL, RULES, Distortion, distortions
-from bench.profile import Profile
-from bench.verdict import Verdict
 
 from .configuration import Told, blind, of_workers, told, versions
 from .evidence import Evidence

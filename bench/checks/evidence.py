@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.facts import Node
+from bench.model.facts import Node
 from bench.rows import Row
 from bench.store import Run
 

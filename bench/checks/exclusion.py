@@ -10,18 +10,18 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from bench.facts import Node
-from bench.majority import odd_ones
+from bench.model.facts import Node
+from bench.model.majority import odd_ones
+from bench.model.profile import Profile
+from bench.model.rails import Part, by_port, missing, part, rails_of, roles
+from bench.model.verdict import Status, Verdict
 from bench.nccl import evidence
 from bench.nccl.devices import nccl_devices, nccl_name
 from bench.nccl.environment import ENVIRONMENT, Effective
 from bench.nccl.log import Log, read_ranks
 from bench.nccl.selector import interfaces, select
 from bench.nccl.version import Version
-from bench.profile import Profile
-from bench.rails import Part, by_port, missing, part, rails_of, roles
 from bench.store import LOGS
-from bench.verdict import Status, Verdict
 
 from .configuration import Told, blind, of_user, of_workers, told, versions
 from .evidence import Evidence

@@ -10,10 +10,10 @@ from bench.checks.registry import check
 from bench.fabric.judge import Look, from_json
 from bench.fabric.judged import judged
 from bench.fabric.verdicts import Wanted, wanted_of
-from bench.profile import Profile
-from bench.rails import rails_of
+from bench.model.profile import Profile
+from bench.model.rails import rails_of
+from bench.model.verdict import Status, Verdict
 from bench.store import FABRIC, LOGS
-from bench.verdict import Status, Verdict
 
 LANES = 4  # an NDR, HDR or EDR port of an HCA is 4 lanes wide
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from bench.majority import shared_by
-from bench.verdict import Status, Verdict
+from bench.model.majority import shared_by
+from bench.model.verdict import Status, Verdict
 
 MOST = 64  # verdicts of one check that stand by themselves; a broken cluster is not told 4096 times
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from bench.facts import Gpu, Node, rail_of_gpu, relation
-from bench.majority import odd_ones
-from bench.profile import Profile
-from bench.rails import by_port, joined, own_rails, rails_of
-from bench.verdict import Verdict
+from bench.model.facts import Gpu, Node, rail_of_gpu, relation
+from bench.model.majority import odd_ones
+from bench.model.profile import Profile
+from bench.model.rails import by_port, joined, own_rails, rails_of
+from bench.model.verdict import Verdict
 
 from .evidence import Evidence
 from .findings import Finding, Question

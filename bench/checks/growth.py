@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from bench.counters import HW, NET, PMA, TCP, Growth, How, Role, counter
-from bench.profile import Profile
-from bench.rails import Role as Device
-from bench.rails import by_port, rails_of
-from bench.units import show_share
-from bench.verdict import Verdict
+from bench.model.counters import HW, NET, PMA, TCP, Growth, How, Role, counter
+from bench.model.profile import Profile
+from bench.model.rails import Role as Device
+from bench.model.rails import by_port, rails_of
+from bench.model.units import show_share
+from bench.model.verdict import Verdict
 
 from .evidence import Evidence
 from .findings import MOST, Finding, Question

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from statistics import median_low
 
-from bench.counters import read
-from bench.facts import Host, Node, PciLink
-from bench.profile import Profile
-from bench.rails import by_port, rails_of
-from bench.units import show_seconds, show_size
-from bench.verdict import Verdict
+from bench.model.counters import read
+from bench.model.facts import Host, Node, PciLink
+from bench.model.profile import Profile
+from bench.model.rails import by_port, rails_of
+from bench.model.units import show_seconds, show_size
+from bench.model.verdict import Verdict
 
 from .evidence import Evidence
 from .findings import Finding, Question

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.profile import Profile
+from bench.model.profile import Profile
+from bench.model.verdict import Status, Verdict
 from bench.readings.place import NO_LAYOUT
 from bench.store import IMPORTED
-from bench.verdict import Status, Verdict
 
 from .evidence import Evidence
 from .registry import check

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from bench.majority import shared_by
-from bench.profile import Profile
+from bench.model.majority import shared_by
+from bench.model.profile import Profile
+from bench.model.units import show_rate, show_share
+from bench.model.verdict import Status, Verdict
 from bench.readings.layers import LINK, STEPS, Loss, RailRow, of_layers
-from bench.units import show_rate, show_share
-from bench.verdict import Status, Verdict
 
 from .evidence import Evidence
 from .findings import MOST

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.profile import Limit, Profile
+from bench.model.profile import Limit, Profile
+from bench.model.units import show_both, show_seconds, show_size
+from bench.model.verdict import Status, Verdict
 from bench.rows import Row
 from bench.store import IMPORTED
-from bench.units import show_both, show_seconds, show_size
-from bench.verdict import Status, Verdict
 
 from .evidence import Evidence
 from .registry import check

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Iterator
 from statistics import median
 
+from bench.model.profile import Profile
+from bench.model.units import show_both, show_share
+from bench.model.verdict import Verdict
 from bench.placing import placed
 from bench.plan.names import LINKS
-from bench.profile import Profile
 from bench.rows import Row
-from bench.units import show_both, show_share
-from bench.verdict import Verdict
 
 from .evidence import Evidence
 from .findings import Finding, Question

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from bench.profile import Profile
+from bench.model.profile import Profile
+from bench.model.units import MEGA
+from bench.model.verdict import Verdict
 from bench.store import IMPORTED
-from bench.units import MEGA
-from bench.verdict import Verdict
 
 from .evidence import Evidence
 from .findings import Finding, Question

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.profile import Profile
-from bench.verdict import Status, Verdict
+from bench.model.profile import Profile
+from bench.model.verdict import Status, Verdict
 
 from .evidence import Evidence
 from .registry import check

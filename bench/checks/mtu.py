@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from bench.facts import Node
-from bench.majority import odd_ones
-from bench.profile import Profile
-from bench.rails import Role, rails_of
-from bench.verdict import Verdict
+from bench.model.facts import Node
+from bench.model.majority import odd_ones
+from bench.model.profile import Profile
+from bench.model.rails import Role, rails_of
+from bench.model.verdict import Verdict
 
 from .evidence import Evidence
 from .findings import Finding, Question

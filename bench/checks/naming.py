@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
-from bench.facts import Node
-from bench.model import Rank
+from bench.model.facts import Node
+from bench.model.measurement import Rank
+from bench.model.profile import Profile
+from bench.model.rails import by_port, in_order, joined, nearest_rails, own_rails, rails_of
+from bench.model.verdict import Verdict
 from bench.placing import VISIBLE, foreseen, match, placed, said
-from bench.profile import Profile
-from bench.rails import by_port, in_order, joined, nearest_rails, own_rails, rails_of
-from bench.verdict import Verdict
 
 from .evidence import Evidence
 from .findings import Finding, Question

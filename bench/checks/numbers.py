@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from bench.profile import Profile
+from bench.model.profile import Profile
+from bench.model.verdict import Status, Verdict
 from bench.rows import Row
-from bench.verdict import Status, Verdict
 
 from .evidence import Evidence
 from .registry import check

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.facts import LEVELS, Node, affinity
-from bench.model import Rank
+from bench.model.facts import LEVELS, Node, affinity
+from bench.model.measurement import Rank
+from bench.model.profile import Profile
+from bench.model.rails import by_port, nearest_rails
+from bench.model.verdict import Verdict
 from bench.nccl.log import Process
 from bench.placing import placed
-from bench.profile import Profile
-from bench.rails import by_port, nearest_rails
-from bench.verdict import Verdict
 
 from .evidence import Evidence
 from .exclusion import evidence_log

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.facts import Node, PciLink, PciPath
-from bench.profile import Profile
-from bench.rails import rails_of
-from bench.units import BITS, GIGA, show_rate
-from bench.verdict import Verdict
+from bench.model.facts import Node, PciLink, PciPath
+from bench.model.profile import Profile
+from bench.model.rails import rails_of
+from bench.model.units import BITS, GIGA, show_rate
+from bench.model.verdict import Verdict
 
 from .evidence import Evidence
 from .findings import Finding, Question

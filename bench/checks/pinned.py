@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.counters import bytes_moved
+from bench.model.counters import bytes_moved
+from bench.model.profile import Profile
+from bench.model.rails import rails_of
+from bench.model.units import MEGA, show_seconds, show_size
+from bench.model.verdict import Status, Verdict
 from bench.nccl import evidence
 from bench.nccl.log import read_ranks
 from bench.paths import PINNED
-from bench.profile import Profile
-from bench.rails import rails_of
 from bench.readings.traffic import calls
 from bench.rows import Row
 from bench.store import LOGS, Phase
-from bench.units import MEGA, show_seconds, show_size
-from bench.verdict import Status, Verdict
 
 from .evidence import Evidence
 from .exclusion import by_log

@@ -1,6 +1,6 @@
 """The ports that carry the traffic between nodes: how many, up, fast, wide, and in a subnet.
 
-A rail is what ``bench.rails`` says. Ports that would be rails if they were up and fast are judged as long as
+A rail is what ``bench.model.rails`` says. Ports that would be rails if they were up and fast are judged as long as
 a node has fewer rails than the profile wants: a down port must not drop out of the count unseen.
 """
 
@@ -10,14 +10,14 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from bench.counters import Role, counter, saturated, snapshot
-from bench.facts import Node
-from bench.majority import odd_ones
-from bench.profile import Profile
-from bench.rails import LINK_LAYER, Part, by_port, missing, part, rails_of, roles
-from bench.rails import Role as Device
-from bench.units import show_rate
-from bench.verdict import Verdict
+from bench.model.counters import Role, counter, saturated, snapshot
+from bench.model.facts import Node
+from bench.model.majority import odd_ones
+from bench.model.profile import Profile
+from bench.model.rails import LINK_LAYER, Part, by_port, missing, part, rails_of, roles
+from bench.model.rails import Role as Device
+from bench.model.units import show_rate
+from bench.model.verdict import Verdict
 
 from .evidence import Evidence
 from .findings import Finding, Question

@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.counters import HW, NET, bytes_moved
-from bench.facts import Port
-from bench.profile import Profile
-from bench.rails import Part, Role, by_port, part, rails_of
-from bench.units import MEGA, show_seconds, show_share, show_size
-from bench.verdict import Status, Verdict
+from bench.model.counters import HW, NET, bytes_moved
+from bench.model.facts import Port
+from bench.model.profile import Profile
+from bench.model.rails import Part, Role, by_port, part, rails_of
+from bench.model.units import MEGA, show_seconds, show_share, show_size
+from bench.model.verdict import Status, Verdict
 
 from .evidence import Evidence
 from .findings import Finding, Question

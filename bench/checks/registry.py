@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bench.profile import Profile
-from bench.verdict import Verdict
+from bench.model.profile import Profile
+from bench.model.verdict import Verdict
 
 from .evidence import Evidence
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from bench import paths
 from bench.known import known
+from bench.model.profile import Profile
+from bench.model.units import show_seconds, show_share
+from bench.model.verdict import Status, Verdict
 from bench.paths import BUDGET, GIVEN_UP
-from bench.profile import Profile
 from bench.screening import Finding, Step
-from bench.units import show_seconds, show_share
-from bench.verdict import Status, Verdict
 
 from .evidence import Evidence
 from .registry import check

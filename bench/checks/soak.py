@@ -13,13 +13,13 @@ from itertools import combinations, pairwise
 from statistics import median
 from typing import Any
 
-from bench.collectives import busbw, collective
-from bench.model import Case, Window
-from bench.profile import Profile
-from bench.rails import rails_of
-from bench.stats import deviation
-from bench.units import show_both, show_count, show_seconds, show_share, show_size
-from bench.verdict import Verdict
+from bench.model.collectives import busbw, collective
+from bench.model.measurement import Case, Window
+from bench.model.profile import Profile
+from bench.model.rails import rails_of
+from bench.model.stats import deviation
+from bench.model.units import show_both, show_count, show_seconds, show_share, show_size
+from bench.model.verdict import Verdict
 
 from .evidence import Evidence
 from .findings import Finding, Question

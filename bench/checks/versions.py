@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from bench.facts import Node
-from bench.majority import odd_ones, shared_by
-from bench.profile import Profile
-from bench.rails import rails_of
-from bench.verdict import Verdict
+from bench.model.facts import Node
+from bench.model.majority import odd_ones, shared_by
+from bench.model.profile import Profile
+from bench.model.rails import rails_of
+from bench.model.verdict import Verdict
 
 from .causes import CORES
 from .evidence import Evidence

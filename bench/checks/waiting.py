@@ -11,12 +11,12 @@ from statistics import median
 
 from bench.checks.evidence import Evidence
 from bench.checks.registry import check
+from bench.model.profile import Profile
+from bench.model.verdict import Status, Verdict
 from bench.nightly.past import from_json
 from bench.nightly.series import series_of
-from bench.profile import Profile
 from bench.rows import Row
 from bench.stragglers import Waiting, stragglers
-from bench.verdict import Status, Verdict
 
 from .limits import matching
 

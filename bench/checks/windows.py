@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from bench.counters import Delta, Snapshot, grown_between, read
-from bench.facts import Node
+from bench.model.counters import Delta, Snapshot, grown_between, read
+from bench.model.facts import Node
 
 from .evidence import Evidence
 

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.profile import Profile
+from bench.model.profile import Profile
+from bench.model.verdict import Verdict
 from bench.store import LOGS, WIRING
-from bench.verdict import Verdict
 
 from .evidence import Evidence
 from .findings import Finding, Question

@@ -10,9 +10,9 @@ import time
 import click
 
 from bench import __version__
-from bench.errors import RailGaugeError
-from bench.scrub import secrets, veil
-from bench.verdict import EXIT, EXIT_USAGE, Status
+from bench.model.errors import RailGaugeError
+from bench.model.redact import secrets, veil
+from bench.model.verdict import EXIT, EXIT_USAGE, Status
 
 from . import charts, exchange, history, judging, launching, measuring, nightly, probing, resuming, soaking
 from .streams import patient, trouble

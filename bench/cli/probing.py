@@ -71,7 +71,7 @@ def profiles(name: str | None, title: str | None) -> None:
         railgauge profiles lambda-1cc-h100
         railgauge profiles new my-cluster > my-cluster.toml
     """
-    from bench.profile import load, names
+    from bench.model.profile import load, names
 
     if name == "new":
         from bench.commands.probing import drafted

@@ -1,7 +1,7 @@
 """Standard output and standard error, made patient: whoever reads them may leave, fill up, or be a terminal.
 
 A reader that has left (``| head``) ends the printing and not the work. A full disk under ``> file`` ends the printing
-too, and is told at the end. What a terminal would obey is written out (see ``bench.plain``).
+too, and is told at the end. What a terminal would obey is written out (see ``bench.model.printable``).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from bench.plain import plain
-from bench.scrub import veil
+from bench.model.printable import plain
+from bench.model.redact import veil
 
 
 class Patient(io.TextIOWrapper):

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from bench.units import UnitError, parse_seconds, parse_share, parse_size
+from bench.model.units import UnitError, parse_seconds, parse_share, parse_size
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import click
 
 from bench.judge import status
-from bench.profile import load
+from bench.model.profile import load
+from bench.model.verdict import EXIT
 from bench.settle import settle
 from bench.store import load as load_run
 from bench.store import not_written, write_text
 from bench.terminal import summarise
-from bench.verdict import EXIT
 
 from .measuring import new_folder
 from .page import where_report, write_report

@@ -28,12 +28,12 @@ from bench.history import (
     nights,
     runs,
 )
+from bench.model.verdict import EXIT, Status
 from bench.nightly.night import name_of, parts_of
 from bench.nightly.past import from_json
 from bench.nightly.series import record
 from bench.store import load as load_run
 from bench.store import write_text
-from bench.verdict import EXIT, Status
 
 from .judging import own_profile
 

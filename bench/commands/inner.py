@@ -19,8 +19,8 @@ from bench.history import HistoryError, MissingLibrary, lasting
 from bench.launch.hosts import Host
 from bench.launch.remote import here
 from bench.launch.table import STARTED
+from bench.model.profile import Profile, load, parse
 from bench.plan import sweep_cases
-from bench.profile import Profile, load, parse
 from bench.resume import ResumeRefused, resumable
 from bench.store import Run, RunError, free
 from bench.store import load as load_run

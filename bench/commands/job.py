@@ -13,10 +13,10 @@ import click
 from bench import guard, launch
 from bench.control import token
 from bench.follow import follow, pass_on
+from bench.model.verdict import EXIT, overall
 from bench.options import CannotRun, Options
 from bench.store import RunError
 from bench.store import load as load_run
-from bench.verdict import EXIT, overall
 
 from .page import where_report, write_report
 

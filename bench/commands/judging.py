@@ -10,12 +10,12 @@ from pathlib import Path
 import click
 
 from bench.judge import judge, status
-from bench.profile import Profile, ProfileError, load, parse
+from bench.model.profile import Profile, ProfileError, load, parse
+from bench.model.verdict import EXIT
 from bench.settle import keep, settle
 from bench.store import MANIFEST, Run, RunError, judged_by, manifest_of
 from bench.store import load as load_run
 from bench.terminal import summarise
-from bench.verdict import EXIT
 
 from .page import where_report
 

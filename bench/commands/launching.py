@@ -21,9 +21,9 @@ from bench.judge import status
 from bench.launch.commands import EACH_NODE, Job, Step, steps
 from bench.launch.hosts import meetable, read_hosts, with_slots
 from bench.launch.remote import SSH, Remote, here
+from bench.model.verdict import EXIT, EXIT_USAGE, Status
 from bench.probe.environment import allowed
 from bench.store import load as load_run
-from bench.verdict import EXIT, EXIT_USAGE, Status
 
 from .inner import Inner, Understood, check, check_out, checked_token, read
 

@@ -12,8 +12,8 @@ import click
 from bench import launch
 from bench.history import create, lasting, strangers
 from bench.history.folder import complete
+from bench.model.profile import load
 from bench.nightly.past import still_there
-from bench.profile import load
 from bench.store import RunError
 from bench.store import load as load_run
 from bench.webhook import NotSent, refuse, send

@@ -14,7 +14,7 @@ from bench import tether
 from bench.control.token import FILE, VARIABLE, NoToken
 from bench.launch import Place
 from bench.launch.table import FIRST, HERE, LOCAL, MEET, RANK, RUN, SIZE
-from bench.verdict import EXIT, Status
+from bench.model.verdict import EXIT, Status
 
 STOP_SECONDS = 12.0  # from the first signal to the next: rank 0 ends the job and judges it
 LEAVE_SECONDS = 3.0  # for the others once rank 0 has ended: it dismissed them, or they never met

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench.profile import Profile
+from bench.model.profile import Profile
 from bench.store import Run
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from bench.judge import judge, status
-from bench.model import Rank
-from bench.profile import load
+from bench.model.measurement import Rank
+from bench.model.profile import load
+from bench.model.verdict import EXIT
 from bench.store import Manifest, of_facts
 from bench.terminal import summarise
-from bench.verdict import EXIT
 
 
 def probe_copy(root: Path, profile_name: str, verbose: bool) -> int:

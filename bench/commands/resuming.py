@@ -12,10 +12,10 @@ import click
 from bench import launch
 from bench.control.token import FILE as TOKEN_FILE
 from bench.launch import Place
+from bench.model.profile import load as load_profile
+from bench.model.profile import parse
 from bench.options import Options
 from bench.part import take_part
-from bench.profile import load as load_profile
-from bench.profile import parse
 from bench.refusal import refuse
 from bench.resume import ResumeRefused, resumable
 from bench.settle import finish

@@ -22,8 +22,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from bench.errors import RailGaugeError
-from bench.verdict import EXIT, Status
+from bench.model.errors import RailGaugeError
+from bench.model.verdict import EXIT, Status
 
 from .frames import CALLER, HELLO, HOST, NONCE, PROOF, Call, Forged, hello, parse_hello
 from .tcp import Link, Tcp

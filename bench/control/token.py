@@ -23,7 +23,7 @@ from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.errors import RailGaugeError
+from bench.model.errors import RailGaugeError
 
 VARIABLE, FILE = "RAILGAUGE_TOKEN", "RAILGAUGE_TOKEN_FILE"
 SHORTEST, LONGEST = 16, 1024  # bytes

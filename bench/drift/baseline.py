@@ -13,7 +13,7 @@ from statistics import median
 
 from bench.drift.nights import Night, usable
 from bench.drift.robust import allowance, spread
-from bench.verdict import Status
+from bench.model.verdict import Status
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from statistics import median
 from bench.drift.judge import Label
 from bench.drift.nights import usable
 from bench.drift.robust import spread, tail
-from bench.units import show_share
-from bench.verdict import Status, Verdict, overall
+from bench.model.units import show_share
+from bench.model.verdict import Status, Verdict, overall
 
 CHECK = "drift.fleet"
 

@@ -13,7 +13,7 @@ from enum import Enum
 from bench.drift.baseline import STANDARD, Baseline, Excess, Rules, baseline, confirmed
 from bench.drift.nights import Acceptance, Fingerprint, Night, Series, changed, usable
 from bench.drift.steps import Step, steps
-from bench.verdict import Status
+from bench.model.verdict import Status
 
 
 class Label(str, Enum):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.verdict import Status
+from bench.model.verdict import Status
 
 Fingerprint = tuple[tuple[str, str], ...]
 

@@ -7,8 +7,8 @@ from datetime import datetime, timezone
 from bench.drift.baseline import Excess
 from bench.drift.judge import QUANTITIES, Finding, Label
 from bench.drift.steps import Step
-from bench.units import show_rate, show_seconds, show_share
-from bench.verdict import Status, Verdict
+from bench.model.units import show_rate, show_seconds, show_share
+from bench.model.verdict import Status, Verdict
 
 CHECK = "drift.level"
 

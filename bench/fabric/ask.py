@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.fabric.netdiscover import unanswered
-from bench.verdict import Status, Verdict
+from bench.model.verdict import Status, Verdict
 
 DISCOVER = ("ibnetdiscover",)
 LINKS = ("iblinkinfo", "-l")

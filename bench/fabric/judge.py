@@ -10,7 +10,7 @@ from bench.fabric import ask as asking
 from bench.fabric import linkinfo, netdiscover, queryerrors
 from bench.fabric.fabric import Fabric, join
 from bench.fabric.lines import Refused
-from bench.verdict import Status
+from bench.model.verdict import Status
 
 T = TypeVar("T", netdiscover.Discovery, linkinfo.Linkinfo, queryerrors.QueryErrors)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.fabric import troubles, verdicts
 from bench.fabric.judge import Look, seen
-from bench.verdict import Status, Verdict
+from bench.model.verdict import Status, Verdict
 
 
 def judged(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from bench.units import BITS, GIGA, show_rate
+from bench.model.units import BITS, GIGA, show_rate
 
 # Gb/s of one lane as the kernel counts them (drivers/infiniband/core/sysfs.c, rate_show)
 LANES = {

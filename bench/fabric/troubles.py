@@ -9,7 +9,7 @@ from bench.fabric.link import End
 from bench.fabric.perfquery import CONGESTION
 from bench.fabric.queryerrors import PortErrors, QueryErrors
 from bench.fabric.verdicts import ASK_AGAIN
-from bench.verdict import Status, Verdict
+from bench.model.verdict import Status, Verdict
 
 # Totals since the counters were last cleared; the values that infiniband-diags ships in error_thresholds
 LIMITS: Mapping[str, int] = {

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from bench.fabric.fabric import Attachment, Fabric, attachments, behind, trunks, where
 from bench.fabric.lines import guid as spelled
 from bench.fabric.link import Link, Row
-from bench.facts import Node, Port
-from bench.units import show_rate
-from bench.verdict import Status, Verdict
+from bench.model.facts import Node, Port
+from bench.model.units import show_rate
+from bench.model.verdict import Status, Verdict
 
 
 @dataclass(frozen=True)

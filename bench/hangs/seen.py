@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.hangs.flight import Entry, Flight
 from bench.hangs.who import Link, Place
-from bench.model import Case, Rank
+from bench.model.measurement import Case, Rank
 
 Said = dict[str, Any]
 Cases = Mapping[str, tuple[int, Case]]  # by id: its number in the phase, the case

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from bench.errors import RailGaugeError
-from bench.scrub import scrub_text, secrets, veil
-from bench.verdict import EXIT_USAGE
+from bench.model.errors import RailGaugeError
+from bench.model.redact import scrub_text, secrets, veil
+from bench.model.verdict import EXIT_USAGE
 
 EXTRA = "railgauge[nightly]"
 ACCEPTED = "accepted"

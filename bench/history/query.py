@@ -16,7 +16,7 @@ from bench.drift.nights import Fingerprint, Night, Series
 from bench.history.folder import Folder, HistoryError, Problem, library, open_folder
 from bench.history.record import COLUMNS, Entry
 from bench.history.store import runs, sound
-from bench.verdict import Status
+from bench.model.verdict import Status
 
 # With pyarrow and Python beside it, the process stays under 1 GB
 _MEMORY = "400MB"

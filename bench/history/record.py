@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.drift.nights import Fingerprint, Series, fingerprint
 from bench.history.folder import HistoryError, library
-from bench.verdict import Status
+from bench.model.verdict import Status
 
 FORMAT = 1
 _FOOTER = b"railgauge"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bench.collectives import collective as row_named
-from bench.elements import UnknownName, element
-from bench.model import Case, Measurement
+from bench.model.collectives import collective as row_named
+from bench.model.elements import UnknownName, element
+from bench.model.measurement import Case, Measurement
 
 from .imported import ImportedRow, ImportedRun, ImportRefused
 from .ranks import MOST_RANKS

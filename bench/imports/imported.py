@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bench.errors import RailGaugeError
-from bench.verdict import EXIT_USAGE
+from bench.model.errors import RailGaugeError
+from bench.model.verdict import EXIT_USAGE
 
 
 class ImportRefused(RailGaugeError, ValueError):

@@ -12,7 +12,7 @@ import math
 import re
 from typing import Any
 
-from bench.units import GIGA, MICRO, number
+from bench.model.units import GIGA, MICRO, number
 
 from .imported import TYPES, Device, ImportedRow, ImportedRun
 from .ranks import MOST_RANKS

@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from bench.units import GIGA, MICRO, number
+from bench.model.units import GIGA, MICRO, number
 
 from .imported import TYPES, ImportedRow
 

@@ -17,7 +17,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.units import BITS, GIGA, MEGA, MICRO, number
+from bench.model.units import BITS, GIGA, MEGA, MICRO, number
 
 UNITS = {"MB/sec": float(1 << 20), "MiB/sec": float(1 << 20), "Gb/sec": GIGA / BITS}
 PRECISION = 0.02  # size × message rate against the bandwidth: both are rounded

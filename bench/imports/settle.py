@@ -7,9 +7,9 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
-from bench.collectives import collective as known_collective
-from bench.elements import UnknownName
-from bench.units import GIGA, number, show_count
+from bench.model.collectives import collective as known_collective
+from bench.model.elements import UnknownName
+from bench.model.units import GIGA, number, show_count
 
 from .imported import Device, ImportedRow, ImportedRun
 from .ranks import blocks_of, by_checks, candidates, infer, ratio, shape_of

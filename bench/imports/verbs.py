@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.model import Case, Measurement
+from bench.model.measurement import Case, Measurement
 
 from .imported import ImportRefused
 from .perftest import LinkRow, LinkRun

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench.compare import Comparison, Ratio, UnlikeRuns, compare, differing
-from bench.profile import ProfileError, Rails, parse
+from bench.model.profile import ProfileError, Rails, parse
+from bench.model.units import show_rate, show_seconds
+from bench.model.verdict import Status
 from bench.rows import Row, rows
 from bench.store import Run
-from bench.units import show_rate, show_seconds
-from bench.verdict import Status
 
 from .importing import LAUNCHER
 

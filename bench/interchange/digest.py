@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
+from bench.model.verdict import Status, Verdict
 from bench.nightly.judging import COMPARED
 from bench.store import Run
-from bench.verdict import Status, Verdict
 
 from .headline import bad, counts, title
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bench.exports import csv_text, lines_of, table
-from bench.profile import parse
+from bench.model.profile import parse
 from bench.readings import in_force, of_row
 from bench.rows import Row, rows
 from bench.store import Run

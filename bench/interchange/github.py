@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from bench.headline import tops
 from bench.judge import status
-from bench.plain import as_markdown
+from bench.model.printable import as_markdown
+from bench.model.units import show_count, show_rate, show_seconds, show_size
+from bench.model.verdict import Status, Verdict
 from bench.store import Run
-from bench.units import show_count, show_rate, show_seconds, show_size
-from bench.verdict import Status, Verdict
 
 from .headline import counts, title
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from bench.judge import status
+from bench.model.verdict import Status, Verdict
 from bench.store import Run
-from bench.verdict import Status, Verdict
 
 TITLES = {Status.PASS: "PASS", Status.FAIL: "FAIL", Status.ERROR: "COULD NOT TELL"}
 COUNTED = {

@@ -18,12 +18,12 @@ from bench.imports import convert, verbs
 from bench.imports.detect import Imported, read
 from bench.imports.imported import ImportedRun, ImportRefused
 from bench.imports.perftest import UNITS
-from bench.model import Case, Measurement, Rank
-from bench.profile import Profile
+from bench.model.measurement import Case, Measurement, Rank
+from bench.model.profile import Profile
+from bench.model.units import show_count
 from bench.readings.algorithm import OURS, SIGN
 from bench.readings.place import NO_LAYOUT
 from bench.store import IMPORTED, LOGS, Manifest, Phase, Plan, Recorder, write_text
-from bench.units import show_count
 
 LAUNCHER = IMPORTED
 ABSENT = (

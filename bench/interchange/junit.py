@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from xml.etree import ElementTree as xml
 
+from bench.model.verdict import Status, Verdict
 from bench.store import Run
-from bench.verdict import Status, Verdict
 
 from .headline import counts, title
 

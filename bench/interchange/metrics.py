@@ -11,18 +11,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from bench.collectives import collective
 from bench.drift import Label
 from bench.judge import status
+from bench.model.collectives import collective
+from bench.model.profile import Profile
+from bench.model.units import show_size
+from bench.model.verdict import Status
 from bench.nightly.judging import Tonight, tonight
 from bench.nightly.parts import cluster_name
 from bench.nightly.series import RERUN, Fleet, fleets
-from bench.profile import Profile
 from bench.readings import of_target
 from bench.rows import Row, rows
 from bench.store import Run
-from bench.units import show_size
-from bench.verdict import Status
 
 Sample = tuple[tuple[str, ...], float]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from bench.history.folder import library
-from bench.profile import Profile
+from bench.model.profile import Profile
 from bench.store import Run
 
 from .metrics import METRICS, samples, seen

@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from bench.scrub import showable
+from bench.model.redact import showable
 
 from .hosts import Host
 from .mpirun import quiet_mpi

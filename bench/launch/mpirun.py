@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.scrub import showable
+from bench.model.redact import showable
 
 from .table import LaunchError
 

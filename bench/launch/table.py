@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bench.errors import RailGaugeError
+from bench.model.errors import RailGaugeError
 
 STARTED = ("accept", "run", "soak", "nightly", "probe", "resume")  # commands that a launcher may start
 MEET, FIRST, HERE, SIZE, RANK, LOCAL, RUN = (

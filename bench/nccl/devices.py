@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bench.facts import Node
+from bench.model.facts import Node
+from bench.model.rails import Role
 from bench.nccl.selector import Device
-from bench.rails import Role
 
 
 def nccl_devices(node: Node) -> tuple[Device, ...]:

@@ -12,10 +12,10 @@ from bench.drift.fleet import Standing, stand
 from bench.drift.fleet import suspects as slow_peers
 from bench.history import Record
 from bench.known import names_in
-from bench.model import Case
+from bench.model.measurement import Case
+from bench.model.profile import Profile
 from bench.plan import by_node, pair_cases
 from bench.plan.phases import START
-from bench.profile import Profile
 from bench.store import Phase, Plan, Run
 
 from .past import Past, from_json

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from bench.facts import Node
-from bench.profile import Profile
+from bench.model.facts import Node
+from bench.model.profile import Profile
 from bench.store import Run, load, save_history
 
 from .asked import Nightly

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from itertools import chain
 
-from bench.facts import Node
-from bench.profile import Profile
+from bench.model.facts import Node
+from bench.model.profile import Profile
 from bench.store import Manifest
 
 # how a figure is taken; raised when a change of the measuring itself may move figures

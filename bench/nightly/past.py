@@ -24,8 +24,8 @@ from bench.history import (
     strangers,
 )
 from bench.history.folder import open_folder
+from bench.model.verdict import Status
 from bench.store import HISTORY, RunError
-from bench.verdict import Status
 
 FORMAT = 1
 # nights older than this stay in the history and out of the judgement; the first nights count for slow decay

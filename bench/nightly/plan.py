@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
-from bench.collectives import collective
-from bench.model import Case
+from bench.model.collectives import collective
+from bench.model.measurement import Case
+from bench.model.units import show_count, show_seconds, show_size
 from bench.plan import CUTS, Job, PlanError, acceptance
 from bench.plan.budget import AROUND, COUNTERS, later
 from bench.plan.phases import seconds
 from bench.store import Phase, Plan
-from bench.units import show_count, show_seconds, show_size
 
 RESERVE = 0.2  # of the budget, for measuring suspects again in the same night
 EVERY_RAIL = "every rail and node"

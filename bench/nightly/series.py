@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench.blame import PairRate
-from bench.collectives import collective
 from bench.drift import Night, Series, fingerprint
 from bench.history import Record, Sample
 from bench.known import names_in
-from bench.model import Case
+from bench.model.collectives import collective
+from bench.model.measurement import Case
+from bench.model.profile import Limit, Profile
+from bench.model.units import show_size
+from bench.model.verdict import Status
 from bench.paths import FIRST, transfers
-from bench.profile import Limit, Profile
 from bench.rows import Row, rows
 from bench.store import Run
-from bench.units import show_size
-from bench.verdict import Status
 
 # below this a call is a matter of latency, from it on of bandwidth
 LATENCY_BELOW = 64 << 10

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, comb, inf
 
+from bench.model.units import show_seconds
 from bench.plan.names import BUDGET, GIVEN_UP
 from bench.screening import Coverage, groups, most_steps
 from bench.store import Phase
-from bench.units import show_seconds
 
 from .job import Job
 from .phases import acceptance, seconds

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench.collectives import COPIES, collective
-from bench.model import Case, Rank
-from bench.pairs import rounds
+from bench.model.collectives import COPIES, collective
+from bench.model.measurement import Case, Rank
+from bench.model.rounds import rounds
 from bench.plan.names import LINKS
 from bench.store import Phase
 

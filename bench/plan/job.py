@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from bench.model import Rank
-from bench.profile import Profile
+from bench.model.measurement import Rank
+from bench.model.profile import Profile
 
 from .names import CROSS, FIRST, PINNED
 

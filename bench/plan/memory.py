@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bench.collectives import collective
-from bench.elements import element
-from bench.model import Case
+from bench.model.collectives import collective
+from bench.model.elements import element
+from bench.model.measurement import Case
 from bench.store import Phase, Plan, Refusal
 
 ROTATED = 64 << 20  # bytes of buffers that a small message rotates through: more than a last-level cache

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench.model import Rank
-from bench.profile import Profile, Sweep
+from bench.model.measurement import Rank
+from bench.model.profile import Profile, Sweep
 from bench.store import Phase
 
 from .gpu import copies, graphs, links, registered

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.model import Case
-from bench.pairs import Round, rounds
+from bench.model.measurement import Case
+from bench.model.profile import Profile
+from bench.model.rails import can_cross
+from bench.model.rounds import Round, rounds
 from bench.plan.names import CROSS, FIRST, INSIDE, PINNED
-from bench.profile import Profile
-from bench.rails import can_cross
 from bench.store import Phase
 
 from .job import Job

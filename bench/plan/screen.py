@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench.model import Case
+from bench.model.measurement import Case
 from bench.plan.names import SCREEN
 from bench.screening import Ring, groups
 from bench.store import Phase

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bench.collectives import Collective, collective, count_of, least_size, size_of
-from bench.elements import element, reduction
-from bench.errors import RailGaugeError
-from bench.model import Case
-from bench.units import show_size
+from bench.model.collectives import Collective, collective, count_of, least_size, size_of
+from bench.model.elements import element, reduction
+from bench.model.errors import RailGaugeError
+from bench.model.measurement import Case
+from bench.model.units import show_size
 
 MOST_SIZES = 10_000  # of one sweep; more is a slip of the finger
 

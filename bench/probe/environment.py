@@ -7,9 +7,9 @@ import pwd
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from bench.facts import Environment
+from bench.model.facts import Environment
+from bench.model.redact import looks_secret
 from bench.probe import sysfs
-from bench.scrub import looks_secret
 
 PREFIXES = (
     "NCCL_",

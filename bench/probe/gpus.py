@@ -12,9 +12,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bench.facts import Ecc, Gpu, NvLink, PciPath
+from bench.model.facts import Ecc, Gpu, NvLink, PciPath
+from bench.model.units import MEGA
 from bench.probe import pci
-from bench.units import MEGA
 
 # bits of nvmlDeviceGetCurrentClocksEventReasons (nvml.h); gpu_idle says only that nothing runs
 LIMITS = (

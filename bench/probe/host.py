@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from bench.facts import Host
-from bench.plain import plain
+from bench.model.facts import Host
+from bench.model.printable import plain
 from bench.probe import cpu as quotas
 from bench.probe import pci, sysfs
 

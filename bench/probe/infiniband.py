@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from bench.facts import PciPath, Port
+from bench.model.facts import PciPath, Port
+from bench.model.units import BITS, GIGA
 from bench.probe import pci, sysfs
-from bench.units import BITS, GIGA
 
 CLASS = "sys/class/infiniband"
 _STATE = re.compile(r"[0-9]{1,3}:\s*(\S.*)")

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench.model.units import MEGA
 from bench.probe.gpus import MEMORY, SM, Asker, bus_address, celsius, clock_limits, load, scaled
-from bench.units import MEGA
 
 _MILLI = 1e-3
 

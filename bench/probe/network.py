@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from bench.facts import Interface
+from bench.model.facts import Interface
+from bench.model.units import BITS, MEGA
 from bench.probe import pci, sysfs
-from bench.units import BITS, MEGA
 
 CLASS = "sys/class/net"
 SNMP = "proc/net/snmp"

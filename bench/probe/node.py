@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench.counters import Snapshot
-from bench.counters import snapshot as counters_in
-from bench.facts import Environment, Host, Interface, Node, Port, Software
+from bench.model.counters import Snapshot
+from bench.model.counters import snapshot as counters_in
+from bench.model.facts import Environment, Host, Interface, Node, Port, Software
 from bench.probe import (
     addresses,
     cpu,

@@ -8,8 +8,8 @@ from dataclasses import replace
 from bench.fabric import devinfo
 from bench.fabric.ask import Answer, ask
 from bench.fabric.lines import Refused
-from bench.facts import Port
-from bench.verdict import Status
+from bench.model.facts import Port
+from bench.model.verdict import Status
 
 TOOL = "ibv_devinfo"
 LIMIT = 20.0  # s; it opens every HCA

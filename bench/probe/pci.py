@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from bench.facts import PciLink, PciPath
+from bench.model.facts import PciLink, PciPath
 from bench.probe import sysfs
 
 DEVICES = "sys/bus/pci/devices"

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from bench.facts import Software
+from bench.model.facts import Software
 from bench.probe import sysfs
 
 LIMIT = 5.0  # s a tool may take to print its version

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.fabric import topo_matrix
 from bench.fabric.lines import Refused
-from bench.facts import LEVELS, Near
+from bench.model.facts import LEVELS, Near
 from bench.probe.software import Ask
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from bench.bounds import UNKNOWN, WAYS, candidates
-from bench.model import Case
+from bench.model.bounds import UNKNOWN, WAYS, candidates
+from bench.model.measurement import Case
+from bench.model.memo import once
 from bench.nccl.log import read
-from bench.once import once
 from bench.store import LOGS, Run
 
 # NCCL's names of algorithms by ours, without case and underscores: 2.24 and later print RING and NVLS_TREE,

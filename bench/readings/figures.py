@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bench import paths
-from bench.facts import Node, Port
 from bench.known import names_in
-from bench.profile import Profile
-from bench.rails import members
+from bench.model.facts import Node, Port
+from bench.model.profile import Profile
+from bench.model.rails import members
+from bench.model.units import show_both
 from bench.rows import Row
 from bench.store import Run
-from bench.units import show_both
 from bench.verbs.outcome import Outcome, explained, outcome
 from bench.verbs.record import Record, Transfer
 from bench.verbs.schedule import wanted

@@ -15,15 +15,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench import paths
-from bench.facts import Node, Port
-from bench.profile import Profile
+from bench.model.facts import Node, Port
+from bench.model.profile import Profile
+from bench.model.units import show_both, show_rate, show_share
+from bench.model.verdict import Bound, Status
 from bench.rows import Row
 from bench.store import Run
-from bench.units import show_both, show_rate, show_share
 from bench.verbs.healthy import least
 from bench.verbs.record import HOST, RecordError, of_lines
 from bench.verbs.schedule import wanted
-from bench.verdict import Bound, Status
 
 from . import figures
 from .figures import Figure, View

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
-from bench.bounds import Fabric
-from bench.collectives import COPIES, partner
-from bench.model import Case, Rank
-from bench.once import once
-from bench.profile import Profile
+from bench.model.bounds import Fabric
+from bench.model.collectives import COPIES, partner
+from bench.model.measurement import Case, Rank
+from bench.model.memo import once
+from bench.model.profile import Profile
 from bench.store import Run
 
 PAIRED = ("p2p", "p2p_bidirectional")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from bench.bounds import BoundError, Fabric, hard_ceiling
-from bench.collectives import algbw, collective
-from bench.model import Case, Measurement
-from bench.packets import HEALTHY
-from bench.profile import Profile
+from bench.model.bounds import BoundError, Fabric, hard_ceiling
+from bench.model.collectives import algbw, collective
+from bench.model.measurement import Case, Measurement
+from bench.model.packets import HEALTHY
+from bench.model.profile import Profile
+from bench.model.stats import median, median_interval
+from bench.model.units import show_both, show_rate, show_share
 from bench.rows import Row, row_of
-from bench.stats import median, median_interval
 from bench.store import Run
-from bench.units import show_both, show_rate, show_share
 from bench.wire import Conclusion, Reading, conclude, readings
 from bench.wire import is_possible as possible
 

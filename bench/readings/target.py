@@ -18,14 +18,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench.once import once
-from bench.packets import HEALTHY, efficiency
+from bench.model.memo import once
+from bench.model.packets import HEALTHY, efficiency
+from bench.model.profile import Limit, Profile
+from bench.model.units import show_both, show_rate, show_seconds, show_share, show_size
+from bench.model.verdict import Bound, Status
 from bench.paths import LOOKS
-from bench.profile import Limit, Profile
 from bench.rows import Row
 from bench.store import Run, parts
-from bench.units import show_both, show_rate, show_seconds, show_share, show_size
-from bench.verdict import Bound, Status
 
 from .place import node_names
 from .row import of_row

@@ -8,15 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.bounds import wire_factor
-from bench.counters import Delta, Snapshot, bytes_moved, grown_between, read
-from bench.facts import FactsError, Node
-from bench.model import Measurement
-from bench.packets import PACKETS
-from bench.profile import Profile, Rails
+from bench.model.bounds import wire_factor
+from bench.model.counters import Delta, Snapshot, bytes_moved, grown_between, read
+from bench.model.facts import FactsError, Node
+from bench.model.measurement import Measurement
+from bench.model.packets import PACKETS
+from bench.model.profile import Profile, Rails
+from bench.model.units import show_seconds
 from bench.rows import Row
 from bench.store import Run
-from bench.units import show_seconds
 
 from .algorithm import in_force
 from .place import PAIRED, Unplaced, fabric_of, node_names

@@ -9,8 +9,8 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.errors import RailGaugeError
-from bench.verdict import EXIT, EXIT_USAGE, Status
+from bench.model.errors import RailGaugeError
+from bench.model.verdict import EXIT, EXIT_USAGE, Status
 
 FORMAT = 1
 MANIFEST, FACTS, PLAN, JOURNAL = "manifest.json", "facts.jsonl", "plan.json", "journal.jsonl"

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.facts import FactsError, Node
-from bench.model import Measurement
-from bench.shapes import Misfit
-from bench.verdict import EXIT_USAGE, Verdict
+from bench.model.facts import FactsError, Node
+from bench.model.measurement import Measurement
+from bench.model.typed_json import Misfit
+from bench.model.verdict import EXIT_USAGE, Verdict
 
 from . import sound
 from .files import (

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.model import Measurement
-from bench.scrub import scrub
-from bench.verdict import EXIT_USAGE, Verdict
+from bench.model.measurement import Measurement
+from bench.model.redact import scrub
+from bench.model.verdict import EXIT_USAGE, Verdict
 
 from .files import (
     COUNTERS,

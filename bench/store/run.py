@@ -9,11 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.facts import Node
-from bench.model import Case, Measurement, Rank, Window
-from bench.once import once
-from bench.units import show_size
-from bench.verdict import Verdict
+from bench.model.facts import Node
+from bench.model.measurement import Case, Measurement, Rank, Window
+from bench.model.memo import once
+from bench.model.units import show_size
+from bench.model.verdict import Verdict
 
 from .files import FORMAT
 

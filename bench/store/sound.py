@@ -12,11 +12,11 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from itertools import chain
 from typing import Any
 
-from bench.collectives import collective
-from bench.elements import REDUCTIONS, UnknownName, element
-from bench.model import Apart, Case, Measurement, Mismatch, Window
-from bench.shapes import Misfit, load, shown
-from bench.timings import LONGEST, Blocks, Seconds
+from bench.model.collectives import collective
+from bench.model.elements import REDUCTIONS, UnknownName, element
+from bench.model.measurement import Apart, Case, Measurement, Mismatch, Window
+from bench.model.timings import LONGEST, Blocks, Seconds
+from bench.model.typed_json import Misfit, load, shown
 
 from .files import IMPORTED
 from .run import Loss, Manifest, Phase, Plan, Refusal

@@ -24,7 +24,7 @@ from bench.hangs import (
     with_last,
 )
 from bench.measure import Rules
-from bench.model import Case, Measurement, Rank
+from bench.model.measurement import Case, Measurement, Rank
 from bench.order import Order, own_part
 from bench.store import NOT_TRIED, Loss, Phase, Recorder
 

@@ -12,11 +12,11 @@ from bench.agent import Nursery, Worker
 from bench.control import Control, Message
 from bench.hangs import ORPHAN, TOLD
 from bench.health import Health
+from bench.model.verdict import EXIT, Status
 from bench.probe.load import Gauge
 from bench.probe.passing import Passing
 from bench.probe.wiring import hear
 from bench.verbs.errands import Errands
-from bench.verdict import EXIT, Status
 
 from .farewell import Above, say
 from .limits import SILENT_SECONDS, Pace

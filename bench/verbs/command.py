@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench.profile import Verbs
+from bench.model.profile import Verbs
 
 from .tool import NAME, Tool
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bench.packets import efficiency
-from bench.profile import Profile
-from bench.units import show_share
-from bench.verdict import Bound
+from bench.model.packets import efficiency
+from bench.model.profile import Profile
+from bench.model.units import show_share
+from bench.model.verdict import Bound
 
 # Azure takes 380 Gb/s (azurehpc-health-checks, nd96isr_h100_v5.conf) and OCI 384 (oci-hpc) on NDR rails, of
 # which packets of 4096 bytes leave 397.5

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.facts import Node
 from bench.imports import perftest
-from bench.units import show_size
+from bench.model.facts import Node
+from bench.model.units import show_size
 
 from .causes import MEMORY, Cause, cause
 from .record import Ended, Transfer

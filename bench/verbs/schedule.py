@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.facts import Node, Port, rail_of_gpu
-from bench.pairs import Round, rounds
-from bench.profile import Profile, Rails
-from bench.rails import Part, by_port, own_rails, rails_of, roles
+from bench.model.facts import Node, Port, rail_of_gpu
+from bench.model.profile import Profile, Rails
+from bench.model.rails import Part, by_port, own_rails, rails_of, roles
+from bench.model.rounds import Round, rounds
 
 from .command import SECONDS, Side
 from .tool import Tool

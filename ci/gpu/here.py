@@ -15,7 +15,7 @@ from typing import Any
 import borrowed
 import job
 
-from bench.facts import Node
+from bench.model.facts import Node
 from bench.probe.node import probe
 
 SEEN, NOT_POSSIBLE, FAILED = "seen working", "not possible here", "failed"

@@ -16,11 +16,11 @@ import profiles
 from gpu_said import Said, failed, not_possible
 from here import SEEN, Here
 
-from bench.collectives import COLLECTIVES, COPIES
+from bench.model.collectives import COLLECTIVES, COPIES
+from bench.model.units import show_rate, show_seconds, show_size
+from bench.model.verdict import Status, Verdict
 from bench.nccl.log import read_ranks
 from bench.rows import Row
-from bench.units import show_rate, show_seconds, show_size
-from bench.verdict import Status, Verdict
 
 ROOT = Path(__file__).parent.parent.parent
 GPU_SECONDS, SHARED_SECONDS, RING_SECONDS, RAW_SECONDS = 150.0, 130.0, 60.0, 60.0

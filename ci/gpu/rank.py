@@ -15,10 +15,10 @@ import borrowed
 
 from bench.launch import place
 from bench.measure import Rules
+from bench.model.profile import parse
 from bench.options import CannotRun, Options
 from bench.part import take_part
 from bench.plan import PlanError, Request
-from bench.profile import parse
 from bench.store import Manifest, Phase, Plan, Run
 from bench.supervise import Limits
 

@@ -15,11 +15,11 @@ from numpy.random import Generator
 from bench import paths
 from bench.blame import Answer, Rules, Subject, judge, retests
 from bench.blame.matrix import Cross
-from bench.model import Case, Measurement, Rank
-from bench.pairs import rounds
+from bench.model.measurement import Case, Measurement, Rank
+from bench.model.profile import parse
+from bench.model.rounds import rounds
 from bench.plan import Asked, acceptance, pair_cases
 from bench.plan.screen import REPEATS
-from bench.profile import parse
 from bench.rows import Row, row_of
 from bench.screening import Finding, Problem, Ring, Step, groups, step
 from simulate import LINE, Cluster, Lab, Noise, Truth, capacity

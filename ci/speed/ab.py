@@ -25,11 +25,11 @@ import torch.distributed as dist
 from bench.backend import device as devices
 from bench.backend.buffers import allocate
 from bench.backend.group import CudaClock, Group, HostClock
-from bench.collectives import Call, collective
-from bench.elements import element
 from bench.measure import MOST_CALLS, Rules, measure
+from bench.model.collectives import Call, collective
+from bench.model.elements import element
+from bench.model.stats import median_interval
 from bench.plan import Request, rotation, sweep_cases
-from bench.stats import median_interval
 
 BLOCK_SECONDS = 0.01
 LEAST_TURNS = 30

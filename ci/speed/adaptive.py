@@ -37,7 +37,7 @@ from bench.launch import place
 from bench.measure import Rules
 from bench.options import Options
 from bench.plan import Request
-from bench.profile import load
+from bench.model.profile import load
 from bench.terminal import Terminal
 sizes, precision, budget, count = json.loads(sys.argv[2])
 options = Options(

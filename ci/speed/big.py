@@ -18,11 +18,11 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from bench.collectives import collective  # noqa: E402
-from bench.facts import Node  # noqa: E402
-from bench.model import Case, Measurement, Rank  # noqa: E402
+from bench.model.collectives import collective  # noqa: E402
+from bench.model.facts import Node  # noqa: E402
+from bench.model.measurement import Case, Measurement, Rank  # noqa: E402
+from bench.model.profile import Profile, load  # noqa: E402
 from bench.plan import Asked, Memory, acceptance, fit  # noqa: E402
-from bench.profile import Profile, load  # noqa: E402
 from bench.store import Manifest, Phase, Recorder  # noqa: E402
 from made_nodes import node  # noqa: E402
 

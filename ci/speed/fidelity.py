@@ -21,8 +21,8 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 
 from rows import Figure, at_least, at_most  # noqa: E402
 
-from bench.collectives import COLLECTIVES  # noqa: E402
-from bench.units import show_size  # noqa: E402
+from bench.model.collectives import COLLECTIVES  # noqa: E402
+from bench.model.units import show_size  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 LARGE_GOAL, SMALL_GOAL, LATENCY_GOAL = 0.99, 0.95, 1.03

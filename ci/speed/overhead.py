@@ -22,8 +22,8 @@ AROUND = 6.0  # s that such a run takes besides
 
 def figures(wanted: float) -> list[Figure]:
     """A run of about ``wanted`` seconds: every case takes its budget, which is chosen for it."""
+    from bench.model.profile import load as profile
     from bench.plan import sizes
-    from bench.profile import load as profile
     from bench.store import load
 
     text = profile("local").text

@@ -28,7 +28,7 @@ from statistics import median
 
 from rows import Figure, at_most
 
-from bench.units import show_size
+from bench.model.units import show_size
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIM = Path(__file__).resolve().with_name("shim.py")
@@ -142,8 +142,8 @@ def _range(walls: list[float]) -> str:
 
 def _ours(out: Path, before: list[str], words: list[str]) -> tuple[float, float, float]:
     """(the relative width that the worst size was known to, seconds to the verdict, to the report)."""
+    from bench.model.stats import relative_width
     from bench.rows import rows
-    from bench.stats import relative_width
     from bench.store import load
 
     command = [

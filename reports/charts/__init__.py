@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench.units import BITS
+from bench.model.units import BITS
 from reports.frames import Frames, swept
 
 from . import alt_text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.units import BITS
+from bench.model.units import BITS
 from reports.frames import Frames, swept
 
 from .rails import SLOW, node_rails, rail_medians

@@ -15,8 +15,8 @@ import torch.distributed as dist
 
 from bench.backend.cases import Teller, measure_case
 from bench.backend.group import Group, HostClock
-from bench.collectives import COLLECTIVES
 from bench.measure import Rules
+from bench.model.collectives import COLLECTIVES
 from bench.order import Order, Progress
 from bench.plan import Request, sweep_cases
 

@@ -14,9 +14,9 @@ from bench.backend import registered as registering  # noqa: E402
 from bench.backend import replay  # noqa: E402
 from bench.backend.cases import Teller, measure_case  # noqa: E402
 from bench.backend.group import Group, HostClock  # noqa: E402
-from bench.collectives import COPIES  # noqa: E402
 from bench.measure import Rules  # noqa: E402
-from bench.model import Window  # noqa: E402
+from bench.model.collectives import COPIES  # noqa: E402
+from bench.model.measurement import Window  # noqa: E402
 from bench.order import Order, Progress  # noqa: E402
 from bench.plan import Request, sweep_cases  # noqa: E402
 

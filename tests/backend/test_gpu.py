@@ -13,10 +13,10 @@ from bench.backend import device as devices  # noqa: E402
 from bench.backend.cases import Teller, measure_case  # noqa: E402
 from bench.backend.group import CudaClock, Group  # noqa: E402
 from bench.backend.truth import Data  # noqa: E402
-from bench.collectives import COLLECTIVES, COPIES  # noqa: E402
-from bench.elements import ELEMENTS, pattern, reduction  # noqa: E402
 from bench.hangs import flight  # noqa: E402
 from bench.measure import Rules  # noqa: E402
+from bench.model.collectives import COLLECTIVES, COPIES  # noqa: E402
+from bench.model.elements import ELEMENTS, pattern, reduction  # noqa: E402
 from bench.order import Order, Progress  # noqa: E402
 from bench.plan import Request, sweep_cases  # noqa: E402
 from bench.probe.gpus import gpus, load  # noqa: E402

@@ -16,7 +16,7 @@ def test_every_rank_gets_the_data_of_the_one_before_and_the_values_of_all(member
 
     from bench.backend.group import Group, HostClock
     from bench.backend.rail import open_pair
-    from bench.collectives import Call, collective
+    from bench.model.collectives import Call, collective
 
     store, ring = dist.HashStore(), collective("p2p_ring")
 

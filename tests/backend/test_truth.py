@@ -1,12 +1,12 @@
-"""Filling and checking on real tensors, against the plain-Python law in bench.elements."""
+"""Filling and checking on real tensors, against the plain-Python law in bench.model.elements."""
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from bench.backend.truth import CHUNK, Data  # noqa: E402
-from bench.collectives import COLLECTIVES, Origin  # noqa: E402
-from bench.elements import ELEMENTS, MODULUS, PERIOD, REDUCTIONS, pattern, residue  # noqa: E402
+from bench.model.collectives import COLLECTIVES, Origin  # noqa: E402
+from bench.model.elements import ELEMENTS, MODULUS, PERIOD, REDUCTIONS, pattern, residue  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 
 import runs
-from bench.counters import Snapshot
+from bench.model.counters import Snapshot
+from bench.model.profile import Profile, load
+from bench.model.verdict import Status
 from bench.plan import Asked, acceptance
 from bench.plan.names import FIRST
-from bench.profile import Profile, load
 from bench.readings.traffic import calls
 from bench.rows import row_of
 from bench.store import Plan
-from bench.verdict import Status
 from made_nodes import LAMBDA, around, counted, grow, judged, nodes, oci, seen, status, with_port, worst_words
 
 OCI = load("oci-h100")

@@ -9,13 +9,13 @@ import pytest
 
 from bench.blame import Blame, Subject
 from bench.checks.causes import explained, held_back, swallowed
-from bench.counters import CPU, Snapshot
-from bench.facts import Node
-from bench.model import Case, Measurement
-from bench.profile import Profile, Rails
+from bench.model.counters import CPU, Snapshot
+from bench.model.facts import Node
+from bench.model.measurement import Case, Measurement
+from bench.model.profile import Profile, Rails
+from bench.model.verdict import Status, Verdict
 from bench.rows import Row
 from bench.store import Loss
-from bench.verdict import Status, Verdict
 from made_nodes import around, counted, grow, interface, judged, nodes, port, seen, status, worst_words
 
 SOCKETS = Profile(

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.checks import CHECKS
-from bench.facts import Ecc, Gpu, Host, Node, Port
-from bench.verdict import Status
+from bench.model.facts import Ecc, Gpu, Host, Node, Port
+from bench.model.verdict import Status
 from made_nodes import LAMBDA, judged, node, seen, with_gpu, with_host, with_port
 
 CHECKED = [

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from bench.checks import quiet
-from bench.counters import Snapshot
-from bench.facts import Node
-from bench.model import Case
-from bench.profile import Profile, Rails
+from bench.model.counters import Snapshot
+from bench.model.facts import Node
+from bench.model.measurement import Case
+from bench.model.profile import Profile, Rails
+from bench.model.verdict import Status
 from bench.store import Phase, Plan
-from bench.verdict import Status
 from made_nodes import (
     LAMBDA,
     LOCAL,

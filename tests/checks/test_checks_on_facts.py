@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from bench.checks import CHECKS
-from bench.facts import Ecc, Node, NvLink
-from bench.profile import load
-from bench.verdict import Status, overall
+from bench.model.facts import Ecc, Node, NvLink
+from bench.model.profile import load
+from bench.model.verdict import Status, overall
 from made_nodes import (
     LAMBDA,
     LOCAL,

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from bench.facts import Environment, Node
-from bench.verdict import Status
+from bench.model.facts import Environment, Node
+from bench.model.verdict import Status
 from made_nodes import (
     LAMBDA,
     LOCAL,

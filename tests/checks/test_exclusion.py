@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from bench.facts import Environment, Node
-from bench.profile import Profile, Rails, load
+from bench.model.facts import Environment, Node
+from bench.model.profile import Profile, Rails, load
+from bench.model.verdict import Status
 from bench.store import Phase, Plan
-from bench.verdict import Status
 from made_nodes import (
     LAMBDA,
     LOCAL,

@@ -4,10 +4,10 @@ import pytest
 
 import runs
 from bench.judge import judge
+from bench.model.verdict import Status
 from bench.plan import Job
 from bench.plan.gpu import links
 from bench.store import load
-from bench.verdict import Status
 
 H100 = runs.ranks(1, 4)
 PHASE = links(Job(runs.LOCAL, H100, "nccl"))

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import runs
 from bench.judge import judge
+from bench.model.verdict import Status
 from bench.store import load
-from bench.verdict import Status
 
 
 def spell(**changes):

@@ -8,9 +8,9 @@ import pytest
 
 import runs
 from bench.known import own_by_rank, pins, rail_names
-from bench.profile import load
-from bench.rails import Part, in_order, own_rails, part
-from bench.verdict import Status
+from bench.model.profile import load
+from bench.model.rails import Part, in_order, own_rails, part
+from bench.model.verdict import Status
 from made_nodes import (
     LAMBDA,
     gpu,

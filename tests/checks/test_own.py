@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bench.model.verdict import Status
 from bench.store import Phase, Plan
-from bench.verdict import Status
 from made_nodes import LAMBDA, nodes, seen, status, worst_words
 
 USING = " ".join(f"[{at}]mlx5_{at + 1}:1/IB" for at in range(8))

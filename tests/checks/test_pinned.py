@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 import runs
-from bench.counters import Snapshot
-from bench.facts import Node
+from bench.model.counters import Snapshot
+from bench.model.facts import Node
+from bench.model.profile import Profile, Rails, Sweep
+from bench.model.verdict import Status
 from bench.plan import Asked, acceptance
-from bench.profile import Profile, Rails, Sweep
 from bench.rows import row_of
 from bench.store import Plan
-from bench.verdict import Status
 from made_nodes import LAMBDA, around, counted, grow, interface, judged, nodes, seen, status, worst_words
 
 RAIL, OTHER = "mlx5_3/1", "mlx5_4/1"

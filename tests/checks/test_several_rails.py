@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import runs
-from bench.model import Case, Measurement
+from bench.model.measurement import Case, Measurement
+from bench.model.profile import load
+from bench.model.verdict import Status
 from bench.paths import AGAIN, PINNED
 from bench.plan import Asked, acceptance
 from bench.plan.names import FIRST
-from bench.profile import load
 from bench.rows import row_of
 from bench.store import Plan
-from bench.verdict import Status
 from made_nodes import judged, oci, seen
 
 OCI = load("oci-h100")

@@ -8,12 +8,12 @@ import pytest
 
 import runs
 from bench.judge import judge
-from bench.model import Window
+from bench.model.measurement import Window
+from bench.model.profile import load
+from bench.model.stats import median
+from bench.model.verdict import Status
 from bench.plan import Request, sweep_cases
-from bench.profile import load
-from bench.stats import median
 from bench.store import load as load_run
-from bench.verdict import Status
 
 GATED = replace(runs.LOCAL, limits=load("lambda-1cc-h100").limits)
 CASE = sweep_cases("soak", Request("all_reduce", 1 << 20, 1 << 20), ((0, 1),))[0]

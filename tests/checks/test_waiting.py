@@ -6,12 +6,12 @@ import pytest
 import runs
 from bench.drift import fingerprint
 from bench.judge import judge
-from bench.model import Apart
+from bench.model.measurement import Apart
+from bench.model.profile import parse
+from bench.model.verdict import Status
 from bench.nightly import series
 from bench.nightly.past import Past
-from bench.profile import parse
 from bench.store import load
-from bench.verdict import Status
 
 GATED = parse(
     runs.LOCAL.text + '[[bounds]]\ncollective = "all_reduce"\nat_least = "0.0001 GB/s"\nsource = "a test"\n',

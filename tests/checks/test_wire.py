@@ -8,13 +8,13 @@ import pytest
 
 from bench.checks.evidence import Evidence
 from bench.checks.wire import ceiling, share, target
-from bench.collectives import collective
+from bench.model.collectives import collective
+from bench.model.profile import load
+from bench.model.units import GIGA
+from bench.model.verdict import Status
 from bench.plan import Request, sweep_cases
-from bench.profile import load
 from bench.rows import rows
 from bench.store import load as load_run
-from bench.units import GIGA
-from bench.verdict import Status
 from tests import runs
 
 H100, B200 = load("lambda-1cc-h100"), load("lambda-1cc-b200")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.profile import Profile, Rails
+from bench.model.profile import Profile, Rails
+from bench.model.verdict import Status
 from bench.store import LOGS, WIRING
-from bench.verdict import Status
 from made_nodes import judged, node, seen, status, worst_words
 
 RAILS = ("eth1", "eth2")

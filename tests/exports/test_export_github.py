@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from bench.interchange.digest import MOST, digest
 from bench.interchange.exporting import export
 from bench.interchange.github import CAP, LONGEST, github
-from bench.plain import as_markdown
-from bench.verdict import Status, Verdict
+from bench.model.printable import as_markdown
+from bench.model.verdict import Status, Verdict
 
 GITHUB_TAKES = 1 << 20
 

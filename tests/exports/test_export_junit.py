@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.interchange.exporting import export
+from bench.model.verdict import Status, Verdict
 from bench.store import load
-from bench.verdict import Status, Verdict
 from tests import runs
 
 junitparser = pytest.importorskip("junitparser")

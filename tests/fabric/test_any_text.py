@@ -17,7 +17,7 @@ from bench.fabric import (
 )
 from bench.fabric.fabric import behind, join
 from bench.fabric.lines import Refused
-from bench.verdict import Status
+from bench.model.verdict import Status
 
 DATA = Path(__file__).parent / "data"
 TEXTS = [path.read_text() for path in sorted(DATA.iterdir()) if path.suffix != ".md"]

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from bench.fabric.ask import DISCOVER, ERRORS, LINKS, Ended, ask, run
-from bench.verdict import Status
+from bench.model.verdict import Status
 
 DATA = Path(__file__).parent / "data"
 NO_DEVICE = (

@@ -6,8 +6,8 @@ import pytest
 from bench.fabric import linkinfo, netdiscover, queryerrors, troubles, verdicts
 from bench.fabric.fabric import Fabric, attachments, behind, join, trunks, where
 from bench.fabric.verdicts import Wanted, wanted_of
-from bench.facts import Node, Port
-from bench.verdict import Status, Verdict, overall
+from bench.model.facts import Node, Port
+from bench.model.verdict import Status, Verdict, overall
 
 DATA = Path(__file__).parent / "data"
 RATE = 25e9  # 200 Gb/s

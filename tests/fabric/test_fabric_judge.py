@@ -4,7 +4,7 @@ from bench.fabric.ask import Ended
 from bench.fabric.judge import look, seen
 from bench.fabric.judged import judged
 from bench.fabric.verdicts import Wanted
-from bench.verdict import Status, overall
+from bench.model.verdict import Status, overall
 
 DATA = Path(__file__).parent / "data"
 WANTED = [Wanted("node1 mlx5_2/1", "node1 mlx5_2")]

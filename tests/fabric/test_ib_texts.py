@@ -5,7 +5,7 @@ import pytest
 from bench.fabric import devinfo, perfquery
 from bench.fabric.lines import Refused
 from bench.fabric.link import Link
-from bench.units import BITS, GIGA
+from bench.model.units import BITS, GIGA
 
 DATA = Path(__file__).parent / "data"
 GBIT = GIGA / BITS

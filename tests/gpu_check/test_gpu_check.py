@@ -20,13 +20,13 @@ import job  # noqa: E402
 import profiles  # noqa: E402
 
 import runs  # noqa: E402
-from bench.facts import Gpu, Node, Port  # noqa: E402
 from bench.judge import judge  # noqa: E402
+from bench.model.facts import Gpu, Node, Port  # noqa: E402
+from bench.model.profile import parse  # noqa: E402
+from bench.model.verdict import Status, Verdict  # noqa: E402
 from bench.plan import Job, Request, acceptance, sweep_cases  # noqa: E402
 from bench.plan.gpu import copies  # noqa: E402
-from bench.profile import parse  # noqa: E402
 from bench.store import load  # noqa: E402
-from bench.verdict import Status, Verdict  # noqa: E402
 
 TORCH = {"torch": "2.11.0", "cuda": "13.0", "gpus": 1, "names": ["NVIDIA H200"], "nccl": "2.28.9"}
 

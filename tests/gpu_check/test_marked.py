@@ -14,7 +14,7 @@ import borrowed  # noqa: E402
 import here as machine  # noqa: E402
 import marked  # noqa: E402
 
-from bench.facts import Node  # noqa: E402
+from bench.model.facts import Node  # noqa: E402
 
 HERE = {"torch": "2.11.0", "cuda": "13.0", "gpus": 1, "names": ["NVIDIA H200"], "nccl": "2.28.9"}
 LACKING = ("click", "rich", "hypothesis", "mpi4py", "pandas", "altair", "duckdb", "pyarrow", "xdist")

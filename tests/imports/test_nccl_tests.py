@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bench.imports import nccl_tests
 from bench.imports.convert import measured
 from bench.imports.imported import ImportedRun, ImportRefused
-from bench.units import GIGA, MICRO
+from bench.model.units import GIGA, MICRO
 
 DATA = Path(__file__).with_name("data")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bench.imports.convert import measured
 from bench.imports.nccl_tests_json import parse
-from bench.units import GIGA, MICRO
+from bench.model.units import GIGA, MICRO
 
 
 def placed(micros: float, size: int = 8589934592, n: int = 96) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from bench.profile import names
+from bench.model.profile import names
 
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
 try:

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.model.profile import load
 from bench.order import own_part
 from bench.plan import Asked, acceptance
-from bench.profile import load
 
 LAB = Path(__file__).parents[2] / "ci" / "lab"
 CONTROL = LAB / "control"

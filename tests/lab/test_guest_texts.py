@@ -7,7 +7,7 @@ import pytest
 
 from bench.fabric.lines import Refused
 from bench.fabric.link import Link
-from bench.units import BITS, GIGA
+from bench.model.units import BITS, GIGA
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "ci" / "lab" / "verbs" / "guest"))
 import ibstat

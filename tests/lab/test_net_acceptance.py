@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.profile import parse
+from bench.model.profile import parse
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "ci" / "lab"))
 from netlab import acceptance

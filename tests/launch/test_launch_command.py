@@ -9,8 +9,8 @@ from click.testing import CliRunner
 import mpi_jobs
 from bench.cli import cli
 from bench.launch import LaunchError
+from bench.model.verdict import Status, Verdict
 from bench.store import save_verdicts
-from bench.verdict import Status, Verdict
 from runs import cases, folder, measured, ranks
 
 ACCEPT = ["--", "accept", "--profile", "lambda-1cc-h100"]

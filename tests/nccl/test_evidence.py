@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.model.verdict import Status, Verdict
 from bench.nccl.evidence import exclusion, gpudirect, interfaces, network, warnings
 from bench.nccl.log import Log, read, read_ranks
-from bench.verdict import Status, Verdict
 
 RAILS = tuple(f"mlx5_{number}" for number in range(1, 9))
 EXCLUDED = ("mlx5_0",)

@@ -17,12 +17,12 @@ from bench.drift import Acceptance
 from bench.history import accept, read
 from bench.interchange.digest import digest
 from bench.judge import judge, status
+from bench.model.verdict import Status
 from bench.nightly.judging import again, tonight
 from bench.nightly.past import from_json
 from bench.nightly.plan import EVERY_RAIL, NIGHT
 from bench.store import RunError, load
 from bench.terminal import summarise
-from bench.verdict import Status
 from tests import made_nights as made
 from tests import runs
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.model import Rank
+from bench.model.measurement import Rank
+from bench.model.profile import load
 from bench.nightly.plan import NIGHT, RESERVE, short, told
 from bench.plan import Job, PlanError
 from bench.plan.budget import AROUND, COUNTERS
-from bench.profile import load
 from bench.store import Plan
 from tests import runs
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.facts import Ecc, Gpu, NvLink, PciPath
+from bench.model.facts import Ecc, Gpu, NvLink, PciPath
 from bench.probe import gpus
 from fake_nvml import ANSWERS, GPU_IS_LOST, NOT_SUPPORTED, UNKNOWN, Nvml
 from trees import plant, rail_machine

@@ -1,6 +1,6 @@
 import pytest
 
-from bench.facts import Host
+from bench.model.facts import Host
 from bench.probe import host
 from trees import plant
 

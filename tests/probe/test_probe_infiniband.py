@@ -1,7 +1,7 @@
 import pytest
 
-from bench.counters import saturated, snapshot
-from bench.facts import PciLink, PciPath
+from bench.model.counters import saturated, snapshot
+from bench.model.facts import PciLink, PciPath
 from bench.probe import infiniband
 from trees import plant, planted, rail_machine
 

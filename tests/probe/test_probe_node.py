@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.counters import TCP, Snapshot, bytes_moved, delta
-from bench.facts import Near, Node, affinity, rail_of_gpu
+from bench.model.counters import TCP, Snapshot, bytes_moved, delta
+from bench.model.facts import Near, Node, affinity, rail_of_gpu
 from bench.probe import addresses, environment, host, infiniband, network, pci, software, sysfs
 from bench.probe.node import COPY, probe, snapshot
 from fake_nvml import Nvml

@@ -3,9 +3,9 @@
 import pytest
 
 from bench.fabric.ask import Answer
-from bench.facts import Port
+from bench.model.facts import Port
+from bench.model.verdict import Status
 from bench.probe.packets import sized
-from bench.verdict import Status
 
 TEXT = """hca_id:	mlx5_1
 	transport:			InfiniBand (0)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.facts import relation
+from bench.model.facts import relation
 from bench.probe import pci
 from trees import plant, rail_machine
 

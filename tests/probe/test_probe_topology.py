@@ -1,6 +1,6 @@
 import pytest
 
-from bench.facts import Gpu, Node, Port, affinity, rail_of_gpu
+from bench.model.facts import Gpu, Node, Port, affinity, rail_of_gpu
 from bench.probe import topology
 
 TEXT = (

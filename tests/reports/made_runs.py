@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.collectives import collective, count_of, size_of
-from bench.counters import Snapshot
-from bench.elements import element
-from bench.facts import Gpu, Host, Node, Port, Software
-from bench.model import Case, Measurement, Mismatch, Rank
-from bench.profile import Profile, parse
+from bench.model.collectives import collective, count_of, size_of
+from bench.model.counters import Snapshot
+from bench.model.elements import element
+from bench.model.facts import Gpu, Host, Node, Port, Software
+from bench.model.measurement import Case, Measurement, Mismatch, Rank
+from bench.model.profile import Profile, parse
+from bench.model.verdict import Status, Verdict
 from bench.store import Loss, Manifest, Phase, Plan, Refusal, Run
-from bench.verdict import Status, Verdict
 
 # busbw peak in GB/s on 2 × 8 B200, half-size in bytes, latency in µs
 B200 = {

@@ -7,8 +7,8 @@ from html import unescape
 import pytest
 
 import made_runs
-from bench.profile import Rails
-from bench.verdict import Status, Verdict
+from bench.model.profile import Rails
+from bench.model.verdict import Status, Verdict
 from reports.exclusion import LAYERS, exclusion, ranges
 from reports.frames import frames
 from reports.pieces import Shown

@@ -9,9 +9,9 @@ import pytest
 
 import made_runs
 import reports
-from bench.plain import as_markdown
+from bench.model.printable import as_markdown
+from bench.model.verdict import Status, Verdict
 from bench.store import RunError
-from bench.verdict import Status, Verdict
 from reports.export import specifications
 from reports.frames import frames
 from reports.markdown import markdown

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 import runs
-from bench.model import Window
+from bench.model.measurement import Window
 from bench.plan import Request, sweep_cases
 from bench.store import load
 from reports.charts import CHARTS

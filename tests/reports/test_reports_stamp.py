@@ -9,9 +9,9 @@ import pytest
 import reports
 import runs
 from bench import settle
-from bench.profile import parse
+from bench.model.profile import parse
+from bench.model.verdict import Status
 from bench.store import load
-from bench.verdict import Status
 from reports import export, stamp
 
 OTHER = runs.LOCAL.text + "\n# another\n"

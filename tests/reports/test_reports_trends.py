@@ -11,7 +11,7 @@ import made_docs
 from bench.drift import Night, Series, trail
 from bench.history import HistoryError, Record, Sample, append, create
 from bench.history.folder import Problem
-from bench.verdict import Status
+from bench.model.verdict import Status
 from reports import trends
 from reports.theme import text_of
 

@@ -19,7 +19,7 @@ import mpi_jobs
 from bench.commands.exchange import imported
 from bench.commands.judging import compared, judge_again, own_profile, report_again
 from bench.judge import judge
-from bench.plain import plain
+from bench.model.printable import plain
 from bench.store import COUNTERS, FACTS, JOURNAL, LOGS, MANIFEST, load
 from reports.frames import frames
 from reports.markdown import markdown

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 import made_nodes
 import runs
 from bench.cli import _mistake, cli
-from bench.counters import snapshot
-from bench.model import Window
+from bench.model.counters import snapshot
+from bench.model.measurement import Window
 from bench.plan import Request, sweep_cases
 from bench.store import COUNTERS, FACTS, HEALTH, JOURNAL, MANIFEST, PLAN, Loss, Plan, RunError, load
 from bench.store.record import _write_line

@@ -19,7 +19,8 @@ import pytest
 import runs
 from bench.commands.judging import judge_again
 from bench.judge import judge, status
-from bench.profile import parse
+from bench.model.profile import parse
+from bench.model.verdict import Status
 from bench.settle import finish
 from bench.store import (
     COUNTERS,
@@ -35,7 +36,6 @@ from bench.store import (
     load,
     write_text,
 )
-from bench.verdict import Status
 
 RECORDED = Path(__file__).with_name("data") / "two-nodes"
 NOBODY = 65534

@@ -9,11 +9,11 @@ from pathlib import Path
 from said import transfer
 
 import made_nodes
-from bench.collectives import collective
-from bench.facts import Node
-from bench.model import Measurement
+from bench.model.collectives import collective
+from bench.model.facts import Node
+from bench.model.measurement import Measurement
+from bench.model.profile import Profile, load
 from bench.plan import Request, pair_cases, sweep_cases
-from bench.profile import Profile, load
 from bench.rows import rows
 from bench.store import Phase, Plan, Run
 from bench.verbs.record import Transfer

@@ -14,12 +14,12 @@ from said import DOWN, ECHO, TABLE, ended, transfer
 
 import made_nodes
 from bench.checks import Evidence
-from bench.profile import Verbs, load
+from bench.model.profile import Verbs, load
+from bench.model.units import GIGA
+from bench.model.verdict import Bound, Status
 from bench.readings.layers import COLLECTIVE, LINK, P2P, VERBS, of_layers
-from bench.units import GIGA
 from bench.verbs.record import left_out
 from bench.verbs.tool import Tool
-from bench.verdict import Bound, Status
 
 GONE = Tool("n1", missing="ib_write_bw is not installed")
 HERE = Tool("n0", "6.24")
@@ -273,7 +273,7 @@ def test_a_profile_may_say_what_verbs_reach(tmp_path):
 def test_verbs_in_a_profile_file():
     text = load("local").text
     assert load("local").verbs == Verbs()
-    from bench.profile import ProfileError, parse
+    from bench.model.profile import ProfileError, parse
 
     more = text + '\n[verbs]\nmode = "on"\nat_least = { value = "380 Gb/s", source = "me" }\n'
     assert parse(more, "x").verbs.at_least.value == pytest.approx(47.5e9)

@@ -12,8 +12,8 @@ import pytest
 import made_nodes
 from bench import phases, verbs_phase
 from bench.address import NoAddress
-from bench.model import Rank
-from bench.profile import Verbs, load
+from bench.model.measurement import Rank
+from bench.model.profile import Verbs, load
 from bench.store import Manifest, Plan, Recorder
 from bench.store import load as load_run
 from bench.supervise import Coordinator, Limits, Supervisor

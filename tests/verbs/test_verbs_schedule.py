@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import made_nodes
-from bench.profile import Verbs, load
+from bench.model.profile import Verbs, load
 from bench.verbs.schedule import BACK, THERE, legs, matched, meetings, reach, wanted, why_left
 from bench.verbs.tool import Tool
 

@@ -17,18 +17,18 @@ sys.path.insert(0, "/share/tree")
 
 from bench.answers import answer
 from bench.control import connect
-from bench.facts import Node
 from bench.gather import meet
 from bench.judge import judge
 from bench.launch import Place, place, quiet_mpi
+from bench.model.facts import Node
+from bench.model.profile import Profile, load
+from bench.model.units import show_rate
+from bench.model.verdict import Status
 from bench.phases import verbs
-from bench.profile import Profile, load
 from bench.readings import of_layers
 from bench.store import Manifest, Plan, Recorder
 from bench.store import load as load_run
 from bench.supervise import Coordinator, Limits, Supervisor, dismiss
-from bench.units import show_rate
-from bench.verdict import Status
 
 
 class Silent:

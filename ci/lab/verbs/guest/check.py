@@ -18,14 +18,14 @@ sys.path.insert(0, "/share/tree")
 import ibstat
 import ibstatus
 
-from bench.counters import Delta, Role, Snapshot, bytes_moved, delta
 from bench.fabric import ask, devinfo
-from bench.facts import Node
 from bench.imports import perftest
+from bench.model.counters import Delta, Role, Snapshot, bytes_moved, delta
+from bench.model.facts import Node
+from bench.model.units import parse_rate, show_rate
+from bench.model.verdict import Status
 from bench.nccl import selector
 from bench.probe.node import probe, snapshot
-from bench.units import parse_rate, show_rate
-from bench.verdict import Status
 
 HCAS = [f"mlx5_{rail}" for rail in range(9)]
 RATE = parse_rate("100 Gb/s")

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.fabric import lines as noise
 from bench.fabric.link import Link, link
-from bench.units import BITS, GIGA
+from bench.model.units import BITS, GIGA
 
 _DEVICE = re.compile(r"^\s*Infiniband device '([^']+)' port ([0-9]{1,3}) status:\s*$")
 _RATE = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?) Gb/sec\b")

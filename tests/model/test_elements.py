@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.elements import (
+from bench.model.elements import (
     ELEMENTS,
     MODULUS,
     PERIOD,

@@ -12,7 +12,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any
 
-from bench.facts import Interface, Port
+from bench.model.facts import Interface, Port
 
 from .counter_table import CPU as CPU
 from .counter_table import HW as HW
@@ -22,7 +22,7 @@ from .counter_table import PMA as PMA
 from .counter_table import TCP as TCP
 from .counter_table import Role as Role
 from .counter_table import counter as counter
-from .once import once
+from .memo import once
 
 _FULL = {(row.group, row.name): ((1 << row.bits) - 1,) for row in TABLE if row.bits}
 WORD = 4  # bytes of one step of port_xmit_data and port_rcv_data

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.model.profile import ProfileError, Rails, load, names, parse
 from bench.plan import sizes
-from bench.profile import ProfileError, Rails, load, names, parse
 
 HEAD = 'format = 1\nname = "x"\ntitle = "x"\nsource = "x"\n'
 

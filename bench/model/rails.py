@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from bench.facts import LEVELS, Interface, Node, Port, affinity
-from bench.once import once
-from bench.profile import Rails
-from bench.units import show_rate
+from bench.model.facts import LEVELS, Interface, Node, Port, affinity
+from bench.model.memo import once
+from bench.model.profile import Rails
+from bench.model.units import show_rate
 
 NODES = 1 << 10  # of which what was found is kept: nearly every check asks about every one
 LINK_LAYER = {"infiniband": "InfiniBand", "roce": "Ethernet"}  # kind of rail → link layer in sysfs

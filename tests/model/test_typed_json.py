@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from bench.shapes import Misfit, load
+from bench.model.typed_json import Misfit, load
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.facts import Node, Port
+from bench.model.facts import Node, Port
+from bench.model.profile import Rails
+from bench.model.rails import Part, missing, named, part, rails_of, roles
+from bench.model.verdict import Bound
 from bench.nccl.devices import nccl_devices, nccl_name
-from bench.profile import Rails
-from bench.rails import Part, missing, named, part, rails_of, roles
-from bench.verdict import Bound
 from made_nodes import LAMBDA, h100, interface, node, port, with_port
 
 NDR = Bound(50e9, "400 Gb/s", "datasheet")

@@ -1,7 +1,7 @@
 import pytest
 
-from bench.collectives import COLLECTIVES, Origin, busbw, collective, count_of, size_of
-from bench.elements import UnknownName, element
+from bench.model.collectives import COLLECTIVES, Origin, busbw, collective, count_of, size_of
+from bench.model.elements import UnknownName, element
 
 FLOAT = element("float32")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.pairs import Cost, count_rounds, pack, rounds, seconds
+from bench.model.rounds import Cost, count_rounds, pack, rounds, seconds
 
 
 @pytest.mark.parametrize("n", range(201))

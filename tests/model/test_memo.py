@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from bench.once import once
+from bench.model.memo import once
 
 
 def counting(most=1):

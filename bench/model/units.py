@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 import re
 
-from bench.errors import RailGaugeError
-from bench.verdict import EXIT_USAGE
+from bench.model.errors import RailGaugeError
+from bench.model.verdict import EXIT_USAGE
 
 GIGA = 1e9
 MEGA = 1e6

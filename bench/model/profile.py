@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.errors import RailGaugeError
-from bench.verdict import EXIT_USAGE
+from bench.model.errors import RailGaugeError
+from bench.model.verdict import EXIT_USAGE
 
 from .collectives import collective
 from .elements import UnknownName, element
@@ -21,7 +21,7 @@ from .units import UnitError, parse_rate, parse_seconds, parse_share, parse_size
 from .verdict import Bound
 
 FORMAT = 1
-FOLDER = Path(__file__).with_name("profiles")
+FOLDER = Path(__file__).parents[1] / "profiles"
 CONFIDENCES = ("measured", "published", "derived", "stated")
 QUANTITIES: dict[str, Callable[[str], float]] = {
     "busbw": parse_rate,  # of one row, at least

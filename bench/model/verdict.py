@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
-from .plain import on_one_line
+from .printable import on_one_line
 
 
 class Status(str, Enum):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.majority import Odd, odd_ones, shared_by
+from bench.model.majority import Odd, odd_ones, shared_by
 
 
 @pytest.mark.parametrize(

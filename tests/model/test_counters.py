@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.counters import (
+from bench.model.counters import (
     TABLE,
     TCP,
     Growth,
@@ -18,7 +18,7 @@ from bench.counters import (
     saturated,
     snapshot,
 )
-from bench.facts import Interface, Port
+from bench.model.facts import Interface, Port
 
 
 def seen(time: float = 0.0, **counters: int) -> Snapshot:

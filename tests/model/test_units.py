@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.units import (
+from bench.model.units import (
     UnitError,
     parse_rate,
     parse_seconds,

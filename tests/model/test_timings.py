@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.model import Apart, Measurement
-from bench.timings import Blocks, Seconds
+from bench.model.measurement import Apart, Measurement
+from bench.model.timings import Blocks, Seconds
 
 TIMES = st.lists(st.floats(allow_nan=False), max_size=9)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.facts import (
+from bench.model.facts import (
     LEVELS,
     FactsError,
     Gpu,

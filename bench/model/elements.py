@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench.errors import RailGaugeError
+from bench.model.errors import RailGaugeError
 
 MODULUS = 251  # prime, so that no power-of-two shift of the data looks like the data
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.stats import median_interval, quantile, relative_width, summary
+from bench.model.stats import median_interval, quantile, relative_width, summary
 
 
 def test_fewer_than_six_values_give_no_interval():

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import bounds, packets, wire
-from bench.bounds import BoundError, Fabric, ceiling, hard_ceiling, wire_rate
-from bench.collectives import COLLECTIVES, collective
-from bench.elements import UnknownName
-from bench.units import GIGA, parse_rate
+from bench import wire
+from bench.model import bounds, packets
+from bench.model.bounds import BoundError, Fabric, ceiling, hard_ceiling, wire_rate
+from bench.model.collectives import COLLECTIVES, collective
+from bench.model.elements import UnknownName
+from bench.model.units import GIGA, parse_rate
 
 NDR = 50 * GIGA
 

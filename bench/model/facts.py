@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from .once import once
-from .shapes import Misfit, load
+from .memo import once
+from .typed_json import Misfit, load
 
 # nearest first, in the words of ``nvidia-smi topo -m``
 LEVELS = ("PIX", "PXB", "PHB", "NODE", "SYS")
