@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from bench.model.majority import odd_ones, shared_by
 from bench.model.profile import Profile
 from bench.model.verdict import Verdict
-from bench.nccl.distort import FAIL, RULES, Distortion, distortions
+from bench.nccl.distortions import FAIL, RULES, Distortion, distortions
 
 from .configuration import Told, blind, of_workers, told, versions
 from .evidence import Evidence

@@ -53,7 +53,7 @@ def explained(
     spec: str, devices: str | None, root: Path | None, profile_name: str | None, sockets: bool
 ) -> int:
     """Print which devices a specification takes; the exit status."""
-    from bench.explain import explain, explain_interfaces, explain_node, wanted_of
+    from bench.nccl.explain import explain, explain_interfaces, explain_node, wanted_of
     from bench.nccl.selector import parse_devices
     from bench.probe.node import LIVE, probe
 

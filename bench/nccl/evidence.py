@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.model.verdict import Status, Verdict, overall
-from bench.nccl.facts import Channel, Hca, Using
 from bench.nccl.log import Log, Process, channels
+from bench.nccl.log_facts import Channel, Hca, Using
 
 SOURCE = "NCCL log"
 NEXT = "take the log again: NCCL_DEBUG=INFO, NCCL_DEBUG_FILE=nccl.%h.%p.log on every rank"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from bench.nccl.facts import (
+from bench.nccl.log_facts import (
     AsyncEvent,
     Channel,
     ChannelCounts,
@@ -30,8 +30,8 @@ from bench.nccl.facts import (
     VersionSeen,
     Warned,
 )
-from bench.nccl.lines import Fragment, Line, lines
-from bench.nccl.messages import facts_in, using_in, version_in
+from bench.nccl.log_lines import Fragment, Line, lines
+from bench.nccl.log_messages import facts_in, using_in, version_in
 
 
 @dataclass(frozen=True)

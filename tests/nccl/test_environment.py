@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.nccl.distort import RULES, distortions, integer
+from bench.nccl.distortions import RULES, distortions, integer
 from bench.nccl.environment import Setting, conf_files, conf_settings, effective
 
 OLD = (2, 18, 6)

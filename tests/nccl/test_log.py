@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.nccl.facts import (
+from bench.nccl.log import Log, hca_names, read, read_ranks, transports
+from bench.nccl.log_facts import (
     AsyncEvent,
     Channel,
     ChannelCounts,
@@ -24,7 +25,6 @@ from bench.nccl.facts import (
     Setting,
     Tuned,
 )
-from bench.nccl.log import Log, hca_names, read, read_ranks, transports
 
 DATA = Path(__file__).parent / "data"
 EXPECTED = json.loads((DATA / "expected.json").read_text(encoding="utf-8"))

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.explain import explain, explain_interfaces, explain_node, meaning, wanted_of
 from bench.model.facts import Node
 from bench.model.profile import Rails
 from bench.model.verdict import Status
+from bench.nccl.explain import explain, explain_interfaces, explain_node, meaning, wanted_of
 from bench.nccl.selector import parse_devices
 from made_nodes import LAMBDA, h100, node, port, with_port
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from bench.nccl.facts import (
+from bench.nccl.log_facts import (
     AsyncEvent,
     Channel,
     ChannelCounts,
@@ -30,7 +30,7 @@ from bench.nccl.facts import (
     VersionSeen,
     Warned,
 )
-from bench.nccl.lines import Line
+from bench.nccl.log_lines import Line
 
 _VERSION = re.compile(r"[NR]CCL version ?: {0,4}v?(\d+\.\d+\.\d+\S*)|[NR]CCL version v?(\d+\.\d+\.\d+\S*)")
 
