@@ -14,7 +14,7 @@ from .model.printable import plain
 
 def answer(what: str) -> Message:
     """What a supervisor knows of its machine: ``hello``, ``probe``, ``counters`` or ``fabric``."""
-    from .fabric.judge import look
+    from .probe.fabric.ask_all import look
     from .probe.node import probe, snapshot
 
     if what == "hello":

@@ -12,8 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 
 from .blame import Inside, Known, Sign
-from .fabric.fabric import Fabric, attachments
-from .fabric.judge import from_json, seen
 from .fabric.verdicts import wanted_of
 from .model.counters import NET, PMA, Growth, How, grown_between, read
 from .model.facts import Node
@@ -35,6 +33,8 @@ from .model.rails import (
 from .model.units import show_rate
 from .placing import placed
 from .plan.names import INSIDE
+from .probe.fabric.ask_all import from_json, seen
+from .probe.fabric.subnet import Fabric, attachments
 from .rows import Row
 from .store import FABRIC, LOGS, Run
 

@@ -9,8 +9,6 @@ import pytest
 
 import runs
 from bench.blame import Known, PairRate, Rules, blame
-from bench.fabric.ask import Answer
-from bench.fabric.judge import Look, seen
 from bench.known import inside, known, leaves, rail_names, signs
 from bench.model.counters import Snapshot
 from bench.model.facts import Near
@@ -19,6 +17,8 @@ from bench.model.rails import own_rails
 from bench.model.verdict import Status
 from bench.plan import Asked, acceptance
 from bench.plan.names import INSIDE
+from bench.probe.fabric.ask_all import Look, seen
+from bench.probe.fabric.run_tools import Answer
 from bench.rows import row_of
 from bench.store import FABRIC, LOGS, load
 from made_nodes import LAMBDA, around, counted, grow, interface, node, nodes, port, with_port

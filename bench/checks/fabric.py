@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from bench.checks.evidence import Evidence
 from bench.checks.registry import check
-from bench.fabric.judge import Look, from_json
 from bench.fabric.judged import judged
 from bench.fabric.verdicts import Wanted, wanted_of
 from bench.model.profile import Profile
 from bench.model.rails import rails_of
 from bench.model.verdict import Status, Verdict
+from bench.probe.fabric.ask_all import Look, from_json
 from bench.store import FABRIC, LOGS
 
 LANES = 4  # an NDR, HDR or EDR port of an HCA is 4 lanes wide

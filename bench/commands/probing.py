@@ -79,7 +79,7 @@ def explained(
 
 def drafted(name: str) -> str:
     """A profile drafted from this machine, for a person to fill in."""
-    from bench.drafts import draft
     from bench.probe.node import probe
+    from bench.probe.profile_draft import draft
 
     return draft(probe(), name, time.strftime("%Y-%m-%d"))

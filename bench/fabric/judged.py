@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.fabric import troubles, verdicts
-from bench.fabric.judge import Look, seen
 from bench.model.verdict import Status, Verdict
+from bench.probe.fabric.ask_all import Look, seen
 
 
 def judged(

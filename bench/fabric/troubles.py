@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from bench.fabric.fabric import Fabric, by_port, where
-from bench.fabric.link import End
-from bench.fabric.perfquery import CONGESTION
-from bench.fabric.queryerrors import PortErrors, QueryErrors
 from bench.fabric.verdicts import ASK_AGAIN
 from bench.model.verdict import Status, Verdict
+from bench.probe.fabric.link import End
+from bench.probe.fabric.perfquery import CONGESTION
+from bench.probe.fabric.queryerrors import PortErrors, QueryErrors
+from bench.probe.fabric.subnet import Fabric, by_port, where
 
 # Totals since the counters were last cleared; the values that infiniband-diags ships in error_thresholds
 LIMITS: Mapping[str, int] = {

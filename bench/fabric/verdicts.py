@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.fabric.fabric import Attachment, Fabric, attachments, behind, trunks, where
-from bench.fabric.lines import guid as spelled
-from bench.fabric.link import Link, Row
 from bench.model.facts import Node, Port
 from bench.model.units import show_rate
 from bench.model.verdict import Status, Verdict
+from bench.probe.fabric.link import Link, Row
+from bench.probe.fabric.pasted_text import guid as spelled
+from bench.probe.fabric.subnet import Attachment, Fabric, attachments, behind, trunks, where
 
 
 @dataclass(frozen=True)

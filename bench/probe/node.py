@@ -13,18 +13,7 @@ from typing import Any, TypeVar
 from bench.model.counters import Snapshot
 from bench.model.counters import snapshot as counters_in
 from bench.model.facts import Environment, Host, Interface, Node, Port, Software
-from bench.probe import (
-    addresses,
-    cpu,
-    environment,
-    gpus,
-    host,
-    infiniband,
-    network,
-    packets,
-    software,
-    topology,
-)
+from bench.probe import addresses, cpu, environment, gpus, host, infiniband, mtu, network, software, topology
 
 T = TypeVar("T")
 LIVE = Path("/")
@@ -44,7 +33,7 @@ def probe(root: Path = LIVE, *, nvml: Any = None, environ: Mapping[str, str] | N
     none: tuple[Port, ...] = ()
     ports = _part(told, "infiniband", lambda: infiniband.ports(root), none)
     if live and ports:
-        ports = _part(told, packets.TOOL, lambda: packets.sized(ports, told), ports)
+        ports = _part(told, mtu.TOOL, lambda: mtu.sized(ports, told), ports)
     node = Node(
         name=_part(told, "hostname", lambda: host.hostname(root), None) or _unnamed(live),
         ports=ports,

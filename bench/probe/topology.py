@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bench.fabric import topo_matrix
-from bench.fabric.lines import Refused
 from bench.model.facts import LEVELS, Near
+from bench.probe.fabric import topo_matrix
+from bench.probe.fabric.pasted_text import Refused
 from bench.probe.software import Ask
 
 

@@ -13,9 +13,9 @@ from bench.control import Control, Message
 from bench.hangs import ORPHAN, TOLD
 from bench.health import Health
 from bench.model.verdict import EXIT, Status
-from bench.probe.load import Gauge
-from bench.probe.passing import Passing
-from bench.probe.wiring import hear
+from bench.probe.gpu_load import Gauge
+from bench.probe.rail_activity import Passing
+from bench.probe.rail_wiring import hear
 from bench.verbs.errands import Errands
 
 from .farewell import Above, say

@@ -19,8 +19,8 @@ from bench.model.collectives import COLLECTIVES, COPIES  # noqa: E402
 from bench.model.elements import ELEMENTS, pattern, reduction  # noqa: E402
 from bench.order import Order, Progress  # noqa: E402
 from bench.plan import Request, sweep_cases  # noqa: E402
+from bench.probe.gpu_load import Gauge  # noqa: E402
 from bench.probe.gpus import gpus, load  # noqa: E402
-from bench.probe.load import Gauge  # noqa: E402
 from bench.worker import RECORDERS  # noqa: E402
 
 pytestmark = [

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.fabric.lines import Refused
-from bench.fabric.link import Link
 from bench.model.units import BITS, GIGA
+from bench.probe.fabric.link import Link
+from bench.probe.fabric.pasted_text import Refused
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "ci" / "lab" / "verbs" / "guest"))
 import ibstat

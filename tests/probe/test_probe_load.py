@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.probe.load import Gauge
+from bench.probe.gpu_load import Gauge
 from fake_nvml import GPU_IS_LOST, Nvml
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from bench.fabric.ask import Answer
 from bench.model.facts import Port
 from bench.model.verdict import Status
-from bench.probe.packets import sized
+from bench.probe.fabric.run_tools import Answer
+from bench.probe.mtu import sized
 
 TEXT = """hca_id:	mlx5_1
 	transport:			InfiniBand (0)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.probe.passing import Passing
+from bench.probe.rail_activity import Passing
 
 
 class Clock:

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from bench.probe.wiring import _word, hear
+from bench.probe.rail_wiring import _word, hear
 
 
 def word_of(data: bytes) -> tuple[str, str] | None:

@@ -18,13 +18,13 @@ sys.path.insert(0, "/share/tree")
 import ibstat
 import ibstatus
 
-from bench.fabric import ask, devinfo
 from bench.imports import perftest
 from bench.model.counters import Delta, Role, Snapshot, bytes_moved, delta
 from bench.model.facts import Node
 from bench.model.units import parse_rate, show_rate
 from bench.model.verdict import Status
 from bench.nccl import selector
+from bench.probe.fabric import devinfo, run_tools
 from bench.probe.node import probe, snapshot
 
 HCAS = [f"mlx5_{rail}" for rail in range(9)]
@@ -116,7 +116,7 @@ def texts(tally: Tally) -> None:
     tally.check("ibv_devinfo", named, {(hca, "PORT_ACTIVE", "LINK_UP", "Ethernet") for hca in HCAS})
     nodes = {a.name: a.node_guid for a in info.adapters}
     tally.check("node GUIDs", nodes, {a.name: a.node_guid for a in stat.adapters})
-    answer = ask.ask(ask.DISCOVER, 20)
+    answer = run_tools.ask(run_tools.DISCOVER, 20)
     tally.true("no subnet to ask is no PASS", answer.status in (Status.SKIP, Status.ERROR), answer.reason)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.fabric import lines as noise
 from bench.model.units import BITS, GIGA
+from bench.probe.fabric import pasted_text as noise
 
 _ADAPTER = re.compile(r"^\s*(?:CA|Switch|Router|iWARP RNIC|usNIC\w*)(?: |: )'([^']+)'\s*$")
 _PORT = re.compile(r"^\s*Port ([0-9]{1,3}):\s*$")

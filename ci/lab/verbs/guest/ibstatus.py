@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.fabric import lines as noise
-from bench.fabric.link import Link, link
 from bench.model.units import BITS, GIGA
+from bench.probe.fabric import pasted_text as noise
+from bench.probe.fabric.link import Link, link
 
 _DEVICE = re.compile(r"^\s*Infiniband device '([^']+)' port ([0-9]{1,3}) status:\s*$")
 _RATE = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?) Gb/sec\b")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.drafts import draft, quoted, rail_ports
 from bench.model.facts import Gpu, Interface, Node, Port
 from bench.model.profile import ProfileError, parse
+from bench.probe.profile_draft import draft, quoted, rail_ports
 
 NDR, HDR = 50e9, 25e9
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
-from bench.fabric.link import End, Row
-from bench.fabric.linkinfo import Linkinfo
-from bench.fabric.netdiscover import Discovery, path
-from bench.fabric.queryerrors import QueryErrors
+from bench.probe.fabric.link import End, Row
+from bench.probe.fabric.linkinfo import Linkinfo
+from bench.probe.fabric.netdiscover import Discovery, path
+from bench.probe.fabric.queryerrors import QueryErrors
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.fabric import devinfo, perfquery
-from bench.fabric.lines import Refused
-from bench.fabric.link import Link
 from bench.model.units import BITS, GIGA
+from bench.probe.fabric import devinfo, perfquery
+from bench.probe.fabric.link import Link
+from bench.probe.fabric.pasted_text import Refused
 
 DATA = Path(__file__).parent / "data"
 GBIT = GIGA / BITS

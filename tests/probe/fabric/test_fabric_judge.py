@@ -1,10 +1,10 @@
 from pathlib import Path
 
-from bench.fabric.ask import Ended
-from bench.fabric.judge import look, seen
 from bench.fabric.judged import judged
 from bench.fabric.verdicts import Wanted
 from bench.model.verdict import Status, overall
+from bench.probe.fabric.ask_all import look, seen
+from bench.probe.fabric.run_tools import Ended
 
 DATA = Path(__file__).parent / "data"
 WANTED = [Wanted("node1 mlx5_2/1", "node1 mlx5_2")]

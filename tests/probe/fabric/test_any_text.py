@@ -5,19 +5,11 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.fabric import (
-    devinfo,
-    linkinfo,
-    netdiscover,
-    perfquery,
-    queryerrors,
-    topo_matrix,
-    troubles,
-    verdicts,
-)
-from bench.fabric.fabric import behind, join
-from bench.fabric.lines import Refused
+from bench.fabric import troubles, verdicts
 from bench.model.verdict import Status
+from bench.probe.fabric import devinfo, linkinfo, netdiscover, perfquery, queryerrors, topo_matrix
+from bench.probe.fabric.pasted_text import Refused
+from bench.probe.fabric.subnet import behind, join
 
 DATA = Path(__file__).parent / "data"
 TEXTS = [path.read_text() for path in sorted(DATA.iterdir()) if path.suffix != ".md"]

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.fabric import linkinfo, netdiscover, queryerrors
-from bench.fabric.lines import Refused
-from bench.fabric.link import End, Link, link
+from bench.probe.fabric import linkinfo, netdiscover, queryerrors
+from bench.probe.fabric.link import End, Link, link
+from bench.probe.fabric.pasted_text import Refused
 
 DATA = Path(__file__).parent / "data"
 

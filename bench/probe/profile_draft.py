@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from .model.facts import Gpu, Interface, Node, Port
-from .model.profile import FORMAT
-from .model.units import show_rate
+from bench.model.facts import Gpu, Interface, Node, Port
+from bench.model.profile import FORMAT
+from bench.model.units import show_rate
 
 LAYERS = {"InfiniBand": "infiniband", "Ethernet": "roce"}
 HEAD = """\

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from bench.fabric import lines as noise
-from bench.fabric.netdiscover import unanswered
+from bench.probe.fabric import pasted_text as noise
+from bench.probe.fabric.netdiscover import unanswered
 
 _HEAD = re.compile(r'^\s*Errors for (?:(?P<guid>0x[0-9a-fA-F]{1,16}) )?"(?P<name>[^"]*)"')
 _PORT = re.compile(r"^\s*GUID (?P<guid>0x[0-9a-fA-F]{1,16}) port (?P<port>ALL|[0-9]{1,4}):(?P<counters>.*)$")

@@ -12,8 +12,8 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.fabric.netdiscover import unanswered
 from bench.model.verdict import Status, Verdict
+from bench.probe.fabric.netdiscover import unanswered
 
 DISCOVER = ("ibnetdiscover",)
 LINKS = ("iblinkinfo", "-l")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from bench.fabric import devinfo
-from bench.fabric.ask import Answer, ask
-from bench.fabric.lines import Refused
 from bench.model.facts import Port
 from bench.model.verdict import Status
+from bench.probe.fabric import devinfo
+from bench.probe.fabric.pasted_text import Refused
+from bench.probe.fabric.run_tools import Answer, ask
 
 TOOL = "ibv_devinfo"
 LIMIT = 20.0  # s; it opens every HCA

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from bench.fabric import lines as noise
-from bench.fabric.link import End, Row, link
+from bench.probe.fabric import pasted_text as noise
+from bench.probe.fabric.link import End, Row, link
 
 _KINDS = {"Switch": "SW", "Ca": "CA", "Rt": "RT"}
 _ORIGIN = re.compile(r"^# Initiated from node (?P<node>[0-9a-f]{1,16}) port (?P<port>[0-9a-f]{1,16})")

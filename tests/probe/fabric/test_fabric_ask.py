@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.fabric.ask import DISCOVER, ERRORS, LINKS, Ended, ask, run
 from bench.model.verdict import Status
+from bench.probe.fabric.run_tools import DISCOVER, ERRORS, LINKS, Ended, ask, run
 
 DATA = Path(__file__).parent / "data"
 NO_DEVICE = (

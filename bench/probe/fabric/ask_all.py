@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from bench.fabric import ask as asking
-from bench.fabric import linkinfo, netdiscover, queryerrors
-from bench.fabric.fabric import Fabric, join
-from bench.fabric.lines import Refused
 from bench.model.verdict import Status
+from bench.probe.fabric import linkinfo, netdiscover, queryerrors
+from bench.probe.fabric import run_tools as asking
+from bench.probe.fabric.pasted_text import Refused
+from bench.probe.fabric.subnet import Fabric, join
 
 T = TypeVar("T", netdiscover.Discovery, linkinfo.Linkinfo, queryerrors.QueryErrors)
 

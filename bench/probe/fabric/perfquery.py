@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from bench.fabric import lines as noise
+from bench.probe.fabric import pasted_text as noise
 
 _HEAD = re.compile(
     r"^\s*# (?P<kind>Port[\w ]*?)(?: counters)?: (?:Lid (?P<lid>[0-9]{1,6})\b|DR path )?"

@@ -3,11 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.fabric import linkinfo, netdiscover, queryerrors, troubles, verdicts
-from bench.fabric.fabric import Fabric, attachments, behind, join, trunks, where
+from bench.fabric import troubles, verdicts
 from bench.fabric.verdicts import Wanted, wanted_of
 from bench.model.facts import Node, Port
 from bench.model.verdict import Status, Verdict, overall
+from bench.probe.fabric import linkinfo, netdiscover, queryerrors
+from bench.probe.fabric.subnet import Fabric, attachments, behind, join, trunks, where
 
 DATA = Path(__file__).parent / "data"
 RATE = 25e9  # 200 Gb/s

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.fabric import lines as noise
-from bench.fabric.link import Link, speed, width
+from bench.probe.fabric import pasted_text as noise
+from bench.probe.fabric.link import Link, speed, width
 
 _KEY = re.compile(r"[A-Za-z][\w ]*(?:\[ *[0-9]+\])?")
 _FLAG = re.compile(

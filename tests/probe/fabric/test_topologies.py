@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.fabric import topo_matrix
-from bench.fabric.lines import Refused
+from bench.probe.fabric import topo_matrix
+from bench.probe.fabric.pasted_text import Refused
 
 DATA = Path(__file__).parent / "data"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from bench.fabric import lines as noise
-from bench.fabric.link import UNKNOWN, End, Link, Row, speed, width
-from bench.fabric.netdiscover import unanswered
+from bench.probe.fabric import pasted_text as noise
+from bench.probe.fabric.link import UNKNOWN, End, Link, Row, speed, width
+from bench.probe.fabric.netdiscover import unanswered
 
 _HEAD = re.compile(r"^\s*(?P<kind>Switch|CA|Router): (?:(?P<guid>0x[0-9a-fA-F]{1,16}) )?(?P<name>.*):\s*$")
 _ROW = re.compile(

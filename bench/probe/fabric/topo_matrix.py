@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from bench.fabric import lines as noise
+from bench.probe.fabric import pasted_text as noise
 
 # nearest first; SOC is what drivers before 384 called SYS
 NEAREST = ("PIX", "PXB", "PHB", "NODE", "SYS", "SOC")
