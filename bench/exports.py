@@ -19,7 +19,7 @@ from .model.collectives import collective
 from .model.elements import element
 from .model.measurement import Rank
 from .model.units import BITS, GIGA, MICRO
-from .rows import Row
+from .store.rows import Row
 
 BLANK = " " * 33
 HEADER = (

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from .model.collectives import COLLECTIVES
 from .model.measurement import Case, Rank
-from .rows import Row, rows
 from .store import Run
+from .store.rows import Row, rows
 
 
 @dataclass(frozen=True)

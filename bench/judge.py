@@ -7,8 +7,8 @@ from dataclasses import replace
 from .checks import CHECKS, Evidence
 from .model.profile import Profile
 from .model.verdict import Status, Verdict, overall
-from .rows import rows
 from .store import IMPORTED, Run
+from .store.rows import rows
 
 
 def judge(run: Run, profile: Profile, early: bool = False) -> Run:

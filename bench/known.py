@@ -35,8 +35,8 @@ from .placing import placed
 from .plan.names import INSIDE
 from .probe.fabric.ask_all import from_json, seen
 from .probe.fabric.subnet import Fabric, attachments
-from .rows import Row
 from .store import FABRIC, LOGS, Run
+from .store.rows import Row
 
 # errors that are counted where they are: what a port received broken, or its own link's. Losses that the
 # sender counts wherever they are (timeouts, retransmissions) speak against nobody.

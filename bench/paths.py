@@ -25,8 +25,8 @@ from .plan.names import INSIDE as INSIDE
 from .plan.names import PINNED as PINNED
 from .plan.names import REPEATED as REPEATED
 from .plan.names import SCREEN as SCREEN
-from .rows import Row
 from .screening import Problem, Ring, Step, step
+from .store.rows import Row
 
 TIMES = 3  # at most so often are suspects looked at again
 SURE = 3  # tries of a pair that nothing gets through between: there is no noise in nothing

@@ -18,9 +18,9 @@ from .nightly import judging
 from .options import Options, Watcher
 from .plan import AFTER, COUNTERS, PAIR_RULES, Job, by_node, pair_cases, rotation, seconds, step_phase
 from .resume import followed, todo, unclosed
-from .rows import rows
 from .screening import most_steps
 from .store import LOGS, WIRING, Phase, Plan, load, write_text
+from .store.rows import rows
 from .supervise import COUNTERS as COUNTERS_SECONDS
 from .supervise import Coordinator
 from .verbs.record import left_out

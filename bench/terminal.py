@@ -21,8 +21,8 @@ from .model.verdict import Status, Verdict, overall
 from .nightly.judging import COMPARED
 from .plan.names import BUDGET
 from .progress import Bar
-from .rows import Row, row_of, rows
 from .store import Manifest, Phase, Plan, Run
+from .store.rows import Row, row_of, rows
 from .store.standing import goes_on
 
 WORDS = {

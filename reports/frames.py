@@ -22,8 +22,8 @@ from bench.model.profile import Profile
 from bench.model.units import BITS, GIGA, MICRO, show_count, show_size
 from bench.paths import AGAIN, FIRST, answer, transfers
 from bench.readings import in_force
-from bench.rows import Row, rows
 from bench.store import Run
+from bench.store.rows import Row, rows
 
 from .soaking import events_frame, memory_frame, soak_frame
 

@@ -13,8 +13,8 @@ from bench.model.units import show_seconds, show_size
 from bench.model.verdict import Status, Verdict, overall
 from bench.plan.names import GIVEN_UP
 from bench.readings import TargetReadings, of_row, of_target
-from bench.rows import Row
 from bench.store import Run
+from bench.store.rows import Row
 
 from .frames import Frames, is_pair
 

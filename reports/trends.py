@@ -11,10 +11,10 @@ import pandas as pd
 
 from bench.drift import QUANTITIES, Acceptance, Label, Mark, Night, NoRuptures, Series, Step, steps, trail
 from bench.drift.verdicts import date, show
-from bench.history import HistoryError, Problem, acceptances, nights, runs
 from bench.model.printable import as_markdown as plain
 from bench.model.redact import scrub_text
 from bench.model.units import GIGA, MICRO
+from bench.store.history import HistoryError, Problem, acceptances, nights, runs
 
 from .charts.trend import LEVEL_COLUMNS, NIGHT_COLUMNS, STEP_COLUMNS, trend
 from .docs import Drawn, Page

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from bench.history import Record, append, create
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.profile import Profile
 from bench.nightly import night
@@ -18,6 +17,7 @@ from bench.nightly.plan import short
 from bench.plan import Job
 from bench.settle import settle
 from bench.store import Plan, Run, load
+from bench.store.history import Record, append, create
 from tests import runs
 
 DAY = 86400.0

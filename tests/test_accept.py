@@ -10,8 +10,8 @@ import pytest
 import mpi_jobs
 from bench.model.collectives import COLLECTIVES
 from bench.model.verdict import Status
-from bench.rows import rows
 from bench.store import load
+from bench.store.rows import rows
 
 pytestmark = [pytest.mark.mpi, pytest.mark.torch]
 

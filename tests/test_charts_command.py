@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from bench.cli import cli
 from bench.drift import Series
-from bench.history import Record, Sample, append, create
+from bench.store.history import Record, Sample, append, create
 from runs import folder
 
 FAST = ("--no-pictures",)

@@ -381,7 +381,7 @@ def test_a_missing_library_is_one_line_that_names_the_extra(monkeypatch):
 
 def test_drift_imports_no_library_until_it_dates_a_step():
     code = (
-        "import sys, bench.drift, bench.history\n"
+        "import sys, bench.drift, bench.store.history\n"
         "print(sorted({'numpy', 'ruptures', 'duckdb', 'pyarrow', 'fsspec', 'scipy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)

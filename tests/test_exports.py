@@ -15,7 +15,7 @@ from bench.exports import Figures, Line, float_text
 from bench.imports import nccl_tests
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.units import GIGA, MICRO
-from bench.rows import row_of
+from bench.store.rows import row_of
 
 RANKS = tuple(Rank(k, f"node{k // 8}", k % 8, "NVIDIA H100 80GB HBM3") for k in range(16))
 

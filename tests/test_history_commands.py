@@ -21,7 +21,7 @@ pytest.importorskip("pyarrow")
 import mpi_jobs
 from bench.cli import cli
 from bench.drift import Series, fingerprint
-from bench.history import HistoryError, Record, Sample, acceptances, append, create, runs
+from bench.store.history import HistoryError, Record, Sample, acceptances, append, create, runs
 from tests import made_nights as made
 
 OLD, NEW = fingerprint({"driver": "550.90"}), fingerprint({"driver": "560.28"})

@@ -26,9 +26,9 @@ from bench.model.profile import load
 from bench.model.verdict import Status
 from bench.plan import Request, sweep_cases
 from bench.readings import of_row
-from bench.rows import rows
 from bench.store import RunError
 from bench.store import load as load_run
+from bench.store.rows import rows
 from tests import runs
 
 DATA = Path(__file__).with_name("imports") / "data"

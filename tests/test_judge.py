@@ -9,8 +9,8 @@ from bench.judge import judge, status
 from bench.model.measurement import Mismatch
 from bench.model.profile import parse
 from bench.model.verdict import EXIT, Status, overall
-from bench.rows import rows
 from bench.store import Loss, Plan, Refusal, load, parts
+from bench.store.rows import rows
 
 BOUND = """
 [[bounds]]

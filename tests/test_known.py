@@ -19,8 +19,8 @@ from bench.plan import Asked, acceptance
 from bench.plan.names import INSIDE
 from bench.probe.fabric.ask_all import Look, seen
 from bench.probe.fabric.run_tools import Answer
-from bench.rows import row_of
 from bench.store import FABRIC, LOGS, load
+from bench.store.rows import row_of
 from made_nodes import LAMBDA, around, counted, grow, interface, node, nodes, port, with_port
 
 NAMES = tuple(f"mlx5_{at}/1" for at in range(1, 9))

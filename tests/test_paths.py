@@ -11,8 +11,8 @@ from bench.model.measurement import Measurement
 from bench.model.profile import parse
 from bench.model.verdict import Status
 from bench.plan import Asked, acceptance, pair_cases
-from bench.rows import rows
 from bench.store import Phase, load
+from bench.store.rows import rows
 
 TWO_RAILS = """
 format = 1

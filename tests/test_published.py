@@ -22,8 +22,8 @@ from bench.model.profile import load
 from bench.model.units import BITS, GIGA
 from bench.model.verdict import Status
 from bench.readings import of_row
-from bench.rows import rows
 from bench.store import load as load_run
+from bench.store.rows import rows
 
 GI = 1 << 30
 # run, profile, nodes, bytes, algbw, busbw (GB/s); Gb/s a node as ring and as hierarchical; conclusion

@@ -24,8 +24,8 @@ from bench.plan import Request, sweep_cases
 from bench.readings import in_force, of_row, of_target, why_not
 from bench.readings.algorithm import logged
 from bench.readings.traffic import _sent
-from bench.rows import row_of, rows
 from bench.store import load as load_run
+from bench.store.rows import row_of, rows
 from reports.frames import frames
 from reports.summary import network
 from tests import runs

@@ -14,8 +14,8 @@ from bench.model.measurement import Rank
 from bench.preflight import stops
 from bench.readings.traffic import carried
 from bench.resume import ResumeRefused, followed, resumable, todo, unclosed, unlike
-from bench.rows import rows
 from bench.store import FACTS, JOURNAL, NOT_TRIED, Loss, Phase, Plan, Recorder, RunError, load
+from bench.store.rows import rows
 from bench.store.standing import standing
 from bench.unlike import unlike as unlike_nodes
 from made_nodes import LAMBDA, nodes, with_gpu, with_host, with_port, with_software

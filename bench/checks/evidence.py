@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.model.facts import Node
-from bench.rows import Row
 from bench.store import Run
+from bench.store.rows import Row
 
 
 @dataclass(frozen=True)

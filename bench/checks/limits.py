@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from bench.model.profile import Limit, Profile
 from bench.model.units import show_both, show_seconds, show_size
 from bench.model.verdict import Status, Verdict
-from bench.rows import Row
 from bench.store import IMPORTED
+from bench.store.rows import Row
 
 from .evidence import Evidence
 from .registry import check

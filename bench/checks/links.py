@@ -12,7 +12,7 @@ from bench.model.units import show_both, show_share
 from bench.model.verdict import Verdict
 from bench.placing import placed
 from bench.plan.names import LINKS
-from bench.rows import Row
+from bench.store.rows import Row
 
 from .evidence import Evidence
 from .findings import Finding, Question

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from bench.model.profile import Profile
 from bench.model.verdict import Status, Verdict
-from bench.rows import Row
+from bench.store.rows import Row
 
 from .evidence import Evidence
 from .registry import check

@@ -16,8 +16,8 @@ from bench.nccl import evidence
 from bench.nccl.log import read_ranks
 from bench.paths import PINNED
 from bench.readings.traffic import calls
-from bench.rows import Row
 from bench.store import LOGS, Phase
+from bench.store.rows import Row
 
 from .evidence import Evidence
 from .exclusion import by_log

@@ -15,7 +15,7 @@ from bench.model.profile import Profile
 from bench.model.verdict import Status, Verdict
 from bench.nightly.past import from_json
 from bench.nightly.series import series_of
-from bench.rows import Row
+from bench.store.rows import Row
 from bench.stragglers import Waiting, stragglers
 
 from .limits import matching

@@ -8,8 +8,8 @@ from bench.model.profile import Limit, Profile
 from bench.model.units import show_both, show_rate, show_share, show_size
 from bench.model.verdict import Status, Verdict
 from bench.readings import RowReading, TargetReading, is_possible, of_row, of_target, why_not
-from bench.rows import Row
 from bench.store import IMPORTED
+from bench.store.rows import Row
 
 from .evidence import Evidence
 from .registry import check

@@ -14,7 +14,13 @@ import click
 
 from bench.drift import Acceptance, Mark, NoRuptures, Series, changed, steps, trail
 from bench.drift.verdicts import date, show
-from bench.history import (
+from bench.model.verdict import EXIT, Status
+from bench.nightly.night import name_of, parts_of
+from bench.nightly.past import from_json
+from bench.nightly.series import record
+from bench.store import load as load_run
+from bench.store import write_text
+from bench.store.history import (
     Entry,
     HistoryError,
     Problem,
@@ -28,12 +34,6 @@ from bench.history import (
     nights,
     runs,
 )
-from bench.model.verdict import EXIT, Status
-from bench.nightly.night import name_of, parts_of
-from bench.nightly.past import from_json
-from bench.nightly.series import record
-from bench.store import load as load_run
-from bench.store import write_text
 
 from .judging import own_profile
 

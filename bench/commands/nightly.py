@@ -10,12 +10,12 @@ from typing import Any
 import click
 
 from bench import launch
-from bench.history import create, lasting, strangers
-from bench.history.folder import complete
 from bench.model.profile import load
 from bench.nightly.past import still_there
 from bench.store import RunError
 from bench.store import load as load_run
+from bench.store.history import create, lasting, strangers
+from bench.store.history.folder import complete
 from bench.webhook import NotSent, refuse, send
 
 from .job import OURS

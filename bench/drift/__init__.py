@@ -14,10 +14,10 @@ from bench.drift.judge import (
     suspects,
     with_reruns,
 )
-from bench.drift.nights import Acceptance, Fingerprint, Night, Series, changed, fingerprint, usable
 from bench.drift.steps import NoRuptures, Step, steps
 from bench.drift.trail import Mark, trail
 from bench.drift.verdicts import verdict
+from bench.store.history.nights import Acceptance, Fingerprint, Night, Series, changed, fingerprint, usable
 
 __all__ = [
     "QUANTITIES",

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import median
 
-from bench.drift.nights import Night, usable
 from bench.drift.robust import allowance, spread
 from bench.model.verdict import Status
+from bench.store.history.nights import Night, usable
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench.drift.judge import Label
-from bench.drift.nights import usable
 from bench.drift.robust import spread, tail
 from bench.model.units import show_share
 from bench.model.verdict import Status, Verdict, overall
+from bench.store.history.nights import usable
 
 CHECK = "drift.fleet"
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from bench.drift.baseline import STANDARD, Baseline, Excess, Rules, baseline, confirmed
-from bench.drift.nights import Acceptance, Fingerprint, Night, Series, changed, usable
 from bench.drift.steps import Step, steps
 from bench.model.verdict import Status
+from bench.store.history.nights import Acceptance, Fingerprint, Night, Series, changed, usable
 
 
 class Label(str, Enum):

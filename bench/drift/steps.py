@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench.drift.nights import Night, changed
 from bench.drift.robust import spread
+from bench.store.history.nights import Night, changed
 
 # Penalty per change point, in units of log(nights). 0.6 finds steps two nights earlier, but sees one in
 # every third series whose nights are correlated by 0.5; 1.0 does in less than every twentieth.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.drift.baseline import STANDARD, Baseline, Excess, Rules, confirmed, follow
 from bench.drift.judge import QUANTITIES, Label
-from bench.drift.nights import Acceptance, Fingerprint, Night, Series
+from bench.store.history.nights import Acceptance, Fingerprint, Night, Series
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from bench.compare import Comparison, Ratio, UnlikeRuns, compare, differing
 from bench.model.profile import ProfileError, Rails, parse
 from bench.model.units import show_rate, show_seconds
 from bench.model.verdict import Status
-from bench.rows import Row, rows
 from bench.store import Run
+from bench.store.rows import Row, rows
 
 from .importing import LAUNCHER
 

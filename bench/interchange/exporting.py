@@ -8,8 +8,8 @@ from dataclasses import replace
 from bench.exports import csv_text, lines_of, table
 from bench.model.profile import parse
 from bench.readings import in_force, of_row
-from bench.rows import Row, rows
 from bench.store import Run
+from bench.store.rows import Row, rows
 
 from .github import github
 from .grafana import grafana

@@ -21,8 +21,8 @@ from bench.nightly.judging import Tonight, tonight
 from bench.nightly.parts import cluster_name
 from bench.nightly.series import RERUN, Fleet, fleets
 from bench.readings import of_target
-from bench.rows import Row, rows
 from bench.store import Run
+from bench.store.rows import Row, rows
 
 Sample = tuple[tuple[str, ...], float]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from bench.history.folder import library
 from bench.model.profile import Profile
 from bench.store import Run
+from bench.store.history.folder import library
 
 from .metrics import METRICS, samples, seen
 

@@ -10,13 +10,13 @@ from bench.drift import Finding, Label, Night, NoRuptures, Series, attribute, ju
 from bench.drift.baseline import STANDARD
 from bench.drift.fleet import Standing, stand
 from bench.drift.fleet import suspects as slow_peers
-from bench.history import Record
 from bench.known import names_in
 from bench.model.measurement import Case
 from bench.model.profile import Profile
 from bench.plan import by_node, pair_cases
 from bench.plan.phases import START
 from bench.store import Phase, Plan, Run
+from bench.store.history import Record
 
 from .past import Past, from_json
 from .series import NODES, RAILS, RERUN, TRENDS, Fleet, fleets, followed, nights, record, series_of

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.drift import Acceptance, Fingerprint, Night, Series, fingerprint
-from bench.history import (
+from bench.model.verdict import Status
+from bench.store import HISTORY, RunError
+from bench.store.history import (
     HistoryError,
     Problem,
     Record,
@@ -23,9 +25,7 @@ from bench.history import (
     runs,
     strangers,
 )
-from bench.history.folder import open_folder
-from bench.model.verdict import Status
-from bench.store import HISTORY, RunError
+from bench.store.history.folder import open_folder
 
 FORMAT = 1
 # nights older than this stay in the history and out of the judgement; the first nights count for slow decay

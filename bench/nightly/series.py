@@ -9,7 +9,6 @@ from statistics import median
 
 from bench.blame import PairRate
 from bench.drift import Night, Series, fingerprint
-from bench.history import Record, Sample
 from bench.known import names_in
 from bench.model.collectives import collective
 from bench.model.measurement import Case
@@ -17,8 +16,9 @@ from bench.model.profile import Limit, Profile
 from bench.model.units import show_size
 from bench.model.verdict import Status
 from bench.paths import FIRST, transfers
-from bench.rows import Row, rows
 from bench.store import Run
+from bench.store.history import Record, Sample
+from bench.store.rows import Row, rows
 
 # below this a call is a matter of latency, from it on of bandwidth
 LATENCY_BELOW = 64 << 10

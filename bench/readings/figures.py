@@ -13,8 +13,8 @@ from bench.model.facts import Node, Port
 from bench.model.profile import Profile
 from bench.model.rails import members
 from bench.model.units import show_both
-from bench.rows import Row
 from bench.store import Run
+from bench.store.rows import Row
 from bench.verbs.outcome import Outcome, explained, outcome
 from bench.verbs.record import Record, Transfer
 from bench.verbs.schedule import wanted

@@ -19,8 +19,8 @@ from bench.model.facts import Node, Port
 from bench.model.profile import Profile
 from bench.model.units import show_both, show_rate, show_share
 from bench.model.verdict import Bound, Status
-from bench.rows import Row
 from bench.store import Run
+from bench.store.rows import Row
 from bench.verbs.healthy import least
 from bench.verbs.record import HOST, RecordError, of_lines
 from bench.verbs.schedule import wanted

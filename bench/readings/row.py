@@ -12,8 +12,8 @@ from bench.model.packets import HEALTHY
 from bench.model.profile import Profile
 from bench.model.stats import median, median_interval
 from bench.model.units import show_both, show_rate, show_share
-from bench.rows import Row, row_of
 from bench.store import Run
+from bench.store.rows import Row, row_of
 from bench.wire import Conclusion, Reading, conclude, readings
 from bench.wire import is_possible as possible
 

@@ -24,8 +24,8 @@ from bench.model.profile import Limit, Profile
 from bench.model.units import show_both, show_rate, show_seconds, show_share, show_size
 from bench.model.verdict import Bound, Status
 from bench.paths import LOOKS
-from bench.rows import Row
 from bench.store import Run, parts
+from bench.store.rows import Row
 
 from .place import node_names
 from .row import of_row

@@ -15,8 +15,8 @@ from bench.model.measurement import Measurement
 from bench.model.packets import PACKETS
 from bench.model.profile import Profile, Rails
 from bench.model.units import show_seconds
-from bench.rows import Row
 from bench.store import Run
+from bench.store.rows import Row
 
 from .algorithm import in_force
 from .place import PAIRED, Unplaced, fabric_of, node_names

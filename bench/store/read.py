@@ -14,7 +14,7 @@ from bench.model.measurement import Measurement
 from bench.model.typed_json import Misfit
 from bench.model.verdict import EXIT_USAGE, Verdict
 
-from . import sound
+from . import validate
 from .files import (
     COUNTERS,
     FACTS,
@@ -54,7 +54,7 @@ def manifest_of(path: Path) -> Manifest:
             f"{path} was written by a newer RailGauge (format {raw['format']}; this one reads up to {FORMAT}): upgrade"
         )
     with _place(path, MANIFEST):
-        return sound.manifest(raw)
+        return validate.manifest(raw)
 
 
 def load(path: Path) -> Run:
@@ -63,19 +63,19 @@ def load(path: Path) -> Run:
     Raises RunError for a folder that is missing, empty, unreadable or of a newer format.
     """
     manifest, notes = manifest_of(path), list[str]()
-    job = sound.job(manifest)
+    job = validate.job(manifest)
     journal, measured = _journal(path, job, notes)
     planned = Plan(phases=())
     if (path / PLAN).exists():
         with _place(path, PLAN):
-            planned = sound.plan(_object(path / PLAN), job)
+            planned = validate.plan(_object(path / PLAN), job)
     rows = {
         name: tuple(_checked(path, name, looked_at, notes))
         for name, looked_at in (
             (FACTS, lambda row: None),
-            (COUNTERS, sound.counters),
-            (VERBS, sound.verbs),
-            (HEALTH, lambda row: sound.health(row, job)),
+            (COUNTERS, validate.counters),
+            (VERBS, validate.verbs),
+            (HEALTH, lambda row: validate.health(row, job)),
         )
     }
     _facts(path, rows[FACTS])
@@ -163,7 +163,7 @@ def _of(journal: list[dict[str, Any]], kind: str) -> Iterator[dict[str, Any]]:
 
 
 def _journal(
-    path: Path, job: sound.Job, notes: list[str]
+    path: Path, job: validate.Job, notes: list[str]
 ) -> tuple[list[dict[str, Any]], tuple[Measurement, ...]]:
     """Its lines, and the measurements in it; of their lines only the case is kept, for they are most of it all."""
     lines: list[dict[str, Any]] = []
@@ -177,10 +177,10 @@ def _journal(
             if row.get("kind") == "measurement":
                 del row["kind"]
                 row.pop("time", None)
-                measured.append(sound.measurement(row, job))
+                measured.append(validate.measurement(row, job))
                 lines.append({"kind": "measurement", "case": measured[-1].case})
             else:
-                lines.append(sound.line(row, job))
+                lines.append(validate.line(row, job))
     except Misfit as error:
         raise RunError(f"{path} is damaged: {JOURNAL} line {number}: {error}") from None
     finally:

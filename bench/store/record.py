@@ -33,7 +33,7 @@ from .files import (
     write_text,
 )
 from .run import Loss, Manifest, Plan
-from .sound import impossible
+from .validate import impossible
 
 
 class Recorder:

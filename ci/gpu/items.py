@@ -20,7 +20,7 @@ from bench.model.collectives import COLLECTIVES, COPIES
 from bench.model.units import show_rate, show_seconds, show_size
 from bench.model.verdict import Status, Verdict
 from bench.nccl.log import read_ranks
-from bench.rows import Row
+from bench.store.rows import Row
 
 ROOT = Path(__file__).parent.parent.parent
 GPU_SECONDS, SHARED_SECONDS, RING_SECONDS, RAW_SECONDS = 150.0, 130.0, 60.0, 60.0

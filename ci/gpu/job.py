@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.model.verdict import Verdict
-from bench.rows import Row, rows
 from bench.store import Run, RunError, load
+from bench.store.rows import Row, rows
 
 HERE = Path(__file__).parent
 OURS = ("OMPI_", "PMI", "PRTE_", "SLURM_", "TORCHELASTIC", "RAILGAUGE_")  # of a launcher around us

@@ -27,7 +27,7 @@ import numpy as np
 from bench.drift import Label, Night, Rules, Series, fingerprint, judge, judge_all, steps
 from bench.drift.baseline import Baseline, confirmed, follow
 from bench.drift.fleet import stand, suspects
-from bench.history import Record, Sample, append, nights, read, series_nights
+from bench.store.history import Record, Sample, append, nights, read, series_nights
 
 SD = 0.01
 DIP_CHANCE, DIP_DEPTH = 0.03, (0.03, 0.10)

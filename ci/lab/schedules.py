@@ -20,8 +20,8 @@ from bench.model.profile import parse
 from bench.model.rounds import rounds
 from bench.plan import Asked, acceptance, pair_cases
 from bench.plan.screen import REPEATS
-from bench.rows import Row, row_of
 from bench.screening import Finding, Problem, Ring, Step, groups, step
+from bench.store.rows import Row, row_of
 from simulate import LINE, Cluster, Lab, Noise, Truth, capacity
 
 

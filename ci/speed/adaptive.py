@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from rows import Figure, at_most
 
 if TYPE_CHECKING:
-    from bench.rows import Row
+    from bench.store.rows import Row
 
 ROOT = Path(__file__).resolve().parents[2]
 GOAL = 1 / 3
@@ -81,8 +81,8 @@ def _calls(row: Row) -> int:
 def _measured(sizes: Sequence[int], realtime: bool, count: int | None = None) -> tuple[Row, ...]:
     """all_reduce of these sizes on 2 ranks; ``count``: exactly so many calls, else until precise."""
     from bench.launch import find_mpirun, flavour, local_command, mpi_environment, mpirun_version
-    from bench.rows import rows
     from bench.store import load
+    from bench.store.rows import rows
 
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "sweep.py"

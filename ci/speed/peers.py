@@ -143,8 +143,8 @@ def _range(walls: list[float]) -> str:
 def _ours(out: Path, before: list[str], words: list[str]) -> tuple[float, float, float]:
     """(the relative width that the worst size was known to, seconds to the verdict, to the report)."""
     from bench.model.stats import relative_width
-    from bench.rows import rows
     from bench.store import load
+    from bench.store.rows import rows
 
     command = [
         sys.executable, "-m", "bench", "run", "all_reduce", "--ranks", str(RANKS), "--out", str(out), *words,

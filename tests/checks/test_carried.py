@@ -14,8 +14,8 @@ from bench.model.verdict import Status
 from bench.plan import Asked, acceptance
 from bench.plan.names import FIRST
 from bench.readings.traffic import calls
-from bench.rows import row_of
 from bench.store import Plan
+from bench.store.rows import row_of
 from made_nodes import LAMBDA, around, counted, grow, judged, nodes, oci, seen, status, with_port, worst_words
 
 OCI = load("oci-h100")

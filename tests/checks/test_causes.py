@@ -14,8 +14,8 @@ from bench.model.facts import Node
 from bench.model.measurement import Case, Measurement
 from bench.model.profile import Profile, Rails
 from bench.model.verdict import Status, Verdict
-from bench.rows import Row
 from bench.store import Loss
+from bench.store.rows import Row
 from made_nodes import around, counted, grow, interface, judged, nodes, port, seen, status, worst_words
 
 SOCKETS = Profile(

@@ -14,8 +14,8 @@ from bench.model.facts import Node
 from bench.model.profile import Profile, Rails, Sweep
 from bench.model.verdict import Status
 from bench.plan import Asked, acceptance
-from bench.rows import row_of
 from bench.store import Plan
+from bench.store.rows import row_of
 from made_nodes import LAMBDA, around, counted, grow, interface, judged, nodes, seen, status, worst_words
 
 RAIL, OTHER = "mlx5_3/1", "mlx5_4/1"

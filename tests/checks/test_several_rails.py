@@ -11,8 +11,8 @@ from bench.model.verdict import Status
 from bench.paths import AGAIN, PINNED
 from bench.plan import Asked, acceptance
 from bench.plan.names import FIRST
-from bench.rows import row_of
 from bench.store import Plan
+from bench.store.rows import row_of
 from made_nodes import judged, oci, seen
 
 OCI = load("oci-h100")

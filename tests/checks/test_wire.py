@@ -13,8 +13,8 @@ from bench.model.profile import load
 from bench.model.units import GIGA
 from bench.model.verdict import Status
 from bench.plan import Request, sweep_cases
-from bench.rows import rows
 from bench.store import load as load_run
+from bench.store.rows import rows
 from tests import runs
 
 H100, B200 = load("lambda-1cc-h100"), load("lambda-1cc-b200")

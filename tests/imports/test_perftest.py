@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bench.imports.imported import ImportRefused
 from bench.imports.perftest import parse, parse_json
 from bench.imports.verbs import measured
-from bench.rows import row_of
+from bench.store.rows import row_of
 
 DATA = Path(__file__).with_name("data")
 BW = " #bytes     #iterations    BW peak[{unit}]    BW average[{unit}]   MsgRate[Mpps]\n"

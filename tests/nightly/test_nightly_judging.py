@@ -14,7 +14,6 @@ pytest.importorskip("pyarrow")
 
 from bench.commands.page import write_report
 from bench.drift import Acceptance
-from bench.history import accept, read
 from bench.interchange.digest import digest
 from bench.judge import judge, status
 from bench.model.verdict import Status
@@ -22,6 +21,7 @@ from bench.nightly.judging import again, tonight
 from bench.nightly.past import from_json
 from bench.nightly.plan import EVERY_RAIL, NIGHT
 from bench.store import RunError, load
+from bench.store.history import accept, read
 from bench.terminal import summarise
 from tests import made_nights as made
 from tests import runs

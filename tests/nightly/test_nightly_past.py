@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 from bench.commands.nightly import ready
 from bench.drift import Acceptance, Night, Series, fingerprint
-from bench.history import HistoryError, Problem, WrongPlace, check, create, lasting, read, runs
 from bench.model.facts import Gpu, Node, Port, Software
 from bench.model.profile import load as load_profile
 from bench.model.verdict import Status
@@ -27,6 +26,7 @@ from bench.nightly.parts import cluster_name, parts, said
 from bench.nightly.past import Past, from_json, look, record
 from bench.nightly.series import record as made_of
 from bench.store import load
+from bench.store.history import HistoryError, Problem, WrongPlace, check, create, lasting, read, runs
 from tests import made_nights as made
 from tests import runs as made_runs
 

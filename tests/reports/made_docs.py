@@ -7,7 +7,7 @@ from pathlib import Path
 
 import made_runs
 from bench.drift import Night, Series
-from bench.drift.nights import fingerprint
+from bench.store.history.nights import fingerprint
 from reports import doc_pages, docs, trends
 
 CLUSTER = "lambda-a <b>|`"  # a name is data in Markdown, HTML and file names alike

@@ -13,9 +13,9 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("ruptures")
 
 from bench.drift import Acceptance
-from bench.history import accept
 from bench.settle import settle
 from bench.store import load
+from bench.store.history import accept
 from reports import nightly, write
 from reports.pictures import svg
 from tests import made_nights as made

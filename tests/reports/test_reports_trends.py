@@ -9,9 +9,9 @@ import pytest
 
 import made_docs
 from bench.drift import Night, Series, trail
-from bench.history import HistoryError, Record, Sample, append, create
-from bench.history.folder import Problem
 from bench.model.verdict import Status
+from bench.store.history import HistoryError, Record, Sample, append, create
+from bench.store.history.folder import Problem
 from reports import trends
 from reports.theme import text_of
 

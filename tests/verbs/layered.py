@@ -14,8 +14,8 @@ from bench.model.facts import Node
 from bench.model.measurement import Measurement
 from bench.model.profile import Profile, load
 from bench.plan import Request, pair_cases, sweep_cases
-from bench.rows import rows
 from bench.store import Phase, Plan, Run
+from bench.store.rows import rows
 from bench.verbs.record import Transfer
 from bench.verbs.tool import Tool
 from tests import runs

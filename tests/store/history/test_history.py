@@ -22,7 +22,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.drift import Acceptance, Series, fingerprint
-from bench.history import (
+from bench.model.verdict import Status
+from bench.store.history import (
     HistoryError,
     MissingLibrary,
     Record,
@@ -39,8 +40,7 @@ from bench.history import (
     runs,
     series_nights,
 )
-from bench.history.record import Broken, decode, encode
-from bench.model.verdict import Status
+from bench.store.history.record import Broken, decode, encode
 
 DAY = 86400.0
 PARTS = fingerprint({"driver": "550.90", "nccl": "2.20"})
@@ -346,7 +346,7 @@ def test_a_copied_file_does_not_count_a_night_twice(home):
 
 
 def test_a_newer_format_is_named(home):
-    from bench.history import record as module
+    from bench.store.history import record as module
 
     path = Path(append(home, record()))
     path.unlink()

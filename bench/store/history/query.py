@@ -12,11 +12,11 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
 
-from bench.drift.nights import Fingerprint, Night, Series
-from bench.history.folder import Folder, HistoryError, Problem, library, open_folder
-from bench.history.record import COLUMNS, Entry
-from bench.history.store import runs, sound
 from bench.model.verdict import Status
+from bench.store.history.folder import Folder, HistoryError, Problem, library, open_folder
+from bench.store.history.nights import Fingerprint, Night, Series
+from bench.store.history.record import COLUMNS, Entry
+from bench.store.history.store import runs, sound
 
 # With pyarrow and Python beside it, the process stays under 1 GB
 _MEMORY = "400MB"

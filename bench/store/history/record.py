@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.drift.nights import Fingerprint, Series, fingerprint
-from bench.history.folder import HistoryError, library
 from bench.model.verdict import Status
+from bench.store.history.folder import HistoryError, library
+from bench.store.history.nights import Fingerprint, Series, fingerprint
 
 FORMAT = 1
 _FOOTER = b"railgauge"

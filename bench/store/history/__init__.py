@@ -4,11 +4,11 @@ Any number of writers append without a lock, on a local disk, NFS or a bucket; o
 with DuckDB. duckdb, pyarrow and fsspec come with ``railgauge[nightly]`` and are imported when used.
 """
 
-from bench.history.accept import accept, acceptances
-from bench.history.folder import HistoryError, MissingLibrary, Problem, WrongPlace, create, lasting
-from bench.history.query import export, nights, series_nights
-from bench.history.record import Entry, Record, Sample
-from bench.history.store import append, check, read, runs, strangers
+from bench.store.history.accept import accept, acceptances
+from bench.store.history.folder import HistoryError, MissingLibrary, Problem, WrongPlace, create, lasting
+from bench.store.history.query import export, nights, series_nights
+from bench.store.history.record import Entry, Record, Sample
+from bench.store.history.store import append, check, read, runs, strangers
 
 __all__ = [
     "Entry",

@@ -8,8 +8,8 @@ import uuid
 from dataclasses import asdict
 from typing import Any
 
-from bench.drift.nights import Acceptance
-from bench.history.folder import ACCEPTED, HistoryError, Problem, day, found, open_folder, put, safe
+from bench.store.history.folder import ACCEPTED, HistoryError, Problem, day, found, open_folder, put, safe
+from bench.store.history.nights import Acceptance
 
 FORMAT = 1
 _TEXTS = ("cluster", "who", "why", "collective", "size_class", "quantity")

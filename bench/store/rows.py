@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .model.collectives import algbw, busbw, collective
-from .model.measurement import Case, Measurement
-from .model.memo import once
-from .model.stats import Summary, median, summary
-from .store import Plan, Run
+from bench.model.collectives import algbw, busbw, collective
+from bench.model.measurement import Case, Measurement
+from bench.model.memo import once
+from bench.model.stats import Summary, median, summary
+
+from . import Plan, Run
 
 
 @dataclass(frozen=True, slots=True)

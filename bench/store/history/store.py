@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from bench.history.folder import (
+from bench.store.history.folder import (
     ACCEPTED,
     Folder,
     HistoryError,
@@ -20,7 +20,7 @@ from bench.history.folder import (
     run_path,
     safe,
 )
-from bench.history.record import Broken, Entry, Record, decode, encode, read_entry, verify
+from bench.store.history.record import Broken, Entry, Record, decode, encode, read_entry, verify
 
 # A footer in a bucket is a round trip of tens of milliseconds, and a history has hundreds
 _AT_ONCE = 8
