@@ -25,12 +25,12 @@ from .model.measurement import Rank
 from .model.profile import Profile
 from .model.verdict import EXIT, Status
 from .nightly import night
-from .nightly.plan import short
 from .options import Options, Watcher
 from .order import Order
 from .phases import run_phases
 from .placing import foreseen
 from .plan import Job, Memory, PlanError, acceptance, by_node, fit, sweep_cases, whole, within
+from .plan.nightly import short
 from .refusal import refusal
 from .settle import finish, settle
 from .store import UNWRITTEN, VERDICTS, Manifest, Phase, Plan, Recorder, Run, RunError

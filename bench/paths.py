@@ -25,7 +25,7 @@ from .plan.names import INSIDE as INSIDE
 from .plan.names import PINNED as PINNED
 from .plan.names import REPEATED as REPEATED
 from .plan.names import SCREEN as SCREEN
-from .screening import Problem, Ring, Step, step
+from .plan.screening import Problem, Ring, Step, step
 from .store.rows import Row
 
 TIMES = 3  # at most so often are suspects looked at again

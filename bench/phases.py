@@ -17,8 +17,8 @@ from .model.units import show_seconds
 from .nightly import judging
 from .options import Options, Watcher
 from .plan import AFTER, COUNTERS, PAIR_RULES, Job, by_node, pair_cases, rotation, seconds, step_phase
+from .plan.screening import most_steps
 from .resume import followed, todo, unclosed
-from .screening import most_steps
 from .store import LOGS, WIRING, Phase, Plan, load, write_text
 from .store.rows import rows
 from .supervise import COUNTERS as COUNTERS_SECONDS

@@ -13,8 +13,8 @@ from bench.model.profile import Profile
 from bench.nightly import night
 from bench.nightly.asked import Nightly
 from bench.nightly.judging import again
-from bench.nightly.plan import short
 from bench.plan import Job
+from bench.plan.nightly import short
 from bench.settle import settle
 from bench.store import Plan, Run, load
 from bench.store.history import Record, append, create

@@ -14,7 +14,7 @@ from bench.model.profile import parse
 from bench.model.verdict import Status
 from bench.paths import BUDGET, GIVEN_UP
 from bench.plan import Asked, Job, acceptance, step_phase, within
-from bench.screening import most_steps
+from bench.plan.screening import most_steps
 from bench.store import Plan, load
 from bench.store.rows import row_of, rows
 

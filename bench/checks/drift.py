@@ -9,8 +9,8 @@ from bench.model.profile import Profile
 from bench.model.units import show_count, show_rate, show_size
 from bench.model.verdict import Status, Verdict
 from bench.nightly.judging import COMPARED, Tonight, compared, explained, tonight
-from bench.nightly.plan import EVERY_RAIL, NIGHT
 from bench.nightly.series import NODES, RAILS
+from bench.plan.nightly import EVERY_RAIL, NIGHT
 
 from .evidence import Evidence
 from .registry import check

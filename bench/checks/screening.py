@@ -10,7 +10,7 @@ from bench.model.profile import Profile
 from bench.model.units import show_seconds, show_share
 from bench.model.verdict import Status, Verdict
 from bench.paths import BUDGET, GIVEN_UP
-from bench.screening import Finding, Step
+from bench.plan.screening import Finding, Step
 
 from .evidence import Evidence
 from .registry import check

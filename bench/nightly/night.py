@@ -9,12 +9,12 @@ from pathlib import Path
 
 from bench.model.facts import Node
 from bench.model.profile import Profile
+from bench.plan.nightly import RESERVE, told
 from bench.store import Run, load, save_history
 
 from .asked import Nightly
 from .parts import cluster_name, parts
 from .past import Past, expect, from_json, look, record
-from .plan import RESERVE, told
 from .series import record as made_of
 
 

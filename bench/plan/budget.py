@@ -11,7 +11,7 @@ from math import ceil, comb, inf
 
 from bench.model.units import show_seconds
 from bench.plan.names import BUDGET, GIVEN_UP
-from bench.screening import Coverage, groups, most_steps
+from bench.plan.screening import Coverage, groups, most_steps
 from bench.store import Phase
 
 from .job import Job

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from bench.model.measurement import Case
 from bench.plan.names import SCREEN
-from bench.screening import Ring, groups
+from bench.plan.screening import Ring, groups
 from bench.store import Phase
 
 from .job import Job

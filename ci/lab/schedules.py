@@ -1,6 +1,6 @@
 """Clusters of paper, the other two schedules: rings of nodes when time is short, and transfers across rails.
 
-Both drive what a real run drives: ``bench.screening.step`` and ``bench.plan``'s rounds, ``bench.blame``.
+Both drive what a real run drives: ``bench.plan.screening.step`` and ``bench.plan``'s rounds, ``bench.blame``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bench.model.profile import parse
 from bench.model.rounds import rounds
 from bench.plan import Asked, acceptance, pair_cases
 from bench.plan.screen import REPEATS
-from bench.screening import Finding, Problem, Ring, Step, groups, step
+from bench.plan.screening import Finding, Problem, Ring, Step, groups, step
 from bench.store.rows import Row, row_of
 from simulate import LINE, Cluster, Lab, Noise, Truth, capacity
 

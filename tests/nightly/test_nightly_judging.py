@@ -19,7 +19,7 @@ from bench.judge import judge, status
 from bench.model.verdict import Status
 from bench.nightly.judging import again, tonight
 from bench.nightly.past import from_json
-from bench.nightly.plan import EVERY_RAIL, NIGHT
+from bench.plan.nightly import EVERY_RAIL, NIGHT
 from bench.store import RunError, load
 from bench.store.history import accept, read
 from bench.terminal import summarise

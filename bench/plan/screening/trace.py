@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from statistics import NormalDist
 
-from bench.screening.rows import Finding, Problem, Results, Ring, Step, coverage, groups, rated
+from bench.plan.screening.rows import Finding, Problem, Results, Ring, Step, coverage, groups, rated
 
 FAST = 0.9
 """The reference is this quantile of the first rings' rates over all rails: most may be slow, not all."""

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.screening import Problem, Results, Ring, Step, groups, most_steps, step, unmeasured
+from bench.plan.screening import Problem, Results, Ring, Step, groups, most_steps, step, unmeasured
 
 RAILS = ("r1", "r2", "r3")
 Loss = Callable[[str, str, str], float]

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from bench.model.measurement import Rank
 from bench.model.profile import load
-from bench.nightly.plan import NIGHT, RESERVE, short, told
 from bench.plan import Job, PlanError
 from bench.plan.budget import AROUND, COUNTERS
+from bench.plan.nightly import NIGHT, RESERVE, short, told
 from bench.store import Plan
 from tests import runs
 

@@ -13,7 +13,7 @@ Nothing here keeps a state: ``step`` reads all results so far and says what foll
 stopped, resumed and replayed.
 """
 
-from bench.screening.rows import (
+from bench.plan.screening.rows import (
     Coverage,
     Finding,
     Problem,
@@ -24,7 +24,7 @@ from bench.screening.rows import (
     most_steps,
     unmeasured,
 )
-from bench.screening.trace import step
+from bench.plan.screening.trace import step
 
 __all__ = [
     "Coverage",

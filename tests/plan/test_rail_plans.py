@@ -17,7 +17,7 @@ from bench.nccl.selector import Device, select
 from bench.nccl.version import NEWEST
 from bench.plan import CUTS, Asked, Job, PlanError, acceptance, step_phase, within
 from bench.plan.budget import AFTER, total
-from bench.screening import groups
+from bench.plan.screening import groups
 from bench.store import Phase
 
 H100 = load("lambda-1cc-h100")
