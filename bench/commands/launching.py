@@ -18,7 +18,7 @@ import click
 from bench import launch
 from bench.control.token import VARIABLE
 from bench.judge import status
-from bench.launch.commands import EACH_NODE, Job, Step, steps
+from bench.launch.command_lines import EACH_NODE, Job, Step, steps
 from bench.launch.hosts import meetable, read_hosts, with_slots
 from bench.launch.remote import SSH, Remote, here
 from bench.model.verdict import EXIT, EXIT_USAGE, Status

@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from .commands import Step
+from .command_lines import Step
 
 SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20")
 STOP_SECONDS = 25.0  # for the far ends to finish in order once they were asked to

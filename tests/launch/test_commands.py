@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.launch import LaunchError, place
-from bench.launch.commands import EACH_NODE, ROWS, Job, steps
+from bench.launch.command_lines import EACH_NODE, ROWS, Job, steps
 from bench.launch.hosts import Host
 from bench.launch.remote import Remote, far_command, words
 
@@ -165,7 +165,7 @@ def agent(tmp_path):
 
 def far(tmp_path, program, *arguments, **environment):
     """A step that runs a Python program at a host that is not here."""
-    from bench.launch.commands import Step
+    from bench.launch.command_lines import Step
 
     script = tmp_path / "program.py"
     script.write_text(program)
@@ -215,7 +215,7 @@ def test_a_far_end_ends_its_command_when_we_are_gone(tmp_path):
 
 
 def test_ssh_is_told_that_no_option_follows():
-    from bench.launch.commands import Step
+    from bench.launch.command_lines import Step
 
     step = Step("n1.example", ("true",))
     assert words(step, "/", ("ssh", "-p", "22"))[3:5] == ["--", "n1.example"]
