@@ -20,13 +20,15 @@ from .guard import STARTED, Guard
 from .judge import status
 from .known import pins
 from .launch import Place
+from .measure.perftest.schedule import seconds as verbs_seconds
+from .measure.perftest.schedule import why_left
+from .measure.work_order import Order
 from .model.facts import Node
 from .model.measurement import Rank
 from .model.profile import Profile
 from .model.verdict import EXIT, Status
 from .nightly import night
 from .options import Options, Watcher
-from .order import Order
 from .phases import run_phases
 from .placing import foreseen
 from .plan import Job, Memory, PlanError, acceptance, by_node, fit, sweep_cases, whole, within
@@ -35,8 +37,6 @@ from .refusal import refusal
 from .settle import finish, settle
 from .store import UNWRITTEN, VERDICTS, Manifest, Phase, Plan, Recorder, Run, RunError
 from .supervise import Coordinator, Departures, Lost, Stopped, Supervisor, dismiss
-from .verbs.schedule import seconds as verbs_seconds
-from .verbs.schedule import why_left
 
 EXIT_ERROR = EXIT[Status.ERROR]
 

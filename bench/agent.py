@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .nursery import FORK
+from .measure.forkserver import FORK
 
 TAIL_BYTES = 4000
 GRACE_SECONDS = 2.0
@@ -37,7 +37,7 @@ def early(environment: Mapping[str, str]) -> dict[str, str]:
 class Nursery:
     """The process that imports torch once and forks the workers of this rank. Nothing here blocks but ``close``."""
 
-    def __init__(self, environment: Mapping[str, str], module: str = "bench.worker") -> None:
+    def __init__(self, environment: Mapping[str, str], module: str = "bench.measure.worker") -> None:
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         self._socket = ours

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from bench.model.errors import RailGaugeError
 
-from .measure import Rules
+from .measure.loop import Rules
 from .model.profile import Profile
 from .nightly.asked import Nightly
 from .plan import Asked, Request

@@ -18,9 +18,9 @@ from .answers import answer
 from .control import connect, token
 from .hangs import FAILED
 from .launch import Place, agree, elastic, quiet_mpi
+from .measure.work_order import first_line
 from .model.verdict import EXIT, Status
 from .options import Options, Watcher
-from .order import first_line
 from .supervise import Departures, Supervisor, above, say
 
 LAST_SECONDS = 1  # for a supervisor that is told to end to leave in order

@@ -11,6 +11,8 @@ from uuid import uuid4
 from . import paths, preflight, verbs_phase
 from .gather import PROBE_SECONDS
 from .known import known
+from .measure.perftest.record import left_out
+from .measure.perftest.schedule import seconds as verbs_seconds
 from .model.facts import Node
 from .model.profile import Profile
 from .model.units import show_seconds
@@ -23,8 +25,6 @@ from .store import LOGS, WIRING, Phase, Plan, load, write_text
 from .store.rows import rows
 from .supervise import COUNTERS as COUNTERS_SECONDS
 from .supervise import Coordinator
-from .verbs.record import left_out
-from .verbs.schedule import seconds as verbs_seconds
 
 SUSPECT_RULES = {"precision": 0.0, "budget": 0.25}
 

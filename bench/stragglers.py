@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from bench.apart import EFFECT, LEAST
+from bench.measure.skew import EFFECT, LEAST
 from bench.model.collectives import COLLECTIVES
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.units import show_seconds, show_share

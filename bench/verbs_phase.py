@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from .address import NoAddress, meeting_place
 from .control import Message
 from .gather import PROBE_SECONDS
+from .measure.perftest import processes
+from .measure.perftest.command import Side, words
+from .measure.perftest.expected_rate import least
+from .measure.perftest.outcome import outcome
+from .measure.perftest.record import Ended, Transfer, left_out
+from .measure.perftest.schedule import BACK, ROUND, THERE, Leg, legs, meetings, wanted, why_left
+from .measure.perftest.tool import Tool, read
 from .model.facts import Node
 from .model.profile import Profile
 from .model.units import show_seconds
 from .plan import by_node
 from .supervise import Coordinator
-from .verbs import errands
-from .verbs.command import Side, words
-from .verbs.healthy import least
-from .verbs.outcome import outcome
-from .verbs.record import Ended, Transfer, left_out
-from .verbs.schedule import BACK, ROUND, THERE, Leg, legs, meetings, wanted, why_left
-from .verbs.tool import Tool, read
 
 NAME = "verbs"  # of the phase, in the journal and the counters
 TITLE = "ib_write_bw on every rail, each direction"
@@ -95,7 +95,7 @@ def _counters(table: Table, when: str) -> None:
 
 def _table(chief: Coordinator, nodes: Sequence[Node], profile: Profile) -> Table:
     leads = {node.name: members[0] for node, members in zip(nodes, by_node(chief.ranks), strict=True)}
-    asked = chief.ask(errands.TOOL, list(leads.values()), 2 * errands.HELP_SECONDS + MARGIN)
+    asked = chief.ask(processes.TOOL, list(leads.values()), 2 * processes.HELP_SECONDS + MARGIN)
     tools = {name: _tool(name, asked[lead]) for name, lead in leads.items()}
     addresses = {
         node.name: meeting_place(
@@ -150,14 +150,14 @@ def _transfers(table: Table, these: Sequence[Leg], again: bool) -> list[Transfer
         leg.key: (_words(table, leg.receiver), _words(table, leg.sender, leg.receiver)) for leg in these
     }
     jobs = {leg.key: {"words": commands[leg.key][0], "numa": leg.receiver.numa} for leg in these}
-    up = _ask(table, errands.SERVE, these, "receiver", jobs, errands.LISTEN_SECONDS)
+    up = _ask(table, processes.SERVE, these, "receiver", jobs, processes.LISTEN_SECONDS)
     ready = [leg for leg in these if "port" in up[leg.key]]
     jobs = {
         leg.key: {"words": commands[leg.key][1], "numa": leg.sender.numa, "port": up[leg.key]["port"]}
         for leg in ready
     }
-    wrote = _ask(table, errands.CONNECT, ready, "sender", jobs, errands.RUN_SECONDS)
-    served = _ask(table, errands.END, ready, "receiver", {}, errands.GRACE_SECONDS)
+    wrote = _ask(table, processes.CONNECT, ready, "sender", jobs, processes.RUN_SECONDS)
+    served = _ask(table, processes.END, ready, "receiver", {}, processes.GRACE_SECONDS)
     seen = [
         Transfer(
             round=leg.round,

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from bench.launch import place
-from bench.measure import Rules
+from bench.measure.loop import Rules
 from bench.model.collectives import COLLECTIVES
 from bench.model.elements import ELEMENTS, REDUCTIONS
 from bench.model.profile import load

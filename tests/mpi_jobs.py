@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from bench import launch, nursery
+from bench import launch
+from bench.measure import forkserver
 
 ROOT = Path(__file__).parent.parent
 LIMIT = 150  # seconds; machines that build software are busy
@@ -142,7 +143,7 @@ def command(pid: int) -> str:
 
 def workers(pid: int) -> list[int]:
     """The torch workers below ``pid``, in the order in which they were started; the nurseries are none."""
-    return sorted(child for child in descendants(pid) if called(child) == nursery.CHILD)
+    return sorted(child for child in descendants(pid) if called(child) == forkserver.CHILD)
 
 
 def supervisor(below: Iterable[int], rank: int) -> int:

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import TextIO
 
-from bench import nursery
+from bench.measure import forkserver
 
 WARMED = []
 
@@ -45,4 +45,4 @@ def phase(channel: TextIO, asked: float) -> None:
 
 
 if __name__ == "__main__":
-    nursery.serve(int(sys.argv[1]), warm, phase)
+    forkserver.serve(int(sys.argv[1]), warm, phase)

@@ -20,7 +20,7 @@ CORRUPT = """
 import os, sys
 with open("/proc/self/cmdline") as file:
     words = file.read().split("\\0")
-if "bench.worker" in words:
+if "bench.measure.worker" in words:
     import torch.distributed as dist
     honest = dist.all_reduce
     def all_reduce(tensor, *args, **kwargs):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.apart import Tally
+from bench.measure.skew import Tally
 from bench.model.measurement import Apart, Case, Measurement, Rank
 from bench.model.verdict import Status
 from bench.stragglers import stragglers, tail

@@ -13,14 +13,14 @@ import click
 
 from bench import launch
 from bench.control.token import FILE as TOKEN_FILE
-from bench.measure import Rules
+from bench.measure.loop import Rules
+from bench.measure.soak import window_seconds
 from bench.model.collectives import collective
 from bench.model.profile import Profile, load
 from bench.nightly.asked import Nightly
 from bench.options import Options
 from bench.part import begin, take_part
 from bench.plan import Asked, Request, sweep_cases
-from bench.steady import window_seconds
 from bench.store import free
 from bench.supervise import Limits
 

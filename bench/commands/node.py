@@ -10,10 +10,10 @@ import sys
 import time
 from typing import Any
 
-from bench import tether
 from bench.control.token import FILE, VARIABLE, NoToken
 from bench.launch import Place
 from bench.launch.table import FIRST, HERE, LOCAL, MEET, RANK, RUN, SIZE
+from bench.measure import prctl
 from bench.model.verdict import EXIT, Status
 
 STOP_SECONDS = 12.0  # from the first signal to the next: rank 0 ends the job and judges it
@@ -45,7 +45,7 @@ def fan_out(where: Place, arguments: list[str]) -> int:
 
 def end_with_parent() -> None:
     """Ask the kernel for a SIGTERM when the node's process is gone, whatever ended it."""
-    tether.end_with_parent(signal.SIGTERM)
+    prctl.end_with_parent(signal.SIGTERM)
     if os.environ.pop(PARENT, "") not in ("", str(os.getppid())):
         sys.exit(EXIT[Status.ERROR])  # it went before we could ask
 

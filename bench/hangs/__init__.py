@@ -7,11 +7,11 @@ flight  torch's flight recorder: which collective each rank entered last
 ras     what NCCL's RAS service says of a job
 """
 
-from bench.hangs import flight, ras
-from bench.hangs.flight import behind
 from bench.hangs.gone import CUT, FAILED, ORPHAN, TOLD, Gone, blamed, farewells, with_last
 from bench.hangs.seen import Seen, flown, heartbeats, places, record
 from bench.hangs.who import Culprits, Link, Place, broke, hung, names, silent, unreachable
+from bench.measure import flight_recorder
+from bench.measure.flight_recorder import behind
 
 __all__ = [
     "CUT",

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.hangs.flight import Entry, Flight
 from bench.hangs.who import Link, Place
+from bench.measure.flight_recorder import Entry, Flight
 from bench.model.measurement import Case, Rank
 
 Said = dict[str, Any]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from . import nccl_tests, nccl_tests_json, perftest
+from bench.measure.perftest import output
+from bench.measure.perftest.output import LinkRun
+
+from . import nccl_tests, nccl_tests_json
 from .imported import ImportedRun, ImportRefused
-from .perftest import LinkRun
 
 _NCCL_TEXT = re.compile(
     r"\bsize\s+count\s+type\b|\bnThreads?:? \d+ nGpus|Avg bus bandwidth\s*:|Out of bounds values\s*:"
@@ -60,7 +62,7 @@ def read(text: str, name: str, collective: str = "", ranks: int | None = None, u
     if "nccl-tests text" in kinds:
         nccl += nccl_tests.parse(text, collective, ranks)
     if "perftest json" in kinds:
-        links += (perftest.parse_json(text.lstrip("\ufeff"), unit),)
+        links += (output.parse_json(text.lstrip("\ufeff"), unit),)
     if "perftest text" in kinds:
-        links += perftest.parse(text)
+        links += output.parse(text)
     return Imported(kinds, nccl, links)

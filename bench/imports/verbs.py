@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from bench.measure.perftest.output import LinkRow, LinkRun
 from bench.model.measurement import Case, Measurement
 
 from .imported import ImportRefused
-from .perftest import LinkRow, LinkRun
 
 PHASE = "verbs"
 

@@ -17,7 +17,7 @@ from bench import __version__
 from bench.imports import convert, verbs
 from bench.imports.detect import Imported, read
 from bench.imports.imported import ImportedRun, ImportRefused
-from bench.imports.perftest import UNITS
+from bench.measure.perftest.output import UNITS
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.profile import Profile
 from bench.model.units import show_count

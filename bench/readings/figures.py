@@ -9,15 +9,15 @@ from functools import cached_property
 
 from bench import paths
 from bench.known import names_in
+from bench.measure.perftest.outcome import Outcome, explained, outcome
+from bench.measure.perftest.record import Record, Transfer
+from bench.measure.perftest.schedule import wanted
 from bench.model.facts import Node, Port
 from bench.model.profile import Profile
 from bench.model.rails import members
 from bench.model.units import show_both
 from bench.store import Run
 from bench.store.rows import Row
-from bench.verbs.outcome import Outcome, explained, outcome
-from bench.verbs.record import Record, Transfer
-from bench.verbs.schedule import wanted
 
 from .target import largest_rate
 from .traffic import Untold, carried

@@ -15,15 +15,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench import paths
+from bench.measure.perftest.expected_rate import least
+from bench.measure.perftest.record import HOST, RecordError, of_lines
+from bench.measure.perftest.schedule import wanted
 from bench.model.facts import Node, Port
 from bench.model.profile import Profile
 from bench.model.units import show_both, show_rate, show_share
 from bench.model.verdict import Bound, Status
 from bench.store import Run
 from bench.store.rows import Row
-from bench.verbs.healthy import least
-from bench.verbs.record import HOST, RecordError, of_lines
-from bench.verbs.schedule import wanted
 
 from . import figures
 from .figures import Figure, View

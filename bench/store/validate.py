@@ -476,7 +476,7 @@ VERBS_LINES: dict[str, type] = {"tool": _Tool, "transfer": _Transfer, "left": _L
 
 
 def verbs(row: Mapping[str, Any]) -> None:
-    """What perftest said; see ``bench.verbs.record``."""
+    """What perftest said; see ``bench.measure.perftest.record``."""
     kind = row.get("kind")
     if not isinstance(kind, str):
         raise Misfit("kind: is missing" if kind is None else f"kind: {shown(kind)} where a text was wanted")

@@ -23,9 +23,9 @@ from bench.hangs import (
     unreachable,
     with_last,
 )
-from bench.measure import Rules
+from bench.measure.loop import Rules
+from bench.measure.work_order import Order, own_part
 from bench.model.measurement import Case, Measurement, Rank
-from bench.order import Order, own_part
 from bench.store import NOT_TRIED, Loss, Phase, Recorder
 
 from .ending import Departures

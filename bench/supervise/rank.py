@@ -12,11 +12,11 @@ from bench.agent import Nursery, Worker
 from bench.control import Control, Message
 from bench.hangs import ORPHAN, TOLD
 from bench.health import Health
+from bench.measure.perftest.processes import Errands
 from bench.model.verdict import EXIT, Status
 from bench.probe.gpu_load import Gauge
 from bench.probe.rail_activity import Passing
 from bench.probe.rail_wiring import hear
-from bench.verbs.errands import Errands
 
 from .farewell import Above, say
 from .limits import SILENT_SECONDS, Pace

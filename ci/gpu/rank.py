@@ -14,7 +14,7 @@ from typing import Any
 import borrowed
 
 from bench.launch import place
-from bench.measure import Rules
+from bench.measure.loop import Rules
 from bench.model.profile import parse
 from bench.options import CannotRun, Options
 from bench.part import take_part

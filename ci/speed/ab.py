@@ -1,6 +1,6 @@
 """One rank of the fidelity measurement: RailGauge's timing loop and a raw one, turn by turn in one process.
 
-A is ``bench.measure`` on ``bench.backend.Group``; B is what a person writes by hand: a barrier, a clock (CUDA
+A is ``bench.measure.loop`` on ``bench.measure.backend.Group``; B is what a person writes by hand: a barrier, a clock (CUDA
 events on a GPU), n calls of torch.distributed, a clock. Both use the same buffers in the same order and make
 the same number of calls; A and B alternate block by block, and who is first alternates too, so that a load
 that comes and goes meets both.
@@ -22,10 +22,10 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from bench.backend import device as devices
-from bench.backend.buffers import allocate
-from bench.backend.group import CudaClock, Group, HostClock
-from bench.measure import MOST_CALLS, Rules, measure
+from bench.measure.backend import device as devices
+from bench.measure.backend.buffers import allocate
+from bench.measure.backend.group import CudaClock, Group, HostClock
+from bench.measure.loop import MOST_CALLS, Rules, measure
 from bench.model.collectives import Call, collective
 from bench.model.elements import element
 from bench.model.stats import median_interval

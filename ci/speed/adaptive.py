@@ -34,7 +34,7 @@ from pathlib import Path
 import os
 from bench.part import take_part
 from bench.launch import place
-from bench.measure import Rules
+from bench.measure.loop import Rules
 from bench.options import Options
 from bench.plan import Request
 from bench.model.profile import load

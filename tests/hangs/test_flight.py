@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.hangs import flown
-from bench.hangs.flight import SIZE, Entry, Flight, NotAFlight, behind, held, parse, switched_on
+from bench.measure.flight_recorder import SIZE, Entry, Flight, NotAFlight, behind, held, parse, switched_on
 
 ROOT = Path(__file__).parents[2]
 

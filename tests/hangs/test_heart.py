@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench import worker
 from bench.hangs import flown
-from bench.order import CAPTURING, Progress
+from bench.measure import worker
+from bench.measure.work_order import CAPTURING, Progress
 
 NCCL = json.dumps(
     {"entries": [{"record_id": 4, "process_group": ["0", "default_pg"], "collective_seq_id": 5, "p2p_seq_id": 0,

@@ -8,8 +8,8 @@ from test_ras import MISMATCH, served
 
 from bench.control import Alone
 from bench.hangs import Seen, flown
-from bench.measure import Rules
-from bench.order import Order
+from bench.measure.loop import Rules
+from bench.measure.work_order import Order
 from bench.supervise import Coordinator, Limits, Supervisor
 from bench.supervise.recorded import seen_by_nccl
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.imports.imported import ImportRefused
-from bench.imports.perftest import parse, parse_json
 from bench.imports.verbs import measured
+from bench.measure.perftest.output import parse, parse_json
 from bench.store.rows import row_of
 
 DATA = Path(__file__).with_name("data")

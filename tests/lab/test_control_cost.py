@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.measure.work_order import own_part
 from bench.model.profile import load
-from bench.order import own_part
 from bench.plan import Asked, acceptance
 
 LAB = Path(__file__).parents[2] / "ci" / "lab"

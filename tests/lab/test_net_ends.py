@@ -44,7 +44,7 @@ def test_an_end_as_it_must_be_has_no_complaint() -> None:
         ({"named": "n1 (rank 2)"}, "names n1"),
         ({"named": "n2 (rank 4), n1 (rank 2)"}, "n1 (rank 2)"),
         ({"said": ""}, "nobody says"),
-        ({"left": ("S python -m bench.worker 9",)}, "left: S python"),
+        ({"left": ("S python -m bench.measure.worker 9",)}, "left: S python"),
         ({"report": False}, "no report"),
         ({"ours": 0}, "all is well"),
     ],
@@ -72,7 +72,7 @@ RUN = "/venv/bin/python -m torch.distributed.run --nnodes=3 -m bench accept --ou
 @pytest.mark.parametrize(
     ("column", "text", "roles"),
     [
-        (MPIRUN, "/venv/bin/python -m bench.worker 19", ["worker"]),
+        (MPIRUN, "/venv/bin/python -m bench.measure.worker 19", ["worker"]),
         (MPIRUN, "/venv/bin/python -m bench accept --profile x.toml --out y", ["supervisor"]),
         (MPIRUN, "/venv/bin/python -m bench.guard /tmp/run 5 4 1", []),
         (MPIRUN, "/venv/bin/python /src/ci/lab/net --name ends mpirun 2 -- python -m benchmark", []),

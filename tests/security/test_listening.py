@@ -54,7 +54,7 @@ def addresses(pids) -> set[str]:
 def test_a_store_listens_at_the_address_that_the_ranks_were_told_and_at_no_other():
     import torch.distributed as dist
 
-    from bench.backend.meeting import opened
+    from bench.measure.backend.store import opened
 
     before = sockets(os.getpid())
     store = opened(dist, "127.0.0.1", 2, LIMIT)
@@ -68,7 +68,7 @@ def test_a_store_listens_at_the_address_that_the_ranks_were_told_and_at_no_other
 
 
 def test_a_torch_whose_newer_server_takes_no_socket_gets_the_one_before_it():
-    from bench.backend.meeting import opened
+    from bench.measure.backend.store import opened
 
     asked = []
 
@@ -86,7 +86,7 @@ def test_a_torch_whose_newer_server_takes_no_socket_gets_the_one_before_it():
 
 
 def test_a_store_that_cannot_be_made_leaves_no_socket_open():
-    from bench.backend.meeting import opened
+    from bench.measure.backend.store import opened
 
     class Paper:
         def TCPStore(self, *words, **more):
@@ -118,7 +118,7 @@ def test_nothing_of_a_job_that_meets_on_one_address_listens_on_another(tmp_path)
     def over():
         below = mpi_jobs.descendants(job.pid)
         of_all.update(addresses([job.pid, *below]))
-        of_workers.update(addresses(pid for pid in below if "-m bench.worker" in below[pid]))
+        of_workers.update(addresses(pid for pid in below if "-m bench.measure.worker" in below[pid]))
         return job.poll() is not None
 
     try:

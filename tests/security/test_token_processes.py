@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 import mpi_jobs
-from bench import launch, nursery
+from bench import launch
 from bench.control.token import FILE, VARIABLE
+from bench.measure import forkserver
 
 pytestmark = [
     pytest.mark.torch,
@@ -72,7 +73,7 @@ class Looker:
         for pid, words in {
             each: text for job in jobs for each, text in mpi_jobs.descendants(job.pid).items()
         }.items():
-            if "-m bench.worker" not in words:
+            if "-m bench.measure.worker" not in words:
                 continue
             try:
                 environment = Path(f"/proc/{pid}/environ").read_bytes()
@@ -82,7 +83,7 @@ class Looker:
             if not environment:  # it is about to be gone
                 continue
             self.environments[pid] = environment
-            forked = "-m bench.worker" in mpi_jobs.command(above)
+            forked = "-m bench.measure.worker" in mpi_jobs.command(above)
             (self.workers if forked else self.nurseries).add(pid)
         return over
 
@@ -124,7 +125,7 @@ def test_neither_nursery_nor_worker_has_the_token_and_torch_is_imported_once_a_r
     said = "".join(job.communicate()[0] for job in jobs)
     assert all(job.returncode == 0 for job in jobs), said
     assert len(seen.nurseries) == ranks, said
-    assert seen.workers, f"no {nursery.CHILD} was seen: {said}"
+    assert seen.workers, f"no {forkserver.CHILD} was seen: {said}"
     for environment in seen.environments.values():
         names = {each.partition(b"=")[0].decode() for each in environment.split(b"\0")}
         assert "PATH" in names and not names & {VARIABLE, FILE}

@@ -86,11 +86,11 @@ def _nothing(job: Job) -> None:
 # on the second rank of n2, in its fourth all-reduce: what a bug in user code, or a bad GPU, looks like
 RAISE = """
 import os, sys
-if "bench.worker" in " ".join(sys.orig_argv) and os.uname().nodename == "n2":
+if "bench.measure.worker" in " ".join(sys.orig_argv) and os.uname().nodename == "n2":
     import importlib.abc, importlib.machinery
     class Hook(importlib.abc.MetaPathFinder):
         def find_spec(self, name, path, target=None):
-            if name != "bench.backend.cases":
+            if name != "bench.measure.backend.cases":
                 return None
             sys.meta_path.remove(self)
             spec = importlib.machinery.PathFinder.find_spec(name, path)

@@ -18,7 +18,7 @@ sys.path.insert(0, "/share/tree")
 import ibstat
 import ibstatus
 
-from bench.imports import perftest
+from bench.measure.perftest import output
 from bench.model.counters import Delta, Role, Snapshot, bytes_moved, delta
 from bench.model.facts import Node
 from bench.model.units import parse_rate, show_rate
@@ -164,7 +164,7 @@ def traffic(tally: Tally) -> None:
     before = counters()
     text = write_bw("mlx5_3")
     changes = moved(before, counters())
-    rows = [row for run in perftest.parse(text) if run.complete and not run.failures for row in run.rows]
+    rows = [row for run in output.parse(text) if run.complete and not run.failures for row in run.rows]
     rate = show_rate(rows[0].average, "MB/s") if rows else text[-200:]
     tally.true("ib_write_bw ran (its speed means nothing)", len(rows) == 1 and rows[0].valid, rate)
     for name, change in changes.items():

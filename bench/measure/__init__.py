@@ -1,0 +1,1 @@
+"""Measures on one rank: the worker process, its timing loop, the backends, perftest."""

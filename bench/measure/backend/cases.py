@@ -1,0 +1,241 @@
+"""One case on this rank's group: buffers, correctness, timing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from bench.measure.backend.buffers import Buffers, allocate
+from bench.measure.backend.correctness import POISON, Data
+from bench.measure.backend.cuda_graphs import replayed
+from bench.measure.backend.device import Unsupported
+from bench.measure.backend.group import Group
+from bench.measure.backend.one_rail import open_pair
+from bench.measure.backend.registered_buffers import Pool, registered
+from bench.measure.backend.tcp_retransmits import retransmitted
+from bench.measure.loop import Launch, Timings, measure
+from bench.measure.soak import steady
+from bench.measure.work_order import CAPTURING, Order, Progress, first_line
+from bench.model.collectives import Call, Origin, collective
+from bench.model.elements import element, pattern, reduction
+from bench.model.measurement import Case, Measurement, Mismatch, Window
+
+RAIL_LIMIT = 8.0  # seconds that a pair waits for a rail that does not answer
+
+
+Tell = Callable[..., None]  # a message to the supervisor: its kind, its fields
+
+
+@dataclass(frozen=True)
+class Teller:
+    """What a case needs of its worker: the order, where it writes how far it is, and whom it tells."""
+
+    order: Order
+    progress: Progress
+    tell: Tell
+
+
+def measure_on_rail(case: Case, mine: tuple[int, ...], here: Group, store: Any, to: Teller) -> Measurement:
+    """Measure a pair over one interface.
+
+    A rail that is down, or swallows what is sent, is a result and not the end of the phase: the pair
+    gives up after a while, says why, and both go on to their next partners.
+    """
+    order = to.order
+    rail = order.rails[order.local_rank % len(order.rails)] if case.rail == "own" else case.rail
+    place = mine.index(order.rank)
+    to.progress.stage = f"connecting over {rail}"
+    try:
+        talk = open_pair(store, f"{order.name}/{case.id}", mine, place, rail, RAIL_LIMIT)
+        group = replace(here, members=mine, place=place, talk=talk)
+        row = measure_case(case, group, to)
+        again = group.share([_number(retransmitted(rail))])
+        return replace(row, extra={"retransmits": [_count(line[0]) for line in again]})
+    except RuntimeError as error:
+        return failed(case, mine, error, rail=rail, stage=to.progress.stage)
+
+
+def failed(case: Case, members: tuple[int, ...], error: Exception, **extra: Any) -> Measurement:
+    """A case that could not be measured and says why, where the others of its phase still can be."""
+    return Measurement(
+        case=case.id,
+        ranks=members,
+        pipelined=(),
+        calls=0,
+        isolated=(),
+        wrong=(None,) * len(members),
+        checked=0,
+        mismatches=(),
+        stop="failed",
+        width=-1.0,
+        warmup=0,
+        extra={"failed": first_line(error), **extra},
+    )
+
+
+def _number(count: int | None) -> float:
+    return -1.0 if count is None else float(count)
+
+
+def _count(number: float) -> int | None:
+    return None if number < 0 else int(number)
+
+
+def measure_case(case: Case, group: Group, to: Teller) -> Measurement:
+    """Check the results of a case, then time it; every rank of the group returns the same.
+
+    Unsupported, on every rank alike, where this torch or device cannot do what the case asks for.
+    """
+    started, order, progress = time.time(), to.order, to.progress
+    with ExitStack() as stack:
+        prepared = _prepare(case, group, to, stack)
+        progress.stage = "checking"
+        found = _check(prepared, range(order.repetitions), group)
+        for send in prepared.buffers.send[1:]:
+            send.copy_(prepared.buffers.send[0])
+        launch = prepared.launch
+        if "graph" in case.algorithm:
+            progress.stage = CAPTURING
+            launch = stack.enter_context(replayed(launch, len(prepared.buffers), group.device))
+        progress.stage, progress.calls = "timing", 0
+        times = _time(case, group, launch, prepared, to)
+        progress.stage = "sharing"
+        extra = _extra(group, launch, times)
+        verdicts = group.share(found)
+    return Measurement(
+        case=case.id,
+        ranks=group.members,
+        pipelined=tuple(tuple(round(value, 10) for value in block) for block in times.pipelined),
+        calls=times.calls,
+        isolated=tuple(round(value, 10) for value in times.isolated),
+        wrong=tuple(int(line[0]) if line[1] else None for line in verdicts),
+        checked=int(sum(line[1] for line in verdicts)),
+        mismatches=tuple(_unpack(line, group.members[i]) for i, line in enumerate(verdicts) if line[2]),
+        stop=times.stop,
+        width=times.width if times.width < 1e9 else -1.0,
+        warmup=times.warmup,
+        started=started,
+        ended=time.time(),
+        extra=extra,
+        apart=times.apart,
+    )
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A case on this rank, ready to be called."""
+
+    buffers: Buffers
+    launch: Launch
+    data: Data
+    truth: tuple[Origin, ...]
+
+
+def _prepare(case: Case, group: Group, to: Teller, stack: ExitStack) -> _Prepared:
+    row, kind = collective(case.collective), element(case.dtype)
+    n, rank, root = len(group.members), group.place, max(case.root, 0)
+    op = reduction(case.op) if row.reduces else None
+    torch_op = getattr(dist.ReduceOp, {"prod": "PRODUCT"}.get(case.op, case.op.upper())) if op else None
+    call = Call(group.talk, group.handle, group.members, rank, root, torch_op)
+    to.progress.stage = "allocating"
+    pool = None
+    if "registered" in case.algorithm:
+        pool = stack.enter_context(registered(group.handle, group.device))
+    with pool.allocating() if pool else nullcontext():
+        buffers = allocate(
+            row,
+            case.count,
+            getattr(torch, kind.name),
+            case.placement,
+            (rank, n, root),
+            to.order.rotation[case.id],
+            group.device,
+        )
+    if pool:
+        _register(pool, group)
+
+    def launch(i: int) -> None:
+        to.progress.calls += 1
+        which = i % len(buffers)
+        row.call(call, buffers.send[which], buffers.recv[which])
+
+    data = Data(kind, op, pattern(kind, case.op, n), n)
+    return _Prepared(buffers, launch, data, row.truth(rank, n, root))
+
+
+def _register(pool: Pool, group: Group) -> None:
+    """On all ranks or on none: a rank that went on alone would wait for the others for ever."""
+    trouble = ""
+    try:
+        pool.register()
+    except Unsupported as error:
+        trouble = str(error)
+    if any(row[0] for row in group.share([float(bool(trouble))])):
+        raise Unsupported(trouble or "another rank could not register its buffers")
+
+
+def _time(case: Case, group: Group, launch: Launch, prepared: _Prepared, to: Teller) -> Timings:
+    """Until precise; or, where the rules ask for windows, under steady load until the budget is spent."""
+    rules = to.order.rules
+    if not rules.window:
+        return measure(group, launch, rules)
+
+    def ended(window: Window) -> None:
+        if group.place == 0:
+            to.tell("window", **replace(window, case=case.id, ranks=group.members).to_json())
+
+    def check(number: int) -> list[float]:
+        return _check(prepared, range(number, number + 1), group)[:2]
+
+    return steady(group, launch, check, rules, ended)
+
+
+LAUNCHES = 32  # calls whose launch is timed: few enough that no queue of the driver's fills up
+
+
+def _extra(group: Group, launch: Launch, times: Timings) -> dict[str, Any]:
+    """On a GPU, [rank] seconds of host time that starting one call takes while others are in flight.
+
+    On a CPU a call returns when it is done, so starting it is no time of its own.
+    """
+    if group.device.type != "cuda":
+        return {}
+    calls = min(LAUNCHES, max(times.calls, 1))
+    group.together()
+    begun = time.perf_counter()
+    for i in range(calls):
+        launch(i)
+    spent = (time.perf_counter() - begun) / calls
+    group.clock.settle()
+    return {"launch": [round(row[0], 9) for row in group.share([spent])]}
+
+
+def _check(prepared: _Prepared, repetitions: range, group: Group) -> list[float]:
+    """[wrong, checked, whether a mismatch follows, its index, repetition, got, wanted] of this rank."""
+    data, buffers = prepared.data, prepared.buffers
+    wrong, checked, first = 0, 0, None
+    for repetition in repetitions:
+        which = repetition % len(buffers)
+        received = buffers.recv[which]
+        received.fill_(POISON)
+        data.fill(buffers.send[which], group.place, repetition)
+        group.together()
+        prepared.launch(which)
+        group.clock.settle()
+        if prepared.truth:
+            count, mismatch = data.wrong(received, prepared.truth, group.place, repetition)
+            wrong, first = wrong + count, first or mismatch
+            checked += received.numel()
+    if first is None:
+        return [wrong, checked, 0, 0, 0, 0, 0]
+    return [wrong, checked, 1, first.index, first.repetition, first.got, first.wanted]
+
+
+def _unpack(line: list[float], rank: int) -> Mismatch:
+    return Mismatch(rank=rank, index=int(line[3]), repetition=int(line[4]), got=line[5], wanted=line[6])

@@ -1,0 +1,50 @@
+"""Calls replayed from CUDA graphs: what small messages take without Python and torch in the way.
+
+A call through torch costs the host tens of µs; a graph is launched in a few. One graph for each rotated
+buffer, so that a replay is one call, as in a training step that was captured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from bench.measure.backend.device import Unsupported
+from bench.measure.loop import Launch
+
+
+@contextmanager
+def replayed(launch: Launch, buffers: int, device: torch.device) -> Iterator[Launch]:
+    """``launch`` captured once for each of ``buffers``; what is yielded replays it.
+
+    Every rank of the group captures the same calls in the same order. The graphs are gone when the block
+    ends: NCCL does not destroy a communicator while a graph still holds it.
+    """
+    if device.type != "cuda":
+        raise Unsupported("CUDA graphs need a GPU; the calls of this backend run on the CPU")
+    _warm(launch, buffers, device)
+    graphs = [torch.cuda.CUDAGraph() for _ in range(buffers)]
+    for number, graph in enumerate(graphs):
+        # NCCL's watchdog asks CUDA things meanwhile: only what this thread does may spoil the capture
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            launch(number)
+    torch.cuda.synchronize(device)
+    try:
+        yield lambda number: graphs[number % buffers].replay()
+    finally:
+        torch.cuda.synchronize(device)
+        for graph in graphs:
+            graph.reset()
+
+
+def _warm(launch: Launch, buffers: int, device: torch.device) -> None:
+    """Once on a stream of its own, as torch asks for before a capture: nothing may be set up inside one."""
+    side = torch.cuda.Stream(device)
+    side.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(side):
+        for number in range(buffers):
+            launch(number)
+    torch.cuda.current_stream(device).wait_stream(side)
+    torch.cuda.synchronize(device)

@@ -1,0 +1,168 @@
+"""The timing loop: one, for every collective and every backend, with the clock in plain sight.
+
+Two numbers are taken of each case, turn by turn, so that both see the same minutes of the machine:
+
+* pipelined: ``calls`` calls back to back, one interval, divided by ``calls``: what nccl-tests prints;
+* isolated: every call follows a meeting and is timed alone, by each rank's own clock from when it has left the
+  meeting; an iteration lasts as long as the longest of these.
+
+All ranks see the same shared times and so take the same decisions: when warm, how many calls make a
+block, when to stop. No rank ever leaves the loop alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from bench.model.measurement import Apart
+from bench.model.stats import median, relative_width
+
+from .skew import Tally
+
+BLOCK_SECONDS = 0.02  # a pipelined block and an isolated batch last at most about this long
+EASY = 0.05  # a wanted width from which on blocks are shorter: six of them are enough for a rough answer
+SHORTEST = 0.2  # of a block's length, for the roughest
+MOST_CALLS = 500  # in one block
+WARM = 1.1  # warm when a batch is no more than this much faster than the one before
+WARM_SHARE = 0.2  # of the budget may go into warming up
+MOST_ITERATIONS = 5_000  # isolated; bounds memory and journal, never reached by slow calls
+
+
+class Backend(Protocol):
+    """The machine as the loop sees it; tests put one of paper in its place."""
+
+    def together(self) -> None:
+        """Return on every rank of the group at about the same moment, with nothing in flight."""
+
+    def mark(self) -> Any:
+        """A point on the time line of the device that runs the calls."""
+
+    def seconds(self, start: Any, end: Any) -> float:
+        """Seconds between two marks; waits until both have happened."""
+
+    def share(self, values: Sequence[float]) -> list[list[float]]:
+        """[rank][value] of all ranks of the group; every rank gives equally many."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """When to stop.
+
+    precision    wanted relative width of the confidence interval of the medians
+    budget       seconds for one case, warm-up included
+    iterations   exactly so many (nccl-tests' -n); None: until precise or the budget is spent
+    warmup       exactly so many calls (nccl-tests' -w); None: until stable
+    window       seconds; above 0 the budget is spent under steady load, told window by window
+    """
+
+    precision: float = 0.01
+    budget: float = 3.0
+    iterations: int | None = None
+    warmup: int | None = None
+    window: float = 0.0
+
+
+@dataclass(frozen=True)
+class Timings:
+    """What one loop measured; the fields are those of ``model.Measurement``."""
+
+    pipelined: tuple[tuple[float, ...], ...]
+    calls: int
+    isolated: tuple[float, ...]
+    stop: str
+    width: float
+    warmup: int
+    apart: Apart | None
+
+
+Launch = Callable[[int], None]  # launch call number i; the number chooses the buffer
+
+
+def measure(backend: Backend, launch: Launch, rules: Rules) -> Timings:
+    """Time ``launch`` on every rank of the group until ``rules`` are met; all ranks return the same."""
+    begin = backend.mark()
+    warmup, estimate = warm(backend, launch, rules)
+    calls, batch = _shape(estimate, rules)
+    pipelined: list[tuple[float, ...]] = []
+    isolated: list[float] = []
+    tally = Tally()
+    while True:
+        block = _pipelined(backend, launch, calls)
+        alone = _isolated(backend, launch, batch)
+        shared = backend.share([block, *alone, backend.seconds(begin, backend.mark())])
+        pipelined.append(tuple(row[0] for row in shared))
+        for i in range(1, batch + 1):
+            column = [row[i] for row in shared]
+            isolated.append(max(column))
+            tally.add(column)
+        spent = max(row[-1] for row in shared)
+        width = max(relative_width([max(row) for row in pipelined]), relative_width(isolated))
+        stop = _stop(rules, width, spent, len(isolated), spent / len(pipelined))
+        if stop:
+            return Timings(tuple(pipelined), calls, tuple(isolated), stop, width, warmup, tally.apart())
+
+
+def _pipelined(backend: Backend, launch: Launch, calls: int) -> float:
+    backend.together()
+    start = backend.mark()
+    for i in range(calls):
+        launch(i)
+    return backend.seconds(start, backend.mark()) / calls
+
+
+def _isolated(backend: Backend, launch: Launch, batch: int) -> list[float]:
+    times = []
+    for i in range(batch):
+        backend.together()
+        start = backend.mark()
+        launch(i)
+        times.append(backend.seconds(start, backend.mark()))
+    return times
+
+
+def warm(backend: Backend, launch: Launch, rules: Rules) -> tuple[int, float]:
+    """Calls made and the seconds of one, once the calls have stopped getting faster."""
+    done, before, spent = 0, math.inf, 0.0
+    while True:
+        batch = rules.warmup if rules.warmup is not None else 3 if done else 1
+        times = _isolated(backend, launch, batch)
+        # the first call may set up connections: it is in no estimate unless it is the only one
+        seconds = (
+            median([max(column) for column in zip(*backend.share(times), strict=True)]) if times else 0.0
+        )
+        done += batch
+        spent += seconds * batch
+        stable = done > 1 and before <= seconds * WARM
+        if rules.warmup is not None or stable or spent > WARM_SHARE * rules.budget:
+            return done, seconds
+        before = seconds
+
+
+def _shape(estimate: float, rules: Rules) -> tuple[int, int]:
+    """Calls of a pipelined block, and of an isolated batch."""
+    if rules.iterations is not None:
+        return rules.iterations, rules.iterations
+    # short enough for some twelve turns within the budget: fewer than six blocks give no interval
+    block = min(BLOCK_SECONDS * _share(rules.precision), rules.budget / 24)
+    fitting = math.ceil(block / estimate) if estimate > 0 else MOST_CALLS
+    calls = max(1, min(MOST_CALLS, fitting))
+    return calls, max(1, min(calls, MOST_CALLS // 5))
+
+
+def _share(precision: float) -> float:
+    """How much of a whole block's length is enough for this precision."""
+    return 1.0 if precision <= EASY else max(SHORTEST, EASY / precision)
+
+
+def _stop(rules: Rules, width: float, spent: float, iterations: int, turn: float) -> str:
+    if rules.iterations is not None:
+        return "count"
+    if width <= rules.precision:
+        return "precision"
+    # another turn that would overrun the budget is not begun
+    if not spent + turn <= rules.budget or iterations >= MOST_ITERATIONS:
+        return "budget"
+    return ""

@@ -1,0 +1,75 @@
+"""What a worker is told, and where it stands: shared by supervisor, worker and backend."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from bench.model.measurement import Case
+
+from .loop import Rules
+
+CAPTURING = "capturing"  # the stage in which nothing else may ask the GPU anything: it would spoil the graph
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a worker is told.
+
+    address    where the first rank's store listens
+    rotation   case id -> buffers to rotate through
+    rails      interfaces in rail order, where gloo has to be told which one to use
+    name       of this set of workers, unlike that of any other in the run
+    """
+
+    phase: str
+    cases: tuple[Case, ...]
+    rank: int
+    size: int
+    local_rank: int
+    backend: str
+    address: str
+    timeout: float
+    rules: Rules
+    repetitions: int
+    rotation: dict[str, int]
+    rails: tuple[str, ...] = ()
+    name: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **self.__dict__,
+            "cases": [case.to_json() for case in self.cases],
+            "rules": asdict(self.rules),
+        }
+
+    @staticmethod
+    def from_json(row: dict[str, Any]) -> Order:
+        cases = tuple(Case.from_json(case) for case in row["cases"])
+        return Order(**{**row, "cases": cases, "rules": Rules(**row["rules"]), "rails": tuple(row["rails"])})
+
+
+def own_part(case: Case, rank: int) -> Case:
+    """The case as this rank needs it: of pairs, its own alone.
+
+    A pair needs no communicator of its own, so that nobody has to know of the others'; with 512 ranks they
+    would be nearly all that the orders of a rails phase hold. Other groups everybody opens together.
+    """
+    if not case.collective.startswith("p2p") or any(len(group) != 2 for group in case.groups):
+        return case
+    return replace(case, groups=tuple(group for group in case.groups if rank in group))
+
+
+@dataclass
+class Progress:
+    """Where this worker is; the main thread writes it, the heartbeat thread reads it."""
+
+    case: str = ""
+    stage: str = "starting"
+    calls: int = 0
+
+
+def first_line(error: Exception) -> str:
+    """The first line that an exception says, cut to 400 characters; its type where it says nothing."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[0][:400] if lines else type(error).__name__

@@ -1,0 +1,206 @@
+"""One phase of cases in one torch.distributed process.
+
+The nursery forks it (``python -m bench.measure.worker FD`` starts that). A supervisor writes the order as one JSON
+line to its standard input and, once the first rank's store has a port, the rendezvous as a second line. It
+answers on its channel, a JSON line at a time: ``store``, ``ready``, ``beat``, ``window``, ``measurement``,
+``done``, ``failed``. Standard output and error belong to torch and NCCL and go to the phase's log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TextIO
+
+from bench.model.collectives import collective
+from bench.model.measurement import Case
+
+from . import flight_recorder, forkserver
+from .work_order import CAPTURING, Order, Progress, first_line
+
+if TYPE_CHECKING:  # torch is imported in _work, where how long that takes is timed
+    from .backend.cases import Teller
+    from .backend.group import Group
+
+BEAT_SECONDS = 0.5
+STALL_SECONDS = 4.0  # without progress, after which torch is asked what it recorded
+RECORDERS = (
+    "torch._C._distributed_c10d"  # never imported here: the heart must not wait for an import that hangs
+)
+
+
+@dataclass
+class Channel:
+    """Messages to the supervisor, one JSON line each, from two threads."""
+
+    file: TextIO
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def send(self, kind: str, **fields: Any) -> None:
+        line = json.dumps({"kind": kind, **fields})
+        with self.lock:
+            self.file.write(line + "\n")
+            self.file.flush()
+
+
+def warm() -> None:
+    """Import what every phase needs. What fails here fails again in the worker, where the supervisor hears of it."""
+    with contextlib.suppress(Exception):
+        import torch.distributed  # noqa: F401
+
+        from .backend import cases, device, group  # noqa: F401
+
+
+def phase(file: TextIO, asked: float) -> None:
+    """Be the worker of one phase, ordered at ``asked`` (perf_counter of this machine)."""
+    channel = Channel(file)
+    order = Order.from_json(json.loads(sys.stdin.readline()))
+    progress = Progress()
+    threading.Thread(target=_beat, args=(channel, progress, order.backend), daemon=True).start()
+    try:
+        _work(order, channel, progress, asked)
+        channel.send("done")
+    except Exception as error:
+        # whatever torch raises is evidence for the supervisor, who knows which rank failed first
+        import traceback
+
+        traceback.print_exc()
+        channel.send("failed", error=type(error).__name__, text=first_line(error), at=asdict(progress))
+        sys.stderr.flush()
+        os._exit(1)  # a communicator that lost a peer may hang in its destructor
+
+
+def _beat(channel: Channel, progress: Progress, backend: str) -> None:
+    at, since, told = asdict(progress), time.monotonic(), False
+    while True:
+        try:
+            channel.send("beat", **asdict(progress))
+        except (OSError, ValueError):
+            os._exit(3)  # the supervisor is gone
+        if asdict(progress) != at:
+            at, since, told = asdict(progress), time.monotonic(), False
+        elif not told and progress.stage != CAPTURING and time.monotonic() - since > STALL_SECONDS:
+            told = True
+            # in a thread of its own: what asks a hung library may hang too, and the heart must not
+            threading.Thread(target=_tell_flight, args=(channel, backend), daemon=True).start()
+        time.sleep(BEAT_SECONDS)
+
+
+def _tell_flight(channel: Channel, backend: str) -> None:
+    """What torch recorded of the last collectives; nothing where this torch has no recorder, or it is off."""
+    found = flight_recorder.held(sys.modules.get(RECORDERS), backend)
+    if found.last:
+        with contextlib.suppress(OSError, ValueError):  # the supervisor is gone: the heart ends us
+            channel.send("flight", **found.to_json())
+
+
+def _work(order: Order, channel: Channel, progress: Progress, asked: float) -> None:
+    progress.stage = "importing torch"
+    import torch.distributed as dist
+
+    from .backend import device as devices
+    from .backend.cases import Teller
+    from .backend.group import CudaClock, Group, HostClock
+
+    _threads()
+    imported = time.perf_counter()
+    progress.stage = "joining"
+    device = devices.of_rank(order.backend, order.local_rank)
+    devices.use(device)
+    store = _meet(order, channel, dist)
+    met = time.perf_counter()
+    timeout = timedelta(seconds=order.timeout)
+    os.environ.update(flight_recorder.switched_on(os.environ, sys.modules.get(RECORDERS)))
+    dist.init_process_group(
+        order.backend,
+        store=store,
+        rank=order.rank,
+        world_size=order.size,
+        timeout=timeout,
+        **devices.eager(device),
+    )
+    connected = time.perf_counter()
+    clock = CudaClock(device) if device.type == "cuda" else HostClock()
+    everyone = Group(tuple(range(order.size)), order.rank, None, device, clock)
+    everyone.together()
+    seconds = {
+        "import": imported - asked,
+        "meet": met - imported,
+        "init": connected - met,
+        "first": time.perf_counter() - connected,
+    }
+    channel.send("ready", seconds=seconds, versions=devices.versions(), gpu=devices.identity(device))
+    _cases(everyone, store, dist, Teller(order, progress, channel.send))
+    progress.stage = "leaving"
+    everyone.together()
+    dist.destroy_process_group()
+
+
+def _threads() -> None:
+    """As many threads for torch as this phase's environment says: the library read its own when it was loaded."""
+    import torch
+
+    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if wanted.isdigit() and int(wanted):
+        torch.set_num_threads(int(wanted))
+
+
+def _cases(everyone: Group, store: Any, dist: Any, to: Teller) -> None:
+    """Every case in turn; the ranks that are in none of its groups wait for the next."""
+    from .backend.cases import failed, measure_case, measure_on_rail
+    from .backend.device import Unsupported
+
+    order, progress = to.order, to.progress
+    handles: dict[tuple[int, ...], Any] = {everyone.members: None}
+    for case in order.cases:
+        progress.case, progress.stage, progress.calls = case.id, "meeting", 0
+        to.tell("beat", **asdict(progress))  # at once: the supervisor looks at the GPU around each case
+        _open_groups(case, handles, dist)
+        everyone.together()
+        mine = next((group for group in case.groups if order.rank in group), None)
+        if mine is None:
+            continue
+        if case.rail and order.rails:
+            row = measure_on_rail(case, mine, everyone, store, to)
+        else:
+            group = replace(everyone, members=mine, place=mine.index(order.rank), handle=handles.get(mine))
+            try:
+                row = measure_case(case, group, to)
+            except Unsupported as error:
+                row = failed(case, mine, error)
+        if mine.index(order.rank) == 0:
+            to.tell("measurement", **row.to_json())
+
+
+def _meet(order: Order, channel: Channel, dist: Any) -> Any:
+    """The store through which the ranks find each other; the first rank's own."""
+    timeout = timedelta(seconds=order.timeout)
+    if order.rank == 0:
+        from .backend import store as meeting
+
+        store = meeting.opened(dist, order.address, order.size, timeout)
+        channel.send("store", port=store.port)
+        return store
+    line = sys.stdin.readline()
+    if not line:
+        os._exit(3)
+    return dist.TCPStore(order.address, json.loads(line)["port"], order.size, False, timeout)
+
+
+def _open_groups(case: Case, handles: dict[tuple[int, ...], Any], dist: Any) -> None:
+    """Communicators for groups that are neither the whole job nor a pair; every rank calls in the same order."""
+    for members in case.groups:
+        # a pair needs no communicator of its own: it talks in that of the whole job; a copy talks to nobody
+        pair = len(members) == 2 and case.collective.startswith("p2p")
+        if members not in handles and not pair and not collective(case.collective).alone:
+            handles[members] = dist.new_group(list(members))
+
+
+if __name__ == "__main__":
+    forkserver.serve(int(sys.argv[1]), warm, phase)
