@@ -14,9 +14,7 @@ from bench.store.standing import standing
 
 from . import __version__, resume
 from .address import Meeting, meeting_place
-from .control import Control
 from .gather import ask_fabric, choose_backend, device_name, meet, memory
-from .guard import STARTED, Guard
 from .judge import status
 from .known import pins
 from .launch import Place
@@ -37,6 +35,8 @@ from .refusal import refusal
 from .settle import finish, settle
 from .store import UNWRITTEN, VERDICTS, Manifest, Phase, Plan, Recorder, Run, RunError
 from .supervise import Coordinator, Departures, Lost, Stopped, Supervisor, dismiss
+from .supervise.control import Control
+from .supervise.watchdog import STARTED, Guard
 
 EXIT_ERROR = EXIT[Status.ERROR]
 

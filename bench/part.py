@@ -13,15 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .agent import Nursery
-from .answers import answer
-from .control import connect, token
-from .hangs import FAILED
 from .launch import Place, agree, elastic, quiet_mpi
 from .measure.work_order import first_line
 from .model.verdict import EXIT, Status
 from .options import Options, Watcher
 from .supervise import Departures, Supervisor, above, say
+from .supervise.control import connect, token
+from .supervise.hangs import FAILED
+from .supervise.requests import answer
+from .supervise.worker_process import Nursery
 
 LAST_SECONDS = 1  # for a supervisor that is told to end to leave in order
 

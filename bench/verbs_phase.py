@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .address import NoAddress, meeting_place
-from .control import Message
 from .gather import PROBE_SECONDS
 from .measure.perftest import processes
 from .measure.perftest.command import Side, words
@@ -25,6 +24,7 @@ from .model.profile import Profile
 from .model.units import show_seconds
 from .plan import by_node
 from .supervise import Coordinator
+from .supervise.control import Message
 
 NAME = "verbs"  # of the phase, in the journal and the counters
 TITLE = "ib_write_bw on every rail, each direction"

@@ -9,10 +9,10 @@ import pytest
 
 import runs
 from bench.gather import device_name, memory
-from bench.hangs.seen import Seen
 from bench.placing import foreseen, match, placed, said, visible
 from bench.store import Phase, load
 from bench.supervise import Coordinator, Limits
+from bench.supervise.hangs.rank_state import Seen
 from made_nodes import LAMBDA, gpu, node, nodes, with_gpu
 
 GPUS = tuple(gpu(at, uuid=f"GPU-{at}a1b-77") for at in range(4))

@@ -14,7 +14,6 @@ from typing import Any
 
 import click
 
-from bench.control import token
 from bench.launch.hosts import Host
 from bench.launch.remote import here
 from bench.launch.table import STARTED
@@ -24,6 +23,7 @@ from bench.resume import ResumeRefused, resumable
 from bench.store import Run, RunError, free
 from bench.store import load as load_run
 from bench.store.history import HistoryError, MissingLibrary, lasting
+from bench.supervise.control import token
 
 from .measuring import new_folder, options_of
 

@@ -10,20 +10,21 @@ from pathlib import Path
 
 import click
 
-from bench import guard, launch
-from bench.control import token
+from bench import launch
 from bench.follow import follow, pass_on
 from bench.model.verdict import EXIT, overall
 from bench.options import CannotRun, Options
 from bench.store import RunError
 from bench.store import load as load_run
+from bench.supervise import watchdog
+from bench.supervise.control import token
 
 from .page import where_report, write_report
 
 STOP_SECONDS = 3.5
 
 
-OURS = guard.STARTED
+OURS = watchdog.STARTED
 
 
 def under_mpirun(ranks: int, options: Options, quiet: bool, verbose: bool) -> int:

@@ -16,7 +16,6 @@ from typing import Any
 import click
 
 from bench import launch
-from bench.control.token import VARIABLE
 from bench.judge import status
 from bench.launch.command_lines import EACH_NODE, Job, Step, steps
 from bench.launch.hosts import meetable, read_hosts, with_slots
@@ -24,6 +23,7 @@ from bench.launch.remote import SSH, Remote, here
 from bench.model.verdict import EXIT, EXIT_USAGE, Status
 from bench.probe.environment import allowed
 from bench.store import load as load_run
+from bench.supervise.control.token import VARIABLE
 
 from .inner import Inner, Understood, check, check_out, checked_token, read
 

@@ -12,7 +12,6 @@ from typing import Any
 import click
 
 from bench import launch
-from bench.control.token import FILE as TOKEN_FILE
 from bench.measure.loop import Rules
 from bench.measure.soak import window_seconds
 from bench.model.collectives import collective
@@ -23,6 +22,7 @@ from bench.part import begin, take_part
 from bench.plan import Asked, Request, sweep_cases
 from bench.store import free
 from bench.supervise import Limits
+from bench.supervise.control.token import FILE as TOKEN_FILE
 
 from .job import under_mpirun
 from .node import end_with_parent, fan_out

@@ -10,11 +10,11 @@ import sys
 import time
 from typing import Any
 
-from bench.control.token import FILE, VARIABLE, NoToken
 from bench.launch import Place
 from bench.launch.table import FIRST, HERE, LOCAL, MEET, RANK, RUN, SIZE
 from bench.measure import prctl
 from bench.model.verdict import EXIT, Status
+from bench.supervise.control.token import FILE, VARIABLE, NoToken
 
 STOP_SECONDS = 12.0  # from the first signal to the next: rank 0 ends the job and judges it
 LEAVE_SECONDS = 3.0  # for the others once rank 0 has ended: it dismissed them, or they never met

@@ -10,7 +10,6 @@ from pathlib import Path
 import click
 
 from bench import launch
-from bench.control.token import FILE as TOKEN_FILE
 from bench.launch import Place
 from bench.model.profile import load as load_profile
 from bench.model.profile import parse
@@ -22,6 +21,7 @@ from bench.settle import finish
 from bench.store import Run, load
 from bench.store.standing import standing
 from bench.supervise import Limits
+from bench.supervise.control.token import FILE as TOKEN_FILE
 from bench.terminal import Terminal
 
 from .inner import Understood

@@ -114,7 +114,7 @@ class Recorder:
         self._append(COUNTERS, {"phase": phase, "when": when, "snapshots": snapshots})
 
     def health(self, row: dict[str, Any]) -> None:
-        """What a supervisor saw beside its worker; see ``bench.health``."""
+        """What a supervisor saw beside its worker; see ``bench.supervise.monitor``."""
         self._append(HEALTH, row)
 
     def verbs(self, row: dict[str, Any]) -> None:

@@ -411,7 +411,7 @@ class _Spell:
 
 @dataclass(frozen=True)
 class _Health:
-    """See ``bench.health``: what a supervisor saw beside its worker."""
+    """See ``bench.supervise.monitor``: what a supervisor saw beside its worker."""
 
     phase: str
     rank: int

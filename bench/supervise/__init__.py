@@ -11,11 +11,11 @@ journal, finds who is to blame when a phase breaks, and goes on with the cases t
     chief     the coordinator over them
 """
 
-from .chief import Coordinator, dismiss
-from .ending import Departures
+from .coordinator import Coordinator, dismiss
+from .departures import Departures
 from .farewell import above, say
 from .limits import COUNTERS, Limits, Lost, Pace, Stopped
-from .rank import Supervisor
+from .supervisor import Supervisor
 
 __all__ = [
     "COUNTERS",

@@ -10,8 +10,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.control import Control
-from bench.guard import LAUNCHERS
+from bench.supervise.control import Control
+from bench.supervise.watchdog import LAUNCHERS
 
 WORD_SECONDS = 0.3  # for the last word to leave
 DAEMONS = ("prted", "orted", "hydra_pmi_proxy", "slurmstepd")

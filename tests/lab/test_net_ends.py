@@ -74,7 +74,7 @@ RUN = "/venv/bin/python -m torch.distributed.run --nnodes=3 -m bench accept --ou
     [
         (MPIRUN, "/venv/bin/python -m bench.measure.worker 19", ["worker"]),
         (MPIRUN, "/venv/bin/python -m bench accept --profile x.toml --out y", ["supervisor"]),
-        (MPIRUN, "/venv/bin/python -m bench.guard /tmp/run 5 4 1", []),
+        (MPIRUN, "/venv/bin/python -m bench.supervise.watchdog /tmp/run 5 4 1", []),
         (MPIRUN, "/venv/bin/python /src/ci/lab/net --name ends mpirun 2 -- python -m benchmark", []),
         (MPIRUN, "mpirun --host n0:2 -n 6 python -m bench accept --out y", ["launcher"]),
         (MPIRUN, "prterun --host n0:2 -n 6 python -m bench accept --out y", ["launcher"]),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import mpi_jobs
-from bench.agent import Nursery, Worker
+from bench.supervise.worker_process import Nursery, Worker
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc")
 ROOT = Path(__file__).parents[3]
@@ -169,7 +169,7 @@ def test_killing_the_nursery_ends_its_worker(begin, tmp_path):
 SUPERVISOR = """
 import sys, time
 from pathlib import Path
-from bench.agent import Nursery, Worker
+from bench.supervise.worker_process import Nursery, Worker
 import os
 nursery = Nursery(os.environ, "paper_worker")
 worker = Worker({"stay": True}, dict(os.environ), Path(sys.argv[1]) / "w.log", nursery)

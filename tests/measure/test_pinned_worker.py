@@ -10,13 +10,14 @@ import pytest
 from test_nursery import PATHS
 
 import runs
-from bench.agent import Nursery
-from bench.control import Alone
 from bench.measure.loop import Rules
 from bench.measure.work_order import Order
 from bench.model.profile import load
 from bench.plan import Asked, acceptance
-from bench.supervise import Supervisor, rank
+from bench.supervise import Supervisor
+from bench.supervise import supervisor as rank
+from bench.supervise.control import Alone
+from bench.supervise.worker_process import Nursery
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc")
 H100 = load("lambda-1cc-h100")

@@ -13,8 +13,8 @@ import pytest
 
 import mpi_jobs
 from bench import launch
-from bench.control.token import FILE, VARIABLE
 from bench.measure import forkserver
+from bench.supervise.control.token import FILE, VARIABLE
 
 pytestmark = [
     pytest.mark.torch,

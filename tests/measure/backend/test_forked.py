@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from bench.agent import Nursery, Worker
 from bench.measure.loop import Rules
 from bench.measure.work_order import Order
 from bench.plan import Request, sweep_cases
+from bench.supervise.worker_process import Nursery, Worker
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc")
 ROOT = Path(__file__).parents[3]

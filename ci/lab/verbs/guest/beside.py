@@ -15,8 +15,6 @@ from typing import Any
 
 sys.path.insert(0, "/share/tree")
 
-from bench.answers import answer
-from bench.control import connect
 from bench.gather import meet
 from bench.judge import judge
 from bench.launch import Place, place, quiet_mpi
@@ -29,6 +27,8 @@ from bench.readings import of_layers
 from bench.store import Manifest, Plan, Recorder
 from bench.store import load as load_run
 from bench.supervise import Coordinator, Limits, Supervisor, dismiss
+from bench.supervise.control import connect
+from bench.supervise.requests import answer
 
 
 class Silent:

@@ -1,0 +1,38 @@
+"""What every supervisor tells of its machine when rank 0 asks."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import sys
+from dataclasses import asdict
+
+from bench.model.printable import plain
+
+from .control import Message
+
+
+def answer(what: str) -> Message:
+    """What a supervisor knows of its machine: ``hello``, ``probe``, ``counters`` or ``fabric``."""
+    from bench.probe.fabric.ask_all import look
+    from bench.probe.node import probe, snapshot
+
+    if what == "hello":
+        return hello()
+    if what == "fabric":
+        return {"answers": [{**asdict(said), "status": said.status.value} for said in look().answers]}
+    return probe().to_json() if what == "probe" else snapshot().to_json()
+
+
+def hello() -> Message:
+    """Host, process, allowed environment and torch of this rank, without importing torch."""
+    from bench.probe.environment import allowed
+
+    return {
+        "host": plain(socket.gethostname()),
+        "pid": os.getpid(),
+        "torch": bool(importlib.util.find_spec("torch")),
+        "python": sys.executable,
+        "environment": allowed(os.environ)[0],
+    }

@@ -1,0 +1,442 @@
+"""Real sockets on the loopback: the star comes together and names who is lost; no stranger stops it."""
+
+import contextlib
+import os
+import socket
+import threading
+import time
+
+import pytest
+
+from bench.supervise.control import rendezvous as door_module
+from bench.supervise.control import tcp as tcp_module
+from bench.supervise.control.rendezvous import Door, Knock, NotMet
+from bench.supervise.control.sealed_frames import CALLER, HELLO, LENGTH, LONGEST, Call, Sealer, hello
+from bench.supervise.control.tcp import Link, Tcp
+
+TOKEN = b"0123456789abcdef-of-this-job"
+LIMIT = 20.0
+RUN = "a run"
+
+
+def quiet(text):
+    """Nobody is told."""
+
+
+def opened(said=None):
+    return Door(["127.0.0.1"], [0], said.append if said is not None else quiet)
+
+
+def knock(port, rank, size, token=TOKEN, run=RUN, said=None):
+    return Knock(
+        ("127.0.0.1",), (port,), run, rank, size, lambda: token, said.append if said is not None else quiet
+    )
+
+
+def in_background(work):
+    """Start ``work`` in a thread; a function that waits for its result or raises what it raised."""
+    box = []
+
+    def run():
+        try:
+            box.append((work(), None))
+        except Exception as error:
+            box.append((None, error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+
+    def result():
+        thread.join(LIMIT + 5)
+        assert box, "it did not come back"
+        value, error = box[0]
+        if error:
+            raise error
+        return value
+
+    return result
+
+
+def star(size, before=quiet):
+    """A star of ``size`` in this process; ``before(port)`` acts while the door is open and nobody is in."""
+    door = opened()
+    before(door.port)
+    host = in_background(lambda: door.wait(RUN, size, TOKEN, LIMIT))
+    others = [
+        in_background(lambda rank=rank: knock(door.port, rank, size).until_in(LIMIT))
+        for rank in range(1, size)
+    ]
+    return [host(), *(other() for other in others)]
+
+
+def close(ends):
+    for end in ends:
+        end.close()
+
+
+def hear(end, count=1):
+    """The next ``count`` messages."""
+    heard, deadline = [], time.monotonic() + LIMIT
+    while len(heard) < count:
+        assert time.monotonic() < deadline, f"only {heard} arrived"
+        heard += end.receive()
+    return heard
+
+
+def test_everybody_talks_to_the_first_rank_and_to_themselves():
+    ends = star(4)
+    for rank, end in enumerate(ends):
+        end.send(0, {"said": "hello", "from": rank})
+    assert {rank: said["from"] for rank, said in hear(ends[0], 4)} == {0: 0, 1: 1, 2: 2, 3: 3}
+    for rank in range(1, 4):
+        ends[0].send(rank, {"do": "start", "for": rank})
+        assert hear(ends[rank]) == [(0, {"do": "start", "for": rank})]
+    assert all(end.flush(1.0) for end in ends)
+    close(ends)
+
+
+def test_a_message_of_megabytes_arrives_whole_and_send_does_not_wait_for_it():
+    ends = star(2)
+    text = "log line\n" * 1_000_000
+    ends[1].send(0, {"log": text})
+    assert not ends[1].flush(0.01)  # more than the kernel holds: nobody has read yet
+    pumping = in_background(lambda: ends[1].flush(LIMIT))
+    assert hear(ends[0])[0][1]["log"] == text
+    assert pumping()
+    close(ends)
+
+
+def test_the_first_rank_hears_who_is_lost_and_what_it_had_said_before():
+    ends = star(3)
+    ends[2].send(0, {"said": "bye"})
+    ends[2].close()
+    first, second = hear(ends[0], 2)
+    assert first == (2, {"said": "bye"})
+    assert second[0] == 2 and second[1]["said"] == "lost" and "closed" in second[1]["text"]
+    ends[0].send(2, {"do": "quit"})  # goes nowhere, and breaks nothing
+    ends[0].send(1, {"do": "start"})
+    assert hear(ends[1]) == [(0, {"do": "start"})]
+    assert list(ends[0].receive()) == []  # it is told once
+    close(ends[:2])
+
+
+def test_the_others_quit_when_the_first_rank_is_gone_and_know_why():
+    ends = star(2)
+    ends[0].abandon(3)
+    ((source, message),) = hear(ends[1])
+    assert (source, message["do"]) == (0, "quit")
+    assert "rank 0 is gone" in message["lost"]
+    ends[1].send(0, {"said": "bye"})
+    assert ends[1].flush(0.1)
+    close(ends)
+
+
+def test_a_peer_that_takes_nothing_is_lost_and_memory_stays_bounded(monkeypatch):
+    monkeypatch.setattr(tcp_module, "WAITING", 1 << 20)
+    ends = star(2)
+    for _ in range(100):
+        ends[0].send(1, {"log": "x" * (1 << 20)})
+    (told,) = hear(ends[0])
+    assert told[0] == 1 and told[1]["said"] == "lost" and "took nothing" in told[1]["text"]
+    close(ends)
+
+
+# what a stranger can do at the open door; each gets the port and keeps its sockets
+
+
+def garbage(port):
+    for data in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", os.urandom(4000), b"\0" * HELLO.size, b"\xff" * 60):
+        yield called(port, data)
+
+
+def half_a_hello(port):
+    for cut in (1, 12, HELLO.size - 1):
+        yield called(port, hello(b"n" * 32, 1, 3)[:cut])
+
+
+def says_nothing(port):
+    for _ in range(5):
+        yield called(port, b"")
+
+
+def hangs_up(port):
+    for data in (b"", b"x", hello(b"n" * 32, 1, 3)):
+        called(port, data).close()
+    yield from ()
+
+
+def wrong_proof(port):
+    for rank in (1, 2):
+        yield called(port, hello(b"n" * 32, rank, 3) + os.urandom(32))
+
+
+def no_such_rank(port):
+    for rank, size in ((0, 3), (3, 3), (2**32 - 1, 2**32 - 1), (1, 2**31)):
+        yield called(port, hello(b"n" * 32, rank, size) + b"p" * 32)
+
+
+def huge_length(port):
+    yield called(port, hello(b"n" * 32, 1, 3) + LENGTH.pack(2**32 - 1) * 100)
+
+
+def flood(port):
+    # twice the waiting room, all from the address of the true ranks
+    for _ in range(2 * door_module.WAITING_ROOM):
+        yield called(port, b"")
+
+
+def called(port, data):
+    sock = socket.create_connection(("127.0.0.1", port), LIMIT)
+    with contextlib.suppress(OSError):
+        sock.sendall(data)
+    return sock
+
+
+STRANGERS = (
+    garbage,
+    half_a_hello,
+    says_nothing,
+    hangs_up,
+    wrong_proof,
+    no_such_rank,
+    huge_length,
+    flood,
+)
+
+
+@pytest.mark.parametrize("stranger", STRANGERS, ids=lambda stranger: stranger.__name__)
+def test_a_stranger_neither_joins_nor_stops_nor_stalls_a_job(stranger):
+    held = []
+    begun = time.monotonic()
+    ends = star(3, before=lambda port: held.extend(stranger(port)))
+    # nobody had to wait for a stranger's time to be up
+    assert time.monotonic() - begun < door_module.ANSWER_SECONDS + LIMIT / 2
+    for rank in (1, 2):
+        ends[rank].send(0, {"said": "hello"})
+        assert hear(ends[0]) == [(rank, {"said": "hello"})]
+    for sock in held:
+        assert shut(sock), "a stranger was kept"
+        sock.close()
+    close(ends)
+
+
+def shut(sock):
+    """Whether the other end has closed; a greeting of 32 bytes may come before."""
+    sock.settimeout(LIMIT)
+    got = b""
+    with contextlib.suppress(ConnectionResetError):
+        while part := sock.recv(4096):
+            got += part
+    return len(got) <= 32
+
+
+def test_the_door_is_shut_once_everybody_is_in():
+    ports = []
+    ends = star(2, before=ports.append)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", ports[0]), LIMIT)
+    close(ends)
+
+
+@pytest.mark.parametrize(
+    ("token", "run"), [(b"another token of a stranger", RUN), (TOKEN, "another run")], ids=["token", "run"]
+)
+def test_who_has_another_token_or_another_run_is_told_and_named_and_stays_out(token, run):
+    named, told = [], []
+    door = opened(named)
+    host = in_background(lambda: door.wait(RUN, 2, TOKEN, 1.5))
+    with pytest.raises(NotMet, match="does not take our token"):
+        knock(door.port, 1, 2, token, run, told).until_in(0.5)
+    with pytest.raises(NotMet, match=r"1 of 2 ranks did not call.*rank 1.*does not know the token"):
+        host()
+    assert len(named) == 1 and "127.0.0.1 called as rank 1" in named[0]
+    assert len(told) == 1 and not any(TOKEN.decode() in text for text in told + named)
+
+
+def test_a_recorded_handshake_lets_nobody_in():
+    door = opened()
+    host = in_background(lambda: door.wait(RUN, 3, TOKEN, LIMIT))
+    recorded = []
+    proxy = socket.create_server(("127.0.0.1", 0))
+    port = proxy.getsockname()[1]
+
+    def relay():
+        there, _ = proxy.accept()
+        back = socket.create_connection(("127.0.0.1", door.port))
+        data = there.recv(4096)
+        recorded.append(data)
+        back.sendall(data)
+        there.sendall(back.recv(4096))
+        proof = there.recv(4096)
+        recorded.append(proof)
+        back.sendall(proof)
+        there.sendall(back.recv(4096))
+        return there, back
+
+    relayed = in_background(relay)
+    first = knock(port, 1, 3).until_in(LIMIT)
+    kept = relayed()
+    with called(door.port, recorded[0] + recorded[1]) as stranger:
+        assert shut(stranger)
+    second = knock(door.port, 2, 3).until_in(LIMIT)
+    close([host(), first, second])
+    proxy.close()
+    for sock in kept:
+        sock.close()
+
+
+def test_a_false_first_rank_that_does_not_know_the_token_is_not_obeyed():
+    false = socket.create_server(("127.0.0.1", 0))
+    told = []
+
+    def pretend():
+        sock, _ = false.accept()
+        sock.recv(4096)
+        sock.sendall(b"n" * 32)
+        sock.recv(4096)
+        sock.sendall(os.urandom(32))
+        return sock
+
+    pretending = in_background(pretend)
+    door = opened()
+    host = in_background(lambda: door.wait(RUN, 2, TOKEN, LIMIT))
+    # the false one has the first of the ports that are tried
+    ports = (false.getsockname()[1], door.port)
+    caller = Knock(("127.0.0.1",), ports, RUN, 1, 2, lambda: TOKEN, told.append)
+    end = caller.until_in(LIMIT)
+    assert "does not know our token" in told[0]
+    close([host(), end])
+    pretending().close()
+    false.close()
+
+
+def test_a_rank_that_calls_twice_does_not_push_out_the_first():
+    said = []
+    door = opened(said)
+    host = in_background(lambda: door.wait(RUN, 3, TOKEN, LIMIT))
+    first = knock(door.port, 1, 3).until_in(LIMIT)
+    with pytest.raises(NotMet, match="this rank is there already"):
+        knock(door.port, 1, 3).until_in(0.2)
+    last = knock(door.port, 2, 3).until_in(LIMIT)
+    end = host()
+    first.send(0, {"said": "it is me"})
+    assert hear(end) == [(1, {"said": "it is me"})]
+    assert "called twice" in said[0]
+    close([end, first, last])
+
+
+def test_a_rank_that_died_at_the_door_may_come_again():
+    door = opened()
+    host = in_background(lambda: door.wait(RUN, 3, TOKEN, LIMIT))
+    knock(door.port, 1, 3).until_in(LIMIT).close()
+    again = knock(door.port, 1, 3).until_in(LIMIT)
+    last = knock(door.port, 2, 3).until_in(LIMIT)
+    end = host()
+    again.send(0, {"said": "back"})
+    assert hear(end) == [(1, {"said": "back"})]
+    close([end, again, last])
+
+
+def test_one_of_us_that_was_told_another_size_ends_the_job_with_both_sizes():
+    door = opened()
+    host = in_background(lambda: door.wait(RUN, 4, TOKEN, LIMIT))
+    with pytest.raises(NotMet):
+        knock(door.port, 1, 8).until_in(0.2)
+    with pytest.raises(NotMet, match="told of 8 ranks, rank 0 of 4"):
+        host()
+
+
+def test_who_does_not_come_is_named():
+    door = opened()
+    host = in_background(lambda: door.wait(RUN, 4, TOKEN, 1.0))
+    end = knock(door.port, 2, 4).until_in(LIMIT)
+    with pytest.raises(NotMet, match=r"2 of 4 ranks did not call port \d+ within 1 s: rank 1, 3"):
+        host()
+    source, told = hear(end)[0]
+    assert (source, told["do"], told["status"]) == (0, "quit", 3) and "rank 1, 3" in told["reason"]
+    end.close()
+
+
+def test_the_next_port_is_taken_where_the_first_is_in_use():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        door = Door(["127.0.0.1"], [port, 0], quiet)
+        assert door.port not in (port, 0)
+        door.close()
+        with pytest.raises(NotMet, match=f"cannot listen on 127.0.0.1, port {port}"):
+            Door(["127.0.0.1"], [port], quiet)
+    with pytest.raises(NotMet, match="cannot listen on 192.0.2.1"):
+        Door(["192.0.2.1"], [0], quiet)
+
+
+def pair():
+    """Two ends of one connection, and a raw socket into the first of them in place of the second."""
+    ours, theirs = socket.socketpair()
+    call = Call(RUN, 1, 2, b"c" * 32, b"h" * 32)
+    return (
+        Tcp(0, 2, {1: Link(ours, call, TOKEN, host=True)}),
+        theirs,
+        Sealer(call.key(TOKEN, "frames to host")),
+    )
+
+
+def test_a_frame_that_is_sent_again_on_the_wire_cuts_the_connection_and_is_not_delivered():
+    end, wire, sealer = pair()
+    frame = sealer.seal(b'{"said": "ended"}')
+    wire.sendall(frame + frame)
+    first, second = hear(end, 2)
+    assert first == (1, {"said": "ended"})
+    assert second[1]["said"] == "lost" and "repeated" in second[1]["text"]
+    wire.close()
+    end.close()
+
+
+def test_a_forged_length_cuts_the_connection():
+    end, wire, _ = pair()
+    wire.sendall(LENGTH.pack(LONGEST + 1))
+    ((_, told),) = hear(end)
+    assert told["said"] == "lost" and "at most" in told["text"]
+    wire.close()
+    end.close()
+
+
+def test_half_a_frame_is_waited_for_without_blocking():
+    end, wire, sealer = pair()
+    frame = sealer.seal(b'{"said": "beat"}')
+    for at in range(len(frame) - 1):
+        wire.sendall(frame[at : at + 1])
+        assert list(end.receive()) == []
+    wire.sendall(frame[-1:])
+    assert hear(end) == [(1, {"said": "beat"})]
+    wire.close()
+    end.close()
+
+
+def test_a_caller_that_drips_is_shown_out_in_the_end(monkeypatch):
+    monkeypatch.setattr(door_module, "ANSWER_SECONDS", 0.3)
+    door = opened()
+    host = in_background(lambda: door.wait(RUN, 2, TOKEN, LIMIT))
+    with called(door.port, b"r") as slow:
+        # a byte now and then does not prolong its time
+        begun = time.monotonic()
+        with contextlib.suppress(OSError):
+            while time.monotonic() - begun < LIMIT:
+                slow.sendall(b"a")
+                slow.settimeout(0.05)
+                with contextlib.suppress(TimeoutError):
+                    if not slow.recv(1):
+                        break
+        assert time.monotonic() - begun < LIMIT
+    end = knock(door.port, 1, 2).until_in(LIMIT)
+    close([host(), end])
+
+
+def test_a_proof_is_made_for_the_caller_it_was_made_for():
+    # what a rank proves to a false first rank cannot be handed on to the true one: the nonces differ
+    call = Call(RUN, 1, 3, b"c" * 32, b"a" * 32)
+    door = opened()
+    host = in_background(lambda: door.wait(RUN, 2, TOKEN, 0.8))
+    with called(door.port, hello(b"c" * 32, 1, 2) + call.key(TOKEN, CALLER)) as stranger:
+        assert shut(stranger)
+    with pytest.raises(NotMet):
+        host()

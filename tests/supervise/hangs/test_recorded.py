@@ -1,0 +1,87 @@
+"""What rank 0 keeps of torch's recorders and NCCL's RAS when a phase stands still."""
+
+import json
+import socket
+import threading
+
+from test_ras import MISMATCH, served
+
+from bench.measure.loop import Rules
+from bench.measure.work_order import Order
+from bench.supervise import Coordinator, Limits, Supervisor
+from bench.supervise.control import Alone
+from bench.supervise.hangs import Seen, flown
+from bench.supervise.hangs.recordings import seen_by_nccl
+
+ENTRY = {"group": "0", "number": 9, "name": "all_reduce", "done": False, "pair": False}
+
+
+class Lines:
+    """A recorder of paper."""
+
+    def __init__(self) -> None:
+        self.kept: list[dict] = []
+
+    def line(self, kind: str, **fields: object) -> None:
+        self.kept.append({"kind": kind, **json.loads(json.dumps(fields))})
+
+
+def coordinator(backend: str, base: dict[str, str]) -> Coordinator:
+    order = Order("p", (), 0, 2, 0, backend, "", 60.0, Rules(), 1, {})
+    chief = Coordinator(
+        Alone(), Supervisor(Alone(), lambda what: {}, base), Lines(), Limits(), lambda *_: None, order=order
+    )
+    chief.phase = "collectives"
+    chief._seen = {
+        rank: Seen(flight=flown({"last": [ENTRY], "open": [{**ENTRY, "number": 7}]})) for rank in range(2)
+    }
+    return chief
+
+
+def test_ras_is_asked_where_the_profile_puts_it():
+    """The workers' environment, not that of the supervisor's own process."""
+    address, thread = served(MISMATCH.encode())
+    chief = coordinator("nccl", {"NCCL_RAS_ADDR": "127.0.0.1:1"})
+    told = chief._recorded({"NCCL_RAS_ADDR": address})
+    thread.join(60)
+    assert "torch's recorder: all have entered all_reduce 9; not over: all_reduce 7 of all" in told
+    assert "NCCL's RAS: rank 0 (GPU 0 of 172.16.64.210) has launched" in told
+    assert [line["kind"] for line in chief.recorder.kept] == ["flight", "flight", "ras"]
+    assert chief.recorder.kept[0]["open"][0]["number"] == 7
+    assert chief.recorder.kept[2]["text"] == MISMATCH
+
+
+def test_what_a_job_in_trouble_said_of_itself_in_time_is_kept(monkeypatch):
+    ends = threading.Event()
+    address, thread = served(MISMATCH.encode(), ends)
+    monkeypatch.setattr("bench.supervise.hangs.nccl_ras.ask.__defaults__", (1.0,))
+    chief = coordinator("nccl", {"NCCL_RAS_ADDR": address})
+    told = chief._recorded({})
+    ends.set()
+    thread.join(60)
+    assert "NCCL's RAS: rank 0" in told
+    assert chief.recorder.kept[-1]["error"].startswith("timed out")
+
+
+def test_a_rank_without_a_recording_is_named_as_one():
+    chief = coordinator("gloo", {})
+    chief._seen[1] = Seen()
+    assert chief._recorded({}).endswith("; rank 1 told nothing")
+
+
+def test_without_a_service_the_reason_is_kept_and_gloo_is_not_asked():
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        address = f"127.0.0.1:{door.getsockname()[1]}"
+    chief = coordinator("nccl", {"NCCL_RAS_ADDR": address})
+    assert "RAS" not in chief._recorded({})
+    assert chief.recorder.kept[-1]["error"]
+    chief = coordinator("gloo", {"NCCL_RAS_ADDR": address})
+    chief._recorded({})
+    assert {line["kind"] for line in chief.recorder.kept} == {"flight"}
+
+
+def test_a_conf_file_says_where_too(tmp_path):
+    conf = tmp_path / "nccl.conf"
+    conf.write_text("NCCL_RAS_ADDR=127.0.0.1:7\nNCCL_RAS_ENABLE=1\n")
+    found = seen_by_nccl({"NCCL_CONF_FILE": str(conf), "NCCL_RAS_ENABLE": "0"})
+    assert (found["NCCL_RAS_ADDR"], found["NCCL_RAS_ENABLE"]) == ("127.0.0.1:7", "0")

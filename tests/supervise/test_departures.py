@@ -1,0 +1,321 @@
+"""How a run ends before its end: last words, lines that are cut, launchers that are gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from bench.supervise import Departures, Limits, Supervisor, above, dismiss
+from bench.supervise import supervisor as rank
+from bench.supervise.control import lifeline
+from bench.supervise.control.rendezvous import NotMet
+from bench.supervise.departures import GATHER, HURRY
+from bench.supervise.farewell import Above
+from bench.supervise.hangs import ORPHAN, TOLD
+
+NODES = ("n0", "n0", "n1", "n1")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_departure_is_judged_once_the_others_had_time_for_their_last_words():
+    clock = Clock()
+    departures = Departures(clock=clock)
+    assert departures.over(NODES) is None
+    assert departures.hear(3, "n1", {"said": "lost", "text": "it closed the connection"})
+    assert departures.over(NODES) is None
+    assert departures.hear(2, "n1", {"said": "farewell", "how": TOLD, "text": "SIGTERM"})
+    clock.now += HURRY + 0.01
+    over = departures.over(NODES)
+    assert over is not None and over.names == "n1 (rank 3)" and "left before" not in over.reason
+
+
+def test_an_orphan_has_time_to_hear_of_the_others():
+    clock = Clock()
+    departures = Departures(orphaned=lambda: "mpirun (process 5) is gone", clock=clock)
+    assert departures.over(NODES) is None
+    clock.now += HURRY + 0.01
+    assert departures.over(NODES) is None
+    clock.now += GATHER
+    over = departures.over(NODES)
+    assert over is not None and (over.reason, over.names) == ("mpirun (process 5) is gone", "")
+
+
+def test_the_first_word_of_a_rank_counts():
+    departures = Departures()
+    departures.hear(2, "n1", {"said": "farewell", "how": ORPHAN, "text": "prted (process 7)"})
+    departures.hear(2, "n1", {"said": "lost", "text": "it closed the connection"})
+    assert departures.gone[2].how == ORPHAN
+
+
+def test_other_messages_are_no_departures():
+    departures = Departures()
+    assert not departures.hear(2, "n1", {"said": "beat", "text": "x"})
+    assert not departures.gone
+
+
+def test_a_rank_0_that_is_told_to_end_says_so_and_who_left_before_it():
+    clock, told = Clock(), [""]
+    departures = Departures(told=lambda: told[0], clock=clock)
+    told[0] = "told to end by SIGTERM"
+    assert departures.over(NODES) is None
+    departures.hear(2, "n1", {"said": "farewell", "how": TOLD, "text": "SIGTERM"})
+    clock.now += HURRY + 0.01  # a launcher is about to kill
+    over = departures.over(NODES)
+    assert over is not None and over.names == ""
+    assert over.reason == "told to end by SIGTERM; left before: n1 (rank 2) told"
+
+
+def test_who_is_gone_is_not_waited_for_and_the_end_is_not_in_order():
+    class Silent:
+        rank, size = 0, 2
+
+        def send(self, to: int, message: dict[str, Any]) -> None:
+            raise AssertionError(f"rank {to} is gone")
+
+        def receive(self) -> Iterator[tuple[int, dict[str, Any]]]:
+            return iter(())
+
+    begun = time.monotonic()
+    assert not dismiss(Silent(), 60.0, 3, gone={1})
+    assert time.monotonic() - begun < 30.0
+
+
+def test_a_run_that_gives_nothing_is_given_up_within_the_bound():
+    limits = Limits(hang=20)
+    assert limits.stall + limits.join < limits.bound < 420
+    assert Limits().bound < 500
+
+
+# the process above
+
+CHILD = """
+import os, sys, time
+from bench.supervise import above
+launcher = above(False)
+print(repr(launcher.name), flush=True)
+while not launcher.gone():
+    time.sleep(0.01)
+print("gone", flush=True)
+"""
+
+
+def _under(script: str) -> subprocess.Popen[str]:
+    """A process that starts CHILD and waits; what CHILD prints can be read from it."""
+    return subprocess.Popen(
+        [sys.executable, "-c", script, "torchrun", CHILD],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_a_launcher_that_is_killed_is_noticed():
+    script = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[2]])"
+    launcher = _under(script)
+    try:
+        assert launcher.stdout is not None
+        assert launcher.stdout.readline().strip() == "'torchrun'"
+        launcher.kill()
+        assert launcher.stdout.readline().strip() == "gone"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(launcher.pid, signal.SIGKILL)
+        launcher.wait()
+        assert launcher.stdout is not None
+        launcher.stdout.close()
+
+
+def test_a_parent_that_is_no_launcher_may_end_when_it_likes():
+    assert above(False).name == ""
+    assert not above(False).gone()
+    assert above(True).name
+
+
+# a supervisor that leaves before it is dismissed
+
+
+class Deaf:
+    """Rank 1's end of a star from which nothing comes; what it says is kept."""
+
+    rank, size = 1, 2
+
+    def __init__(self, *messages: dict[str, Any]) -> None:
+        self.said: list[dict[str, Any]] = []
+        self.messages = [(0, message) for message in messages]
+
+    def send(self, to: int, message: dict[str, Any]) -> None:
+        self.said.append(message)
+
+    def receive(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        while self.messages:
+            yield self.messages.pop(0)
+
+    def flush(self, limit: float) -> bool:
+        return True
+
+    def close(self) -> None:
+        return
+
+    def abandon(self, status: int) -> None:
+        return
+
+
+def served(control: Deaf, **fields: Any) -> str:
+    supervisor = Supervisor(control, lambda what: {}, {}, **fields)
+    try:
+        return supervisor.serve()
+    finally:
+        supervisor.stop_now()
+
+
+def test_a_supervisor_that_is_told_to_end_says_so_first():
+    control = Deaf()
+    assert served(control, told="SIGTERM") == "SIGTERM"
+    assert control.said == [{"said": "farewell", "how": TOLD, "text": "SIGTERM"}]
+
+
+def test_a_supervisor_whose_launcher_is_gone_says_that_and_not_that_it_was_told():
+    control = Deaf()
+    nobody = Above(0, "prted")  # process 0 is nobody's parent here
+    assert served(control, told="SIGTERM", above=nobody) == "prted (process 0) is gone"
+    assert control.said == [{"said": "farewell", "how": ORPHAN, "text": "prted (process 0)"}]
+
+
+def test_a_rank_0_that_says_nothing_is_not_served_for_ever(monkeypatch):
+    monkeypatch.setattr(rank, "SILENT_SECONDS", 0.05)
+    assert "rank 0 said nothing for" in served(Deaf({"do": "wait"}))
+
+
+def test_a_supervisor_whose_rank_0_is_gone_knows_that_it_was_not_dismissed():
+    assert served(Deaf({"do": "quit", "lost": "rank 0 is gone (reset)"})) == "rank 0 is gone (reset)"
+    assert served(Deaf({"do": "quit", "status": 0, "reason": ""})) == ""
+
+
+# the line beside MPI
+
+
+class Memory:
+    """A star of two in one process, as MPI would be: messages arrive, and nobody is told of a death."""
+
+    def __init__(self, rank: int, boxes: list[deque[tuple[int, dict[str, Any]]]], mute: bool = False) -> None:
+        self.rank, self.size, self._boxes, self._mute = rank, len(boxes), boxes, mute
+
+    def send(self, to: int, message: dict[str, Any]) -> None:
+        if not self._mute:
+            self._boxes[to].append((self.rank, message))
+
+    def receive(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        while self._boxes[self.rank]:
+            yield self._boxes[self.rank].popleft()
+
+    def flush(self, limit: float) -> bool:
+        return True
+
+    def close(self) -> None:
+        return
+
+    def abandon(self, status: int) -> None:
+        return
+
+
+def _both(boxes: Any, where: Any, said: list[str], mute: bool = False) -> list[Any]:
+    ends: list[Any] = [None, None]
+
+    def join() -> None:
+        with suppress(NotMet):
+            ends[1] = lifeline.watched(Memory(1, boxes, mute), lambda here: (), said.append)
+
+    other = threading.Thread(target=join)
+    other.start()
+    ends[0] = lifeline.watched(Memory(0, boxes), where, said.append)
+    other.join(60)
+    return ends
+
+
+def _heard(end: Any, limit: float = 60.0) -> list[tuple[int, dict[str, Any]]]:
+    deadline = time.monotonic() + limit
+    while time.monotonic() < deadline:
+        if found := list(end.receive()):
+            return found
+        time.sleep(0.005)
+    return []
+
+
+def test_rank_0_hears_a_last_word_and_then_that_the_line_is_cut():
+    boxes: Any = [deque(), deque()]
+    homes: list[bool] = []
+
+    def where(here: bool) -> tuple[str, ...]:
+        homes.append(here)
+        return ("127.0.0.1",)
+
+    ends = _both(boxes, where, [])
+    assert homes == [True]
+    ends[1].send(0, {"said": "beat"})
+    assert boxes[0] == deque([(1, {"said": "beat"})])  # over MPI, as everything but a last word
+    assert _heard(ends[0]) == [(1, {"said": "beat"})]
+    ends[1].send(0, {"said": "farewell", "how": TOLD, "text": "SIGTERM"})
+    ends[1].flush(1.0)
+    assert _heard(ends[0]) == [(1, {"said": "farewell", "how": TOLD, "text": "SIGTERM"})]
+    boxes[0].append((1, {"said": "beat"}))
+    ends[0].send(1, {"do": "quit"})
+    assert not boxes[1] and len(boxes[0]) == 1  # MPI is not touched once one is gone: it would abort
+    ends[1].close()
+    ((source, message),) = _heard(ends[0])
+    assert (source, message["said"]) == (1, "lost")
+    assert Departures().hear(source, "n1", message)
+    ends[0].close()
+
+
+def test_the_others_hear_that_rank_0_is_gone():
+    ends = _both([deque(), deque()], lambda here: ("127.0.0.1",), [])
+    ends[0].abandon(3)
+    ((source, message),) = _heard(ends[1])
+    assert (source, message["do"]) == (0, "quit") and "rank 0 is gone" in message["lost"]
+    ends[1].close()
+
+
+def test_where_no_line_can_be_had_the_star_does_without_and_says_so(monkeypatch):
+    monkeypatch.setattr(lifeline, "MEET_SECONDS", 0.5)
+    said: list[str] = []
+
+    def nowhere(here: bool) -> tuple[str, ...]:
+        raise NotMet("rank 0 has no address but its rails'")
+
+    boxes: Any = [deque(), deque()]
+    ends = _both(boxes, nowhere, said)
+    assert [type(end) for end in ends] == [Memory, Memory]
+    assert any("no line beside MPI" in text and "no address" in text for text in said)
+    assert list(ends[1].receive()) == []
+
+
+def test_what_rank_0_says_right_after_is_not_lost():
+    boxes: Any = [deque(), deque()]
+    ends = _both(boxes, lambda here: ("127.0.0.1",), [])
+    ends[0].send(1, {"do": "hello"})
+    assert _heard(ends[1]) == [(0, {"do": "hello"})]
+    boxes[1].extend([(0, {"line": False}), (0, {"do": "hello"})])
+    assert lifeline._heard(Memory(1, boxes), 1, "line")[0] == {"line": False}
+    assert list(boxes[1]) == [(0, {"do": "hello"})]
+    for end in ends:
+        end.close()
+
+
+def test_a_job_of_one_needs_no_line():
+    alone = Memory(0, [deque()])
+    assert lifeline.watched(alone, lambda here: (), lambda text: None) is alone

@@ -1,0 +1,94 @@
+"""When a run is given up: tries that give nothing cost no more than the stated time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.model.measurement import Case
+from bench.store import Phase, Recorder
+from bench.supervise import Coordinator, Departures, Limits, Lost, Stopped, Supervisor
+from bench.supervise.control import Alone
+from bench.supervise.hangs import Culprits
+
+CASES = tuple(Case(f"rails/{size}", "rails", "p2p", size, size, ((0, 1),)) for size in range(6))
+WHO = Culprits("n2 (rank 4): its worker was killed", "n2 (rank 4)")
+
+
+class Tried(Coordinator):
+    """A coordinator whose tries end as they are told: None measures all that is left, ``WHO`` gives nothing."""
+
+    ends: tuple[Culprits | None, ...] = ()
+    tries: int = 0
+
+    def _attempt(self, phase: Phase, cases: list[Case], rotation: dict[str, int]) -> Any:
+        found = self.ends[self.tries]
+        self.tries += 1
+        return (cases, found) if found else ([], None)
+
+
+@pytest.fixture
+def tried(tmp_path) -> Iterator[Callable[..., Tried]]:
+    supervisor = Supervisor(Alone(), lambda what: {}, {})
+    with Recorder(tmp_path / "run") as recorder:
+
+        def made(limits: Limits, *ends: Culprits | None) -> Tried:
+            chief = Tried(Alone(), supervisor, recorder, limits, lambda kind, fields: None)
+            chief.ends = ends
+            return chief
+
+        yield made
+    supervisor.stop_now()
+
+
+def losses(folder: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (folder / "run" / "journal.jsonl").read_text().splitlines()]
+    return [row for row in rows if row["kind"] == "loss"]
+
+
+def phase(name: str) -> Phase:
+    return Phase(name, name, CASES)
+
+
+def test_a_run_whose_tries_give_nothing_is_given_up_once_their_time_is_spent(tried, tmp_path):
+    chief = tried(Limits(join=0.0, hang=0.0), WHO)
+    with pytest.raises(Lost, match="of tries gave nothing"):
+        chief.run(phase("rails"), {})
+    assert [row["culprit"] for row in losses(tmp_path)] == ["n2 (rank 4)"]
+
+
+def test_a_try_that_gives_something_makes_up_for_those_before_it(tried, tmp_path):
+    chief = tried(Limits(), WHO, None, WHO, None)
+    chief.run(phase("rails"), {})
+    chief.run(phase("nodes"), {})
+    assert chief.tries == 4
+    assert len(losses(tmp_path)) == 2
+
+
+def test_two_phases_that_give_nothing_are_the_last(tried, tmp_path):
+    chief = tried(Limits(), WHO, WHO, WHO, WHO)
+    chief.run(phase("rails"), {})
+    with pytest.raises(Lost, match="2 phases one after the other gave nothing"):
+        chief.run(phase("nodes"), {})
+
+
+def test_who_dies_while_nothing_is_measured_is_named_all_the_same(tried, tmp_path):
+    chief = tried(Limits())
+    chief.departures.hear(1, "n1", {"said": "lost", "text": "it closed the connection"})
+    chief.phase = "rails"
+    with pytest.raises(Lost, match=r"its supervisor is gone"):
+        chief.ask("counters", [0], 60.0)
+    (loss,) = losses(tmp_path)
+    assert (loss["case"], loss["culprit"]) == ("after rails", "n1 (rank 1)")
+
+
+def test_a_rank_0_that_is_told_to_end_stops_and_blames_nobody(tried, tmp_path):
+    chief = tried(Limits())
+    chief.departures = Departures(told=lambda: "told to end by SIGTERM")
+    with pytest.raises(Stopped, match="told to end by SIGTERM"):
+        chief.ask("counters", [0], 60.0)
+    assert losses(tmp_path) == []
