@@ -15,8 +15,9 @@ from bench.store.standing import standing
 from . import __version__, resume
 from .address import Meeting, meeting_place
 from .gather import ask_fabric, choose_backend, device_name, meet, memory
-from .judge import status
-from .known import pins
+from .judge.blame.background import pins
+from .judge.gpu_of_rank import foreseen
+from .judge.verdicts import status
 from .launch import Place
 from .measure.perftest.schedule import seconds as verbs_seconds
 from .measure.perftest.schedule import why_left
@@ -28,7 +29,6 @@ from .model.verdict import EXIT, Status
 from .nightly import night
 from .options import Options, Watcher
 from .phases import run_phases
-from .placing import foreseen
 from .plan import Job, Memory, PlanError, acceptance, by_node, fit, sweep_cases, whole, within
 from .plan.nightly import short
 from .refusal import refusal

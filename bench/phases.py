@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from uuid import uuid4
 
-from . import paths, preflight, verbs_phase
+from . import preflight, verbs_phase
 from .gather import PROBE_SECONDS
-from .known import known
+from .judge.blame import transfers
+from .judge.blame.background import known
+from .judge.drift import tonight
 from .measure.perftest.record import left_out
 from .measure.perftest.schedule import seconds as verbs_seconds
 from .model.facts import Node
 from .model.profile import Profile
 from .model.units import show_seconds
-from .nightly import judging
 from .options import Options, Watcher
 from .plan import AFTER, COUNTERS, PAIR_RULES, Job, by_node, pair_cases, rotation, seconds, step_phase
 from .plan.screening import most_steps
@@ -49,11 +50,11 @@ def run_phases(
         spare = _spare(until, planned[number + 1 :], options)
         if options.nightly:
             plan = _out_of_line(chief, leads, plan, phase.name, options.profile, spare, watcher)
-        if phase.name == paths.FIRST:
+        if phase.name == transfers.FIRST:
             plan = _suspects(chief, leads, plan, options.profile, spare, watcher)
             plan = _repeated(chief, leads, plan, options.profile, spare, watcher)
             verbs(chief, options.profile, watcher, spare)
-        if phase.name.startswith(paths.SCREEN):
+        if phase.name.startswith(transfers.SCREEN):
             plan = _trace(chief, leads, plan, options, spare, watcher)
 
 
@@ -127,7 +128,7 @@ def _trace(
         run = load(chief.recorder.path)
         measured = rows(run)
         besides = known(run, measured, options.profile)
-        now = paths.screened(measured, chief.ranks, options.profile, besides)
+        now = transfers.screened(measured, chief.ranks, options.profile, besides)
         if now.done:
             break
         phase = step_phase(job, number, now.probes)
@@ -163,7 +164,7 @@ def _out_of_line(
     watcher: Watcher,
 ) -> Plan:
     """Of a nightly run: whatever a phase shows out of its baseline is measured again at once; the plan with that."""
-    more = judging.again(load(chief.recorder.path), profile, name)
+    more = tonight.again(load(chief.recorder.path), profile, name)
     if more is None or not _in_time(chief, more, until, watcher):
         return plan
     plan = replace(plan, phases=(*plan.phases, more))
@@ -199,11 +200,11 @@ def _suspects(
 ) -> Plan:
     """Measure again, alone, whoever the first pass made suspect; the plan with what was added."""
     assert chief.order is not None
-    for time_ in range(1, paths.TIMES + 1):
-        name = paths.AGAIN if time_ == 1 else f"{paths.AGAIN}-{time_}"
+    for time_ in range(1, transfers.TIMES + 1):
+        name = transfers.AGAIN if time_ == 1 else f"{transfers.AGAIN}-{time_}"
         run = load(chief.recorder.path)
         measured = rows(run)
-        tests = paths.to_confirm(measured, chief.ranks, profile, known(run, measured, profile))
+        tests = transfers.to_confirm(measured, chief.ranks, profile, known(run, measured, profile))
         cases = [
             case
             for number, look in enumerate(tests)
@@ -228,14 +229,16 @@ def _repeated(
     """Slow transfers that nobody is blamed for, again as they were, the others beside them; the plan with that."""
     run = load(chief.recorder.path)
     measured = rows(run)
-    slow = paths.unexplained(measured, chief.ranks, profile, known(run, measured, profile))
+    slow = transfers.unexplained(measured, chief.ranks, profile, known(run, measured, profile))
     cases = tuple(
-        replace(case, phase=paths.REPEATED, id=f"{paths.REPEATED}/{time_}/{case.id.partition('/')[2]}")
-        for time_ in range(1, paths.REPEATS + 1)
-        for case in slow[: paths.MOST_REPEATED]
+        replace(
+            case, phase=transfers.REPEATED, id=f"{transfers.REPEATED}/{time_}/{case.id.partition('/')[2]}"
+        )
+        for time_ in range(1, transfers.REPEATS + 1)
+        for case in slow[: transfers.MOST_REPEATED]
     )
     phase = Phase(
-        paths.REPEATED, "slow transfers of nobody's fault again, as they were", cases, rules=PAIR_RULES
+        transfers.REPEATED, "slow transfers of nobody's fault again, as they were", cases, rules=PAIR_RULES
     )
     phase = replace(phase, seconds=PAIR_RULES["budget"] * 1.3 * len(cases) + 4)
     if not cases or not _in_time(chief, phase, until, watcher):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .judge import judge
+from .judge.verdicts import judge
 from .model.facts import Node
 from .model.profile import Profile
 from .model.verdict import Status, Verdict

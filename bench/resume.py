@@ -15,7 +15,7 @@ from dataclasses import replace
 from bench.model.errors import RailGaugeError
 from bench.store.standing import goes_on, standing
 
-from . import paths
+from .judge.blame import transfers
 from .model.facts import FactsError, Node
 from .model.measurement import Rank
 from .model.verdict import EXIT_USAGE
@@ -76,8 +76,8 @@ def followed(phase: Phase, run: Run | None) -> bool:
     begun = [str(row.get("name")) for row in run.phases if row.get("state") == "begin"]
     if phase.name in begun and begun[-1] != phase.name:
         return True
-    because = {paths.FIRST: paths.AGAIN}.get(phase.name, paths.SCREEN)
-    return phase.name.startswith((paths.FIRST, paths.SCREEN)) and any(
+    because = {transfers.FIRST: transfers.AGAIN}.get(phase.name, transfers.SCREEN)
+    return phase.name.startswith((transfers.FIRST, transfers.SCREEN)) and any(
         other.name.startswith(because) and other.name != phase.name for other in run.plan.phases
     )
 

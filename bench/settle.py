@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from .judge import judge, status
+from .judge.verdicts import judge, status
 from .model.profile import Profile
 from .model.verdict import EXIT, Status, overall
 from .options import Watcher

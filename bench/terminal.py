@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .exports import lines_of, table_footer, table_header, table_line
-from .headline import tops
+from .judge.drift.tonight import COMPARED
+from .judge.peaks import tops
 from .model.facts import Node
 from .model.measurement import Case
 from .model.printable import on_one_line
 from .model.profile import parse
 from .model.units import show_both, show_count, show_rate, show_seconds, show_size
 from .model.verdict import Status, Verdict, overall
-from .nightly.judging import COMPARED
 from .plan.names import BUDGET
 from .progress import Bar
 from .store import Manifest, Phase, Plan, Run

@@ -12,16 +12,16 @@ from typing import Any
 
 import pandas as pd
 
-from bench.blame.rows import Known, Subject
-from bench.headline import nodes_of, scope_of, series_of
-from bench.known import known, names_in
+from bench.judge.blame.background import known, names_in
+from bench.judge.blame.nouns import Known, Subject
+from bench.judge.blame.transfers import AGAIN, FIRST, answer, transfers
+from bench.judge.peaks import nodes_of, scope_of, series_of
+from bench.judge.wire import in_force
 from bench.model.collectives import collective
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.printable import plain
 from bench.model.profile import Profile
 from bench.model.units import BITS, GIGA, MICRO, show_count, show_size
-from bench.paths import AGAIN, FIRST, answer, transfers
-from bench.readings import in_force
 from bench.store import Run
 from bench.store.rows import Row, rows
 
@@ -132,7 +132,7 @@ def rows_frame(
 ) -> pd.DataFrame:
     """ROW_COLUMNS of measured rows, in their order; ``wrong`` is missing where nothing was compared.
 
-    ``protocol``: of NCCL, "" where its log does not name it. ``names``: see ``bench.known.names_in``.
+    ``protocol``: of NCCL, "" where its log does not name it. ``names``: see ``bench.judge.blame.background.names_in``.
     """
     seen = _Seen({rank.rank: rank for rank in ranks}, len({rank.node for rank in ranks}) > 1, names)
     # piece by piece: of a large run the values of all rows by themselves are four times the table

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from bench.judge.wire import RailLayers, RailRow, of_layers
+from bench.judge.wire.rail_figures import Figure
+from bench.judge.wire.rail_layers import NAMES
 from bench.model.facts import FactsError
 from bench.model.majority import shared_by
 from bench.model.profile import Profile
 from bench.model.units import BITS, GIGA, show_share
 from bench.model.verdict import Status
-from bench.readings import RailLayers, RailRow, of_layers
-from bench.readings.figures import Figure
-from bench.readings.layers import NAMES
 from bench.store import Run
 
 from .frames import Frames

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from bench.judge.drift.tonight import COMPARED
 from bench.model.printable import as_markdown as plain
 from bench.model.profile import Profile
 from bench.model.units import BITS, GIGA, show_count, show_share
 from bench.model.verdict import Status, Verdict
-from bench.nightly.judging import COMPARED
 from bench.store import Run
 
 from .charts import CHARTS

@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.drift import Acceptance, Finding, Label, Step, changed, trail
-from bench.drift.verdicts import date, show
+from bench.judge.drift import Acceptance, Finding, Label, Step, changed, replay
+from bench.judge.drift.past import Past
+from bench.judge.drift.tonight import Tonight, compared, explained, tonight
+from bench.judge.drift.wording import date, show
 from bench.model.profile import Profile
 from bench.model.units import show_count
 from bench.model.verdict import Status, overall
-from bench.nightly.judging import Tonight, compared, explained, tonight
-from bench.nightly.past import Past
 from bench.store import Run
 
 from .markup import Html, tag
@@ -52,7 +52,7 @@ def _trend(past: Past, finding: Finding) -> Drawn:
     from .trends import trend_of  # which writes documentation too, and so stands below the export of a report
 
     nights = [*past.nights.get(finding.series, ()), *([finding.night] if finding.night else [])]
-    return trend_of(finding.series, trail(finding.series, nights, past.accepted))
+    return trend_of(finding.series, replay(finding.series, nights, past.accepted))
 
 
 def specifications(run: Run, profile: Profile) -> dict[str, dict[str, Any]]:

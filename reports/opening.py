@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bench.judge.wire import TargetReading
 from bench.model.verdict import Status
-from bench.readings import TargetReading
 
 from .charts import CHARTS
 from .markup import Html, tag

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.checks.gpus import FAULTS
-from bench.checks.soak import PHASE, bandwidth
+from bench.judge.checks.gpus import FAULTS
+from bench.judge.checks.soak import PHASE, bandwidth
 from bench.model.units import GIGA, show_size
 from bench.store import Run
 

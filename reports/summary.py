@@ -7,12 +7,12 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from bench.headline import nodes_of
+from bench.judge.peaks import nodes_of
+from bench.judge.wire import TargetReadings, of_row, of_target
 from bench.model.profile import Profile
 from bench.model.units import show_seconds, show_size
 from bench.model.verdict import Status, Verdict, overall
 from bench.plan.names import GIVEN_UP
-from bench.readings import TargetReadings, of_row, of_target
 from bench.store import Run
 from bench.store.rows import Row
 

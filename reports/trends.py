@@ -9,8 +9,19 @@ from typing import Any
 
 import pandas as pd
 
-from bench.drift import QUANTITIES, Acceptance, Label, Mark, Night, NoRuptures, Series, Step, steps, trail
-from bench.drift.verdicts import date, show
+from bench.judge.drift import (
+    QUANTITIES,
+    Acceptance,
+    Label,
+    Mark,
+    Night,
+    NoRuptures,
+    Series,
+    Step,
+    replay,
+    steps,
+)
+from bench.judge.drift.wording import date, show
 from bench.model.printable import as_markdown as plain
 from bench.model.redact import scrub_text
 from bench.model.units import GIGA, MICRO
@@ -57,7 +68,9 @@ def cluster_page(
     """The trends of one cluster, in the order of their names; what moved stands in the table before them."""
     words = tuple(accepted)
     marks = {
-        series: trail(series, past[series], words) for series in sorted(past) if series.quantity in QUANTITIES
+        series: replay(series, past[series], words)
+        for series in sorted(past)
+        if series.quantity in QUANTITIES
     }
     drawn = tuple(trend_of(series, marked) for series, marked in marks.items())
     rows = sorted(

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from bench.judge.drift.tonight import again
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.profile import Profile
 from bench.nightly import night
 from bench.nightly.asked import Nightly
-from bench.nightly.judging import again
 from bench.plan import Job
 from bench.plan.nightly import short
 from bench.settle import settle
@@ -103,8 +103,8 @@ def nightly(
 
 def before(history: Path | str, path: Path, nights: int, cluster: str = "c1", **made: object) -> None:
     """``nights`` healthy nights like the one in ``path`` would be, written straight into the history."""
+    from bench.judge.drift.series import record
     from bench.nightly.night import parts_of
-    from bench.nightly.series import record
 
     create(str(history))
     profile = made.get("profile", runs.LOCAL)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.checks import CHECKS, Evidence
+from bench.judge.checks import CHECKS, Evidence
 from bench.model.counters import Snapshot, snapshot
 from bench.model.facts import (
     Ecc,

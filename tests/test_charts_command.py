@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench.cli import cli
-from bench.drift import Series
+from bench.judge.drift import Series
 from bench.store.history import Record, Sample, append, create
 from runs import folder
 

@@ -20,7 +20,7 @@ pytest.importorskip("pyarrow")
 
 import mpi_jobs
 from bench.cli import cli
-from bench.drift import Series, fingerprint
+from bench.judge.drift import Series, fingerprint
 from bench.store.history import HistoryError, Record, Sample, acceptances, append, create, runs
 from tests import made_nights as made
 

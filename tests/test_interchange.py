@@ -13,19 +13,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.checks.evidence import Evidence
-from bench.checks.imported import whole
 from bench.compare import UnlikeRuns
 from bench.imports import nccl_tests
 from bench.imports.imported import ImportRefused
 from bench.interchange.comparing import compare_runs, facts, samples
 from bench.interchange.exporting import export
 from bench.interchange.importing import Wanted, import_files
-from bench.judge import judge, status
+from bench.judge.checks.imports import whole
+from bench.judge.evidence import Evidence
+from bench.judge.verdicts import judge, status
+from bench.judge.wire import of_row
 from bench.model.profile import load
 from bench.model.verdict import Status
 from bench.plan import Request, sweep_cases
-from bench.readings import of_row
 from bench.store import RunError
 from bench.store import load as load_run
 from bench.store.rows import rows

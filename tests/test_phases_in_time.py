@@ -7,15 +7,15 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from test_paths import MADE, measured, rails_phase
 
 import made_nodes
 import runs
-from bench import paths
+from bench.judge.blame import transfers
 from bench.options import Options
 from bench.phases import run_phases
 from bench.plan import AFTER, Asked
 from bench.store import Manifest, Phase, Plan, Recorder, load
-from test_paths import MADE, measured, rails_phase
 
 WHERE = runs.ranks(4, 2)
 SLOW = ("n1", "eth2")
@@ -84,23 +84,23 @@ def run(tmp_path):
 
 def test_with_time_enough_suspects_are_looked_at_before_the_next_phase(run):
     begun, said, _ = run(LONG + 3600.0)
-    assert begun[0] == paths.FIRST and begun[1] == paths.AGAIN and begun[-1] == "collectives"
+    assert begun[0] == transfers.FIRST and begun[1] == transfers.AGAIN and begun[-1] == "collectives"
     assert said == []
 
 
 def test_a_look_at_suspects_does_not_take_the_time_of_a_planned_phase(run):
     # a look takes 18 s and more; after the rails half of that is not spoken for
     begun, said, seen = run(FIRST + LONG + AFTER + 9.0)
-    assert begun == [paths.FIRST, "collectives"]
+    assert begun == [transfers.FIRST, "collectives"]
     (text,) = said
-    assert text.startswith(f"{paths.AGAIN} was not begun") and "of the budget are left" in text
+    assert text.startswith(f"{transfers.AGAIN} was not begun") and "of the budget are left" in text
     assert any(text in note for note in seen.notes)
 
 
 def test_the_budget_counts_from_the_commands_start(run):
     begun, said, _ = run(LONG + 3600.0, ago=3580.0)
-    assert begun == [paths.FIRST, "collectives"]
-    assert [text.split()[0] for text in said] == [paths.AGAIN]
+    assert begun == [transfers.FIRST, "collectives"]
+    assert [text.split()[0] for text in said] == [transfers.AGAIN]
 
 
 def test_what_was_spent_before_the_first_phase_is_not_there_for_the_last(run):

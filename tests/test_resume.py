@@ -4,15 +4,15 @@ import json
 from dataclasses import replace
 
 import pytest
+import test_readings as ring
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import test_readings as ring
-from bench.judge import judge
+from bench.judge.verdicts import judge
+from bench.judge.wire.counters import carried
 from bench.model.facts import Node
 from bench.model.measurement import Rank
 from bench.preflight import stops
-from bench.readings.traffic import carried
 from bench.resume import ResumeRefused, followed, resumable, todo, unclosed, unlike
 from bench.store import FACTS, JOURNAL, NOT_TRIED, Loss, Phase, Plan, Recorder, RunError, load
 from bench.store.rows import rows

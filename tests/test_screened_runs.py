@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 import runs
-from bench import paths
-from bench.judge import judge
+from bench.judge.blame import transfers
+from bench.judge.blame.transfers import BUDGET, GIVEN_UP
+from bench.judge.verdicts import judge
 from bench.model.measurement import Measurement
 from bench.model.profile import parse
 from bench.model.verdict import Status
-from bench.paths import BUDGET, GIVEN_UP
 from bench.plan import Asked, Job, acceptance, step_phase, within
 from bench.plan.screening import most_steps
 from bench.store import Plan, load
@@ -72,7 +72,7 @@ def screened_run(tmp_path, slow=None, most=99, lost=()):
     done = [row for case in phases[0].cases for row in measured(case, slow) if case.id not in lost]
     for number in range(2, 2 + 4 * most_steps([rank.node for rank in WHERE])):
         cases = {case.id: case for phase in phases for case in phase.cases}
-        now = paths.screened([row_of(cases[row.case], row) for row in done], WHERE, MADE)
+        now = transfers.screened([row_of(cases[row.case], row) for row in done], WHERE, MADE)
         if now.done or len(phases) == most or lost:
             break
         phases.append(step_phase(job, number, now.probes))
@@ -148,19 +148,19 @@ def test_a_ring_of_which_one_repeat_has_no_figure_is_not_good():
     done = [row_of(case, row) for case in phase.cases for row in measured(case, None)]
     bad = replace(done[0].measurement, pipelined=())
     broken = [row_of(done[0].case, bad), *done[1:]]
-    assert set(paths.ring_rates(done, WHERE, ("eth1", "eth2"))["n0", "n1", "n2"]) == {"eth1", "eth2"}
-    assert set(paths.ring_rates(broken, WHERE, ("eth1", "eth2"))["n0", "n1", "n2"]) == {"eth2"}
+    assert set(transfers.ring_rates(done, WHERE, ("eth1", "eth2"))["n0", "n1", "n2"]) == {"eth1", "eth2"}
+    assert set(transfers.ring_rates(broken, WHERE, ("eth1", "eth2"))["n0", "n1", "n2"]) == {"eth2"}
 
 
 def test_both_at_once_is_blamed_by_its_one_time_when_no_direction_was_measured(tmp_path):
     where = runs.ranks(4, 2)
     phases, _ = acceptance(MADE, where, "gloo", 0.5, Asked(ways="both"))
-    phase = next(phase for phase in phases if phase.name == paths.FIRST)
+    phase = next(phase for phase in phases if phase.name == transfers.FIRST)
     done = [row for case in phase.cases for row in runs.measured(case, seconds=case.size / RATE)]
     run = load(runs.folder(tmp_path / "run", done, list(phase.cases), where, profile=MADE))
-    found = paths.transfers(rows(run), where, MADE)
+    found = transfers.transfers(rows(run), where, MADE)
     assert {each.direction for each in found} == {"both"}
-    assert paths.answer(rows(run), where, MADE).status is Status.PASS
+    assert transfers.answer(rows(run), where, MADE).status is Status.PASS
 
 
 def test_all_that_a_budget_holds_is_said_to_fit(tmp_path):

@@ -10,13 +10,13 @@ import pytest
 from click.testing import CliRunner
 
 import runs
-from bench.checks.coverage import asked, end
-from bench.checks.evidence import Evidence
 from bench.cli import _run, cli
 from bench.compare import Difference
 from bench.imports.imported import ImportedRow
 from bench.imports.settle import _check_rows
-from bench.judge import judge, status
+from bench.judge.checks.coverage import asked, end
+from bench.judge.evidence import Evidence
+from bench.judge.verdicts import judge, status
 from bench.model.verdict import Status, Verdict
 from bench.plan import Asked, acceptance
 from bench.settle import finish

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.judge import judge
+from bench.judge.verdicts import judge
 from bench.model.verdict import EXIT, Status
 from bench.store import MANIFEST, Run
 from bench.store import load as load_run

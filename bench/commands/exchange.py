@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from bench.judge import status
+from bench.judge.verdicts import status
 from bench.model.profile import load
 from bench.model.verdict import EXIT
 from bench.settle import settle

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import click
 
-from bench.drift import Acceptance, Mark, NoRuptures, Series, changed, steps, trail
-from bench.drift.verdicts import date, show
+from bench.judge.drift import Acceptance, Mark, NoRuptures, Series, changed, replay, steps
+from bench.judge.drift.past import from_json
+from bench.judge.drift.series import record
+from bench.judge.drift.wording import date, show
 from bench.model.verdict import EXIT, Status
 from bench.nightly.night import name_of, parts_of
-from bench.nightly.past import from_json
-from bench.nightly.series import record
 from bench.store import load as load_run
 from bench.store import write_text
 from bench.store.history import (
@@ -88,7 +88,7 @@ def story(folder: str, cluster: str, since: float) -> Iterable[tuple[Series, tup
     words, bad = acceptances(folder, cluster)
     name((*problems, *bad))
     for series in sorted(past):
-        yield series, trail(series, past[series], words)
+        yield series, replay(series, past[series], words)
 
 
 def _wanted(series: Series, collective: str | None, size: str | None, quantity: str | None) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from bench.judge import judge, status
+from bench.judge.verdicts import judge, status
 from bench.model.profile import Profile, ProfileError, load, parse
 from bench.model.verdict import EXIT
 from bench.settle import keep, settle

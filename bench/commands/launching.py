@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from bench import launch
-from bench.judge import status
+from bench.judge.verdicts import status
 from bench.launch.command_lines import EACH_NODE, Job, Step, steps
 from bench.launch.hosts import meetable, read_hosts, with_slots
 from bench.launch.remote import SSH, Remote, here

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from bench import launch
+from bench.judge.drift.past import still_there
 from bench.model.profile import load
-from bench.nightly.past import still_there
 from bench.store import RunError
 from bench.store import load as load_run
 from bench.store.history import create, lasting, strangers

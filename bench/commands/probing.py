@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bench.judge import judge, status
+from bench.judge.verdicts import judge, status
 from bench.model.measurement import Rank
 from bench.model.profile import load
 from bench.model.verdict import EXIT

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
+from bench.judge.drift.tonight import COMPARED
 from bench.model.verdict import Status, Verdict
-from bench.nightly.judging import COMPARED
 from bench.store import Run
 
 from .headline import bad, counts, title

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bench.exports import csv_text, lines_of, table
+from bench.judge.wire import in_force, of_row
 from bench.model.profile import parse
-from bench.readings import in_force, of_row
 from bench.store import Run
 from bench.store.rows import Row, rows
 

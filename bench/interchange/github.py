@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bench.headline import tops
-from bench.judge import status
+from bench.judge.peaks import tops
+from bench.judge.verdicts import status
 from bench.model.printable import as_markdown
 from bench.model.units import show_count, show_rate, show_seconds, show_size
 from bench.model.verdict import Status, Verdict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from bench.judge import status
+from bench.judge.verdicts import status
 from bench.model.verdict import Status, Verdict
 from bench.store import Run
 

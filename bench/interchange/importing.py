@@ -17,12 +17,12 @@ from bench import __version__
 from bench.imports import convert, verbs
 from bench.imports.detect import Imported, read
 from bench.imports.imported import ImportedRun, ImportRefused
+from bench.judge.wire.algorithm import OURS, SIGN
+from bench.judge.wire.fabric_of import NO_LAYOUT
 from bench.measure.perftest.output import UNITS
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.profile import Profile
 from bench.model.units import show_count
-from bench.readings.algorithm import OURS, SIGN
-from bench.readings.place import NO_LAYOUT
 from bench.store import IMPORTED, LOGS, Manifest, Phase, Plan, Recorder, write_text
 
 LAUNCHER = IMPORTED

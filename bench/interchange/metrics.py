@@ -11,16 +11,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from bench.drift import Label
-from bench.judge import status
+from bench.judge.drift import Label
+from bench.judge.drift.fingerprint import cluster_name
+from bench.judge.drift.series import RERUN, Fleet, fleets
+from bench.judge.drift.tonight import Tonight, tonight
+from bench.judge.verdicts import status
+from bench.judge.wire import of_target
 from bench.model.collectives import collective
 from bench.model.profile import Profile
 from bench.model.units import show_size
 from bench.model.verdict import Status
-from bench.nightly.judging import Tonight, tonight
-from bench.nightly.parts import cluster_name
-from bench.nightly.series import RERUN, Fleet, fleets
-from bench.readings import of_target
 from bench.store import Run
 from bench.store.rows import Row, rows
 

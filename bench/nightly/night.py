@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from bench.judge.drift.fingerprint import cluster_name, parts
+from bench.judge.drift.past import Past, expect, from_json, look, record
+from bench.judge.drift.series import record as made_of
 from bench.model.facts import Node
 from bench.model.profile import Profile
 from bench.plan.nightly import RESERVE, told
 from bench.store import Run, load, save_history
 
 from .asked import Nightly
-from .parts import cluster_name, parts
-from .past import Past, expect, from_json, look, record
-from .series import record as made_of
 
 
 def begin(folder: Path, asked: Nightly, profile: Profile) -> Past:

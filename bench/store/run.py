@@ -146,7 +146,7 @@ class Loss:
 class Run:
     """A run folder, read. ``notes``: what was odd about reading it, such as a line cut short.
 
-    ``history``: of a nightly run, the nights before it (see ``bench.nightly.past``); else empty.
+    ``history``: of a nightly run, the nights before it (see ``bench.judge.drift.past``); else empty.
     ``windows``: of a soak; ``health``: see ``bench.supervise.monitor``; ``joined``: how each phase's workers started.
     ``verdicts`` are by the profile called ``by``.
     ``earlier``: cases that were measured before their phase was begun again: the last counters do not hold them.

@@ -24,9 +24,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.drift import Label, Night, Rules, Series, fingerprint, judge, judge_all, steps
-from bench.drift.baseline import Baseline, confirmed, follow
-from bench.drift.fleet import stand, suspects
+from bench.judge.drift import Label, Night, Rules, Series, fingerprint, judge, judge_all, steps
+from bench.judge.drift.baseline import Baseline, confirmed, follow
+from bench.judge.drift.peers import stand, suspects
 from bench.store.history import Record, Sample, append, nights, read, series_nights
 
 SD = 0.01

@@ -1,6 +1,6 @@
 """Clusters of paper, the other two schedules: rings of nodes when time is short, and transfers across rails.
 
-Both drive what a real run drives: ``bench.plan.screening.step`` and ``bench.plan``'s rounds, ``bench.blame``.
+Both drive what a real run drives: ``bench.plan.screening.step`` and ``bench.plan``'s rounds, ``bench.judge.blame``.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from itertools import permutations, product
 import numpy as np
 from numpy.random import Generator
 
-from bench import paths
-from bench.blame import Answer, Rules, Subject, judge, retests
-from bench.blame.matrix import Cross
+from bench.judge.blame import Answer, Rules, Subject, judge, retests, transfers
+from bench.judge.blame.matrix import Cross
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.profile import parse
 from bench.model.rounds import rounds
@@ -110,7 +109,7 @@ def across(
         rate = wiring.share(sender, out, receiver, into) * own * float(noise.draw(random, (1,))[0])
         cross[sender, out, receiver, into] = (LINE * rate, 1)
     m, rules = replace(m, cross=cross), Rules(nominal=LINE)
-    for _ in range(paths.TIMES):
+    for _ in range(transfers.TIMES):
         looks = [look for look in retests(m, rules, where.known) if not look.rail_b]
         m = lab.again(random, m, looks, rules.repeats) if looks else m
     return judge(m, rules, where.known)
@@ -155,7 +154,7 @@ source = "0.97 of the line"
 
 
 def as_run(random: Generator, where: Cluster, faults: Sequence[Truth], noise: Noise) -> tuple[Answer, int]:
-    """(answer, transfers measured again) by plan, rows and ``bench.paths``: all that a real run goes through.
+    """(answer, transfers measured again) by plan, rows and ``bench.judge.blame.transfers``: all that a real run goes through.
 
     Slower than ``simulate.run``, which does the same on arrays.
     """
@@ -174,20 +173,20 @@ def as_run(random: Generator, where: Cluster, faults: Sequence[Truth], noise: No
     rows = [
         row
         for phase in phases
-        if phase.name == paths.FIRST
+        if phase.name == transfers.FIRST
         for case in phase.cases
         for row in _rows(random, lab, case, width)
     ]
     count = 0
-    for again in range(1, paths.TIMES + 1):
-        tests = paths.to_confirm(rows, ranks, profile, where.known)
+    for again in range(1, transfers.TIMES + 1):
+        tests = transfers.to_confirm(rows, ranks, profile, where.known)
         count += sum(len(look.pairs) for look in tests)
         for number, look in enumerate(tests):
             for case in pair_cases(
-                f"{paths.AGAIN}-{again}", f"test-{number}", look.pairs, profile, "nccl", look.ways
+                f"{transfers.AGAIN}-{again}", f"test-{number}", look.pairs, profile, "nccl", look.ways
             ):
                 rows += _rows(random, lab, case, width)
-    return paths.answer(rows, ranks, profile, where.known), count
+    return transfers.answer(rows, ranks, profile, where.known), count
 
 
 def _rows(random: Generator, lab: Lab, case: Case, width: int) -> Iterator[Row]:

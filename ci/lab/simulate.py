@@ -1,4 +1,4 @@
-"""Clusters of paper with known faults, for scoring ``bench.blame``; numpy draws, bench judges.
+"""Clusters of paper with known faults, for scoring ``bench.judge.blame``; numpy draws, bench judges.
 
 A transfer runs at the rate of the worst thing that it goes through, times noise. Nothing here knows
 how blame is found.
@@ -15,9 +15,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from bench.blame import Answer, Known, Matrix, Rules, Subject, Test, judge, retests
-from bench.blame.matrix import Cross, Floats, cells, empty
-from bench.paths import TIMES
+from bench.judge.blame import Answer, Known, Matrix, Rules, Subject, Test, judge, retests
+from bench.judge.blame.matrix import Cross, Floats, cells, empty
+from bench.judge.blame.transfers import TIMES
 
 LINE = 46e9
 """Bytes/s of a healthy pair on one rail of 400 Gb/s."""

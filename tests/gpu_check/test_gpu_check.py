@@ -20,7 +20,7 @@ import job  # noqa: E402
 import profiles  # noqa: E402
 
 import runs  # noqa: E402
-from bench.judge import judge  # noqa: E402
+from bench.judge.verdicts import judge  # noqa: E402
 from bench.model.facts import Gpu, Node, Port  # noqa: E402
 from bench.model.profile import parse  # noqa: E402
 from bench.model.verdict import Status, Verdict  # noqa: E402

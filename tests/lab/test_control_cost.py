@@ -104,7 +104,7 @@ def test_a_screening_of_paper_finds_a_path_on_a_ring_and_not_one_elsewhere(monke
     monkeypatch.syspath_prepend(str(LAB))
     import schedules
     import simulate
-    from bench.blame import Subject
+    from bench.judge.blame import Subject
 
     where, random = simulate.cluster(16, 2), np.random.default_rng(3)
     near = simulate.Truth(Subject("path", "n001", "n002", "mlx5_1"), 0.2)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import wire
+from bench.judge.wire import readings
 from bench.model import bounds, packets
 from bench.model.bounds import BoundError, Fabric, ceiling, hard_ceiling, wire_rate
 from bench.model.collectives import COLLECTIVES, collective
@@ -232,7 +232,7 @@ def test_published_runs_read_as_derived(run, nodes, algbw, busbw, ring, hierarch
     fabric = lambda_like(nodes)
     factor = collective("all_reduce").factor(fabric.ranks)
     assert busbw == pytest.approx(algbw * factor, rel=1e-3)
-    seen = wire.readings("all_reduce", busbw * GIGA / factor, fabric, target=parse_rate("3200 Gb/s"))
+    seen = readings.readings("all_reduce", busbw * GIGA / factor, fabric, target=parse_rate("3200 Gb/s"))
     assert [reading.algorithm for reading in seen] == ["ring", "hierarchical"]
     assert not any(reading.known for reading in seen)
     for reading, (gigabits, percent) in zip(seen, (ring, hierarchical), strict=True):
@@ -240,38 +240,38 @@ def test_published_runs_read_as_derived(run, nodes, algbw, busbw, ring, hierarch
         assert reading.share * 100 == pytest.approx(percent, abs=0.51 if percent > 100 else 0.06)
     assert seen[0].possible == (ring[1] < 100)
     assert ("impossible" in seen[0].text) == (ring[1] > 100)
-    conclusion = wire.conclude("all_reduce", algbw * GIGA, fabric, seen)
+    conclusion = readings.conclude("all_reduce", algbw * GIGA, fabric, seen)
     assert conclusion.kind == kind
     assert ("not a test of the rails" in conclusion.text) == (kind == "inside")
     assert ("either way" in conclusion.text) == (nodes > 2 and kind != "depends")
 
 
 def test_the_lambda_run_says_2970_gigabits_and_92_8_percent():
-    seen = wire.readings("all_reduce", 371.25 * GIGA, lambda_like(2))
+    seen = readings.readings("all_reduce", 371.25 * GIGA, lambda_like(2))
     assert "2970.0 Gb/s" in seen[1].text
     assert "92.8 %" in seen[1].text
 
 
 def test_sharp_reads_57_percent_when_the_switches_reduce():
     algbw, fabric = 450 * GIGA / (2 * 63 / 64), lambda_like(8)
-    (known,) = wire.readings("all_reduce", algbw, fabric, algorithm="in_network")
+    (known,) = readings.readings("all_reduce", algbw, fabric, algorithm="in_network")
     assert known.known
     assert known.wire * 8 / GIGA == pytest.approx(1829, abs=1)
     assert f"{known.share:.0%}" == "57%"
-    ring, hierarchical, sharp = wire.readings("all_reduce", algbw, fabric, in_network=True)
+    ring, hierarchical, sharp = readings.readings("all_reduce", algbw, fabric, in_network=True)
     assert not ring.possible
     assert ring.wire * 8 / GIGA == pytest.approx(3600)
     assert hierarchical.share == pytest.approx(1.0)
     assert sharp.share == known.share
-    guess = wire.conclude("all_reduce", algbw, fabric, wire.readings("all_reduce", algbw, fabric))
+    guess = readings.conclude("all_reduce", algbw, fabric, readings.readings("all_reduce", algbw, fabric))
     assert guess.kind == "depends"
     assert "SHARP" in guess.text
 
 
 def test_h100_on_two_nodes_is_bound_inside_the_node():
     algbw = 470 * GIGA / 1.875
-    seen = wire.readings("all_reduce", algbw, lambda_like(2))
-    conclusion = wire.conclude("all_reduce", algbw, lambda_like(2), seen, inside=480 * GIGA / 1.75)
+    seen = readings.readings("all_reduce", algbw, lambda_like(2))
+    conclusion = readings.conclude("all_reduce", algbw, lambda_like(2), seen, inside=480 * GIGA / 1.75)
     assert conclusion.kind == "inside"
     assert "NCCL_ALGO=Ring" in conclusion.next_step
 
@@ -280,30 +280,30 @@ def test_57_percent_of_the_wire_is_below_although_busbw_is_above_400():
     algbw = 0.57 * 400 * GIGA
     busbw = algbw * 1.875
     assert busbw > 400 * GIGA
-    seen = wire.readings("all_reduce", algbw, lambda_like(2))
+    seen = readings.readings("all_reduce", algbw, lambda_like(2))
     # one B200 node alone reaches 845.7 GB/s busbw
-    conclusion = wire.conclude("all_reduce", algbw, lambda_like(2), seen, inside=845.7 * GIGA / 1.75)
+    conclusion = readings.conclude("all_reduce", algbw, lambda_like(2), seen, inside=845.7 * GIGA / 1.75)
     assert conclusion.kind == "below"
 
 
 def test_above_the_hierarchical_ceiling_is_an_error():
     algbw = 800 * GIGA / 1.875
-    seen = wire.readings("all_reduce", algbw, lambda_like(2))
-    conclusion = wire.conclude("all_reduce", algbw, lambda_like(2), seen)
+    seen = readings.readings("all_reduce", algbw, lambda_like(2))
+    conclusion = readings.conclude("all_reduce", algbw, lambda_like(2), seen)
     assert conclusion.kind == "error"
     assert "750.0 GB/s" in conclusion.text
 
 
 def test_above_a_forced_rings_ceiling_is_an_error():
     algbw = 450 * GIGA / 1.875
-    seen = wire.readings("all_reduce", algbw, lambda_like(2), algorithm="ring")
-    assert wire.conclude("all_reduce", algbw, lambda_like(2), seen).kind == "error"
+    seen = readings.readings("all_reduce", algbw, lambda_like(2), algorithm="ring")
+    assert readings.conclude("all_reduce", algbw, lambda_like(2), seen).kind == "error"
 
 
 def test_a_slow_forced_ring_is_below():
     algbw = 300 * GIGA / 1.875
-    seen = wire.readings("all_reduce", algbw, lambda_like(2), algorithm="ring")
-    conclusion = wire.conclude("all_reduce", algbw, lambda_like(2), seen)
+    seen = readings.readings("all_reduce", algbw, lambda_like(2), algorithm="ring")
+    conclusion = readings.conclude("all_reduce", algbw, lambda_like(2), seen)
     assert conclusion.kind == "below"
     assert "either way" not in conclusion.text
 
@@ -311,28 +311,28 @@ def test_a_slow_forced_ring_is_below():
 @pytest.mark.parametrize("algbw", [math.nan, math.inf, 0.0, -1.0])
 def test_no_number_is_an_error(algbw):
     fabric = lambda_like(2)
-    seen = wire.readings("all_reduce", algbw, fabric)
-    assert wire.conclude("all_reduce", algbw, fabric, seen).kind == "error"
-    assert wire.conclude("all_reduce", 1.0, fabric, ()).kind == "error"
+    seen = readings.readings("all_reduce", algbw, fabric)
+    assert readings.conclude("all_reduce", algbw, fabric, seen).kind == "error"
+    assert readings.conclude("all_reduce", 1.0, fabric, ()).kind == "error"
 
 
 def test_one_node_says_nothing_of_the_rails():
     fabric = lambda_like(1, nvlink=900 * GIGA)
-    seen = wire.readings("all_reduce", 483 * GIGA, fabric)
+    seen = readings.readings("all_reduce", 483 * GIGA, fabric)
     assert all(math.isnan(reading.share) for reading in seen)
-    assert wire.conclude("all_reduce", 483 * GIGA, fabric, seen).kind == "no_wire"
+    assert readings.conclude("all_reduce", 483 * GIGA, fabric, seen).kind == "no_wire"
 
 
 def test_a_pair_is_compared_with_its_own_rail():
-    (reading,) = wire.readings("p2p", 48.5 * GIGA, lambda_like(2))
+    (reading,) = readings.readings("p2p", 48.5 * GIGA, lambda_like(2))
     assert reading.known
     assert reading.share == pytest.approx(0.97)
 
 
 @given(st.sampled_from(sorted(COLLECTIVES)), fabrics, st.floats())
 def test_no_figure_crashes_or_passes_without_a_share(name, fabric, algbw):
-    seen = wire.readings(name, algbw, fabric)
-    conclusion = wire.conclude(name, algbw, fabric, seen)
+    seen = readings.readings(name, algbw, fabric)
+    conclusion = readings.conclude(name, algbw, fabric, seen)
     if conclusion.kind == "healthy":
         assert all(reading.share >= packets.HEALTHY for reading in seen if reading.possible)
         assert any(reading.possible for reading in seen)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.judge.nccl_log import exclusion, gpudirect, interfaces, network, warnings
 from bench.model.verdict import Status, Verdict
-from bench.nccl.evidence import exclusion, gpudirect, interfaces, network, warnings
 from bench.nccl.log import Log, read, read_ranks
 
 RAILS = tuple(f"mlx5_{number}" for number in range(1, 9))

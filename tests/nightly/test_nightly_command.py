@@ -13,8 +13,8 @@ pytest.importorskip("pyarrow")
 
 import mpi_jobs
 from bench.commands.nightly import without
+from bench.judge.drift.past import from_json
 from bench.model.verdict import Status
-from bench.nightly.past import from_json
 from bench.store import load
 from bench.store.history import Record, append, check, create, read
 from test_webhook import SECRET, chat

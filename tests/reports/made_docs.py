@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 import made_runs
-from bench.drift import Night, Series
+from bench.judge.drift import Night, Series
 from bench.store.history.nights import fingerprint
 from reports import doc_pages, docs, trends
 

@@ -12,7 +12,7 @@ pytest.importorskip("duckdb")
 pytest.importorskip("pyarrow")
 pytest.importorskip("ruptures")
 
-from bench.drift import Acceptance
+from bench.judge.drift import Acceptance
 from bench.settle import settle
 from bench.store import load
 from bench.store.history import accept

@@ -8,7 +8,7 @@ import altair as alt
 import pytest
 
 import made_docs
-from bench.drift import Night, Series, trail
+from bench.judge.drift import Night, Series, replay
 from bench.model.verdict import Status
 from bench.store.history import HistoryError, Record, Sample, append, create
 from bench.store.history.folder import Problem
@@ -54,9 +54,9 @@ def test_a_step_stands_with_its_size_and_what_changed_with_it(page):
 
 def test_a_step_that_nothing_explains_says_so():
     nights = {REDUCE: tuple(replace(night, fingerprint=()) for night in made_docs.nights()[REDUCE])}
-    drawn = trends.trend_of(REDUCE, trail(REDUCE, nights[REDUCE]))
+    drawn = trends.trend_of(REDUCE, replay(REDUCE, nights[REDUCE]))
     assert "no change in the fingerprint" in drawn.about
-    marks = trail(REDUCE, nights[REDUCE])
+    marks = replay(REDUCE, nights[REDUCE])
     assert values(drawn.spec, "label") == [mark.label.value for mark in marks]
     assert "regression" in drawn.about or "suspicious" in drawn.about
 
@@ -76,7 +76,7 @@ def test_levels_are_those_that_judged_and_there_is_none_before(page):
 
 
 def test_levels_join_within_a_baseline_and_not_across_two():
-    marks = trail(REDUCE, made_docs.nights()[REDUCE])
+    marks = replay(REDUCE, made_docs.nights()[REDUCE])
     table = trends.levels_frame(marks, 1e9)
     gaps = [
         (end, begin) for end, begin in zip(table["end"][:-1], table["begin"][1:], strict=True) if begin > end

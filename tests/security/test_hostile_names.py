@@ -18,7 +18,7 @@ import pytest
 import mpi_jobs
 from bench.commands.exchange import imported
 from bench.commands.judging import compared, judge_again, own_profile, report_again
-from bench.judge import judge
+from bench.judge.verdicts import judge
 from bench.model.printable import plain
 from bench.store import COUNTERS, FACTS, JOURNAL, LOGS, MANIFEST, load
 from reports.frames import frames

@@ -16,9 +16,9 @@ import mpi_jobs
 import runs
 from bench import launch
 from bench.commands.page import write_report
+from bench.judge.drift.past import from_json
 from bench.model.profile import load as load_profile
 from bench.model.redact import HIDDEN, scrub, scrub_text, secrets, veil
-from bench.nightly.past import from_json
 from bench.store import MANIFEST, load, write_text
 from tests import made_nights
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 import runs
-from bench.judge import judge, status
+from bench.judge.verdicts import judge, status
 from bench.model.verdict import Status
 from bench.store import JOURNAL, MANIFEST, Loss, Plan, Recorder, RunError, load
 

@@ -18,7 +18,7 @@ import pytest
 
 import runs
 from bench.commands.judging import judge_again
-from bench.judge import judge, status
+from bench.judge.verdicts import judge, status
 from bench.model.profile import parse
 from bench.model.verdict import Status
 from bench.settle import finish

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.judge.stragglers import stragglers
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.verdict import Status
-from bench.stragglers import stragglers
 
 pytestmark = pytest.mark.torch
 

@@ -10,7 +10,7 @@ import pytest
 from layered import LAMBDA, even, run_of, transfers
 from said import DOWN, ended, transfer
 
-from bench.judge import judge
+from bench.judge.verdicts import judge
 from bench.measure.perftest.record import left_out
 from reports.frames import frames
 from reports.layers import HEAD, layers, markdown_layers

@@ -13,13 +13,13 @@ from layered import LAMBDA, even, read, run_of, transfers
 from said import DOWN, ECHO, TABLE, ended, transfer
 
 import made_nodes
-from bench.checks import Evidence
+from bench.judge.checks import Evidence
+from bench.judge.wire.rail_layers import COLLECTIVE, LINK, P2P, VERBS, of_layers
 from bench.measure.perftest.record import left_out
 from bench.measure.perftest.tool import Tool
 from bench.model.profile import Verbs, load
 from bench.model.units import GIGA
 from bench.model.verdict import Bound, Status
-from bench.readings.layers import COLLECTIVE, LINK, P2P, VERBS, of_layers
 
 GONE = Tool("n1", missing="ib_write_bw is not installed")
 HERE = Tool("n0", "6.24")

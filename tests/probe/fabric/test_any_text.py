@@ -5,7 +5,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.fabric import troubles, verdicts
+from bench.judge.fabric import errors, links
 from bench.model.verdict import Status
 from bench.probe.fabric import devinfo, linkinfo, netdiscover, perfquery, queryerrors, topo_matrix
 from bench.probe.fabric.pasted_text import Refused
@@ -49,23 +49,23 @@ def test_no_text_crashes_the_verdicts(one, two, three):
     seen = join(parsed(netdiscover, one), parsed(linkinfo, two), parsed(queryerrors, three))
     for line in seen.unanswered:
         behind(seen, line)
-    wanted = [verdicts.Wanted("x", "node1 mlx5_2")]
-    list(verdicts.hca_ports(seen, wanted, 4, 25e9, "test"))
-    list(verdicts.trunk_links(seen, 4, 25e9, "test"))
-    list(verdicts.uplinks(seen))
-    list(troubles.changes(seen, seen))
-    list(troubles.errors(seen, seen.errors))
+    wanted = [links.Wanted("x", "node1 mlx5_2")]
+    list(links.hca_ports(seen, wanted, 4, 25e9, "test"))
+    list(links.trunk_links(seen, 4, 25e9, "test"))
+    list(links.uplinks(seen))
+    list(errors.changes(seen, seen))
+    list(errors.errors(seen, seen.errors))
 
 
 @QUICK
 @given(st.text(max_size=300))
 def test_noise_never_passes(text):
     seen = join(parsed(netdiscover, text), parsed(linkinfo, text), parsed(queryerrors, text))
-    wanted = [verdicts.Wanted("x", "x")]
+    wanted = [links.Wanted("x", "x")]
     found = [
-        *verdicts.complete(seen),
-        *verdicts.hca_ports(seen, wanted, 4, 1.0, "test"),
-        *troubles.errors(seen),
+        *links.complete(seen),
+        *links.hca_ports(seen, wanted, 4, 1.0, "test"),
+        *errors.errors(seen),
     ]
     assert {row.status for row in found} == {Status.ERROR}
 

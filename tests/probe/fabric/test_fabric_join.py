@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.fabric import troubles, verdicts
-from bench.fabric.verdicts import Wanted, wanted_of
+from bench.judge.fabric import errors as troubles
+from bench.judge.fabric import links
+from bench.judge.fabric.links import Wanted, wanted_of
 from bench.model.facts import Node, Port
 from bench.model.verdict import Status, Verdict, overall
 from bench.probe.fabric import linkinfo, netdiscover, queryerrors
@@ -31,10 +32,10 @@ def fabric(state: str) -> Fabric:
 
 def rows(seen: Fabric) -> list[Verdict]:
     return [
-        *verdicts.complete(seen),
-        *verdicts.hca_ports(seen, WANTED, 4, RATE, "plan"),
-        *verdicts.trunk_links(seen, 4, RATE, "plan"),
-        *verdicts.uplinks(seen),
+        *links.complete(seen),
+        *links.hca_ports(seen, WANTED, 4, RATE, "plan"),
+        *links.trunk_links(seen, 4, RATE, "plan"),
+        *links.uplinks(seen),
         *troubles.errors(seen),
     ]
 
@@ -120,7 +121,7 @@ def test_behind_a_silent_switch_nothing_is_known():
         row.status is Status.PASS and row.subject == "fabric" and row.check == "fabric.complete"
         for row in found
     )
-    assert overall(row.status for row in verdicts.complete(fabric("silent"))) is Status.ERROR
+    assert overall(row.status for row in links.complete(fabric("silent"))) is Status.ERROR
 
 
 def test_an_end_that_does_not_report_is_no_pass():
@@ -145,13 +146,11 @@ def test_a_link_that_is_not_up_fails():
 def test_nothing_seen_and_nothing_wanted_are_errors():
     assert {row.status for row in rows(NOTHING)} == {Status.ERROR, Status.SKIP}
     assert overall(row.status for row in rows(NOTHING)) is Status.ERROR
-    assert [row.status for row in verdicts.hca_ports(fabric("healthy"), [], 4, RATE, "plan")] == [
-        Status.ERROR
-    ]
+    assert [row.status for row in links.hca_ports(fabric("healthy"), [], 4, RATE, "plan")] == [Status.ERROR]
 
 
 def test_a_faster_link_than_wanted_passes():
-    (link,) = [row for row in verdicts.hca_ports(fabric("slow"), [WANTED[1]], 4, 12.5e9, "plan") if row.bound]
+    (link,) = [row for row in links.hca_ports(fabric("slow"), [WANTED[1]], 4, 12.5e9, "plan") if row.bound]
     assert link.status is Status.PASS
 
 
@@ -163,9 +162,7 @@ def test_wishes_come_from_the_facts_of_a_node():
         Wanted("node1 mlx5_3/1", "node1 mlx5_3", None),
         Wanted("node1 mlx5_9", "node1 mlx5_9", None),
     )
-    found = list(
-        verdicts.hca_ports(fabric("healthy"), wanted_of(node, ("mlx5_2", "mlx5_9")), 4, RATE, "plan")
-    )
+    found = list(links.hca_ports(fabric("healthy"), wanted_of(node, ("mlx5_2", "mlx5_9")), 4, RATE, "plan"))
     assert [(row.check, row.status) for row in found] == [
         ("fabric.port", Status.PASS),
         ("fabric.link", Status.PASS),

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from bench.fabric.judged import judged
-from bench.fabric.verdicts import Wanted
+from bench.judge.fabric.judged import judged
+from bench.judge.fabric.links import Wanted
 from bench.model.verdict import Status, overall
 from bench.probe.fabric.ask_all import look, seen
 from bench.probe.fabric.run_tools import Ended

@@ -21,7 +21,7 @@ pytest.importorskip("fsspec")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.drift import Acceptance, Series, fingerprint
+from bench.judge.drift import Acceptance, Series, fingerprint
 from bench.model.verdict import Status
 from bench.store.history import (
     HistoryError,

@@ -16,14 +16,14 @@ from typing import Any
 sys.path.insert(0, "/share/tree")
 
 from bench.gather import meet
-from bench.judge import judge
+from bench.judge.verdicts import judge
+from bench.judge.wire import of_layers
 from bench.launch import Place, place, quiet_mpi
 from bench.model.facts import Node
 from bench.model.profile import Profile, load
 from bench.model.units import show_rate
 from bench.model.verdict import Status
 from bench.phases import verbs
-from bench.readings import of_layers
 from bench.store import Manifest, Plan, Recorder
 from bench.store import load as load_run
 from bench.supervise import Coordinator, Limits, Supervisor, dismiss

@@ -1,0 +1,277 @@
+"""From measured rows to the transfers that blame reasons about: node pair × rail × direction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from statistics import median
+
+from bench.model.measurement import Case, Rank
+from bench.model.memo import once
+from bench.model.profile import Profile
+from bench.model.rails import can_cross
+from bench.model.rounds import pack
+from bench.plan.names import AGAIN as AGAIN
+from bench.plan.names import BUDGET as BUDGET
+from bench.plan.names import CROSS as CROSS
+from bench.plan.names import FIRST as FIRST
+from bench.plan.names import GIVEN_UP as GIVEN_UP
+from bench.plan.names import INSIDE as INSIDE
+from bench.plan.names import PINNED as PINNED
+from bench.plan.names import REPEATED as REPEATED
+from bench.plan.names import SCREEN as SCREEN
+from bench.plan.screening import Problem, Ring, Step, step
+from bench.store.rows import Row
+
+from . import Known, PairRate, Rules, Test, blame, confirmations, through
+from .background import rail_names as rail_names
+from .nouns import Answer
+
+TIMES = 3  # at most so often are suspects looked at again
+SURE = 3  # tries of a pair that nothing gets through between: there is no noise in nothing
+REPEATS = 4  # times that a transfer is measured again as it was; the middle of all five is judged
+MOST_REPEATED = 6  # cases that are: where more are slow and nobody is to blame, it was no passing disturbance
+LOOKS = (
+    AGAIN,
+    CROSS,
+    PINNED,
+    SCREEN,
+    INSIDE,
+    REPEATED,
+)  # phases in which not all rails of a node are loaded alike
+
+
+def transfers(
+    rows: Sequence[Row],
+    ranks: Sequence[Rank],
+    profile: Profile,
+    phases: tuple[str, ...] = (FIRST, AGAIN),
+    names: Sequence[str] = (),
+) -> list[PairRate]:
+    """One row for each measurement of the rails phases; what did not get through has rate 0.
+
+    One direction at a time where that was measured, else both directions by their one time.
+
+    phases  how their names begin
+    names   of the rails, by local rank (``known.names_in``); those that the profile gives them when empty
+    """
+    names = tuple(names or rail_names(profile, ranks))
+    # blame, bounds, charts and maps ask for the same; rows that may still change are read anew
+    known = _known(rows, ranks) if isinstance(rows, tuple) and isinstance(ranks, tuple) else {}
+    if (phases, names) not in known:
+        where = {rank.rank: rank for rank in ranks}
+        known[phases, names] = tuple([_transfer(row, where, names) for row in _between_two(rows, phases)])
+    return list(known[phases, names])
+
+
+_Asked = tuple[tuple[str, ...], tuple[str, ...]]  # phases and names of rails
+
+
+@once()
+def _known(rows: tuple[Row, ...], ranks: tuple[Rank, ...]) -> dict[_Asked, tuple[PairRate, ...]]:
+    """The transfers of these rows, as they are asked for."""
+    return {}
+
+
+def _between_two(rows: Sequence[Row], phases: tuple[str, ...]) -> list[Row]:
+    """The rows of one direction at a time of these phases; of both where a phase has no others of the same two."""
+    here = [row for row in rows if row.case.phase.startswith(phases) and row.ranks == 2]
+    one_way = {_meeting(row) for row in here if row.case.collective == "p2p"}
+    return [
+        row
+        for row in here
+        if row.case.collective == "p2p"
+        or (row.case.collective == "p2p_bidirectional" and _meeting(row) not in one_way)
+    ]
+
+
+def _meeting(row: Row) -> tuple[str, frozenset[int], str]:
+    return row.case.phase, frozenset(row.measurement.ranks), row.case.rail
+
+
+def _transfer(row: Row, where: Mapping[int, Rank], names: Sequence[str]) -> PairRate:
+    """The first member of the group sends, or both do."""
+    sender, receiver = (where[rank] for rank in row.measurement.ranks)
+    failed = "failed" in row.measurement.extra
+    counts = row.measurement.extra.get("retransmits") or [None]
+    pinned = row.case.rail not in ("", "own")
+    rail = row.case.rail if pinned else names[sender.local_rank]
+    other = rail if pinned else names[receiver.local_rank]
+    return PairRate(
+        round=_round(row.case.id),
+        a=sender.node,
+        b=receiver.node,
+        rail=rail,
+        direction="ab" if row.case.collective == "p2p" else "both",
+        rate=0.0 if failed else row.algbw,
+        retransmits=None if counts[0] is None else float(counts[0]),
+        again=row.case.phase.startswith(AGAIN),
+        rail_b="" if rail == other else other,
+    )
+
+
+@lru_cache(maxsize=1 << 14)
+def _round(case_id: str) -> int:
+    number = case_id.split("/")[-2].rpartition("-")[2]
+    return int(number) if number.isdigit() else 0
+
+
+def answer(
+    rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile, besides: Known | None = None
+) -> Answer:
+    """Who is to blame, by all rows of the rails phases and ``besides``, what else the run knows."""
+    besides = besides or named(ranks, profile)
+    return blame(straight_and_across(rows, ranks, profile, besides), rules(profile), besides)
+
+
+def straight_and_across(
+    rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile, besides: Known
+) -> list[PairRate]:
+    """All that blame reasons about."""
+    found = transfers(rows, ranks, profile, (FIRST, AGAIN, CROSS), besides.rails)
+    return [row for row in found if not row.rail_b or can_cross(profile.rails)]
+
+
+def named(ranks: Sequence[Rank], profile: Profile) -> Known:
+    """The whole cluster and nothing else."""
+    return Known(tuple(dict.fromkeys(rank.node for rank in ranks)), rail_names(profile, ranks))
+
+
+def unexplained(
+    rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile, besides: Known | None = None
+) -> list[Case]:
+    """Cases of the first phase with a transfer below the profile's bound that goes through nobody who is blamed,
+    slowest first.
+
+    A disturbance of a tenth of a second halves a transfer that lasts as long, and alone on its rail it is fast
+    again. Whether it was a disturbance only the same load tells.
+    """
+    besides = besides or named(ranks, profile)
+    count = len({rank.node for rank in ranks})
+    bounds = [
+        limit.bound
+        for limit in profile.limits
+        if limit.quantity == "rail_rate" and limit.nodes[0] <= count <= limit.nodes[1]
+    ]
+    if not bounds:
+        return []
+    seen = straight_and_across(rows, ranks, profile, besides)
+    explained = through(answer(rows, ranks, profile, besides).blames, seen, besides)
+    where = {rank.rank: rank for rank in ranks}
+    worst: dict[str, tuple[float, Case]] = {}
+    for row in _between_two([row for row in rows if row.case.phase == FIRST], (FIRST,)):
+        each = _transfer(row, where, besides.rails)
+        if not all(bound.reached(each.rate) for bound in bounds) and not explained(each):
+            rate = min(each.rate, worst.get(row.case.id, (math.inf, row.case))[0])
+            worst[row.case.id] = (rate, row.case)
+    return [case for _, case in sorted(worst.values(), key=lambda each: each[0])]
+
+
+def rules(profile: Profile) -> Rules:
+    """What a healthy pair reaches is taken from the pairs themselves, and from the profile's bound on a rail.
+
+    The bound is what is just enough: the nominal rate stands so far above it that it is not blamed.
+    """
+    plain = Rules()
+    bounds = [limit.bound.value for limit in profile.limits if limit.quantity == "rail_rate"]
+    return replace(plain, nominal=max(bounds) / (1 - plain.smallest)) if bounds else plain
+
+
+@dataclass(frozen=True)
+class Look:
+    """A round of rank pairs to be measured again. ``dead``: nothing got through between them in either direction."""
+
+    pairs: tuple[tuple[int, int], ...]
+    dead: bool = False
+
+    @property
+    def ways(self) -> str:
+        """One direction at a time, as ``plan.pair_cases`` calls it; both at once where a time-out tells as much."""
+        return "both" if self.dead else "one-way"
+
+
+def to_confirm(
+    rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile, besides: Known | None = None
+) -> list[Look]:
+    """Rounds of rank pairs that settle the suspects; empty when there are none.
+
+    The whole list is gone through ``Rules.repeats`` times, because a disturbance passes; what is dead
+    SURE times, in rounds of their own.
+    """
+    besides = besides or named(ranks, profile)
+    seen = straight_and_across(rows, ranks, profile, besides)
+    if not any(math.isfinite(row.rate) for row in seen):
+        return []
+    tests = [
+        test
+        for test in confirmations(seen, rules(profile), besides)
+        if not test.rail_b or can_cross(profile.rails)
+    ]
+    place = {(rank.node, besides.rails[rank.local_rank]): rank.rank for rank in ranks}
+    dead = _dead(seen)
+    still = [test for test in tests if (test.a, test.b, test.rail) in dead]
+    quick = [test for test in tests if test not in still]
+    turns = [(still, True)] * SURE + [(quick, False)] * rules(profile).repeats
+    return [
+        Look(
+            tuple((place[test.a, test.rail], place[test.b, test.rail_b or test.rail]) for test in meets),
+            of_dead,
+        )
+        for turn, of_dead in turns
+        for meets in _rounds(turn)
+    ]
+
+
+def _dead(seen: Sequence[PairRate]) -> set[tuple[str, str, str]]:
+    """Pairs on a rail between which nothing at all got through: every further try costs a time-out."""
+    rates: dict[tuple[str, str, str], list[float]] = {}
+    for row in seen:
+        rates.setdefault((min(row.a, row.b), max(row.a, row.b), row.rail), []).append(row.rate)
+    return {key for key, found in rates.items() if not any(found)}
+
+
+def _rounds(tests: Sequence[Test]) -> list[list[Test]]:
+    """Tests in rounds in which no node stands twice: a suspect is measured alone."""
+    left = list(tests)
+    rounds = []
+    for meets in pack([(test.a, test.b) for test in tests]):
+        chosen = []
+        for a, b in meets:
+            test = next(test for test in left if (test.a, test.b) == (a, b))
+            left.remove(test)
+            chosen.append(test)
+        rounds.append(chosen)
+    return rounds
+
+
+def screened(
+    rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile, besides: Known | None = None
+) -> Step:
+    """What the rings of nodes say so far, and what to measure next."""
+    besides = besides or named(ranks, profile)
+    problem = Problem(besides.nodes, besides.rails, rules(profile).nominal, leaves=besides.leaves)
+    return step(problem, ring_rates(rows, ranks, besides.rails))
+
+
+def ring_rates(
+    rows: Sequence[Row], ranks: Sequence[Rank], names: Sequence[str]
+) -> dict[Ring, dict[str, float]]:
+    """Ring of nodes -> rail -> bytes/s of its slowest link, the middle of its repeats; 0: nothing got through.
+
+    A ring of which a repeat gave no figure has none.
+    """
+    where = {rank.rank: rank for rank in ranks}
+    found: dict[Ring, dict[str, list[float]]] = {}
+    for row in rows:
+        if not row.case.phase.startswith(SCREEN):
+            continue
+        members = [where[rank] for rank in row.measurement.ranks]
+        ring = tuple(member.node for member in members)
+        rate = 0.0 if "failed" in row.measurement.extra else row.algbw
+        found.setdefault(ring, {}).setdefault(names[members[0].local_rank], []).append(rate)
+    return {
+        ring: {rail: median(seen) for rail, seen in rates.items() if all(map(math.isfinite, seen))}
+        for ring, rates in found.items()
+    }

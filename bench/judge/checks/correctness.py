@@ -1,0 +1,100 @@
+"""Are the results right, and are the clocks believable?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from bench.judge.evidence import Evidence
+from bench.judge.registry import check
+from bench.model.profile import Profile
+from bench.model.verdict import Status, Verdict
+from bench.store.rows import Row
+
+
+@check("correctness")
+def correctness(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+    """Every element that every rank received equals the truth; one wrong element fails its case."""
+    groups: dict[str, list[Row]] = {}
+    for row in seen.rows:
+        if "failed" in row.measurement.extra:
+            continue  # nothing arrived to be checked: blame names who did not answer
+        groups.setdefault(row.case.collective, []).append(row)
+        if row.wrong:
+            yield _wrong(seen, row)
+    for name, rows in groups.items():
+        checked = sum(row.measurement.checked for row in rows)
+        unchecked = [row for row in rows if row.wrong is None]
+        bad = [row for row in rows if row.wrong]
+        if unchecked:
+            yield Verdict(
+                "correctness",
+                name,
+                Status.ERROR,
+                f"{len(unchecked)} of {len(rows)} rows were not checked",
+                "every row checked",
+                "RailGauge",
+                "run again without -c 0",
+            )
+        elif not bad:
+            yield Verdict(
+                "correctness",
+                name,
+                Status.PASS,
+                f"0 wrong of {checked} elements in {len(rows)} rows",
+                "0 wrong",
+                "RailGauge",
+                value=0.0,
+                bound=0.0,
+            )
+
+
+def _wrong(seen: Evidence, row: Row) -> Verdict:
+    first = row.measurement.mismatches[0] if row.measurement.mismatches else None
+    counts, members = row.measurement.wrong, row.measurement.ranks
+    # a table of another tool counts over all ranks
+    each = len(counts) == len(members)
+    ranks = [rank for rank, count in zip(members, counts, strict=True) if count] if each else []
+    nodes = {rank.rank: rank.node for rank in seen.run.manifest.ranks}
+    named = ", ".join(f"rank {rank} ({nodes.get(rank, '?')})" for rank in ranks[:4])
+    where = named or "ranks that the table does not name"
+    next_step = (
+        f"take {nodes.get(ranks[0], 'that node')} out, test its memory and GPU (dcgmi diag -r 3), and run again"
+        if ranks
+        else "railgauge run with the same size on the same nodes names the rank and the element"
+    )
+    measured = f"{row.wrong} wrong elements on {where}"
+    if first:
+        measured += (
+            f"; first at rank {first.rank} index {first.index}: got {first.got:g}, wanted {first.wanted:g}"
+        )
+    return Verdict(
+        "correctness",
+        row.case.id,
+        Status.FAIL,
+        measured,
+        "0 wrong",
+        "RailGauge",
+        next_step,
+        value=float(row.wrong or 0),
+        bound=0.0,
+    )
+
+
+@check("clock")
+def clock(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+    """Every row has a finite, positive time."""
+    tried = [row for row in seen.rows if "failed" not in row.measurement.extra]  # blame judges those
+    bad = [row for row in tried if not (math.isfinite(row.seconds) and row.seconds > 0)]
+    for row in bad:
+        yield Verdict(
+            "clock",
+            row.case.id,
+            Status.ERROR,
+            f"{row.seconds} seconds a call",
+            "a positive time",
+            "RailGauge",
+            "run again; if it stays, send the run folder to RailGauge",
+        )
+    if tried and not bad:
+        yield Verdict("clock", "all rows", Status.PASS, f"{len(tried)} rows have a positive time")

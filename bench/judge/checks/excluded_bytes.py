@@ -1,0 +1,226 @@
+"""The bytes on what is excluded, around every phase: the layer that no configuration can talk round.
+
+The noise floor. On a port of an HCA that nothing measured uses, subnet and performance managers, neighbour
+discovery and keep-alives move some kB/s; NCCL on one rail moves GB/s. A window may hold 1 MB and 1 MB/s:
+100 times that noise, and a 40 000th of an NDR rail. On a management interface heartbeats, logs, the store and a
+network file system run too: 16 MB and 1 MB/s. What is above the floor is the measured traffic's (FAIL) if the
+phase crossed nodes and it is at least a 100th of what a rail carried, as one of nine devices in use carries a
+ninth; what is between is somebody else's load or a short use, which bytes alone cannot tell (ERROR).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from bench.judge.counter_windows import Window, begun, windows
+from bench.judge.evidence import Evidence
+from bench.judge.findings import Finding, Question
+from bench.judge.registry import check
+from bench.model.counters import HW, NET, bytes_moved
+from bench.model.facts import Port
+from bench.model.profile import Profile
+from bench.model.rails import Part, Role, by_port, part, rails_of
+from bench.model.units import MEGA, show_seconds, show_share, show_size
+from bench.model.verdict import Status, Verdict
+
+RATE = MEGA  # bytes/s, sent and received together
+PORT_BYTES = MEGA
+INTERFACE_BYTES = 16 * MEGA
+SHARE = 0.01  # of the mean bytes of the node's rails
+HEADERS = 80  # bytes of InfiniBand's headers (LRH, GRH, BTH, DETH, ICRC, VCRC) on one packet of IPoIB
+RXE_PACKET = (
+    60,
+    4200,
+)  # bytes of one soft-RoCE packet, least and most: headers, and an MTU of 4096 with them
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Bytes over a device in a window, at least and at most; None: cannot be told, ``how`` says why."""
+
+    least: float | None
+    most: float | None
+    how: str
+
+
+@check("exclusion.bytes")
+def excluded_bytes(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+    """What is excluded carried nothing in any phase: the bytes on it stay below a stated noise floor."""
+    floor = PORT_BYTES if by_port(want.rails) else INTERFACE_BYTES
+    ask = Question(
+        "exclusion.bytes",
+        f"at most {show_size(round(floor))} and {show_size(round(RATE))}/s of noise",
+        "RailGauge",
+        "see exclusion.log for NCCL's own words, and keep MPI off it: UCX_NET_DEVICES, btl_tcp_if_include",
+        "stop what else uses it (storage, file copies) and run again",
+    )
+    reason = _nothing_to_judge(seen, want)
+    if reason:
+        yield ask.skip("all nodes", reason)
+        return
+    found, gaps = windows(seen)
+    findings = [Finding(gap.subject, None, gap.reason) for gap in gaps]
+    for phase in dict.fromkeys(window.phase for window in found):
+        here = [window for window in found if window.phase == phase]
+        findings += _phase(phase, here, floor, seen, want)
+    yield from _without_control(ask, findings, seen, want)
+
+
+def _nothing_to_judge(seen: Evidence, want: Profile) -> str:
+    if want.rails.kind == "none":
+        return "the profile speaks of no rails, so nothing is excluded"
+    if not (want.rails.excluded or want.rails.management):
+        return "the profile excludes nothing"
+    if not begun(seen):
+        return "no phase was begun"
+    if not any(part(node, want.rails, Part.EXCLUDED) for node in seen.nodes) and seen.nodes:
+        return "no node has a device that the profile excludes"
+    if want.rails.kind == "socket" and seen.run.manifest.backend == "gloo" and not want.rails.devices:
+        return "the profile names no rails, so gloo takes the interface at which the nodes meet"
+    return ""
+
+
+def _without_control(
+    ask: Question, findings: Sequence[Finding], seen: Evidence, want: Profile
+) -> Iterator[Verdict]:
+    """gloo moves nothing over RDMA: that nothing was seen on the excluded port then proves nothing."""
+    for verdict in ask.verdicts(
+        findings, "windows of a phase, a node and an excluded device stay below the floor"
+    ):
+        if verdict.status is Status.PASS and by_port(want.rails) and seen.run.manifest.backend != "nccl":
+            notes = verdict.evidence
+            yield ask.skip(
+                "all nodes",
+                f"{seen.run.manifest.backend} moves nothing over RDMA; {verdict.measured}",
+                *notes,
+            )
+        else:
+            yield verdict
+
+
+def _phase(
+    phase: str, here: Sequence[Window], floor: float, seen: Evidence, want: Profile
+) -> Iterator[Finding]:
+    crosses = _crosses(phase, seen)
+    needed = _needed(phase, seen) if _counts(seen, want) else 0.0
+    on_rails = [_rails(window, want) for window in here]
+    known = [moved for moved in on_rails if moved is not None]
+    if needed and len(known) == len(here) and sum(total for total, _ in known) < needed:
+        told = f"the rails' own counters show {show_size(round(sum(total for total, _ in known)))} in phase {phase}"
+        yield Finding(
+            "all nodes",
+            None,
+            f"{told}, and {show_size(round(needed))} crossed at the least: they count nothing",
+        )
+    for window, rails in zip(here, on_rails, strict=True):
+        for role in part(window.node, want.rails, Part.EXCLUDED):
+            yield _judge(window, role, rails, floor, crosses)
+
+
+def _counts(seen: Evidence, want: Profile) -> bool:
+    """Whether the measured traffic must show on the rails."""
+    return seen.run.manifest.backend == "nccl" or not by_port(want.rails)
+
+
+def _crosses(phase: str, seen: Evidence) -> bool:
+    return any(
+        _spans(group, seen)
+        for each in seen.run.plan.phases
+        if each.name == phase
+        for case in each.cases
+        for group in case.groups
+    )
+
+
+def _spans(group: Sequence[int], seen: Evidence) -> bool:
+    return len({seen.run.node_of.get(rank) for rank in group}) > 1
+
+
+def _sends_far(collective: str, group: Sequence[int], seen: Evidence) -> bool:
+    """Whether a call's own bytes leave a node: of point-to-point calls only neighbours in the group talk."""
+    if collective.startswith("p2p"):
+        return any(_spans(pair, seen) for pair in zip(group[::2], group[1::2], strict=False))
+    return _spans(group, seen)
+
+
+def _needed(phase: str, seen: Evidence) -> float:
+    """Bytes that crossed between nodes at the least: half the size of the largest case that did. Every
+    collective moves more than that (bench.judge.wire.readings has how much); it is only to see that the counters count.
+    """
+    sizes = [
+        row.case.size
+        for row in seen.rows
+        if row.case.phase == phase and _sends_far(row.case.collective, row.measurement.ranks, seen)
+    ]
+    return max(sizes, default=0) / 2
+
+
+def _rails(window: Window, want: Profile) -> tuple[float, float] | None:
+    """(all bytes on the node's rails, their mean); None where one of them cannot be told."""
+    found = [_moved(window, role) for role in rails_of(window.node, want.rails)]
+    known = [each.least for each in found if each.least is not None]
+    if not found or len(known) < len(found):
+        return None
+    return sum(known), sum(known) / len(known)
+
+
+def _judge(
+    window: Window, role: Role, rails: tuple[float, float] | None, floor: float, crosses: bool
+) -> Finding:
+    subject = f"{window.node.name} {role.name}"
+    moved = _moved(window, role)
+    where = f"in phase {window.phase} ({show_seconds(window.seconds)})"
+    if moved.least is None or moved.most is None:
+        return Finding(subject, None, f"its bytes {where} cannot be told: {moved.how}")
+    allowed = floor + RATE * window.seconds
+    told = f"{show_size(round(moved.least))} {where}, noise floor {show_size(round(allowed))}{moved.how}"
+    if moved.most <= allowed:
+        return Finding(subject, True, told, moved.least, note=told)
+    if moved.least <= allowed:
+        return Finding(
+            subject,
+            None,
+            f"between {show_size(round(moved.least))} and {show_size(round(moved.most))} {where}",
+        )
+    if not crosses:
+        return Finding(subject, None, f"{told}; nothing measured leaves a node in it", moved.least)
+    if rails is None:
+        return Finding(subject, None, f"{told}; what the rails carried is not known", moved.least)
+    share = moved.least / rails[1] if rails[1] else float("inf")
+    told += f", {show_share(share)} of a rail" if rails[1] else ", and the rails carried nothing"
+    return Finding(subject, False if share >= SHARE else None, told, moved.least)
+
+
+def _moved(window: Window, role: Role) -> Moved:
+    """Bytes in both directions; on an InfiniBand port without those of its IP interface."""
+    traffic = bytes_moved(window.moved, role.name)
+    if traffic.sent is None or traffic.received is None:
+        return _by_packets(window, role, traffic.how)
+    total = float(traffic.sent + traffic.received)
+    ip = _ip(window, role.port)
+    # mlx5 counts RDMA alone on an Ethernet port (query_vport_counter: transmitted_ib); there IP is apart
+    if not ip:
+        return Moved(total, total, "")
+    return Moved(
+        max(0.0, total - ip), max(0.0, total - ip), f", {show_size(round(min(ip, total)))} of IP left out"
+    )
+
+
+def _ip(window: Window, port: Port | None) -> float:
+    """Bytes of IPoIB on an InfiniBand port, with the headers that the interface does not count."""
+    if port is None or port.link_layer != "InfiniBand" or port.netdev is None:
+        return 0.0
+    bytes_ = bytes_moved(window.moved, port.netdev)
+    rows = [window.moved.find(port.netdev, NET, name) for name in ("tx_packets", "rx_packets")]
+    packets = sum(row.growth or 0 for row in rows if row)
+    return float((bytes_.sent or 0) + (bytes_.received or 0) + HEADERS * packets)
+
+
+def _by_packets(window: Window, role: Role, why: str) -> Moved:
+    """Soft-RoCE counts packets and no bytes: at least and at most so much."""
+    rows = [window.moved.find(role.name, HW, name) for name in ("sent_pkts", "rcvd_pkts")]
+    counts = [row.growth for row in rows if row is not None and row.growth is not None]
+    if len(counts) < 2:
+        return Moved(None, None, why)
+    return Moved(RXE_PACKET[0] * float(sum(counts)), RXE_PACKET[1] * float(sum(counts)), ", by packets")

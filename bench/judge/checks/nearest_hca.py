@@ -1,0 +1,83 @@
+"""Does each GPU use the adapter next to it? By NCCL's own channels, against the way over PCI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bench.judge.evidence import Evidence
+from bench.judge.findings import Finding, Question
+from bench.judge.gpu_of_rank import placed
+from bench.judge.registry import check
+from bench.model.facts import LEVELS, Node, affinity
+from bench.model.measurement import Rank
+from bench.model.profile import Profile
+from bench.model.rails import by_port, nearest_rails
+from bench.model.verdict import Verdict
+from bench.nccl.log import Process
+
+from .exclusion import evidence_log
+
+STEP = (
+    "see which GPU is next to which adapter (nvidia-smi topo -m, railgauge probe) and whether NCCL was given a wrong "
+    "topology: NCCL_TOPO_FILE, or a virtual machine that hides the PCI tree"
+)
+
+
+@check("rails.own")
+def own(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+    """Every GPU's channels between nodes leave by an adapter that none is nearer to it than."""
+    ask = Question(
+        "rails.own",
+        "the adapter nearest by PCI",
+        "NCCL log, and the PCI tree of the node",
+        STEP,
+        "take the log again: railgauge accept has a phase for it",
+    )
+    if not by_port(want.rails) or seen.run.manifest.backend != "nccl" or seen.node_count < 2:
+        yield ask.skip("all ranks", "NCCL moves nothing between nodes by ports of adapters here")
+        return
+    if all(phase.name != "evidence" for phase in seen.run.plan.phases):
+        reason = dict(seen.run.plan.skipped).get("evidence", "no phase with NCCL's log was asked for")
+        yield ask.skip("all ranks", reason)
+        return
+    log, facts = evidence_log(seen), {node.name: node for node in seen.nodes}
+    claims, places = log.by_rank(), placed(seen.run)
+    findings = [
+        _of_rank(rank, claims.get(rank.rank, ()), facts.get(rank.node), places.get(rank.rank), want)
+        for rank in seen.run.manifest.ranks
+    ]
+    yield from ask.verdicts(findings, "ranks leave their node by the adapter nearest to their GPU")
+
+
+def _of_rank(
+    rank: Rank, said: tuple[Process, ...], node: Node | None, at: int | None, want: Profile
+) -> Finding:
+    used = sorted({name for process in said for name in _used(process)})
+    if node is None or at is None or at >= len(node.gpus):
+        where = f"rank {rank.rank} ({rank.node}, local rank {rank.local_rank})"
+        return Finding(where, None, "its GPU is not in the facts")
+    subject = f"rank {rank.rank} ({rank.node} GPU {node.gpus[at].index})"
+    nearest = nearest_rails(node, want.rails)[at]
+    if not nearest:
+        return Finding(subject, None, "its GPU's way to the adapters over PCI is not known")
+    if not used:
+        return Finding(subject, None, "no channel of its own between nodes was read")
+    near = {name.split("/")[0] for name in nearest}
+    strangers = [name for name in used if name not in near]
+    told = f"uses {', '.join(used)}"
+    if strangers:
+        level = {each.device: each.level for each in affinity(node) if each.gpu == node.gpus[at].index}
+        ways = ", ".join(f"{name} is {level.get(name) or 'unknown'}" for name in (*strangers, *sorted(near)))
+        known = all(level.get(name) in LEVELS for name in strangers)
+        return Finding(
+            subject, False if known else None, f"{told}, and {', '.join(sorted(near))} is nearer: {ways}"
+        )
+    return Finding(subject, True, told, note=told)
+
+
+def _used(process: Process) -> Iterator[str]:
+    """The HCAs of the process's own channels; those that go by another GPU (PXN) are that GPU's."""
+    hcas = {hca.index: hca.name for using in process.using for hca in using.hcas}
+    for channel in process.channels:
+        if channel.transport == "NET" and channel.proxy is None and channel.device in hcas:
+            yield hcas[channel.device].removesuffix("_dma")

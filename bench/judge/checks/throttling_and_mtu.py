@@ -1,0 +1,121 @@
+"""What else explains a slow or silent rail: a CPU that was held back, packets too large for the way.
+
+Blame sees transfers alone. A node whose cores were taken away is slow on all of its rails, and a way that
+swallows full packets looks like a dead one: neither is mended by a new cable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from bench.judge.blame import Blame, Subject, transfers
+from bench.judge.counter_windows import Window, begun, windows
+from bench.judge.evidence import Evidence
+from bench.judge.findings import Finding, Question
+from bench.judge.registry import check
+from bench.model.counters import CPU
+from bench.model.profile import Profile
+from bench.model.units import show_seconds, show_share, show_size
+from bench.model.verdict import Status, Verdict
+
+THROTTLED = 0.1  # share of the quota's periods: a limit that is touched now and then slows no transfer
+FEW = 20  # periods (of 0.1 s, as a rule): of fewer a share says nothing
+SOURCE = "Linux, Documentation/scheduler/sched-bwc.rst"
+CORES = "give the job the whole machine: look at cpu.max of its cgroup, --cpus-per-task, resources.limits.cpu"
+SIZE = "compare the MTU along the way, switch ports too: ping -M do -s 8972 from its address, smaller until it passes"
+
+
+@check("growth.throttling")
+def throttling(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+    """No node's work was held back by a CPU quota while it was measured."""
+    ask = Question(
+        "growth.throttling",
+        f"throttled in less than {show_share(THROTTLED)} of the periods",
+        SOURCE,
+        CORES,
+        "cat /sys/fs/cgroup/cpu.stat",
+        THROTTLED,
+    )
+    if not begun(seen):
+        yield ask.skip("all nodes", "no phase was begun")
+        return
+    comparable, gaps = windows(seen)
+    found = [finding for window in comparable if (finding := _held_back(window))]
+    if not comparable:
+        yield from ask.verdicts([Finding(gap.subject, None, gap.reason) for gap in gaps], "")
+        return
+    if not found:
+        yield ask.skip("all nodes", "no node says that a CPU quota limits it")
+        return
+    worst: dict[str, Finding] = {}
+    for finding in found:
+        if (finding.value or 0.0) >= (worst.get(finding.subject, finding).value or 0.0):
+            worst[finding.subject] = finding
+    yield from ask.verdicts(worst.values(), "nodes with a CPU quota were not held back by it")
+
+
+def _held_back(window: Window) -> Finding | None:
+    """None where no quota limits the node, or its counters cannot be compared."""
+    rows = [window.moved.find(CPU, CPU, name) for name in ("nr_periods", "nr_throttled", "throttled_usec")]
+    grown = [row.growth for row in rows if row is not None and row.growth is not None]
+    if len(grown) != 3:
+        return None
+    periods, times, waited = grown
+    share = times / periods if periods else 0.0
+    told = (
+        f"its CPU is throttled: nr_throttled rose by {times} in {periods} periods of its quota, its threads"
+        f" waited {show_seconds(waited / 1e6)} in phase {window.phase}"
+    )
+    return Finding(f"{window.node.name} cpu", periods < FEW or share < THROTTLED, told, share)
+
+
+def explained(verdict: Verdict, blamed: Blame, seen: Evidence) -> Verdict:
+    """The verdict on ``blamed``, with what else explains it where something does."""
+    held = sorted({name for name in _nodes(blamed) if name in held_back(seen)})
+    if held:
+        return replace(
+            verdict,
+            status=Status.ERROR,
+            measured=f"{verdict.measured}, but the CPU of {', '.join(held)} was throttled meanwhile",
+            next_step=f"see growth.throttling, then measure again: {CORES}",
+        )
+    size = swallowed(blamed.subject, seen)
+    if size:
+        return replace(
+            verdict,
+            measured=f"connections come up and small messages pass, but not one of {show_size(size)} gets through:"
+            " full packets are lost on the way, as where its MTU is smaller than that of the ends",
+            next_step=SIZE,
+        )
+    return verdict
+
+
+def held_back(seen: Evidence) -> frozenset[str]:
+    """Nodes whose CPU quota ran out in many periods of a phase."""
+    return frozenset(
+        window.node.name
+        for window in windows(seen)[0]
+        if (finding := _held_back(window)) and finding.ok is False
+    )
+
+
+def _nodes(blamed: Blame) -> set[str]:
+    return {name for each in (blamed.subject, *blamed.alternatives) for name in (each.node, each.peer)} - {""}
+
+
+def swallowed(subject: Subject, seen: Evidence) -> int:
+    """The smallest message that a silent port or path lost although it was connected; 0: it is another fault."""
+    where = {rank.rank: rank for rank in seen.run.manifest.ranks}
+    rows = [
+        row
+        for row in seen.rows
+        if row.case.phase.startswith((transfers.FIRST, transfers.AGAIN))
+        and {subject.node, subject.peer} - {""} <= {where[rank].node for rank in row.measurement.ranks}
+        and row.measurement.extra.get("rail") == subject.rail
+        and "failed" in row.measurement.extra
+    ]
+    stages = [str(row.measurement.extra.get("stage", "connecting")) for row in rows]
+    if not rows or subject.kind not in ("port", "path") or any(s.startswith("connecting") for s in stages):
+        return 0
+    return min(row.case.size for row in rows)

@@ -1,0 +1,170 @@
+"""What the rails carried: no figure above its ceiling, the profile's share of the wire, three readings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bench.judge.evidence import Evidence
+from bench.judge.registry import check
+from bench.judge.wire import RowReading, TargetReading, is_possible, of_row, of_target, why_not
+from bench.model.profile import Limit, Profile
+from bench.model.units import show_both, show_rate, show_share, show_size
+from bench.model.verdict import Status, Verdict
+from bench.store import IMPORTED
+from bench.store.rows import Row
+
+# what a conclusion is as a verdict; the others cannot tell by this row
+JUDGED = {"healthy": Status.PASS, "below": Status.FAIL, "error": Status.ERROR}
+
+
+@check("wire.ceiling")
+def ceiling(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+    """No figure is above what any algorithm can reach on this fabric: such a measurement is wrong."""
+    tried = [row for row in seen.rows if "failed" not in row.measurement.extra]  # blame judges those
+    told = [(row, is_possible(row, seen.run, want)) for row in tried]
+    read = [row for row, possible in told if possible is not None]
+    if seen.rows and not read:
+        why = why_not(tried[0], seen.run, want) if tried else "nothing got through"
+        yield Verdict("wire.ceiling", "all rows", Status.SKIP, f"no ceiling is known: {why}")
+        return
+    bad = [(row, of_row(row, seen.run, want)) for row, possible in told if possible is False]
+    for row, reading in bad:
+        assert reading is not None
+        yield Verdict(
+            "wire.ceiling",
+            f"{row.case.id} {_group(row, seen)}".strip(),
+            Status.ERROR,
+            reading.conclusion.text,
+            f"busbw of at most {reading.ceiling_text}",
+            f"{want.name}: {reading.fabric.nodes} nodes × {reading.fabric.gpus} GPUs",
+            f"{reading.conclusion.next_step}; or judge by the profile of this fabric",
+            value=row.busbw,
+            bound=reading.ceiling,
+        )
+    if read and not bad:
+        left = len(seen.rows) - len(read)
+        measured = f"{len(read)} rows are at or below their ceilings" + (
+            f", {left} have none" if left else ""
+        )
+        yield Verdict("wire.ceiling", "all rows", Status.PASS, measured)
+
+
+def _group(row: Row, seen: Evidence) -> str:
+    """Which group of several a row is of."""
+    if row.ranks == len(seen.run.manifest.ranks):
+        return ""
+    return f"ranks {row.measurement.ranks[0]}-{row.measurement.ranks[-1]}"
+
+
+@check("wire.share")
+def share(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+    """The rails carry the profile's share of the target, under the algorithm in force."""
+    limits = [limit for limit in want.limits if _speaks(limit, seen)]
+    if not limits:
+        return
+    verdicts = []
+    for limit in limits:
+        rows = matching(seen, limit)
+        if not rows:
+            yield _missing(limit, seen)
+        verdicts += [_judge(row, limit, seen, want) for row in rows]
+    yield from verdicts
+    if verdicts and all(verdict.status is Status.SKIP for verdict in verdicts):
+        yield Verdict(
+            "wire.share",
+            "rails",
+            Status.ERROR,
+            f"none of {len(verdicts)} rows tells what the rails carry; first: {verdicts[0].measured}",
+            "a row that does",
+            want.name,
+            verdicts[0].next_step,
+        )
+
+
+def _speaks(limit: Limit, seen: Evidence) -> bool:
+    return limit.quantity == "wire_share" and limit.nodes[0] <= seen.node_count <= limit.nodes[1]
+
+
+def matching(seen: Evidence, limit: Limit) -> list[Row]:
+    """Rows over the whole job of the bound's collective, sizes and algorithm ("": as NCCL chose).
+
+    The evidence phase is slowed by NCCL's log and is left out.
+    """
+    wanted = limit.algorithm or "auto"
+    return [
+        row
+        for row in seen.rows
+        if row.case.collective == limit.collective
+        and row.case.algorithm == wanted
+        and row.case.phase != "evidence"
+        and limit.size[0] <= row.case.size <= limit.size[1]
+        and row.ranks == len(seen.run.manifest.ranks)
+    ]
+
+
+def _missing(limit: Limit, seen: Evidence) -> Verdict:
+    """Nothing to hold against a bound: could not tell; of an import nobody can ask for more than it holds."""
+    low, high = (show_size(size) for size in limit.size)
+    imported = seen.run.manifest.launcher == IMPORTED
+    return Verdict(
+        "wire.share",
+        f"{limit.collective} {limit.algorithm}".strip(),
+        Status.SKIP if imported else Status.ERROR,
+        f"the import holds no such row from {low} to {high}"
+        if imported
+        else f"no row from {low} to {high} was measured",
+        f"at least {limit.bound.text} of the target",
+        limit.bound.source,
+        "measure that size: see [sweep] of the profile",
+    )
+
+
+def _judge(row: Row, limit: Limit, seen: Evidence, want: Profile) -> Verdict:
+    reading = of_row(row, seen.run, want, healthy=limit.bound.value)
+    if reading is None:
+        status, measured, step = Status.ERROR, why_not(row, seen.run, want), "name the rails in the profile"
+    else:
+        status = JUDGED.get(reading.conclusion.kind, Status.SKIP)
+        measured = f"busbw {show_both(row.busbw)}; {reading.conclusion.text}"
+        step = reading.conclusion.next_step
+    return Verdict(
+        "wire.share",
+        row.case.id,
+        status,
+        measured,
+        f"at least {limit.bound.text} of {_target(reading)}",
+        limit.bound.source,
+        "" if status is Status.PASS else step,
+        value=reading.share[1] if reading else None,
+        bound=limit.bound.value,
+    )
+
+
+def _target(reading: RowReading | None) -> str:
+    return show_rate(reading.target, "Gb/s") if reading else "the target"
+
+
+@check("wire.target")
+def target(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+    """Port counters, the forced Ring and the rails point-to-point agree on what the rails carry."""
+    found = of_target(seen.run, seen.rows, want)
+    told = [reading for reading in found.readings if reading.told]
+    yield Verdict(
+        "wire.target",
+        "rails",
+        found.status,
+        found.text,
+        found.wanted,
+        found.source,
+        found.next_step,
+        value=min((reading.share for reading in told), default=None),
+        evidence=_evidence(found.readings),
+    )
+
+
+def _evidence(readings: Sequence[TargetReading]) -> tuple[str, ...]:
+    lines = []
+    for reading in readings:
+        figure = f"{show_both(reading.rate)}, {show_share(reading.share)}: " if reading.told else ""
+        lines += [f"{reading.name}: {figure}{reading.text}", *reading.evidence]
+    return tuple(lines)

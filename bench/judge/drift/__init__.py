@@ -1,0 +1,49 @@
+"""Drift over nights: tonight against the accepted baseline, steps in a history, one night's fleet. Pure.
+
+``judge`` and ``steps`` look along time, ``fleet`` across it; ``verdicts`` words what they found.
+"""
+
+from bench.judge.drift.baseline import Baseline, Excess, Rules, baseline, walk
+from bench.judge.drift.judge import (
+    QUANTITIES,
+    Finding,
+    Label,
+    attribute,
+    judge,
+    judge_all,
+    suspects,
+    with_reruns,
+)
+from bench.judge.drift.replay import Mark, trail
+from bench.judge.drift.steps import NoRuptures, Step, steps
+from bench.judge.drift.wording import verdict
+from bench.store.history.nights import Acceptance, Fingerprint, Night, Series, changed, fingerprint, usable
+
+__all__ = [
+    "QUANTITIES",
+    "Acceptance",
+    "Baseline",
+    "Excess",
+    "Finding",
+    "Fingerprint",
+    "Label",
+    "Mark",
+    "Night",
+    "NoRuptures",
+    "Rules",
+    "Series",
+    "Step",
+    "attribute",
+    "baseline",
+    "changed",
+    "fingerprint",
+    "judge",
+    "judge_all",
+    "steps",
+    "suspects",
+    "trail",
+    "usable",
+    "verdict",
+    "walk",
+    "with_reruns",
+]

@@ -1,0 +1,191 @@
+"""The accepted level of a series, and whether a night is beyond it: a walk from night to night.
+
+A night enters the baseline unless it is worse than the baseline allows; a regression is never learned,
+however long it lasts, until a person accepts it. An improvement that lasts is learned by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from statistics import median
+
+from bench.judge.drift.robust import allowance, spread
+from bench.model.verdict import Status
+from bench.store.history.nights import Night, usable
+
+
+@dataclass(frozen=True)
+class Rules:
+    """When a change counts. It must be significant (``spans``) and matter (``practical``).
+
+    window     nights that a baseline remembers
+    least      nights without which there is no judgement
+    practical  smallest relative change that anybody should be woken for
+    floor      smallest relative spread believed: clocks that agree to 0.1 % do so by luck
+    spans      (nights, k): the median of so many last nights is compared, and counts beyond k standard
+               deviations of a normal distribution (more where the baseline has few nights, see
+               ``allowance``). One night shows large steps at once, five show small ones. A re-run has to
+               agree, which is why k may be as low as this; ``ci/lab/drift`` shows what the numbers give
+    creep      (nights, k), compared with the first ``window`` nights and not with the last: decay so slow
+               that a moving baseline would follow it
+    """
+
+    window: int = 45
+    least: int = 10
+    practical: float = 0.02
+    floor: float = 0.003
+    spans: tuple[tuple[int, float], ...] = ((1, 3.0), (3, 2.5), (5, 2.1))
+    creep: tuple[int, float] = (14, 3.0)
+
+
+STANDARD = Rules()
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The level that nights are compared with.
+
+    accepted  the last ``Rules.window`` accepted values, oldest first
+    anchor    the first ``Rules.window`` accepted values
+    recent    the last values, accepted or not
+    raised    values of the nights without interruption that were better than the baseline allows
+    since     time of the first night (seconds since 1970)
+    """
+
+    accepted: tuple[float, ...] = ()
+    anchor: tuple[float, ...] = ()
+    recent: tuple[float, ...] = ()
+    raised: tuple[float, ...] = ()
+    since: float = 0.0
+
+    @property
+    def level(self) -> float:
+        """The median of the accepted nights, in the unit of the series."""
+        return median(self.accepted)
+
+
+@dataclass(frozen=True)
+class Excess:
+    """How a night stands to its baseline.
+
+    change  relative change of the median of the last ``span`` nights: positive is better, whatever the unit
+    limit   the relative change that would have counted
+    beyond  -1 worse than allowed, +1 better, 0 neither
+    """
+
+    change: float
+    limit: float
+    beyond: int
+    span: int = 1
+    reference: float = 0.0
+    creeping: bool = False
+
+
+def excess(base: Baseline, value: float, better: int, rules: Rules) -> Excess:
+    """Compare one value with a baseline of at least ``rules.least`` nights; ``better`` is +1 or -1.
+
+    A longer span counts only if tonight leans the same way: a link that has recovered is not reported.
+    """
+    level = base.level
+    relative = max(spread(base.accepted, level) / level, rules.floor)
+    tonight = better * (value / level - 1)
+    first = None
+    for span, k in rules.spans:
+        if len(base.recent) + 1 < span:
+            break
+        change = tonight if span == 1 else better * (_last(base, value, span) / level - 1)
+        limit = max(rules.practical, relative * allowance(k, span, len(base.accepted)))
+        sign = _beyond(change, limit)
+        found = Excess(change, limit, sign, span, level)
+        if sign and sign * tonight >= limit / 2:
+            return found
+        first = first or replace(found, beyond=0)
+    return _creep(base, value, better, rules) or first or Excess(tonight, rules.practical, 0, 1, level)
+
+
+def _creep(base: Baseline, value: float, better: int, rules: Rules) -> Excess | None:
+    """The last nights against the first: only worse counts, as a slow rise is learned."""
+    if len(base.anchor) < rules.window or len(base.recent) + 1 < rules.creep[0]:
+        return None
+    span, k = rules.creep
+    level = median(base.anchor)
+    relative = max(spread(base.anchor, level) / level, rules.floor)
+    limit = max(rules.practical, relative * allowance(k, span, len(base.anchor)))
+    change = better * (_last(base, value, span) / level - 1)
+    tonight = better * (value / level - 1)
+    if _beyond(change, limit) < 0 and tonight <= -limit / 2:
+        return Excess(change, limit, -1, span, level, creeping=True)
+    return None
+
+
+def _last(base: Baseline, value: float, span: int) -> float:
+    return median((*base.recent[len(base.recent) - span + 1 :], value))
+
+
+def _beyond(change: float, limit: float) -> int:
+    return -1 if change <= -limit else 1 if change >= limit else 0
+
+
+def confirmed(base: Baseline, night: Night, better: int, rules: Rules) -> tuple[Excess, Excess | None]:
+    """The first measurement of a night and its re-run, each compared as if it were alone."""
+    first = excess(base, night.value, better, rules)
+    if night.rerun is None or not usable(night.rerun):
+        return first, None
+    return first, excess(base, night.rerun, better, rules)
+
+
+def follow(base: Baseline, night: Night, better: int, rules: Rules) -> Baseline:
+    """The baseline after a night. A night that was not measured well changes nothing."""
+    if not night.measured or night.status is not Status.PASS:
+        return base
+    if len(base.accepted) < rules.least:
+        return _learn(base, night, rules)
+    first, second = confirmed(base, night, better, rules)
+    beyond = first.beyond if second is None else (first.beyond if second.beyond == first.beyond else 0)
+    if beyond == 0:
+        return _learn(base, night, rules)
+    recent = _recall(base, night, rules)
+    if beyond < 0:
+        return replace(base, recent=recent, raised=())
+    raised = (*base.raised, night.level)
+    if len(raised) < rules.least:
+        return replace(base, recent=recent, raised=raised)
+    return Baseline(raised, raised, recent, (), night.time)
+
+
+def _learn(base: Baseline, night: Night, rules: Rules) -> Baseline:
+    return Baseline(
+        accepted=(*base.accepted, night.level)[-rules.window :],
+        anchor=base.anchor if len(base.anchor) >= rules.window else (*base.anchor, night.level),
+        recent=_recall(base, night, rules),
+        since=base.since or night.time,
+    )
+
+
+def _recall(base: Baseline, night: Night, rules: Rules) -> tuple[float, ...]:
+    return (*base.recent, night.level)[-max(span for span, _ in (*rules.spans, rules.creep)) + 1 :]
+
+
+def baseline(nights: Iterable[Night], better: int, rules: Rules) -> Baseline:
+    """The baseline after all of ``nights``, which share one fingerprint, oldest first."""
+    return _after(tuple(nights), better, rules)
+
+
+# a nightly run asks after each of its phases, and the nights before it stay the same
+@lru_cache(maxsize=1024)
+def _after(nights: tuple[Night, ...], better: int, rules: Rules) -> Baseline:
+    base = Baseline()
+    for night in nights:
+        base = follow(base, night, better, rules)
+    return base
+
+
+def walk(nights: Sequence[Night], better: int, rules: Rules) -> list[Baseline]:
+    """The baseline before each of ``nights``."""
+    before, base = [], Baseline()
+    for night in nights:
+        before.append(base)
+        base = follow(base, night, better, rules)
+    return before

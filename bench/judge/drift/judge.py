@@ -1,0 +1,220 @@
+"""Tonight against the accepted baseline: five labels, and which series to measure again before an alarm.
+
+The protocol is ``judge_all`` → ``suspects`` → measure those again → ``judge_all`` with ``Night.rerun`` set.
+Nothing here measures, reads or writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from bench.judge.drift.baseline import STANDARD, Baseline, Excess, Rules, baseline, confirmed
+from bench.judge.drift.steps import Step, steps
+from bench.model.verdict import Status
+from bench.store.history.nights import Acceptance, Fingerprint, Night, Series, changed, usable
+
+
+class Label(str, Enum):
+    """What drift says of a series; a label is not a status, see ``Finding.status``."""
+
+    OK = "ok"
+    SUSPICIOUS = "suspicious"
+    REGRESSION = "regression"
+    IMPROVEMENT = "improvement"
+    INSUFFICIENT = "insufficient data"
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """``better`` is +1 where more is better and -1 where less is; ``kind`` is ``rate`` or ``time``."""
+
+    better: int
+    kind: str
+
+
+QUANTITIES = {
+    "algbw": Quantity(+1, "rate"),
+    "busbw": Quantity(+1, "rate"),
+    "wire": Quantity(+1, "rate"),
+    "latency": Quantity(-1, "time"),
+    "seconds": Quantity(-1, "time"),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is said of one series tonight.
+
+    status    FAIL for a confirmed regression. ERROR where it could not be told: not measured, or worse
+              without a re-run, or worse since the fingerprint changed. SKIP while a baseline is too young
+    reason    why, in words; empty where the label says it all
+    first, second   the two measurements against the baseline; None where there was nothing to compare
+    nights    nights in the baseline, the oldest of them at ``since`` (seconds since 1970)
+    cause     what changed in the fingerprint, if that is why there is a new baseline
+    wants_rerun     whether a second measurement of the same night would decide it
+    steps     change points of the history, once attributed; ``unattributed`` says why there are none
+    """
+
+    series: Series
+    label: Label
+    status: Status
+    night: Night | None
+    reason: str = ""
+    first: Excess | None = None
+    second: Excess | None = None
+    nights: int = 0
+    since: float = 0.0
+    cause: tuple[str, ...] = ()
+    wants_rerun: bool = False
+    steps: tuple[Step, ...] = ()
+    unattributed: str = ""
+
+
+def judge(
+    series: Series,
+    past: Iterable[Night],
+    tonight: Night | None,
+    accepted: Iterable[Acceptance] = (),
+    rules: Rules = STANDARD,
+) -> Finding:
+    """One series tonight. ``past`` may be in any order; nights at or after tonight are not looked at."""
+    if series.quantity not in QUANTITIES:
+        known = ", ".join(QUANTITIES)
+        return _untold(series, tonight, f"unknown quantity {series.quantity!r}; known: {known}")
+    if tonight is None or not tonight.measured:
+        return _untold(series, tonight, _why_unmeasured(tonight))
+    better = QUANTITIES[series.quantity].better
+    nights = _counting(series, past, tonight, accepted)
+    same = [night for night in nights if night.fingerprint == tonight.fingerprint]
+    base = baseline(same, better, rules)
+    if len(base.accepted) >= rules.least:
+        return _compare(Finding(series, Label.OK, Status.PASS, tonight), base, better, rules)
+    return _young(series, tonight, nights, base, rules)
+
+
+def judge_all(
+    history: Mapping[Series, Sequence[Night]],
+    tonight: Mapping[Series, Night],
+    accepted: Collection[Acceptance] = (),
+    expected: Collection[Series] | None = None,
+    rules: Rules = STANDARD,
+) -> tuple[Finding, ...]:
+    """Every series of tonight and every expected one; a series expected and not measured is an ERROR.
+
+    Without ``expected``, all series of the history are. No series at all gives (), whose overall is ERROR.
+    """
+    wanted = set(tonight) | set(history if expected is None else expected)
+    return tuple(
+        judge(series, history.get(series, ()), tonight.get(series), accepted, rules)
+        for series in sorted(wanted)
+    )
+
+
+def suspects(findings: Iterable[Finding]) -> tuple[Series, ...]:
+    """The series to measure once more tonight before anything is said of them."""
+    return tuple(finding.series for finding in findings if finding.wants_rerun)
+
+
+def with_reruns(tonight: Mapping[Series, Night], reruns: Mapping[Series, float]) -> dict[Series, Night]:
+    """Tonight with the second measurements in place; NaN says that the re-run failed."""
+    return {
+        series: replace(night, rerun=reruns[series]) if series in reruns else night
+        for series, night in tonight.items()
+    }
+
+
+def attribute(finding: Finding, past: Iterable[Night]) -> Finding:
+    """The finding with the steps of its history, tonight included. Imports ``ruptures``.
+
+    Raises NoRuptures if it is not installed; ``replace(finding, unattributed=str(error))`` then says so.
+    """
+    if finding.night is None:
+        return finding
+    before = (night for night in past if night.time < finding.night.time)
+    return replace(finding, steps=steps((*sorted(before, key=_time), finding.night)))
+
+
+def _counting(
+    series: Series, past: Iterable[Night], tonight: Night, accepted: Iterable[Acceptance]
+) -> list[Night]:
+    """The past nights since the last accepted level, oldest first."""
+    since = [word.since for word in accepted if word.covers(series) and word.since <= tonight.time]
+    start = max(since, default=0.0)
+    return sorted((night for night in past if start <= night.time < tonight.time), key=_time)
+
+
+def _young(series: Series, tonight: Night, nights: list[Night], base: Baseline, rules: Rules) -> Finding:
+    """Too few nights with this fingerprint: say so, and how tonight stands to the fingerprint before."""
+    better = QUANTITIES[series.quantity].better
+    count = len(base.accepted)
+    blank = Finding(series, Label.INSUFFICIENT, Status.SKIP, tonight, nights=count, since=base.since)
+    few = f"{count} of {rules.least} nights"
+    before = _fingerprint_before(nights, tonight.fingerprint)
+    if before is None:
+        return replace(blank, reason=f"{few} that a baseline needs")
+    cause = changed(before, tonight.fingerprint)
+    blank = replace(blank, cause=cause, reason=f"{few} that a baseline needs since {', '.join(cause)}")
+    old = baseline([night for night in nights if night.fingerprint == before], better, rules)
+    if len(old.accepted) < rules.least:
+        return blank
+    found = _compare(replace(blank, label=Label.OK), replace(old, recent=base.recent), better, rules)
+    if found.label is Label.OK:
+        return replace(found, label=Label.INSUFFICIENT, status=Status.SKIP)
+    # The new baseline is not the judge yet and the old one no longer is: worse is neither FAIL nor PASS
+    status = Status.ERROR if found.status is not Status.PASS else Status.SKIP
+    label = Label.SUSPICIOUS if found.label is Label.REGRESSION else found.label
+    return replace(found, label=label, status=status)
+
+
+def _fingerprint_before(nights: Sequence[Night], now: Fingerprint) -> Fingerprint | None:
+    return next((night.fingerprint for night in reversed(nights) if night.fingerprint != now), None)
+
+
+def _compare(blank: Finding, base: Baseline, better: int, rules: Rules) -> Finding:
+    """``blank`` with the label that its night deserves against ``base``."""
+    night = blank.night
+    assert night is not None
+    first, second = confirmed(base, night, better, rules)
+    found = replace(blank, first=first, second=second, nights=len(base.accepted), since=base.since)
+    if first.beyond == 0:
+        return found
+    worse = first.beyond < 0
+    unsure = Status.ERROR if worse else Status.PASS
+    if second is None:
+        failed = night.rerun is not None
+        reason = "the re-run gave no figure" if failed else "not measured again yet"
+        return _labelled(found, Label.SUSPICIOUS, unsure, reason, wants_rerun=not failed)
+    if second.beyond == first.beyond:
+        return _labelled(found, Label.REGRESSION if worse else Label.IMPROVEMENT, _alarm(worse))
+    if second.beyond:
+        return _labelled(found, Label.SUSPICIOUS, Status.ERROR, "the re-run moved the other way")
+    return _labelled(found, Label.SUSPICIOUS, Status.PASS, "the re-run did not confirm it")
+
+
+def _alarm(worse: bool) -> Status:
+    return Status.FAIL if worse else Status.PASS
+
+
+def _labelled(
+    found: Finding, label: Label, status: Status, reason: str = "", wants_rerun: bool = False
+) -> Finding:
+    both = "; ".join(part for part in (found.reason, reason) if part)
+    return replace(found, label=label, status=status, reason=both, wants_rerun=wants_rerun)
+
+
+def _untold(series: Series, tonight: Night | None, reason: str) -> Finding:
+    return Finding(series, Label.INSUFFICIENT, Status.ERROR, tonight, reason)
+
+
+def _why_unmeasured(tonight: Night | None) -> str:
+    if tonight is None:
+        return "not measured tonight"
+    if not usable(tonight.value):
+        return f"measured {tonight.value}, which is not a figure above 0"
+    return f"tonight's measurement is {tonight.status.value}"
+
+
+def _time(night: Night) -> tuple[float, str]:
+    return night.time, night.run

@@ -1,0 +1,228 @@
+"""What the history said when a run began, kept in the run folder: drift can be judged again without the history."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from bench.judge.drift import Acceptance, Fingerprint, Night, Series, fingerprint
+from bench.model.verdict import Status
+from bench.store import HISTORY, RunError
+from bench.store.history import (
+    HistoryError,
+    Problem,
+    Record,
+    WrongPlace,
+    acceptances,
+    append,
+    create,
+    nights,
+    runs,
+    strangers,
+)
+from bench.store.history.folder import open_folder
+
+FORMAT = 1
+# nights older than this stay in the history and out of the judgement; the first nights count for slow decay
+OLDEST = 400 * 86400.0
+BESIDE = 20  # run folders that are asked whether the history was another once
+MOST = 5  # files left out that a person is told by name; the run folder has them all
+
+
+@dataclass(frozen=True)
+class Past:
+    """The nights of one cluster before a run.
+
+    parts     fingerprint of the run itself
+    nights    whole-cluster series → nights, oldest first
+    accepted  levels that a person accepted
+    left_out  files of the history that are no runs, and why
+    plan      what the plan of the night says of itself
+    reserve   seconds for measuring again what is out of line
+    recorded  the file that the run became; empty: not yet
+    trouble   why it could not be recorded
+    where     the history, as it may be shown
+    """
+
+    cluster: str
+    parts: Fingerprint = ()
+    nights: Mapping[Series, tuple[Night, ...]] = field(default_factory=dict)
+    accepted: tuple[Acceptance, ...] = ()
+    left_out: tuple[Problem, ...] = ()
+    plan: str = ""
+    reserve: float = 0.0
+    recorded: str = ""
+    trouble: str = ""
+    where: str = ""
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What a person is told before anything is measured: the plan, and what of the history is left out."""
+        more = len(self.left_out) - MOST
+        named = tuple(f"history: left out: {problem}" for problem in self.left_out[:MOST])
+        rest = (f"history: left out: {more} more; railgauge history check",) if more > 0 else ()
+        return (self.plan, *named, *rest)
+
+    def to_json(self) -> dict[str, Any]:
+        """Runs and fingerprints stand once each; a series is a list of [run, value, rerun, status]."""
+        runs = _numbered((night.run, night.time, night.fingerprint) for night in _all(self.nights))
+        prints = _numbered(parts for _, _, parts in runs)
+        return {
+            "format": FORMAT,
+            "cluster": self.cluster,
+            "parts": dict(self.parts),
+            "fingerprints": [dict(parts) for parts in prints],
+            "runs": [[run, time, prints[parts]] for run, time, parts in runs],
+            "series": [_row(series, found, runs) for series, found in sorted(self.nights.items())],
+            "accepted": [asdict(each) for each in self.accepted],
+            "left_out": [[each.path, each.reason] for each in self.left_out],
+            "plan": self.plan,
+            "reserve": self.reserve,
+            "recorded": self.recorded,
+            "trouble": self.trouble,
+            "where": self.where,
+        }
+
+
+def from_json(row: Mapping[str, Any]) -> Past:
+    """The past that ``to_json`` wrote. Raises RunError for anything else."""
+    try:
+        if row["format"] > FORMAT:
+            raise RunError(
+                f"history.json has format {row['format']}; this RailGauge reads up to {FORMAT}: upgrade"
+            )
+        prints = [fingerprint(parts) for parts in row["fingerprints"]]
+        runs = [(run, float(time), prints[place]) for run, time, place in row["runs"]]
+        return Past(
+            cluster=row["cluster"],
+            parts=fingerprint(row["parts"]),
+            nights={
+                Series(row["cluster"], *each["series"]): tuple(
+                    _night(runs[at[0]], *at[1:]) for at in each["nights"]
+                )
+                for each in row["series"]
+            },
+            accepted=tuple(Acceptance(**each) for each in row["accepted"]),
+            left_out=tuple(Problem(*each) for each in row["left_out"]),
+            plan=row["plan"],
+            reserve=float(row["reserve"]),
+            recorded=row["recorded"],
+            trouble=row["trouble"],
+            where=row.get("where", ""),
+        )
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise RunError(f"history.json of the run folder is damaged: {error!r}") from None
+
+
+def look(history: str, cluster: str, parts: Mapping[str, str], now: float) -> Past:
+    """Ask the history for everything that tonight is compared with. Raises HistoryError."""
+    create(history)
+    found, problems = nights(history, cluster, max(0.0, now - OLDEST))
+    accepted, bad = acceptances(history, cluster)
+    named = {problem.path for problem in problems}
+    others = tuple(problem for problem in strangers(history) if problem.path not in named)
+    before = {series: tuple(night for night in past if night.time < now) for series, past in found.items()}
+    return Past(
+        cluster,
+        fingerprint(parts),
+        before,
+        accepted,
+        (*problems, *others, *bad),
+        where=open_folder(history).name,
+    )
+
+
+def expect(history: str, past: Past, folder: Path, new: bool) -> None:
+    """Raise WrongPlace for nights that are gone: the history has none, and runs beside ``folder`` were recorded in it.
+
+    An empty mount point looks like a first night. ``new``: a person says that it is one.
+    """
+    known = any(past.nights.values()) or bool(runs(history, past.cluster)[0])
+    if new and known:
+        raise WrongPlace(f"{past.where} holds nights of {past.cluster} already: leave --new away")
+    if not new and not known:
+        _refuse_gone(past.where, past.cluster, recorded_beside(folder, past.where, past.cluster))
+
+
+def still_there(history: str, folder: Path) -> None:
+    """As ``expect``, before anything is made or measured: for the cluster of the newest run beside ``folder``."""
+    where = open_folder(history)
+    last = recorded_beside(folder, where.name)
+    if not last or (where.local and Path(last[2]).exists()):
+        return
+    gone = where.local and not Path(where.root).is_dir()
+    if gone or not runs(history, last[1])[0]:
+        _refuse_gone(where.name, last[1], last)
+
+
+def _refuse_gone(where: str, cluster: str, last: tuple[str, str, str] | None) -> None:
+    if last:
+        raise WrongPlace(
+            f"{where} holds no night of {cluster}, and {last[0]} was recorded in it: is it mounted? "
+            "If it is to begin anew: --new"
+        )
+
+
+def recorded_beside(folder: Path, where: str, cluster: str = "") -> tuple[str, str, str] | None:
+    """The newest run folder beside ``folder`` that was recorded in ``where``, its cluster and its file there."""
+    beside = [
+        path for path in folder.absolute().parent.glob(f"*/{HISTORY}") if path.parent.name != folder.name
+    ]
+    for path in sorted(beside, key=lambda path: path.stat().st_mtime, reverse=True)[:BESIDE]:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            row = json.loads(path.read_text())
+            if row["cluster"] == (cluster or row["cluster"]) and row["recorded"].startswith(f"{where}/"):
+                return str(path.parent), row["cluster"], row["recorded"]
+    return None
+
+
+def record(history: str, past: Past, made: Record) -> Past:
+    """Append a run; the past with its file, or with what went wrong: a night is never lost in silence."""
+    try:
+        return replace(past, recorded=append(history, made), trouble="")
+    except HistoryError as error:
+        return replace(past, recorded="", trouble=str(error))
+
+
+def _all(series: Mapping[Series, Sequence[Night]]) -> Iterable[Night]:
+    return (night for found in series.values() for night in found)
+
+
+def _numbered(items: Iterable[Any]) -> dict[Any, int]:
+    return {item: place for place, item in enumerate(dict.fromkeys(items))}
+
+
+def _row(series: Series, found: Sequence[Night], runs: Mapping[Any, int]) -> dict[str, Any]:
+    return {
+        "series": [series.collective, series.size_class, series.quantity, series.subject],
+        "nights": [
+            [
+                runs[night.run, night.time, night.fingerprint],
+                _json(night.value),
+                _json(night.rerun),
+                night.status.value,
+            ]
+            for night in found
+        ],
+    }
+
+
+def _night(
+    run: tuple[str, float, Fingerprint], value: float | None, rerun: float | str | None, status: str
+) -> Night:
+    again = None if rerun is None else _number(rerun)
+    return Night(run[0], run[1], _number(value), run[2], again, Status(status))
+
+
+def _json(value: float | None) -> float | str | None:
+    """JSON has no NaN: a figure that is missing is the word."""
+    return value if value is None or math.isfinite(value) else "nan"
+
+
+def _number(value: float | str | None) -> float:
+    return float(value) if value is not None else math.nan

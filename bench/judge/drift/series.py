@@ -1,0 +1,207 @@
+"""The series that a run measured: whole-cluster figures over the nights, single rails and nodes beside their peers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from bench.judge.blame import PairRate
+from bench.judge.blame.background import names_in
+from bench.judge.blame.transfers import FIRST, transfers
+from bench.judge.drift import Night, Series, fingerprint
+from bench.model.collectives import collective
+from bench.model.measurement import Case
+from bench.model.profile import Limit, Profile
+from bench.model.units import show_size
+from bench.model.verdict import Status
+from bench.store import Run
+from bench.store.history import Record, Sample
+from bench.store.rows import Row, rows
+
+# below this a call is a matter of latency, from it on of bandwidth
+LATENCY_BELOW = 64 << 10
+RERUN = "rerun"  # phases that measure a series of the same night once more: "rerun-collectives" ...
+TRENDS = ("collectives", "ring", "pairs")  # phases whose cases are followed over the nights
+NODES, RAILS = "nodes", FIRST
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Equals of one night: rails of all nodes, or the nodes.
+
+    values  subject (``node7 mlx5_3``) → bytes/s; None where it was planned and gave no figure
+    reruns  subject → bytes/s of its second measurement, NaN where that failed
+    """
+
+    name: str
+    collective: str
+    size: int
+    values: Mapping[str, float | None]
+    reruns: Mapping[str, float]
+
+
+def series_of(case: Case, cluster: str) -> Series:
+    """The series that a case over the whole job belongs to."""
+    forced = "" if case.algorithm == "auto" else f" ({case.algorithm})"
+    quantity = "latency" if case.size < LATENCY_BELOW else "busbw"
+    return Series(cluster, case.collective + forced, show_size(case.size), quantity)
+
+
+def followed(run: Run, again: bool = False) -> dict[Case, Row | None]:
+    """The cases of the plan that are followed over the nights, with what they gave; ``again``: their re-runs.
+
+    Of a case in and out of place the collective's first placement is followed.
+    """
+    everyone = len(run.manifest.ranks)
+    got = {row.case.id: row for row in rows(run) if row.ranks == everyone}
+    return {
+        case: got.get(case.id)
+        for phase in run.plan.phases
+        for case in phase.cases
+        if phase.name in ({f"{RERUN}-{name}" for name in TRENDS} if again else TRENDS)
+        and case.placement == collective(case.collective).placements[0]
+        and [len(group) for group in case.groups] == [everyone]
+    }
+
+
+def samples(run: Run, profile: Profile, cluster: str) -> tuple[Sample, ...]:
+    """Every planned series of a run; what was planned and lost is NaN and ERROR, never left out."""
+    reruns = {series_of(case, cluster): row for case, row in followed(run, again=True).items()}
+    found = {}
+    for case, row in followed(run).items():
+        series = series_of(case, cluster)
+        second = _value(series, reruns[series]) if series in reruns else None
+        value = _value(series, row)
+        found[series] = Sample(series, value, _count(row), _status(row, value, run, profile), second)
+    return tuple(found.values()) + tuple(
+        Sample(
+            Series(cluster, fleet.collective, show_size(fleet.size), "busbw", subject),
+            math.nan if value is None else value,
+            status=Status.ERROR if value is None else Status.PASS,
+            rerun=fleet.reruns.get(subject),
+        )
+        for fleet in fleets(run, profile)
+        for subject, value in fleet.values.items()
+    )
+
+
+def record(run: Run, profile: Profile, cluster: str, parts: Mapping[str, str]) -> Record:
+    """A run as the history keeps it."""
+    return Record(
+        run.manifest.id, run.manifest.started, cluster, fingerprint(parts), samples(run, profile, cluster)
+    )
+
+
+def nights(record: Record) -> dict[Series, Night]:
+    """The whole-cluster series of a record as the judge of drift takes them."""
+    return {
+        each.series: Night(
+            record.run, record.time, each.value, record.fingerprint, each.rerun, status=each.status
+        )
+        for each in record.samples
+        if not each.series.subject
+    }
+
+
+def fleets(run: Run, profile: Profile) -> tuple[Fleet, ...]:
+    """The rails of all nodes against each other, and the nodes, where the plan had them."""
+    found = (_rails(run, profile), _nodes(run))
+    return tuple(fleet for fleet in found if fleet is not None)
+
+
+def _rails(run: Run, profile: Profile) -> Fleet | None:
+    planned = [
+        case
+        for phase in run.plan.phases
+        for case in phase.cases
+        if phase.name == RAILS and case.collective == "p2p"
+    ]
+    if not planned:
+        return None
+    names = names_in(run, profile)
+    # the re-runs of blame are left out: there a healthy rail may have met nobody but the suspect
+    first, again = (
+        _by_rail(transfers(rows(run), run.manifest.ranks, profile, (name,), names))
+        for name in (RAILS, f"{RERUN}-{RAILS}")
+    )
+    values = {
+        subject: _middle(first.get(subject, ())) for subject in _rail_subjects(run, planned, names, first)
+    }
+    reruns = {subject: median(rates) for subject, rates in again.items() if subject in values}
+    return Fleet("rails", "p2p", max(case.size for case in planned), values, reruns)
+
+
+def _rail_subjects(
+    run: Run, planned: Sequence[Case], names: Sequence[str], seen: Iterable[str]
+) -> dict[str, None]:
+    """Every rail that the plan wanted to measure, whether or not it gave a figure."""
+    where = {rank.rank: f"{rank.node} {names[rank.local_rank]}" for rank in run.manifest.ranks}
+    wanted = (where[rank] for case in planned for group in case.groups for rank in group if rank in where)
+    return dict.fromkeys((*wanted, *seen))
+
+
+def _by_rail(seen: Iterable[PairRate]) -> dict[str, list[float]]:
+    """Rates of the transfers that a rail took part in, at either end."""
+    found: dict[str, list[float]] = {}
+    for each in seen:
+        if math.isfinite(each.rate):
+            for subject in (f"{each.a} {each.rail}", f"{each.b} {each.rail_b or each.rail}"):
+                found.setdefault(subject, []).append(each.rate)
+    return found
+
+
+def _middle(rates: Sequence[float]) -> float | None:
+    return median(rates) if rates else None
+
+
+def _nodes(run: Run) -> Fleet | None:
+    where = {rank.rank: rank.node for rank in run.manifest.ranks}
+    got: dict[tuple[str, str], float] = {}
+    wanted: dict[str, int] = {}
+    for phase in run.plan.phases:
+        if phase.name == NODES:
+            wanted |= {where[group[0]]: case.size for case in phase.cases for group in case.groups}
+    if not wanted:
+        return None
+    for row in rows(run):
+        if row.case.phase in (NODES, f"{RERUN}-{NODES}") and row.ranks:
+            got[row.case.phase, where[row.measurement.ranks[0]]] = row.busbw
+    values = {node: got.get((NODES, node)) for node in wanted}
+    reruns = {node: rate for (phase, node), rate in got.items() if phase != NODES}
+    return Fleet("nodes", "all_reduce inside a node", max(wanted.values()), values, reruns)
+
+
+def _value(series: Series, row: Row | None) -> float:
+    if row is None:
+        return math.nan
+    return row.isolated.p50 if series.quantity == "latency" else row.busbw
+
+
+def _count(row: Row | None) -> int:
+    return 0 if row is None else len(row.measurement.pipelined)
+
+
+def _status(row: Row | None, value: float, run: Run, profile: Profile) -> Status:
+    """What is said of the measurement itself: a night that is wrong or below a bound is never a baseline."""
+    if row is None or not (math.isfinite(value) and value > 0):
+        return Status.ERROR
+    below = any(not _reached(limit, row) for limit in profile.limits if _speaks(limit, row, run))
+    return Status.FAIL if row.wrong or below else Status.PASS
+
+
+def _speaks(limit: Limit, row: Row, run: Run) -> bool:
+    return (
+        limit.collective == row.case.collective
+        and limit.quantity in ("busbw", "p50")
+        and (limit.algorithm or "auto") == row.case.algorithm
+        and limit.size[0] <= row.case.size <= limit.size[1]
+        and limit.nodes[0] <= len(run.manifest.nodes) <= limit.nodes[1]
+    )
+
+
+def _reached(limit: Limit, row: Row) -> bool:
+    if limit.quantity == "p50":
+        return row.isolated.p50 <= limit.bound.value
+    return limit.bound.reached(row.busbw)

@@ -1,0 +1,92 @@
+"""Which GPU of its node each rank has: as its worker said, else as CUDA_VISIBLE_DEVICES says, else in order.
+
+NVML counts all GPUs of a machine; a process counts those that it is shown, in the order in which they are named to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bench.model.facts import Gpu, Node
+from bench.model.measurement import Rank
+from bench.store import Run
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def visible(text: str | None, gpus: Sequence[Gpu]) -> tuple[int, ...] | None:
+    """Places in ``gpus`` of those that a process is shown, in its order: ``2,0`` or ``GPU-5a1f,GPU-77``.
+
+    None where it cannot be told: parts of a GPU, or a UUID where NVML told none. What names no GPU ends the list (CUDA
+    Programming Guide, Environment Variables).
+    """
+    if text is None:
+        return tuple(range(len(gpus)))
+    found: list[int] = []
+    for word in (each.strip() for each in text.split(",")):
+        if word.upper().startswith("MIG") or (
+            word.upper().startswith("GPU-") and not all(gpu.uuid for gpu in gpus)
+        ):
+            return None
+        if word.isdecimal():
+            match = [at for at, gpu in enumerate(gpus) if gpu.index == int(word)]
+        else:
+            head = word.lower()
+            match = [at for at, gpu in enumerate(gpus) if head and (gpu.uuid or "").lower().startswith(head)]
+        if len(match) != 1:
+            break
+        found += match
+    return tuple(found)
+
+
+def foreseen(
+    ranks: Iterable[Rank], nodes: Sequence[Node], environment: Mapping[str, Mapping[str, str]]
+) -> dict[int, int | None]:
+    """Rank → place in its node's ``gpus`` by ``environment`` of each rank; None: there is no such GPU. Without an entry
+    where it cannot be told.
+    """
+    facts = {node.name: node for node in nodes}
+    found: dict[int, int | None] = {}
+    for rank in ranks:
+        node = facts.get(rank.node)
+        if node is None:
+            continue
+        shown = visible(environment.get(str(rank.rank), {}).get(VISIBLE), node.gpus)
+        if shown is not None:
+            # a launcher may show each rank its own GPU alone
+            at = 0 if len(shown) == 1 else rank.local_rank
+            found[rank.rank] = shown[at] if at < len(shown) else None
+    return found
+
+
+def said(run: Run) -> dict[int, dict[str, Any]]:
+    """Rank → what its worker said of its GPU last (index, name, uuid, pci); without those who said nothing."""
+    found: dict[int, dict[str, Any]] = {}
+    for line in run.joined:
+        found |= {int(rank): dict(gpu) for rank, gpu in line.get("gpus", {}).items()}
+    return found
+
+
+def match(gpu: Mapping[str, Any], gpus: Sequence[Gpu]) -> int | None:
+    """The place in ``gpus`` of the one that a worker described, by UUID, else by PCI bus; None where none is it."""
+    uuid, bus = str(gpu.get("uuid") or "").lower(), str(gpu.get("pci") or "").lower()
+    for at, each in enumerate(gpus):
+        if uuid and each.uuid and each.uuid.lower() == uuid:
+            return at
+    for at, each in enumerate(gpus):
+        known = uuid and each.uuid  # and is another
+        # NVML writes eight digits of domain, sysfs four
+        if not known and bus and each.pci and each.pci.address.lower()[-12:].startswith(f"{bus[-7:]}:"):
+            return at
+    return None
+
+
+def placed(run: Run) -> dict[int, int | None]:
+    """Rank → place in its node's ``gpus``; None where it cannot be told."""
+    heard, facts = said(run), {node.name: node for node in run.nodes}
+    found = foreseen(run.manifest.ranks, run.nodes, run.manifest.environment)
+    for rank in run.manifest.ranks:
+        if rank.rank in heard and rank.node in facts:
+            found[rank.rank] = match(heard[rank.rank], facts[rank.node].gpus)
+    return found

@@ -1,0 +1,51 @@
+"""Verdicts: a pure function of a run folder and a profile."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bench.model.profile import Profile
+from bench.model.verdict import Status, Verdict, overall
+from bench.store import IMPORTED, Run
+from bench.store.rows import rows
+
+from .checks import CHECKS, Evidence
+
+
+def judge(run: Run, profile: Profile, early: bool = False) -> Run:
+    """The run with its verdicts, in the order of the checks' table; ``early``: those that need no measurement.
+
+    A check that breaks is an ERROR of its own and takes no other verdict with it.
+    """
+    seen = Evidence(run=run, rows=rows(run), nodes=run.nodes)
+    verdicts: list[Verdict] = []
+    left: list[str] = []
+    for check in CHECKS.values():
+        if early and not check.early:
+            continue
+        if check.early and run.manifest.launcher == IMPORTED:
+            left.append(check.name)
+            continue
+        try:
+            verdicts += check.judge(seen, profile)
+        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+            verdicts.append(
+                Verdict(
+                    check.name,
+                    "RailGauge",
+                    Status.ERROR,
+                    f"the check broke: {type(error).__name__}: {error}",
+                    "a verdict",
+                    "RailGauge",
+                    "please report this with the run folder",
+                )
+            )
+    if left:
+        told = f"an import holds no facts of the machines: {len(left)} checks on them were left out"
+        verdicts.insert(0, Verdict("facts", "all nodes", Status.SKIP, told, evidence=tuple(left)))
+    return replace(run, verdicts=tuple(verdicts), by=profile.name)
+
+
+def status(run: Run) -> Status:
+    """FAIL beats ERROR beats PASS; nothing judged is ERROR."""
+    return overall(verdict.status for verdict in run.verdicts)

@@ -1,0 +1,260 @@
+"""What the port counters of a phase say against what its calls must have sent."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.model.bounds import wire_factor
+from bench.model.counters import Delta, Snapshot, bytes_moved, grown_between, read
+from bench.model.facts import FactsError, Node
+from bench.model.measurement import Measurement
+from bench.model.packets import PACKETS
+from bench.model.profile import Profile, Rails
+from bench.model.units import show_seconds
+from bench.store import Run
+from bench.store.rows import Row
+
+from .algorithm import in_force
+from .fabric_of import PAIRED, Unplaced, fabric_of, node_names
+
+LEAST_BUSY = 0.5  # seconds of calls in a phase, below which what else is on the ports may matter
+LEAST_SHARE = 0.25  # of the phase's measuring that must be calls, or the clock of the calls is not believed
+SYMMETRIC = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")  # every node sends what it receives
+MTU = {"infiniband": 4096, "roce": 4096, "socket": 1500}
+# packet by kind of rail, and the bytes around it that no counter of the adapter sees
+HEADERS = {"infiniband": ("ib", 2), "roce": ("roce", 24), "socket": ("tcp", 24)}
+
+
+class Untold(ValueError):
+    """The counters of a phase say nothing of the target; the message says why."""
+
+
+@dataclass(frozen=True)
+class Carried:
+    """One node's rails over one phase.
+
+    counted    bytes that left each rail, headers included; payload: their sum without the headers
+    expected   bytes that the calls must have sent by the algorithm in force
+    busy       seconds in calls, by the clock that timed them; wall: seconds of measuring, by the host's clock
+    """
+
+    node: str
+    counted: Mapping[str, int]
+    payload: float
+    expected: float
+    busy: float
+    wall: float
+
+    @property
+    def ratio(self) -> float:
+        return self.payload / self.expected
+
+    @property
+    def rate(self) -> float:
+        """Mean bytes/s while calls ran."""
+        return self.payload / self.busy
+
+
+def calls(measurement: Measurement, repetitions: int) -> int:
+    """Every call that was made: to check the results, to warm up, back to back, and alone."""
+    timed = measurement.calls * len(measurement.pipelined) + len(measurement.isolated)
+    return repetitions + measurement.warmup + timed
+
+
+def busy_seconds(row: Row, repetitions: int) -> float:
+    """Seconds in calls. Those that were not timed one by one count as long as the median isolated call."""
+    measurement = row.measurement
+    back_to_back = sum(max(block) for block in measurement.pipelined) * measurement.calls
+    return back_to_back + sum(measurement.isolated) + (repetitions + measurement.warmup) * row.isolated.p50
+
+
+def carried(phase: str, run: Run, rows: Sequence[Row], profile: Profile) -> tuple[Carried, ...]:
+    """Every node's rails over ``phase``. Raises Untold where any of it cannot be told."""
+    here = [row for row in rows if row.case.phase == phase]
+    _whole(phase, run, here)
+    # of a phase that was resumed the second part alone: in between, a case in flight moved bytes that no row tells of
+    here = [row for row in here if row.case.id not in run.earlier]
+    expected: dict[str, float] = defaultdict(float)
+    busy: dict[str, float] = defaultdict(float)
+    wall: dict[str, float] = defaultdict(float)
+    repetitions = int(run.manifest.settings.get("repetitions", 0))
+    by_case: dict[str, list[Row]] = defaultdict(list)
+    for row in here:
+        by_case[row.case.id].append(row)
+    for of_case in by_case.values():
+        times: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        for row in of_case:
+            leaving = _sent(row, run, profile)
+            if not leaving:
+                continue
+            made, span = calls(row.measurement, repetitions), row.measurement.ended - row.measurement.started
+            seconds = busy_seconds(row, repetitions)
+            for node, sent in leaving.items():
+                expected[node] += sent * made
+                times[node].append((seconds, span))
+        for node, spans in times.items():
+            busy[node] += max(seconds for seconds, _ in spans)
+            wall[node] += max(span for _, span in spans)
+    counted = _counted(phase, run, profile)
+    nodes = [node for node in run.manifest.nodes if expected.get(node)]
+    if not nodes:
+        raise Untold(f"nothing of phase {phase} crosses the rails")
+    kept = tuple(
+        Carried(
+            node,
+            counted[node],
+            _payload(counted[node], node, run, profile),
+            expected[node],
+            busy[node],
+            wall[node],
+        )
+        for node in nodes
+    )
+    _long_enough(phase, kept)
+    return kept
+
+
+def _whole(phase: str, run: Run, here: Sequence[Row]) -> None:
+    """A case that was lost, or measured in part, has moved bytes that no row tells of."""
+    planned = [case for each in run.plan.phases if each.name == phase for case in each.cases]
+    measured = {(row.case.id, row.measurement.ranks) for row in here if row.measurement.pipelined}
+    missing = [case.id for case in planned for group in case.groups if (case.id, group) not in measured]
+    if missing or not here:
+        what = f"{len(missing)} of its figures are missing" if missing else "it was not measured"
+        raise Untold(f"phase {phase} does not tell what it sent: {what}")
+
+
+def _sent(row: Row, run: Run, profile: Profile) -> dict[str, float]:
+    """Bytes of one call that leave each node of the group by its rails."""
+    ranks, case = row.measurement.ranks, row.case
+    try:
+        names, fabric = node_names(ranks, run), fabric_of(case, ranks, run, profile)
+    except Unplaced as reason:
+        raise Untold(f"{case.id}: {reason}") from None
+    if fabric.nodes == 1:
+        return {}
+    if case.collective in PAIRED:
+        senders = names if case.collective == "p2p_bidirectional" else names[::2]
+        return {name: float(case.size) * senders.count(name) for name in names}
+    force = in_force(case, run)
+    if case.collective not in SYMMETRIC or not force.known:
+        why = force.how if case.collective in SYMMETRIC else f"{case.collective} loads the nodes unevenly"
+        raise Untold(f"{case.id}: what each node sends is not known: {why}")
+    return dict.fromkeys(names, case.size * wire_factor(case.collective, force.algorithm, fabric))
+
+
+def _counted(phase: str, run: Run, profile: Profile) -> dict[str, dict[str, int]]:
+    """node -> rail -> bytes that left it between the snapshots before and after."""
+    taken = {
+        when: [
+            line["snapshots"]
+            for line in run.counters
+            if (line.get("phase"), line.get("when")) == (phase, when)
+        ]
+        for when in ("before", "after")
+    }
+    if not taken["before"] or not taken["after"]:
+        raise Untold(f"no counters were taken before and after phase {phase}")
+    nodes, before, after = run.manifest.nodes, taken["before"][-1 if run.earlier else 0], taken["after"][-1]
+    if not len(nodes) == len(before) == len(after):
+        raise Untold(f"the counters of phase {phase} are not of every node")
+    facts = _facts(run)
+    found = {}
+    for node, old, new in zip(nodes, before, after, strict=True):
+        try:
+            first, last = read(old), read(new)
+        except ValueError as error:
+            raise Untold(f"{node}: {error}") from None
+        subjects = rail_subjects(node, first, facts.get(node), profile.rails)
+        found[node] = _left(node, grown_between(first, last), subjects)
+    return found
+
+
+def _left(node: str, moved: Delta, subjects: Iterable[str]) -> dict[str, int]:
+    sent = {}
+    for subject in subjects:
+        traffic = bytes_moved(moved, subject)
+        if traffic.sent is None:
+            raise Untold(f"{node} {subject}: the bytes that left cannot be told: {traffic.how}")
+        sent[subject] = traffic.sent
+    return sent
+
+
+def _facts(run: Run) -> dict[str, Node]:
+    """Facts by node. Read once for each run folder: a page asks for every node of 64."""
+    key = id(run.facts)
+    if key not in _READ:
+        _READ.clear()
+        try:
+            _READ[key] = (run.facts, {node.name: node for node in run.nodes})
+        except FactsError:
+            _READ[key] = (run.facts, {})
+    return _READ[key][1]
+
+
+# the facts are kept with what was read of them, so that no other object can have their id meanwhile
+_READ: dict[int, tuple[tuple[dict[str, Any], ...], dict[str, Node]]] = {}
+
+
+def rail_subjects(node: str, seen: Snapshot, facts: Node | None, rails: Rails) -> tuple[str, ...]:
+    """The names under which the counters of a node's rails stand: the profile's devices, else the ports that
+    can be rails. Raises Untold where they are not as many as the profile says.
+    """
+    if rails.devices:
+        names = tuple(name if rails.kind == "socket" else _port(name) for name in rails.devices)
+        missing = [name for name in names if name not in seen.readings]
+        if missing:
+            raise Untold(f"{node}: no counters of {', '.join(missing)}")
+        return names
+    if rails.kind not in ("infiniband", "roce"):
+        raise Untold("the profile does not name the rails")
+    layer = "InfiniBand" if rails.kind == "infiniband" else "Ethernet"
+    least = rails.rate.value * 0.99 if rails.rate else 0.0
+    names = tuple(
+        port.name
+        for port in (facts.ports if facts else ())
+        if port.link_layer == layer
+        and port.active
+        and (port.rate or 0.0) >= least
+        and not {port.hca, port.name} & set(rails.excluded)
+    )
+    if len(names) != rails.count:
+        raise Untold(f"{node}: {len(names)} ports can be rails, the profile says {rails.count}")
+    return names
+
+
+def _port(name: str) -> str:
+    """``mlx5_3/1`` of ``mlx5_3``, ``mlx5_3:1`` or ``mlx5_3/1``."""
+    name = name.replace(":", "/")
+    return name if "/" in name else f"{name}/1"
+
+
+def _payload(counted: Mapping[str, int], node: str, run: Run, profile: Profile) -> float:
+    """Bytes without the packets' headers. On virtual interfaces the kernel counts a large segment as one
+    packet, so that this may be too little there by up to the headers' share.
+    """
+    packet, unseen = HEADERS[profile.rails.kind]
+    facts = _facts(run).get(node)
+    sizes = {face.name: face.mtu for face in facts.interfaces} if facts else {}
+    total = 0.0
+    for subject, sent in counted.items():
+        row, mtu = PACKETS[packet], sizes.get(subject) or MTU[profile.rails.kind]
+        payload = mtu - row.headers_in_mtu
+        total += sent * payload / (payload + row.overhead - unseen)
+    return total
+
+
+def _long_enough(phase: str, nodes: Sequence[Carried]) -> None:
+    for each in nodes:
+        if not each.busy >= LEAST_BUSY:
+            wanted = f"{show_seconds(LEAST_BUSY)} are wanted"
+            raise Untold(f"phase {phase} held {show_seconds(each.busy)} of calls; {wanted}")
+        if not (math.isfinite(each.wall) and each.wall * LEAST_SHARE <= each.busy <= each.wall * 1.05):
+            raise Untold(
+                f"phase {phase}: {show_seconds(each.busy)} of calls in {show_seconds(each.wall)} of measuring "
+                f"on {each.node}: the two clocks do not fit together"
+            )

@@ -1,0 +1,222 @@
+"""The figures of one rail, layer by layer: link, verbs, NCCL point-to-point, collective."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from bench.judge.blame import transfers
+from bench.judge.blame.background import names_in
+from bench.measure.perftest.outcome import Outcome, explained, outcome
+from bench.measure.perftest.record import Record, Transfer
+from bench.measure.perftest.schedule import wanted
+from bench.model.facts import Node, Port
+from bench.model.profile import Profile
+from bench.model.rails import members
+from bench.model.units import show_both
+from bench.store import Run
+from bench.store.rows import Row
+
+from .counters import Untold, carried
+from .target import largest_rate
+
+COUNTED = ("ring", "collectives")  # phases whose bytes on each rail are read, in order of preference
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One layer of one rail: bytes/s, NaN where there is none; ``text``: how it came about, or why there is
+    none. ``should``: it should be there, so that its absence is no SKIP.
+    """
+
+    rate: float
+    text: str = ""
+    should: bool = True
+
+    @property
+    def told(self) -> bool:
+        return math.isfinite(self.rate)
+
+
+@dataclass(frozen=True)
+class View:
+    """What the rows are read from."""
+
+    run: Run
+    rows: Sequence[Row]
+    profile: Profile
+    nodes: Mapping[str, Node]
+    record: Record
+
+    @cached_property
+    def outcomes(self) -> tuple[tuple[Transfer, Outcome], ...]:
+        return tuple((transfer, outcome(transfer)) for transfer in self.record.transfers)
+
+    @cached_property
+    def by_rail(self) -> Mapping[tuple[str, str], list[tuple[Transfer, Outcome]]]:
+        """(node, rail) → transfers that it sent or received."""
+        found: dict[tuple[str, str], list[tuple[Transfer, Outcome]]] = {}
+        for pair in self.outcomes:
+            for side in (pair[0].sender, pair[0].receiver):
+                found.setdefault((side.node, side.name), []).append(pair)
+        return found
+
+    @cached_property
+    def links(self) -> Mapping[tuple[str, str], float]:
+        return {
+            (node.name, port.name): link(port).rate for node in self.nodes.values() for port in node.ports
+        }
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What the rails of each local rank are called."""
+        return names_in(self.run, self.profile)
+
+    @cached_property
+    def p2p(self) -> Mapping[tuple[str, str, str], float]:
+        """(sender, receiver, rail by paths' name) → bytes/s, without second looks."""
+        seen = transfers.transfers(
+            self.rows, self.run.manifest.ranks, self.profile, (transfers.FIRST, transfers.AGAIN), self.names
+        )
+        return {(each.a, each.b, each.rail): each.rate for each in seen if not each.again and not each.rail_b}
+
+    @cached_property
+    def collective(self) -> tuple[Mapping[tuple[str, str], float], str]:
+        """(node, rail) → bytes/s that left it, or why that cannot be told."""
+        reasons = []
+        planned = [phase.name for phase in self.run.plan.phases]
+        for phase in (name for name in COUNTED if name in planned):
+            try:
+                nodes = carried(phase, self.run, self.rows, self.profile)
+                largest = largest_rate(phase, self.run, self.rows, self.profile)
+            except Untold as reason:
+                reasons.append(str(reason))
+                continue
+            rates = {
+                (each.node, rail): each.ratio * largest * sent / sum(each.counted.values())
+                for each in nodes
+                for rail, sent in each.counted.items()
+            }
+            return rates, ""
+        return {}, reasons[0] if reasons else "no collective over the nodes was planned"
+
+
+def link(port: Port) -> Figure:
+    if port.active is False:
+        return Figure(0.0, f"the port is {port.state}")
+    if port.rate is None:
+        return Figure(math.nan, "its rate is not known")
+    return Figure(port.rate, port.rate_text or "")
+
+
+# ── verbs ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def verbs(view: View, node: Node, port: Port) -> Figure:
+    here = view.by_rail.get((node.name, port.name), [])
+    if not here:
+        return _unmeasured(view, node)
+    sent = _best(outcome for transfer, outcome in here if transfer.sender.node == node.name)
+    received = _best(outcome for transfer, outcome in here if transfer.receiver.node == node.name)
+    if math.isfinite(sent) and math.isfinite(received):
+        text = f"sends {show_both(sent)}, receives {show_both(received)}, {here[0][0].memory}"
+        return Figure(min(sent, received), text)
+    tools = {tool.node: tool for tool in view.record.tools}
+    for transfer, seen in here:
+        mine = transfer.sender.node == node.name
+        if seen.cause and not math.isfinite(sent if mine else received):
+            pair = {side.node: tools[side.node] for side in (transfer.sender, transfer.receiver)}
+            other = transfer.receiver.node if mine else transfer.sender.node
+            way = f"to {other}" if mine else f"from {other}"
+            return Figure(math.nan, f"nothing measured {way}: {explained(seen.cause, view.nodes, pair)}")
+    return Figure(math.nan, "one direction was not measured")
+
+
+def _unmeasured(view: View, node: Node) -> Figure:
+    """Why a rail has no transfer: no perftest here, nobody to measure with, or it should be there."""
+    must = view.profile.verbs.mode == "on"
+    tool = next((tool for tool in view.record.tools if tool.node == node.name), None)
+    if tool and tool.missing:
+        return Figure(math.nan, tool.missing, must)
+    others = [name for name in view.record.able if name != node.name]
+    if not others:
+        return Figure(math.nan, "no other node has perftest", must)
+    return Figure(math.nan, "not measured")
+
+
+def _best(outcomes: Iterable[Outcome]) -> float:
+    return max((each.rate for each in outcomes if math.isfinite(each.rate)), default=math.nan)
+
+
+# ── NCCL ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def p2p(view: View, node: Node, port: Port) -> Figure:
+    if view.run.manifest.backend != "nccl":
+        return Figure(math.nan, f"{view.run.manifest.backend} does not go by verbs", False)
+    users = users_of(node, view)
+    if port.name not in users:
+        return Figure(math.nan, "which GPUs use this rail cannot be told")
+    sums = [
+        (_sum(view, node.name, other, users[port.name]), other)
+        for other in sorted(_partners(view, node, port))
+    ]
+    sent = max((there for (there, _), _ in sums if math.isfinite(there)), default=math.nan)
+    received = max((back for (_, back), _ in sums if math.isfinite(back)), default=math.nan)
+    if not (math.isfinite(sent) and math.isfinite(received)):
+        return Figure(math.nan, "not measured with the partners of this rail")
+    return Figure(min(sent, received), f"sends {show_both(sent)}, receives {show_both(received)}")
+
+
+def _partners(view: View, node: Node, port: Port) -> set[str]:
+    """Those that verbs was measured with, so that both say the same; everybody where it was not."""
+    ends = [(t.sender.node, t.receiver.node) for t, _ in view.by_rail.get((node.name, port.name), ())]
+    return {name for pair in ends for name in pair} - {node.name} or set(view.nodes) - {node.name}
+
+
+def _sum(view: View, node: str, other: str, users: Sequence[tuple[int, float]]) -> tuple[float, float]:
+    """Bytes/s from a node to another, and back, over the GPUs that use a rail; NaN where one is not known."""
+    names = view.names
+    ends = ((node, other), (other, node))
+    there, back = (
+        sum(share * view.p2p.get((a, b, names[rank]), math.nan) for rank, share in users) for a, b in ends
+    )
+    return there, back
+
+
+def users_of(node: Node, view: View) -> dict[str, tuple[tuple[int, float], ...]]:
+    """Rail → local ranks whose GPU uses it, and the share of that GPU's traffic; {} where it cannot be told."""
+    rails = [port.name for port in wanted(node, view.profile.rails)]
+    count = sum(rank.node == node.name for rank in view.run.manifest.ranks)
+    own = [members(name) for name in view.names[:count]]
+    found = {
+        rail: tuple((at, 1.0 / len(all_)) for at, all_ in enumerate(own) if rail in all_) for rail in rails
+    }
+    return {rail: users for rail, users in found.items() if users}
+
+
+def collective(view: View, node: Node, port: Port) -> Figure:
+    if view.run.manifest.backend != "nccl":
+        return Figure(math.nan, f"{view.run.manifest.backend} does not go by verbs", False)
+    rates, why = view.collective
+    if (node.name, port.name) in rates:
+        return Figure(rates[node.name, port.name], "its share of the bytes that left the node")
+    planned = any(phase.name in COUNTED for phase in view.run.plan.phases)
+    return Figure(math.nan, why or "its counters were not read", planned)
+
+
+def common_link(view: View, node: Node, port: Port) -> float:
+    """The slower link of both ends, with the partner where that is the most; NaN where none is known."""
+    mine = view.links.get((node.name, port.name), math.nan)
+    pairs = [
+        [view.links.get((side.node, side.name), math.nan) for side in (transfer.sender, transfer.receiver)]
+        for transfer, _ in view.by_rail.get((node.name, port.name), ())
+    ]
+    return max((min(pair) for pair in pairs if all(map(math.isfinite, pair))), default=mine)
+
+
+def mtu(view: View, node: Node, port: Port) -> int | None:
+    seen = [outcome.mtu for _, outcome in view.by_rail.get((node.name, port.name), ()) if outcome.mtu]
+    return max(seen, default=None)

@@ -1,0 +1,184 @@
+"""Which layer of a rail loses: link, verbs, NCCL point-to-point, collective, one row a node and rail.
+
+link        what the port runs at, by sysfs
+verbs       ib_write_bw, the slower direction
+p2p         NCCL between the GPUs of that rail, the slower direction, all rails at once
+collective  bytes that left the rail by its counters, put on the rate of the phase's largest message
+
+Each is held against the layer below it, or what that should have given where it was not measured. With
+several partners the best counts: a slow partner is not a slow rail, and every pair is judged by blame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.judge.blame import transfers
+from bench.measure.perftest.expected_rate import least
+from bench.measure.perftest.record import HOST, RecordError, of_lines
+from bench.measure.perftest.schedule import wanted
+from bench.model.facts import Node, Port
+from bench.model.profile import Profile
+from bench.model.units import show_both, show_rate, show_share
+from bench.model.verdict import Bound, Status
+from bench.store import Run
+from bench.store.rows import Row
+
+from . import rail_figures as figures
+from .rail_figures import Figure, View
+
+LINK, VERBS, P2P, COLLECTIVE = "link", "verbs", "p2p", "collective"
+NAMES = {LINK: "the link", VERBS: "verbs", P2P: "NCCL point-to-point", COLLECTIVE: "the collective"}
+P2P_SHARE = 0.88
+P2P_SOURCE = "NCCL reaches 46 to 49 GB/s on NDR rails of 49.7 (nccl-tests#290, #319, #267); 44 leaves 4 %"
+COLLECTIVE_SHARE = 0.88
+COLLECTIVE_SOURCE = "a forced Ring carries 365 GB/s where eight rails carry 388 (nccl-tests#290): 94 %"
+STEPS = {
+    LINK: "reseat or change the cable, see the switch port, then: railgauge probe",
+    VERBS: "the link is up and RDMA is slow: see pcie.link, the MTU, ACS and IOMMU, and growth.errors",
+    P2P: "verbs carries it and NCCL does not: see nccl.gpudirect, the GPU's way to the HCA, and NCCL_IB_*",
+    COLLECTIVE: "each rail carries it and the collective does not: see the algorithm, and whether all rails are used",
+}
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A layer that gives less than is normal above the layer below. ``lost``: share of ``below`` bytes/s;
+    ``how``: the figure's own text.
+    """
+
+    layer: str
+    rate: float
+    below: float
+    bound: Bound
+    how: str = ""
+
+    @property
+    def lost(self) -> float:
+        return 1 - self.rate / self.below
+
+    @property
+    def text(self) -> str:
+        how = f", {self.how}" if self.how else ""
+        gives = f"{show_both(self.rate)} of {show_both(self.below)}"
+        return f"{NAMES[self.layer]} loses {show_share(self.lost)}: {gives}{how}"
+
+
+@dataclass(frozen=True)
+class RailRow:
+    """One rail of one node. ``losses`` from the lowest layer up."""
+
+    node: str
+    rail: str
+    figures: Mapping[str, Figure]
+    losses: tuple[Loss, ...]
+    status: Status
+
+    @property
+    def loser(self) -> Loss | None:
+        """The layer that loses most; None where none does."""
+        return max(self.losses, key=lambda loss: loss.lost, default=None)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What is not known of layers that should be: ``verbs: the port is Down``."""
+        return tuple(
+            f"{NAMES[name]}: {f.text}" for name, f in self.figures.items() if not f.told and f.should
+        )
+
+    @property
+    def text(self) -> str:
+        """What loses, or what is missing, or the layers side by side."""
+        if self.losses:
+            return "; ".join(loss.text for loss in self.losses)
+        if self.missing:
+            return "; ".join(self.missing)
+        if self.status is Status.SKIP:
+            return self.figures[VERBS].text
+        told = [f"{name} {show_rate(f.rate, 'Gb/s')}" for name, f in self.figures.items() if f.told]
+        return ", ".join(told)
+
+
+@dataclass(frozen=True)
+class RailLayers:
+    """The table, and why there is none (SKIP, or ERROR where it should be there)."""
+
+    rows: tuple[RailRow, ...]
+    status: Status
+    text: str
+
+
+def of_layers(run: Run, rows: Sequence[Row], profile: Profile, nodes: Sequence[Node]) -> RailLayers:
+    """The layers of every rail of ``nodes``, the facts of the run."""
+    try:
+        record = of_lines(run.verbs)
+    except RecordError as error:
+        return RailLayers((), Status.ERROR, f"verbs.jsonl is damaged: {error}")
+    if not run.verbs or record.left:
+        left = (
+            record.left or dict(run.plan.skipped).get(transfers.FIRST) or "perftest was not asked in this run"
+        )
+        return RailLayers((), Status.ERROR if profile.verbs.mode == "on" else Status.SKIP, left)
+    view = View(run, rows, profile, {node.name: node for node in nodes}, record)
+    found = tuple(_row(view, node, port) for node in nodes for port in wanted(node, profile.rails))
+    if not found:
+        return RailLayers((), Status.ERROR, "no node has a rail that could be asked")
+    return RailLayers(found, *_together(found, view))
+
+
+def _together(found: Sequence[RailRow], view: View) -> tuple[Status, str]:
+    counts = {status: sum(row.status is status for row in found) for status in Status}
+    for status, word in ((Status.FAIL, "lose in a layer"), (Status.ERROR, "cannot be told")):
+        if counts[status]:
+            return status, f"{counts[status]} of {len(found)} rails {word}"
+    if counts[Status.SKIP]:
+        lacking = [tool for tool in view.record.tools if tool.missing]
+        why = lacking[0].missing if lacking else "nobody to measure with"
+        return Status.SKIP, f"{len(lacking)} of {len(view.nodes)} nodes cannot be measured: {why}"
+    return Status.PASS, f"{len(found)} of {len(found)} rails lose nothing above what is normal in any layer"
+
+
+def _row(view: View, node: Node, port: Port) -> RailRow:
+    seen = {
+        LINK: figures.link(port),
+        VERBS: figures.verbs(view, node, port),
+        P2P: figures.p2p(view, node, port),
+        COLLECTIVE: figures.collective(view, node, port),
+    }
+    losses = tuple(_losses(view, node, port, seen))
+    return RailRow(node.name, port.name, seen, losses, _status(seen, losses))
+
+
+def _status(seen: Mapping[str, Figure], losses: Sequence[Loss]) -> Status:
+    if losses:
+        return Status.FAIL
+    if any(not each.told and each.should for each in seen.values()):
+        return Status.ERROR
+    return Status.PASS if seen[VERBS].told else Status.SKIP
+
+
+def _losses(view: View, node: Node, port: Port, seen: Mapping[str, Figure]) -> Iterable[Loss]:
+    """Each layer against the one below, or what that should give where it is not known."""
+    link, nominal = seen[LINK], view.profile.rails.rate
+    if nominal is None and port.rate:
+        nominal = Bound(port.rate, show_rate(port.rate, "Gb/s"), "what the port itself says")
+    if nominal and link.told and not nominal.reached(link.rate):
+        yield Loss(LINK, link.rate, nominal.value, nominal, link.text)
+    verbs, below = seen[VERBS], figures.common_link(view, node, port)
+    if not verbs.told or not below > 0:
+        return
+    bound = least(view.profile, below, figures.mtu(view, node, port))
+    if not bound.reached(verbs.rate):
+        yield Loss(VERBS, verbs.rate, below, bound, verbs.text)
+    under = verbs.rate
+    for name, share, source in (
+        (P2P, P2P_SHARE, P2P_SOURCE),
+        (COLLECTIVE, COLLECTIVE_SHARE, COLLECTIVE_SOURCE),
+    ):
+        figure, floor = seen[name], Bound(share * under, show_share(share), source)
+        if figure.told and not floor.reached(figure.rate):
+            # what host memory carries says nothing of the GPU's way to the adapter
+            memory = ", verbs in host memory" if name == P2P and HOST in verbs.text else ""
+            yield Loss(name, figure.rate, under, floor, figure.text + memory)
+        under = figure.rate if figure.told and figure.rate > 0 else floor.value

@@ -1,0 +1,522 @@
+"""Drift: planted steps are found, noise is silent, and what cannot be told is said."""
+
+from __future__ import annotations
+
+import math
+import random
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.judge.drift import (
+    Acceptance,
+    Label,
+    Night,
+    NoRuptures,
+    Rules,
+    Series,
+    attribute,
+    changed,
+    fingerprint,
+    judge,
+    judge_all,
+    peers,
+    steps,
+    suspects,
+    verdict,
+    with_reruns,
+)
+from bench.judge.drift.baseline import baseline
+from bench.judge.drift.robust import allowance, spread, tail
+from bench.judge.drift.wording import CHECK
+from bench.model.units import show_rate
+from bench.model.verdict import Status, overall
+
+ROOT = Path(__file__).parents[5]
+BUSBW = Series("c1", "all_reduce", "1 GiB", "busbw")
+LATENCY = Series("c1", "all_reduce", "8 B", "latency")
+OLD = fingerprint({"driver": "550.90", "nccl": "2.20"})
+NEW = fingerprint({"driver": "560.28", "nccl": "2.20"})
+DAY = 86400.0
+LEVEL = 390e9
+
+
+def history(
+    count: int, level: float = LEVEL, start: int = 0, parts=OLD, noise: float = 0.01, seed: int = 1
+) -> list[Night]:
+    """Nights of a steady cluster, with gaussian noise that the seed fixes."""
+    dice = random.Random(seed + start)
+    return [
+        Night(f"run{start + i}", (20000 + start + i) * DAY, level * (1 + noise * dice.gauss(0, 1)), parts)
+        for i in range(count)
+    ]
+
+
+def tonight(value: float, rerun: float | None = None, parts=OLD, at: int = 500, **others) -> Night:
+    return Night("tonight", (20000 + at) * DAY, value, parts, rerun, **others)
+
+
+# --- labels -------------------------------------------------------------------------------------------
+
+
+def test_a_night_like_the_others_is_ok():
+    found = judge(BUSBW, history(40), tonight(LEVEL * 0.995))
+    assert (found.label, found.status, found.wants_rerun) == (Label.OK, Status.PASS, False)
+    assert found.nights == 40
+
+
+def test_a_slow_night_is_measured_again_before_an_alarm():
+    found = judge(BUSBW, history(40), tonight(LEVEL * 0.92))
+    assert (found.label, found.status, found.wants_rerun) == (Label.SUSPICIOUS, Status.ERROR, True)
+
+
+@pytest.mark.parametrize(
+    ("rerun", "label", "status"),
+    [
+        (0.93, Label.REGRESSION, Status.FAIL),
+        (1.00, Label.SUSPICIOUS, Status.PASS),
+        (1.20, Label.SUSPICIOUS, Status.ERROR),
+        (math.nan, Label.SUSPICIOUS, Status.ERROR),
+        (0.0, Label.SUSPICIOUS, Status.ERROR),
+    ],
+)
+def test_the_rerun_decides(rerun, label, status):
+    found = judge(BUSBW, history(40), tonight(LEVEL * 0.92, LEVEL * rerun))
+    assert (found.label, found.status, found.wants_rerun) == (label, status, False)
+
+
+def test_a_confirmed_rise_is_an_improvement_and_passes():
+    found = judge(BUSBW, history(40), tonight(LEVEL * 1.08, LEVEL * 1.07))
+    assert (found.label, found.status) == (Label.IMPROVEMENT, Status.PASS)
+
+
+def test_less_is_better_for_a_time():
+    past = history(40, level=12e-6)
+    assert judge(LATENCY, past, tonight(14e-6, 14e-6)).label is Label.REGRESSION
+    assert judge(LATENCY, past, tonight(10e-6, 10e-6)).label is Label.IMPROVEMENT
+
+
+def test_a_significant_change_below_the_practical_one_is_ok():
+    quiet = history(40, noise=0.0005)
+    assert judge(BUSBW, quiet, tonight(LEVEL * 0.985)).label is Label.OK
+    assert judge(BUSBW, quiet, tonight(LEVEL * 0.975)).label is Label.SUSPICIOUS
+
+
+def test_a_large_change_in_large_noise_is_ok():
+    assert judge(BUSBW, history(40, noise=0.05), tonight(LEVEL * 0.92)).label is Label.OK
+
+
+def test_nights_that_agree_to_the_bit_do_not_make_every_change_significant():
+    same = [replace(night, value=LEVEL) for night in history(40)]
+    assert judge(BUSBW, same, tonight(LEVEL * 0.981)).label is Label.OK
+    assert judge(BUSBW, same, tonight(LEVEL * 0.97, LEVEL * 0.97)).label is Label.REGRESSION
+
+
+def test_five_nights_show_what_one_does_not():
+    past = history(40)
+    low = [replace(night, value=LEVEL * 0.974) for night in history(4, start=40)]
+    assert judge(BUSBW, past, tonight(LEVEL * 0.974)).label is Label.OK
+    found = judge(BUSBW, past + low, tonight(LEVEL * 0.974, LEVEL * 0.974))
+    assert found.label is Label.REGRESSION
+    assert found.first is not None
+    assert found.first.span > 1
+
+
+def test_a_night_that_has_recovered_is_not_alarmed_by_the_nights_before():
+    low = [replace(night, value=LEVEL * 0.95) for night in history(4, start=40)]
+    assert judge(BUSBW, history(40) + low, tonight(LEVEL)).label is Label.OK
+
+
+def test_a_regression_is_not_learned_however_long_it_lasts():
+    slow = [replace(n, rerun=n.value) for n in history(200, level=LEVEL * 0.94, start=40)]
+    found = judge(BUSBW, history(40) + slow, tonight(LEVEL * 0.94, LEVEL * 0.94))
+    assert found.label is Label.REGRESSION
+
+
+def test_a_decay_that_a_moving_baseline_follows_is_found():
+    nights = [replace(n, value=n.value * (1 - 0.0005 * i)) for i, n in enumerate(history(200, noise=0.005))]
+    slow = nights[-1].value
+    found = judge(BUSBW, nights, tonight(slow * 0.995, slow * 0.995))
+    assert found.label is Label.REGRESSION
+    moving = judge(BUSBW, nights, tonight(slow * 0.995), rules=Rules(creep=(10_000, 3.0)))
+    assert moving.label is Label.OK
+
+
+def test_an_improvement_that_lasts_is_learned():
+    fast = [replace(n, rerun=n.value) for n in history(30, level=LEVEL * 1.06, start=40)]
+    found = judge(BUSBW, history(40) + fast, tonight(LEVEL, LEVEL))
+    assert found.label is Label.REGRESSION
+
+
+def test_the_order_of_the_past_does_not_matter():
+    past = history(40)
+    night = tonight(LEVEL * 0.92)
+    assert judge(BUSBW, past[::-1], night) == judge(BUSBW, past, night)
+
+
+def test_the_future_is_not_looked_at():
+    later = history(40, start=600)
+    assert judge(BUSBW, later, tonight(LEVEL)).label is Label.INSUFFICIENT
+
+
+# --- what cannot be told ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 0.0, -1.0])
+def test_a_value_that_is_no_figure_is_never_ok(value):
+    found = judge(BUSBW, history(40), tonight(value, value))
+    assert (found.label, found.status) == (Label.INSUFFICIENT, Status.ERROR)
+
+
+@pytest.mark.parametrize("status", [Status.ERROR, Status.SKIP])
+def test_a_measurement_that_went_wrong_is_never_ok(status):
+    assert judge(BUSBW, history(40), tonight(LEVEL, status=status)).status is Status.ERROR
+
+
+def test_a_series_that_was_not_measured_is_an_error():
+    findings = judge_all({BUSBW: history(40), LATENCY: history(40, level=12e-6)}, {BUSBW: tonight(LEVEL)})
+    assert [found.status for found in findings] == [Status.PASS, Status.ERROR]
+    assert "not measured tonight" in verdict(findings[1]).message
+
+
+def test_an_expected_series_without_history_or_measurement_is_an_error():
+    assert judge_all({}, {}, expected=[BUSBW])[0].status is Status.ERROR
+
+
+def test_nothing_to_judge_is_not_a_pass():
+    assert overall(found.status for found in judge_all({}, {})) is Status.ERROR
+
+
+def test_an_unknown_quantity_is_an_error_that_lists_the_known():
+    found = judge(replace(BUSBW, quantity="bandwidth"), history(40), tonight(LEVEL))
+    assert found.status is Status.ERROR
+    assert "busbw" in found.reason
+    assert verdict(found).status is Status.ERROR
+
+
+@pytest.mark.parametrize("nights", [0, 1, 9])
+def test_too_few_nights_are_insufficient_and_say_how_many(nights):
+    found = judge(BUSBW, history(nights), tonight(LEVEL * 0.5))
+    assert (found.label, found.status) == (Label.INSUFFICIENT, Status.SKIP)
+    assert f"{nights} of 10 nights" in verdict(found).message
+
+
+def test_bad_nights_do_not_count_as_nights():
+    broken = [replace(night, value=math.nan) for night in history(30)]
+    failed = [replace(night, status=Status.FAIL) for night in history(30, start=40)]
+    assert judge(BUSBW, broken + failed, tonight(LEVEL)).label is Label.INSUFFICIENT
+
+
+def test_missing_nights_change_nothing():
+    past = history(60)
+    assert judge(BUSBW, past[::2], tonight(LEVEL * 0.92, LEVEL * 0.92)).label is Label.REGRESSION
+
+
+# --- fingerprints and acceptance ----------------------------------------------------------------------
+
+
+def test_what_changed_is_named_part_by_part():
+    after = fingerprint({"driver": "560.28", "firmware": "28.39"})
+    assert changed(OLD, after) == (
+        "driver 550.90 → 560.28",
+        "firmware unknown → 28.39",
+        "nccl 2.20 → unknown",
+    )
+    assert changed(OLD, OLD) == ()
+
+
+def test_a_new_fingerprint_is_said_and_starts_a_new_baseline():
+    found = judge(BUSBW, history(40), tonight(LEVEL, parts=NEW))
+    assert (found.label, found.status) == (Label.INSUFFICIENT, Status.SKIP)
+    assert "driver 550.90 → 560.28" in verdict(found).message
+
+
+def test_a_step_with_a_new_fingerprint_is_no_pass_and_names_the_cause():
+    found = judge(BUSBW, history(40), tonight(LEVEL * 0.93, LEVEL * 0.93, parts=NEW))
+    assert (found.label, found.status) == (Label.SUSPICIOUS, Status.ERROR)
+    assert "likely cause: driver 550.90 → 560.28" in verdict(found).next_step
+
+
+def test_a_step_with_a_new_fingerprint_is_measured_again_first():
+    assert judge(BUSBW, history(40), tonight(LEVEL * 0.93, parts=NEW)).wants_rerun
+
+
+def test_the_new_baseline_judges_once_it_is_old_enough():
+    past = history(40) + history(15, level=LEVEL * 0.9, start=40, parts=NEW)
+    assert judge(BUSBW, past, tonight(LEVEL * 0.9, parts=NEW)).label is Label.OK
+    assert judge(BUSBW, past, tonight(LEVEL * 0.82, LEVEL * 0.82, parts=NEW)).label is Label.REGRESSION
+
+
+def test_going_back_to_a_fingerprint_goes_back_to_its_baseline():
+    past = history(40) + history(15, level=LEVEL * 0.9, start=40, parts=NEW)
+    assert judge(BUSBW, past, tonight(LEVEL)).label is Label.OK
+    assert judge(BUSBW, past, tonight(LEVEL * 0.9, LEVEL * 0.9)).label is Label.REGRESSION
+
+
+def test_an_accepted_level_starts_a_baseline_of_its_own():
+    slow = [replace(n, rerun=n.value) for n in history(25, level=LEVEL * 0.94, start=40)]
+    word = Acceptance("c1", since=slow[0].time, who="ada", when=slow[-1].time, why="new switch firmware")
+    night = tonight(LEVEL * 0.94, LEVEL * 0.94)
+    assert judge(BUSBW, history(40) + slow, night).label is Label.REGRESSION
+    assert judge(BUSBW, history(40) + slow, night, [word]).label is Label.OK
+    assert judge(BUSBW, history(40) + slow, tonight(LEVEL * 0.88, LEVEL * 0.88), [word]).status is Status.FAIL
+
+
+@pytest.mark.parametrize(
+    "other", [{"cluster": "c2"}, {"collective": "all_gather"}, {"size_class": "8 B"}, {"quantity": "latency"}]
+)
+def test_an_acceptance_covers_only_what_it_names(other):
+    slow = [replace(n, rerun=n.value) for n in history(12, level=LEVEL * 0.94, start=40)]
+    word = replace(Acceptance("c1", slow[0].time, "ada", slow[-1].time, "why"), **other)
+    found = judge(BUSBW, history(40) + slow, tonight(LEVEL * 0.94, LEVEL * 0.94), [word])
+    assert found.label is Label.REGRESSION
+
+
+def test_a_level_accepted_tonight_is_not_judged_by_the_nights_before():
+    night = tonight(LEVEL * 0.9, LEVEL * 0.9)
+    word = Acceptance("c1", night.time, "ada", night.time, "half the rails are gone")
+    assert judge(BUSBW, history(40), night, [word]).label is Label.INSUFFICIENT
+
+
+# --- the protocol and its words -----------------------------------------------------------------------
+
+
+def test_suspects_are_measured_again_and_then_judged():
+    past = {BUSBW: history(40), LATENCY: history(40, level=12e-6)}
+    first = {BUSBW: tonight(LEVEL * 0.9), LATENCY: tonight(12e-6)}
+    again = suspects(judge_all(past, first))
+    assert again == (BUSBW,)
+    second = judge_all(past, with_reruns(first, {BUSBW: LEVEL * 0.91}))
+    assert suspects(second) == ()
+    assert {found.series: found.label for found in second} == {BUSBW: Label.REGRESSION, LATENCY: Label.OK}
+
+
+def test_a_regression_is_a_row_with_all_five_parts():
+    row = verdict(judge(BUSBW, history(40), tonight(370e9, 371e9)))
+    assert (row.check, row.status) == (CHECK, Status.FAIL)
+    for part in (
+        "c1 all_reduce 1 GiB busbw",
+        "regression, 371.0 GB/s",
+        "at least",
+        "median of 40 nights",
+        "accept",
+    ):
+        assert part in row.message
+    assert row.value is not None
+    assert row.bound is not None
+    assert row.value < row.bound
+    assert row.evidence[0] == "first 370.0 GB/s, re-run 371.0 GB/s"
+
+
+def test_a_slow_time_is_bounded_from_above():
+    row = verdict(judge(LATENCY, history(40, level=12e-6), tonight(15e-6, 15e-6)))
+    assert "at most" in row.wanted
+    assert row.value is not None
+    assert row.bound is not None
+    assert row.value > row.bound
+
+
+# --- change points ------------------------------------------------------------------------------------
+
+
+def test_a_planted_step_is_found_dated_and_explained():
+    pytest.importorskip("ruptures")
+    nights = history(60) + history(30, level=LEVEL * 0.95, start=60, parts=NEW)
+    (step,) = steps(nights)
+    assert abs(step.night.time - nights[60].time) <= 2 * DAY
+    assert step.change == pytest.approx(-0.05, abs=0.01)
+    assert step.cause == ("driver 550.90 → 560.28",)
+
+
+def test_two_planted_steps_are_two():
+    pytest.importorskip("ruptures")
+    nights = history(40) + history(30, LEVEL * 0.94, 40) + history(40, LEVEL, 70)
+    assert [step.change for step in steps(nights)] == [
+        pytest.approx(-0.06, abs=0.01),
+        pytest.approx(0.064, abs=0.01),
+    ]
+    assert all(step.cause == () for step in steps(nights))
+
+
+def test_noise_has_no_steps():
+    pytest.importorskip("ruptures")
+    assert [steps(history(90, seed=seed)) for seed in range(20)] == [()] * 20
+
+
+def test_a_night_of_dips_is_no_step():
+    pytest.importorskip("ruptures")
+    nights = [replace(n, value=n.value * (0.9 if i % 20 == 7 else 1)) for i, n in enumerate(history(100))]
+    assert steps(nights) == ()
+
+
+@pytest.mark.parametrize("nights", [[], history(1), history(5), [tonight(math.nan)] * 30])
+def test_a_short_history_has_no_steps(nights):
+    assert steps(nights) == ()
+
+
+def test_a_history_without_any_noise_has_no_steps():
+    pytest.importorskip("ruptures")
+    assert steps([replace(night, value=LEVEL) for night in history(40)]) == ()
+
+
+def test_a_regression_is_attributed_to_its_step():
+    pytest.importorskip("ruptures")
+    past = history(60) + [replace(n, rerun=n.value) for n in history(9, LEVEL * 0.95, 60)]
+    found = judge(BUSBW, past, tonight(LEVEL * 0.95, LEVEL * 0.95))
+    evidence = " ".join(verdict(attribute(found, past)).evidence)
+    assert "step of -5" in evidence
+    assert "nothing changed in the fingerprint then" in evidence
+
+
+def test_a_missing_library_is_one_line_that_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ruptures", None)
+    with pytest.raises(NoRuptures, match=r"^[^\n]*railgauge\[nightly\][^\n]*$"):
+        steps(history(40))
+
+
+def test_drift_imports_no_library_until_it_dates_a_step():
+    code = (
+        "import sys, bench.judge.drift, bench.store.history\n"
+        "print(sorted({'numpy', 'ruptures', 'duckdb', 'pyarrow', 'fsspec', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+# --- the fleet ----------------------------------------------------------------------------------------
+
+
+def rails(count: int = 64, seed: int = 3) -> dict[str, float]:
+    dice = random.Random(seed)
+    return {f"node{i // 8} rail{i % 8}": 48e9 * (1 + 0.005 * dice.gauss(0, 1)) for i in range(count)}
+
+
+def test_a_healthy_fleet_is_ok():
+    for seed in range(20):
+        assert {item.label for item in peers.stand(rails(seed=seed), +1)} == {Label.OK}
+
+
+def test_the_slow_rail_and_no_other_is_found_and_measured_again():
+    values = {**rails(), "node3 rail5": 40e9}
+    assert peers.suspects(peers.stand(values, +1)) == ("node3 rail5",)
+    found = {item.subject: item for item in peers.stand(values, +1, {"node3 rail5": 40.1e9})}
+    assert found["node3 rail5"].status is Status.FAIL
+    assert sum(item.status is Status.PASS for item in found.values()) == len(values) - 1
+
+
+@pytest.mark.parametrize(("rerun", "status"), [(48e9, Status.PASS), (math.nan, Status.ERROR)])
+def test_a_slow_rail_that_is_not_confirmed_stays_suspicious(rerun, status):
+    values = {**rails(), "node3 rail5": 40e9}
+    found = {item.subject: item for item in peers.stand(values, +1, {"node3 rail5": rerun})}["node3 rail5"]
+    assert (found.label, found.status) == (Label.SUSPICIOUS, status)
+
+
+@pytest.mark.parametrize("value", [None, math.nan, 0.0])
+def test_a_rail_that_was_not_measured_is_an_error(value):
+    standings = peers.stand({**rails(), "node3 rail5": value}, +1)
+    assert [item.subject for item in standings if item.status is Status.ERROR] == ["node3 rail5"]
+    assert peers.verdicts("c1 rails", standings, show_rate)[-1].status is Status.ERROR
+
+
+def test_a_small_fleet_is_insufficient():
+    assert {item.label for item in peers.stand(rails(7), +1)} == {Label.INSUFFICIENT}
+
+
+def test_an_empty_fleet_is_an_error():
+    (row,) = peers.verdicts("c1 rails", peers.stand({}, +1), show_rate)
+    assert row.status is Status.ERROR
+
+
+def test_a_fleet_of_times_finds_the_long_one():
+    values = {subject: 1 / value for subject, value in rails().items()}
+    assert peers.suspects(peers.stand({**values, "slow": 1 / 40e9}, -1)) == ("slow",)
+
+
+def test_the_rows_of_a_fleet_name_the_slow_and_count_the_rest():
+    standings = peers.stand({**rails(), "node3 rail5": 40e9}, +1, {"node3 rail5": 40e9})
+    slow, whole = peers.verdicts("c1 rails", standings, show_rate)
+    assert slow.subject == "c1 rails node3 rail5"
+    assert "40.00 GB/s, 16.6 % worse than the median of its peers" in slow.message
+    assert (whole.status, whole.measured[:8]) == (Status.FAIL, "63 of 64")
+
+
+def test_benjamini_and_hochberg_published_example():
+    """Benjamini & Hochberg 1995, section 3.2: 15 p-values, rate 0.05, the four smallest are discoveries."""
+    text = (
+        "0.0001 0.0004 0.0019 0.0095 0.0201 0.0278 0.0298 0.0344 0.0459 0.3240 0.4262 0.5719 0.6528 0.759 1"
+    )
+    chances = [float(word) for word in text.split()]
+    assert peers.benjamini_hochberg(chances, 0.05) == 0.0095
+    assert peers.benjamini_hochberg([0.5, 0.9], 0.05) < 0
+
+
+# --- laws ---------------------------------------------------------------------------------------------
+
+
+def test_the_tail_is_students_t():
+    """scipy 1.17: stats.t.sf(3, 0.37 * 63) and stats.t.sf(3, 0.37 * 15)."""
+    assert tail(3.0, 64) == pytest.approx(0.0031656, rel=0.02)
+    assert tail(3.0, 16) == pytest.approx(0.0132127, rel=0.02)
+    assert tail(0.0, 64) == 0.5
+    assert tail(-3.0, 64) == pytest.approx(1 - tail(3.0, 64))
+
+
+def test_an_allowance_is_wider_for_few_nights_and_narrower_for_a_median_of_many():
+    assert allowance(3, 1, 10) > allowance(3, 1, 30) > allowance(3, 1, 300) > 3
+    assert allowance(3, 1, 30) > allowance(3, 3, 30) > allowance(3, 5, 30)
+
+
+def test_the_spread_of_a_normal_sample_is_its_standard_deviation():
+    dice = random.Random(2)
+    assert spread([dice.gauss(5, 2) for _ in range(20_000)], 5) == pytest.approx(2, rel=0.03)
+
+
+figures = st.floats(allow_nan=True, allow_infinity=True)
+
+
+@settings(max_examples=60)
+@given(st.lists(figures, max_size=40), figures, st.none() | figures, st.sampled_from([BUSBW, LATENCY]))
+def test_no_history_crashes_the_judge_and_no_bad_figure_passes(values, value, rerun, series):
+    past = [Night(f"r{i}", i * DAY, figure, (OLD, NEW)[i % 7 == 0]) for i, figure in enumerate(values)]
+    found = judge(series, past, tonight(value, rerun))
+    assert verdict(found).status is found.status
+    if not (math.isfinite(value) and value > 0):
+        assert found.status is Status.ERROR
+    if found.status is Status.PASS:
+        assert found.nights >= 10
+
+
+@settings(max_examples=40)
+@given(st.floats(1e-9, 1e15), st.floats(0.5, 0.97), st.integers(0, 50))
+def test_the_unit_of_a_series_does_not_matter(scale, share, seed):
+    night = tonight(LEVEL * share, LEVEL * share)
+    scaled = [replace(n, value=n.value / LEVEL * scale) for n in history(30, seed=seed)]
+    here = judge(BUSBW, history(30, seed=seed), night)
+    there = judge(BUSBW, scaled, tonight(scale * share, scale * share))
+    assert here.first is not None
+    assert there.first is not None
+    if abs(abs(here.first.change) - here.first.limit) > 1e-9:
+        assert here.label is there.label
+
+
+@settings(max_examples=40)
+@given(st.dictionaries(st.text(max_size=5), st.none() | figures, max_size=30))
+def test_no_fleet_crashes_and_every_subject_is_answered_for(values):
+    standings = peers.stand(values, +1)
+    assert {item.subject for item in standings} == set(values)
+    assert peers.verdicts("f", standings, str)
+    for item in standings:
+        value = values[item.subject]
+        if value is None or not math.isfinite(value) or value <= 0:
+            assert item.status is Status.ERROR
+
+
+def test_a_baseline_remembers_no_more_than_its_window():
+    base = baseline(history(100), +1, Rules())
+    assert len(base.accepted) == Rules().window
+    assert base.since == history(1)[0].time

@@ -1,0 +1,300 @@
+"""Tonight among its nights: who is measured again, what fails, what is only said."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("duckdb")
+pytest.importorskip("pyarrow")
+
+from bench.commands.page import write_report
+from bench.interchange.digest import digest
+from bench.judge.drift import Acceptance
+from bench.judge.drift.past import from_json
+from bench.judge.drift.tonight import again, tonight
+from bench.judge.verdicts import judge, status
+from bench.model.verdict import Status
+from bench.plan.nightly import EVERY_RAIL, NIGHT
+from bench.store import RunError, load
+from bench.store.history import accept, read
+from bench.terminal import summarise
+from tests import made_nights as made
+from tests import runs
+
+NIGHTS = 14
+
+
+def slow_all_reduce(case, group):
+    return 1.2 if case.collective == "all_reduce" and case.size > 1 << 20 else 1.0
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("written")
+    made.before(folder / "history", folder / "like", NIGHTS)
+    return folder / "history"
+
+
+@pytest.fixture
+def history(tmp_path, written):
+    return shutil.copytree(written, tmp_path / "history")
+
+
+def drift(run, check="drift.level"):
+    return {verdict.subject: verdict for verdict in run.verdicts if verdict.check == check}
+
+
+def test_a_night_like_the_others_passes_and_nothing_is_measured_again(tmp_path, history):
+    run = made.nightly(tmp_path / "run", history, NIGHTS)
+    assert status(run) is Status.PASS
+    assert {verdict.status for verdict in drift(run).values()} == {Status.PASS}
+    assert not [phase for phase in run.plan.phases if phase.name.startswith("rerun")]
+    assert read(str(history), "run").cluster == "c1"
+
+
+def test_a_slow_series_is_measured_again_and_fails_only_when_it_is_slow_again(tmp_path, history):
+    run = made.nightly(tmp_path / "run", history, NIGHTS, slow_all_reduce)
+    rerun = [phase for phase in run.plan.phases if phase.name == "rerun-collectives"]
+    assert [case.collective for phase in rerun for case in phase.cases] == ["all_reduce"]
+    failed = [verdict for verdict in run.verdicts if verdict.status is Status.FAIL]
+    assert [verdict.subject for verdict in failed] == ["c1 all_reduce 4 MiB busbw"]
+    assert failed[0].measured.startswith("regression")
+    assert any("re-run" in line for line in failed[0].evidence)
+    assert status(run) is Status.FAIL
+
+
+def test_a_dip_that_the_rerun_does_not_show_is_suspicious_and_passes(tmp_path, history):
+    run = made.nightly(tmp_path / "run", history, NIGHTS, slow_all_reduce, made.healthy)
+    said = drift(run)["c1 all_reduce 4 MiB busbw"]
+    assert (said.status, said.measured.split(",")[0]) == (Status.PASS, "suspicious")
+    assert status(run) is Status.PASS
+    (sample,) = [each for each in read(str(history), "run").samples if each.series.name in said.subject]
+    assert sample.rerun is not None and sample.rerun > 1.1 * sample.value
+
+
+def test_both_measurements_are_kept_in_the_history_and_the_next_night_reads_them(tmp_path, history):
+    made.nightly(tmp_path / "run", history, NIGHTS, slow_all_reduce)
+    run = made.nightly(tmp_path / "next", history, NIGHTS + 1)
+    past = from_json(run.history)
+    last = next(
+        found[-1] for series, found in past.nights.items() if series.name == "c1 all_reduce 4 MiB busbw"
+    )
+    assert (last.run, last.rerun is None) == ("run", False)
+
+
+def test_a_first_night_is_skipped_with_the_nights_that_are_missing(tmp_path):
+    run = made.nightly(tmp_path / "run", tmp_path / "history")
+    said = drift(run)
+    assert {verdict.status for verdict in said.values()} == {Status.SKIP}
+    assert all("0 of 10 nights" in verdict.measured for verdict in said.values())
+    assert status(run) is Status.PASS
+
+
+def test_a_changed_fingerprint_begins_a_new_baseline_and_is_named(tmp_path, history):
+    profile = replace(runs.LOCAL, environment={"NCCL_NET": "Socket"})
+    run = made.nightly(tmp_path / "run", history, NIGHTS, slow_all_reduce, profile=profile)
+    said = drift(run)["c1 all_reduce 4 MiB busbw"]
+    # worse than the old baseline, with a new one that is too young to tell
+    assert said.status is Status.ERROR
+    assert "0 of 10 nights that a baseline needs since profile local/" in said.measured
+    assert "likely cause: profile local/" in said.next_step
+    assert drift(run)["c1 all_gather 4 MiB busbw"].status is Status.SKIP
+
+
+def test_an_accepted_level_ends_the_alarm(tmp_path, history):
+    first = made.nightly(tmp_path / "run", history, NIGHTS, slow_all_reduce)
+    assert status(first) is Status.FAIL
+    start = made.FIRST + NIGHTS * made.DAY
+    accept(str(history), Acceptance("c1", start, "me", start + 60, "a new switch", "all_reduce"))
+    second = made.nightly(tmp_path / "next", history, NIGHTS + 1, slow_all_reduce)
+    assert drift(second)["c1 all_reduce 4 MiB busbw"].status is Status.SKIP
+    assert "1 of 10 nights" in drift(second)["c1 all_reduce 4 MiB busbw"].measured
+    assert drift(second)["c1 all_gather 4 MiB busbw"].status is Status.PASS
+
+
+def test_a_series_that_was_planned_and_lost_is_an_error(tmp_path, history):
+    path = made.folder(tmp_path / "run", NIGHTS)
+    from bench.nightly import night
+    from bench.settle import settle
+
+    asked = night.Nightly(str(history), "c1")
+    journal = path / "journal.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(line for line in lines if "collectives/all_gather/4194304" not in line))
+    night.begin(path, asked, runs.LOCAL)
+    night.end(path, asked, runs.LOCAL)
+    run = settle(path, runs.LOCAL)
+    assert drift(run)["c1 all_gather 4 MiB busbw"].status is Status.ERROR
+    assert status(run) is Status.ERROR
+
+
+def test_a_run_is_judged_the_same_without_the_history(tmp_path, history):
+    run = made.nightly(tmp_path / "run", history, NIGHTS, slow_all_reduce)
+    for path in sorted(Path(history).rglob("*.parquet")):
+        path.unlink()
+    again_ = judge(load(tmp_path / "run"), runs.LOCAL)
+    assert again_.verdicts == run.verdicts
+
+
+def test_every_night_says_how_much_it_was_compared_with(tmp_path, capsys):
+    history, told = tmp_path / "history", []
+    for number in range(12):
+        run = made.nightly(tmp_path / f"run{number}", history, number)
+        summarise(run, verbose=False, short=True)
+        (said,) = drift(run, "drift.compared").values()
+        lines = capsys.readouterr().out.splitlines()
+        assert said.measured in lines[:-1]
+        assert (said.status is Status.PASS) == (number >= 10)
+        told.append(said.measured)
+    series = len(drift(run))
+    assert told[0] == f"first night of c1 in {history}: nothing to compare with yet (0 of 10 nights)"
+    assert told[3] == f"c1: 0 of {series} series compared (3 of 10 nights)"
+    assert told[11] == f"c1: {series} of {series} series compared (with 11 nights)"
+    assert told[11] in digest(run)
+    write_report(run, runs.LOCAL)
+    assert told[11] in (tmp_path / "run11" / "report.md").read_text()
+    assert told[11] in (tmp_path / "run11" / "report.html").read_text()
+
+
+def test_a_night_that_cannot_be_recorded_is_no_pass(tmp_path, history):
+    made.nightly(tmp_path / "run", history, NIGHTS)
+    run = made.nightly(tmp_path / "other" / "run", history, NIGHTS)
+    said = drift(run, "drift.history")["c1"]
+    assert said.status is Status.ERROR
+    assert "already there" in said.measured
+    assert "railgauge history add" in said.next_step
+    assert status(run) is Status.ERROR
+
+
+def test_a_broken_and_a_foreign_file_are_named_and_left_out(tmp_path, history):
+    victim = sorted(Path(history).rglob("*.parquet"))[3]
+    content = bytearray(victim.read_bytes())
+    content[200] ^= 1
+    victim.write_bytes(content)
+    (history / "cluster=c1" / "notes.txt").write_text("mine")
+    (history / "elsewhere.parquet").write_bytes(b"PAR1")
+    run = made.nightly(tmp_path / "run", history, NIGHTS)
+    said = drift(run, "drift.history")["3 files of the history"]
+    assert said.status is Status.SKIP
+    assert any("notes.txt: foreign" in line for line in said.evidence)
+    assert any("altered" in line for line in said.evidence)
+    assert sum("elsewhere.parquet: foreign" in line for line in said.evidence) == 1
+    assert status(run) is Status.PASS
+    assert f"{NIGHTS - 1} nights before" in drift(run, "drift.history")["c1"].measured
+
+
+def test_what_tonight_has_no_time_for_is_named(tmp_path, history):
+    run = made.nightly(tmp_path / "run", history, NIGHTS, budget=40.0)
+    cut = [verdict for verdict in run.verdicts if "series of the last night" in verdict.subject]
+    assert cut and cut[0].status is Status.SKIP
+    assert cut[0].evidence
+
+
+def test_a_run_that_is_no_nightly_one_says_nothing_of_drift(tmp_path):
+    run = judge(load(runs.folder(tmp_path / "run")), runs.LOCAL)
+    assert not [verdict for verdict in run.verdicts if verdict.check.startswith("drift")]
+    assert tonight(run, runs.LOCAL) is None
+
+
+@pytest.mark.parametrize("text", ["{}", '{"format": 99}', '{"format": 1, "cluster": 3}', '{"format": "x"}'])
+def test_a_damaged_history_file_is_an_error_and_never_a_pass(tmp_path, text):
+    path = runs.folder(tmp_path / "run")
+    (path / "history.json").write_text(text)
+    run = load(path)
+    if not run.history:
+        return
+    with pytest.raises(RunError):
+        tonight(run, runs.LOCAL)
+
+
+# --- rails and nodes of one night ---------------------------------------------------------------------
+
+EIGHT = runs.ranks(8, 2)
+
+
+def slow_rail(case, group):
+    return 1.3 if case.collective == "p2p" and 5 in group else 1.0
+
+
+def test_a_slow_rail_is_measured_again_with_healthy_ones_and_named(tmp_path):
+    run = made.nightly(tmp_path / "run", tmp_path / "history", 0, slow_rail, where=EIGHT)
+    again_ = [phase for phase in run.plan.phases if phase.name == "rerun-rails"]
+    assert len(again_) == 1
+    assert all(5 in group for case in again_[0].cases for group in case.groups)
+    failed = {
+        verdict.subject
+        for verdict in run.verdicts
+        if (verdict.check, verdict.status) == ("drift.fleet", Status.FAIL)
+    }
+    assert "c1 rails, p2p, 4 MiB n2 rail 1" in failed
+    assert not any("n3" in subject or "n2 rail 0" in subject for subject in failed)
+
+
+def test_a_slow_node_is_measured_again_by_itself(tmp_path):
+    def slow_node(case, group):
+        return 1.2 if case.phase.endswith("nodes") and group == (6, 7) else 1.0
+
+    run = made.nightly(tmp_path / "run", tmp_path / "history", 0, slow_node, where=EIGHT)
+    (phase,) = [phase for phase in run.plan.phases if phase.name == "rerun-nodes"]
+    assert [case.groups for case in phase.cases] == [((6, 7),)]
+    failed = [verdict.subject for verdict in run.verdicts if verdict.status is Status.FAIL]
+    assert "c1 nodes, all_reduce inside a node, 4 MiB n3" in failed
+
+
+def test_too_few_rails_to_compare_are_skipped_with_the_count(tmp_path):
+    run = made.nightly(tmp_path / "run", tmp_path / "history", where=runs.ranks(2, 2))
+    said = [verdict for verdict in run.verdicts if verdict.check == "drift.fleet"]
+    assert {(verdict.status, verdict.measured) for verdict in said} == {
+        (Status.SKIP, "4 of 8 subjects that a comparison needs"),
+        (Status.SKIP, "2 of 8 subjects that a comparison needs"),
+    }
+
+
+def test_rails_and_nodes_stand_in_the_history_too(tmp_path):
+    made.nightly(tmp_path / "run", tmp_path / "history", where=EIGHT)
+    subjects = {sample.series.subject for sample in read(str(tmp_path / "history"), "run").samples}
+    assert {"", "n0 rail 0", "n7 rail 1", "n0", "n7"} <= subjects
+
+
+def test_what_the_reserve_has_no_time_for_stays_open(tmp_path, history):
+    path = made.folder(tmp_path / "run", NIGHTS, slow_all_reduce)
+    from bench.nightly import night
+
+    night.begin(path, night.Nightly(str(history), "c1"), runs.LOCAL)
+    row = json.loads((path / "history.json").read_text())
+    (path / "history.json").write_text(json.dumps({**row, "reserve": 0.5}))
+    assert again(load(path), runs.LOCAL, "collectives") is None
+    run = judge(load(path), runs.LOCAL)
+    said = drift(run)["c1 all_reduce 4 MiB busbw"]
+    assert (said.status, "not measured again yet" in said.measured) == (Status.ERROR, True)
+
+
+def test_what_has_no_peers_says_why_it_was_not_compared(tmp_path):
+    run = made.nightly(tmp_path / "run", tmp_path / "history")
+    said = drift(run, "drift.fleet")
+    assert set(said) == {"c1 rails", "c1 nodes"}
+    assert {verdict.status for verdict in said.values()} == {Status.SKIP}
+    assert "one node has no rails to another" in said["c1 rails"].measured
+
+
+def test_a_night_that_gave_up_every_rail_for_its_budget_is_no_pass(tmp_path):
+    run = made.nightly(tmp_path / "run", tmp_path / "history")
+    cut = replace(run.plan, skipped=(*run.plan.skipped, (NIGHT, EVERY_RAIL)))
+    again = judge(replace(run, plan=cut), runs.LOCAL)
+    said = drift(again, "drift.fleet")["c1 rails"]
+    assert said.status is Status.ERROR and "no rail was looked at" in said.measured
+    assert (status(run), status(again)) == (Status.PASS, Status.ERROR)
+
+
+def test_a_nightly_run_whose_history_is_gone_is_no_silent_pass(tmp_path):
+    run = load(made.folder(tmp_path / "run"))
+    manifest = replace(run.manifest, command=("railgauge", "nightly"))
+    found = [
+        v for v in judge(replace(run, manifest=manifest), runs.LOCAL).verdicts if v.check == "drift.history"
+    ]
+    assert [v.status for v in found] == [Status.ERROR]

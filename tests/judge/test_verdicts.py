@@ -1,0 +1,190 @@
+import math
+from dataclasses import replace
+
+import pytest
+
+import runs
+from bench.commands.judging import judge_again, report_again
+from bench.judge.verdicts import judge, status
+from bench.model.measurement import Mismatch
+from bench.model.profile import parse
+from bench.model.verdict import EXIT, Status, overall
+from bench.store import Loss, Plan, Refusal, load, parts
+from bench.store.rows import rows
+
+BOUND = """
+[[bounds]]
+collective = "all_reduce"
+size = ["64K", "1M"]
+at_least = "{rate}"
+source = "a test"
+"""
+
+
+def verdict_of(path, profile=runs.LOCAL):
+    run = judge(load(path), profile)
+    return status(run), [v for v in run.verdicts if v.status in (Status.FAIL, Status.ERROR)]
+
+
+def test_a_healthy_run_passes(tmp_path):
+    assert verdict_of(runs.folder(tmp_path / "r")) == (Status.PASS, [])
+
+
+def test_a_judged_run_is_the_same_evidence_and_the_folder_read_again_is_not(tmp_path):
+    folder = runs.folder(tmp_path / "r")
+    run = load(folder)
+    judged = judge(run, runs.LOCAL)
+    assert judged.verdicts and not run.verdicts
+    assert all(one is other for one, other in zip(parts(run), parts(judged), strict=True))
+    assert rows(judged) is rows(run)
+    assert rows(load(folder)) is not rows(run)
+    assert rows(load(folder)) == rows(run)
+
+
+def test_nothing_to_judge_is_not_a_pass(tmp_path):
+    assert overall([]) is Status.ERROR
+    assert overall([Status.SKIP]) is Status.ERROR
+    code, bad = verdict_of(runs.folder(tmp_path / "r", rows=[], planned=[]))
+    assert code is Status.ERROR
+    assert any("nothing was planned" in v.message for v in bad)
+
+
+def test_fail_beats_error_beats_pass():
+    assert overall([Status.PASS, Status.ERROR, Status.FAIL, Status.SKIP]) is Status.FAIL
+    assert overall([Status.PASS, Status.ERROR]) is Status.ERROR
+    assert overall([Status.PASS, Status.SKIP]) is Status.PASS
+
+
+def changed(index, **changes):
+    planned = runs.cases()
+    rows = [row for case in planned for row in runs.measured(case)]
+    rows[index] = replace(rows[index], **changes)
+    return planned, rows
+
+
+def test_one_wrong_element_fails_its_case_and_names_rank_and_index(tmp_path):
+    planned, rows = changed(1, wrong=(0, 1), mismatches=(Mismatch(1, 4711, 0, 5.0, 7.0),))
+    code, bad = verdict_of(runs.folder(tmp_path / "r", rows, planned))
+    assert code is Status.FAIL
+    assert "rank 1 index 4711: got 5, wanted 7" in bad[0].message
+    assert bad[0].subject == planned[1].id
+
+
+def test_unchecked_is_not_right(tmp_path):
+    planned, rows = changed(0, wrong=(None, None), checked=0)
+    code, bad = verdict_of(runs.folder(tmp_path / "r", rows, planned))
+    assert code is Status.ERROR
+    assert "not checked" in bad[0].message
+
+
+@pytest.mark.parametrize("seconds", [math.nan, 0.0, -1.0, math.inf])
+def test_a_time_that_is_none_is_an_error(tmp_path, seconds):
+    planned, rows = changed(0, pipelined=((seconds, seconds),))
+    code, bad = verdict_of(runs.folder(tmp_path / "r", rows, planned))
+    assert code is Status.ERROR
+    assert "no possible measurement: pipelined" in " ".join(verdict.message for verdict in bad)
+
+
+def test_a_missing_case_is_never_a_pass(tmp_path):
+    planned = runs.cases()
+    rows = [row for case in planned for row in runs.measured(case)][:-1]
+    code, bad = verdict_of(runs.folder(tmp_path / "r", rows, planned))
+    assert code is Status.ERROR
+    assert bad[0].evidence == (planned[-1].id,)
+
+
+def test_a_group_that_was_not_measured_is_never_a_pass(tmp_path):
+    where = runs.ranks(2, 2)
+    planned = [replace(case, groups=((0, 1), (2, 3))) for case in runs.cases()]
+    rows = [runs.measured(case)[0] for case in planned]
+    code, bad = verdict_of(runs.folder(tmp_path / "r", rows, planned, where))
+    assert code is Status.ERROR
+    assert any("rank 2 (n1), rank 3 (n1)" in v.message for v in bad)
+
+
+def test_a_run_without_its_completion_record_is_not_a_pass(tmp_path):
+    code, bad = verdict_of(runs.folder(tmp_path / "r", end=False))
+    assert code is Status.ERROR
+    assert "interrupted" in bad[0].message
+
+
+def test_a_loss_is_named(tmp_path):
+    path = tmp_path / "r"
+    planned = runs.cases()
+    rows = [row for case in planned[1:] for row in runs.measured(case)]
+    runs.folder(path, rows, planned)
+    line = Loss(planned[0].id, "the worker of rank 1 (n0) was killed by SIGKILL", "rank 1 (n0)")
+    with (path / "journal.jsonl").open("a") as file:
+        import json
+
+        file.write(json.dumps({"kind": "loss", "time": 1.0, **line.__dict__}) + "\n")
+    _, bad = verdict_of(path)
+    assert any("SIGKILL" in v.message and "rank 1 (n0)" in v.next_step for v in bad)
+
+
+def test_a_refused_case_is_named_with_both_figures(tmp_path):
+    planned = runs.cases()
+    plan = Plan(
+        tuple(load(runs.folder(tmp_path / "x", planned=planned)).plan.phases),
+        (Refusal("big", 1 << 40, 1 << 30, "n0, 2 ranks"),),
+    )
+    code, bad = verdict_of(runs.folder(tmp_path / "r", planned=planned, plan=plan))
+    assert code is Status.ERROR
+    assert "1 TiB" in bad[0].message
+    assert "1 GiB" in bad[0].message
+
+
+def test_a_bound_is_held_against_the_rows_of_its_sizes_only(tmp_path):
+    path = runs.folder(tmp_path / "r")  # 64 KiB in 1 ms: 0.065 GB/s
+    low = parse(runs.LOCAL.text + BOUND.format(rate="0.05 GB/s"), "low")
+    high = parse(runs.LOCAL.text + BOUND.format(rate="0.08 GB/s"), "high")
+    assert verdict_of(path, low)[0] is Status.PASS
+    code, bad = verdict_of(path, high)
+    assert code is Status.FAIL
+    assert len(bad) == 1
+    assert "wanted at least 0.08 GB/s (a test)" in bad[0].message
+
+
+def test_a_bound_without_a_row_is_could_not_tell(tmp_path):
+    planned = runs.cases(names=("all_gather",))
+    path = runs.folder(tmp_path / "r", planned=planned)
+    code, bad = verdict_of(path, parse(runs.LOCAL.text + BOUND.format(rate="0.01 GB/s"), "x"))
+    assert code is Status.ERROR
+    assert "no row from 64 KiB to 1 MiB was measured" in bad[0].message
+
+
+def test_nan_does_not_reach_a_bound(tmp_path):
+    planned, rows = changed(0, pipelined=((math.nan,) * 2,))
+    wide = BOUND.replace('["64K", "1M"]', '["8", "1M"]')
+    profile = parse(runs.LOCAL.text + wide.format(rate="0.0001 GB/s"), "x")
+    whole = load(runs.folder(tmp_path / "r", planned=planned))
+    bad = judge(replace(whole, measurements=tuple(rows)), profile).verdicts
+    assert any(v.check == "limits.busbw" and v.status is Status.FAIL for v in bad)
+
+
+def test_judging_is_a_pure_function_of_the_folder(tmp_path):
+    path = runs.folder(tmp_path / "r")
+    assert judge(load(path), runs.LOCAL).verdicts == judge(load(path), runs.LOCAL).verdicts
+
+
+def test_every_verdict_survives_the_file(tmp_path):
+    from bench.model.verdict import Verdict
+
+    for verdict in judge(load(runs.folder(tmp_path / "r")), runs.LOCAL).verdicts:
+        assert Verdict.from_json(verdict.to_json()) == verdict
+
+
+def test_a_report_is_drawn_by_the_profile_that_judged_last(tmp_path, capsys):
+    folder = runs.folder(tmp_path / "r")
+    assert judge_again(folder, "lambda-1cc-h100", False) != EXIT[Status.PASS]
+    said = load(folder)
+    assert (said.by, said.profile_name) == ("lambda-1cc-h100", "lambda-1cc-h100")
+    code = report_again(folder)
+    assert code == EXIT[status(said)] != EXIT[Status.PASS]
+    assert "judged by lambda-1cc-h100" in capsys.readouterr().out
+    assert [verdict.status for verdict in load(folder).verdicts] == [
+        verdict.status for verdict in said.verdicts
+    ]
+    assert "lambda-1cc-h100" in (folder / "report.html").read_text()
+    assert judge_again(folder, None, False) == report_again(folder) == EXIT[Status.PASS]
+    assert load(folder).by == runs.LOCAL.name

@@ -1,0 +1,469 @@
+"""What measured rows mean on the wire."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.interchange.exporting import export
+from bench.judge.wire import in_force, of_row, of_target, why_not
+from bench.judge.wire.algorithm import logged
+from bench.judge.wire.counters import _sent
+from bench.model.collectives import collective
+from bench.model.facts import Node, Port
+from bench.model.measurement import Rank
+from bench.model.profile import load, parse
+from bench.model.units import GIGA
+from bench.model.verdict import Status
+from bench.plan import Request, sweep_cases
+from bench.store import load as load_run
+from bench.store.rows import row_of, rows
+from reports.frames import frames
+from reports.summary import network
+from tests import runs
+
+LAMBDA = load("lambda-1cc-h100")
+B200 = load("lambda-1cc-b200")
+SIZE = 8 << 30
+EVERYONE = (tuple(range(16)),)
+NODES = ("n0", "n1")
+
+
+def case(name="all_reduce", phase="collectives", size=SIZE, algorithm="auto", groups=EVERYONE, rail=""):
+    made = sweep_cases(phase, Request(name, size, size, algorithm=algorithm), groups)[0]
+    return replace(made, rail=rail)
+
+
+def at(one, busbw, **changes):
+    """Measurements of a case that runs at ``busbw`` GB/s, two seconds of calls."""
+    n = len(one.groups[0])
+    seconds = one.size * collective(one.collective).factor(n) / (busbw * GIGA)
+    calls = max(1, round(1.0 / seconds / 6))
+    busy = seconds * (calls * 6 + 12 * 1.1 + (4 + 2) * 1.1)
+    made = {"calls": calls, "started": 100.0, "ended": 100.0 + busy * 1.3, **changes}
+    return runs.measured(one, seconds, **made)
+
+
+def folder(tmp_path, pairs, profile=LAMBDA, where=None, backend="nccl", counters=None, logs=None, nodes=None):
+    """A run of cases with their measurements; ``counters``: phase -> (before, after) snapshots by node."""
+    path = runs.folder(
+        tmp_path / "run",
+        rows=[row for _, rows_ in pairs for row in rows_],
+        planned=[one for one, _ in pairs],
+        where=where or runs.ranks(2, 8),
+        profile=profile,
+        backend=backend,
+        nodes=nodes,
+    )
+    for phase, (before, after) in (counters or {}).items():
+        with (path / "counters.jsonl").open("a") as file:
+            for when, shots in (("before", before), ("after", after)):
+                file.write(json.dumps({"phase": phase, "when": when, "snapshots": shots}) + "\n")
+    for name, text in (logs or {}).items():
+        (path / "logs" / name).write_text(text)
+    return load_run(path)
+
+
+def read(tmp_path, busbw, one=None, profile=LAMBDA, **given):
+    one = one or case()
+    run = folder(tmp_path, [(one, at(one, busbw))], profile, **given)
+    return of_row(rows(run)[0], run, profile)
+
+
+# --- one row
+
+
+def test_two_nodes_of_b200_have_both_readings_and_say_which_is_impossible(tmp_path):
+    reading = read(tmp_path, 696.1, profile=B200)
+    assert not reading.in_force.known
+    assert [each.algorithm for each in reading.possible] == ["hierarchical"]
+    assert reading.wire[0] * 8 / GIGA == pytest.approx(2970, abs=1)
+    assert reading.share[0] == pytest.approx(0.928, abs=1e-3)
+    assert reading.ceiling == pytest.approx(750 * GIGA)
+    assert reading.network_text.endswith("92.8 % as hierarchical; impossible as ring")
+    assert reading.ceiling_text == "750.0 GB/s (6000.0 Gb/s) by any algorithm"
+    assert reading.conclusion.kind == "healthy"
+
+
+def test_a_forced_ring_has_one_reading_of_its_own_busbw(tmp_path):
+    reading = read(tmp_path, 365, case(algorithm="ring", phase="ring"))
+    assert (reading.in_force.algorithm, reading.in_force.how) == ("ring", "forced")
+    assert reading.wire == pytest.approx((365 * GIGA, 365 * GIGA))
+    assert reading.ceiling == pytest.approx(400 * GIGA)
+
+
+def test_ncclogs_name_the_algorithm_of_their_own_size_and_no_other(tmp_path):
+    log = f"n0:1:1 [0] NCCL INFO AllReduce: {SIZE} Bytes -> Algo NVLS_TREE proto SIMPLE channel{{Lo..Hi}}={{0..15}}\n"
+    large, small = case(), case(size=SIZE // 4)
+    run = folder(tmp_path, [(large, at(large, 470)), (small, at(small, 450))], logs={"evidence.0.log": log})
+    seen = [of_row(row, run, LAMBDA) for row in rows(run)]
+    assert seen[0].in_force.algorithm == "tree"
+    assert seen[0].in_force.how == "NCCL's log: NVLS_TREE"
+    assert not seen[1].in_force.known
+
+
+@pytest.mark.parametrize(
+    ("said", "one", "protocol"),
+    [
+        ([("RING", "LL128")], case(), "LL128"),
+        ([("RING", "SIMPLE")], case(), "Simple"),
+        ([("1", "2")], case(), "Simple"),  # up to 2.23 both are numbers
+        ([("RING", "LL"), ("RING", "LL128")], case(), "LL/LL128"),
+        ([("TREE", "LL"), ("RING", "SIMPLE")], case(algorithm="ring"), "Simple"),
+        ([("TREE", "LL")], case(algorithm="ring"), ""),
+        ([("RING", "LL")], case(size=SIZE // 4), ""),
+        ([("RING", "LL")], case(algorithm="registered"), ""),
+        ([("RING", "LL")], case(groups=(tuple(range(8)), tuple(range(8, 16)))), ""),
+        ([], case(), ""),
+    ],
+)
+def test_the_protocol_is_told_of_the_calls_that_the_log_speaks_of(tmp_path, said, one, protocol):
+    text = "".join(f"n0:1:1 [0] NCCL INFO AllReduce: {SIZE} Bytes -> Algo {a} proto {p} x\n" for a, p in said)
+    run = folder(tmp_path, [(one, at(one, 380))], logs={"evidence.0.log": text})
+    assert in_force(one, run).protocol == protocol
+
+
+def test_the_protocol_stands_in_the_report_the_tables_and_the_target(tmp_path):
+    text = f"n0:1:1 [0] NCCL INFO AllReduce: {SIZE} Bytes -> Algo RING proto SIMPLE x\n"
+    run = folder(tmp_path, [(case(), at(case(), 380))], logs={"evidence.0.log": text})
+    (row,) = rows(run)
+    assert "; protocol Simple; ceiling" in network(row, run, LAMBDA)
+    (line,) = csv.DictReader(io.StringIO(export(run, "csv")))
+    assert (line["in_force"], line["protocol"]) == ("ring", "Simple")
+    assert list(frames(run, LAMBDA).rows["protocol"]) == ["Simple"]
+    assert any(
+        reading.text.endswith("protocol Simple") for reading in of_target(run, rows(run), LAMBDA).readings
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "algorithm"),
+    [
+        (["RING"], "ring"),
+        (["Ring"], "ring"),
+        (["1"], "ring"),
+        (["NVLSTree"], "tree"),
+        (["COLLNET_CHAIN"], "in_network"),
+        (["NVLS"], "in_network"),
+        (["RING", "TREE"], "unknown"),
+        (["TREE", "NVLS_TREE"], "tree"),
+        (["SOMETHING_NEW"], "unknown"),
+        ([], "unknown"),
+    ],
+)
+def test_what_the_log_says_is_believed_when_it_says_one_thing(tmp_path, names, algorithm):
+    text = "".join(
+        f"n0:1:1 [0] NCCL INFO AllReduce: {SIZE} Bytes -> Algo {name} proto SIMPLE x\n" for name in names
+    )
+    run = folder(tmp_path, [(case(), at(case(), 380))], logs={"evidence.3.log": text})
+    assert in_force(case(), run).algorithm == algorithm
+
+
+def test_the_log_of_the_ring_phase_says_nothing_of_the_default_run(tmp_path):
+    text = f"n0:1:1 [0] NCCL INFO AllReduce: {SIZE} Bytes -> Algo RING proto SIMPLE x\n"
+    run = folder(tmp_path, [(case(), at(case(), 380))], logs={"ring.0.log": text})
+    assert not in_force(case(), run).known
+    assert logged(run, "ring")
+
+
+def test_a_busbw_above_the_hierarchical_ceiling_is_an_error(tmp_path):
+    reading = read(tmp_path, 760)
+    assert reading.conclusion.kind == "error"
+    assert reading.possible == ()
+    assert math.isnan(reading.wire[0])
+
+
+def test_the_switches_may_reduce_only_where_the_profile_says_so(tmp_path):
+    azure = load("azure-nd-h100-v5")
+    where = runs.ranks(8, 8)
+    one = case(groups=(tuple(range(64)),))
+    with_sharp = read(tmp_path / "a", 450, one, azure, where=where)
+    without = read(tmp_path / "b", 450, one, LAMBDA, where=where)
+    assert "in_network" in [each.algorithm for each in with_sharp.readings]
+    assert "in_network" not in [each.algorithm for each in without.readings]
+
+
+def test_a_pair_on_its_own_rail_is_compared_with_one_rail(tmp_path):
+    one = case("p2p_bidirectional", "rails", 1 << 28, groups=tuple((i, i + 8) for i in range(8)), rail="own")
+    reading = read(tmp_path, 48.5, one)
+    assert reading.fabric.rails == 1
+    assert reading.share[0] == pytest.approx(0.97)
+
+
+def test_on_oci_a_gpu_has_two_rails(tmp_path):
+    one = case("p2p_bidirectional", "rails", 1 << 28, groups=tuple((i, i + 8) for i in range(8)), rail="own")
+    reading = read(tmp_path, 48.5, one, load("oci-h100"))
+    assert reading.fabric.rails == 2
+    assert reading.share[0] == pytest.approx(0.97)
+
+
+def test_neighbours_on_one_node_say_nothing_of_the_rails(tmp_path):
+    reading = read(tmp_path, 300, case("p2p", "pairs", 1 << 28))
+    assert reading.conclusion.kind == "no_wire"
+    assert reading.network_text == "nothing crosses the rails"
+
+
+def test_ranks_that_no_bound_describes_have_no_reading_and_a_reason(tmp_path):
+    one = case()
+    uneven = tuple(Rank(i, "n0" if i < 9 else "n1", i) for i in range(16))
+    run = folder(tmp_path, [(one, at(one, 400))], where=uneven)
+    assert of_row(rows(run)[0], run, LAMBDA) is None
+    assert "uneven nodes: 9 ranks on n0, 7" in why_not(rows(run)[0], run, LAMBDA)
+
+
+def test_gloos_ring_follows_the_ranks(tmp_path):
+    profile = socket_profile()
+    mixed = tuple(Rank(i, f"n{i % 2}", i // 2) for i in range(8))
+    one = case(groups=(tuple(range(8)),), size=1 << 24)
+    run = folder(tmp_path, [(one, at(one, 0.2))], profile, where=mixed, backend="gloo")
+    assert "back and forth" in why_not(rows(run)[0], run, profile)
+
+
+def test_an_open_profile_gives_no_reading(tmp_path):
+    runpod = load("runpod-instant-cluster")
+    run = folder(tmp_path, [(case(), at(case(), 100))], runpod)
+    assert of_row(rows(run)[0], run, runpod) is None
+    assert "leaves open" in why_not(rows(run)[0], run, runpod)
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    return folder(tmp_path_factory.mktemp("empty"), [])
+
+
+@given(st.floats(allow_nan=True, allow_infinity=True), st.sampled_from(["auto", "ring"]))
+@settings(max_examples=100)
+def test_no_time_makes_a_healthy_row_out_of_nothing(empty, seconds, algorithm):
+    one = case(algorithm=algorithm)
+    made = runs.measured(one, 0.02)
+    row = row_of(one, replace(made[0], pipelined=((seconds,) * 16,)))
+    reading = of_row(row, empty, LAMBDA)
+    if reading.conclusion.kind == "healthy":
+        assert reading.share[0] >= 0.85
+        assert row.busbw <= reading.ceiling * 1.001
+
+
+# --- three readings of the target
+
+
+def snapshots(sent, names=tuple(f"mlx5_{i}" for i in range(1, 9)), seconds=0.0):
+    """One snapshot a node: ``sent`` bytes on each rail."""
+    readings = {
+        f"{name}/1": {"counters": {"port_xmit_data": sent // 4, "port_rcv_data": sent // 4}} for name in names
+    }
+    return [{"time": seconds, "monotonic": seconds, "readings": readings} for _ in NODES]
+
+
+def nodes_with_ports(count=8, rate=50e9):
+    ports = [Port("mlx5_0", 1, state="ACTIVE", rate=rate, link_layer="InfiniBand")]
+    ports += [
+        Port(f"mlx5_{i}", 1, state="ACTIVE", rate=rate, link_layer="InfiniBand") for i in range(1, count + 1)
+    ]
+    return [Node(name, ports=tuple(ports)) for name in NODES]
+
+
+def ring_bytes(one, measurement, header=1 + 24 / 4096):
+    """What a node's eight rails count for the calls of a Ring all_reduce."""
+    number = (
+        2 + measurement.warmup + measurement.calls * len(measurement.pipelined) + len(measurement.isolated)
+    )
+    return 2 * 15 / 16 * one.size * number * header
+
+
+def acceptance(tmp_path, ring=365.0, rail=48.5, counted=1.0, changes=None, profile=LAMBDA, **given):
+    """A run with all three: forced Ring at ``ring``, each rail at ``rail`` GB/s, ``counted`` × the Ring's bytes."""
+    forced = case(algorithm="ring", phase="ring")
+    pair = case("p2p_bidirectional", "rails", 1 << 28, groups=tuple((i, i + 8) for i in range(8)), rail="own")
+    measured = at(forced, ring, **(changes or {}))
+    each = int(counted * ring_bytes(forced, measured[0]) / 8) // 4 * 4
+    counters = {"ring": (snapshots(1000), snapshots(1000 + each, seconds=9.0))}
+    given = {"counters": counters, "nodes": nodes_with_ports(), **given}
+    run = folder(tmp_path, [(pair, at(pair, rail)), (forced, measured)], profile, **given)
+    return of_target(run, rows(run), profile)
+
+
+def test_three_readings_that_agree_pass_and_stand_side_by_side(tmp_path):
+    found = acceptance(tmp_path)
+    told = {reading.name: reading for reading in found.readings if reading.told}
+    assert set(told) == {"port counters", "Ring all_reduce", "rails point-to-point"}
+    assert told["Ring all_reduce"].share == pytest.approx(0.9125)
+    assert told["port counters"].share == pytest.approx(0.9125, rel=1e-3)
+    assert told["rails point-to-point"].share == pytest.approx(0.97)
+    assert found.status is Status.PASS
+    assert "mlx5_8/1" in told["port counters"].evidence[0]
+    assert "mlx5_0/1" not in told["port counters"].evidence[0]
+
+
+def test_half_of_the_bytes_elsewhere_names_the_counters(tmp_path):
+    found = acceptance(tmp_path, counted=0.5)
+    assert (found.status, found.odd) == (Status.ERROR, "port counters")
+    assert "port counters is the odd one" in found.text
+
+
+def test_a_ring_that_claims_more_than_the_rest_is_odd_only_if_the_rest_agrees(tmp_path):
+    found = acceptance(tmp_path, rail=30.0)
+    assert (found.status, found.odd) == (Status.ERROR, "rails point-to-point")
+
+
+def test_agreement_on_too_little_fails(tmp_path):
+    found = acceptance(tmp_path, ring=228, rail=29)
+    assert found.status is Status.FAIL
+    assert "57.0 %" in found.text
+    assert found.wanted == "at least 85 % of 3200 Gb/s"
+
+
+def test_two_readings_that_disagree_leave_open_which_is_wrong(tmp_path):
+    found = acceptance(tmp_path, rail=30.0, counters={})
+    assert (found.status, found.odd) == (Status.ERROR, "")
+    assert "cannot be told" in found.text
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"counters": {}}, "no counters were taken"),
+        ({"changes": {"calls": 1, "isolated": (0.05,), "warmup": 0}}, "seconds of calls|s of calls"),
+        ({"changes": {"started": 0.0, "ended": 0.0}}, "two clocks do not fit"),
+        ({"changes": {"started": 0.0, "ended": 900.0}}, "two clocks do not fit"),
+        ({"nodes": nodes_with_ports(7)}, "7 ports can be rails, the profile says 8"),
+        ({"nodes": nodes_with_ports(9)}, "9 ports can be rails"),
+        ({"nodes": nodes_with_ports(8, 25e9)}, "0 ports can be rails"),
+        ({"counters": {"ring": (snapshots(9), snapshots(9, names=("mlx5_1",)))}}, "absent"),
+        ({"counters": {"ring": (snapshots(9)[:1], snapshots(9)[:1])}}, "not of every node"),
+        ({"counters": {"ring": (snapshots(9000), snapshots(400))}}, "reset"),
+    ],
+)
+def test_counters_that_cannot_be_told_say_why_and_two_readings_do_not_pass(tmp_path, given, words):
+    found = acceptance(tmp_path, **given)
+    assert not found.readings[0].told
+    assert re.search(words, found.readings[0].text)
+    assert found.status is Status.ERROR
+    assert "they agree, but port counters: " in found.text
+    assert acceptance(tmp_path / "slow", ring=228, rail=29, **given).status is Status.FAIL
+
+
+def test_fewer_than_two_kinds_cannot_tell(tmp_path):
+    forced = case(algorithm="ring", phase="ring")
+    gather = case("all_gather", algorithm="ring", phase="ring")
+    run = folder(tmp_path, [(forced, at(forced, 365)), (gather, at(gather, 361))])
+    found = of_target(run, rows(run), LAMBDA)
+    assert found.status is Status.ERROR
+    assert "one kind of reading" in found.text
+
+
+def test_nothing_measured_cannot_tell(tmp_path):
+    run = folder(tmp_path, [])
+    found = of_target(run, rows(run), LAMBDA)
+    assert found.status is Status.ERROR
+    assert "no reading" in found.text
+
+
+def test_a_rail_that_carried_nothing_counts_as_nothing(tmp_path):
+    pair = case("p2p_bidirectional", "rails", 1 << 28, groups=tuple((i, i + 8) for i in range(8)), rail="own")
+    rows_ = at(pair, 48.0)
+    rows_[3] = replace(rows_[3], pipelined=(), isolated=(), stop="failed")
+    run = folder(tmp_path, [(pair, rows_)])
+    reading = of_target(run, rows(run), LAMBDA).readings[-1]
+    assert reading.rate == pytest.approx(7 * 48 * GIGA)
+
+
+def test_too_few_ranks_do_not_load_all_rails(tmp_path):
+    pair = case("p2p_bidirectional", "rails", 1 << 28, groups=((0, 2), (1, 3)), rail="own")
+    run = folder(tmp_path, [(pair, at(pair, 48.0))], where=runs.ranks(2, 2))
+    reading = of_target(run, rows(run), LAMBDA).readings[-1]
+    assert not reading.told
+    assert "2 ranks a node cannot load all 8 rails" in reading.text
+
+
+@pytest.mark.parametrize(
+    ("profile", "where", "status", "words"),
+    [
+        (LAMBDA, runs.ranks(1, 8), Status.SKIP, "one node"),
+        (runs.LOCAL, runs.ranks(2, 8), Status.SKIP, "names no target"),
+        (load("runpod-instant-cluster"), runs.ranks(2, 8), Status.ERROR, "leaves open"),
+    ],
+)
+def test_where_there_is_no_target_that_is_said(tmp_path, profile, where, status, words):
+    run = folder(tmp_path, [], profile, where=where)
+    found = of_target(run, rows(run), profile)
+    assert found.status is status
+    assert words in found.text
+
+
+# --- socket clusters
+
+
+def socket_profile(rails=2, rate="1 Gb/s"):
+    names = [f"eth{i}" for i in range(1, rails + 1)]
+    return parse(
+        f"""
+format = 1
+name = "sockets"
+title = "sockets"
+source = "test"
+[rails]
+kind = "socket"
+count = {rails}
+devices = {names}
+management = "eth0"
+rate = {{ value = "{rate}", source = "test" }}
+target = {{ value = "{rails} Gb/s", source = "test" }}
+""",
+        "test",
+    )
+
+
+def test_a_socket_cluster_is_read_against_its_own_target(tmp_path):
+    profile, where = socket_profile(), runs.ranks(2, 2)
+    pair = case("p2p_bidirectional", "rails", 1 << 22, groups=((0, 2), (1, 3)), rail="own")
+    reduce = case(size=1 << 24, groups=(tuple(range(4)),))
+    pairs = at(pair, 0.117)
+    calls = 2 + 4 + pairs[0].calls * 6 + 12
+    # full packets of 1500 bytes hold 1448 of payload, and the interface counts 1514 of each
+    sent = int(pair.size * calls * 1514 / 1448)
+
+    def shot(count):
+        faces = {f"eth{i}": {"statistics": {"tx_bytes": count, "rx_bytes": count}} for i in (1, 2)}
+        return [{"time": 0.0, "monotonic": float(count), "readings": faces} for _ in NODES]
+
+    run = folder(
+        tmp_path,
+        [(pair, pairs), (reduce, at(reduce, 0.23))],
+        profile,
+        where=where,
+        backend="gloo",
+        counters={"rails": (shot(5), shot(5 + sent))},
+    )
+    found = of_target(run, rows(run), profile)
+    told = {reading.name: reading for reading in found.readings if reading.told}
+    assert set(told) == {"port counters", "rails point-to-point"}
+    assert "cannot load 2 rails" in found.readings[1].text
+    assert told["port counters"].rate == pytest.approx(2 * 0.117 * GIGA, rel=1e-3)
+    assert told["rails point-to-point"].share == pytest.approx(0.936)
+    assert found.status is Status.PASS
+    assert "TCP" in found.source
+
+
+def test_a_call_of_gloo_is_compared_with_the_one_rail_that_it_uses(tmp_path):
+    profile, where = socket_profile(), runs.ranks(2, 2)
+    one = case(size=1 << 24, groups=(tuple(range(4)),))
+    run = folder(tmp_path, [(one, at(one, 0.118))], profile, where=where, backend="gloo")
+    reading = of_row(rows(run)[0], run, profile)
+    assert (reading.in_force.algorithm, reading.fabric.rails) == ("gloo", 1)
+    assert reading.share[0] == pytest.approx(0.944)
+
+
+def test_one_way_pairs_count_the_bytes_of_the_sender(tmp_path):
+    profile, where = socket_profile(), runs.ranks(2, 2)
+    there = case("p2p", "rails", 1 << 22, groups=((0, 2), (1, 3)), rail="own")
+    run = folder(tmp_path, [(there, at(there, 0.11))], profile, where=where, backend="gloo")
+    sent = [_sent(row, run, profile) for row in rows(run)]
+    assert sent == [{"n0": float(1 << 22), "n1": 0.0}] * 2
