@@ -11,9 +11,9 @@ from bench.measure.loop import Rules
 from bench.model.collectives import COLLECTIVES
 from bench.model.elements import ELEMENTS, REDUCTIONS
 from bench.model.profile import load
-from bench.options import Options
-from bench.part import take_part
 from bench.plan import Request
+from bench.run.join import take_part
+from bench.run.options import Options
 from bench.terminal import Terminal
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from bench.judge.drift.tonight import again
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.profile import Profile
-from bench.nightly import night
-from bench.nightly.asked import Nightly
 from bench.plan import Job
 from bench.plan.nightly import short
-from bench.settle import settle
+from bench.run import nightly as night
+from bench.run.finish import settle
+from bench.run.nightly_options import Nightly
 from bench.store import Plan, Run, load
 from bench.store.history import Record, append, create
 from tests import runs
@@ -104,7 +104,7 @@ def nightly(
 def before(history: Path | str, path: Path, nights: int, cluster: str = "c1", **made: object) -> None:
     """``nights`` healthy nights like the one in ``path`` would be, written straight into the history."""
     from bench.judge.drift.series import record
-    from bench.nightly.night import parts_of
+    from bench.run.nightly import parts_of
 
     create(str(history))
     profile = made.get("profile", runs.LOCAL)

@@ -7,8 +7,8 @@ import pytest
 import runs
 from bench.commands.job import _believe
 from bench.model.verdict import EXIT, Status
-from bench.options import CannotRun, Options
-from bench.settle import settle
+from bench.run.finish import settle
+from bench.run.options import CannotRun, Options
 from bench.store import load
 
 

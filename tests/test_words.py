@@ -19,7 +19,7 @@ from bench.judge.evidence import Evidence
 from bench.judge.verdicts import judge, status
 from bench.model.verdict import Status, Verdict
 from bench.plan import Asked, acceptance
-from bench.settle import finish
+from bench.run.finish import finish
 from bench.store import IMPORTED, VERDICTS, RunError, load
 from bench.terminal import one_line, summarise
 from reports import write

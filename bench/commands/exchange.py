@@ -12,7 +12,7 @@ import click
 from bench.judge.verdicts import status
 from bench.model.profile import load
 from bench.model.verdict import EXIT
-from bench.settle import settle
+from bench.run.finish import settle
 from bench.store import load as load_run
 from bench.store import not_written, write_text
 from bench.terminal import summarise

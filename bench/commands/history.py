@@ -17,7 +17,7 @@ from bench.judge.drift.past import from_json
 from bench.judge.drift.series import record
 from bench.judge.drift.wording import date, show
 from bench.model.verdict import EXIT, Status
-from bench.nightly.night import name_of, parts_of
+from bench.run.nightly import name_of, parts_of
 from bench.store import load as load_run
 from bench.store import write_text
 from bench.store.history import (

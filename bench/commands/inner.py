@@ -19,7 +19,7 @@ from bench.launch.remote import here
 from bench.launch.table import STARTED
 from bench.model.profile import Profile, load, parse
 from bench.plan import sweep_cases
-from bench.resume import ResumeRefused, resumable
+from bench.run.resume import ResumeRefused, resumable
 from bench.store import Run, RunError, free
 from bench.store import load as load_run
 from bench.store.history import HistoryError, MissingLibrary, lasting

@@ -12,7 +12,7 @@ import click
 from bench.judge.verdicts import judge, status
 from bench.model.profile import Profile, ProfileError, load, parse
 from bench.model.verdict import EXIT
-from bench.settle import keep, settle
+from bench.run.finish import keep, settle
 from bench.store import MANIFEST, Run, RunError, judged_by, manifest_of
 from bench.store import load as load_run
 from bench.terminal import summarise

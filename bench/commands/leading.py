@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from bench.launch import Place
-from bench.options import Options
-from bench.part import Begun, take_part
+from bench.run.join import Begun, take_part
+from bench.run.options import Options
 from bench.terminal import Terminal
 
 from .job import OURS

@@ -16,10 +16,10 @@ from bench.measure.loop import Rules
 from bench.measure.soak import window_seconds
 from bench.model.collectives import collective
 from bench.model.profile import Profile, load
-from bench.nightly.asked import Nightly
-from bench.options import Options
-from bench.part import begin, take_part
 from bench.plan import Asked, Request, sweep_cases
+from bench.run.join import begin, take_part
+from bench.run.nightly_options import Nightly
+from bench.run.options import Options
 from bench.store import free
 from bench.supervise import Limits
 from bench.supervise.control.token import FILE as TOKEN_FILE

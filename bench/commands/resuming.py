@@ -13,11 +13,11 @@ from bench import launch
 from bench.launch import Place
 from bench.model.profile import load as load_profile
 from bench.model.profile import parse
-from bench.options import Options
-from bench.part import take_part
-from bench.refusal import refuse
-from bench.resume import ResumeRefused, resumable
-from bench.settle import finish
+from bench.run.finish import finish
+from bench.run.join import take_part
+from bench.run.options import Options
+from bench.run.refusal import refuse
+from bench.run.resume import ResumeRefused, resumable
 from bench.store import Run, load
 from bench.store.standing import standing
 from bench.supervise import Limits

@@ -16,9 +16,9 @@ import borrowed
 from bench.launch import place
 from bench.measure.loop import Rules
 from bench.model.profile import parse
-from bench.options import CannotRun, Options
-from bench.part import take_part
 from bench.plan import PlanError, Request
+from bench.run.join import take_part
+from bench.run.options import CannotRun, Options
 from bench.store import Manifest, Phase, Plan, Run
 from bench.supervise import Limits
 

@@ -40,7 +40,7 @@ def ring_rates(random: Generator, lab: Lab, ring: Ring) -> dict[str, float]:
 
 
 def screen(random: Generator, where: Cluster, faults: Sequence[Truth], noise: Noise) -> tuple[Step, int]:
-    """(what the screening says at its end, steps), as ``bench.phases`` goes on until no probe is left."""
+    """(what the screening says at its end, steps), as ``bench.run.phases`` goes on until no probe is left."""
     lab = Lab(where, tuple(faults), noise, capacity(where, faults))
     asked = Problem(where.nodes, where.rails, LINE, leaves=where.known.leaves)
     results: dict[Ring, dict[str, float]] = {}

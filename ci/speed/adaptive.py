@@ -32,10 +32,10 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 import os
-from bench.part import take_part
+from bench.run.join import take_part
 from bench.launch import place
 from bench.measure.loop import Rules
-from bench.options import Options
+from bench.run.options import Options
 from bench.plan import Request
 from bench.model.profile import load
 from bench.terminal import Terminal

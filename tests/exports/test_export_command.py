@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from bench.cli import cli, exchange
 from bench.interchange.exporting import FORMATS, export
-from bench.settle import settle
+from bench.run.finish import settle
 from bench.store import RunError, load
 from tests import runs
 

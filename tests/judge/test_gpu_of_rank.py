@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import runs
-from bench.gather import device_name, memory
 from bench.judge.gpu_of_rank import foreseen, match, placed, said, visible
+from bench.run.bootstrap import device_name, memory
 from bench.store import Phase, load
 from bench.supervise import Coordinator, Limits
 from bench.supervise.hangs.rank_state import Seen

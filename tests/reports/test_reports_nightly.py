@@ -13,7 +13,7 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("ruptures")
 
 from bench.judge.drift import Acceptance
-from bench.settle import settle
+from bench.run.finish import settle
 from bench.store import load
 from bench.store.history import accept
 from reports import nightly, write

@@ -8,9 +8,9 @@ import pytest
 
 import reports
 import runs
-from bench import settle
 from bench.model.profile import parse
 from bench.model.verdict import Status
+from bench.run import finish
 from bench.store import load
 from reports import export, stamp
 
@@ -44,7 +44,7 @@ def folder(tmp_path):
 
 def draw(path, profile=runs.LOCAL):
     seen = reports.evidence(path)
-    return reports.refresh(settle.settle(path, profile), profile, seen)
+    return reports.refresh(finish.settle(path, profile), profile, seen)
 
 
 def test_what_would_come_out_the_same_is_not_drawn_again(folder, counted):
@@ -153,7 +153,7 @@ def test_no_page_is_never_current(folder):
 
 def test_what_is_written_while_a_folder_is_read_makes_the_stamp_an_old_one(folder, counted):
     seen = reports.evidence(folder)
-    run = settle.settle(folder, runs.LOCAL)
+    run = finish.settle(folder, runs.LOCAL)
     with (folder / "journal.jsonl").open("a") as file:
         file.write('{"kind": "note", "time": 1.0, "text": "late"}\n')
     reports.write(run, runs.LOCAL, seen)

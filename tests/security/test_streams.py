@@ -91,8 +91,8 @@ def test_a_reader_that_leaves_does_not_end_the_run(tmp_path):
 
 @pytest.mark.parametrize("ranks", [1, 64, 4096])
 def test_memory_that_is_left_is_never_negative(ranks):
-    from bench.gather import memory
     from bench.model.facts import Gpu, Host, Node
+    from bench.run.bootstrap import memory
 
     where = [Rank(i, "n0", i) for i in range(ranks)]
     node = Node("n0", host=Host(memory_available=4 << 30), gpus=(Gpu(0, memory_free=0),))

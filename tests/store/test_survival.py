@@ -21,7 +21,7 @@ from bench.commands.judging import judge_again
 from bench.judge.verdicts import judge, status
 from bench.model.profile import parse
 from bench.model.verdict import Status
-from bench.settle import finish
+from bench.run.finish import finish
 from bench.store import (
     COUNTERS,
     FACTS,

@@ -24,7 +24,7 @@ from bench.judge.drift.series import record as made_of
 from bench.model.facts import Gpu, Node, Port, Software
 from bench.model.profile import load as load_profile
 from bench.model.verdict import Status
-from bench.nightly.night import name_of
+from bench.run.nightly import name_of
 from bench.store import load
 from bench.store.history import HistoryError, Problem, WrongPlace, check, create, lasting, read, runs
 from tests import made_nights as made

@@ -119,8 +119,8 @@ def test_an_accepted_level_ends_the_alarm(tmp_path, history):
 
 def test_a_series_that_was_planned_and_lost_is_an_error(tmp_path, history):
     path = made.folder(tmp_path / "run", NIGHTS)
-    from bench.nightly import night
-    from bench.settle import settle
+    from bench.run import nightly as night
+    from bench.run.finish import settle
 
     asked = night.Nightly(str(history), "c1")
     journal = path / "journal.jsonl"
@@ -263,7 +263,7 @@ def test_rails_and_nodes_stand_in_the_history_too(tmp_path):
 
 def test_what_the_reserve_has_no_time_for_stays_open(tmp_path, history):
     path = made.folder(tmp_path / "run", NIGHTS, slow_all_reduce)
-    from bench.nightly import night
+    from bench.run import nightly as night
 
     night.begin(path, night.Nightly(str(history), "c1"), runs.LOCAL)
     row = json.loads((path / "history.json").read_text())

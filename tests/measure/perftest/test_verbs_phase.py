@@ -10,14 +10,14 @@ from dataclasses import replace
 import pytest
 
 import made_nodes
-from bench import phases, verbs_phase
-from bench.address import NoAddress
 from bench.measure.perftest import processes
 from bench.measure.perftest.outcome import outcome
 from bench.measure.perftest.record import of_lines
 from bench.measure.perftest.schedule import ROUND, seconds
 from bench.model.measurement import Rank
 from bench.model.profile import Verbs, load
+from bench.run import perftest_phase, phases
+from bench.run.meeting_address import NoAddress
 from bench.store import Manifest, Plan, Recorder
 from bench.store import load as load_run
 from bench.supervise import Coordinator, Limits, Supervisor
@@ -83,10 +83,10 @@ def nodes(*names, second=None):
 @pytest.fixture
 def measure(tmp_path, perftest, monkeypatch):
     """Run the phase on nodes; the run as it lies in its folder."""
-    monkeypatch.setattr(verbs_phase, "meeting_place", lambda nodes, rails: verbs_phase_meeting())
+    monkeypatch.setattr(perftest_phase, "meeting_place", lambda nodes, rails: verbs_phase_meeting())
     ends = []
 
-    def measured(machines, profile=TWO, how=verbs_phase.measure):
+    def measured(machines, profile=TWO, how=perftest_phase.measure):
         star = Star()
         first = Supervisor(star, answer, {})
         ends.extend((first, star.second))
@@ -105,7 +105,7 @@ def measure(tmp_path, perftest, monkeypatch):
 
 
 def verbs_phase_meeting():
-    from bench.address import Meeting
+    from bench.run.meeting_address import Meeting
 
     return Meeting("127.0.0.1", "lo")
 
@@ -166,7 +166,7 @@ def test_nodes_without_a_common_network_are_a_reason_too(measure, monkeypatch):
     def nowhere(nodes, rails):
         raise NoAddress("no network is shared")
 
-    monkeypatch.setattr(verbs_phase, "meeting_place", nowhere)
+    monkeypatch.setattr(perftest_phase, "meeting_place", nowhere)
     assert of_lines(measure(nodes("mlx5_1")).verbs).left == "no network is shared"
 
 
@@ -218,7 +218,7 @@ def test_of_a_perftest_that_is_not_there_no_budget_is_spoken(measure, tmp_path, 
 
 def test_a_round_that_may_last_too_long_is_not_begun_and_that_is_told(measure):
     def late(chief, machines, profile):
-        verbs_phase.rounds(verbs_phase.asked(chief, machines, profile), time.monotonic() + ROUND / 2)
+        perftest_phase.rounds(perftest_phase.asked(chief, machines, profile), time.monotonic() + ROUND / 2)
 
     run = measure(nodes("mlx5_1"), how=late)
     assert of_lines(run.verbs).transfers == ()

@@ -15,7 +15,6 @@ from typing import Any
 
 sys.path.insert(0, "/share/tree")
 
-from bench.gather import meet
 from bench.judge.verdicts import judge
 from bench.judge.wire import of_layers
 from bench.launch import Place, place, quiet_mpi
@@ -23,7 +22,8 @@ from bench.model.facts import Node
 from bench.model.profile import Profile, load
 from bench.model.units import show_rate
 from bench.model.verdict import Status
-from bench.phases import verbs
+from bench.run.bootstrap import meet
+from bench.run.phases import verbs
 from bench.store import Manifest, Plan, Recorder
 from bench.store import load as load_run
 from bench.supervise import Coordinator, Limits, Supervisor, dismiss

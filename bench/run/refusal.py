@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import socket
 
-from .launch import Place
-from .model.printable import plain
-from .model.verdict import EXIT, Status
-from .supervise import Limits, dismiss
-from .supervise.control import connect
-from .supervise.control.rendezvous import NotMet
-from .supervise.control.token import NoToken
+from bench.launch import Place
+from bench.model.printable import plain
+from bench.model.verdict import EXIT, Status
+from bench.supervise import Limits, dismiss
+from bench.supervise.control import connect
+from bench.supervise.control.rendezvous import NotMet
+from bench.supervise.control.token import NoToken
 
 SECONDS = 30.0  # for the other ranks to come and hear that nothing begins
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from bench.measure.loop import Rules
 from bench.model.errors import RailGaugeError
+from bench.model.profile import Profile
+from bench.plan import Asked, Request
+from bench.store import Manifest, Phase, Plan, Run
+from bench.supervise import Limits
 
-from .measure.loop import Rules
-from .model.profile import Profile
-from .nightly.asked import Nightly
-from .plan import Asked, Request
-from .store import Manifest, Phase, Plan, Run
-from .supervise import Limits
+from .nightly_options import Nightly
 
 
 class CannotRun(RailGaugeError):

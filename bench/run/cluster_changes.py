@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from .model.facts import Gpu, Interface, Node, PciPath, Port
-from .model.units import show_rate
+from bench.model.facts import Gpu, Interface, Node, PciPath, Port
+from bench.model.units import show_rate
 
 NAMED = 3  # nodes or devices of one change that are named
 LISTED = 8  # of a list

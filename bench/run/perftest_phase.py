@@ -10,21 +10,22 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .address import NoAddress, meeting_place
-from .gather import PROBE_SECONDS
-from .measure.perftest import processes
-from .measure.perftest.command import Side, words
-from .measure.perftest.expected_rate import least
-from .measure.perftest.outcome import outcome
-from .measure.perftest.record import Ended, Transfer, left_out
-from .measure.perftest.schedule import BACK, ROUND, THERE, Leg, legs, meetings, wanted, why_left
-from .measure.perftest.tool import Tool, read
-from .model.facts import Node
-from .model.profile import Profile
-from .model.units import show_seconds
-from .plan import by_node
-from .supervise import Coordinator
-from .supervise.control import Message
+from bench.measure.perftest import processes
+from bench.measure.perftest.command import Side, words
+from bench.measure.perftest.expected_rate import least
+from bench.measure.perftest.outcome import outcome
+from bench.measure.perftest.record import Ended, Transfer, left_out
+from bench.measure.perftest.schedule import BACK, ROUND, THERE, Leg, legs, meetings, wanted, why_left
+from bench.measure.perftest.tool import Tool, read
+from bench.model.facts import Node
+from bench.model.profile import Profile
+from bench.model.units import show_seconds
+from bench.plan import by_node
+from bench.supervise import Coordinator
+from bench.supervise.control import Message
+
+from .bootstrap import PROBE_SECONDS
+from .meeting_address import NoAddress, meeting_place
 
 NAME = "verbs"  # of the phase, in the journal and the counters
 TITLE = "ib_write_bw on every rail, each direction"

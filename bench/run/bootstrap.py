@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from .model.facts import Node
-from .model.measurement import Rank
-from .model.profile import Profile
+from bench.model.facts import Node
+from bench.model.measurement import Rank
+from bench.model.profile import Profile
+from bench.plan import NCCL_RESERVE, TORCH_HOST, Memory, by_node
+from bench.supervise import Coordinator
+from bench.supervise.control import Message
+
 from .options import CannotRun
-from .plan import NCCL_RESERVE, TORCH_HOST, Memory, by_node
-from .supervise import Coordinator
-from .supervise.control import Message
 
 PROBE_SECONDS = 120.0
 FABRIC_SECONDS = 400.0  # three tools, two minutes each at most

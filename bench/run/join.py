@@ -13,15 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .launch import Place, agree, elastic, quiet_mpi
-from .measure.work_order import first_line
-from .model.verdict import EXIT, Status
+from bench.launch import Place, agree, elastic, quiet_mpi
+from bench.measure.work_order import first_line
+from bench.model.verdict import EXIT, Status
+from bench.supervise import Departures, Supervisor, above, say
+from bench.supervise.control import connect, token
+from bench.supervise.hangs import FAILED
+from bench.supervise.requests import answer
+from bench.supervise.worker_process import Nursery
+
 from .options import Options, Watcher
-from .supervise import Departures, Supervisor, above, say
-from .supervise.control import connect, token
-from .supervise.hangs import FAILED
-from .supervise.requests import answer
-from .supervise.worker_process import Nursery
 
 LAST_SECONDS = 1  # for a supervisor that is told to end to leave in order
 
@@ -63,7 +64,7 @@ def take_part(
     if control.rank != 0:
         return _follow(supervisor, where)
     # planning, judging and blaming: half a second that the other ranks are spared
-    from .acceptance import lead
+    from .lead import lead
 
     assert watcher is not None
 

@@ -8,24 +8,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 from uuid import uuid4
 
-from . import preflight, verbs_phase
-from .gather import PROBE_SECONDS
-from .judge.blame import transfers
-from .judge.blame.background import known
-from .judge.drift import tonight
-from .measure.perftest.record import left_out
-from .measure.perftest.schedule import seconds as verbs_seconds
-from .model.facts import Node
-from .model.profile import Profile
-from .model.units import show_seconds
+from bench.judge.blame import transfers
+from bench.judge.blame.background import known
+from bench.judge.drift import tonight
+from bench.measure.perftest.record import left_out
+from bench.measure.perftest.schedule import seconds as verbs_seconds
+from bench.model.facts import Node
+from bench.model.profile import Profile
+from bench.model.units import show_seconds
+from bench.plan import AFTER, COUNTERS, PAIR_RULES, Job, by_node, pair_cases, rotation, seconds, step_phase
+from bench.plan.screening import most_steps
+from bench.store import LOGS, WIRING, Phase, Plan, load, write_text
+from bench.store.rows import rows
+from bench.supervise import COUNTERS as COUNTERS_SECONDS
+from bench.supervise import Coordinator
+
+from . import perftest_phase, preflight
+from .bootstrap import PROBE_SECONDS
 from .options import Options, Watcher
-from .plan import AFTER, COUNTERS, PAIR_RULES, Job, by_node, pair_cases, rotation, seconds, step_phase
-from .plan.screening import most_steps
 from .resume import followed, todo, unclosed
-from .store import LOGS, WIRING, Phase, Plan, load, write_text
-from .store.rows import rows
-from .supervise import COUNTERS as COUNTERS_SECONDS
-from .supervise import Coordinator
 
 SUSPECT_RULES = {"precision": 0.0, "budget": 0.25}
 
@@ -143,15 +144,15 @@ def _trace(
 def verbs(chief: Coordinator, profile: Profile, watcher: Watcher, until: float | None = None) -> None:
     """The same rails by perftest, so that a loss is placed in a layer."""
     nodes = [Node.from_json(row) for row in load(chief.recorder.path).facts]
-    table = verbs_phase.asked(chief, nodes, profile)
+    table = perftest_phase.asked(chief, nodes, profile)
     if table is None:
         return
-    phase = Phase(verbs_phase.NAME, verbs_phase.TITLE, (), seconds=verbs_seconds(len(table.able)))
+    phase = Phase(perftest_phase.NAME, perftest_phase.TITLE, (), seconds=verbs_seconds(len(table.able)))
     if not _in_time(chief, phase, until, watcher):
         chief.recorder.verbs(left_out("no time was left in the budget"))
         return
     watcher.phase(phase)
-    verbs_phase.rounds(table, until)
+    perftest_phase.rounds(table, until)
 
 
 def _out_of_line(

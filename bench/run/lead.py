@@ -10,33 +10,33 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from bench import __version__
+from bench.judge.blame.background import pins
+from bench.judge.gpu_of_rank import foreseen
+from bench.judge.verdicts import status
+from bench.launch import Place
+from bench.measure.perftest.schedule import seconds as verbs_seconds
+from bench.measure.perftest.schedule import why_left
+from bench.measure.work_order import Order
+from bench.model.facts import Node
+from bench.model.measurement import Rank
+from bench.model.profile import Profile
+from bench.model.verdict import EXIT, Status
+from bench.plan import Job, Memory, PlanError, acceptance, by_node, fit, sweep_cases, whole, within
+from bench.plan.nightly import short
+from bench.store import UNWRITTEN, VERDICTS, Manifest, Phase, Plan, Recorder, Run, RunError
 from bench.store.standing import standing
+from bench.supervise import Coordinator, Departures, Lost, Stopped, Supervisor, dismiss
+from bench.supervise.control import Control
+from bench.supervise.watchdog import STARTED, Guard
 
-from . import __version__, resume
-from .address import Meeting, meeting_place
-from .gather import ask_fabric, choose_backend, device_name, meet, memory
-from .judge.blame.background import pins
-from .judge.gpu_of_rank import foreseen
-from .judge.verdicts import status
-from .launch import Place
-from .measure.perftest.schedule import seconds as verbs_seconds
-from .measure.perftest.schedule import why_left
-from .measure.work_order import Order
-from .model.facts import Node
-from .model.measurement import Rank
-from .model.profile import Profile
-from .model.verdict import EXIT, Status
-from .nightly import night
+from . import nightly, resume
+from .bootstrap import ask_fabric, choose_backend, device_name, meet, memory
+from .finish import finish, settle
+from .meeting_address import Meeting, meeting_place
 from .options import Options, Watcher
 from .phases import run_phases
-from .plan import Job, Memory, PlanError, acceptance, by_node, fit, sweep_cases, whole, within
-from .plan.nightly import short
 from .refusal import refusal
-from .settle import finish, settle
-from .store import UNWRITTEN, VERDICTS, Manifest, Phase, Plan, Recorder, Run, RunError
-from .supervise import Coordinator, Departures, Lost, Stopped, Supervisor, dismiss
-from .supervise.control import Control
-from .supervise.watchdog import STARTED, Guard
 
 EXIT_ERROR = EXIT[Status.ERROR]
 
@@ -88,7 +88,7 @@ def _coordinate(
         code = probed(options, watcher)
     elif (options.out / "manifest.json").exists():
         if options.nightly and whole:
-            night.end(options.out, options.nightly, options.profile)
+            nightly.end(options.out, options.nightly, options.profile)
         # somebody who interrupts is not kept waiting for a drawing, and mpirun kills after a second
         code = finish(options.out, options.profile, watcher, options.report if whole else None, unwritten)
     return code
@@ -124,7 +124,7 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
             chief.recorder.facts([node.to_json() for node in nodes])
             chief.recorder.plan(plan)
         if options.nightly:
-            for text in night.begin(options.out, options.nightly, options.profile).said:
+            for text in nightly.begin(options.out, options.nightly, options.profile).said:
                 watcher.notice("said", {"text": text})
         ask_fabric(chief, options.profile)
         if options.probe_only:

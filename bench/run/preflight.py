@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .judge.verdicts import judge
-from .model.facts import Node
-from .model.profile import Profile
-from .model.verdict import Status, Verdict
-from .store import load
+from bench.judge.verdicts import judge
+from bench.model.facts import Node
+from bench.model.profile import Profile
+from bench.model.verdict import Status, Verdict
+from bench.store import load
 
 
 def stops(folder: Path, profile: Profile, nodes: Sequence[Node] = ()) -> list[Verdict]:

@@ -12,9 +12,9 @@ from test_paths import MADE, measured, rails_phase
 import made_nodes
 import runs
 from bench.judge.blame import transfers
-from bench.options import Options
-from bench.phases import run_phases
 from bench.plan import AFTER, Asked
+from bench.run.options import Options
+from bench.run.phases import run_phases
 from bench.store import Manifest, Phase, Plan, Recorder, load
 
 WHERE = runs.ranks(4, 2)

@@ -12,12 +12,12 @@ from bench.judge.verdicts import judge
 from bench.judge.wire.counters import carried
 from bench.model.facts import Node
 from bench.model.measurement import Rank
-from bench.preflight import stops
-from bench.resume import ResumeRefused, followed, resumable, todo, unclosed, unlike
+from bench.run.cluster_changes import unlike as unlike_nodes
+from bench.run.preflight import stops
+from bench.run.resume import ResumeRefused, followed, resumable, todo, unclosed, unlike
 from bench.store import FACTS, JOURNAL, NOT_TRIED, Loss, Phase, Plan, Recorder, RunError, load
 from bench.store.rows import rows
 from bench.store.standing import standing
-from bench.unlike import unlike as unlike_nodes
 from made_nodes import LAMBDA, nodes, with_gpu, with_host, with_port, with_software
 from runs import LOCAL, cases, folder, measured
 

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.model.errors import RailGaugeError
-
-from .model.facts import Interface, Node
-from .model.profile import Rails
+from bench.model.facts import Interface, Node
+from bench.model.profile import Rails
 
 
 class NoAddress(RailGaugeError):

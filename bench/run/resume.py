@@ -12,16 +12,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from bench.judge.blame import transfers
 from bench.model.errors import RailGaugeError
+from bench.model.facts import FactsError, Node
+from bench.model.measurement import Rank
+from bench.model.verdict import EXIT_USAGE
+from bench.store import Phase, Run
 from bench.store.standing import goes_on, standing
 
-from .judge.blame import transfers
-from .model.facts import FactsError, Node
-from .model.measurement import Rank
-from .model.verdict import EXIT_USAGE
-from .store import Phase, Run
-from .unlike import listed
-from .unlike import unlike as unlike_nodes
+from .cluster_changes import listed
+from .cluster_changes import unlike as unlike_nodes
 
 # settings that change what is measured; those of a launcher and of MPI differ from start to start
 SETTINGS = (

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from .judge.verdicts import judge, status
-from .model.profile import Profile
-from .model.verdict import EXIT, Status, overall
+from bench.judge.verdicts import judge, status
+from bench.model.profile import Profile
+from bench.model.verdict import EXIT, Status, overall
+from bench.store import UNWRITTEN, Run, RunError, load, save_verdicts
+
 from .options import Watcher
-from .store import UNWRITTEN, Run, RunError, load, save_verdicts
 
 
 def settle(folder: Path, profile: Profile, early: bool = False) -> Run:

@@ -1,0 +1,1 @@
+"""One run as rank 0 leads it: bootstrap, phases, follow-ups, resume, finish."""
