@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from .exports import lines_of, table_footer, table_header, table_line
+from .exchange.exporting.nccl_tests import lines_of, table_footer, table_header, table_line
 from .judge.drift.tonight import COMPARED
 from .judge.peaks import tops
 from .model.facts import Node

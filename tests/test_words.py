@@ -11,9 +11,9 @@ from click.testing import CliRunner
 
 import runs
 from bench.cli import _run, cli
-from bench.compare import Difference
-from bench.imports.imported import ImportedRow
-from bench.imports.settle import _check_rows
+from bench.exchange.compare import Difference
+from bench.exchange.importing.nouns import ImportedRow
+from bench.exchange.importing.reconcile import _check_rows
 from bench.judge.checks.coverage import asked, end
 from bench.judge.evidence import Evidence
 from bench.judge.verdicts import judge, status

@@ -10,7 +10,7 @@ import click
 
 from .words import EXIT_HELP, out_option, profile_option
 
-FORMATS = ("nccl-tests", "csv", "junit", "prometheus", "grafana", "github")  # as bench.interchange has them
+FORMATS = ("nccl-tests", "csv", "junit", "prometheus", "grafana", "github")  # as bench.exchange has them
 
 
 @click.command("import", epilog=EXIT_HELP)

@@ -32,7 +32,7 @@ def imported(
     algorithm: str,
 ) -> int:
     """Make a run folder of result files, judge it and write its report."""
-    from bench.interchange.importing import Wanted, import_files
+    from bench.exchange.importing.run_folder import Wanted, import_files
 
     profile = load(profile_name)
     folder = out or new_folder("import")
@@ -48,7 +48,7 @@ def imported(
 
 def exported(folder: Path, form: str, out: Path | None, step_summary: bool) -> int:
     """A run in another tool's format: printed, as a file that is replaced as a whole, or in GitHub's summary."""
-    from bench.interchange.exporting import export
+    from bench.exchange.exporting.formats import export
 
     text = export(load_run(folder), form)
     if step_summary:

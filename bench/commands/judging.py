@@ -54,8 +54,8 @@ def report_again(folder: Path) -> int:
 
 def compared(folders: Sequence[Path], anyway: bool) -> int:
     """Print two runs side by side, or several launches of each with ``vs`` between; the exit status."""
-    from bench.compare import UnlikeRuns
-    from bench.interchange.comparing import compare_runs
+    from bench.exchange.compare import UnlikeRuns
+    from bench.exchange.compare_runs import compare_runs
 
     a, b = _sides(folders)
     for one, other in combinations((*a, *b), 2):

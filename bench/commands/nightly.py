@@ -10,13 +10,13 @@ from typing import Any
 import click
 
 from bench import launch
+from bench.exchange.exporting.webhook import NotSent, refuse, send
 from bench.judge.drift.past import still_there
 from bench.model.profile import load
 from bench.store import RunError
 from bench.store import load as load_run
 from bench.store.history import create, lasting, strangers
 from bench.store.history.folder import complete
-from bench.webhook import NotSent, refuse, send
 
 from .job import OURS
 from .measuring import new_folder, start
@@ -53,7 +53,7 @@ def ready(history: str, out: Path, new: bool) -> None:
 
 def tell(webhook: str, folder: Path) -> None:
     """Send the digest of a run; a failure is said and changes nothing."""
-    from bench.interchange.digest import payload
+    from bench.exchange.exporting.digest import payload
 
     try:
         send(webhook, payload(load_run(folder)))

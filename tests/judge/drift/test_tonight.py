@@ -13,7 +13,7 @@ pytest.importorskip("duckdb")
 pytest.importorskip("pyarrow")
 
 from bench.commands.page import write_report
-from bench.interchange.digest import digest
+from bench.exchange.exporting.digest import digest
 from bench.judge.drift import Acceptance
 from bench.judge.drift.past import from_json
 from bench.judge.drift.tonight import again, tonight

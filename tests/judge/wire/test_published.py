@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.exports import HEADER
-from bench.interchange.exporting import export
-from bench.interchange.importing import Wanted, import_files
+from bench.exchange.exporting.formats import export
+from bench.exchange.exporting.nccl_tests import HEADER
+from bench.exchange.importing.run_folder import Wanted, import_files
 from bench.judge.checks.wire_share import share, target
 from bench.judge.evidence import Evidence
 from bench.judge.verdicts import judge

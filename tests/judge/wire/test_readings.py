@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.interchange.exporting import export
+from bench.exchange.exporting.formats import export
 from bench.judge.wire import in_force, of_row, of_target, why_not
 from bench.judge.wire.algorithm import logged
 from bench.judge.wire.counters import _sent

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.interchange.exporting import export
-from bench.interchange.metrics import METRICS
+from bench.exchange.exporting.formats import export
+from bench.exchange.exporting.metrics import METRICS
 from bench.store import load
 from tests import runs
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.interchange.exporting import export
+from bench.exchange.exporting.formats import export
 from bench.model.verdict import Status, Verdict
 from bench.store import load
 from tests import runs

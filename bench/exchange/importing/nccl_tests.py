@@ -14,9 +14,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from .imported import TYPES, Device, ImportedRun
 from .nccl_tests_rows import HEADER, Columns, Numbers, columns_of, figures, implied_columns
-from .settle import Found, settle
+from .nouns import TYPES, Device, ImportedRun
+from .reconcile import Found, settle
 
 LONGEST = 4096  # characters of a line that are looked at: no row is longer, and other text may be
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")

@@ -14,9 +14,9 @@ from typing import Any
 
 from bench.model.units import GIGA, MICRO, number
 
-from .imported import TYPES, Device, ImportedRow, ImportedRun
-from .ranks import MOST_RANKS
-from .settle import Found, settle
+from .infer_ranks import MOST_RANKS
+from .nouns import TYPES, Device, ImportedRow, ImportedRun
+from .reconcile import Found, settle
 
 ALLOWED = ("NCCL_", "TORCH_NCCL_", "UCX_", "OMPI_MCA_", "CUDA_", "GLOO_")
 _INFINITE = re.compile(r"([:\[,]\s*)(-?)inf(?=\s*[,}\]])")

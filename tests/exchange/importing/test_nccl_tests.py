@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.imports import nccl_tests
-from bench.imports.convert import measured
-from bench.imports.imported import ImportedRun, ImportRefused
+from bench.exchange.importing import nccl_tests
+from bench.exchange.importing.convert import measured
+from bench.exchange.importing.nouns import ImportedRun, ImportRefused
 from bench.model.units import GIGA, MICRO
 
 DATA = Path(__file__).with_name("data")

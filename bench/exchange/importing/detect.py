@@ -9,7 +9,7 @@ from bench.measure.perftest import output
 from bench.measure.perftest.output import LinkRun
 
 from . import nccl_tests, nccl_tests_json
-from .imported import ImportedRun, ImportRefused
+from .nouns import ImportedRun, ImportRefused
 
 _NCCL_TEXT = re.compile(
     r"\bsize\s+count\s+type\b|\bnThreads?:? \d+ nGpus|Avg bus bandwidth\s*:|Out of bounds values\s*:"

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench.cli import cli, exchange
-from bench.interchange.exporting import FORMATS, export
+from bench.exchange.exporting.formats import FORMATS, export
 from bench.run.finish import settle
 from bench.store import RunError, load
 from tests import runs

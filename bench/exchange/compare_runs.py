@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench.compare import Comparison, Ratio, UnlikeRuns, compare, differing
+from bench.exchange.compare import Comparison, Ratio, UnlikeRuns, compare, differing
 from bench.model.profile import ProfileError, Rails, parse
 from bench.model.units import show_rate, show_seconds
 from bench.model.verdict import Status
 from bench.store import Run
 from bench.store.rows import Row, rows
 
-from .importing import LAUNCHER
+from .importing.run_folder import LAUNCHER
 
 HEADER = ("case", "A", "B", "A busbw", "B busbw", "A/B", "interval", "B is")
 # what a run records of how its processes were placed and timed, as its settings name them

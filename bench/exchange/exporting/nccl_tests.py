@@ -3,7 +3,7 @@
 The table is nccl-tests' own (src/util.cu, 2.19.6), without its trailing blanks, so that the scripts
 people have keep working: 13 columns, times in µs, bandwidths in GB/s, numbers by ``float_text``. A
 collective that ran in place alone leaves the out-of-place columns blank, as nccl-tests does. What
-stands in ``bench.imports`` reads it back to the printed digits.
+stands in ``bench.exchange.importing`` reads it back to the printed digits.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from .model.collectives import collective
-from .model.elements import element
-from .model.measurement import Rank
-from .model.units import BITS, GIGA, MICRO
-from .store.rows import Row
+from bench.model.collectives import collective
+from bench.model.elements import element
+from bench.model.measurement import Rank
+from bench.model.units import BITS, GIGA, MICRO
+from bench.store.rows import Row
 
 BLANK = " " * 33
 HEADER = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from bench.exports import csv_text, lines_of, table
+from bench.exchange.exporting.nccl_tests import csv_text, lines_of, table
 from bench.judge.wire import in_force, of_row
 from bench.model.profile import parse
 from bench.store import Run

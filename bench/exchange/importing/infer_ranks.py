@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .imported import TYPE_BYTES, ImportedRow
+from .nouns import TYPE_BYTES, ImportedRow
 
 MOST_RANKS = 1 << 17  # more than any cluster; beyond it the digits tell nothing
 

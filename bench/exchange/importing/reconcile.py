@@ -11,8 +11,8 @@ from bench.model.collectives import collective as known_collective
 from bench.model.elements import UnknownName
 from bench.model.units import GIGA, number, show_count
 
-from .imported import Device, ImportedRow, ImportedRun
-from .ranks import blocks_of, by_checks, candidates, infer, ratio, shape_of
+from .infer_ranks import blocks_of, by_checks, candidates, infer, ratio, shape_of
+from .nouns import Device, ImportedRow, ImportedRun
 
 
 @dataclass

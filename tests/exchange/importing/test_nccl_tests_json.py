@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.imports.convert import measured
-from bench.imports.nccl_tests_json import parse
+from bench.exchange.importing.convert import measured
+from bench.exchange.importing.nccl_tests_json import parse
 from bench.model.units import GIGA, MICRO
 
 

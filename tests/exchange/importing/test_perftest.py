@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.imports.imported import ImportRefused
-from bench.imports.verbs import measured
+from bench.exchange.importing.nouns import ImportRefused
+from bench.exchange.importing.perftest import measured
 from bench.measure.perftest.output import parse, parse_json
 from bench.store.rows import row_of
 

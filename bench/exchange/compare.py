@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist, fmean, median
 
-from .model.stats import median_interval, quantile
-from .model.units import show_seconds
+from bench.model.stats import median_interval, quantile
+from bench.model.units import show_seconds
 
 LAUNCHES = 3  # of each side, from which on they tell how much one launch differs from the next
 MISTAKES = 0.05  # comparisons of equal machines that may name any case at all

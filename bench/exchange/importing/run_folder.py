@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import __version__
-from bench.imports import convert, verbs
-from bench.imports.detect import Imported, read
-from bench.imports.imported import ImportedRun, ImportRefused
+from bench.exchange.importing import convert, perftest
+from bench.exchange.importing.detect import Imported, read
+from bench.exchange.importing.nouns import ImportedRun, ImportRefused
 from bench.judge.wire.algorithm import OURS, SIGN
 from bench.judge.wire.fabric_of import NO_LAYOUT
 from bench.measure.perftest.output import UNITS
@@ -31,7 +31,7 @@ ABSENT = (
     ("rails", "an import does not say what each rail carried"),
     ("counters", "an import holds no port counters"),
 )
-TITLES = {convert.PHASE: "imported collectives", verbs.PHASE: "imported perftest results"}
+TITLES = {convert.PHASE: "imported collectives", perftest.PHASE: "imported perftest results"}
 
 Pair = tuple[Case, Measurement]
 
@@ -139,7 +139,7 @@ def _take(file: Path, wanted: Wanted, found: _Found) -> None:
         found.complete &= run.complete
         found.tools.append(run.tool)
         try:
-            found.pairs += verbs.measured(run)
+            found.pairs += perftest.measured(run)
         except ImportRefused as reason:
             found.problems.append(f"{file.name}: left out: {reason}")
 
@@ -211,7 +211,7 @@ def _even(count: int, each: int) -> tuple[Rank, ...]:
 def _across(pair: Pair, members: Sequence[Rank]) -> Pair:
     """perftest's two ends put on the first rank of two nodes; a table stays as it is."""
     case, measurement = pair
-    if case.phase != verbs.PHASE:
+    if case.phase != perftest.PHASE:
         return pair
     firsts = list({rank.node: rank.rank for rank in reversed(members)}.values())[::-1]
     if len(firsts) < 2:

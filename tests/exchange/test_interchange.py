@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.compare import UnlikeRuns
-from bench.imports import nccl_tests
-from bench.imports.imported import ImportRefused
-from bench.interchange.comparing import compare_runs, facts, samples
-from bench.interchange.exporting import export
-from bench.interchange.importing import Wanted, import_files
+from bench.exchange.compare import UnlikeRuns
+from bench.exchange.compare_runs import compare_runs, facts, samples
+from bench.exchange.exporting.formats import export
+from bench.exchange.importing import nccl_tests
+from bench.exchange.importing.nouns import ImportRefused
+from bench.exchange.importing.run_folder import Wanted, import_files
 from bench.judge.checks.imports import whole
 from bench.judge.evidence import Evidence
 from bench.judge.verdicts import judge, status

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.interchange.digest import MOST, digest
-from bench.interchange.exporting import export
-from bench.interchange.github import CAP, LONGEST, github
+from bench.exchange.exporting.digest import MOST, digest
+from bench.exchange.exporting.formats import export
+from bench.exchange.exporting.github import CAP, LONGEST, github
 from bench.model.printable import as_markdown
 from bench.model.verdict import Status, Verdict
 

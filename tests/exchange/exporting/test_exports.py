@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import exports
-from bench.exports import Figures, Line, float_text
-from bench.imports import nccl_tests
+from bench.exchange.exporting import nccl_tests as exports
+from bench.exchange.exporting.nccl_tests import Figures, Line, float_text
+from bench.exchange.importing import nccl_tests as exports
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.units import GIGA, MICRO
 from bench.store.rows import row_of

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import compare as module
-from bench.compare import ALIKE, UnlikeRuns, compare, differing, interval, ratio
+from bench.exchange import compare as module
+from bench.exchange.compare import ALIKE, UnlikeRuns, compare, differing, interval, ratio
 
 FACTS = dict.fromkeys(ALIKE, "x")
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.webhook import BadAddress, NotSent, refuse, send
+from bench.exchange.exporting.webhook import BadAddress, NotSent, refuse, send
 
 SECRET = "T000-very-secret"
 

@@ -6,9 +6,9 @@ from bench.model.collectives import collective as row_named
 from bench.model.elements import UnknownName, element
 from bench.model.measurement import Case, Measurement
 
-from .imported import ImportedRow, ImportedRun, ImportRefused
-from .ranks import MOST_RANKS
-from .settle import usable
+from .infer_ranks import MOST_RANKS
+from .nouns import ImportedRow, ImportedRun, ImportRefused
+from .reconcile import usable
 
 PHASE = "import"
 

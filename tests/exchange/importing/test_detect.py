@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.imports.detect import detect, read
-from bench.imports.imported import ImportRefused
+from bench.exchange.importing.detect import detect, read
+from bench.exchange.importing.nouns import ImportRefused
 
 DATA = Path(__file__).with_name("data")
 

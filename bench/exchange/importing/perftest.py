@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.measure.perftest.output import LinkRow, LinkRun
 from bench.model.measurement import Case, Measurement
 
-from .imported import ImportRefused
+from .nouns import ImportRefused
 
 PHASE = "verbs"
 
