@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from bench.cli.terminal import Terminal
 from bench.launch import place
 from bench.measure.loop import Rules
 from bench.model.collectives import COLLECTIVES
@@ -14,7 +15,6 @@ from bench.model.profile import load
 from bench.plan import Request
 from bench.run.join import take_part
 from bench.run.options import Options
-from bench.terminal import Terminal
 
 
 def sweeps() -> tuple[Request, ...]:

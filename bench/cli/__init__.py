@@ -15,8 +15,8 @@ from bench.model.redact import secrets, veil
 from bench.model.verdict import EXIT, EXIT_USAGE, Status
 
 from . import charts, exchange, history, judging, launching, measuring, nightly, probing, resuming, soaking
+from .option_types import EXIT_HELP
 from .streams import patient, trouble
-from .words import EXIT_HELP
 
 OTHERS_WAIT = 1.0
 MEANING = {1: "something failed", EXIT_USAGE: "wrong usage", EXIT[Status.ERROR]: "could not decide"}

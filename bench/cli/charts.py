@@ -29,7 +29,7 @@ def charts(**given: Any) -> None:
     Of one run: its collectives and rails. Of several: ranked beside each other. Of a history: its trends. Run it
     again to update the same files.
     """
-    from bench.commands.charts import charted
+    from bench.cli.charts_command import charted
 
     sys.exit(charted(**given))
 

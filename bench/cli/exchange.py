@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .words import EXIT_HELP, out_option, profile_option
+from .option_types import EXIT_HELP, out_option, profile_option
 
 FORMATS = ("nccl-tests", "csv", "junit", "prometheus", "grafana", "github")  # as bench.exchange has them
 
@@ -32,7 +32,7 @@ def import_(**given: Any) -> None:
     \b
         railgauge import all_reduce.log --nodes 2 --profile lambda-1cc-b200
     """
-    from bench.commands.exchange import imported
+    from bench.cli.exchange_command import imported
 
     sys.exit(imported(**given))
 
@@ -58,7 +58,7 @@ def export(run_folder: Path, form: str, out: Path | None, step_summary: bool) ->
     \b
         railgauge export runs/tonight --format prometheus --out /var/lib/node_exporter/railgauge.prom
     """
-    from bench.commands.exchange import exported
+    from bench.cli.exchange_command import exported
 
     if step_summary and form not in ("github", "nccl-tests"):
         raise click.UsageError(f"--step-summary is GitHub's format, not {form}")

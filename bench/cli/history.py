@@ -30,7 +30,7 @@ def history() -> None:
 @since
 def list_(**given: Any) -> None:
     """The runs, oldest first, and what changed in the fingerprint with each."""
-    from bench.commands.history import listed
+    from bench.cli.history_command import listed
 
     sys.exit(listed(**given))
 
@@ -45,7 +45,7 @@ def list_(**given: Any) -> None:
 @click.option("--nights", is_flag=True, help="Every night of each series, not only the last")
 def show(**given: Any) -> None:
     """Each series: nights, baseline, last night, label; and its steps with their likely cause."""
-    from bench.commands.history import shown
+    from bench.cli.history_command import shown
 
     sys.exit(shown(**given))
 
@@ -63,7 +63,7 @@ def show(**given: Any) -> None:
 )
 def export(**given: Any) -> None:
     """Every row, in base units: bytes per second and seconds."""
-    from bench.commands.history import exported
+    from bench.cli.history_command import exported
 
     sys.exit(exported(**given))
 
@@ -72,7 +72,7 @@ def export(**given: Any) -> None:
 @where
 def check(folder: str) -> None:
     """Read every file to its last byte and compare it with its checksum."""
-    from bench.commands.history import checked
+    from bench.cli.history_command import checked
 
     sys.exit(checked(folder))
 
@@ -83,7 +83,7 @@ def check(folder: str) -> None:
 @click.option("--cluster", default="", metavar="NAME", help="Its name  [default: the run's own]")
 def add(**given: Any) -> None:
     """Run folders into the history: a night that could not be recorded, or runs from before there was one."""
-    from bench.commands.history import added
+    from bench.cli.history_command import added
 
     sys.exit(added(**given))
 
@@ -109,7 +109,7 @@ def accept(**given: Any) -> None:
     \b
         railgauge history accept /nfs/railgauge --collective all_reduce --why "NCCL 2.24 chooses NVLSTree"
     """
-    from bench.commands.history import accepted
+    from bench.cli.history_command import accepted
 
     sys.exit(accepted(**given))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .words import EXIT_HELP, profile_option
+from .option_types import EXIT_HELP, profile_option
 
 
 @click.command(epilog=EXIT_HELP)
@@ -16,7 +16,7 @@ from .words import EXIT_HELP, profile_option
 @click.option("--verbose", is_flag=True, help="Print every verdict, not only what did not pass")
 def judge(run_folder: Path, profile_name: str | None, verbose: bool) -> None:
     """Judge a run folder again, on any machine."""
-    from bench.commands.judging import judge_again
+    from bench.cli.judging_command import judge_again
 
     sys.exit(judge_again(run_folder, profile_name, verbose))
 
@@ -25,7 +25,7 @@ def judge(run_folder: Path, profile_name: str | None, verbose: bool) -> None:
 @click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
 def report(run_folder: Path) -> None:
     """Make the report of a run folder again: report.html, report.md, charts."""
-    from bench.commands.judging import report_again
+    from bench.cli.judging_command import report_again
 
     sys.exit(report_again(run_folder))
 
@@ -43,7 +43,7 @@ def compare(folders: tuple[Path, ...], anyway: bool) -> None:
     \b
         railgauge compare A1 A2 A3 vs B1 B2 B3
     """
-    from bench.commands.judging import compared
+    from bench.cli.judging_command import compared
 
     sys.exit(compared(folders, anyway))
 

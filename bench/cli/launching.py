@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from .inner import understood
-from .words import EXIT_HELP
+from .option_types import EXIT_HELP
 
 LAUNCHERS = ("mpirun", "openmpi", "mpich", "srun", "torchrun", "fabric", "deepspeed", "shell")
 
@@ -88,7 +88,7 @@ def launch(**given: Any) -> None:
         railgauge launch --hosts nodes.txt --launcher torchrun -- accept --profile lambda-1cc-h100
         railgauge launch --hosts nodes.txt --shell -- accept --profile runpod-instant-cluster
     """
-    from bench.commands.launching import launched
+    from bench.cli.launching_command import launched
 
     sys.exit(launched(**given, understood=understood))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .words import EXIT_HELP, Seconds, Share, Size, run_options
+from .option_types import EXIT_HELP, Seconds, Share, Size, run_options
 
 
 @click.command(epilog=EXIT_HELP)
@@ -39,7 +39,7 @@ def accept(**given: Any) -> None:
         railgauge accept --profile local
         mpirun -n 16 --host node1:8,node2:8 railgauge accept --profile lambda-1cc-h100
     """
-    from bench.commands.measuring import start
+    from bench.cli.start import start
 
     sys.exit(start("accept", given))
 
@@ -111,7 +111,7 @@ def run(**given: Any) -> None:
     \b
         railgauge run all_reduce -b 8 -e 128M -f 2
     """
-    from bench.commands.measuring import start
+    from bench.cli.start import start
 
     sys.exit(start("run", given))
 

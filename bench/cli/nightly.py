@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .words import EXIT_HELP, Seconds, run_options
+from .option_types import EXIT_HELP, Seconds, run_options
 
 
 @click.command(epilog=EXIT_HELP)
@@ -52,7 +52,7 @@ def nightly(**given: Any) -> None:
         railgauge nightly --history /nfs/railgauge
         srun --mpi=pmix railgauge nightly --history /nfs/railgauge --profile lambda-1cc-h100
     """
-    from bench.commands.nightly import nightly
+    from bench.cli.nightly_command import nightly
 
     sys.exit(nightly(given))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .words import EXIT_HELP, out_option, profile_option
+from .option_types import EXIT_HELP, out_option, profile_option
 
 
 @click.command(epilog=EXIT_HELP)
@@ -28,8 +28,8 @@ def probe(**given: Any) -> None:
         railgauge probe
         mpirun -n 8 --map-by ppr:1:node --host node1,node2,... railgauge probe --profile lambda-1cc-h100
     """
-    from bench.commands.measuring import start
-    from bench.commands.probing import probe_copy
+    from bench.cli.probing_command import probe_copy
+    from bench.cli.start import start
 
     if given["root"]:
         sys.exit(probe_copy(given["root"], given["profile_name"], given["verbose"]))
@@ -55,7 +55,7 @@ def explain(**given: Any) -> None:
         railgauge explain '^=mlx5_0'
         railgauge explain '^mlx5_1' --devices 'mlx5_0 mlx5_1 mlx5_10 mlx5_11'
     """
-    from bench.commands.probing import explained
+    from bench.cli.probing_command import explained
 
     sys.exit(explained(**given))
 
@@ -74,7 +74,7 @@ def profiles(name: str | None, title: str | None) -> None:
     from bench.model.profile import load, names
 
     if name == "new":
-        from bench.commands.probing import drafted
+        from bench.cli.probing_command import drafted
 
         click.echo(drafted(title or "my-cluster"), nl=False)
     elif name:

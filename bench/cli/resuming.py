@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from .inner import understood
-from .words import EXIT_HELP
+from .option_types import EXIT_HELP
 
 
 @click.command(epilog=EXIT_HELP)
@@ -31,7 +31,7 @@ def resume(**given: Any) -> None:
         railgauge resume runs/20261121-093000-local
         mpirun -n 16 --host node1:8,node2:8 railgauge resume runs/20261121-093000-lambda-1cc-h100
     """
-    from bench.commands.resuming import resumed
+    from bench.cli.resuming_command import resumed
 
     sys.exit(resumed(**given, understood=understood))
 

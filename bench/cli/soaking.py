@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .words import EXIT_HELP, Finite, Seconds, Size, run_options
+from .option_types import EXIT_HELP, Finite, Seconds, Size, run_options
 
 
 @click.command(epilog=EXIT_HELP)
@@ -33,7 +33,7 @@ def soak(**given: Any) -> None:
         railgauge soak --minutes 30
         mpirun -n 16 --host node1:8,node2:8 railgauge soak --minutes 60 --size 1G --profile lambda-1cc-h100
     """
-    from bench.commands.measuring import start
+    from bench.cli.start import start
 
     sys.exit(start("soak", given))
 

@@ -38,7 +38,7 @@ from bench.measure.loop import Rules
 from bench.run.options import Options
 from bench.plan import Request
 from bench.model.profile import load
-from bench.terminal import Terminal
+from bench.cli.terminal import Terminal
 sizes, precision, budget, count = json.loads(sys.argv[2])
 options = Options(
     profile=load("local"), out=Path(sys.argv[1]), command=("speed",),

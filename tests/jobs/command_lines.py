@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from bench.cli import cli
-from bench.cli.words import Seconds, Size
+from bench.cli.option_types import Seconds, Size
 
 # where a shell's word or a sentence's end stops a command; what stands for something to fill in
 _END = re.compile(r"(?:^|\s)(?:#|;|&&|\|\|?|>>?|<)(?:\s|$)|;|`")

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 import runs
-from bench.commands.judging import judge_again, report_again
+from bench.cli.judging_command import judge_again, report_again
 from bench.judge.verdicts import judge, status
 from bench.model.measurement import Mismatch
 from bench.model.profile import parse

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 import mpi_jobs
-from bench.commands.exchange import imported
-from bench.commands.judging import compared, judge_again, own_profile, report_again
+from bench.cli.exchange_command import imported
+from bench.cli.judging_command import compared, judge_again, own_profile, report_again
 from bench.judge.verdicts import judge
 from bench.model.printable import plain
 from bench.store import COUNTERS, FACTS, JOURNAL, LOGS, MANIFEST, load

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import mpi_jobs
 import runs
 from bench import launch
-from bench.commands.page import write_report
+from bench.cli.page import write_report
 from bench.judge.drift.past import from_json
 from bench.model.profile import load as load_profile
 from bench.model.redact import HIDDEN, scrub, scrub_text, secrets, veil

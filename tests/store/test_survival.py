@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import runs
-from bench.commands.judging import judge_again
+from bench.cli.judging_command import judge_again
 from bench.judge.verdicts import judge, status
 from bench.model.profile import parse
 from bench.model.verdict import Status

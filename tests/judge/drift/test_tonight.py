@@ -12,7 +12,8 @@ import pytest
 pytest.importorskip("duckdb")
 pytest.importorskip("pyarrow")
 
-from bench.commands.page import write_report
+from bench.cli.page import write_report
+from bench.cli.terminal import summarise
 from bench.exchange.exporting.digest import digest
 from bench.judge.drift import Acceptance
 from bench.judge.drift.past import from_json
@@ -22,7 +23,6 @@ from bench.model.verdict import Status
 from bench.plan.nightly import EVERY_RAIL, NIGHT
 from bench.store import RunError, load
 from bench.store.history import accept, read
-from bench.terminal import summarise
 from tests import made_nights as made
 from tests import runs
 

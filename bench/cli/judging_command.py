@@ -9,13 +9,13 @@ from pathlib import Path
 
 import click
 
+from bench.cli.terminal import summarise
 from bench.judge.verdicts import judge, status
 from bench.model.profile import Profile, ProfileError, load, parse
 from bench.model.verdict import EXIT
 from bench.run.finish import keep, settle
 from bench.store import MANIFEST, Run, RunError, judged_by, manifest_of
 from bench.store import load as load_run
-from bench.terminal import summarise
 
 from .page import where_report
 

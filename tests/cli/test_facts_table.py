@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.facts_table import differences, many_nodes, one_node, table
+from bench.cli.facts_table import differences, many_nodes, one_node, table
 from bench.model.facts import Environment, Node, PciPath
 from bench.model.profile import Rails
 from bench.model.verdict import Status

@@ -12,7 +12,7 @@ from bench.model.verdict import EXIT, Status
 from bench.store import MANIFEST, Run
 from bench.store import load as load_run
 
-from .judging import own_profile
+from .judging_command import own_profile
 
 if TYPE_CHECKING:
     from reports.docs import Page

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from bench import launch
+from bench.cli.terminal import Terminal
 from bench.launch import Place
 from bench.model.profile import load as load_profile
 from bench.model.profile import parse
@@ -22,13 +23,12 @@ from bench.store import Run, load
 from bench.store.standing import standing
 from bench.supervise import Limits
 from bench.supervise.control.token import FILE as TOKEN_FILE
-from bench.terminal import Terminal
 
-from .inner import Understood
-from .job import OURS, under_mpirun
-from .measuring import options_of
+from .inner_command import Understood
+from .local_job import OURS, under_mpirun
 from .node import end_with_parent, fan_out
 from .page import where_report, write_report
+from .start import options_of
 
 
 def resumed(

@@ -25,7 +25,7 @@ from bench.probe.environment import allowed
 from bench.store import load as load_run
 from bench.supervise.control.token import VARIABLE
 
-from .inner import Inner, Understood, check, check_out, checked_token, read
+from .inner_command import Inner, Understood, check, check_out, checked_token, read
 
 PATHS = ("PYTHONPATH", "LD_LIBRARY_PATH")  # where the program is found, beside what concerns NCCL and MPI
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from .progress import Bar
-from .store import JOURNAL, PLAN
+from bench.store import JOURNAL, PLAN
+
+from .bar import Bar
 
 LOOK_SECONDS = 0.2
 LAST_SECONDS = 2.0  # for the last lines of a job that has ended

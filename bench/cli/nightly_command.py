@@ -18,8 +18,8 @@ from bench.store import load as load_run
 from bench.store.history import create, lasting, strangers
 from bench.store.history.folder import complete
 
-from .job import OURS
-from .measuring import new_folder, start
+from .local_job import OURS
+from .start import new_folder, start
 
 
 def nightly(given: dict[str, Any]) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from bench import launch
-from bench.follow import follow, pass_on
+from bench.cli.follow import follow, pass_on
 from bench.model.verdict import EXIT, overall
 from bench.run.options import CannotRun, Options
 from bench.store import RunError
@@ -116,7 +116,7 @@ def _believe(returned: int, options: Options, quiet: bool, verbose: bool) -> int
     if run.verdicts:
         return EXIT[overall(verdict.status for verdict in run.verdicts)]
     click.echo("railgauge: the run did not come to its end; judging what was measured", err=True)
+    from bench.cli.terminal import Terminal
     from bench.run.finish import finish  # most jobs judge themselves, and their start waits for our imports
-    from bench.terminal import Terminal
 
     return finish(options.out, options.profile, Terminal(quiet, verbose), write_report)

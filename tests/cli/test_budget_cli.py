@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.commands.measuring import _asked
+from bench.cli.start import _asked
 from bench.plan import Asked
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 def accept(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 import runs
 from bench.cli import _run, cli
+from bench.cli.terminal import one_line, summarise
 from bench.exchange.compare import Difference
 from bench.exchange.importing.nouns import ImportedRow
 from bench.exchange.importing.reconcile import _check_rows
@@ -21,7 +22,6 @@ from bench.model.verdict import Status, Verdict
 from bench.plan import Asked, acceptance
 from bench.run.finish import finish
 from bench.store import IMPORTED, VERDICTS, RunError, load
-from bench.terminal import one_line, summarise
 from reports import write
 from reports.details import row_cells
 from reports.frames import frames

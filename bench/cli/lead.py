@@ -6,12 +6,12 @@ import os
 from dataclasses import replace
 from typing import Any
 
+from bench.cli.terminal import Terminal
 from bench.launch import Place
 from bench.run.join import Begun, take_part
 from bench.run.options import Options
-from bench.terminal import Terminal
 
-from .job import OURS
+from .local_job import OURS
 from .page import where_report, write_report
 
 

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import click
 
+from bench.cli.terminal import summarise
 from bench.judge.verdicts import judge, status
 from bench.model.measurement import Rank
 from bench.model.profile import load
 from bench.model.verdict import EXIT
 from bench.store import Manifest, of_facts
-from bench.terminal import summarise
 
 
 def probe_copy(root: Path, profile_name: str, verbose: bool) -> int:
     """The facts of a copied tree, and what the checks that need no measurement say of them."""
-    from bench.facts_table import table
+    from bench.cli.facts_table import table
     from bench.probe.node import probe
 
     profile = load(profile_name)

@@ -24,7 +24,7 @@ from bench.store import free
 from bench.supervise import Limits
 from bench.supervise.control.token import FILE as TOKEN_FILE
 
-from .job import under_mpirun
+from .local_job import under_mpirun
 from .node import end_with_parent, fan_out
 
 MINUTE = 60.0
@@ -54,7 +54,7 @@ def start(command: str, given: dict[str, Any]) -> int:
         if ranks > 1:
             return under_mpirun(ranks, options, given["quiet"], given["verbose"])
     begun = begin(options)
-    from .leading import lead  # judging, drawing, the terminal: what only one process of a job needs
+    from .lead import lead  # judging, drawing, the terminal: what only one process of a job needs
 
     return lead(command, given, options, where, begun)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from .model.printable import plain
-from .model.units import show_seconds
+from bench.model.printable import plain
+from bench.model.units import show_seconds
 
 WIDEST = 70
 

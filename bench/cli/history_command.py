@@ -35,7 +35,7 @@ from bench.store.history import (
     runs,
 )
 
-from .judging import own_profile
+from .judging_command import own_profile
 
 EMPTY = EXIT[Status.ERROR]
 BROKEN = EXIT[Status.FAIL]

@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 import runs
-from bench import follow
-from bench.follow import Tail
+from bench.cli import follow
+from bench.cli.follow import Tail
 from bench.store import JOURNAL
 
 

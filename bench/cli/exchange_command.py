@@ -9,16 +9,16 @@ from pathlib import Path
 
 import click
 
+from bench.cli.terminal import summarise
 from bench.judge.verdicts import status
 from bench.model.profile import load
 from bench.model.verdict import EXIT
 from bench.run.finish import settle
 from bench.store import load as load_run
 from bench.store import not_written, write_text
-from bench.terminal import summarise
 
-from .measuring import new_folder
 from .page import where_report, write_report
+from .start import new_folder
 
 
 def imported(

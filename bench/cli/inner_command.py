@@ -25,7 +25,7 @@ from bench.store import load as load_run
 from bench.store.history import HistoryError, MissingLibrary, lasting
 from bench.supervise.control import token
 
-from .measuring import new_folder, options_of
+from .start import new_folder, options_of
 
 Understood = Callable[[str, Sequence[str]], dict[str, Any]]
 """A command's name and its words -> its options."""

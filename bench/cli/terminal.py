@@ -10,20 +10,21 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from .exchange.exporting.nccl_tests import lines_of, table_footer, table_header, table_line
-from .judge.drift.tonight import COMPARED
-from .judge.peaks import tops
-from .model.facts import Node
-from .model.measurement import Case
-from .model.printable import on_one_line
-from .model.profile import parse
-from .model.units import show_both, show_count, show_rate, show_seconds, show_size
-from .model.verdict import Status, Verdict, overall
-from .plan.names import BUDGET
-from .progress import Bar
-from .store import Manifest, Phase, Plan, Run
-from .store.rows import Row, row_of, rows
-from .store.standing import goes_on
+from bench.exchange.exporting.nccl_tests import lines_of, table_footer, table_header, table_line
+from bench.judge.drift.tonight import COMPARED
+from bench.judge.peaks import tops
+from bench.model.facts import Node
+from bench.model.measurement import Case
+from bench.model.printable import on_one_line
+from bench.model.profile import parse
+from bench.model.units import show_both, show_count, show_rate, show_seconds, show_size
+from bench.model.verdict import Status, Verdict, overall
+from bench.plan.names import BUDGET
+from bench.store import Manifest, Phase, Plan, Run
+from bench.store.rows import Row, row_of, rows
+from bench.store.standing import goes_on
+
+from .bar import Bar
 
 WORDS = {
     Status.PASS: "PASS",

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import runs
-from bench.commands.job import _believe
+from bench.cli.local_job import _believe
 from bench.model.verdict import EXIT, Status
 from bench.run.finish import settle
 from bench.run.options import CannotRun, Options
