@@ -21,8 +21,8 @@ from bench.run.refusal import refuse
 from bench.run.resume import ResumeRefused, resumable
 from bench.store import Run, load
 from bench.store.standing import standing
-from bench.supervise import Limits
 from bench.supervise.control.token import FILE as TOKEN_FILE
+from bench.supervise.limits import Limits
 
 from .inner_command import Understood
 from .local_job import OURS, under_mpirun

@@ -21,8 +21,8 @@ from bench.run.join import begin, take_part
 from bench.run.nightly_options import Nightly
 from bench.run.options import Options
 from bench.store import free
-from bench.supervise import Limits
 from bench.supervise.control.token import FILE as TOKEN_FILE
+from bench.supervise.limits import Limits
 
 from .local_job import under_mpirun
 from .node import end_with_parent, fan_out

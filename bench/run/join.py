@@ -16,10 +16,12 @@ from typing import Any
 from bench.launch import Place, agree, elastic, quiet_mpi
 from bench.measure.work_order import first_line
 from bench.model.verdict import EXIT, Status
-from bench.supervise import Departures, Supervisor, above, say
 from bench.supervise.control import connect, token
+from bench.supervise.departures import Departures
+from bench.supervise.farewell import above, say
 from bench.supervise.hangs import FAILED
 from bench.supervise.requests import answer
+from bench.supervise.supervisor import Supervisor
 from bench.supervise.worker_process import Nursery
 
 from .options import Options, Watcher

@@ -13,7 +13,7 @@ from bench.model.errors import RailGaugeError
 from bench.model.profile import Profile
 from bench.plan import Asked, Request
 from bench.store import Manifest, Phase, Plan, Run
-from bench.supervise import Limits
+from bench.supervise.limits import Limits
 
 from .nightly_options import Nightly
 

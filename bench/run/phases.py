@@ -20,8 +20,8 @@ from bench.plan import AFTER, COUNTERS, PAIR_RULES, Job, by_node, pair_cases, ro
 from bench.plan.screening import most_steps
 from bench.store import LOGS, WIRING, Phase, Plan, load, write_text
 from bench.store.rows import rows
-from bench.supervise import COUNTERS as COUNTERS_SECONDS
-from bench.supervise import Coordinator
+from bench.supervise.coordinator import Coordinator
+from bench.supervise.limits import COUNTERS as COUNTERS_SECONDS
 
 from . import perftest_phase, preflight
 from .bootstrap import PROBE_SECONDS

@@ -8,10 +8,11 @@ import socket
 from bench.launch import Place
 from bench.model.printable import plain
 from bench.model.verdict import EXIT, Status
-from bench.supervise import Limits, dismiss
 from bench.supervise.control import connect
 from bench.supervise.control.rendezvous import NotMet
 from bench.supervise.control.token import NoToken
+from bench.supervise.coordinator import dismiss
+from bench.supervise.limits import Limits
 
 SECONDS = 30.0  # for the other ranks to come and hear that nothing begins
 

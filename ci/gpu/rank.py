@@ -20,7 +20,7 @@ from bench.plan import PlanError, Request
 from bench.run.join import take_part
 from bench.run.options import CannotRun, Options
 from bench.store import Manifest, Phase, Plan, Run
-from bench.supervise import Limits
+from bench.supervise.limits import Limits
 
 
 class Quiet:

@@ -154,7 +154,7 @@ source = "0.97 of the line"
 
 
 def as_run(random: Generator, where: Cluster, faults: Sequence[Truth], noise: Noise) -> tuple[Answer, int]:
-    """(answer, transfers measured again) by plan, rows and ``bench.judge.blame.transfers``: all that a real run goes through.
+    """(answer, transfers measured again) by plan, rows and ``judge.blame.transfers``: all that a real run goes through.
 
     Slower than ``simulate.run``, which does the same on arrays.
     """

@@ -1,8 +1,8 @@
 """One rank of the fidelity measurement: RailGauge's timing loop and a raw one, turn by turn in one process.
 
-A is ``bench.measure.loop`` on ``bench.measure.backend.Group``; B is what a person writes by hand: a barrier, a clock (CUDA
-events on a GPU), n calls of torch.distributed, a clock. Both use the same buffers in the same order and make
-the same number of calls; A and B alternate block by block, and who is first alternates too, so that a load
+A is ``bench.measure.loop`` on ``bench.measure.backend.Group``; B is what a person writes by hand: a barrier, a
+clock (CUDA events on a GPU), n calls of torch.distributed, a clock. Both use the same buffers in the same order
+and make the same number of calls; A and B alternate block by block, and who is first alternates too, so that a load
 that comes and goes meets both.
 
     python ab.py RANK RANKS PORT BACKEND CASES SECONDS     (CASES: JSON of [[collective, size], …])

@@ -12,7 +12,7 @@ import pytest
 from bench.cli.start import _asked
 from bench.plan import Asked
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 def accept(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:

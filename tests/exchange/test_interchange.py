@@ -31,7 +31,7 @@ from bench.store import load as load_run
 from bench.store.rows import rows
 from tests import runs
 
-DATA = Path(__file__).with_name("imports") / "data"
+DATA = Path(__file__).with_name("importing") / "data"
 LAMBDA = load("lambda-1cc-h100")
 
 

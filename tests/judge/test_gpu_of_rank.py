@@ -11,8 +11,9 @@ import runs
 from bench.judge.gpu_of_rank import foreseen, match, placed, said, visible
 from bench.run.bootstrap import device_name, memory
 from bench.store import Phase, load
-from bench.supervise import Coordinator, Limits
+from bench.supervise.coordinator import Coordinator
 from bench.supervise.hangs.rank_state import Seen
+from bench.supervise.limits import Limits
 from made_nodes import LAMBDA, gpu, node, nodes, with_gpu
 
 GPUS = tuple(gpu(at, uuid=f"GPU-{at}a1b-77") for at in range(4))

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "ci" / "lab" / "verbs" / "gue
 import ibstat
 import ibstatus
 
-DATA = Path(__file__).parents[1] / "fabric" / "data"
+DATA = Path(__file__).parents[1] / "probe" / "fabric" / "data"
 GBIT = GIGA / BITS
 
 

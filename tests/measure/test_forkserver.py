@@ -15,7 +15,7 @@ import mpi_jobs
 from bench.supervise.worker_process import Nursery, Worker
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc")
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 PATHS = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "PATH": os.environ["PATH"]}
 LIMIT = 90
 

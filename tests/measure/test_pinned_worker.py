@@ -14,9 +14,9 @@ from bench.measure.loop import Rules
 from bench.measure.work_order import Order
 from bench.model.profile import load
 from bench.plan import Asked, acceptance
-from bench.supervise import Supervisor
 from bench.supervise import supervisor as rank
 from bench.supervise.control import Alone
+from bench.supervise.supervisor import Supervisor
 from bench.supervise.worker_process import Nursery
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc")

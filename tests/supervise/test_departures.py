@@ -13,13 +13,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from bench.supervise import Departures, Limits, Supervisor, above, dismiss
 from bench.supervise import supervisor as rank
 from bench.supervise.control import lifeline
 from bench.supervise.control.rendezvous import NotMet
-from bench.supervise.departures import GATHER, HURRY
-from bench.supervise.farewell import Above
+from bench.supervise.coordinator import dismiss
+from bench.supervise.departures import GATHER, HURRY, Departures
+from bench.supervise.farewell import Above, above
 from bench.supervise.hangs import ORPHAN, TOLD
+from bench.supervise.limits import Limits
+from bench.supervise.supervisor import Supervisor
 
 NODES = ("n0", "n0", "n1", "n1")
 

@@ -11,9 +11,12 @@ import pytest
 
 from bench.model.measurement import Case
 from bench.store import Phase, Recorder
-from bench.supervise import Coordinator, Departures, Limits, Lost, Stopped, Supervisor
 from bench.supervise.control import Alone
+from bench.supervise.coordinator import Coordinator
+from bench.supervise.departures import Departures
 from bench.supervise.hangs import Culprits
+from bench.supervise.limits import Limits, Lost, Stopped
+from bench.supervise.supervisor import Supervisor
 
 CASES = tuple(Case(f"rails/{size}", "rails", "p2p", size, size, ((0, 1),)) for size in range(6))
 WHO = Culprits("n2 (rank 4): its worker was killed", "n2 (rank 4)")

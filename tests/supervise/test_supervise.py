@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from bench.supervise import Supervisor, dismiss
 from bench.supervise.control.protocol import Alone
+from bench.supervise.coordinator import dismiss
+from bench.supervise.supervisor import Supervisor
 
 
 class Lossy:

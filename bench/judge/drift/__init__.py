@@ -14,7 +14,7 @@ from bench.judge.drift.judge import (
     suspects,
     with_reruns,
 )
-from bench.judge.drift.replay import Mark, trail
+from bench.judge.drift.replay import Mark, replay
 from bench.judge.drift.steps import NoRuptures, Step, steps
 from bench.judge.drift.wording import verdict
 from bench.store.history.nights import Acceptance, Fingerprint, Night, Series, changed, fingerprint, usable
@@ -39,9 +39,9 @@ __all__ = [
     "fingerprint",
     "judge",
     "judge_all",
+    "replay",
     "steps",
     "suspects",
-    "trail",
     "usable",
     "verdict",
     "walk",

@@ -25,7 +25,7 @@ class Mark:
     high: float | None = None
 
 
-def trail(
+def replay(
     series: Series, nights: Iterable[Night], accepted: Iterable[Acceptance] = (), rules: Rules = STANDARD
 ) -> tuple[Mark, ...]:
     """The nights of a series, oldest first, each judged as it was judged that night; in linear time.

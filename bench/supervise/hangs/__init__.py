@@ -7,7 +7,6 @@ flight  torch's flight recorder: which collective each rank entered last
 ras     what NCCL's RAS service says of a job
 """
 
-from bench.measure import flight_recorder
 from bench.measure.flight_recorder import behind
 from bench.supervise.hangs.culprits import Culprits, Link, Place, broke, hung, names, silent, unreachable
 from bench.supervise.hangs.departed import CUT, FAILED, ORPHAN, TOLD, Gone, blamed, farewells, with_last
@@ -27,13 +26,11 @@ __all__ = [
     "blamed",
     "broke",
     "farewells",
-    "flight",
     "flown",
     "heartbeats",
     "hung",
     "names",
     "places",
-    "ras",
     "record",
     "silent",
     "unreachable",

@@ -367,7 +367,7 @@ def exit_status(done: Sequence[End | NotRun]) -> int:
 def promised() -> float:
     """Seconds by the bench's own deadlines, whose sum stands in ``bench.supervise.Limits.bound``."""
     sys.path.insert(0, str(acceptance.ROOT))
-    from bench.supervise import Limits
+    from bench.supervise.limits import Limits
     from bench.supervise.watchdog import LONGEST
 
     return Limits(hang=HANG).bound + LONGEST

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bench.exchange.exporting import nccl_tests as exports
 from bench.exchange.exporting.nccl_tests import Figures, Line, float_text
-from bench.exchange.importing import nccl_tests as exports
+from bench.exchange.importing import nccl_tests
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.units import GIGA, MICRO
 from bench.store.rows import row_of

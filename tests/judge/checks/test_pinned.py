@@ -157,7 +157,7 @@ def test_a_rank_without_a_log_is_could_not_tell(tmp_path, gone):
 
 
 def test_a_real_log_of_eight_rails_is_no_pinned_pass(tmp_path):
-    real = Path(__file__).parents[1] / "nccl" / "data" / "005-nebius-h100-2node-sharp-pxn-2.19.3.txt"
+    real = Path(__file__).parents[2] / "nccl" / "data" / "005-nebius-h100-2node-sharp-pxn-2.19.3.txt"
     (tmp_path / "logs").mkdir()
     for rank in range(16):
         (tmp_path / "logs" / f"pinned-2.{rank}.log").write_text(real.read_text())

@@ -37,7 +37,7 @@ from bench.judge.drift.wording import CHECK
 from bench.model.units import show_rate
 from bench.model.verdict import Status, overall
 
-ROOT = Path(__file__).parents[5]
+ROOT = Path(__file__).parents[3]
 BUSBW = Series("c1", "all_reduce", "1 GiB", "busbw")
 LATENCY = Series("c1", "all_reduce", "8 B", "latency")
 OLD = fingerprint({"driver": "550.90", "nccl": "2.20"})

@@ -105,7 +105,7 @@ def test_cuda_and_nccl_work_in_both_children_each_with_its_own_settings(begin, t
 
 @pytest.mark.torch
 def test_the_nursery_opens_neither_cuda_nor_nvml(begin, tmp_path):
-    one = Worker({}, environment(), tmp_path / "phase.log", begin("nursery_spy"))
+    one = Worker({}, environment(), tmp_path / "phase.log", begin("forkserver_spy"))
     (told,) = said(one)
     assert told["warmed"] == ["torch.distributed", "bench.measure.backend.group"]
     assert told["called"] == []
@@ -114,6 +114,6 @@ def test_the_nursery_opens_neither_cuda_nor_nvml(begin, tmp_path):
 
 @pytest.mark.torch
 def test_a_nursery_that_looks_for_gpus_would_be_seen(begin, tmp_path):
-    nursery = begin("nursery_spy", TOUCHES_CUDA="1")
+    nursery = begin("forkserver_spy", TOUCHES_CUDA="1")
     (told,) = said(Worker({}, environment(TOUCHES_CUDA="1"), tmp_path / "phase.log", nursery))
     assert "torch.cuda.is_available" in told["called"]

@@ -20,7 +20,9 @@ from bench.run import perftest_phase, phases
 from bench.run.meeting_address import NoAddress
 from bench.store import Manifest, Plan, Recorder
 from bench.store import load as load_run
-from bench.supervise import Coordinator, Limits, Supervisor
+from bench.supervise.coordinator import Coordinator
+from bench.supervise.limits import Limits
+from bench.supervise.supervisor import Supervisor
 
 LAMBDA = load("lambda-1cc-h100")
 TWO = replace(LAMBDA, rails=replace(LAMBDA.rails, count=2))

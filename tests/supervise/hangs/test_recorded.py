@@ -8,10 +8,12 @@ from test_ras import MISMATCH, served
 
 from bench.measure.loop import Rules
 from bench.measure.work_order import Order
-from bench.supervise import Coordinator, Limits, Supervisor
 from bench.supervise.control import Alone
+from bench.supervise.coordinator import Coordinator
 from bench.supervise.hangs import Seen, flown
 from bench.supervise.hangs.recordings import seen_by_nccl
+from bench.supervise.limits import Limits
+from bench.supervise.supervisor import Supervisor
 
 ENTRY = {"group": "0", "number": 9, "name": "all_reduce", "done": False, "pair": False}
 

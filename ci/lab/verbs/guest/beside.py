@@ -26,9 +26,11 @@ from bench.run.bootstrap import meet
 from bench.run.phases import verbs
 from bench.store import Manifest, Plan, Recorder
 from bench.store import load as load_run
-from bench.supervise import Coordinator, Limits, Supervisor, dismiss
 from bench.supervise.control import connect
+from bench.supervise.coordinator import Coordinator, dismiss
+from bench.supervise.limits import Limits
 from bench.supervise.requests import answer
+from bench.supervise.supervisor import Supervisor
 
 
 class Silent:
