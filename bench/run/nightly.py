@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from bench.judge.drift.fingerprint import cluster_name, parts
 from bench.judge.drift.past import Past, expect, from_json, look, record
+from bench.judge.drift.run_fingerprint import cluster_name, parts
 from bench.judge.drift.series import record as made_of
 from bench.model.facts import Node
 from bench.model.profile import Profile

@@ -11,14 +11,13 @@ import pytest
 pytest.importorskip("duckdb")
 pytest.importorskip("pyarrow")
 
-from test_webhook import SECRET, chat
-
 import mpi_jobs
 from bench.cli.nightly_command import without
 from bench.judge.drift.past import from_json
 from bench.model.verdict import Status
 from bench.store import load
 from bench.store.history import Record, append, check, create, read
+from test_webhook import SECRET, chat
 
 PROFILE = """
 format = 1

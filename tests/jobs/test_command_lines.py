@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from command_lines import command_lines, complaint, markdown_code, texts
 
 ROOT = Path(__file__).parents[2]

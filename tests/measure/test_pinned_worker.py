@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from test_nursery import PATHS
 
 import runs
 from bench.measure.loop import Rules
@@ -18,6 +17,7 @@ from bench.supervise import supervisor as rank
 from bench.supervise.control import Alone
 from bench.supervise.supervisor import Supervisor
 from bench.supervise.worker_process import Nursery
+from test_forkserver import PATHS
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc")
 H100 = load("lambda-1cc-h100")

@@ -4,11 +4,11 @@ import itertools
 import math
 
 import pytest
-from test_measure import Paper, Seconds
 
 from bench.measure.loop import Rules
 from bench.measure.soak import LEAST_WINDOWS, MOST_WINDOWS, steady, window_seconds
 from bench.model.measurement import Window
+from test_loop import Paper, Seconds
 
 
 def load(paper, rules, wrong=0.0):

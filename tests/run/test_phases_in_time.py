@@ -7,7 +7,6 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from test_paths import MADE, measured, rails_phase
 
 import made_nodes
 import runs
@@ -16,6 +15,7 @@ from bench.plan import AFTER, Asked
 from bench.run.options import Options
 from bench.run.phases import run_phases
 from bench.store import Manifest, Phase, Plan, Recorder, load
+from test_transfers import MADE, measured, rails_phase
 
 WHERE = runs.ranks(4, 2)
 SLOW = ("n1", "eth2")

@@ -4,10 +4,10 @@ import json
 from dataclasses import replace
 
 import pytest
-import test_readings as ring
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import test_readings as ring
 from bench.judge.verdicts import judge
 from bench.judge.wire.counters import carried
 from bench.model.facts import Node

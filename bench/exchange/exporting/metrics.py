@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from bench.judge.drift import Label
-from bench.judge.drift.fingerprint import cluster_name
+from bench.judge.drift.run_fingerprint import cluster_name
 from bench.judge.drift.series import RERUN, Fleet, fleets
 from bench.judge.drift.tonight import Tonight, tonight
 from bench.judge.verdicts import status

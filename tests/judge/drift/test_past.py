@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from bench.cli.nightly_command import ready
 from bench.judge.drift import Acceptance, Night, Series, fingerprint
-from bench.judge.drift.fingerprint import cluster_name, parts, said
 from bench.judge.drift.past import Past, from_json, look, record
+from bench.judge.drift.run_fingerprint import cluster_name, parts, said
 from bench.judge.drift.series import record as made_of
 from bench.model.facts import Gpu, Node, Port, Software
 from bench.model.profile import load as load_profile

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from said import transfer
-
 import made_nodes
 from bench.measure.perftest.record import Transfer
 from bench.measure.perftest.tool import Tool
@@ -18,6 +16,7 @@ from bench.model.profile import Profile, load
 from bench.plan import Request, pair_cases, sweep_cases
 from bench.store import Phase, Plan, Run
 from bench.store.rows import rows
+from said import transfer
 from tests import runs
 
 LAMBDA = load("lambda-1cc-h100")

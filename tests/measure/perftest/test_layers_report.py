@@ -7,14 +7,14 @@ from dataclasses import replace
 from html import unescape
 
 import pytest
-from layered import LAMBDA, even, run_of, transfers
-from said import DOWN, ended, transfer
 
 from bench.judge.verdicts import judge
 from bench.measure.perftest.record import left_out
+from layered import LAMBDA, even, run_of, transfers
 from reports.frames import frames
 from reports.layers import HEAD, layers, markdown_layers
 from reports.pieces import Shown
+from said import DOWN, ended, transfer
 
 pytest.importorskip("pandas")
 

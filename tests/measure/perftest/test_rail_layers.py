@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from layered import LAMBDA, even, read, run_of, transfers
-from said import DOWN, ECHO, TABLE, ended, transfer
 
 import made_nodes
 from bench.judge.checks import Evidence
@@ -20,6 +18,8 @@ from bench.measure.perftest.tool import Tool
 from bench.model.profile import Verbs, load
 from bench.model.units import GIGA
 from bench.model.verdict import Bound, Status
+from layered import LAMBDA, even, read, run_of, transfers
+from said import DOWN, ECHO, TABLE, ended, transfer
 
 GONE = Tool("n1", missing="ib_write_bw is not installed")
 HERE = Tool("n0", "6.24")

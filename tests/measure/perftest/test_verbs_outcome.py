@@ -7,12 +7,12 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from said import DOWN, ECHO, MEMLOCK, RETRY, TABLE, ended, table, transfer
 
 import made_nodes
 from bench.measure.perftest.outcome import explained, outcome
 from bench.measure.perftest.record import Record, RecordError, Transfer, left_out, of_lines
 from bench.measure.perftest.tool import Tool
+from said import DOWN, ECHO, MEMLOCK, RETRY, TABLE, ended, table, transfer
 
 NODES = {node.name: node for node in made_nodes.nodes(2)}
 SAME = {name: Tool(name, "6.24") for name in NODES}

@@ -4,8 +4,6 @@ import json
 import socket
 import threading
 
-from test_ras import MISMATCH, served
-
 from bench.measure.loop import Rules
 from bench.measure.work_order import Order
 from bench.supervise.control import Alone
@@ -14,6 +12,7 @@ from bench.supervise.hangs import Seen, flown
 from bench.supervise.hangs.recordings import seen_by_nccl
 from bench.supervise.limits import Limits
 from bench.supervise.supervisor import Supervisor
+from test_ras import MISMATCH, served
 
 ENTRY = {"group": "0", "number": 9, "name": "all_reduce", "done": False, "pair": False}
 
