@@ -54,7 +54,7 @@ def warm() -> None:
     with contextlib.suppress(Exception):
         import torch.distributed  # noqa: F401
 
-        from .backend import cases, device, group  # noqa: F401
+        from .backend import cases, device, group, store  # noqa: F401
 
 
 def phase(file: TextIO, asked: float) -> None:
