@@ -28,7 +28,7 @@ def test_only_files_that_hold_the_mark_are_run(tmp_path):
     (tmp_path / "test_told.py").write_text(f"'a text that names {mark}'\n")
     (tmp_path / "test_none.py").write_text("import gpu\n")
     assert [path.name for path in marked.files(tmp_path)] == ["test_one.py", "test_all.py"]
-    assert ROOT / "tests/backend/test_gpu.py" in marked.files(ROOT / "tests")
+    assert ROOT / "tests/measure/backend/test_gpu.py" in marked.files(ROOT / "tests")
 
 
 @pytest.mark.parametrize(

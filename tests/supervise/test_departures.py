@@ -107,7 +107,7 @@ def test_a_run_that_gives_nothing_is_given_up_within_the_bound():
 
 CHILD = """
 import os, sys, time
-from bench.supervise import above
+from bench.supervise.farewell import above
 launcher = above(False)
 print(repr(launcher.name), flush=True)
 while not launcher.gone():

@@ -13,7 +13,7 @@ from netlab.plan import Lab
 
 PORT = 29501
 TOKEN = {"RAILGAUGE_TOKEN": "a secret of this lab alone"}
-WORKER = r"^\S*python\S* -m bench\.worker\b"
+WORKER = r"^\S*python\S* -m bench\.measure\.worker\b"
 SUPERVISOR = r"^\S*python\S* (-u )?-m bench accept\b"
 NURSERY = "rg-nursery"  # the name of a process from which workers are forked, with their command line
 

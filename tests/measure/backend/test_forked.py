@@ -23,7 +23,7 @@ LIMIT = 240  # seconds: importing torch takes many on a busy machine
 
 def environment(**more: str) -> dict[str, str]:
     kept = {name: text for name, text in os.environ.items() if not name.startswith(("NCCL_", "RAILGAUGE_"))}
-    return {**kept, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", **more}
+    return {**kept, "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}", **more}
 
 
 @pytest.fixture

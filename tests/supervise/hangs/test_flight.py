@@ -206,7 +206,7 @@ import os
 import time
 import torch, torch.distributed as dist
 import torch._C._distributed_c10d as c10d
-from bench.supervise.hangs import flight
+from bench.measure import flight_recorder as flight
 if not hasattr(c10d, "_dump_fr_trace_json"):
     raise SystemExit("SKIP")
 os.environ["TORCH_FR_BUFFER_SIZE"] = "3"  # after the import, as in a worker that a nursery forked
