@@ -9,39 +9,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from bench.collectives import COLLECTIVES, Collective
 
 from .imported import TYPE_BYTES, ImportedRow
 
 MOST_RANKS = 1 << 17  # more than any cluster; beyond it the digits tell nothing
+PRINTED = tuple(row for row in COLLECTIVES.values() if row.nccl_tests)  # the collectives of nccl-tests
+NONE_FITS = (1, 0)
+
+Range = tuple[int, int]  # the least and most ranks
 
 
-@dataclass(frozen=True)
-class Shape:
-    """How a collective's rows look. ``times``: busbw/algbw is times · (n-1)/n, or 1 when 0."""
-
-    collective: str
-    times: int
-    blocks: bool
-    reduces: bool
-    rooted: bool
+def times(row: Collective) -> float:
+    """busbw/algbw is ``times`` · (n-1)/n; 0 of a collective whose busbw is its algbw on any number of ranks."""
+    return 0.0 if row.factor(1) else 2 * row.factor(2)
 
 
-SHAPES = (
-    Shape("all_reduce", 2, False, True, False),
-    Shape("all_gather", 1, True, False, False),
-    Shape("reduce_scatter", 1, True, True, False),
-    Shape("all_to_all", 1, True, False, False),
-    Shape("broadcast", 0, False, False, True),
-    Shape("reduce", 0, False, True, True),
-    Shape("gather", 1, True, False, True),
-    Shape("scatter", 1, True, False, True),
-    Shape("p2p_ring", 0, False, False, False),
-    # point-to-point between pairs is ours alone; nothing but the name tells it from sendrecv
-    Shape("p2p", 0, False, False, False),
-    Shape("p2p_bidirectional", 0, False, False, False),
-)
-NAMED_ONLY = ("p2p", "p2p_bidirectional")
+def in_blocks(row: Collective) -> bool:
+    """Whether a size is a block of ``count`` elements for each rank."""
+    return row.blocks(2) > 1
 
 
 def blocks_of(row: ImportedRow) -> int | None:
@@ -72,88 +59,66 @@ def ratio(row: ImportedRow) -> tuple[float, float] | None:
     return max(0.0, row.busbw - half_busbw) / high, (row.busbw + half_busbw) / low
 
 
-def _ranks_of(share: float) -> float:
-    """n of (n-1)/n."""
-    return 1 / (1 - share) if share < 1 else math.inf
-
-
-def admitted(row: ImportedRow, times: int) -> tuple[int, int] | None:
-    """The least and most ranks that fit this row's ratio; None when it says nothing; (1, 0) when none fit."""
+def admitted(row: ImportedRow, factor: float) -> Range | None:
+    """The ranks that fit this row's ratio of ``factor`` · (n-1)/n; None when it says nothing; NONE_FITS."""
     seen = ratio(row)
-    if seen is None or times == 0:
+    if seen is None or not factor:
         return None
-    low, high = (_ranks_of(value / times) for value in seen)
+    # n of a share (n-1)/n; a share of 1 has no n
+    low, high = (1 / (1 - share) if (share := value / factor) < 1 else math.inf for value in seen)
     most = MOST_RANKS if math.isinf(high) else math.floor(high + 1e-9)
     least = MOST_RANKS if math.isinf(low) else max(1, math.ceil(low - 1e-9))
-    return (least, most) if least <= most else (1, 0)
+    return (least, most) if least <= most else NONE_FITS
 
 
-@dataclass(frozen=True)
-class Ranks:
-    """``admits``: (least, most) over all rows that agree; ``misfits``: rows that fit no such number."""
-
-    admits: tuple[int, int] | None
-    misfits: int
-
-
-def infer(rows: Sequence[ImportedRow], times: int) -> Ranks:
-    """Narrow the number of ranks down by every row, the most precise first."""
+def infer(rows: Sequence[ImportedRow], factor: float) -> tuple[Range | None, int]:
+    """The ranks that all rows which agree admit, the most precise first; and how many rows fit no such number."""
     least, most, fitting, misfits = 1, MOST_RANKS, 0, 0
     for row in sorted(rows, key=lambda row: -row.busbw if math.isfinite(row.busbw) else math.inf):
-        seen = admitted(row, times)
+        seen = admitted(row, factor)
         if seen is None:
             continue
         low, high = max(least, seen[0]), min(most, seen[1])
-        if seen == (1, 0) or low > high:
+        if seen == NONE_FITS or low > high:
             misfits += 1
         else:
             least, most, fitting = low, high, fitting + 1
-    return Ranks((least, most) if fitting else None, misfits)
+    return ((least, most) if fitting else None), misfits
 
 
-def fits(shape: Shape, row: ImportedRow) -> bool:
+def fits(kind: Collective, row: ImportedRow) -> bool:
     """Whether a row can be one of this collective: by its columns, its blocks and its ratio."""
     rooted = row.root is not None and row.root >= 0
     reduces = row.op not in ("", "none")
     # up to nccl-tests 2.11 alltoall printed a redop that it did not use, and no root
-    old_alltoall = shape.collective == "all_to_all" and row.root is None
-    if rooted != shape.rooted or (reduces != shape.reduces and not old_alltoall):
+    old_alltoall = kind.name == "all_to_all" and row.root is None
+    if rooted != kind.rooted or (reduces != kind.reduces and not old_alltoall):
         return False
     blocks = blocks_of(row)
     if blocks is None:
         return row.count == 0
-    if blocks > 1 and not shape.blocks:
-        return False
-    return _ratio_fits(shape, row, blocks)
+    return (blocks == 1 or in_blocks(kind)) and _ratio_fits(kind, row, blocks)
 
 
-def _ratio_fits(shape: Shape, row: ImportedRow, blocks: int) -> bool:
+def _ratio_fits(kind: Collective, row: ImportedRow, blocks: int) -> bool:
     seen = ratio(row)
     if seen is None:
         return True
-    if shape.times == 0:
+    admits = admitted(row, times(kind))
+    if admits is None:
         return seen[0] <= 1.0 <= seen[1]
-    admits = admitted(row, shape.times)
-    if admits is None or admits == (1, 0):
-        return False
-    return not shape.blocks or admits[0] <= blocks <= admits[1]
+    return admits != NONE_FITS and (not in_blocks(kind) or admits[0] <= blocks <= admits[1])
 
 
 def candidates(rows: Sequence[ImportedRow]) -> tuple[str, ...]:
     """The collectives that most rows fit; several where tables look alike (all_gather and all_to_all)."""
     telling = [row for row in rows if ratio(row) is not None]
     # without a ratio one block is taken as one block, not as a gather-like collective on one rank
-    shapes = [s for s in SHAPES if s.collective not in NAMED_ONLY and (telling or not _one_block(s, rows))]
-    telling = telling or list(rows)
-    counts = {shape.collective: sum(fits(shape, row) for row in telling) for shape in shapes}
+    one_block = not telling and all(blocks_of(row) in (None, 1) for row in rows)
+    kinds = [kind for kind in PRINTED if not (one_block and in_blocks(kind))]
+    counts = {kind.name: sum(fits(kind, row) for row in telling or rows) for kind in kinds}
     best = max(counts.values(), default=0)
-    if not best:
-        return ()
-    return tuple(name for name, count in counts.items() if count == best)
-
-
-def _one_block(shape: Shape, rows: Sequence[ImportedRow]) -> bool:
-    return shape.blocks and all(blocks_of(row) in (None, 1) for row in rows)
+    return tuple(name for name, count in counts.items() if best and count == best)
 
 
 def by_checks(found: tuple[str, ...], rows: Sequence[ImportedRow]) -> tuple[str, ...]:
@@ -166,8 +131,3 @@ def by_checks(found: tuple[str, ...], rows: Sequence[ImportedRow]) -> tuple[str,
     if "out" in checked and any(row.placement == "in" for row in rows):
         return ("all_to_all",)
     return found
-
-
-def shape_of(collective: str) -> Shape | None:
-    """The shape of a collective's rows; None of an unknown name."""
-    return next((shape for shape in SHAPES if shape.collective == collective), None)

@@ -7,13 +7,14 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
+from bench.collectives import Collective
 from bench.collectives import collective as known_collective
 from bench.elements import UnknownName
 from bench.units import GIGA, show_count
 
 from .imported import Device, ImportedRow, ImportedRun
 from .nccl_tests_rows import number
-from .ranks import blocks_of, by_checks, candidates, infer, ratio, shape_of
+from .ranks import Range, blocks_of, by_checks, candidates, in_blocks, infer, ratio, times
 
 
 @dataclass
@@ -83,25 +84,26 @@ def _unread(found: Found) -> list[str]:
     return problems
 
 
-def _name_of(program: str) -> str:
-    """Our name of ``all_reduce_perf``, ``alltoall``; "" of an unknown one."""
+def _kind(program: str) -> Collective | None:
+    """The collective of ``all_reduce_perf``, ``alltoall``; None of an unknown one."""
     bare = program.rsplit("/", 1)[-1].removesuffix("_perf")
     try:
-        return known_collective(bare).name if bare else ""
+        return known_collective(bare) if bare else None
     except UnknownName:
-        return ""
+        return None
 
 
 def _collective(rows: list[ImportedRow], program: str, given: str, problems: list[str]) -> str:
-    named = _name_of(given) if given else _name_of(program)
+    kind = _kind(given or program)
+    named = kind.name if kind else ""
     whose = f"{given!r} was given" if given else f"the text names {program!r}"
     if (given or program) and not named:
         problems.append(f"{whose}, which is no collective that is known here")
     possible = candidates(rows) if rows else ()
     if not rows or not possible:
         return named
-    shape = shape_of(named)
-    if named in possible or (given and shape is None) or named in ("p2p", "p2p_bidirectional"):
+    # point-to-point between pairs is ours alone: nothing but its name tells it from sendrecv
+    if named in possible or (given and not kind) or (kind and not kind.nccl_tests):
         return named
     possible = by_checks(possible, rows)
     if named:
@@ -131,16 +133,15 @@ def _listed(devices: list[Device], problems: list[str]) -> int:
 
 def _ranks(
     rows: tuple[ImportedRow, ...], name: str, listed: int, given: int | None, problems: list[str]
-) -> tuple[tuple[int, int] | None, int | None]:
+) -> tuple[Range | None, int | None]:
     """What busbw/algbw admits, and the number of ranks that is then believed."""
-    shape = shape_of(name)
+    kind = _kind(name)
     inferred = None
-    if shape is not None and shape.times:
-        found = infer(rows, shape.times)
-        inferred = found.admits
-        if found.misfits:
-            problems.append(f"busbw/algbw of {found.misfits} rows fits no number of ranks of {name}")
-    if shape is not None and shape.blocks and rows:
+    if kind and times(kind):
+        inferred, misfits = infer(rows, times(kind))
+        if misfits:
+            problems.append(f"busbw/algbw of {misfits} rows fits no number of ranks of {name}")
+    if kind and in_blocks(kind):
         inferred = _by_blocks(rows, inferred, problems)
     for count, source in ((given, "were given"), (listed, "are listed")):
         if count and inferred and not inferred[0] <= count <= inferred[1]:
@@ -156,9 +157,7 @@ def _ranks(
     return inferred, believed
 
 
-def _by_blocks(
-    rows: tuple[ImportedRow, ...], inferred: tuple[int, int] | None, problems: list[str]
-) -> tuple[int, int] | None:
+def _by_blocks(rows: tuple[ImportedRow, ...], inferred: Range | None, problems: list[str]) -> Range | None:
     """size/(count · element) is the number of ranks of gather-like collectives."""
     seen = Counter(blocks for row in rows if row.size and (blocks := blocks_of(row)))
     if not seen:
@@ -169,9 +168,7 @@ def _by_blocks(
     return most, most
 
 
-def _mismatch(
-    rows: tuple[ImportedRow, ...], name: str, count: int, source: str, inferred: tuple[int, int]
-) -> str:
+def _mismatch(rows: tuple[ImportedRow, ...], name: str, count: int, source: str, inferred: Range) -> str:
     best = max((row for row in rows if ratio(row)), key=lambda row: row.busbw, default=None)
     least, most = inferred
     which = str(least) if least == most else f"{least} to {most}"
