@@ -5,14 +5,13 @@ export(run, form)                           nccl-tests tables, CSV, JUnit XML, P
 compare_runs(a, b, anyway)                  ratios with their confidence; refuses unlike runs
 """
 
-from .comparing import Compared, compare_runs
+from .comparing import compare_runs
 from .exporting import FORMATS, export
 from .importing import LAUNCHER, ImportedFolder, Wanted, import_files
 
 __all__ = [
     "FORMATS",
     "LAUNCHER",
-    "Compared",
     "ImportedFolder",
     "Wanted",
     "compare_runs",
