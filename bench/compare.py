@@ -186,14 +186,14 @@ def ratio(case: str, a: Samples, b: Samples) -> Ratio:
     """One case: its ratio, interval and outcome."""
     if not (_sound(a) and _sound(b)):
         return Ratio(case, math.nan, math.nan, math.nan, math.nan, math.nan, "cannot tell")
-    middles = [median(side) if side else math.nan for side in (_pooled(a), _pooled(b))]
-    if any(map(math.isnan, middles)):
+    middle_a, middle_b = (median(side) if side else math.nan for side in (_pooled(a), _pooled(b)))
+    if math.isnan(middle_a) or math.isnan(middle_b):
         outcome = "only b" if _pooled(b) else "only a" if _pooled(a) else "cannot tell"
-        return Ratio(case, *middles, math.nan, math.nan, math.nan, outcome)
+        return Ratio(case, middle_a, middle_b, math.nan, math.nan, math.nan, outcome)
     low_a, high_a = interval(a)
     low_b, high_b = interval(b)
     low, high = low_a / high_b, high_a / low_b if low_b > 0 else math.inf
-    return Ratio(case, *middles, middles[0] / middles[1], low, high, _outcome(low, high))
+    return Ratio(case, middle_a, middle_b, middle_a / middle_b, low, high, _outcome(low, high))
 
 
 def _pooled(samples: Samples) -> list[float]:

