@@ -19,7 +19,7 @@ from bench.units import GIGA, MICRO
 from .charts.trend import LEVEL_COLUMNS, NIGHT_COLUMNS, STEP_COLUMNS, trend
 from .docs import Drawn, Page
 from .frames import rounded
-from .markdown import table as markdown_table
+from .tables import Table, markdown_table
 from .theme import specification
 
 AXES = {
@@ -67,9 +67,12 @@ def cluster_page(
     )
     last = max((marked[-1].night.time for marked in marks.values() if marked), default=0.0)
     intro = f"{len(marks)} series of cluster {plain(cluster)}, the last night {date(last)}."
-    overview = markdown_table(("series", "last night", "label", "change"), [row[1:] for row in rows])
+    overview = Table("Series", ("series", "last night", "label", "change"), [row[1:] for row in rows])
     return Page(
-        f"nightly-{slug(cluster)}", f"{cluster}: every night", (intro, "\n".join(overview).rstrip()), drawn
+        f"nightly-{slug(cluster)}",
+        f"{cluster}: every night",
+        (intro, markdown_table(overview, len(rows))),
+        drawn,
     )
 
 
