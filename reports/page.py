@@ -70,7 +70,7 @@ SECTIONS = (
 
 
 def page(run: Run, profile: Profile, f: Frames, specs: Mapping[str, dict[str, Any]]) -> str:
-    """The whole page. ``specs``: name of CHARTS → Vega-Lite specification, for those that were drawn."""
+    """The whole page. ``specs``: name of a chart → Vega-Lite specification, for those that were drawn."""
     style, library, script = asset("page.css"), vega(), page_script()
     nodes, m = show_count(len(run.manifest.nodes), "node"), run.manifest
     sources = f"script-src {digest(library)} {digest(script)}; style-src {digest(style)}"
