@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from . import __version__, resume
 from .address import Meeting, meeting_place
-from .control import Control
+from .control.tcp import Control
 from .facts import Node
 from .gather import ask_fabric, choose_backend, device_name, meet, memory
 from .guard import STARTED, Guard

@@ -8,7 +8,7 @@ import socket
 import sys
 from dataclasses import asdict
 
-from .control import Message
+from .control.tcp import Message
 from .plain import plain
 
 

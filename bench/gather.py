@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from .control import Message
+from .control.tcp import Message
 from .facts import Node
 from .model import Rank
 from .options import CannotRun

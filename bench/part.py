@@ -15,7 +15,8 @@ from typing import Any
 
 from .agent import Nursery
 from .answers import answer
-from .control import connect, token
+from .control import token
+from .control.connect import connect
 from .hangs import FAILED
 from .launch import Place, agree, elastic, quiet_mpi
 from .model import EXIT, Status

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 
-from .control import connect
+from .control.connect import connect
 from .control.door import NotMet
 from .control.token import NoToken
 from .launch import Place

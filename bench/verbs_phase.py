@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .address import NoAddress, meeting_place
-from .control import Message
+from .control.tcp import Message
 from .facts import Node
 from .gather import PROBE_SECONDS
 from .plan import by_node

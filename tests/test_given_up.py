@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.control import Alone
+from bench.control.tcp import Control
 from bench.hangs import Culprits
 from bench.model import Case
 from bench.store import Phase, Recorder
@@ -33,11 +33,11 @@ class Tried(Coordinator):
 
 @pytest.fixture
 def tried(tmp_path) -> Iterator[Callable[..., Tried]]:
-    supervisor = Supervisor(Alone(), lambda what: {}, {})
+    supervisor = Supervisor(Control(), lambda what: {}, {})
     with Recorder(tmp_path / "run") as recorder:
 
         def made(limits: Limits, *ends: Culprits | None) -> Tried:
-            chief = Tried(Alone(), supervisor, recorder, limits, lambda kind, fields: None)
+            chief = Tried(Control(), supervisor, recorder, limits, lambda kind, fields: None)
             chief.ends = ends
             return chief
 

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.control import Control
+from bench.control.tcp import Control
 from bench.guard import LAUNCHERS
 
 WORD_SECONDS = 0.3  # for the last word to leave

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.agent import Nursery, Worker
-from bench.control import Control, Message
+from bench.control.tcp import Control, Message
 from bench.hangs import ORPHAN, TOLD
 from bench.health import Health
 from bench.model import EXIT, Status

@@ -6,7 +6,7 @@ import threading
 
 from test_ras import MISMATCH, served
 
-from bench.control import Alone
+from bench.control.tcp import Control
 from bench.hangs import Seen, flown
 from bench.measure import Rules
 from bench.order import Order
@@ -29,7 +29,12 @@ class Lines:
 def coordinator(backend: str, base: dict[str, str]) -> Coordinator:
     order = Order("p", (), 0, 2, 0, backend, "", 60.0, Rules(), 1, {})
     chief = Coordinator(
-        Alone(), Supervisor(Alone(), lambda what: {}, base), Lines(), Limits(), lambda *_: None, order=order
+        Control(),
+        Supervisor(Control(), lambda what: {}, base),
+        Lines(),
+        Limits(),
+        lambda *_: None,
+        order=order,
     )
     chief.phase = "collectives"
     chief._seen = {

@@ -16,7 +16,7 @@ from typing import Any
 sys.path.insert(0, "/share/tree")
 
 from bench.answers import answer
-from bench.control import connect
+from bench.control.connect import connect
 from bench.facts import Node
 from bench.gather import meet
 from bench.judge import judge
