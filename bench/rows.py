@@ -15,6 +15,8 @@ from .once import once
 from .stats import Summary, median, summary
 from .store import Plan, Run
 
+UNVERIFIED = "unverified"  # in a measurement's extra: why the tool that measured it cannot verify its results
+
 
 @dataclass(frozen=True, slots=True)
 class Row:

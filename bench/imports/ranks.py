@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bench.collectives import COLLECTIVES, Collective
+from bench.collectives import ALL_TO_ALL, COLLECTIVES, P2P_RING, Collective
 
 from .imported import TYPE_BYTES, ImportedRow
 
 MOST_RANKS = 1 << 17  # more than any cluster; beyond it the digits tell nothing
 PRINTED = tuple(row for row in COLLECTIVES.values() if row.nccl_tests)  # the collectives of nccl-tests
 NONE_FITS = (1, 0)
+# their in-place results are compared with nothing (src/alltoall.cu and sendrecv.cu: reportErrors = in_place ? 0 : 1)
+UNVERIFIED_IN_PLACE = (ALL_TO_ALL.name, P2P_RING.name)
 
 Range = tuple[int, int]  # the least and most ranks
 
@@ -86,18 +88,28 @@ def infer(rows: Sequence[ImportedRow], factor: float) -> tuple[Range | None, int
     return ((least, most) if fitting else None), misfits
 
 
-def fits(kind: Collective, row: ImportedRow) -> bool:
-    """Whether a row can be one of this collective: by its columns, its blocks and its ratio."""
-    rooted = row.root is not None and row.root >= 0
-    reduces = row.op not in ("", "none")
-    # up to nccl-tests 2.11 alltoall printed a redop that it did not use, and no root
-    old_alltoall = kind.name == "all_to_all" and row.root is None
-    if rooted != kind.rooted or (reduces != kind.reduces and not old_alltoall):
-        return False
+def fits(kind: Collective, row: ImportedRow, redop: bool | None = None) -> bool:
+    """Whether a row can be one of this collective: by its columns, its blocks and its ratio.
+
+    ``redop``: whether the header has a redop column, None where there is no header.
+    """
     blocks = blocks_of(row)
+    if not _columns_fit(kind, row, redop):
+        return False
     if blocks is None:
         return row.count == 0
     return (blocks == 1 or in_blocks(kind)) and _ratio_fits(kind, row, blocks)
+
+
+def _columns_fit(kind: Collective, row: ImportedRow, redop: bool | None) -> bool:
+    reduces = row.op not in ("", "none")
+    if kind.rooted != (row.root is not None and row.root >= 0):
+        return False
+    if row.root is None and redop is not None:
+        # before 2.13 each program prints the columns that it needs, and alltoall a redop that is blank
+        return reduces == kind.reduces and redop == (kind.reduces or kind is ALL_TO_ALL)
+    # from 2.13 on sendrecv prints the operation that it was given, which it does not use
+    return reduces == kind.reduces or kind is P2P_RING
 
 
 def _ratio_fits(kind: Collective, row: ImportedRow, blocks: int) -> bool:
@@ -110,24 +122,42 @@ def _ratio_fits(kind: Collective, row: ImportedRow, blocks: int) -> bool:
     return admits != NONE_FITS and (not in_blocks(kind) or admits[0] <= blocks <= admits[1])
 
 
-def candidates(rows: Sequence[ImportedRow]) -> tuple[str, ...]:
+def candidates(rows: Sequence[ImportedRow], redop: bool | None = None) -> tuple[str, ...]:
     """The collectives that most rows fit; several where tables look alike (all_gather and all_to_all)."""
     telling = [row for row in rows if ratio(row) is not None]
     # without a ratio one block is taken as one block, not as a gather-like collective on one rank
     one_block = not telling and all(blocks_of(row) in (None, 1) for row in rows)
     kinds = [kind for kind in PRINTED if not (one_block and in_blocks(kind))]
-    counts = {kind.name: sum(fits(kind, row) for row in telling or rows) for kind in kinds}
+    counts = {kind.name: sum(fits(kind, row, redop) for row in telling or rows) for kind in kinds}
     best = max(counts.values(), default=0)
     return tuple(name for name, count in counts.items() if best and count == best)
 
 
-def by_checks(found: tuple[str, ...], rows: Sequence[ImportedRow]) -> tuple[str, ...]:
-    """Tell look-alikes apart: nccl-tests 2.13 and later checks all_to_all out of place only."""
-    if "all_to_all" not in found:
-        return found
-    checked = {row.placement for row in rows if row.wrong is not None}
-    if "in" in checked:
-        return tuple(name for name in found if name != "all_to_all")
-    if "out" in checked and any(row.placement == "in" for row in rows):
-        return ("all_to_all",)
-    return found
+def by_checks(found: tuple[str, ...], rows: Sequence[ImportedRow], bounds: int | None) -> tuple[str, ...]:
+    """Tell look-alikes apart by what was verified: of alltoall and sendrecv only the results out of place.
+
+    Before 2.14 both print what differs in place and do not count it among the ``bounds`` of the footer.
+    """
+    into = [row for row in rows if row.placement == "in"]
+    ignored = bounds == 0 and any(row.wrong for row in into)
+    verified = any(row.wrong is not None for row in into) and not ignored
+    unverified = not verified and into and any(row.wrong is not None for row in rows)
+    kept = tuple(
+        name for name in found if not (verified if name in UNVERIFIED_IN_PLACE else ignored or unverified)
+    )
+    return kept or found
+
+
+def by_ranks(found: tuple[str, ...], rows: Sequence[ImportedRow], count: int | None) -> tuple[str, ...]:
+    """Tell look-alikes apart by the number of ranks: all_reduce has sendrecv's ratio of 1 on two ranks only."""
+    spans = {kind.name: infer(rows, times(kind))[0] for kind in PRINTED if kind.name in found}
+    kept = tuple(name for name, span in spans.items() if not count or not span or span[0] <= count <= span[1])
+    return kept or found
+
+
+def by_name(found: tuple[str, ...], file: str) -> tuple[str, ...]:
+    """Tell look-alikes apart by the file's name, whose longest word counts: reduce_scatter, not reduce."""
+    letters = "".join(filter(str.isalnum, file.lower()))
+    words = {word.replace("_", ""): kind.name for kind in PRINTED for word in (kind.name, kind.nccl_tests)}
+    named = words.get(max((word for word in words if word in letters), key=len, default=""))
+    return (named,) if named in found else found
