@@ -130,11 +130,5 @@ def _bytes(shown: Shown) -> Table | None:
          size(busiest.get(row.phase)))
         for row in rows if row.excluded
     ]  # fmt: skip
-    head = (
-        "phase",
-        "excluded port",
-        "sent, most of all nodes",
-        "nodes with a reading",
-        "busiest other port",
-    )
+    head = ("phase", "excluded port", "sent, most of all nodes", "nodes with a reading", "busiest other port")
     return Table("Bytes on excluded ports", head, lines, "dense") if lines else None

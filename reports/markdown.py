@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from bench.model import Status
 from bench.nightly.judging import COMPARED
 from bench.profile import Profile
@@ -36,7 +34,7 @@ def markdown(run: Run, profile: Profile, f: Frames, drawn: tuple[str, ...]) -> s
         readings=views.readings_table(target) if target else None,
         layers=layers, rails=layer_table(worst_first(layers.rows)) if layers else None,
         reasons=unknowns(layers)[:MOST_ROWS] if layers else (), best=_best(f),
-        charts=[(chart, _attribute(chart.about(f))) for chart in CHARTS if chart.name in drawn],
+        charts=[(chart, chart.about(f)) for chart in CHARTS if chart.name in drawn],
         versions=views.versions_table(run), compared=(compared_nodes(run), compared_ranks(run)), method=METHOD,
     )  # fmt: skip
 
@@ -50,7 +48,3 @@ def _best(f: Frames) -> Table:
         for row in best.itertuples()
     ]
     return Table("Best bus bandwidth", ("collective", "busbw GB/s", "Gb/s", "where"), rows)
-
-
-def _attribute(text: str) -> str:
-    return escape(" ".join(text.split()), quote=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -22,10 +21,7 @@ from .frames import rounded
 from .tables import Table, markdown_table
 from .theme import specification
 
-AXES = {
-    "rate": (GIGA, "GB/s; 1 GB/s = 8 Gb/s"),
-    "time": (MICRO, "µs"),
-}
+AXES = {"rate": (GIGA, "GB/s; 1 GB/s = 8 Gb/s"), "time": (MICRO, "µs")}
 SAME_LEVEL = 0.0025  # a level that moves by less than this share is drawn as one
 RECENT = 120  # nights that a chart shows
 WORST_FIRST = (Label.REGRESSION, Label.SUSPICIOUS, Label.INSUFFICIENT, Label.IMPROVEMENT, Label.OK)
@@ -180,8 +176,3 @@ def slug(name: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9_ -]+", name) and len(name) <= 60:
         return plain_name
     return f"{plain_name}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
-def specs_of(page: Page) -> dict[str, dict[str, Any]]:
-    """Name → specification of the charts of a page that were drawn."""
-    return {chart.name: chart.spec for chart in page.charts if chart.spec is not None}
