@@ -11,21 +11,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
-from bench.model.printable import as_markdown as plain
 from bench.store import not_written
 
 from .pictures import png, svgs
 from .scripts import docs_script, vega
 from .sources import by_url
+from .templating import render
 from .theme import NEUTRAL, specification, text_of
 
 PICTURES = "pictures"
@@ -111,78 +110,33 @@ def empty(chart: Drawn) -> Drawn:
 
 
 def _texts(out: Path, title: str, pages: Sequence[Page], form: Form) -> Iterator[tuple[str, str]]:
-    yield "index.md", _index(title, pages)
-    files: dict[str, list[str]] = {}  # what a page links to
+    yield "index.md", render("docs_index.md", title=title, pages=pages)
+    links: dict[str, list[tuple[str, str]]] = {}  # what a page links to: a word and a file
     for chart in _all(out, pages):
         assert chart.spec is not None
         spec, tables = (chart.spec, {}) if form.inline else by_url(chart.spec, chart.name, form.base)
-        files[chart.name] = [*tables, f"{chart.name}.vl.json"]
+        links[chart.name] = [(_word(file, chart.name), file) for file in (*tables, f"{chart.name}.vl.json")]
         yield f"{chart.name}.vl.json", text_of(spec)
         yield from tables.items()
         if form.pictures:
-            files[chart.name].append(f"{PICTURES}/{chart.name}.svg")
-            drawn = svgs(chart.spec)
-            yield f"{PICTURES}/{chart.name}.svg", drawn["light"]
-            yield f"{PICTURES}/{chart.name}.dark.svg", drawn["dark"]
+            picture, drawn = f"{PICTURES}/{chart.name}", svgs(chart.spec)
+            links[chart.name].append(("picture", f"{picture}.svg"))
+            yield f"{picture}.svg", drawn["light"]
+            yield f"{picture}.dark.svg", drawn["dark"]
     for page in pages:
-        yield f"{page.name}.md", _page(page, files)
+        yield f"{page.name}.md", render("docs_page.md", page=page, links=links)
     if form.pictures:
-        yield f"{PICTURES}/README.md", _pictures(title, pages)
+        yield f"{PICTURES}/README.md", render("docs_pictures.md", title=title, pages=pages)
     yield "vegalite.js", docs_script()
     if form.library:
         yield "vega.js", vega()
 
 
-def _index(title: str, pages: Sequence[Page]) -> str:
-    lines = [f"# {plain(title)}", ""]
-    for page in pages:
-        lines += [f"## [{plain(page.title)}]({page.name}.md)", "", *_paragraphs(page)]
-        lines += [f"* {plain(chart.title)}: {plain(chart.about)}" for chart in page.charts]
-        lines.append("")
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _page(page: Page, files: Mapping[str, Sequence[str]]) -> str:
-    lines = [f"# {plain(page.title)}", "", *_paragraphs(page)]
-    for chart in page.charts:
-        lines += [f"## {plain(chart.title)}", ""]
-        if chart.spec is not None:
-            fence = f'{{"schema-url": "{chart.name}.vl.json"}}'
-            lines += ["```vegalite", fence, "```", "", plain(chart.about), ""]
-            links = (f"[{_called(file, chart.name)}]({file})" for file in files[chart.name])
-            lines += [", ".join(links), ""]
-        else:
-            lines += [plain(chart.about), ""]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _called(file: str, chart: str) -> str:
-    """``data``, ``data: steps``, ``specification`` or ``picture``."""
-    last = file.rpartition("/")[2].removeprefix(chart)
+def _word(file: str, chart: str) -> str:
+    """``data``, ``data: steps`` or ``specification``."""
+    last = file.removeprefix(chart)
     part = last.removesuffix(".csv").strip(".")
-    return {".vl.json": "specification", ".svg": "picture", ".csv": "data"}.get(last, f"data: {part}")
-
-
-def _pictures(title: str, pages: Sequence[Page]) -> str:
-    """What GitHub shows of the folder: pictures that follow its light and dark mode."""
-    lines = [f"# {plain(title)}: pictures", ""]
-    for page in pages:
-        lines += [f"## {plain(page.title)}", "", *_paragraphs(page)]
-        for chart in page.charts:
-            lines += [f"### {plain(chart.title)}", ""]
-            if chart.spec is None:
-                lines += [plain(chart.about), ""]
-                continue
-            text = escape(" ".join(chart.about.split()), quote=True)
-            dark = f'<source media="(prefers-color-scheme: dark)" srcset="{chart.name}.dark.svg">'
-            lines += [f'<picture>{dark}<img alt="{text}" src="{chart.name}.svg"></picture>', ""]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _paragraphs(page: Page) -> Iterator[str]:
-    for text in page.intro:
-        yield text
-        yield ""
+    return {".vl.json": "specification", ".csv": "data"}.get(last, f"data: {part}")
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -14,42 +14,18 @@ from typing import Any
 
 from bench.model.facts import FactsError, Node
 from bench.model.units import show_rate, show_size
+from bench.store import Run
 
 from .summary import some
+from .tables import Table, code
 
 # names of one thing, and readings of a moment: they differ between healthy nodes
-OF_ITS_OWN = frozenset(
-    {
-        *(
-            "uuid",
-            "guid",
-            "gid",
-            "serial",
-            "mac",
-            "address",
-            "addresses",
-            "root",
-            "peer",
-            "lid",
-            "sm_lid",
-            "board",
-        ),
-        *("node_guid", "system_guid", "port_guid", "boot_id", "nvidia_on_bus", "home", "withheld", "notes"),
-        *("hca", "number", "index", "link"),
-        *(
-            "counters",
-            "hw_counters",
-            "statistics",
-            "tcp",
-            "temperature",
-            "power",
-            "clock",
-            "clock_sm",
-            "clock_memory",
-        ),
-        *("limits", "processes", "memory_free", "memory_available", "time", "uptime"),
-    }
-)
+OF_ITS_OWN = frozenset((
+    "uuid", "guid", "gid", "serial", "mac", "address", "addresses", "root", "peer", "lid", "sm_lid", "board",
+    "node_guid", "system_guid", "port_guid", "boot_id", "nvidia_on_bus", "home", "withheld", "notes", "hca", "number",
+    "index", "link", "counters", "hw_counters", "statistics", "tcp", "temperature", "power", "clock", "clock_sm",
+    "clock_memory", "limits", "processes", "memory_free", "memory_available", "time", "uptime",
+))  # fmt: skip
 UNKNOWN = "unknown"
 NAMES = ("name", "host", "hostname", "node")
 
@@ -148,8 +124,57 @@ def differences(rows: Iterable[Values]) -> tuple[Values, ...]:
 NODE_COLUMNS = ("node", "kernel", "system", "GPUs", "driver", "ports", "NCCL", "MPI", "notes")
 
 
+@dataclass(frozen=True)
+class Compared:
+    """Values of all nodes or of all ranks.
+
+    words    what is said where no difference is shown
+    same     how many values are the same everywhere: ``known``, and the keys in ``unknown``, which nobody knows
+    """
+
+    who: str
+    words: str
+    differences: Table
+    same: int
+    known: Table
+    unknown: tuple[str, ...]
+
+
+def compared_nodes(run: Run) -> Compared:
+    return compared("nodes", facts(run.facts), len(run.facts))
+
+
+def compared_ranks(run: Run) -> Compared:
+    environment = run.manifest.environment
+    return compared(
+        "ranks", gather({f"rank {rank}": values for rank, values in environment.items()}), len(environment)
+    )
+
+
+def compared(who: str, rows: tuple[Values, ...], count: int) -> Compared:
+    lines = [
+        (code(row.key), code(quoted(value)), f"{len(names)} of {row.of}", holders(names, row.of))
+        for row in differences(rows)
+        for value, names in row.values
+    ]
+    same = [row for row in rows if row.same]
+    unknown = tuple(row.key for row in same if row.values[0][0] == UNKNOWN)
+    known = [(code(row.key), code(row.values[0][0])) for row in same if row.key not in unknown]
+    words = f"✔ none in {len(rows)} recorded values over {count} {who}"
+    if count < 2:
+        words = f"only one of the {who} was recorded" if count else f"? nothing was recorded about the {who}"
+    return Compared(
+        who, words, Table(f"Differences between {who}", ("what", "value", "on", who), lines),
+        len(same), Table("The same everywhere", ("what", "value"), known), unknown,
+    )  # fmt: skip
+
+
+def nodes_table(rows: Iterable[Mapping[str, Any]]) -> Table:
+    return Table("Nodes", NODE_COLUMNS, node_rows(rows))
+
+
 def node_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, ...], ...]:
-    """NODE_COLUMNS of each node; what a probe could not say is ``unknown``, facts of another form are said."""
+    """NODE_COLUMNS of each node; what a probe could not say is ``unknown``, facts of another form are named."""
     return tuple(_node_row(name, row) for name, row in named(rows).items())
 
 

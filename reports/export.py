@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.model.printable import plain
+from bench.model.printable import no_formula, plain
 from bench.model.profile import Profile
 from bench.store import Run, RunError, write_text
 
@@ -80,4 +80,7 @@ def rows_csv(f: Frames) -> Iterator[str]:
     # piece by piece: pandas writes into a buffer of four bytes a character
     starts = range(0, max(1, len(f.rows)), PIECE)
     for at in starts:
-        yield f.rows[at : at + PIECE].to_csv(index=False, header=at == 0, lineterminator="\n")
+        piece = f.rows[at : at + PIECE]
+        texts = piece.select_dtypes(exclude=["number", "bool"])
+        safe = {name: text.map(no_formula, na_action="ignore") for name, text in texts.items()}
+        yield piece.assign(**safe).to_csv(index=False, header=at == 0, lineterminator="\n")

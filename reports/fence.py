@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -94,27 +95,28 @@ class _Page:
     def address(self, url: str) -> str:
         if not self.name or url.startswith(ABSOLUTE):
             return url
-        return relative(self._target(url), self.url)
-
-    def _target(self, url: str) -> str:
-        """The address from the root of the site. Raises FenceError where the documentation has no such file."""
-        folder = posixpath.dirname(self.name)
-        if url == "./":
-            return f"{folder}/" if folder else "./"
-        tried = [posixpath.normpath(url.lstrip("/"))]
-        if not url.startswith("/"):
-            tried.insert(0, posixpath.normpath(posixpath.join(folder, url)))
-        found = next((path for path in tried if self._there(path)), None)
-        if found is None:
-            names = " nor ".join(dict.fromkeys(tried))
-            raise FenceError(f"{self.name}: no file {names} in the documentation for a vegalite fence")
-        return found
+        return relative(from_root(url, self.name, self._there), self.url)
 
     def _there(self, path: str) -> bool:
         if self.files is not None:
             return self.files.get_file_from_path(path) is not None
         root = self.settings.get("docs_dir") if isinstance(self.settings, dict) else None
         return root is None or Path(root, path).is_file()
+
+
+def from_root(url: str, page: str, there: Callable[[str], bool]) -> str:
+    """The address from the root of the documentation. Raises FenceError where no such file is ``there``."""
+    folder = posixpath.dirname(page)
+    if url == "./":
+        return f"{folder}/" if folder else "./"
+    tried = [posixpath.normpath(url.lstrip("/"))]
+    if not url.startswith("/"):
+        tried.insert(0, posixpath.normpath(posixpath.join(folder, url)))
+    found = next((path for path in tried if there(path)), None)
+    if found is None:
+        names = " nor ".join(dict.fromkeys(tried))
+        raise FenceError(f"{page}: no file {names} in the documentation for a vegalite fence")
+    return found
 
 
 def _processor(md: Any, kind: str, name: str) -> Any:

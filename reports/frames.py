@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -134,11 +135,17 @@ def rows_frame(
 
     ``protocol``: of NCCL, "" where its log does not name it. ``names``: see ``bench.judge.blame.background.names_in``.
     """
-    seen = _Seen({rank.rank: rank for rank in ranks}, len({rank.node for rank in ranks}) > 1, names)
+    where = {rank.rank: rank for rank in ranks}
+
+    @cache  # of a large cluster, some thousands of groups stand in fifty thousand rows
+    def group(members: tuple[int, ...]) -> tuple[tuple[str, ...], str]:
+        return nodes_of(members, where), group_text(members, where)
+
+    places = _Places(where, len({rank.node for rank in ranks}) > 1, names, group, cache(show_size))
     # piece by piece: of a large run the values of all rows by themselves are four times the table
     pieces = [
         pd.DataFrame(
-            [(*_row(row, seen), protocol(row)) for row in measured[at : at + PIECE]],
+            [(*_row(row, places), protocol(row)) for row in measured[at : at + PIECE]],
             columns=list(ROW_COLUMNS),
         ).astype({"wrong": "Int64", "pair": bool})  # a piece of unknowns has the type of the others
         for at in range(0, max(1, len(measured)), PIECE)
@@ -148,47 +155,28 @@ def rows_frame(
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What rows have in common: of a large cluster, some thousands of cases and groups stand in fifty thousand."""
+class _Places:
+    """Where ranks are; whether on several nodes; the rails' names; a group's nodes and words; a size in words."""
 
     where: dict[int, Rank]
     several: bool
-    names: tuple[str, ...] = ()
-    groups: dict[tuple[int, ...], tuple[tuple[str, ...], str]] = field(default_factory=dict)
-    sizes: dict[int, str] = field(default_factory=dict)
-    series: dict[tuple[str, str], str] = field(default_factory=dict)
-
-    def group(self, ranks: tuple[int, ...]) -> tuple[tuple[str, ...], str]:
-        """Its nodes, and the group in words."""
-        if ranks not in self.groups:
-            self.groups[ranks] = nodes_of(ranks, self.where), group_text(ranks, self.where)
-        return self.groups[ranks]
-
-    def size(self, size: int) -> str:
-        if size not in self.sizes:
-            self.sizes[size] = show_size(size)
-        return self.sizes[size]
-
-    def name(self, case: Case, nodes: tuple[str, ...]) -> tuple[str, str]:
-        """Series and scope."""
-        scope = scope_of(nodes, self.several)
-        if (case.id, scope) not in self.series:
-            self.series[case.id, scope] = series_of(case, nodes, self.several)
-        return self.series[case.id, scope], scope
+    names: tuple[str, ...]
+    group: Callable[[tuple[int, ...]], tuple[tuple[str, ...], str]]
+    size: Callable[[int], str]
 
 
-def _row(row: Row, seen: _Seen) -> tuple[Any, ...]:
+def _row(row: Row, places: _Places) -> tuple[Any, ...]:
     """The values of ROW_COLUMNS but the protocol."""
     case, measurement, isolated = row.case, row.measurement, row.isolated
-    nodes, group = seen.group(measurement.ranks)
-    series, scope = seen.name(case, nodes)
+    nodes, group = places.group(measurement.ranks)
+    several = places.several
     low, high = busbw_range(case, measurement)
     return (
-        case.id, case.phase, case.collective, series, scope,
+        case.id, case.phase, case.collective, series_of(case, nodes, several), scope_of(nodes, several),
         is_pair(case.collective, measurement.ranks, nodes), group, nodes[0],
-        nodes[-1], len(nodes), row.ranks, case.size, seen.size(case.size),
+        nodes[-1], len(nodes), row.ranks, case.size, places.size(case.size),
         case.count, case.dtype, case.op, case.root, case.placement, case.algorithm,
-        rail_of(case, measurement.ranks, seen.where, seen.names),
+        rail_of(case, measurement.ranks, places.where, places.names),
         rounded(row.seconds / MICRO), rounded(row.algbw / GIGA), rounded(row.busbw / GIGA),
         rounded(low / GIGA), rounded(high / GIGA),
         isolated.n, rounded(isolated.p50 / MICRO), rounded(isolated.p95 / MICRO), rounded(isolated.p99 / MICRO),

@@ -1,6 +1,8 @@
-"""The four layers of every rail side by side: link, verbs, point-to-point, collective, and which of them loses."""
+"""The four layers of every rail side by side (link, verbs, point-to-point, collective), and which of them loses."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 
 from bench.judge.wire import RailLayers, RailRow, of_layers
 from bench.judge.wire.rail_figures import Figure
@@ -13,22 +15,16 @@ from bench.model.verdict import Status
 from bench.store import Run
 
 from .frames import Frames
-from .markup import Child, Html, tag
-from .pieces import Shown, badge, fold, section
-from .summary import COUNTED, MARKS, WORDS
-from .tables import ABSENT, Cell, table
+from .summary import COUNTED, Shown
+from .tables import ABSENT, Cell, Table, badge
+from .views import View
 
-TITLE = "Layers of each rail"
-ABOUT = (
-    "The link's rate, ib_write_bw, NCCL between two GPUs and the rail's share of a collective, each the slower "
-    "direction, in Gb/s and GB/s: where one is far below the one to its left, that layer loses."
-)
-HEAD = ("node", "rail", *(f"{name} Gb/s (GB/s)" for name in NAMES), "which loses", "status")
+HEAD = ("node", "rail", *(f"{name} Gb/s (GB/s)" for name in NAMES), "loss in", "status")
 MOST = 64  # rows that stand open; of more, those that do not pass
 
 
 def read_layers(run: Run, f: Frames, profile: Profile) -> RailLayers | None:
-    """The table of a run; None where it has neither perftest's words nor a reason why not."""
+    """The table of a run; None where perftest was not asked for."""
     if not run.verbs:
         return None
     try:
@@ -38,44 +34,36 @@ def read_layers(run: Run, f: Frames, profile: Profile) -> RailLayers | None:
     return of_layers(run, f.measured, profile, nodes)
 
 
-def layers(shown: Shown) -> Html | None:
-    """The section of the page; None for a run in which perftest was not asked."""
+def layers(shown: Shown) -> View | None:
+    """The values of the section; None for a run without perftest's measurements."""
     found = read_layers(shown.run, shown.f, shown.profile)
     if found is None:
         return None
-    said = tag("p", badge(found.status), f" {found.text}")
-    if not found.rows:
-        return section("layers", TITLE, said)
-    first = (
-        found.rows if len(found.rows) <= MOST else tuple(r for r in found.rows if r.status is not Status.PASS)
-    )
-    parts = [_table(first[:MOST])] if first else []
-    if len(first[:MOST]) < len(found.rows):
-        parts.append(fold(f"All {len(found.rows)} rails", _table(found.rows)))
-    reasons = [tag("li", text) for text in unknowns(found)[:MOST]]
-    why = [tag("p", "Not known:"), tag("ul", reasons)] if reasons else []
-    return section("layers", TITLE, said, tag("p", ABOUT, class_="soft"), *parts, *why)
+    rows = [row for row in found.rows if len(found.rows) <= MOST or row.status is not Status.PASS][:MOST]
+    return {
+        "found": found,
+        "first": layer_table(rows),
+        "every": layer_table(found.rows),
+        "reasons": unknowns(found)[:MOST],
+    }
 
 
-def _table(found: tuple[RailRow, ...]) -> Html:
-    lines: list[tuple[Cell | Child, ...]] = [
-        (
-            row.node,
-            Cell(tag("code", row.rail), row.rail),
-            *(_cell(figure) for figure in row.figures.values()),
-            _loser(row),
-            Cell(badge(row.status), list(COUNTED).index(row.status)),
-        )
-        for row in found
-    ]
-    return table(HEAD, lines, TITLE)
+def layer_table(rows: Sequence[RailRow]) -> Table:
+    """The rate of each layer with how it was measured, or why it is absent; the layer that loses."""
+    lines: list[tuple[Cell | str, ...]] = [
+        (row.node, Cell(row.rail, row.rail, kind="code"), *map(_cell, row.figures.values()), _loser(row),
+         badge(row.status))
+        for row in rows
+    ]  # fmt: skip
+    return Table("Layers of each rail", HEAD, lines)
+
+
+def worst_first(rows: Iterable[RailRow]) -> list[RailRow]:
+    return sorted(rows, key=lambda row: list(COUNTED).index(row.status))
 
 
 def _cell(figure: Figure) -> Cell:
-    """The rate; hovered over, how it came about. Of what is absent, why."""
-    if not figure.told:
-        return Cell(tag("span", ABSENT, title=figure.text), "", True)
-    return Cell(tag("span", _both(figure), title=figure.text), figure.rate, True)
+    return Cell(_both(figure), figure.rate if figure.told else "", True, title=figure.text)
 
 
 def _both(figure: Figure) -> str:
@@ -98,27 +86,3 @@ def unknowns(found: RailLayers) -> list[str]:
         for reason in row.missing:
             reasons.setdefault(reason, []).append(f"{row.node} {row.rail}")
     return [f"{reason} ({shared_by(rails, 'rails', 2)})" for reason, rails in reasons.items()]
-
-
-def markdown_layers(
-    run: Run, f: Frames, profile: Profile, most: int
-) -> tuple[str, list[tuple[str, ...]], list[str]] | None:
-    """What is said of the layers, at most ``most`` rows of HEAD, the worst first, and why layers are not known;
-    None as ``read_layers``.
-    """
-    found = read_layers(run, f, profile)
-    if found is None:
-        return None
-    order = list(COUNTED)
-    worst = sorted(found.rows, key=lambda row: order.index(row.status))
-    lines = [
-        (
-            row.node,
-            row.rail,
-            *(_both(figure) for figure in row.figures.values()),
-            _loser(row),
-            f"{MARKS[row.status]} {WORDS[row.status]}",
-        )
-        for row in worst[:most]
-    ]
-    return f"{MARKS[found.status]} {WORDS[found.status]}: {found.text}", lines, unknowns(found)[:most]

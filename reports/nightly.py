@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.judge.drift import Acceptance, Finding, Label, Step, changed, replay
 from bench.judge.drift.past import Past
+from bench.judge.drift.peers import Standing
 from bench.judge.drift.tonight import Tonight, compared, explained, tonight
 from bench.judge.drift.wording import date, show
 from bench.model.profile import Profile
@@ -16,10 +17,10 @@ from bench.model.units import show_count
 from bench.model.verdict import Status, overall
 from bench.store import Run
 
-from .markup import Html, tag
-from .pieces import Shown, badge, figure, fold, section
-from .summary import moment
-from .tables import Cell, number, table
+from .charts import CHARTS
+from .summary import Shown, moment
+from .tables import Cell, Table, code, number, strong
+from .views import View, figures
 
 if TYPE_CHECKING:
     from .docs import Drawn
@@ -60,86 +61,68 @@ def specifications(run: Run, profile: Profile) -> dict[str, dict[str, Any]]:
     return {each.name: each.spec for each in trends_of(run, profile) if each.spec is not None}
 
 
-def nightly_section(shown: Shown) -> Html | None:
-    """Drift of a nightly run; None of any other."""
+def nightly_section(shown: Shown) -> View | None:
+    """The values of the section for a nightly run; None for any other."""
     found = tonight(shown.run, shown.profile)
     if found is None:
         return None
-    figures = [
-        figure(each.name, each.about)
-        for each in trends_of(shown.run, shown.profile)
-        if each.name in shown.specs
-    ]
-    return section(
-        "nightly",
-        "Drift: tonight among the nights",
-        _summary(found),
-        tag("p", found.past.plan, class_="soft"),
-        _since_last(found),
-        _findings(found),
-        figures,
-        _fleets(found),
-        _accepted(found.past.accepted),
-        _left_out(found.past),
-    )
+    findings = ranked(found.findings)
+    moved = [each for each in findings if each.label is not Label.OK and each.status is not Status.SKIP]
+    others = [each for each in findings if each not in moved]
+    since, changes = _since(found)
+    status, summary = _summary(found)
+    of_runs = {chart.name for chart in CHARTS}
+    left_out = [(code(each.path), each.reason) for each in found.past.left_out]
+    return {
+        "status": status,
+        "summary": summary,
+        "past": found.past,
+        "since": since,
+        "changed": ", ".join(changes),
+        "moved": _table(moved, found.past, "Series that moved"),
+        "others": _table(others, found.past, "Other series"),
+        "charts": figures(shown, [name for name in shown.specs if name not in of_runs]),
+        "fleets": [_fleet(fleet.name, standings) for fleet, standings in found.fleets],
+        "accepted": _accepted(found.past.accepted),
+        "left_out": Table("Files left out", ("file", "reason"), left_out),
+        "files": show_count(len(left_out), "file"),
+    }
 
 
-def _summary(found: Tonight) -> Html:
+def _summary(found: Tonight) -> tuple[Status, str]:
     count = Counter(finding.label for finding in found.findings)
     words = ", ".join(f"{count[label]} {label.value}" for label in ORDER if count[label])
-    status = overall(finding.status for finding in found.findings if finding.status is not Status.SKIP)
-    young = all(finding.status is Status.SKIP for finding in found.findings)
-    mark = badge(Status.SKIP if young and found.findings else status)
-    told = f" {len(found.findings)} series: {words or 'none was planned'}. {compared(found)[1]}"
-    return tag("p", mark, told)
+    judged = [finding.status for finding in found.findings if finding.status is not Status.SKIP]
+    status = overall(judged) if judged or not found.findings else Status.SKIP
+    return status, f"{len(found.findings)} series: {words or 'none was planned'}. {compared(found)[1]}"
 
 
-def _since_last(found: Tonight) -> Html:
-    """Where tonight stands in the history, and whether it is comparable with the night before."""
+def _since(found: Tonight) -> tuple[str, tuple[str, ...]]:
+    """How tonight follows the nights before; what changed since the last, which begins a new baseline."""
     nights = {(night.time, night.run): night for past in found.past.nights.values() for night in past}
-    where = (
-        f"Recorded as {found.past.recorded}."
-        if found.past.recorded
-        else f"✘ Not recorded: {found.past.trouble or 'the run did not come to that'}."
-    )
     if not nights:
-        return tag("p", f"The first night of {found.past.cluster}: nothing to compare with yet. {where}")
+        return f"The first night of {found.past.cluster}: nothing to compare with yet.", ()
     last = nights[max(nights)]
-    moved = changed(last.fingerprint, found.past.parts)
+    changes = changed(last.fingerprint, found.past.parts)
     since = f"{len(nights)} nights before this one, the last on {moment(last.time)} ({last.run})."
-    if not moved:
-        return tag("p", f"{since} Nothing changed in the fingerprint since. {where}")
-    return tag(
-        "p",
-        f"{since} Since then changed, so that a new baseline begins: ",
-        tag("strong", ", ".join(moved)),
-        f". {where}",
-    )
+    if changes:
+        return f"{since} A new baseline begins, because of changes since then:", tuple(changes)
+    return f"{since} Nothing changed in the fingerprint since.", ()
 
 
-def _findings(found: Tonight) -> list[Html]:
-    """What moved, or could not be told, open; the others are one click away."""
-    every = ranked(found.findings)
-    odd = [each for each in every if each.label is not Label.OK and each.status is not Status.SKIP]
-    calm = [each for each in every if each not in odd]
-    parts = [_table(odd, found.past, "Series that moved")] if odd else []
-    text = f"{len(calm)} series that stand where they stood, or are too young to tell"
-    return parts + ([fold(text, _table(calm, found.past, "Other series"))] if calm else [])
-
-
-def _table(findings: Sequence[Finding], past: Past, caption: str) -> Html:
-    return table(HEAD, [_row(explained(each, past)) for each in findings], caption, "stacked")
+def _table(findings: Sequence[Finding], past: Past, caption: str) -> Table:
+    return Table(caption, HEAD, [_row(explained(each, past)) for each in findings], "stacked")
 
 
 def _row(finding: Finding) -> tuple[Cell | str, ...]:
     night, said, quantity = finding.night, finding.first, finding.series.quantity
     return (
-        Cell([badge(finding.status), f" {finding.label.value}"], ORDER.index(finding.label)),
-        Cell(tag("strong", finding.series.name), finding.series.name),
+        Cell(finding.label.value, ORDER.index(finding.label), status=finding.status),
+        strong(finding.series.name),
         _figure(quantity, night.value if night else None),
         _figure(quantity, night.rerun if night else None),
         _figure(quantity, said.reference if said else None),
-        number(100 * said.change, 3, " %") if said else Cell("–", "", True),
+        number(100 * said.change if said else math.nan, 3, " %"),
         number(finding.nights),
         _why(finding),
     )
@@ -147,17 +130,13 @@ def _row(finding: Finding) -> tuple[Cell | str, ...]:
 
 def _figure(quantity: str, value: float | None) -> Cell:
     if value is None or not math.isfinite(value):
-        return Cell("–", "", True)
+        return number(math.nan)
     return Cell(show(quantity, value), value, True)
 
 
 def _why(finding: Finding) -> str:
-    parts = [
-        finding.reason,
-        *finding.cause,
-        *map(_step, finding.steps),
-    ]
-    return "; ".join(part for part in (*parts, finding.unattributed) if part)
+    parts = (finding.reason, *finding.cause, *map(_step, finding.steps), finding.unattributed)
+    return "; ".join(part for part in parts if part)
 
 
 def _step(step: Step) -> str:
@@ -165,53 +144,32 @@ def _step(step: Step) -> str:
     return f"step on {date(step.night.time)}, {100 * step.change:+.1f} %{cause}"
 
 
-def _fleets(found: Tonight) -> list[Html]:
-    """Single rails and nodes among their peers; those that stand out, or that there are too few to tell."""
-    parts = []
-    for fleet, standings in found.fleets:
-        odd = [each for each in standings if each.label is not Label.OK]
-        rows = [
-            (
-                Cell([badge(each.status), f" {each.label.value}"], ORDER.index(each.label)),
-                tag("strong", each.subject),
-                _figure("busbw", each.value),
-                number(100 * each.change, 3, " %") if each.change is not None else Cell("–", "", True),
-                each.reason,
-            )
-            for each in odd
-        ]
-        text = f"{fleet.name}: {len(standings) - len(odd)} of {len(standings)} as fast as their peers tonight"
-        head = ("label", "which", "tonight", "against the median", "why")
-        parts.append(fold(text, table(head, rows, fleet.name, "stacked")) if rows else tag("p", f"✔ {text}"))
-    return parts
-
-
-def _accepted(words: Sequence[Acceptance]) -> Html | None:
-    if not words:
-        return None
+def _fleet(name: str, standings: Sequence[Standing]) -> tuple[str, Table]:
+    """Single rails or nodes among their peers: those that stand out, or that have too few peers to judge."""
+    outliers = [each for each in standings if each.label is not Label.OK]
     rows = [
         (
-            Cell(moment(word.since), word.since),
-            " ".join(part for part in (word.collective, word.size_class, word.quantity) if part)
-            or "all series",
-            word.who,
-            Cell(moment(word.when), word.when),
-            word.why,
+            Cell(each.label.value, ORDER.index(each.label), status=each.status),
+            strong(each.subject),
+            _figure("busbw", each.value),
+            number(math.nan if each.change is None else 100 * each.change, 3, " %"),
+            each.reason,
         )
-        for word in words
+        for each in outliers
     ]
-    return fold(
-        f"Accepted levels: {len(rows)}",
-        table(("from", "what", "by", "said on", "why"), rows, "Accepted levels"),
-    )
+    text = f"{name}: {len(standings) - len(outliers)} of {len(standings)} as fast as their peers tonight"
+    return text, Table(name, ("label", "which", "tonight", "against the median", "why"), rows, "stacked")
 
 
-def _left_out(past: Past) -> Html | None:
-    if not past.left_out:
-        return None
-    rows = [(tag("code", each.path), each.reason) for each in past.left_out]
-    return fold(
-        f"? {show_count(len(rows), 'file')} of the history left out: broken or foreign",
-        table(("file", "why"), rows, "Files left out"),
-        opened=True,
-    )
+def _accepted(levels: Sequence[Acceptance]) -> Table:
+    rows = [
+        (
+            Cell(moment(each.since), each.since),
+            " ".join(filter(None, (each.collective, each.size_class, each.quantity))) or "all series",
+            each.who,
+            Cell(moment(each.when), each.when),
+            each.why,
+        )
+        for each in levels
+    ]
+    return Table("Accepted levels", ("from", "what", "by", "accepted on", "why"), rows)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bench.model.printable import csv_line
+
 Values = Sequence[Mapping[str, Any]]
 
 
@@ -25,9 +27,7 @@ def by_url(spec: Mapping[str, Any], name: str, base: str = "") -> tuple[dict[str
 def csv_text(rows: Values) -> str:
     """A header and the rows; a missing value is empty. Texts are quoted only where they must be."""
     columns = list(rows[0]) if rows else []
-    lines: list[list[Any]] = [list(columns)]
-    lines += [[row.get(column) for column in columns] for row in rows]
-    return "".join(",".join(_cell(value) for value in line) + "\n" for line in lines)
+    return csv_line(columns) + "".join(csv_line(row.get(column) for column in columns) for row in rows)
 
 
 def types(rows: Values) -> dict[str, str]:
@@ -40,18 +40,6 @@ def _type(values: Sequence[Any]) -> str:
     if any(isinstance(value, bool) for value in known):
         return "boolean"
     return "number" if all(isinstance(value, (int, float)) for value in known) else "string"
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return repr(value)
-    text = str(value)
-    plain = not any(character in text for character in ',"\r\n') and text == text.strip()
-    return text if plain else '"' + text.replace('"', '""') + '"'
 
 
 def _name(view: Any, name: str, whole: bool, tables: Mapping[str, Values], names: dict[str, str]) -> None:

@@ -10,7 +10,6 @@ stand to the page as in the source. Vega comes from a CDN; a site that must load
 from __future__ import annotations
 
 import json
-import posixpath
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from docutils import nodes
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
-from .fence import ABSOLUTE, FenceError, element, read, relative
+from .fence import ABSOLUTE, FenceError, element, from_root, read, relative
 from .scripts import docs_script, vega
 
 CDN = (
@@ -47,16 +46,11 @@ class Vegalite(SphinxDirective):
         """From the built page to the file, which goes where it stands in the source."""
         if url.startswith(ABSOLUTE):
             return url
-        folder = posixpath.dirname(self.env.docname)
-        page = self.env.app.builder.get_target_uri(self.env.docname)
-        if url == "./":
-            return relative(f"{folder}/" if folder else "./", page)
-        path = posixpath.normpath(url.lstrip("/") if url.startswith("/") else posixpath.join(folder, url))
-        if not (Path(self.env.srcdir) / path).is_file():
-            raise FenceError(f"{self.env.docname}: no file {path} in the documentation for a vegalite fence")
-        self.env.note_dependency(path)
-        _wanted(self.env).setdefault(self.env.docname, set()).add(path)
-        return relative(path, page)
+        path = from_root(url, self.env.docname, lambda path: (Path(self.env.srcdir) / path).is_file())
+        if url != "./":
+            self.env.note_dependency(path)
+            _wanted(self.env).setdefault(self.env.docname, set()).add(path)
+        return relative(path, self.env.app.builder.get_target_uri(self.env.docname))
 
 
 def _wanted(env: Any) -> dict[str, set[str]]:

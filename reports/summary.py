@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any
 
 from bench.judge.peaks import nodes_of
 from bench.judge.wire import TargetReadings, of_row, of_target
@@ -19,15 +21,33 @@ from bench.store.rows import Row
 from .frames import Frames, is_pair
 
 # a status is a mark and words; colour only repeats them
-WORDS = {Status.PASS: "PASS", Status.FAIL: "FAIL", Status.ERROR: "COULD NOT TELL", Status.SKIP: "SKIP"}
+WORDS = {
+    Status.PASS: "PASS",
+    Status.FAIL: "FAIL",
+    Status.ERROR: "INCONCLUSIVE",
+    Status.SKIP: "NOT APPLICABLE",
+}
 MARKS = {Status.PASS: "✔", Status.FAIL: "✘", Status.ERROR: "?", Status.SKIP: "–"}
 COUNTED = {
     Status.FAIL: "failed",
-    Status.ERROR: "could not be told",
+    Status.ERROR: "inconclusive",
     Status.PASS: "passed",
-    Status.SKIP: "do not apply here",
+    Status.SKIP: "not applicable",
 }
 MOST = 8
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What every section of the page is drawn from.
+
+    specs  name → Vega-Lite specification of each chart that the page carries
+    """
+
+    run: Run
+    profile: Profile
+    f: Frames
+    specs: Mapping[str, dict[str, Any]]
 
 
 def headline(run: Run) -> tuple[Status, str]:

@@ -1,25 +1,65 @@
-"""HTML tables that sort: a cell may carry the value that it is sorted by, apart from what it shows."""
+"""Tables as data, for the page and for Markdown alike: what each cell says, and how it is shown and sorted."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.model.units import BITS, GIGA, show_share
+from markupsafe import Markup
 
-from .markup import Child, Html, tag
+from bench.model.printable import as_markdown
+from bench.model.units import BITS, GIGA, show_share, show_size
+from bench.model.verdict import Status, Verdict
+
+from .summary import COUNTED, MARKS, WORDS
 
 ABSENT = "–"
+# lines of one verdict's evidence that the page lists; of 64 nodes there are tens of thousands of pairs
+MOST_EVIDENCE = 1000
+MOST_ROWS = 50  # of a table in Markdown
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What is shown, and what it sorts by (its own text when None); ``number`` aligns it to the right."""
+    """One cell of a table.
 
-    shown: Child
+    key       what it sorts by; None: its text
+    number    aligned to the right
+    kind      "", "code", "strong", "bad" or "check" (a name that breaks after its dots)
+    status    its badge stands before the text
+    soft      a second, paler line
+    evidence  lines that are one click away
+    title     shown when the pointer is over the text
+    """
+
+    text: str = ""
     key: str | float | None = None
     number: bool = False
+    kind: str = ""
+    status: Status | None = None
+    soft: str = ""
+    evidence: Sequence[str] = ()
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of as many cells as ``head``; kind "stacked": rows are cards on a narrow screen, "dense": no wrapping."""
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell | str]]
+    kind: str = ""
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Of each column, whether all its cells are numbers."""
+        columns = list(zip(*self.rows, strict=True)) or [() for _ in self.head]
+        return [
+            bool(column) and all(isinstance(cell, Cell) and cell.number for cell in column)
+            for column in columns
+        ]
 
 
 def number(value: float, digits: int = 4, unit: str = "") -> Cell:
@@ -30,47 +70,60 @@ def number(value: float, digits: int = 4, unit: str = "") -> Cell:
     return Cell(text + unit, value, True)
 
 
-def rate_cell(rate: float, share: float) -> tuple[Cell, Cell, Cell]:
-    """Gb/s, GB/s and share of bytes/s, side by side because people mix them up."""
-    return (
-        number(rate * BITS / GIGA, 5),
-        number(rate / GIGA),
-        Cell(show_share(share), share, True) if math.isfinite(share) else Cell(ABSENT, "", True),
-    )
+def rates(rate: float, share: float) -> tuple[Cell, Cell, Cell]:
+    """Bytes per second as Gb/s and GB/s, side by side because people mix them up, and their share of the target."""
+    text = Cell(show_share(share), share, True) if math.isfinite(share) else Cell(ABSENT, "", True)
+    return number(rate * BITS / GIGA, 5), number(rate / GIGA), text
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[Cell | Child]], caption: str, kind: str = "") -> Html:
-    """A sortable table in a box that scrolls sideways.
+def size(count: int | None) -> Cell:
+    """Bytes."""
+    return Cell("unknown", "", True) if count is None else Cell(show_size(count), count, True)
 
-    kind  "stacked": rows become cards on a narrow screen; "dense": cells do not wrap
-    """
-    lines = list(rows)
-    right = [bool(lines) and all(_is_number(row[i]) for row in lines) for i in range(len(head))]
-    heads = [
-        tag(
-            "th",
-            tag("button", text, type="button") if text else "",
-            scope="col",
-            class_="number" if right[i] else None,
+
+def code(text: str) -> Cell:
+    return Cell(text, kind="code")
+
+
+def strong(text: str) -> Cell:
+    return Cell(text, text, kind="strong")
+
+
+def badge(status: Status) -> Cell:
+    """Sorts by weight: what failed first."""
+    return Cell(key=list(COUNTED).index(status), status=status)
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> Table:
+    head = ("status", "subject", "measured", "wanted", "next step", "check")
+    rows = [
+        (
+            badge(each.status),
+            strong(each.subject),
+            Cell(each.measured, each.measured, evidence=each.evidence),
+            Cell(each.wanted, each.wanted, soft=each.source),
+            each.next_step,
+            Cell(each.check, each.check, kind="check"),
         )
-        for i, text in enumerate(head)
+        for each in verdicts
     ]
-    body = [tag("tr", [_cell(value, head[i]) for i, value in enumerate(row)]) for row in lines]
-    inner = tag(
-        "table", tag("caption", caption, class_="hidden"), tag("thead", tag("tr", heads)), tag("tbody", body),
-        class_=kind or None,
-    )  # fmt: skip
-    return tag("div", inner, class_="scroll", tabindex=0, role="region", aria_label=caption)
+    return Table("Verdicts", head, rows, "stacked")
 
 
-def _is_number(value: Cell | Child) -> bool:
-    return isinstance(value, Cell) and value.number
+def markdown_table(table: Table, most: int = MOST_ROWS) -> Markup:
+    """Its first rows, every cell escaped, and how many more there are."""
+    lines = [
+        "| " + " | ".join(as_markdown(as_text(cell)) for cell in row) + " |" for row in table.rows[:most]
+    ]
+    more = len(table.rows) - most
+    rest = [f"\nand {more} more, in report.html"] if more > 0 else []
+    head = [f"| {' | '.join(table.head)} |", f"|{' --- |' * len(table.head)}"]
+    return Markup("\n".join([*head, *lines, *rest]))
 
 
-def _cell(value: Cell | Child, head: str) -> Html:
-    if not isinstance(value, Cell):
-        return tag("td", value, data_head=head or None)
-    return tag(
-        "td", value.shown, class_="number" if value.number else None,
-        data_key=None if value.key is None else str(value.key), data_head=head or None,
-    )  # fmt: skip
+def as_text(cell: Cell | str) -> str:
+    if isinstance(cell, str):
+        return cell
+    judged = f"{MARKS[cell.status]} {WORDS[cell.status]}" if cell.status else ""
+    soft = f"({cell.soft})" if cell.soft else ""
+    return " ".join(part for part in (judged, cell.text, soft) if part)

@@ -15,7 +15,7 @@ from bench.store import Run
 class Carried:
     """Bytes that left a port in a phase: on the node that sent least and on the one that sent most.
 
-    told      nodes whose counters say; ``of``: nodes that have the port
+    known     nodes with a reading; ``of``: nodes that have the port
     excluded  whether the profile wants nothing on it
     """
 
@@ -23,7 +23,7 @@ class Carried:
     port: str
     least: int | None
     most: int | None
-    told: int
+    known: int
     of: int
     excluded: bool
 

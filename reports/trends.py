@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -30,13 +29,10 @@ from bench.store.history import HistoryError, Problem, acceptances, nights, runs
 from .charts.trend import LEVEL_COLUMNS, NIGHT_COLUMNS, STEP_COLUMNS, trend
 from .docs import Drawn, Page
 from .frames import rounded
-from .markdown import table as markdown_table
+from .tables import Table, markdown_table
 from .theme import specification
 
-AXES = {
-    "rate": (GIGA, "GB/s; 1 GB/s = 8 Gb/s"),
-    "time": (MICRO, "µs"),
-}
+AXES = {"rate": (GIGA, "GB/s; 1 GB/s = 8 Gb/s"), "time": (MICRO, "µs")}
 SAME_LEVEL = 0.0025  # a level that moves by less than this share is drawn as one
 RECENT = 120  # nights that a chart shows
 WORST_FIRST = (Label.REGRESSION, Label.SUSPICIOUS, Label.INSUFFICIENT, Label.IMPROVEMENT, Label.OK)
@@ -80,9 +76,12 @@ def cluster_page(
     )
     last = max((marked[-1].night.time for marked in marks.values() if marked), default=0.0)
     intro = f"{len(marks)} series of cluster {plain(cluster)}, the last night {date(last)}."
-    overview = markdown_table(("series", "last night", "label", "change"), [row[1:] for row in rows])
+    overview = Table("Series", ("series", "last night", "label", "change"), [row[1:] for row in rows])
     return Page(
-        f"nightly-{slug(cluster)}", f"{cluster}: every night", (intro, "\n".join(overview).rstrip()), drawn
+        f"nightly-{slug(cluster)}",
+        f"{cluster}: every night",
+        (intro, markdown_table(overview, len(rows))),
+        drawn,
     )
 
 
@@ -190,8 +189,3 @@ def slug(name: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9_ -]+", name) and len(name) <= 60:
         return plain_name
     return f"{plain_name}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
-def specs_of(page: Page) -> dict[str, dict[str, Any]]:
-    """Name → specification of the charts of a page that were drawn."""
-    return {chart.name: chart.spec for chart in page.charts if chart.spec is not None}

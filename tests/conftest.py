@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import shutil
-import sys
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+import programs
 
 NVIDIA = Path("/dev/nvidiactl")
 HAS_TORCH = importlib.util.find_spec("torch") is not None
@@ -25,13 +26,19 @@ with contextlib.suppress(ModuleNotFoundError):
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     reasons = {
         "torch": None if HAS_TORCH else "torch is not installed",
-        "mpi": None if HAS_TORCH and mpirun() else "mpirun or torch is not installed",
+        "mpi": None if HAS_TORCH and programs.find("mpirun") else "mpirun or torch is not installed",
         "gpu": None if HAS_TORCH and NVIDIA.exists() else "no NVIDIA GPU here, or no torch",
+        "root": None if os.geteuid() == 0 else "this test needs root",
     }
     for item in items:
         for name, reason in reasons.items():
             if reason and item.get_closest_marker(name):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        programs.need(*marker.args)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -40,7 +47,3 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-def mpirun() -> str | None:
-    return shutil.which("mpirun", path=str(Path(sys.executable).parent)) or shutil.which("mpirun")

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from statistics import NormalDist, fmean, median
 
 from bench.model.stats import median_interval, quantile
-from bench.model.units import show_seconds
+from bench.model.verdict import Status
 
 LAUNCHES = 3  # of each side, from which on they tell how much one launch differs from the next
 MISTAKES = 0.05  # comparisons of equal machines that may name any case at all
@@ -40,7 +40,6 @@ ALIKE = (
     "timing",
 )
 KNOWN_AS = {"threads": ("threads (OMP_NUM_THREADS)", "not set")}  # to whom reads of them
-DIFFERS_ON_PURPOSE = ("torch", "nccl", "driver", "firmware", "kernel", "environment", "started", "hosts")
 
 Samples = Sequence[Sequence[float]]  # [repetition][iteration] seconds
 
@@ -85,7 +84,6 @@ class Ratio:
     low: float
     high: float
     outcome: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -96,6 +94,14 @@ class Comparison:
     differences: tuple[Difference, ...]
     unknown: tuple[str, ...]
     text: str
+
+    @property
+    def status(self) -> Status:
+        """FAIL: B is slower somewhere; ERROR: a case cannot be told; else PASS."""
+        outcomes = {ratio.outcome for ratio in self.ratios}
+        if "slower" in outcomes:
+            return Status.FAIL
+        return Status.PASS if outcomes and outcomes <= {"faster", "same"} else Status.ERROR
 
 
 def differing(
@@ -114,7 +120,6 @@ def compare(
     b_facts: Mapping[str, str],
     *,
     anyway: bool = False,
-    tolerance: float = TOLERANCE,
     launches: tuple[int, int] = (1, 1),
 ) -> Comparison:
     """All cases of two runs, A's order first. Samples are seconds by case; facts are by ``ALIKE`` key.
@@ -130,7 +135,7 @@ def compare(
         raise ValueError("the runs have no case in common; compare runs of the same plan")
     unknown = tuple(key for key in ALIKE if not a_facts.get(key) and not b_facts.get(key))
     names = [*a, *(name for name in b if name not in a)]
-    ratios = tuple(ratio(name, a.get(name, ()), b.get(name, ()), tolerance) for name in names)
+    ratios = tuple(ratio(name, a.get(name, ()), b.get(name, ())) for name in names)
     few = min(launches) < LAUNCHES
     ratios = tuple(map(_unearned, ratios)) if few else _beyond_launches(ratios, a, b)
     text = _summary(ratios, differences, unknown)
@@ -144,9 +149,7 @@ def _unearned(found: Ratio) -> Ratio:
     """A difference that the launches alone may have made."""
     if found.outcome not in ("faster", "slower"):
         return found
-    return replace(
-        found, outcome="cannot tell", text=f"{found.text}, if launches were all alike: cannot tell"
-    )
+    return replace(found, outcome="cannot tell")
 
 
 def _beyond_launches(
@@ -179,29 +182,18 @@ def spread_of(a: Samples, b: Samples) -> float:
     return math.sqrt(squares / freedom)
 
 
-def ratio(case: str, a: Samples, b: Samples, tolerance: float = TOLERANCE) -> Ratio:
+def ratio(case: str, a: Samples, b: Samples) -> Ratio:
     """One case: its ratio, interval and outcome."""
     if not (_sound(a) and _sound(b)):
-        text = f"{case}: cannot tell: a sample is no time above 0"
-        return Ratio(case, math.nan, math.nan, math.nan, math.nan, math.nan, "cannot tell", text)
-    all_a, all_b = _pooled(a), _pooled(b)
-    if not all_a or not all_b:
-        outcome = "only a" if all_a else "only b" if all_b else "cannot tell"
-        middle_a, middle_b = (median(all_a) if all_a else math.nan), (median(all_b) if all_b else math.nan)
-        return Ratio(case, middle_a, middle_b, math.nan, math.nan, math.nan, outcome, f"{case}: {outcome}")
+        return Ratio(case, math.nan, math.nan, math.nan, math.nan, math.nan, "cannot tell")
+    middle_a, middle_b = (median(side) if side else math.nan for side in (_pooled(a), _pooled(b)))
+    if math.isnan(middle_a) or math.isnan(middle_b):
+        outcome = "only b" if _pooled(b) else "only a" if _pooled(a) else "cannot tell"
+        return Ratio(case, middle_a, middle_b, math.nan, math.nan, math.nan, outcome)
     low_a, high_a = interval(a)
     low_b, high_b = interval(b)
     low, high = low_a / high_b, high_a / low_b if low_b > 0 else math.inf
-    middle_a, middle_b = median(all_a), median(all_b)
-    value = middle_a / middle_b
-    outcome = _outcome(low, high, tolerance)
-    if outcome == "cannot tell":
-        wide = f"between {low:.3g} and {high:.3g}" if math.isfinite(high) else "open: too few samples"
-        said = f"cannot tell: the interval is {wide}"
-    else:
-        said = f"{outcome} ({low:.3f} to {high:.3f})"
-    shown = f"{show_seconds(middle_a)} and {show_seconds(middle_b)}, ratio {value:.3f}"
-    return Ratio(case, middle_a, middle_b, value, low, high, outcome, f"{case}: {shown}: {said}")
+    return Ratio(case, middle_a, middle_b, middle_a / middle_b, low, high, _outcome(low, high))
 
 
 def _pooled(samples: Samples) -> list[float]:
@@ -224,10 +216,9 @@ def interval(samples: Samples) -> tuple[float, float]:
     return min(low, *middles), max(high, *middles)
 
 
-def _outcome(low: float, high: float, tolerance: float) -> str:
+def _outcome(low: float, high: float) -> str:
     """What an interval of a/b says: it must lie EFFECT beyond 1 to be a difference, near it to be none."""
-    least, most = 1 / (1 + tolerance), 1 + tolerance
-    if least <= low and high <= most:
+    if low >= 1 / (1 + TOLERANCE) and high <= 1 + TOLERANCE:
         return "same"
     if low > 1 + EFFECT:
         return "faster"
@@ -236,11 +227,7 @@ def _outcome(low: float, high: float, tolerance: float) -> str:
     return "cannot tell"
 
 
-def _summary(
-    ratios: Sequence[Ratio],
-    differences: Sequence[Difference],
-    unknown: Sequence[str],
-) -> str:
+def _summary(ratios: Sequence[Ratio], differences: Sequence[Difference], unknown: Sequence[str]) -> str:
     outcomes = ("faster", "slower", "same", "cannot tell", "only a", "only b")
     counted = [(sum(item.outcome == outcome for item in ratios), outcome) for outcome in outcomes]
     parts = ["B against A: " + ", ".join(f"{count} {outcome}" for count, outcome in counted if count)]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from statistics import median
 
 from bench.exchange.compare import Comparison, Ratio, UnlikeRuns, compare, differing
 from bench.model.profile import ProfileError, Rails, parse
 from bench.model.units import show_rate, show_seconds
-from bench.model.verdict import Status
 from bench.store import Run
 from bench.store.rows import Row, rows
 
@@ -22,16 +21,7 @@ HEADER = ("case", "A", "B", "A busbw", "B busbw", "A/B", "interval", "B is")
 PLACING = ("binding", "scheduling", "threads")
 
 
-@dataclass(frozen=True)
-class Compared:
-    """A comparison and its text. FAIL: B is slower somewhere; ERROR: something cannot be told; else PASS."""
-
-    status: Status
-    comparison: Comparison
-    text: str
-
-
-def compare_runs(a: Sequence[Run], b: Sequence[Run], anyway: bool = False) -> Compared:
+def compare_runs(a: Sequence[Run], b: Sequence[Run], anyway: bool = False) -> Comparison:
     """All cases of A and B by the pipelined time of the slowest rank, block by block; each side is a run or several.
 
     Raises compare.UnlikeRuns, which names the keys that differ, unless ``anyway``; ValueError when the runs
@@ -53,7 +43,7 @@ def compare_runs(a: Sequence[Run], b: Sequence[Run], anyway: bool = False) -> Co
         for side, several in (("A", a), ("B", b))
         for run in several
     ]
-    return Compared(_status(found.ratios), found, "\n".join([*sides, *_table(lines), found.text]))
+    return replace(found, text="\n".join([*sides, *_table(lines), found.text]))
 
 
 def samples(run: Run, by_content: bool = False) -> dict[str, list[list[float]]]:
@@ -128,7 +118,7 @@ def _rails(profile_text: str) -> str:
 
 
 def _line(ratio: Ratio, a: dict[str, float], b: dict[str, float]) -> tuple[str, ...]:
-    told = math.isfinite(ratio.low) and math.isfinite(ratio.high)
+    bounded = math.isfinite(ratio.low) and math.isfinite(ratio.high)
     return (
         ratio.case,
         show_seconds(ratio.a),
@@ -136,7 +126,7 @@ def _line(ratio: Ratio, a: dict[str, float], b: dict[str, float]) -> tuple[str, 
         _rate(a.get(ratio.case)),
         _rate(b.get(ratio.case)),
         f"{ratio.ratio:.3f}" if math.isfinite(ratio.ratio) else "–",
-        f"{ratio.low:.3f} to {ratio.high:.3f}" if told else "–",
+        f"{ratio.low:.3f} to {ratio.high:.3f}" if bounded else "–",
         ratio.outcome,
     )
 
@@ -154,10 +144,3 @@ def _table(lines: list[tuple[str, ...]]) -> list[str]:
         )
         for row in (HEADER, *lines)
     ]
-
-
-def _status(ratios: tuple[Ratio, ...]) -> Status:
-    outcomes = {ratio.outcome for ratio in ratios}
-    if "slower" in outcomes:
-        return Status.FAIL
-    return Status.PASS if outcomes and outcomes <= {"faster", "same"} else Status.ERROR

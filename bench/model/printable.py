@@ -7,7 +7,9 @@ text read as another one.
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterable
 
 # C0 but tab and newline, DEL, C1; line and paragraph separators; marks of direction, and what isolates or overrides it
 _OBEYED = (
@@ -42,3 +44,26 @@ def as_markdown(text: object, longest: int | None = None) -> str:
     """A text as Markdown that shows exactly it, on one line, of at most ``longest`` characters before escapes."""
     shown = "".join(c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
     return _MARKDOWN.sub(r"\\\1", " ".join(shown.split())[:longest])
+
+
+def no_formula(text: str) -> str:
+    """``text`` as a spreadsheet's cell that is no formula: whoever opens the file must not run a stranger's."""
+    # the characters by OWASP's page on CSV injection; a blank before them is skipped by some programs
+    return f"'{text}" if text.lstrip(" ")[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
+
+
+def csv_line(values: Iterable[object]) -> str:
+    """One line of CSV: a value that is missing or not finite is an empty cell, and no text is a formula."""
+    return ",".join(map(_cell, values)) + "\n"
+
+
+def _cell(value: object) -> str:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, str):
+        return repr(value)
+    text = no_formula(value)
+    quoted = any(character in text for character in ',"\r\n') or text != text.strip()
+    return '"' + text.replace('"', '""') + '"' if quoted else text

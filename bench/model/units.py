@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 
 from bench.model.errors import RailGaugeError
 from bench.model.verdict import EXIT_USAGE
@@ -119,6 +120,13 @@ def show_seconds(seconds: float) -> str:
 def show_count(count: int, what: str) -> str:
     """``1 case``, ``2 cases``: of ``what`` in the singular, whose plural is an s more."""
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def show_some(names: Iterable[str], most: int = 4, of: str = "", separator: str = ", ") -> str:
+    """``n0, n1, n2, n3 and 60 more nodes``: the first of many names, and how many more there are."""
+    listed = list(names)
+    more = f" and {len(listed) - most} more {of}".rstrip() if len(listed) > most else ""
+    return separator.join(listed[:most]) + more
 
 
 def show_share(share: float) -> str:

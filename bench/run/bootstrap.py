@@ -8,7 +8,7 @@ from bench.model.facts import Node
 from bench.model.measurement import Rank
 from bench.model.profile import Profile
 from bench.plan import NCCL_RESERVE, TORCH_HOST, Memory, by_node
-from bench.supervise.control import Message
+from bench.supervise.control.tcp import Message
 from bench.supervise.coordinator import Coordinator
 
 from .options import CannotRun

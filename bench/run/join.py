@@ -16,7 +16,8 @@ from typing import Any
 from bench.launch import Place, agree, elastic, quiet_mpi
 from bench.measure.work_order import first_line
 from bench.model.verdict import EXIT, Status
-from bench.supervise.control import connect, token
+from bench.supervise.control import token
+from bench.supervise.control.connect import connect
 from bench.supervise.departures import Departures
 from bench.supervise.farewell import above, say
 from bench.supervise.hangs import FAILED

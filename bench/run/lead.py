@@ -26,7 +26,7 @@ from bench.plan import Job, Memory, PlanError, acceptance, by_node, fit, sweep_c
 from bench.plan.nightly import short
 from bench.store import UNWRITTEN, VERDICTS, Manifest, Phase, Plan, Recorder, Run, RunError
 from bench.store.standing import standing
-from bench.supervise.control import Control
+from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator, dismiss
 from bench.supervise.departures import Departures
 from bench.supervise.limits import Lost, Stopped

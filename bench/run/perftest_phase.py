@@ -21,7 +21,7 @@ from bench.model.facts import Node
 from bench.model.profile import Profile
 from bench.model.units import show_seconds
 from bench.plan import by_node
-from bench.supervise.control import Message
+from bench.supervise.control.tcp import Message
 from bench.supervise.coordinator import Coordinator
 
 from .bootstrap import PROBE_SECONDS

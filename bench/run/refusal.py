@@ -8,7 +8,7 @@ import socket
 from bench.launch import Place
 from bench.model.printable import plain
 from bench.model.verdict import EXIT, Status
-from bench.supervise.control import connect
+from bench.supervise.control.connect import connect
 from bench.supervise.control.rendezvous import NotMet
 from bench.supervise.control.token import NoToken
 from bench.supervise.coordinator import dismiss

@@ -11,7 +11,7 @@ from bench.measure.loop import Rules
 from bench.measure.work_order import Order, own_part
 from bench.model.measurement import Case, Measurement, Rank
 from bench.store import NOT_TRIED, Loss, Phase, Recorder
-from bench.supervise.control import Control, Message
+from bench.supervise.control.tcp import Control, Message
 from bench.supervise.hangs import (
     Culprits,
     Place,
@@ -371,21 +371,16 @@ class Coordinator:
 def dismiss(
     control: Control, limit: float, status: int, reason: str = "", gone: Collection[int] = ()
 ) -> bool:
-    """Tell every supervisor to end, again and again until it answers, at most ``limit`` s; whether all did.
+    """Tell every supervisor to end and wait for the answers, at most ``limit`` s; whether all did.
 
     ``status`` is the job's, ``reason`` why nothing was measured: who hears it may stand on a node whose launcher
     tells nothing of the others. Those who are ``gone`` already are not waited for, and did not.
-
-    A message can get lost (seen once with Open MPI 5.0.11's shared memory): an answer is worth waiting for.
     """
     waiting = set(range(control.size)) - {control.rank} - set(gone)
+    for rank in waiting:
+        control.send(rank, {"do": "quit", "status": status, "reason": reason})
     deadline = time.monotonic() + limit
-    again = 0.0
     while waiting and time.monotonic() < deadline:
-        if time.monotonic() > again:
-            again = time.monotonic() + 0.5
-            for rank in waiting:
-                control.send(rank, {"do": "quit", "status": status, "reason": reason})
         waiting -= {
             source
             for source, message in control.receive()

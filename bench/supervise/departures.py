@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from bench.supervise.control import Message
+from bench.supervise.control.tcp import Message
 from bench.supervise.hangs import CUT, FAILED, Culprits, Gone, blamed, farewells
 
 GATHER = 0.4  # s from the first sign on, in which the others' last words arrive

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.supervise.control import Control
+from bench.supervise.control.tcp import Control
 from bench.supervise.watchdog import LAUNCHERS
 
 WORD_SECONDS = 0.3  # for the last word to leave

@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 from bench.model.printable import plain
 
-from .control import Message
+from .control.tcp import Message
 
 
 def answer(what: str) -> Message:

@@ -16,7 +16,10 @@ import pandas as pd
 
 from reports.theme import BLUE, NEUTRAL, RED
 
-WIDTH, STEP = 800, 22
+from .chart import WIDTH
+from .chart import rule as drawn_rule
+
+STEP = 22
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|")  # names that are a field and an expression as they stand
 LETTER = 6.5  # pixels of one letter of a label
 
@@ -29,14 +32,19 @@ class Rule:
     text: str
     floor: bool = False
 
+    @classmethod
+    def of(cls, value: float, text: str) -> Rule | None:
+        """None where there is no such value: NaN."""
+        return cls(value, text) if math.isfinite(value) else None
+
 
 def ranked_bars(
     data: str | pd.DataFrame,
     label: str,
     value: str,
     *,
-    title: str,
     axis: str,
+    title: str = "",
     subtitle: str = "",
     format: str = "~f",
     missing: str = "not run",
@@ -66,7 +74,8 @@ def ranked_bars(
     )
     if rule and isinstance(data, pd.DataFrame):
         texts = _beside(texts, fields["value"], rule, domain[1] / width)
-    layers = [bars, texts, *(_rule(rule) if rule else ())]
+    lines = drawn_rule(rule.value, rule.text, "x", align="right", dx=-4, dy=-8) if rule else ()
+    layers = [bars, texts, *lines]
     parsed = value if fields["value"] == value else ""
     chart = alt.layer(*layers, data=_source(data, parsed)).properties(width=width, height=alt.Step(STEP))
     for role, name in columns.items():
@@ -75,9 +84,9 @@ def ranked_bars(
             chart = chart.transform_calculate(
                 **{fields[role]: f"toNumber({read})" if role == "value" else read}
             )
-    return chart.properties(
-        title=alt.TitleParams(title, subtitle=subtitle) if subtitle else alt.TitleParams(title)
-    )
+    if not title:
+        return chart
+    return chart.properties(title=alt.TitleParams(title, subtitle=subtitle or alt.Undefined))
 
 
 def _base(fields: dict[str, str], label: str, axis: str, domain: Any) -> alt.Chart:
@@ -146,14 +155,3 @@ def _domain(data: str | pd.DataFrame, value: str, note: str, rule: Rule | None, 
     letters = 9 + max((len(str(text)) for text in data[note]), default=0) if note else 9
     room = min(0.5, letters * LETTER / width)
     return [0.0, float(f"{top / (1 - room):.4g}")] if top > 0 else [0.0, 1.0]
-
-
-def _rule(rule: Rule) -> tuple[alt.Chart, alt.Chart]:
-    # data of its own: on the bars' data it would be drawn once a bar, fat and jagged
-    one = alt.InlineData(values=[{"text": rule.text}])
-    line = alt.Chart(one).mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=NEUTRAL)
-    text = alt.Chart(one).mark_text(
-        align="right", dx=-4, dy=-8, baseline="bottom", color=NEUTRAL, fontWeight="bold"
-    )
-    x = alt.X(datum=rule.value, type="quantitative")
-    return line.encode(x=x), text.encode(x=x, y=alt.YValue(0), text="text:N")

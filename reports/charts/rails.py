@@ -7,15 +7,18 @@ import math
 import altair as alt
 import pandas as pd
 
-from reports.theme import AMBER, BLUE, NEUTRAL, RED
+from bench.model.units import BITS
+from reports.frames import Frames
+from reports.theme import AMBER, BLUE, RED
 
-WIDTH = 800
-SLOW = (
-    0.02  # below the median by this share: boxed; the same share that a nightly change must reach to matter
-)
+from .bars import Rule, ranked_bars
+from .chart import RATE, WIDTH, chart, listed, rule
+
+SLOW = 0.02  # below the median by this share: with a number; a nightly change must reach it, too
 INLINE_CELLS = (
     5000  # cells of all rails together that one page carries; above it the slowest rail stands for a pair
 )
+PER_RAIL = 16  # nodes; of more, the slowest rail stands for each pair
 NUMBER_WIDTH = 32  # pixels that a number such as +10% needs beside its neighbours
 NOBODY = "nobody"  # whom blame names where it names none; an empty text would be null in a CSV file
 SPAN = 0.10  # from the median: there the colours of the matrix end
@@ -33,65 +36,213 @@ DIVERGING = (
 QUANTILES = {"min": 0.0, "p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95, "max": 1.0}
 
 
-def pair_heatmap(
-    pairs: pd.DataFrame, blamed: pd.DataFrame, nodes: tuple[str, ...], title: str, subtitle: str
-) -> alt.LayerChart | alt.FacetChart:
+def outlined(f: Frames, most: int = 3) -> str:
+    """Whom the outlines of the maps stand for; ``most`` 0 counts them, for a line that must be short."""
+    texts = [str(text) for text in dict.fromkeys(f.blamed["text"])]
+    if not texts:
+        return "nobody is outlined: blame.rails names nobody"
+    if most:
+        return f"outlined: {listed(texts, most)}"
+    named = sum(text.startswith("named") for text in texts)
+    counts = ((named, "named"), (len(texts) - named, "suspected"))
+    return f"outlined: {' and '.join(f'{count} {word}' for count, word in counts if count)} by blame.rails"
+
+
+def _slow_rails(f: Frames, pairs: pd.DataFrame) -> str:
+    table = node_rails(pairs)
+    slow = table[table["change"] < -SLOW].sort_values("change", kind="stable")
+    cells = [f"{row.node} {row.rail} ({row.change:+.0%})" for row in slow.itertuples()]
+    found = (
+        f"More than {SLOW:.0%} below: {listed(cells)}." if cells else f"None is more than {SLOW:.0%} below."
+    )
+    return f"{len(table)} rails of nodes against the median of all. {found}"
+
+
+@chart(
+    "rail-matrix", "rails", "Rails and nodes",
+    lambda f: f"{outlined(f, 0)}; numbers: more than {SLOW:.0%} below the median of all",
+    data=lambda f: f.pairs, about=_slow_rails,
+)  # fmt: skip
+def rail_matrix(f: Frames, pairs: pd.DataFrame) -> alt.LayerChart:
+    """Rail × node: the median over a node's partners, against the median of all, with numbers where it is slow.
+
+    Those whom blame names or suspects are outlined. The colours end at SPAN, so that a port at half rate does
+    not make a node that lacks 4 % look well.
+    """
+    data = marked_rails(node_rails(pairs), f.blamed)
+    step = min(60, WIDTH / max(1, len(f.nodes)))
+    width = max(60, round(step * len(f.nodes)))
+    x = alt.X("node:N", title="node", sort=list(f.nodes), axis=_node_axis(label_size(step), -90))
+    y = alt.Y("rail:N", title="rail", sort=_natural(data["rail"]))
+    colour = alt.Color(
+        "change:Q",
+        scale=alt.Scale(range=list(DIVERGING), domain=[-SPAN, SPAN], domainMid=0, clamp=True),
+        legend=alt.Legend(title="from the median", format="+.0%", labelExpr=_OPEN_ENDED),
+    )
+    tooltip = [
+        alt.Tooltip("node:N"),
+        alt.Tooltip("rail:N"),
+        alt.Tooltip("gbps:Q", title="median, Gb/s", format=RATE),
+        alt.Tooltip("change:Q", title="from the median", format="+.1%"),
+        alt.Tooltip("blame:N"),
+    ]
+    cells = alt.Chart().mark_rect().encode(x=x, y=y, color=colour, tooltip=tooltip).properties(name="cells")
+    # on narrow cells the numbers stand upright
+    upright = {"angle": 270, "fontSize": 9} if step < NUMBER_WIDTH else {"fontSize": 11}
+    numbers = alt.Chart().mark_text(fontWeight="bold", tooltip=False, **upright).encode(
+        x=x, y=y, text=alt.Text("change:Q", format="+.0%"),
+        # white on the dark end of the scale, dark on its pale middle
+        color=alt.condition(f"datum.change < {-0.6 * SPAN!r}", alt.value("#ffffff"), alt.value("#1f2933")),
+    )  # fmt: skip
+    numbers = numbers.properties(name="on_cells").transform_filter(f"datum.change < {-SLOW!r}")
+    outline = _outline(x, y, 2.5 if step >= NUMBER_WIDTH else 1.5)
+    return alt.layer(cells, outline, numbers, data=data).properties(width=width, height=alt.Step(30))
+
+
+def _slowest_pairs(f: Frames, pairs: pd.DataFrame) -> str:
+    slowest = pairs.sort_values(["gbps", "source", "destination", "rail"], kind="stable").head(3)
+    cells = [
+        f"{row.source} to {row.destination} on {row.rail} ({row.gbps:.4g} Gb/s)"
+        for row in slowest.itertuples()
+    ]
+    return (
+        f"{len(pairs)} readings of node pairs, median {pairs['gbps'].median():.4g} Gb/s; "
+        f"the slowest: {listed(cells)}; {outlined(f)}."
+    )
+
+
+def _map_subtitle(f: Frames) -> str:
+    merged = len(slowest_rail(f.pairs)) != len(f.pairs) and len(f.nodes) > PER_RAIL
+    return outlined(f, 0) + ("; the slowest rail stands for each pair" if merged else "")
+
+
+@chart(
+    "pair-heatmap", "rails", "Every pair of nodes, every rail", _map_subtitle,
+    data=lambda f: f.pairs, about=_slowest_pairs,
+)  # fmt: skip
+def pair_heatmap(f: Frames, pairs: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
     """Node × node, one map a rail (the slowest rail of each pair when there are too many cells).
 
     The cells of those whom blame names or suspects are outlined. What was not measured stays empty.
     """
-    median = float(pairs["gbps"].median())
-    by_rail = len(pairs) <= INLINE_CELLS and len(nodes) <= 16
-    data = pairs if by_rail else slowest_rail(pairs)
-    data = marked_pairs(data, blamed)[["source", "destination", "rail", "busbw", "gbps", "blame"]]
-    side = max(150, min(640, 22 * len(nodes))) if not by_rail else max(90, min(220, 40 * len(nodes)))
-    axis = {"type": "nominal", "sort": list(nodes), "scale": alt.Scale(domain=list(nodes))}
+    nodes = list(f.nodes)
+    by_rail = len(pairs) <= INLINE_CELLS and len(nodes) <= PER_RAIL
+    data = marked_pairs(pairs if by_rail else slowest_rail(pairs), f.blamed)
+    data = data[["source", "destination", "rail", "busbw", "gbps", "blame"]]
+    side = max(90, min(220, 40 * len(nodes))) if by_rail else max(150, min(640, 22 * len(nodes)))
+    axis = {"type": "nominal", "sort": nodes, "scale": alt.Scale(domain=nodes)}
     font = label_size(side / max(1, len(nodes)))
     x = alt.X("destination", title="to", axis=_node_axis(font, -90), **axis)
     y = alt.Y("source", title="from", axis=_node_axis(font, 0), **axis)
-    cells = (
-        alt.Chart()
-        .mark_rect()
-        .encode(x=x, y=y, color=_rate_colour(data["gbps"], median), tooltip=_pair_tooltip())
-        .properties(name="cells")
-    )
+    tooltip = [
+        alt.Tooltip("source:N", title="from"), alt.Tooltip("destination:N", title="to"), alt.Tooltip("rail:N"),
+        alt.Tooltip("gbps:Q", title="Gb/s", format=RATE), alt.Tooltip("busbw:Q", title="GB/s", format=RATE),
+        alt.Tooltip("blame:N"),
+    ]  # fmt: skip
+    # fixed around the median, not stretched over the data: a healthy fabric must look even
+    median = float(pairs["gbps"].median())
+    low = min(0.9 * median, max(0.5 * median, float(data["gbps"].min())))
+    scale = alt.Scale(scheme="viridis", domain=[round(low, 3), round(1.02 * median, 3)], clamp=True)
+    colour = alt.Color("gbps:Q", scale=scale, legend=alt.Legend(title="Gb/s"))
+    cells = alt.Chart().mark_rect().encode(x=x, y=y, color=colour, tooltip=tooltip).properties(name="cells")
     layers = [cells, _outline(x, y, 2.5 if len(nodes) <= 32 else 1.5)]
-    heading = alt.TitleParams(title, subtitle=subtitle)
     if not by_rail:
-        return alt.layer(*layers, data=data).properties(width=side, height=side, title=heading)
+        return alt.layer(*layers, data=data).properties(width=side, height=side)
     chart = alt.layer(*layers).properties(width=side, height=side)
     facet = alt.Facet("rail:N", title=None, sort=_natural(data["rail"]))
-    return chart.facet(facet, columns=max(1, WIDTH // (side + 70)), data=data).properties(title=heading)
+    return chart.facet(facet, columns=max(1, WIDTH // (side + 70)), data=data)
 
 
-def marked_pairs(pairs: pd.DataFrame, blamed: pd.DataFrame) -> pd.DataFrame:
-    """``pairs`` with ``blame``: what is said of the node, port or path that a cell belongs to, else NOBODY.
-
-    A rail or a whole fabric that is slow is every cell, and is not marked.
-    """
-    texts = dict(zip(_texts(blamed, "kind", "node", "peer", "rail"), blamed["text"], strict=True))
-
-    def of(a: str, b: str, rail: str) -> str:
-        places: list[tuple[str, ...]] = [("path", a, b, rail), ("path", b, a, rail)]
-        places += [("port", end, "", rail) for end in (a, b)]
-        places += [("node", end, "", "") for end in (a, b)]
-        return next((str(texts[place]) for place in places if place in texts), NOBODY)
-
-    said = [of(a, b, rail) for a, b, rail in _texts(pairs, "source", "destination", "rail")]
-    marked: pd.DataFrame = pairs.assign(blame=said)
-    return marked
+def _medians(f: Frames, pairs: pd.DataFrame) -> str:
+    middle = pairs.groupby("rail", sort=True)["gbps"].median()
+    text = f"Point-to-point rates of {len(middle)} rails; medians from {middle.min():.4g} to {middle.max():.4g} Gb/s."
+    return text + (f" The profile wants {f.rail * BITS:.4g} Gb/s." if math.isfinite(f.rail) else "")
 
 
-def _texts(table: pd.DataFrame, *columns: str) -> list[tuple[str, ...]]:
-    """The rows of these columns as texts."""
-    return list(zip(*(map(str, table[column]) for column in columns), strict=True))
+@chart(
+    "rail-distribution", "rails", "Spread of the pairs of each rail",
+    "line: all pairs; pale: p5 to p95; dark: middle half; tick: median",
+    data=lambda f: f.pairs, about=_medians,
+)  # fmt: skip
+def rail_distribution(f: Frames, pairs: pd.DataFrame) -> alt.LayerChart:
+    """Per rail: the range of all pairs, its p5 to p95, its quartiles and its median, in Gb/s; the profile's floor."""
+    floor = f.rail * BITS
+    grouped = pairs.groupby("rail", sort=True)["gbps"]
+    data = pd.DataFrame({name: grouped.quantile(q).round(3) for name, q in QUANTILES.items()})
+    data = data.assign(pairs=grouped.size()).reset_index()
+    y = alt.Y("rail:N", title="rail", sort=_natural(data["rail"]))
+    domain = [x for x in (*data["min"], *data["max"], floor) if math.isfinite(x)]
+    margin = max(0.025 * max(domain), 0.05 * (max(domain) - min(domain)))
+    limits = [round(min(domain) - margin, 3), round(max(domain) + margin, 3)]
+    scale = alt.Scale(domain=limits, zero=False, nice=False)
+    tooltip = [alt.Tooltip("rail:N"), alt.Tooltip("pairs:Q")]
+    tooltip += [alt.Tooltip(f"{name}:Q", title=f"{name}, Gb/s", format=RATE) for name in QUANTILES]
+
+    def between(low: str, high: str, size: float, opacity: float) -> alt.Chart:
+        mark = alt.Chart().mark_bar(size=size, opacity=opacity, color=BLUE)
+        x = alt.X(f"{low}:Q", title="one pair on one rail (Gb/s; 8 Gb/s = 1 GB/s)", scale=scale)
+        return mark.encode(x=x, x2=f"{high}:Q", y=y, tooltip=tooltip)
+
+    tick = alt.Chart().mark_tick(thickness=3, size=18, color=AMBER)
+    middle = tick.encode(x=alt.X("p50:Q", scale=scale), y=y, tooltip=tooltip)
+    layers = [
+        between("min", "max", 2, 0.9),
+        between("p5", "p95", 8, 0.5),
+        between("p25", "p75", 16, 0.9),
+        middle,
+    ]
+    if math.isfinite(floor):
+        layers += rule(floor, f"floor {floor:,.4g} Gb/s", "x", None, align="left", dx=4, dy=-4)
+    return alt.layer(*layers, data=data).properties(width=WIDTH, height=alt.Step(30))
 
 
-def slowest_rail(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Each pair's slowest rail."""
-    ordered = pairs.sort_values(["source", "destination", "gbps", "rail"], kind="stable")
-    worst: pd.DataFrame = ordered.drop_duplicates(["source", "destination"]).reset_index(drop=True)
-    return worst
+def _ranked_rails(_: Frames, medians: pd.DataFrame) -> str:
+    ranked = medians.sort_values(["gbps", "rail"], ascending=[False, True], kind="stable")
+    bars = [f"{row.rail} {row.gbps:.4g} Gb/s" for row in ranked.itertuples()]
+    return f"Median of {len(bars)} rails over all pairs of nodes, largest first: {listed(bars)}."
+
+
+@chart(
+    "rail-ranks", "rails", "Rate of each rail", "point-to-point, each way; median over all pairs of nodes",
+    data=lambda f: rail_medians(f.pairs), about=_ranked_rails,
+)  # fmt: skip
+def rail_ranks(f: Frames, medians: pd.DataFrame) -> alt.LayerChart:
+    text = f"one rail as sold: {f.nominal * BITS:,.5g} Gb/s = {f.nominal:,.4g} GB/s"
+    return ranked_bars(
+        medians, "rail", "gbps", axis="one pair on one rail (Gb/s; 8 Gb/s = 1 GB/s)", format=RATE, note="note",
+        missing="nothing was transferred", rule=Rule.of(f.nominal * BITS, text),
+    )  # fmt: skip
+
+
+def _totals(_: Frames, totals: pd.DataFrame) -> str:
+    ranked = totals.sort_values("gbps", kind="stable")
+    low, high = ranked.iloc[0], ranked.iloc[-1]
+    return (
+        f"Rates of all rails of {len(totals)} nodes together: from {low['gbps']:,.5g} Gb/s ({low['node']}) "
+        f"to {high['gbps']:,.5g} Gb/s ({high['node']})."
+    )
+
+
+@chart(
+    "node-totals", "rails", "All rails of each node together",
+    "point-to-point, all rails at once, each way; median over partners",
+    data=lambda f: f.totals, about=_totals,
+)  # fmt: skip
+def node_totals(f: Frames, totals: pd.DataFrame) -> alt.LayerChart:
+    text = f"as sold: {f.target * BITS:,.5g} Gb/s = {f.target:,.4g} GB/s"
+    return ranked_bars(
+        totals[["node", "gbps", "note"]], "node", "gbps", format=RATE, note="note", missing="not measured",
+        axis="rails of the node together (Gb/s; 8 Gb/s = 1 GB/s)", rule=Rule.of(f.target * BITS, text),
+    )  # fmt: skip
+
+
+def rail_medians(pairs: pd.DataFrame) -> pd.DataFrame:
+    """rail, gbps (median over all pairs), note (how many readings, the slowest of them)."""
+    grouped = pairs.groupby("rail", sort=True)["gbps"]
+    table = pd.DataFrame({"gbps": grouped.median().round(3), "low": grouped.min(), "n": grouped.size()})
+    notes = [f"(slowest of {n}: {low:,.4g})" for n, low in zip(table["n"], table["low"], strict=True)]
+    medians: pd.DataFrame = table.assign(note=notes).reset_index()[["rail", "gbps", "note"]]
+    return medians
 
 
 def node_rails(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -117,102 +268,40 @@ def marked_rails(table: pd.DataFrame, blamed: pd.DataFrame) -> pd.DataFrame:
     return marked
 
 
-def rail_matrix(
-    pairs: pd.DataFrame, blamed: pd.DataFrame, nodes: tuple[str, ...], title: str, subtitle: str
-) -> alt.LayerChart:
-    """Rail × node: the median over a node's partners, against the median of all, with numbers where it is slow.
+def slowest_rail(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Each pair's slowest rail."""
+    ordered = pairs.sort_values(["source", "destination", "gbps", "rail"], kind="stable")
+    worst: pd.DataFrame = ordered.drop_duplicates(["source", "destination"]).reset_index(drop=True)
+    return worst
 
-    Those whom blame names or suspects are outlined. The colours end at SPAN, so that a port at half rate does
-    not make a node that lacks 4 % look well.
+
+def marked_pairs(pairs: pd.DataFrame, blamed: pd.DataFrame) -> pd.DataFrame:
+    """``pairs`` with ``blame``: what is said of the node, port or path that a cell belongs to, else NOBODY.
+
+    A rail or a whole fabric that is slow is every cell, and is not marked.
     """
-    data = marked_rails(node_rails(pairs), blamed)
-    step = min(60, WIDTH / max(1, len(nodes)))
-    width = max(60, round(step * len(nodes)))
-    x = alt.X("node:N", title="node", sort=list(nodes), axis=_node_axis(label_size(step), -90))
-    y = alt.Y("rail:N", title="rail", sort=_natural(data["rail"]))
-    colour = alt.Color(
-        "change:Q",
-        scale=alt.Scale(range=list(DIVERGING), domain=[-SPAN, SPAN], domainMid=0, clamp=True),
-        legend=alt.Legend(title="from the median", format="+.0%", labelExpr=_OPEN_ENDED),
-    )
-    tooltip = [
-        alt.Tooltip("node:N"),
-        alt.Tooltip("rail:N"),
-        alt.Tooltip("gbps:Q", title="median, Gb/s", format=",.4~g"),
-        alt.Tooltip("change:Q", title="from the median", format="+.1%"),
-        alt.Tooltip("blame:N"),
-    ]
-    cells = alt.Chart().mark_rect().encode(x=x, y=y, color=colour, tooltip=tooltip).properties(name="cells")
-    # on narrow cells the numbers stand upright
-    upright = {"angle": 270, "fontSize": 9} if step < NUMBER_WIDTH else {"fontSize": 11}
-    numbers = alt.Chart().mark_text(fontWeight="bold", tooltip=False, **upright).encode(
-        x=x, y=y, text=alt.Text("change:Q", format="+.0%"),
-        # white on the dark end of the scale, dark on its pale middle
-        color=alt.condition(f"datum.change < {-0.6 * SPAN!r}", alt.value("#ffffff"), alt.value("#1f2933")),
-    )  # fmt: skip
-    numbers = numbers.properties(name="on_cells").transform_filter(f"datum.change < {-SLOW!r}")
-    outline = _outline(x, y, 2.5 if step >= NUMBER_WIDTH else 1.5)
-    chart = alt.layer(cells, outline, numbers, data=data).properties(width=width, height=alt.Step(30))
-    return chart.properties(title=alt.TitleParams(title, subtitle=subtitle))
+    texts = dict(zip(_texts(blamed, "kind", "node", "peer", "rail"), blamed["text"], strict=True))
+
+    def of(a: str, b: str, rail: str) -> str:
+        places: list[tuple[str, ...]] = [("path", a, b, rail), ("path", b, a, rail)]
+        places += [("port", end, "", rail) for end in (a, b)]
+        places += [("node", end, "", "") for end in (a, b)]
+        return next((str(texts[place]) for place in places if place in texts), NOBODY)
+
+    said = [of(a, b, rail) for a, b, rail in _texts(pairs, "source", "destination", "rail")]
+    marked: pd.DataFrame = pairs.assign(blame=said)
+    return marked
+
+
+def _texts(table: pd.DataFrame, *columns: str) -> list[tuple[str, ...]]:
+    """The rows of these columns as texts."""
+    return list(zip(*(map(str, table[column]) for column in columns), strict=True))
 
 
 def _outline(x: alt.X, y: alt.Y, width: float) -> alt.Chart:
     """Red frames around the cells that carry a ``blame``."""
     frame = alt.Chart().mark_rect(filled=False, stroke=RED, strokeWidth=width, tooltip=False)
     return frame.encode(x=x, y=y).transform_filter(f"datum.blame != {NOBODY!r}")
-
-
-def rail_distribution(pairs: pd.DataFrame, floor: float, title: str, subtitle: str) -> alt.LayerChart:
-    """Per rail: the range of all pairs, its p5 to p95, its quartiles and its median, in Gb/s.
-
-    ``floor``: Gb/s that the profile wants of a rail; NaN draws no rule.
-    """
-    grouped = pairs.groupby("rail", sort=True)["gbps"]
-    data = pd.DataFrame({name: grouped.quantile(q).round(3) for name, q in QUANTILES.items()})
-    data = data.assign(pairs=grouped.size()).reset_index()
-    y = alt.Y("rail:N", title="rail", sort=_natural(data["rail"]))
-    domain = [x for x in (*data["min"], *data["max"], floor) if math.isfinite(x)]
-    margin = max(0.025 * max(domain), 0.05 * (max(domain) - min(domain)))
-    limits = [round(min(domain) - margin, 3), round(max(domain) + margin, 3)]
-    scale = alt.Scale(domain=limits, zero=False, nice=False)
-    tooltip = [alt.Tooltip("rail:N"), alt.Tooltip("pairs:Q")]
-    tooltip += [alt.Tooltip(f"{name}:Q", title=f"{name}, Gb/s", format=",.4~g") for name in QUANTILES]
-
-    def between(low: str, high: str, size: float, opacity: float) -> alt.Chart:
-        mark = alt.Chart().mark_bar(size=size, opacity=opacity, color=BLUE)
-        x = alt.X(f"{low}:Q", title="one pair on one rail (Gb/s; 8 Gb/s = 1 GB/s)", scale=scale)
-        return mark.encode(x=x, x2=f"{high}:Q", y=y, tooltip=tooltip)
-
-    middle = (
-        alt.Chart()
-        .mark_tick(thickness=3, size=18, color=AMBER)
-        .encode(x=alt.X("p50:Q", scale=scale), y=y, tooltip=tooltip)
-    )
-    layers = [
-        between("min", "max", 2, 0.9),
-        between("p5", "p95", 8, 0.5),
-        between("p25", "p75", 16, 0.9),
-        middle,
-    ]
-    if math.isfinite(floor):
-        one = alt.InlineData(values=[{"text": f"floor {floor:,.4g} Gb/s"}])
-        x = alt.X(datum=floor, type="quantitative")
-        layers.append(alt.Chart(one).mark_rule(strokeDash=[6, 4], color=NEUTRAL).encode(x=x))
-        text = alt.Chart(one).mark_text(
-            align="left", dx=4, dy=-4, baseline="bottom", color=NEUTRAL, fontWeight="bold"
-        )
-        layers.append(text.encode(x=x, y=alt.YValue(0), text="text:N"))
-    chart = alt.layer(*layers, data=data).properties(width=WIDTH, height=alt.Step(30))
-    return chart.properties(title=alt.TitleParams(title, subtitle=subtitle))
-
-
-def rail_medians(pairs: pd.DataFrame) -> pd.DataFrame:
-    """rail, gbps (median over all pairs), note (how many readings, the slowest of them)."""
-    grouped = pairs.groupby("rail", sort=True)["gbps"]
-    table = pd.DataFrame({"gbps": grouped.median().round(3), "low": grouped.min(), "n": grouped.size()})
-    notes = [f"(slowest of {n}: {low:,.4g})" for n, low in zip(table["n"], table["low"], strict=True)]
-    medians: pd.DataFrame = table.assign(note=notes).reset_index()[["rail", "gbps", "note"]]
-    return medians
 
 
 def label_size(step: float) -> int:
@@ -232,21 +321,3 @@ def _natural(names: pd.Series) -> list[str]:
         return [(0, int(part), "") for part in digits] + [(1, 0, name)]
 
     return sorted(set(names), key=key)
-
-
-def _rate_colour(rates: pd.Series, median: float) -> alt.Color:
-    # fixed around the median, not stretched over the data: a healthy fabric must look even
-    low = min(0.9 * median, max(0.5 * median, float(rates.min())))
-    scale = alt.Scale(scheme="viridis", domain=[round(low, 3), round(1.02 * median, 3)], clamp=True)
-    return alt.Color("gbps:Q", scale=scale, legend=alt.Legend(title="Gb/s"))
-
-
-def _pair_tooltip() -> list[alt.Tooltip]:
-    return [
-        alt.Tooltip("source:N", title="from"),
-        alt.Tooltip("destination:N", title="to"),
-        alt.Tooltip("rail:N"),
-        alt.Tooltip("gbps:Q", title="Gb/s", format=",.4~g"),
-        alt.Tooltip("busbw:Q", title="GB/s", format=",.4~g"),
-        alt.Tooltip("blame:N"),
-    ]

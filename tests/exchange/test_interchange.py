@@ -71,11 +71,14 @@ FILES = [
     ("nccl-2.18.txt", 16, 2, 2, ""),
     ("nccl-16-ranks.txt", 12, 16, 2, ""),
     ("nccl-alltoall-one-rank.txt", 4, 1, 1, ""),
-    ("nccl-1440-ranks.txt", 12, 1440, 1, "shows 1 of 1440 ranks"),
-    ("nccl-tagged-elided.txt", 12, 16, 1, "the average of the rows"),
+    ("nccl-1440-ranks.txt", 12, 1440, None, "shows 1 of 1440 ranks"),
+    ("nccl-tagged-elided.txt", 12, 16, None, "the average of the rows"),
     ("nccl-2.10-error-column.txt", 24, 8, 1, "no result was checked"),
     ("ib-gpu.txt", 19, 2, 2, ""),
     ("ib-two-tables.txt", 2, 2, 2, ""),
+    ("ib-latency.txt", 5, 2, 2, ""),
+    ("nccl-sendrecv.txt", 10, 2, 2, "it has no footer"),
+    ("nccl-2.9-alltoall.txt", 14, 8, None, "it has no footer"),
 ]
 
 
@@ -94,9 +97,12 @@ def test_a_file_becomes_a_run_that_is_judged(tmp_path, name, figures, ranks, nod
     assert not run.facts
     judged = judge(run, runs.LOCAL)
     assert judged.verdicts
-    # perftest compares no data, and what was not checked cannot pass
-    if problem or name.startswith("ib-"):
-        assert status(judged) is not Status.PASS
+    assert status(judged) is (Status.ERROR if problem else Status.PASS)
+    # perftest compares no data: what nobody can verify is not applicable
+    if name.startswith("ib-"):
+        (said_of_data,) = [verdict for verdict in judged.verdicts if verdict.check == "correctness"]
+        assert said_of_data.status is Status.SKIP
+        assert "perftest compares no data" in said_of_data.measured
 
 
 @pytest.mark.parametrize(
@@ -116,6 +122,46 @@ def test_a_crashed_run_keeps_its_rows_and_is_not_complete(tmp_path):
     assert run.ended is None
     assert any("incomplete" in verdict.measured for verdict in verdicts(run))
     assert any("import: cut.txt" in note for note in run.notes)
+
+
+def test_unknown_nodes_are_not_one_node(tmp_path):
+    folder, _ = imported(tmp_path, "nccl-tagged-elided.txt")
+    assert folder.text.startswith("12 figures of 16 ranks, nodes unknown: ")
+
+
+@pytest.mark.parametrize(("name", "figures"), [("ib-died.txt", 16), ("ib-latency-2014-died.txt", 12)])
+def test_a_transfer_that_ended_with_an_error_fails_its_link_and_keeps_what_it_measured(
+    tmp_path, name, figures
+):
+    folder, run = imported(tmp_path, name)
+    assert folder.figures == len(rows(run)) == figures
+    failed = [verdict for verdict in judge(run, runs.LOCAL).verdicts if verdict.status is Status.FAIL]
+    assert {verdict.check for verdict in failed} == {"import.whole"}
+    assert any("mlx" in verdict.measured and "syndrom 0x88" in verdict.measured for verdict in failed)
+
+
+def test_a_run_in_which_nccl_failed_is_a_failure(tmp_path):
+    folder = import_files(
+        [DATA / "nccl-crash-after-rows.txt"], tmp_path / "run", runs.LOCAL, Wanted(ranks=1024)
+    )
+    failed = [v for v in judge(load_run(folder.path), runs.LOCAL).verdicts if v.status is Status.FAIL]
+    assert any("HCA-128: unhandled cuda error" in verdict.measured for verdict in failed)
+
+
+def test_results_in_place_that_nccl_tests_does_not_verify_are_not_inconclusive(tmp_path):
+    """A healthy alltoall of 16 ranks: nccl-tests prints N/A in place, whatever is asked of it."""
+    row = "     1048576         16384     float    none      -1    100.0   10.49    9.83      0    101.0   10.38"
+    row += "    9.73    N/A\n"
+    footer = "# Out of bounds values : 0 OK\n# Avg bus bandwidth    : 9.78\n"
+    head = "\n".join(OCI.splitlines()[:2]) + "\n"
+    judged = judge(hostless(tmp_path, head + row + footer, nodes=2), runs.LOCAL)
+    said = {verdict.status: verdict for verdict in judged.verdicts if verdict.check == "correctness"}
+    assert set(said) == {Status.PASS, Status.SKIP}
+    assert "1 row: nccl-tests verifies alltoall and sendrecv out of place only" in said[Status.SKIP].measured
+    # -c 0 is another matter: nothing was verified that could have been
+    unverified = head + row.replace("  0  ", "N/A  ") + footer
+    judged = judge(hostless(tmp_path / "c0", unverified, nodes=2, collective="alltoall"), runs.LOCAL)
+    assert Status.ERROR in {verdict.status for verdict in judged.verdicts if verdict.check == "correctness"}
 
 
 def test_a_mismatch_of_ranks_is_named_and_cannot_pass(tmp_path):
@@ -295,7 +341,7 @@ def launches(path, name, scale, seed=0, apart=0.01, count=3):
 def test_a_run_twice_as_slow_is_slower_and_fails(tmp_path):
     found = compare_runs(launches(tmp_path, "a", 1.0), launches(tmp_path, "b", 2.0))
     assert found.status is Status.FAIL
-    assert {ratio.outcome for ratio in found.comparison.ratios} == {"slower"}
+    assert {ratio.outcome for ratio in found.ratios} == {"slower"}
     assert "run each three times" not in found.text
     assert compare_runs(launches(tmp_path, "b2", 2.0), launches(tmp_path, "a2", 1.0)).status is Status.PASS
 
@@ -345,7 +391,7 @@ def test_an_import_is_compared_with_ours_by_content_and_only_when_told(tmp_path)
     with pytest.raises(UnlikeRuns, match="launcher: openmpi against import"):
         compare_runs([ours], [theirs])
     found = compare_runs([ours], [theirs], anyway=True)
-    assert len(found.comparison.ratios) == len(rows(ours))
+    assert len(found.ratios) == len(rows(ours))
     # a table holds one figure a case: no interval, so nothing can be told
     assert found.status is Status.ERROR
 

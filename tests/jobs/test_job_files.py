@@ -67,7 +67,7 @@ def test_a_script_is_one_for_bash(path):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+@pytest.mark.needs("shellcheck")
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_shellcheck_has_nothing_to_say(path):
     done = asked("shellcheck", "--shell=bash", path)
@@ -124,7 +124,7 @@ def test_the_venv_recipe_changes_nothing_where_there_is_nothing_to_leave_alone(t
 # Kubernetes
 
 
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+@pytest.mark.needs("shellcheck")
 def test_shellcheck_has_nothing_to_say_of_the_launchers_script(mpijob, tmp_path):
     shell, how, script, _ = mpijob["spec"]["mpiReplicaSpecs"]["Launcher"]["template"]["spec"]["containers"][
         0

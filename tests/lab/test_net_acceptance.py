@@ -11,9 +11,10 @@ from bench.model.profile import parse
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "ci" / "lab"))
 from netlab import acceptance
-from netlab.acceptance import EVERY, QUICK, Trial, check, exit_status, profile, table
+from netlab.acceptance import EVERY, QUICK, Trial, check, profile, table
 from netlab.naming import Outcome, complaint
 from netlab.plan import Lab, LabError
+from netlab.rules import DEFAULT
 
 
 def outcome(status: int | None, *rows: str) -> Outcome:
@@ -128,10 +129,10 @@ def test_a_fault_that_this_machine_cannot_show_stands_in_the_table_and_is_no_suc
     *_, row, why = table(done, lacking)
     assert row.split()[:4] == ["frozen", "n2", "not", "run"]
     assert "no freezer here" in why
-    assert exit_status(done, lacking) == 3
-    assert exit_status(done, {}) == 0
-    assert exit_status([], {}) == 3
-    assert exit_status([Trial("", "it blames n1", frozenset(), 1.0, 1.0)], lacking) == 1
+    assert DEFAULT.exit_status(done, lacking) == 3
+    assert DEFAULT.exit_status(done, {}) == 0
+    assert DEFAULT.exit_status([], {}) == 3
+    assert DEFAULT.exit_status([Trial("", "it blames n1", frozenset(), 1.0, 1.0)], lacking) == 1
 
 
 @pytest.mark.parametrize(

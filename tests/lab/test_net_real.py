@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,20 +15,15 @@ from pathlib import Path
 
 import pytest
 
+import programs
+
 ROOT = Path(__file__).parents[2]
 NET = str(ROOT / "ci" / "lab" / "net")
 RANKS = str(Path(__file__).with_name("net_ranks.py"))
-PATH = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-MISSING = [tool for tool in ("ip", "tc", "nft") if shutil.which(tool, path=PATH) is None]
 NUMBERS = itertools.count()
 LINE = 200e6 / 8  # bytes/s of a rail in these labs
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
-    pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} not found (iproute2, nftables)"),
-]
-needs_mpirun = pytest.mark.skipif(shutil.which("mpirun", path=PATH) is None, reason="mpirun not found")
+pytestmark = [pytest.mark.root, pytest.mark.needs("iproute2", "nftables")]
 
 
 def words(name: str, *rest: str) -> list[str]:
@@ -37,7 +31,7 @@ def words(name: str, *rest: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PATH": PATH, "OMP_NUM_THREADS": "1"}
+    return {**os.environ, "PATH": programs.PATH, "OMP_NUM_THREADS": "1"}
 
 
 def net(name: str, *rest: str, limit: float = 60) -> str:
@@ -169,10 +163,9 @@ def test_the_exit_status_is_that_of_the_command(lab: str) -> None:
 
 @pytest.mark.mpi
 @pytest.mark.torch
-@needs_mpirun
+@pytest.mark.needs("mpirun")
 def test_an_all_reduce_moves_its_rail_alone_and_faults_show_on_theirs(name: str) -> None:
     """Rail 1 at half rate, rail 2 lossy, rail 3 healthy, by one launch of real ranks."""
-    pytest.importorskip("torch")
     net(name, "up", "--rails", "3", "--rate", "200mbit")
     net(name, "fault", "slow-rail", "n2", "1")
     net(name, "fault", "lossy-rail", "n1", "2", "5%")
@@ -349,7 +342,7 @@ def test_down_cleans_what_a_killed_up_left(name: str) -> None:
 
 
 @pytest.mark.mpi
-@needs_mpirun
+@pytest.mark.needs("mpirun")
 @pytest.mark.parametrize("ending", ["kill", "down", "frozen"])
 def test_nothing_is_left_of_ranks_when_mpirun_is_killed_or_the_lab_goes_down(lab: str, ending: str) -> None:
     def ranks() -> int:

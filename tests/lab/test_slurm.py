@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -119,8 +118,7 @@ def until(condition, limit: float = 60) -> bool:
 
 
 @pytest.mark.root
-@pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
-@pytest.mark.skipif(bool(cluster.missing()), reason="Slurm is not installed")
+@pytest.mark.needs("iproute2", "nftables", "slurm")
 class TestLive:
     """On a real Slurm; a class, so that all of it is left out for one reason."""
 

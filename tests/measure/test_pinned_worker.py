@@ -14,7 +14,7 @@ from bench.measure.work_order import Order
 from bench.model.profile import load
 from bench.plan import Asked, acceptance
 from bench.supervise import supervisor as rank
-from bench.supervise.control import Alone
+from bench.supervise.control.tcp import Control
 from bench.supervise.supervisor import Supervisor
 from bench.supervise.worker_process import Nursery
 from test_forkserver import PATHS
@@ -42,7 +42,7 @@ def test_a_pinned_worker_sees_its_rail_alone_and_the_next_one_is_another_process
     made, _ = acceptance(H100, runs.ranks(2, 8), "nccl", 1.0, Asked(), devices)
     pinned = [phase for phase in made if phase.name.startswith("pinned")]
     # what a user exports, or the profile sets for all workers, must not reach a pinned one
-    supervisor = Supervisor(Alone(), lambda _: {}, {**PATHS, "NCCL_IB_HCA": "mlx5_0"})
+    supervisor = Supervisor(Control(), lambda _: {}, {**PATHS, "NCCL_IB_HCA": "mlx5_0"})
     seen = []
     for phase in pinned[:3]:
         order = Order(phase.name, (), 0, 1, 0, "nccl", "127.0.0.1", 5.0, Rules(), 1, {})

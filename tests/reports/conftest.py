@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,13 +14,14 @@ import pytest
 
 import made_docs
 import made_runs
+import programs
 import reports
 from reports import theme
 
 theme.VALIDATED = True  # every chart that a test makes is held against Vega-Lite's schema
 
 GOLDEN = Path(__file__).with_name("golden")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = programs.find("chromium")
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--enable-logging=stderr", "--v=0",
@@ -66,9 +66,8 @@ def docs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def browse() -> Callable[..., tuple[str, str]]:
-    """(DOM after all scripts, console lines) of a page; skips where there is no Chromium."""
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
+    """(DOM after all scripts, console lines) of a page."""
+    programs.need("chromium")
 
     def run(page: Path | str, folder: Path, *flags: str) -> tuple[str, str]:
         url = page if isinstance(page, str) else page.as_uri()

@@ -80,8 +80,9 @@ def test_the_same_run_gives_the_same_bytes_and_leaves_files_alone(tmp_path):
 
 def test_what_was_drawn_before_and_was_not_measured_now_says_so(tmp_path):
     made = made_runs.gloo()
-    docs.write(tmp_path, "t", pages_of(made), FAST)
-    assert (tmp_path / "collectives.md").read_text().count("```vegalite") == 4
+    pages = pages_of(made)
+    docs.write(tmp_path, "t", pages, FAST)
+    assert (tmp_path / "collectives.md").read_text().count("```vegalite") == pages[0].drawn > 0
     nothing = replace(made, run=replace(made.run, measurements=(), plan=replace(made.run.plan, phases=())))
     docs.write(tmp_path, "t", pages_of(nothing), FAST)
     assert "```vegalite" not in (tmp_path / "collectives.md").read_text()

@@ -9,9 +9,10 @@ import pytest
 import made_runs
 from bench.model.profile import Rails
 from bench.model.verdict import Status, Verdict
-from reports.exclusion import LAYERS, exclusion, ranges
+from reports.exclusion import LAYERS, ranges
 from reports.frames import frames
-from reports.pieces import Shown
+from reports.page import SECTIONS
+from reports.summary import Shown
 
 CHECKS = [layer.check for layer in LAYERS]
 
@@ -20,6 +21,11 @@ def shown(made, verdicts=(), profile=None):
     run = replace(made.run, verdicts=tuple(verdicts))
     profile = profile or made.profile
     return Shown(run, profile, frames(made.run, made.profile), {})
+
+
+def exclusion(values):
+    """The section of the page."""
+    return next(row for row in SECTIONS if row.name == "exclusion").drawn(values)
 
 
 def words(html):
@@ -32,7 +38,7 @@ def passed(check, *evidence):
 
 def badges(text):
     """The words of the badges after the headings of the layers."""
-    return re.findall(r"[1-4]\. [^✔✘?–]*([✔✘?–] (?:PASS|FAIL|COULD NOT TELL|SKIP))", text)
+    return re.findall(r"[1-4]\. [^✔✘?–]*([✔✘?–] (?:PASS|FAIL|INCONCLUSIVE|NOT APPLICABLE))", text)
 
 
 @pytest.fixture
@@ -50,8 +56,8 @@ def test_four_layers_that_passed_are_a_pass_with_what_was_seen_of_each_node(made
 @pytest.mark.parametrize("missing", CHECKS)
 def test_a_layer_that_was_not_judged_is_unknown_and_so_is_the_whole(made, missing):
     text = words(exclusion(shown(made, [passed(check) for check in CHECKS if check != missing])))
-    assert badges(text)[CHECKS.index(missing)] == "? COULD NOT TELL"
-    assert text.startswith("Exclusion of mlx5_0: four layers of evidence ? COULD NOT TELL")
+    assert badges(text)[CHECKS.index(missing)] == "? INCONCLUSIVE"
+    assert text.startswith("Exclusion of mlx5_0: four layers of evidence ? INCONCLUSIVE")
     assert "Nothing was judged: whether this layer holds is not known." in text
 
 
@@ -116,7 +122,7 @@ def test_a_platform_that_excludes_nothing_has_no_section(made, rails):
 
 def test_what_does_not_apply_does_not_apply(made):
     skips = [Verdict(check, "all nodes", Status.SKIP, "gloo moves the data") for check in CHECKS]
-    assert badges(words(exclusion(shown(made, skips)))) == ["– SKIP"] * 4
+    assert badges(words(exclusion(shown(made, skips)))) == ["– NOT APPLICABLE"] * 4
 
 
 @pytest.mark.parametrize(("ranks", "text"), [([], ""), ([3], "3"), ([5, 0, 1, 2, 7, 2], "0-2, 5, 7")])

@@ -144,6 +144,12 @@ def test_a_table_made_in_pieces_is_the_table(monkeypatch):
     assert text == whole.to_csv(index=False, lineterminator="\n")
 
 
+def test_no_cell_of_the_rows_is_a_formula():
+    made = of(made_runs.gloo())
+    named = replace(made, rows=made.rows.assign(rail="=HYPERLINK(A1)"))
+    assert ",'=HYPERLINK(A1)," in "".join(rows_csv(named))
+
+
 def test_a_table_of_nothing_has_its_columns():
     table = rows_frame((), ())
     assert list(table.columns) == list(ROW_COLUMNS) and table.empty

@@ -64,7 +64,7 @@ def test_what_others_may_write_is_not_believed(folder, what):
     assert kept("a.js", make) == "the text" and make.asked == 2
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.root
 @pytest.mark.parametrize("what", ["a.js", "."])
 def test_what_belongs_to_another_user_is_not_believed(folder, what):
     make = Maker()

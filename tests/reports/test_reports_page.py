@@ -12,12 +12,14 @@ import reports
 from bench.model.printable import as_markdown
 from bench.model.verdict import Status, Verdict
 from bench.store import RunError
+from reports.charts import CHARTS
 from reports.export import specifications
 from reports.frames import frames
 from reports.markdown import markdown
 from reports.page import page
-from reports.pieces import MOST_EVIDENCE, verdict_table
 from reports.summary import coverage, headline, moment, network, unmeasured
+from reports.tables import MOST_EVIDENCE, verdict_table
+from reports.templating import render
 
 
 def drawn(made):
@@ -39,8 +41,8 @@ def faulty():
 
 def test_the_verdict_stands_first_with_its_counts(faulty):
     html, text = faulty
-    assert text.startswith("# ✘ FAIL: 1 failed, 1 could not be told, 10 passed, 1 do not apply here\n")
-    assert "✘ FAIL 1 failed, 1 could not be told, 10 passed, 1 do not apply here" in words(html)
+    assert text.startswith("# ✘ FAIL: 1 failed, 1 inconclusive, 10 passed, 1 not applicable\n")
+    assert "✘ FAIL 1 failed, 1 inconclusive, 10 passed, 1 not applicable" in words(html)
 
 
 def test_all_five_parts_of_a_failure_are_shown(faulty):
@@ -62,11 +64,11 @@ def test_the_order_is_verdict_failures_coverage_target_charts_rows_environment_m
                      "traffic", "passed", "environment", "method"]  # fmt: skip
 
 
-def test_nothing_judged_is_could_not_tell():
+def test_nothing_judged_is_inconclusive():
     made = made_runs.nothing_measured()
     assert headline(made.run) == (Status.ERROR, "nothing was judged")
     html, text = drawn(made)
-    assert "COULD NOT TELL" in words(html) and text.startswith("# ? COULD NOT TELL: nothing was judged")
+    assert "INCONCLUSIVE" in words(html) and text.startswith("# ? INCONCLUSIVE: nothing was judged")
     assert "Nothing was measured." in words(html)
 
 
@@ -142,7 +144,7 @@ def test_a_reading_that_was_not_measured_says_so():
     kept = tuple(m for m in made.run.measurements if not m.case.startswith(("ring", "rails")))
     html, _ = drawn(replace(made, run=replace(made.run, measurements=kept)))
     part = words(html.split('id="target"')[1].split("</section>")[0])
-    assert "COULD NOT TELL" in part and "not measured" in part
+    assert "INCONCLUSIVE" in part and "not measured" in part
 
 
 def test_a_row_is_read_by_each_algorithm_that_it_may_have_used():
@@ -177,7 +179,7 @@ def test_hostile_names_are_text_everywhere():
     outside = re.sub(r"<picture>.*?</picture>", "", text)
     assert not re.search(r"(?<!\\)\]\(http", outside) and not re.search(r"(?<!\\)://x", outside)
     tables = [line for line in outside.splitlines() if "onerror" in line]
-    assert tables and all(len(re.findall(r"(?<!\\)\|", line)) in (4, 5, 6) for line in tables)
+    assert tables and all(len(re.findall(r"(?<!\\)\|", line)) in (4, 5, 7) for line in tables)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +201,7 @@ def test_every_status_is_a_word_and_a_mark():
     verdicts = tuple(Verdict("c", status.value, status, "m") for status in Status)
     html, _ = drawn(replace(made, run=replace(made.run, verdicts=verdicts)))
     shown = words(html)
-    for text in ("✔ PASS", "✘ FAIL", "? COULD NOT TELL", "– SKIP"):
+    for text in ("✔ PASS", "✘ FAIL", "? INCONCLUSIVE", "– NOT APPLICABLE"):
         assert text in shown
 
 
@@ -222,7 +224,7 @@ def test_writing_twice_gives_the_same_bytes(tmp_path):
 def test_every_picture_that_markdown_shows_is_there(cluster_folder):
     text = (cluster_folder / "report.md").read_text(encoding="utf-8")
     pictures = re.findall(r'(?:srcset|src)="(charts/[^"]+)"', text)
-    assert len(pictures) == 18
+    assert len(pictures) == 2 * sum(chart.section in ("collectives", "rails") for chart in CHARTS)
     assert all((cluster_folder / name).is_file() for name in pictures)
 
 
@@ -238,12 +240,16 @@ def test_a_time_that_is_none_is_unknown(seconds):
     assert moment(seconds) == "unknown"
 
 
+def attention(verdict):
+    return render("attention.html", first=verdict_table([verdict]), rest=verdict_table([]))
+
+
 def test_evidence_of_tens_of_thousands_of_lines_is_cut_on_the_page_and_says_where_it_is_whole():
     lines = tuple(f"line number {number} of it" for number in range(MOST_EVIDENCE + 7))
     verdict = Verdict("a.check", "a subject", Status.FAIL, "it is so", evidence=lines)
-    html = verdict_table([verdict])
+    html = attention(verdict)
     assert f"line number {MOST_EVIDENCE - 1} of it" in html
     assert f"line number {MOST_EVIDENCE} of it" not in html
     assert "and 7 more: see verdicts.json" in html and f"evidence ({MOST_EVIDENCE + 7})" in html
-    short = verdict_table([replace(verdict, evidence=lines[:MOST_EVIDENCE])])
+    short = attention(replace(verdict, evidence=lines[:MOST_EVIDENCE]))
     assert f"line number {MOST_EVIDENCE - 1} of it" in short and "more: see" not in short

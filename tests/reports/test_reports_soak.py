@@ -53,13 +53,13 @@ def test_errors_and_throttling_stand_at_their_time(tmp_path):
 
 def test_the_charts_are_drawn_and_described(tmp_path):
     f = soak(tmp_path, [[30.0, "mlx5_3/1 symbol_error", 12]])
-    assert [chart.name for chart in SOAK] == ["soak-bandwidth", "soak-memory"]
+    assert {"soak-bandwidth", "soak-memory"} <= {chart.name for chart in SOAK}
     for chart in SOAK:
         assert chart.draw(f).to_dict()["title"]["text"] == chart.title
         assert chart.about(f)
-    assert "4 windows over 20 s" in SOAK[0].about(f)
+    assert "4 windows over 20 s" in next(chart for chart in SOAK if chart.name == "soak-bandwidth").about(f)
 
 
 def test_a_run_without_a_soak_draws_none(tmp_path):
     f = frames(load(runs.folder(tmp_path / "run")), runs.LOCAL)
-    assert [chart.draw(f) for chart in SOAK] == [None, None]
+    assert SOAK and not any(chart.draw(f) for chart in SOAK)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import mpi_jobs
+import programs
 from bench.cli.exchange_command import imported
 from bench.cli.judging_command import compared, judge_again, own_profile, report_again
 from bench.judge.verdicts import judge
@@ -26,7 +27,7 @@ from reports.markdown import markdown
 from reports.page import page
 
 RECORDED = Path(__file__).parents[1] / "store" / "data" / "two-nodes"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = programs.find("chromium")
 MARK = "data-pwned"
 RUN_IT = "document.documentElement.setAttribute('data-pwned','1')"
 # one name that is HTML, a closing script, Markdown, a Vega expression, a shell command, a format string, a formula of
@@ -179,7 +180,7 @@ def expressions(value: Any, place: str = "") -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@pytest.mark.needs("chromium")
 def test_in_a_browser_no_hostile_name_runs(drawn, tmp_path):
     command = [
         CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
@@ -195,7 +196,7 @@ def test_in_a_browser_no_hostile_name_runs(drawn, tmp_path):
     assert console == []
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@pytest.mark.needs("chromium")
 def test_the_browser_test_would_see_a_name_that_runs(tmp_path):
     trap = tmp_path / "open.html"
     trap.write_text(f"<!doctype html><html><body>{HOSTILE}</body></html>", errors="replace")
@@ -298,7 +299,6 @@ def test_no_shell_is_asked_for_anything():
 
 @pytest.mark.root
 @pytest.mark.torch
-@pytest.mark.skipif(os.geteuid() != 0, reason="naming a host needs root")
 def test_a_machine_that_is_called_so_is_measured_and_drawn(tmp_path):
     """The kernel takes any 64 bytes for a host's name."""
     code = (

@@ -203,7 +203,6 @@ def test_a_line_that_does_not_fit_is_taken_back(tmp_path):
 
 
 @pytest.mark.root
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 def test_on_a_full_disk_every_line_that_was_said_to_be_written_is_there(tmp_path):
     with mounted(tmp_path / "disk", "size=64k") as disk:
         recorder, kept = Recorder(disk / "run"), []
@@ -221,7 +220,6 @@ def test_on_a_full_disk_every_line_that_was_said_to_be_written_is_there(tmp_path
 
 
 @pytest.mark.root
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 def test_a_disk_that_is_full_at_the_end_keeps_the_verdict_from_passing_but_not_from_being_told(tmp_path):
     with mounted(tmp_path / "disk", "size=256k") as disk:
         folder = Path(shutil.copytree(RECORDED, disk / "run"))
@@ -250,7 +248,6 @@ def test_judging_does_not_look_for_cycles_and_whoever_asked_for_it_still_does(tm
 
 
 @pytest.mark.root
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 def test_a_run_on_a_read_only_disk_is_judged_and_that_it_is_not_saved_is_said(tmp_path, capsys):
     with mounted(tmp_path / "disk", "size=1m") as disk:
         folder = Path(shutil.copytree(RECORDED, disk / "run"))

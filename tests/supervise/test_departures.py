@@ -6,20 +6,16 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 from bench.supervise import supervisor as rank
-from bench.supervise.control import lifeline
-from bench.supervise.control.rendezvous import NotMet
 from bench.supervise.coordinator import dismiss
 from bench.supervise.departures import GATHER, HURRY, Departures
 from bench.supervise.farewell import Above, above
-from bench.supervise.hangs import ORPHAN, TOLD
+from bench.supervise.hangs import CUT, ORPHAN, TOLD
 from bench.supervise.limits import Limits
 from bench.supervise.supervisor import Supervisor
 
@@ -208,116 +204,7 @@ def test_a_supervisor_whose_rank_0_is_gone_knows_that_it_was_not_dismissed():
     assert served(Deaf({"do": "quit", "status": 0, "reason": ""})) == ""
 
 
-# the line beside MPI
-
-
-class Memory:
-    """A star of two in one process, as MPI would be: messages arrive, and nobody is told of a death."""
-
-    def __init__(self, rank: int, boxes: list[deque[tuple[int, dict[str, Any]]]], mute: bool = False) -> None:
-        self.rank, self.size, self._boxes, self._mute = rank, len(boxes), boxes, mute
-
-    def send(self, to: int, message: dict[str, Any]) -> None:
-        if not self._mute:
-            self._boxes[to].append((self.rank, message))
-
-    def receive(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        while self._boxes[self.rank]:
-            yield self._boxes[self.rank].popleft()
-
-    def flush(self, limit: float) -> bool:
-        return True
-
-    def close(self) -> None:
-        return
-
-    def abandon(self, status: int) -> None:
-        return
-
-
-def _both(boxes: Any, where: Any, said: list[str], mute: bool = False) -> list[Any]:
-    ends: list[Any] = [None, None]
-
-    def join() -> None:
-        with suppress(NotMet):
-            ends[1] = lifeline.watched(Memory(1, boxes, mute), lambda here: (), said.append)
-
-    other = threading.Thread(target=join)
-    other.start()
-    ends[0] = lifeline.watched(Memory(0, boxes), where, said.append)
-    other.join(60)
-    return ends
-
-
-def _heard(end: Any, limit: float = 60.0) -> list[tuple[int, dict[str, Any]]]:
-    deadline = time.monotonic() + limit
-    while time.monotonic() < deadline:
-        if found := list(end.receive()):
-            return found
-        time.sleep(0.005)
-    return []
-
-
-def test_rank_0_hears_a_last_word_and_then_that_the_line_is_cut():
-    boxes: Any = [deque(), deque()]
-    homes: list[bool] = []
-
-    def where(here: bool) -> tuple[str, ...]:
-        homes.append(here)
-        return ("127.0.0.1",)
-
-    ends = _both(boxes, where, [])
-    assert homes == [True]
-    ends[1].send(0, {"said": "beat"})
-    assert boxes[0] == deque([(1, {"said": "beat"})])  # over MPI, as everything but a last word
-    assert _heard(ends[0]) == [(1, {"said": "beat"})]
-    ends[1].send(0, {"said": "farewell", "how": TOLD, "text": "SIGTERM"})
-    ends[1].flush(1.0)
-    assert _heard(ends[0]) == [(1, {"said": "farewell", "how": TOLD, "text": "SIGTERM"})]
-    boxes[0].append((1, {"said": "beat"}))
-    ends[0].send(1, {"do": "quit"})
-    assert not boxes[1] and len(boxes[0]) == 1  # MPI is not touched once one is gone: it would abort
-    ends[1].close()
-    ((source, message),) = _heard(ends[0])
-    assert (source, message["said"]) == (1, "lost")
-    assert Departures().hear(source, "n1", message)
-    ends[0].close()
-
-
-def test_the_others_hear_that_rank_0_is_gone():
-    ends = _both([deque(), deque()], lambda here: ("127.0.0.1",), [])
-    ends[0].abandon(3)
-    ((source, message),) = _heard(ends[1])
-    assert (source, message["do"]) == (0, "quit") and "rank 0 is gone" in message["lost"]
-    ends[1].close()
-
-
-def test_where_no_line_can_be_had_the_star_does_without_and_says_so(monkeypatch):
-    monkeypatch.setattr(lifeline, "MEET_SECONDS", 0.5)
-    said: list[str] = []
-
-    def nowhere(here: bool) -> tuple[str, ...]:
-        raise NotMet("rank 0 has no address but its rails'")
-
-    boxes: Any = [deque(), deque()]
-    ends = _both(boxes, nowhere, said)
-    assert [type(end) for end in ends] == [Memory, Memory]
-    assert any("no line beside MPI" in text and "no address" in text for text in said)
-    assert list(ends[1].receive()) == []
-
-
-def test_what_rank_0_says_right_after_is_not_lost():
-    boxes: Any = [deque(), deque()]
-    ends = _both(boxes, lambda here: ("127.0.0.1",), [])
-    ends[0].send(1, {"do": "hello"})
-    assert _heard(ends[1]) == [(0, {"do": "hello"})]
-    boxes[1].extend([(0, {"line": False}), (0, {"do": "hello"})])
-    assert lifeline._heard(Memory(1, boxes), 1, "line")[0] == {"line": False}
-    assert list(boxes[1]) == [(0, {"do": "hello"})]
-    for end in ends:
-        end.close()
-
-
-def test_a_job_of_one_needs_no_line():
-    alone = Memory(0, [deque()])
-    assert lifeline.watched(alone, lambda here: (), lambda text: None) is alone
+def test_a_connection_that_is_cut_is_a_departure():
+    departures = Departures()
+    assert departures.hear(1, "n1", {"said": "lost", "text": "it closed the connection"})
+    assert departures.gone[1].how == CUT

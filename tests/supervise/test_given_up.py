@@ -11,7 +11,7 @@ import pytest
 
 from bench.model.measurement import Case
 from bench.store import Phase, Recorder
-from bench.supervise.control import Alone
+from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator
 from bench.supervise.departures import Departures
 from bench.supervise.hangs import Culprits
@@ -36,11 +36,11 @@ class Tried(Coordinator):
 
 @pytest.fixture
 def tried(tmp_path) -> Iterator[Callable[..., Tried]]:
-    supervisor = Supervisor(Alone(), lambda what: {}, {})
+    supervisor = Supervisor(Control(), lambda what: {}, {})
     with Recorder(tmp_path / "run") as recorder:
 
         def made(limits: Limits, *ends: Culprits | None) -> Tried:
-            chief = Tried(Alone(), supervisor, recorder, limits, lambda kind, fields: None)
+            chief = Tried(Control(), supervisor, recorder, limits, lambda kind, fields: None)
             chief.ends = ends
             return chief
 

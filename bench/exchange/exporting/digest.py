@@ -5,28 +5,27 @@ from __future__ import annotations
 import json
 
 from bench.judge.drift.tonight import COMPARED
-from bench.model.verdict import Status, Verdict
+from bench.model.units import show_count
 from bench.store import Run
 
-from .headline import bad, counts, title
+from .headline import TITLES, bad, counts, title
 
 MOST = 10
-LONGEST = 300  # characters of one verdict
+LONGEST = 300  # characters of one line
 
 
 def digest(run: Run) -> str:
-    """The verdict, then the first failures and what could not be told; a few lines."""
-    told = bad(run)
-    nodes = len(run.manifest.nodes)
-    head = f"RailGauge {run.manifest.id}, {nodes} {'node' if nodes == 1 else 'nodes'}: "
+    """The run's verdict, then its first failures and what is inconclusive, in a few lines."""
+    found = bad(run)
+    nodes = show_count(len(run.manifest.nodes), "node")
     lines = [
-        head + f"{title(run)}: {counts(run)} (profile {run.profile_name})",
-        *(_escaped(each.measured) for each in run.verdicts if each.check == COMPARED),
-        *map(_line, told[:MOST]),
+        f"RailGauge {run.manifest.id}, {nodes}: {title(run)}: {counts(run)} (profile {run.profile_name})",
+        *(each.measured for each in run.verdicts if each.check == COMPARED),
+        *(f"• {TITLES[each.status]}: {each.check}: {each.message}" for each in found[:MOST]),
     ]
-    if len(told) > MOST:
-        lines.append(f"and {len(told) - MOST} more, in the report")
-    return "\n".join(lines)
+    if len(found) > MOST:
+        lines.append(f"and {len(found) - MOST} more, in the report")
+    return "\n".join(map(_escaped, lines))
 
 
 def payload(run: Run) -> bytes:
@@ -34,13 +33,9 @@ def payload(run: Run) -> bytes:
     return json.dumps({"text": digest(run)}).encode()
 
 
-def _line(verdict: Verdict) -> str:
-    mark = "FAIL" if verdict.status is Status.FAIL else "could not tell"
-    return f"• {mark}: {verdict.check}: {_escaped(' '.join(verdict.message.split()))[:LONGEST]}"
-
-
-def _escaped(text: str) -> str:
-    # chats read < > & and @ as markup and mentions; a host name must not ping anybody
+def _escaped(line: str) -> str:
+    """One line as plain text: chats read < > & and @ as markup and mentions, and no name may notify anybody."""
+    text = " ".join(line.split())[:LONGEST]
     for character, instead in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("@", "@\u200b")):
         text = text.replace(character, instead)
     return text

@@ -47,8 +47,8 @@ def _head(run: Run) -> str:
 def _groups(run: Run) -> Iterable[tuple[str, Sequence[Verdict], bool]]:
     for each, name in (
         (Status.FAIL, "Failed"),
-        (Status.ERROR, "Could not be told"),
-        (Status.SKIP, "Does not apply"),
+        (Status.ERROR, "Inconclusive"),
+        (Status.SKIP, "Not applicable"),
         (Status.PASS, "Passed"),
     ):
         found = [verdict for verdict in run.verdicts if verdict.status is each]
@@ -63,7 +63,7 @@ def _table(name: str, verdicts: Sequence[Verdict], folded: bool, room: int) -> t
     after = "\n</details>\n" if folded else ""
     room -= len((before + after).encode()) + 80
     if room <= 0:
-        return f"{name}, not shown: no room here\n", room
+        return f"{name}, not shown: GitHub limits the length of a summary\n", room
     lines: list[str] = []
     for verdict in verdicts:
         line = _line(verdict)
@@ -72,7 +72,7 @@ def _table(name: str, verdicts: Sequence[Verdict], folded: bool, room: int) -> t
         room -= len(line.encode())
         lines.append(line)
     more = len(verdicts) - len(lines)
-    note = f"\nand {more} more: GitHub takes no longer summary, the report has them all\n" if more else ""
+    note = f"\nand {more} more, in the report: GitHub limits the length of a summary\n" if more else ""
     return before + "".join(lines) + note + after, room
 
 

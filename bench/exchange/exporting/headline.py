@@ -8,22 +8,22 @@ from bench.judge.verdicts import status
 from bench.model.verdict import Status, Verdict
 from bench.store import Run
 
-TITLES = {Status.PASS: "PASS", Status.FAIL: "FAIL", Status.ERROR: "COULD NOT TELL"}
+TITLES = {Status.PASS: "PASS", Status.FAIL: "FAIL", Status.ERROR: "INCONCLUSIVE"}
 COUNTED = {
     Status.FAIL: "failed",
-    Status.ERROR: "could not be told",
+    Status.ERROR: "inconclusive",
     Status.PASS: "passed",
-    Status.SKIP: "skipped",
+    Status.SKIP: "not applicable",
 }
 
 
 def title(run: Run) -> str:
-    """``PASS``, ``FAIL`` or ``COULD NOT TELL``."""
+    """``PASS``, ``FAIL`` or ``INCONCLUSIVE``."""
     return TITLES[status(run)]
 
 
 def counts(run: Run) -> str:
-    """``1 failed, 20 passed, 2 skipped``; of no verdicts: ``nothing was judged``."""
+    """``1 failed, 20 passed, 2 not applicable``; of no verdicts: ``nothing was judged``."""
     count = Counter(verdict.status for verdict in run.verdicts)
     return (
         ", ".join(f"{count[each]} {word}" for each, word in COUNTED.items() if count[each])
@@ -32,7 +32,7 @@ def counts(run: Run) -> str:
 
 
 def bad(run: Run) -> list[Verdict]:
-    """What failed, then what could not be told, each as judged."""
+    """The failures, then what is inconclusive, each as judged."""
     return [
         verdict for each in (Status.FAIL, Status.ERROR) for verdict in run.verdicts if verdict.status is each
     ]

@@ -8,8 +8,6 @@ stands in ``bench.exchange.importing`` reads it back to the printed digits.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +16,7 @@ from statistics import fmean
 from bench.model.collectives import collective
 from bench.model.elements import element
 from bench.model.measurement import Rank
+from bench.model.printable import csv_line
 from bench.model.units import BITS, GIGA, MICRO
 from bench.store.rows import Row
 
@@ -137,29 +136,29 @@ def _figures_text(part: Figures) -> str:
     return f"  {time}  {float_text(part.algbw / GIGA, 6)}  {float_text(part.busbw / GIGA, 6)}  {wrong:>6}"
 
 
-CSV_COLUMNS = (
-    "phase",
-    "collective",
-    "algorithm",
-    "rail",
-    "ranks",
-    "first_rank",
-    "placement",
-    "dtype",
-    "op",
-    "root",
-    "size_bytes",
-    "count",
-    "seconds",
-    "p50_seconds",
-    "p99_seconds",
-    "algbw_bytes_per_second",
-    "busbw_bytes_per_second",
-    "busbw_gigabytes_per_second",
-    "busbw_gigabits_per_second",
-    "wrong",
-    "checked",
-)
+CSV: dict[str, Callable[[Row], object]] = {
+    "phase": lambda row: row.case.phase,
+    "collective": lambda row: row.case.collective,
+    "algorithm": lambda row: row.case.algorithm,
+    "rail": lambda row: row.case.rail,
+    "ranks": lambda row: row.ranks,
+    "first_rank": lambda row: row.measurement.ranks[0] if row.ranks else None,
+    "placement": lambda row: row.case.placement,
+    "dtype": lambda row: row.case.dtype,
+    "op": lambda row: row.case.op,
+    "root": lambda row: row.case.root,
+    "size_bytes": lambda row: row.case.size,
+    "count": lambda row: row.case.count,
+    "seconds": lambda row: row.seconds,
+    "p50_seconds": lambda row: row.isolated.p50,
+    "p99_seconds": lambda row: row.isolated.p99,
+    "algbw_bytes_per_second": lambda row: row.algbw,
+    "busbw_bytes_per_second": lambda row: row.busbw,
+    "busbw_gigabytes_per_second": lambda row: row.busbw / GIGA,
+    "busbw_gigabits_per_second": lambda row: row.busbw / GIGA * BITS,
+    "wrong": lambda row: row.wrong,
+    "checked": lambda row: row.measurement.checked,
+}
 
 
 def csv_text(
@@ -169,40 +168,5 @@ def csv_text(
 
     ``more`` gives the cells of the further columns ``names``.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*CSV_COLUMNS, *names])
-    for row in rows:
-        writer.writerow([_cell(value) for value in (*_csv_values(row), *more(row))])
-    return text.getvalue()
-
-
-def _csv_values(row: Row) -> tuple[object, ...]:
-    case, ranks = row.case, row.measurement.ranks
-    return (
-        case.phase,
-        case.collective,
-        case.algorithm,
-        case.rail,
-        len(ranks),
-        ranks[0] if ranks else None,
-        case.placement,
-        case.dtype,
-        case.op,
-        case.root,
-        case.size,
-        case.count,
-        row.seconds,
-        row.isolated.p50,
-        row.isolated.p99,
-        row.algbw,
-        row.busbw,
-        row.busbw / GIGA,
-        row.busbw / GIGA * BITS,
-        row.wrong,
-        row.measurement.checked,
-    )
-
-
-def _cell(value: object) -> object:
-    return "" if value is None or (isinstance(value, float) and not math.isfinite(value)) else value
+    lines = (csv_line((*(value(row) for value in CSV.values()), *more(row))) for row in rows)
+    return csv_line((*CSV, *names)) + "".join(lines)

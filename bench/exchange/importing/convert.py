@@ -5,12 +5,14 @@ from __future__ import annotations
 from bench.model.collectives import collective as row_named
 from bench.model.elements import UnknownName, element
 from bench.model.measurement import Case, Measurement
+from bench.store.rows import UNVERIFIED
 
-from .infer_ranks import MOST_RANKS
+from .infer_ranks import MOST_RANKS, UNVERIFIED_IN_PLACE
 from .nouns import ImportedRow, ImportedRun, ImportRefused
 from .reconcile import usable
 
 PHASE = "import"
+NOT_IN_PLACE = "nccl-tests verifies alltoall and sendrecv out of place only"
 
 
 def measured(
@@ -91,13 +93,18 @@ def _pair(
         width=float("inf"),
         warmup=_whole(run.settings.get("warmup iters") or run.settings.get("warmup_iters")),
         extra={
-            "source": " ".join(filter(None, (run.tool, run.version))),
+            "source": run.source,
             "nccl": run.nccl,
             "printed_algbw": first.algbw,
             "printed_busbw": first.busbw,
             "complete": run.complete,
+            **({UNVERIFIED: NOT_IN_PLACE} if wrong is None and _unverifiable(first) else {}),
         },
     )
+
+
+def _unverifiable(row: ImportedRow) -> bool:
+    return row.placement == "in" and row.collective in UNVERIFIED_IN_PLACE
 
 
 def _seconds(row: ImportedRow) -> float:

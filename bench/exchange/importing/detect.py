@@ -10,18 +10,19 @@ from bench.measure.perftest.output import LinkRun
 
 from . import nccl_tests, nccl_tests_json
 from .nouns import ImportedRun, ImportRefused
+from .reconcile import Hints
 
 _NCCL_TEXT = re.compile(
     r"\bsize\s+count\s+type\b|\bnThreads?:? \d+ nGpus|Avg bus bandwidth\s*:|Out of bounds values\s*:"
     r"|Test (?:NCCL|CUDA|HIP) failure|\(B\)\s+\(elements\)|\bbytes\s+N\s+type\b|Collective test starting"
 )
 _PERF_TEXT = re.compile(
-    r"#bytes\s+(?:#sl\s+)?#iterations|\b(?:RDMA_Write|RDMA_Read|Send|Atomic)\b[\w ]* (?:BW|Latency) Test"
+    r"#bytes\s+(?:#sl\s+)?#iterations|\b(?:RDMA_Write|RDMA_Read|Send|Atomic)\b[\w ]{0,40} (?:BW|Latency) Test"
 )
 _NCCL_JSON = re.compile(
     r'"(?:nccl_version|out_of_bounds|average_bus_bandwidth|warmup_iters|out_of_place)"\s*:'
 )
-_PERF_JSON = re.compile(r'"?test_info"?\s*:\s*\{|^\s*"?MsgSize"?\s*:', re.MULTILINE)
+_PERF_JSON = re.compile(r'"?test_info"?\s*:\s*\{|^[ \t]*"?MsgSize"?\s*:', re.MULTILINE)
 
 KINDS = ("nccl-tests json", "perftest json", "nccl-tests text", "perftest text")
 
@@ -34,7 +35,7 @@ def detect(text: str) -> tuple[str, ...]:
         if _PERF_JSON.search(text):
             return ("perftest json",)
     found = []
-    if _NCCL_TEXT.search(text):
+    if _NCCL_TEXT.search(text) or nccl_tests.ROW.search(text):
         found.append("nccl-tests text")
     if _PERF_TEXT.search(text):
         found.append("perftest text")
@@ -50,17 +51,17 @@ class Imported:
     links: tuple[LinkRun, ...]
 
 
-def read(text: str, name: str, collective: str = "", ranks: int | None = None, unit: str = "") -> Imported:
-    """The runs of a file called ``name``; ImportRefused when it is of no known kind."""
+def read(text: str, hints: Hints, unit: str = "") -> Imported:
+    """The runs of a file; ImportRefused when it is of no known kind."""
     kinds = detect(text)
     if not kinds:
-        raise ImportRefused(f"{name}: no results are found in it; known: {', '.join(KINDS)}")
+        raise ImportRefused(f"{hints.file}: no results are found in it; known: {', '.join(KINDS)}")
     nccl: tuple[ImportedRun, ...] = ()
     links: tuple[LinkRun, ...] = ()
     if "nccl-tests json" in kinds:
-        nccl += (nccl_tests_json.parse(text.lstrip("\ufeff"), collective, ranks),)
+        nccl += (nccl_tests_json.parse(text.lstrip("\ufeff"), hints),)
     if "nccl-tests text" in kinds:
-        nccl += nccl_tests.parse(text, collective, ranks)
+        nccl += nccl_tests.parse(text, hints)
     if "perftest json" in kinds:
         links += (output.parse_json(text.lstrip("\ufeff"), unit),)
     if "perftest text" in kinds:

@@ -9,39 +9,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from bench.model.collectives import ALL_TO_ALL, COLLECTIVES, P2P_RING, Collective
 
 from .nouns import TYPE_BYTES, ImportedRow
 
 MOST_RANKS = 1 << 17  # more than any cluster; beyond it the digits tell nothing
+PRINTED = tuple(row for row in COLLECTIVES.values() if row.nccl_tests)  # the collectives of nccl-tests
+NONE_FITS = (1, 0)
+# their in-place results are compared with nothing (src/alltoall.cu and sendrecv.cu: reportErrors = in_place ? 0 : 1)
+UNVERIFIED_IN_PLACE = (ALL_TO_ALL.name, P2P_RING.name)
+
+Range = tuple[int, int]  # the least and most ranks
 
 
-@dataclass(frozen=True)
-class Shape:
-    """How a collective's rows look. ``times``: busbw/algbw is times · (n-1)/n, or 1 when 0."""
-
-    collective: str
-    times: int
-    blocks: bool
-    reduces: bool
-    rooted: bool
+def times(row: Collective) -> float:
+    """busbw/algbw is ``times`` · (n-1)/n; 0 of a collective whose busbw is its algbw on any number of ranks."""
+    return 0.0 if row.factor(1) else 2 * row.factor(2)
 
 
-SHAPES = (
-    Shape("all_reduce", 2, False, True, False),
-    Shape("all_gather", 1, True, False, False),
-    Shape("reduce_scatter", 1, True, True, False),
-    Shape("all_to_all", 1, True, False, False),
-    Shape("broadcast", 0, False, False, True),
-    Shape("reduce", 0, False, True, True),
-    Shape("gather", 1, True, False, True),
-    Shape("scatter", 1, True, False, True),
-    Shape("p2p_ring", 0, False, False, False),
-    # point-to-point between pairs is ours alone; nothing but the name tells it from sendrecv
-    Shape("p2p", 0, False, False, False),
-    Shape("p2p_bidirectional", 0, False, False, False),
-)
-NAMED_ONLY = ("p2p", "p2p_bidirectional")
+def in_blocks(row: Collective) -> bool:
+    """Whether a size is a block of ``count`` elements for each rank."""
+    return row.blocks(2) > 1
 
 
 def blocks_of(row: ImportedRow) -> int | None:
@@ -72,102 +61,103 @@ def ratio(row: ImportedRow) -> tuple[float, float] | None:
     return max(0.0, row.busbw - half_busbw) / high, (row.busbw + half_busbw) / low
 
 
-def _ranks_of(share: float) -> float:
-    """n of (n-1)/n."""
-    return 1 / (1 - share) if share < 1 else math.inf
-
-
-def admitted(row: ImportedRow, times: int) -> tuple[int, int] | None:
-    """The least and most ranks that fit this row's ratio; None when it says nothing; (1, 0) when none fit."""
+def admitted(row: ImportedRow, factor: float) -> Range | None:
+    """The ranks that fit this row's ratio of ``factor`` · (n-1)/n; None when it says nothing; NONE_FITS."""
     seen = ratio(row)
-    if seen is None or times == 0:
+    if seen is None or not factor:
         return None
-    low, high = (_ranks_of(value / times) for value in seen)
+    # n of a share (n-1)/n; a share of 1 has no n
+    low, high = (1 / (1 - share) if (share := value / factor) < 1 else math.inf for value in seen)
     most = MOST_RANKS if math.isinf(high) else math.floor(high + 1e-9)
     least = MOST_RANKS if math.isinf(low) else max(1, math.ceil(low - 1e-9))
-    return (least, most) if least <= most else (1, 0)
+    return (least, most) if least <= most else NONE_FITS
 
 
-@dataclass(frozen=True)
-class Ranks:
-    """``admits``: (least, most) over all rows that agree; ``misfits``: rows that fit no such number."""
-
-    admits: tuple[int, int] | None
-    misfits: int
-
-
-def infer(rows: Sequence[ImportedRow], times: int) -> Ranks:
-    """Narrow the number of ranks down by every row, the most precise first."""
+def infer(rows: Sequence[ImportedRow], factor: float) -> tuple[Range | None, int]:
+    """The ranks that all rows which agree admit, the most precise first; and how many rows fit no such number."""
     least, most, fitting, misfits = 1, MOST_RANKS, 0, 0
     for row in sorted(rows, key=lambda row: -row.busbw if math.isfinite(row.busbw) else math.inf):
-        seen = admitted(row, times)
+        seen = admitted(row, factor)
         if seen is None:
             continue
         low, high = max(least, seen[0]), min(most, seen[1])
-        if seen == (1, 0) or low > high:
+        if seen == NONE_FITS or low > high:
             misfits += 1
         else:
             least, most, fitting = low, high, fitting + 1
-    return Ranks((least, most) if fitting else None, misfits)
+    return ((least, most) if fitting else None), misfits
 
 
-def fits(shape: Shape, row: ImportedRow) -> bool:
-    """Whether a row can be one of this collective: by its columns, its blocks and its ratio."""
-    rooted = row.root is not None and row.root >= 0
-    reduces = row.op not in ("", "none")
-    # up to nccl-tests 2.11 alltoall printed a redop that it did not use, and no root
-    old_alltoall = shape.collective == "all_to_all" and row.root is None
-    if rooted != shape.rooted or (reduces != shape.reduces and not old_alltoall):
-        return False
+def fits(kind: Collective, row: ImportedRow, redop: bool | None = None) -> bool:
+    """Whether a row can be one of this collective: by its columns, its blocks and its ratio.
+
+    ``redop``: whether the header has a redop column, None where there is no header.
+    """
     blocks = blocks_of(row)
+    if not _columns_fit(kind, row, redop):
+        return False
     if blocks is None:
         return row.count == 0
-    if blocks > 1 and not shape.blocks:
+    return (blocks == 1 or in_blocks(kind)) and _ratio_fits(kind, row, blocks)
+
+
+def _columns_fit(kind: Collective, row: ImportedRow, redop: bool | None) -> bool:
+    reduces = row.op not in ("", "none")
+    if kind.rooted != (row.root is not None and row.root >= 0):
         return False
-    return _ratio_fits(shape, row, blocks)
+    if row.root is None and redop is not None:
+        # before 2.13 each program prints the columns that it needs, and alltoall a redop that is blank
+        return reduces == kind.reduces and redop == (kind.reduces or kind is ALL_TO_ALL)
+    # from 2.13 on sendrecv prints the operation that it was given, which it does not use
+    return reduces == kind.reduces or kind is P2P_RING
 
 
-def _ratio_fits(shape: Shape, row: ImportedRow, blocks: int) -> bool:
+def _ratio_fits(kind: Collective, row: ImportedRow, blocks: int) -> bool:
     seen = ratio(row)
     if seen is None:
         return True
-    if shape.times == 0:
+    admits = admitted(row, times(kind))
+    if admits is None:
         return seen[0] <= 1.0 <= seen[1]
-    admits = admitted(row, shape.times)
-    if admits is None or admits == (1, 0):
-        return False
-    return not shape.blocks or admits[0] <= blocks <= admits[1]
+    return admits != NONE_FITS and (not in_blocks(kind) or admits[0] <= blocks <= admits[1])
 
 
-def candidates(rows: Sequence[ImportedRow]) -> tuple[str, ...]:
+def candidates(rows: Sequence[ImportedRow], redop: bool | None = None) -> tuple[str, ...]:
     """The collectives that most rows fit; several where tables look alike (all_gather and all_to_all)."""
     telling = [row for row in rows if ratio(row) is not None]
     # without a ratio one block is taken as one block, not as a gather-like collective on one rank
-    shapes = [s for s in SHAPES if s.collective not in NAMED_ONLY and (telling or not _one_block(s, rows))]
-    telling = telling or list(rows)
-    counts = {shape.collective: sum(fits(shape, row) for row in telling) for shape in shapes}
+    one_block = not telling and all(blocks_of(row) in (None, 1) for row in rows)
+    kinds = [kind for kind in PRINTED if not (one_block and in_blocks(kind))]
+    counts = {kind.name: sum(fits(kind, row, redop) for row in telling or rows) for kind in kinds}
     best = max(counts.values(), default=0)
-    if not best:
-        return ()
-    return tuple(name for name, count in counts.items() if count == best)
+    return tuple(name for name, count in counts.items() if best and count == best)
 
 
-def _one_block(shape: Shape, rows: Sequence[ImportedRow]) -> bool:
-    return shape.blocks and all(blocks_of(row) in (None, 1) for row in rows)
+def by_checks(found: tuple[str, ...], rows: Sequence[ImportedRow], bounds: int | None) -> tuple[str, ...]:
+    """Tell look-alikes apart by what was verified: of alltoall and sendrecv only the results out of place.
+
+    Before 2.14 both print what differs in place and do not count it among the ``bounds`` of the footer.
+    """
+    into = [row for row in rows if row.placement == "in"]
+    ignored = bounds == 0 and any(row.wrong for row in into)
+    verified = any(row.wrong is not None for row in into) and not ignored
+    unverified = not verified and into and any(row.wrong is not None for row in rows)
+    kept = tuple(
+        name for name in found if not (verified if name in UNVERIFIED_IN_PLACE else ignored or unverified)
+    )
+    return kept or found
 
 
-def by_checks(found: tuple[str, ...], rows: Sequence[ImportedRow]) -> tuple[str, ...]:
-    """Tell look-alikes apart: nccl-tests 2.13 and later checks all_to_all out of place only."""
-    if "all_to_all" not in found:
-        return found
-    checked = {row.placement for row in rows if row.wrong is not None}
-    if "in" in checked:
-        return tuple(name for name in found if name != "all_to_all")
-    if "out" in checked and any(row.placement == "in" for row in rows):
-        return ("all_to_all",)
-    return found
+def by_ranks(found: tuple[str, ...], rows: Sequence[ImportedRow], count: int | None) -> tuple[str, ...]:
+    """Tell look-alikes apart by the number of ranks: all_reduce has sendrecv's ratio of 1 on two ranks only."""
+    spans = {kind.name: infer(rows, times(kind))[0] for kind in PRINTED if kind.name in found}
+    kept = tuple(name for name, span in spans.items() if not count or not span or span[0] <= count <= span[1])
+    return kept or found
 
 
-def shape_of(collective: str) -> Shape | None:
-    """The shape of a collective's rows; None of an unknown name."""
-    return next((shape for shape in SHAPES if shape.collective == collective), None)
+def by_name(found: tuple[str, ...], file: str) -> tuple[str, ...]:
+    """Tell look-alikes apart by the file's name, whose longest word counts: reduce_scatter, not reduce."""
+    letters = "".join(filter(str.isalnum, file.lower()))
+    words = {word.replace("_", ""): kind.name for kind in PRINTED for word in (kind.name, kind.nccl_tests)}
+    named = words.get(max((word for word in words if word in letters), key=len, default=""))
+    return (named,) if named in found else found

@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 
 from .nccl_tests_rows import HEADER, Columns, Numbers, columns_of, figures, implied_columns
 from .nouns import TYPES, Device, ImportedRun
-from .reconcile import Found, settle
+from .reconcile import NO_HINTS, Found, Hints, settle
 
 LONGEST = 4096  # characters of a line that are looked at: no row is longer, and other text may be
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _TAG = re.compile(r"^[\s>]*(\[\d+,\d+\]<std\w+>|\[\d+\]|\d+):")
 _NCCL_LOG = re.compile(r"(?<!\S)\S{1,300}?:\d+:\d+ \[\d+\] |\bNCCL (?:INFO|WARN|ERROR|TRACE)\b")
 _TYPE_NAMES = "|".join(sorted(TYPES, key=len, reverse=True))
-_ROW = re.compile(rf"(?<![\w.:,-])(\d{{1,18}})\s+(\d{{1,18}})\s+({_TYPE_NAMES})(?=\s|$)")
+ROW = re.compile(rf"(?<![\w.:,-])(\d{{1,18}})\s+(\d{{1,18}})\s+({_TYPE_NAMES})(?=\s|$)")
 _OP = re.compile(r"\s+([a-z]\w*)(?=\s|$)")
 _NUMBER = re.compile(
     r"\s*(?<!\S)(N/A|[-+]?(?:nan|inf)|[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)(?=\s|$)", re.IGNORECASE
@@ -34,20 +34,26 @@ _RANK = re.compile(
 )
 _SETTINGS = re.compile(r"\bnThreads?:?\s+\d+\s+nGpus:?\s+\d+.*")
 _SETTING = re.compile(
-    r"(nThreads?|nGpus|nRanks|minBytes|maxBytes|step|[a-z]+ ?[Ii]ters|iters|validation|graph|unalign)"
+    r"(nThreads?|nGpus|nRanks|minBytes|maxBytes|step|[a-z]{1,12} ?[Ii]ters|iters|validation|graph|unalign)"
     r":?\s+(\S+)"
 )
-_VERSION = re.compile(r"\bnccl-tests version (\S+).*?nccl-library=(\d+)|\brccl-tests: Version (\S+)")
+_VERSION = re.compile(r"\bnccl-tests version (\S+).{0,60}?nccl-library=(\d+)|\brccl-tests: Version (\S+)")
 _NCCL = re.compile(r"\b(?:NCCL|RCCL) version\s*:?\s*(\S+)")
 _STARTING = re.compile(r"Collective test (starting|concluded): (\S+)")
 _PROGRAM = re.compile(
     r"\b((?:all_?reduce|all_?gather|reduce_scatter|all_?to_?allv?|alltoallv?|broadcast|reduce|gather|scatter|sendrecv|hypercube)_perf)"
 )
 _BOUNDS = re.compile(r"Out of bounds values\s*:\s*(\S+)(?:\s+(OK|FAILED))?")
-_AVERAGE = re.compile(r"Avg bus bandwidth\s*:\s*(\S+)")
-_FAILURES = (
+_AVERAGE = re.compile(r"Avg bus bandwidth\s*:\s*(\S+)(?:\s+(OK|FAILED))?")
+# what nccl-tests itself says; 1.x names no host. What NCCL was told wrongly is no fault of the cluster
+_FAULTS = (
     re.compile(r"(?<![\w.-])(?P<host>[\w.-]+): Test (?:NCCL|CUDA|HIP) failure \S+ '?(?P<what>[^'\n]*)"),
     re.compile(r"(?<![\w.-])(?P<host>[\w.-]+): (?P<what>Test timeout.*)"),
+    re.compile(r"^\W*(?:NCCL|Cuda) failure \S+\.cu:\d+ '(?P<what>[^'\n]*)"),
+)
+_MISUSE = re.compile(r"invalid (?:usage|argument)")
+_FAILURES = (
+    *_FAULTS,
     re.compile(r"# error: (?P<what>.*)"),
     re.compile(r"(?P<what>Invalid number of GPUs: .*)"),
     re.compile(r"(?P<what>MPI_ABORT was invoked.*)"),
@@ -92,8 +98,8 @@ class _Reader:
         return builder
 
 
-def parse(text: str, collective: str = "", ranks: int | None = None) -> tuple[ImportedRun, ...]:
-    """Every run in a text. ``collective`` and ``ranks`` say what the table does not, and are checked by it.
+def parse(text: str, hints: Hints = NO_HINTS) -> tuple[ImportedRun, ...]:
+    """Every run in a text. ``hints`` say what the table does not, and are checked by it.
 
     Never raises on any text; what is broken, missing or contradictory is in ``problems`` and ``failures``.
     """
@@ -103,7 +109,7 @@ def parse(text: str, collective: str = "", ranks: int | None = None) -> tuple[Im
     for builder in reader.runs:
         _flush(builder)
     tool = "rccl-tests" if re.search(r"\brccl-tests\b|\bnThreads: ", text) else "nccl-tests"
-    return tuple(settle(b.found, tool, b.program, collective, ranks) for b in reader.runs)
+    return tuple(settle(b.found, tool, b.program, hints) for b in reader.runs)
 
 
 def _take(reader: _Reader, line: str) -> None:
@@ -130,7 +136,7 @@ def _before_log(line: str) -> str:
 
 
 def _failure(reader: _Reader, tag: str, line: str) -> bool:
-    match = next((m for m in (pattern.search(line) for pattern in _FAILURES) if m), None)
+    pattern, match = next(((p, m) for p in _FAILURES if (m := p.search(line))), (None, None))
     if match is None:
         return False
     host = match.groupdict().get("host") or ""
@@ -138,11 +144,13 @@ def _failure(reader: _Reader, tag: str, line: str) -> bool:
     # every host of a run complains, so a failure belongs to the run that is going on, whatever its tag
     builder = reader.current.get(tag) or (reader.runs[-1] if reader.runs else reader.at(tag, 0))
     builder.found.failures.append(f"{host}: {what}" if host else what)
+    if pattern in _FAULTS and not _MISUSE.search(what):
+        builder.found.faults.add(builder.found.failures[-1])
     return True
 
 
 def _take_row(reader: _Reader, tag: str, line: str) -> bool:
-    match = _ROW.search(line)
+    match = ROW.search(line)
     builder = reader.current.get(tag)
     if match:
         builder = reader.at(tag, ROWS)
@@ -210,12 +218,13 @@ def _take_header(reader: _Reader, tag: str, line: str) -> bool:
     if HEADER.search(line):
         builder = reader.at(tag, HEADER_LINE)
         builder.columns = columns_of(line)
+        builder.found.redop = "redop" in line
         if builder.columns is None:
             builder.found.problems.append(
                 f"the header line is cut or of a layout that is not known: {line.strip()!r}"
             )
         return True
-    if "in-place" in line and re.search(r"#\s+(?:out-of-place.*)?in-place", line):
+    if line.partition("#")[2].split()[:1] in (["out-of-place"], ["in-place"]):
         reader.at(tag, HEADER_LINE).inplace_only = "out-of-place" not in line
         return True
     if re.search(r"\bbytes\s+N\s+type\b", line):
@@ -258,7 +267,10 @@ def _take_footer(reader: _Reader, tag: str, line: str) -> bool:
         found = reader.at(tag, BOUNDS).found
         found.bounds, found.bounds_word = match[1], match[2] or ""
     elif match := _AVERAGE.search(line):
-        reader.at(tag, AVERAGE).found.average = match[1]
+        found = reader.at(tag, AVERAGE).found
+        found.average = match[1]
+        if match[2] == "FAILED":
+            found.below_limit()
     else:
         return False
     return True

@@ -16,16 +16,16 @@ from bench.model.units import GIGA, MICRO, number
 
 from .infer_ranks import MOST_RANKS
 from .nouns import TYPES, Device, ImportedRow, ImportedRun
-from .reconcile import Found, settle
+from .reconcile import NO_HINTS, Found, Hints, settle
 
 ALLOWED = ("NCCL_", "TORCH_NCCL_", "UCX_", "OMPI_MCA_", "CUDA_", "GLOO_")
 _INFINITE = re.compile(r"([:\[,]\s*)(-?)inf(?=\s*[,}\]])")
 
 
-def parse(text: str, collective: str = "", ranks: int | None = None) -> ImportedRun:
+def parse(text: str, hints: Hints = NO_HINTS) -> ImportedRun:
     """The run of one file. Never raises on any text: what is broken or cut is in ``problems``."""
     content, whole = _content(text)
-    found = Found()
+    found = Found(cut=not whole)
     if not whole:
         found.problems.append("the JSON is cut or broken; only what stands before that is read")
     config = _mapping(content.get("config"))
@@ -41,10 +41,16 @@ def parse(text: str, collective: str = "", ranks: int | None = None) -> Imported
     found.bounds_word = {"true": "OK", "false": "FAILED"}.get(
         _text(_mapping(content.get("out_of_bounds")).get("okay")), ""
     )
-    found.average = _text(_mapping(content.get("average_bus_bandwidth")).get("bandwidth"))
+    average = _mapping(content.get("average_bus_bandwidth"))
+    found.average = _text(average.get("bandwidth"))
+    if average.get("okay") == "false":
+        found.below_limit()
+    if whole and "start_time" in content and not content.get("end_time"):
+        found.cut = True
+        found.problems.append("the run was ended before it wrote its end_time")
     program = args[0].rsplit("/", 1)[-1] if args else ""
     program = re.sub(r"_perf.*", "_perf", program)  # NAME_SUFFIX builds call it all_reduce_perf_mpi
-    return settle(found, "nccl-tests", program, collective, ranks)
+    return settle(found, "nccl-tests", program, hints)
 
 
 def _content(text: str) -> tuple[dict[str, Any], bool]:
@@ -60,12 +66,11 @@ def _content(text: str) -> tuple[dict[str, Any], bool]:
 def _rescued(text: str) -> dict[str, Any]:
     """The complete values of a broken object: its scalars, its config, and each whole result."""
     content: dict[str, Any] = {}
-    for match in re.finditer(
-        r'"(args|config|out_of_bounds|average_bus_bandwidth|errors|nccl_version)"\s*:', text
-    ):
-        value, _ = _decoded(text, match.end())
-        if value is not None and match[1] not in content:
-            content[match[1]] = value
+    for key in ("args", "config", "out_of_bounds", "average_bus_bandwidth", "errors", "nccl_version"):
+        if match := re.search(
+            rf'"{key}"\s*:', text
+        ):  # the first alone: a hostile file repeats it without end
+            content[key], _ = _decoded(text, match.end())
     start = re.search(r'"results"\s*:\s*\[', text)
     place, results = (start.end() if start else len(text)), []
     while place < len(text):

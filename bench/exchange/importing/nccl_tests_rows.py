@@ -12,6 +12,7 @@ from .nouns import TYPES, ImportedRow
 
 HEADER = re.compile(r"\bsize\s+count\b")
 _GROUP = ("time", "algbw", "busbw", "wrong")
+_DIFFERENCE = re.compile(r"\de(?:-\d\d|\+0[0-5])")  # by %5.0le; a count by %g has no exponent below a million
 _NAMES = {"cputime": "time", "#wrong": "wrong", "error": "error", "wrong": "wrong"}
 
 
@@ -72,8 +73,9 @@ def columns_of(line: str) -> Columns | None:
 
 def implied_columns(row: Numbers) -> Columns | None:
     """The layout of a row whose header is missing, by the number of its columns."""
-    per_iteration = (*_GROUP, "i_min", "i_max", "i_p99", "i_cv%")
-    for group in (_GROUP, per_iteration):
+    last = "error" if any(map(_DIFFERENCE.fullmatch, row.values)) else "wrong"
+    one = (*_GROUP[:3], last)
+    for group in (one, (*one, "i_min", "i_max", "i_p99", "i_cv%")):
         for root in (True, False):
             columns = Columns(bool(row.op), root, group, 2)
             if len(row.values) == columns.numbers and not row.odd:

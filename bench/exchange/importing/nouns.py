@@ -65,7 +65,7 @@ class ImportedRun:
     inferred     (least, most) ranks that busbw/algbw admits; None when it says nothing
     average      "Avg bus bandwidth" in bytes/s: of all sizes, so it judges nothing
     out_of_bounds  cases with errors, as the footer counts them; None without a footer
-    failures     lines that say that the run failed, "host: what"
+    failures     lines that say that the run failed, "host: what"; ``faults``: those that the tool found in the cluster
     problems     what is wrong or cannot be told; empty only when all of it fits together
     complete     whether the run printed its footer and nothing failed
     """
@@ -83,8 +83,18 @@ class ImportedRun:
     average: float | None = None
     out_of_bounds: int | None = None
     failures: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     complete: bool = False
+
+    @property
+    def source(self) -> str:
+        """``nccl-tests 2.18.2``."""
+        return f"{self.tool} {self.version}".rstrip()
+
+    @property
+    def subject(self) -> str:
+        return self.collective or self.tool
 
 
 # our element names and bytes by nccl-tests' and rccl-tests' names, 2.0 to 2.20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.measure.perftest.output import LinkRow, LinkRun
 from bench.model.measurement import Case, Measurement
+from bench.store.rows import UNVERIFIED
 
 from .nouns import ImportRefused
 
@@ -11,14 +12,14 @@ PHASE = "verbs"
 
 
 def measured(run: LinkRun, rail: str = "") -> tuple[tuple[Case, Measurement], ...]:
-    """A pair for each row that is a result; ``rail`` is the device when not given.
+    """A pair for each row that is a result, of a run that died the sizes before; ``rail`` is the device when not given.
 
     A bandwidth becomes seconds of a message when many are under way (with -b perftest adds both
     directions up, so each has half). A latency becomes one isolated sample, its median; all that perftest
     told of it is in ``extra``. perftest compares no data: nothing was checked.
     """
     rows = [row for row in run.rows if row.valid]
-    if not rows or run.failures or not run.complete:
+    if not rows or not run.complete:
         raise ImportRefused(f"{run.tool or 'perftest'} has no results: {'; '.join(run.problems)}")
     return tuple(_pair(run, row, rail or run.facts.get("device", "")) for row in rows)
 
@@ -55,5 +56,6 @@ def _pair(run: LinkRun, row: LinkRow, rail: str) -> tuple[Case, Measurement]:
             "gpu_memory": run.gpu_memory,
             "facts": dict(run.facts),
             "latency": dict(row.latency),
+            UNVERIFIED: "perftest compares no data",
         },
     )

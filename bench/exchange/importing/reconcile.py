@@ -7,11 +7,24 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
+from bench.model.collectives import Collective
 from bench.model.collectives import collective as known_collective
 from bench.model.elements import UnknownName
-from bench.model.units import GIGA, number, show_count
+from bench.model.units import GIGA, number, show_count, show_some
 
-from .infer_ranks import blocks_of, by_checks, candidates, infer, ratio, shape_of
+from .infer_ranks import (
+    UNVERIFIED_IN_PLACE,
+    Range,
+    blocks_of,
+    by_checks,
+    by_name,
+    by_ranks,
+    candidates,
+    in_blocks,
+    infer,
+    ratio,
+    times,
+)
 from .nouns import Device, ImportedRow, ImportedRun
 
 
@@ -20,6 +33,7 @@ class Found:
     """What one run's lines said, before any of it is checked.
 
     odd     rows that could not be read; short: (line, rows so far, whether any was kept, left blank)
+    redop   whether the header has such a column; None without a header
     """
 
     rows: list[ImportedRow] = field(default_factory=list)
@@ -31,25 +45,46 @@ class Found:
     bounds_word: str = ""
     average: str = ""
     failures: list[str] = field(default_factory=list)
+    faults: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
     short: list[tuple[str, int, bool, bool]] = field(default_factory=list)
     headless: bool = False
+    cut: bool = False
+    redop: bool | None = None
+
+    def below_limit(self) -> None:
+        """nccl-tests has compared its average with the limit that was set, which it missed."""
+        self.failures.append("the average busbw is below 90 % of NCCL_TESTS_MIN_BW")
+        self.faults.add(self.failures[-1])
 
 
-def settle(found: Found, tool: str, program: str, collective: str, ranks: int | None) -> ImportedRun:
+@dataclass(frozen=True)
+class Hints:
+    """What is known beside the text: the file's name, and what --collective and --ranks say."""
+
+    file: str = ""
+    collective: str = ""
+    ranks: int | None = None
+
+
+NO_HINTS = Hints()
+
+
+def settle(found: Found, tool: str, program: str, hints: Hints) -> ImportedRun:
     """The run, with everything that can be checked checked; never raises."""
     problems = [*found.problems, *_unread(found)]
-    name = _collective(found.rows, program, collective, problems)
-    rows = tuple(replace(row, collective=name) for row in found.rows)
     listed = _listed(found.devices, problems)
-    inferred, count = _ranks(rows, name, listed, ranks, problems)
-    average = number(found.average) * GIGA if found.average else math.nan
     bounds = int(found.bounds) if found.bounds.isdecimal() else None
+    name = _collective(found, program, hints, hints.ranks or listed, bounds, problems)
+    rows = tuple(_named(row, name, bounds) for row in found.rows)
+    inferred, count = _ranks(rows, name, listed, hints.ranks, problems)
+    average = number(found.average) * GIGA if found.average else math.nan
     _check_rows(rows, problems)
     whole = _check_summary(rows, found, bounds, average, problems)
-    if found.failures:
-        problems.append(f"the run failed: {'; '.join(dict.fromkeys(found.failures))}")
+    failures = tuple(dict.fromkeys(found.failures))
+    if failures:
+        problems.append(f"the run failed: {show_some(failures, separator='; ')}")
     return ImportedRun(
         tool=tool,
         collective=name,
@@ -63,10 +98,17 @@ def settle(found: Found, tool: str, program: str, collective: str, ranks: int | 
         settings=dict(found.settings),
         average=average if math.isfinite(average) else None,
         out_of_bounds=bounds,
-        failures=tuple(dict.fromkeys(found.failures)),
+        failures=failures,
+        faults=tuple(failure for failure in failures if failure in found.faults),
         problems=tuple(problems),
-        complete=whole and not found.failures,
+        complete=whole and not failures and not found.cut,
     )
+
+
+def _named(row: ImportedRow, name: str, bounds: int | None) -> ImportedRow:
+    """A row of the collective; of results that its tool does not verify the printed count means nothing."""
+    unverified = row.placement == "in" and name in UNVERIFIED_IN_PLACE and not bounds
+    return replace(row, collective=name, wrong=None if unverified else row.wrong)
 
 
 def _unread(found: Found) -> list[str]:
@@ -82,30 +124,33 @@ def _unread(found: Found) -> list[str]:
     return problems
 
 
-def _name_of(program: str) -> str:
-    """Our name of ``all_reduce_perf``, ``alltoall``; "" of an unknown one."""
+def _kind(program: str) -> Collective | None:
+    """The collective of ``all_reduce_perf``, ``alltoall``; None of an unknown one."""
     bare = program.rsplit("/", 1)[-1].removesuffix("_perf")
     try:
-        return known_collective(bare).name if bare else ""
+        return known_collective(bare) if bare else None
     except UnknownName:
-        return ""
+        return None
 
 
-def _collective(rows: list[ImportedRow], program: str, given: str, problems: list[str]) -> str:
-    named = _name_of(given) if given else _name_of(program)
-    whose = f"{given!r} was given" if given else f"the text names {program!r}"
-    if (given or program) and not named:
+def _collective(
+    found: Found, program: str, hints: Hints, count: int, bounds: int | None, problems: list[str]
+) -> str:
+    """Our name of the collective, by the text's words and by the rows; "" where these leave it open."""
+    kind = _kind(hints.collective or program)
+    named = kind.name if kind else ""
+    whose = f"{hints.collective!r} was given" if hints.collective else f"the text names {program!r}"
+    if (hints.collective or program) and not named:
         problems.append(f"{whose}, which is no collective that is known here")
-    possible = candidates(rows) if rows else ()
-    if not rows or not possible:
+    possible = candidates(found.rows, found.redop)
+    # point-to-point between pairs is ours alone: nothing but its name tells it from sendrecv
+    if not possible or named in possible or (hints.collective and not kind) or (kind and not kind.nccl_tests):
         return named
-    shape = shape_of(named)
-    if named in possible or (given and shape is None) or named in ("p2p", "p2p_bidirectional"):
-        return named
-    possible = by_checks(possible, rows)
+    possible = by_ranks(by_checks(possible, found.rows, bounds), found.rows, count)
     if named:
         problems.append(f"{whose}, but the rows are those of {' or '.join(possible)}")
-        return "" if given or len(possible) > 1 else possible[0]
+        return "" if hints.collective or len(possible) > 1 else possible[0]
+    possible = by_name(possible, hints.file)
     if len(possible) > 1:
         problems.append(f"the rows may be those of {' or '.join(possible)}; say which with --collective")
         return ""
@@ -130,16 +175,15 @@ def _listed(devices: list[Device], problems: list[str]) -> int:
 
 def _ranks(
     rows: tuple[ImportedRow, ...], name: str, listed: int, given: int | None, problems: list[str]
-) -> tuple[tuple[int, int] | None, int | None]:
+) -> tuple[Range | None, int | None]:
     """What busbw/algbw admits, and the number of ranks that is then believed."""
-    shape = shape_of(name)
+    kind = _kind(name)
     inferred = None
-    if shape is not None and shape.times:
-        found = infer(rows, shape.times)
-        inferred = found.admits
-        if found.misfits:
-            problems.append(f"busbw/algbw of {found.misfits} rows fits no number of ranks of {name}")
-    if shape is not None and shape.blocks and rows:
+    if kind and times(kind):
+        inferred, misfits = infer(rows, times(kind))
+        if misfits:
+            problems.append(f"busbw/algbw of {misfits} rows fits no number of ranks of {name}")
+    if kind and in_blocks(kind):
         inferred = _by_blocks(rows, inferred, problems)
     for count, source in ((given, "were given"), (listed, "are listed")):
         if count and inferred and not inferred[0] <= count <= inferred[1]:
@@ -155,9 +199,7 @@ def _ranks(
     return inferred, believed
 
 
-def _by_blocks(
-    rows: tuple[ImportedRow, ...], inferred: tuple[int, int] | None, problems: list[str]
-) -> tuple[int, int] | None:
+def _by_blocks(rows: tuple[ImportedRow, ...], inferred: Range | None, problems: list[str]) -> Range | None:
     """size/(count · element) is the number of ranks of gather-like collectives."""
     seen = Counter(blocks for row in rows if row.size and (blocks := blocks_of(row)))
     if not seen:
@@ -168,9 +210,7 @@ def _by_blocks(
     return most, most
 
 
-def _mismatch(
-    rows: tuple[ImportedRow, ...], name: str, count: int, source: str, inferred: tuple[int, int]
-) -> str:
+def _mismatch(rows: tuple[ImportedRow, ...], name: str, count: int, source: str, inferred: Range) -> str:
     best = max((row for row in rows if ratio(row)), key=lambda row: row.busbw, default=None)
     least, most = inferred
     which = str(least) if least == most else f"{least} to {most}"

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from bench import __version__
 from bench.exchange.importing import convert, perftest
-from bench.exchange.importing.detect import Imported, read
+from bench.exchange.importing.detect import read
 from bench.exchange.importing.nouns import ImportedRun, ImportRefused
+from bench.exchange.importing.reconcile import Hints
 from bench.judge.wire.algorithm import OURS, SIGN
 from bench.judge.wire.fabric_of import NO_LAYOUT
-from bench.measure.perftest.output import UNITS
+from bench.measure.perftest.output import UNITS, LinkRun
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.profile import Profile
 from bench.model.units import show_count
@@ -54,20 +56,19 @@ class Wanted:
 
 @dataclass(frozen=True)
 class ImportedFolder:
-    """A run folder made of files. ``problems``: what is wrong with them, each of which will be an ERROR."""
+    """A run folder made of files. ``nodes``: None where the files do not tell. Each of ``problems`` will be judged."""
 
     path: Path
     figures: int
     ranks: int
-    nodes: int
+    nodes: int | None
     problems: tuple[str, ...]
 
     @property
     def text(self) -> str:
-        lines = [
-            f"{show_count(self.figures, 'figure')} of {show_count(self.ranks, 'rank')} on "
-            f"{show_count(self.nodes, 'node')}: {self.path}"
-        ]
+        nodes = "nodes unknown" if self.nodes is None else show_count(self.nodes, "node")
+        ranks = show_count(self.ranks, "rank")
+        lines = [f"{show_count(self.figures, 'figure')} of {ranks}, {nodes}: {self.path}"]
         lines += [f"problem: {problem}" for problem in self.problems]
         return "\n".join([*lines, f"judge it: railgauge judge {self.path}"])
 
@@ -76,11 +77,12 @@ class ImportedFolder:
 class _Found:
     """What the files held, before it is a run."""
 
-    pairs: list[Pair]
-    runs: list[ImportedRun]
-    problems: list[str]
-    tuning: list[str]
-    tools: list[str]
+    pairs: list[Pair] = field(default_factory=list)
+    runs: list[ImportedRun] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    tuning: list[str] = field(default_factory=list)
+    tools: list[str] = field(default_factory=list)
     complete: bool = True
 
 
@@ -93,7 +95,7 @@ def import_files(
     message says which flag would help); RunError where the folder cannot be written.
     """
     _check_words(wanted)
-    found = _Found([], [], [], [], [])
+    found = _Found()
     for file in _once(files):
         _take(file, wanted, found)
     if not found.pairs:
@@ -102,7 +104,7 @@ def import_files(
     members, layout, note = _layout(found.runs, count, wanted.nodes, profile)
     pairs = _own_names(_across(pair, members) for pair in found.pairs)
     _write(out, pairs, members, layout, note, found, files, profile, command)
-    nodes = len({rank.node for rank in members})
+    nodes = None if layout == NO_LAYOUT else len({rank.node for rank in members})
     return ImportedFolder(out, len(pairs), len(members), nodes, tuple(found.problems))
 
 
@@ -129,31 +131,31 @@ def _take(file: Path, wanted: Wanted, found: _Found) -> None:
     """Add one file; what cannot be used of it is a problem, for the rest may be good."""
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
-        seen = read(text, file.name, wanted.collective, wanted.ranks, wanted.unit)
+        seen = read(text, Hints(file.name, wanted.collective, wanted.ranks), wanted.unit)
     except OSError as error:
         raise ImportRefused(f"cannot read {file}: {error.strerror}") from None
     found.tuning += [line for line in text.splitlines() if SIGN in line]
-    _take_tables(file.name, seen, wanted, found)
-    for run in seen.links:
-        found.problems += [f"{file.name}: {problem}" for problem in run.problems]
-        found.complete &= run.complete
-        found.tools.append(run.tool)
-        try:
-            found.pairs += perftest.measured(run)
-        except ImportRefused as reason:
-            found.problems.append(f"{file.name}: left out: {reason}")
+    for table in seen.nccl:
+        if _taken(file.name, table, found, partial(convert.measured, table, algorithm=wanted.algorithm)):
+            found.runs.append(table)
+    for link in seen.links:
+        _taken(file.name, link, found, partial(perftest.measured, link))
 
 
-def _take_tables(name: str, seen: Imported, wanted: Wanted, found: _Found) -> None:
-    for run in seen.nccl:
-        found.problems += [f"{name}: {problem}" for problem in run.problems]
-        found.complete &= run.complete
-        found.tools.append(" ".join(filter(None, (run.tool, run.version))))
-        try:
-            found.pairs += convert.measured(run, algorithm=wanted.algorithm)
-            found.runs.append(run)
-        except ImportRefused as reason:
-            found.problems.append(f"{name}: left out: {reason}")
+def _taken(
+    name: str, run: ImportedRun | LinkRun, found: _Found, measured: Callable[[], tuple[Pair, ...]]
+) -> bool:
+    """Whether a run's figures are taken in; its problems and faults are in any case."""
+    found.problems += [f"{name}: {problem}" for problem in run.problems]
+    found.faults += [f"{name}: {run.subject}: {fault}" for fault in run.faults]
+    found.complete &= run.complete
+    found.tools.append(run.source)
+    try:
+        found.pairs += measured()
+    except ImportRefused as reason:
+        found.problems.append(f"{name}: left out: {reason}")
+        return False
+    return True
 
 
 def _ranks(pairs: Sequence[Pair]) -> int:
@@ -261,6 +263,7 @@ def _write(
                     "files": [file.name for file in files],
                     "layout": layout,
                     "problems": found.problems,
+                    "faults": found.faults,
                 },
                 versions=_versions(found),
             )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 
 from bench.judge.evidence import Evidence
 from bench.judge.registry import check
 from bench.model.profile import Profile
+from bench.model.units import show_count
 from bench.model.verdict import Status, Verdict
-from bench.store.rows import Row
+from bench.store.rows import UNVERIFIED, Row
 
 
 @check("correctness")
@@ -22,7 +24,11 @@ def correctness(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         groups.setdefault(row.case.collective, []).append(row)
         if row.wrong:
             yield _wrong(seen, row)
-    for name, rows in groups.items():
+    for name, every in groups.items():
+        for reason, count in Counter(map(_unverifiable, every)).items():
+            if reason:
+                yield Verdict("correctness", name, Status.SKIP, f"{show_count(count, 'row')}: {reason}")
+        rows = [row for row in every if not _unverifiable(row)]
         checked = sum(row.measurement.checked for row in rows)
         unchecked = [row for row in rows if row.wrong is None]
         bad = [row for row in rows if row.wrong]
@@ -36,7 +42,7 @@ def correctness(seen: Evidence, want: Profile) -> Iterator[Verdict]:
                 "RailGauge",
                 "run again without -c 0",
             )
-        elif not bad:
+        elif rows and not bad:
             yield Verdict(
                 "correctness",
                 name,
@@ -47,6 +53,11 @@ def correctness(seen: Evidence, want: Profile) -> Iterator[Verdict]:
                 value=0.0,
                 bound=0.0,
             )
+
+
+def _unverifiable(row: Row) -> str:
+    """Why nobody could verify a row, "" where somebody could: tools whose results are imported differ in this."""
+    return str(row.measurement.extra.get(UNVERIFIED, "")) if row.wrong is None else ""
 
 
 def _wrong(seen: Evidence, row: Row) -> Verdict:
@@ -83,9 +94,10 @@ def _wrong(seen: Evidence, row: Row) -> Verdict:
 
 @check("clock")
 def clock(seen: Evidence, want: Profile) -> Iterator[Verdict]:
-    """Every row has a finite, positive time."""
+    """Every row has a finite, positive time: of calls on end, or where none were timed of single ones."""
     tried = [row for row in seen.rows if "failed" not in row.measurement.extra]  # blame judges those
-    bad = [row for row in tried if not (math.isfinite(row.seconds) and row.seconds > 0)]
+    times = [row.seconds if row.measurement.pipelined else row.isolated.p50 for row in tried]
+    bad = [row for row, time in zip(tried, times, strict=True) if not (math.isfinite(time) and time > 0)]
     for row in bad:
         yield Verdict(
             "clock",

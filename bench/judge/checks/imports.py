@@ -14,13 +14,23 @@ from bench.store import IMPORTED
 
 @check("import.whole")
 def whole(seen: Evidence, want: Profile) -> Iterator[Verdict]:
-    """The imported files are complete and their figures fit together."""
+    """The imported runs did not fail, their files are complete and their figures fit together."""
     manifest = seen.run.manifest
     if manifest.launcher != IMPORTED:
         return
+    for fault in manifest.settings.get("faults", []):
+        yield Verdict(
+            "import.whole",
+            "import",
+            Status.FAIL,
+            str(fault),
+            "a run that ends without an error",
+            "the imported tool",
+            "find the cause on the hosts or the link that the output names, then run the tool again",
+        )
     problems = [str(problem) for problem in manifest.settings.get("problems", [])]
     if manifest.settings.get("layout") == NO_LAYOUT:
-        problems.append("the files do not tell which ranks share a node, so nothing is said of the wire")
+        problems.append("the files do not say which ranks share a node, so the share of the wire is unknown")
     for problem in problems:
         yield Verdict(
             "import.whole",
@@ -29,7 +39,7 @@ def whole(seen: Evidence, want: Profile) -> Iterator[Verdict]:
             problem,
             "files that are whole and fit together",
             "RailGauge",
-            "import the whole output again, and say with --collective, --ranks or --nodes what it lacks",
+            "import the whole output again, and give what it lacks with --collective, --ranks or --nodes",
         )
     if not problems:
         files = ", ".join(str(name) for name in manifest.settings.get("files", []))

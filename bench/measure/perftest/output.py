@@ -4,9 +4,10 @@ The unit stands in the table's header: MB/sec and MiB/sec are both 2^20 bytes, G
 bytes. The JSON carries none; it follows from size × message rate, which is compared with the header too.
 perftest 4.5 writes no valid JSON (no quotes, trailing commas), so that is read by key. A broken clock
 yields 0, ``inf`` or ``-nan`` with exit status 0, and a dead data path a header without rows: both are
-problems, never results.
+problems, never results. A run that dies after some sizes has measured those.
 
-Formats: linux-rdma/perftest src/perftest_parameters.{h,c} at v4.5-0.17 and 00b55b6 (26.x).
+Formats: linux-rdma/perftest src/perftest_parameters.{h,c} at v4.5-0.17 and 00b55b6 (26.x); before 3.0 a latency
+table ends with t_typical.
 """
 
 from __future__ import annotations
@@ -17,19 +18,20 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.model.units import BITS, GIGA, MEGA, MICRO, number
+from bench.model.units import BITS, GIGA, MEGA, MICRO, number, show_count, show_some
 
 UNITS = {"MB/sec": float(1 << 20), "MiB/sec": float(1 << 20), "Gb/sec": GIGA / BITS}
 PRECISION = 0.02  # size × message rate against the bandwidth: both are rounded
 
+LONGEST = 4096  # characters of a line that are looked at
 _TITLE = re.compile(
-    r"\b(RDMA_Write|RDMA_Read|Send|Atomic)(?:_imm)?[ _](?:[\w ]*?[ _])?(BW|Latency)[ _]Test\b"
+    r"\b(RDMA_Write|RDMA_Read|Send|Atomic)(?:_imm)?[ _](?:[\w ]{0,40}?[ _])?(BW|Latency)[ _]Test\b"
 )
 _VERBS = {"RDMA_Write": "write", "RDMA_Read": "read", "Send": "send", "Atomic": "atomic"}
 _COMMAND = re.compile(r"\bib_(write|read|send|atomic)_(bw|lat)\b")
 _BW_HEADER = re.compile(r"#bytes\s+(#sl\s+)?#iterations\s+BW peak\[([^\]]*)\]\s+BW average\[([^\]]*)\]")
-_LAT_HEADER = re.compile(r"#bytes\s+#iterations\s+t_min\[([^\]]*)\]")
-_LAT_DURATION = re.compile(r"#bytes\s+#iterations\s+t_avg\[([^\]]*)\]")
+_LAT_HEADER = re.compile(r"#bytes\s+#iterations\s+(t_(?:min|avg)\[.*)")
+_LATENCY = re.compile(r"(t_\w+)\[([^\]]*)\]|(99(?:\.9)?)% percentile")
 _FACTS = {
     "device": re.compile(r"\bDevice\s*:\s*(\S+)"),
     "link_type": re.compile(r"\bLink type\s*:\s*(\S+)"),
@@ -44,8 +46,8 @@ _FAILURE = re.compile(
     r"|Error: (?:BW result|Msg rate)[^\n]*|Completion with error[^\n]*|IB device \S+ not found[^\n]*"
     r"|\S+: command not found)"
 )
-_PAIR = re.compile(r'^[ \t]*"?([A-Za-z][\w. -]*?)"?[ \t]*:[ \t]*"?([^"\n{]*?)"?,?[ \t]*$', re.MULTILINE)
-LATENCIES = ("t_min", "t_max", "t_typical", "t_avg", "t_stdev", "percentile_99", "percentile_99.9")
+_FAULT = re.compile(r"Failed status|Completion with error|Error: (?:BW result|Msg rate)")
+_PAIR = re.compile(r'[ \t]*"?([A-Za-z][\w. -]*?)"?[ \t]*:[ \t]*"?([^"{]*?)"?,?[ \t]*')
 
 
 @dataclass(frozen=True)
@@ -82,18 +84,36 @@ class LinkRun:
     complete: bool = True
 
     @property
+    def source(self) -> str:
+        return self.tool
+
+    @property
+    def subject(self) -> str:
+        """``ib_write_bw on mlx5_3``."""
+        return f"{self.tool or 'perftest'} on {self.facts.get('device', 'an unnamed device')}"
+
+    @property
     def valid(self) -> bool:
         """Whether there are rows, all of them are results, and nothing is cut or failed."""
         good = bool(self.rows) and all(row.valid for row in self.rows)
         return good and self.complete and not self.failures
 
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """The failures that are the link's: a transfer ended with an error, or below the limit that was set."""
+        return tuple(failure for failure in self.failures if _FAULT.search(failure))
+
 
 @dataclass
 class _Table:
+    """A table while its lines come in. ``columns``: of latencies by name, empty of bandwidths and before a header."""
+
     tool: str = ""
     title: bool = False
     unit: str = ""
-    columns: str = ""
+    header: bool = False
+    levels: bool = False  # a column of service levels
+    columns: tuple[str, ...] = ()
     rows: list[LinkRow] = field(default_factory=list)
     facts: dict[str, str] = field(default_factory=dict)
     gpu: bool = False
@@ -105,21 +125,20 @@ class _Table:
 def parse(text: str) -> tuple[LinkRun, ...]:
     """Every table of a text; a title without a table is one without rows. Never raises on any text."""
     tables = [_Table()]
-    for line in text.splitlines():
-        table = tables[-1]
-        line = line[:4096]
+    for whole in text.splitlines():
+        table, line = tables[-1], whole[:LONGEST]
         if title := _TITLE.search(line):
-            table = _next(tables) if table.title or table.columns else table
+            table = _next(tables) if table.title or table.header else table
             table.tool = _tool(title)
             table.title, table.both = True, "Bidirectional" in line
         elif command := _COMMAND.search(line):
-            table = _next(tables) if table.columns else table
+            table = _next(tables) if table.header else table
             table.tool = table.tool or f"ib_{command[1]}_{command[2]}"
-            table.gpu = table.gpu or bool(_GPU.search(line))
+            _surroundings(table, line)
         elif not (_header(tables, line) or _row(tables[-1], line)):
             _surroundings(table, line)
-    kept = [t for t in tables if t.title or t.columns or t.failures]
-    return tuple(_settled(table, text) for table in kept)
+    gpu = bool(_GPU.search(text))
+    return tuple(_settled(table, gpu) for table in tables if table.title or table.header or table.failures)
 
 
 def _next(tables: list[_Table]) -> _Table:
@@ -133,19 +152,18 @@ def _tool(match: re.Match[str]) -> str:
 
 def _header(tables: list[_Table], line: str) -> bool:
     bandwidth, latency = _BW_HEADER.search(line), _LAT_HEADER.search(line)
-    duration = _LAT_DURATION.search(line)
-    if not (bandwidth or latency or duration):
+    if not (bandwidth or latency):
         return False
-    table = tables[-1]
-    if table.columns and table.rows:
-        table = _next(tables)
+    table = _next(tables) if tables[-1].rows else tables[-1]
+    table.header = True
     if bandwidth:
-        table.columns, table.unit = ("qos" if bandwidth[1] else "bw"), bandwidth[3]
+        table.levels, table.unit = bool(bandwidth[1]), bandwidth[3]
         if table.unit not in UNITS:
             table.problems.append(f"the unit {table.unit!r} is not known; known: {', '.join(UNITS)}")
-    else:
-        table.columns = "lat" if latency else "lat-duration"
-        table.unit = (latency or duration or [""] * 2)[1]
+    elif latency:
+        columns = _LATENCY.findall(latency[1])
+        table.columns = tuple(name or f"percentile_{percent}" for name, _, percent in columns)
+        table.unit = columns[0][1]
         if table.unit != "usec":
             table.problems.append(f"latencies in {table.unit!r} are not read; run without -C")
     return True
@@ -153,21 +171,20 @@ def _header(tables: list[_Table], line: str) -> bool:
 
 def _row(table: _Table, line: str) -> bool:
     tokens = line.split()
-    needed = {"bw": 5, "qos": 6, "lat": 9, "lat-duration": 4}.get(table.columns)
-    if needed is None or not tokens or not all(_NUMBER.fullmatch(token) for token in tokens):
+    if not (table.header and tokens and all(_NUMBER.fullmatch(token) for token in tokens)):
         return False
+    needed = 2 + len(table.columns) if table.columns else 5 + table.levels
     if len(tokens) < needed or not (tokens[0].isdecimal() and tokens[1].isdecimal()):
         table.problems.append(f"a row is cut: {line.strip()!r}")
         return True
     values = [number(token) for token in tokens]
-    if table.columns == "qos":
+    if table.levels:
         del values[1]
     size, iterations, rest = int(values[0]), int(values[1]), values[2:]
-    if table.columns in ("bw", "qos"):
-        table.rows.append(bandwidth_row(size, iterations, rest, table.unit))
+    if table.columns:
+        table.rows.append(latency_row(size, iterations, dict(zip(table.columns, rest, strict=False))))
     else:
-        names = LATENCIES if table.columns == "lat" else ("t_avg",)
-        table.rows.append(latency_row(size, iterations, dict(zip(names, rest, strict=False))))
+        table.rows.append(bandwidth_row(size, iterations, rest, table.unit))
     return True
 
 
@@ -196,27 +213,24 @@ def _surroundings(table: _Table, line: str) -> None:
         table.failures.append(failure[1].strip())
 
 
-def _settled(table: _Table, text: str) -> LinkRun:
-    problems = list(table.problems)
+def _settled(table: _Table, gpu: bool) -> LinkRun:
+    problems, failures = list(table.problems), tuple(dict.fromkeys(table.failures))
     if not table.rows:
         problems.append(
-            "no results: the data path is dead, or the run was cut" if not problems else "no results"
+            "no results" if problems else "no results: the data path is dead, or the output was cut"
         )
     bad = [row for row in table.rows if not row.valid]
     if bad:
         problems.append(
-            f"{len(bad)} rows are no results, such as {bad[0].size} bytes: zero, infinite or not a number; "
-            "perftest's clock was broken or no data went through"
+            f"{show_count(len(bad), 'row')} with no results, such as {bad[0].size} bytes: zero, infinite or not a "
+            "number; perftest's clock was broken or no data was transferred"
         )
-    if table.columns in ("bw", "qos") and _disagrees(table.rows, UNITS.get(table.unit, math.nan)):
+    if not table.columns and _disagrees(table.rows, UNITS.get(table.unit, math.nan)):
         problems.append(f"bandwidth and size × message rate disagree: {table.unit} may not be the unit")
-    if table.failures:
-        problems.append(f"the run failed: {'; '.join(dict.fromkeys(table.failures))}")
-    gpu = table.gpu or bool(_GPU.search(text))
-    failures = tuple(dict.fromkeys(table.failures))
-    return LinkRun(
-        table.tool, table.unit, tuple(table.rows), table.facts, gpu, table.both, failures, tuple(problems)
-    )
+    if failures:
+        problems.append(f"the run failed: {show_some(failures, 4, separator='; ')}")
+    rows, gpu = tuple(table.rows), gpu or table.gpu
+    return LinkRun(table.tool, table.unit, rows, table.facts, gpu, table.both, failures, tuple(problems))
 
 
 def _disagrees(rows: list[LinkRow], factor: float) -> bool:
@@ -244,7 +258,8 @@ def parse_json(text: str, unit: str = "") -> LinkRun:
         row, unit = _json_bandwidth(values, int(size), int(iterations), unit, problems)
         rows = (row,)
     elif "t_avg" in values:
-        micros = {name: number(values[name]) for name in LATENCIES if name in values}
+        named = ((name, number(value)) for name, value in values.items())
+        micros = {name: value for name, value in named if name.startswith(("t_", "percentile_"))}
         rows, unit = (latency_row(int(size), int(iterations), micros),), "usec"
     else:
         problems.append("no results: it has neither BW_average nor t_avg")
@@ -286,10 +301,9 @@ def _flat(text: str) -> tuple[dict[str, str], bool]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
-        pairs = re.findall(
-            r'^[ \t]*"?([A-Za-z][\w. -]*?)"?[ \t]*:[ \t]*"?([^"\n{]*?)"?,?[ \t]*$', text, re.MULTILINE
-        )
-        return dict(pairs), text.count("{") == text.count("}") > 0
+        lines = (line for line in text.splitlines() if len(line) < LONGEST)
+        found = {match[1]: match[2] for line in lines if (match := _PAIR.fullmatch(line))}
+        return found, text.count("{") == text.count("}") > 0
     return _leaves(content), isinstance(content, dict)
 
 

@@ -6,12 +6,12 @@ before, so that it cannot fail in the middle of, or answer from, a broken one.
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
 
+from bench.model.printable import csv_line
 from bench.model.verdict import Status
 from bench.store.history.folder import Folder, HistoryError, Problem, library, open_folder
 from bench.store.history.nights import Fingerprint, Night, Series
@@ -137,17 +137,12 @@ def _rows_of(folder: Folder, entry: Entry) -> Iterator[tuple[Any, ...]]:
     yield from _query(folder, [entry], sql, {})
 
 
-def _csv(stream: TextIO) -> Callable[[tuple[Any, ...]], None]:
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([name for name, _ in COLUMNS])
-
-    def write(row: tuple[Any, ...]) -> None:
-        writer.writerow([_plain(value) for value in row])
-
-    return write
+def _csv(stream: TextIO) -> Callable[[tuple[Any, ...]], object]:
+    stream.write(csv_line(name for name, _ in COLUMNS))
+    return lambda row: stream.write(csv_line(row))
 
 
-def _jsonl(stream: TextIO) -> Callable[[tuple[Any, ...]], None]:
+def _jsonl(stream: TextIO) -> Callable[[tuple[Any, ...]], object]:
     def write(row: tuple[Any, ...]) -> None:
         named = {name: _plain(value) for (name, _), value in zip(COLUMNS, row, strict=True)}
         stream.write(json.dumps({**named, "fingerprint": json.loads(row[3])}, allow_nan=False) + "\n")

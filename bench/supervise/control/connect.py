@@ -1,24 +1,29 @@
-"""The right star for a place: MPI where the launcher brings it, TCP where it does not."""
+"""This rank's end of the star, whoever started it: MPI hands out rank 0's address, or the launcher's variables do."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
+import secrets
 import socket
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from bench.launch import Meet, Place
+from bench.model.verdict import EXIT, Status
 from bench.probe.addresses import addresses
 
 from . import token
-from .lifeline import watched
 from .mpi import Mpi
-from .protocol import Alone, Control
-from .reliable import Sure
 from .rendezvous import JOIN_SECONDS, Door, Knock, NotMet
+from .tcp import Control
 
+MPI_SECONDS = 60.0  # until all ranks of an MPI job must be in: MPI has started them together
+LATER_SECONDS = 10.0  # for which the others wait longer than rank 0, which says who is missing
+ANY_PORT = (0,) * 8  # the kernel chooses; again where its choice is taken at another of our addresses
 # networks that have the same addresses on every machine and lead nowhere
 INWARD = ("docker", "virbr", "br-", "cni", "veth", "flannel", "cali")
 
@@ -32,17 +37,18 @@ def connect(
 ) -> Control:
     """This rank's end of the star; ``given``: the token as it was taken out of the environment, if it was before.
 
-    ``management`` and ``rails`` are interfaces of the profile: rank 0 listens on the address that the
+    ``management`` and ``rails`` are interfaces of the profile: without MPI rank 0 listens on the address that the
     others were given, else on the first, and never on a rail of its own accord. At most ``limit`` seconds
     pass until all are together.
 
-    Raises NotMet, and token.NoToken where the ranks are on several machines and no token was given.
+    Raises NotMet, and token.NoToken where the ranks are on several machines and no token was given. Under MPI
+    it says why the ranks did not meet, and aborts the job.
     """
     given = given or token.given(os.environ)
     if where.mpi:
-        return watched(Sure(Mpi()), lambda here: _addresses(here, management, rails), _say)
+        return _under_mpi(Mpi(), lambda hosts: candidates(hosts, management, rails))
     if where.size == 1 or where.meet is None:
-        return Alone()
+        return Control()
     secret = given.reader()
     made: Path | None = None
     if secret is None:
@@ -85,11 +91,7 @@ def listening(meet: Meet, management: str, rails: Sequence[str]) -> tuple[str, .
         raise NotMet(
             f"rank 0 is to listen at {meet.host}, which has no address here: {error.strerror}"
         ) from None
-    try:
-        own = addresses()
-    except OSError as error:
-        raise NotMet(f"the addresses of this machine cannot be read: {error}") from None
-    found = choose(told, own, management, rails)
+    found = choose(told, _own(), management, rails)
     if not found:
         raise NotMet(
             f"{meet.host} is no address of this machine, where rank 0 is, and it has no other that the nodes could "
@@ -98,17 +100,74 @@ def listening(meet: Meet, management: str, rails: Sequence[str]) -> tuple[str, .
     return found
 
 
-def _addresses(here: bool, management: str, rails: Sequence[str]) -> tuple[str, ...]:
-    """Where rank 0 of an MPI job listens; ``here``: all ranks are on its machine. Raises NotMet."""
-    if here:
-        return ("127.0.0.1",)
+@dataclass(frozen=True)
+class Invitation:
+    """What rank 0 of an MPI job tells the others: where it listens, the likeliest address first."""
+
+    addresses: tuple[str, ...]
+    port: int
+    run: str
+    secret: bytes = field(repr=False)
+
+
+def _under_mpi(mpi: Mpi, where: Callable[[Iterable[str]], tuple[str, ...]]) -> Control:
+    """Meet at an address and with a secret that rank 0 hands out over MPI. ``where``: addresses, given all hosts."""
     try:
-        found = choose((), addresses(), management, rails)
+        control = Control() if mpi.size == 1 else _invite(mpi, where) if mpi.rank == 0 else _follow(mpi)
+    except NotMet as error:
+        _say(str(error))
+        mpi.abort(EXIT[Status.ERROR])
+        raise
+    control.mpi = mpi
+    return control
+
+
+def _invite(mpi: Mpi, where: Callable[[Iterable[str]], tuple[str, ...]]) -> Control:
+    door = Door(where(mpi.gather(socket.gethostname()) or ()), ANY_PORT, _say)
+    sent = mpi.broadcast(Invitation(door.addresses, door.port, secrets.token_hex(8), secrets.token_bytes(32)))
+    return door.wait(sent.run, mpi.size, sent.secret, MPI_SECONDS)
+
+
+def _follow(mpi: Mpi) -> Control:
+    mpi.gather(socket.gethostname())
+    sent = mpi.broadcast(cast("Invitation | None", None))
+    knock = Knock(sent.addresses, (sent.port,), sent.run, mpi.rank, mpi.size, lambda: sent.secret, _say)
+    return knock.until_in(MPI_SECONDS + LATER_SECONDS)
+
+
+def candidates(hosts: Iterable[str], management: str, rails: Sequence[str]) -> tuple[str, ...]:
+    """Addresses at which rank 0 of an MPI job on ``hosts`` can be tried: management, any other, the rails last.
+
+    Raises NotMet.
+    """
+    if set(hosts) == {socket.gethostname()}:
+        return ("127.0.0.1",)
+    outward = _outward(_own())
+    found = sorted(outward, key=lambda each: (outward[each] != management, outward[each] in rails))
+    if not found:
+        raise NotMet(
+            f"rank 0 on {socket.gethostname()} has no address at which the other nodes could reach it"
+        )
+    return tuple(found)
+
+
+def _own() -> dict[str, tuple[str, ...]]:
+    try:
+        return addresses()
     except OSError as error:
         raise NotMet(f"the addresses of this machine cannot be read: {error}") from None
-    if not found:
-        raise NotMet("rank 0 has no address but its rails'")
-    return found
+
+
+def _outward(own: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """Address -> interface of those that may lead to another machine."""
+    mine = {str(ipaddress.ip_interface(text).ip): name for name, texts in own.items() for text in texts}
+    return {
+        address: name
+        for address, name in mine.items()
+        if not _loopback(address)
+        and not ipaddress.ip_address(address).is_link_local
+        and not name.startswith(INWARD)
+    }
 
 
 def choose(
@@ -121,19 +180,12 @@ def choose(
     and where the profile names none on every interface that is no rail and leads outwards. The loopback
     is added where it was told: two launchers on one machine meet there.
     """
-    mine = {str(ipaddress.ip_interface(text).ip): name for name, texts in own.items() for text in texts}
+    mine = {str(ipaddress.ip_interface(text).ip) for texts in own.values() for text in texts}
     here = [address for address in sorted(told) if address in mine and not _loopback(address)]
     if here:
         return tuple(here)
-    outward = [
-        address
-        for address, name in mine.items()
-        if not _loopback(address)
-        and not ipaddress.ip_address(address).is_link_local
-        and name not in rails
-        and not name.startswith(INWARD)
-    ]
-    on_management = [address for address in outward if mine[address] == management]
+    outward = {address: name for address, name in _outward(own).items() if name not in rails}
+    on_management = [address for address, name in outward.items() if name == management]
     looped = [address for address in sorted(told) if _loopback(address)]
     return (*looped, *(on_management or outward))
 

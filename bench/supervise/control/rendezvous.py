@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
+import os
 import secrets
 import selectors
 import socket
@@ -26,12 +28,12 @@ from bench.model.errors import RailGaugeError
 from bench.model.verdict import EXIT, Status
 
 from .sealed_frames import CALLER, HELLO, HOST, NONCE, PROOF, Call, Forged, hello, parse_hello
-from .tcp import Link, Tcp
+from .tcp import Control, Link
 
 WAITING_ROOM = 128
 JOIN_SECONDS = 180.0  # until everybody must be in
 ANSWER_SECONDS = 5.0  # from a connection to its proof
-CONNECT_SECONDS = 3.0
+CONNECT_SECONDS = 1.0  # for one address; then the next is tried
 AT_ONCE = 32  # connections accepted between two looks at those that wait
 PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between two rounds of knocking
 
@@ -59,7 +61,9 @@ class Door:
     """Rank 0's side. ``run``, ``size`` and ``token`` are the job's; ``say`` tells a person what is odd."""
 
     def __init__(self, addresses: Sequence[str], ports: Sequence[int], say: Callable[[str], None]) -> None:
-        self._listeners, self.port = _listen(addresses, ports)
+        self._listeners = _listen(addresses, ports)
+        self.addresses = tuple(str(each.getsockname()[0]) for each in self._listeners)
+        self.port = int(self._listeners[0].getsockname()[1])
         self._say = say
         self._callers: dict[int, Caller] = {}
         self._said: set[str] = set()
@@ -67,7 +71,7 @@ class Door:
         for listener in self._listeners:
             self._selector.register(listener, selectors.EVENT_READ, None)
 
-    def wait(self, run: str, size: int, token: bytes, limit: float) -> Tcp:
+    def wait(self, run: str, size: int, token: bytes, limit: float) -> Control:
         """Let ranks 1 … size - 1 in and close the door. Raises NotMet after ``limit`` seconds."""
         self._run, self._size, self._token = run, size, token
         self._links: dict[int, Link] = {}
@@ -89,7 +93,7 @@ class Door:
             raise
         finally:
             self.close()
-        return Tcp(0, size, self._links)
+        return Control(0, size, self._links)
 
     def close(self) -> None:
         for caller in list(self._callers.values()):
@@ -198,34 +202,34 @@ class Door:
         absent = [rank for rank in range(1, self._size) if rank not in self._links]
         names = ", ".join(str(rank) for rank in absent[:16]) + (" …" if len(absent) > 16 else "")
         odd = "".join(f"; {text}" for text in sorted(self._said))
+        where = f"{' or '.join(self.addresses)}, port {self.port}"
         return (
-            f"{len(absent)} of {self._size} ranks did not call port {self.port} within {limit:.0f} s: "
-            f"rank {names}{odd}; start the same command on every node, and look whether they reach this address"
+            f"{len(absent)} of {self._size} ranks did not reach rank 0 at {where}, within {limit:.0f} s: "
+            f"rank {names}{odd}; check that the same command was started on every node and that each of them reaches "
+            "this address by TCP, or name another interface as management in the profile's [rails]"
         )
 
 
-def _listen(addresses: Sequence[str], ports: Sequence[int]) -> tuple[list[socket.socket], int]:
-    """Sockets on all ``addresses`` and the first port that is free on each of them."""
+def _listen(addresses: Sequence[str], ports: Sequence[int]) -> list[socket.socket]:
+    """Sockets on those of ``addresses`` that this machine has, at the first port that is free on all of them."""
     reason = ""
     for port in ports:
         opened: list[socket.socket] = []
-        try:
-            for address in addresses:
-                family = socket.AF_INET6 if ":" in address else socket.AF_INET
-                listener = socket.socket(family, socket.SOCK_STREAM)
-                opened.append(listener)
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                listener.bind((address, port))
-                listener.listen(1024)
-                listener.setblocking(False)
-        except OSError as error:
-            for listener in opened:
-                listener.close()
-            reason = error.strerror or str(error)
-            if error.errno != errno.EADDRINUSE:
-                break
-        else:
-            return opened, int(opened[0].getsockname()[1])
+        for address in addresses:
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            at = (address, int(opened[0].getsockname()[1]) if opened else port)
+            try:
+                opened.append(socket.create_server(at, family=family, backlog=1024))
+            except OSError as error:
+                reason = os.strerror(error.errno) if error.errno else str(error)
+                if error.errno == errno.EADDRINUSE:
+                    while opened:
+                        opened.pop().close()
+                    break
+        for listener in opened:
+            listener.setblocking(False)
+        if opened:
+            return opened
     tried = f"{ports[0]} to {ports[-1]}" if len(ports) > 1 else f"{ports[0]}"
     raise NotMet(f"cannot listen on {', '.join(addresses)}, port {tried}: {reason}")
 
@@ -242,22 +246,21 @@ class Knock:
     token: Callable[[], bytes]
     say: Callable[[str], None]
 
-    def until_in(self, limit: float) -> Tcp:
+    def until_in(self, limit: float) -> Control:
         """Call until rank 0 lets us in. Raises NotMet after ``limit`` seconds."""
         deadline = time.monotonic() + limit
         pause, reasons = PAUSE, dict[str, str]()
         while True:
-            for host in self.hosts:
-                for port in self.ports:
-                    try:
-                        return Tcp(self.rank, self.size, {0: self._call(host, port)})
-                    except _Refused as refused:
-                        self._tell(reasons, f"{host}:{port}", str(refused))
-                    except OSError as error:
-                        reasons[f"{host}:{port}"] = error.strerror or str(error)
-                    if time.monotonic() > deadline:
-                        seen = "; ".join(f"{place}: {why}" for place, why in sorted(reasons.items()))
-                        raise NotMet(f"rank {self.rank} did not reach rank 0 within {limit:.0f} s: {seen}")
+            for host, port in itertools.product(self.hosts, self.ports):
+                try:
+                    return Control(self.rank, self.size, {0: self._call(host, port)})
+                except _Refused as refused:
+                    self._tell(reasons, f"{host}:{port}", str(refused))
+                except OSError as error:
+                    reasons[f"{host}:{port}"] = error.strerror or str(error)
+                if time.monotonic() > deadline:
+                    seen = "; ".join(f"{place}: {why}" for place, why in sorted(reasons.items()))
+                    raise NotMet(f"rank {self.rank} did not reach rank 0 within {limit:.0f} s: {seen}")
             time.sleep(pause)
             pause = min(LONGEST_PAUSE, pause * 1.5)
 

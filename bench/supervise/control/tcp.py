@@ -1,10 +1,15 @@
-"""The star over TCP, for launchers that bring no MPI.
+"""Messages between supervisors: a star with rank 0 in the middle, over authenticated TCP under every launcher.
+
+What is exchanged grows with the number of ranks: everybody talks to rank 0 and nobody else. Nothing
+blocks: ``receive`` yields what has arrived, and callers sleep between looks, so that an idle
+supervisor takes no share of a core from the workers.
 
 Plain sockets of the standard library, and not torch's TCPStore: that one has no authentication (whoever
 reaches its port reads, writes and deletes every key), its client waits inside C++ with limits of minutes,
-and importing torch costs a supervisor seconds and memory on every rank. Nor is TLS used: with a secret
-that both ends share, sealed frames (``frames``) give what is needed here without certificates, and
-Python has pre-shared keys for TLS only from 3.13 on.
+and importing torch costs a supervisor seconds and memory on every rank. Nor MPI: it does not report who died,
+Open MPI aborts a process that touches a connection to a dead one, and Open MPI 5.0.11 has lost a message.
+Nor TLS: with a secret that both ends share, sealed frames (``frames``) give what is needed here without
+certificates, and Python has pre-shared keys for TLS only from 3.13 on.
 
 No stranger can join, speak, repeat or alter. Honest limits: whoever sits on the path between two nodes
 can cut a connection, as he can cut any; messages can be read there; and what torch, gloo and NCCL open
@@ -20,9 +25,12 @@ import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
+from typing import Any
 
-from .protocol import Message
+from .mpi import Mpi
 from .sealed_frames import LONGEST, TO_CALLER, TO_HOST, Call, Forged, Opener, Sealer
+
+Message = dict[str, Any]
 
 READ = 1 << 20  # bytes at a time
 LOOK = 8 << 20  # bytes of one peer in one look: one who talks much does not keep the others waiting
@@ -114,12 +122,19 @@ class Link:
         self.socket.close()
 
 
-class Tcp:
-    """The star over links: rank 0 has one to every rank, the others one to rank 0."""
+class Control:
+    """One supervisor's end of the star: rank 0 has a link to every rank, the others have one to rank 0.
 
-    def __init__(self, rank: int, size: int, links: Mapping[int, Link]) -> None:
+    A peer that is lost is reported by a message of its own: rank 0 hears ``{"said": "lost", "text": why}``
+    from it, the others hear ``{"do": "quit", "lost": why}`` from a rank 0 that is gone. Without arguments it
+    is the star of one, which sends messages to itself.
+    """
+
+    mpi: Mpi | None = None  # the MPI job around the star, which ends with it
+
+    def __init__(self, rank: int = 0, size: int = 1, links: Mapping[int, Link] | None = None) -> None:
         self.rank, self.size = rank, size
-        self._links = dict(links)
+        self._links = dict(links or {})
         self._self: deque[Message] = deque()
         self._told: set[int] = set()
         self._selector = selectors.DefaultSelector()
@@ -127,12 +142,14 @@ class Tcp:
             self._selector.register(link.socket, selectors.EVENT_READ, peer)
 
     def send(self, to: int, message: Message) -> None:
+        """Start sending; returns at once."""
         if to == self.rank:
             self._self.append(message)
         else:
             self._links[to].put(json.dumps(message).encode())
 
     def receive(self) -> Iterator[tuple[int, Message]]:
+        """(sender, message) of all that has arrived."""
         while self._self:
             yield self.rank, self._self.popleft()
         for key, _ in self._selector.select(0):
@@ -157,6 +174,7 @@ class Tcp:
                 self._selector.unregister(key.fileobj)
 
     def flush(self, limit: float) -> bool:
+        """Wait until all that was sent has left, at most ``limit`` seconds; whether it has."""
         deadline = time.monotonic() + limit
         while [link for link in self._links.values() if not link.push()]:
             if time.monotonic() > deadline:
@@ -165,10 +183,21 @@ class Tcp:
         return True
 
     def close(self) -> None:
+        """Leave the star; all supervisors leave at about the same time."""
+        self._cut()
+        if self.mpi:
+            self.mpi.finish()
+
+    def abandon(self, status: int) -> None:
+        """Leave although some supervisor does not answer, and abort the MPI job.
+
+        Without MPI the other supervisors end by themselves, and their workers with them, once rank 0 is gone.
+        """
+        self._cut()
+        if self.mpi:
+            self.mpi.abort(status)
+
+    def _cut(self) -> None:
         self._selector.close()
         for link in self._links.values():
             link.lose("we left")
-
-    def abandon(self, status: int) -> None:
-        # supervisors end by themselves, and their workers with them, once rank 0 is gone
-        self.close()

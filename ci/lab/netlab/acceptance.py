@@ -21,6 +21,7 @@ from netlab import lab as labs
 from netlab.faults import FAULTS, plant
 from netlab.naming import STOPPED, Outcome, blamed, complaint, false_names, told
 from netlab.plan import Lab, LabError, show_rate
+from netlab.rules import DEFAULT, Rules
 
 ROOT = Path(__file__).resolve().parents[3]
 ENTRY = ROOT / "ci" / "lab" / "net"
@@ -173,7 +174,9 @@ def trial(lab: Lab, fault: str, out: Path, rails_only: bool) -> Trial:
     return Trial(fault, wrong, frozenset(false_names(fault, outcome)), outcome.seconds, load)
 
 
-def trials(lab: Lab, faults: Sequence[str], runs: int = 1, rails_only: bool = False) -> int:
+def trials(
+    lab: Lab, faults: Sequence[str], runs: int = 1, rails_only: bool = False, rules: Rules = DEFAULT
+) -> int:
     """A lab of its own, ``runs`` trials of each fault in turn, nothing left, a table; the exit status."""
     for module in ("torch", "mpi4py"):
         if importlib.util.find_spec(module) is None:
@@ -182,31 +185,34 @@ def trials(lab: Lab, faults: Sequence[str], runs: int = 1, rails_only: bool = Fa
                 ' through sudo: sudo env PATH="$PATH" ci/lab/net …'
             )
     folder = Path(tempfile.mkdtemp(prefix="railgauge-lab-"))
-    done: list[Trial] = []
+
+    def one(fault: str, number: int) -> Trial:
+        # a healthy lab is accepted in full: silence must be proven for every phase
+        out = folder / f"{fault.replace(' ', '-') or HEALTHY}.{number}"
+        return _tried(lab, fault, out, rails_only and bool(fault))
+
     with labs.signals_are_exceptions():
         labs.down(lab.name)  # of a run that was killed
         here = labs.up(lab)
         try:
             lacking = {fault: reason for fault in faults if (reason := _lacking(here, fault))}
             possible = [fault for fault in faults if fault not in lacking]
-            for number in range(runs):
-                for fault in possible:
-                    # a healthy lab is accepted in full: silence must be proven for every phase
-                    short = rails_only and bool(fault)
-                    name = fault.replace(" ", "-") or HEALTHY
-                    done.append(trial(lab, fault, folder / f"{name}.{number + 1}", short))
+            done = [one(fault, number + 1) for number in range(runs) for fault in possible]
+            done = rules.tried_again(done, lambda row: one(row.fault, runs + 1))
         finally:
             labs.down(lab.name)
     print("", *table(done, lacking), sep="\n")
     print(f"run folders and reports: {folder}")
-    return exit_status(done, lacking)
+    return rules.exit_status(done, lacking)
 
 
-def exit_status(done: Sequence[Trial], lacking: Mapping[str, str]) -> int:
-    """1: one is wrong; 3: what was asked for could not be run here, or there was nothing; 0: all are right."""
-    if any(each.wrong for each in done):
-        return 1
-    return 3 if lacking or not done else 0
+def _tried(lab: Lab, fault: str, out: Path, rails_only: bool) -> Trial:
+    """As ``trial``; a fault that could not be planted is a row that is not as it must be, and no end of the table."""
+    try:
+        return trial(lab, fault, out, rails_only)
+    except LabError as error:
+        labs.settle_down(lab.name)
+        return Trial(fault, str(error), frozenset(), 0.0, os.getloadavg()[0])
 
 
 def table(done: Sequence[Trial], lacking: Mapping[str, str]) -> Iterator[str]:
@@ -244,9 +250,9 @@ def demo(name: str) -> int:
     return trials(lab, ("", DEMO))
 
 
-def check(name: str, quick: bool, runs: int, faults: Sequence[str]) -> int:
+def check(name: str, quick: bool, runs: int, faults: Sequence[str], rules: Rules = DEFAULT) -> int:
     """Healthy, then every fault there is, or ``faults`` alone; ``quick``: the half that CI has minutes for."""
     chosen = tuple("" if fault == HEALTHY else fault for fault in faults)
     for fault in filter(None, chosen):
         plant(Lab(name), fault.split()[0], fault.split()[1:])  # refuses what cannot be planted
-    return trials(Lab(name), chosen or ("", *(QUICK if quick else EVERY)), runs, rails_only=True)
+    return trials(Lab(name), chosen or ("", *(QUICK if quick else EVERY)), runs, rails_only=True, rules=rules)

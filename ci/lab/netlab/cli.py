@@ -1,4 +1,7 @@
-"""The command line: parse, call, print, exit status (0 done, 1 could not, 2 wrong usage)."""
+"""The command line: parse, call, print, exit status.
+
+0: done; 1: could not, or a row of a table is wrong; 2: wrong usage; 3: a table of which nothing was run, or not all.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from netlab import acceptance, ends, launchers, mpi, tell
 from netlab import lab as labs
 from netlab.faults import FAULTS
 from netlab.plan import Lab, LabError, parse_rate, show_rate
+from netlab.rules import Rules
 
 DESCRIPTION = """\
 A cluster on this machine: nodes are network namespaces with a hostname, eth0 for management and one
@@ -24,6 +28,7 @@ shaped interface per rail; mpirun starts real ranks on them, and faults can be p
   sudo ci/lab/net fault slow-rail n2 1                     see: fault --help
   sudo ci/lab/net heal; sudo ci/lab/net down
 """
+TABLES = ("check", "demo", "faults", "launchers")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -99,6 +104,19 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="an interpreter with MPICH's mpirun beside it, for --launcher mpich",
     )
+    for table in (check, deaths):
+        table.add_argument(
+            "--second-try",
+            action="store_true",
+            help="try the row that is not ok again, alone; two such rows fail",
+        )
+        table.add_argument(
+            "--may-lack",
+            action="append",
+            default=[],
+            metavar="ROW",
+            help="a row that may be impossible on this machine; without it such a row ends with 3; may be repeated",
+        )
     start = verbs.add_parser(
         "launchers", help="a short acceptance by each launcher, on two nodes of a lab of its own; a table"
     )
@@ -129,13 +147,13 @@ def main(words: Sequence[str] | None = None) -> int:
     cut = given.index("--") if "--" in given else len(given)
     arguments = parser().parse_args(given[:cut])
     arguments.command = given[cut + 1 :]
-    if arguments.verb not in ("check", "demo", "faults", "launchers"):
+    if arguments.verb not in TABLES:
         arguments.name = arguments.name or "lab"
     try:
         return _VERBS[arguments.verb](arguments)
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
-        return 1
+        return 3 if arguments.verb in TABLES else 1  # a table ends so before its first row alone
     except KeyboardInterrupt:
         return 130
 
@@ -229,12 +247,16 @@ def _down(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    return acceptance.check(arguments.name or "check", arguments.quick, arguments.runs, arguments.faults)
+    rules = Rules(arguments.second_try, tuple(arguments.may_lack))
+    return acceptance.check(
+        arguments.name or "check", arguments.quick, arguments.runs, arguments.faults, rules
+    )
 
 
 def _faults(arguments: argparse.Namespace) -> int:
     asked = arguments.quick, arguments.launcher, arguments.deaths, arguments.python
-    return ends.faults(arguments.name or "ends", *asked)
+    rules = Rules(arguments.second_try, tuple(arguments.may_lack))
+    return ends.faults(arguments.name or "ends", *asked, rules)
 
 
 def _launchers(arguments: argparse.Namespace) -> int:

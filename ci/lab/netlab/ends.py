@@ -26,6 +26,7 @@ from netlab.columns import COLUMNS, Column, mpich
 from netlab.deaths import DEATHS, Death, Job
 from netlab.naming import nodes_in
 from netlab.plan import Lab, LabError, namespace
+from netlab.rules import DEFAULT, Rules
 
 HANG = 20  # s, --hang of the job; the other deadlines of the bench follow from it
 BOUND = 300.0  # s from the fault to the end of rank 0's launcher, on a busy machine
@@ -61,6 +62,7 @@ class NotRun:
     fault: str
     launcher: str
     reason: str
+    wrong: str = ""
 
 
 def run(here: labs.Live, death: Death, column: Column, folder: Path) -> End:
@@ -329,7 +331,12 @@ def chosen(
 
 
 def faults(
-    name: str, quick: bool, launchers: Sequence[str], names: Sequence[str], pythons: Sequence[str] = ()
+    name: str,
+    quick: bool,
+    launchers: Sequence[str],
+    names: Sequence[str],
+    pythons: Sequence[str] = (),
+    rules: Rules = DEFAULT,
 ) -> int:
     """Every death under every launcher, a table; the exit status."""
     rows = chosen(quick, launchers, names, pythons)
@@ -338,30 +345,37 @@ def faults(
         f" within {BOUND:.0f} s, and what it left must be gone {GONE:.0f} s later."
     )
     folder = Path(tempfile.mkdtemp(prefix="railgauge-ends-"))
-    done: list[End | NotRun] = []
     with labs.signals_are_exceptions():
         labs.down(name)
         here = labs.up(Lab(name))
+
+        def one(column: Column, death: Death, place: Path) -> End | NotRun:
+            reason = here.powers[death.needs] if death.needs else None
+            row: End | NotRun
+            if isinstance(reason, str):
+                row = NotRun(death.name, column.name, reason)
+            else:
+                row = _tried(here, death, column, place)
+            print(*_lines(row), sep="\n", flush=True)
+            return row
+
+        again = folder / "second-try"
+        again.mkdir()
+        chosen_by = {(column.name, death.name): (column, death) for column, death in rows}
         try:
-            for column, death in rows:
-                reason = here.powers[death.needs] if death.needs else None
-                if isinstance(reason, str):
-                    done.append(NotRun(death.name, column.name, reason))
-                else:
-                    done.append(_tried(here, death, column, folder))
-                print(*_lines(done[-1]), sep="\n", flush=True)
+            done = [one(column, death, folder) for column, death in rows]
+            done = rules.tried_again(done, lambda row: one(*chosen_by[row.launcher, row.fault], again))
         finally:
             labs.down(name)
     print("", *table(done), sep="\n")
     print(f"run folders, reports and logs: {folder}")
-    return exit_status(done)
+    return exit_status(done, rules)
 
 
-def exit_status(done: Sequence[End | NotRun]) -> int:
+def exit_status(done: Sequence[End | NotRun], rules: Rules = DEFAULT) -> int:
     """1: one did not end as it must; 3: what was asked for could not be run here, or there was nothing; 0: all did."""
-    if any(isinstance(end, End) and end.wrong for end in done):
-        return 1
-    return 3 if not done or any(isinstance(end, NotRun) for end in done) else 0
+    run_here = [end for end in done if isinstance(end, End)]
+    return rules.exit_status(run_here, [end.fault for end in done if isinstance(end, NotRun)])
 
 
 def promised() -> float:

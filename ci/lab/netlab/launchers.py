@@ -252,6 +252,8 @@ def one(row: Row, job: Job, out: Path) -> Seen:
         starts = row.starts(job)
     except NotHere as reason:
         return Seen(row.name, absent=str(reason))
+    except LabError as error:
+        return Seen(row.name, wrong=str(error))
     begin = time.monotonic()
     with _running(starts, job, out.with_name(f"{out.name}.log")) as all_:
         try:

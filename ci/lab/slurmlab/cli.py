@@ -1,4 +1,7 @@
-"""The command line: bring a Slurm up, try every way to start on it, take it away; exit status 0, 1 or 2."""
+"""The command line: bring a Slurm up, try every way to start on it, take it away; exit status.
+
+0: all is well; 1: something is not; 2: wrong usage; 3: nothing was run, since Slurm or root is missing.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +42,10 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(given[:cut])
     try:
         _require(arguments.install)
+    except LabError as error:
+        print(f"slurm: {error}", file=sys.stderr)
+        return 3
+    try:
         with labs.signals_are_exceptions():
             labs.down(arguments.name)  # of a run that was killed
             lab = labs.up(Lab(arguments.name, nodes=2, rails=1, rate=None)).lab

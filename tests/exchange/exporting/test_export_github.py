@@ -19,7 +19,7 @@ GITHUB_TAKES = 1 << 20
 
 
 def order(text: str) -> list[int]:
-    return [text.index(word) for word in ("### Failed", "Does not apply", "Passed") if word in text]
+    return [text.index(word) for word in ("### Failed", "Not applicable", "Passed") if word in text]
 
 
 def test_failures_come_first_and_what_passed_is_folded(night):
@@ -48,7 +48,7 @@ def test_many_failures_stay_under_the_cap_and_the_rest_is_counted(night):
 
 def test_no_verdict_is_no_success(night):
     assert github(replace(night, verdicts=())).startswith(
-        "## ❓ RailGauge: COULD NOT TELL\n\nnothing was judged"
+        "## ❓ RailGauge: INCONCLUSIVE\n\nnothing was judged"
     )
 
 
@@ -80,3 +80,10 @@ def test_the_digest_is_short_and_pings_nobody(night):
     assert "<" not in text and "@h" not in text
     assert text.splitlines()[-1] == f"and {40 - MOST} more, in the report"
     assert "FAIL: 40 failed" in text
+
+
+def test_no_line_of_the_digest_is_markup(night):
+    """The first line holds the run's id and the profile's name, which a stranger's folder chooses."""
+    manifest = replace(night.manifest, id="<!channel> <http://example.org|click>\n@here")
+    first, *_ = digest(replace(night, manifest=manifest)).splitlines()
+    assert first.startswith("RailGauge &lt;!channel&gt; &lt;http://example.org|click&gt; @\u200bhere, ")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bench.exchange.importing.detect import detect, read
 from bench.exchange.importing.nouns import ImportRefused
+from bench.exchange.importing.reconcile import Hints
 
 DATA = Path(__file__).with_name("data")
 
@@ -25,13 +26,13 @@ def test_every_published_file_is_known(file):
         else "nccl-tests text"
     )
     assert detect(text) == (wanted,)
-    imported = read(text, file.name)
+    imported = read(text, Hints(file.name))
     assert imported.nccl or imported.links
 
 
 def test_a_file_may_hold_both():
     text = (DATA / "ib-gpu.txt").read_text() + (DATA / "nccl-16-ranks.txt").read_text()
-    imported = read(text, "both.md")
+    imported = read(text, Hints("both.md"))
     assert imported.kinds == ("nccl-tests text", "perftest text")
     assert (imported.nccl[0].ranks, imported.links[0].tool) == (16, "ib_write_bw")
 
@@ -45,7 +46,7 @@ def test_json_is_told_by_its_keys():
 @pytest.mark.parametrize("text", ["", "{}", "hello", "CA 'mlx5_0'\n\tState: Active\n", "size of count"])
 def test_what_is_no_result_is_refused_by_name(text):
     with pytest.raises(ImportRefused, match=r"notes\.txt: no results .* nccl-tests json, perftest json"):
-        read(text, "notes.txt")
+        read(text, Hints("notes.txt"))
 
 
 @settings(max_examples=100)

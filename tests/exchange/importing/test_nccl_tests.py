@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from bench.exchange.importing import nccl_tests
 from bench.exchange.importing.convert import measured
 from bench.exchange.importing.nouns import ImportedRun, ImportRefused
+from bench.exchange.importing.reconcile import Hints
 from bench.model.units import GIGA, MICRO
 
 DATA = Path(__file__).with_name("data")
@@ -22,8 +24,8 @@ def read(name: str) -> str:
     return (DATA / name).read_text()
 
 
-def only(text: str, **more: object) -> ImportedRun:
-    (run,) = nccl_tests.parse(text, **more)  # type: ignore[arg-type]
+def only(text: str, **hints: Any) -> ImportedRun:
+    (run,) = nccl_tests.parse(text, Hints(**hints))
     return run
 
 
@@ -179,6 +181,90 @@ def test_several_tables_in_a_file_are_several_runs():
     assert (len(first.rows), len(second.rows)) == (2, 4)
     assert first.out_of_bounds == 0
     assert second.out_of_bounds is None
+
+
+# --- which collective
+
+
+SUM = "    33554432       8388608     float     sum      -1    700.0   47.93   47.93      0    699.0   48.00   48.00      0\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "collective"),
+    [
+        (read("nccl-sendrecv.txt"), "p2p_ring"),  # prints the operation that it was given, and N/A in place
+        (read("nccl-2.11-sendrecv.txt"), "p2p_ring"),  # prints no operation
+        (read("nccl-2.9-alltoall.txt"), "all_to_all"),  # prints a blank operation
+        (HEADER + SUM, "all_reduce"),  # two ranks: verified in place, which sendrecv is not
+        ("# Collective test starting: sendrecv_perf\n" + HEADER + SUM, "p2p_ring"),
+        ("$ mpirun -np 4 ./build/sendrecv_perf -b 8\n" + HEADER + SUM, "p2p_ring"),
+    ],
+)
+def test_sendrecv_and_alltoall_are_told_from_their_look_alikes(text, collective):
+    assert only(text).collective == collective
+
+
+def test_a_ratio_of_one_is_of_all_reduce_on_two_ranks_or_of_sendrecv_on_any_number():
+    unverified = HEADER + SUM.replace("      0", "    N/A")
+    run = only(unverified)
+    assert run.collective == ""
+    assert any("all_reduce or p2p_ring; say which with --collective" in problem for problem in run.problems)
+    assert only(unverified, ranks=4).collective == "p2p_ring"
+    assert only(unverified, file="node1-sendrecv.log").collective == "p2p_ring"
+    assert only(unverified, file="all_reduce_2x1.txt").collective == "all_reduce"
+
+
+def test_what_alltoall_and_sendrecv_print_in_place_is_no_count_of_wrong_elements():
+    """2.13 prints what differs although it verifies nothing in place, and does not count it in its footer."""
+    text = HEADER + SUM.replace("48.00      0", "48.00  8e+06") + FOOTER.replace("376.62", "47.965")
+    run = only(text)
+    assert (run.collective, [row.wrong for row in run.rows]) == ("p2p_ring", [0, None])
+    assert not any("wrong elements" in problem for problem in run.problems)
+    failed = only(text.replace("0 OK", "1 FAILED"), collective="sendrecv")
+    assert [row.wrong for row in failed.rows] == [0, 8_000_000]
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "collective", "ranks"),
+    [
+        ("", "float     ", "all_gather", 8),
+        ("   redop", "float     sum", "reduce_scatter", 8),
+        ("   redop", "float        ", "all_to_all", 8),
+    ],
+)
+def test_before_2_13_the_columns_tell_the_collective(columns, row, collective, ranks):
+    header = f"#       size         count    type{columns}     time   algbw   busbw  error     time   algbw   busbw  error\n"
+    figures = "   1000.0    8.39    7.34    N/A    990.0    8.47    7.41    N/A\n"
+    run = only(header + f"     8388608        262144   {row}" + figures)
+    assert (run.collective, run.ranks) == (collective, ranks)
+
+
+def test_rows_without_header_and_footer_are_read_and_named():
+    run = only(ROW)
+    assert (run.collective, run.ranks, len(run.rows)) == ("all_reduce", 96, 2)
+    assert any("the header line is missing" in problem for problem in run.problems)
+    # the last column of 2.11 and before is a difference: 2e-07 is not 0 wrong elements, and 3e+02 not 300
+    old = only(
+        "     1048576        262144     float     sum    74.78   14.02   24.54  2e-07    76.17   13.77   24.09  3e+02\n"
+    )
+    assert [(row.wrong, row.error) for row in old.rows] == [(None, 2e-07), (None, 300.0)]
+
+
+def test_failures_of_nccl_tests_1_name_no_host():
+    run = only(read("nccl-1-failure.txt"))
+    assert run.faults == ("unhandled cuda error",)
+    assert only("# a\nCuda failure common.cu:862 'peer access is not supported'\n" + HEADER + ROW).faults
+
+
+def test_a_wrong_command_is_no_fault_of_the_cluster():
+    run = only(HEADER + "n0: Test NCCL failure common.cu:958 'invalid usage (run with NCCL_DEBUG=WARN)'\n")
+    assert run.failures and not run.faults
+
+
+def test_an_average_below_the_limit_that_was_set_is_a_failure():
+    run = only(HEADER + ROW + "# Out of bounds values : 0 OK\n# Avg bus bandwidth    : 379.925 FAILED\n")
+    assert run.faults == ("the average busbw is below 90 % of NCCL_TESTS_MIN_BW",)
+    assert not run.complete
 
 
 # --- published outputs

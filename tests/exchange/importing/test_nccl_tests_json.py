@@ -176,3 +176,17 @@ def test_no_content_crashes(key, row_key, value, other):
     assert run.complete or run.problems
     parse(json.dumps({key: value}))
     parse(json.dumps(value))
+
+
+def test_a_run_whose_average_misses_its_limit_is_a_failure():
+    changed = json.loads(WHOLE)
+    changed["average_bus_bandwidth"]["okay"] = "false"
+    run = parse(json.dumps(changed))
+    assert run.faults == ("the average busbw is below 90 % of NCCL_TESTS_MIN_BW",)
+
+
+@pytest.mark.parametrize("end", [None, ""])
+def test_a_run_without_an_end_is_not_whole(end):
+    run = parse(json.dumps({**json.loads(WHOLE), "start_time": "2026-07-09 15:52:13", "end_time": end}))
+    assert any("before it wrote its end_time" in problem for problem in run.problems)
+    assert not run.complete

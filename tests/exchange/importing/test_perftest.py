@@ -98,6 +98,32 @@ def test_latencies_are_seconds():
     assert run.valid
 
 
+def test_latencies_are_read_by_their_header():
+    """Before 3.0 a latency table ended with t_typical; -D prints an average and a rate."""
+    (run,) = parse((DATA / "ib-latency-2014-died.txt").read_text())
+    assert (run.tool, len(run.rows), run.facts["device"]) == ("ib_read_lat", 12, "mlx4_0")
+    assert run.rows[0].latency == {
+        name: pytest.approx(value)
+        for name, value in (("t_min", 2.29e-6), ("t_max", 15.78e-6), ("t_typical", 2.34e-6))
+    }
+    text = " #bytes        #iterations       t_avg[usec]    tps average\n 2             1000              0.85           1176470.59\n"
+    (run,) = parse(text)
+    assert run.rows[0].latency == {"t_avg": pytest.approx(0.85e-6)}
+
+
+def test_a_run_that_died_keeps_the_sizes_before():
+    (run,) = parse((DATA / "ib-died.txt").read_text())
+    assert [len(run.rows), run.rows[-1].size] == [16, 65536]
+    assert run.faults == ("Completion with error at client", "Failed status 10: wr_id 0 syndrom 0x88")
+    assert not run.valid
+    assert len(measured(run)) == 16
+
+
+def test_what_never_began_is_no_fault_of_the_link():
+    (run,) = parse("ib_write_bw: command not found\n")
+    assert run.failures and not run.faults
+
+
 @pytest.mark.parametrize(
     "row",
     [

@@ -456,6 +456,13 @@ def test_csv_comes_back_as_it_went_in(home):
     assert rows[3]["value"] == rows[3]["rerun"] == ""
 
 
+def test_no_cell_of_an_exported_history_is_a_formula(home):
+    append(home, record(cluster="=1+1"))
+    out = io.StringIO()
+    export(home, out)
+    assert {row["cluster"] for row in csv.DictReader(io.StringIO(out.getvalue()))} == {"'=1+1"}
+
+
 def test_json_lines_come_back_as_they_went_in(home):
     append(home, record(value=math.nan, rows=1))
     append(home, record("run1", night=1, rows=1))

@@ -1,10 +1,15 @@
 """Which star a place gets, and where rank 0 listens."""
 
+import socket
+import threading
+from collections import deque
+
 import pytest
 
 from bench.launch import Meet, Place
-from bench.supervise.control.connect import choose, connect, listening
-from bench.supervise.control.protocol import Alone
+from bench.supervise.control import connect as connecting
+from bench.supervise.control.connect import candidates, choose, connect, listening
+from bench.supervise.control.rendezvous import NotMet
 from bench.supervise.control.token import NoToken
 
 LO = {"lo": ("127.0.0.1/8", "::1/128")}
@@ -52,8 +57,8 @@ def test_ranks_of_one_machine_meet_on_the_loopback():
 
 
 def test_a_job_of_one_needs_nobody():
-    assert isinstance(connect(Place()), Alone)
-    assert isinstance(connect(Place("torchrun", 0, 1)), Alone)
+    assert connect(Place()).size == 1
+    assert connect(Place("torchrun", 0, 1)).size == 1
 
 
 def test_ranks_on_several_machines_need_a_token(monkeypatch):
@@ -62,3 +67,130 @@ def test_ranks_on_several_machines_need_a_token(monkeypatch):
     where = Place("torchrun", 0, 4, False, Meet("node1", (29501,), "r", local=False))
     with pytest.raises(NoToken, match="RAILGAUGE_TOKEN.*openssl rand.*--token-file"):
         connect(where, limit=0.1)
+
+
+def test_rank_0_of_an_mpi_job_on_one_machine_listens_on_the_loopback():
+    assert candidates([socket.gethostname()] * 4, "eth0", RAILS) == ("127.0.0.1",)
+
+
+@pytest.mark.parametrize(
+    ("own", "management", "addresses"),
+    [
+        (NODE, "", ("10.0.0.5", "10.1.0.5")),
+        (NODE, "eth0", ("10.0.0.5", "10.1.0.5")),
+        (
+            {"a": ("10.9.0.5/24",), "eth1": ("10.1.0.5/24",), "eth0": ("10.0.0.5/24",)},
+            "eth0",
+            ("10.0.0.5", "10.9.0.5", "10.1.0.5"),
+        ),
+        ({**LO, "eth1": ("10.1.0.5/24",)}, "eth0", ("10.1.0.5",)),
+    ],
+)
+def test_addresses_of_an_mpi_job_are_tried_in_order_management_first_rails_last(
+    monkeypatch, own, management, addresses
+):
+    monkeypatch.setattr(connecting, "addresses", lambda: own)
+    assert candidates(["n0", "n1"], management, RAILS) == addresses
+
+
+def test_rank_0_of_an_mpi_job_without_any_address_outwards_says_so(monkeypatch):
+    monkeypatch.setattr(connecting, "addresses", lambda: {**LO, "docker0": ("172.17.0.1/16",)})
+    with pytest.raises(NotMet, match="no address at which the other nodes could reach it"):
+        candidates(["n0", "n1"], "", ())
+
+
+class Paper:
+    """One rank's end of an MPI job of paper, whose ranks are threads."""
+
+    def __init__(self, rank, shared):
+        self.rank, self.size, self._shared = rank, len(shared.hosts), shared
+        self.finished, self.aborted = False, []
+
+    def gather(self, value):
+        self._shared.hosts[self.rank] = value
+        self._shared.barrier.wait(10)
+        return self._shared.hosts if self.rank == 0 else None
+
+    def broadcast(self, value):
+        if self.rank == 0:
+            self._shared.sent.append(value)
+        self._shared.barrier.wait(10)
+        return self._shared.sent[0]
+
+    def finish(self):
+        self.finished = True
+
+    def abort(self, status):
+        self.aborted.append(status)
+
+
+class Shared:
+    def __init__(self, size):
+        self.hosts, self.sent, self.barrier = [None] * size, deque(), threading.Barrier(size)
+
+
+def met(size, addresses):
+    """(job, star or the error) of every rank."""
+    shared = Shared(size)
+    ends = [(Paper(rank, shared), []) for rank in range(size)]
+
+    def meet(job, found):
+        try:
+            found.append(connecting._under_mpi(job, addresses))
+        except (NotMet, threading.BrokenBarrierError) as error:
+            shared.barrier.abort()
+            found.append(error)
+
+    threads = [threading.Thread(target=meet, args=end) for end in ends]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return [(job, found[0]) for job, found in ends], shared
+
+
+def test_mpi_hands_out_the_address_and_the_secret_and_carries_nothing_else(capfd):
+    ends, shared = met(3, lambda hosts: ("127.0.0.1",))
+    stars = [star for _, star in ends]
+    stars[2].send(0, {"said": "hello"})
+    assert stars[2].flush(5.0)
+    heard = []
+    while not heard:
+        heard = list(stars[0].receive())
+    assert heard == [(2, {"said": "hello"})]
+    (sent,) = shared.sent
+    assert sent.secret not in repr(sent).encode() and sent.secret.hex() not in repr(sent)
+    for star in stars:
+        star.close()
+    assert all(job.finished and not job.aborted for job, _ in ends)
+    assert capfd.readouterr() == ("", "")
+
+
+def unreachable(*_):
+    raise OSError(113, "No route to host")
+
+
+def test_an_mpi_job_whose_nodes_cannot_reach_each_other_is_aborted_with_one_line(monkeypatch, capfd):
+    monkeypatch.setattr(connecting, "MPI_SECONDS", 0.5)
+    monkeypatch.setattr(connecting, "LATER_SECONDS", 0.5)
+    monkeypatch.setattr(connecting.Knock, "_call", unreachable)
+    ends, _ = met(2, lambda hosts: ("127.0.0.1", "127.0.0.2"))
+    assert ends[0][0].aborted == [3] and not ends[0][0].finished
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "ranks did not reach" in line]
+    assert "1 of 2 ranks did not reach rank 0 at 127.0.0.1 or 127.0.0.2, port " in line
+    assert "rank 1" in line and "management" in line
+
+
+def test_an_mpi_job_that_has_no_address_is_aborted_with_one_line(capfd):
+    def nowhere(hosts):
+        raise NotMet("rank 0 has no address")
+
+    ends, _ = met(2, nowhere)
+    assert ends[0][0].aborted == [3]
+    assert capfd.readouterr().err == "railgauge: rank 0 has no address\n"
+
+
+def test_an_mpi_job_of_one_meets_nobody_and_ends_with_mpi():
+    ((job, star),), shared = met(1, lambda hosts: ())
+    star.abandon(3)
+    assert job.aborted == [3] and not shared.sent

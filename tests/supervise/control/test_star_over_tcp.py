@@ -12,7 +12,7 @@ from bench.supervise.control import rendezvous as door_module
 from bench.supervise.control import tcp as tcp_module
 from bench.supervise.control.rendezvous import Door, Knock, NotMet
 from bench.supervise.control.sealed_frames import CALLER, HELLO, LENGTH, LONGEST, Call, Sealer, hello
-from bench.supervise.control.tcp import Link, Tcp
+from bench.supervise.control.tcp import Control, Link
 
 TOKEN = b"0123456789abcdef-of-this-job"
 LIMIT = 20.0
@@ -247,7 +247,9 @@ def test_who_has_another_token_or_another_run_is_told_and_named_and_stays_out(to
     host = in_background(lambda: door.wait(RUN, 2, TOKEN, 1.5))
     with pytest.raises(NotMet, match="does not take our token"):
         knock(door.port, 1, 2, token, run, told).until_in(0.5)
-    with pytest.raises(NotMet, match=r"1 of 2 ranks did not call.*rank 1.*does not know the token"):
+    with pytest.raises(
+        NotMet, match=r"1 of 2 ranks did not reach rank 0 at 127.0.0.1.*rank 1.*does not know the token"
+    ):
         host()
     assert len(named) == 1 and "127.0.0.1 called as rank 1" in named[0]
     assert len(told) == 1 and not any(TOKEN.decode() in text for text in told + named)
@@ -350,7 +352,9 @@ def test_who_does_not_come_is_named():
     door = opened()
     host = in_background(lambda: door.wait(RUN, 4, TOKEN, 1.0))
     end = knock(door.port, 2, 4).until_in(LIMIT)
-    with pytest.raises(NotMet, match=r"2 of 4 ranks did not call port \d+ within 1 s: rank 1, 3"):
+    with pytest.raises(
+        NotMet, match=r"2 of 4 ranks did not reach rank 0 at 127.0.0.1, port \d+, within 1 s: rank 1, 3"
+    ):
         host()
     source, told = hear(end)[0]
     assert (source, told["do"], told["status"]) == (0, "quit", 3) and "rank 1, 3" in told["reason"]
@@ -374,7 +378,7 @@ def pair():
     ours, theirs = socket.socketpair()
     call = Call(RUN, 1, 2, b"c" * 32, b"h" * 32)
     return (
-        Tcp(0, 2, {1: Link(ours, call, TOKEN, host=True)}),
+        Control(0, 2, {1: Link(ours, call, TOKEN, host=True)}),
         theirs,
         Sealer(call.key(TOKEN, "frames to host")),
     )
@@ -440,3 +444,18 @@ def test_a_proof_is_made_for_the_caller_it_was_made_for():
         assert shut(stranger)
     with pytest.raises(NotMet):
         host()
+
+
+def test_rank_0_listens_on_those_addresses_that_it_has_at_one_port():
+    door = Door(["192.0.2.1", "127.0.0.1", "127.0.0.2"], [0] * 8, quiet)
+    assert door.addresses == ("127.0.0.1", "127.0.0.2")
+    for address in door.addresses:
+        socket.create_connection((address, door.port), LIMIT).close()
+    door.close()
+
+
+def test_a_rank_tries_every_address_in_turn():
+    door = opened()
+    host = in_background(lambda: door.wait(RUN, 2, TOKEN, LIMIT))
+    caller = Knock(("127.0.0.9", "127.0.0.1"), (door.port,), RUN, 1, 2, lambda: TOKEN, quiet)
+    close([caller.until_in(LIMIT), host()])

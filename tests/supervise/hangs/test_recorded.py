@@ -6,7 +6,7 @@ import threading
 
 from bench.measure.loop import Rules
 from bench.measure.work_order import Order
-from bench.supervise.control import Alone
+from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator
 from bench.supervise.hangs import Seen, flown
 from bench.supervise.hangs.recordings import seen_by_nccl
@@ -30,7 +30,12 @@ class Lines:
 def coordinator(backend: str, base: dict[str, str]) -> Coordinator:
     order = Order("p", (), 0, 2, 0, backend, "", 60.0, Rules(), 1, {})
     chief = Coordinator(
-        Alone(), Supervisor(Alone(), lambda what: {}, base), Lines(), Limits(), lambda *_: None, order=order
+        Control(),
+        Supervisor(Control(), lambda what: {}, base),
+        Lines(),
+        Limits(),
+        lambda *_: None,
+        order=order,
     )
     chief.phase = "collectives"
     chief._seen = {

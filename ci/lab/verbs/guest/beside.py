@@ -26,7 +26,7 @@ from bench.run.bootstrap import meet
 from bench.run.phases import verbs
 from bench.store import Manifest, Plan, Recorder
 from bench.store import load as load_run
-from bench.supervise.control import connect
+from bench.supervise.control.connect import connect
 from bench.supervise.coordinator import Coordinator, dismiss
 from bench.supervise.limits import Limits
 from bench.supervise.requests import answer

@@ -314,7 +314,7 @@ def main() -> int:
         if not sys.argv[1:] or part.__name__ in sys.argv[1:]:
             tally.part(part)
     print(f"{tally.passed} passed, {tally.failed} failed, {tally.skipped} skipped")
-    return 0 if tally.passed and not tally.failed else 1
+    return 1 if tally.failed else 0 if tally.passed else 3
 
 
 if __name__ == "__main__":

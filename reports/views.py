@@ -1,0 +1,250 @@
+"""What the sections of the page show: each function returns the values of its template, or None for no section."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import pandas as pd
+
+from bench.judge.wire import TargetReadings
+from bench.model.units import show_share
+from bench.model.verdict import Status
+from bench.store import Run
+
+from .charts import CHARTS
+from .environment import compared_nodes, compared_ranks, nodes_table
+from .summary import (
+    METHOD,
+    Covered,
+    Shown,
+    Unmeasured,
+    headline,
+    moment,
+    network,
+    ordered,
+    read_target,
+    unmeasured,
+)
+from .summary import coverage as covered
+from .tables import Cell, Table, code, number, rates, size, verdict_table
+from .traffic import carried, deltas, errors
+
+View = Mapping[str, object]
+OPEN_VERDICTS = 25  # so many stand open; the others of that status are one click away
+MOST_PAIRS = 100  # rows of pairs that the page lists, the slowest; rows.csv has them all
+ROW_HEAD = (
+    "collective", "size", "count", "type", "redop", "root", "ranks", "time µs", "algbw GB/s", "busbw GB/s", "#wrong",
+    "p50 µs", "p95 µs", "p99 µs", "n", "stop", "width", "rails of a node",
+)  # fmt: skip
+
+
+def verdict(shown: Shown) -> View:
+    """The overall status and the counts, first of all."""
+    status, counts = headline(shown.run)
+    return {"status": status, "counts": counts}
+
+
+def attention(shown: Shown) -> View | None:
+    """What failed or is inconclusive: where, how much against what, what to do next."""
+    bad = ordered(shown.run.verdicts, Status.FAIL, Status.ERROR)
+    if not bad:
+        return None
+    return {"first": verdict_table(bad[:OPEN_VERDICTS]), "rest": verdict_table(bad[OPEN_VERDICTS:])}
+
+
+def coverage(shown: Shown) -> View:
+    """What was measured, out of how much; what was not, by name and reason."""
+    gone = unmeasured(shown.run)
+    counts = Counter(row.became for row in gone)
+    words = (
+        f"{counts[word]} {word}" for word in ("refused", "lost", "not reached", "left out") if counts[word]
+    )
+    return {
+        "measured": coverage_table(covered(shown.run)),
+        "missing": unmeasured_table(gone),
+        "counts": ", ".join(words),
+        "opened": counts["lost"] or counts["refused"],
+        "notes": shown.run.notes,
+    }
+
+
+def coverage_table(rows: Sequence[Covered]) -> Table:
+    lines = [(row.what, f"{row.measured} of {row.planned}", _result(row), row.missing) for row in rows]
+    return Table("Coverage", ("what", "measured", "result", "missing"), lines)
+
+
+def _result(row: Covered) -> str:
+    if not row.planned:
+        return "? nothing planned"
+    return "✔ all" if row.measured == row.planned else f"✘ {row.planned - row.measured} not measured"
+
+
+def unmeasured_table(rows: Sequence[Unmeasured]) -> Table:
+    lines = [(row.became, Cell(row.what, row.what, kind="code"), row.why) for row in rows]
+    return Table("Not measured", ("result", "what", "why"), lines)
+
+
+def target(shown: Shown) -> View | None:
+    """Independent readings of what the rails of a node carried, side by side, and what they say together."""
+    found = read_target(shown.run, shown.f, shown.profile)
+    if found is None:
+        return None
+    return {"title": target_title(found), "found": found, "readings": readings_table(found)}
+
+
+def target_title(found: TargetReadings) -> str:
+    return f"Readings of the {found.target.text} target" if found.target else "Readings of the target"
+
+
+def readings_table(found: TargetReadings) -> Table:
+    rows = [
+        (row.name, *rates(row.rate, row.share), Cell(row.text, row.text, evidence=row.evidence))
+        for row in found.readings
+    ]
+    return Table("Readings of the target", ("reading", "Gb/s", "GB/s", "share of target", "from"), rows)
+
+
+def charts(shown: Shown, title: str, name: str) -> View | None:
+    """The charts that belong to a section of CHARTS; None where none was drawn."""
+    names = [chart.name for chart in CHARTS if chart.section == name and chart.name in shown.specs]
+    return {"name": name, "title": title, "charts": figures(shown, names)} if names else None
+
+
+def figures(shown: Shown, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Each chart's name, and in words what it shows."""
+    return [(name, shown.specs[name]["description"]) for name in names]
+
+
+def rows(shown: Shown) -> View:
+    """Every row in nccl-tests' columns and ours; of the pairs of nodes the slowest."""
+    run, f = shown.run, shown.f
+    paired = f.rows["pair"].to_numpy(dtype=bool)
+    plain = f.rows[~paired]
+    parts = []
+    for phase, part in plain.groupby("phase", sort=False):
+        lines = [row_cells(row, network(f.measured[at], run, shown.profile)) for at, row in _records(part)]
+        table = Table(f"Rows of phase {phase}", ROW_HEAD, lines, "dense")
+        parts.append((f"{phase}: {len(part)} rows", table, len(plain) <= 200))
+    # only their rates are sorted: a large run has tens of thousands of rows of pairs, of many columns
+    pairs = f.rows["busbw"][paired].sort_values(kind="stable", na_position="first")
+    if len(pairs):
+        slowest = _records(f.rows.loc[pairs.index[:MOST_PAIRS]])
+        table = Table(
+            "Pairs of nodes",
+            ("pair", *ROW_HEAD),
+            [(r["group"], *row_cells(r, "")) for _, r in slowest],
+            "dense",
+        )
+        part_of = f"the slowest {MOST_PAIRS} of " if len(pairs) > MOST_PAIRS else ""
+        parts.append((f"pairs of nodes: {part_of}{len(pairs)} rows", table, False))
+    return {"parts": parts}
+
+
+def _records(part: pd.DataFrame) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(place, row): a Series for each row would take longer than all else on the page."""
+    rows = cast("list[dict[str, Any]]", part.to_dict("records"))
+    return zip((int(str(at)) for at in part.index), rows, strict=True)
+
+
+def row_cells(row: Mapping[str, Any], reading: str) -> tuple[Cell | str, ...]:
+    """The cells of ROW_HEAD."""
+    series = row["series"] + (f", {row['placement']} of place" if row["placement"] == "out" else ", in place")
+    wrong = Cell("unchecked", -1, True) if pd.isna(row["wrong"]) else number(float(row["wrong"]), 9)
+    if wrong.text not in ("unchecked", "0"):
+        wrong = Cell(f"✘ {wrong.text}", wrong.key, True, "bad")
+    width = show_share(row["width"]) if 0 <= row["width"] < 10 else "unknown"
+    return (
+        series, Cell(row["size_text"], row["size"], True), number(row["count"], 15), row["dtype"], row["op"],
+        number(row["root"]), number(row["ranks"]), number(row["time"], 5), number(row["algbw"]), number(row["busbw"]),
+        wrong, *(number(row[name]) for name in ("p50", "p95", "p99", "n")), row["stop"],
+        Cell(width, -1 if pd.isna(row["width"]) else row["width"], True), reading,
+    )  # fmt: skip
+
+
+def traffic(shown: Shown) -> View:
+    """Bytes over every port in every phase, error counters that increased: evidence for the rails and the exclusion."""
+    moved = deltas(shown.run)
+    head = ("phase", "port", "least of all nodes", "most of all nodes", "nodes with a reading")
+    ports = [
+        (row.phase, Cell(row.port, row.port, kind="code", soft="excluded" if row.excluded else ""),
+         size(row.least), size(row.most), f"{row.known} of {row.of}")
+        for row in carried(moved, shown.profile)
+    ]  # fmt: skip
+    grown = [
+        (row.phase, row.node, code(row.port), code(row.counter), number(row.growth, 12))
+        for row in errors(moved)
+    ]
+    return {
+        "ports": Table("Bytes by port", head, ports, "dense") if moved else None,
+        "grown": Table(
+            "Error counters that increased", ("phase", "node", "port", "counter", "increase"), grown
+        ),
+    }
+
+
+def passed(shown: Shown) -> View | None:
+    """What passed and what is not applicable, counted by check."""
+    good = ordered(shown.run.verdicts, Status.PASS, Status.SKIP)
+    found = dict.fromkeys((verdict.status, verdict.check) for verdict in good)
+    parts = [
+        (
+            status,
+            check,
+            verdict_table([each for each in good if (each.status, each.check) == (status, check)]),
+        )
+        for status, check in found
+    ]
+    return {"parts": parts} if parts else None
+
+
+def environment(shown: Shown) -> View:
+    """Versions, nodes, and every difference between nodes and between ranks."""
+    return {
+        "nodes": compared_nodes(shown.run),
+        "ranks": compared_ranks(shown.run),
+        "probed": nodes_table(shown.run.facts),
+        "versions": versions_table(shown.run),
+    }
+
+
+def versions_table(run: Run) -> Table:
+    return Table("Versions", ("what", "version"), sorted(run.manifest.versions.items()))
+
+
+def method(shown: Shown) -> View:
+    """How it was measured: command, profile, phases, and what the figures mean."""
+    run, profile, m = shown.run, shown.profile, shown.run.manifest
+    properties = [
+        ("command", " ".join(m.command)),
+        ("profile", f"{profile.name}: {profile.source}"),
+        *([("measured for", m.profile_name)] if profile.name != m.profile_name else []),
+        ("launcher", m.launcher),
+        ("backend", m.backend),
+        ("started", moment(m.started)),
+        ("ended", moment(run.ended)),
+        ("settings", _pairs(m.settings, " = ", ", ") or "none"),
+    ]
+    phases = [
+        (phase.name, phase.title, number(len(phase.cases)), code(_pairs(phase.environment)))
+        for phase in run.plan.phases
+    ]
+    bounds = [
+        (limit.collective, limit.quantity, limit.bound.text, limit.algorithm or "any", limit.bound.source,
+         limit.bound.confidence)
+        for limit in profile.limits
+    ]  # fmt: skip
+    return {
+        "method": METHOD,
+        "properties": properties,
+        "phases": Table("Phases", ("phase", "what", "cases", "environment"), phases),
+        "bounds": Table(
+            "Bounds", ("collective", "quantity", "bound", "algorithm", "source", "confidence"), bounds
+        ),
+        "profile": m.profile_text or profile.text,
+    }
+
+
+def _pairs(values: Mapping[str, Any], equals: str = "=", between: str = " ") -> str:
+    return between.join(f"{key}{equals}{value}" for key, value in sorted(values.items()))
