@@ -1,4 +1,4 @@
-"""Draws a judged run: a page, Markdown, charts. Reads the run folder's contract and nothing of the machine."""
+"""Draws a judged run: a page, Markdown, charts. Reads run folders only, never the machine."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["evidence", "refresh", "write"]
 
 
 def evidence(folder: Path) -> str:
-    """Digest of all that a report of this run folder is made from, to be taken before the folder is read."""
-    from .stamp import evidence as digest
+    """Digest of everything that a report of this run folder depends on; take it before the folder is read."""
+    from .stamp import evidence as of_folder
 
-    return digest(folder)
+    return of_folder(folder)
 
 
-def write(run: Run, profile: Profile, seen: str = "") -> list[Path]:
-    """As ``export.write``; pandas and altair are imported only now, for a documentation site needs neither.
+def write(run: Run, profile: Profile, digest: str = "") -> list[Path]:
+    """As ``export.write``; pandas and altair are imported only now: a documentation site needs neither.
 
-    ``seen``: the folder's ``evidence``, where anybody may still write in it.
+    ``digest``: the folder's ``evidence``, where other processes may still write to the folder.
     """
     from .renderer import Renderer
 
@@ -30,14 +30,14 @@ def write(run: Run, profile: Profile, seen: str = "") -> list[Path]:
         from .export import write as written
         from .stamp import mark
 
-        seen = seen or evidence(run.path)
+        digest = digest or evidence(run.path)
         files = written(run, profile, renderer)
-    mark(run, profile, seen, [str(file.relative_to(run.path)) for file in files])
+    mark(run, profile, digest, [str(file.relative_to(run.path)) for file in files])
     return files
 
 
-def refresh(run: Run, profile: Profile, seen: str) -> list[Path]:
-    """As ``write``, unless the reports are there and would come out the same; the paths that were written."""
+def refresh(run: Run, profile: Profile, digest: str) -> list[Path]:
+    """As ``write``, unless the reports exist and would be the same; the paths of the files written."""
     from .stamp import is_current
 
-    return [] if is_current(run, profile, seen) else write(run, profile, seen)
+    return [] if is_current(run, profile, digest) else write(run, profile, digest)

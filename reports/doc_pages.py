@@ -1,4 +1,4 @@
-"""What the pages of a documentation folder show: one run, or several beside each other."""
+"""Pages of a documentation folder: one run, or several runs beside each other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.model.units import BITS
 from bench.store import Run
 
 from .charts import CHARTS
-from .charts.bars import Rule, ranked_bars
+from .charts.bars import RuleLine, ranked_bars
 from .docs import Drawn, Page
 from .export import specifications
 from .frames import Frames, frames
@@ -21,7 +21,7 @@ from .summary import MARKS, WORDS, headline, moment
 from .theme import specification
 
 TITLES = {"collectives": "Collectives", "rails": "Rails and pairs of nodes"}  # of others, their own name
-NOT_DRAWN = "Nothing was measured that it could show."
+NOT_DRAWN = "Nothing was measured for this chart."
 
 
 def run_pages(run: Run, profile: Profile) -> tuple[Page, ...]:
@@ -43,7 +43,7 @@ def run_pages(run: Run, profile: Profile) -> tuple[Page, ...]:
 
 
 def heading(run: Run, profile: Profile) -> str:
-    """What the folder of a run is called."""
+    """The title of the folder of a run."""
     nodes = len(run.manifest.nodes)
     return f"Charts: {profile.name}, {nodes} {'node' if nodes == 1 else 'nodes'}"
 
@@ -69,7 +69,7 @@ def compared_pages(runs: Sequence[tuple[Run, Profile]]) -> tuple[Page, ...]:
 
 
 def _labels(runs: Sequence[Run]) -> list[str]:
-    """What each run is called; runs of one name are told apart by their folders."""
+    """The label of each run; runs with the same name get the names of their folders."""
     ids = [run.manifest.id for run in runs]
     return [
         name if ids.count(name) == 1 else f"{name} ({run.path})" for name, run in zip(ids, runs, strict=True)
@@ -85,17 +85,17 @@ def _ranked(series: str, names: Sequence[str], found: Sequence[Frames]) -> Drawn
     data = pd.DataFrame(rows, columns=["run", "busbw", "note"])
     targets = {f.target for f in found}
     target = targets.pop() if len(targets) == 1 else math.nan
-    rule = Rule(target, f"rails of a node: {target:,.4g} GB/s = {target * BITS:,.5g} Gb/s")
+    rule = RuleLine(target, f"rails of a node: {target:,.4g} GB/s = {target * BITS:,.5g} Gb/s")
     chart = ranked_bars(
         data, "run", "busbw", title=f"Best bus bandwidth of {series}", subtitle="run by run",
         axis="bus bandwidth (GB/s; 1 GB/s = 8 Gb/s)", format=",.4~g", missing="not measured", note="note",
         rule=rule if math.isfinite(target) else None,
     )  # fmt: skip
     ordered = sorted(rows, key=lambda row: (-row[1], row[0]))
-    said = "; ".join(
+    figures = "; ".join(
         f"{name} {value:.4g} GB/s" if value > 0 else f"{name} not measured" for name, value, _ in ordered
     )
-    about = f"Best bus bandwidth of {series}, largest first: {said}."
+    about = f"Best bus bandwidth of {series}, largest first: {figures}."
     return Drawn(_file(series), series, about, {**specification(chart), "description": about})
 
 

@@ -1,7 +1,7 @@
 """A folder of charts for documentation: specifications, their data, pictures, and pages that show them.
 
-Every file has a stable name, so that a page updates in place; what was drawn before and cannot be drawn now says
-so, for an old chart that stays would show what was not tested as healthy. The same input gives the same bytes.
+Every file has a stable name, so that a page updates in place. A chart that was drawn before and cannot be drawn now
+says so: the old chart would show untested hardware as healthy. The same input gives the same bytes.
 
     <name>.vl.json  <name>.csv  <page>.md  index.md  vegalite.js     for documentation sites
     pictures/<name>.svg  .dark.svg  .png  README.md                  for places without Vega: GitHub, mail, wikis
@@ -32,9 +32,9 @@ PICTURES = "pictures"
 
 @dataclass(frozen=True)
 class Drawn:
-    """One chart: its file's name, its heading, a sentence or two for those who do not see it, its specification.
+    """One chart: the name of its file, its heading, its alternative text, its specification.
 
-    The specification has its data inline. None: there was nothing to draw.
+    The specification has its data inline; None if there was nothing to draw.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Page:
 
     @property
     def drawn(self) -> int:
-        """How many of its charts have something to see."""
+        """How many of its charts were drawn."""
         return sum(chart.spec is not None for chart in self.charts)
 
 
@@ -77,7 +77,7 @@ class Form:
 def write(out: Path, title: str, pages: Sequence[Page], form: Form) -> list[Path]:
     """Write the folder; the paths. Each file is replaced as a whole. Raises RunError.
 
-    A page with nothing on it is left out, unless a former call wrote it: then it says that nothing was measured.
+    A page with nothing on it is left out, unless an earlier call wrote it: then it says that nothing was measured.
     """
     pages = [page for page in pages if page.drawn or (out / f"{page.name}.md").exists()]
     files: dict[str, bytes] = {}
@@ -92,7 +92,7 @@ def write(out: Path, title: str, pages: Sequence[Page], form: Form) -> list[Path
 
 
 def _all(out: Path, pages: Sequence[Page]) -> Iterator[Drawn]:
-    """Every chart that gets files: those drawn, and those that a former call drew and this one could not."""
+    """Every chart that gets files: those drawn now, and those drawn by an earlier call but not now."""
     for chart in dict.fromkeys(chart.name for page in pages for chart in page.charts):
         drawn = next(each for page in pages for each in page.charts if each.name == chart)
         if drawn.spec is not None:
@@ -102,8 +102,8 @@ def _all(out: Path, pages: Sequence[Page]) -> Iterator[Drawn]:
 
 
 def empty(chart: Drawn) -> Drawn:
-    """A chart that says that there is nothing to see."""
-    text = f"{chart.title}: nothing was measured that it could show"
+    """A chart that says that nothing was measured."""
+    text = f"{chart.title}: nothing was measured for this chart"
     picture = alt.Chart(pd.DataFrame({"text": [text]})).mark_text(fontSize=14, color=NEUTRAL)
     spec = specification(picture.encode(text="text:N").properties(width=800, height=60, name="nothing"))
     return Drawn(chart.name, chart.title, f"{text}.", {**spec, "description": f"{text}."})

@@ -1,8 +1,8 @@
-"""What the nodes and ranks say of themselves, and in what they differ.
+"""Facts of the nodes and variables of the ranks, and their differences.
 
 Facts are JSON objects whose keys this module does not need to know: they are flattened to paths, and a
-path whose value is not the same on every node is a difference. What names one thing (an address, a
-serial number) differs by its nature and is left out.
+path whose value is not the same on every node is a difference. Identifiers (an address, a serial number)
+always differ and are left out.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from bench.model.units import show_rate, show_size
 from bench.store import Run
 
 from .summary import some
-from .tables import Table, code
+from .tables import ReportTable, code
 
-# names of one thing, and readings of a moment: they differ between healthy nodes
-OF_ITS_OWN = frozenset((
+# identifiers and momentary readings: they differ between healthy nodes
+IDENTIFIERS = frozenset((
     "uuid", "guid", "gid", "serial", "mac", "address", "addresses", "root", "peer", "lid", "sm_lid", "board",
     "node_guid", "system_guid", "port_guid", "boot_id", "nvidia_on_bus", "home", "withheld", "notes", "hca", "number",
     "index", "link", "counters", "hw_counters", "statistics", "tcp", "temperature", "power", "clock", "clock_sm",
@@ -32,7 +32,7 @@ NAMES = ("name", "host", "hostname", "node")
 
 @dataclass(frozen=True)
 class Values:
-    """One thing and its values: each with those that have it. ``of``: how many were asked."""
+    """One key and its values, each with the nodes or ranks that have it. ``of``: how many there are."""
 
     key: str
     values: tuple[tuple[str, tuple[str, ...]], ...]
@@ -44,7 +44,7 @@ class Values:
 
 
 def gather(tables: Mapping[str, Mapping[str, str]]) -> tuple[Values, ...]:
-    """Per key, the values and who has them (most first); one who lacks the key has the value ``absent``."""
+    """Per key, the values with their holders (most first); where the key is missing, the value is ``absent``."""
     keys = dict.fromkeys(key for table in tables.values() for key in table)
     found = []
     for key in keys:
@@ -113,7 +113,7 @@ def facts(rows: Iterable[Mapping[str, Any]]) -> tuple[Values, ...]:
         )
         for name, row in named(rows).items()
     }
-    return tuple(row for row in gather(tables) if OF_ITS_OWN.isdisjoint(row.key.split(" ")))
+    return tuple(row for row in gather(tables) if IDENTIFIERS.isdisjoint(row.key.split(" ")))
 
 
 def differences(rows: Iterable[Values]) -> tuple[Values, ...]:
@@ -128,15 +128,15 @@ NODE_COLUMNS = ("node", "kernel", "system", "GPUs", "driver", "ports", "NCCL", "
 class Compared:
     """Values of all nodes or of all ranks.
 
-    words    what is said where no difference is shown
-    same     how many values are the same everywhere: ``known``, and the keys in ``unknown``, which nobody knows
+    words    for the case that there is no difference
+    same     how many values are the same everywhere: ``known``, and the keys that are ``unknown`` everywhere
     """
 
     who: str
     words: str
-    differences: Table
+    differences: ReportTable
     same: int
-    known: Table
+    known: ReportTable
     unknown: tuple[str, ...]
 
 
@@ -164,17 +164,17 @@ def compared(who: str, rows: tuple[Values, ...], count: int) -> Compared:
     if count < 2:
         words = f"only one of the {who} was recorded" if count else f"? nothing was recorded about the {who}"
     return Compared(
-        who, words, Table(f"Differences between {who}", ("what", "value", "on", who), lines),
-        len(same), Table("The same everywhere", ("what", "value"), known), unknown,
+        who, words, ReportTable(f"Differences between {who}", ("what", "value", "on", who), lines),
+        len(same), ReportTable("The same everywhere", ("what", "value"), known), unknown,
     )  # fmt: skip
 
 
-def nodes_table(rows: Iterable[Mapping[str, Any]]) -> Table:
-    return Table("Nodes", NODE_COLUMNS, node_rows(rows))
+def nodes_table(rows: Iterable[Mapping[str, Any]]) -> ReportTable:
+    return ReportTable("Nodes", NODE_COLUMNS, node_rows(rows))
 
 
 def node_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, ...], ...]:
-    """NODE_COLUMNS of each node; what a probe could not say is ``unknown``, facts of another form are named."""
+    """NODE_COLUMNS of each node; ``unknown`` where a probe has no answer; unreadable facts are named."""
     return tuple(_node_row(name, row) for name, row in named(rows).items())
 
 
@@ -193,9 +193,9 @@ def _node_row(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
         name,
         node.host.kernel or UNKNOWN,
         node.host.os or UNKNOWN,
-        gpus or "none seen",
+        gpus or "none found",
         node.software.driver or UNKNOWN,
-        ports or "none seen",
+        ports or "none found",
         wheels or UNKNOWN,
         " ".join(x for x in (node.software.mpi, node.software.mpi_version) if x) or UNKNOWN,
         "; ".join(node.notes),
@@ -208,7 +208,7 @@ def counted(words: Iterable[str]) -> str:
 
 
 def quoted(value: str) -> str:
-    """The value, in quotes where blanks at its ends would not be seen."""
+    """The value, in quotes if it begins or ends with blanks, which would be invisible."""
     return repr(value) if value != value.strip() else value
 
 

@@ -10,14 +10,14 @@ from bench.nccl.log import read_ranks
 from bench.store import LOGS, Run
 
 from .summary import Shown
-from .tables import Cell, Table, code, number, size, verdict_table
+from .tables import Cell, ReportTable, code, number, size, verdict_table
 from .traffic import carried, deltas
 from .views import View
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One row: the check that judges it, its heading, what the evidence is, and what is said where there is none."""
+    """One row: the check that judges it, its heading, what the evidence is, and the text where there is none."""
 
     check: str
     title: str
@@ -75,7 +75,7 @@ def _together(statuses: Iterable[Status]) -> Status:
     return Status.SKIP if known and set(known) == {Status.SKIP} else overall(known)
 
 
-def _log(run: Run) -> Table | None:
+def _log(run: Run) -> ReportTable | None:
     """The lists of adapters and of interfaces as NCCL wrote them, and which ranks wrote each."""
     texts = {rank.rank: _net_lines(run, rank.rank) for rank in run.manifest.ranks}
     wrote = read_ranks({rank: text for rank, text in texts.items() if text})
@@ -94,7 +94,7 @@ def _log(run: Run) -> Table | None:
         for text, ranks in lists.items()
     ]
     head = ("line of NCCL's log", "ranks", "number of ranks")
-    return Table("Devices that NCCL reports", head, rows) if rows else None
+    return ReportTable("Devices that NCCL reports", head, rows) if rows else None
 
 
 def _net_lines(run: Run, rank: int) -> str:
@@ -118,7 +118,7 @@ def ranges(ranks: Iterable[int]) -> str:
     return ", ".join(f"{low}-{high}" if high > low else str(low) for low, high in spans)
 
 
-def _bytes(shown: Shown) -> Table | None:
+def _bytes(shown: Shown) -> ReportTable | None:
     """Excluded ports beside the rails, phase by phase."""
     rows = carried(deltas(shown.run), shown.profile)
     busiest: dict[str, int] = {}
@@ -131,4 +131,4 @@ def _bytes(shown: Shown) -> Table | None:
         for row in rows if row.excluded
     ]  # fmt: skip
     head = ("phase", "excluded port", "sent, most of all nodes", "nodes with a reading", "busiest other port")
-    return Table("Bytes on excluded ports", head, lines, "dense") if lines else None
+    return ReportTable("Bytes on excluded ports", head, lines, "dense") if lines else None

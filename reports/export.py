@@ -34,14 +34,14 @@ def write(run: Run, profile: Profile, renderer: Renderer) -> list[Path]:
     specs: dict[str, dict[str, Any]] = {}
     for name, spec in itertools.chain(_drawn(f), nightly.specifications(run, profile).items()):
         specs[name] = drawable(spec)
-        renderer.ask(specs[name])  # which draws while the next one is made
+        renderer.ask(specs[name])  # it draws while the next one is made
     folder = run.path / CHART_FOLDER
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"cannot write {folder}: {error.strerror}") from None
     written = []
-    # one after the other, each let go when it is written: of a large run they are tens of MB
+    # one after the other, each freed when it is written: of a large run they are tens of MB
     for name, text in _texts(run, profile, f, specs, renderer):
         write_text(run.path / name, text)
         written.append(run.path / name)
@@ -63,7 +63,7 @@ def _texts(
 def specifications(f: Frames) -> dict[str, dict[str, Any]]:
     """Name → Vega-Lite specification of every chart that has something to draw, in the order of CHARTS.
 
-    What is to be seen in it stands in ``description``: browsers read it out, wherever it is embedded.
+    ``description`` is the alternative text, which browsers read out wherever a chart is embedded.
     """
     return dict(_drawn(f))
 

@@ -9,8 +9,8 @@
 
 A fence holds ``{"schema-url": "charts/rail-matrix.vl.json"}`` or a whole specification. Addresses are written as
 in any Markdown link: from the page's own file; one that begins with ``/``, or that is found only there, is from
-the root of the documentation. ``vegalite.js`` of ``railgauge charts`` draws what this leaves. Of the standard
-library alone, so that a copy of this file does as well.
+the root of the documentation. ``vegalite.js`` of ``railgauge charts`` draws the charts. It needs only the
+standard library, so that a copy of this file works as well.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ABSOLUTE = ("http://", "https://", "//")
 
 
 class FenceError(ValueError):
-    """A fence that no chart can be made of; the message is one line."""
+    """A fence with an invalid or missing chart; the message is one line."""
 
 
 def vegalite(
@@ -34,7 +34,7 @@ def vegalite(
 ) -> str:
     """A formatter of pymdownx.superfences: the element that ``vegalite.js`` draws into.
 
-    What is wrong with a fence stops the build: of other exceptions superfences makes a block of code, in silence.
+    An invalid fence stops the build: superfences silently turns other exceptions into a block of code.
     """
     page = _Page(md)
     try:
@@ -46,7 +46,7 @@ def vegalite(
 
 
 def read(source: str, where: str) -> dict[str, Any]:
-    """What stands in a fence, as a JSON object. Raises FenceError with the page that it stands on."""
+    """The JSON object in a fence. Raises FenceError with the name of the page."""
     try:
         found = json.loads(source)
     except ValueError as error:
@@ -77,7 +77,7 @@ def element(found: dict[str, Any], address: Any, class_name: str = "vegalite") -
 
 
 class _Page:
-    """What the builder knows of the page that is being rendered; of another, nothing: addresses stay as written.
+    """The page that is being rendered, as the site builder describes it; else addresses stay as written.
 
     ``name``: its source, from the root of the documentation; ``url``: its address, from the root of the site.
     """

@@ -36,7 +36,7 @@ ROW_COLUMNS = (
     "protocol",
 )  # fmt: skip
 PIECE = 8192  # rows
-OWN = "own"  # how a case says that each rank uses the rail of its own place
+OWN = "own"  # the rail of a case in which each rank uses its nearest rail
 PAIR_COLUMNS = ("source", "destination", "rail", "busbw", "gbps")
 TOTAL_COLUMNS = ("node", "gbps", "rails", "note")
 BEST_COLUMNS = ("series", "collective", "busbw", "size_text", "groups", "note")
@@ -47,7 +47,7 @@ BEST_FROM = (
     "busbw",
     "phase",
     "placement",
-)  # the columns that BEST comes from
+)  # the columns that BEST is derived from
 BLAMED_COLUMNS = ("kind", "node", "peer", "rail", "text")
 
 
@@ -64,7 +64,7 @@ class Frames:
     target   GB/s that a node's rails are sold for; NaN when the profile has none
     rail     GB/s that one rail must reach; NaN when the profile has no such bound
     nominal  GB/s that one rail is sold for; NaN when the profile has none
-    blamed   BLAMED_COLUMNS: whom blame names or suspects, and those it cannot tell from them
+    blamed   BLAMED_COLUMNS: subjects that blame names or suspects, and those that it cannot distinguish from them
     nodes    node names, in the order of their ranks
     soak, memory, events  of a soak, over its time: see ``reports.soaking``
     """
@@ -187,7 +187,7 @@ def _row(row: Row, places: _Places) -> tuple[Any, ...]:
 
 
 def _width(measurement: Measurement) -> float:
-    """NaN, an empty cell, where it cannot be told."""
+    """Width of the confidence interval; NaN, an empty cell, where it is unknown."""
     return math.nan if measurement.sureness is None else rounded(measurement.sureness)
 
 

@@ -1,8 +1,8 @@
-"""Texts that take long to make and never change, kept in the user's cache folder from one process to the next.
+"""A cache of texts that take long to make and never change, in the user's cache folder.
 
-What is kept ends up as a script in pages that are sent to others, so a file is believed only where nobody but
-this user can have written it, and only as a whole: its first line is the digest of the rest. Whatever is odd about
-it, the text is made anew; a cache folder that cannot be written costs the time and nothing else.
+A cached text becomes a script in pages that are sent to others, so a file is used only if nobody but this user can
+have written it and if it is complete: its first line is the digest of the rest. Otherwise the text is made again. A
+cache folder that cannot be written costs time and nothing else.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ MOST = 16 << 20  # bytes that are read of a kept file; Vega is one MiB
 
 
 def kept(name: str, make: Callable[[], str]) -> str:
-    """The text that is kept as ``name``, else what ``make`` returns, which is kept then.
+    """The text cached as ``name``, else the text that ``make`` returns, which is cached.
 
-    ``name`` tells all that the text depends on: it is never made anew while the name stays.
+    ``name`` identifies everything that the text depends on: for one name the text is made once.
     """
     folder = cache_folder()
     found = _read(folder, name) if folder else None
@@ -46,7 +46,7 @@ def cache_folder() -> Path | None:
 
 
 def _read(folder: Path, name: str) -> str | None:
-    """None of a file that is missing, that others may have written, or that is not whole."""
+    """None for a file that is missing, that others may have written, or that is damaged."""
     try:
         if not _ours(folder.lstat(), stat.S_ISDIR):
             return None
@@ -54,8 +54,8 @@ def _read(folder: Path, name: str) -> str | None:
         with os.fdopen(file, "rb") as opened:
             if not _ours(os.fstat(file), stat.S_ISREG):
                 return None
-            told, _, data = opened.read(MOST).partition(b"\n")
-        return data.decode() if told.decode() == _digest(data) else None
+            digest, _, data = opened.read(MOST).partition(b"\n")
+        return data.decode() if digest.decode() == _digest(data) else None
     except (OSError, ValueError):
         return None
 
@@ -77,9 +77,9 @@ def _write(folder: Path, name: str, text: str) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _ours(seen: os.stat_result, kind: Callable[[int], bool]) -> bool:
+def _ours(status: os.stat_result, kind: Callable[[int], bool]) -> bool:
     """Whether it is of this kind, and nobody but this user may write it."""
-    return kind(seen.st_mode) and seen.st_uid == os.geteuid() and not seen.st_mode & 0o022
+    return kind(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
 
 
 def _digest(data: bytes) -> str:

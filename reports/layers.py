@@ -16,7 +16,7 @@ from bench.store import Run
 
 from .frames import Frames
 from .summary import COUNTED, Shown
-from .tables import ABSENT, Cell, Table, badge
+from .tables import ABSENT, Cell, ReportTable, badge
 from .views import View
 
 HEAD = ("node", "rail", *(f"{name} Gb/s (GB/s)" for name in NAMES), "loss in", "status")
@@ -48,14 +48,14 @@ def layers(shown: Shown) -> View | None:
     }
 
 
-def layer_table(rows: Sequence[RailRow]) -> Table:
+def layer_table(rows: Sequence[RailRow]) -> ReportTable:
     """The rate of each layer with how it was measured, or why it is absent; the layer that loses."""
     lines: list[tuple[Cell | str, ...]] = [
         (row.node, Cell(row.rail, row.rail, kind="code"), *map(_cell, row.figures.values()), _loser(row),
          badge(row.status))
         for row in rows
     ]  # fmt: skip
-    return Table("Layers of each rail", HEAD, lines)
+    return ReportTable("Layers of each rail", HEAD, lines)
 
 
 def worst_first(rows: Iterable[RailRow]) -> list[RailRow]:
@@ -76,7 +76,7 @@ def _loser(row: RailRow) -> str:
     if row.status is Status.PASS:
         return "none"
     unknown = [name for name, figure in row.figures.items() if not figure.told and figure.should]
-    return f"not known: {', '.join(unknown)}" if unknown else row.text
+    return f"unknown: {', '.join(unknown)}" if unknown else row.text
 
 
 def unknowns(found: RailLayers) -> list[str]:

@@ -14,7 +14,7 @@ from .environment import compared_nodes, compared_ranks
 from .frames import Frames
 from .layers import layer_table, read_layers, unknowns, worst_first
 from .summary import METHOD, coverage, duration, headline, moment, ordered, read_target, unmeasured
-from .tables import MOST_ROWS, Table, verdict_table
+from .tables import MOST_ROWS, ReportTable, verdict_table
 from .templating import render
 
 
@@ -39,7 +39,7 @@ def markdown(run: Run, profile: Profile, f: Frames, drawn: tuple[str, ...]) -> s
     )  # fmt: skip
 
 
-def _best(f: Frames) -> Table:
+def _best(f: Frames) -> ReportTable:
     best = f.best.sort_values(["busbw", "series"], ascending=[False, True], kind="stable")
     rows = [
         (row.series, f"{row.busbw:,.4g}", f"{row.busbw * BITS:,.5g}", row.note)
@@ -47,4 +47,4 @@ def _best(f: Frames) -> Table:
         else (row.series, "not measured", "not measured", "")
         for row in best.itertuples()
     ]
-    return Table("Best bus bandwidth", ("collective", "busbw GB/s", "Gb/s", "where"), rows)
+    return ReportTable("Best bus bandwidth", ("collective", "busbw GB/s", "Gb/s", "where"), rows)

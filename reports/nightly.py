@@ -1,4 +1,4 @@
-"""The section on drift: what moved since the nights before, the nights of what matters most, and why."""
+"""The section on drift: series that changed since earlier nights, their trends, and likely causes."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from bench.store import Run
 
 from .charts import CHARTS
 from .summary import Shown, moment
-from .tables import Cell, Table, code, number, strong
+from .tables import Cell, ReportTable, code, number, strong
 from .views import View, figures
 
 if TYPE_CHECKING:
     from .docs import Drawn
 
-MOST_CHARTS = 4  # series that are drawn: those that moved first, then as the plan has them
+MOST_CHARTS = 4  # series that are drawn: those that changed first, then by name
 HEAD = ("label", "series", "tonight", "again", "baseline", "change", "nights", "why")
 # what is worth a reader's time first
 ORDER = (Label.REGRESSION, Label.SUSPICIOUS, Label.IMPROVEMENT, Label.INSUFFICIENT, Label.OK)
 
 
 def trends_of(run: Run, profile: Profile) -> tuple[Drawn, ...]:
-    """The series that are drawn, each with its words; () of a run that has no nights before it, or is no night."""
+    """The series that are drawn, with their alternative texts; () for a first night or a run that is not nightly."""
     found = tonight(run, profile)
     if found is None:
         return ()
@@ -41,7 +41,7 @@ def trends_of(run: Run, profile: Profile) -> tuple[Drawn, ...]:
 
 
 def ranked(findings: Sequence[Finding]) -> list[Finding]:
-    """What moved first, and of that the furthest first; the rest by name."""
+    """Series that changed come first, the largest change before the others; the rest by name."""
     return sorted(findings, key=lambda each: (ORDER.index(each.label), _change(each), each.series))
 
 
@@ -79,12 +79,12 @@ def nightly_section(shown: Shown) -> View | None:
         "past": found.past,
         "since": since,
         "changed": ", ".join(changes),
-        "moved": _table(moved, found.past, "Series that moved"),
+        "moved": _table(moved, found.past, "Series that changed"),
         "others": _table(others, found.past, "Other series"),
         "charts": figures(shown, [name for name in shown.specs if name not in of_runs]),
         "fleets": [_fleet(fleet.name, standings) for fleet, standings in found.fleets],
         "accepted": _accepted(found.past.accepted),
-        "left_out": Table("Files left out", ("file", "reason"), left_out),
+        "left_out": ReportTable("Files left out", ("file", "reason"), left_out),
         "files": show_count(len(left_out), "file"),
     }
 
@@ -110,19 +110,19 @@ def _since(found: Tonight) -> tuple[str, tuple[str, ...]]:
     return f"{since} Nothing changed in the fingerprint since.", ()
 
 
-def _table(findings: Sequence[Finding], past: Past, caption: str) -> Table:
-    return Table(caption, HEAD, [_row(explained(each, past)) for each in findings], "stacked")
+def _table(findings: Sequence[Finding], past: Past, caption: str) -> ReportTable:
+    return ReportTable(caption, HEAD, [_row(explained(each, past)) for each in findings], "stacked")
 
 
 def _row(finding: Finding) -> tuple[Cell | str, ...]:
-    night, said, quantity = finding.night, finding.first, finding.series.quantity
+    night, change, quantity = finding.night, finding.first, finding.series.quantity
     return (
         Cell(finding.label.value, ORDER.index(finding.label), status=finding.status),
         strong(finding.series.name),
         _figure(quantity, night.value if night else None),
         _figure(quantity, night.rerun if night else None),
-        _figure(quantity, said.reference if said else None),
-        number(100 * said.change if said else math.nan, 3, " %"),
+        _figure(quantity, change.reference if change else None),
+        number(100 * change.change if change else math.nan, 3, " %"),
         number(finding.nights),
         _why(finding),
     )
@@ -144,7 +144,7 @@ def _step(step: Step) -> str:
     return f"step on {date(step.night.time)}, {100 * step.change:+.1f} %{cause}"
 
 
-def _fleet(name: str, standings: Sequence[Standing]) -> tuple[str, Table]:
+def _fleet(name: str, standings: Sequence[Standing]) -> tuple[str, ReportTable]:
     """Single rails or nodes among their peers: those that stand out, or that have too few peers to judge."""
     outliers = [each for each in standings if each.label is not Label.OK]
     rows = [
@@ -158,10 +158,12 @@ def _fleet(name: str, standings: Sequence[Standing]) -> tuple[str, Table]:
         for each in outliers
     ]
     text = f"{name}: {len(standings) - len(outliers)} of {len(standings)} as fast as their peers tonight"
-    return text, Table(name, ("label", "which", "tonight", "against the median", "why"), rows, "stacked")
+    return text, ReportTable(
+        name, ("label", "which", "tonight", "against the median", "why"), rows, "stacked"
+    )
 
 
-def _accepted(levels: Sequence[Acceptance]) -> Table:
+def _accepted(levels: Sequence[Acceptance]) -> ReportTable:
     rows = [
         (
             Cell(moment(each.since), each.since),
@@ -172,4 +174,4 @@ def _accepted(levels: Sequence[Acceptance]) -> Table:
         )
         for each in levels
     ]
-    return Table("Accepted levels", ("from", "what", "by", "accepted on", "why"), rows)
+    return ReportTable("Accepted levels", ("from", "what", "by", "accepted on", "why"), rows)

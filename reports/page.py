@@ -1,4 +1,4 @@
-"""``report.html``: one file that a vendor can be sent. It opens without a network and runs only its own script.
+"""``report.html``: one file that can be sent to a vendor. It opens without a network and runs only its own script.
 
 The policy (CSP) allows the two scripts and the one style sheet of this page by their hashes and nothing
 else: no network, no inline handler, no ``eval`` (Vega interprets its expressions from their syntax trees).

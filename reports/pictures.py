@@ -1,4 +1,4 @@
-"""Pictures of specifications, for places without Vega: SVG for light and dark pages, PNG on opaque paper.
+"""Pictures of specifications, for places without Vega: SVG for light and dark pages, PNG on an opaque background.
 
 Nothing is fetched: the data are inline.
 """
@@ -16,12 +16,12 @@ STAND_INS = ("#0d0a01", "#0d0a02", "#0d0a03")  # for the colours of INK, in its 
 
 
 def svg(spec: dict[str, Any], mode: str) -> str:
-    """A picture on no paper of its own; ``mode``: light or dark."""
+    """A picture without a background; ``mode``: light or dark."""
     return _svg(spec, config(mode))
 
 
 def svgs(spec: dict[str, Any]) -> dict[str, str]:
-    """Mode → picture, as ``svg`` draws them. They differ in the colours of their ink alone, so one is drawn."""
+    """Mode → picture, as ``svg`` draws them. Only the colours of their ink differ, so one is drawn."""
     text = text_of(spec)
     if any(colour in text for colour in STAND_INS):
         return {mode: svg(spec, mode) for mode in INK}
@@ -30,7 +30,7 @@ def svgs(spec: dict[str, Any]) -> dict[str, str]:
 
 
 def png(spec: dict[str, Any], mode: str) -> bytes:
-    """A picture at twice its size on opaque paper, for places that take neither Vega nor SVG."""
+    """A picture at twice its size on an opaque background, for places that take neither Vega nor SVG."""
     dressed = {**config(mode), "background": PAPER[mode]}
     picture: bytes = vl_convert.vegalite_to_png(
         drawable(spec), vl_version=VEGA_LITE, config=dressed, scale=2, allowed_base_urls=[]

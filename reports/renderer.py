@@ -1,8 +1,8 @@
-"""Pictures drawn by a process of its own, while the page that they stand beside is being made.
+"""Draws pictures in a separate process while the rest of the report is being made.
 
-The renderer is a whole browser engine: it takes half a second to start, which the parent spends with importing pandas
-and altair. A specification goes to it as a line on its standard input as soon as it is made; the pictures come back
-through a file, so that neither ever waits for the other to read. What it does not answer is drawn by the parent.
+The renderer is a whole browser engine: it takes half a second to start; meanwhile the parent imports pandas and altair.
+Each specification goes to its standard input as one line; the pictures come back through a file, so that neither
+process ever waits for the other to read. Pictures that the process does not return are drawn by the parent.
 
     python -m reports.renderer          lines of specifications in, lines of {mode: picture} out
 """
@@ -19,15 +19,15 @@ from typing import IO, Any
 
 from .theme import INK
 
-LONGEST = 300.0  # seconds for all pictures of a run once the last was asked for; usually less than one
+LONGEST = 300.0  # seconds for all pictures of a run after the last request; usually less than one
 WARM = {"mark": "point", "data": {"values": [{}]}, "encoding": {}}
 
 
 class Renderer:
-    """Asked for pictures one by one, it answers all of them at the end."""
+    """Takes requests for pictures one by one; returns all pictures at the end."""
 
     def __init__(self) -> None:
-        self._asked: list[dict[str, Any]] = []
+        self._requested: list[dict[str, Any]] = []
         self._out: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed on leaving
         self._process: subprocess.Popen[bytes] | None = None
         with contextlib.suppress(OSError):
@@ -50,23 +50,23 @@ class Renderer:
         self._out.close()
 
     def ask(self, spec: dict[str, Any]) -> None:
-        self._asked.append(spec)
+        self._requested.append(spec)
         if self._process is not None and self._process.stdin is not None:
-            with contextlib.suppress(OSError, ValueError):  # it has ended: what is missing is seen at the end
+            with contextlib.suppress(OSError, ValueError):  # the process has ended: pictures() draws the rest
                 self._process.stdin.write(json.dumps(spec).encode() + b"\n")
                 self._process.stdin.flush()
 
     def pictures(self) -> list[dict[str, str]]:
-        """Mode → picture, of each specification that was asked for, in that order."""
-        answered = self._answers() if self._asked else []
-        if len(answered) == len(self._asked):
+        """Mode → picture, of each requested specification, in the order of the requests."""
+        answered = self._answers() if self._requested else []
+        if len(answered) == len(self._requested):
             return answered
         from .pictures import svgs
 
-        return [*answered, *(svgs(spec) for spec in self._asked[len(answered) :])]
+        return [*answered, *(svgs(spec) for spec in self._requested[len(answered) :])]
 
     def _answers(self) -> list[dict[str, str]]:
-        """As many as are whole; the process has ended then."""
+        """The complete pictures; the process has ended then."""
         if self._process is None:
             return []
         with contextlib.suppress(OSError, ValueError, subprocess.TimeoutExpired):
@@ -75,13 +75,13 @@ class Renderer:
         found: list[dict[str, str]] = []
         with contextlib.suppress(ValueError):
             for line in self._out:
-                told = json.loads(line)
-                if not (isinstance(told, dict) and set(told) == set(INK)):
+                picture = json.loads(line)
+                if not (isinstance(picture, dict) and set(picture) == set(INK)):
                     break
-                if not all(isinstance(picture, str) for picture in told.values()):
+                if not all(isinstance(text, str) for text in picture.values()):
                     break
-                found.append(told)
-        return found[: len(self._asked)]
+                found.append(picture)
+        return found[: len(self._requested)]
 
 
 def main() -> None:

@@ -34,11 +34,11 @@ def vega() -> str:
     """Vega, Vega-Lite and vega-embed as one script that sets ``vegaEmbed``: about 0.9 MB."""
     import vl_convert
 
-    # bundling takes more than a second and says the same every time, until the library is another
+    # bundling takes more than a second and gives the same text until the library changes
     built = sum(file.stat().st_size for file in Path(vl_convert.__file__).parent.glob("vl_convert.*"))
     text = kept(f"vega-{getattr(vl_convert, '__version__', '')}-{built}.js", _bundle)
-    # a function of its own: the names of the bundle (``_``) would meet those of other scripts of a page;
-    # inside a script element the two others would end or change the parsing of it
+    # in a function: names of the bundle (``_``) would collide with those of other scripts of a page;
+    # the two replaced texts would end a script element, or change how it is parsed
     wrapped = f"(() => {{\n{text}\n}})();\n"
     return wrapped.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 

@@ -1,4 +1,4 @@
-"""A soak as frames: bandwidth, memory and what happened, over the seconds since its begin."""
+"""A soak as frames: bandwidth, memory and events over the seconds since its start."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def memory_frame(run: Run) -> pd.DataFrame:
 
 
 def events_frame(run: Run) -> pd.DataFrame:
-    """EVENT_COLUMNS: counters that grew, and GPUs that were held by a fault, the earliest first."""
+    """EVENT_COLUMNS: error counters that increased and GPUs throttled by a fault, the earliest first."""
     nodes = {rank.rank: rank.node for rank in run.manifest.ranks}
     rows: list[tuple[float, str]] = []
     for line in run.health:

@@ -1,4 +1,4 @@
-"""Where a specification has its data: inline as Altair leaves it, or in CSV files beside it, by URL."""
+"""The data of a specification: inline, as Altair writes it, or in CSV files beside it, by URL."""
 
 from __future__ import annotations
 

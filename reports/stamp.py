@@ -1,8 +1,8 @@
-"""Whether the reports beside a run are those that would be drawn again: then nobody has to.
+"""Whether the reports of a run are up to date, so that they need not be drawn again.
 
-A stamp covers all that a report is made from: every byte of the run folder but the reports themselves, the verdicts,
-the profile, the code of RailGauge and the versions of what draws; and every file that was written. It is sealed with
-a key of this user, for a folder may come from elsewhere: a page that somebody else put there is drawn over.
+A stamp covers everything that a report depends on (every byte of the run folder except the reports, the verdicts, the
+profile, the code of RailGauge and the versions of the drawing libraries) and every file that was written. It is sealed
+with a key of this user, because a folder may come from elsewhere: a page put there by somebody else is drawn again.
 """
 
 from __future__ import annotations
@@ -31,37 +31,37 @@ PACKAGES = (Path(bench.__file__).parent, Path(__file__).parent)
 
 
 def evidence(folder: Path) -> str:
-    """Digest of a run folder without what is made from it. To be taken before the folder is read: what is
-    written meanwhile then makes the stamp an old one, and never the page.
+    """Digest of a run folder without the files derived from it. Take it before the folder is read: a file that is
+    written meanwhile then outdates the stamp, and the page is drawn again.
     """
     made = {folder / name for name in (*REPORTS, VERDICTS, STAMP)}
     return _digest(folder, (file for file in _files(folder, CHARTS) if file not in made))
 
 
-def is_current(run: Run, profile: Profile, seen: str) -> bool:
-    """Whether the reports of ``run``, whose ``evidence`` is ``seen``, are there and as they would be drawn."""
+def is_current(run: Run, profile: Profile, digest: str) -> bool:
+    """Whether the reports of ``run``, whose ``evidence`` is ``digest``, exist and are as they would be drawn."""
     try:
-        told = json.loads((run.path / STAMP).read_text(encoding="utf-8"))
-        files = {str(name): str(digest) for name, digest in told["files"].items()}
-        sealed = hmac.compare_digest(str(told["seal"]), _seal(run, profile, seen, files))
+        stamp = json.loads((run.path / STAMP).read_text(encoding="utf-8"))
+        files = {str(name): str(found) for name, found in stamp["files"].items()}
+        sealed = hmac.compare_digest(str(stamp["seal"]), _seal(run, profile, digest, files))
         return sealed and PAGE in files and files == _written(run.path, files)
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return False
 
 
-def mark(run: Run, profile: Profile, seen: str, names: Iterable[str]) -> None:
-    """Stamp the files ``names`` of the run's folder, which were just drawn from ``seen``."""
+def mark(run: Run, profile: Profile, digest: str, names: Iterable[str]) -> None:
+    """Stamp the files ``names`` of the run's folder, which were just drawn from the evidence with this digest."""
     files = _written(run.path, names)
-    seal = _seal(run, profile, seen, files)
+    seal = _seal(run, profile, digest, files)
     write_text(run.path / STAMP, json.dumps({"files": files, "seal": seal}, indent=1) + "\n")
 
 
-def _seal(run: Run, profile: Profile, seen: str, files: dict[str, str]) -> str:
+def _seal(run: Run, profile: Profile, digest: str, files: dict[str, str]) -> str:
     verdicts = [verdict.to_json() for verdict in run.verdicts]
     code = [_digest(package, _files(package)) for package in PACKAGES]
-    told = [seen, verdicts, profile.name, profile.text, code, [_version(name) for name in DRAWERS], files]
+    sealed = [digest, verdicts, profile.name, profile.text, code, [_version(name) for name in DRAWERS], files]
     key = kept("seal.key", lambda: secrets.token_hex(32))
-    return hmac.new(key.encode(), json.dumps(told).encode(), "sha256").hexdigest()
+    return hmac.new(key.encode(), json.dumps(sealed).encode(), "sha256").hexdigest()
 
 
 def _version(name: str) -> str:
@@ -76,13 +76,13 @@ def _written(folder: Path, names: Iterable[str]) -> dict[str, str]:
 
 
 def _digest(folder: Path, files: Iterable[Path]) -> str:
-    """Of names and bytes."""
+    """Digest of the names and contents of files."""
     found = [(str(file.relative_to(folder)), _of_file(file)) for file in files]
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
 
 def _files(folder: Path, without: str = "") -> Iterator[Path]:
-    """All files below a folder in the order of their names, but for one folder in it; compiled code is left out."""
+    """All files below a folder in the order of their names, except compiled code and one folder."""
     for place, folders, names in os.walk(folder):
         top = Path(place) == folder
         folders[:] = sorted(
@@ -92,7 +92,7 @@ def _files(folder: Path, without: str = "") -> Iterator[Path]:
 
 
 def _of_file(path: Path) -> str:
-    """Digest of a file; of what is no plain file, or cannot be read, only that it is none."""
+    """Digest of a file; "none" for something that is not a plain file or cannot be read."""
     digest = hashlib.sha256()
     try:
         if not path.is_file():

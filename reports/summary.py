@@ -1,4 +1,4 @@
-"""What a report says in words, for the page and for Markdown alike: status, coverage, readings, method."""
+"""Texts and figures that the page and Markdown share: status, coverage, readings, method."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def coverage(run: Run) -> tuple[Covered, ...]:
     open_ids += [row.case for row in run.plan.refused]
     names = {case.collective for case in run.plan.cases if groups[case.id]}
     given_up = [text for name, text in run.plan.skipped if name == GIVEN_UP]
-    # of a plan that was cut to a budget, all of it is not all of an acceptance
-    left = " that the budget left" if given_up else ""
+    # of a plan cut to a budget, "all" is not all of an acceptance
+    left = " within the budget" if given_up else ""
     rows = [
         Covered(
             "ranks",
@@ -110,7 +110,7 @@ def coverage(run: Run) -> tuple[Covered, ...]:
         Covered(f"cases{left}", len(done), len(run.plan.cases) + len(run.plan.refused), some(open_ids)),
     ]
     if given_up:
-        rows.append(Covered("parts given up for the budget", 0, len(given_up), "; ".join(given_up)))
+        rows.append(Covered("phases left out for the budget", 0, len(given_up), "; ".join(given_up)))
     return tuple(rows + _pairs(run))
 
 
@@ -138,7 +138,7 @@ def some(names: list[str], most: int = MOST) -> str:
 
 @dataclass(frozen=True)
 class Unmeasured:
-    """A case or phase without a figure: what became of it, and why."""
+    """A case or phase without a figure: the result, and why."""
 
     what: str
     became: str
@@ -146,7 +146,7 @@ class Unmeasured:
 
 
 def unmeasured(run: Run) -> tuple[Unmeasured, ...]:
-    """Refused for memory, lost, left out, never reached."""
+    """Cases that were refused for lack of memory, lost, left out or not reached."""
     rows = [
         Unmeasured(
             r.case,
@@ -175,7 +175,7 @@ def read_target(run: Run, f: Frames, profile: Profile) -> TargetReadings | None:
 
 
 def network(row: Row, run: Run, profile: Profile) -> str:
-    """What a row means on a node's rails, by the algorithm in force or by each that it may have been; the protocol."""
+    """What crossed a node's rails in a row, with the algorithm used (or each that may have been used); the protocol."""
     found = of_row(row, run, profile)
     if found is None:
         return ""
@@ -187,7 +187,7 @@ def network(row: Row, run: Run, profile: Profile) -> str:
 
 
 def moment(seconds: float | None) -> str:
-    """``2026-11-21 05:37:52 UTC``; a time that is none is said."""
+    """``2026-11-21 05:37:52 UTC``; "unknown" for a missing or invalid time."""
     if seconds is None or not math.isfinite(seconds):
         return "unknown"
     try:
@@ -199,18 +199,18 @@ def moment(seconds: float | None) -> str:
 def duration(run: Run) -> str:
     """How long the run took; a run without its completion record says so."""
     if run.ended is None:
-        return "did not end: it was interrupted or killed"
+        return "not completed: interrupted or killed"
     return show_seconds(max(0.0, run.ended - run.manifest.started))
 
 
 METHOD = (
-    "Two times are kept for each case. Pipelined: calls back to back in one interval, divided by their number; "
-    "a block lasts as long as its slowest rank, and the median block stands (comparable with nccl-tests). "
-    "Isolated: each call after a meeting, as long as the longest time of a rank; p50, p95 and p99 are of these.",
+    "Each case has two times. Pipelined: calls back to back in one interval, divided by their number; "
+    "a block lasts as long as its slowest rank, and the median block is reported (comparable with nccl-tests). "
+    "Isolated: each call after a barrier, as long as the longest time of a rank; p50, p95 and p99 are of these calls.",
     "algbw is size ÷ pipelined time; busbw is algbw × the collective's factor, both as nccl-tests counts them. "
     "Sizes are the bytes of a rank's larger buffer. 1 GB/s = 10⁹ B/s = 8 Gb/s; 1 KiB = 2¹⁰ B.",
-    "Measuring stops when the 95 % confidence interval of the isolated median is narrower than the wanted share "
+    "Measuring stops when the 95 % confidence interval of the isolated median is narrower than the requested share "
     "of it (precision), when the time budget of the case is spent (budget), or at a fixed count (count).",
-    "Wrong elements are counted in a pass of their own, on data that differ by rank, index and repetition; "
-    "“unchecked” means that nothing was compared, which is not 0.",
+    "Wrong elements are counted in a separate pass, on data that differ by rank, index and repetition; "
+    "“unchecked” means that nothing was compared, which is not the same as 0.",
 )

@@ -44,7 +44,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """Rows of as many cells as ``head``; kind "stacked": rows are cards on a narrow screen, "dense": no wrapping."""
 
     caption: str
@@ -94,7 +94,7 @@ def badge(status: Status) -> Cell:
     return Cell(key=list(COUNTED).index(status), status=status)
 
 
-def verdict_table(verdicts: Sequence[Verdict]) -> Table:
+def verdict_table(verdicts: Sequence[Verdict]) -> ReportTable:
     head = ("status", "subject", "measured", "wanted", "next step", "check")
     rows = [
         (
@@ -107,10 +107,10 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
         )
         for each in verdicts
     ]
-    return Table("Verdicts", head, rows, "stacked")
+    return ReportTable("Verdicts", head, rows, "stacked")
 
 
-def markdown_table(table: Table, most: int = MOST_ROWS) -> Markup:
+def markdown_table(table: ReportTable, most: int = MOST_ROWS) -> Markup:
     """Its first rows, every cell escaped, and how many more there are."""
     lines = [
         "| " + " | ".join(as_markdown(as_text(cell)) for cell in row) + " |" for row in table.rows[:most]

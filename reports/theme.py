@@ -13,8 +13,8 @@ from typing import Any
 
 from bench.model.printable import plain
 
-# whether Altair holds each chart against Vega-Lite's schema, which takes longer than making it: the tests have it so,
-# over every chart that there is; a run does not wait for it
+# whether Altair validates each chart by Vega-Lite's schema, which takes longer than making the chart: tests validate
+# every chart, runs do not
 VALIDATED = False
 SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 
@@ -60,7 +60,7 @@ def config(mode: str) -> dict[str, Any]:
 
 
 def inked(colours: tuple[str, ...]) -> dict[str, Any]:
-    """``config`` with these colours: of text, of what is said softly, of the grid."""
+    """``config`` with these colours: of text, of secondary text, of the grid."""
     ink, soft, grid = colours
     return {
         "font": FONT,
@@ -88,7 +88,7 @@ def specification(chart: Any) -> dict[str, Any]:
 
 
 def drawable(value: Any) -> Any:
-    """A specification whose texts can be drawn: the renderer ends the whole process over a control character."""
+    """A specification whose texts can be drawn: a control character makes the renderer end the whole process."""
     if isinstance(value, dict):
         return {key: drawable(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What each port carried in each phase, over the nodes: the evidence for rails in use and adapters left out."""
+"""Bytes that each port sent in each phase: evidence for the rails in use and the adapters left out."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from bench.store import Run
 
 
 @dataclass(frozen=True)
-class Carried:
+class PortTraffic:
     """Bytes that left a port in a phase: on the node that sent least and on the one that sent most.
 
     known     nodes with a reading; ``of``: nodes that have the port
-    excluded  whether the profile wants nothing on it
+    excluded  whether the profile excludes the port
     """
 
     phase: str
@@ -29,8 +29,8 @@ class Carried:
 
 
 @dataclass(frozen=True)
-class Errors:
-    """An error counter that grew."""
+class ErrorGrowth:
+    """An error counter that increased."""
 
     phase: str
     node: str
@@ -40,7 +40,7 @@ class Errors:
 
 
 def deltas(run: Run) -> tuple[tuple[str, str, Delta], ...]:
-    """(phase, node, what grew) for every phase with both snapshots; counters of another form are left out."""
+    """(phase, node, increases) for every phase with both snapshots; unreadable counters are left out."""
     found: dict[tuple[str, str], list[Any]] = {}
     for row in run.counters:
         found[(str(row.get("phase")), str(row.get("when")))] = row.get("snapshots") or []
@@ -61,7 +61,7 @@ def _delta(before: Mapping[str, Any], after: Mapping[str, Any]) -> Delta | None:
         return None
 
 
-def carried(moved: Sequence[tuple[str, str, Delta]], profile: Profile) -> tuple[Carried, ...]:
+def carried(moved: Sequence[tuple[str, str, Delta]], profile: Profile) -> tuple[PortTraffic, ...]:
     """One row a phase and port that has byte counters, in the order of the counters."""
     sent: dict[tuple[str, str], list[int | None]] = {}
     for phase, _, each in moved:
@@ -72,18 +72,18 @@ def carried(moved: Sequence[tuple[str, str, Delta]], profile: Profile) -> tuple[
     return tuple(_carried(phase, port, values, profile) for (phase, port), values in sent.items())
 
 
-def _carried(phase: str, port: str, values: list[int | None], profile: Profile) -> Carried:
+def _carried(phase: str, port: str, values: list[int | None], profile: Profile) -> PortTraffic:
     known = [value for value in values if value is not None]
     excluded = port.split("/")[0] in (*profile.rails.excluded, profile.rails.management)
-    return Carried(
+    return PortTraffic(
         phase, port, min(known, default=None), max(known, default=None), len(known), len(values), excluded
     )
 
 
-def errors(moved: Sequence[tuple[str, str, Delta]]) -> tuple[Errors, ...]:
-    """Every error counter that is known to have grown."""
+def errors(moved: Sequence[tuple[str, str, Delta]]) -> tuple[ErrorGrowth, ...]:
+    """Every error counter that increased."""
     return tuple(
-        Errors(phase, node, row.subject, row.counter, row.growth or 0)
+        ErrorGrowth(phase, node, row.subject, row.counter, row.growth or 0)
         for phase, node, each in moved
         for row in each.grown(Role.ERROR)
     )

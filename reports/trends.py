@@ -1,4 +1,4 @@
-"""The nights of a history as charts: each series with its accepted level, its steps and their likely causes."""
+"""The nights of a history as charts: each series with its accepted level, its steps and likely causes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from bench.store.history import HistoryError, Problem, acceptances, nights, runs
 from .charts.trend import LEVEL_COLUMNS, NIGHT_COLUMNS, STEP_COLUMNS, trend
 from .docs import Drawn, Page
 from .frames import rounded
-from .tables import Table, markdown_table
+from .tables import ReportTable, markdown_table
 from .theme import specification
 
 AXES = {"rate": (GIGA, "GB/s; 1 GB/s = 8 Gb/s"), "time": (MICRO, "µs")}
@@ -76,7 +76,7 @@ def cluster_page(
     )
     last = max((marked[-1].night.time for marked in marks.values() if marked), default=0.0)
     intro = f"{len(marks)} series of cluster {plain(cluster)}, the last night {date(last)}."
-    overview = Table("Series", ("series", "last night", "label", "change"), [row[1:] for row in rows])
+    overview = ReportTable("Series", ("series", "last night", "label", "change"), [row[1:] for row in rows])
     return Page(
         f"nightly-{slug(cluster)}",
         f"{cluster}: every night",
@@ -113,11 +113,11 @@ def trend_of(series: Series, marked: Sequence[Mark]) -> Drawn:
 
 
 def _steps(known: Sequence[Mark]) -> tuple[tuple[Step, ...], str]:
-    """The steps, and what is to be said where they cannot be told."""
+    """The steps, and a note where they cannot be detected."""
     try:
         return steps([mark.night for mark in known]), ""
     except NoRuptures:
-        return (), "; steps cannot be told: ruptures is not installed"
+        return (), "; steps are not detected: ruptures is not installed"
 
 
 def nights_frame(known: Sequence[Mark], unit: float) -> pd.DataFrame:
@@ -166,13 +166,13 @@ def _cause(step: Step) -> str:
 
 def _about(series: Series, known: Sequence[Mark], found: Sequence[Step]) -> str:
     last = known[-1]
-    said = [f"{date(step.night.time)} {_percent(step.change)}, {_cause(step)}" for step in found[-3:]]
+    changes = [f"{date(step.night.time)} {_percent(step.change)}, {_cause(step)}" for step in found[-3:]]
     values = [mark.night.level for mark in known]
     low, high = show(series.quantity, min(values)), show(series.quantity, max(values))
     return (
         f"{title(series)} over {len(known)} nights, between {low} and {high}; the last night is "
         f"{show(series.quantity, last.night.level)}, {last.label.value}. "
-        + (f"Steps: {'; '.join(said)}." if said else "No step is seen.")
+        + (f"Steps: {'; '.join(changes)}." if changes else "No step was found.")
     )
 
 

@@ -1,4 +1,4 @@
-"""What the sections of the page show: each function returns the values of its template, or None for no section."""
+"""The sections of the page: each function returns the values of its template, or None for no section."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .summary import (
     unmeasured,
 )
 from .summary import coverage as covered
-from .tables import Cell, Table, code, number, rates, size, verdict_table
+from .tables import Cell, ReportTable, code, number, rates, size, verdict_table
 from .traffic import carried, deltas, errors
 
 View = Mapping[str, object]
@@ -56,23 +56,23 @@ def attention(shown: Shown) -> View | None:
 
 def coverage(shown: Shown) -> View:
     """What was measured, out of how much; what was not, by name and reason."""
-    gone = unmeasured(shown.run)
-    counts = Counter(row.became for row in gone)
+    missing = unmeasured(shown.run)
+    counts = Counter(row.became for row in missing)
     words = (
         f"{counts[word]} {word}" for word in ("refused", "lost", "not reached", "left out") if counts[word]
     )
     return {
         "measured": coverage_table(covered(shown.run)),
-        "missing": unmeasured_table(gone),
+        "missing": unmeasured_table(missing),
         "counts": ", ".join(words),
         "opened": counts["lost"] or counts["refused"],
         "notes": shown.run.notes,
     }
 
 
-def coverage_table(rows: Sequence[Covered]) -> Table:
+def coverage_table(rows: Sequence[Covered]) -> ReportTable:
     lines = [(row.what, f"{row.measured} of {row.planned}", _result(row), row.missing) for row in rows]
-    return Table("Coverage", ("what", "measured", "result", "missing"), lines)
+    return ReportTable("Coverage", ("what", "measured", "result", "missing"), lines)
 
 
 def _result(row: Covered) -> str:
@@ -81,9 +81,9 @@ def _result(row: Covered) -> str:
     return "✔ all" if row.measured == row.planned else f"✘ {row.planned - row.measured} not measured"
 
 
-def unmeasured_table(rows: Sequence[Unmeasured]) -> Table:
+def unmeasured_table(rows: Sequence[Unmeasured]) -> ReportTable:
     lines = [(row.became, Cell(row.what, row.what, kind="code"), row.why) for row in rows]
-    return Table("Not measured", ("result", "what", "why"), lines)
+    return ReportTable("Not measured", ("result", "what", "why"), lines)
 
 
 def target(shown: Shown) -> View | None:
@@ -98,12 +98,12 @@ def target_title(found: TargetReadings) -> str:
     return f"Readings of the {found.target.text} target" if found.target else "Readings of the target"
 
 
-def readings_table(found: TargetReadings) -> Table:
+def readings_table(found: TargetReadings) -> ReportTable:
     rows = [
         (row.name, *rates(row.rate, row.share), Cell(row.text, row.text, evidence=row.evidence))
         for row in found.readings
     ]
-    return Table("Readings of the target", ("reading", "Gb/s", "GB/s", "share of target", "from"), rows)
+    return ReportTable("Readings of the target", ("reading", "Gb/s", "GB/s", "share of target", "from"), rows)
 
 
 def charts(shown: Shown, title: str, name: str) -> View | None:
@@ -125,13 +125,13 @@ def rows(shown: Shown) -> View:
     parts = []
     for phase, part in plain.groupby("phase", sort=False):
         lines = [row_cells(row, network(f.measured[at], run, shown.profile)) for at, row in _records(part)]
-        table = Table(f"Rows of phase {phase}", ROW_HEAD, lines, "dense")
+        table = ReportTable(f"Rows of phase {phase}", ROW_HEAD, lines, "dense")
         parts.append((f"{phase}: {len(part)} rows", table, len(plain) <= 200))
     # only their rates are sorted: a large run has tens of thousands of rows of pairs, of many columns
     pairs = f.rows["busbw"][paired].sort_values(kind="stable", na_position="first")
     if len(pairs):
         slowest = _records(f.rows.loc[pairs.index[:MOST_PAIRS]])
-        table = Table(
+        table = ReportTable(
             "Pairs of nodes",
             ("pair", *ROW_HEAD),
             [(r["group"], *row_cells(r, "")) for _, r in slowest],
@@ -177,8 +177,8 @@ def traffic(shown: Shown) -> View:
         for row in errors(moved)
     ]
     return {
-        "ports": Table("Bytes by port", head, ports, "dense") if moved else None,
-        "grown": Table(
+        "ports": ReportTable("Bytes by port", head, ports, "dense") if moved else None,
+        "grown": ReportTable(
             "Error counters that increased", ("phase", "node", "port", "counter", "increase"), grown
         ),
     }
@@ -209,8 +209,8 @@ def environment(shown: Shown) -> View:
     }
 
 
-def versions_table(run: Run) -> Table:
-    return Table("Versions", ("what", "version"), sorted(run.manifest.versions.items()))
+def versions_table(run: Run) -> ReportTable:
+    return ReportTable("Versions", ("what", "version"), sorted(run.manifest.versions.items()))
 
 
 def method(shown: Shown) -> View:
@@ -238,8 +238,8 @@ def method(shown: Shown) -> View:
     return {
         "method": METHOD,
         "properties": properties,
-        "phases": Table("Phases", ("phase", "what", "cases", "environment"), phases),
-        "bounds": Table(
+        "phases": ReportTable("Phases", ("phase", "what", "cases", "environment"), phases),
+        "bounds": ReportTable(
             "Bounds", ("collective", "quantity", "bound", "algorithm", "source", "confidence"), bounds
         ),
         "profile": m.profile_text or profile.text,

@@ -25,7 +25,7 @@ LETTER = 6.5  # pixels of one letter of a label
 
 
 @dataclass(frozen=True)
-class Rule:
+class RuleLine:
     """A dashed line at ``value`` with what it means; bars below a ``floor`` are marked in words and colour."""
 
     value: float
@@ -33,7 +33,7 @@ class Rule:
     floor: bool = False
 
     @classmethod
-    def of(cls, value: float, text: str) -> Rule | None:
+    def of(cls, value: float, text: str) -> RuleLine | None:
         """None where there is no such value: NaN."""
         return cls(value, text) if math.isfinite(value) else None
 
@@ -49,7 +49,7 @@ def ranked_bars(
     format: str = "~f",
     missing: str = "not run",
     note: str = "",
-    rule: Rule | None = None,
+    rule: RuleLine | None = None,
     width: int = WIDTH,
 ) -> alt.LayerChart:
     """One bar a row, largest first, the value at its end; 0 and absent values are ``missing``, not 0.
@@ -59,7 +59,7 @@ def ranked_bars(
     value   column of numbers
             (names that are no plain identifiers are read under another: Vega-Lite takes dots for paths)
     note    column of texts to stand after the value, when given
-    rule    a line across all bars, drawn once from data of its own
+    rule    a line across all bars, drawn once, from separate data
     """
     columns = {"label": label, "value": value, "note": note}
     fields = {role: name if PLAIN.fullmatch(name) else f"{role}_" for role, name in columns.items()}
@@ -103,37 +103,37 @@ def _base(fields: dict[str, str], label: str, axis: str, domain: Any) -> alt.Cha
             field=fields["value"],
             type="quantitative",
             stack=None,
-            axis=alt.Axis(title=said(axis), tickCount=8),
+            axis=alt.Axis(title=title_text(axis), tickCount=8),
             scale=alt.Scale(domain=domain),
         ),
         tooltip=[
-            alt.Tooltip(field=fields["label"], type="nominal", title=said(label)),
-            alt.Tooltip(field=fields["value"], type="quantitative", title=said(axis)),
+            alt.Tooltip(field=fields["label"], type="nominal", title=title_text(label)),
+            alt.Tooltip(field=fields["value"], type="quantitative", title=title_text(axis)),
         ],
     )
 
 
 def _words(fields: dict[str, str], format: str, missing: str, below: str) -> str:
-    """The expression of what stands at the end of a bar."""
-    seen = f"datum.{fields['value']}"
-    words = f"format({seen}, {json.dumps(format)})"
+    """The expression of the text at the end of a bar."""
+    field = f"datum.{fields['value']}"
+    words = f"format({field}, {json.dumps(format)})"
     if fields["note"]:
         words += f" + (datum.{fields['note']} ? '  ' + datum.{fields['note']} : '')"
     if below != "false":
         words += f" + ({below} ? ' (below)' : '')"
-    return f"isValid({seen}) && {seen} > 0 ? ({words}) : {json.dumps(missing)}"
+    return f"isValid({field}) && {field} > 0 ? ({words}) : {json.dumps(missing)}"
 
 
-def _beside(texts: alt.Chart, value: str, rule: Rule, pixel: float) -> alt.Chart:
+def _beside(texts: alt.Chart, value: str, rule: RuleLine, pixel: float) -> alt.Chart:
     """Labels that the rule would strike through stand behind it. ``pixel``: what one is worth on the axis."""
-    seen = f"(isValid(datum.{value}) ? datum.{value} : 0)"
-    reach = f"{seen} + {pixel!r} * (10 + {LETTER} * length(datum.shown))"
-    crossed = f"{seen} <= {rule.value!r} && {reach} >= {rule.value!r}"
-    moved = texts.transform_calculate(end=f"{crossed} ? {rule.value!r} : {seen}")
+    field = f"(isValid(datum.{value}) ? datum.{value} : 0)"
+    reach = f"{field} + {pixel!r} * (10 + {LETTER} * length(datum.shown))"
+    crossed = f"{field} <= {rule.value!r} && {reach} >= {rule.value!r}"
+    moved = texts.transform_calculate(end=f"{crossed} ? {rule.value!r} : {field}")
     return moved.encode(x=alt.X("end:Q", stack=None))
 
 
-def said(text: str) -> str:
+def title_text(text: str) -> str:
     """A title without quotes and backslashes: Vega-Lite writes titles into expressions and escapes neither."""
     return text.replace("\\", "/").replace('"', "”")
 
@@ -146,7 +146,7 @@ def _source(data: str | pd.DataFrame, parsed: str) -> alt.UrlData | pd.DataFrame
     return alt.UrlData(url=data, format=alt.CsvDataFormat(type="csv", parse=parse))
 
 
-def _domain(data: str | pd.DataFrame, value: str, note: str, rule: Rule | None, width: int) -> Any:
+def _domain(data: str | pd.DataFrame, value: str, note: str, rule: RuleLine | None, width: int) -> Any:
     """From 0 so far that the longest label stands beside the longest bar; a URL's figures decide by themselves."""
     if isinstance(data, str):
         return alt.Undefined

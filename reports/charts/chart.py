@@ -33,7 +33,7 @@ class Chart:
     section   of the report in which it stands
     subtitle  what the marks mean
     data      the rows that it shows of a run; where there are none, nothing is drawn
-    words     the alternative text: in a sentence or two, what is to be seen
+    words     the alternative text: the main findings in a sentence or two
     marks     the drawing, but for its title
     """
 
@@ -82,7 +82,7 @@ def rule(
     value: float, text: str, axis: str, width: float | None = 1.5, **label: Any
 ) -> tuple[alt.Chart, alt.Chart]:
     """A dashed line at ``value`` of an axis (x or y) and its text at the other's end."""
-    # data of its own: on the chart's data it would be drawn once a row, fat and jagged
+    # separate data: with the chart's data the line would be drawn once a row, fat and jagged
     one = alt.InlineData(values=[{"text": text}])
     size = {} if width is None else {"strokeWidth": width}
     line = alt.Chart(one).mark_rule(strokeDash=[6, 4], color=NEUTRAL, **size)

@@ -10,7 +10,7 @@ import pandas as pd
 from reports.frames import Frames, swept
 from reports.theme import MICRO_LABEL, SERIES, SHAPES, SIZE_LABEL, size_ticks
 
-from .bars import Rule, ranked_bars
+from .bars import RuleLine, ranked_bars
 from .chart import BUSBW, RATE, WIDTH, chart, in_both, listed, rule
 
 CELL, CELL_HEIGHT, COLUMNS = 235, 130, 3
@@ -78,7 +78,7 @@ def _ranking(_: Frames, best: pd.DataFrame) -> str:
 def ranked_collectives(f: Frames, best: pd.DataFrame) -> alt.LayerChart:
     return ranked_bars(
         best[["series", "busbw", "note"]], "series", "busbw", axis=BUSBW, format=RATE, missing="not measured",
-        note="note", rule=Rule.of(_target(f), f"rails of a node: {in_both(f.target)}"),
+        note="note", rule=RuleLine.of(_target(f), f"rails of a node: {in_both(f.target)}"),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Rails and pairs of nodes: who is slow, seen as a row, a column or a cell."""
+"""Rails and pairs of nodes: a slow one shows as a row, a column or a cell."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.model.units import BITS
 from reports.frames import Frames
 from reports.theme import AMBER, BLUE, RED
 
-from .bars import Rule, ranked_bars
+from .bars import RuleLine, ranked_bars
 from .chart import RATE, WIDTH, chart, listed, rule
 
 SLOW = 0.02  # below the median by this share: with a number; a nightly change must reach it, too
@@ -20,7 +20,7 @@ INLINE_CELLS = (
 )
 PER_RAIL = 16  # nodes; of more, the slowest rail stands for each pair
 NUMBER_WIDTH = 32  # pixels that a number such as +10% needs beside its neighbours
-NOBODY = "nobody"  # whom blame names where it names none; an empty text would be null in a CSV file
+NOBODY = "nobody"  # stands where blame names none; an empty text would be null in a CSV file
 SPAN = 0.10  # from the median: there the colours of the matrix end
 _OPEN_ENDED = (
     f"datum.value <= {-SPAN} ? datum.label + ' or less' : datum.value >= {SPAN} ? datum.label + ' or more' "
@@ -37,10 +37,10 @@ QUANTILES = {"min": 0.0, "p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95"
 
 
 def outlined(f: Frames, most: int = 3) -> str:
-    """Whom the outlines of the maps stand for; ``most`` 0 counts them, for a line that must be short."""
+    """The subjects that the maps outline; with ``most`` 0 only their number, for a short line."""
     texts = [str(text) for text in dict.fromkeys(f.blamed["text"])]
     if not texts:
-        return "nobody is outlined: blame.rails names nobody"
+        return "nothing is outlined: blame.rails names nothing"
     if most:
         return f"outlined: {listed(texts, most)}"
     named = sum(text.startswith("named") for text in texts)
@@ -66,7 +66,7 @@ def _slow_rails(f: Frames, pairs: pd.DataFrame) -> str:
 def rail_matrix(f: Frames, pairs: pd.DataFrame) -> alt.LayerChart:
     """Rail × node: the median over a node's partners, against the median of all, with numbers where it is slow.
 
-    Those whom blame names or suspects are outlined. The colours end at SPAN, so that a port at half rate does
+    Subjects that blame names or suspects are outlined. The colours end at SPAN, so that a port at half rate does
     not make a node that lacks 4 % look well.
     """
     data = marked_rails(node_rails(pairs), f.blamed)
@@ -123,7 +123,7 @@ def _map_subtitle(f: Frames) -> str:
 def pair_heatmap(f: Frames, pairs: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
     """Node × node, one map a rail (the slowest rail of each pair when there are too many cells).
 
-    The cells of those whom blame names or suspects are outlined. What was not measured stays empty.
+    Cells of subjects that blame names or suspects are outlined. Unmeasured cells stay empty.
     """
     nodes = list(f.nodes)
     by_rail = len(pairs) <= INLINE_CELLS and len(nodes) <= PER_RAIL
@@ -210,7 +210,7 @@ def rail_ranks(f: Frames, medians: pd.DataFrame) -> alt.LayerChart:
     text = f"one rail as sold: {f.nominal * BITS:,.5g} Gb/s = {f.nominal:,.4g} GB/s"
     return ranked_bars(
         medians, "rail", "gbps", axis="one pair on one rail (Gb/s; 8 Gb/s = 1 GB/s)", format=RATE, note="note",
-        missing="nothing was transferred", rule=Rule.of(f.nominal * BITS, text),
+        missing="nothing was transferred", rule=RuleLine.of(f.nominal * BITS, text),
     )  # fmt: skip
 
 
@@ -232,7 +232,7 @@ def node_totals(f: Frames, totals: pd.DataFrame) -> alt.LayerChart:
     text = f"as sold: {f.target * BITS:,.5g} Gb/s = {f.target:,.4g} GB/s"
     return ranked_bars(
         totals[["node", "gbps", "note"]], "node", "gbps", format=RATE, note="note", missing="not measured",
-        axis="rails of the node together (Gb/s; 8 Gb/s = 1 GB/s)", rule=Rule.of(f.target * BITS, text),
+        axis="rails of the node together (Gb/s; 8 Gb/s = 1 GB/s)", rule=RuleLine.of(f.target * BITS, text),
     )  # fmt: skip
 
 
@@ -263,8 +263,8 @@ def marked_rails(table: pd.DataFrame, blamed: pd.DataFrame) -> pd.DataFrame:
     known = blamed[blamed["kind"].isin(("node", "port", "gpu"))]
     texts = dict(zip(_texts(known, "node", "rail"), map(str, known["text"]), strict=True))
     places = _texts(table, "node", "rail")
-    said = [texts.get((node, rail)) or texts.get((node, ""), NOBODY) for node, rail in places]
-    marked: pd.DataFrame = table.assign(blame=said)
+    blame = [texts.get((node, rail)) or texts.get((node, ""), NOBODY) for node, rail in places]
+    marked: pd.DataFrame = table.assign(blame=blame)
     return marked
 
 
@@ -276,9 +276,9 @@ def slowest_rail(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def marked_pairs(pairs: pd.DataFrame, blamed: pd.DataFrame) -> pd.DataFrame:
-    """``pairs`` with ``blame``: what is said of the node, port or path that a cell belongs to, else NOBODY.
+    """``pairs`` with ``blame``: the finding on the node, port or path of a cell, else NOBODY.
 
-    A rail or a whole fabric that is slow is every cell, and is not marked.
+    A slow rail or fabric concerns every cell and is not marked.
     """
     texts = dict(zip(_texts(blamed, "kind", "node", "peer", "rail"), blamed["text"], strict=True))
 
@@ -288,8 +288,8 @@ def marked_pairs(pairs: pd.DataFrame, blamed: pd.DataFrame) -> pd.DataFrame:
         places += [("node", end, "", "") for end in (a, b)]
         return next((str(texts[place]) for place in places if place in texts), NOBODY)
 
-    said = [of(a, b, rail) for a, b, rail in _texts(pairs, "source", "destination", "rail")]
-    marked: pd.DataFrame = pairs.assign(blame=said)
+    blame = [of(a, b, rail) for a, b, rail in _texts(pairs, "source", "destination", "rail")]
+    marked: pd.DataFrame = pairs.assign(blame=blame)
     return marked
 
 

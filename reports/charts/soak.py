@@ -1,4 +1,4 @@
-"""A soak over time: what it carried, and how much memory our own processes took."""
+"""A soak over time: bandwidth, and the memory of our own processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One series over the nights: its level, its steps, and what each night was."""
+"""One series over the nights: its level, its steps, and the label of each night."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reports.theme import AMBER, BLUE, GREEN, NEUTRAL, RED
 
 WIDTH, HEIGHT = 800, 300
 LINE, MOST_LINES = 15, 4  # pixels from one step's text to the next; after so many they begin at the top again
-# what a night is: colour and shape, for those who do not see the colour
+# colour and shape of each label: shapes serve readers who do not see the colours
 LABELS = {
     "ok": (BLUE, "circle"),
     "suspicious": (AMBER, "triangle-up"),
@@ -70,7 +70,7 @@ def trend(
 
 
 def _domain(values: pd.Series, levels: pd.Series) -> list[float]:
-    """Of the nights and the levels alone: what a young baseline allows may be many times as wide."""
+    """The range of nights and levels; the band of a young baseline may be many times as wide and is cut off."""
     known = [float(x) for x in (*values, *levels)]
     margin = max(0.15 * (max(known) - min(known)), 0.025 * max(known))
     return [float(f"{max(0.0, min(known) - margin):.6g}"), float(f"{max(known) + margin:.6g}")]

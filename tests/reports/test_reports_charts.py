@@ -17,7 +17,7 @@ from altair.utils.schemapi import SchemaValidationError
 import made_runs
 from reports import theme
 from reports.charts import CHARTS, ranked_bars, trend
-from reports.charts.bars import Rule
+from reports.charts.bars import RuleLine
 from reports.charts.rails import NOBODY, marked_pairs
 from reports.export import specifications
 from reports.frames import BLAMED_COLUMNS, frames
@@ -137,7 +137,7 @@ def test_nobody_is_outlined_on_a_healthy_cluster():
         assert not [
             row for rows in spec["datasets"].values() for row in rows if row.get("blame", NOBODY) != NOBODY
         ]
-        assert "nobody is outlined" in json.dumps(spec)
+        assert "nothing is outlined" in json.dumps(spec)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_outlined_are_the_transfers_that_go_through_the_blamed(kind, node, peer,
 
 def test_labels_stand_behind_a_rule_that_would_strike_them_through():
     data = pd.DataFrame({"name": ["near", "clear", "far", "over"], "value": [390.0, 370.0, 40.0, 450.0]})
-    chart = ranked_bars(data, "name", "value", title="t", axis="x", format="~f", rule=Rule(400.0, "sold"))
+    chart = ranked_bars(data, "name", "value", title="t", axis="x", format="~f", rule=RuleLine(400.0, "sold"))
     found = re.findall(r'translate\(([\d.]+),[\d.]+\)"[^>]*>(\d+)<', marks_of(chart))
     # the axis ends at 500, the next round number, 800 pixels from 0; labels stand 6 pixels beside
     assert {text: float(x) for x, text in found} == {"390": 646, "370": 598, "40": 70, "450": 726}

@@ -58,7 +58,7 @@ def test_a_layer_that_was_not_judged_is_unknown_and_so_is_the_whole(made, missin
     text = words(exclusion(shown(made, [passed(check) for check in CHECKS if check != missing])))
     assert badges(text)[CHECKS.index(missing)] == "? INCONCLUSIVE"
     assert text.startswith("Exclusion of mlx5_0: four layers of evidence ? INCONCLUSIVE")
-    assert "Nothing was judged: whether this layer holds is not known." in text
+    assert "Nothing was judged: whether this layer holds is unknown." in text
 
 
 def test_one_layer_that_failed_fails_the_whole_and_says_what_to_do(made):

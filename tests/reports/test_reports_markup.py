@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.model.verdict import Status, Verdict
-from reports.tables import Cell, Table, number, verdict_table
+from reports.tables import Cell, ReportTable, number, verdict_table
 from reports.templating import render
 
 
@@ -37,7 +37,7 @@ def figure(text):
 
 
 def table(*rows):
-    return render("attention.html", first=Table("t", ("size",), rows), rest=Table("t", (), ()))
+    return render("attention.html", first=ReportTable("t", ("size",), rows), rest=ReportTable("t", (), ()))
 
 
 PLAIN = parsed(figure("x"))

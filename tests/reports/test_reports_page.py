@@ -88,7 +88,7 @@ def test_what_was_refused_lost_and_left_out_is_named_with_the_reason():
     shown = words(drawn(made)[0])
     assert "needs 34 GiB a rank, 12 GiB available on host memory" in shown
     assert "ended by signal 9 (Killed); rank 2 (workstation)" in shown
-    assert "did not end: it was interrupted or killed" in shown
+    assert "not completed: interrupted or killed" in shown
     assert {row.became for row in unmeasured(made.run)} == {"refused", "lost", "left out"}
 
 
@@ -104,12 +104,12 @@ def test_what_a_budget_gave_up_is_part_of_the_coverage():
     )
     rows = {row.what: row for row in coverage(cut)}
     assert "cases" not in rows
-    assert rows["cases that the budget left"].planned == len(run.plan.cases)
+    assert rows["cases within the budget"].planned == len(run.plan.cases)
     assert (
-        rows["parts given up for the budget"].measured,
-        rows["parts given up for the budget"].planned,
+        rows["phases left out for the budget"].measured,
+        rows["phases left out for the budget"].planned,
     ) == (0, 1)
-    assert rows["parts given up for the budget"].missing == "the forced Ring"
+    assert rows["phases left out for the budget"].missing == "the forced Ring"
 
 
 def test_coverage_counts_out_of_how_many():

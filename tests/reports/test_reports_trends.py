@@ -49,7 +49,7 @@ def test_a_step_stands_with_its_size_and_what_changed_with_it(page):
     assert "nccl 2.28.9 → 2.29.1" in chart(page, "all_reduce 8 GiB busbw").about
     # the same change of NCCL moved nothing here, and no step is drawn for it
     assert values(chart(page, "all_gather 8 GiB busbw").spec, "text") == []
-    assert "No step is seen" in chart(page, "all_gather 8 GiB busbw").about
+    assert "No step was found" in chart(page, "all_gather 8 GiB busbw").about
 
 
 def test_a_step_that_nothing_explains_says_so():

@@ -49,14 +49,11 @@ def connect(
         return _under_mpi(Mpi(), lambda hosts: candidates(hosts, management, rails))
     if where.size == 1 or where.meet is None:
         return Control()
-    secret = given.reader()
-    made: Path | None = None
-    if secret is None:
-        made = _own_token(where)
-        path = made
+    told = given.token()
+    made = None if told else _own_token(where)
 
-        def secret() -> bytes:
-            return token.read(path)
+    def secret() -> bytes:
+        return token.read(made) if made else token.stretched(told or b"")
 
     if where.rank > 0:
         host = "127.0.0.1" if where.meet.local else where.meet.host

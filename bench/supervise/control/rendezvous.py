@@ -16,6 +16,7 @@ import errno
 import itertools
 import json
 import os
+import resource
 import secrets
 import selectors
 import socket
@@ -23,6 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from bench.model.errors import RailGaugeError
 from bench.model.verdict import EXIT, Status
@@ -34,6 +36,7 @@ WAITING_ROOM = 128
 JOIN_SECONDS = 180.0  # until everybody must be in
 ANSWER_SECONDS = 5.0  # from a connection to its proof
 CONNECT_SECONDS = 1.0  # for one address; then the next is tried
+SPARE_FILES = 32  # beside the connections: pipes to the worker, logs, files of the run folder
 AT_ONCE = 32  # connections accepted between two looks at those that wait
 PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between two rounds of knocking
 
@@ -75,6 +78,7 @@ class Door:
         """Let ranks 1 … size - 1 in and close the door. Raises NotMet after ``limit`` seconds."""
         self._run, self._size, self._token = run, size, token
         self._links: dict[int, Link] = {}
+        raise_open_files(size - 1)
         deadline = time.monotonic() + limit
         try:
             while len(self._links) < size - 1:
@@ -207,6 +211,22 @@ class Door:
             f"{len(absent)} of {self._size} ranks did not reach rank 0 at {where}, within {limit:.0f} s: "
             f"rank {names}{odd}; check that the same command was started on every node and that each of them reaches "
             "this address by TCP, or name another interface as management in the profile's [rails]"
+        )
+
+
+def raise_open_files(more: int) -> None:
+    """Raise the limit of open files as far as this user may. Raises NotMet where ``more`` connections do not fit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(
+        OSError, ValueError
+    ):  # a hard limit above the kernel's own: what there is has to do
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = sum(1 for _ in Path("/proc/self/fd").iterdir()) + more + SPARE_FILES
+    if limit != resource.RLIM_INFINITY and wanted > limit:
+        raise NotMet(
+            f"rank 0 may have {limit} files open and needs {wanted}, one for each of {more} other ranks: raise its "
+            "hard limit (ulimit -Hn; nofile in /etc/security/limits.conf, LimitNOFILE of a systemd unit)"
         )
 
 

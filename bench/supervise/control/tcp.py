@@ -153,13 +153,29 @@ class Control:
         while self._self:
             yield self.rank, self._self.popleft()
         for key, _ in self._selector.select(0):
-            for payload in self._links[key.data].pull():
-                yield key.data, json.loads(payload)
+            link = self._links[key.data]
+            for payload in link.pull():
+                try:
+                    yield key.data, self._message(payload)
+                except ValueError as error:
+                    link.lose(f"it sent what is no message: {error}")
+                    break
         for peer, link in self._links.items():
             link.push()
             if link.gone and peer not in self._told:
                 self._told.add(peer)
                 yield peer, self._lost(peer, link.gone)
+
+    def _message(self, payload: bytes) -> Message:
+        """Raises ValueError where a peer, which has the token, speaks another language."""
+        try:
+            message = json.loads(payload)
+        except RecursionError as error:
+            raise ValueError(str(error)) from None
+        key = "said" if self.rank == 0 else "do"
+        if not isinstance(message, dict) or not isinstance(message.get(key), str):
+            raise ValueError(f"wanted an object with {key!r}")
+        return message
 
     def _lost(self, peer: int, why: str) -> Message:
         self._forget(peer)

@@ -14,12 +14,14 @@ and its store can be read by anybody who reaches them), so there a token must be
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import math
 import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +29,11 @@ from bench.model.errors import RailGaugeError
 
 VARIABLE, FILE = "RAILGAUGE_TOKEN", "RAILGAUGE_TOKEN_FILE"
 SHORTEST, LONGEST = 16, 1024  # bytes
+DIFFERENT, BITS = (
+    8,
+    56.0,
+)  # different bytes, and bits by length and different bytes, that a token has at least
+ROUNDS = 200_000  # of SHA-256 for each guess at a token: about 0.04 s
 
 
 class NoToken(RailGaugeError):
@@ -40,18 +47,11 @@ class Given:
     text: str = field(default="", repr=False)
     file: str = ""
 
-    def reader(self) -> Callable[[], bytes] | None:
-        """How to read the token, None where none was given.
-
-        Raises NoToken for one that is too short, or a file that others can read.
-        """
+    def token(self) -> bytes | None:
+        """None where none was given. Raises NoToken for one that is easy to guess, or a file that others can read."""
         if self.text:
-            token = _checked(os.fsencode(self.text), f"${VARIABLE}")
-            return lambda: token
-        if self.file:
-            token = read(Path(self.file))
-            return lambda: token
-        return None
+            return _checked(os.fsencode(self.text), f"${VARIABLE}")
+        return read(Path(self.file)) if self.file else None
 
 
 def given(environment: MutableMapping[str, str]) -> Given:
@@ -89,7 +89,23 @@ def _checked(raw: bytes, where: str) -> bytes:
             f"the token in {where} has {len(token) if len(token) <= LONGEST else 'too many'} bytes, wanted "
             f"{SHORTEST} to {LONGEST}; make one with: openssl rand -hex 32"
         )
+    different = len(set(token))
+    if different < DIFFERENT or len(token) * math.log2(different) < BITS:
+        raise NoToken(
+            f"the token in {where} is easy to guess: {len(token)} bytes, of which {different} are different; "
+            "make one with: openssl rand -hex 32"
+        )
     return token
+
+
+@functools.lru_cache(maxsize=2)
+def stretched(token: bytes) -> bytes:
+    """The key that a token stands for.
+
+    Whoever listens in rank 0's place receives a proof, and can try guesses at the token on it without asking us:
+    each guess costs him ROUNDS.
+    """
+    return hashlib.pbkdf2_hmac("sha256", token, b"railgauge", ROUNDS)
 
 
 def make(path: Path) -> None:

@@ -63,7 +63,7 @@ def test_what_is_missing_is_a_dash_with_its_reason(tmp_path):
     text, (_, rows, why) = drawn(run_of(tmp_path, verbs=good + bad))
     assert "the port is Down" in text
     assert rows[0][3] == "–"
-    assert rows[0][-2] == "not known: verbs"
+    assert rows[0][-2] == "unknown: verbs"
     assert len(why) == 2  # each end's own reason, once
     assert rows[0][-1] == "? INCONCLUSIVE"
 

@@ -10,7 +10,8 @@ from bench.launch import Meet, Place
 from bench.supervise.control import connect as connecting
 from bench.supervise.control.connect import candidates, choose, connect, listening
 from bench.supervise.control.rendezvous import NotMet
-from bench.supervise.control.token import NoToken
+from bench.supervise.control.sealed_frames import CALLER, HELLO, Call, parse_hello
+from bench.supervise.control.token import VARIABLE, NoToken, given, stretched
 
 LO = {"lo": ("127.0.0.1/8", "::1/128")}
 NODE = {
@@ -67,6 +68,31 @@ def test_ranks_on_several_machines_need_a_token(monkeypatch):
     where = Place("torchrun", 0, 4, False, Meet("node1", (29501,), "r", local=False))
     with pytest.raises(NoToken, match="RAILGAUGE_TOKEN.*openssl rand.*--token-file"):
         connect(where, limit=0.1)
+
+
+def test_who_listens_in_the_place_of_rank_0_pays_for_every_guess_at_the_token():
+    false = socket.create_server(("127.0.0.1", 0))
+    recorded = []
+
+    def record():
+        sock, _ = false.accept()
+        with sock:
+            recorded.append(sock.recv(HELLO.size, socket.MSG_WAITALL))
+            sock.sendall(b"n" * 32)
+            recorded.append(sock.recv(32, socket.MSG_WAITALL))
+
+    listening = threading.Thread(target=record)
+    listening.start()
+    where = Place("torchrun", 1, 2, False, Meet("127.0.0.1", (false.getsockname()[1],), "r", local=True))
+    word = "correct-horse-battery-staple"
+    with pytest.raises(NotMet):
+        connect(where, limit=0.1, given=given({VARIABLE: word}))
+    listening.join(10)
+    false.close()
+    nonce, rank, size = parse_hello(recorded[0])
+    call = Call("r", rank, size, nonce, b"n" * 32)
+    assert not call.proves(word.encode(), CALLER, recorded[1])
+    assert call.proves(stretched(word.encode()), CALLER, recorded[1])
 
 
 def test_rank_0_of_an_mpi_job_on_one_machine_listens_on_the_loopback():

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -98,7 +100,7 @@ def test_everybody_talks_to_the_first_rank_and_to_themselves():
 def test_a_message_of_megabytes_arrives_whole_and_send_does_not_wait_for_it():
     ends = star(2)
     text = "log line\n" * 1_000_000
-    ends[1].send(0, {"log": text})
+    ends[1].send(0, {"said": "ended", "log": text})
     assert not ends[1].flush(0.01)  # more than the kernel holds: nobody has read yet
     pumping = in_background(lambda: ends[1].flush(LIMIT))
     assert hear(ends[0])[0][1]["log"] == text
@@ -135,7 +137,7 @@ def test_a_peer_that_takes_nothing_is_lost_and_memory_stays_bounded(monkeypatch)
     monkeypatch.setattr(tcp_module, "WAITING", 1 << 20)
     ends = star(2)
     for _ in range(100):
-        ends[0].send(1, {"log": "x" * (1 << 20)})
+        ends[0].send(1, {"do": "start", "log": "x" * (1 << 20)})
     (told,) = hear(ends[0])
     assert told[0] == 1 and told[1]["said"] == "lost" and "took nothing" in told[1]["text"]
     close(ends)
@@ -395,6 +397,22 @@ def test_a_frame_that_is_sent_again_on_the_wire_cuts_the_connection_and_is_not_d
     end.close()
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [b"{", b"\xff", b"[]", b"{}", b'{"said": 7}', b"[" * 100_000],
+    ids=["cut", "no text", "a list", "empty", "a number", "deep"],
+)
+def test_one_of_us_that_sends_what_is_no_message_is_lost_and_ends_nobody_else(payload):
+    end, wire, sealer = pair()
+    wire.sendall(sealer.seal(b'{"said": "beat"}') + sealer.seal(payload) + sealer.seal(b'{"said": "beat"}'))
+    first, (source, told) = hear(end, 2)
+    assert first == (1, {"said": "beat"})
+    assert (source, told["said"]) == (1, "lost") and "no message" in told["text"]
+    assert list(end.receive()) == []
+    wire.close()
+    end.close()
+
+
 def test_a_forged_length_cuts_the_connection():
     end, wire, _ = pair()
     wire.sendall(LENGTH.pack(LONGEST + 1))
@@ -459,3 +477,32 @@ def test_a_rank_tries_every_address_in_turn():
     host = in_background(lambda: door.wait(RUN, 2, TOKEN, LIMIT))
     caller = Knock(("127.0.0.9", "127.0.0.1"), (door.port,), RUN, 1, 2, lambda: TOKEN, quiet)
     close([caller.until_in(LIMIT), host()])
+
+
+FILES = """
+import resource, sys, threading
+soft, hard, size = map(int, sys.argv[1:])
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+from bench.supervise.control.rendezvous import Door, Knock, NotMet
+door = Door(["127.0.0.1"], [0], print)
+def call(rank):
+    Knock(("127.0.0.1",), (door.port,), "r", rank, size, lambda: b"t" * 32, print).until_in(20)
+threads = [threading.Thread(target=call, args=(rank,), daemon=True) for rank in range(1, size)]
+for thread in threads:
+    thread.start()
+try:
+    print(len(door.wait("r", size, b"t" * 32, 20)._links))
+except NotMet as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "said"),
+    [(64, 1024, "99"), (64, 100, "rank 0 may have 100 files open and needs 1")],
+    ids=["raised", "told"],
+)
+def test_more_ranks_than_open_files_are_let_in_or_told_as_that(soft, hard, said):
+    words = [sys.executable, "-c", FILES, str(soft), str(hard), "100"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=90)
+    assert done.stdout.startswith(said), done
