@@ -20,7 +20,7 @@ from bench.supervise.control import token
 from bench.supervise.control.connect import connect
 from bench.supervise.departures import Departures
 from bench.supervise.farewell import above, say
-from bench.supervise.hangs import FAILED
+from bench.supervise.hangs.departed import FAILED
 from bench.supervise.requests import answer
 from bench.supervise.supervisor import Supervisor
 from bench.supervise.worker_process import Nursery

@@ -12,21 +12,9 @@ from bench.measure.work_order import Order, own_part
 from bench.model.measurement import Case, Measurement, Rank
 from bench.store import NOT_TRIED, Loss, Phase, Recorder
 from bench.supervise.control.tcp import Control, Message
-from bench.supervise.hangs import (
-    Culprits,
-    Place,
-    Seen,
-    broke,
-    flown,
-    heartbeats,
-    hung,
-    names,
-    places,
-    record,
-    silent,
-    unreachable,
-    with_last,
-)
+from bench.supervise.hangs.culprits import Culprits, Place, broke, hung, names, silent, unreachable
+from bench.supervise.hangs.departed import with_last
+from bench.supervise.hangs.rank_state import Seen, flown, heartbeats, places, record
 
 from .departures import Departures
 from .hangs.recordings import asked_ras, flights

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from bench.supervise.control.tcp import Message
-from bench.supervise.hangs import CUT, FAILED, Culprits, Gone, blamed, farewells
+from bench.supervise.hangs.culprits import Culprits
+from bench.supervise.hangs.departed import CUT, FAILED, Gone, blamed, farewells
 
 GATHER = 0.4  # s from the first sign on, in which the others' last words arrive
 HURRY = 0.05  # the same where time is short: Open MPI kills rank 0 half a second after the first death

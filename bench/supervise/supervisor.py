@@ -14,7 +14,7 @@ from bench.probe.gpu_load import Gauge
 from bench.probe.rail_activity import Passing
 from bench.probe.rail_wiring import hear
 from bench.supervise.control.tcp import Control, Message
-from bench.supervise.hangs import ORPHAN, TOLD
+from bench.supervise.hangs.departed import ORPHAN, TOLD
 from bench.supervise.monitor import Health
 from bench.supervise.worker_process import Nursery, Worker
 

@@ -15,7 +15,7 @@ from bench.supervise import supervisor as rank
 from bench.supervise.coordinator import dismiss
 from bench.supervise.departures import GATHER, HURRY, Departures
 from bench.supervise.farewell import Above, above
-from bench.supervise.hangs import CUT, ORPHAN, TOLD
+from bench.supervise.hangs.departed import CUT, ORPHAN, TOLD
 from bench.supervise.limits import Limits
 from bench.supervise.supervisor import Supervisor
 

@@ -14,7 +14,7 @@ from bench.store import Phase, Recorder
 from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator
 from bench.supervise.departures import Departures
-from bench.supervise.hangs import Culprits
+from bench.supervise.hangs.culprits import Culprits
 from bench.supervise.limits import Limits, Lost, Stopped
 from bench.supervise.supervisor import Supervisor
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from bench.measure.flight_recorder import behind
 from bench.nccl.environment import effective
 from bench.probe.environment import environment, home
 from bench.store import Recorder
-from bench.supervise.hangs import Seen, behind, nccl_ras
+from bench.supervise.hangs import nccl_ras
+from bench.supervise.hangs.rank_state import Seen
 
 
 def flights(recorder: Recorder, phase: str, seen: Mapping[int, Seen]) -> str:

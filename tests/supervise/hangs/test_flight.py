@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.measure.flight_recorder import SIZE, Entry, Flight, NotAFlight, behind, held, parse, switched_on
-from bench.supervise.hangs import flown
+from bench.supervise.hangs.rank_state import flown
 
 ROOT = Path(__file__).parents[3]
 

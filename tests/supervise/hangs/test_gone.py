@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from bench.supervise.hangs import CUT, FAILED, ORPHAN, TOLD, Gone, Link, Place, blamed, farewells, with_last
+from bench.supervise.hangs.culprits import Link, Place
+from bench.supervise.hangs.departed import CUT, FAILED, ORPHAN, TOLD, Gone, blamed, farewells, with_last
 
 NODES = ("n0", "n0", "n1", "n1", "n2", "n2")
 SIGTERM = "told to end by SIGTERM"

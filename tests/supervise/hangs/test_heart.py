@@ -10,7 +10,7 @@ import pytest
 
 from bench.measure import worker
 from bench.measure.work_order import CAPTURING, Progress
-from bench.supervise.hangs import flown
+from bench.supervise.hangs.rank_state import flown
 
 NCCL = json.dumps(
     {"entries": [{"record_id": 4, "process_group": ["0", "default_pg"], "collective_seq_id": 5, "p2p_seq_id": 0,

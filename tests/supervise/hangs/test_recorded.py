@@ -8,7 +8,7 @@ from bench.measure.loop import Rules
 from bench.measure.work_order import Order
 from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator
-from bench.supervise.hangs import Seen, flown
+from bench.supervise.hangs.rank_state import Seen, flown
 from bench.supervise.hangs.recordings import seen_by_nccl
 from bench.supervise.limits import Limits
 from bench.supervise.supervisor import Supervisor

@@ -1,7 +1,7 @@
 """From what supervisors said to the places of ranks."""
 
 from bench.model.measurement import Case, Rank
-from bench.supervise.hangs import Seen, heartbeats, places, record
+from bench.supervise.hangs.rank_state import Seen, heartbeats, places, record
 
 RANKS = (Rank(0, "n0", 0), Rank(1, "n1", 0))
 CASE = Case("c", "p", "all_gather", 8, 2, ((0, 1),))

@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.supervise.hangs import Link, Place, broke, hung, names, unreachable
+from bench.supervise.hangs.culprits import Link, Place, broke, hung, names, unreachable
 
 NODES = ("n0", "n0", "n1", "n1", "n2", "n2")
 EVERYONE = tuple(range(6))
