@@ -1,0 +1,258 @@
+"""The command line: which mutants, run them, the kill rate by room with the survivors, exit status."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import random
+import re
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import equivalents, forks, places, trial
+from .places import GREEN, Mutant, Source
+from .reach import Reach, gather
+
+# a room's name, and what belongs to it and to none before it
+FORMULAS = (
+    "bounds collectives counter_table counters elements majority packets rails rounds stats units verdict"
+)
+ROOMS = {
+    **{f"judge/{name}": (f"bench/judge/{name}",) for name in ("blame", "checks", "drift", "fabric", "wire")},
+    "judge": ("bench/judge",),
+    "nccl": ("bench/nccl",),
+    "plan": ("bench/plan",),
+    "model": tuple(f"bench/model/{name}.py" for name in FORMULAS.split()),
+    "measure": ("bench/measure/backend/correctness.py",),
+}
+EPILOG = """\
+exit status: 0; 1 if a green mutant survives that is not listed as equivalent, if a listed one is killed or is not there
+any more, or if a room's rate of random mutants is below --at-least; 2 wrong usage
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one mutant; ``tests``: how many reach it."""
+
+    mutant: Mutant
+    room: str
+    status: int
+    tests: int
+    reason: str = ""
+
+    @property
+    def survived(self) -> bool:
+        return self.status in (trial.SURVIVED, trial.EMPTY)
+
+
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(
+        "ci/mutants", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    found.add_argument("--green", action="store_true", help="turn each FAIL and INCONCLUSIVE into PASS")
+    found.add_argument("--random", type=int, default=0, metavar="N", help="make N other changes in each room")
+    found.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="choose other random changes (default: 0)"
+    )
+    found.add_argument(
+        "--some", type=int, default=0, metavar="N", help="only N of the green ones, chosen by the seed"
+    )
+    found.add_argument(
+        "--rooms", nargs="+", default=[], metavar="ROOM", help=f"only these, or files: {', '.join(ROOMS)}"
+    )
+    found.add_argument("--jobs", type=int, default=1, metavar="N", help="processes at a time (default: 1)")
+    found.add_argument(
+        "--at-least", type=float, default=0.0, metavar="%", help="the random rate that each room must reach"
+    )
+    found.add_argument("--list", action="store_true", help="print the mutants and run nothing")
+    found.add_argument(
+        "--root", type=Path, default=Path(__file__).resolve().parents[2], help=argparse.SUPPRESS
+    )
+    return found
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    given = parser().parse_args(words)
+    if not (given.green or given.random):
+        parser().error("nothing asked for: --green, --random N, or both")
+    root = given.root.resolve()
+    listed = equivalents.read(root / "ci/mutation/equivalents.txt")
+    sources = {room: [places.read(root, path) for path in _files(root, room)] for room in ROOMS}
+    chosen = [
+        (room, source) for room in ROOMS for source in sources[room] if _wanted(room, source, given.rooms)
+    ]
+    if not chosen:
+        parser().error(f"no room or file is called {' or '.join(given.rooms)}: there are {', '.join(ROOMS)}")
+    mutants = dict(_mutants(chosen, given))
+    if given.list:
+        print(*(f"{mutant.kind:10} {mutant}" for mutant in mutants), sep="\n")
+        return 0
+    gone = equivalents.gone(listed, [source for each in sources.values() for source in each])
+    began = time.monotonic()
+    outcomes = _run(root, mutants, listed, given.jobs)
+    print(*report(outcomes), sep="\n")
+    print(f"{len(outcomes)} mutants in {time.monotonic() - began:.0f} s")
+    for key in gone:
+        print(f"listed as equivalent, and not in the code any more: {' | '.join(key)}")
+    return 1 if gone or list(_bad(outcomes, given.at_least)) else 0
+
+
+def _files(root: Path, room: str) -> list[Path]:
+    """The Python files of a room that belong to none before it."""
+    before = [path for other in list(ROOMS)[: list(ROOMS).index(room)] for path in ROOMS[other]]
+    found = []
+    for place in ROOMS[room]:
+        at = root / place
+        found += sorted(at.rglob("*.py")) if at.is_dir() else [at] if at.exists() else []
+    return [
+        path
+        for path in found
+        if not any(path == root / each or root / each in path.parents for each in before)
+    ]
+
+
+def _wanted(room: str, source: Source, rooms: Sequence[str]) -> bool:
+    return not rooms or room in rooms or any(source.name.startswith(each) for each in rooms)
+
+
+def _mutants(chosen: Sequence[tuple[str, Source]], given: argparse.Namespace) -> Iterator[tuple[Mutant, str]]:
+    if given.green:
+        found = [(mutant, room) for room, source in chosen for mutant in places.green(source)]
+        yield from (
+            random.Random(given.seed).sample(found, min(given.some, len(found))) if given.some else found
+        )
+    for room in dict.fromkeys(room for room, _ in chosen if given.random):
+        drawn = [mutant for name, source in chosen if name == room for mutant in places.random(source)]
+        random.Random(given.seed).shuffle(drawn)
+        yield from ((mutant, room) for mutant in drawn[: given.random])
+
+
+def _run(
+    root: Path, mutants: Mapping[Mutant, str], listed: Mapping[equivalents.Key, str], jobs: int
+) -> list[Outcome]:
+    sys.path[:0] = [str(root), str(root / "tests")]
+    kept = root / "build/mutants"
+    reach = gather(root, kept, jobs)
+    files = [*(root / "bench").rglob("*.py"), *(root / "tests").rglob("test_*.py")]
+    texts = {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in files}
+    tests = {mutant: reaching(reach, texts, mutant) for mutant in mutants}
+    status = dict.fromkeys(mutants, trial.EMPTY)
+    swapped = {mutant: found for mutant, found in tests.items() if found and trial.swaps(mutant)}
+    _warm(root, kept, swapped, status, jobs)
+    again = [mutant for mutant, found in tests.items() if found and _anew(mutant, status[mutant], reach)]
+    print(
+        f"{len(again)} of {len(mutants)} mutants change what is run on import: each is tried by itself",
+        flush=True,
+    )
+    with forks.Pool(jobs, kept / "log") as pool:
+        for mutant in again:
+            work = functools.partial(trial.cold, mutant, tests[mutant], root)
+            pool.start(mutant, work, trial.limit(tests[mutant]))
+        for mutant, ended in pool.results():
+            status[mutant] = ended
+    for mutant in (mutant for mutant, ended in status.items() if ended == forks.BROKEN):
+        raise SystemExit(f"mutants: {mutant} could not be tried: see {kept / 'log'}")
+    return [
+        Outcome(each, room, status[each], len(tests[each]), listed.get(each.key, ""))
+        for each, room in mutants.items()
+    ]
+
+
+def _anew(mutant: Mutant, status: int, reach: Reach) -> bool:
+    """Whether it was not tried yet, or survived although a test may have been collected with what it changes."""
+    survived = status == trial.SURVIVED and reach.on_import(mutant.source.name, mutant.lines)
+    return survived or status in (trial.COLD, trial.EMPTY)
+
+
+def _warm(
+    root: Path, kept: Path, work: Mapping[Mutant, trial.Tests], status: dict[Mutant, int], jobs: int
+) -> None:
+    """In one process that forks for each mutant; it writes what came of them into a file."""
+    numbers = {mutant: number for number, mutant in enumerate(work)}
+    answers = kept / "answers"
+    answers.write_text("")
+    with answers.open("a", buffering=1) as written, forks.Pool(1, kept / "log", loud=True) as pool:
+
+        def answer(mutant: Mutant, ended: int) -> None:
+            written.write(f"{numbers[mutant]} {ended}\n")
+
+        pool.start(
+            "warm",
+            lambda: trial.warm(work, root, forks.Pool(jobs, kept / "log"), answer),
+            sum(map(trial.limit, work.values())) + 600,
+        )
+        ((_, ended),) = pool.results()
+    if ended:
+        raise SystemExit(
+            f"mutants: the process that forks for each mutant has ended with {ended}: see {kept / 'log'}"
+        )
+    mutants = list(work)
+    for number, result in (line.split() for line in answers.read_text().splitlines()):
+        status[mutants[int(number)]] = int(result)
+
+
+def reaching(reach: Reach, texts: Mapping[str, str], mutant: Mutant) -> trial.Tests:
+    """The tests that run its lines; of what runs on import, those that run a line or stand in a file that names it."""
+    if trial.swaps(mutant) is not None:
+        return reach.tests(mutant.source.name, mutant.lines)
+    found: dict[str, float] = {}
+    for name in mutant.names:
+        word = re.compile(rf"\b{name}\b")
+        for file, text in texts.items():
+            if word.search(text) and file.startswith("tests/"):
+                found |= reach.of_file(file)
+            elif word.search(text):
+                lines = [number for number, line in enumerate(text.splitlines(), 1) if word.search(line)]
+                found |= reach.tests(file, lines)
+    return found
+
+
+def report(outcomes: Iterable[Outcome]) -> Iterator[str]:
+    """A table of rooms, then the survivors, the time-outs' count and what is listed."""
+    outcomes = list(outcomes)
+    columns = f"{'killed':>8}{'listed':>8}{'rate':>8}"
+    yield f"{'room':14}{'green':>8}{columns}{'random':>10}{columns}"
+    for room in [*ROOMS, "all"]:
+        own = [each for each in outcomes if room in (each.room, "all")]
+        if own:
+            green = [each for each in own if each.mutant.kind == GREEN]
+            others = [each for each in own if each.mutant.kind != GREEN]
+            yield f"{room:14}{_columns(green, 8)}{_columns(others, 10)}"
+    late = sum(each.status == forks.TIMED_OUT for each in outcomes)
+    yield f"killed by their time limit: {late}" if late else ""
+    for each in sorted(
+        outcomes, key=lambda each: (each.mutant.kind != GREEN, each.mutant.source.name, each.mutant.line)
+    ):
+        if each.survived and not each.reason:
+            yield f"survived: {each.mutant} ({each.mutant.kind}; {each.tests or 'no'} tests reach it)"
+        elif each.reason:
+            told = "listed as equivalent" if each.survived else "LISTED AS EQUIVALENT, AND KILLED"
+            yield f"{told}: {each.mutant}: {each.reason}"
+
+
+def rate(outcomes: Sequence[Outcome]) -> float:
+    """Percent killed, of those that are not listed as equivalent."""
+    counted = [each for each in outcomes if not each.reason]
+    return 100.0 * sum(not each.survived for each in counted) / len(counted) if counted else 100.0
+
+
+def _columns(outcomes: Sequence[Outcome], width: int) -> str:
+    if not outcomes:
+        return f"{'-':>{width}}{'-':>8}{'-':>8}{'-':>8}"
+    killed, listed = sum(not each.survived for each in outcomes), sum(bool(each.reason) for each in outcomes)
+    return f"{len(outcomes):>{width}}{killed:>8}{listed:>8}{rate(outcomes):>7.1f}%"
+
+
+def _bad(outcomes: Sequence[Outcome], least: float) -> Iterator[str]:
+    """Why the exit status is 1."""
+    green = [each for each in outcomes if each.mutant.kind == GREEN]
+    yield from (str(each.mutant) for each in green if each.survived and not each.reason)
+    yield from (str(each.mutant) for each in outcomes if each.reason and not each.survived)
+    for room in ROOMS:
+        others = [each for each in outcomes if each.room == room and each.mutant.kind != GREEN]
+        if rate(others) < least:
+            yield room
