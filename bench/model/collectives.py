@@ -50,6 +50,7 @@ class Collective:
     call               (Call, send, recv): start it and wait as torch waits (on CPU: until done)
     placements         "out" and "in" as torch.distributed offers them
     together           "in": the send buffer is ("same" as recv, "slice-of-recv", "slice-of-send")
+    nccl               its name in NCCL's log where NCCL chooses an algorithm for it, such as "AllReduce"
     sides              where the send and the receive buffer lie: "device", or "host" (pinned beside a GPU)
     """
 
@@ -67,12 +68,23 @@ class Collective:
     together: str = ""
     least: int = 1
     nccl_tests: str = ""
+    nccl: str = ""
     sides: tuple[str, str] = ("device", "device")
 
     @property
     def alone(self) -> bool:
         """Whether nothing leaves the rank, so that every rank is a group of its own."""
         return self.name in COPIES
+
+    @property
+    def point_to_point(self) -> bool:
+        """Whether each transfer is between two ranks by themselves, so that one rank alone has nothing to do."""
+        return self.least > 1
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether every node sends what it receives: no rank has a part of its own."""
+        return not (self.rooted or self.point_to_point or self.alone)
 
     @property
     def synchronises(self) -> bool:
@@ -172,6 +184,7 @@ ALL_REDUCE = Collective(
     placements=("in",),
     together="same",
     nccl_tests="all_reduce",
+    nccl="AllReduce",
 )
 
 ALL_GATHER = Collective(
@@ -186,6 +199,7 @@ ALL_GATHER = Collective(
     placements=("out", "in"),
     together="slice-of-recv",
     nccl_tests="all_gather",
+    nccl="AllGather",
 )
 
 REDUCE_SCATTER = Collective(
@@ -201,6 +215,7 @@ REDUCE_SCATTER = Collective(
     placements=("out", "in"),
     together="slice-of-send",
     nccl_tests="reduce_scatter",
+    nccl="ReduceScatter",
 )
 
 ALL_TO_ALL = Collective(
@@ -228,6 +243,7 @@ BROADCAST = Collective(
     placements=("in",),
     together="same",
     nccl_tests="broadcast",
+    nccl="Broadcast",
 )
 
 REDUCE = Collective(
@@ -244,6 +260,7 @@ REDUCE = Collective(
     placements=("in",),
     together="same",
     nccl_tests="reduce",
+    nccl="Reduce",
 )
 
 GATHER = Collective(
@@ -325,6 +342,9 @@ COLLECTIVES = {
         P2P_RING,
     )
 }
+
+# what a profile that lists none measures over its sizes; pairs of ranks have a phase of their own
+OF_ALL_RANKS = tuple(name for name, row in COLLECTIVES.items() if not row.point_to_point)
 
 
 def _copy(name: str, about: str, sides: tuple[str, str]) -> Collective:

@@ -15,7 +15,7 @@ from typing import Any
 from bench.model.errors import RailGaugeError
 from bench.model.verdict import EXIT_USAGE
 
-from .collectives import collective
+from .collectives import OF_ALL_RANKS, collective
 from .elements import UnknownName, element
 from .units import UnitError, parse_rate, parse_seconds, parse_share, parse_size
 from .verdict import Bound
@@ -90,7 +90,7 @@ class Sweep:
     registered  the largest message also in buffers registered with NCCL
     """
 
-    collectives: tuple[str, ...] = ("all_reduce",)
+    collectives: tuple[str, ...] = OF_ALL_RANKS
     begin: int = 8
     end: int = 1 << 20
     factor: int = 4

@@ -19,7 +19,12 @@ COPIES_PHASE, GRAPHS, REGISTERED = "copies", "graphs", "registered"
 COPY_SIZES = (1 << 20, 256 << 20)  # one that a cache of the GPU holds, one that it does not
 COPY_RULES = {"budget": 0.5}
 GRAPH, REGISTER = "graph", "registered"  # values of Case.algorithm: how NCCL is called
-CAPTURED = ("all_reduce", "all_gather", "reduce_scatter")
+
+
+def by_algorithm(name: str) -> bool:
+    """Whether every rank takes the same part in it and NCCL chooses an algorithm for it."""
+    row = collective(name)
+    return bool(row.symmetric and row.nccl)
 
 
 def whole(request: Request, ranks: Sequence[Rank], backend: str) -> tuple[tuple[int, ...], ...]:
@@ -67,7 +72,7 @@ def graphs(job: Job) -> Phase | Left:
     sweep = job.profile.sweep
     if job.backend != "nccl" or not sweep.graphs:
         return GRAPHS, "the profile asks for none" if job.backend == "nccl" else "CUDA graphs need a GPU"
-    names = [name for name in CAPTURED if name in sweep.collectives]
+    names = [name for name in sweep.collectives if by_algorithm(name)]
     asked = [
         Request(name, sweep.begin, sweep.graphs, sweep.factor, dtype=sweep.dtype, algorithm=GRAPH)
         for name in names
@@ -82,7 +87,7 @@ def registered(job: Job) -> Phase | Left:
     if job.backend != "nccl" or not sweep.registered:
         reason = "the profile asks for none" if job.backend == "nccl" else "buffers are registered with NCCL"
         return REGISTERED, reason
-    names = [name for name in CAPTURED if name in sweep.collectives]
+    names = [name for name in sweep.collectives if by_algorithm(name)]
     cases = [
         case
         for name in names

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from bench.model.collectives import COLLECTIVES
 from bench.model.measurement import Rank
 from bench.model.profile import Profile, Sweep
 from bench.store import Phase
@@ -67,8 +68,11 @@ def _evidence(job: Job) -> Phase | Left:
         return "evidence", "NCCL is not in use, so it logs nothing"
     sweep = job.profile.sweep
     # at the largest size, because NCCL's choice of algorithm there is what the bounds' readings rest on
-    wanted = [("all_to_all", min(sweep.end, 64 << 20))]
-    wanted += [(name, sweep.end) for name in ("all_reduce", "all_gather", "reduce_scatter")]
+    wanted = [
+        (row.name, sweep.end if row.nccl else min(sweep.end, 64 << 20))
+        for row in sorted(COLLECTIVES.values(), key=lambda row: bool(row.nccl))
+        if row.symmetric
+    ]
     requests = [Request(name, size, size, dtype=sweep.dtype) for name, size in wanted]
     cases = [case for request in requests for case in sweep_cases("evidence", request, everyone(job.ranks))]
     title = "a short run with NCCL's log on"

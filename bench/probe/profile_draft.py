@@ -18,9 +18,6 @@ HEAD = """\
 # Drafted from {node}, {date}. Everything below was seen on that one machine: check it against what was sold,
 # fill in what stands as a comment, delete `open`, then: railgauge accept --profile ./{name}.toml
 """
-COLLECTIVES = (
-    '["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "reduce", "gather", "scatter"]'
-)
 BOUNDS = """\
 # Bounds, each with its source; delete what nobody can tell. For examples: railgauge profiles lambda-1cc-h100
 # [[bounds]]
@@ -61,7 +58,6 @@ def draft(node: Node, name: str, date: str) -> str:
         *_environment(node),
         "",
         "[sweep]",
-        f"collectives = {COLLECTIVES}",
         'begin = "8"',
         f"end = {quoted('8G' if gpus else '64M')}",
         "factor = 4",

@@ -15,10 +15,6 @@ backend = "{backend}"
 """
 _SWEEP = """
 [sweep]
-collectives = [
-    "all_reduce", "all_gather", "reduce_scatter", "all_to_all",
-    "broadcast", "reduce", "gather", "scatter",
-]
 begin = "4K"
 end = "{end}"
 factor = {factor}

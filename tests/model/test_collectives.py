@@ -1,7 +1,8 @@
 import pytest
 
-from bench.model.collectives import COLLECTIVES, Origin, busbw, collective, count_of, size_of
+from bench.model.collectives import COLLECTIVES, OF_ALL_RANKS, Origin, busbw, collective, count_of, size_of
 from bench.model.elements import UnknownName, element
+from bench.model.profile import load, names
 
 FLOAT = element("float32")
 
@@ -68,3 +69,17 @@ def test_bus_bandwidth_factors():
 def test_an_unknown_collective_lists_the_known_ones():
     with pytest.raises(UnknownName, match="all_reduce, all_gather"):
         collective("allreduce2")
+
+
+def test_shape_follows_from_the_row():
+    symmetric = {name for name, row in COLLECTIVES.items() if row.symmetric}
+    assert symmetric == {"all_reduce", "all_gather", "reduce_scatter", "all_to_all"}
+    pairs = {name for name, row in COLLECTIVES.items() if row.point_to_point}
+    assert pairs == {"p2p", "p2p_bidirectional", "p2p_ring"}
+
+
+def test_a_profile_that_lists_no_collectives_measures_every_one_that_all_ranks_take_part_in():
+    listed = [name for name in names() if "\ncollectives" in load(name).text]
+    assert listed == []
+    assert load("local").sweep.collectives == OF_ALL_RANKS
+    assert set(OF_ALL_RANKS) | {"p2p", "p2p_bidirectional", "p2p_ring"} == set(COLLECTIVES)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from bench.model.bounds import UNKNOWN, WAYS, candidates
+from bench.model.collectives import COLLECTIVES
 from bench.model.measurement import Case
 from bench.model.memo import once
 from bench.nccl.log import read
@@ -24,13 +25,7 @@ OURS = {
     "collnetchain": "in_network",
     "pat": "hierarchical",
 }
-FUNCTIONS = {
-    "AllReduce": "all_reduce",
-    "AllGather": "all_gather",
-    "ReduceScatter": "reduce_scatter",
-    "Broadcast": "broadcast",
-    "Reduce": "reduce",
-}
+FUNCTIONS = {row.nccl: row.name for row in COLLECTIVES.values() if row.nccl}
 PROTOCOLS = {
     "ll": "LL",
     "ll128": "LL128",

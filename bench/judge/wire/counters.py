@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.model.bounds import wire_factor
+from bench.model.collectives import collective
 from bench.model.counters import Delta, Snapshot, bytes_moved, grown_between, read
 from bench.model.facts import FactsError, Node
 from bench.model.measurement import Measurement
@@ -23,7 +24,6 @@ from .fabric_of import PAIRED, Unplaced, fabric_of, node_names
 
 LEAST_BUSY = 0.5  # seconds of calls in a phase, below which what else is on the ports may matter
 LEAST_SHARE = 0.25  # of the phase's measuring that must be calls, or the clock of the calls is not believed
-SYMMETRIC = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")  # every node sends what it receives
 MTU = {"infiniband": 4096, "roce": 4096, "socket": 1500}
 # packet by kind of rail, and the bytes around it that no counter of the adapter sees
 HEADERS = {"infiniband": ("ib", 2), "roce": ("roce", 24), "socket": ("tcp", 24)}
@@ -141,8 +141,9 @@ def _sent(row: Row, run: Run, profile: Profile) -> dict[str, float]:
         senders = names if case.collective == "p2p_bidirectional" else names[::2]
         return {name: float(case.size) * senders.count(name) for name in names}
     force = in_force(case, run)
-    if case.collective not in SYMMETRIC or not force.known:
-        why = force.how if case.collective in SYMMETRIC else f"{case.collective} loads the nodes unevenly"
+    symmetric = collective(case.collective).symmetric
+    if not (symmetric and force.known):
+        why = force.how if symmetric else f"{case.collective} loads the nodes unevenly"
         raise Untold(f"{case.id}: what each node sends is not known: {why}")
     return dict.fromkeys(names, case.size * wire_factor(case.collective, force.algorithm, fabric))
 
