@@ -19,7 +19,7 @@ from bench.launch.remote import here
 from bench.launch.table import STARTED
 from bench.model.profile import Profile, load, parse
 from bench.plan import sweep_cases
-from bench.run.resume import ResumeRefused, resumable
+from bench.run.resume import ResumeRefused, check_own, resumable
 from bench.store import Run, RunError, free
 from bench.store import load as load_run
 from bench.store.history import HistoryError, MissingLibrary, lasting
@@ -88,6 +88,7 @@ def check(inner: Inner, hosts: Sequence[Host]) -> None:
     """Raise for what the ranks of ``hosts``, which have their slots, would refuse."""
     ranks = sum(host.slots for host in hosts)
     if inner.run:
+        check_own(inner.run, inner.given["trust"])
         _same_job(inner.run, hosts, ranks)
         return
     if inner.given.get("ranks") is not None:

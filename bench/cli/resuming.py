@@ -20,12 +20,18 @@ from .option_types import EXIT_HELP
     metavar="FILE",
     help="The job's secret, where the launcher brings no MPI  [default: $RAILGAUGE_TOKEN]",
 )
+@click.option(
+    "--trust",
+    is_flag=True,
+    help="Go on in a folder that you did not make: it decides what is measured as you",
+)
 @click.option("--quiet", is_flag=True, help="Print nothing but problems and the verdict")
 @click.option("--verbose", is_flag=True, help="Print every verdict and every measured row")
 def resume(**given: Any) -> None:
     """Go on with an interrupted accept or run, in its own folder: measure what is missing, judge the whole.
 
-    What was measured is reused. A cluster that has changed (nodes, GPUs, driver, NCCL, links) is refused.
+    What was measured is reused. A cluster that has changed (nodes, GPUs, driver, NCCL, links) is refused, and so is
+    a folder that somebody else made (see --trust).
 
     \b
         railgauge resume runs/20261121-093000-local

@@ -18,7 +18,7 @@ from bench.run.finish import finish
 from bench.run.join import take_part
 from bench.run.options import Options
 from bench.run.refusal import refuse
-from bench.run.resume import ResumeRefused, resumable
+from bench.run.resume import ResumeRefused, check_own, resumable
 from bench.store import Run, load
 from bench.store.standing import standing
 from bench.supervise.control.token import FILE as TOKEN_FILE
@@ -32,7 +32,7 @@ from .start import options_of
 
 
 def resumed(
-    run_folder: Path, token_file: Path | None, quiet: bool, verbose: bool, understood: Understood
+    run_folder: Path, token_file: Path | None, trust: bool, quiet: bool, verbose: bool, understood: Understood
 ) -> int:
     """The exit status of the whole run, as if it had never stopped."""
     if token_file:
@@ -47,6 +47,8 @@ def resumed(
     try:
         run = load(run_folder)
         resumable(run)
+        if not where.rank:  # the others do as rank 0 says, and may have another home, without the key
+            check_own(run, trust)
         options = _options(run, understood)
     except Exception as error:
         refuse(where, error)

@@ -23,6 +23,8 @@ _OBEYED = (
     *range(0xD800, 0xE000),  # bytes that were no text, as Python keeps them
 )
 _ODD = re.compile(f"[{''.join(map(chr, _OBEYED))}]")
+A_NAME = "letters, digits, dots, dashes and underscores, a letter or digit first, 100 at most"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SHOWN = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _OBEYED}
 
 # what Markdown or the HTML inside it would read as its own, inside a line; ``://`` would become a link
@@ -38,6 +40,11 @@ def plain(text: str) -> str:
 def on_one_line(text: str) -> str:
     """``plain`` text whose newlines are written out too: a name must not begin a line of its own, such as a verdict."""
     return plain(text).replace("\n", "\\n")
+
+
+def is_name(text: str) -> bool:
+    """Whether a text is ``A_NAME``, so that a file can be called by it and stays in its folder."""
+    return _NAME.fullmatch(text) is not None
 
 
 def as_markdown(text: object, longest: int | None = None) -> str:

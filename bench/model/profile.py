@@ -6,6 +6,7 @@ measurements are tables ``{ value = "400 Gb/s", source = "…", date = "…", co
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from bench.model.verdict import EXIT_USAGE
 
 from .collectives import OF_ALL_RANKS, collective
 from .elements import UnknownName, element
+from .printable import A_NAME, is_name
 from .units import UnitError, parse_rate, parse_seconds, parse_share, parse_size
 from .verdict import Bound
 
@@ -29,6 +31,14 @@ QUANTITIES: dict[str, Callable[[str], float]] = {
     "rail_rate": parse_rate,  # point-to-point on one rail, one direction, at least
     "p50": parse_seconds,  # isolated median, at most
 }
+# A profile is data that people send each other, so it may tune NCCL and torch, and nothing else. No setting that names
+# a file, a library or an address: NCCL_NET_PLUGIN and NCCL_IBVERBS_LIB load code, NCCL_DEBUG_FILE writes where it says,
+# NCCL_COMM_ID connects (NCCL's user guide and source, 2.31). Who needs one of those exports it.
+SETTINGS = ("NCCL_", "TORCH_NCCL_", "GLOO_", "CUDA_DEVICE_")
+FORBIDDEN = re.compile(
+    "_(PLUGINS?|FILES?|PATH|DIR|DUMP|LIB|SO|CONF(IG)?|MODULES?|PKEY|CERT|COMM_ID|RAS_ADDR)(_|$)|LIBIBVERBS"
+)
+A_PATH = re.compile(r"/(?!\d+$)")  # but not the width of a network: 10.0.0.0/8
 
 
 class ProfileError(RailGaugeError, ValueError):
@@ -273,16 +283,31 @@ def _whole(value: Any) -> int:
     return value
 
 
+def _environment(top: _Table) -> dict[str, str]:
+    """What the workers get, of the settings that a profile may make."""
+    values: dict[str, str] = top.take("environment", dict, {})
+    where = f"{top.where} [environment]"
+    if not all(isinstance(value, str) for value in values.values()):
+        raise ProfileError(f"{where}: values must be texts")
+    for name, value in values.items():
+        if not name.startswith(SETTINGS) or FORBIDDEN.search(name) or A_PATH.search(value):
+            raise ProfileError(
+                f"{where}: a profile may not set {name}={value}: it sets {', '.join(SETTINGS)}… and neither files, "
+                "libraries nor addresses; export the variable where you start the run instead"
+            )
+    return values
+
+
 def _profile(top: _Table, text: str) -> Profile:
     version = top.take("format", int, required=True)
     if version > FORMAT:
         raise ProfileError(f"{top.where} has format {version}; this RailGauge reads up to {FORMAT}: upgrade")
     cluster = top.table("cluster")
-    environment = top.take("environment", dict, {})
-    if not all(isinstance(value, str) for value in environment.values()):
-        raise ProfileError(f"{top.where} [environment]: values must be texts")
+    name = top.take("name", str, required=True)
+    if not is_name(name):
+        raise ProfileError(f"{top.where}: name {name!r} must be {A_NAME}")
     profile = Profile(
-        name=top.take("name", str, required=True),
+        name=name,
         title=top.take("title", str, required=True),
         source=top.take("source", str, required=True),
         text=text,
@@ -293,7 +318,7 @@ def _profile(top: _Table, text: str) -> Profile:
         nvlink=cluster.bound("nvlink", parse_rate),
         alone=cluster.bound("alone", parse_rate),
         rails=_rails(top.table("rails")),
-        environment=environment,
+        environment=_environment(top),
         sweep=_sweep(top.table("sweep")),
         verbs=_verbs(top.table("verbs")),
         limits=tuple(_limit(table) for table in top.tables("bounds")),

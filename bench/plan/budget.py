@@ -163,6 +163,13 @@ def within(job: Job, budget: float, case_seconds: float, spent: float = 0.0) -> 
     return Bargain(job, tuple(given_up), needed, spent, verbs)
 
 
+def without(job: Job, given_up: Sequence[str]) -> Job:
+    """The job that a plan was made of which gave up ``given_up``, as its plan says."""
+    for cut in CUTS:
+        job = cut.make(job) if cut.text in given_up else job
+    return job
+
+
 def total(job: Job, case_seconds: float, spent: float = 0.0) -> float:
     """Seconds of the whole run, at most, with what is measured because of what was seen; inf of nothing.
 

@@ -23,6 +23,8 @@ from bench.model.measurement import Rank
 from bench.model.profile import Profile
 from bench.model.verdict import EXIT, Status
 from bench.plan import Job, Memory, PlanError, acceptance, by_node, fit, sweep_cases, whole, within
+from bench.plan.budget import without
+from bench.plan.names import GIVEN_UP
 from bench.plan.nightly import short
 from bench.store import UNWRITTEN, VERDICTS, Manifest, Phase, Plan, Recorder, Run, RunError
 from bench.store.standing import standing
@@ -120,7 +122,9 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
         ranks = tuple(replace(rank, device=device_name(rank, backend, nodes, gpus)) for rank in ranks)
         manifest = _manifest(options, where, ranks, backend, environment)
         if options.resumed:
-            plan, manifest = _go_on(chief, options.resumed, manifest, nodes, watcher)
+            resume.unlike(options.resumed, ranks, nodes, manifest.versions, environment)
+            anew, _ = _phases(options, ranks, backend, nodes, gpus)
+            plan, manifest = _go_on(chief, options.resumed, anew, watcher)
         else:
             plan = make_plan(options, ranks, backend, memory(ranks, nodes, backend, gpus), nodes, gpus)
             chief.recorder.manifest(manifest)
@@ -158,19 +162,18 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
     return True
 
 
-def _go_on(
-    chief: Coordinator, run: Run, now: Manifest, nodes: Sequence[Node], watcher: Watcher
-) -> tuple[Plan, Manifest]:
-    """The plan and the manifest of the run that goes on. Raises ResumeRefused on another cluster."""
-    resume.unlike(run, now.ranks, nodes, now.versions, now.environment)
+def _go_on(chief: Coordinator, run: Run, anew: Sequence[Phase], watcher: Watcher) -> tuple[Plan, Manifest]:
+    """The plan and the manifest of the run that goes on. Raises ResumeRefused where the plan is not its own."""
+    plan = resume.planned_anew(run, anew)
     text = f"resumed: {standing(run).text}"
     chief.recorder.line("note", text=text)
     watcher.notice("said", {"text": text})
     times = int(run.manifest.settings.get("resumed", 0)) + 1
     manifest = replace(run.manifest, settings={**run.manifest.settings, "pid": os.getpid(), "resumed": times})
     chief.recorder.manifest(manifest)
+    chief.recorder.plan(plan)
     (run.path / VERDICTS).unlink(missing_ok=True)  # of the first part alone
-    return run.plan, manifest
+    return plan, manifest
 
 
 def probed(options: Options, watcher: Watcher) -> int:
@@ -189,24 +192,30 @@ def make_plan(
     gpus: Mapping[int, int | None] | None = None,
 ) -> Plan:
     """The phases that were asked for, without the cases that do not fit."""
-    budget = options.rules.budget
     if options.probe_only:
         return Plan(())
-    if options.sweeps:
-        steady = options.rules.window > 0
-        name, title = ("soak", "steady load") if steady else ("run", "the sweep that was asked for")
-        cases = [
-            case
-            for sweep in options.sweeps
-            for case in sweep_cases(name, sweep, whole(sweep, ranks, backend))
-        ]
-        each = budget + 1 if steady else budget * 1.3 + 0.1
-        seconds = 0.0 if options.rules.iterations else len(cases) * each + 4
-        phases = [Phase(name, title, tuple(cases), seconds=seconds)]
-        skipped: list[tuple[str, str]] = []
-    else:
-        phases, skipped = _accepted(options, ranks, backend, pins(options.profile, ranks, nodes, gpus), nodes)
+    phases, skipped = _phases(options, ranks, backend, nodes, gpus)
     return replace(fit(phases, backend, room), skipped=tuple(skipped))
+
+
+def _phases(
+    options: Options,
+    ranks: tuple[Rank, ...],
+    backend: str,
+    nodes: Sequence[Node],
+    gpus: Mapping[int, int | None] | None,
+) -> tuple[list[Phase], list[tuple[str, str]]]:
+    """What was asked for, and what is left out of it and why."""
+    if not options.sweeps:
+        return _accepted(options, ranks, backend, pins(options.profile, ranks, nodes, gpus), nodes)
+    budget, steady = options.rules.budget, options.rules.window > 0
+    name, title = ("soak", "steady load") if steady else ("run", "the sweep that was asked for")
+    cases = [
+        case for sweep in options.sweeps for case in sweep_cases(name, sweep, whole(sweep, ranks, backend))
+    ]
+    each = budget + 1 if steady else budget * 1.3 + 0.1
+    seconds = 0.0 if options.rules.iterations else len(cases) * each + 4
+    return [Phase(name, title, tuple(cases), seconds=seconds)], []
 
 
 def _accepted(
@@ -221,13 +230,15 @@ def _accepted(
     job = Job(profile, ranks, backend, tuple(rails), options.asked, tuple(rails.values()))
     if options.nightly:
         return short(job, options.nightly.budget, seconds)
-    if options.asked.budget is None:
-        return acceptance(profile, ranks, backend, seconds, job.asked, job.devices, job.near)
-    job = replace(job, verbs=0.0 if why_left(profile, nodes) else verbs_seconds(len(nodes)))
-    bargain = within(job, options.asked.budget, seconds, time.monotonic() - options.begun)
-    cut = bargain.job
-    phases, skipped = acceptance(cut.profile, ranks, backend, seconds, cut.asked, cut.devices, cut.near)
-    return phases, [*bargain.said, *skipped]
+    said: list[tuple[str, str]] = []
+    if options.resumed:
+        job = without(job, [text for name, text in options.resumed.plan.skipped if name == GIVEN_UP])
+    elif options.asked.budget is not None:
+        job = replace(job, verbs=0.0 if why_left(profile, nodes) else verbs_seconds(len(nodes)))
+        bargain = within(job, options.asked.budget, seconds, time.monotonic() - options.begun)
+        job, said = bargain.job, bargain.said
+    phases, skipped = acceptance(job.profile, ranks, backend, seconds, job.asked, job.devices, job.near)
+    return phases, [*said, *skipped]
 
 
 def _order(options: Options, ranks: Sequence[Rank], backend: str, address: str) -> Order:

@@ -26,9 +26,7 @@ from bench.supervise.limits import COUNTERS as COUNTERS_SECONDS
 from . import perftest_phase, preflight
 from .bootstrap import PROBE_SECONDS
 from .options import Options, Watcher
-from .resume import followed, todo, unclosed
-
-SUSPECT_RULES = {"precision": 0.0, "budget": 0.25}
+from .resume import SUSPECT_RULES, followed, todo, unclosed
 
 
 def run_phases(
@@ -168,6 +166,7 @@ def _out_of_line(
     more = tonight.again(load(chief.recorder.path), profile, name)
     if more is None or not _in_time(chief, more, until, watcher):
         return plan
+    more = replace(more, environment=next(each.environment for each in plan.phases if each.name == name))
     plan = replace(plan, phases=(*plan.phases, more))
     chief.recorder.plan(plan)
     watcher.planned_more(more)

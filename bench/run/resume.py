@@ -15,9 +15,11 @@ from dataclasses import replace
 from bench.judge.blame import transfers
 from bench.model.errors import RailGaugeError
 from bench.model.facts import FactsError, Node
-from bench.model.measurement import Rank
+from bench.model.measurement import Case, Rank
 from bench.model.verdict import EXIT_USAGE
-from bench.store import Phase, Run
+from bench.plan import PAIR_RULES
+from bench.store import Phase, Plan, Run
+from bench.store.seal import not_own
 from bench.store.standing import goes_on, standing
 
 from .cluster_changes import listed
@@ -40,6 +42,9 @@ SETTINGS = (
 )
 SET_BY_LAUNCHERS = ("TORCH_NCCL_ASYNC_ERROR_HANDLING",)  # torchrun's own, whatever the user wants
 SHOWN = 8
+SUSPECT_RULES = {"precision": 0.0, "budget": 0.25}
+# phases that follow from what was measured: no plan that is made anew knows them
+FOLLOW_UPS = {transfers.AGAIN: SUSPECT_RULES, transfers.REPEATED: PAIR_RULES, transfers.SCREEN: PAIR_RULES}
 
 
 class ResumeRefused(RailGaugeError):
@@ -47,9 +52,55 @@ class ResumeRefused(RailGaugeError):
 
 
 class OtherRun(ResumeRefused):
-    """A run that goes on nowhere: another argument would do."""
+    """A run that goes on nowhere, or a folder of somebody else: another argument would do."""
 
     exit_status = EXIT_USAGE
+
+
+def check_own(run: Run, trust: bool) -> None:
+    """Raise ResumeRefused for a folder that this user did not make: going on obeys its command, profile and plan."""
+    if not trust and (why := not_own(run.path)):
+        raise OtherRun(
+            f"{run.path} cannot be told to be your own: {why}. A run that goes on does as its folder says; where you "
+            f"trust who made it: railgauge resume --trust {run.path}"
+        )
+
+
+def planned_anew(run: Run, phases: Sequence[Phase]) -> Plan:
+    """The plan of a folder whose phases are those planned now: the folder says which of their cases it has, no more.
+
+    Raises ResumeRefused where it has others. What environment a worker gets is never read from a folder.
+    """
+    fresh = {phase.name: phase for phase in phases}
+    messages = {_message(case) for phase in phases for case in phase.cases}
+    kept = []
+    for phase in run.plan.phases:
+        now = fresh.get(phase.name)
+        rules = next((rules for name, rules in FOLLOW_UPS.items() if _follows(phase.name, name)), None)
+        if now:
+            known = {case.id: case for case in now.cases}
+            strange = [case.id for case in phase.cases if known.get(case.id) != case]
+            share = len(phase.cases) / max(1, len(now.cases))
+            now = replace(now, cases=phase.cases, seconds=now.seconds * share)
+        else:
+            strange = [case.id for case in phase.cases if rules is None or _message(case) not in messages]
+            now = replace(phase, environment={}, rules=dict(rules or {}))
+        if strange:
+            raise ResumeRefused(
+                f"{run.path}: plan.json has {strange[0]} in phase {phase.name}, which nobody would plan from this "
+                "command and profile now; start anew"
+            )
+        kept.append(now)
+    return replace(run.plan, phases=tuple(kept))
+
+
+def _follows(name: str, first: str) -> bool:
+    """Whether a phase is ``first`` or one of its numbered successors: ``suspects``, ``suspects-2``."""
+    return name == first or (name.startswith(f"{first}-") and name[len(first) + 1 :].isdigit())
+
+
+def _message(case: Case) -> tuple[object, ...]:
+    return case.collective, case.size, case.count, case.dtype, case.op, case.placement, case.algorithm
 
 
 def todo(phase: Phase, run: Run | None) -> Phase:

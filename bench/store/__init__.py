@@ -1,6 +1,7 @@
 """The run folder: the contract between measuring, judging and drawing.
 
     manifest.json    format, id, command, profile as used, versions, ranks, environment (allow-list)
+    seal.json        whose folder it is: an HMAC over manifest and plan by a key of the user's
     facts.jsonl      one line a node: what the probes saw
     plan.json        phases, cases, what was refused for want of memory
     journal.jsonl    one line each, as it happens: measurements, losses, phases, notes, the end

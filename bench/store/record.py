@@ -33,6 +33,7 @@ from .files import (
     write_text,
 )
 from .run import Loss, Manifest, Plan
+from .seal import SEAL, seal
 from .validate import impossible
 
 
@@ -97,15 +98,16 @@ class Recorder:
         """A run that never began leaves no folder that looks like one."""
         with contextlib.suppress(OSError):  # what stopped the run is told, not what the cleaning met
             (self.path / JOURNAL).unlink(missing_ok=True)
+            (self.path / SEAL).unlink(missing_ok=True)
             (self.path / LOGS).rmdir()
             self.path.rmdir()
 
     def manifest(self, manifest: Manifest) -> None:
         kept = replace(manifest, command=scrub(manifest.command))
-        self._write(MANIFEST, json.dumps(kept.to_json(), indent=1))
+        self._write_sealed(MANIFEST, json.dumps(kept.to_json(), indent=1))
 
     def plan(self, plan: Plan) -> None:
-        self._write(PLAN, json.dumps(plan.to_json()))
+        self._write_sealed(PLAN, json.dumps(plan.to_json()))
 
     def facts(self, nodes: list[dict[str, Any]]) -> None:
         self._write(FACTS, "".join(json.dumps(node) + "\n" for node in nodes))
@@ -165,6 +167,10 @@ class Recorder:
     def end(self) -> None:
         """The completion record: without it no exit status of a launcher is believed."""
         self.line("end")
+
+    def _write_sealed(self, name: str, text: str) -> None:
+        seal(self.path, name, text)
+        self._write(name, text)
 
     def _write(self, name: str, text: str) -> None:
         write_text(self.path / name, text)

@@ -19,6 +19,7 @@ from bench.model.timings import LONGEST, Blocks, Seconds
 from bench.model.typed_json import Misfit, load, shown
 
 from .files import IMPORTED
+from .names import check_case, check_line, check_phase, check_run
 from .run import Loss, Manifest, Phase, Plan, Refusal
 
 NUMBERS = frozenset((int, float))
@@ -66,6 +67,7 @@ def manifest(row: Mapping[str, Any]) -> Manifest:
     for name in ("pid", "precision", "budget", "iterations", "repetitions", "hang", "resumed"):
         _at_least(0, getattr(settings, name) or 0, f"manifest.settings.{name}")
     _time(found.started, "manifest.started")
+    check_run(found.id, "manifest.id")
     _all_apart([rank.rank for rank in found.ranks], "manifest.ranks")
     if not found.ranks:
         raise Misfit("manifest.ranks: [] where one rank at least was wanted")
@@ -101,6 +103,7 @@ def plan(row: Mapping[str, Any], of: Job) -> Plan:
     phases = []
     for number, phase in enumerate(found.phases):
         place = f"plan.phases[{number}]"
+        check_phase(phase.name, f"{place}.name")
         _at_least(0, phase.seconds, f"{place}.seconds")
         cases = tuple(_case(case, of, f"{place}.cases[{at}]") for at, case in enumerate(phase.cases))
         phases.append(Phase(**{**phase.__dict__, "cases": cases}))
@@ -131,6 +134,8 @@ class _Case:
 
 def _case(row: object, of: Job, place: str) -> Case:
     found: _Case = load(_Case, row, place)
+    check_case(found.id, f"{place}.id")
+    check_phase(found.phase, f"{place}.phase")
     if set(map(type, found.groups)) - {list, tuple} or not all(found.groups):
         raise Misfit(f"{place}.groups: {shown(found.groups)} where lists of ranks were wanted")
     members = list(chain.from_iterable(found.groups))
@@ -351,6 +356,7 @@ def line(row: dict[str, Any], of: Job) -> dict[str, Any]:
         return {"kind": kind, "row": window(row, of)}
     if kind in LINES:
         load(LINES[kind], row, kind)
+        check_line({"phase": row["name"]} if kind == "phase" else row)
     if kind == "end":
         _time(row["time"], "time")
     return row
@@ -358,11 +364,9 @@ def line(row: dict[str, Any], of: Job) -> dict[str, Any]:
 
 def counters(row: Mapping[str, Any]) -> None:
     """The counters of all nodes, before or after a phase."""
-    for name in ("phase", "when"):
-        if not isinstance(row.get(name), str):
-            raise Misfit(f"{name}: {shown(row.get(name))} where a text was wanted")
-    if row["when"] not in WHEN:
-        raise Misfit(f"when: {shown(row['when'])} where before or after was wanted")
+    check_phase(row.get("phase"), "phase")
+    if row.get("when") not in WHEN:
+        raise Misfit(f"when: {shown(row.get('when'))} where before or after was wanted")
     shots = row.get("snapshots")
     if not isinstance(shots, list):
         raise Misfit(f"snapshots: {shown(shots)} where a list was wanted")
@@ -427,6 +431,7 @@ class _Health:
 def health(row: Mapping[str, Any], of: Job) -> None:
     """What a supervisor saw beside its worker."""
     found: _Health = load(_Health, row, "health")
+    check_line(row)
     if found.rank not in of.ranks:
         raise Misfit(f"rank: {found.rank} where a rank of the run was wanted")
 

@@ -106,7 +106,7 @@ class Supervisor:
             self.errands.begin(message)
 
     def _start(self, message: Message) -> None:
-        self._log = self._folder / f"{message['order']['phase']}.log"
+        self._log = self._folder / "worker.log"
         order = message["order"]
         environment = {**self.base_environment, **message["environment"]}
         if "NCCL_DEBUG" in environment:

@@ -110,6 +110,7 @@ def test_nccl_is_told_to_take_the_rails_and_leave_the_others(name):
         (HEAD + "[sweep]\nfactor = 1\n", "factor"),
         (HEAD + "[cluster]\nnodes = [4, 2]\n", "least above its most"),
         (HEAD + "[environment]\nNCCL_NET = 1\n", "must be texts"),
+        (HEAD.replace("'x'", '"x"').replace('name = "x"', 'name = "../x"'), "name '../x' must be letters"),
         (HEAD + "[[bounds]]\ncollective = 'all_reduce'\nsource = 'x'\n", "at_least is missing"),
         (HEAD + "[[bounds]]\ncollective = 'all_reduce'\nat_least = '1 GB/s'\n", "source is missing"),
         (HEAD + "bounds = 3\n", "list"),
@@ -171,3 +172,39 @@ def test_an_mtu_that_nobody_would_check_is_refused(rails, good):
     else:
         with pytest.raises(ProfileError, match="mtu"):
             parse(text, "x")
+
+
+# what of the variables that NCCL's user guide and source name loads code, reads or writes a file, or connects
+UNSAFE = (
+    "NCCL_CONF_FILE", "NCCL_DEBUG_FILE", "NCCL_TOPO_FILE", "NCCL_TOPO_DUMP_FILE", "NCCL_GRAPH_FILE",
+    "NCCL_GRAPH_DUMP_FILE", "NCCL_TUNER_CONFIG_FILE", "NCCL_PROFILE_DUMP_FILE", "NCCL_INSPECTOR_DUMP_DIR",
+    "NCCL_NET_PLUGIN", "NCCL_TUNER_PLUGIN", "NCCL_PROFILER_PLUGIN", "NCCL_ENV_PLUGIN", "NCCL_GIN_PLUGIN",
+    "NCCL_RMA_PLUGIN", "NCCL_CUDA_PATH", "NCCL_IBVERBS_LIB", "NCCL_LIBIBVERBS_SO", "NCCL_COMM_ID", "NCCL_RAS_ADDR",
+    "TORCH_NCCL_DEBUG_INFO_TEMP_FILE", "TORCH_NCCL_DEBUG_INFO_PIPE_FILE", "GLOO_DEVICE_TRANSPORT_TCP_TLS_PKEY",
+    "LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONPATH", "PATH", "UCX_MODULE_DIR", "FI_PROVIDER_PATH", "CUDA_CACHE_PATH",
+    "CUDA_INJECTION64_PATH", "OMP_DISPLAY_ENV",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNSAFE)
+def test_a_profile_sets_nothing_that_loads_code_names_a_file_or_connects(name):
+    with pytest.raises(ProfileError, match=rf"x.toml \[environment\]: a profile may not set {name}=x"):
+        parse(HEAD + f'[environment]\n{name} = "x"\n', "x.toml")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("NCCL_IB_HCA", "=mlx5_0:1,mlx5_3"),
+        ("NCCL_P2P_DIRECT_DISABLE", "1"),
+        ("NCCL_IB_ADDR_RANGE", "10.0.0.0/8"),
+        ("NCCL_DEBUG", "INFO"),
+        ("TORCH_NCCL_BLOCKING_WAIT", "1"),
+        ("GLOO_SOCKET_IFNAME", "eth1"),
+        ("CUDA_DEVICE_MAX_CONNECTIONS", "1"),
+    ],
+)
+def test_a_profile_tunes_nccl_and_torch(name, value):
+    assert parse(HEAD + f'[environment]\n{name} = "{value}"\n', "x").environment == {name: value}
+    with pytest.raises(ProfileError, match="may not set"):
+        parse(HEAD + f'[environment]\n{name} = "/etc/{value}"\n', "x")

@@ -1,0 +1,113 @@
+"""Which run folders are a user's own: what runs again in a folder is sealed by a key that lies outside of it.
+
+``resume`` obeys a folder: its command line, its profile, its plan. A folder can come from anybody, and the files of
+an archive belong to whoever unpacked it, so the owner alone proves nothing. The seal is an HMAC over manifest and
+plan by a key in the user's state folder, which only the user can read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import json
+import os
+import secrets
+import stat
+from hashlib import sha256
+from pathlib import Path
+
+from .files import MANIFEST, PLAN, write_text
+
+SEAL = "seal.json"
+SEALED = (MANIFEST, PLAN)
+KEY_BYTES = 32
+
+
+def seal(folder: Path, name: str, text: str) -> None:
+    """Seal a folder as it is, and as it will be once its file ``name`` holds ``text``: a crash may come in between.
+
+    Without a home to keep a key in there is no seal.
+    """
+    if (key := _key(make=True)) is None:
+        return
+    now = {each: _digest(_content(folder / each)) for each in SEALED}
+    then = {**now, name: _digest(text.encode("utf-8", "backslashreplace"))}
+    write_text(folder / SEAL, json.dumps([_seal(key, each) for each in (now, then)]))
+
+
+def not_own(folder: Path) -> str:
+    """Why a folder is not known to be this user's own; "" where it is."""
+    for path in (folder, *(folder / name for name in SEALED)):
+        with contextlib.suppress(FileNotFoundError):
+            if path.lstat().st_uid != os.getuid():
+                return f"{path} belongs to another user"
+            if path.is_symlink():
+                return f"{path} is a link"
+    if (key := _key()) is None:
+        return "you have made no run here yet"
+    try:
+        seals = json.loads(_content(folder / SEAL))
+    except ValueError:
+        return "it has no seal of yours"
+    wanted = _seal(key, {each: _digest(_content(folder / each)) for each in SEALED})
+    if not isinstance(seals, list) or wanted not in seals:
+        return "its seal is not yours, or its manifest or plan was changed after your run"
+    return ""
+
+
+def _seal(key: bytes, digests: dict[str, str]) -> str:
+    return hmac.new(key, json.dumps(digests, sort_keys=True).encode(), sha256).hexdigest()
+
+
+def _digest(content: bytes) -> str:
+    return sha256(content).hexdigest()
+
+
+def _content(path: Path) -> bytes:
+    """What a file holds; nothing of one that is not there, or is no file."""
+    try:
+        return path.read_bytes() if path.is_file() else b""
+    except OSError:
+        return b""
+
+
+def _key(make: bool = False) -> bytes | None:
+    """The user's key; None where there is none, or others can read it."""
+    if (path := _key_path()) is None:
+        return None
+    with contextlib.suppress(OSError):
+        if make and not path.exists():
+            _make(path)
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        with os.fdopen(file, "rb") as opened:
+            status = os.fstat(file)
+            private = (
+                stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
+            )
+            key = opened.read(KEY_BYTES) if private else b""
+            return key if len(key) == KEY_BYTES else None
+    return None
+
+
+def _key_path() -> Path | None:
+    """``$XDG_STATE_HOME/railgauge/folders.key``, by default in ``~/.local/state``; None for a user without a home."""
+    named = os.environ.get("XDG_STATE_HOME", "")
+    try:
+        base = Path(named) if Path(named).is_absolute() else Path.home() / ".local" / "state"
+    except RuntimeError:
+        return None
+    return base / "railgauge" / "folders.key"
+
+
+def _make(path: Path) -> None:
+    """A new key under its name at once, and never in the place of another: two runs may begin together."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(file, "wb") as opened:
+            opened.write(secrets.token_bytes(KEY_BYTES))
+        with contextlib.suppress(FileExistsError):
+            os.link(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
