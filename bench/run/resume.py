@@ -1,8 +1,8 @@
 """What of an interrupted run still has to be measured, and whether its cluster is still the same.
 
-A run goes on at its missing cases: those that were neither measured nor lost. A case that was lost (its
-worker died, it hung) stays lost: that is evidence, and only a new run can speak against it. Cases that a
-broken phase never came to were not tried, so they are missing.
+A run goes on at its missing cases: those that were neither measured nor lost. A case that hung or failed stays
+lost: that is evidence, and only a new run can speak against it. A case whose processes were killed is missing, and
+so are the cases that a broken phase never came to.
 
 Pure: a run that was read, and what the machines say now.
 """

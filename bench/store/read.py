@@ -80,18 +80,19 @@ def load(path: Path) -> Run:
     }
     _facts(path, rows[FACTS])
     told = (str(row["text"]) for row in _of(journal, "note"))
+    losses, made_good = _losses(journal, planned)
     return Run(
         path=path,
         manifest=manifest,
         plan=planned,
         facts=rows[FACTS],
         measurements=measured,
-        losses=tuple(_losses(journal)),
+        losses=tuple(losses),
         phases=tuple(_of(journal, "phase")),
         counters=rows[COUNTERS],
         verdicts=_verdicts(path),
         by=_said(path).get("profile", ""),
-        notes=(*_odd(notes, _of(journal, "torn")), *told),
+        notes=(*_odd(notes, _of(journal, "torn")), *told, *made_good),
         ended=next((float(row["time"]) for row in journal if row["kind"] == "end"), None),
         verbs=rows[VERBS],
         history=_object(path / HISTORY) if (path / HISTORY).exists() else {},
@@ -189,13 +190,22 @@ def _journal(
     return lines, tuple(measured)
 
 
-def _losses(journal: list[dict[str, Any]]) -> Iterator[Loss]:
-    """What was lost; not what nobody had come to when a run stopped, and was measured when it went on."""
-    measured = {row.get("case") for row in journal if row["kind"] == "measurement"}
-    for row in _of(journal, "loss"):
-        loss = Loss(**row)
-        if not (loss.reason.startswith(NOT_TRIED) and loss.case in measured):
-            yield loss
+def _losses(journal: list[dict[str, Any]], plan: Plan) -> tuple[list[Loss], list[str]]:
+    """What was lost; and in words what was lost and then measured when the run went on."""
+    planned = {case.id for case in plan.cases}
+    losses, history = list[Loss](), list[str]()
+    later: set[object] = set()  # cases that were measured after the line, and whether the run came to its end
+    for row in reversed(journal):
+        if row["kind"] in ("measurement", "end"):
+            later.add(row.get("case", "end"))
+        elif row["kind"] == "loss":
+            loss = Loss(**{key: value for key, value in row.items() if key not in ("kind", "time")})
+            made_good = loss.case in later or (loss.case not in planned and "end" in later)
+            if loss.died and made_good:
+                history.append(f"{loss.reason}; it cost {loss.case}, which was measured when the run went on")
+            elif not (loss.reason.startswith(NOT_TRIED) and made_good):
+                losses.append(loss)
+    return losses[::-1], history[::-1]
 
 
 def _earlier(journal: list[dict[str, Any]], plan: Plan) -> frozenset[str]:

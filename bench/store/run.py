@@ -135,11 +135,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Loss:
-    """A case that was begun and could not be measured: why, and which rank is to blame."""
+    """A case that was begun and could not be measured: why, and which rank is to blame.
+
+    ``died``: its processes were ended from outside (killed, or a supervisor gone), so a resumed run measures it again.
+    """
 
     case: str
     reason: str
     culprit: str = ""
+    died: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from .run import Run
 
 @dataclass(frozen=True)
 class Standing:
-    """Cases of a run: measured on all of their groups, lost while they were tried, and neither."""
+    """Cases of a run: measured on all of their groups, lost to a hang or a failure, or still to be measured."""
 
     measured: frozenset[str]
     lost: frozenset[str]
@@ -34,7 +34,7 @@ def standing(run: Run) -> Standing:
         done.setdefault(row.case, set()).add(row.ranks)
     planned = {case.id: set(case.groups) for case in run.plan.cases}
     measured = frozenset(name for name, groups in planned.items() if groups <= done.get(name, set()))
-    tried = {loss.case for loss in run.losses if not loss.reason.startswith(NOT_TRIED)}
+    tried = {loss.case for loss in run.losses if not (loss.died or loss.reason.startswith(NOT_TRIED))}
     lost = (frozenset(tried) & planned.keys()) - measured
     return Standing(measured, lost, frozenset(planned) - measured - lost)
 

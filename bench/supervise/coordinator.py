@@ -40,6 +40,7 @@ class Coordinator:
     environment: dict[str, str] = field(default_factory=dict)
     phase: str = ""
     _cases: dict[str, tuple[int, Case]] = field(default_factory=dict)
+    _wanted: dict[str, int] = field(default_factory=dict)  # case -> groups that it is still to be measured on
     _seen: dict[int, Seen] = field(default_factory=dict)
     _doubtful: list[tuple[float, Measurement]] = field(default_factory=list)
     _barren: int = 0
@@ -59,7 +60,8 @@ class Coordinator:
                 left, trouble = self._attempt(phase, left, rotation)
             except (Lost, Stopped) as end:
                 if isinstance(end, Lost) or end.culprits:
-                    self._lost(phase, left, Culprits(str(end), end.culprits))
+                    left = [case for case in left if self._wanted[case.id] > 0]
+                    self._lost(phase, left, Culprits(str(end), end.culprits, died=True))
                 raise
             done += before - len(left)
             if not trouble:
@@ -91,7 +93,7 @@ class Coordinator:
         """Record what broke a phase, with the case that it cost."""
         if left:
             # first of all: a launcher that ends the job may leave rank 0 a few hundredths of a second
-            self.recorder.loss(Loss(left[0].id, why.reason, why.names))
+            self.recorder.loss(Loss(left[0].id, why.reason, why.names, why.died))
             self.notice("loss", {"case": left[0], "reason": why.reason})
         else:
             self.recorder.line("note", text=f"after the last case of {phase.name}: {why.reason}")
@@ -119,6 +121,7 @@ class Coordinator:
         self.phase = phase.name
         seen = self._seen = {rank.rank: Seen(heard=begun, moved=begun) for rank in self.ranks}
         self._cases = {case.id: (number, case) for number, case in enumerate(cases)}
+        self._wanted = {case.id: len(case.groups) for case in cases}
         environment = {**self.environment, **phase.environment}
         for rank in self.ranks:
             assert self.order is not None
@@ -135,7 +138,7 @@ class Coordinator:
             self.control.send(
                 rank.rank, {"do": "start", "order": order.to_json(), "environment": environment}
             )
-        wanted = {case.id: len(case.groups) for case in cases}
+        wanted = self._wanted
         logs: dict[int, str] = {}
         trouble: Culprits | None = None
         pace = Pace()
@@ -274,7 +277,7 @@ class Coordinator:
         """What ended the run while nothing was measured, recorded in place of the case that it cost."""
         if end.culprits:
             self.recorder.loss(
-                Loss(f"after {self.phase}" if self.phase else "the start", str(end), end.culprits)
+                Loss(f"after {self.phase}" if self.phase else "the start", str(end), end.culprits, died=True)
             )
         return end
 

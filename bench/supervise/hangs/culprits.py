@@ -73,11 +73,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Culprits:
-    """A sentence, and who it is about: ``n2 (ranks 4-5)``; "" where it cannot be told. ``ranks`` of those who left."""
+    """A sentence, and who it is about: ``n2 (ranks 4-5)``; "" where it cannot be told. ``ranks`` of those who left.
+
+    ``died``: a process was ended from outside, which says nothing of what was being measured.
+    """
 
     reason: str
     names: str
     ranks: tuple[int, ...] = ()
+    died: bool = False
 
 
 def names(ranks: Sequence[Place]) -> str:
@@ -132,7 +136,7 @@ def broke(places: Sequence[Place]) -> Culprits | None:
     unplugged = _without_link(places)
     if unplugged and not killed and _of(first.error, WAYS):
         return Culprits(f"{_down(unplugged)}; {_broken(first)}", names(unplugged))
-    return Culprits(_broken(first), names([first]))
+    return Culprits(_broken(first), names([first]), died=first in killed)
 
 
 def _echo(text: str) -> bool:
