@@ -60,6 +60,38 @@ def test_a_case_that_was_lost_stays_lost_and_one_that_nobody_tried_is_missing(tm
     assert "1 stays lost" in found.text
 
 
+def test_a_case_whose_process_was_killed_is_measured_again_and_its_loss_is_history(tmp_path):
+    planned = cases()
+    who = "n1 (rank 1): its worker was killed by SIGKILL"
+    losses = (
+        Loss(planned[2].id, who, "n1 (rank 1)", died=True),
+        Loss(planned[3].id, "no progress for 60 s", "n1 (rank 1)"),
+        Loss("after collectives", "n1 (rank 1): its supervisor is gone", "n1 (rank 1)", died=True),
+        Loss(planned[-1].id, who, "n1 (rank 1)", died=True),
+    )
+    run, _ = interrupted(tmp_path / "run", losses=losses)
+    assert run.losses == losses
+    assert {planned[2].id, planned[-1].id} <= standing(run).missing and standing(run).lost == {planned[3].id}
+    with Recorder(run.path, again=True) as recorder:
+        for row in measured(planned[2]):
+            recorder.measurement(row)
+    whole = load(run.path)
+    assert whole.losses == losses[1:], "a run that has not come to its end has lost who left it"
+    assert f"{who}; it cost {planned[2].id}, which was measured when the run went on" in whole.notes
+    with Recorder(run.path, again=True) as recorder:
+        recorder.end()
+    assert load(run.path).losses == (losses[1], losses[3]), "a hang stays, and what was not measured since"
+
+
+def test_a_case_that_was_killed_after_it_was_measured_on_one_group_stays_to_be_measured(tmp_path):
+    planned = [replace(case, groups=((0,), (1,))) for case in cases()]
+    folder(tmp_path / "run", measured(planned[0])[:1], planned, end=False)
+    with Recorder(tmp_path / "run", again=True) as recorder:
+        recorder.loss(Loss(planned[0].id, "killed", "n1 (rank 1)", died=True))
+    run = load(tmp_path / "run")
+    assert planned[0].id in standing(run).missing and len(run.losses) == 1
+
+
 def test_a_case_that_was_measured_on_some_of_its_groups_is_missing(tmp_path):
     planned = [replace(case, groups=((0,), (1,))) for case in cases()]
     folder(tmp_path / "run", measured(planned[0])[:1], planned, end=False)

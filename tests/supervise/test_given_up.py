@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+import runs
+from bench.measure.loop import Rules
+from bench.measure.work_order import Order
 from bench.model.measurement import Case
 from bench.store import Phase, Recorder
 from bench.supervise.control.tcp import Control
@@ -95,3 +98,36 @@ def test_a_rank_0_that_is_told_to_end_stops_and_blames_nobody(tried, tmp_path):
     with pytest.raises(Stopped, match="told to end by SIGTERM"):
         chief.ask("counters", [0], 60.0)
     assert losses(tmp_path) == []
+
+
+class Script(Control):
+    """A control channel that says what the others say, one message at a look."""
+
+    def __init__(self, *said: dict[str, Any]) -> None:
+        super().__init__()
+        self.said = [(1, message) for message in said]
+
+    def receive(self):
+        return iter([self.said.pop(0)] if self.said else [])
+
+    def send(self, to, message): ...
+
+
+def test_a_supervisor_that_dies_in_mid_phase_costs_the_case_in_flight(tmp_path):
+    planned = runs.cases()
+    said = [
+        {"said": "worker", "heard": {"kind": "measurement", **row.to_json()}}
+        for case in planned[:2]
+        for row in runs.measured(case)
+    ]
+    control = Script(*said, {"said": "lost", "text": "it closed the connection"})
+    supervisor = Supervisor(control, lambda what: {}, {})
+    order = Order("", (), 0, 2, 0, "gloo", "127.0.0.1", 1.0, Rules(), 1, {})
+    with Recorder(tmp_path / "run") as recorder:
+        chief = Coordinator(control, supervisor, recorder, Limits(), lambda kind, fields: None)
+        chief.ranks, chief.order = runs.ranks(), order
+        with pytest.raises(Lost, match="its supervisor is gone"):
+            chief.run(Phase("collectives", "", tuple(planned)), {case.id: 1 for case in planned})
+        (loss,) = losses(tmp_path)
+    supervisor.stop_now()
+    assert (loss["case"], loss["culprit"], loss["died"]) == (planned[2].id, "n0 (rank 1)", True)

@@ -114,6 +114,7 @@ def test_a_killed_worker_comes_before_the_errors_of_its_peers():
     assert found is not None
     assert found.names == "n2 (rank 5)"
     assert found.reason.startswith("n2 (rank 5): its worker was killed by SIGKILL")
+    assert found.died
 
 
 def test_an_error_of_its_own_comes_before_an_echo():
@@ -122,6 +123,7 @@ def test_an_error_of_its_own_comes_before_an_echo():
     )
     assert found is not None
     assert found.names == "n1 (rank 3)"
+    assert not found.died
     assert "ValueError: planted" in found.reason
 
 
