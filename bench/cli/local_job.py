@@ -37,7 +37,7 @@ def under_mpirun(ranks: int, options: Options, quiet: bool, verbose: bool) -> in
         arguments += ["--out", str(options.out)]
     command = launch.local_command(mpirun, kind, ranks, arguments)
     click.echo(f"railgauge: {launch.shown(command)}", err=True)
-    token.given(os.environ)  # of no use among the ranks of one machine
+    token.take(os.environ)  # of no use among the ranks of one machine
     environment = {**launch.mpi_environment(os.environ), OURS: "1"}
     asked: list[int] = []
     interrupted = False

@@ -35,7 +35,7 @@ class Begun:
     """What was begun ahead of all else: the process that imports torch, and the token as it was given."""
 
     nursery: Nursery | None
-    token: token.Given
+    token: token.TokenSource
 
 
 def begin(options: Options) -> Begun:
@@ -43,7 +43,7 @@ def begin(options: Options) -> Begun:
 
     The environment is final from here on: a nursery that was started in another one would have to import again.
     """
-    given = token.given(os.environ)
+    given = token.take(os.environ)
     for name, value in quiet_mpi(options.profile.rails.management).items():
         os.environ.setdefault(name, value)
     return Begun(None if options.probe_only else Nursery(os.environ), given)

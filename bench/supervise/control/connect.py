@@ -1,4 +1,4 @@
-"""This rank's end of the star, whoever started it: MPI hands out rank 0's address, or the launcher's variables do."""
+"""A rank's end of the star: MPI hands out rank 0's address, or the launcher's variables name it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from bench.probe.addresses import addresses
 
 from . import token
 from .mpi import Mpi
-from .rendezvous import JOIN_SECONDS, Door, Knock, NotMet
+from .rendezvous import JOIN_SECONDS, Dialer, Listener, NotMet
 from .tcp import Control
 
-MPI_SECONDS = 60.0  # until all ranks of an MPI job must be in: MPI has started them together
-LATER_SECONDS = 10.0  # for which the others wait longer than rank 0, which says who is missing
-ANY_PORT = (0,) * 8  # the kernel chooses; again where its choice is taken at another of our addresses
-# networks that have the same addresses on every machine and lead nowhere
+MPI_SECONDS = 60.0  # until all ranks of an MPI job must be connected: MPI has started them together
+LATER_SECONDS = 10.0  # the others wait longer than rank 0, whose message names the missing ranks
+ANY_PORT = (0,) * 8  # the kernel chooses, again where its choice is in use at another of our addresses
+# networks that have the same addresses on every machine and lead to no other
 INWARD = ("docker", "virbr", "br-", "cni", "veth", "flannel", "cali")
 
 
@@ -33,35 +33,35 @@ def connect(
     management: str = "",
     rails: Sequence[str] = (),
     limit: float = JOIN_SECONDS,
-    given: token.Given | None = None,
+    given: token.TokenSource | None = None,
 ) -> Control:
-    """This rank's end of the star; ``given``: the token as it was taken out of the environment, if it was before.
+    """This rank's end of the star. ``given``: the token, if it was taken out of the environment before.
 
-    ``management`` and ``rails`` are interfaces of the profile: without MPI rank 0 listens on the address that the
-    others were given, else on the first, and never on a rail of its own accord. At most ``limit`` seconds
-    pass until all are together.
+    ``management`` and ``rails`` are interfaces of the profile. Without MPI rank 0 listens on the address that the
+    others dial, else on the management interface, and on a rail only if the others dial it. At most ``limit`` seconds
+    pass until all ranks are connected.
 
-    Raises NotMet, and token.NoToken where the ranks are on several machines and no token was given. Under MPI
-    it says why the ranks did not meet, and aborts the job.
+    Raises NotMet, and token.NoToken where the ranks are on several machines and have no token. Under MPI it prints
+    why the ranks did not meet, and aborts the job.
     """
-    given = given or token.given(os.environ)
+    given = given or token.take(os.environ)
     if where.mpi:
         return _under_mpi(Mpi(), lambda hosts: candidates(hosts, management, rails))
     if where.size == 1 or where.meet is None:
         return Control()
-    told = given.token()
-    made = None if told else _own_token(where)
+    shared = given.token()
+    made = None if shared else _own_token(where)
 
     def secret() -> bytes:
-        return token.read(made) if made else token.stretched(told or b"")
+        return token.read(made) if made else token.stretched(shared or b"")
 
     if where.rank > 0:
         host = "127.0.0.1" if where.meet.local else where.meet.host
-        knock = Knock((host,), where.meet.ports, where.meet.run, where.rank, where.size, secret, _say)
-        return knock.until_in(limit)
+        dialer = Dialer((host,), where.meet.ports, where.meet.run, where.rank, where.size, secret, _say)
+        return dialer.connect(limit)
     try:
-        door = Door(listening(where.meet, management, rails), where.meet.ports, _say)
-        return door.wait(where.meet.run, where.size, secret(), limit)
+        listener = Listener(listening(where.meet, management, rails), where.meet.ports, _say)
+        return listener.wait(where.meet.run, where.size, secret(), limit)
     finally:
         if made:
             made.unlink(missing_ok=True)
@@ -79,16 +79,16 @@ def _own_token(where: Place) -> Path:
 
 
 def listening(meet: Meet, management: str, rails: Sequence[str]) -> tuple[str, ...]:
-    """Addresses of this machine at which rank 0 waits."""
+    """Addresses of this machine at which rank 0 listens. Raises NotMet where it has none."""
     if meet.local:
         return ("127.0.0.1",)
     try:
-        told = {str(info[4][0]) for info in socket.getaddrinfo(meet.host, None, type=socket.SOCK_STREAM)}
+        dialed = {str(info[4][0]) for info in socket.getaddrinfo(meet.host, None, type=socket.SOCK_STREAM)}
     except OSError as error:
         raise NotMet(
             f"rank 0 is to listen at {meet.host}, which has no address here: {error.strerror}"
         ) from None
-    found = choose(told, _own(), management, rails)
+    found = choose(dialed, _own(), management, rails)
     if not found:
         raise NotMet(
             f"{meet.host} is no address of this machine, where rank 0 is, and it has no other that the nodes could "
@@ -99,7 +99,7 @@ def listening(meet: Meet, management: str, rails: Sequence[str]) -> tuple[str, .
 
 @dataclass(frozen=True)
 class Invitation:
-    """What rank 0 of an MPI job tells the others: where it listens, the likeliest address first."""
+    """What rank 0 of an MPI job sends to the others: where it listens, the likeliest address first."""
 
     addresses: tuple[str, ...]
     port: int
@@ -120,22 +120,24 @@ def _under_mpi(mpi: Mpi, where: Callable[[Iterable[str]], tuple[str, ...]]) -> C
 
 
 def _invite(mpi: Mpi, where: Callable[[Iterable[str]], tuple[str, ...]]) -> Control:
-    door = Door(where(mpi.gather(socket.gethostname()) or ()), ANY_PORT, _say)
-    sent = mpi.broadcast(Invitation(door.addresses, door.port, secrets.token_hex(8), secrets.token_bytes(32)))
-    return door.wait(sent.run, mpi.size, sent.secret, MPI_SECONDS)
+    listener = Listener(where(mpi.gather(socket.gethostname()) or ()), ANY_PORT, _say)
+    sent = mpi.broadcast(
+        Invitation(listener.addresses, listener.port, secrets.token_hex(8), secrets.token_bytes(32))
+    )
+    return listener.wait(sent.run, mpi.size, sent.secret, MPI_SECONDS)
 
 
 def _follow(mpi: Mpi) -> Control:
     mpi.gather(socket.gethostname())
     sent = mpi.broadcast(cast("Invitation | None", None))
-    knock = Knock(sent.addresses, (sent.port,), sent.run, mpi.rank, mpi.size, lambda: sent.secret, _say)
-    return knock.until_in(MPI_SECONDS + LATER_SECONDS)
+    dialer = Dialer(sent.addresses, (sent.port,), sent.run, mpi.rank, mpi.size, lambda: sent.secret, _say)
+    return dialer.connect(MPI_SECONDS + LATER_SECONDS)
 
 
 def candidates(hosts: Iterable[str], management: str, rails: Sequence[str]) -> tuple[str, ...]:
-    """Addresses at which rank 0 of an MPI job on ``hosts`` can be tried: management, any other, the rails last.
+    """Addresses at which the others can try rank 0 of an MPI job on ``hosts``: management first, the rails last.
 
-    Raises NotMet.
+    Raises NotMet where it has none.
     """
     if set(hosts) == {socket.gethostname()}:
         return ("127.0.0.1",)
@@ -156,34 +158,32 @@ def _own() -> dict[str, tuple[str, ...]]:
 
 
 def _outward(own: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    """Address -> interface of those that may lead to another machine."""
-    mine = {str(ipaddress.ip_interface(text).ip): name for name, texts in own.items() for text in texts}
-    return {
-        address: name
-        for address, name in mine.items()
-        if not _loopback(address)
-        and not ipaddress.ip_address(address).is_link_local
-        and not name.startswith(INWARD)
-    }
+    """Address -> interface, of those that may lead to another machine."""
+    found = {}
+    for name, texts in own.items():
+        for address in (ipaddress.ip_interface(text).ip for text in texts):
+            if not (address.is_loopback or address.is_link_local or name.startswith(INWARD)):
+                found[str(address)] = name
+    return found
 
 
 def choose(
-    told: Iterable[str], own: Mapping[str, tuple[str, ...]], management: str, rails: Sequence[str]
+    dialed: Iterable[str], own: Mapping[str, tuple[str, ...]], management: str, rails: Sequence[str]
 ) -> tuple[str, ...]:
-    """Where to listen: the address that the others were told, if it is one of ``own`` (by interface).
+    """Where to listen: the addresses that the others dial, as far as they are in ``own`` (by interface).
 
     A name often means the loopback on its own machine (Debian writes 127.0.1.1) and a real address
-    elsewhere, or stands for an address that is translated on the way: then on the management interface,
+    elsewhere, or stands for an address that is translated on the way: then rank 0 listens on the management interface,
     and where the profile names none on every interface that is no rail and leads outwards. The loopback
-    is added where it was told: two launchers on one machine meet there.
+    is added where it is dialed: two launchers on one machine meet there.
     """
     mine = {str(ipaddress.ip_interface(text).ip) for texts in own.values() for text in texts}
-    here = [address for address in sorted(told) if address in mine and not _loopback(address)]
+    here = [address for address in sorted(dialed) if address in mine and not _loopback(address)]
     if here:
         return tuple(here)
     outward = {address: name for address, name in _outward(own).items() if name not in rails}
     on_management = [address for address, name in outward.items() if name == management]
-    looped = [address for address in sorted(told) if _loopback(address)]
+    looped = [address for address in sorted(dialed) if _loopback(address)]
     return (*looped, *(on_management or outward))
 
 

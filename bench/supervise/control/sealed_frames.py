@@ -1,17 +1,17 @@
-"""What two supervisors say over TCP: proofs that both know the token, then sealed frames.
+"""What two supervisors send over TCP: proofs that both know the token, then sealed frames.
 
-    joining rank                      rank 0
+    dialing rank                      rank 0, which listens
     HELLO: magic, nonce, rank, size   →
                                       ←  nonce
     proof of the token                →
                                       ←  proof of the token, over both nonces as well
     frames                            ↔  frames
 
-Everything before the second proof has a fixed length: a stranger cannot make us wait for, or hold, more
-than 52 bytes. A frame is its length, its bytes and an HMAC-SHA256 over its number and its bytes, under a
-key of this connection and this direction: what is forged, altered, repeated, left out, put in another
-order or sent back to its sender does not open. Frames are not encrypted: whoever can read the
-management network reads what supervisors say, which holds no secret.
+Whoever dials proves first: a stranger who connects gets no proof. Everything before the second proof has a fixed
+length: a stranger cannot make us wait for, or hold, more than 52 bytes. A frame is its length, its bytes and an
+HMAC-SHA256 over its number and its bytes, under a key of this connection and this direction: a frame that is forged,
+altered, repeated, left out, reordered or sent back to its sender does not open. Frames are not encrypted: whoever can
+read the management network reads what supervisors send, which holds no secret.
 
 Pure: bytes in, bytes out, no socket.
 """
@@ -23,48 +23,49 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-MAGIC = b"railgauge-1\n"
+MAGIC = b"railgauge-2\n"
 NONCE = PROOF = 32  # bytes
-HELLO = struct.Struct("!12s32sII")  # magic, the caller's nonce, its rank, its size
+HELLO = struct.Struct("!12s32sII")  # magic, the dialing rank's nonce, its rank, the size of its job
 LENGTH = struct.Struct("!I")
 LONGEST = 64 << 20  # bytes of one frame: a worker's logs, 4 MiB each at most, as JSON
 NUMBER = struct.Struct("!Q")
 
 
 class Forged(Exception):
-    """Bytes that do not come from whom they should: a frame that does not open, a hello that is none."""
+    """Bytes that do not come from the peer: a frame that does not open, a hello that is none."""
 
 
 @dataclass(frozen=True)
-class Call:
+class Handshake:
     """One connection, as both of its ends know it.
 
-    run      of which job, so that two jobs with one token never mix
-    rank     who calls rank 0
-    size     ranks of the job, as the caller was told
-    theirs   the caller's nonce; ``ours``: rank 0's
+    run     of which job, so that two jobs with one token never mix
+    rank    of the dialing end
+    size    ranks of the job, as the dialing end knows it
+    dialer  the nonce of the dialing end
+    host    rank 0's nonce
     """
 
     run: str
     rank: int
     size: int
-    theirs: bytes
-    ours: bytes
+    dialer: bytes
+    host: bytes
 
     def key(self, token: bytes, use: str) -> bytes:
-        """32 bytes that only who knows the token can make, for this connection and this use alone."""
-        said = (
-            use.encode().ljust(16, b"\0") + self.theirs + self.ours + struct.pack("!II", self.rank, self.size)
+        """32 bytes that need the token, for this connection and this use alone."""
+        text = (
+            use.encode().ljust(16, b"\0") + self.dialer + self.host + struct.pack("!II", self.rank, self.size)
         )
-        return hmac.digest(token, said + self.run.encode(), "sha256")
+        return hmac.digest(token, text + self.run.encode(), "sha256")
 
     def proves(self, token: bytes, use: str, proof: bytes) -> bool:
         """Whether ``proof`` is the key of ``use``; takes the same time whatever it is."""
         return hmac.compare_digest(self.key(token, use), proof)
 
 
-CALLER, HOST = "caller knows", "host knows"  # uses of a key: the two proofs
-TO_HOST, TO_CALLER = "frames to host", "frames to caller"
+DIALER, HOST = "dialer knows", "host knows"  # uses of a key: the two proofs
+TO_HOST, TO_DIALER = "frames to host", "frames to dialer"
 
 
 def hello(nonce: bytes, rank: int, size: int) -> bytes:
@@ -73,13 +74,12 @@ def hello(nonce: bytes, rank: int, size: int) -> bytes:
 
 def parse_hello(data: bytes) -> tuple[bytes, int, int]:
     """(nonce, rank, size). Raises Forged for what is no hello of this version."""
-    if len(data) != HELLO.size:
-        raise Forged(f"a hello of {len(data)} bytes, wanted {HELLO.size}")
-    magic, nonce, rank, size = HELLO.unpack(data)
-    if magic != MAGIC:
-        raise Forged("not a supervisor of this version")
-    if not 0 < rank < size:
-        raise Forged(f"rank {rank} of {size}")
+    try:
+        magic, nonce, rank, size = HELLO.unpack(data)
+    except struct.error as error:
+        raise Forged(f"no hello: {error}") from None
+    if magic != MAGIC or not 0 < rank < size:
+        raise Forged(f"no hello of a rank of this version: {magic!r}, rank {rank} of {size}")
     return nonce, rank, size
 
 
@@ -91,7 +91,7 @@ class Sealer:
     number: int = 0
 
     def seal(self, payload: bytes) -> bytes:
-        """Raises ValueError for a payload over LONGEST, which the other end would refuse."""
+        """Raises ValueError for a payload over LONGEST bytes, which the other end would refuse."""
         if len(payload) > LONGEST:
             raise ValueError(f"a message of {len(payload)} bytes, at most {LONGEST} can be sent")
         mac = hmac.digest(self.key, NUMBER.pack(self.number) + payload, "sha256")

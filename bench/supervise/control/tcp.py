@@ -28,69 +28,69 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .mpi import Mpi
-from .sealed_frames import LONGEST, TO_CALLER, TO_HOST, Call, Forged, Opener, Sealer
+from .sealed_frames import LONGEST, TO_DIALER, TO_HOST, Forged, Handshake, Opener, Sealer
 
 Message = dict[str, Any]
 
 READ = 1 << 20  # bytes at a time
-LOOK = 8 << 20  # bytes of one peer in one look: one who talks much does not keep the others waiting
-WAITING = 4 * LONGEST  # bytes for a peer that takes none: more, and it counts as lost
+TURN = 8 << 20  # bytes of one peer before the next peer is read
+WAITING = 4 * LONGEST  # bytes for a peer that reads none: with more it counts as lost
 KEEPALIVE = (
     (socket.SO_KEEPALIVE, socket.SOL_SOCKET, 1),
-    # a node that died without a word is found after about 5 + 3 × 4 s
+    # a node that died without closing its connections is noticed after about 5 + 3 × 4 s
     (socket.TCP_KEEPIDLE, socket.IPPROTO_TCP, 5),
     (socket.TCP_KEEPINTVL, socket.IPPROTO_TCP, 4),
     (socket.TCP_KEEPCNT, socket.IPPROTO_TCP, 3),
-    # the same while something of ours is on the way, when no keepalive is sent
+    # the same while bytes of ours are on the way, when no keepalive is sent
     (socket.TCP_USER_TIMEOUT, socket.IPPROTO_TCP, 17_000),
     (socket.TCP_NODELAY, socket.IPPROTO_TCP, 1),
 )
 
 
-class Link:
+class Connection:
     """One connection after its handshake. Nothing here blocks."""
 
-    def __init__(self, sock: socket.socket, call: Call, token: bytes, host: bool) -> None:
+    def __init__(self, sock: socket.socket, handshake: Handshake, token: bytes, host: bool) -> None:
         sock.setblocking(False)
         with contextlib.suppress(OSError):
             for option, level, value in KEEPALIVE:
                 sock.setsockopt(level, option, value)
-        mine, theirs = (TO_CALLER, TO_HOST) if host else (TO_HOST, TO_CALLER)
+        sending, receiving = (TO_DIALER, TO_HOST) if host else (TO_HOST, TO_DIALER)
         self.socket = sock
-        self.gone = ""  # why the other end counts as lost
-        self._broken = ""  # why nothing can be sent any more; what it said before is still to be read
-        self._sealer = Sealer(call.key(token, mine))
-        self._opener = Opener(call.key(token, theirs))
-        self._leaving: deque[memoryview] = deque()
+        self.lost = ""  # why the peer counts as lost
+        self._broken = ""  # why nothing can be sent any more; what the peer sent before is still to be read
+        self._sealer = Sealer(handshake.key(token, sending))
+        self._opener = Opener(handshake.key(token, receiving))
+        self._unsent: deque[memoryview] = deque()
 
     def put(self, payload: bytes) -> None:
-        if self.gone or self._broken:
+        if self.lost or self._broken:
             return
-        self._leaving.append(memoryview(self._sealer.seal(payload)))
+        self._unsent.append(memoryview(self._sealer.seal(payload)))
         self.push()
-        if sum(len(part) for part in self._leaving) > WAITING:
-            self.lose(f"it took nothing of the last {WAITING} bytes")
+        if sum(len(part) for part in self._unsent) > WAITING:
+            self.lose(f"it read nothing of the last {WAITING} bytes")
 
     def push(self) -> bool:
-        """Hand over to the kernel what it takes; whether all has left."""
+        """Hand over to the kernel what it accepts; whether nothing is left to send."""
         try:
-            while self._leaving:
-                sent = self.socket.send(self._leaving[0])
-                if sent < len(self._leaving[0]):
-                    self._leaving[0] = self._leaving[0][sent:]
+            while self._unsent:
+                sent = self.socket.send(self._unsent[0])
+                if sent < len(self._unsent[0]):
+                    self._unsent[0] = self._unsent[0][sent:]
                 else:
-                    self._leaving.popleft()
+                    self._unsent.popleft()
         except BlockingIOError:
             return False
         except OSError as error:
-            self._leaving.clear()
+            self._unsent.clear()
             self._broken = error.strerror or str(error)
         return True
 
     def pull(self) -> Iterator[bytes]:
-        """Payloads that have arrived; sets ``gone`` when the other end is lost."""
-        left = LOOK
-        while left > 0 and not self.gone:
+        """Payloads that have arrived; sets ``lost`` when the peer is."""
+        left = TURN
+        while left > 0 and not self.lost:
             try:
                 data = self.socket.recv(READ)
             except BlockingIOError:
@@ -107,8 +107,8 @@ class Link:
             except Forged as error:
                 self.lose(str(error))
 
-    def ended(self) -> bool:
-        """Whether the other end has left without another word."""
+    def closed(self) -> bool:
+        """Whether the peer has left without sending anything more."""
         try:
             return not self.socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -117,82 +117,76 @@ class Link:
             return True
 
     def lose(self, why: str) -> None:
-        self.gone = why
-        self._leaving.clear()
+        self.lost = why
+        self._unsent.clear()
         self.socket.close()
 
 
 class Control:
-    """One supervisor's end of the star: rank 0 has a link to every rank, the others have one to rank 0.
+    """One supervisor's end of the star: rank 0 has a connection to every rank, the others have one to rank 0.
 
-    A peer that is lost is reported by a message of its own: rank 0 hears ``{"said": "lost", "text": why}``
-    from it, the others hear ``{"do": "quit", "lost": why}`` from a rank 0 that is gone. Without arguments it
+    A peer that is lost is reported by a message of its own: rank 0 receives ``{"said": "lost", "text": why}``
+    from it, the others receive ``{"do": "quit", "lost": why}`` when rank 0 is lost. Without arguments it
     is the star of one, which sends messages to itself.
     """
 
     mpi: Mpi | None = None  # the MPI job around the star, which ends with it
 
-    def __init__(self, rank: int = 0, size: int = 1, links: Mapping[int, Link] | None = None) -> None:
+    def __init__(
+        self, rank: int = 0, size: int = 1, connections: Mapping[int, Connection] | None = None
+    ) -> None:
         self.rank, self.size = rank, size
-        self._links = dict(links or {})
-        self._self: deque[Message] = deque()
-        self._told: set[int] = set()
+        self._connections = dict(connections or {})
+        self._to_itself: deque[Message] = deque()
         self._selector = selectors.DefaultSelector()
-        for peer, link in self._links.items():
-            self._selector.register(link.socket, selectors.EVENT_READ, peer)
+        for peer, connection in self._connections.items():
+            self._selector.register(connection.socket, selectors.EVENT_READ, peer)
 
     def send(self, to: int, message: Message) -> None:
-        """Start sending; returns at once."""
+        """Start sending; returns at once. Nothing is sent to a peer that is lost."""
         if to == self.rank:
-            self._self.append(message)
-        else:
-            self._links[to].put(json.dumps(message).encode())
+            self._to_itself.append(message)
+        elif to in self._connections:
+            self._connections[to].put(json.dumps(message).encode())
 
     def receive(self) -> Iterator[tuple[int, Message]]:
         """(sender, message) of all that has arrived."""
-        while self._self:
-            yield self.rank, self._self.popleft()
+        while self._to_itself:
+            yield self.rank, self._to_itself.popleft()
         for key, _ in self._selector.select(0):
-            link = self._links[key.data]
-            for payload in link.pull():
-                try:
-                    yield key.data, self._message(payload)
-                except ValueError as error:
-                    link.lose(f"it sent what is no message: {error}")
-                    break
-        for peer, link in self._links.items():
-            link.push()
-            if link.gone and peer not in self._told:
-                self._told.add(peer)
-                yield peer, self._lost(peer, link.gone)
+            for message in self._messages(self._connections[key.data]):
+                yield key.data, message
+        for peer, connection in list(self._connections.items()):
+            connection.push()
+            if connection.lost:
+                yield peer, self._forget(peer, connection.lost)
 
-    def _message(self, payload: bytes) -> Message:
-        """Raises ValueError where a peer, which has the token, speaks another language."""
-        try:
-            message = json.loads(payload)
-        except RecursionError as error:
-            raise ValueError(str(error)) from None
+    def _messages(self, connection: Connection) -> Iterator[Message]:
+        """A peer that sends what is no message is lost, although it has the token."""
         key = "said" if self.rank == 0 else "do"
-        if not isinstance(message, dict) or not isinstance(message.get(key), str):
-            raise ValueError(f"wanted an object with {key!r}")
-        return message
+        for payload in connection.pull():
+            try:
+                message = json.loads(payload)
+                if not isinstance(message, dict) or not isinstance(message.get(key), str):
+                    raise ValueError(f"an object with {key!r} was expected")
+            except (ValueError, RecursionError) as error:
+                connection.lose(f"it sent what is no message: {error}")
+                return
+            yield message
 
-    def _lost(self, peer: int, why: str) -> Message:
-        self._forget(peer)
+    def _forget(self, peer: int, why: str) -> Message:
+        del self._connections[peer]
+        # a socket that was closed can be found by its key only
+        for key in [key for key in self._selector.get_map().values() if key.data == peer]:
+            self._selector.unregister(key.fileobj)
         if self.rank == 0:
             return {"said": "lost", "text": why}
         return {"do": "quit", "lost": f"rank 0 is gone ({why})"}
 
-    def _forget(self, peer: int) -> None:
-        # a socket that was closed can be found by its key only
-        for key in list(self._selector.get_map().values()):
-            if key.data == peer:
-                self._selector.unregister(key.fileobj)
-
     def flush(self, limit: float) -> bool:
-        """Wait until all that was sent has left, at most ``limit`` seconds; whether it has."""
+        """Wait until the kernel has all that was sent, at most ``limit`` seconds; whether it has."""
         deadline = time.monotonic() + limit
-        while [link for link in self._links.values() if not link.push()]:
+        while [each for each in self._connections.values() if not each.push()]:
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.002)
@@ -215,5 +209,5 @@ class Control:
 
     def _cut(self) -> None:
         self._selector.close()
-        for link in self._links.values():
-            link.lose("we left")
+        for connection in self._connections.values():
+            connection.lose("we left")

@@ -1,4 +1,4 @@
-"""The secret of a job without MPI: who knows it may join.
+"""The secret of a job without MPI: a process that knows it may join.
 
 It comes from the variable RAILGAUGE_TOKEN, or from a file that RAILGAUGE_TOKEN_FILE names and that only
 its owner can read. It is never given on a command line (every user of a machine sees those), both variables are
@@ -29,10 +29,8 @@ from bench.model.errors import RailGaugeError
 
 VARIABLE, FILE = "RAILGAUGE_TOKEN", "RAILGAUGE_TOKEN_FILE"
 SHORTEST, LONGEST = 16, 1024  # bytes
-DIFFERENT, BITS = (
-    8,
-    56.0,
-)  # different bytes, and bits by length and different bytes, that a token has at least
+DIFFERENT = 8  # different bytes at least
+BITS = 56.0  # of length times bits for each different byte, at least
 ROUNDS = 200_000  # of SHA-256 for each guess at a token: about 0.04 s
 
 
@@ -41,25 +39,25 @@ class NoToken(RailGaugeError):
 
 
 @dataclass(frozen=True)
-class Given:
-    """What was given: the token itself, or the name of a file that holds it; both may be ""."""
+class TokenSource:
+    """The token itself, or the name of a file that holds it; both may be ""."""
 
     text: str = field(default="", repr=False)
     file: str = ""
 
     def token(self) -> bytes | None:
-        """None where none was given. Raises NoToken for one that is easy to guess, or a file that others can read."""
+        """None where there is none. Raises NoToken for one that is easy to guess, or a file that others can read."""
         if self.text:
             return _checked(os.fsencode(self.text), f"${VARIABLE}")
         return read(Path(self.file)) if self.file else None
 
 
-def given(environment: MutableMapping[str, str]) -> Given:
-    """What was given, and take it out of the environment, also where nobody will ask for it.
+def take(environment: MutableMapping[str, str]) -> TokenSource:
+    """Take the token out of the environment, also where no process will need it.
 
-    Before anything is started: what a process is started with stands in its /proc/PID/environ until it ends.
+    This comes before any process is started: a process shows its first environment in /proc/PID/environ until it ends.
     """
-    return Given(environment.pop(VARIABLE, ""), environment.pop(FILE, ""))
+    return TokenSource(environment.pop(VARIABLE, ""), environment.pop(FILE, ""))
 
 
 def read(path: Path) -> bytes:
@@ -102,8 +100,8 @@ def _checked(raw: bytes, where: str) -> bytes:
 def stretched(token: bytes) -> bytes:
     """The key that a token stands for.
 
-    Whoever listens in rank 0's place receives a proof, and can try guesses at the token on it without asking us:
-    each guess costs him ROUNDS.
+    A stranger who listens in rank 0's place receives a proof on which guesses at the token can be tried offline:
+    each guess costs ROUNDS.
     """
     return hashlib.pbkdf2_hmac("sha256", token, b"railgauge", ROUNDS)
 

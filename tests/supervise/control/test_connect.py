@@ -10,8 +10,8 @@ from bench.launch import Meet, Place
 from bench.supervise.control import connect as connecting
 from bench.supervise.control.connect import candidates, choose, connect, listening
 from bench.supervise.control.rendezvous import NotMet
-from bench.supervise.control.sealed_frames import CALLER, HELLO, Call, parse_hello
-from bench.supervise.control.token import VARIABLE, NoToken, given, stretched
+from bench.supervise.control.sealed_frames import DIALER, HELLO, Handshake, parse_hello
+from bench.supervise.control.token import VARIABLE, NoToken, stretched, take
 
 LO = {"lo": ("127.0.0.1/8", "::1/128")}
 NODE = {
@@ -86,13 +86,13 @@ def test_who_listens_in_the_place_of_rank_0_pays_for_every_guess_at_the_token():
     where = Place("torchrun", 1, 2, False, Meet("127.0.0.1", (false.getsockname()[1],), "r", local=True))
     word = "correct-horse-battery-staple"
     with pytest.raises(NotMet):
-        connect(where, limit=0.1, given=given({VARIABLE: word}))
+        connect(where, limit=0.1, given=take({VARIABLE: word}))
     listening.join(10)
     false.close()
     nonce, rank, size = parse_hello(recorded[0])
-    call = Call("r", rank, size, nonce, b"n" * 32)
-    assert not call.proves(word.encode(), CALLER, recorded[1])
-    assert call.proves(stretched(word.encode()), CALLER, recorded[1])
+    handshake = Handshake("r", rank, size, nonce, b"n" * 32)
+    assert not handshake.proves(word.encode(), DIALER, recorded[1])
+    assert handshake.proves(stretched(word.encode()), DIALER, recorded[1])
 
 
 def test_rank_0_of_an_mpi_job_on_one_machine_listens_on_the_loopback():
@@ -199,7 +199,7 @@ def unreachable(*_):
 def test_an_mpi_job_whose_nodes_cannot_reach_each_other_is_aborted_with_one_line(monkeypatch, capfd):
     monkeypatch.setattr(connecting, "MPI_SECONDS", 0.5)
     monkeypatch.setattr(connecting, "LATER_SECONDS", 0.5)
-    monkeypatch.setattr(connecting.Knock, "_call", unreachable)
+    monkeypatch.setattr(connecting.Dialer, "_dial", unreachable)
     ends, _ = met(2, lambda hosts: ("127.0.0.1", "127.0.0.2"))
     assert ends[0][0].aborted == [3] and not ends[0][0].finished
     (line,) = [line for line in capfd.readouterr().err.splitlines() if "ranks did not reach" in line]

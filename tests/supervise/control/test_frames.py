@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.supervise.control.sealed_frames import (
-    CALLER,
+    DIALER,
     HELLO,
     HOST,
     LENGTH,
     LONGEST,
     PROOF,
-    TO_CALLER,
+    TO_DIALER,
     TO_HOST,
-    Call,
     Forged,
+    Handshake,
     Opener,
     Sealer,
     hello,
@@ -26,7 +26,7 @@ from bench.supervise.control.sealed_frames import (
 
 TOKEN = b"0123456789abcdef"
 KEY = b"k" * 32
-CALL = Call("torchrun job 29500", 3, 8, b"c" * 32, b"h" * 32)
+HANDSHAKE = Handshake("torchrun job 29500", 3, 8, b"c" * 32, b"h" * 32)
 
 
 @settings(max_examples=60)
@@ -75,9 +75,9 @@ def test_a_frame_opens_once_in_its_place_and_in_its_direction():
     for stream in (first + first, second, second + first):
         with pytest.raises(Forged, match="forged, repeated or out of order"):
             list(Opener(KEY).open(stream))
-    back = Sealer(CALL.key(TOKEN, TO_HOST)).seal(b"x")
+    back = Sealer(HANDSHAKE.key(TOKEN, TO_HOST)).seal(b"x")
     with pytest.raises(Forged):
-        list(Opener(CALL.key(TOKEN, TO_CALLER)).open(back))
+        list(Opener(HANDSHAKE.key(TOKEN, TO_DIALER)).open(back))
 
 
 def test_a_huge_length_is_refused_before_anything_of_it_arrives():
@@ -90,24 +90,24 @@ def test_a_huge_length_is_refused_before_anything_of_it_arrives():
 @pytest.mark.parametrize(
     "other",
     [
-        replace(CALL, run="torchrun job2 29500"),
-        replace(CALL, rank=4),
-        replace(CALL, size=9),
-        replace(CALL, theirs=b"d" * 32),
-        replace(CALL, ours=b"d" * 32),
-        replace(CALL, theirs=CALL.ours, ours=CALL.theirs),
+        replace(HANDSHAKE, run="torchrun job2 29500"),
+        replace(HANDSHAKE, rank=4),
+        replace(HANDSHAKE, size=9),
+        replace(HANDSHAKE, dialer=b"d" * 32),
+        replace(HANDSHAKE, host=b"d" * 32),
+        replace(HANDSHAKE, dialer=HANDSHAKE.host, host=HANDSHAKE.dialer),
     ],
 )
 def test_a_proof_is_good_for_its_own_connection_alone(other):
-    assert CALL.proves(TOKEN, CALLER, CALL.key(TOKEN, CALLER))
-    assert not other.proves(TOKEN, CALLER, CALL.key(TOKEN, CALLER))
+    assert HANDSHAKE.proves(TOKEN, DIALER, HANDSHAKE.key(TOKEN, DIALER))
+    assert not other.proves(TOKEN, DIALER, HANDSHAKE.key(TOKEN, DIALER))
 
 
 def test_every_use_of_a_token_has_a_key_of_its_own():
-    assert len({CALL.key(TOKEN, use) for use in (CALLER, HOST, TO_HOST, TO_CALLER)}) == 4
-    assert not CALL.proves(TOKEN + b"x", CALLER, CALL.key(TOKEN, CALLER))
-    assert not CALL.proves(TOKEN, CALLER, b"")
-    assert all(len(CALL.key(TOKEN, use)) == PROOF for use in (CALLER, HOST))
+    assert len({HANDSHAKE.key(TOKEN, use) for use in (DIALER, HOST, TO_HOST, TO_DIALER)}) == 4
+    assert not HANDSHAKE.proves(TOKEN + b"x", DIALER, HANDSHAKE.key(TOKEN, DIALER))
+    assert not HANDSHAKE.proves(TOKEN, DIALER, b"")
+    assert all(len(HANDSHAKE.key(TOKEN, use)) == PROOF for use in (DIALER, HOST))
 
 
 @settings(max_examples=60)

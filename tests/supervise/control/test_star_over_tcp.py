@@ -10,11 +10,11 @@ import time
 
 import pytest
 
-from bench.supervise.control import rendezvous as door_module
+from bench.supervise.control import rendezvous
 from bench.supervise.control import tcp as tcp_module
-from bench.supervise.control.rendezvous import Door, Knock, NotMet
-from bench.supervise.control.sealed_frames import CALLER, HELLO, LENGTH, LONGEST, Call, Sealer, hello
-from bench.supervise.control.tcp import Control, Link
+from bench.supervise.control.rendezvous import Dialer, Listener, NotMet
+from bench.supervise.control.sealed_frames import DIALER, HELLO, LENGTH, LONGEST, Handshake, Sealer, hello
+from bench.supervise.control.tcp import Connection, Control
 
 TOKEN = b"0123456789abcdef-of-this-job"
 LIMIT = 20.0
@@ -26,11 +26,11 @@ def quiet(text):
 
 
 def opened(said=None):
-    return Door(["127.0.0.1"], [0], said.append if said is not None else quiet)
+    return Listener(["127.0.0.1"], [0], said.append if said is not None else quiet)
 
 
 def knock(port, rank, size, token=TOKEN, run=RUN, said=None):
-    return Knock(
+    return Dialer(
         ("127.0.0.1",), (port,), run, rank, size, lambda: token, said.append if said is not None else quiet
     )
 
@@ -60,12 +60,12 @@ def in_background(work):
 
 
 def star(size, before=quiet):
-    """A star of ``size`` in this process; ``before(port)`` acts while the door is open and nobody is in."""
-    door = opened()
-    before(door.port)
-    host = in_background(lambda: door.wait(RUN, size, TOKEN, LIMIT))
+    """A star of ``size`` in this process; ``before(port)`` acts while the listener is open and nobody is in."""
+    listener = opened()
+    before(listener.port)
+    host = in_background(lambda: listener.wait(RUN, size, TOKEN, LIMIT))
     others = [
-        in_background(lambda rank=rank: knock(door.port, rank, size).until_in(LIMIT))
+        in_background(lambda rank=rank: knock(listener.port, rank, size).connect(LIMIT))
         for rank in range(1, size)
     ]
     return [host(), *(other() for other in others)]
@@ -139,11 +139,11 @@ def test_a_peer_that_takes_nothing_is_lost_and_memory_stays_bounded(monkeypatch)
     for _ in range(100):
         ends[0].send(1, {"do": "start", "log": "x" * (1 << 20)})
     (told,) = hear(ends[0])
-    assert told[0] == 1 and told[1]["said"] == "lost" and "took nothing" in told[1]["text"]
+    assert told[0] == 1 and told[1]["said"] == "lost" and "read nothing" in told[1]["text"]
     close(ends)
 
 
-# what a stranger can do at the open door; each gets the port and keeps its sockets
+# what a stranger can do at the open listener; each gets the port and keeps its sockets
 
 
 def garbage(port):
@@ -183,7 +183,7 @@ def huge_length(port):
 
 def flood(port):
     # twice the waiting room, all from the address of the true ranks
-    for _ in range(2 * door_module.WAITING_ROOM):
+    for _ in range(2 * rendezvous.WAITING_ROOM):
         yield called(port, b"")
 
 
@@ -212,7 +212,7 @@ def test_a_stranger_neither_joins_nor_stops_nor_stalls_a_job(stranger):
     begun = time.monotonic()
     ends = star(3, before=lambda port: held.extend(stranger(port)))
     # nobody had to wait for a stranger's time to be up
-    assert time.monotonic() - begun < door_module.ANSWER_SECONDS + LIMIT / 2
+    assert time.monotonic() - begun < rendezvous.ANSWER_SECONDS + LIMIT / 2
     for rank in (1, 2):
         ends[rank].send(0, {"said": "hello"})
         assert hear(ends[0]) == [(rank, {"said": "hello"})]
@@ -245,10 +245,10 @@ def test_the_door_is_shut_once_everybody_is_in():
 )
 def test_who_has_another_token_or_another_run_is_told_and_named_and_stays_out(token, run):
     named, told = [], []
-    door = opened(named)
-    host = in_background(lambda: door.wait(RUN, 2, TOKEN, 1.5))
+    listener = opened(named)
+    host = in_background(lambda: listener.wait(RUN, 2, TOKEN, 1.5))
     with pytest.raises(NotMet, match="does not take our token"):
-        knock(door.port, 1, 2, token, run, told).until_in(0.5)
+        knock(listener.port, 1, 2, token, run, told).connect(0.5)
     with pytest.raises(
         NotMet, match=r"1 of 2 ranks did not reach rank 0 at 127.0.0.1.*rank 1.*does not know the token"
     ):
@@ -258,15 +258,15 @@ def test_who_has_another_token_or_another_run_is_told_and_named_and_stays_out(to
 
 
 def test_a_recorded_handshake_lets_nobody_in():
-    door = opened()
-    host = in_background(lambda: door.wait(RUN, 3, TOKEN, LIMIT))
+    listener = opened()
+    host = in_background(lambda: listener.wait(RUN, 3, TOKEN, LIMIT))
     recorded = []
     proxy = socket.create_server(("127.0.0.1", 0))
     port = proxy.getsockname()[1]
 
     def relay():
         there, _ = proxy.accept()
-        back = socket.create_connection(("127.0.0.1", door.port))
+        back = socket.create_connection(("127.0.0.1", listener.port))
         data = there.recv(4096)
         recorded.append(data)
         back.sendall(data)
@@ -278,11 +278,11 @@ def test_a_recorded_handshake_lets_nobody_in():
         return there, back
 
     relayed = in_background(relay)
-    first = knock(port, 1, 3).until_in(LIMIT)
+    first = knock(port, 1, 3).connect(LIMIT)
     kept = relayed()
-    with called(door.port, recorded[0] + recorded[1]) as stranger:
+    with called(listener.port, recorded[0] + recorded[1]) as stranger:
         assert shut(stranger)
-    second = knock(door.port, 2, 3).until_in(LIMIT)
+    second = knock(listener.port, 2, 3).connect(LIMIT)
     close([host(), first, second])
     proxy.close()
     for sock in kept:
@@ -302,12 +302,12 @@ def test_a_false_first_rank_that_does_not_know_the_token_is_not_obeyed():
         return sock
 
     pretending = in_background(pretend)
-    door = opened()
-    host = in_background(lambda: door.wait(RUN, 2, TOKEN, LIMIT))
+    listener = opened()
+    host = in_background(lambda: listener.wait(RUN, 2, TOKEN, LIMIT))
     # the false one has the first of the ports that are tried
-    ports = (false.getsockname()[1], door.port)
-    caller = Knock(("127.0.0.1",), ports, RUN, 1, 2, lambda: TOKEN, told.append)
-    end = caller.until_in(LIMIT)
+    ports = (false.getsockname()[1], listener.port)
+    caller = Dialer(("127.0.0.1",), ports, RUN, 1, 2, lambda: TOKEN, told.append)
+    end = caller.connect(LIMIT)
     assert "does not know our token" in told[0]
     close([host(), end])
     pretending().close()
@@ -316,12 +316,12 @@ def test_a_false_first_rank_that_does_not_know_the_token_is_not_obeyed():
 
 def test_a_rank_that_calls_twice_does_not_push_out_the_first():
     said = []
-    door = opened(said)
-    host = in_background(lambda: door.wait(RUN, 3, TOKEN, LIMIT))
-    first = knock(door.port, 1, 3).until_in(LIMIT)
+    listener = opened(said)
+    host = in_background(lambda: listener.wait(RUN, 3, TOKEN, LIMIT))
+    first = knock(listener.port, 1, 3).connect(LIMIT)
     with pytest.raises(NotMet, match="this rank is there already"):
-        knock(door.port, 1, 3).until_in(0.2)
-    last = knock(door.port, 2, 3).until_in(LIMIT)
+        knock(listener.port, 1, 3).connect(0.2)
+    last = knock(listener.port, 2, 3).connect(LIMIT)
     end = host()
     first.send(0, {"said": "it is me"})
     assert hear(end) == [(1, {"said": "it is me"})]
@@ -330,11 +330,11 @@ def test_a_rank_that_calls_twice_does_not_push_out_the_first():
 
 
 def test_a_rank_that_died_at_the_door_may_come_again():
-    door = opened()
-    host = in_background(lambda: door.wait(RUN, 3, TOKEN, LIMIT))
-    knock(door.port, 1, 3).until_in(LIMIT).close()
-    again = knock(door.port, 1, 3).until_in(LIMIT)
-    last = knock(door.port, 2, 3).until_in(LIMIT)
+    listener = opened()
+    host = in_background(lambda: listener.wait(RUN, 3, TOKEN, LIMIT))
+    knock(listener.port, 1, 3).connect(LIMIT).close()
+    again = knock(listener.port, 1, 3).connect(LIMIT)
+    last = knock(listener.port, 2, 3).connect(LIMIT)
     end = host()
     again.send(0, {"said": "back"})
     assert hear(end) == [(1, {"said": "back"})]
@@ -342,18 +342,18 @@ def test_a_rank_that_died_at_the_door_may_come_again():
 
 
 def test_one_of_us_that_was_told_another_size_ends_the_job_with_both_sizes():
-    door = opened()
-    host = in_background(lambda: door.wait(RUN, 4, TOKEN, LIMIT))
+    listener = opened()
+    host = in_background(lambda: listener.wait(RUN, 4, TOKEN, LIMIT))
     with pytest.raises(NotMet):
-        knock(door.port, 1, 8).until_in(0.2)
-    with pytest.raises(NotMet, match="told of 8 ranks, rank 0 of 4"):
+        knock(listener.port, 1, 8).connect(0.2)
+    with pytest.raises(NotMet, match="counts 8 ranks, rank 0 counts 4"):
         host()
 
 
 def test_who_does_not_come_is_named():
-    door = opened()
-    host = in_background(lambda: door.wait(RUN, 4, TOKEN, 1.0))
-    end = knock(door.port, 2, 4).until_in(LIMIT)
+    listener = opened()
+    host = in_background(lambda: listener.wait(RUN, 4, TOKEN, 1.0))
+    end = knock(listener.port, 2, 4).connect(LIMIT)
     with pytest.raises(
         NotMet, match=r"2 of 4 ranks did not reach rank 0 at 127.0.0.1, port \d+, within 1 s: rank 1, 3"
     ):
@@ -366,21 +366,21 @@ def test_who_does_not_come_is_named():
 def test_the_next_port_is_taken_where_the_first_is_in_use():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        door = Door(["127.0.0.1"], [port, 0], quiet)
-        assert door.port not in (port, 0)
-        door.close()
+        listener = Listener(["127.0.0.1"], [port, 0], quiet)
+        assert listener.port not in (port, 0)
+        listener.close()
         with pytest.raises(NotMet, match=f"cannot listen on 127.0.0.1, port {port}"):
-            Door(["127.0.0.1"], [port], quiet)
+            Listener(["127.0.0.1"], [port], quiet)
     with pytest.raises(NotMet, match="cannot listen on 192.0.2.1"):
-        Door(["192.0.2.1"], [0], quiet)
+        Listener(["192.0.2.1"], [0], quiet)
 
 
 def pair():
     """Two ends of one connection, and a raw socket into the first of them in place of the second."""
     ours, theirs = socket.socketpair()
-    call = Call(RUN, 1, 2, b"c" * 32, b"h" * 32)
+    call = Handshake(RUN, 1, 2, b"c" * 32, b"h" * 32)
     return (
-        Control(0, 2, {1: Link(ours, call, TOKEN, host=True)}),
+        Control(0, 2, {1: Connection(ours, call, TOKEN, host=True)}),
         theirs,
         Sealer(call.key(TOKEN, "frames to host")),
     )
@@ -435,10 +435,10 @@ def test_half_a_frame_is_waited_for_without_blocking():
 
 
 def test_a_caller_that_drips_is_shown_out_in_the_end(monkeypatch):
-    monkeypatch.setattr(door_module, "ANSWER_SECONDS", 0.3)
-    door = opened()
-    host = in_background(lambda: door.wait(RUN, 2, TOKEN, LIMIT))
-    with called(door.port, b"r") as slow:
+    monkeypatch.setattr(rendezvous, "ANSWER_SECONDS", 0.3)
+    listener = opened()
+    host = in_background(lambda: listener.wait(RUN, 2, TOKEN, LIMIT))
+    with called(listener.port, b"r") as slow:
         # a byte now and then does not prolong its time
         begun = time.monotonic()
         with contextlib.suppress(OSError):
@@ -449,49 +449,49 @@ def test_a_caller_that_drips_is_shown_out_in_the_end(monkeypatch):
                     if not slow.recv(1):
                         break
         assert time.monotonic() - begun < LIMIT
-    end = knock(door.port, 1, 2).until_in(LIMIT)
+    end = knock(listener.port, 1, 2).connect(LIMIT)
     close([host(), end])
 
 
 def test_a_proof_is_made_for_the_caller_it_was_made_for():
     # what a rank proves to a false first rank cannot be handed on to the true one: the nonces differ
-    call = Call(RUN, 1, 3, b"c" * 32, b"a" * 32)
-    door = opened()
-    host = in_background(lambda: door.wait(RUN, 2, TOKEN, 0.8))
-    with called(door.port, hello(b"c" * 32, 1, 2) + call.key(TOKEN, CALLER)) as stranger:
+    call = Handshake(RUN, 1, 3, b"c" * 32, b"a" * 32)
+    listener = opened()
+    host = in_background(lambda: listener.wait(RUN, 2, TOKEN, 0.8))
+    with called(listener.port, hello(b"c" * 32, 1, 2) + call.key(TOKEN, DIALER)) as stranger:
         assert shut(stranger)
     with pytest.raises(NotMet):
         host()
 
 
 def test_rank_0_listens_on_those_addresses_that_it_has_at_one_port():
-    door = Door(["192.0.2.1", "127.0.0.1", "127.0.0.2"], [0] * 8, quiet)
-    assert door.addresses == ("127.0.0.1", "127.0.0.2")
-    for address in door.addresses:
-        socket.create_connection((address, door.port), LIMIT).close()
-    door.close()
+    listener = Listener(["192.0.2.1", "127.0.0.1", "127.0.0.2"], [0] * 8, quiet)
+    assert listener.addresses == ("127.0.0.1", "127.0.0.2")
+    for address in listener.addresses:
+        socket.create_connection((address, listener.port), LIMIT).close()
+    listener.close()
 
 
 def test_a_rank_tries_every_address_in_turn():
-    door = opened()
-    host = in_background(lambda: door.wait(RUN, 2, TOKEN, LIMIT))
-    caller = Knock(("127.0.0.9", "127.0.0.1"), (door.port,), RUN, 1, 2, lambda: TOKEN, quiet)
-    close([caller.until_in(LIMIT), host()])
+    listener = opened()
+    host = in_background(lambda: listener.wait(RUN, 2, TOKEN, LIMIT))
+    caller = Dialer(("127.0.0.9", "127.0.0.1"), (listener.port,), RUN, 1, 2, lambda: TOKEN, quiet)
+    close([caller.connect(LIMIT), host()])
 
 
 FILES = """
 import resource, sys, threading
 soft, hard, size = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-from bench.supervise.control.rendezvous import Door, Knock, NotMet
-door = Door(["127.0.0.1"], [0], print)
+from bench.supervise.control.rendezvous import Dialer, Listener, NotMet
+listener = Listener(["127.0.0.1"], [0], print)
 def call(rank):
-    Knock(("127.0.0.1",), (door.port,), "r", rank, size, lambda: b"t" * 32, print).until_in(20)
+    Dialer(("127.0.0.1",), (listener.port,), "r", rank, size, lambda: b"t" * 32, lambda text: None).connect(20)
 threads = [threading.Thread(target=call, args=(rank,), daemon=True) for rank in range(1, size)]
 for thread in threads:
     thread.start()
 try:
-    print(len(door.wait("r", size, b"t" * 32, 20)._links))
+    print(len(listener.wait("r", size, b"t" * 32, 20)._connections))
 except NotMet as error:
     print(error)
 """

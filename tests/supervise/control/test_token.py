@@ -10,7 +10,7 @@ from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from bench.supervise.control.token import FILE, VARIABLE, NoToken, given, make, of_this_machine, read
+from bench.supervise.control.token import FILE, VARIABLE, NoToken, make, of_this_machine, read, take
 
 SECRET = "correct-horse-battery-staple"
 
@@ -23,27 +23,27 @@ def written(path, text=SECRET, mode=0o600):
 
 def test_both_variables_are_taken_out_of_the_environment_before_anybody_looks_at_them():
     environment = {VARIABLE: SECRET, FILE: "/nowhere", "HOME": "/x"}
-    found = given(environment)
+    found = take(environment)
     assert environment == {"HOME": "/x"}
     assert found.token() == SECRET.encode()
     assert SECRET not in repr(found)
 
 
 def test_without_variable_and_file_there_is_none():
-    assert given({}).token() is None
-    assert given({VARIABLE: "", FILE: ""}).token() is None
+    assert take({}).token() is None
+    assert take({VARIABLE: "", FILE: ""}).token() is None
 
 
 def test_a_token_that_nobody_asks_for_is_no_reason_to_refuse():
     environment = {VARIABLE: "short", FILE: "/nowhere"}
-    given(environment)
+    take(environment)
     assert environment == {}
 
 
 def test_a_file_of_the_owner_alone_is_read(tmp_path):
     path = written(tmp_path / "token", f"  {SECRET}\n")
     assert read(path) == SECRET.encode()
-    assert given({FILE: str(path)}).token() == SECRET.encode()
+    assert take({FILE: str(path)}).token() == SECRET.encode()
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o666, 0o601])
@@ -72,7 +72,7 @@ def test_what_is_no_plain_file_is_refused_and_never_waited_for(tmp_path):
 def test_a_token_that_is_too_short_or_too_long_is_refused_without_repeating_it(text):
     environment = {VARIABLE: text}
     with pytest.raises(NoToken, match="openssl rand -hex 32") as refused:
-        given(environment).token()
+        take(environment).token()
     assert text not in str(refused.value)
     assert VARIABLE not in environment
 
@@ -80,7 +80,7 @@ def test_a_token_that_is_too_short_or_too_long_is_refused_without_repeating_it(t
 @pytest.mark.parametrize("text", ["a" * 16, "ab" * 40, "passwordpassword", "0123456701234567"])
 def test_a_token_that_is_easy_to_guess_is_refused_with_the_command_that_makes_a_good_one(text):
     with pytest.raises(NoToken, match=r"easy to guess.*openssl rand -hex 32") as refused:
-        given({VARIABLE: text}).token()
+        take({VARIABLE: text}).token()
     assert text not in str(refused.value)
 
 
@@ -88,7 +88,7 @@ def test_a_token_that_is_easy_to_guess_is_refused_with_the_command_that_makes_a_
 @drawn(st.binary(min_size=16, max_size=16))
 def test_a_random_token_is_taken(raw):
     made = hashlib.sha256(raw).hexdigest()
-    assert given({VARIABLE: made}).token() == made.encode()
+    assert take({VARIABLE: made}).token() == made.encode()
 
 
 def test_a_new_token_can_be_read_by_its_owner_alone_and_replaces_nothing(tmp_path):
