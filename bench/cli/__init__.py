@@ -10,18 +10,16 @@ import time
 import click
 
 from bench import __version__
-from bench.model.errors import RailGaugeError
+from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE, RailGaugeError, exit_status
 from bench.model.redact import secrets, veil
-from bench.model.verdict import EXIT, EXIT_USAGE, Status
 
-from . import charts, exchange, history, judging, launching, measuring, nightly, probing, resuming, soaking
+from . import charts, exchange, history, judging, launching, measuring, nightly, probing, resuming
 from .option_types import EXIT_HELP
 from .streams import patient, trouble
 
 OTHERS_WAIT = 1.0
-MEANING = {1: "something failed", EXIT_USAGE: "wrong usage", EXIT[Status.ERROR]: "could not decide"}
-# one row a group of commands
-GROUPS = (measuring, resuming, launching, soaking, nightly, history, probing, judging, charts, exchange)
+MEANING = {1: "FAIL", EXIT_USAGE: "wrong usage", EXIT_INCONCLUSIVE: "INCONCLUSIVE"}
+GROUPS = (measuring, resuming, launching, nightly, history, probing, judging, charts, exchange)
 
 
 class Commands(click.Group):
@@ -48,6 +46,12 @@ def cli() -> None:
     """
 
 
+@cli.result_callback()
+def leave(code: int | None, **_: object) -> None:
+    """What a command returns is the exit status; None is 0."""
+    sys.exit(code or 0)
+
+
 for group in GROUPS:
     for command in group.COMMANDS:
         cli.add_command(command)
@@ -60,31 +64,31 @@ def main() -> None:
         lost = trouble()
         if lost:
             _say(f"cannot write to standard output: {lost}")
-            code = code or EXIT[Status.ERROR]
+            code = code or EXIT_INCONCLUSIVE
     if code:
-        _tell(f"ended with status {code}, {MEANING.get(code, 'no verdict')}; its words stand above")
+        _tell(f"exit status {code} ({MEANING.get(code, 'no verdict')}); see the messages above")
     sys.exit(code)
 
 
 def _run() -> int:
-    """The exit status of the command that was asked for; its mistakes are told."""
+    """Run the command; its exit status, after its mistakes were reported."""
     try:
         cli(standalone_mode=False)
-    except SystemExit as leave:
-        return leave.code if isinstance(leave.code, int) else EXIT[Status.ERROR]
-    except click.exceptions.Exit as leave:
-        return leave.exit_code
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else EXIT_INCONCLUSIVE
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except click.Abort:
         _say("interrupted")
-        return EXIT[Status.ERROR]
+        return EXIT_INCONCLUSIVE
     except click.ClickException as error:
         text = error.format_message()
-        if text.startswith("Usage: "):  # nothing was said, so nothing of it was wrong: the help as it is
+        if text.startswith("Usage: "):  # no command was given: the help as it is
             click.echo(text, err=True)
         else:
             _say(text)
         return EXIT_USAGE
-    except Exception as error:
+    except Exception as error:  # the edge: every mistake is reported here, and the process ends
         return _mistake(error)
     return 0
 
@@ -92,17 +96,17 @@ def _run() -> int:
 def _mistake(error: Exception) -> int:
     if isinstance(error, RailGaugeError):
         _say(str(error))
-        return error.exit_status
-    import traceback
+    else:
+        import traceback
 
-    traceback.print_exc()
-    _say("this is RailGauge's own fault and no verdict on the cluster; please report it")
-    return EXIT[Status.ERROR]
+        traceback.print_exc()
+        _say("this is a bug in RailGauge and no verdict on the cluster; please report it")
+    return exit_status(error)
 
 
 def _say(text: str) -> None:
     # with many ranks each of them meets the same mistake, and a launcher ends all when one has ended: the first
-    # speaks at once, the others only where they are still there a moment later, so the mistake is theirs alone
+    # reports at once, the others only if they are still there a moment later, so the mistake is theirs alone
     rank = next((os.environ[name] for name in _ranks() if os.environ.get(name)), "0")
     if rank != "0":
         time.sleep(OTHERS_WAIT)

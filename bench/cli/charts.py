@@ -1,37 +1,98 @@
-"""charts: what documentation embeds."""
+"""charts: specifications, data, pictures and pages for documentation, of runs or of a history."""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
+
+from bench.model.errors import EXIT_INCONCLUSIVE
+
+from .option_types import PATH
+
+if TYPE_CHECKING:
+    from reports.docs import Page
 
 
 @click.command(
     epilog="Exit status: 0 the charts are written, whatever the verdict; 2 wrong usage; 3 nothing to draw."
 )
 @click.argument("sources", metavar="RUN... | HISTORY", nargs=-1, required=True)
+@click.option("--out", type=PATH, required=True, help="Folder for the charts, inside your documentation")
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder of the charts, in your docs"
+    "--inline", is_flag=True, help="Put the data into the specifications  [default: CSV files beside them]"
 )
 @click.option(
-    "--inline", is_flag=True, help="Data inside the specifications  [default: CSV files beside them]"
+    "--base", default="", metavar="URL", help="Where the CSV files will be served from, if not beside them"
 )
-@click.option("--base", default="", metavar="URL", help="Where the CSV files will lie, when not beside them")
-@click.option("--library", is_flag=True, help="Write vega.js too (0.9 MB), for sites that use no CDN")
-@click.option("--pictures/--no-pictures", default=True, help="SVG in light and dark, and PNG, of every chart")
-@click.option("--cluster", help="Of a history, this cluster alone")
-def charts(**given: Any) -> None:
-    """Write Vega-Lite charts, pictures and Markdown pages that documentation embeds.
+@click.option("--library", is_flag=True, help="Also write vega.js (0.9 MB), for sites without a CDN")
+@click.option(
+    "--pictures/--no-pictures", default=True, help="Also draw every chart as SVG (light, dark) and PNG"
+)
+@click.option("--cluster", help="Only this cluster of a history")
+def charts(
+    sources: tuple[str, ...],
+    out: Path,
+    inline: bool,
+    base: str,
+    library: bool,
+    pictures: bool,
+    cluster: str | None,
+) -> int:
+    """Write charts and pages to embed in documentation.
 
-    Of one run: its collectives and rails. Of several: ranked beside each other. Of a history: its trends. Run it
-    again to update the same files.
+    They are Vega-Lite specifications, pictures and Markdown: of one run its collectives and rails, of several runs
+    their ranking, of a history its trends. Run it again to update the same files.
     """
-    from bench.cli.charts_command import charted
+    from reports import docs
 
-    sys.exit(charted(**given))
+    base = f"{base.rstrip('/')}/" if base else ""
+    if inline and base:
+        raise click.UsageError(
+            "--inline puts the data into the specifications; --base says where the CSV files are served from: give one"
+        )
+    title, pages = _pages(sources, cluster)
+    drawn = sum(page.drawn for page in pages)
+    # charts of a former call must not stay as if they were of this one
+    if drawn or (out / "index.md").exists():
+        docs.write(out, title, pages, docs.Form(inline, base, library, pictures))
+    if not drawn:
+        click.echo(f"railgauge: {', '.join(sources)}: nothing was measured that a chart could show", err=True)
+        return EXIT_INCONCLUSIVE
+    click.echo(f"charts: {drawn} in {out}, first page {out / 'index.md'}")
+    return 0
+
+
+def _pages(sources: Sequence[str], cluster: str | None) -> tuple[str, tuple[Page, ...]]:
+    """Title and pages of run folders, or of one history."""
+    from bench.judge.verdicts import judge
+    from bench.store import MANIFEST, load
+    from reports import doc_pages
+
+    from .page import own_profile
+
+    runs = [Path(source) for source in sources if (Path(source) / MANIFEST).is_file()]
+    if not runs and len(sources) == 1 and (Path(sources[0]).is_dir() or "://" in sources[0]):
+        return "Charts: every night", _history(sources[0], cluster)
+    if len(runs) < len(sources):
+        other = next(source for source in sources if Path(source) not in runs)
+        kind = "not a run folder" if runs else "neither a run folder nor a history"
+        raise click.UsageError(f"{other} is {kind}; give run folders, or one history")
+    judged = [(judge(load(path), profile), profile) for path in runs for profile in (own_profile(path),)]
+    if len(runs) == 1:
+        return doc_pages.heading(*judged[0]), doc_pages.run_pages(*judged[0])
+    return "Charts: runs beside each other", doc_pages.compared_pages(judged)
+
+
+def _history(history: str, cluster: str | None) -> tuple[Page, ...]:
+    from reports import trends
+
+    pages, problems = trends.history_pages(history, cluster)
+    for problem in problems:
+        click.echo(f"railgauge: left out {problem}", err=True)
+    return pages
 
 
 COMMANDS = (charts,)

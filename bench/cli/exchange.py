@@ -1,68 +1,126 @@
-"""import, export: other tools' formats."""
+"""import, export: results of other tools, and ours in their formats."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
-from .option_types import EXIT_HELP, out_option, profile_option
+from .option_types import EXIT_HELP, PATH, Count, out_file, out_option, profile_option
 
 FORMATS = ("nccl-tests", "csv", "junit", "prometheus", "grafana", "github")  # as bench.exchange has them
 
 
 @click.command("import", epilog=EXIT_HELP)
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=PATH)
 @out_option("import")
-@profile_option("What the platform should be")
-@click.option("--collective", default="", metavar="NAME", help="Where the files do not name it")
-@click.option("--ranks", type=click.IntRange(1), metavar="N", help="Where the files do not tell")
+@profile_option("Profile of the platform")
+@click.option("--collective", default="", metavar="NAME", help="Collective, if the files do not name it")
+@click.option("--ranks", type=Count(1), help="Number of ranks, if the files do not tell")
 @click.option(
-    "--nodes", type=click.IntRange(1), metavar="N", help="Where the files do not tell; ranks node by node"
+    "--nodes", type=Count(1), help="Number of nodes, if the files do not tell; ranks are counted node by node"
 )
 @click.option(
-    "--unit", default="", metavar="UNIT", help="Of a perftest JSON's bandwidth: MB/sec, MiB/sec or Gb/sec"
+    "--unit", default="", metavar="UNIT", help="Bandwidth unit of a perftest JSON: MB/sec, MiB/sec or Gb/sec"
 )
-@click.option("--algorithm", default="auto", metavar="NAME", help="Forced when they were taken, such as ring")
-def import_(**given: Any) -> None:
-    """Results of nccl-tests (text, -J) and perftest (text, --out_json) as a run folder, judged like our own.
+@click.option(
+    "--algorithm",
+    default="auto",
+    metavar="NAME",
+    help="NCCL algorithm, if the measurement forced one, e.g. ring",
+)
+def import_(
+    files: tuple[Path, ...],
+    out: Path | None,
+    profile_name: str,
+    collective: str,
+    ranks: int | None,
+    nodes: int | None,
+    unit: str,
+    algorithm: str,
+) -> int:
+    """Import results of nccl-tests or perftest, and judge them.
+
+    It reads the text and JSON (-J, --out_json) that they print, and writes a run folder.
 
     \b
         railgauge import all_reduce.log --nodes 2 --profile lambda-1cc-b200
     """
-    from bench.cli.exchange_command import imported
+    from bench.exchange.importing.run_folder import Wanted, import_files
+    from bench.judge.verdicts import status
+    from bench.model.profile import load
+    from bench.model.verdict import EXIT
+    from bench.run.finish import settle
 
-    sys.exit(imported(**given))
+    from .page import where_report, write_report
+    from .start import new_folder
+    from .terminal import summarise
+
+    profile, folder = load(profile_name), out or new_folder("import")
+    wanted = Wanted(collective, ranks, nodes, unit, algorithm)
+    made = import_files(files, folder, profile, wanted, ("railgauge", *sys.argv[1:]))
+    click.echo(made.text)
+    run = settle(folder, profile)
+    write_report(run, profile)
+    summarise(run, verbose=False, short=False)
+    where_report(folder)
+    return EXIT[status(run)]
 
 
-@click.command()
-@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--format", "form", type=click.Choice(FORMATS), default="nccl-tests", show_default=True)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Replaced as a whole  [default: standard output]",
+@click.command(
+    epilog="Exit status: 0 written, whatever the verdict; 2 wrong usage; 3 the run cannot be read."
 )
+@click.argument("run_folder", metavar="RUN", type=PATH)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="nccl-tests", show_default=True)
+@out_file
 @click.option(
-    "--step-summary", is_flag=True, help="Append GitHub's format to the file that GITHUB_STEP_SUMMARY names"
+    "--step-summary", is_flag=True, help="Append the github format to the file that GITHUB_STEP_SUMMARY names"
 )
 def export(run_folder: Path, form: str, out: Path | None, step_summary: bool) -> None:
-    """A run in another tool's format: rows, verdicts or metrics.
+    """Write a run in another tool's format.
 
-    nccl-tests and csv are the rows, junit a test case a verdict, prometheus a text file for node_exporter, grafana
-    the dashboard that reads it, github the summary of a step.
+    nccl-tests and csv hold the rows, junit one test case per verdict, prometheus a text file for node_exporter,
+    grafana the dashboard that shows it, github the summary of a workflow step.
 
     \b
         railgauge export runs/tonight --format prometheus --out /var/lib/node_exporter/railgauge.prom
     """
-    from bench.cli.exchange_command import exported
+    from bench.exchange.exporting.formats import export as text_of
+    from bench.store import load, write_text
 
     if step_summary and form not in ("github", "nccl-tests"):
-        raise click.UsageError(f"--step-summary is GitHub's format, not {form}")
-    sys.exit(exported(run_folder, "github" if step_summary else form, out, step_summary))
+        raise click.UsageError(f"--step-summary writes the github format, not {form}")
+    text = text_of(load(run_folder), "github" if step_summary else form)
+    if step_summary:
+        _append(_summary_file(), text)
+    elif out is None:
+        click.echo(text, nl=False)
+    elif out.exists() and not out.is_file():  # a pipe or a device is written to, not replaced by a file
+        _append(out, text)
+    else:
+        write_text(out, text, named=True)
+
+
+def _summary_file() -> Path:
+    """The file that GitHub shows beside a job; it is appended to, as other tools write there too."""
+    name = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not name:
+        raise click.UsageError(
+            "--step-summary: GITHUB_STEP_SUMMARY is not set; this is not a step of a GitHub job"
+        )
+    return Path(name)
+
+
+def _append(path: Path, text: str) -> None:
+    from bench.store import not_written
+
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise not_written(path, error) from None
 
 
 COMMANDS = (import_, export)

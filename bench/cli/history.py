@@ -1,117 +1,334 @@
-"""history list, show, export, check, add, accept: what the nights left behind."""
+"""history list, show, export, check, add, accept: what was recorded of the nights, and accepted as a new level."""
 
 from __future__ import annotations
 
+import io
 import sys
+import time
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-EXIT_HELP = "Exit status: 0 done, 1 something is wrong in it, 2 wrong usage, 3 it cannot be read or is empty."
+from bench.model.errors import EXIT_INCONCLUSIVE
+
+from .option_types import PATH, out_file
+
+if TYPE_CHECKING:
+    from bench.judge.drift import Mark, Series
+    from bench.store.history import Problem
+
+BROKEN = 1
+EXIT_HELP = (
+    "Exit status: 0 done, 1 some files are damaged, 2 wrong usage, 3 the history is unreadable or empty."
+)
 where = click.argument("folder", metavar="DIR")
-cluster = click.option("--cluster", metavar="NAME", help="Only this one  [default: all of them]")
-since = click.option(
-    "--since", metavar="DATE", help="Only runs of this UTC day and later, such as 2026-03-04"
+in_cluster = click.option("--cluster", metavar="NAME", help="Only this cluster  [default: all of them]")
+from_day = click.option(
+    "--since", metavar="DATE", help="Only runs of this UTC day and later, e.g. 2026-03-04"
 )
 
 
 @click.group(epilog=EXIT_HELP)
 def history() -> None:
-    """The nights of all clusters: a folder with one file a run, written by railgauge nightly.
+    """Show and maintain what railgauge nightly recorded.
 
-    DIR is a folder, also on NFS, or the URL of a bucket. Files that are broken or foreign are named and left out.
+    DIR is a folder, also on NFS, or the URL of a bucket. Damaged and foreign files are listed and left out.
     """
 
 
 @history.command("list", epilog=EXIT_HELP)
 @where
-@cluster
-@since
-def list_(**given: Any) -> None:
-    """The runs, oldest first, and what changed in the fingerprint with each."""
-    from bench.cli.history_command import listed
+@in_cluster
+@from_day
+def list_(folder: str, cluster: str | None, since: str | None) -> int:
+    """List the runs, oldest first, with what changed in the fingerprint."""
+    from bench.judge.drift.wording import date
+    from bench.store.history import Entry, acceptances, runs
+    from bench.store.history.nights import changed
 
-    sys.exit(listed(**given))
+    entries, problems = runs(folder, cluster, day(since))
+    before: dict[str, Entry] = {}
+    for entry in entries:
+        last = before.get(entry.cluster)
+        moved = changed(last.fingerprint, entry.fingerprint) if last else ()
+        note = f"   changed: {', '.join(moved)}" if moved else ""
+        click.echo(f"{moment(entry.time)}  {entry.cluster}  {entry.run}  {entry.rows} series{note}")
+        before[entry.cluster] = entry
+    levels, damaged = acceptances(folder, cluster)
+    for level in levels:
+        what = series_name(level.collective, level.size_class, level.quantity)
+        click.echo(
+            f"{moment(level.when)}  {level.cluster}  {what} accepted from {date(level.since)} on, by {level.who}: "
+            f"{level.why}"
+        )
+    left_out((*problems, *damaged))
+    return 0 if entries else nothing(folder)
 
 
 @history.command(epilog=EXIT_HELP)
 @where
-@cluster
-@since
-@click.option("--collective", metavar="NAME", help='Such as all_reduce, or "all_reduce (ring)"')
-@click.option("--size", metavar="SIZE", help='A size class as it is shown, such as "4 MiB"')
-@click.option("--quantity", metavar="NAME", help="busbw or latency")
-@click.option("--nights", is_flag=True, help="Every night of each series, not only the last")
-def show(**given: Any) -> None:
-    """Each series: nights, baseline, last night, label; and its steps with their likely cause."""
-    from bench.cli.history_command import shown
+@in_cluster
+@from_day
+@click.option("--collective", metavar="NAME", help='Only this one, e.g. all_reduce or "all_reduce (ring)"')
+@click.option("--size", metavar="SIZE", help='Only this size class as it is shown, e.g. "4 MiB"')
+@click.option("--quantity", metavar="NAME", help="Only busbw or only latency")
+@click.option("--nights", is_flag=True, help="Print every night of each series, not only the last")
+def show(
+    folder: str,
+    cluster: str | None,
+    since: str | None,
+    collective: str | None,
+    size: str | None,
+    quantity: str | None,
+    nights: bool,
+) -> int:
+    """Print each series: nights, baseline, last night, label; its steps and their likely causes."""
+    from bench.judge.drift import replay
+    from bench.store import history as store
 
-    sys.exit(shown(**given))
+    printed = False
+    for each in clusters(folder, cluster):
+        past, problems = store.nights(folder, each, day(since))
+        levels, damaged = store.acceptances(folder, each)
+        left_out((*problems, *damaged))
+        for series in sorted(past):
+            pairs = ((collective, series.collective), (size, series.size_class), (quantity, series.quantity))
+            marks = replay(series, past[series], levels)
+            if marks and all(wanted in (None, has) for wanted, has in pairs):
+                printed = True
+                _print_series(series, marks, nights)
+    return 0 if printed else nothing(folder)
+
+
+def _print_series(series: Series, marks: Sequence[Mark], every: bool) -> None:
+    from bench.judge.drift.wording import date, show
+
+    last = marks[-1]
+    figure = show(series.quantity, last.night.level) if last.night.measured else "no figure"
+    text = f"{series.name}: {last.label.value}, {figure} on {date(last.night.time)}, {len(marks)} nights"
+    level = next((mark.level for mark in reversed(marks) if mark.level is not None), None)
+    if level is not None:
+        text += f", baseline {show(series.quantity, level)}"
+        if last.night.measured:
+            text += f" ({100 * (last.night.level / level - 1):+.1f} %)"
+    click.echo(text)
+    for mark in marks if every else ():
+        value = show(series.quantity, mark.night.value) if mark.night.measured else mark.night.status.value
+        again = f", again {show(series.quantity, mark.night.rerun)}" if mark.night.rerun is not None else ""
+        click.echo(f"    {moment(mark.night.time)}  {value}{again}  {mark.label.value}  {mark.night.run}")
+    for line in _steps(series, marks):
+        click.echo(f"    {line}")
+
+
+def _steps(series: Series, marks: Sequence[Mark]) -> Iterable[str]:
+    from bench.judge.drift import NoRuptures, steps
+    from bench.judge.drift.wording import date, show
+
+    try:
+        found = steps([mark.night for mark in marks])
+    except NoRuptures as error:
+        yield str(error)
+        return
+    for step in found:
+        cause = (
+            f"likely cause: {', '.join(step.cause)}" if step.cause else "no change in the fingerprint then"
+        )
+        levels = f"{show(series.quantity, step.before)} to {show(series.quantity, step.after)}"
+        yield f"step of {100 * step.change:+.1f} % on {date(step.night.time)}, {levels}; {cause}"
 
 
 @history.command(epilog=EXIT_HELP)
 @where
-@cluster
-@since
+@in_cluster
+@from_day
 @click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Replaced as a whole  [default: standard output]",
-)
-def export(**given: Any) -> None:
-    """Every row, in base units: bytes per second and seconds."""
-    from bench.cli.history_command import exported
+@out_file
+def export(folder: str, cluster: str | None, since: str | None, form: str, out: Path | None) -> None:
+    """Write every row, in base units: bytes per second and seconds."""
+    from bench.store import write_text
+    from bench.store.history import export
 
-    sys.exit(exported(**given))
+    text = io.StringIO()
+    problems = export(folder, text if out else sys.stdout, form, cluster, day(since))
+    if out:
+        write_text(out, text.getvalue(), named=True)
+    left_out(problems)
 
 
 @history.command(epilog=EXIT_HELP)
 @where
-def check(folder: str) -> None:
+def check(folder: str) -> int:
     """Read every file to its last byte and compare it with its checksum."""
-    from bench.cli.history_command import checked
+    from bench.store.history import acceptances, check
 
-    sys.exit(checked(folder))
+    entries, problems = check(folder)
+    levels, damaged = acceptances(folder)
+    for problem in (*problems, *damaged):
+        click.echo(f"broken: {problem}")
+    count = len(problems) + len(damaged)
+    click.echo(f"{len(entries)} runs and {len(levels)} accepted levels are whole, {count} files are not")
+    if count:
+        return BROKEN
+    return 0 if entries else nothing(folder)
 
 
 @history.command(epilog=EXIT_HELP)
 @where
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--cluster", default="", metavar="NAME", help="Its name  [default: the run's own]")
-def add(**given: Any) -> None:
-    """Run folders into the history: a night that could not be recorded, or runs from before there was one."""
-    from bench.cli.history_command import added
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=PATH)
+@click.option(
+    "--cluster", default="", metavar="NAME", help="Record under this name  [default: the run's own]"
+)
+def add(folder: str, runs: Sequence[Path], cluster: str) -> int:
+    """Add run folders: a night that could not be recorded, or runs from before there was a history."""
+    from bench.judge.drift.past import from_json
+    from bench.judge.drift.series import record
+    from bench.run.nightly import name_of, parts_of
+    from bench.store import load
+    from bench.store.history import HistoryError, append, create, lasting
 
-    sys.exit(added(**given))
+    from .page import own_profile
+
+    lasting(folder)
+    create(folder)
+    refused = 0
+    for path in runs:
+        run, profile = load(path), own_profile(path)
+        known = from_json(run.history) if run.history else None
+        called = cluster or (known.cluster if known else name_of(run))
+        parts = dict(known.parts) if known else parts_of(run, profile)
+        try:
+            click.echo(append(folder, record(run, profile, called, parts)))
+        except HistoryError as error:
+            refused += 1
+            click.echo(f"railgauge: {path}: {error}", err=True)
+    return BROKEN if refused else 0
 
 
 @history.command(epilog=EXIT_HELP)
 @where
 @click.option("--why", required=True, metavar="TEXT", help="What changed, for those who ask next year")
-@click.option("--who", metavar="NAME", help="Who says so  [default: you, as this machine knows you]")
-@click.option("--cluster", metavar="NAME", help="Which one  [default: the only one]")
+@click.option("--who", metavar="NAME", help="Who accepts it  [default: your login name]")
+@click.option("--cluster", metavar="NAME", help="Which cluster  [default: the only one]")
 @click.option(
     "--since",
     metavar="RUN|DATE",
-    help="First night of the new level, by run or UTC day  [default: the last run]",
+    help="First night of the new level: a run or a UTC day  [default: the last run]",
 )
 @click.option("--collective", default="", metavar="NAME", help="Only this collective  [default: all]")
-@click.option(
-    "--size", default="", metavar="SIZE", help='Only this size class, such as "4 MiB"  [default: all]'
-)
-@click.option("--quantity", default="", metavar="NAME", help="Only busbw or latency  [default: all]")
-def accept(**given: Any) -> None:
-    """Say that a level is meant: nights before it count no more. Kept for good, with who, when and why.
+@click.option("--size", default="", metavar="SIZE", help='Only this size class, e.g. "4 MiB"  [default: all]')
+@click.option("--quantity", default="", metavar="NAME", help="Only busbw or only latency  [default: both]")
+def accept(
+    folder: str,
+    why: str,
+    who: str | None,
+    cluster: str | None,
+    since: str | None,
+    collective: str,
+    size: str,
+    quantity: str,
+) -> None:
+    """Accept a level as intended: earlier nights no longer count. Kept for good, with who, when and why.
 
     \b
         railgauge history accept /nfs/railgauge --collective all_reduce --why "NCCL 2.24 chooses NVLSTree"
     """
-    from bench.cli.history_command import accepted
+    import getpass
 
-    sys.exit(accepted(**given))
+    from bench.store.history import accept
+    from bench.store.history.nights import Acceptance
+
+    called = _one(folder, cluster)
+    _exists(folder, called, collective=collective, size=size, quantity=quantity)
+    start = _start(folder, called, since)
+    level = Acceptance(called, start, who or getpass.getuser(), time.time(), why, collective, size, quantity)
+    path = accept(folder, level)
+    what = series_name(collective, size, quantity)
+    click.echo(f"{called}: {what} accepted from {moment(start)} on, by {level.who}: {why}")
+    click.echo(path)
+
+
+def series_name(*parts: str) -> str:
+    """``all_reduce 4 MiB busbw``, less the parts that are empty."""
+    return " ".join(part for part in parts if part) or "all series"
+
+
+def _one(folder: str, cluster: str | None) -> str:
+    """The cluster that is meant, which must be in the history."""
+    known = clusters(folder, None)
+    if cluster is None and len(known) == 1:
+        return known[0]
+    if cluster is None or cluster not in known:
+        wrong = "which cluster?" if cluster is None else f"no cluster {cluster!r} in {folder};"
+        raise click.UsageError(f"{wrong} known: {', '.join(known) or 'none'}; give --cluster")
+    return cluster
+
+
+def clusters(folder: str, cluster: str | None) -> list[str]:
+    """The names in the history, or the one that was asked for."""
+    from bench.store.history import runs
+
+    if cluster is not None:
+        return [cluster]
+    entries, problems = runs(folder)
+    left_out(problems)
+    return sorted({entry.cluster for entry in entries})
+
+
+def _exists(folder: str, cluster: str, **wanted: str) -> None:
+    """Nothing is accepted for a series that nobody measured: that is a slip of the finger."""
+    from bench.store.history import nights
+
+    fields = {"collective": "collective", "size": "size_class", "quantity": "quantity"}
+    known = nights(folder, cluster)[0]
+    for option, value in wanted.items():
+        there = sorted({str(getattr(series, fields[option])) for series in known})
+        if value and value not in there:
+            raise click.UsageError(
+                f"no series of {cluster} has --{option} {value!r}; known: {', '.join(there)}"
+            )
+
+
+def _start(folder: str, cluster: str, since: str | None) -> float:
+    """The time of the first night of the new level."""
+    from bench.store.history import runs
+
+    entries, _ = runs(folder, cluster)
+    if since is None:
+        return entries[-1].time
+    named = [entry.time for entry in entries if entry.run == since]
+    return named[0] if named else day(since)
+
+
+def day(text: str | None) -> float:
+    """Seconds since 1970 of the start of a UTC day; 0 of None."""
+    if text is None:
+        return 0.0
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=timezone.utc).timestamp()
+    except ValueError:
+        raise click.UsageError(
+            f"{text!r} is neither a day, e.g. 2026-03-04, nor a run of this history"
+        ) from None
+
+
+def moment(seconds: float) -> str:
+    """``2026-03-04 02:00`` (UTC)."""
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M")
+
+
+def left_out(problems: Iterable[Problem]) -> None:
+    """Report which files were left out."""
+    for problem in problems:
+        click.echo(f"railgauge: left out: {problem}", err=True)
+
+
+def nothing(folder: str) -> int:
+    """Report that there is no such run, which is no success."""
+    click.echo(f"railgauge: {folder}: no such runs; railgauge nightly records the first one", err=True)
+    return EXIT_INCONCLUSIVE
 
 
 COMMANDS = (history,)

@@ -1,23 +1,22 @@
 """The command that launch starts on every node, read here as its ranks will read it.
 
-A mistake that every rank would meet is said once, before any node is touched: it is no verdict on a cluster,
+A mistake that every rank would meet is reported once, before any node is touched: it is no verdict on a cluster,
 so all of these are wrong usage.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
 from bench.launch.hosts import Host
 from bench.launch.remote import here
 from bench.launch.table import STARTED
-from bench.model.profile import Profile, load, parse
+from bench.model.profile import Profile, load
 from bench.plan import sweep_cases
 from bench.run.resume import ResumeRefused, check_own, resumable
 from bench.store import Run, RunError, free
@@ -25,25 +24,22 @@ from bench.store import load as load_run
 from bench.store.history import HistoryError, MissingLibrary, lasting
 from bench.supervise.control import token
 
-from .start import new_folder, options_of
-
-Understood = Callable[[str, Sequence[str]], dict[str, Any]]
-"""A command's name and its words -> its options."""
+from .invocation import Invocation, understood
+from .page import own_profile
+from .start import new_folder
 
 
 @dataclass(frozen=True)
 class Inner:
     """A command to be started by a launcher.
 
-    given    its options
     profile  of the command, or of the run that it resumes
     out      the run folder: to be made, or the one that goes on
     run      the run that goes on, else None
     """
 
-    name: str
     words: tuple[str, ...]
-    given: Mapping[str, Any]
+    typed: Invocation
     profile: Profile
     out: Path
     run: Run | None = None
@@ -51,80 +47,79 @@ class Inner:
     @property
     def with_out(self) -> tuple[str, ...]:
         """All words, the run folder among them: whoever started the job looks for its verdict there."""
-        if self.run or self.given["out"]:
-            return (self.name, *self.words)
-        return (self.name, "--out", str(self.out), *self.words)
+        if self.run or self.typed.shared.out:
+            return (self.typed.command, *self.words)
+        return (self.typed.command, "--out", str(self.out), *self.words)
 
 
-def read(arguments: Sequence[str], understood: Understood) -> Inner:
+def read(arguments: Sequence[str]) -> Inner:
     """The command that ``arguments`` are. Raises UsageError, and what a profile or a run folder raises."""
     name, *words = arguments
     if name not in STARTED:
         raise click.UsageError(f"after -- comes one of {', '.join(STARTED)}, not {name!r}")
     try:
-        given = understood(name, words)
+        typed = understood(name, words)
     except click.ClickException as error:
         raise click.UsageError(f"{name}: {error.format_message()}") from None
-    if given.get("token_file"):
-        checked_token(given["token_file"])
+    checked_token(typed.shared.token_file)
     if name == "resume":
-        run = load_run(given["run_folder"])
-        profile = parse(run.manifest.profile_text, "the run's own profile")
-        return Inner(name, tuple(words), given, profile, given["run_folder"], run)
-    profile = load(given["profile_name"])
-    out = given["out"] or new_folder("probe" if name == "probe" else profile.name)
-    return Inner(name, tuple(words), given, profile, out)
+        assert typed.folder is not None
+        run = load_run(typed.folder)
+        return Inner(tuple(words), typed, own_profile(typed.folder), typed.folder, run)
+    profile = load(typed.shared.profile_name)
+    out = typed.shared.out or new_folder("probe" if name == "probe" else profile.name)
+    return Inner(tuple(words), typed, profile, out)
 
 
-def checked_token(path: Path) -> None:
+def checked_token(path: Path | None) -> None:
     """Raise UsageError for a token file that no rank would take."""
     try:
-        token.read(path)
+        if path:
+            token.read(path)
     except token.NoToken as error:
         raise click.UsageError(str(error)) from None
 
 
 def check(inner: Inner, hosts: Sequence[Host]) -> None:
     """Raise for what the ranks of ``hosts``, which have their slots, would refuse."""
-    ranks = sum(host.slots for host in hosts)
+    typed, ranks = inner.typed, sum(host.slots for host in hosts)
     if inner.run:
-        check_own(inner.run, inner.given["trust"])
+        check_own(inner.run, typed.trust)
         _same_job(inner.run, hosts, ranks)
         return
-    if inner.given.get("ranks") is not None:
+    if typed.shared.ranks is not None:
         raise click.UsageError(
-            f"{inner.name}: --ranks counts the ranks of one machine without a launcher: write slots=N in the host file "
-            "or --per-node N before the --"
+            f"{typed.command}: --ranks is for one machine without a launcher: write slots=N in the host file or "
+            "--per-node N before the --"
         )
-    if inner.name == "probe" and inner.given["root"]:
+    if typed.command == "probe" and typed.folder:
         raise click.UsageError("probe: --root reads a copy of a machine, for which no launcher is needed")
-    if inner.name == "nightly":
-        _nightly(inner)
-    if inner.name in ("run", "soak"):
-        for sweep in options_of(inner.name, dict(inner.given), inner.profile, inner.out).sweeps:
-            sweep_cases("run", sweep, (tuple(range(ranks)),))
+    if typed.nightly:
+        _nightly(typed.nightly.history, inner.words)
+    for sweep in typed.sweeps:
+        sweep_cases("run", sweep, (tuple(range(ranks)),))
 
 
 def _same_job(run: Run, hosts: Sequence[Host], ranks: int) -> None:
-    """What can be told of a resume before the nodes are asked: they have the last word on whether they are the same."""
+    """What can be known of a resume before the nodes are asked, which find out themselves whether they are the same."""
     resumable(run)
     had = run.manifest
     if (len(had.nodes), len(had.ranks)) != (len(hosts), ranks):
         raise ResumeRefused(
             f"{run.path} was measured with {len(had.ranks)} ranks on {len(had.nodes)} "
-            f"node{'s' if len(had.nodes) > 1 else ''}, the host file gives {ranks} on {len(hosts)}: half of each would "
-            "be neither"
+            f"node{'s' if len(had.nodes) > 1 else ''}, the host file gives {ranks} on {len(hosts)}: results of two "
+            "different clusters must not be mixed"
         )
 
 
-def _nightly(inner: Inner) -> None:
-    if any(word.partition("=")[0] == "--webhook" for word in inner.words):
+def _nightly(history: str, words: Sequence[str]) -> None:
+    if any(word.partition("=")[0] == "--webhook" for word in words):
         raise click.UsageError(
-            "nightly: --webhook would stand on every node's list of processes: export RAILGAUGE_WEBHOOK instead, where "
-            "rank 0 runs"
+            "nightly: --webhook would show in the process list of every node: export RAILGAUGE_WEBHOOK instead, on the "
+            "node of rank 0"
         )
     try:
-        lasting(inner.given["history"])
+        lasting(history)
     except MissingLibrary:
         raise
     except HistoryError as error:
@@ -146,6 +141,8 @@ def check_out(out: Path, first: Host) -> None:
     if not here(first.name) and near not in (Path.cwd(), out.absolute().parent):
         return
     if not near.is_dir():
-        raise click.UsageError(f"cannot make {out}: {near} is no folder; give another one with --out")
+        raise click.UsageError(f"cannot make {out}: {near} is not a folder; give another one with --out")
     if not os.access(near, os.W_OK | os.X_OK):
-        raise click.UsageError(f"cannot write {near}, where {out} is to be; give another folder with --out")
+        raise click.UsageError(
+            f"cannot write to {near}, which is to hold {out}; give another folder with --out"
+        )

@@ -2,50 +2,114 @@
 
 from __future__ import annotations
 
-import sys
+import gc
+from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 import click
 
-from .option_types import EXIT_HELP, profile_option
+from .option_types import EXIT_HELP, PATH, VERDICTS, profile_option
 
 
 @click.command(epilog=EXIT_HELP)
-@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("run_folder", metavar="RUN", type=PATH)
 @profile_option("Judge by this profile  [default: the run's own]", None)
-@click.option("--verbose", is_flag=True, help="Print every verdict, not only what did not pass")
-def judge(run_folder: Path, profile_name: str | None, verbose: bool) -> None:
+@VERDICTS
+def judge(run_folder: Path, profile_name: str | None, verbose: bool) -> int:
     """Judge a run folder again, on any machine."""
-    from bench.cli.judging_command import judge_again
+    from bench.judge.verdicts import judge, status
+    from bench.model.profile import load
+    from bench.model.verdict import EXIT
+    from bench.run.finish import keep
+    from bench.store import load as load_run
 
-    sys.exit(judge_again(run_folder, profile_name, verbose))
+    from .page import own_profile, refresher
+    from .terminal import summarise
+
+    gc.disable()  # a process of seconds; looking for cycles among the rows of 64 nodes takes a third of them
+    profile = load(profile_name) if profile_name else own_profile(run_folder)
+    # a report must not say other than the verdicts beside it
+    refresh = refresher(run_folder) if (run_folder / "report.html").exists() else None
+    judged = judge(load_run(run_folder), profile)
+    unsaved = keep(judged, profile, refresh)
+    summarise(judged, verbose, short=True, profile_name=profile.name)
+    if unsaved:
+        click.echo(f"railgauge: {unsaved}", err=True)
+    return EXIT[status(judged)]
 
 
 @click.command(epilog=EXIT_HELP)
-@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
-def report(run_folder: Path) -> None:
-    """Make the report of a run folder again: report.html, report.md, charts."""
-    from bench.cli.judging_command import report_again
+@click.argument("run_folder", metavar="RUN", type=PATH)
+def report(run_folder: Path) -> int:
+    """Write the report of a run folder again."""
+    from bench.judge.verdicts import status
+    from bench.model.profile import parse
+    from bench.model.verdict import EXIT
+    from bench.run.finish import settle
+    from bench.store import judged_by
+    from reports import evidence, write
 
-    sys.exit(report_again(run_folder))
+    from .page import own_profile, where_report
+
+    gc.disable()  # as above
+    text = judged_by(run_folder)
+    profile = parse(text, "the profile of the last judgement") if text else own_profile(run_folder)
+    seen = evidence(run_folder)
+    run = settle(run_folder, profile)
+    write(run, profile, seen)
+    if text:
+        click.echo(
+            f"judged by {profile.name}, as last time; to use the run's own profile: railgauge judge {run_folder}"
+        )
+    where_report(run_folder)
+    return EXIT[status(run)]
 
 
 @click.command(
-    epilog="Exit status: 0 B is no slower, 1 B is slower somewhere, 2 wrong usage or unlike, 3 cannot tell."
+    epilog="Exit status: 0 B is not slower, 1 B is slower somewhere, 2 wrong usage or runs that cannot be compared, "
+    "3 INCONCLUSIVE."
 )
-@click.argument("folders", metavar="A... [vs] B...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--anyway", is_flag=True, help="Compare runs that are not alike, and say so")
-def compare(folders: tuple[Path, ...], anyway: bool) -> None:
-    """Two runs side by side: the ratio of each case, and how sure it is.
+@click.argument("folders", metavar="A... [vs] B...", nargs=-1, required=True, type=PATH)
+@click.option(
+    "--anyway", is_flag=True, help="Compare runs of different plans or machines; the result says so"
+)
+def compare(folders: tuple[Path, ...], anyway: bool) -> int:
+    """Compare two runs: the ratio of each case, with its confidence.
 
-    Launches of one machine differ too: only three of each tell a difference of the machines from one of the launches.
+    Launches on one machine differ too: three launches of each side tell a difference between machines from one
+    between launches.
 
     \b
         railgauge compare A1 A2 A3 vs B1 B2 B3
     """
-    from bench.cli.judging_command import compared
+    from bench.exchange.compare_runs import compare_runs
+    from bench.model.verdict import EXIT
+    from bench.store import load
 
-    sys.exit(compared(folders, anyway))
+    a, b = _sides(folders)
+    for one, other in combinations((*a, *b), 2):
+        if one.exists() and other.exists() and one.samefile(other):
+            raise click.UsageError(f"{one} and {other} are the same run; there is nothing to compare")
+    runs_a, runs_b = [load(path) for path in a], [load(path) for path in b]
+    for first, second in combinations((*runs_a, *runs_b), 2):
+        if (first.manifest.id, first.manifest.started) == (second.manifest.id, second.manifest.started):
+            raise click.UsageError(
+                f"{first.path} and {second.path} are copies of one run; there is nothing to compare"
+            )
+    answer = compare_runs(runs_a, runs_b, anyway)
+    click.echo(answer.text)
+    return EXIT[answer.status]
+
+
+def _sides(folders: Sequence[Path]) -> tuple[Sequence[Path], Sequence[Path]]:
+    words = [str(folder) for folder in folders]
+    if "vs" not in words and len(words) == 2:
+        return folders[:1], folders[1:]
+    at = words.index("vs") if words.count("vs") == 1 else 0
+    if at == 0 or at == len(words) - 1:
+        raise click.UsageError("give A B, or several launches of each: A1 A2 A3 vs B1 B2 B3")
+    return folders[:at], folders[at + 1 :]
 
 
 COMMANDS = (judge, report, compare)

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .inner import understood
-from .option_types import EXIT_HELP
+from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE
+
+from .option_types import EXIT_HELP, PATH, Count
+
+if TYPE_CHECKING:
+    from bench.launch.command_lines import Job, Step
+
+    from .inner_command import Inner
 
 LAUNCHERS = ("mpirun", "openmpi", "mpich", "srun", "torchrun", "fabric", "deepspeed", "shell")
+PATHS = ("PYTHONPATH", "LD_LIBRARY_PATH")  # where the program is found, beside what concerns NCCL and MPI
 
 
 class Launch(click.Command):
@@ -27,70 +41,254 @@ class Launch(click.Command):
             if "--" in given or not set(given) & set(STARTED):
                 raise
             raise click.UsageError(
-                f"no option {error.option_name} of launch itself: write -- in front of the command that is started",
+                f"launch has no option {error.option_name}: write -- in front of the command that is started",
                 ctx,
             ) from None
 
 
-@click.command(
-    cls=Launch,
-    epilog=EXIT_HELP,
-    context_settings={"ignore_unknown_options": False},
-)
+@click.command(cls=Launch, epilog=EXIT_HELP)
 @click.option(
     "--hosts",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     metavar="FILE",
-    help="Lines as of Open MPI (node1 slots=8), MPICH (node1:8), Slurm (node[01-64]) or plain names",
+    help="Host file of Open MPI (node1 slots=8), MPICH (node1:8), Slurm (node[01-64]), or plain names",
 )
 @click.option(
     "--launcher",
     type=click.Choice(LAUNCHERS),
     default="mpirun",
     show_default=True,
-    help="mpirun: the one that is found here, Open MPI's or MPICH's",
+    help="mpirun means the one that is installed here, Open MPI's or MPICH's",
 )
 @click.option(
-    "--shell", is_flag=True, help="Print one command a node, to be typed there: --launcher shell --dry-run"
+    "--shell",
+    is_flag=True,
+    help="Print one command per node, to be typed there; same as --launcher shell --dry-run",
 )
 @click.option("--dry-run", is_flag=True, help="Print the commands, run nothing")
 @click.option(
     "--per-node",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Ranks of a host whose line names no slots  [default: the profile's GPUs of a node]",
+    type=Count(1),
+    help="Ranks on a host whose line gives no slots  [default: the GPUs per node of the profile]",
 )
 @click.option(
     "--management",
     default="",
     metavar="IF",
-    help="The interface for MPI's own messages, never a rail  [default: the profile's]",
+    help="Network interface for MPI's own messages, never a rail  [default: the profile's]",
 )
 @click.option(
-    "--port", type=click.IntRange(1, 65_527), default=29_400, show_default=True, metavar="N", help="Of rank 0"
+    "--port",
+    type=click.IntRange(1, 65_527),
+    default=29_400,
+    show_default=True,
+    metavar="N",
+    help="TCP port of rank 0",
 )
 @click.option(
     "--token-file",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
-    help="Without MPI: the job's secret, on a folder that all hosts see  [default: handed over by ssh]",
+    help="Without MPI: file with the job's secret, in a folder that all hosts share  [default: sent by ssh]",
 )
 @click.option(
-    "--ssh", "agent", default="", metavar="COMMAND", help="Instead of ssh, called as: COMMAND HOST TEXT"
+    "--ssh",
+    "agent",
+    default="",
+    metavar="COMMAND",
+    help="Use this instead of ssh, called as: COMMAND HOST TEXT",
 )
 @click.argument("arguments", nargs=-1, required=True, metavar="-- accept …")
-def launch(**given: Any) -> None:
-    """Start accept, nightly, run, soak or probe on the hosts of a file, by any launcher; or print the command.
+def launch(
+    hosts: Path,
+    launcher: str,
+    shell: bool,
+    dry_run: bool,
+    per_node: int | None,
+    management: str,
+    port: int,
+    token_file: Path | None,
+    agent: str,
+    arguments: tuple[str, ...],
+) -> int:
+    """Start a command on the hosts of a file, or print how.
+
+    The command is accept, nightly, run, soak, probe or resume; any launcher can start it.
 
     \b
         railgauge launch --hosts nodes.txt --dry-run -- accept --profile lambda-1cc-h100
         railgauge launch --hosts nodes.txt --launcher torchrun -- accept --profile lambda-1cc-h100
         railgauge launch --hosts nodes.txt --shell -- accept --profile runpod-instant-cluster
     """
-    from bench.cli.launching_command import launched
+    from bench.launch.command_lines import EACH_NODE, Job, steps
+    from bench.launch.hosts import meetable, read_hosts, with_slots
 
-    sys.exit(launched(**given, understood=understood))
+    from .inner_command import check, check_out, checked_token, read
+
+    launcher, dry_run = ("shell", True) if shell else (launcher, dry_run)
+    inner = read(arguments)
+    checked_token(token_file)  # what is wrong with it is reported here, not on every rank
+    chosen = with_slots(read_hosts(hosts), per_node or inner.profile.gpus, hosts)
+    if launcher in EACH_NODE:
+        meetable(chosen, hosts)
+    check(inner, chosen)
+    if not (dry_run or inner.run):
+        check_out(inner.out, chosen[0])
+    remote = _agent(agent)
+    found, mpirun, flavour = _mpirun(launcher, dry_run)
+    job = Job(
+        hosts=chosen,
+        python=sys.executable,
+        arguments=arguments if dry_run else inner.with_out,
+        management=management or inner.profile.rails.management,
+        forward=_forward(),
+        mpirun=mpirun,
+        flavour=flavour,
+        port=port,
+        run=secrets.token_hex(6),
+        token_file=str(token_file.resolve()) if token_file else "",
+        gpus=inner.profile.backend != "gloo",
+    )
+    made = steps(found, job)
+    if dry_run:
+        _print(made, found, job)
+        return 0
+    if found in EACH_NODE:
+        return _on_each(made, job, remote, inner)
+    return _from_here(made[0], inner)
+
+
+def _agent(text: str) -> Sequence[str]:
+    """The words of --ssh. Raises UsageError for what no shell would read."""
+    from bench.launch.remote import SSH
+
+    try:
+        return shlex.split(text) or SSH
+    except ValueError as error:
+        raise click.UsageError(f"--ssh {text}: {error}") from None
+
+
+def _mpirun(launcher: str, dry_run: bool) -> tuple[str, str, str]:
+    """(launcher, program, flavour), of the mpirun that is here; a dry run goes without one."""
+    from bench import launch
+
+    if launcher not in ("mpirun", "openmpi", "mpich", "srun"):
+        return launcher, "mpirun", "openmpi"
+    try:
+        program = launch.find_mpirun()
+        flavour = launch.flavour(launch.mpirun_version(program))
+    except launch.LaunchError:
+        if not dry_run and launcher != "srun":
+            raise
+        program, flavour = "mpirun", "mpich" if launcher == "mpich" else "openmpi"
+    if launcher in ("openmpi", "mpich") and launcher != flavour:
+        if not dry_run:
+            raise launch.LaunchError(
+                f"{program} belongs to {flavour}, not to {launcher}; put the right one first on PATH"
+            )
+        program, flavour = "mpirun", launcher
+    return (flavour if launcher == "mpirun" else launcher), program, flavour
+
+
+def _forward() -> dict[str, str]:
+    """What a far shell would not have: from the allow-list, so no secret ends up on a command line."""
+    from bench.probe.environment import allowed
+
+    variables, _ = allowed(os.environ)
+    paths = {name: os.environ[name] for name in PATHS if name in os.environ}
+    return {name: value for name, value in variables.items() if not name.startswith("SLURM_")} | paths
+
+
+def _print(made: Sequence[Step], launcher: str, job: Job) -> None:
+    from bench.launch.command_lines import EACH_NODE
+    from bench.supervise.control.token import VARIABLE
+
+    if launcher not in EACH_NODE:
+        click.echo(made[0].shown())
+        if not job.management:
+            click.echo("# no management interface is named: MPI may use any; see --management", err=True)
+        return
+    if not job.token_file and len(made) > 1:
+        click.echo(
+            f"# first, on every node, the same: export {VARIABLE}=… (make it once: openssl rand -hex 32)"
+        )
+    for step in made:
+        click.echo(f"# on {step.host}")
+        click.echo(f"cd {shlex.quote(str(Path.cwd()))} && {step.shown()}")
+
+
+def _on_each(made: Sequence[Step], job: Job, agent: Sequence[str], inner: Inner) -> int:
+    """Run one command on every host by ssh; rank 0's verdict, or the status of the first host's launcher."""
+    from bench.launch import LaunchError
+    from bench.launch.remote import Remote, here
+
+    for step in made:
+        click.echo(f"railgauge: {step.host}: {step.shown()}", err=True)
+    away = [step.host for step in made if not here(step.host)]
+    if away and not shutil.which(agent[0]):
+        raise LaunchError(
+            f"no program {agent[0]} here, which is needed to reach {away[0]}: install it, or see --ssh"
+        )
+    token = "" if job.token_file else secrets.token_hex(32)
+    ends = Remote(made, str(Path.cwd()), token, agent).wait()
+    for host, code in ends.items():
+        if code == 255:
+            click.echo(f"railgauge: {host}: ssh could not connect, or lost the connection", err=True)
+        elif code:
+            click.echo(f"railgauge: {host}: exit status {code}", err=True)
+    return _believed(next(iter(ends.values())), inner)
+
+
+def _from_here(step: Step, inner: Inner) -> int:
+    """Run a launcher that starts the whole job."""
+    from bench import launch
+
+    click.echo(f"railgauge: {step.shown()}", err=True)
+    environment = {**launch.mpi_environment(os.environ), **step.environment}
+    try:
+        # a process group of its own: an interrupt reaches us alone, and we pass it on once
+        job = subprocess.Popen(
+            step.command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+    except OSError as error:
+        raise launch.LaunchError(f"cannot start {step.command[0]}: {error.strerror}") from None
+
+    def stop(number: int, _: Any) -> None:
+        os.killpg(job.pid, signal.SIGTERM)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    try:
+        code = job.wait()
+    finally:
+        if job.poll() is None:
+            os.killpg(job.pid, signal.SIGKILL)
+    return _believed(code, inner)
+
+
+def _believed(code: int, inner: Inner) -> int:
+    """The run's own verdict where its folder is here. A launcher's 0 or 1 alone is none: torchrun ends with 1 whatever
+    happened, and so do mpirun that reached nobody and a Python without RailGauge.
+    """
+    from bench.judge.verdicts import status
+    from bench.model.verdict import EXIT
+    from bench.store import load
+
+    if (inner.out / "verdicts.json").exists():
+        run = load(inner.out)
+        if inner.run is None or run.manifest.settings != inner.run.manifest.settings:
+            return EXIT[status(run)]
+        click.echo(
+            f"railgauge: the launcher ended with status {code} before {inner.out} was resumed", err=True
+        )
+    elif code in (0, 1):
+        click.echo(
+            f"railgauge: the launcher ended with status {code}, but {inner.out} on this machine holds no verdict; "
+            f"on the node of rank 0 run: railgauge judge {inner.out}",
+            err=True,
+        )
+    return code if code == EXIT_USAGE else EXIT_INCONCLUSIVE
 
 
 COMMANDS = (launch,)

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from bench import launch
-from bench.cli.follow import follow, pass_on
+from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE
 from bench.model.verdict import EXIT, overall
 from bench.run.options import CannotRun, Options
 from bench.store import RunError
@@ -19,11 +19,10 @@ from bench.store import load as load_run
 from bench.supervise import watchdog
 from bench.supervise.control import token
 
+from .follow import follow, pass_on
 from .page import where_report, write_report
 
 STOP_SECONDS = 3.5
-
-
 OURS = watchdog.STARTED
 
 
@@ -104,19 +103,20 @@ def _stop(job: subprocess.Popen[str], folder: Path) -> None:
 
 def _believe(returned: int, options: Options, quiet: bool, verbose: bool) -> int:
     """The run's own word, never the launcher's: mpirun can end with 0 although a node died."""
-    if not (options.out / "manifest.json").exists():
-        if returned in (2, 3):
+    run = load_run(options.out) if (options.out / "manifest.json").exists() else None
+    before = options.resumed.manifest.settings if options.resumed else None
+    if run is None or run.manifest.settings == before:
+        if returned in (EXIT_USAGE, EXIT_INCONCLUSIVE):
             return returned
-        raise CannotRun(f"mpirun ended with status {returned} before the run began; its words stand above")
-    run = load_run(options.out)
-    if options.resumed and run.manifest.settings == options.resumed.manifest.settings:
-        if returned in (2, 3):
-            return returned
-        raise CannotRun(f"mpirun ended with status {returned} before the run went on; its words stand above")
+        raise CannotRun(
+            f"mpirun ended with status {returned} before the run {'was resumed' if run else 'started'}; see its "
+            "messages above"
+        )
     if run.verdicts:
         return EXIT[overall(verdict.status for verdict in run.verdicts)]
-    click.echo("railgauge: the run did not come to its end; judging what was measured", err=True)
-    from bench.cli.terminal import Terminal
+    click.echo("railgauge: the run did not finish; judging what was measured", err=True)
     from bench.run.finish import finish  # most jobs judge themselves, and their start waits for our imports
+
+    from .terminal import Terminal
 
     return finish(options.out, options.profile, Terminal(quiet, verbose), write_report)

@@ -1,119 +1,189 @@
-"""accept, run: the commands that measure."""
+"""accept, run, soak: the commands that measure."""
 
 from __future__ import annotations
 
-import sys
-from typing import Any
-
 import click
 
-from .option_types import EXIT_HELP, Seconds, Share, Size, run_options
+from .invocation import Invocation, Measuring
+from .option_types import EXIT_HELP, SECONDS, SHARE, SIZE, Count, Finite, SharedOptions, shared_options
+
+MINUTE = 60.0
+DATATYPE = click.option(
+    "-d", "--datatype", default="float", show_default=True, metavar="TYPE", help="Element type"
+)
 
 
-@click.command(epilog=EXIT_HELP)
-@run_options
+@click.command(cls=Measuring, epilog=EXIT_HELP)
+@shared_options
 @click.option(
     "--budget",
-    type=Seconds(),
-    metavar="TIME",
-    help="Measure no longer than this, such as 10m, counted from the command's start: meeting and probing eat of it; "
-    "what is left out is said first, and cannot pass",
+    type=SECONDS,
+    help="Time limit for the whole run, e.g. 10m, start-up and probing included. Phases that do not fit are listed "
+    "first; a run without them cannot PASS",
 )
 @click.option(
-    "--cross-rail", is_flag=True, help="Also GPU i against GPU j of other nodes: finds swapped rails"
+    "--cross-rail",
+    is_flag=True,
+    help="Also measure GPU i against GPU j of other nodes; this finds swapped rails",
 )
 @click.option(
-    "--one-way", is_flag=True, help="Pairs of nodes in each direction by itself only, not both at once"
+    "--one-way",
+    is_flag=True,
+    help="Measure each direction of a node pair separately; skip the bidirectional pass",
 )
 @click.option(
     "--pinned/--no-pinned",
     default=None,
-    help="Every rail alone too, in workers pinned to it  [default: with NCCL]",
+    help="Also measure each rail alone, with workers pinned to it  [default: with NCCL]",
 )
-def accept(**given: Any) -> None:
-    """Acceptance: measure this job's machines, judge them against a profile, leave a report.
+def accept(
+    shared: SharedOptions, budget: float | None, cross_rail: bool, one_way: bool, pinned: bool | None
+) -> Invocation:
+    """Acceptance test: measure, judge by a profile, write a report.
 
-    Start it bare for this machine, or on every GPU of a cluster by mpirun or srun:
+    Without a launcher this machine is tested; under mpirun or srun, with one rank per GPU, a cluster:
 
     \b
         railgauge accept --profile local
         mpirun -n 16 --host node1:8,node2:8 railgauge accept --profile lambda-1cc-h100
     """
-    from bench.cli.start import start
+    from bench.plan import Asked
 
-    sys.exit(start("accept", given))
+    ways = "one-way" if one_way else "all"
+    return Invocation("accept", shared, asked=Asked(ways, cross_rail, pinned, budget=budget))
 
 
-@click.command(epilog=EXIT_HELP)
+@click.command(cls=Measuring, epilog=EXIT_HELP)
 @click.argument("collective")
-@click.option(
-    "-b", "--begin", type=Size(), default="32M", show_default=True, metavar="SIZE", help="Smallest message"
-)
-@click.option("-e", "--end", type=Size(), metavar="SIZE", help="Largest message  [default: --begin]")
+@click.option("-b", "--begin", type=SIZE, default="32M", show_default=True, help="Smallest message size")
+@click.option("-e", "--end", type=SIZE, help="Largest message size  [default: --begin]")
 @click.option(
     "-f",
     "--factor",
-    type=click.IntRange(2),
+    type=Count(2),
     default=2,
     show_default=True,
-    metavar="N",
-    help="Each size is so many times the one before",
+    help="Multiply the message size by N at each step",
 )
 @click.option(
-    "-i", "--stepbytes", type=Size(), metavar="SIZE", help="Each size is so much more, instead of --factor"
+    "-i",
+    "--stepbytes",
+    type=SIZE,
+    help="Increase the message size by SIZE at each step (instead of --factor)",
 )
 @click.option(
     "-n",
     "--iters",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Exactly so many calls  [default: until --precision, or 3 s are spent]",
+    type=Count(1),
+    help="Number of timed iterations  [default: until --precision is reached, 3 s at most]",
 )
 @click.option(
     "--precision",
-    type=Share(),
+    type=SHARE,
     default="1%",
     show_default=True,
-    metavar="SHARE",
-    help="Measure until the median is known so well",
+    help="Stop when the 95 % confidence interval is narrower than this share of the median",
 )
 @click.option(
     "-w",
     "--warmup-iters",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Exactly so many  [default: until stable]",
+    type=Count(1),
+    help="Number of warm-up iterations  [default: until the times are stable]",
 )
 @click.option(
     "-c",
     "--check",
-    type=click.IntRange(0),
+    type=Count(0),
     default=1,
     show_default=True,
-    metavar="N",
-    help="Check the results of so many calls; 0 checks nothing, and then nothing can pass",
+    help="Verify the results of N calls; with 0 nothing is verified and the run cannot PASS",
 )
-@click.option("-d", "--datatype", default="float", show_default=True, metavar="TYPE", help="Element type")
+@DATATYPE
 @click.option(
     "-o", "--op", default="sum", show_default=True, metavar="OP", help="Reduction: sum, avg, min, max, prod"
 )
+@click.option("-r", "--root", type=Count(0), default=0, show_default=True, metavar="RANK", help="Root rank")
 @click.option(
-    "-r", "--root", type=click.IntRange(0), default=0, show_default=True, metavar="RANK", help="Root rank"
+    "-G",
+    "--cudagraph",
+    is_flag=True,
+    help="Replay each call from a CUDA graph, without the overhead of Python and torch",
 )
-@click.option(
-    "-G", "--cudagraph", is_flag=True, help="Replay each call from a CUDA graph, without Python and torch"
-)
-@click.option("-R", "--register", is_flag=True, help="Measure in buffers of NCCL's own, registered with it")
-@run_options
-def run(**given: Any) -> None:
-    """One collective over sizes, with nccl-tests' flags and table.
+@click.option("-R", "--register", is_flag=True, help="Measure in buffers that are registered with NCCL")
+@shared_options
+def run(
+    shared: SharedOptions,
+    collective: str,
+    begin: int,
+    end: int | None,
+    factor: int,
+    stepbytes: int | None,
+    iters: int | None,
+    precision: float,
+    warmup_iters: int | None,
+    check: int,
+    datatype: str,
+    op: str,
+    root: int,
+    cudagraph: bool,
+    register: bool,
+) -> Invocation:
+    """Measure one collective, with nccl-tests' flags and table.
 
     \b
         railgauge run all_reduce -b 8 -e 128M -f 2
     """
-    from bench.cli.start import start
+    from bench.measure.loop import Rules
+    from bench.model import collectives
+    from bench.plan import Request
 
-    sys.exit(start("run", given))
+    row, end = collectives.collective(collective), end or begin
+    if begin > end:
+        raise click.UsageError(f"--begin {begin} is larger than --end {end}")
+    ways = {"graph": cudagraph, "registered": register}
+    algorithm = "+".join(name for name, wanted in ways.items() if wanted) or "auto"
+    sweep = Request(
+        row.name, begin, end, factor, stepbytes or 0, datatype, op, root, row.placements, algorithm
+    )
+    rules = Rules(precision, iterations=iters, warmup=warmup_iters)
+    return Invocation("run", shared, rules=rules, repetitions=check, sweeps=(sweep,))
 
 
-COMMANDS = (accept, run)
+@click.command(cls=Measuring, epilog=EXIT_HELP)
+@click.argument("collective", default="all_reduce")
+@click.option(
+    "--minutes", type=Finite(0.05, 10080), required=True, metavar="N", help="Duration of the load, in minutes"
+)
+@click.option("--size", type=SIZE, default="64M", show_default=True, help="Message size of each call")
+@click.option(
+    "--window",
+    type=SECONDS,
+    default="5s",
+    show_default=True,
+    help="Interval between two points of the chart; longer in a long soak, which keeps at most 720",
+)
+@DATATYPE
+@shared_options
+def soak(
+    shared: SharedOptions, collective: str, minutes: float, size: int, window: float, datatype: str
+) -> Invocation:
+    """Keep a steady load and watch it over time.
+
+    It watches bandwidth, error counters, throttling and RailGauge's own memory.
+
+    \b
+        railgauge soak --minutes 30
+        mpirun -n 16 --host node1:8,node2:8 railgauge soak --minutes 60 --size 1G --profile lambda-1cc-h100
+    """
+    from bench.measure.loop import Rules
+    from bench.measure.soak import window_seconds
+    from bench.model import collectives
+    from bench.plan import Request
+
+    seconds = minutes * MINUTE
+    rules = Rules(budget=seconds, window=window_seconds(seconds, window))
+    sweep = Request(collectives.collective(collective).name, size, size, dtype=datatype)
+    return Invocation("soak", shared, rules=rules, sweeps=(sweep,))
+
+
+COMMANDS = (accept, run, soak)

@@ -1,60 +1,136 @@
-"""nightly: measure a night, compare it with those before."""
+"""nightly: check the history before anything is measured, measure a night, tell a chat about it afterwards."""
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
 
 import click
 
-from .option_types import EXIT_HELP, Seconds, run_options
+from .invocation import Invocation, Measuring
+from .option_types import EXIT_HELP, SECONDS, SharedOptions, shared_options
 
 
-@click.command(epilog=EXIT_HELP)
+@click.command(cls=Measuring, epilog=EXIT_HELP)
 @click.option(
     "--history",
     required=True,
     metavar="DIR|URL",
-    help="Where the nights of all clusters lie: a folder, NFS, or a bucket that fsspec knows",
+    help="Where the nights of all clusters are kept: a folder, also on NFS, or a bucket URL that fsspec knows",
 )
 @click.option(
     "--budget",
-    type=Seconds(),
+    type=SECONDS,
     default="10m",
     show_default=True,
-    metavar="TIME",
-    help="For all of it, re-runs included",
+    help="Time limit for the whole night, retests included",
 )
 @click.option(
     "--cluster",
     default="",
     metavar="NAME",
-    help="Its name in the history  [default: one machine's own, Slurm's, else the profile's]",
+    help="Name of the cluster in the history  [default: the machine's on one node, Slurm's, else the profile's]",
 )
 @click.option(
     "--new",
     is_flag=True,
-    help="Begin anew: without it, a history that lost the nights which runs beside this one recorded is an error",
+    help="Start a new history although earlier runs were recorded (without it an empty history is an error: probably "
+    "a disk that is not mounted)",
 )
 @click.option(
     "--webhook",
+    default="",
     envvar="RAILGAUGE_WEBHOOK",
     metavar="URL",
-    help="Send a digest to a chat's incoming webhook; also RAILGAUGE_WEBHOOK, which no process list shows",
+    help="Send a digest to a chat's incoming webhook; set RAILGAUGE_WEBHOOK instead to keep it out of process lists",
 )
-@run_options
-def nightly(**given: Any) -> None:
-    """Every night: a short plan, compared with the nights before; an alarm only when something moved.
+@shared_options
+def nightly(
+    shared: SharedOptions, history: str, budget: float, cluster: str, new: bool, webhook: str
+) -> Invocation:
+    """Run a short test and compare it with earlier nights.
 
-    What is out of line is measured again at once; only what is out of line twice fails. Start it as accept:
+    A suspected regression is measured again at once; only a confirmed one fails. It is started as accept is:
 
     \b
         railgauge nightly --history /nfs/railgauge
         srun --mpi=pmix railgauge nightly --history /nfs/railgauge --profile lambda-1cc-h100
     """
-    from bench.cli.nightly_command import nightly
+    from bench.plan import Asked
+    from bench.run.nightly_options import Nightly
 
-    sys.exit(nightly(given))
+    night = Nightly(history, cluster, budget, new)
+    return Invocation(
+        "nightly", shared, asked=Asked(budget=budget), nightly=night, webhook=webhook, perform=perform
+    )
+
+
+def perform(typed: Invocation) -> int:
+    """Measure a night and send its digest, which never changes the exit status."""
+    from bench import launch
+    from bench.exchange.exporting import webhook
+    from bench.model.profile import load
+    from bench.store.history import lasting
+    from bench.store.history.folder import complete
+
+    from .local_job import OURS
+    from .start import new_folder, start
+
+    assert typed.nightly is not None
+    if typed.webhook:
+        webhook.refuse(typed.webhook)
+        # it may hold a secret: neither the run folder's command nor mpirun's may show it
+        sys.argv[1:] = without(sys.argv[1:], "--webhook")
+    where = launch.place(os.environ)
+    complete()  # before the night, not after it
+    # an address that nothing opens, or that keeps nothing, is the same mistake on every rank
+    lasting(typed.nightly.history)
+    out = typed.shared.out or new_folder(load(typed.shared.profile_name).name)
+    if not where.launcher:
+        ready(typed.nightly.history, out, typed.nightly.new)
+    code = start(replace(typed, shared=replace(typed.shared, out=out)))
+    if typed.webhook and where.rank == 0 and OURS not in os.environ:
+        send_digest(typed.webhook, out)
+    return code
+
+
+def ready(history: str, out: Path, new: bool) -> None:
+    """Make the history's folder and list it once, so that what is wrong with it is reported before the night."""
+    from bench.judge.drift.past import still_there
+    from bench.store.history import create, strangers
+
+    if not new:
+        still_there(history, out)
+    create(history)
+    strangers(history)
+
+
+def send_digest(address: str, folder: Path) -> None:
+    """Send the digest of a run; a failure is reported and changes nothing."""
+    from bench.exchange.exporting import webhook
+    from bench.exchange.exporting.digest import payload
+    from bench.store import RunError, load
+
+    try:
+        webhook.send(address, payload(load(folder)))
+    except (webhook.NotSent, RunError) as error:
+        click.echo(f"railgauge: webhook: {error}; the verdict stands", err=True)
+
+
+def without(words: list[str], option: str) -> list[str]:
+    """``words`` without an option and its value, in both spellings."""
+    kept: list[str] = []
+    skip = False
+    for word in words:
+        if skip:
+            skip = False
+        elif word == option:
+            skip = True
+        elif not word.startswith(f"{option}="):
+            kept.append(word)
+    return kept
 
 
 COMMANDS = (nightly,)

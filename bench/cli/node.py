@@ -13,7 +13,7 @@ from typing import Any
 from bench.launch import Place
 from bench.launch.table import FIRST, HERE, LOCAL, MEET, RANK, RUN, SIZE
 from bench.measure import prctl
-from bench.model.verdict import EXIT, Status
+from bench.model.errors import EXIT_INCONCLUSIVE
 from bench.supervise.control.token import FILE, VARIABLE, NoToken
 
 STOP_SECONDS = 12.0  # from the first signal to the next: rank 0 ends the job and judges it
@@ -47,7 +47,7 @@ def end_with_parent() -> None:
     """Ask the kernel for a SIGTERM when the node's process is gone, whatever ended it."""
     prctl.end_with_parent(signal.SIGTERM)
     if os.environ.pop(PARENT, "") not in ("", str(os.getppid())):
-        sys.exit(EXIT[Status.ERROR])  # it went before we could ask
+        sys.exit(EXIT_INCONCLUSIVE)  # it went before we could ask
 
 
 class _Job:
@@ -95,9 +95,9 @@ class _Job:
             time.sleep(LOOK)
         codes = [child.returncode for child in self._children]
         if self._where.rank == 0:
-            return codes[0] if codes[0] >= 0 else EXIT[Status.ERROR]
+            return codes[0] if codes[0] >= 0 else EXIT_INCONCLUSIVE
         # the first speaks for the node: it ends with rank 0's status where it heard of it
-        return next((code if code > 0 else EXIT[Status.ERROR] for code in codes if code), 0)
+        return next((code if code > 0 else EXIT_INCONCLUSIVE for code in codes if code), 0)
 
 
 def environment(where: Place, index: int, ours: Any) -> dict[str, str]:

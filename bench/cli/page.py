@@ -1,13 +1,14 @@
-"""The report of a run: drawn, and where it lies. What draws is imported when something is drawn."""
+"""The report of a run folder and the profile that goes with it, for every command that shows or writes one."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from bench.model.profile import Profile
-from bench.store import Run
+from bench.model.profile import Profile, ProfileError, parse
+from bench.store import MANIFEST, Run, RunError, manifest_of
 
 
 def write_report(run: Run, profile: Profile) -> None:
@@ -21,3 +22,23 @@ def where_report(out: Path) -> None:
     page = out / "report.html"
     if page.exists():
         click.echo(f"report: {page}")
+
+
+def refresher(folder: Path) -> Callable[[Run, Profile], None]:
+    """What draws the reports of a folder that is about to be read, unless they would come out the same."""
+    from reports import evidence, refresh
+
+    seen = evidence(folder)
+
+    def draw(run: Run, profile: Profile) -> None:
+        refresh(run, profile, seen)
+
+    return draw
+
+
+def own_profile(folder: Path) -> Profile:
+    """The profile as it was when the run was made. RunError where what the manifest holds of it is none."""
+    try:
+        return parse(manifest_of(folder).profile_text, "the run's own profile")
+    except ProfileError as error:
+        raise RunError(f"{folder} is damaged: {MANIFEST}: profile_text: {error}") from None

@@ -1,70 +1,128 @@
-"""probe, explain, profiles: the commands that look and measure nothing."""
+"""probe, explain, profiles: the commands that look at machines and measure nothing."""
 
 from __future__ import annotations
 
-import sys
+import time
 from pathlib import Path
-from typing import Any
 
 import click
 
-from .option_types import EXIT_HELP, out_option, profile_option
+from .invocation import Invocation, Measuring
+from .option_types import EXIT_HELP, PATH, VERDICTS, SharedOptions, out_option, profile_option
 
 
-@click.command(epilog=EXIT_HELP)
-@profile_option("Also judge what needs no measurement by this profile")
+@click.command(cls=Measuring, epilog=EXIT_HELP)
+@profile_option("Judge what needs no measurement by this profile")
 @out_option("probe")
 @click.option(
     "--root",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="DIR",
-    help="Read this copy of a machine's /sys and /proc instead; writes no run folder",
+    help="Read this copy of a machine's /sys and /proc instead; no run folder is written",
 )
-@click.option("--verbose", is_flag=True, help="Print every verdict, not only what did not pass")
-def probe(**given: Any) -> None:
-    """What this machine is, or every machine of the job: GPUs, HCAs, links, versions, settings.
+@VERDICTS
+def probe(profile_name: str, out: Path | None, root: Path | None, verbose: bool) -> Invocation:
+    """Show the hardware, versions and settings of every node.
 
     \b
         railgauge probe
         mpirun -n 8 --map-by ppr:1:node --host node1,node2,... railgauge probe --profile lambda-1cc-h100
     """
-    from bench.cli.probing_command import probe_copy
-    from bench.cli.start import start
+    shared = SharedOptions(profile_name, out, verbose=verbose)
+    return (
+        Invocation("probe", shared, folder=root, perform=_probe_copy) if root else Invocation("probe", shared)
+    )
 
-    if given["root"]:
-        sys.exit(probe_copy(given["root"], given["profile_name"], given["verbose"]))
-    sys.exit(start("probe", {**given, "quiet": False, "hang": 60.0, "ranks": 1}))
+
+def _probe_copy(typed: Invocation) -> int:
+    """Print the facts of a copied tree and the verdicts that need no measurement."""
+    from bench.judge.verdicts import judge, status
+    from bench.model.measurement import Rank
+    from bench.model.profile import load
+    from bench.model.verdict import EXIT
+    from bench.probe.node import probe
+    from bench.store import Manifest, of_facts
+
+    from .facts_table import table
+    from .terminal import summarise
+
+    root = typed.folder
+    assert root is not None
+    profile = load(typed.shared.profile_name)
+    node = probe(tree(root))
+    click.echo(table([node], profile.rails)[0])
+    manifest = Manifest(
+        id=root.name,
+        started=0.0,
+        command=(),
+        profile_name=profile.name,
+        profile_text=profile.text,
+        launcher="none",
+        backend="none",
+        ranks=tuple(Rank(i, node.name, i) for i in range(max(1, profile.gpus))),
+    )
+    run = judge(of_facts(root, manifest, node.to_json()), profile, early=True)
+    summarise(run, typed.shared.verbose, short=True)
+    return EXIT[status(run)]
+
+
+def tree(folder: Path) -> Path:
+    """``folder``, or the one below it that holds sys/: archives come with or without a top folder."""
+    if not folder.is_dir():
+        raise click.UsageError(f"no folder at {folder}")
+    if (folder / "sys").exists() or (folder / "proc").exists():
+        return folder
+    inner = [path for path in folder.iterdir() if (path / "sys").exists()]
+    return inner[0] if len(inner) == 1 else folder
 
 
 @click.command(
-    epilog="Exit status: 0 nothing odd, 1 a trap was found, 2 wrong usage, 3 there is no device to explain."
+    epilog="Exit status: 0 no trap found, 1 a trap was found, 2 wrong usage, 3 there is no device to explain."
 )
 @click.argument("spec")
 @click.option(
-    "--devices", metavar="'mlx5_0 mlx5_1:1+2'", help="These HCAs (and ports) instead of this machine's"
+    "--devices", metavar="'mlx5_0 mlx5_1:1+2'", help="Use these HCAs (and ports) instead of this machine's"
 )
-@click.option(
-    "--root", type=click.Path(path_type=Path), metavar="DIR", help="The HCAs of this copy of a machine's /sys"
-)
-@profile_option("Say what the profile's rails would want", None)
+@click.option("--root", type=PATH, metavar="DIR", help="Use the HCAs of this copy of a machine's /sys")
+@profile_option("Compare with the rails of this profile", None)
 @click.option("--sockets", is_flag=True, help="SPEC is NCCL_SOCKET_IFNAME, not NCCL_IB_HCA")
-def explain(**given: Any) -> None:
-    """Which HCAs NCCL takes by NCCL_IB_HCA=SPEC, which not, and why; and the traps in it.
+def explain(
+    spec: str, devices: str | None, root: Path | None, profile_name: str | None, sockets: bool
+) -> int:
+    """Show which HCAs NCCL selects with NCCL_IB_HCA=SPEC, and why.
 
     \b
         railgauge explain '^=mlx5_0'
         railgauge explain '^mlx5_1' --devices 'mlx5_0 mlx5_1 mlx5_10 mlx5_11'
     """
-    from bench.cli.probing_command import explained
+    from bench.model.profile import load
+    from bench.model.verdict import EXIT
+    from bench.nccl.explain import explain, explain_interfaces, explain_node, wanted_of
+    from bench.nccl.selector import parse_devices
+    from bench.probe.node import LIVE, probe
 
-    sys.exit(explained(**given))
+    rails = load(profile_name).rails if profile_name else None
+    by_name = rails.interfaces if rails else ()
+    if devices is not None:
+        names = devices.replace(",", " ").split()
+        if not names:
+            raise click.UsageError("--devices names no device; write for example --devices 'mlx5_0 mlx5_1'")
+        given = () if sockets else parse_devices(" ".join(names))
+        wanted = wanted_of(given, rails) if rails else ()
+        answer = explain_interfaces(spec, names, by_name) if sockets else explain(spec, given, wanted)
+    else:
+        node = probe(tree(root) if root else LIVE)
+        names = [interface.name for interface in node.interfaces]
+        answer = explain_interfaces(spec, names, by_name) if sockets else explain_node(spec, node, rails)
+    click.echo(answer.text)
+    return EXIT[answer.status]
 
 
 @click.command()
 @click.argument("name", required=False)
 @click.argument("title", required=False, metavar="[NEW_NAME]")
 def profiles(name: str | None, title: str | None) -> None:
-    """List the profiles; print one with its sources; or draft a new one from this machine.
+    """List profiles, print one, or draft one from this machine.
 
     \b
         railgauge profiles
@@ -74,9 +132,10 @@ def profiles(name: str | None, title: str | None) -> None:
     from bench.model.profile import load, names
 
     if name == "new":
-        from bench.cli.probing_command import drafted
+        from bench.probe.node import probe
+        from bench.probe.profile_draft import draft
 
-        click.echo(drafted(title or "my-cluster"), nl=False)
+        click.echo(draft(probe(), title or "my-cluster", time.strftime("%Y-%m-%d")), nl=False)
     elif name:
         click.echo(load(name).text, nl=False)
     else:

@@ -1,45 +1,144 @@
-"""resume: go on with a run that was interrupted."""
+"""resume: go on with an interrupted run, as one rank of its job or by starting it again on this machine."""
 
 from __future__ import annotations
 
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from .inner import understood
-from .option_types import EXIT_HELP
+from .invocation import Invocation, Measuring, understood
+from .option_types import EXIT_HELP, PATH, QUIET, TOKEN_FILE, VERBOSE, SharedOptions
+
+if TYPE_CHECKING:
+    from bench.run.options import Options
+    from bench.store import Run
+
+    from .terminal import Terminal
 
 
-@click.command(epilog=EXIT_HELP)
-@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
-@click.option(
-    "--token-file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The job's secret, where the launcher brings no MPI  [default: $RAILGAUGE_TOKEN]",
-)
+@click.command(cls=Measuring, epilog=EXIT_HELP)
+@click.argument("run_folder", metavar="RUN", type=PATH)
+@TOKEN_FILE
 @click.option(
     "--trust",
     is_flag=True,
-    help="Go on in a folder that you did not make: it decides what is measured as you",
+    help="Also accept a folder that you did not make: it decides what is measured as you",
 )
-@click.option("--quiet", is_flag=True, help="Print nothing but problems and the verdict")
-@click.option("--verbose", is_flag=True, help="Print every verdict and every measured row")
-def resume(**given: Any) -> None:
-    """Go on with an interrupted accept or run, in its own folder: measure what is missing, judge the whole.
+@QUIET
+@VERBOSE
+def resume(run_folder: Path, token_file: Path | None, trust: bool, quiet: bool, verbose: bool) -> Invocation:
+    """Go on with an interrupted accept or run.
 
-    What was measured is reused. A cluster that has changed (nodes, GPUs, driver, NCCL, links) is refused, and so is
-    a folder that somebody else made (see --trust).
+    What is missing is measured, in the run's own folder, and everything is judged. A cluster that has changed
+    (nodes, GPUs, driver, NCCL, links) is refused, and so is a folder that somebody else made (see --trust).
 
     \b
         railgauge resume runs/20261121-093000-local
         mpirun -n 16 --host node1:8,node2:8 railgauge resume runs/20261121-093000-lambda-1cc-h100
     """
-    from bench.cli.resuming_command import resumed
+    shared = SharedOptions(token_file=token_file, quiet=quiet, verbose=verbose)
+    return Invocation("resume", shared, folder=run_folder, trust=trust, perform=perform)
 
-    sys.exit(resumed(**given, understood=understood))
+
+def perform(typed: Invocation) -> int:
+    """The exit status of the whole run, as if it had never stopped."""
+    from bench import launch
+    from bench.run.join import take_part
+    from bench.run.refusal import refuse
+    from bench.run.resume import check_own, resumable
+    from bench.store import load
+
+    from .local_job import OURS
+    from .node import end_with_parent, fan_out
+    from .page import where_report
+    from .start import use_token
+    from .terminal import Terminal
+
+    folder, shared = typed.folder, typed.shared
+    assert folder is not None
+    use_token(shared.token_file)
+    where = launch.place(os.environ)
+    if where.ranks:
+        return fan_out(where, sys.argv[1:])
+    if where.launcher == "shell":
+        end_with_parent()
+    if where.rank > 0 and not (where.mpi and folder.is_dir()):
+        return take_part(_without_folder(folder), where, Terminal(quiet=True))
+    try:
+        run = load(folder)
+        resumable(run)
+        if not where.rank:  # the others do as rank 0 says, and may have another home, without the key
+            check_own(run, typed.trust)
+        options = _options(run)
+    except Exception as error:  # whatever it is, the ranks that wait for this one must hear of it
+        refuse(where, error)
+        raise
+    terminal = Terminal(shared.quiet, shared.verbose, table=run.manifest.command[1] == "run")
+    if not where.launcher:
+        return _here(run, options, terminal)
+    code = take_part(options, where, terminal)
+    if OURS in os.environ:
+        return 0 if (folder / "verdicts.json").exists() else code
+    if where.rank == 0:
+        where_report(folder)
+    return code
+
+
+def _without_folder(folder: Path) -> Options:
+    """For a rank that needs nothing of the run folder, which may be on rank 0's machine alone."""
+    from bench.model.profile import load
+    from bench.run.options import Options
+
+    return Options(load("local"), folder, ())
+
+
+def _here(run: Run, options: Options, terminal: Terminal) -> int:
+    """Without a launcher: on this machine, with as many ranks as there were."""
+    from bench.launch import Place
+    from bench.run.finish import finish
+    from bench.run.join import take_part
+    from bench.run.resume import ResumeRefused
+    from bench.store.standing import standing
+
+    from .local_job import under_mpirun
+    from .page import where_report
+
+    now, ranks, nodes = standing(run), len(run.manifest.ranks), len(run.manifest.nodes)
+    if run.ended is not None and not now.missing:
+        click.echo(f"{run.path} is complete: {now.text}; judged again:")
+        return finish(run.path, options.profile, terminal, options.report)
+    if nodes > 1:
+        raise ResumeRefused(
+            f"{run.path} was measured on {nodes} nodes with {ranks} ranks: start it again with a launcher on the same "
+            f"nodes (it was {run.manifest.launcher}): … railgauge resume {run.path}"
+        )
+    if ranks > 1:
+        return under_mpirun(ranks, options, terminal.quiet, terminal.verbose)
+    code = take_part(options, Place(), terminal)
+    where_report(run.path)
+    return code
+
+
+def _options(run: Run) -> Options:
+    """The options of the run, from the command line that started it; its profile as it was then."""
+    from bench.run.resume import ResumeRefused
+
+    from .page import own_profile, write_report
+    from .start import options_of
+
+    _, name, *words = run.manifest.command
+    try:
+        typed = understood(name, words)
+    except click.ClickException as error:
+        raise ResumeRefused(
+            f"{run.path} was started with options that this version does not know: {error.format_message()}"
+        ) from None
+    options = options_of(typed, own_profile(run.path), run.path)
+    return replace(options, resumed=run, report=write_report)
 
 
 COMMANDS = (resume,)

@@ -1,4 +1,4 @@
-"""Commands that measure: as one rank of a job, or by starting that job."""
+"""Start a command that measures: as one rank of a job, or by starting that job."""
 
 from __future__ import annotations
 
@@ -6,57 +6,64 @@ import os
 import re
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import click
 
 from bench import launch
+from bench.launch import Place
 from bench.measure.loop import Rules
-from bench.measure.soak import window_seconds
-from bench.model.collectives import collective
 from bench.model.profile import Profile, load
-from bench.plan import Asked, Request, sweep_cases
+from bench.plan import Asked, sweep_cases
 from bench.run.join import begin, take_part
-from bench.run.nightly_options import Nightly
 from bench.run.options import Options
 from bench.store import free
 from bench.supervise.control.token import FILE as TOKEN_FILE
 from bench.supervise.limits import Limits
 
-from .local_job import under_mpirun
+from .invocation import Invocation
+from .local_job import OURS, under_mpirun
 from .node import end_with_parent, fan_out
 
-MINUTE = 60.0
 
-
-def start(command: str, given: dict[str, Any]) -> int:
+def start(typed: Invocation) -> int:
     """Measure: as one rank of the job that a launcher started, or by starting that job on this machine."""
-    profile = load(given["profile_name"])
-    if given.get("token_file"):
-        os.environ[TOKEN_FILE] = str(given["token_file"])
+    shared, probe = typed.shared, typed.command == "probe"
+    profile = load(shared.profile_name)
+    use_token(shared.token_file)
     where = launch.place(os.environ)
-    if where.ranks and not (where.launcher == "runpod" and given["ranks"]):
+    if where.launcher == "runpod" and where.ranks and (shared.ranks or probe):
+        where = Place()  # the platform's variables are always there; a person asked for this machine alone
+    if where.ranks:
         return fan_out(where, sys.argv[1:])
-    if where.ranks:  # the platform's variables are always there; a person asked for this machine alone
-        where = launch.Place()
     if where.launcher == "shell":
         end_with_parent()
-    out = given["out"] or new_folder("probe" if command == "probe" else profile.name)
-    options = options_of(command, given, profile, out)
+    options = options_of(typed, profile, shared.out or new_folder(typed.command if probe else profile.name))
     if where.rank:
         return take_part(options, where)
-    if not where.launcher and command != "probe":
-        ranks = given["ranks"] or _ranks_here()
-        for sweep in options.sweeps:  # what is wrong with the words is said before anything starts
+    if not where.launcher and not probe:
+        ranks = shared.ranks or _ranks_here()
+        for sweep in options.sweeps:  # what is wrong with the options is reported before anything starts
             sweep_cases("run", sweep, (tuple(range(ranks)),))
-        free(out)
+        free(options.out)
         if ranks > 1:
-            return under_mpirun(ranks, options, given["quiet"], given["verbose"])
-    begun = begin(options)
-    from .lead import lead  # judging, drawing, the terminal: what only one process of a job needs
+            return under_mpirun(ranks, options, shared.quiet, shared.verbose)
+    begun = begin(options)  # importing torch begins beside what only one process of a job needs
+    from .page import where_report, write_report
+    from .terminal import Terminal
 
-    return lead(command, given, options, where, begun)
+    terminal = Terminal(shared.quiet, shared.verbose, table=typed.command == "run")
+    code = take_part(replace(options, report=write_report), where, terminal, begun)
+    if OURS in os.environ:
+        # mpirun complains at length about any status but 0; who started it reads the run folder
+        return 0 if (options.out / "verdicts.json").exists() else code
+    where_report(options.out)
+    return code
+
+
+def use_token(file: Path | None) -> None:
+    """Make --token-file the job's, for this process and those that it starts."""
+    if file:
+        os.environ[TOKEN_FILE] = str(file)
 
 
 def _ranks_here() -> int:
@@ -73,62 +80,17 @@ def new_folder(name: str) -> Path:
     return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{plain}"
 
 
-def options_of(command: str, given: dict[str, Any], profile: Profile, out: Path) -> Options:
-    rules = Rules(precision=profile.sweep.precision, budget=profile.sweep.budget)
-    sweeps: tuple[Request, ...] = ()
-    repetitions = 2
-    if command == "run":
-        rules = Rules(given["precision"], iterations=given["iters"], warmup=given["warmup_iters"])
-        repetitions = given["check"]
-        sweeps = (_sweep(given),)
-    elif command == "soak":
-        rules, sweeps = _steady(given)
+def options_of(typed: Invocation, profile: Profile, out: Path) -> Options:
     return Options(
         profile=profile,
         out=out,
         command=("railgauge", *sys.argv[1:]),
-        limits=Limits(hang=given["hang"]),
-        rules=rules,
-        repetitions=repetitions,
-        sweeps=sweeps,
-        go_on=given.get("go_on", False),
-        probe_only=command == "probe",
-        asked=_asked(given) if command == "accept" else Asked(budget=given.get("budget")),
-        nightly=Nightly(given["history"], given["cluster"], given["budget"], given["new"])
-        if command == "nightly"
-        else None,
+        limits=Limits(hang=typed.shared.hang),
+        rules=typed.rules or Rules(precision=profile.sweep.precision, budget=profile.sweep.budget),
+        repetitions=typed.repetitions,
+        sweeps=typed.sweeps,
+        go_on=typed.shared.go_on,
+        probe_only=typed.command == "probe",
+        asked=typed.asked or Asked(),
+        nightly=typed.nightly,
     )
-
-
-def _sweep(given: dict[str, Any]) -> Request:
-    """What nccl-tests' flags ask for. Raises UsageError, and UnknownName for the collective."""
-    row, begin = collective(given["collective"]), given["begin"]
-    end = begin if given["end"] is None else given["end"]
-    if begin > end:
-        raise click.UsageError(f"--begin {begin} is larger than --end {end}")
-    ways = {"graph": given["cudagraph"], "registered": given["register"]}
-    return Request(
-        row.name,
-        begin,
-        end,
-        given["factor"],
-        given["stepbytes"] or 0,
-        given["datatype"],
-        given["op"],
-        given["root"],
-        row.placements,
-        "+".join(name for name, wanted in ways.items() if wanted) or "auto",
-    )
-
-
-def _steady(given: dict[str, Any]) -> tuple[Rules, tuple[Request, ...]]:
-    """The rules of a steady load and the one message that it is made of."""
-    row = collective(given["collective"])
-    seconds = given["minutes"] * MINUTE
-    rules = Rules(budget=seconds, window=window_seconds(seconds, given["window"]))
-    return rules, (Request(row.name, given["size"], given["size"], dtype=given["datatype"]),)
-
-
-def _asked(given: dict[str, Any]) -> Asked:
-    ways = "one-way" if given["one_way"] else "all"
-    return Asked(ways, given["cross_rail"], given["pinned"], budget=given["budget"])

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist, fmean, median
 
+from bench.model.errors import EXIT_USAGE, RailGaugeError
 from bench.model.stats import median_interval, quantile
 from bench.model.verdict import Status
 
@@ -59,7 +60,13 @@ class Difference:
         return f"{name}: {self.a or absent} against {self.b or absent}"
 
 
-class UnlikeRuns(ValueError):
+class NotComparable(RailGaugeError, ValueError):
+    """Two runs that have no case in common."""
+
+    exit_status = EXIT_USAGE
+
+
+class UnlikeRuns(NotComparable):
     """Two runs that cannot be compared; ``differences`` names the keys."""
 
     def __init__(self, differences: tuple[Difference, ...]) -> None:
@@ -126,13 +133,13 @@ def compare(
 
     ``launches``: how many runs of each side the samples are of.
 
-    Raises UnlikeRuns when a key differs, unless ``anyway``, and ValueError when no case is in both.
+    Raises UnlikeRuns when a key differs, unless ``anyway``, and NotComparable when no case is in both.
     """
     differences = differing(a_facts, b_facts)
     if differences and not anyway:
         raise UnlikeRuns(differences)
     if not set(a) & set(b):
-        raise ValueError("the runs have no case in common; compare runs of the same plan")
+        raise NotComparable("the runs have no case in common; compare runs of the same plan")
     unknown = tuple(key for key in ALIKE if not a_facts.get(key) and not b_facts.get(key))
     names = [*a, *(name for name in b if name not in a)]
     ratios = tuple(ratio(name, a.get(name, ()), b.get(name, ())) for name in names)

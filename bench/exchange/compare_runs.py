@@ -24,8 +24,8 @@ PLACING = ("binding", "scheduling", "threads")
 def compare_runs(a: Sequence[Run], b: Sequence[Run], anyway: bool = False) -> Comparison:
     """All cases of A and B by the pipelined time of the slowest rank, block by block; each side is a run or several.
 
-    Raises compare.UnlikeRuns, which names the keys that differ, unless ``anyway``; ValueError when the runs
-    have no case in common.
+    Raises compare.UnlikeRuns, which names the keys that differ, unless ``anyway``; NotComparable when the
+    runs have no case in common.
     """
     by_content = any(run.manifest.launcher == LAUNCHER for run in (*a, *b))
     for side in (a, b):

@@ -44,11 +44,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from .collectives import collective
+from .errors import RailGaugeError
 
 UNKNOWN = "unknown"
 
 
-class BoundError(ValueError):
+class BoundError(RailGaugeError, ValueError):
     """A collective and algorithm that no row describes, or a fabric that cannot be."""
 
 

@@ -23,8 +23,17 @@ RailGaugeError          one line names what is wrong and what is known; ``exit_s
 
 from __future__ import annotations
 
+EXIT_USAGE = 2
+EXIT_INCONCLUSIVE = 3
+"""Exit statuses besides 0 PASS and 1 FAIL: wrong usage; nothing can be concluded about the cluster."""
+
 
 class RailGaugeError(Exception):
     """A mistake that a person can mend; the message is one line."""
 
-    exit_status = 3
+    exit_status = EXIT_INCONCLUSIVE
+
+
+def exit_status(error: BaseException) -> int:
+    """How a command ends by ``error``; a fault of RailGauge is no verdict on the cluster."""
+    return error.exit_status if isinstance(error, RailGaugeError) else EXIT_INCONCLUSIVE

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from .errors import RailGaugeError
 from .memo import once
 from .typed_json import Misfit, load
 
@@ -20,7 +21,7 @@ LEVELS = ("PIX", "PXB", "PHB", "NODE", "SYS")
 Counts = Mapping[str, int]
 
 
-class FactsError(ValueError):
+class FactsError(RailGaugeError, ValueError):
     """JSON that is not the facts of a node; the message says where."""
 
 

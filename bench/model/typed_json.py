@@ -13,6 +13,8 @@ from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from .errors import RailGaugeError
+
 # a place: what it is inside of, and the field, index or key in it; only a mistake writes it out
 Place = tuple[Any, object]
 Loader = Callable[[object, Place], Any]
@@ -20,7 +22,7 @@ NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or
 LONGEST = 60  # characters of a value that did not fit
 
 
-class Misfit(ValueError):
+class Misfit(RailGaugeError, ValueError):
     """A value that is not of its type; the message says where."""
 
 

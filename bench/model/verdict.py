@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
+from .errors import EXIT_INCONCLUSIVE
+from .errors import EXIT_USAGE as EXIT_USAGE
 from .printable import on_one_line
 
 
@@ -28,10 +30,7 @@ def overall(statuses: Iterable[Status]) -> Status:
     return Status.ERROR
 
 
-EXIT = {Status.PASS: 0, Status.FAIL: 1, Status.ERROR: 3, Status.SKIP: 3}
-
-
-EXIT_USAGE = 2
+EXIT = {Status.PASS: 0, Status.FAIL: 1, Status.ERROR: EXIT_INCONCLUSIVE, Status.SKIP: EXIT_INCONCLUSIVE}
 
 
 @dataclass(frozen=True)

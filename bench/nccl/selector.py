@@ -16,12 +16,19 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from bench.model.errors import EXIT_USAGE, RailGaugeError
 from bench.nccl.ctext import atoi, cut, length, until_nul
 from bench.nccl.version import IB_DEVICES_32, NEWEST, RAIL_AND_PLANE, RUNNING_INTERFACES, Version
 
 MAX_INTERFACES = 16
 MAX_NAME = 63
 ANY = -1
+
+
+class DeviceError(RailGaugeError, ValueError):
+    """A text that names no device."""
+
+    exit_status = EXIT_USAGE
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ def parse_devices(text: str) -> tuple[Device, ...]:
         name, _, ports = word.partition(":")
         numbers = ports.split("+") if ports else ["1"]
         if not name or not all(number.isascii() and number.isdigit() for number in numbers):
-            raise ValueError(f"{word!r} is not a device; write mlx5_0, or mlx5_0:1+2 for its ports")
+            raise DeviceError(f"{word!r} is not a device; write mlx5_0, or mlx5_0:1+2 for its ports")
         devices += [Device(name, int(number)) for number in numbers]
     return tuple(devices)
 

@@ -36,5 +36,5 @@ def test_a_run_that_completed_says_its_own_word_whatever_mpirun_says(tmp_path, r
 
 @pytest.mark.parametrize("returned", [0, 1, 137])
 def test_a_launcher_that_ended_well_before_anything_began_is_an_error(tmp_path, returned):
-    with pytest.raises(CannotRun, match=f"mpirun ended with status {returned} before the run began"):
+    with pytest.raises(CannotRun, match=f"mpirun ended with status {returned} before the run started"):
         _believe(returned, options(tmp_path / "nothing"), True, False)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli.start import _asked
+from bench.cli.invocation import understood
 from bench.plan import Asked
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +41,6 @@ def test_a_budget_without_a_unit_is_wrong_usage(tmp_path):
 
 
 def test_words_become_what_is_asked():
-    plain = {"one_way": False, "cross_rail": False, "pinned": None, "budget": None}
-    assert _asked(plain) == Asked()
-    given = {"one_way": True, "cross_rail": True, "pinned": False, "budget": 600.0}
-    assert _asked(given) == Asked("one-way", True, False, budget=600.0)
+    assert understood("accept", []).asked == Asked()
+    words = ["--one-way", "--cross-rail", "--no-pinned", "--budget", "10m"]
+    assert understood("accept", words).asked == Asked("one-way", True, False, budget=600.0)

@@ -75,9 +75,9 @@ def test_what_was_drawn_before_does_not_stay_when_nothing_was_measured(charts, t
             ("RUN", "--inline", "--base", "https://example.org"),
             "--inline puts the data into the specifications",
         ),
-        (("RUN", "missing"), "missing is no run folder; give run folders, or one history"),
-        (("missing",), "missing is no run folder and no history"),
-        (("missing", "gone"), "missing is no run folder and no history"),
+        (("RUN", "missing"), "missing is not a run folder; give run folders, or one history"),
+        (("missing",), "missing is neither a run folder nor a history"),
+        (("missing", "gone"), "missing is neither a run folder nor a history"),
     ],
 )
 def test_words_that_do_not_fit_are_refused(charts, tmp_path, words, text):

@@ -33,7 +33,7 @@ def cli(*arguments, **more):
         (["judge", "/nonexistent"], "no run folder"),
         (["report", "/nonexistent"], "no run folder"),
         (["profiles", "nosuch"], "known:"),
-        (["compare", "/dev", "/dev/"], "one and the same run"),
+        (["compare", "/dev", "/dev/"], "are the same run; there is nothing to compare"),
         (["accept", "--hang", "10"], "is not a time"),
         *((["accept", "--hang", text], "is no") for text in ("0s", "0.0 ms", "1e999s", "1e300 h", "400e5s")),
         *((["accept", "--hang", text], "is not a time") for text in ("nan s", "inf s", "-1s", "nan")),
@@ -47,7 +47,7 @@ def cli(*arguments, **more):
             for text in ("0 %", "nan %", "1e999%", "-1%")
         ),
         *((["run", "all_reduce", "-b", text], "is no") for text in ("0", "nan", "inf", "1e999", "-8")),
-        (["run", "all_reduce", "-b", "8", "-e", "64", "-i", "0"], "is no message"),
+        (["run", "all_reduce", "-b", "8", "-e", "64", "-i", "0"], "is no message size"),
         *(
             (["run", "all_reduce", flag, "nan"], "not a valid integer")
             for flag in ("-n", "-w", "-c", "-f", "-r")

@@ -86,8 +86,8 @@ def test_a_folder_that_is_no_history_is_wrong_usage_in_one_line(tmp_path, comman
         (tmp_path / f"{number}.txt").write_text("x")
     for folder, words in (
         (tmp_path, "not a history: it holds 0.txt and 5 more"),
-        (tmp_path / "nonexistent", "no history" if command[0] == "charts" else "no such folder"),
-        (tmp_path / "0.txt", "no history" if command[0] == "charts" else "is a file"),
+        (tmp_path / "nonexistent", "nor a history" if command[0] == "charts" else "no such folder"),
+        (tmp_path / "0.txt", "nor a history" if command[0] == "charts" else "is a file"),
     ):
         done = subprocess.run(
             [sys.executable, "-m", "bench", *(str(folder) if word == "DIR" else word for word in command)],
@@ -214,7 +214,7 @@ def test_accept_begins_with_the_last_run_or_a_day(history):
     [
         (["--collective", "all_redcue", "--why", "w"], "known: all_reduce"),
         (["--size", "1 GiB", "--why", "w"], "known: 8 B, 8 GiB"),
-        (["--since", "run99", "--why", "w"], "no day such as"),
+        (["--since", "run99", "--why", "w"], "neither a day"),
         (["--cluster", "c9", "--why", "w"], "known: c1"),
         ([], "--why"),
     ],

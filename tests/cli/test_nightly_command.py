@@ -12,7 +12,7 @@ pytest.importorskip("duckdb")
 pytest.importorskip("pyarrow")
 
 import mpi_jobs
-from bench.cli.nightly_command import without
+from bench.cli.nightly import without
 from bench.judge.drift.past import from_json
 from bench.model.verdict import Status
 from bench.store import load

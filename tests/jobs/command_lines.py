@@ -9,12 +9,12 @@ from pathlib import Path
 import click
 
 from bench.cli import cli
-from bench.cli.option_types import Seconds, Size
+from bench.cli.option_types import Quantity
 
 # where a shell's word or a sentence's end stops a command; what stands for something to fill in
 _END = re.compile(r"(?:^|\s)(?:#|;|&&|\|\|?|>>?|<)(?:\s|$)|;|`")
 _PLACEHOLDER = re.compile(r"""^["']?[\[<$…]|\$|^…$|\.\.\.$|…$|\]$""")
-CHECKED = (click.Choice, Size, Seconds)
+CHECKED = (click.Choice, Quantity)
 
 
 def markdown_code(text: str) -> str:

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 import runs
-from bench.cli.judging_command import judge_again, report_again
+from bench.cli import judging
 from bench.judge.verdicts import judge, status
 from bench.model.measurement import Mismatch
 from bench.model.profile import parse
@@ -176,15 +176,15 @@ def test_every_verdict_survives_the_file(tmp_path):
 
 def test_a_report_is_drawn_by_the_profile_that_judged_last(tmp_path, capsys):
     folder = runs.folder(tmp_path / "r")
-    assert judge_again(folder, "lambda-1cc-h100", False) != EXIT[Status.PASS]
+    assert judging.judge.callback(folder, "lambda-1cc-h100", False) != EXIT[Status.PASS]
     said = load(folder)
     assert (said.by, said.profile_name) == ("lambda-1cc-h100", "lambda-1cc-h100")
-    code = report_again(folder)
+    code = judging.report.callback(folder)
     assert code == EXIT[status(said)] != EXIT[Status.PASS]
     assert "judged by lambda-1cc-h100" in capsys.readouterr().out
     assert [verdict.status for verdict in load(folder).verdicts] == [
         verdict.status for verdict in said.verdicts
     ]
     assert "lambda-1cc-h100" in (folder / "report.html").read_text()
-    assert judge_again(folder, None, False) == report_again(folder) == EXIT[Status.PASS]
+    assert judging.judge.callback(folder, None, False) == judging.report.callback(folder) == EXIT[Status.PASS]
     assert load(folder).by == runs.LOCAL.name

@@ -132,7 +132,7 @@ def test_what_is_wrong_with_the_inner_words_is_one_line_and_starts_nothing(tmp_p
     [
         (lambda out: (out.mkdir(), (out / "manifest.json").write_text("{}")), "already holds something"),
         (lambda out: out.write_text(""), "is a file"),
-        (lambda out: out.parent.rmdir() or out.parent.write_text(""), "is no folder"),
+        (lambda out: out.parent.rmdir() or out.parent.write_text(""), "is not a folder"),
     ],
 )
 def test_a_run_folder_that_cannot_be_made_is_refused_before_anything_starts(tmp_path, make, why):
@@ -168,7 +168,7 @@ def test_a_first_host_that_everybody_calls_himself_is_refused_where_the_others_l
 
 def test_an_agent_that_is_not_there_is_named_and_words_that_no_shell_reads_are_refused(tmp_path):
     words = ("--hosts", hosts(tmp_path), "--launcher", "shell")
-    assert "no program nosuch here, which is to reach n1" in str(
+    assert "no program nosuch here, which is needed to reach n1" in str(
         launch(*words, "--ssh", "nosuch x", *ACCEPT).exception
     )
     assert launch(*words, "--ssh", "a 'b", *ACCEPT).exit_code == 2
@@ -182,7 +182,7 @@ def test_a_launcher_that_left_no_verdict_here_is_believed_its_wrong_usage_alone(
     words = ("--hosts", hosts(tmp_path), "--launcher", "torchrun", "--ssh", str(agent), *ACCEPT)
     done = launch(*words, "--out", str(tmp_path / "run"))
     assert done.exit_code == meant
-    assert ("no verdict in" in done.stderr) == (code < 2)
+    assert ("holds no verdict" in done.stderr) == (code < 2)
 
 
 def test_the_verdict_before_a_resume_is_not_believed_when_the_resume_never_began(tmp_path):
@@ -192,7 +192,7 @@ def test_the_verdict_before_a_resume_is_not_believed_when_the_resume_never_began
     save_verdicts(run, (Verdict("x", "all", Status.PASS, "fine"),), "local")
     names = hosts(tmp_path, "n1 slots=1\nn2 slots=1\n")
     done = launch("--hosts", names, "--launcher", "torchrun", "--ssh", "false", "--", "resume", str(run))
-    assert done.exit_code == 3 and "ended with 1 before" in done.stderr
+    assert done.exit_code == 3 and "ended with status 1 before" in done.stderr
 
 
 def test_who_forgets_the_dashes_before_the_inner_command_is_told_so(tmp_path):

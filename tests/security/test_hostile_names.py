@@ -17,8 +17,8 @@ import pytest
 
 import mpi_jobs
 import programs
-from bench.cli.exchange_command import imported
-from bench.cli.judging_command import compared, judge_again, own_profile, report_again
+from bench.cli import exchange, judging
+from bench.cli.page import own_profile
 from bench.judge.verdicts import judge
 from bench.model.printable import plain
 from bench.store import COUNTERS, FACTS, JOURNAL, LOGS, MANIFEST, load
@@ -71,8 +71,8 @@ def rewrite(folder: Path, which: Any, files: tuple[str, ...]) -> None:
 def drawn(tmp_path_factory) -> Path:
     """The hostile run, judged and with its report."""
     folder = make(tmp_path_factory.mktemp("hostile") / "run")
-    assert judge_again(folder, None, True) in (1, 3)
-    assert report_again(folder) in (1, 3)
+    assert judging.judge.callback(folder, None, True) in (1, 3)
+    assert judging.report.callback(folder) in (1, 3)
     return folder
 
 
@@ -209,7 +209,7 @@ def test_the_browser_test_would_see_a_name_that_runs(tmp_path):
 def test_facts_that_are_hostile_throughout_break_nothing(tmp_path, capsys):
     folder = Path(shutil.copytree(RECORDED, tmp_path / "run"))
     rewrite(folder, lambda *_: True, (FACTS,))
-    assert judge_again(folder, None, True) in (1, 3)
+    assert judging.judge.callback(folder, None, True) in (1, 3)
     run = load(folder)
     profile = own_profile(folder)
     judged = judge(run, profile)
@@ -222,7 +222,7 @@ def test_two_runs_of_hostile_names_are_compared(hostile_run, tmp_path, capsys):
     other = Path(shutil.copytree(hostile_run, tmp_path / "other"))
     told = json.loads((other / MANIFEST).read_text())
     (other / MANIFEST).write_text(json.dumps({**told, "started": told["started"] + 60}))
-    assert compared([hostile_run, other], True) in (0, 1, 3)
+    assert judging.compare.callback([hostile_run, other], True) in (0, 1, 3)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_an_imported_table_of_hostile_names_is_data(tmp_path, name, text, capsys
     file.write_text(text, errors="surrogateescape")
     out = tmp_path / "run"
     try:
-        imported((file,), out, "local", "all_reduce", 2, 2, "", "auto")
+        exchange.import_.callback((file,), out, "local", "all_reduce", 2, 2, "", "auto")
     except Exception as error:  # refused: then with words, and with nothing left
         assert type(error).__module__.startswith("bench."), error
         return

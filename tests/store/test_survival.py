@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import runs
-from bench.cli.judging_command import judge_again
+from bench.cli.judging import judge as judge_command
 from bench.judge.verdicts import judge, status
 from bench.model.profile import parse
 from bench.model.verdict import Status
@@ -159,7 +159,7 @@ def test_what_a_power_cut_leaves_at_the_end_costs_nothing_else(recorded, tail):
 def test_damaged_verdicts_are_made_again(recorded, text, capsys):
     (recorded / VERDICTS).write_text(text)
     assert load(recorded).verdicts == ()
-    assert judge_again(recorded, None, False) == 0
+    assert judge_command.callback(recorded, None, False) == 0
     assert capsys.readouterr().out.startswith("PASS")
     assert load(recorded).verdicts
 
@@ -252,7 +252,7 @@ def test_a_run_on_a_read_only_disk_is_judged_and_that_it_is_not_saved_is_said(tm
     with mounted(tmp_path / "disk", "size=1m") as disk:
         folder = Path(shutil.copytree(RECORDED, disk / "run"))
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True, timeout=30)
-        assert judge_again(folder, None, False) == 0
+        assert judge_command.callback(folder, None, False) == 0
         said = capsys.readouterr()
         assert said.out.startswith("PASS: ")
         assert "Read-only file system; the verdict is told here and not saved" in said.err
@@ -267,7 +267,7 @@ def test_a_run_that_one_may_only_read_is_judged(recorded, capsys):
         if above.stat().st_uid == os.geteuid() and above != Path("/"):
             above.chmod(above.stat().st_mode | 0o011)
     with somebody():
-        assert judge_again(recorded, None, False) == 0
+        assert judge_command.callback(recorded, None, False) == 0
     said = capsys.readouterr()
     assert said.out.startswith("PASS: ")
     assert "Permission denied; the verdict is told here and not saved" in said.err

@@ -12,13 +12,12 @@ import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench.model.errors import RailGaugeError
-from bench.model.verdict import EXIT_USAGE
+from bench.model.errors import EXIT_USAGE, RailGaugeError
 
 SECONDS = 10.0
 
 
-class NotSent(Exception):
+class NotSent(RailGaugeError):
     """The message was not taken; the text names the host alone."""
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench.judge.drift.robust import spread
+from bench.model.errors import RailGaugeError
 from bench.store.history.nights import Night, changed
 
 # Penalty per change point, in units of log(nights). 0.6 finds steps two nights earlier, but sees one in
@@ -28,7 +29,7 @@ NEAR = 2
 _FLOOR = 0.003
 
 
-class NoRuptures(ImportError):
+class NoRuptures(RailGaugeError, ImportError):
     """``ruptures`` is not installed; the message names the extra."""
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from bench.model.errors import RailGaugeError
+
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 _LINE_END = re.compile(r"\r?\n|\r")
 _QUOTE = re.compile(r"^(?:\[[0-9]+,[0-9]+\]<std(?:out|err)>: ?|(?:> ?)+)")
@@ -16,7 +18,7 @@ _LONGEST = 4096
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20}")
 
 
-class Refused(ValueError):
+class Refused(RailGaugeError, ValueError):
     """A text that is not what the parser reads; the message says what it should look like."""
 
 

@@ -66,7 +66,7 @@ def test_the_summary_is_appended_to_what_other_tools_wrote(run, tmp_path):
     ("words", "said"),
     [
         (["--step-summary"], "GITHUB_STEP_SUMMARY is not set"),
-        (["--step-summary", "--format", "junit"], "GitHub's format, not junit"),
+        (["--step-summary", "--format", "junit"], "writes the github format, not junit"),
         (["--format", "xml"], "'xml' is not one of"),
     ],
 )

@@ -16,7 +16,7 @@ pytest.importorskip("pyarrow")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.cli.nightly_command import ready
+from bench.cli.nightly import ready
 from bench.judge.drift import Acceptance, Night, Series, fingerprint
 from bench.judge.drift.past import Past, from_json, look, record
 from bench.judge.drift.run_fingerprint import cluster_name, parts, said

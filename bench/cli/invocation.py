@@ -1,0 +1,70 @@
+"""A command that measures, with its options parsed; the commands that a launcher may start are such commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .option_types import SharedOptions
+
+if TYPE_CHECKING:
+    from bench.measure.loop import Rules
+    from bench.plan import Asked, Request
+    from bench.run.nightly_options import Nightly
+
+
+def measure(typed: Invocation) -> int:
+    """Measure, as one rank of a job or by starting that job; the exit status."""
+    from .start import start
+
+    return start(typed)
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """A command that measures, with its options parsed; nothing was read yet but the command line.
+
+    rules    None: those of the profile
+    folder   the run that ``resume`` goes on with, or the copy of a machine that ``probe --root`` reads
+    trust    whether ``resume`` may go on with a folder that another user made
+    webhook  where ``nightly`` sends its digest
+    perform  runs the command; its exit status
+    """
+
+    command: str
+    shared: SharedOptions
+    asked: Asked | None = None
+    rules: Rules | None = None
+    repetitions: int = 2
+    sweeps: tuple[Request, ...] = ()
+    nightly: Nightly | None = None
+    folder: Path | None = None
+    trust: bool = False
+    webhook: str = ""
+    perform: Callable[[Invocation], int] = measure
+
+
+class Measuring(click.Command):
+    """A command whose callback returns an ``Invocation``, so that its options can be read without running it."""
+
+    def parse(self, ctx: click.Context) -> Invocation:
+        typed = super().invoke(ctx)
+        assert isinstance(typed, Invocation)
+        return typed
+
+    def invoke(self, ctx: click.Context) -> int:
+        typed = self.parse(ctx)
+        return typed.perform(typed)
+
+
+def understood(name: str, words: Sequence[str]) -> Invocation:
+    """What the command ``name`` makes of its words, without running it. Raises click's own exceptions."""
+    from . import cli
+
+    command, root = cli.commands[name], click.get_current_context(silent=True)
+    assert isinstance(command, Measuring)
+    return command.parse(command.make_context(name, list(words), root and root.find_root()))
