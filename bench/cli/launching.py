@@ -24,8 +24,26 @@ if TYPE_CHECKING:
 
     from .inner_command import Inner
 
-LAUNCHERS = ("mpirun", "openmpi", "mpich", "srun", "torchrun", "fabric", "deepspeed", "shell")
 PATHS = ("PYTHONPATH", "LD_LIBRARY_PATH")  # where the program is found, beside what concerns NCCL and MPI
+
+
+class LauncherName(click.ParamType[str]):
+    """``mpirun``, whichever is installed, or a row of the launchers' table, which is read when it is needed."""
+
+    name = "launcher"
+
+    def names(self) -> tuple[str, ...]:
+        from bench.launch.table import STARTERS
+
+        return ("mpirun", *STARTERS)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return f"[{'|'.join(self.names())}]"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self.names():
+            self.fail(f"no launcher {value!r}; known: {', '.join(self.names())}", param, ctx)
+        return value
 
 
 class Launch(click.Command):
@@ -56,7 +74,7 @@ class Launch(click.Command):
 )
 @click.option(
     "--launcher",
-    type=click.Choice(LAUNCHERS),
+    type=LauncherName(),
     default="mpirun",
     show_default=True,
     help="mpirun means the one that is installed here, Open MPI's or MPICH's",
@@ -121,8 +139,9 @@ def launch(
         railgauge launch --hosts nodes.txt --launcher torchrun -- accept --profile lambda-1cc-h100
         railgauge launch --hosts nodes.txt --shell -- accept --profile runpod-instant-cluster
     """
-    from bench.launch.command_lines import EACH_NODE, Job, steps
+    from bench.launch.command_lines import Job, steps
     from bench.launch.hosts import meetable, read_hosts, with_slots
+    from bench.launch.table import STARTERS
 
     from .inner_command import check, check_out, checked_token, read
 
@@ -130,7 +149,8 @@ def launch(
     inner = read(arguments)
     checked_token(token_file)  # what is wrong with it is reported here, not on every rank
     chosen = with_slots(read_hosts(hosts), per_node or inner.profile.gpus, hosts)
-    if launcher in EACH_NODE:
+    on_each_node = launcher in STARTERS and STARTERS[launcher].start_on == "node"
+    if on_each_node:
         meetable(chosen, hosts)
     check(inner, chosen)
     if not (dry_run or inner.run):
@@ -152,9 +172,9 @@ def launch(
     )
     made = steps(found, job)
     if dry_run:
-        _print(made, found, job)
+        _print(made, on_each_node, job)
         return 0
-    if found in EACH_NODE:
+    if on_each_node:
         return _on_each(made, job, remote, inner)
     return _from_here(made[0], inner)
 
@@ -200,11 +220,10 @@ def _forward() -> dict[str, str]:
     return {name: value for name, value in variables.items() if not name.startswith("SLURM_")} | paths
 
 
-def _print(made: Sequence[Step], launcher: str, job: Job) -> None:
-    from bench.launch.command_lines import EACH_NODE
+def _print(made: Sequence[Step], on_each_node: bool, job: Job) -> None:
     from bench.supervise.control.token import VARIABLE
 
-    if launcher not in EACH_NODE:
+    if not on_each_node:
         click.echo(made[0].shown())
         if not job.management:
             click.echo("# no management interface is named: MPI may use any; see --management", err=True)

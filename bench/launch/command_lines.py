@@ -1,6 +1,6 @@
-"""The command of each launcher for a list of hosts: one row a launcher.
+"""The commands that start a job on a list of hosts, made of a launcher's row in ``table``.
 
-Some start the whole job from here (mpirun, srun), some have to be started once on every node (torchrun,
+Some launchers start the whole job from here (mpirun, srun), some have to be started once on every node (torchrun,
 fabric, DeepSpeed's launcher, plain shell). Nothing here runs anything, and nothing is put together as
 text: commands are lists of words until a person or a remote shell reads them.
 """
@@ -10,14 +10,14 @@ from __future__ import annotations
 import base64
 import json
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bench.model.redact import showable
 
 from .hosts import Host
 from .mpirun import quiet_mpi
-from .table import FIRST, HERE, MEET, RUN, SIZE, LaunchError
+from .table import STARTERS, Launcher, LaunchError
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,6 @@ class Job:
     def size(self) -> int:
         return sum(host.slots for host in self.hosts)
 
-    @property
-    def program(self) -> tuple[str, ...]:
-        return (self.python, "-m", "bench", *self.arguments)
-
-    def first(self, node: int) -> int:
-        """The first rank of a node."""
-        return sum(host.slots for host in self.hosts[:node])
-
 
 @dataclass(frozen=True)
 class Step:
@@ -78,161 +70,77 @@ class Step:
 
 def steps(launcher: str, job: Job) -> tuple[Step, ...]:
     """The commands that start ``job``. Raises LaunchError for an unknown launcher, or hosts that it cannot take."""
-    if launcher not in ROWS:
-        raise LaunchError(f"no launcher {launcher!r}; known: {', '.join(ROWS)}")
+    row = STARTERS.get(launcher)
+    if row is None:
+        raise LaunchError(f"no launcher {launcher!r}; known: {', '.join(sorted(STARTERS))}")
     if any(host.slots < 1 for host in job.hosts):
         raise LaunchError("every host needs its number of ranks")
-    return ROWS[launcher](job)
+    if row.start_on == "node":
+        return tuple(_step(row, job, node, host.name) for node, host in enumerate(job.hosts))
+    return (_step(row, job, 0, ""),)
 
 
-def _openmpi(job: Job) -> tuple[Step, ...]:
-    quiet = quiet_mpi(job.management)
-    if job.management:
-        # the daemons' own connections: Open MPI 4 calls it oob, 5 prte; each ignores the other's
-        quiet |= {
-            "OMPI_MCA_oob_tcp_if_include": job.management,
-            "PRTE_MCA_prte_if_include": job.management,
-        }
-    # mpirun carries OMPI_* to every rank by itself
-    named = [name for name in (*quiet, *job.forward) if not name.startswith(("OMPI_", "PRTE_"))]
-    words = [
-        job.mpirun,
-        "-n",
-        str(job.size),
-        "--host",
-        _counted(job),
-        "--map-by",
-        "slot",
-        "--bind-to",
-        "none",
-    ]
-    for name in dict.fromkeys(named):
-        words += ["-x", name]
-    return (Step("", (*words, *job.program), quiet),)
-
-
-def _mpich(job: Job) -> tuple[Step, ...]:
-    interface = ("-iface", job.management) if job.management else ()
-    words = (job.mpirun, "-n", str(job.size), "-hosts", _counted(job), *interface)
-    quiet = {
-        name: value
-        for name, value in quiet_mpi(job.management).items()
-        if not name.startswith(("OMPI_", "PRTE_"))
-    }
-    return (Step("", (*words, *job.program), quiet),)
-
-
-def _counted(job: Job) -> str:
-    return ",".join(f"{host.name}:{host.slots}" for host in job.hosts)
-
-
-def _srun(job: Job) -> tuple[Step, ...]:
-    each = {host.slots for host in job.hosts}
-    if len(each) > 1:
-        few = min(job.hosts, key=lambda host: host.slots)
+def _step(row: Launcher, job: Job, node: int, host: str) -> Step:
+    """The command of a row: ``{name}`` is filled in; a word that is the name of several words becomes these."""
+    slots = {each.slots for each in job.hosts}
+    if len(slots) > 1 and any("{equal_slots}" in word for word in row.start):
+        few = min(job.hosts, key=lambda each: each.slots)
         raise LaunchError(
-            f"srun starts the same number of tasks on every node, {few.name} takes {few.slots}: use mpirun, or leave "
-            "it out"
+            f"{row.name} starts the same number of tasks on every node, {few.name} takes {few.slots}: use mpirun, or "
+            "leave it out"
         )
-    words = (
-        "srun",
-        f"--nodes={len(job.hosts)}",
-        f"--ntasks={job.size}",
-        f"--ntasks-per-node={each.pop()}",
-        f"--nodelist={','.join(host.name for host in job.hosts)}",
-        # the plug-in must speak the protocol of the MPI library, else N jobs of 1 start
-        f"--mpi={'pmi2' if job.flavour == 'mpich' else 'pmix'}",
-        "--kill-on-bad-exit=1",
-        "--cpu-bind=none",
-        "--export=ALL",
-    )
-    return (Step("", (*words, *job.program), quiet_mpi(job.management)),)
-
-
-def _each(job: Job, words: Callable[[int, Host], tuple[str, ...]]) -> tuple[Step, ...]:
-    told = {"RAILGAUGE_TOKEN_FILE": job.token_file} if job.token_file else {}
-    environment = {**job.forward, **told}
-    return tuple(Step(host.name, words(node, host), environment) for node, host in enumerate(job.hosts))
-
-
-def _torchrun(job: Job) -> tuple[Step, ...]:
-    return _each(
-        job,
-        lambda node, host: (
-            *(job.python, "-m", "torch.distributed.run"),
-            f"--nnodes={len(job.hosts)}",
-            f"--node-rank={node}",
-            f"--nproc-per-node={host.slots}",
-            f"--master-addr={job.hosts[0].name}",
-            f"--master-port={job.port}",
-            *("-m", "bench", *job.arguments),
+    environment = _environment(row, job)
+    several = {
+        "{program}": (job.python, "-m", "bench", *job.arguments),
+        "{arguments}": job.arguments,
+        "{interface}": ("-iface", job.management) if job.management else (),
+        # mpirun carries OMPI_* to every rank by itself
+        "{exports}": tuple(
+            word
+            for name in dict.fromkeys((*environment, *job.forward))
+            if not name.startswith(("OMPI_", "PRTE_"))
+            for word in ("-x", name)
         ),
-    )
+    }
+    one = _values(job, node)
+    words = (several.get(word) or (() if word in several else (word.format(**one),)) for word in row.start)
+    settings = {name: text.format(**one) for name, text in row.settings}
+    return Step(host, tuple(word for part in words for word in part), {**environment, **settings})
 
 
-def _fabric(job: Job) -> tuple[Step, ...]:
-    # fabric run takes the file of a script and no module: the console script that pip made
-    folder = job.python.rpartition("/")[0]
-    return _each(
-        job,
-        lambda node, host: (
-            *(f"{folder}/fabric", "run"),
-            f"--accelerator={'gpu' if job.gpus else 'cpu'}",
-            "--strategy=ddp",
-            f"--devices={host.slots}",
-            f"--num-nodes={len(job.hosts)}",
-            f"--node-rank={node}",
-            f"--main-address={job.hosts[0].name}",
-            f"--main-port={job.port}",
-            *(f"{folder}/railgauge", *job.arguments),
-        ),
-    )
+def _values(job: Job, node: int) -> dict[str, object]:
+    """What the names in a row's command stand for, on the ``node``-th of the job's hosts."""
+    world = json.dumps({host.name: list(range(host.slots)) for host in job.hosts})
+    return {
+        "python": job.python,
+        "scripts": job.python.rpartition("/")[0],
+        "mpirun": job.mpirun,
+        "plugin": "pmi2" if job.flavour == "mpich" else "pmix",
+        "accelerator": "gpu" if job.gpus else "cpu",
+        "port": job.port,
+        "run": job.run,
+        "size": job.size,
+        "nodes": len(job.hosts),
+        "node": node,
+        "slots": job.hosts[node].slots,
+        "equal_slots": job.hosts[0].slots,
+        "first_rank": sum(host.slots for host in job.hosts[:node]),
+        "first_host": job.hosts[0].name,
+        "hosts": ",".join(host.name for host in job.hosts),
+        "hosts_slots": ",".join(f"{host.name}:{host.slots}" for host in job.hosts),
+        "world": base64.urlsafe_b64encode(world.encode()).decode(),
+    }
 
 
-def _deepspeed(job: Job) -> tuple[Step, ...]:
-    # what the deepspeed command starts on each node; so no pdsh is needed, and no host file on the nodes
-    world = {host.name: list(range(host.slots)) for host in job.hosts}
-    encoded = base64.urlsafe_b64encode(json.dumps(world).encode()).decode()
-    return _each(
-        job,
-        lambda node, _: (
-            *(job.python, "-m", "deepspeed.launcher.launch"),
-            f"--world_info={encoded}",
-            f"--node_rank={node}",
-            f"--master_addr={job.hosts[0].name}",
-            f"--master_port={job.port}",
-            # else it adds --local_rank=N to our words
-            "--no_local_rank",
-            *("--module", "bench", *job.arguments),
-        ),
-    )
-
-
-def _shell(job: Job) -> tuple[Step, ...]:
-    return tuple(
-        Step(
-            step.host,
-            job.program,
-            {
-                **step.environment,
-                FIRST: str(job.first(node)),
-                HERE: str(job.hosts[node].slots),
-                SIZE: str(job.size),
-                MEET: f"{job.hosts[0].name}:{job.port}",
-                RUN: job.run,
-            },
-        )
-        for node, step in enumerate(_each(job, lambda *_: ()))
-    )
-
-
-ROWS: dict[str, Callable[[Job], tuple[Step, ...]]] = {
-    "openmpi": _openmpi,
-    "mpich": _mpich,
-    "srun": _srun,
-    "torchrun": _torchrun,
-    "fabric": _fabric,
-    "deepspeed": _deepspeed,
-    "shell": _shell,
-}
-EACH_NODE = ("torchrun", "fabric", "deepspeed", "shell")  # without MPI: they need a token
+def _environment(row: Launcher, job: Job) -> dict[str, str]:
+    """Variables of the command: what keeps MPI off the rails, or what a shell on another host would not have."""
+    if row.start_on == "node":
+        token = {"RAILGAUGE_TOKEN_FILE": job.token_file} if job.token_file else {}
+        return {**job.forward, **token}
+    quiet = quiet_mpi(job.management)
+    if row.name == "openmpi" and job.management:
+        # the daemons' own connections: Open MPI 4 calls it oob, 5 prte; each ignores the other's
+        quiet |= {"OMPI_MCA_oob_tcp_if_include": job.management, "PRTE_MCA_prte_if_include": job.management}
+    if row.name == "mpich":
+        return {name: text for name, text in quiet.items() if not name.startswith("OMPI_")}
+    return quiet

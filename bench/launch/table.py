@@ -1,4 +1,4 @@
-"""One row a launcher: the variables by which it is known, and what they say.
+"""One row a launcher: the variables by which it is known, what they say, and the command that starts a job by it.
 
 Rows stand innermost first: mpirun runs inside srun and sbatch, torchrun inside both, RunPod's variables
 are in every container whatever runs there. The first row whose sign is there wins; ``place`` looks
@@ -48,6 +48,9 @@ class Launcher:
     each         "gpu": it starts one process a rank; "node": one a node, which starts the ranks there
     first        of a launcher that starts one process a node: the rank of the node's first process,
                  or, with ``node``, derived from the node's number
+    start        its command; see ``command_lines`` for what stands for what; () where we cannot start it
+    start_on     "job": one command starts the whole job; "node": one on every node, without MPI, so with a token
+    settings     variables for the command, of which ours tell a plain shell where it stands
     """
 
     name: str
@@ -66,6 +69,9 @@ class Launcher:
     first: str = ""
     node: str = ""
     nodes: str = ""
+    start: tuple[str, ...] = ()
+    start_on: str = "job"
+    settings: tuple[tuple[str, str], ...] = ()
 
 
 _TORCH = Launcher(
@@ -84,8 +90,21 @@ _TORCHRUN = replace(
     groups="GROUP_WORLD_SIZE",
     here="LOCAL_WORLD_SIZE",
     run="TORCHELASTIC_RUN_ID",
+    start=(
+        *("{python}", "-m", "torch.distributed.run", "--nnodes={nodes}", "--node-rank={node}"),
+        *("--nproc-per-node={slots}", "--master-addr={first_host}", "--master-port={port}"),
+        *("-m", "bench", "{arguments}"),
+    ),
+    start_on="node",
 )
-_MPICH = Launcher("mpich", ("PMI_SIZE", "MPI_LOCALNRANKS"), rank="PMI_RANK", size="PMI_SIZE", mpi=True)
+_MPICH = Launcher(
+    "mpich",
+    ("PMI_SIZE", "MPI_LOCALNRANKS"),
+    rank="PMI_RANK",
+    size="PMI_SIZE",
+    mpi=True,
+    start=("{mpirun}", "-n", "{size}", "-hosts", "{hosts_slots}", "{interface}", "{program}"),
+)
 _SRUN = Launcher(
     "srun",
     ("SLURM_STEP_ID",),
@@ -94,34 +113,96 @@ _SRUN = Launcher(
     local="SLURM_LOCALID",
     host="SLURM_STEP_NODELIST",
     run="SLURM_JOB_ID",
+    start=(
+        *("srun", "--nodes={nodes}", "--ntasks={size}", "--ntasks-per-node={equal_slots}"),
+        # the plug-in must speak the protocol of the MPI library, else N jobs of 1 start
+        *("--nodelist={hosts}", "--mpi={plugin}", "--kill-on-bad-exit=1", "--cpu-bind=none", "--export=ALL"),
+        "{program}",
+    ),
 )
 
 LAUNCHERS = (
     # ours: a process that one of our own node processes started
     Launcher("shell", (RANK, SIZE), rank=RANK, size=SIZE, local=LOCAL, here=HERE, host=MEET, run=RUN),
     # fabric run is torchrun with a sign of its own
-    replace(_TORCHRUN, name="fabric", sign=("LT_CLI_USED", *_TORCHRUN.sign)),
+    replace(
+        _TORCHRUN,
+        name="fabric",
+        sign=("LT_CLI_USED", *_TORCHRUN.sign),
+        start=(
+            # it takes the file of a script and no module: the console script that pip made
+            *(
+                "{scripts}/fabric",
+                "run",
+                "--accelerator={accelerator}",
+                "--strategy=ddp",
+                "--devices={slots}",
+            ),
+            *("--num-nodes={nodes}", "--node-rank={node}", "--main-address={first_host}"),
+            *("--main-port={port}", "{scripts}/railgauge", "{arguments}"),
+        ),
+    ),
     _TORCHRUN,
-    replace(_TORCH, name="deepspeed", sign=("CROSS_SIZE", "RANK"), groups="CROSS_SIZE", here="LOCAL_SIZE"),
+    replace(
+        _TORCH,
+        name="deepspeed",
+        sign=("CROSS_SIZE", "RANK"),
+        groups="CROSS_SIZE",
+        here="LOCAL_SIZE",
+        start=(
+            # what the deepspeed command starts on each node; so no pdsh is needed, and no host file on the nodes
+            *("{python}", "-m", "deepspeed.launcher.launch", "--world_info={world}", "--node_rank={node}"),
+            *("--master_addr={first_host}", "--master_port={port}", "--no_local_rank"),
+            *("--module", "bench", "{arguments}"),
+        ),
+        start_on="node",
+    ),
     Launcher(
         "openmpi",
         ("OMPI_COMM_WORLD_SIZE",),
         rank="OMPI_COMM_WORLD_RANK",
         size="OMPI_COMM_WORLD_SIZE",
         mpi=True,
+        start=(
+            *("{mpirun}", "-n", "{size}", "--host", "{hosts_slots}", "--map-by", "slot", "--bind-to", "none"),
+            *("{exports}", "{program}"),
+        ),
     ),
     # under srun --mpi=pmi2 Slurm sets PMI_*, but not Hydra's own MPI_LOCAL*
     _MPICH,
-    replace(_MPICH, sign=("PMI_SIZE",), unless=("SLURM_STEP_ID", "MPI_LOCALNRANKS")),
-    replace(_SRUN, name="srun pmix", sign=("SLURM_STEP_ID", "PMIX_RANK"), mpi=True),
+    replace(_MPICH, sign=("PMI_SIZE",), unless=("SLURM_STEP_ID", "MPI_LOCALNRANKS"), start=()),
+    replace(_SRUN, name="srun pmix", sign=("SLURM_STEP_ID", "PMIX_RANK"), mpi=True, start=()),
     replace(
-        _SRUN, name="srun pmi2", sign=("SLURM_STEP_ID", "PMI_SIZE"), mpi=True, unless=("MPI_LOCALNRANKS",)
+        _SRUN,
+        name="srun pmi2",
+        sign=("SLURM_STEP_ID", "PMI_SIZE"),
+        mpi=True,
+        unless=("MPI_LOCALNRANKS",),
+        start=(),
     ),
     _SRUN,
     # nothing of a launcher, but what torch's env:// wants: a script of one's own
     _TORCH,
     # one process a node from here on
-    Launcher("shell", (FIRST,), size=SIZE, here=HERE, host=MEET, run=RUN, each="node", first=FIRST),
+    Launcher(
+        "shell",
+        (FIRST,),
+        size=SIZE,
+        here=HERE,
+        host=MEET,
+        run=RUN,
+        each="node",
+        first=FIRST,
+        start=("{program}",),
+        start_on="node",
+        settings=(
+            (FIRST, "{first_rank}"),
+            (HERE, "{slots}"),
+            (SIZE, "{size}"),
+            (MEET, "{first_host}:{port}"),
+            (RUN, "{run}"),
+        ),
+    ),
     Launcher(
         "runpod",
         ("NUM_NODES", "NODE_RANK", "NUM_TRAINERS", "PRIMARY_ADDR"),
@@ -134,6 +215,9 @@ LAUNCHERS = (
         nodes="NUM_NODES",
     ),
 )
+
+STARTERS = {row.name: row for row in LAUNCHERS if row.start}
+"""The launchers that we can start, by name."""
 
 RANKS = tuple(dict.fromkeys(row.rank for row in LAUNCHERS if row.rank))
 """Every variable in which a launcher tells a process its rank, innermost first."""

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.launch import LaunchError, place
-from bench.launch.command_lines import EACH_NODE, ROWS, Job, steps
+from bench.launch.command_lines import Job, steps
 from bench.launch.hosts import Host
 from bench.launch.remote import Remote, far_command, words
+from bench.launch.table import STARTERS
 
 HOSTS = (Host("n1", 8), Host("n2", 8))
 ACCEPT = ("accept", "--profile", "lambda-1cc-h100")
@@ -125,7 +126,7 @@ def test_a_shell_is_told_its_ranks_and_understands_them_again():
     assert places[0].meet is not None and places[0].meet.host == "n1"
 
 
-@pytest.mark.parametrize("launcher", EACH_NODE)
+@pytest.mark.parametrize("launcher", ["torchrun", "fabric", "deepspeed", "shell"])
 def test_a_token_is_named_by_its_file_and_never_given(launcher):
     for step in steps(launcher, job(token_file="/shared/token")):
         assert step.environment["RAILGAUGE_TOKEN_FILE"] == "/shared/token"
@@ -135,7 +136,9 @@ def test_a_token_is_named_by_its_file_and_never_given(launcher):
 
 
 def test_an_unknown_launcher_lists_the_known_ones():
-    with pytest.raises(LaunchError, match="no launcher 'jsrun'; known: openmpi, mpich, srun"):
+    with pytest.raises(
+        LaunchError, match="no launcher 'jsrun'; known: deepspeed, fabric, mpich, openmpi, shell"
+    ):
         steps("jsrun", job())
     with pytest.raises(LaunchError, match="number of ranks"):
         steps("openmpi", job(hosts=(Host("n1"),)))
@@ -144,7 +147,7 @@ def test_an_unknown_launcher_lists_the_known_ones():
 @settings(max_examples=100)
 @given(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=12), max_size=4))
 def test_words_come_out_of_a_shell_as_they_went_in(arguments):
-    for launcher in ROWS:
+    for launcher in STARTERS:
         for step in steps(launcher, job(arguments=("accept", *arguments), forward={"NCCL_X": "a b'$(c)"})):
             assert shlex.split(step.shown()) == list(step.words)
             end = len(step.words) - len(arguments)
