@@ -36,7 +36,8 @@ class Finite(click.FloatRange):
 class Count(click.IntRange):
     """A whole number, at least the given one."""
 
-    name = "n"
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "N"
 
 
 class Quantity(click.ParamType[Any]):
