@@ -9,6 +9,9 @@ from bench.model.measurement import Case
 
 from .loop import Rules
 
+HEARTBEAT_SECONDS = (
+    1.0  # between two heartbeats of a worker, and between two that its supervisor passes on to rank 0
+)
 CAPTURING = "capturing"  # the stage in which nothing else may ask the GPU anything: it would spoil the graph
 
 

@@ -22,13 +22,12 @@ from bench.model.collectives import collective
 from bench.model.measurement import Case
 
 from . import flight_recorder, forkserver
-from .work_order import CAPTURING, Order, Progress, first_line
+from .work_order import CAPTURING, HEARTBEAT_SECONDS, Order, Progress, first_line
 
 if TYPE_CHECKING:  # torch is imported in _work, where how long that takes is timed
     from .backend.cases import Teller
     from .backend.group import Group
 
-BEAT_SECONDS = 0.5
 STALL_SECONDS = 4.0  # without progress, after which torch is asked what it recorded
 RECORDERS = (
     "torch._C._distributed_c10d"  # never imported here: the heart must not wait for an import that hangs
@@ -89,7 +88,7 @@ def _beat(channel: Channel, progress: Progress, backend: str) -> None:
             told = True
             # in a thread of its own: what asks a hung library may hang too, and the heart must not
             threading.Thread(target=_tell_flight, args=(channel, backend), daemon=True).start()
-        time.sleep(BEAT_SECONDS)
+        time.sleep(HEARTBEAT_SECONDS)
 
 
 def _tell_flight(channel: Channel, backend: str) -> None:

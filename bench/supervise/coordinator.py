@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from bench.measure.loop import Rules
-from bench.measure.work_order import Order, own_part
+from bench.measure.work_order import HEARTBEAT_SECONDS, Order, own_part
 from bench.model.measurement import Case, Measurement, Rank
 from bench.store import NOT_TRIED, Loss, Phase, Recorder
 from bench.supervise.control.tcp import Control, Message
@@ -21,7 +21,7 @@ from .hangs.recordings import asked_ras, flights
 from .limits import BARREN, SHORTEST, TRIES, WORD_SECONDS, Early, Limits, Lost, Pace, Stopped
 from .supervisor import Supervisor
 
-DOUBT = 3.0  # s for which a failure between two ranks is held back: one of them may be about to be found dead
+DOUBT = 3 * HEARTBEAT_SECONDS  # a failure between two ranks is held back: one of them may soon be found dead
 SLOWER = 5.0  # times the slowest join so far that a later one may take: what is stuck is seen sooner
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.measure.perftest.processes import Errands
+from bench.measure.work_order import HEARTBEAT_SECONDS
 from bench.model.verdict import EXIT, Status
 from bench.probe.gpu_load import Gauge
 from bench.probe.rail_activity import Passing
@@ -21,7 +22,6 @@ from bench.supervise.worker_process import Nursery, Worker
 from .farewell import Above, say
 from .limits import SILENT_SECONDS, Pace
 
-BEAT_SECONDS = 1.0
 LOG_BYTES = 4 << 20  # of a worker's log that travels to the run folder
 
 
@@ -129,7 +129,7 @@ class Supervisor:
             self._pass_on(heard)
         if self._health:
             self._health.look(self._beat.get("case", ""), self.worker.pid)
-        if time.monotonic() - self._beat_sent > BEAT_SECONDS:
+        if time.monotonic() - self._beat_sent > HEARTBEAT_SECONDS:
             self.control.send(0, self._heartbeat(self.worker))
             self._beat_sent = time.monotonic()
         status = self.worker.ended()

@@ -10,7 +10,9 @@ import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-QUIET = 5.0  # s without a word, where one is due every second
+from bench.measure.work_order import HEARTBEAT_SECONDS
+
+QUIET = 5 * HEARTBEAT_SECONDS  # without one, after which a process counts as silent
 FLAT = 5.0  # s without bytes after which a rail is called flat
 # in the order in which a worker goes through them within a case
 STAGES = ("starting", "importing", "joining", "meeting", "connecting", "allocating", "checking", "capturing")
