@@ -238,12 +238,23 @@ def seen(
         path=path, manifest=manifest, plan=plan, facts=tuple(machine.to_json() for machine in machines),
         measurements=(), losses=(), phases=begun, counters=tuple(counters), verdicts=(), notes=(), ended=1.7e9,
     )  # fmt: skip
-    return Evidence(run=run, rows=tuple(rows), nodes=tuple(machines))
+    return with_rows(Evidence(run, LAMBDA), rows) if rows else Evidence(run, LAMBDA)
+
+
+def with_rows(evidence: Evidence, rows: Sequence[Any]) -> Evidence:
+    """The evidence with these rows in place of those that follow from its run."""
+    vars(evidence)["rows"] = tuple(rows)
+    return evidence
+
+
+def judged_by(evidence: Evidence, want: Profile) -> Evidence:
+    """The same run and rows, held against another profile."""
+    return with_rows(replace(evidence, profile=want), evidence.rows)
 
 
 def judged(name: str, evidence: Evidence, want: Profile = LAMBDA) -> list[Verdict]:
     """What one check says."""
-    return list(CHECKS[name].judge(evidence, want))
+    return list(CHECKS[name].judge(judged_by(evidence, want)))
 
 
 def status(name: str, evidence: Evidence, want: Profile = LAMBDA) -> Status:

@@ -6,13 +6,11 @@ Not a check: growth and the bytes of excluded ports are both read from it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from bench.model.counters import Delta, Snapshot, grown_between, read
 from bench.model.facts import Node
-
-from .evidence import Evidence
+from bench.store import Run
 
 
 @dataclass(frozen=True)
@@ -39,57 +37,37 @@ class Gap:
     reason: str
 
 
-def begun(seen: Evidence) -> tuple[str, ...]:
+def begun(run: Run) -> tuple[str, ...]:
     """The phases in which something was measured, or was to be: those the journal says were begun."""
-    return tuple(dict.fromkeys(str(row["name"]) for row in seen.run.phases if row.get("state") == "begin"))
+    return tuple(dict.fromkeys(str(row["name"]) for row in run.phases if row.get("state") == "begin"))
 
 
-@dataclass(frozen=True, eq=False)
-class _Same:
-    """A run's evidence by identity: it holds dictionaries, so it has no hash of its own."""
-
-    seen: Evidence
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.seen is self.seen
-
-    def __hash__(self) -> int:
-        return id(self.seen)
-
-
-def windows(seen: Evidence) -> tuple[tuple[Window, ...], tuple[Gap, ...]]:
+def windows(run: Run) -> tuple[tuple[Window, ...], tuple[Gap, ...]]:
     """Every begun phase × node. A phase that was begun again is one window, from its first to its last."""
-    return _windows(_Same(seen))
-
-
-@lru_cache(maxsize=1)
-def _windows(same: _Same) -> tuple[tuple[Window, ...], tuple[Gap, ...]]:
-    """Five checks ask for the same, and the counters of 64 nodes in a dozen phases take seconds to read."""
-    seen = same.seen
     found: list[Window] = []
     gaps: list[Gap] = []
-    for phase in begun(seen):
-        lines = [row for row in seen.run.counters if row.get("phase") == phase]
+    for phase in begun(run):
+        lines = [row for row in run.counters if row.get("phase") == phase]
         before = [row for row in lines if row.get("when") == "before"]
         after = [row for row in lines if row.get("when") == "after"]
         if not before or not after:
             which = " and ".join(name for name, rows in (("before", before), ("after", after)) if not rows)
             gaps.append(Gap(phase, "all nodes", f"no counters were recorded {which} phase {phase}"))
             continue
-        _pair(seen, phase, before[0], after[-1], found, gaps)
+        _pair(run, phase, before[0], after[-1], found, gaps)
     return tuple(found), tuple(gaps)
 
 
 def _pair(
-    seen: Evidence,
+    run: Run,
     phase: str,
     before: dict[str, Any],
     after: dict[str, Any],
     found: list[Window],
     gaps: list[Gap],
 ) -> None:
-    names = seen.run.manifest.nodes
-    facts = {node.name: node for node in seen.nodes}
+    names = run.manifest.nodes
+    facts = {node.name: node for node in run.nodes}
     try:
         shots = [[read(row) for row in line["snapshots"]] for line in (before, after)]
     except (KeyError, TypeError, ValueError) as error:

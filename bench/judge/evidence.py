@@ -1,22 +1,105 @@
-"""The evidence of one run: the folder as it was read, and what is derived from it."""
+"""The evidence of one run: its folder as it was read, the profile that it is judged by, and what follows from both."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from bench.model.facts import Node
-from bench.store import Run
-from bench.store.rows import Row
+from bench.model.measurement import Rank
+from bench.model.profile import Profile, Rails
+from bench.nccl.log import Log
+from bench.store import Manifest, Run
+from bench.store.rows import Row, rows
+
+from .blame import Known
+from .blame.background import known, rail_names
+from .counter_windows import Gap, Window, begun, windows
+from .gpu_of_rank import placed
+from .log_files import log_of
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A run as the checks see it: the folder, and the rows derived from it."""
+    """The one argument of whatever judges, compares, exports or draws a run.
+
+    Nothing here changes once the folder is read, so each property is derived when it is first asked for, and kept.
+    """
 
     run: Run
-    rows: tuple[Row, ...]
-    nodes: tuple[Node, ...] = ()
+    profile: Profile
 
     @property
+    def manifest(self) -> Manifest:
+        return self.run.manifest
+
+    @property
+    def ranks(self) -> tuple[Rank, ...]:
+        return self.run.manifest.ranks
+
+    @property
+    def backend(self) -> str:
+        return self.run.manifest.backend
+
+    @property
+    def rails(self) -> Rails:
+        return self.profile.rails
+
+    @cached_property
     def node_count(self) -> int:
         return len(self.run.manifest.nodes)
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """Every measured row, in the order of measurement."""
+        return rows(self.run)
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """The facts of every node; FactsError where they are damaged."""
+        return self.run.nodes
+
+    @cached_property
+    def facts(self) -> Mapping[str, Node]:
+        """The facts of every node by its name."""
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def begun(self) -> tuple[str, ...]:
+        """The phases that were begun, in order."""
+        return begun(self.run)
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The counters of every node before and after every begun phase."""
+        return self._paired[0]
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """The phases and nodes whose counters cannot be compared, and why."""
+        return self._paired[1]
+
+    @cached_property
+    def _paired(self) -> tuple[tuple[Window, ...], tuple[Gap, ...]]:
+        return windows(self.run)
+
+    @cached_property
+    def gpu_of_rank(self) -> Mapping[int, int | None]:
+        """Rank → place of its GPU in the facts of its node; None where it is not known."""
+        return placed(self.run)
+
+    @cached_property
+    def rail_names(self) -> tuple[str, ...]:
+        """What the rails of each local rank are called."""
+        return rail_names(self.profile, self.ranks, self.nodes, self.gpu_of_rank)
+
+    @cached_property
+    def background(self) -> Known:
+        """What the run tells about its rails besides their transfers."""
+        return known(self.run, self.rows, self.profile)
+
+    @cached_property
+    def log(self) -> Log:
+        """NCCL's logs of the evidence phase. A rank without a log is missing from it."""
+        return log_of(self.run, "evidence")

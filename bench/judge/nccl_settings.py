@@ -40,13 +40,13 @@ class Told:
         return f"{self.node.name} rank {self.ranks[0]}{more}"
 
 
-def told(seen: Evidence) -> Iterator[Told]:
+def told(evidence: Evidence) -> Iterator[Told]:
     """Every node's ranks, those with equal environments together. A rank without a record has its node's."""
-    for node in seen.nodes:
+    for node in evidence.nodes:
         groups: dict[tuple[tuple[str, str], ...], list[int]] = {}
-        for rank in seen.run.manifest.ranks:
+        for rank in evidence.ranks:
             if rank.node == node.name:
-                own = seen.run.manifest.environment.get(str(rank.rank), node.environment.variables)
+                own = evidence.manifest.environment.get(str(rank.rank), node.environment.variables)
                 groups.setdefault(tuple(sorted(own.items())), []).append(rank.rank)
         if not groups:
             groups[tuple(sorted(node.environment.variables.items()))] = []

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bench.model.profile import Profile
 from bench.model.verdict import Verdict
 
 from .evidence import Evidence
 
-Judge = Callable[[Evidence, Profile], Iterator[Verdict]]
+Judge = Callable[[Evidence], Iterator[Verdict]]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from bench.model.profile import Profile
 from bench.model.verdict import Status, Verdict, overall
 from bench.store import IMPORTED, Run
-from bench.store.rows import rows
 
 from .checks import CHECKS, Evidence
 
@@ -17,7 +16,8 @@ def judge(run: Run, profile: Profile, early: bool = False) -> Run:
 
     A check that breaks is an ERROR of its own and takes no other verdict with it.
     """
-    seen = Evidence(run=run, rows=rows(run), nodes=run.nodes)
+    evidence = Evidence(run, profile)
+    _ = evidence.nodes  # damaged facts are refused before any check is asked
     verdicts: list[Verdict] = []
     left: list[str] = []
     for check in CHECKS.values():
@@ -27,7 +27,7 @@ def judge(run: Run, profile: Profile, early: bool = False) -> Run:
             left.append(check.name)
             continue
         try:
-            verdicts += check.judge(seen, profile)
+            verdicts += check.judge(evidence)
         except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
             verdicts.append(
                 Verdict(

@@ -39,7 +39,7 @@ class Told:
 
 
 def unended(run):
-    (verdict,) = end(Evidence(run, (), ()), runs.LOCAL)
+    (verdict,) = end(Evidence(run, runs.LOCAL))
     return verdict
 
 
@@ -86,7 +86,7 @@ def test_what_was_asked_for_by_name_and_not_measured_does_not_pass(tmp_path, cho
     _, skipped = acceptance(runs.LOCAL, runs.ranks(), "gloo", 1.0, chosen)
     manifest = replace(run.manifest, settings={**run.manifest.settings, "asked": chosen.by_name})
     wanted = replace(run, manifest=manifest, plan=replace(run.plan, skipped=tuple(skipped)))
-    (verdict,) = asked(Evidence(wanted, (), ()), runs.LOCAL)
+    (verdict,) = asked(Evidence(wanted, runs.LOCAL))
     assert (verdict.status, verdict.subject) == (Status.ERROR, option)
     assert dict(skipped)[phase] in verdict.measured
     assert status(judge(wanted, runs.LOCAL)) is Status.ERROR
@@ -95,7 +95,7 @@ def test_what_was_asked_for_by_name_and_not_measured_does_not_pass(tmp_path, cho
 def test_what_was_asked_for_and_planned_passes(tmp_path):
     run = load(runs.folder(tmp_path / "r", planned=runs.cases("cross")))
     manifest = replace(run.manifest, settings={"asked": {"cross": "--cross-rail"}})
-    (verdict,) = asked(Evidence(replace(run, manifest=manifest), (), ()), runs.LOCAL)
+    (verdict,) = asked(Evidence(replace(run, manifest=manifest), runs.LOCAL))
     assert verdict.status is Status.PASS
 
 

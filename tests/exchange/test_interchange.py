@@ -58,7 +58,7 @@ def hostless(tmp_path, text=OCI, profile=runs.LOCAL, **wanted):
 
 
 def verdicts(run, profile=runs.LOCAL):
-    return list(whole(Evidence(run, rows(run)), profile))
+    return list(whole(Evidence(run, profile)))
 
 
 def write(tmp_path, name, text):

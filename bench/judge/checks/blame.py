@@ -8,11 +8,10 @@ from dataclasses import replace
 from statistics import median
 
 from bench.judge.blame import Blame, PairRate, transfers
-from bench.judge.blame.background import known, names_in
 from bench.judge.checks.throttling_and_mtu import explained
 from bench.judge.evidence import Evidence
 from bench.judge.registry import check
-from bench.model.profile import Limit, Profile
+from bench.model.profile import Limit
 from bench.model.rails import members, nearest_rails, own_rails
 from bench.model.units import show_both, show_rate, show_share
 from bench.model.verdict import Status, Verdict
@@ -22,16 +21,16 @@ MOST = 16  # transfers below the bound that are named one by one, slowest first
 
 
 @check("blame.rails")
-def rails(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def rails(evidence: Evidence) -> Iterator[Verdict]:
     """No node, port or path is slower than its equals; suspects were measured again before they are named."""
-    if not any(phase.name == transfers.FIRST for phase in seen.run.plan.phases):
-        reason = dict(seen.run.plan.skipped).get(transfers.FIRST, "the rails were not part of this run")
+    if not any(phase.name == transfers.FIRST for phase in evidence.run.plan.phases):
+        reason = dict(evidence.run.plan.skipped).get(transfers.FIRST, "the rails were not part of this run")
         yield Verdict("blame.rails", "rails", Status.SKIP, f"not measured: {reason}")
         return
-    ranks, besides = seen.run.manifest.ranks, known(seen.run, seen.rows, want)
-    answer = transfers.answer(seen.rows, ranks, want, besides)
+    ranks, besides = evidence.ranks, evidence.background
+    answer = transfers.answer(evidence.rows, ranks, evidence.profile, besides)
     for row in answer.named:
-        yield explained(_guessed(_of_several(_named(row), row, seen, want), row, seen, want), row, seen)
+        yield explained(_guessed(_of_several(_named(row), row, evidence), row, evidence), row, evidence)
     for row in answer.suspects:
         yield Verdict(
             "blame.rails",
@@ -44,7 +43,7 @@ def rails(seen: Evidence, want: Profile) -> Iterator[Verdict]:
             evidence=row.evidence,
         )
     # two nodes alone have nothing to be compared with; where no bound on speed is claimed that is no gap
-    ungated = not want.limits and not answer.blames and answer.measured == answer.expected
+    ungated = not evidence.profile.limits and not answer.blames and answer.measured == answer.expected
     for text in answer.unknown:
         yield Verdict(
             "blame.rails",
@@ -91,14 +90,18 @@ def _named(row: Blame) -> Verdict:
     )
 
 
-def _of_several(verdict: Verdict, row: Blame, seen: Evidence, want: Profile) -> Verdict:
+def _of_several(verdict: Verdict, row: Blame, evidence: Evidence) -> Verdict:
     """Where a GPU has several rails a transfer does not tell which of them is slow; each one alone does."""
     of = sorted({rail for each in (row.subject, *row.alternatives) for rail in members(each.rail)})
     if len(of) < 2 or len(members(row.subject.rail)) < 2:
         return verdict
     alone: dict[str, list[float]] = {}
     for each in transfers.transfers(
-        seen.rows, seen.run.manifest.ranks, want, (transfers.PINNED,), names_in(seen.run, want)
+        evidence.rows,
+        evidence.ranks,
+        evidence.profile,
+        (transfers.PINNED,),
+        evidence.rail_names,
     ):
         if row.subject.node in ("", each.a, each.b):
             alone.setdefault(each.rail, []).append(each.rate)
@@ -112,16 +115,16 @@ def _of_several(verdict: Verdict, row: Blame, seen: Evidence, want: Profile) -> 
     )
 
 
-def _guessed(verdict: Verdict, row: Blame, seen: Evidence, want: Profile) -> Verdict:
+def _guessed(verdict: Verdict, row: Blame, evidence: Evidence) -> Verdict:
     """Where PCI does not set a GPU's rails apart their name is only the next in order, and NCCL may use another.
 
     ncclTopoGetLocalNet deals adapters that are equally near out by the mirrored bits of the GPU's number.
     """
     rails, ends = members(row.subject.rail), {row.subject.node, row.subject.peer} - {""}
-    if seen.run.manifest.backend != "nccl" or row.subject.kind == "gpu":
+    if evidence.backend != "nccl" or row.subject.kind == "gpu":
         return verdict
-    for node in seen.nodes:
-        own, near = own_rails(node, want.rails), nearest_rails(node, want.rails)
+    for node in evidence.nodes:
+        own, near = own_rails(node, evidence.rails), nearest_rails(node, evidence.rails)
         for mine, tied in zip(own, near, strict=False):
             if (not ends or node.name in ends) and mine == rails and set(tied) != set(mine):
                 told = (
@@ -135,15 +138,17 @@ def _guessed(verdict: Verdict, row: Blame, seen: Evidence, want: Profile) -> Ver
 
 
 @check("limits.rail_rate")
-def rail_rate(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def rail_rate(evidence: Evidence) -> Iterator[Verdict]:
     """Point-to-point on every rail of every pair of nodes, each direction by itself, reaches the profile's bound."""
-    for limit in want.limits:
-        if limit.quantity != "rail_rate" or not limit.nodes[0] <= seen.node_count <= limit.nodes[1]:
+    for limit in evidence.profile.limits:
+        if limit.quantity != "rail_rate" or not limit.nodes[0] <= evidence.node_count <= limit.nodes[1]:
             continue
-        rows = _rated(seen, want)
+        rows = _rated(evidence)
         if not rows:
             status = (
-                Status.SKIP if seen.run.manifest.launcher == IMPORTED or seen.node_count < 2 else Status.ERROR
+                Status.SKIP
+                if evidence.manifest.launcher == IMPORTED or evidence.node_count < 2
+                else Status.ERROR
             )
             yield Verdict(
                 "limits.rail_rate",
@@ -178,20 +183,20 @@ def rail_rate(seen: Evidence, want: Profile) -> Iterator[Verdict]:
                 limit.bound.source,
                 value=rate,
                 bound=limit.bound.value,
-                evidence=tuple(_disturbed(seen, want, limit)),
+                evidence=tuple(_disturbed(evidence, limit)),
             )
 
 
-def _rated(seen: Evidence, want: Profile) -> list[tuple[str, float]]:
+def _rated(evidence: Evidence) -> list[tuple[str, float]]:
     """(between whom, bytes/s) of every transfer, pinned ones too, and of every ring of nodes by its slowest link."""
-    ranks = seen.run.manifest.ranks
-    names = names_in(seen.run, want)
-    first = [(name, settled(rates)) for name, rates in _first(seen, want).items()]
+    ranks = evidence.ranks
+    names = evidence.rail_names
+    first = [(name, settled(rates)) for name, rates in _first(evidence).items()]
     pinned = [
         (_between(row), row.rate)
-        for row in transfers.transfers(seen.rows, ranks, want, (transfers.PINNED,), names)
+        for row in transfers.transfers(evidence.rows, ranks, evidence.profile, (transfers.PINNED,), names)
     ]
-    rings = transfers.ring_rates(seen.rows, ranks, names)
+    rings = transfers.ring_rates(evidence.rows, ranks, names)
     return [
         *first,
         *pinned,
@@ -203,12 +208,12 @@ def _rated(seen: Evidence, want: Profile) -> list[tuple[str, float]]:
     ]
 
 
-def _first(seen: Evidence, want: Profile) -> dict[str, list[float]]:
+def _first(evidence: Evidence) -> dict[str, list[float]]:
     """Between whom -> bytes/s of the first phase, and of the same again where that was measured, in this order."""
-    ranks = seen.run.manifest.ranks
-    names = names_in(seen.run, want)
+    ranks = evidence.ranks
+    names = evidence.rail_names
     found: dict[str, list[float]] = {}
-    for row in transfers.transfers(seen.rows, ranks, want, (transfers.FIRST,), names):
+    for row in transfers.transfers(evidence.rows, ranks, evidence.profile, (transfers.FIRST,), names):
         found.setdefault(_between(row), []).append(row.rate)
     return found
 
@@ -226,9 +231,9 @@ def settled(rates: Sequence[float]) -> float:
     return median(rates) if len(rates) > transfers.REPEATS else min(rates)
 
 
-def _disturbed(seen: Evidence, want: Profile, limit: Limit) -> Iterator[str]:
+def _disturbed(evidence: Evidence, limit: Limit) -> Iterator[str]:
     """Transfers that were below the bound once and not again."""
-    for name, rates in _first(seen, want).items():
+    for name, rates in _first(evidence).items():
         if not all(limit.bound.reached(rate) for rate in rates):
             told = ", ".join(show_rate(rate, "Gb/s") for rate in rates)
             yield f"{name} was slow and, measured again as it was, is not: {told}"

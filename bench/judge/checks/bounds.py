@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bench.judge.evidence import Evidence
 from bench.judge.registry import check
-from bench.model.profile import Limit, Profile
+from bench.model.profile import Limit
 from bench.model.units import show_both, show_seconds, show_size
 from bench.model.verdict import Status, Verdict
 from bench.store import IMPORTED
@@ -14,12 +14,12 @@ from bench.store.rows import Row
 
 
 @check("limits.busbw")
-def busbw(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def busbw(evidence: Evidence) -> Iterator[Verdict]:
     """Bus bandwidth of every row that a bound speaks of; averages over sizes gate nothing."""
-    for limit in _of(want, "busbw", seen):
-        rows = matching(seen, limit)
+    for limit in _of(evidence, "busbw"):
+        rows = matching(evidence, limit)
         if not rows:
-            yield missing("limits.busbw", limit, seen)
+            yield missing("limits.busbw", limit, evidence)
         for row in rows:
             ok = limit.bound.reached(row.busbw)
             yield Verdict(
@@ -36,12 +36,12 @@ def busbw(seen: Evidence, want: Profile) -> Iterator[Verdict]:
 
 
 @check("limits.latency")
-def latency(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def latency(evidence: Evidence) -> Iterator[Verdict]:
     """The isolated median of every row that a bound speaks of."""
-    for limit in _of(want, "p50", seen):
-        rows = matching(seen, limit)
+    for limit in _of(evidence, "p50"):
+        rows = matching(evidence, limit)
         if not rows:
-            yield missing("limits.latency", limit, seen)
+            yield missing("limits.latency", limit, evidence)
         for row in rows:
             ok = row.isolated.p50 <= limit.bound.value
             yield Verdict(
@@ -57,21 +57,21 @@ def latency(seen: Evidence, want: Profile) -> Iterator[Verdict]:
             )
 
 
-def _of(want: Profile, quantity: str, seen: Evidence) -> list[Limit]:
-    count = seen.node_count
+def _of(evidence: Evidence, quantity: str) -> list[Limit]:
+    count = evidence.node_count
     return [
         limit
-        for limit in want.limits
+        for limit in evidence.profile.limits
         if limit.quantity == quantity and limit.nodes[0] <= count <= limit.nodes[1]
     ]
 
 
-def matching(seen: Evidence, limit: Limit) -> list[Row]:
+def matching(evidence: Evidence, limit: Limit) -> list[Row]:
     """Rows over the whole job that the bound speaks of: its collective, sizes and algorithm."""
-    everyone = len(seen.run.manifest.ranks)
+    everyone = len(evidence.ranks)
     return [
         row
-        for row in seen.rows
+        for row in evidence.rows
         if row.case.collective == limit.collective
         and limit.size[0] <= row.case.size <= limit.size[1]
         and row.ranks == everyone
@@ -80,13 +80,13 @@ def matching(seen: Evidence, limit: Limit) -> list[Row]:
     ]
 
 
-def missing(name: str, limit: Limit, seen: Evidence) -> Verdict:
+def missing(name: str, limit: Limit, evidence: Evidence) -> Verdict:
     """A bound without any row to hold against it: could not tell; an import holds what it holds."""
     low, high = (show_size(size) for size in limit.size)
     return Verdict(
         name,
         limit.collective,
-        Status.SKIP if seen.run.manifest.launcher == IMPORTED else Status.ERROR,
+        Status.SKIP if evidence.manifest.launcher == IMPORTED else Status.ERROR,
         f"no row from {low} to {high} was measured",
         f"{limit.quantity} {limit.bound.text}",
         limit.bound.source,

@@ -8,22 +8,21 @@ from collections.abc import Iterator
 
 from bench.judge.evidence import Evidence
 from bench.judge.registry import check
-from bench.model.profile import Profile
 from bench.model.units import show_count
 from bench.model.verdict import Status, Verdict
 from bench.store.rows import UNVERIFIED, Row
 
 
 @check("correctness")
-def correctness(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def correctness(evidence: Evidence) -> Iterator[Verdict]:
     """Every element that every rank received equals the truth; one wrong element fails its case."""
     groups: dict[str, list[Row]] = {}
-    for row in seen.rows:
+    for row in evidence.rows:
         if "failed" in row.measurement.extra:
             continue  # nothing arrived to be checked: blame names who did not answer
         groups.setdefault(row.case.collective, []).append(row)
         if row.wrong:
-            yield _wrong(seen, row)
+            yield _wrong(evidence, row)
     for name, every in groups.items():
         for reason, count in Counter(map(_unverifiable, every)).items():
             if reason:
@@ -60,13 +59,13 @@ def _unverifiable(row: Row) -> str:
     return str(row.measurement.extra.get(UNVERIFIED, "")) if row.wrong is None else ""
 
 
-def _wrong(seen: Evidence, row: Row) -> Verdict:
+def _wrong(evidence: Evidence, row: Row) -> Verdict:
     first = row.measurement.mismatches[0] if row.measurement.mismatches else None
     counts, members = row.measurement.wrong, row.measurement.ranks
     # a table of another tool counts over all ranks
     each = len(counts) == len(members)
     ranks = [rank for rank, count in zip(members, counts, strict=True) if count] if each else []
-    nodes = {rank.rank: rank.node for rank in seen.run.manifest.ranks}
+    nodes = {rank.rank: rank.node for rank in evidence.ranks}
     named = ", ".join(f"rank {rank} ({nodes.get(rank, '?')})" for rank in ranks[:4])
     where = named or "ranks that the table does not name"
     next_step = (
@@ -93,9 +92,9 @@ def _wrong(seen: Evidence, row: Row) -> Verdict:
 
 
 @check("clock")
-def clock(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def clock(evidence: Evidence) -> Iterator[Verdict]:
     """Every row has a finite, positive time: of calls on end, or where none were timed of single ones."""
-    tried = [row for row in seen.rows if "failed" not in row.measurement.extra]  # blame judges those
+    tried = [row for row in evidence.rows if "failed" not in row.measurement.extra]  # blame judges those
     times = [row.seconds if row.measurement.pipelined else row.isolated.p50 for row in tried]
     bad = [row for row, time in zip(tried, times, strict=True) if not (math.isfinite(time) and time > 0)]
     for row in bad:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from bench.judge.evidence import Evidence
 from bench.judge.registry import check
-from bench.model.profile import Profile
 from bench.model.verdict import Status, Verdict
 from bench.store import IMPORTED, UNWRITTEN, Run
 from bench.store.standing import ANEW, goes_on
@@ -21,13 +20,11 @@ def _again(run: Run) -> str:
 
 
 @check("coverage.cases")
-def cases(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def cases(evidence: Evidence) -> Iterator[Verdict]:
     """Every planned case was measured on all of its groups."""
-    planned = seen.run.plan.cases
-    if not planned and seen.run.measurements:
-        told = (
-            f"plan.json is missing or names no case, and {len(seen.run.measurements)} measurements are there"
-        )
+    planned = evidence.run.plan.cases
+    if not planned and evidence.run.measurements:
+        told = f"plan.json is missing or names no case, and {len(evidence.run.measurements)} measurements are there"
         yield Verdict("coverage.cases", "plan", Status.ERROR, told, "a whole folder", "RailGauge", COPY)
         return
     if not planned:
@@ -42,9 +39,9 @@ def cases(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         )
         return
     measured: dict[str, set[tuple[int, ...]]] = {}
-    for row in seen.rows:
+    for row in evidence.rows:
         measured.setdefault(row.case.id, set()).add(row.measurement.ranks)
-    for phase in seen.run.plan.phases:
+    for phase in evidence.run.plan.phases:
         missing = [case.id for case in phase.cases if set(case.groups) - measured.get(case.id, set())]
         done = len(phase.cases) - len(missing)
         yield Verdict(
@@ -54,7 +51,7 @@ def cases(seen: Evidence, want: Profile) -> Iterator[Verdict]:
             f"{done} of {len(phase.cases)} cases measured",
             f"all {len(phase.cases)}",
             "the plan",
-            _again(seen.run) if missing else "",
+            _again(evidence.run) if missing else "",
             value=float(done),
             bound=float(len(phase.cases)),
             evidence=tuple(missing[:20]),
@@ -62,9 +59,9 @@ def cases(seen: Evidence, want: Profile) -> Iterator[Verdict]:
 
 
 @check("coverage.losses")
-def losses(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def losses(evidence: Evidence) -> Iterator[Verdict]:
     """No case was lost to a crash or a hang."""
-    for loss in seen.run.losses:
+    for loss in evidence.run.losses:
         yield Verdict(
             "coverage.losses",
             loss.case,
@@ -77,9 +74,9 @@ def losses(seen: Evidence, want: Profile) -> Iterator[Verdict]:
 
 
 @check("coverage.memory")
-def memory(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def memory(evidence: Evidence) -> Iterator[Verdict]:
     """Every case of the sweep fits in memory."""
-    for short in seen.run.plan.shortages:
+    for short in evidence.run.plan.shortages:
         yield Verdict(
             "coverage.memory",
             short.where,
@@ -95,11 +92,11 @@ def memory(seen: Evidence, want: Profile) -> Iterator[Verdict]:
 
 
 @check("coverage.ranks")
-def ranks(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def ranks(evidence: Evidence) -> Iterator[Verdict]:
     """Every rank of the job took part in a measurement."""
-    present = [rank.rank for rank in seen.run.manifest.ranks]
-    used = {rank for row in seen.rows for rank in row.measurement.ranks}
-    missing = [rank for rank in seen.run.manifest.ranks if rank.rank not in used]
+    present = [rank.rank for rank in evidence.ranks]
+    used = {rank for row in evidence.rows for rank in row.measurement.ranks}
+    missing = [rank for rank in evidence.ranks if rank.rank not in used]
     names = ", ".join(f"rank {rank.rank} ({rank.node})" for rank in missing[:8])
     yield Verdict(
         "coverage.ranks",
@@ -109,16 +106,16 @@ def ranks(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         + (f"; not {names}" if missing else ""),
         f"all {len(present)}",
         "the launcher",
-        _again(seen.run) if missing else "",
+        _again(evidence.run) if missing else "",
         value=float(len(present) - len(missing)),
         bound=float(len(present)),
     )
 
 
 @check("coverage.cluster")
-def cluster(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def cluster(evidence: Evidence) -> Iterator[Verdict]:
     """The job spans as many nodes, and ranks a node, as the profile speaks of."""
-    count, (least, most) = seen.node_count, want.nodes
+    count, (least, most) = evidence.node_count, evidence.profile.nodes
     inside = least <= count <= most
     wanted = f"{least} to {most} nodes" if most < 1 << 30 else f"{least} or more nodes"
     yield Verdict(
@@ -127,34 +124,34 @@ def cluster(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         Status.PASS if inside else Status.ERROR,
         f"{count} nodes",
         wanted,
-        want.name,
+        evidence.profile.name,
         "" if inside else "start on as many nodes as the profile speaks of, or choose another profile",
         value=float(count),
         bound=float(least),
     )
-    if not want.gpus:
+    if not evidence.profile.gpus:
         return
-    for node in seen.run.manifest.nodes:
-        here = sum(rank.node == node for rank in seen.run.manifest.ranks)
+    for node in evidence.manifest.nodes:
+        here = sum(rank.node == node for rank in evidence.ranks)
         yield Verdict(
             "coverage.cluster",
             node,
-            Status.PASS if here == want.gpus else Status.ERROR,
+            Status.PASS if here == evidence.profile.gpus else Status.ERROR,
             f"{here} ranks",
-            f"{want.gpus} (one a GPU)",
-            want.name,
-            "" if here == want.gpus else f"start {want.gpus} ranks on every node",
+            f"{evidence.profile.gpus} (one a GPU)",
+            evidence.profile.name,
+            "" if here == evidence.profile.gpus else f"start {evidence.profile.gpus} ranks on every node",
             value=float(here),
-            bound=float(want.gpus),
+            bound=float(evidence.profile.gpus),
         )
 
 
 @check("coverage.asked")
-def asked(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def asked(evidence: Evidence) -> Iterator[Verdict]:
     """What a person asked for by name was planned; of a phase that every run may leave out the profile speaks."""
-    options: dict[str, str] = seen.run.manifest.settings.get("asked", {})
-    planned = {phase.name.split("-")[0] for phase in seen.run.plan.phases}
-    left = dict(seen.run.plan.skipped)
+    options: dict[str, str] = evidence.manifest.settings.get("asked", {})
+    planned = {phase.name.split("-")[0] for phase in evidence.run.plan.phases}
+    left = dict(evidence.run.plan.skipped)
     for phase, option in options.items():
         there = phase in planned
         yield Verdict(
@@ -170,17 +167,17 @@ def asked(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         )
 
 
-def _unended(seen: Evidence) -> tuple[str, str, str, str]:
+def _unended(evidence: Evidence) -> tuple[str, str, str, str]:
     """What is known of why a run did not come to its end: measured, wanted, by whom, next step."""
-    if seen.run.manifest.launcher == IMPORTED:
+    if evidence.manifest.launcher == IMPORTED:
         told = "no summary at the end: the file is cut short, or its tool was stopped"
         return told, "a whole file", "the tool that wrote it", "import the whole file, or measure again"
     why = next(
-        (note for note in seen.run.notes if note.startswith(UNWRITTEN)), "it was interrupted or killed"
+        (note for note in evidence.run.notes if note.startswith(UNWRITTEN)), "it was interrupted or killed"
     )
     kept = (
         "the measured cases are kept: railgauge resume RUN measures the others"
-        if goes_on(seen.run.manifest.command)
+        if goes_on(evidence.manifest.command)
         else ANEW
     )
     room = "make room, then: " if why.startswith(UNWRITTEN) else ""
@@ -188,18 +185,18 @@ def _unended(seen: Evidence) -> tuple[str, str, str, str]:
 
 
 @check("coverage.end")
-def end(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def end(evidence: Evidence) -> Iterator[Verdict]:
     """The run came to its end and said so itself."""
-    if seen.run.ended is None:
+    if evidence.run.ended is None:
         yield Verdict(
             "coverage.end",
             "run",
             Status.ERROR,
-            *_unended(seen),
+            *_unended(evidence),
         )
     else:
         yield Verdict("coverage.end", "run", Status.PASS, "the run completed")
-    for note in seen.run.notes:
+    for note in evidence.run.notes:
         if "damaged" in note:
             yield Verdict(
                 "coverage.end",

@@ -10,7 +10,6 @@ from bench.judge.drift.series import NODES, RAILS
 from bench.judge.drift.tonight import COMPARED, Tonight, compared, explained, tonight
 from bench.judge.evidence import Evidence
 from bench.judge.registry import check
-from bench.model.profile import Profile
 from bench.model.units import show_count, show_rate, show_size
 from bench.model.verdict import Status, Verdict
 from bench.plan.nightly import EVERY_RAIL, NIGHT
@@ -19,11 +18,11 @@ MOST = 20  # files left out that are named one by one
 
 
 @check("drift.history")
-def history(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def history(evidence: Evidence) -> Iterator[Verdict]:
     """Tonight stands in the history, and every file that was left out of it is named."""
-    found = tonight(seen.run, want)
+    found = tonight(evidence.run, evidence.profile)
     if found is None:
-        if "nightly" in seen.run.manifest.command[1:2]:
+        if "nightly" in evidence.manifest.command[1:2]:
             yield _lost()
         return
     past = found.past
@@ -57,9 +56,9 @@ def history(seen: Evidence, want: Profile) -> Iterator[Verdict]:
 
 
 @check(COMPARED)
-def held(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def held(evidence: Evidence) -> Iterator[Verdict]:
     """How many series there was anything to compare with: a night with none of them says nothing about drift."""
-    found = tonight(seen.run, want)
+    found = tonight(evidence.run, evidence.profile)
     if found is None:
         return
     done, told = compared(found)
@@ -91,9 +90,9 @@ def _cut(found: Tonight) -> Iterator[Verdict]:
 
 
 @check("drift.level")
-def level(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def level(evidence: Evidence) -> Iterator[Verdict]:
     """Every series stands at its accepted baseline; who does not was measured again before it is said."""
-    found = tonight(seen.run, want)
+    found = tonight(evidence.run, evidence.profile)
     if found is None:
         return
     if not found.findings:
@@ -105,14 +104,14 @@ def level(seen: Evidence, want: Profile) -> Iterator[Verdict]:
 
 
 @check("drift.fleet")
-def peers(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def peers(evidence: Evidence) -> Iterator[Verdict]:
     """No rail and no node is slower than its peers of the same night."""
-    found = tonight(seen.run, want)
+    found = tonight(evidence.run, evidence.profile)
     if found is None:
         return
-    left_out = dict(seen.run.plan.skipped)
+    left_out = dict(evidence.run.plan.skipped)
     # a job of one node has none to give up, and the plan does not say so
-    given_up = (NIGHT, EVERY_RAIL) in seen.run.plan.skipped
+    given_up = (NIGHT, EVERY_RAIL) in evidence.run.plan.skipped
     if given_up:
         yield Verdict(
             "drift.fleet",

@@ -20,7 +20,7 @@ UNSET = "unset"
 
 
 @check("environment.distortions", early=True)
-def distorting(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def distorting(evidence: Evidence) -> Iterator[Verdict]:
     """No variable or conf file disables the hardware under test or spoils the timing."""
     ask = Question(
         "environment.distortions",
@@ -29,12 +29,12 @@ def distorting(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "unset it, or take it out of the conf file, and run again",
     )
     found, mild = [], []
-    for each in told(seen):
-        odd = list(_distortions(each, seen, want))
+    for each in told(evidence):
+        odd = list(_distortions(each, evidence))
         bad = [row for row in odd if row.severity == FAIL]
         mild += [f"{each.where}: {_words(row)}" for row in odd if row.severity != FAIL]
         found += [Finding(each.where, False, _words(row)) for row in bad]
-        unread = blind(each, want) if seen.run.manifest.backend == "nccl" else ()
+        unread = blind(each, evidence.profile) if evidence.backend == "nccl" else ()
         if unread and not bad:
             found.append(Finding(each.where, None, f"what {', '.join(unread)} says is not known"))
         elif not bad:
@@ -48,14 +48,14 @@ def distorting(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         )
 
 
-def _distortions(each: Told, seen: Evidence, want: Profile) -> Iterator[Distortion]:
+def _distortions(each: Told, evidence: Evidence) -> Iterator[Distortion]:
     """By the newest rules; gloo asks no variable of NCCL's. What the profile sets is meant."""
-    variables: dict[str, str] = {**each.own, **want.environment}
+    variables: dict[str, str] = {**each.own, **evidence.profile.environment}
     for version in versions(each.node):
-        variables |= {row.name: row.value for row in of_workers(each, want, version).settings}
-    nccl = seen.run.manifest.backend == "nccl"
+        variables |= {row.name: row.value for row in of_workers(each, evidence.profile, version).settings}
+    nccl = evidence.backend == "nccl"
     rules = RULES if nccl else tuple(rule for rule in RULES if rule.name.startswith("TORCH_DISTRIBUTED_"))
-    yield from distortions(variables, tuple(want.environment), rules)
+    yield from distortions(variables, tuple(evidence.profile.environment), rules)
 
 
 def _words(row: Distortion) -> str:
@@ -63,7 +63,7 @@ def _words(row: Distortion) -> str:
 
 
 @check("environment.ranks", early=True)
-def ranks(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def ranks(evidence: Evidence) -> Iterator[Verdict]:
     """Every rank is told the same."""
     ask = Question(
         "environment.ranks",
@@ -72,9 +72,9 @@ def ranks(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "export it alike on all nodes (mpirun -x, srun --export)",
         "start the job again: a rank did not say what it was told",
     )
-    said, all_ranks = seen.run.manifest.environment, seen.run.manifest.ranks
+    said, all_ranks = evidence.manifest.environment, evidence.ranks
     silent = [f"rank {rank.rank} ({rank.node})" for rank in all_ranks if str(rank.rank) not in said]
-    if not said and want.rails.kind == "none":
+    if not said and evidence.rails.kind == "none":
         yield ask.skip("all ranks", "no rank's environment was recorded, and the profile speaks of no rails")
         return
     if silent or not all_ranks:
@@ -83,7 +83,7 @@ def ranks(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         )
     nodes = {str(rank.rank): rank.node for rank in all_ranks}
     names = sorted({name for own in said.values() for name in own if _is_shared(name)})
-    found = [finding for name in names for finding in _differences(name, said, nodes, want)]
+    found = [finding for name in names for finding in _differences(name, said, nodes, evidence.profile)]
     if found:
         yield from ask.verdicts(found, "")
     elif not silent and all_ranks:
@@ -121,7 +121,7 @@ def _told(name: str, value: str) -> str:
 
 
 @check("environment.files", early=True)
-def files(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def files(evidence: Evidence) -> Iterator[Verdict]:
     """NCCL's conf files are the same on every node and mean what they seem to."""
     ask = Question(
         "environment.files",
@@ -131,7 +131,7 @@ def files(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     )
     texts = {
         node.name: {path: text for path, text in node.environment.files.items() if text}
-        for node in seen.nodes
+        for node in evidence.nodes
     }
     if not any(texts.values()):
         yield ask.skip("all nodes", "no node has a conf file of NCCL's")
@@ -147,8 +147,8 @@ def files(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     yield from ask.verdicts(found, "conf files are the same on every node")
     notes = [
         f"{each.node.name} {note.origin}:{note.line}: {note.text}"
-        for each in told(seen)
-        for note in of_workers(each, want, max(versions(each.node))).notes
+        for each in told(evidence)
+        for note in of_workers(each, evidence.profile, max(versions(each.node))).notes
     ]
     if notes:
         yield ask.skip(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from bench.judge.counter_windows import Window, begun, windows
+from bench.judge.counter_windows import Window
 from bench.judge.evidence import Evidence
 from bench.judge.findings import MOST, Finding, Question
 from bench.judge.registry import check
@@ -52,7 +52,7 @@ MATHIS = "Mathis et al. 1997: at 1 % loss and 0.1 ms one connection carries at m
 
 
 @check("growth.errors")
-def errors(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def errors(evidence: Evidence) -> Iterator[Verdict]:
     """No error counter of a rail grew in any phase."""
     ask = Question(
         "growth.errors",
@@ -62,19 +62,19 @@ def errors(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "see why its counters could not be read, then run again",
         0.0,
     )
-    if not begun(seen):
+    if not evidence.begun:
         yield ask.skip("all nodes", "no phase was begun")
         return
-    found, gaps = windows(seen)
+    found, gaps = evidence.windows, evidence.gaps
     for gap in gaps:
         yield ask.verdict(Finding(gap.subject, None, gap.reason))
-    if want.rails.kind == "none":
+    if evidence.rails.kind == "none":
         if found:
             yield ask.skip("all nodes", "the profile speaks of no rails; see growth.others for what grew")
         return
-    looked = [(window, device) for window in found for device in rails_of(window.node, want.rails)]
-    faults = [_none(window) for window in found if not rails_of(window.node, want.rails)]
-    faults += [fault for window, device in looked for fault in _rail(window, device, want)]
+    looked = [(window, device) for window in found for device in rails_of(window.node, evidence.rails)]
+    faults = [_none(window) for window in found if not rails_of(window.node, evidence.rails)]
+    faults += [fault for window, device in looked for fault in _rail(window, device, evidence.profile)]
     faults.sort(key=lambda fault: fault[0].ok is None)
     for finding, group in faults[:MOST]:
         steps = replace(ask, repair=STEPS.get(group, ask.repair), ask=UNTOLD.get(group, ask.ask))
@@ -139,18 +139,18 @@ def _untold(row: Growth, window: Window) -> str:
 
 
 @check("growth.others")
-def others(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def others(evidence: Evidence) -> Iterator[Verdict]:
     """Errors that grew on devices that are no rails are told, with no verdict on them."""
     ask = Question("growth.others", "", "counters before and after each phase", "")
     told = []
-    for window in windows(seen)[0]:
-        rails = {device.name for device in rails_of(window.node, want.rails)}
+    for window in evidence.windows:
+        rails = {device.name for device in rails_of(window.node, evidence.rails)}
         told += [
             f"{window.node.name} {row.subject}: {_grown(row, window)}"
             for row in window.moved.grown(Role.ERROR)
             if row.subject not in rails
         ]
-    if not begun(seen):
+    if not evidence.begun:
         yield ask.skip("all nodes", "no phase was begun")
         return
     measured = (
@@ -162,15 +162,15 @@ def others(seen: Evidence, want: Profile) -> Iterator[Verdict]:
 
 
 @check("growth.congestion")
-def congestion(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def congestion(evidence: Evidence) -> Iterator[Verdict]:
     """Signs of congestion and reordering are told: they explain a slow phase and are no fault by themselves."""
     ask = Question("growth.congestion", "", "counters before and after each phase", "")
-    if not begun(seen):
+    if not evidence.begun:
         yield ask.skip("all nodes", "no phase was begun")
         return
     told = []
-    for window in windows(seen)[0]:
-        rails = {device.name for device in rails_of(window.node, want.rails)}
+    for window in evidence.windows:
+        rails = {device.name for device in rails_of(window.node, evidence.rails)}
         told += [
             f"{window.node.name} {row.subject}: {_grown(row, window)}"
             for row in window.moved.grown(Role.INDICATOR)
@@ -184,7 +184,7 @@ def congestion(seen: Evidence, want: Profile) -> Iterator[Verdict]:
 
 
 @check("growth.retransmissions")
-def retransmissions(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def retransmissions(evidence: Evidence) -> Iterator[Verdict]:
     """TCP sent little again; where the rails are sockets, a share of 1 % or more fails."""
     ask = Question(
         "growth.retransmissions",
@@ -194,11 +194,11 @@ def retransmissions(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "cat /proc/net/snmp",
         RETRANSMITTED,
     )
-    if not begun(seen):
+    if not evidence.begun:
         yield ask.skip("all nodes", "no phase was begun")
         return
-    sockets = want.rails.kind == "socket"
-    findings = [_tcp(window) for window in windows(seen)[0]]
+    sockets = evidence.rails.kind == "socket"
+    findings = [_tcp(window) for window in evidence.windows]
     worst = max((finding.value or 0.0 for finding in findings), default=0.0)
     if sockets:
         yield from ask.verdicts(
@@ -208,7 +208,7 @@ def retransmissions(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     notes = [finding.note for finding in findings if finding.note]
     reason = (
         "TCP carries nothing that is measured on the rails"
-        if by_port(want.rails)
+        if by_port(evidence.rails)
         else "the profile speaks of no rails"
     )
     yield ask.skip(

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.judge.counter_windows import Window, begun, windows
+from bench.judge.counter_windows import Window
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, Question
 from bench.judge.registry import check
@@ -45,9 +45,9 @@ class Moved:
 
 
 @check("exclusion.bytes")
-def excluded_bytes(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def excluded_bytes(evidence: Evidence) -> Iterator[Verdict]:
     """What is excluded carried nothing in any phase: the bytes on it stay below a stated noise floor."""
-    floor = PORT_BYTES if by_port(want.rails) else INTERFACE_BYTES
+    floor = PORT_BYTES if by_port(evidence.rails) else INTERFACE_BYTES
     ask = Question(
         "exclusion.bytes",
         f"at most {show_size(round(floor))} and {show_size(round(RATE))}/s of noise",
@@ -55,56 +55,52 @@ def excluded_bytes(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "see exclusion.log for NCCL's own words, and keep MPI off it: UCX_NET_DEVICES, btl_tcp_if_include",
         "stop what else uses it (storage, file copies) and run again",
     )
-    reason = _nothing_to_judge(seen, want)
+    reason = _nothing_to_judge(evidence)
     if reason:
         yield ask.skip("all nodes", reason)
         return
-    found, gaps = windows(seen)
+    found, gaps = evidence.windows, evidence.gaps
     findings = [Finding(gap.subject, None, gap.reason) for gap in gaps]
     for phase in dict.fromkeys(window.phase for window in found):
         here = [window for window in found if window.phase == phase]
-        findings += _phase(phase, here, floor, seen, want)
-    yield from _without_control(ask, findings, seen, want)
+        findings += _phase(phase, here, floor, evidence)
+    yield from _without_control(ask, findings, evidence)
 
 
-def _nothing_to_judge(seen: Evidence, want: Profile) -> str:
-    if want.rails.kind == "none":
+def _nothing_to_judge(evidence: Evidence) -> str:
+    if evidence.rails.kind == "none":
         return "the profile speaks of no rails, so nothing is excluded"
-    if not (want.rails.excluded or want.rails.management):
+    if not (evidence.rails.excluded or evidence.rails.management):
         return "the profile excludes nothing"
-    if not begun(seen):
+    if not evidence.begun:
         return "no phase was begun"
-    if not any(part(node, want.rails, Part.EXCLUDED) for node in seen.nodes) and seen.nodes:
+    if not any(part(node, evidence.rails, Part.EXCLUDED) for node in evidence.nodes) and evidence.nodes:
         return "no node has a device that the profile excludes"
-    if want.rails.kind == "socket" and seen.run.manifest.backend == "gloo" and not want.rails.devices:
+    if evidence.rails.kind == "socket" and evidence.backend == "gloo" and not evidence.rails.devices:
         return "the profile names no rails, so gloo takes the interface at which the nodes meet"
     return ""
 
 
-def _without_control(
-    ask: Question, findings: Sequence[Finding], seen: Evidence, want: Profile
-) -> Iterator[Verdict]:
+def _without_control(ask: Question, findings: Sequence[Finding], evidence: Evidence) -> Iterator[Verdict]:
     """gloo moves nothing over RDMA: that nothing was seen on the excluded port then proves nothing."""
     for verdict in ask.verdicts(
         findings, "windows of a phase, a node and an excluded device stay below the floor"
     ):
-        if verdict.status is Status.PASS and by_port(want.rails) and seen.run.manifest.backend != "nccl":
+        if verdict.status is Status.PASS and by_port(evidence.rails) and evidence.backend != "nccl":
             notes = verdict.evidence
             yield ask.skip(
                 "all nodes",
-                f"{seen.run.manifest.backend} moves nothing over RDMA; {verdict.measured}",
+                f"{evidence.backend} moves nothing over RDMA; {verdict.measured}",
                 *notes,
             )
         else:
             yield verdict
 
 
-def _phase(
-    phase: str, here: Sequence[Window], floor: float, seen: Evidence, want: Profile
-) -> Iterator[Finding]:
-    crosses = _crosses(phase, seen)
-    needed = _needed(phase, seen) if _counts(seen, want) else 0.0
-    on_rails = [_rails(window, want) for window in here]
+def _phase(phase: str, here: Sequence[Window], floor: float, evidence: Evidence) -> Iterator[Finding]:
+    crosses = _crosses(phase, evidence)
+    needed = _needed(phase, evidence) if _counts(evidence) else 0.0
+    on_rails = [_rails(window, evidence.profile) for window in here]
     known = [moved for moved in on_rails if moved is not None]
     if needed and len(known) == len(here) and sum(total for total, _ in known) < needed:
         told = f"the rails' own counters show {show_size(round(sum(total for total, _ in known)))} in phase {phase}"
@@ -114,44 +110,44 @@ def _phase(
             f"{told}, and {show_size(round(needed))} crossed at the least: they count nothing",
         )
     for window, rails in zip(here, on_rails, strict=True):
-        for role in part(window.node, want.rails, Part.EXCLUDED):
+        for role in part(window.node, evidence.rails, Part.EXCLUDED):
             yield _judge(window, role, rails, floor, crosses)
 
 
-def _counts(seen: Evidence, want: Profile) -> bool:
+def _counts(evidence: Evidence) -> bool:
     """Whether the measured traffic must show on the rails."""
-    return seen.run.manifest.backend == "nccl" or not by_port(want.rails)
+    return evidence.backend == "nccl" or not by_port(evidence.rails)
 
 
-def _crosses(phase: str, seen: Evidence) -> bool:
+def _crosses(phase: str, evidence: Evidence) -> bool:
     return any(
-        _spans(group, seen)
-        for each in seen.run.plan.phases
+        _spans(group, evidence)
+        for each in evidence.run.plan.phases
         if each.name == phase
         for case in each.cases
         for group in case.groups
     )
 
 
-def _spans(group: Sequence[int], seen: Evidence) -> bool:
-    return len({seen.run.node_of.get(rank) for rank in group}) > 1
+def _spans(group: Sequence[int], evidence: Evidence) -> bool:
+    return len({evidence.run.node_of.get(rank) for rank in group}) > 1
 
 
-def _sends_far(collective: str, group: Sequence[int], seen: Evidence) -> bool:
+def _sends_far(collective: str, group: Sequence[int], evidence: Evidence) -> bool:
     """Whether a call's own bytes leave a node: of point-to-point calls only neighbours in the group talk."""
     if collective.startswith("p2p"):
-        return any(_spans(pair, seen) for pair in zip(group[::2], group[1::2], strict=False))
-    return _spans(group, seen)
+        return any(_spans(pair, evidence) for pair in zip(group[::2], group[1::2], strict=False))
+    return _spans(group, evidence)
 
 
-def _needed(phase: str, seen: Evidence) -> float:
+def _needed(phase: str, evidence: Evidence) -> float:
     """Bytes that crossed between nodes at the least: half the size of the largest case that did. Every
     collective moves more than that (bench.judge.wire.readings has how much); it is only to see that the counters count.
     """
     sizes = [
         row.case.size
-        for row in seen.rows
-        if row.case.phase == phase and _sends_far(row.case.collective, row.measurement.ranks, seen)
+        for row in evidence.rows
+        if row.case.phase == phase and _sends_far(row.case.collective, row.measurement.ranks, evidence)
     ]
     return max(sizes, default=0) / 2
 

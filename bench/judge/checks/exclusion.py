@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
-from pathlib import Path
 
 from bench.judge import nccl_log
 from bench.judge.evidence import Evidence
@@ -22,50 +20,55 @@ from bench.model.rails import Part, by_port, missing, part, rails_of, roles
 from bench.model.verdict import Status, Verdict
 from bench.nccl.devices import nccl_devices, nccl_name
 from bench.nccl.environment import ENVIRONMENT, Effective
-from bench.nccl.log import Log, read_ranks
+from bench.nccl.log import Log
 from bench.nccl.selector import interfaces, select
 from bench.nccl.version import Version
-from bench.store import LOGS
 
 NO_RAILS = "the profile speaks of no rails, so nothing is excluded"
 LINK = {"infiniband": "IB", "roce": "RoCE"}  # as NCCL's log calls them
 
 
 @check("exclusion.selector", early=True)
-def selector(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def selector(evidence: Evidence) -> Iterator[Verdict]:
     """NCCL's selector, as the workers get it, takes exactly the rails of every node."""
     ask = Question(
         "exclusion.selector",
         "exactly the rails",
-        want.name,
-        f"set {_name(want)} in the profile's [environment] so that it takes the rails alone",
+        evidence.profile.name,
+        f"set {_name(evidence.profile)} in the profile's [environment] so that it takes the rails alone",
         "see what is not known: railgauge explain",
     )
-    if want.rails.kind == "none":
+    if evidence.rails.kind == "none":
         yield ask.skip("all nodes", NO_RAILS)
         return
-    if want.rails.kind == "socket" and seen.run.manifest.backend != "nccl":
-        yield ask.skip("all nodes", f"{seen.run.manifest.backend} moves the data and knows no {_name(want)}")
+    if evidence.rails.kind == "socket" and evidence.backend != "nccl":
+        yield ask.skip(
+            "all nodes", f"{evidence.backend} moves the data and knows no {_name(evidence.profile)}"
+        )
         return
-    found = [_selected(each, want, True) for each in told(seen)]
-    yield from ask.verdicts(found, f"environments select exactly the rails{_given(want)}")
+    found = [_selected(each, evidence.profile, True) for each in told(evidence)]
+    yield from ask.verdicts(found, f"environments select exactly the rails{_given(evidence.profile)}")
 
 
 @check("exclusion.own_environment", early=True)
-def own_environment(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def own_environment(evidence: Evidence) -> Iterator[Verdict]:
     """What the user's environment alone would select: told, not judged, for the workers get the profile's."""
-    ask = Question("exclusion.own_environment", "exactly the rails", want.name, "")
-    if want.rails.kind == "none":
+    ask = Question("exclusion.own_environment", "exactly the rails", evidence.profile.name, "")
+    if evidence.rails.kind == "none":
         yield ask.skip("all nodes", NO_RAILS)
         return
-    if _name(want) not in want.environment:
-        yield ask.skip("all nodes", f"the profile sets no {_name(want)}: the workers get what the user has")
+    if _name(evidence.profile) not in evidence.profile.environment:
+        yield ask.skip(
+            "all nodes", f"the profile sets no {_name(evidence.profile)}: the workers get what the user has"
+        )
         return
-    found = [_selected(each, want, False) for each in told(seen)]
+    found = [_selected(each, evidence.profile, False) for each in told(evidence)]
     odd = [each for each in found if not each.ok]
     if odd:
         notes = tuple(f"{each.subject}: {each.measured}" for each in odd[:64])
-        advice = f"the workers get {_name(want)}={want.environment[_name(want)]!r}; export it for your own jobs too"
+        name = _name(evidence.profile)
+        value = evidence.profile.environment[name]
+        advice = f"the workers get {name}={value!r}; export it for your own jobs too"
         yield ask.skip(odd[0].subject, f"left to itself, {odd[0].measured}; {advice}", *notes)
     else:
         yield from ask.verdicts(found, "environments would have selected the rails by themselves")
@@ -142,21 +145,24 @@ def _reasons(node: Node, want: Profile, names: list[str]) -> str:
 
 
 @check("exclusion.census", early=True)
-def census(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def census(evidence: Evidence) -> Iterator[Verdict]:
     """Every node has the devices that the profile names, called as on the other nodes."""
     ask = Question(
         "exclusion.census",
         "the devices of the profile, called alike on every node",
-        want.name,
+        evidence.profile.name,
         "see which adapter is gone or renamed (ls -l /sys/class/infiniband): a name that moved excludes the wrong one",
     )
-    if want.rails.kind == "none":
+    if evidence.rails.kind == "none":
         yield ask.skip("all nodes", NO_RAILS)
         return
-    odd = {each.name: each for each in odd_ones({node.name: _inventory(node, want) for node in seen.nodes})}
+    odd = {
+        each.name: each
+        for each in odd_ones({node.name: _inventory(node, evidence.profile) for node in evidence.nodes})
+    }
     found = []
-    for node in seen.nodes:
-        gone, other = missing(node, want.rails), odd.get(node.name)
+    for node in evidence.nodes:
+        gone, other = missing(node, evidence.rails), odd.get(node.name)
         if gone:
             found.append(Finding(node.name, False, f"has no {', '.join(gone)}"))
         elif other:
@@ -165,7 +171,7 @@ def census(seen: Evidence, want: Profile) -> Iterator[Verdict]:
             )
             found.append(Finding(node.name, False, f"has {other.value}; {usual}"))
         else:
-            found.append(_census(node, want))
+            found.append(_census(node, evidence.profile))
     yield from ask.verdicts(found, "nodes have the devices of the profile, called alike")
 
 
@@ -194,13 +200,13 @@ def _census(node: Node, want: Profile) -> Finding:
 
 
 @check("exclusion.log")
-def log(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def log(evidence: Evidence) -> Iterator[Verdict]:
     """NCCL's own log names exactly the rails, on every rank."""
-    skipped = _no_log("exclusion.log", seen, want)
+    skipped = _no_log("exclusion.log", evidence)
     if skipped:
         yield skipped
         return
-    named = {tuple(nccl_name(role) for role in rails_of(node, want.rails)) for node in seen.nodes}
+    named = {tuple(nccl_name(role) for role in rails_of(node, evidence.rails)) for node in evidence.nodes}
     if len(named) > 1:
         told = " or ".join(", ".join(names) or "none" for names in sorted(named))
         yield Verdict(
@@ -214,7 +220,7 @@ def log(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         )
         return
     rails = next(iter(named), ())
-    yield replace(by_log(evidence_log(seen), rails, _ranks(seen), want), check="exclusion.log")
+    yield replace(by_log(evidence.log, rails, _ranks(evidence), evidence.profile), check="exclusion.log")
 
 
 def by_log(said: Log, rails: Sequence[str], ranks: Sequence[int], want: Profile) -> Verdict:
@@ -226,60 +232,48 @@ def by_log(said: Log, rails: Sequence[str], ranks: Sequence[int], want: Profile)
 
 
 @check("nccl.network")
-def network(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def network(evidence: Evidence) -> Iterator[Verdict]:
     """Every rank says that it uses the network of the profile, and not sockets instead of InfiniBand."""
-    skipped = _no_log("nccl.network", seen, want)
+    skipped = _no_log("nccl.network", evidence)
     yield skipped or nccl_log.network(
-        evidence_log(seen), _ranks(seen), "IB" if by_port(want.rails) else "Socket"
+        evidence.log, _ranks(evidence), "IB" if by_port(evidence.rails) else "Socket"
     )
 
 
 @check("nccl.gpudirect")
-def gpudirect(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def gpudirect(evidence: Evidence) -> Iterator[Verdict]:
     """Every channel between nodes goes by GPUDirect RDMA, by NCCL's own log."""
-    skipped = _no_log("nccl.gpudirect", seen, want)
-    if skipped is None and not by_port(want.rails):
+    skipped = _no_log("nccl.gpudirect", evidence)
+    if skipped is None and not by_port(evidence.rails):
         skipped = Question("nccl.gpudirect", "", nccl_log.SOURCE, "").skip(
             "all ranks", "the rails are interfaces: no RDMA"
         )
-    yield skipped or nccl_log.gpudirect(evidence_log(seen), _ranks(seen), seen.node_count)
+    yield skipped or nccl_log.gpudirect(evidence.log, _ranks(evidence), evidence.node_count)
 
 
 @check("nccl.warnings")
-def warnings(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def warnings(evidence: Evidence) -> Iterator[Verdict]:
     """NCCL warned of nothing while its log was on."""
-    yield _no_log("nccl.warnings", seen, want) or nccl_log.warnings(evidence_log(seen), _ranks(seen))
+    yield _no_log("nccl.warnings", evidence) or nccl_log.warnings(evidence.log, _ranks(evidence))
 
 
-def _no_log(name: str, seen: Evidence, want: Profile) -> Verdict | None:
+def _no_log(name: str, evidence: Evidence) -> Verdict | None:
     """Why there is no log that should be read; None: there should be one."""
     ask = Question(name, "", nccl_log.SOURCE, "")
-    if seen.run.manifest.backend != "nccl":
+    if evidence.backend != "nccl":
         return ask.skip(
-            "all ranks", f"{seen.run.manifest.backend} moves the data: NCCL is not in use and logs nothing"
+            "all ranks", f"{evidence.backend} moves the data: NCCL is not in use and logs nothing"
         )
-    if want.rails.kind == "none":
+    if evidence.rails.kind == "none":
         return ask.skip("all ranks", NO_RAILS)
-    reasons = [why for phase, why in seen.run.plan.skipped if phase == "evidence"]
+    reasons = [why for phase, why in evidence.run.plan.skipped if phase == "evidence"]
     if reasons:
         return ask.skip("all ranks", reasons[0])
-    planned = [phase.name for phase in seen.run.plan.phases]
+    planned = [phase.name for phase in evidence.run.plan.phases]
     if planned and "evidence" not in planned:
         return ask.skip("all ranks", "no phase with NCCL's log was asked for: railgauge accept has one")
     return None
 
 
-def evidence_log(seen: Evidence) -> Log:
-    """The logs of the evidence phase, by rank; what is not there stays missing, which is an ERROR."""
-    paths = ((rank, seen.run.path / LOGS / f"evidence.{rank}.log") for rank in _ranks(seen))
-    return _read(tuple((rank, path, path.stat().st_mtime_ns) for rank, path in paths if path.is_file()))
-
-
-@lru_cache(maxsize=1)
-def _read(files: tuple[tuple[int, Path, int], ...]) -> Log:
-    """Four checks ask for the same logs, and those of 512 ranks take a while to read."""
-    return read_ranks({rank: path.read_text(encoding="utf-8", errors="replace") for rank, path, _ in files})
-
-
-def _ranks(seen: Evidence) -> list[int]:
-    return [rank.rank for rank in seen.run.manifest.ranks]
+def _ranks(evidence: Evidence) -> list[int]:
+    return [rank.rank for rank in evidence.ranks]

@@ -9,7 +9,6 @@ from bench.judge.evidence import Evidence
 from bench.judge.fabric.judged import judged
 from bench.judge.fabric.links import Wanted, wanted_of
 from bench.judge.registry import check
-from bench.model.profile import Profile
 from bench.model.rails import rails_of
 from bench.model.verdict import Status, Verdict
 from bench.probe.fabric.ask_all import Look, from_json
@@ -19,12 +18,12 @@ LANES = 4  # an NDR, HDR or EDR port of an HCA is 4 lanes wide
 
 
 @check("fabric", early=True)
-def fabric(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def fabric(evidence: Evidence) -> Iterator[Verdict]:
     """Every rail hangs on a switch port that runs at full width and rate, and no switch counts errors."""
-    if want.rails.kind != "infiniband" or want.rails.rate is None:
+    if evidence.rails.kind != "infiniband" or evidence.rails.rate is None:
         yield Verdict("fabric", "fabric", Status.SKIP, "the profile speaks of no InfiniBand")
         return
-    looks = _looks(seen)
+    looks = _looks(evidence)
     if not looks:
         yield Verdict(
             "fabric",
@@ -34,23 +33,23 @@ def fabric(seen: Evidence, want: Profile) -> Iterator[Verdict]:
             next_step="railgauge accept",
         )
         return
-    rate = want.rails.rate
+    rate = evidence.rails.rate
     yield from judged(
-        looks[-1], _wanted(seen, want), LANES, rate.value, rate.source, looks[0] if len(looks) > 1 else None
+        looks[-1], _wanted(evidence), LANES, rate.value, rate.source, looks[0] if len(looks) > 1 else None
     )
 
 
-def _wanted(seen: Evidence, want: Profile) -> list[Wanted]:
+def _wanted(evidence: Evidence) -> list[Wanted]:
     return [
         port
-        for node in seen.nodes
-        for port in wanted_of(node, [role.name for role in rails_of(node, want.rails)])
+        for node in evidence.nodes
+        for port in wanted_of(node, [role.name for role in rails_of(node, evidence.rails)])
     ]
 
 
-def _looks(seen: Evidence) -> list[Look]:
+def _looks(evidence: Evidence) -> list[Look]:
     """What was asked, oldest first; a damaged file raises, which is an ERROR of this check."""
-    path = seen.run.path / LOGS / FABRIC
+    path = evidence.run.path / LOGS / FABRIC
     if not path.exists():
         return []
     return [

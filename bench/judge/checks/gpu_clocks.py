@@ -8,7 +8,6 @@ from typing import Any
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, Question
 from bench.judge.registry import check
-from bench.model.profile import Profile
 from bench.model.units import MEGA
 from bench.model.verdict import Verdict
 from bench.store import IMPORTED
@@ -20,7 +19,7 @@ WORK = ("sw_power_cap", "applications_clocks", "sync_boost", "display_clocks", "
 
 
 @check("gpus.throttled")
-def throttled(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def throttled(evidence: Evidence) -> Iterator[Verdict]:
     """No GPU was slowed by heat, power brake or a fault of its board while it was measured."""
     ask = Question(
         "gpus.throttled",
@@ -29,18 +28,18 @@ def throttled(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "look at its cooling and power: nvidia-smi -q -d PERFORMANCE,TEMPERATURE; then run again",
         "see why NVML does not tell: nvidia-smi -q -d PERFORMANCE",
     )
-    if seen.run.manifest.backend != "nccl":
+    if evidence.backend != "nccl":
         yield ask.skip("all GPUs", "no GPU was measured")
         return
-    if seen.run.manifest.launcher == IMPORTED:
+    if evidence.manifest.launcher == IMPORTED:
         yield ask.skip("all GPUs", "an import does not say what held their clocks")
         return
     by_rank: dict[int, list[dict[str, Any]]] = {}
-    for line in seen.run.health:
+    for line in evidence.run.health:
         if "gpu" in line:
             by_rank.setdefault(int(line["rank"]), []).append(line)
-    phases = _measured(seen)
-    ranks = seen.run.manifest.ranks
+    phases = _measured(evidence)
+    ranks = evidence.ranks
     yield from ask.verdicts(
         [
             _finding(rank.rank, rank.node, by_rank.get(rank.rank, []), phases.get(rank.rank, set()))
@@ -84,11 +83,11 @@ def _told(line: dict[str, Any]) -> bool:
     return bool(2 * silent < looks)
 
 
-def _measured(seen: Evidence) -> dict[int, set[str]]:
+def _measured(evidence: Evidence) -> dict[int, set[str]]:
     """Rank -> the phases in which it measured something."""
-    phase = {case.id: case.phase for case in seen.run.plan.cases}
+    phase = {case.id: case.phase for case in evidence.run.plan.cases}
     found: dict[int, set[str]] = {}
-    for row in seen.run.measurements:
+    for row in evidence.run.measurements:
         if row.stop != "failed" and row.case in phase:
             for rank in row.ranks:
                 found.setdefault(rank, set()).add(phase[row.case])

@@ -23,20 +23,23 @@ Look = Callable[[Gpu], tuple[bool | None, str]]
 
 
 @check("gpus.count", early=True)
-def count(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def count(evidence: Evidence) -> Iterator[Verdict]:
     """Every node has as many GPUs as the profile says, and NVML sees all that are on the bus."""
     ask = Question(
         "gpus.count",
-        f"{want.gpus} GPUs",
-        want.name,
+        f"{evidence.profile.gpus} GPUs",
+        evidence.profile.name,
         "ask nvidia-smi: install or load the driver; or see dmesg for Xid and 'fallen off the bus', and reboot",
         "see why NVML gives none: nvidia-smi",
-        float(want.gpus),
+        float(evidence.profile.gpus),
     )
-    if not want.gpus:
+    if not evidence.profile.gpus:
         yield ask.skip("all nodes", NO_GPUS)
         return
-    yield from ask.verdicts((_count(node, want.gpus) for node in seen.nodes), f"nodes have {want.gpus} GPUs")
+    yield from ask.verdicts(
+        (_count(node, evidence.profile.gpus) for node in evidence.nodes),
+        f"nodes have {evidence.profile.gpus} GPUs",
+    )
 
 
 def _count(node: Node, wanted: int) -> Finding:
@@ -51,28 +54,34 @@ def _count(node: Node, wanted: int) -> Finding:
 
 
 @check("gpus.name", early=True)
-def name(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def name(evidence: Evidence) -> Iterator[Verdict]:
     """Every GPU is of the model that the profile names."""
     ask = Question(
-        "gpus.name", want.gpu_name, want.name, "choose the profile of this cluster: railgauge profiles"
+        "gpus.name",
+        evidence.profile.gpu_name,
+        evidence.profile.name,
+        "choose the profile of this cluster: railgauge profiles",
     )
-    if not want.gpu_name:
+    if not evidence.profile.gpu_name:
         yield ask.skip("all nodes", "the profile names no model")
         return
 
     def look(gpu: Gpu) -> tuple[bool | None, str]:
-        return None if gpu.name is None else want.gpu_name in gpu.name, f"is {gpu.name or 'not known'}"
+        return (
+            None if gpu.name is None else evidence.profile.gpu_name in gpu.name,
+            f"is {gpu.name or 'not known'}",
+        )
 
-    yield from _each(ask, seen, want, look, f"GPUs are {want.gpu_name}")
+    yield from _each(ask, evidence, look, f"GPUs are {evidence.profile.gpu_name}")
 
 
-def _each(ask: Question, seen: Evidence, want: Profile, look: Look, well: str) -> Iterator[Verdict]:
+def _each(ask: Question, evidence: Evidence, look: Look, well: str) -> Iterator[Verdict]:
     """One finding a GPU."""
-    if not want.gpus:
+    if not evidence.profile.gpus:
         yield ask.skip("all nodes", NO_GPUS)
         return
     found = []
-    for node in seen.nodes:
+    for node in evidence.nodes:
         if not node.gpus:
             found.append(Finding(node.name, None, "no GPU could be asked"))
         for gpu in node.gpus:
@@ -83,7 +92,7 @@ def _each(ask: Question, seen: Evidence, want: Profile, look: Look, well: str) -
 
 
 @check("gpus.ecc", early=True)
-def ecc(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def ecc(evidence: Evidence) -> Iterator[Verdict]:
     """ECC is on, and no GPU has had an error that it could not correct since its driver was loaded."""
     ask = Question(
         "gpus.ecc",
@@ -91,7 +100,7 @@ def ecc(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         MEMORY,
         "switch it on (nvidia-smi -e 1), reset the GPU, and test it: dcgmi diag -r 3",
     )
-    yield from _each(ask, seen, want, _ecc, "GPUs have ECC on and 0 uncorrected errors")
+    yield from _each(ask, evidence, _ecc, "GPUs have ECC on and 0 uncorrected errors")
 
 
 def _ecc(gpu: Gpu) -> tuple[bool | None, str]:
@@ -106,7 +115,7 @@ def _ecc(gpu: Gpu) -> tuple[bool | None, str]:
 
 
 @check("gpus.remap", early=True)
-def remap(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def remap(evidence: Evidence) -> Iterator[Verdict]:
     """No row of a GPU's memory waits to be remapped, and none could not be."""
     ask = Question(
         "gpus.remap",
@@ -114,7 +123,7 @@ def remap(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         MEMORY,
         "pending: reset the GPU; failed: have the board replaced",
     )
-    yield from _each(ask, seen, want, _remap, "GPUs have no row remapping pending or failed")
+    yield from _each(ask, evidence, _remap, "GPUs have no row remapping pending or failed")
 
 
 def _remap(gpu: Gpu) -> tuple[bool | None, str]:
@@ -129,18 +138,18 @@ def _remap(gpu: Gpu) -> tuple[bool | None, str]:
 
 
 @check("gpus.mig", early=True)
-def mig(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def mig(evidence: Evidence) -> Iterator[Verdict]:
     """No GPU is cut into MIG instances, which have no NVLink and only a part of it."""
     ask = Question("gpus.mig", "MIG off", "NVIDIA, MIG user guide", "switch it off: nvidia-smi -mig 0")
 
     def look(gpu: Gpu) -> tuple[bool | None, str]:
         return None if gpu.mig is None else not gpu.mig, f"MIG is {_switch(gpu.mig)}"
 
-    yield from _each(ask, seen, want, look, "GPUs have MIG off")
+    yield from _each(ask, evidence, look, "GPUs have MIG off")
 
 
 @check("gpus.persistence", early=True)
-def persistence(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def persistence(evidence: Evidence) -> Iterator[Verdict]:
     """Persistence mode is on: else each phase starts the GPUs anew and their error counts are lost."""
     ask = Question(
         "gpus.persistence",
@@ -152,7 +161,7 @@ def persistence(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     def look(gpu: Gpu) -> tuple[bool | None, str]:
         return gpu.persistence, f"persistence mode is {_switch(gpu.persistence)}"
 
-    yield from _each(ask, seen, want, look, "GPUs have persistence mode on")
+    yield from _each(ask, evidence, look, "GPUs have persistence mode on")
 
 
 def _switch(value: bool | None) -> str:
@@ -160,7 +169,7 @@ def _switch(value: bool | None) -> str:
 
 
 @check("gpus.clocks", early=True)
-def clocks(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def clocks(evidence: Evidence) -> Iterator[Verdict]:
     """No GPU is slowed by heat, power brake or a fault of its board."""
     ask = Question(
         "gpus.clocks",
@@ -175,11 +184,11 @@ def clocks(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         bad = [limit for limit in gpu.limits if limit in FAULTS]
         return not bad, f"clocks are held by {', '.join(bad or gpu.limits) or 'nothing'}"
 
-    yield from _each(ask, seen, want, look, "GPUs are not slowed by a fault")
+    yield from _each(ask, evidence, look, "GPUs are not slowed by a fault")
 
 
 @check("gpus.compute_mode", early=True)
-def compute_mode(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def compute_mode(evidence: Evidence) -> Iterator[Verdict]:
     """Every GPU lets a process in."""
     ask = Question(
         "gpus.compute_mode",
@@ -195,11 +204,11 @@ def compute_mode(seen: Evidence, want: Profile) -> Iterator[Verdict]:
             "exclusive process",
         ), f"compute mode is {mode or 'not known'}"
 
-    yield from _each(ask, seen, want, look, "GPUs let a process in")
+    yield from _each(ask, evidence, look, "GPUs let a process in")
 
 
 @check("gpus.idle", early=True)
-def idle(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def idle(evidence: Evidence) -> Iterator[Verdict]:
     """Nobody else computes on the GPUs when the run begins."""
     ask = Question(
         "gpus.idle",
@@ -216,13 +225,13 @@ def idle(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         )
         return None if gpu.processes is None else gpu.processes == 0, told
 
-    yield from _each(ask, seen, want, look, "GPUs were free")
+    yield from _each(ask, evidence, look, "GPUs were free")
 
 
 @check("gpus.nvlink", early=True)
-def nvlink(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def nvlink(evidence: Evidence) -> Iterator[Verdict]:
     """Every NVLink of every GPU is up, and every GPU has as many as most have."""
-    source = want.nvlink.source if want.nvlink else "its peers"
+    source = evidence.profile.nvlink.source if evidence.profile.nvlink else "its peers"
     ask = Question(
         "gpus.nvlink",
         "every NVLink up, as many as its peers have",
@@ -230,8 +239,8 @@ def nvlink(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "see nvidia-smi nvlink -s and systemctl status nvidia-fabricmanager",
         "see nvidia-smi nvlink -s",
     )
-    gpus = [(f"{node.name} GPU {gpu.index}", gpu) for node in seen.nodes for gpu in node.gpus]
-    if want.gpus and want.nvlink is None and not any(gpu.nvlinks for _, gpu in gpus):
+    gpus = [(f"{node.name} GPU {gpu.index}", gpu) for node in evidence.nodes for gpu in node.gpus]
+    if evidence.profile.gpus and evidence.profile.nvlink is None and not any(gpu.nvlinks for _, gpu in gpus):
         yield ask.skip("all nodes", "the profile names no NVLink, and no GPU shows one")
         return
     odd = {
@@ -246,9 +255,13 @@ def nvlink(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         up = f"{len(gpu.nvlinks) - len(down)} of {len(gpu.nvlinks)} NVLinks are up"
         return bool(gpu.nvlinks) and not down, f"{up}; down: {', '.join(down)}" if down else up
 
-    verdicts = _each(ask, seen, want, look, "GPUs have every NVLink up")
-    yield from (verdict for verdict in verdicts if not (odd and verdict.subject == "all nodes" and want.gpus))
-    for name, each in odd.items() if want.gpus else ():
+    verdicts = _each(ask, evidence, look, "GPUs have every NVLink up")
+    yield from (
+        verdict
+        for verdict in verdicts
+        if not (odd and verdict.subject == "all nodes" and evidence.profile.gpus)
+    )
+    for name, each in odd.items() if evidence.profile.gpus else ():
         usual = (
             f"{each.usual}, as {each.peers} GPUs have" if each.usual else "one number; there is no majority"
         )
@@ -256,7 +269,7 @@ def nvlink(seen: Evidence, want: Profile) -> Iterator[Verdict]:
 
 
 @check("gpus.rail", early=True)
-def rail(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def rail(evidence: Evidence) -> Iterator[Verdict]:
     """Every GPU has a rail of its own, near to it over PCI."""
     ask = Question(
         "gpus.rail",
@@ -265,10 +278,12 @@ def rail(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "compare with: nvidia-smi topo -m",
         "see nvidia-smi topo -m: the PCI tree could not be read",
     )
-    if not want.gpus or not by_port(want.rails):
-        yield ask.skip("all nodes", NO_GPUS if not want.gpus else "the rails are no ports of HCAs")
+    if not evidence.profile.gpus or not by_port(evidence.rails):
+        yield ask.skip(
+            "all nodes", NO_GPUS if not evidence.profile.gpus else "the rails are no ports of HCAs"
+        )
         return
-    found = [finding for node in seen.nodes for finding in _rails(node, want)]
+    found = [finding for node in evidence.nodes for finding in _rails(node, evidence.profile)]
     yield from ask.verdicts(found, "GPUs have a rail of their own")
 
 

@@ -24,7 +24,7 @@ COARSE = 30.0  # s. A probe takes so long where the driver has to wake the GPUs 
 
 
 @check("host.facts", early=True)
-def facts(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def facts(evidence: Evidence) -> Iterator[Verdict]:
     """Every node of the job has told its facts."""
     ask = Question(
         "host.facts",
@@ -33,16 +33,16 @@ def facts(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "",
         "run railgauge probe on that node and see what fails",
     )
-    known = {node.name for node in seen.nodes}
+    known = {node.name for node in evidence.nodes}
     found = [
         Finding(name, True if name in known else None, "facts are there" if name in known else "no facts")
-        for name in seen.run.manifest.nodes
+        for name in evidence.manifest.nodes
     ]
     yield from ask.verdicts(found, "nodes have told their facts")
 
 
 @check("host.gpudirect", early=True)
-def gpudirect(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def gpudirect(evidence: Evidence) -> Iterator[Verdict]:
     """GPUDirect RDMA is possible: nvidia_peermem is loaded, or the open NVIDIA module offers dma-buf."""
     ask = Question(
         "host.gpudirect",
@@ -51,10 +51,10 @@ def gpudirect(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "sudo modprobe nvidia_peermem, and have it loaded at boot",
         "see lsmod and cat /proc/driver/nvidia/version",
     )
-    if not by_port(want.rails) or not want.gpus:
-        yield ask.skip("all nodes", NO_RDMA if want.gpus else NO_GPUS)
+    if not by_port(evidence.rails) or not evidence.profile.gpus:
+        yield ask.skip("all nodes", NO_RDMA if evidence.profile.gpus else NO_GPUS)
         return
-    yield from ask.verdicts((_gpudirect(node) for node in seen.nodes), "nodes can do GPUDirect RDMA")
+    yield from ask.verdicts((_gpudirect(node) for node in evidence.nodes), "nodes can do GPUDirect RDMA")
 
 
 def _gpudirect(node: Node) -> Finding:
@@ -76,7 +76,7 @@ def _gpudirect(node: Node) -> Finding:
 
 
 @check("host.acs", early=True)
-def acs(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def acs(evidence: Evidence) -> Iterator[Verdict]:
     """On bare metal no bridge between a GPU and its rail redirects traffic to the root (ACS)."""
     ask = Question(
         "host.acs",
@@ -85,27 +85,27 @@ def acs(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "switch it off at boot: setpci -s BRIDGE ECAP_ACS+6.w=0000",
         "probe as root: sudo railgauge probe; or sudo lspci -vvv | grep ACSCtl",
     )
-    if not by_port(want.rails) or not want.gpus:
-        yield ask.skip("all nodes", NO_RDMA if want.gpus else NO_GPUS)
+    if not by_port(evidence.rails) or not evidence.profile.gpus:
+        yield ask.skip("all nodes", NO_RDMA if evidence.profile.gpus else NO_GPUS)
         return
-    yield from _bare(ask, seen, want, _acs, "nodes have ACS off")
+    yield from _bare(ask, evidence, _acs, "nodes have ACS off")
 
 
 Look = Callable[[Node, Profile], Finding]
 
 
-def _bare(ask: Question, seen: Evidence, want: Profile, look: Look, well: str) -> Iterator[Verdict]:
+def _bare(ask: Question, evidence: Evidence, look: Look, well: str) -> Iterator[Verdict]:
     """Findings of the nodes that are bare metal; in a virtual machine these things are the hypervisor's."""
-    virtual = [node.name for node in seen.nodes if node.host.virtual]
+    virtual = [node.name for node in evidence.nodes if node.host.virtual]
     if virtual:
         yield ask.skip(
             "all nodes",
             f"{len(virtual)} nodes are virtual machines, where the hypervisor decides",
             *virtual[:16],
         )
-    bare = [node for node in seen.nodes if not node.host.virtual]
+    bare = [node for node in evidence.nodes if not node.host.virtual]
     if bare or not virtual:
-        yield from ask.verdicts((look(node, want) for node in bare), well)
+        yield from ask.verdicts((look(node, evidence.profile) for node in bare), well)
 
 
 def _acs(node: Node, want: Profile) -> Finding:
@@ -138,7 +138,7 @@ def _bridges(node: Node, want: Profile) -> Iterator[tuple[str, PciLink]]:
 
 
 @check("host.iommu", early=True)
-def iommu(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def iommu(evidence: Evidence) -> Iterator[Verdict]:
     """On bare metal the IOMMU is off or passes through."""
     ask = Question(
         "host.iommu",
@@ -147,11 +147,11 @@ def iommu(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "boot with iommu=pt, or switch VT-d or AMD-Vi off in the firmware",
         "see ls /sys/kernel/iommu_groups and cat /proc/cmdline",
     )
-    if not by_port(want.rails) or not want.gpus:
-        yield ask.skip("all nodes", NO_RDMA if want.gpus else NO_GPUS)
+    if not by_port(evidence.rails) or not evidence.profile.gpus:
+        yield ask.skip("all nodes", NO_RDMA if evidence.profile.gpus else NO_GPUS)
         return
     yield from _bare(
-        ask, seen, want, lambda node, _: _iommu(node), "nodes have the IOMMU off or passing through"
+        ask, evidence, lambda node, _: _iommu(node), "nodes have the IOMMU off or passing through"
     )
 
 
@@ -170,7 +170,7 @@ def _iommu(node: Node) -> Finding:
 
 
 @check("host.memlock", early=True)
-def memlock(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def memlock(evidence: Evidence) -> Iterator[Verdict]:
     """Locked memory is unlimited for the processes of the job: RDMA registers its buffers with it."""
     ask = Question(
         "host.memlock",
@@ -179,11 +179,11 @@ def memlock(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "set memlock unlimited: limits.conf, LimitMEMLOCK of slurmd or sshd, docker --ulimit memlock=-1",
         "ulimit -l",
     )
-    if not by_port(want.rails):
+    if not by_port(evidence.rails):
         yield ask.skip("all nodes", NO_RDMA)
         return
     yield from ask.verdicts(
-        (_memlock(node.name, node.host) for node in seen.nodes), "nodes lock memory without limit"
+        (_memlock(node.name, node.host) for node in evidence.nodes), "nodes lock memory without limit"
     )
 
 
@@ -198,7 +198,7 @@ def _memlock(name: str, host: Host) -> Finding:
 
 
 @check("host.clock", early=True)
-def clock(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def clock(evidence: Evidence) -> Iterator[Verdict]:
     """The nodes' clocks agree, as far as answers that come within seconds can tell."""
     ask = Question(
         "host.clock",
@@ -208,21 +208,21 @@ def clock(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "compare by hand: date +%s on every node",
         OFFSET,
     )
-    names = seen.run.manifest.nodes
+    names = evidence.manifest.nodes
     if len(names) < 2:
         yield ask.skip("all nodes", "one node has no other to compare with")
         return
-    found = list(_offsets(seen, names))
-    if want.rails.kind == "none" and all(each.ok is None for each in found):
+    found = list(_offsets(evidence, names))
+    if evidence.rails.kind == "none" and all(each.ok is None for each in found):
         yield ask.skip("all nodes", "no node tells its time to be compared, and the profile needs none")
         return
     yield from ask.verdicts(found, "nodes have a clock that agrees")
 
 
-def _offsets(seen: Evidence, names: tuple[str, ...]) -> Iterator[Finding]:
+def _offsets(evidence: Evidence, names: tuple[str, ...]) -> Iterator[Finding]:
     """From the snapshots where there are some, which are taken quickly; else from the probes, which are not."""
-    coarse = [{node.name: node.host.clock for node in seen.nodes}]
-    fine = [_times(line.get("snapshots"), names) for line in seen.run.counters]
+    coarse = [{node.name: node.host.clock for node in evidence.nodes}]
+    fine = [_times(line.get("snapshots"), names) for line in evidence.run.counters]
     for name in names:
         offset = _least(fine, name)
         sure = offset is not None

@@ -7,15 +7,14 @@ from collections.abc import Iterator
 from bench.judge.evidence import Evidence
 from bench.judge.registry import check
 from bench.judge.wire.fabric_of import NO_LAYOUT
-from bench.model.profile import Profile
 from bench.model.verdict import Status, Verdict
 from bench.store import IMPORTED
 
 
 @check("import.whole")
-def whole(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def whole(evidence: Evidence) -> Iterator[Verdict]:
     """The imported runs did not fail, their files are complete and their figures fit together."""
-    manifest = seen.run.manifest
+    manifest = evidence.manifest
     if manifest.launcher != IMPORTED:
         return
     for fault in manifest.settings.get("faults", []):

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
 
-from bench.judge.blame.background import names_in
-from bench.judge.counter_windows import Window, windows
+from bench.judge.counter_windows import Window
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, Question
 from bench.judge.registry import check
@@ -27,7 +26,7 @@ WAYS = {"p2p": 1.0, "p2p_bidirectional": 2.0}  # of the message that a rank send
 
 
 @check("rails.intended")
-def intended(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def intended(evidence: Evidence) -> Iterator[Verdict]:
     """In the passes between GPUs of two nodes each GPU's own rails carry its bytes, and no other rail does."""
     ask = Question(
         "rails.intended",
@@ -38,21 +37,21 @@ def intended(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     )
     phases = [
         phase.name
-        for phase in seen.run.plan.phases
+        for phase in evidence.run.plan.phases
         if phase.name.startswith((FIRST, AGAIN, REPEATED)) and any(case.rail == "own" for case in phase.cases)
     ]
-    if want.rails.kind == "none" or not phases:
-        why = dict(seen.run.plan.skipped).get(
+    if evidence.rails.kind == "none" or not phases:
+        why = dict(evidence.run.plan.skipped).get(
             FIRST, "no transfer of this run was to use the rails of its GPU"
         )
         yield ask.skip("rails", why)
         return
-    found, gaps = windows(seen)
-    due = _due(phases, names_in(seen.run, want), seen)
+    found, gaps = evidence.windows, evidence.gaps
+    due = _due(phases, evidence.rail_names, evidence)
     findings = [Finding(gap.subject, None, gap.reason) for gap in gaps if gap.phase in phases]
     for window in found:
         if (window.phase, window.node.name) in due:
-            findings += _moved(window, due[window.phase, window.node.name], want)
+            findings += _moved(window, due[window.phase, window.node.name], evidence.profile)
     if not findings:
         yield ask.skip("rails", "none of these phases was begun")
         return
@@ -100,13 +99,13 @@ def _moved(window: Window, due: Due, want: Profile) -> Iterator[Finding]:
         yield Finding(f"{node} {window.phase}", True, f"{total} on the rails of the GPUs {where}")
 
 
-def _due(phases: Container[str], names: Sequence[str], seen: Evidence) -> dict[tuple[str, str], Due]:
+def _due(phases: Container[str], names: Sequence[str], evidence: Evidence) -> dict[tuple[str, str], Due]:
     """(phase, node) → bytes that the measured calls moved on the rails of each GPU, without headers."""
-    repetitions = int(seen.run.manifest.settings.get("repetitions", 0))
-    where = {rank.rank: rank for rank in seen.run.manifest.ranks}
+    repetitions = int(evidence.manifest.settings.get("repetitions", 0))
+    where = {rank.rank: rank for rank in evidence.ranks}
     own = [members(name) for name in names]
     found: dict[tuple[str, str], Due] = {}
-    for row in seen.rows:
+    for row in evidence.rows:
         if row.case.phase not in phases or row.case.rail != "own" or row.measurement.stop == "failed":
             continue
         moved = WAYS.get(row.case.collective, 0.0) * row.case.size * calls(row.measurement, repetitions)

@@ -6,15 +6,14 @@ from collections.abc import Iterator
 
 from bench.judge.evidence import Evidence
 from bench.judge.registry import check
-from bench.model.profile import Profile
 from bench.model.verdict import Status, Verdict
 
 
 @check("coverage.lost")
-def lost(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def lost(evidence: Evidence) -> Iterator[Verdict]:
     """No rank or node died, stopped or held the others up."""
     reasons: dict[str, list[str]] = {}
-    for loss in seen.run.losses:
+    for loss in evidence.run.losses:
         if loss.culprit:
             reasons.setdefault(loss.culprit, []).append(loss.reason)
     for culprit, told in reasons.items():

@@ -10,7 +10,6 @@ from bench.judge.findings import Finding, Question
 from bench.judge.registry import check
 from bench.model.facts import Node
 from bench.model.majority import odd_ones
-from bench.model.profile import Profile
 from bench.model.rails import Role, rails_of
 from bench.model.verdict import Verdict
 
@@ -18,42 +17,44 @@ TOOL = "ibv_devinfo"  # sysfs does not tell the MTU of an InfiniBand port
 
 
 @check("rails.mtu", early=True)
-def mtu(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def mtu(evidence: Evidence) -> Iterator[Verdict]:
     """Every rail has the profile's MTU, or that of most of them: its interface's, on InfiniBand its packets'."""
-    wanted = want.rails.mtu
+    wanted = evidence.rails.mtu
     ask = Question(
         "rails.mtu",
         f"MTU {wanted}" if wanted else "the MTU of most rails",
-        want.name if wanted else "its peers",
+        evidence.profile.name if wanted else "its peers",
         "set it as on the others (ip link set DEVICE mtu SIZE, and where it is configured), on the switch port too",
         "read it by hand: ip link",
     )
-    if want.rails.kind == "none":
+    if evidence.rails.kind == "none":
         yield ask.skip("all nodes", "the profile speaks of no rails")
         return
-    packets = want.rails.kind == "infiniband"
+    packets = evidence.rails.kind == "infiniband"
     if packets:
         ask = replace(
             ask,
             repair="see the other end, and what the subnet manager gives this port: ibv_devinfo, smpquery portinfo",
             ask="read it by hand: ibv_devinfo",
         )
-        if seen.nodes and all(f"{TOOL}: {TOOL} is not installed" in node.notes for node in seen.nodes):
+        if evidence.nodes and all(
+            f"{TOOL}: {TOOL} is not installed" in node.notes for node in evidence.nodes
+        ):
             yield ask.skip("all nodes", f"{TOOL} (ibverbs-utils), which would tell, is installed on no node")
             return
     look = _packet if packets else _size
     sizes = {
         f"{node.name} {role.name}": look(node, role)
-        for node in seen.nodes
-        for role in rails_of(node, want.rails)
+        for node in evidence.nodes
+        for role in rails_of(node, evidence.rails)
     }
     most = {
         f"{node.name} {role.name}": f" of {role.port.max_mtu} that it could"
-        for node in seen.nodes
-        for role in rails_of(node, want.rails)
+        for node in evidence.nodes
+        for role in rails_of(node, evidence.rails)
         if packets and role.port and (role.port.max_mtu or 0) > (role.port.mtu or 0)
     }
-    silent = [node.name for node in seen.nodes if not rails_of(node, want.rails)]
+    silent = [node.name for node in evidence.nodes if not rails_of(node, evidence.rails)]
     odd = {each.name: each for each in odd_ones({name: str(size) for name, size in sizes.items() if size})}
     found = [Finding(name, None, "none of its devices is known to be a rail") for name in silent]
     for name, size in sizes.items():

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, Question
-from bench.judge.gpu_of_rank import placed
 from bench.judge.registry import check
 from bench.model.facts import LEVELS, Node, affinity
 from bench.model.measurement import Rank
@@ -15,8 +14,6 @@ from bench.model.rails import by_port, nearest_rails
 from bench.model.verdict import Verdict
 from bench.nccl.log import Process
 
-from .exclusion import evidence_log
-
 STEP = (
     "see which GPU is next to which adapter (nvidia-smi topo -m, railgauge probe) and whether NCCL was given a wrong "
     "topology: NCCL_TOPO_FILE, or a virtual machine that hides the PCI tree"
@@ -24,7 +21,7 @@ STEP = (
 
 
 @check("rails.own")
-def own(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def own(evidence: Evidence) -> Iterator[Verdict]:
     """Every GPU's channels between nodes leave by an adapter that none is nearer to it than."""
     ask = Question(
         "rails.own",
@@ -33,18 +30,20 @@ def own(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         STEP,
         "take the log again: railgauge accept has a phase for it",
     )
-    if not by_port(want.rails) or seen.run.manifest.backend != "nccl" or seen.node_count < 2:
+    if not by_port(evidence.rails) or evidence.backend != "nccl" or evidence.node_count < 2:
         yield ask.skip("all ranks", "NCCL moves nothing between nodes by ports of adapters here")
         return
-    if all(phase.name != "evidence" for phase in seen.run.plan.phases):
-        reason = dict(seen.run.plan.skipped).get("evidence", "no phase with NCCL's log was asked for")
+    if all(phase.name != "evidence" for phase in evidence.run.plan.phases):
+        reason = dict(evidence.run.plan.skipped).get("evidence", "no phase with NCCL's log was asked for")
         yield ask.skip("all ranks", reason)
         return
-    log, facts = evidence_log(seen), {node.name: node for node in seen.nodes}
-    claims, places = log.by_rank(), placed(seen.run)
+    log, facts = evidence.log, evidence.facts
+    claims, places = log.by_rank(), evidence.gpu_of_rank
     findings = [
-        _of_rank(rank, claims.get(rank.rank, ()), facts.get(rank.node), places.get(rank.rank), want)
-        for rank in seen.run.manifest.ranks
+        _of_rank(
+            rank, claims.get(rank.rank, ()), facts.get(rank.node), places.get(rank.rank), evidence.profile
+        )
+        for rank in evidence.ranks
     ]
     yield from ask.verdicts(findings, "ranks leave their node by the adapter nearest to their GPU")
 

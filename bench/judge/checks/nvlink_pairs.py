@@ -9,9 +9,7 @@ from statistics import median
 
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, Question
-from bench.judge.gpu_of_rank import placed
 from bench.judge.registry import check
-from bench.model.profile import Profile
 from bench.model.units import show_both, show_share
 from bench.model.verdict import Verdict
 from bench.plan.names import LINKS
@@ -21,7 +19,7 @@ LEAST = 0.85  # of the median pair: NVLink pairs of healthy nodes differ by a fe
 
 
 @check("nvlink.pairs")
-def pairs(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def pairs(evidence: Evidence) -> Iterator[Verdict]:
     """Every pair of GPUs of a node is about as fast as most; a GPU that is slow with all others is named."""
     ask = Question(
         "nvlink.pairs",
@@ -31,11 +29,11 @@ def pairs(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "run again; see coverage.losses",
         LEAST,
     )
-    planned = [case for case in seen.run.plan.cases if case.phase == LINKS]
+    planned = [case for case in evidence.run.plan.cases if case.phase == LINKS]
     if not planned:
         yield ask.skip("all nodes", "no pairs of GPUs of one node were planned: see the phases left out")
         return
-    rows = [row for row in seen.rows if row.case.phase == LINKS]
+    rows = [row for row in evidence.rows if row.case.phase == LINKS]
     pairs_of = [pair for case in planned for pair in case.groups]
     measured = {row.measurement.ranks for row in rows}
     lost = [pair for pair in pairs_of if pair not in measured]
@@ -44,7 +42,7 @@ def pairs(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         told = "; ".join(show_both(row.busbw) for row in rows)
         yield ask.skip("node", f"fewer than three pairs have no usual speed: {told}")
         return
-    ranks, places = seen.run.manifest.ranks, placed(seen.run)
+    ranks, places = evidence.ranks, evidence.gpu_of_rank
     gpus = {rank.rank: rank.local_rank if (at := places.get(rank.rank)) is None else at for rank in ranks}
     silent = [
         Finding(f"GPU {gpus[a]} – GPU {gpus[b]}", None, "was planned and not measured") for a, b in lost

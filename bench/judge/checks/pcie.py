@@ -18,7 +18,7 @@ READ = "read it by hand: sudo lspci -vvv | grep -E 'LnkCap|LnkSta'"
 
 
 @check("pcie.link", early=True)
-def link(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def link(evidence: Evidence) -> Iterator[Verdict]:
     """Every PCI Express link from a rail or GPU to the root runs at the most that its two ends can."""
     ask = Question(
         "pcie.link",
@@ -27,8 +27,8 @@ def link(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         SLOT,
         READ,
     )
-    paths = [(node, name, path) for node in seen.nodes for name, path in _paths(node, want)]
-    if want.rails.kind == "none" and not want.gpus:
+    paths = [(node, name, path) for node in evidence.nodes for name, path in _paths(node, evidence.profile)]
+    if evidence.rails.kind == "none" and not evidence.profile.gpus:
         yield ask.skip("all nodes", "the profile speaks of no rails and no GPUs")
         return
     found = []
@@ -41,7 +41,7 @@ def link(seen: Evidence, want: Profile) -> Iterator[Verdict]:
             )
         else:
             found.append(finding)
-    if seen.nodes and not paths and want.rails.kind == "socket":
+    if evidence.nodes and not paths and evidence.rails.kind == "socket":
         yield ask.skip("all nodes", "the rails are virtual interfaces, which have no way over PCI")
     elif found or not paths:
         yield from ask.verdicts(found, "devices have every link to the root at full speed and width")
@@ -98,18 +98,18 @@ def _text(hop: PciLink) -> str:
 
 
 @check("pcie.rate", early=True)
-def rate(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def rate(evidence: Evidence) -> Iterator[Verdict]:
     """The narrowest PCI Express link of every rail carries at least the rail's rate."""
-    bound = want.rails.rate
-    if bound is None or want.rails.kind == "none":
-        yield Question("pcie.rate", "", want.name, "").skip(
+    bound = evidence.rails.rate
+    if bound is None or evidence.rails.kind == "none":
+        yield Question("pcie.rate", "", evidence.profile.name, "").skip(
             "all nodes", "the profile names no rate of a rail"
         )
         return
     ask = Question("pcie.rate", f"at least {bound.text}", bound.source, SLOT, READ, bound.value)
     found, blind = [], []
-    for node in seen.nodes:
-        for role in rails_of(node, want.rails):
+    for node in evidence.nodes:
+        for role in rails_of(node, evidence.rails):
             device = role.port or role.interface
             carried = _carried(device.pci if device else None, bool(node.host.virtual))
             subject = f"{node.name} {role.name}"

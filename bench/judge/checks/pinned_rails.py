@@ -9,13 +9,12 @@ from collections.abc import Iterator
 
 from bench.judge import nccl_log
 from bench.judge.blame.transfers import PINNED
-from bench.judge.counter_windows import Window, windows
+from bench.judge.counter_windows import Window
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, Question
 from bench.judge.registry import check
 from bench.judge.wire.counters import calls
 from bench.model.counters import bytes_moved
-from bench.model.profile import Profile
 from bench.model.rails import rails_of
 from bench.model.units import MEGA, show_seconds, show_size
 from bench.model.verdict import Status, Verdict
@@ -31,7 +30,7 @@ LEAST = 0.9  # of the bytes that the calls must have moved
 
 
 @check("rails.alone")
-def counters(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def counters(evidence: Evidence) -> Iterator[Verdict]:
     """While one rail is measured alone its counters move, and no other rail's do."""
     ask = Question(
         "rails.alone",
@@ -40,39 +39,39 @@ def counters(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "",
         "see what the rails are called on this node, and what else uses them: railgauge probe",
     )
-    phases = pinned_phases(seen)
+    phases = pinned_phases(evidence)
     if not phases:
-        reason = dict(seen.run.plan.skipped).get(PINNED, "no rail was measured alone in this run")
+        reason = dict(evidence.run.plan.skipped).get(PINNED, "no rail was measured alone in this run")
         yield ask.skip("rails", reason)
         return
-    found, gaps = windows(seen)
+    found, gaps = evidence.windows, evidence.gaps
     findings = [Finding(gap.subject, None, gap.reason) for gap in gaps if gap.phase in phases]
     for name, phase in phases.items():
         here = [window for window in found if window.phase == name]
         if not here and not any(gap.phase == name for gap in gaps):
             findings.append(Finding("all nodes", None, f"phase {name} was not begun"))
-        findings += [_moved(window, phase, seen, want) for window in here]
+        findings += [_moved(window, phase, evidence) for window in here]
     yield from ask.verdicts(findings, "windows of a node and a rail show that rail moving, and no other")
 
 
-def pinned_phases(seen: Evidence) -> dict[str, Phase]:
+def pinned_phases(evidence: Evidence) -> dict[str, Phase]:
     """The planned phases that measure one rail alone, by name."""
-    return {phase.name: phase for phase in seen.run.plan.phases if phase.name.startswith(PINNED)}
+    return {phase.name: phase for phase in evidence.run.plan.phases if phase.name.startswith(PINNED)}
 
 
-def _moved(window: Window, phase: Phase, seen: Evidence, want: Profile) -> Finding:
+def _moved(window: Window, phase: Phase, evidence: Evidence) -> Finding:
     device = phase.cases[0].rail
     subject = f"{window.node.name} {device}"
     where = f"in phase {phase.name} ({show_seconds(window.seconds)})"
     moved: dict[str, float] = {}
-    for role in rails_of(window.node, want.rails):
+    for role in rails_of(window.node, evidence.rails):
         traffic = bytes_moved(window.moved, role.name)
         if traffic.sent is None or traffic.received is None:
             return Finding(subject, None, f"the bytes of {role.name} {where} cannot be told: {traffic.how}")
         moved[role.name] = float(traffic.sent + traffic.received)
     if device not in moved:
         return Finding(subject, None, f"{device} is none of the node's rails: {', '.join(moved) or 'none'}")
-    expected = _expected(window, phase, seen)
+    expected = _expected(window, phase, evidence)
     if not expected:
         return Finding(subject, None, f"nothing was measured on it {where}")
     allowed = max(CHATTER * (1 + window.seconds), SHARE * moved[device])
@@ -86,30 +85,32 @@ def _moved(window: Window, phase: Phase, seen: Evidence, want: Profile) -> Findi
     return Finding(subject, True, told, moved[device], note=told)
 
 
-def _expected(window: Window, phase: Phase, seen: Evidence) -> float:
+def _expected(window: Window, phase: Phase, evidence: Evidence) -> float:
     """Bytes that the measured calls sent and received on this node, without headers."""
-    node = {rank.rank: rank.node for rank in seen.run.manifest.ranks}
-    repetitions = int(seen.run.manifest.settings.get("repetitions", 0))
+    node = {rank.rank: rank.node for rank in evidence.ranks}
+    repetitions = int(evidence.manifest.settings.get("repetitions", 0))
 
     def of(row: Row) -> float:
         here = [node.get(rank) == window.node.name for rank in row.measurement.ranks]
         return 2.0 * row.case.size * calls(row.measurement, repetitions) * sum(here)
 
     return sum(
-        of(row) for row in seen.rows if row.case.phase == phase.name and row.measurement.stop != "failed"
+        of(row) for row in evidence.rows if row.case.phase == phase.name and row.measurement.stop != "failed"
     )
 
 
 @check("rails.pinned")
-def pinned(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def pinned(evidence: Evidence) -> Iterator[Verdict]:
     """NCCL's own log says that a pinned worker used its one rail and nothing else, on every rank."""
-    phases = pinned_phases(seen)
+    phases = pinned_phases(evidence)
     ask = Question("rails.pinned", "", nccl_log.SOURCE, "")
-    if seen.run.manifest.backend != "nccl" or want.rails.kind == "none" or not phases:
-        reason = dict(seen.run.plan.skipped).get(PINNED, "no NCCL worker was pinned to one rail in this run")
+    if evidence.backend != "nccl" or evidence.rails.kind == "none" or not phases:
+        reason = dict(evidence.run.plan.skipped).get(
+            PINNED, "no NCCL worker was pinned to one rail in this run"
+        )
         yield ask.skip("rails", reason)
         return
-    found = [_said(phase, seen, want) for phase in phases.values()]
+    found = [_said(phase, evidence) for phase in phases.values()]
     yield from (verdict for verdict in found if verdict.status is not Status.PASS)
     if all(verdict.status is Status.PASS for verdict in found):
         yield Verdict(
@@ -123,16 +124,16 @@ def pinned(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         )
 
 
-def _said(phase: Phase, seen: Evidence, want: Profile) -> Verdict:
+def _said(phase: Phase, evidence: Evidence) -> Verdict:
     """The pinned workers' logs against the one rail; a rank without a log is missing, which is an ERROR."""
     device = phase.cases[0].rail
-    ranks = [rank.rank for rank in seen.run.manifest.ranks]
+    ranks = [rank.rank for rank in evidence.ranks]
     texts = {}
     for rank in ranks:
-        path = seen.run.path / LOGS / f"{phase.name}.{rank}.log"
+        path = evidence.run.path / LOGS / f"{phase.name}.{rank}.log"
         if path.is_file():
             texts[rank] = path.read_text(encoding="utf-8", errors="replace")
-    judged = by_log(read_ranks(texts), [device.replace("/", ":")], ranks, want)
+    judged = by_log(read_ranks(texts), [device.replace("/", ":")], ranks, evidence.profile)
     return Verdict(
         "rails.pinned",
         f"rail {device}",

@@ -32,14 +32,14 @@ _WIDTH = re.compile(r"\(([0-9]{1,2})X\b")
 
 
 @check("rails.count", early=True)
-def count(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def count(evidence: Evidence) -> Iterator[Verdict]:
     """Every node has as many rails as the profile says, and those it names."""
-    rails = want.rails
+    rails = evidence.rails
     text = f"{rails.count} rails" + (f": {', '.join(rails.devices)}" if rails.devices else "")
     ask = Question(
         "rails.count",
         text,
-        want.name,
+        evidence.profile.name,
         "see which port is down, slow or gone: railgauge probe",
         "read its state as the probe's user: /sys/class/infiniband, /sys/class/net",
         float(rails.count),
@@ -47,7 +47,7 @@ def count(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     if rails.kind == "none" or not rails.count:
         yield ask.skip("all nodes", NO_RAILS)
         return
-    yield from ask.verdicts((_count(node, want) for node in seen.nodes), f"nodes have {text}")
+    yield from ask.verdicts((_count(node, evidence.profile) for node in evidence.nodes), f"nodes have {text}")
 
 
 def _count(node: Node, want: Profile) -> Finding:
@@ -77,19 +77,17 @@ def judged(node: Node, want: Profile) -> tuple[Device, ...]:
 Look = Callable[[Device], tuple[bool | None, str]]
 
 
-def _each(
-    ask: Question, seen: Evidence, want: Profile, look: Look, well: str, ports: bool = True
-) -> Iterator[Verdict]:
+def _each(ask: Question, evidence: Evidence, look: Look, well: str, ports: bool = True) -> Iterator[Verdict]:
     """One finding a rail; ``ports``: the question makes no sense for interfaces."""
-    if want.rails.kind == "none":
+    if evidence.rails.kind == "none":
         yield ask.skip("all nodes", NO_RAILS)
         return
-    if ports and not by_port(want.rails):
+    if ports and not by_port(evidence.rails):
         yield ask.skip("all nodes", ONLY_PORTS)
         return
     found = []
-    for node in seen.nodes:
-        devices = judged(node, want)
+    for node in evidence.nodes:
+        devices = judged(node, evidence.profile)
         if not devices:
             found.append(Finding(node.name, None, BARE))
         for device in devices:
@@ -100,10 +98,10 @@ def _each(
 
 
 @check("rails.state", early=True)
-def state(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def state(evidence: Evidence) -> Iterator[Verdict]:
     """Every rail is up: ACTIVE for a port, up with a carrier for an interface."""
     ask = Question("rails.state", "up", "NCCL leaves out a port that is not ACTIVE, without a word", CABLE)
-    yield from _each(ask, seen, want, _state, "rails are up", ports=False)
+    yield from _each(ask, evidence, _state, "rails are up", ports=False)
 
 
 def _state(device: Device) -> tuple[bool | None, str]:
@@ -117,10 +115,10 @@ def _state(device: Device) -> tuple[bool | None, str]:
 
 
 @check("rails.physical", early=True)
-def physical(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def physical(evidence: Evidence) -> Iterator[Verdict]:
     """Every rail port's physical link is up, neither polling nor disabled."""
     ask = Question("rails.physical", "LinkUp", "Linux, sysfs-class-infiniband: phys_state", CABLE)
-    yield from _each(ask, seen, want, _physical, "rail ports are LinkUp")
+    yield from _each(ask, evidence, _physical, "rail ports are LinkUp")
 
 
 def _physical(device: Device) -> tuple[bool | None, str]:
@@ -130,11 +128,11 @@ def _physical(device: Device) -> tuple[bool | None, str]:
 
 
 @check("rails.rate", early=True)
-def rate(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def rate(evidence: Evidence) -> Iterator[Verdict]:
     """Every rail runs at the rate that its cable and HCA are sold for."""
-    bound = want.rails.rate
+    bound = evidence.rails.rate
     if bound is None:
-        yield Question("rails.rate", "", want.name, "").skip(
+        yield Question("rails.rate", "", evidence.profile.name, "").skip(
             "all nodes", "the profile names no rate of a rail"
         )
         return
@@ -146,11 +144,11 @@ def rate(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "read it by hand: ibstat, or cat /sys/class/infiniband/*/ports/*/rate",
         bound.value,
     )
-    if want.rails.kind == "socket":
-        yield from _speeds(ask, seen, want)
+    if evidence.rails.kind == "socket":
+        yield from _speeds(ask, evidence)
         return
     yield from _each(
-        ask, seen, want, lambda device: _rate(device, want), f"rails run at {bound.text} or more"
+        ask, evidence, lambda device: _rate(device, evidence.profile), f"rails run at {bound.text} or more"
     )
 
 
@@ -164,20 +162,20 @@ def _rate(device: Device, want: Profile) -> tuple[bool | None, str]:
     return want.rails.rate.reached(seen), told
 
 
-def _speeds(ask: Question, seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def _speeds(ask: Question, evidence: Evidence) -> Iterator[Verdict]:
     """Virtual interfaces tell no speed, and no cable has one for them: those are left to what is measured."""
     silent, found = [], []
-    for node in seen.nodes:
-        for device in judged(node, want):
+    for node in evidence.nodes:
+        for device in judged(node, evidence.profile):
             assert device.interface is not None
             speed = device.interface.speed
             name = f"{node.name} {device.name}"
             if speed is None:
                 silent.append(name)
             else:
-                assert want.rails.rate is not None
+                assert evidence.rails.rate is not None
                 told = f"speed is {show_rate(speed, 'Gb/s')}"
-                found.append(Finding(name, want.rails.rate.reached(speed), told, speed))
+                found.append(Finding(name, evidence.rails.rate.reached(speed), told, speed))
     if silent:
         yield ask.skip(
             "all nodes", f"{len(silent)} interfaces tell no speed; the measured rate speaks", *silent[:16]
@@ -187,13 +185,13 @@ def _speeds(ask: Question, seen: Evidence, want: Profile) -> Iterator[Verdict]:
 
 
 @check("rails.width", early=True)
-def width(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def width(evidence: Evidence) -> Iterator[Verdict]:
     """Every rail port has as many lanes as most rail ports have."""
     ask = Question("rails.width", "the width of most rails", "its peers", CABLE, "read it by hand: ibstat")
     widths = {
         f"{node.name} {device.name}": match[1]
-        for node in seen.nodes
-        for device in (judged(node, want) if by_port(want.rails) else ())
+        for node in evidence.nodes
+        for device in (judged(node, evidence.profile) if by_port(evidence.rails) else ())
         if device.port and (match := _WIDTH.search(device.port.rate_text or ""))
     }
     odd = {each.name: each for each in odd_ones(widths)}
@@ -202,7 +200,7 @@ def width(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         lanes = _WIDTH.search(device.port.rate_text or "") if device.port else None
         return (None, "the width is not known") if lanes is None else (True, f"{lanes[1]}X")
 
-    for verdict in _each(ask, seen, want, look, "rail ports have the same width"):
+    for verdict in _each(ask, evidence, look, "rail ports have the same width"):
         if verdict.subject == "all nodes" and odd:
             continue
         yield verdict
@@ -214,29 +212,29 @@ def width(seen: Evidence, want: Profile) -> Iterator[Verdict]:
 
 
 @check("rails.link_layer", early=True)
-def link_layer(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def link_layer(evidence: Evidence) -> Iterator[Verdict]:
     """Every rail port is InfiniBand, or Ethernet where the profile's rails are RoCE."""
-    wanted = LINK_LAYER.get(want.rails.kind, "")
+    wanted = LINK_LAYER.get(evidence.rails.kind, "")
     repair = "set the port's protocol (mlxconfig LINK_TYPE_P1), or name the right devices in the profile"
-    ask = Question("rails.link_layer", wanted, want.name, repair)
+    ask = Question("rails.link_layer", wanted, evidence.profile.name, repair)
 
     def look(device: Device) -> tuple[bool | None, str]:
-        seen = device.port.link_layer if device.port else None
-        return None if seen is None else seen == wanted, f"link layer is {seen or 'not known'}"
+        layer = device.port.link_layer if device.port else None
+        return None if layer is None else layer == wanted, f"link layer is {layer or 'not known'}"
 
-    yield from _each(ask, seen, want, look, f"rail ports are {wanted}")
+    yield from _each(ask, evidence, look, f"rail ports are {wanted}")
 
 
 @check("rails.subnet", early=True)
-def subnet(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def subnet(evidence: Evidence) -> Iterator[Verdict]:
     """Every InfiniBand rail has a LID and knows its subnet manager."""
     ask = Question(
         "rails.subnet", "a LID and a subnet manager's LID", "InfiniBand Architecture Specification", SUBNET
     )
-    if want.rails.kind not in ("infiniband", "none"):
+    if evidence.rails.kind not in ("infiniband", "none"):
         yield ask.skip("all nodes", "only InfiniBand has a subnet manager")
         return
-    yield from _each(ask, seen, want, _subnet, "rail ports have a LID and a subnet manager")
+    yield from _each(ask, evidence, _subnet, "rail ports have a LID and a subnet manager")
 
 
 def _subnet(device: Device) -> tuple[bool | None, str]:
@@ -254,7 +252,7 @@ def _or_unknown(number: int | None) -> str:
 
 
 @check("rails.counters", early=True)
-def counters(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def counters(evidence: Evidence) -> Iterator[Verdict]:
     """No error counter of a rail stands at its maximum, where it would hide what comes."""
     ask = Question(
         "rails.counters",
@@ -274,7 +272,7 @@ def counters(seen: Evidence, want: Profile) -> Iterator[Verdict]:
             return None, "no error counter could be read"
         return True, "no error counter is full"
 
-    yield from _each(ask, seen, want, look, "rails have room in every error counter", ports=False)
+    yield from _each(ask, evidence, look, "rails have room in every error counter", ports=False)
 
 
 def _full(device: Device) -> list[str]:
@@ -295,13 +293,13 @@ def _is_error(group: str, name: str) -> bool:
 
 
 @check("rails.others", early=True)
-def others(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def others(evidence: Evidence) -> Iterator[Verdict]:
     """Ports that are no rails are listed with the reason; one that is down is no failure."""
-    ask = Question("rails.others", "", want.name, "")
+    ask = Question("rails.others", "", evidence.profile.name, "")
     told = []
-    for node in seen.nodes:
+    for node in evidence.nodes:
         for port in node.ports:
-            role = next((role for role in roles(node, want.rails) if role.port == port), None)
+            role = next((role for role in roles(node, evidence.rails) if role.port == port), None)
             if role is None or role.part is not Part.RAIL:
                 reason = role.reason if role else "the rails are interfaces"
                 told.append(f"{node.name} {port.name}: {reason} ({port.state or 'state not known'})")

@@ -19,9 +19,9 @@ MISSING = "mend what it names, then run again; what perftest said lies in verbs.
 
 
 @check(NAME)
-def layers(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def layers(evidence: Evidence) -> Iterator[Verdict]:
     """No layer of a rail gives less than is normal above the one below: link, verbs, point-to-point, collective."""
-    found = of_layers(seen.run, seen.rows, want, seen.nodes)
+    found = of_layers(evidence.run, evidence.rows, evidence.profile, evidence.nodes)
     lost = [row for row in found.rows if row.status is Status.FAIL]
     unknown: dict[str, list[RailRow]] = {}
     for row in found.rows:
@@ -39,7 +39,7 @@ def layers(seen: Evidence, want: Profile) -> Iterator[Verdict]:
             found.text,
             "every layer as the one below",
             "RailGauge",
-            _step(found.status, want),
+            _step(found.status, evidence.profile),
             evidence=tuple(f"{row.node} {row.rail}: {row.text}" for row in found.rows[:MOST]),
         )
 

@@ -8,7 +8,7 @@ from itertools import zip_longest
 
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, Question
-from bench.judge.gpu_of_rank import VISIBLE, foreseen, match, placed, said
+from bench.judge.gpu_of_rank import VISIBLE, foreseen, match, said
 from bench.judge.registry import check
 from bench.model.facts import Node
 from bench.model.measurement import Rank
@@ -18,7 +18,7 @@ from bench.model.verdict import Verdict
 
 
 @check("gpus.placed")
-def gpus_placed(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def gpus_placed(evidence: Evidence) -> Iterator[Verdict]:
     """The GPU that each worker says it has is one of its node's, and the same in place on every node."""
     ask = Question(
         "gpus.placed",
@@ -27,27 +27,27 @@ def gpus_placed(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "",
         f"start every node with the same {VISIBLE} and CUDA_DEVICE_ORDER, or with none; compare: nvidia-smi -L",
     )
-    if seen.run.manifest.backend != "nccl":
-        yield ask.skip("all ranks", f"{seen.run.manifest.backend} uses no GPU")
+    if evidence.backend != "nccl":
+        yield ask.skip("all ranks", f"{evidence.backend} uses no GPU")
         return
-    if not any("gpus" in line for line in seen.run.joined):
+    if not any("gpus" in line for line in evidence.run.joined):
         yield ask.skip(
             "all ranks", "no worker said which GPU it has: none joined, or the run is an older one"
         )
         return
-    heard, facts = said(seen.run), {node.name: node for node in seen.nodes}
-    asked = foreseen(seen.run.manifest.ranks, seen.nodes, seen.run.manifest.environment)
+    heard, facts = said(evidence.run), evidence.facts
+    asked = foreseen(evidence.ranks, evidence.nodes, evidence.manifest.environment)
     found = [
         _placed(rank, heard.get(rank.rank, {}), facts.get(rank.node), asked.get(rank.rank))
-        for rank in seen.run.manifest.ranks
+        for rank in evidence.ranks
     ]
-    places = placed(seen.run)
+    places = evidence.gpu_of_rank
     usual: dict[int, Counter[int]] = {}
-    for rank in seen.run.manifest.ranks:
+    for rank in evidence.ranks:
         at = places.get(rank.rank)
         if at is not None:
             usual.setdefault(rank.local_rank, Counter())[at] += 1
-    for index, rank in enumerate(seen.run.manifest.ranks):
+    for index, rank in enumerate(evidence.ranks):
         at, others = places.get(rank.rank), usual.get(rank.local_rank, Counter())
         most = others.most_common(1)[0] if others else (at, 0)
         if found[index].ok and at != most[0]:
@@ -76,31 +76,31 @@ def _placed(rank: Rank, gpu: dict[str, object], node: Node | None, asked: int | 
 
 
 @check("rails.names", early=True)
-def rails_names(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def rails_names(evidence: Evidence) -> Iterator[Verdict]:
     """The rails next to each GPU by PCI are those that the profile's order gives it, and the same on every node."""
     ask = Question(
         "rails.names",
         "the rails of the profile's order, and of the other nodes",
-        f"the PCI tree, and {want.name}",
+        f"the PCI tree, and {evidence.profile.name}",
         "",
         "compare nvidia-smi topo -m with the profile's devices, in the order of the GPUs; which adapter moved?",
     )
-    if not by_port(want.rails) or seen.run.manifest.backend not in ("nccl", "none"):
+    if not by_port(evidence.rails) or evidence.backend not in ("nccl", "none"):
         yield ask.skip("all nodes", "no GPU uses a port of an HCA here")
         return
-    known = {node.name for node in seen.nodes if node.gpus}
-    blank = [name for name in seen.run.manifest.nodes if name not in known]
-    if not (known or want.gpus):
+    known = {node.name for node in evidence.nodes if node.gpus}
+    blank = [name for name in evidence.manifest.nodes if name not in known]
+    if not (known or evidence.profile.gpus):
         yield ask.skip("all nodes", "no GPU is in the facts, and the profile asks for none")
         return
     # a rail that is gone or down is for the census: what is next to its GPU then is another's
-    whole = [node for node in seen.nodes if node.gpus and _whole(node, want)]
+    whole = [node for node in evidence.nodes if node.gpus and _whole(node, evidence.profile)]
     found = [Finding(name, None, "no GPU of it is in the facts") for name in blank]
     votes = [
         Counter(place)
-        for place in zip_longest(*(own_rails(node, want.rails) for node in whole), fillvalue=())
+        for place in zip_longest(*(own_rails(node, evidence.rails) for node in whole), fillvalue=())
     ]
-    found += [finding for node in whole for finding in _of_node(node, votes, want)]
+    found += [finding for node in whole for finding in _of_node(node, votes, evidence.profile)]
     if not found:
         reason = "the PCI trees do not tell which rails are next to which GPU: they are dealt out in order, and NCCL "
         reason += "may do so otherwise (ncclTopoGetLocalNet); rails.intended holds that against the counters"

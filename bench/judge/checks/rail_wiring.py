@@ -10,7 +10,6 @@ from typing import Any
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, Question
 from bench.judge.registry import check
-from bench.model.profile import Profile
 from bench.model.verdict import Verdict
 from bench.store import LOGS, WIRING
 
@@ -19,7 +18,7 @@ STEP = "put each cable on its own rail's switch, then: railgauge accept --cross-
 
 
 @check("rails.wiring")
-def wiring(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def wiring(evidence: Evidence) -> Iterator[Verdict]:
     """What a node sends on a rail arrives on the same rail of the others."""
     ask = Question(
         "rails.wiring",
@@ -28,8 +27,8 @@ def wiring(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         STEP,
         "see why the rail is silent: ip link, and the checks on its state",
     )
-    path = seen.run.path / LOGS / WIRING
-    if not path.is_file() and "--cross-rail" in seen.run.manifest.command and want.rails.interfaces:
+    path = evidence.run.path / LOGS / WIRING
+    if not path.is_file() and "--cross-rail" in evidence.manifest.command and evidence.rails.interfaces:
         yield ask.verdict(Finding("rails", None, "it was asked for, and nothing was recorded"))
         return
     if not path.is_file():
@@ -38,7 +37,7 @@ def wiring(seen: Evidence, want: Profile) -> Iterator[Verdict]:
     told = json.loads(path.read_text(encoding="utf-8"))
     mute = [
         Finding(node, None, "did not say what it heard")
-        for node in seen.run.manifest.nodes
+        for node in evidence.manifest.nodes
         if node not in told
     ]
     if mute:
@@ -55,7 +54,7 @@ def wiring(seen: Evidence, want: Profile) -> Iterator[Verdict]:
             "rails", "several rails of a node are in one network: where a broadcast arrives tells nothing"
         )
         return
-    ends = [(node, rail) for node in seen.run.manifest.nodes for rail in want.rails.devices]
+    ends = [(node, rail) for node in evidence.manifest.nodes for rail in evidence.rails.devices]
     yield from ask.verdicts(
         list(judged(ends, wires, told)), "rails of a node are with the same rail of the others"
     )

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.judge.blame import transfers
-from bench.judge.blame.background import known
 from bench.judge.blame.transfers import BUDGET, GIVEN_UP
 from bench.judge.evidence import Evidence
 from bench.judge.registry import check
-from bench.model.profile import Profile
 from bench.model.units import show_seconds, show_share
 from bench.model.verdict import Status, Verdict
 from bench.plan.screening import Finding, Step
@@ -25,19 +23,19 @@ NEXT = {
 }
 
 
-def is_screened(seen: Evidence) -> bool:
+def is_screened(evidence: Evidence) -> bool:
     """Whether rings of nodes were planned in the place of all pairs."""
-    return any(phase.name.startswith(transfers.SCREEN) for phase in seen.run.plan.phases)
+    return any(phase.name.startswith(transfers.SCREEN) for phase in evidence.run.plan.phases)
 
 
 @check("blame.screening")
-def screening(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def screening(evidence: Evidence) -> Iterator[Verdict]:
     """No ring of nodes is slow; who slows one is traced by halves and confirmed with other good nodes."""
-    if not is_screened(seen):
-        reason = dict(seen.run.plan.skipped).get(transfers.SCREEN, "no nodes were screened in this run")
+    if not is_screened(evidence):
+        reason = dict(evidence.run.plan.skipped).get(transfers.SCREEN, "no nodes were screened in this run")
         yield Verdict("blame.screening", "rails", Status.SKIP, reason)
         return
-    last = transfers.screened(seen.rows, seen.run.manifest.ranks, want, known(seen.run, seen.rows, want))
+    last = transfers.screened(evidence.rows, evidence.ranks, evidence.profile, evidence.background)
     for found in last.findings:
         yield Verdict(
             "blame.screening",
@@ -92,32 +90,30 @@ def subject_of(found: Finding) -> str:
 
 
 @check("coverage.budget")
-def budget(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def budget(evidence: Evidence) -> Iterator[Verdict]:
     """Nothing was left out for want of time; what was is named, and was not tested."""
-    promised = [text for name, text in seen.run.plan.skipped if name == BUDGET]
+    promised = [text for name, text in evidence.run.plan.skipped if name == BUDGET]
     if not promised:
         yield Verdict("coverage.budget", "run", Status.SKIP, "the run was given as long as it takes")
         return
     source, step = "--budget", "give more time: what was not tested is not known to be good"
-    for text in (text for name, text in seen.run.plan.skipped if name == GIVEN_UP):
+    for text in (text for name, text in evidence.run.plan.skipped if name == GIVEN_UP):
         yield Verdict(
             "coverage.budget", "run", Status.ERROR, f"given up for want of time: {text}", "all", source, step
         )
-    for note in (note for note in seen.run.notes if "of the budget are left" in note):
+    for note in (note for note in evidence.run.notes if "of the budget are left" in note):
         yield Verdict("coverage.budget", "run", Status.ERROR, note, "all", source, step)
-    if is_screened(seen):
-        yield _paths(seen, want, step)
-    if not any(name == GIVEN_UP for name, _ in seen.run.plan.skipped):
-        took = seen.run.lasted
+    if is_screened(evidence):
+        yield _paths(evidence, step)
+    if not any(name == GIVEN_UP for name, _ in evidence.run.plan.skipped):
+        took = evidence.run.lasted
         told = f"; it took {show_seconds(took)}" if took is not None else ""
         yield Verdict("coverage.budget", "run", Status.PASS, f"all fits: {promised[0]}{told}", "all", source)
 
 
-def _paths(seen: Evidence, want: Profile, step: str) -> Verdict:
+def _paths(evidence: Evidence, step: str) -> Verdict:
     """What a bad link between two good nodes had to be on to be found."""
-    last = transfers.screened(
-        seen.rows, seen.run.manifest.ranks, want, known(seen.run, seen.rows, want)
-    ).coverage
+    last = transfers.screened(evidence.rows, evidence.ranks, evidence.profile, evidence.background).coverage
     whole = last.paths == last.paths_of and last.ports == last.ports_of
     return Verdict(
         "coverage.budget",

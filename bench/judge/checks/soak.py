@@ -18,7 +18,6 @@ from bench.judge.findings import Finding, Question
 from bench.judge.registry import check
 from bench.model.collectives import busbw, collective
 from bench.model.measurement import Case, Window
-from bench.model.profile import Profile
 from bench.model.rails import rails_of
 from bench.model.stats import deviation
 from bench.model.units import show_both, show_count, show_seconds, show_share, show_size
@@ -39,17 +38,17 @@ TOLD = "RailGauge: windows of the soak"
 Group = tuple[Case, tuple[int, ...], list[Window]]
 
 
-def planned(seen: Evidence) -> tuple[Case, ...]:
+def planned(evidence: Evidence) -> tuple[Case, ...]:
     """The cases of a soak; () where none was asked for."""
-    return tuple(case for case in seen.run.plan.cases if case.phase == PHASE)
+    return tuple(case for case in evidence.run.plan.cases if case.phase == PHASE)
 
 
-def groups(seen: Evidence) -> list[Group]:
+def groups(evidence: Evidence) -> list[Group]:
     """(case, ranks, windows in order) of every group that was to be loaded; the windows may be none."""
     found: list[Group] = []
-    for case in planned(seen):
+    for case in planned(evidence):
         for ranks in case.groups:
-            mine = [each for each in seen.run.windows if each.case == case.id and each.ranks == ranks]
+            mine = [each for each in evidence.run.windows if each.case == case.id and each.ranks == ranks]
             found.append((case, ranks, mine))
     return found
 
@@ -64,9 +63,9 @@ def bandwidth(case: Case, window: Window) -> float:
 
 
 @check("soak.duration")
-def duration(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def duration(evidence: Evidence) -> Iterator[Verdict]:
     """The load lasted as long as was asked for."""
-    asked = float(seen.run.manifest.settings.get("budget") or 0.0)
+    asked = float(evidence.manifest.settings.get("budget") or 0.0)
     ask = Question(
         "soak.duration",
         f"{show_seconds(asked)} of load",
@@ -75,7 +74,7 @@ def duration(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "see the losses and notes for what ended it, then: railgauge soak",
         asked,
     )
-    for case, ranks, windows in groups(seen):
+    for case, ranks, windows in groups(evidence):
         lasted = windows[-1].ended if windows else 0.0
         ok = True if asked > 0 and lasted >= ENOUGH * asked else None
         told = f"{show_seconds(lasted)} in {len(windows)} windows"
@@ -83,7 +82,7 @@ def duration(seen: Evidence, want: Profile) -> Iterator[Verdict]:
 
 
 @check("soak.steady")
-def steady(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def steady(evidence: Evidence) -> Iterator[Verdict]:
     """No third of the load is slower than one before it, and hardly a window than the others."""
     ask = Question(
         "soak.steady",
@@ -93,10 +92,10 @@ def steady(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "see what else runs on these nodes, then soak longer: railgauge soak --minutes",
         -DROP,
     )
-    for case, ranks, windows in groups(seen):
+    for case, ranks, windows in groups(evidence):
         found = _steady(_name(case, ranks), [bandwidth(case, each) for each in windows])
         fell = found.value is None or found.value <= -FALL
-        if want.limits or found.ok:
+        if evidence.profile.limits or found.ok:
             yield ask.verdict(found)
         elif fell:
             yield ask.verdict(replace(found, ok=None))
@@ -157,12 +156,12 @@ def _below(rates: Sequence[float], drop: float) -> int:
 
 
 @check("soak.right")
-def right(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def right(evidence: Evidence) -> Iterator[Verdict]:
     """A call of every window was checked, and no element was wrong."""
     ask = Question(
         "soak.right", "0 wrong in every window", "RailGauge", "test this node's GPUs and rails by themselves"
     )
-    for case, ranks, windows in groups(seen):
+    for case, ranks, windows in groups(evidence):
         bad = [each for each in windows if any(each.wrong)]
         unchecked = [each for each in windows if not each.checked]
         told = f"{sum(each.checked for each in windows)} elements in {len(windows)} windows, 0 wrong"
@@ -177,7 +176,7 @@ def right(seen: Evidence, want: Profile) -> Iterator[Verdict]:
 
 
 @check("soak.memory")
-def memory(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def memory(evidence: Evidence) -> Iterator[Verdict]:
     """The memory of our own processes is flat."""
     ask = Question(
         "soak.memory",
@@ -186,11 +185,11 @@ def memory(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "please report this with the run folder",
         "soak longer: railgauge soak --minutes",
     )
-    if not planned(seen):
+    if not planned(evidence):
         return
-    lines = {int(line["rank"]): line for line in seen.run.health if line.get("phase") == PHASE}
+    lines = {int(line["rank"]): line for line in evidence.run.health if line.get("phase") == PHASE}
     found = []
-    for rank in seen.run.manifest.ranks:
+    for rank in evidence.ranks:
         points = lines.get(rank.rank, {}).get("memory", [])
         for column, process in ((1, "worker"), (2, "supervisor")):
             found.append(_flat(f"{rank.node} rank {rank.rank} {process}", [row[column] for row in points]))
@@ -210,7 +209,7 @@ def _flat(name: str, sizes: Sequence[float]) -> Finding:
 
 
 @check("soak.errors")
-def errors(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def errors(evidence: Evidence) -> Iterator[Verdict]:
     """No error counter of a rail grew during the load; what grew is told with its time."""
     ask = Question(
         "soak.errors",
@@ -219,10 +218,10 @@ def errors(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "reseat or change the cable, then run again",
         "see the notes of this node in: railgauge probe",
     )
-    if not planned(seen):
+    if not planned(evidence):
         return
-    lines = {int(line["rank"]): line for line in seen.run.health if line.get("phase") == PHASE}
-    if want.rails.kind == "none":
+    lines = {int(line["rank"]): line for line in evidence.run.health if line.get("phase") == PHASE}
+    if evidence.rails.kind == "none":
         told = [text for line in lines.values() for text in _grown(line)]
         looked = any(line.get("looks", 0) > 1 for line in lines.values())
         none = "no error counter grew" if looked else "no counter was looked at"
@@ -230,9 +229,9 @@ def errors(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         yield ask.skip("all nodes", measured, *told[:20])
         return
     found = []
-    for node in seen.nodes:
-        first = next((rank.rank for rank in seen.run.manifest.ranks if rank.node == node.name), -1)
-        rails = {role.name for role in rails_of(node, want.rails)}
+    for node in evidence.nodes:
+        first = next((rank.rank for rank in evidence.ranks if rank.node == node.name), -1)
+        rails = {role.name for role in rails_of(node, evidence.rails)}
         found.append(_errors(node.name, lines.get(first), rails))
     yield from ask.verdicts(found, "nodes show no error grown on a rail")
 

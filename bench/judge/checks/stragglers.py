@@ -34,22 +34,22 @@ UNKNOWN = "run again with this version, which records who is waited for"
 
 
 @check("blame.stragglers")
-def waiting(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def waiting(evidence: Evidence) -> Iterator[Verdict]:
     """All together are as fast as usual; who comes late or leaves late in most iterations is named."""
-    cases = {case.id: case for case in seen.run.plan.cases}
-    before = usual_of_nights(seen)
-    usual = {**usual_of_bounds(seen, want), **before}
-    answer = stragglers(seen.run.measurements, cases, seen.run.manifest.ranks, usual)
+    cases = {case.id: case for case in evidence.run.plan.cases}
+    before = usual_of_nights(evidence)
+    usual = {**usual_of_bounds(evidence), **before}
+    answer = stragglers(evidence.run.measurements, cases, evidence.ranks, usual)
     # coverage says what was not measured; and on a machine whose speed nobody vouches for, somebody may well
     # be waited for most of the time
-    if not (want.limits or before) or answer.status is Status.ERROR:
+    if not (evidence.profile.limits or before) or answer.status is Status.ERROR:
         yield Verdict(
             "blame.stragglers",
             "ranks",
             Status.SKIP,
             answer.text,
             "three ranks or more, and a bound or nights on what was measured",
-            want.name,
+            evidence.profile.name,
         )
         return
     yield Verdict(
@@ -58,7 +58,7 @@ def waiting(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         answer.status,
         answer.text,
         "no waiting for the same rank that makes calls slow, and all as fast as usual",
-        _source(answer, before, want),
+        _source(answer, before, evidence.profile),
         _next_step(answer),
         evidence=answer.left_out,
     )
@@ -86,16 +86,16 @@ def _source(answer: Waiting, before: dict[str, float], want: Profile) -> str:
     return f"RailGauge; usual: {'the nights before' if before else f'the bounds of {want.name}'}"
 
 
-def usual_of_nights(seen: Evidence) -> dict[str, float]:
+def usual_of_nights(evidence: Evidence) -> dict[str, float]:
     """Seconds that a call by itself usually takes, by case, from the good ones of the last nights; {} of none.
 
     Nights of another fingerprint (driver, NCCL, firmware, nodes …) say nothing of this cluster as it is.
     """
-    if not seen.run.history:
+    if not evidence.run.history:
         return {}
-    past = from_json(seen.run.history)
+    past = from_json(evidence.run.history)
     found = {}
-    for row in _whole(seen):
+    for row in _whole(evidence):
         series = series_of(row.case, past.cluster)
         good = [
             night.value
@@ -109,22 +109,22 @@ def usual_of_nights(seen: Evidence) -> dict[str, float]:
     return found
 
 
-def usual_of_bounds(seen: Evidence, want: Profile) -> dict[str, float]:
+def usual_of_bounds(evidence: Evidence) -> dict[str, float]:
     """The same from the profile's bounds on this many nodes: more than that is slow."""
     found: dict[str, float] = {}
-    count = seen.node_count
-    for limit in want.limits:
+    count = evidence.node_count
+    for limit in evidence.profile.limits:
         if limit.quantity in ("p50", "busbw") and limit.nodes[0] <= count <= limit.nodes[1]:
-            for row in matching(seen, limit):
+            for row in matching(evidence, limit):
                 value = limit.bound.value
                 seconds = value if limit.quantity == "p50" else _at(row, value)
                 found[row.case.id] = min(seconds, found.get(row.case.id, seconds))
     return found
 
 
-def _whole(seen: Evidence) -> list[Row]:
+def _whole(evidence: Evidence) -> list[Row]:
     """Rows over the whole job, as the series of the nights are."""
-    return [row for row in seen.rows if row.ranks == len(seen.run.manifest.ranks)]
+    return [row for row in evidence.rows if row.ranks == len(evidence.ranks)]
 
 
 def _at(row: Row, rate: float) -> float:

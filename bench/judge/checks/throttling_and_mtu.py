@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bench.judge.blame import Blame, Subject, transfers
-from bench.judge.counter_windows import Window, begun, windows
+from bench.judge.counter_windows import Window
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, Question
 from bench.judge.registry import check
 from bench.model.counters import CPU
-from bench.model.profile import Profile
 from bench.model.units import show_seconds, show_share, show_size
 from bench.model.verdict import Status, Verdict
 
@@ -27,7 +26,7 @@ SIZE = "compare the MTU along the way, switch ports too: ping -M do -s 8972 from
 
 
 @check("growth.throttling")
-def throttling(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def throttling(evidence: Evidence) -> Iterator[Verdict]:
     """No node's work was held back by a CPU quota while it was measured."""
     ask = Question(
         "growth.throttling",
@@ -37,10 +36,10 @@ def throttling(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "cat /sys/fs/cgroup/cpu.stat",
         THROTTLED,
     )
-    if not begun(seen):
+    if not evidence.begun:
         yield ask.skip("all nodes", "no phase was begun")
         return
-    comparable, gaps = windows(seen)
+    comparable, gaps = evidence.windows, evidence.gaps
     found = [finding for window in comparable if (finding := _held_back(window))]
     if not comparable:
         yield from ask.verdicts([Finding(gap.subject, None, gap.reason) for gap in gaps], "")
@@ -70,9 +69,9 @@ def _held_back(window: Window) -> Finding | None:
     return Finding(f"{window.node.name} cpu", periods < FEW or share < THROTTLED, told, share)
 
 
-def explained(verdict: Verdict, blamed: Blame, seen: Evidence) -> Verdict:
+def explained(verdict: Verdict, blamed: Blame, evidence: Evidence) -> Verdict:
     """The verdict on ``blamed``, with what else explains it where something does."""
-    held = sorted({name for name in _nodes(blamed) if name in held_back(seen)})
+    held = sorted({name for name in _nodes(blamed) if name in held_back(evidence)})
     if held:
         return replace(
             verdict,
@@ -80,7 +79,7 @@ def explained(verdict: Verdict, blamed: Blame, seen: Evidence) -> Verdict:
             measured=f"{verdict.measured}, but the CPU of {', '.join(held)} was throttled meanwhile",
             next_step=f"see growth.throttling, then measure again: {CORES}",
         )
-    size = swallowed(blamed.subject, seen)
+    size = swallowed(blamed.subject, evidence)
     if size:
         return replace(
             verdict,
@@ -91,11 +90,11 @@ def explained(verdict: Verdict, blamed: Blame, seen: Evidence) -> Verdict:
     return verdict
 
 
-def held_back(seen: Evidence) -> frozenset[str]:
+def held_back(evidence: Evidence) -> frozenset[str]:
     """Nodes whose CPU quota ran out in many periods of a phase."""
     return frozenset(
         window.node.name
-        for window in windows(seen)[0]
+        for window in evidence.windows
         if (finding := _held_back(window)) and finding.ok is False
     )
 
@@ -104,12 +103,12 @@ def _nodes(blamed: Blame) -> set[str]:
     return {name for each in (blamed.subject, *blamed.alternatives) for name in (each.node, each.peer)} - {""}
 
 
-def swallowed(subject: Subject, seen: Evidence) -> int:
+def swallowed(subject: Subject, evidence: Evidence) -> int:
     """The smallest message that a silent port or path lost although it was connected; 0: it is another fault."""
-    where = {rank.rank: rank for rank in seen.run.manifest.ranks}
+    where = {rank.rank: rank for rank in evidence.ranks}
     rows = [
         row
-        for row in seen.rows
+        for row in evidence.rows
         if row.case.phase.startswith((transfers.FIRST, transfers.AGAIN))
         and {subject.node, subject.peer} - {""} <= {where[rank].node for rank in row.measurement.ranks}
         and row.measurement.extra.get("rail") == subject.rail

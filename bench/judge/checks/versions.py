@@ -12,7 +12,6 @@ from bench.judge.findings import Finding, Question
 from bench.judge.registry import check
 from bench.model.facts import Node
 from bench.model.majority import odd_ones, shared_by
-from bench.model.profile import Profile
 from bench.model.rails import rails_of
 from bench.model.verdict import Verdict
 
@@ -63,7 +62,7 @@ SOFTWARE: tuple[Row, ...] = (
 
 
 @check("versions.firmware", early=True)
-def firmware(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def firmware(evidence: Evidence) -> Iterator[Verdict]:
     """All HCAs of one board have the same firmware, over all nodes."""
     ask = Question(
         "versions.firmware",
@@ -73,7 +72,7 @@ def firmware(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         "read it by hand: cat /sys/class/infiniband/*/fw_ver",
     )
     boards: dict[str, dict[str, str | None]] = {}
-    for node in seen.nodes:
+    for node in evidence.nodes:
         for port in node.ports:
             boards.setdefault(port.board or port.hca_type or "an unknown board", {})[
                 f"{node.name} {port.hca}"
@@ -83,8 +82,8 @@ def firmware(seen: Evidence, want: Profile) -> Iterator[Verdict]:
         return
     needed = {
         f"{node.name} {role.port.hca}"
-        for node in seen.nodes
-        for role in rails_of(node, want.rails)
+        for node in evidence.nodes
+        for role in rails_of(node, evidence.rails)
         if role.port
     }
     found = [finding for board, values in boards.items() for finding in _firmware(board, values, needed)]
@@ -112,47 +111,61 @@ def _firmware(board: str, values: Mapping[str, str | None], needed: set[str]) ->
 
 
 @check("versions.host", early=True)
-def host(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def host(evidence: Evidence) -> Iterator[Verdict]:
     """All nodes are the same kind of machine."""
     yield from _alike(
-        "versions.host", HOST, seen, "ask the provider for a node like the others", want.gpus > 0
+        "versions.host",
+        HOST,
+        evidence,
+        "ask the provider for a node like the others",
+        evidence.profile.gpus > 0,
     )
 
 
 @check("versions.quota", early=True)
-def quota(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def quota(evidence: Evidence) -> Iterator[Verdict]:
     """All nodes let the job use as many of their cores."""
-    yield from _alike("versions.quota", QUOTA, seen, CORES, False)
+    yield from _alike("versions.quota", QUOTA, evidence, CORES, False)
 
 
 @check("versions.system", early=True)
-def system(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def system(evidence: Evidence) -> Iterator[Verdict]:
     """All nodes have the same kernel, operating system and OFED."""
-    yield from _alike("versions.system", SYSTEM, seen, "install what the others have", want.gpus > 0)
+    yield from _alike(
+        "versions.system", SYSTEM, evidence, "install what the others have", evidence.profile.gpus > 0
+    )
 
 
 @check("versions.driver", early=True)
-def driver(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def driver(evidence: Evidence) -> Iterator[Verdict]:
     """All nodes have the same NVIDIA driver, VBIOS and GPU."""
-    yield from _alike("versions.driver", DRIVER, seen, "install what the others have", want.gpus > 0)
+    yield from _alike(
+        "versions.driver", DRIVER, evidence, "install what the others have", evidence.profile.gpus > 0
+    )
 
 
 @check("versions.software", early=True)
-def software(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def software(evidence: Evidence) -> Iterator[Verdict]:
     """All nodes have the same torch, CUDA, NCCL, MPI and UCX."""
-    yield from _alike("versions.software", SOFTWARE, seen, "install what the others have", want.gpus > 0)
+    yield from _alike(
+        "versions.software", SOFTWARE, evidence, "install what the others have", evidence.profile.gpus > 0
+    )
 
 
-def _alike(name: str, rows: Sequence[Row], seen: Evidence, repair: str, needed: bool) -> Iterator[Verdict]:
+def _alike(
+    name: str, rows: Sequence[Row], evidence: Evidence, repair: str, needed: bool
+) -> Iterator[Verdict]:
     """``needed``: the first row must be known. Otherwise what no node has is no difference."""
     ask = Question(name, "the same on every node", "the majority", repair)
-    if len(seen.nodes) < 2:
-        told = [f"{label}: {value}" for node in seen.nodes for label, read in rows if (value := read(node))]
+    if len(evidence.nodes) < 2:
+        told = [
+            f"{label}: {value}" for node in evidence.nodes for label, read in rows if (value := read(node))
+        ]
         yield ask.skip("all nodes", "one node has no other to differ from", *told)
         return
     found = []
     for at, (label, read) in enumerate(rows):
-        found += list(_row(label, {node.name: read(node) for node in seen.nodes}, needed and at == 0))
+        found += list(_row(label, {node.name: read(node) for node in evidence.nodes}, needed and at == 0))
     if not found and not needed:
         yield ask.skip("all nodes", "no node has any of it")
         return

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from bench.judge.evidence import Evidence
 from bench.judge.registry import check
 from bench.judge.wire import RowReading, TargetReading, is_possible, of_row, of_target, why_not
-from bench.model.profile import Limit, Profile
+from bench.model.profile import Limit
 from bench.model.units import show_both, show_rate, show_share, show_size
 from bench.model.verdict import Status, Verdict
 from bench.store import IMPORTED
@@ -18,56 +18,56 @@ JUDGED = {"healthy": Status.PASS, "below": Status.FAIL, "error": Status.ERROR}
 
 
 @check("wire.ceiling")
-def ceiling(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def ceiling(evidence: Evidence) -> Iterator[Verdict]:
     """No figure is above what any algorithm can reach on this fabric: such a measurement is wrong."""
-    tried = [row for row in seen.rows if "failed" not in row.measurement.extra]  # blame judges those
-    told = [(row, is_possible(row, seen.run, want)) for row in tried]
+    tried = [row for row in evidence.rows if "failed" not in row.measurement.extra]  # blame judges those
+    told = [(row, is_possible(row, evidence.run, evidence.profile)) for row in tried]
     read = [row for row, possible in told if possible is not None]
-    if seen.rows and not read:
-        why = why_not(tried[0], seen.run, want) if tried else "nothing got through"
+    if evidence.rows and not read:
+        why = why_not(tried[0], evidence.run, evidence.profile) if tried else "nothing got through"
         yield Verdict("wire.ceiling", "all rows", Status.SKIP, f"no ceiling is known: {why}")
         return
-    bad = [(row, of_row(row, seen.run, want)) for row, possible in told if possible is False]
+    bad = [(row, of_row(row, evidence.run, evidence.profile)) for row, possible in told if possible is False]
     for row, reading in bad:
         assert reading is not None
         yield Verdict(
             "wire.ceiling",
-            f"{row.case.id} {_group(row, seen)}".strip(),
+            f"{row.case.id} {_group(row, evidence)}".strip(),
             Status.ERROR,
             reading.conclusion.text,
             f"busbw of at most {reading.ceiling_text}",
-            f"{want.name}: {reading.fabric.nodes} nodes × {reading.fabric.gpus} GPUs",
+            f"{evidence.profile.name}: {reading.fabric.nodes} nodes × {reading.fabric.gpus} GPUs",
             f"{reading.conclusion.next_step}; or judge by the profile of this fabric",
             value=row.busbw,
             bound=reading.ceiling,
         )
     if read and not bad:
-        left = len(seen.rows) - len(read)
+        left = len(evidence.rows) - len(read)
         measured = f"{len(read)} rows are at or below their ceilings" + (
             f", {left} have none" if left else ""
         )
         yield Verdict("wire.ceiling", "all rows", Status.PASS, measured)
 
 
-def _group(row: Row, seen: Evidence) -> str:
+def _group(row: Row, evidence: Evidence) -> str:
     """Which group of several a row is of."""
-    if row.ranks == len(seen.run.manifest.ranks):
+    if row.ranks == len(evidence.ranks):
         return ""
     return f"ranks {row.measurement.ranks[0]}-{row.measurement.ranks[-1]}"
 
 
 @check("wire.share")
-def share(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def share(evidence: Evidence) -> Iterator[Verdict]:
     """The rails carry the profile's share of the target, under the algorithm in force."""
-    limits = [limit for limit in want.limits if _speaks(limit, seen)]
+    limits = [limit for limit in evidence.profile.limits if _speaks(limit, evidence)]
     if not limits:
         return
     verdicts = []
     for limit in limits:
-        rows = matching(seen, limit)
+        rows = matching(evidence, limit)
         if not rows:
-            yield _missing(limit, seen)
-        verdicts += [_judge(row, limit, seen, want) for row in rows]
+            yield _missing(limit, evidence)
+        verdicts += [_judge(row, limit, evidence) for row in rows]
     yield from verdicts
     if verdicts and all(verdict.status is Status.SKIP for verdict in verdicts):
         yield Verdict(
@@ -76,16 +76,16 @@ def share(seen: Evidence, want: Profile) -> Iterator[Verdict]:
             Status.ERROR,
             f"none of {len(verdicts)} rows tells what the rails carry; first: {verdicts[0].measured}",
             "a row that does",
-            want.name,
+            evidence.profile.name,
             verdicts[0].next_step,
         )
 
 
-def _speaks(limit: Limit, seen: Evidence) -> bool:
-    return limit.quantity == "wire_share" and limit.nodes[0] <= seen.node_count <= limit.nodes[1]
+def _speaks(limit: Limit, evidence: Evidence) -> bool:
+    return limit.quantity == "wire_share" and limit.nodes[0] <= evidence.node_count <= limit.nodes[1]
 
 
-def matching(seen: Evidence, limit: Limit) -> list[Row]:
+def matching(evidence: Evidence, limit: Limit) -> list[Row]:
     """Rows over the whole job of the bound's collective, sizes and algorithm ("": as NCCL chose).
 
     The evidence phase is slowed by NCCL's log and is left out.
@@ -93,19 +93,19 @@ def matching(seen: Evidence, limit: Limit) -> list[Row]:
     wanted = limit.algorithm or "auto"
     return [
         row
-        for row in seen.rows
+        for row in evidence.rows
         if row.case.collective == limit.collective
         and row.case.algorithm == wanted
         and row.case.phase != "evidence"
         and limit.size[0] <= row.case.size <= limit.size[1]
-        and row.ranks == len(seen.run.manifest.ranks)
+        and row.ranks == len(evidence.ranks)
     ]
 
 
-def _missing(limit: Limit, seen: Evidence) -> Verdict:
+def _missing(limit: Limit, evidence: Evidence) -> Verdict:
     """Nothing to hold against a bound: could not tell; of an import nobody can ask for more than it holds."""
     low, high = (show_size(size) for size in limit.size)
-    imported = seen.run.manifest.launcher == IMPORTED
+    imported = evidence.manifest.launcher == IMPORTED
     return Verdict(
         "wire.share",
         f"{limit.collective} {limit.algorithm}".strip(),
@@ -119,10 +119,14 @@ def _missing(limit: Limit, seen: Evidence) -> Verdict:
     )
 
 
-def _judge(row: Row, limit: Limit, seen: Evidence, want: Profile) -> Verdict:
-    reading = of_row(row, seen.run, want, healthy=limit.bound.value)
+def _judge(row: Row, limit: Limit, evidence: Evidence) -> Verdict:
+    reading = of_row(row, evidence.run, evidence.profile, healthy=limit.bound.value)
     if reading is None:
-        status, measured, step = Status.ERROR, why_not(row, seen.run, want), "name the rails in the profile"
+        status, measured, step = (
+            Status.ERROR,
+            why_not(row, evidence.run, evidence.profile),
+            "name the rails in the profile",
+        )
     else:
         status = JUDGED.get(reading.conclusion.kind, Status.SKIP)
         measured = f"busbw {show_both(row.busbw)}; {reading.conclusion.text}"
@@ -145,9 +149,9 @@ def _target(reading: RowReading | None) -> str:
 
 
 @check("wire.target")
-def target(seen: Evidence, want: Profile) -> Iterator[Verdict]:
+def target(evidence: Evidence) -> Iterator[Verdict]:
     """Port counters, the forced Ring and the rails point-to-point agree on what the rails carry."""
-    found = of_target(seen.run, seen.rows, want)
+    found = of_target(evidence.run, evidence.rows, evidence.profile)
     told = [reading for reading in found.readings if reading.told]
     yield Verdict(
         "wire.target",

@@ -14,7 +14,6 @@ from bench.model.units import GIGA
 from bench.model.verdict import Status
 from bench.plan import Request, sweep_cases
 from bench.store import load as load_run
-from bench.store.rows import rows
 from tests import runs
 
 H100, B200 = load("lambda-1cc-h100"), load("lambda-1cc-b200")
@@ -38,7 +37,7 @@ def seen(tmp_path, figures, where=None, profile=H100, nodes_busbw=None):
         tmp_path / "run", rows=measured, planned=planned, where=where, profile=profile, backend="nccl"
     )
     run = load_run(path)
-    return Evidence(run, rows(run))
+    return Evidence(run, profile)
 
 
 def _at(case, busbw):
@@ -56,14 +55,14 @@ def test_57_percent_of_the_wire_fails_although_busbw_exceeds_400(tmp_path):
     for number, profile in enumerate((H100, B200)):
         run = seen(tmp_path / str(number), [("all_reduce", "auto", 427.5)], profile=profile)
         assert run.rows[0].busbw > 400 * GIGA
-        verdict = by_row(share(run, profile), "all_reduce")
+        verdict = by_row(share(run), "all_reduce")
         assert verdict.status is Status.FAIL
         assert "57.0 %" in verdict.measured
         assert verdict.value == pytest.approx(0.57)
 
 
 def test_a_healthy_b200_run_passes_by_what_its_wires_carry(tmp_path):
-    verdict = by_row(share(seen(tmp_path, [("all_reduce", "auto", 696.1)], profile=B200), B200), "all_reduce")
+    verdict = by_row(share(seen(tmp_path, [("all_reduce", "auto", 696.1)], profile=B200)), "all_reduce")
     assert verdict.status is Status.PASS
     assert "2970.0 Gb/s" in verdict.measured
     assert "busbw 696.1 GB/s (5568.8 Gb/s)" in verdict.measured
@@ -71,7 +70,7 @@ def test_a_healthy_b200_run_passes_by_what_its_wires_carry(tmp_path):
 
 def test_two_h100_nodes_are_skipped_where_the_forced_ring_tells(tmp_path):
     figures = [("all_reduce", "auto", 470), ("all_reduce", "ring", 365), ("all_gather", "ring", 361)]
-    verdicts = list(share(seen(tmp_path, figures), H100))
+    verdicts = list(share(seen(tmp_path, figures)))
     assert by_row(verdicts, "all_reduce", "in").status is Status.SKIP
     assert "not a test of the rails" in by_row(verdicts, "all_reduce", "in").measured
     assert by_row(verdicts, "all_reduce", "ring").status is Status.PASS
@@ -79,7 +78,7 @@ def test_two_h100_nodes_are_skipped_where_the_forced_ring_tells(tmp_path):
 
 
 def test_two_h100_nodes_alone_cannot_tell(tmp_path):
-    verdicts = list(share(seen(tmp_path, [("all_reduce", "auto", 470)]), H100))
+    verdicts = list(share(seen(tmp_path, [("all_reduce", "auto", 470)])))
     assert [v.measured for v in verdicts if v.status is Status.ERROR and v.subject == "rails"]
 
 
@@ -87,18 +86,18 @@ def test_one_node_measured_slow_by_itself_is_what_limits_two(tmp_path):
     """The same row is below with a healthy node, and bound inside with nodes that are slow themselves."""
     fast = seen(tmp_path / "fast", [("all_reduce", "auto", 410)], nodes_busbw=480)
     slow = seen(tmp_path / "slow", [("all_reduce", "auto", 410)], nodes_busbw=390)
-    assert by_row(share(fast, H100), "all_reduce", "in").status is Status.FAIL
-    assert by_row(share(slow, H100), "all_reduce", "in").status is Status.SKIP
+    assert by_row(share(fast), "all_reduce", "in").status is Status.FAIL
+    assert by_row(share(slow), "all_reduce", "in").status is Status.SKIP
 
 
 def test_a_slow_forced_ring_fails(tmp_path):
-    verdict = by_row(share(seen(tmp_path, [("all_reduce", "ring", 331)]), H100), "all_reduce", "ring")
+    verdict = by_row(share(seen(tmp_path, [("all_reduce", "ring", 331)])), "all_reduce", "ring")
     assert verdict.status is Status.FAIL
     assert "82.8 %" in verdict.measured
 
 
 def test_a_bound_without_a_row_cannot_tell(tmp_path):
-    verdicts = list(share(seen(tmp_path, []), H100))
+    verdicts = list(share(seen(tmp_path, [])))
     assert {verdict.status for verdict in verdicts} == {Status.ERROR}
     assert len(verdicts) == 3
 
@@ -109,13 +108,13 @@ def test_no_figure_cannot_pass_with_nan(tmp_path):
         tmp_path / "run", rows=(), planned=[case], where=runs.ranks(2, 8), profile=H100, backend="nccl"
     )
     run = replace(load_run(path), measurements=tuple(runs.measured(case, float("nan"), isolated=())))
-    evidence = Evidence(run, rows(run))
+    evidence = Evidence(run, H100)
     for check in (ceiling, share, target):
-        assert Status.PASS not in {verdict.status for verdict in check(evidence, H100)}
+        assert Status.PASS not in {verdict.status for verdict in check(evidence)}
 
 
 def test_a_figure_above_the_ceiling_is_a_measurement_error(tmp_path):
-    (verdict,) = ceiling(seen(tmp_path, [("all_reduce", "auto", 800)]), H100)
+    (verdict,) = ceiling(seen(tmp_path, [("all_reduce", "auto", 800)]))
     assert verdict.status is Status.ERROR
     assert "750.0 GB/s" in verdict.wanted
     assert "the measurement is wrong" in verdict.message
@@ -137,28 +136,28 @@ def test_a_figure_whose_blocks_reach_below_the_ceiling_is_not_called_wrong(tmp_p
         backend="nccl",
     )
     run = load_run(path)
-    (verdict,) = ceiling(Evidence(run, rows(run)), H100)
+    (verdict,) = ceiling(Evidence(run, H100))
     assert verdict.status is (Status.ERROR if slow < 1 else Status.PASS)
 
 
 def test_figures_below_their_ceilings_pass_and_are_counted(tmp_path):
-    (verdict,) = ceiling(seen(tmp_path, [("all_reduce", "auto", 470), ("all_gather", "auto", 350)]), H100)
+    (verdict,) = ceiling(seen(tmp_path, [("all_reduce", "auto", 470), ("all_gather", "auto", 350)]))
     assert verdict.status is Status.PASS
     assert verdict.measured.startswith("2 rows")
 
 
 def test_a_profile_without_rails_has_no_ceiling_and_says_so(tmp_path):
     evidence = seen(tmp_path, [("all_reduce", "auto", 470)], profile=runs.LOCAL)
-    (verdict,) = ceiling(evidence, runs.LOCAL)
+    (verdict,) = ceiling(evidence)
     assert verdict.status is Status.SKIP
     assert "names no rails" in verdict.measured
-    (verdict,) = target(evidence, runs.LOCAL)
+    (verdict,) = target(evidence)
     assert verdict.status is Status.SKIP
-    assert list(share(evidence, runs.LOCAL)) == []
+    assert list(share(evidence)) == []
 
 
 def test_the_target_verdict_holds_all_readings_as_evidence(tmp_path):
-    (verdict,) = target(seen(tmp_path, [("all_reduce", "ring", 365), ("all_gather", "ring", 361)]), H100)
+    (verdict,) = target(seen(tmp_path, [("all_reduce", "ring", 365), ("all_gather", "ring", 361)]))
     assert verdict.status is Status.ERROR
     assert any(line.startswith("Ring all_reduce: 365.0 GB/s (2920.0 Gb/s)") for line in verdict.evidence)
     assert any("no counters were taken" in line for line in verdict.evidence)

@@ -78,7 +78,7 @@ def test_a_published_run_reads_as_derived(
     assert rates["hierarchical"] == pytest.approx(hierarchical, rel=1e-3)
     assert reading.readings[0].possible == (ring <= 3200)
     assert reading.conclusion.kind == kind
-    verdicts = [v for v in share(Evidence(run, measured), want) if v.subject == measured[0].case.id]
+    verdicts = [v for v in share(Evidence(run, want)) if v.subject == measured[0].case.id]
     assert [verdict.status for verdict in verdicts] == [AS_VERDICT[kind]]
 
 
@@ -101,7 +101,7 @@ def test_an_import_alone_never_accepts_a_cluster(tmp_path):
     """Its readings are judged, but port counters and rails were not measured: could not tell."""
     want = load("lambda-1cc-b200")
     run = imported(tmp_path, want, 2, 2 * GI, 371.25, 696.10)
-    (verdict,) = target(Evidence(run, rows(run)), want)
+    (verdict,) = target(Evidence(run, want))
     assert verdict.status is Status.ERROR
     assert judge(run, want).verdicts
 

@@ -34,8 +34,8 @@ def row(found, node, rail):
 
 
 def verdicts(run, nodes=(), profile=LAMBDA):
-    evidence = Evidence(run=run, rows=read(run), nodes=nodes or made_nodes.nodes(2))
-    return made_nodes.judged("rails.layers", evidence, profile)
+    facts = tuple(node.to_json() for node in nodes or made_nodes.nodes(2))
+    return made_nodes.judged("rails.layers", Evidence(replace(run, facts=facts), profile), profile)
 
 
 def test_a_healthy_run_passes_with_four_figures_a_rail(tmp_path):
