@@ -17,7 +17,7 @@ from .charts.bars import RuleLine, ranked_bars
 from .docs import Drawn, Page
 from .export import specifications
 from .frames import Frames, frames
-from .summary import MARKS, WORDS, headline, moment
+from .summary import MARKS, headline, moment
 from .theme import specification
 
 TITLES = {"collectives": "Collectives", "rails": "Rails and pairs of nodes"}  # of others, their own name
@@ -53,7 +53,7 @@ def origin(run: Run, profile: Profile) -> str:
     status, words = headline(run)
     m = run.manifest
     return (
-        f"{MARKS[status]} {WORDS[status]}: {plain(words)}. {plain(profile.title)}, {len(m.ranks)} ranks on "
+        f"{MARKS[status]} {status.shown}: {plain(words)}. {plain(profile.title)}, {len(m.ranks)} ranks on "
         f"{len(m.nodes)} {'node' if len(m.nodes) == 1 else 'nodes'}, {moment(m.started)}, run {plain(m.id)}."
     )
 

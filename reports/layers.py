@@ -11,11 +11,11 @@ from bench.model.facts import FactsError
 from bench.model.majority import shared_by
 from bench.model.profile import Profile
 from bench.model.units import BITS, GIGA, show_share
-from bench.model.verdict import Status
+from bench.model.verdict import COUNTED, Status
 from bench.store import Run
 
 from .frames import Frames
-from .summary import COUNTED, Shown
+from .summary import Shown
 from .tables import ABSENT, Cell, ReportTable, badge
 from .views import View
 
@@ -30,7 +30,7 @@ def read_layers(run: Run, f: Frames, profile: Profile) -> RailLayers | None:
     try:
         nodes = list(run.nodes)
     except FactsError as error:
-        return RailLayers((), Status.ERROR, f"the facts are damaged: {error}")
+        return RailLayers((), Status.INCONCLUSIVE, f"the facts are damaged: {error}")
     return of_layers(run, f.measured, profile, nodes)
 
 

@@ -28,7 +28,7 @@ def markdown(run: Run, profile: Profile, f: Frames, drawn: tuple[str, ...]) -> s
         about=f"{show_count(len(m.ranks), 'rank')} on {show_count(len(m.nodes), 'node')}, {m.backend}, "
         f"{moment(m.started)}, {duration(run)}, run {m.id}",
         drift=[verdict.measured for verdict in run.verdicts if verdict.check == COMPARED],
-        bad=verdict_table(ordered(run.verdicts, Status.FAIL, Status.ERROR)),
+        bad=verdict_table(ordered(run.verdicts, Status.FAIL, Status.INCONCLUSIVE)),
         coverage=views.coverage_table(coverage(run)), unmeasured=views.unmeasured_table(unmeasured(run)),
         target=target, target_title=views.target_title(target) if target else "",
         readings=views.readings_table(target) if target else None,

@@ -24,7 +24,7 @@ from .frames import Frames
 from .layers import layers
 from .nightly import nightly_section
 from .scripts import asset, page_script, vega
-from .summary import WORDS, Shown, duration, headline, moment
+from .summary import Shown, duration, headline, moment
 from .templating import render
 from .theme import config
 
@@ -79,7 +79,7 @@ def page(run: Run, profile: Profile, f: Frames, specs: Mapping[str, dict[str, An
     return render(
         "page.html",
         policy=f"default-src 'none'; {sources}; img-src data:; base-uri 'none'; form-action 'none'",
-        title=f"{WORDS[headline(run)[0]]}: {run.profile_name}, {nodes} – RailGauge",
+        title=f"{headline(run)[0].shown}: {run.profile_name}, {nodes} – RailGauge",
         about=" · ".join((*about, f"run {m.id}")),
         sections=[(row, html) for row in SECTIONS if (html := row.drawn(shown)) is not None],
         charts={"specs": dict(specs), "config": config("light")},

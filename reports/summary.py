@@ -13,7 +13,7 @@ from bench.judge.peaks import nodes_of
 from bench.judge.wire import TargetReadings, of_row, of_target
 from bench.model.profile import Profile
 from bench.model.units import show_seconds, show_size
-from bench.model.verdict import Status, Verdict, overall
+from bench.model.verdict import Status, Verdict, counted, overall
 from bench.plan.names import GIVEN_UP
 from bench.store import Run
 from bench.store.rows import Row
@@ -21,19 +21,7 @@ from bench.store.rows import Row
 from .frames import Frames, is_pair
 
 # a status is a mark and words; colour only repeats them
-WORDS = {
-    Status.PASS: "PASS",
-    Status.FAIL: "FAIL",
-    Status.ERROR: "INCONCLUSIVE",
-    Status.SKIP: "NOT APPLICABLE",
-}
-MARKS = {Status.PASS: "✔", Status.FAIL: "✘", Status.ERROR: "?", Status.SKIP: "–"}
-COUNTED = {
-    Status.FAIL: "failed",
-    Status.ERROR: "inconclusive",
-    Status.PASS: "passed",
-    Status.SKIP: "not applicable",
-}
+MARKS = {Status.PASS: "✔", Status.FAIL: "✘", Status.INCONCLUSIVE: "?", Status.SKIP: "–"}
 MOST = 8
 
 
@@ -52,9 +40,8 @@ class Shown:
 
 def headline(run: Run) -> tuple[Status, str]:
     """The overall status, and the counts in words."""
-    counts = Counter(verdict.status for verdict in run.verdicts)
-    words = ", ".join(f"{counts[status]} {text}" for status, text in COUNTED.items() if counts[status])
-    return overall(counts), words or "nothing was judged"
+    statuses = [verdict.status for verdict in run.verdicts]
+    return overall(statuses), counted(statuses)
 
 
 def ordered(verdicts: tuple[Verdict, ...], *wanted: Status) -> list[Verdict]:

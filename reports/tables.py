@@ -10,9 +10,9 @@ from markupsafe import Markup
 
 from bench.model.printable import as_markdown
 from bench.model.units import BITS, GIGA, show_share, show_size
-from bench.model.verdict import Status, Verdict
+from bench.model.verdict import COUNTED, Status, Verdict
 
-from .summary import COUNTED, MARKS, WORDS
+from .summary import MARKS
 
 ABSENT = "–"
 # lines of one verdict's evidence that the page lists; of 64 nodes there are tens of thousands of pairs
@@ -124,6 +124,6 @@ def markdown_table(table: ReportTable, most: int = MOST_ROWS) -> Markup:
 def as_text(cell: Cell | str) -> str:
     if isinstance(cell, str):
         return cell
-    judged = f"{MARKS[cell.status]} {WORDS[cell.status]}" if cell.status else ""
+    judged = f"{MARKS[cell.status]} {cell.status.shown}" if cell.status else ""
     soft = f"({cell.soft})" if cell.soft else ""
     return " ".join(part for part in (judged, cell.text, soft) if part)

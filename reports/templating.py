@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from bench.model.printable import as_markdown
 
-from .summary import MARKS, WORDS
+from .summary import MARKS
 from .tables import MOST_EVIDENCE, markdown_table
 
 FOLDER = Path(__file__).with_name("templates")
@@ -27,7 +27,7 @@ def _environment(html: bool) -> Environment:
         loader=FileSystemLoader(FOLDER), autoescape=html, finalize=_printable if html else _markdown,
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
-    found.globals |= {"MARKS": MARKS, "WORDS": WORDS, "MOST_EVIDENCE": MOST_EVIDENCE, "table": markdown_table}
+    found.globals |= {"MARKS": MARKS, "MOST_EVIDENCE": MOST_EVIDENCE, "table": markdown_table}
     found.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False, "ensure_ascii": False}
     return found
 

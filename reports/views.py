@@ -48,7 +48,7 @@ def verdict(shown: Shown) -> View:
 
 def attention(shown: Shown) -> View | None:
     """What failed or is inconclusive: where, how much against what, what to do next."""
-    bad = ordered(shown.run.verdicts, Status.FAIL, Status.ERROR)
+    bad = ordered(shown.run.verdicts, Status.FAIL, Status.INCONCLUSIVE)
     if not bad:
         return None
     return {"first": verdict_table(bad[:OPEN_VERDICTS]), "rest": verdict_table(bad[OPEN_VERDICTS:])}

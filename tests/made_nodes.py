@@ -261,7 +261,9 @@ def status(name: str, evidence: Evidence, want: Profile = LAMBDA) -> Status:
     """The worst of what one check says; a check that says nothing fails the test."""
     found = {verdict.status for verdict in judged(name, evidence, want)}
     assert found, f"{name} says nothing"
-    return next(worst for worst in (Status.FAIL, Status.ERROR, Status.PASS, Status.SKIP) if worst in found)
+    return next(
+        worst for worst in (Status.FAIL, Status.INCONCLUSIVE, Status.PASS, Status.SKIP) if worst in found
+    )
 
 
 def worst_words(name: str, evidence: Evidence, want: Profile = LAMBDA) -> str:
@@ -269,7 +271,7 @@ def worst_words(name: str, evidence: Evidence, want: Profile = LAMBDA) -> str:
     return "\n".join(
         verdict.message
         for verdict in judged(name, evidence, want)
-        if verdict.status in (Status.FAIL, Status.ERROR)
+        if verdict.status in (Status.FAIL, Status.INCONCLUSIVE)
     )
 
 

@@ -16,9 +16,9 @@ Row = tuple[str, ...]
 
 
 def table(nodes: Sequence[Node], rails: Rails | None = None) -> tuple[str, Status]:
-    """The table, and PASS; ERROR where there is no node. ``rails``: of the profile, to mark the rails."""
+    """The table, and PASS; INCONCLUSIVE where there is no node. ``rails``: of the profile, to mark the rails."""
     if not nodes:
-        return "no node was probed", Status.ERROR
+        return "no node was probed", Status.INCONCLUSIVE
     wanted = rails or Rails()
     text = one_node(nodes[0], wanted) if len(nodes) == 1 else many_nodes(nodes, wanted)
     return text, Status.PASS

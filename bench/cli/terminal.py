@@ -26,13 +26,6 @@ from bench.store.standing import goes_on
 
 from .bar import Bar
 
-WORDS = {
-    Status.PASS: "PASS",
-    Status.FAIL: "FAIL",
-    Status.ERROR: "COULD NOT TELL",
-    Status.SKIP: "SKIPPED",
-}
-
 
 @dataclass
 class Terminal:
@@ -168,8 +161,8 @@ def summarise(run: Run, verbose: bool, short: bool, profile_name: str = "") -> N
     if not short:
         _peaks(run)
     for verdict in run.verdicts:
-        if verbose or verdict.status in (Status.FAIL, Status.ERROR):
-            print(f"{WORDS[verdict.status]}: {verdict.check}: {verdict.message}")
+        if verbose or verdict.status in (Status.FAIL, Status.INCONCLUSIVE):
+            print(f"{verdict.status.shown}: {verdict.check}: {verdict.message}")
     for verdict in run.verdicts:
         if verdict.check == COMPARED:
             print(verdict.measured)
@@ -177,12 +170,12 @@ def summarise(run: Run, verbose: bool, short: bool, profile_name: str = "") -> N
 
 
 def one_line(verdicts: tuple[Verdict, ...], profile_name: str) -> str:
-    """``PASS: 21 passed, 0 failed, 0 could not tell, 2 do not apply here (profile local; --verbose lists them)``."""
+    """``PASS: 21 passed, 0 failed, 0 inconclusive, 2 not applicable (profile local; --verbose lists them)``."""
     count = {status: sum(verdict.status is status for verdict in verdicts) for status in Status}
     return (
-        f"{WORDS[overall(verdict.status for verdict in verdicts)]}: {count[Status.PASS]} passed, "
-        f"{count[Status.FAIL]} failed, {count[Status.ERROR]} could not tell, {count[Status.SKIP]} do not "
-        f"apply here (profile {on_one_line(profile_name)}; --verbose lists them)"
+        f"{overall(verdict.status for verdict in verdicts).shown}: {count[Status.PASS]} passed, "
+        f"{count[Status.FAIL]} failed, {count[Status.INCONCLUSIVE]} inconclusive, {count[Status.SKIP]} not "
+        f"applicable (profile {on_one_line(profile_name)}; --verbose lists them)"
     )
 
 

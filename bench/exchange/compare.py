@@ -1,4 +1,4 @@
-"""Two runs side by side: the ratio of each case with its confidence, or "cannot tell".
+"""Two runs side by side: the ratio of each case with its confidence, or "inconclusive".
 
 The ratio is time of A over time of B, so above 1 means that B is faster. Its interval is that of the
 medians by order statistics (no assumption about the distribution), taken at the unfavourable ends: it
@@ -81,7 +81,7 @@ class Ratio:
 
     a, b        medians in seconds; NaN on a side without samples
     ratio       a / b with its interval (low, high): above 1, B is faster
-    outcome     "faster" or "slower" (B against A), "same", "cannot tell", "only a", "only b"
+    outcome     "faster" or "slower" (B against A), "same", "inconclusive", "only a", "only b"
     """
 
     case: str
@@ -104,11 +104,11 @@ class Comparison:
 
     @property
     def status(self) -> Status:
-        """FAIL: B is slower somewhere; ERROR: a case cannot be told; else PASS."""
+        """FAIL: B is slower somewhere; INCONCLUSIVE: a case is; else PASS."""
         outcomes = {ratio.outcome for ratio in self.ratios}
         if "slower" in outcomes:
             return Status.FAIL
-        return Status.PASS if outcomes and outcomes <= {"faster", "same"} else Status.ERROR
+        return Status.PASS if outcomes and outcomes <= {"faster", "same"} else Status.INCONCLUSIVE
 
 
 def differing(
@@ -156,7 +156,7 @@ def _unearned(found: Ratio) -> Ratio:
     """A difference that the launches alone may have made."""
     if found.outcome not in ("faster", "slower"):
         return found
-    return replace(found, outcome="cannot tell")
+    return replace(found, outcome="inconclusive")
 
 
 def _beyond_launches(
@@ -192,10 +192,10 @@ def spread_of(a: Samples, b: Samples) -> float:
 def ratio(case: str, a: Samples, b: Samples) -> Ratio:
     """One case: its ratio, interval and outcome."""
     if not (_sound(a) and _sound(b)):
-        return Ratio(case, math.nan, math.nan, math.nan, math.nan, math.nan, "cannot tell")
+        return Ratio(case, math.nan, math.nan, math.nan, math.nan, math.nan, "inconclusive")
     middle_a, middle_b = (median(side) if side else math.nan for side in (_pooled(a), _pooled(b)))
     if math.isnan(middle_a) or math.isnan(middle_b):
-        outcome = "only b" if _pooled(b) else "only a" if _pooled(a) else "cannot tell"
+        outcome = "only b" if _pooled(b) else "only a" if _pooled(a) else "inconclusive"
         return Ratio(case, middle_a, middle_b, math.nan, math.nan, math.nan, outcome)
     low_a, high_a = interval(a)
     low_b, high_b = interval(b)
@@ -231,11 +231,11 @@ def _outcome(low: float, high: float) -> str:
         return "faster"
     if high < 1 / (1 + EFFECT):
         return "slower"
-    return "cannot tell"
+    return "inconclusive"
 
 
 def _summary(ratios: Sequence[Ratio], differences: Sequence[Difference], unknown: Sequence[str]) -> str:
-    outcomes = ("faster", "slower", "same", "cannot tell", "only a", "only b")
+    outcomes = ("faster", "slower", "same", "inconclusive", "only a", "only b")
     counted = [(sum(item.outcome == outcome for item in ratios), outcome) for outcome in outcomes]
     parts = ["B against A: " + ", ".join(f"{count} {outcome}" for count, outcome in counted if count)]
     if differences:

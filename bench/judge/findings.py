@@ -1,6 +1,6 @@
 """From single findings to verdicts: each fault by itself, all that is well in one line.
 
-A finding says ``ok`` True, False or None: None is "could not be told", and nothing found at all is too.
+A finding says ``ok`` True, False or None: None is "could not be determined", and nothing found at all is too.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Question:
 
     def verdict(self, found: Finding) -> Verdict:
         """One finding as a verdict."""
-        status = {True: Status.PASS, False: Status.FAIL, None: Status.ERROR}[found.ok]
-        step = {Status.FAIL: self.repair, Status.ERROR: self.ask}.get(status, "")
+        status = {True: Status.PASS, False: Status.FAIL, None: Status.INCONCLUSIVE}[found.ok]
+        step = {Status.FAIL: self.repair, Status.INCONCLUSIVE: self.ask}.get(status, "")
         return Verdict(
             self.check,
             found.subject,
@@ -83,7 +83,7 @@ class Question:
 
 
 def together(findings: Iterable[Finding]) -> list[Finding]:
-    """What cannot be told of many subjects for the same reason, told once."""
+    """What cannot be determined of many subjects for the same reason, told once."""
     groups: dict[str, list[Finding]] = {}
     for each in findings:
         if each.ok is None:

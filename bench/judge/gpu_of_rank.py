@@ -18,7 +18,7 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 def visible(text: str | None, gpus: Sequence[Gpu]) -> tuple[int, ...] | None:
     """Places in ``gpus`` of those that a process is shown, in its order: ``2,0`` or ``GPU-5a1f,GPU-77``.
 
-    None where it cannot be told: parts of a GPU, or a UUID where NVML told none. What names no GPU ends the list (CUDA
+    None where it is not known: parts of a GPU, or a UUID where NVML gave none. What names no GPU ends the list (CUDA
     Programming Guide, Environment Variables).
     """
     if text is None:
@@ -44,7 +44,7 @@ def foreseen(
     ranks: Iterable[Rank], nodes: Sequence[Node], environment: Mapping[str, Mapping[str, str]]
 ) -> dict[int, int | None]:
     """Rank → place in its node's ``gpus`` by ``environment`` of each rank; None: there is no such GPU. Without an entry
-    where it cannot be told.
+    where it cannot be determined.
     """
     facts = {node.name: node for node in nodes}
     found: dict[int, int | None] = {}
@@ -83,7 +83,7 @@ def match(gpu: Mapping[str, Any], gpus: Sequence[Gpu]) -> int | None:
 
 
 def placed(run: Run) -> dict[int, int | None]:
-    """Rank → place in its node's ``gpus``; None where it cannot be told."""
+    """Rank → place in its node's ``gpus``; None where it cannot be determined."""
     heard, facts = said(run), {node.name: node for node in run.nodes}
     found = foreseen(run.manifest.ranks, run.nodes, run.manifest.environment)
     for rank in run.manifest.ranks:

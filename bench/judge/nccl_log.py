@@ -1,7 +1,7 @@
 """Verdicts from NCCL's own log: which HCAs or interfaces it uses, which network, GPUDirect RDMA or not, its warnings.
 
 This is the third of the four layers that prove a device left out: NCCL says so itself, on every rank. PASS
-needs every expected rank's own complete words; a FAIL needs one line that shows the fault; all else is ERROR.
+needs every expected rank's own complete words; a FAIL needs one line that shows the fault; all else is INCONCLUSIVE.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def exclusion(
     """Whether NCCL uses exactly ``rails`` and none of ``excluded`` on every one of ``ranks``.
 
     Names are HCAs (``mlx5_0``), or one port (``mlx5_0:1``). ``link``: what every item must say, "IB" or
-    "RoCE"; "" does not ask. Missing ranks, cut lists and an empty ``rails`` or ``ranks`` are ERROR; an
+    "RoCE"; "" does not ask. Missing ranks, cut lists and an empty ``rails`` or ``ranks`` are INCONCLUSIVE; an
     excluded HCA, or sockets, is FAIL on whatever process it is seen, known rank or not.
     """
     wanted = sorted(set(ranks))
     found = list(_missing(log, wanted))
     if not rails:
-        found.append(Finding(None, "profile", Status.ERROR, "names no rails"))
+        found.append(Finding(None, "profile", Status.INCONCLUSIVE, "names no rails"))
     for rank, process in _claimed(log, wanted):
         found.append(Finding(rank, process.host, *_selection(process, excluded, rails, link)))
     found += _strays(log, wanted, lambda process: _faults(process, excluded))
@@ -55,12 +55,12 @@ def exclusion(
 def interfaces(log: Log, excluded: Collection[str], rails: Collection[str], ranks: Iterable[int]) -> Verdict:
     """Whether NCCL's sockets use exactly the interfaces ``rails``, and none of ``excluded``, on every one of ``ranks``.
 
-    As ``exclusion``, of the line ``NET/Socket : Using [0]eth1:10.0.0.1<0> ...``: a rank without it is ERROR.
+    As ``exclusion``, of the line ``NET/Socket : Using [0]eth1:10.0.0.1<0> ...``: a rank without it is INCONCLUSIVE.
     """
     wanted = sorted(set(ranks))
     found = list(_missing(log, wanted))
     if not rails:
-        found.append(Finding(None, "profile", Status.ERROR, "names no rails"))
+        found.append(Finding(None, "profile", Status.INCONCLUSIVE, "names no rails"))
     for rank, process in _claimed(log, wanted):
         found.append(Finding(rank, process.host, *_bound(process, excluded, rails)))
     found += _strays(log, wanted, lambda process: _entered(process, excluded))
@@ -83,21 +83,21 @@ def _claimed(log: Log, wanted: Sequence[int]) -> Iterator[tuple[int, Process]]:
 def _missing(log: Log, wanted: Sequence[int]) -> Iterator[Finding]:
     """What keeps a log from speaking for every rank."""
     if not wanted:
-        yield Finding(None, "run", Status.ERROR, "no ranks are expected, so nothing can be shown")
+        yield Finding(None, "run", Status.INCONCLUSIVE, "no ranks are expected, so nothing can be shown")
     claims = log.by_rank()
     for rank in wanted:
         if rank not in claims:
-            yield Finding(rank, "", Status.ERROR, "no line of the log names it")
+            yield Finding(rank, "", Status.INCONCLUSIVE, "no line of the log names it")
         elif len(claims[rank]) > 1:
             names = ", ".join(process.name for process in claims[rank])
-            yield Finding(rank, "", Status.ERROR, f"claimed by {names}: more than one run in one log")
+            yield Finding(rank, "", Status.INCONCLUSIVE, f"claimed by {names}: more than one run in one log")
     if wanted and log.nranks and log.nranks[-1] > len(wanted):
         text = f"the log is of {log.nranks[-1]} ranks, {len(wanted)} were to be judged"
-        yield Finding(None, "run", Status.ERROR, text)
+        yield Finding(None, "run", Status.INCONCLUSIVE, text)
     for process in log.processes:
         if log.shared(process):
             text = "two ranks on one device: two processes of one name, or two ranks on one GPU"
-            yield Finding(None, process.name, Status.ERROR, text)
+            yield Finding(None, process.name, Status.INCONCLUSIVE, text)
 
 
 def _selection(
@@ -112,24 +112,24 @@ def _selection(
         return Status.FAIL, f"NCCL found no device and falls back to sockets{_on(process, excluded)}"
     if not filled:
         return (
-            Status.ERROR,
+            Status.INCONCLUSIVE,
             f"no list of HCAs (NET/IB : Using) was read{_on(process, excluded, ', but sockets')}",
         )
     if process.no_device:
-        return Status.ERROR, "both a list of HCAs and 'No device found' were read"
+        return Status.INCONCLUSIVE, "both a list of HCAs and 'No device found' were read"
     cut = [using for using in process.using if not using.complete]
     if cut:
-        return Status.ERROR, f"the list of HCAs is cut: {cut[0].text[:80]}"
+        return Status.INCONCLUSIVE, f"the list of HCAs is cut: {cut[0].text[:80]}"
     other = [name for name in process.networks if not _INFINIBAND.fullmatch(name)]
     if other:
-        return Status.ERROR, f"the network is {other[0]}, of which the list of HCAs says nothing"
+        return Status.INCONCLUSIVE, f"the network is {other[0]}, of which the list of HCAs says nothing"
     return _compare(filled, rails, link)
 
 
 def _compare(lists: Sequence[Using], rails: Collection[str], link: str) -> tuple[Status, str]:
     """Complete lists against the rails, both ways."""
     if not rails:
-        return Status.ERROR, "there are no rails to compare with"
+        return Status.INCONCLUSIVE, "there are no rails to compare with"
     for using in lists:
         extra = [_port(hca) for hca in using.hcas if not _among(hca, rails)]
         gone = [rail for rail in sorted(rails) if not any(_among(hca, (rail,)) for hca in using.hcas)]
@@ -173,9 +173,9 @@ def _bound(process: Process, excluded: Collection[str], rails: Collection[str]) 
     if fault:
         return Status.FAIL, fault
     if not process.sockets:
-        return Status.ERROR, "no list of interfaces (NET/Socket : Using) was read"
+        return Status.INCONCLUSIVE, "no list of interfaces (NET/Socket : Using) was read"
     if not rails:
-        return Status.ERROR, "there are no rails to compare with"
+        return Status.INCONCLUSIVE, "there are no rails to compare with"
     for listed in process.sockets:
         names = [each.name for each in listed.interfaces]
         extra = [name for name in names if name not in rails]
@@ -183,7 +183,7 @@ def _bound(process: Process, excluded: Collection[str], rails: Collection[str]) 
         if extra:
             return Status.FAIL, f"NCCL uses {', '.join(extra)}, which is no rail"
         if not listed.complete:
-            return Status.ERROR, f"the list of interfaces is cut: {listed.text[:80]}"
+            return Status.INCONCLUSIVE, f"the list of interfaces is cut: {listed.text[:80]}"
         if gone:
             return (
                 Status.FAIL,
@@ -239,7 +239,7 @@ def _port(hca: Hca) -> str:
 def network(log: Log, ranks: Iterable[int], wanted: str = "IB") -> Verdict:
     """Whether every rank chose the network ``wanted``; "IB" is NCCL's own and its plugins' InfiniBand.
 
-    Before 2.6 NCCL does not print it: ERROR, unless channels show it.
+    Before 2.6 NCCL does not print it: INCONCLUSIVE, unless channels show it.
     """
     ranks = sorted(set(ranks))
     found = list(_missing(log, ranks))
@@ -255,7 +255,7 @@ def _chosen(process: Process, wanted: str) -> tuple[Status, str]:
     if other:
         return Status.FAIL, f"the network is {', '.join(other)}"
     if not names:
-        return Status.ERROR, "'Using network' was not read"
+        return Status.INCONCLUSIVE, "'Using network' was not read"
     return Status.PASS, f"the network is {names[0]}"
 
 
@@ -283,41 +283,41 @@ def gpudirect(log: Log, ranks: Iterable[int], nodes: int = 0) -> Verdict:
     heard = {process.host for process, _ in by_net}
     for host in log.hosts:
         if host not in heard:
-            found.append(Finding(None, host, Status.ERROR, "no channel of this node by NET was read"))
+            found.append(Finding(None, host, Status.INCONCLUSIVE, "no channel of this node by NET was read"))
     if len(heard) < (nodes or log.nodes):
         text = f"channels of {len(heard)} nodes were read, of {nodes or log.nodes}"
-        found.append(Finding(None, "run", Status.ERROR, text))
+        found.append(Finding(None, "run", Status.INCONCLUSIVE, text))
     for fragment in log.fragments:
         if "via NET/" in fragment.text:
             text = f"a broken line: {fragment.text.strip()[:60]}"
-            found.append(Finding(None, f"line {fragment.number}", Status.ERROR, text))
+            found.append(Finding(None, f"line {fragment.number}", Status.INCONCLUSIVE, text))
     repair = "check nvidia_peermem or dma-buf, and ACS"
     return _verdict("nccl.gpudirect", found, "every channel by GDRDMA", repair)
 
 
 def _direct(process: Process, channel: Channel) -> Finding:
-    status = {True: Status.PASS, False: Status.FAIL, None: Status.ERROR}[channel.gdr]
+    status = {True: Status.PASS, False: Status.FAIL, None: Status.INCONCLUSIVE}[channel.gdr]
     text = {True: "by GDRDMA", False: "without GDRDMA", None: "cut before it says"}[channel.gdr]
     return Finding(None, process.host, status, f"NET/{channel.network} device {channel.device} {text}")
 
 
 def warnings(log: Log, ranks: Iterable[int], known: Collection[str] = ()) -> Verdict:
-    """What NCCL warned of. Failed work requests and events of an HCA are FAIL; any other WARN is ERROR.
+    """What NCCL warned of. Failed work requests and events of an HCA are FAIL; any other WARN is INCONCLUSIVE.
 
     ``known``: texts, parts of a message, that the profile has accepted. A rank that never said that it
-    started (Init COMPLETE) is ERROR: what it would have warned of is not there.
+    started (Init COMPLETE) is INCONCLUSIVE: what it would have warned of is not there.
     """
     wanted = sorted(set(ranks))
     found = list(_missing(log, wanted))
     for rank, process in _claimed(log, wanted):
         if not any(member.stage == "Init COMPLETE" for member in process.members):
-            found.append(Finding(rank, process.host, Status.ERROR, "'Init COMPLETE' was not read"))
+            found.append(Finding(rank, process.host, Status.INCONCLUSIVE, "'Init COMPLETE' was not read"))
     for process in log.processes:
         found += [Finding(None, process.host, *shown) for shown in _warned(process, known)]
     for fragment in log.fragments:
         if "NCCL WARN" in fragment.text:
             text = f"a broken WARN: {fragment.text.strip()[:80]}"
-            found.append(Finding(None, f"line {fragment.number}", Status.ERROR, text))
+            found.append(Finding(None, f"line {fragment.number}", Status.INCONCLUSIVE, text))
     if not found:
         found.append(Finding(None, "all ranks", Status.PASS, "no WARN"))
     return _verdict("nccl.warnings", found, "no WARN", "read the lines around it in the log")
@@ -332,7 +332,7 @@ def _warned(process: Process, known: Collection[str]) -> Iterator[tuple[Status, 
     told = {event.line for event in process.async_events} | {failed.line for failed in process.completions}
     for warning in process.warnings:
         if warning.line not in told and not any(text in warning.text for text in known):
-            yield Status.ERROR, f"WARN {warning.text[:120]}"
+            yield Status.INCONCLUSIVE, f"WARN {warning.text[:120]}"
 
 
 def _verdict(check: str, found: Sequence[Finding], wanted: str, repair: str) -> Verdict:

@@ -61,12 +61,12 @@ class Straggler:
 class Waiting:
     """What the times of the ranks and of the whole say.
 
-    status      FAIL slower than usual; PASS not slower; ERROR could not tell whether that matters
+    status      FAIL slower than usual; PASS not slower; INCONCLUSIVE where it is not known whether that matters
     stragglers  who costs most first
     slow        time / usual time of the median case; NaN when no usual time is known
     systemwide  slow, and waiting for stragglers is not the reason, or not alone
     iterations  in which was counted who stood apart; ``left_out``: measurements that say nothing, with the reason
-    unknown     what could not be told
+    unknown     what could not be determined
     """
 
     status: Status
@@ -161,7 +161,7 @@ def _status(slow: float, found: bool, counted: bool) -> Status:
         return Status.FAIL
     # who is waited for is no fault where nobody says what the calls should take
     told = counted and (not found or slow < SLOWER)
-    return Status.PASS if told else Status.ERROR
+    return Status.PASS if told else Status.INCONCLUSIVE
 
 
 def _usable(

@@ -14,7 +14,7 @@ from .checks import CHECKS, Evidence
 def judge(run: Run, profile: Profile, early: bool = False) -> Run:
     """The run with its verdicts, in the order of the checks' table; ``early``: those that need no measurement.
 
-    A check that breaks is an ERROR of its own and takes no other verdict with it.
+    A check that breaks is an INCONCLUSIVE of its own and takes no other verdict with it.
     """
     evidence = Evidence(run, profile)
     _ = evidence.nodes  # damaged facts are refused before any check is asked
@@ -33,7 +33,7 @@ def judge(run: Run, profile: Profile, early: bool = False) -> Run:
                 Verdict(
                     check.name,
                     "RailGauge",
-                    Status.ERROR,
+                    Status.INCONCLUSIVE,
                     f"the check broke: {type(error).__name__}: {error}",
                     "a verdict",
                     "RailGauge",
@@ -47,5 +47,5 @@ def judge(run: Run, profile: Profile, early: bool = False) -> Run:
 
 
 def status(run: Run) -> Status:
-    """FAIL beats ERROR beats PASS; nothing judged is ERROR."""
+    """FAIL beats INCONCLUSIVE beats PASS; nothing judged is INCONCLUSIVE."""
     return overall(verdict.status for verdict in run.verdicts)

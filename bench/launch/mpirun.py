@@ -62,7 +62,7 @@ def quiet_mpi(management: str = "") -> dict[str, str]:
     """Settings that keep MPI's own messages off every HCA, and on ``management`` where the profile names it.
 
     MPI carries a few control messages here. Left alone, UCX would open every HCA, the excluded one too,
-    and Open MPI's TCP would spread over the rails: their bytes could not be told from NCCL's.
+    and Open MPI's TCP would spread over the rails: their bytes could not be distinguished from NCCL's.
     """
     wanted = {
         "OMPI_MCA_pml": "ob1",

@@ -1,6 +1,6 @@
 """Counters of ports, interfaces and TCP: two snapshots, what grew between them, and what that means.
 
-A counter that cannot be told is never 0: it was not there (absent), it stands at its maximum (saturated) or
+A counter that cannot be determined is never 0: it was not there (absent), it stands at its maximum (saturated) or
 it is smaller than before (reset). What each of them is stands in ``counter_table``.
 """
 
@@ -99,7 +99,7 @@ def snapshot(
 class Growth:
     """One counter over a window.
 
-    ``growth`` is None where it cannot be told. Saturated: the counter stands at its maximum; ``growth`` is
+    ``growth`` is None where it cannot be determined. Saturated: the counter stands at its maximum; ``growth`` is
     then at least so much (it moved), or None (it stood there before).
     """
 
@@ -148,7 +148,7 @@ class Delta:
         return tuple(row for row in self.rows if row.role is role and row.growth)
 
     def untold(self, role: Role) -> tuple[Growth, ...]:
-        """The rows of this role of which it cannot be told whether they grew."""
+        """The rows of this role of which it cannot be determined whether they grew."""
         return tuple(row for row in self.rows if row.role is role and row.growth is None)
 
 
@@ -193,7 +193,7 @@ def saturated(subjects: Snapshot) -> tuple[tuple[str, str, str, int], ...]:
 
 @dataclass(frozen=True)
 class Traffic:
-    """Bytes that left and came in over a window; None where it cannot be told, and ``how`` says why."""
+    """Bytes that left and came in over a window; None where it cannot be determined, and ``how`` says why."""
 
     sent: int | None
     received: int | None
@@ -208,7 +208,7 @@ def bytes_moved(moved: Delta, subject: str) -> Traffic:
     """Bytes over a port (``mlx5_3/1``) or an interface (``eth3``).
 
     Port counters include InfiniBand's headers, interface counters Ethernet's. A port without data counters
-    (soft-RoCE) cannot be told: its interface, if any, is another subject.
+    (soft-RoCE) cannot be determined: its interface, if any, is another subject.
     """
     for group, sent, received, step in _BYTES:
         rows = moved.find(subject, group, sent), moved.find(subject, group, received)

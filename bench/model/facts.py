@@ -265,7 +265,7 @@ class Environment:
 
 @dataclass(frozen=True)
 class Near:
-    """How a GPU reaches an HCA (or a rail's interface): a word of LEVELS; None: it cannot be told."""
+    """How a GPU reaches an HCA (or a rail's interface): a word of LEVELS; None: it cannot be determined."""
 
     gpu: int
     device: str

@@ -91,7 +91,7 @@ class Measurement:
     checked     elements compared with the truth, over all ranks and repetitions
     stop        why measuring ended: "precision", "budget" or "count"
     width       relative width of the confidence interval of the isolated median when it stopped; -1 or infinite
-                where it cannot be told: ``sureness``
+                where it cannot be determined: ``sureness``
     apart       whose time stood apart; None on fewer than three ranks and in older journals. Those have ``last``,
                 how often a rank's own time was the longest, which does not say who was waited for: it is not read
     """
@@ -114,7 +114,7 @@ class Measurement:
 
     @property
     def sureness(self) -> float | None:
-        """``width``; None where it cannot be told, as of a single call."""
+        """``width``; None where it cannot be determined, as of a single call."""
         return self.width if 0 <= self.width < 1e9 else None
 
     def to_json(self) -> dict[str, Any]:

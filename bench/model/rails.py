@@ -107,7 +107,7 @@ def in_order(names: Sequence[str], count: int) -> tuple[tuple[str, ...], ...]:
 @once(NODES)
 def own_rails(node: Node, rails: Rails) -> tuple[tuple[str, ...], ...]:
     """The rails of GPU 0, 1 …: those next to it by PCI, shared out where several GPUs are as near to the same; in the
-    order of the rails where the tree does not tell. () of a GPU whose rails cannot be told.
+    order of the rails where the tree does not tell. () of a GPU whose rails cannot be determined.
 
     A GPU has several where there are more rails than GPUs. Of a node without GPUs rail k stands alone in place k.
     """

@@ -63,7 +63,7 @@ def deviation(values: Sequence[float]) -> float:
 
 
 def relative_width(values: Sequence[float]) -> float:
-    """Width of the median's confidence interval as a share of the median; inf when it cannot be told."""
+    """Width of the median's confidence interval as a share of the median; inf when it cannot be determined."""
     low, high = median_interval(values)
     if not (math.isfinite(low) and math.isfinite(high)):
         return math.inf

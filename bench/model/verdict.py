@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -13,24 +14,56 @@ from .printable import on_one_line
 
 
 class Status(str, Enum):
-    """The four outcomes, never mixed. ERROR is "could not tell"; SKIP is "does not apply", with the reason."""
+    """The four outcomes, never mixed. INCONCLUSIVE: not measured, or not well enough to decide."""
 
     PASS = "pass"
     FAIL = "fail"
-    ERROR = "error"
+    INCONCLUSIVE = "inconclusive"
     SKIP = "skip"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Status | None:
+        """Older run folders and histories say ``error``."""
+        return cls.INCONCLUSIVE if value == "error" else None
+
+    @property
+    def shown(self) -> str:
+        """The word that people read: PASS, FAIL, INCONCLUSIVE or NOT APPLICABLE."""
+        return "NOT APPLICABLE" if self is Status.SKIP else self.name
+
+
+# the words of a count, worst first
+COUNTED = {
+    Status.FAIL: "failed",
+    Status.INCONCLUSIVE: "inconclusive",
+    Status.PASS: "passed",
+    Status.SKIP: "not applicable",
+}
 
 
 def overall(statuses: Iterable[Status]) -> Status:
-    """FAIL beats ERROR beats PASS; nothing judged, or nothing but SKIP, is ERROR."""
+    """FAIL beats INCONCLUSIVE beats PASS; nothing judged, or nothing but SKIP, is INCONCLUSIVE."""
     seen = set(statuses)
-    for status in (Status.FAIL, Status.ERROR, Status.PASS):
+    for status in (Status.FAIL, Status.INCONCLUSIVE, Status.PASS):
         if status in seen:
             return status
-    return Status.ERROR
+    return Status.INCONCLUSIVE
 
 
-EXIT = {Status.PASS: 0, Status.FAIL: 1, Status.ERROR: EXIT_INCONCLUSIVE, Status.SKIP: EXIT_INCONCLUSIVE}
+def counted(statuses: Iterable[Status]) -> str:
+    """``1 failed, 20 passed, 2 not applicable``; of none: ``nothing was judged``."""
+    count = Counter(statuses)
+    return ", ".join(f"{count[each]} {word}" for each, word in COUNTED.items() if count[each]) or (
+        "nothing was judged"
+    )
+
+
+EXIT = {
+    Status.PASS: 0,
+    Status.FAIL: 1,
+    Status.INCONCLUSIVE: EXIT_INCONCLUSIVE,
+    Status.SKIP: EXIT_INCONCLUSIVE,
+}
 
 
 @dataclass(frozen=True)

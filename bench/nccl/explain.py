@@ -1,7 +1,7 @@
 """What ``railgauge explain 'SPEC'`` says: which devices NCCL takes by a specification, which not, and why.
 
 For the devices of a node, or given by name. Two parsers are asked, up to 2.30.4 and from 2.30.5, and told apart
-where they do not agree. The exit status is PASS where nothing is odd, FAIL where a trap was found, and ERROR
+where they do not agree. The exit status is PASS where nothing is odd, FAIL where a trap was found, and INCONCLUSIVE
 where there is no device to explain.
 """
 
@@ -70,7 +70,7 @@ def explain(
     """NCCL_IB_HCA=``spec`` on ``devices``; None is an unset variable. ``rails`` and ``about``: by ``mlx5_3:1``."""
     head = f"NCCL_IB_HCA {'is unset' if spec is None else f'= {spec!r}'} on {where}: {meaning(spec)}"
     if not devices:
-        return Explained(f"{head}\n  there is no device: NCCL uses sockets", Status.ERROR)
+        return Explained(f"{head}\n  there is no device: NCCL uses sockets", Status.INCONCLUSIVE)
     old, new = select(spec, devices, BEFORE), select(spec, devices, NEWEST)
     lines = [head, *_choices(old, rails, about or {})]
     lines += _otherwise(old, new)
@@ -89,7 +89,7 @@ def explain_interfaces(spec: str | None, names: Sequence[str], rails: Sequence[s
     """NCCL_SOCKET_IFNAME=``spec`` on interfaces, in the order of getifaddrs; each with an address and running."""
     head = f"NCCL_SOCKET_IFNAME {'is unset' if spec is None else f'= {spec!r}'}: {meaning(spec)}"
     if not names:
-        return Explained(f"{head}\n  there is no interface: NCCL cannot start", Status.ERROR)
+        return Explained(f"{head}\n  there is no interface: NCCL cannot start", Status.INCONCLUSIVE)
     choices = interfaces(spec, names, NEWEST)
     lines = [head, *_choices(choices, rails, {})]
     taken = [choice.name for choice in choices if choice.taken]

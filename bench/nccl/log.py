@@ -1,7 +1,7 @@
 """What NCCL's log (NCCL_DEBUG=INFO) says, as facts: versions 2.4 to 2.30, its plugins, and RCCL.
 
 ``read`` never fails. What is broken stands as broken (``complete`` False, ``gdr`` None, ``fragments``), for
-the verdicts in ``evidence`` to answer "could not tell". Formats: NVIDIA/nccl tags v2.4.8-1 to v2.30.7-1,
+the verdicts in ``evidence`` to be INCONCLUSIVE. Formats: NVIDIA/nccl tags v2.4.8-1 to v2.30.7-1,
 Mellanox/nccl-rdma-sharp-plugins, ROCm/rccl.
 """
 

@@ -23,7 +23,7 @@ WAYS = {"all": (BOTH, THERE, BACK), "one-way": (THERE, BACK), "both": (BOTH,)}
 # the log of a pinned worker is wanted for NCCL's list of devices alone
 LOGGED = {"NCCL_DEBUG": "INFO", "NCCL_DEBUG_SUBSYS": "NET,ENV"}
 
-Left = tuple[str, str]  # a phase that does not apply: its name, and why
+Left = tuple[str, str]  # a phase that is not applicable: its name, and why
 Pairs = tuple[tuple[int, int], ...]
 
 

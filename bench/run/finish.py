@@ -62,7 +62,7 @@ def _finish(
     if not unsaved:
         return EXIT[status(run)]
     watcher.notice("said", {"text": unsaved})
-    return EXIT[overall((status(run), Status.ERROR))]
+    return EXIT[overall((status(run), Status.INCONCLUSIVE))]
 
 
 def _save(run: Run, profile: Profile) -> None:

@@ -88,7 +88,7 @@ def _follow(supervisor: Supervisor, where: Place) -> int:
     if early and where.mpi:
         if not supervisor.told:  # of a job that is interrupted everyone would say so
             print(f"railgauge: rank {supervisor.control.rank}: {early}", file=sys.stderr, flush=True)
-        os._exit(EXIT[Status.ERROR])
+        os._exit(EXIT[Status.INCONCLUSIVE])
     supervisor.reason = supervisor.reason or early
     supervisor.control.close()
     return _left(supervisor, where)

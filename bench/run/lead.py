@@ -43,7 +43,7 @@ from .options import Options, Watcher
 from .phases import run_phases
 from .refusal import refusal
 
-EXIT_ERROR = EXIT[Status.ERROR]
+EXIT_INCONCLUSIVE = EXIT[Status.INCONCLUSIVE]
 
 
 def lead(
@@ -55,7 +55,7 @@ def lead(
     departures: Departures,
 ) -> int:
     """Be rank 0: coordinate, judge, draw, and let everybody go; the exit status."""
-    code, reason = EXIT_ERROR, ""
+    code, reason = EXIT_INCONCLUSIVE, ""
     guard = Guard(options.out, draw=STARTED not in os.environ)
     try:
         code = _coordinate(options, where, control, supervisor, watcher, departures)
@@ -88,7 +88,7 @@ def _coordinate(
     with Recorder(options.out, again=options.resumed is not None) as recorder:
         chief = Coordinator(control, supervisor, recorder, options.limits, watcher.notice, departures)
         whole, unwritten = _kept(chief, options, where, watcher)
-    code = EXIT_ERROR
+    code = EXIT_INCONCLUSIVE
     if options.probe_only and whole:
         code = probed(options, watcher)
     elif (options.out / "manifest.json").exists():

@@ -21,7 +21,7 @@ def refusal(error: Exception) -> tuple[int, str]:
     """Exit status and reason of a job that ends before it measures, for the nodes that cannot see the first."""
     text = " ".join(plain(str(error)).split()) or type(error).__name__
     return int(
-        getattr(error, "exit_status", EXIT[Status.ERROR])
+        getattr(error, "exit_status", EXIT[Status.INCONCLUSIVE])
     ), f"rank 0 on {plain(socket.gethostname())}: {text}"
 
 

@@ -39,7 +39,7 @@ class RunError(RailGaugeError):
     ``exit_status`` is 2 where another argument would mend it, 3 where the folder itself is at fault.
     """
 
-    def __init__(self, message: str, exit_status: int = EXIT[Status.ERROR]) -> None:
+    def __init__(self, message: str, exit_status: int = EXIT[Status.INCONCLUSIVE]) -> None:
         super().__init__(message)
         self.exit_status = exit_status
 
@@ -61,7 +61,7 @@ def not_written(path: Path, error: OSError) -> RunError:
     """What to raise where somebody named ``path``: wrong usage where another path would do, not for a full disk."""
     return RunError(
         f"cannot write {path}: {error.strerror}",
-        EXIT_USAGE if error.errno in _ELSEWHERE else EXIT[Status.ERROR],
+        EXIT_USAGE if error.errno in _ELSEWHERE else EXIT[Status.INCONCLUSIVE],
     )
 
 

@@ -190,7 +190,7 @@ class Health:
             seen["memory"] = self._memory.points
             if self._counters is not None:
                 seen["errors"], seen["looks"] = self._changes, self._looks
-                # device -> its error counters of which it cannot be told whether they grew
+                # device -> its error counters of which it cannot be determined whether they grew
                 seen["followed"] = self._followed
         return seen
 

@@ -38,7 +38,7 @@ class Supervisor:
     told: str = ""  # that a signal told it to end
     quit: bool = False
     status: int = EXIT[
-        Status.ERROR
+        Status.INCONCLUSIVE
     ]  # of the job, once it is over; nothing else is known of one whose rank 0 is gone
     reason: str = ""  # why nothing was measured
     errands: Errands = field(default_factory=Errands)

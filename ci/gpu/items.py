@@ -223,7 +223,7 @@ def clocks(here: Here) -> Said:
         return failed(
             f"nobody saw the clocks while it was measured: {'; '.join(sorted(notes)) or 'no health.jsonl'}"
         )
-    if any(each.status is Status.ERROR for each in verdicts):
+    if any(each.status is Status.INCONCLUSIVE for each in verdicts):
         return not_possible(verdicts[0].message)
     told = verdicts[0].evidence[0] if verdicts[0].evidence else verdicts[0].measured
     return Said(SEEN, f"{samples} looks at {len(looked)} cases; {verdicts[0].status.name}: {told}")
@@ -371,7 +371,7 @@ def _judged(done: job.Done, names: tuple[str, ...]) -> Said:
         return Said(SEEN, text)
     if Status.FAIL in seen:
         return failed(text)
-    # what cannot be told here, in a container that hides sysfs say, has not been seen wrong
+    # what cannot be determined here, in a container that hides sysfs say, has not been seen wrong
     odd = [each for each in found if each.status is not Status.PASS]
     return not_possible("; ".join(f"{each.check} {each.status.name}: {_why(each)}" for each in odd))
 

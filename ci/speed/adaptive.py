@@ -59,13 +59,13 @@ def figures(realtime: bool) -> list[Figure]:
     if left := len(SIZES) - len(precise):
         note += f"; {left} sizes did not get so precise in {BUDGET:.0f} s and are left out"
     if len(precise) < 3:
-        return [Figure("adaptive", "adaptive ÷ fixed", float("nan"), verdict="cannot tell", note=note)]
+        return [Figure("adaptive", "adaptive ÷ fixed", float("nan"), verdict="inconclusive", note=note)]
     same = _measured(sizes, realtime, needed)
     fixed = _spent(same)
     note += f"; fixed -n {needed}: {fixed:.1f} s"
     if len(same) < len(sizes):
         note += f", and {len(sizes) - len(same)} sizes not measured"
-        return [Figure("adaptive", "adaptive ÷ fixed", float("nan"), verdict="cannot tell", note=note)]
+        return [Figure("adaptive", "adaptive ÷ fixed", float("nan"), verdict="inconclusive", note=note)]
     return [at_most("adaptive", "time of the sweep: adaptive ÷ fixed", spent / fixed, GOAL, note=note)]
 
 

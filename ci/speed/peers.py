@@ -36,7 +36,7 @@ CALLS, WARMUP, RANKS = 100, 5, 2
 BEGIN, END, FACTOR = 1 << 10, 16 << 20, 4
 REPEATS = 5
 LIMIT = 240.0
-VERDICT = re.compile(r"(PASS|FAIL|ERROR): ")
+VERDICT = re.compile(r"(PASS|FAIL|INCONCLUSIVE): ")
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _beside(
         said = _wall(command, {"PYTHONPATH": str(folder)})
         theirs.append(said.wall)
         if said.trouble:
-            return [Figure("verdict", peer.name, float("nan"), verdict="cannot tell", note=said.trouble)]
+            return [Figure("verdict", peer.name, float("nan"), verdict="inconclusive", note=said.trouble)]
     ours, drawn = median(verdicts), median(reports)
     what = f"{peer.cases}, each to {precision:.1%}"
     note = f"ours {_range(verdicts)}, theirs {_range(theirs)}; {what}; with the report {drawn / median(theirs):.2f}"

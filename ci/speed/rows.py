@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-REACHED, MISSED, UNSURE, TOLD = "reached", "missed", "cannot tell", "told"
+REACHED, MISSED, UNSURE, TOLD = "reached", "missed", "inconclusive", "told"
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def _control() -> list[Figure]:
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if not lines:
         note = f"ci/lab/control said nothing: {done.stderr.strip()[-120:]}"
-        return [Figure("scale", "control plane", float("nan"), verdict="cannot tell", note=note)]
+        return [Figure("scale", "control plane", float("nan"), verdict="inconclusive", note=note)]
     told = json.loads(lines[-1])
     sizes = told.get("rows", told) if isinstance(told, dict) else told
     found = []

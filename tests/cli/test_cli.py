@@ -142,7 +142,7 @@ def test_judging_says_the_same_by_status_and_by_word(tmp_path):
     good = cli("judge", runs.folder(tmp_path / "good"))
     assert (good.returncode, good.stdout.split(":")[0]) == (0, "PASS")
     bad = cli("judge", runs.folder(tmp_path / "bad", end=False))
-    assert (bad.returncode, bad.stdout.strip().splitlines()[-1].split(":")[0]) == (3, "COULD NOT TELL")
+    assert (bad.returncode, bad.stdout.strip().splitlines()[-1].split(":")[0]) == (3, "INCONCLUSIVE")
 
 
 def test_without_mpirun_there_is_one_line_and_status_3(tmp_path):

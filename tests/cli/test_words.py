@@ -67,7 +67,7 @@ def test_an_import_that_is_cut_short_is_told_as_such_and_offers_no_resume(tmp_pa
     run = load(runs.folder(tmp_path / "r", end=False))
     assert "resume" in unended(run).next_step
     verdict = unended(replace(run, manifest=replace(run.manifest, launcher=IMPORTED)))
-    assert verdict.status is Status.ERROR
+    assert verdict.status is Status.INCONCLUSIVE
     assert "cut short" in verdict.measured and "resume" not in verdict.message
 
 
@@ -87,9 +87,9 @@ def test_what_was_asked_for_by_name_and_not_measured_does_not_pass(tmp_path, cho
     manifest = replace(run.manifest, settings={**run.manifest.settings, "asked": chosen.by_name})
     wanted = replace(run, manifest=manifest, plan=replace(run.plan, skipped=tuple(skipped)))
     (verdict,) = asked(Evidence(wanted, runs.LOCAL))
-    assert (verdict.status, verdict.subject) == (Status.ERROR, option)
+    assert (verdict.status, verdict.subject) == (Status.INCONCLUSIVE, option)
     assert dict(skipped)[phase] in verdict.measured
-    assert status(judge(wanted, runs.LOCAL)) is Status.ERROR
+    assert status(judge(wanted, runs.LOCAL)) is Status.INCONCLUSIVE
 
 
 def test_what_was_asked_for_and_planned_passes(tmp_path):
@@ -121,7 +121,7 @@ def test_an_imported_figure_that_is_none_is_the_one_that_is_named(figures, said)
 def test_what_does_not_apply_is_called_so():
     verdicts = (Verdict("a", "b", Status.PASS, ""), Verdict("a", "b", Status.SKIP, ""))
     said = one_line(verdicts, "local")
-    assert said.endswith(", 1 do not apply here (profile local; --verbose lists them)")
+    assert said.endswith(", 1 not applicable (profile local; --verbose lists them)")
     assert "skipped" not in said
 
 

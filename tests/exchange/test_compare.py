@@ -33,20 +33,20 @@ def test_equal_runs_are_the_same():
 
 def test_noise_larger_than_the_difference_cannot_be_told():
     seen = ratio("x", noisy(1, 1.0, 0.4, 15), noisy(2, 1.05, 0.4, 15))
-    assert seen.outcome == "cannot tell"
+    assert seen.outcome == "inconclusive"
     assert seen.low < 1 < seen.high
 
 
 @pytest.mark.parametrize("few", [[[1.0]], [[1.0] * 5]])
 def test_too_few_samples_cannot_be_told(few):
     seen = ratio("x", few, [[2.0] * 5])
-    assert (seen.outcome, seen.low, seen.high) == ("cannot tell", 0.0, math.inf)
+    assert (seen.outcome, seen.low, seen.high) == ("inconclusive", 0.0, math.inf)
 
 
 def test_launches_that_differ_among_themselves_hide_a_small_difference():
     steady = [[1.0 + 1e-4 * k for k in range(20)], [1.1 + 1e-4 * k for k in range(20)]]
     shifted = [[value * 1.07 for value in part] for part in steady]
-    assert ratio("x", steady, shifted).outcome == "cannot tell"
+    assert ratio("x", steady, shifted).outcome == "inconclusive"
     assert ratio("x", steady[:1], shifted[:1]).outcome == "slower"
     low, high = interval(steady)
     assert low <= 1.001
@@ -56,7 +56,7 @@ def test_launches_that_differ_among_themselves_hide_a_small_difference():
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 0.0, -1.0])
 def test_what_is_no_time_cannot_be_told(bad):
     seen = ratio("x", [[1.0] * 20 + [bad]], [[1.0] * 20])
-    assert seen.outcome == "cannot tell"
+    assert seen.outcome == "inconclusive"
 
 
 def test_missing_cases_are_shown():
@@ -103,7 +103,7 @@ def test_versions_may_differ():
 def test_few_launches_call_nothing_slower():
     a, b = {"x": [[1.0] * 9]}, {"x": [[2.0] * 9]}
     alone = compare(a, b, FACTS, FACTS)
-    assert [each.outcome for each in alone.ratios] == ["cannot tell"]
+    assert [each.outcome for each in alone.ratios] == ["inconclusive"]
     assert (
         "1 and 1 launches: what differs from launch to launch is not known: run each three times"
         in alone.text
@@ -112,7 +112,7 @@ def test_few_launches_call_nothing_slower():
     slow = {"x": [[2.0 + 0.01 * k] * 9 for k in range(3)]}
     assert [each.outcome for each in compare(three, slow, FACTS, FACTS, launches=(3, 3)).ratios] == ["slower"]
     assert [each.outcome for each in compare(three, slow, FACTS, FACTS, launches=(3, 2)).ratios] == [
-        "cannot tell"
+        "inconclusive"
     ]
 
 

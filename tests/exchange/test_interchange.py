@@ -90,14 +90,18 @@ def test_a_file_becomes_a_run_that_is_judged(tmp_path, name, figures, ranks, nod
     assert (folder.figures, folder.ranks, folder.nodes) == (figures, ranks, nodes)
     assert len(rows(run)) == figures
     said = verdicts(run)
-    assert [verdict.status for verdict in said] == [Status.ERROR] * len(said) if problem else [Status.PASS]
+    assert (
+        [verdict.status for verdict in said] == [Status.INCONCLUSIVE] * len(said)
+        if problem
+        else [Status.PASS]
+    )
     assert any(problem in verdict.measured for verdict in said)
     assert run.manifest.launcher == "import"
     assert not run.counters
     assert not run.facts
     judged = judge(run, runs.LOCAL)
     assert judged.verdicts
-    assert status(judged) is (Status.ERROR if problem else Status.PASS)
+    assert status(judged) is (Status.INCONCLUSIVE if problem else Status.PASS)
     # perftest compares no data: what nobody can verify is not applicable
     if name.startswith("ib-"):
         (said_of_data,) = [verdict for verdict in judged.verdicts if verdict.check == "correctness"]
@@ -161,7 +165,9 @@ def test_results_in_place_that_nccl_tests_does_not_verify_are_not_inconclusive(t
     # -c 0 is another matter: nothing was verified that could have been
     unverified = head + row.replace("  0  ", "N/A  ") + footer
     judged = judge(hostless(tmp_path / "c0", unverified, nodes=2, collective="alltoall"), runs.LOCAL)
-    assert Status.ERROR in {verdict.status for verdict in judged.verdicts if verdict.check == "correctness"}
+    assert Status.INCONCLUSIVE in {
+        verdict.status for verdict in judged.verdicts if verdict.check == "correctness"
+    }
 
 
 def test_a_mismatch_of_ranks_is_named_and_cannot_pass(tmp_path):
@@ -348,7 +354,7 @@ def test_a_run_twice_as_slow_is_slower_and_fails(tmp_path):
 
 def test_one_launch_of_each_does_not_tell_who_is_slower(tmp_path):
     found = compare_runs([noisy(tmp_path / "a", 1.0)], [noisy(tmp_path / "b", 2.0, seed=2)])
-    assert found.status is Status.ERROR
+    assert found.status is Status.INCONCLUSIVE
     assert "run each three times, then: railgauge compare A1 A2 A3 vs B1 B2 B3" in found.text
 
 
@@ -373,7 +379,7 @@ def test_equal_runs_pass_and_noise_cannot_tell(tmp_path):
     assert compare_runs([a], [noisy(tmp_path / "b", 1.0, seed=2, spread=0.001)]).status is Status.PASS
     loud = compare_runs([a], [noisy(tmp_path / "c", 1.02, seed=3, spread=0.4)])
     assert loud.status is not Status.PASS
-    assert "cannot tell" in loud.text
+    assert "inconclusive" in loud.text
 
 
 def test_unlike_runs_are_refused_by_the_keys_that_differ(tmp_path):
@@ -393,7 +399,7 @@ def test_an_import_is_compared_with_ours_by_content_and_only_when_told(tmp_path)
     found = compare_runs([ours], [theirs], anyway=True)
     assert len(found.ratios) == len(rows(ours))
     # a table holds one figure a case: no interval, so nothing can be told
-    assert found.status is Status.ERROR
+    assert found.status is Status.INCONCLUSIVE
 
 
 def test_runs_without_a_common_case_cannot_be_compared(tmp_path):

@@ -157,11 +157,11 @@ def test_what_a_layer_cannot_tell_is_not_possible_here_and_says_why(tmp_path):
         return job.Done(tmp_path, run)
 
     item = items.layer("exclusion.bytes")
-    said = item(one_gpu(tmp_path, {"shared": job_done(Status.PASS, Status.ERROR)}))
+    said = item(one_gpu(tmp_path, {"shared": job_done(Status.PASS, Status.INCONCLUSIVE)}))
     assert said.status == machine.NOT_POSSIBLE
-    assert said.text == "exclusion.bytes ERROR: n1: no counters: /sys is hidden"
+    assert said.text == "exclusion.bytes INCONCLUSIVE: n1: no counters: /sys is hidden"
     assert item(one_gpu(tmp_path, {"shared": job_done(Status.PASS)})).status == machine.SEEN
-    both = job_done(Status.ERROR, Status.FAIL)
+    both = job_done(Status.INCONCLUSIVE, Status.FAIL)
     assert item(one_gpu(tmp_path, {"shared": both})).status == machine.FAILED
 
 

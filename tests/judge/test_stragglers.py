@@ -234,7 +234,7 @@ def test_a_few_iterations_prove_nothing() -> None:
 def test_what_does_not_make_all_wait_for_all_is_left_out(name: str, reason: str) -> None:
     each = next(each for each in CASES.values() if each.collective == name)
     said = stragglers([measurement(each, columns(lambda i: {5: 0.5e-3}))], CASES, RANKS, USUAL)
-    assert (said.status, named(said)) == (Status.ERROR, [])
+    assert (said.status, named(said)) == (Status.INCONCLUSIVE, [])
     assert reason in said.left_out[0]
 
 
@@ -256,7 +256,7 @@ GOOD = measurement(SIZES[0], columns(never, n=3, tries=4))
 def test_counts_that_say_nothing_are_left_out_with_the_reason(changes, reason: str) -> None:
     said = stragglers([replace(GOOD, **changes)], CASES, RANKS)
     assert reason in said.left_out[0]
-    assert said.status is Status.ERROR
+    assert said.status is Status.INCONCLUSIVE
 
 
 def old(times: float) -> list[Measurement]:
@@ -268,7 +268,7 @@ def old(times: float) -> list[Measurement]:
 
 def test_an_old_journal_names_nobody() -> None:
     said = stragglers(old(1.0), CASES, RANKS, USUAL)
-    assert (said.status, named(said), said.iterations) == (Status.ERROR, [], 0)
+    assert (said.status, named(said), said.iterations) == (Status.INCONCLUSIVE, [], 0)
     assert "was not recorded" in said.text
 
 
@@ -280,7 +280,7 @@ def test_an_old_journal_still_tells_that_calls_are_slow() -> None:
 
 def test_nothing_measured_is_not_a_pass() -> None:
     said = stragglers([], CASES, RANKS)
-    assert said.status is Status.ERROR
+    assert said.status is Status.INCONCLUSIVE
     assert "no measurement can show" in said.text
     assert math.isnan(said.slow)
 
@@ -292,7 +292,7 @@ def test_without_a_night_or_a_bound_a_common_slowdown_is_said_to_be_unknown() ->
 
 def test_a_straggler_without_a_usual_time_is_named_and_fails_nobody() -> None:
     said = stragglers(measured(lambda i: {5: 0.5e-3}), CASES, RANKS)
-    assert (said.status, named(said)) == (Status.ERROR, [("rank 5 on n1", True)])
+    assert (said.status, named(said)) == (Status.INCONCLUSIVE, [("rank 5 on n1", True)])
     assert "whether that costs anything cannot be seen" in said.text
 
 

@@ -23,7 +23,7 @@ source = "a test"
 
 def verdict_of(path, profile=runs.LOCAL):
     run = judge(load(path), profile)
-    return status(run), [v for v in run.verdicts if v.status in (Status.FAIL, Status.ERROR)]
+    return status(run), [v for v in run.verdicts if v.status in (Status.FAIL, Status.INCONCLUSIVE)]
 
 
 def test_a_healthy_run_passes(tmp_path):
@@ -42,16 +42,16 @@ def test_a_judged_run_is_the_same_evidence_and_the_folder_read_again_is_not(tmp_
 
 
 def test_nothing_to_judge_is_not_a_pass(tmp_path):
-    assert overall([]) is Status.ERROR
-    assert overall([Status.SKIP]) is Status.ERROR
+    assert overall([]) is Status.INCONCLUSIVE
+    assert overall([Status.SKIP]) is Status.INCONCLUSIVE
     code, bad = verdict_of(runs.folder(tmp_path / "r", rows=[], planned=[]))
-    assert code is Status.ERROR
+    assert code is Status.INCONCLUSIVE
     assert any("nothing was planned" in v.message for v in bad)
 
 
 def test_fail_beats_error_beats_pass():
-    assert overall([Status.PASS, Status.ERROR, Status.FAIL, Status.SKIP]) is Status.FAIL
-    assert overall([Status.PASS, Status.ERROR]) is Status.ERROR
+    assert overall([Status.PASS, Status.INCONCLUSIVE, Status.FAIL, Status.SKIP]) is Status.FAIL
+    assert overall([Status.PASS, Status.INCONCLUSIVE]) is Status.INCONCLUSIVE
     assert overall([Status.PASS, Status.SKIP]) is Status.PASS
 
 
@@ -73,7 +73,7 @@ def test_one_wrong_element_fails_its_case_and_names_rank_and_index(tmp_path):
 def test_unchecked_is_not_right(tmp_path):
     planned, rows = changed(0, wrong=(None, None), checked=0)
     code, bad = verdict_of(runs.folder(tmp_path / "r", rows, planned))
-    assert code is Status.ERROR
+    assert code is Status.INCONCLUSIVE
     assert "not checked" in bad[0].message
 
 
@@ -81,7 +81,7 @@ def test_unchecked_is_not_right(tmp_path):
 def test_a_time_that_is_none_is_an_error(tmp_path, seconds):
     planned, rows = changed(0, pipelined=((seconds, seconds),))
     code, bad = verdict_of(runs.folder(tmp_path / "r", rows, planned))
-    assert code is Status.ERROR
+    assert code is Status.INCONCLUSIVE
     assert "no possible measurement: pipelined" in " ".join(verdict.message for verdict in bad)
 
 
@@ -89,7 +89,7 @@ def test_a_missing_case_is_never_a_pass(tmp_path):
     planned = runs.cases()
     rows = [row for case in planned for row in runs.measured(case)][:-1]
     code, bad = verdict_of(runs.folder(tmp_path / "r", rows, planned))
-    assert code is Status.ERROR
+    assert code is Status.INCONCLUSIVE
     assert bad[0].evidence == (planned[-1].id,)
 
 
@@ -98,13 +98,13 @@ def test_a_group_that_was_not_measured_is_never_a_pass(tmp_path):
     planned = [replace(case, groups=((0, 1), (2, 3))) for case in runs.cases()]
     rows = [runs.measured(case)[0] for case in planned]
     code, bad = verdict_of(runs.folder(tmp_path / "r", rows, planned, where))
-    assert code is Status.ERROR
+    assert code is Status.INCONCLUSIVE
     assert any("rank 2 (n1), rank 3 (n1)" in v.message for v in bad)
 
 
 def test_a_run_without_its_completion_record_is_not_a_pass(tmp_path):
     code, bad = verdict_of(runs.folder(tmp_path / "r", end=False))
-    assert code is Status.ERROR
+    assert code is Status.INCONCLUSIVE
     assert "interrupted" in bad[0].message
 
 
@@ -129,7 +129,7 @@ def test_a_refused_case_is_named_with_both_figures(tmp_path):
         (Refusal("big", 1 << 40, 1 << 30, "n0, 2 ranks"),),
     )
     code, bad = verdict_of(runs.folder(tmp_path / "r", planned=planned, plan=plan))
-    assert code is Status.ERROR
+    assert code is Status.INCONCLUSIVE
     assert "1 TiB" in bad[0].message
     assert "1 GiB" in bad[0].message
 
@@ -149,7 +149,7 @@ def test_a_bound_without_a_row_is_could_not_tell(tmp_path):
     planned = runs.cases(names=("all_gather",))
     path = runs.folder(tmp_path / "r", planned=planned)
     code, bad = verdict_of(path, parse(runs.LOCAL.text + BOUND.format(rate="0.01 GB/s"), "x"))
-    assert code is Status.ERROR
+    assert code is Status.INCONCLUSIVE
     assert "no row from 64 KiB to 1 MiB was measured" in bad[0].message
 
 
@@ -188,3 +188,13 @@ def test_a_report_is_drawn_by_the_profile_that_judged_last(tmp_path, capsys):
     assert "lambda-1cc-h100" in (folder / "report.html").read_text()
     assert judging.judge.callback(folder, None, False) == judging.report.callback(folder) == EXIT[Status.PASS]
     assert load(folder).by == runs.LOCAL.name
+
+
+def test_a_status_that_older_versions_wrote_is_still_read():
+    assert Status("error") is Status.INCONCLUSIVE
+    with pytest.raises(ValueError, match="nonsense"):
+        Status("nonsense")
+
+
+def test_people_read_four_words_for_the_four_outcomes():
+    assert [status.shown for status in Status] == ["PASS", "FAIL", "INCONCLUSIVE", "NOT APPLICABLE"]

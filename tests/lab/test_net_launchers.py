@@ -29,7 +29,7 @@ def run_folder(folder: Path, ranks: tuple[int, ...] = (0, 1, 2, 3), status: str 
     nodes = [{"rank": rank, "node": f"n{rank // 2}"} for rank in range(4)]
     (out / "manifest.json").write_text(json.dumps({"ranks": nodes}))
     (out / "verdicts.json").write_text(json.dumps({"verdicts": [{"status": "pass"}, {"status": status}]}))
-    (folder / "run.log").write_text("PASS: 3 passed, 0 failed, 0 could not tell, 1 skipped\nreport: x\n")
+    (folder / "run.log").write_text("PASS: 3 passed, 0 failed, 0 inconclusive, 1 not applicable\nreport: x\n")
     return out
 
 

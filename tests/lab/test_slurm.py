@@ -47,7 +47,7 @@ def test_a_run_that_passed_on_both_nodes_works():
     ("seen", "words"),
     [
         (Seen(None, 240.0, "", {}, False), "did not end"),
-        (Seen(3, 9.0, "COULD NOT TELL: x", GOOD.manifest, True), "exit status 3"),
+        (Seen(3, 9.0, "INCONCLUSIVE: x", GOOD.manifest, True), "exit status 3"),
         (Seen(0, 9.0, "nothing", GOOD.manifest, True), "nothing passed"),
         (Seen(0, 9.0, GOOD.text, {}, True), "0 ranks"),
         (Seen(0, 9.0, GOOD.text, {"ranks": RANKS[:1], "launcher": "srun pmix"}, True), "1 ranks on ['n0']"),

@@ -1,4 +1,4 @@
-"""Verdicts from the log: PASS only on every rank's complete words, FAIL on what is shown, else ERROR."""
+"""Verdicts from the log: PASS only on every rank's complete words, FAIL on what is shown, else INCONCLUSIVE."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_rank_files_pass_like_one_text():
     logs = {rank: "\n".join(speak(rank)) + "\n" for rank in RANKS}
     assert exclusion(read_ranks(logs), EXCLUDED, RAILS, RANKS).status is Status.PASS
     del logs[2]
-    assert exclusion(read_ranks(logs), EXCLUDED, RAILS, RANKS).status is Status.ERROR
+    assert exclusion(read_ranks(logs), EXCLUDED, RAILS, RANKS).status is Status.INCONCLUSIVE
 
 
 WITH_EXCLUDED = f"{LIST} [8]mlx5_0:1/IB"
@@ -102,7 +102,7 @@ UNDECIDED = [
 
 @pytest.mark.parametrize(("what", "odd"), UNDECIDED)
 def test_what_one_rank_does_not_say_cannot_pass(what, odd):
-    assert judge(job(rank3=odd)).status is Status.ERROR, what
+    assert judge(job(rank3=odd)).status is Status.INCONCLUSIVE, what
 
 
 def test_a_fault_beats_what_is_missing():
@@ -115,7 +115,7 @@ def test_a_fault_beats_what_is_missing():
     [((), RANKS), (RAILS, ()), (RAILS, range(5)), (RAILS, range(3)), (RAILS, [0, 1, 2, 9])],
 )
 def test_what_was_not_asked_or_not_heard_cannot_pass(rails, ranks):
-    assert judge(job(), rails=rails, ranks=ranks).status is Status.ERROR
+    assert judge(job(), rails=rails, ranks=ranks).status is Status.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("text", ["", "\n", "NCCL version 2.28.9\n", f"NET/IB : Using {LIST} {OOB}\n"])
@@ -127,13 +127,13 @@ def test_no_log_is_an_error(text):
         gpudirect(log, RANKS),
         warnings(log, RANKS),
     ):
-        assert verdict.status is Status.ERROR
-    assert warnings(Log(), ()).status is Status.ERROR
+        assert verdict.status is Status.INCONCLUSIVE
+    assert warnings(Log(), ()).status is Status.INCONCLUSIVE
 
 
 def test_using_with_nothing_behind_it_is_no_evidence():
     text = job().replace(f"{LIST} [RO]{OOB}", "")
-    assert judge(text).status is Status.ERROR
+    assert judge(text).status is Status.INCONCLUSIVE
 
 
 def test_no_device_found_and_an_empty_list_are_sockets():
@@ -141,12 +141,12 @@ def test_no_device_found_and_an_empty_list_are_sockets():
     assert judge(text).status is Status.FAIL
     head = "node0:100:200 [0] NCCL INFO "
     both = head + "NET/IB : No device found.\n" + job()
-    assert judge(both).status is Status.ERROR
+    assert judge(both).status is Status.INCONCLUSIVE
 
 
 def test_two_runs_in_one_log_cannot_pass():
     again = job().replace("node0:100:", "node0:900:")
-    assert judge(job() + again).status is Status.ERROR
+    assert judge(job() + again).status is Status.INCONCLUSIVE
 
 
 def test_two_processes_of_one_name_cannot_pass():
@@ -155,7 +155,7 @@ def test_two_processes_of_one_name_cannot_pass():
         .replace("node1:103:203 [1]", "node1:102:202 [0]")
         .replace("rank 3 nranks 4 cudaDev 1", "rank 3 nranks 4 cudaDev 0")
     )
-    assert judge(text).status is Status.ERROR
+    assert judge(text).status is Status.INCONCLUSIVE
 
 
 def test_one_process_may_hold_several_ranks():
@@ -202,11 +202,11 @@ def test_the_network_of_every_rank_counts(odd, status):
 
 def test_a_network_nobody_named_is_an_error():
     text = re.sub(r".*(Using network|Channel).*\n", "", job())
-    assert network(read(text), RANKS).status is Status.ERROR
+    assert network(read(text), RANKS).status is Status.INCONCLUSIVE
 
 
 @pytest.mark.parametrize(
-    ("gdr", "status"), [("", Status.FAIL), ("/GDRDM", Status.ERROR), ("/Shared", Status.FAIL)]
+    ("gdr", "status"), [("", Status.FAIL), ("/GDRDM", Status.INCONCLUSIVE), ("/Shared", Status.FAIL)]
 )
 def test_every_channel_between_nodes_must_go_by_gpudirect(gdr, status):
     assert gpudirect(read(job(rank2={"gdr": gdr})), RANKS).status is status
@@ -214,14 +214,14 @@ def test_every_channel_between_nodes_must_go_by_gpudirect(gdr, status):
 
 def test_a_node_without_channels_is_an_error():
     text = re.sub(r"node1:.*Channel.*\n", "", job())
-    assert gpudirect(read(text), RANKS).status is Status.ERROR
+    assert gpudirect(read(text), RANKS).status is Status.INCONCLUSIVE
 
 
 def test_one_node_has_no_channels_to_judge():
     text = re.sub(r".*Channel.*\n", "", job()).replace("node1:", "node0:").replace("nNodes 2", "nNodes 1")
     assert gpudirect(read(text), RANKS).status is Status.SKIP
     unknown = re.sub(r".*nNodes.*\n", "", text)
-    assert gpudirect(read(unknown), RANKS).status is Status.ERROR
+    assert gpudirect(read(unknown), RANKS).status is Status.INCONCLUSIVE
     assert gpudirect(read(unknown), RANKS, nodes=1).status is Status.SKIP
 
 
@@ -233,7 +233,7 @@ def test_gpudirect_disabled_for_an_hca_fails():
 
 
 def test_a_broken_channel_line_is_an_error():
-    assert gpudirect(read(job() + "nd] via NET/IB/0/GDRDMA\n"), RANKS).status is Status.ERROR
+    assert gpudirect(read(job() + "nd] via NET/IB/0/GDRDMA\n"), RANKS).status is Status.INCONCLUSIVE
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_a_broken_channel_line_is_an_error():
     [
         ("NET/IB : mlx5_3:1 Got non-fatal async event: port error(10)", Status.FAIL),
         ("NET/IB: Got completion from peer 10.0.0.2<5> with status=12 opcode=0 hca mlx5_3", Status.FAIL),
-        ("something nobody knows", Status.ERROR),
+        ("something nobody knows", Status.INCONCLUSIVE),
     ],
 )
 def test_a_warning_never_passes(text, status):
@@ -252,12 +252,12 @@ def test_a_warning_never_passes(text, status):
 
 def test_a_known_warning_is_let_through():
     log = read(job() + "node0:100:200 [0] a.cc:1 NCCL WARN libnvidia-ml.so.1 is missing\n")
-    assert warnings(log, RANKS).status is Status.ERROR
+    assert warnings(log, RANKS).status is Status.INCONCLUSIVE
     assert warnings(log, RANKS, known=("libnvidia-ml",)).status is Status.PASS
 
 
 def test_a_rank_that_never_started_cannot_pass_the_warnings():
-    assert warnings(read(job(rank1={"stage": ""})), RANKS).status is Status.ERROR
+    assert warnings(read(job(rank1={"stage": ""})), RANKS).status is Status.INCONCLUSIVE
 
 
 def test_a_verdict_survives_its_json():
@@ -327,18 +327,18 @@ PUBLIC = [
         [f"mlx5_{n}" for n in range(8)],
         16,
         Status.PASS,
-        Status.ERROR,
+        Status.INCONCLUSIVE,
     ),
     (
         "009-azure-ndm-a100-1node-hugectr-2.12.10",
         [f"mlx5_ib{n}" for n in range(8)],
         8,
         Status.PASS,
-        Status.ERROR,
+        Status.INCONCLUSIVE,
     ),
     ("013-dell-xe8640-h100-2node-2.18.5", [f"mlx5_{n}" for n in range(4)], 8, Status.PASS, Status.PASS),
     ("017-dell-xe9680-h200-nodevice-warn-2.22.3", ["mlx5_1"], 8, Status.FAIL, Status.SKIP),
-    ("025-aws-p4d-efa-mpi-tag-output-2.9.9", ["mlx5_1"], 16, Status.ERROR, Status.PASS),
+    ("025-aws-p4d-efa-mpi-tag-output-2.9.9", ["mlx5_1"], 16, Status.INCONCLUSIVE, Status.PASS),
 ]
 
 
@@ -416,13 +416,13 @@ def test_sockets_of_one_rank_are_enough_to_fail(odd, words):
 )
 def test_sockets_that_one_rank_does_not_tell_whole_cannot_pass(odd, words):
     verdict = plugged(pods(odd))
-    assert verdict.status is Status.ERROR
+    assert verdict.status is Status.INCONCLUSIVE
     assert words in verdict.measured
 
 
 @pytest.mark.parametrize(("rails", "ranks"), [((), RANKS), (ETHS, ()), (ETHS, range(5)), (ETHS, range(3))])
 def test_sockets_that_were_not_asked_or_not_heard_cannot_pass(rails, ranks):
-    assert plugged(pods(), rails, ranks).status is Status.ERROR
+    assert plugged(pods(), rails, ranks).status is Status.INCONCLUSIVE
 
 
 def test_an_excluded_interface_of_a_process_of_unknown_rank_fails():
@@ -450,5 +450,5 @@ def test_a_real_fall_back_to_sockets_names_the_interface(sample, name):
             assert f"NCCL uses {name}" in interfaces(alone, (), ("eth1",), [0]).measured
             assert f"on {name} (excluded)" in exclusion(alone, (name,), RAILS, [0]).measured
         else:
-            assert interfaces(alone, (name,), ("eth1",), [0]).status is Status.ERROR
+            assert interfaces(alone, (name,), ("eth1",), [0]).status is Status.INCONCLUSIVE
     assert interfaces(log, (name,), ("eth1",), range(8)).status is Status.FAIL

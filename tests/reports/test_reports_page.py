@@ -66,7 +66,7 @@ def test_the_order_is_verdict_failures_coverage_target_charts_rows_environment_m
 
 def test_nothing_judged_is_inconclusive():
     made = made_runs.nothing_measured()
-    assert headline(made.run) == (Status.ERROR, "nothing was judged")
+    assert headline(made.run) == (Status.INCONCLUSIVE, "nothing was judged")
     html, text = drawn(made)
     assert "INCONCLUSIVE" in words(html) and text.startswith("# ? INCONCLUSIVE: nothing was judged")
     assert "Nothing was measured." in words(html)

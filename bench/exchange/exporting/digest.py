@@ -8,7 +8,7 @@ from bench.judge.drift.tonight import COMPARED
 from bench.model.units import show_count
 from bench.store import Run
 
-from .headline import TITLES, bad, counts, title
+from .headline import bad, counts, title
 
 MOST = 10
 LONGEST = 300  # characters of one line
@@ -21,7 +21,7 @@ def digest(run: Run) -> str:
     lines = [
         f"RailGauge {run.manifest.id}, {nodes}: {title(run)}: {counts(run)} (profile {run.profile_name})",
         *(each.measured for each in run.verdicts if each.check == COMPARED),
-        *(f"• {TITLES[each.status]}: {each.check}: {each.message}" for each in found[:MOST]),
+        *(f"• {each.status.shown}: {each.check}: {each.message}" for each in found[:MOST]),
     ]
     if len(found) > MOST:
         lines.append(f"and {len(found) - MOST} more, in the report")

@@ -15,7 +15,7 @@ from .headline import counts, title
 
 # GitHub drops the whole summary of a step beyond 1024 KiB; a little is left for what other tools append
 CAP = 1000 << 10
-MARKS = {Status.PASS: "✅", Status.FAIL: "❌", Status.ERROR: "❓", Status.SKIP: "⏭️"}
+MARKS = {Status.PASS: "✅", Status.FAIL: "❌", Status.INCONCLUSIVE: "❓", Status.SKIP: "⏭️"}
 LONGEST = 2000  # characters of one cell: a message may carry a log's line
 
 
@@ -47,7 +47,7 @@ def _head(run: Run) -> str:
 def _groups(run: Run) -> Iterable[tuple[str, Sequence[Verdict], bool]]:
     for each, name in (
         (Status.FAIL, "Failed"),
-        (Status.ERROR, "Inconclusive"),
+        (Status.INCONCLUSIVE, "Inconclusive"),
         (Status.SKIP, "Not applicable"),
         (Status.PASS, "Passed"),
     ):

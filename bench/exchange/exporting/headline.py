@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from bench.judge.verdicts import status
-from bench.model.verdict import Status, Verdict
+from bench.model.verdict import Status, Verdict, counted
 from bench.store import Run
-
-TITLES = {Status.PASS: "PASS", Status.FAIL: "FAIL", Status.ERROR: "INCONCLUSIVE"}
-COUNTED = {
-    Status.FAIL: "failed",
-    Status.ERROR: "inconclusive",
-    Status.PASS: "passed",
-    Status.SKIP: "not applicable",
-}
 
 
 def title(run: Run) -> str:
     """``PASS``, ``FAIL`` or ``INCONCLUSIVE``."""
-    return TITLES[status(run)]
+    return status(run).shown
 
 
 def counts(run: Run) -> str:
     """``1 failed, 20 passed, 2 not applicable``; of no verdicts: ``nothing was judged``."""
-    count = Counter(verdict.status for verdict in run.verdicts)
-    return (
-        ", ".join(f"{count[each]} {word}" for each, word in COUNTED.items() if count[each])
-        or "nothing was judged"
-    )
+    return counted(verdict.status for verdict in run.verdicts)
 
 
 def bad(run: Run) -> list[Verdict]:
     """The failures, then what is inconclusive, each as judged."""
     return [
-        verdict for each in (Status.FAIL, Status.ERROR) for verdict in run.verdicts if verdict.status is each
+        verdict
+        for each in (Status.FAIL, Status.INCONCLUSIVE)
+        for verdict in run.verdicts
+        if verdict.status is each
     ]

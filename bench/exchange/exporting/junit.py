@@ -19,7 +19,7 @@ from .headline import counts, title
 
 # what XML 1.0 cannot hold, not even escaped
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_CHILD = {Status.FAIL: "failure", Status.ERROR: "error", Status.SKIP: "skipped"}
+_CHILD = {Status.FAIL: "failure", Status.INCONCLUSIVE: "error", Status.SKIP: "skipped"}
 
 
 def junit(run: Run) -> str:
@@ -29,7 +29,11 @@ def junit(run: Run) -> str:
     """
     verdicts = run.verdicts or (
         Verdict(
-            "judge", run.manifest.id, Status.ERROR, "nothing was judged", next_step="railgauge judge RUN"
+            "judge",
+            run.manifest.id,
+            Status.INCONCLUSIVE,
+            "nothing was judged",
+            next_step="railgauge judge RUN",
         ),
     )
     root = xml.Element("testsuites", {"name": "railgauge", **_counts(verdicts)})
@@ -88,7 +92,7 @@ def _counts(verdicts: Iterable[Verdict]) -> dict[str, str]:
     return {
         "tests": str(sum(count.values())),
         "failures": str(count[Status.FAIL]),
-        "errors": str(count[Status.ERROR]),
+        "errors": str(count[Status.INCONCLUSIVE]),
     }
 
 

@@ -66,7 +66,7 @@ class ImportedRun:
     average      "Avg bus bandwidth" in bytes/s: of all sizes, so it judges nothing
     out_of_bounds  cases with errors, as the footer counts them; None without a footer
     failures     lines that say that the run failed, "host: what"; ``faults``: those that the tool found in the cluster
-    problems     what is wrong or cannot be told; empty only when all of it fits together
+    problems     what is wrong or cannot be determined; empty only when all of it fits together
     complete     whether the run printed its footer and nothing failed
     """
 

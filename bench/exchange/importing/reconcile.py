@@ -195,7 +195,7 @@ def _ranks(
     )
     if believed is None and rows and name:
         admits = f": busbw/algbw admits {inferred[0]} to {inferred[1]}" if inferred else ""
-        problems.append(f"the number of ranks cannot be told{admits}; give --ranks")
+        problems.append(f"the number of ranks cannot be determined{admits}; give --ranks")
     return inferred, believed
 
 

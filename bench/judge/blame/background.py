@@ -60,7 +60,7 @@ def rail_names(
     gpus: Mapping[int, int | None] | None = None,
 ) -> tuple[str, ...]:
     """What the rails of each local rank are called: ``mlx5_3/1``, ``mlx5_0/1+mlx5_1/1`` where its GPU has two,
-    ``rail 0`` … where that cannot be told. See ``own_by_rank``.
+    ``rail 0`` … where that cannot be determined. See ``own_by_rank``.
     """
     return called(own_by_rank(profile, ranks, nodes, gpus))
 

@@ -80,7 +80,7 @@ def confirmations(
     """The transfers to measure again, deepest suspect first, at most ``limit``; ``pairs.pack`` packs.
 
     Ports, nodes and leaves meet good nodes, each test another one where there are enough; a path is
-    measured as it is; two ends that cannot be told apart also meet across rails. Go through the whole
+    measured as it is; two ends that cannot be distinguished also meet across rails. Go through the whole
     list ``Rules.repeats`` times rather than repeat each test on the spot: a disturbance passes. ``least``:
     re-measurements that a path needs (see ``needed``).
     """
@@ -138,7 +138,7 @@ def _test(a: str, b: str, rail: str) -> Test:
 
 
 def _across(fault: Fault, m: Matrix) -> Iterator[Test]:
-    """Each of two ports that cannot be told apart, against another rail of the other node."""
+    """Each of two ports that cannot be distinguished, against another rail of the other node."""
     ports = [subject for subject in _all(fault) if subject.kind == "port"]
     others = [rail for rail in m.rails if rail != fault.subject.rail]
     if len(ports) == 2 and others:

@@ -1,4 +1,4 @@
-"""From rows to an answer: who is suspected, who is named, and what cannot be told."""
+"""From rows to an answer: who is suspected, who is named, and what cannot be determined."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _needed(m: Matrix, found: _Found, known: Known) -> int:
 def through(
     blames: Iterable[Blame], rows: Iterable[PairRate], known: Known | None = None
 ) -> Callable[[PairRate], bool]:
-    """Whether a transfer goes through somebody of ``blames``, or whom they cannot be told from; one of both
+    """Whether a transfer goes through somebody of ``blames``, or whom they cannot be distinguished from; one of both
     directions where either does.
     """
     known = known or Known()
@@ -112,7 +112,15 @@ def judge(m: Matrix, rules: Rules, known: Known) -> Answer:
     if found is None:
         what = "no pair of nodes was measured" if not m.expected else "no transfer has a usable rate"
         return Answer(
-            Status.ERROR, (), (), (f"{what}; measure all pairs",), 0, m.expected, math.nan, math.nan, math.nan
+            Status.INCONCLUSIVE,
+            (),
+            (),
+            (f"{what}; measure all pairs",),
+            0,
+            m.expected,
+            math.nan,
+            math.nan,
+            math.nan,
         )
     wired = (*swapped_rails.by_rates(m, found.scale), *swapped_rails.by_leaves(known.leaves))
     faults, swaps = swapped_rails.merged(found.faults, wired)
@@ -365,4 +373,4 @@ def _unknown(m: Matrix, known: Known, rules: Rules, blames: Sequence[Blame]) -> 
 def _status(blames: Sequence[Blame], unknown: Sequence[str]) -> Status:
     if any(row.confirmed for row in blames):
         return Status.FAIL
-    return Status.ERROR if blames or unknown else Status.PASS
+    return Status.INCONCLUSIVE if blames or unknown else Status.PASS

@@ -136,7 +136,7 @@ class Blame:
 
     lost          share of the reference rate that is missing, 0..1 (1: nothing gets through)
     confidence    0..1: that there is an effect, and that it is this subject's; divided by the number of
-                  subjects when ``alternatives`` cannot be told from it
+                  subjects when ``alternatives`` cannot be distinguished from it
     confirmed     seen again in re-measurements; what is not confirmed is a suspect, and is not named
     alternatives  others that the same measurements fit as well; then ``next_step`` says what to measure
     metric        "rate", "retransmits" where packets are lost whatever the rate, "inside" for NVLink, "wiring"
@@ -166,10 +166,10 @@ class Blame:
 class Answer:
     """What the measurements say.
 
-    status      PASS nobody to blame and all was measured; FAIL somebody confirmed; ERROR could not tell
+    status      PASS nobody to blame and all was measured; FAIL somebody confirmed; INCONCLUSIVE otherwise
     blames      deepest effect first
     withdrawn   suspects of the first pass that the re-measurement cleared
-    unknown     sentences: what could not be told, and what to measure for it
+    unknown     sentences: what could not be determined, and what to measure for it
     measured, expected   transfers (pair x rail x direction) with a usable value, and of the whole cluster
     reference   bytes/s of a healthy pair, as measured; NaN when none could be found
     noise       relative standard deviation of one transfer

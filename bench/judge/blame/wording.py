@@ -23,7 +23,7 @@ NEXT = {
 
 
 def next_step(fault: Fault, m: Matrix, others: Sequence[Fault]) -> str:
-    """What to do about it; for two that cannot be told apart, what to measure."""
+    """What to do about it; for two that cannot be distinguished, what to measure."""
     subject = fault.subject
     if fault.rivals:
         return _tell_apart(fault, m)

@@ -35,7 +35,7 @@ def rails(evidence: Evidence) -> Iterator[Verdict]:
         yield Verdict(
             "blame.rails",
             row.text,
-            Status.ERROR,
+            Status.INCONCLUSIVE,
             f"suspected: {show_share(row.lost)} of the rate is missing",
             "a re-measurement",
             "RailGauge",
@@ -48,7 +48,7 @@ def rails(evidence: Evidence) -> Iterator[Verdict]:
         yield Verdict(
             "blame.rails",
             "rails",
-            Status.SKIP if ungated else Status.ERROR,
+            Status.SKIP if ungated else Status.INCONCLUSIVE,
             text,
             "all pairs on all rails",
             "RailGauge",
@@ -148,7 +148,7 @@ def rail_rate(evidence: Evidence) -> Iterator[Verdict]:
             status = (
                 Status.SKIP
                 if evidence.manifest.launcher == IMPORTED or evidence.node_count < 2
-                else Status.ERROR
+                else Status.INCONCLUSIVE
             )
             yield Verdict(
                 "limits.rail_rate",

@@ -81,12 +81,12 @@ def matching(evidence: Evidence, limit: Limit) -> list[Row]:
 
 
 def missing(name: str, limit: Limit, evidence: Evidence) -> Verdict:
-    """A bound without any row to hold against it: could not tell; an import holds what it holds."""
+    """A bound without any row to hold against it: INCONCLUSIVE; an import holds what it holds."""
     low, high = (show_size(size) for size in limit.size)
     return Verdict(
         name,
         limit.collective,
-        Status.SKIP if evidence.manifest.launcher == IMPORTED else Status.ERROR,
+        Status.SKIP if evidence.manifest.launcher == IMPORTED else Status.INCONCLUSIVE,
         f"no row from {low} to {high} was measured",
         f"{limit.quantity} {limit.bound.text}",
         limit.bound.source,

@@ -25,13 +25,15 @@ def cases(evidence: Evidence) -> Iterator[Verdict]:
     planned = evidence.run.plan.cases
     if not planned and evidence.run.measurements:
         told = f"plan.json is missing or names no case, and {len(evidence.run.measurements)} measurements are there"
-        yield Verdict("coverage.cases", "plan", Status.ERROR, told, "a whole folder", "RailGauge", COPY)
+        yield Verdict(
+            "coverage.cases", "plan", Status.INCONCLUSIVE, told, "a whole folder", "RailGauge", COPY
+        )
         return
     if not planned:
         yield Verdict(
             "coverage.cases",
             "plan",
-            Status.ERROR,
+            Status.INCONCLUSIVE,
             "nothing was planned",
             "cases",
             "RailGauge",
@@ -47,7 +49,7 @@ def cases(evidence: Evidence) -> Iterator[Verdict]:
         yield Verdict(
             "coverage.cases",
             phase.name,
-            Status.ERROR if missing else Status.PASS,
+            Status.INCONCLUSIVE if missing else Status.PASS,
             f"{done} of {len(phase.cases)} cases measured",
             f"all {len(phase.cases)}",
             "the plan",
@@ -65,7 +67,7 @@ def losses(evidence: Evidence) -> Iterator[Verdict]:
         yield Verdict(
             "coverage.losses",
             loss.case,
-            Status.ERROR,
+            Status.INCONCLUSIVE,
             loss.reason,
             "a measurement",
             "RailGauge",
@@ -80,7 +82,7 @@ def memory(evidence: Evidence) -> Iterator[Verdict]:
         yield Verdict(
             "coverage.memory",
             short.where,
-            Status.ERROR,
+            Status.INCONCLUSIVE,
             short.text,
             "cases that fit",
             "RailGauge",
@@ -101,7 +103,7 @@ def ranks(evidence: Evidence) -> Iterator[Verdict]:
     yield Verdict(
         "coverage.ranks",
         "job",
-        Status.ERROR if missing or not present else Status.PASS,
+        Status.INCONCLUSIVE if missing or not present else Status.PASS,
         f"{len(present) - len(missing)} of {len(present)} ranks measured"
         + (f"; not {names}" if missing else ""),
         f"all {len(present)}",
@@ -121,7 +123,7 @@ def cluster(evidence: Evidence) -> Iterator[Verdict]:
     yield Verdict(
         "coverage.cluster",
         "nodes",
-        Status.PASS if inside else Status.ERROR,
+        Status.PASS if inside else Status.INCONCLUSIVE,
         f"{count} nodes",
         wanted,
         evidence.profile.name,
@@ -136,7 +138,7 @@ def cluster(evidence: Evidence) -> Iterator[Verdict]:
         yield Verdict(
             "coverage.cluster",
             node,
-            Status.PASS if here == evidence.profile.gpus else Status.ERROR,
+            Status.PASS if here == evidence.profile.gpus else Status.INCONCLUSIVE,
             f"{here} ranks",
             f"{evidence.profile.gpus} (one a GPU)",
             evidence.profile.name,
@@ -157,7 +159,7 @@ def asked(evidence: Evidence) -> Iterator[Verdict]:
         yield Verdict(
             "coverage.asked",
             option,
-            Status.PASS if there else Status.ERROR,
+            Status.PASS if there else Status.INCONCLUSIVE,
             f"phase {phase} was planned"
             if there
             else f"not measured: {left.get(phase, 'nothing of it fits')}",
@@ -191,7 +193,7 @@ def end(evidence: Evidence) -> Iterator[Verdict]:
         yield Verdict(
             "coverage.end",
             "run",
-            Status.ERROR,
+            Status.INCONCLUSIVE,
             *_unended(evidence),
         )
     else:
@@ -201,7 +203,7 @@ def end(evidence: Evidence) -> Iterator[Verdict]:
             yield Verdict(
                 "coverage.end",
                 "run folder",
-                Status.ERROR,
+                Status.INCONCLUSIVE,
                 note,
                 "whole files",
                 "RailGauge",

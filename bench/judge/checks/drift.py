@@ -47,7 +47,7 @@ def history(evidence: Evidence) -> Iterator[Verdict]:
     yield Verdict(
         "drift.history",
         past.cluster,
-        Status.ERROR,
+        Status.INCONCLUSIVE,
         f"not recorded: {past.trouble or 'the run did not come to that'}",
         "every night in the history",
         "RailGauge",
@@ -69,7 +69,7 @@ def _lost() -> Verdict:
     return Verdict(
         "drift.history",
         "the history",
-        Status.ERROR,
+        Status.INCONCLUSIVE,
         "this was a nightly run, and its folder holds no nights before it: drift cannot be judged",
         "history.json in the run folder",
         "RailGauge",
@@ -97,7 +97,12 @@ def level(evidence: Evidence) -> Iterator[Verdict]:
         return
     if not found.findings:
         yield Verdict(
-            "drift.level", found.past.cluster, Status.ERROR, "no series was planned", "a series", "RailGauge"
+            "drift.level",
+            found.past.cluster,
+            Status.INCONCLUSIVE,
+            "no series was planned",
+            "a series",
+            "RailGauge",
         )
     for finding in found.findings:
         yield verdict(explained(finding, found.past))
@@ -116,7 +121,7 @@ def peers(evidence: Evidence) -> Iterator[Verdict]:
         yield Verdict(
             "drift.fleet",
             f"{found.past.cluster} {RAILS}",
-            Status.ERROR,
+            Status.INCONCLUSIVE,
             f"no rail was looked at: {NIGHT}",
             "every rail beside its peers",
             "RailGauge",

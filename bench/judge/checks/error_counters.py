@@ -1,7 +1,7 @@
 """What grew while it was measured: errors of the rails, and what explains a slow one.
 
-An error counter of a rail that grew is a FAIL; one that cannot be told (full, reset, gone) is an ERROR. Counters of
-other devices, retransmissions and congestion are told as evidence, for a machine has other work as well.
+An error counter of a rail that grew is a FAIL; growth that is not known (full, reset, gone) is INCONCLUSIVE. Counters
+of other devices, retransmissions and congestion are shown as evidence, for a machine has other work as well.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bench.model.rails import by_port, rails_of
 from bench.model.units import show_share
 from bench.model.verdict import Verdict
 
-# what a port or interface of this kind always counts: one that does not show them cannot be told healthy
+# what a port or interface of this kind always counts: one that does not show them cannot be determined healthy
 WANTED = {
     "infiniband": (
         PMA,
@@ -135,7 +135,7 @@ def _untold(row: Growth, window: Window) -> str:
         How.RESET: f"fell from {row.before} to {row.after}: somebody reset it",
         How.ABSENT: "was there only before or only after",
     }[row.how]
-    return f"{row.counter} {why}, so whether it grew in phase {window.phase} cannot be told"
+    return f"{row.counter} {why}, so whether it grew in phase {window.phase} cannot be determined"
 
 
 @check("growth.others")

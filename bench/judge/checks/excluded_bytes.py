@@ -5,7 +5,7 @@ discovery and keep-alives move some kB/s; NCCL on one rail moves GB/s. A window 
 100 times that noise, and a 40 000th of an NDR rail. On a management interface heartbeats, logs, the store and a
 network file system run too: 16 MB and 1 MB/s. What is above the floor is the measured traffic's (FAIL) if the
 phase crossed nodes and it is at least a 100th of what a rail carried, as one of nine devices in use carries a
-ninth; what is between is somebody else's load or a short use, which bytes alone cannot tell (ERROR).
+ninth; what is between is somebody else's load or a short use, which bytes alone cannot tell (INCONCLUSIVE).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ RXE_PACKET = (
 
 @dataclass(frozen=True)
 class Moved:
-    """Bytes over a device in a window, at least and at most; None: cannot be told, ``how`` says why."""
+    """Bytes over a device in a window, at least and at most; None: cannot be determined, ``how`` says why."""
 
     least: float | None
     most: float | None
@@ -153,7 +153,7 @@ def _needed(phase: str, evidence: Evidence) -> float:
 
 
 def _rails(window: Window, want: Profile) -> tuple[float, float] | None:
-    """(all bytes on the node's rails, their mean); None where one of them cannot be told."""
+    """(all bytes on the node's rails, their mean); None where one of them cannot be determined."""
     found = [_moved(window, role) for role in rails_of(window.node, want.rails)]
     known = [each.least for each in found if each.least is not None]
     if not found or len(known) < len(found):
@@ -168,7 +168,7 @@ def _judge(
     moved = _moved(window, role)
     where = f"in phase {window.phase} ({show_seconds(window.seconds)})"
     if moved.least is None or moved.most is None:
-        return Finding(subject, None, f"its bytes {where} cannot be told: {moved.how}")
+        return Finding(subject, None, f"its bytes {where} cannot be determined: {moved.how}")
     allowed = floor + RATE * window.seconds
     told = f"{show_size(round(moved.least))} {where}, noise floor {show_size(round(allowed))}{moved.how}"
     if moved.most <= allowed:

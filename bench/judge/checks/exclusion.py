@@ -85,7 +85,7 @@ def _given(want: Profile) -> str:
 
 
 def _selected(each: Told, want: Profile, workers: bool) -> Finding:
-    """By every NCCL that may be loaded; where these do not agree, it cannot be told."""
+    """By every NCCL that may be loaded; where these do not agree, it cannot be determined."""
     answers = []
     for version in versions(each.node):
         seen = of_workers(each, want, version) if workers else of_user(each, version)
@@ -212,7 +212,7 @@ def log(evidence: Evidence) -> Iterator[Verdict]:
         yield Verdict(
             "exclusion.log",
             "all ranks",
-            Status.ERROR,
+            Status.INCONCLUSIVE,
             f"the nodes' rails have different names: {told}",
             "one list of rails",
             nccl_log.SOURCE,

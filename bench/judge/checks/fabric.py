@@ -48,7 +48,7 @@ def _wanted(evidence: Evidence) -> list[Wanted]:
 
 
 def _looks(evidence: Evidence) -> list[Look]:
-    """What was asked, oldest first; a damaged file raises, which is an ERROR of this check."""
+    """What was asked, oldest first; a damaged file raises, which is an INCONCLUSIVE of this check."""
     path = evidence.run.path / LOGS / FABRIC
     if not path.exists():
         return []

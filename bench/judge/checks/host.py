@@ -19,7 +19,9 @@ NO_RDMA = "the profile's rails are no ports of HCAs"
 NO_GPUS = "no RDMA to GPUs: the profile speaks of no GPUs"
 # ACS controls that send peer-to-peer traffic up to the root complex instead of straight across the switch
 REDIRECTS = ("SrcValid", "ReqRedir", "CmpltRedir", "UpstreamFwd")
-OFFSET = 5.0  # s. Counters are asked of all nodes at once and answered within seconds: finer cannot be told
+OFFSET = (
+    5.0  # s. Counters are asked of all nodes at once and answered within seconds: finer cannot be determined
+)
 COARSE = 30.0  # s. A probe takes so long where the driver has to wake the GPUs first
 
 

@@ -34,7 +34,7 @@ def whole(evidence: Evidence) -> Iterator[Verdict]:
         yield Verdict(
             "import.whole",
             "import",
-            Status.ERROR,
+            Status.INCONCLUSIVE,
             problem,
             "files that are whole and fit together",
             "RailGauge",

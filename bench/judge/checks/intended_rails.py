@@ -64,7 +64,7 @@ def _moved(window: Window, due: Due, want: Profile) -> Iterator[Finding]:
     for role in rails_of(window.node, want.rails):
         traffic = bytes_moved(window.moved, role.name)
         if traffic.sent is None or traffic.received is None:
-            yield Finding(node, None, f"the bytes of {role.name} {where} cannot be told: {traffic.how}")
+            yield Finding(node, None, f"the bytes of {role.name} {where} cannot be determined: {traffic.how}")
             return
         moved[role.name] = float(traffic.sent + traffic.received)
     strange = [joined(own) for own in due if not set(own) <= set(moved)]

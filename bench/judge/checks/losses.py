@@ -20,7 +20,7 @@ def lost(evidence: Evidence) -> Iterator[Verdict]:
         yield Verdict(
             "coverage.lost",
             culprit,
-            Status.ERROR,
+            Status.INCONCLUSIVE,
             f"{told[0].removeprefix(f'{culprit}: ')}{f'; it cost {len(told)} cases' if len(told) > 1 else ''}",
             "every rank in every call",
             "heartbeats of the supervisors, apart from what is measured",

@@ -67,7 +67,9 @@ def _moved(window: Window, phase: Phase, evidence: Evidence) -> Finding:
     for role in rails_of(window.node, evidence.rails):
         traffic = bytes_moved(window.moved, role.name)
         if traffic.sent is None or traffic.received is None:
-            return Finding(subject, None, f"the bytes of {role.name} {where} cannot be told: {traffic.how}")
+            return Finding(
+                subject, None, f"the bytes of {role.name} {where} cannot be determined: {traffic.how}"
+            )
         moved[role.name] = float(traffic.sent + traffic.received)
     if device not in moved:
         return Finding(subject, None, f"{device} is none of the node's rails: {', '.join(moved) or 'none'}")
@@ -125,7 +127,7 @@ def pinned(evidence: Evidence) -> Iterator[Verdict]:
 
 
 def _said(phase: Phase, evidence: Evidence) -> Verdict:
-    """The pinned workers' logs against the one rail; a rank without a log is missing, which is an ERROR."""
+    """The pinned workers' logs against the one rail; a rank without a log is missing, which is an INCONCLUSIVE."""
     device = phase.cases[0].rail
     ranks = [rank.rank for rank in evidence.ranks]
     texts = {}

@@ -51,7 +51,7 @@ def count(evidence: Evidence) -> Iterator[Verdict]:
 
 
 def _count(node: Node, want: Profile) -> Finding:
-    """Ports of which it cannot be told count as both: decided only if the answer is the same."""
+    """Ports of which it cannot be determined count as both: decided only if the answer is the same."""
     sure, unknown = rails_of(node, want.rails), part(node, want.rails, Part.UNKNOWN)
     gone = missing(node, want.rails)
     near = [f"{role.name}: {role.reason}" for role in part(node, want.rails, Part.WEAK)]
@@ -267,7 +267,7 @@ def counters(evidence: Evidence) -> Iterator[Verdict]:
             return True, "counters of an interface do not fill up"
         full = _full(device)
         if full:
-            return None, f"{', '.join(full)} at the maximum: growth cannot be told"
+            return None, f"{', '.join(full)} at the maximum: growth cannot be determined"
         if not any(_is_error(group, name) for group, name in _names(device)):
             return None, "no error counter could be read"
         return True, "no error counter is full"

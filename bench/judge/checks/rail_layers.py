@@ -25,7 +25,7 @@ def layers(evidence: Evidence) -> Iterator[Verdict]:
     lost = [row for row in found.rows if row.status is Status.FAIL]
     unknown: dict[str, list[RailRow]] = {}
     for row in found.rows:
-        if row.status is Status.ERROR:
+        if row.status is Status.INCONCLUSIVE:
             unknown.setdefault(row.text, []).append(row)
     told = [_lost(row) for row in lost] + [_unknown(rows) for rows in unknown.values()]
     yield from told[:MOST]
@@ -47,7 +47,7 @@ def layers(evidence: Evidence) -> Iterator[Verdict]:
 def _step(status: Status, want: Profile) -> str:
     if status is Status.SKIP and want.verbs.mode == "auto":
         return "install perftest on every node, then: railgauge accept"
-    return MISSING if status is Status.ERROR else ""
+    return MISSING if status is Status.INCONCLUSIVE else ""
 
 
 def _lost(row: RailRow) -> Verdict:
@@ -69,11 +69,18 @@ def _lost(row: RailRow) -> Verdict:
 
 
 def _unknown(rows: list[RailRow]) -> Verdict:
-    """What cannot be told of many rails for one reason, told once."""
+    """What cannot be determined of many rails for one reason, told once."""
     subject = shared_by([f"{row.node} {row.rail}" for row in rows], "rails")
     wanted = "all layers measured"
     return Verdict(
-        NAME, subject, Status.ERROR, rows[0].text, wanted, "RailGauge", MISSING, evidence=_figures(rows[0])
+        NAME,
+        subject,
+        Status.INCONCLUSIVE,
+        rows[0].text,
+        wanted,
+        "RailGauge",
+        MISSING,
+        evidence=_figures(rows[0]),
     )
 
 

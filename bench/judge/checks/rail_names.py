@@ -129,7 +129,7 @@ def _of_node(node: Node, votes: Sequence[Counter[tuple[str, ...]]], want: Profil
             )
             continue
         if not mine:
-            yield Finding(subject, None, f"{next_to}: which of these are its own cannot be told")
+            yield Finding(subject, None, f"{next_to}: which of these are its own cannot be determined")
             continue
         usual, most = votes[at].most_common(1)[0]
         if mine != usual:

@@ -91,7 +91,9 @@ def judged(ends: Sequence[End], wires: Sequence[set[End]], told: Mapping[str, An
         elif owner[node, rail] is None:
             with_ = _others((node, rail), wires)
             yield Finding(
-                subject, None, f"hangs with {with_}: whose cable is wrong cannot be told, bring more nodes"
+                subject,
+                None,
+                f"hangs with {with_}: whose cable is wrong cannot be determined, bring more nodes",
             )
         elif other is None:
             yield Finding(subject, True, f"hangs with {_others((node, rail), wires)}")

@@ -53,7 +53,7 @@ def screening(evidence: Evidence) -> Iterator[Verdict]:
         yield Verdict(
             "blame.screening",
             "rails",
-            Status.ERROR,
+            Status.INCONCLUSIVE,
             text,
             "a name, or a clear ring",
             "RailGauge",
@@ -99,10 +99,16 @@ def budget(evidence: Evidence) -> Iterator[Verdict]:
     source, step = "--budget", "give more time: what was not tested is not known to be good"
     for text in (text for name, text in evidence.run.plan.skipped if name == GIVEN_UP):
         yield Verdict(
-            "coverage.budget", "run", Status.ERROR, f"given up for want of time: {text}", "all", source, step
+            "coverage.budget",
+            "run",
+            Status.INCONCLUSIVE,
+            f"given up for want of time: {text}",
+            "all",
+            source,
+            step,
         )
     for note in (note for note in evidence.run.notes if "of the budget are left" in note):
-        yield Verdict("coverage.budget", "run", Status.ERROR, note, "all", source, step)
+        yield Verdict("coverage.budget", "run", Status.INCONCLUSIVE, note, "all", source, step)
     if is_screened(evidence):
         yield _paths(evidence, step)
     if not any(name == GIVEN_UP for name, _ in evidence.run.plan.skipped):
@@ -118,7 +124,7 @@ def _paths(evidence: Evidence, step: str) -> Verdict:
     return Verdict(
         "coverage.budget",
         "paths",
-        Status.PASS if whole else Status.ERROR,
+        Status.PASS if whole else Status.INCONCLUSIVE,
         f"measured {last.text}",
         f"all {last.paths_of} paths",
         "--budget",

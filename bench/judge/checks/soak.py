@@ -252,7 +252,7 @@ def _errors(node: str, line: dict[str, Any] | None, rails: set[str]) -> Finding:
     untold = [f"{rail} {name}" for rail in sorted(rails) for name in followed.get(rail, ["error counters"])]
     if untold:
         more = f" and {len(untold) - 4} more" if len(untold) > 4 else ""
-        return Finding(node, None, f"it cannot be told whether {', '.join(untold[:4])}{more} grew")
+        return Finding(node, None, f"it cannot be determined whether {', '.join(untold[:4])}{more} grew")
     return Finding(node, True, "no error grew", 0.0)
 
 

@@ -42,7 +42,7 @@ def waiting(evidence: Evidence) -> Iterator[Verdict]:
     answer = stragglers(evidence.run.measurements, cases, evidence.ranks, usual)
     # coverage says what was not measured; and on a machine whose speed nobody vouches for, somebody may well
     # be waited for most of the time
-    if not (evidence.profile.limits or before) or answer.status is Status.ERROR:
+    if not (evidence.profile.limits or before) or answer.status is Status.INCONCLUSIVE:
         yield Verdict(
             "blame.stragglers",
             "ranks",

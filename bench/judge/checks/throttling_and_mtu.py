@@ -75,7 +75,7 @@ def explained(verdict: Verdict, blamed: Blame, evidence: Evidence) -> Verdict:
     if held:
         return replace(
             verdict,
-            status=Status.ERROR,
+            status=Status.INCONCLUSIVE,
             measured=f"{verdict.measured}, but the CPU of {', '.join(held)} was throttled meanwhile",
             next_step=f"see growth.throttling, then measure again: {CORES}",
         )

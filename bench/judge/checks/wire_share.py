@@ -14,7 +14,7 @@ from bench.store import IMPORTED
 from bench.store.rows import Row
 
 # what a conclusion is as a verdict; the others cannot tell by this row
-JUDGED = {"healthy": Status.PASS, "below": Status.FAIL, "error": Status.ERROR}
+JUDGED = {"healthy": Status.PASS, "below": Status.FAIL, "error": Status.INCONCLUSIVE}
 
 
 @check("wire.ceiling")
@@ -33,7 +33,7 @@ def ceiling(evidence: Evidence) -> Iterator[Verdict]:
         yield Verdict(
             "wire.ceiling",
             f"{row.case.id} {_group(row, evidence)}".strip(),
-            Status.ERROR,
+            Status.INCONCLUSIVE,
             reading.conclusion.text,
             f"busbw of at most {reading.ceiling_text}",
             f"{evidence.profile.name}: {reading.fabric.nodes} nodes × {reading.fabric.gpus} GPUs",
@@ -73,7 +73,7 @@ def share(evidence: Evidence) -> Iterator[Verdict]:
         yield Verdict(
             "wire.share",
             "rails",
-            Status.ERROR,
+            Status.INCONCLUSIVE,
             f"none of {len(verdicts)} rows tells what the rails carry; first: {verdicts[0].measured}",
             "a row that does",
             evidence.profile.name,
@@ -103,13 +103,13 @@ def matching(evidence: Evidence, limit: Limit) -> list[Row]:
 
 
 def _missing(limit: Limit, evidence: Evidence) -> Verdict:
-    """Nothing to hold against a bound: could not tell; of an import nobody can ask for more than it holds."""
+    """Nothing to hold against a bound: INCONCLUSIVE; of an import nobody can ask for more than it holds."""
     low, high = (show_size(size) for size in limit.size)
     imported = evidence.manifest.launcher == IMPORTED
     return Verdict(
         "wire.share",
         f"{limit.collective} {limit.algorithm}".strip(),
-        Status.SKIP if imported else Status.ERROR,
+        Status.SKIP if imported else Status.INCONCLUSIVE,
         f"the import holds no such row from {low} to {high}"
         if imported
         else f"no row from {low} to {high} was measured",
@@ -123,7 +123,7 @@ def _judge(row: Row, limit: Limit, evidence: Evidence) -> Verdict:
     reading = of_row(row, evidence.run, evidence.profile, healthy=limit.bound.value)
     if reading is None:
         status, measured, step = (
-            Status.ERROR,
+            Status.INCONCLUSIVE,
             why_not(row, evidence.run, evidence.profile),
             "name the rails in the profile",
         )

@@ -47,7 +47,7 @@ QUANTITIES = {
 class Finding:
     """What is said of one series tonight.
 
-    status    FAIL for a confirmed regression. ERROR where it could not be told: not measured, or worse
+    status    FAIL for a confirmed regression. INCONCLUSIVE where it could not be determined: not measured, or worse
               without a re-run, or worse since the fingerprint changed. SKIP while a baseline is too young
     reason    why, in words; empty where the label says it all
     first, second   the two measurements against the baseline; None where there was nothing to compare
@@ -101,9 +101,9 @@ def judge_all(
     expected: Collection[Series] | None = None,
     rules: Rules = STANDARD,
 ) -> tuple[Finding, ...]:
-    """Every series of tonight and every expected one; a series expected and not measured is an ERROR.
+    """Every series of tonight and every expected one; a series expected and not measured is an INCONCLUSIVE.
 
-    Without ``expected``, all series of the history are. No series at all gives (), whose overall is ERROR.
+    Without ``expected``, all series of the history are. No series at all gives (), whose overall is INCONCLUSIVE.
     """
     wanted = set(tonight) | set(history if expected is None else expected)
     return tuple(
@@ -163,7 +163,7 @@ def _young(series: Series, tonight: Night, nights: list[Night], base: Baseline, 
     if found.label is Label.OK:
         return replace(found, label=Label.INSUFFICIENT, status=Status.SKIP)
     # The new baseline is not the judge yet and the old one no longer is: worse is neither FAIL nor PASS
-    status = Status.ERROR if found.status is not Status.PASS else Status.SKIP
+    status = Status.INCONCLUSIVE if found.status is not Status.PASS else Status.SKIP
     label = Label.SUSPICIOUS if found.label is Label.REGRESSION else found.label
     return replace(found, label=label, status=status)
 
@@ -181,7 +181,7 @@ def _compare(blank: Finding, base: Baseline, better: int, rules: Rules) -> Findi
     if first.beyond == 0:
         return found
     worse = first.beyond < 0
-    unsure = Status.ERROR if worse else Status.PASS
+    unsure = Status.INCONCLUSIVE if worse else Status.PASS
     if second is None:
         failed = night.rerun is not None
         reason = "the re-run gave no figure" if failed else "not measured again yet"
@@ -189,7 +189,7 @@ def _compare(blank: Finding, base: Baseline, better: int, rules: Rules) -> Findi
     if second.beyond == first.beyond:
         return _labelled(found, Label.REGRESSION if worse else Label.IMPROVEMENT, _alarm(worse))
     if second.beyond:
-        return _labelled(found, Label.SUSPICIOUS, Status.ERROR, "the re-run moved the other way")
+        return _labelled(found, Label.SUSPICIOUS, Status.INCONCLUSIVE, "the re-run moved the other way")
     return _labelled(found, Label.SUSPICIOUS, Status.PASS, "the re-run did not confirm it")
 
 
@@ -205,7 +205,7 @@ def _labelled(
 
 
 def _untold(series: Series, tonight: Night | None, reason: str) -> Finding:
-    return Finding(series, Label.INSUFFICIENT, Status.ERROR, tonight, reason)
+    return Finding(series, Label.INSUFFICIENT, Status.INCONCLUSIVE, tonight, reason)
 
 
 def _why_unmeasured(tonight: Night | None) -> str:

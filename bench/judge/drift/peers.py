@@ -62,12 +62,12 @@ def stand(
 ) -> tuple[Standing, ...]:
     """Every subject among its peers. ``values`` holds every subject that should have been measured.
 
-    None or NaN is an ERROR. A subject that is too slow is suspicious (ERROR) until ``reruns`` has a second
+    None or NaN is INCONCLUSIVE. A subject that is too slow is suspicious (INCONCLUSIVE) until ``reruns`` has a second
     value for it: slow again is a regression (FAIL), else it stays suspicious and passes.
     """
     measured = {subject: value for subject, value in values.items() if value is not None and usable(value)}
     missing = tuple(
-        Standing(subject, float("nan"), Label.INSUFFICIENT, Status.ERROR, "not measured tonight")
+        Standing(subject, float("nan"), Label.INSUFFICIENT, Status.INCONCLUSIVE, "not measured tonight")
         for subject in values
         if subject not in measured
     )
@@ -104,8 +104,8 @@ def verdicts(
 ) -> tuple[Verdict, ...]:
     """A row for every subject that is not ok, and one for the fleet, whose status is the overall one.
 
-    ``fleet`` names it: ``c1 rails, all_reduce, 1 GiB``. Nothing to judge is one ERROR row; too few to compare are
-    one SKIP row.
+    ``fleet`` names it: ``c1 rails, all_reduce, 1 GiB``. Nothing to judge is one INCONCLUSIVE row; too few to
+    compare are one SKIP row.
     """
     if standings and all(item.status is Status.SKIP for item in standings):
         return (Verdict(CHECK, fleet, Status.SKIP, standings[0].reason, source="the same night's median"),)
@@ -144,7 +144,7 @@ def _standing(
     change, chance = place
     if not (chance <= cut and change <= -rules.practical):
         return Standing(subject, value, Label.OK, Status.PASS, "", change, chance)
-    label, status, reason = Label.SUSPICIOUS, Status.ERROR, "not measured again yet"
+    label, status, reason = Label.SUSPICIOUS, Status.INCONCLUSIVE, "not measured again yet"
     if subject in reruns:
         label, status, reason = _second(reruns[subject], compare, rules)
     return Standing(subject, value, label, status, reason, change, chance, subject not in reruns)
@@ -154,7 +154,7 @@ def _second(
     rerun: float, compare: Callable[[float], tuple[float, float]], rules: FleetRules
 ) -> tuple[Label, Status, str]:
     if not usable(rerun):
-        return Label.SUSPICIOUS, Status.ERROR, "the re-run gave no figure"
+        return Label.SUSPICIOUS, Status.INCONCLUSIVE, "the re-run gave no figure"
     change, chance = compare(rerun)
     if chance <= rules.false_share and change <= -rules.practical:
         return Label.REGRESSION, Status.FAIL, f"re-run {show_share(-change)} worse"
@@ -181,5 +181,5 @@ def _row(fleet: str, item: Standing, show: Callable[[float], str], rules: FleetR
 
 _NEXT = {
     Status.FAIL: "railgauge accept, to find the port or path at fault",
-    Status.ERROR: "measure it again, alone",
+    Status.INCONCLUSIVE: "measure it again, alone",
 }

@@ -67,7 +67,7 @@ def followed(run: Run, again: bool = False) -> dict[Case, Row | None]:
 
 
 def samples(run: Run, profile: Profile, cluster: str) -> tuple[Sample, ...]:
-    """Every planned series of a run; what was planned and lost is NaN and ERROR, never left out."""
+    """Every planned series of a run; what was planned and lost is NaN and INCONCLUSIVE, never left out."""
     reruns = {series_of(case, cluster): row for case, row in followed(run, again=True).items()}
     found = {}
     for case, row in followed(run).items():
@@ -79,7 +79,7 @@ def samples(run: Run, profile: Profile, cluster: str) -> tuple[Sample, ...]:
         Sample(
             Series(cluster, fleet.collective, show_size(fleet.size), "busbw", subject),
             math.nan if value is None else value,
-            status=Status.ERROR if value is None else Status.PASS,
+            status=Status.INCONCLUSIVE if value is None else Status.PASS,
             rerun=fleet.reruns.get(subject),
         )
         for fleet in fleets(run, profile)
@@ -186,7 +186,7 @@ def _count(row: Row | None) -> int:
 def _status(row: Row | None, value: float, run: Run, profile: Profile) -> Status:
     """What is said of the measurement itself: a night that is wrong or below a bound is never a baseline."""
     if row is None or not (math.isfinite(value) and value > 0):
-        return Status.ERROR
+        return Status.INCONCLUSIVE
     below = any(not _reached(limit, row) for limit in profile.limits if _speaks(limit, row, run))
     return Status.FAIL if row.wrong or below else Status.PASS
 

@@ -80,7 +80,7 @@ def _change(said: Excess) -> str:
 
 def _wanted(finding: Finding, said: Excess | None) -> tuple[str, float | None]:
     if said is None:
-        return ("a figure every night" if finding.status is Status.ERROR else ""), None
+        return ("a figure every night" if finding.status is Status.INCONCLUSIVE else ""), None
     better = QUANTITIES[finding.series.quantity].better
     bound = said.reference * (1 - better * said.limit)
     word = "at least" if better > 0 else "at most"
@@ -105,9 +105,9 @@ def _source(finding: Finding, said: Excess | None) -> str:
 def _next_step(finding: Finding) -> str:
     if finding.wants_rerun:
         return "measure it again tonight"
-    if finding.status is Status.ERROR and finding.cause and finding.first is not None:
+    if finding.status is Status.INCONCLUSIVE and finding.cause and finding.first is not None:
         return f"likely cause: {', '.join(finding.cause)}; undo it, or: railgauge history accept"
-    if finding.label is Label.INSUFFICIENT and finding.status is Status.ERROR:
+    if finding.label is Label.INSUFFICIENT and finding.status is Status.INCONCLUSIVE:
         return "see why it was not measured, then: railgauge nightly"
     return _NEXT[finding.label]
 

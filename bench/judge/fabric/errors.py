@@ -44,7 +44,7 @@ def errors(
         yield Verdict(
             "fabric.errors",
             "fabric",
-            Status.ERROR,
+            Status.INCONCLUSIVE,
             "the error counters could not be read",
             "an answer",
             "ibqueryerrors",
@@ -59,7 +59,7 @@ def errors(
         yield Verdict(
             "fabric.errors",
             "fabric",
-            Status.ERROR,
+            Status.INCONCLUSIVE,
             said,
             "every port",
             "ibqueryerrors",
@@ -84,7 +84,7 @@ def errors(
 def _over(
     fabric: Fabric, port: PortErrors, was: Mapping[str, int], limits: Mapping[str, int] | None, source: str
 ) -> Verdict | None:
-    """FAIL for one port, None where it is fine; with ``limits`` None growth is judged, a fall is ERROR."""
+    """FAIL for one port, None where it is fine; with ``limits`` None growth is judged, a fall is INCONCLUSIVE."""
     if port.port is None:
         return None
     counted = [(name, value, was.get(name, 0)) for name, value in port.counters if name != CONGESTION]
@@ -103,7 +103,7 @@ def _over(
     return Verdict(
         check="fabric.errors",
         subject=_named(fabric, port),
-        status=Status.FAIL if over else Status.ERROR,
+        status=Status.FAIL if over else Status.INCONCLUSIVE,
         measured=", ".join(over or fell),
         wanted="no growth" if limits is None else "none over its limit",
         source="the reading before" if limits is None else source,
@@ -126,7 +126,11 @@ def changes(before: Fabric, now: Fabric) -> Iterator[Verdict]:
     """What was there and is not any more: switches, HCA ports, and cables whose two ends are still there."""
     if not before.rows or not now.rows:
         yield Verdict(
-            "fabric.unchanged", "fabric", Status.ERROR, "one of the two readings saw no port", "two readings"
+            "fabric.unchanged",
+            "fabric",
+            Status.INCONCLUSIVE,
+            "one of the two readings saw no port",
+            "two readings",
         )
         return
     here, source = {end.guid for end in _ends(now)}, "the reading before"

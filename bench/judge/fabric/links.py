@@ -50,7 +50,13 @@ def complete(fabric: Fabric) -> Iterator[Verdict]:
     subject, wanted = "fabric", "every node answers"
     if not fabric.rows:
         yield Verdict(
-            "fabric.complete", subject, Status.ERROR, "no port was seen at all", wanted, _ASKED, ASK_AGAIN
+            "fabric.complete",
+            subject,
+            Status.INCONCLUSIVE,
+            "no port was seen at all",
+            wanted,
+            _ASKED,
+            ASK_AGAIN,
         )
         return
     if not fabric.unanswered:
@@ -68,7 +74,14 @@ def complete(fabric: Fabric) -> Iterator[Verdict]:
         )
         step = "look at the switch at the other end of this cable: power, firmware, management"
         yield Verdict(
-            "fabric.complete", place, Status.ERROR, measured, wanted, _ASKED, step, evidence=tuple(lines)
+            "fabric.complete",
+            place,
+            Status.INCONCLUSIVE,
+            measured,
+            wanted,
+            _ASKED,
+            step,
+            evidence=tuple(lines),
         )
 
 
@@ -81,11 +94,16 @@ def hca_ports(
 ) -> Iterator[Verdict]:
     """For every HCA port wanted: which switch port it is on, and its link's width and rate at both ends.
 
-    ``width`` in lanes, ``rate`` in bytes/s, ``source`` says who wants that. Nothing wanted is ERROR.
+    ``width`` in lanes, ``rate`` in bytes/s, ``source`` says who wants that. Nothing wanted is INCONCLUSIVE.
     """
     if not wanted:
         yield Verdict(
-            "fabric.port", "fabric", Status.ERROR, "no HCA port to look for was named", "at least one", source
+            "fabric.port",
+            "fabric",
+            Status.INCONCLUSIVE,
+            "no HCA port to look for was named",
+            "at least one",
+            source,
         )
     known = attachments(fabric)
     by_guid = {attachment.hca.guid: attachment for attachment in known}
@@ -102,10 +120,10 @@ def _present(port: Wanted, attachment: Attachment | None, fabric: Fabric, source
         return Verdict("fabric.port", port.subject, status, measured, "an HCA port on a switch", source, step)
 
     if not fabric.rows:
-        return verdict(Status.ERROR, "no port of the fabric was seen", ASK_AGAIN)
+        return verdict(Status.INCONCLUSIVE, "no port of the fabric was seen", ASK_AGAIN)
     if attachment is None and fabric.unanswered:
         return verdict(
-            Status.ERROR, "not seen on the fabric, and a part of the fabric did not answer", ASK_AGAIN
+            Status.INCONCLUSIVE, "not seen on the fabric, and a part of the fabric did not answer", ASK_AGAIN
         )
     if attachment is None:
         return verdict(Status.FAIL, "not on the fabric", "check its cable, transceiver and switch port")
@@ -126,13 +144,13 @@ def _both(attachment: Attachment) -> _Ends:
 def _link(
     subject: str, ends: _Ends, width: int, rate: float, source: str, check: str = "fabric.link"
 ) -> Verdict:
-    """One verdict on both ends of a cable: FAIL if one is down, narrow or slow, ERROR if one is not told."""
+    """One verdict on both ends of a cable: FAIL if one is down, narrow or slow, INCONCLUSIVE if one is not told."""
     known = [row for _, row in ends if row]
     rates = [row.link.rate for row in known if _up(row) and row.link.rate is not None]
     if any(not _up(row) or _below(row.link, width, rate) for row in known):
         status, step = Status.FAIL, "reseat or change the cable, then: iblinkinfo -l"
     elif len(rates) < len(ends):
-        status, step = Status.ERROR, ASK_AGAIN
+        status, step = Status.INCONCLUSIVE, ASK_AGAIN
     else:
         status, step = Status.PASS, ""
     return Verdict(
@@ -181,7 +199,7 @@ def trunk_links(fabric: Fabric, width: int, rate: float, source: str) -> Iterato
             "fabric.trunk", "fabric", Status.PASS, measured, f"{width}X at {show_rate(rate, 'Gb/s')}", source
         )
     elif not judged:
-        status = Status.SKIP if fabric.rows else Status.ERROR
+        status = Status.SKIP if fabric.rows else Status.INCONCLUSIVE
         yield Verdict("fabric.trunk", "fabric", status, "no link between two switches was seen")
 
 

@@ -73,7 +73,7 @@ def busy_seconds(row: Row, repetitions: int) -> float:
 
 
 def carried(phase: str, run: Run, rows: Sequence[Row], profile: Profile) -> tuple[Carried, ...]:
-    """Every node's rails over ``phase``. Raises Untold where any of it cannot be told."""
+    """Every node's rails over ``phase``. Raises Untold where any of it cannot be determined."""
     here = [row for row in rows if row.case.phase == phase]
     _whole(phase, run, here)
     # of a phase that was resumed the second part alone: in between, a case in flight moved bytes that no row tells of
@@ -180,7 +180,7 @@ def _left(node: str, moved: Delta, subjects: Iterable[str]) -> dict[str, int]:
     for subject in subjects:
         traffic = bytes_moved(moved, subject)
         if traffic.sent is None:
-            raise Untold(f"{node} {subject}: the bytes that left cannot be told: {traffic.how}")
+            raise Untold(f"{node} {subject}: the bytes that left cannot be determined: {traffic.how}")
         sent[subject] = traffic.sent
     return sent
 

@@ -21,7 +21,7 @@ NO_LAYOUT = "unknown"  # manifest.settings["layout"] of an import that does not 
 
 
 class Unplaced(ValueError):
-    """A group whose fabric cannot be told; the message says why."""
+    """A group whose fabric cannot be determined; the message says why."""
 
 
 def node_names(ranks: Sequence[int], run: Run) -> tuple[str, ...]:

@@ -84,7 +84,7 @@ class View:
 
     @cached_property
     def collective(self) -> tuple[Mapping[tuple[str, str], float], str]:
-        """(node, rail) → bytes/s that left it, or why that cannot be told."""
+        """(node, rail) → bytes/s that left it, or why that cannot be determined."""
         reasons = []
         planned = [phase.name for phase in self.run.plan.phases]
         for phase in (name for name in COUNTED if name in planned):
@@ -158,7 +158,7 @@ def p2p(view: View, node: Node, port: Port) -> Figure:
         return Figure(math.nan, f"{view.run.manifest.backend} does not go by verbs", False)
     users = users_of(node, view)
     if port.name not in users:
-        return Figure(math.nan, "which GPUs use this rail cannot be told")
+        return Figure(math.nan, "which GPUs use this rail cannot be determined")
     sums = [
         (_sum(view, node.name, other, users[port.name]), other)
         for other in sorted(_partners(view, node, port))
@@ -187,7 +187,7 @@ def _sum(view: View, node: str, other: str, users: Sequence[tuple[int, float]]) 
 
 
 def users_of(node: Node, view: View) -> dict[str, tuple[tuple[int, float], ...]]:
-    """Rail → local ranks whose GPU uses it, and the share of that GPU's traffic; {} where it cannot be told."""
+    """Rail → local ranks whose GPU uses it, and the share of that GPU's traffic; {} where it cannot be determined."""
     rails = [port.name for port in wanted(node, view.profile.rails)]
     count = sum(rank.node == node.name for rank in view.run.manifest.ranks)
     own = [members(name) for name in view.names[:count]]

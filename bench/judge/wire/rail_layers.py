@@ -102,7 +102,7 @@ class RailRow:
 
 @dataclass(frozen=True)
 class RailLayers:
-    """The table, and why there is none (SKIP, or ERROR where it should be there)."""
+    """The table, and why there is none (SKIP, or INCONCLUSIVE where it should be there)."""
 
     rows: tuple[RailRow, ...]
     status: Status
@@ -114,22 +114,22 @@ def of_layers(run: Run, rows: Sequence[Row], profile: Profile, nodes: Sequence[N
     try:
         record = of_lines(run.verbs)
     except RecordError as error:
-        return RailLayers((), Status.ERROR, f"verbs.jsonl is damaged: {error}")
+        return RailLayers((), Status.INCONCLUSIVE, f"verbs.jsonl is damaged: {error}")
     if not run.verbs or record.left:
         left = (
             record.left or dict(run.plan.skipped).get(transfers.FIRST) or "perftest was not asked in this run"
         )
-        return RailLayers((), Status.ERROR if profile.verbs.mode == "on" else Status.SKIP, left)
+        return RailLayers((), Status.INCONCLUSIVE if profile.verbs.mode == "on" else Status.SKIP, left)
     view = View(run, rows, profile, {node.name: node for node in nodes}, record)
     found = tuple(_row(view, node, port) for node in nodes for port in wanted(node, profile.rails))
     if not found:
-        return RailLayers((), Status.ERROR, "no node has a rail that could be asked")
+        return RailLayers((), Status.INCONCLUSIVE, "no node has a rail that could be asked")
     return RailLayers(found, *_together(found, view))
 
 
 def _together(found: Sequence[RailRow], view: View) -> tuple[Status, str]:
     counts = {status: sum(row.status is status for row in found) for status in Status}
-    for status, word in ((Status.FAIL, "lose in a layer"), (Status.ERROR, "cannot be told")):
+    for status, word in ((Status.FAIL, "lose in a layer"), (Status.INCONCLUSIVE, "cannot be determined")):
         if counts[status]:
             return status, f"{counts[status]} of {len(found)} rails {word}"
     if counts[Status.SKIP]:
@@ -154,7 +154,7 @@ def _status(seen: Mapping[str, Figure], losses: Sequence[Loss]) -> Status:
     if losses:
         return Status.FAIL
     if any(not each.told and each.should for each in seen.values()):
-        return Status.ERROR
+        return Status.INCONCLUSIVE
     return Status.PASS if seen[VERBS].told else Status.SKIP
 
 

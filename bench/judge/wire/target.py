@@ -60,9 +60,9 @@ class TargetReading:
 class TargetReadings:
     """All readings and what they say together.
 
-    status   SKIP there is nothing to read; ERROR fewer than two, or they disagree; FAIL they agree on too
+    status   SKIP there is nothing to read; INCONCLUSIVE fewer than two, or they disagree; FAIL they agree on too
              little; PASS they agree on enough
-    odd      the reading that disagrees with the others; "" where none does, or which cannot be told
+    odd      the reading that disagrees with the others; "" where none does, or which cannot be determined
     """
 
     target: Bound | None
@@ -84,7 +84,7 @@ def of_target(run: Run, rows: Sequence[Row], profile: Profile) -> TargetReadings
     if rails.open:
         step = f"railgauge profiles {profile.name} > mine.toml, fill it in, then: --profile ./mine.toml"
         text = f"the profile leaves open: {rails.open}"
-        return TargetReadings(None, (), Status.ERROR, "", text, "a target", profile.name, step)
+        return TargetReadings(None, (), Status.INCONCLUSIVE, "", text, "a target", profile.name, step)
     if rails.target is None or not rails.count:
         return TargetReadings(None, (), Status.SKIP, "", f"the profile {profile.name} names no target")
     target = rails.target
@@ -280,14 +280,16 @@ def _together(
         have = f"one kind of reading: {listed}" if told else "no reading"
         step = "railgauge accept measures all three: forced Ring, rails at once, port counters"
         text = f"{have}; {missing}"
-        return TargetReadings(target, found, Status.ERROR, "", text, "three readings", "RailGauge", step)
+        return TargetReadings(
+            target, found, Status.INCONCLUSIVE, "", text, "three readings", "RailGauge", step
+        )
     if not _agree(told):
         odd = _odd(told)
-        said = f"{odd} is the odd one" if odd else "which of them is wrong cannot be told"
+        said = f"{odd} is the odd one" if odd else "which of them is wrong cannot be determined"
         wanted = f"agreement within {show_share(TOLERANCE)}"
         step = "see how each was taken; then the rails and pairs: a slow rail holds a ring back more than their sum"
         return TargetReadings(
-            target, found, Status.ERROR, odd, f"{listed}: {said}", wanted, TOLERANCE_SOURCE, step
+            target, found, Status.INCONCLUSIVE, odd, f"{listed}: {said}", wanted, TOLERANCE_SOURCE, step
         )
     low = min(told, key=lambda reading: reading.share)
     good = low.share >= floor.value
@@ -296,7 +298,9 @@ def _together(
     if good and lacking:
         text = f"{listed}: they agree, but {'; '.join(f'{r.name}: {r.text}' for r in lacking)}"
         step = "see why it could not be read; two readings alone do not say which of them is wrong"
-        return TargetReadings(target, found, Status.ERROR, "", text, "three readings", "RailGauge", step)
+        return TargetReadings(
+            target, found, Status.INCONCLUSIVE, "", text, "three readings", "RailGauge", step
+        )
     return TargetReadings(
         target,
         found,

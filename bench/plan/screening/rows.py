@@ -76,7 +76,7 @@ class Step:
     probes    rings without a common node; empty: nothing is left to do
     findings  confirmed
     open      slow rings not yet traced to anybody: if time ends here, this is what remains
-    unknown   what could not be told
+    unknown   what could not be determined
     """
 
     probes: tuple[Ring, ...]

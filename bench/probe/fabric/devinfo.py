@@ -40,7 +40,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Adapter:
-    """One device; ``name`` is None where the text starts inside one: whose it is cannot be told."""
+    """One device; ``name`` is None where the text starts inside one: whose it is cannot be determined."""
 
     name: str | None
     transport: str | None = None

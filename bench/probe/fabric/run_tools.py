@@ -1,7 +1,7 @@
 """Runs the three fabric tools, each with a time limit. The only module here that touches the machine.
 
 A tool that is not installed or may not open the management device is SKIP with the reason: most tenants may
-not ask. Anything else that is not a whole answer is ERROR, exit status 0 or not.
+not ask. Anything else that is not a whole answer is INCONCLUSIVE, exit status 0 or not.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a tool said. ``status`` PASS: a whole answer; ``text`` may hold a part of one also with ERROR."""
+    """What a tool said. ``status`` PASS: a whole answer; ``text`` may hold a part of one where it is not."""
 
     command: tuple[str, ...]
     status: Status
@@ -60,7 +60,7 @@ class Answer:
 
 _NEXT = {
     Status.SKIP: "install infiniband-diags and run as root on a node that may ask the subnet",
-    Status.ERROR: "see which part of the fabric is silent, then ask again",
+    Status.INCONCLUSIVE: "see which part of the fabric is silent, then ask again",
 }
 Run = Callable[[Sequence[str], float], Ended]
 
@@ -104,14 +104,14 @@ def _judged(command: tuple[str, ...], ended: Ended, limit: float) -> tuple[Statu
         (line.strip() for line in reversed(ended.err.splitlines()) if line.strip()), "nothing said why"
     )
     if ended.code is None:
-        return Status.ERROR, f"no answer within {limit:g} s"
+        return Status.INCONCLUSIVE, f"no answer within {limit:g} s"
     if not ended.out.strip() or ended.code not in _good_codes(command):
         if _NO_DEVICE.search(ended.err):
             return Status.SKIP, f"the management device could not be opened: {last}"
         said = "an empty answer" if not ended.out.strip() else "an answer"
-        return Status.ERROR, f"{said} with exit status {ended.code}: {last}"
+        return Status.INCONCLUSIVE, f"{said} with exit status {ended.code}: {last}"
     if silent:
-        return Status.ERROR, f"{len(silent)} queries were not answered, so the answer is not whole"
+        return Status.INCONCLUSIVE, f"{len(silent)} queries were not answered, so the answer is not whole"
     return Status.PASS, "the subnet answered"
 
 

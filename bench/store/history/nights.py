@@ -67,7 +67,7 @@ class Night:
 
     @property
     def measured(self) -> bool:
-        """Whether there is a figure to judge; an ERROR or SKIP measurement has none, whatever it says."""
+        """Whether there is a figure to judge; an INCONCLUSIVE or SKIP measurement has none, whatever it says."""
         return usable(self.value) and self.status in (Status.PASS, Status.FAIL)
 
 

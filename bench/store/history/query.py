@@ -122,7 +122,9 @@ def _by_series(
     gathered: dict[Series, list[Night]] = {}
     for run, time, collective, size_class, quantity, subject, value, rerun, status in rows:
         series = Series(cluster, collective, size_class, quantity, subject)
-        night = Night(run, time, value, fingerprints.get(run, ()), rerun, _STATUS.get(status, Status.ERROR))
+        night = Night(
+            run, time, value, fingerprints.get(run, ()), rerun, _STATUS.get(status, Status.INCONCLUSIVE)
+        )
         gathered.setdefault(series, []).append(night)
     return {
         series: tuple(sorted(found, key=lambda night: (night.time, night.run)))

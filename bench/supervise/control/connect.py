@@ -113,7 +113,7 @@ def _under_mpi(mpi: Mpi, where: Callable[[Iterable[str]], tuple[str, ...]]) -> C
         control = Control() if mpi.size == 1 else _invite(mpi, where) if mpi.rank == 0 else _follow(mpi)
     except NotMet as error:
         _say(str(error))
-        mpi.abort(EXIT[Status.ERROR])
+        mpi.abort(EXIT[Status.INCONCLUSIVE])
         raise
     control.mpi = mpi
     return control

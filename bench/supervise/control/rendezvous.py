@@ -86,7 +86,7 @@ class Listener:
                     raise NotMet(self._absent(limit))
                 self._step()
         except BaseException as error:
-            order = {"do": "quit", "status": EXIT[Status.ERROR], "reason": f"rank 0: {error}"}
+            order = {"do": "quit", "status": EXIT[Status.INCONCLUSIVE], "reason": f"rank 0: {error}"}
             for connection in self._connections.values():
                 if isinstance(error, NotMet):
                     connection.put(json.dumps(order).encode())

@@ -237,7 +237,7 @@ def _judged(
         str(row["text"]) for row in rows if row.get("kind") == "note"
     ]
     verdicts = _verdicts(out)
-    failed = [row for row in verdicts if row["status"] in ("fail", "error")]
+    failed = [row for row in verdicts if row["status"] in ("fail", "inconclusive")]
     places = [
         str(row["subject"])
         for row in failed
@@ -267,7 +267,7 @@ def _judged(
 
 def _status(said: Sequence[str]) -> int | None:
     """The exit status that verdicts stand for; None where there are none."""
-    return (1 if "fail" in said else 3 if "error" in said else 0) if said else None
+    return (1 if "fail" in said else 3 if "inconclusive" in said else 0) if said else None
 
 
 def _words(out: Path) -> str:

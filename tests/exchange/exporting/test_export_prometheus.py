@@ -98,7 +98,7 @@ def test_figures_are_base_units_of_this_run(night):
     labels = {sample.labels["label"]: sample.value for sample in by_name["railgauge_drift_series"]}
     assert labels["regression"] >= 1
     status = {sample.labels["status"]: sample.value for sample in by_name["railgauge_run_status"]}
-    assert status == {"pass": 0.0, "fail": 1.0, "error": 0.0}
+    assert status == {"pass": 0.0, "fail": 1.0, "inconclusive": 0.0}
     slow = min(by_name["railgauge_rail_bandwidth_bytes_per_second"], key=lambda sample: sample.value)
     assert (slow.labels["node"], slow.labels["rail"]) == ("n2", "rail 1")
 

@@ -265,7 +265,7 @@ def test_two_nodes_ask_for_the_cross_rail_transfers_that_decide() -> None:
 
 def test_two_nodes_without_a_nominal_rate_cannot_pass() -> None:
     answer = settle(2, 4, node_of("n1", 0.3), rules=Rules())
-    assert answer.status is Status.ERROR
+    assert answer.status is Status.INCONCLUSIVE
     assert "give the nominal rate" in answer.unknown[0]
 
 
@@ -337,7 +337,7 @@ def test_a_suspect_is_not_named_before_it_is_measured_again() -> None:
     answer = blame(rows, RULES)
     assert answer.named == ()
     assert [row.subject for row in answer.suspects] == [PORT]
-    assert answer.status is Status.ERROR
+    assert answer.status is Status.INCONCLUSIVE
     assert "confirmations()" in answer.unknown[0]
 
 
@@ -406,18 +406,18 @@ def test_the_limit_keeps_the_deepest_suspects() -> None:
     assert suspects(rows, RULES)[0].subject == Subject("path", "n0", "n2", "mlx5_3")
 
 
-# what cannot be told
+# what cannot be determined
 
 
 def test_no_rows_are_could_not_tell() -> None:
     answer = blame([])
-    assert answer.status is Status.ERROR
+    assert answer.status is Status.INCONCLUSIVE
     assert answer.unknown == ("no pair of nodes was measured; measure all pairs",)
 
 
 def test_nothing_but_nan_is_could_not_tell() -> None:
     rows = [replace(row, rate=math.nan) for row in first_pass(4, 2, lossless, random.Random(1))]
-    assert blame(rows).status is Status.ERROR
+    assert blame(rows).status is Status.INCONCLUSIVE
     assert "no transfer has a usable rate" in blame(rows).unknown[0]
 
 
@@ -433,7 +433,7 @@ def test_a_pair_that_was_not_measured_is_not_healthy() -> None:
         row for row in first_pass(4, 2, lossless, random.Random(1), 0.001) if {row.a, row.b} != {"n0", "n3"}
     ]
     answer = blame(rows, RULES)
-    assert answer.status is Status.ERROR
+    assert answer.status is Status.INCONCLUSIVE
     assert (answer.measured, answer.expected) == (20, 24)
     assert "4 of 24 transfers have no measurement" in answer.unknown[0]
 
@@ -442,7 +442,7 @@ def test_a_node_that_no_row_mentions_is_missing() -> None:
     rows = first_pass(3, 2, lossless, random.Random(1), 0.001)
     assert blame(rows, RULES).status is Status.PASS
     answer = blame(rows, RULES, Known(nodes=names(4)))
-    assert answer.status is Status.ERROR
+    assert answer.status is Status.INCONCLUSIVE
     assert "n3 rail" in answer.unknown[0]
 
 
@@ -451,7 +451,7 @@ def test_one_row_without_a_rate_does_not_pass(rate: float) -> None:
     rows = first_pass(4, 2, lossless, random.Random(1), 0.001)
     rows[5] = replace(rows[5], rate=rate)
     answer = blame(rows, RULES)
-    assert answer.status is Status.ERROR
+    assert answer.status is Status.INCONCLUSIVE
     assert "1 row without a possible rate" in answer.unknown[0]
 
 

@@ -89,7 +89,7 @@ def test_a_quota_that_is_touched_now_and_then_is_no_fault(told, wanted):
 
 def test_counters_that_nobody_recorded_do_not_say_that_there_is_no_quota():
     evidence = seen(pods(), backend="gloo", each=2, phases=["rails"])
-    assert status("growth.throttling", evidence, SOCKETS) is Status.ERROR
+    assert status("growth.throttling", evidence, SOCKETS) is Status.INCONCLUSIVE
 
 
 def test_a_run_without_measurements_is_not_judged():
@@ -109,7 +109,7 @@ def test_a_rail_of_a_throttled_node_is_not_blamed_for_it():
     evidence = limited(None, None, (188, 177, 20_500_000))
     assert held_back(evidence) == {"n2"}
     found = explained(BLAMED, blame(Subject("port", "n2", rail="eth1")), evidence)
-    assert found.status is Status.ERROR
+    assert found.status is Status.INCONCLUSIVE
     assert "the CPU of n2 was throttled meanwhile" in found.measured
     assert "growth.throttling" in found.next_step
 
@@ -118,8 +118,8 @@ def test_a_rail_of_a_throttled_node_is_not_blamed_for_it():
     ("subject", "others", "wanted"),
     [
         (Subject("port", "n1", rail="eth1"), (), Status.FAIL),
-        (Subject("path", "n1", "n2", "eth1"), (), Status.ERROR),
-        (Subject("port", "n1", rail="eth1"), (Subject("port", "n2", rail="eth1"),), Status.ERROR),
+        (Subject("path", "n1", "n2", "eth1"), (), Status.INCONCLUSIVE),
+        (Subject("port", "n1", rail="eth1"), (Subject("port", "n2", rail="eth1"),), Status.INCONCLUSIVE),
         (Subject("rail", rail="eth1"), (), Status.FAIL),
     ],
 )
@@ -234,16 +234,16 @@ def test_packets_that_could_be_larger_everywhere_are_told_and_fail_only_where_th
 
 def test_a_port_whose_packets_nobody_knows_is_no_pass_and_without_the_tool_the_check_does_not_apply():
     unknown = hcas((0, 1, {"mtu": None, "max_mtu": None}))
-    assert status("rails.mtu", seen(unknown), INFINIBAND) is Status.ERROR
+    assert status("rails.mtu", seen(unknown), INFINIBAND) is Status.INCONCLUSIVE
     note = "ibv_devinfo: ibv_devinfo is not installed"
     without = [replace(each, notes=(note,)) for each in unknown]
     (skipped,) = judged("rails.mtu", seen(without), INFINIBAND)
     assert skipped.status is Status.SKIP and "installed on no node" in skipped.measured
-    assert status("rails.mtu", seen([without[0], unknown[1]]), INFINIBAND) is Status.ERROR
+    assert status("rails.mtu", seen([without[0], unknown[1]]), INFINIBAND) is Status.INCONCLUSIVE
 
 
 def test_a_node_without_any_rail_is_not_passed_over():
-    assert status("rails.mtu", seen([*pods(), Node("n3")]), SOCKETS) is Status.ERROR
+    assert status("rails.mtu", seen([*pods(), Node("n3")]), SOCKETS) is Status.INCONCLUSIVE
 
 
 def test_where_there_is_no_majority_all_are_named():
@@ -254,8 +254,8 @@ def test_where_there_is_no_majority_all_are_named():
 def test_an_mtu_that_is_not_known_is_not_a_pass():
     machines = pods()
     machines[1] = replace(machines[1], interfaces=tuple(replace(i, mtu=None) for i in machines[1].interfaces))
-    assert status("rails.mtu", seen(machines), SOCKETS) is Status.ERROR
-    assert status("rails.mtu", seen([Node("n0")]), SOCKETS) is Status.ERROR
+    assert status("rails.mtu", seen(machines), SOCKETS) is Status.INCONCLUSIVE
+    assert status("rails.mtu", seen([Node("n0")]), SOCKETS) is Status.INCONCLUSIVE
 
 
 def test_a_roce_port_has_the_mtu_of_its_interface():
@@ -285,8 +285,8 @@ def test_each_culprit_is_a_verdict_of_its_own_with_what_it_cost():
     )
     found = judged("coverage.lost", replace(evidence, run=replace(evidence.run, losses=losses)))
     assert [(v.subject, v.status) for v in found] == [
-        ("n2 (ranks 4-5)", Status.ERROR),
-        ("n1 (rank 2)", Status.ERROR),
+        ("n2 (ranks 4-5)", Status.INCONCLUSIVE),
+        ("n1 (rank 2)", Status.INCONCLUSIVE),
     ]
     assert found[0].measured == "n2 (ranks 4-5) does not answer; it cost 2 cases"
     assert found[1].measured == "its worker was killed by SIGKILL"

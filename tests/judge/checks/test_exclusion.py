@@ -136,7 +136,7 @@ def test_crlf_matters_to_some_versions_and_that_is_said():
     newer = [with_software(each, torch_nccl="2.30.7") for each in machines]
     assert status("exclusion.selector", seen(newer), told_to(None)) is Status.PASS
     unknown = [with_software(each, torch_nccl=None) for each in machines]
-    assert status("exclusion.selector", seen(unknown), told_to(None)) is Status.ERROR
+    assert status("exclusion.selector", seen(unknown), told_to(None)) is Status.INCONCLUSIVE
     assert "it depends on the version of NCCL" in worst_words(
         "exclusion.selector", seen(unknown), told_to(None)
     )
@@ -147,7 +147,7 @@ def test_a_conf_file_nobody_looked_at_is_an_error_if_it_may_count():
     dark = [
         replace(each, ports=each.ports[1:]) for each in machines
     ]  # without mlx5_0 an unset variable is right
-    assert status("exclusion.selector", seen(dark), told_to(None)) is Status.ERROR
+    assert status("exclusion.selector", seen(dark), told_to(None)) is Status.INCONCLUSIVE
     assert status("exclusion.selector", seen(dark)) is Status.PASS
 
 
@@ -252,17 +252,17 @@ def test_one_rank_is_enough_to_fail(name, odd, words, tmp_path):
 @pytest.mark.parametrize("name", LOGGED)
 def test_a_rank_without_a_log_is_an_error(name, tmp_path):
     evidence = logged(tmp_path, left_out=(9,))
-    assert status(name, evidence) is Status.ERROR
+    assert status(name, evidence) is Status.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("name", LOGGED)
 def test_no_log_at_all_is_an_error_and_gloo_has_none(name, tmp_path):
-    assert status(name, seen(nodes(2), plan=EVIDENCE, path=tmp_path)) is Status.ERROR
+    assert status(name, seen(nodes(2), plan=EVIDENCE, path=tmp_path)) is Status.INCONCLUSIVE
     assert status(name, seen(nodes(2), backend="gloo", plan=EVIDENCE, path=tmp_path)) is Status.SKIP
     assert status(name, seen(nodes(2), path=tmp_path, plan=Plan((Phase("run", "", ()),)))) is Status.SKIP
     assert status(name, seen(nodes(2), path=tmp_path), LOCAL) is Status.SKIP
     # a plan that was lost tells nothing
-    assert status(name, seen(nodes(2), path=tmp_path)) is Status.ERROR
+    assert status(name, seen(nodes(2), path=tmp_path)) is Status.INCONCLUSIVE
 
 
 def test_rails_that_are_called_differently_cannot_be_compared_with_one_list(tmp_path):
@@ -271,7 +271,7 @@ def test_rails_that_are_called_differently_cannot_be_compared_with_one_list(tmp_
     )
     evidence = logged(tmp_path)
     run = replace(evidence.run, facts=(node(0).to_json(), odd.to_json()))
-    assert status("exclusion.log", replace(evidence, run=run)) is Status.ERROR
+    assert status("exclusion.log", replace(evidence, run=run)) is Status.INCONCLUSIVE
 
 
 def plugged(folder, odd=None, left_out=()):
@@ -303,7 +303,7 @@ def test_the_log_of_socket_rails_is_a_layer_of_its_own(tmp_path):
         (("eth0", *RUNPOD.rails.devices), Status.FAIL, "rank 11 (n1): NCCL uses the excluded eth0"),
         ((*RUNPOD.rails.devices, "ens9"), Status.FAIL, "rank 11 (n1): NCCL uses ens9, which is no rail"),
         (RUNPOD.rails.devices[:-1], Status.FAIL, "rank 11 (n1): NCCL does not use eth8"),
-        ((), Status.ERROR, "rank 11 (n1): no list of interfaces"),
+        ((), Status.INCONCLUSIVE, "rank 11 (n1): no list of interfaces"),
     ],
 )
 def test_a_rank_whose_sockets_are_elsewhere_is_named(names, status_, words, tmp_path):
@@ -313,4 +313,4 @@ def test_a_rank_whose_sockets_are_elsewhere_is_named(names, status_, words, tmp_
 
 
 def test_a_rank_without_a_log_of_its_sockets_is_an_error(tmp_path):
-    assert status("exclusion.log", plugged(tmp_path, left_out=(3,)), RUNPOD) is Status.ERROR
+    assert status("exclusion.log", plugged(tmp_path, left_out=(3,)), RUNPOD) is Status.INCONCLUSIVE

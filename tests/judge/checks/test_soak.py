@@ -79,13 +79,13 @@ def test_a_run_without_a_soak_has_no_verdicts_on_one(tmp_path):
 
 def test_a_soak_that_was_ended_early_cannot_pass(tmp_path):
     duration = soak(tmp_path, windows()[:10])["duration"]
-    assert outcome(duration) == [Status.ERROR]
+    assert outcome(duration) == [Status.INCONCLUSIVE]
     assert "40 s in 10 windows" in duration[0].measured
 
 
 def test_a_soak_without_any_window_is_no_pass(tmp_path):
     found = soak(tmp_path, [], memory=[])
-    assert {outcome(each)[0] for name, each in found.items() if name != "errors"} == {Status.ERROR}
+    assert {outcome(each)[0] for name, each in found.items() if name != "errors"} == {Status.INCONCLUSIVE}
 
 
 def test_a_load_that_grows_slower_fails(tmp_path):
@@ -105,7 +105,7 @@ def speed(tmp_path, rates, profile=GATED):
 def test_a_drop_within_the_noise_is_could_not_tell(tmp_path):
     dice = random.Random(3)
     steady = speed(tmp_path, [1.0] * 20 + [dice.uniform(0.2, 0.8) for _ in range(10)])
-    assert steady.status is Status.ERROR
+    assert steady.status is Status.INCONCLUSIVE
     assert "too noisy to tell a drop" in steady.measured
 
 
@@ -127,7 +127,7 @@ def test_a_load_that_grows_faster_has_not_dropped(tmp_path):
         assert steady.status is not Status.FAIL
         assert steady.value > 0
     slow_start = speed(tmp_path / "slow", [0.5 if i < 10 else 1.0 for i in range(30)])
-    assert slow_start.status is Status.ERROR and "10 of them stand out" in slow_start.measured
+    assert slow_start.status is Status.INCONCLUSIVE and "10 of them stand out" in slow_start.measured
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -141,7 +141,7 @@ def test_a_machine_that_wanders_for_minutes_does_not_fail(tmp_path, seed):
     assert local.status in (
         Status.PASS,
         Status.SKIP,
-        *([Status.ERROR] if (local.value or 0.0) <= -0.3 else []),
+        *([Status.INCONCLUSIVE] if (local.value or 0.0) <= -0.3 else []),
     )
 
 
@@ -151,9 +151,9 @@ def test_a_drop_of_40_percent_passes_nowhere(tmp_path, seed, noise):
     dice = random.Random(seed)
     rates = [(1.0 if i < 20 else 0.6) * math.exp(dice.gauss(0, noise)) for i in range(60)]
     gated = speed(tmp_path / "gated", rates)
-    assert gated.status in ((Status.FAIL,) if noise < 0.05 else (Status.FAIL, Status.ERROR))
+    assert gated.status in ((Status.FAIL,) if noise < 0.05 else (Status.FAIL, Status.INCONCLUSIVE))
     if median(rates[40:]) / median(rates[:20]) <= 0.7:
-        assert speed(tmp_path / "local", rates, runs.LOCAL).status is Status.ERROR
+        assert speed(tmp_path / "local", rates, runs.LOCAL).status is Status.INCONCLUSIVE
 
 
 def test_a_profile_that_gates_no_speed_is_told_of_a_drop(tmp_path):
@@ -175,7 +175,7 @@ def test_a_dip_of_one_window_is_told_and_does_not_fail(tmp_path):
 
 def test_dips_all_along_are_no_pass_though_every_third_is_alike(tmp_path):
     steady = speed(tmp_path, [0.5 if i % 3 == 0 else 1.0 for i in range(30)])
-    assert steady.status is Status.ERROR
+    assert steady.status is Status.INCONCLUSIVE
     assert "10 of them stand out" in steady.measured
 
 
@@ -185,7 +185,7 @@ def test_small_noise_all_along_passes(tmp_path):
 
 
 def test_a_few_windows_do_not_decide(tmp_path):
-    assert outcome(soak(tmp_path, windows(5))["steady"]) == [Status.ERROR]
+    assert outcome(soak(tmp_path, windows(5))["steady"]) == [Status.INCONCLUSIVE]
 
 
 def test_one_wrong_element_in_one_window_fails(tmp_path):
@@ -197,7 +197,7 @@ def test_one_wrong_element_in_one_window_fails(tmp_path):
 
 
 def test_windows_that_nobody_checked_are_no_pass(tmp_path):
-    assert outcome(soak(tmp_path, windows(wrong=(None, None), checked=0))["right"]) == [Status.ERROR]
+    assert outcome(soak(tmp_path, windows(wrong=(None, None), checked=0))["right"]) == [Status.INCONCLUSIVE]
 
 
 def test_memory_that_grows_fails_and_names_the_process(tmp_path):
@@ -266,4 +266,4 @@ def test_rails_whose_counters_were_followed_and_did_not_grow_pass(tmp_path):
 )
 def test_counters_that_nobody_followed_are_no_pass(tmp_path, line, why):
     found = errors_of(tmp_path, **line)
-    assert outcome(found) == [Status.ERROR] and why in found[0].measured
+    assert outcome(found) == [Status.INCONCLUSIVE] and why in found[0].measured

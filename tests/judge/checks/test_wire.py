@@ -1,4 +1,4 @@
-"""The checks of the wire: what fails, what cannot be told, what does not apply."""
+"""The checks of the wire: what fails, what is inconclusive, what is not applicable."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ def test_two_h100_nodes_are_skipped_where_the_forced_ring_tells(tmp_path):
     assert by_row(verdicts, "all_reduce", "in").status is Status.SKIP
     assert "not a test of the rails" in by_row(verdicts, "all_reduce", "in").measured
     assert by_row(verdicts, "all_reduce", "ring").status is Status.PASS
-    assert not [verdict for verdict in verdicts if verdict.status in (Status.FAIL, Status.ERROR)]
+    assert not [verdict for verdict in verdicts if verdict.status in (Status.FAIL, Status.INCONCLUSIVE)]
 
 
 def test_two_h100_nodes_alone_cannot_tell(tmp_path):
     verdicts = list(share(seen(tmp_path, [("all_reduce", "auto", 470)])))
-    assert [v.measured for v in verdicts if v.status is Status.ERROR and v.subject == "rails"]
+    assert [v.measured for v in verdicts if v.status is Status.INCONCLUSIVE and v.subject == "rails"]
 
 
 def test_one_node_measured_slow_by_itself_is_what_limits_two(tmp_path):
@@ -98,7 +98,7 @@ def test_a_slow_forced_ring_fails(tmp_path):
 
 def test_a_bound_without_a_row_cannot_tell(tmp_path):
     verdicts = list(share(seen(tmp_path, [])))
-    assert {verdict.status for verdict in verdicts} == {Status.ERROR}
+    assert {verdict.status for verdict in verdicts} == {Status.INCONCLUSIVE}
     assert len(verdicts) == 3
 
 
@@ -115,7 +115,7 @@ def test_no_figure_cannot_pass_with_nan(tmp_path):
 
 def test_a_figure_above_the_ceiling_is_a_measurement_error(tmp_path):
     (verdict,) = ceiling(seen(tmp_path, [("all_reduce", "auto", 800)]))
-    assert verdict.status is Status.ERROR
+    assert verdict.status is Status.INCONCLUSIVE
     assert "750.0 GB/s" in verdict.wanted
     assert "the measurement is wrong" in verdict.message
     assert verdict.bound == pytest.approx(750 * GIGA)
@@ -137,7 +137,7 @@ def test_a_figure_whose_blocks_reach_below_the_ceiling_is_not_called_wrong(tmp_p
     )
     run = load_run(path)
     (verdict,) = ceiling(Evidence(run, H100))
-    assert verdict.status is (Status.ERROR if slow < 1 else Status.PASS)
+    assert verdict.status is (Status.INCONCLUSIVE if slow < 1 else Status.PASS)
 
 
 def test_figures_below_their_ceilings_pass_and_are_counted(tmp_path):
@@ -158,7 +158,7 @@ def test_a_profile_without_rails_has_no_ceiling_and_says_so(tmp_path):
 
 def test_the_target_verdict_holds_all_readings_as_evidence(tmp_path):
     (verdict,) = target(seen(tmp_path, [("all_reduce", "ring", 365), ("all_gather", "ring", 361)]))
-    assert verdict.status is Status.ERROR
+    assert verdict.status is Status.INCONCLUSIVE
     assert any(line.startswith("Ring all_reduce: 365.0 GB/s (2920.0 Gb/s)") for line in verdict.evidence)
     assert any("no counters were taken" in line for line in verdict.evidence)
     assert verdict.next_step

@@ -1,4 +1,4 @@
-"""Drift: planted steps are found, noise is silent, and what cannot be told is said."""
+"""Drift: planted steps are found, noise is silent, and what cannot be determined is said."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_night_like_the_others_is_ok():
 
 def test_a_slow_night_is_measured_again_before_an_alarm():
     found = judge(BUSBW, history(40), tonight(LEVEL * 0.92))
-    assert (found.label, found.status, found.wants_rerun) == (Label.SUSPICIOUS, Status.ERROR, True)
+    assert (found.label, found.status, found.wants_rerun) == (Label.SUSPICIOUS, Status.INCONCLUSIVE, True)
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,9 @@ def test_a_slow_night_is_measured_again_before_an_alarm():
     [
         (0.93, Label.REGRESSION, Status.FAIL),
         (1.00, Label.SUSPICIOUS, Status.PASS),
-        (1.20, Label.SUSPICIOUS, Status.ERROR),
-        (math.nan, Label.SUSPICIOUS, Status.ERROR),
-        (0.0, Label.SUSPICIOUS, Status.ERROR),
+        (1.20, Label.SUSPICIOUS, Status.INCONCLUSIVE),
+        (math.nan, Label.SUSPICIOUS, Status.INCONCLUSIVE),
+        (0.0, Label.SUSPICIOUS, Status.INCONCLUSIVE),
     ],
 )
 def test_the_rerun_decides(rerun, label, status):
@@ -164,39 +164,39 @@ def test_the_future_is_not_looked_at():
     assert judge(BUSBW, later, tonight(LEVEL)).label is Label.INSUFFICIENT
 
 
-# --- what cannot be told ------------------------------------------------------------------------------
+# --- what cannot be determined ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 0.0, -1.0])
 def test_a_value_that_is_no_figure_is_never_ok(value):
     found = judge(BUSBW, history(40), tonight(value, value))
-    assert (found.label, found.status) == (Label.INSUFFICIENT, Status.ERROR)
+    assert (found.label, found.status) == (Label.INSUFFICIENT, Status.INCONCLUSIVE)
 
 
-@pytest.mark.parametrize("status", [Status.ERROR, Status.SKIP])
+@pytest.mark.parametrize("status", [Status.INCONCLUSIVE, Status.SKIP])
 def test_a_measurement_that_went_wrong_is_never_ok(status):
-    assert judge(BUSBW, history(40), tonight(LEVEL, status=status)).status is Status.ERROR
+    assert judge(BUSBW, history(40), tonight(LEVEL, status=status)).status is Status.INCONCLUSIVE
 
 
 def test_a_series_that_was_not_measured_is_an_error():
     findings = judge_all({BUSBW: history(40), LATENCY: history(40, level=12e-6)}, {BUSBW: tonight(LEVEL)})
-    assert [found.status for found in findings] == [Status.PASS, Status.ERROR]
+    assert [found.status for found in findings] == [Status.PASS, Status.INCONCLUSIVE]
     assert "not measured tonight" in verdict(findings[1]).message
 
 
 def test_an_expected_series_without_history_or_measurement_is_an_error():
-    assert judge_all({}, {}, expected=[BUSBW])[0].status is Status.ERROR
+    assert judge_all({}, {}, expected=[BUSBW])[0].status is Status.INCONCLUSIVE
 
 
 def test_nothing_to_judge_is_not_a_pass():
-    assert overall(found.status for found in judge_all({}, {})) is Status.ERROR
+    assert overall(found.status for found in judge_all({}, {})) is Status.INCONCLUSIVE
 
 
 def test_an_unknown_quantity_is_an_error_that_lists_the_known():
     found = judge(replace(BUSBW, quantity="bandwidth"), history(40), tonight(LEVEL))
-    assert found.status is Status.ERROR
+    assert found.status is Status.INCONCLUSIVE
     assert "busbw" in found.reason
-    assert verdict(found).status is Status.ERROR
+    assert verdict(found).status is Status.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("nights", [0, 1, 9])
@@ -238,7 +238,7 @@ def test_a_new_fingerprint_is_said_and_starts_a_new_baseline():
 
 def test_a_step_with_a_new_fingerprint_is_no_pass_and_names_the_cause():
     found = judge(BUSBW, history(40), tonight(LEVEL * 0.93, LEVEL * 0.93, parts=NEW))
-    assert (found.label, found.status) == (Label.SUSPICIOUS, Status.ERROR)
+    assert (found.label, found.status) == (Label.SUSPICIOUS, Status.INCONCLUSIVE)
     assert "likely cause: driver 550.90 → 560.28" in verdict(found).next_step
 
 
@@ -409,7 +409,7 @@ def test_the_slow_rail_and_no_other_is_found_and_measured_again():
     assert sum(item.status is Status.PASS for item in found.values()) == len(values) - 1
 
 
-@pytest.mark.parametrize(("rerun", "status"), [(48e9, Status.PASS), (math.nan, Status.ERROR)])
+@pytest.mark.parametrize(("rerun", "status"), [(48e9, Status.PASS), (math.nan, Status.INCONCLUSIVE)])
 def test_a_slow_rail_that_is_not_confirmed_stays_suspicious(rerun, status):
     values = {**rails(), "node3 rail5": 40e9}
     found = {item.subject: item for item in peers.stand(values, +1, {"node3 rail5": rerun})}["node3 rail5"]
@@ -419,8 +419,8 @@ def test_a_slow_rail_that_is_not_confirmed_stays_suspicious(rerun, status):
 @pytest.mark.parametrize("value", [None, math.nan, 0.0])
 def test_a_rail_that_was_not_measured_is_an_error(value):
     standings = peers.stand({**rails(), "node3 rail5": value}, +1)
-    assert [item.subject for item in standings if item.status is Status.ERROR] == ["node3 rail5"]
-    assert peers.verdicts("c1 rails", standings, show_rate)[-1].status is Status.ERROR
+    assert [item.subject for item in standings if item.status is Status.INCONCLUSIVE] == ["node3 rail5"]
+    assert peers.verdicts("c1 rails", standings, show_rate)[-1].status is Status.INCONCLUSIVE
 
 
 def test_a_small_fleet_is_insufficient():
@@ -429,7 +429,7 @@ def test_a_small_fleet_is_insufficient():
 
 def test_an_empty_fleet_is_an_error():
     (row,) = peers.verdicts("c1 rails", peers.stand({}, +1), show_rate)
-    assert row.status is Status.ERROR
+    assert row.status is Status.INCONCLUSIVE
 
 
 def test_a_fleet_of_times_finds_the_long_one():
@@ -486,7 +486,7 @@ def test_no_history_crashes_the_judge_and_no_bad_figure_passes(values, value, re
     found = judge(series, past, tonight(value, rerun))
     assert verdict(found).status is found.status
     if not (math.isfinite(value) and value > 0):
-        assert found.status is Status.ERROR
+        assert found.status is Status.INCONCLUSIVE
     if found.status is Status.PASS:
         assert found.nights >= 10
 
@@ -513,7 +513,7 @@ def test_no_fleet_crashes_and_every_subject_is_answered_for(values):
     for item in standings:
         value = values[item.subject]
         if value is None or not math.isfinite(value) or value <= 0:
-            assert item.status is Status.ERROR
+            assert item.status is Status.INCONCLUSIVE
 
 
 def test_a_baseline_remembers_no_more_than_its_window():

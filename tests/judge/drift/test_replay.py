@@ -22,7 +22,7 @@ nights = st.lists(
         levels,
         st.one_of(st.none(), levels),
         st.sampled_from([OLD, OLD, OLD, NEW]),
-        st.sampled_from([Status.PASS, Status.PASS, Status.PASS, Status.FAIL, Status.ERROR]),
+        st.sampled_from([Status.PASS, Status.PASS, Status.PASS, Status.FAIL, Status.INCONCLUSIVE]),
     ),
     max_size=25,
 ).map(lambda rows: [Night(f"r{at}", at + 1.0, *_night(row)) for at, row in enumerate(rows)])

@@ -100,7 +100,7 @@ def test_a_changed_fingerprint_begins_a_new_baseline_and_is_named(tmp_path, hist
     run = made.nightly(tmp_path / "run", history, NIGHTS, slow_all_reduce, profile=profile)
     said = drift(run)["c1 all_reduce 4 MiB busbw"]
     # worse than the old baseline, with a new one that is too young to tell
-    assert said.status is Status.ERROR
+    assert said.status is Status.INCONCLUSIVE
     assert "0 of 10 nights that a baseline needs since profile local/" in said.measured
     assert "likely cause: profile local/" in said.next_step
     assert drift(run)["c1 all_gather 4 MiB busbw"].status is Status.SKIP
@@ -129,8 +129,8 @@ def test_a_series_that_was_planned_and_lost_is_an_error(tmp_path, history):
     night.begin(path, asked, runs.LOCAL)
     night.end(path, asked, runs.LOCAL)
     run = settle(path, runs.LOCAL)
-    assert drift(run)["c1 all_gather 4 MiB busbw"].status is Status.ERROR
-    assert status(run) is Status.ERROR
+    assert drift(run)["c1 all_gather 4 MiB busbw"].status is Status.INCONCLUSIVE
+    assert status(run) is Status.INCONCLUSIVE
 
 
 def test_a_run_is_judged_the_same_without_the_history(tmp_path, history):
@@ -165,10 +165,10 @@ def test_a_night_that_cannot_be_recorded_is_no_pass(tmp_path, history):
     made.nightly(tmp_path / "run", history, NIGHTS)
     run = made.nightly(tmp_path / "other" / "run", history, NIGHTS)
     said = drift(run, "drift.history")["c1"]
-    assert said.status is Status.ERROR
+    assert said.status is Status.INCONCLUSIVE
     assert "already there" in said.measured
     assert "railgauge history add" in said.next_step
-    assert status(run) is Status.ERROR
+    assert status(run) is Status.INCONCLUSIVE
 
 
 def test_a_broken_and_a_foreign_file_are_named_and_left_out(tmp_path, history):
@@ -271,7 +271,7 @@ def test_what_the_reserve_has_no_time_for_stays_open(tmp_path, history):
     assert again(load(path), runs.LOCAL, "collectives") is None
     run = judge(load(path), runs.LOCAL)
     said = drift(run)["c1 all_reduce 4 MiB busbw"]
-    assert (said.status, "not measured again yet" in said.measured) == (Status.ERROR, True)
+    assert (said.status, "not measured again yet" in said.measured) == (Status.INCONCLUSIVE, True)
 
 
 def test_what_has_no_peers_says_why_it_was_not_compared(tmp_path):
@@ -287,8 +287,8 @@ def test_a_night_that_gave_up_every_rail_for_its_budget_is_no_pass(tmp_path):
     cut = replace(run.plan, skipped=(*run.plan.skipped, (NIGHT, EVERY_RAIL)))
     again = judge(replace(run, plan=cut), runs.LOCAL)
     said = drift(again, "drift.fleet")["c1 rails"]
-    assert said.status is Status.ERROR and "no rail was looked at" in said.measured
-    assert (status(run), status(again)) == (Status.PASS, Status.ERROR)
+    assert said.status is Status.INCONCLUSIVE and "no rail was looked at" in said.measured
+    assert (status(run), status(again)) == (Status.PASS, Status.INCONCLUSIVE)
 
 
 def test_a_nightly_run_whose_history_is_gone_is_no_silent_pass(tmp_path):
@@ -297,4 +297,4 @@ def test_a_nightly_run_whose_history_is_gone_is_no_silent_pass(tmp_path):
     found = [
         v for v in judge(replace(run, manifest=manifest), runs.LOCAL).verdicts if v.check == "drift.history"
     ]
-    assert [v.status for v in found] == [Status.ERROR]
+    assert [v.status for v in found] == [Status.INCONCLUSIVE]

@@ -77,7 +77,7 @@ def test_a_slow_link_is_the_links_loss_and_not_that_of_verbs_above_it(tmp_path):
         row(found, "n1", 3).losses == ()
     )  # its own link is good, and verbs are held against the slower of both
     assert row(found, "n1", 3).missing == ("the collective: n0: 7 ports can be rails, the profile says 8",)
-    told = [said for said in verdicts(run, nodes) if said.status is Status.ERROR]
+    told = [said for said in verdicts(run, nodes) if said.status is Status.INCONCLUSIVE]
     assert [said.subject for said in told] == [
         "n0 mlx5_1/1, n0 mlx5_2/1, n0 mlx5_4/1, n0 mlx5_5/1 and 11 more rails"
     ]
@@ -97,7 +97,7 @@ def test_a_link_that_is_down_loses_all_and_its_partner_cannot_be_told(tmp_path):
     found = layers(run_of(tmp_path, nodes, verbs=good + refused), nodes)
     assert row(found, "n1", 4).loser.layer == LINK
     assert row(found, "n1", 4).loser.lost == 1.0
-    assert row(found, "n0", 4).status is Status.ERROR
+    assert row(found, "n0", 4).status is Status.INCONCLUSIVE
     assert "n1 mlx5_4/1: the port is Down" in row(found, "n0", 4).text
 
 
@@ -186,8 +186,8 @@ def test_no_perftest_anywhere_is_skipped_with_the_reason(tmp_path):
 def test_no_perftest_where_the_profile_wants_it_is_an_error(tmp_path):
     wants = replace(LAMBDA, verbs=Verbs("on"))
     run = run_of(tmp_path, verbs=[], tools=[HERE, GONE])
-    assert layers(run, profile=wants).status is Status.ERROR
-    assert {said.status for said in verdicts(run, profile=wants)} == {Status.ERROR}
+    assert layers(run, profile=wants).status is Status.INCONCLUSIVE
+    assert {said.status for said in verdicts(run, profile=wants)} == {Status.INCONCLUSIVE}
 
 
 def test_a_node_without_perftest_is_not_called_healthy_for_the_others(tmp_path):
@@ -204,7 +204,7 @@ def test_a_transfer_that_failed_is_an_error_with_its_cause(tmp_path):
     good = [each for each in transfers(["n0", "n1"], even(49.5e9)) if each.sender.hca != "mlx5_2"]
     bad = [transfer(sender=a, receiver=b, rail=2, client=cut) for a, b in (("n0", "n1"), ("n1", "n0"))]
     found = layers(run_of(tmp_path, verbs=good + bad))
-    assert found.status is Status.ERROR
+    assert found.status is Status.INCONCLUSIVE
     assert "no TCP connection to 10.0.0.2:4711" in row(found, "n0", 2).text
     assert {each.status for each in found.rows if each.rail != "mlx5_2/1"} == {Status.PASS}
 
@@ -219,8 +219,8 @@ def test_what_should_be_there_and_is_not_is_an_error(tmp_path, what):
     if what == "no p2p":
         run = replace(run, measurements=tuple(m for m in run.measurements if m.case.startswith("ring")))
     found = layers(run)
-    assert found.status is Status.ERROR
-    assert {each.status for each in found.rows} == {Status.ERROR}
+    assert found.status is Status.INCONCLUSIVE
+    assert {each.status for each in found.rows} == {Status.INCONCLUSIVE}
 
 
 def test_a_run_that_did_not_ask_is_skipped_by_the_reason_of_its_rails(tmp_path):
@@ -234,12 +234,12 @@ def test_a_run_that_did_not_ask_is_skipped_by_the_reason_of_its_rails(tmp_path):
 
 def test_a_damaged_record_is_an_error_and_no_crash(tmp_path):
     found = layers(replace(run_of(tmp_path), verbs=({"kind": "transfer", "round": "?"},)))
-    assert (found.status, found.rows) == (Status.ERROR, ())
+    assert (found.status, found.rows) == (Status.INCONCLUSIVE, ())
 
 
 def test_without_rails_nothing_passes(tmp_path):
     nodes = tuple(replace(node, ports=()) for node in made_nodes.nodes(2))
-    assert layers(run_of(tmp_path), nodes).status is Status.ERROR
+    assert layers(run_of(tmp_path), nodes).status is Status.INCONCLUSIVE
 
 
 def test_gloo_has_link_and_verbs_alone_and_is_judged_by_them(tmp_path):
@@ -308,4 +308,4 @@ def test_a_profile_that_wants_perftest_is_not_content_without(tmp_path):
     for said in ((), (left_out("no time was left"),)):
         run = replace(run_of(tmp_path), verbs=said)
         assert of_layers(run, read(run), LAMBDA, ()).status is Status.SKIP
-        assert of_layers(run, read(run), want, ()).status is Status.ERROR
+        assert of_layers(run, read(run), want, ()).status is Status.INCONCLUSIVE

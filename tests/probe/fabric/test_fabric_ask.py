@@ -24,18 +24,18 @@ def answer(command, code, out, err=""):
     [
         (LINKS, 0, "rows", "", Status.PASS, "the subnet answered"),
         (ERRORS, 1, "## Summary", "", Status.PASS, "the subnet answered"),
-        (LINKS, 1, "rows", "", Status.ERROR, "an answer with exit status 1: nothing said why"),
-        (DISCOVER, 0, " \n", "", Status.ERROR, "an empty answer with exit status 0: nothing said why"),
+        (LINKS, 1, "rows", "", Status.INCONCLUSIVE, "an answer with exit status 1: nothing said why"),
+        (DISCOVER, 0, " \n", "", Status.INCONCLUSIVE, "an empty answer with exit status 0: nothing said why"),
         (
             DISCOVER,
             0,
             "rows",
             SILENT,
-            Status.ERROR,
+            Status.INCONCLUSIVE,
             "4 queries were not answered, so the answer is not whole",
         ),
-        (DISCOVER, 255, "\n", "iberror: failed: discover failed", Status.ERROR, "discover failed"),
-        (DISCOVER, None, "half", "", Status.ERROR, "no answer within 5 s"),
+        (DISCOVER, 255, "\n", "iberror: failed: discover failed", Status.INCONCLUSIVE, "discover failed"),
+        (DISCOVER, None, "half", "", Status.INCONCLUSIVE, "no answer within 5 s"),
         (DISCOVER, 255, "", NO_DEVICE, Status.SKIP, "can't open UMAD port ((null):0)"),
         (ERRORS, 255, "\n", "Failed to open port; (null):0", Status.SKIP, "could not be opened"),
     ],
@@ -50,7 +50,7 @@ def test_how_a_tool_ended(command, code, out, err, status, reason):
 
 def test_an_exit_status_of_0_can_be_a_failure():
     found = answer(DISCOVER, 0, (DATA / "ibnetdiscover.silent.txt").read_text(), SILENT).verdict
-    assert found.status is Status.ERROR
+    assert found.status is Status.INCONCLUSIVE
     assert len(found.evidence) == 4
 
 
