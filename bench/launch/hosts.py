@@ -21,6 +21,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from bench.model.errors import EXIT_USAGE
+
 from .table import LaunchError
 
 LONGEST = 1 << 20  # bytes of a host file
@@ -33,7 +35,7 @@ PART = re.compile(r"([^\[\],]*)\[([^\[\]]*)\]", re.ASCII)
 class HostsError(LaunchError):
     """What is wrong with a host file: another file would mend it."""
 
-    exit_status = 2
+    exit_status = EXIT_USAGE
 
 
 @dataclass(frozen=True)

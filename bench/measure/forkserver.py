@@ -84,7 +84,7 @@ def _become(
         put_on(first["environment"])
         phase(os.fdopen(channel, "w", encoding="utf-8"), first["asked"])
         status = 0
-    except BaseException:
+    except BaseException:  # a forked child must not return into the fork server: it reports and ends
         import traceback
 
         traceback.print_exc()

@@ -65,8 +65,7 @@ def phase(file: TextIO, asked: float) -> None:
     try:
         _work(order, channel, progress, asked)
         channel.send("done")
-    except Exception as error:
-        # whatever torch raises is evidence for the supervisor, who knows which rank failed first
+    except Exception as error:  # whatever torch raises is evidence for the supervisor, which ends the worker
         import traceback
 
         traceback.print_exc()

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench.model.errors import RailGaugeError
+from bench.model.errors import EXIT_USAGE, RailGaugeError
 
 MODULUS = 251  # prime, so that no power-of-two shift of the data looks like the data
 
@@ -68,7 +68,7 @@ REDUCTIONS = {
 class UnknownName(RailGaugeError, ValueError):
     """A name that no row has; the message lists the known ones."""
 
-    exit_status = 2
+    exit_status = EXIT_USAGE
 
 
 def element(name: str) -> Element:

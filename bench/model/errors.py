@@ -1,21 +1,30 @@
 """The one tree of mistakes that a person can mend; anything else that is raised is a fault of RailGauge.
 
-RailGaugeError          one line names what is wrong and what is known; ``exit_status`` says how the command ends
+RailGaugeError          3  one line says what is wrong and what is known; ``exit_status`` is how the command ends
 ├── UnitError           2  a text that is no size, rate or time
 ├── UnknownName         2  a collective, type or reduction that no table has
+├── BoundError          3  a collective and algorithm without a bound, or a fabric that cannot be
+├── DeviceError         2  a text that names no device
 ├── ProfileError        2  a profile that cannot be used
-├── PlanError           2  nothing can be planned from what was asked
+├── PlanError           2  nothing can be planned from the options
 ├── ImportRefused       2  a result of another tool that cannot become measurements
+├── NotComparable       2  two runs without a common case
+│   └── UnlikeRuns      2  two runs of different plans or machines
 ├── BadAddress          2  an address that nothing may be sent to
+├── NotSent             3  a message that a webhook did not take
 ├── LaunchError         3  the job cannot be started, or its variables contradict each other
 │   └── HostsError      2  a host list that cannot be read
 ├── CannotRun           3  nothing can be measured on this machine
 ├── NoAddress           3  no address of the first node is in a network that all nodes share
 ├── NoToken             3  no usable token
 ├── NotMet              3  the supervisors did not meet
+├── Refused             3  the output of an InfiniBand tool that its parser does not know
+├── Misfit              3  a line of a run folder that is not what it should be
+├── FactsError          3  the facts of a node that cannot be read
 ├── RunError            3  a run folder that cannot be used (2 where another argument would do)
 ├── ResumeRefused       3  a run that cannot be resumed here
 │   └── OtherRun        2  a run that cannot be resumed anywhere
+├── NoRuptures          3  ruptures, which finds change points, is not installed
 └── HistoryError        3  a history that cannot be read or written
     ├── MissingLibrary  3  a package of railgauge[nightly] is not installed
     └── WrongPlace      2  a folder that is no history

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.model.errors import RailGaugeError
-from bench.model.verdict import EXIT_USAGE
+from bench.model.errors import EXIT_USAGE, RailGaugeError
 
 from .collectives import OF_ALL_RANKS, collective
 from .elements import UnknownName, element

@@ -11,8 +11,7 @@ import math
 import re
 from collections.abc import Iterable
 
-from bench.model.errors import RailGaugeError
-from bench.model.verdict import EXIT_USAGE
+from bench.model.errors import EXIT_USAGE, RailGaugeError
 
 GIGA = 1e9
 MEGA = 1e6

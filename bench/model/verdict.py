@@ -9,7 +9,6 @@ from enum import Enum
 from typing import Any
 
 from .errors import EXIT_INCONCLUSIVE
-from .errors import EXIT_USAGE as EXIT_USAGE
 from .printable import on_one_line
 
 

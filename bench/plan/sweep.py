@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.model.collectives import Collective, collective, count_of, least_size, size_of
 from bench.model.elements import element, reduction
-from bench.model.errors import RailGaugeError
+from bench.model.errors import EXIT_USAGE, RailGaugeError
 from bench.model.measurement import Case
 from bench.model.units import show_size
 
@@ -17,7 +17,7 @@ MOST_SIZES = 10_000  # of one sweep; more is a slip of the finger
 class PlanError(RailGaugeError, ValueError):
     """Nothing can be planned from what was asked; the message says what is wrong with it."""
 
-    exit_status = 2
+    exit_status = EXIT_USAGE
 
 
 @dataclass(frozen=True)

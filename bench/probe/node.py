@@ -61,10 +61,10 @@ def snapshot(root: Path = LIVE) -> Snapshot:
 
 
 def _part(told: list[str], source: str, read: Callable[[], T], otherwise: T) -> T:
-    """One source. Whatever goes wrong in it, the facts of the others count: hence the broad except."""
+    """One source of facts, or ``otherwise`` where it cannot be read, with a note why."""
     try:
         return read()
-    except Exception as error:
+    except Exception as error:  # whatever goes wrong in one source, the facts of the others count
         told.append(f"{source}: {type(error).__name__}: {error}")
         return otherwise
 

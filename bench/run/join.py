@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.launch import Place, agree, elastic, quiet_mpi
 from bench.measure.work_order import first_line
-from bench.model.verdict import EXIT, Status
+from bench.model.errors import EXIT_INCONCLUSIVE
 from bench.supervise.control import token
 from bench.supervise.control.connect import connect
 from bench.supervise.departures import Departures
@@ -79,8 +79,7 @@ def _follow(supervisor: Supervisor, where: Place) -> int:
     """Serve until dismissed; who leaves before says why, and does not wait for MPI's end, which waits for everybody."""
     try:
         early = supervisor.serve()
-    except Exception as error:
-        # whatever it is: rank 0 is to hear it before the silence
+    except Exception as error:  # whatever it is, rank 0 must hear of it before this rank falls silent
         traceback.print_exc()
         early = f"{type(error).__name__}: {first_line(error)}"
         say(supervisor.control, FAILED, early)
@@ -88,7 +87,7 @@ def _follow(supervisor: Supervisor, where: Place) -> int:
     if early and where.mpi:
         if not supervisor.told:  # of a job that is interrupted everyone would say so
             print(f"railgauge: rank {supervisor.control.rank}: {early}", file=sys.stderr, flush=True)
-        os._exit(EXIT[Status.INCONCLUSIVE])
+        os._exit(EXIT_INCONCLUSIVE)
     supervisor.reason = supervisor.reason or early
     supervisor.control.close()
     return _left(supervisor, where)

@@ -18,10 +18,11 @@ from bench.launch import Place
 from bench.measure.perftest.schedule import seconds as verbs_seconds
 from bench.measure.perftest.schedule import why_left
 from bench.measure.work_order import Order
+from bench.model.errors import EXIT_INCONCLUSIVE
 from bench.model.facts import Node
 from bench.model.measurement import Rank
 from bench.model.profile import Profile
-from bench.model.verdict import EXIT, Status
+from bench.model.verdict import EXIT
 from bench.plan import Job, Memory, PlanError, acceptance, by_node, fit, sweep_cases, whole, within
 from bench.plan.budget import without
 from bench.plan.names import GIVEN_UP
@@ -43,8 +44,6 @@ from .options import Options, Watcher
 from .phases import run_phases
 from .refusal import refusal
 
-EXIT_INCONCLUSIVE = EXIT[Status.INCONCLUSIVE]
-
 
 def lead(
     options: Options,
@@ -61,7 +60,7 @@ def lead(
         code = _coordinate(options, where, control, supervisor, watcher, departures)
         if not departures.stop():
             guard.tell("written")
-    except Exception as error:
+    except Exception as error:  # raised again: the other ranks must hear why the run ended
         code, reason = refusal(error)
         raise
     finally:

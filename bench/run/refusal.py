@@ -6,8 +6,8 @@ import contextlib
 import socket
 
 from bench.launch import Place
+from bench.model.errors import exit_status
 from bench.model.printable import plain
-from bench.model.verdict import EXIT, Status
 from bench.supervise.control.connect import connect
 from bench.supervise.control.rendezvous import NotMet
 from bench.supervise.control.token import NoToken
@@ -20,9 +20,7 @@ SECONDS = 30.0  # for the other ranks to come and hear that nothing begins
 def refusal(error: Exception) -> tuple[int, str]:
     """Exit status and reason of a job that ends before it measures, for the nodes that cannot see the first."""
     text = " ".join(plain(str(error)).split()) or type(error).__name__
-    return int(
-        getattr(error, "exit_status", EXIT[Status.INCONCLUSIVE])
-    ), f"rank 0 on {plain(socket.gethostname())}: {text}"
+    return exit_status(error), f"rank 0 on {plain(socket.gethostname())}: {text}"
 
 
 def refuse(where: Place, error: Exception) -> None:

@@ -13,10 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from bench.judge.blame import transfers
-from bench.model.errors import RailGaugeError
+from bench.model.errors import EXIT_USAGE, RailGaugeError
 from bench.model.facts import FactsError, Node
 from bench.model.measurement import Case, Rank
-from bench.model.verdict import EXIT_USAGE
 from bench.plan import PAIR_RULES
 from bench.store import Phase, Plan, Run
 from bench.store.seal import not_own

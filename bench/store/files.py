@@ -9,8 +9,7 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.model.errors import RailGaugeError
-from bench.model.verdict import EXIT, EXIT_USAGE, Status
+from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE, RailGaugeError
 
 FORMAT = 1
 MANIFEST, FACTS, PLAN, JOURNAL = "manifest.json", "facts.jsonl", "plan.json", "journal.jsonl"
@@ -39,7 +38,7 @@ class RunError(RailGaugeError):
     ``exit_status`` is 2 where another argument would mend it, 3 where the folder itself is at fault.
     """
 
-    def __init__(self, message: str, exit_status: int = EXIT[Status.INCONCLUSIVE]) -> None:
+    def __init__(self, message: str, exit_status: int = EXIT_INCONCLUSIVE) -> None:
         super().__init__(message)
         self.exit_status = exit_status
 
@@ -61,7 +60,7 @@ def not_written(path: Path, error: OSError) -> RunError:
     """What to raise where somebody named ``path``: wrong usage where another path would do, not for a full disk."""
     return RunError(
         f"cannot write {path}: {error.strerror}",
-        EXIT_USAGE if error.errno in _ELSEWHERE else EXIT[Status.INCONCLUSIVE],
+        EXIT_USAGE if error.errno in _ELSEWHERE else EXIT_INCONCLUSIVE,
     )
 
 

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.model.errors import EXIT_USAGE
 from bench.model.facts import FactsError, Node
 from bench.model.measurement import Measurement
 from bench.model.typed_json import Misfit
-from bench.model.verdict import EXIT_USAGE, Verdict
+from bench.model.verdict import Verdict
 
 from . import validate
 from .files import (

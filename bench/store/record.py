@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench.model.errors import EXIT_USAGE
 from bench.model.measurement import Measurement
 from bench.model.redact import scrub
-from bench.model.verdict import EXIT_USAGE, Verdict
+from bench.model.verdict import Verdict
 
 from .files import (
     COUNTERS,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.measure.perftest.processes import Errands
 from bench.measure.work_order import HEARTBEAT_SECONDS
-from bench.model.verdict import EXIT, Status
+from bench.model.errors import EXIT_INCONCLUSIVE
 from bench.probe.gpu_load import Gauge
 from bench.probe.rail_activity import Passing
 from bench.probe.rail_wiring import hear
@@ -37,9 +37,7 @@ class Supervisor:
     above: Above = field(default_factory=lambda: Above(0, ""))
     told: str = ""  # that a signal told it to end
     quit: bool = False
-    status: int = EXIT[
-        Status.INCONCLUSIVE
-    ]  # of the job, once it is over; nothing else is known of one whose rank 0 is gone
+    status: int = EXIT_INCONCLUSIVE  # of the job, once it is over, or whose rank 0 is gone
     reason: str = ""  # why nothing was measured
     errands: Errands = field(default_factory=Errands)
     _folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="railgauge-")))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bench.model.errors import RailGaugeError
-from bench.model.verdict import EXIT_USAGE
+from bench.model.errors import EXIT_USAGE, RailGaugeError
 
 
 class ImportRefused(RailGaugeError, ValueError):

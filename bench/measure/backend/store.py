@@ -25,7 +25,7 @@ def opened(dist: Any, address: str, size: int, timeout: timedelta) -> Any:
         except NotImplementedError:
             # torch 2.4 to 2.7: the server that it prefers takes no socket, the one before it does
             store = dist.TCPStore(address, port, size, True, timeout, **given, use_libuv=False)
-    except BaseException:
+    except BaseException:  # raised again: the port must not stay open
         listening.close()
         raise
     listening.detach()  # the store closes it

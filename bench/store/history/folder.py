@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from bench.model.errors import RailGaugeError
+from bench.model.errors import EXIT_USAGE, RailGaugeError
 from bench.model.redact import scrub_text, secrets, veil
-from bench.model.verdict import EXIT_USAGE
 
 EXTRA = "railgauge[nightly]"
 ACCEPTED = "accepted"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from bench.launch import Meet, Place
-from bench.model.verdict import EXIT, Status
+from bench.model.errors import EXIT_INCONCLUSIVE
 from bench.probe.addresses import addresses
 
 from . import token
@@ -113,7 +113,7 @@ def _under_mpi(mpi: Mpi, where: Callable[[Iterable[str]], tuple[str, ...]]) -> C
         control = Control() if mpi.size == 1 else _invite(mpi, where) if mpi.rank == 0 else _follow(mpi)
     except NotMet as error:
         _say(str(error))
-        mpi.abort(EXIT[Status.INCONCLUSIVE])
+        mpi.abort(EXIT_INCONCLUSIVE)
         raise
     control.mpi = mpi
     return control

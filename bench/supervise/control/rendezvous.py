@@ -26,8 +26,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.model.errors import RailGaugeError
-from bench.model.verdict import EXIT, Status
+from bench.model.errors import EXIT_INCONCLUSIVE, RailGaugeError
 
 from .sealed_frames import DIALER, HELLO, HOST, NONCE, PROOF, Forged, Handshake, hello, parse_hello
 from .tcp import Connection, Control
@@ -85,8 +84,8 @@ class Listener:
                 if time.monotonic() > deadline:
                     raise NotMet(self._absent(limit))
                 self._step()
-        except BaseException as error:
-            order = {"do": "quit", "status": EXIT[Status.INCONCLUSIVE], "reason": f"rank 0: {error}"}
+        except BaseException as error:  # the ranks that came are told why nothing begins, then it is raised
+            order = {"do": "quit", "status": EXIT_INCONCLUSIVE, "reason": f"rank 0: {error}"}
             for connection in self._connections.values():
                 if isinstance(error, NotMet):
                     connection.put(json.dumps(order).encode())
@@ -301,7 +300,7 @@ class Dialer:
             if not handshake.proves(token, HOST, _read(sock, PROOF, deadline, refused)):
                 raise _Refused("it does not know our token and is not rank 0")
             return Connection(sock, handshake, token, host=False)
-        except BaseException:
+        except BaseException:  # raised again: an interrupt must not leave the socket open
             sock.close()
             raise
 
