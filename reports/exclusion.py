@@ -50,26 +50,35 @@ NET_LINE = "NET/"  # what the lines of NCCL's log have in them that name the ada
 
 def exclusion(shown: Shown) -> View | None:
     """The values of the section; None for a platform that excludes nothing."""
+    known = layer_states(shown)
+    if known is None:
+        return None
+    names, states = known
+    found = [_of(shown.run, layer.check) for layer in LAYERS]
+    evidence = (None, None, _log(shown.run), _bytes(shown))
+    return {
+        "names": names,
+        "status": together(states),
+        "layers": list(zip(LAYERS, states, found, evidence, strict=True)),
+        "related": verdict_table([verdict for check in RELATED for verdict in _of(shown.run, check)]),
+    }
+
+
+def layer_states(shown: Shown) -> tuple[str, list[Status]] | None:
+    """The excluded names and the status of each of LAYERS; None for a platform that excludes nothing."""
     rails = shown.profile.rails
     names = list(dict.fromkeys(name for name in (*rails.excluded, rails.management) if name))
     if rails.kind == "none" or not names:
         return None
-    found = [_of(shown.run, layer.check) for layer in LAYERS]
-    states = [_together(verdict.status for verdict in rows) for rows in found]
-    evidence = (None, None, _log(shown.run), _bytes(shown))
-    return {
-        "names": ", ".join(names),
-        "status": _together(states),
-        "layers": list(zip(LAYERS, states, found, evidence, strict=True)),
-        "related": verdict_table([verdict for check in RELATED for verdict in _of(shown.run, check)]),
-    }
+    layers = (_of(shown.run, layer.check) for layer in LAYERS)
+    return ", ".join(names), [together(verdict.status for verdict in rows) for rows in layers]
 
 
 def _of(run: Run, check: str) -> list[Verdict]:
     return [verdict for verdict in run.verdicts if verdict.check == check]
 
 
-def _together(statuses: Iterable[Status]) -> Status:
+def together(statuses: Iterable[Status]) -> Status:
     """Of verdicts or of layers: not applicable where all are; inconclusive where there is none."""
     known = list(statuses)
     return Status.SKIP if known and set(known) == {Status.SKIP} else overall(known)

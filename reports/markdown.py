@@ -5,7 +5,6 @@ from __future__ import annotations
 from bench.judge.drift.tonight import COMPARED
 from bench.model.profile import Profile
 from bench.model.units import BITS, show_count
-from bench.model.verdict import Status
 from bench.store import Run
 
 from . import views
@@ -13,7 +12,8 @@ from .charts import CHARTS
 from .environment import compared_nodes, compared_ranks
 from .frames import Frames
 from .layers import layer_table, read_layers, unknowns, worst_first
-from .summary import METHOD, coverage, duration, headline, moment, ordered, read_target, unmeasured
+from .problems import in_short, problems_of
+from .summary import METHOD, coverage, duration, headline, moment, read_target
 from .tables import MOST_ROWS, ReportTable, verdict_table
 from .templating import render
 
@@ -28,8 +28,8 @@ def markdown(run: Run, profile: Profile, f: Frames, drawn: tuple[str, ...]) -> s
         about=f"{show_count(len(m.ranks), 'rank')} on {show_count(len(m.nodes), 'node')}, {m.backend}, "
         f"{moment(m.started)}, {duration(run)}, run {m.id}",
         drift=[verdict.measured for verdict in run.verdicts if verdict.check == COMPARED],
-        bad=verdict_table(ordered(run.verdicts, Status.FAIL, Status.INCONCLUSIVE)),
-        coverage=views.coverage_table(coverage(run)), unmeasured=views.unmeasured_table(unmeasured(run)),
+        bad=verdict_table(in_short(problems_of(run))),
+        coverage=views.coverage_table(coverage(run)), unmeasured=views.unmeasured_table(run),
         target=target, target_title=views.target_title(target) if target else "",
         readings=views.readings_table(target) if target else None,
         layers=layers, rails=layer_table(worst_first(layers.rows)) if layers else None,

@@ -18,7 +18,7 @@ from bench.model.profile import Profile
 from bench.model.units import show_count
 from bench.store import Run
 
-from . import views
+from . import first_page, views
 from .exclusion import exclusion
 from .frames import Frames
 from .layers import layers
@@ -51,8 +51,8 @@ def _charts(name: str, link: str, title: str) -> Section:
 
 
 SECTIONS = (
-    Section("verdict", "Verdict", views.verdict),
-    Section("attention", "Failures", views.attention),
+    Section("verdict", "Verdict", first_page.verdict),
+    Section("attention", "Other findings", first_page.attention),
     Section("coverage", "Coverage", views.coverage),
     Section("nightly", "Drift", nightly_section),
     Section("target", "Target", views.target),

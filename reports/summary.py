@@ -71,31 +71,21 @@ def coverage(run: Run) -> tuple[Covered, ...]:
     finished = {case.id for case in done}
     open_ids = [case.id for case in run.plan.cases if case.id not in finished]
     open_ids += [row.case for row in run.plan.refused]
+    words = case_names(run)
+    missing = some([words.get(name, name) for name in open_ids])
     names = {case.collective for case in run.plan.cases if groups[case.id]}
     given_up = [text for name, text in run.plan.skipped if name == GIVEN_UP]
     # of a plan cut to a budget, "all" is not all of an acceptance
     left = " within the budget" if given_up else ""
     rows = [
-        Covered(
-            "ranks",
-            len(used & set(where)),
-            len(ranks),
-            some([f"{r.rank} on {r.node}" for r in ranks if r.rank not in used]),
-        ),
-        Covered(
-            "nodes",
-            len(used_nodes),
-            len(run.manifest.nodes),
-            some([n for n in run.manifest.nodes if n not in used_nodes]),
-        ),
-        Covered(
-            f"collectives{left}",
-            len(names),
-            len(planned_names),
-            some([n for n in planned_names if n not in names]),
-        ),
-        Covered(f"cases{left}", len(done), len(run.plan.cases) + len(run.plan.refused), some(open_ids)),
-    ]
+        Covered("ranks", len(used & set(where)), len(ranks),
+                some([f"{r.rank} on {r.node}" for r in ranks if r.rank not in used])),
+        Covered("nodes", len(used_nodes), len(run.manifest.nodes),
+                some([node for node in run.manifest.nodes if node not in used_nodes])),
+        Covered(f"collectives{left}", len(names), len(planned_names),
+                some([name for name in planned_names if name not in names])),
+        Covered(f"cases{left}", len(done), len(run.plan.cases) + len(run.plan.refused), missing),
+    ]  # fmt: skip
     if given_up:
         rows.append(Covered("phases left out for the budget", 0, len(given_up), "; ".join(given_up)))
     return tuple(rows + _pairs(run))
@@ -118,9 +108,10 @@ def _pairs(run: Run) -> list[Covered]:
 
 
 def some(names: list[str], most: int = MOST) -> str:
-    """The first names, and how many more."""
+    """The first names, and how many more; semicolons stand between names that have commas."""
     more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+    between = "; " if any("," in name for name in names) else ", "
+    return between.join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True)
@@ -130,6 +121,16 @@ class Unmeasured:
     what: str
     became: str
     why: str
+
+
+def case_names(run: Run) -> dict[str, str]:
+    """Case id → ``all_reduce, 8 GiB, bfloat16, in place``."""
+    return {
+        case.id: f"{case.collective}, {show_size(case.size)}, {case.dtype}, "
+        + ("out of place" if case.placement == "out" else "in place")
+        + (f", {case.algorithm}" if case.algorithm not in ("", "auto") else "")
+        for case in run.plan.cases
+    }
 
 
 def unmeasured(run: Run) -> tuple[Unmeasured, ...]:

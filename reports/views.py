@@ -19,8 +19,7 @@ from .summary import (
     METHOD,
     Covered,
     Shown,
-    Unmeasured,
-    headline,
+    case_names,
     moment,
     network,
     ordered,
@@ -32,26 +31,11 @@ from .tables import Cell, ReportTable, code, number, rates, size, verdict_table
 from .traffic import carried, deltas, errors
 
 View = Mapping[str, object]
-OPEN_VERDICTS = 25  # so many stand open; the others of that status are one click away
 MOST_PAIRS = 100  # rows of pairs that the page lists, the slowest; rows.csv has them all
 ROW_HEAD = (
     "collective", "size", "count", "type", "redop", "root", "ranks", "time µs", "algbw GB/s", "busbw GB/s", "#wrong",
     "p50 µs", "p95 µs", "p99 µs", "n", "stop", "width", "rails of a node",
 )  # fmt: skip
-
-
-def verdict(shown: Shown) -> View:
-    """The overall status and the counts, first of all."""
-    status, counts = headline(shown.run)
-    return {"status": status, "counts": counts}
-
-
-def attention(shown: Shown) -> View | None:
-    """What failed or is inconclusive: where, how much against what, what to do next."""
-    bad = ordered(shown.run.verdicts, Status.FAIL, Status.INCONCLUSIVE)
-    if not bad:
-        return None
-    return {"first": verdict_table(bad[:OPEN_VERDICTS]), "rest": verdict_table(bad[OPEN_VERDICTS:])}
 
 
 def coverage(shown: Shown) -> View:
@@ -63,7 +47,7 @@ def coverage(shown: Shown) -> View:
     )
     return {
         "measured": coverage_table(covered(shown.run)),
-        "missing": unmeasured_table(missing),
+        "missing": unmeasured_table(shown.run),
         "counts": ", ".join(words),
         "opened": counts["lost"] or counts["refused"],
         "notes": shown.run.notes,
@@ -81,8 +65,9 @@ def _result(row: Covered) -> str:
     return "✔ all" if row.measured == row.planned else f"✘ {row.planned - row.measured} not measured"
 
 
-def unmeasured_table(rows: Sequence[Unmeasured]) -> ReportTable:
-    lines = [(row.became, Cell(row.what, row.what, kind="code"), row.why) for row in rows]
+def unmeasured_table(run: Run) -> ReportTable:
+    names = case_names(run)
+    lines = [(row.became, names.get(row.what, row.what), row.why) for row in unmeasured(run)]
     return ReportTable("Not measured", ("result", "what", "why"), lines)
 
 

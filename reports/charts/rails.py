@@ -73,7 +73,7 @@ def rail_matrix(f: Frames, pairs: pd.DataFrame) -> alt.LayerChart:
     step = min(60, WIDTH / max(1, len(f.nodes)))
     width = max(60, round(step * len(f.nodes)))
     x = alt.X("node:N", title="node", sort=list(f.nodes), axis=_node_axis(label_size(step), -90))
-    y = alt.Y("rail:N", title="rail", sort=_natural(data["rail"]))
+    y = alt.Y("rail:N", title="rail", sort=natural(data["rail"]))
     colour = alt.Color(
         "change:Q",
         scale=alt.Scale(range=list(DIVERGING), domain=[-SPAN, SPAN], domainMid=0, clamp=True),
@@ -149,7 +149,7 @@ def pair_heatmap(f: Frames, pairs: pd.DataFrame) -> alt.LayerChart | alt.FacetCh
     if not by_rail:
         return alt.layer(*layers, data=data).properties(width=side, height=side)
     chart = alt.layer(*layers).properties(width=side, height=side)
-    facet = alt.Facet("rail:N", title=None, sort=_natural(data["rail"]))
+    facet = alt.Facet("rail:N", title=None, sort=natural(data["rail"]))
     return chart.facet(facet, columns=max(1, WIDTH // (side + 70)), data=data)
 
 
@@ -170,7 +170,7 @@ def rail_distribution(f: Frames, pairs: pd.DataFrame) -> alt.LayerChart:
     grouped = pairs.groupby("rail", sort=True)["gbps"]
     data = pd.DataFrame({name: grouped.quantile(q).round(3) for name, q in QUANTILES.items()})
     data = data.assign(pairs=grouped.size()).reset_index()
-    y = alt.Y("rail:N", title="rail", sort=_natural(data["rail"]))
+    y = alt.Y("rail:N", title="rail", sort=natural(data["rail"]))
     domain = [x for x in (*data["min"], *data["max"], floor) if math.isfinite(x)]
     margin = max(0.025 * max(domain), 0.05 * (max(domain) - min(domain)))
     limits = [round(min(domain) - margin, 3), round(max(domain) + margin, 3)]
@@ -313,7 +313,7 @@ def _node_axis(size: int, angle: int) -> alt.Axis:
     return alt.Axis(labelAngle=angle, labelLimit=140, labelOverlap=False, labelFontSize=size)
 
 
-def _natural(names: pd.Series) -> list[str]:
+def natural(names: pd.Series) -> list[str]:
     """Names in the order of the numbers in them: mlx5_2 before mlx5_10."""
 
     def key(name: str) -> list[tuple[int, int, str]]:
