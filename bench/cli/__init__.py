@@ -23,7 +23,7 @@ GROUPS = (measuring, resuming, launching, nightly, history, probing, judging, ch
 
 
 class Commands(click.Group):
-    """A group that lists what it knows when it is asked for something else."""
+    """A group that lists its commands when it is given an unknown one."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -58,7 +58,7 @@ for group in GROUPS:
 
 
 def main() -> None:
-    """Run the command line. A traceback is ours and never a verdict on the cluster: exit status 3."""
+    """Run the command line and end the process with its exit status."""
     with patient(secrets(sys.argv)):
         code = _run()
         lost = trouble()

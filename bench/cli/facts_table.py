@@ -1,4 +1,4 @@
-"""What ``railgauge probe`` prints: one node in full, or many in short with what differs between them."""
+"""What ``railgauge probe`` prints: one node in full, or several in short with their differences."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def many_nodes(nodes: Sequence[Node], rails: Rails) -> str:
     head: Row = ("node", "GPUs", "rails", "ports", "driver", "kernel", "memory", "notes")
     rows = [head, *(_short(node, rails) for node in nodes)]
     differing = list(differences(nodes))
-    told = "\n".join(f"  {text}" for text in differing) or "  nothing"
-    return f"{_grid(rows)}\n\nwhat differs between {len(nodes)} nodes:\n{told}"
+    told = "\n".join(f"  {text}" for text in differing) or "  none"
+    return f"{_grid(rows)}\n\ndifferences between {len(nodes)} nodes:\n{told}"
 
 
 def differences(nodes: Sequence[Node]) -> Iterator[str]:
@@ -96,7 +96,9 @@ def _host(node: Node) -> Iterator[Row]:
     yield "GPUDirect", f"nvidia_peermem {host.peermem or 'not loaded'}, NVIDIA module {_module(node)}"
     groups = UNKNOWN
     if host.iommu_groups is not None:
-        groups = ", ".join(f"{count} {kind or 'not told'}" for kind, count in host.iommu_groups.items())
+        groups = ", ".join(
+            f"{count} {kind or 'of unknown kind'}" for kind, count in host.iommu_groups.items()
+        )
     yield "IOMMU", f"{groups or 'no groups'}; locked memory {_memlock(node)}"
     yield "driver", f"{_or(software.driver)}, CUDA {_or(software.driver_cuda)}"
     wheels = (f"{name} {version}" for name, version in software.nccl_wheels.items())
@@ -110,7 +112,7 @@ def _host(node: Node) -> Iterator[Row]:
         f"{name}={value}" for name, value in node.environment.variables.items() if "NCCL" in name
     )
     files = ", ".join(path for path, text in node.environment.files.items() if text is not None)
-    yield "NCCL is told", f"{settings or 'no variable'}; {files or 'no conf file'}"
+    yield "NCCL settings", f"{settings or 'no variable'}; {files or 'no conf file'}"
 
 
 def _guest(node: Node) -> str:
@@ -124,14 +126,9 @@ def _module(node: Node) -> str:
 
 
 def _memlock(node: Node) -> str:
-    host = node.host
-    return (
-        "unlimited"
-        if host.memlock_unlimited
-        else UNKNOWN
-        if host.memlock is None
-        else show_size(host.memlock)
-    )
+    if node.host.memlock_unlimited:
+        return "unlimited"
+    return UNKNOWN if node.host.memlock is None else show_size(node.host.memlock)
 
 
 def _mpi(node: Node) -> str:
@@ -145,22 +142,10 @@ def _gpu_rows(node: Node, rails: Rails) -> list[Row]:
     nearest = rail_of_gpu(node, names)
     own = {gpu.index: joined(each) for gpu, each in zip(node.gpus, own_rails(node, rails), strict=False)}
     head: Row = (
-        "GPU",
-        "model",
-        "PCI",
-        "PCIe",
-        "NUMA",
-        "memory",
-        "ECC",
-        "NVLinks",
-        "clocks held by",
-        "near to",
-    )
-    return (
-        [head, *(_gpu_row(gpu, own.get(gpu.index) or nearest.get(gpu.index)) for gpu in node.gpus)]
-        if node.gpus
-        else []
-    )
+        "GPU", "model", "PCI", "PCIe", "NUMA", "memory", "ECC", "NVLinks", "clocks limited by", "nearest rail",
+    )  # fmt: skip
+    rows = [_gpu_row(gpu, own.get(gpu.index) or nearest.get(gpu.index)) for gpu in node.gpus]
+    return [head, *rows] if rows else []
 
 
 def _gpu_row(gpu: Gpu, near: str | None) -> Row:
@@ -178,19 +163,8 @@ def _gpu_row(gpu: Gpu, near: str | None) -> Row:
 def _port_rows(node: Node, rails: Rails) -> list[Row]:
     part = {role.name: role.part for role in roles(node, rails)}
     head: Row = (
-        "port",
-        "part",
-        "state",
-        "rate",
-        "link layer",
-        "LID",
-        "firmware",
-        "board",
-        "PCI",
-        "PCIe",
-        "NUMA",
-        "for",
-    )
+        "port", "part", "state", "rate", "link layer", "LID", "firmware", "board", "PCI", "PCIe", "NUMA", "interface",
+    )  # fmt: skip
     rows = [_port_row(port, part.get(port.name) if rails.kind != "none" else None) for port in node.ports]
     return [head, *rows] if rows else []
 

@@ -1,4 +1,4 @@
-"""Progress of a job that another process runs: what its journal says, as a bar on our terminal.
+"""A progress bar for a job that another process runs, drawn from its journal.
 
 Ranks under mpirun have no terminal, the process that started mpirun has: it follows the run folder
 and lets the job's own lines pass above the bar.

@@ -1,4 +1,4 @@
-"""A job on this machine: mpirun started, watched, interrupted, and never believed."""
+"""Run a job on this machine under mpirun, whose exit status is never taken for the run's."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _stop(job: subprocess.Popen[str], folder: Path) -> None:
 
 
 def _believe(returned: int, options: Options, quiet: bool, verbose: bool) -> int:
-    """The run's own word, never the launcher's: mpirun can end with 0 although a node died."""
+    """The run's own verdict, never the launcher's status: mpirun can end with 0 although a node died."""
     run = load_run(options.out) if (options.out / "manifest.json").exists() else None
     before = options.resumed.manifest.settings if options.resumed else None
     if run is None or run.manifest.settings == before:

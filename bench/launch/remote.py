@@ -1,4 +1,4 @@
-"""One command on each of several hosts, by ssh: started, watched and ended from here.
+"""Run one command on each of several hosts by ssh: start it, watch it, end it.
 
 The job's secret goes to the far end over its standard input, so that it stands in no list of processes
 and in no file. Standard input stays open as long as we live: when it ends, whatever ended us, the far

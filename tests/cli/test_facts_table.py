@@ -51,7 +51,7 @@ def test_what_is_not_known_is_a_question_mark_and_never_a_zero():
     assert "GPU: no GPU" in text
     assert "port: no RDMA device" in text
     assert "nvml: not installed" in text
-    assert "driver        ?, CUDA ?" in text
+    assert "driver         ?, CUDA ?" in text
     blind = with_port(node(), "mlx5_3", rate_text=None, state=None, fw=None, pci=PciPath("0000:33:00.0", ""))
     (row,) = lines(one_node(blind, LAMBDA.rails), "mlx5_3/1")
     assert row.split()[:4] == ["mlx5_3/1", "unknown", "?", "?"] or row.split()[:4] == [
@@ -65,7 +65,7 @@ def test_what_is_not_known_is_a_question_mark_and_never_a_zero():
 def test_equal_nodes_differ_in_nothing():
     text, status = table(nodes(3), LAMBDA.rails)
     assert status is Status.PASS
-    assert text.endswith("what differs between 3 nodes:\n  nothing")
+    assert text.endswith("differences between 3 nodes:\n  none")
     assert [line.split()[0] for line in text.splitlines()[1:4]] == ["n0", "n1", "n2"]
 
 

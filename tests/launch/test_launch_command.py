@@ -162,7 +162,10 @@ def test_a_resume_on_other_hosts_than_before_is_refused_before_anything_starts(t
 def test_a_first_host_that_everybody_calls_himself_is_refused_where_the_others_look_for_it(tmp_path):
     names = hosts(tmp_path, "localhost slots=2\nn2 slots=2\n")
     refused = launch("--hosts", names, "--launcher", "torchrun", "--dry-run", *ACCEPT).exception
-    assert "line 1: every host calls itself localhost" in str(refused) and refused.exit_status == 2
+    assert (
+        "line 1: localhost means a different machine on every host" in str(refused)
+        and refused.exit_status == 2
+    )
     assert launch("--hosts", names, "--launcher", "openmpi", "--dry-run", *ACCEPT).exit_code == 0
 
 

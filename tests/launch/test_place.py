@@ -192,7 +192,7 @@ def test_where_a_person_types_commands_nothing_started_us(variables):
         ({**TORCHRUN, "MASTER_PORT": ""}, "MASTER_PORT is not a number"),
         ({**TORCHRUN, "MASTER_ADDR": ""}, "MASTER_ADDR does not say where rank 0 is"),
         ({**TORCHRUN, "RAILGAUGE_PORT": "x"}, "RAILGAUGE_PORT"),
-        ({**SHELL_RANK, "RAILGAUGE_MEET": "n1"}, "RAILGAUGE_MEET is 'n1', wanted HOST:PORT"),
+        ({**SHELL_RANK, "RAILGAUGE_MEET": "n1"}, "RAILGAUGE_MEET is 'n1', must be HOST:PORT"),
         ({**SHELL_NODE, "RAILGAUGE_FIRST_RANK": "9"}, "ranks 9 to 16 of 16"),
         ({**RUNPOD, "NODE_RANK": "2"}, "ranks 16 to 23 of 16"),
         ({**RUNPOD, "WORLD_SIZE": "8"}, "NUM_NODES × NUM_TRAINERS is 16, but WORLD_SIZE=8"),
