@@ -15,7 +15,7 @@ from bench.plan import Job
 from bench.plan.nightly import short
 from bench.run import nightly as night
 from bench.run.finish import settle
-from bench.run.nightly_options import Nightly
+from bench.run.options import Nightly
 from bench.store import Plan, Run, load
 from bench.store.history import Record, append, create
 from tests import runs

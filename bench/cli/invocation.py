@@ -14,7 +14,7 @@ from .option_types import SharedOptions
 if TYPE_CHECKING:
     from bench.measure.loop import Rules
     from bench.plan import Asked, Request
-    from bench.run.nightly_options import Nightly
+    from bench.run.options import Nightly
 
 
 def measure(typed: Invocation) -> int:

@@ -59,7 +59,7 @@ def nightly(
         srun --mpi=pmix railgauge nightly --history /nfs/railgauge --profile lambda-1cc-h100
     """
     from bench.plan import Asked
-    from bench.run.nightly_options import Nightly
+    from bench.run.options import Nightly
 
     night = Nightly(history, cluster, budget, new)
     return Invocation(

@@ -16,11 +16,10 @@ CAPTURING = "capturing"  # the stage in which nothing else may ask the GPU anyth
 
 
 @dataclass(frozen=True)
-class Order:
+class WorkOrder:
     """What a worker is told.
 
     address    where the first rank's store listens
-    rotation   case id -> buffers to rotate through
     rails      interfaces in rail order, where gloo has to be told which one to use
     name       of this set of workers, unlike that of any other in the run
     """
@@ -35,7 +34,6 @@ class Order:
     timeout: float
     rules: Rules
     repetitions: int
-    rotation: dict[str, int]
     rails: tuple[str, ...] = ()
     name: str = ""
 
@@ -47,9 +45,11 @@ class Order:
         }
 
     @staticmethod
-    def from_json(row: dict[str, Any]) -> Order:
+    def from_json(row: dict[str, Any]) -> WorkOrder:
         cases = tuple(Case.from_json(case) for case in row["cases"])
-        return Order(**{**row, "cases": cases, "rules": Rules(**row["rules"]), "rails": tuple(row["rails"])})
+        return WorkOrder(
+            **{**row, "cases": cases, "rules": Rules(**row["rules"]), "rails": tuple(row["rails"])}
+        )
 
 
 def own_part(case: Case, rank: int) -> Case:

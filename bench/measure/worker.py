@@ -22,7 +22,7 @@ from bench.model.collectives import collective
 from bench.model.measurement import Case
 
 from . import flight_recorder, forkserver
-from .work_order import CAPTURING, HEARTBEAT_SECONDS, Order, Progress, first_line
+from .work_order import CAPTURING, HEARTBEAT_SECONDS, Progress, WorkOrder, first_line
 
 if TYPE_CHECKING:  # torch is imported in _work, where how long that takes is timed
     from .backend.cases import Teller
@@ -59,7 +59,7 @@ def warm() -> None:
 def phase(file: TextIO, asked: float) -> None:
     """Be the worker of one phase, ordered at ``asked`` (perf_counter of this machine)."""
     channel = Channel(file)
-    order = Order.from_json(json.loads(sys.stdin.readline()))
+    order = WorkOrder.from_json(json.loads(sys.stdin.readline()))
     progress = Progress()
     threading.Thread(target=_beat, args=(channel, progress, order.backend), daemon=True).start()
     try:
@@ -98,7 +98,7 @@ def _tell_flight(channel: Channel, backend: str) -> None:
             channel.send("flight", **found.to_json())
 
 
-def _work(order: Order, channel: Channel, progress: Progress, asked: float) -> None:
+def _work(order: WorkOrder, channel: Channel, progress: Progress, asked: float) -> None:
     progress.stage = "importing torch"
     import torch.distributed as dist
 
@@ -176,7 +176,7 @@ def _cases(everyone: Group, store: Any, dist: Any, to: Teller) -> None:
             to.tell("measurement", **row.to_json())
 
 
-def _meet(order: Order, channel: Channel, dist: Any) -> Any:
+def _meet(order: WorkOrder, channel: Channel, dist: Any) -> Any:
     """The store through which the ranks find each other; the first rank's own."""
     timeout = timedelta(seconds=order.timeout)
     if order.rank == 0:

@@ -4,14 +4,11 @@ from bench.plan.budget import AFTER, COUNTERS, CUTS, within
 from bench.plan.gpu import whole
 from bench.plan.job import Asked, Job, alone, by_node, everyone
 from bench.plan.memory import (
-    MOST_BUFFERS,
     NCCL_RESERVE,
-    ROTATED,
     TORCH_HOST,
     Memory,
     fit,
     needed,
-    rotation,
 )
 from bench.plan.phases import PHASES, acceptance, seconds
 from bench.plan.rails import PAIR_RULES, pair_cases
@@ -22,11 +19,9 @@ __all__ = [
     "AFTER",
     "COUNTERS",
     "CUTS",
-    "MOST_BUFFERS",
     "NCCL_RESERVE",
     "PAIR_RULES",
     "PHASES",
-    "ROTATED",
     "TORCH_HOST",
     "Asked",
     "Job",
@@ -40,7 +35,6 @@ __all__ = [
     "fit",
     "needed",
     "pair_cases",
-    "rotation",
     "seconds",
     "sizes",
     "step_phase",

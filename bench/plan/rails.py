@@ -8,7 +8,7 @@ from bench.model.measurement import Case
 from bench.model.profile import Profile
 from bench.model.rails import can_cross
 from bench.model.rounds import Round, rounds
-from bench.plan.names import CROSS, FIRST, INSIDE, PINNED
+from bench.plan.names import AGAIN, CROSS, FIRST, INSIDE, PINNED, REPEATED, SCREEN
 from bench.store import Phase
 
 from .job import Job
@@ -18,6 +18,9 @@ RAIL_SECONDS = 0.5  # every pair of a round measures so long, so that all rails 
 CROSS_SECONDS = 0.25
 PAIR_RULES = {"precision": 0.0, "budget": RAIL_SECONDS}
 CROSS_RULES = {"precision": 0.0, "budget": CROSS_SECONDS}
+SUSPECT_RULES = {"precision": 0.0, "budget": 0.25}
+# the phases that follow from what was measured, by how their names begin
+FOLLOW_UPS = {AGAIN: SUSPECT_RULES, REPEATED: PAIR_RULES, SCREEN: PAIR_RULES}
 BOTH, THERE, BACK = "both", "there", "back"
 WAYS = {"all": (BOTH, THERE, BACK), "one-way": (THERE, BACK), "both": (BOTH,)}
 # the log of a pinned worker is wanted for NCCL's list of devices alone

@@ -17,7 +17,7 @@ from bench.judge.verdicts import status
 from bench.launch import Place
 from bench.measure.perftest.schedule import seconds as verbs_seconds
 from bench.measure.perftest.schedule import why_left
-from bench.measure.work_order import Order
+from bench.measure.work_order import WorkOrder
 from bench.model.errors import EXIT_INCONCLUSIVE
 from bench.model.facts import Node
 from bench.model.measurement import Rank
@@ -39,10 +39,12 @@ from bench.supervise.watchdog import STARTED, Guard
 from . import nightly, resume
 from .bootstrap import ask_fabric, choose_backend, device_name, meet, memory
 from .finish import finish, settle
+from .live_run import LiveRun
 from .meeting_address import Meeting, meeting_place
 from .options import Options, Watcher
 from .phases import run_phases
 from .refusal import refusal
+from .resume import Step
 
 
 def lead(
@@ -142,13 +144,14 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
             with suppress(PlanError):  # the first plan stands; for what no time is left, that is said
                 plan = make_plan(options, ranks, backend, room, nodes, gpus)
                 chief.recorder.plan(plan)
-        left = tuple(resume.todo(phase, options.resumed) for phase in plan.phases)
-        watcher.planned(replace(plan, phases=left), manifest)
+        run = options.resumed
+        steps = resume.remaining(run, plan) if run else tuple(Step(phase) for phase in plan.phases)
+        watcher.planned(replace(plan, phases=tuple(step.phase for step in steps)), manifest)
         chief.ranks = ranks
         meeting = meeting_place(nodes, options.profile.rails)
         chief.order = _order(options, ranks, backend, meeting.address)
         chief.environment = _environment(options.profile, backend, meeting, ranks)
-        run_phases(chief, plan, options, watcher, nodes if options.resumed else ())
+        run_phases(LiveRun(chief, options, watcher, plan), steps, nodes if run else ())
         ask_fabric(chief, options.profile)
         chief.recorder.end()
     except Stopped as stopped:
@@ -240,8 +243,8 @@ def _accepted(
     return phases, [*said, *skipped]
 
 
-def _order(options: Options, ranks: Sequence[Rank], backend: str, address: str) -> Order:
-    return Order(
+def _order(options: Options, ranks: Sequence[Rank], backend: str, address: str) -> WorkOrder:
+    return WorkOrder(
         phase="",
         cases=(),
         rank=0,
@@ -252,7 +255,6 @@ def _order(options: Options, ranks: Sequence[Rank], backend: str, address: str) 
         timeout=options.limits.hang + 30,
         rules=options.rules,
         repetitions=options.repetitions,
-        rotation={},
         rails=options.profile.rails.interfaces if backend == "gloo" else (),
     )
 

@@ -15,7 +15,7 @@ from bench.model.profile import Profile
 from bench.plan.nightly import RESERVE, told
 from bench.store import Run, load, save_history
 
-from .nightly_options import Nightly
+from .options import Nightly
 
 
 def begin(folder: Path, asked: Nightly, profile: Profile) -> Past:

@@ -15,11 +15,22 @@ from bench.plan import Asked, Request
 from bench.store import Manifest, Phase, Plan, Run
 from bench.supervise.limits import Limits
 
-from .nightly_options import Nightly
-
 
 class CannotRun(RailGaugeError):
     """Nothing can be measured here; the message says what is missing. Exit status 3."""
+
+
+@dataclass(frozen=True)
+class Nightly:
+    """A folder or URL of nights, the name of the cluster in it ("" finds one), seconds.
+
+    ``new``: a person says that there were no nights before, or that those that were are meant to be gone.
+    """
+
+    history: str
+    cluster: str = ""
+    budget: float = 600.0
+    new: bool = False
 
 
 @dataclass(frozen=True)

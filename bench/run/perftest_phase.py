@@ -15,16 +15,25 @@ from bench.measure.perftest.command import Side, words
 from bench.measure.perftest.expected_rate import least
 from bench.measure.perftest.outcome import outcome
 from bench.measure.perftest.record import Ended, Transfer, left_out
-from bench.measure.perftest.schedule import BACK, ROUND, THERE, Leg, legs, meetings, wanted, why_left
+from bench.measure.perftest.schedule import (
+    BACK,
+    ROUND,
+    THERE,
+    Leg,
+    legs,
+    meetings,
+    seconds,
+    wanted,
+    why_left,
+)
 from bench.measure.perftest.tool import Tool, read
 from bench.model.facts import Node
-from bench.model.profile import Profile
 from bench.model.units import show_seconds
 from bench.plan import by_node
+from bench.store import Phase
 from bench.supervise.control.tcp import Message
-from bench.supervise.coordinator import Coordinator
 
-from .bootstrap import PROBE_SECONDS
+from .live_run import LiveRun
 from .meeting_address import NoAddress, meeting_place
 
 NAME = "verbs"  # of the phase, in the journal and the counters
@@ -34,12 +43,10 @@ MARGIN = 20.0  # seconds for a supervisor's answer on top of its own deadline
 
 @dataclass(frozen=True)
 class Table:
-    """What the phase works on: nodes by name, their first ranks, what their perftest can, where they are reached."""
+    """What the phase works on: nodes by name, what their perftest can, and where they are reached."""
 
-    chief: Coordinator
-    profile: Profile
+    live: LiveRun
     nodes: Mapping[str, Node]
-    leads: Mapping[str, int]
     tools: Mapping[str, Tool]
     addresses: Mapping[str, str]
 
@@ -49,32 +56,34 @@ class Table:
         return [name for name in self.nodes if not self.tools[name].missing]
 
 
-def measure(chief: Coordinator, nodes: Sequence[Node], profile: Profile) -> None:
-    """Measure every rail of every node that has perftest, or record why not."""
-    if table := asked(chief, nodes, profile):
-        rounds(table)
-
-
-def asked(chief: Coordinator, nodes: Sequence[Node], profile: Profile) -> Table | None:
-    """What there is to measure with, recorded; None where there is nothing, and why is recorded."""
-    if why := why_left(profile, nodes):
-        chief.recorder.verbs(left_out(why))
-        return None
+def measure(live: LiveRun, until: float | None = None) -> None:
+    """Measure every rail by ib_write_bw too, so that a loss is placed in a layer; or record why not."""
+    recorder, nodes = live.coordinator.recorder, live.so_far().nodes
+    if why := why_left(live.profile, nodes):
+        recorder.verbs(left_out(why))
+        return
     try:
-        table = _table(chief, nodes, profile)
+        table = _table(live, nodes)
     except NoAddress as reason:
-        chief.recorder.verbs(left_out(str(reason)))
-        return None
+        recorder.verbs(left_out(str(reason)))
+        return
     for tool in table.tools.values():
-        chief.recorder.verbs(tool.to_json())
-    return table if len(table.able) > 1 else None
+        recorder.verbs(tool.to_json())
+    if len(table.able) < 2:
+        return
+    phase = Phase(NAME, TITLE, (), seconds=seconds(len(table.able)))
+    if live.in_time(phase, until):
+        live.watcher.phase(phase)
+        rounds(table, until)
+    else:
+        recorder.verbs(left_out("no time was left in the budget"))
 
 
 def rounds(table: Table, until: float | None = None) -> None:
-    """All rounds between two snapshots of every node's counters; none is begun that may last beyond ``until``."""
-    recorder = table.chief.recorder
+    """All rounds between two readings of every node's counters; none is begun that may last beyond ``until``."""
+    recorder = table.live.coordinator.recorder
     recorder.line("phase", name=NAME, state="begin", cases=0)
-    _counters(table, "before")
+    table.live.read_counters(NAME, "before")
     count = 0
     turns = meetings(table.able)
     for number, turn in enumerate(turns):
@@ -84,27 +93,21 @@ def rounds(table: Table, until: float | None = None) -> None:
             recorder.line("note", text=f"{NAME} ended after {number} of {len(turns)} rounds: {told}")
             break
         count += _round(table, number, turn)
-    _counters(table, "after")
+    table.live.read_counters(NAME, "after")
     recorder.line("phase", name=NAME, state="end", measured=count)
 
 
-def _counters(table: Table, when: str) -> None:
-    leads = list(table.leads.values())
-    snapshots = table.chief.ask("counters", leads, PROBE_SECONDS)
-    table.chief.recorder.counters(NAME, when, [snapshots[lead] for lead in leads])
-
-
-def _table(chief: Coordinator, nodes: Sequence[Node], profile: Profile) -> Table:
-    leads = {node.name: members[0] for node, members in zip(nodes, by_node(chief.ranks), strict=True)}
-    asked = chief.ask(processes.TOOL, list(leads.values()), 2 * processes.HELP_SECONDS + MARGIN)
-    tools = {name: _tool(name, asked[lead]) for name, lead in leads.items()}
+def _table(live: LiveRun, nodes: Sequence[Node]) -> Table:
+    limit = 2 * processes.HELP_SECONDS + MARGIN
+    answers = live.coordinator.ask(processes.TOOL, list(live.leads.values()), limit)
+    tools = {name: _tool(name, answers[lead]) for name, lead in live.leads.items()}
     addresses = {
         node.name: meeting_place(
-            [node, *(other for other in nodes if other is not node)], profile.rails
+            [node, *(other for other in nodes if other is not node)], live.profile.rails
         ).address
         for node in nodes
     }
-    return Table(chief, profile, {node.name: node for node in nodes}, leads, tools, addresses)
+    return Table(live, {node.name: node for node in nodes}, tools, addresses)
 
 
 def _tool(node: str, said: Message) -> Tool:
@@ -117,7 +120,7 @@ def _round(table: Table, number: int, turn: tuple[tuple[str, str], ...]) -> int:
     """One round, each direction; a direction in which a rail was slow or failed once more. Transfers made."""
     made = 0
     for way in (THERE, BACK):
-        these = legs(number, way, turn, table.nodes, table.tools, table.profile, _on_gpus(table))
+        these = legs(number, way, turn, table.nodes, table.tools, table.live.profile, _on_gpus(table))
         seen = _transfers(table, these, again=False)
         made += len(seen)
         if any(_suspect(table, transfer) for transfer in seen):
@@ -127,8 +130,8 @@ def _round(table: Table, number: int, turn: tuple[tuple[str, str], ...]) -> int:
 
 def _on_gpus(table: Table) -> bool:
     """Whether the run is on GPUs, with a rank for every GPU of a node: then the whole node is this job's."""
-    order = table.chief.order
-    each = {len(members) for members in by_node(table.chief.ranks)}
+    order = table.live.coordinator.order
+    each = {len(members) for members in by_node(table.live.coordinator.ranks)}
     gpus = {len(node.gpus) for node in table.nodes.values()}
     return order is not None and order.backend == "nccl" and each == gpus
 
@@ -137,11 +140,11 @@ def _suspect(table: Table, transfer: Transfer) -> bool:
     seen = outcome(transfer)
     links = [_rate(table, side) for side in (transfer.sender, transfer.receiver)]
     known = [rate for rate in links if rate is not None]
-    return not (known and least(table.profile, min(known), seen.mtu).reached(seen.rate))
+    return not (known and least(table.live.profile, min(known), seen.mtu).reached(seen.rate))
 
 
 def _rate(table: Table, side: Side) -> float | None:
-    ports = wanted(table.nodes[side.node], table.profile.rails)
+    ports = wanted(table.nodes[side.node], table.live.profile.rails)
     return next((port.rate for port in ports if port.name == side.name), None)
 
 
@@ -171,16 +174,16 @@ def _transfers(table: Table, these: Sequence[Leg], again: bool) -> list[Transfer
         for leg in these
     ]
     for transfer in seen:
-        table.chief.recorder.verbs(transfer.to_json())
+        table.live.coordinator.recorder.verbs(transfer.to_json())
     return seen
 
 
 def _words(table: Table, side: Side, peer: Side | None = None) -> tuple[str, ...]:
-    chief = table.chief
+    coordinator = table.live.coordinator
     address = table.addresses[peer.node] if peer else ""
-    nccl = {**chief.supervisor.base_environment, **chief.environment}
+    nccl = {**coordinator.supervisor.base_environment, **coordinator.environment}
     return words(
-        side, table.tools[side.node], table.addresses[side.node], address, nccl, table.profile.verbs.size
+        side, table.tools[side.node], table.addresses[side.node], address, nccl, table.live.profile.verbs.size
     )
 
 
@@ -195,8 +198,8 @@ def _ask(
     each: dict[int, Message] = {}
     for leg in these:
         node = getattr(leg, end).node
-        message = each.setdefault(table.leads[node], {"jobs": {}, "address": table.addresses[node]})
+        message = each.setdefault(table.live.leads[node], {"jobs": {}, "address": table.addresses[node]})
         if leg.key in jobs:
             message["jobs"][leg.key] = jobs[leg.key]
-    answers = table.chief.ask(what, list(each), limit + MARGIN, each) if each else {}
+    answers = table.live.coordinator.ask(what, list(each), limit + MARGIN, each) if each else {}
     return {key: told for answer in answers.values() for key, told in answer.items()}

@@ -9,14 +9,14 @@ Pure: a run that was read, and what the machines say now.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from bench.judge.blame import transfers
 from bench.model.errors import EXIT_USAGE, RailGaugeError
 from bench.model.facts import FactsError, Node
 from bench.model.measurement import Case, Rank
-from bench.plan import PAIR_RULES
+from bench.plan.names import AGAIN, FIRST, SCREEN
+from bench.plan.rails import FOLLOW_UPS
 from bench.store import Phase, Plan, Run
 from bench.store.seal import not_own
 from bench.store.standing import goes_on, standing
@@ -41,9 +41,6 @@ SETTINGS = (
 )
 SET_BY_LAUNCHERS = ("TORCH_NCCL_ASYNC_ERROR_HANDLING",)  # torchrun's own, whatever the user wants
 SHOWN = 8
-SUSPECT_RULES = {"precision": 0.0, "budget": 0.25}
-# phases that follow from what was measured: no plan that is made anew knows them
-FOLLOW_UPS = {transfers.AGAIN: SUSPECT_RULES, transfers.REPEATED: PAIR_RULES, transfers.SCREEN: PAIR_RULES}
 
 
 class ResumeRefused(RailGaugeError):
@@ -102,32 +99,40 @@ def _message(case: Case) -> tuple[object, ...]:
     return case.collective, case.size, case.count, case.dtype, case.op, case.placement, case.algorithm
 
 
-def todo(phase: Phase, run: Run | None) -> Phase:
-    """``phase`` with the cases alone that ``run`` lacks; as it is where nothing is resumed."""
-    if run is None or not phase.cases:
-        return phase
+@dataclass(frozen=True)
+class Step:
+    """A phase with the cases that are still to be measured.
+
+    unclosed  its counters were read before it and not after: the run broke off between the last case and them
+    followed  what is measured because of it was already planned or begun
+    """
+
+    phase: Phase
+    unclosed: bool = False
+    followed: bool = False
+
+
+def remaining(run: Run, plan: Plan) -> tuple[Step, ...]:
+    """What of ``plan``, phase by phase, ``run`` has not measured."""
     missing = standing(run).missing
-    cases = tuple(case for case in phase.cases if case.id in missing)
-    return replace(phase, cases=cases, seconds=phase.seconds * len(cases) / len(phase.cases))
-
-
-def unclosed(run: Run | None) -> frozenset[str]:
-    """Phases whose counters were read before and not after: the run broke off between the last case and them."""
-    if run is None:
-        return frozenset()
     last = {str(row.get("phase")): row.get("when") for row in run.counters}
-    return frozenset(name for name, when in last.items() if when == "before")
+    return tuple(
+        Step(_lacking(phase, missing), last.get(phase.name) == "before", _followed(phase, run))
+        for phase in plan.phases
+    )
 
 
-def followed(phase: Phase, run: Run | None) -> bool:
-    """Whether what is measured because of ``phase`` was already planned or begun when ``run`` ended."""
-    if run is None:
-        return False
+def _lacking(phase: Phase, missing: Collection[str]) -> Phase:
+    cases = tuple(case for case in phase.cases if case.id in missing)
+    return replace(phase, cases=cases, seconds=phase.seconds * len(cases) / max(1, len(phase.cases)))
+
+
+def _followed(phase: Phase, run: Run) -> bool:
     begun = [str(row.get("name")) for row in run.phases if row.get("state") == "begin"]
     if phase.name in begun and begun[-1] != phase.name:
         return True
-    because = {transfers.FIRST: transfers.AGAIN}.get(phase.name, transfers.SCREEN)
-    return phase.name.startswith((transfers.FIRST, transfers.SCREEN)) and any(
+    because = {FIRST: AGAIN}.get(phase.name, SCREEN)
+    return phase.name.startswith((FIRST, SCREEN)) and any(
         other.name.startswith(because) and other.name != phase.name for other in run.plan.phases
     )
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from bench.measure.loop import Rules
-from bench.measure.work_order import HEARTBEAT_SECONDS, Order, own_part
+from bench.measure.work_order import HEARTBEAT_SECONDS, WorkOrder, own_part
 from bench.model.measurement import Case, Measurement, Rank
 from bench.store import NOT_TRIED, Loss, Phase, Recorder
 from bench.supervise.control.tcp import Control, Message
@@ -36,7 +36,7 @@ class Coordinator:
     notice: Callable[[str, dict[str, Any]], None]
     departures: Departures = field(default_factory=Departures)
     ranks: tuple[Rank, ...] = ()
-    order: Order | None = None  # a template: everything but phase, cases and rank
+    order: WorkOrder | None = None  # a template: everything but phase, cases and rank
     environment: dict[str, str] = field(default_factory=dict)
     phase: str = ""
     _cases: dict[str, tuple[int, Case]] = field(default_factory=dict)
@@ -50,14 +50,14 @@ class Coordinator:
     _slowest_join: float = 0.0
     _gpus: dict[int, Any] = field(default_factory=dict)
 
-    def run(self, phase: Phase, rotation: dict[str, int]) -> None:
+    def run(self, phase: Phase) -> None:
         """Measure a phase: what breaks is recorded and the cases after it are tried in fresh workers."""
         self.recorder.line("phase", name=phase.name, state="begin", cases=len(phase.cases))
         left, broken, done = list(phase.cases), 0, 0
         while left:
             before, begun = len(left), time.monotonic()
             try:
-                left, trouble = self._attempt(phase, left, rotation)
+                left, trouble = self._attempt(phase, left)
             except (Lost, Stopped) as end:
                 if isinstance(end, Lost) or end.culprits:
                     left = [case for case in left if self._wanted[case.id] > 0]
@@ -113,9 +113,7 @@ class Coordinator:
         """Where all ranks stand in the running phase, or stood at its end."""
         return places(self._seen, self.ranks, self._cases, time.monotonic())
 
-    def _attempt(
-        self, phase: Phase, cases: list[Case], rotation: dict[str, int]
-    ) -> tuple[list[Case], Culprits | None]:
+    def _attempt(self, phase: Phase, cases: list[Case]) -> tuple[list[Case], Culprits | None]:
         """One worker a rank over ``cases``: what is left, and why and by whom when it broke."""
         begun = self._begun = time.monotonic()
         self.phase = phase.name
@@ -132,7 +130,6 @@ class Coordinator:
                 rank=rank.rank,
                 local_rank=rank.local_rank,
                 name=f"{phase.name}-{cases[0].id}",
-                rotation={case.id: rotation[case.id] for case in cases},
                 rules=Rules(**{**asdict(self.order.rules), **phase.rules}),
             )
             self.control.send(

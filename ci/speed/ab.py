@@ -26,10 +26,11 @@ from bench.measure.backend import device as devices
 from bench.measure.backend.buffers import allocate
 from bench.measure.backend.group import CudaClock, Group, HostClock
 from bench.measure.loop import MOST_CALLS, Rules, measure
+from bench.model.buffers import rotation
 from bench.model.collectives import Call, collective
 from bench.model.elements import element
 from bench.model.stats import median_interval
-from bench.plan import Request, rotation, sweep_cases
+from bench.plan import Request, sweep_cases
 
 BLOCK_SECONDS = 0.01
 LEAST_TURNS = 30

@@ -3,12 +3,11 @@ from dataclasses import replace
 import pytest
 
 import runs
+from bench.model.buffers import MOST_BUFFERS, ROTATED, rotation
 from bench.model.collectives import COLLECTIVES, collective, least_size
 from bench.model.elements import element
 from bench.model.profile import load
 from bench.plan import (
-    MOST_BUFFERS,
-    ROTATED,
     Memory,
     PlanError,
     Request,
@@ -16,7 +15,6 @@ from bench.plan import (
     by_node,
     fit,
     needed,
-    rotation,
     sizes,
     sweep_cases,
 )

@@ -12,8 +12,10 @@ import made_nodes
 import runs
 from bench.judge.blame import transfers
 from bench.plan import AFTER, Asked
+from bench.run.live_run import LiveRun
 from bench.run.options import Options
 from bench.run.phases import run_phases
+from bench.run.resume import Step
 from bench.store import Manifest, Phase, Plan, Recorder, load
 from test_transfers import MADE, measured, rails_phase
 
@@ -34,7 +36,7 @@ class Chief:
         assert what == "counters"
         return {rank: made_nodes.counted(made_nodes.node()).to_json() for rank in ranks}
 
-    def run(self, phase, rotation):
+    def run(self, phase):
         self.begun.append(phase.name)
         for case in phase.cases:
             for row in measured(case, WHERE, SLOW):
@@ -76,7 +78,7 @@ def run(tmp_path):
             recorder.plan(plan)
             recorder.facts([made_nodes.node(number).to_json() for number in range(4)])
             chief = Chief(recorder)
-            run_phases(chief, plan, options, told)
+            run_phases(LiveRun(chief, options, told, plan), [Step(phase) for phase in plan.phases])
         return chief.begun, told.said, load(tmp_path / "run")
 
     return ran

@@ -13,8 +13,8 @@ from bench.judge.wire.counters import carried
 from bench.model.facts import Node
 from bench.model.measurement import Rank
 from bench.run.cluster_changes import unlike as unlike_nodes
-from bench.run.preflight import stops
-from bench.run.resume import ResumeRefused, followed, resumable, todo, unclosed, unlike
+from bench.run.phases import preflight
+from bench.run.resume import ResumeRefused, remaining, resumable, unlike
 from bench.store import FACTS, JOURNAL, NOT_TRIED, Loss, Phase, Plan, Recorder, RunError, load
 from bench.store.rows import rows
 from bench.store.standing import standing
@@ -44,8 +44,9 @@ def test_what_was_measured_is_reused_and_the_rest_is_missing(tmp_path):
     assert found.measured == {case.id for case in planned[:2]}
     assert found.missing == {case.id for case in planned[2:]} and not found.lost
     assert found.text == f"2 of {len(planned)} cases are reused, {len(planned) - 2} are missing"
-    left = todo(Phase("collectives", "", tuple(planned), seconds=float(len(planned))), run)
-    assert left.cases == tuple(planned[2:]) and left.seconds == len(planned) - 2
+    plan = Plan((Phase("collectives", "", tuple(planned), seconds=float(len(planned))),))
+    (left,) = remaining(run, plan)
+    assert left.phase.cases == tuple(planned[2:]) and left.phase.seconds == len(planned) - 2
 
 
 def test_a_case_that_was_lost_stays_lost_and_one_that_nobody_tried_is_missing(tmp_path):
@@ -96,11 +97,6 @@ def test_a_case_that_was_measured_on_some_of_its_groups_is_missing(tmp_path):
     planned = [replace(case, groups=((0,), (1,))) for case in cases()]
     folder(tmp_path / "run", measured(planned[0])[:1], planned, end=False)
     assert standing(load(tmp_path / "run")).missing == {case.id for case in planned}
-
-
-def test_a_new_run_has_everything_to_do():
-    phase = Phase("collectives", "", tuple(cases()))
-    assert todo(phase, None) is phase and not followed(phase, None)
 
 
 def test_when_it_went_on_nothing_of_the_journal_was_rewritten_and_the_whole_is_one_run(tmp_path):
@@ -319,8 +315,8 @@ def test_a_node_that_is_not_fit_any_more_stops_the_run_that_goes_on(tmp_path):
     folder(tmp_path / "run", end=False)
     (tmp_path / "run" / FACTS).write_text(json.dumps(NODES[0].to_json()) + "\n")
     bad = with_gpu(NODES[0], 1, ecc=replace(NODES[0].gpus[1].ecc, remap_failed=True))
-    before = {verdict.message for verdict in stops(tmp_path / "run", LAMBDA)}
-    now = {verdict.message for verdict in stops(tmp_path / "run", LAMBDA, (bad,))}
+    before = {verdict.message for verdict in preflight(tmp_path / "run", LAMBDA)}
+    now = {verdict.message for verdict in preflight(tmp_path / "run", LAMBDA, (bad,))}
     assert any("GPU 1" in text for text in now - before)
 
 
@@ -330,12 +326,12 @@ def test_what_follows_from_a_phase_is_not_planned_twice(tmp_path):
 
     def begun(*names, plan=(first, other)):
         lines = tuple({"name": name, "state": "begin"} for name in names)
-        return replace(run, phases=lines, plan=Plan(plan))
+        here = replace(run, phases=lines, plan=Plan(plan))
+        return {step.phase.name: step.followed for step in remaining(here, here.plan)}
 
-    assert not followed(first, begun("rails"))
-    assert followed(first, begun("rails", "collectives"))
-    assert followed(first, begun("rails", plan=(first, other, Phase("suspects", "", ()))))
-    assert not followed(other, begun("rails", "collectives"))
+    assert begun("rails") == {"rails": False, "collectives": False}
+    assert begun("rails", "collectives") == {"rails": True, "collectives": False}
+    assert begun("rails", plan=(first, other, Phase("suspects", "", ())))["rails"]
 
 
 def test_counters_of_a_resumed_phase_are_held_against_its_second_part_alone(tmp_path):
@@ -362,9 +358,13 @@ def test_a_phase_that_lacks_its_closing_counters_alone_is_known(tmp_path):
     name = run.plan.phases[0].name
     lines = ({"phase": name, "when": "before"}, {"phase": "other", "when": "before"})
     closed = (*lines, {"phase": "other", "when": "after"})
-    assert unclosed(None) == frozenset()
-    assert unclosed(replace(run, counters=lines)) == {name, "other"}
-    assert unclosed(replace(run, counters=closed)) == {name}
-    assert (
-        unclosed(replace(run, counters=(*closed, *lines[:1], {**lines[0], "when": "after"}))) == frozenset()
-    )
+    plan = Plan((run.plan.phases[0], Phase("other", "", ())))
+
+    def unclosed(*counters):
+        steps = remaining(replace(run, counters=counters), plan)
+        return {step.phase.name for step in steps if step.unclosed}
+
+    assert unclosed() == set()
+    assert unclosed(*lines) == {name, "other"}
+    assert unclosed(*closed) == {name}
+    assert unclosed(*closed, *lines[:1], {**lines[0], "when": "after"}) == set()

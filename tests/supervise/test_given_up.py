@@ -11,7 +11,7 @@ import pytest
 
 import runs
 from bench.measure.loop import Rules
-from bench.measure.work_order import Order
+from bench.measure.work_order import WorkOrder
 from bench.model.measurement import Case
 from bench.store import Phase, Recorder
 from bench.supervise.control.tcp import Control
@@ -31,7 +31,7 @@ class Tried(Coordinator):
     ends: tuple[Culprits | None, ...] = ()
     tries: int = 0
 
-    def _attempt(self, phase: Phase, cases: list[Case], rotation: dict[str, int]) -> Any:
+    def _attempt(self, phase: Phase, cases: list[Case]) -> Any:
         found = self.ends[self.tries]
         self.tries += 1
         return (cases, found) if found else ([], None)
@@ -63,23 +63,23 @@ def phase(name: str) -> Phase:
 def test_a_run_whose_tries_give_nothing_is_given_up_once_their_time_is_spent(tried, tmp_path):
     chief = tried(Limits(join=0.0, hang=0.0), WHO)
     with pytest.raises(Lost, match="of tries gave nothing"):
-        chief.run(phase("rails"), {})
+        chief.run(phase("rails"))
     assert [row["culprit"] for row in losses(tmp_path)] == ["n2 (rank 4)"]
 
 
 def test_a_try_that_gives_something_makes_up_for_those_before_it(tried, tmp_path):
     chief = tried(Limits(), WHO, None, WHO, None)
-    chief.run(phase("rails"), {})
-    chief.run(phase("nodes"), {})
+    chief.run(phase("rails"))
+    chief.run(phase("nodes"))
     assert chief.tries == 4
     assert len(losses(tmp_path)) == 2
 
 
 def test_two_phases_that_give_nothing_are_the_last(tried, tmp_path):
     chief = tried(Limits(), WHO, WHO, WHO, WHO)
-    chief.run(phase("rails"), {})
+    chief.run(phase("rails"))
     with pytest.raises(Lost, match="2 phases one after the other gave nothing"):
-        chief.run(phase("nodes"), {})
+        chief.run(phase("nodes"))
 
 
 def test_who_dies_while_nothing_is_measured_is_named_all_the_same(tried, tmp_path):
@@ -122,12 +122,12 @@ def test_a_supervisor_that_dies_in_mid_phase_costs_the_case_in_flight(tmp_path):
     ]
     control = Script(*said, {"said": "lost", "text": "it closed the connection"})
     supervisor = Supervisor(control, lambda what: {}, {})
-    order = Order("", (), 0, 2, 0, "gloo", "127.0.0.1", 1.0, Rules(), 1, {})
+    order = WorkOrder("", (), 0, 2, 0, "gloo", "127.0.0.1", 1.0, Rules(), 1)
     with Recorder(tmp_path / "run") as recorder:
         chief = Coordinator(control, supervisor, recorder, Limits(), lambda kind, fields: None)
         chief.ranks, chief.order = runs.ranks(), order
         with pytest.raises(Lost, match="its supervisor is gone"):
-            chief.run(Phase("collectives", "", tuple(planned)), {case.id: 1 for case in planned})
+            chief.run(Phase("collectives", "", tuple(planned)))
         (loss,) = losses(tmp_path)
     supervisor.stop_now()
     assert (loss["case"], loss["culprit"], loss["died"]) == (planned[2].id, "n0 (rank 1)", True)

@@ -21,7 +21,8 @@ from bench.measure.backend.registered_buffers import Pool, registered
 from bench.measure.backend.tcp_retransmits import retransmitted
 from bench.measure.loop import Launch, Timings, measure
 from bench.measure.soak import steady
-from bench.measure.work_order import CAPTURING, Order, Progress, first_line
+from bench.measure.work_order import CAPTURING, Progress, WorkOrder, first_line
+from bench.model.buffers import rotation
 from bench.model.collectives import Call, Origin, collective
 from bench.model.elements import element, pattern, reduction
 from bench.model.measurement import Case, Measurement, Mismatch, Window
@@ -36,7 +37,7 @@ Tell = Callable[..., None]  # a message to the supervisor: its kind, its fields
 class Teller:
     """What a case needs of its worker: the order, where it writes how far it is, and whom it tells."""
 
-    order: Order
+    order: WorkOrder
     progress: Progress
     tell: Tell
 
@@ -154,7 +155,7 @@ def _prepare(case: Case, group: Group, to: Teller, stack: ExitStack) -> _Prepare
             getattr(torch, kind.name),
             case.placement,
             (rank, n, root),
-            to.order.rotation[case.id],
+            rotation(case),
             group.device,
         )
     if pool:

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from bench.measure.backend.cases import Teller, measure_case
 from bench.measure.backend.group import Group, HostClock
 from bench.measure.loop import Rules
-from bench.measure.work_order import Order, Progress
+from bench.measure.work_order import Progress, WorkOrder
 from bench.model.collectives import COLLECTIVES
 from bench.plan import Request, sweep_cases
 
@@ -58,7 +58,7 @@ def main(rank: int, ranks: int, file: str, how: str, who: int) -> None:
     rules = Rules(iterations=ITERATIONS, warmup=1)
     for name, size in zip(NAMES, (4096, 65536, 4096, 65536), strict=True):
         (case,) = sweep_cases("collectives", Request(name, size, size), (everyone,))
-        order = Order("x", (case,), rank, ranks, rank, "gloo", "", 60.0, rules, 1, {case.id: 1})
+        order = WorkOrder("x", (case,), rank, ranks, rank, "gloo", "", 60.0, rules, 1)
         row = measure_case(case, group, Teller(order, Progress(), lambda kind, **fields: None))
         if rank == 0:
             print(json.dumps({"case": case.to_json(), "row": row.to_json()}), flush=True)

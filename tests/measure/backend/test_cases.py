@@ -15,7 +15,7 @@ from bench.measure.backend import registered_buffers as registering  # noqa: E40
 from bench.measure.backend.cases import Teller, measure_case  # noqa: E402
 from bench.measure.backend.group import Group, HostClock  # noqa: E402
 from bench.measure.loop import Rules  # noqa: E402
-from bench.measure.work_order import Order, Progress  # noqa: E402
+from bench.measure.work_order import Progress, WorkOrder  # noqa: E402
 from bench.model.collectives import COPIES  # noqa: E402
 from bench.model.measurement import Window  # noqa: E402
 from bench.plan import Request, sweep_cases  # noqa: E402
@@ -33,7 +33,7 @@ def alone():
 
 def teller(case, rules=None, told=None):
     rules = rules or Rules(iterations=3, warmup=1)
-    order = Order("x", (case,), 0, 1, 0, "gloo", "", 30.0, rules, 2, {case.id: 2})
+    order = WorkOrder("x", (case,), 0, 1, 0, "gloo", "", 30.0, rules, 2)
 
     def tell(kind, **fields):
         (told if told is not None else []).append((kind, fields))

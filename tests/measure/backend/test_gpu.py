@@ -15,7 +15,7 @@ from bench.measure.backend.cases import Teller, measure_case  # noqa: E402
 from bench.measure.backend.correctness import Data  # noqa: E402
 from bench.measure.backend.group import CudaClock, Group  # noqa: E402
 from bench.measure.loop import Rules  # noqa: E402
-from bench.measure.work_order import Order, Progress  # noqa: E402
+from bench.measure.work_order import Progress, WorkOrder  # noqa: E402
 from bench.measure.worker import RECORDERS  # noqa: E402
 from bench.model.collectives import COLLECTIVES, COPIES  # noqa: E402
 from bench.model.elements import ELEMENTS, pattern, reduction  # noqa: E402
@@ -49,9 +49,7 @@ def gpu():
 
 def measured(group, name, size=1 << 20, algorithm="auto", rules=None, dtype="float32"):
     case = sweep_cases("run", Request(name, size, size, dtype=dtype, algorithm=algorithm), ((0,),))[0]
-    order = Order(
-        "x", (case,), 0, 1, 0, "nccl", "", 60.0, rules or Rules(iterations=5, warmup=2), 2, {case.id: 3}
-    )
+    order = WorkOrder("x", (case,), 0, 1, 0, "nccl", "", 60.0, rules or Rules(iterations=5, warmup=2), 2)
     return measure_case(case, group, Teller(order, Progress(), lambda kind, **fields: None))
 
 

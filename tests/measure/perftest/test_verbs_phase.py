@@ -16,8 +16,10 @@ from bench.measure.perftest.record import of_lines
 from bench.measure.perftest.schedule import ROUND, seconds
 from bench.model.measurement import Rank
 from bench.model.profile import Verbs, load
-from bench.run import perftest_phase, phases
+from bench.run import perftest_phase
+from bench.run.live_run import LiveRun
 from bench.run.meeting_address import NoAddress
+from bench.run.options import Options
 from bench.store import Manifest, Plan, Recorder
 from bench.store import load as load_run
 from bench.supervise.coordinator import Coordinator
@@ -88,7 +90,7 @@ def measure(tmp_path, perftest, monkeypatch):
     monkeypatch.setattr(perftest_phase, "meeting_place", lambda nodes, rails: verbs_phase_meeting())
     ends = []
 
-    def measured(machines, profile=TWO, how=perftest_phase.measure):
+    def measured(machines, profile=TWO, watcher=None, until=None):
         star = Star()
         first = Supervisor(star, answer, {})
         ends.extend((first, star.second))
@@ -98,7 +100,9 @@ def measure(tmp_path, perftest, monkeypatch):
             recorder.plan(Plan(()))
             recorder.facts([node.to_json() for node in machines])
             chief = Coordinator(star, first, recorder, Limits(), lambda kind, fields: None, ranks=ranks)
-            how(chief, machines, profile)
+            options = Options(profile, tmp_path / "run", ())
+            live = LiveRun(chief, options, watcher or Told(), Plan(()))
+            perftest_phase.measure(live, until)
         return load_run(tmp_path / "run")
 
     yield measured
@@ -201,9 +205,7 @@ class Told:
 
 def test_no_time_left_is_a_reason(measure):
     told = Told()
-    run = measure(
-        nodes("mlx5_1"), how=lambda chief, machines, profile: phases.verbs(chief, profile, told, until=0.0)
-    )
+    run = measure(nodes("mlx5_1"), watcher=told, until=0.0)
     assert of_lines(run.verbs).left == "no time was left in the budget"
     (text,) = told.said
     assert "verbs was not begun" in text and "0 ns of the budget are left" in text
@@ -212,17 +214,13 @@ def test_no_time_left_is_a_reason(measure):
 def test_of_a_perftest_that_is_not_there_no_budget_is_spoken(measure, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     told = Told()
-    run = measure(
-        nodes("mlx5_1"), how=lambda chief, machines, profile: phases.verbs(chief, profile, told, until=0.0)
-    )
+    run = measure(nodes("mlx5_1"), watcher=told, until=0.0)
     assert (told.said, of_lines(run.verbs).left, of_lines(run.verbs).able) == ([], "", ())
 
 
-def test_a_round_that_may_last_too_long_is_not_begun_and_that_is_told(measure):
-    def late(chief, machines, profile):
-        perftest_phase.rounds(perftest_phase.asked(chief, machines, profile), time.monotonic() + ROUND / 2)
-
-    run = measure(nodes("mlx5_1"), how=late)
+def test_a_round_that_may_last_too_long_is_not_begun_and_that_is_told(measure, monkeypatch):
+    monkeypatch.setattr(perftest_phase, "seconds", lambda nodes: 0.0)
+    run = measure(nodes("mlx5_1"), until=time.monotonic() + ROUND / 2)
     assert of_lines(run.verbs).transfers == ()
     (note,) = run.notes
     assert "verbs ended after 0 of 1 rounds" in note and "of the budget are left" in note

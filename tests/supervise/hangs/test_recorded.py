@@ -5,7 +5,7 @@ import socket
 import threading
 
 from bench.measure.loop import Rules
-from bench.measure.work_order import Order
+from bench.measure.work_order import WorkOrder
 from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator
 from bench.supervise.hangs.rank_state import Seen, flown
@@ -28,7 +28,7 @@ class Lines:
 
 
 def coordinator(backend: str, base: dict[str, str]) -> Coordinator:
-    order = Order("p", (), 0, 2, 0, backend, "", 60.0, Rules(), 1, {})
+    order = WorkOrder("p", (), 0, 2, 0, backend, "", 60.0, Rules(), 1)
     chief = Coordinator(
         Control(),
         Supervisor(Control(), lambda what: {}, base),

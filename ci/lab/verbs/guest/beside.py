@@ -23,7 +23,9 @@ from bench.model.profile import Profile, load
 from bench.model.units import show_rate
 from bench.model.verdict import Status
 from bench.run.bootstrap import meet
-from bench.run.phases import verbs
+from bench.run.live_run import LiveRun
+from bench.run.options import Options
+from bench.run.perftest_phase import measure as measure_by_perftest
 from bench.store import Manifest, Plan, Recorder
 from bench.store import load as load_run
 from bench.supervise.control.connect import connect
@@ -37,6 +39,8 @@ class Silent:
     """Nobody watches."""
 
     def phase(self, phase: Any) -> None: ...
+
+    def notice(self, kind: str, fields: dict[str, Any]) -> None: ...
 
 
 def measure(profile: Profile, folder: Path, where: Place) -> None:
@@ -60,7 +64,8 @@ def measure(profile: Profile, folder: Path, where: Place) -> None:
             )  # fmt: skip
             recorder.facts([node.to_json() for node in nodes])
             recorder.plan(Plan(()))
-            verbs(chief, profile, Silent())
+            options = Options(profile, folder, tuple(sys.argv))
+            measure_by_perftest(LiveRun(chief, options, Silent(), Plan(())))
             recorder.end()
     finally:
         supervisor.stop_now()

@@ -1,0 +1,94 @@
+"""What is measured because of what a phase showed: suspects alone, slow transfers again, slow rings in halves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+
+from bench.judge.blame import transfers
+from bench.judge.blame.background import known
+from bench.judge.drift import tonight
+from bench.plan import PAIR_RULES, pair_cases, seconds, step_phase
+from bench.plan.names import AGAIN, FIRST, REPEATED, SCREEN
+from bench.plan.rails import SUSPECT_RULES
+from bench.plan.screening import most_steps
+from bench.store import Phase
+from bench.store.rows import rows
+
+from .live_run import LiveRun
+
+Maker = Callable[[LiveRun, Phase, int], "Phase | None"]
+
+
+def follow_up(live: LiveRun, phase: Phase, until: float | None) -> None:
+    """Measure what follows from ``phase``, of each kind until nothing more follows or the time is over."""
+    for make in _kinds(live, phase.name):
+        for number in count(1):
+            more = make(live, phase, number)
+            if more is None or not live.in_time(more, until):
+                break
+            live.add(more)
+            live.measure(more)
+
+
+def _kinds(live: LiveRun, name: str) -> tuple[Maker, ...]:
+    found: tuple[Maker, ...] = (_out_of_line,) if live.options.nightly else ()
+    if name == FIRST:
+        found += (_suspects, _repeated)
+    return (*found, _traced) if name.startswith(SCREEN) else found
+
+
+def _out_of_line(live: LiveRun, phase: Phase, number: int) -> Phase | None:
+    """Of a nightly run: what is out of its baseline, once more."""
+    more = tonight.again(live.so_far(), live.profile, phase.name) if number == 1 else None
+    return more and replace(more, environment=phase.environment)
+
+
+def _suspects(live: LiveRun, phase: Phase, number: int) -> Phase | None:
+    """Whom the transfers make suspect, alone."""
+    if number > transfers.TIMES:
+        return None
+    name = AGAIN if number == 1 else f"{AGAIN}-{number}"
+    run, profile, job = live.so_far(), live.profile, live.job
+    measured = rows(run)
+    tests = transfers.to_confirm(measured, job.ranks, profile, known(run, measured, profile))
+    cases = [
+        case
+        for at, test in enumerate(tests)
+        for case in pair_cases(name, f"test-{at}", test.pairs, profile, job.backend, test.ways)
+    ]
+    return _planned(live, Phase(name, "suspects again, alone", tuple(cases), rules=SUSPECT_RULES))
+
+
+def _repeated(live: LiveRun, phase: Phase, number: int) -> Phase | None:
+    """Slow transfers that nobody is blamed for, again as they were, the others beside them."""
+    if number > 1:
+        return None
+    run, profile, name = live.so_far(), live.profile, REPEATED
+    measured = rows(run)
+    slow = transfers.unexplained(measured, live.job.ranks, profile, known(run, measured, profile))
+    cases = tuple(
+        replace(case, phase=name, id=f"{name}/{time}/{case.id.partition('/')[2]}")
+        for time in range(1, transfers.REPEATS + 1)
+        for case in slow[: transfers.MOST_REPEATED]
+    )
+    title = "slow transfers that nobody is blamed for, again as they were"
+    return _planned(live, Phase(name, title, cases, rules=PAIR_RULES))
+
+
+def _traced(live: LiveRun, phase: Phase, number: int) -> Phase | None:
+    """Slow rings of nodes halved, then suspects with other good nodes."""
+    run, profile, job = live.so_far(), live.profile, live.job
+    measured = rows(run)
+    now = transfers.screened(measured, job.ranks, profile, known(run, measured, profile))
+    if now.done or number > 4 * most_steps(run.manifest.nodes):
+        return None
+    return _planned(live, step_phase(job, number + 1, now.probes))
+
+
+def _planned(live: LiveRun, phase: Phase) -> Phase | None:
+    """The phase with the time that it may take; None where it has nothing to measure."""
+    return (
+        replace(phase, seconds=seconds(phase, live.options.rules.budget, live.job)) if phase.cases else None
+    )

@@ -1,0 +1,81 @@
+"""A run while rank 0 leads it: its coordinator, options and plan, and how one phase of it is measured."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from bench.model.profile import Profile
+from bench.model.units import show_seconds
+from bench.plan import Job, by_node
+from bench.store import Phase, Plan, Run, load
+from bench.supervise.coordinator import Coordinator
+from bench.supervise.limits import COUNTERS as COUNTERS_SECONDS
+
+from .options import Options, Watcher
+
+
+@dataclass
+class LiveRun:
+    """A run in progress. ``plan`` grows by the phases that follow from what was measured."""
+
+    coordinator: Coordinator
+    options: Options
+    watcher: Watcher
+    plan: Plan
+
+    @property
+    def profile(self) -> Profile:
+        return self.options.profile
+
+    @cached_property
+    def leads(self) -> dict[str, int]:
+        """Node → its first rank, which answers for it."""
+        ranks = self.coordinator.ranks
+        return {ranks[members[0]].node: members[0] for members in by_node(ranks)}
+
+    @property
+    def job(self) -> Job:
+        """Who takes part, as phases are planned from it."""
+        assert self.coordinator.order is not None
+        backend = self.coordinator.order.backend
+        return Job(self.profile, self.coordinator.ranks, backend, asked=self.options.asked)
+
+    def so_far(self) -> Run:
+        """The run folder as it is now."""
+        return load(self.coordinator.recorder.path)
+
+    def refuse(self, text: str) -> None:
+        """Say, and note in the run folder, why something is not measured."""
+        self.coordinator.recorder.line("note", text=text)
+        self.watcher.notice("refused", {"text": text})
+
+    def in_time(self, phase: Phase, until: float | None) -> bool:
+        """Whether the phase fits into what is left of the budget until ``until`` (time.monotonic)."""
+        left = until - time.monotonic() if until is not None else phase.seconds
+        if phase.seconds > left:
+            self.refuse(
+                f"{phase.name} was not begun: it takes up to {show_seconds(phase.seconds)}, "
+                f"{show_seconds(max(left, 0))} of the budget are left"
+            )
+        return phase.seconds <= left
+
+    def add(self, phase: Phase) -> None:
+        """Plan a phase that follows from what was measured; the plan is written before the phase begins."""
+        self.plan = replace(self.plan, phases=(*self.plan.phases, phase))
+        self.coordinator.recorder.plan(self.plan)
+        self.watcher.planned_more(phase)
+
+    def measure(self, phase: Phase) -> None:
+        """One phase between two readings of every node's counters."""
+        self.watcher.phase(phase)
+        self.read_counters(phase.name, "before")
+        self.coordinator.run(phase)
+        self.read_counters(phase.name, "after")
+
+    def read_counters(self, phase: str, when: str) -> None:
+        """Every node's counters, ``before`` or ``after`` a phase, into the run folder."""
+        leads = list(self.leads.values())
+        snapshots = self.coordinator.ask("counters", leads, COUNTERS_SECONDS)
+        self.coordinator.recorder.counters(phase, when, [snapshots[lead] for lead in leads])
