@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from bench.judge.counter_windows import windows
 from bench.model.verdict import Status, Verdict, overall
 from bench.nccl.log import read_ranks
 from bench.store import LOGS, Run
 
 from .summary import Shown
 from .tables import Cell, ReportTable, code, number, size, verdict_table
-from .traffic import carried, deltas
+from .traffic import carried
 from .views import View
 
 
@@ -129,7 +130,7 @@ def ranges(ranks: Iterable[int]) -> str:
 
 def _bytes(shown: Shown) -> ReportTable | None:
     """Excluded ports beside the rails, phase by phase."""
-    rows = carried(deltas(shown.run), shown.profile)
+    rows = carried(windows(shown.run)[0], shown.profile)
     busiest: dict[str, int] = {}
     for row in rows:
         if row.most and not row.excluded:

@@ -16,7 +16,7 @@ import pandas as pd
 from bench.judge.blame.background import known, names_in
 from bench.judge.blame.nouns import Known, Subject
 from bench.judge.blame.transfers import AGAIN, FIRST, answer, transfers
-from bench.judge.peaks import nodes_of, scope_of, series_of
+from bench.judge.peaks import nodes_of, scope_of, series_of, tops
 from bench.judge.wire import in_force
 from bench.model.collectives import collective
 from bench.model.measurement import Case, Measurement, Rank
@@ -40,14 +40,6 @@ OWN = "own"  # the rail of a case in which each rank uses its nearest rail
 PAIR_COLUMNS = ("source", "destination", "rail", "busbw", "gbps")
 TOTAL_COLUMNS = ("node", "gbps", "rails", "note")
 BEST_COLUMNS = ("series", "collective", "busbw", "size_text", "groups", "note")
-BEST_FROM = (
-    "series",
-    "collective",
-    "size",
-    "busbw",
-    "phase",
-    "placement",
-)  # the columns that BEST is derived from
 BLAMED_COLUMNS = ("kind", "node", "peer", "rail", "text")
 
 
@@ -106,7 +98,7 @@ def frames(run: Run, profile: Profile) -> Frames:
         curve=curve_frame(table),
         pairs=pairs_frame(measured, run.manifest.ranks, profile, names),
         totals=totals_frame(table),
-        best=best_frame(table, run.plan.cases, run.manifest.ranks),
+        best=best_frame(run, table),
         target=target.value / GIGA if target else math.nan,
         rail=rail_floor(profile),
         nominal=profile.rails.rate.value / GIGA if profile.rails.rate else math.nan,
@@ -272,27 +264,22 @@ def swept(curve: pd.DataFrame) -> pd.DataFrame:
     return known
 
 
-def best_frame(table: pd.DataFrame, cases: tuple[Case, ...], ranks: tuple[Rank, ...]) -> pd.DataFrame:
+def best_frame(run: Run, table: pd.DataFrame) -> pd.DataFrame:
     """BEST_COLUMNS: each series at its best size; a planned series without any figure stands with 0.0."""
-    where, several = {rank.rank: rank for rank in ranks}, len({rank.node for rank in ranks}) > 1
-    known = quoted_placement(quoted(table[[*BEST_FROM]]))
-    found = []
-    for series, part in known.groupby("series", sort=True):
-        slowest = part.groupby("size")["busbw"].agg(["min", "size"]).reset_index(names="bytes")
-        top = slowest.sort_values("min", kind="stable").iloc[-1]
-        size, value, groups = int(top["bytes"]), float(top["min"]), int(top["size"])
-        lost = int(table.loc[table["series"] == series, "busbw"].isna().sum())
-        note = f"at {show_size(size)}" + (f", slowest of {groups} groups" if groups > 1 else "")
+    where, several = {rank.rank: rank for rank in run.manifest.ranks}, len(run.manifest.nodes) > 1
+    found: dict[str, tuple[Any, ...]] = {}
+    for top in sorted(tops(run), key=lambda top: top.series):
+        size, groups = show_size(top.row.case.size), top.groups
+        lost = int(table.loc[table["series"] == top.series, "busbw"].isna().sum())
+        note = f"at {size}" + (f", slowest of {groups} groups" if groups > 1 else "")
         note += f", {lost} without a figure" if lost else ""
-        found.append((series, part["collective"].iloc[0], value, show_size(size), groups, note))
-    seen = {row[0] for row in found}
-    for case in cases:
+        rate = rounded(top.row.busbw / GIGA)
+        found[top.series] = (top.series, top.row.case.collective, rate, size, groups, note)
+    for case in run.plan.cases:
         for group in case.groups[:1]:
             series = series_of(case, nodes_of(group, where), several)
-            if series not in seen:
-                seen.add(series)
-                found.append((series, case.collective, 0.0, "", 0, ""))
-    best: pd.DataFrame = pd.DataFrame(found, columns=list(BEST_COLUMNS))
+            found.setdefault(series, (series, case.collective, 0.0, "", 0, ""))
+    best: pd.DataFrame = pd.DataFrame(list(found.values()), columns=list(BEST_COLUMNS))
     return best
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from bench.model.counters import Delta, Role, bytes_moved, grown_between, read
+from bench.judge.counter_windows import Window
+from bench.model.counters import Role, bytes_moved
 from bench.model.profile import Profile
-from bench.store import Run
 
 
 @dataclass(frozen=True)
@@ -28,47 +27,14 @@ class PortTraffic:
     excluded: bool
 
 
-@dataclass(frozen=True)
-class ErrorGrowth:
-    """An error counter that increased."""
-
-    phase: str
-    node: str
-    port: str
-    counter: str
-    growth: int
-
-
-def deltas(run: Run) -> tuple[tuple[str, str, Delta], ...]:
-    """(phase, node, increases) for every phase with both snapshots; unreadable counters are left out."""
-    found: dict[tuple[str, str], list[Any]] = {}
-    for row in run.counters:
-        found[(str(row.get("phase")), str(row.get("when")))] = row.get("snapshots") or []
-    moved = []
-    for phase, when in found:
-        if when == "before" and (phase, "after") in found:
-            both = zip(run.manifest.nodes, found[(phase, "before")], found[(phase, "after")], strict=False)
-            moved += [
-                (phase, node, each) for node, old, new in both if (each := _delta(old, new)) is not None
-            ]
-    return tuple(moved)
-
-
-def _delta(before: Mapping[str, Any], after: Mapping[str, Any]) -> Delta | None:
-    try:
-        return grown_between(read(before), read(after))
-    except ValueError:
-        return None
-
-
-def carried(moved: Sequence[tuple[str, str, Delta]], profile: Profile) -> tuple[PortTraffic, ...]:
+def carried(found: Iterable[Window], profile: Profile) -> tuple[PortTraffic, ...]:
     """One row a phase and port that has byte counters, in the order of the counters."""
     sent: dict[tuple[str, str], list[int | None]] = {}
-    for phase, _, each in moved:
-        for port in dict.fromkeys(row.subject for row in each.rows if row.role is Role.TRAFFIC):
-            traffic = bytes_moved(each, port)
+    for window in found:
+        for port in dict.fromkeys(row.subject for row in window.moved.rows if row.role is Role.TRAFFIC):
+            traffic = bytes_moved(window.moved, port)
             if traffic.sent is not None or "no byte counter" not in traffic.how:
-                sent.setdefault((phase, port), []).append(traffic.sent)
+                sent.setdefault((window.phase, port), []).append(traffic.sent)
     return tuple(_carried(phase, port, values, profile) for (phase, port), values in sent.items())
 
 
@@ -77,13 +43,4 @@ def _carried(phase: str, port: str, values: list[int | None], profile: Profile) 
     excluded = port.split("/")[0] in (*profile.rails.excluded, profile.rails.management)
     return PortTraffic(
         phase, port, min(known, default=None), max(known, default=None), len(known), len(values), excluded
-    )
-
-
-def errors(moved: Sequence[tuple[str, str, Delta]]) -> tuple[ErrorGrowth, ...]:
-    """Every error counter that increased."""
-    return tuple(
-        ErrorGrowth(phase, node, row.subject, row.counter, row.growth or 0)
-        for phase, node, each in moved
-        for row in each.grown(Role.ERROR)
     )

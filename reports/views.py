@@ -8,7 +8,9 @@ from typing import Any, cast
 
 import pandas as pd
 
+from bench.judge.counter_windows import windows
 from bench.judge.wire import TargetReadings
+from bench.model.counters import Role
 from bench.model.units import show_share
 from bench.model.verdict import Status
 from bench.store import Run
@@ -28,7 +30,7 @@ from .summary import (
 )
 from .summary import coverage as covered
 from .tables import Cell, ReportTable, code, number, rates, size, verdict_table
-from .traffic import carried, deltas, errors
+from .traffic import carried
 
 View = Mapping[str, object]
 MOST_PAIRS = 100  # rows of pairs that the page lists, the slowest; rows.csv has them all
@@ -150,19 +152,21 @@ def row_cells(row: Mapping[str, Any], reading: str) -> tuple[Cell | str, ...]:
 
 def traffic(shown: Shown) -> View:
     """Bytes over every port in every phase, error counters that increased: evidence for the rails and the exclusion."""
-    moved = deltas(shown.run)
+    found, gaps = windows(shown.run)
     head = ("phase", "port", "least of all nodes", "most of all nodes", "nodes with a reading")
     ports = [
         (row.phase, Cell(row.port, row.port, kind="code", soft="excluded" if row.excluded else ""),
          size(row.least), size(row.most), f"{row.known} of {row.of}")
-        for row in carried(moved, shown.profile)
+        for row in carried(found, shown.profile)
     ]  # fmt: skip
     grown = [
-        (row.phase, row.node, code(row.port), code(row.counter), number(row.growth, 12))
-        for row in errors(moved)
+        (each.phase, each.node.name, code(row.subject), code(row.counter), number(row.growth or 0, 12))
+        for each in found
+        for row in each.moved.grown(Role.ERROR)
     ]
     return {
-        "ports": ReportTable("Bytes by port", head, ports, "dense") if moved else None,
+        "gaps": [f"{gap.subject}: {gap.reason}" for gap in gaps],
+        "ports": ReportTable("Bytes by port", head, ports, "dense") if found else None,
         "grown": ReportTable(
             "Error counters that increased", ("phase", "node", "port", "counter", "increase"), grown
         ),

@@ -197,6 +197,9 @@ def slow_port(node: int, local: int) -> float:
     return {(1, 5): 0.5, (1, 2): 0.965}.get((node, local), 1.0)
 
 
+COUNTED = ("rails", "ring")  # the phases around which counters were read
+
+
 def cluster(nodes: int = 2, gpus: int = 8, *, faulty: bool = True, names: list[str] | None = None) -> Made:
     """B200-like nodes: rails, collectives, the ring; with a slow port on the second node when ``faulty``."""
     dice = random.Random(7)
@@ -257,11 +260,19 @@ def cluster(nodes: int = 2, gpus: int = 8, *, faulty: bool = True, names: list[s
         facts=tuple(facts(host, index) for index, host in enumerate(hosts)),
         measurements=tuple(measured),
         losses=(),
-        phases=tuple(
-            {"name": phase.name, "state": "end", "measured": len(phase.cases), "time": 1_790_000_100.0 + i}
-            for i, phase in enumerate(phases)
+        phases=(
+            *({"name": name, "state": "begin", "time": 1_790_000_099.0} for name in COUNTED),
+            *(
+                {
+                    "name": phase.name,
+                    "state": "end",
+                    "measured": len(phase.cases),
+                    "time": 1_790_000_100.0 + i,
+                }
+                for i, phase in enumerate(phases)
+            ),
         ),
-        counters=counters(("rails", "ring"), nodes, faulty),
+        counters=counters(COUNTED, nodes, faulty),
         verdicts=cluster_verdicts(hosts, faulty),
         notes=(),
         ended=1_790_000_420.0,

@@ -1,11 +1,17 @@
 """Differences between nodes and ranks; what the ports carried."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 import made_runs
+from bench.judge.counter_windows import windows
 from reports.environment import differences, facts, flat, gather, node_rows
-from reports.traffic import carried, deltas, errors
+from reports.frames import frames
+from reports.summary import Shown
+from reports.traffic import carried
+from reports.views import traffic
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=8),
@@ -52,9 +58,17 @@ def test_flat_values_are_text(value):
     assert all(isinstance(text, str) for text in flat(value).values())
 
 
+def grown(made):
+    """(node, port, counter, increase) of every row of the table."""
+    values = traffic(Shown(made.run, made.profile, frames(made.run, made.profile), {}))
+    return {
+        (node, port.text, counter.text, growth.key) for _, node, port, counter, growth in values["grown"].rows
+    }
+
+
 def test_an_excluded_adapter_is_marked_and_its_bytes_are_counted():
     made = made_runs.cluster()
-    rows = carried(deltas(made.run), made.profile)
+    rows = carried(windows(made.run)[0], made.profile)
     silent = [row for row in rows if row.excluded]
     assert {row.port for row in silent} == {"mlx5_0/1"}
     assert all((row.least, row.most, row.known, row.of) == (0, 0, 2, 2) for row in silent)
@@ -62,17 +76,15 @@ def test_an_excluded_adapter_is_marked_and_its_bytes_are_counted():
 
 
 def test_an_error_counter_that_grew_is_named_with_its_port():
+    assert grown(made_runs.cluster()) == {("node002", "mlx5_10/1", "link_error_recovery", 3)}
+    assert not grown(made_runs.cluster(faulty=False))
+
+
+def test_counters_of_another_form_are_left_out_and_named():
     made = made_runs.cluster()
-    found = errors(deltas(made.run))
-    assert {(row.node, row.port, row.counter, row.growth) for row in found} == {
-        ("node002", "mlx5_10/1", "link_error_recovery", 3)
-    }
-    assert not errors(deltas(made_runs.cluster(faulty=False).run))
-
-
-def test_counters_of_another_form_are_left_out():
-    made = made_runs.cluster()
-    from dataclasses import replace
-
     broken = tuple({**row, "snapshots": [{"odd": 1}, None]} for row in made.run.counters)
-    assert deltas(replace(made.run, counters=broken)) == ()
+    values = traffic(
+        Shown(replace(made.run, counters=broken), made.profile, frames(made.run, made.profile), {})
+    )
+    assert values["ports"] is None
+    assert "are damaged" in values["gaps"][0]
