@@ -79,10 +79,18 @@ class Timings:
 
 
 Launch = Callable[[int], None]  # launch call number i; the number chooses the buffer
+Verify = Callable[[int], None]  # compare what that many calls left in their buffers
 
 
-def measure(backend: Backend, launch: Launch, rules: Rules) -> Timings:
-    """Time ``launch`` on every rank of the group until ``rules`` are met; all ranks return the same."""
+def trust(calls: int) -> None:
+    """Compare nothing."""
+
+
+def measure(backend: Backend, launch: Launch, rules: Rules, verify: Verify = trust) -> Timings:
+    """Time ``launch`` on every rank of the group until ``rules`` are met; all ranks return the same.
+
+    ``verify`` is given the number of calls of each block once its clock has stopped.
+    """
     begin = backend.mark()
     warmup, estimate = warm(backend, launch, rules)
     calls, batch = _shape(estimate, rules)
@@ -91,7 +99,9 @@ def measure(backend: Backend, launch: Launch, rules: Rules) -> Timings:
     tally = Tally()
     while True:
         block = _pipelined(backend, launch, calls)
+        verify(calls)
         alone = _isolated(backend, launch, batch)
+        verify(batch)
         shared = backend.share([block, *alone, backend.seconds(begin, backend.mark())])
         pipelined.append(tuple(row[0] for row in shared))
         for i in range(1, batch + 1):

@@ -45,7 +45,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Mismatch:
-    """The first wrong element of a rank: what it got, what the truth is."""
+    """The first wrong element of a rank: what it got, what the truth is.
+
+    ``repetition`` is the number of the call since the case began, from 0.
+    """
 
     rank: int
     index: int
@@ -92,6 +95,7 @@ class Measurement:
     stop        why measuring ended: "precision", "budget" or "count"
     width       relative width of the confidence interval of the isolated median when it stopped; -1 or infinite
                 where it cannot be determined: ``sureness``
+    verified    calls whose results were compared on every rank that receives, of ``made``; 0 in older journals
     apart       whose time stood apart; None on fewer than three ranks and in older journals. Those have ``last``,
                 how often a rank's own time was the longest, which does not say who was waited for: it is not read
     """
@@ -111,6 +115,8 @@ class Measurement:
     ended: float = 0.0
     extra: dict[str, Any] = field(default_factory=dict)
     apart: Apart | None = None
+    verified: int = 0
+    made: int = 0
 
     @property
     def sureness(self) -> float | None:

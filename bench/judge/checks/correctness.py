@@ -76,7 +76,8 @@ def _wrong(evidence: Evidence, row: Row) -> Verdict:
     measured = f"{row.wrong} wrong elements on {where}"
     if first:
         measured += (
-            f"; first at rank {first.rank} index {first.index}: got {first.got:g}, wanted {first.wanted:g}"
+            f"; first in call {first.repetition + 1} at rank {first.rank} index {first.index}: got {first.got:g}, "
+            f"wanted {first.wanted:g}"
         )
     return Verdict(
         "correctness",

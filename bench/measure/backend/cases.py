@@ -11,21 +11,22 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from bench.measure.backend.buffers import Buffers, allocate
-from bench.measure.backend.correctness import POISON, Data
+from bench.measure.backend.buffers import allocate
+from bench.measure.backend.correctness import Data
 from bench.measure.backend.cuda_graphs import replayed
 from bench.measure.backend.device import Unsupported
 from bench.measure.backend.group import Group
 from bench.measure.backend.one_rail import open_pair
 from bench.measure.backend.registered_buffers import Pool, registered
 from bench.measure.backend.tcp_retransmits import retransmitted
-from bench.measure.loop import Launch, Timings, measure
+from bench.measure.backend.verification import Verifier, mismatch_of
+from bench.measure.loop import Launch, Timings, measure, trust
 from bench.measure.soak import steady
 from bench.measure.work_order import CAPTURING, Progress, WorkOrder, first_line
 from bench.model.buffers import rotation
-from bench.model.collectives import Call, Origin, collective
+from bench.model.collectives import Call, collective
 from bench.model.elements import element, pattern, reduction
-from bench.model.measurement import Case, Measurement, Mismatch, Window
+from bench.model.measurement import Case, Measurement, Window
 
 RAIL_LIMIT = 8.0  # seconds that a pair waits for a rail that does not answer
 
@@ -89,35 +90,37 @@ def _count(number: float) -> int | None:
 
 
 def measure_case(case: Case, group: Group, to: Teller) -> Measurement:
-    """Check the results of a case, then time it; every rank of the group returns the same.
+    """Verify a case's results, time it, verify again; every rank of the group returns the same.
 
     Unsupported, on every rank alike, where this torch or device cannot do what the case asks for.
     """
     started, order, progress = time.time(), to.order, to.progress
     with ExitStack() as stack:
-        prepared = _prepare(case, group, to, stack)
+        results = _prepare(case, group, to, stack)
         progress.stage = "checking"
-        found = _check(prepared, range(order.repetitions), group)
-        for send in prepared.buffers.send[1:]:
-            send.copy_(prepared.buffers.send[0])
-        launch = prepared.launch
+        for repetition in range(order.repetitions):
+            results.one(repetition)
+        results.prepare_timing(order.repetitions)
         if "graph" in case.algorithm:
             progress.stage = CAPTURING
-            launch = stack.enter_context(replayed(launch, len(prepared.buffers), group.device))
+            results.launch = stack.enter_context(replayed(results.launch, len(results.buffers), group.device))
         progress.stage, progress.calls = "timing", 0
-        times = _time(case, group, launch, prepared, to)
+        times = _time(case, group, results, to)
+        if order.repetitions:
+            progress.stage = "verifying"
+            results.after_timing(order.repetitions + 1, time.time() - started)
         progress.stage = "sharing"
-        extra = _extra(group, launch, times)
-        verdicts = group.share(found)
+        extra = _extra(group, results.call, times)
+        lines = group.share(results.line())
     return Measurement(
         case=case.id,
         ranks=group.members,
         pipelined=tuple(tuple(round(value, 10) for value in block) for block in times.pipelined),
         calls=times.calls,
         isolated=tuple(round(value, 10) for value in times.isolated),
-        wrong=tuple(int(line[0]) if line[1] else None for line in verdicts),
-        checked=int(sum(line[1] for line in verdicts)),
-        mismatches=tuple(_unpack(line, group.members[i]) for i, line in enumerate(verdicts) if line[2]),
+        wrong=tuple(int(line[0]) if line[1] else None for line in lines),
+        checked=int(sum(line[1] for line in lines)),
+        mismatches=tuple(mismatch_of(line, group.members[i]) for i, line in enumerate(lines) if line[4]),
         stop=times.stop,
         width=times.width if times.width < 1e9 else -1.0,
         warmup=times.warmup,
@@ -125,20 +128,12 @@ def measure_case(case: Case, group: Group, to: Teller) -> Measurement:
         ended=time.time(),
         extra=extra,
         apart=times.apart,
+        verified=int(min((line[2] for line in lines if line[1]), default=0)),
+        made=int(max(line[3] for line in lines)),
     )
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """A case on this rank, ready to be called."""
-
-    buffers: Buffers
-    launch: Launch
-    data: Data
-    truth: tuple[Origin, ...]
-
-
-def _prepare(case: Case, group: Group, to: Teller, stack: ExitStack) -> _Prepared:
+def _prepare(case: Case, group: Group, to: Teller, stack: ExitStack) -> Verifier:
     row, kind = collective(case.collective), element(case.dtype)
     n, rank, root = len(group.members), group.place, max(case.root, 0)
     op = reduction(case.op) if row.reduces else None
@@ -167,7 +162,16 @@ def _prepare(case: Case, group: Group, to: Teller, stack: ExitStack) -> _Prepare
         row.call(call, buffers.send[which], buffers.recv[which])
 
     data = Data(kind, op, pattern(kind, case.op, n), n)
-    return _Prepared(buffers, launch, data, row.truth(rank, n, root))
+    together = row.together if case.placement == "in" else ""
+    return Verifier(
+        group=group,
+        buffers=buffers,
+        data=data,
+        truth=row.truth(rank, n, root),
+        shared=bool(together),
+        accumulates=row.reduces and together in ("same", "slice-of-send"),
+        launch=launch,
+    )
 
 
 def _register(pool: Pool, group: Group) -> None:
@@ -181,20 +185,22 @@ def _register(pool: Pool, group: Group) -> None:
         raise Unsupported(trouble or "another rank could not register its buffers")
 
 
-def _time(case: Case, group: Group, launch: Launch, prepared: _Prepared, to: Teller) -> Timings:
+def _time(case: Case, group: Group, results: Verifier, to: Teller) -> Timings:
     """Until precise; or, where the rules ask for windows, under steady load until the budget is spent."""
     rules = to.order.rules
     if not rules.window:
-        return measure(group, launch, rules)
+        return measure(group, results.call, rules, results.after_block if to.order.repetitions else trust)
 
     def ended(window: Window) -> None:
         if group.place == 0:
             to.tell("window", **replace(window, case=case.id, ranks=group.members).to_json())
 
     def check(number: int) -> list[float]:
-        return _check(prepared, range(number, number + 1), group)[:2]
+        wrong, checked = results.wrong, results.checked
+        results.one(number)
+        return [results.wrong - wrong, results.checked - checked]
 
-    return steady(group, launch, check, rules, ended)
+    return steady(group, results.call, check, rules, ended)
 
 
 LAUNCHES = 32  # calls whose launch is timed: few enough that no queue of the driver's fills up
@@ -215,28 +221,3 @@ def _extra(group: Group, launch: Launch, times: Timings) -> dict[str, Any]:
     spent = (time.perf_counter() - begun) / calls
     group.clock.settle()
     return {"launch": [round(row[0], 9) for row in group.share([spent])]}
-
-
-def _check(prepared: _Prepared, repetitions: range, group: Group) -> list[float]:
-    """[wrong, checked, whether a mismatch follows, its index, repetition, got, wanted] of this rank."""
-    data, buffers = prepared.data, prepared.buffers
-    wrong, checked, first = 0, 0, None
-    for repetition in repetitions:
-        which = repetition % len(buffers)
-        received = buffers.recv[which]
-        received.fill_(POISON)
-        data.fill(buffers.send[which], group.place, repetition)
-        group.together()
-        prepared.launch(which)
-        group.clock.settle()
-        if prepared.truth:
-            count, mismatch = data.wrong(received, prepared.truth, group.place, repetition)
-            wrong, first = wrong + count, first or mismatch
-            checked += received.numel()
-    if first is None:
-        return [wrong, checked, 0, 0, 0, 0, 0]
-    return [wrong, checked, 1, first.index, first.repetition, first.got, first.wanted]
-
-
-def _unpack(line: list[float], rank: int) -> Mismatch:
-    return Mismatch(rank=rank, index=int(line[3]), repetition=int(line[4]), got=line[5], wanted=line[6])

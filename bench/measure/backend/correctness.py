@@ -8,8 +8,9 @@ each chunk.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import torch
 
@@ -22,7 +23,10 @@ COMPARES = {
     torch.float16, torch.bfloat16, torch.float32, torch.float64,
     torch.int8, torch.uint8, torch.int32, torch.int64,
 }  # fmt: skip
+MOST_PERIODS = 64  # kept of one case, each of PERIOD elements
 POISON = 77  # what a receive buffer holds before the call; the truth differs from it almost everywhere
+
+Parts = Callable[[], Iterator[tuple[int, torch.Tensor, torch.Tensor]]]  # (index, got, wanted) chunk by chunk
 
 
 @dataclass(frozen=True)
@@ -33,11 +37,13 @@ class Data:
     op: Reduction | None
     pattern: Pattern
     ranks: int
+    _periods: dict[tuple[tuple[int, ...], int, bool], torch.Tensor] = field(
+        default_factory=dict, compare=False
+    )
 
     def fill(self, buffer: torch.Tensor, rank: int, repetition: int) -> None:
         """Write the data of ``rank`` into its send buffer."""
-        values = [self.pattern.value(j, rank, repetition) for j in range(MODULUS)]
-        tile = self._tile(buffer, values, repetition, buffer.numel()).to(buffer.dtype)
+        tile = self._tile(buffer, (rank,), repetition, buffer.numel(), reduced=False).to(buffer.dtype)
         for low in range(0, buffer.numel(), CHUNK):
             part = buffer[low : low + CHUNK]
             part.copy_(_of(tile, low, part))
@@ -46,41 +52,75 @@ class Data:
         self, received: torch.Tensor, truth: Sequence[Origin], rank: int, repetition: int
     ) -> tuple[int, Mismatch | None]:
         """Elements of ``received`` that differ from the truth, and the first of them."""
-        count, first = 0, None
         size = received.numel() // max(1, len(truth))
-        for number, origin in enumerate(truth):
-            tile = self._tile(received, self._truth(origin, repetition), repetition, size)
-            block = received[number * size : (number + 1) * size]
-            for low in range(0, size, CHUNK):
-                part = block[low : low + CHUNK]
-                wanted = _of(tile, origin.block * size + low, part)
-                bad = self._differ(part, wanted)
-                found = int(bad.count_nonzero())
-                if found and first is None:
-                    at = int(bad.to(torch.uint8).argmax())
-                    index = number * size + low + at
-                    first = Mismatch(rank, index, repetition, float(part[at]), float(wanted[at]))
-                count += found
-        return count, first
 
-    def _truth(self, origin: Origin, repetition: int) -> list[float]:
-        if self.op is not None:
-            return self.pattern.reduced(self.op, origin.ranks, repetition)
-        source = origin.ranks[0]
-        return [self.pattern.value(j, source, repetition) for j in range(MODULUS)]
+        def parts() -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+            for number, origin in enumerate(truth):
+                tile = self._tile(received, origin.ranks, repetition, size, reduced=True)
+                for low in range(0, size, CHUNK):
+                    at = number * size + low
+                    part = received[at : min(at + CHUNK, (number + 1) * size)]
+                    yield at, part, _of(tile, origin.block * size + low, part)
 
-    def _tile(self, like: torch.Tensor, values: Sequence[float], repetition: int, size: int) -> torch.Tensor:
+        return self._count(parts, rank, repetition)
+
+    def nonzero(self, received: torch.Tensor, rank: int) -> tuple[int, Mismatch | None]:
+        """Elements of ``received`` that are not 0, and the first of them."""
+        zeros = torch.zeros(min(CHUNK, received.numel()), dtype=received.dtype, device=received.device)
+
+        def parts() -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+            for at in range(0, received.numel(), CHUNK):
+                part = received[at : at + CHUNK]
+                yield at, part, zeros[: part.numel()]
+
+        return self._count(parts, rank, 0)
+
+    def _count(self, parts: Parts, rank: int, repetition: int) -> tuple[int, Mismatch | None]:
+        """Over ``parts`` (index, got, wanted). The device is asked once for the count: a question a part would make
+        it wait for Python thousands of times in a large message.
+        """
+        counts = [self._differ(got, wanted).count_nonzero() for _, got, wanted in parts()]
+        count = int(torch.stack(counts).sum()) if counts else 0
+        if not count:
+            return 0, None
+        for at, got, wanted in parts():
+            bad = self._differ(got, wanted)
+            if bool(bad.any()):
+                where = int(bad.to(torch.uint8).argmax())
+                first = Mismatch(rank, at + where, repetition, float(got[where]), float(wanted[where]))
+                return count, first
+        return count, None
+
+    def _tile(
+        self, like: torch.Tensor, ranks: tuple[int, ...], repetition: int, size: int, *, reduced: bool
+    ) -> torch.Tensor:
         """What stands from index 0 on, a period longer than the largest part of ``size`` elements.
 
-        In the element type itself where that compares, and holds the truth exactly, else in the widest.
+        In the element type itself where that compares, and holds the truth exactly, else in the widest. A period
+        is kept: to compute it takes longer than to compare a small message, and over many ranks than a large one.
         """
+        key = (ranks, repetition, reduced)
+        if key not in self._periods:
+            if len(self._periods) >= MOST_PERIODS:
+                self._periods.clear()
+            self._periods[key] = self._period(like, ranks, repetition, reduced=reduced)
+        period = self._periods[key]
+        times = 1 + -(-min(size, CHUNK) // PERIOD)
+        return torch.cat((period, period[: min(size, PERIOD)])) if size <= PERIOD else period.repeat(times)
+
+    def _period(
+        self, like: torch.Tensor, ranks: tuple[int, ...], repetition: int, *, reduced: bool
+    ) -> torch.Tensor:
+        """[PERIOD] elements on the device of ``like``."""
+        if reduced and self.op is not None:
+            values = self.pattern.reduced(self.op, ranks, repetition)
+        else:
+            values = [self.pattern.value(j, ranks[0], repetition) for j in range(MODULUS)]
         exact = torch.float64 if self.kind.floating else torch.int64
         table = torch.tensor(values, dtype=exact)
-        index = torch.arange(PERIOD, dtype=torch.int64)
-        period = table[((index * FACTOR + repetition * STEP) >> SHIFT) % MODULUS]
         if like.dtype in COMPARES and bool((table.to(like.dtype).to(exact) == table).all()):
-            period = period.to(like.dtype)
-        return period.to(like.device).repeat(1 + -(-min(size, CHUNK) // PERIOD))
+            table = table.to(like.dtype)
+        return table[_residues(repetition)].to(like.device)
 
     def _differ(self, got: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         allowed = tolerance(self.kind, self.op.name if self.op else "none", self.ranks)
@@ -89,6 +129,12 @@ class Data:
             # written so that NaN differs
             return ~((exact - near).abs() <= allowed * near.abs())
         return got.to(wanted.dtype) != wanted
+
+
+@lru_cache(maxsize=8)
+def _residues(repetition: int) -> torch.Tensor:
+    """[PERIOD] the residue of each element; see ``elements.residue``."""
+    return ((torch.arange(PERIOD, dtype=torch.int64) * FACTOR + repetition * STEP) >> SHIFT) % MODULUS
 
 
 def _of(tile: torch.Tensor, low: int, part: torch.Tensor) -> torch.Tensor:

@@ -49,7 +49,9 @@ def case_of(name, algorithm="auto", size=4096):
 def test_every_element_of_a_copy_is_checked(alone, name):
     case = case_of(name)
     row = measure_case(case, alone, teller(case))
-    assert (row.wrong, row.checked, row.stop) == ((0,), 2 * case.count, "count")
+    assert (row.wrong, row.stop) == ((0,), "count")
+    assert row.checked == row.verified * case.count
+    assert 2 < row.verified <= row.made
     assert all(seconds > 0 for block in row.pipelined for seconds in block)
 
 

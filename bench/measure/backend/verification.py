@@ -1,0 +1,141 @@
+"""Compares the results of calls with the truth: before timing, in a sample of the timed blocks, and after timing.
+
+What is timed is what is verified: after the clock stops, the results that the timed calls left are compared, and once
+timing is over further calls go through the same launch (the replay of a CUDA graph, where that was timed) with
+fresh data and poisoned receive buffers, so that a stale buffer or a launch that does nothing is seen.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+
+from bench.measure.backend.buffers import Buffers
+from bench.measure.backend.correctness import POISON, Data
+from bench.measure.backend.group import Group
+from bench.measure.loop import Launch
+from bench.model.collectives import Origin
+from bench.model.measurement import Mismatch
+
+BLOCK_SHARE = 0.03  # of the time since timing began may go into comparing what timed blocks left
+AFTER_SHARE = 0.06  # of the case's time may go into verifying calls after timing
+LEAST_OF_QUICK = 64  # calls verified after timing in any case where one takes less than QUICK
+QUICK = 1e-3  # seconds
+MOST_AFTER = 128  # calls verified one by one after timing
+DATA_SETS = 4  # that those calls use in turn
+
+
+@dataclass
+class Verifier:
+    """The comparisons of one case on this rank.
+
+    shared       whether the send and the receive buffer share memory
+    accumulates  whether a call reduces into what the next one sends
+    made         calls launched so far; ``wrong`` elements among ``checked`` in ``verified`` calls; ``first``: the first
+    """
+
+    group: Group
+    buffers: Buffers
+    data: Data
+    truth: tuple[Origin, ...]
+    shared: bool
+    accumulates: bool
+    launch: Launch
+    made: int = 0
+    wrong: int = 0
+    checked: int = 0
+    verified: int = 0
+    first: Mismatch | None = None
+    _timed_data: int = 0
+    _begun: float = 0.0
+    _spent: float = 0.0
+    _last: dict[int, int] = field(default_factory=dict)
+
+    def call(self, number: int) -> None:
+        """Launch call ``number`` of a block, and remember which one wrote its buffers."""
+        self._last[number % len(self.buffers)] = self.made
+        self.made += 1
+        self.launch(number)
+
+    def one(self, repetition: int) -> None:
+        """One call on fresh data and a poisoned receive buffer, compared element by element."""
+        which = repetition % len(self.buffers)
+        self.buffers.recv[which].fill_(POISON)
+        self.data.fill(self.buffers.send[which], self.group.place, repetition)
+        self.group.together()
+        self.call(which)
+        self.group.clock.settle()
+        self._compare(which, repetition)
+
+    def prepare_timing(self, repetition: int) -> None:
+        """Lay the data that timed calls work on.
+
+        A reduction in place takes its own result as the next input, which would grow without end: it gets zeros,
+        which every reduction keeps, so that a wrong element of any call stays in the buffer until it is compared.
+        """
+        self._timed_data, self._begun, self._spent = repetition, time.perf_counter(), 0.0
+        for at, send in enumerate(self.buffers.send):
+            if self.accumulates:
+                send.zero_()
+            elif at == 0:
+                self.data.fill(send, self.group.place, repetition)
+            else:
+                send.copy_(self.buffers.send[0])
+
+    def after_block(self, calls: int) -> None:
+        """Compare what the calls of a timed block left; called with nothing in flight and no clock running."""
+        begin = time.perf_counter()
+        if not self.truth or self._spent > BLOCK_SHARE * (begin - self._begun):
+            return
+        for which in range(min(calls, len(self.buffers))):
+            self._compare(which, self._timed_data, zeros=self.accumulates)
+            if not self.shared:  # the next block must write it again
+                self.buffers.recv[which].fill_(POISON)
+        self.group.clock.settle()
+        self._spent += time.perf_counter() - begin
+
+    def after_timing(self, repetition: int, seconds: float) -> None:
+        """Verify calls one by one, one at least, for about AFTER_SHARE of ``seconds``.
+
+        Every rank of the group makes as many. Their data take turns, so that each differs from the one before.
+        """
+        # the case lasted a little longer on one rank than on another: all take the longest
+        allowed = AFTER_SHARE * max(row[0] for row in self.group.share([seconds]))
+        done, batch, spent = 0, 1, 0.0
+        while done < MOST_AFTER:
+            begin = time.perf_counter()
+            for _ in range(batch):
+                self.one(repetition + done % DATA_SETS)
+                done += 1
+            lasted = max(row[0] for row in self.group.share([time.perf_counter() - begin]))
+            spent += lasted
+            batch = done
+            few_and_quick = done < LEAST_OF_QUICK and lasted / done < QUICK
+            if spent + 2 * lasted > allowed and not few_and_quick:
+                return
+
+    def _compare(self, which: int, repetition: int, *, zeros: bool = False) -> None:
+        if not self.truth:
+            return
+        received = self.buffers.recv[which]
+        if zeros:
+            count, mismatch = self.data.nonzero(received, self.group.place)
+        else:
+            count, mismatch = self.data.wrong(received, self.truth, self.group.place, repetition)
+        self.verified += 1
+        self.checked += received.numel()
+        self.wrong += count
+        if mismatch and self.first is None:
+            self.first = replace(mismatch, repetition=self._last[which])
+
+    def line(self) -> list[float]:
+        """[wrong, checked, verified, made, whether a mismatch follows, its index, call, got, wanted]."""
+        counts = [float(self.wrong), float(self.checked), float(self.verified), float(self.made)]
+        if self.first is None:
+            return [*counts, 0, 0, 0, 0, 0]
+        return [*counts, 1, self.first.index, self.first.repetition, self.first.got, self.first.wanted]
+
+
+def mismatch_of(line: list[float], rank: int) -> Mismatch:
+    """The first wrong element of ``rank``, from its ``Verifier.line``."""
+    return Mismatch(rank=rank, index=int(line[5]), repetition=int(line[6]), got=line[7], wanted=line[8])
