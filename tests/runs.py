@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench.model.collectives import collective
 from bench.model.facts import Node
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.profile import Profile, load
@@ -27,6 +28,11 @@ def cases(
     return [case for name in names for case in sweep_cases(phase, Request(name, 1024, 65536, 8), groups)]
 
 
+def received(case: Case, n: int) -> int:
+    """Blocks that all ranks of a group of ``n`` receive in one call."""
+    return sum(collective(case.collective).received(rank, n, max(case.root, 0)) for rank in range(n))
+
+
 def measured(case: Case, seconds: float = 1e-3, **changes: Any) -> list[Measurement]:
     """One healthy measurement for each group of a case."""
     return [
@@ -38,7 +44,7 @@ def measured(case: Case, seconds: float = 1e-3, **changes: Any) -> list[Measurem
                 calls=4,
                 isolated=(seconds * 1.1,) * 12,
                 wrong=(0,) * len(group),
-                checked=2 * case.count * len(group),
+                checked=2 * case.count * received(case, len(group)),
                 mismatches=(),
                 stop="precision",
                 width=0.005,

@@ -74,7 +74,7 @@ def test_unchecked_is_not_right(tmp_path):
     planned, rows = changed(0, wrong=(None, None), checked=0)
     code, bad = verdict_of(runs.folder(tmp_path / "r", rows, planned))
     assert code is Status.INCONCLUSIVE
-    assert "not checked" in bad[0].message
+    assert "not compared on every rank that receives" in bad[0].message
 
 
 @pytest.mark.parametrize("seconds", [math.nan, 0.0, -1.0, math.inf])

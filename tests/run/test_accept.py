@@ -78,7 +78,7 @@ def test_a_corrupted_result_fails_and_names_rank_and_index(tmp_path, fast):
         "accept", "--profile", fast, "--ranks", "3", "--out", tmp_path / "run", more={"PYTHONPATH": str(hook)}
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "first at rank 1 index 617" in done.stdout
+    assert "at rank 1 index 617" in done.stdout
     failed = [v for v in load(tmp_path / "run").verdicts if v.status is Status.FAIL]
     assert [v.subject for v in failed] == ["collectives/all_reduce/65536/float32/sum/in"]
 
