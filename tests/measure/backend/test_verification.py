@@ -11,7 +11,7 @@ import torch.distributed as dist  # noqa: E402
 from bench.measure.backend import cases  # noqa: E402
 from bench.measure.backend.group import Group, HostClock  # noqa: E402
 from bench.measure.loop import Rules  # noqa: E402
-from bench.measure.work_order import Order, Progress  # noqa: E402
+from bench.measure.work_order import Progress, WorkOrder  # noqa: E402
 from bench.model.collectives import COLLECTIVES, COPIES  # noqa: E402
 from bench.plan import Request, sweep_cases  # noqa: E402
 
@@ -29,7 +29,7 @@ def alone():
 
 def measured(case, group, rules=None):
     rules = rules or Rules(budget=0.6)
-    order = Order("x", (case,), 0, 1, 0, "gloo", "", 30.0, rules, CALLS_BEFORE_TIMING, {case.id: 2})
+    order = WorkOrder("x", (case,), 0, 1, 0, "gloo", "", 30.0, rules, CALLS_BEFORE_TIMING, {case.id: 2})
     return cases.measure_case(case, group, cases.Teller(order, Progress(), lambda kind, **fields: None))
 
 
@@ -139,7 +139,7 @@ def test_a_stale_buffer_is_wrong(alone, monkeypatch):
 
 def test_nothing_is_verified_where_nobody_asked_for_it(alone):
     case = case_of("all_reduce")
-    order = Order("x", (case,), 0, 1, 0, "gloo", "", 30.0, Rules(iterations=3), 0, {case.id: 2})
+    order = WorkOrder("x", (case,), 0, 1, 0, "gloo", "", 30.0, Rules(iterations=3), 0, {case.id: 2})
     row = cases.measure_case(case, alone, cases.Teller(order, Progress(), lambda kind, **fields: None))
     assert (row.checked, row.verified, row.wrong) == (0, 0, (None,))
     assert row.made > 0
