@@ -6,6 +6,8 @@ import os
 import socket
 import sys
 import time
+from collections.abc import MutableMapping
+from pathlib import Path
 
 import click
 
@@ -39,6 +41,9 @@ class Commands(click.Group):
     epilog=EXIT_HELP,
 )
 @click.version_option(__version__, prog_name="railgauge")
+@click.option(
+    "--local_rank", "--local-rank", hidden=True, expose_value=False
+)  # what deepspeed adds to any script
 def cli() -> None:
     """Measure and judge the network of a GPU cluster: NCCL, InfiniBand, every rail.
 
@@ -59,6 +64,7 @@ for group in GROUPS:
 
 def main() -> None:
     """Run the command line and end the process with its exit status."""
+    keep_out(os.environ)
     with patient(secrets(sys.argv)):
         code = _run()
         lost = trouble()
@@ -70,8 +76,24 @@ def main() -> None:
     sys.exit(code)
 
 
+def keep_out(environment: MutableMapping[str, str]) -> None:
+    """Keep the current folder out of what our processes import: it may hold a ``torch.py`` of the user's.
+
+    Python 3.10 does not know the variable. A source tree that was found by standing in it is named instead.
+    """
+    environment["PYTHONSAFEPATH"] = "1"
+    tree, paths = str(Path(__file__).parents[2]), environment.get("PYTHONPATH", "").split(os.pathsep)
+    if sys.path[0] in ("", tree) and tree not in paths:
+        environment["PYTHONPATH"] = os.pathsep.join([tree, *filter(None, paths)])
+
+
 def _run() -> int:
     """Run the command; its exit status, after its mistakes were reported."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        _say(f"the current folder cannot be used ({error.strerror}): change to another one")
+        return EXIT_USAGE
     try:
         cli(standalone_mode=False)
     except SystemExit as end:

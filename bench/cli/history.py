@@ -243,7 +243,11 @@ def accept(
     called = _one(folder, cluster)
     _exists(folder, called, collective=collective, size=size, quantity=quantity)
     start = _start(folder, called, since)
-    level = Acceptance(called, start, who or getpass.getuser(), time.time(), why, collective, size, quantity)
+    try:
+        who = who or getpass.getuser()
+    except (KeyError, OSError):
+        raise click.UsageError("this user has no name on this machine: give --who") from None
+    level = Acceptance(called, start, who, time.time(), why, collective, size, quantity)
     path = accept(folder, level)
     what = series_name(collective, size, quantity)
     click.echo(f"{called}: {what} accepted from {moment(start)} on, by {level.who}: {why}")

@@ -134,10 +134,11 @@ def _values(job: Job, node: int) -> dict[str, object]:
 
 def _environment(row: Launcher, job: Job) -> dict[str, str]:
     """Variables of the command: what keeps MPI off the rails, or what a shell on another host would not have."""
+    safe = {"PYTHONSAFEPATH": "1"}  # what the current folder holds is not imported
     if row.start_on == "node":
         token = {"RAILGAUGE_TOKEN_FILE": job.token_file} if job.token_file else {}
-        return {**job.forward, **token}
-    quiet = quiet_mpi(job.management)
+        return {**job.forward, **safe, **token}
+    quiet = {**quiet_mpi(job.management), **safe}
     if row.name == "openmpi" and job.management:
         # the daemons' own connections: Open MPI 4 calls it oob, 5 prte; each ignores the other's
         quiet |= {"OMPI_MCA_oob_tcp_if_include": job.management, "PRTE_MCA_prte_if_include": job.management}

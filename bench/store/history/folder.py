@@ -96,7 +96,10 @@ def complete() -> None:
 def open_folder(history: str) -> Folder:
     """A path, or a URL that fsspec knows (``s3://bucket/history``). Raises HistoryError for any other."""
     if "://" not in history:
-        root = str(Path(history).expanduser().absolute())
+        try:
+            root = str(Path(history).expanduser().absolute())
+        except RuntimeError as error:
+            raise WrongPlace(f"{history}: {error}") from None
         return Folder(library("fsspec").filesystem("file"), root, True, root)
     shown, hidden = scrub_text(history).rstrip("/"), secrets([history])
     try:

@@ -1,0 +1,132 @@
+"""A folder of the user's that holds ``bench/``, ``torch.py`` or ``signal.py`` is never imported from."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mpi_jobs
+from bench.cli import keep_out
+
+MODULES = (
+    "torch.py",
+    "signal.py",
+    "numpy.py",
+    "click.py",
+    "bench/__init__.py",
+    "bench/__main__.py",
+    "reports/__init__.py",
+)
+WORDS = ("run", "all_reduce", "-b", "1K", "-e", "1K", "-n", "3", "-w", "1", "--out", "run")
+pytestmark = pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 does not know PYTHONSAFEPATH")
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    """A current folder of modules that tell when somebody imports them."""
+    folder = tmp_path / "here"
+    for name in MODULES:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(
+            f"import os, pathlib\npathlib.Path({str(tmp_path / 'imported')!r}).write_text({name!r})\nos._exit(0)\n"
+        )
+    return folder
+
+
+@pytest.fixture
+def railgauge(tmp_path: Path) -> str:
+    """The console script, as pip writes it, in a folder of its own."""
+    script = tmp_path / "bin" / "railgauge"
+    script.parent.mkdir()
+    script.write_text(f"#!{sys.executable}\nimport sys\nfrom bench.cli import main\nsys.exit(main())\n")
+    script.chmod(0o755)
+    return str(script)
+
+
+def started(folder: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        words,
+        cwd=folder,
+        env=mpi_jobs.environment(more),
+        capture_output=True,
+        text=True,
+        timeout=mpi_jobs.LIMIT,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+@pytest.mark.mpi
+@pytest.mark.torch
+@pytest.mark.parametrize("how", ["alone", "mpirun", "node", "torchrun", "launched"])
+def test_what_the_current_folder_holds_is_not_run(hostile, railgauge, tmp_path, how):
+    hosts = tmp_path / "hosts"
+    hosts.write_text("localhost slots=2\n")
+    torchrun = shutil.which("torchrun", path=str(Path(sys.executable).parent))
+    command, more = {
+        "alone": ([railgauge, *WORDS, "--ranks", "1"], {}),
+        "mpirun": ([railgauge, *WORDS, "--ranks", "2"], {}),
+        "node": (
+            [railgauge, *WORDS],
+            {"RAILGAUGE_FIRST_RANK": "0", "RAILGAUGE_RANKS_HERE": "2", "RAILGAUGE_SIZE": "2"}
+            | {"RAILGAUGE_MEET": "127.0.0.1:29733"},
+        ),
+        "torchrun": ([torchrun, "--nproc-per-node=2", "--master-port=29741", railgauge, *WORDS], {}),
+        "launched": (
+            [
+                railgauge,
+                "launch",
+                "--hosts",
+                str(hosts),
+                "--launcher",
+                "torchrun",
+                "--port",
+                "29751",
+                "--",
+                *WORDS,
+            ],
+            {},
+        ),
+    }[how]
+    if command[0] is None:
+        pytest.skip("torchrun is not installed beside this Python")
+    done = started(hostile, *command, **more)
+    assert not (tmp_path / "imported").exists(), (tmp_path / "imported").read_text()
+    assert done.returncode == 0 and (hostile / "run" / "verdicts.json").exists(), done.stdout + done.stderr
+
+
+def test_a_source_tree_in_which_one_stands_is_named_for_the_processes_below(monkeypatch):
+    tree = str(mpi_jobs.ROOT)
+    monkeypatch.setattr(sys, "path", [tree, "/x"])
+    for before, after in (("", tree), ("/y", f"{tree}{os.pathsep}/y"), (f"/y{os.pathsep}{tree}", None)):
+        environment = {"PYTHONPATH": before}
+        keep_out(environment)
+        assert environment == {"PYTHONSAFEPATH": "1", "PYTHONPATH": after or before}
+    monkeypatch.setattr(sys, "path", ["/venv/bin", tree])
+    keep_out(environment := {})
+    assert environment == {"PYTHONSAFEPATH": "1"}
+
+
+def test_a_current_folder_that_was_deleted_is_one_line(tmp_path, railgauge):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = started(gone, "sh", "-c", f'rmdir "{gone}" && exec "{railgauge}" accept')
+    assert done.returncode == 2
+    assert (
+        done.stderr
+        == "railgauge: the current folder cannot be used (No such file or directory): change to another one\n"
+    )
+
+
+def test_a_home_that_nobody_knows_is_one_line(tmp_path, railgauge):
+    done = started(tmp_path, railgauge, "history", "list", "~nosuchuser/nights")
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_what_deepspeed_adds_to_a_script_is_ignored(tmp_path, railgauge):
+    done = started(tmp_path, railgauge, "--local_rank=3", "profiles", "local")
+    assert done.returncode == 0 and 'name = "local"' in done.stdout
