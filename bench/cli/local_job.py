@@ -23,7 +23,7 @@ from .follow import follow, pass_on
 from .page import where_report, write_report
 
 STOP_SECONDS = 3.5
-OURS = watchdog.STARTED
+OURS = watchdog.STARTED_MPIRUN
 
 
 def under_mpirun(ranks: int, options: Options, quiet: bool, verbose: bool) -> int:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from bench.model.printable import ranges
 from bench.model.verdict import Status, Verdict, overall
 from bench.nccl.log import Log, Process, channels
 from bench.nccl.log_facts import Channel, Hca, Using
@@ -363,15 +364,4 @@ def _names(group: Sequence[Finding]) -> str:
     ranks = sorted({finding.rank for finding in group if finding.rank is not None})
     if not ranks:
         return some
-    return f"rank{'s' if len(ranks) > 1 else ''} {_ranges(ranks)}" + (f" ({some})" if some else "")
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """``0-7, 12`` of ascending numbers."""
-    spans: list[list[int]] = []
-    for number in numbers:
-        if spans and number == spans[-1][1] + 1:
-            spans[-1][1] = number
-        else:
-            spans.append([number, number])
-    return ", ".join(f"{low}-{high}" if high > low else f"{low}" for low, high in spans)
+    return f"rank{'s' if len(ranks) > 1 else ''} {ranges(ranks)}" + (f" ({some})" if some else "")

@@ -74,3 +74,14 @@ def _cell(value: object) -> str:
     text = no_formula(value)
     quoted = any(character in text for character in ',"\r\n') or text != text.strip()
     return '"' + text.replace('"', '""') + '"' if quoted else text
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """``0-7, 12`` of ascending numbers."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ", ".join(f"{low}-{high}" if high > low else f"{low}" for low, high in spans)

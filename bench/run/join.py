@@ -18,12 +18,10 @@ from bench.measure.work_order import first_line
 from bench.model.errors import EXIT_INCONCLUSIVE
 from bench.supervise.control import token
 from bench.supervise.control.connect import connect
-from bench.supervise.departures import Departures
-from bench.supervise.farewell import above, say
-from bench.supervise.hangs.departed import FAILED
+from bench.supervise.departures import FAILED, Departures, parent_launcher, send_farewell
 from bench.supervise.requests import answer
 from bench.supervise.supervisor import Supervisor
-from bench.supervise.worker_process import Nursery
+from bench.supervise.worker_process import ForkServer
 
 from .options import Options, Watcher
 
@@ -34,19 +32,19 @@ LAST_SECONDS = 1  # for a supervisor that is told to end to leave in order
 class Begun:
     """What was begun ahead of all else: the process that imports torch, and the token as it was given."""
 
-    nursery: Nursery | None
+    fork_server: ForkServer | None
     token: token.TokenSource
 
 
 def begin(options: Options) -> Begun:
     """Set what MPI reads when it starts, whoever started us; importing torch begins beside all that comes first.
 
-    The environment is final from here on: a nursery that was started in another one would have to import again.
+    The environment is final from here on: a fork server that was started in another one would have to import again.
     """
     given = token.take(os.environ)
     for name, value in quiet_mpi(options.profile.rails.management).items():
         os.environ.setdefault(name, value)
-    return Begun(None if options.probe_only else Nursery(os.environ), given)
+    return Begun(None if options.probe_only else ForkServer(os.environ), given)
 
 
 def take_part(
@@ -61,8 +59,8 @@ def take_part(
     rails = options.profile.rails
     control = connect(where, rails.management, rails.devices, given=begun.token)
     agree(where, control.size)
-    launcher = above(where.launcher == "shell")
-    supervisor = Supervisor(control, answer, dict(os.environ), nursery=begun.nursery, above=launcher)
+    launcher = parent_launcher(where.launcher == "shell")
+    supervisor = Supervisor(control, answer, dict(os.environ), fork_server=begun.fork_server, parent=launcher)
     told = _on_signals(supervisor, control.rank)
     if control.rank != 0:
         return _follow(supervisor, where)
@@ -71,7 +69,7 @@ def take_part(
 
     assert watcher is not None
 
-    departures = Departures(told, lambda: f"{launcher.text} is gone" if launcher.gone() else "")
+    departures = Departures(told, lambda: f"{launcher.text} is gone" if launcher.ended() else "")
     return lead(options, where, control, supervisor, watcher, departures)
 
 
@@ -82,10 +80,10 @@ def _follow(supervisor: Supervisor, where: Place) -> int:
     except Exception as error:  # whatever it is, rank 0 must hear of it before this rank falls silent
         traceback.print_exc()
         early = f"{type(error).__name__}: {first_line(error)}"
-        say(supervisor.control, FAILED, early)
+        send_farewell(supervisor.control, FAILED, early)
         supervisor.stop_now()
     if early and where.mpi:
-        if not supervisor.told:  # of a job that is interrupted everyone would say so
+        if not supervisor.signalled:  # of a job that is interrupted everyone would say so
             print(f"railgauge: rank {supervisor.control.rank}: {early}", file=sys.stderr, flush=True)
         os._exit(EXIT_INCONCLUSIVE)
     supervisor.reason = supervisor.reason or early
@@ -117,7 +115,7 @@ def _on_signals(supervisor: Supervisor, rank: int) -> Callable[[], str]:
             supervisor.stop_now()
             os._exit(128 + number)
         if rank != 0:
-            supervisor.told = f"told to end by {asked[0]}"
+            supervisor.signalled = f"told to end by {asked[0]}"
             signal.alarm(LAST_SECONDS)
 
     signal.signal(signal.SIGALRM, ask)

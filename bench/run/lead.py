@@ -34,7 +34,7 @@ from bench.supervise.coordinator import Coordinator, dismiss
 from bench.supervise.departures import Departures
 from bench.supervise.limits import Lost, Stopped
 from bench.supervise.supervisor import Supervisor
-from bench.supervise.watchdog import STARTED, Guard
+from bench.supervise.watchdog import STARTED_MPIRUN, Watchdog
 
 from . import nightly, resume
 from .bootstrap import ask_fabric, choose_backend, device_name, meet, memory
@@ -57,11 +57,11 @@ def lead(
 ) -> int:
     """Be rank 0: coordinate, judge, draw, and let everybody go; the exit status."""
     code, reason = EXIT_INCONCLUSIVE, ""
-    guard = Guard(options.out, draw=STARTED not in os.environ)
+    watchdog = Watchdog(options.out, draw=STARTED_MPIRUN not in os.environ)
     try:
         code = _coordinate(options, where, control, supervisor, watcher, departures)
         if not departures.stop():
-            guard.tell("written")
+            watchdog.report("written")
     except Exception as error:  # raised again: the other ranks must hear why the run ended
         code, reason = refusal(error)
         raise
@@ -69,11 +69,11 @@ def lead(
         supervisor.stop_now()
         # all is written by now: who does not answer must not keep us, and MPI's own end waits for everybody
         limit = 1.0 if departures.stop() else options.limits.quit
-        if dismiss(control, limit, code, reason, departures.gone):
+        if dismiss(control, limit, code, reason, departures.departed):
             control.close()
-            guard.dismiss()
+            watchdog.dismiss()
         else:
-            guard.tell("abandon")
+            watchdog.report("abandon")
             control.abandon(code)
     return code
 

@@ -1,4 +1,4 @@
-"""The coordinator on rank 0: deadlines, the journal, who is to blame when a phase breaks, and what is left."""
+"""The coordinator on rank 0: deadlines, the journal, who is to blame when a phase breaks, and which cases are left."""
 
 from __future__ import annotations
 
@@ -11,23 +11,28 @@ from bench.measure.loop import Rules
 from bench.measure.work_order import HEARTBEAT_SECONDS, WorkOrder, own_part
 from bench.model.measurement import Case, Measurement, Rank
 from bench.store import NOT_TRIED, Loss, Phase, Recorder
-from bench.supervise.control.tcp import Control, Message
-from bench.supervise.hangs.culprits import Culprits, Place, broke, hung, names, silent, unreachable
-from bench.supervise.hangs.departed import with_last
-from bench.supervise.hangs.rank_state import Seen, flown, heartbeats, places, record
 
-from .departures import Departures
-from .hangs.recordings import asked_ras, flights
-from .limits import BARREN, SHORTEST, TRIES, WORD_SECONDS, Early, Limits, Lost, Pace, Stopped
+from .control.tcp import Control, Message
+from .departures import Departures, with_last_heartbeat
+from .hangs.culprits import Culprits, Position, name_ranks, of_failure, of_hang, silent, unreachable
+from .hangs.rank_state import RankState, flight_of, heartbeats, positions, record
+from .hangs.recordings import flights, ras_findings
+from .limits import BARREN, KEEPALIVE_SECONDS, SHORTEST, TRIES, Early, Limits, Lost, Pace, Stopped
 from .supervisor import Supervisor
 
 DOUBT = 3 * HEARTBEAT_SECONDS  # a failure between two ranks is held back: one of them may soon be found dead
-SLOWER = 5.0  # times the slowest join so far that a later one may take: what is stuck is seen sooner
+SLOWER = 5.0  # a join may take so many times the slowest one before it, so that a stuck rank is found sooner
+ECHO_SECONDS = 1.5  # in which the peers of a dead worker fail too: all are heard before one is blamed
 
 
 @dataclass
 class Coordinator:
-    """Runs phases over all supervisors from rank 0."""
+    """Runs phases over all supervisors from rank 0.
+
+    order    a template: everything but phase, cases and rank
+    _states  rank -> what it reported in the running attempt, or in the last one
+    _left    case -> groups on which it is still to be measured
+    """
 
     control: Control
     supervisor: Supervisor
@@ -36,60 +41,60 @@ class Coordinator:
     notice: Callable[[str, dict[str, Any]], None]
     departures: Departures = field(default_factory=Departures)
     ranks: tuple[Rank, ...] = ()
-    order: WorkOrder | None = None  # a template: everything but phase, cases and rank
+    order: WorkOrder | None = None
     environment: dict[str, str] = field(default_factory=dict)
     phase: str = ""
     _cases: dict[str, tuple[int, Case]] = field(default_factory=dict)
-    _wanted: dict[str, int] = field(default_factory=dict)  # case -> groups that it is still to be measured on
-    _seen: dict[int, Seen] = field(default_factory=dict)
+    _left: dict[str, int] = field(default_factory=dict)
+    _states: dict[int, RankState] = field(default_factory=dict)
+    _logs: dict[int, str] = field(default_factory=dict)
     _doubtful: list[tuple[float, Measurement]] = field(default_factory=list)
     _barren: int = 0
-    _begun: float = 0.0
-    _spoke: float = 0.0
+    _started: float = 0.0
+    _last_keepalive: float = 0.0
     _wasted: float = 0.0
     _slowest_join: float = 0.0
     _gpus: dict[int, Any] = field(default_factory=dict)
 
     def run(self, phase: Phase) -> None:
-        """Measure a phase: what breaks is recorded and the cases after it are tried in fresh workers."""
+        """Measure a phase: what breaks is recorded, and the cases after it are tried in fresh workers."""
         self.recorder.line("phase", name=phase.name, state="begin", cases=len(phase.cases))
         left, broken, done = list(phase.cases), 0, 0
         while left:
-            before, begun = len(left), time.monotonic()
+            before, started = len(left), time.monotonic()
             try:
                 left, trouble = self._attempt(phase, left)
             except (Lost, Stopped) as end:
                 if isinstance(end, Lost) or end.culprits:
-                    left = [case for case in left if self._wanted[case.id] > 0]
-                    self._lost(phase, left, Culprits(str(end), end.culprits, died=True))
+                    left = [case for case in left if self._left[case.id] > 0]
+                    self._record_loss(phase, left, Culprits(str(end), end.culprits, died=True))
                 raise
-            done += before - len(left)
+            measured = before - len(left)
+            done += measured
             if not trouble:
                 self._wasted = 0.0
                 continue
-            gave = before > len(left)
-            broken = 1 if gave else broken + 1
-            self._wasted = 0.0 if gave else self._wasted + time.monotonic() - begun
-            self._lost(phase, left[:1], trouble)
+            broken = 1 if measured else broken + 1
+            self._wasted = 0.0 if measured else self._wasted + time.monotonic() - started
+            self._record_loss(phase, left[:1], trouble)
             left = left[1:]
             if self._wasted > self.limits.stall:
                 raise Lost(
-                    f"given up: {self._wasted:.0f} s of tries gave nothing; see the losses for who is to blame"
+                    f"given up: {self._wasted:.0f} s of tries measured nothing; the losses name who is to blame"
                 )
             if broken >= TRIES:
-                for rest in left:
-                    self.recorder.loss(
-                        Loss(rest.id, f"{NOT_TRIED}: the phase broke {TRIES} times in a row", "")
-                    )
+                for case in left:
+                    text = f"{NOT_TRIED}: the phase broke {TRIES} times in a row"
+                    self.recorder.loss(Loss(case.id, text, ""))
                 break
         self.recorder.line("phase", name=phase.name, state="end", measured=done)
         self._barren = 0 if done else self._barren + 1
         if self._barren >= BARREN:
             raise Lost(
-                f"given up: {BARREN} phases one after the other gave nothing; see the losses for who is to blame"
+                f"given up: {BARREN} phases in a row measured nothing; the losses name who is to blame"
             )
 
-    def _lost(self, phase: Phase, left: list[Case], why: Culprits) -> None:
+    def _record_loss(self, phase: Phase, left: list[Case], why: Culprits) -> None:
         """Record what broke a phase, with the case that it cost."""
         if left:
             # first of all: a launcher that ends the job may leave rank 0 a few hundredths of a second
@@ -97,185 +102,184 @@ class Coordinator:
             self.notice("loss", {"case": left[0], "reason": why.reason})
         else:
             self.recorder.line("note", text=f"after the last case of {phase.name}: {why.reason}")
-        last = record(self.places())
+        last = record(self.positions())
         self.recorder.line("hang", phase=phase.name, reason=why.reason, culprits=why.names, seen=last)
 
-    def _recorded(self, environment: Mapping[str, str]) -> str:
-        """What torch and NCCL recorded themselves; ``environment`` is what the phase's workers got."""
-        told = [flights(self.recorder, self.phase, self._seen)]
+    def _recordings(self, environment: Mapping[str, str]) -> str:
+        """What torch and NCCL recorded themselves; ``environment`` is that of the phase's workers."""
+        found = [flights(self.recorder, self.phase, self._states)]
         if self.order and self.order.backend == "nccl":
-            told += [
-                asked_ras(self.recorder, self.phase, {**self.supervisor.base_environment, **environment})
-            ]
-        return "".join(f"; {text}" for text in told if text)
+            everything = {**self.supervisor.base_environment, **environment}
+            found.append(ras_findings(self.recorder, self.phase, everything))
+        return "".join(f"; {text}" for text in found if text)
 
-    def places(self) -> list[Place]:
-        """Where all ranks stand in the running phase, or stood at its end."""
-        return places(self._seen, self.ranks, self._cases, time.monotonic())
+    def positions(self) -> list[Position]:
+        """Where all ranks are in the running phase, or were at its end."""
+        return positions(self._states, self.ranks, self._cases, time.monotonic())
 
     def _attempt(self, phase: Phase, cases: list[Case]) -> tuple[list[Case], Culprits | None]:
-        """One worker a rank over ``cases``: what is left, and why and by whom when it broke."""
-        begun = self._begun = time.monotonic()
-        self.phase = phase.name
-        seen = self._seen = {rank.rank: Seen(heard=begun, moved=begun) for rank in self.ranks}
+        """One worker a rank over ``cases``: which are left, and why and by whom when it broke."""
+        self._started, self.phase, self._logs = time.monotonic(), phase.name, {}
+        self._states = {
+            rank.rank: RankState(last_heard=self._started, last_moved=self._started) for rank in self.ranks
+        }
         self._cases = {case.id: (number, case) for number, case in enumerate(cases)}
-        self._wanted = {case.id: len(case.groups) for case in cases}
+        self._left = {case.id: len(case.groups) for case in cases}
         environment = {**self.environment, **phase.environment}
-        for rank in self.ranks:
-            assert self.order is not None
-            order = replace(
-                self.order,
-                phase=phase.name,
-                cases=tuple(own_part(case, rank.rank) for case in cases),
-                rank=rank.rank,
-                local_rank=rank.local_rank,
-                name=f"{phase.name}-{cases[0].id}",
-                rules=Rules(**{**asdict(self.order.rules), **phase.rules}),
-            )
-            self.control.send(
-                rank.rank, {"do": "start", "order": order.to_json(), "environment": environment}
-            )
-        wanted = self._wanted
-        logs: dict[int, str] = {}
+        self._start_workers(phase, cases, environment)
         trouble: Culprits | None = None
         pace = Pace()
-        while not all(state.ended for state in seen.values()):
-            busy = self._listen(seen, wanted, logs)
-            self._settle(wanted, over=False)
+        while not self._all_ended():
+            busy = self._listen()
+            self._settle(over=False)
             if over := self._over():
                 if not over.names:
-                    heard = f"supervisors were last heard: {heartbeats(self.places())}"
+                    heard = f"supervisors were last heard: {heartbeats(self.positions())}"
                     self.recorder.line("note", text=f"ends in phase {phase.name}: {over.reason}; {heard}")
-                if not self.departures.gone:
-                    self._end_workers(seen, wanted, logs)
+                if not self.departures.departed:
+                    self._end_workers()
                 raise self._early(over)
-            if trouble is None and not self.departures.gone and (trouble := self._trouble(seen, begun)):
-                trouble = replace(trouble, reason=trouble.reason + self._recorded(environment))
-                self._end_workers(seen, wanted, logs)
+            if trouble is None and not self.departures.departed and (trouble := self._trouble()):
+                trouble = replace(trouble, reason=trouble.reason + self._recordings(environment))
+                self._end_workers()
             pace.rest(busy)
-        self._settle(wanted, over=True)
-        self._keep_logs(phase, logs)
-        self._joined(phase, seen)
-        left = [case for case in cases if wanted[case.id] > 0]
+        self._settle(over=True)
+        self._write_logs(phase)
+        self._record_joined(phase)
+        left = [case for case in cases if self._left[case.id] > 0]
         if left and trouble is None:
             trouble = Culprits("the workers ended before this case was measured", "")
         return left, trouble
 
-    def _listen(self, seen: dict[int, Seen], wanted: dict[str, int], logs: dict[int, str]) -> bool:
-        self._live()
+    def _start_workers(self, phase: Phase, cases: list[Case], environment: dict[str, str]) -> None:
+        assert self.order is not None
+        common = replace(
+            self.order,
+            phase=phase.name,
+            name=f"{phase.name}-{cases[0].id}",
+            rules=Rules(**{**asdict(self.order.rules), **phase.rules}),
+        )
+        for rank in self.ranks:
+            own = tuple(own_part(case, rank.rank) for case in cases)
+            order = replace(common, cases=own, rank=rank.rank, local_rank=rank.local_rank)
+            message = {"do": "start", "order": order.to_json(), "environment": environment}
+            self.control.send(rank.rank, message)
+
+    def _all_ended(self) -> bool:
+        return all(state.ended for state in self._states.values())
+
+    def _listen(self) -> bool:
+        """Take all messages that have arrived; whether there was more than heartbeats."""
+        self._send_keepalive()
         messages = list(self.control.receive())
         for source, message in messages:
             if "do" in message:
                 self.supervisor.handle(message)
-            elif not self.departures.hear(source, self._node(source), message) and source in seen:
-                self._take(source, message, seen[source], wanted, logs)
-        return self.supervisor.look() or any(message.get("said") != "beat" for _, message in messages)
+            elif not self.departures.take(source, self._node(source), message) and source in self._states:
+                self._take(source, message, self._states[source])
+        return self.supervisor.poll() or any(message.get("said") != "beat" for _, message in messages)
 
-    def _live(self) -> None:
-        """A word to all now and then: a rank 0 that is silent for too long is frozen, and nobody waits for it."""
-        if time.monotonic() - self._spoke > WORD_SECONDS:
-            self._spoke = time.monotonic()
+    def _send_keepalive(self) -> None:
+        """Supervisors give up a rank 0 that sends nothing for too long, as a frozen one does."""
+        if time.monotonic() - self._last_keepalive > KEEPALIVE_SECONDS:
+            self._last_keepalive = time.monotonic()
             for rank in range(1, self.control.size):
                 self.control.send(rank, {"do": "wait"})
 
-    def _take(
-        self, source: int, message: Message, state: Seen, wanted: dict[str, int], logs: dict[int, str]
-    ) -> None:
-        state.heard = time.monotonic()
+    def _take(self, source: int, message: Message, state: RankState) -> None:
+        state.last_heard = time.monotonic()
         if message["said"] == "beat":
-            place = (message["case"], message["stage"], message["calls"])
-            if place != (state.beat.get("case"), state.beat.get("stage"), state.beat.get("calls")):
-                state.moved = state.heard
+            if any(message[key] != state.beat.get(key) for key in ("case", "stage", "calls")):
+                state.last_moved = state.last_heard
             state.beat = message
             if source == 0:
                 self.notice("beat", message)
         elif message["said"] == "ended":
             state.ended, state.status, state.tail = True, message["status"], message["tail"]
-            logs[source] = message["log"]
+            self._logs[source] = message["log"]
             if message["health"]:
                 self.recorder.health({"phase": self.phase, "rank": source, **message["health"]})
         elif message["said"] == "worker":
-            self._worker_said(message["heard"], state, wanted)
+            self._take_from_worker(message["heard"], state)
 
-    def _worker_said(self, heard: Message, state: Seen, wanted: dict[str, int]) -> None:
-        if heard["kind"] == "flight":  # a sign of standing still
-            state.flight = flown(heard)
+    def _take_from_worker(self, message: Message, state: RankState) -> None:
+        if message["kind"] == "flight":  # sent because the worker makes no progress
+            state.flight = flight_of(message)
             return
-        state.moved = state.heard
-        if heard["kind"] == "store":
+        state.last_moved = state.last_heard
+        if message["kind"] == "store":
             for rank in self.ranks[1:]:
-                self.control.send(rank.rank, {"do": "rendezvous", "port": heard["port"]})
-        elif heard["kind"] == "ready":
-            state.ready = heard
-            self._slowest_join = max(self._slowest_join, time.monotonic() - self._begun)
-        elif heard["kind"] == "window":
-            self.recorder.line(**heard)
-            self.notice("window", heard)
-        elif heard["kind"] == "measurement":
-            row = Measurement.from_json({key: value for key, value in heard.items() if key != "kind"})
+                self.control.send(rank.rank, {"do": "rendezvous", "port": message["port"]})
+        elif message["kind"] == "ready":
+            state.ready = message
+            self._slowest_join = max(self._slowest_join, time.monotonic() - self._started)
+        elif message["kind"] == "window":
+            self.recorder.line(**message)
+            self.notice("window", message)
+        elif message["kind"] == "measurement":
+            row = Measurement.from_json({key: value for key, value in message.items() if key != "kind"})
             if row.stop == "failed":
                 self._doubtful.append((time.monotonic(), row))
             else:
-                self._keep(row, wanted)
-        elif heard["kind"] == "failed":
-            state.failed = heard
+                self._keep(row)
+        elif message["kind"] == "failed":
+            state.failed = message
 
-    def _keep(self, row: Measurement, wanted: dict[str, int]) -> None:
-        wanted[row.case] -= 1
+    def _keep(self, row: Measurement) -> None:
+        self._left[row.case] -= 1
         if text := self.recorder.measurement(row):
             self.notice("refused", {"text": text})
         else:
             self.notice("measurement", {"row": row})
 
-    def _settle(self, wanted: dict[str, int], over: bool) -> None:
-        """Keep the failures that are the rails' own: a pair fails, too, when the worker of one of them died or stopped.
+    def _settle(self, over: bool) -> None:
+        """Keep failed measurements whose ranks stay well: those failures are the rails' own.
 
-        That shows a moment later; until then a failure is held back, and dropped where it shows.
+        A pair also fails when the worker of one of its ranks dies or stops, which shows a moment later: until then
+        the failure is held back, and it is dropped where that shows.
         """
         now, held = time.monotonic(), self._doubtful
-        well = {place.rank for place in self.places() if place.well(DOUBT)} if held else set()
+        well = {each.rank for each in self.positions() if each.well(DOUBT)} if held else set()
         self._doubtful = []
         for at, row in held:
             if set(row.ranks) <= well and (over or now - at > DOUBT):
-                self._keep(row, wanted)
+                self._keep(row)
             elif not over:
                 self._doubtful.append((at, row))
 
-    def _trouble(self, seen: dict[int, Seen], begun: float) -> Culprits | None:
+    def _trouble(self) -> Culprits | None:
         """Why the phase cannot go on, when a worker died or failed, or nothing moves."""
-        now = time.monotonic()
-        broken = [rank for rank, state in seen.items() if state.failed or (state.ended and state.status != 0)]
+        now, states = time.monotonic(), self._states.values()
+        broken = [each for each in states if each.failed or (each.ended and each.status != 0)]
         if broken:
-            # the peers of a dead worker fail too, at about the same time: hear them all before blaming one
-            if now - min(seen[rank].heard for rank in broken) < 1.5 and len(broken) < len(seen):
-                return None
-            return broke(self.places())
-        joining = any(not state.ready for state in seen.values())
-        patience = (
-            max(self.limits.hang, SLOWER * self._slowest_join) if self._slowest_join else self.limits.join
-        )
-        join = min(self.limits.join, patience)
+            first = min(each.last_heard for each in broken)
+            wait = now - first < ECHO_SECONDS and len(broken) < len(states)
+            return None if wait else of_failure(self.positions())
+        joining = any(not each.ready for each in states)
+        join = self.limits.join
+        if self._slowest_join:
+            join = min(join, max(self.limits.hang, SLOWER * self._slowest_join))
         limit = join if joining else self.limits.hang
-        still = [rank for rank, state in seen.items() if not state.ended and now - state.moved > limit]
+        stuck = any(not each.ended and now - each.last_moved > limit for each in states)
         mute = any(
-            rank and not state.ended and now - state.heard > self.limits.hang for rank, state in seen.items()
+            rank and not each.ended and now - each.last_heard > self.limits.hang
+            for rank, each in self._states.items()
         )
-        if not mute and (not still or (joining and now - begun < join)):
+        if not mute and (not stuck or (joining and now - self._started < join)):
             return None
-        return hung(self.places(), self.limits.hang if mute else limit)
+        return of_hang(self.positions(), self.limits.hang if mute else limit)
 
     def _over(self) -> Culprits | None:
         """Why the phase cannot go on, with what was last heard of those who left."""
         over = self.departures.over(self._nodes())
-        left = [place for place in self.places() if over and place.rank in over.ranks]
-        return with_last(over, left, silent(self.places())) if over and left else over
+        left = [each for each in self.positions() if over and each.rank in over.ranks]
+        return with_last_heartbeat(over, left, silent(self.positions())) if over and left else over
 
     def _between(self, end: Early) -> Early:
         """What ended the run while nothing was measured, recorded in place of the case that it cost."""
         if end.culprits:
-            self.recorder.loss(
-                Loss(f"after {self.phase}" if self.phase else "the start", str(end), end.culprits, died=True)
-            )
+            when = f"after {self.phase}" if self.phase else "the start"
+            self.recorder.loss(Loss(when, str(end), end.culprits, died=True))
         return end
 
     def _early(self, over: Culprits) -> Early:
@@ -288,43 +292,42 @@ class Coordinator:
     def _node(self, rank: int) -> str:
         return self.ranks[rank].node if rank < len(self.ranks) else "a node"
 
-    def _end_workers(self, seen: dict[int, Seen], wanted: dict[str, int], logs: dict[int, str]) -> None:
-        for rank, state in seen.items():
+    def _end_workers(self) -> None:
+        for rank, state in self._states.items():
             if not state.ended:
                 self.control.send(rank, {"do": "stop"})
         deadline = time.monotonic() + self.limits.quit
-        while not all(state.ended for state in seen.values()):
+        while not self._all_ended():
             if over := self._over():
                 raise self._early(over)
             if time.monotonic() > deadline:
-                out = [place for place in self.places() if not place.ended]
-                raise Lost(unreachable(out), names(out))
-            self._listen(seen, wanted, logs)
+                running = [each for each in self.positions() if not each.ended]
+                raise Lost(unreachable(running), name_ranks(running))
+            self._listen()
             time.sleep(SHORTEST)
 
-    def _joined(self, phase: Phase, seen: dict[int, Seen]) -> None:
-        """What the workers said when they stood ready: versions, and the slowest of each step of starting."""
-        ready = [state.ready for state in seen.values() if state.ready]
+    def _record_joined(self, phase: Phase) -> None:
+        """What the workers reported when they were ready: versions, and the slowest of each step of starting."""
+        ready = [state.ready for state in self._states.values() if state.ready]
         if not ready:
             return
-        steps = {name: max(said["seconds"][name] for said in ready) for name in ready[0]["seconds"]}
+        seconds = {name: max(each["seconds"][name] for each in ready) for name in ready[0]["seconds"]}
         versions = {
-            name: sorted({said["versions"].get(name, "") for said in ready}) for name in ready[0]["versions"]
+            name: sorted({each["versions"].get(name, "") for each in ready}) for name in ready[0]["versions"]
         }
-        # which GPU each has: told once, and again where it is another
-        gpus = {rank: state.ready["gpu"] for rank, state in seen.items() if state.ready.get("gpu")}
-        news = {str(rank): gpu for rank, gpu in gpus.items() if self._gpus.get(rank) != gpu}
+        # which GPU each rank has: recorded once, and again where it is another
+        gpus = {rank: state.ready["gpu"] for rank, state in self._states.items() if state.ready.get("gpu")}
+        changed = {str(rank): gpu for rank, gpu in gpus.items() if self._gpus.get(rank) != gpu}
         self._gpus |= gpus
         self.recorder.line(
-            "joined", phase=phase.name, ranks=len(ready), seconds=steps, versions=versions, gpus=news
+            "joined", phase=phase.name, ranks=len(ready), seconds=seconds, versions=versions, gpus=changed
         )
 
-    def _keep_logs(self, phase: Phase, logs: dict[int, str]) -> None:
-        for rank, text in logs.items():
+    def _write_logs(self, phase: Phase) -> None:
+        for rank, text in self._logs.items():
             if text.strip():
-                with (self.recorder.path / "logs" / f"{phase.name}.{rank}.log").open(
-                    "a", encoding="utf-8"
-                ) as file:
+                path = self.recorder.path / "logs" / f"{phase.name}.{rank}.log"
+                with path.open("a", encoding="utf-8") as file:
                     file.write(text)
 
     def ask(
@@ -338,11 +341,11 @@ class Coordinator:
         pace = Pace()
         while len(answers) < len(of):
             if time.monotonic() > deadline:
-                who = names([Place(rank, self._node(rank)) for rank in of if rank not in answers])
+                who = name_ranks([Position(rank, self._node(rank)) for rank in of if rank not in answers])
                 raise self._between(Lost(f"{who}: no answer to {what} within {limit:.0f} s", who))
             if over := self.departures.over(self._nodes()):
                 raise self._between(self._early(over))
-            self._live()
+            self._send_keepalive()
             messages = list(self.control.receive())
             for source, message in messages:
                 if "do" in message:
@@ -350,29 +353,28 @@ class Coordinator:
                 elif message.get("said") == what:
                     answers[source] = message["answer"]
                 else:
-                    self.departures.hear(source, self._node(source), message)
-            self.supervisor.look()
+                    self.departures.take(source, self._node(source), message)
+            self.supervisor.poll()
             pace.rest(bool(messages))
         return answers
 
 
 def dismiss(
-    control: Control, limit: float, status: int, reason: str = "", gone: Collection[int] = ()
+    control: Control, limit: float, status: int, reason: str = "", departed: Collection[int] = ()
 ) -> bool:
-    """Tell every supervisor to end and wait for the answers, at most ``limit`` s; whether all did.
+    """Tell every supervisor to end and wait for the answers, at most ``limit`` s; whether all answered.
 
-    ``status`` is the job's, ``reason`` why nothing was measured: who hears it may stand on a node whose launcher
-    tells nothing of the others. Those who are ``gone`` already are not waited for, and did not.
+    ``status`` is the job's, ``reason`` why nothing was measured: a supervisor may be on a node whose launcher shows
+    nothing of the others. Those that have ``departed`` are not waited for, and count as not answering.
     """
-    waiting = set(range(control.size)) - {control.rank} - set(gone)
+    waiting = set(range(control.size)) - {control.rank} - set(departed)
     for rank in waiting:
         control.send(rank, {"do": "quit", "status": status, "reason": reason})
     deadline = time.monotonic() + limit
     while waiting and time.monotonic() < deadline:
+        messages = control.receive()
         waiting -= {
-            source
-            for source, message in control.receive()
-            if message.get("said") in ("bye", "lost", "farewell")
+            source for source, message in messages if message.get("said") in ("bye", "lost", "farewell")
         }
         time.sleep(SHORTEST)
-    return not waiting and not gone
+    return not waiting and not departed

@@ -1,52 +1,171 @@
-"""How a run ends before its end: who left, and whether rank 0 itself is to go. Kept by the coordinator."""
+"""Supervisors that leave before they are dismissed: why they do, how rank 0 hears of it, and who is to blame.
+
+When one process of a job dies its launcher ends the others within a second, so many leave at about the same time.
+A supervisor that leaves without a last message was killed; one that was told to end only follows.
+
+A launcher's process that is killed takes nobody with it by itself: torchrun's and MPICH's leave their ranks running,
+Open MPI's ranks live on for about a second. So each supervisor watches the process that started it.
+"""
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from bench.supervise.control.tcp import Message
-from bench.supervise.hangs.culprits import Culprits
-from bench.supervise.hangs.departed import CUT, FAILED, Gone, blamed, farewells
+from .control.tcp import Control, Message
+from .hangs.culprits import Culprits, Position, last_seen, name_ranks
+from .watchdog import LAUNCHERS
 
-GATHER = 0.4  # s from the first sign on, in which the others' last words arrive
+GATHER = 0.4  # s from the first sign on, in which the others' last messages arrive
 HURRY = 0.05  # the same where time is short: Open MPI kills rank 0 half a second after the first death
+FAREWELL_SECONDS = 0.3  # for the last message to leave
+DAEMONS = ("prted", "orted", "hydra_pmi_proxy", "slurmstepd")
+# of launchers that are Python programs: what stands in their command lines
+PROGRAMS = (
+    "torch.distributed.run",
+    "torch.distributed.launch",
+    "deepspeed.launcher.launch",
+    "torchrun",
+    "fabric",
+)
+FAILED, CUT, ORPHANED, SIGNALLED = "failed", "cut off", "orphaned", "told to end"
+
+
+@dataclass(frozen=True)
+class ParentLauncher:
+    """The process that started this one, where it is a launcher's; ``name`` is "" where it is not."""
+
+    pid: int = 0
+    name: str = ""
+
+    def ended(self) -> bool:
+        return bool(self.name) and os.getppid() != self.pid
+
+    @property
+    def text(self) -> str:
+        return f"{self.name} (process {self.pid})"
+
+
+def parent_launcher(ours: bool, root: Path = Path("/proc")) -> ParentLauncher:
+    """``ours``: a process of RailGauge's own stands for the node and started this one.
+
+    A shell or a script in between may end at any time, so it is not watched.
+    """
+    pid = os.getppid()
+    try:
+        name = (root / str(pid) / "comm").read_text(errors="replace").strip()
+        words = (root / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return ParentLauncher(pid)
+    if name in (*LAUNCHERS, *DAEMONS):
+        return ParentLauncher(pid, name)
+    program = next((each for each in PROGRAMS for word in words[:4] if each == Path(word).name), "")
+    return ParentLauncher(pid, program or ("the node's process" if ours else ""))
+
+
+def send_farewell(control: Control, how: str, text: str) -> None:
+    """The last message of this rank to rank 0."""
+    control.send(0, {"said": "farewell", "how": how, "text": text})
+    control.flush(FAREWELL_SECONDS)
+
+
+@dataclass(frozen=True)
+class Departure:
+    """How a rank's supervisor left; ``text`` says more.
+
+    how  FAILED: by an error of its own; CUT: its connection was closed without a last message; ORPHANED: the
+         launcher's process that started it has ended; SIGNALLED: it was told to end
+    """
+
+    rank: int
+    node: str
+    how: str
+    text: str
 
 
 @dataclass
 class Departures:
-    """``told``: who told rank 0 to end, ``orphaned``: whose end left it alone, "" while nobody.
+    """Who has left, as rank 0 knows it.
 
-    Of a rank the first word counts: its line closes after it.
+    signalled  what told rank 0 to end, ``orphaned``: whose end left it alone; "" while nothing did
+    departed   rank -> its first message about it, which counts: its connection closes after that one
     """
 
-    told: Callable[[], str] = lambda: ""
+    signalled: Callable[[], str] = lambda: ""
     orphaned: Callable[[], str] = lambda: ""
     clock: Callable[[], float] = time.monotonic
-    gone: dict[int, Gone] = field(default_factory=dict)
+    departed: dict[int, Departure] = field(default_factory=dict)
     _since: float = 0.0
 
     def stop(self) -> str:
         """Why rank 0 is to end, "" while it is not."""
-        return self.told() or self.orphaned()
+        return self.signalled() or self.orphaned()
 
-    def hear(self, rank: int, node: str, message: Message) -> bool:
+    def take(self, rank: int, node: str, message: Message) -> bool:
         """Whether the message says that a supervisor left."""
         if message.get("said") not in ("lost", "farewell"):
             return False
-        self.gone.setdefault(rank, Gone(rank, node, str(message.get("how", CUT)), str(message["text"])))
+        departure = Departure(rank, node, str(message.get("how", CUT)), str(message["text"]))
+        self.departed.setdefault(rank, departure)
         return True
 
     def over(self, nodes: Sequence[str]) -> Culprits | None:
         """Why the run cannot go on, and by whom, once all that can be known of it has arrived; else None."""
         ending = self.stop()
-        killed = any(each.how in (CUT, FAILED) for each in self.gone.values())
-        if not ending and not self.gone:
+        killed = any(each.how in (CUT, FAILED) for each in self.departed.values())
+        if not ending and not self.departed:
             return None
         self._since = self._since or self.clock()
-        if self.clock() - self._since < (HURRY if killed or self.told() else GATHER):
+        if self.clock() - self._since < (HURRY if killed or self.signalled() else GATHER):
             return None
-        found = blamed(list(self.gone.values()), nodes, ending) or Culprits(ending, "")
-        left = farewells(self.gone) if ending else ""
-        return replace(found, reason=f"{found.reason}; left before: {left}") if left else found
+        found = blamed(list(self.departed.values()), nodes, ending) or Culprits(ending, "")
+        before = summary(self.departed) if ending else ""
+        return replace(found, reason=f"{found.reason}; left before: {before}") if before else found
+
+
+def blamed(departed: Sequence[Departure], nodes: Iterable[str], ending: str = "") -> Culprits | None:
+    """Who took the job down, among those who left; None where nobody did.
+
+    nodes   all nodes of the job, rank 0's first
+    ending  why rank 0 is to end itself, "" where it is not
+    """
+    if not departed:
+        return None
+    by = {how: [each for each in departed if each.how == how] for how in (FAILED, CUT, ORPHANED, SIGNALLED)}
+    first = by[FAILED] or by[CUT]
+    if first:
+        return _culprits(first, "its supervisor failed" if by[FAILED] else "its supervisor is gone")
+    home, *others = dict.fromkeys(nodes) or [""]
+    orphans = [each for each in by[ORPHANED] if each.node != home] if ending else by[ORPHANED]
+    if orphans and not (ending and {each.node for each in orphans} >= set(others)):
+        return _culprits(orphans, "the launcher's process above its supervisor is gone")
+    if ending:
+        return Culprits(ending, "")  # all follow the launcher, or the person, who ended rank 0 too
+    return _culprits(by[SIGNALLED], "its supervisor left")
+
+
+def _culprits(departed: Sequence[Departure], what: str) -> Culprits:
+    who = name_ranks([Position(each.rank, each.node) for each in departed])
+    texts = "; ".join(dict.fromkeys(each.text for each in departed))
+    return Culprits(f"{who}: {what}: {texts}", who, tuple(each.rank for each in departed))
+
+
+def with_last_heartbeat(found: Culprits, left: Sequence[Position], mute: Sequence[Position]) -> Culprits:
+    """With what was last heard of those who left, and with the silent ranks of their nodes: of a node that died one
+    connection breaks before the other."""
+    nodes, ranks = {each.node for each in left}, {each.rank for each in left}
+    out = [*left, *(each for each in mute if each.node in nodes and each.rank not in ranks)]
+    who = name_ranks(out)
+    return Culprits(f"{found.reason.replace(found.names, who, 1)}; {last_seen(out)}", who, found.ranks)
+
+
+def summary(departed: Mapping[int, Departure]) -> str:
+    """``n1 (ranks 2-3) told to end, n2 (ranks 4-5) orphaned``; "" where nobody left."""
+    parts = []
+    for how in (FAILED, CUT, ORPHANED, SIGNALLED):
+        if found := [Position(each.rank, each.node) for each in departed.values() if each.how == how]:
+            parts.append(f"{name_ranks(found)} {how}")
+    return ", ".join(parts)

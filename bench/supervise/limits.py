@@ -1,23 +1,22 @@
-"""Deadlines, the pace of looking, and the two ways in which a run ends early."""
+"""Deadlines, the pace of polling, and the two ways in which a run ends early."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 
-SHORTEST, LONGEST = 0.002, 0.05  # seconds between two looks for messages
+SHORTEST, LONGEST = 0.002, 0.05  # seconds between two polls for messages
 TRIES = 2  # workers that may break one after the other before a phase is given up
-WORD_SECONDS = 30.0  # between two words of rank 0 to all, while there is nothing to say
-SILENT_SECONDS = (
-    900.0  # without one, after which rank 0 counts as frozen; the longest that it does by itself is 400 s
-)
-COUNTERS = 60.0  # s for every node to read its counters between two phases
-BARREN = 2  # phases without one measurement, one after the other, after which the run is given up
+KEEPALIVE_SECONDS = 30.0  # between two messages of rank 0 to every rank, while there is nothing else to send
+# without one, after which rank 0 counts as frozen; the longest that it works by itself is 400 s
+SILENT_SECONDS = 900.0
+COUNTERS = 60.0  # seconds for every node to read its counters between two phases
+BARREN = 2  # phases in a row without one measurement, after which the run is given up
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Deadlines in seconds: to join, without any progress in a case, and to hear from everybody at the end."""
+    """Deadlines in seconds: to join, without any progress in a case, and for all answers at the end."""
 
     join: float = 180.0
     hang: float = 60.0
@@ -25,15 +24,15 @@ class Limits:
 
     @property
     def stall(self) -> float:
-        """Seconds of tries that gave nothing, one after the other, after which the run is given up."""
+        """Seconds of tries in a row that measured nothing, after which the run is given up."""
         return self.join + 2 * self.hang
 
     @property
     def bound(self) -> float:
-        """Seconds within which measuring has ended, whatever hangs or dies: the last of the tries that gave nothing
+        """Seconds within which measuring has ended, whatever hangs or dies: the last try that measures nothing
         begins before ``stall`` is over, waits for its longest deadline and for its workers' end, and is dismissed.
 
-        COUNTERS more where a node stops between two phases; then the report is drawn, and ``guard.LONGEST`` after
+        COUNTERS more where a node stops between two phases; then the report is drawn, and ``watchdog.LONGEST`` after
         that the launcher is gone too.
         """
         return self.stall + max(self.join, self.hang) + 2 * self.quit
@@ -41,9 +40,9 @@ class Limits:
 
 @dataclass
 class Pace:
-    """How long to sleep between two looks: short while there is talk, longer and longer when there is none.
+    """How long to sleep between two polls: short while messages arrive, longer and longer when none do.
 
-    Four supervisors that look 20 times a second take less than 1 % of a core together; an MPI wait would
+    Four supervisors that poll 20 times a second take less than 1 % of a core together; an MPI wait would
     take all of it.
     """
 
@@ -55,7 +54,7 @@ class Pace:
 
 
 class Early(Exception):
-    """The run ends before its end; the message says why, and ``culprits`` who is to blame, "" where nobody is."""
+    """The run ends early; the message says why, and ``culprits`` who is to blame, "" where nobody is."""
 
     def __init__(self, text: str, culprits: str = "") -> None:
         super().__init__(text)
@@ -67,4 +66,4 @@ class Stopped(Early):
 
 
 class Lost(Early):
-    """A supervisor does not answer or has left."""
+    """A supervisor does not answer, or has left."""

@@ -1,4 +1,4 @@
-"""What a supervisor sees beside its worker while cases run: its GPU, its own processes, error counters.
+"""What a supervisor samples beside its worker while cases run: its GPU, both processes' memory, error counters.
 
 Nothing here is in the timed path: the worker is another process. What is kept is bounded, whatever the
 length of the run: a row a case for the GPU, a thinned series for memory, changes alone for counters.
@@ -11,49 +11,23 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from bench.model.counters import Role, Snapshot, delta
+from bench.probe.gpu_load import Gauge, Load
 
-GPU_SECONDS = 0.25  # between two looks at the GPU
+GPU_SECONDS = 0.25  # between two samples of the GPU
 MEMORY_SECONDS = 1.0  # at first; longer when the series is thinned
 COUNTER_SECONDS = 30.0
 MOST_POINTS = 480  # of the memory series
 MOST_CHANGES = 50  # of a case's reasons, and of the counters
 
 
-class Load(Protocol):
-    """One look at a GPU: Hz, Hz, °C, W, reasons; None where it refuses."""
-
-    @property
-    def clock_sm(self) -> float | None: ...
-
-    @property
-    def clock_memory(self) -> float | None: ...
-
-    @property
-    def temperature(self) -> float | None: ...
-
-    @property
-    def power(self) -> float | None: ...
-
-    @property
-    def limits(self) -> tuple[str, ...] | None: ...
-
-
-class Gauge(Protocol):
-    """The GPU as it can be looked at; tests put one of paper in its place."""
-
-    @property
-    def clock_sm_max(self) -> float | None: ...
-
-    def read(self) -> Load: ...
-
-
 @dataclass
-class Spell:
-    """A GPU during one case. Hz, °C, W; [lowest, highest] where two stand.
+class GpuDuringCase:
+    """A GPU during one case. Hz, °C, W: [] or [lowest, highest].
 
+    silent   samples in which NVML did not give the reasons
     reasons  NVML's reason → in how many of the samples it stood
     changes  [seconds since the case began, reasons] whenever they became others
     """
@@ -70,24 +44,23 @@ class Spell:
     changes: list[tuple[float, list[str]]] = field(default_factory=list)
 
     def add(self, load: Load, now: float) -> None:
-        """``silent``: samples of which NVML did not tell the reasons."""
         self.samples += 1
         for name in ("clock_sm", "clock_memory", "temperature", "power"):
-            value, seen = getattr(load, name), getattr(self, name)
+            value, extremes = getattr(load, name), getattr(self, name)
             if value is not None:
-                seen[:] = [min([value, *seen]), max([value, *seen])]
+                extremes[:] = [min([value, *extremes]), max([value, *extremes])]
         if load.limits is None:
             self.silent += 1
             return
         for reason in load.limits:
             self.reasons[reason] = self.reasons.get(reason, 0) + 1
-        now_held = sorted(load.limits)
-        if len(self.changes) < MOST_CHANGES and (not self.changes or self.changes[-1][1] != now_held):
-            self.changes.append((round(now - self.begun, 3), now_held))
+        held = sorted(load.limits)
+        if len(self.changes) < MOST_CHANGES and (not self.changes or self.changes[-1][1] != held):
+            self.changes.append((round(now - self.begun, 3), held))
 
 
 @dataclass
-class Series:
+class ThinnedSeries:
     """(seconds, value …) at equal steps; when it is full every second point goes and the step doubles."""
 
     step: float
@@ -105,8 +78,8 @@ class Series:
         self._next = now + self.step
 
 
-class Health:
-    """One worker's life as its supervisor sees it."""
+class Monitor:
+    """One worker's life as its supervisor samples it."""
 
     def __init__(
         self,
@@ -123,18 +96,17 @@ class Health:
         self._gauge: Gauge | None = None
         self._gpu: dict[str, Any] = {}
         self._note = ""
-        self._spells: list[Spell] = []
-        self._looked = -1e9
-        self._memory = Series(MEMORY_SECONDS)
+        self._cases: list[GpuDuringCase] = []
+        self._sampled = self._counted = -1e9
+        self._memory = ThinnedSeries(MEMORY_SECONDS)
         self._first: Snapshot | None = None
         self._grown: dict[str, int] = {}
         self._changes: list[tuple[float, str, int]] = []
         self._looks = 0
         self._followed: dict[str, list[str]] = {}
-        self._counted = -1e9
 
-    def meet(self, gpu: dict[str, Any], gauge: Callable[[dict[str, Any]], Gauge]) -> None:
-        """The worker has told which GPU it uses; {}: none."""
+    def use_gpu(self, gpu: dict[str, Any], gauge: Callable[[dict[str, Any]], Gauge]) -> None:
+        """The worker has reported which GPU it uses; {}: none."""
         self._gpu = gpu
         if not gpu:
             return
@@ -143,15 +115,15 @@ class Health:
         except LookupError as error:
             self._note = str(error)
 
-    def look(self, case: str, pid: int) -> None:
-        """Called often; does something only when it is time, or when another case has begun. ``pid``: 0 is not born."""
+    def poll(self, case: str, pid: int) -> None:
+        """Samples when it is time, or when another case has begun. ``pid``: of the worker, 0 before it is born."""
         now = self._clock()
-        another = bool(case) and (not self._spells or self._spells[-1].case != case)
-        if self._gauge is not None and case and (another or now - self._looked >= GPU_SECONDS):
-            self._looked = now
+        another = bool(case) and (not self._cases or self._cases[-1].case != case)
+        if self._gauge is not None and case and (another or now - self._sampled >= GPU_SECONDS):
+            self._sampled = now
             if another:
-                self._spells.append(Spell(case, now))
-            self._spells[-1].add(self._gauge.read(), now)
+                self._cases.append(GpuDuringCase(case, now))
+            self._cases[-1].add(self._gauge.read(), now)
         if self._soaking and pid and self._memory.due(now - self._begun):
             self._memory.add(now - self._begun, self._resident(pid), self._resident(os.getpid()))
         if self._counters is not None and now - self._counted >= COUNTER_SECONDS:
@@ -160,39 +132,39 @@ class Health:
 
     def _count(self, now: float) -> None:
         assert self._counters is not None
-        shot = Snapshot.from_json(self._counters())
+        snapshot = Snapshot.from_json(self._counters())
         self._looks += 1
         if self._first is None:
-            self._first = shot
+            self._first = snapshot
             return
-        moved = delta(self._first, shot)
+        moved = delta(self._first, snapshot)
         for row in moved.rows:
             if row.role is Role.ERROR:
-                untold = self._followed.setdefault(row.subject, [])
-                if row.growth is None and row.counter not in untold:
-                    untold.append(row.counter)
+                unknown = self._followed.setdefault(row.subject, [])
+                if row.growth is None and row.counter not in unknown:
+                    unknown.append(row.counter)
         for row in moved.grown(Role.ERROR):
             name = f"{row.subject} {row.counter}"
             if row.growth != self._grown.get(name) and len(self._changes) < MOST_CHANGES:
                 self._grown[name] = row.growth or 0
                 self._changes.append((round(now - self._begun, 1), name, row.growth or 0))
 
-    def end(self) -> dict[str, Any]:
-        """What was seen, for the run folder; {} where there was nothing to see."""
+    def result(self) -> dict[str, Any]:
+        """All that was sampled, for the run folder; {} where there was nothing to sample."""
         if self._counters is not None:
             self._count(self._clock())
-        seen: dict[str, Any] = {}
+        found: dict[str, Any] = {}
         if self._gpu:
-            seen["gpu"] = {**self._gpu, "clock_sm_max": self._gauge.clock_sm_max if self._gauge else None}
-            seen["cases"] = [asdict(spell) for spell in self._spells]
-            seen["note"] = self._note
+            found["gpu"] = {**self._gpu, "clock_sm_max": self._gauge.clock_sm_max if self._gauge else None}
+            found["cases"] = [asdict(case) for case in self._cases]
+            found["note"] = self._note
         if self._soaking:
-            seen["memory"] = self._memory.points
+            found["memory"] = self._memory.points
             if self._counters is not None:
-                seen["errors"], seen["looks"] = self._changes, self._looks
-                # device -> its error counters of which it cannot be determined whether they grew
-                seen["followed"] = self._followed
-        return seen
+                found["errors"], found["looks"] = self._changes, self._looks
+                # device -> its error counters of which it is not known whether they grew
+                found["followed"] = self._followed
+        return found
 
 
 def resident_bytes(pid: int) -> int:

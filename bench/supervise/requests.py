@@ -1,4 +1,4 @@
-"""What every supervisor tells of its machine when rank 0 asks."""
+"""What every supervisor answers about its machine when rank 0 asks."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .control.tcp import Message
 
 
 def answer(what: str) -> Message:
-    """What a supervisor knows of its machine: ``hello``, ``probe``, ``counters`` or ``fabric``."""
+    """``hello``, ``probe``, ``counters`` or ``fabric``."""
     from bench.probe.fabric.ask_all import look
     from bench.probe.node import probe, snapshot
 
     if what == "hello":
         return hello()
     if what == "fabric":
-        return {"answers": [{**asdict(said), "status": said.status.value} for said in look().answers]}
+        return {"answers": [{**asdict(each), "status": each.status.value} for each in look().answers]}
     return probe().to_json() if what == "probe" else snapshot().to_json()
 
 

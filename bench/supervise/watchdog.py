@@ -1,13 +1,12 @@
 """A process beside rank 0 that outlives it: the report is written and the launcher ends, whatever happens.
 
-mpirun can hang for ever over a frozen node, and it kills rank 0 when another rank dies, before anybody has
-written what was measured. So rank 0 starts this at its beginning and tells it how far it is, a word a line;
-when rank 0 is gone without the last word, or takes too long over MPI's end, this one does the rest:
-judge and draw what the run folder holds, end rank 0, then its launcher. Nothing of a job that closed
-properly is touched.
+mpirun can hang for ever over a frozen node, and it kills rank 0 when another rank dies, before the measurements are
+judged. So rank 0 starts this process at its beginning and reports to it how far it is, a word a line; when rank 0 is
+gone without the last word, or takes too long over MPI's end, this process does the rest: judge and draw what the run
+folder holds, end rank 0, then its launcher. It touches nothing of a job that closed properly.
 
     written   verdicts and reports are there
-    abandon   MPI's end has begun although somebody does not answer
+    abandon   MPI's end has begun although some supervisor does not answer
     closed    MPI has ended
 """
 
@@ -19,37 +18,35 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-LEAVE_SECONDS = 8.0  # that rank 0 may take over MPI's end once somebody does not answer
+LEAVE_SECONDS = 8.0  # that rank 0 may take over MPI's end once some supervisor does not answer
 LAUNCHER_SECONDS = 8.0  # that a launcher may take to end once rank 0 is gone
 TERM_SECONDS = 4.0  # between SIGTERM and SIGKILL to a launcher
 REPORT_SECONDS = 120.0
 LONGEST = LEAVE_SECONDS + LAUNCHER_SECONDS + TERM_SECONDS
-"""Seconds in which a job has ended once its report is written, whoever is frozen or dead."""
+"""Seconds in which a job has ended once its report is written, whatever is frozen or dead."""
 
-STARTED = (
-    "RAILGAUGE_STARTED_MPIRUN"  # in the environment: our own command started the launcher and waits for it
-)
+# in the environment: our own command started the launcher and waits for it
+STARTED_MPIRUN = "RAILGAUGE_STARTED_MPIRUN"
 LAUNCHERS = ("mpirun", "mpiexec", "prterun", "orterun", "mpiexec.hydra")
 
 
 @dataclass(frozen=True)
-class Process:
-    """One process and no other that gets its number later: ``begun`` in ticks since boot."""
+class ProcessIdentity:
+    """One process and no later one with its number: ``started`` in ticks since boot."""
 
     pid: int
-    begun: int
+    started: int
 
 
-class Guard:
-    """Rank 0's end: start it, tell it, let it go."""
+class Watchdog:
+    """Rank 0's end: start the process, report to it, dismiss it."""
 
     def __init__(self, out: Path, draw: bool) -> None:
         """``draw``: nobody else is there to write the report when rank 0 is gone."""
-        launcher = parent_launcher()
+        launcher = parent_mpirun(os.getpid())
         self._written = False
         words = [str(out.resolve()), str(os.getpid()), str(launcher.pid if launcher else 0), str(int(draw))]
         self._process = subprocess.Popen(
@@ -60,19 +57,19 @@ class Guard:
             start_new_session=True,
         )
 
-    def tell(self, word: str) -> None:
+    def report(self, word: str) -> None:
         """One of the three words."""
         self._written |= word == "written"
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(word.encode() + b"\n")
             self._process.stdin.flush()
-        except (BrokenPipeError, OSError, ValueError):
+        except (OSError, ValueError):
             return
 
     def dismiss(self) -> None:
-        """The job has closed properly: nothing is left to guard."""
-        self.tell("closed")
+        """The job has closed properly: nothing is left to do."""
+        self.report("closed")
         assert self._process.stdin is not None
         self._process.stdin.close()
         if self._written:
@@ -84,41 +81,32 @@ class Guard:
 
 def main() -> None:
     folder, rank0, launcher, draw = sys.argv[1:]
-    chief, above = identify(int(rank0)), identify(int(launcher))
-    said = hear(sys.stdin.fileno(), LEAVE_SECONDS)
-    if "closed" not in said and chief:  # it takes too long over MPI's end
-        end(chief, 0.0)
-    if "written" not in said and draw == "1" and (Path(folder) / "manifest.json").exists():
+    coordinator, above = identify(int(rank0)), identify(int(launcher))
+    words = hear(sys.stdin.fileno(), LEAVE_SECONDS)
+    if "closed" not in words and coordinator:  # it takes too long over MPI's end
+        end(coordinator, 0.0)
+    if "written" not in words and draw == "1" and (Path(folder) / "manifest.json").exists():
         _draw(folder)
-    if above and "closed" not in said:
+    if above and "closed" not in words:
         wait(above, LAUNCHER_SECONDS)
         end(above, TERM_SECONDS)
 
 
 def hear(reading: int, leave: float) -> set[str]:
-    """Words until the other side is gone or has said closed; ``leave`` seconds after "abandon" at most."""
-    said: set[str] = set()
-    for line in _lines(reading, said, leave):
-        said.add(line)
-        if line == "closed":
-            break
-    return said
-
-
-def _lines(reading: int, said: set[str], leave: float) -> Iterator[str]:
-    rest, deadline = b"", None
-    while True:
-        if deadline is None and "abandon" in said:
+    """Words until the other end is closed or has sent "closed"; ``leave`` seconds after "abandon" at most."""
+    words, rest, deadline = set[str](), b"", None
+    while "closed" not in words:
+        if deadline is None and "abandon" in words:
             deadline = time.monotonic() + leave
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         if not select.select([reading], [], [], left)[0]:
-            return
+            break
         data = os.read(reading, 4096)
         if not data:
-            return
+            break
         *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            yield line.decode(errors="replace")
+        words |= {line.decode(errors="replace") for line in lines}
+    return words
 
 
 def _draw(folder: str) -> None:
@@ -129,12 +117,7 @@ def _draw(folder: str) -> None:
         return
 
 
-def parent_launcher(root: Path = Path("/proc")) -> Process | None:
-    """The mpirun above this process, if that is what started it."""
-    return above(os.getpid(), root)
-
-
-def above(pid: int, root: Path) -> Process | None:
+def parent_mpirun(pid: int, root: Path = Path("/proc")) -> ProcessIdentity | None:
     """The nearest launcher of MPI jobs above ``pid``, over no more than a wrapper script or two."""
     for _ in range(4):
         own = _stat(pid, root)
@@ -143,17 +126,17 @@ def above(pid: int, root: Path) -> Process | None:
         pid = own[1]
         found = _stat(pid, root)
         if found and found[0] in LAUNCHERS:
-            return Process(pid, found[2])
+            return ProcessIdentity(pid, found[2])
     return None
 
 
-def identify(pid: int, root: Path = Path("/proc")) -> Process | None:
+def identify(pid: int, root: Path = Path("/proc")) -> ProcessIdentity | None:
     found = _stat(pid, root) if pid else None
-    return Process(pid, found[2]) if found else None
+    return ProcessIdentity(pid, found[2]) if found else None
 
 
 def _stat(pid: int, root: Path) -> tuple[str, int, int] | None:
-    """(name, parent, begun) of a process that runs; None: it is gone, or a zombie."""
+    """(name, parent, started) of a process that runs; None: it is gone, or a zombie."""
     try:
         name, _, rest = (
             (root / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")
@@ -164,17 +147,17 @@ def _stat(pid: int, root: Path) -> tuple[str, int, int] | None:
         return None
 
 
-def wait(for_: Process, limit: float) -> bool:
+def wait(process: ProcessIdentity, limit: float) -> bool:
     """Whether it is gone within ``limit`` seconds."""
     deadline = time.monotonic() + limit
-    while identify(for_.pid) == for_:
+    while identify(process.pid) == process:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.1)
     return True
 
 
-def end(process: Process, limit: float) -> None:
+def end(process: ProcessIdentity, limit: float) -> None:
     """SIGTERM and ``limit`` seconds, then SIGKILL; nothing where it is gone."""
     for number in (signal.SIGTERM, signal.SIGKILL) if limit else (signal.SIGKILL,):
         if identify(process.pid) != process:

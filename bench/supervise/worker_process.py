@@ -1,4 +1,4 @@
-"""The worker process of one rank: have it forked, hear it, end it. Runs in the supervisor; never imports torch."""
+"""The worker process of one rank, as its supervisor has it forked, hears it and ends it; never imports torch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from typing import Any
 
 from bench.measure.forkserver import FORK
 
+from .limits import SHORTEST
+
 TAIL_BYTES = 4000
 GRACE_SECONDS = 2.0
 GONE_SECONDS = 2.0  # for a killed process to be gone; one that waits in the kernel may stay longer
-LOOK = 0.002
-# read when a phase begins, not when torch is loaded; another value of any other wants another nursery
+# read when a phase begins, not when torch is loaded; another value of any other variable needs another fork server
 LATE_PREFIXES = ("NCCL_", "TORCH_NCCL_", "GLOO_")
 LATE = {"OMP_NUM_THREADS", "PYTHONUNBUFFERED"}
 
@@ -34,15 +35,15 @@ def early(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-class Nursery:
-    """The process that imports torch once and forks the workers of this rank. Nothing here blocks but ``close``."""
+class ForkServer:
+    """The process that imports torch once and forks the workers of this rank. Only ``close`` blocks."""
 
     def __init__(self, environment: Mapping[str, str], module: str = "bench.measure.worker") -> None:
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         self._socket = ours
         self._early = early(environment)
-        self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - closed with the nursery, and nameless till then
+        self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - closed in close()
         self.warm = False
         with its:
             self._process = subprocess.Popen(
@@ -56,17 +57,17 @@ class Nursery:
             )
 
     def fits(self, environment: Mapping[str, str]) -> bool:
-        """Whether it lives, and was started in what a worker with this environment needs."""
+        """Whether it lives, and was started in the environment that such a worker needs."""
         return self.status() is None and self._early == early(environment)
 
     def fork(self, descriptors: list[int]) -> None:
-        """Ask for a worker with these as its input, channel and log; a dead nursery is found by ``status``."""
+        """Ask for a worker with these as its input, channel and log; ``status`` shows a dead fork server."""
         try:
             socket.send_fds(self._socket, [FORK], descriptors)
         except OSError:
             return
 
-    def heard(self) -> Iterator[dict[str, Any]]:
+    def receive(self) -> Iterator[dict[str, Any]]:
         """``born`` and ``ended``, as they arrive."""
         while True:
             try:
@@ -81,15 +82,15 @@ class Nursery:
                 yield message
 
     def status(self) -> int | None:
-        """The nursery's own exit status; its worker dies with it."""
+        """Its own exit status; its worker dies with it."""
         return self._process.poll()
 
     def kill(self) -> None:
-        """End it and, by the kernel's hand, its worker."""
+        """End it; the kernel ends its worker with it."""
         self._process.kill()
 
-    def said(self) -> str:
-        """What was printed while torch was imported, or as the nursery died; each byte is told once."""
+    def output(self) -> str:
+        """What it printed since the last call: while torch was imported, or as it died."""
         self._log.seek(0)
         text = self._log.read().decode(errors="replace")
         self._log.truncate(0)
@@ -103,38 +104,38 @@ class Nursery:
 
 
 class Worker:
-    """A running worker process. All waits are bounded; nothing here blocks but ``kill``, for GONE_SECONDS."""
+    """A running worker process. Only ``kill`` blocks, for GONE_SECONDS at most."""
 
     def __init__(
-        self, order: dict[str, Any], environment: Mapping[str, str], log: Path, nursery: Nursery
+        self, order: dict[str, Any], environment: Mapping[str, str], log: Path, server: ForkServer
     ) -> None:
         self._channel, writing = os.pipe()
         reading, self._orders = os.pipe()
         os.set_blocking(self._channel, False)
         os.set_blocking(self._orders, False)
-        self._nursery, self._log = nursery, log
+        self._server, self._log = server, log
         self._rest, self._unsent = b"", b""
         self._killed = 0.0
         self._status: int | None = None
-        self.pid = 0  # until it is born
+        self.pid = 0  # until it is forked
         with log.open("ab") as sink:
-            nursery.fork([reading, writing, sink.fileno()])
+            server.fork([reading, writing, sink.fileno()])
         os.close(reading)
         os.close(writing)
-        self.tell({"environment": dict(environment), "asked": time.perf_counter()})
-        self.tell(order)
+        self.send({"environment": dict(environment), "asked": time.perf_counter()})
+        self.send(order)
 
     @property
     def stage(self) -> str:
-        """What it does before it can say so itself."""
-        return "starting" if self._nursery.warm else "importing torch"
+        """What it does before it can report that itself."""
+        return "starting" if self._server.warm else "importing torch"
 
-    def tell(self, message: dict[str, Any]) -> None:
-        """One JSON line to the worker, now or as soon as it reads; a dead worker is found by ``ended``, not here."""
+    def send(self, message: dict[str, Any]) -> None:
+        """One JSON line to the worker, now or as soon as it reads; ``ended`` shows a dead worker."""
         self._unsent += json.dumps(message).encode() + b"\n"
-        self._send()
+        self._write()
 
-    def _send(self) -> None:
+    def _write(self) -> None:
         while self._unsent:
             try:
                 self._unsent = self._unsent[os.write(self._orders, self._unsent) :]
@@ -143,9 +144,9 @@ class Worker:
             except OSError:
                 self._unsent = b""
 
-    def heard(self) -> Iterator[dict[str, Any]]:
+    def receive(self) -> Iterator[dict[str, Any]]:
         """Messages that have arrived since the last call."""
-        self._send()
+        self._write()
         while True:
             try:
                 data = os.read(self._channel, 1 << 16)
@@ -162,17 +163,17 @@ class Worker:
         """The exit status once the process has ended (negative: killed by that signal), else None."""
         if self._killed and time.monotonic() - self._killed > (0.0 if self.state() == "T" else GRACE_SECONDS):
             self._signal(signal.SIGKILL)
-        self._look()
+        self._poll()
         return self._status
 
-    def _look(self) -> None:
-        for message in self._nursery.heard():
+    def _poll(self) -> None:
+        for message in self._server.receive():
             if message["kind"] == "born":
                 self.pid = message["pid"]
             elif message["kind"] == "ended":
                 self._status = message["status"]
-        if self._status is None and (status := self._nursery.status()) is not None:
-            self._status = status or 1  # a nursery that ends in order has had its supervisor's leave to
+        if self._status is None and (status := self._server.status()) is not None:
+            self._status = status or 1  # it exits with 0 only after its supervisor has closed it
 
     def state(self) -> str:
         """The kernel's letter: T is stopped, Z dead, D waits in the kernel; "" where it cannot be read."""
@@ -184,38 +185,38 @@ class Worker:
 
     def stop(self) -> None:
         """Ask the worker's whole process group to end; ``ended`` follows up with SIGKILL."""
-        self._look()
+        self._poll()
         if self._status is None and not self._killed:
             self._killed = time.monotonic()
             self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """End the worker's process group now."""
-        self._look()
+        self._poll()
         self._signal(signal.SIGKILL)
         until = time.monotonic() + GONE_SECONDS
         while self.ended() is None and time.monotonic() < until:
-            time.sleep(LOOK)
+            time.sleep(SHORTEST)
 
     def close(self) -> None:
         os.close(self._channel)
         os.close(self._orders)
 
     def tail(self) -> str:
-        """The end of what the worker printed, or of what the nursery did that never bore it."""
+        """The end of what the worker printed, or the fork server that died before."""
         try:
             with self._log.open("rb") as file:
                 file.seek(max(0, self._log.stat().st_size - TAIL_BYTES))
                 text = file.read().decode(errors="replace")
         except OSError:
             text = ""
-        return text if self._nursery.status() is None else (self._nursery.said() + text)[-TAIL_BYTES:]
+        return text if self._server.status() is None else (self._server.output() + text)[-TAIL_BYTES:]
 
     def _signal(self, number: int) -> None:
         if self._status is not None:
             return
         if not self.pid:
-            self._nursery.kill()  # not born yet: there is nothing to be lost
+            self._server.kill()  # not forked yet: nothing is lost
             return
         try:
             os.killpg(self.pid, number)

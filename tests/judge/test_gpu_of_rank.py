@@ -12,7 +12,7 @@ from bench.judge.gpu_of_rank import foreseen, match, placed, said, visible
 from bench.run.bootstrap import device_name, memory
 from bench.store import Phase, load
 from bench.supervise.coordinator import Coordinator
-from bench.supervise.hangs.rank_state import Seen
+from bench.supervise.hangs.rank_state import RankState
 from bench.supervise.limits import Limits
 from made_nodes import LAMBDA, gpu, node, nodes, with_gpu
 
@@ -112,10 +112,10 @@ def test_a_workers_gpu_is_written_once_and_again_where_it_is_another():
     chief = Coordinator(None, None, paper, Limits(), lambda kind, fields: None, ranks=runs.ranks(1, 3))
     for turn, third in (("evidence", "GPU-2"), ("rails", "GPU-2"), ("again", "GPU-9")):
         gpus = [{"uuid": "GPU-0"}, {"uuid": "GPU-1"}, {"uuid": third}]
-        seen = {
-            at: Seen(ready={"seconds": {"init": 1.0}, "versions": {}, "gpu": gpu})
+        chief._states = {
+            at: RankState(ready={"seconds": {"init": 1.0}, "versions": {}, "gpu": gpu})
             for at, gpu in enumerate(gpus)
         }
-        chief._joined(Phase(turn, "", ()), seen)
+        chief._record_joined(Phase(turn, "", ()))
     assert [sorted(line["gpus"]) for line in paper.lines] == [["0", "1", "2"], [], ["2"]]
     assert paper.lines[2]["gpus"] == {"2": {"uuid": "GPU-9"}}

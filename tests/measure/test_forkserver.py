@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import mpi_jobs
-from bench.supervise.worker_process import Nursery, Worker
+from bench.supervise.worker_process import ForkServer, Worker
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc")
 ROOT = Path(__file__).parents[2]
@@ -24,25 +24,25 @@ LIMIT = 90
 def begin():
     opened = []
 
-    def started(**more: str) -> Nursery:
-        nursery = Nursery({**PATHS, **more}, "paper_worker")
-        opened.append(nursery)
-        return nursery
+    def started(**more: str) -> ForkServer:
+        server = ForkServer({**PATHS, **more}, "paper_worker")
+        opened.append(server)
+        return server
 
     yield started
-    for nursery in opened:
-        nursery.close()
+    for server in opened:
+        server.close()
 
 
-def worker(nursery: Nursery, folder: Path, environment: dict[str, str] | None = None, **order) -> Worker:
-    return Worker(order, PATHS if environment is None else environment, folder / "phase.log", nursery)
+def worker(server: ForkServer, folder: Path, environment: dict[str, str] | None = None, **order) -> Worker:
+    return Worker(order, PATHS if environment is None else environment, folder / "phase.log", server)
 
 
 def first(one: Worker) -> dict:
     until = time.monotonic() + LIMIT
     while time.monotonic() < until:
         status = one.ended()
-        for message in one.heard():
+        for message in one.receive():
             one.ended()  # which also hears of its birth
             return message
         assert status is None, one.tail()
@@ -60,10 +60,10 @@ def ended(one: Worker) -> int:
 
 
 def test_two_phases_are_two_processes_of_one_import(begin, tmp_path):
-    nursery = begin()
+    server = begin()
     seen = []
     for _ in range(2):
-        one = worker(nursery, tmp_path)
+        one = worker(server, tmp_path)
         seen.append((first(one), one.pid))
         assert ended(one) == 0
         one.close()
@@ -74,10 +74,10 @@ def test_two_phases_are_two_processes_of_one_import(begin, tmp_path):
 
 
 def test_a_phase_has_its_own_environment_for_python_and_for_c(begin, tmp_path):
-    nursery = begin(NCCL_IB_HCA="mlx5_0", GLOO_SOCKET_IFNAME="eth0")
+    server = begin(NCCL_IB_HCA="mlx5_0", GLOO_SOCKET_IFNAME="eth0")
     wanted = {**PATHS, "NCCL_IB_HCA": "=mlx5_3:1", "NCCL_DEBUG": "INFO"}
-    assert nursery.fits(wanted)
-    one = worker(nursery, tmp_path, wanted, ask=["NCCL_IB_HCA", "NCCL_DEBUG", "GLOO_SOCKET_IFNAME"])
+    assert server.fits(wanted)
+    one = worker(server, tmp_path, wanted, ask=["NCCL_IB_HCA", "NCCL_DEBUG", "GLOO_SOCKET_IFNAME"])
     told = first(one)
     assert told["python"] == wanted
     assert told["libc"] == {"NCCL_IB_HCA": "=mlx5_3:1", "NCCL_DEBUG": "INFO", "GLOO_SOCKET_IFNAME": ""}
@@ -108,14 +108,14 @@ def test_an_order_larger_than_a_pipe_is_sent_when_the_worker_reads(begin, tmp_pa
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGSEGV, -11)])
 def test_a_killed_worker_is_told_by_its_signal_and_the_next_is_born(begin, tmp_path, number, status):
-    nursery = begin()
-    one = worker(nursery, tmp_path, stay=True)
+    server = begin()
+    one = worker(server, tmp_path, stay=True)
     first(one)
     assert one.ended() is None
     os.kill(one.pid, number)
     assert ended(one) == status
     one.close()
-    two = worker(nursery, tmp_path)
+    two = worker(server, tmp_path)
     assert first(two)["kind"] == "seen" and ended(two) == 0
     two.close()
 
@@ -139,11 +139,11 @@ def test_a_worker_that_is_stopped_by_signal_is_seen_so_and_is_ended(begin, tmp_p
 
 
 def test_a_nursery_that_crashes_while_importing_is_a_worker_that_ended(begin, tmp_path):
-    nursery = begin(CRASH_WHEN_WARM="1")
-    one = worker(nursery, tmp_path)
+    server = begin(CRASH_WHEN_WARM="1")
+    one = worker(server, tmp_path)
     assert ended(one) == -11
     assert "planted: the library is broken" in one.tail()
-    assert not nursery.fits({**PATHS, "CRASH_WHEN_WARM": "1"})
+    assert not server.fits({**PATHS, "CRASH_WHEN_WARM": "1"})
     one.close()
 
 
@@ -156,11 +156,11 @@ def test_a_worker_can_be_ended_before_it_is_born(begin, tmp_path):
 
 
 def test_killing_the_nursery_ends_its_worker(begin, tmp_path):
-    nursery = begin()
-    one = worker(nursery, tmp_path, stay=True)
+    server = begin()
+    one = worker(server, tmp_path, stay=True)
     first(one)
     assert one.ended() is None
-    nursery.kill()
+    server.kill()
     assert ended(one) == -9
     mpi_jobs.wait_until(lambda: not mpi_jobs.alive([one.pid]), "the worker's end")
     one.close()
@@ -169,14 +169,14 @@ def test_killing_the_nursery_ends_its_worker(begin, tmp_path):
 SUPERVISOR = """
 import sys, time
 from pathlib import Path
-from bench.supervise.worker_process import Nursery, Worker
+from bench.supervise.worker_process import ForkServer, Worker
 import os
-nursery = Nursery(os.environ, "paper_worker")
-worker = Worker({"stay": True}, dict(os.environ), Path(sys.argv[1]) / "w.log", nursery)
-while not list(worker.heard()):
+server = ForkServer(os.environ, "paper_worker")
+worker = Worker({"stay": True}, dict(os.environ), Path(sys.argv[1]) / "w.log", server)
+while not list(worker.receive()):
     time.sleep(0.01)
 worker.ended()
-print(nursery._process.pid, worker.pid, flush=True)
+print(server._process.pid, worker.pid, flush=True)
 time.sleep(600)
 """
 

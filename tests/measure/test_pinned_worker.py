@@ -16,7 +16,7 @@ from bench.plan import Asked, acceptance
 from bench.supervise import supervisor as rank
 from bench.supervise.control.tcp import Control
 from bench.supervise.supervisor import Supervisor
-from bench.supervise.worker_process import Nursery
+from bench.supervise.worker_process import ForkServer
 from test_forkserver import PATHS
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc")
@@ -29,7 +29,7 @@ def told(supervisor: Supervisor) -> dict:
     until = time.monotonic() + 90
     while time.monotonic() < until:
         status = supervisor.worker.ended()
-        for message in supervisor.worker.heard():
+        for message in supervisor.worker.receive():
             return message
         assert status is None, supervisor.worker.tail()
         time.sleep(0.01)
@@ -37,7 +37,7 @@ def told(supervisor: Supervisor) -> dict:
 
 
 def test_a_pinned_worker_sees_its_rail_alone_and_the_next_one_is_another_process(monkeypatch):
-    monkeypatch.setattr(rank, "Nursery", partial(Nursery, module="paper_worker"))
+    monkeypatch.setattr(rank, "ForkServer", partial(ForkServer, module="paper_worker"))
     devices = tuple(f"mlx5_{at}/1" for at in range(1, 9))
     made, _ = acceptance(H100, runs.ranks(2, 8), "nccl", 1.0, Asked(), devices)
     pinned = [phase for phase in made if phase.name.startswith("pinned")]

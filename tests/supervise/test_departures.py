@@ -11,11 +11,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from bench.supervise import supervisor as rank
+from bench.supervise import supervisor as supervisor_module
 from bench.supervise.coordinator import dismiss
-from bench.supervise.departures import GATHER, HURRY, Departures
-from bench.supervise.farewell import Above, above
-from bench.supervise.hangs.departed import CUT, ORPHAN, TOLD
+from bench.supervise.departures import (
+    CUT,
+    GATHER,
+    HURRY,
+    ORPHANED,
+    SIGNALLED,
+    Departures,
+    ParentLauncher,
+    parent_launcher,
+)
 from bench.supervise.limits import Limits
 from bench.supervise.supervisor import Supervisor
 
@@ -34,9 +41,9 @@ def test_a_departure_is_judged_once_the_others_had_time_for_their_last_words():
     clock = Clock()
     departures = Departures(clock=clock)
     assert departures.over(NODES) is None
-    assert departures.hear(3, "n1", {"said": "lost", "text": "it closed the connection"})
+    assert departures.take(3, "n1", {"said": "lost", "text": "it closed the connection"})
     assert departures.over(NODES) is None
-    assert departures.hear(2, "n1", {"said": "farewell", "how": TOLD, "text": "SIGTERM"})
+    assert departures.take(2, "n1", {"said": "farewell", "how": SIGNALLED, "text": "SIGTERM"})
     clock.now += HURRY + 0.01
     over = departures.over(NODES)
     assert over is not None and over.names == "n1 (rank 3)" and "left before" not in over.reason
@@ -55,27 +62,27 @@ def test_an_orphan_has_time_to_hear_of_the_others():
 
 def test_the_first_word_of_a_rank_counts():
     departures = Departures()
-    departures.hear(2, "n1", {"said": "farewell", "how": ORPHAN, "text": "prted (process 7)"})
-    departures.hear(2, "n1", {"said": "lost", "text": "it closed the connection"})
-    assert departures.gone[2].how == ORPHAN
+    departures.take(2, "n1", {"said": "farewell", "how": ORPHANED, "text": "prted (process 7)"})
+    departures.take(2, "n1", {"said": "lost", "text": "it closed the connection"})
+    assert departures.departed[2].how == ORPHANED
 
 
 def test_other_messages_are_no_departures():
     departures = Departures()
-    assert not departures.hear(2, "n1", {"said": "beat", "text": "x"})
-    assert not departures.gone
+    assert not departures.take(2, "n1", {"said": "beat", "text": "x"})
+    assert not departures.departed
 
 
 def test_a_rank_0_that_is_told_to_end_says_so_and_who_left_before_it():
     clock, told = Clock(), [""]
-    departures = Departures(told=lambda: told[0], clock=clock)
+    departures = Departures(signalled=lambda: told[0], clock=clock)
     told[0] = "told to end by SIGTERM"
     assert departures.over(NODES) is None
-    departures.hear(2, "n1", {"said": "farewell", "how": TOLD, "text": "SIGTERM"})
+    departures.take(2, "n1", {"said": "farewell", "how": SIGNALLED, "text": "SIGTERM"})
     clock.now += HURRY + 0.01  # a launcher is about to kill
     over = departures.over(NODES)
     assert over is not None and over.names == ""
-    assert over.reason == "told to end by SIGTERM; left before: n1 (rank 2) told"
+    assert over.reason == "told to end by SIGTERM; left before: n1 (rank 2) told to end"
 
 
 def test_who_is_gone_is_not_waited_for_and_the_end_is_not_in_order():
@@ -89,7 +96,7 @@ def test_who_is_gone_is_not_waited_for_and_the_end_is_not_in_order():
             return iter(())
 
     begun = time.monotonic()
-    assert not dismiss(Silent(), 60.0, 3, gone={1})
+    assert not dismiss(Silent(), 60.0, 3, departed={1})
     assert time.monotonic() - begun < 30.0
 
 
@@ -103,10 +110,12 @@ def test_a_run_that_gives_nothing_is_given_up_within_the_bound():
 
 CHILD = """
 import os, sys, time
-from bench.supervise.farewell import above
-launcher = above(False)
+from bench.supervise.departures import (
+    CUT, GATHER, HURRY, ORPHANED, SIGNALLED, Departures, ParentLauncher, parent_launcher,
+)
+launcher = parent_launcher(False)
 print(repr(launcher.name), flush=True)
-while not launcher.gone():
+while not launcher.ended():
     time.sleep(0.01)
 print("gone", flush=True)
 """
@@ -139,9 +148,9 @@ def test_a_launcher_that_is_killed_is_noticed():
 
 
 def test_a_parent_that_is_no_launcher_may_end_when_it_likes():
-    assert above(False).name == ""
-    assert not above(False).gone()
-    assert above(True).name
+    assert parent_launcher(False).name == ""
+    assert not parent_launcher(False).ended()
+    assert parent_launcher(True).name
 
 
 # a supervisor that leaves before it is dismissed
@@ -183,20 +192,20 @@ def served(control: Deaf, **fields: Any) -> str:
 
 def test_a_supervisor_that_is_told_to_end_says_so_first():
     control = Deaf()
-    assert served(control, told="SIGTERM") == "SIGTERM"
-    assert control.said == [{"said": "farewell", "how": TOLD, "text": "SIGTERM"}]
+    assert served(control, signalled="SIGTERM") == "SIGTERM"
+    assert control.said == [{"said": "farewell", "how": SIGNALLED, "text": "SIGTERM"}]
 
 
 def test_a_supervisor_whose_launcher_is_gone_says_that_and_not_that_it_was_told():
     control = Deaf()
-    nobody = Above(0, "prted")  # process 0 is nobody's parent here
-    assert served(control, told="SIGTERM", above=nobody) == "prted (process 0) is gone"
-    assert control.said == [{"said": "farewell", "how": ORPHAN, "text": "prted (process 0)"}]
+    nobody = ParentLauncher(0, "prted")  # process 0 is nobody's parent here
+    assert served(control, signalled="SIGTERM", parent=nobody) == "prted (process 0) is gone"
+    assert control.said == [{"said": "farewell", "how": ORPHANED, "text": "prted (process 0)"}]
 
 
 def test_a_rank_0_that_says_nothing_is_not_served_for_ever(monkeypatch):
-    monkeypatch.setattr(rank, "SILENT_SECONDS", 0.05)
-    assert "rank 0 said nothing for" in served(Deaf({"do": "wait"}))
+    monkeypatch.setattr(supervisor_module, "SILENT_SECONDS", 0.05)
+    assert "rank 0 sent nothing for" in served(Deaf({"do": "wait"}))
 
 
 def test_a_supervisor_whose_rank_0_is_gone_knows_that_it_was_not_dismissed():
@@ -206,5 +215,5 @@ def test_a_supervisor_whose_rank_0_is_gone_knows_that_it_was_not_dismissed():
 
 def test_a_connection_that_is_cut_is_a_departure():
     departures = Departures()
-    assert departures.hear(1, "n1", {"said": "lost", "text": "it closed the connection"})
-    assert departures.gone[1].how == CUT
+    assert departures.take(1, "n1", {"said": "lost", "text": "it closed the connection"})
+    assert departures.departed[1].how == CUT

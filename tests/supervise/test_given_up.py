@@ -62,7 +62,7 @@ def phase(name: str) -> Phase:
 
 def test_a_run_whose_tries_give_nothing_is_given_up_once_their_time_is_spent(tried, tmp_path):
     chief = tried(Limits(join=0.0, hang=0.0), WHO)
-    with pytest.raises(Lost, match="of tries gave nothing"):
+    with pytest.raises(Lost, match="of tries measured nothing"):
         chief.run(phase("rails"))
     assert [row["culprit"] for row in losses(tmp_path)] == ["n2 (rank 4)"]
 
@@ -78,13 +78,13 @@ def test_a_try_that_gives_something_makes_up_for_those_before_it(tried, tmp_path
 def test_two_phases_that_give_nothing_are_the_last(tried, tmp_path):
     chief = tried(Limits(), WHO, WHO, WHO, WHO)
     chief.run(phase("rails"))
-    with pytest.raises(Lost, match="2 phases one after the other gave nothing"):
+    with pytest.raises(Lost, match="2 phases in a row measured nothing"):
         chief.run(phase("nodes"))
 
 
 def test_who_dies_while_nothing_is_measured_is_named_all_the_same(tried, tmp_path):
     chief = tried(Limits())
-    chief.departures.hear(1, "n1", {"said": "lost", "text": "it closed the connection"})
+    chief.departures.take(1, "n1", {"said": "lost", "text": "it closed the connection"})
     chief.phase = "rails"
     with pytest.raises(Lost, match=r"its supervisor is gone"):
         chief.ask("counters", [0], 60.0)
@@ -94,7 +94,7 @@ def test_who_dies_while_nothing_is_measured_is_named_all_the_same(tried, tmp_pat
 
 def test_a_rank_0_that_is_told_to_end_stops_and_blames_nobody(tried, tmp_path):
     chief = tried(Limits())
-    chief.departures = Departures(told=lambda: "told to end by SIGTERM")
+    chief.departures = Departures(signalled=lambda: "told to end by SIGTERM")
     with pytest.raises(Stopped, match="told to end by SIGTERM"):
         chief.ask("counters", [0], 60.0)
     assert losses(tmp_path) == []

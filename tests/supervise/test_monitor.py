@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from bench.supervise.monitor import COUNTER_SECONDS, MOST_CHANGES, MOST_POINTS, Health, Series, resident_bytes
+from bench.supervise.monitor import (
+    COUNTER_SECONDS,
+    MOST_CHANGES,
+    MOST_POINTS,
+    Monitor,
+    ThinnedSeries,
+    resident_bytes,
+)
 
 
 @dataclass
@@ -41,47 +48,47 @@ class Clock:
 
 def watched(gpu: Gpu | None = None, **more):
     clock = Clock()
-    health = Health(more.pop("soaking", False), clock=clock, resident=lambda pid: 1000 * pid, **more)
+    monitor = Monitor(more.pop("soaking", False), clock=clock, resident=lambda pid: 1000 * pid, **more)
     if gpu:
-        health.meet({"index": 0, "name": "GPU of paper"}, lambda identity: gpu)
-    return health, clock
+        monitor.use_gpu({"index": 0, "name": "GPU of paper"}, lambda identity: gpu)
+    return monitor, clock
 
 
 def test_a_gpu_is_looked_at_when_a_case_begins_and_while_it_lasts():
     gpu = Gpu()
-    health, clock = watched(gpu)
+    monitor, clock = watched(gpu)
     for _ in range(100):
-        health.look("a", 1)
+        monitor.poll("a", 1)
         clock.now += 0.01
-    health.look("b", 1)
-    seen = health.end()
+    monitor.poll("b", 1)
+    seen = monitor.result()
     assert [(case["case"], case["samples"]) for case in seen["cases"]] == [("a", 4), ("b", 1)]
     assert gpu.asked == 5
 
 
 def test_the_lowest_and_highest_readings_are_kept():
-    health, clock = watched(Gpu(Reading(clock_sm=1.9e9, power=100.0), Reading(clock_sm=1.2e9, power=700.0)))
+    monitor, clock = watched(Gpu(Reading(clock_sm=1.9e9, power=100.0), Reading(clock_sm=1.2e9, power=700.0)))
     for _ in range(3):
-        health.look("a", 1)
+        monitor.poll("a", 1)
         clock.now += 1
-    case = health.end()["cases"][0]
+    case = monitor.result()["cases"][0]
     assert (case["clock_sm"], case["power"]) == ([1.2e9, 1.9e9], [100.0, 700.0])
 
 
 def test_reasons_are_counted_and_their_changes_have_a_time():
-    health, clock = watched(Gpu(Reading(), Reading(limits=("hw_thermal",)), Reading(limits=("hw_thermal",))))
+    monitor, clock = watched(Gpu(Reading(), Reading(limits=("hw_thermal",)), Reading(limits=("hw_thermal",))))
     for _ in range(3):
-        health.look("a", 1)
+        monitor.poll("a", 1)
         clock.now += 1
-    case = health.end()["cases"][0]
+    case = monitor.result()["cases"][0]
     assert case["reasons"] == {"hw_thermal": 2}
     assert case["changes"] == [(0.0, []), (1.0, ["hw_thermal"])]
 
 
 def test_what_nvml_refuses_is_absent_and_not_zero():
-    health, _ = watched(Gpu(Reading(None, None, None, None, None)))
-    health.look("a", 1)
-    case = health.end()["cases"][0]
+    monitor, _ = watched(Gpu(Reading(None, None, None, None, None)))
+    monitor.poll("a", 1)
+    case = monitor.result()["cases"][0]
     assert (case["clock_sm"], case["temperature"], case["silent"], case["reasons"]) == ([], [], 1, {})
 
 
@@ -89,30 +96,30 @@ def test_a_gpu_that_nvml_does_not_know_leaves_a_note():
     def unknown(identity):
         raise LookupError("nvml knows no GPU 7")
 
-    health, _ = watched()
-    health.meet({"index": 7}, unknown)
-    health.look("a", 1)
-    assert health.end()["note"] == "nvml knows no GPU 7"
+    monitor, _ = watched()
+    monitor.use_gpu({"index": 7}, unknown)
+    monitor.poll("a", 1)
+    assert monitor.result()["note"] == "nvml knows no GPU 7"
 
 
 def test_without_a_gpu_and_without_a_soak_there_is_nothing_to_tell():
-    health, _ = watched()
-    health.meet({}, lambda identity: pytest.fail("asked for a GPU"))
-    health.look("a", 1)
-    assert health.end() == {}
+    monitor, _ = watched()
+    monitor.use_gpu({}, lambda identity: pytest.fail("asked for a GPU"))
+    monitor.poll("a", 1)
+    assert monitor.result() == {}
 
 
 def test_changes_are_bounded():
     flapping = [Reading(limits=("hw_thermal",) if i % 2 else ()) for i in range(500)]
-    health, clock = watched(Gpu(*flapping))
+    monitor, clock = watched(Gpu(*flapping))
     for _ in range(500):
-        health.look("a", 1)
+        monitor.poll("a", 1)
         clock.now += 1
-    assert len(health.end()["cases"][0]["changes"]) == MOST_CHANGES
+    assert len(monitor.result()["cases"][0]["changes"]) == MOST_CHANGES
 
 
 def test_memory_of_a_long_soak_is_thinned_and_covers_all_of_it():
-    series = Series(1.0)
+    series = ThinnedSeries(1.0)
     for second in range(100_000):
         if series.due(second):
             series.add(second, 5.0)
@@ -124,11 +131,11 @@ def test_memory_of_a_long_soak_is_thinned_and_covers_all_of_it():
 
 
 def test_memory_is_followed_in_a_soak_only():
-    health, clock = watched(soaking=True)
+    monitor, clock = watched(soaking=True)
     for _ in range(5):
-        health.look("a", 1)
+        monitor.poll("a", 1)
         clock.now += 1
-    assert [point[1] for point in health.end()["memory"]] == [1000] * 5
+    assert [point[1] for point in monitor.result()["memory"]] == [1000] * 5
 
 
 def shot(errors: int) -> dict:
@@ -138,20 +145,20 @@ def shot(errors: int) -> dict:
 
 def test_errors_that_grow_during_a_soak_have_a_time():
     counts = iter([3, 3, 9, 9])
-    health, clock = watched(soaking=True, counters=lambda: shot(next(counts)))
+    monitor, clock = watched(soaking=True, counters=lambda: shot(next(counts)))
     for _ in range(3):
-        health.look("a", 1)
+        monitor.poll("a", 1)
         clock.now += COUNTER_SECONDS
-    assert health.end()["errors"] == [(2 * COUNTER_SECONDS, "mlx5_1/1 symbol_error", 6)]
+    assert monitor.result()["errors"] == [(2 * COUNTER_SECONDS, "mlx5_1/1 symbol_error", 6)]
 
 
 def test_what_cannot_be_told_of_the_counters_is_kept_with_the_number_of_looks():
     gone = {**shot(3), "readings": {"mlx5_2/1": {"counters": {"symbol_error": 0}}}}
     shots = iter([{**shot(3), "readings": {**shot(3)["readings"], **gone["readings"]}}, gone])
-    health, clock = watched(soaking=True, counters=lambda: next(shots))
-    health.look("a", 1)
+    monitor, clock = watched(soaking=True, counters=lambda: next(shots))
+    monitor.poll("a", 1)
     clock.now += 1
-    seen = health.end()
+    seen = monitor.result()
     assert seen["looks"] == 2 and seen["errors"] == []
     assert seen["followed"] == {"mlx5_1/1": ["symbol_error"], "mlx5_2/1": []}
 

@@ -35,6 +35,6 @@ def test_who_never_answers_is_not_waited_for():
 def test_a_supervisor_ends_with_the_status_of_the_job_and_without_one_with_no_verdict():
     told, left = (Supervisor(Control(), lambda what: {}, {}) for _ in range(2))
     told.handle({"do": "quit", "status": 2, "reason": "rank 0 on n1: no"})
-    assert (told.quit, told.status, told.reason) == (True, 2, "rank 0 on n1: no")
+    assert (told.dismissed, told.status, told.reason) == (True, 2, "rank 0 on n1: no")
     left.handle({"do": "quit"})  # what the star says when rank 0 is gone
-    assert (left.quit, left.status, left.reason) == (True, 3, "")
+    assert (left.dismissed, left.status, left.reason) == (True, 3, "")

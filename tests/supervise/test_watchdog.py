@@ -41,13 +41,13 @@ def tree(root: Path, *rows: tuple[int, str, int]) -> Path:
     ],
 )
 def test_the_launcher_is_an_mpirun_above_and_nothing_else(tmp_path, rows, found):
-    launcher = watchdog.above(50, tree(tmp_path, *rows))
+    launcher = watchdog.parent_mpirun(50, tree(tmp_path, *rows))
     assert (launcher.pid if launcher else None) == found
 
 
 def test_a_number_that_went_to_another_process_is_not_the_same_process(tmp_path):
     tree(tmp_path, (50, "python", 1))
-    assert watchdog.identify(50, tmp_path) == watchdog.Process(50, 150)
+    assert watchdog.identify(50, tmp_path) == watchdog.ProcessIdentity(50, 150)
     assert watchdog.identify(51, tmp_path) is None
     assert watchdog.identify(0, tmp_path) is None
 
@@ -134,5 +134,5 @@ def test_ending_is_asked_for_before_it_is_forced(tmp_path):
 
 def test_who_is_gone_is_not_waited_for():
     begun = time.monotonic()
-    assert watchdog.wait(watchdog.Process(1 << 22, 1), 30)
+    assert watchdog.wait(watchdog.ProcessIdentity(1 << 22, 1), 30)
     assert time.monotonic() - begun < 20

@@ -1,7 +1,7 @@
-"""Who holds the others up, by what every supervisor told of its worker and its rails. Pure.
+"""Who holds the others up, by what every supervisor reported of its worker and its rails. Pure.
 
-A rank is named by its node, with all ranks of that node that are meant: ``n2 (ranks 8-15)``. What is said
-of it stands beside it: the call that it never entered, its rails' bytes, its last heartbeat.
+A rank is named by its node, with all ranks of that node that are meant: ``n2 (ranks 8-15)``. Beside it stands the
+evidence: the call that it never entered, its rails' bytes, its last heartbeat.
 """
 
 from __future__ import annotations
@@ -11,26 +11,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.measure.work_order import HEARTBEAT_SECONDS
+from bench.model.printable import ranges
 
 QUIET = 5 * HEARTBEAT_SECONDS  # without one, after which a process counts as silent
 FLAT = 5.0  # s without bytes after which a rail is called flat
 # in the order in which a worker goes through them within a case
 STAGES = ("starting", "importing", "joining", "meeting", "connecting", "allocating", "checking", "capturing")
 LATER = ("timing", "sharing", "leaving")
+# words in an error that echoes the death of a peer
 ECHOES = ("connection reset", "connection closed", "broken pipe", "timed out", "remote", "recvvalue failed")
-WAYS = (
-    *ECHOES,
-    "no route",
-    "unreachable",
-    "connect",
-    "ibv_",
-    "unhandled system error",
-)  # said of a link, too
-SHOWN = 8  # culprits that are told by name
+# words in an error that a rail without a link can cause
+LINK_ERRORS = (*ECHOES, "no route", "unreachable", "connect", "ibv_", "unhandled system error")
+SHOWN = 8  # nodes that are named
 
 
 @dataclass(frozen=True)
-class Link:
+class RailState:
     """A rail of a rank: seconds since its bytes last moved, and whether its link is up (None: not known)."""
 
     flat: float
@@ -38,22 +34,22 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a rank stands, as rank 0 knows it.
+class Position:
+    """Where a rank is in its phase, as rank 0 knows it.
 
-    silent  seconds since its supervisor last spoke
-    age     seconds since its worker's own last heartbeat; None: it never had one
-    order   number of its case in the phase; -1 before the first
-    what    the case's collective, "" before the first
-    state   of the worker's process in the kernel's letters: T stopped, Z dead; "" not known
-    links   rail -> what its counters say
+    silent      seconds since its supervisor last sent anything
+    age         seconds since its worker's own last heartbeat; None: it never had one
+    order       number of its case in the phase; -1 before the first
+    collective  of the case, "" before the first
+    state       of the worker's process in the kernel's letters: T stopped, Z dead; "" not known
+    rails       rail -> what its counters show
     """
 
     rank: int
     node: str
     joined: bool = False
     stage: str = "starting"
-    what: str = ""
+    collective: str = ""
     order: int = -1
     calls: int = 0
     group: tuple[int, ...] = ()
@@ -64,18 +60,40 @@ class Place:
     error: str = ""
     tail: str = ""
     state: str = ""
-    links: Mapping[str, Link] = field(default_factory=dict)
+    rails: Mapping[str, RailState] = field(default_factory=dict)
+
+    @property
+    def broken(self) -> bool:
+        return bool(self.error) or (self.ended and self.status != 0)
 
     def well(self, limit: float) -> bool:
-        """Whether its worker is there and its heart beats, or it ended as it should."""
-        if self.error or (self.ended and self.status != 0):
-            return False
-        return self.ended or (self.silent < limit and self.age is not None and self.age < limit)
+        """Whether its worker runs and sends heartbeats, or ended as it should."""
+        heard = self.silent < limit and self.age is not None and self.age < limit
+        return not self.broken and (self.ended or heard)
+
+    @property
+    def text(self) -> str:
+        """``in all_gather, timing, call 6``."""
+        if not self.joined:
+            return f"before it joined ({self.stage})"
+        if not self.collective:
+            return f"in {self.stage}"
+        return f"in {self.collective}, {self.stage}" + (f", call {self.calls}" if self.calls else "")
+
+    @property
+    def progress(self) -> tuple[int, int, int]:
+        """What orders ranks by how far they are."""
+        first = self.stage.split()[0] if self.stage else ""
+        known = (*STAGES, *LATER)
+        stage = known.index(first) if first in known else 0
+        if first in ("starting", "importing", "joining"):
+            return -1, stage, 0
+        return self.order if first != "leaving" else 1 << 30, stage, self.calls
 
 
 @dataclass(frozen=True)
 class Culprits:
-    """A sentence, and who it is about: ``n2 (ranks 4-5)``; "" where it cannot be told. ``ranks`` of those who left.
+    """A sentence, and whom it is about: ``n2 (ranks 4-5)``; "" where nobody is named. ``ranks`` of those who left.
 
     ``died``: a process was ended from outside, which says nothing of what was being measured.
     """
@@ -86,217 +104,168 @@ class Culprits:
     died: bool = False
 
 
-def names(ranks: Sequence[Place]) -> str:
+def name_ranks(ranks: Sequence[Position]) -> str:
     """``n1 (rank 3), n2 (ranks 4-5)``."""
     nodes: dict[str, list[int]] = {}
-    for each in sorted(ranks, key=lambda place: place.rank):
+    for each in sorted(ranks, key=lambda position: position.rank):
         nodes.setdefault(each.node, []).append(each.rank)
-    told = [f"{node} (rank{'s' * (len(own) > 1)} {_ranges(own)})" for node, own in nodes.items()]
-    more = [f"{len(told) - SHOWN} more nodes"] * (len(told) > SHOWN)
-    return ", ".join([*told[:SHOWN], *more])
+    shown = [f"{node} (rank{'s' * (len(own) > 1)} {ranges(own)})" for node, own in nodes.items()]
+    more = [f"{len(shown) - SHOWN} more nodes"] * (len(shown) > SHOWN)
+    return ", ".join([*shown[:SHOWN], *more])
 
 
-def _ranges(numbers: Sequence[int]) -> str:
-    """``4-5, 7`` of 4, 5, 7."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1][1:] = [number]
-        else:
-            runs.append([number])
-    return ", ".join("-".join(map(str, run)) for run in runs)
+def silent(positions: Sequence[Position]) -> list[Position]:
+    """Ranks whose supervisor sends nothing: the node is frozen, dead or cut off, or the process is gone."""
+    return [each for each in positions if each.silent > QUIET]
 
 
-def silent(places: Sequence[Place]) -> list[Place]:
-    """Ranks whose supervisor says nothing: the node is frozen, dead or cut off, or the process is gone."""
-    return [place for place in places if place.silent > QUIET]
-
-
-def unreachable(out: Sequence[Place]) -> str:
+def unreachable(ranks: Sequence[Position]) -> str:
     """The sentence on ranks that could not be told to end their workers."""
     return (
-        f"{names(out)} does not answer: {last_seen(out)}; it could not be told to end its processes, which may still be"
-        " there"
+        f"{name_ranks(ranks)} does not answer: {last_seen(ranks)}; it could not be told to end its processes, which may"
+        " still be there"
     )
 
 
-def last_seen(out: Sequence[Place]) -> str:
+def last_seen(ranks: Sequence[Position]) -> str:
     """``last heartbeat 17.2 s ago, in p2p, timing, call 3; eth1 bytes flat for 17.0 s`` of ranks that left."""
-    age, at = max(place.silent for place in out), max(out, key=_progress)
-    return f"last heartbeat {age:.1f} s ago, {_in(at)}{_bytes(out)}"
+    age, at = max(each.silent for each in ranks), max(ranks, key=lambda each: each.progress)
+    return f"last heartbeat {age:.1f} s ago, {at.text}{_bytes(ranks)}"
 
 
-def broke(places: Sequence[Place]) -> Culprits | None:
+def of_failure(positions: Sequence[Position]) -> Culprits | None:
     """Who failed first where workers ended badly or raised; None where none did."""
-    bad = [place for place in places if place.error or (place.ended and place.status != 0)]
-    if not bad:
+    broken = [each for each in positions if each.broken]
+    if not broken:
         return None
-    killed = [place for place in bad if (place.status or 0) < 0 and not place.error]
-    own = [place for place in bad if place.error and not _echo(place.error)]
-    unsaid = [place for place in bad if not place.error]
-    first = (killed or own or unsaid or bad)[0]
-    unplugged = _without_link(places)
-    if unplugged and not killed and _of(first.error, WAYS):
-        return Culprits(f"{_down(unplugged)}; {_broken(first)}", names(unplugged))
-    return Culprits(_broken(first), names([first]), died=first in killed)
+    killed = [each for each in broken if (each.status or 0) < 0 and not each.error]
+    own = [each for each in broken if each.error and not _has(each.error, ECHOES)]
+    silently = [each for each in broken if not each.error]
+    first = (killed or own or silently or broken)[0]
+    died = bool(killed)
+    unplugged = _without_link(positions)
+    if unplugged and not died and _has(first.error, LINK_ERRORS):
+        return Culprits(f"{_down(unplugged)}; {_failure(first)}", name_ranks(unplugged))
+    return Culprits(_failure(first), name_ranks([first]), died=died)
 
 
-def _echo(text: str) -> bool:
-    """Whether an error is the echo of a peer's death rather than its cause."""
-    return _of(text, ECHOES)
-
-
-def _of(text: str, words: Sequence[str]) -> bool:
+def _has(text: str, words: Sequence[str]) -> bool:
     return any(word in text.lower() for word in words)
 
 
-def _without_link(places: Sequence[Place]) -> list[Place]:
+def _without_link(positions: Sequence[Position]) -> list[Position]:
     """Ranks of nodes with a rail that has no link, where other nodes have all of theirs."""
-    bad = [place for place in places if any(link.up is False for link in place.links.values())]
-    return [] if {place.node for place in bad} == {place.node for place in places} else bad
+    bad = [each for each in positions if any(rail.up is False for rail in each.rails.values())]
+    return [] if {each.node for each in bad} == {each.node for each in positions} else bad
 
 
-def _broken(place: Place) -> str:
-    who = names([place])
-    if place.error:
-        return f"{who}: its worker failed {_in(place)}: {place.error}"
-    if (place.status or 0) < 0:
-        number = -(place.status or 0)
+def _failure(first: Position) -> str:
+    who = name_ranks([first])
+    if first.error:
+        return f"{who}: its worker failed {first.text}: {first.error}"
+    if (first.status or 0) < 0:
+        number = -(first.status or 0)
         known = number in {each.value for each in signal.Signals}
         text = signal.Signals(number).name if known else f"signal {number}"
         why = ", as by the kernel when memory runs out" if text == "SIGKILL" else ""
-        return f"{who}: its worker was killed by {text}{why}, {_in(place)}"
-    last = place.tail.strip().splitlines()[-1:] or ["it printed nothing"]
-    return f"{who}: its worker ended with status {place.status}, {_in(place)}: {last[0][:300]}"
+        return f"{who}: its worker was killed by {text}{why}, {first.text}"
+    last = first.tail.strip().splitlines()[-1:] or ["it printed nothing"]
+    return f"{who}: its worker ended with status {first.status}, {first.text}: {last[0][:300]}"
 
 
-def _in(place: Place) -> str:
-    if not place.joined:
-        return f"before it joined ({place.stage})"
-    if not place.what:
-        return f"in {place.stage}"
-    return f"in {place.what}, {place.stage}" + (f", call {place.calls}" if place.calls else "")
-
-
-def hung(places: Sequence[Place], limit: float) -> Culprits:
+def of_hang(positions: Sequence[Position], limit: float) -> Culprits:
     """Who holds the others up when nothing has moved for ``limit`` seconds."""
-    running = [place for place in places if not place.ended]
+    running = [each for each in positions if not each.ended]
     for find in (_silent, _still, _unplugged, _late, _behind):
         found = find(running)
         if found:
             return Culprits(f"no progress for {limit:.0f} s: {found.reason}", found.names)
-    where = ", ".join(sorted({_in(place) for place in running})) or "nowhere"
+    where = ", ".join(sorted({each.text for each in running})) or "nowhere"
     return Culprits(f"no progress for {limit:.0f} s: all are {where}, and none came out{_bytes(running)}", "")
 
 
-def _silent(running: Sequence[Place]) -> Culprits | None:
-    """Supervisors that say nothing. If all do it is rank 0 that hears nothing."""
-    gone = silent(running)
-    if not gone or len(gone) == len(running):
+def _silent(running: Sequence[Position]) -> Culprits | None:
+    """Supervisors that send nothing. If all do it is rank 0 that hears nothing."""
+    mute = silent(running)
+    if not mute or len(mute) == len(running):
         return None
-    age = max(place.silent for place in gone)
-    return Culprits(
-        f"{names(gone)} {_never(gone, running)}; not a word from its supervisor either: last heartbeat {age:.1f} s ago",
-        names(gone),
-    )
+    who, age = name_ranks(mute), max(each.silent for each in mute)
+    text = f"its supervisor is silent too: last heartbeat {age:.1f} s ago"
+    return Culprits(f"{who} {_never_entered(mute, running)}; {text}", who)
 
 
-def _still(running: Sequence[Place]) -> Culprits | None:
-    """Workers that do not beat while their supervisors do: stopped, or starved."""
-    dumb = [place for place in running if place.age is not None and place.age > QUIET]
-    if not dumb:
+def _still(running: Sequence[Position]) -> Culprits | None:
+    """Workers without heartbeats whose supervisors send theirs: stopped, or starved."""
+    still = [each for each in running if each.age is not None and each.age > QUIET]
+    if not still:
         return None
-    age = max(place.age or 0.0 for place in dumb)
-    how = {"T": "is stopped (SIGSTOP)", "Z": "is dead", "D": "waits in the kernel"}
-    states = {place.state for place in dumb}
-    state = how.get(states.pop()) if len(states) == 1 else None
-    told = f"; its process {state}" if state else ""
-    return Culprits(
-        f"{names(dumb)} {_never(dumb, running)}{_bytes(dumb)}; last heartbeat {age:.1f} s ago{told}",
-        names(dumb),
-    )
+    age = max(each.age or 0.0 for each in still)
+    known = {"T": "is stopped (SIGSTOP)", "Z": "is dead", "D": "waits in the kernel"}
+    states = {each.state for each in still}
+    state = known.get(states.pop()) if len(states) == 1 else None
+    who, process = name_ranks(still), f"; its process {state}" if state else ""
+    text = f"{who} {_never_entered(still, running)}{_bytes(still)}; last heartbeat {age:.1f} s ago{process}"
+    return Culprits(text, who)
 
 
-def _unplugged(running: Sequence[Place]) -> Culprits | None:
-    """Nodes with a rail that has no link, while all others stand in the same call and wait."""
+def _unplugged(running: Sequence[Position]) -> Culprits | None:
+    """Nodes with a rail that has no link, while all others are in the same call and wait."""
     bad = _without_link(running)
     if not bad:
         return None
-    return Culprits(
-        f"{_down(running)}{_bytes(bad)}; all wait in {_in(bad[0]).removeprefix('in ')}", names(bad)
-    )
+    where = bad[0].text.removeprefix("in ")
+    return Culprits(f"{_down(running)}{_bytes(bad)}; all wait in {where}", name_ranks(bad))
 
 
-def _down(places: Sequence[Place]) -> str:
-    down = {(place.node, rail) for place in places for rail, link in place.links.items() if link.up is False}
-    found = [f"{node} {rail} has no link" for node, rail in sorted(down)]
-    return ", ".join(found)
+def _down(positions: Sequence[Position]) -> str:
+    down = {(each.node, name) for each in positions for name, rail in each.rails.items() if rail.up is False}
+    return ", ".join(f"{node} {rail} has no link" for node, rail in sorted(down))
 
 
-def _late(running: Sequence[Place]) -> Culprits | None:
+def _late(running: Sequence[Position]) -> Culprits | None:
     """Ranks that have not joined, while others have."""
-    out = [place for place in running if not place.joined]
+    out = [each for each in running if not each.joined]
     if not out:
         return None
-    stages = ", ".join(sorted({place.stage for place in out}))
-    return Culprits(f"{names(out)} did not join (in {stages}){_bytes(out)}", names(out))
+    stages = ", ".join(sorted({each.stage for each in out}))
+    return Culprits(f"{name_ranks(out)} did not join (in {stages}){_bytes(out)}", name_ranks(out))
 
 
-def _behind(running: Sequence[Place]) -> Culprits | None:
+def _behind(running: Sequence[Position]) -> Culprits | None:
     """Ranks that others wait for: further back in the phase than the rest."""
-    if not running:
-        return None
-    least = min(map(_progress, running))
-    back = [place for place in running if _progress(place) == least]
+    least = min((each.progress for each in running), default=None)
+    back = [each for each in running if each.progress == least]
     if len(back) == len(running):
         return None
-    members = set(back[0].group)
-    if len(members) > 1 and {place.rank for place in back} >= members:
-        ends = " and ".join(sorted({place.node for place in back}))
-        return Culprits(
-            f"{names(back)} are {_in(back[0])} together, and it does not end{_bytes(back)}; others wait for them",
-            names(back) if len({place.node for place in back}) == 1 else ends,
-        )
-    return Culprits(f"{names(back)} {_never(back, running)}{_bytes(back)}{_beat(back)}", names(back))
+    who, members = name_ranks(back), set(back[0].group)
+    if len(members) > 1 and {each.rank for each in back} >= members:
+        nodes = sorted({each.node for each in back})
+        text = f"{who} are {back[0].text} together, and it does not end{_bytes(back)}; others wait for them"
+        return Culprits(text, who if len(nodes) == 1 else " and ".join(nodes))
+    ages = [each.age for each in back if each.age is not None]
+    beat = f"last heartbeat {max(ages):.1f} s ago" if ages else "it never had a heartbeat"
+    return Culprits(f"{who} {_never_entered(back, running)}{_bytes(back)}; {beat}", who)
 
 
-def _beat(places: Sequence[Place]) -> str:
-    ages = [place.age for place in places if place.age is not None]
-    return f"; last heartbeat {max(ages):.1f} s ago" if ages else "; it never had a heartbeat"
-
-
-def _progress(place: Place) -> tuple[int, int, int]:
-    first = place.stage.split()[0] if place.stage else ""
-    known = (*STAGES, *LATER)
-    stage = known.index(first) if first in known else 0
-    if first in ("starting", "importing", "joining"):
-        return -1, stage, 0
-    return place.order if first != "leaving" else 1 << 30, stage, place.calls
-
-
-def _never(back: Sequence[Place], running: Sequence[Place]) -> str:
+def _never_entered(back: Sequence[Position], running: Sequence[Position]) -> str:
     """``never entered all_gather call 6``; or where it was last seen, when the others are elsewhere."""
-    others = [place for place in running if place not in back]
-    ahead = max(others, key=_progress, default=None)
-    here = max(back, key=_progress)
-    if ahead is None or _progress(ahead) <= _progress(here):
-        return f"was last seen {_in(here)}"
+    others = [each for each in running if each not in back]
+    ahead = max(others, key=lambda each: each.progress, default=None)
+    here = max(back, key=lambda each: each.progress)
+    if ahead is None or ahead.progress <= here.progress:
+        return f"was last seen {here.text}"
     if ahead.order == here.order and ahead.stage == here.stage:
-        return (
-            f"never entered {ahead.what} call {here.calls + 1} ({ahead.stage}); the others are {_in(ahead)}"
-        )
-    return f"was last seen {_in(here)}; the others wait {_in(ahead)}"
+        return f"never entered {ahead.collective} call {here.calls + 1} ({ahead.stage}); the others are {ahead.text}"
+    return f"was last seen {here.text}; the others wait {ahead.text}"
 
 
-def _bytes(places: Sequence[Place]) -> str:
+def _bytes(positions: Sequence[Position]) -> str:
     """``; eth3 bytes flat``: of the rails of these ranks, those over which nothing moves."""
-    rails = {rail for place in places for rail in place.links}
-    flat = sorted(
-        rail
-        for rail in rails
-        if all(place.links[rail].flat >= FLAT for place in places if rail in place.links)
-    )
+    idle: dict[str, float] = {}
+    for each in positions:
+        for name, rail in each.rails.items():
+            idle[name] = min(rail.flat, idle.get(name, rail.flat))
+    flat = {name: seconds for name, seconds in sorted(idle.items()) if seconds >= FLAT}
     if not flat:
-        return f"; bytes still move on {', '.join(sorted(rails))}" if rails else ""
-    age = min(place.links[rail].flat for place in places for rail in flat if rail in place.links)
-    return f"; {', '.join(flat)} bytes flat for {age:.1f} s"
+        return f"; bytes still move on {', '.join(sorted(idle))}" if idle else ""
+    return f"; {', '.join(flat)} bytes flat for {min(flat.values()):.1f} s"

@@ -1,4 +1,4 @@
-"""What NCCL's RAS service says of a job: processes that do not answer, ranks that launched less than the others.
+"""What NCCL's RAS service reports of a job: processes that do not answer, ranks that launched less than the others.
 
 A thread of every NCCL process answers on a port of its own machine. Source: NCCL user guide, RAS (2.24; JSON since
 2.28.7). The text is for people and varies from release to release, so what is not understood is kept as it is.
@@ -27,7 +27,7 @@ _HEADS = ("Errors", "Warnings", "Job summary", "Communicators")
 
 
 @dataclass(frozen=True)
-class Ras:
+class RasFindings:
     """What is wrong: ``missing`` and ``late`` are ranks of a communicator, ``lost`` are processes."""
 
     lost: tuple[str, ...] = ()
@@ -36,16 +36,16 @@ class Ras:
     text: str = ""
 
     @property
-    def told(self) -> str:
-        """One line; "" where RAS sees nothing wrong."""
+    def summary(self) -> str:
+        """One line; "" where RAS reports nothing wrong."""
         parts = [f"no answer from {', '.join(self.lost[:4])}"] * bool(self.lost)
         parts += [f"ranks missing: {', '.join(map(str, self.missing[:16]))}"] * bool(self.missing)
         parts += [f"rank {rank} {what}" for rank, what in self.late[:4]]
         return "; ".join(parts)
 
 
-def parse(text: str) -> Ras:
-    """Of ``STATUS`` or ``VERBOSE STATUS``, as text or JSON. What it does not know it leaves out: never an error."""
+def parse(text: str) -> RasFindings:
+    """Of ``STATUS`` or ``VERBOSE STATUS``, as text or JSON. What is not understood is left out: never an error."""
     text = text[:LONGEST]
     start = text.find("{")
     if start >= 0:
@@ -56,7 +56,7 @@ def parse(text: str) -> Ras:
     return _of_text(text)
 
 
-def _of_text(text: str) -> Ras:
+def _of_text(text: str) -> RasFindings:
     lost: list[str] = []
     missing: list[int] = []
     late: list[tuple[int, str]] = []
@@ -73,7 +73,7 @@ def _of_text(text: str) -> Ras:
             what = "has " + found[2]
         elif (found := _RANK.search(line)) and what:
             late.append((int(found[1]), f"(GPU {found[2]} of {found[4]}) {what}"))
-    return Ras(tuple(dict.fromkeys(lost)), tuple(dict.fromkeys(missing)), tuple(late), text)
+    return RasFindings(tuple(dict.fromkeys(lost)), tuple(dict.fromkeys(missing)), tuple(late), text)
 
 
 def _process(pid: str, node: str, gpus: str) -> str:
@@ -90,8 +90,8 @@ def _numbers(text: str) -> list[int]:
     return found
 
 
-def _of_json(data: object, text: str) -> Ras:
-    """Outliers are ours to find there: ranks that launched less of a collective than most."""
+def _of_json(data: object, text: str) -> RasFindings:
+    """Outliers are not marked there: ranks that launched less of a collective than most."""
     lost: list[str] = []
     missing: list[int] = []
     late: list[tuple[int, str]] = []
@@ -104,7 +104,7 @@ def _of_json(data: object, text: str) -> Ras:
             if isinstance(status, dict) and (status.get("unresponsive") or status.get("considered_dead")):
                 lost.append(_process(str(row.get("pid")), str(row.get("host")), str(row.get("cuda_dev"))))
         late += _less(_rows(comm, "ranks"))
-    return Ras(tuple(dict.fromkeys(lost)), tuple(dict.fromkeys(missing)), tuple(late), text)
+    return RasFindings(tuple(dict.fromkeys(lost)), tuple(dict.fromkeys(missing)), tuple(late), text)
 
 
 def _rows(of: object, key: str) -> list[dict[str, object]]:
@@ -126,14 +126,14 @@ def _less(ranks: list[dict[str, object]]) -> list[tuple[int, str]]:
 
 
 @dataclass(frozen=True)
-class Answer:
+class RasAnswer:
     """What RAS sent, to its last whole line; ``cut`` says why it is not all, "" where it is."""
 
     text: str
     cut: str = ""
 
 
-def ask(settings: Mapping[str, str], limit: float = SECONDS) -> Answer:
+def ask(settings: Mapping[str, str], limit: float = SECONDS) -> RasAnswer:
     """What the RAS of this machine answers within ``limit`` seconds; OSError where there is none or it is silent.
 
     ``settings``: NCCL's variables as the workers have them. A job in trouble is slow to answer: what has come counts.
@@ -159,12 +159,12 @@ def ask(settings: Mapping[str, str], limit: float = SECONDS) -> Answer:
                     raise
                 return _cut(answer, f"{error} after {limit:.0f} s")
             if not data:
-                return Answer(answer.decode(errors="replace"))
+                return RasAnswer(answer.decode(errors="replace"))
             answer += data
     return _cut(answer, f"longer than {LONGEST} bytes")
 
 
-def _cut(answer: bytes, why: str) -> Answer:
+def _cut(answer: bytes, why: str) -> RasAnswer:
     """Half a line may say something else: ``ranks: 2`` of ``ranks: 21``."""
     whole, end, _ = answer.decode(errors="replace").rpartition("\n")
-    return Answer(whole + end, why)
+    return RasAnswer(whole + end, why)

@@ -1,4 +1,4 @@
-"""Workers of the real nursery: torch is imported before the fork, the device is opened after it."""
+"""Workers of the real server: torch is imported before the fork, the device is opened after it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from bench.measure.loop import Rules
 from bench.measure.work_order import WorkOrder
 from bench.plan import Request, sweep_cases
-from bench.supervise.worker_process import Nursery, Worker
+from bench.supervise.worker_process import ForkServer, Worker
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc")
 ROOT = Path(__file__).parents[3]
@@ -28,15 +28,15 @@ def environment(**more: str) -> dict[str, str]:
 
 @pytest.fixture
 def begin() -> Iterator[Any]:
-    opened: list[Nursery] = []
+    opened: list[ForkServer] = []
 
-    def started(module: str = "bench.measure.worker", **more: str) -> Nursery:
-        opened.append(Nursery(environment(**more), module))
+    def started(module: str = "bench.measure.worker", **more: str) -> ForkServer:
+        opened.append(ForkServer(environment(**more), module))
         return opened[-1]
 
     yield started
-    for nursery in opened:
-        nursery.close()
+    for server in opened:
+        server.close()
 
 
 def said(one: Worker) -> list[dict[str, Any]]:
@@ -45,9 +45,9 @@ def said(one: Worker) -> list[dict[str, Any]]:
     until = time.monotonic() + LIMIT
     while time.monotonic() < until:
         status = one.ended()
-        heard += one.heard()
+        heard += one.receive()
         if status is not None:
-            heard += one.heard()
+            heard += one.receive()
             assert status == 0, one.tail()
             one.close()
             return heard
@@ -56,23 +56,25 @@ def said(one: Worker) -> list[dict[str, Any]]:
     raise AssertionError(f"it did not end: {one.tail()}")
 
 
-def phase(nursery: Nursery, folder: Path, backend: str, **settings: str) -> tuple[int, list[dict[str, Any]]]:
+def phase(
+    server: ForkServer, folder: Path, backend: str, **settings: str
+) -> tuple[int, list[dict[str, Any]]]:
     """A phase of one rank with one case, as a supervisor orders it: the worker's pid and what it said."""
     case = sweep_cases("p", Request("all_gather", 1 << 16, 1 << 16), ((0,),))[0]
     order = WorkOrder("p", (case,), 0, 1, 0, backend, "127.0.0.1", 120.0, Rules(iterations=3, warmup=1), 2)
     wanted = environment(**settings)
-    assert nursery.fits(wanted)
-    one = Worker(order.to_json(), wanted, folder / "phase.log", nursery)
+    assert server.fits(wanted)
+    one = Worker(order.to_json(), wanted, folder / "phase.log", server)
     heard = said(one)
     return one.pid, heard
 
 
 def twice(begin: Any, folder: Path, backend: str, *settings: dict[str, str]) -> None:
-    """Two phases of one nursery, each a process of its own that measures."""
-    nursery = begin()
+    """Two phases of one server, each a process of its own that measures."""
+    server = begin()
     pids = set()
     for each in settings:
-        pid, heard = phase(nursery, folder, backend, **each)
+        pid, heard = phase(server, folder, backend, **each)
         pids.add(pid)
         (row,) = [message for message in heard if message["kind"] == "measurement"]
         assert (row["wrong"], row["extra"].get("failed")) == ([0], None)
@@ -112,6 +114,6 @@ def test_the_nursery_opens_neither_cuda_nor_nvml(begin, tmp_path):
 
 @pytest.mark.torch
 def test_a_nursery_that_looks_for_gpus_would_be_seen(begin, tmp_path):
-    nursery = begin("forkserver_spy", TOUCHES_CUDA="1")
-    (told,) = said(Worker({}, environment(TOUCHES_CUDA="1"), tmp_path / "phase.log", nursery))
+    server = begin("forkserver_spy", TOUCHES_CUDA="1")
+    (told,) = said(Worker({}, environment(TOUCHES_CUDA="1"), tmp_path / "phase.log", server))
     assert "torch.cuda.is_available" in told["called"]

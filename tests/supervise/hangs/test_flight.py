@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.measure.flight_recorder import SIZE, Entry, Flight, NotAFlight, behind, held, parse, switched_on
-from bench.supervise.hangs.rank_state import flown
+from bench.supervise.hangs.rank_state import flight_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -183,7 +183,7 @@ def test_a_long_dump_is_read_whole():
 
 def test_what_the_worker_tells_arrives_as_it_was():
     found = parse(json.dumps(nccl(9, done=6)))
-    assert flown(json.loads(json.dumps(found.to_json()))) == Flight(found.last, open=found.open)
+    assert flight_of(json.loads(json.dumps(found.to_json()))) == Flight(found.last, open=found.open)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from bench.measure import worker
 from bench.measure.work_order import CAPTURING, Progress
-from bench.supervise.hangs.rank_state import flown
+from bench.supervise.hangs.rank_state import flight_of
 
 NCCL = json.dumps(
     {"entries": [{"record_id": 4, "process_group": ["0", "default_pg"], "collective_seq_id": 5, "p2p_seq_id": 0,
@@ -53,7 +53,7 @@ def beats(monkeypatch, stage: str, count: int = 20) -> list[dict]:
 
 def test_what_nccl_recorded_is_told_once(monkeypatch):
     (told,) = [line for line in beats(monkeypatch, "timing") if line["kind"] == "flight"]
-    assert [entry.text for entry in flown(told).open] == ["all_reduce 5"]
+    assert [entry.text for entry in flight_of(told).open] == ["all_reduce 5"]
 
 
 def test_nothing_is_asked_while_a_graph_is_captured(monkeypatch):

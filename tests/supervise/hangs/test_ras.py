@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.supervise.hangs.nccl_ras import SWITCH, VARIABLE, Answer, Ras, ask, parse
+from bench.supervise.hangs.nccl_ras import SWITCH, VARIABLE, RasAnswer, RasFindings, ask, parse
 
 FINE = """
 Job summary
@@ -74,21 +74,21 @@ JSON = """
 
 
 def test_a_healthy_job_has_nothing_to_tell():
-    assert parse(FINE) == Ras(text=FINE)
-    assert parse(FINE).told == ""
+    assert parse(FINE) == RasFindings(text=FINE)
+    assert parse(FINE).summary == ""
 
 
 def test_a_process_that_does_not_answer_is_named_with_its_node_and_rank():
     found = parse(STOPPED)
     assert found.lost == ("pid 3487984 on 172.16.64.213, GPU 5",)
     assert found.missing == (21,)
-    assert found.told == "no answer from pid 3487984 on 172.16.64.213, GPU 5; ranks missing: 21"
+    assert found.summary == "no answer from pid 3487984 on 172.16.64.213, GPU 5; ranks missing: 21"
 
 
 def test_ranks_that_launched_less_are_named():
     found = parse(MISMATCH)
     assert [rank for rank, _ in found.late] == [0, 2]
-    assert found.told.startswith("rank 0 (GPU 0 of 172.16.64.210) has launched up to operation 6649")
+    assert found.summary.startswith("rank 0 (GPU 0 of 172.16.64.210) has launched up to operation 6649")
 
 
 def test_json_says_the_same_and_the_outliers_are_ours_to_find():
@@ -102,7 +102,7 @@ def test_json_says_the_same_and_the_outliers_are_ours_to_find():
     "text", ["", "{", "{}", '{"communicators": 7}', '{"communicators": [7, {"ranks": [7]}]}', "?"]
 )
 def test_what_is_not_understood_is_kept_and_blames_nobody(text):
-    assert parse(text) == Ras(text=text)
+    assert parse(text) == RasFindings(text=text)
 
 
 def test_ranges_of_missing_ranks_are_counted_and_absurd_ones_are_not():
@@ -115,7 +115,7 @@ def test_ranges_of_missing_ranks_are_counted_and_absurd_ones_are_not():
     st.text(max_size=300) | st.lists(st.sampled_from((STOPPED + MISMATCH + JSON).splitlines())).map("\n".join)
 )
 def test_no_text_crashes_the_parser(text):
-    assert isinstance(parse(text).told, str)
+    assert isinstance(parse(text).summary, str)
 
 
 def served(answer: bytes, ends: threading.Event | None = None) -> tuple[str, threading.Thread]:
@@ -137,7 +137,7 @@ def served(answer: bytes, ends: threading.Event | None = None) -> tuple[str, thr
 
 def test_the_answer_is_read_to_its_end():
     address, thread = served(STOPPED.encode() * 50)
-    assert ask({VARIABLE: address}, 60) == Answer(STOPPED * 50)
+    assert ask({VARIABLE: address}, 60) == RasAnswer(STOPPED * 50)
     thread.join(60)
 
 

@@ -8,8 +8,8 @@ from bench.measure.loop import Rules
 from bench.measure.work_order import WorkOrder
 from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator
-from bench.supervise.hangs.rank_state import Seen, flown
-from bench.supervise.hangs.recordings import seen_by_nccl
+from bench.supervise.hangs.rank_state import RankState, flight_of
+from bench.supervise.hangs.recordings import nccl_settings
 from bench.supervise.limits import Limits
 from bench.supervise.supervisor import Supervisor
 from test_ras import MISMATCH, served
@@ -38,8 +38,9 @@ def coordinator(backend: str, base: dict[str, str]) -> Coordinator:
         order=order,
     )
     chief.phase = "collectives"
-    chief._seen = {
-        rank: Seen(flight=flown({"last": [ENTRY], "open": [{**ENTRY, "number": 7}]})) for rank in range(2)
+    chief._states = {
+        rank: RankState(flight=flight_of({"last": [ENTRY], "open": [{**ENTRY, "number": 7}]}))
+        for rank in range(2)
     }
     return chief
 
@@ -48,7 +49,7 @@ def test_ras_is_asked_where_the_profile_puts_it():
     """The workers' environment, not that of the supervisor's own process."""
     address, thread = served(MISMATCH.encode())
     chief = coordinator("nccl", {"NCCL_RAS_ADDR": "127.0.0.1:1"})
-    told = chief._recorded({"NCCL_RAS_ADDR": address})
+    told = chief._recordings({"NCCL_RAS_ADDR": address})
     thread.join(60)
     assert "torch's recorder: all have entered all_reduce 9; not over: all_reduce 7 of all" in told
     assert "NCCL's RAS: rank 0 (GPU 0 of 172.16.64.210) has launched" in told
@@ -62,7 +63,7 @@ def test_what_a_job_in_trouble_said_of_itself_in_time_is_kept(monkeypatch):
     address, thread = served(MISMATCH.encode(), ends)
     monkeypatch.setattr("bench.supervise.hangs.nccl_ras.ask.__defaults__", (1.0,))
     chief = coordinator("nccl", {"NCCL_RAS_ADDR": address})
-    told = chief._recorded({})
+    told = chief._recordings({})
     ends.set()
     thread.join(60)
     assert "NCCL's RAS: rank 0" in told
@@ -71,23 +72,23 @@ def test_what_a_job_in_trouble_said_of_itself_in_time_is_kept(monkeypatch):
 
 def test_a_rank_without_a_recording_is_named_as_one():
     chief = coordinator("gloo", {})
-    chief._seen[1] = Seen()
-    assert chief._recorded({}).endswith("; rank 1 told nothing")
+    chief._states[1] = RankState()
+    assert chief._recordings({}).endswith("; rank 1 told nothing")
 
 
 def test_without_a_service_the_reason_is_kept_and_gloo_is_not_asked():
     with socket.create_server(("127.0.0.1", 0)) as door:
         address = f"127.0.0.1:{door.getsockname()[1]}"
     chief = coordinator("nccl", {"NCCL_RAS_ADDR": address})
-    assert "RAS" not in chief._recorded({})
+    assert "RAS" not in chief._recordings({})
     assert chief.recorder.kept[-1]["error"]
     chief = coordinator("gloo", {"NCCL_RAS_ADDR": address})
-    chief._recorded({})
+    chief._recordings({})
     assert {line["kind"] for line in chief.recorder.kept} == {"flight"}
 
 
 def test_a_conf_file_says_where_too(tmp_path):
     conf = tmp_path / "nccl.conf"
     conf.write_text("NCCL_RAS_ADDR=127.0.0.1:7\nNCCL_RAS_ENABLE=1\n")
-    found = seen_by_nccl({"NCCL_CONF_FILE": str(conf), "NCCL_RAS_ENABLE": "0"})
+    found = nccl_settings({"NCCL_CONF_FILE": str(conf), "NCCL_RAS_ENABLE": "0"})
     assert (found["NCCL_RAS_ADDR"], found["NCCL_RAS_ENABLE"]) == ("127.0.0.1:7", "0")
