@@ -41,13 +41,20 @@
     const button = event.target.closest("th button");
     if (button) sort(button);
   });
+  // on paper stands the first page with its findings; with the appendix every section, and every fold open
+  const root = document.documentElement;
   let opened = [];
   addEventListener("beforeprint", () => {
-    opened = [...document.querySelectorAll("details:not([open])")];
+    opened = root.classList.contains("appendix") ? [...document.querySelectorAll("details:not([open])")] : [];
     for (const fold of opened) fold.open = true;
   });
   addEventListener("afterprint", () => {
     for (const fold of opened) fold.open = false;
+    root.classList.remove("appendix");
+  });
+  document.getElementById("print").addEventListener("click", () => {
+    root.classList.add("appendix");
+    print();
   });
   let last = innerWidth;
   let timer = 0;

@@ -108,3 +108,15 @@ def test_names_of_checks_break_after_their_dots_and_inside_no_word(cluster_folde
     assert '<code class="name">rails.<wbr>rate</code>' in html
     style = html.split("<style>")[1].split("</style>")[0]
     assert "code.name { overflow-wrap: normal; }" in style
+
+
+@pytest.mark.parametrize("appendix", [False, True])
+def test_on_paper_stand_three_pages_and_the_others_on_request(appendix, cluster_folder, browse, tmp_path):
+    page = cluster_folder / "report.html"
+    if appendix:  # as the button does; the policy of the page allows no script but its own
+        html = page.read_text(encoding="utf-8").replace("<html ", '<html class="appendix" ')
+        page = tmp_path / "appendix.html"
+        page.write_text(html, encoding="utf-8")
+    browse(page, tmp_path / "profile", f"--print-to-pdf={tmp_path / 'page.pdf'}")
+    pages = len(re.findall(rb"/Type /Page\n", (tmp_path / "page.pdf").read_bytes()))
+    assert (pages > 5) if appendix else (1 <= pages <= 3), pages
