@@ -1,12 +1,17 @@
 """The supervisors: one on every rank with its worker, and on rank 0 the coordinator over them.
 
 A supervisor imports no torch and no CUDA. It starts the worker of each phase, passes on what the
-worker says, and ends it when told. The coordinator decides: it holds the deadlines, writes the
+worker reports, and ends it when told. The coordinator decides: it holds the deadlines, writes the
 journal, finds who is to blame when a phase breaks, and goes on with the cases that are left.
 
-    limits       deadlines, polling intervals, how a run ends early
-    farewell     why a supervisor leaves before it is dismissed
-    departures   which supervisors left, as rank 0 hears it
-    supervisor   the supervisor of a rank
-    coordinator  the coordinator over them
+coordinator     runs phases over all supervisors, on rank 0
+supervisor      the supervisor of a rank
+worker_process  the process that measures, and the one that forks it
+monitor         what a supervisor samples beside its worker
+departures      supervisors that leave before they are dismissed, and who is to blame
+watchdog        a process that outlives rank 0
+requests        what a supervisor answers about its machine
+limits          deadlines, polling intervals, how a run ends early
+control/        messages between supervisors
+hangs/          who holds the others up
 """

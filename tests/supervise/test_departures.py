@@ -1,4 +1,4 @@
-"""How a run ends before its end: last words, lines that are cut, launchers that are gone."""
+"""How a run ends early: last messages, connections that are cut, launchers that have ended."""
 
 from __future__ import annotations
 

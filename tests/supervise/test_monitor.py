@@ -1,4 +1,4 @@
-"""What a supervisor sees beside its worker: a GPU of paper, a clock of paper."""
+"""What a supervisor samples beside its worker: a GPU of paper, a clock of paper."""
 
 import itertools
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""From what supervisors said to the places of ranks."""
+"""From what supervisors reported to the positions of ranks."""
 
 from bench.model.measurement import Case, Rank
 from bench.supervise.hangs.rank_state import RankState, heartbeats, positions, record

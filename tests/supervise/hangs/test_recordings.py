@@ -12,7 +12,7 @@ from bench.supervise.hangs.rank_state import RankState, flight_of
 from bench.supervise.hangs.recordings import nccl_settings
 from bench.supervise.limits import Limits
 from bench.supervise.supervisor import Supervisor
-from test_ras import MISMATCH, served
+from test_nccl_ras import MISMATCH, served
 
 ENTRY = {"group": "0", "number": 9, "name": "all_reduce", "done": False, "pair": False}
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bench.measure.flight_recorder import SIZE, Entry, Flight, NotAFlight, behind, held, parse, switched_on
 from bench.supervise.hangs.rank_state import flight_of
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 # two all-reduces of two gloo ranks, torch 2.13.0+cpu, cut to the fields that are not addresses or times
 RECORDED = """
