@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -126,6 +127,63 @@ def test_a_crashed_run_keeps_its_rows_and_is_not_complete(tmp_path):
     assert run.ended is None
     assert any("incomplete" in verdict.measured for verdict in verdicts(run))
     assert any("import: cut.txt" in note for note in run.notes)
+
+
+def honest(figures, ranks, collective="all_gather"):
+    """A table of so many sizes whose figures fit together."""
+    rows_ = []
+    for number in range(figures):
+        size = 4 * ranks * ((1 << 12) + number)
+        share = 100 * (ranks - 1) / ranks
+        figure = f"  {size / 1e5:7.2f}  100.00  {share:6.2f}      0"
+        rows_.append(f"{size:12d} {size // 4 // ranks:12d}     float    none      -1{figure}{figure}\n")
+    return OCI.splitlines(keepends=True)[0] + "".join(rows_)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (honest(5001, 8), "table.txt: more than 10000 figures"),
+        (honest(20, 40000), "40 figures of 40000 ranks are too many to judge"),
+    ],
+)
+def test_a_file_that_would_take_hours_to_judge_is_refused(tmp_path, text, words):
+    with pytest.raises(ImportRefused, match=words):
+        import_files([write(tmp_path, "table.txt", text)], tmp_path / "run", LAMBDA)
+
+
+def test_many_problems_are_counted(tmp_path):
+    text = OCI + "# Collective test starting: all_reduce_perf\n# Out of bounds values : 0 OK\n" * 500
+    folder = import_files([write(tmp_path, "table.txt", text)], tmp_path / "run", LAMBDA)
+    assert len(folder.problems) == 101
+    assert folder.problems[-1] == "and 900 more problems"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "large"])
+def test_only_regular_files_of_a_size_are_read(tmp_path, kind):
+    path = tmp_path / "table.txt"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        with path.open("wb") as file:
+            file.truncate(20 << 30)
+    words = {"pipe": "not a regular file", "folder": "Is a directory", "large": "20 GiB: at most 64 MiB"}[
+        kind
+    ]
+    with pytest.raises(ImportRefused, match=words):
+        import_files([path], tmp_path / "run", LAMBDA)
+
+
+def test_digits_that_fit_no_number_of_ranks_are_not_taken_for_the_most_there_may_be(tmp_path):
+    """Two KB of such a row became 131 072 ranks, whose run folder was never finished."""
+    row = "           8             2     float     sum      -1" + "    22181  193.63  383.23      0" * 2
+    text = OCI.splitlines(keepends=True)[0] + row
+    with pytest.raises(ImportRefused, match="does not tell its collective"):
+        hostless(tmp_path, text, ranks=2)
+    run = hostless(tmp_path / "given", text, ranks=2, collective="all_reduce")
+    assert len(run.manifest.ranks) == 2
 
 
 def test_unknown_nodes_are_not_one_node(tmp_path):

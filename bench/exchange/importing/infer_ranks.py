@@ -14,7 +14,7 @@ from bench.model.collectives import ALL_TO_ALL, COLLECTIVES, P2P_RING, Collectiv
 
 from .nouns import TYPE_BYTES, ImportedRow
 
-MOST_RANKS = 1 << 17  # more than any cluster; beyond it the digits tell nothing
+MOST_RANKS = 1 << 16  # more than any cluster; beyond it the digits tell nothing
 PRINTED = tuple(row for row in COLLECTIVES.values() if row.nccl_tests)  # the collectives of nccl-tests
 NONE_FITS = (1, 0)
 # their in-place results are compared with nothing (src/alltoall.cu and sendrecv.cu: reportErrors = in_place ? 0 : 1)
@@ -66,11 +66,10 @@ def admitted(row: ImportedRow, factor: float) -> Range | None:
     seen = ratio(row)
     if seen is None or not factor:
         return None
-    # n of a share (n-1)/n; a share of 1 has no n
+    # n of a share (n-1)/n, which stays below 1 on any number of ranks
     low, high = (1 / (1 - share) if (share := value / factor) < 1 else math.inf for value in seen)
-    most = MOST_RANKS if math.isinf(high) else math.floor(high + 1e-9)
-    least = MOST_RANKS if math.isinf(low) else max(1, math.ceil(low - 1e-9))
-    return (least, most) if least <= most else NONE_FITS
+    least, most = max(1.0, low - 1e-9), min(high + 1e-9, MOST_RANKS)
+    return (math.ceil(least), math.floor(most)) if least <= math.floor(most) else NONE_FITS
 
 
 def infer(rows: Sequence[ImportedRow], factor: float) -> tuple[Range | None, int]:

@@ -7,6 +7,8 @@ nccl-tests -J hold the whole environment.
 
 from __future__ import annotations
 
+import os
+import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -24,10 +26,15 @@ from bench.judge.wire.fabric_of import NO_LAYOUT
 from bench.measure.perftest.output import UNITS, LinkRun
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.profile import Profile
-from bench.model.units import show_count
+from bench.model.units import show_count, show_size
 from bench.store import IMPORTED, LOGS, Manifest, Phase, Plan, Recorder, write_text
 
 LAUNCHER = IMPORTED
+# a file may come from anybody: these are ten times what a cluster's tests print, and judged within minutes
+MOST_BYTES = 64 << 20
+MOST_FIGURES = 10_000
+MOST_TIMES = 1_500_000  # figures times ranks
+MOST_PROBLEMS = 100
 ABSENT = (
     ("evidence", "an import holds no NCCL logs"),
     ("rails", "an import does not say what each rail carried"),
@@ -84,6 +91,7 @@ class _Found:
     tuning: list[str] = field(default_factory=list)
     tools: list[str] = field(default_factory=list)
     complete: bool = True
+    figures: int = 0
 
 
 def import_files(
@@ -98,9 +106,15 @@ def import_files(
     found = _Found()
     for file in _once(files):
         _take(file, wanted, found)
+    if (more := len(found.problems) - MOST_PROBLEMS) > 0:
+        found.problems[MOST_PROBLEMS:] = [f"and {more} more problems"]
     if not found.pairs:
         raise ImportRefused(f"nothing can be imported: {'; '.join(found.problems) or 'no file was given'}")
     count = _ranks(found.pairs)
+    if count * len(found.pairs) > MOST_TIMES:
+        raise ImportRefused(
+            f"{len(found.pairs)} figures of {count} ranks are too many to judge; import fewer"
+        )
     members, layout, note = _layout(found.runs, count, wanted.nodes, profile)
     pairs = _own_names(_across(pair, members) for pair in found.pairs)
     _write(out, pairs, members, layout, note, found, files, profile, command)
@@ -129,11 +143,8 @@ def _once(files: Sequence[Path]) -> Sequence[Path]:
 
 def _take(file: Path, wanted: Wanted, found: _Found) -> None:
     """Add one file; what cannot be used of it is a problem, for the rest may be good."""
-    try:
-        text = file.read_text(encoding="utf-8", errors="replace")
-        seen = read(text, Hints(file.name, wanted.collective, wanted.ranks), wanted.unit)
-    except OSError as error:
-        raise ImportRefused(f"cannot read {file}: {error.strerror}") from None
+    text = _text(file)
+    seen = read(text, Hints(file.name, wanted.collective, wanted.ranks), wanted.unit)
     found.tuning += [line for line in text.splitlines() if SIGN in line]
     for table in seen.nccl:
         if _taken(file.name, table, found, partial(convert.measured, table, algorithm=wanted.algorithm)):
@@ -142,10 +153,30 @@ def _take(file: Path, wanted: Wanted, found: _Found) -> None:
         _taken(file.name, link, found, partial(perftest.measured, link))
 
 
+def _text(file: Path) -> str:
+    """A file as text. Raises ImportRefused for one that is too large, or not regular: a pipe may never end."""
+    try:
+        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+            about = os.fstat(stream.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                raise ImportRefused(f"{file} is not a regular file")
+            if about.st_size > MOST_BYTES:
+                raise ImportRefused(
+                    f"{file} has {show_size(about.st_size)}: at most {show_size(MOST_BYTES)} are read; "
+                    "take NCCL's log lines out"
+                )
+            return stream.read(MOST_BYTES).decode(errors="replace")
+    except OSError as error:
+        raise ImportRefused(f"cannot read {file}: {error.strerror}") from None
+
+
 def _taken(
     name: str, run: ImportedRun | LinkRun, found: _Found, measured: Callable[[], tuple[Pair, ...]]
 ) -> bool:
     """Whether a run's figures are taken in; its problems and faults are in any case."""
+    found.figures += len(run.rows)
+    if found.figures > MOST_FIGURES:
+        raise ImportRefused(f"{name}: more than {MOST_FIGURES} figures; import fewer at once")
     found.problems += [f"{name}: {problem}" for problem in run.problems]
     found.faults += [f"{name}: {run.subject}: {fault}" for fault in run.faults]
     found.complete &= run.complete

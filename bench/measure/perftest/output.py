@@ -47,7 +47,7 @@ _FAILURE = re.compile(
     r"|\S+: command not found)"
 )
 _FAULT = re.compile(r"Failed status|Completion with error|Error: (?:BW result|Msg rate)")
-_PAIR = re.compile(r'[ \t]*"?([A-Za-z][\w. -]*?)"?[ \t]*:[ \t]*"?([^"{]*?)"?,?[ \t]*')
+_KEY = re.compile(r"[A-Za-z][\w. -]*")
 
 
 @dataclass(frozen=True)
@@ -301,8 +301,9 @@ def _flat(text: str) -> tuple[dict[str, str], bool]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
-        lines = (line for line in text.splitlines() if len(line) < LONGEST)
-        found = {match[1]: match[2] for line in lines if (match := _PAIR.fullmatch(line))}
+        pairs = (line.partition(":") for line in text.splitlines())
+        found = {key.strip(' \t"'): value.strip(' \t",') for key, _, value in pairs if "{" not in value}
+        found = {key: value for key, value in found.items() if _KEY.fullmatch(key) and '"' not in value}
         return found, text.count("{") == text.count("}") > 0
     return _leaves(content), isinstance(content, dict)
 
