@@ -7,14 +7,12 @@ from dataclasses import replace
 from itertools import count
 
 from bench.judge.blame import transfers
-from bench.judge.blame.background import known
 from bench.judge.drift import tonight
 from bench.plan import PAIR_RULES, pair_cases, seconds, step_phase
 from bench.plan.names import AGAIN, FIRST, REPEATED, SCREEN
 from bench.plan.rails import SUSPECT_RULES
 from bench.plan.screening import most_steps
 from bench.store import Phase
-from bench.store.rows import rows
 
 from .live_run import LiveRun
 
@@ -41,7 +39,7 @@ def _kinds(live: LiveRun, name: str) -> tuple[Maker, ...]:
 
 def _out_of_line(live: LiveRun, phase: Phase, number: int) -> Phase | None:
     """Of a nightly run: what is out of its baseline, once more."""
-    more = tonight.again(live.so_far(), live.profile, phase.name) if number == 1 else None
+    more = tonight.again(live.evidence().run, live.profile, phase.name) if number == 1 else None
     return more and replace(more, environment=phase.environment)
 
 
@@ -50,9 +48,8 @@ def _suspects(live: LiveRun, phase: Phase, number: int) -> Phase | None:
     if number > transfers.TIMES:
         return None
     name = AGAIN if number == 1 else f"{AGAIN}-{number}"
-    run, profile, job = live.so_far(), live.profile, live.job
-    measured = rows(run)
-    tests = transfers.to_confirm(measured, job.ranks, profile, known(run, measured, profile))
+    seen, profile, job = live.evidence(), live.profile, live.job
+    tests = transfers.to_confirm(seen.rows, job.ranks, profile, seen.background)
     cases = [
         case
         for at, test in enumerate(tests)
@@ -65,9 +62,8 @@ def _repeated(live: LiveRun, phase: Phase, number: int) -> Phase | None:
     """Slow transfers that nobody is blamed for, again as they were, the others beside them."""
     if number > 1:
         return None
-    run, profile, name = live.so_far(), live.profile, REPEATED
-    measured = rows(run)
-    slow = transfers.unexplained(measured, live.job.ranks, profile, known(run, measured, profile))
+    seen, name = live.evidence(), REPEATED
+    slow = transfers.unexplained(seen.rows, seen.ranks, live.profile, seen.background)
     cases = tuple(
         replace(case, phase=name, id=f"{name}/{time}/{case.id.partition('/')[2]}")
         for time in range(1, transfers.REPEATS + 1)
@@ -79,12 +75,11 @@ def _repeated(live: LiveRun, phase: Phase, number: int) -> Phase | None:
 
 def _traced(live: LiveRun, phase: Phase, number: int) -> Phase | None:
     """Slow rings of nodes halved, then suspects with other good nodes."""
-    run, profile, job = live.so_far(), live.profile, live.job
-    measured = rows(run)
-    now = transfers.screened(measured, job.ranks, profile, known(run, measured, profile))
-    if now.done or number > 4 * most_steps(run.manifest.nodes):
+    seen = live.evidence()
+    now = transfers.screened(seen.rows, seen.ranks, live.profile, seen.background)
+    if now.done or number > 4 * most_steps(seen.manifest.nodes):
         return None
-    return _planned(live, step_phase(job, number + 1, now.probes))
+    return _planned(live, step_phase(live.job, number + 1, now.probes))
 
 
 def _planned(live: LiveRun, phase: Phase) -> Phase | None:

@@ -6,10 +6,11 @@ import time
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from bench.judge.evidence import Evidence
 from bench.model.profile import Profile
 from bench.model.units import show_seconds
 from bench.plan import Job, by_node
-from bench.store import Phase, Plan, Run, load
+from bench.store import Phase, Plan, load
 from bench.supervise.coordinator import Coordinator
 from bench.supervise.limits import COUNTERS as COUNTERS_SECONDS
 
@@ -42,9 +43,9 @@ class LiveRun:
         backend = self.coordinator.order.backend
         return Job(self.profile, self.coordinator.ranks, backend, asked=self.options.asked)
 
-    def so_far(self) -> Run:
-        """The run folder as it is now."""
-        return load(self.coordinator.recorder.path)
+    def evidence(self) -> Evidence:
+        """What was measured so far: the run folder as it is now."""
+        return Evidence(load(self.coordinator.recorder.path), self.profile)
 
     def refuse(self, text: str) -> None:
         """Say, and note in the run folder, why something is not measured."""

@@ -58,7 +58,7 @@ class Table:
 
 def measure(live: LiveRun, until: float | None = None) -> None:
     """Measure every rail by ib_write_bw too, so that a loss is placed in a layer; or record why not."""
-    recorder, nodes = live.coordinator.recorder, live.so_far().nodes
+    recorder, nodes = live.coordinator.recorder, live.evidence().nodes
     if why := why_left(live.profile, nodes):
         recorder.verbs(left_out(why))
         return
