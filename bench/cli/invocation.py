@@ -13,7 +13,7 @@ from .option_types import SharedOptions
 
 if TYPE_CHECKING:
     from bench.measure.loop import Rules
-    from bench.plan import Asked, Request
+    from bench.plan import AcceptOptions, Request
     from bench.run.options import Nightly
 
 
@@ -37,7 +37,7 @@ class Invocation:
 
     command: str
     shared: SharedOptions
-    asked: Asked | None = None
+    accept: AcceptOptions | None = None
     rules: Rules | None = None
     repetitions: int = 2
     sweeps: tuple[Request, ...] = ()

@@ -47,10 +47,10 @@ def accept(
         railgauge accept --profile local
         mpirun -n 16 --host node1:8,node2:8 railgauge accept --profile lambda-1cc-h100
     """
-    from bench.plan import Asked
+    from bench.plan import AcceptOptions
 
     ways = "one-way" if one_way else "all"
-    return Invocation("accept", shared, asked=Asked(ways, cross_rail, pinned, budget=budget))
+    return Invocation("accept", shared, accept=AcceptOptions(ways, cross_rail, pinned, budget=budget))
 
 
 @click.command(cls=Measuring, epilog=EXIT_HELP)

@@ -58,12 +58,17 @@ def nightly(
         railgauge nightly --history /nfs/railgauge
         srun --mpi=pmix railgauge nightly --history /nfs/railgauge --profile lambda-1cc-h100
     """
-    from bench.plan import Asked
+    from bench.plan import AcceptOptions
     from bench.run.options import Nightly
 
     night = Nightly(history, cluster, budget, new)
     return Invocation(
-        "nightly", shared, asked=Asked(budget=budget), nightly=night, webhook=webhook, perform=perform
+        "nightly",
+        shared,
+        accept=AcceptOptions(budget=budget),
+        nightly=night,
+        webhook=webhook,
+        perform=perform,
     )
 
 

@@ -13,8 +13,8 @@ from bench import launch
 from bench.launch import Place
 from bench.measure.loop import Rules
 from bench.model.profile import Profile, load
-from bench.plan import Asked, sweep_cases
-from bench.run.join import begin, take_part
+from bench.plan import AcceptOptions, sweep_cases
+from bench.run.join import start_ahead, take_part
 from bench.run.options import Options
 from bench.store import free
 from bench.supervise.control.token import FILE as TOKEN_FILE
@@ -47,12 +47,12 @@ def start(typed: Invocation) -> int:
         free(options.out)
         if ranks > 1:
             return under_mpirun(ranks, options, shared.quiet, shared.verbose)
-    begun = begin(options)  # importing torch begins beside what only one process of a job needs
+    started = start_ahead(options)  # importing torch begins beside what only one process of a job needs
     from .page import where_report, write_report
     from .terminal import Terminal
 
     terminal = Terminal(shared.quiet, shared.verbose, table=typed.command == "run")
-    code = take_part(replace(options, report=write_report), where, terminal, begun)
+    code = take_part(replace(options, report=write_report), where, terminal, started)
     if OURS in os.environ:
         # mpirun complains at length about any status but 0; who started it reads the run folder
         return 0 if (options.out / "verdicts.json").exists() else code
@@ -91,6 +91,6 @@ def options_of(typed: Invocation, profile: Profile, out: Path) -> Options:
         sweeps=typed.sweeps,
         go_on=typed.shared.go_on,
         probe_only=typed.command == "probe",
-        asked=typed.asked or Asked(),
+        accept=typed.accept or AcceptOptions(),
         nightly=typed.nightly,
     )

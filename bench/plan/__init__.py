@@ -2,7 +2,7 @@
 
 from bench.plan.budget import AFTER, COUNTERS, CUTS, within
 from bench.plan.gpu import whole
-from bench.plan.job import Asked, Job, alone, by_node, everyone
+from bench.plan.job import AcceptOptions, Job, alone, by_node, everyone
 from bench.plan.memory import (
     NCCL_RESERVE,
     TORCH_HOST,
@@ -23,7 +23,7 @@ __all__ = [
     "PAIR_RULES",
     "PHASES",
     "TORCH_HOST",
-    "Asked",
+    "AcceptOptions",
     "Job",
     "Memory",
     "PlanError",

@@ -44,7 +44,7 @@ def _sweep(**changes: object) -> Callable[[Job], Job]:
 
 
 def _asked(**changes: object) -> Callable[[Job], Job]:
-    return lambda job: replace(job, asked=replace(job.asked, **changes))  # type: ignore[arg-type]
+    return lambda job: replace(job, accept=replace(job.accept, **changes))  # type: ignore[arg-type]
 
 
 def _large(job: Job) -> Job:
@@ -63,7 +63,7 @@ def _gated(job: Job) -> Job:
 
 
 def _without(*names: str) -> Callable[[Job], Job]:
-    return lambda job: replace(job, asked=replace(job.asked, without=(*job.asked.without, *names)))
+    return lambda job: replace(job, accept=replace(job.accept, without=(*job.accept.without, *names)))
 
 
 def _screened(job: Job) -> Job:
@@ -92,7 +92,7 @@ CUTS = (
 
 
 @dataclass(frozen=True)
-class Bargain:
+class BudgetPlan:
     """What a budget buys: the job to plan, what was ``given_up`` in order, and the seconds of it all.
 
     ``spent``: of these, before the plan was made; ``verbs``: whether there is time for perftest for sure.
@@ -107,14 +107,14 @@ class Bargain:
     @property
     def text(self) -> str:
         """Said beforehand: how long, what it covers, what was given up."""
-        allowed = show_seconds(self.job.asked.budget or 0.0)
+        allowed = show_seconds(self.job.accept.budget or 0.0)
         told = f"{show_seconds(self.seconds)} of {allowed}"
         if self.spent > AROUND - AFTER:
             told += f", {show_seconds(self.spent)} of it spent before the plan, on meeting and probing"
         if covered := promise(self.job):
             told += f"; covers {covered.text}"
-        if self.job.asked.screened:
-            told += f"; {tracing(self.job, (self.job.asked.budget or 0.0) - self.seconds, 0.0)}"
+        if self.job.accept.screened:
+            told += f"; {tracing(self.job, (self.job.accept.budget or 0.0) - self.seconds, 0.0)}"
         if not self.verbs:
             told += "; perftest, where it is installed, in what time is left"
         return told + (f"; given up, in this order: {'; '.join(self.given_up)}" if self.given_up else "")
@@ -125,14 +125,14 @@ class Bargain:
         return [(BUDGET, self.text), *((GIVEN_UP, text) for text in self.given_up)]
 
 
-def within(job: Job, budget: float, case_seconds: float, spent: float = 0.0) -> Bargain:
+def within(job: Job, budget: float, case_seconds: float, spent: float = 0.0) -> BudgetPlan:
     """The first of the CUTS after which everything fits into ``budget`` seconds, of which some are ``spent``.
 
     Perftest has no time of its own before anything is given up: whether it is installed is not known yet. A cut that
     saves nothing here is not made, nor one that leaves nothing to measure. Raises PlanError with the least that is
     needed when nothing fits.
     """
-    job = replace(job, asked=replace(job.asked, budget=budget))
+    job = replace(job, accept=replace(job.accept, budget=budget))
     given_up: list[str] = []
     needed = total(job, case_seconds, spent)
     verbs = needed <= budget or not job.verbs
@@ -150,7 +150,7 @@ def within(job: Job, budget: float, case_seconds: float, spent: float = 0.0) -> 
     if needed > budget:
         what = (
             "rings of nodes"
-            if job.asked.screened
+            if job.accept.screened
             else "pairs of nodes"
             if len(job.nodes) > 1
             else "one collective"
@@ -160,7 +160,7 @@ def within(job: Job, budget: float, case_seconds: float, spent: float = 0.0) -> 
             f"{f' and {show_seconds(spent)} that are spent' if spent > AROUND - AFTER else ''}; "
             f"give --budget {ceil(needed)}s or more"
         )
-    return Bargain(job, tuple(given_up), needed, spent, verbs)
+    return BudgetPlan(job, tuple(given_up), needed, spent, verbs)
 
 
 def without(job: Job, given_up: Sequence[str]) -> Job:
@@ -175,9 +175,7 @@ def total(job: Job, case_seconds: float, spent: float = 0.0) -> float:
 
     ``spent``: what has passed by now, where that is more than was reckoned with.
     """
-    phases, _ = acceptance(
-        job.profile, job.ranks, job.backend, case_seconds, job.asked, job.devices, job.near
-    )
+    phases, _ = acceptance(job, case_seconds)
     if not phases:
         return inf
     # how long judging and drawing take grows with the nodes; what has passed is known once the plan is made
@@ -209,7 +207,7 @@ def promise(job: Job) -> Coverage | None:
     n, rails = len(job.nodes), len(job.nodes[0]) if job.nodes else 0
     if n < 2:
         return None
-    if job.asked.screened:
+    if job.accept.screened:
         rings = groups(node_names(job))
         links = sum(len(ring) if len(ring) > 2 else 1 for ring in rings)
     else:

@@ -13,7 +13,7 @@ from .names import CROSS, FIRST, PINNED
 
 
 @dataclass(frozen=True)
-class Asked:
+class AcceptOptions:
     """What a person may ask of an acceptance run besides the profile.
 
     ways      of the rails phase: "all" (both directions at once, then each alone), "one-way" (each alone)
@@ -56,8 +56,8 @@ class Job:
     profile: Profile
     ranks: tuple[Rank, ...]
     backend: str
+    accept: AcceptOptions = field(default_factory=AcceptOptions)
     devices: tuple[str, ...] = ()
-    asked: Asked = field(default_factory=Asked)
     near: tuple[int, ...] = ()
     verbs: float = 0.0
 

@@ -47,8 +47,8 @@ def short(job: Job, budget: float, case_seconds: float) -> tuple[list[Phase], li
     A share of the budget, RESERVE, stays free for re-runs. Raises PlanError with the least that is needed when not
     even the smallest plan fits.
     """
-    asked = replace(job.asked, ways="one-way", pinned=False, without=("inside", "cross"), budget=None)
-    wish = Wish(replace(job, asked=asked))
+    asked = replace(job.accept, ways="one-way", pinned=False, without=("inside", "cross"), budget=None)
+    wish = Wish(replace(job, accept=asked))
     given_up: list[Left] = []
     phases, skipped = _phases(wish, case_seconds)
     cost, room = _cost(wish.job, phases, case_seconds), budget * (1 - RESERVE)
@@ -82,13 +82,13 @@ def told(plan: Plan, budget: float) -> str:
 
 def _asked(**changes: object) -> Callable[[Wish], Wish]:
     def cut(wish: Wish) -> Wish:
-        return replace(wish, job=replace(wish.job, asked=replace(wish.job.asked, **changes)))  # type: ignore[arg-type]
+        return replace(wish, job=replace(wish.job, accept=replace(wish.job.accept, **changes)))  # type: ignore[arg-type]
 
     return cut
 
 
 def _without(name: str) -> Callable[[Wish], Wish]:
-    return lambda wish: _asked(without=(*wish.job.asked.without, name))(wish)
+    return lambda wish: _asked(without=(*wish.job.accept.without, name))(wish)
 
 
 def _as_accepted(text: str) -> Callable[[Wish], Wish]:
@@ -115,7 +115,7 @@ NIGHTLY_CUTS = (
 
 def _phases(wish: Wish, case_seconds: float) -> tuple[list[Phase], list[Left]]:
     job = wish.job
-    found, skipped = acceptance(job.profile, job.ranks, job.backend, case_seconds, job.asked, job.devices)
+    found, skipped = acceptance(job, case_seconds)
     kept = [replace(phase, cases=tuple(_kept(phase, wish))) for phase in found]
     return [
         replace(phase, seconds=seconds(phase, case_seconds, job)) for phase in kept if phase.cases

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from bench.model.collectives import COLLECTIVES
-from bench.model.measurement import Rank
-from bench.model.profile import Profile, Sweep
+from bench.model.profile import Sweep
 from bench.store import Phase
 
 from .gpu import copies, graphs, links, registered
-from .job import Asked, Job, by_node, everyone
+from .job import Job, by_node, everyone
 from .rails import Left, cross, inside, pinned, rails
 from .screen import screening
 from .sweep import Request, sweep_cases
@@ -29,17 +27,8 @@ AROUND_CASE = (
 )
 
 
-def acceptance(
-    profile: Profile,
-    ranks: Sequence[Rank],
-    backend: str,
-    budget: float,
-    asked: Asked | None = None,
-    devices: tuple[str, ...] = (),
-    near: tuple[int, ...] = (),
-) -> tuple[list[Phase], list[Left]]:
-    """Phases of an acceptance run, and those left out with the reason. ``budget``: seconds for one case."""
-    job = Job(profile, tuple(ranks), backend, devices, asked or Asked(), near)
+def acceptance(job: Job, case_seconds: float) -> tuple[list[Phase], list[Left]]:
+    """Phases of an acceptance run, and those left out with the reason. ``case_seconds``: budget of one case."""
     phases: list[Phase] = []
     skipped: list[Left] = []
     for make in PHASES:
@@ -50,11 +39,11 @@ def acceptance(
             phases += made if isinstance(made, list) else [made]
     skipped += [(phase.name, "left out for want of time") for phase in phases if _without(phase, job)]
     kept = [phase for phase in phases if not _without(phase, job)]
-    return [replace(phase, seconds=seconds(phase, budget, job)) for phase in kept], skipped
+    return [replace(phase, seconds=seconds(phase, case_seconds, job)) for phase in kept], skipped
 
 
 def _without(phase: Phase, job: Job) -> bool:
-    return phase.name.split("-")[0] in job.asked.without
+    return phase.name.split("-")[0] in job.accept.without
 
 
 def seconds(phase: Phase, budget: float, job: Job) -> float:

@@ -42,14 +42,14 @@ def uneven(job: Job) -> str:
 def rails(job: Job) -> Phase | Left:
     """All pairs of nodes, all rails at once."""
     reason = uneven(job)
-    if not reason and job.asked.screened:
+    if not reason and job.accept.screened:
         reason = "screened in rings of nodes, for want of time: see blame.screening"
     if reason:
         return FIRST, reason
     cases = []
     for number, meets in enumerate(rounds(range(len(job.nodes)))):
         cases += pair_cases(
-            FIRST, f"round-{number}", straight(job, meets), job.profile, job.backend, job.asked.ways
+            FIRST, f"round-{number}", straight(job, meets), job.profile, job.backend, job.accept.ways
         )
     title = "point-to-point between all node pairs, all rails at once"
     return Phase(FIRST, title, tuple(cases), rules=PAIR_RULES)
@@ -84,7 +84,7 @@ def pair_cases(
 
 def cross(job: Job) -> Phase | Left:
     """GPU i of a node against GPU j of another: every node with two partners, all of its rails at once."""
-    if not job.asked.cross:
+    if not job.accept.cross:
         return CROSS, "not asked for: --cross-rail"
     width = len(job.nodes[0])
     reason = uneven(job) or _uncrossed(job) or ("one rank a node has no other rail" if width < 2 else "")
@@ -117,7 +117,7 @@ def _some_rounds(nodes: int) -> tuple[Round[int], ...]:
 
 def pinned(job: Job) -> list[Phase] | Left:
     """Every rail alone, in workers that can use no other; every node sends and receives once."""
-    wanted = job.backend == "nccl" if job.asked.pinned is None else job.asked.pinned
+    wanted = job.backend == "nccl" if job.accept.pinned is None else job.accept.pinned
     if not wanted:
         return PINNED, "not asked for: --pinned; with gloo every transfer is bound to its interface anyway"
     reason = uneven(job) or _unpinned(job)

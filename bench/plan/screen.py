@@ -19,7 +19,7 @@ REPEATS = 5  # of every ring; its middle counts. A worker takes longer to start 
 
 def screening(job: Job) -> Phase | Left:
     """The first step: √N rings of about √N nodes; what follows is planned when their rates are known."""
-    if not job.asked.screened:
+    if not job.accept.screened:
         return SCREEN, "all pairs are measured instead"
     reason = uneven(job)
     return (SCREEN, reason) if reason else step_phase(job, 1, groups(node_names(job)))

@@ -29,14 +29,14 @@ LAST_SECONDS = 1  # for a supervisor that is told to end to leave in order
 
 
 @dataclass(frozen=True)
-class Begun:
-    """What was begun ahead of all else: the process that imports torch, and the token as it was given."""
+class Started:
+    """What was started before all else: the process that imports torch, and the token as it was given."""
 
     fork_server: ForkServer | None
     token: token.TokenSource
 
 
-def begin(options: Options) -> Begun:
+def start_ahead(options: Options) -> Started:
     """Set what MPI reads when it starts, whoever started us; importing torch begins beside all that comes first.
 
     The environment is final from here on: a fork server that was started in another one would have to import again.
@@ -44,23 +44,25 @@ def begin(options: Options) -> Begun:
     given = token.take(os.environ)
     for name, value in quiet_mpi(options.profile.rails.management).items():
         os.environ.setdefault(name, value)
-    return Begun(None if options.probe_only else ForkServer(os.environ), given)
+    return Started(None if options.probe_only else ForkServer(os.environ), given)
 
 
 def take_part(
-    options: Options, where: Place, watcher: Watcher | None = None, begun: Begun | None = None
+    options: Options, where: Place, watcher: Watcher | None = None, started: Started | None = None
 ) -> int:
     """Be this rank's supervisor until the run is over; the exit status, which only rank 0's matters.
 
-    watcher  told how it goes; only rank 0 has one
-    begun    what ``begin`` returned, where that was called before
+    watcher  shows the progress; only rank 0 has one
+    started  what ``start_ahead`` returned, where that was called before
     """
-    begun = begun or begin(options)
+    started = started or start_ahead(options)
     rails = options.profile.rails
-    control = connect(where, rails.management, rails.devices, given=begun.token)
+    control = connect(where, rails.management, rails.devices, given=started.token)
     agree(where, control.size)
     launcher = parent_launcher(where.launcher == "shell")
-    supervisor = Supervisor(control, answer, dict(os.environ), fork_server=begun.fork_server, parent=launcher)
+    supervisor = Supervisor(
+        control, answer, dict(os.environ), fork_server=started.fork_server, parent=launcher
+    )
     told = _on_signals(supervisor, control.rank)
     if control.rank != 0:
         return _follow(supervisor, where)

@@ -139,7 +139,7 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
             chief.recorder.end()
             return True
         asked = options.profile.rails.kind == "infiniband"
-        if asked and options.asked.budget and not options.nightly and not options.resumed:
+        if asked and options.accept.budget and not options.nightly and not options.resumed:
             room = memory(ranks, nodes, backend, gpus)
             with suppress(PlanError):  # the first plan stands; for what no time is left, that is said
                 plan = make_plan(options, ranks, backend, room, nodes, gpus)
@@ -229,17 +229,17 @@ def _accepted(
 ) -> tuple[list[Phase], list[tuple[str, str]]]:
     """The phases of an acceptance run, cut to the time that there is. ``rails``: see ``pins``."""
     seconds, profile = options.rules.budget, options.profile
-    job = Job(profile, ranks, backend, tuple(rails), options.asked, tuple(rails.values()))
+    job = Job(profile, ranks, backend, options.accept, tuple(rails), tuple(rails.values()))
     if options.nightly:
         return short(job, options.nightly.budget, seconds)
     said: list[tuple[str, str]] = []
     if options.resumed:
         job = without(job, [text for name, text in options.resumed.plan.skipped if name == GIVEN_UP])
-    elif options.asked.budget is not None:
+    elif options.accept.budget is not None:
         job = replace(job, verbs=0.0 if why_left(profile, nodes) else verbs_seconds(len(nodes)))
-        bargain = within(job, options.asked.budget, seconds, time.monotonic() - options.begun)
+        bargain = within(job, options.accept.budget, seconds, time.monotonic() - options.start_time)
         job, said = bargain.job, bargain.said
-    phases, skipped = acceptance(job.profile, ranks, backend, seconds, job.asked, job.devices, job.near)
+    phases, skipped = acceptance(job, seconds)
     return phases, [*said, *skipped]
 
 
@@ -297,7 +297,7 @@ def _manifest(
             "iterations": options.rules.iterations,
             "repetitions": options.repetitions,
             "hang": options.limits.hang,
-            "asked": options.asked.by_name,
+            "asked": options.accept.by_name,
             "worker_environment": options.profile.environment if backend == "nccl" else {},
         },
         versions={"railgauge": __version__, "python": sys.version.split()[0]},

@@ -41,7 +41,7 @@ class LiveRun:
         """Who takes part, as phases are planned from it."""
         assert self.coordinator.order is not None
         backend = self.coordinator.order.backend
-        return Job(self.profile, self.coordinator.ranks, backend, asked=self.options.asked)
+        return Job(self.profile, self.coordinator.ranks, backend, accept=self.options.accept)
 
     def evidence(self) -> Evidence:
         """What was measured so far: the run folder as it is now."""

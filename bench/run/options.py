@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from bench.measure.loop import Rules
 from bench.model.errors import RailGaugeError
 from bench.model.profile import Profile
-from bench.plan import Asked, Request
+from bench.plan import AcceptOptions, Request
 from bench.store import Manifest, Phase, Plan, Run
 from bench.supervise.limits import Limits
 
@@ -40,10 +40,10 @@ class Options:
     sweeps      what ``railgauge run`` measures instead of the profile's sweep
     go_on       measure even when a check that needs no measurement fails
     probe_only  end after the facts: ``railgauge probe``
-    asked       what of the rails is measured besides, and in which time
+    accept      what of the rails is measured besides, and in which time
     resumed     an interrupted run that goes on in its own folder
     nightly     a short plan instead, compared with the nights before: ``railgauge nightly``
-    begun       the reading of time.monotonic() when the command began: a budget is counted from there
+    start_time  time.monotonic() when the command began: a budget is counted from there
     """
 
     profile: Profile
@@ -56,10 +56,10 @@ class Options:
     report: Callable[[Run, Profile], None] | None = None
     go_on: bool = False
     probe_only: bool = False
-    asked: Asked = field(default_factory=Asked)
+    accept: AcceptOptions = field(default_factory=AcceptOptions)
     nightly: Nightly | None = None
     resumed: Run | None = None
-    begun: float = field(default_factory=time.monotonic)
+    start_time: float = field(default_factory=time.monotonic)
 
 
 class Watcher(Protocol):

@@ -30,8 +30,8 @@ def run_phases(live: LiveRun, steps: Sequence[Step], nodes: Sequence[Node] = ())
     if failed and not options.go_on:
         live.refuse(f"stopped before measuring: {failed[0].message}; --go-on measures all the same")
         return
-    until = options.begun + options.asked.budget if options.asked.budget else None
-    if options.asked.cross:
+    until = options.start_time + options.accept.budget if options.accept.budget else None
+    if options.accept.cross:
         _wiring(live)
     for number, step in enumerate(steps, 1):
         if not _measure(live, step, until) or step.followed:

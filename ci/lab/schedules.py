@@ -17,7 +17,7 @@ from bench.judge.blame.matrix import Cross
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.profile import parse
 from bench.model.rounds import rounds
-from bench.plan import Asked, acceptance, pair_cases
+from bench.plan import AcceptOptions, Job, acceptance, pair_cases
 from bench.plan.screen import REPEATS
 from bench.plan.screening import Finding, Problem, Ring, Step, groups, step
 from bench.store.rows import Row, row_of
@@ -169,7 +169,7 @@ def as_run(random: Generator, where: Cluster, faults: Sequence[Truth], noise: No
     )
     width = len(where.rails)
     ranks = tuple(Rank(at, where.nodes[at // width], at % width) for at in range(width * len(where.nodes)))
-    phases, _ = acceptance(profile, ranks, "nccl", 1.0, Asked(ways="one-way"))
+    phases, _ = acceptance(Job(profile, ranks, "nccl", AcceptOptions(ways="one-way")), 1.0)
     rows = [
         row
         for phase in phases

@@ -22,7 +22,7 @@ from bench.model.collectives import collective  # noqa: E402
 from bench.model.facts import Node  # noqa: E402
 from bench.model.measurement import Case, Measurement, Rank  # noqa: E402
 from bench.model.profile import Profile, load  # noqa: E402
-from bench.plan import Asked, Memory, acceptance, fit  # noqa: E402
+from bench.plan import AcceptOptions, Job, Memory, acceptance, fit  # noqa: E402
 from bench.store import Manifest, Phase, Recorder  # noqa: E402
 from made_nodes import node  # noqa: E402
 
@@ -47,14 +47,14 @@ def main() -> None:
         help="of each pair; all: both, there and back",
     )
     asked = parser.parse_args()
-    how = Asked(asked.ways, screened="groups" if asked.screened else "")
+    how = AcceptOptions(asked.ways, screened="groups" if asked.screened else "")
     write(asked.folder, asked.nodes, load(asked.profile), how)
 
 
-def write(folder: Path, count: int, profile: Profile, how: Asked) -> None:
+def write(folder: Path, count: int, profile: Profile, how: AcceptOptions) -> None:
     machines = [replace(node(number), name=f"n{number}") for number in range(count)]
     ranks = tuple(Rank(i, f"n{i // GPUS}", i % GPUS, "cuda H100") for i in range(count * GPUS))
-    phases, skipped = acceptance(profile, ranks, "nccl", profile.sweep.budget, how)
+    phases, skipped = acceptance(Job(profile, ranks, "nccl", how), profile.sweep.budget)
     plan = replace(fit(phases, "nccl", Memory(70 << 30, "a GPU")), skipped=tuple(skipped))
     draw = random.Random(1)
     with Recorder(folder) as recorder:

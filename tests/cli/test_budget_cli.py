@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli.invocation import understood
-from bench.plan import Asked
+from bench.plan import AcceptOptions
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,6 +41,6 @@ def test_a_budget_without_a_unit_is_wrong_usage(tmp_path):
 
 
 def test_words_become_what_is_asked():
-    assert understood("accept", []).asked == Asked()
+    assert understood("accept", []).accept == AcceptOptions()
     words = ["--one-way", "--cross-rail", "--no-pinned", "--budget", "10m"]
-    assert understood("accept", words).asked == Asked("one-way", True, False, budget=600.0)
+    assert understood("accept", words).accept == AcceptOptions("one-way", True, False, budget=600.0)

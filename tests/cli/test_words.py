@@ -19,7 +19,7 @@ from bench.judge.checks.coverage import asked, end
 from bench.judge.evidence import Evidence
 from bench.judge.verdicts import judge, status
 from bench.model.verdict import Status, Verdict
-from bench.plan import Asked, acceptance
+from bench.plan import AcceptOptions, Job, acceptance
 from bench.run.finish import finish
 from bench.store import IMPORTED, VERDICTS, RunError, load
 from reports import write
@@ -74,16 +74,16 @@ def test_an_import_that_is_cut_short_is_told_as_such_and_offers_no_resume(tmp_pa
 @pytest.mark.parametrize(
     ("chosen", "phase", "option"),
     [
-        (Asked(cross=True), "cross", "--cross-rail"),
-        (Asked(pinned=True), "pinned", "--pinned"),
-        (Asked("one-way"), "rails", "--one-way"),
+        (AcceptOptions(cross=True), "cross", "--cross-rail"),
+        (AcceptOptions(pinned=True), "pinned", "--pinned"),
+        (AcceptOptions("one-way"), "rails", "--one-way"),
     ],
 )
 def test_what_was_asked_for_by_name_and_not_measured_does_not_pass(tmp_path, chosen, phase, option):
-    assert chosen.by_name == {phase: option} and Asked().by_name == {}
+    assert chosen.by_name == {phase: option} and AcceptOptions().by_name == {}
     run = load(runs.folder(tmp_path / "r"))
     assert status(judge(run, runs.LOCAL)) is Status.PASS
-    _, skipped = acceptance(runs.LOCAL, runs.ranks(), "gloo", 1.0, chosen)
+    _, skipped = acceptance(Job(runs.LOCAL, runs.ranks(), "gloo", chosen), 1.0)
     manifest = replace(run.manifest, settings={**run.manifest.settings, "asked": chosen.by_name})
     wanted = replace(run, manifest=manifest, plan=replace(run.plan, skipped=tuple(skipped)))
     (verdict,) = asked(Evidence(wanted, runs.LOCAL))

@@ -195,12 +195,12 @@ def test_an_item_for_which_no_time_is_left_is_no_success(tmp_path):
 )
 def test_the_profiles_are_profiles(text):
     profile = parse(text, "gpu-check")
-    phases, _ = acceptance(profile, runs.ranks(1, 2), "nccl", 0.4)
+    phases, _ = acceptance(Job(profile, runs.ranks(1, 2), "nccl"), 0.4)
     assert {"evidence", "collectives", "pairs"} <= {phase.name for phase in phases}
 
 
 def test_all_phases_of_a_gpu_are_in_the_job_of_every_gpu():
-    phases, _ = acceptance(parse(profiles.every_gpu("nccl"), "x"), runs.ranks(1, 1), "nccl", 0.4)
+    phases, _ = acceptance(Job(parse(profiles.every_gpu("nccl"), "x"), runs.ranks(1, 1), "nccl"), 0.4)
     assert {"evidence", "copies", "collectives", "graphs", "registered"} == {phase.name for phase in phases}
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from bench.measure.work_order import own_part
 from bench.model.profile import load
-from bench.plan import Asked, acceptance
+from bench.plan import Job, acceptance
 
 LAB = Path(__file__).parents[2] / "ci" / "lab"
 CONTROL = LAB / "control"
@@ -46,7 +46,7 @@ def test_every_rank_is_told_its_own_pairs_and_all_of_every_other_group():
     import runs
 
     ranks = runs.ranks(4, 2)
-    phases, _ = acceptance(load("lambda-1cc-h100"), ranks, "nccl", 1.0, Asked())
+    phases, _ = acceptance(Job(load("lambda-1cc-h100"), ranks, "nccl"), 1.0)
     for phase in phases:
         for case in phase.cases:
             for rank in range(8):

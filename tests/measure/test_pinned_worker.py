@@ -12,7 +12,7 @@ import runs
 from bench.measure.loop import Rules
 from bench.measure.work_order import WorkOrder
 from bench.model.profile import load
-from bench.plan import Asked, acceptance
+from bench.plan import AcceptOptions, Job, acceptance
 from bench.supervise import supervisor as rank
 from bench.supervise.control.tcp import Control
 from bench.supervise.supervisor import Supervisor
@@ -39,7 +39,7 @@ def told(supervisor: Supervisor) -> dict:
 def test_a_pinned_worker_sees_its_rail_alone_and_the_next_one_is_another_process(monkeypatch):
     monkeypatch.setattr(rank, "ForkServer", partial(ForkServer, module="paper_worker"))
     devices = tuple(f"mlx5_{at}/1" for at in range(1, 9))
-    made, _ = acceptance(H100, runs.ranks(2, 8), "nccl", 1.0, Asked(), devices)
+    made, _ = acceptance(Job(H100, runs.ranks(2, 8), "nccl", AcceptOptions(), devices), 1.0)
     pinned = [phase for phase in made if phase.name.startswith("pinned")]
     # what a user exports, or the profile sets for all workers, must not reach a pinned one
     supervisor = Supervisor(Control(), lambda _: {}, {**PATHS, "NCCL_IB_HCA": "mlx5_0"})

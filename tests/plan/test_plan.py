@@ -8,6 +8,7 @@ from bench.model.collectives import COLLECTIVES, collective, least_size
 from bench.model.elements import element
 from bench.model.profile import load
 from bench.plan import (
+    Job,
     Memory,
     PlanError,
     Request,
@@ -54,13 +55,13 @@ def test_what_was_refused_is_told_once_for_each_memory():
 
 def test_case_names_are_unique_in_every_shipped_plan():
     for name, backend in (("local", "gloo"), ("lambda-1cc-h100", "nccl")):
-        phases, _ = acceptance(load(name), runs.ranks(2, 8), backend, 1.0)
+        phases, _ = acceptance(Job(load(name), runs.ranks(2, 8), backend), 1.0)
         names = [case.id for phase in phases for case in phase.cases]
         assert len(set(names)) == len(names)
 
 
 def test_groups_of_a_case_are_disjoint():
-    phases, _ = acceptance(load("lambda-1cc-h100"), runs.ranks(4, 8), "nccl", 1.0)
+    phases, _ = acceptance(Job(load("lambda-1cc-h100"), runs.ranks(4, 8), "nccl"), 1.0)
     for phase in phases:
         for case in phase.cases:
             everyone = [rank for group in case.groups for rank in group]
@@ -119,7 +120,7 @@ def test_ranks_are_grouped_by_node_in_order():
 
 
 def test_what_is_left_out_of_a_plan_is_said_with_the_reason():
-    _, skipped = acceptance(load("local"), runs.ranks(1, 1), "gloo", 1.0)
+    _, skipped = acceptance(Job(load("local"), runs.ranks(1, 1), "gloo"), 1.0)
     assert {name for name, _ in skipped} == {
         *("evidence", "copies", "pairs", "links", "rails", "screen", "cross", "pinned", "nodes", "inside"),
         *("graphs", "registered", "ring"),

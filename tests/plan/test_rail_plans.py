@@ -15,7 +15,7 @@ from bench.model.profile import load
 from bench.model.rounds import count_rounds
 from bench.nccl.selector import Device, select
 from bench.nccl.version import NEWEST
-from bench.plan import CUTS, Asked, Job, PlanError, acceptance, step_phase, within
+from bench.plan import CUTS, AcceptOptions, Job, PlanError, acceptance, step_phase, within
 from bench.plan.budget import AFTER, total
 from bench.plan.screening import groups
 from bench.store import Phase
@@ -26,12 +26,16 @@ DEVICES = tuple(f"mlx5_{at}/1" for at in range(1, 9))
 
 
 def phases(nodes: int = 4, backend: str = "nccl", each: int = 8, profile=H100, **asked) -> dict[str, Phase]:
-    made, _ = acceptance(profile, runs.ranks(nodes, each), backend, 1.0, Asked(**asked), DEVICES[:each])
+    made, _ = acceptance(
+        Job(profile, runs.ranks(nodes, each), backend, AcceptOptions(**asked), DEVICES[:each]), 1.0
+    )
     return {phase.name: phase for phase in made}
 
 
 def left(nodes: int = 4, backend: str = "nccl", each: int = 8, devices=DEVICES, profile=H100, **asked):
-    return dict(acceptance(profile, runs.ranks(nodes, each), backend, 1.0, Asked(**asked), devices)[1])
+    return dict(
+        acceptance(Job(profile, runs.ranks(nodes, each), backend, AcceptOptions(**asked), devices), 1.0)[1]
+    )
 
 
 def test_one_way_measures_each_direction_by_itself_and_not_both_at_once():
@@ -87,7 +91,8 @@ def test_a_rail_is_measured_alone_by_the_ranks_next_to_it():
     """Two rails a GPU: rail k is not GPU k's."""
     rails = {f"mlx5_{at}/1": at // 2 for at in range(16)}
     made, _ = acceptance(
-        load("oci-h100"), runs.ranks(2, 8), "nccl", 1.0, Asked(), tuple(rails), tuple(rails.values())
+        Job(load("oci-h100"), runs.ranks(2, 8), "nccl", AcceptOptions(), tuple(rails), tuple(rails.values())),
+        1.0,
     )
     found = {phase.cases[0].rail: phase for phase in made if phase.name.startswith("pinned")}
     assert list(found) == list(rails)
@@ -103,12 +108,14 @@ def test_a_pinned_pass_without_the_equals_sign_would_take_more_than_its_rail():
 
 
 def test_sockets_are_pinned_by_the_name_of_the_interface():
-    made, _ = acceptance(RUNPOD, runs.ranks(2, 2), "nccl", 1.0, Asked(), ("eth1", "eth2"))
+    made, _ = acceptance(Job(RUNPOD, runs.ranks(2, 2), "nccl", AcceptOptions(), ("eth1", "eth2")), 1.0)
     assert [p.environment.get("NCCL_SOCKET_IFNAME") for p in made if p.name.startswith("pinned")] == [
         "=eth1",
         "=eth2",
     ]
-    made, _ = acceptance(RUNPOD, runs.ranks(2, 2), "gloo", 1.0, Asked(pinned=True), ("eth1", "eth2"))
+    made, _ = acceptance(
+        Job(RUNPOD, runs.ranks(2, 2), "gloo", AcceptOptions(pinned=True), ("eth1", "eth2")), 1.0
+    )
     assert [p.environment for p in made if p.name.startswith("pinned")] == [
         {"GLOO_SOCKET_IFNAME": "eth1"},
         {"GLOO_SOCKET_IFNAME": "eth2"},
@@ -133,7 +140,7 @@ def test_every_gpu_meets_every_other_of_its_node_inside():
 
 
 def test_a_screening_step_sends_all_rails_of_a_ring_around_it_several_times():
-    job = Job(H100, runs.ranks(9, 2), "nccl", asked=Asked(screened="screening"))
+    job = Job(H100, runs.ranks(9, 2), "nccl", accept=AcceptOptions(screened="screening"))
     first = step_phase(job, 1, groups([f"n{at}" for at in range(9)]))
     assert {case.collective for case in first.cases} == {"p2p_ring"}
     assert len(first.cases) == len({case.id for case in first.cases}) == 5
@@ -147,14 +154,14 @@ def test_a_screening_step_sends_all_rails_of_a_ring_around_it_several_times():
 
 
 def job(nodes: int = 16, profile=H100) -> Job:
-    return Job(profile, runs.ranks(nodes, 8), "nccl", DEVICES)
+    return Job(profile, runs.ranks(nodes, 8), "nccl", devices=DEVICES)
 
 
 def test_a_budget_that_holds_everything_cuts_nothing():
     bargain = within(job(), 3600.0, H100.sweep.budget)
     assert bargain.given_up == ()
     assert "16 nodes" not in bargain.text
-    assert bargain.job.asked.ways == "all"
+    assert bargain.job.accept.ways == "all"
 
 
 def test_what_is_given_up_is_given_up_in_the_stated_order_and_said():
@@ -197,7 +204,7 @@ def test_what_was_spent_before_the_plan_is_counted_and_said():
 
 def planned(bargain):
     at = bargain.job
-    return acceptance(at.profile, at.ranks, at.backend, H100.sweep.budget, at.asked, at.devices)[0]
+    return acceptance(at, H100.sweep.budget)[0]
 
 
 def test_perftest_has_its_time_in_the_plan_and_gives_way_before_anything_is_given_up():
@@ -212,7 +219,7 @@ def test_perftest_has_its_time_in_the_plan_and_gives_way_before_anything_is_give
 
 def test_a_screened_plan_says_that_bad_links_between_good_nodes_are_not_found():
     bargain = within(job(64), 100.0, H100.sweep.budget)
-    assert bargain.job.asked.screened
+    assert bargain.job.accept.screened
     assert "512 of 512 ports" in bargain.text
     assert "a bad link between two good nodes is not found" in bargain.text
 
@@ -228,12 +235,15 @@ def test_all_pairs_of_64_nodes_are_planned_in_twenty_minutes():
 @given(st.integers(1, 12), st.floats(1.0, 2000.0))
 def test_a_bargain_holds_its_budget_or_is_refused(nodes, budget):
     try:
-        bargain = within(Job(H100, runs.ranks(nodes, 2), "nccl", DEVICES[:2]), budget, H100.sweep.budget)
+        bargain = within(
+            Job(H100, runs.ranks(nodes, 2), "nccl", devices=DEVICES[:2]), budget, H100.sweep.budget
+        )
     except PlanError as error:
         assert "the least is" in str(error)
         return
     made, _ = acceptance(
-        bargain.job.profile, bargain.job.ranks, "nccl", H100.sweep.budget, bargain.job.asked, DEVICES[:2]
+        Job(bargain.job.profile, bargain.job.ranks, "nccl", bargain.job.accept, DEVICES[:2]),
+        H100.sweep.budget,
     )
     assert made
     assert sum(phase.seconds for phase in made) <= bargain.seconds <= budget

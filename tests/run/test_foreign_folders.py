@@ -10,7 +10,7 @@ import pytest
 
 import mpi_jobs
 import runs
-from bench.plan import Asked, Job, acceptance
+from bench.plan import AcceptOptions, Job, acceptance
 from bench.plan.budget import CUTS, without
 from bench.run.resume import OtherRun, ResumeRefused, check_own, planned_anew
 from bench.store import COUNTERS, HEALTH, JOURNAL, MANIFEST, PLAN, Recorder, RunError, load
@@ -161,9 +161,9 @@ def test_a_line_that_names_a_path_as_its_phase_is_refused(tmp_path, file, row):
 def planned(path, skipped=(), **changes):
     """A folder of an acceptance run, and its phases as they are planned now."""
     where = runs.ranks(2, 2)
-    asked = Asked(**changes)
-    job = without(Job(runs.LOCAL, where, "nccl", asked=asked), skipped)
-    phases, _ = acceptance(job.profile, where, "nccl", 1.0, job.asked)
+    asked = AcceptOptions(**changes)
+    job = without(Job(runs.LOCAL, where, "nccl", accept=asked), skipped)
+    phases, _ = acceptance(Job(job.profile, where, "nccl", job.accept), 1.0)
     runs.folder(path, [], [case for phase in phases for case in phase.cases], where)
     return phases
 
@@ -217,9 +217,9 @@ def test_a_plan_that_was_cut_for_its_budget_is_planned_anew_with_the_same_cuts(t
     }
     job = Job(runs.LOCAL, runs.ranks(2, 2), "nccl")
     again = without(job, given_up)
-    now, _ = acceptance(again.profile, again.ranks, "nccl", 1.0, again.asked)
+    now, _ = acceptance(Job(again.profile, again.ranks, "nccl", again.accept), 1.0)
     assert planned_anew(load(tmp_path / "run"), now).phases == tuple(now)
-    whole, _ = acceptance(runs.LOCAL, job.ranks, "nccl", 1.0)
+    whole, _ = acceptance(Job(runs.LOCAL, job.ranks, "nccl"), 1.0)
     assert whole != now
 
 

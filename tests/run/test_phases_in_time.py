@@ -11,7 +11,7 @@ import pytest
 import made_nodes
 import runs
 from bench.judge.blame import transfers
-from bench.plan import AFTER, Asked
+from bench.plan import AFTER, AcceptOptions
 from bench.run.live_run import LiveRun
 from bench.run.options import Options
 from bench.run.phases import run_phases
@@ -68,8 +68,8 @@ def run(tmp_path):
             tmp_path / "run",
             (),
             go_on=True,
-            asked=Asked(budget=budget),
-            begun=time.monotonic() - ago,
+            accept=AcceptOptions(budget=budget),
+            start_time=time.monotonic() - ago,
             **more,
         )
         told = Told()

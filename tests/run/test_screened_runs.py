@@ -13,7 +13,7 @@ from bench.judge.verdicts import judge
 from bench.model.measurement import Measurement
 from bench.model.profile import parse
 from bench.model.verdict import Status
-from bench.plan import Asked, Job, acceptance, step_phase, within
+from bench.plan import AcceptOptions, Job, acceptance, step_phase, within
 from bench.plan.screening import most_steps
 from bench.store import Plan, load
 from bench.store.rows import row_of, rows
@@ -65,9 +65,9 @@ def measured(case, slow) -> list[Measurement]:
 
 def screened_run(tmp_path, slow=None, most=99, lost=()):
     """A run as phases._trace drives it, with the rows made."""
-    asked = Asked(screened="screening", budget=600.0)
-    job = Job(MADE, WHERE, "gloo", MADE.rails.devices, asked)
-    made, skipped = acceptance(MADE, WHERE, "gloo", 0.5, asked, MADE.rails.devices)
+    asked = AcceptOptions(screened="screening", budget=600.0)
+    job = Job(MADE, WHERE, "gloo", asked, MADE.rails.devices)
+    made, skipped = acceptance(Job(MADE, WHERE, "gloo", asked, MADE.rails.devices), 0.5)
     phases = [phase for phase in made if phase.name == "screen-1"]
     done = [row for case in phases[0].cases for row in measured(case, slow) if case.id not in lost]
     for number in range(2, 2 + 4 * most_steps([rank.node for rank in WHERE])):
@@ -136,14 +136,14 @@ def test_rings_alone_show_that_one_is_slow_and_say_that_it_was_not_traced(tmp_pa
 
 
 def test_rings_that_were_never_measured_are_could_not_tell(tmp_path):
-    phases, _ = acceptance(MADE, WHERE, "gloo", 0.5, Asked(screened="screening"))
+    phases, _ = acceptance(Job(MADE, WHERE, "gloo", AcceptOptions(screened="screening")), 0.5)
     gone = {case.id for phase in phases for case in phase.cases}
     run = screened_run(tmp_path, lost=gone)
     assert {each.status for each in of(run, "blame.screening")} == {Status.INCONCLUSIVE}
 
 
 def test_a_ring_of_which_one_repeat_has_no_figure_is_not_good():
-    job = Job(MADE, WHERE, "gloo", MADE.rails.devices, Asked(screened="screening"))
+    job = Job(MADE, WHERE, "gloo", AcceptOptions(screened="screening"), MADE.rails.devices)
     phase = step_phase(job, 1, (("n0", "n1", "n2"),))
     done = [row_of(case, row) for case in phase.cases for row in measured(case, None)]
     bad = replace(done[0].measurement, pipelined=())
@@ -154,7 +154,7 @@ def test_a_ring_of_which_one_repeat_has_no_figure_is_not_good():
 
 def test_both_at_once_is_blamed_by_its_one_time_when_no_direction_was_measured(tmp_path):
     where = runs.ranks(4, 2)
-    phases, _ = acceptance(MADE, where, "gloo", 0.5, Asked(ways="both"))
+    phases, _ = acceptance(Job(MADE, where, "gloo", AcceptOptions(ways="both")), 0.5)
     phase = next(phase for phase in phases if phase.name == transfers.FIRST)
     done = [row for case in phase.cases for row in runs.measured(case, seconds=case.size / RATE)]
     run = load(runs.folder(tmp_path / "run", done, list(phase.cases), where, profile=MADE))
@@ -164,7 +164,7 @@ def test_both_at_once_is_blamed_by_its_one_time_when_no_direction_was_measured(t
 
 
 def test_all_that_a_budget_holds_is_said_to_fit(tmp_path):
-    bargain = within(Job(MADE, WHERE, "gloo", MADE.rails.devices), 3600.0, 0.5)
+    bargain = within(Job(MADE, WHERE, "gloo", devices=MADE.rails.devices), 3600.0, 0.5)
     plan = Plan((), skipped=tuple(bargain.said))
     folder = runs.folder(tmp_path / "run", [], [], WHERE, profile=MADE, plan=plan)
     (verdict,) = of(judge(load(folder), MADE), "coverage.budget")

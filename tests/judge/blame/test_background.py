@@ -15,7 +15,7 @@ from bench.model.facts import Near
 from bench.model.profile import Rails
 from bench.model.rails import own_rails
 from bench.model.verdict import Status
-from bench.plan import Asked, acceptance
+from bench.plan import AcceptOptions, Job, acceptance
 from bench.plan.names import INSIDE
 from bench.probe.fabric.ask_all import Look, seen
 from bench.probe.fabric.run_tools import Answer
@@ -156,7 +156,7 @@ def test_a_run_folder_tells_leaves_signs_and_names(tmp_path):
 
 def rows_inside(slow=()):
     where = runs.ranks(2, 8)
-    made, _ = acceptance(LAMBDA, where, "nccl", 1.0, Asked(), NAMES)
+    made, _ = acceptance(Job(LAMBDA, where, "nccl", AcceptOptions(), NAMES), 1.0)
     cases = next(phase.cases for phase in made if phase.name == INSIDE)
     found = []
     for case in cases:

@@ -10,7 +10,7 @@ from bench.judge.verdicts import judge
 from bench.model.measurement import Measurement
 from bench.model.profile import parse
 from bench.model.verdict import Status
-from bench.plan import Asked, acceptance, pair_cases
+from bench.plan import AcceptOptions, Job, acceptance, pair_cases
 from bench.store import Phase, load
 from bench.store.rows import rows
 
@@ -39,7 +39,7 @@ RATE = 1.2e9
 
 
 def rails_phase(where, **asked) -> Phase:
-    phases, _ = acceptance(MADE, where, "gloo", 1.0, Asked(**asked))
+    phases, _ = acceptance(Job(MADE, where, "gloo", AcceptOptions(**asked)), 1.0)
     return next(phase for phase in phases if phase.name == paths.FIRST)
 
 

@@ -12,7 +12,7 @@ from bench.judge.wire.counters import calls
 from bench.model.counters import Snapshot
 from bench.model.profile import Profile, load
 from bench.model.verdict import Status
-from bench.plan import Asked, acceptance
+from bench.plan import Job, acceptance
 from bench.plan.names import FIRST
 from bench.store import Plan
 from bench.store.rows import row_of
@@ -31,7 +31,7 @@ def measured(change=None, machines=None, own: Sequence[Sequence[str]] = SINGLE, 
     """
     machines = machines or nodes(2)
     where = runs.ranks(len(machines), 8)
-    made, _ = acceptance(want, where, "nccl", 1.0, Asked(), ())
+    made, _ = acceptance(Job(want, where, "nccl"), 1.0)
     (phase,) = (phase for phase in made if phase.name == FIRST)
     rows = [row_of(case, each) for case in phase.cases for each in runs.measured(case)]
     rows = [row for row in rows if all(where[rank].local_rank < of for rank in row.measurement.ranks)]

@@ -13,7 +13,7 @@ from bench.model.counters import Snapshot
 from bench.model.facts import Node
 from bench.model.profile import Profile, Rails, Sweep
 from bench.model.verdict import Status
-from bench.plan import Asked, acceptance
+from bench.plan import AcceptOptions, Job, acceptance
 from bench.store import Plan
 from bench.store.rows import row_of
 from made_nodes import LAMBDA, around, counted, grow, interface, judged, nodes, seen, status, worst_words
@@ -25,7 +25,7 @@ DEVICES = tuple(f"mlx5_{at}/1" for at in range(1, 9))
 
 def pinned_plan(machines: Sequence[Node]) -> Plan:
     """The pass on RAIL alone, of a real plan."""
-    made, _ = acceptance(LAMBDA, runs.ranks(len(machines), 8), "nccl", 1.0, Asked(), DEVICES)
+    made, _ = acceptance(Job(LAMBDA, runs.ranks(len(machines), 8), "nccl", AcceptOptions(), DEVICES), 1.0)
     return Plan(tuple(phase for phase in made if phase.name == "pinned-2"))
 
 
@@ -188,7 +188,7 @@ def pod(number: int) -> Node:
 def over_interfaces(moving: str, also: str = "", share: float = 1.0):
     """The pass on eth2 over three nodes; every node's counters say that ``moving`` moved."""
     machines, where = [pod(at) for at in range(3)], runs.ranks(3, 2)
-    made, _ = acceptance(PODS, where, "gloo", 1.0, Asked(pinned=True), ("eth1", "eth2"))
+    made, _ = acceptance(Job(PODS, where, "gloo", AcceptOptions(pinned=True), ("eth1", "eth2")), 1.0)
     plan = Plan(tuple(phase for phase in made if phase.name == "pinned-1"))
     assert {rank % 2 for case in plan.cases for group in case.groups for rank in group} == {1}
     rows = [row_of(case, each) for case in plan.cases for each in runs.measured(case)]
@@ -220,7 +220,7 @@ def test_another_interface_moving_instead_or_as_well_is_named():
 def pods_logged(tmp_path, used):
     """Pinned passes over interfaces with NCCL; ``used``: rank → the interface that its log names."""
     machines, where = [pod(at) for at in range(3)], runs.ranks(3, 2)
-    made, _ = acceptance(PODS, where, "nccl", 1.0, Asked(pinned=True), ("eth1", "eth2"))
+    made, _ = acceptance(Job(PODS, where, "nccl", AcceptOptions(pinned=True), ("eth1", "eth2")), 1.0)
     plan = Plan(tuple(phase for phase in made if phase.name == "pinned-1"))
     (tmp_path / "logs").mkdir()
     for rank in range(6):

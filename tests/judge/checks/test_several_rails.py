@@ -9,7 +9,7 @@ from bench.judge.blame.transfers import AGAIN, PINNED
 from bench.model.measurement import Case, Measurement
 from bench.model.profile import load
 from bench.model.verdict import Status
-from bench.plan import Asked, acceptance
+from bench.plan import AcceptOptions, Job, acceptance
 from bench.plan.names import FIRST
 from bench.store import Plan
 from bench.store.rows import row_of
@@ -27,7 +27,7 @@ def at_rate(case: Case, row: Measurement, rate: float) -> Measurement:
 def slow_gpu(with_pinned: bool, machines=()):
     """Three nodes: what GPU 1 of n1 exchanges with others goes at half rate, and alone so does mlx5_4."""
     where = runs.ranks(3, 8)
-    made, _ = acceptance(OCI, where, "nccl", 1.0, Asked(), tuple(RAILS), tuple(RAILS.values()))
+    made, _ = acceptance(Job(OCI, where, "nccl", AcceptOptions(), tuple(RAILS), tuple(RAILS.values())), 1.0)
     (first,) = (phase for phase in made if phase.name == FIRST)
     rows = []
     for phase in made:
