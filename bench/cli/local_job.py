@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from bench import launch
 from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE
 from bench.model.verdict import EXIT, overall
 from bench.run.options import CannotRun, Options
-from bench.store import RunError
+from bench.store import RunError, in_use
 from bench.store import load as load_run
 from bench.supervise import watchdog
 from bench.supervise.control import token
@@ -37,7 +38,8 @@ def under_mpirun(ranks: int, options: Options, quiet: bool, verbose: bool) -> in
     command = launch.local_command(mpirun, kind, ranks, arguments)
     click.echo(f"railgauge: {launch.shown(command)}", err=True)
     token.take(os.environ)  # of no use among the ranks of one machine
-    environment = {**launch.mpi_environment(os.environ), OURS: "1"}
+    mark = secrets.token_hex(6)  # by which we know the processes of this job
+    environment = {**launch.mpi_environment(os.environ), OURS: mark}
     asked: list[int] = []
     interrupted = False
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -62,10 +64,12 @@ def under_mpirun(ranks: int, options: Options, quiet: bool, verbose: bool) -> in
         job.wait()
     except KeyboardInterrupt:
         interrupted = True
-        _stop(job, options.out)
+        _stop(job, options.out, mark)
     finally:
         if job.poll() is None:  # a fault of ours leaves no job behind
             os.killpg(job.pid, signal.SIGKILL)
+    if job.returncode == EXIT_USAGE or _of_another(options.out, mark):
+        return EXIT_USAGE  # refused before it began: what lies in the folder is another run's
     # who interrupts is not kept waiting for a drawing; nobody sits there after a signal, nor when rank 0 was killed
     missing = not interrupted and not options.probe_only and not (options.out / "report.html").exists()
     if (asked or missing) and (options.out / "verdicts.json").exists():
@@ -85,13 +89,13 @@ def _as_interrupt(number: int, asked: list[int]) -> None:
     raise KeyboardInterrupt
 
 
-def _stop(job: subprocess.Popen[str], folder: Path) -> None:
+def _stop(job: subprocess.Popen[str], folder: Path, mark: str) -> None:
     """Ask the coordinator to stop, then mpirun, then the kernel; within 5 seconds in all."""
     click.echo("railgauge: interrupted; ending the job", err=True)
     try:
-        os.kill(int(load_run(folder).manifest.settings["pid"]), signal.SIGINT)
+        os.kill(leader_of(folder, mark), signal.SIGINT)
         job.wait(STOP_SECONDS)
-    except (RunError, KeyError, ValueError, ProcessLookupError, subprocess.TimeoutExpired):
+    except (ProcessLookupError, subprocess.TimeoutExpired):
         for number in (signal.SIGTERM, signal.SIGKILL):
             os.killpg(job.pid, number)
             try:
@@ -101,12 +105,34 @@ def _stop(job: subprocess.Popen[str], folder: Path) -> None:
                 continue
 
 
+def leader_of(folder: Path, mark: str) -> int:
+    """The process that leads the run in ``folder``, if it has our ``mark``. Raises ProcessLookupError otherwise."""
+    try:
+        pid = int(load_run(folder).manifest.settings["pid"])
+        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except (RunError, KeyError, ValueError, OSError):
+        raise ProcessLookupError(folder) from None
+    if f"{OURS}={mark}".encode() not in environment:
+        raise ProcessLookupError(folder)
+    return pid
+
+
+def _of_another(folder: Path, mark: str) -> bool:
+    """Whether another job, which goes on, writes this folder."""
+    if not in_use(folder):
+        return False
+    try:
+        return not leader_of(folder, mark)
+    except ProcessLookupError:
+        return True
+
+
 def _believe(returned: int, options: Options, quiet: bool, verbose: bool) -> int:
     """The run's own verdict, never the launcher's status: mpirun can end with 0 although a node died."""
     run = load_run(options.out) if (options.out / "manifest.json").exists() else None
     before = options.resumed.manifest.settings if options.resumed else None
     if run is None or run.manifest.settings == before:
-        if returned in (EXIT_USAGE, EXIT_INCONCLUSIVE):
+        if returned == EXIT_INCONCLUSIVE:
             return returned
         raise CannotRun(
             f"mpirun ended with status {returned} before the run {'was resumed' if run else 'started'}; see its "

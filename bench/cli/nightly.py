@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from bench.model.errors import EXIT_USAGE
+
 from .invocation import Invocation, Measuring
 from .option_types import EXIT_HELP, SECONDS, SharedOptions, shared_options
 
@@ -96,7 +98,7 @@ def perform(typed: Invocation) -> int:
     if not where.launcher:
         ready(typed.nightly.history, out, typed.nightly.new)
     code = start(replace(typed, shared=replace(typed.shared, out=out)))
-    if typed.webhook and where.rank == 0 and OURS not in os.environ:
+    if typed.webhook and where.rank == 0 and OURS not in os.environ and code != EXIT_USAGE:
         send_digest(typed.webhook, out)
     return code
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import sys
 import time
 from dataclasses import replace
@@ -77,7 +78,8 @@ def _ranks_here() -> int:
 def new_folder(name: str) -> Path:
     # a profile's name is data: it must not lead out of runs/
     plain = re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:64]
-    return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{plain}"
+    # two runs that begin in the same second have folders of their own
+    return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{plain}-{secrets.token_hex(2)}"
 
 
 def options_of(typed: Invocation, profile: Profile, out: Path) -> Options:

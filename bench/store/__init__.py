@@ -43,7 +43,7 @@ from .files import (
     write_text,
 )
 from .read import judged_by, load, manifest_of
-from .record import Recorder, save_history, save_verdicts
+from .record import Recorder, in_use, save_history, save_verdicts
 from .run import Loss, Manifest, Phase, Plan, Refusal, Run, Shortage, of_facts, parts
 
 __all__ = [
@@ -73,6 +73,7 @@ __all__ = [
     "RunError",
     "Shortage",
     "free",
+    "in_use",
     "judged_by",
     "load",
     "manifest_of",

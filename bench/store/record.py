@@ -187,6 +187,18 @@ def _hold(journal: int) -> None:
         return  # a file system without locks
 
 
+def in_use(path: Path) -> bool:
+    """Whether a process that lives writes this run folder."""
+    try:
+        with (path / JOURNAL).open("rb") as journal:
+            _hold(journal.fileno())
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def _end_line(file: int) -> int:
     """End a last line that was cut short, so that the next is not glued to it; its number, 0 where all are whole."""
     size = os.fstat(file).st_size
