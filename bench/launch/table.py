@@ -51,6 +51,7 @@ class Launcher:
     start        its command; see ``command_lines`` for what stands for what; () where we cannot start it
     start_on     "job": one command starts the whole job; "node": one on every node, without MPI, so with a token
     settings     variables for the command, of which ours tell a plain shell where it stands
+    parents      its processes that start ranks: names of programs, or of modules and scripts that Python runs
     """
 
     name: str
@@ -72,6 +73,7 @@ class Launcher:
     start: tuple[str, ...] = ()
     start_on: str = "job"
     settings: tuple[tuple[str, str], ...] = ()
+    parents: tuple[str, ...] = ()
 
 
 _TORCH = Launcher(
@@ -96,6 +98,7 @@ _TORCHRUN = replace(
         *("-m", "bench", "{arguments}"),
     ),
     start_on="node",
+    parents=("torch.distributed.run", "torch.distributed.launch", "torchrun"),
 )
 _MPICH = Launcher(
     "mpich",
@@ -104,6 +107,7 @@ _MPICH = Launcher(
     size="PMI_SIZE",
     mpi=True,
     start=("{mpirun}", "-n", "{size}", "-hosts", "{hosts_slots}", "{interface}", "{program}"),
+    parents=("mpiexec.hydra", "hydra_pmi_proxy"),
 )
 _SRUN = Launcher(
     "srun",
@@ -119,6 +123,7 @@ _SRUN = Launcher(
         *("--nodelist={hosts}", "--mpi={plugin}", "--kill-on-bad-exit=1", "--cpu-bind=none", "--export=ALL"),
         "{program}",
     ),
+    parents=("slurmstepd",),
 )
 
 LAUNCHERS = (
@@ -141,6 +146,7 @@ LAUNCHERS = (
             *("--num-nodes={nodes}", "--node-rank={node}", "--main-address={first_host}"),
             *("--main-port={port}", "{scripts}/railgauge", "{arguments}"),
         ),
+        parents=("fabric",),
     ),
     _TORCHRUN,
     replace(
@@ -156,6 +162,7 @@ LAUNCHERS = (
             *("--module", "bench", "{arguments}"),
         ),
         start_on="node",
+        parents=("deepspeed.launcher.launch",),
     ),
     Launcher(
         "openmpi",
@@ -167,6 +174,7 @@ LAUNCHERS = (
             *("{mpirun}", "-n", "{size}", "--host", "{hosts_slots}", "--map-by", "slot", "--bind-to", "none"),
             *("{exports}", "{program}"),
         ),
+        parents=("mpirun", "mpiexec", "prterun", "orterun", "prted", "orted"),
     ),
     # under srun --mpi=pmi2 Slurm sets PMI_*, but not Hydra's own MPI_LOCAL*
     _MPICH,
@@ -218,6 +226,9 @@ LAUNCHERS = (
 
 STARTERS = {row.name: row for row in LAUNCHERS if row.start}
 """The launchers that we can start, by name."""
+
+PARENTS = frozenset(name for row in LAUNCHERS for name in row.parents)
+"""Every program, module or script by which a launcher starts ranks."""
 
 RANKS = tuple(dict.fromkeys(row.rank for row in LAUNCHERS if row.rank))
 """Every variable in which a launcher tells a process its rank, innermost first."""

@@ -15,22 +15,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from bench.launch.table import PARENTS
+
 from .control.tcp import Control, Message
 from .hangs.culprits import Culprits, Position, last_seen, name_ranks
-from .watchdog import LAUNCHERS
 
 GATHER = 0.4  # s from the first sign on, in which the others' last messages arrive
 HURRY = 0.05  # the same where time is short: Open MPI kills rank 0 half a second after the first death
 FAREWELL_SECONDS = 0.3  # for the last message to leave
-DAEMONS = ("prted", "orted", "hydra_pmi_proxy", "slurmstepd")
-# of launchers that are Python programs: what stands in their command lines
-PROGRAMS = (
-    "torch.distributed.run",
-    "torch.distributed.launch",
-    "deepspeed.launcher.launch",
-    "torchrun",
-    "fabric",
-)
 FAILED, CUT, ORPHANED, SIGNALLED = "failed", "cut off", "orphaned", "told to end"
 
 
@@ -60,10 +52,8 @@ def parent_launcher(ours: bool, root: Path = Path("/proc")) -> ParentLauncher:
         words = (root / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return ParentLauncher(pid)
-    if name in (*LAUNCHERS, *DAEMONS):
-        return ParentLauncher(pid, name)
-    program = next((each for each in PROGRAMS for word in words[:4] if each == Path(word).name), "")
-    return ParentLauncher(pid, program or ("the node's process" if ours else ""))
+    known = [each for each in (name, *(Path(word).name for word in words[:4])) if each in PARENTS]
+    return ParentLauncher(pid, known[0] if known else "the node's process" if ours else "")
 
 
 def send_farewell(control: Control, how: str, text: str) -> None:

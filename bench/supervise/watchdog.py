@@ -30,7 +30,7 @@ LONGEST = LEAVE_SECONDS + LAUNCHER_SECONDS + TERM_SECONDS
 
 # in the environment: our own command started the launcher and waits for it
 STARTED_MPIRUN = "RAILGAUGE_STARTED_MPIRUN"
-LAUNCHERS = ("mpirun", "mpiexec", "prterun", "orterun", "mpiexec.hydra")
+MPIRUNS = ("mpirun", "mpiexec", "prterun", "orterun", "mpiexec.hydra")
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def parent_mpirun(pid: int, root: Path = Path("/proc")) -> ProcessIdentity | Non
             return None
         pid = own[1]
         found = _stat(pid, root)
-        if found and found[0] in LAUNCHERS:
+        if found and found[0] in MPIRUNS:
             return ProcessIdentity(pid, found[2])
     return None
 
