@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bench.judge.counter_windows import Window
-from bench.model.counters import Role, bytes_moved
+from bench.model.counter_table import CounterRole
+from bench.model.counters import bytes_moved
 from bench.model.profile import Profile
 
 
@@ -31,7 +32,9 @@ def carried(found: Iterable[Window], profile: Profile) -> tuple[PortTraffic, ...
     """One row a phase and port that has byte counters, in the order of the counters."""
     sent: dict[tuple[str, str], list[int | None]] = {}
     for window in found:
-        for port in dict.fromkeys(row.subject for row in window.moved.rows if row.role is Role.TRAFFIC):
+        for port in dict.fromkeys(
+            row.subject for row in window.moved.rows if row.role is CounterRole.TRAFFIC
+        ):
             traffic = bytes_moved(window.moved, port)
             if traffic.sent is not None or "no byte counter" not in traffic.how:
                 sent.setdefault((window.phase, port), []).append(traffic.sent)

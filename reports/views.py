@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench.judge.counter_windows import windows
 from bench.judge.wire import TargetReadings
-from bench.model.counters import Role
+from bench.model.counter_table import CounterRole
 from bench.model.units import show_share
 from bench.model.verdict import Status
 from bench.store import Run
@@ -162,7 +162,7 @@ def traffic(shown: Shown) -> View:
     grown = [
         (each.phase, each.node.name, code(row.subject), code(row.counter), number(row.growth or 0, 12))
         for each in found
-        for row in each.moved.grown(Role.ERROR)
+        for row in each.moved.grown(CounterRole.ERROR)
     ]
     return {
         "gaps": [f"{gap.subject}: {gap.reason}" for gap in gaps],

@@ -133,7 +133,7 @@ def run(
     \b
         railgauge run all_reduce -b 8 -e 128M -f 2
     """
-    from bench.measure.loop import Rules
+    from bench.measure.loop import TimingRules
     from bench.model import collectives
     from bench.plan import Request
 
@@ -145,7 +145,7 @@ def run(
     sweep = Request(
         row.name, begin, end, factor, stepbytes or 0, datatype, op, root, row.placements, algorithm
     )
-    rules = Rules(precision, iterations=iters, warmup=warmup_iters)
+    rules = TimingRules(precision, iterations=iters, warmup=warmup_iters)
     return Invocation("run", shared, rules=rules, repetitions=check, sweeps=(sweep,))
 
 
@@ -175,13 +175,13 @@ def soak(
         railgauge soak --minutes 30
         mpirun -n 16 --host node1:8,node2:8 railgauge soak --minutes 60 --size 1G --profile lambda-1cc-h100
     """
-    from bench.measure.loop import Rules
+    from bench.measure.loop import TimingRules
     from bench.measure.soak import window_seconds
     from bench.model import collectives
     from bench.plan import Request
 
     seconds = minutes * MINUTE
-    rules = Rules(budget=seconds, window=window_seconds(seconds, window))
+    rules = TimingRules(budget=seconds, window=window_seconds(seconds, window))
     sweep = Request(collectives.collective(collective).name, size, size, dtype=datatype)
     return Invocation("soak", shared, rules=rules, sweeps=(sweep,))
 

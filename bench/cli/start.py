@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench import launch
 from bench.launch import Place
-from bench.measure.loop import Rules
+from bench.measure.loop import TimingRules
 from bench.model.profile import Profile, load
 from bench.plan import AcceptOptions, sweep_cases
 from bench.run.join import start_ahead, take_part
@@ -88,7 +88,7 @@ def options_of(typed: Invocation, profile: Profile, out: Path) -> Options:
         out=out,
         command=("railgauge", *sys.argv[1:]),
         limits=Limits(hang=typed.shared.hang),
-        rules=typed.rules or Rules(precision=profile.sweep.precision, budget=profile.sweep.budget),
+        rules=typed.rules or TimingRules(precision=profile.sweep.precision, budget=profile.sweep.budget),
         repetitions=typed.repetitions,
         sweeps=typed.sweeps,
         go_on=typed.shared.go_on,

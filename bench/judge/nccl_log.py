@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from bench.model.printable import ranges
 from bench.model.verdict import Status, Verdict, overall
-from bench.nccl.log import Log, Process, channels
-from bench.nccl.log_facts import Channel, Hca, Using
+from bench.nccl.log import Log, LogProcess, channels
+from bench.nccl.log_facts import Hca, LogChannel, Using
 
 SOURCE = "NCCL log"
 NEXT = "take the log again: NCCL_DEBUG=INFO, NCCL_DEBUG_FILE=nccl.%h.%p.log on every rank"
@@ -74,7 +74,7 @@ def _exactly(rails: Collection[str], excluded: Collection[str]) -> str:
     return f"exactly {', '.join(sorted(rails))}{without}"
 
 
-def _claimed(log: Log, wanted: Sequence[int]) -> Iterator[tuple[int, Process]]:
+def _claimed(log: Log, wanted: Sequence[int]) -> Iterator[tuple[int, LogProcess]]:
     claims = log.by_rank()
     for rank in wanted:
         for process in claims.get(rank, ()):
@@ -102,7 +102,7 @@ def _missing(log: Log, wanted: Sequence[int]) -> Iterator[Finding]:
 
 
 def _selection(
-    process: Process, excluded: Collection[str], rails: Collection[str], link: str
+    process: LogProcess, excluded: Collection[str], rails: Collection[str], link: str
 ) -> tuple[Status, str]:
     """One rank's own words on its HCAs. The order matters: what is shown beats what is missing."""
     fault = next(_faults(process, excluded), "")
@@ -144,7 +144,7 @@ def _compare(lists: Sequence[Using], rails: Collection[str], link: str) -> tuple
     return Status.PASS, "uses exactly the rails"
 
 
-def _faults(process: Process, excluded: Collection[str]) -> Iterator[str]:
+def _faults(process: LogProcess, excluded: Collection[str]) -> Iterator[str]:
     """What one line is enough to show."""
     for using in process.using:
         for hca in using.hcas:
@@ -161,14 +161,14 @@ def _faults(process: Process, excluded: Collection[str]) -> Iterator[str]:
             yield f"a channel goes by NET/{channel.network}{_on(process, excluded)}"
 
 
-def _on(process: Process, excluded: Collection[str], how: str = "") -> str:
+def _on(process: LogProcess, excluded: Collection[str], how: str = "") -> str:
     """`` on eth0 (excluded), eth2``: the interfaces of a rank's sockets; empty where it names none."""
     names = dict.fromkeys(each.name for listed in process.sockets for each in listed.interfaces)
     told = ", ".join(f"{name} (excluded)" if name in excluded else name for name in names)
     return f"{how} on {told}" if told else ""
 
 
-def _bound(process: Process, excluded: Collection[str], rails: Collection[str]) -> tuple[Status, str]:
+def _bound(process: LogProcess, excluded: Collection[str], rails: Collection[str]) -> tuple[Status, str]:
     """One rank's own words on the interfaces of its sockets; what is shown beats what is missing."""
     fault = next(_entered(process, excluded), "")
     if fault:
@@ -193,7 +193,7 @@ def _bound(process: Process, excluded: Collection[str], rails: Collection[str]) 
     return Status.PASS, "uses exactly the rails"
 
 
-def _entered(process: Process, excluded: Collection[str]) -> Iterator[str]:
+def _entered(process: LogProcess, excluded: Collection[str]) -> Iterator[str]:
     """What one line is enough to show of sockets: an excluded interface, or another network than theirs."""
     for listed in process.sockets:
         out = dict.fromkeys(each.name for each in listed.interfaces if each.name in excluded)
@@ -207,7 +207,9 @@ def _entered(process: Process, excluded: Collection[str]) -> Iterator[str]:
             yield f"a channel goes by NET/{channel.network}, not by the sockets of the rails"
 
 
-def _strays(log: Log, wanted: Sequence[int], faults: Callable[[Process], Iterator[str]]) -> Iterator[Finding]:
+def _strays(
+    log: Log, wanted: Sequence[int], faults: Callable[[LogProcess], Iterator[str]]
+) -> Iterator[Finding]:
     """A process that is none of the expected ranks may still show a fault; it can show nothing good."""
     for process in log.processes:
         fault = "" if set(log.ranks_of(process)) & set(wanted) else next(faults(process), "")
@@ -250,7 +252,7 @@ def network(log: Log, ranks: Iterable[int], wanted: str = "IB") -> Verdict:
     return _verdict("nccl.network", found, f"network {wanted}", repair)
 
 
-def _chosen(process: Process, wanted: str) -> tuple[Status, str]:
+def _chosen(process: LogProcess, wanted: str) -> tuple[Status, str]:
     names = process.networks or tuple(c.network for c in process.channels if c.transport == "NET")
     other = sorted({name for name in names if not _is_network(name, wanted)})
     if other:
@@ -296,7 +298,7 @@ def gpudirect(log: Log, ranks: Iterable[int], nodes: int = 0) -> Verdict:
     return _verdict("nccl.gpudirect", found, "every channel by GDRDMA", repair)
 
 
-def _direct(process: Process, channel: Channel) -> Finding:
+def _direct(process: LogProcess, channel: LogChannel) -> Finding:
     status = {True: Status.PASS, False: Status.FAIL, None: Status.INCONCLUSIVE}[channel.gdr]
     text = {True: "by GDRDMA", False: "without GDRDMA", None: "cut before it says"}[channel.gdr]
     return Finding(None, process.host, status, f"NET/{channel.network} device {channel.device} {text}")
@@ -324,7 +326,7 @@ def warnings(log: Log, ranks: Iterable[int], known: Collection[str] = ()) -> Ver
     return _verdict("nccl.warnings", found, "no WARN", "read the lines around it in the log")
 
 
-def _warned(process: Process, known: Collection[str]) -> Iterator[tuple[Status, str]]:
+def _warned(process: LogProcess, known: Collection[str]) -> Iterator[tuple[Status, str]]:
     for event in process.async_events:
         yield Status.FAIL, f"event of {event.hca or 'an HCA'}: {event.event}"
     for failed in process.completions:

@@ -29,7 +29,7 @@ RECORDERS = (
 
 
 @dataclass(frozen=True)
-class Entry:
+class RecordedCall:
     """One collective or message of a rank: its number among its group's, its name, whether it is over.
 
     Messages between two ranks (``pair``) are counted apart from collectives, by each rank for itself.
@@ -54,17 +54,17 @@ class Flight:
     On a GPU the host runs ahead: what was entered last is the host's, what is not over is the GPU's.
     """
 
-    last: tuple[Entry, ...] = ()
+    last: tuple[RecordedCall, ...] = ()
     version: str = ""
-    open: tuple[Entry, ...] = ()
+    open: tuple[RecordedCall, ...] = ()
 
     def to_json(self) -> dict[str, list[dict[str, Any]]]:
         return {"last": [asdict(each) for each in self.last], "open": [asdict(each) for each in self.open]}
 
-    def of(self, group: str) -> Entry | None:
+    def of(self, group: str) -> RecordedCall | None:
         return next((entry for entry in self.last if entry.group == group), None)
 
-    def open_in(self, group: str) -> Entry | None:
+    def open_in(self, group: str) -> RecordedCall | None:
         return next((entry for entry in self.open if entry.group == group), None)
 
     def and_of(self, other: Flight) -> Flight:
@@ -131,7 +131,7 @@ def parse(dump: bytes | str) -> Flight:
     if not isinstance(data, dict) or not isinstance(rows, list):
         raise NotAFlight("it has no list of entries")
     # messages that start together have one number, and the entry that ends them is the last with it
-    entries: dict[tuple[str, bool, int], tuple[int, Entry]] = {}
+    entries: dict[tuple[str, bool, int], tuple[int, RecordedCall]] = {}
     for at, row in enumerate(rows):
         place, entry = _entry(row, at)
         key = entry.group, entry.pair, entry.number
@@ -162,7 +162,7 @@ class _Plain(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
 
 
-def _entry(row: object, at: int) -> tuple[int, Entry]:
+def _entry(row: object, at: int) -> tuple[int, RecordedCall]:
     """(place, entry). Dumps before 2.0 have one count (``seq_id``), the group as a number, the oldest no place."""
     try:
         assert isinstance(row, dict)
@@ -174,7 +174,9 @@ def _entry(row: object, at: int) -> tuple[int, Entry]:
         # of NCCL's, one that is retired and not completed ran into its time limit; gloo's are never completed
         done = state == "completed" or (bool(row["retired"]) and not name.startswith("nccl:"))
         named = str(group[0]) if isinstance(group, (list, tuple)) and group else str(group)
-        return int(row.get("record_id", at)), Entry(named, int(number), name.rpartition(":")[2], done, pair)
+        return int(row.get("record_id", at)), RecordedCall(
+            named, int(number), name.rpartition(":")[2], done, pair
+        )
     except (AssertionError, KeyError, TypeError, ValueError) as error:
         raise NotAFlight(f"an entry is not understood: {error!r}") from error
 
@@ -194,7 +196,9 @@ def behind(flights: Mapping[int, Flight], silent: Collection[int] = ()) -> str:
     return ""
 
 
-def _collectives(newest: Mapping[int, Entry], waiting: Mapping[int, Entry], partial: bool) -> str:
+def _collectives(
+    newest: Mapping[int, RecordedCall], waiting: Mapping[int, RecordedCall], partial: bool
+) -> str:
     most = max(newest.values(), key=lambda entry: entry.number)
     late = {rank: entry for rank, entry in newest.items() if entry.number < most.number}
     if late:
@@ -212,7 +216,7 @@ def _collectives(newest: Mapping[int, Entry], waiting: Mapping[int, Entry], part
     return f"{f'rank {_ranks(newest)} entered' if partial else 'all have entered'} {most.text}{said}"
 
 
-def _each(waiting: Mapping[int, Entry]) -> str:
+def _each(waiting: Mapping[int, RecordedCall]) -> str:
     """Messages have numbers of each rank's own, so nobody is behind by them."""
     told = [f"rank {rank} in {waiting[rank].text}" for rank in sorted(waiting)]
     more = f" and {len(told) - 4} more" if len(told) > 4 else ""

@@ -48,7 +48,7 @@ class Backend(Protocol):
 
 
 @dataclass(frozen=True)
-class Rules:
+class TimingRules:
     """When to stop.
 
     precision    wanted relative width of the confidence interval of the medians
@@ -86,7 +86,7 @@ def trust(calls: int) -> None:
     """Compare nothing."""
 
 
-def measure(backend: Backend, launch: Launch, rules: Rules, verify: Verify = trust) -> Timings:
+def measure(backend: Backend, launch: Launch, rules: TimingRules, verify: Verify = trust) -> Timings:
     """Time ``launch`` on every rank of the group until ``rules`` are met; all ranks return the same.
 
     ``verify`` is given the number of calls of each block once its clock has stopped.
@@ -133,7 +133,7 @@ def _isolated(backend: Backend, launch: Launch, batch: int) -> list[float]:
     return times
 
 
-def warm(backend: Backend, launch: Launch, rules: Rules) -> tuple[int, float]:
+def warm(backend: Backend, launch: Launch, rules: TimingRules) -> tuple[int, float]:
     """Calls made and the seconds of one, once the calls have stopped getting faster."""
     done, before, spent = 0, math.inf, 0.0
     while True:
@@ -151,7 +151,7 @@ def warm(backend: Backend, launch: Launch, rules: Rules) -> tuple[int, float]:
         before = seconds
 
 
-def _shape(estimate: float, rules: Rules) -> tuple[int, int]:
+def _shape(estimate: float, rules: TimingRules) -> tuple[int, int]:
     """Calls of a pipelined block, and of an isolated batch."""
     if rules.iterations is not None:
         return rules.iterations, rules.iterations
@@ -167,7 +167,7 @@ def _share(precision: float) -> float:
     return 1.0 if precision <= EASY else max(SHORTEST, EASY / precision)
 
 
-def _stop(rules: Rules, width: float, spent: float, iterations: int, turn: float) -> str:
+def _stop(rules: TimingRules, width: float, spent: float, iterations: int, turn: float) -> str:
     if rules.iterations is not None:
         return "count"
     if width <= rules.precision:

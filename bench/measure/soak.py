@@ -14,7 +14,7 @@ from typing import Any
 from bench.model.measurement import Window
 from bench.model.stats import median
 
-from .loop import Backend, Launch, Rules, Timings, warm
+from .loop import Backend, Launch, TimingRules, Timings, warm
 from .skew import Tally
 
 BLOCK_SECONDS = 0.2  # between two looks at the clock
@@ -31,7 +31,7 @@ Check = Callable[[int], Sequence[float]]  # check call number i: [wrong, checked
 
 
 def steady(
-    backend: Backend, launch: Launch, check: Check, rules: Rules, tell: Callable[[Window], None]
+    backend: Backend, launch: Launch, check: Check, rules: TimingRules, tell: Callable[[Window], None]
 ) -> Timings:
     """Load until the budget is spent; every window goes to ``tell`` as it ends. All ranks return the same.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.model.measurement import Case
 
-from .loop import Rules
+from .loop import TimingRules
 
 HEARTBEAT_SECONDS = (
     1.0  # between two heartbeats of a worker, and between two that its supervisor passes on to rank 0
@@ -32,7 +32,7 @@ class WorkOrder:
     backend: str
     address: str
     timeout: float
-    rules: Rules
+    rules: TimingRules
     repetitions: int
     rails: tuple[str, ...] = ()
     name: str = ""
@@ -48,7 +48,7 @@ class WorkOrder:
     def from_json(row: dict[str, Any]) -> WorkOrder:
         cases = tuple(Case.from_json(case) for case in row["cases"])
         return WorkOrder(
-            **{**row, "cases": cases, "rules": Rules(**row["rules"]), "rails": tuple(row["rails"])}
+            **{**row, "cases": cases, "rules": TimingRules(**row["rules"]), "rails": tuple(row["rails"])}
         )
 
 

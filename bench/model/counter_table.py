@@ -16,7 +16,7 @@ PMA, HW, NET = "counters", "hw_counters", "statistics"
 LIFESPAN = "lifespan"  # the refresh period in ms, no counter
 
 
-class Role(str, Enum):
+class CounterRole(str, Enum):
     """ERROR must not grow in an acceptance run; INDICATOR explains a slow one; TRAFFIC is work."""
 
     ERROR = "error"
@@ -30,7 +30,7 @@ class Counter:
 
     group: str
     name: str
-    role: Role
+    role: CounterRole
     bits: int
     reason: str
     source: str
@@ -44,10 +44,10 @@ _STATS = "Linux, Documentation/networking/statistics.rst"
 _RXE = "Linux, drivers/infiniband/sw/rxe/rxe_hw_counters.c"
 _SNMP = "RFC 4022"
 _QUOTA = "Linux, Documentation/scheduler/sched-bwc.rst"
-_E, _I, _T = Role.ERROR, Role.INDICATOR, Role.TRAFFIC
+_E, _I, _T = CounterRole.ERROR, CounterRole.INDICATOR, CounterRole.TRAFFIC
 
 
-def _rows(group: str, role: Role, source: str, *rows: tuple[str, int, str]) -> Iterator[Counter]:
+def _rows(group: str, role: CounterRole, source: str, *rows: tuple[str, int, str]) -> Iterator[Counter]:
     for names, bits, reason in rows:
         for name in names.split():
             yield Counter(group, name, role, bits, reason, source)

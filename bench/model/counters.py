@@ -16,11 +16,10 @@ from bench.model.facts import Interface, Port
 
 from .counter_table import CPU as CPU
 from .counter_table import HW as HW
-from .counter_table import LIFESPAN, TABLE
+from .counter_table import LIFESPAN, TABLE, CounterRole
 from .counter_table import NET as NET
 from .counter_table import PMA as PMA
 from .counter_table import TCP as TCP
-from .counter_table import Role as Role
 from .counter_table import counter as counter
 from .memo import once
 
@@ -112,7 +111,7 @@ class Growth:
     how: How
 
     @property
-    def role(self) -> Role | None:
+    def role(self) -> CounterRole | None:
         """The table's role; None for a counter that it does not hold."""
         row = counter(self.group, self.counter)
         return row.role if row else None
@@ -143,11 +142,11 @@ class Delta:
     def _named(self) -> dict[tuple[str, str, str], Growth]:
         return {(row.subject, row.group, row.counter): row for row in reversed(self.rows)}
 
-    def grown(self, role: Role) -> tuple[Growth, ...]:
+    def grown(self, role: CounterRole) -> tuple[Growth, ...]:
         """The rows of this role that are known to have grown, saturated ones included."""
         return tuple(row for row in self.rows if row.role is role and row.growth)
 
-    def untold(self, role: Role) -> tuple[Growth, ...]:
+    def untold(self, role: CounterRole) -> tuple[Growth, ...]:
         """The rows of this role of which it cannot be determined whether they grew."""
         return tuple(row for row in self.rows if row.role is role and row.growth is None)
 

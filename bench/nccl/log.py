@@ -13,29 +13,29 @@ from typing import TypeVar
 
 from bench.nccl.log_facts import (
     AsyncEvent,
-    Channel,
     ChannelCounts,
     Completion,
     DirectRdma,
     Fact,
     HcaSeen,
+    LogChannel,
+    LogSetting,
     Member,
     Network,
     NoDevice,
     Nvls,
-    Setting,
     Sockets,
     Tuned,
     Using,
     VersionSeen,
     Warned,
 )
-from bench.nccl.log_lines import Fragment, Line, lines
+from bench.nccl.log_lines import Fragment, LogLine, lines
 from bench.nccl.log_messages import facts_in, using_in, version_in
 
 
 @dataclass(frozen=True)
-class Process:
+class LogProcess:
     """What one process said. ``given`` is its rank where the reader of the file knew it.
 
     A process may hold several ranks (one thread or device each) and be a member of several communicators.
@@ -51,12 +51,12 @@ class Process:
     no_device: int = 0
     networks: tuple[str, ...] = ()
     sockets: tuple[Sockets, ...] = ()
-    channels: tuple[Channel, ...] = ()
+    channels: tuple[LogChannel, ...] = ()
     counts: tuple[ChannelCounts, ...] = ()
     direct_rdma: tuple[DirectRdma, ...] = ()
     nvls: tuple[Nvls, ...] = ()
     tuned: tuple[Tuned, ...] = ()
-    settings: tuple[Setting, ...] = ()
+    settings: tuple[LogSetting, ...] = ()
     warnings: tuple[Warned, ...] = ()
     completions: tuple[Completion, ...] = ()
     async_events: tuple[AsyncEvent, ...] = ()
@@ -74,7 +74,7 @@ class Log:
     ``lost`` the lists of HCAs among them: it is not known whose they are.
     """
 
-    processes: tuple[Process, ...] = ()
+    processes: tuple[LogProcess, ...] = ()
     versions: tuple[str, ...] = ()
     fragments: tuple[Fragment, ...] = ()
     lost: tuple[Using, ...] = ()
@@ -95,14 +95,14 @@ class Log:
         """The most nodes that any communicator says it spans; 0 where none says so (before 2.20)."""
         return max((m.nodes for process in self.processes for m in process.members), default=0)
 
-    def ranks_of(self, process: Process) -> tuple[int, ...]:
+    def ranks_of(self, process: LogProcess) -> tuple[int, ...]:
         """The ranks a process holds in the largest communicator, or the rank it was given."""
         if process.given is not None:
             return (process.given,)
         world = self.nranks[-1] if self.nranks else 0
         return tuple(sorted({member.rank for member in process.members if member.nranks == world}))
 
-    def shared(self, process: Process) -> bool:
+    def shared(self, process: LogProcess) -> bool:
         """Whether two ranks share a device: two processes of one name, or one GPU used twice."""
         world = {
             (m.device, m.rank)
@@ -111,9 +111,9 @@ class Log:
         }
         return len({device for device, _ in world}) < len(world)
 
-    def by_rank(self) -> dict[int, tuple[Process, ...]]:
+    def by_rank(self) -> dict[int, tuple[LogProcess, ...]]:
         """Rank to the processes that claim it: more than one means that two runs are in one log."""
-        found: dict[int, tuple[Process, ...]] = {}
+        found: dict[int, tuple[LogProcess, ...]] = {}
         for process in self.processes:
             for rank in self.ranks_of(process):
                 found[rank] = (*found.get(rank, ()), process)
@@ -126,7 +126,7 @@ def read(text: str, rank: int | None = None) -> Log:
     versions: list[str] = []
     fragments: list[Fragment] = []
     for row in lines(text):
-        if isinstance(row, Line):
+        if isinstance(row, LogLine):
             found.setdefault((row.host, row.pid), []).extend(facts_in(row))
             continue
         version = version_in(row.text)
@@ -173,8 +173,8 @@ def _of(kind: type[Kind], said: Iterable[Fact]) -> tuple[Kind, ...]:
     return tuple(fact for fact in said if isinstance(fact, kind))
 
 
-def _process(host: str, pid: int, rank: int | None, said: list[Fact]) -> Process:
-    return Process(
+def _process(host: str, pid: int, rank: int | None, said: list[Fact]) -> LogProcess:
+    return LogProcess(
         host,
         pid,
         rank,
@@ -185,19 +185,19 @@ def _process(host: str, pid: int, rank: int | None, said: list[Fact]) -> Process
         no_device=len(_of(NoDevice, said)),
         networks=tuple(fact.name for fact in _of(Network, said)),
         sockets=_of(Sockets, said),
-        channels=_of(Channel, said),
+        channels=_of(LogChannel, said),
         counts=_of(ChannelCounts, said),
         direct_rdma=_of(DirectRdma, said),
         nvls=_of(Nvls, said),
         tuned=_of(Tuned, said),
-        settings=_of(Setting, said),
+        settings=_of(LogSetting, said),
         warnings=_of(Warned, said),
         completions=_of(Completion, said),
         async_events=_of(AsyncEvent, said),
     )
 
 
-def channels(log: Log) -> Iterator[tuple[Process, Channel]]:
+def channels(log: Log) -> Iterator[tuple[LogProcess, LogChannel]]:
     """Every channel with the process that printed it."""
     for process in log.processes:
         for channel in process.channels:

@@ -58,7 +58,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Interface:
+class LogInterface:
     index: int
     name: str
     address: str
@@ -69,13 +69,13 @@ class Sockets:
     """``NET/Socket : Using [0]eth1:10.0.0.1<0> ...``; before 2.6 it does not mean that they are used."""
 
     network: str
-    interfaces: tuple[Interface, ...]
+    interfaces: tuple[LogInterface, ...]
     complete: bool
     text: str
 
 
 @dataclass(frozen=True)
-class Channel:
+class LogChannel:
     """One connection. ``gdr`` is None where the line was cut before it could say; ``proxy`` is PXN's rank."""
 
     transport: str
@@ -136,7 +136,7 @@ class Tuned:
 
 
 @dataclass(frozen=True)
-class Setting:
+class LogSetting:
     """A variable as NCCL saw it, verbatim: a blank at its end is there."""
 
     name: str
@@ -184,13 +184,13 @@ Fact = (
     | NoDevice
     | Network
     | Sockets
-    | Channel
+    | LogChannel
     | Member
     | ChannelCounts
     | DirectRdma
     | Nvls
     | Tuned
-    | Setting
+    | LogSetting
     | VersionSeen
     | Warned
     | Completion

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Line:
+class LogLine:
     """One message. ``number`` counts physical lines from 1; ``where`` is the source location of a WARN.
 
     ``cut`` says that the message ends where another one's header begins, or where the text ends without a
@@ -52,7 +52,7 @@ _LEVEL = re.compile(r"NCCL (INFO|WARN|TRACE) ?")
 _BEFORE_HOST = re.compile(r"[\s:]")
 
 
-def lines(text: str) -> Iterator[Line | Fragment]:
+def lines(text: str) -> Iterator[LogLine | Fragment]:
     """Every message of ``text`` in order, and every other physical line that is not blank."""
     plain = _ANSI.sub("", text) if "\x1b" in text else text
     rows = _ENDS.split(plain)
@@ -61,7 +61,7 @@ def lines(text: str) -> Iterator[Line | Fragment]:
             yield from _row(number, row, number == len(rows))
 
 
-def _row(number: int, row: str, last: bool) -> Iterator[Line | Fragment]:
+def _row(number: int, row: str, last: bool) -> Iterator[LogLine | Fragment]:
     headers = list(_headers(row))
     lead = row[: headers[0].start] if headers else row
     # what stands before the first header is a launcher's prefix, unless it is more than that
@@ -71,7 +71,7 @@ def _row(number: int, row: str, last: bool) -> Iterator[Line | Fragment]:
         end = len(row) if after is None else after.start
         body = row[header.end : end]
         cut = after is not None or last
-        yield Line(
+        yield LogLine(
             number, header.host, header.pid, header.tid, header.device, header.level, header.where, body, cut
         )
 

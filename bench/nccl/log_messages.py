@@ -11,26 +11,26 @@ from collections.abc import Callable, Iterator
 
 from bench.nccl.log_facts import (
     AsyncEvent,
-    Channel,
     ChannelCounts,
     Completion,
     DirectRdma,
     Fact,
     Hca,
     HcaSeen,
-    Interface,
+    LogChannel,
+    LogInterface,
+    LogSetting,
     Member,
     Network,
     NoDevice,
     Nvls,
-    Setting,
     Sockets,
     Tuned,
     Using,
     VersionSeen,
     Warned,
 )
-from bench.nccl.log_lines import Line
+from bench.nccl.log_lines import LogLine
 
 _VERSION = re.compile(r"[NR]CCL version ?: {0,4}v?(\d+\.\d+\.\d+\S*)|[NR]CCL version v?(\d+\.\d+\.\d+\S*)")
 
@@ -54,7 +54,7 @@ _INTERFACE = re.compile(r" ?\[(\d{1,4})\]([^\s:]{1,64}):(\S{1,128}?<\d{1,5}>)(?=
 _BUFFER_ENDS = (1022, 1023, 2046, 2047)
 
 
-def _using(line: Line) -> Iterator[Fact]:
+def _using(line: LogLine) -> Iterator[Fact]:
     head = _USING.match(line.text)
     if head and head[1] in _SOCKETS:
         yield _sockets(head[1], line.text[head.end() :], line.cut)
@@ -112,7 +112,7 @@ def _hca(item: re.Match[str], merged: int | None) -> Hca:
 def _sockets(network: str, listed: str, cut: bool) -> Sockets:
     found, at = [], 0
     while item := _INTERFACE.match(listed, at):
-        found.append(Interface(int(item[1]), item[2], item[3]))
+        found.append(LogInterface(int(item[1]), item[2], item[3]))
         at = item.end()
     ordered = [one.index for one in found] == list(range(len(found)))
     complete = not listed[at:].strip() and ordered and not cut
@@ -131,7 +131,7 @@ _NET_END = re.compile(
 )
 
 
-def _channel(line: Line) -> Iterator[Fact]:
+def _channel(line: LogLine) -> Iterator[Fact]:
     head = _CHANNEL.match(line.text)
     if head:
         number, source, target, direction = int(head[1]), int(head[2]), int(head[3]), head[4] or ""
@@ -146,11 +146,11 @@ def _channel(line: Line) -> Iterator[Fact]:
         transport = (
             "SHM" if detail.startswith("direct shared memory") else re.split(r"[/ ]", detail, maxsplit=1)[0]
         )
-        yield Channel(transport, number, source, target, direction, detail, line.number)
+        yield LogChannel(transport, number, source, target, direction, detail, line.number)
         return
     end = _NET_END.match(net[5])
     known = end is not None and not line.cut
-    yield Channel(
+    yield LogChannel(
         net[1],
         number,
         source,
@@ -175,7 +175,7 @@ _DEVICE = re.compile(r"cudaDev (\d{1,5}) ")
 _COMM_ID = re.compile(r"commId (0x[0-9a-fA-F]{1,16}) ")
 
 
-def _member(line: Line) -> Iterator[Fact]:
+def _member(line: LogLine) -> Iterator[Fact]:
     head = _MEMBER.match(line.text)
     if head and int(head[2]) < int(head[3]):
         stage, nodes, ident, device = (
@@ -220,41 +220,41 @@ _ASYNC = re.compile(
 )
 
 
-def _counts(line: Line) -> Iterator[Fact]:
+def _counts(line: LogLine) -> Iterator[Fact]:
     if match := _COUNTS.match(line.text):
         yield ChannelCounts(int(match[1]), int(match[2]) if match[2] else None, int(match[3]))
 
 
-def _nvls(line: Line) -> Iterator[Fact]:
+def _nvls(line: LogLine) -> Iterator[Fact]:
     if match := _NVLS.match(line.text):
         yield Nvls(not match[1], int(match[2]))
 
 
-def _direct(line: Line) -> Iterator[Fact]:
+def _direct(line: LogLine) -> Iterator[Fact]:
     if match := _DIRECT.match(line.text):
         yield DirectRdma(match[1].lower() == "enabled", match[2])
 
 
-def _net_ib(line: Line) -> Iterator[Fact]:
+def _net_ib(line: LogLine) -> Iterator[Fact]:
     if re.match(r"NET/\w{1,32} ?: No device found", line.text):
         yield NoDevice()
     elif match := _SEEN.match(line.text):
         yield HcaSeen(match[1], int(match[2]), match[3])
 
 
-def _network(line: Line) -> Iterator[Fact]:
+def _network(line: LogLine) -> Iterator[Fact]:
     if match := _NETWORK.fullmatch(line.text.rstrip()):
         yield Network(match[1])
 
 
-def _setting(line: Line) -> Iterator[Fact]:
+def _setting(line: LogLine) -> Iterator[Fact]:
     if not line.cut and (match := _SET.match(line.text)):
         value = match[2]
         # NCCL ends numbers with a full stop, and only numbers
-        yield Setting(match[1], value[:-1] if re.fullmatch(r"-?\d{1,20}\.", value) else value)
+        yield LogSetting(match[1], value[:-1] if re.fullmatch(r"-?\d{1,20}\.", value) else value)
 
 
-def _tuned(line: Line) -> Iterator[Fact]:
+def _tuned(line: LogLine) -> Iterator[Fact]:
     if match := _ALGORITHM.match(line.text):
         algorithm, protocol = _name(match[3], _ALGORITHMS), _name(match[4], _PROTOCOLS)
         yield Tuned(match[1] or "", int(match[2]), algorithm, protocol)
@@ -267,24 +267,24 @@ def _name(text: str, names: tuple[str, ...]) -> str:
     return names[int(text)] if text.isascii() and text.isdigit() and int(text) < len(names) else text
 
 
-def _version(line: Line) -> Iterator[Fact]:
+def _version(line: LogLine) -> Iterator[Fact]:
     if version := version_in(line.text):
         yield VersionSeen(version)
 
 
-def _completion(line: Line) -> Iterator[Fact]:
+def _completion(line: LogLine) -> Iterator[Fact]:
     if line.level == "WARN" and (match := _COMPLETION.search(line.text)):
         hca = _HCA_END.search(line.text[-80:])
         yield Completion(match[1] or "", int(match[2]), hca[1] if hca else "", line.number)
 
 
-def _async(line: Line) -> Iterator[Fact]:
+def _async(line: LogLine) -> Iterator[Fact]:
     if line.level == "WARN" and (match := _ASYNC.match(line.text)):
         yield AsyncEvent(match[1] or "", match[2].lstrip(" :").rstrip(), line.number)
 
 
 # a text that the message must hold, so that most patterns are not tried on most lines
-_READERS: tuple[tuple[str, Callable[[Line], Iterator[Fact]]], ...] = (
+_READERS: tuple[tuple[str, Callable[[LogLine], Iterator[Fact]]], ...] = (
     (" via ", _channel),
     (": Using", _using),
     ("NET/", _net_ib),
@@ -301,7 +301,7 @@ _READERS: tuple[tuple[str, Callable[[Line], Iterator[Fact]]], ...] = (
 )
 
 
-def facts_in(line: Line) -> Iterator[Fact]:
+def facts_in(line: LogLine) -> Iterator[Fact]:
     """Every fact in one message; most messages hold none or one, a WARN at least itself."""
     if line.level == "WARN":
         yield Warned(line.where, line.text.rstrip(), line.number)

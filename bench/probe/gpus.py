@@ -43,7 +43,7 @@ _NO_SUCH_THING = (2, 3, 4, 6, 13)
 
 
 @dataclass(frozen=True)
-class Seen:
+class NvmlAnswer:
     """What NVML showed. No GPUs with a note is a machine without NVML or without a driver."""
 
     gpus: tuple[Gpu, ...] = ()
@@ -62,14 +62,14 @@ def load() -> ModuleType | None:
     return module
 
 
-def gpus(nvml: Any, root: Path = Path("/")) -> Seen:
+def gpus(nvml: Any, root: Path = Path("/")) -> NvmlAnswer:
     """Every GPU that NVML lists. ``nvml`` is the module ``pynvml``, something like it, or None."""
     if nvml is None:
-        return Seen(notes=("nvml: the module pynvml (nvidia-ml-py) is not installed",))
+        return NvmlAnswer(notes=("nvml: the module pynvml (nvidia-ml-py) is not installed",))
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
-        return Seen(notes=(f"nvml: {error}",))
+        return NvmlAnswer(notes=(f"nvml: {error}",))
     try:
         return _seen(nvml, root)
     finally:
@@ -96,11 +96,11 @@ class Asker:
             return None
 
 
-def _seen(nvml: Any, root: Path) -> Seen:
+def _seen(nvml: Any, root: Path) -> NvmlAnswer:
     asker = Asker(nvml)
     count = asker.ask("nvmlDeviceGetCount")
     cuda = asker.ask("nvmlSystemGetCudaDriverVersion_v2")
-    return Seen(
+    return NvmlAnswer(
         gpus=tuple(_gpu(nvml, index, root) for index in range(count or 0)),
         driver=_text(asker.ask("nvmlSystemGetDriverVersion")),
         cuda=f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else None,

@@ -9,14 +9,14 @@ from bench.model.facts import Port
 from bench.model.verdict import Status
 from bench.probe.fabric import devinfo
 from bench.probe.fabric.pasted_text import Refused
-from bench.probe.fabric.run_tools import Answer, ask
+from bench.probe.fabric.run_tools import ToolAnswer, ask
 
 TOOL = "ibv_devinfo"
 LIMIT = 20.0  # s; it opens every HCA
 
 
 def sized(
-    ports: Sequence[Port], told: list[str], ask: Callable[[Sequence[str], float], Answer] = ask
+    ports: Sequence[Port], told: list[str], ask: Callable[[Sequence[str], float], ToolAnswer] = ask
 ) -> tuple[Port, ...]:
     """``ports`` with their MTUs, as far as they can be asked; why not is added to ``told``."""
     answer = ask((TOOL,), LIMIT)

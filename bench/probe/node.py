@@ -28,7 +28,7 @@ def probe(root: Path = LIVE, *, nvml: Any = None, environ: Mapping[str, str] | N
     """
     live = root.resolve() == LIVE
     told: list[str] = []
-    seen = _part(told, "nvml", lambda: _gpus(live, nvml, root), gpus.Seen())
+    seen = _part(told, "nvml", lambda: _gpus(live, nvml, root), gpus.NvmlAnswer())
     found = _part(told, "software", lambda: _software(live, root, environ), Software())
     none: tuple[Port, ...] = ()
     ports = _part(told, "infiniband", lambda: infiniband.ports(root), none)
@@ -69,9 +69,9 @@ def _part(told: list[str], source: str, read: Callable[[], T], otherwise: T) -> 
         return otherwise
 
 
-def _gpus(live: bool, nvml: Any, root: Path) -> gpus.Seen:
+def _gpus(live: bool, nvml: Any, root: Path) -> gpus.NvmlAnswer:
     if nvml is None and not live:
-        return gpus.Seen(notes=(f"nvml: {COPY}",))
+        return gpus.NvmlAnswer(notes=(f"nvml: {COPY}",))
     return gpus.gpus(nvml or gpus.load(), root)
 
 

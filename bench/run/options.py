@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench.measure.loop import Rules
+from bench.measure.loop import TimingRules
 from bench.model.errors import RailGaugeError
 from bench.model.profile import Profile
 from bench.plan import AcceptOptions, Request
@@ -50,7 +50,7 @@ class Options:
     out: Path
     command: tuple[str, ...]
     limits: Limits = field(default_factory=Limits)
-    rules: Rules = field(default_factory=Rules)
+    rules: TimingRules = field(default_factory=TimingRules)
     repetitions: int = 2
     sweeps: tuple[Request, ...] = ()
     report: Callable[[Run, Profile], None] | None = None

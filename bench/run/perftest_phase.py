@@ -14,7 +14,7 @@ from bench.measure.perftest import processes
 from bench.measure.perftest.command import Side, words
 from bench.measure.perftest.expected_rate import least
 from bench.measure.perftest.outcome import outcome
-from bench.measure.perftest.record import Ended, Transfer, left_out
+from bench.measure.perftest.record import PerftestExit, Transfer, left_out
 from bench.measure.perftest.schedule import (
     BACK,
     ROUND,
@@ -187,8 +187,8 @@ def _words(table: Table, side: Side, peer: Side | None = None) -> tuple[str, ...
     )
 
 
-def _ended(command: tuple[str, ...], told: Message) -> Ended:
-    return Ended(command, told["code"], told["text"])
+def _ended(command: tuple[str, ...], told: Message) -> PerftestExit:
+    return PerftestExit(command, told["code"], told["text"])
 
 
 def _ask(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from bench.measure.loop import Rules
+from bench.measure.loop import TimingRules
 from bench.measure.work_order import HEARTBEAT_SECONDS, WorkOrder, own_part
 from bench.model.measurement import Case, Measurement, Rank
 from bench.store import NOT_TRIED, Loss, Phase, Recorder
@@ -157,7 +157,7 @@ class Coordinator:
             self.order,
             phase=phase.name,
             name=f"{phase.name}-{cases[0].id}",
-            rules=Rules(**{**asdict(self.order.rules), **phase.rules}),
+            rules=TimingRules(**{**asdict(self.order.rules), **phase.rules}),
         )
         for rank in self.ranks:
             own = tuple(own_part(case, rank.rank) for case in cases)

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.model.counters import Role, Snapshot, delta
+from bench.model.counter_table import CounterRole
+from bench.model.counters import Snapshot, delta
 from bench.probe.gpu_load import Gauge, Load
 
 GPU_SECONDS = 0.25  # between two samples of the GPU
@@ -139,11 +140,11 @@ class Monitor:
             return
         moved = delta(self._first, snapshot)
         for row in moved.rows:
-            if row.role is Role.ERROR:
+            if row.role is CounterRole.ERROR:
                 unknown = self._followed.setdefault(row.subject, [])
                 if row.growth is None and row.counter not in unknown:
                     unknown.append(row.counter)
-        for row in moved.grown(Role.ERROR):
+        for row in moved.grown(CounterRole.ERROR):
             name = f"{row.subject} {row.counter}"
             if row.growth != self._grown.get(name) and len(self._changes) < MOST_CHANGES:
                 self._grown[name] = row.growth or 0

@@ -14,7 +14,7 @@ from typing import Any
 import borrowed
 
 from bench.launch import place
-from bench.measure.loop import Rules
+from bench.measure.loop import TimingRules
 from bench.model.profile import parse
 from bench.plan import PlanError, Request
 from bench.run.join import take_part
@@ -56,7 +56,7 @@ def main() -> int:
         out=folder / "run",
         command=("gpu-check",),
         limits=Limits(join=asked["limit"], hang=asked["limit"]),
-        rules=Rules(**asked["rules"]),
+        rules=TimingRules(**asked["rules"]),
         sweeps=tuple(
             Request(**{**sweep, "placements": tuple(sweep["placements"])}) for sweep in asked["sweeps"]
         ),

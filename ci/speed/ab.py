@@ -25,7 +25,7 @@ import torch.distributed as dist
 from bench.measure.backend import device as devices
 from bench.measure.backend.buffers import allocate
 from bench.measure.backend.group import CudaClock, Group, HostClock
-from bench.measure.loop import MOST_CALLS, Rules, measure
+from bench.measure.loop import MOST_CALLS, TimingRules, measure
 from bench.model.buffers import rotation
 from bench.model.collectives import Call, collective
 from bench.model.elements import element
@@ -65,7 +65,7 @@ def compare(group: Group, name: str, size: int, seconds: float) -> dict[str, obj
     launch = launcher(group, name, size)
     launch(0)
     calls = calls_for(group, launch)
-    rules = Rules(iterations=calls, warmup=0)
+    rules = TimingRules(iterations=calls, warmup=0)
     few = min(calls, 20)
     blocks: dict[str, list[float]] = {"a": [], "b": [], "c": []}
     alone: dict[str, list[float]] = {"a": [], "b": [], "c": []}

@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.measure.flight_recorder import SIZE, Entry, Flight, NotAFlight, behind, held, parse, switched_on
+from bench.measure.flight_recorder import (
+    SIZE,
+    Flight,
+    NotAFlight,
+    RecordedCall,
+    behind,
+    held,
+    parse,
+    switched_on,
+)
 from bench.supervise.hangs.rank_state import flight_of
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +44,7 @@ UNUSED = b'{"comm_lib_version":"","nccl_comm_state":{},"pg_config":{},"pg_status
 
 
 def flight(number: int, done: bool = False, name: str = "all_reduce") -> Flight:
-    entry = Entry("0", number, name, done)
+    entry = RecordedCall("0", number, name, done)
     return Flight((entry,), open=() if done else (entry,))
 
 
@@ -90,20 +99,20 @@ def torch_with(**functions: object) -> SimpleNamespace:
 
 
 def test_the_newest_entry_of_each_group_is_what_a_rank_entered_last():
-    waits = Entry("0", 2, "all_reduce", False)
+    waits = RecordedCall("0", 2, "all_reduce", False)
     assert parse(RECORDED) == Flight((waits,), "2.10", (waits,))
 
 
 def test_on_a_gpu_what_is_not_over_is_told_apart_from_what_the_host_entered():
     found = parse(json.dumps(nccl(9, done=6)))
-    assert found.last == (Entry("0", 9, "all_reduce", False),)
-    assert found.open == (Entry("0", 7, "all_reduce", False),)
+    assert found.last == (RecordedCall("0", 9, "all_reduce", False),)
+    assert found.open == (RecordedCall("0", 7, "all_reduce", False),)
 
 
 def test_nccl_is_read_where_nccl_records_and_not_in_the_recorder_of_gloo():
     """Since 2.8 torch has both, and the generic one holds nothing of NCCL's."""
     torch = torch_with(_dump_nccl_trace_json=json.dumps(nccl(3, 2)).encode(), _dump_fr_trace_json=UNUSED)
-    assert held(torch, "nccl").last == (Entry("0", 3, "all_reduce", False),)
+    assert held(torch, "nccl").last == (RecordedCall("0", 3, "all_reduce", False),)
 
 
 def test_gloo_is_read_in_the_generic_recorder_and_nccl_is_left_alone():
@@ -111,7 +120,7 @@ def test_gloo_is_read_in_the_generic_recorder_and_nccl_is_left_alone():
         raise AssertionError("asks CUDA of a job on CPUs")
 
     torch = torch_with(_dump_nccl_trace_json=never, _dump_fr_trace_json=RECORDED.encode())
-    assert held(torch, "gloo").last == (Entry("0", 2, "all_reduce", False),)
+    assert held(torch, "gloo").last == (RecordedCall("0", 2, "all_reduce", False),)
 
 
 def test_where_both_hold_something_both_are_told_and_a_group_of_both_is_nccl():
@@ -121,7 +130,7 @@ def test_where_both_hold_something_both_are_told_and_a_group_of_both_is_nccl():
         _dump_nccl_trace_json=json.dumps(nccl(5, 5)).encode(), _dump_fr_trace_json=json.dumps(gloo).encode()
     )
     found = held(torch, "nccl")
-    assert found.last == (Entry("0", 5, "all_reduce", True), Entry("1", 1, "all_reduce", True))
+    assert found.last == (RecordedCall("0", 5, "all_reduce", True), RecordedCall("1", 1, "all_reduce", True))
     assert found.open == (), "gloo's wait in group 0 is not NCCL's"
 
 
@@ -140,8 +149,8 @@ def test_the_pickle_of_torch_2_3_has_no_arguments_and_one_count():
             del row[later]
         row["seq_id"] = at + 1
     found = held(torch_with(_dump_nccl_trace=lambda: pickled(old | {"version": "1.4"})), "nccl")
-    assert found.last == (Entry("0", 4, "all_reduce", False),)
-    assert found.open == (Entry("0", 3, "all_reduce", False),)
+    assert found.last == (RecordedCall("0", 4, "all_reduce", False),)
+    assert found.open == (RecordedCall("0", 3, "all_reduce", False),)
 
 
 def test_a_recorder_that_fails_leaves_the_other():
@@ -149,7 +158,7 @@ def test_a_recorder_that_fails_leaves_the_other():
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     torch = torch_with(_dump_nccl_trace_json=broken, _dump_fr_trace_json=RECORDED.encode())
-    assert held(torch, "nccl").last == (Entry("0", 2, "all_reduce", False),)
+    assert held(torch, "nccl").last == (RecordedCall("0", 2, "all_reduce", False),)
     assert held(torch_with(), "nccl") == held(None, "gloo") == Flight()
 
 
@@ -165,7 +174,7 @@ def test_a_pickle_that_asks_for_a_call_gets_none(tmp_path):
 
 def test_a_call_that_ran_into_the_time_limit_is_not_over():
     dump = nccl(1, 0, retired=True)
-    assert parse(json.dumps(dump)).open == (Entry("0", 1, "all_reduce", False),)
+    assert parse(json.dumps(dump)).open == (RecordedCall("0", 1, "all_reduce", False),)
 
 
 def test_messages_that_start_together_are_over_when_the_entry_that_ends_them_is():
@@ -174,7 +183,7 @@ def test_messages_that_start_together_are_over_when_the_entry_that_ends_them_is(
     for row, name in zip(sent["entries"], ("send 0->1", "recv 0<-1", "coalesced"), strict=True):
         row["profiling_name"] = f"nccl:{name}"
     sent["entries"][2] |= {"state": "completed", "retired": True}
-    assert parse(json.dumps(sent)) == Flight((Entry("0", 7, "coalesced", True, True),), "2.10")
+    assert parse(json.dumps(sent)) == Flight((RecordedCall("0", 7, "coalesced", True, True),), "2.10")
 
 
 def test_a_long_dump_is_read_whole():
@@ -244,7 +253,7 @@ def test_a_message_is_counted_by_itself():
         "profiling_name": "nccl:send 0->1",
     }
     # of NCCL's, retired alone says that it was given up
-    assert parse(json.dumps({"entries": [row]})).last == (Entry("0", 7, "send 0->1", False, True),)
+    assert parse(json.dumps({"entries": [row]})).last == (RecordedCall("0", 7, "send 0->1", False, True),)
 
 
 def test_a_recorder_that_is_off_holds_nothing():
@@ -302,7 +311,7 @@ def test_what_silent_ranks_entered_is_not_claimed():
 
 def test_nobody_is_behind_by_the_numbers_of_messages():
     def sent(number: int, done: bool) -> Flight:
-        entry = Entry("0", number, "send 0->1", done, True)
+        entry = RecordedCall("0", number, "send 0->1", done, True)
         return Flight((entry,), open=() if done else (entry,))
 
     assert behind({0: sent(9, True), 1: sent(4, True)}) == ""

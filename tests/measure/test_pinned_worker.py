@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import runs
-from bench.measure.loop import Rules
+from bench.measure.loop import TimingRules
 from bench.measure.work_order import WorkOrder
 from bench.model.profile import load
 from bench.plan import AcceptOptions, Job, acceptance
@@ -45,7 +45,7 @@ def test_a_pinned_worker_sees_its_rail_alone_and_the_next_one_is_another_process
     supervisor = Supervisor(Control(), lambda _: {}, {**PATHS, "NCCL_IB_HCA": "mlx5_0"})
     seen = []
     for phase in pinned[:3]:
-        order = WorkOrder(phase.name, (), 0, 1, 0, "nccl", "127.0.0.1", 5.0, Rules(), 1)
+        order = WorkOrder(phase.name, (), 0, 1, 0, "nccl", "127.0.0.1", 5.0, TimingRules(), 1)
         supervisor.handle(
             {
                 "do": "start",

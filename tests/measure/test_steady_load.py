@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from bench.measure.loop import Rules
+from bench.measure.loop import TimingRules
 from bench.measure.soak import LEAST_WINDOWS, MOST_WINDOWS, steady, window_seconds
 from bench.model.measurement import Window
 from test_loop import Paper, Seconds
@@ -24,7 +24,7 @@ def load(paper, rules, wrong=0.0):
 
 def test_the_load_lasts_as_long_as_was_asked():
     paper = Paper(lambda rank, call: 1e-2)
-    times, windows = load(paper, Rules(budget=20.0, window=2.0))
+    times, windows = load(paper, TimingRules(budget=20.0, window=2.0))
     assert windows[-1].ended == pytest.approx(20.0, rel=0.03)
     assert len(windows) == len(times.pipelined) == 10
     assert times.stop == "budget"
@@ -32,21 +32,21 @@ def test_the_load_lasts_as_long_as_was_asked():
 
 def test_every_window_is_told_as_it_ends():
     paper = Paper(lambda rank, call: 1e-2)
-    ends = [window.ended for window in load(paper, Rules(budget=10.0, window=1.0))[1]]
+    ends = [window.ended for window in load(paper, TimingRules(budget=10.0, window=1.0))[1]]
     assert ends == sorted(ends)
     assert all(0.7 < b - a < 1.3 for a, b in itertools.pairwise(ends))
 
 
 def test_a_slowdown_in_the_middle_shows_in_its_windows():
     paper = Paper(lambda rank, call: 1e-2 if call < 1000 else 2e-2)
-    windows = load(paper, Rules(budget=20.0, window=2.0))[1]
+    windows = load(paper, TimingRules(budget=20.0, window=2.0))[1]
     assert max(windows[0].seconds) == pytest.approx(1e-2)
     assert max(windows[-1].seconds) == pytest.approx(2e-2)
 
 
 def test_the_call_by_itself_of_every_window_is_counted():
     paper = Paper(lambda rank, call: 1e-2 * (1 + rank), ranks=3)
-    times, windows = load(paper, Rules(budget=4.0, window=1.0))
+    times, windows = load(paper, TimingRules(budget=4.0, window=1.0))
     assert (times.apart.short, times.apart.long) == ((len(windows), 0, 0), (0, 0, len(windows)))
 
 
@@ -57,21 +57,21 @@ def test_a_window_of_an_older_journal_is_read_without_its_last_rank():
 
 def test_wrong_elements_are_counted_window_by_window():
     paper = Paper(lambda rank, call: 1e-2)
-    windows = load(paper, Rules(budget=4.0, window=1.0), wrong=3.0)[1]
+    windows = load(paper, TimingRules(budget=4.0, window=1.0), wrong=3.0)[1]
     assert [window.wrong for window in windows] == [(3, 3)] * len(windows)
     assert windows[0].checked == 20
 
 
 def test_calls_that_last_longer_than_a_window_still_end():
     paper = Paper(lambda rank, call: 7.0)
-    windows = load(paper, Rules(budget=30.0, window=1.0))[1]
+    windows = load(paper, TimingRules(budget=30.0, window=1.0))[1]
     assert windows[-1].ended >= 30.0
     assert len(windows) <= 3
 
 
 def test_rules_without_a_window_are_refused():
     with pytest.raises(ValueError, match="no window"):
-        load(Paper(lambda rank, call: 1.0), Rules(budget=1.0))
+        load(Paper(lambda rank, call: 1.0), TimingRules(budget=1.0))
 
 
 @pytest.mark.parametrize("total", [3.0, 60.0, 180.0, 3600.0, 86400.0, 604800.0])

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.model.counter_table import CounterRole
 from bench.model.counters import (
     TABLE,
     TCP,
     Growth,
     How,
-    Role,
     Snapshot,
     Traffic,
     bytes_moved,
@@ -59,14 +59,14 @@ def test_growth_says_how_far_it_can_be_believed(name, before, after, growth, how
 
 def test_a_counter_at_its_maximum_is_untold_and_not_healthy():
     moved = delta(seen(link_downed=255, symbol_error=0), seen(1.0, link_downed=255, symbol_error=0))
-    assert [row.counter for row in moved.untold(Role.ERROR)] == ["link_downed"]
-    assert moved.grown(Role.ERROR) == ()
+    assert [row.counter for row in moved.untold(CounterRole.ERROR)] == ["link_downed"]
+    assert moved.grown(CounterRole.ERROR) == ()
     assert saturated(seen(link_downed=255, symbol_error=3)) == (("mlx5_3/1", "counters", "link_downed", 255),)
 
 
 def test_a_port_that_vanished_is_untold():
     moved = delta(seen(symbol_error=0), snapshot(1.0, 1.0, [], [], {}))
-    assert [row.how for row in moved.untold(Role.ERROR)] == [How.ABSENT]
+    assert [row.how for row in moved.untold(CounterRole.ERROR)] == [How.ABSENT]
 
 
 def test_a_counter_in_neither_snapshot_has_no_row():
@@ -95,8 +95,8 @@ def test_the_same_name_in_another_group_is_another_counter():
 def test_errors_indicators_and_traffic_are_kept_apart():
     names = ("symbol_error", "port_xmit_wait", "port_xmit_packets", "new_in_this_driver")
     moved = delta(seen(**dict.fromkeys(names, 1)), seen(1.0, **dict.fromkeys(names, 2)))
-    assert [row.role for row in moved.rows] == [Role.ERROR, Role.INDICATOR, Role.TRAFFIC, None]
-    assert [row.counter for row in moved.grown(Role.ERROR)] == ["symbol_error"]
+    assert [row.role for row in moved.rows] == [CounterRole.ERROR, Role.INDICATOR, Role.TRAFFIC, None]
+    assert [row.counter for row in moved.grown(CounterRole.ERROR)] == ["symbol_error"]
 
 
 def test_lifespan_is_no_counter():

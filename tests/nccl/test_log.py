@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from bench.nccl.log import Log, hca_names, read, read_ranks, transports
 from bench.nccl.log_facts import (
     AsyncEvent,
-    Channel,
     ChannelCounts,
     Completion,
     DirectRdma,
     Hca,
     HcaSeen,
-    Interface,
+    LogChannel,
+    LogInterface,
+    LogSetting,
     Member,
     Nvls,
-    Setting,
     Tuned,
 )
 
@@ -204,8 +204,8 @@ def test_sockets_are_no_hcas():
     assert process.using == ()
     assert process.sockets[0].complete
     assert process.sockets[0].interfaces == (
-        Interface(0, "eth1", "10.0.0.1<0>"),
-        Interface(1, "ib0", "fe80::1%ib0<0>"),
+        LogInterface(0, "eth1", "10.0.0.1<0>"),
+        LogInterface(1, "ib0", "fe80::1%ib0<0>"),
     )
     assert not one("NET/Socket : Using [0]eth1:10.0.0.1<0> [1]ib0:10.").sockets[0].complete
 
@@ -249,7 +249,7 @@ CHANNELS = [
 @pytest.mark.parametrize(("text", "facts"), CHANNELS)
 def test_a_channel_is_read_in_every_versions_form(text, facts):
     (channel,) = one(text).channels
-    assert isinstance(channel, Channel)
+    assert isinstance(channel, LogChannel)
     assert facts == (
         channel.transport,
         channel.source,
@@ -317,8 +317,8 @@ def test_the_other_facts_are_read():
     assert one("NET/IB: [0] mlx5_3:uverbs3:1/IB provider=Mlx5 speed=400000 context=0x1").hcas_seen == (
         HcaSeen("mlx5_3", 1, "IB"),
     )
-    assert one("NCCL_IB_HCA set to ^=mlx5_0 ").settings == (Setting("NCCL_IB_HCA", "^=mlx5_0 "),)
-    assert one("NCCL_IB_DISABLE set by environment to 0.").settings == (Setting("NCCL_IB_DISABLE", "0"),)
+    assert one("NCCL_IB_HCA set to ^=mlx5_0 ").settings == (LogSetting("NCCL_IB_HCA", "^=mlx5_0 "),)
+    assert one("NCCL_IB_DISABLE set by environment to 0.").settings == (LogSetting("NCCL_IB_DISABLE", "0"),)
     assert one("P2P Chunksize set to 131072").settings == ()
     assert one("RCCL version : 2.22.3-HEAD:271856d").versions == ("2.22.3-HEAD:271856d",)
 

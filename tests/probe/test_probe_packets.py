@@ -4,7 +4,7 @@ import pytest
 
 from bench.model.facts import Port
 from bench.model.verdict import Status
-from bench.probe.fabric.run_tools import Answer
+from bench.probe.fabric.run_tools import ToolAnswer
 from bench.probe.mtu import sized
 
 TEXT = """hca_id:	mlx5_1
@@ -30,7 +30,7 @@ def asked(answer):
 
 
 def test_both_sizes_of_every_port_that_is_listed():
-    found, told = asked(Answer(("ibv_devinfo",), Status.PASS, "", TEXT))
+    found, told = asked(ToolAnswer(("ibv_devinfo",), Status.PASS, "", TEXT))
     assert [(port.mtu, port.max_mtu) for port in found] == [(2048, 4096), (None, None)]
     assert found[0].state == "ACTIVE" and told == []
 
@@ -38,9 +38,11 @@ def test_both_sizes_of_every_port_that_is_listed():
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer(("ibv_devinfo",), Status.SKIP, "ibv_devinfo is not installed"),
-        Answer(("ibv_devinfo",), Status.INCONCLUSIVE, "no answer within 20 s"),
-        Answer(("ibv_devinfo",), Status.PASS, "", "Failed to get IB devices list: Function not implemented"),
+        ToolAnswer(("ibv_devinfo",), Status.SKIP, "ibv_devinfo is not installed"),
+        ToolAnswer(("ibv_devinfo",), Status.INCONCLUSIVE, "no answer within 20 s"),
+        ToolAnswer(
+            ("ibv_devinfo",), Status.PASS, "", "Failed to get IB devices list: Function not implemented"
+        ),
     ],
 )
 def test_what_cannot_be_asked_is_a_note_and_no_size(answer):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.cli.terminal import Terminal
 from bench.launch import place
-from bench.measure.loop import Rules
+from bench.measure.loop import TimingRules
 from bench.model.collectives import COLLECTIVES
 from bench.model.elements import ELEMENTS, REDUCTIONS
 from bench.model.profile import load
@@ -34,7 +34,7 @@ if __name__ == "__main__":
         profile=load("local"),
         out=Path(sys.argv[1]),
         command=("every_case",),
-        rules=Rules(iterations=1, warmup=1),
+        rules=TimingRules(iterations=1, warmup=1),
         sweeps=sweeps(),
     )
     sys.exit(take_part(options, place(os.environ), Terminal(quiet=True)))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import runs
-from bench.measure.loop import Rules
+from bench.measure.loop import TimingRules
 from bench.measure.work_order import WorkOrder
 from bench.model.measurement import Case
 from bench.store import Phase, Recorder
@@ -122,7 +122,7 @@ def test_a_supervisor_that_dies_in_mid_phase_costs_the_case_in_flight(tmp_path):
     ]
     control = Script(*said, {"said": "lost", "text": "it closed the connection"})
     supervisor = Supervisor(control, lambda what: {}, {})
-    order = WorkOrder("", (), 0, 2, 0, "gloo", "127.0.0.1", 1.0, Rules(), 1)
+    order = WorkOrder("", (), 0, 2, 0, "gloo", "127.0.0.1", 1.0, TimingRules(), 1)
     with Recorder(tmp_path / "run") as recorder:
         chief = Coordinator(control, supervisor, recorder, Limits(), lambda kind, fields: None)
         chief.ranks, chief.order = runs.ranks(), order

@@ -33,7 +33,7 @@ from bench.model.rails import (
 from bench.model.units import show_rate
 from bench.plan.names import INSIDE
 from bench.probe.fabric.ask_all import from_json, seen
-from bench.probe.fabric.subnet import Fabric, attachments
+from bench.probe.fabric.subnet import Subnet, attachments
 from bench.store import FABRIC, LOGS, Run
 from bench.store.rows import Row
 
@@ -139,7 +139,7 @@ def known(run: Run, rows: Sequence[Row], profile: Profile) -> Known:
     )
 
 
-def fabric_of(run: Run) -> Fabric | None:
+def fabric_of(run: Run) -> Subnet | None:
     """The subnet as it was last seen; None where nobody was asked, or what was written is damaged."""
     try:
         lines = (run.path / LOGS / FABRIC).read_text(encoding="utf-8").splitlines()
@@ -148,7 +148,7 @@ def fabric_of(run: Run) -> Fabric | None:
         return None
 
 
-def leaves(nodes: Iterable[Node], names: Sequence[str], fabric: Fabric | None) -> dict[tuple[str, str], str]:
+def leaves(nodes: Iterable[Node], names: Sequence[str], fabric: Subnet | None) -> dict[tuple[str, str], str]:
     """(node, rail) -> the switch that its port hangs on; only what both facts and fabric know. Of a GPU with several
     rails those of all.
     """

@@ -13,7 +13,8 @@ from bench.judge.counter_windows import Window
 from bench.judge.evidence import Evidence
 from bench.judge.findings import MOST, Finding, Question
 from bench.judge.registry import check
-from bench.model.counters import HW, NET, PMA, TCP, Growth, How, Role, counter
+from bench.model.counter_table import CounterRole
+from bench.model.counters import HW, NET, PMA, TCP, Growth, How, counter
 from bench.model.profile import Profile
 from bench.model.rails import Role as Device
 from bench.model.rails import by_port, rails_of
@@ -99,7 +100,7 @@ def _rail(window: Window, device: Device, want: Profile) -> Iterator[tuple[Findi
     if device.name in window.before.readings and device.name not in window.after.readings:
         yield Finding(subject, False, f"was there before phase {window.phase} and is gone after it"), PMA
         return
-    shown = [row for row in window.moved.of(device.name) if row.role is Role.ERROR]
+    shown = [row for row in window.moved.of(device.name) if row.role is CounterRole.ERROR]
     group, names = WANTED.get(want.rails.kind, ("", ()))
     there = {row.counter for row in window.moved.of(device.name) if row.group == group}
     lacking = [name for name in names if name not in there]
@@ -147,7 +148,7 @@ def others(evidence: Evidence) -> Iterator[Verdict]:
         rails = {device.name for device in rails_of(window.node, evidence.rails)}
         told += [
             f"{window.node.name} {row.subject}: {_grown(row, window)}"
-            for row in window.moved.grown(Role.ERROR)
+            for row in window.moved.grown(CounterRole.ERROR)
             if row.subject not in rails
         ]
     if not evidence.begun:
@@ -173,7 +174,7 @@ def congestion(evidence: Evidence) -> Iterator[Verdict]:
         rails = {device.name for device in rails_of(window.node, evidence.rails)}
         told += [
             f"{window.node.name} {row.subject}: {_grown(row, window)}"
-            for row in window.moved.grown(Role.INDICATOR)
+            for row in window.moved.grown(CounterRole.INDICATOR)
             if row.subject in rails
         ]
     measured = (

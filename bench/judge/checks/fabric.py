@@ -11,7 +11,7 @@ from bench.judge.fabric.links import Wanted, wanted_of
 from bench.judge.registry import check
 from bench.model.rails import rails_of
 from bench.model.verdict import Status, Verdict
-from bench.probe.fabric.ask_all import Look, from_json
+from bench.probe.fabric.ask_all import SubnetAnswers, from_json
 from bench.store import FABRIC, LOGS
 
 LANES = 4  # an NDR, HDR or EDR port of an HCA is 4 lanes wide
@@ -47,7 +47,7 @@ def _wanted(evidence: Evidence) -> list[Wanted]:
     ]
 
 
-def _looks(evidence: Evidence) -> list[Look]:
+def _looks(evidence: Evidence) -> list[SubnetAnswers]:
     """What was asked, oldest first; a damaged file raises, which is an INCONCLUSIVE of this check."""
     path = evidence.run.path / LOGS / FABRIC
     if not path.exists():

@@ -12,7 +12,7 @@ from bench.model.measurement import Rank
 from bench.model.profile import Profile
 from bench.model.rails import by_port, nearest_rails
 from bench.model.verdict import Verdict
-from bench.nccl.log import Process
+from bench.nccl.log import LogProcess
 
 STEP = (
     "see which GPU is next to which adapter (nvidia-smi topo -m, railgauge probe) and whether NCCL was given a wrong "
@@ -49,7 +49,7 @@ def own(evidence: Evidence) -> Iterator[Verdict]:
 
 
 def _of_rank(
-    rank: Rank, said: tuple[Process, ...], node: Node | None, at: int | None, want: Profile
+    rank: Rank, said: tuple[LogProcess, ...], node: Node | None, at: int | None, want: Profile
 ) -> Finding:
     used = sorted({name for process in said for name in _used(process)})
     if node is None or at is None or at >= len(node.gpus):
@@ -74,7 +74,7 @@ def _of_rank(
     return Finding(subject, True, told, note=told)
 
 
-def _used(process: Process) -> Iterator[str]:
+def _used(process: LogProcess) -> Iterator[str]:
     """The HCAs of the process's own channels; those that go by another GPU (PXN) are that GPU's."""
     hcas = {hca.index: hca.name for using in process.using for hca in using.hcas}
     for channel in process.channels:

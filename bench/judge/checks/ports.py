@@ -13,7 +13,8 @@ from dataclasses import replace
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, Question
 from bench.judge.registry import check
-from bench.model.counters import Role, counter, saturated, snapshot
+from bench.model.counter_table import CounterRole
+from bench.model.counters import counter, saturated, snapshot
 from bench.model.facts import Node
 from bench.model.majority import odd_ones
 from bench.model.profile import Profile
@@ -289,7 +290,7 @@ def _names(device: Device) -> Iterator[tuple[str, str]]:
 
 def _is_error(group: str, name: str) -> bool:
     row = counter(group, name)
-    return row is not None and row.role is Role.ERROR
+    return row is not None and row.role is CounterRole.ERROR
 
 
 @check("rails.others", early=True)

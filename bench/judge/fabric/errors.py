@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from bench.judge.fabric.links import ASK_AGAIN
 from bench.model.verdict import Status, Verdict
 from bench.probe.fabric.link import End
-from bench.probe.fabric.perfquery import CONGESTION
 from bench.probe.fabric.queryerrors import PortErrors, QueryErrors
-from bench.probe.fabric.subnet import Fabric, by_port, where
+from bench.probe.fabric.subnet import Subnet, by_port, where
+
+CONGESTION = "PortXmitWait"  # ticks with data to send and no credit: congestion, no fault of the link
 
 # Totals since the counters were last cleared; the values that infiniband-diags ships in error_thresholds
 LIMITS: Mapping[str, int] = {
@@ -30,7 +31,7 @@ _LIMITS_SOURCE = "infiniband-diags error_thresholds"
 
 
 def errors(
-    fabric: Fabric,
+    fabric: Subnet,
     before: QueryErrors | None = None,
     limits: Mapping[str, int] = LIMITS,
     source: str = _LIMITS_SOURCE,
@@ -82,7 +83,7 @@ def errors(
 
 
 def _over(
-    fabric: Fabric, port: PortErrors, was: Mapping[str, int], limits: Mapping[str, int] | None, source: str
+    fabric: Subnet, port: PortErrors, was: Mapping[str, int], limits: Mapping[str, int] | None, source: str
 ) -> Verdict | None:
     """FAIL for one port, None where it is fine; with ``limits`` None growth is judged, a fall is INCONCLUSIVE."""
     if port.port is None:
@@ -114,7 +115,7 @@ def _over(
     )
 
 
-def _named(fabric: Fabric, port: PortErrors) -> str:
+def _named(fabric: Subnet, port: PortErrors) -> str:
     """``leaf3 port 2 (to node1 mlx5_3/1)``."""
     row = by_port(fabric).get((port.guid, port.port or 0))
     if row is None:
@@ -122,7 +123,7 @@ def _named(fabric: Fabric, port: PortErrors) -> str:
     return where(row.near) + (f" (to {where(row.far)})" if row.far else "")
 
 
-def changes(before: Fabric, now: Fabric) -> Iterator[Verdict]:
+def changes(before: Subnet, now: Subnet) -> Iterator[Verdict]:
     """What was there and is not any more: switches, HCA ports, and cables whose two ends are still there."""
     if not before.rows or not now.rows:
         yield Verdict(
@@ -172,7 +173,7 @@ def changes(before: Fabric, now: Fabric) -> Iterator[Verdict]:
         )
 
 
-def _ends(fabric: Fabric) -> Iterator[End]:
+def _ends(fabric: Subnet) -> Iterator[End]:
     """Every node, once for each port that is connected."""
     for row in fabric.rows:
         if row.far:
@@ -180,7 +181,7 @@ def _ends(fabric: Fabric) -> Iterator[End]:
             yield row.far
 
 
-def _cables(fabric: Fabric) -> dict[tuple[tuple[str, int], ...], tuple[End, End]]:
+def _cables(fabric: Subnet) -> dict[tuple[tuple[str, int], ...], tuple[End, End]]:
     return {
         tuple(sorted(((row.near.guid or "", row.near.port), (row.far.guid or "", row.far.port)))): (
             row.near,

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 from bench.judge.fabric import errors, links
 from bench.model.verdict import Status, Verdict
-from bench.probe.fabric.ask_all import Look, seen
+from bench.probe.fabric.ask_all import SubnetAnswers, seen
 
 
 def judged(
-    looked: Look,
+    looked: SubnetAnswers,
     wanted: Sequence[links.Wanted],
     width: int,
     rate: float,
     source: str,
-    before: Look | None = None,
+    before: SubnetAnswers | None = None,
 ) -> list[Verdict]:
     """All there is to say of the ``wanted`` ports, links (``width`` lanes, ``rate`` bytes/s) and errors.
 

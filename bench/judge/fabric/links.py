@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from bench.model.facts import Node, Port
 from bench.model.units import show_rate
 from bench.model.verdict import Status, Verdict
-from bench.probe.fabric.link import Link, Row
+from bench.probe.fabric.link import Link, LinkRow
 from bench.probe.fabric.pasted_text import guid as spelled
-from bench.probe.fabric.subnet import Attachment, Fabric, attachments, behind, trunks, where
+from bench.probe.fabric.subnet import Attachment, Subnet, attachments, behind, trunks, where
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def _wanted(name: str, rail: str, port: Port | None) -> Wanted:
 _NO_GUID = "0x0000000000000000"
 
 
-def complete(fabric: Fabric) -> Iterator[Verdict]:
+def complete(fabric: Subnet) -> Iterator[Verdict]:
     """Whether everything on the fabric answered; what is silent is named by the port that leads to it."""
     subject, wanted = "fabric", "every node answers"
     if not fabric.rows:
@@ -90,7 +90,7 @@ ASK_AGAIN = "see why the tools gave no answer"
 
 
 def hca_ports(
-    fabric: Fabric, wanted: Sequence[Wanted], width: int, rate: float, source: str
+    fabric: Subnet, wanted: Sequence[Wanted], width: int, rate: float, source: str
 ) -> Iterator[Verdict]:
     """For every HCA port wanted: which switch port it is on, and its link's width and rate at both ends.
 
@@ -115,7 +115,7 @@ def hca_ports(
             yield _link(port.subject, _both(attachment), width, rate, source)
 
 
-def _present(port: Wanted, attachment: Attachment | None, fabric: Fabric, source: str) -> Verdict:
+def _present(port: Wanted, attachment: Attachment | None, fabric: Subnet, source: str) -> Verdict:
     def verdict(status: Status, measured: str, step: str = "") -> Verdict:
         return Verdict("fabric.port", port.subject, status, measured, "an HCA port on a switch", source, step)
 
@@ -132,7 +132,7 @@ def _present(port: Wanted, attachment: Attachment | None, fabric: Fabric, source
     return verdict(Status.PASS, f"on {where(attachment.switch)}")
 
 
-_Ends = tuple[tuple[str, Row | None], ...]
+_Ends = tuple[tuple[str, LinkRow | None], ...]
 
 
 def _both(attachment: Attachment) -> _Ends:
@@ -166,12 +166,12 @@ def _link(
     )
 
 
-def _up(row: Row) -> bool:
+def _up(row: LinkRow) -> bool:
     """A port that is not up has no width and speed that mean anything (IBTA C14-24.2.1)."""
     return row.state in ("", "Active")
 
 
-def _shown(row: Row | None) -> str:
+def _shown(row: LinkRow | None) -> str:
     if row is None:
         return "nothing reported"
     return row.link.text if _up(row) else f"{row.state}, {row.physical}"
@@ -182,7 +182,7 @@ def _below(link: Link, width: int, rate: float) -> bool:
     return narrow or (link.rate is not None and not link.rate >= rate)
 
 
-def trunk_links(fabric: Fabric, width: int, rate: float, source: str) -> Iterator[Verdict]:
+def trunk_links(fabric: Subnet, width: int, rate: float, source: str) -> Iterator[Verdict]:
     """Width and rate of every cable between switches: a row for each bad one, one for all the good."""
     judged = []
     for row, back in trunks(fabric):
@@ -203,7 +203,7 @@ def trunk_links(fabric: Fabric, width: int, rate: float, source: str) -> Iterato
         yield Verdict("fabric.trunk", "fabric", status, "no link between two switches was seen")
 
 
-def uplinks(fabric: Fabric) -> Iterator[Verdict]:
+def uplinks(fabric: Subnet) -> Iterator[Verdict]:
     """Leaf switches with fewer links to other switches than most have: a dead trunk, seen without a plan."""
     leaves = {
         attachment.switch.guid: attachment.switch for attachment in attachments(fabric) if attachment.switch

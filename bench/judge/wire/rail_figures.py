@@ -10,7 +10,7 @@ from functools import cached_property
 from bench.judge.blame import transfers
 from bench.judge.blame.background import names_in
 from bench.measure.perftest.outcome import Outcome, explained, outcome
-from bench.measure.perftest.record import Record, Transfer
+from bench.measure.perftest.record import PerftestRecord, Transfer
 from bench.measure.perftest.schedule import wanted
 from bench.model.facts import Node, Port
 from bench.model.profile import Profile
@@ -48,7 +48,7 @@ class View:
     rows: Sequence[Row]
     profile: Profile
     nodes: Mapping[str, Node]
-    record: Record
+    record: PerftestRecord
 
     @cached_property
     def outcomes(self) -> tuple[tuple[Transfer, Outcome], ...]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .command import Side
-from .record import Ended, Transfer
+from .record import PerftestExit, Transfer
 
 # libibverbs/verbs.h, enum ibv_wc_status: those of a path and not of a program
 STATES = {
@@ -87,7 +87,7 @@ def _worded(text: str, found: re.Match[str]) -> str:
     return STATES.get(found[1], f"a transfer completed with status {found[1]}")
 
 
-def _unsaid(sides: list[tuple[Side, Ended]], problems: Sequence[str]) -> Cause:
+def _unsaid(sides: list[tuple[Side, PerftestExit]], problems: Sequence[str]) -> Cause:
     side, ended = sides[0]
     if ended.code is None:
         return Cause("no answer before its deadline: nothing came through", side)

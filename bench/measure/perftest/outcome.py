@@ -11,7 +11,7 @@ from bench.model.facts import Node
 from bench.model.units import show_size
 
 from .causes import MEMORY, Cause, cause
-from .record import Ended, Transfer
+from .record import PerftestExit, Transfer
 from .tool import Tool
 
 GAVE_UP = "Failed status 12"  # IBV_WC_RETRY_EXC_ERR: sent again and again, never acknowledged
@@ -47,7 +47,7 @@ def outcome(transfer: Transfer) -> Outcome:
     return Outcome(whole[0].rows[-1].average, int(mtu) if mtu.isdecimal() else None)
 
 
-def _stalled(client: Ended, runs: Sequence[output.LinkRun]) -> bool:
+def _stalled(client: PerftestExit, runs: Sequence[output.LinkRun]) -> bool:
     """Whether the ports were connected and no message arrived while it was measured."""
     rows = [row for run in runs for row in run.rows]
     counted = len(rows) == 1 and rows[0].iterations == 0 and rows[0].average == 0

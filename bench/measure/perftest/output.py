@@ -105,7 +105,7 @@ class LinkRun:
 
 
 @dataclass
-class _Table:
+class _Columns:
     """A table while its lines come in. ``columns``: of latencies by name, empty of bandwidths and before a header."""
 
     tool: str = ""
@@ -124,7 +124,7 @@ class _Table:
 
 def parse(text: str) -> tuple[LinkRun, ...]:
     """Every table of a text; a title without a table is one without rows. Never raises on any text."""
-    tables = [_Table()]
+    tables = [_Columns()]
     for whole in text.splitlines():
         table, line = tables[-1], whole[:LONGEST]
         if title := _TITLE.search(line):
@@ -141,8 +141,8 @@ def parse(text: str) -> tuple[LinkRun, ...]:
     return tuple(_settled(table, gpu) for table in tables if table.title or table.header or table.failures)
 
 
-def _next(tables: list[_Table]) -> _Table:
-    tables.append(_Table())
+def _next(tables: list[_Columns]) -> _Columns:
+    tables.append(_Columns())
     return tables[-1]
 
 
@@ -150,7 +150,7 @@ def _tool(match: re.Match[str]) -> str:
     return f"ib_{_VERBS[match[1]]}_{'bw' if match[2] == 'BW' else 'lat'}"
 
 
-def _header(tables: list[_Table], line: str) -> bool:
+def _header(tables: list[_Columns], line: str) -> bool:
     bandwidth, latency = _BW_HEADER.search(line), _LAT_HEADER.search(line)
     if not (bandwidth or latency):
         return False
@@ -169,7 +169,7 @@ def _header(tables: list[_Table], line: str) -> bool:
     return True
 
 
-def _row(table: _Table, line: str) -> bool:
+def _row(table: _Columns, line: str) -> bool:
     tokens = line.split()
     if not (table.header and tokens and all(_NUMBER.fullmatch(token) for token in tokens)):
         return False
@@ -204,7 +204,7 @@ def latency_row(size: int, iterations: int, micros: dict[str, float]) -> LinkRow
     return LinkRow(size, iterations, latency=latency, valid=good)
 
 
-def _surroundings(table: _Table, line: str) -> None:
+def _surroundings(table: _Columns, line: str) -> None:
     for name, pattern in _FACTS.items():
         if match := pattern.search(line):
             table.facts.setdefault(name, match[1])
@@ -213,7 +213,7 @@ def _surroundings(table: _Table, line: str) -> None:
         table.failures.append(failure[1].strip())
 
 
-def _settled(table: _Table, gpu: bool) -> LinkRun:
+def _settled(table: _Columns, gpu: bool) -> LinkRun:
     problems, failures = list(table.problems), tuple(dict.fromkeys(table.failures))
     if not table.rows:
         problems.append(

@@ -37,7 +37,7 @@ LISTENING = "0A"  # Linux, include/net/tcp_states.h: TCP_LISTEN
 Message = dict[str, Any]
 
 
-class Process:
+class PerftestProcess:
     """One ib_write_bw."""
 
     def __init__(self, words: list[str], port: int, numa: int | None) -> None:
@@ -89,8 +89,8 @@ class Errands:
     known = (TOOL, SERVE, CONNECT, END)
 
     def __init__(self) -> None:
-        self._servers: dict[str, Process] = {}
-        self._clients: dict[str, Process] = {}
+        self._servers: dict[str, PerftestProcess] = {}
+        self._clients: dict[str, PerftestProcess] = {}
         self._asked = ""
         self._deadline = 0.0
 
@@ -103,10 +103,10 @@ class Errands:
             self.stop()
             ports = _ports(len(message["jobs"]), message["address"])
             for (key, job), port in zip(message["jobs"].items(), ports, strict=True):
-                self._servers[key] = Process(job["words"], port, job["numa"])
+                self._servers[key] = PerftestProcess(job["words"], port, job["numa"])
         elif self._asked == CONNECT:
             for key, job in message["jobs"].items():
-                self._clients[key] = Process(job["words"], job["port"], job["numa"])
+                self._clients[key] = PerftestProcess(job["words"], job["port"], job["numa"])
 
     def look(self) -> Iterator[Message]:
         """The answer to what was asked, once there is one."""
@@ -142,7 +142,7 @@ class Errands:
         self._servers, self._clients = {}, {}
 
 
-def _all_ended(processes: dict[str, Process], late: bool) -> Message | None:
+def _all_ended(processes: dict[str, PerftestProcess], late: bool) -> Message | None:
     if not late and not all(each.ended for each in processes.values()):
         return None
     for each in processes.values():

@@ -21,7 +21,7 @@ class RecordError(ValueError):
 
 
 @dataclass(frozen=True)
-class Ended:
+class PerftestExit:
     """One process. ``code``: its exit status, None where it was stopped at its deadline; ``text``: its words."""
 
     words: tuple[str, ...]
@@ -40,8 +40,8 @@ class Transfer:
     round: int
     sender: Side
     receiver: Side
-    server: Ended
-    client: Ended | None = None
+    server: PerftestExit
+    client: PerftestExit | None = None
     again: bool = False
 
     @property
@@ -63,13 +63,13 @@ class Transfer:
         )
 
 
-def _ended(row: dict[str, Any]) -> Ended:
+def _ended(row: dict[str, Any]) -> PerftestExit:
     code = row["code"]
-    return Ended(tuple(map(str, row["words"])), None if code is None else int(code), str(row["text"]))
+    return PerftestExit(tuple(map(str, row["words"])), None if code is None else int(code), str(row["text"]))
 
 
 @dataclass(frozen=True)
-class Record:
+class PerftestRecord:
     """All that a run holds. ``left``: why nothing was measured, "" where something was tried."""
 
     tools: tuple[Tool, ...] = ()
@@ -82,7 +82,7 @@ class Record:
         return tuple(tool.node for tool in self.tools if not tool.missing)
 
 
-def of_lines(lines: Iterable[dict[str, Any]]) -> Record:
+def of_lines(lines: Iterable[dict[str, Any]]) -> PerftestRecord:
     """The record of a run's lines. Raises RecordError for a line that is damaged; unknown kinds are left out."""
     tools, transfers, left = [], [], ""
     for row in lines:
@@ -95,7 +95,7 @@ def of_lines(lines: Iterable[dict[str, Any]]) -> Record:
                 left = str(row["why"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RecordError(f"not a line of verbs.jsonl: {error!r}") from error
-    return Record(tuple(tools), tuple(transfers), left)
+    return PerftestRecord(tuple(tools), tuple(transfers), left)
 
 
 def left_out(why: str) -> dict[str, Any]:

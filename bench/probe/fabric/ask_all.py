@@ -10,31 +10,31 @@ from bench.model.verdict import Status
 from bench.probe.fabric import linkinfo, netdiscover, queryerrors
 from bench.probe.fabric import run_tools as asking
 from bench.probe.fabric.pasted_text import Refused
-from bench.probe.fabric.subnet import Fabric, join
+from bench.probe.fabric.subnet import Subnet, join
 
 T = TypeVar("T", netdiscover.Discovery, linkinfo.Linkinfo, queryerrors.QueryErrors)
 
 
 @dataclass(frozen=True)
-class Look:
+class SubnetAnswers:
     """What the three tools said at one time: evidence, to be kept with the run."""
 
-    discovery: asking.Answer
-    links: asking.Answer
-    errors: asking.Answer
+    discovery: asking.ToolAnswer
+    links: asking.ToolAnswer
+    errors: asking.ToolAnswer
 
     @property
-    def answers(self) -> tuple[asking.Answer, ...]:
+    def answers(self) -> tuple[asking.ToolAnswer, ...]:
         return self.discovery, self.links, self.errors
 
 
-def look(limit: float = 120.0, run: asking.Run = asking.run) -> Look:
+def look(limit: float = 120.0, run: asking.Run = asking.run) -> SubnetAnswers:
     """Asks the subnet, each tool for at most ``limit`` seconds; never raises for what they do."""
     commands = (asking.DISCOVER, asking.LINKS, asking.ERRORS)
-    return Look(*(asking.ask(command, limit, run) for command in commands))
+    return SubnetAnswers(*(asking.ask(command, limit, run) for command in commands))
 
 
-def from_json(rows: list[dict[str, object]]) -> Look:
+def from_json(rows: list[dict[str, object]]) -> SubnetAnswers:
     """A look from its three answers as ``to_json`` wrote them."""
     answers = []
     for row in rows:
@@ -42,7 +42,7 @@ def from_json(rows: list[dict[str, object]]) -> Look:
         if not isinstance(command, list):
             raise ValueError(f"the command of an answer is {command!r}, no list")
         answers.append(
-            asking.Answer(
+            asking.ToolAnswer(
                 tuple(str(word) for word in command),
                 Status(row["status"]),
                 str(row["reason"]),
@@ -50,10 +50,10 @@ def from_json(rows: list[dict[str, object]]) -> Look:
                 str(row["err"]),
             )
         )
-    return Look(*answers)
+    return SubnetAnswers(*answers)
 
 
-def seen(looked: Look) -> Fabric:
+def seen(looked: SubnetAnswers) -> Subnet:
     """The fabric in the answers; an answer that is none of its tool's adds nothing."""
     return join(
         _read(netdiscover.parse, looked.discovery),
@@ -62,7 +62,7 @@ def seen(looked: Look) -> Fabric:
     )
 
 
-def _read(parse: Callable[[str], T], answer: asking.Answer) -> T | None:
+def _read(parse: Callable[[str], T], answer: asking.ToolAnswer) -> T | None:
     """The text read; of standard error only what says that something did not answer."""
     try:
         said: T = parse(answer.text)

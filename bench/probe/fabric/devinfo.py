@@ -20,7 +20,7 @@ _FLAG = re.compile(
 
 
 @dataclass(frozen=True)
-class Port:
+class VerbsPort:
     """One port.
 
     ``state`` as printed without the code (``PORT_ACTIVE``); ``link`` only with ``-v``; MTU in bytes.
@@ -51,7 +51,7 @@ class Adapter:
     vendor_part_id: int | None = None
     board: str | None = None
     port_count: int | None = None
-    ports: tuple[Port, ...] = ()
+    ports: tuple[VerbsPort, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _put_port(adapters: list[Adapter], key: str, value: str) -> bool:
     last = adapters[-1]
     if key == "port" or not last.ports:
         number = noise.number(value) if key == "port" else None
-        last = replace(last, ports=(*last.ports, Port(number)))
+        last = replace(last, ports=(*last.ports, VerbsPort(number)))
     port = last.ports[-1]
     if key in _PORT_FIELDS:
         name, read = _PORT_FIELDS[key]
@@ -160,7 +160,7 @@ def _link(now: Link | None, key: str, value: str) -> Link | None:
     return replace(now, speed=speed(value)) if key == "active_speed" else now
 
 
-def _said(port: Port, key: str) -> bool:
+def _said(port: VerbsPort, key: str) -> bool:
     """Whether the field that was just read said something."""
     if key == "active_width":
         return port.link is not None and port.link.width is not None

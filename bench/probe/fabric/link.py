@@ -67,7 +67,7 @@ class End:
 
 
 @dataclass(frozen=True)
-class Row:
+class LinkRow:
     """A port as one tool saw it: ``far`` None where nothing is connected; ``state`` "" where the text does
     not say.
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from bench.probe.fabric import pasted_text as noise
-from bench.probe.fabric.link import UNKNOWN, End, Link, Row, speed, width
+from bench.probe.fabric.link import UNKNOWN, End, Link, LinkRow, speed, width
 from bench.probe.fabric.netdiscover import unanswered
 
 _HEAD = re.compile(r"^\s*(?P<kind>Switch|CA|Router): (?:(?P<guid>0x[0-9a-fA-F]{1,16}) )?(?P<name>.*):\s*$")
@@ -31,14 +31,14 @@ class Linkinfo:
     With ``-l`` the text does not say what kind a node is: ``near.kind`` and ``far.kind`` are "".
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[LinkRow, ...]
     unanswered: tuple[str, ...]
     unparsed: tuple[str, ...]
 
 
 def parse(text: str) -> Linkinfo:
     """Rows in the text's order; raises ``Refused``."""
-    rows: list[Row] = []
+    rows: list[LinkRow] = []
     head = End("", None, "", None, 0)
     unparsed = []
     silent = unanswered(text)
@@ -60,7 +60,7 @@ def parse(text: str) -> Linkinfo:
     return Linkinfo(tuple(rows), silent, tuple(unparsed))
 
 
-def _row(head: End, line: str) -> Row | None:
+def _row(head: End, line: str) -> LinkRow | None:
     match = _ROW.match(line)
     seen = _STATE.match(match["link"].strip()) if match else None
     if match is None or seen is None:
@@ -77,7 +77,7 @@ def _row(head: End, line: str) -> Row | None:
         int(match["port"]),
     )
     shown = seen["link"].strip()
-    return Row(
+    return LinkRow(
         near=near,
         link=Link(width(shown), speed(re.sub(r"^\w+\s+", "", shown))) if shown else UNKNOWN,
         far=_far(far) if far else None,

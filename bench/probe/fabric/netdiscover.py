@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from bench.probe.fabric import pasted_text as noise
-from bench.probe.fabric.link import End, Row, link
+from bench.probe.fabric.link import End, LinkRow, link
 
 _KINDS = {"Switch": "SW", "Ca": "CA", "Rt": "RT"}
 _ORIGIN = re.compile(r"^# Initiated from node (?P<node>[0-9a-f]{1,16}) port (?P<port>[0-9a-f]{1,16})")
@@ -39,7 +39,7 @@ _QUIET = re.compile(
 
 
 @dataclass(frozen=True)
-class Node:
+class SubnetNode:
     """A switch, channel adapter or router; ``guid`` is the node's, ``lid`` a switch's (else None)."""
 
     kind: str
@@ -54,8 +54,8 @@ class Discovery:
     """``origin`` is the port GUID it was seen from. With ``-p`` there are rows and no nodes."""
 
     origin: str | None
-    nodes: tuple[Node, ...]
-    rows: tuple[Row, ...]
+    nodes: tuple[SubnetNode, ...]
+    rows: tuple[LinkRow, ...]
     unanswered: tuple[str, ...]
     unparsed: tuple[str, ...]
 
@@ -73,8 +73,8 @@ def path(line: str) -> tuple[int, ...]:
 
 def parse(text: str) -> Discovery:
     """Both formats, and the warnings if standard error was joined to the text; raises ``Refused``."""
-    nodes: list[Node] = []
-    rows: list[Row] = []
+    nodes: list[SubnetNode] = []
+    rows: list[LinkRow] = []
     origin, unparsed = None, []
     for line in noise.lines(text):
         if found := _ORIGIN.match(line):
@@ -94,19 +94,19 @@ def parse(text: str) -> Discovery:
     return Discovery(origin, tuple(nodes), tuple(rows), silent, tuple(unparsed))
 
 
-def _node(match: re.Match[str]) -> Node:
+def _node(match: re.Match[str]) -> SubnetNode:
     kind = _KINDS[match["kind"]]
     lid = noise.number(match["lid"]) if kind == "SW" else None
-    return Node(kind, noise.guid(match["guid"]) or "", match["name"].strip(), int(match["ports"]), lid)
+    return SubnetNode(kind, noise.guid(match["guid"]) or "", match["name"].strip(), int(match["ports"]), lid)
 
 
-def _row(node: Node, match: re.Match[str]) -> Row:
+def _row(node: SubnetNode, match: re.Match[str]) -> LinkRow:
     """A port line under its node. A switch has one GUID; an adapter's port has its own, in parentheses."""
     near_guid = noise.guid(match["near_guid"]) or node.guid
     near_lid = noise.number(match["near_lid"]) if match["near_lid"] else node.lid
     far_kind = {"S": "SW", "H": "CA", "R": "RT"}.get(match["far_node"][0], "")
     far_guid = noise.guid(match["far_guid"]) or noise.guid(match["far_node"])
-    return Row(
+    return LinkRow(
         near=End(node.kind, near_guid, node.name, near_lid, int(match["near"])),
         link=link(match["link"]),
         far=End(
@@ -115,7 +115,7 @@ def _row(node: Node, match: re.Match[str]) -> Row:
     )
 
 
-def _listed(match: re.Match[str]) -> Row:
+def _listed(match: re.Match[str]) -> LinkRow:
     far = None
     if match["far_kind"]:
         far = End(
@@ -129,4 +129,4 @@ def _listed(match: re.Match[str]) -> Row:
     near = End(
         match["kind"], noise.guid(match["guid"]), name.strip(), noise.number(match["lid"]), int(match["port"])
     )
-    return Row(near, link(match["link"]), far)
+    return LinkRow(near, link(match["link"]), far)

@@ -33,7 +33,7 @@ class PortErrors:
 
 
 @dataclass(frozen=True)
-class Summary:
+class ErrorSummary:
     """What was checked.
 
     ``failures`` counts the ports whose counters could not be read: they are not listed as bad.
@@ -51,7 +51,7 @@ class QueryErrors:
     """Without ``summary`` (None: the text was cut) nothing is known of the ports that are not listed."""
 
     ports: tuple[PortErrors, ...]
-    summary: Summary | None
+    summary: ErrorSummary | None
     unanswered: tuple[str, ...]
     unparsed: tuple[str, ...]
 
@@ -88,10 +88,10 @@ def _port(name: str, line: str) -> PortErrors | None:
     return PortErrors(noise.guid(match["guid"]), name, port, counters) if counters else None
 
 
-def _summed(now: Summary | None, line: str) -> Summary | None:
+def _summed(now: ErrorSummary | None, line: str) -> ErrorSummary | None:
     """Adds one ``##`` line to the summary; a line that comes before its first one is dropped."""
     if nodes := _NODES.match(line):
-        return Summary(int(nodes[1]), int(nodes[2]))
+        return ErrorSummary(int(nodes[1]), int(nodes[2]))
     if now is None:
         return None
     if ports := _PORTS.match(line):

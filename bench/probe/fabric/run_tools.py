@@ -25,7 +25,7 @@ _SOURCE = "infiniband-diags"
 
 
 @dataclass(frozen=True)
-class Ended:
+class ToolExit:
     """How a command ended: ``code`` None where it was stopped at the limit."""
 
     code: int | None
@@ -34,7 +34,7 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ToolAnswer:
     """What a tool said. ``status`` PASS: a whole answer; ``text`` may hold a part of one where it is not."""
 
     command: tuple[str, ...]
@@ -62,10 +62,10 @@ _NEXT = {
     Status.SKIP: "install infiniband-diags and run as root on a node that may ask the subnet",
     Status.INCONCLUSIVE: "see which part of the fabric is silent, then ask again",
 }
-Run = Callable[[Sequence[str], float], Ended]
+Run = Callable[[Sequence[str], float], ToolExit]
 
 
-def run(command: Sequence[str], limit: float, env: Mapping[str, str] | None = None) -> Ended:
+def run(command: Sequence[str], limit: float, env: Mapping[str, str] | None = None) -> ToolExit:
     """Runs a command, ``env`` added, for at most ``limit`` seconds; raises OSError where it cannot start."""
     path = (
         os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
@@ -76,15 +76,15 @@ def run(command: Sequence[str], limit: float, env: Mapping[str, str] | None = No
             command, capture_output=True, timeout=limit, check=False, env=env, stdin=subprocess.DEVNULL
         )
     except subprocess.TimeoutExpired as late:
-        return Ended(None, _text(late.stdout), _text(late.stderr))
-    return Ended(done.returncode, _text(done.stdout), _text(done.stderr))
+        return ToolExit(None, _text(late.stdout), _text(late.stderr))
+    return ToolExit(done.returncode, _text(done.stdout), _text(done.stderr))
 
 
 def _text(output: bytes | None) -> str:
     return (output or b"").decode(errors="replace")
 
 
-def ask(command: Sequence[str], limit: float = 120.0, run: Run = run) -> Answer:
+def ask(command: Sequence[str], limit: float = 120.0, run: Run = run) -> ToolAnswer:
     """Asks one tool; never raises for what the tool or the fabric does."""
     command = tuple(command)
     try:
@@ -93,12 +93,12 @@ def ask(command: Sequence[str], limit: float = 120.0, run: Run = run) -> Answer:
         why = (
             "is not installed" if isinstance(error, FileNotFoundError) else f"cannot be run: {error.strerror}"
         )
-        return Answer(command, Status.SKIP, f"{command[0]} {why}")
+        return ToolAnswer(command, Status.SKIP, f"{command[0]} {why}")
     status, reason = _judged(command, ended, limit)
-    return Answer(command, status, reason, ended.out, ended.err)
+    return ToolAnswer(command, status, reason, ended.out, ended.err)
 
 
-def _judged(command: tuple[str, ...], ended: Ended, limit: float) -> tuple[Status, str]:
+def _judged(command: tuple[str, ...], ended: ToolExit, limit: float) -> tuple[Status, str]:
     silent = unanswered(ended.err + "\n" + ended.out)
     last = next(
         (line.strip() for line in reversed(ended.err.splitlines()) if line.strip()), "nothing said why"

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
-from bench.probe.fabric.link import End, Row
+from bench.probe.fabric.link import End, LinkRow
 from bench.probe.fabric.linkinfo import Linkinfo
 from bench.probe.fabric.netdiscover import Discovery, path
 from bench.probe.fabric.queryerrors import QueryErrors
 
 
 @dataclass(frozen=True)
-class Fabric:
+class Subnet:
     """``rows``: every port seen, kinds filled in; ``origin``: the port GUID it was seen from, if known."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[LinkRow, ...]
     errors: QueryErrors | None
     origin: str | None
     unanswered: tuple[str, ...]
@@ -30,11 +30,11 @@ class Attachment:
 
     hca: End
     switch: End | None
-    at_hca: Row | None
-    at_switch: Row | None
+    at_hca: LinkRow | None
+    at_switch: LinkRow | None
 
 
-def join(discovery: Discovery | None, links: Linkinfo | None, errors: QueryErrors | None) -> Fabric:
+def join(discovery: Discovery | None, links: Linkinfo | None, errors: QueryErrors | None) -> Subnet:
     """Rows are iblinkinfo's, which shows ports that are down too, else ibnetdiscover's."""
     rows = links.rows if links and links.rows else discovery.rows if discovery else ()
     kinds = _kinds(rows)
@@ -42,7 +42,7 @@ def join(discovery: Discovery | None, links: Linkinfo | None, errors: QueryError
         for row in discovery.rows:
             kinds |= {end.guid: end.kind for end in (row.near, row.far) if end and end.kind}
     silent = [line for seen in (discovery, links, errors) if seen for line in seen.unanswered]
-    return Fabric(
+    return Subnet(
         rows=tuple(_with_kinds(row, kinds) for row in rows),
         errors=errors,
         origin=discovery.origin if discovery else None,
@@ -50,7 +50,7 @@ def join(discovery: Discovery | None, links: Linkinfo | None, errors: QueryError
     )
 
 
-def _kinds(rows: tuple[Row, ...]) -> dict[str | None, str]:
+def _kinds(rows: tuple[LinkRow, ...]) -> dict[str | None, str]:
     """Where the text does not say: a switch has one GUID for all its ports, an adapter one for each."""
     ports: dict[str | None, set[int]] = defaultdict(set)
     for row in rows:
@@ -60,18 +60,18 @@ def _kinds(rows: tuple[Row, ...]) -> dict[str | None, str]:
     return {guid: "SW" if len(numbers) > 1 else "CA" for guid, numbers in ports.items() if guid}
 
 
-def _with_kinds(row: Row, kinds: dict[str | None, str]) -> Row:
+def _with_kinds(row: LinkRow, kinds: dict[str | None, str]) -> LinkRow:
     near = replace(row.near, kind=row.near.kind or kinds.get(row.near.guid, ""))
     far = replace(row.far, kind=row.far.kind or kinds.get(row.far.guid, "")) if row.far else None
     return replace(row, near=near, far=far)
 
 
-def by_port(fabric: Fabric) -> dict[tuple[str | None, int], Row]:
+def by_port(fabric: Subnet) -> dict[tuple[str | None, int], LinkRow]:
     """The row of a port, by GUID and number."""
     return {(row.near.guid, row.near.port): row for row in fabric.rows}
 
 
-def attachments(fabric: Fabric) -> tuple[Attachment, ...]:
+def attachments(fabric: Subnet) -> tuple[Attachment, ...]:
     """Every HCA port that either end reports, in the order seen. A port on no switch has ``switch`` None."""
     rows = by_port(fabric)
     hcas: dict[str | None, End] = {}
@@ -86,12 +86,12 @@ def attachments(fabric: Fabric) -> tuple[Attachment, ...]:
     return tuple(_attachment(hca, rows.get((guid, hca.port)), found.get(guid)) for guid, hca in hcas.items())
 
 
-def _attachment(hca: End, at_hca: Row | None, at_switch: Row | None) -> Attachment:
+def _attachment(hca: End, at_hca: LinkRow | None, at_switch: LinkRow | None) -> Attachment:
     switch = at_switch.near if at_switch else at_hca.far if at_hca else None
     return Attachment(hca, switch, at_hca, at_switch)
 
 
-def trunks(fabric: Fabric) -> tuple[tuple[Row, Row | None], ...]:
+def trunks(fabric: Subnet) -> tuple[tuple[LinkRow, LinkRow | None], ...]:
     """Every cable between two switches once, as both ends report it."""
     rows, seen = by_port(fabric), set()
     pairs = []
@@ -105,7 +105,7 @@ def trunks(fabric: Fabric) -> tuple[tuple[Row, Row | None], ...]:
     return tuple(pairs)
 
 
-def behind(fabric: Fabric, line: str) -> End | None:
+def behind(fabric: Subnet, line: str) -> End | None:
     """The last port that is known on the way to what did not answer: what is plugged there is the silent one.
 
     ``line`` is an unanswered line with a directed route; None where it has none or the route starts
@@ -120,7 +120,7 @@ def behind(fabric: Fabric, line: str) -> End | None:
     return last
 
 
-def _port_of(fabric: Fabric, guid: str | None, port: int) -> End | None:
+def _port_of(fabric: Subnet, guid: str | None, port: int) -> End | None:
     """A port of a known node that has no row of its own: ibnetdiscover lists no port with a silent peer."""
     near = next((row.near for row in fabric.rows if guid and row.near.guid == guid), None)
     return replace(near, port=port) if near else None

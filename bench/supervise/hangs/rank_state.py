@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.measure.flight_recorder import Entry, Flight
+from bench.measure.flight_recorder import Flight, RecordedCall
 from bench.model.measurement import Case, Rank
 
 from .culprits import Position, RailState
@@ -67,7 +67,7 @@ def _position(rank: Rank, state: RankState, cases: Cases, now: float) -> Positio
 
 def flight_of(message: Message) -> Flight:
     """A rank's flight recorder, as its worker sent it."""
-    last, waiting = (tuple(Entry(**row) for row in message[key]) for key in ("last", "open"))
+    last, waiting = (tuple(RecordedCall(**row) for row in message[key]) for key in ("last", "open"))
     return Flight(last, open=waiting)
 
 

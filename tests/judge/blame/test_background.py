@@ -17,8 +17,8 @@ from bench.model.rails import own_rails
 from bench.model.verdict import Status
 from bench.plan import AcceptOptions, Job, acceptance
 from bench.plan.names import INSIDE
-from bench.probe.fabric.ask_all import Look, seen
-from bench.probe.fabric.run_tools import Answer
+from bench.probe.fabric.ask_all import SubnetAnswers, seen
+from bench.probe.fabric.run_tools import ToolAnswer
 from bench.store import FABRIC, LOGS, load
 from bench.store.rows import row_of
 from made_nodes import LAMBDA, around, counted, grow, interface, node, nodes, port, with_port
@@ -115,10 +115,10 @@ def discovered(machines) -> str:
     return "\n".join(lines)
 
 
-def look(machines) -> Look:
+def look(machines) -> SubnetAnswers:
     text = discovered(machines)
-    said = Answer(("ibnetdiscover",), Status.PASS, "", text, "")
-    return Look(said, replace(said, text=""), replace(said, text=""))
+    said = ToolAnswer(("ibnetdiscover",), Status.PASS, "", text, "")
+    return SubnetAnswers(said, replace(said, text=""), replace(said, text=""))
 
 
 def test_the_leaf_of_every_rail_is_read_from_the_fabric():

@@ -15,7 +15,7 @@ import torch.distributed as dist
 
 from bench.measure.backend.cases import Teller, measure_case
 from bench.measure.backend.group import Group, HostClock
-from bench.measure.loop import Rules
+from bench.measure.loop import TimingRules
 from bench.measure.work_order import Progress, WorkOrder
 from bench.model.collectives import COLLECTIVES
 from bench.plan import Request, sweep_cases
@@ -55,7 +55,7 @@ def main(rank: int, ranks: int, file: str, how: str, who: int) -> None:
         plant(how)
     kind = Late if mine and how == "coming" else Group
     group = kind(everyone, rank, None, torch.device("cpu"), HostClock())
-    rules = Rules(iterations=ITERATIONS, warmup=1)
+    rules = TimingRules(iterations=ITERATIONS, warmup=1)
     for name, size in zip(NAMES, (4096, 65536, 4096, 65536), strict=True):
         (case,) = sweep_cases("collectives", Request(name, size, size), (everyone,))
         order = WorkOrder("x", (case,), rank, ranks, rank, "gloo", "", 60.0, rules, 1)

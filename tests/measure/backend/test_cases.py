@@ -14,7 +14,7 @@ from bench.measure.backend import device as devices  # noqa: E402
 from bench.measure.backend import registered_buffers as registering  # noqa: E402
 from bench.measure.backend.cases import Teller, measure_case  # noqa: E402
 from bench.measure.backend.group import Group, HostClock  # noqa: E402
-from bench.measure.loop import Rules  # noqa: E402
+from bench.measure.loop import TimingRules  # noqa: E402
 from bench.measure.work_order import Progress, WorkOrder  # noqa: E402
 from bench.model.collectives import COPIES  # noqa: E402
 from bench.model.measurement import Window  # noqa: E402
@@ -32,7 +32,7 @@ def alone():
 
 
 def teller(case, rules=None, told=None):
-    rules = rules or Rules(iterations=3, warmup=1)
+    rules = rules or TimingRules(iterations=3, warmup=1)
     order = WorkOrder("x", (case,), 0, 1, 0, "gloo", "", 30.0, rules, 2)
 
     def tell(kind, **fields):
@@ -78,7 +78,7 @@ def test_what_needs_a_gpu_says_so_without_one(alone, how):
 
 def test_a_steady_load_tells_its_windows(alone):
     case, told = case_of("all_reduce"), []
-    row = measure_case(case, alone, teller(case, Rules(budget=0.4, window=0.2), told))
+    row = measure_case(case, alone, teller(case, TimingRules(budget=0.4, window=0.2), told))
     windows = [Window.from_json({k: v for k, v in fields.items() if k != "kind"}) for _, fields in told]
     assert [kind for kind, _ in told] == ["window"] * len(row.pipelined)
     assert windows[-1].ended >= 0.4

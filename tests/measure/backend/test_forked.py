@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bench.measure.loop import Rules
+from bench.measure.loop import TimingRules
 from bench.measure.work_order import WorkOrder
 from bench.plan import Request, sweep_cases
 from bench.supervise.worker_process import ForkServer, Worker
@@ -61,7 +61,9 @@ def phase(
 ) -> tuple[int, list[dict[str, Any]]]:
     """A phase of one rank with one case, as a supervisor orders it: the worker's pid and what it said."""
     case = sweep_cases("p", Request("all_gather", 1 << 16, 1 << 16), ((0,),))[0]
-    order = WorkOrder("p", (case,), 0, 1, 0, backend, "127.0.0.1", 120.0, Rules(iterations=3, warmup=1), 2)
+    order = WorkOrder(
+        "p", (case,), 0, 1, 0, backend, "127.0.0.1", 120.0, TimingRules(iterations=3, warmup=1), 2
+    )
     wanted = environment(**settings)
     assert server.fits(wanted)
     one = Worker(order.to_json(), wanted, folder / "phase.log", server)

@@ -14,7 +14,7 @@ from bench.measure.backend import device as devices  # noqa: E402
 from bench.measure.backend.cases import Teller, measure_case  # noqa: E402
 from bench.measure.backend.correctness import Data  # noqa: E402
 from bench.measure.backend.group import CudaClock, Group  # noqa: E402
-from bench.measure.loop import Rules  # noqa: E402
+from bench.measure.loop import TimingRules  # noqa: E402
 from bench.measure.work_order import Progress, WorkOrder  # noqa: E402
 from bench.measure.worker import RECORDERS  # noqa: E402
 from bench.model.collectives import COLLECTIVES, COPIES  # noqa: E402
@@ -49,7 +49,9 @@ def gpu():
 
 def measured(group, name, size=1 << 20, algorithm="auto", rules=None, dtype="float32"):
     case = sweep_cases("run", Request(name, size, size, dtype=dtype, algorithm=algorithm), ((0,),))[0]
-    order = WorkOrder("x", (case,), 0, 1, 0, "nccl", "", 60.0, rules or Rules(iterations=5, warmup=2), 2)
+    order = WorkOrder(
+        "x", (case,), 0, 1, 0, "nccl", "", 60.0, rules or TimingRules(iterations=5, warmup=2), 2
+    )
     return measure_case(case, group, Teller(order, Progress(), lambda kind, **fields: None))
 
 
@@ -133,6 +135,6 @@ def test_the_flight_recorder_holds_what_was_called(gpu):
 
 
 def test_a_steady_load_tells_windows_on_the_gpu(gpu):
-    row = measured(gpu, "all_gather", 1 << 20, rules=Rules(budget=0.6, window=0.2))
+    row = measured(gpu, "all_gather", 1 << 20, rules=TimingRules(budget=0.6, window=0.2))
     assert len(row.pipelined) >= 3
     assert replace(row, extra={}).wrong == (0,)

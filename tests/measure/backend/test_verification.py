@@ -10,7 +10,7 @@ import torch.distributed as dist  # noqa: E402
 
 from bench.measure.backend import cases  # noqa: E402
 from bench.measure.backend.group import Group, HostClock  # noqa: E402
-from bench.measure.loop import Rules  # noqa: E402
+from bench.measure.loop import TimingRules  # noqa: E402
 from bench.measure.work_order import Progress, WorkOrder  # noqa: E402
 from bench.model.collectives import COLLECTIVES, COPIES  # noqa: E402
 from bench.plan import Request, sweep_cases  # noqa: E402
@@ -28,7 +28,7 @@ def alone():
 
 
 def measured(case, group, rules=None):
-    rules = rules or Rules(budget=0.6)
+    rules = rules or TimingRules(budget=0.6)
     order = WorkOrder("x", (case,), 0, 1, 0, "gloo", "", 30.0, rules, CALLS_BEFORE_TIMING, {case.id: 2})
     return cases.measure_case(case, group, cases.Teller(order, Progress(), lambda kind, **fields: None))
 
@@ -96,7 +96,7 @@ def test_a_healthy_case_has_no_wrong_element_in_many_verified_calls(alone, name,
 
 def test_a_fault_of_one_timed_call_names_that_call(alone, monkeypatch):
     plant(monkeypatch, "copy_device", lambda number, send, recv: number == 2 and recv[5:6].add_(1))
-    row = measured(case_of("copy_device"), alone, Rules(iterations=1, warmup=0))
+    row = measured(case_of("copy_device"), alone, TimingRules(iterations=1, warmup=0))
     (first,) = row.mismatches
     assert (first.repetition, first.index) == (2, 5)
 
@@ -139,7 +139,7 @@ def test_a_stale_buffer_is_wrong(alone, monkeypatch):
 
 def test_nothing_is_verified_where_nobody_asked_for_it(alone):
     case = case_of("all_reduce")
-    order = WorkOrder("x", (case,), 0, 1, 0, "gloo", "", 30.0, Rules(iterations=3), 0, {case.id: 2})
+    order = WorkOrder("x", (case,), 0, 1, 0, "gloo", "", 30.0, TimingRules(iterations=3), 0, {case.id: 2})
     row = cases.measure_case(case, alone, cases.Teller(order, Progress(), lambda kind, **fields: None))
     assert (row.checked, row.verified, row.wrong) == (0, 0, (None,))
     assert row.made > 0

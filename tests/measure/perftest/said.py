@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.measure.perftest.command import Side
-from bench.measure.perftest.record import Ended, Transfer
+from bench.measure.perftest.record import PerftestExit, Transfer
 
 # linux-rdma/perftest at 00b55b6, ib_write_bw -D 4 on an NDR port
 TABLE = """---------------------------------------------------------------------------------------
@@ -39,8 +39,8 @@ def table(rate: float, hca: str = "mlx5_1", mtu: int = 4096) -> str:
     return TABLE.format(hca=hca, mtu=mtu) + row
 
 
-def ended(text: str, code: int | None = 0) -> Ended:
-    return Ended(("ib_write_bw",), code, text)
+def ended(text: str, code: int | None = 0) -> PerftestExit:
+    return PerftestExit(("ib_write_bw",), code, text)
 
 
 def transfer(
@@ -48,8 +48,8 @@ def transfer(
     sender: str = "n0",
     receiver: str = "n1",
     rail: int = 1,
-    client: Ended | None = None,
-    server: Ended | None = None,
+    client: PerftestExit | None = None,
+    server: PerftestExit | None = None,
     started: bool = True,
     gpu: str = "",
     again: bool = False,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import made_nodes
 from bench.measure.perftest.outcome import explained, outcome
-from bench.measure.perftest.record import Record, RecordError, Transfer, left_out, of_lines
+from bench.measure.perftest.record import PerftestRecord, RecordError, Transfer, left_out, of_lines
 from bench.measure.perftest.tool import Tool
 from said import DOWN, ECHO, MEMLOCK, RETRY, TABLE, ended, table, transfer
 
@@ -136,7 +136,7 @@ def test_a_transfer_comes_back_from_its_line():
     none = transfer(server=ended(DOWN, 1), started=False)
     lines = [one.to_json(), none.to_json(), Tool("n0", "6.06", ("use_cuda",)).to_json(), {"kind": "later"}]
     record = of_lines(lines)
-    assert record == Record((Tool("n0", "6.06", ("use_cuda",)),), (one, none))
+    assert record == PerftestRecord((Tool("n0", "6.06", ("use_cuda",)),), (one, none))
     assert record.able == ("n0",)
     assert of_lines([left_out("one node")]).left == "one node"
 

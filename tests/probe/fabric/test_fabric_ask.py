@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from bench.model.verdict import Status
-from bench.probe.fabric.run_tools import DISCOVER, ERRORS, LINKS, Ended, ask, run
+from bench.probe.fabric.run_tools import DISCOVER, ERRORS, LINKS, ToolExit, ask, run
 
 DATA = Path(__file__).parent / "data"
 NO_DEVICE = (
@@ -16,7 +16,7 @@ SILENT = (DATA / "ibnetdiscover.silent.err.txt").read_text()
 
 
 def answer(command, code, out, err=""):
-    return ask(command, 5, lambda *_: Ended(code, out, err))
+    return ask(command, 5, lambda *_: ToolExit(code, out, err))
 
 
 @pytest.mark.parametrize(

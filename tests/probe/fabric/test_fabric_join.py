@@ -9,19 +9,19 @@ from bench.judge.fabric.links import Wanted, wanted_of
 from bench.model.facts import Node, Port
 from bench.model.verdict import Status, Verdict, overall
 from bench.probe.fabric import linkinfo, netdiscover, queryerrors
-from bench.probe.fabric.subnet import Fabric, attachments, behind, join, trunks, where
+from bench.probe.fabric.subnet import Subnet, attachments, behind, join, trunks, where
 
 DATA = Path(__file__).parent / "data"
 RATE = 25e9  # 200 Gb/s
 WANTED = [Wanted(f"node{n} mlx5_{r}/1", f"node{n} mlx5_{r}") for n in range(2) for r in range(1, 4)]
-NOTHING = Fabric((), None, None, ())
+NOTHING = Subnet((), None, None, ())
 
 
 def text(name: str) -> str:
     return (DATA / name).read_text()
 
 
-def fabric(state: str) -> Fabric:
+def fabric(state: str) -> Subnet:
     silent = text("ibnetdiscover.silent.err.txt") if state == "silent" else ""
     return join(
         netdiscover.parse(text(f"ibnetdiscover.{state}.txt") + silent),
@@ -30,7 +30,7 @@ def fabric(state: str) -> Fabric:
     )
 
 
-def rows(seen: Fabric) -> list[Verdict]:
+def rows(seen: Subnet) -> list[Verdict]:
     return [
         *links.complete(seen),
         *links.hca_ports(seen, WANTED, 4, RATE, "plan"),
@@ -175,7 +175,7 @@ def test_wishes_come_from_the_facts_of_a_node():
 # ── errors, and one reading against another ─────────────────────────────────────────────────────────────
 
 
-def errors(seen: Fabric, *before: queryerrors.QueryErrors) -> list[Verdict]:
+def errors(seen: Subnet, *before: queryerrors.QueryErrors) -> list[Verdict]:
     return list(troubles.errors(seen, *before))
 
 

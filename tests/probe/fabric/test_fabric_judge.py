@@ -4,7 +4,7 @@ from bench.judge.fabric.judged import judged
 from bench.judge.fabric.links import Wanted
 from bench.model.verdict import Status, overall
 from bench.probe.fabric.ask_all import look, seen
-from bench.probe.fabric.run_tools import Ended
+from bench.probe.fabric.run_tools import ToolExit
 
 DATA = Path(__file__).parent / "data"
 WANTED = [Wanted("node1 mlx5_2/1", "node1 mlx5_2")]
@@ -15,7 +15,7 @@ def answering(state, out=None, err="", code=0):
 
     def run(command, limit):
         text = (DATA / f"{command[0]}.{state}.txt").read_text() if out is None else out
-        return Ended(code, text, err)
+        return ToolExit(code, text, err)
 
     return run
 

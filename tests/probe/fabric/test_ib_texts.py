@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from bench.model.units import BITS, GIGA
-from bench.probe.fabric import devinfo, perfquery
+from bench.probe.fabric import devinfo
 from bench.probe.fabric.link import Link
 from bench.probe.fabric.pasted_text import Refused
 
@@ -70,51 +70,10 @@ def test_an_unknown_speed_has_no_rate_and_is_said():
     assert seen.unparsed == ("active_speed: invalid speed (0)",)
 
 
-# ── perfquery ───────────────────────────────────────────────────────────────────────────────────────────
-
-PERFQUERY = """\
-# Port extended counters: Lid 2052 port 1 (CapMask: 0x5300 CapMask2: 0x0000002)
-PortSelect:......................1
-CounterSelect:...................0x0000
-PortXmitData:....................178791657177235
-PortUnicastRcvPkts:..............387648134400
-CounterSelect2:..................0x00000000
-SymbolErrorCounter:..............0
-LinkDownedCounter:...............1
-PortXmitDiscards:................20046
-PortXmitWait:....................41864608
-QP1Dropped:......................none
-# PortRcvErrorDetails counters: Lid 2052 port 255
-PortLocalPhysicalErrors:.........2
-"""
-
-
-def test_perfquery():
-    first, second = perfquery.parse(PERFQUERY).blocks
-    assert (first.kind, first.lid, first.port) == ("Port extended", 2052, 1)
-    assert perfquery.errors(first) == (("LinkDownedCounter", 1), ("PortXmitDiscards", 20046))
-    assert perfquery.data_bytes(first, "PortXmitData") == 4 * 178791657177235
-    assert (second.kind, second.port) == ("PortRcvErrorDetails", perfquery.ALL_PORTS)
-
-
-def test_an_absent_counter_is_not_zero():
-    block = perfquery.parse(PERFQUERY).blocks[0]
-    assert block.get("SymbolErrorCounter") == 0
-    assert block.get("VL15Dropped") is None
-    assert perfquery.data_bytes(block, "PortRcvData") is None
-    assert block.get("QP1Dropped") is None
-    assert perfquery.parse(PERFQUERY).unparsed == ("QP1Dropped:......................none",)
-
-
-def test_perfquery_of_the_simulator():
-    block = perfquery.parse(text("perfquery.txt")).blocks[0]
-    assert (block.lid, block.port, len(block.counters), perfquery.errors(block)) == (1, 1, 8, ())
-
-
 # ── all ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("tool", [devinfo, perfquery])
+@pytest.mark.parametrize("tool", [devinfo])
 def test_text_of_another_tool_is_refused(tool):
     with pytest.raises(Refused, match=r"not \w+ output: no line like .* it starts with"):
         tool.parse(text("topo-rocm-smi.txt"))
@@ -122,7 +81,6 @@ def test_text_of_another_tool_is_refused(tool):
 
 def test_an_empty_text_says_nothing():
     assert devinfo.parse("").adapters == ()
-    assert perfquery.parse("").blocks == ()
 
 
 @pytest.mark.parametrize("dress", [
@@ -135,4 +93,3 @@ def test_an_empty_text_says_nothing():
 ])  # fmt: skip
 def test_what_surrounds_a_text_changes_nothing(dress):
     assert devinfo.parse(dress(DEVINFO)).adapters == devinfo.parse(DEVINFO).adapters
-    assert perfquery.parse(dress(PERFQUERY)).blocks == perfquery.parse(PERFQUERY).blocks

@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 
-from bench.measure.loop import Rules
+from bench.measure.loop import TimingRules
 from bench.measure.work_order import WorkOrder
 from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator
@@ -28,7 +28,7 @@ class Lines:
 
 
 def coordinator(backend: str, base: dict[str, str]) -> Coordinator:
-    order = WorkOrder("p", (), 0, 2, 0, backend, "", 60.0, Rules(), 1)
+    order = WorkOrder("p", (), 0, 2, 0, backend, "", 60.0, TimingRules(), 1)
     chief = Coordinator(
         Control(),
         Supervisor(Control(), lambda what: {}, base),

@@ -19,7 +19,8 @@ import ibstat
 import ibstatus
 
 from bench.measure.perftest import output
-from bench.model.counters import Delta, Role, Snapshot, bytes_moved, delta
+from bench.model.counter_table import CounterRole
+from bench.model.counters import Delta, Snapshot, bytes_moved, delta
 from bench.model.facts import Node
 from bench.model.units import parse_rate, show_rate
 from bench.model.verdict import Status
@@ -172,7 +173,7 @@ def traffic(tally: Tally) -> None:
     for name, change in changes.items():
         tally.check(f"{name}: HCAs that moved", active(change), ["mlx5_3/1"])
         tally.check(
-            f"{name}: error counters that grew", [row.counter for row in change.grown(Role.ERROR)], []
+            f"{name}: error counters that grew", [row.counter for row in change.grown(CounterRole.ERROR)], []
         )
     sent = bytes_moved(changes["node0"], "r3").sent
     tally.true(
@@ -194,7 +195,9 @@ def loss(tally: Tally) -> None:
     before = counters()
     write_bw("mlx5_5")
     changes = moved(before, counters())
-    grown = [(row.subject, row.counter) for change in changes.values() for row in change.grown(Role.ERROR)]
+    grown = [
+        (row.subject, row.counter) for change in changes.values() for row in change.grown(CounterRole.ERROR)
+    ]
     tally.check("3 % loss on rail 5: ports with errors", {subject for subject, _ in grown}, {"mlx5_5/1"})
     print("      ", ", ".join(sorted({counter for _, counter in grown})))
     sh("tc qdisc del dev r5 root")
