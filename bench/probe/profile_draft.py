@@ -6,6 +6,7 @@ stands under ``open``, which keeps every conclusion about the wire back, and the
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -34,7 +35,11 @@ BOUNDS = """\
 
 
 def draft(node: Node, name: str, date: str) -> str:
-    """The TOML text of a profile called ``name``; it parses as it stands. ``date``: when the node was probed."""
+    """The TOML text of a profile called ``name``, as far as a profile may be; it parses as it stands.
+
+    ``date``: when the node was probed.
+    """
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip("._-")[:100] or "my-cluster"
     gpus = len(node.gpus)
     lines = [
         HEAD.format(node=_comment(node.name), date=_comment(date), name=_comment(name)).rstrip(),

@@ -95,7 +95,12 @@ def test_the_same_name_in_another_group_is_another_counter():
 def test_errors_indicators_and_traffic_are_kept_apart():
     names = ("symbol_error", "port_xmit_wait", "port_xmit_packets", "new_in_this_driver")
     moved = delta(seen(**dict.fromkeys(names, 1)), seen(1.0, **dict.fromkeys(names, 2)))
-    assert [row.role for row in moved.rows] == [CounterRole.ERROR, Role.INDICATOR, Role.TRAFFIC, None]
+    assert [row.role for row in moved.rows] == [
+        CounterRole.ERROR,
+        CounterRole.INDICATOR,
+        CounterRole.TRAFFIC,
+        None,
+    ]
     assert [row.counter for row in moved.grown(CounterRole.ERROR)] == ["symbol_error"]
 
 
