@@ -12,7 +12,7 @@ import click
 from .option_types import SharedOptions
 
 if TYPE_CHECKING:
-    from bench.measure.loop import Rules
+    from bench.measure.loop import TimingRules
     from bench.plan import AcceptOptions, Request
     from bench.run.options import Nightly
 
@@ -38,7 +38,7 @@ class Invocation:
     command: str
     shared: SharedOptions
     accept: AcceptOptions | None = None
-    rules: Rules | None = None
+    rules: TimingRules | None = None
     repetitions: int = 2
     sweeps: tuple[Request, ...] = ()
     nightly: Nightly | None = None

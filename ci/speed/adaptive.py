@@ -34,7 +34,7 @@ from pathlib import Path
 import os
 from bench.run.join import take_part
 from bench.launch import place
-from bench.measure.loop import Rules
+from bench.measure.loop import TimingRules
 from bench.run.options import Options
 from bench.plan import Request
 from bench.model.profile import load
@@ -42,7 +42,7 @@ from bench.cli.terminal import Terminal
 sizes, precision, budget, count = json.loads(sys.argv[2])
 options = Options(
     profile=load("local"), out=Path(sys.argv[1]), command=("speed",),
-    rules=Rules(precision=precision, budget=budget, iterations=count),
+    rules=TimingRules(precision=precision, budget=budget, iterations=count),
     sweeps=tuple(Request("all_reduce", size, size) for size in sizes),
 )
 sys.exit(take_part(options, place(os.environ), Terminal(quiet=True)))

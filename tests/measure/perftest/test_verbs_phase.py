@@ -46,7 +46,7 @@ class Star:
             self.arrived.append((0, message))
 
     def receive(self):
-        self.second.look()
+        self.second.poll()
         while self.arrived:
             yield self.arrived.popleft()
 
