@@ -6,12 +6,14 @@ import math
 from dataclasses import dataclass
 
 from bench.judge.wire import TargetReadings
+from bench.model.facts import FactsError
 from bench.model.units import BITS, GIGA, show_count, show_share
 from bench.model.verdict import Status
+from bench.store import Run
 
 from .charts.rails import NOBODY, SLOW, marked_rails, natural, node_rails
 from .exclusion import layer_states, together
-from .problems import Problems, problems_of
+from .problems import Problem, Problems, places, problems_of
 from .summary import Shown, coverage, headline, read_target, unmeasured
 from .tables import verdict_table
 from .views import View
@@ -51,7 +53,9 @@ def verdict(shown: Shown) -> View:
         "status": status,
         "counts": counts,
         "sentence": "" if found.first else _sentence(status, shown),
-        "problems": [(each, verdict_table(each.symptoms)) for each in found.first[:MOST]],
+        "problems": [
+            (each, hardware(shown.run, each), verdict_table(each.symptoms)) for each in found.first[:MOST]
+        ],
         "more": _more(found),
         "map": rail_map(shown),
         "tiles": tiles(shown, target),
@@ -68,6 +72,20 @@ def attention(shown: Shown) -> View | None:
     if not failures and not found.inconclusive:
         return None
     return {"first": verdict_table(failures), "rest": verdict_table(found.inconclusive)}
+
+
+def hardware(run: Run, problem: Problem) -> str:
+    """What identifies the port of a problem to whoever mends it; "" where it is no single port, or nothing is known."""
+    found = places(problem.verdict.subject, run.manifest.nodes)
+    try:
+        ports = [port for node in run.nodes for port in node.ports if (node.name, port.name) in found]
+    except FactsError:  # the page says so where it shows the facts
+        return ""
+    if len(found) != 1 or not ports:
+        return ""
+    known = {"GUID": ports[0].guid or ports[0].node_guid, "board": ports[0].board, "firmware": ports[0].fw,
+             "type": ports[0].hca_type}  # fmt: skip
+    return " · ".join(f"{name} {value}" for name, value in known.items() if value)
 
 
 def _sentence(status: Status, shown: Shown) -> str:

@@ -125,10 +125,11 @@ def judged():
 
 def test_the_first_page_names_the_faulty_port_first_by_the_checks_own_verdicts(judged):
     view = verdict(judged)
-    first, symptoms = view["problems"][0]
+    first, hardware, symptoms = view["problems"][0]
+    assert hardware == "GUID 0x0001000a · firmware 28.43.2026"
     assert first.verdict.subject == "node002 mlx5_10/1" and first.status is FAIL
     assert sum(row[-1].text == "limits.rail_rate" for row in symptoms.rows) == 6
-    assert not any("mlx5_10/1" in each.verdict.subject for each, _ in view["problems"][1:])
+    assert not any("mlx5_10/1" in each.verdict.subject for each, *_ in view["problems"][1:])
     assert len(view["problems"]) == MOST
 
 
