@@ -1,4 +1,4 @@
-"""torch's flight recorders: which collective each rank entered last, whether it came out, and where its GPU stands.
+"""Reads torch's flight recorder: which collective each rank entered last, and whether it completed.
 
 torch has two, and what is in one is not in the other. NCCL's own holds every call of ProcessGroupNCCL:
 ``_dump_nccl_trace_json`` (2.5), before that the pickled ``_dump_nccl_trace``. The generic one holds gloo's:
@@ -30,7 +30,7 @@ RECORDERS = (
 
 @dataclass(frozen=True)
 class RecordedCall:
-    """One collective or message of a rank: its number among its group's, its name, whether it is over.
+    """One collective or message of a rank: its sequence number in its group, its name, whether it has completed.
 
     Messages between two ranks (``pair``) are counted apart from collectives, by each rank for itself.
     """
@@ -49,7 +49,7 @@ class RecordedCall:
 
 @dataclass(frozen=True)
 class Flight:
-    """What one rank's recorder holds: of each group the newest entry, and the oldest that is not over.
+    """What one rank's recorder holds: the newest entry of each group, and the oldest that has not completed.
 
     On a GPU the host runs ahead: what was entered last is the host's, what is not over is the GPU's.
     """
@@ -68,7 +68,7 @@ class Flight:
         return next((entry for entry in self.open if entry.group == group), None)
 
     def and_of(self, other: Flight) -> Flight:
-        """Both; of a group that both know, this one's."""
+        """Merge two recordings; this one's entry counts where both know a group."""
         known = {entry.group for entry in self.last}
         return Flight(
             self.last + tuple(entry for entry in other.last if entry.group not in known),
@@ -78,11 +78,11 @@ class Flight:
 
 
 class NotAFlight(ValueError):
-    """What is no dump of a flight recorder; the message says why."""
+    """Data that is not a flight recorder's dump; the message says why."""
 
 
 def switched_on(environ: Mapping[str, str], torch: object) -> dict[str, str]:
-    """What the environment lacks for a recorder that is on; nothing where somebody has set it, be it to 0."""
+    """The variables to add so that the recorder is on; none where the user set it, even to 0."""
     if any(name in environ for name in SIZES):
         return {}
     new, old = SIZES
@@ -91,7 +91,7 @@ def switched_on(environ: Mapping[str, str], torch: object) -> dict[str, str]:
 
 
 def held(torch: object, backend: str) -> Flight:
-    """What the recorders in ``torch`` (``torch._C._distributed_c10d``) hold of a job over ``backend``.
+    """Read the recorder in ``torch`` (``torch._C._distributed_c10d``) that serves ``backend``.
 
     The answer of a recorder that fails, or is not there, is that of one that is off.
     """
@@ -115,7 +115,7 @@ def _first(torch: object, names: Iterable[str]) -> Flight:
 
 
 def _asked(dump: Callable[..., bytes], plain: bool) -> bytes:
-    """A dump without stacks, which take long to find; the pickle of torch 2.3 has no arguments."""
+    """Request a dump without stacks, which are slow to collect; torch 2.3's pickle takes no arguments."""
     if plain:
         return dump(includeCollectives=True, onlyActive=False)
     try:
@@ -125,7 +125,7 @@ def _asked(dump: Callable[..., bytes], plain: bool) -> bytes:
 
 
 def parse(dump: bytes | str) -> Flight:
-    """Of each group in a dump, JSON or pickle, the newest entry and the oldest open one; NotAFlight if it is none."""
+    """Parse a dump, JSON or pickle, into each group's newest entry and its oldest open one. Raises NotAFlight."""
     data = _data(dump[:LONGEST])
     rows = data.get("entries", []) if isinstance(data, dict) else None
     if not isinstance(data, dict) or not isinstance(rows, list):
@@ -156,7 +156,7 @@ def _data(dump: bytes | str) -> object:
 
 
 class _Plain(pickle.Unpickler):
-    """Of numbers, texts, lists and dictionaries, which is all that a dump holds: a pickle can ask for any call."""
+    """An unpickler for numbers, texts, lists and dictionaries alone: a hostile pickle could call anything."""
 
     def find_class(self, module: str, name: str) -> object:
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
@@ -217,7 +217,7 @@ def _collectives(
 
 
 def _each(waiting: Mapping[int, RecordedCall]) -> str:
-    """Messages have numbers of each rank's own, so nobody is behind by them."""
+    """The entries to compare. Point-to-point messages are numbered by each rank separately, so they are left out."""
     told = [f"rank {rank} in {waiting[rank].text}" for rank in sorted(waiting)]
     more = f" and {len(told) - 4} more" if len(told) > 4 else ""
     return f"not over: {', '.join(told[:4])}{more}" if told else ""

@@ -1,4 +1,4 @@
-"""One process a rank that imports torch once, and forks the worker of each phase.
+"""The fork server: one process for each rank imports torch once and forks the worker of each phase.
 
 A supervisor starts ``python -m bench.measure.worker FD``; FD is its end of a socket pair. While the cluster is still
 being probed the nursery imports what workers need. Each datagram ``fork`` then carries three descriptors: the
@@ -65,7 +65,7 @@ def _one(supervisor: socket.socket, given: list[int], phase: Callable[[TextIO, f
 def _become(
     supervisor: socket.socket, nursery: int, given: list[int], phase: Callable[[TextIO, float], None]
 ) -> None:
-    """Be the worker; never returns."""
+    """Turn into the worker process; never returns."""
     status = 1
     try:
         os.setsid()
@@ -96,7 +96,7 @@ def _become(
 
 
 def put_on(environment: Mapping[str, str]) -> None:
-    """Make this the environment, for Python and for the C libraries that ask getenv."""
+    """Replace the environment, for Python and for C libraries that call getenv."""
     for name in set(os.environ) - set(environment):
         del os.environ[name]
     os.environ.update(environment)

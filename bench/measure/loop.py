@@ -32,7 +32,7 @@ MOST_ITERATIONS = 5_000  # isolated; bounds memory and journal, never reached by
 
 
 class Backend(Protocol):
-    """The machine as the loop sees it; tests put one of paper in its place."""
+    """The device and the group as the loop sees them; tests use a simulated one."""
 
     def together(self) -> None:
         """Return on every rank of the group at about the same moment, with nothing in flight."""

@@ -1,4 +1,4 @@
-"""What libc is asked for a process of ours: to end with its parent, to bear a name. Edge: prctl(2), fflush(3)."""
+"""prctl(2) and fflush(3): die with the parent process, set the process name, flush C output."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 
 
 def end_with_parent(number: int) -> None:
-    """Have the kernel send us this signal when our parent is gone. A fork does not inherit it.
+    """Have the kernel send this process a signal when its parent dies. A fork does not inherit the setting.
 
     A parent that went before we could ask is not noticed: the caller knows its parent's pid and looks.
     """
@@ -16,10 +16,10 @@ def end_with_parent(number: int) -> None:
 
 
 def call_me(name: str) -> None:
-    """The name that ``ps`` and ``top`` show, 15 bytes at most; the command line stays."""
+    """Set the name that ``ps`` and ``top`` show, 15 bytes at most; the command line stays."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_NAME, name.encode())
 
 
 def flush() -> None:
-    """Write what C libraries hold back of their output; ``os._exit`` does not."""
+    """Flush the output buffers of C libraries; ``os._exit`` does not."""
     ctypes.CDLL(None).fflush(None)

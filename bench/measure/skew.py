@@ -1,4 +1,4 @@
-"""Which ranks stand apart in the calls that are timed by themselves, and what can be known from that.
+"""Rank skew within isolated iterations, and what it does and does not prove.
 
 Every rank reads its own clock: its time begins when it has left the meeting before the call and ends when it
 has left the call. The clocks of two nodes share no zero, so who came first is not seen, but two things are.
@@ -32,7 +32,7 @@ LEAST = 3
 
 
 class Tally:
-    """Iterations in which each rank stood apart from the typical rank, and by how much.
+    """Counts the iterations in which each rank deviated from the typical rank, and by how much.
 
     Kept as they come and counted at the end: while the ranks are being timed, counting those of a large job would
     take as long as their calls.
@@ -60,7 +60,7 @@ class Tally:
 
 
 def _side(differences: Any, least: Any) -> tuple[tuple[int, ...], tuple[float, ...], tuple[int, ...]]:
-    """Of [iteration][rank] seconds to one side: how often, by how much, and how often by most."""
+    """Deviations to one side, from [iteration][rank] seconds: how often, by how much, and how often by the most."""
     stand = differences >= least[:, None]
     counts = tuple(int(count) for count in stand.sum(axis=0))
     by = tuple(

@@ -1,4 +1,4 @@
-"""A steady load, told window by window: what a soak measures.
+"""Measures a steady load, one row for each window of time: the soak.
 
 The same marks, meetings and shared decisions as ``measure``; but the load hardly ever stops, and what is
 kept is bounded: a window of any length is one row. At the end of a window one call is timed alone and one

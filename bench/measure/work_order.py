@@ -1,4 +1,4 @@
-"""What a worker is told, and where it stands: shared by supervisor, worker and backend."""
+"""The work order of a worker and its progress; supervisor, worker and backend share them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CAPTURING = "capturing"  # the stage in which nothing else may ask the GPU anyth
 
 @dataclass(frozen=True)
 class WorkOrder:
-    """What a worker is told.
+    """All that a worker needs to measure one phase.
 
     address    where the first rank's store listens
     rails      interfaces in rail order, where gloo has to be told which one to use
@@ -65,7 +65,7 @@ def own_part(case: Case, rank: int) -> Case:
 
 @dataclass
 class Progress:
-    """Where this worker is; the main thread writes it, the heartbeat thread reads it."""
+    """The progress of this worker; the main thread writes it, the heartbeat thread reads it."""
 
     case: str = ""
     stage: str = "starting"

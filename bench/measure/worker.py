@@ -57,7 +57,7 @@ def warm() -> None:
 
 
 def phase(file: TextIO, asked: float) -> None:
-    """Be the worker of one phase, ordered at ``asked`` (perf_counter of this machine)."""
+    """Run one phase as its worker; ``asked``: when it was ordered (perf_counter of this machine)."""
     channel = Channel(file)
     order = WorkOrder.from_json(json.loads(sys.stdin.readline()))
     progress = Progress()
@@ -91,7 +91,7 @@ def _beat(channel: Channel, progress: Progress, backend: str) -> None:
 
 
 def _tell_flight(channel: Channel, backend: str) -> None:
-    """What torch recorded of the last collectives; nothing where this torch has no recorder, or it is off."""
+    """Send what torch's recorder holds of the last collectives; nothing where there is no recorder, or it is off."""
     found = flight_recorder.held(sys.modules.get(RECORDERS), backend)
     if found.last:
         with contextlib.suppress(OSError, ValueError):  # the supervisor is gone: the heart ends us
@@ -141,7 +141,7 @@ def _work(order: WorkOrder, channel: Channel, progress: Progress, asked: float) 
 
 
 def _threads() -> None:
-    """As many threads for torch as this phase's environment says: the library read its own when it was loaded."""
+    """Set torch's threads as this phase's environment says: the library read the variable when it was loaded."""
     import torch
 
     wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
@@ -150,7 +150,7 @@ def _threads() -> None:
 
 
 def _cases(everyone: Group, store: Any, dist: Any, to: Teller) -> None:
-    """Every case in turn; the ranks that are in none of its groups wait for the next."""
+    """Measure every case in turn; ranks that are in none of its groups wait for the next."""
     from .backend.cases import failed, measure_case, measure_on_rail
     from .backend.device import Unsupported
 
@@ -177,7 +177,7 @@ def _cases(everyone: Group, store: Any, dist: Any, to: Teller) -> None:
 
 
 def _meet(order: WorkOrder, channel: Channel, dist: Any) -> Any:
-    """The store through which the ranks find each other; the first rank's own."""
+    """Open the rendezvous store on the first rank, or connect to it."""
     timeout = timedelta(seconds=order.timeout)
     if order.rank == 0:
         from .backend import store as meeting
@@ -192,7 +192,7 @@ def _meet(order: WorkOrder, channel: Channel, dist: Any) -> Any:
 
 
 def _open_groups(case: Case, handles: dict[tuple[int, ...], Any], dist: Any) -> None:
-    """Communicators for groups that are neither the whole job nor a pair; every rank calls in the same order."""
+    """Open communicators for groups that are neither the whole job nor a pair; every rank calls in the same order."""
     for members in case.groups:
         # a pair needs no communicator of its own: it talks in that of the whole job; a copy talks to nobody
         pair = len(members) == 2 and case.collective.startswith("p2p")

@@ -1,4 +1,4 @@
-"""What a machine is, as the probes saw it: ports, interfaces, GPUs, the way over PCI, host, software.
+"""The facts of a machine, as the probes saw it: ports, interfaces, GPUs, PCI paths, host, software.
 
 Absent is None (or missing from a mapping), never 0: a counter that the kernel refuses to read, a speed of −1
 and a field that the driver does not know are all absent. Rates are bytes/s, sizes bytes, clocks Hz, times
@@ -253,7 +253,7 @@ class Software:
 
 @dataclass(frozen=True)
 class Environment:
-    """What NCCL, UCX and MPI are told. ``files``: the text of each conf file NCCL may open (None: it cannot
+    """The settings of NCCL, UCX and MPI. ``files``: the text of each conf file that NCCL may open (None: it cannot
     be opened); ``withheld``: names that look like secrets, their values are nowhere.
     """
 

@@ -1,4 +1,4 @@
-"""Who differs from the others: what more than half have is taken to be right."""
+"""Finds the members that differ from the majority."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Odd:
-    """A member whose value is not the majority's. ``usual`` None: there is no majority; ``peers`` have it."""
+    """A member whose value differs from the majority's. ``usual`` None: there is no majority; ``peers`` have it."""
 
     name: str
     value: str

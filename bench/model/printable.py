@@ -1,4 +1,4 @@
-"""Names and logs are data: what a terminal would obey is shown, not done.
+"""Makes text from outside safe to print: control characters are shown, never obeyed.
 
 A host can be called anything, and so can an interface, a profile or a line of NCCL's log. Escape sequences could
 clear the screen, rename the window or answer in the reader's name; marks that turn the direction of writing make a
@@ -54,7 +54,7 @@ def as_markdown(text: object, longest: int | None = None) -> str:
 
 
 def no_formula(text: str) -> str:
-    """``text`` as a spreadsheet's cell that is no formula: whoever opens the file must not run a stranger's."""
+    """``text`` as a spreadsheet cell that is no formula: opening the file must not run anything."""
     # the characters by OWASP's page on CSV injection; a blank before them is skipped by some programs
     return f"'{text}" if text.lstrip(" ")[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
 

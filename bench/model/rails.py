@@ -1,4 +1,4 @@
-"""Which devices of a node are its rails, which must carry nothing, and which are neither: with the reason.
+"""Decides which devices of a node are its rails, which are excluded, and which are neither, with the reason.
 
 A profile that names its rails is believed by name, whatever their state: judging that is for the checks. One
 that names none gets every port that NCCL would take, with the profile's kind, link layer and rate, and that
@@ -131,7 +131,7 @@ def own_rails(node: Node, rails: Rails) -> tuple[tuple[str, ...], ...]:
 
 
 def joined(own: Sequence[str]) -> str:
-    """What the rails of a GPU are called together: ``mlx5_0/1+mlx5_1/1``."""
+    """The joint name of a GPU's rails: ``mlx5_0/1+mlx5_1/1``."""
     return "+".join(own)
 
 

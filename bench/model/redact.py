@@ -1,4 +1,4 @@
-"""What looks like a secret is not written down: a run folder is sent to vendors and kept for years."""
+"""Redacts secrets: a run folder is sent to vendors and kept for years."""
 
 from __future__ import annotations
 

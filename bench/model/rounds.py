@@ -1,4 +1,4 @@
-"""Which node pairs meet in which round.
+"""Schedules node pairs in rounds of disjoint pairs.
 
 The schedule is the circle method of round-robin tournaments: one node stands still, the others turn
 by one place a round. With n nodes it has n - 1 rounds (n when n is odd, each round one node rests),

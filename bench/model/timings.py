@@ -1,4 +1,4 @@
-"""Seconds of many calls, held as C doubles: as Python's floats those of 64 nodes take four times the memory.
+"""Holds the seconds of many calls as C doubles: Python's floats would take four times the memory for 64 nodes.
 
 Both are sequences that cannot be changed, and equal to any sequence of the same values.
 """

@@ -1,1 +1,1 @@
-"""NCCL as it reads its configuration and as it tells what it did: selectors, conf files, log."""
+"""NCCL's rules: how it reads its configuration (selectors, variables, conf files) and what its log says."""

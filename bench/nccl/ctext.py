@@ -29,7 +29,7 @@ def cut(text: str, limit: int) -> str:
 
 
 def pieces(text: str, size: int) -> list[str]:
-    """What fgets with a buffer of ``size`` + 1 makes of one line, which keeps its line end."""
+    """The pieces in which fgets, with a buffer of ``size`` + 1, reads one line; the line end stays."""
     raw = encode(text)
     if len(raw) <= size:
         return [text]

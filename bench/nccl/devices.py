@@ -8,7 +8,7 @@ from bench.nccl.selector import Device
 
 
 def nccl_devices(node: Node) -> tuple[Device, ...]:
-    """The ports as NCCL's selector is asked about them. A state that could not be read counts as ACTIVE: an
+    """The ports in the form that NCCL's selector takes. A state that could not be read counts as ACTIVE: an
     excluded port must be kept out by its name.
     """
     return tuple(
@@ -18,5 +18,5 @@ def nccl_devices(node: Node) -> tuple[Device, ...]:
 
 
 def nccl_name(role: Role) -> str:
-    """As NCCL writes it: ``mlx5_3:1``, or the interface's name."""
+    """The name in NCCL's spelling: ``mlx5_3:1``, or the interface's name."""
     return f"{role.port.hca}:{role.port.number}" if role.port else role.name

@@ -37,7 +37,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Note:
-    """Something in a source that does not mean what it seems to."""
+    """A setting that does not mean what it seems to mean."""
 
     origin: str
     line: int
@@ -46,7 +46,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Effective:
-    """What NCCL sees, by name, and what was odd on the way."""
+    """The variables that NCCL sees, by name, and notes on sources that are easily misread."""
 
     settings: tuple[Setting, ...]
     notes: tuple[Note, ...]
@@ -76,7 +76,7 @@ def effective(
     version: Version = NEWEST,
     home: str | None = None,
 ) -> Effective:
-    """What NCCL's ``initEnv`` leaves in the environment: NCCL_* variables and all that the files define.
+    """Evaluate NCCL's ``initEnv``: the NCCL_* variables of the process and all that the conf files define.
 
     ``files`` holds the text of each of ``conf_files``, None where the file cannot be opened. Read it as
     UTF-8 with surrogateescape and newline="", so that a carriage return survives.
@@ -125,7 +125,7 @@ def _is_comment(line: str, version: Version) -> bool:
 
 
 def _odd(setting: Setting) -> Iterator[str]:
-    """What people write that NCCL takes literally."""
+    """A note on a spelling that NCCL takes literally, such as quotes or blanks."""
     name, value = setting.name, setting.value
     if name.startswith("export "):
         yield f"defines a variable called {name!r}; leave out 'export'"
@@ -148,7 +148,7 @@ def _odd(setting: Setting) -> Iterator[str]:
 
 
 def _hidden(setting: Setting, found: Mapping[str, Setting], environ: Mapping[str, str]) -> Iterator[str]:
-    """A value that another one, read earlier, keeps from counting."""
+    """A note on a value that an earlier source overrides."""
     winner = found.get(setting.name)
     if setting.name in environ and environ[setting.name] == "":
         yield f"{setting.name}={setting.value!r} does not count: an exported empty variable hides it"

@@ -1,4 +1,4 @@
-"""What ``railgauge explain 'SPEC'`` says: which devices NCCL takes by a specification, which not, and why.
+"""The text of ``railgauge explain 'SPEC'``: which devices NCCL takes by a selector, which not, and why.
 
 For the devices of a node, or given by name. Two parsers are asked, up to 2.30.4 and from 2.30.5, and told apart
 where they do not agree. The exit status is PASS where nothing is odd, FAIL where a trap was found, and INCONCLUSIVE
@@ -130,7 +130,7 @@ def _choices(choices: Sequence[Choice], rails: Sequence[str], about: dict[str, s
 
 
 def _otherwise(old: Sequence[Choice], new: Sequence[Choice]) -> list[str]:
-    """Where the parser of 2.30.5 makes something else of it."""
+    """A note where the parser of NCCL 2.30.5 reads the selector differently."""
     more = [_name(b) for a, b in zip(old, new, strict=True) if b.taken and not a.taken]
     less = [_name(b) for a, b in zip(old, new, strict=True) if a.taken and not b.taken]
     since = ".".join(map(str, RAIL_AND_PLANE))

@@ -1,4 +1,4 @@
-"""What NCCL's log (NCCL_DEBUG=INFO) says, as facts: versions 2.4 to 2.30, its plugins, and RCCL.
+"""Reads NCCL's log (NCCL_DEBUG=INFO) into facts: versions 2.4 to 2.30, its plugins, and RCCL.
 
 ``read`` never fails. What is broken stands as broken (``complete`` False, ``gdr`` None, ``fragments``), for
 the verdicts in ``evidence`` to be INCONCLUSIVE. Formats: NVIDIA/nccl tags v2.4.8-1 to v2.30.7-1,
@@ -36,7 +36,7 @@ from bench.nccl.log_messages import facts_in, using_in, version_in
 
 @dataclass(frozen=True)
 class LogProcess:
-    """What one process said. ``given`` is its rank where the reader of the file knew it.
+    """The log of one process. ``given`` is its rank where the file's name told it.
 
     A process may hold several ranks (one thread or device each) and be a member of several communicators.
     """
@@ -68,7 +68,7 @@ class LogProcess:
 
 @dataclass(frozen=True)
 class Log:
-    """All processes in order of appearance, and what belongs to none.
+    """All processes in order of appearance, and the lines that belong to none.
 
     ``versions`` are the lines printed without a header; ``fragments`` the rests of broken messages, and
     ``lost`` the lists of HCAs among them: it is not known whose they are.

@@ -1,4 +1,4 @@
-"""What one message of NCCL's log can say: the nouns of ``messages`` and ``log``."""
+"""The facts that one message of NCCL's log can hold: the nouns of ``log_messages`` and ``log``."""
 
 from __future__ import annotations
 

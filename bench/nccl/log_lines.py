@@ -1,4 +1,4 @@
-"""The text of a log, cut into NCCL's own lines, whoever printed something around or into them.
+"""Cuts a log into NCCL's own messages, whatever other programs printed around or into them.
 
 A line is ``host:pid:tid [device] NCCL INFO text``, or ``host:pid:tid [device] where NCCL WARN text``
 (NVIDIA/nccl src/debug.cc), somewhere in a physical line: launchers, timestamps and other ranks put text

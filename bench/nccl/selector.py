@@ -128,7 +128,7 @@ def matching(selector: Selector, name: str, port: int = ANY) -> Item | None:
 
 
 def _judge(selector: Selector, name: str, port: int = ANY) -> Choice:
-    """``matchIfList`` XOR ``searchNot``, in words."""
+    """Whether NCCL takes the device (``matchIfList`` XOR ``searchNot``), with the reason."""
     if not selector.items:
         taken = not selector.negated
         why = (

@@ -1,4 +1,4 @@
-"""What people get wrong in NCCL_IB_HCA, found in a specification and the devices it is meant for.
+"""Common mistakes in NCCL_IB_HCA, found by comparing a selector with the devices that it is meant for.
 
 Each rule is one function and one row of ``RULES``; each warning says what NCCL will do and what to write.
 """
@@ -222,7 +222,7 @@ def traps(
     version: Version = NEWEST,
     interfaces: Sequence[str] = (),
 ) -> tuple[Trap, ...]:
-    """What is wrong, or likely to be, with NCCL_IB_HCA=``spec`` on ``devices``; None is an unset variable.
+    """The certain and likely mistakes in NCCL_IB_HCA=``spec`` on ``devices``; None is an unset variable.
 
     ``rails`` are the HCAs that should carry the traffic; where empty, the two rules about rails say nothing.
     ``interfaces`` are the names of the node's network interfaces.

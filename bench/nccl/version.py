@@ -1,4 +1,4 @@
-"""NCCL's version, and since which one it behaves how.
+"""NCCL's versions, and which behaviour began with which version.
 
 The thresholds were read off NVIDIA/nccl, tag by tag; between two tags the first one that has it is named.
 """

@@ -1,4 +1,4 @@
-"""What the environment and the conf files tell NCCL, UCX and MPI: from an allow-list, never a secret."""
+"""Reads the settings of NCCL, UCX and MPI from environment and conf files: an allow-list, never a secret."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def home() -> str | None:
 
 
 def allowed(environ: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The variables that are on the list, and the names of those that look like secrets all the same."""
+    """The variables on the allow-list, and the names of those that look like secrets nevertheless."""
     listed = {
         name: text
         for name, text in sorted(environ.items())

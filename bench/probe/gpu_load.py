@@ -1,4 +1,4 @@
-"""What one GPU does at this moment, in five NVML calls: clocks, heat, power and what holds them back.
+"""Reads the present state of one GPU in five NVML calls: clocks, temperature, power and throttle reasons.
 
 Asked by the supervisor, beside the process that measures.
 """
@@ -27,7 +27,7 @@ class Load:
 
 
 class Gauge:
-    """One GPU, found by what the process that uses it calls it."""
+    """One GPU, found by the identity that the process using it reports."""
 
     def __init__(self, identity: Mapping[str, Any], nvml: Any = None) -> None:
         """``identity``: uuid, pci and index, as far as known. LookupError where NVML knows no such GPU."""
@@ -60,7 +60,7 @@ class Gauge:
         return self._ask("nvmlDeviceGetHandleByIndex", int(identity["index"]))
 
     def read(self) -> Load:
-        """Now. A GPU that fell off the bus refuses everything."""
+        """Read the present state. A GPU that fell off the bus refuses every call."""
         ask, handle = self._ask, self._handle
         temperature = celsius(ask, handle)
         return Load(

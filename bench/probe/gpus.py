@@ -44,7 +44,7 @@ _NO_SUCH_THING = (2, 3, 4, 6, 13)
 
 @dataclass(frozen=True)
 class NvmlAnswer:
-    """What NVML showed. No GPUs with a note is a machine without NVML or without a driver."""
+    """The GPUs that NVML lists. None, with a note, is a machine without NVML or without a driver."""
 
     gpus: tuple[Gpu, ...] = ()
     driver: str | None = None
@@ -53,7 +53,7 @@ class NvmlAnswer:
 
 
 def load() -> ModuleType | None:
-    """The NVML binding, None where it is not installed."""
+    """Import the NVML binding; None where it is not installed."""
     try:
         import pynvml
     except ImportError:
@@ -77,7 +77,7 @@ def gpus(nvml: Any, root: Path = Path("/")) -> NvmlAnswer:
 
 
 class Asker:
-    """Asks NVML for one thing after the other and keeps the refusals that mean trouble."""
+    """Calls NVML's functions one by one and keeps the refusals that mean trouble."""
 
     def __init__(self, nvml: Any) -> None:
         self._nvml = nvml
@@ -186,7 +186,7 @@ def _nvlinks(asker: Asker, handle: object, nvml: Any) -> tuple[NvLink, ...] | No
 
 
 def clock_limits(ask: _Ask, handle: object) -> tuple[str, ...] | None:
-    """By the new name, or by the one that drivers before 535 know."""
+    """The clock limits, by the new function or by the one that drivers before 535 have."""
     mask = ask("nvmlDeviceGetCurrentClocksEventReasons", handle)
     if mask is None:
         mask = ask("nvmlDeviceGetCurrentClocksThrottleReasons", handle)
@@ -212,7 +212,7 @@ def _named(mode: int) -> str:
 
 
 def _pci(info: Any, root: Path) -> PciPath | None:
-    """The way to the root; only the address where sysfs hides the device (some containers)."""
+    """The PCI path to the root; only the address where sysfs hides the device (some containers)."""
     address = bus_address(info)
     if address is None:
         return None

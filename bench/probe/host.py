@@ -1,4 +1,4 @@
-"""The operating system: kernel, memory, limits, and what bears on RDMA and GPUDirect.
+"""Reads the operating system: kernel, memory, limits, and what matters to RDMA and GPUDirect.
 
 Sources: proc(5), Linux Documentation/admin-guide/cgroup-v2.rst and mm/hugetlbpage.rst; for peer memory
 NVIDIA/nccl ``ncclIbGdrSupport``.
@@ -48,7 +48,7 @@ def _name(path: Path) -> str | None:
 
 
 def host(root: Path) -> Host:
-    """All but ``clock``, which is no file's."""
+    """The facts of the host, except ``clock``, which no file holds."""
     memory = parse_meminfo(sysfs.text(root / "proc/meminfo") or "")
     limit, left = _cgroup_memory(root)
     total, available = memory.get("MemTotal"), memory.get("MemAvailable")

@@ -1,4 +1,4 @@
-"""One machine: all probes, a note for each source that gave nothing, and the snapshot of its counters."""
+"""Probes one machine: runs all probes, notes each source that gave nothing, takes snapshots of the counters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What passes over the rails right now: bytes and link of each, and for how long nothing has.
+"""Watches the rails during a run: the link of each, and how long ago its bytes last moved.
 
 Read every second by each supervisor, so a few small files and nothing else. Sources: Linux,
 Documentation/ABI/testing/sysfs-class-net, Documentation/ABI/stable/sysfs-class-infiniband.

@@ -1,4 +1,4 @@
-"""Which rail hangs on which: a word sent on every rail, and the rails of other nodes on which it arrives.
+"""Finds which rails are connected: sends a packet on every rail and reports on which rails of other nodes it arrives.
 
 IP cannot tell: a packet leaves by the rail of its destination's address, whatever socket it was sent on. A
 broadcast from a socket that is bound to a device (SO_BINDTODEVICE, which Linux grants anybody since 5.7) leaves
@@ -41,7 +41,7 @@ def hear(rails: Sequence[str], job: str, seconds: float = SECONDS) -> dict[str, 
 
 
 def _ear(rail: str) -> socket.socket:
-    """A socket that sends and hears on one device alone."""
+    """A socket that sends and receives on one device alone."""
     ear = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         ear.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, rail.encode() + b"\0")
@@ -82,7 +82,7 @@ def _say(ears: dict[str, socket.socket], me: str, job: str, silent: dict[str, st
 
 
 def _word(ear: socket.socket, job: str) -> tuple[str, str] | None:
-    """(sender, its rail); None of anything that is not this job's: anybody can send here."""
+    """(sender, its rail) of a packet; None where it is not this job's: anybody can send here."""
     try:
         said = json.loads(ear.recv(MOST_BYTES))
         if said["railgauge"] != job:

@@ -1,4 +1,4 @@
-"""Versions of what a run stands on, without importing torch, initialising MPI or touching CUDA.
+"""Reads software versions without importing torch, initialising MPI or touching CUDA.
 
 Two kinds of source: files, and tools that print their version (asked with a time limit).
 """
@@ -36,7 +36,7 @@ Ask = Callable[[Sequence[str]], str | None]
 
 
 def ask(command: Sequence[str]) -> str | None:
-    """What the tool prints on both streams; None where there is none, or it takes too long."""
+    """Run a tool and return what it prints on both streams; None where it is missing or takes too long."""
     # beside the interpreter as well: a virtual environment's mpirun need not be on the PATH
     path = shutil.which(command[0]) or shutil.which(command[0], path=str(Path(sys.executable).parent))
     if path is None:
@@ -56,7 +56,7 @@ def ask(command: Sequence[str]) -> str | None:
 
 
 def software(root: Path, environ: Mapping[str, str], ask: Ask = ask) -> Software:
-    """Of the running machine; ``driver`` is NVML's to say."""
+    """The versions on the running machine; ``driver`` comes from NVML."""
     torch, cuda = _torch()
     flavour, version = parse_mpirun(ask(("mpirun", "--version")) or "")
     folders = _folders(root, environ)
@@ -145,7 +145,7 @@ def _requirements(name: str) -> Sequence[str]:
 
 
 def _folders(root: Path, environ: Mapping[str, str]) -> list[Path]:
-    """Where the loader looks, and where wheels put NCCL; each once."""
+    """The folders that the loader searches and those in which wheels put NCCL; each once."""
     named = [
         Path(part) for part in environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if part.startswith("/")
     ]

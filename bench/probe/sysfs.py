@@ -49,7 +49,7 @@ def in_order(found: Iterable[str]) -> list[str]:
 
 
 def target(link: Path) -> Path | None:
-    """What the symbolic link (or the path) really is; None where there is nothing."""
+    """The resolved path; None where nothing exists."""
     try:
         return link.resolve(strict=True)
     except (OSError, RuntimeError, ValueError):  # RuntimeError: a loop, up to Python 3.12

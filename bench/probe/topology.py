@@ -9,7 +9,7 @@ from bench.probe.software import Ask
 
 
 def topology(ask: Ask) -> tuple[Near, ...]:
-    """Of the running machine; nothing where there is no nvidia-smi."""
+    """The matrix of the running machine; empty where there is no nvidia-smi."""
     text = ask(("nvidia-smi", "topo", "-m"))
     return parse(text) if text else ()
 

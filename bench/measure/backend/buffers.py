@@ -1,4 +1,4 @@
-"""The buffers of a case on one rank, rotated so that caches and stale results do not flatter."""
+"""Allocates the buffers of a case; calls rotate through several, so that caches and stale results do not flatter."""
 
 from __future__ import annotations
 

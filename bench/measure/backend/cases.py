@@ -1,4 +1,4 @@
-"""One case on this rank's group: buffers, correctness, timing."""
+"""Measures one case on this rank's group: allocates buffers, verifies results, times calls."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Tell = Callable[..., None]  # a message to the supervisor: its kind, its fields
 
 @dataclass(frozen=True)
 class Teller:
-    """What a case needs of its worker: the order, where it writes how far it is, and whom it tells."""
+    """What measuring a case needs from its worker: work order, progress record, channel to the supervisor."""
 
     order: WorkOrder
     progress: Progress
@@ -64,7 +64,7 @@ def measure_on_rail(case: Case, mine: tuple[int, ...], here: Group, store: Any, 
 
 
 def failed(case: Case, members: tuple[int, ...], error: Exception, **extra: Any) -> Measurement:
-    """A case that could not be measured and says why, where the others of its phase still can be."""
+    """The row of a case that could not be measured, with the reason; the phase goes on with its other cases."""
     return Measurement(
         case=case.id,
         ranks=members,
@@ -175,7 +175,7 @@ def _prepare(case: Case, group: Group, to: Teller, stack: ExitStack) -> Verifier
 
 
 def _register(pool: Pool, group: Group) -> None:
-    """On all ranks or on none: a rank that went on alone would wait for the others for ever."""
+    """Register the buffers on all ranks or on none: a rank that went on alone would wait for the others for ever."""
     trouble = ""
     try:
         pool.register()
@@ -186,7 +186,7 @@ def _register(pool: Pool, group: Group) -> None:
 
 
 def _time(case: Case, group: Group, results: Verifier, to: Teller) -> Timings:
-    """Until precise; or, where the rules ask for windows, under steady load until the budget is spent."""
+    """Time until they are precise or, where the rules ask for windows, under steady load for the whole budget."""
     rules = to.order.rules
     if not rules.window:
         return measure(group, results.call, rules, results.after_block if to.order.repetitions else trust)
@@ -207,7 +207,7 @@ LAUNCHES = 32  # calls whose launch is timed: few enough that no queue of the dr
 
 
 def _extra(group: Group, launch: Launch, times: Timings) -> dict[str, Any]:
-    """On a GPU, [rank] seconds of host time that starting one call takes while others are in flight.
+    """The host time to launch one call on a GPU while others are in flight: [rank] seconds.
 
     On a CPU a call returns when it is done, so starting it is no time of its own.
     """

@@ -76,8 +76,8 @@ class Data:
         return self._count(parts, rank, 0)
 
     def _count(self, parts: Parts, rank: int, repetition: int) -> tuple[int, Mismatch | None]:
-        """Over ``parts`` (index, got, wanted). The device is asked once for the count: a question a part would make
-        it wait for Python thousands of times in a large message.
+        """Count differing elements over ``parts`` (index, got, wanted). The device is asked once: asking for
+        each part would make it wait for Python thousands of times in a large message.
         """
         counts = [self._differ(got, wanted).count_nonzero() for _, got, wanted in parts()]
         count = int(torch.stack(counts).sum()) if counts else 0
@@ -94,7 +94,7 @@ class Data:
     def _tile(
         self, like: torch.Tensor, ranks: tuple[int, ...], repetition: int, size: int, *, reduced: bool
     ) -> torch.Tensor:
-        """What stands from index 0 on, a period longer than the largest part of ``size`` elements.
+        """The data from index 0 on, one period longer than the largest part of ``size`` elements.
 
         In the element type itself where that compares, and holds the truth exactly, else in the widest. A period
         is kept: to compute it takes longer than to compare a small message, and over many ranks than a large one.

@@ -1,4 +1,4 @@
-"""Calls replayed from CUDA graphs: what small messages take without Python and torch in the way.
+"""Captures calls in CUDA graphs and replays them: small messages without the launch cost of Python and torch.
 
 A call through torch costs the host tens of µs; a graph is launched in a few. One graph for each rotated
 buffer, so that a replay is one call, as in a training step that was captured.
@@ -17,7 +17,7 @@ from bench.measure.loop import Launch
 
 @contextmanager
 def replayed(launch: Launch, buffers: int, device: torch.device) -> Iterator[Launch]:
-    """``launch`` captured once for each of ``buffers``; what is yielded replays it.
+    """Capture ``launch`` once for each of ``buffers``; yield the function that replays it.
 
     Every rank of the group captures the same calls in the same order. The graphs are gone when the block
     ends: NCCL does not destroy a communicator while a graph still holds it.
@@ -40,7 +40,7 @@ def replayed(launch: Launch, buffers: int, device: torch.device) -> Iterator[Lau
 
 
 def _warm(launch: Launch, buffers: int, device: torch.device) -> None:
-    """Once on a stream of its own, as torch asks for before a capture: nothing may be set up inside one."""
+    """Run each call once on a side stream, as torch requires before a capture: nothing may be set up inside one."""
     side = torch.cuda.Stream(device)
     side.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(side):

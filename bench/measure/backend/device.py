@@ -1,4 +1,4 @@
-"""The device of a rank, what it is called, and what this torch can do with it.
+"""Finds the device of a rank, its identity, and what this torch build can do with it.
 
 torch 2.3 to 2.13 differ; whether a thing is there is asked of torch itself, never of its version.
 """
@@ -30,13 +30,13 @@ def of_rank(backend: str, local_rank: int) -> torch.device:
 
 
 def use(device: torch.device) -> None:
-    """Make ``device`` the one that torch takes where nobody says which."""
+    """Make ``device`` torch's current device."""
     if device.type == "cuda":
         torch.cuda.set_device(device)
 
 
 def identity(device: torch.device) -> dict[str, Any]:
-    """What names a GPU outside this process: index here, name, UUID and PCI bus where torch tells them."""
+    """The identity of a GPU: its index in this process; name, UUID and PCI bus where torch reports them."""
     if device.type != "cuda":
         return {}
     seen = torch.cuda.get_device_properties(device)
@@ -66,7 +66,7 @@ def eager(device: torch.device) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of torch, CUDA and the NCCL library that this process has loaded (not the one it was built with)."""
+    """Versions of torch, CUDA and the NCCL library that this process has loaded (not the one it was built with)."""
     found = {"torch": str(torch.__version__), "cuda": str(getattr(torch.version, "cuda", None) or "")}
     if torch.cuda.is_available():
         try:

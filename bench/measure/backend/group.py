@@ -63,7 +63,7 @@ class Group:
     talk: Any = dist
 
     def together(self) -> None:
-        """A meeting of the group: everybody has arrived, and nothing is in flight."""
+        """A barrier of the group: every rank has arrived, and nothing is in flight."""
         self.clock.settle()
         self.share([0.0])
         self.clock.settle()

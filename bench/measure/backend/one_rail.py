@@ -1,4 +1,4 @@
-"""Ranks, two as a rule, that talk over one network interface, in a gloo group of their own.
+"""A gloo group bound to one network interface, usually of two ranks.
 
 ``dist.new_group`` chooses the interface by an environment variable and names pairs so that a later
 group of the same two ranks finds the addresses of the earlier one in the store. So the pair is built

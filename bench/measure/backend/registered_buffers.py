@@ -1,4 +1,4 @@
-"""Buffers of NCCL's own (ncclMemAlloc), registered with a communicator: what nccl-tests measures by default.
+"""Allocates buffers with ncclMemAlloc and registers them with a communicator: what nccl-tests measures by default.
 
 torch's own allocator gives other memory, and NCCL can take faster ways (NVLS, copies less) with its own.
 """
@@ -16,13 +16,13 @@ from bench.measure.backend.device import Unsupported
 
 
 class Pool:
-    """Memory of NCCL's, registered once all buffers stand."""
+    """A pool of NCCL's own memory; it is registered once all buffers are allocated."""
 
     def __init__(self, backend: Any, pool: Any) -> None:
         self._backend, self._pool, self._registered = backend, pool, False
 
     def allocating(self) -> Any:
-        """What is allocated in this context comes from the pool."""
+        """A context in which tensors are allocated from the pool."""
         return torch.cuda.use_mem_pool(self._pool)
 
     def register(self) -> None:

@@ -1,4 +1,4 @@
-"""The store through which the ranks of a phase find each other, on the first rank.
+"""The rendezvous store of a phase, on its first rank.
 
 torch binds a store of its own to all addresses of the machine, whatever host name it is given, so the socket is bound
 here, to the one address that the others were told, and handed over: ``master_listen_fd``. The store takes whoever

@@ -1,4 +1,4 @@
-"""Segments that this process's own connections sent again: the kernel's count, socket by socket.
+"""Counts TCP segments that this process's own connections retransmitted, socket by socket, as the kernel counts them.
 
 /proc/net/snmp counts a whole machine; with all rails loaded at once only the sockets themselves say
 which rail loses packets.

@@ -1,4 +1,4 @@
-"""Why a transfer has no result, in one line, from what both processes said.
+"""Finds why a transfer has no result, in one line, from the output of both processes.
 
 When one side breaks, the other says that it cannot read from it any more: causes come before echoes, so
 the table is gone through in order over the words of both sides. Messages: linux-rdma/perftest src at

@@ -1,4 +1,4 @@
-"""The words of a server and of a client. The server's supervisor adds the TCP port, which it chooses.
+"""The command lines of server and client. The server's supervisor adds the TCP port, which it chooses.
 
 16 messages of 512 KiB under way are far more than a rail holds (400 Gb/s × 10 µs are 0.5 MB) and, unlike
 perftest's own 128, little enough for a slow rail to finish in time. Duration and not a number of

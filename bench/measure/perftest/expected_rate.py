@@ -1,4 +1,4 @@
-"""The least that ib_write_bw reaches on a rail without fault."""
+"""The lowest rate that ib_write_bw reaches on a healthy rail."""
 
 from __future__ import annotations
 

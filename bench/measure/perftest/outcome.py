@@ -1,4 +1,4 @@
-"""What a transfer came to: bytes per second, or the cause why not."""
+"""The outcome of a transfer: bytes per second, or the cause of its failure."""
 
 from __future__ import annotations
 

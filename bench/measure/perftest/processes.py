@@ -73,7 +73,7 @@ class PerftestProcess:
             self._process.wait()
 
     def told(self) -> Message:
-        """How it ended and what it said; the code is None where it was stopped."""
+        """Exit status and output; the status is None where the process was stopped."""
         self._out.seek(max(0, self._out.seek(0, os.SEEK_END) - KEPT))
         text = self._out.read().decode(errors="replace")
         self._out.close()
@@ -84,7 +84,7 @@ class PerftestProcess:
 
 
 class Errands:
-    """The perftest processes of this node. One request at a time, as the coordinator makes them."""
+    """Runs the perftest processes of this node, one request of the coordinator at a time."""
 
     known = (TOOL, SERVE, CONNECT, END)
 
@@ -95,7 +95,7 @@ class Errands:
         self._deadline = 0.0
 
     def begin(self, message: Message) -> None:
-        """Start what the coordinator asks for; ``look`` has the answer later."""
+        """Start what the coordinator asks for; ``look`` returns the answer later."""
         self._asked = message["do"]
         limits = {SERVE: LISTEN_SECONDS, CONNECT: RUN_SECONDS, END: GRACE_SECONDS}
         self._deadline = time.monotonic() + limits.get(self._asked, 0.0)
@@ -109,7 +109,7 @@ class Errands:
                 self._clients[key] = PerftestProcess(job["words"], job["port"], job["numa"])
 
     def look(self) -> Iterator[Message]:
-        """The answer to what was asked, once there is one."""
+        """The answer to the current request; None while there is none."""
         finish: Callable[[bool], Message | None] | None = {
             TOOL: lambda late: ask_tool(),
             SERVE: self._serving,
@@ -153,7 +153,7 @@ def _all_ended(processes: dict[str, PerftestProcess], late: bool) -> Message | N
 
 
 def ask_tool() -> Message:
-    """What ib_write_bw says of itself: ``help`` and ``version``, or why it cannot be asked in ``missing``."""
+    """Ask ib_write_bw for its ``help`` and ``version``; ``missing`` says why it cannot be asked."""
     path = shutil.which(NAME)
     if path is None:
         return {"missing": f"{NAME} is not installed", "help": "", "version": ""}

@@ -1,4 +1,4 @@
-"""What perftest's processes said, as it lies in ``verbs.jsonl``: raw text, read anew whenever it is judged.
+"""The output of perftest's processes in ``verbs.jsonl``: raw text, parsed again whenever it is judged.
 
 One line each: ``tool`` (a node's perftest), ``transfer`` (one rail, one direction), ``left`` (why nothing
 was measured).
@@ -22,7 +22,7 @@ class RecordError(ValueError):
 
 @dataclass(frozen=True)
 class PerftestExit:
-    """One process. ``code``: its exit status, None where it was stopped at its deadline; ``text``: its words."""
+    """How one process ended. ``code``: exit status, None where it was stopped at its deadline; ``text``: its output."""
 
     words: tuple[str, ...]
     code: int | None
@@ -70,7 +70,7 @@ def _ended(row: dict[str, Any]) -> PerftestExit:
 
 @dataclass(frozen=True)
 class PerftestRecord:
-    """All that a run holds. ``left``: why nothing was measured, "" where something was tried."""
+    """All perftest records of a run. ``left``: why nothing was measured, "" where something was tried."""
 
     tools: tuple[Tool, ...] = ()
     transfers: tuple[Transfer, ...] = ()

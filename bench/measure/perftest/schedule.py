@@ -37,7 +37,7 @@ class Leg:
 
     @property
     def key(self) -> str:
-        """Unlike that of every other leg of its round and way."""
+        """A key that no other leg of the same round and direction has."""
         return f"{self.sender.node} {self.sender.name} > {self.receiver.node} {self.receiver.name}"
 
 

@@ -1,4 +1,4 @@
-"""What the installed ib_write_bw can: asked of itself, because builds differ more than versions tell.
+"""The capabilities of the installed ib_write_bw, read from its own help: builds differ more than versions tell.
 
 Distributions build it without CUDA; ``--bind_source_ip`` came with 24.04. Its help ends with status 1.
 """

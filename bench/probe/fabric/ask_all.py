@@ -1,4 +1,4 @@
-"""The fabric check as a whole: ask the three tools, read what they said, judge it. What a run calls."""
+"""Asks the three fabric tools about the subnet, and joins what they say."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T", netdiscover.Discovery, linkinfo.Linkinfo, queryerrors.QueryErro
 
 @dataclass(frozen=True)
 class SubnetAnswers:
-    """What the three tools said at one time: evidence, to be kept with the run."""
+    """The answers of the three tools at one time: evidence that is kept with the run."""
 
     discovery: asking.ToolAnswer
     links: asking.ToolAnswer
@@ -35,7 +35,7 @@ def look(limit: float = 120.0, run: asking.Run = asking.run) -> SubnetAnswers:
 
 
 def from_json(rows: list[dict[str, object]]) -> SubnetAnswers:
-    """A look from its three answers as ``to_json`` wrote them."""
+    """Restore the three answers that ``to_json`` wrote."""
     answers = []
     for row in rows:
         command = row["command"]
@@ -54,7 +54,7 @@ def from_json(rows: list[dict[str, object]]) -> SubnetAnswers:
 
 
 def seen(looked: SubnetAnswers) -> Subnet:
-    """The fabric in the answers; an answer that is none of its tool's adds nothing."""
+    """The subnet that the answers describe; an answer that its tool did not write adds nothing."""
     return join(
         _read(netdiscover.parse, looked.discovery),
         _read(linkinfo.parse, looked.links),
@@ -63,7 +63,7 @@ def seen(looked: SubnetAnswers) -> Subnet:
 
 
 def _read(parse: Callable[[str], T], answer: asking.ToolAnswer) -> T | None:
-    """The text read; of standard error only what says that something did not answer."""
+    """Parse one answer; from standard error, only the lines that say that something did not answer."""
     try:
         said: T = parse(answer.text)
     except Refused:

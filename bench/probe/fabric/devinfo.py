@@ -115,7 +115,7 @@ def parse(text: str) -> Devinfo:
 
 
 def _put(adapters: list[Adapter], line: str) -> bool:
-    """Takes one line in; False for a known field whose value says nothing, and for what is no field."""
+    """Read one line; False where it is no field, or a known field whose value says nothing."""
     key, colon, value = (part.strip() for part in line.partition(":"))
     if not colon or not _KEY.fullmatch(key):
         return False

@@ -1,4 +1,4 @@
-"""What surrounds a tool's text when it is pasted or printed by a launcher: taken off once for all parsers."""
+"""Removes what surrounds a tool's text when it is pasted or printed by a launcher, once for all parsers."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class ToolExit:
 
 @dataclass(frozen=True)
 class ToolAnswer:
-    """What a tool said. ``status`` PASS: a whole answer; ``text`` may hold a part of one where it is not."""
+    """The answer of a tool. ``status`` PASS: it is whole; otherwise ``text`` may hold a part of it."""
 
     command: tuple[str, ...]
     status: Status

@@ -1,4 +1,4 @@
-"""The fabric: what the three tools said, joined. Every port with its two ends, and its errors at both."""
+"""Joins the output of the three tools into one subnet: every port with its two ends, and the errors at both."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def join(discovery: Discovery | None, links: Linkinfo | None, errors: QueryError
 
 
 def _kinds(rows: tuple[LinkRow, ...]) -> dict[str | None, str]:
-    """Where the text does not say: a switch has one GUID for all its ports, an adapter one for each."""
+    """Fill in kinds that the text does not state: a switch has one GUID for all its ports, an adapter one for each."""
     ports: dict[str | None, set[int]] = defaultdict(set)
     for row in rows:
         for end in (row.near, row.far):
