@@ -121,8 +121,10 @@ def _causes(bad: Sequence[Verdict], nodes: Collection[str]) -> list[_Cause]:
 def _cause_of(verdict: Verdict, causes: Sequence[_Cause], nodes: Collection[str]) -> _Cause | None:
     """The first cause that explains a verdict: on its port, or of the whole cluster, which a port holds back."""
     here = places(verdict.subject, nodes)
+    if verdict.status is not Status.FAIL and not verdict.check.startswith("blame."):
+        return None
     if any(port for _, port in here):
-        return next((cause for cause in causes if _meet(here, cause.places)), None)
+        return next((cause for cause in causes if _explains(cause.places, here)), None)
     if here or verdict.status is not Status.FAIL or not verdict.check.startswith(WHOLE_CLUSTER):
         return None
     return next((cause for cause in causes if any(each.status is Status.FAIL for each in cause.named)), None)
@@ -147,6 +149,12 @@ def places(subject: str, nodes: Collection[str]) -> frozenset[Place]:
 def _is_port(verdict: Verdict, nodes: Collection[str]) -> bool:
     here = places(verdict.subject, nodes)
     return len(here) == 1 and all(port for _, port in here)
+
+
+def _explains(cause: frozenset[Place], here: frozenset[Place]) -> bool:
+    """Whether a verdict on one port or on a transfer goes through a cause; a list of other ports says more."""
+    nodes, ports = {node for node, _ in here}, {port for _, port in here}
+    return _meet(here, cause) and len(nodes) <= 2 and len(ports) == 1
 
 
 def _meet(here: Iterable[Place], there: Iterable[Place]) -> bool:

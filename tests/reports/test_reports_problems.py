@@ -62,6 +62,16 @@ def test_a_suspicion_explains_no_failure_of_the_whole_cluster():
     assert [each.verdict.check for each in seen.first] == ["limits.busbw", "blame.rails"]
 
 
+@pytest.mark.parametrize(
+    ("status", "subject"),
+    [(ERROR, "n1 to n2 on mlx5_4/1"), (FAIL, "n1 mlx5_3/1, n2 mlx5_4/1"), (FAIL, "n1, n2, n3 on mlx5_4/1")],
+)
+def test_what_says_more_than_the_cause_does_not_follow_from_it(status, subject):
+    more = Verdict("rails.width", subject, status, "is unknown")
+    seen = found(BLAME, more)
+    assert seen.causes[0].symptoms == () and more in (*seen.failures, *seen.inconclusive)
+
+
 def test_what_fails_for_another_reason_stands_by_itself():
     wrong = Verdict("correctness.wrong", "all_reduce", FAIL, "3 wrong elements")
     assert found(BLAME, wrong).failures == (wrong,)
