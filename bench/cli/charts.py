@@ -10,7 +10,7 @@ import click
 
 from bench.model.errors import EXIT_INCONCLUSIVE
 
-from .option_types import PATH
+from .option_types import PATH, option
 
 if TYPE_CHECKING:
     from reports.docs import Page
@@ -20,18 +20,12 @@ if TYPE_CHECKING:
     epilog="Exit status: 0 the charts are written, whatever the verdict; 2 wrong usage; 3 nothing to draw."
 )
 @click.argument("sources", metavar="RUN... | HISTORY", nargs=-1, required=True)
-@click.option("--out", type=PATH, required=True, help="Folder for the charts, inside your documentation")
-@click.option(
-    "--inline", is_flag=True, help="Put the data into the specifications  [default: CSV files beside them]"
-)
-@click.option(
-    "--base", default="", metavar="URL", help="Where the CSV files will be served from, if not beside them"
-)
-@click.option("--library", is_flag=True, help="Also write vega.js (0.9 MB), for sites without a CDN")
-@click.option(
-    "--pictures/--no-pictures", default=True, help="Also draw every chart as SVG (light, dark) and PNG"
-)
-@click.option("--cluster", help="Only this cluster of a history")
+@option("--out", "Folder for the charts, inside your documentation", PATH, required=True)
+@option("--inline", "Put the data into the specifications  [default: CSV files beside them]", bool)
+@option("--base URL", "Where the CSV files will be served from, if not beside them", default="")
+@option("--library", "Also write vega.js (0.9 MB), for sites without a CDN", bool)
+@option("--pictures/--no-pictures", "Also draw every chart as SVG (light, dark) and PNG", default=True)
+@option("--cluster", "Only this cluster of a history")
 def charts(
     sources: tuple[str, ...],
     out: Path,

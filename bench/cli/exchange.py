@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from .option_types import EXIT_HELP, PATH, Count, out_file, out_option, profile_option
+from .option_types import EXIT_HELP, PATH, Count, option, out_file, out_option, profile_option
 
 FORMATS = ("nccl-tests", "csv", "junit", "prometheus", "grafana", "github")  # as bench.exchange has them
 
@@ -17,20 +17,11 @@ FORMATS = ("nccl-tests", "csv", "junit", "prometheus", "grafana", "github")  # a
 @click.argument("files", nargs=-1, required=True, type=PATH)
 @out_option("import")
 @profile_option("Profile of the platform")
-@click.option("--collective", default="", metavar="NAME", help="Collective, if the files do not name it")
-@click.option("--ranks", type=Count(1), help="Number of ranks, if the files do not tell")
-@click.option(
-    "--nodes", type=Count(1), help="Number of nodes, if the files do not tell; ranks are counted node by node"
-)
-@click.option(
-    "--unit", default="", metavar="UNIT", help="Bandwidth unit of a perftest JSON: MB/sec, MiB/sec or Gb/sec"
-)
-@click.option(
-    "--algorithm",
-    default="auto",
-    metavar="NAME",
-    help="NCCL algorithm, if the measurement forced one, e.g. ring",
-)
+@option("--collective NAME", "Collective, if the files do not name it", default="")
+@option("--ranks", "Number of ranks, if the files do not tell", Count(1))
+@option("--nodes", "Number of nodes, if the files do not tell; ranks are counted node by node", Count(1))
+@option("--unit UNIT", "Bandwidth unit of a perftest JSON: MB/sec, MiB/sec or Gb/sec", default="")
+@option("--algorithm NAME", "NCCL algorithm, if the measurement forced one, e.g. ring", default="auto")
 def import_(
     files: tuple[Path, ...],
     out: Path | None,
@@ -73,11 +64,9 @@ def import_(
     epilog="Exit status: 0 written, whatever the verdict; 2 wrong usage; 3 the run cannot be read."
 )
 @click.argument("run_folder", metavar="RUN", type=PATH)
-@click.option("--format", "form", type=click.Choice(FORMATS), default="nccl-tests", show_default=True)
+@option("--format form", "", click.Choice(FORMATS), default="nccl-tests")
 @out_file
-@click.option(
-    "--step-summary", is_flag=True, help="Append the github format to the file that GITHUB_STEP_SUMMARY names"
-)
+@option("--step-summary", "Append the github format to the file that GITHUB_STEP_SUMMARY names", bool)
 def export(run_folder: Path, form: str, out: Path | None, step_summary: bool) -> None:
     """Write a run in another tool's format.
 

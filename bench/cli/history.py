@@ -14,7 +14,7 @@ import click
 
 from bench.model.errors import EXIT_INCONCLUSIVE
 
-from .option_types import PATH, out_file
+from .option_types import PATH, option, out_file
 
 if TYPE_CHECKING:
     from bench.judge.drift import Mark, Series
@@ -25,10 +25,8 @@ EXIT_HELP = (
     "Exit status: 0 done, 1 some files are damaged, 2 wrong usage, 3 the history is unreadable or empty."
 )
 where = click.argument("folder", metavar="DIR")
-in_cluster = click.option("--cluster", metavar="NAME", help="Only this cluster  [default: all of them]")
-from_day = click.option(
-    "--since", metavar="DATE", help="Only runs of this UTC day and later, e.g. 2026-03-04"
-)
+in_cluster = option("--cluster NAME", "Only this cluster  [default: all of them]")
+from_day = option("--since DATE", "Only runs of this UTC day and later, e.g. 2026-03-04")
 
 
 @click.group(epilog=EXIT_HELP)
@@ -72,10 +70,10 @@ def list_(folder: str, cluster: str | None, since: str | None) -> int:
 @where
 @in_cluster
 @from_day
-@click.option("--collective", metavar="NAME", help='Only this one, e.g. all_reduce or "all_reduce (ring)"')
-@click.option("--size", metavar="SIZE", help='Only this size class as it is shown, e.g. "4 MiB"')
-@click.option("--quantity", metavar="NAME", help="Only busbw or only latency")
-@click.option("--nights", is_flag=True, help="Print every night of each series, not only the last")
+@option("--collective NAME", 'Only this one, e.g. all_reduce or "all_reduce (ring)"')
+@option("--size SIZE", 'Only this size class as it is shown, e.g. "4 MiB"')
+@option("--quantity NAME", "Only busbw or only latency")
+@option("--nights", "Print every night of each series, not only the last", bool)
 def show(
     folder: str,
     cluster: str | None,
@@ -144,7 +142,7 @@ def _steps(series: Series, marks: Sequence[Mark]) -> Iterable[str]:
 @where
 @in_cluster
 @from_day
-@click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
+@option("--format form", "", click.Choice(["csv", "jsonl"]), default="csv")
 @out_file
 def export(folder: str, cluster: str | None, since: str | None, form: str, out: Path | None) -> None:
     """Write every row, in base units: bytes per second and seconds."""
@@ -178,9 +176,7 @@ def check(folder: str) -> int:
 @history.command(epilog=EXIT_HELP)
 @where
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=PATH)
-@click.option(
-    "--cluster", default="", metavar="NAME", help="Record under this name  [default: the run's own]"
-)
+@option("--cluster NAME", "Record under this name  [default: the run's own]", default="")
 def add(folder: str, runs: Sequence[Path], cluster: str) -> int:
     """Add run folders: a night that could not be recorded, or runs from before there was a history."""
     from bench.judge.drift.past import from_json
@@ -209,17 +205,13 @@ def add(folder: str, runs: Sequence[Path], cluster: str) -> int:
 
 @history.command(epilog=EXIT_HELP)
 @where
-@click.option("--why", required=True, metavar="TEXT", help="What changed, for those who ask next year")
-@click.option("--who", metavar="NAME", help="Who accepts it  [default: your login name]")
-@click.option("--cluster", metavar="NAME", help="Which cluster  [default: the only one]")
-@click.option(
-    "--since",
-    metavar="RUN|DATE",
-    help="First night of the new level: a run or a UTC day  [default: the last run]",
-)
-@click.option("--collective", default="", metavar="NAME", help="Only this collective  [default: all]")
-@click.option("--size", default="", metavar="SIZE", help='Only this size class, e.g. "4 MiB"  [default: all]')
-@click.option("--quantity", default="", metavar="NAME", help="Only busbw or only latency  [default: both]")
+@option("--why TEXT", "What changed, for those who ask next year", required=True)
+@option("--who NAME", "Who accepts it  [default: your login name]")
+@option("--cluster NAME", "Which cluster  [default: the only one]")
+@option("--since RUN|DATE", "First night of the new level: a run or a UTC day  [default: the last run]")
+@option("--collective NAME", "Only this collective  [default: all]", default="")
+@option("--size SIZE", 'Only this size class, e.g. "4 MiB"  [default: all]', default="")
+@option("--quantity NAME", "Only busbw or only latency  [default: both]", default="")
 def accept(
     folder: str,
     why: str,
@@ -287,11 +279,11 @@ def _exists(folder: str, cluster: str, **wanted: str) -> None:
 
     fields = {"collective": "collective", "size": "size_class", "quantity": "quantity"}
     known = nights(folder, cluster)[0]
-    for option, value in wanted.items():
-        there = sorted({str(getattr(series, fields[option])) for series in known})
+    for name, value in wanted.items():
+        there = sorted({str(getattr(series, fields[name])) for series in known})
         if value and value not in there:
             raise click.UsageError(
-                f"no series of {cluster} has --{option} {value!r}; known: {', '.join(there)}"
+                f"no series of {cluster} has --{name} {value!r}; known: {', '.join(there)}"
             )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from .option_types import EXIT_HELP, PATH, VERDICTS, profile_option
+from .option_types import EXIT_HELP, PATH, VERDICTS, option, profile_option
 
 
 @click.command(epilog=EXIT_HELP)
@@ -71,9 +71,7 @@ def report(run_folder: Path) -> int:
     "3 INCONCLUSIVE."
 )
 @click.argument("folders", metavar="A... [vs] B...", nargs=-1, required=True, type=PATH)
-@click.option(
-    "--anyway", is_flag=True, help="Compare runs of different plans or machines; the result says so"
-)
+@option("--anyway", "Compare runs of different plans or machines; the result says so", bool)
 def compare(folders: tuple[Path, ...], anyway: bool) -> int:
     """Compare two runs: the ratio of each case, with its confidence.
 

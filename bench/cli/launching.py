@@ -17,7 +17,7 @@ import click
 
 from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE
 
-from .option_types import EXIT_HELP, PATH, Count
+from .option_types import EXIT_HELP, PATH, Count, option
 
 if TYPE_CHECKING:
     from bench.launch.command_lines import Job, Step
@@ -65,58 +65,37 @@ class Launch(click.Command):
 
 
 @click.command(cls=Launch, epilog=EXIT_HELP)
-@click.option(
-    "--hosts",
-    type=PATH,
+@option(
+    "--hosts FILE",
+    "Host file of Open MPI (node1 slots=8), MPICH (node1:8), Slurm (node[01-64]), or plain names",
+    PATH,
     required=True,
-    metavar="FILE",
-    help="Host file of Open MPI (node1 slots=8), MPICH (node1:8), Slurm (node[01-64]), or plain names",
 )
-@click.option(
+@option(
     "--launcher",
-    type=LauncherName(),
+    "mpirun means the one that is installed here, Open MPI's or MPICH's",
+    LauncherName(),
     default="mpirun",
-    show_default=True,
-    help="mpirun means the one that is installed here, Open MPI's or MPICH's",
 )
-@click.option(
-    "--shell",
-    is_flag=True,
-    help="Print one command per node, to be typed there; same as --launcher shell --dry-run",
-)
-@click.option("--dry-run", is_flag=True, help="Print the commands, run nothing")
-@click.option(
+@option("--shell", "Print one command per node, to be typed there; same as --launcher shell --dry-run", bool)
+@option("--dry-run", "Print the commands, run nothing", bool)
+@option(
     "--per-node",
-    type=Count(1),
-    help="Ranks on a host whose line gives no slots  [default: the GPUs per node of the profile]",
+    "Ranks on a host whose line gives no slots  [default: the GPUs per node of the profile]",
+    Count(1),
 )
-@click.option(
-    "--management",
+@option(
+    "--management IF",
+    "Network interface for MPI's own messages, never a rail  [default: the profile's]",
     default="",
-    metavar="IF",
-    help="Network interface for MPI's own messages, never a rail  [default: the profile's]",
 )
-@click.option(
-    "--port",
-    type=click.IntRange(1, 65_527),
-    default=29_400,
-    show_default=True,
-    metavar="N",
-    help="TCP port of rank 0",
+@option("--port N", "TCP port of rank 0", click.IntRange(1, 65_527), default=29_400)
+@option(
+    "--token-file FILE",
+    "Without MPI: file with the job's secret, in a folder that all hosts share  [default: sent by ssh]",
+    PATH,
 )
-@click.option(
-    "--token-file",
-    type=PATH,
-    metavar="FILE",
-    help="Without MPI: file with the job's secret, in a folder that all hosts share  [default: sent by ssh]",
-)
-@click.option(
-    "--ssh",
-    "agent",
-    default="",
-    metavar="COMMAND",
-    help="Use this instead of ssh, called as: COMMAND HOST TEXT",
-)
+@option("--ssh agent COMMAND", "Use this instead of ssh, called as: COMMAND HOST TEXT", default="")
 @click.argument("arguments", nargs=-1, required=True, metavar="-- accept …")
 def launch(
     hosts: Path,

@@ -5,36 +5,36 @@ from __future__ import annotations
 import click
 
 from .invocation import Invocation, Measuring
-from .option_types import EXIT_HELP, SECONDS, SHARE, SIZE, Count, Finite, SharedOptions, shared_options
+from .option_types import (
+    EXIT_HELP,
+    SECONDS,
+    SHARE,
+    SIZE,
+    Count,
+    Finite,
+    SharedOptions,
+    option,
+    shared_options,
+)
 
 MINUTE = 60.0
-DATATYPE = click.option(
-    "-d", "--datatype", default="float", show_default=True, metavar="TYPE", help="Element type"
-)
+DATATYPE = option("-d --datatype TYPE", "Element type", default="float")
 
 
 @click.command(cls=Measuring, epilog=EXIT_HELP)
 @shared_options
-@click.option(
+@option(
     "--budget",
-    type=SECONDS,
-    help="Time limit for the whole run, e.g. 10m, start-up and probing included. Phases that do not fit are listed "
+    "Time limit for the whole run, e.g. 10m, start-up and probing included. Phases that do not fit are listed "
     "first; a run without them cannot PASS",
+    SECONDS,
 )
-@click.option(
-    "--cross-rail",
-    is_flag=True,
-    help="Also measure GPU i against GPU j of other nodes; this finds swapped rails",
-)
-@click.option(
-    "--one-way",
-    is_flag=True,
-    help="Measure each direction of a node pair separately; skip the bidirectional pass",
-)
-@click.option(
+@option("--cross-rail", "Also measure GPU i against GPU j of other nodes; this finds swapped rails", bool)
+@option("--one-way", "Measure each direction of a node pair separately; skip the bidirectional pass", bool)
+@option(
     "--pinned/--no-pinned",
+    "Also measure each rail alone, with workers pinned to it  [default: with NCCL]",
     default=None,
-    help="Also measure each rail alone, with workers pinned to it  [default: with NCCL]",
 )
 def accept(
     shared: SharedOptions, budget: float | None, cross_rail: bool, one_way: bool, pinned: bool | None
@@ -55,61 +55,33 @@ def accept(
 
 @click.command(cls=Measuring, epilog=EXIT_HELP)
 @click.argument("collective")
-@click.option("-b", "--begin", type=SIZE, default="32M", show_default=True, help="Smallest message size")
-@click.option("-e", "--end", type=SIZE, help="Largest message size  [default: --begin]")
-@click.option(
-    "-f",
-    "--factor",
-    type=Count(2),
-    default=2,
-    show_default=True,
-    help="Multiply the message size by N at each step",
+@option("-b --begin", "Smallest message size", SIZE, default="32M")
+@option("-e --end", "Largest message size  [default: --begin]", SIZE)
+@option("-f --factor", "Multiply the message size by N at each step", Count(2), default=2)
+@option("-i --stepbytes", "Increase the message size by SIZE at each step (instead of --factor)", SIZE)
+@option(
+    "-n --iters", "Number of timed iterations  [default: until --precision is reached, 3 s at most]", Count(1)
 )
-@click.option(
-    "-i",
-    "--stepbytes",
-    type=SIZE,
-    help="Increase the message size by SIZE at each step (instead of --factor)",
-)
-@click.option(
-    "-n",
-    "--iters",
-    type=Count(1),
-    help="Number of timed iterations  [default: until --precision is reached, 3 s at most]",
-)
-@click.option(
+@option(
     "--precision",
-    type=SHARE,
+    "Stop when the 95 % confidence interval is narrower than this share of the median",
+    SHARE,
     default="1%",
-    show_default=True,
-    help="Stop when the 95 % confidence interval is narrower than this share of the median",
 )
-@click.option(
-    "-w",
-    "--warmup-iters",
-    type=Count(1),
-    help="Number of warm-up iterations  [default: until the times are stable]",
-)
-@click.option(
-    "-c",
-    "--check",
-    type=Count(0),
+@option("-w --warmup-iters", "Number of warm-up iterations  [default: until the times are stable]", Count(1))
+@option(
+    "-c --check",
+    "Verify the results of N calls; with 0 nothing is verified and the run cannot PASS",
+    Count(0),
     default=1,
-    show_default=True,
-    help="Verify the results of N calls; with 0 nothing is verified and the run cannot PASS",
 )
 @DATATYPE
-@click.option(
-    "-o", "--op", default="sum", show_default=True, metavar="OP", help="Reduction: sum, avg, min, max, prod"
+@option("-o --op OP", "Reduction: sum, avg, min, max, prod", default="sum")
+@option("-r --root RANK", "Root rank", Count(0), default=0)
+@option(
+    "-G --cudagraph", "Replay each call from a CUDA graph, without the overhead of Python and torch", bool
 )
-@click.option("-r", "--root", type=Count(0), default=0, show_default=True, metavar="RANK", help="Root rank")
-@click.option(
-    "-G",
-    "--cudagraph",
-    is_flag=True,
-    help="Replay each call from a CUDA graph, without the overhead of Python and torch",
-)
-@click.option("-R", "--register", is_flag=True, help="Measure in buffers that are registered with NCCL")
+@option("-R --register", "Measure in buffers that are registered with NCCL", bool)
 @shared_options
 def run(
     shared: SharedOptions,
@@ -151,16 +123,13 @@ def run(
 
 @click.command(cls=Measuring, epilog=EXIT_HELP)
 @click.argument("collective", default="all_reduce")
-@click.option(
-    "--minutes", type=Finite(0.05, 10080), required=True, metavar="N", help="Duration of the load, in minutes"
-)
-@click.option("--size", type=SIZE, default="64M", show_default=True, help="Message size of each call")
-@click.option(
+@option("--minutes N", "Duration of the load, in minutes", Finite(0.05, 10080), required=True)
+@option("--size", "Message size of each call", SIZE, default="64M")
+@option(
     "--window",
-    type=SECONDS,
+    "Interval between two points of the chart; longer in a long soak, which keeps at most 720",
+    SECONDS,
     default="5s",
-    show_default=True,
-    help="Interval between two points of the chart; longer in a long soak, which keeps at most 720",
 )
 @DATATYPE
 @shared_options

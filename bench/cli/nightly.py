@@ -12,34 +12,26 @@ import click
 from bench.model.errors import EXIT_USAGE
 
 from .invocation import Invocation, Measuring
-from .option_types import EXIT_HELP, SECONDS, SharedOptions, shared_options
+from .option_types import EXIT_HELP, SECONDS, SharedOptions, option, shared_options
 
 
 @click.command(cls=Measuring, epilog=EXIT_HELP)
-@click.option(
-    "--history",
+@option(
+    "--history DIR|URL",
+    "Where the nights of all clusters are kept: a folder, also on NFS, or a bucket URL that fsspec knows",
     required=True,
-    metavar="DIR|URL",
-    help="Where the nights of all clusters are kept: a folder, also on NFS, or a bucket URL that fsspec knows",
 )
-@click.option(
-    "--budget",
-    type=SECONDS,
-    default="10m",
-    show_default=True,
-    help="Time limit for the whole night, retests included",
-)
-@click.option(
-    "--cluster",
+@option("--budget", "Time limit for the whole night, retests included", SECONDS, default="10m")
+@option(
+    "--cluster NAME",
+    "Name of the cluster in the history  [default: the machine's on one node, Slurm's, else the profile's]",
     default="",
-    metavar="NAME",
-    help="Name of the cluster in the history  [default: the machine's on one node, Slurm's, else the profile's]",
 )
-@click.option(
+@option(
     "--new",
-    is_flag=True,
-    help="Start a new history although earlier runs were recorded (without it an empty history is an error: probably "
+    "Start a new history although earlier runs were recorded (without it an empty history is an error: probably "
     "a disk that is not mounted)",
+    bool,
 )
 @click.option(
     "--webhook",

@@ -75,44 +75,52 @@ SHARE = Quantity(
 )
 
 
-def profile_option(help_: str, default: str | None = "local") -> Callable[[F], F]:
-    """``--profile``; without a default the run's own profile, or none, is meant."""
+def option(
+    words: str, help_: str, kind: Any = str, default: Any = None, required: bool = False
+) -> Callable[[F], F]:
+    """An option: its names, the name of its parameter if that is another, and in capitals what stands for its value.
+
+    ``-n --iters N`` or ``--format form``; ``bool`` is a flag, and so is ``--this/--no-this``. A default that is not
+    empty is shown.
+    """
+    flag, parts = kind is bool or "/" in words, words.split()
+    if flag and "/" not in words:
+        default = False
+    value = [word for word in parts if word.isupper() and not word.startswith("-")]
     return click.option(
-        "--profile",
-        "profile_name",
-        default=default,
-        show_default=default is not None,
-        metavar="NAME|FILE",
+        *(word for word in parts if word not in value),
+        type=None if flag else kind,
+        is_flag=flag,
+        metavar=value[0] if value else None,
+        show_default=default not in (None, "") and not flag,
+        **({"required": True} if required else {"default": default}),
         help=help_,
     )
 
 
+def profile_option(help_: str, default: str | None = "local") -> Callable[[F], F]:
+    """``--profile``; without a default the run's own profile, or none, is meant."""
+    return option("--profile profile_name NAME|FILE", help_, default=default)
+
+
 def out_option(name: str) -> Callable[[F], F]:
     """``--out`` of a command that makes a run folder, by default ``runs/<time>-name``."""
-    return click.option(
-        "--out", type=PATH, metavar="DIR", help=f"Run folder, new or empty  [default: runs/<time>-{name}]"
-    )
+    return option("--out DIR", f"Run folder, new or empty  [default: runs/<time>-{name}]", PATH)
 
 
 def out_file(command: F) -> F:
     """``--out`` of a command that writes one file."""
-    return click.option(
-        "--out",
-        type=PATH,
-        metavar="FILE",
-        help="Write to this file, replacing it  [default: standard output]",
-    )(command)
+    return option("--out FILE", "Write to this file, replacing it  [default: standard output]", PATH)(command)
 
 
-TOKEN_FILE = click.option(
-    "--token-file",
-    type=PATH,
-    metavar="FILE",
-    help="File with the job's secret, for launchers without MPI  [default: $RAILGAUGE_TOKEN]",
+TOKEN_FILE = option(
+    "--token-file FILE",
+    "File with the job's secret, for launchers without MPI  [default: $RAILGAUGE_TOKEN]",
+    PATH,
 )
-QUIET = click.option("--quiet", is_flag=True, help="Print only problems and the verdict")
-VERBOSE = click.option("--verbose", is_flag=True, help="Print every verdict and every measured row")
-VERDICTS = click.option("--verbose", is_flag=True, help="Print every verdict, PASS included")
+QUIET = option("--quiet", "Print only problems and the verdict", bool)
+VERBOSE = option("--verbose", "Print every verdict and every measured row", bool)
+VERDICTS = option("--verbose", "Print every verdict, PASS included", bool)
 
 
 @dataclass(frozen=True)
@@ -137,25 +145,24 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
         shared = {field.name: given.pop(field.name) for field in fields(SharedOptions)}
         return command(SharedOptions(**shared), **given)
 
-    for option in (
+    for declare in (
         VERBOSE,
         QUIET,
-        click.option("--go-on", is_flag=True, help="Measure even when a preflight check fails"),
+        option("--go-on", "Measure even when a preflight check fails", bool),
         TOKEN_FILE,
-        click.option(
+        option(
             "--hang",
-            type=SECONDS,
+            "Abort a case that makes no progress for this long, and report the rank that is stuck",
+            SECONDS,
             default="60s",
-            show_default=True,
-            help="Abort a case that makes no progress for this long, and report the rank that is stuck",
         ),
-        click.option(
+        option(
             "--ranks",
-            type=Count(1),
-            help="Ranks on this machine, without a launcher  [default: one per GPU, 2 to 4 without GPUs]",
+            "Ranks on this machine, without a launcher  [default: one per GPU, 2 to 4 without GPUs]",
+            Count(1),
         ),
         out_option("<profile>"),
         profile_option("Profile of the platform; list them with: railgauge profiles"),
     ):
-        gathered = option(gathered)
+        gathered = declare(gathered)
     return gathered

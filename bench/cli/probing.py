@@ -8,18 +8,13 @@ from pathlib import Path
 import click
 
 from .invocation import Invocation, Measuring
-from .option_types import EXIT_HELP, PATH, VERDICTS, SharedOptions, out_option, profile_option
+from .option_types import EXIT_HELP, PATH, VERDICTS, SharedOptions, option, out_option, profile_option
 
 
 @click.command(cls=Measuring, epilog=EXIT_HELP)
 @profile_option("Judge what needs no measurement by this profile")
 @out_option("probe")
-@click.option(
-    "--root",
-    type=PATH,
-    metavar="DIR",
-    help="Read this copy of a machine's /sys and /proc instead; no run folder is written",
-)
+@option("--root DIR", "Read this copy of a machine's /sys and /proc instead; no run folder is written", PATH)
 @VERDICTS
 def probe(profile_name: str, out: Path | None, root: Path | None, verbose: bool) -> Invocation:
     """Show the hardware, versions and settings of every node.
@@ -83,9 +78,9 @@ def tree(folder: Path) -> Path:
 @click.option(
     "--devices", metavar="'mlx5_0 mlx5_1:1+2'", help="Use these HCAs (and ports) instead of this machine's"
 )
-@click.option("--root", type=PATH, metavar="DIR", help="Use the HCAs of this copy of a machine's /sys")
+@option("--root DIR", "Use the HCAs of this copy of a machine's /sys", PATH)
 @profile_option("Compare with the rails of this profile", None)
-@click.option("--sockets", is_flag=True, help="SPEC is NCCL_SOCKET_IFNAME, not NCCL_IB_HCA")
+@option("--sockets", "SPEC is NCCL_SOCKET_IFNAME, not NCCL_IB_HCA", bool)
 def explain(
     spec: str, devices: str | None, root: Path | None, profile_name: str | None, sockets: bool
 ) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .invocation import Invocation, Measuring, understood
-from .option_types import EXIT_HELP, PATH, QUIET, TOKEN_FILE, VERBOSE, SharedOptions
+from .option_types import EXIT_HELP, PATH, QUIET, TOKEN_FILE, VERBOSE, SharedOptions, option
 
 if TYPE_CHECKING:
     from bench.run.options import Options
@@ -23,11 +23,7 @@ if TYPE_CHECKING:
 @click.command(cls=Measuring, epilog=EXIT_HELP)
 @click.argument("run_folder", metavar="RUN", type=PATH)
 @TOKEN_FILE
-@click.option(
-    "--trust",
-    is_flag=True,
-    help="Also accept a folder that you did not make: it decides what is measured as you",
-)
+@option("--trust", "Also accept a folder that you did not make: it decides what is measured as you", bool)
 @QUIET
 @VERBOSE
 def resume(run_folder: Path, token_file: Path | None, trust: bool, quiet: bool, verbose: bool) -> Invocation:

@@ -154,7 +154,7 @@ def test_a_supervisor_that_dies_ends_the_job_and_the_report_is_written_all_the_s
     finally:
         mpi_jobs_end(job)
     assert job.returncode == 3, said + complaint
-    assert "did not come to its end" in complaint
+    assert "the run did not finish" in complaint
     assert (out / "report.html").exists()
 
 
