@@ -37,6 +37,20 @@ SETTINGS = ("NCCL_", "TORCH_NCCL_", "GLOO_", "CUDA_DEVICE_")
 FORBIDDEN = re.compile(
     "_(PLUGINS?|FILES?|PATH|DIR|DUMP|LIB|SO|CONF(IG)?|MODULES?|PKEY|CERT|COMM_ID|RAS_ADDR)(_|$)|LIBIBVERBS"
 )
+LEAST_SHARE = (
+    0.2  # of what a healthy part reaches; a floor below is a slip of the unit, which is a factor of 8 or 10
+)
+MOST_BUSBW = (
+    2.2  # times a node's rails: two nodes that reduce inside first read up to 1.75 times what the wires carry
+)
+LARGE = 256 << 20  # bytes from which on bandwidth counts, and no longer latency
+WHOLE_NODE = (
+    "all_reduce",
+    "all_gather",
+    "reduce_scatter",
+    "broadcast",
+    "reduce",
+)  # all rails of a node carry one message
 A_PATH = re.compile(r"/(?!\d+$)")  # but not the width of a network: 10.0.0.0/8
 
 
@@ -282,6 +296,13 @@ def _whole(value: Any) -> int:
     return value
 
 
+def _name(top: _Table) -> str:
+    name: str = top.take("name", str, required=True)
+    if not is_name(name):
+        raise ProfileError(f"{top.where}: name {name!r} must be {A_NAME}")
+    return name
+
+
 def _environment(top: _Table) -> dict[str, str]:
     """What the workers get, of the settings that a profile may make."""
     values: dict[str, str] = top.take("environment", dict, {})
@@ -302,11 +323,8 @@ def _profile(top: _Table, text: str) -> Profile:
     if version > FORMAT:
         raise ProfileError(f"{top.where} has format {version}; this RailGauge reads up to {FORMAT}: upgrade")
     cluster = top.table("cluster")
-    name = top.take("name", str, required=True)
-    if not is_name(name):
-        raise ProfileError(f"{top.where}: name {name!r} must be {A_NAME}")
     profile = Profile(
-        name=name,
+        name=_name(top),
         title=top.take("title", str, required=True),
         source=top.take("source", str, required=True),
         text=text,
@@ -324,7 +342,77 @@ def _profile(top: _Table, text: str) -> Profile:
     )
     cluster.done()
     top.done()
+    for number, limit in enumerate(profile.limits, 1):
+        _check_limit(limit, profile, f"{top.where} {_line_of(text, number)}")
+    _check_node_counts(profile, top.where)
     return profile
+
+
+def _line_of(text: str, number: int) -> str:
+    """``line 120, [[bounds]] 3``: where the floor or ceiling of a bound stands."""
+    lines = text.splitlines()
+    heads = [at for at, line in enumerate(lines, 1) if line.strip().startswith("[[bounds]]")]
+    own = range(heads[number - 1], len(lines)) if number <= len(heads) else ()
+    found = (at + 1 for at in own if lines[at].strip().startswith(("at_least", "at_most")))
+    at = next(found, 0)
+    return f"line {at}, [[bounds]] {number}" if at else f"[[bounds]] {number}"
+
+
+def _check_limit(limit: Limit, profile: Profile, where: str) -> None:
+    """Raise ProfileError for a bound that no run of the profile could meet, or that every sick one would."""
+    value, text = limit.bound.value, limit.bound.text
+    if not value > 0:
+        raise ProfileError(f"{where}: {text!r} must be above 0")
+    least, most = (max(limit.nodes[0], profile.nodes[0]), min(limit.nodes[1], profile.nodes[1]))
+    if least > most:
+        raise ProfileError(
+            f"{where}: nodes {list(limit.nodes)} holds no number of nodes of this profile, {list(profile.nodes)}"
+        )
+    full, most_share, what = _healthy(limit, profile)
+    if full and not LEAST_SHARE <= value / full <= most_share * (1 + 1e-9):
+        read = QUANTITIES[limit.quantity]
+        meant = [other for other in _slips(text) if LEAST_SHARE <= read(other) / full <= most_share]
+        hint = f"; did you mean {' or '.join(meant)}?" if meant else ""
+        raise ProfileError(f"{where}: {text!r} is {100 * value / full:.1f} % of {what}{hint}")
+
+
+def _healthy(limit: Limit, profile: Profile) -> tuple[float | None, float, str]:
+    """What a healthy part reaches, how many times that a floor may be, and its name; None where nothing tells."""
+    rails = profile.rails
+    if limit.quantity == "wire_share":
+        return 1.0, 1.0, "the target"
+    if limit.quantity == "rail_rate" and rails.rate:
+        return rails.rate.value, 1.0, f"a rail's {rails.rate.text}"
+    if limit.quantity != "busbw" or limit.size[0] < LARGE:
+        return None, 1.0, ""
+    if limit.nodes[1] == 1 and profile.nvlink:
+        return profile.nvlink.value, 1.5, f"NVLink's {profile.nvlink.text}"
+    bound = rails.target if limit.collective in WHOLE_NODE else rails.rate
+    if limit.nodes[0] > 1 and bound:
+        return bound.value, MOST_BUSBW, f"the rails' {bound.text}"
+    return None, 1.0, ""
+
+
+def _slips(text: str) -> list[str]:
+    """The same figure in the other unit, or with the point elsewhere."""
+    number, unit = re.split(r"\s*(?=[A-Za-z%])", text.strip(), maxsplit=1)
+    units = [unit.replace("b/s", "B/s"), unit.replace("B/s", "b/s")]
+    tens = [f"{float(number) * factor:g} {unit}" for factor in (10, 100, 0.1, 0.01)]
+    return [f"{number} {other}" for other in units if other != unit] + tens
+
+
+def _check_node_counts(profile: Profile, where: str) -> None:
+    """Raise ProfileError where some numbers of nodes have bounds and others, which the profile allows, have none."""
+    least, most = max(2, profile.nodes[0]), profile.nodes[1]
+    for low, high in sorted(limit.nodes for limit in profile.limits if limit.nodes[1] > 1):
+        if low > least:
+            break
+        least = max(least, high + 1)
+    if any(limit.nodes[1] > 1 for limit in profile.limits) and least <= most:
+        raise ProfileError(
+            f"{where}: [[bounds]] none speaks of {least} nodes, which [cluster] nodes = {list(profile.nodes)} allows: "
+            "widen the nodes of a bound, or allow fewer"
+        )
 
 
 def _rails(table: _Table) -> Rails:
@@ -349,6 +437,11 @@ def _rails(table: _Table) -> Rails:
     if rails.rate and rails.target and rails.target.value > rails.count * rails.rate.value * (1 + 1e-9):
         carried = f"{rails.count} rails of {rails.rate.text}"
         raise ProfileError(f"{table.where}: target {rails.target.text} is more than {carried} carry")
+    if rails.rate and rails.target and rails.target.value < rails.count * rails.rate.value / 2:
+        carried = f"{rails.count} rails of {rails.rate.text}"
+        raise ProfileError(
+            f"{table.where}: target {rails.target.text} is less than half of what {carried} carry"
+        )
     table.done()
     return rails
 
@@ -373,6 +466,8 @@ def _sweep(table: _Table) -> Sweep:
         raise ProfileError(
             f"{table.where}: begin must be 1 or more and begin must not exceed end; factor is 2 or more"
         )
+    if not sweep.budget > 0:
+        raise ProfileError(f"{table.where}: budget must be above 0: it is the time for one case")
     return sweep
 
 

@@ -1,8 +1,10 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.model.profile import ProfileError, Rails, load, names, parse
+from bench.model.profile import FOLDER, ProfileError, Rails, load, names, parse
 from bench.plan import sizes
 
 HEAD = 'format = 1\nname = "x"\ntitle = "x"\nsource = "x"\n'
@@ -208,3 +210,61 @@ def test_a_profile_tunes_nccl_and_torch(name, value):
     assert parse(HEAD + f'[environment]\n{name} = "{value}"\n', "x").environment == {name: value}
     with pytest.raises(ProfileError, match="may not set"):
         parse(HEAD + f'[environment]\n{name} = "/etc/{value}"\n', "x")
+
+
+H100 = (FOLDER / "lambda-1cc-h100.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "said"),
+    [
+        ('"44 GB/s"', '"44 Gb/s"', "line 120, [[bounds]] 8: '44 Gb/s' is 11.0 % of a rail's 400 Gb/s; did you mean 44"),
+        ('"44 GB/s"', '"4.4 GB/s"', "8.8 % of a rail's 400 Gb/s; did you mean 44 GB/s"),
+        ('"44 GB/s"', '"352 GB/s"', "704.0 % of a rail's 400 Gb/s; did you mean 352 Gb/s or 35.2 GB/s"),
+        ('"44 GB/s"', '"0 GB/s"', "must be above 0"),
+        ('"85 %"', '"8.5 %"', "[[bounds]] 3: '8.5 %' is 8.5 % of the target; did you mean 85 %"),
+        ('"85 %"', '"0.85 %"', "did you mean 85 %"),
+        ('"85 %"', '"850 %"', "'850 %' is 850.0 % of the target; did you mean 85 %"),
+        ('"430 GB/s"', '"430 Gb/s"', "[[bounds]] 1: '430 Gb/s' is 13.4 % of the rails' 3200 Gb/s; did you mean 430 G"),
+        ('"430 GB/s"', '"4300 GB/s"', "1075.0 % of the rails' 3200 Gb/s; did you mean 4300 Gb/s or 430 GB/s"),
+        ("nodes = [2, 2]", "nodes = [99, 99]", "[99, 99] holds no number of nodes of this profile, [2, 64]"),
+        ('"3200 Gb/s"', '"320 Gb/s"', "target 320 Gb/s is less than half of what 8 rails of 400 Gb/s carry"),
+        ('budget = "4 s"', 'budget = "0 s"', "budget must be above 0"),
+    ],
+)  # fmt: skip
+def test_a_slip_of_the_unit_is_refused_with_its_line_and_what_was_meant(was, now, said):
+    assert was in H100
+    with pytest.raises(ProfileError, match=re.escape(said)):
+        parse(H100.replace(was, now), "mine.toml")
+
+
+def test_a_floor_inside_a_node_is_held_against_nvlink():
+    text = (FOLDER / "hgx-h100-ndr.toml").read_text()
+    with pytest.raises(
+        ProfileError, match=r"'440 Gb/s' is 12.2 % of NVLink's 450 GB/s; did you mean 440 GB/s"
+    ):
+        parse(text.replace('"440 GB/s"', '"440 Gb/s"'), "mine.toml")
+
+
+def test_a_number_of_nodes_without_any_bound_beside_others_with_some_is_refused():
+    text = H100.replace("nodes = [2, 64]\nsize", "nodes = [20, 64]\nsize").replace(
+        "nodes = [2, 1024]", "nodes = [20, 64]"
+    )
+    text = text.replace("nodes = [2, 2]", "nodes = [20, 20]").replace("nodes = [3, 64]", "nodes = [30, 64]")
+    with pytest.raises(
+        ProfileError, match=r"none speaks of 2 nodes, which \[cluster\] nodes = \[2, 64\] allows"
+    ):
+        parse(text, "mine.toml")
+    gap = HEAD + "[cluster]\nnodes = [2, 9]\n"
+    for nodes in ("[2, 4]", "[6, 9]"):
+        gap += f"[[bounds]]\ncollective = 'all_reduce'\nat_least = '1 GB/s'\nsource = 'x'\nnodes = {nodes}\n"
+    with pytest.raises(ProfileError, match="none speaks of 5 nodes"):
+        parse(gap, "mine.toml")
+    assert len(parse(gap.replace("[6, 9]", "[5, 9]"), "mine.toml").limits) == 2
+
+
+def test_a_low_floor_on_small_messages_is_no_slip():
+    text = H100.replace(
+        'size = ["4G", "16G"]\nat_least = "430 GB/s"', 'size = ["1M", "16M"]\nat_least = "4 GB/s"'
+    )
+    assert text != H100 and parse(text, "mine.toml")
