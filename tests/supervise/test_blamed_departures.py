@@ -21,7 +21,7 @@ SIGTERM = "told to end by SIGTERM"
 
 
 def left(**ranks: str) -> list[Departure]:
-    """``r4="cut"``: rank 4 left so; of what it said one word is enough."""
+    """``r4=CUT``: how rank 4 left, which is its text too."""
     return [Departure(int(name[1:]), NODES[int(name[1:])], how, f"{how}!") for name, how in ranks.items()]
 
 
@@ -65,7 +65,7 @@ def left(**ranks: str) -> list[Departure]:
         ),
     ],
 )
-def test_who_left_first_is_named_and_who_follows_is_not(gone, ending, names, reason):
+def test_the_rank_that_left_first_is_named_and_those_that_follow_are_not(gone, ending, names, reason):
     found = blamed(gone, NODES, ending)
     assert found is not None
     assert found.names == names
@@ -82,7 +82,7 @@ def test_a_job_whose_nodes_are_not_known_yet_names_the_rank():
     assert found is not None and found.names == "a node (rank 1)"
 
 
-def test_all_who_left_are_told_by_how_they_did():
+def test_the_summary_groups_ranks_by_how_they_left():
     gone = {each.rank: each for each in left(r2=SIGNALLED, r3=SIGNALLED, r4=ORPHANED)}
     assert summary(gone) == "n2 (rank 4) orphaned, n1 (ranks 2-3) told to end"
 

@@ -37,7 +37,7 @@ class Clock:
         return self.now
 
 
-def test_a_departure_is_judged_once_the_others_had_time_for_their_last_words():
+def test_a_departure_is_judged_once_the_others_had_time_for_their_last_messages():
     clock = Clock()
     departures = Departures(clock=clock)
     assert departures.over(NODES) is None
@@ -60,7 +60,7 @@ def test_an_orphan_has_time_to_hear_of_the_others():
     assert over is not None and (over.reason, over.names) == ("mpirun (process 5) is gone", "")
 
 
-def test_the_first_word_of_a_rank_counts():
+def test_the_first_message_of_a_rank_counts():
     departures = Departures()
     departures.take(2, "n1", {"said": "farewell", "how": ORPHANED, "text": "prted (process 7)"})
     departures.take(2, "n1", {"said": "lost", "text": "it closed the connection"})
@@ -85,7 +85,7 @@ def test_a_rank_0_that_is_told_to_end_says_so_and_who_left_before_it():
     assert over.reason == "told to end by SIGTERM; left before: n1 (rank 2) told to end"
 
 
-def test_who_is_gone_is_not_waited_for_and_the_end_is_not_in_order():
+def test_a_departed_rank_is_not_waited_for_and_counts_as_not_answering():
     class Silent:
         rank, size = 0, 2
 
@@ -100,13 +100,13 @@ def test_who_is_gone_is_not_waited_for_and_the_end_is_not_in_order():
     assert time.monotonic() - begun < 30.0
 
 
-def test_a_run_that_gives_nothing_is_given_up_within_the_bound():
+def test_a_run_that_measures_nothing_is_given_up_within_the_bound():
     limits = Limits(hang=20)
     assert limits.stall + limits.join < limits.bound < 420
     assert Limits().bound < 500
 
 
-# the process above
+# the process that started a supervisor
 
 CHILD = """
 import os, sys, time
@@ -131,7 +131,7 @@ def _under(script: str) -> subprocess.Popen[str]:
     )
 
 
-def test_a_launcher_that_is_killed_is_noticed():
+def test_a_killed_launcher_is_noticed():
     script = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[2]])"
     launcher = _under(script)
     try:
@@ -147,7 +147,7 @@ def test_a_launcher_that_is_killed_is_noticed():
         launcher.stdout.close()
 
 
-def test_a_parent_that_is_no_launcher_may_end_when_it_likes():
+def test_a_parent_that_is_no_launcher_is_not_watched():
     assert parent_launcher(False).name == ""
     assert not parent_launcher(False).ended()
     assert parent_launcher(True).name
@@ -203,7 +203,7 @@ def test_a_supervisor_whose_launcher_is_gone_says_that_and_not_that_it_was_told(
     assert control.said == [{"said": "farewell", "how": ORPHANED, "text": "prted (process 0)"}]
 
 
-def test_a_rank_0_that_says_nothing_is_not_served_for_ever(monkeypatch):
+def test_a_silent_rank_0_is_not_served_for_ever(monkeypatch):
     monkeypatch.setattr(supervisor_module, "SILENT_SECONDS", 0.05)
     assert "rank 0 sent nothing for" in served(Deaf({"do": "wait"}))
 

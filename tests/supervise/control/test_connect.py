@@ -47,9 +47,7 @@ RAILS = ("eth1", "eth2")
         (["fd00::5"], {**LO, "eth0": ("10.0.0.5/24", "fd00::5/64")}, "", ("fd00::5",)),
     ],
 )
-def test_rank_0_listens_where_the_others_call_and_on_no_rail_of_its_own_accord(
-    told, own, management, addresses
-):
+def test_rank_0_listens_where_the_others_dial_and_on_a_rail_only_there(told, own, management, addresses):
     assert choose(told, own, management, RAILS) == addresses
 
 
@@ -57,7 +55,7 @@ def test_ranks_of_one_machine_meet_on_the_loopback():
     assert listening(Meet("node1", (29501,), "r", local=True), "eth0", ()) == ("127.0.0.1",)
 
 
-def test_a_job_of_one_needs_nobody():
+def test_a_job_of_one_rank_needs_no_connection():
     assert connect(Place()).size == 1
     assert connect(Place("torchrun", 0, 1)).size == 1
 
@@ -70,7 +68,7 @@ def test_ranks_on_several_machines_need_a_token(monkeypatch):
         connect(where, limit=0.1)
 
 
-def test_who_listens_in_the_place_of_rank_0_pays_for_every_guess_at_the_token():
+def test_a_stranger_in_the_place_of_rank_0_pays_for_every_guess_at_the_token():
     false = socket.create_server(("127.0.0.1", 0))
     recorded = []
 
@@ -119,7 +117,7 @@ def test_addresses_of_an_mpi_job_are_tried_in_order_management_first_rails_last(
     assert candidates(["n0", "n1"], management, RAILS) == addresses
 
 
-def test_rank_0_of_an_mpi_job_without_any_address_outwards_says_so(monkeypatch):
+def test_rank_0_of_an_mpi_job_that_has_no_outward_address_says_so(monkeypatch):
     monkeypatch.setattr(connecting, "addresses", lambda: {**LO, "docker0": ("172.17.0.1/16",)})
     with pytest.raises(NotMet, match="no address at which the other nodes could reach it"):
         candidates(["n0", "n1"], "", ())
@@ -216,7 +214,7 @@ def test_an_mpi_job_that_has_no_address_is_aborted_with_one_line(capfd):
     assert capfd.readouterr().err == "railgauge: rank 0 has no address\n"
 
 
-def test_an_mpi_job_of_one_meets_nobody_and_ends_with_mpi():
+def test_an_mpi_job_of_one_rank_ends_with_mpi():
     ((job, star),), shared = met(1, lambda hosts: ())
     star.abandon(3)
     assert job.aborted == [3] and not shared.sent

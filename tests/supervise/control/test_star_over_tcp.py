@@ -1,4 +1,4 @@
-"""Real sockets on the loopback: the star comes together and names who is lost; no stranger stops it."""
+"""Real sockets on the loopback: the star comes together and names lost ranks; no stranger stops it."""
 
 import contextlib
 import os
@@ -22,14 +22,14 @@ RUN = "a run"
 
 
 def quiet(text):
-    """Nobody is told."""
+    """Print nothing."""
 
 
 def opened(said=None):
     return Listener(["127.0.0.1"], [0], said.append if said is not None else quiet)
 
 
-def knock(port, rank, size, token=TOKEN, run=RUN, said=None):
+def dialer(port, rank, size, token=TOKEN, run=RUN, said=None):
     return Dialer(
         ("127.0.0.1",), (port,), run, rank, size, lambda: token, said.append if said is not None else quiet
     )
@@ -60,12 +60,12 @@ def in_background(work):
 
 
 def star(size, before=quiet):
-    """A star of ``size`` in this process; ``before(port)`` acts while the listener is open and nobody is in."""
+    """A star of ``size`` in this process; ``before(port)`` acts while rank 0 listens and nobody is connected."""
     listener = opened()
     before(listener.port)
     host = in_background(lambda: listener.wait(RUN, size, TOKEN, LIMIT))
     others = [
-        in_background(lambda rank=rank: knock(listener.port, rank, size).connect(LIMIT))
+        in_background(lambda rank=rank: dialer(listener.port, rank, size).connect(LIMIT))
         for rank in range(1, size)
     ]
     return [host(), *(other() for other in others)]
@@ -85,7 +85,7 @@ def hear(end, count=1):
     return heard
 
 
-def test_everybody_talks_to_the_first_rank_and_to_themselves():
+def test_every_rank_talks_to_rank_0_and_to_itself():
     ends = star(4)
     for rank, end in enumerate(ends):
         end.send(0, {"said": "hello", "from": rank})
@@ -108,7 +108,7 @@ def test_a_message_of_megabytes_arrives_whole_and_send_does_not_wait_for_it():
     close(ends)
 
 
-def test_the_first_rank_hears_who_is_lost_and_what_it_had_said_before():
+def test_rank_0_hears_which_rank_is_lost_and_what_it_had_sent_before():
     ends = star(3)
     ends[2].send(0, {"said": "bye"})
     ends[2].close()
@@ -118,11 +118,11 @@ def test_the_first_rank_hears_who_is_lost_and_what_it_had_said_before():
     ends[0].send(2, {"do": "quit"})  # goes nowhere, and breaks nothing
     ends[0].send(1, {"do": "start"})
     assert hear(ends[1]) == [(0, {"do": "start"})]
-    assert list(ends[0].receive()) == []  # it is told once
+    assert list(ends[0].receive()) == []  # it is reported once
     close(ends[:2])
 
 
-def test_the_others_quit_when_the_first_rank_is_gone_and_know_why():
+def test_the_other_ranks_quit_when_rank_0_is_gone_and_know_why():
     ends = star(2)
     ends[0].abandon(3)
     ((source, message),) = hear(ends[1])
@@ -133,7 +133,7 @@ def test_the_others_quit_when_the_first_rank_is_gone_and_know_why():
     close(ends)
 
 
-def test_a_peer_that_takes_nothing_is_lost_and_memory_stays_bounded(monkeypatch):
+def test_a_peer_that_reads_nothing_is_lost_and_memory_stays_bounded(monkeypatch):
     monkeypatch.setattr(tcp_module, "WAITING", 1 << 20)
     ends = star(2)
     for _ in range(100):
@@ -143,7 +143,7 @@ def test_a_peer_that_takes_nothing_is_lost_and_memory_stays_bounded(monkeypatch)
     close(ends)
 
 
-# what a stranger can do at the open listener; each gets the port and keeps its sockets
+# what a stranger can do while rank 0 listens; each gets the port and keeps its sockets
 
 
 def garbage(port):
@@ -232,7 +232,7 @@ def shut(sock):
     return len(got) <= 32
 
 
-def test_the_door_is_shut_once_everybody_is_in():
+def test_nobody_listens_once_every_rank_is_connected():
     ports = []
     ends = star(2, before=ports.append)
     with pytest.raises(ConnectionRefusedError):
@@ -243,12 +243,12 @@ def test_the_door_is_shut_once_everybody_is_in():
 @pytest.mark.parametrize(
     ("token", "run"), [(b"another token of a stranger", RUN), (TOKEN, "another run")], ids=["token", "run"]
 )
-def test_who_has_another_token_or_another_run_is_told_and_named_and_stays_out(token, run):
+def test_a_rank_with_another_token_or_run_is_refused_and_named_on_both_sides(token, run):
     named, told = [], []
     listener = opened(named)
     host = in_background(lambda: listener.wait(RUN, 2, TOKEN, 1.5))
     with pytest.raises(NotMet, match="does not take our token"):
-        knock(listener.port, 1, 2, token, run, told).connect(0.5)
+        dialer(listener.port, 1, 2, token, run, told).connect(0.5)
     with pytest.raises(
         NotMet, match=r"1 of 2 ranks did not reach rank 0 at 127.0.0.1.*rank 1.*does not know the token"
     ):
@@ -257,7 +257,7 @@ def test_who_has_another_token_or_another_run_is_told_and_named_and_stays_out(to
     assert len(told) == 1 and not any(TOKEN.decode() in text for text in told + named)
 
 
-def test_a_recorded_handshake_lets_nobody_in():
+def test_a_replayed_handshake_is_refused():
     listener = opened()
     host = in_background(lambda: listener.wait(RUN, 3, TOKEN, LIMIT))
     recorded = []
@@ -278,18 +278,18 @@ def test_a_recorded_handshake_lets_nobody_in():
         return there, back
 
     relayed = in_background(relay)
-    first = knock(port, 1, 3).connect(LIMIT)
+    first = dialer(port, 1, 3).connect(LIMIT)
     kept = relayed()
     with called(listener.port, recorded[0] + recorded[1]) as stranger:
         assert shut(stranger)
-    second = knock(listener.port, 2, 3).connect(LIMIT)
+    second = dialer(listener.port, 2, 3).connect(LIMIT)
     close([host(), first, second])
     proxy.close()
     for sock in kept:
         sock.close()
 
 
-def test_a_false_first_rank_that_does_not_know_the_token_is_not_obeyed():
+def test_a_false_rank_0_that_does_not_know_the_token_is_not_obeyed():
     false = socket.create_server(("127.0.0.1", 0))
     told = []
 
@@ -306,22 +306,22 @@ def test_a_false_first_rank_that_does_not_know_the_token_is_not_obeyed():
     host = in_background(lambda: listener.wait(RUN, 2, TOKEN, LIMIT))
     # the false one has the first of the ports that are tried
     ports = (false.getsockname()[1], listener.port)
-    caller = Dialer(("127.0.0.1",), ports, RUN, 1, 2, lambda: TOKEN, told.append)
-    end = caller.connect(LIMIT)
+    rank = Dialer(("127.0.0.1",), ports, RUN, 1, 2, lambda: TOKEN, told.append)
+    end = rank.connect(LIMIT)
     assert "does not know our token" in told[0]
     close([host(), end])
     pretending().close()
     false.close()
 
 
-def test_a_rank_that_calls_twice_does_not_push_out_the_first():
+def test_a_rank_that_dials_twice_keeps_its_first_connection():
     said = []
     listener = opened(said)
     host = in_background(lambda: listener.wait(RUN, 3, TOKEN, LIMIT))
-    first = knock(listener.port, 1, 3).connect(LIMIT)
+    first = dialer(listener.port, 1, 3).connect(LIMIT)
     with pytest.raises(NotMet, match="this rank is there already"):
-        knock(listener.port, 1, 3).connect(0.2)
-    last = knock(listener.port, 2, 3).connect(LIMIT)
+        dialer(listener.port, 1, 3).connect(0.2)
+    last = dialer(listener.port, 2, 3).connect(LIMIT)
     end = host()
     first.send(0, {"said": "it is me"})
     assert hear(end) == [(1, {"said": "it is me"})]
@@ -329,31 +329,31 @@ def test_a_rank_that_calls_twice_does_not_push_out_the_first():
     close([end, first, last])
 
 
-def test_a_rank_that_died_at_the_door_may_come_again():
+def test_a_rank_that_died_while_rank_0_listened_may_dial_again():
     listener = opened()
     host = in_background(lambda: listener.wait(RUN, 3, TOKEN, LIMIT))
-    knock(listener.port, 1, 3).connect(LIMIT).close()
-    again = knock(listener.port, 1, 3).connect(LIMIT)
-    last = knock(listener.port, 2, 3).connect(LIMIT)
+    dialer(listener.port, 1, 3).connect(LIMIT).close()
+    again = dialer(listener.port, 1, 3).connect(LIMIT)
+    last = dialer(listener.port, 2, 3).connect(LIMIT)
     end = host()
     again.send(0, {"said": "back"})
     assert hear(end) == [(1, {"said": "back"})]
     close([end, again, last])
 
 
-def test_one_of_us_that_was_told_another_size_ends_the_job_with_both_sizes():
+def test_a_rank_that_counts_another_size_ends_the_job_with_both_sizes():
     listener = opened()
     host = in_background(lambda: listener.wait(RUN, 4, TOKEN, LIMIT))
     with pytest.raises(NotMet):
-        knock(listener.port, 1, 8).connect(0.2)
+        dialer(listener.port, 1, 8).connect(0.2)
     with pytest.raises(NotMet, match="counts 8 ranks, rank 0 counts 4"):
         host()
 
 
-def test_who_does_not_come_is_named():
+def test_ranks_that_do_not_dial_are_named():
     listener = opened()
     host = in_background(lambda: listener.wait(RUN, 4, TOKEN, 1.0))
-    end = knock(listener.port, 2, 4).connect(LIMIT)
+    end = dialer(listener.port, 2, 4).connect(LIMIT)
     with pytest.raises(
         NotMet, match=r"2 of 4 ranks did not reach rank 0 at 127.0.0.1, port \d+, within 1 s: rank 1, 3"
     ):
@@ -363,7 +363,7 @@ def test_who_does_not_come_is_named():
     end.close()
 
 
-def test_the_next_port_is_taken_where_the_first_is_in_use():
+def test_the_next_port_is_used_where_the_first_is_taken():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         listener = Listener(["127.0.0.1"], [port, 0], quiet)
@@ -386,7 +386,7 @@ def pair():
     )
 
 
-def test_a_frame_that_is_sent_again_on_the_wire_cuts_the_connection_and_is_not_delivered():
+def test_a_replayed_frame_closes_the_connection_and_is_not_delivered():
     end, wire, sealer = pair()
     frame = sealer.seal(b'{"said": "ended"}')
     wire.sendall(frame + frame)
@@ -402,7 +402,7 @@ def test_a_frame_that_is_sent_again_on_the_wire_cuts_the_connection_and_is_not_d
     [b"{", b"\xff", b"[]", b"{}", b'{"said": 7}', b"[" * 100_000],
     ids=["cut", "no text", "a list", "empty", "a number", "deep"],
 )
-def test_one_of_us_that_sends_what_is_no_message_is_lost_and_ends_nobody_else(payload):
+def test_a_rank_that_sends_what_is_no_message_is_lost_and_ends_no_other(payload):
     end, wire, sealer = pair()
     wire.sendall(sealer.seal(b'{"said": "beat"}') + sealer.seal(payload) + sealer.seal(b'{"said": "beat"}'))
     first, (source, told) = hear(end, 2)
@@ -413,7 +413,7 @@ def test_one_of_us_that_sends_what_is_no_message_is_lost_and_ends_nobody_else(pa
     end.close()
 
 
-def test_a_forged_length_cuts_the_connection():
+def test_a_forged_length_closes_the_connection():
     end, wire, _ = pair()
     wire.sendall(LENGTH.pack(LONGEST + 1))
     ((_, told),) = hear(end)
@@ -434,7 +434,7 @@ def test_half_a_frame_is_waited_for_without_blocking():
     end.close()
 
 
-def test_a_caller_that_drips_is_shown_out_in_the_end(monkeypatch):
+def test_a_caller_that_drips_bytes_is_disconnected_in_the_end(monkeypatch):
     monkeypatch.setattr(rendezvous, "ANSWER_SECONDS", 0.3)
     listener = opened()
     host = in_background(lambda: listener.wait(RUN, 2, TOKEN, LIMIT))
@@ -449,12 +449,12 @@ def test_a_caller_that_drips_is_shown_out_in_the_end(monkeypatch):
                     if not slow.recv(1):
                         break
         assert time.monotonic() - begun < LIMIT
-    end = knock(listener.port, 1, 2).connect(LIMIT)
+    end = dialer(listener.port, 1, 2).connect(LIMIT)
     close([host(), end])
 
 
-def test_a_proof_is_made_for_the_caller_it_was_made_for():
-    # what a rank proves to a false first rank cannot be handed on to the true one: the nonces differ
+def test_a_proof_is_good_for_its_own_nonces_alone():
+    # what a rank proves to a false rank 0 cannot be handed on to the true one: the nonces differ
     call = Handshake(RUN, 1, 3, b"c" * 32, b"a" * 32)
     listener = opened()
     host = in_background(lambda: listener.wait(RUN, 2, TOKEN, 0.8))
@@ -475,8 +475,8 @@ def test_rank_0_listens_on_those_addresses_that_it_has_at_one_port():
 def test_a_rank_tries_every_address_in_turn():
     listener = opened()
     host = in_background(lambda: listener.wait(RUN, 2, TOKEN, LIMIT))
-    caller = Dialer(("127.0.0.9", "127.0.0.1"), (listener.port,), RUN, 1, 2, lambda: TOKEN, quiet)
-    close([caller.connect(LIMIT), host()])
+    rank = Dialer(("127.0.0.9", "127.0.0.1"), (listener.port,), RUN, 1, 2, lambda: TOKEN, quiet)
+    close([rank.connect(LIMIT), host()])
 
 
 FILES = """
@@ -500,9 +500,9 @@ except NotMet as error:
 @pytest.mark.parametrize(
     ("soft", "hard", "said"),
     [(64, 1024, "99"), (64, 100, "rank 0 may have 100 files open and needs 1")],
-    ids=["raised", "told"],
+    ids=["raised", "named"],
 )
-def test_more_ranks_than_open_files_are_let_in_or_told_as_that(soft, hard, said):
+def test_the_limit_of_open_files_is_raised_or_named(soft, hard, said):
     words = [sys.executable, "-c", FILES, str(soft), str(hard), "100"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=90)
     assert done.stdout.startswith(said), done
