@@ -67,7 +67,6 @@ class Listener:
         self.addresses = tuple(str(each.getsockname()[0]) for each in self._sockets)
         self.port = int(self._sockets[0].getsockname()[1])
         self._say = say
-        self._callers: dict[int, Caller] = {}
         self._shown: set[str] = set()
         self._selector = selectors.DefaultSelector()
         for each in self._sockets:
@@ -96,7 +95,7 @@ class Listener:
         return Control(0, size, self._connections)
 
     def close(self) -> None:
-        for caller in list(self._callers.values()):
+        for caller in self._callers():
             self._reject(caller)
         for each in self._sockets:
             each.close()
@@ -106,11 +105,16 @@ class Listener:
         for key, _ in self._selector.select(0.2):
             if key.data is None:
                 self._accept(key.fileobj)  # type: ignore[arg-type]
-            elif (caller := self._callers.get(key.fd)) is key.data and caller:
-                self._receive(caller)
+            elif self._selector.get_map().get(key.fd) is key:  # it was not rejected meanwhile
+                self._receive(key.data)
         now = time.monotonic()
-        for caller in [caller for caller in self._callers.values() if caller.deadline < now]:
-            self._reject(caller)
+        for caller in self._callers():
+            if caller.deadline < now:
+                self._reject(caller)
+
+    def _callers(self) -> list[Caller]:
+        """Who waits, the oldest first."""
+        return [key.data for key in self._selector.get_map().values() if key.data]
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(AT_ONCE):
@@ -122,27 +126,20 @@ class Listener:
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                     self._make_room()
                 return
-            if len(self._callers) >= WAITING_ROOM:
+            if len(self._callers()) >= WAITING_ROOM:
                 self._make_room()
             sock.setblocking(False)
             caller = Caller(sock, str(address[0]), time.monotonic() + ANSWER_SECONDS)
-            self._callers[sock.fileno()] = caller
             self._selector.register(sock, selectors.EVENT_READ, caller)
 
     def _make_room(self) -> None:
-        if not self._callers:
-            return
-        most, _ = Counter(caller.address for caller in self._callers.values()).most_common(1)[0]
-        # dictionaries keep their order: the first of an address is its oldest
-        self._reject(next(caller for caller in self._callers.values() if caller.address == most))
+        callers = self._callers()
+        for address, _ in Counter(caller.address for caller in callers).most_common(1):
+            self._reject(next(caller for caller in callers if caller.address == address))
 
     def _reject(self, caller: Caller) -> None:
-        self._forget(caller)
-        caller.socket.close()
-
-    def _forget(self, caller: Caller) -> None:
-        del self._callers[caller.socket.fileno()]
         self._selector.unregister(caller.socket)
+        caller.socket.close()
 
     def _receive(self, caller: Caller) -> None:
         try:
@@ -190,7 +187,7 @@ class Listener:
             )
             raise Forged("this rank is connected already")
         caller.socket.send(handshake.key(self._token, HOST))
-        self._forget(caller)
+        self._selector.unregister(caller.socket)
         if before is not None:
             before.lose("it called again")
         self._connections[rank] = Connection(caller.socket, handshake, self._token, host=True)
