@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.model.facts import FactsError, Node
+from bench.model.facts import Node
+from bench.model.typed_json import to_json
 from bench.model.units import show_rate, show_size
 from bench.store import Run
 
@@ -27,7 +28,6 @@ IDENTIFIERS = frozenset((
     "clock_memory", "limits", "processes", "memory_free", "memory_available", "time", "uptime",
 ))  # fmt: skip
 UNKNOWN = "unknown"
-NAMES = ("name", "host", "hostname", "node")
 
 
 @dataclass(frozen=True)
@@ -94,24 +94,20 @@ def _label(item: Any, index: int) -> str:
     return str(known)
 
 
-def named(rows: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+def named(nodes: Iterable[Node]) -> dict[str, Node]:
     """Facts by node name; a node without one is called by its place."""
-    found: dict[str, Mapping[str, Any]] = {}
-    for index, row in enumerate(rows):
-        name = next(
-            (row[key] for key in NAMES if isinstance(row.get(key), str) and row[key]), f"node {index}"
-        )
-        found[name if name not in found else f"{name} ({index})"] = row
+    found: dict[str, Node] = {}
+    for index, node in enumerate(nodes):
+        name = node.name or f"node {index}"
+        found[name if name not in found else f"{name} ({index})"] = node
     return found
 
 
-def facts(rows: Iterable[Mapping[str, Any]]) -> tuple[Values, ...]:
+def facts(nodes: Iterable[Node]) -> tuple[Values, ...]:
     """Every comparable fact, with its values over the nodes."""
     tables = {
-        name: flat(
-            {key: value for key, value in row.items() if key not in NAMES or not isinstance(value, str)}
-        )
-        for name, row in named(rows).items()
+        name: flat({key: value for key, value in to_json(node).items() if key != "name"})
+        for name, node in named(nodes).items()
     }
     return tuple(row for row in gather(tables) if IDENTIFIERS.isdisjoint(row.key.split(" ")))
 
@@ -169,20 +165,16 @@ def compared(who: str, rows: tuple[Values, ...], count: int) -> Compared:
     )  # fmt: skip
 
 
-def nodes_table(rows: Iterable[Mapping[str, Any]]) -> ReportTable:
-    return ReportTable("Nodes", NODE_COLUMNS, node_rows(rows))
+def nodes_table(nodes: Iterable[Node]) -> ReportTable:
+    return ReportTable("Nodes", NODE_COLUMNS, node_rows(nodes))
 
 
-def node_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, ...], ...]:
-    """NODE_COLUMNS of each node; ``unknown`` where a probe has no answer; unreadable facts are named."""
-    return tuple(_node_row(name, row) for name, row in named(rows).items())
+def node_rows(nodes: Iterable[Node]) -> tuple[tuple[str, ...], ...]:
+    """NODE_COLUMNS of each node; ``unknown`` where a probe has no answer."""
+    return tuple(_node_row(name, node) for name, node in named(nodes).items())
 
 
-def _node_row(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
-    try:
-        node = Node.from_json({**row, "name": name})
-    except FactsError as error:
-        return (name, *[UNKNOWN] * (len(NODE_COLUMNS) - 2), f"facts could not be read: {error}")
+def _node_row(name: str, node: Node) -> tuple[str, ...]:
     gpus = counted(gpu.name or UNKNOWN for gpu in node.gpus)
     ports = counted(
         f"{show_rate(p.rate, 'Gb/s') if p.rate else 'unknown rate'} {p.state or 'unknown state'}"

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 from bench.judge.wire import TargetReadings
-from bench.model.facts import FactsError
 from bench.model.units import BITS, GIGA, show_count, show_share
 from bench.model.verdict import Status
 from bench.store import Run
@@ -77,10 +76,7 @@ def attention(shown: Shown) -> View | None:
 def hardware(run: Run, problem: Problem) -> str:
     """What identifies the port of a problem to whoever mends it; "" where it is no single port, or nothing is known."""
     found = places(problem.verdict.subject, run.manifest.nodes)
-    try:
-        ports = [port for node in run.nodes for port in node.ports if (node.name, port.name) in found]
-    except FactsError:  # the page says so where it shows the facts
-        return ""
+    ports = [port for node in run.nodes for port in node.ports if (node.name, port.name) in found]
     if len(found) != 1 or not ports:
         return ""
     known = {"GUID": ports[0].guid or ports[0].node_guid, "board": ports[0].board, "firmware": ports[0].fw,

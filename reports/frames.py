@@ -82,7 +82,7 @@ def shown(run: Run) -> Run:
     ranks = tuple(replace(rank, node=plain(rank.node)) for rank in run.manifest.ranks)
     if ranks == run.manifest.ranks:
         return run
-    facts = tuple({**row, "name": plain(str(row.get("name", "")))} for row in run.facts)
+    facts = tuple(replace(node, name=plain(node.name)) for node in run.facts)
     return replace(run, manifest=replace(run.manifest, ranks=ranks), facts=facts)
 
 
@@ -180,7 +180,7 @@ def _row(row: Row, places: _Places) -> tuple[Any, ...]:
 
 def _width(measurement: Measurement) -> float:
     """Width of the confidence interval; NaN, an empty cell, where it is unknown."""
-    return math.nan if measurement.sureness is None else rounded(measurement.sureness)
+    return math.nan if measurement.precision is None else rounded(measurement.precision)
 
 
 def rounded(value: float) -> float:

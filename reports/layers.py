@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from bench.judge.wire import RailLayers, RailRow, of_layers
 from bench.judge.wire.rail_figures import Figure
 from bench.judge.wire.rail_layers import NAMES
-from bench.model.facts import FactsError
 from bench.model.majority import shared_by
 from bench.model.profile import Profile
 from bench.model.units import BITS, GIGA, show_share
@@ -27,11 +26,7 @@ def read_layers(run: Run, f: Frames, profile: Profile) -> RailLayers | None:
     """The table of a run; None where perftest was not asked for."""
     if not run.verbs:
         return None
-    try:
-        nodes = list(run.nodes)
-    except FactsError as error:
-        return RailLayers((), Status.INCONCLUSIVE, f"the facts are damaged: {error}")
-    return of_layers(run, f.measured, profile, nodes)
+    return of_layers(run, f.measured, profile, run.nodes)
 
 
 def layers(shown: Shown) -> View | None:

@@ -40,9 +40,9 @@ def memory_frame(run: Run) -> pd.DataFrame:
     """MEMORY_COLUMNS: the largest worker and the largest supervisor of all ranks at each second."""
     most: dict[tuple[str, int], float] = {}
     for line in run.health:
-        if line.get("phase") != PHASE:
+        if line.phase != PHASE:
             continue
-        for at, *sizes in line.get("memory", []):
+        for at, *sizes in line.memory:
             for process, size in zip(("worker", "supervisor"), sizes, strict=False):
                 key = (process, round(at))
                 most[key] = max(most.get(key, 0.0), size / _MIB)
@@ -56,14 +56,14 @@ def events_frame(run: Run) -> pd.DataFrame:
     nodes = {rank.rank: rank.node for rank in run.manifest.ranks}
     rows: list[tuple[float, str]] = []
     for line in run.health:
-        if line.get("phase") != PHASE:
+        if line.phase != PHASE:
             continue
-        name = nodes.get(int(line["rank"]), "?")
-        rows += [(at, f"{name}: {counter} +{growth}") for at, counter, growth in line.get("errors", [])]
-        for spell in line.get("cases", []):
-            for at, reasons in spell["changes"]:
+        name = nodes.get(line.rank, "?")
+        rows += [(at, f"{name}: {counter} +{growth}") for at, counter, growth in line.errors or []]
+        for spell in line.cases:
+            for at, reasons in spell.changes:
                 held = [reason for reason in reasons if reason in FAULTS]
                 if held:
-                    rows.append((at, f"{name} GPU {line['gpu']['index']}: {', '.join(held)}"))
+                    rows.append((at, f"{name} GPU {line.gpu.index if line.gpu else '?'}: {', '.join(held)}"))
     frame: pd.DataFrame = pd.DataFrame(sorted(rows)[:MOST_EVENTS], columns=list(EVENT_COLUMNS))
     return frame

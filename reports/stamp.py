@@ -18,6 +18,7 @@ from pathlib import Path
 
 import bench
 from bench.model.profile import Profile
+from bench.model.typed_json import to_json
 from bench.store import VERDICTS, Run, write_text
 
 from .kept import kept
@@ -57,7 +58,7 @@ def mark(run: Run, profile: Profile, digest: str, names: Iterable[str]) -> None:
 
 
 def _seal(run: Run, profile: Profile, digest: str, files: dict[str, str]) -> str:
-    verdicts = [verdict.to_json() for verdict in run.verdicts]
+    verdicts = to_json(run.verdicts)
     code = [_digest(package, _files(package)) for package in PACKAGES]
     sealed = [digest, verdicts, profile.name, profile.text, code, [_version(name) for name in DRAWERS], files]
     key = kept("seal.key", lambda: secrets.token_hex(32))

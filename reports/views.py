@@ -213,7 +213,7 @@ def method(shown: Shown) -> View:
         ("backend", m.backend),
         ("started", moment(m.started)),
         ("ended", moment(run.ended)),
-        ("settings", _pairs(m.settings, " = ", ", ") or "none"),
+        ("settings", _pairs(dict(m.settings.items()), " = ", ", ") or "none"),
     ]
     phases = [
         (phase.name, phase.title, number(len(phase.cases)), code(_pairs(phase.environment)))

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.judge.drift.tonight import again
+from bench.model import typed_json
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.profile import Profile
 from bench.plan import Job
@@ -72,10 +73,12 @@ def measure_again(path: Path, slow: Slow = healthy, profile: Profile = runs.LOCA
         added.append(more.name)
         run = load(path)
         plan = replace(run.plan, phases=(*run.plan.phases, more))
-        (path / "plan.json").write_text(json.dumps(plan.to_json()))
+        (path / "plan.json").write_text(json.dumps(typed_json.to_json(plan)))
         with (path / "journal.jsonl").open("a") as journal:
             for row in clocks(list(more.cases), slow, 99):
-                journal.write(json.dumps({"kind": "measurement", "time": 0.0, **row.to_json()}) + "\n")
+                journal.write(
+                    json.dumps({"kind": "measurement", "time": 0.0, **typed_json.to_json(row)}) + "\n"
+                )
     return tuple(added)
 
 

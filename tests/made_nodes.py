@@ -23,6 +23,7 @@ from bench.model.facts import (
     Port,
     Software,
 )
+from bench.model.lines import CounterLine, PhaseMark
 from bench.model.measurement import Rank
 from bench.model.profile import Profile, load
 from bench.model.verdict import Status, Verdict
@@ -232,10 +233,10 @@ def seen(
         id="run", started=1.7e9, command=("railgauge", "accept"), profile_name="x", profile_text="",
         launcher="openmpi", backend=backend, ranks=ranks, environment=said,
     )  # fmt: skip
-    begun = tuple({"name": name, "state": "begin"} for name in phases)
+    begun = tuple(PhaseMark(name, "begin") for name in phases)
     plan = plan or Plan(tuple(Phase(name, name, ()) for name in phases))
     run = Run(
-        path=path, manifest=manifest, plan=plan, facts=tuple(machine.to_json() for machine in machines),
+        path=path, manifest=manifest, plan=plan, facts=tuple(machines),
         measurements=(), losses=(), phases=begun, counters=tuple(counters), verdicts=(), notes=(), ended=1.7e9,
     )  # fmt: skip
     return with_rows(Evidence(run, LAMBDA), rows) if rows else Evidence(run, LAMBDA)
@@ -292,12 +293,9 @@ def grow(shot: Snapshot, subject: str, group: str, seconds: float = 0.0, **growt
     return Snapshot(shot.time + seconds, shot.monotonic + seconds, readings)
 
 
-def around(phase: str, before: Sequence[Snapshot], after: Sequence[Snapshot]) -> list[dict[str, Any]]:
+def around(phase: str, before: Sequence[Snapshot], after: Sequence[Snapshot]) -> list[CounterLine]:
     """Two lines of counters.jsonl."""
-    return [
-        {"phase": phase, "when": when, "snapshots": [shot.to_json() for shot in shots]}
-        for when, shots in (("before", before), ("after", after))
-    ]
+    return [CounterLine(phase, when, tuple(shots)) for when, shots in (("before", before), ("after", after))]
 
 
 def oci(number: int = 0, order: Sequence[int] = range(8)) -> Node:

@@ -12,7 +12,7 @@ from bench.model.facts import Node
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.profile import Profile, load
 from bench.plan import Request, sweep_cases
-from bench.store import Manifest, Phase, Plan, Recorder
+from bench.store import Manifest, Phase, Plan, Recorder, Settings
 
 LOCAL = load("local")
 
@@ -66,12 +66,13 @@ def folder(
     backend: str = "gloo",
     plan: Plan | None = None,
     nodes: Sequence[Node] | None = None,
+    share: bool = False,
 ) -> Path:
     """Write a run folder; by default a healthy one with every case measured."""
     where = where or ranks()
     planned = cases(n=len(where)) if planned is None else planned
     rows = [row for case in planned for row in measured(case)] if rows is None else rows
-    with Recorder(path) as recorder:
+    with Recorder(path, share=share) as recorder:
         recorder.manifest(
             Manifest(
                 id=path.name,
@@ -82,7 +83,7 @@ def folder(
                 launcher="openmpi",
                 backend=backend,
                 ranks=where,
-                settings={"pid": 1, "repetitions": 2},
+                settings=Settings(pid=1, repetitions=2),
                 versions={"railgauge": "0"},
             )
         )
@@ -92,12 +93,7 @@ def folder(
             for name, phase in phases.items()
         }
         recorder.plan(plan or Plan(tuple(phases.values())))
-        recorder.facts(
-            [
-                node.to_json()
-                for node in nodes or [Node(name) for name in dict.fromkeys(r.node for r in where)]
-            ]
-        )
+        recorder.facts(nodes or [Node(name) for name in dict.fromkeys(r.node for r in where)])
         for row in rows:
             recorder.measurement(row)
         if end:

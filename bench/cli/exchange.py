@@ -89,7 +89,7 @@ def export(run_folder: Path, form: str, out: Path | None, step_summary: bool) ->
     elif out.exists() and not out.is_file():  # a pipe or a device is written to, not replaced by a file
         _append(out, text)
     else:
-        write_text(out, text, named=True)
+        write_text(out, text)
 
 
 def _summary_file() -> Path:

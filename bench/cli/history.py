@@ -152,7 +152,7 @@ def export(folder: str, cluster: str | None, since: str | None, form: str, out: 
     text = io.StringIO()
     problems = export(folder, text if out else sys.stdout, form, cluster, day(since))
     if out:
-        write_text(out, text.getvalue(), named=True)
+        write_text(out, text.getvalue())
     left_out(problems)
 
 

@@ -108,9 +108,9 @@ def _stop(job: subprocess.Popen[str], folder: Path, mark: str) -> None:
 def leader_of(folder: Path, mark: str) -> int:
     """The process that leads the run in ``folder``, if it has our ``mark``. Raises ProcessLookupError otherwise."""
     try:
-        pid = int(load_run(folder).manifest.settings["pid"])
+        pid = load_run(folder).manifest.settings.pid or 0
         environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except (RunError, KeyError, ValueError, OSError):
+    except (RunError, OSError):
         raise ProcessLookupError(folder) from None
     if f"{OURS}={mark}".encode() not in environment:
         raise ProcessLookupError(folder)

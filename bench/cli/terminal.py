@@ -13,7 +13,6 @@ from typing import Any
 from bench.exchange.exporting.nccl_tests import lines_of, table_footer, table_header, table_line
 from bench.judge.drift.tonight import COMPARED
 from bench.judge.peaks import tops
-from bench.model.facts import Node
 from bench.model.measurement import Case
 from bench.model.printable import on_one_line
 from bench.model.profile import parse
@@ -59,7 +58,7 @@ class Terminal:
                 f"{show_count(len(manifest.ranks), 'rank')} on {where}, {manifest.backend}; "
                 f"{show_count(self._all, 'case')}{limit}"
             )
-            given = manifest.settings.get("worker_environment") or {}
+            given = manifest.settings.worker_environment
             if given:
                 words = " ".join(f"{name}={value}" for name, value in given.items())
                 self._say(f"profile {manifest.profile_name} sets for the workers: {words}")
@@ -118,7 +117,7 @@ class Terminal:
         from .facts_table import table
 
         rails = parse(run.manifest.profile_text, "the run's own profile").rails
-        self._out(table([Node.from_json(row) for row in run.facts], rails)[0].rstrip("\n"))
+        self._out(table(list(run.nodes), rails)[0].rstrip("\n"))
         summarise(run, self.verbose, short=True)
 
     def _table_row(self, row: Row) -> None:

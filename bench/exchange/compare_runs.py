@@ -102,7 +102,6 @@ def facts(run: Run) -> dict[str, str]:
         "launcher": manifest.launcher,
         "threads": ", ".join(sorted(filter(None, threads))),
         "timing": "nccl-tests' mean" if manifest.launcher == LAUNCHER else "slowest rank of each block",
-        **{key: str(manifest.settings[key]) for key in PLACING if key in manifest.settings},
     }
     return {key: value for key, value in known.items() if value}
 

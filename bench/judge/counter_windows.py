@@ -5,10 +5,10 @@ Not a check: growth and the bytes of excluded ports are both read from it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from bench.model.counters import Delta, Snapshot, grown_between, read
+from bench.model.counters import Delta, Snapshot, grown_between
 from bench.model.facts import Node
 from bench.store import Run
 
@@ -39,7 +39,7 @@ class Gap:
 
 def begun(run: Run) -> tuple[str, ...]:
     """The phases in which something was measured, or was to be: those the journal says were begun."""
-    return tuple(dict.fromkeys(str(row["name"]) for row in run.phases if row.get("state") == "begin"))
+    return tuple(dict.fromkeys(mark.name for mark in run.phases if mark.state == "begin"))
 
 
 def windows(run: Run) -> tuple[tuple[Window, ...], tuple[Gap, ...]]:
@@ -47,9 +47,9 @@ def windows(run: Run) -> tuple[tuple[Window, ...], tuple[Gap, ...]]:
     found: list[Window] = []
     gaps: list[Gap] = []
     for phase in begun(run):
-        lines = [row for row in run.counters if row.get("phase") == phase]
-        before = [row for row in lines if row.get("when") == "before"]
-        after = [row for row in lines if row.get("when") == "after"]
+        lines = [line for line in run.counters if line.phase == phase]
+        before = [line.snapshots for line in lines if line.when == "before"]
+        after = [line.snapshots for line in lines if line.when == "after"]
         if not before or not after:
             which = " and ".join(name for name, rows in (("before", before), ("after", after)) if not rows)
             gaps.append(Gap(phase, "all nodes", f"no counters were recorded {which} phase {phase}"))
@@ -61,23 +61,18 @@ def windows(run: Run) -> tuple[tuple[Window, ...], tuple[Gap, ...]]:
 def _pair(
     run: Run,
     phase: str,
-    before: dict[str, Any],
-    after: dict[str, Any],
+    before: Sequence[Snapshot],
+    after: Sequence[Snapshot],
     found: list[Window],
     gaps: list[Gap],
 ) -> None:
     names = run.manifest.nodes
     facts = {node.name: node for node in run.nodes}
-    try:
-        shots = [[read(row) for row in line["snapshots"]] for line in (before, after)]
-    except (KeyError, TypeError, ValueError) as error:
-        gaps.append(Gap(phase, "all nodes", f"the counters around phase {phase} are damaged: {error}"))
-        return
-    if {len(rows) for rows in shots} != {len(names)}:
-        told = f"counters of {len(shots[0])} nodes before and {len(shots[1])} after phase {phase}, of {len(names)}"
+    if {len(before), len(after)} != {len(names)}:
+        told = f"counters of {len(before)} nodes before and {len(after)} after phase {phase}, of {len(names)}"
         gaps.append(Gap(phase, "all nodes", told))
         return
-    for name, first, last in zip(names, *shots, strict=True):
+    for name, first, last in zip(names, before, after, strict=True):
         moved = grown_between(first, last)
         if moved.seconds is None:
             gaps.append(Gap(phase, name, f"was started anew during phase {phase}: its counters began again"))

@@ -57,7 +57,7 @@ class Evidence:
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
-        """The facts of every node; FactsError where they are damaged."""
+        """The facts of every node."""
         return self.run.nodes
 
     @cached_property

@@ -6,9 +6,9 @@ NVML counts all GPUs of a machine; a process counts those that it is shown, in t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from bench.model.facts import Gpu, Node
+from bench.model.lines import WorkerGpu
 from bench.model.measurement import Rank
 from bench.store import Run
 
@@ -60,17 +60,17 @@ def foreseen(
     return found
 
 
-def said(run: Run) -> dict[int, dict[str, Any]]:
-    """Rank → what its worker said of its GPU last (index, name, uuid, pci); without those who said nothing."""
-    found: dict[int, dict[str, Any]] = {}
+def said(run: Run) -> dict[int, WorkerGpu]:
+    """Rank → what its worker said of its GPU last; without those who said nothing."""
+    found: dict[int, WorkerGpu] = {}
     for line in run.joined:
-        found |= {int(rank): dict(gpu) for rank, gpu in line.get("gpus", {}).items()}
+        found |= {int(rank): gpu for rank, gpu in (line.gpus or {}).items()}
     return found
 
 
-def match(gpu: Mapping[str, Any], gpus: Sequence[Gpu]) -> int | None:
+def match(gpu: WorkerGpu, gpus: Sequence[Gpu]) -> int | None:
     """The place in ``gpus`` of the one that a worker described, by UUID, else by PCI bus; None where none is it."""
-    uuid, bus = str(gpu.get("uuid") or "").lower(), str(gpu.get("pci") or "").lower()
+    uuid, bus = gpu.uuid.lower(), gpu.pci.lower()
     for at, each in enumerate(gpus):
         if uuid and each.uuid and each.uuid.lower() == uuid:
             return at

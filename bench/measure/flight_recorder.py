@@ -14,8 +14,9 @@ import json
 import pickle
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+
+from bench.model.lines import RecordedCall
 
 LONGEST = 1 << 26  # bytes of a dump that are looked at: 2000 entries take about 2 MB
 # how many calls are kept, newest name first; torch reads it when the first process group is made
@@ -29,25 +30,6 @@ RECORDERS = (
 
 
 @dataclass(frozen=True)
-class RecordedCall:
-    """One collective or message of a rank: its sequence number in its group, its name, whether it has completed.
-
-    Messages between two ranks (``pair``) are counted apart from collectives, by each rank for itself.
-    """
-
-    group: str
-    number: int
-    name: str
-    done: bool
-    pair: bool = False
-
-    @property
-    def text(self) -> str:
-        """``all_reduce 6``."""
-        return f"{self.name} {self.number}"
-
-
-@dataclass(frozen=True)
 class Flight:
     """What one rank's recorder holds: the newest entry of each group, and the oldest that has not completed.
 
@@ -57,9 +39,6 @@ class Flight:
     last: tuple[RecordedCall, ...] = ()
     version: str = ""
     open: tuple[RecordedCall, ...] = ()
-
-    def to_json(self) -> dict[str, list[dict[str, Any]]]:
-        return {"last": [asdict(each) for each in self.last], "open": [asdict(each) for each in self.open]}
 
     def of(self, group: str) -> RecordedCall | None:
         return next((entry for entry in self.last if entry.group == group), None)

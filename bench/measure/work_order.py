@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from bench.model.measurement import Case
 
@@ -36,20 +35,6 @@ class WorkOrder:
     repetitions: int
     rails: tuple[str, ...] = ()
     name: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            **self.__dict__,
-            "cases": [case.to_json() for case in self.cases],
-            "rules": asdict(self.rules),
-        }
-
-    @staticmethod
-    def from_json(row: dict[str, Any]) -> WorkOrder:
-        cases = tuple(Case.from_json(case) for case in row["cases"])
-        return WorkOrder(
-            **{**row, "cases": cases, "rules": TimingRules(**row["rules"]), "rails": tuple(row["rails"])}
-        )
 
 
 def own_part(case: Case, rank: int) -> Case:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from bench.model.collectives import collective
 from bench.model.measurement import Case
+from bench.model.typed_json import load, to_json
 
 from . import flight_recorder, forkserver
 from .work_order import CAPTURING, HEARTBEAT_SECONDS, Progress, WorkOrder, first_line
@@ -59,7 +60,7 @@ def warm() -> None:
 def phase(file: TextIO, asked: float) -> None:
     """Run one phase as its worker; ``asked``: when it was ordered (perf_counter of this machine)."""
     channel = Channel(file)
-    order = WorkOrder.from_json(json.loads(sys.stdin.readline()))
+    order = load(WorkOrder, json.loads(sys.stdin.readline()))
     progress = Progress()
     threading.Thread(target=_beat, args=(channel, progress, order.backend), daemon=True).start()
     try:
@@ -95,7 +96,7 @@ def _tell_flight(channel: Channel, backend: str) -> None:
     found = flight_recorder.held(sys.modules.get(RECORDERS), backend)
     if found.last:
         with contextlib.suppress(OSError, ValueError):  # the supervisor is gone: the heart ends us
-            channel.send("flight", **found.to_json())
+            channel.send("flight", **to_json(found))
 
 
 def _work(order: WorkOrder, channel: Channel, progress: Progress, asked: float) -> None:
@@ -173,7 +174,7 @@ def _cases(everyone: Group, store: Any, dist: Any, to: Teller) -> None:
             except Unsupported as error:
                 row = failed(case, mine, error)
         if mine.index(order.rank) == 0:
-            to.tell("measurement", **row.to_json())
+            to.tell("measurement", **to_json(row))
 
 
 def _meet(order: WorkOrder, channel: Channel, dist: Any) -> Any:

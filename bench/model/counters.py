@@ -7,10 +7,12 @@ it is smaller than before (reset). What each of them is stands in ``counter_tabl
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from typing import Any
+from typing import Annotated
+
+from msgspec import Meta
 
 from bench.model.facts import Interface, Port
 
@@ -22,11 +24,12 @@ from .counter_table import PMA as PMA
 from .counter_table import TCP as TCP
 from .counter_table import counter as counter
 from .memo import once
+from .typed_json import Reading, Time
 
 _FULL = {(row.group, row.name): ((1 << row.bits) - 1,) for row in TABLE if row.bits}
 WORD = 4  # bytes of one step of port_xmit_data and port_rcv_data
 
-Readings = Mapping[str, Mapping[str, Mapping[str, int]]]
+Readings = Mapping[str, Mapping[str, Mapping[str, Reading]]]
 
 
 class How(str, Enum):
@@ -47,31 +50,9 @@ class Snapshot:
                      ``statistics``, ``tcp``) → counter → value
     """
 
-    time: float
-    monotonic: float
+    time: Time
+    monotonic: Annotated[float, Meta(ge=0)]
     readings: Readings
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @staticmethod
-    def from_json(row: Mapping[str, Any]) -> Snapshot:
-        """ValueError where ``row`` is not what ``to_json`` wrote."""
-        try:
-            readings = {
-                str(subject): {str(group): _counts(values) for group, values in groups.items()}
-                for subject, groups in row["readings"].items()
-            }
-            return Snapshot(float(row["time"]), float(row["monotonic"]), readings)
-        except (KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise ValueError(f"not a snapshot of counters: {error!r}") from error
-
-
-def _counts(values: Mapping[Any, Any]) -> dict[str, int]:
-    for value in values.values():
-        if type(value) is not int:
-            raise TypeError(f"{value!r} is not a count")
-    return {str(name): value for name, value in values.items()}
 
 
 def snapshot(
@@ -115,13 +96,6 @@ class Growth:
         """The table's role; None for a counter that it does not hold."""
         row = counter(self.group, self.counter)
         return row.role if row else None
-
-    def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "how": self.how.value}
-
-    @staticmethod
-    def from_json(row: Mapping[str, Any]) -> Growth:
-        return Growth(**{**row, "how": How(row["how"])})
 
 
 @dataclass(frozen=True)
@@ -169,12 +143,6 @@ def delta(before: Snapshot, after: Snapshot) -> Delta:
             rows += [_growth((subject, group, name), None, values[name]) for name in new]
     seconds = after.monotonic - before.monotonic
     return Delta(seconds if seconds >= 0 else None, tuple(rows))
-
-
-@once(1 << 12)
-def read(row: Mapping[str, Any]) -> Snapshot:
-    """As ``Snapshot.from_json``, of a line that stays as it is: many ask for the counters of a phase."""
-    return Snapshot.from_json(row)
 
 
 @once(1 << 12)

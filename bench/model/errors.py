@@ -20,7 +20,6 @@ RailGaugeError          3  one line says what is wrong and what is known; ``exit
 ├── NotMet              3  the supervisors did not meet
 ├── Refused             3  the output of an InfiniBand tool that its parser does not know
 ├── Misfit              3  a line of a run folder that is not what it should be
-├── FactsError          3  the facts of a node that cannot be read
 ├── RunError            3  a run folder that cannot be used (2 where another argument would do)
 ├── ResumeRefused       3  a run that cannot be resumed here
 │   └── OtherRun        2  a run that cannot be resumed anywhere

@@ -2,27 +2,19 @@
 
 Absent is None (or missing from a mapping), never 0: a counter that the kernel refuses to read, a speed of −1
 and a field that the driver does not know are all absent. Rates are bytes/s, sizes bytes, clocks Hz, times
-seconds since 1970, except PCI speeds: those are GT/s per lane, as PCI is specified. ``Node.to_json`` and
-``Node.from_json`` are each other's inverse.
+seconds since 1970, except PCI speeds: those are GT/s per lane, as PCI is specified.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
-from .errors import RailGaugeError
 from .memo import once
-from .typed_json import Misfit, load
 
 # nearest first, in the words of ``nvidia-smi topo -m``
 LEVELS = ("PIX", "PXB", "PHB", "NODE", "SYS")
 Counts = Mapping[str, int]
-
-
-class FactsError(RailGaugeError, ValueError):
-    """JSON that is not the facts of a node; the message says where."""
 
 
 @dataclass(frozen=True)
@@ -288,19 +280,6 @@ class Node:
     software: Software = field(default_factory=Software)
     environment: Environment = field(default_factory=Environment)
     notes: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @staticmethod
-    def from_json(row: object) -> Node:
-        """The node that ``to_json`` wrote; a key of a later version is left out. FactsError otherwise."""
-        try:
-            node = load(Node, row, "node")
-        except Misfit as error:
-            raise FactsError(str(error)) from error
-        assert isinstance(node, Node)
-        return node
 
 
 @once(1 << 10)

@@ -1,16 +1,18 @@
 """The nouns: what is measured, what was measured, and what was judged.
 
-All are frozen. Times are seconds, sizes bytes, rates bytes per second. ``to_json`` and ``from_json``
-are each other's inverse; the run folder holds nothing else.
+All are frozen. Times are seconds, sizes bytes, rates bytes per second. The run folder is written from these
+classes and read into them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 from .timings import Blocks, Seconds
+from .typed_json import MOST, Count, Duration, Name, Positive, Time
 
 
 @dataclass(frozen=True)
@@ -23,41 +25,60 @@ class Case:
     """
 
     id: str
-    phase: str
+    phase: Name
     collective: str
-    size: int
-    count: int
-    groups: tuple[tuple[int, ...], ...]
+    size: Count
+    count: Count
+    groups: tuple[tuple[Count, ...], ...]
     dtype: str = "float32"
     op: str = "none"
-    root: int = -1
+    root: Annotated[int, Meta(ge=-1)] = -1
     placement: str = "out"
     algorithm: str = "auto"
     rail: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @staticmethod
-    def from_json(row: dict[str, Any]) -> Case:
-        return Case(**{**row, "groups": tuple(tuple(group) for group in row["groups"])})
 
 
 @dataclass(frozen=True)
 class Mismatch:
     """The first wrong element of a rank: what it got, what the truth is.
 
-    ``repetition`` is the number of the call since the case began, from 0.
+    ``repetition`` is the number of the call since the case began, from 0. None stands for a value that is not finite.
     """
 
-    rank: int
-    index: int
-    repetition: int
-    got: float
-    wanted: float
+    rank: Count
+    index: Count
+    repetition: Count
+    got: float | None
+    wanted: float | None
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+
+class Extra(Struct, frozen=True, omit_defaults=True):
+    """What only some cases tell of themselves. It is written without the fields that are not set.
+
+    failed             why the case could not be measured; ``rail``, ``stage``: where a pair was then
+    retransmits        [rank] TCP segments that were sent again during the case; None where the kernel does not say
+    launch             [rank] seconds of host time that starting one call takes
+    source             of an import: the tool; ``nccl``: its NCCL; ``printed_algbw``, ``printed_busbw``: bytes/s as it
+                       printed them; ``complete``: whether its table came to its end; ``unverified``: why the tool
+                       cannot verify its results
+    gpu_memory         of perftest: whether the transfer went from GPU to GPU; ``facts``: its header; ``latency``: its
+                       figures in seconds by name
+    """
+
+    failed: str = ""
+    rail: str = ""
+    stage: str = ""
+    retransmits: tuple[Count | None, ...] = ()
+    launch: tuple[float, ...] = ()
+    source: str = ""
+    nccl: str = ""
+    printed_algbw: float | None = None
+    printed_busbw: float | None = None
+    complete: bool | None = None
+    unverified: str = ""
+    gpu_memory: bool | None = None
+    facts: dict[str, str] = {}
+    latency: dict[str, float] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +92,12 @@ class Apart:
     long       [rank] iterations in which it was longer; ``long_by``, ``longest``: the same
     """
 
-    short: tuple[int, ...]
-    short_by: tuple[float, ...]
-    shortest: tuple[int, ...]
-    long: tuple[int, ...]
-    long_by: tuple[float, ...]
-    longest: tuple[int, ...]
-
-    @staticmethod
-    def from_json(row: dict[str, Any]) -> Apart:
-        return Apart(**{name: tuple(values) for name, values in row.items()})
+    short: tuple[Count, ...]
+    short_by: tuple[Duration, ...]
+    shortest: tuple[Count, ...]
+    long: tuple[Count, ...]
+    long_by: tuple[Duration, ...]
+    longest: tuple[Count, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,59 +110,35 @@ class Measurement:
     wrong       [rank] wrong elements; None where the rank checked nothing (it receives nothing)
     checked     elements compared with the truth, over all ranks and repetitions
     stop        why measuring ended: "precision", "budget" or "count"
-    width       relative width of the confidence interval of the isolated median when it stopped; -1 or infinite
-                where it cannot be determined: ``sureness``
+    width       relative width of the confidence interval of the isolated median when it stopped; None where there is
+                none, as of a single call (earlier versions wrote -1: see ``precision``)
     verified    calls whose results were compared on every rank that receives, of ``made``; 0 in older journals
     apart       whose time stood apart; None on fewer than three ranks and in older journals. Those have ``last``,
                 how often a rank's own time was the longest, which does not say who was waited for: it is not read
     """
 
     case: str
-    ranks: tuple[int, ...]
-    pipelined: Sequence[Sequence[float]]
-    calls: int
-    isolated: Sequence[float]
-    wrong: tuple[int | None, ...]
-    checked: int
+    ranks: tuple[Count, ...]
+    pipelined: Blocks
+    calls: Count
+    isolated: Seconds
+    wrong: tuple[Count | None, ...]
+    checked: Count
     mismatches: tuple[Mismatch, ...]
     stop: str
-    width: float
-    warmup: int
-    started: float = 0.0
-    ended: float = 0.0
-    extra: dict[str, Any] = field(default_factory=dict)
+    width: float | None
+    warmup: Count
+    started: Time = 0.0
+    ended: Time = 0.0
+    extra: Extra = field(default_factory=Extra)
     apart: Apart | None = None
     verified: int = 0
     made: int = 0
 
     @property
-    def sureness(self) -> float | None:
-        """``width``; None where it cannot be determined, as of a single call."""
-        return self.width if 0 <= self.width < 1e9 else None
-
-    def to_json(self) -> dict[str, Any]:
-        lists = {"pipelined": list(map(list, self.pipelined)), "isolated": list(self.isolated)}
-        return {**asdict(replace(self, pipelined=(), isolated=())), **lists}
-
-    @staticmethod
-    def from_json(row: dict[str, Any]) -> Measurement:
-        apart = row.get("apart")
-        return Measurement(
-            **{
-                **_without_last(row),
-                "ranks": tuple(row["ranks"]),
-                "pipelined": Blocks(row["pipelined"]),
-                "isolated": Seconds(row["isolated"]),
-                "wrong": tuple(row["wrong"]),
-                "mismatches": tuple([Mismatch(**item) for item in row["mismatches"]]),
-                "apart": Apart.from_json(apart) if apart else None,
-            }
-        )
-
-
-def _without_last(row: dict[str, Any]) -> dict[str, Any]:
-    """Journals before this version say whose own time was the longest: of the rank that came first."""
-    return {name: value for name, value in row.items() if name != "last"} if "last" in row else row
+    def precision(self) -> float | None:
+        """``width``, or None where there is none."""
+        return self.width if self.width is not None and 0 <= self.width < 1e9 else None
 
 
 @dataclass(frozen=True)
@@ -162,33 +155,22 @@ class Window:
     case       whose load it is, on which ``ranks``
     """
 
-    ended: float
-    seconds: tuple[float, ...]
-    slowest: float
-    isolated: float
-    calls: int
-    wrong: tuple[int | None, ...]
-    checked: int
+    ended: Positive
+    seconds: tuple[Positive, ...]
+    slowest: Positive
+    isolated: Positive
+    calls: Annotated[int, Meta(ge=1, le=MOST)]
+    wrong: tuple[Count | None, ...]
+    checked: Count
     case: str = ""
-    ranks: tuple[int, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @staticmethod
-    def from_json(row: dict[str, Any]) -> Window:
-        lists = {name: tuple(row[name]) for name in ("seconds", "wrong", "ranks")}
-        return Window(**{**_without_last(row), **lists})
+    ranks: tuple[Count, ...] = ()
 
 
 @dataclass(frozen=True)
 class Rank:
     """One process of the job and where it runs."""
 
-    rank: int
+    rank: Count
     node: str
-    local_rank: int
+    local_rank: Count
     device: str = "cpu"
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)

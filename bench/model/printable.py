@@ -24,7 +24,7 @@ _OBEYED = (
 )
 _ODD = re.compile(f"[{''.join(map(chr, _OBEYED))}]")
 A_NAME = "letters, digits, dots, dashes and underscores, a letter or digit first, 100 at most"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?![\s\S])"  # as JSON Schema takes it
 _SHOWN = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _OBEYED}
 
 # what Markdown or the HTML inside it would read as its own, inside a line; ``://`` would become a link
@@ -44,7 +44,7 @@ def on_one_line(text: str) -> str:
 
 def is_name(text: str) -> bool:
     """Whether a text is ``A_NAME``, so that a file can be called by it and stays in its folder."""
-    return _NAME.fullmatch(text) is not None
+    return re.search(NAME, text) is not None
 
 
 def as_markdown(text: object, longest: int | None = None) -> str:

@@ -1,137 +1,174 @@
-"""JSON as the dataclass that it was: every value held against the type that its field is written with.
+"""Strict JSON to and from the dataclasses that define what lies in a file or travels in a message, by msgspec.
 
-What a type wants is worked out once, not for each of the hundred thousand values of a cluster's facts.
+A number that is not finite is written as ``null``, and ``null`` means "not known". Files of earlier versions hold
+``NaN`` and ``Infinity``, which no JSON has: they are read as ``null``. A field that a class does not have is left out,
+so that a folder of a later version can be read.
 """
 
 from __future__ import annotations
 
+import copy
 import json
-import math
-import types
-from collections.abc import Callable
-from dataclasses import MISSING, fields, is_dataclass
+import re
 from functools import cache
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, cast
+
+import msgspec
+from msgspec import Meta
 
 from .errors import RailGaugeError
+from .printable import A_NAME, NAME
+from .timings import LONGEST, Blocks, Seconds
 
-# a place: what it is inside of, and the field, index or key in it; only a mistake writes it out
-Place = tuple[Any, object]
-Loader = Callable[[object, Place], Any]
-NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-LONGEST = 60  # characters of a value that did not fit
+MOST = (1 << 63) - 1  # of bytes, elements, calls: more fits in no counter
+YEAR_5000 = 1e11  # seconds since 1970, nearly: no clock is set so
+
+Count = Annotated[int, Meta(ge=0, le=MOST)]
+Reading = Annotated[int, Meta(ge=0, description="a counter of the kernel or the driver, up to 64 bits")]
+Name = Annotated[str, Meta(pattern=NAME, description=A_NAME)]
+Time = Annotated[float, Meta(ge=0, lt=YEAR_5000, description="seconds since 1970")]
+Duration = Annotated[float, Meta(ge=0, lt=LONGEST, description="seconds")]
+Positive = Annotated[float, Meta(gt=0, lt=LONGEST, description="seconds, more than 0")]
+
+Kind = TypeVar("Kind")
+NAMES = {
+    "int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false",
+    "object": "an object", "array": "a list", "null": "null",
+}  # fmt: skip
+DEEP = "is nested too deeply"
+SHOWN = 60  # characters of a value that does not fit
+
+
+class NotJson(ValueError):
+    """Text that is no JSON."""
 
 
 class Misfit(RailGaugeError, ValueError):
-    """A value that is not of its type; the message says where."""
+    """A value that does not fit its class; the message names the field, what is there and what belongs there."""
 
 
-def load(kind: type, value: object, name: str) -> Any:
-    """``value`` as ``kind``: a dataclass whose fields are dataclasses, tuples, mappings, unions with None or plain
-    types. A key that is no field is left out. Misfit otherwise, with the place, which begins with ``name``.
-    """
-    return _loader(kind)(value, (None, name))
+def to_json(value: object) -> Any:
+    """``value`` in dicts, lists, numbers and texts, as it travels in a message."""
+    return msgspec.to_builtins(value, enc_hook=_encoded)
+
+
+def encode(value: object) -> bytes:
+    """``value`` as strict JSON on one line."""
+    try:
+        return msgspec.json.encode(value, enc_hook=_encoded)
+    except UnicodeEncodeError:  # such as a file name that is no UTF-8
+        return msgspec.json.encode(_readable(to_json(value)))
+
+
+def load(kind: type[Kind], value: object) -> Kind:
+    """A message as ``kind``. Raises Misfit."""
+    try:
+        return msgspec.convert(value, kind, dec_hook=_decoded)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise Misfit(_told(kind, value, error)) from None
+
+
+def decode(kind: type[Kind], text: bytes) -> Kind:
+    """JSON as ``kind``. Raises NotJson where it is none, and Misfit where it holds something else."""
+    try:
+        found: Kind = _decoder(cast(Any, kind)).decode(text)
+        return found
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    value = parse(text)
+    if not isinstance(value, dict):
+        raise NotJson("is not a JSON object")
+    return load(kind, value)
+
+
+def parse(text: bytes) -> Any:
+    """JSON, also of earlier versions, in dicts, lists, numbers and texts. Raises NotJson, and Misfit if too deep."""
+    try:
+        return json.loads(text, parse_constant=lambda _: None)
+    except RecursionError:
+        raise Misfit(DEEP) from None
+    except ValueError:
+        raise NotJson("is not JSON") from None
 
 
 @cache
-def _loader(kind: Any) -> Loader:
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin in (Union, types.UnionType):
-        return _optional(_loader(next(item for item in arguments if item is not type(None))))
-    if is_dataclass(kind):
-        return _dataclass(kind)
-    if origin is tuple:
-        inner = [_loader(item) for item in arguments if item is not Ellipsis]
-        return _list(inner[0]) if arguments[-1] is Ellipsis else _tuple(inner)
-    if origin is not None:
-        return _mapping(_loader(arguments[1]))
-    if kind is Any:
-        return lambda value, place: value
-    return _float if kind is float else _plain(kind)
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind, dec_hook=_decoded)
 
 
-def _optional(inner: Loader) -> Loader:
-    return lambda value, place: None if value is None else inner(value, place)
+def _decoded(kind: type, value: Any) -> Any:
+    if kind in (Seconds, Blocks):
+        try:
+            return kind(value)
+        except (TypeError, OverflowError):
+            raise ValueError("expected seconds") from None
+    raise NotImplementedError(kind)
 
 
-def _dataclass(kind: Any) -> Loader:
-    hints = get_type_hints(kind)
-    loaders = [(item.name, _loader(hints[item.name])) for item in fields(kind) if item.init]
-    needed = [item.name for item in fields(kind) if item.default is MISSING is item.default_factory]
-
-    def load_dataclass(value: object, place: Place) -> Any:
-        if not isinstance(value, dict):
-            raise _misfit(place, f"{shown(value)} where an object was wanted")
-        known = {name: inner(value[name], (place, name)) for name, inner in loaders if name in value}
-        for name in needed:
-            if name not in known:
-                raise _misfit((place, name), "is missing")
-        return kind(**known)
-
-    return load_dataclass
+def _encoded(value: Any) -> Any:
+    if isinstance(value, (Seconds, Blocks)):
+        return list(value)
+    raise NotImplementedError(type(value))
 
 
-def _list(inner: Loader) -> Loader:
-    def load_list(value: object, place: Place) -> tuple[Any, ...]:
-        if not isinstance(value, (list, tuple)):
-            raise _misfit(place, f"{shown(value)} where a list was wanted")
-        return tuple([inner(item, (place, at)) for at, item in enumerate(value)])
-
-    return load_list
-
-
-def _tuple(inner: list[Loader]) -> Loader:
-    def load_tuple(value: object, place: Place) -> tuple[Any, ...]:
-        if not isinstance(value, (list, tuple)):
-            raise _misfit(place, f"{shown(value)} where a list was wanted")
-        if len(inner) != len(value):
-            raise _misfit(place, f"{len(value)} items where {len(inner)} were wanted")
-        return tuple(
-            [each(item, (place, at)) for at, (each, item) in enumerate(zip(inner, value, strict=True))]
-        )
-
-    return load_tuple
-
-
-def _mapping(inner: Loader) -> Loader:
-    def load_mapping(value: object, place: Place) -> dict[str, Any]:
-        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-            raise _misfit(place, f"{shown(value)} where an object was wanted")
-        return {key: inner(item, (place, key)) for key, item in value.items()}
-
-    return load_mapping
-
-
-def _float(value: object, place: Place) -> float:
-    if type(value) is int and abs(value) < 1 << 1000:
-        return float(value)
-    if type(value) is not float or not math.isfinite(value):
-        raise _misfit(place, f"{shown(value)} where a number was wanted")
+def _readable(value: Any) -> Any:
+    """Without the lone surrogates that stand for bytes of no UTF-8: they are shown as ``\\udc80``."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, list):
+        return [_readable(item) for item in value]
+    if isinstance(value, dict):
+        return {_readable(key): _readable(item) for key, item in value.items()}
     return value
 
 
-def _plain(kind: type) -> Loader:
-    def load_plain(value: object, place: Place) -> Any:
-        if type(value) is not kind:
-            raise _misfit(place, f"{shown(value)} where {NAMES[kind]} was wanted")
-        return value
+_AT = re.compile(r"(?P<what>.*?)(?: - at `\$?(?P<place>.*)`)?", re.DOTALL)
+_EXPECTED = re.compile(r"Expected `(?P<types>[^`]*)`(?P<more>.*?)(?:, got .*)?")
+_STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
-    return load_plain
+
+def _told(kind: Any, value: object, error: Exception) -> str:
+    """msgspec's words as ``host.cpus: expected a whole number, found "many"``."""
+    match = _AT.fullmatch(str(error))
+    if match is None or isinstance(error, RecursionError):
+        return DEEP
+    what, steps = match["what"], [name or step for name, step in _STEP.findall(match["place"] or "")]
+    place, found = _at(kind, copy.deepcopy(value), steps)
+    if missing := re.fullmatch(r"Object missing required field `(.*)`", what):
+        return f"{place}.{missing[1]}: is missing".lstrip(".")
+    if expected := _EXPECTED.fullmatch(what):
+        types = " or ".join(NAMES.get(name, name) for name in expected["types"].split(" | "))
+        more = f": {A_NAME}" if NAME in what else expected["more"]
+        what = f"expected {types}{more}"
+    return f"{place}: {what[:1].lower()}{what[1:]}, found {shown(found)}".removeprefix(": ")
+
+
+def _at(kind: Any, value: Any, steps: list[str]) -> tuple[str, object]:
+    """A place in words, and what stands there."""
+    words, inside = "", value
+    for step in steps:
+        if isinstance(inside, list):
+            words, inside = f"{words}[{step}]", inside[int(step)]
+        else:
+            name = _misfit_key(kind, value, inside) if step == "..." else step
+            words, inside = f"{words}.{name}", inside.get(name)
+    return words.removeprefix("."), inside
+
+
+def _misfit_key(kind: Any, value: Any, mapping: dict[str, Any]) -> str:
+    """The first key of a mapping inside ``value`` that does not fit, which msgspec does not name; the others go."""
+    items = dict(mapping)
+    for name, item in items.items():
+        mapping.clear()
+        mapping[name] = item
+        try:
+            msgspec.convert(value, kind, dec_hook=_decoded)
+        except msgspec.ValidationError:
+            break
+    return name
 
 
 def shown(value: object) -> str:
-    """As it stands in the file, on one line, and its beginning alone where it is long."""
-    try:
-        text = json.dumps(value)
-    except (TypeError, ValueError):
-        text = type(value).__name__
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}\N{HORIZONTAL ELLIPSIS}"
-
-
-def _misfit(place: Place, what: str) -> Misfit:
-    words: list[str] = []
-    inside: Any = place
-    while inside is not None:
-        inside, step = inside
-        words.append(f"[{step}]" if isinstance(step, int) else f".{step}")
-    return Misfit(f"{''.join(reversed(words)).removeprefix('.')}: {what}")
+    """A value as it stands in the file, on one line; of a long one its beginning."""
+    text = json.dumps(to_json(value))
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}\N{HORIZONTAL ELLIPSIS}"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from .errors import EXIT_INCONCLUSIVE
 from .printable import on_one_line
@@ -104,11 +103,3 @@ class Verdict:
         if self.source:
             text += f" ({self.source})"
         return on_one_line(f"{text}; {self.next_step}" if self.next_step else text)
-
-    def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "status": self.status.value, "message": self.message}
-
-    @staticmethod
-    def from_json(row: dict[str, Any]) -> Verdict:
-        known = {key: value for key, value in row.items() if key in Verdict.__dataclass_fields__}
-        return Verdict(**{**known, "status": Status(row["status"]), "evidence": tuple(row["evidence"])})

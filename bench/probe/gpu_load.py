@@ -5,10 +5,10 @@ Asked by the supervisor, beside the process that measures.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench.model.lines import WorkerGpu
 from bench.model.units import MEGA
 from bench.probe.gpus import MEMORY, SM, Asker, bus_address, celsius, clock_limits, load, scaled
 
@@ -29,7 +29,7 @@ class Load:
 class Gauge:
     """One GPU, found by the identity that the process using it reports."""
 
-    def __init__(self, identity: Mapping[str, Any], nvml: Any = None) -> None:
+    def __init__(self, identity: WorkerGpu, nvml: Any = None) -> None:
         """``identity``: uuid, pci and index, as far as known. LookupError where NVML knows no such GPU."""
         nvml = nvml if nvml is not None else load()
         if nvml is None:
@@ -41,23 +41,23 @@ class Gauge:
         self._ask = Asker(nvml).ask
         self._handle = self._find(identity)
         if self._handle is None:
-            raise LookupError(f"nvml knows no GPU {identity.get('uuid') or identity.get('index')}")
+            raise LookupError(f"nvml knows no GPU {identity.uuid or identity.index}")
         self.clock_sm_max = scaled(self._ask("nvmlDeviceGetMaxClockInfo", self._handle, SM), MEGA)
 
-    def _find(self, identity: Mapping[str, Any]) -> Any:
-        if identity.get("uuid"):
-            found = self._ask("nvmlDeviceGetHandleByUUID", identity["uuid"])
+    def _find(self, identity: WorkerGpu) -> Any:
+        if identity.uuid:
+            found = self._ask("nvmlDeviceGetHandleByUUID", identity.uuid)
             if found is not None:
                 return found
         for index in range(self._ask("nvmlDeviceGetCount") or 0):
             handle = self._ask("nvmlDeviceGetHandleByIndex", index)
             address = bus_address(self._ask("nvmlDeviceGetPciInfo", handle))
-            if identity.get("pci") and address and address.startswith(f"{identity['pci']}:"):
+            if identity.pci and address and address.startswith(f"{identity.pci}:"):
                 return handle
-        if identity.get("uuid") or identity.get("pci"):
+        if identity.uuid or identity.pci:
             return None
         # an old torch tells neither: the number is right unless CUDA_VISIBLE_DEVICES renames the GPUs
-        return self._ask("nvmlDeviceGetHandleByIndex", int(identity["index"]))
+        return self._ask("nvmlDeviceGetHandleByIndex", identity.index)
 
     def read(self) -> Load:
         """Read the present state. A GPU that fell off the bus refuses every call."""

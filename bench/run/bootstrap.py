@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from bench.model.facts import Node
 from bench.model.measurement import Rank
 from bench.model.profile import Profile
+from bench.model.typed_json import load
 from bench.plan import NCCL_RESERVE, TORCH_HOST, Memory, by_node
 from bench.supervise.control.tcp import Message
 from bench.supervise.coordinator import Coordinator
@@ -23,7 +24,7 @@ def meet(chief: Coordinator, size: int) -> tuple[tuple[Rank, ...], tuple[Node, .
     ranks = assign(hellos)
     leads = [members[0] for members in by_node(ranks)]
     facts = chief.ask("probe", leads, PROBE_SECONDS)
-    return ranks, tuple(Node.from_json(facts[lead]) for lead in leads), hellos
+    return ranks, tuple(load(Node, facts[lead]) for lead in leads), hellos
 
 
 def ask_fabric(chief: Coordinator, profile: Profile) -> None:

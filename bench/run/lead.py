@@ -27,7 +27,7 @@ from bench.plan import Job, Memory, PlanError, acceptance, by_node, fit, sweep_c
 from bench.plan.budget import without
 from bench.plan.names import GIVEN_UP
 from bench.plan.nightly import short
-from bench.store import UNWRITTEN, VERDICTS, Manifest, Phase, Plan, Recorder, Run, RunError
+from bench.store import UNWRITTEN, VERDICTS, Manifest, Phase, Plan, Recorder, Run, RunError, Settings
 from bench.store.standing import standing
 from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator, dismiss
@@ -109,7 +109,7 @@ def _kept(chief: Coordinator, options: Options, where: Place, watcher: Watcher) 
             raise
         watcher.notice("said", {"text": f"{error}; what was written by then is judged"})
         with contextlib.suppress(RunError):  # a line of few words may still find room, for who judges later
-            chief.recorder.line("note", text=f"{UNWRITTEN}{error}")
+            chief.recorder.note(f"{UNWRITTEN}{error}")
         return False, str(error)
 
 
@@ -129,7 +129,7 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
         else:
             plan = make_plan(options, ranks, backend, memory(ranks, nodes, backend, gpus), nodes, gpus)
             chief.recorder.manifest(manifest)
-            chief.recorder.facts([node.to_json() for node in nodes])
+            chief.recorder.facts(nodes)
             chief.recorder.plan(plan)
         if options.nightly:
             for text in nightly.begin(options.out, options.nightly, options.profile).said:
@@ -156,11 +156,11 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
         chief.recorder.end()
     except Stopped as stopped:
         text = f"interrupted by a person or the launcher: {stopped}; what was measured is kept"
-        chief.recorder.line("note", text=text)
+        chief.recorder.note(text)
         watcher.notice("stopped", {"folder": options.out, "command": options.command})
         return False
     except Lost as lost:
-        chief.recorder.line("note", text=str(lost))
+        chief.recorder.note(str(lost))
     return True
 
 
@@ -168,10 +168,10 @@ def _go_on(chief: Coordinator, run: Run, anew: Sequence[Phase], watcher: Watcher
     """The plan and the manifest of the run that goes on. Raises ResumeRefused where the plan is not its own."""
     plan = resume.planned_anew(run, anew)
     text = f"resumed: {standing(run).text}"
-    chief.recorder.line("note", text=text)
+    chief.recorder.note(text)
     watcher.notice("said", {"text": text})
-    times = int(run.manifest.settings.get("resumed", 0)) + 1
-    manifest = replace(run.manifest, settings={**run.manifest.settings, "pid": os.getpid(), "resumed": times})
+    was = run.manifest.settings
+    manifest = replace(run.manifest, settings=replace(was, pid=os.getpid(), resumed=was.resumed + 1))
     chief.recorder.manifest(manifest)
     chief.recorder.plan(plan)
     (run.path / VERDICTS).unlink(missing_ok=True)  # of the first part alone
@@ -290,16 +290,16 @@ def _manifest(
         launcher=where.launcher or "none",
         backend=backend,
         ranks=ranks,
-        settings={
-            "pid": os.getpid(),
-            "precision": options.rules.precision,
-            "budget": options.rules.budget,
-            "iterations": options.rules.iterations,
-            "repetitions": options.repetitions,
-            "hang": options.limits.hang,
-            "asked": options.accept.by_name,
-            "worker_environment": options.profile.environment if backend == "nccl" else {},
-        },
+        settings=Settings(
+            pid=os.getpid(),
+            precision=options.rules.precision,
+            budget=options.rules.budget,
+            iterations=options.rules.iterations,
+            repetitions=options.repetitions,
+            hang=options.limits.hang,
+            asked=options.accept.by_name,
+            worker_environment=dict(options.profile.environment) if backend == "nccl" else {},
+        ),
         versions={"railgauge": __version__, "python": sys.version.split()[0]},
         environment=environment,
     )

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from bench.judge.evidence import Evidence
+from bench.model import typed_json
+from bench.model.counters import Snapshot
 from bench.model.profile import Profile
 from bench.model.units import show_seconds
 from bench.plan import Job, by_node
@@ -49,7 +51,7 @@ class LiveRun:
 
     def refuse(self, text: str) -> None:
         """Say, and note in the run folder, why something is not measured."""
-        self.coordinator.recorder.line("note", text=text)
+        self.coordinator.recorder.note(text)
         self.watcher.notice("refused", {"text": text})
 
     def in_time(self, phase: Phase, until: float | None) -> bool:
@@ -79,4 +81,6 @@ class LiveRun:
         """Every node's counters, ``before`` or ``after`` a phase, into the run folder."""
         leads = list(self.leads.values())
         snapshots = self.coordinator.ask("counters", leads, COUNTERS_SECONDS)
-        self.coordinator.recorder.counters(phase, when, [snapshots[lead] for lead in leads])
+        self.coordinator.recorder.counters(
+            phase, when, [typed_json.load(Snapshot, snapshots[lead]) for lead in leads]
+        )

@@ -10,7 +10,6 @@ from pathlib import Path
 from bench.judge.drift.past import Past, expect, from_json, look, record
 from bench.judge.drift.run_fingerprint import cluster_name, parts
 from bench.judge.drift.series import record as made_of
-from bench.model.facts import Node
 from bench.model.profile import Profile
 from bench.plan.nightly import RESERVE, told
 from bench.store import Run, load, save_history
@@ -42,7 +41,7 @@ def end(folder: Path, asked: Nightly, profile: Profile) -> Past | None:
 
 def parts_of(run: Run, profile: Profile) -> dict[str, str]:
     """The fingerprint of a run folder."""
-    return parts(run.manifest, [Node.from_json(row) for row in run.facts], profile)
+    return parts(run.manifest, run.nodes, profile)
 
 
 def name_of(run: Run, given: str = "", environment: Mapping[str, str] = os.environ) -> str:

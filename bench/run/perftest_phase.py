@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.measure.perftest import processes
-from bench.measure.perftest.command import Side, words
+from bench.measure.perftest.command import words
 from bench.measure.perftest.expected_rate import least
 from bench.measure.perftest.outcome import outcome
-from bench.measure.perftest.record import PerftestExit, Transfer, left_out
 from bench.measure.perftest.schedule import (
     BACK,
     ROUND,
@@ -26,8 +25,9 @@ from bench.measure.perftest.schedule import (
     wanted,
     why_left,
 )
-from bench.measure.perftest.tool import Tool, read
+from bench.measure.perftest.tool import read
 from bench.model.facts import Node
+from bench.model.lines import LeftOut, PerftestExit, PhaseMark, Side, Tool, Transfer
 from bench.model.units import show_seconds
 from bench.plan import by_node
 from bench.store import Phase
@@ -60,15 +60,15 @@ def measure(live: LiveRun, until: float | None = None) -> None:
     """Measure every rail by ib_write_bw too, so that a loss is placed in a layer; or record why not."""
     recorder, nodes = live.coordinator.recorder, live.evidence().nodes
     if why := why_left(live.profile, nodes):
-        recorder.verbs(left_out(why))
+        recorder.verbs(LeftOut(why))
         return
     try:
         table = _table(live, nodes)
     except NoAddress as reason:
-        recorder.verbs(left_out(str(reason)))
+        recorder.verbs(LeftOut(str(reason)))
         return
     for tool in table.tools.values():
-        recorder.verbs(tool.to_json())
+        recorder.verbs(tool)
     if len(table.able) < 2:
         return
     phase = Phase(NAME, TITLE, (), seconds=seconds(len(table.able)))
@@ -76,13 +76,13 @@ def measure(live: LiveRun, until: float | None = None) -> None:
         live.watcher.phase(phase)
         rounds(table, until)
     else:
-        recorder.verbs(left_out("no time was left in the budget"))
+        recorder.verbs(LeftOut("no time was left in the budget"))
 
 
 def rounds(table: Table, until: float | None = None) -> None:
     """All rounds between two readings of every node's counters; none is begun that may last beyond ``until``."""
     recorder = table.live.coordinator.recorder
-    recorder.line("phase", name=NAME, state="begin", cases=0)
+    recorder.add(PhaseMark(NAME, "begin"))
     table.live.read_counters(NAME, "before")
     count = 0
     turns = meetings(table.able)
@@ -90,11 +90,11 @@ def rounds(table: Table, until: float | None = None) -> None:
         left = ROUND if until is None else until - time.monotonic()
         if left < ROUND:
             told = f"a round takes up to {show_seconds(ROUND)}, {show_seconds(max(left, 0))} of the budget are left"
-            recorder.line("note", text=f"{NAME} ended after {number} of {len(turns)} rounds: {told}")
+            recorder.note(f"{NAME} ended after {number} of {len(turns)} rounds: {told}")
             break
         count += _round(table, number, turn)
     table.live.read_counters(NAME, "after")
-    recorder.line("phase", name=NAME, state="end", measured=count)
+    recorder.add(PhaseMark(NAME, "end", measured=count))
 
 
 def _table(live: LiveRun, nodes: Sequence[Node]) -> Table:
@@ -174,7 +174,7 @@ def _transfers(table: Table, these: Sequence[Leg], again: bool) -> list[Transfer
         for leg in these
     ]
     for transfer in seen:
-        table.live.coordinator.recorder.verbs(transfer.to_json())
+        table.live.coordinator.recorder.verbs(transfer)
     return seen
 
 

@@ -46,7 +46,7 @@ def preflight(folder: Path, profile: Profile, nodes: Sequence[Node] = ()) -> lis
     """FAIL verdicts of the checks that need no measurement; of ``nodes``, what they are now, where a run goes on."""
     run = load(folder)
     if nodes:
-        run = replace(run, facts=tuple(node.to_json() for node in nodes))
+        run = replace(run, facts=tuple(nodes))
     return [verdict for verdict in judge(run, profile, early=True).verdicts if verdict.status is Status.FAIL]
 
 
@@ -59,9 +59,7 @@ def _measure(live: LiveRun, step: Step, until: float | None) -> bool:
         live.measure(step.phase)
     elif step.unclosed:  # counters do not forget
         live.read_counters(name, "after")
-        live.coordinator.recorder.line(
-            "note", text=f"the counters after phase {name} were read when the run went on"
-        )
+        live.coordinator.recorder.note(f"the counters after phase {name} were read when the run went on")
     return True
 
 

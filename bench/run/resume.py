@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.model.errors import EXIT_USAGE, RailGaugeError
-from bench.model.facts import FactsError, Node
+from bench.model.facts import Node
 from bench.model.measurement import Case, Rank
 from bench.plan.names import AGAIN, FIRST, SCREEN
 from bench.plan.rails import FOLLOW_UPS
@@ -115,7 +115,7 @@ class Step:
 def remaining(run: Run, plan: Plan) -> tuple[Step, ...]:
     """What of ``plan``, phase by phase, ``run`` has not measured."""
     missing = standing(run).missing
-    last = {str(row.get("phase")): row.get("when") for row in run.counters}
+    last = {line.phase: line.when for line in run.counters}
     return tuple(
         Step(_lacking(phase, missing), last.get(phase.name) == "before", _followed(phase, run))
         for phase in plan.phases
@@ -128,7 +128,7 @@ def _lacking(phase: Phase, missing: Collection[str]) -> Phase:
 
 
 def _followed(phase: Phase, run: Run) -> bool:
-    begun = [str(row.get("name")) for row in run.phases if row.get("state") == "begin"]
+    begun = [mark.name for mark in run.phases if mark.state == "begin"]
     if phase.name in begun and begun[-1] != phase.name:
         return True
     because = {FIRST: AGAIN}.get(phase.name, SCREEN)
@@ -192,10 +192,7 @@ def _differences(
         if was.versions.get(name) != version:
             yield f"{name} was {was.versions.get(name)}, is {version}"
     yield from _settings(was.environment, environment)
-    try:
-        before = {node.name: node for node in run.nodes}
-    except FactsError as error:
-        raise ResumeRefused(f"{run.path}: its facts cannot be read ({error}): start anew") from None
+    before = {node.name: node for node in run.nodes}
     without = [node.name for node in nodes if node.name not in before]
     if without:
         yield f"the run has no facts of {listed(without)}"

@@ -20,6 +20,8 @@ record  writing one, line by line as it happens
 read    reading one, whatever state a crash has left it in
 """
 
+from bench.model.lines import Loss
+
 from .files import (
     COUNTERS,
     FABRIC,
@@ -40,11 +42,13 @@ from .files import (
     RunError,
     free,
     not_written,
+    sync,
+    write,
     write_text,
 )
 from .read import judged_by, load, manifest_of
 from .record import Recorder, in_use, save_history, save_verdicts
-from .run import Loss, Manifest, Phase, Plan, Refusal, Run, Shortage, of_facts, parts
+from .run import Manifest, Phase, Plan, Refusal, Run, Settings, Shortage, of_facts, parts
 
 __all__ = [
     "COUNTERS",
@@ -71,6 +75,7 @@ __all__ = [
     "Refusal",
     "Run",
     "RunError",
+    "Settings",
     "Shortage",
     "free",
     "in_use",
@@ -82,5 +87,7 @@ __all__ = [
     "parts",
     "save_history",
     "save_verdicts",
+    "sync",
+    "write",
     "write_text",
 ]

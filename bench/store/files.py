@@ -1,4 +1,9 @@
-"""What the files of a run folder are called, and how one of them is written."""
+"""The files of a run folder: what they are called, and the one way in which each is read and written.
+
+A run folder may come from a stranger. So a file is read only where it is a regular file beneath the folder and no
+larger than any run makes it, and it is written beneath the folder too, never through a link: whole, under a new name,
+and synced to the disk before it takes its place.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,8 @@ import contextlib
 import errno
 import os
 import secrets
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE, RailGaugeError
@@ -25,6 +31,9 @@ IMPORTED = "import"  # the launcher of a run that was made of other tools' resul
 WIRING = "wiring.json"  # in LOGS: on which rails of the others each node heard itself and them
 FABRIC = "fabric.jsonl"  # in LOGS: what ibnetdiscover, iblinkinfo and ibqueryerrors said, one line a time
 
+LARGEST_FILE = 1 << 28  # bytes of a file that is read at once; a plan of 64 nodes has 600 kB
+LARGEST_JOURNAL = 1 << 33  # bytes of a file that is read line by line; the journal of 64 nodes has 100 MB
+LONGEST_LINE = 1 << 26  # bytes; the counters of 64 nodes have 350 kB
 
 # of a path that another one would mend
 _ELSEWHERE = (
@@ -56,6 +65,104 @@ def free(path: Path) -> None:
         ) from None
 
 
+def exists(folder: Path, name: str) -> bool:
+    """Whether there is a file, or a link, of that name."""
+    return os.path.lexists(folder / name)
+
+
+def read(folder: Path, name: str) -> bytes:
+    """A whole file of a run folder. Raises RunError, also where it is missing."""
+    with _reading(folder, name, LARGEST_FILE) as file, os.fdopen(file, "rb", closefd=False) as text:
+        return text.read(LARGEST_FILE)
+
+
+def lines(folder: Path, name: str) -> Iterator[tuple[int, bytes]]:
+    """The number of each line and its text; none where the file is missing. Raises RunError."""
+    if not exists(folder, name):
+        return
+    with _reading(folder, name, LARGEST_JOURNAL) as file, os.fdopen(file, "rb", closefd=False) as text:
+        number = 0
+        while line := text.readline(LONGEST_LINE + 1):
+            number += 1
+            if len(line) > LONGEST_LINE:
+                raise RunError(
+                    f"{folder / name} line {number} is longer than {LONGEST_LINE >> 20} MiB: no run writes such a line"
+                )
+            yield number, line
+
+
+@contextlib.contextmanager
+def _reading(folder: Path, name: str, largest: int) -> Iterator[int]:
+    path = folder / name
+    try:
+        file = opened(folder, name, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing") from None
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {_why(error)}") from None
+    try:
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode):
+            raise RunError(f"{path} is not a regular file: it is not read")
+        if found.st_size > largest:
+            raise RunError(f"{path} has {found.st_size} bytes: no more than {largest} are read")
+        yield file
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}") from None
+    finally:
+        os.close(file)
+
+
+def opened(folder: Path, name: str, flags: int, mode: int = 0o600) -> int:
+    """A descriptor of a file beneath a run folder. Raises OSError, with ELOOP where a link stands in the way."""
+    with _beneath(folder, name) as (where, last):
+        return os.open(last, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=where)
+
+
+@contextlib.contextmanager
+def _beneath(folder: Path, name: str) -> Iterator[tuple[int, str]]:
+    """The open folder in which a file lies, and its last name. No folder on the way is a link."""
+    *inner, last = Path(name).parts
+    where = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in inner:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            outer, where = where, os.open(part, flags, dir_fd=where)
+            os.close(outer)
+        yield where, last
+    finally:
+        os.close(where)
+
+
+def _why(error: OSError) -> str:
+    links = (errno.ELOOP, errno.ENOTDIR)
+    return "a link is not followed in a run folder" if error.errno in links else str(error.strerror)
+
+
+def write(folder: Path, name: str, text: str | bytes | Iterable[str]) -> None:
+    """Replace a file of a run folder as a whole: readers see the old text or the new, never half of either.
+
+    The text and its name are on the disk when this returns. Raises RunError.
+    """
+    try:
+        with _beneath(folder, name) as (where, last):
+            _replace(where, last, text, permissions(folder))
+    except OSError as error:
+        raise RunError(f"cannot write {folder / name}: {_why(error)}") from None
+
+
+def write_text(path: Path, text: str | Iterable[str]) -> None:
+    """As ``write``, of a path that somebody asked for: RunError is wrong usage where another path would do."""
+    try:
+        where = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _replace(where, path.name, text, 0o666)
+        finally:
+            os.close(where)
+    except OSError as error:
+        raise not_written(path, error) from None
+
+
 def not_written(path: Path, error: OSError) -> RunError:
     """What to raise where somebody named ``path``: wrong usage where another path would do, not for a full disk."""
     return RunError(
@@ -64,23 +171,57 @@ def not_written(path: Path, error: OSError) -> RunError:
     )
 
 
-def write_text(path: Path, text: str | Iterable[str], named: bool = False) -> None:
-    """Replace a file as a whole, by a text or its pieces: readers see the old text or the new, never half of either.
-
-    ``named``: somebody asked for this very path, see ``not_written``.
-    """
+def _replace(where: int, name: str, text: str | bytes | Iterable[str], mode: int) -> None:
     # a name that nobody can guess, and a file that must be new: in a folder that others may write, neither a
     # link that lies in wait nor another process of the same number on another node comes between
-    partial = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}")
+    partial = f".{name[:200]}.{secrets.token_hex(8)}"
+    file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=where)
     try:
-        with partial.open("x", encoding="utf-8", errors="backslashreplace") as file:
-            file.writelines([text] if isinstance(text, str) else text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
+        with os.fdopen(file, "wb") as out:
+            for piece in [text] if isinstance(text, (str, bytes)) else text:
+                out.write(piece.encode("utf-8", "backslashreplace") if isinstance(piece, str) else piece)
+            out.flush()
+            os.fsync(file)
+        os.replace(partial, name, src_dir_fd=where, dst_dir_fd=where)
+    except BaseException:
         with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise (
-            not_written(path, error) if named else RunError(f"cannot write {path}: {error.strerror}")
-        ) from None
+            os.unlink(partial, dir_fd=where)
+        raise
+    sync_folder(where)
+
+
+def permissions(folder: Path) -> int:
+    """Who may read a file that is added to a run folder: who may read its journal."""
+    try:
+        return stat.S_IMODE(os.stat(folder / JOURNAL, follow_symlinks=False).st_mode) & 0o666  # noqa: PTH116
+    except OSError:
+        return 0o600
+
+
+def sync_folder(where: int) -> None:
+    """Make the names in an open folder as durable as their content; a file system that cannot is left alone."""
+    with contextlib.suppress(OSError):
+        os.fsync(where)
+
+
+def sync(folder: Path) -> None:
+    """See every file of a run folder on the disk, its logs included. Raises RunError where that fails."""
+    for name in ("", LOGS):
+        where = folder / name
+        try:
+            found = sorted(path for path in where.iterdir() if path.is_file() and not path.is_symlink())
+            for path in found:
+                file = opened(folder, str(path.relative_to(folder)), os.O_RDONLY | os.O_NONBLOCK)
+                try:
+                    os.fsync(file)
+                finally:
+                    os.close(file)
+            file = os.open(where, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                sync_folder(file)
+            finally:
+                os.close(file)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise RunError(f"cannot see {where} on the disk: {error.strerror}") from None

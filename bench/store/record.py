@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from bench.model.counters import Snapshot
 from bench.model.errors import EXIT_USAGE
+from bench.model.facts import Node
+from bench.model.lines import CounterLine, End, HealthLine, LeftOut, Loss, Note, Tool, Torn, Transfer
 from bench.model.measurement import Measurement
 from bench.model.redact import scrub
+from bench.model.typed_json import Misfit, decode, encode, to_json
 from bench.model.verdict import Verdict
 
+from . import files, validate
 from .files import (
     COUNTERS,
     FABRIC,
     FACTS,
-    FORMAT,
     HEALTH,
     HISTORY,
     JOURNAL,
@@ -31,32 +37,38 @@ from .files import (
     VERDICTS,
     RunError,
     free,
-    write_text,
 )
-from .run import Loss, Manifest, Plan
+from .kinds import KIND
+from .run import Manifest, Plan, Verdicts
 from .seal import SEAL, seal
-from .validate import impossible
+
+APPEND = os.O_APPEND | os.O_NOFOLLOW
 
 
 class Recorder:
     """Writes one run folder. The folder must be new or empty; of two runs at once the second is refused.
 
     ``again``: go on with a run that was interrupted. Its files are appended to, never rewritten.
+    ``share``: other users may read the folder, as far as the umask lets them; else nobody but its owner.
     """
 
-    def __init__(self, path: Path, again: bool = False) -> None:
+    def __init__(self, path: Path, again: bool = False, share: bool = False) -> None:
         self.path = path
         self._whole = 0  # bytes of whole lines in the journal
+        self._unsynced: set[str] = set()
         if again:
             self._reopen()
             return
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir(0o777 if share else 0o700, exist_ok=True)
             free(path)
-            (path / LOGS).mkdir(exist_ok=True)
+            (path / LOGS).mkdir(0o777 if share else 0o700, exist_ok=True)
             # the journal decides a race: only one process can create it
-            self._journal = os.open(path / JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+            create = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+            self._journal = files.opened(path, JOURNAL, create, 0o666 if share else 0o600)
             _hold(self._journal)
+            files.sync(path)
         except FileExistsError:
             raise RunError(
                 f"{path} is in use by another run; give a new folder with --out", EXIT_USAGE
@@ -68,20 +80,20 @@ class Recorder:
 
     def _reopen(self) -> None:
         try:
-            self._journal = os.open(self.path / JOURNAL, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
+            self._journal = files.opened(self.path, JOURNAL, os.O_RDWR | os.O_APPEND)
             _hold(self._journal)
             torn = {JOURNAL: _end_line(self._journal)}
             self._whole = os.fstat(self._journal).st_size
             for name in (COUNTERS, HEALTH, VERBS, f"{LOGS}/{FABRIC}"):
                 with contextlib.suppress(FileNotFoundError):
-                    file = os.open(self.path / name, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
+                    file = files.opened(self.path, name, os.O_RDWR | os.O_APPEND)
                     try:
                         torn[name] = _end_line(file)
                     finally:
                         os.close(file)
             for name, number in torn.items():
                 if number:
-                    self.line("torn", file=name, number=number)
+                    self.add(Torn(name, number))
         except BlockingIOError:
             raise RunError(f"{self.path} is still being written by its run", EXIT_USAGE) from None
         except OSError as error:
@@ -104,77 +116,97 @@ class Recorder:
             self.path.rmdir()
 
     def manifest(self, manifest: Manifest) -> None:
-        kept = replace(manifest, command=scrub(manifest.command))
-        self._write_sealed(MANIFEST, json.dumps(kept.to_json(), indent=1))
+        self._write_sealed(MANIFEST, _indented(replace(manifest, command=scrub(manifest.command))))
 
     def plan(self, plan: Plan) -> None:
-        self._write_sealed(PLAN, json.dumps(plan.to_json()))
+        self._write_sealed(PLAN, encode(plan))
 
-    def facts(self, nodes: list[dict[str, Any]]) -> None:
-        self._write(FACTS, "".join(json.dumps(node) + "\n" for node in nodes))
+    def facts(self, nodes: Iterable[Node]) -> None:
+        self._write(FACTS, b"".join(encode(node) + b"\n" for node in nodes))
 
-    def counters(self, phase: str, when: str, snapshots: list[dict[str, Any]]) -> None:
-        self._append(COUNTERS, {"phase": phase, "when": when, "snapshots": snapshots})
+    def counters(self, phase: str, when: Any, snapshots: Iterable[Snapshot]) -> None:
+        self._append(COUNTERS, CounterLine(phase, when, tuple(snapshots)))
 
-    def health(self, row: dict[str, Any]) -> None:
-        """What a supervisor saw beside its worker; see ``bench.supervise.monitor``."""
+    def health(self, row: HealthLine) -> None:
         self._append(HEALTH, row)
 
-    def verbs(self, row: dict[str, Any]) -> None:
-        """One line of what perftest said (see verbs.record)."""
-        self._append(VERBS, row)
+    def verbs(self, row: Tool | Transfer | LeftOut) -> None:
+        self._append(VERBS, {"kind": KIND[type(row)], **to_json(row)})
 
     def fabric(self, answers: list[dict[str, Any]]) -> None:
         """What the fabric's tools said, one line for each time that they were asked."""
         self._append(f"{LOGS}/{FABRIC}", answers)
 
+    def log(self, name: str, text: str) -> None:
+        """Add to a file in ``logs``."""
+        self._append_bytes(f"{LOGS}/{name}", text.encode("utf-8", "backslashreplace"))
+
     def _append(self, name: str, row: object) -> None:
-        """One line at the end of a file, whole or not at all."""
-        path = self.path / name
+        """One line at the end of a file, whole or not at all. It is on the disk before the next line of the journal."""
+        self._append_bytes(name, encode(row) + b"\n")
+        self._unsynced.add(name)
+
+    def _append_bytes(self, name: str, data: bytes) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         try:
-            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
+            file = files.opened(self.path, name, flags, files.permissions(self.path))
             try:
-                _write_line(file, row, os.fstat(file).st_size)
+                _write_line(file, data, os.fstat(file).st_size)
             finally:
                 os.close(file)
         except OSError as error:
-            raise RunError(f"cannot write {path}: {error.strerror}") from None
+            raise RunError(f"cannot write {self.path / name}: {error.strerror}") from None
 
     def measurement(self, row: Measurement) -> str:
         """One measurement; what no clock can have told is kept as a loss, which is returned in words.
 
         As a measurement it would be damage when it is read, and cost the whole run instead of its case.
         """
-        if odd := impossible(row):
-            text = f"no possible measurement: {odd}"
-            self.loss(Loss(row.case, text))
+        try:
+            validate.check_measurement(
+                decode(Measurement, encode(row)), validate.Job(frozenset(row.ranks), True)
+            )
+        except Misfit as misfit:
+            text = f"no possible measurement: {misfit}"
+            self.add(Loss(row.case, text))
             return f"{row.case}: {text}"
-        self.line("measurement", **row.to_json())
+        self.add(row)
         return ""
 
     def loss(self, row: Loss) -> None:
-        self.line("loss", **row.__dict__)
+        self.add(row)
 
-    def line(self, kind: str, **fields: Any) -> None:
-        """Append one line and see it on the disk before going on."""
+    def note(self, text: str) -> None:
+        self.add(Note(text))
+
+    def add(self, row: object) -> None:
+        """Append one line to the journal and see it on the disk before going on, with all that was written before."""
+        line = {"kind": KIND[type(row)], **to_json(row), "time": time.time()}
         try:
-            self._whole = _write_line(
-                self._journal, {"kind": kind, "time": time.time(), **fields}, self._whole
-            )
+            self._sync()
+            self._whole = _write_line(self._journal, encode(line) + b"\n", self._whole)
             os.fsync(self._journal)
         except OSError as error:
             raise RunError(f"cannot write {self.path / JOURNAL}: {error.strerror}") from None
 
+    def _sync(self) -> None:
+        while self._unsynced:
+            file = files.opened(self.path, self._unsynced.pop(), os.O_RDONLY)
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)
+
     def end(self) -> None:
         """The completion record: without it no exit status of a launcher is believed."""
-        self.line("end")
+        self.add(End())
 
-    def _write_sealed(self, name: str, text: str) -> None:
+    def _write_sealed(self, name: str, text: bytes) -> None:
         seal(self.path, name, text)
         self._write(name, text)
 
-    def _write(self, name: str, text: str) -> None:
-        write_text(self.path / name, text)
+    def _write(self, name: str, text: bytes) -> None:
+        files.write(self.path, name, text)
 
 
 def _hold(journal: int) -> None:
@@ -209,12 +241,11 @@ def _end_line(file: int) -> int:
     return whole + 1
 
 
-def _write_line(file: int, row: object, whole: int) -> int:
+def _write_line(file: int, data: bytes, whole: int) -> int:
     """Append a line after ``whole`` bytes of whole lines; how many there are now.
 
     A line that does not fit is taken back: the next one must not be glued to half of it.
     """
-    data = json.dumps(row).encode() + b"\n"
     left = data
     try:
         while left:
@@ -226,15 +257,20 @@ def _write_line(file: int, row: object, whole: int) -> int:
     return whole + len(data)
 
 
+def _indented(value: object) -> bytes:
+    return msgspec.json.format(encode(value), indent=1)
+
+
 def save_history(path: Path, history: dict[str, Any]) -> None:
     """Write ``history.json`` of a run folder: what the history of the cluster said, and where this run went."""
-    write_text(path / HISTORY, json.dumps(history, allow_nan=False))
+    files.write(path, HISTORY, encode(history))
 
 
 def save_verdicts(
     path: Path, verdicts: tuple[Verdict, ...], profile_name: str, profile_text: str = ""
 ) -> None:
     """Write ``verdicts.json`` of a run folder. ``profile_text``: of a profile that is not the run's own."""
-    rows = [verdict.to_json() for verdict in verdicts]
-    said = {"format": FORMAT, "profile": profile_name, "profile_text": profile_text, "verdicts": rows}
-    write_text(path / VERDICTS, json.dumps(said, indent=1))
+    said = to_json(Verdicts(profile=profile_name, profile_text=profile_text, verdicts=verdicts))
+    for row, verdict in zip(said["verdicts"], verdicts, strict=True):
+        row["message"] = verdict.message
+    files.write(path, VERDICTS, _indented(said))

@@ -16,8 +16,6 @@ from bench.model.stats import Summary, median, summary
 
 from . import Plan, Run
 
-UNVERIFIED = "unverified"  # in a measurement's extra: why the tool that measured it cannot verify its results
-
 
 @dataclass(frozen=True, slots=True)
 class Row:

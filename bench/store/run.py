@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.model.facts import Node
+from bench.model.lines import CounterLine, HealthLine, Joined, LeftOut, Loss, PhaseMark, Tool, Transfer
 from bench.model.measurement import Case, Measurement, Rank, Window
-from bench.model.memo import once
+from bench.model.typed_json import Count, Duration, Name, Time
 from bench.model.units import show_size
 from bench.model.verdict import Verdict
 
@@ -19,29 +20,55 @@ from .files import FORMAT
 
 
 @dataclass(frozen=True)
+class Settings:
+    """How a run was measured, or of an import (``files``, ``layout``, ``problems``, ``faults``) what it was made of.
+
+    pid          of the process that leads the run
+    precision    relative width of the confidence interval at which a case ends; ``budget``: seconds at which it does
+    iterations   timed calls of a case where their number was given; ``repetitions``: calls whose results are verified
+    hang         seconds without progress after which a case is ended
+    asked        what was asked for by name: option → its word on the command line
+    worker_environment  what the workers got on top of their own environment
+    resumed      how often the run was resumed
+    """
+
+    pid: Count | None = None
+    precision: Duration | None = None
+    budget: Duration | None = None
+    iterations: Count | None = None
+    repetitions: Count = 0
+    hang: Duration | None = None
+    asked: dict[str, str] = field(default_factory=dict)
+    worker_environment: dict[str, str] = field(default_factory=dict)
+    resumed: Count = 0
+    files: tuple[str, ...] = ()
+    layout: str = ""
+    problems: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+
+    def items(self) -> list[tuple[str, object]]:
+        """What was set, by name."""
+        unset = Settings()
+        found = ((name, getattr(self, name)) for name in self.__dataclass_fields__)
+        return [(name, value) for name, value in found if value != getattr(unset, name)]
+
+
+@dataclass(frozen=True)
 class Manifest:
-    """What was asked for and where it ran. ``environment``: rank -> allowed variables."""
+    """What was asked for and where it ran. ``environment``: rank → allowed variables."""
 
     id: str
-    started: float
+    started: Time
     command: tuple[str, ...]
     profile_name: str
     profile_text: str
     launcher: str
     backend: str
     ranks: tuple[Rank, ...]
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Settings = field(default_factory=Settings)
     versions: dict[str, str] = field(default_factory=dict)
     environment: dict[str, dict[str, str]] = field(default_factory=dict)
     format: int = FORMAT
-
-    def to_json(self) -> dict[str, Any]:
-        return {**self.__dict__, "ranks": [rank.to_json() for rank in self.ranks]}
-
-    @staticmethod
-    def from_json(row: dict[str, Any]) -> Manifest:
-        ranks = tuple(Rank(**rank) for rank in row["ranks"])
-        return Manifest(**{**row, "ranks": ranks, "command": tuple(row["command"])})
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -54,8 +81,8 @@ class Refusal:
     """A case that was not started because it does not fit. Bytes a rank, on the named memory."""
 
     case: str
-    needed: int
-    available: int
+    needed: Count
+    available: Count
     where: str
 
 
@@ -85,12 +112,12 @@ class Phase:
     ``environment`` is set for that process alone; ``rules`` replace the run's rules of measuring.
     """
 
-    name: str
+    name: Name
     title: str
     cases: tuple[Case, ...]
     environment: dict[str, str] = field(default_factory=dict)
     rules: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
+    seconds: Duration = 0.0
 
 
 @dataclass(frozen=True)
@@ -112,38 +139,18 @@ class Plan:
         groups = itertools.groupby(rows, key=lambda row: row.where)
         return tuple(Shortage(where, tuple(group)) for where, group in groups)
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "phases": [
-                {**phase.__dict__, "cases": [case.to_json() for case in phase.cases]} for phase in self.phases
-            ],
-            "refused": [row.__dict__ for row in self.refused],
-            "skipped": [list(row) for row in self.skipped],
-        }
-
-    @staticmethod
-    def from_json(row: dict[str, Any]) -> Plan:
-        return Plan(
-            phases=tuple(
-                Phase(**{**phase, "cases": tuple(Case.from_json(case) for case in phase["cases"])})
-                for phase in row["phases"]
-            ),
-            refused=tuple(Refusal(**item) for item in row["refused"]),
-            skipped=tuple((name, reason) for name, reason in row["skipped"]),
-        )
-
 
 @dataclass(frozen=True)
-class Loss:
-    """A case that was begun and could not be measured: why, and which rank is to blame.
+class Verdicts:
+    """What was judged, by the profile of that name; ``profile_text``: of one that is not the run's own.
 
-    ``died``: its processes were ended from outside (killed, or a supervisor gone), so a resumed run measures it again.
+    In the file each verdict has its ``message`` as well.
     """
 
-    case: str
-    reason: str
-    culprit: str = ""
-    died: bool = False
+    format: int = FORMAT
+    profile: str = ""
+    profile_text: str = ""
+    verdicts: tuple[Verdict, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -159,19 +166,19 @@ class Run:
     path: Path
     manifest: Manifest
     plan: Plan
-    facts: tuple[dict[str, Any], ...]
+    facts: tuple[Node, ...]
     measurements: tuple[Measurement, ...]
     losses: tuple[Loss, ...]
-    phases: tuple[dict[str, Any], ...]
-    counters: tuple[dict[str, Any], ...]
+    phases: tuple[PhaseMark, ...]
+    counters: tuple[CounterLine, ...]
     verdicts: tuple[Verdict, ...]
     notes: tuple[str, ...]
     ended: float | None
-    verbs: tuple[dict[str, Any], ...] = ()
+    verbs: tuple[Tool | Transfer | LeftOut, ...] = ()
     history: dict[str, Any] = field(default_factory=dict)
     windows: tuple[Window, ...] = ()
-    health: tuple[dict[str, Any], ...] = ()
-    joined: tuple[dict[str, Any], ...] = ()
+    health: tuple[HealthLine, ...] = ()
+    joined: tuple[Joined, ...] = ()
     earlier: frozenset[str] = frozenset()
     by: str = ""
 
@@ -199,10 +206,10 @@ class Run:
         """How many ranks each node has."""
         return Counter(rank.node for rank in self.manifest.ranks)
 
-    @cached_property
+    @property
     def nodes(self) -> tuple[Node, ...]:
-        """The facts of every node. FactsError where they are damaged."""
-        return nodes_of(self.facts)
+        """The facts of every node."""
+        return self.facts
 
     @cached_property
     def _cases(self) -> dict[str, Case]:
@@ -217,12 +224,6 @@ def parts(run: Run, *others: object) -> tuple[object, ...]:
 _READ = tuple(name for name in Run.__dataclass_fields__ if name not in ("verdicts", "by"))
 
 
-@once()
-def nodes_of(facts: tuple[dict[str, Any], ...]) -> tuple[Node, ...]:
-    """The facts of every node, as they stand in a run folder. FactsError where they are damaged."""
-    return tuple(Node.from_json(row) for row in facts)
-
-
-def of_facts(path: Path, manifest: Manifest, *nodes: dict[str, Any]) -> Run:
+def of_facts(path: Path, manifest: Manifest, *nodes: Node) -> Run:
     """A run that holds facts and nothing measured; nothing is read or written."""
     return Run(path, manifest, Plan(()), nodes, (), (), (), (), (), (), None)

@@ -16,14 +16,14 @@ import stat
 from hashlib import sha256
 from pathlib import Path
 
-from .files import MANIFEST, PLAN, write_text
+from .files import MANIFEST, PLAN, write
 
 SEAL = "seal.json"
 SEALED = (MANIFEST, PLAN)
 KEY_BYTES = 32
 
 
-def seal(folder: Path, name: str, text: str) -> None:
+def seal(folder: Path, name: str, text: bytes) -> None:
     """Seal a folder as it is, and as it will be once its file ``name`` holds ``text``: a crash may come in between.
 
     Without a home to keep a key in there is no seal.
@@ -31,8 +31,8 @@ def seal(folder: Path, name: str, text: str) -> None:
     if (key := _key(make=True)) is None:
         return
     now = {each: _digest(_content(folder / each)) for each in SEALED}
-    then = {**now, name: _digest(text.encode("utf-8", "backslashreplace"))}
-    write_text(folder / SEAL, json.dumps([_seal(key, each) for each in (now, then)]))
+    then = {**now, name: _digest(text)}
+    write(folder, SEAL, json.dumps([_seal(key, each) for each in (now, then)]))
 
 
 def not_own(folder: Path) -> str:

@@ -9,7 +9,9 @@ from typing import Any
 
 from bench.measure.loop import TimingRules
 from bench.measure.work_order import HEARTBEAT_SECONDS, WorkOrder, own_part
-from bench.model.measurement import Case, Measurement, Rank
+from bench.model.lines import Hang, HealthLine, Joined, PhaseMark
+from bench.model.measurement import Case, Measurement, Rank, Window
+from bench.model.typed_json import load, to_json
 from bench.store import NOT_TRIED, Loss, Phase, Recorder
 
 from .control.tcp import Control, Message
@@ -58,7 +60,7 @@ class Coordinator:
 
     def run(self, phase: Phase) -> None:
         """Measure a phase: what breaks is recorded, and the cases after it are tried in fresh workers."""
-        self.recorder.line("phase", name=phase.name, state="begin", cases=len(phase.cases))
+        self.recorder.add(PhaseMark(phase.name, "begin", cases=len(phase.cases)))
         left, broken, done = list(phase.cases), 0, 0
         while left:
             before, started = len(left), time.monotonic()
@@ -87,7 +89,7 @@ class Coordinator:
                     text = f"{NOT_TRIED}: the phase broke {TRIES} times in a row"
                     self.recorder.loss(Loss(case.id, text, ""))
                 break
-        self.recorder.line("phase", name=phase.name, state="end", measured=done)
+        self.recorder.add(PhaseMark(phase.name, "end", measured=done))
         self._barren = 0 if done else self._barren + 1
         if self._barren >= BARREN:
             raise Lost(
@@ -101,9 +103,8 @@ class Coordinator:
             self.recorder.loss(Loss(left[0].id, why.reason, why.names, why.died))
             self.notice("loss", {"case": left[0], "reason": why.reason})
         else:
-            self.recorder.line("note", text=f"after the last case of {phase.name}: {why.reason}")
-        last = record(self.positions())
-        self.recorder.line("hang", phase=phase.name, reason=why.reason, culprits=why.names, seen=last)
+            self.recorder.note(f"after the last case of {phase.name}: {why.reason}")
+        self.recorder.add(Hang(phase.name, why.reason, why.names, record(self.positions())))
 
     def _recordings(self, environment: Mapping[str, str]) -> str:
         """What torch and NCCL recorded themselves; ``environment`` is that of the phase's workers."""
@@ -135,7 +136,7 @@ class Coordinator:
             if over := self._over():
                 if not over.names:
                     heard = f"supervisors were last heard: {heartbeats(self.positions())}"
-                    self.recorder.line("note", text=f"ends in phase {phase.name}: {over.reason}; {heard}")
+                    self.recorder.note(f"ends in phase {phase.name}: {over.reason}; {heard}")
                 if not self.departures.departed:
                     self._end_workers()
                 raise self._early(over)
@@ -162,7 +163,7 @@ class Coordinator:
         for rank in self.ranks:
             own = tuple(own_part(case, rank.rank) for case in cases)
             order = replace(common, cases=own, rank=rank.rank, local_rank=rank.local_rank)
-            message = {"do": "start", "order": order.to_json(), "environment": environment}
+            message = {"do": "start", "order": to_json(order), "environment": environment}
             self.control.send(rank.rank, message)
 
     def _all_ended(self) -> bool:
@@ -198,7 +199,8 @@ class Coordinator:
             state.ended, state.status, state.tail = True, message["status"], message["tail"]
             self._logs[source] = message["log"]
             if message["health"]:
-                self.recorder.health({"phase": self.phase, "rank": source, **message["health"]})
+                line = load(HealthLine, message["health"])
+                self.recorder.health(replace(line, phase=self.phase, rank=source))
         elif message["said"] == "worker":
             self._take_from_worker(message["heard"], state)
 
@@ -214,10 +216,10 @@ class Coordinator:
             state.ready = message
             self._slowest_join = max(self._slowest_join, time.monotonic() - self._started)
         elif message["kind"] == "window":
-            self.recorder.line(**message)
+            self.recorder.add(load(Window, message))
             self.notice("window", message)
         elif message["kind"] == "measurement":
-            row = Measurement.from_json({key: value for key, value in message.items() if key != "kind"})
+            row = load(Measurement, message)
             if row.stop == "failed":
                 self._doubtful.append((time.monotonic(), row))
             else:
@@ -319,16 +321,13 @@ class Coordinator:
         gpus = {rank: state.ready["gpu"] for rank, state in self._states.items() if state.ready.get("gpu")}
         changed = {str(rank): gpu for rank, gpu in gpus.items() if self._gpus.get(rank) != gpu}
         self._gpus |= gpus
-        self.recorder.line(
-            "joined", phase=phase.name, ranks=len(ready), seconds=seconds, versions=versions, gpus=changed
-        )
+        steps = {"seconds": seconds, "versions": versions, "gpus": changed}
+        self.recorder.add(load(Joined, {"phase": phase.name, "ranks": len(ready), **steps}))
 
     def _write_logs(self, phase: Phase) -> None:
         for rank, text in self._logs.items():
             if text.strip():
-                path = self.recorder.path / "logs" / f"{phase.name}.{rank}.log"
-                with path.open("a", encoding="utf-8") as file:
-                    file.write(text)
+                self.recorder.log(f"{phase.name}.{rank}.log", text)
 
     def ask(
         self, what: str, of: list[int], limit: float, each: Mapping[int, Message] | None = None, **fields: Any

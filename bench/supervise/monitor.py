@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bench.model.counter_table import CounterRole
 from bench.model.counters import Snapshot, delta
+from bench.model.lines import GpuDuringCase, HealthLine, WorkerGpu
+from bench.model.typed_json import load
 from bench.probe.gpu_load import Gauge, Load
 
 GPU_SECONDS = 0.25  # between two samples of the GPU
@@ -24,40 +26,21 @@ MOST_POINTS = 480  # of the memory series
 MOST_CHANGES = 50  # of a case's reasons, and of the counters
 
 
-@dataclass
-class GpuDuringCase:
-    """A GPU during one case. Hz, °C, W: [] or [lowest, highest].
-
-    silent   samples in which NVML did not give the reasons
-    reasons  NVML's reason → in how many of the samples it stood
-    changes  [seconds since the case began, reasons] whenever they became others
-    """
-
-    case: str
-    begun: float
-    samples: int = 0
-    silent: int = 0
-    clock_sm: list[float] = field(default_factory=list)
-    clock_memory: list[float] = field(default_factory=list)
-    temperature: list[float] = field(default_factory=list)
-    power: list[float] = field(default_factory=list)
-    reasons: dict[str, int] = field(default_factory=dict)
-    changes: list[tuple[float, list[str]]] = field(default_factory=list)
-
-    def add(self, load: Load, now: float) -> None:
-        self.samples += 1
-        for name in ("clock_sm", "clock_memory", "temperature", "power"):
-            value, extremes = getattr(load, name), getattr(self, name)
-            if value is not None:
-                extremes[:] = [min([value, *extremes]), max([value, *extremes])]
-        if load.limits is None:
-            self.silent += 1
-            return
-        for reason in load.limits:
-            self.reasons[reason] = self.reasons.get(reason, 0) + 1
-        held = sorted(load.limits)
-        if len(self.changes) < MOST_CHANGES and (not self.changes or self.changes[-1][1] != held):
-            self.changes.append((round(now - self.begun, 3), held))
+def sample(case: GpuDuringCase, load: Load, now: float) -> None:
+    """Add one look at the GPU."""
+    case.samples += 1
+    for name in ("clock_sm", "clock_memory", "temperature", "power"):
+        value, extremes = getattr(load, name), getattr(case, name)
+        if value is not None:
+            extremes[:] = [min([value, *extremes]), max([value, *extremes])]
+    if load.limits is None:
+        case.silent += 1
+        return
+    for reason in load.limits:
+        case.reasons[reason] = case.reasons.get(reason, 0) + 1
+    held = sorted(load.limits)
+    if len(case.changes) < MOST_CHANGES and (not case.changes or case.changes[-1][1] != held):
+        case.changes.append((round(now - case.begun, 3), held))
 
 
 @dataclass
@@ -95,36 +78,33 @@ class Monitor:
         self._counters = counters if soaking else None
         self._begun = clock()
         self._gauge: Gauge | None = None
-        self._gpu: dict[str, Any] = {}
-        self._note = ""
-        self._cases: list[GpuDuringCase] = []
+        self._line = HealthLine()
         self._sampled = self._counted = -1e9
         self._memory = ThinnedSeries(MEMORY_SECONDS)
         self._first: Snapshot | None = None
         self._grown: dict[str, int] = {}
-        self._changes: list[tuple[float, str, int]] = []
-        self._looks = 0
-        self._followed: dict[str, list[str]] = {}
 
-    def use_gpu(self, gpu: dict[str, Any], gauge: Callable[[dict[str, Any]], Gauge]) -> None:
-        """The worker has reported which GPU it uses; {}: none."""
-        self._gpu = gpu
-        if not gpu:
+    def use_gpu(self, gpu: WorkerGpu | None, gauge: Callable[[WorkerGpu], Gauge]) -> None:
+        """The worker has reported which GPU it uses; None: none."""
+        self._line.gpu = gpu
+        if gpu is None:
             return
         try:
             self._gauge = gauge(gpu)
+            self._line.gpu = replace(gpu, clock_sm_max=self._gauge.clock_sm_max)
         except LookupError as error:
-            self._note = str(error)
+            self._line.note = str(error)
 
     def poll(self, case: str, pid: int) -> None:
         """Samples when it is time, or when another case has begun. ``pid``: of the worker, 0 before it is born."""
         now = self._clock()
-        another = bool(case) and (not self._cases or self._cases[-1].case != case)
+        cases = self._line.cases
+        another = bool(case) and (not cases or cases[-1].case != case)
         if self._gauge is not None and case and (another or now - self._sampled >= GPU_SECONDS):
             self._sampled = now
             if another:
-                self._cases.append(GpuDuringCase(case, now))
-            self._cases[-1].add(self._gauge.read(), now)
+                cases.append(GpuDuringCase(case, now))
+            sample(cases[-1], self._gauge.read(), now)
         if self._soaking and pid and self._memory.due(now - self._begun):
             self._memory.add(now - self._begun, self._resident(pid), self._resident(os.getpid()))
         if self._counters is not None and now - self._counted >= COUNTER_SECONDS:
@@ -133,39 +113,30 @@ class Monitor:
 
     def _count(self, now: float) -> None:
         assert self._counters is not None
-        snapshot = Snapshot.from_json(self._counters())
-        self._looks += 1
+        snapshot = load(Snapshot, self._counters())
+        self._line.looks += 1
+        self._line.errors = errors = self._line.errors or []
         if self._first is None:
             self._first = snapshot
             return
         moved = delta(self._first, snapshot)
         for row in moved.rows:
             if row.role is CounterRole.ERROR:
-                unknown = self._followed.setdefault(row.subject, [])
+                unknown = self._line.followed.setdefault(row.subject, [])
                 if row.growth is None and row.counter not in unknown:
                     unknown.append(row.counter)
         for row in moved.grown(CounterRole.ERROR):
             name = f"{row.subject} {row.counter}"
-            if row.growth != self._grown.get(name) and len(self._changes) < MOST_CHANGES:
+            if row.growth != self._grown.get(name) and len(errors) < MOST_CHANGES:
                 self._grown[name] = row.growth or 0
-                self._changes.append((round(now - self._begun, 1), name, row.growth or 0))
+                errors.append((round(now - self._begun, 1), name, row.growth or 0))
 
-    def result(self) -> dict[str, Any]:
-        """All that was sampled, for the run folder; {} where there was nothing to sample."""
+    def result(self) -> HealthLine | None:
+        """All that was sampled, for the run folder; None where there was nothing to sample."""
         if self._counters is not None:
             self._count(self._clock())
-        found: dict[str, Any] = {}
-        if self._gpu:
-            found["gpu"] = {**self._gpu, "clock_sm_max": self._gauge.clock_sm_max if self._gauge else None}
-            found["cases"] = [asdict(case) for case in self._cases]
-            found["note"] = self._note
-        if self._soaking:
-            found["memory"] = self._memory.points
-            if self._counters is not None:
-                found["errors"], found["looks"] = self._changes, self._looks
-                # device -> its error counters of which it is not known whether they grew
-                found["followed"] = self._followed
-        return found
+        self._line.memory = self._memory.points
+        return self._line if self._soaking or self._line.gpu else None
 
 
 def resident_bytes(pid: int) -> int:

@@ -9,6 +9,7 @@ import sys
 from dataclasses import asdict
 
 from bench.model.printable import plain
+from bench.model.typed_json import to_json
 
 from .control.tcp import Message
 
@@ -22,7 +23,7 @@ def answer(what: str) -> Message:
         return hello()
     if what == "fabric":
         return {"answers": [{**asdict(each), "status": each.status.value} for each in look().answers]}
-    return probe().to_json() if what == "probe" else snapshot().to_json()
+    return dict(to_json(probe() if what == "probe" else snapshot()))
 
 
 def hello() -> Message:

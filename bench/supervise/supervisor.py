@@ -11,6 +11,8 @@ from pathlib import Path
 from bench.measure.perftest.processes import Errands
 from bench.measure.work_order import HEARTBEAT_SECONDS
 from bench.model.errors import EXIT_INCONCLUSIVE
+from bench.model.lines import WorkerGpu
+from bench.model.typed_json import load, to_json
 from bench.probe.gpu_load import Gauge
 from bench.probe.rail_activity import Passing
 from bench.probe.rail_wiring import hear
@@ -144,7 +146,7 @@ class Supervisor:
         for message in worker.receive():
             self._pass_on(message)
         tail, log = worker.tail(), self._logs()
-        health = self._monitor.result() if self._monitor else {}
+        health = to_json(self._monitor.result() if self._monitor else None)
         worker.close()
         self.worker = None
         self.control.send(0, {"said": "ended", "status": status, "tail": tail, "log": log, "health": health})
@@ -160,7 +162,7 @@ class Supervisor:
             self._beat = {**message, "at": time.monotonic()}
             return
         if message["kind"] == "ready" and self._monitor:
-            self._monitor.use_gpu(message["gpu"], Gauge)
+            self._monitor.use_gpu(load(WorkerGpu, message["gpu"]) if message["gpu"] else None, Gauge)
         self.control.send(0, {"said": "worker", "heard": message})
 
     def _logs(self) -> str:

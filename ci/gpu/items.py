@@ -175,7 +175,7 @@ def registered(here: Here) -> Said:
         return not_possible("registered buffers need NCCL")
     done = all_gpus(here)
     rows = [row for row in done.rows if row.case.algorithm == "registered"]
-    refused = {str(row.measurement.extra["failed"]) for row in rows if "failed" in row.measurement.extra}
+    refused = {str(row.measurement.extra.failed) for row in rows if row.measurement.extra.failed}
     if refused:
         return not_possible("; ".join(sorted(refused)))
     trouble = _trouble(done, rows, 1)
@@ -185,12 +185,12 @@ def registered(here: Here) -> Said:
 def launch_overhead(here: Here) -> Said:
     if here.rehearsal:
         return not_possible("on a CPU a call returns when it is done: starting it is no time of its own")
-    rows = [row for row in all_gpus(here).rows if row.measurement.extra.get("launch")]
+    rows = [row for row in all_gpus(here).rows if row.measurement.extra.launch]
     if not rows:
         return failed("no row tells what starting a call costs the host")
     by_name: dict[str, list[float]] = {}
     for row in rows:
-        by_name.setdefault(row.case.algorithm, []).append(max(row.measurement.extra["launch"]))
+        by_name.setdefault(row.case.algorithm, []).append(max(row.measurement.extra.launch))
     text = ", ".join(f"{name}: {show_seconds(median(values))} a call" for name, values in by_name.items())
     return Said(
         SEEN, f"median over {len(rows)} rows, {text}", {name: median(each) for name, each in by_name.items()}
@@ -201,10 +201,8 @@ def started(here: Here) -> Said:
     done = all_gpus(here)
     if not done.run or not done.run.joined:
         return failed(done.trouble or "no phase says how its workers started")
-    steps = {
-        name: max(line["seconds"][name] for line in done.run.joined) for name in done.run.joined[0]["seconds"]
-    }
-    versions = done.run.joined[0]["versions"]
+    steps = {name: max(line.seconds[name] for line in done.run.joined) for name in done.run.joined[0].seconds}
+    versions = done.run.joined[0].versions
     text = ", ".join(f"{name} {show_seconds(value)}" for name, value in steps.items())
     return Said(SEEN, f"slowest of {len(done.run.joined)} starts: {text}; {versions}", steps)
 
@@ -215,11 +213,11 @@ def clocks(here: Here) -> Said:
     if here.no_nvml:
         return not_possible(here.no_nvml)
     done = all_gpus(here)
-    looked = [spell for line in (done.run.health if done.run else ()) for spell in line.get("cases", [])]
-    samples = sum(spell["samples"] for spell in looked)
+    looked = [spell for line in (done.run.health if done.run else ()) for spell in line.cases]
+    samples = sum(spell.samples for spell in looked)
     verdicts = done.verdicts("gpus.throttled")
     if not samples or not verdicts:
-        notes = {str(line.get("note")) for line in (done.run.health if done.run else ())}
+        notes = {line.note for line in (done.run.health if done.run else ())}
         return failed(
             f"nobody saw the clocks while it was measured: {'; '.join(sorted(notes)) or 'no health.jsonl'}"
         )
@@ -343,9 +341,7 @@ def _trouble(done: job.Done, rows: Iterable[Row], least: int) -> str:
         return done.trouble
     lost = [f"{loss.case}: {loss.reason}" for loss in done.run.losses]
     broken = [
-        f"{row.case.id}: {row.measurement.extra['failed']}"
-        for row in rows
-        if "failed" in row.measurement.extra
+        f"{row.case.id}: {row.measurement.extra.failed}" for row in rows if row.measurement.extra.failed
     ]
     wrong = [f"{row.case.id}: {row.wrong} wrong" for row in rows if row.wrong]
     unchecked = [f"{row.case.id}: not checked" for row in rows if row.wrong is None]

@@ -15,6 +15,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from bench.model import typed_json
+from bench.store import Settings
+
 ROOT = Path(__file__).parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
@@ -68,19 +71,19 @@ def write(folder: Path, count: int, profile: Profile, how: AcceptOptions) -> Non
                 launcher="openmpi",
                 backend="nccl",
                 ranks=ranks,
-                settings={"pid": 1, "repetitions": 2, "budget": profile.sweep.budget},
+                settings=Settings(pid=1, repetitions=2, budget=profile.sweep.budget),
                 versions={"railgauge": "0"},
                 environment={str(rank.rank): {"NCCL_IB_HCA": "^=mlx5_0"} for rank in ranks},
             )
         )
-        recorder.facts([machine.to_json() for machine in machines])
+        recorder.facts(machines)
         recorder.plan(plan)
     # the recorder sees every line on the disk; a hundred thousand of them here are one write
     with (folder / "journal.jsonl").open("ab") as journal:
         for phase in plan.phases:
             journal.write(_line("phase", name=phase.name, state="begin", cases=len(phase.cases)))
             for row in _rows(phase, ranks, draw):
-                journal.write(_line("measurement", **row.to_json()))
+                journal.write(_line("measurement", **typed_json.to_json(row)))
             journal.write(_line("phase", name=phase.name, state="end", measured=len(phase.cases)))
             _counters(folder, phase, machines)
         journal.write(_line("end"))

@@ -55,8 +55,8 @@ def figures(wanted: float) -> list[Figure]:
     share = 1 - measuring / wall
     found = [at_most("overhead", f"not measuring, of {wall:.0f} s, {RANKS} ranks", share, GOAL)]
     for line in run.joined:
-        for step, seconds in line["seconds"].items():
-            found.append(Figure("overhead", f"{line['phase']}: {step}, slowest rank", 1e3 * seconds, "ms"))
+        for step, seconds in line.seconds.items():
+            found.append(Figure("overhead", f"{line.phase}: {step}, slowest rank", 1e3 * seconds, "ms"))
     if run.ended:
         first = min((first for first, _ in spans.values()), default=begun)
         found.append(Figure("overhead", "from the command to the first case", 1e3 * (first - begun), "ms"))

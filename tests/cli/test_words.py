@@ -21,7 +21,7 @@ from bench.judge.verdicts import judge, status
 from bench.model.verdict import Status, Verdict
 from bench.plan import AcceptOptions, Job, acceptance
 from bench.run.finish import finish
-from bench.store import IMPORTED, VERDICTS, RunError, load
+from bench.store import IMPORTED, VERDICTS, RunError, Settings, load
 from reports import write
 from reports.frames import frames
 from reports.views import row_cells
@@ -84,7 +84,7 @@ def test_what_was_asked_for_by_name_and_not_measured_does_not_pass(tmp_path, cho
     run = load(runs.folder(tmp_path / "r"))
     assert status(judge(run, runs.LOCAL)) is Status.PASS
     _, skipped = acceptance(Job(runs.LOCAL, runs.ranks(), "gloo", chosen), 1.0)
-    manifest = replace(run.manifest, settings={**run.manifest.settings, "asked": chosen.by_name})
+    manifest = replace(run.manifest, settings=replace(run.manifest.settings, asked=chosen.by_name))
     wanted = replace(run, manifest=manifest, plan=replace(run.plan, skipped=tuple(skipped)))
     (verdict,) = asked(Evidence(wanted, runs.LOCAL))
     assert (verdict.status, verdict.subject) == (Status.INCONCLUSIVE, option)
@@ -94,7 +94,7 @@ def test_what_was_asked_for_by_name_and_not_measured_does_not_pass(tmp_path, cho
 
 def test_what_was_asked_for_and_planned_passes(tmp_path):
     run = load(runs.folder(tmp_path / "r", planned=runs.cases("cross")))
-    manifest = replace(run.manifest, settings={"asked": {"cross": "--cross-rail"}})
+    manifest = replace(run.manifest, settings=Settings(asked={"cross": "--cross-rail"}))
     (verdict,) = asked(Evidence(replace(run, manifest=manifest), runs.LOCAL))
     assert verdict.status is Status.PASS
 

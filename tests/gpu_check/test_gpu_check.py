@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.model.lines import GpuDuringCase, HealthLine, WorkerGpu
+from bench.model.measurement import Extra
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "ci" / "gpu"))
 
@@ -59,7 +62,7 @@ def test_copies_that_are_right_are_seen_working(tmp_path):
     [
         ({"wrong": (3,)}, "3 wrong"),
         ({"wrong": (None,), "checked": 0}, "not checked"),
-        ({"extra": {"failed": "CUDA error"}, "pipelined": ()}, "CUDA error"),
+        ({"extra": Extra(failed="CUDA error"), "pipelined": ()}, "CUDA error"),
     ],
 )
 def test_copies_that_are_not_right_have_failed(tmp_path, change, why):
@@ -91,7 +94,7 @@ def test_what_one_gpu_cannot_show_is_named_with_the_reason(tmp_path):
 def test_a_torch_that_cannot_register_buffers_is_no_failure(tmp_path):
     cases = sweep_cases("registered", Request("all_reduce", 4096, 4096, algorithm="registered"), ((0,),))
     job_done = done(
-        tmp_path, cases, lambda row: replace(row, extra={"failed": "torch 2.3 has no register_mem_pool"})
+        tmp_path, cases, lambda row: replace(row, extra=Extra(failed="torch 2.3 has no register_mem_pool"))
     )
     said = items.registered(one_gpu(tmp_path, {"gpus": job_done}))
     assert (said.status, said.text) == (machine.NOT_POSSIBLE, "torch 2.3 has no register_mem_pool")
@@ -103,17 +106,10 @@ def test_clocks_that_nobody_saw_have_failed(tmp_path):
 
 
 def test_clocks_that_were_seen_are_told(tmp_path):
-    spell = {
-        "case": COPIES[0].id, "samples": 4, "silent": 0, "clock_sm": [1.9e9, 1.98e9], "temperature": [40.0, 41.0],
-        "power": [100.0, 500.0], "reasons": {}, "changes": [],
-    }  # fmt: skip
-    line = {
-        "phase": "copies",
-        "rank": 0,
-        "gpu": {"index": 0, "clock_sm_max": 1.98e9},
-        "cases": [spell],
-        "note": "",
-    }
+    spell = GpuDuringCase(
+        COPIES[0].id, 0.0, samples=4, clock_sm=[1.9e9, 1.98e9], temperature=[40.0, 41.0], power=[100.0, 500.0]
+    )
+    line = HealthLine("copies", 0, WorkerGpu(0, clock_sm_max=1.98e9), [spell])
     said = items.clocks(one_gpu(tmp_path, {"gpus": done(tmp_path, COPIES, health=[line])}))
     assert said.status == machine.SEEN
     assert "4 looks at 1 cases; PASS" in said.text

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 import runs
 from bench.judge.gpu_of_rank import foreseen, match, placed, said, visible
+from bench.model.lines import Joined, WorkerGpu
 from bench.run.bootstrap import device_name, memory
 from bench.store import Phase, load
 from bench.supervise.coordinator import Coordinator
@@ -65,12 +65,12 @@ def test_a_permuted_environment_is_foreseen_and_a_gpu_of_ones_own_is_that_one():
     ],
 )
 def test_a_workers_gpu_is_found_by_uuid_and_else_by_its_bus(told, place):
-    assert match(told, GPUS) == place
+    assert match(WorkerGpu(**told), GPUS) == place
 
 
 def test_where_the_facts_have_no_uuid_the_bus_decides():
     bare = tuple(replace(each, uuid=None) for each in GPUS)
-    assert match({"uuid": "GPU-2a1b-77", "pci": "0000:32"}, bare) == 2
+    assert match(WorkerGpu(uuid="GPU-2a1b-77", pci="0000:32"), bare) == 2
 
 
 def test_what_the_workers_say_beats_what_was_foreseen(tmp_path):
@@ -78,12 +78,12 @@ def test_what_the_workers_say_beats_what_was_foreseen(tmp_path):
     run = load(folder)
     assert placed(run)[3] == 3
     lines = (
-        {"phase": "evidence", "gpus": {str(rank): {"uuid": f"GPU-{7 - rank % 8}"} for rank in range(16)}},
-        {"phase": "rails", "gpus": {"5": {"uuid": "GPU-nowhere"}}},
-        {"phase": "old"},
+        Joined("evidence", gpus={str(rank): WorkerGpu(uuid=f"GPU-{7 - rank % 8}") for rank in range(16)}),
+        Joined("rails", gpus={"5": WorkerGpu(uuid="GPU-nowhere")}),
+        Joined("old"),
     )
     run = replace(run, joined=lines)
-    assert said(run)[0] == {"uuid": "GPU-7"}
+    assert said(run)[0] == WorkerGpu(uuid="GPU-7")
     assert (placed(run)[3], placed(run)[11], placed(run)[5]) == (4, 4, None)
 
 
@@ -101,10 +101,10 @@ class Paper:
     """A recorder of paper."""
 
     def __init__(self) -> None:
-        self.lines: list[dict[str, Any]] = []
+        self.lines: list[Joined] = []
 
-    def line(self, kind: str, **fields: Any) -> None:
-        self.lines.append(fields)
+    def add(self, line: Joined) -> None:
+        self.lines.append(line)
 
 
 def test_a_workers_gpu_is_written_once_and_again_where_it_is_another():
@@ -117,5 +117,5 @@ def test_a_workers_gpu_is_written_once_and_again_where_it_is_another():
             for at, gpu in enumerate(gpus)
         }
         chief._record_joined(Phase(turn, "", ()))
-    assert [sorted(line["gpus"]) for line in paper.lines] == [["0", "1", "2"], [], ["2"]]
-    assert paper.lines[2]["gpus"] == {"2": {"uuid": "GPU-9"}}
+    assert [sorted(line.gpus) for line in paper.lines] == [["0", "1", "2"], [], ["2"]]
+    assert paper.lines[2].gpus == {"2": WorkerGpu(uuid="GPU-9")}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bench.judge.stragglers import stragglers, tail
 from bench.measure.skew import Tally
+from bench.model import typed_json
 from bench.model.measurement import Apart, Case, Measurement, Rank
 from bench.model.verdict import Status
 
@@ -261,9 +262,9 @@ def test_counts_that_say_nothing_are_left_out_with_the_reason(changes, reason: s
 
 def old(times: float) -> list[Measurement]:
     """As journals before this version have it: rank 0 had the longest time of its own in every iteration."""
-    row = GOOD.to_json() | {"last": [60, 0, 0], "isolated": [CALL * times] * 60}
+    row = typed_json.to_json(GOOD) | {"last": [60, 0, 0], "isolated": [CALL * times] * 60}
     del row["apart"]
-    return [Measurement.from_json(row)]
+    return [typed_json.load(Measurement, row)]
 
 
 def test_an_old_journal_names_nobody() -> None:

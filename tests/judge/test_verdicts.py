@@ -6,6 +6,7 @@ import pytest
 import runs
 from bench.cli import judging
 from bench.judge.verdicts import judge, status
+from bench.model import typed_json
 from bench.model.measurement import Mismatch
 from bench.model.profile import parse
 from bench.model.verdict import EXIT, Status, overall
@@ -171,7 +172,7 @@ def test_every_verdict_survives_the_file(tmp_path):
     from bench.model.verdict import Verdict
 
     for verdict in judge(load(runs.folder(tmp_path / "r")), runs.LOCAL).verdicts:
-        assert Verdict.from_json(verdict.to_json()) == verdict
+        assert typed_json.load(Verdict, typed_json.to_json(verdict)) == verdict
 
 
 def test_a_report_is_drawn_by_the_profile_that_judged_last(tmp_path, capsys):

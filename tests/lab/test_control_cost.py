@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from bench.measure.work_order import own_part
+from bench.model import typed_json
 from bench.model.profile import load
 from bench.plan import Job, acceptance
 
@@ -33,7 +34,7 @@ control = script("control")
 
 
 def order_bytes(nodes: int, size: int) -> int:
-    return sum(len(json.dumps(order.to_json())) for order in control.orders_of(nodes, size))
+    return sum(len(json.dumps(typed_json.to_json(order))) for order in control.orders_of(nodes, size))
 
 
 def test_an_order_grows_with_the_nodes_and_not_with_the_pairs_of_others():

@@ -12,16 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.measure.flight_recorder import (
-    SIZE,
-    Flight,
-    NotAFlight,
-    RecordedCall,
-    behind,
-    held,
-    parse,
-    switched_on,
-)
+from bench.measure.flight_recorder import SIZE, Flight, NotAFlight, behind, held, parse, switched_on
+from bench.model import typed_json
+from bench.model.lines import RecordedCall
 from bench.supervise.hangs.rank_state import flight_of
 
 ROOT = Path(__file__).parents[2]
@@ -192,7 +185,7 @@ def test_a_long_dump_is_read_whole():
 
 def test_what_the_worker_tells_arrives_as_it_was():
     found = parse(json.dumps(nccl(9, done=6)))
-    assert flight_of(json.loads(json.dumps(found.to_json()))) == Flight(found.last, open=found.open)
+    assert flight_of(json.loads(json.dumps(typed_json.to_json(found)))) == Flight(found.last, open=found.open)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +234,7 @@ def test_this_torch_reads_the_size_when_a_group_is_made_and_says_the_same_in_jso
     )  # fmt: skip
     if "SKIP" in done.stderr:
         pytest.skip("this torch has no generic recorder")
-    assert done.stdout.startswith("3 True (Entry(group='0', number=5, name='all_reduce', done=True"), (
+    assert done.stdout.startswith("3 True (RecordedCall(group='0', number=5, name='all_reduce', done=True"), (
         done.stderr
     )
 

@@ -11,6 +11,7 @@ import pytest
 import runs
 from bench.measure.loop import TimingRules
 from bench.measure.work_order import WorkOrder
+from bench.model import typed_json
 from bench.model.profile import load
 from bench.plan import AcceptOptions, Job, acceptance
 from bench.supervise import supervisor as rank
@@ -49,7 +50,7 @@ def test_a_pinned_worker_sees_its_rail_alone_and_the_next_one_is_another_process
         supervisor.handle(
             {
                 "do": "start",
-                "order": order.to_json(),
+                "order": typed_json.to_json(order),
                 "environment": {**H100.environment, **phase.environment},
             }
         )

@@ -7,6 +7,7 @@ import pytest
 
 from bench.measure.loop import TimingRules
 from bench.measure.soak import LEAST_WINDOWS, MOST_WINDOWS, steady, window_seconds
+from bench.model import typed_json
 from bench.model.measurement import Window
 from test_loop import Paper, Seconds
 
@@ -52,7 +53,7 @@ def test_the_call_by_itself_of_every_window_is_counted():
 
 def test_a_window_of_an_older_journal_is_read_without_its_last_rank():
     window = Window(1.0, (0.1, 0.2), 0.3, 0.4, 7, (None, 0), 5, "soak/x", (0, 1))
-    assert Window.from_json(window.to_json() | {"last": 1}) == window
+    assert typed_json.load(Window, typed_json.to_json(window) | {"last": 1}) == window
 
 
 def test_wrong_elements_are_counted_window_by_window():
@@ -82,4 +83,4 @@ def test_the_rows_of_a_soak_are_bounded(total):
 
 def test_a_window_survives_its_json():
     window = Window(1.0, (0.1, 0.2), 0.3, 0.4, 7, (None, 0), 5, "soak/x", (0, 1))
-    assert Window.from_json(window.to_json()) == window
+    assert typed_json.load(Window, typed_json.to_json(window)) == window

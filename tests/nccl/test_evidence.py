@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.judge.nccl_log import exclusion, gpudirect, interfaces, network, warnings
+from bench.model import typed_json
 from bench.model.verdict import Status, Verdict
 from bench.nccl.log import Log, read, read_ranks
 
@@ -262,7 +263,7 @@ def test_a_rank_that_never_started_cannot_pass_the_warnings():
 
 def test_a_verdict_survives_its_json():
     verdict = judge(job(rank3={"listed": FEWER}))
-    assert Verdict.from_json(verdict.to_json()) == verdict
+    assert typed_json.load(Verdict, typed_json.to_json(verdict)) == verdict
     assert "Error" not in verdict.message
 
 

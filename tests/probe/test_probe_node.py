@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.model import typed_json
 from bench.model.counters import TCP, Snapshot, bytes_moved, delta
 from bench.model.facts import Near, Node, affinity, rail_of_gpu
 from bench.probe import addresses, environment, host, infiniband, network, pci, software, sysfs
@@ -21,7 +22,7 @@ def test_a_copied_machine_is_read_whole(tmp_path):
     assert node.host.nvidia_on_bus == ("0000:13:00.0",)
     assert Near(0, "mlx5_3", "PIX") in affinity(node)
     assert rail_of_gpu(node, ["mlx5_3"]) == {0: "mlx5_3"}
-    assert Node.from_json(json.loads(json.dumps(node.to_json()))) == node
+    assert typed_json.load(Node, json.loads(json.dumps(typed_json.to_json(node)))) == node
 
 
 def test_a_copied_tree_says_nothing_of_the_machine_it_is_read_on(tmp_path):
@@ -39,9 +40,9 @@ def test_this_machine_can_be_probed_and_its_facts_survive_json():
     assert None not in (node.host.clock, node.host.kernel, node.software.python)
     assert node.environment.variables == {"NCCL_DEBUG": "INFO"}
     assert len(node.gpus) == 2
-    text = json.dumps(node.to_json())
+    text = json.dumps(typed_json.to_json(node))
     assert "hunter2" not in text
-    assert Node.from_json(json.loads(text)) == node
+    assert typed_json.load(Node, json.loads(text)) == node
 
 
 def test_a_source_that_breaks_is_a_note_and_the_others_are_read(tmp_path):
@@ -66,7 +67,7 @@ def test_two_snapshots_of_a_tree_tell_what_moved(tmp_path):
     traffic = bytes_moved(moved, "mlx5_3/1")
     assert (traffic.sent, traffic.received) == (1000, 0)
     assert moved.seconds is not None
-    assert Snapshot.from_json(json.loads(json.dumps(before.to_json()))) == before
+    assert typed_json.load(Snapshot, json.loads(json.dumps(typed_json.to_json(before)))) == before
 
 
 def test_a_snapshot_of_nothing_has_no_readings(tmp_path):
@@ -183,6 +184,6 @@ def test_no_tree_crashes_the_probe(files):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(body)
         node = probe(root)
-        assert Node.from_json(json.loads(json.dumps(node.to_json()))) == node
+        assert typed_json.load(Node, json.loads(json.dumps(typed_json.to_json(node)))) == node
         assert not [note for note in node.notes if "Error" in note]  # nothing had to be caught
         snapshot(root)

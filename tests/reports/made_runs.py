@@ -6,16 +6,16 @@ import math
 import random
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from bench.model.collectives import collective, count_of, size_of
 from bench.model.counters import Snapshot
 from bench.model.elements import element
 from bench.model.facts import Gpu, Host, Node, Port, Software
+from bench.model.lines import CounterLine
 from bench.model.measurement import Case, Measurement, Mismatch, Rank
 from bench.model.profile import Profile, parse
 from bench.model.verdict import Status, Verdict
-from bench.store import Loss, Manifest, Phase, Plan, Refusal, Run
+from bench.store import Loss, Manifest, Phase, Plan, Refusal, Run, Settings
 
 # busbw peak in GB/s on 2 × 8 B200, half-size in bytes, latency in µs
 B200 = {
@@ -296,7 +296,7 @@ def manifest(ranks: tuple[Rank, ...], launcher: str, backend: str, name: str, te
         launcher=launcher,
         backend=backend,
         ranks=ranks,
-        settings={"budget": 4.0, "precision": 0.01},
+        settings=Settings(budget=4.0, precision=0.01),
         versions={
             "railgauge": "0.1.0",
             "torch": "2.9.0+cu130",
@@ -308,7 +308,7 @@ def manifest(ranks: tuple[Rank, ...], launcher: str, backend: str, name: str, te
     )
 
 
-def facts(host: str, index: int) -> dict[str, Any]:
+def facts(host: str, index: int) -> Node:
     """What a probe says of a node; the second node's kernel and one of its ports differ."""
     ports = tuple(
         Port(
@@ -340,10 +340,10 @@ def facts(host: str, index: int) -> dict[str, Any]:
             nccl_wheels={"nvidia-nccl-cu13": "2.28.9"},
         ),
         notes=() if index != 1 else ("nvidia_peermem: not loaded",),
-    ).to_json()
+    )
 
 
-def counters(phases: tuple[str, ...], nodes: int, faulty: bool) -> tuple[dict[str, Any], ...]:
+def counters(phases: tuple[str, ...], nodes: int, faulty: bool) -> tuple[CounterLine, ...]:
     """Snapshots before and after each phase: the rails carry, mlx5_0 does not, one link recovered."""
     rows = []
     for number, phase in enumerate(phases):
@@ -363,10 +363,10 @@ def counters(phases: tuple[str, ...], nodes: int, faulty: bool) -> tuple[dict[st
                         }
                         for p in (0, 3, 4, 5, 6, 9, 10, 11, 12)
                     },
-                ).to_json()
+                )
                 for node in range(nodes)
             ]
-            rows.append({"phase": phase, "when": when, "snapshots": shots})
+            rows.append(CounterLine(phase, when, tuple(shots)))
     return tuple(rows)
 
 
@@ -505,7 +505,7 @@ def gloo(ranks: int = 3, *, lossy: bool = False, wrong: bool = False, unchecked:
             refused,
             (("ring", "forcing Ring means something with NCCL on several nodes"),),
         ),
-        facts=({"name": "workstation", "kernel": "6.1.0"},),
+        facts=(Node("workstation", host=Host(kernel="6.1.0")),),
         measurements=tuple(measured),
         losses=losses,
         phases=(),

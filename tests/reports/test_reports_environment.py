@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import made_runs
 from bench.judge.counter_windows import windows
+from bench.model.facts import Node
 from reports.environment import differences, facts, flat, gather, node_rows
 from reports.frames import frames
 from reports.summary import Shown
@@ -47,10 +48,10 @@ def test_a_trailing_blank_is_a_difference():
     assert [row.key for row in found] == ["NCCL_IB_HCA"]
 
 
-@given(st.lists(st.dictionaries(st.text(max_size=8), JSON, max_size=4), max_size=3))
-def test_facts_of_any_form_are_shown_and_never_fatal(rows):
-    assert all(row.of == len(rows) for row in facts(rows))
-    assert len(node_rows(rows)) == len(rows)
+@given(st.lists(st.builds(Node, st.text(max_size=8)), max_size=3))
+def test_nodes_of_any_name_are_shown_and_never_fatal(nodes):
+    assert all(row.of == len(nodes) for row in facts(nodes))
+    assert len(node_rows(nodes)) == len(nodes)
 
 
 @given(JSON)
@@ -80,11 +81,11 @@ def test_an_error_counter_that_grew_is_named_with_its_port():
     assert not grown(made_runs.cluster(faulty=False))
 
 
-def test_counters_of_another_form_are_left_out_and_named():
+def test_counters_that_are_not_of_every_node_are_left_out_and_named():
     made = made_runs.cluster()
-    broken = tuple({**row, "snapshots": [{"odd": 1}, None]} for row in made.run.counters)
+    broken = tuple(replace(line, snapshots=line.snapshots[:1]) for line in made.run.counters)
     values = traffic(
         Shown(replace(made.run, counters=broken), made.profile, frames(made.run, made.profile), {})
     )
     assert values["ports"] is None
-    assert "are damaged" in values["gaps"][0]
+    assert "counters of 1 nodes" in values["gaps"][0]

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pandas as pd
 
 import made_runs
+from bench.model.measurement import Extra
 from reports.charts.rails import node_rails, slowest_rail
 from reports.export import rows_csv
 from reports.frames import ROW_COLUMNS, curve_frame, frames, rows_frame
@@ -87,7 +88,7 @@ def test_a_node_that_lacks_a_rail_says_so_beside_its_sum():
 
 def test_what_did_not_get_through_is_0_and_what_was_not_measured_is_absent():
     made = made_runs.cluster()
-    dead = {"pipelined": (), "isolated": (), "extra": {"failed": "timed out"}}
+    dead = {"pipelined": (), "isolated": (), "extra": Extra(failed="timed out")}
     failed = of(without(made, lambda case, ranks: case.endswith("there") and ranks == (0, 8), **dead))
     (row,) = failed.pairs[
         (failed.pairs["rail"] == "mlx5_3/1") & (failed.pairs["source"] == "node001")

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 import runs
+from bench.model.lines import GpuDuringCase, HealthLine, WorkerGpu
 from bench.model.measurement import Window
 from bench.plan import Request, sweep_cases
 from bench.store import load
@@ -19,12 +20,12 @@ def soak(tmp_path, errors=(), changes=()):
     windows = [
         Window(5.0 * (i + 1), (1e-3, 0.9e-3), 2e-3, 1e-3, 10, (0, 0), 100, CASE.id, (0, 1)) for i in range(4)
     ]
-    spell = {"case": CASE.id, "changes": list(changes)}
+    spell = GpuDuringCase(CASE.id, 0.0, changes=list(changes))
+    memory = [(0.0, 100 << 20, 50 << 20), (1.0, 101 << 20, 50 << 20)]
     lines = [
-        {"phase": "soak", "rank": 0, "memory": [[0.0, 100 << 20, 50 << 20], [1.0, 101 << 20, 50 << 20]],
-         "errors": list(errors), "gpu": {"index": 3}, "cases": [spell]},
-        {"phase": "soak", "rank": 1, "memory": [[0.0, 300 << 20, 40 << 20]]},
-    ]  # fmt: skip
+        HealthLine("soak", 0, WorkerGpu(3), [spell], memory=memory, errors=list(errors)),
+        HealthLine("soak", 1, memory=[(0.0, 300 << 20, 40 << 20)]),
+    ]
     run = load(runs.folder(tmp_path / "run", planned=[CASE]))
     return frames(replace(run, windows=tuple(windows), health=tuple(lines)), runs.LOCAL)
 

@@ -11,6 +11,7 @@ import pytest
 import made_nodes
 import runs
 from bench.judge.blame import transfers
+from bench.model import typed_json
 from bench.plan import AFTER, AcceptOptions
 from bench.run.live_run import LiveRun
 from bench.run.options import Options
@@ -34,7 +35,7 @@ class Chief:
 
     def ask(self, what, ranks, limit):
         assert what == "counters"
-        return {rank: made_nodes.counted(made_nodes.node()).to_json() for rank in ranks}
+        return {rank: typed_json.to_json(made_nodes.counted(made_nodes.node())) for rank in ranks}
 
     def run(self, phase):
         self.begun.append(phase.name)
@@ -76,7 +77,7 @@ def run(tmp_path):
         with Recorder(tmp_path / "run") as recorder:
             recorder.manifest(Manifest("run", 0.0, (), MADE.name, MADE.text, "none", "gloo", WHERE))
             recorder.plan(plan)
-            recorder.facts([made_nodes.node(number).to_json() for number in range(4)])
+            recorder.facts([made_nodes.node(number) for number in range(4)])
             chief = Chief(recorder)
             run_phases(LiveRun(chief, options, told, plan), [Step(phase) for phase in plan.phases])
         return chief.begun, told.said, load(tmp_path / "run")

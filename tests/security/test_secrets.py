@@ -19,7 +19,7 @@ from bench.cli.page import write_report
 from bench.judge.drift.past import from_json
 from bench.model.profile import load as load_profile
 from bench.model.redact import HIDDEN, scrub, scrub_text, secrets, veil
-from bench.store import MANIFEST, load, write_text
+from bench.store import MANIFEST, load, write, write_text
 from tests import made_nights
 
 CANARY = "canary7Zq1"
@@ -196,12 +196,17 @@ def test_a_command_is_shown_without_its_passwords():
 # files
 
 
-@pytest.mark.parametrize(("mask", "file", "folder"), [(0o027, 0o640, 0o750), (0o077, 0o600, 0o700)])
-def test_a_run_folder_has_the_rights_that_the_user_wants(tmp_path, mask, file, folder):
+@pytest.mark.parametrize(
+    ("share", "mask", "file", "folder"),
+    [(True, 0o027, 0o640, 0o750), (True, 0o077, 0o600, 0o700), (False, 0o022, 0o600, 0o700)],
+)
+def test_a_run_folder_is_private_unless_it_is_shared_as_far_as_the_umask_says(
+    tmp_path, share, mask, file, folder
+):
     before = os.umask(mask)
     try:
-        made = runs.folder(tmp_path / "r")
-        write_text(made / "report.md", "x")
+        made = runs.folder(tmp_path / "r", share=share)
+        write(made, "report.md", "x")
     finally:
         os.umask(before)
     for path in (made, *made.rglob("*")):
@@ -210,13 +215,13 @@ def test_a_run_folder_has_the_rights_that_the_user_wants(tmp_path, mask, file, f
 
 def test_a_temporary_file_has_a_name_that_nobody_can_guess(tmp_path, monkeypatch):
     seen = []
-    replace = Path.replace
+    replace = os.replace
 
-    def remembered(self, target):
-        seen.append(self.name)
-        return replace(self, target)
+    def remembered(name, target, **folders):
+        seen.append(name)
+        replace(name, target, **folders)
 
-    monkeypatch.setattr(Path, "replace", remembered)
+    monkeypatch.setattr(os, "replace", remembered)
     for _ in range(3):
         write_text(tmp_path / "verdicts.json", "x")
     assert len(set(seen)) == 3

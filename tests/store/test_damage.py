@@ -13,9 +13,9 @@ import runs
 from bench.cli import _mistake, cli
 from bench.model.counters import snapshot
 from bench.model.measurement import Window
+from bench.model.typed_json import encode, to_json
 from bench.plan import Request, sweep_cases
 from bench.store import COUNTERS, FACTS, HEALTH, JOURNAL, MANIFEST, PLAN, Loss, Plan, RunError, load
-from bench.store.record import _write_line
 
 TURNS = 25
 OTHER = (None, True, -1, 1e308, float("nan"), "abc", "", [], {}, [["x"]], {"x": "y"}, [None], 10**400)
@@ -30,7 +30,7 @@ def whole(tmp_path_factory):
         end=False,
     )
     node = made_nodes.node(0)
-    shot = snapshot(1.0, 2.0, node.ports, node.interfaces, {"RetransSegs": 1}).to_json()
+    shot = to_json(snapshot(1.0, 2.0, node.ports, node.interfaces, {"RetransSegs": 1}))
     window = Window(1.0, (1e-3, 1e-3), 2e-3, 1e-3, 4, (0, 0), 8, runs.cases()[0].id, (0, 1))
     spell = {
         "case": "c",
@@ -52,13 +52,13 @@ def whole(tmp_path_factory):
                 "seconds": {"a": 1.0},
                 "versions": {},
             },
-            {"kind": "window", "time": 1.0, **window.to_json()},
+            {"kind": "window", "time": 1.0, **to_json(window)},
             {"kind": "note", "time": 1.0, "text": "a note"},
             {"kind": "loss", "time": 1.0, **Loss("x", "why").__dict__},
             {"kind": "phase", "time": 1.0, "name": "collectives", "state": "end", "measured": 2},
             {"kind": "end", "time": 1_700_000_100.0},
         ):
-            _write_line(journal.fileno(), line, 0)
+            journal.write(encode(line) + b"\n")
     lines = [{"phase": "collectives", "when": when, "snapshots": [shot]} for when in ("before", "after")]
     (path / COUNTERS).write_text("".join(json.dumps(line) + "\n" for line in lines))
     health = {
@@ -157,7 +157,6 @@ DAMAGE = [
     ("checked", lambda row: row.update(checked="many")),
     ("mismatches", lambda row: row.update(mismatches=[{"rank": 1}])),
     ("stop", lambda row: row.pop("stop")),
-    ("novelty", lambda row: row.update(novelty=1)),
 ]
 
 
@@ -168,7 +167,7 @@ def test_a_measurement_that_cannot_be_is_refused_with_its_line_and_field(whole, 
     row = json.loads(lines[1])
     damage(row)
     (folder / JOURNAL).write_text("\n".join([lines[0], json.dumps(row), *lines[2:]]) + "\n")
-    with pytest.raises(RunError, match=rf"r is damaged: journal.jsonl line 2: {field}: ") as caught:
+    with pytest.raises(RunError, match=rf"r is damaged: journal.jsonl line 2: {field}[:.\[]") as caught:
         load(folder)
     assert caught.value.exit_status == 3 and "\n" not in str(caught.value)
 
@@ -194,7 +193,7 @@ def test_a_planned_case_that_cannot_be_is_refused_with_its_field(whole, tmp_path
     plan = json.loads((folder / PLAN).read_text())
     plan["phases"][0]["cases"][1][field] = other
     (folder / PLAN).write_text(json.dumps(plan))
-    with pytest.raises(RunError, match=rf"r is damaged: plan.json: plan.phases\[0\].cases\[1\].{field}: "):
+    with pytest.raises(RunError, match=rf"r is damaged: plan.json: phases\[0\].cases\[1\].{field}[:[]"):
         load(folder)
 
 
@@ -203,7 +202,7 @@ def test_facts_of_a_wrong_type_are_refused_with_their_line(whole, tmp_path):
     node = json.loads((folder / FACTS).read_text())
     node["host"]["cpus"] = "many"
     (folder / FACTS).write_text(json.dumps(node) + "\n")
-    with pytest.raises(RunError, match='facts.jsonl line 1: node.host.cpus: "many" where a whole number was'):
+    with pytest.raises(RunError, match='line 1: host.cpus: expected a whole number or null, found "many"'):
         load(folder)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 import runs
 from bench.judge.verdicts import judge, status
+from bench.model.typed_json import decode, encode
 from bench.model.verdict import Status
 from bench.store import JOURNAL, MANIFEST, Loss, Plan, Recorder, RunError, load
 
@@ -118,4 +119,4 @@ def test_a_file_where_the_folder_should_be_is_refused(tmp_path):
 
 def test_a_plan_is_read_back(tmp_path):
     plan = load(runs.folder(tmp_path / "r")).plan
-    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    assert decode(Plan, encode(plan)) == plan

@@ -13,6 +13,7 @@ import runs
 from bench.measure.loop import TimingRules
 from bench.measure.work_order import WorkOrder
 from bench.model.measurement import Case
+from bench.model.typed_json import to_json
 from bench.store import Phase, Recorder
 from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator
@@ -116,7 +117,7 @@ class Script(Control):
 def test_a_supervisor_that_dies_in_mid_phase_costs_the_case_in_flight(tmp_path):
     planned = runs.cases()
     said = [
-        {"said": "worker", "heard": {"kind": "measurement", **row.to_json()}}
+        {"said": "worker", "heard": {"kind": "measurement", **to_json(row)}}
         for case in planned[:2]
         for row in runs.measured(case)
     ]

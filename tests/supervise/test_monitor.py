@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from bench.model.lines import WorkerGpu
 from bench.supervise.monitor import (
     COUNTER_SECONDS,
     MOST_CHANGES,
@@ -50,7 +51,7 @@ def watched(gpu: Gpu | None = None, **more):
     clock = Clock()
     monitor = Monitor(more.pop("soaking", False), clock=clock, resident=lambda pid: 1000 * pid, **more)
     if gpu:
-        monitor.use_gpu({"index": 0, "name": "GPU of paper"}, lambda identity: gpu)
+        monitor.use_gpu(WorkerGpu(0, "GPU of paper"), lambda identity: gpu)
     return monitor, clock
 
 
@@ -62,7 +63,7 @@ def test_a_gpu_is_looked_at_when_a_case_begins_and_while_it_lasts():
         clock.now += 0.01
     monitor.poll("b", 1)
     seen = monitor.result()
-    assert [(case["case"], case["samples"]) for case in seen["cases"]] == [("a", 4), ("b", 1)]
+    assert [(case.case, case.samples) for case in seen.cases] == [("a", 4), ("b", 1)]
     assert gpu.asked == 5
 
 
@@ -71,8 +72,8 @@ def test_the_lowest_and_highest_readings_are_kept():
     for _ in range(3):
         monitor.poll("a", 1)
         clock.now += 1
-    case = monitor.result()["cases"][0]
-    assert (case["clock_sm"], case["power"]) == ([1.2e9, 1.9e9], [100.0, 700.0])
+    case = monitor.result().cases[0]
+    assert (case.clock_sm, case.power) == ([1.2e9, 1.9e9], [100.0, 700.0])
 
 
 def test_reasons_are_counted_and_their_changes_have_a_time():
@@ -80,16 +81,16 @@ def test_reasons_are_counted_and_their_changes_have_a_time():
     for _ in range(3):
         monitor.poll("a", 1)
         clock.now += 1
-    case = monitor.result()["cases"][0]
-    assert case["reasons"] == {"hw_thermal": 2}
-    assert case["changes"] == [(0.0, []), (1.0, ["hw_thermal"])]
+    case = monitor.result().cases[0]
+    assert case.reasons == {"hw_thermal": 2}
+    assert case.changes == [(0.0, []), (1.0, ["hw_thermal"])]
 
 
 def test_what_nvml_refuses_is_absent_and_not_zero():
     monitor, _ = watched(Gpu(Reading(None, None, None, None, None)))
     monitor.poll("a", 1)
-    case = monitor.result()["cases"][0]
-    assert (case["clock_sm"], case["temperature"], case["silent"], case["reasons"]) == ([], [], 1, {})
+    case = monitor.result().cases[0]
+    assert (case.clock_sm, case.temperature, case.silent, case.reasons) == ([], [], 1, {})
 
 
 def test_a_gpu_that_nvml_does_not_know_leaves_a_note():
@@ -97,16 +98,16 @@ def test_a_gpu_that_nvml_does_not_know_leaves_a_note():
         raise LookupError("nvml knows no GPU 7")
 
     monitor, _ = watched()
-    monitor.use_gpu({"index": 7}, unknown)
+    monitor.use_gpu(WorkerGpu(7), unknown)
     monitor.poll("a", 1)
-    assert monitor.result()["note"] == "nvml knows no GPU 7"
+    assert monitor.result().note == "nvml knows no GPU 7"
 
 
 def test_without_a_gpu_and_without_a_soak_there_is_nothing_to_tell():
     monitor, _ = watched()
-    monitor.use_gpu({}, lambda identity: pytest.fail("asked for a GPU"))
+    monitor.use_gpu(None, lambda identity: pytest.fail("asked for a GPU"))
     monitor.poll("a", 1)
-    assert monitor.result() == {}
+    assert monitor.result() is None
 
 
 def test_changes_are_bounded():
@@ -115,7 +116,7 @@ def test_changes_are_bounded():
     for _ in range(500):
         monitor.poll("a", 1)
         clock.now += 1
-    assert len(monitor.result()["cases"][0]["changes"]) == MOST_CHANGES
+    assert len(monitor.result().cases[0].changes) == MOST_CHANGES
 
 
 def test_memory_of_a_long_soak_is_thinned_and_covers_all_of_it():
@@ -135,7 +136,7 @@ def test_memory_is_followed_in_a_soak_only():
     for _ in range(5):
         monitor.poll("a", 1)
         clock.now += 1
-    assert [point[1] for point in monitor.result()["memory"]] == [1000] * 5
+    assert [point[1] for point in monitor.result().memory] == [1000] * 5
 
 
 def shot(errors: int) -> dict:
@@ -149,7 +150,7 @@ def test_errors_that_grow_during_a_soak_have_a_time():
     for _ in range(3):
         monitor.poll("a", 1)
         clock.now += COUNTER_SECONDS
-    assert monitor.result()["errors"] == [(2 * COUNTER_SECONDS, "mlx5_1/1 symbol_error", 6)]
+    assert monitor.result().errors == [(2 * COUNTER_SECONDS, "mlx5_1/1 symbol_error", 6)]
 
 
 def test_what_cannot_be_told_of_the_counters_is_kept_with_the_number_of_looks():
@@ -159,8 +160,8 @@ def test_what_cannot_be_told_of_the_counters_is_kept_with_the_number_of_looks():
     monitor.poll("a", 1)
     clock.now += 1
     seen = monitor.result()
-    assert seen["looks"] == 2 and seen["errors"] == []
-    assert seen["followed"] == {"mlx5_1/1": ["symbol_error"], "mlx5_2/1": []}
+    assert seen.looks == 2 and seen.errors == []
+    assert seen.followed == {"mlx5_1/1": ["symbol_error"], "mlx5_2/1": []}
 
 
 def test_our_own_memory_can_be_read():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bench.model.collectives import collective as row_named
 from bench.model.elements import UnknownName, element
-from bench.model.measurement import Case, Measurement
-from bench.store.rows import UNVERIFIED
+from bench.model.measurement import Case, Extra, Measurement
+from bench.model.timings import Blocks, Seconds
 
 from .infer_ranks import MOST_RANKS, UNVERIFIED_IN_PLACE
 from .nouns import ImportedRow, ImportedRun, ImportRefused
@@ -83,23 +83,23 @@ def _pair(
     return case, Measurement(
         case=name,
         ranks=members,
-        pipelined=tuple((_seconds(row),) for row in rows),
+        pipelined=Blocks([(_seconds(row),) for row in rows]),
         calls=_calls(run),
-        isolated=tuple(value for row in rows for value in row.iterations),
+        isolated=Seconds(value for row in rows for value in row.iterations),
         wrong=(wrong,),
         checked=0 if wrong is None else received * first.count * len(rows),
         mismatches=(),
         stop="count",
-        width=float("inf"),
+        width=None,
         warmup=_whole(run.settings.get("warmup iters") or run.settings.get("warmup_iters")),
-        extra={
-            "source": run.source,
-            "nccl": run.nccl,
-            "printed_algbw": first.algbw,
-            "printed_busbw": first.busbw,
-            "complete": run.complete,
-            **({UNVERIFIED: NOT_IN_PLACE} if wrong is None and _unverifiable(first) else {}),
-        },
+        extra=Extra(
+            source=run.source,
+            nccl=run.nccl,
+            printed_algbw=first.algbw,
+            printed_busbw=first.busbw,
+            complete=run.complete,
+            unverified=NOT_IN_PLACE if wrong is None and _unverifiable(first) else "",
+        ),
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bench.measure.perftest.output import LinkRow, LinkRun
-from bench.model.measurement import Case, Measurement
-from bench.store.rows import UNVERIFIED
+from bench.model.measurement import Case, Extra, Measurement
+from bench.model.timings import Blocks, Seconds
 
 from .nouns import ImportRefused
 
@@ -42,20 +42,20 @@ def _pair(run: LinkRun, row: LinkRow, rail: str) -> tuple[Case, Measurement]:
     return case, Measurement(
         case=name,
         ranks=(0, 1),
-        pipelined=() if row.latency else ((row.size * directions / row.average,),),
+        pipelined=Blocks([] if row.latency else [(row.size * directions / row.average,)]),
         calls=row.iterations,
-        isolated=() if typical is None else (typical,),
+        isolated=Seconds(() if typical is None else (typical,)),
         wrong=(None, None),
         checked=0,
         mismatches=(),
         stop="count",
-        width=float("inf"),
+        width=None,
         warmup=0,
-        extra={
-            "source": run.tool,
-            "gpu_memory": run.gpu_memory,
-            "facts": dict(run.facts),
-            "latency": dict(row.latency),
-            UNVERIFIED: "perftest compares no data",
-        },
+        extra=Extra(
+            source=run.tool,
+            gpu_memory=run.gpu_memory,
+            facts=dict(run.facts),
+            latency=dict(row.latency),
+            unverified="perftest compares no data",
+        ),
     )

@@ -27,7 +27,7 @@ from bench.measure.perftest.output import UNITS, LinkRun
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.profile import Profile
 from bench.model.units import show_count, show_size
-from bench.store import IMPORTED, LOGS, Manifest, Phase, Plan, Recorder, write_text
+from bench.store import IMPORTED, LOGS, Manifest, Phase, Plan, Recorder, Settings, write_text
 
 LAUNCHER = IMPORTED
 # a file may come from anybody: these are ten times what a cluster's tests print, and judged within minutes
@@ -290,12 +290,12 @@ def _write(
                 launcher=LAUNCHER,
                 backend=_backend(found),
                 ranks=members,
-                settings={
-                    "files": [file.name for file in files],
-                    "layout": layout,
-                    "problems": found.problems,
-                    "faults": found.faults,
-                },
+                settings=Settings(
+                    files=tuple(file.name for file in files),
+                    layout=layout,
+                    problems=tuple(found.problems),
+                    faults=tuple(found.faults),
+                ),
                 versions=_versions(found),
             )
         )
@@ -303,7 +303,7 @@ def _write(
         if found.tuning:
             write_text(out / LOGS / f"{convert.PHASE}.0.log", "\n".join(found.tuning) + "\n")
         for text in filter(None, (note, *found.problems)):
-            recorder.line("note", text=f"import: {text}")
+            recorder.note(f"import: {text}")
         for _, measurement in pairs:
             recorder.measurement(measurement)
         if found.complete:

@@ -13,8 +13,9 @@ from statistics import median
 
 from bench.judge.fabric.links import wanted_of
 from bench.judge.gpu_of_rank import placed
-from bench.model.counters import NET, PMA, Growth, How, grown_between, read
+from bench.model.counters import NET, PMA, Growth, How, grown_between
 from bench.model.facts import Node
+from bench.model.lines import CounterLine
 from bench.model.measurement import Rank
 from bench.model.profile import Profile, Rails
 from bench.model.rails import (
@@ -168,7 +169,7 @@ def leaves(nodes: Iterable[Node], names: Sequence[str], fabric: Subnet | None) -
 
 
 def signs(
-    nodes: Sequence[Node], rails: Rails, names: Sequence[str], counters: Sequence[dict[str, object]]
+    nodes: Sequence[Node], rails: Rails, names: Sequence[str], counters: Sequence[CounterLine]
 ) -> Iterator[Sign]:
     """Links that are down, gone, slower or set otherwise than the same rail elsewhere; errors that grew."""
     of = {rail: [name for name in names if rail in members(name)] for name in names for rail in members(name)}
@@ -220,20 +221,14 @@ def _most(values: Iterable[float | None]) -> float | None:
 
 
 def _grown(
-    nodes: Sequence[Node], wanted: set[tuple[str, str]], counters: Sequence[dict[str, object]]
+    nodes: Sequence[Node], wanted: set[tuple[str, str]], counters: Sequence[CounterLine]
 ) -> Iterator[tuple[str, str, str]]:
     """Errors of a rail's own link from the first snapshot of the run to the last: node, rail, words."""
-    shots = [line["snapshots"] for line in counters if line.get("snapshots")]
+    shots = [line.snapshots for line in counters if line.snapshots]
     if len(shots) < 2:
         return
-    first, last = shots[0], shots[-1]
-    assert isinstance(first, list) and isinstance(last, list)
-    for node, before, after in zip(nodes, first, last, strict=False):
-        try:
-            moved = grown_between(read(before), read(after))
-        except ValueError:
-            continue  # the check on the counters says that they are damaged
-        for row in moved.rows:
+    for node, before, after in zip(nodes, shots[0], shots[-1], strict=False):
+        for row in grown_between(before, after).rows:
             if (node.name, row.subject) in wanted and _is_local(row) and row.growth:
                 least = "at least " if row.how is How.SATURATED else ""
                 yield node.name, row.subject, f"{row.counter} grew by {least}{row.growth}"
@@ -259,7 +254,7 @@ def inside(
         if row.case.phase != INSIDE:
             continue
         for number in row.measurement.ranks:
-            rate = 0.0 if "failed" in row.measurement.extra else row.algbw
+            rate = 0.0 if row.measurement.extra.failed else row.algbw
             seen_.setdefault(number, []).append(rate)
     for number, rates in seen_.items():
         rank, told = where[number], [rate for rate in rates if math.isfinite(rate)]

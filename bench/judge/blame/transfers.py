@@ -94,8 +94,8 @@ def _meeting(row: Row) -> tuple[str, frozenset[int], str]:
 def _transfer(row: Row, where: Mapping[int, Rank], names: Sequence[str]) -> PairRate:
     """The first member of the group sends, or both do."""
     sender, receiver = (where[rank] for rank in row.measurement.ranks)
-    failed = "failed" in row.measurement.extra
-    counts = row.measurement.extra.get("retransmits") or [None]
+    failed = row.measurement.extra.failed
+    counts = row.measurement.extra.retransmits or (None,)
     pinned = row.case.rail not in ("", "own")
     rail = row.case.rail if pinned else names[sender.local_rank]
     other = rail if pinned else names[receiver.local_rank]
@@ -269,7 +269,7 @@ def ring_rates(
             continue
         members = [where[rank] for rank in row.measurement.ranks]
         ring = tuple(member.node for member in members)
-        rate = 0.0 if "failed" in row.measurement.extra else row.algbw
+        rate = 0.0 if row.measurement.extra.failed else row.algbw
         found.setdefault(ring, {}).setdefault(names[members[0].local_rank], []).append(rate)
     return {
         ring: {rail: median(seen) for rail, seen in rates.items() if all(map(math.isfinite, seen))}

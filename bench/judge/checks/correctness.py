@@ -12,7 +12,7 @@ from bench.model.collectives import collective
 from bench.model.measurement import Mismatch
 from bench.model.units import show_count, show_some
 from bench.model.verdict import Status, Verdict
-from bench.store.rows import UNVERIFIED, Row
+from bench.store.rows import Row
 
 
 @check("correctness")
@@ -20,7 +20,7 @@ def correctness(evidence: Evidence) -> Iterator[Verdict]:
     """Every element that every rank received equals the truth; one wrong element fails its case."""
     groups: dict[str, list[Row]] = {}
     for row in evidence.rows:
-        if "failed" in row.measurement.extra:
+        if row.measurement.extra.failed:
             continue  # nothing arrived to be checked: blame names who did not answer
         groups.setdefault(row.case.collective, []).append(row)
         if row.wrong:
@@ -82,7 +82,11 @@ def _compared_everywhere(row: Row) -> bool:
 
 def _unverifiable(row: Row) -> str:
     """Why nobody could verify a row, "" where somebody could: tools whose results are imported differ in this."""
-    return str(row.measurement.extra.get(UNVERIFIED, "")) if row.wrong is None else ""
+    return row.measurement.extra.unverified if row.wrong is None else ""
+
+
+def _element(value: float | None) -> str:
+    return "no finite number" if value is None else f"{value:g}"
 
 
 def _wrong(evidence: Evidence, row: Row) -> Verdict:
@@ -98,10 +102,9 @@ def _wrong(evidence: Evidence, row: Row) -> Verdict:
         )
     measured = f"{show_count(row.wrong or 0, 'wrong element')} {where}"
     if first:
-        measured += (
-            f"; first in call {first.repetition + 1} at rank {first.rank} index {first.index}: got {first.got:g}, "
-            f"wanted {first.wanted:g}"
-        )
+        got, wanted = _element(first.got), _element(first.wanted)
+        call = f"call {first.repetition + 1} at rank {first.rank} index {first.index}"
+        measured += f"; first in {call}: got {got}, wanted {wanted}"
     return Verdict(
         "correctness",
         row.case.id,
@@ -167,7 +170,7 @@ def _ranks(ranks: Sequence[int], nodes: Mapping[int, str]) -> str:
 @check("clock")
 def clock(evidence: Evidence) -> Iterator[Verdict]:
     """Every row has a finite, positive time: of calls on end, or where none were timed of single ones."""
-    tried = [row for row in evidence.rows if "failed" not in row.measurement.extra]  # blame judges those
+    tried = [row for row in evidence.rows if not row.measurement.extra.failed]  # blame judges those
     times = [row.seconds if row.measurement.pipelined else row.isolated.p50 for row in tried]
     bad = [row for row, time in zip(tried, times, strict=True) if not (math.isfinite(time) and time > 0)]
     for row in bad:

@@ -151,7 +151,7 @@ def cluster(evidence: Evidence) -> Iterator[Verdict]:
 @check("coverage.asked")
 def asked(evidence: Evidence) -> Iterator[Verdict]:
     """What a person asked for by name was planned; of a phase that every run may leave out the profile speaks."""
-    options: dict[str, str] = evidence.manifest.settings.get("asked", {})
+    options = evidence.manifest.settings.asked
     planned = {phase.name.split("-")[0] for phase in evidence.run.plan.phases}
     left = dict(evidence.run.plan.skipped)
     for phase, option in options.items():

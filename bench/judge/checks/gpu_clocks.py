@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, Question
 from bench.judge.registry import check
+from bench.model.lines import GpuDuringCase, HealthLine
 from bench.model.units import MEGA
 from bench.model.verdict import Verdict
 from bench.store import IMPORTED
@@ -34,10 +34,10 @@ def throttled(evidence: Evidence) -> Iterator[Verdict]:
     if evidence.manifest.launcher == IMPORTED:
         yield ask.skip("all GPUs", "an import does not say what held their clocks")
         return
-    by_rank: dict[int, list[dict[str, Any]]] = {}
+    by_rank: dict[int, list[HealthLine]] = {}
     for line in evidence.run.health:
-        if "gpu" in line:
-            by_rank.setdefault(int(line["rank"]), []).append(line)
+        if line.gpu is not None:
+            by_rank.setdefault(line.rank, []).append(line)
     phases = _measured(evidence)
     ranks = evidence.ranks
     yield from ask.verdicts(
@@ -49,38 +49,35 @@ def throttled(evidence: Evidence) -> Iterator[Verdict]:
     )
 
 
-def _finding(rank: int, node: str, lines: list[dict[str, Any]], phases: set[str]) -> Finding:
+def _finding(rank: int, node: str, lines: list[HealthLine], phases: set[str]) -> Finding:
     """``phases``: in which it measured something, so in each of them somebody must have looked."""
-    name = f"{node} GPU {lines[0]['gpu']['index']} (rank {rank})" if lines else f"{node} rank {rank}"
-    spells = [spell for line in lines for spell in line["cases"]]
+    gpu = lines[0].gpu if lines else None
+    name = f"{node} GPU {gpu.index} (rank {rank})" if gpu else f"{node} rank {rank}"
+    spells = [spell for line in lines for spell in line.cases]
     clocks = _clocks(spells, lines)
-    held = [
-        (spell, bad) for spell in spells if (bad := [each for each in spell["reasons"] if each in FAULTS])
-    ]
+    held = [(spell, bad) for spell in spells if (bad := [each for each in spell.reasons if each in FAULTS])]
     if held:
-        worst, reasons = max(held, key=lambda each: sum(each[0]["reasons"][reason] for reason in each[1]))
-        times = max(worst["reasons"][reason] for reason in reasons)
+        worst, reasons = max(held, key=lambda each: sum(each[0].reasons[reason] for reason in each[1]))
+        times = max(worst.reasons[reason] for reason in reasons)
         measured = (
-            f"held by {', '.join(reasons)} in {times} of {worst['samples']} looks during {worst['case']}"
+            f"held by {', '.join(reasons)} in {times} of {worst.samples} looks during {worst.case}"
             f"{f' and in {len(held) - 1} more cases' if len(held) > 1 else ''}; {_clocks([worst], lines)}"
         )
         return Finding(name, False, measured, note=clocks)
-    unseen = sorted(phases - {line["phase"] for line in lines if _told(line)})
+    unseen = sorted(phases - {line.phase for line in lines if _told(line)})
     if unseen or not any(map(_told, lines)):
-        why = next(
-            (line["note"] for line in lines if line.get("note")), "nobody looked at it, or NVML hid it"
-        )
+        why = next((line.note for line in lines if line.note), "nobody looked at it, or NVML hid it")
         when = f" in {', '.join(unseen)}" if unseen and any(map(_told, lines)) else ""
         return Finding(name, None, f"what held its clocks while it was measured is not known{when}: {why}")
-    work = sorted({each for spell in spells for each in spell["reasons"] if each in WORK})
+    work = sorted({each for spell in spells for each in spell.reasons if each in WORK})
     return Finding(name, True, clocks, note="; held by ".join([clocks, *([", ".join(work)] if work else [])]))
 
 
-def _told(line: dict[str, Any]) -> bool:
+def _told(line: HealthLine) -> bool:
     """Whether NVML told in most of the looks of a phase, of which there was at least one."""
-    looks = sum(spell["samples"] for spell in line["cases"])
-    silent = sum(spell["silent"] for spell in line["cases"])
-    return bool(2 * silent < looks)
+    looks = sum(spell.samples for spell in line.cases)
+    silent = sum(spell.silent for spell in line.cases)
+    return 2 * silent < looks
 
 
 def _measured(evidence: Evidence) -> dict[int, set[str]]:
@@ -94,9 +91,9 @@ def _measured(evidence: Evidence) -> dict[int, set[str]]:
     return found
 
 
-def _clocks(spells: list[dict[str, Any]], lines: list[dict[str, Any]]) -> str:
+def _clocks(spells: list[GpuDuringCase], lines: list[HealthLine]) -> str:
     """``SM 1755 to 1980 MHz of at most 1980, 31 to 64 °C, 120 to 691 W``; what NVML refused is left out."""
-    most = next((line["gpu"].get("clock_sm_max") for line in lines if line["gpu"].get("clock_sm_max")), None)
+    most = next((line.gpu.clock_sm_max for line in lines if line.gpu and line.gpu.clock_sm_max), None)
     top = f" of at most {most / MEGA:.0f}" if most else ""
     words = (
         ("clock_sm", "SM ", 1 / MEGA, f" MHz{top}"),
@@ -105,7 +102,7 @@ def _clocks(spells: list[dict[str, Any]], lines: list[dict[str, Any]]) -> str:
     )
     parts = []
     for field, before, unit, after in words:
-        values = [value * unit for spell in spells for value in spell[field]]
+        values = [value * unit for spell in spells for value in getattr(spell, field)]
         if values:
             parts.append(f"{before}{min(values):.0f} to {max(values):.0f}{after}")
     return ", ".join(parts) or "clocks not told"

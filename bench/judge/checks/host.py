@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from statistics import median_low
 
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, Question
 from bench.judge.registry import check
-from bench.model.counters import read
+from bench.model.counters import Snapshot
 from bench.model.facts import Host, Node, PciLink
 from bench.model.profile import Profile
 from bench.model.rails import by_port, rails_of
@@ -224,7 +224,7 @@ def clock(evidence: Evidence) -> Iterator[Verdict]:
 def _offsets(evidence: Evidence, names: tuple[str, ...]) -> Iterator[Finding]:
     """From the snapshots where there are some, which are taken quickly; else from the probes, which are not."""
     coarse = [{node.name: node.host.clock for node in evidence.nodes}]
-    fine = [_times(line.get("snapshots"), names) for line in evidence.run.counters]
+    fine = [_times(line.snapshots, names) for line in evidence.run.counters]
     for name in names:
         offset = _least(fine, name)
         sure = offset is not None
@@ -239,10 +239,10 @@ def _offsets(evidence: Evidence, names: tuple[str, ...]) -> Iterator[Finding]:
         yield Finding(name, ok, told if sure else f"{told}, by the probes' own clocks", abs(offset))
 
 
-def _times(shots: object, names: tuple[str, ...]) -> dict[str, float | None]:
-    if not isinstance(shots, list) or len(shots) != len(names):
+def _times(shots: Sequence[Snapshot], names: tuple[str, ...]) -> dict[str, float | None]:
+    if len(shots) != len(names):
         return {}
-    return {name: read(shot).time for name, shot in zip(names, shots, strict=True)}
+    return {name: shot.time for name, shot in zip(names, shots, strict=True)}
 
 
 def _least(sets: list[dict[str, float | None]], name: str) -> float | None:

@@ -17,18 +17,18 @@ def whole(evidence: Evidence) -> Iterator[Verdict]:
     manifest = evidence.manifest
     if manifest.launcher != IMPORTED:
         return
-    for fault in manifest.settings.get("faults", []):
+    for fault in manifest.settings.faults:
         yield Verdict(
             "import.whole",
             "import",
             Status.FAIL,
-            str(fault),
+            fault,
             "a run that ends without an error",
             "the imported tool",
             "find the cause on the hosts or the link that the output names, then run the tool again",
         )
-    problems = [str(problem) for problem in manifest.settings.get("problems", [])]
-    if manifest.settings.get("layout") == NO_LAYOUT:
+    problems = list(manifest.settings.problems)
+    if manifest.settings.layout == NO_LAYOUT:
         problems.append("the files do not say which ranks share a node, so the share of the wire is unknown")
     for problem in problems:
         yield Verdict(
@@ -41,5 +41,5 @@ def whole(evidence: Evidence) -> Iterator[Verdict]:
             "import the whole output again, and give what it lacks with --collective, --ranks or --nodes",
         )
     if not problems:
-        files = ", ".join(str(name) for name in manifest.settings.get("files", []))
+        files = ", ".join(manifest.settings.files)
         yield Verdict("import.whole", "import", Status.PASS, f"{files} fit together")

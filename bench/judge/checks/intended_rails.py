@@ -101,7 +101,7 @@ def _moved(window: Window, due: Due, want: Profile) -> Iterator[Finding]:
 
 def _due(phases: Container[str], names: Sequence[str], evidence: Evidence) -> dict[tuple[str, str], Due]:
     """(phase, node) → bytes that the measured calls moved on the rails of each GPU, without headers."""
-    repetitions = int(evidence.manifest.settings.get("repetitions", 0))
+    repetitions = evidence.manifest.settings.repetitions
     where = {rank.rank: rank for rank in evidence.ranks}
     own = [members(name) for name in names]
     found: dict[tuple[str, str], Due] = {}

@@ -90,7 +90,7 @@ def _moved(window: Window, phase: Phase, evidence: Evidence) -> Finding:
 def _expected(window: Window, phase: Phase, evidence: Evidence) -> float:
     """Bytes that the measured calls sent and received on this node, without headers."""
     node = {rank.rank: rank.node for rank in evidence.ranks}
-    repetitions = int(evidence.manifest.settings.get("repetitions", 0))
+    repetitions = evidence.manifest.settings.repetitions
 
     def of(row: Row) -> float:
         here = [node.get(rank) == window.node.name for rank in row.measurement.ranks]

@@ -11,6 +11,7 @@ from bench.judge.findings import Finding, Question
 from bench.judge.gpu_of_rank import VISIBLE, foreseen, match, said
 from bench.judge.registry import check
 from bench.model.facts import Node
+from bench.model.lines import WorkerGpu
 from bench.model.measurement import Rank
 from bench.model.profile import Profile
 from bench.model.rails import by_port, in_order, joined, nearest_rails, own_rails, rails_of
@@ -30,7 +31,7 @@ def gpus_placed(evidence: Evidence) -> Iterator[Verdict]:
     if evidence.backend != "nccl":
         yield ask.skip("all ranks", f"{evidence.backend} uses no GPU")
         return
-    if not any("gpus" in line for line in evidence.run.joined):
+    if all(line.gpus is None for line in evidence.run.joined):
         yield ask.skip(
             "all ranks", "no worker said which GPU it has: none joined, or the run is an older one"
         )
@@ -38,7 +39,7 @@ def gpus_placed(evidence: Evidence) -> Iterator[Verdict]:
     heard, facts = said(evidence.run), evidence.facts
     asked = foreseen(evidence.ranks, evidence.nodes, evidence.manifest.environment)
     found = [
-        _placed(rank, heard.get(rank.rank, {}), facts.get(rank.node), asked.get(rank.rank))
+        _placed(rank, heard.get(rank.rank), facts.get(rank.node), asked.get(rank.rank))
         for rank in evidence.ranks
     ]
     places = evidence.gpu_of_rank
@@ -58,13 +59,13 @@ def gpus_placed(evidence: Evidence) -> Iterator[Verdict]:
     yield from ask.verdicts(found, "ranks have a GPU of their node, the same on every node")
 
 
-def _placed(rank: Rank, gpu: dict[str, object], node: Node | None, asked: int | None) -> Finding:
+def _placed(rank: Rank, gpu: WorkerGpu | None, node: Node | None, asked: int | None) -> Finding:
     subject = f"rank {rank.rank} ({rank.node}, local rank {rank.local_rank})"
     if node is None:
         return Finding(subject, None, "its node has no facts")
-    if not gpu:
+    if gpu is None:
         return Finding(subject, None, "its worker did not say which GPU it has")
-    at, name = match(gpu, node.gpus), gpu.get("uuid") or gpu.get("pci") or "neither UUID nor PCI address"
+    at, name = match(gpu, node.gpus), gpu.uuid or gpu.pci or "neither UUID nor PCI address"
     if at is None:
         return Finding(
             subject, None, f"its worker has {name}, which is none of the {len(node.gpus)} GPUs of the facts"

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations, pairwise
 from statistics import median
-from typing import Any
 
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, Question
 from bench.judge.registry import check
 from bench.model.collectives import busbw, collective
+from bench.model.lines import HealthLine
 from bench.model.measurement import Case, Window
 from bench.model.rails import rails_of
 from bench.model.stats import deviation
@@ -65,7 +65,7 @@ def bandwidth(case: Case, window: Window) -> float:
 @check("soak.duration")
 def duration(evidence: Evidence) -> Iterator[Verdict]:
     """The load lasted as long as was asked for."""
-    asked = float(evidence.manifest.settings.get("budget") or 0.0)
+    asked = evidence.manifest.settings.budget or 0.0
     ask = Question(
         "soak.duration",
         f"{show_seconds(asked)} of load",
@@ -187,10 +187,10 @@ def memory(evidence: Evidence) -> Iterator[Verdict]:
     )
     if not planned(evidence):
         return
-    lines = {int(line["rank"]): line for line in evidence.run.health if line.get("phase") == PHASE}
+    lines = {line.rank: line for line in evidence.run.health if line.phase == PHASE}
     found = []
     for rank in evidence.ranks:
-        points = lines.get(rank.rank, {}).get("memory", [])
+        points = lines[rank.rank].memory if rank.rank in lines else []
         for column, process in ((1, "worker"), (2, "supervisor")):
             found.append(_flat(f"{rank.node} rank {rank.rank} {process}", [row[column] for row in points]))
     yield from ask.verdicts(found, "of our processes did not grow")
@@ -220,10 +220,10 @@ def errors(evidence: Evidence) -> Iterator[Verdict]:
     )
     if not planned(evidence):
         return
-    lines = {int(line["rank"]): line for line in evidence.run.health if line.get("phase") == PHASE}
+    lines = {line.rank: line for line in evidence.run.health if line.phase == PHASE}
     if evidence.rails.kind == "none":
         told = [text for line in lines.values() for text in _grown(line)]
-        looked = any(line.get("looks", 0) > 1 for line in lines.values())
+        looked = any(line.looks > 1 for line in lines.values())
         none = "no error counter grew" if looked else "no counter was looked at"
         measured = f"the profile speaks of no rails; {told[0] if told else none}"
         yield ask.skip("all nodes", measured, *told[:20])
@@ -236,31 +236,30 @@ def errors(evidence: Evidence) -> Iterator[Verdict]:
     yield from ask.verdicts(found, "nodes show no error grown on a rail")
 
 
-def _errors(node: str, line: dict[str, Any] | None, rails: set[str]) -> Finding:
-    if line is None or "errors" not in line or not rails:
+def _errors(node: str, line: HealthLine | None, rails: set[str]) -> Finding:
+    if line is None or line.errors is None or not rails:
         return Finding(node, None, "its counters were not followed")
     bad = [text for text in _grown(line) if text.split(" ", 1)[0] in rails]
     if bad:
         return Finding(node, False, "; ".join(bad[:4]), float(len(bad)))
-    if line.get("looks", 0) < 2:
+    if line.looks < 2:
         return Finding(
             node,
             None,
-            f"its counters were looked at {show_count(line.get('looks', 0), 'time')}, 2 at least are wanted",
+            f"its counters were looked at {show_count(line.looks, 'time')}, 2 at least are wanted",
         )
-    followed = line.get("followed", {})
-    untold = [f"{rail} {name}" for rail in sorted(rails) for name in followed.get(rail, ["error counters"])]
+    untold = [
+        f"{rail} {name}" for rail in sorted(rails) for name in line.followed.get(rail, ["error counters"])
+    ]
     if untold:
         more = f" and {len(untold) - 4} more" if len(untold) > 4 else ""
         return Finding(node, None, f"it cannot be determined whether {', '.join(untold[:4])}{more} grew")
     return Finding(node, True, "no error grew", 0.0)
 
 
-def _grown(line: dict[str, Any]) -> list[str]:
+def _grown(line: HealthLine) -> list[str]:
     """``mlx5_3/1 symbol_error grew by 12 until 90 s``."""
-    return [
-        f"{name} grew by {growth} until {show_seconds(at)}" for at, name, growth in line.get("errors", [])
-    ]
+    return [f"{name} grew by {growth} until {show_seconds(at)}" for at, name, growth in line.errors or []]
 
 
 def _name(case: Case, ranks: tuple[int, ...]) -> str:

@@ -111,10 +111,10 @@ def swallowed(subject: Subject, evidence: Evidence) -> int:
         for row in evidence.rows
         if row.case.phase.startswith((transfers.FIRST, transfers.AGAIN))
         and {subject.node, subject.peer} - {""} <= {where[rank].node for rank in row.measurement.ranks}
-        and row.measurement.extra.get("rail") == subject.rail
-        and "failed" in row.measurement.extra
+        and row.measurement.extra.rail == subject.rail
+        and row.measurement.extra.failed
     ]
-    stages = [str(row.measurement.extra.get("stage", "connecting")) for row in rows]
+    stages = [row.measurement.extra.stage or "connecting" for row in rows]
     if not rows or subject.kind not in ("port", "path") or any(s.startswith("connecting") for s in stages):
         return 0
     return min(row.case.size for row in rows)

@@ -60,7 +60,7 @@ def _nccl(node: Node) -> str | None:
 
 def settings(manifest: Manifest) -> str:
     """``NCCL_IB_HCA=^=mlx5_0 NCCL_NET=IB``: what NCCL and gloo were told on any rank, and by the profile."""
-    told: Mapping[str, str] = manifest.settings.get("worker_environment") or {}
+    told: Mapping[str, str] = manifest.settings.worker_environment
     values = chain(told.items(), *(each.items() for each in manifest.environment.values()))
     wanted = {
         f"{name}={value}"
@@ -74,7 +74,7 @@ def algorithm(manifest: Manifest) -> str:
     """What NCCL is forced to, else ``auto``."""
     given = {
         f"{name.removeprefix('NCCL_').lower()} {each[name]}"
-        for each in (*manifest.environment.values(), manifest.settings.get("worker_environment") or {})
+        for each in (*manifest.environment.values(), manifest.settings.worker_environment)
         for name in ("NCCL_ALGO", "NCCL_PROTO")
         if name in each
     }

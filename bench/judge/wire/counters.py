@@ -6,12 +6,11 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from bench.model.bounds import wire_factor
 from bench.model.collectives import collective
-from bench.model.counters import Delta, Snapshot, bytes_moved, grown_between, read
-from bench.model.facts import FactsError, Node
+from bench.model.counters import Delta, Snapshot, bytes_moved, grown_between
+from bench.model.facts import Node
 from bench.model.measurement import Measurement
 from bench.model.packets import PACKETS
 from bench.model.profile import Profile, Rails
@@ -81,7 +80,7 @@ def carried(phase: str, run: Run, rows: Sequence[Row], profile: Profile) -> tupl
     expected: dict[str, float] = defaultdict(float)
     busy: dict[str, float] = defaultdict(float)
     wall: dict[str, float] = defaultdict(float)
-    repetitions = int(run.manifest.settings.get("repetitions", 0))
+    repetitions = run.manifest.settings.repetitions
     by_case: dict[str, list[Row]] = defaultdict(list)
     for row in here:
         by_case[row.case.id].append(row)
@@ -151,11 +150,7 @@ def _sent(row: Row, run: Run, profile: Profile) -> dict[str, float]:
 def _counted(phase: str, run: Run, profile: Profile) -> dict[str, dict[str, int]]:
     """node -> rail -> bytes that left it between the snapshots before and after."""
     taken = {
-        when: [
-            line["snapshots"]
-            for line in run.counters
-            if (line.get("phase"), line.get("when")) == (phase, when)
-        ]
+        when: [line.snapshots for line in run.counters if (line.phase, line.when) == (phase, when)]
         for when in ("before", "after")
     }
     if not taken["before"] or not taken["after"]:
@@ -163,13 +158,9 @@ def _counted(phase: str, run: Run, profile: Profile) -> dict[str, dict[str, int]
     nodes, before, after = run.manifest.nodes, taken["before"][-1 if run.earlier else 0], taken["after"][-1]
     if not len(nodes) == len(before) == len(after):
         raise Untold(f"the counters of phase {phase} are not of every node")
-    facts = _facts(run)
+    facts = {node.name: node for node in run.nodes}
     found = {}
-    for node, old, new in zip(nodes, before, after, strict=True):
-        try:
-            first, last = read(old), read(new)
-        except ValueError as error:
-            raise Untold(f"{node}: {error}") from None
+    for node, first, last in zip(nodes, before, after, strict=True):
         subjects = rail_subjects(node, first, facts.get(node), profile.rails)
         found[node] = _left(node, grown_between(first, last), subjects)
     return found
@@ -183,22 +174,6 @@ def _left(node: str, moved: Delta, subjects: Iterable[str]) -> dict[str, int]:
             raise Untold(f"{node} {subject}: the bytes that left cannot be determined: {traffic.how}")
         sent[subject] = traffic.sent
     return sent
-
-
-def _facts(run: Run) -> dict[str, Node]:
-    """Facts by node. Read once for each run folder: a page asks for every node of 64."""
-    key = id(run.facts)
-    if key not in _READ:
-        _READ.clear()
-        try:
-            _READ[key] = (run.facts, {node.name: node for node in run.nodes})
-        except FactsError:
-            _READ[key] = (run.facts, {})
-    return _READ[key][1]
-
-
-# the facts are kept with what was read of them, so that no other object can have their id meanwhile
-_READ: dict[int, tuple[tuple[dict[str, Any], ...], dict[str, Node]]] = {}
 
 
 def rail_subjects(node: str, seen: Snapshot, facts: Node | None, rails: Rails) -> tuple[str, ...]:
@@ -239,7 +214,7 @@ def _payload(counted: Mapping[str, int], node: str, run: Run, profile: Profile) 
     packet, so that this may be too little there by up to the headers' share.
     """
     packet, unseen = HEADERS[profile.rails.kind]
-    facts = _facts(run).get(node)
+    facts = next((each for each in run.nodes if each.name == node), None)
     sizes = {face.name: face.mtu for face in facts.interfaces} if facts else {}
     total = 0.0
     for subject, sent in counted.items():

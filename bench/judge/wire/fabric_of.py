@@ -17,7 +17,7 @@ from bench.store import Run
 PAIRED = ("p2p", "p2p_bidirectional")
 OWN = "own"  # case.rail: every rank on the rail of its local rank
 VERBS = "ib_"  # case.algorithm of a perftest result: ib_write_bw
-NO_LAYOUT = "unknown"  # manifest.settings["layout"] of an import that does not tell which rank ran where
+NO_LAYOUT = "unknown"  # manifest.settings.layout of an import that does not tell which rank ran where
 
 
 class Unplaced(ValueError):
@@ -48,7 +48,7 @@ def fabric_of(case: Case, ranks: Sequence[int], run: Run, profile: Profile) -> F
     of gloo has one rail (torch gives each call one of its interfaces in turn). Raises
     Unplaced where the profile names no rails or rates, or the ranks lie so that no bound describes them.
     """
-    if run.manifest.settings.get("layout") == NO_LAYOUT:
+    if run.manifest.settings.layout == NO_LAYOUT:
         raise Unplaced("the import does not tell which ranks share a node: give --nodes")
     if case.collective in COPIES:
         raise Unplaced("a copy is a rank's own: it crosses no link of the fabric")

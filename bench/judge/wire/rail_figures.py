@@ -10,9 +10,10 @@ from functools import cached_property
 from bench.judge.blame import transfers
 from bench.judge.blame.background import names_in
 from bench.measure.perftest.outcome import Outcome, explained, outcome
-from bench.measure.perftest.record import PerftestRecord, Transfer
+from bench.measure.perftest.record import PerftestRecord
 from bench.measure.perftest.schedule import wanted
 from bench.model.facts import Node, Port
+from bench.model.lines import Transfer
 from bench.model.profile import Profile
 from bench.model.rails import members
 from bench.model.units import show_both

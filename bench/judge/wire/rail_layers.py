@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 from bench.judge.blame import transfers
 from bench.measure.perftest.expected_rate import least
-from bench.measure.perftest.record import HOST, RecordError, of_lines
+from bench.measure.perftest.record import of_lines
 from bench.measure.perftest.schedule import wanted
 from bench.model.facts import Node, Port
+from bench.model.lines import HOST
 from bench.model.profile import Profile
 from bench.model.units import show_both, show_rate, show_share
 from bench.model.verdict import Bound, Status
@@ -111,10 +112,7 @@ class RailLayers:
 
 def of_layers(run: Run, rows: Sequence[Row], profile: Profile, nodes: Sequence[Node]) -> RailLayers:
     """The layers of every rail of ``nodes``, the facts of the run."""
-    try:
-        record = of_lines(run.verbs)
-    except RecordError as error:
-        return RailLayers((), Status.INCONCLUSIVE, f"verbs.jsonl is damaged: {error}")
+    record = of_lines(run.verbs)
     if not run.verbs or record.left:
         left = (
             record.left or dict(run.plan.skipped).get(transfers.FIRST) or "perftest was not asked in this run"

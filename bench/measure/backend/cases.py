@@ -26,7 +26,9 @@ from bench.measure.work_order import CAPTURING, Progress, WorkOrder, first_line
 from bench.model.buffers import rotation
 from bench.model.collectives import Call, collective
 from bench.model.elements import element, pattern, reduction
-from bench.model.measurement import Case, Measurement, Window
+from bench.model.measurement import Case, Extra, Measurement, Window
+from bench.model.timings import Blocks, Seconds
+from bench.model.typed_json import to_json
 
 RAIL_LIMIT = 8.0  # seconds that a pair waits for a rail that does not answer
 
@@ -58,26 +60,28 @@ def measure_on_rail(case: Case, mine: tuple[int, ...], here: Group, store: Any, 
         group = replace(here, members=mine, place=place, talk=talk)
         row = measure_case(case, group, to)
         again = group.share([_number(retransmitted(rail))])
-        return replace(row, extra={"retransmits": [_count(line[0]) for line in again]})
+        return replace(row, extra=Extra(retransmits=tuple(_count(line[0]) for line in again)))
     except RuntimeError as error:
         return failed(case, mine, error, rail=rail, stage=to.progress.stage)
 
 
-def failed(case: Case, members: tuple[int, ...], error: Exception, **extra: Any) -> Measurement:
+def failed(
+    case: Case, members: tuple[int, ...], error: Exception, rail: str = "", stage: str = ""
+) -> Measurement:
     """The row of a case that could not be measured, with the reason; the phase goes on with its other cases."""
     return Measurement(
         case=case.id,
         ranks=members,
-        pipelined=(),
+        pipelined=Blocks(()),
         calls=0,
-        isolated=(),
+        isolated=Seconds(()),
         wrong=(None,) * len(members),
         checked=0,
         mismatches=(),
         stop="failed",
-        width=-1.0,
+        width=None,
         warmup=0,
-        extra={"failed": first_line(error), **extra},
+        extra=Extra(failed=first_line(error), rail=rail, stage=stage),
     )
 
 
@@ -115,14 +119,14 @@ def measure_case(case: Case, group: Group, to: Teller) -> Measurement:
     return Measurement(
         case=case.id,
         ranks=group.members,
-        pipelined=tuple(tuple(round(value, 10) for value in block) for block in times.pipelined),
+        pipelined=Blocks([[round(value, 10) for value in block] for block in times.pipelined]),
         calls=times.calls,
-        isolated=tuple(round(value, 10) for value in times.isolated),
+        isolated=Seconds(round(value, 10) for value in times.isolated),
         wrong=tuple(int(line[0]) if line[1] else None for line in lines),
         checked=int(sum(line[1] for line in lines)),
         mismatches=tuple(mismatch_of(line, group.members[i]) for i, line in enumerate(lines) if line[4]),
         stop=times.stop,
-        width=times.width if times.width < 1e9 else -1.0,
+        width=times.width if times.width < 1e9 else None,
         warmup=times.warmup,
         started=started,
         ended=time.time(),
@@ -193,7 +197,7 @@ def _time(case: Case, group: Group, results: Verifier, to: Teller) -> Timings:
 
     def ended(window: Window) -> None:
         if group.place == 0:
-            to.tell("window", **replace(window, case=case.id, ranks=group.members).to_json())
+            to.tell("window", **to_json(replace(window, case=case.id, ranks=group.members)))
 
     def check(number: int) -> list[float]:
         wrong, checked = results.wrong, results.checked
@@ -206,13 +210,13 @@ def _time(case: Case, group: Group, results: Verifier, to: Teller) -> Timings:
 LAUNCHES = 32  # calls whose launch is timed: few enough that no queue of the driver's fills up
 
 
-def _extra(group: Group, launch: Launch, times: Timings) -> dict[str, Any]:
+def _extra(group: Group, launch: Launch, times: Timings) -> Extra:
     """The host time to launch one call on a GPU while others are in flight: [rank] seconds.
 
     On a CPU a call returns when it is done, so starting it is no time of its own.
     """
     if group.device.type != "cuda":
-        return {}
+        return Extra()
     calls = min(LAUNCHES, max(times.calls, 1))
     group.together()
     begun = time.perf_counter()
@@ -220,4 +224,4 @@ def _extra(group: Group, launch: Launch, times: Timings) -> dict[str, Any]:
         launch(i)
     spent = (time.perf_counter() - begun) / calls
     group.clock.settle()
-    return {"launch": [round(row[0], 9) for row in group.share([spent])]}
+    return Extra(launch=tuple(round(row[0], 9) for row in group.share([spent])))

@@ -7,6 +7,7 @@ fresh data and poisoned receive buffers, so that a stale buffer or a launch that
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field, replace
 
@@ -133,7 +134,8 @@ class Verifier:
         counts = [float(self.wrong), float(self.checked), float(self.verified), float(self.made)]
         if self.first is None:
             return [*counts, 0, 0, 0, 0, 0]
-        return [*counts, 1, self.first.index, self.first.repetition, self.first.got, self.first.wanted]
+        got, wanted = (math.nan if value is None else value for value in (self.first.got, self.first.wanted))
+        return [*counts, 1, self.first.index, self.first.repetition, got, wanted]
 
 
 def mismatch_of(line: list[float], rank: int) -> Mismatch:

@@ -11,8 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .command import Side
-from .record import PerftestExit, Transfer
+from bench.model.lines import PerftestExit, Side, Transfer
 
 # libibverbs/verbs.h, enum ibv_wc_status: those of a path and not of a program
 STATES = {

@@ -8,41 +8,15 @@ iterations, so that a rail takes as long at 1 Gb/s as at 400.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
 
+from bench.model.lines import Side, Tool
 from bench.model.profile import Verbs
 
-from .tool import NAME, Tool
+from .tool import NAME
 
 DEPTH = 16
 SECONDS, MARGIN = 4, 1  # of which the first and the last are not counted
 TIMEOUT = 18  # of the queue pair, 4 µs × 2^18: a busy host must not look like a dead link
-
-
-@dataclass(frozen=True)
-class Side:
-    """One end of a transfer. ``numa``: of the adapter; ``gpu``: index and PCI address, "" for host memory."""
-
-    node: str
-    hca: str
-    number: int
-    numa: int | None = None
-    gpu: str = ""
-    gpu_address: str = ""
-    dmabuf: bool = False
-
-    @property
-    def name(self) -> str:
-        """``mlx5_3/1``."""
-        return f"{self.hca}/{self.number}"
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @staticmethod
-    def from_json(row: dict[str, Any]) -> Side:
-        return Side(**{key: value for key, value in row.items() if key in Side.__dataclass_fields__})
 
 
 def words(

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 from bench.measure.perftest import output
 from bench.model.facts import Node
+from bench.model.lines import PerftestExit, Tool, Transfer
 from bench.model.units import show_size
 
 from .causes import MEMORY, Cause, cause
-from .record import PerftestExit, Transfer
-from .tool import Tool
 
 GAVE_UP = "Failed status 12"  # IBV_WC_RETRY_EXC_ERR: sent again and again, never acknowledged
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.model.facts import Node, Port, rail_of_gpu
+from bench.model.lines import Side, Tool
 from bench.model.profile import Profile, Rails
 from bench.model.rails import Part, by_port, own_rails, rails_of, roles
 from bench.model.rounds import Round, rounds
 
-from .command import SECONDS, Side
-from .tool import Tool
+from .command import SECONDS
 
 PARTNERS = 2  # that a node meets, where there are so many
 THERE, BACK = "there", "back"

@@ -6,8 +6,8 @@ Distributions build it without CUDA; ``--bind_source_ip`` came with 24.04. Its h
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
-from typing import Any
+
+from bench.model.lines import Tool
 
 NAME = "ib_write_bw"
 USED = (
@@ -20,23 +20,6 @@ USED = (
 NEEDED = ("ib-dev", "duration", "margin", "tx-depth")
 _FLAG = re.compile(r"--([A-Za-z][\w-]*)")
 _VERSION = re.compile(r"Version:\s*(\S+)")
-
-
-@dataclass(frozen=True)
-class Tool:
-    """perftest on one node. ``missing``: why it cannot be used; "" where it can. ``knows``: those of USED."""
-
-    node: str
-    version: str = ""
-    knows: tuple[str, ...] = ()
-    missing: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": "tool", **asdict(self)}
-
-    @staticmethod
-    def from_json(row: dict[str, Any]) -> Tool:
-        return Tool(str(row["node"]), str(row["version"]), tuple(row["knows"]), str(row["missing"]))
 
 
 def read(node: str, help_text: str, version_text: str) -> Tool:

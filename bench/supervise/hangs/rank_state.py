@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.measure.flight_recorder import Flight, RecordedCall
+from bench.measure.flight_recorder import Flight
+from bench.model.lines import LastSeen
 from bench.model.measurement import Case, Rank
+from bench.model.typed_json import load
 
 from .culprits import Position, RailState
 
@@ -67,24 +69,23 @@ def _position(rank: Rank, state: RankState, cases: Cases, now: float) -> Positio
 
 def flight_of(message: Message) -> Flight:
     """A rank's flight recorder, as its worker sent it."""
-    last, waiting = (tuple(RecordedCall(**row) for row in message[key]) for key in ("last", "open"))
-    return Flight(last, open=waiting)
+    return load(Flight, {"last": message["last"], "open": message["open"]})
 
 
-def record(found: Sequence[Position]) -> list[Message]:
+def record(found: Sequence[Position]) -> tuple[LastSeen, ...]:
     """Where every rank was last seen, for the journal; seconds."""
-    return [
-        {
-            "rank": each.rank,
-            "stage": each.stage,
-            "order": each.order,
-            "calls": each.calls,
-            "heartbeat": None if each.age is None else round(each.age, 2),
-            "state": each.state,
-            "links": {name: [round(rail.flat, 1), rail.up] for name, rail in each.rails.items()},
-        }
+    return tuple(
+        LastSeen(
+            each.rank,
+            each.stage,
+            each.order,
+            each.calls,
+            None if each.age is None else round(each.age, 2),
+            each.state,
+            {name: (round(rail.flat, 1), rail.up) for name, rail in each.rails.items()},
+        )
         for each in found
-    ]
+    )
 
 
 def heartbeats(found: Sequence[Position]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.measure.flight_recorder import behind
+from bench.model.lines import FlightRecord, RasReport
 from bench.nccl.environment import effective
 from bench.probe.environment import environment, home
 from bench.store import Recorder
@@ -18,7 +19,7 @@ def flights(recorder: Recorder, phase: str, states: Mapping[int, RankState]) -> 
     """Which collective each rank entered last, by torch's flight recorder; "" where it holds nothing."""
     found = {rank: state.flight for rank, state in states.items() if state.flight.last}
     for rank, flight in found.items():
-        recorder.line("flight", phase=phase, rank=rank, **flight.to_json())
+        recorder.add(FlightRecord(phase, rank, flight.last, flight.open))
     text = behind(found, [rank for rank in states if rank not in found])
     return f"torch's recorder: {text}" if text else ""
 
@@ -28,9 +29,9 @@ def ras_findings(recorder: Recorder, phase: str, environ: Mapping[str, str]) -> 
     try:
         answer = nccl_ras.ask(nccl_settings(environ))
     except OSError as error:
-        recorder.line("ras", phase=phase, text="", error=str(error))
+        recorder.add(RasReport(phase, "", str(error)))
         return ""
-    recorder.line("ras", phase=phase, text=answer.text, **({"error": answer.cut} if answer.cut else {}))
+    recorder.add(RasReport(phase, answer.text, answer.cut))
     text = nccl_ras.parse(answer.text).summary
     return f"NCCL's RAS: {text}" if text else ""
 

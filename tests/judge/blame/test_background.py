@@ -12,6 +12,7 @@ from bench.judge.blame import Known, PairRate, Rules, blame
 from bench.judge.blame.background import inside, known, leaves, rail_names, signs
 from bench.model.counters import Snapshot
 from bench.model.facts import Near
+from bench.model.lines import CounterLine
 from bench.model.profile import Rails
 from bench.model.rails import own_rails
 from bench.model.verdict import Status
@@ -94,9 +95,9 @@ def test_errors_of_the_link_itself_are_signs_and_losses_counted_by_the_sender_ar
     assert found == [("n1", "mlx5_3/1", "symbol_error grew by 7")]
 
 
-def test_counters_that_are_damaged_or_missing_add_no_sign():
-    assert of_signs(NODES, [{"phase": "x", "when": "before"}]) == []
-    assert of_signs(NODES, [{"snapshots": [{"time": 1}]}, {"snapshots": [{"time": 1}]}]) == []
+def test_counters_that_are_missing_add_no_sign():
+    assert of_signs(NODES, [CounterLine("x", "before", ())]) == []
+    assert of_signs(NODES, [CounterLine("x", when, ()) for when in ("before", "after")]) == []
 
 
 # ── leaves ──────────────────────────────────────────────────────────────────────────────────────────────

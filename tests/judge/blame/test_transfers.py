@@ -7,7 +7,7 @@ import pytest
 import runs
 from bench.judge.blame import transfers as paths
 from bench.judge.verdicts import judge
-from bench.model.measurement import Measurement
+from bench.model.measurement import Extra, Measurement
 from bench.model.profile import parse
 from bench.model.verdict import Status
 from bench.plan import AcceptOptions, Job, acceptance, pair_cases
@@ -52,7 +52,7 @@ def measured(case, where, slow=None, dead=None) -> list[Measurement]:
         row = runs.measured(case, seconds=case.size / rate)[number]
         if dead in ends:
             row = replace(
-                row, pipelined=(), isolated=(), wrong=(None, None), checked=0, extra={"failed": "no route"}
+                row, pipelined=(), isolated=(), wrong=(None, None), checked=0, extra=Extra(failed="no route")
             )
         made.append(row)
     return made

@@ -11,7 +11,7 @@ from bench.judge.blame import Blame, Subject
 from bench.judge.checks.throttling_and_mtu import explained, held_back, swallowed
 from bench.model.counters import CPU, Snapshot
 from bench.model.facts import Node
-from bench.model.measurement import Case, Measurement
+from bench.model.measurement import Case, Extra, Measurement
 from bench.model.profile import Profile, Rails
 from bench.model.verdict import Status, Verdict
 from bench.store import Loss
@@ -133,7 +133,7 @@ def test_only_what_has_to_do_with_the_throttled_node_is_in_doubt(subject, others
 
 def row(ranks: tuple[int, int], rail: str, stage: str = "checking", failed: bool = True) -> Row:
     case = Case("rails/p2p/x", "rails", "p2p", 1 << 20, 1 << 18, (ranks,), rail="own")
-    extra = {"failed": "Timed out", "rail": rail, "stage": stage} if failed else {"retransmits": [0, 0]}
+    extra = Extra("Timed out", rail, stage) if failed else Extra(retransmits=(0, 0))
     measurement = Measurement(case.id, ranks, (), 0, (), (None, None), 0, (), "failed", -1.0, 0, extra=extra)
     return Row(case, measurement, math.nan, math.nan, math.nan, math.nan, None)
 

@@ -270,7 +270,7 @@ def test_rails_that_are_called_differently_cannot_be_compared_with_one_list(tmp_
         node(1), ports=tuple(replace(p, hca=p.hca.replace("mlx5_8", "mlx5_12")) for p in node(1).ports)
     )
     evidence = logged(tmp_path)
-    run = replace(evidence.run, facts=(node(0).to_json(), odd.to_json()))
+    run = replace(evidence.run, facts=(node(0), odd))
     assert status("exclusion.log", replace(evidence, run=run)) is Status.INCONCLUSIVE
 
 

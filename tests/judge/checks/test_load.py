@@ -4,24 +4,22 @@ from dataclasses import replace
 
 import runs
 from bench.judge.verdicts import judge
+from bench.model.lines import GpuDuringCase, HealthLine, WorkerGpu
 from bench.model.verdict import Status
 from bench.store import load
 
 
 def spell(**changes):
-    return {
-        "case": "collectives/all_reduce/1024",
-        "begun": 5.0,
-        "samples": 8,
-        "silent": 0,
-        "clock_sm": [1.755e9, 1.98e9],
-        "clock_memory": [2.6e9, 2.6e9],
-        "temperature": [31.0, 64.0],
-        "power": [120.0, 691.0],
-        "reasons": {},
-        "changes": [],
-        **changes,
-    }
+    usual = GpuDuringCase(
+        case="collectives/all_reduce/1024",
+        begun=5.0,
+        samples=8,
+        clock_sm=[1.755e9, 1.98e9],
+        clock_memory=[2.6e9, 2.6e9],
+        temperature=[31.0, 64.0],
+        power=[120.0, 691.0],
+    )
+    return replace(usual, **changes)
 
 
 def judged(tmp_path, *lines, backend="nccl"):
@@ -31,8 +29,8 @@ def judged(tmp_path, *lines, backend="nccl"):
 
 
 def line(rank, *cases, note=""):
-    gpu = {"index": rank, "name": "H100", "clock_sm_max": 1.98e9}
-    return {"phase": "collectives", "rank": rank, "gpu": gpu, "cases": list(cases), "note": note}
+    gpu = WorkerGpu(rank, "H100", clock_sm_max=1.98e9)
+    return HealthLine("collectives", rank, gpu, list(cases), note)
 
 
 def test_gpus_that_nothing_held_pass(tmp_path):
@@ -79,7 +77,7 @@ def test_without_gpus_there_is_nothing_to_throttle(tmp_path):
 
 
 def test_a_phase_in_which_nobody_looked_is_no_pass_although_others_were_seen(tmp_path):
-    other = [{**line(rank, spell()), "phase": "inside"} for rank in (0, 1)]
+    other = [replace(line(rank, spell()), phase="inside") for rank in (0, 1)]
     found = judged(tmp_path, *other)
     assert [verdict.status for verdict in found] == [Status.INCONCLUSIVE]
     assert "not known in collectives" in found[0].measured

@@ -8,6 +8,7 @@ import pytest
 
 import runs
 from bench.judge.blame.background import own_by_rank, pins, rail_names
+from bench.model.lines import Joined, WorkerGpu
 from bench.model.profile import load
 from bench.model.rails import Part, in_order, own_rails, part
 from bench.model.verdict import Status
@@ -37,7 +38,7 @@ TURNED = (1, 0, 2, 3, 4, 5, 6, 7)
 def told(machines, gpus):
     """Evidence with each rank's GPU as its worker said it."""
     evidence = seen(machines)
-    lines = ({"phase": "evidence", "gpus": {str(rank): said for rank, said in gpus.items()}},)
+    lines = (Joined("evidence", gpus={str(rank): WorkerGpu(**said) for rank, said in gpus.items()}),)
     return replace(evidence, run=replace(evidence.run, joined=lines))
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import runs
 from bench.judge.verdicts import judge
+from bench.model.lines import HealthLine
 from bench.model.measurement import Window
 from bench.model.profile import load
 from bench.model.stats import median
@@ -44,10 +45,9 @@ def soak(tmp_path, made, memory=FLAT, errors=(), profile=None):
     profile = profile or runs.LOCAL
     run = load_run(runs.folder(tmp_path / "run", planned=[CASE], profile=profile))
     health = [
-        {"phase": "soak", "rank": rank, "memory": memory, **({"errors": errors} if rank == 0 else {})}
-        for rank in (0, 1)
+        HealthLine("soak", rank, memory=memory, errors=list(errors) if rank == 0 else None) for rank in (0, 1)
     ]
-    manifest = replace(run.manifest, settings={**run.manifest.settings, "budget": BUDGET})
+    manifest = replace(run.manifest, settings=replace(run.manifest.settings, budget=BUDGET))
     run = replace(run, manifest=manifest, windows=tuple(made), health=tuple(health))
     found = {}
     for verdict in judge(run, profile).verdicts:
@@ -227,7 +227,7 @@ def errors_of(tmp_path, **line):
     run = load_run(runs.folder(tmp_path / "run", planned=[CASE], profile=profile, nodes=[made_nodes.node(0)]))
     name = made_nodes.node(0).name
     ranks = tuple(replace(rank, node=name) for rank in run.manifest.ranks)
-    row = {"phase": "soak", "rank": 0, "memory": FLAT, **line}
+    row = HealthLine("soak", 0, memory=FLAT, **line)
     run = replace(run, manifest=replace(run.manifest, ranks=ranks), health=(row,), windows=tuple(windows()))
     return [verdict for verdict in judge(run, profile).verdicts if verdict.check == "soak.errors"]
 

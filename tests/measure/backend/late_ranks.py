@@ -17,6 +17,7 @@ from bench.measure.backend.cases import Teller, measure_case
 from bench.measure.backend.group import Group, HostClock
 from bench.measure.loop import TimingRules
 from bench.measure.work_order import Progress, WorkOrder
+from bench.model import typed_json
 from bench.model.collectives import COLLECTIVES
 from bench.plan import Request, sweep_cases
 
@@ -61,7 +62,7 @@ def main(rank: int, ranks: int, file: str, how: str, who: int) -> None:
         order = WorkOrder("x", (case,), rank, ranks, rank, "gloo", "", 60.0, rules, 1)
         row = measure_case(case, group, Teller(order, Progress(), lambda kind, **fields: None))
         if rank == 0:
-            print(json.dumps({"case": case.to_json(), "row": row.to_json()}), flush=True)
+            print(json.dumps({"case": typed_json.to_json(case), "row": typed_json.to_json(row)}), flush=True)
     dist.destroy_process_group()
 
 

@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from bench.model import typed_json
+
 torch = pytest.importorskip("torch")
 import torch.distributed as dist  # noqa: E402
 
@@ -79,7 +81,9 @@ def test_what_needs_a_gpu_says_so_without_one(alone, how):
 def test_a_steady_load_tells_its_windows(alone):
     case, told = case_of("all_reduce"), []
     row = measure_case(case, alone, teller(case, TimingRules(budget=0.4, window=0.2), told))
-    windows = [Window.from_json({k: v for k, v in fields.items() if k != "kind"}) for _, fields in told]
+    windows = [
+        typed_json.load(Window, {k: v for k, v in fields.items() if k != "kind"}) for _, fields in told
+    ]
     assert [kind for kind, _ in told] == ["window"] * len(row.pipelined)
     assert windows[-1].ended >= 0.4
     assert all(window.case == case.id and window.wrong == (0,) for window in windows)

@@ -13,6 +13,7 @@ import pytest
 
 from bench.measure.loop import TimingRules
 from bench.measure.work_order import WorkOrder
+from bench.model import typed_json
 from bench.plan import Request, sweep_cases
 from bench.supervise.worker_process import ForkServer, Worker
 
@@ -66,7 +67,7 @@ def phase(
     )
     wanted = environment(**settings)
     assert server.fits(wanted)
-    one = Worker(order.to_json(), wanted, folder / "phase.log", server)
+    one = Worker(typed_json.to_json(order), wanted, folder / "phase.log", server)
     heard = said(one)
     return one.pid, heard
 

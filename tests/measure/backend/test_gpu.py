@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from bench.model.measurement import Extra
+
 torch = pytest.importorskip("torch")
 import torch.distributed as dist  # noqa: E402
 
@@ -106,7 +108,7 @@ def test_registered_buffers_are_right_or_named(gpu):
 
 
 def test_starting_a_call_is_a_number_of_its_own(gpu):
-    launch = measured(gpu, "all_gather", 4096).extra["launch"]
+    launch = measured(gpu, "all_gather", 4096).extra.launch
     assert len(launch) == 1
     assert 1e-7 < launch[0] < 0.1
 
@@ -137,4 +139,4 @@ def test_the_flight_recorder_holds_what_was_called(gpu):
 def test_a_steady_load_tells_windows_on_the_gpu(gpu):
     row = measured(gpu, "all_gather", 1 << 20, rules=TimingRules(budget=0.6, window=0.2))
     assert len(row.pipelined) >= 3
-    assert replace(row, extra={}).wrong == (0,)
+    assert replace(row, extra=Extra()).wrong == (0,)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.judge.stragglers import stragglers
+from bench.model import typed_json
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.verdict import Status
 
@@ -33,9 +34,9 @@ def said(tmp_path, how, who=1, usual=None):
             each.kill()
     assert [each.returncode for each in ranks] == [0, 0, 0]
     rows = [json.loads(line) for line in told[0].splitlines()]
-    cases = {row["case"]["id"]: Case.from_json(row["case"]) for row in rows}
+    cases = {row["case"]["id"]: typed_json.load(Case, row["case"]) for row in rows}
     assert len(cases) == 4
-    made = [Measurement.from_json(row["row"]) for row in rows]
+    made = [typed_json.load(Measurement, row["row"]) for row in rows]
     return stragglers(made, cases, RANKS, dict.fromkeys(cases, usual) if usual else None)
 
 

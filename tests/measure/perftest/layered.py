@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import made_nodes
-from bench.measure.perftest.record import Transfer
-from bench.measure.perftest.tool import Tool
 from bench.model.collectives import collective
+from bench.model.counters import Snapshot
 from bench.model.facts import Node
+from bench.model.lines import CounterLine, Tool, Transfer
 from bench.model.measurement import Measurement
 from bench.model.profile import Profile, load
 from bench.plan import Request, pair_cases, sweep_cases
-from bench.store import Phase, Plan, Run
+from bench.store import Phase, Plan, Run, Settings
 from bench.store.rows import rows
 from said import transfer
 from tests import runs
@@ -79,16 +79,16 @@ def run_of(
     made = made_nodes.seen(
         nodes, backend=backend, counters=_counters(nodes, rows_[0], shares) if counters else ()
     )
-    lines = [tool.to_json() for tool in tools or [Tool(name, "6.24") for name in names]]
+    lines = tools or [Tool(name, "6.24") for name in names]
     verbs = transfers(names, even(49.5e9)) if verbs is None else verbs
     plan = Plan((Phase("rails", "", tuple(planned)), Phase("ring", "", (forced,))))
     return replace(
         made.run,
         path=path,
         plan=plan,
-        manifest=replace(made.run.manifest, settings={"repetitions": 2}),
+        manifest=replace(made.run.manifest, settings=Settings(repetitions=2)),
         measurements=(*measured, *rows_),
-        verbs=(*lines, *(each.to_json() for each in verbs)),
+        verbs=(*lines, *verbs),
     )
 
 
@@ -110,9 +110,7 @@ def _ringed(forced, busbw: float) -> list[Measurement]:
     return runs.measured(forced, seconds, calls=count, started=100.0, ended=100.0 + busy * 1.3)
 
 
-def _counters(
-    nodes: tuple[Node, ...], row: Measurement, shares: tuple[float, ...]
-) -> list[dict[str, object]]:
+def _counters(nodes: tuple[Node, ...], row: Measurement, shares: tuple[float, ...]) -> list[CounterLine]:
     calls = 2 + row.warmup + row.calls * len(row.pipelined) + len(row.isolated)
     sent = 2 * (len(row.ranks) - 1) / len(row.ranks) * SIZE * calls * HEADER
     words = dict(zip(RAILS, (int(share * sent) // 4 for share in shares), strict=True))
@@ -128,11 +126,7 @@ def _counters(
         for each in grown
     ]
     return [
-        {
-            "phase": "ring",
-            "when": when,
-            "snapshots": [{"time": at, "monotonic": at, "readings": each} for each in shots],
-        }
+        CounterLine("ring", when, tuple(Snapshot(at, at, each) for each in shots))
         for when, at, shots in (("before", 0.0, still), ("after", 9.0, grown))
     ]
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bench.measure.perftest.command import Side
-from bench.measure.perftest.record import PerftestExit, Transfer
+from bench.model.lines import PerftestExit, Side, Transfer
 
 # linux-rdma/perftest at 00b55b6, ib_write_bw -D 4 on an NDR port
 TABLE = """---------------------------------------------------------------------------------------

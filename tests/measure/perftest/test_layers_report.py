@@ -9,7 +9,7 @@ from html import unescape
 import pytest
 
 from bench.judge.verdicts import judge
-from bench.measure.perftest.record import left_out
+from bench.model.lines import LeftOut
 from layered import LAMBDA, even, run_of, transfers
 from reports.frames import frames
 from reports.layers import HEAD, layer_table, read_layers, unknowns, worst_first
@@ -74,7 +74,7 @@ def test_a_run_that_did_not_ask_has_no_such_section(tmp_path):
 
 
 def test_why_nothing_was_measured_is_said_without_a_table(tmp_path):
-    text, (said, rows, why) = drawn(replace(run_of(tmp_path), verbs=(left_out("the profile turns it off"),)))
+    text, (said, rows, why) = drawn(replace(run_of(tmp_path), verbs=(LeftOut("the profile turns it off"),)))
     assert "the profile turns it off" in text
     assert (said.endswith("the profile turns it off"), rows, why) == (True, [], [])
 
@@ -82,7 +82,7 @@ def test_why_nothing_was_measured_is_said_without_a_table(tmp_path):
 def test_names_of_nodes_stay_data(tmp_path):
     run = run_of(tmp_path)
     odd = "<script>alert(1)</script>"
-    facts = tuple({**row, "name": odd if row["name"] == "n0" else row["name"]} for row in run.facts)
+    facts = tuple(replace(node, name=odd) if node.name == "n0" else node for node in run.facts)
     html = section(Shown(replace(run, facts=facts), LAMBDA, frames(run, LAMBDA), {}))
     assert "<script" not in html
 

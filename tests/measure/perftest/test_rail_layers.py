@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 import made_nodes
 from bench.judge.checks import Evidence
 from bench.judge.wire.rail_layers import COLLECTIVE, LINK, P2P, VERBS, of_layers
-from bench.measure.perftest.record import left_out
-from bench.measure.perftest.tool import Tool
+from bench.model.lines import LeftOut, Tool
 from bench.model.profile import Verbs, load
 from bench.model.units import GIGA
 from bench.model.verdict import Bound, Status
@@ -34,7 +33,7 @@ def row(found, node, rail):
 
 
 def verdicts(run, nodes=(), profile=LAMBDA):
-    facts = tuple(node.to_json() for node in nodes or made_nodes.nodes(2))
+    facts = tuple(nodes or made_nodes.nodes(2))
     return made_nodes.judged("rails.layers", Evidence(replace(run, facts=facts), profile), profile)
 
 
@@ -228,13 +227,8 @@ def test_a_run_that_did_not_ask_is_skipped_by_the_reason_of_its_rails(tmp_path):
     assert layers(run).status is Status.SKIP
     left = replace(run, plan=replace(run.plan, skipped=(("rails", "one node has no rails to another"),)))
     assert layers(left).text == "one node has no rails to another"
-    told = replace(run, verbs=(left_out("the profile turns it off"),))
+    told = replace(run, verbs=(LeftOut("the profile turns it off"),))
     assert layers(told).text == "the profile turns it off"
-
-
-def test_a_damaged_record_is_an_error_and_no_crash(tmp_path):
-    found = layers(replace(run_of(tmp_path), verbs=({"kind": "transfer", "round": "?"},)))
-    assert (found.status, found.rows) == (Status.INCONCLUSIVE, ())
 
 
 def test_without_rails_nothing_passes(tmp_path):
@@ -305,7 +299,7 @@ def test_nothing_missing_or_slow_passes(made, counters):
 
 def test_a_profile_that_wants_perftest_is_not_content_without(tmp_path):
     want = replace(LAMBDA, verbs=Verbs("on"))
-    for said in ((), (left_out("no time was left"),)):
+    for said in ((), (LeftOut("no time was left"),)):
         run = replace(run_of(tmp_path), verbs=said)
         assert of_layers(run, read(run), LAMBDA, ()).status is Status.SKIP
         assert of_layers(run, read(run), want, ()).status is Status.INCONCLUSIVE

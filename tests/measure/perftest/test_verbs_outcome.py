@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 import made_nodes
 from bench.measure.perftest.outcome import explained, outcome
-from bench.measure.perftest.record import PerftestRecord, RecordError, Transfer, left_out, of_lines
-from bench.measure.perftest.tool import Tool
+from bench.measure.perftest.record import PerftestRecord, of_lines
+from bench.model import typed_json
+from bench.model.lines import LeftOut, Tool, Transfer
 from said import DOWN, ECHO, MEMLOCK, RETRY, TABLE, ended, table, transfer
 
 NODES = {node.name: node for node in made_nodes.nodes(2)}
@@ -134,17 +135,18 @@ def test_a_cut_text_is_no_result(length):
 def test_a_transfer_comes_back_from_its_line():
     one = transfer(gpu="3", again=True)
     none = transfer(server=ended(DOWN, 1), started=False)
-    lines = [one.to_json(), none.to_json(), Tool("n0", "6.06", ("use_cuda",)).to_json(), {"kind": "later"}]
+    tool = Tool("n0", "6.06", ("use_cuda",))
+    lines = [typed_json.decode(type(line), typed_json.encode(line)) for line in (one, none, tool)]
     record = of_lines(lines)
-    assert record == PerftestRecord((Tool("n0", "6.06", ("use_cuda",)),), (one, none))
+    assert record == PerftestRecord((tool,), (one, none))
     assert record.able == ("n0",)
-    assert of_lines([left_out("one node")]).left == "one node"
+    assert of_lines([LeftOut("one node")]).left == "one node"
 
 
-@pytest.mark.parametrize("line", [{}, {"kind": "tool"}, {"kind": "transfer", "round": "x"}, {"kind": "left"}])
-def test_a_damaged_line_is_an_error(line):
-    with pytest.raises(RecordError):
-        of_lines([line])
+@pytest.mark.parametrize(("kind", "line"), [(Tool, {}), (Transfer, {"round": "x"}), (LeftOut, {})])
+def test_a_damaged_line_is_an_error(kind, line):
+    with pytest.raises(typed_json.Misfit):
+        typed_json.load(kind, line)
 
 
 @given(
@@ -154,8 +156,8 @@ def test_a_damaged_line_is_an_error(line):
     )
 )
 def test_no_line_crashes(fields):
-    with pytest.raises(RecordError):
-        of_lines([{"kind": "transfer", **fields}])
+    with pytest.raises(typed_json.Misfit):
+        typed_json.load(Transfer, fields)
 
 
 def test_memory_is_gpu_memory_on_both_sides_or_host_memory():

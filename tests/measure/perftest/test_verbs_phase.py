@@ -14,6 +14,7 @@ from bench.measure.perftest import processes
 from bench.measure.perftest.outcome import outcome
 from bench.measure.perftest.record import of_lines
 from bench.measure.perftest.schedule import ROUND, seconds
+from bench.model import typed_json
 from bench.model.measurement import Rank
 from bench.model.profile import Verbs, load
 from bench.run import perftest_phase
@@ -70,7 +71,7 @@ class Ray:
 
 def answer(what):
     assert what == "counters"
-    return made_nodes.counted(made_nodes.node()).to_json()
+    return typed_json.to_json(made_nodes.counted(made_nodes.node()))
 
 
 def nodes(*names, second=None):
@@ -98,7 +99,7 @@ def measure(tmp_path, perftest, monkeypatch):
             ranks = tuple(Rank(number, node.name, 0) for number, node in enumerate(machines))
             recorder.manifest(Manifest("run", 0.0, (), profile.name, profile.text, "none", "gloo", ranks))
             recorder.plan(Plan(()))
-            recorder.facts([node.to_json() for node in machines])
+            recorder.facts(machines)
             chief = Coordinator(star, first, recorder, Limits(), lambda kind, fields: None, ranks=ranks)
             options = Options(profile, tmp_path / "run", ())
             live = LiveRun(chief, options, watcher or Told(), Plan(()))
@@ -127,8 +128,8 @@ def test_every_rail_is_measured_each_way_with_counters_around(measure):
         ("n1", "mlx5_2", False),
     ]
     assert {round(outcome(t).rate / 1e9, 1) for t in record.transfers} == {49.3}
-    assert [(row["phase"], row["when"]) for row in run.counters] == [("verbs", "before"), ("verbs", "after")]
-    assert [row["state"] for row in run.phases] == ["begin", "end"]
+    assert [(row.phase, row.when) for row in run.counters] == [("verbs", "before"), ("verbs", "after")]
+    assert [mark.state for mark in run.phases] == ["begin", "end"]
 
 
 def test_what_is_slow_is_measured_a_second_time(measure, monkeypatch):

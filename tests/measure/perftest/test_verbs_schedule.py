@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import made_nodes
 from bench.measure.perftest.schedule import BACK, THERE, legs, matched, meetings, reach, wanted, why_left
-from bench.measure.perftest.tool import Tool
+from bench.model.lines import Tool
 from bench.model.profile import Verbs, load
 
 LAMBDA = load("lambda-1cc-h100")

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.measure.perftest.command import Side, words
-from bench.measure.perftest.tool import Tool, read
+from bench.measure.perftest.command import words
+from bench.measure.perftest.tool import read
+from bench.model import typed_json
+from bench.model.lines import Side, Tool
 
 PLAIN = (Path(__file__).parent / "data" / "help-4.5.txt").read_text()
 # the lines that a build with CUDA adds (linux-rdma/perftest 00b55b6, src/perftest_parameters.c)
@@ -55,7 +57,7 @@ def test_what_is_no_help_of_perftest_is_missing(text, said):
 def test_no_text_crashes_and_none_makes_a_tool_by_chance(text, version):
     tool = read("n0", text, version)
     assert tool.missing or "--ib-dev" in text
-    assert Tool.from_json(tool.to_json()) == tool
+    assert typed_json.load(Tool, typed_json.to_json(tool)) == tool
 
 
 def test_a_client_names_its_peer_last_and_a_server_names_none():

@@ -1,5 +1,6 @@
 """From what supervisors reported to the positions of ranks."""
 
+from bench.model.lines import LastSeen
 from bench.model.measurement import Case, Rank
 from bench.supervise.hangs.rank_state import RankState, heartbeats, positions, record
 
@@ -37,17 +38,9 @@ def test_the_stage_of_a_failure_is_that_of_the_failure():
 
 def test_a_record_of_all_goes_into_the_journal():
     states = {1: RankState(beat=BEAT, last_heard=92.0)}
-    assert record(positions(states, RANKS, {"c": (3, CASE)}, now=100.0)) == [
-        {
-            "rank": 1,
-            "stage": "timing",
-            "order": 3,
-            "calls": 6,
-            "heartbeat": 8.5,
-            "state": "S",
-            "links": {"eth1": [11.0, True]},
-        }
-    ]
+    assert record(positions(states, RANKS, {"c": (3, CASE)}, now=100.0)) == (
+        LastSeen(1, "timing", 3, 6, 8.5, "S", {"eth1": (11.0, True)}),
+    )
 
 
 def test_heartbeats_are_told_by_node():

@@ -6,6 +6,8 @@ import threading
 
 from bench.measure.loop import TimingRules
 from bench.measure.work_order import WorkOrder
+from bench.model.typed_json import encode
+from bench.store.kinds import KIND
 from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator
 from bench.supervise.hangs.rank_state import RankState, flight_of
@@ -23,8 +25,8 @@ class Lines:
     def __init__(self) -> None:
         self.kept: list[dict] = []
 
-    def line(self, kind: str, **fields: object) -> None:
-        self.kept.append({"kind": kind, **json.loads(json.dumps(fields))})
+    def add(self, line: object) -> None:
+        self.kept.append({"kind": KIND[type(line)], **json.loads(encode(line))})
 
 
 def coordinator(backend: str, base: dict[str, str]) -> Coordinator:

@@ -18,7 +18,6 @@ sys.path.insert(0, "/share/tree")
 from bench.judge.verdicts import judge
 from bench.judge.wire import of_layers
 from bench.launch import Place, place, quiet_mpi
-from bench.model.facts import Node
 from bench.model.profile import Profile, load
 from bench.model.units import show_rate
 from bench.model.verdict import Status
@@ -62,7 +61,7 @@ def measure(profile: Profile, folder: Path, where: Place) -> None:
                 Manifest(folder.name, time.time(), tuple(sys.argv), profile.name, profile.text,
                          where.launcher or "none", "gloo", chief.ranks)
             )  # fmt: skip
-            recorder.facts([node.to_json() for node in nodes])
+            recorder.facts(nodes)
             recorder.plan(Plan(()))
             options = Options(profile, folder, tuple(sys.argv))
             measure_by_perftest(LiveRun(chief, options, Silent(), Plan(())))
@@ -78,7 +77,7 @@ def measure(profile: Profile, folder: Path, where: Place) -> None:
 def tell(profile: Profile, folder: Path) -> None:
     """The table and the verdicts, one line each."""
     run = judge(load_run(folder), profile)
-    nodes = [Node.from_json(row) for row in run.facts]
+    nodes = run.nodes
     found = of_layers(run, (), profile, nodes)
     for row in found.rows:
         rates = " ".join(

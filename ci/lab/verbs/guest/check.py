@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.model import typed_json
+
 sys.path.insert(0, "/share/tree")
 
 import ibstat
@@ -47,12 +49,15 @@ def on_peer(command: str, limit: float = LIMIT_S) -> str:
 
 
 def facts() -> dict[str, Node]:
-    return {"node0": probe(), PEER: Node.from_json(json.loads(on_peer("python3 /share/check.py facts")))}
+    return {
+        "node0": probe(),
+        PEER: typed_json.load(Node, json.loads(on_peer("python3 /share/check.py facts"))),
+    }
 
 
 def counters() -> dict[str, Snapshot]:
     other = json.loads(on_peer("python3 /share/check.py counters"))
-    return {"node0": snapshot(), PEER: Snapshot.from_json(other)}
+    return {"node0": snapshot(), PEER: typed_json.load(Snapshot, other)}
 
 
 class Tally:
@@ -309,10 +314,10 @@ PARTS = (healthy, texts, selection, traffic, loss, down, command, side_by_side, 
 
 def main() -> int:
     if sys.argv[1:] == ["facts"]:
-        print(json.dumps(probe().to_json()))
+        print(json.dumps(typed_json.to_json(probe())))
         return 0
     if sys.argv[1:] == ["counters"]:
-        print(json.dumps(snapshot().to_json()))
+        print(json.dumps(typed_json.to_json(snapshot())))
         return 0
     tally = Tally()
     for part in PARTS:

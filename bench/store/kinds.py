@@ -1,0 +1,52 @@
+"""Which class each line of a run folder is, by the file that it stands in and by its ``kind``."""
+
+from __future__ import annotations
+
+from bench.model.facts import Node
+from bench.model.lines import (
+    CounterLine,
+    End,
+    FlightRecord,
+    Hang,
+    HealthLine,
+    Joined,
+    LeftOut,
+    Loss,
+    Note,
+    PhaseMark,
+    RasReport,
+    Tool,
+    Torn,
+    Transfer,
+)
+from bench.model.measurement import Measurement, Window
+
+from .files import COUNTERS, FACTS, HEALTH, JOURNAL, MANIFEST, PLAN, VERBS, VERDICTS
+from .run import Manifest, Plan, Verdicts
+
+READ: dict[str, type] = {
+    "measurement": Measurement,
+    "window": Window,
+    "loss": Loss,
+    "phase": PhaseMark,
+    "joined": Joined,
+    "note": Note,
+    "torn": Torn,
+    "end": End,
+}
+JOURNAL_KINDS = READ | {"hang": Hang, "flight": FlightRecord, "ras": RasReport}
+VERBS_KINDS: dict[str, type] = {"tool": Tool, "transfer": Transfer, "left": LeftOut}
+KIND = {line: kind for kinds in (JOURNAL_KINDS, VERBS_KINDS) for kind, line in kinds.items()}
+"""Of a class of lines, the word that begins them."""
+
+FILES: dict[str, type | dict[str, type]] = {
+    MANIFEST: Manifest,
+    FACTS: Node,
+    PLAN: Plan,
+    JOURNAL: JOURNAL_KINDS,
+    COUNTERS: CounterLine,
+    HEALTH: HealthLine,
+    VERBS: VERBS_KINDS,
+    VERDICTS: Verdicts,
+}
+"""What each file holds: one object, or one a line; by ``kind`` where its lines are of several."""
