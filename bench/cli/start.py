@@ -13,10 +13,11 @@ from pathlib import Path
 from bench import launch
 from bench.launch import Place
 from bench.measure.loop import TimingRules
+from bench.model.errors import EXIT_USAGE
 from bench.model.profile import Profile, load
 from bench.plan import AcceptOptions, sweep_cases
 from bench.run.join import start_ahead, take_part
-from bench.run.options import Options
+from bench.run.options import CannotRun, Options
 from bench.store import free
 from bench.supervise.control.token import FILE as TOKEN_FILE
 from bench.supervise.limits import Limits
@@ -41,6 +42,8 @@ def start(typed: Invocation) -> int:
     options = options_of(typed, profile, shared.out or new_folder(typed.command if probe else profile.name))
     if where.rank:
         return take_part(options, where)
+    if profile.backend == "nccl" and not (probe or shared.go_on or accelerators(Path("/"))):
+        _refuse_login_node(where, typed.command)
     if not where.launcher and not probe:
         ranks = shared.ranks or _ranks_here()
         for sweep in options.sweeps:  # what is wrong with the options is reported before anything starts
@@ -59,6 +62,30 @@ def start(typed: Invocation) -> int:
         return 0 if (options.out / "verdicts.json").exists() else code
     where_report(options.out)
     return code
+
+
+class LoginNode(CannotRun):
+    """A machine without any device that the profile needs."""
+
+    exit_status = EXIT_USAGE
+
+
+def accelerators(root: Path) -> bool:
+    """Whether the machine has a GPU or an RDMA device; no driver is asked."""
+    places = ("dev/nvidia[0-9]*", "dev/dxg", "proc/driver/nvidia/gpus/*", "sys/class/infiniband/*")
+    return any(True for place in places for _ in root.glob(place))
+
+
+def _refuse_login_node(where: Place, command: str) -> None:
+    """Raise LoginNode, once the ranks that wait for this one know it."""
+    from bench.run.refusal import refuse
+
+    error = LoginNode(
+        "no GPU and no RDMA device here: is this a login node? Start it on the GPU nodes, e.g. railgauge launch "
+        f"--hosts FILE -- {command} …; with --go-on it measures here all the same"
+    )
+    refuse(where, error)
+    raise error
 
 
 def use_token(file: Path | None) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli.invocation import understood
+from bench.cli.start import accelerators
 from bench.plan import AcceptOptions
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +39,22 @@ def test_a_budget_without_a_unit_is_wrong_usage(tmp_path):
     done = accept("--budget", "10", folder=tmp_path)
     assert done.returncode == 2
     assert "'10' is not a time" in done.stderr
+
+
+@pytest.mark.skipif(accelerators(Path("/")), reason="this machine has a GPU or an RDMA device")
+def test_a_login_node_is_one_sentence_and_leaves_no_folder(tmp_path):
+    done = accept("--profile", "lambda-1cc-h100", "--out", "run", folder=tmp_path)
+    assert done.returncode == 2 and not (tmp_path / "run").exists()
+    assert len(done.stderr.splitlines()) == 1 and "is this a login node?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "device", ["dev/nvidia3", "sys/class/infiniband/mlx5_0", "proc/driver/nvidia/gpus/0000:01:00.0"]
+)
+def test_one_device_makes_no_login_node(tmp_path, device):
+    assert not accelerators(tmp_path)
+    (tmp_path / device).mkdir(parents=True)
+    assert accelerators(tmp_path)
 
 
 def test_words_become_what_is_asked():
