@@ -7,13 +7,15 @@ needs every expected rank's own complete words; a FAIL needs one line that shows
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.model.printable import ranges
+from bench.model.units import show_some
 from bench.model.verdict import Status, Verdict, overall
 from bench.nccl.log import Log, LogProcess, channels
-from bench.nccl.log_facts import Hca, LogChannel, Using
+from bench.nccl.log_facts import Hca, LogChannel, Using, Warned
 
 SOURCE = "NCCL log"
 NEXT = "take the log again: NCCL_DEBUG=INFO, NCCL_DEBUG_FILE=nccl.%h.%p.log on every rank"
@@ -41,16 +43,11 @@ def exclusion(
     "RoCE"; "" does not ask. Missing ranks, cut lists and an empty ``rails`` or ``ranks`` are INCONCLUSIVE; an
     excluded HCA, or sockets, is FAIL on whatever process it is seen, known rank or not.
     """
-    wanted = sorted(set(ranks))
-    found = list(_missing(log, wanted))
-    if not rails:
-        found.append(Finding(None, "profile", Status.INCONCLUSIVE, "names no rails"))
-    for rank, process in _claimed(log, wanted):
-        found.append(Finding(rank, process.host, *_selection(process, excluded, rails, link)))
-    found += _strays(log, wanted, lambda process: _faults(process, excluded))
-    found += _lost(log, excluded)
+    found = _selections(
+        log, ranks, rails, lambda it: _selection(it, excluded, rails, link), lambda it: _faults(it, excluded)
+    )
     repair = "set NCCL_IB_HCA by the profile and clear conf files that change it"
-    return _verdict("nccl.exclusion", found, _exactly(rails, excluded), repair)
+    return _verdict("nccl.exclusion", [*found, *_lost(log, excluded)], _exactly(rails, excluded), repair)
 
 
 def interfaces(log: Log, excluded: Collection[str], rails: Collection[str], ranks: Iterable[int]) -> Verdict:
@@ -58,15 +55,27 @@ def interfaces(log: Log, excluded: Collection[str], rails: Collection[str], rank
 
     As ``exclusion``, of the line ``NET/Socket : Using [0]eth1:10.0.0.1<0> ...``: a rank without it is INCONCLUSIVE.
     """
+    found = _selections(
+        log, ranks, rails, lambda it: _bound(it, excluded, rails), lambda it: _entered(it, excluded)
+    )
+    repair = "set NCCL_SOCKET_IFNAME by the profile and clear conf files that change it"
+    return _verdict("nccl.exclusion", found, _exactly(rails, excluded), repair)
+
+
+def _selections(
+    log: Log,
+    ranks: Iterable[int],
+    rails: Collection[str],
+    judge: Callable[[LogProcess], tuple[Status, str]],
+    faults: Callable[[LogProcess], Iterator[str]],
+) -> list[Finding]:
+    """What each rank selects, and what processes of no known rank do wrong."""
     wanted = sorted(set(ranks))
     found = list(_missing(log, wanted))
     if not rails:
         found.append(Finding(None, "profile", Status.INCONCLUSIVE, "names no rails"))
-    for rank, process in _claimed(log, wanted):
-        found.append(Finding(rank, process.host, *_bound(process, excluded, rails)))
-    found += _strays(log, wanted, lambda process: _entered(process, excluded))
-    repair = "set NCCL_SOCKET_IFNAME by the profile and clear conf files that change it"
-    return _verdict("nccl.exclusion", found, _exactly(rails, excluded), repair)
+    found += [Finding(rank, process.host, *judge(process)) for rank, process in _claimed(log, wanted)]
+    return [*found, *_strays(log, wanted, faults)]
 
 
 def _exactly(rails: Collection[str], excluded: Collection[str]) -> str:
@@ -266,14 +275,15 @@ def _is_network(name: str, wanted: str) -> bool:
     return bool(_INFINIBAND.fullmatch(name)) if wanted == "IB" else name == wanted
 
 
-def gpudirect(log: Log, ranks: Iterable[int], nodes: int = 0) -> Verdict:
+def gpudirect(log: Log, ranks: Iterable[int], nodes: int = 0, each: bool = True) -> Verdict:
     """Whether every channel between nodes goes by GPUDirect RDMA; one node is SKIP.
 
-    ``nodes``: how many the run has, where the caller knows; else what the log says (from 2.20). Every node
-    must have shown at least one such channel: from 2.22 NCCL prints them at the first use of an algorithm,
-    so a log taken before the warm-up shows none.
+    ``nodes``: how many the run has, where the caller knows; else what the log says (from 2.20). ``each``: every rank
+    must have shown such a channel, as it has a rail of its own; else every node. A rank's log must go on after its
+    channels: what is cut among them may lack the one that is slow.
     """
-    found = list(_missing(log, sorted(set(ranks))))
+    wanted = sorted(set(ranks))
+    found = list(_missing(log, wanted))
     for process in log.processes:
         off = sorted({fact.hca for fact in process.direct_rdma if not fact.enabled})
         if off:
@@ -283,13 +293,12 @@ def gpudirect(log: Log, ranks: Iterable[int], nodes: int = 0) -> Verdict:
     found += [_direct(process, channel) for process, channel in by_net]
     if not found and (nodes or log.nodes) == 1:
         return Verdict("nccl.gpudirect", "run", Status.SKIP, "one node, no channel leaves it", source=SOURCE)
-    heard = {process.host for process, _ in by_net}
-    for host in log.hosts:
-        if host not in heard:
-            found.append(Finding(None, host, Status.INCONCLUSIVE, "no channel of this node by NET was read"))
-    if len(heard) < (nodes or log.nodes):
-        text = f"channels of {len(heard)} nodes were read, of {nodes or log.nodes}"
-        found.append(Finding(None, "run", Status.INCONCLUSIVE, text))
+    found += _unheard(log, {process.host for process, _ in by_net}, nodes or log.nodes)
+    claimed = list(_claimed(log, wanted))
+    per_host = Counter(process.host for _, process in claimed)
+    for rank, process in claimed:
+        if text := _lacking(process, per_host[process.host] if each else 0):
+            found.append(Finding(rank, process.host, Status.INCONCLUSIVE, text))
     for fragment in log.fragments:
         if "via NET/" in fragment.text:
             text = f"a broken line: {fragment.text.strip()[:60]}"
@@ -298,22 +307,60 @@ def gpudirect(log: Log, ranks: Iterable[int], nodes: int = 0) -> Verdict:
     return _verdict("nccl.gpudirect", found, "every channel by GDRDMA", repair)
 
 
+def _unheard(log: Log, heard: Collection[str], nodes: int) -> Iterator[Finding]:
+    """Nodes without a channel. From 2.22 NCCL prints channels at the first use of an algorithm, not at its start."""
+    for host in log.hosts:
+        if host not in heard:
+            yield Finding(None, host, Status.INCONCLUSIVE, "no channel of this node by NET was read")
+    if len(heard) < nodes:
+        yield Finding(
+            None, "run", Status.INCONCLUSIVE, f"channels of {len(heard)} nodes were read, of {nodes}"
+        )
+
+
+def _lacking(process: LogProcess, neighbours: int) -> str:
+    """What keeps a rank's channels from being all of them; "" where they seem to be.
+
+    ``neighbours``: ranks of its node, each of which leaves the node where there are as many channels.
+    """
+    several = all(count.collective >= neighbours for count in process.counts)
+    lines = [channel.line for channel in process.channels if channel.transport == "NET"]
+    if not lines:
+        return "no channel of this rank by NET was read" if neighbours and several else ""
+    after = max((said.line for said in process.connected), default=0)
+    closed = max(after, process.completed("Init", "Destroy", "Abort"))
+    return (
+        ""
+        if closed > max(lines)
+        else "the log ends among its channels: no 'Connected all' or COMPLETE follows"
+    )
+
+
 def _direct(process: LogProcess, channel: LogChannel) -> Finding:
     status = {True: Status.PASS, False: Status.FAIL, None: Status.INCONCLUSIVE}[channel.gdr]
     text = {True: "by GDRDMA", False: "without GDRDMA", None: "cut before it says"}[channel.gdr]
     return Finding(None, process.host, status, f"NET/{channel.network} device {channel.device} {text}")
 
 
+# what the proxy says of itself when a communicator is destroyed or aborted (src/proxy.cc, WARN up to 2.29): the abort
+# flag makes its own accept and receive end with ncclInternalError, which is 3
+_TEARDOWN = re.compile(
+    r"\[Service thread\] (?:Accept failed |Could not receive type from localRank \d+, res=3, closed=0)"
+    r"|\[Proxy Service \d+\] Failed to execute operation Close from rank \d+, retcode 3"
+)
+
+
 def warnings(log: Log, ranks: Iterable[int], known: Collection[str] = ()) -> Verdict:
     """What NCCL warned of. Failed work requests and events of an HCA are FAIL; any other WARN is INCONCLUSIVE.
 
-    ``known``: texts, parts of a message, that the profile has accepted. A rank that never said that it
-    started (Init COMPLETE) is INCONCLUSIVE: what it would have warned of is not there.
+    ``known``: texts, parts of a message, that the profile has accepted. The proxy's own words while it is torn down are
+    known. A rank that never said that it started (Init COMPLETE) is INCONCLUSIVE: what it would have warned of is not
+    there.
     """
     wanted = sorted(set(ranks))
     found = list(_missing(log, wanted))
     for rank, process in _claimed(log, wanted):
-        if not any(member.stage == "Init COMPLETE" for member in process.members):
+        if not process.completed("Init"):
             found.append(Finding(rank, process.host, Status.INCONCLUSIVE, "'Init COMPLETE' was not read"))
     for process in log.processes:
         found += [Finding(None, process.host, *shown) for shown in _warned(process, known)]
@@ -322,7 +369,9 @@ def warnings(log: Log, ranks: Iterable[int], known: Collection[str] = ()) -> Ver
             text = f"a broken WARN: {fragment.text.strip()[:80]}"
             found.append(Finding(None, f"line {fragment.number}", Status.INCONCLUSIVE, text))
     if not found:
-        found.append(Finding(None, "all ranks", Status.PASS, "no WARN"))
+        ended = sum(_torn_down(process, each) for process in log.processes for each in process.warnings)
+        text = f"no WARN but {ended} of the proxy while it was torn down" if ended else "no WARN"
+        found.append(Finding(None, "all ranks", Status.PASS, text))
     return _verdict("nccl.warnings", found, "no WARN", "read the lines around it in the log")
 
 
@@ -332,10 +381,17 @@ def _warned(process: LogProcess, known: Collection[str]) -> Iterator[tuple[Statu
     for failed in process.completions:
         where = f" on {failed.hca}" if failed.hca else ""
         yield Status.FAIL, f"a work request failed with status {failed.status}{where}"
-    told = {event.line for event in process.async_events} | {failed.line for failed in process.completions}
+    shown = {event.line for event in process.async_events} | {failed.line for failed in process.completions}
     for warning in process.warnings:
-        if warning.line not in told and not any(text in warning.text for text in known):
+        accepted = any(text in warning.text for text in known) or _torn_down(process, warning)
+        if warning.line not in shown and not accepted:
             yield Status.INCONCLUSIVE, f"WARN {warning.text[:120]}"
+
+
+def _torn_down(process: LogProcess, warning: Warned) -> bool:
+    """Whether the proxy warned of its own end: the communicator says afterwards that it is destroyed or aborted."""
+    ended = process.completed("Destroy", "Abort") > warning.line
+    return ended and "proxy.cc" in warning.where and bool(_TEARDOWN.match(warning.text))
 
 
 def _verdict(check: str, found: Sequence[Finding], wanted: str, repair: str) -> Verdict:
@@ -346,12 +402,11 @@ def _verdict(check: str, found: Sequence[Finding], wanted: str, repair: str) -> 
         groups.setdefault((finding.status, finding.text), []).append(finding)
     told = [(state, f"{_names(group)}: {text}") for (state, text), group in groups.items()]
     worst = [text for state, text in told if state is status]
-    more = f" (and {len(worst) - 1} more)" if len(worst) > 1 else ""
     return Verdict(
         check=check,
         subject="run",
         status=status,
-        measured=(worst[0] if worst else "nothing was read") + more,
+        measured=show_some(worst, 1) or "nothing was read",
         wanted=wanted,
         source=SOURCE,
         next_step={Status.PASS: "", Status.FAIL: repair}.get(status, NEXT),
@@ -362,7 +417,7 @@ def _verdict(check: str, found: Sequence[Finding], wanted: str, repair: str) -> 
 def _names(group: Sequence[Finding]) -> str:
     """``ranks 0-7, 12 (node1, node2)``, or where no rank is known the places."""
     places = list(dict.fromkeys(finding.where for finding in group if finding.where))
-    some = ", ".join(places[:4]) + (f" and {len(places) - 4} more" if len(places) > 4 else "")
+    some = show_some(places)
     ranks = sorted({finding.rank for finding in group if finding.rank is not None})
     if not ranks:
         return some

@@ -15,6 +15,7 @@ from bench.nccl.log_facts import (
     AsyncEvent,
     ChannelCounts,
     Completion,
+    Connected,
     DirectRdma,
     Fact,
     HcaSeen,
@@ -28,6 +29,7 @@ from bench.nccl.log_facts import (
     Tuned,
     Using,
     VersionSeen,
+    VirtualDevice,
     Warned,
 )
 from bench.nccl.log_lines import Fragment, LogLine, lines
@@ -46,7 +48,9 @@ class LogProcess:
     given: int | None = None
     versions: tuple[str, ...] = ()
     members: tuple[Member, ...] = ()
+    connected: tuple[Connected, ...] = ()
     using: tuple[Using, ...] = ()
+    virtual: tuple[VirtualDevice, ...] = ()
     hcas_seen: tuple[HcaSeen, ...] = ()
     no_device: int = 0
     networks: tuple[str, ...] = ()
@@ -64,6 +68,17 @@ class LogProcess:
     @property
     def name(self) -> str:
         return f"{self.host}:{self.pid}"
+
+    @property
+    def devices(self) -> dict[int, tuple[str, ...]]:
+        """The HCAs behind each number that channels name a network device with."""
+        listed = {at: names for using in self.using for at, names in enumerate(using.devices)}
+        return listed | {made.index: made.names for made in self.virtual}
+
+    def completed(self, *stages: str) -> int:
+        """The last line that says one of ``Init``, ``Destroy`` or ``Abort`` COMPLETE; 0 where none does."""
+        said = [f"{stage} COMPLETE" for stage in stages]
+        return max((member.line for member in self.members if member.stage in said), default=0)
 
 
 @dataclass(frozen=True)
@@ -180,10 +195,12 @@ def _process(host: str, pid: int, rank: int | None, said: list[Fact]) -> LogProc
         rank,
         versions=tuple(dict.fromkeys(fact.text for fact in _of(VersionSeen, said))),
         members=_of(Member, said),
+        connected=_of(Connected, said),
         using=_of(Using, said),
+        virtual=_of(VirtualDevice, said),
         hcas_seen=_of(HcaSeen, said),
         no_device=len(_of(NoDevice, said)),
-        networks=tuple(fact.name for fact in _of(Network, said)),
+        networks=_networks(_of(Network, said)),
         sockets=_of(Sockets, said),
         channels=_of(LogChannel, said),
         counts=_of(ChannelCounts, said),
@@ -195,6 +212,12 @@ def _process(host: str, pid: int, rank: int | None, said: list[Fact]) -> LogProc
         completions=_of(Completion, said),
         async_events=_of(AsyncEvent, said),
     )
+
+
+def _networks(said: Iterable[Network]) -> tuple[str, ...]:
+    """What was said to be used; of a log that is cut before that, what was assigned."""
+    used = tuple(fact.name for fact in said if not fact.assigned)
+    return used or tuple(fact.name for fact in said)
 
 
 def channels(log: Log) -> Iterator[tuple[LogProcess, LogChannel]]:

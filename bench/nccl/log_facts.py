@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Hca:
-    """An item of the ``Using`` line. ``merged`` is the virtual device it is part of (2.20 to 2.23)."""
+    """An item of the ``Using`` line. ``merged`` is the virtual device that it is part of (2.20 to 2.23)."""
 
     index: int
     name: str
@@ -35,6 +35,27 @@ class Using:
     text: str
     line: int
 
+    @property
+    def devices(self) -> tuple[tuple[str, ...], ...]:
+        """The HCAs of each network device, by the number that channels name it with: its place in the list.
+
+        From 2.20 to 2.23 a device of several ports is merged, ``[0]={[0] mlx5_2:1/RoCE, [1] mlx5_3:1/RoCE}``, and the
+        item after it bears the number of its port (src/transport/net_ib.cc: ``[%d]%s`` of ibDev, not of the device).
+        """
+        groups: dict[tuple[bool, int], list[str]] = {}
+        for hca in self.hcas:
+            key = (hca.merged is None, hca.index if hca.merged is None else hca.merged)
+            groups.setdefault(key, []).append(hca.name)
+        return tuple(map(tuple, groups.values()))
+
+
+@dataclass(frozen=True)
+class VirtualDevice:
+    """``NET/IB : Made virtual device [2] name=mlx5_1+mlx5_3 ...`` (NET subsystem, from 2.24): what channels name."""
+
+    index: int
+    names: tuple[str, ...]
+
 
 @dataclass(frozen=True)
 class HcaSeen:
@@ -52,9 +73,10 @@ class NoDevice:
 
 @dataclass(frozen=True)
 class Network:
-    """``Using network IB``, to the end of the line."""
+    """``Using network IB``, to the end of the line; ``assigned``: ``Assigned NET plugin IB to comm`` (from 2.27)."""
 
     name: str
+    assigned: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,6 +124,14 @@ class Member:
     comm_id: str = ""
     nodes: int = 0
     device: int | None = None
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class Connected:
+    """``Connected all rings``: the list of their channels is over."""
+
+    line: int
 
 
 @dataclass(frozen=True)
@@ -180,12 +210,14 @@ class AsyncEvent:
 
 Fact = (
     Using
+    | VirtualDevice
     | HcaSeen
     | NoDevice
     | Network
     | Sockets
     | LogChannel
     | Member
+    | Connected
     | ChannelCounts
     | DirectRdma
     | Nvls

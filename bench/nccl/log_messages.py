@@ -13,6 +13,7 @@ from bench.nccl.log_facts import (
     AsyncEvent,
     ChannelCounts,
     Completion,
+    Connected,
     DirectRdma,
     Fact,
     Hca,
@@ -28,6 +29,7 @@ from bench.nccl.log_facts import (
     Tuned,
     Using,
     VersionSeen,
+    VirtualDevice,
     Warned,
 )
 from bench.nccl.log_lines import LogLine
@@ -57,6 +59,9 @@ _BUFFER_ENDS = (1022, 1023, 2046, 2047)
 def _using(line: LogLine) -> Iterator[Fact]:
     head = _USING.match(line.text)
     if head and head[1] in _SOCKETS:
+        # "NET/Socket: Using 2 threads and 8 sockets per thread" is no list: that begins with an item, or is empty
+        if line.text[head.end() :].lstrip()[:1].isdigit():
+            return
         yield _sockets(head[1], line.text[head.end() :], line.cut)
     elif using := using_in(line.text, line.number):
         yield using
@@ -189,6 +194,7 @@ def _member(line: LogLine) -> Iterator[Fact]:
             comm_id=ident[1] if ident else "",
             nodes=int(nodes[1]) if nodes else 0,
             device=int(device[1]) if device else None,
+            line=line.number,
         )
 
 
@@ -204,7 +210,8 @@ _SEEN = re.compile(
     r"NET/IB {0,1}: {0,2}\[\d{1,4}\] ([\w.\-]{1,68}):[^\s:]{1,68}:(\d{1,5})/(IB|RoCE|UNSPECIFIED) "
 )
 _SET = re.compile(r"([A-Z][A-Z0-9_]{2,80}) set (?:by environment )?to (.*)", re.DOTALL)
-_NETWORK = re.compile(r"Using network (.{1,80})")
+_NETWORK = re.compile(r"Using network (.{1,80})|Assigned NET plugin (.{1,80}) to comm")
+_VIRTUAL = re.compile(r"NET/IB : Made virtual device \[(\d{1,4})\] name=([\w.+-]{1,256}) ")
 _ALGORITHM = re.compile(r"(?:(\w{1,40}): )?(\d{1,20}) Bytes -> Algo (\w{1,40}) proto (\w{1,20}) ")
 _KERNEL = re.compile(r"(\w{1,40}) \[([^\]]{1,40})\]: (\d{1,20}) Bytes -> (?:Kernel )?(\S{1,80})")
 _ALGORITHMS = ("Tree", "Ring", "CollNetDirect", "CollNetChain", "NVLS", "NVLSTree", "PAT")
@@ -240,11 +247,18 @@ def _net_ib(line: LogLine) -> Iterator[Fact]:
         yield NoDevice()
     elif match := _SEEN.match(line.text):
         yield HcaSeen(match[1], int(match[2]), match[3])
+    elif match := _VIRTUAL.match(line.text):
+        yield VirtualDevice(int(match[1]), tuple(match[2].split("+")))
 
 
 def _network(line: LogLine) -> Iterator[Fact]:
     if match := _NETWORK.fullmatch(line.text.rstrip()):
-        yield Network(match[1])
+        yield Network(match[1] or match[2], bool(match[2]))
+
+
+def _connected(line: LogLine) -> Iterator[Fact]:
+    if line.text.startswith("Connected all ") and not line.cut:
+        yield Connected(line.number)
 
 
 def _setting(line: LogLine) -> Iterator[Fact]:
@@ -289,6 +303,8 @@ _READERS: tuple[tuple[str, Callable[[LogLine], Iterator[Fact]]], ...] = (
     (": Using", _using),
     ("NET/", _net_ib),
     ("Using network ", _network),
+    ("Assigned NET plugin ", _network),
+    ("Connected all ", _connected),
     ("comm 0x", _member),
     (" coll channels", _counts),
     ("NVLS multicast", _nvls),

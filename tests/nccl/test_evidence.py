@@ -218,6 +218,33 @@ def test_a_node_without_channels_is_an_error():
     assert gpudirect(read(text), RANKS).status is Status.INCONCLUSIVE
 
 
+def test_a_rank_without_channels_is_inconclusive_where_each_has_a_rail():
+    """Another rank of its node was heard, which used to be enough."""
+    text = re.sub(r"node1:103:.*Channel.*\n", "", job())
+    verdict = gpudirect(read(text), RANKS)
+    assert verdict.status is Status.INCONCLUSIVE
+    assert "rank 3 (node1): no channel of this rank by NET was read" in verdict.measured
+    # two ranks that share a rail do not both leave their node, nor do two that NCCL gives a single channel
+    assert gpudirect(read(text), RANKS, each=False).status is Status.PASS
+    counted = (
+        "node1:103:203 [1] NCCL INFO 1 coll channels, 0 collnet channels, 0 nvls channels, 2 p2p channels\n"
+    )
+    assert gpudirect(read(text + counted), RANKS).status is Status.PASS
+
+
+@pytest.mark.parametrize("stage", ["Init START", ""])
+def test_a_log_that_ends_among_its_channels_is_inconclusive(stage):
+    verdict = gpudirect(read(job(rank1={"stage": stage})), RANKS)
+    assert verdict.status is Status.INCONCLUSIVE
+    assert "rank 1 (node0): the log ends among its channels" in verdict.measured
+    # from 2.22 channels come after Init COMPLETE, and a line of their own ends them
+    closed = (
+        job(rank1={"stage": stage})
+        + "node0:101:201 [1] NCCL INFO Connected all rings, use ring PXN 0 GDR 1\n"
+    )
+    assert gpudirect(read(closed), RANKS).status is Status.PASS
+
+
 def test_one_node_has_no_channels_to_judge():
     text = re.sub(r".*Channel.*\n", "", job()).replace("node1:", "node0:").replace("nNodes 2", "nNodes 1")
     assert gpudirect(read(text), RANKS).status is Status.SKIP
@@ -255,6 +282,43 @@ def test_a_known_warning_is_let_through():
     log = read(job() + "node0:100:200 [0] a.cc:1 NCCL WARN libnvidia-ml.so.1 is missing\n")
     assert warnings(log, RANKS).status is Status.INCONCLUSIVE
     assert warnings(log, RANKS, known=("libnvidia-ml",)).status is Status.PASS
+
+
+PROXY = [
+    "proxy.cc:1458 NCCL WARN [Service thread] Accept failed Resource temporarily unavailable",
+    "proxy.cc:1497 NCCL WARN [Service thread] Could not receive type from localRank 0, res=3, closed=0",
+    "proxy.cc:1521 NCCL WARN [Proxy Service 0] Failed to execute operation Close from rank 0, retcode 3",
+]
+
+
+@pytest.mark.parametrize("text", PROXY)
+def test_what_the_proxy_says_while_it_is_torn_down_is_known(text):
+    ended = "node0:100:200 [0] NCCL INFO comm 0xa rank 0 nranks 4 cudaDev 0 busId 1 - Abort COMPLETE\n"
+    warned = f"\nnode0:100:201 [0] {text}\n"
+    verdict = warnings(read(job() + warned + ended), RANKS)
+    assert verdict.status is Status.PASS
+    assert "no WARN but 1 of the proxy while it was torn down" in verdict.measured
+    # without an end, or before another communicator's, it is a warning like others; so is another code
+    assert warnings(read(job() + warned), RANKS).status is Status.INCONCLUSIVE
+    assert warnings(read(job() + ended + warned), RANKS).status is Status.INCONCLUSIVE
+    other = (
+        warned.replace("=3,", "=6,").replace("retcode 3", "retcode 6").replace("proxy.cc", "misc/socket.cc")
+    )
+    assert warnings(read(job() + other + ended), RANKS).status is Status.INCONCLUSIVE
+
+
+def test_the_tear_down_of_a_good_run_is_no_warning():
+    """NCCL 2.22.3: eight ranks, three warnings each."""
+    text = (Path(__file__).parent / "data" / "017-dell-xe9680-h200-nodevice-warn-2.22.3.txt").read_text()
+    assert "no WARN but 24 of the proxy" in warnings(read(text), range(8)).measured
+
+
+def test_an_assigned_plugin_is_the_network_where_the_log_is_cut_before_it_says_so():
+    text = (Path(__file__).parent / "data" / "105-gb200-k8s-2.28-gin-plugin-mlx5_0.txt").read_text()
+    assert [process.networks for process in read(text).processes] == [("IB",), (), ("IB",)]
+    said = job(rank2={"net": None}) + "node1:102:202 [0] NCCL INFO Assigned NET plugin {} to comm\n"
+    assert network(read(said.format("IB")), RANKS).status is Status.PASS
+    assert network(read(said.format("Socket")), RANKS).status is Status.FAIL
 
 
 def test_a_rank_that_never_started_cannot_pass_the_warnings():
@@ -453,3 +517,12 @@ def test_a_real_fall_back_to_sockets_names_the_interface(sample, name):
         else:
             assert interfaces(alone, (name,), ("eth1",), [0]).status is Status.INCONCLUSIVE
     assert interfaces(log, (name,), ("eth1",), range(8)).status is Status.FAIL
+
+
+def test_threads_of_the_sockets_are_no_list_of_interfaces():
+    """transport/net_socket.cc: "NET/Socket: Using %d threads and %d sockets per thread", after the list."""
+    logs = {}
+    for rank in RANKS:
+        head = f"pod{rank // 2}:{100 + rank}:{200 + rank} [0] NCCL INFO "
+        logs[rank] = f"{plug(rank)}{head}NET/Socket: Using 2 threads and 8 sockets per thread\n"
+    assert plugged(read_ranks(logs)).status is Status.PASS

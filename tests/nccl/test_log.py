@@ -487,6 +487,30 @@ PIECES = [*"ab01:[]/ \n\r\x1b", "NCCL INFO ", "NET/IB : Using", " via NET/", "; 
 SOUP = st.lists(st.sampled_from(PIECES), max_size=60).map("".join)
 
 
+@pytest.mark.parametrize(
+    ("said", "devices"),
+    [
+        ("[0]mlx5_0:1/IB [1]mlx5_1:1/IB", [("mlx5_0",), ("mlx5_1",)]),
+        # 2.20 to 2.23: a device of two ports, then one whose number is its port's; channels say NET/IB/1 of it
+        ("[0]={[0] mlx5_0:1/IB, [1] mlx5_1:1/IB} [2]mlx5_2:1/IB", [("mlx5_0", "mlx5_1"), ("mlx5_2",)]),
+        (
+            "[0]={[0] mlx5_2:1/RoCE, [1] mlx5_3:1/RoCE} [1]={[2] mlx5_0:1/RoCE, [3] mlx5_1:1/RoCE}",
+            [("mlx5_2", "mlx5_3"), ("mlx5_0", "mlx5_1")],
+        ),
+    ],
+)
+def test_channels_name_devices_by_their_place_in_the_list(said, devices):
+    (process,) = read(f"{HEAD}NET/IB : Using {said} [RO]; OOB eth0:10.0.0.1<0>\n").processes
+    assert process.devices == dict(enumerate(devices))
+
+
+def test_a_virtual_device_is_the_adapters_that_it_was_made_of():
+    using = f"{HEAD}NET/IB : Using [0]mlx4_0:1/IB [1]mlx4_1:1/IB [RO]; OOB eth0:10.0.0.1<0>\n"
+    made = f"{HEAD}NET/IB : Made virtual device [2] name=mlx4_0+mlx4_1 speed=80000 ndevs=2\n"
+    (process,) = read(using + made).processes
+    assert process.devices == {0: ("mlx4_0",), 1: ("mlx4_1",), 2: ("mlx4_0", "mlx4_1")}
+
+
 @given(st.one_of(st.text(max_size=300), SOUP))
 def test_any_text_is_read(text):
     log = read(text)

@@ -5,6 +5,7 @@ The fourth layer, the bytes on the excluded ports, stands in ``quiet``.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -248,7 +249,9 @@ def gpudirect(evidence: Evidence) -> Iterator[Verdict]:
         skipped = Question("nccl.gpudirect", "", nccl_log.SOURCE, "").skip(
             "all ranks", "the rails are interfaces: no RDMA"
         )
-    yield skipped or nccl_log.gpudirect(evidence.log, _ranks(evidence), evidence.node_count)
+    per_node = Counter(rank.node for rank in evidence.ranks)
+    each = max(per_node.values(), default=0) <= evidence.profile.rails.count
+    yield skipped or nccl_log.gpudirect(evidence.log, _ranks(evidence), evidence.node_count, each)
 
 
 @check("nccl.warnings")

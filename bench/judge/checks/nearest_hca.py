@@ -51,7 +51,7 @@ def own(evidence: Evidence) -> Iterator[Verdict]:
 def _of_rank(
     rank: Rank, said: tuple[LogProcess, ...], node: Node | None, at: int | None, want: Profile
 ) -> Finding:
-    used = sorted({name for process in said for name in _used(process)})
+    used = sorted({names for process in said for names in _used(process)})
     if node is None or at is None or at >= len(node.gpus):
         where = f"rank {rank.rank} ({rank.node}, local rank {rank.local_rank})"
         return Finding(where, None, "its GPU is not in the facts")
@@ -61,9 +61,12 @@ def _of_rank(
         return Finding(subject, None, "its GPU's way to the adapters over PCI is not known")
     if not used:
         return Finding(subject, None, "no channel of its own between nodes was read")
+    if () in used:
+        return Finding(subject, None, "its channels name a network device whose adapters NCCL does not list")
     near = {name.split("/")[0] for name in nearest}
-    strangers = [name for name in used if name not in near]
-    told = f"uses {', '.join(used)}"
+    # a merged device is one to NCCL: it is near where one of its adapters is
+    strangers = [name for names in used if not near & set(names) for name in names]
+    told = f"uses {', '.join('+'.join(names) for names in used)}"
     if strangers:
         level = {each.device: each.level for each in affinity(node) if each.gpu == node.gpus[at].index}
         ways = ", ".join(f"{name} is {level.get(name) or 'unknown'}" for name in (*strangers, *sorted(near)))
@@ -74,9 +77,12 @@ def _of_rank(
     return Finding(subject, True, told, note=told)
 
 
-def _used(process: LogProcess) -> Iterator[str]:
-    """The HCAs of the process's own channels; those that go by another GPU (PXN) are that GPU's."""
-    hcas = {hca.index: hca.name for using in process.using for hca in using.hcas}
+def _used(process: LogProcess) -> Iterator[tuple[str, ...]]:
+    """The HCAs of the process's own channels, several of a merged device, none of one that no line names.
+
+    Channels that go by another GPU (PXN) are that GPU's.
+    """
+    devices = process.devices
     for channel in process.channels:
-        if channel.transport == "NET" and channel.proxy is None and channel.device in hcas:
-            yield hcas[channel.device].removesuffix("_dma")
+        if channel.transport == "NET" and channel.proxy is None and channel.device is not None:
+            yield tuple(name.removesuffix("_dma") for name in devices.get(channel.device, ()))

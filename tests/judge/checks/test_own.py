@@ -12,20 +12,27 @@ from made_nodes import LAMBDA, nodes, seen, status, worst_words
 USING = " ".join(f"[{at}]mlx5_{at + 1}:1/IB" for at in range(8))
 
 
-def said(rank: int, device: int, proxy: str = "") -> str:
+MERGED = " ".join(
+    f"[{at}]={{[{2 * at}] mlx5_{2 * at + 1}:1/IB, [{2 * at + 1}] mlx5_{2 * at + 2}:1/IB}}" for at in range(4)
+)
+
+
+def said(rank: int, device: int, proxy: str = "", using: str = USING) -> str:
     head = f"n{rank // 8}:{1000 + rank}:{1000 + rank} [{rank % 8}] NCCL INFO"
     other = (rank + 8) % 16
     return (
-        f"{head} NET/IB : Using {USING} [RO]; OOB eth0:10.0.0.1<0>\n"
+        f"{head} NET/IB : Using {using} [RO]; OOB eth0:10.0.0.1<0>\n"
         f"{head} Channel 00/0 : {rank}[{rank % 8}] -> {other}[{other % 8}] [send] via NET/IB/{device}{proxy}/GDRDMA\n"
     )
 
 
-def run(tmp_path, device=lambda rank: rank % 8, proxy=lambda rank: "", gone=(), machines=None):
+def run(tmp_path, device=lambda rank: rank % 8, proxy=lambda rank: "", gone=(), machines=None, using=USING):
     (tmp_path / "logs").mkdir()
     for rank in range(16):
         if rank not in gone:
-            (tmp_path / "logs" / f"evidence.{rank}.log").write_text(said(rank, device(rank), proxy(rank)))
+            (tmp_path / "logs" / f"evidence.{rank}.log").write_text(
+                said(rank, device(rank), proxy(rank), using)
+            )
     plan = Plan((Phase("evidence", "", ()),))
     return seen(machines or nodes(2), phases=["evidence"], plan=plan, path=tmp_path)
 
@@ -47,6 +54,23 @@ def test_a_channel_that_goes_by_another_gpu_is_not_held_against_this_one(tmp_pat
     )
     assert status("rails.own", evidence) is Status.INCONCLUSIVE
     assert "no channel of its own" in worst_words("rails.own", evidence)
+
+
+def test_a_merged_device_is_all_of_its_adapters(tmp_path):
+    """NCCL 2.20 to 2.23 merges ports: device 1 is mlx5_3 and mlx5_4, which a GPU of either is next to."""
+    (tmp_path / "well").mkdir()
+    assert (
+        status("rails.own", run(tmp_path / "well", lambda rank: rank % 8 // 2, using=MERGED)) is Status.PASS
+    )
+    (tmp_path / "odd").mkdir()
+    evidence = run(tmp_path / "odd", lambda rank: 3 if rank == 2 else rank % 8 // 2, using=MERGED)
+    assert "rank 2 (n0 GPU 2): uses mlx5_7+mlx5_8, and mlx5_3 is nearer" in worst_words("rails.own", evidence)
+
+
+def test_a_device_whose_adapters_nccl_does_not_list_is_inconclusive(tmp_path):
+    evidence = run(tmp_path, lambda rank: 8 if rank == 2 else rank % 8)
+    assert status("rails.own", evidence) is Status.INCONCLUSIVE
+    assert "a network device whose adapters NCCL does not list" in worst_words("rails.own", evidence)
 
 
 def test_a_rank_without_a_log_is_could_not_tell(tmp_path):
