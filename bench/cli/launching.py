@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shlex
-import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -118,6 +115,8 @@ def launch(
         railgauge launch --hosts nodes.txt --launcher torchrun -- accept --profile lambda-1cc-h100
         railgauge launch --hosts nodes.txt --shell -- accept --profile runpod-instant-cluster
     """
+    import secrets
+
     from bench.launch.command_lines import Job, steps
     from bench.launch.hosts import meetable, read_hosts, with_slots
     from bench.launch.table import STARTERS
@@ -218,6 +217,9 @@ def _print(made: Sequence[Step], on_each_node: bool, job: Job) -> None:
 
 def _on_each(made: Sequence[Step], job: Job, agent: Sequence[str], inner: Inner) -> int:
     """Run one command on every host by ssh; rank 0's verdict, or the status of the first host's launcher."""
+    import secrets
+    import shutil
+
     from bench.launch import LaunchError
     from bench.launch.remote import Remote, here
 
@@ -240,6 +242,8 @@ def _on_each(made: Sequence[Step], job: Job, agent: Sequence[str], inner: Inner)
 
 def _from_here(step: Step, inner: Inner) -> int:
     """Run a launcher that starts the whole job."""
+    import subprocess
+
     from bench import launch
 
     click.echo(f"railgauge: {step.shown()}", err=True)
