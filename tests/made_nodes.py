@@ -255,7 +255,7 @@ def judged_by(evidence: Evidence, want: Profile) -> Evidence:
 
 def judged(name: str, evidence: Evidence, want: Profile = LAMBDA) -> list[Verdict]:
     """What one check says."""
-    return list(CHECKS[name].judge(judged_by(evidence, want)))
+    return list(CHECKS[name](judged_by(evidence, want)))
 
 
 def status(name: str, evidence: Evidence, want: Profile = LAMBDA) -> Status:

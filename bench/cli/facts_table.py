@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bench.model.facts import Gpu, Interface, Node, PciPath, Port, rail_of_gpu
+from bench.model.facts import Gpu, Interface, Node, PciPath, Port
 from bench.model.majority import odd_ones, shared_by
 from bench.model.profile import Rails
-from bench.model.rails import Part, joined, own_rails, rails_of, roles
+from bench.model.rails import Part, joined, nearest, own_rails, rails_of, roles
 from bench.model.units import show_rate, show_size
 from bench.model.verdict import Status
 
@@ -136,15 +136,16 @@ def _mpi(node: Node) -> str:
 
 
 def _gpu_rows(node: Node, rails: Rails) -> list[Row]:
-    names = [role.name for role in rails_of(node, rails)] or list(
-        dict.fromkeys(port.hca for port in node.ports)
-    )
-    nearest = rail_of_gpu(node, names)
-    own = {gpu.index: joined(each) for gpu, each in zip(node.gpus, own_rails(node, rails), strict=False)}
+    hcas = list(dict.fromkeys(port.hca for port in node.ports))
+    own = own_rails(node, rails) if rails_of(node, rails) else nearest(node, hcas)
     head: Row = (
         "GPU", "model", "PCI", "PCIe", "NUMA", "memory", "ECC", "NVLinks", "clocks limited by", "nearest rail",
     )  # fmt: skip
-    rows = [_gpu_row(gpu, own.get(gpu.index) or nearest.get(gpu.index)) for gpu in node.gpus]
+    rows = (
+        [_gpu_row(gpu, joined(each) or None) for gpu, each in zip(node.gpus, own, strict=True)]
+        if node.gpus
+        else []
+    )
     return [head, *rows] if rows else []
 
 

@@ -56,7 +56,7 @@ def _probe_copy(typed: Invocation) -> int:
         backend="none",
         ranks=tuple(Rank(i, node.name, i) for i in range(max(1, profile.gpus))),
     )
-    run = judge(of_facts(root, manifest, node), profile, early=True)
+    run = judge(of_facts(root, manifest, node), profile, facts_only=True)
     summarise(run, typed.shared.verbose, short=True)
     return EXIT[status(run)]
 

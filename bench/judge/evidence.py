@@ -8,7 +8,7 @@ from functools import cached_property
 
 from bench.model.facts import Node
 from bench.model.measurement import Rank
-from bench.model.profile import Profile, Rails
+from bench.model.profile import Limit, Profile, Rails
 from bench.nccl.log import Log
 from bench.store import Manifest, Run
 from bench.store.rows import Row, rows
@@ -16,6 +16,7 @@ from bench.store.rows import Row, rows
 from .blame import Known
 from .blame.background import known, rail_names
 from .counter_windows import Gap, Window, begun, windows
+from .drift.tonight import Tonight, tonight
 from .gpu_of_rank import placed
 from .log_files import log_of
 
@@ -54,6 +55,29 @@ class Evidence:
     def rows(self) -> tuple[Row, ...]:
         """Every measured row, in the order of measurement."""
         return rows(self.run)
+
+    def limits(self, *quantities: str) -> tuple[Limit, ...]:
+        """The profile's bounds on these quantities that speak of this many nodes."""
+        return tuple(
+            limit
+            for limit in self.profile.limits
+            if limit.quantity in quantities and limit.nodes[0] <= self.node_count <= limit.nodes[1]
+        )
+
+    def rows_of(self, limit: Limit) -> list[Row]:
+        """Rows over the whole job that a bound speaks of: its collective, sizes and algorithm ("": as NCCL chose).
+
+        The evidence phase is slowed by NCCL's log and is left out.
+        """
+        return [
+            row
+            for row in self.rows
+            if row.case.collective == limit.collective
+            and limit.size[0] <= row.case.size <= limit.size[1]
+            and row.ranks == len(self.ranks)
+            and row.case.algorithm == (limit.algorithm or "auto")
+            and row.case.phase != "evidence"
+        ]
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
@@ -98,6 +122,11 @@ class Evidence:
     def background(self) -> Known:
         """What the run tells about its rails besides their transfers."""
         return known(self.run, self.rows, self.profile)
+
+    @cached_property
+    def tonight(self) -> Tonight | None:
+        """A nightly run among the nights before it; None of any other run. RunError where its history is damaged."""
+        return tonight(self.run, self.profile)
 
     @cached_property
     def log(self) -> Log:

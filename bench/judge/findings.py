@@ -1,7 +1,4 @@
-"""From single findings to verdicts: each fault by itself, all that is well in one line.
-
-A finding says ``ok`` True, False or None: None is "could not be determined", and nothing found at all is too.
-"""
+"""From single findings to verdicts: a verdict for each fault, one line for all that is well."""
 
 from __future__ import annotations
 
@@ -11,70 +8,123 @@ from dataclasses import dataclass, replace
 from bench.model.majority import shared_by
 from bench.model.verdict import Status, Verdict
 
-MOST = 64  # verdicts of one check that stand by themselves; a broken cluster is not told 4096 times
+MOST = 64  # verdicts of one check that stand by themselves; a broken cluster is not reported 4096 times
+STATUS = {True: Status.PASS, False: Status.FAIL, None: Status.INCONCLUSIVE}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was seen of one subject. ``note`` is evidence that goes with it, whatever the outcome."""
+    """What a check found of one subject; ``ok`` None is INCONCLUSIVE.
+
+    note     one line of evidence, shown whatever the outcome; ``evidence`` holds more of them
+    wanted, source, step, bound    where they differ from the words of the check
+    """
 
     subject: str
     ok: bool | None
     measured: str
     value: float | None = None
     note: str = ""
+    wanted: str | None = None
+    source: str | None = None
+    step: str | None = None
+    bound: float | None = None
+    evidence: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Question:
-    """What a check asks: what is wanted, by whom, and what to do where it is not so (FAIL) or not known."""
+class NotApplicable:
+    """Why a check has nothing to judge, of one subject or ("") of all of them."""
+
+    reason: str
+    subject: str = ""
+    evidence: tuple[str, ...] = ()
+    step: str = ""
+
+
+Outcome = Finding | NotApplicable | Verdict
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """What a check wants, by whom, and what to do where a subject fails or stays inconclusive.
+
+    every, unit    of the line for all that is well: "every rail is up (16 of 16 rails)"; without a unit each finding
+                   is a verdict of its own
+    """
 
     check: str
-    wanted: str
-    source: str
-    repair: str
-    ask: str = "see the notes of this node in: railgauge probe"
+    subject: str = "all nodes"
+    wanted: str = ""
+    source: str = ""
+    on_fail: str = ""
+    on_inconclusive: str = ""
+    every: str = ""
+    unit: str = ""
     bound: float | None = None
 
-    def skip(self, subject: str, reason: str, *evidence: str) -> Verdict:
-        """Does not apply, and why."""
-        return Verdict(self.check, subject, Status.SKIP, reason, source=self.source, evidence=evidence)
+    def verdicts(self, outcomes: Iterable[Outcome]) -> Iterator[Verdict]:
+        """A verdict for each outcome, in order; with a ``unit`` the findings together, before all others."""
+        if not self.unit:
+            yield from map(self._verdict, outcomes)
+            return
+        listed = list(outcomes)
+        findings = [each for each in listed if isinstance(each, Finding)]
+        others = [each for each in listed if not isinstance(each, Finding)]
+        if findings or not others:
+            yield from self._together(findings)
+        yield from map(self._verdict, others)
+
+    def _verdict(self, each: Outcome) -> Verdict:
+        if isinstance(each, NotApplicable):
+            return self.not_applicable(each)
+        return self.verdict(each) if isinstance(each, Finding) else each
+
+    def not_applicable(self, each: NotApplicable) -> Verdict:
+        return Verdict(
+            self.check,
+            each.subject or self.subject,
+            Status.SKIP,
+            each.reason,
+            source=self.source,
+            next_step=each.step,
+            evidence=each.evidence,
+        )
 
     def verdict(self, found: Finding) -> Verdict:
         """One finding as a verdict."""
-        status = {True: Status.PASS, False: Status.FAIL, None: Status.INCONCLUSIVE}[found.ok]
-        step = {Status.FAIL: self.repair, Status.INCONCLUSIVE: self.ask}.get(status, "")
+        status = STATUS[found.ok]
+        step = {Status.FAIL: self.on_fail, Status.INCONCLUSIVE: self.on_inconclusive}.get(status, "")
         return Verdict(
             self.check,
             found.subject,
             status,
             found.measured,
-            self.wanted,
-            self.source,
-            step,
+            self.wanted if found.wanted is None else found.wanted,
+            self.source if found.source is None else found.source,
+            step if found.step is None else found.step,
             value=found.value,
-            bound=self.bound,
-            evidence=(found.note,) if found.note else (),
+            bound=self.bound if found.bound is None else found.bound,
+            evidence=(*((found.note,) if found.note else ()), *found.evidence),
         )
 
-    def verdicts(self, findings: Iterable[Finding], well: str) -> Iterator[Verdict]:
-        """Each fault and each unknown; where there is neither, one PASS: "16 of 16 ``well``"."""
-        found = list(findings)
-        if not found:
-            yield self.verdict(Finding("all nodes", None, "nothing was found to judge"))
+    def _together(self, findings: list[Finding]) -> Iterator[Verdict]:
+        """Each fault, inconclusive subjects of one reason together; where there is neither, one PASS."""
+        if not findings:
+            yield self.verdict(Finding(self.subject, None, "nothing was found to judge"))
             return
-        odd = [each for each in found if each.ok is False] + together(found)
-        for each in odd[:MOST]:
+        bad = [each for each in findings if each.ok is False] + inconclusive(findings, self.unit)
+        for each in bad[:MOST]:
             yield self.verdict(each)
-        if odd[MOST:]:
-            yield self.verdict(replace(odd[MOST], subject=f"{len(odd) - MOST} more"))
-        if not odd:
-            notes = tuple(dict.fromkeys(f"{each.subject}: {each.note}" for each in found if each.note))
+        if bad[MOST:]:
+            yield self.verdict(replace(bad[MOST], subject=f"{len(bad) - MOST} more"))
+        if not bad:
+            notes = tuple(dict.fromkeys(f"{each.subject}: {each.note}" for each in findings if each.note))
             yield Verdict(
                 self.check,
-                "all nodes",
+                self.subject,
                 Status.PASS,
-                f"{len(found)} of {len(found)} {well}",
+                f"{self.every} ({len(findings)} of {len(findings)} {self.unit})",
                 self.wanted,
                 self.source,
                 bound=self.bound,
@@ -82,13 +132,13 @@ class Question:
             )
 
 
-def together(findings: Iterable[Finding]) -> list[Finding]:
-    """What cannot be determined of many subjects for the same reason, told once."""
-    groups: dict[str, list[Finding]] = {}
+def inconclusive(findings: Iterable[Finding], unit: str) -> list[Finding]:
+    """The inconclusive findings; those of one reason are one, which names their subjects."""
+    groups: dict[tuple[str, str | None], list[Finding]] = {}
     for each in findings:
         if each.ok is None:
-            groups.setdefault(each.measured, []).append(each)
+            groups.setdefault((each.measured, each.step), []).append(each)
     return [
-        replace(group[0], subject=shared_by([each.subject for each in group], "of them"))
+        replace(group[0], subject=shared_by([each.subject for each in group], unit))
         for group in groups.values()
     ]

@@ -60,8 +60,8 @@ def foreseen(
     return found
 
 
-def said(run: Run) -> dict[int, WorkerGpu]:
-    """Rank → what its worker said of its GPU last; without those who said nothing."""
+def reported_gpus(run: Run) -> dict[int, WorkerGpu]:
+    """Rank → the GPU that its worker reported last; without those who reported none."""
     found: dict[int, WorkerGpu] = {}
     for line in run.joined:
         found |= {int(rank): gpu for rank, gpu in (line.gpus or {}).items()}
@@ -84,9 +84,9 @@ def match(gpu: WorkerGpu, gpus: Sequence[Gpu]) -> int | None:
 
 def placed(run: Run) -> dict[int, int | None]:
     """Rank → place in its node's ``gpus``; None where it cannot be determined."""
-    heard, facts = said(run), {node.name: node for node in run.nodes}
+    reported, facts = reported_gpus(run), {node.name: node for node in run.nodes}
     found = foreseen(run.manifest.ranks, run.nodes, run.manifest.environment)
     for rank in run.manifest.ranks:
-        if rank.rank in heard and rank.node in facts:
-            found[rank.rank] = match(heard[rank.rank], facts[rank.node].gpus)
+        if rank.rank in reported and rank.node in facts:
+            found[rank.rank] = match(reported[rank.rank], facts[rank.node].gpus)
     return found

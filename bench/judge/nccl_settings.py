@@ -1,12 +1,9 @@
-"""What the workers are told: one rank's environment as NCCL reads it, conf files and profile included.
-
-Not a check: the checks on environment and exclusion share it.
-"""
+"""The environment of each rank as NCCL reads it, conf files and the profile's variables included."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.model.facts import Node
 from bench.model.profile import Profile
@@ -20,28 +17,28 @@ UNKNOWN: tuple[Version, ...] = ((2, 18, 6), (2, 26, 6), (2, 30, 4), NEWEST)
 
 
 @dataclass(frozen=True)
-class Told:
-    """Ranks of one node that are told the same, what they have of their own, and the node's facts.
+class RankEnvironment:
+    """The variables that some ranks of one node have in common, and the node's facts.
 
-    ``mixed``: the node's ranks are not all told the same.
+    ``mixed``: not all ranks of the node have the same.
     """
 
     node: Node
     ranks: tuple[int, ...]
-    own: Mapping[str, str]
+    variables: Mapping[str, str]
     mixed: bool = False
 
     @property
     def where(self) -> str:
-        """``n0``; where its ranks differ, ``n0 rank 3`` and who else is told the same."""
+        """``n0``; where its ranks differ, ``n0 rank 3`` and how many more have the same."""
         if not self.mixed:
             return self.node.name
         more = f" and {len(self.ranks) - 1} more" if len(self.ranks) > 1 else ""
         return f"{self.node.name} rank {self.ranks[0]}{more}"
 
 
-def told(evidence: Evidence) -> Iterator[Told]:
-    """Every node's ranks, those with equal environments together. A rank without a record has its node's."""
+def rank_environments(evidence: Evidence) -> Iterator[RankEnvironment]:
+    """Every node's ranks, those with equal variables together. A rank without a record has its node's."""
     for node in evidence.nodes:
         groups: dict[tuple[tuple[str, str], ...], list[int]] = {}
         for rank in evidence.ranks:
@@ -51,37 +48,41 @@ def told(evidence: Evidence) -> Iterator[Told]:
         if not groups:
             groups[tuple(sorted(node.environment.variables.items()))] = []
         for own_items, ranks in groups.items():
-            yield Told(node, tuple(ranks), dict(own_items), len(groups) > 1)
+            yield RankEnvironment(node, tuple(ranks), dict(own_items), len(groups) > 1)
 
 
-def of_workers(each: Told, want: Profile, version: Version = NEWEST) -> Effective:
-    """What NCCL sees in a worker: the profile's environment goes over the user's own."""
-    return of_user(Told(each.node, each.ranks, {**each.own, **want.environment}), version)
+def for_workers(each: RankEnvironment, want: Profile, version: Version = NEWEST) -> Effective:
+    """What NCCL reads in a worker: the profile's variables replace the user's own."""
+    return for_user(_with_profile(each, want), version)
 
 
-def of_user(each: Told, version: Version = NEWEST) -> Effective:
-    """What NCCL would see in a program that the user starts by himself."""
+def for_user(each: RankEnvironment, version: Version = NEWEST) -> Effective:
+    """What NCCL would read in a program that the user starts without RailGauge."""
     facts = each.node.environment
-    return effective({**_home(each), **each.own}, facts.files, version, facts.home)
+    return effective({**_home(each), **each.variables}, facts.files, version, facts.home)
 
 
-def _home(each: Told) -> dict[str, str]:
-    """$HOME is not on the list of what is recorded; the files that were looked at tell it."""
-    chosen = each.own.get("NCCL_CONF_FILE")
+def _with_profile(each: RankEnvironment, want: Profile) -> RankEnvironment:
+    return replace(each, variables={**each.variables, **want.environment})
+
+
+def _home(each: RankEnvironment) -> dict[str, str]:
+    """$HOME is not on the list of what is recorded; the paths of the recorded files show it."""
+    chosen = each.variables.get("NCCL_CONF_FILE")
     users = [path for path in each.node.environment.files if path not in (chosen, SYSTEM_FILE)]
     folders = [path.removesuffix("/.nccl.conf") for path in users if path.endswith("/.nccl.conf")]
     return {"HOME": folders[0]} if folders else {}
 
 
-def blind(each: Told, want: Profile) -> tuple[str, ...]:
-    """Conf files that NCCL may open in a worker and the probe has not looked at."""
+def unread_files(each: RankEnvironment, want: Profile) -> tuple[str, ...]:
+    """Conf files that NCCL may open in a worker and the probe has not read."""
+    variables = {**_home(each), **_with_profile(each, want).variables}
+    facts = each.node.environment
     found = [
         path
         for version in versions(each.node)
-        for path in conf_files(
-            {**_home(each), **each.own, **want.environment}, each.node.environment.home, version
-        )
-        if path not in each.node.environment.files
+        for path in conf_files(variables, facts.home, version)
+        if path not in facts.files
     ]
     return tuple(dict.fromkeys(found))
 

@@ -1,40 +1,106 @@
-"""The table of checks and the evidence that they see."""
+"""The table of checks: each row is one decorated function with its words."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from bench.model.verdict import Verdict
 
 from .evidence import Evidence
+from .findings import Criterion, NotApplicable, Outcome
 
-Judge = Callable[[Evidence], Iterator[Verdict]]
+Find = Callable[[Evidence], Iterable[Outcome]]
+Unless = Callable[[Evidence], str]
+"""Why a check is not applicable to a run; "" where it is."""
+Words = str | Callable[[Evidence], str]
+"""A sentence, or how it follows from the evidence."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One row: its name, what it proves (its docstring's first line), the function.
+    """One row: what a check is called, what it proves, when it is not applicable, and its words.
 
-    ``early``: it needs no measurement, so it runs before the first byte of traffic too.
+    about        what it proves: the first line of the function's docstring
+    only         the kind of run that it is for; of any other it yields nothing at all
+    facts_only   it needs no measurement, so it runs before the first byte of traffic too
+    words        by the names of Criterion's fields
     """
 
     name: str
     about: str
-    judge: Judge
-    early: bool = False
+    find: Find
+    unless: tuple[Unless, ...]
+    only: Callable[[Evidence], bool]
+    facts_only: bool
+    bound: Callable[[Evidence], float | None]
+    words: dict[str, Words]
+
+    def __call__(self, evidence: Evidence) -> Iterator[Verdict]:
+        """The verdicts of this check on a run."""
+        if not self.only(evidence):
+            return iter(())
+        said = {name: text if isinstance(text, str) else text(evidence) for name, text in self.words.items()}
+        criterion = Criterion(self.name, bound=self.bound(evidence), **said)
+        reasons = (reason for unless in self.unless if (reason := unless(evidence)))
+        reason = next(reasons, "")
+        return criterion.verdicts([NotApplicable(reason)] if reason else self.find(evidence))
 
 
 CHECKS: dict[str, Check] = {}
 
 
-def check(name: str, early: bool = False) -> Callable[[Judge], Judge]:
-    """Add a function to the table under ``name``."""
+def check(
+    name: str,
+    *,
+    subject: Words = "all nodes",
+    wanted: Words = "",
+    source: Words = "",
+    on_fail: Words = "",
+    on_inconclusive: Words = "",
+    every: Words = "",
+    unit: Words = "",
+    bound: float | Callable[[Evidence], float | None] | None = None,
+    unless: Iterable[Unless] = (),
+    only: Callable[[Evidence], bool] = lambda _: True,
+    facts_only: bool = False,
+) -> Callable[[Find], Check]:
+    """Add a function to the table under ``name``; its words are those of Criterion.
 
-    def add(function: Judge) -> Judge:
+    With a ``unit`` what is well is one line, whose sentence is ``every``, or else the first of the docstring.
+    """
+    words: dict[str, Words] = {
+        "subject": subject,
+        "wanted": wanted,
+        "source": source,
+        "on_fail": on_fail,
+        "on_inconclusive": on_inconclusive,
+        "every": every,
+        "unit": unit,
+    }
+
+    def add(find: Find) -> Check:
         if name in CHECKS:
             raise ValueError(f"two checks are called {name}")
-        CHECKS[name] = Check(name, (function.__doc__ or "").strip().split("\n")[0], function, early)
-        return function
+        about = (find.__doc__ or "").strip().split("\n")[0]
+        words["every"] = every or (_as_clause(about) if unit else "")
+        limit = bound if callable(bound) else lambda _: bound
+        CHECKS[name] = Check(name, about, find, tuple(unless), only, facts_only, limit, words)
+        return CHECKS[name]
 
     return add
+
+
+def _as_clause(sentence: str) -> str:
+    """``every rail is up`` of ``Every rail is up: ACTIVE for a port.``; an acronym at its head stays."""
+    head = sentence[:1] if sentence[1:2].isupper() else sentence[:1].lower()
+    return head + sentence[1:].partition(": ")[0].rstrip(".")
+
+
+def by_profile(evidence: Evidence) -> str:
+    """The profile as the source of what is wanted."""
+    return evidence.profile.name
+
+
+def no_rails(evidence: Evidence) -> str:
+    return "the profile has no rails" if evidence.rails.kind == "none" else ""

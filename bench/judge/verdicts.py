@@ -11,8 +11,8 @@ from bench.store import IMPORTED, Run
 from .checks import CHECKS, Evidence
 
 
-def judge(run: Run, profile: Profile, early: bool = False) -> Run:
-    """The run with its verdicts, in the order of the checks' table; ``early``: those that need no measurement.
+def judge(run: Run, profile: Profile, facts_only: bool = False) -> Run:
+    """The run with its verdicts, in the order of the checks' table; ``facts_only``: those that need no measurement.
 
     A check that breaks is an INCONCLUSIVE of its own and takes no other verdict with it.
     """
@@ -21,13 +21,13 @@ def judge(run: Run, profile: Profile, early: bool = False) -> Run:
     verdicts: list[Verdict] = []
     left: list[str] = []
     for check in CHECKS.values():
-        if early and not check.early:
+        if facts_only and not check.facts_only:
             continue
-        if check.early and run.manifest.launcher == IMPORTED:
+        if check.facts_only and run.manifest.launcher == IMPORTED:
             left.append(check.name)
             continue
         try:
-            verdicts += check.judge(evidence)
+            verdicts += check(evidence)
         except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
             verdicts.append(
                 Verdict(

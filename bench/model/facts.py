@@ -7,7 +7,7 @@ seconds since 1970, except PCI speeds: those are GT/s per lane, as PCI is specif
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .memo import once
@@ -317,37 +317,6 @@ def relation(one: PciPath | None, other: PciPath | None) -> str | None:
     if one.numa is None or other.numa is None:
         return None
     return "NODE" if one.numa == other.numa else "SYS"
-
-
-def rail_of_gpu(node: Node, rails: Sequence[str]) -> dict[int, str | None]:
-    """GPU index → the rail it should use, out of ``rails``: HCAs (``mlx5_3``, also ``mlx5_3/1`` and
-    ``mlx5_3:1``) or interfaces, in rail order.
-
-    The nearest rail. GPUs that are equally near to the same rails share these out in order (NCCL: by the
-    mirrored bits of the GPU's number, ncclTopoGetLocalNet). None: this GPU's way to every rail is unknown.
-    """
-    levels = {(near.gpu, near.device): near.level for near in affinity(node)}
-    nearest = {gpu.index: _nearest(gpu.index, rails, levels) for gpu in node.gpus}
-    taken: dict[tuple[str, ...], int] = {}
-    chosen: dict[int, str | None] = {}
-    for index in sorted(nearest):
-        tied = nearest[index]
-        turn = taken.get(tied, 0)
-        chosen[index] = tied[turn % len(tied)] if tied else None
-        taken[tied] = turn + 1
-    return chosen
-
-
-def _nearest(gpu: int, rails: Sequence[str], levels: Mapping[tuple[int, str], str | None]) -> tuple[str, ...]:
-    for level in LEVELS:
-        if tied := tuple(rail for rail in rails if levels.get((gpu, _device(rail))) == level):
-            return tied
-    return ()
-
-
-def _device(rail: str) -> str:
-    """``mlx5_3`` of ``mlx5_3/1`` or ``mlx5_3:1``."""
-    return rail.split("/")[0].split(":")[0]
 
 
 def _devices(node: Node) -> dict[str, PciPath]:

@@ -80,16 +80,23 @@ def rails_of(node: Node, rails: Rails) -> tuple[Role, ...]:
 @once(NODES)
 def nearest_rails(node: Node, rails: Rails) -> tuple[tuple[str, ...], ...]:
     """For GPU 0, 1 … the rails to which its way over PCI is shortest; () where none of its ways is known."""
-    found = rails_of(node, rails)
+    return nearest(node, [role.name for role in rails_of(node, rails)])
+
+
+def nearest(node: Node, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """For GPU 0, 1 … those of ``names`` to which its way over PCI is shortest: HCAs, ports or interfaces."""
     level = {(near.gpu, near.device): near.level for near in affinity(node)}
-    nearest = []
+    found = []
     for gpu in node.gpus:
-        steps = {
-            role.name: level.get((gpu.index, role.port.hca if role.port else role.name)) for role in found
-        }
-        known = {name: LEVELS.index(step) for name, step in steps.items() if step in LEVELS}
-        nearest.append(tuple(name for name, step in known.items() if step == min(known.values())))
-    return tuple(nearest)
+        levels = {name: level.get((gpu.index, _device(name))) for name in names}
+        known = {name: LEVELS.index(step) for name, step in levels.items() if step in LEVELS}
+        found.append(tuple(name for name, step in known.items() if step == min(known.values())))
+    return tuple(found)
+
+
+def _device(name: str) -> str:
+    """``mlx5_3`` of ``mlx5_3/1`` or ``mlx5_3:1``."""
+    return name.split("/")[0].split(":")[0]
 
 
 def in_order(names: Sequence[str], count: int) -> tuple[tuple[str, ...], ...]:
@@ -106,28 +113,35 @@ def in_order(names: Sequence[str], count: int) -> tuple[tuple[str, ...], ...]:
 
 @once(NODES)
 def own_rails(node: Node, rails: Rails) -> tuple[tuple[str, ...], ...]:
-    """The rails of GPU 0, 1 …: those next to it by PCI, shared out where several GPUs are as near to the same; in the
-    order of the rails where the tree does not tell. () of a GPU whose rails cannot be determined.
-
-    A GPU has several where there are more rails than GPUs. Of a node without GPUs rail k stands alone in place k.
-    """
+    """The rails of GPU 0, 1 …; see ``shared_out``. Of a node without GPUs rail k stands alone in place k."""
     names = tuple(role.name for role in rails_of(node, rails))
-    if not node.gpus:
-        return tuple((name,) for name in names)
-    order, near = in_order(names, len(node.gpus)), nearest_rails(node, rails)
-    fits = [bool(own) and set(own) <= set(tied or own) for own, tied in zip(order, near, strict=True)]
+    return shared_out(node, names) if node.gpus else tuple((name,) for name in names)
+
+
+def shared_out(node: Node, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Those of ``names`` that GPU 0, 1 … uses, several where there are more of them than GPUs.
+
+    As NCCL chooses (ncclTopoGetLocalNet): the one nearest by PCI, whoever else is near to it. GPUs that are equally
+    near to the same rails share these out, in order: NCCL's order is that of the mirrored bits of their numbers. ()
+    where that does not tell: the ways are not known and the order is none, or two GPUs share some of their rails.
+    """
+    order, near = in_order(names, len(node.gpus)), nearest(node, names)
+    if all(own and set(own) <= set(tied or own) for own, tied in zip(order, near, strict=True)):
+        return order
     sharers: dict[tuple[str, ...], list[int]] = {}
     for gpu, tied in enumerate(near):
         sharers.setdefault(tied, []).append(gpu)
-    distinct = len({name for tied in sharers for name in tied}) == sum(map(len, sharers))
-    if all(fits) or () in sharers or not distinct:
-        return tuple(own if fit else () for own, fit in zip(order, fits, strict=True))
-    shares = {
-        gpu: own
-        for tied, gpus in sharers.items()
-        for gpu, own in zip(gpus, in_order(tied, len(gpus)), strict=True)
-    }
-    return tuple(shares[gpu] for gpu in range(len(node.gpus)))
+    uses = Counter(name for tied in sharers for name in tied)
+    found: list[tuple[str, ...]] = [()] * len(near)
+    for tied, gpus in sharers.items():
+        if len(tied) == 1:
+            shares: Sequence[tuple[str, ...]] = [tied] * len(gpus)
+        else:
+            alone = all(uses[name] == 1 for name in tied)
+            shares = in_order(tied if alone else (), len(gpus))
+        for gpu, own in zip(gpus, shares, strict=True):
+            found[gpu] = own
+    return tuple(found)
 
 
 def joined(own: Sequence[str]) -> str:

@@ -15,9 +15,9 @@ from bench.store import UNWRITTEN, Run, RunError, load, save_verdicts
 from .options import Watcher
 
 
-def settle(folder: Path, profile: Profile, early: bool = False) -> Run:
-    """Judge a run folder and write its verdicts; ``early``: by what needs no measurement."""
-    run = judge(load(folder), profile, early)
+def settle(folder: Path, profile: Profile, facts_only: bool = False) -> Run:
+    """Judge a run folder and write its verdicts; ``facts_only``: by what needs no measurement."""
+    run = judge(load(folder), profile, facts_only)
     _save(run, profile)
     return run
 

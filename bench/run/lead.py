@@ -180,7 +180,7 @@ def _go_on(chief: Coordinator, run: Run, anew: Sequence[Phase], watcher: Watcher
 
 def probed(options: Options, watcher: Watcher) -> int:
     """Judge what needs no measurement, show the facts; the exit status."""
-    run = settle(options.out, options.profile, early=True)
+    run = settle(options.out, options.profile, facts_only=True)
     watcher.probed(run)
     return EXIT[status(run)]
 

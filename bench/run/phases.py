@@ -47,7 +47,9 @@ def preflight(folder: Path, profile: Profile, nodes: Sequence[Node] = ()) -> lis
     run = load(folder)
     if nodes:
         run = replace(run, facts=tuple(nodes))
-    return [verdict for verdict in judge(run, profile, early=True).verdicts if verdict.status is Status.FAIL]
+    return [
+        verdict for verdict in judge(run, profile, facts_only=True).verdicts if verdict.status is Status.FAIL
+    ]
 
 
 def _measure(live: LiveRun, step: Step, until: float | None) -> bool:

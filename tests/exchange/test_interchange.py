@@ -243,13 +243,13 @@ def test_who_ran_where_is_listed_given_assumed_or_unknown(tmp_path):
     _, listed = imported(tmp_path / "a", "nccl-2.18.txt")
     assert [rank.node for rank in listed.manifest.ranks] == ["nid007106", "nid007109"]
     given_ = hostless(tmp_path / "b", nodes=4)
-    assert (given_.manifest.settings["layout"], len(given_.manifest.nodes)) == ("given", 4)
+    assert (given_.manifest.settings.layout, len(given_.manifest.nodes)) == ("given", 4)
     assumed = hostless(tmp_path / "c", profile=LAMBDA)
-    assert (assumed.manifest.settings["layout"], len(assumed.manifest.nodes)) == ("assumed", 2)
+    assert (assumed.manifest.settings.layout, len(assumed.manifest.nodes)) == ("assumed", 2)
     assert any("8 ranks a node are assumed" in note for note in assumed.notes)
     unknown = hostless(tmp_path / "d")
     assert "which ranks share a node" in verdicts(unknown)[0].measured
-    assert unknown.manifest.settings["layout"] == "unknown"
+    assert unknown.manifest.settings.layout == "unknown"
     assert of_row(rows(unknown)[0], unknown, LAMBDA) is None
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 import runs
-from bench.judge.gpu_of_rank import foreseen, match, placed, said, visible
+from bench.judge.gpu_of_rank import foreseen, match, placed, reported_gpus, visible
 from bench.model.lines import Joined, WorkerGpu
 from bench.run.bootstrap import device_name, memory
 from bench.store import Phase, load
@@ -83,7 +83,7 @@ def test_what_the_workers_say_beats_what_was_foreseen(tmp_path):
         Joined("old"),
     )
     run = replace(run, joined=lines)
-    assert said(run)[0] == WorkerGpu(uuid="GPU-7")
+    assert reported_gpus(run)[0] == WorkerGpu(uuid="GPU-7")
     assert (placed(run)[3], placed(run)[11], placed(run)[5]) == (4, 4, None)
 
 

@@ -21,9 +21,9 @@ from bench.model.facts import (
     PciPath,
     Port,
     affinity,
-    rail_of_gpu,
     relation,
 )
+from bench.model.rails import nearest, shared_out
 
 PLAIN = {
     str: st.text(max_size=8),
@@ -209,14 +209,13 @@ RAILS = tuple(f"mlx5_{number}" for number in (0, 3, 4, 5, 6, 9, 10, 11))
 
 
 def test_each_gpu_takes_the_rail_of_its_own_switch():
-    assert rail_of_gpu(hgx(), RAILS) == dict(enumerate(RAILS))
+    assert shared_out(hgx(), RAILS) == tuple((rail,) for rail in RAILS)
     turned = (7, 6, 5, 4, 3, 2, 1, 0)
-    assert list(rail_of_gpu(hgx(turned), RAILS).values()) == list(reversed(RAILS))
+    assert shared_out(hgx(turned), RAILS) == tuple((rail,) for rail in reversed(RAILS))
 
 
 def test_rails_may_be_named_as_ports():
-    assert rail_of_gpu(hgx(), ["mlx5_3:1", "mlx5_0/1"])[1] == "mlx5_3:1"
-    assert rail_of_gpu(hgx(), ["mlx5_3:1", "mlx5_0/1"])[0] == "mlx5_0/1"
+    assert shared_out(hgx(), ["mlx5_3:1", "mlx5_0/1"])[:2] == (("mlx5_0/1",), ("mlx5_3:1",))
 
 
 def test_affinity_holds_every_gpu_against_every_hca():
@@ -233,12 +232,55 @@ def test_gpus_equally_near_to_the_same_rails_share_them_out():
         interfaces=tuple(Interface(f"eth{i}", pci=path("pci0", f"n{i}", f"p{i}")) for i in range(1, 5)),
         gpus=tuple(Gpu(i, pci=path("pci0", f"g{i}", f"q{i}")) for i in range(4)),
     )
-    assert rail_of_gpu(flat, ["eth1", "eth2", "eth3", "eth4"]) == {0: "eth1", 1: "eth2", 2: "eth3", 3: "eth4"}
-    assert rail_of_gpu(flat, ["eth4", "eth2"]) == {0: "eth4", 1: "eth2", 2: "eth4", 3: "eth2"}
+    assert shared_out(flat, ["eth1", "eth2", "eth3", "eth4"]) == (("eth1",), ("eth2",), ("eth3",), ("eth4",))
+    assert shared_out(flat, ["eth4", "eth2"]) == (("eth4",), ("eth4",), ("eth2",), ("eth2",))
 
 
 def test_no_rail_is_made_up_where_the_way_is_unknown():
     node = Node("n", ports=(Port("mlx5_0", 1),), gpus=(Gpu(0, pci=below(0, 0)), Gpu(1)))
-    assert rail_of_gpu(node, ["mlx5_0"]) == {0: None, 1: None}
-    assert rail_of_gpu(node, []) == {0: None, 1: None}
+    assert nearest(node, ["mlx5_0"]) == ((), ())
+    assert shared_out(node, []) == ((), ())
     assert affinity(node) == ()
+
+
+def uneven(*switches: int) -> Node:
+    """A GPU below each of these switches; an HCA below switches 0, 1 and 2, two below switch 3."""
+    ports = [Port(f"mlx5_{at}", 1, pci=below(at, 1)) for at in (0, 1, 2)]
+    ports += [Port(f"mlx5_{at}", 1, pci=below(3, at)) for at in (3, 4)]
+    gpus = tuple(Gpu(index, pci=below(switch, 0)) for index, switch in enumerate(switches))
+    return Node("n", ports=tuple(ports), gpus=gpus)
+
+
+HCAS = tuple(f"mlx5_{at}" for at in range(5))
+
+
+@pytest.mark.parametrize(
+    ("switches", "own"),
+    [
+        # a GPU uses the one that is nearest, whoever else does
+        ((0, 0, 1), [("mlx5_0",), ("mlx5_0",), ("mlx5_1",)]),
+        ((2, 1, 0), [("mlx5_2",), ("mlx5_1",), ("mlx5_0",)]),
+        # those that are equally near to one GPU alone are all its own
+        ((0, 3), [("mlx5_0",), ("mlx5_3", "mlx5_4")]),
+        # two GPUs below one switch share them out
+        ((0, 3, 3), [("mlx5_0",), ("mlx5_3",), ("mlx5_4",)]),
+        # three GPUs and two HCAs: nothing tells which two share
+        ((0, 3, 3, 3), [("mlx5_0",), (), (), ()]),
+    ],
+)
+def test_on_uneven_layouts_each_gpu_uses_what_is_nearest(switches, own):
+    assert list(shared_out(uneven(*switches), HCAS)) == own
+
+
+def test_a_gpu_between_two_adapters_of_others_is_not_given_either():
+    levels = {
+        (0, "a"): "PIX",
+        (0, "b"): "SYS",
+        (1, "a"): "PHB",
+        (1, "b"): "PHB",
+        (2, "a"): "SYS",
+        (2, "b"): "PIX",
+    }
+    near = tuple(Near(gpu, device, level) for (gpu, device), level in levels.items())
+    node = Node("n", gpus=tuple(Gpu(at) for at in range(3)), topology=near)
+    assert shared_out(node, ("a", "b")) == (("a",), (), ("b",))

@@ -1,6 +1,7 @@
 import pytest
 
-from bench.model.facts import Gpu, Node, Port, affinity, rail_of_gpu
+from bench.model.facts import Gpu, Node, Port, affinity
+from bench.model.rails import nearest, shared_out
 from bench.probe import topology
 
 TEXT = (
@@ -23,13 +24,13 @@ def test_the_rail_of_a_gpu_follows_it_where_the_pci_tree_tells_nothing():
         gpus=(Gpu(0), Gpu(1)),
         topology=topology.parse(TEXT),
     )
-    assert rail_of_gpu(node, ("mlx5_1", "mlx5_2")) == {0: "mlx5_2", 1: "mlx5_1"}
+    assert shared_out(node, ("mlx5_1", "mlx5_2")) == (("mlx5_2",), ("mlx5_1",))
     assert len(affinity(node)) == 4
 
 
 def test_without_it_the_rail_is_not_known():
     node = Node("n0", ports=(Port("mlx5_1", 1),), gpus=(Gpu(0),))
-    assert rail_of_gpu(node, ("mlx5_1",)) == {0: None}
+    assert nearest(node, ("mlx5_1",)) == ((),)
 
 
 @pytest.mark.parametrize("text", ["", "rocm-smi", "\tGPU0\nGPU0\t X \n", "command not found"])

@@ -8,183 +8,145 @@ from dataclasses import replace
 from statistics import median
 
 from bench.judge.blame import Blame, PairRate, transfers
+from bench.judge.blame.wording import slower
 from bench.judge.checks.throttling_and_mtu import explained
 from bench.judge.evidence import Evidence
+from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
 from bench.model.profile import Limit
 from bench.model.rails import members, nearest_rails, own_rails
 from bench.model.units import show_both, show_rate, show_share
-from bench.model.verdict import Status, Verdict
+from bench.model.verdict import Status
 from bench.store import IMPORTED
 
 MOST = 16  # transfers below the bound that are named one by one, slowest first
 
 
-@check("blame.rails")
-def rails(evidence: Evidence) -> Iterator[Verdict]:
-    """No node, port or path is slower than its equals; suspects were measured again before they are named."""
-    if not any(phase.name == transfers.FIRST for phase in evidence.run.plan.phases):
-        reason = dict(evidence.run.plan.skipped).get(transfers.FIRST, "the rails were not part of this run")
-        yield Verdict("blame.rails", "rails", Status.SKIP, f"not measured: {reason}")
-        return
-    ranks, besides = evidence.ranks, evidence.background
-    answer = transfers.answer(evidence.rows, ranks, evidence.profile, besides)
+def _no_rails_phase(evidence: Evidence) -> str:
+    if any(phase.name == transfers.FIRST for phase in evidence.run.plan.phases):
+        return ""
+    reason = dict(evidence.run.plan.skipped).get(transfers.FIRST, "the rails were not part of this run")
+    return f"not measured: {reason}"
+
+
+@check(
+    "blame.rails",
+    subject="rails",
+    wanted="its peers' rate",
+    source="RailGauge",
+    bound=0.0,
+    unless=(_no_rails_phase,),
+)
+def rails(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
+    """No node, port or path is slower than its peers; suspects are measured again before they are named."""
+    answer = transfers.answer(evidence.rows, evidence.ranks, evidence.profile, evidence.background)
     for row in answer.named:
-        yield explained(_guessed(_of_several(_named(row), row, evidence), row, evidence), row, evidence)
+        found = _guessed(_of_several(_named(row, answer.reference), row, evidence), row, evidence)
+        yield explained(found, row, evidence)
     for row in answer.suspects:
-        yield Verdict(
-            "blame.rails",
-            row.text,
-            Status.INCONCLUSIVE,
-            f"suspected: {show_share(row.lost)} of the rate is missing",
-            "a re-measurement",
-            "RailGauge",
-            row.next_step,
-            evidence=row.evidence,
-        )
+        text = f"suspected: {slower(row.lost, answer.reference)}"
+        step, wanted = row.next_step, "a second measurement"
+        yield Finding(row.text, None, text, wanted=wanted, step=step, evidence=row.evidence)
     # two nodes alone have nothing to be compared with; where no bound on speed is claimed that is no gap
     ungated = not evidence.profile.limits and not answer.blames and answer.measured == answer.expected
     for text in answer.unknown:
-        yield Verdict(
-            "blame.rails",
-            "rails",
-            Status.SKIP if ungated else Status.INCONCLUSIVE,
-            text,
-            "all pairs on all rails",
-            "RailGauge",
-            "run again",
-        )
+        missing = Finding("rails", None, text, wanted="all pairs on all rails", step="run again")
+        yield NotApplicable(text) if ungated else missing
     if answer.status is Status.PASS:
-        yield Verdict(
-            "blame.rails",
+        text = f"{answer.measured} of {answer.expected} transfers agree with {show_both(answer.reference)}"
+        yield Finding(
             "rails",
-            Status.PASS,
-            f"{answer.measured} of {answer.expected} transfers agree with {show_both(answer.reference)} "
-            f"within {show_share(answer.floor)}",
-            "nobody slower than the others",
-            "RailGauge",
-            value=float(answer.measured),
+            True,
+            f"{text} within {show_share(answer.floor)}",
+            float(answer.measured),
+            wanted="nobody slower than the others",
             bound=float(answer.expected),
         )
 
 
-def _named(row: Blame) -> Verdict:
-    lost = {
+def _named(row: Blame, reference: float) -> Finding:
+    text = {
         "retransmits": "loses packets",
-        "wiring": "hangs where another rail is, by the fabric's own word",
-        "inside": f"{show_share(row.lost)} slower than its equals inside the node",
-    }.get(row.metric, f"{show_share(row.lost)} of the rate is missing")
-    if row.lost >= 0.999 and row.metric == "rate":
-        lost = "nothing gets through"
-    return Verdict(
-        "blame.rails",
+        "wiring": "is cabled to another rail's leaf switch (ibnetdiscover)",
+        "inside": f"{slower(row.lost)} inside the node",
+    }.get(row.metric, slower(row.lost, reference))
+    return Finding(
         row.text,
-        Status.FAIL,
-        lost,
-        "as its equals",
-        "RailGauge, confirmed by a second measurement",
-        row.next_step,
-        value=row.lost,
-        bound=0.0,
+        False,
+        text,
+        row.lost,
+        source="RailGauge, confirmed by a second measurement",
+        step=row.next_step,
         evidence=(*row.evidence, f"confidence {row.confidence:.2f}"),
     )
 
 
-def _of_several(verdict: Verdict, row: Blame, evidence: Evidence) -> Verdict:
-    """Where a GPU has several rails a transfer does not tell which of them is slow; each one alone does."""
+def _of_several(found: Finding, row: Blame, evidence: Evidence) -> Finding:
+    """Where a GPU has several rails a transfer does not show which of them is slow; each one alone does."""
     of = sorted({rail for each in (row.subject, *row.alternatives) for rail in members(each.rail)})
     if len(of) < 2 or len(members(row.subject.rail)) < 2:
-        return verdict
+        return found
     alone: dict[str, list[float]] = {}
     for each in transfers.transfers(
-        evidence.rows,
-        evidence.ranks,
-        evidence.profile,
-        (transfers.PINNED,),
-        evidence.rail_names,
+        evidence.rows, evidence.ranks, evidence.profile, (transfers.PINNED,), evidence.rail_names
     ):
         if row.subject.node in ("", each.a, each.b):
             alone.setdefault(each.rail, []).append(each.rate)
-    told = [f"{rail} alone, pinned: {show_both(median(alone[rail]))}" for rail in of if alone.get(rail)]
+    rates = [f"{rail} alone, pinned: {show_both(median(alone[rail]))}" for rail in of if alone.get(rail)]
     which = (
-        f"{', '.join(of)} are rails of one GPU, and which of them it is these transfers do not tell: see each in its "
-        f"pinned pass {'(below)' if told else '(accept --pinned)'} and its error counters (rails.alone, counters)"
+        f"{', '.join(of)} are rails of one GPU, and these transfers do not show which of them it is: see each in its "
+        f"pinned pass {'(below)' if rates else '(accept --pinned)'} and its error counters (rails.alone, counters)"
     )
-    return replace(
-        verdict, next_step=f"{which}; then {verdict.next_step}", evidence=(*verdict.evidence, *told)
-    )
+    return replace(found, step=f"{which}; then {found.step}", evidence=(*found.evidence, *rates))
 
 
-def _guessed(verdict: Verdict, row: Blame, evidence: Evidence) -> Verdict:
+def _guessed(found: Finding, row: Blame, evidence: Evidence) -> Finding:
     """Where PCI does not set a GPU's rails apart their name is only the next in order, and NCCL may use another.
 
-    ncclTopoGetLocalNet deals adapters that are equally near out by the mirrored bits of the GPU's number.
+    ncclTopoGetLocalNet shares adapters that are equally near out by the mirrored bits of the GPU's number.
     """
     rails, ends = members(row.subject.rail), {row.subject.node, row.subject.peer} - {""}
     if evidence.backend != "nccl" or row.subject.kind == "gpu":
-        return verdict
+        return found
     for node in evidence.nodes:
         own, near = own_rails(node, evidence.rails), nearest_rails(node, evidence.rails)
         for mine, tied in zip(own, near, strict=False):
             if (not ends or node.name in ends) and mine == rails and set(tied) != set(mine):
-                told = (
-                    f"not PCI but the order says that {row.subject.rail} is its GPU's: NCCL may use another"
-                )
-                step = (
-                    f"{told}; see rails.intended, and the pinned passes (--pinned); then {verdict.next_step}"
-                )
-                return replace(verdict, next_step=step)
-    return verdict
+                why = f"{row.subject.rail} is its GPU's by the order and not by PCI: NCCL may use another"
+                step = f"{why}; see rails.intended, and the pinned passes (--pinned); then {found.step}"
+                return replace(found, step=step)
+    return found
 
 
 @check("limits.rail_rate")
-def rail_rate(evidence: Evidence) -> Iterator[Verdict]:
+def rail_rate(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     """Point-to-point on every rail of every pair of nodes, each direction by itself, reaches the profile's bound."""
-    for limit in evidence.profile.limits:
-        if limit.quantity != "rail_rate" or not limit.nodes[0] <= evidence.node_count <= limit.nodes[1]:
-            continue
-        rows = _rated(evidence)
-        if not rows:
-            status = (
-                Status.SKIP
-                if evidence.manifest.launcher == IMPORTED or evidence.node_count < 2
-                else Status.INCONCLUSIVE
-            )
-            yield Verdict(
-                "limits.rail_rate",
-                "rails",
-                status,
-                "no rail was measured point-to-point",
-                f"at least {limit.bound.text}",
-                limit.bound.source,
-            )
-            continue
-        slow = sorted((row for row in rows if not limit.bound.reached(row[1])), key=lambda row: row[1])
-        for name, rate in slow[:MOST]:
-            yield Verdict(
-                "limits.rail_rate",
-                name,
-                Status.FAIL,
-                f"{show_both(rate)}, {len(slow)} of {len(rows)} transfers are below",
-                f"at least {limit.bound.text}",
-                limit.bound.source,
-                "blame.rails, or blame.screening, says whose fault it is",
-                value=rate,
-                bound=limit.bound.value,
-            )
-        if not slow:
-            name, rate = min(rows, key=lambda row: row[1])
-            yield Verdict(
-                "limits.rail_rate",
-                "rails",
-                Status.PASS,
-                f"{len(rows)} transfers, the slowest {show_both(rate)}: {name}",
-                f"at least {limit.bound.text}",
-                limit.bound.source,
-                value=rate,
-                bound=limit.bound.value,
-                evidence=tuple(_disturbed(evidence, limit)),
-            )
+    for limit in evidence.limits("rail_rate"):
+        yield from _held_against(limit, _rated(evidence), evidence)
+
+
+def _held_against(
+    limit: Limit, rows: list[tuple[str, float]], evidence: Evidence
+) -> Iterator[Finding | NotApplicable]:
+    bound = limit.bound
+    words = Finding(
+        "rails", None, "", wanted=f"at least {bound.text}", source=bound.source, bound=bound.value
+    )
+    slow = sorted((row for row in rows if not bound.reached(row[1])), key=lambda row: row[1])
+    if not rows:
+        text = "no rail was measured point-to-point"
+        needless = evidence.manifest.launcher == IMPORTED or evidence.node_count < 2
+        yield NotApplicable(text, "rails") if needless else replace(words, measured=text)
+        return
+    for name, rate in slow[:MOST]:
+        text = f"{show_both(rate)}, {len(slow)} of {len(rows)} transfers are below"
+        step = "blame.rails, or blame.screening, names the cause"
+        yield replace(words, subject=name, ok=False, measured=text, value=rate, step=step)
+    if not slow:
+        name, rate = min(rows, key=lambda row: row[1])
+        text = f"{len(rows)} transfers, the slowest {show_both(rate)}: {name}"
+        disturbed = tuple(_disturbed(evidence, limit))
+        yield replace(words, ok=True, measured=text, value=rate, evidence=disturbed)
 
 
 def _rated(evidence: Evidence) -> list[tuple[str, float]]:

@@ -7,54 +7,46 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from bench.judge.evidence import Evidence
+from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
 from bench.model.collectives import collective
 from bench.model.measurement import Mismatch
 from bench.model.units import show_count, show_some
-from bench.model.verdict import Status, Verdict
 from bench.store.rows import Row
 
 
-@check("correctness")
-def correctness(evidence: Evidence) -> Iterator[Verdict]:
+@check(
+    "correctness",
+    wanted="0 wrong",
+    source="RailGauge",
+    on_inconclusive="run again, without -c 0 where it was given",
+    bound=0.0,
+)
+def correctness(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     """Every element that every rank received equals the truth; one wrong element fails its case."""
     groups: dict[str, list[Row]] = {}
     for row in evidence.rows:
         if row.measurement.extra.failed:
-            continue  # nothing arrived to be checked: blame names who did not answer
+            continue  # nothing arrived to be verified: blame names who did not answer
         groups.setdefault(row.case.collective, []).append(row)
         if row.wrong:
-            yield _wrong(evidence, row)
-    for name, every in groups.items():
-        for reason, count in Counter(map(_unverifiable, every)).items():
+            yield _wrong(row, evidence.run.node_of)
+    for name, rows in groups.items():
+        for reason, count in Counter(map(_unverifiable, rows)).items():
             if reason:
-                yield Verdict("correctness", name, Status.SKIP, f"{show_count(count, 'row')}: {reason}")
-        rows = [row for row in every if not _unverifiable(row)]
-        checked = sum(row.measurement.checked for row in rows)
-        unchecked = [row for row in rows if row.wrong is None or not _compared_everywhere(row)]
-        bad = [row for row in rows if row.wrong]
-        if unchecked:
-            yield Verdict(
-                "correctness",
-                name,
-                Status.INCONCLUSIVE,
-                f"the results of {len(unchecked)} of {show_count(len(rows), 'row')} were not compared on every "
-                "rank that receives",
-                "every result compared",
-                "RailGauge",
-                "run again, without -c 0 where it was given",
-            )
-        elif rows and not bad:
-            yield Verdict(
-                "correctness",
-                name,
-                Status.PASS,
-                f"0 wrong of {checked} elements in {show_count(len(rows), 'row')}{_calls(rows)}",
-                "0 wrong",
-                "RailGauge",
-                value=0.0,
-                bound=0.0,
-            )
+                yield NotApplicable(f"{show_count(count, 'row')}: {reason}", name)
+        yield from _of_collective(name, [row for row in rows if not _unverifiable(row)])
+
+
+def _of_collective(name: str, rows: list[Row]) -> Iterator[Finding]:
+    unverified = [row for row in rows if row.wrong is None or not _compared_everywhere(row)]
+    count = show_count(len(rows), "row")
+    if unverified:
+        text = f"the results of {len(unverified)} of {count} were not compared on every rank that receives"
+        yield Finding(name, None, text, wanted="every result compared")
+    elif rows and not any(row.wrong for row in rows):
+        elements = sum(row.measurement.checked for row in rows)
+        yield Finding(name, True, f"0 wrong of {elements} elements in {count}{_calls(rows)}", 0.0)
 
 
 def _calls(rows: Sequence[Row]) -> str:
@@ -85,37 +77,25 @@ def _unverifiable(row: Row) -> str:
     return row.measurement.extra.unverified if row.wrong is None else ""
 
 
-def _element(value: float | None) -> str:
-    return "no finite number" if value is None else f"{value:g}"
-
-
-def _wrong(evidence: Evidence, row: Row) -> Verdict:
-    nodes = {rank.rank: rank.node for rank in evidence.run.manifest.ranks}
+def _wrong(row: Row, nodes: Mapping[int, str]) -> Finding:
     first, suspects, where = _origin(row, nodes)
-    next_step = "railgauge run with the same size on the same nodes names the rank and the element"
+    step = "railgauge run with the same size on the same nodes names the rank and the element"
     if suspects:
         named = " and ".join(dict.fromkeys(nodes.get(rank, "that node") for rank in suspects))
-        next_step = f"take {named} out, test memory and GPU there (dcgmi diag -r 3), and run again"
+        step = f"take {named} out, test memory and GPU there (dcgmi diag -r 3), and run again"
     elif first:
-        next_step = (
+        step = (
             "measure pairs of ranks, so that one is named: railgauge run p2p -b 64K -e 64M on the same nodes"
         )
-    measured = f"{show_count(row.wrong or 0, 'wrong element')} {where}"
+    text = f"{show_count(row.wrong or 0, 'wrong element')} {where}"
     if first:
-        got, wanted = _element(first.got), _element(first.wanted)
-        call = f"call {first.repetition + 1} at rank {first.rank} index {first.index}"
-        measured += f"; first in {call}: got {got}, wanted {wanted}"
-    return Verdict(
-        "correctness",
-        row.case.id,
-        Status.FAIL,
-        measured,
-        "0 wrong",
-        "RailGauge",
-        next_step,
-        value=float(row.wrong or 0),
-        bound=0.0,
-    )
+        text += f"; first in call {first.repetition + 1} at rank {first.rank} index {first.index}: "
+        text += f"got {_element(first.got)}, wanted {_element(first.wanted)}"
+    return Finding(row.case.id, False, text, float(row.wrong or 0), step=step)
+
+
+def _element(value: float | None) -> str:
+    return "no finite number" if value is None else f"{value:g}"
 
 
 def _origin(row: Row, nodes: Mapping[int, str]) -> tuple[Mismatch | None, tuple[int, ...], str]:
@@ -167,21 +147,23 @@ def _ranks(ranks: Sequence[int], nodes: Mapping[int, str]) -> str:
     return show_some([f"rank {rank} ({nodes.get(rank, '?')})" for rank in ranks], of="ranks")
 
 
-@check("clock")
-def clock(evidence: Evidence) -> Iterator[Verdict]:
-    """Every row has a finite, positive time: of calls on end, or where none were timed of single ones."""
+@check(
+    "clock",
+    wanted="a positive time",
+    source="RailGauge",
+    on_inconclusive="run again; if it stays, send the run folder to RailGauge",
+)
+def clock(evidence: Evidence) -> Iterator[Finding]:
+    """Every row has a finite, positive time: of back-to-back calls, or of isolated ones where only these were timed."""
     tried = [row for row in evidence.rows if not row.measurement.extra.failed]  # blame judges those
-    times = [row.seconds if row.measurement.pipelined else row.isolated.p50 for row in tried]
-    bad = [row for row, time in zip(tried, times, strict=True) if not (math.isfinite(time) and time > 0)]
+    bad = [
+        row for row in tried if not _is_time(row.seconds if row.measurement.pipelined else row.isolated.p50)
+    ]
     for row in bad:
-        yield Verdict(
-            "clock",
-            row.case.id,
-            Status.INCONCLUSIVE,
-            f"{row.seconds} seconds a call",
-            "a positive time",
-            "RailGauge",
-            "run again; if it stays, send the run folder to RailGauge",
-        )
+        yield Finding(row.case.id, None, f"{row.seconds} seconds a call")
     if tried and not bad:
-        yield Verdict("clock", "all rows", Status.PASS, f"{len(tried)} rows have a positive time")
+        yield Finding("all rows", True, f"{len(tried)} rows have a positive time")
+
+
+def _is_time(seconds: float) -> bool:
+    return math.isfinite(seconds) and seconds > 0

@@ -3,209 +3,173 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from bench.judge.evidence import Evidence
-from bench.judge.registry import check
-from bench.model.verdict import Status, Verdict
-from bench.store import IMPORTED, UNWRITTEN, Run
+from bench.judge.findings import Finding
+from bench.judge.registry import by_profile, check
+from bench.store import IMPORTED, UNWRITTEN
 from bench.store.standing import ANEW, goes_on
 
 COPY = "copy the folder again from where it was written"
+_of_run = partial(check, source="RailGauge")
 
 
-def _again(run: Run) -> str:
-    """How what is missing comes to be measured."""
-    how = "railgauge resume RUN measures what is missing" if goes_on(run.manifest.command) else ANEW
-    return how + ("; coverage.losses says why it is" if run.losses else "")
+def _again(evidence: Evidence) -> str:
+    """How the missing cases can be measured."""
+    resumes = goes_on(evidence.manifest.command)
+    how = "railgauge resume RUN measures what is missing" if resumes else ANEW
+    return how + ("; coverage.losses says why it is" if evidence.run.losses else "")
 
 
-@check("coverage.cases")
-def cases(evidence: Evidence) -> Iterator[Verdict]:
+@check("coverage.cases", source="the plan", on_inconclusive=_again)
+def cases(evidence: Evidence) -> Iterator[Finding]:
     """Every planned case was measured on all of its groups."""
-    planned = evidence.run.plan.cases
-    if not planned and evidence.run.measurements:
-        told = f"plan.json is missing or names no case, and {len(evidence.run.measurements)} measurements are there"
-        yield Verdict(
-            "coverage.cases", "plan", Status.INCONCLUSIVE, told, "a whole folder", "RailGauge", COPY
-        )
-        return
-    if not planned:
-        yield Verdict(
-            "coverage.cases",
-            "plan",
-            Status.INCONCLUSIVE,
-            "nothing was planned",
-            "cases",
-            "RailGauge",
-            "what was refused or left out is said beside this",
-        )
-        return
+    plan, count = evidence.run.plan, len(evidence.run.measurements)
+    if not plan.cases and count:
+        text = f"plan.json is missing or names no case, and there are {count} measurements"
+        yield Finding("plan", None, text, wanted="a whole folder", source="RailGauge", step=COPY)
+    elif not plan.cases:
+        step = "see which cases were refused or left out, and why"
+        yield Finding("plan", None, "nothing was planned", wanted="cases", source="RailGauge", step=step)
     measured: dict[str, set[tuple[int, ...]]] = {}
     for row in evidence.rows:
         measured.setdefault(row.case.id, set()).add(row.measurement.ranks)
-    for phase in evidence.run.plan.phases:
+    for phase in plan.phases if plan.cases else ():
         missing = [case.id for case in phase.cases if set(case.groups) - measured.get(case.id, set())]
-        done = len(phase.cases) - len(missing)
-        yield Verdict(
-            "coverage.cases",
+        done, wanted = len(phase.cases) - len(missing), len(phase.cases)
+        yield Finding(
             phase.name,
-            Status.INCONCLUSIVE if missing else Status.PASS,
-            f"{done} of {len(phase.cases)} cases measured",
-            f"all {len(phase.cases)}",
-            "the plan",
-            _again(evidence.run) if missing else "",
-            value=float(done),
-            bound=float(len(phase.cases)),
+            None if missing else True,
+            f"{done} of {wanted} cases measured",
+            float(done),
+            wanted=f"all {wanted}",
+            bound=float(wanted),
             evidence=tuple(missing[:20]),
         )
 
 
-@check("coverage.losses")
-def losses(evidence: Evidence) -> Iterator[Verdict]:
+@_of_run("coverage.losses", wanted="a measurement")
+def losses(evidence: Evidence) -> Iterator[Finding]:
     """No case was lost to a crash or a hang."""
     for loss in evidence.run.losses:
-        yield Verdict(
-            "coverage.losses",
-            loss.case,
-            Status.INCONCLUSIVE,
-            loss.reason,
-            "a measurement",
-            "RailGauge",
-            f"look at {loss.culprit or 'the logs'} first: logs/ in the run folder holds what the workers said",
-        )
+        step = f"look at {loss.culprit or 'the logs'} first: logs/ in the run folder holds what the workers printed"
+        yield Finding(loss.case, None, loss.reason, step=step)
 
 
-@check("coverage.memory")
-def memory(evidence: Evidence) -> Iterator[Verdict]:
+@_of_run(
+    "coverage.memory",
+    wanted="cases that fit",
+    on_inconclusive="free memory, or lower end in the profile's [sweep]",
+)
+def memory(evidence: Evidence) -> Iterator[Finding]:
     """Every case of the sweep fits in memory."""
     for short in evidence.run.plan.shortages:
-        yield Verdict(
-            "coverage.memory",
-            short.where,
-            Status.INCONCLUSIVE,
-            short.text,
-            "cases that fit",
-            "RailGauge",
-            "free memory, or lower end in the profile's [sweep]",
-            value=float(short.refused[0].needed),
-            bound=float(short.refused[0].available),
-            evidence=tuple(row.case for row in short.refused[:20]),
+        first, cases = short.refused[0], tuple(row.case for row in short.refused[:20])
+        yield Finding(
+            short.where, None, short.text, float(first.needed), bound=float(first.available), evidence=cases
         )
 
 
-@check("coverage.ranks")
-def ranks(evidence: Evidence) -> Iterator[Verdict]:
+@check("coverage.ranks", source="the launcher", on_inconclusive=_again)
+def ranks(evidence: Evidence) -> Iterator[Finding]:
     """Every rank of the job took part in a measurement."""
-    present = [rank.rank for rank in evidence.ranks]
     used = {rank for row in evidence.rows for rank in row.measurement.ranks}
-    missing = [rank for rank in evidence.ranks if rank.rank not in used]
-    names = ", ".join(f"rank {rank.rank} ({rank.node})" for rank in missing[:8])
-    yield Verdict(
-        "coverage.ranks",
+    missing = [f"rank {rank.rank} ({rank.node})" for rank in evidence.ranks if rank.rank not in used]
+    count, done = len(evidence.ranks), len(evidence.ranks) - len(missing)
+    yield Finding(
         "job",
-        Status.INCONCLUSIVE if missing or not present else Status.PASS,
-        f"{len(present) - len(missing)} of {len(present)} ranks measured"
-        + (f"; not {names}" if missing else ""),
-        f"all {len(present)}",
-        "the launcher",
-        _again(evidence.run) if missing else "",
-        value=float(len(present) - len(missing)),
-        bound=float(len(present)),
+        None if missing or not count else True,
+        f"{done} of {count} ranks measured" + (f"; not {', '.join(missing[:8])}" if missing else ""),
+        float(done),
+        wanted=f"all {count}",
+        bound=float(count),
     )
 
 
-@check("coverage.cluster")
-def cluster(evidence: Evidence) -> Iterator[Verdict]:
-    """The job spans as many nodes, and ranks a node, as the profile speaks of."""
-    count, (least, most) = evidence.node_count, evidence.profile.nodes
-    inside = least <= count <= most
-    wanted = f"{least} to {most} nodes" if most < 1 << 30 else f"{least} or more nodes"
-    yield Verdict(
-        "coverage.cluster",
+@check("coverage.cluster", source=by_profile)
+def cluster(evidence: Evidence) -> Iterator[Finding]:
+    """The job spans as many nodes, and ranks a node, as the profile is for."""
+    count, (least, most), gpus = evidence.node_count, evidence.profile.nodes, evidence.profile.gpus
+    yield Finding(
         "nodes",
-        Status.PASS if inside else Status.INCONCLUSIVE,
+        True if least <= count <= most else None,
         f"{count} nodes",
-        wanted,
-        evidence.profile.name,
-        "" if inside else "start on as many nodes as the profile speaks of, or choose another profile",
-        value=float(count),
+        float(count),
+        wanted=f"{least} to {most} nodes" if most < 1 << 30 else f"{least} or more nodes",
+        step=None
+        if least <= count <= most
+        else "start on as many nodes as the profile is for, or choose another",
         bound=float(least),
     )
-    if not evidence.profile.gpus:
-        return
-    for node in evidence.manifest.nodes:
-        here = sum(rank.node == node for rank in evidence.ranks)
-        yield Verdict(
-            "coverage.cluster",
+    for node in evidence.manifest.nodes if gpus else ():
+        here = evidence.run.ranks_on[node]
+        yield Finding(
             node,
-            Status.PASS if here == evidence.profile.gpus else Status.INCONCLUSIVE,
+            True if here == gpus else None,
             f"{here} ranks",
-            f"{evidence.profile.gpus} (one a GPU)",
-            evidence.profile.name,
-            "" if here == evidence.profile.gpus else f"start {evidence.profile.gpus} ranks on every node",
-            value=float(here),
-            bound=float(evidence.profile.gpus),
+            float(here),
+            wanted=f"{gpus} (one a GPU)",
+            step=None if here == gpus else f"start {gpus} ranks on every node",
+            bound=float(gpus),
         )
 
 
 @check("coverage.asked")
-def asked(evidence: Evidence) -> Iterator[Verdict]:
-    """What a person asked for by name was planned; of a phase that every run may leave out the profile speaks."""
-    options = evidence.manifest.settings.asked
+def asked(evidence: Evidence) -> Iterator[Finding]:
+    """Each phase that an option of the command line asks for was planned; others are the profile's to want."""
     planned = {phase.name.split("-")[0] for phase in evidence.run.plan.phases}
     left = dict(evidence.run.plan.skipped)
-    for phase, option in options.items():
-        there = phase in planned
-        yield Verdict(
-            "coverage.asked",
+    for phase, option in evidence.manifest.settings.asked.items():
+        if phase in planned:
+            yield Finding(option, True, f"phase {phase} was planned")
+            continue
+        yield Finding(
             option,
-            Status.PASS if there else Status.INCONCLUSIVE,
-            f"phase {phase} was planned"
-            if there
-            else f"not measured: {left.get(phase, 'nothing of it fits')}",
-            "" if there else "measured, as it was asked for by name",
-            "" if there else "the command line",
-            "" if there else f"leave {option} away, or start where it applies",
+            None,
+            f"not measured: {left.get(phase, 'nothing of it fits')}",
+            wanted="measured, as the option asks for it",
+            source="the command line",
+            step=f"leave {option} away, or start where it applies",
         )
 
 
-def _unended(evidence: Evidence) -> tuple[str, str, str, str]:
-    """What is known of why a run did not come to its end: measured, wanted, by whom, next step."""
+def _unended(evidence: Evidence) -> Finding:
+    """What is known of why a run did not come to its end."""
     if evidence.manifest.launcher == IMPORTED:
-        told = "no summary at the end: the file is cut short, or its tool was stopped"
-        return told, "a whole file", "the tool that wrote it", "import the whole file, or measure again"
-    why = next(
-        (note for note in evidence.run.notes if note.startswith(UNWRITTEN)), "it was interrupted or killed"
-    )
-    kept = (
-        "the measured cases are kept: railgauge resume RUN measures the others"
-        if goes_on(evidence.manifest.command)
-        else ANEW
-    )
-    room = "make room, then: " if why.startswith(UNWRITTEN) else ""
-    return f"no completion record: {why}", "a completed run", "RailGauge", f"{room}{kept}"
+        text = "no summary at the end: the file is cut short, or its tool was stopped"
+        step = "import the whole file, or measure again"
+        return Finding("run", None, text, wanted="a whole file", source="the tool that wrote it", step=step)
+    full = next((note for note in evidence.run.notes if note.startswith(UNWRITTEN)), "")
+    kept = "the measured cases are kept: railgauge resume RUN measures the others"
+    step = ("make room, then: " if full else "") + (kept if goes_on(evidence.manifest.command) else ANEW)
+    text = f"no completion record: {full or 'it was interrupted or killed'}"
+    return Finding("run", None, text, wanted="a completed run", step=step)
 
 
-@check("coverage.end")
-def end(evidence: Evidence) -> Iterator[Verdict]:
-    """The run came to its end and said so itself."""
-    if evidence.run.ended is None:
-        yield Verdict(
-            "coverage.end",
-            "run",
-            Status.INCONCLUSIVE,
-            *_unended(evidence),
-        )
-    else:
-        yield Verdict("coverage.end", "run", Status.PASS, "the run completed")
+@_of_run("coverage.end", on_inconclusive=COPY)
+def end(evidence: Evidence) -> Iterator[Finding]:
+    """The run came to its end and recorded it."""
+    completed = Finding("run", True, "the run completed", source="")
+    yield _unended(evidence) if evidence.run.ended is None else completed
     for note in evidence.run.notes:
         if "damaged" in note:
-            yield Verdict(
-                "coverage.end",
-                "run folder",
-                Status.INCONCLUSIVE,
-                note,
-                "whole files",
-                "RailGauge",
-                COPY,
-            )
+            yield Finding("run folder", None, note, wanted="whole files")
+
+
+@check(
+    "coverage.lost",
+    wanted="every rank in every call",
+    source="heartbeats of the supervisors, apart from what is measured",
+    on_inconclusive="look at that node (dmesg, nvidia-smi, ip link) and at its log in logs/, then run again",
+)
+def lost(evidence: Evidence) -> Iterator[Finding]:
+    """No rank or node died, stopped or held the others up."""
+    reasons: dict[str, list[str]] = {}
+    for loss in evidence.run.losses:
+        if loss.culprit:
+            reasons.setdefault(loss.culprit, []).append(loss.reason)
+    for culprit, all_of_it in reasons.items():
+        cost = f"; it cost {len(all_of_it)} cases" if len(all_of_it) > 1 else ""
+        text = all_of_it[0].removeprefix(f"{culprit}: ")
+        yield Finding(culprit, None, text + cost, evidence=tuple(dict.fromkeys(all_of_it[1:]))[:8])

@@ -1,11 +1,11 @@
-"""The bytes on what is excluded, around every phase: the layer that no configuration can talk round.
+"""The bytes on what is excluded, around every phase: the layer that no configuration can get round.
 
 The noise floor. On a port of an HCA that nothing measured uses, subnet and performance managers, neighbour
 discovery and keep-alives move some kB/s; NCCL on one rail moves GB/s. A window may hold 1 MB and 1 MB/s:
 100 times that noise, and a 40 000th of an NDR rail. On a management interface heartbeats, logs, the store and a
 network file system run too: 16 MB and 1 MB/s. What is above the floor is the measured traffic's (FAIL) if the
 phase crossed nodes and it is at least a 100th of what a rail carried, as one of nine devices in use carries a
-ninth; what is between is somebody else's load or a short use, which bytes alone cannot tell (INCONCLUSIVE).
+ninth; what is between is somebody else's load or a short use, which bytes alone do not tell apart (INCONCLUSIVE).
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from dataclasses import dataclass
 
 from bench.judge.counter_windows import Window
 from bench.judge.evidence import Evidence
-from bench.judge.findings import Finding, Question
+from bench.judge.findings import MOST, Finding, NotApplicable
 from bench.judge.registry import check
 from bench.model.counters import HW, NET, bytes_moved
 from bench.model.facts import Port
-from bench.model.profile import Profile
+from bench.model.profile import Rails
 from bench.model.rails import Part, Role, by_port, part, rails_of
 from bench.model.units import MEGA, show_seconds, show_share, show_size
-from bench.model.verdict import Status, Verdict
+
+from .exclusion import nothing_excluded
 
 RATE = MEGA  # bytes/s, sent and received together
 PORT_BYTES = MEGA
@@ -37,81 +38,75 @@ RXE_PACKET = (
 
 @dataclass(frozen=True)
 class Moved:
-    """Bytes over a device in a window, at least and at most; None: cannot be determined, ``how`` says why."""
+    """Bytes over a device in a window, at least and at most; None: not known, ``how`` says why."""
 
     least: float | None
     most: float | None
     how: str
 
 
-@check("exclusion.bytes")
-def excluded_bytes(evidence: Evidence) -> Iterator[Verdict]:
-    """What is excluded carried nothing in any phase: the bytes on it stay below a stated noise floor."""
-    floor = PORT_BYTES if by_port(evidence.rails) else INTERFACE_BYTES
-    ask = Question(
-        "exclusion.bytes",
-        f"at most {show_size(round(floor))} and {show_size(round(RATE))}/s of noise",
-        "RailGauge",
-        "see exclusion.log for NCCL's own words, and keep MPI off it: UCX_NET_DEVICES, btl_tcp_if_include",
-        "stop what else uses it (storage, file copies) and run again",
-    )
-    reason = _nothing_to_judge(evidence)
-    if reason:
-        yield ask.skip("all nodes", reason)
-        return
-    found, gaps = evidence.windows, evidence.gaps
-    findings = [Finding(gap.subject, None, gap.reason) for gap in gaps]
-    for phase in dict.fromkeys(window.phase for window in found):
-        here = [window for window in found if window.phase == phase]
-        findings += _phase(phase, here, floor, evidence)
-    yield from _without_control(ask, findings, evidence)
+def _floor(evidence: Evidence) -> float:
+    return PORT_BYTES if by_port(evidence.rails) else INTERFACE_BYTES
 
 
-def _nothing_to_judge(evidence: Evidence) -> str:
-    if evidence.rails.kind == "none":
-        return "the profile speaks of no rails, so nothing is excluded"
-    if not (evidence.rails.excluded or evidence.rails.management):
+def nothing_begun(evidence: Evidence) -> str:
+    return "" if evidence.begun else "no phase was begun"
+
+
+def _none_excluded(evidence: Evidence) -> str:
+    rails = evidence.rails
+    if not (rails.excluded or rails.management):
         return "the profile excludes nothing"
-    if not evidence.begun:
-        return "no phase was begun"
-    if not any(part(node, evidence.rails, Part.EXCLUDED) for node in evidence.nodes) and evidence.nodes:
+    if evidence.nodes and not any(part(node, rails, Part.EXCLUDED) for node in evidence.nodes):
         return "no node has a device that the profile excludes"
-    if evidence.rails.kind == "socket" and evidence.backend == "gloo" and not evidence.rails.devices:
-        return "the profile names no rails, so gloo takes the interface at which the nodes meet"
     return ""
 
 
-def _without_control(ask: Question, findings: Sequence[Finding], evidence: Evidence) -> Iterator[Verdict]:
-    """gloo moves nothing over RDMA: that nothing was seen on the excluded port then proves nothing."""
-    for verdict in ask.verdicts(
-        findings, "windows of a phase, a node and an excluded device stay below the floor"
-    ):
-        if verdict.status is Status.PASS and by_port(evidence.rails) and evidence.backend != "nccl":
-            notes = verdict.evidence
-            yield ask.skip(
-                "all nodes",
-                f"{evidence.backend} moves nothing over RDMA; {verdict.measured}",
-                *notes,
-            )
-        else:
-            yield verdict
+def _unnamed(evidence: Evidence) -> str:
+    unnamed = evidence.rails.kind == "socket" and evidence.backend == "gloo" and not evidence.rails.devices
+    return (
+        "the profile names no rails, so gloo takes the interface at which the nodes meet" if unnamed else ""
+    )
 
 
-def _phase(phase: str, here: Sequence[Window], floor: float, evidence: Evidence) -> Iterator[Finding]:
+@check(
+    "exclusion.bytes",
+    wanted=lambda evidence: (
+        f"at most {show_size(round(_floor(evidence)))} and {show_size(round(RATE))}/s of noise"
+    ),
+    source="RailGauge",
+    on_fail="see exclusion.log for NCCL's own words, and keep MPI off it: UCX_NET_DEVICES, btl_tcp_if_include",
+    on_inconclusive="stop what else uses it (storage, file copies) and run again",
+    unit="node × device × phase intervals",
+    unless=(nothing_excluded, _none_excluded, nothing_begun, _unnamed),
+)
+def excluded_bytes(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
+    """No excluded device carried the traffic of any phase: the bytes on it stay below a stated noise floor."""
+    found = [Finding(gap.subject, None, gap.reason) for gap in evidence.gaps]
+    for phase in dict.fromkeys(window.phase for window in evidence.windows):
+        here = [window for window in evidence.windows if window.phase == phase]
+        found += _phase(phase, here, evidence)
+    # gloo moves nothing over RDMA: that nothing was seen on the excluded port then proves nothing
+    if found and by_port(evidence.rails) and evidence.backend != "nccl" and all(each.ok for each in found):
+        notes = tuple(f"{each.subject}: {each.note}" for each in found)[:MOST]
+        yield NotApplicable(f"{evidence.backend} moves nothing over RDMA", evidence=notes)
+    else:
+        yield from found
+
+
+def _phase(phase: str, here: Sequence[Window], evidence: Evidence) -> Iterator[Finding]:
     crosses = _crosses(phase, evidence)
     needed = _needed(phase, evidence) if _counts(evidence) else 0.0
-    on_rails = [_rails(window, evidence.profile) for window in here]
+    on_rails = [_rails(window, evidence.rails) for window in here]
     known = [moved for moved in on_rails if moved is not None]
-    if needed and len(known) == len(here) and sum(total for total, _ in known) < needed:
-        told = f"the rails' own counters show {show_size(round(sum(total for total, _ in known)))} in phase {phase}"
-        yield Finding(
-            "all nodes",
-            None,
-            f"{told}, and {show_size(round(needed))} crossed at the least: they count nothing",
-        )
+    total = sum(total for total, _ in known)
+    if needed and len(known) == len(here) and total < needed:
+        text = f"the rails' own counters show {show_size(round(total))} in phase {phase}"
+        text += f", and {show_size(round(needed))} crossed at the least: they count nothing"
+        yield Finding("all nodes", None, text)
     for window, rails in zip(here, on_rails, strict=True):
         for role in part(window.node, evidence.rails, Part.EXCLUDED):
-            yield _judge(window, role, rails, floor, crosses)
+            yield _judge(window, role, rails, _floor(evidence), crosses)
 
 
 def _counts(evidence: Evidence) -> bool:
@@ -152,9 +147,9 @@ def _needed(phase: str, evidence: Evidence) -> float:
     return max(sizes, default=0) / 2
 
 
-def _rails(window: Window, want: Profile) -> tuple[float, float] | None:
-    """(all bytes on the node's rails, their mean); None where one of them cannot be determined."""
-    found = [_moved(window, role) for role in rails_of(window.node, want.rails)]
+def _rails(window: Window, rails: Rails) -> tuple[float, float] | None:
+    """(all bytes on the node's rails, their mean); None where one of them is not known."""
+    found = [_moved(window, role) for role in rails_of(window.node, rails)]
     known = [each.least for each in found if each.least is not None]
     if not found or len(known) < len(found):
         return None
@@ -168,24 +163,21 @@ def _judge(
     moved = _moved(window, role)
     where = f"in phase {window.phase} ({show_seconds(window.seconds)})"
     if moved.least is None or moved.most is None:
-        return Finding(subject, None, f"its bytes {where} cannot be determined: {moved.how}")
+        return Finding(subject, None, f"its bytes {where} are not known: {moved.how}")
     allowed = floor + RATE * window.seconds
-    told = f"{show_size(round(moved.least))} {where}, noise floor {show_size(round(allowed))}{moved.how}"
+    text = f"{show_size(round(moved.least))} {where}, noise floor {show_size(round(allowed))}{moved.how}"
     if moved.most <= allowed:
-        return Finding(subject, True, told, moved.least, note=told)
+        return Finding(subject, True, text, moved.least, note=text)
     if moved.least <= allowed:
-        return Finding(
-            subject,
-            None,
-            f"between {show_size(round(moved.least))} and {show_size(round(moved.most))} {where}",
-        )
+        least, most = (show_size(round(each)) for each in (moved.least, moved.most))
+        return Finding(subject, None, f"between {least} and {most} {where}")
     if not crosses:
-        return Finding(subject, None, f"{told}; nothing measured leaves a node in it", moved.least)
+        return Finding(subject, None, f"{text}; nothing measured leaves a node in it", moved.least)
     if rails is None:
-        return Finding(subject, None, f"{told}; what the rails carried is not known", moved.least)
+        return Finding(subject, None, f"{text}; what the rails carried is not known", moved.least)
     share = moved.least / rails[1] if rails[1] else float("inf")
-    told += f", {show_share(share)} of a rail" if rails[1] else ", and the rails carried nothing"
-    return Finding(subject, False if share >= SHARE else None, told, moved.least)
+    text += f", {show_share(share)} of a rail" if rails[1] else ", and the rails carried nothing"
+    return Finding(subject, False if share >= SHARE else None, text, moved.least)
 
 
 def _moved(window: Window, role: Role) -> Moved:

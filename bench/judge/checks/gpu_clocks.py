@@ -5,52 +5,49 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.judge.evidence import Evidence
-from bench.judge.findings import Finding, Question
+from bench.judge.findings import Finding
 from bench.judge.registry import check
 from bench.model.lines import GpuDuringCase, HealthLine
 from bench.model.units import MEGA
-from bench.model.verdict import Verdict
 from bench.store import IMPORTED
 
-from .gpus import EVENTS, FAULTS
+from .gpus import FAULTS
 
-# what slows a GPU as it is meant to, and is told with the others' clocks
+# what slows a GPU as it is meant to, and is shown with the others' clocks
 WORK = ("sw_power_cap", "applications_clocks", "sync_boost", "display_clocks", "board_limit")
 
 
-@check("gpus.throttled")
-def throttled(evidence: Evidence) -> Iterator[Verdict]:
+def no_gpu_measured(evidence: Evidence) -> str:
+    return "" if evidence.backend == "nccl" else "no GPU was measured"
+
+
+def _imported(evidence: Evidence) -> str:
+    return "an import holds no clocks of GPUs" if evidence.manifest.launcher == IMPORTED else ""
+
+
+@check(
+    "gpus.throttled",
+    subject="all GPUs",
+    wanted=f"none of {', '.join(FAULTS)}",
+    source="NVIDIA, NVML: clocks event reasons",
+    on_fail="look at its cooling and power: nvidia-smi -q -d PERFORMANCE,TEMPERATURE; then run again",
+    on_inconclusive="see why NVML shows none: nvidia-smi -q -d PERFORMANCE",
+    unit="GPUs",
+    unless=(no_gpu_measured, _imported),
+)
+def throttled(evidence: Evidence) -> Iterator[Finding]:
     """No GPU was slowed by heat, power brake or a fault of its board while it was measured."""
-    ask = Question(
-        "gpus.throttled",
-        f"none of {', '.join(FAULTS)}",
-        EVENTS,
-        "look at its cooling and power: nvidia-smi -q -d PERFORMANCE,TEMPERATURE; then run again",
-        "see why NVML does not tell: nvidia-smi -q -d PERFORMANCE",
-    )
-    if evidence.backend != "nccl":
-        yield ask.skip("all GPUs", "no GPU was measured")
-        return
-    if evidence.manifest.launcher == IMPORTED:
-        yield ask.skip("all GPUs", "an import does not say what held their clocks")
-        return
     by_rank: dict[int, list[HealthLine]] = {}
     for line in evidence.run.health:
         if line.gpu is not None:
             by_rank.setdefault(line.rank, []).append(line)
     phases = _measured(evidence)
-    ranks = evidence.ranks
-    yield from ask.verdicts(
-        [
-            _finding(rank.rank, rank.node, by_rank.get(rank.rank, []), phases.get(rank.rank, set()))
-            for rank in ranks
-        ],
-        "GPUs were not slowed by a fault while they were measured",
-    )
+    for rank in evidence.ranks:
+        yield _finding(rank.rank, rank.node, by_rank.get(rank.rank, []), phases.get(rank.rank, set()))
 
 
 def _finding(rank: int, node: str, lines: list[HealthLine], phases: set[str]) -> Finding:
-    """``phases``: in which it measured something, so in each of them somebody must have looked."""
+    """``phases``: in which it measured something, so in each of them its clocks must have been sampled."""
     gpu = lines[0].gpu if lines else None
     name = f"{node} GPU {gpu.index} (rank {rank})" if gpu else f"{node} rank {rank}"
     spells = [spell for line in lines for spell in line.cases]
@@ -59,25 +56,26 @@ def _finding(rank: int, node: str, lines: list[HealthLine], phases: set[str]) ->
     if held:
         worst, reasons = max(held, key=lambda each: sum(each[0].reasons[reason] for reason in each[1]))
         times = max(worst.reasons[reason] for reason in reasons)
-        measured = (
-            f"held by {', '.join(reasons)} in {times} of {worst.samples} looks during {worst.case}"
+        text = (
+            f"held by {', '.join(reasons)} in {times} of {worst.samples} samples during {worst.case}"
             f"{f' and in {len(held) - 1} more cases' if len(held) > 1 else ''}; {_clocks([worst], lines)}"
         )
-        return Finding(name, False, measured, note=clocks)
-    unseen = sorted(phases - {line.phase for line in lines if _told(line)})
-    if unseen or not any(map(_told, lines)):
-        why = next((line.note for line in lines if line.note), "nobody looked at it, or NVML hid it")
-        when = f" in {', '.join(unseen)}" if unseen and any(map(_told, lines)) else ""
+        return Finding(name, False, text, note=clocks)
+    sampled = {line.phase for line in lines if _is_sampled(line)}
+    unseen = sorted(phases - sampled)
+    if unseen or not sampled:
+        why = next((line.note for line in lines if line.note), "no sample was taken, or NVML hid it")
+        when = f" in {', '.join(unseen)}" if unseen and sampled else ""
         return Finding(name, None, f"what held its clocks while it was measured is not known{when}: {why}")
     work = sorted({each for spell in spells for each in spell.reasons if each in WORK})
     return Finding(name, True, clocks, note="; held by ".join([clocks, *([", ".join(work)] if work else [])]))
 
 
-def _told(line: HealthLine) -> bool:
-    """Whether NVML told in most of the looks of a phase, of which there was at least one."""
-    looks = sum(spell.samples for spell in line.cases)
+def _is_sampled(line: HealthLine) -> bool:
+    """Whether NVML answered in most of the samples of a phase, of which there was at least one."""
+    samples = sum(spell.samples for spell in line.cases)
     silent = sum(spell.silent for spell in line.cases)
-    return 2 * silent < looks
+    return 2 * silent < samples
 
 
 def _measured(evidence: Evidence) -> dict[int, set[str]]:
@@ -105,4 +103,4 @@ def _clocks(spells: list[GpuDuringCase], lines: list[HealthLine]) -> str:
         values = [value * unit for spell in spells for value in getattr(spell, field)]
         if values:
             parts.append(f"{before}{min(values):.0f} to {max(values):.0f}{after}")
-    return ", ".join(parts) or "clocks not told"
+    return ", ".join(parts) or "clocks not known"

@@ -5,41 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.judge.evidence import Evidence
+from bench.judge.findings import Finding
 from bench.judge.registry import check
 from bench.judge.wire.fabric_of import NO_LAYOUT
-from bench.model.verdict import Status, Verdict
 from bench.store import IMPORTED
 
 
-@check("import.whole")
-def whole(evidence: Evidence) -> Iterator[Verdict]:
+def is_import(evidence: Evidence) -> bool:
+    return evidence.manifest.launcher == IMPORTED
+
+
+@check(
+    "import.whole",
+    subject="import",
+    wanted="files that are whole and fit together",
+    source="RailGauge",
+    on_inconclusive="import the whole output again, and give what it lacks with --collective, --ranks or --nodes",
+    only=is_import,
+)
+def whole(evidence: Evidence) -> Iterator[Finding]:
     """The imported runs did not fail, their files are complete and their figures fit together."""
-    manifest = evidence.manifest
-    if manifest.launcher != IMPORTED:
-        return
-    for fault in manifest.settings.faults:
-        yield Verdict(
-            "import.whole",
+    settings = evidence.manifest.settings
+    for fault in settings.faults:
+        yield Finding(
             "import",
-            Status.FAIL,
+            False,
             fault,
-            "a run that ends without an error",
-            "the imported tool",
-            "find the cause on the hosts or the link that the output names, then run the tool again",
+            wanted="a run that ends without an error",
+            source="the imported tool",
+            step="find the cause on the hosts or the link that the output names, then run the tool again",
         )
-    problems = list(manifest.settings.problems)
-    if manifest.settings.layout == NO_LAYOUT:
+    problems = list(settings.problems)
+    if settings.layout == NO_LAYOUT:
         problems.append("the files do not say which ranks share a node, so the share of the wire is unknown")
-    for problem in problems:
-        yield Verdict(
-            "import.whole",
-            "import",
-            Status.INCONCLUSIVE,
-            problem,
-            "files that are whole and fit together",
-            "RailGauge",
-            "import the whole output again, and give what it lacks with --collective, --ranks or --nodes",
-        )
+    yield from (Finding("import", None, problem) for problem in problems)
     if not problems:
-        files = ", ".join(manifest.settings.files)
-        yield Verdict("import.whole", "import", Status.PASS, f"{files} fit together")
+        yield Finding("import", True, f"{', '.join(settings.files)} fit together")

@@ -5,46 +5,45 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.judge.evidence import Evidence
-from bench.judge.findings import Finding, Question
-from bench.judge.registry import check
+from bench.judge.findings import Finding, NotApplicable
+from bench.judge.registry import check, no_rails
 from bench.model.facts import Node, PciLink, PciPath
 from bench.model.profile import Profile
 from bench.model.rails import rails_of
 from bench.model.units import BITS, GIGA, show_rate
-from bench.model.verdict import Verdict
+
+from .ports import at_least, no_rate, rate_bound, rate_source
 
 SLOT = "reseat the card, then read it: sudo lspci -vvv -s ADDRESS | grep LnkSta"
 READ = "read it by hand: sudo lspci -vvv | grep -E 'LnkCap|LnkSta'"
 
 
-@check("pcie.link", early=True)
-def link(evidence: Evidence) -> Iterator[Verdict]:
+def _nothing_wanted(evidence: Evidence) -> str:
+    return "" if evidence.profile.gpus or not no_rails(evidence) else "the profile has no rails and no GPUs"
+
+
+def _only_virtual(evidence: Evidence) -> str:
+    if evidence.rails.kind != "socket" or not evidence.nodes:
+        return ""
+    paths = [path for node in evidence.nodes for path in _paths(node, evidence.profile)]
+    return "" if paths else "the rails are virtual interfaces, which are not on PCI"
+
+
+@check(
+    "pcie.link",
+    wanted="current speed and width at the maximum of both ends",
+    source="PCI Express, LnkCap and LnkSta",
+    on_fail=SLOT,
+    on_inconclusive=READ,
+    unit="devices",
+    unless=(_nothing_wanted, _only_virtual),
+    facts_only=True,
+)
+def link(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     """Every PCI Express link from a rail or GPU to the root runs at the most that its two ends can."""
-    ask = Question(
-        "pcie.link",
-        "current speed and width at the maximum of both ends",
-        "PCI Express, LnkCap and LnkSta",
-        SLOT,
-        READ,
-    )
-    paths = [(node, name, path) for node in evidence.nodes for name, path in _paths(node, evidence.profile)]
-    if evidence.rails.kind == "none" and not evidence.profile.gpus:
-        yield ask.skip("all nodes", "the profile speaks of no rails and no GPUs")
-        return
-    found = []
-    for node, name, path in paths:
-        finding = _link(node, name, path)
-        if finding is None:
-            yield ask.skip(
-                f"{node.name} {name}",
-                "in a virtual machine, whose PCI shows no link; what is measured speaks",
-            )
-        else:
-            found.append(finding)
-    if evidence.nodes and not paths and evidence.rails.kind == "socket":
-        yield ask.skip("all nodes", "the rails are virtual interfaces, which have no way over PCI")
-    elif found or not paths:
-        yield from ask.verdicts(found, "devices have every link to the root at full speed and width")
+    for node in evidence.nodes:
+        for name, path in _paths(node, evidence.profile):
+            yield _link(node, f"{node.name} {name}", path)
 
 
 def _paths(node: Node, want: Profile) -> Iterator[tuple[str, PciPath | None]]:
@@ -58,11 +57,12 @@ def _paths(node: Node, want: Profile) -> Iterator[tuple[str, PciPath | None]]:
         yield f"GPU {gpu.index}", gpu.pci
 
 
-def _link(node: Node, name: str, path: PciPath | None) -> Finding | None:
-    """None where a hypervisor shows nothing of the link."""
-    subject = f"{node.name} {name}"
+def _link(node: Node, subject: str, path: PciPath | None) -> Finding | NotApplicable:
+    hidden = NotApplicable(
+        "PCIe link state is not visible in a virtual machine; judged by measured bandwidth", subject
+    )
     if path is None or not path.hops:
-        return None if node.host.virtual else Finding(subject, None, "its way over PCI is not known")
+        return hidden if node.host.virtual else Finding(subject, None, "its way over PCI is not known")
     # above the device itself a virtual machine shows the hypervisor's bridges, not the machine's
     hops = path.hops[:1] if node.host.virtual else path.hops
     worst: list[str] = []
@@ -71,12 +71,12 @@ def _link(node: Node, name: str, path: PciPath | None) -> Finding | None:
         worst += [f"{hop.address} {text}" for text in _degraded(hop, ends)]
     if worst:
         return Finding(subject, False, "; ".join(worst))
-    blind = [hop.address for hop in hops if not _known(hop)]
-    if blind and node.host.virtual:
-        return None
-    if blind:
-        return Finding(subject, None, f"speed and width of {', '.join(blind)} are not known")
-    return Finding(subject, True, f"{_text(hops[0])} at {len(hops)} places")
+    unread = [hop.address for hop in hops if None in (hop.speed, hop.max_speed, hop.width, hop.max_width)]
+    if unread and node.host.virtual:
+        return hidden
+    if unread:
+        return Finding(subject, None, f"speed and width of {', '.join(unread)} are not known")
+    return Finding(subject, True, f"{hops[0].speed:g} GT/s x{hops[0].width} at {len(hops)} places")
 
 
 def _degraded(hop: PciLink, ends: list[PciLink]) -> Iterator[str]:
@@ -89,43 +89,36 @@ def _degraded(hop: PciLink, ends: list[PciLink]) -> Iterator[str]:
         yield f"runs at x{hop.width} of x{hop.max_width}"
 
 
-def _known(hop: PciLink) -> bool:
-    return None not in (hop.speed, hop.max_speed, hop.width, hop.max_width)
-
-
-def _text(hop: PciLink) -> str:
-    return f"{hop.speed:g} GT/s x{hop.width}"
-
-
-@check("pcie.rate", early=True)
-def rate(evidence: Evidence) -> Iterator[Verdict]:
+@check(
+    "pcie.rate",
+    wanted=at_least,
+    source=rate_source,
+    on_fail=SLOT,
+    on_inconclusive=READ,
+    unit="rails",
+    bound=rate_bound,
+    unless=(no_rate, no_rails),
+    facts_only=True,
+)
+def rate(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     """The narrowest PCI Express link of every rail carries at least the rail's rate."""
-    bound = evidence.rails.rate
-    if bound is None or evidence.rails.kind == "none":
-        yield Question("pcie.rate", "", evidence.profile.name, "").skip(
-            "all nodes", "the profile names no rate of a rail"
-        )
-        return
-    ask = Question("pcie.rate", f"at least {bound.text}", bound.source, SLOT, READ, bound.value)
-    found, blind = [], []
+    bound, hidden = evidence.rails.rate, []
+    assert bound is not None
     for node in evidence.nodes:
         for role in rails_of(node, evidence.rails):
             device = role.port or role.interface
             carried = _carried(device.pci if device else None, bool(node.host.virtual))
             subject = f"{node.name} {role.name}"
-            if carried is None and (node.host.virtual or role.port is None):
-                blind.append(subject)
-            elif carried is None:
-                found.append(Finding(subject, None, "what its PCI Express links carry is not known"))
+            if carried is not None:
+                text = f"PCI Express carries {show_rate(carried, 'Gb/s')}"
+                yield Finding(subject, bound.reached(carried), text, carried)
+            elif node.host.virtual or role.port is None:
+                hidden.append(subject)
             else:
-                told = f"PCI Express carries {show_rate(carried, 'Gb/s')}"
-                found.append(Finding(subject, bound.reached(carried), told, carried))
-    if blind:
-        yield ask.skip(
-            "all nodes", f"{len(blind)} rails show no PCI Express link; what is measured speaks", *blind[:16]
-        )
-    if found or not blind:
-        yield from ask.verdicts(found, "rails have PCI Express links that carry their rate")
+                yield Finding(subject, None, "what its PCI Express links carry is not known")
+    if hidden:
+        text = f"{len(hidden)} rails show no PCI Express link; judged by measured bandwidth"
+        yield NotApplicable(text, evidence=tuple(hidden[:16]))
 
 
 def _carried(path: PciPath | None, virtual: bool) -> float | None:

@@ -11,16 +11,16 @@ from bench.judge import nccl_log
 from bench.judge.blame.transfers import PINNED
 from bench.judge.counter_windows import Window
 from bench.judge.evidence import Evidence
-from bench.judge.findings import Finding, Question
+from bench.judge.findings import Finding
+from bench.judge.log_files import log_of
 from bench.judge.registry import check
 from bench.judge.wire.counters import calls
 from bench.model.counters import bytes_moved
+from bench.model.profile import Rails
 from bench.model.rails import rails_of
 from bench.model.units import MEGA, show_seconds, show_size
-from bench.model.verdict import Status, Verdict
-from bench.nccl.log import read_ranks
-from bench.store import LOGS, Phase
-from bench.store.rows import Row
+from bench.model.verdict import Status
+from bench.store import Phase
 
 from .exclusion import by_log
 
@@ -29,120 +29,112 @@ SHARE = 0.01  # of the pinned rail's bytes, if that is more
 LEAST = 0.9  # of the bytes that the calls must have moved
 
 
-@check("rails.alone")
-def counters(evidence: Evidence) -> Iterator[Verdict]:
-    """While one rail is measured alone its counters move, and no other rail's do."""
-    ask = Question(
-        "rails.alone",
-        "the intended rail moves, and no other",
-        "counters before and after each phase",
-        "",
-        "see what the rails are called on this node, and what else uses them: railgauge probe",
-    )
-    phases = pinned_phases(evidence)
-    if not phases:
-        reason = dict(evidence.run.plan.skipped).get(PINNED, "no rail was measured alone in this run")
-        yield ask.skip("rails", reason)
-        return
-    found, gaps = evidence.windows, evidence.gaps
-    findings = [Finding(gap.subject, None, gap.reason) for gap in gaps if gap.phase in phases]
-    for name, phase in phases.items():
-        here = [window for window in found if window.phase == name]
-        if not here and not any(gap.phase == name for gap in gaps):
-            findings.append(Finding("all nodes", None, f"phase {name} was not begun"))
-        findings += [_moved(window, phase, evidence) for window in here]
-    yield from ask.verdicts(findings, "windows of a node and a rail show that rail moving, and no other")
-
-
 def pinned_phases(evidence: Evidence) -> dict[str, Phase]:
     """The planned phases that measure one rail alone, by name."""
     return {phase.name: phase for phase in evidence.run.plan.phases if phase.name.startswith(PINNED)}
+
+
+def _none_pinned(evidence: Evidence) -> str:
+    left = dict(evidence.run.plan.skipped).get(PINNED, "no rail was measured alone in this run")
+    return "" if pinned_phases(evidence) else left
+
+
+def _no_worker_pinned(evidence: Evidence) -> str:
+    pinned = evidence.backend == "nccl" and evidence.rails.kind != "none" and pinned_phases(evidence)
+    left = dict(evidence.run.plan.skipped).get(PINNED, "no NCCL worker was pinned to one rail in this run")
+    return "" if pinned else left
+
+
+@check(
+    "rails.alone",
+    subject="rails",
+    wanted="the intended rail moves, and no other",
+    source="counters before and after each phase",
+    on_inconclusive="see what the rails are called on this node, and what else uses them: railgauge probe",
+    unit="node × rail intervals",
+    unless=(_none_pinned,),
+)
+def counters(evidence: Evidence) -> Iterator[Finding]:
+    """While one rail is measured alone its counters move, and no other rail's do."""
+    for name, phase in pinned_phases(evidence).items():
+        gaps = [gap for gap in evidence.gaps if gap.phase == name]
+        windows = [window for window in evidence.windows if window.phase == name]
+        yield from (Finding(gap.subject, None, gap.reason) for gap in gaps)
+        yield from (_moved(window, phase, evidence) for window in windows)
+        if not windows and not gaps:
+            yield Finding("all nodes", None, f"phase {name} was not begun")
+
+
+def moved_on_rails(window: Window, rails: Rails) -> dict[str, float] | str:
+    """Rail → bytes that crossed it, both directions; or why that is not known of one of them."""
+    moved = {}
+    for role in rails_of(window.node, rails):
+        traffic = bytes_moved(window.moved, role.name)
+        if traffic.sent is None or traffic.received is None:
+            where = f"in phase {window.phase} ({show_seconds(window.seconds)})"
+            return f"the bytes of {role.name} {where} are not known: {traffic.how}"
+        moved[role.name] = float(traffic.sent + traffic.received)
+    return moved
 
 
 def _moved(window: Window, phase: Phase, evidence: Evidence) -> Finding:
     device = phase.cases[0].rail
     subject = f"{window.node.name} {device}"
     where = f"in phase {phase.name} ({show_seconds(window.seconds)})"
-    moved: dict[str, float] = {}
-    for role in rails_of(window.node, evidence.rails):
-        traffic = bytes_moved(window.moved, role.name)
-        if traffic.sent is None or traffic.received is None:
-            return Finding(
-                subject, None, f"the bytes of {role.name} {where} cannot be determined: {traffic.how}"
-            )
-        moved[role.name] = float(traffic.sent + traffic.received)
+    moved = moved_on_rails(window, evidence.rails)
+    if isinstance(moved, str):
+        return Finding(subject, None, moved)
     if device not in moved:
         return Finding(subject, None, f"{device} is none of the node's rails: {', '.join(moved) or 'none'}")
     expected = _expected(window, phase, evidence)
     if not expected:
         return Finding(subject, None, f"nothing was measured on it {where}")
     allowed = max(CHATTER * (1 + window.seconds), SHARE * moved[device])
-    strangers = {name: total for name, total in moved.items() if name != device and total > allowed}
-    told = f"{show_size(round(moved[device]))} {where}, {show_size(round(expected))} were sent and received"
-    also = ", ".join(f"{name} moved {show_size(round(total))}" for name, total in strangers.items())
+    others = {name: total for name, total in moved.items() if name != device and total > allowed}
+    text = f"{show_size(round(moved[device]))} {where}, {show_size(round(expected))} were sent and received"
+    also = ", ".join(f"{name} moved {show_size(round(total))}" for name, total in others.items())
     if moved[device] < LEAST * expected:
-        return Finding(subject, None, f"moved only {told}; {also or 'no other rail moved instead'}")
-    if strangers:
-        return Finding(subject, None, f"moved {told}, but {also} as well")
-    return Finding(subject, True, told, moved[device], note=told)
+        return Finding(subject, None, f"moved only {text}; {also or 'no other rail moved instead'}")
+    if others:
+        return Finding(subject, None, f"moved {text}, but {also} as well")
+    return Finding(subject, True, text, moved[device], note=text)
 
 
 def _expected(window: Window, phase: Phase, evidence: Evidence) -> float:
     """Bytes that the measured calls sent and received on this node, without headers."""
-    node = {rank.rank: rank.node for rank in evidence.ranks}
     repetitions = evidence.manifest.settings.repetitions
-
-    def of(row: Row) -> float:
-        here = [node.get(rank) == window.node.name for rank in row.measurement.ranks]
-        return 2.0 * row.case.size * calls(row.measurement, repetitions) * sum(here)
-
-    return sum(
-        of(row) for row in evidence.rows if row.case.phase == phase.name and row.measurement.stop != "failed"
-    )
+    total = 0.0
+    for row in evidence.rows:
+        if row.case.phase == phase.name and row.measurement.stop != "failed":
+            here = [evidence.run.node_of.get(rank) == window.node.name for rank in row.measurement.ranks]
+            total += 2.0 * row.case.size * calls(row.measurement, repetitions) * sum(here)
+    return total
 
 
-@check("rails.pinned")
-def pinned(evidence: Evidence) -> Iterator[Verdict]:
-    """NCCL's own log says that a pinned worker used its one rail and nothing else, on every rank."""
-    phases = pinned_phases(evidence)
-    ask = Question("rails.pinned", "", nccl_log.SOURCE, "")
-    if evidence.backend != "nccl" or evidence.rails.kind == "none" or not phases:
-        reason = dict(evidence.run.plan.skipped).get(
-            PINNED, "no NCCL worker was pinned to one rail in this run"
-        )
-        yield ask.skip("rails", reason)
-        return
-    found = [_said(phase, evidence) for phase in phases.values()]
-    yield from (verdict for verdict in found if verdict.status is not Status.PASS)
-    if all(verdict.status is Status.PASS for verdict in found):
-        yield Verdict(
-            "rails.pinned",
-            "rails",
-            Status.PASS,
-            f"{len(found)} pinned passes used their one rail on every rank",
-            "exactly the pinned rail",
-            nccl_log.SOURCE,
-            evidence=tuple(f"{verdict.subject}: {verdict.measured}" for verdict in found),
-        )
+@check(
+    "rails.pinned",
+    subject="rails",
+    wanted="exactly the pinned rail",
+    source=nccl_log.SOURCE,
+    unit="passes",
+    unless=(_no_worker_pinned,),
+)
+def pinned(evidence: Evidence) -> Iterator[Finding]:
+    """NCCL's own log shows that a pinned worker used its one rail and nothing else, on every rank."""
+    return (_logged(phase, evidence) for phase in pinned_phases(evidence).values())
 
 
-def _said(phase: Phase, evidence: Evidence) -> Verdict:
-    """The pinned workers' logs against the one rail; a rank without a log is missing, which is an INCONCLUSIVE."""
+def _logged(phase: Phase, evidence: Evidence) -> Finding:
+    """The pinned workers' logs against the one rail; a rank without a log makes this inconclusive."""
     device = phase.cases[0].rail
     ranks = [rank.rank for rank in evidence.ranks]
-    texts = {}
-    for rank in ranks:
-        path = evidence.run.path / LOGS / f"{phase.name}.{rank}.log"
-        if path.is_file():
-            texts[rank] = path.read_text(encoding="utf-8", errors="replace")
-    judged = by_log(read_ranks(texts), [device.replace("/", ":")], ranks, evidence.profile)
-    return Verdict(
-        "rails.pinned",
+    log = by_log(log_of(evidence.run, phase.name), [device.replace("/", ":")], ranks, evidence.profile)
+    return Finding(
         f"rail {device}",
-        judged.status,
-        judged.measured,
-        judged.wanted,
-        judged.source,
-        judged.next_step,
-        evidence=judged.evidence,
+        {Status.PASS: True, Status.FAIL: False}.get(log.status),
+        log.measured,
+        note=log.measured,
+        wanted=log.wanted,
+        step=log.next_step,
+        evidence=log.evidence,
     )

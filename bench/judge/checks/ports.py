@@ -1,108 +1,138 @@
 """The ports that carry the traffic between nodes: how many, up, fast, wide, and in a subnet.
 
 A rail is what ``bench.model.rails`` says. Ports that would be rails if they were up and fast are judged as long as
-a node has fewer rails than the profile wants: a down port must not drop out of the count unseen.
+a node has fewer rails than the profile wants: a port that is down must not drop out of the count unseen.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from functools import partial
 
 from bench.judge.evidence import Evidence
-from bench.judge.findings import Finding, Question
-from bench.judge.registry import check
+from bench.judge.findings import Finding, NotApplicable
+from bench.judge.registry import by_profile, check, no_rails
 from bench.model.counter_table import CounterRole
 from bench.model.counters import counter, saturated, snapshot
-from bench.model.facts import Node
+from bench.model.facts import Node, Port
 from bench.model.majority import odd_ones
-from bench.model.profile import Profile
+from bench.model.profile import Rails
 from bench.model.rails import LINK_LAYER, Part, by_port, missing, part, rails_of, roles
 from bench.model.rails import Role as Device
 from bench.model.units import show_rate
-from bench.model.verdict import Verdict
 
-NO_RAILS = "the profile speaks of no rails"
-ONLY_PORTS = "the rails are interfaces, which have no such thing"
-BARE = "has no rail that could be asked"
-BARE_STEP = "see rails.count and exclusion.census: no device of this node is a rail"
 CABLE = "reseat or change the cable, then: railgauge probe"
 SUBNET = "start the subnet manager, or see why it left this port out: sminfo, ibstat"
+BY_HAND = "read it by hand: ibstat, or cat /sys/class/infiniband/*/ports/*/rate"
+NO_RAIL = (
+    "has no rail that could be judged",
+    "see rails.count and exclusion.census: no device of this node is a rail",
+)
 _WIDTH = re.compile(r"\(([0-9]{1,2})X\b")
 
-
-@check("rails.count", early=True)
-def count(evidence: Evidence) -> Iterator[Verdict]:
-    """Every node has as many rails as the profile says, and those it names."""
-    rails = evidence.rails
-    text = f"{rails.count} rails" + (f": {', '.join(rails.devices)}" if rails.devices else "")
-    ask = Question(
-        "rails.count",
-        text,
-        evidence.profile.name,
-        "see which port is down, slow or gone: railgauge probe",
-        "read its state as the probe's user: /sys/class/infiniband, /sys/class/net",
-        float(rails.count),
-    )
-    if rails.kind == "none" or not rails.count:
-        yield ask.skip("all nodes", NO_RAILS)
-        return
-    yield from ask.verdicts((_count(node, evidence.profile) for node in evidence.nodes), f"nodes have {text}")
-
-
-def _count(node: Node, want: Profile) -> Finding:
-    """Ports of which it cannot be determined count as both: decided only if the answer is the same."""
-    sure, unknown = rails_of(node, want.rails), part(node, want.rails, Part.UNKNOWN)
-    gone = missing(node, want.rails)
-    near = [f"{role.name}: {role.reason}" for role in part(node, want.rails, Part.WEAK)]
-    told = f"{len(sure)} rails" + (f": {', '.join(role.name for role in sure)}" if sure else "")
-    if gone:
-        return Finding(node.name, False, f"{', '.join(gone)} not there; {told}", float(len(sure)))
-    if len(sure) > want.rails.count or len(sure) + len(unknown) < want.rails.count:
-        more = f"; not {'; '.join(near)}" if near else ""
-        return Finding(node.name, False, told + more, float(len(sure)))
-    if unknown:
-        doubts = "; ".join(f"{role.name}: {role.reason}" for role in unknown)
-        return Finding(node.name, None, f"{told}; not known of {doubts}", float(len(sure)))
-    return Finding(node.name, True, told, float(len(sure)), note=told)
-
-
-def judged(node: Node, want: Profile) -> tuple[Device, ...]:
-    """The rails, what may be one, and, while rails are wanting, what should have been one."""
-    short = len(rails_of(node, want.rails)) < want.rails.count
-    parts = (Part.RAIL, Part.UNKNOWN, *((Part.WEAK,) if short else ()))
-    return tuple(role for role in roles(node, want.rails) if role.part in parts)
-
+_of_rails = partial(check, unit="rails", unless=(no_rails,), facts_only=True)
 
 Look = Callable[[Device], tuple[bool | None, str]]
 
 
-def _each(ask: Question, evidence: Evidence, look: Look, well: str, ports: bool = True) -> Iterator[Verdict]:
-    """One finding a rail; ``ports``: the question makes no sense for interfaces."""
-    if evidence.rails.kind == "none":
-        yield ask.skip("all nodes", NO_RAILS)
-        return
-    if ports and not by_port(evidence.rails):
-        yield ask.skip("all nodes", ONLY_PORTS)
-        return
-    found = []
+def only_interfaces(evidence: Evidence) -> str:
+    return "" if by_port(evidence.rails) else "the rails are interfaces, which have no such thing"
+
+
+def no_rate(evidence: Evidence) -> str:
+    return "" if evidence.rails.rate else "the profile gives no rate of a rail"
+
+
+_of_ports = partial(check, unit="rail ports", unless=(no_rails, only_interfaces), facts_only=True)
+
+
+def at_least(evidence: Evidence) -> str:
+    return f"at least {evidence.rails.rate.text}" if evidence.rails.rate else ""
+
+
+def rate_source(evidence: Evidence) -> str:
+    return evidence.rails.rate.source if evidence.rails.rate else evidence.profile.name
+
+
+def rate_bound(evidence: Evidence) -> float | None:
+    return evidence.rails.rate.value if evidence.rails.rate else None
+
+
+def _count_text(evidence: Evidence) -> str:
+    rails = evidence.rails
+    return f"{rails.count} rails" + (f": {', '.join(rails.devices)}" if rails.devices else "")
+
+
+@check(
+    "rails.count",
+    wanted=_count_text,
+    source=by_profile,
+    on_fail="see which port is down, slow or gone: railgauge probe",
+    on_inconclusive="read its state as the probe's user: /sys/class/infiniband, /sys/class/net",
+    every=lambda evidence: f"every node has {_count_text(evidence)}",
+    unit="nodes",
+    bound=lambda evidence: float(evidence.rails.count),
+    unless=(
+        no_rails,
+        lambda evidence: "" if evidence.rails.count else "the profile gives no number of rails",
+    ),
+    facts_only=True,
+)
+def count(evidence: Evidence) -> Iterator[Finding]:
+    """Every node has as many rails as the profile says, and those it names."""
+    return (_count(node, evidence.rails) for node in evidence.nodes)
+
+
+def _count(node: Node, rails: Rails) -> Finding:
+    """A port that may be a rail counts as both: the answer is known only where it is the same."""
+    found, unknown = rails_of(node, rails), part(node, rails, Part.UNKNOWN)
+    number = float(len(found))
+    gone = missing(node, rails)
+    near = [f"{role.name}: {role.reason}" for role in part(node, rails, Part.WEAK)]
+    text = f"{len(found)} rails" + (f": {', '.join(role.name for role in found)}" if found else "")
+    if gone:
+        return Finding(node.name, False, f"{', '.join(gone)} not there; {text}", number)
+    if len(found) > rails.count or len(found) + len(unknown) < rails.count:
+        more = f"; not {'; '.join(near)}" if near else ""
+        return Finding(node.name, False, text + more, number)
+    if unknown:
+        doubts = "; ".join(f"{role.name}: {role.reason}" for role in unknown)
+        return Finding(node.name, None, f"{text}; not known of {doubts}", number)
+    return Finding(node.name, True, text, number, note=text)
+
+
+def candidates(node: Node, rails: Rails) -> tuple[Device, ...]:
+    """The rails, what may be one, and, while rails are missing, what should have been one."""
+    short = len(rails_of(node, rails)) < rails.count
+    parts = (Part.RAIL, Part.UNKNOWN, *((Part.WEAK,) if short else ()))
+    return tuple(role for role in roles(node, rails) if role.part in parts)
+
+
+def _each(evidence: Evidence, look: Look) -> Iterator[Finding]:
+    """One finding a rail, and one for a node that has none: what would mend a rail helps nobody there."""
     for node in evidence.nodes:
-        devices = judged(node, evidence.profile)
+        devices = candidates(node, evidence.rails)
         if not devices:
-            found.append(Finding(node.name, None, BARE))
+            yield Finding(node.name, None, NO_RAIL[0], step=NO_RAIL[1])
         for device in devices:
-            found.append(Finding(f"{node.name} {device.name}", *look(device)))
-    for verdict in ask.verdicts(found, well):
-        # what would mend a rail helps nobody where there is none
-        yield replace(verdict, next_step=BARE_STEP) if verdict.measured == BARE else verdict
+            yield Finding(f"{node.name} {device.name}", *look(device))
 
 
-@check("rails.state", early=True)
-def state(evidence: Evidence) -> Iterator[Verdict]:
+def _port(device: Device) -> Port:
+    assert device.port is not None
+    return device.port
+
+
+@_of_rails(
+    "rails.state",
+    wanted="up",
+    source="NCCL leaves out a port that is not ACTIVE, without a word",
+    on_fail=CABLE,
+)
+def state(evidence: Evidence) -> Iterator[Finding]:
     """Every rail is up: ACTIVE for a port, up with a carrier for an interface."""
-    ask = Question("rails.state", "up", "NCCL leaves out a port that is not ACTIVE, without a word", CABLE)
-    yield from _each(ask, evidence, _state, "rails are up", ports=False)
+    return _each(evidence, _state)
 
 
 def _state(device: Device) -> tuple[bool | None, str]:
@@ -115,177 +145,165 @@ def _state(device: Device) -> tuple[bool | None, str]:
     return up == "up" and carrier is not False, f"state is {up}, carrier {carrier}"
 
 
-@check("rails.physical", early=True)
-def physical(evidence: Evidence) -> Iterator[Verdict]:
+@_of_ports(
+    "rails.physical",
+    wanted="LinkUp",
+    source="Linux, sysfs-class-infiniband: phys_state",
+    on_fail=CABLE,
+)
+def physical(evidence: Evidence) -> Iterator[Finding]:
     """Every rail port's physical link is up, neither polling nor disabled."""
-    ask = Question("rails.physical", "LinkUp", "Linux, sysfs-class-infiniband: phys_state", CABLE)
-    yield from _each(ask, evidence, _physical, "rail ports are LinkUp")
+    return _each(evidence, _physical)
 
 
 def _physical(device: Device) -> tuple[bool | None, str]:
-    assert device.port is not None
-    seen = device.port.phys_state
-    return None if seen is None else seen == "LinkUp", f"physical state is {seen or 'not known'}"
+    state = _port(device).phys_state
+    return None if state is None else state == "LinkUp", f"physical state is {state or 'not known'}"
 
 
-@check("rails.rate", early=True)
-def rate(evidence: Evidence) -> Iterator[Verdict]:
+@check(
+    "rails.rate",
+    wanted=at_least,
+    source=rate_source,
+    on_fail=CABLE,
+    on_inconclusive=BY_HAND,
+    unit="rails",
+    bound=rate_bound,
+    unless=(no_rate, no_rails),
+    facts_only=True,
+)
+def rate(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     """Every rail runs at the rate that its cable and HCA are sold for."""
-    bound = evidence.rails.rate
-    if bound is None:
-        yield Question("rails.rate", "", evidence.profile.name, "").skip(
-            "all nodes", "the profile names no rate of a rail"
-        )
+    if by_port(evidence.rails):
+        yield from _each(evidence, partial(_rate, evidence.rails))
         return
-    ask = Question(
-        "rails.rate",
-        f"at least {bound.text}",
-        bound.source,
-        CABLE,
-        "read it by hand: ibstat, or cat /sys/class/infiniband/*/ports/*/rate",
-        bound.value,
-    )
-    if evidence.rails.kind == "socket":
-        yield from _speeds(ask, evidence)
-        return
-    yield from _each(
-        ask, evidence, lambda device: _rate(device, evidence.profile), f"rails run at {bound.text} or more"
-    )
-
-
-def _rate(device: Device, want: Profile) -> tuple[bool | None, str]:
-    assert device.port is not None
-    assert want.rails.rate is not None
-    seen, text = device.port.rate, device.port.rate_text
-    if seen is None:
-        return None, f"the rate is not known{f': {text!r}' if text else ''}"
-    told = f"link runs at {show_rate(seen, 'Gb/s')}" + (f" ({text})" if text else "")
-    return want.rails.rate.reached(seen), told
-
-
-def _speeds(ask: Question, evidence: Evidence) -> Iterator[Verdict]:
-    """Virtual interfaces tell no speed, and no cable has one for them: those are left to what is measured."""
-    silent, found = [], []
-    for node in evidence.nodes:
-        for device in judged(node, evidence.profile):
-            assert device.interface is not None
-            speed = device.interface.speed
-            name = f"{node.name} {device.name}"
-            if speed is None:
-                silent.append(name)
-            else:
-                assert evidence.rails.rate is not None
-                told = f"speed is {show_rate(speed, 'Gb/s')}"
-                found.append(Finding(name, evidence.rails.rate.reached(speed), told, speed))
+    # virtual interfaces show no speed, and no cable has one for them: those are judged by their measured rate
+    faces = [(node, device) for node in evidence.nodes for device in candidates(node, evidence.rails)]
+    silent = []
+    for node, device in faces:
+        speed = device.interface.speed if device.interface else None
+        if speed is None:
+            silent.append(f"{node.name} {device.name}")
+        else:
+            text = f"speed is {show_rate(speed, 'Gb/s')}"
+            yield Finding(f"{node.name} {device.name}", _reached(evidence.rails, speed), text, speed)
     if silent:
-        yield ask.skip(
-            "all nodes", f"{len(silent)} interfaces tell no speed; the measured rate speaks", *silent[:16]
-        )
-    if found or not silent:
-        yield from ask.verdicts(found, "rails tell a speed that is enough")
+        text = f"{len(silent)} interfaces show no speed; they are judged by their measured rate"
+        yield NotApplicable(text, evidence=tuple(silent[:16]))
 
 
-@check("rails.width", early=True)
-def width(evidence: Evidence) -> Iterator[Verdict]:
+def _rate(rails: Rails, device: Device) -> tuple[bool | None, str]:
+    rate, text = _port(device).rate, _port(device).rate_text
+    if rate is None:
+        return None, f"the rate is not known{f': {text!r}' if text else ''}"
+    return _reached(rails, rate), f"link runs at {show_rate(rate, 'Gb/s')}" + (f" ({text})" if text else "")
+
+
+def _reached(rails: Rails, rate: float) -> bool:
+    assert rails.rate is not None
+    return rails.rate.reached(rate)
+
+
+@_of_ports(
+    "rails.width",
+    wanted="the width of most rails",
+    source="its peers",
+    on_fail=CABLE,
+    on_inconclusive="read it by hand: ibstat",
+)
+def width(evidence: Evidence) -> Iterator[Finding]:
     """Every rail port has as many lanes as most rail ports have."""
-    ask = Question("rails.width", "the width of most rails", "its peers", CABLE, "read it by hand: ibstat")
-    widths = {
-        f"{node.name} {device.name}": match[1]
-        for node in evidence.nodes
-        for device in (judged(node, evidence.profile) if by_port(evidence.rails) else ())
-        if device.port and (match := _WIDTH.search(device.port.rate_text or ""))
-    }
-    odd = {each.name: each for each in odd_ones(widths)}
-
-    def look(device: Device) -> tuple[bool | None, str]:
-        lanes = _WIDTH.search(device.port.rate_text or "") if device.port else None
-        return (None, "the width is not known") if lanes is None else (True, f"{lanes[1]}X")
-
-    for verdict in _each(ask, evidence, look, "rail ports have the same width"):
-        if verdict.subject == "all nodes" and odd:
-            continue
-        yield verdict
-    for name, each in odd.items():
-        usual = (
-            f"{each.usual}X as {each.peers} others have" if each.usual else "one width; there is no majority"
-        )
-        yield ask.verdict(Finding(name, False, f"{each.value}X, not {usual}"))
+    found = list(_each(evidence, _width))
+    odd = {each.name: each for each in odd_ones({f.subject: f.measured for f in found if f.ok})}
+    for each in found:
+        differs = odd.get(each.subject)
+        if differs is None:
+            yield each
+        else:
+            peers = f"{differs.usual} as {differs.peers} others have"
+            usual = peers if differs.usual else "one width; there is no majority"
+            yield Finding(each.subject, False, f"{each.measured}, not {usual}")
 
 
-@check("rails.link_layer", early=True)
-def link_layer(evidence: Evidence) -> Iterator[Verdict]:
+def _width(device: Device) -> tuple[bool | None, str]:
+    lanes = _WIDTH.search(_port(device).rate_text or "")
+    return (None, "the width is not known") if lanes is None else (True, f"{lanes[1]}X")
+
+
+def _layer(evidence: Evidence) -> str:
+    return LINK_LAYER.get(evidence.rails.kind, "")
+
+
+@_of_ports(
+    "rails.link_layer",
+    wanted=_layer,
+    source=by_profile,
+    on_fail="set the port's protocol (mlxconfig LINK_TYPE_P1), or name the right devices in the profile",
+    every=lambda evidence: f"every rail port is {_layer(evidence)}",
+)
+def link_layer(evidence: Evidence) -> Iterator[Finding]:
     """Every rail port is InfiniBand, or Ethernet where the profile's rails are RoCE."""
-    wanted = LINK_LAYER.get(evidence.rails.kind, "")
-    repair = "set the port's protocol (mlxconfig LINK_TYPE_P1), or name the right devices in the profile"
-    ask = Question("rails.link_layer", wanted, evidence.profile.name, repair)
 
     def look(device: Device) -> tuple[bool | None, str]:
-        layer = device.port.link_layer if device.port else None
-        return None if layer is None else layer == wanted, f"link layer is {layer or 'not known'}"
+        layer = _port(device).link_layer
+        return None if layer is None else layer == _layer(evidence), f"link layer is {layer or 'not known'}"
 
-    yield from _each(ask, evidence, look, f"rail ports are {wanted}")
+    return _each(evidence, look)
 
 
-@check("rails.subnet", early=True)
-def subnet(evidence: Evidence) -> Iterator[Verdict]:
+@check(
+    "rails.subnet",
+    wanted="a LID and a subnet manager's LID",
+    source="InfiniBand Architecture Specification",
+    on_fail=SUBNET,
+    unit="rail ports",
+    unless=(
+        no_rails,
+        lambda evidence: (
+            "" if evidence.rails.kind == "infiniband" else "only InfiniBand has a subnet manager"
+        ),
+    ),
+    facts_only=True,
+)
+def subnet(evidence: Evidence) -> Iterator[Finding]:
     """Every InfiniBand rail has a LID and knows its subnet manager."""
-    ask = Question(
-        "rails.subnet", "a LID and a subnet manager's LID", "InfiniBand Architecture Specification", SUBNET
-    )
-    if evidence.rails.kind not in ("infiniband", "none"):
-        yield ask.skip("all nodes", "only InfiniBand has a subnet manager")
-        return
-    yield from _each(ask, evidence, _subnet, "rail ports have a LID and a subnet manager")
+    return _each(evidence, _subnet)
 
 
 def _subnet(device: Device) -> tuple[bool | None, str]:
-    assert device.port is not None
-    lid, manager = device.port.lid, device.port.sm_lid
-    known = [value for value in (lid, manager) if value is not None]
-    told = f"LID {_or_unknown(lid)}, subnet manager {_or_unknown(manager)}"
-    if 0 in known:
-        return False, told
-    return (True if len(known) == 2 else None), told
+    lid, manager = _port(device).lid, _port(device).sm_lid
+    shown = ["not known" if value is None else str(value) for value in (lid, manager)]
+    ok = False if 0 in (lid, manager) else None if None in (lid, manager) else True
+    return ok, f"LID {shown[0]}, subnet manager {shown[1]}"
 
 
-def _or_unknown(number: int | None) -> str:
-    return "not known" if number is None else str(number)
-
-
-@check("rails.counters", early=True)
-def counters(evidence: Evidence) -> Iterator[Verdict]:
+@_of_rails(
+    "rails.counters",
+    wanted="below its maximum",
+    source="InfiniBand Architecture Specification 1.4, 16.1.3.5",
+    on_fail="reset it: perfquery -R, then railgauge probe",
+    on_inconclusive="reset one that is full (perfquery -R); where none can be read, see "
+    "/sys/class/infiniband/*/ports/*/counters",
+)
+def counters(evidence: Evidence) -> Iterator[Finding]:
     """No error counter of a rail stands at its maximum, where it would hide what comes."""
-    ask = Question(
-        "rails.counters",
-        "below its maximum",
-        "InfiniBand Architecture Specification 1.4, 16.1.3.5",
-        "reset it: perfquery -R, then railgauge probe",
-        "reset one that is full (perfquery -R); where none can be read, see /sys/class/infiniband/*/ports/*/counters",
-    )
-
-    def look(device: Device) -> tuple[bool | None, str]:
-        if device.port is None:
-            return True, "counters of an interface do not fill up"
-        full = _full(device)
-        if full:
-            return None, f"{', '.join(full)} at the maximum: growth cannot be determined"
-        if not any(_is_error(group, name) for group, name in _names(device)):
-            return None, "no error counter could be read"
-        return True, "no error counter is full"
-
-    yield from _each(ask, evidence, look, "rails have room in every error counter", ports=False)
+    return _each(evidence, _room)
 
 
-def _full(device: Device) -> list[str]:
-    assert device.port is not None
-    rows = saturated(snapshot(0.0, 0.0, [device.port], [], {}))
-    return [f"{name} {value}" for _, group, name, value in rows if _is_error(group, name)]
-
-
-def _names(device: Device) -> Iterator[tuple[str, str]]:
-    assert device.port is not None
-    yield from (("counters", name) for name in device.port.counters)
-    yield from (("hw_counters", name) for name in device.port.hw_counters)
+def _room(device: Device) -> tuple[bool | None, str]:
+    port = device.port
+    if port is None:
+        return True, "counters of an interface do not fill up"
+    rows = saturated(snapshot(0.0, 0.0, [port], [], {}))
+    full = [f"{name} {value}" for _, group, name, value in rows if _is_error(group, name)]
+    if full:
+        return None, f"{', '.join(full)} at the maximum: its growth is not known"
+    names = [("counters", name) for name in port.counters] + [
+        ("hw_counters", name) for name in port.hw_counters
+    ]
+    if not any(_is_error(group, name) for group, name in names):
+        return None, "no error counter could be read"
+    return True, "no error counter is full"
 
 
 def _is_error(group: str, name: str) -> bool:
@@ -293,16 +311,15 @@ def _is_error(group: str, name: str) -> bool:
     return row is not None and row.role is CounterRole.ERROR
 
 
-@check("rails.others", early=True)
-def others(evidence: Evidence) -> Iterator[Verdict]:
+@check("rails.others", source=by_profile, facts_only=True)
+def others(evidence: Evidence) -> Iterator[NotApplicable]:
     """Ports that are no rails are listed with the reason; one that is down is no failure."""
-    ask = Question("rails.others", "", evidence.profile.name, "")
-    told = []
+    listed = []
     for node in evidence.nodes:
         for port in node.ports:
             role = next((role for role in roles(node, evidence.rails) if role.port == port), None)
             if role is None or role.part is not Part.RAIL:
                 reason = role.reason if role else "the rails are interfaces"
-                told.append(f"{node.name} {port.name}: {reason} ({port.state or 'state not known'})")
-    measured = f"{len(told)} ports are no rails and were not judged" if told else "no port beside the rails"
-    yield ask.skip("all nodes", measured, *told[:64])
+                listed.append(f"{node.name} {port.name}: {reason} ({port.state or 'state not known'})")
+    text = f"{len(listed)} ports are no rails and were not judged" if listed else "every port is a rail"
+    yield NotApplicable(text, evidence=tuple(listed[:64]))

@@ -1,4 +1,4 @@
-"""May the names be believed? Which GPU each rank has, and which rails each GPU: what blame, charts and tables say."""
+"""May the names be believed? Which GPU each rank has, and which rails each GPU: blame, charts and tables name these."""
 
 from __future__ import annotations
 
@@ -7,137 +7,132 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 from bench.judge.evidence import Evidence
-from bench.judge.findings import Finding, Question
-from bench.judge.gpu_of_rank import VISIBLE, foreseen, match, said
+from bench.judge.findings import Finding, NotApplicable
+from bench.judge.gpu_of_rank import VISIBLE, foreseen, match, reported_gpus
 from bench.judge.registry import check
 from bench.model.facts import Node
 from bench.model.lines import WorkerGpu
 from bench.model.measurement import Rank
-from bench.model.profile import Profile
+from bench.model.profile import Rails
 from bench.model.rails import by_port, in_order, joined, nearest_rails, own_rails, rails_of
-from bench.model.verdict import Verdict
 
 
-@check("gpus.placed")
-def gpus_placed(evidence: Evidence) -> Iterator[Verdict]:
-    """The GPU that each worker says it has is one of its node's, and the same in place on every node."""
-    ask = Question(
-        "gpus.placed",
-        "a GPU of the node's facts, the same for a local rank on every node",
-        "the workers, and NVML",
-        "",
-        f"start every node with the same {VISIBLE} and CUDA_DEVICE_ORDER, or with none; compare: nvidia-smi -L",
-    )
-    if evidence.backend != "nccl":
-        yield ask.skip("all ranks", f"{evidence.backend} uses no GPU")
-        return
-    if all(line.gpus is None for line in evidence.run.joined):
-        yield ask.skip(
-            "all ranks", "no worker said which GPU it has: none joined, or the run is an older one"
-        )
-        return
-    heard, facts = said(evidence.run), evidence.facts
-    asked = foreseen(evidence.ranks, evidence.nodes, evidence.manifest.environment)
-    found = [
-        _placed(rank, heard.get(rank.rank), facts.get(rank.node), asked.get(rank.rank))
-        for rank in evidence.ranks
-    ]
+def _no_gpu(evidence: Evidence) -> str:
+    return "" if evidence.backend == "nccl" else f"{evidence.backend} uses no GPU"
+
+
+def _none_reported(evidence: Evidence) -> str:
+    reported = any(line.gpus is not None for line in evidence.run.joined)
+    return "" if reported else "no worker reported its GPU: none joined, or the run is an older one"
+
+
+@check(
+    "gpus.placed",
+    subject="all ranks",
+    wanted="a GPU of the node's facts, the same for a local rank on every node",
+    source="the workers, and NVML",
+    on_inconclusive=f"start every node with the same {VISIBLE} and CUDA_DEVICE_ORDER, or with none; compare: "
+    "nvidia-smi -L",
+    unit="ranks",
+    unless=(_no_gpu, _none_reported),
+)
+def gpus_placed(evidence: Evidence) -> Iterator[Finding]:
+    """The GPU that each worker reports is one of its node's, and the same in place on every node."""
+    reported = reported_gpus(evidence.run)
+    expected = foreseen(evidence.ranks, evidence.nodes, evidence.manifest.environment)
     places = evidence.gpu_of_rank
     usual: dict[int, Counter[int]] = {}
     for rank in evidence.ranks:
         at = places.get(rank.rank)
         if at is not None:
             usual.setdefault(rank.local_rank, Counter())[at] += 1
-    for index, rank in enumerate(evidence.ranks):
+    for rank in evidence.ranks:
+        gpu, node = reported.get(rank.rank), evidence.facts.get(rank.node)
+        found = _placed(rank, gpu, node, expected.get(rank.rank))
         at, others = places.get(rank.rank), usual.get(rank.local_rank, Counter())
         most = others.most_common(1)[0] if others else (at, 0)
-        if found[index].ok and at != most[0]:
-            told = f"has GPU {at}, and local rank {rank.local_rank} of {most[1]} nodes has GPU {most[0]}"
-            found[index] = Finding(
-                found[index].subject, None, f"{told}: what stands under its rail is another's"
-            )
-    yield from ask.verdicts(found, "ranks have a GPU of their node, the same on every node")
+        if found.ok and at != most[0]:
+            text = f"has GPU {at}, and local rank {rank.local_rank} of {most[1]} nodes has GPU {most[0]}"
+            found = Finding(found.subject, None, f"{text}: the figures under its rail are another GPU's")
+        yield found
 
 
-def _placed(rank: Rank, gpu: WorkerGpu | None, node: Node | None, asked: int | None) -> Finding:
+def _placed(rank: Rank, gpu: WorkerGpu | None, node: Node | None, expected: int | None) -> Finding:
     subject = f"rank {rank.rank} ({rank.node}, local rank {rank.local_rank})"
     if node is None:
         return Finding(subject, None, "its node has no facts")
     if gpu is None:
-        return Finding(subject, None, "its worker did not say which GPU it has")
+        return Finding(subject, None, "its worker did not report its GPU")
     at, name = match(gpu, node.gpus), gpu.uuid or gpu.pci or "neither UUID nor PCI address"
     if at is None:
-        return Finding(
-            subject, None, f"its worker has {name}, which is none of the {len(node.gpus)} GPUs of the facts"
-        )
-    told = f"GPU {node.gpus[at].index} ({name})"
-    if asked is not None and asked != at:
-        told += f"; by {VISIBLE} GPU {node.gpus[asked].index} was expected"
-    return Finding(subject, True, f"has {told}", note=told)
+        text = f"its worker has {name}, which is none of the {len(node.gpus)} GPUs of the facts"
+        return Finding(subject, None, text)
+    text = f"GPU {node.gpus[at].index} ({name})"
+    if expected is not None and expected != at:
+        text += f"; by {VISIBLE} GPU {node.gpus[expected].index} was expected"
+    return Finding(subject, True, f"has {text}", note=text)
 
 
-@check("rails.names", early=True)
-def rails_names(evidence: Evidence) -> Iterator[Verdict]:
+def _no_gpu_ports(evidence: Evidence) -> str:
+    uses = by_port(evidence.rails) and evidence.backend in ("nccl", "none")
+    return "" if uses else "no GPU uses a port of an HCA here"
+
+
+def _no_gpus(evidence: Evidence) -> str:
+    known = evidence.profile.gpus or any(node.gpus for node in evidence.nodes)
+    return "" if known else "no GPU is in the facts, and the profile has none"
+
+
+@check(
+    "rails.names",
+    wanted="the rails of the profile's order, and of the other nodes",
+    source=lambda evidence: f"the PCI tree, and {evidence.profile.name}",
+    on_inconclusive="compare nvidia-smi topo -m with the profile's devices, in the order of the GPUs; which adapter "
+    "moved?",
+    unit="GPUs",
+    unless=(_no_gpu_ports, _no_gpus),
+    facts_only=True,
+)
+def rails_names(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     """The rails next to each GPU by PCI are those that the profile's order gives it, and the same on every node."""
-    ask = Question(
-        "rails.names",
-        "the rails of the profile's order, and of the other nodes",
-        f"the PCI tree, and {evidence.profile.name}",
-        "",
-        "compare nvidia-smi topo -m with the profile's devices, in the order of the GPUs; which adapter moved?",
-    )
-    if not by_port(evidence.rails) or evidence.backend not in ("nccl", "none"):
-        yield ask.skip("all nodes", "no GPU uses a port of an HCA here")
-        return
-    known = {node.name for node in evidence.nodes if node.gpus}
-    blank = [name for name in evidence.manifest.nodes if name not in known]
-    if not (known or evidence.profile.gpus):
-        yield ask.skip("all nodes", "no GPU is in the facts, and the profile asks for none")
-        return
+    with_gpus = {node.name for node in evidence.nodes if node.gpus}
+    without = [name for name in evidence.manifest.nodes if name not in with_gpus]
     # a rail that is gone or down is for the census: what is next to its GPU then is another's
-    whole = [node for node in evidence.nodes if node.gpus and _whole(node, evidence.profile)]
-    found = [Finding(name, None, "no GPU of it is in the facts") for name in blank]
-    votes = [
-        Counter(place)
-        for place in zip_longest(*(own_rails(node, evidence.rails) for node in whole), fillvalue=())
-    ]
-    found += [finding for node in whole for finding in _of_node(node, votes, evidence.profile)]
-    if not found:
-        reason = "the PCI trees do not tell which rails are next to which GPU: they are dealt out in order, and NCCL "
-        reason += "may do so otherwise (ncclTopoGetLocalNet); rails.intended holds that against the counters"
-        yield ask.skip("all nodes", reason if whole else "no node has all of its rails: see exclusion.census")
-        return
-    yield from ask.verdicts(found, "GPUs have the rails that their place calls for")
+    whole = [node for node in evidence.nodes if node.gpus and _is_whole(node, evidence.rails)]
+    own = zip_longest(*(own_rails(node, evidence.rails) for node in whole), fillvalue=())
+    votes = [Counter(place) for place in own]
+    found = [Finding(name, None, "no GPU of it is in the facts") for name in without]
+    found += [finding for node in whole for finding in _of_node(node, votes, evidence.rails)]
+    yield from found
+    if not found and not whole:
+        yield NotApplicable("no node has all of its rails: see exclusion.census")
+    elif not found:
+        yield NotApplicable(
+            "the PCI trees do not show which rails are next to which GPU: they are shared out in order, and NCCL may "
+            "do so otherwise (ncclTopoGetLocalNet); rails.intended holds that against the counters"
+        )
 
 
-def _whole(node: Node, want: Profile) -> bool:
-    return not want.rails.count or len(rails_of(node, want.rails)) == want.rails.count
+def _is_whole(node: Node, rails: Rails) -> bool:
+    return not rails.count or len(rails_of(node, rails)) == rails.count
 
 
-def _of_node(node: Node, votes: Sequence[Counter[tuple[str, ...]]], want: Profile) -> Iterator[Finding]:
+def _of_node(node: Node, votes: Sequence[Counter[tuple[str, ...]]], rails: Rails) -> Iterator[Finding]:
     """Nothing of a GPU that its node's tree does not set apart. ``votes``: the rails of GPU 0, 1 … on all nodes."""
-    names = tuple(role.name for role in rails_of(node, want.rails))
-    order = in_order(names, len(node.gpus)) if want.rails.devices else ((),) * len(node.gpus)
-    near, own = nearest_rails(node, want.rails), own_rails(node, want.rails)
+    names = tuple(role.name for role in rails_of(node, rails))
+    order = in_order(names, len(node.gpus)) if rails.devices else ((),) * len(node.gpus)
+    near, own = nearest_rails(node, rails), own_rails(node, rails)
     for at, (gpu, tied, mine, due) in enumerate(zip(node.gpus, near, own, order, strict=True)):
-        subject = f"{node.name} GPU {gpu.index}"
         if not tied or len(tied) == len(names) > 1:
             continue
-        next_to = f"is next to {', '.join(tied)}"
+        text, (usual, most) = f"is next to {', '.join(tied)}", votes[at].most_common(1)[0]
+        ok = None
         if due and not set(due) <= set(tied):
-            yield Finding(
-                subject, None, f"{next_to}; by the order of the profile's devices it has {joined(due)}"
-            )
-            continue
-        if not mine:
-            yield Finding(subject, None, f"{next_to}: which of these are its own cannot be determined")
-            continue
-        usual, most = votes[at].most_common(1)[0]
-        if mine != usual:
-            yield Finding(
-                subject,
-                None,
-                f"{next_to}, and GPU {gpu.index} of {most} other nodes has {joined(usual) or 'none'}",
-            )
+            text += f"; by the order of the profile's devices it has {joined(due)}"
+        elif not mine:
+            text += ": which of these are its own is not known"
+        elif mine != usual:
+            text += f", and GPU {gpu.index} of {most} other nodes has {joined(usual) or 'none'}"
         else:
-            yield Finding(subject, True, next_to, note=joined(mine))
+            ok = True
+        yield Finding(f"{node.name} GPU {gpu.index}", ok, text, note=joined(mine) if ok else "")

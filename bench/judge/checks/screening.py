@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from bench.judge.blame import transfers
 from bench.judge.blame.transfers import BUDGET, GIVEN_UP
+from bench.judge.blame.wording import slower
 from bench.judge.evidence import Evidence
+from bench.judge.findings import Finding
 from bench.judge.registry import check
-from bench.model.units import show_seconds, show_share
-from bench.model.verdict import Status, Verdict
-from bench.plan.screening import Finding, Step
+from bench.model.units import show_seconds
+from bench.plan.screening import ScreenedFault, Step
 
-SOURCE = "RailGauge, confirmed with other good nodes"
 NEXT = {
     "node": "compare its PCIe links, CPU governor, firmware and driver with a good node, then drain it",
     "port": "reseat or swap its cable and transceiver, then the adapter",
@@ -28,56 +28,48 @@ def is_screened(evidence: Evidence) -> bool:
     return any(phase.name.startswith(transfers.SCREEN) for phase in evidence.run.plan.phases)
 
 
-@check("blame.screening")
-def screening(evidence: Evidence) -> Iterator[Verdict]:
+def _not_screened(evidence: Evidence) -> str:
+    left = dict(evidence.run.plan.skipped).get(transfers.SCREEN, "no nodes were screened in this run")
+    return "" if is_screened(evidence) else left
+
+
+def _screened(evidence: Evidence) -> Step:
+    return transfers.screened(evidence.rows, evidence.ranks, evidence.profile, evidence.background)
+
+
+@check(
+    "blame.screening",
+    subject="rails",
+    source="RailGauge",
+    on_inconclusive="give more time with --budget, or measure all pairs: railgauge accept",
+    bound=0.0,
+    unless=(_not_screened,),
+)
+def screening(evidence: Evidence) -> Iterator[Finding]:
     """No ring of nodes is slow; who slows one is traced by halves and confirmed with other good nodes."""
-    if not is_screened(evidence):
-        reason = dict(evidence.run.plan.skipped).get(transfers.SCREEN, "no nodes were screened in this run")
-        yield Verdict("blame.screening", "rails", Status.SKIP, reason)
-        return
-    last = transfers.screened(evidence.rows, evidence.ranks, evidence.profile, evidence.background)
+    last = _screened(evidence)
     for found in last.findings:
-        yield Verdict(
-            "blame.screening",
+        yield Finding(
             subject_of(found),
-            Status.FAIL,
-            f"{show_share(found.lost)} of the rate is missing",
-            "as its equals",
-            SOURCE,
-            NEXT[found.kind],
-            value=found.lost,
-            bound=0.0,
+            False,
+            slower(found.lost),
+            found.lost,
+            wanted="its peers' rate",
+            source="RailGauge, confirmed with other good nodes",
+            step=NEXT[found.kind],
             evidence=found.evidence,
         )
-    for text in (*last.open, *last.unknown, *_unfinished(last)):
-        yield Verdict(
-            "blame.screening",
-            "rails",
-            Status.INCONCLUSIVE,
-            text,
-            "a name, or a clear ring",
-            "RailGauge",
-            "give more time with --budget, or measure all pairs: railgauge accept",
-        )
+    left = "; ".join(" ".join(ring) for ring in last.probes[:4])
+    unfinished = [f"{len(last.probes)} probes were still to be measured: {left}"] if last.probes else []
+    for text in (*last.open, *last.unknown, *unfinished):
+        yield Finding("rails", None, text, wanted="a name, or a clear ring")
     if not (last.findings or last.open or last.unknown or last.probes):
-        yield Verdict(
-            "blame.screening",
-            "rails",
-            Status.PASS,
-            f"no ring is slow; covered {last.coverage.text}",
-            "no slow ring",
-            "RailGauge",
-            value=float(last.coverage.ports),
-            bound=float(last.coverage.ports_of),
-        )
+        ports, of = float(last.coverage.ports), float(last.coverage.ports_of)
+        text = f"no ring is slow; covered {last.coverage.text}"
+        yield Finding("rails", True, text, ports, wanted="no slow ring", bound=of)
 
 
-def _unfinished(last: Step) -> tuple[str, ...]:
-    names = "; ".join(" ".join(ring) for ring in last.probes[:4])
-    return (f"{len(last.probes)} probes were still to be measured: {names}",) if last.probes else ()
-
-
-def subject_of(found: Finding) -> str:
+def subject_of(found: ScreenedFault) -> str:
     """In the words of blame: ``n1 rail eth2``, ``path n1 - n2 on rail eth2``."""
     return {
         "node": f"node {found.node}",
@@ -89,46 +81,33 @@ def subject_of(found: Finding) -> str:
     }[found.kind]
 
 
-@check("coverage.budget")
-def budget(evidence: Evidence) -> Iterator[Verdict]:
+def _left_out(evidence: Evidence, name: str) -> list[str]:
+    return [text for phase, text in evidence.run.plan.skipped if phase == name]
+
+
+@check(
+    "coverage.budget",
+    subject="run",
+    wanted="all",
+    source="--budget",
+    on_inconclusive="give more time: what was not tested is not known to be good",
+    unless=(lambda evidence: "" if _left_out(evidence, BUDGET) else "the run had no time limit",),
+)
+def budget(evidence: Evidence) -> Iterator[Finding]:
     """Nothing was left out for want of time; what was is named, and was not tested."""
-    promised = [text for name, text in evidence.run.plan.skipped if name == BUDGET]
-    if not promised:
-        yield Verdict("coverage.budget", "run", Status.SKIP, "the run was given as long as it takes")
-        return
-    source, step = "--budget", "give more time: what was not tested is not known to be good"
-    for text in (text for name, text in evidence.run.plan.skipped if name == GIVEN_UP):
-        yield Verdict(
-            "coverage.budget",
-            "run",
-            Status.INCONCLUSIVE,
-            f"given up for want of time: {text}",
-            "all",
-            source,
-            step,
-        )
-    for note in (note for note in evidence.run.notes if "of the budget are left" in note):
-        yield Verdict("coverage.budget", "run", Status.INCONCLUSIVE, note, "all", source, step)
+    given_up = _left_out(evidence, GIVEN_UP)
+    yield from (Finding("run", None, f"given up for want of time: {text}") for text in given_up)
+    notes = (note for note in evidence.run.notes if "of the budget are left" in note)
+    yield from (Finding("run", None, note) for note in notes)
     if is_screened(evidence):
-        yield _paths(evidence, step)
-    if not any(name == GIVEN_UP for name, _ in evidence.run.plan.skipped):
+        # what a bad link between two good nodes had to be on to be found
+        last = _screened(evidence).coverage
+        whole = last.paths == last.paths_of and last.ports == last.ports_of
+        text, paths, of = f"measured {last.text}", float(last.paths), last.paths_of
+        yield Finding(
+            "paths", True if whole else None, text, paths, wanted=f"all {of} paths", bound=float(of)
+        )
+    if not given_up:
         took = evidence.run.lasted
-        told = f"; it took {show_seconds(took)}" if took is not None else ""
-        yield Verdict("coverage.budget", "run", Status.PASS, f"all fits: {promised[0]}{told}", "all", source)
-
-
-def _paths(evidence: Evidence, step: str) -> Verdict:
-    """What a bad link between two good nodes had to be on to be found."""
-    last = transfers.screened(evidence.rows, evidence.ranks, evidence.profile, evidence.background).coverage
-    whole = last.paths == last.paths_of and last.ports == last.ports_of
-    return Verdict(
-        "coverage.budget",
-        "paths",
-        Status.PASS if whole else Status.INCONCLUSIVE,
-        f"measured {last.text}",
-        f"all {last.paths_of} paths",
-        "--budget",
-        "" if whole else step,
-        value=float(last.paths),
-        bound=float(last.paths_of),
-    )
+        lasted = f"; it took {show_seconds(took)}" if took is not None else ""
+        yield Finding("run", True, f"all fits: {_left_out(evidence, BUDGET)[0]}{lasted}")

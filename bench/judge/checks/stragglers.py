@@ -12,13 +12,12 @@ from statistics import median
 from bench.judge.drift.past import from_json
 from bench.judge.drift.series import series_of
 from bench.judge.evidence import Evidence
+from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
 from bench.judge.stragglers import Waiting, stragglers
 from bench.model.profile import Profile
-from bench.model.verdict import Status, Verdict
+from bench.model.verdict import Status
 from bench.store.rows import Row
-
-from .bounds import matching
 
 NIGHTS, LEAST = 7, 3  # nights that say what is usual: the last few, and no fewer than that
 ONE = (
@@ -33,51 +32,33 @@ ALL = (
 UNKNOWN = "run again with this version, which records who is waited for"
 
 
-@check("blame.stragglers")
-def waiting(evidence: Evidence) -> Iterator[Verdict]:
-    """All together are as fast as usual; who comes late or leaves late in most iterations is named."""
+@check("blame.stragglers", subject="ranks", wanted="no straggler, and calls as fast as usual")
+def waiting(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
+    """Calls are as fast as usual; a rank that comes late or leaves late in most iterations is named."""
     cases = {case.id: case for case in evidence.run.plan.cases}
     before = usual_of_nights(evidence)
     usual = {**usual_of_bounds(evidence), **before}
     answer = stragglers(evidence.run.measurements, cases, evidence.ranks, usual)
-    # coverage says what was not measured; and on a machine whose speed nobody vouches for, somebody may well
+    # coverage names what was not measured; and on a machine whose speed nobody vouches for, somebody may well
     # be waited for most of the time
     if not (evidence.profile.limits or before) or answer.status is Status.INCONCLUSIVE:
-        yield Verdict(
-            "blame.stragglers",
-            "ranks",
-            Status.SKIP,
-            answer.text,
-            "three ranks or more, and a bound or nights on what was measured",
-            evidence.profile.name,
-        )
+        yield NotApplicable(answer.text)
         return
-    yield Verdict(
-        "blame.stragglers",
-        _subject(answer),
-        answer.status,
+    named = answer.status is Status.FAIL and bool(answer.culprits) and not answer.systemwide
+    yield Finding(
+        ", ".join(straggler.name for straggler in answer.culprits) if named else "ranks",
+        answer.status is Status.PASS,
         answer.text,
-        "no waiting for the same rank that makes calls slow, and all as fast as usual",
-        _source(answer, before, evidence.profile),
-        _next_step(answer),
+        source=_source(answer, before, evidence.profile),
+        step=""
+        if answer.status is Status.PASS
+        else UNKNOWN
+        if not answer.iterations
+        else ONE
+        if named
+        else ALL,
         evidence=answer.left_out,
     )
-
-
-def _blames(answer: Waiting) -> bool:
-    return answer.status is Status.FAIL and bool(answer.culprits) and not answer.systemwide
-
-
-def _subject(answer: Waiting) -> str:
-    return ", ".join(straggler.name for straggler in answer.culprits) if _blames(answer) else "ranks"
-
-
-def _next_step(answer: Waiting) -> str:
-    if answer.status is not Status.FAIL:
-        return ""
-    if not answer.iterations:
-        return UNKNOWN
-    return ONE if _blames(answer) else ALL
 
 
 def _source(answer: Waiting, before: dict[str, float], want: Profile) -> str:
@@ -87,7 +68,7 @@ def _source(answer: Waiting, before: dict[str, float], want: Profile) -> str:
 
 
 def usual_of_nights(evidence: Evidence) -> dict[str, float]:
-    """Seconds that a call by itself usually takes, by case, from the good ones of the last nights; {} of none.
+    """Seconds that an isolated call usually takes, by case, from the good ones of the last nights; {} of none.
 
     Nights of another fingerprint (driver, NCCL, firmware, nodes …) say nothing of this cluster as it is.
     """
@@ -95,7 +76,9 @@ def usual_of_nights(evidence: Evidence) -> dict[str, float]:
         return {}
     past = from_json(evidence.run.history)
     found = {}
-    for row in _whole(evidence):
+    for row in (
+        row for row in evidence.rows if row.ranks == len(evidence.ranks)
+    ):  # as the series of the nights
         series = series_of(row.case, past.cluster)
         good = [
             night.value
@@ -112,19 +95,12 @@ def usual_of_nights(evidence: Evidence) -> dict[str, float]:
 def usual_of_bounds(evidence: Evidence) -> dict[str, float]:
     """The same from the profile's bounds on this many nodes: more than that is slow."""
     found: dict[str, float] = {}
-    count = evidence.node_count
-    for limit in evidence.profile.limits:
-        if limit.quantity in ("p50", "busbw") and limit.nodes[0] <= count <= limit.nodes[1]:
-            for row in matching(evidence, limit):
-                value = limit.bound.value
-                seconds = value if limit.quantity == "p50" else _at(row, value)
-                found[row.case.id] = min(seconds, found.get(row.case.id, seconds))
+    for limit in evidence.limits("p50", "busbw"):
+        for row in evidence.rows_of(limit):
+            value = limit.bound.value
+            seconds = value if limit.quantity == "p50" else _at(row, value)
+            found[row.case.id] = min(seconds, found.get(row.case.id, seconds))
     return found
-
-
-def _whole(evidence: Evidence) -> list[Row]:
-    """Rows over the whole job, as the series of the nights are."""
-    return [row for row in evidence.rows if row.ranks == len(evidence.ranks)]
 
 
 def _at(row: Row, rate: float) -> float:

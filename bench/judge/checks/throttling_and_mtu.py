@@ -1,7 +1,7 @@
 """What else explains a slow or silent rail: a CPU that was held back, packets too large for the way.
 
-Blame sees transfers alone. A node whose cores were taken away is slow on all of its rails, and a way that
-swallows full packets looks like a dead one: neither is mended by a new cable.
+Blame judges transfers alone. A node whose cores were taken away is slow on all of its rails, and a way that
+loses full packets looks like a dead one: neither is mended by a new cable.
 """
 
 from __future__ import annotations
@@ -12,46 +12,41 @@ from dataclasses import replace
 from bench.judge.blame import Blame, Subject, transfers
 from bench.judge.counter_windows import Window
 from bench.judge.evidence import Evidence
-from bench.judge.findings import Finding, Question
+from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
 from bench.model.counters import CPU
 from bench.model.units import show_seconds, show_share, show_size
-from bench.model.verdict import Status, Verdict
+
+from .excluded_bytes import nothing_begun
 
 THROTTLED = 0.1  # share of the quota's periods: a limit that is touched now and then slows no transfer
-FEW = 20  # periods (of 0.1 s, as a rule): of fewer a share says nothing
-SOURCE = "Linux, Documentation/scheduler/sched-bwc.rst"
+FEW = 20  # periods (of 0.1 s, as a rule): of fewer a share proves nothing
 CORES = "give the job the whole machine: look at cpu.max of its cgroup, --cpus-per-task, resources.limits.cpu"
 SIZE = "compare the MTU along the way, switch ports too: ping -M do -s 8972 from its address, smaller until it passes"
 
 
-@check("growth.throttling")
-def throttling(evidence: Evidence) -> Iterator[Verdict]:
+@check(
+    "growth.throttling",
+    wanted=f"throttled in less than {show_share(THROTTLED)} of the periods",
+    source="Linux, Documentation/scheduler/sched-bwc.rst",
+    on_fail=CORES,
+    on_inconclusive="cat /sys/fs/cgroup/cpu.stat",
+    unit="nodes with a CPU quota",
+    bound=THROTTLED,
+    unless=(nothing_begun,),
+)
+def throttling(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     """No node's work was held back by a CPU quota while it was measured."""
-    ask = Question(
-        "growth.throttling",
-        f"throttled in less than {show_share(THROTTLED)} of the periods",
-        SOURCE,
-        CORES,
-        "cat /sys/fs/cgroup/cpu.stat",
-        THROTTLED,
-    )
-    if not evidence.begun:
-        yield ask.skip("all nodes", "no phase was begun")
-        return
-    comparable, gaps = evidence.windows, evidence.gaps
-    found = [finding for window in comparable if (finding := _held_back(window))]
-    if not comparable:
-        yield from ask.verdicts([Finding(gap.subject, None, gap.reason) for gap in gaps], "")
-        return
-    if not found:
-        yield ask.skip("all nodes", "no node says that a CPU quota limits it")
+    if not evidence.windows:
+        yield from (Finding(gap.subject, None, gap.reason) for gap in evidence.gaps)
         return
     worst: dict[str, Finding] = {}
-    for finding in found:
+    for finding in filter(None, map(_held_back, evidence.windows)):
         if (finding.value or 0.0) >= (worst.get(finding.subject, finding).value or 0.0):
             worst[finding.subject] = finding
-    yield from ask.verdicts(worst.values(), "nodes with a CPU quota were not held back by it")
+    yield from worst.values()
+    if not worst:
+        yield NotApplicable("no node shows that a CPU quota limits it")
 
 
 def _held_back(window: Window) -> Finding | None:
@@ -62,32 +57,32 @@ def _held_back(window: Window) -> Finding | None:
         return None
     periods, times, waited = grown
     share = times / periods if periods else 0.0
-    told = (
+    text = (
         f"its CPU is throttled: nr_throttled rose by {times} in {periods} periods of its quota, its threads"
         f" waited {show_seconds(waited / 1e6)} in phase {window.phase}"
     )
-    return Finding(f"{window.node.name} cpu", periods < FEW or share < THROTTLED, told, share)
+    return Finding(f"{window.node.name} cpu", periods < FEW or share < THROTTLED, text, share)
 
 
-def explained(verdict: Verdict, blamed: Blame, evidence: Evidence) -> Verdict:
-    """The verdict on ``blamed``, with what else explains it where something does."""
+def explained(found: Finding, blamed: Blame, evidence: Evidence) -> Finding:
+    """The finding on ``blamed``, with what else explains it where something does."""
     held = sorted({name for name in _nodes(blamed) if name in held_back(evidence)})
     if held:
         return replace(
-            verdict,
-            status=Status.INCONCLUSIVE,
-            measured=f"{verdict.measured}, but the CPU of {', '.join(held)} was throttled meanwhile",
-            next_step=f"see growth.throttling, then measure again: {CORES}",
+            found,
+            ok=None,
+            measured=f"{found.measured}, but the CPU of {', '.join(held)} was throttled meanwhile",
+            step=f"see growth.throttling, then measure again: {CORES}",
         )
     size = swallowed(blamed.subject, evidence)
     if size:
         return replace(
-            verdict,
+            found,
             measured=f"connections come up and small messages pass, but not one of {show_size(size)} gets through:"
             " full packets are lost on the way, as where its MTU is smaller than that of the ends",
-            next_step=SIZE,
+            step=SIZE,
         )
-    return verdict
+    return found
 
 
 def held_back(evidence: Evidence) -> frozenset[str]:

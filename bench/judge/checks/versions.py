@@ -6,14 +6,14 @@ What more than half have is taken to be right; the others are named. Where no va
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 from bench.judge.evidence import Evidence
-from bench.judge.findings import Finding, Question
+from bench.judge.findings import Finding, NotApplicable, Outcome
 from bench.judge.registry import check
 from bench.model.facts import Node
 from bench.model.majority import odd_ones, shared_by
 from bench.model.rails import rails_of
-from bench.model.verdict import Verdict
 
 from .throttling_and_mtu import CORES
 
@@ -22,7 +22,7 @@ Row = tuple[str, Read]
 
 
 def _quota(node: Node) -> str | None:
-    """A node without a quota differs from one that has one; of a node that did not tell its CPUs nothing is known."""
+    """A node without a quota differs from one that has one; of a node that shows no CPUs nothing is known."""
     if node.host.cpus is None:
         return None
     return "none" if node.host.cpu_quota is None else f"{node.host.cpu_quota:g} cores"
@@ -61,37 +61,40 @@ SOFTWARE: tuple[Row, ...] = (
 )
 
 
-@check("versions.firmware", early=True)
-def firmware(evidence: Evidence) -> Iterator[Verdict]:
-    """All HCAs of one board have the same firmware, over all nodes."""
-    ask = Question(
-        "versions.firmware",
-        "one firmware for one board",
-        "the majority",
-        "bring it to the others' firmware: mlxfwmanager",
-        "read it by hand: cat /sys/class/infiniband/*/fw_ver",
-    )
+def _boards(evidence: Evidence) -> dict[str, dict[str, str | None]]:
+    """Board → HCA → firmware."""
     boards: dict[str, dict[str, str | None]] = {}
     for node in evidence.nodes:
         for port in node.ports:
-            boards.setdefault(port.board or port.hca_type or "an unknown board", {})[
-                f"{node.name} {port.hca}"
-            ] = port.fw
-    if not boards:
-        yield ask.skip("all nodes", "no HCA on any node")
-        return
+            board = boards.setdefault(port.board or port.hca_type or "an unknown board", {})
+            board[f"{node.name} {port.hca}"] = port.fw
+    return boards
+
+
+@check(
+    "versions.firmware",
+    wanted="one firmware for one board",
+    source="the majority",
+    on_fail="bring it to the others' firmware: mlxfwmanager",
+    on_inconclusive="read it by hand: cat /sys/class/infiniband/*/fw_ver",
+    unit="HCAs",
+    unless=(lambda evidence: "" if _boards(evidence) else "no node has an HCA",),
+    facts_only=True,
+)
+def firmware(evidence: Evidence) -> Iterator[Finding]:
+    """All HCAs of one board have the same firmware, over all nodes."""
     needed = {
         f"{node.name} {role.port.hca}"
         for node in evidence.nodes
         for role in rails_of(node, evidence.rails)
         if role.port
     }
-    found = [finding for board, values in boards.items() for finding in _firmware(board, values, needed)]
-    yield from ask.verdicts(found, "HCAs have the firmware of their board")
+    for board, values in _boards(evidence).items():
+        yield from _firmware(board, values, needed)
 
 
 def _firmware(board: str, values: Mapping[str, str | None], needed: set[str]) -> Iterator[Finding]:
-    """One finding a HCA that is alike or not told, one a node for those that are not."""
+    """One finding for each HCA that has the usual firmware or shows none; one a node for those that differ."""
     known = {name: fw for name, fw in values.items() if fw is not None}
     odd = {each.name: each for each in odd_ones(known)}
     for name in values:
@@ -103,82 +106,37 @@ def _firmware(board: str, values: Mapping[str, str | None], needed: set[str]) ->
     for name, each in odd.items():
         by_node.setdefault((name.split(" ")[0], each.value), []).append(name.split(" ")[1])
     for (node, value), hcas in by_node.items():
-        told = next(each for each in odd.values() if each.value == value)
-        others = f"{told.peers} others {told.usual}" if told.usual else "no version has a majority"
-        yield Finding(
-            node, False, f"differs in firmware of {shared_by(hcas, 'HCAs', 8)} ({board}): {value}, {others}"
-        )
+        one = next(each for each in odd.values() if each.value == value)
+        others = f"{one.peers} others {one.usual}" if one.usual else "no version has a majority"
+        text = f"differs in firmware of {shared_by(hcas, 'HCAs', 8)} ({board}): {value}, {others}"
+        yield Finding(node, False, text)
 
 
-@check("versions.host", early=True)
-def host(evidence: Evidence) -> Iterator[Verdict]:
-    """All nodes are the same kind of machine."""
-    yield from _alike(
-        "versions.host",
-        HOST,
-        evidence,
-        "ask the provider for a node like the others",
-        evidence.profile.gpus > 0,
-    )
-
-
-@check("versions.quota", early=True)
-def quota(evidence: Evidence) -> Iterator[Verdict]:
-    """All nodes let the job use as many of their cores."""
-    yield from _alike("versions.quota", QUOTA, evidence, CORES, False)
-
-
-@check("versions.system", early=True)
-def system(evidence: Evidence) -> Iterator[Verdict]:
-    """All nodes have the same kernel, operating system and OFED."""
-    yield from _alike(
-        "versions.system", SYSTEM, evidence, "install what the others have", evidence.profile.gpus > 0
-    )
-
-
-@check("versions.driver", early=True)
-def driver(evidence: Evidence) -> Iterator[Verdict]:
-    """All nodes have the same NVIDIA driver, VBIOS and GPU."""
-    yield from _alike(
-        "versions.driver", DRIVER, evidence, "install what the others have", evidence.profile.gpus > 0
-    )
-
-
-@check("versions.software", early=True)
-def software(evidence: Evidence) -> Iterator[Verdict]:
-    """All nodes have the same torch, CUDA, NCCL, MPI and UCX."""
-    yield from _alike(
-        "versions.software", SOFTWARE, evidence, "install what the others have", evidence.profile.gpus > 0
-    )
-
-
-def _alike(
-    name: str, rows: Sequence[Row], evidence: Evidence, repair: str, needed: bool
-) -> Iterator[Verdict]:
-    """``needed``: the first row must be known. Otherwise what no node has is no difference."""
-    ask = Question(name, "the same on every node", "the majority", repair)
+def _alike(rows: Sequence[Row], needed: bool, evidence: Evidence) -> Iterator[Outcome]:
+    """``needed``: the first row must be known where there are GPUs. Else what no node has is no difference."""
     if len(evidence.nodes) < 2:
-        told = [
-            f"{label}: {value}" for node in evidence.nodes for label, read in rows if (value := read(node))
+        shown = [
+            f"{name}: {value}" for node in evidence.nodes for name, read in rows if (value := read(node))
         ]
-        yield ask.skip("all nodes", "one node has no other to differ from", *told)
+        yield NotApplicable("one node has no other to differ from", evidence=tuple(shown))
         return
-    found = []
-    for at, (label, read) in enumerate(rows):
-        found += list(_row(label, {node.name: read(node) for node in evidence.nodes}, needed and at == 0))
+    needed = needed and evidence.profile.gpus > 0
+    found = [
+        finding
+        for at, (label, read) in enumerate(rows)
+        for finding in _row(label, {node.name: read(node) for node in evidence.nodes}, needed and at == 0)
+    ]
+    yield from found
     if not found and not needed:
-        yield ask.skip("all nodes", "no node has any of it")
-        return
-    yield from ask.verdicts(found, "versions are the same on every node")
+        yield NotApplicable("no node has any of it")
 
 
 def _row(label: str, values: Mapping[str, str | None], needed: bool) -> Iterator[Finding]:
     known = {name: value for name, value in values.items() if value is not None}
     silent = [name for name in values if name not in known]
     if silent and (known or needed):
-        yield Finding(
-            shared_by(silent, "nodes"), None, f"{label} is not known, {len(known)} others tell theirs"
-        )
+        text = f"{label} is not known, {len(known)} others show theirs"
+        yield Finding(shared_by(silent, "nodes"), None, text)
     odd = odd_ones(known)
     for each in odd:
         others = f"{each.peers} others {each.usual}" if each.usual else "no value has a majority"
@@ -186,6 +144,45 @@ def _row(label: str, values: Mapping[str, str | None], needed: bool) -> Iterator
     if known and not silent and not odd:
         value = next(iter(known.values()))
         yield Finding(label, True, value, note=value)
+
+
+_everywhere = partial(
+    check, wanted="the same on every node", source="the majority", unit="versions", facts_only=True
+)
+INSTALL = "install what the others have"
+
+
+@_everywhere(
+    "versions.host",
+    on_fail="ask the provider for a node like the others",
+)
+def host(evidence: Evidence) -> Iterator[Outcome]:
+    """All nodes are the same kind of machine."""
+    return _alike(HOST, True, evidence)
+
+
+@_everywhere("versions.quota", on_fail=CORES)
+def quota(evidence: Evidence) -> Iterator[Outcome]:
+    """All nodes let the job use as many of their cores."""
+    return _alike(QUOTA, False, evidence)
+
+
+@_everywhere("versions.system", on_fail=INSTALL)
+def system(evidence: Evidence) -> Iterator[Outcome]:
+    """All nodes have the same kernel, operating system and OFED."""
+    return _alike(SYSTEM, True, evidence)
+
+
+@_everywhere("versions.driver", on_fail=INSTALL)
+def driver(evidence: Evidence) -> Iterator[Outcome]:
+    """All nodes have the same NVIDIA driver, VBIOS and GPU."""
+    return _alike(DRIVER, True, evidence)
+
+
+@_everywhere("versions.software", on_fail=INSTALL)
+def software(evidence: Evidence) -> Iterator[Outcome]:
+    """All nodes have the same torch, CUDA, NCCL, MPI and UCX."""
+    return _alike(SOFTWARE, True, evidence)
 
 
 def _same(values: Sequence[str | None]) -> str | None:

@@ -5,48 +5,46 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bench.judge.evidence import Evidence
-from bench.judge.registry import check
-from bench.judge.wire import RowReading, TargetReading, is_possible, of_row, of_target, why_not
+from bench.judge.findings import Finding, NotApplicable
+from bench.judge.registry import by_profile, check
+from bench.judge.wire import TargetReading, is_possible, of_row, of_target, why_not
 from bench.model.profile import Limit
-from bench.model.units import show_both, show_rate, show_share, show_size
-from bench.model.verdict import Status, Verdict
-from bench.store import IMPORTED
+from bench.model.units import show_both, show_rate, show_share
+from bench.model.verdict import Verdict
 from bench.store.rows import Row
 
-# what a conclusion is as a verdict; the others cannot tell by this row
-JUDGED = {"healthy": Status.PASS, "below": Status.FAIL, "error": Status.INCONCLUSIVE}
+from .bounds import missing
+
+# what a conclusion is as a verdict; other rows are no test of the rails
+JUDGED = {"healthy": True, "below": False, "error": None}
 
 
 @check("wire.ceiling")
-def ceiling(evidence: Evidence) -> Iterator[Verdict]:
+def ceiling(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     """No figure is above what any algorithm can reach on this fabric: such a measurement is wrong."""
+    run, profile = evidence.run, evidence.profile
     tried = [row for row in evidence.rows if not row.measurement.extra.failed]  # blame judges those
-    told = [(row, is_possible(row, evidence.run, evidence.profile)) for row in tried]
-    read = [row for row, possible in told if possible is not None]
+    possible = [(row, is_possible(row, run, profile)) for row in tried]
+    read = sum(ok is not None for _, ok in possible)
     if evidence.rows and not read:
-        why = why_not(tried[0], evidence.run, evidence.profile) if tried else "nothing got through"
-        yield Verdict("wire.ceiling", "all rows", Status.SKIP, f"no ceiling is known: {why}")
-        return
-    bad = [(row, of_row(row, evidence.run, evidence.profile)) for row, possible in told if possible is False]
-    for row, reading in bad:
+        why = why_not(tried[0], run, profile) if tried else "nothing got through"
+        yield NotApplicable(why, "all rows")
+    for row in (row for row, ok in possible if ok is False):
+        reading = of_row(row, run, profile)
         assert reading is not None
-        yield Verdict(
-            "wire.ceiling",
+        yield Finding(
             f"{row.case.id} {_group(row, evidence)}".strip(),
-            Status.INCONCLUSIVE,
+            None,
             reading.conclusion.text,
-            f"busbw of at most {reading.ceiling_text}",
-            f"{evidence.profile.name}: {reading.fabric.nodes} nodes × {reading.fabric.gpus} GPUs",
-            f"{reading.conclusion.next_step}; or judge by the profile of this fabric",
-            value=row.busbw,
+            row.busbw,
+            wanted=f"busbw of at most {reading.ceiling_text}",
+            source=f"{profile.name}: {reading.fabric.nodes} nodes × {reading.fabric.gpus} GPUs",
+            step=f"{reading.conclusion.next_step}; or judge by the profile of this fabric",
             bound=reading.ceiling,
         )
-    if read and not bad:
-        left = len(evidence.rows) - len(read)
-        measured = f"{len(read)} rows are at or below their ceilings" + (
-            f", {left} have none" if left else ""
-        )
-        yield Verdict("wire.ceiling", "all rows", Status.PASS, measured)
+    if read and all(ok is not False for _, ok in possible):
+        rest = f", {len(evidence.rows) - read} have none" if read < len(evidence.rows) else ""
+        yield Finding("all rows", True, f"{read} rows are at or below their ceilings{rest}")
 
 
 def _group(row: Row, evidence: Evidence) -> str:
@@ -57,102 +55,57 @@ def _group(row: Row, evidence: Evidence) -> str:
 
 
 @check("wire.share")
-def share(evidence: Evidence) -> Iterator[Verdict]:
+def share(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     """The rails carry the profile's share of the target, under the algorithm in force."""
-    limits = [limit for limit in evidence.profile.limits if _speaks(limit, evidence)]
-    if not limits:
-        return
-    verdicts = []
-    for limit in limits:
-        rows = matching(evidence, limit)
+    found = []
+    for limit in evidence.limits("wire_share"):
+        rows = evidence.rows_of(limit)
         if not rows:
-            yield _missing(limit, evidence)
-        verdicts += [_judge(row, limit, evidence) for row in rows]
-    yield from verdicts
-    if verdicts and all(verdict.status is Status.SKIP for verdict in verdicts):
-        yield Verdict(
-            "wire.share",
-            "rails",
-            Status.INCONCLUSIVE,
-            f"none of {len(verdicts)} rows tells what the rails carry; first: {verdicts[0].measured}",
-            "a row that does",
-            evidence.profile.name,
-            verdicts[0].next_step,
+            yield missing(limit, evidence)
+        found += [_share(row, limit, evidence) for row in rows]
+    yield from found
+    if found and all(isinstance(each, NotApplicable) for each in found):
+        first = found[0]
+        assert isinstance(first, NotApplicable)
+        text = f"none of {len(found)} rows is a test of the rails; first: {first.reason}"
+        yield Finding(
+            "rails", None, text, wanted="a row that is", source=by_profile(evidence), step=first.step
         )
 
 
-def _speaks(limit: Limit, evidence: Evidence) -> bool:
-    return limit.quantity == "wire_share" and limit.nodes[0] <= evidence.node_count <= limit.nodes[1]
-
-
-def matching(evidence: Evidence, limit: Limit) -> list[Row]:
-    """Rows over the whole job of the bound's collective, sizes and algorithm ("": as NCCL chose).
-
-    The evidence phase is slowed by NCCL's log and is left out.
-    """
-    wanted = limit.algorithm or "auto"
-    return [
-        row
-        for row in evidence.rows
-        if row.case.collective == limit.collective
-        and row.case.algorithm == wanted
-        and row.case.phase != "evidence"
-        and limit.size[0] <= row.case.size <= limit.size[1]
-        and row.ranks == len(evidence.ranks)
-    ]
-
-
-def _missing(limit: Limit, evidence: Evidence) -> Verdict:
-    """Nothing to hold against a bound: INCONCLUSIVE; of an import nobody can ask for more than it holds."""
-    low, high = (show_size(size) for size in limit.size)
-    imported = evidence.manifest.launcher == IMPORTED
-    return Verdict(
-        "wire.share",
-        f"{limit.collective} {limit.algorithm}".strip(),
-        Status.SKIP if imported else Status.INCONCLUSIVE,
-        f"the import holds no such row from {low} to {high}"
-        if imported
-        else f"no row from {low} to {high} was measured",
-        f"at least {limit.bound.text} of the target",
-        limit.bound.source,
-        "measure that size: see [sweep] of the profile",
-    )
-
-
-def _judge(row: Row, limit: Limit, evidence: Evidence) -> Verdict:
-    reading = of_row(row, evidence.run, evidence.profile, healthy=limit.bound.value)
+def _share(row: Row, limit: Limit, evidence: Evidence) -> Finding | NotApplicable:
+    bound = limit.bound
+    reading = of_row(row, evidence.run, evidence.profile, healthy=bound.value)
     if reading is None:
-        status, measured, step = (
-            Status.INCONCLUSIVE,
+        return Finding(
+            row.case.id,
+            None,
             why_not(row, evidence.run, evidence.profile),
-            "name the rails in the profile",
+            wanted=f"at least {bound.text} of the target",
+            source=bound.source,
+            step="name the rails in the profile",
+            bound=bound.value,
         )
-    else:
-        status = JUDGED.get(reading.conclusion.kind, Status.SKIP)
-        measured = f"busbw {show_both(row.busbw)}; {reading.conclusion.text}"
-        step = reading.conclusion.next_step
-    return Verdict(
-        "wire.share",
+    measured = f"busbw {show_both(row.busbw)}; {reading.conclusion.text}"
+    if reading.conclusion.kind not in JUDGED:
+        return NotApplicable(measured, row.case.id, step=reading.conclusion.next_step)
+    ok = JUDGED[reading.conclusion.kind]
+    return Finding(
         row.case.id,
-        status,
+        ok,
         measured,
-        f"at least {limit.bound.text} of {_target(reading)}",
-        limit.bound.source,
-        "" if status is Status.PASS else step,
-        value=reading.share[1] if reading else None,
-        bound=limit.bound.value,
+        reading.share[1],
+        wanted=f"at least {bound.text} of {show_rate(reading.target, 'Gb/s')}",
+        source=bound.source,
+        step="" if ok else reading.conclusion.next_step,
+        bound=bound.value,
     )
-
-
-def _target(reading: RowReading | None) -> str:
-    return show_rate(reading.target, "Gb/s") if reading else "the target"
 
 
 @check("wire.target")
 def target(evidence: Evidence) -> Iterator[Verdict]:
     """Port counters, the forced Ring and the rails point-to-point agree on what the rails carry."""
     found = of_target(evidence.run, evidence.rows, evidence.profile)
-    told = [reading for reading in found.readings if reading.told]
     yield Verdict(
         "wire.target",
         "rails",
@@ -161,12 +114,12 @@ def target(evidence: Evidence) -> Iterator[Verdict]:
         found.wanted,
         found.source,
         found.next_step,
-        value=min((reading.share for reading in told), default=None),
-        evidence=_evidence(found.readings),
+        value=min((reading.share for reading in found.readings if reading.told), default=None),
+        evidence=_lines(found.readings),
     )
 
 
-def _evidence(readings: Sequence[TargetReading]) -> tuple[str, ...]:
+def _lines(readings: Sequence[TargetReading]) -> tuple[str, ...]:
     lines = []
     for reading in readings:
         figure = f"{show_both(reading.rate)}, {show_share(reading.share)}: " if reading.told else ""

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.model.facts import Node, Port, rail_of_gpu
+from bench.model.facts import Node, Port
 from bench.model.lines import Side, Tool
 from bench.model.profile import Profile, Rails
-from bench.model.rails import Part, by_port, own_rails, rails_of, roles
+from bench.model.rails import Part, by_port, own_rails, rails_of, roles, shared_out
 from bench.model.rounds import Round, rounds
 
 from .command import SECONDS
@@ -149,13 +149,10 @@ def reach(node: Node, tool: Tool) -> str:
 
 def _nearest(node: Node, rails: Rails) -> dict[str, tuple[str, str]]:
     """Rail → index and PCI address of the first GPU that uses it. A GPU may have several."""
-    addresses = {gpu.index: gpu.pci.address if gpu.pci else "" for gpu in node.gpus}
     found: dict[str, tuple[str, str]] = {}
-    for gpu, own in zip(node.gpus, own_rails(node, rails), strict=False):
-        for each in own:
-            found.setdefault(each, (str(gpu.index), addresses[gpu.index]))
-    # those that would be rails if they were up
-    for index, rail in sorted(rail_of_gpu(node, [port.name for port in wanted(node, rails)]).items()):
-        if rail is not None:
-            found.setdefault(rail, (str(index), addresses[index]))
+    # the second for those that would be rails if they were up
+    for own in (own_rails(node, rails), shared_out(node, [port.name for port in wanted(node, rails)])):
+        for gpu, names in zip(node.gpus, own, strict=False):
+            for name in names:
+                found.setdefault(name, (str(gpu.index), gpu.pci.address if gpu.pci else ""))
     return found

@@ -15,10 +15,10 @@ stopped, resumed and replayed.
 
 from bench.plan.screening.rows import (
     Coverage,
-    Finding,
     Problem,
     Results,
     Ring,
+    ScreenedFault,
     Step,
     groups,
     most_steps,
@@ -28,10 +28,10 @@ from bench.plan.screening.trace import step
 
 __all__ = [
     "Coverage",
-    "Finding",
     "Problem",
     "Results",
     "Ring",
+    "ScreenedFault",
     "Step",
     "groups",
     "most_steps",

@@ -36,7 +36,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Finding:
+class ScreenedFault:
     """kind: node, port, path (node - peer), rail, leaf (``name``) or fabric; ``lost`` of the reference, 0..1."""
 
     kind: str
@@ -80,7 +80,7 @@ class Step:
     """
 
     probes: tuple[Ring, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[ScreenedFault, ...]
     open: tuple[str, ...]
     unknown: tuple[str, ...]
     coverage: Coverage

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from statistics import NormalDist
 
-from bench.plan.screening.rows import Finding, Problem, Results, Ring, Step, coverage, groups, rated
+from bench.plan.screening.rows import Problem, Results, Ring, ScreenedFault, Step, coverage, groups, rated
 
 FAST = 0.9
 """The reference is this quantile of the first rings' rates over all rails: most may be slow, not all."""
@@ -49,7 +49,7 @@ class _Tree:
     results: Results
     first: tuple[Ring, ...]
     wanted: list[Ring] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[ScreenedFault] = field(default_factory=list)
     open: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     reference: float = math.nan
@@ -83,7 +83,7 @@ class _Tree:
         if nominal and not self.reference >= nominal * (1 - self.problem.smallest):
             lost = 1 - self.reference / nominal
             self.findings.append(
-                Finding("fabric", "", "", "", lost, ("even the fast rings are slower than nominal",))
+                ScreenedFault("fabric", "", "", "", lost, ("even the fast rings are slower than nominal",))
             )
         elif nominal is None and len(self.first) == 1:
             self.unknown.append(
@@ -98,7 +98,7 @@ class _Tree:
         for rail in sorted(slow):
             text = f"slow in all {len(self.first)} rings"
             lost = min(self._lost(ring, rail) for ring in self.first)
-            self.findings.append(Finding("rail", "", "", rail, lost, (text,)))
+            self.findings.append(ScreenedFault("rail", "", "", rail, lost, (text,)))
         return {(ring, rail) for ring in self.first for rail in slow}
 
     def _whole_leaves(self, rails: set[str]) -> set[tuple[Ring, str]]:
@@ -115,7 +115,7 @@ class _Tree:
             if all_slow and any(not self._slow(ring, rail) for ring in outside if self._known(ring, rail)):
                 text = f"slow in all {len(inside)} rings on this leaf, fast elsewhere"
                 lost = min(self._lost(ring, rail) for ring in inside)
-                self.findings.append(Finding("leaf", "", "", rail, lost, (text,), leaf))
+                self.findings.append(ScreenedFault("leaf", "", "", rail, lost, (text,), leaf))
                 found |= {(ring, rail) for ring in inside}
         return found
 
@@ -204,7 +204,7 @@ class _Tree:
             if len(slow) == 2:
                 lost = min(self._lost(probe, rail) for probe in slow)
                 self.findings.append(
-                    Finding("port", node, "", rail, lost, (f"slow with {met}, who are good",))
+                    ScreenedFault("port", node, "", rail, lost, (f"slow with {met}, who are good",))
                 )
             else:
                 count = f"{len(slow)} of 2 other good nodes"
@@ -224,7 +224,7 @@ class _Tree:
                 lost = self._lost(probe, rail)
                 left, right = sorted(probe)
                 text = "slow in its ring and alone; both ends are fast with others"
-                self.findings.append(Finding("path", left, right, rail, lost, (text,)))
+                self.findings.append(ScreenedFault("path", left, right, rail, lost, (text,)))
             if not slow and all(self._known(probe, rail) for probe in probes):
                 self.unknown.append(
                     f"ring {' '.join(ring)} was slow on rail {rail} once and not again; measure it again"
@@ -239,7 +239,7 @@ class _Tree:
                 lost = sorted(found.lost for found in own)[len(own) // 2]
                 self.unknown = [text for text in self.unknown if not text.startswith(f"{node} rail ")]
                 self.findings = [found for found in self.findings if found not in own]
-                self.findings.append(Finding("node", node, "", "", lost, own[0].evidence))
+                self.findings.append(ScreenedFault("node", node, "", "", lost, own[0].evidence))
 
 
 @lru_cache(maxsize=1024)

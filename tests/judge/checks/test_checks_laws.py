@@ -18,7 +18,7 @@ from made_nodes import LAMBDA, judged, node, seen, with_gpu, with_host, with_por
 CHECKED = [
     name
     for name, check in CHECKS.items()
-    if check.early
+    if check.facts_only
     and name.startswith(("rails.", "gpus.", "host.", "pcie.", "exclusion.selector", "exclusion.census"))
 ]
 SICK = (

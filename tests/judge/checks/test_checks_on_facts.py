@@ -28,7 +28,7 @@ from made_nodes import (
 )
 
 ON_FACTS = ("host.", "rails.", "pcie.", "gpus.", "versions.", "environment.", "exclusion.")
-EARLY = [name for name, check in CHECKS.items() if check.early and name.startswith(ON_FACTS)]
+EARLY = [name for name, check in CHECKS.items() if check.facts_only and name.startswith(ON_FACTS)]
 HEALTHY_ECC = Ecc(True, 0, 0, 0, 0, 0, 0, False, False)
 Change = Callable[[Node], Node]
 
@@ -160,7 +160,11 @@ FAULTS: list[tuple[str, Change, str]] = [
     ("gpus.nvlink", gpu(nvlinks=DOWN), "n0 GPU 3: 17 of 18 NVLinks are up; down: 5"),
     ("gpus.nvlink", gpu(nvlinks=LINKS[:12]), "n0 GPU 3: 12 NVLinks, not 18, as 15 GPUs have"),
     ("gpus.nvlink", gpu(nvlinks=()), "n0 GPU 3: 0 of 0 NVLinks are up"),
-    ("gpus.rail", rail(state="DOWN"), "n0 GPU 2: uses mlx5_1/1 (NODE), and so does GPU 0"),
+    (
+        "gpus.rail",
+        rail(state="DOWN"),
+        "n0 GPU 2: is equally near to mlx5_1/1, mlx5_2/1, mlx5_4/1, which other GPUs use",
+    ),
     ("host.gpudirect", host(peermem=None), "no nvidia_peermem; NVIDIA's kernel module is the closed one"),
     (
         "host.acs",
@@ -358,6 +362,6 @@ def test_the_bond_of_the_h100_tree_is_named(tmp_path):
 @pytest.mark.parametrize("name", ["rails.state", "rails.rate", "rails.counters"])
 def test_where_there_is_no_rail_the_next_step_is_not_about_rails(name):
     verdicts = judged(name, seen([node(0), replace(node(1), ports=())]))
-    (bare,) = [verdict for verdict in verdicts if verdict.measured == "has no rail that could be asked"]
+    (bare,) = [verdict for verdict in verdicts if verdict.measured == "has no rail that could be judged"]
     assert bare.status is Status.INCONCLUSIVE
     assert bare.next_step == "see rails.count and exclusion.census: no device of this node is a rail"

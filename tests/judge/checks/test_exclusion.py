@@ -96,7 +96,7 @@ def test_the_workers_get_the_profiles_selector_and_the_users_own_is_told():
     assert status("exclusion.selector", evidence) is Status.PASS
     (verdict,) = judged("exclusion.own_environment", evidence)
     assert verdict.status is Status.SKIP
-    assert "left to itself, NCCL_IB_HCA='mlx5_0' takes mlx5_0:1" in verdict.measured
+    assert "without RailGauge NCCL_IB_HCA='mlx5_0' takes mlx5_0:1" in verdict.measured
     assert "export it for your own jobs too" in verdict.measured
     assert (
         status("exclusion.own_environment", seen(nodes(2), environment=exported("^=mlx5_0"))) is Status.PASS

@@ -52,7 +52,7 @@ def test_both_rails_are_named_and_the_pinned_pass_is_the_next_step():
     ]
     assert [verdict.subject for verdict in named] == ["n1 rail mlx5_3/1+mlx5_4/1"]
     assert named[0].next_step.startswith(
-        "mlx5_3/1, mlx5_4/1 are rails of one GPU, and which of them it is these transfers do not tell"
+        "mlx5_3/1, mlx5_4/1 are rails of one GPU, and these transfers do not show which of them it is"
     )
     assert "accept --pinned" in named[0].next_step
     assert not any("pinned" in text for text in named[0].evidence)
@@ -79,7 +79,7 @@ def test_where_pci_does_not_tell_a_name_is_called_a_guess():
         if verdict.status is Status.FAIL
     ]
     assert [verdict.subject for verdict in told] == ["n1 rail mlx5_3/1+mlx5_4/1"]
-    assert told[0].next_step.startswith("not PCI but the order says that mlx5_3/1+mlx5_4/1 is its GPU's")
+    assert told[0].next_step.startswith("mlx5_3/1+mlx5_4/1 is its GPU's by the order and not by PCI")
     plain = [
         verdict for verdict in judged("blame.rails", slow_gpu(False), OCI) if verdict.status is Status.FAIL
     ]

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bench.model.profile import Profile, Rails
@@ -53,13 +53,13 @@ def test_swapped_rails_are_one_finding_and_nobody_else_is_named(tmp_path):
     found = judged("rails.wiring", evidence(tmp_path, heard(swapped={"n1"})), SOCKETS)
     assert [v.status for v in found] == [Status.FAIL]
     assert found[0].subject == "n1 rails eth1 and eth2, swapped"
-    assert found[0].measured == "eth1 hangs with n0 eth2, n2 eth2, eth2 with n0 eth1, n2 eth1"
+    assert found[0].measured == "eth1 is connected to n0 eth2, n2 eth2, eth2 is connected to n0 eth1, n2 eth1"
 
 
 def test_on_two_nodes_it_cannot_be_told_whose_rails_are_swapped(tmp_path):
     told = evidence(tmp_path, heard(2, swapped={"n1"}), 2)
     assert status("rails.wiring", told, SOCKETS) is Status.INCONCLUSIVE
-    assert "cannot be determined, bring more nodes" in worst_words("rails.wiring", told, SOCKETS)
+    assert "is not known, bring more nodes" in worst_words("rails.wiring", told, SOCKETS)
 
 
 def test_two_of_five_nodes_swapped_are_both_named_and_half_of_four_cannot_be_told(tmp_path):
@@ -90,7 +90,9 @@ def test_a_rail_that_nobody_hears_is_could_not_tell_with_the_reason(tmp_path):
     words["n2"]["silent"] = {"eth1": "Network is unreachable"}
     told = evidence(tmp_path, words)
     assert status("rails.wiring", told, SOCKETS) is Status.INCONCLUSIVE
-    assert "n2 eth1: is heard by nobody: Network is unreachable" in worst_words("rails.wiring", told, SOCKETS)
+    assert "n2 eth1: no other node hears it: Network is unreachable" in worst_words(
+        "rails.wiring", told, SOCKETS
+    )
 
 
 def test_a_network_that_passes_no_broadcast_does_not_tell(tmp_path):
@@ -114,6 +116,7 @@ words = st.lists(
 
 
 @settings(max_examples=60)
+@example({"n0": [], "n1": [], "n2": [(rail, node, rail) for rail in RAILS for node in ("n0", "n1")]})
 @given(st.fixed_dictionaries(dict.fromkeys(("n0", "n1", "n2"), words)))
 def test_any_words_end_in_verdicts_and_pass_only_when_every_rail_is_heard_on_itself(tmp_path_factory, told):
     said = {name: {"heard": [list(word) for word in found], "silent": {}} for name, found in told.items()}
@@ -134,7 +137,7 @@ def test_a_damaged_record_raises_and_so_is_an_error_of_the_check(tmp_path, text)
 def test_a_record_in_which_no_node_speaks_is_an_error_and_names_the_nodes(tmp_path, text):
     told = evidence(tmp_path, text)
     assert status("rails.wiring", told, SOCKETS) is Status.INCONCLUSIVE
-    assert "did not say what it heard" in worst_words("rails.wiring", told, SOCKETS)
+    assert "sent no record of what it heard" in worst_words("rails.wiring", told, SOCKETS)
 
 
 def test_what_was_asked_for_and_not_recorded_is_could_not_tell(tmp_path):
