@@ -23,6 +23,19 @@ import pytest
 from . import forks
 
 PACKAGE = "bench"
+# folders of tests that are about other rooms: whoever judges is to be held by tests of judging
+ELSEWHERE = {
+    "gpu_check",
+    "jobs",
+    "lab",
+    "launch",
+    "mutants",
+    "probe",
+    "reports",
+    "security",
+    "speed",
+    "supervise",
+}
 OUTSIDE = (
     "mpi or gpu or root or torch"  # tests whose work is done in processes of their own, or by what may lack
 )
@@ -87,7 +100,7 @@ def gather(root: Path, kept: Path, jobs: int) -> Reach:
     """The map of the tree as it is: what is kept where it still holds, the rest run anew, ``jobs`` at a time."""
     kept.mkdir(parents=True, exist_ok=True)
     digests = _Digests(root)
-    files = sorted((root / "tests").rglob("test_*.py"))
+    files = test_files(root)
     stale = [file for file in files if not _holds(_entry(root, kept, file), digests)]
     if stale:
         print(f"which tests reach which lines: {len(stale)} of {len(files)} test files are run", flush=True)
@@ -104,6 +117,11 @@ def gather(root: Path, kept: Path, jobs: int) -> Reach:
     for test in [test for entry in found for test in entry.failed]:
         print(f"left out, since it fails without a mutant: {test}", flush=True)
     return Reach(found)
+
+
+def test_files(root: Path) -> list[Path]:
+    found = sorted((root / "tests").rglob("test_*.py"))
+    return [path for path in found if path.relative_to(root / "tests").parts[0] not in ELSEWHERE]
 
 
 class _Digests:
