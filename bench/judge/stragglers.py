@@ -383,7 +383,9 @@ def _unknown(
     kept: Sequence[Measurement], counted: Sequence[Measurement], slow: float, found: bool
 ) -> tuple[str, ...]:
     if not kept:
-        return ("stragglers cannot be detected: this needs an unrooted collective on 3 or more ranks",)
+        return (
+            "no measurement can show who is waited for; measure a collective without a root on three ranks or more",
+        )
     if not counted:
         return ("who is waited for, if anybody, was not recorded by the version that measured this",)
     if not math.isnan(slow):

@@ -1,6 +1,6 @@
-"""What fits in the time that a person gives: cut in a stated order, and said before anything starts.
+"""What fits into a time limit: phases are cut in a fixed order, and the cuts are listed before the run starts.
 
-Nothing that is cut is shown as healthy: the verdicts say what was left out, and such a run cannot pass.
+Nothing that is cut is shown as healthy: the verdicts list it, and such a run cannot pass.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ AROUND = 20.0  # seconds before the first phase and after the last: probing, jud
 AFTER = 10.0  # of these after the last: judging, drawing (estimate)
 COUNTERS = 1.0  # seconds around each phase in which every node's counters are read (estimate)
 LEAST_SCREENED = 6  # nodes: two rings of three
-LOOK_CASES = 28  # of a second look at suspects: two tests, seven times, each direction (blame.confirm)
-LOOK_SECONDS = 0.5  # of each
+RETEST_CASES = 28  # of a retest of suspects: two tests, seven times, each direction (blame.confirm)
+RETEST_SECONDS = 0.5  # of each
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ def _sweep(**changes: object) -> Callable[[Job], Job]:
     return cut
 
 
-def _asked(**changes: object) -> Callable[[Job], Job]:
-    return lambda job: replace(job, accept=replace(job.accept, **changes))  # type: ignore[arg-type]
+def _options(**changes: object) -> Callable[[Job], Job]:
+    return lambda job: job.with_options(**changes)
 
 
 def _large(job: Job) -> Job:
@@ -63,39 +63,41 @@ def _gated(job: Job) -> Job:
 
 
 def _without(*names: str) -> Callable[[Job], Job]:
-    return lambda job: replace(job, accept=replace(job.accept, without=(*job.accept.without, *names)))
+    return lambda job: job.with_options(without=(*job.accept.without, *names))
 
 
 def _screened(job: Job) -> Job:
-    """Rings in the place of pairs, where there are enough nodes for two rings and good ones beside a bad one."""
-    return _asked(screened="screening")(job) if len(job.nodes) >= LEAST_SCREENED else job
+    """Rings instead of pairs, where there are enough nodes for two rings and for good nodes beside a bad one."""
+    return job.with_options(screened="screening") if len(job.nodes) >= LEAST_SCREENED else job
 
 
-# first what says least about the network; the rails themselves come last
+GATED_ALONE = Cut("collectives without a bound in the profile", _gated)
+ALL_REDUCE_ALONE = Cut("all collectives but all_reduce", _sweep(collectives=("all_reduce",)))
+# what says least about the network is cut first, the rails themselves last
 CUTS = (
     Cut("point-to-point between neighbours", _sweep(pairs=())),
     Cut("all but the two largest sizes of each collective", _large),
-    Cut("collectives without a bound in the profile", _gated),
+    GATED_ALONE,
     Cut("copies of each GPU, CUDA graphs, registered buffers", _without("copies", "graphs", "registered")),
-    Cut("every rail alone, pinned", _asked(pinned=False)),
-    Cut("each direction of a pair of nodes by itself: both at once remain", _asked(ways="both")),
+    Cut("every rail alone, pinned", _options(pinned=False)),
+    Cut("each direction of a node pair separately (both at once remain)", _options(ways="both")),
     Cut("inside the nodes: all_reduce of each, and GPU by GPU", _without("nodes", "inside", "links")),
     Cut(
-        "pairs of nodes: rings are screened instead; slow ones are traced as long as time is left",
+        "all pairs of nodes (rings of nodes are screened instead, and slow rings traced while time is left)",
         _screened,
     ),
     Cut("the forced Ring", _without("ring")),
-    Cut("all collectives but all_reduce", _sweep(collectives=("all_reduce",))),
+    ALL_REDUCE_ALONE,
     Cut("NCCL's log", _without("evidence")),
-    Cut("the collectives: what is between the nodes remains", _without("collectives", "cross")),
+    Cut("the collectives (transfers between the nodes remain)", _without("collectives", "cross")),
 )
 
 
 @dataclass(frozen=True)
 class BudgetPlan:
-    """What a budget buys: the job to plan, what was ``given_up`` in order, and the seconds of it all.
+    """What fits into a budget: the job to plan, what was ``given_up`` in order, and the seconds of the whole run.
 
-    ``spent``: of these, before the plan was made; ``verbs``: whether there is time for perftest for sure.
+    ``spent``: of these, before the plan was made; ``verbs``: whether time is reserved for perftest.
     """
 
     job: Job
@@ -106,74 +108,77 @@ class BudgetPlan:
 
     @property
     def text(self) -> str:
-        """Said beforehand: how long, what it covers, what was given up."""
-        allowed = show_seconds(self.job.accept.budget or 0.0)
-        told = f"{show_seconds(self.seconds)} of {allowed}"
+        """Printed before the run: how long it takes, what it covers, what was given up."""
+        budget = self.job.accept.budget or 0.0
+        parts = [f"the run takes up to {show_seconds(self.seconds)} of {show_seconds(budget)}"]
         if self.spent > AROUND - AFTER:
-            told += f", {show_seconds(self.spent)} of it spent before the plan, on meeting and probing"
-        if covered := promise(self.job):
-            told += f"; covers {covered.text}"
+            parts[0] += f", of which start-up and probing took {show_seconds(self.spent)}"
+        if covered := coverage_of(self.job):
+            parts.append(f"it covers {covered.text}")
         if self.job.accept.screened:
-            told += f"; {tracing(self.job, (self.job.accept.budget or 0.0) - self.seconds, 0.0)}"
+            parts.append(tracing(self.job, budget - self.seconds, 0.0))
         if not self.verbs:
-            told += "; perftest, where it is installed, in what time is left"
-        return told + (f"; given up, in this order: {'; '.join(self.given_up)}" if self.given_up else "")
+            parts.append("perftest runs only if time is left")
+        if self.given_up:
+            parts.append(f"given up, in this order: {'; '.join(self.given_up)}")
+        return "; ".join(parts)
 
     @property
-    def said(self) -> list[Left]:
-        """As rows of what a plan leaves out: the whole, then what was given up, each by itself."""
+    def left_out(self) -> list[Left]:
+        """As rows of what a plan leaves out: one on the whole budget, then one for each cut."""
         return [(BUDGET, self.text), *((GIVEN_UP, text) for text in self.given_up)]
 
 
 def within(job: Job, budget: float, case_seconds: float, spent: float = 0.0) -> BudgetPlan:
-    """The first of the CUTS after which everything fits into ``budget`` seconds, of which some are ``spent``.
+    """The job after the first of the CUTS with which everything fits into ``budget`` seconds; some are ``spent``.
 
-    Perftest has no time of its own before anything is given up: whether it is installed is not known yet. A cut that
-    saves nothing here is not made, nor one that leaves nothing to measure. Raises PlanError with the least that is
-    needed when nothing fits.
+    The time reserved for perftest goes first, for nobody knows yet whether it is installed. A cut that saves nothing
+    here is not made, nor one that leaves nothing to measure. Raises PlanError with the least that is needed when
+    nothing fits.
     """
-    job = replace(job, accept=replace(job.accept, budget=budget))
-    given_up: list[str] = []
-    needed = total(job, case_seconds, spent)
-    verbs = needed <= budget or not job.verbs
-    if not verbs:
-        job = replace(job, verbs=0.0)
-        needed = total(job, case_seconds, spent)
-    for cut in CUTS:
-        if needed <= budget:
-            break
-        fewer = cut.make(job)
-        left = total(fewer, case_seconds, spent)
-        if left < needed:
-            job, needed = fewer, left
-            given_up.append(cut.text)
+    job = job.with_options(budget=budget)
+    verbs = not job.verbs or total(job, case_seconds, spent) <= budget
+    job = job if verbs else replace(job, verbs=0.0)
+    job, given_up, needed = cut_to(job, CUTS, budget, lambda smaller: total(smaller, case_seconds, spent))
     if needed > budget:
-        what = (
-            "rings of nodes"
-            if job.accept.screened
-            else "pairs of nodes"
-            if len(job.nodes) > 1
-            else "one collective"
-        )
+        pairs = "node pairs" if len(job.nodes) > 1 else "one collective"
+        what = "rings of nodes" if job.accept.screened else pairs
+        began = f", {show_seconds(spent)} of start-up and probing included" if spent > AROUND - AFTER else ""
         raise PlanError(
-            f"{show_seconds(budget)} buy nothing here: the least is {show_seconds(needed)}, for {what} alone"
-            f"{f' and {show_seconds(spent)} that are spent' if spent > AROUND - AFTER else ''}; "
-            f"give --budget {ceil(needed)}s or more"
+            f"--budget {show_seconds(budget)} is too short: the smallest run ({what} only) needs "
+            f"{show_seconds(needed)}{began}; give --budget {ceil(needed)}s or more"
         )
     return BudgetPlan(job, tuple(given_up), needed, spent, verbs)
 
 
+def cut_to(
+    job: Job, cuts: Sequence[Cut], room: float, cost: Callable[[Job], float]
+) -> tuple[Job, list[str], float]:
+    """The job after as many ``cuts``, in order, as bring its ``cost`` to ``room`` seconds or less; their texts; its
+    cost. A cut that saves nothing is not made.
+    """
+    given_up, needed = list[str](), cost(job)
+    for cut in cuts:
+        if needed <= room:
+            break
+        smaller = cut.make(job)
+        if (less := cost(smaller)) < needed:
+            job, needed = smaller, less
+            given_up.append(cut.text)
+    return job, given_up, needed
+
+
 def without(job: Job, given_up: Sequence[str]) -> Job:
-    """The job that a plan was made of which gave up ``given_up``, as its plan says."""
+    """The job after the cuts whose texts are ``given_up``."""
     for cut in CUTS:
         job = cut.make(job) if cut.text in given_up else job
     return job
 
 
 def total(job: Job, case_seconds: float, spent: float = 0.0) -> float:
-    """Seconds of the whole run, at most, with what is measured because of what was seen; inf of nothing.
+    """Seconds of the whole run, at most, retests of suspects included; inf where nothing is left to measure.
 
-    ``spent``: what has passed by now, where that is more than was reckoned with.
+    ``spent``: seconds that have passed by now, where they are known.
     """
     phases, _ = acceptance(job, case_seconds)
     if not phases:
@@ -184,26 +189,26 @@ def total(job: Job, case_seconds: float, spent: float = 0.0) -> float:
 
 
 def later(job: Job, phases: Sequence[Phase], case_seconds: float) -> float:
-    """Seconds of a look at suspects, which all pairs may call for, and of perftest, which follows it.
+    """Seconds of one retest of suspects, which the phase of all pairs may call for, and of perftest after it.
 
-    What is looked at more often, and a slow ring, which is traced, have what time is left.
+    Further retests and the tracing of slow rings get what time is left.
     """
     if all(phase.name != "rails" for phase in phases):
         return 0.0
-    look = LOOK_CASES * LOOK_SECONDS + seconds(Phase("suspects", "", ()), case_seconds, job) + COUNTERS
-    return look + (job.verbs + 2 * COUNTERS if job.verbs else 0.0)
+    retest = RETEST_CASES * RETEST_SECONDS + seconds(Phase("suspects", "", ()), case_seconds, job) + COUNTERS
+    return retest + (job.verbs + 2 * COUNTERS if job.verbs else 0.0)
 
 
 def tracing(job: Job, left: float, case_seconds: float) -> str:
-    """How far ``left`` seconds go in tracing a slow ring of nodes."""
+    """How many of the steps that trace a slow ring of nodes fit into ``left`` seconds."""
     names = node_names(job)
     one = seconds(step_phase(job, 2, (names[:2],)), case_seconds, job) + COUNTERS
     wanted = most_steps(names) - 1
-    return f"of the {wanted} steps that trace one slow ring {min(int(left / one), wanted)} fit for sure"
+    return f"{min(int(left / one), wanted)} of the {wanted} steps that trace a slow ring fit"
 
 
-def promise(job: Job) -> Coverage | None:
-    """What the rails phases will cover when all of them are measured; None on one node."""
+def coverage_of(job: Job) -> Coverage | None:
+    """What the rails phases cover when all of them are measured; None on one node."""
     n, rails = len(job.nodes), len(job.nodes[0]) if job.nodes else 0
     if n < 2:
         return None

@@ -1,9 +1,9 @@
-"""Who takes part in a job, and what a person asked of it: what every phase is planned from."""
+"""The ranks of a job, its profile and its options: what every phase is planned from."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from bench.model.measurement import Rank
@@ -14,16 +14,18 @@ from .names import CROSS, FIRST, PINNED
 
 @dataclass(frozen=True)
 class AcceptOptions:
-    """What a person may ask of an acceptance run besides the profile.
+    """The options of an acceptance run besides its profile.
 
     ways      of the rails phase: "all" (both directions at once, then each alone), "one-way" (each alone)
               or "both" (both at once, nothing else)
-    cross     also GPU i against GPU j of another node
-    pinned    also every rail alone, in workers that are pinned to it; None: with NCCL, but not with gloo,
-              whose transfers are bound to their interfaces anyway
-    screened  "screening": rings of nodes instead of all pairs; slow ones are traced as long as time is left
-    budget    seconds from the command's start to its end; None: as long as it takes
-    without   phases that are left out
+    cross     whether GPU i is measured against GPU j of another node too
+    pinned    whether every rail is measured alone too, in workers that are pinned to it; None: with NCCL, but not
+              with gloo, whose transfers are bound to their interfaces anyway
+    screened  "screening": rings of nodes instead of all pairs, and slow rings are traced while time is left;
+              "groups": rings alone
+    sizes     how many sizes of each collective are measured, for a night; 0: all of the sweep
+    budget    seconds from the command's start to its end; None: no limit
+    without   names of phases that are left out
     """
 
     ways: str = "all"
@@ -32,10 +34,11 @@ class AcceptOptions:
     screened: str = ""
     budget: float | None = None
     without: tuple[str, ...] = ()
+    sizes: int = 0
 
     @property
     def by_name(self) -> dict[str, str]:
-        """Phase → the option that asks for it, of those that nobody measures unasked."""
+        """Phase → the command-line option that asks for it, where it is not measured by default."""
         options = {
             FIRST: "--one-way" if self.ways == "one-way" else "",
             CROSS: "--cross-rail" if self.cross else "",
@@ -46,11 +49,11 @@ class AcceptOptions:
 
 @dataclass(frozen=True)
 class Job:
-    """Who takes part.
+    """The ranks that take part, with their profile and options.
 
-    devices  the rails that can be measured alone, as the facts call them; empty where they do not tell
-    near     for each of them the local rank whose GPU is next to it; empty: in turn
-    verbs    seconds that perftest may take beside the phases; 0 where it has nothing to measure
+    devices  the rails that can be measured alone, by their names in the facts; empty where the facts hold none
+    near     for each of them the local rank whose GPU is next to it; empty: the local ranks in turn
+    verbs    seconds reserved for perftest beside the phases; 0 where it has nothing to measure
     """
 
     profile: Profile
@@ -63,8 +66,12 @@ class Job:
 
     @cached_property
     def nodes(self) -> tuple[tuple[int, ...], ...]:
-        """Ranks of each node."""
+        """The ranks of each node."""
         return by_node(self.ranks)
+
+    def with_options(self, **changes: object) -> Job:
+        """The job with other values of its options."""
+        return replace(self, accept=replace(self.accept, **changes))  # type: ignore[arg-type]
 
 
 def everyone(ranks: Sequence[Rank]) -> tuple[tuple[int, ...], ...]:

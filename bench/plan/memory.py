@@ -1,4 +1,4 @@
-"""What fits in memory: a case that does not is refused here, by name and with both figures."""
+"""Which cases fit in memory; a case that does not is refused by name, with what it needs and what is available."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from bench.model.buffers import largest, rotation
 from bench.model.measurement import Case
 from bench.store import Phase, Plan, Refusal
 
-SCRATCH = 32 << 20  # bytes for the truth, chunk by chunk
+SCRATCH = 32 << 20  # bytes for the expected results, chunk by chunk
 TORCH_HOST = 400 << 20  # resident bytes of a worker that has imported torch and done nothing
 NCCL_RESERVE = 3 << 30  # bytes of GPU memory that the context and NCCL's own channels take
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that one rank may use, and on what: the smallest over all ranks."""
+    """Bytes that one rank may use, and of which memory: the smallest over all ranks."""
 
     available: int
     where: str
 
 
 def needed(case: Case, backend: str) -> int:
-    """Bytes that this case takes on its largest rank: rotated buffers, scratch, what the backend copies."""
+    """Bytes that a case takes on its largest rank: rotated buffers, scratch, the backend's copies."""
     copies = largest(case) if backend == "gloo" else 0
     return rotation(case) * largest(case) + copies + SCRATCH
 
 
 def fit(phases: Sequence[Phase], backend: str, memory: Memory) -> Plan:
-    """The plan with the cases that do not fit taken out and named."""
+    """The plan of the cases that fit; those that do not are listed in it."""
     kept, refused = [], []
     for phase in phases:
         cases = []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from bench.model.collectives import COLLECTIVES
+from bench.model.collectives import COLLECTIVES, collective
+from bench.model.measurement import Case
 from bench.model.profile import Sweep
 from bench.store import Phase
 
@@ -37,17 +39,36 @@ def acceptance(job: Job, case_seconds: float) -> tuple[list[Phase], list[Left]]:
             skipped.append(made)
         else:
             phases += made if isinstance(made, list) else [made]
-    skipped += [(phase.name, "left out for want of time") for phase in phases if _without(phase, job)]
-    kept = [phase for phase in phases if not _without(phase, job)]
-    return [replace(phase, seconds=seconds(phase, case_seconds, job)) for phase in kept], skipped
+    cut = [phase.name for phase in phases if phase.name.split("-")[0] in job.accept.without]
+    kept = [_of_night(phase, job.accept.sizes) for phase in phases if phase.name not in cut]
+    skipped += [(name, "left out, as the time is too short") for name in cut]
+    return [
+        replace(phase, seconds=seconds(phase, case_seconds, job)) for phase in kept if phase.cases
+    ], skipped
 
 
-def _without(phase: Phase, job: Job) -> bool:
-    return phase.name.split("-")[0] in job.accept.without
+def _of_night(phase: Phase, sizes: int) -> Phase:
+    """The phase with as many ``sizes`` of each collective; 0: with all."""
+    if not sizes or phase.name not in ("collectives", "ring", "pairs"):
+        return phase
+    cases = _of_sizes(phase.cases, sizes if phase.name == "collectives" else 1)
+    return replace(phase, cases=tuple(case for case in cases if case.collective != "p2p"))
+
+
+def _of_sizes(cases: Sequence[Case], count: int) -> list[Case]:
+    """So many sizes of each collective, in its first placement: by their rank, since rounding moves the bytes."""
+    found = []
+    for name in dict.fromkeys(case.collective for case in cases):
+        placement = collective(name).placements[0]
+        own = [case for case in cases if (case.collective, case.placement) == (name, placement)]
+        own.sort(key=lambda case: case.size)
+        ranks = {1: (-1,), 2: (0, -1)}.get(count, (0, len(own) // 2, -1))
+        found += list(dict.fromkeys(own[rank] for rank in ranks if own))
+    return found
 
 
 def seconds(phase: Phase, budget: float, job: Job) -> float:
-    """At most: the workers' start, then the budget of each case with the last turn that may overrun it."""
+    """At most: the start of the workers, then the budget of each case with the last turn that may overrun it."""
     start = START + (START_NCCL * len(job.ranks) if job.backend == "nccl" else 0.0)
     return len(phase.cases) * (phase.rules.get("budget", budget) * 1.3 + AROUND_CASE) + start
 

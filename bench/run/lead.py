@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from bench import __version__
 from bench.judge.blame.background import pins
+from bench.judge.expected_plan import expected_phases
 from bench.judge.gpu_of_rank import foreseen
 from bench.judge.verdicts import status
 from bench.launch import Place
@@ -24,8 +25,6 @@ from bench.model.measurement import Rank
 from bench.model.profile import Profile
 from bench.model.verdict import EXIT
 from bench.plan import Job, Memory, PlanError, acceptance, by_node, fit, sweep_cases, whole, within
-from bench.plan.budget import without
-from bench.plan.names import GIVEN_UP
 from bench.plan.nightly import short
 from bench.store import UNWRITTEN, VERDICTS, Manifest, Phase, Plan, Recorder, Run, RunError, Settings
 from bench.store.standing import standing
@@ -86,7 +85,7 @@ def _coordinate(
     watcher: Watcher,
     departures: Departures,
 ) -> int:
-    with Recorder(options.out, options.resumed is not None, options.share) as recorder:
+    with Recorder(options.out, again=options.resumed is not None) as recorder:
         chief = Coordinator(control, supervisor, recorder, options.limits, watcher.notice, departures)
         whole, unwritten = _kept(chief, options, where, watcher)
     code = EXIT_INCONCLUSIVE
@@ -124,8 +123,7 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
         manifest = _manifest(options, where, ranks, backend, environment)
         if options.resumed:
             resume.unlike(options.resumed, ranks, nodes, manifest.versions, environment)
-            anew, _ = _phases(options, ranks, backend, nodes, gpus)
-            plan, manifest = _go_on(chief, options.resumed, anew, watcher)
+            plan, manifest = _go_on(chief, options, options.resumed, watcher)
         else:
             plan = make_plan(options, ranks, backend, memory(ranks, nodes, backend, gpus), nodes, gpus)
             chief.recorder.manifest(manifest)
@@ -164,9 +162,10 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
     return True
 
 
-def _go_on(chief: Coordinator, run: Run, anew: Sequence[Phase], watcher: Watcher) -> tuple[Plan, Manifest]:
+def _go_on(chief: Coordinator, options: Options, run: Run, watcher: Watcher) -> tuple[Plan, Manifest]:
     """The plan and the manifest of the run that goes on. Raises ResumeRefused where the plan is not its own."""
-    plan = resume.planned_anew(run, anew)
+    sweep = options.sweeps and _sweep(options, run.manifest.ranks, run.manifest.backend)
+    plan = resume.planned_anew(run, [sweep] if sweep else expected_phases(run))
     text = f"resumed: {standing(run).text}"
     chief.recorder.note(text)
     watcher.notice("said", {"text": text})
@@ -208,8 +207,13 @@ def _phases(
     gpus: Mapping[int, int | None] | None,
 ) -> tuple[list[Phase], list[tuple[str, str]]]:
     """What was asked for, and what is left out of it and why."""
-    if not options.sweeps:
-        return _accepted(options, ranks, backend, pins(options.profile, ranks, nodes, gpus), nodes)
+    if options.sweeps:
+        return [_sweep(options, ranks, backend)], []
+    return _accepted(options, ranks, backend, pins(options.profile, ranks, nodes, gpus), nodes)
+
+
+def _sweep(options: Options, ranks: Sequence[Rank], backend: str) -> Phase:
+    """What ``run`` or ``soak`` measures."""
     budget, steady = options.rules.budget, options.rules.window > 0
     name, title = ("soak", "steady load") if steady else ("run", "the sweep that was asked for")
     cases = [
@@ -217,7 +221,7 @@ def _phases(
     ]
     each = budget + 1 if steady else budget * 1.3 + 0.1
     seconds = 0.0 if options.rules.iterations else len(cases) * each + 4
-    return [Phase(name, title, tuple(cases), seconds=seconds)], []
+    return Phase(name, title, tuple(cases), seconds=seconds)
 
 
 def _accepted(
@@ -232,15 +236,13 @@ def _accepted(
     job = Job(profile, ranks, backend, options.accept, tuple(rails), tuple(rails.values()))
     if options.nightly:
         return short(job, options.nightly.budget, seconds)
-    said: list[tuple[str, str]] = []
-    if options.resumed:
-        job = without(job, [text for name, text in options.resumed.plan.skipped if name == GIVEN_UP])
-    elif options.accept.budget is not None:
+    left_out: list[tuple[str, str]] = []
+    if options.accept.budget is not None:
         job = replace(job, verbs=0.0 if why_left(profile, nodes) else verbs_seconds(len(nodes)))
-        bargain = within(job, options.accept.budget, seconds, time.monotonic() - options.start_time)
-        job, said = bargain.job, bargain.said
+        fitted = within(job, options.accept.budget, seconds, time.monotonic() - options.start_time)
+        job, left_out = fitted.job, fitted.left_out
     phases, skipped = acceptance(job, seconds)
-    return phases, [*said, *skipped]
+    return phases, [*left_out, *skipped]
 
 
 def _order(options: Options, ranks: Sequence[Rank], backend: str, address: str) -> WorkOrder:
@@ -298,6 +300,7 @@ def _manifest(
             repetitions=options.repetitions,
             hang=options.limits.hang,
             asked=options.accept.by_name,
+            night=options.nightly.budget if options.nightly else None,
             worker_environment=dict(options.profile.environment) if backend == "nccl" else {},
         ),
         versions={"railgauge": __version__, "python": sys.version.split()[0]},

@@ -11,7 +11,7 @@ from bench.judge.drift.past import Past, expect, from_json, look, record
 from bench.judge.drift.run_fingerprint import cluster_name, parts
 from bench.judge.drift.series import record as made_of
 from bench.model.profile import Profile
-from bench.plan.nightly import RESERVE, told
+from bench.plan.nightly import RESERVE, summary
 from bench.store import Run, load, save_history
 
 from .options import Nightly
@@ -23,7 +23,7 @@ def begin(folder: Path, asked: Nightly, profile: Profile) -> Past:
     cluster = name_of(run, asked.cluster)
     past = look(asked.history, cluster, parts_of(run, profile), run.manifest.started)
     expect(asked.history, past, folder, asked.new)
-    past = replace(past, plan=told(run.plan, asked.budget), reserve=asked.budget * RESERVE)
+    past = replace(past, plan=summary(run.plan, asked.budget), reserve=asked.budget * RESERVE)
     save_history(folder, past.to_json())
     return past
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from bench.model.errors import EXIT_USAGE, RailGaugeError
 from bench.model.facts import Node
 from bench.model.measurement import Case, Rank
-from bench.model.units import show_some
 from bench.plan.names import AGAIN, FIRST, SCREEN
 from bench.plan.rails import FOLLOW_UPS
 from bench.store import Phase, Plan, Run
@@ -164,9 +163,10 @@ def unlike(
     """Raise ResumeRefused with what differs between the run's cluster and the one that is here now."""
     found = list(_differences(run, ranks, nodes, versions, environment))
     if found:
+        more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         raise ResumeRefused(
-            f"{run.path} was measured on another cluster: {show_some(found, SHOWN, separator='; ')}; half "
-            "of each would be neither: start anew, or mend what changed"
+            f"{run.path} was measured on another cluster: {'; '.join(found[:SHOWN])}{more}; half of each would be "
+            "neither: start anew, or mend what changed"
         )
 
 
@@ -213,4 +213,5 @@ def _settings(was: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[st
                 text = f"{name} was {before.get(name, 'not set')}, is {settings.get(name, 'not set')}"
                 changed.setdefault(text, []).append(rank)
     for text, ranks in changed.items():
-        yield f"{text} (rank {show_some(map(str, ranks), 1)})"
+        more = f" and {len(ranks) - 1} more" if len(ranks) > 1 else ""
+        yield f"{text} (rank {ranks[0]}{more})"

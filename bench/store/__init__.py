@@ -42,9 +42,8 @@ from .files import (
     RunError,
     free,
     not_written,
-    read_file,
     sync,
-    write_file,
+    write,
     write_text,
 )
 from .read import judged_by, load, manifest_of
@@ -86,10 +85,9 @@ __all__ = [
     "not_written",
     "of_facts",
     "parts",
-    "read_file",
     "save_history",
     "save_verdicts",
     "sync",
-    "write_file",
+    "write",
     "write_text",
 ]

@@ -29,6 +29,7 @@ class Settings:
     hang         seconds without progress after which a case is ended
     asked        what was asked for by name: option → its word on the command line
     worker_environment  what the workers got on top of their own environment
+    night        seconds that a nightly run may take
     resumed      how often the run was resumed
     """
 
@@ -40,6 +41,7 @@ class Settings:
     hang: Duration | None = None
     asked: dict[str, str] = field(default_factory=dict)
     worker_environment: dict[str, str] = field(default_factory=dict)
+    night: Duration | None = None
     resumed: Count = 0
     files: tuple[str, ...] = ()
     layout: str = ""

@@ -31,7 +31,7 @@ def accept(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_a_budget_too_small_is_wrong_usage_and_leaves_no_folder(tmp_path):
     done = accept("--ranks", "1", "--budget", "1s", "--out", "run", folder=tmp_path)
     assert done.returncode == 2
-    assert "the least is" in done.stderr
+    assert "the smallest run" in done.stderr
     assert not (tmp_path / "run").exists()
 
 

@@ -12,7 +12,7 @@ from bench.model.measurement import Rank
 from bench.model.profile import load
 from bench.plan import Job, PlanError
 from bench.plan.budget import AROUND, COUNTERS
-from bench.plan.nightly import NIGHT, RESERVE, short, told
+from bench.plan.nightly import NIGHT, RESERVE, short, summary
 from bench.store import Plan
 from tests import runs
 
@@ -65,7 +65,8 @@ def test_less_time_gives_up_more_and_says_so():
 
 def test_no_time_is_refused_with_the_least_that_is_needed():
     with pytest.raises(
-        PlanError, match=r"buy no night here: the least is .*; give --budget \d+s or more"
+        PlanError,
+        match=r"--budget .* is too short for a night: the shortest needs .*; give --budget \d+s or more",
     ) as caught:
         planned(2, 5.0)
     least = float(str(caught.value).rpartition("--budget ")[2].split("s")[0])
@@ -75,7 +76,7 @@ def test_no_time_is_refused_with_the_least_that_is_needed():
 
 def test_what_is_measured_is_said_beforehand():
     phases, skipped = planned(2, 200.0)
-    said = told(Plan(tuple(phases), (), tuple(skipped)), 200.0)
+    said = summary(Plan(tuple(phases), (), tuple(skipped)), 200.0)
     assert said.startswith("tonight ")
     assert "all_reduce" in said and "8 GiB" in said
     assert "given up for the budget: point-to-point between neighbours" in said

@@ -164,8 +164,8 @@ def test_both_at_once_is_blamed_by_its_one_time_when_no_direction_was_measured(t
 
 
 def test_all_that_a_budget_holds_is_said_to_fit(tmp_path):
-    bargain = within(Job(MADE, WHERE, "gloo", devices=MADE.rails.devices), 3600.0, 0.5)
-    plan = Plan((), skipped=tuple(bargain.said))
+    fitted = within(Job(MADE, WHERE, "gloo", devices=MADE.rails.devices), 3600.0, 0.5)
+    plan = Plan((), skipped=tuple(fitted.left_out))
     folder = runs.folder(tmp_path / "run", [], [], WHERE, profile=MADE, plan=plan)
     (verdict,) = of(judge(load(folder), MADE), "coverage.budget")
     assert verdict.status is Status.PASS

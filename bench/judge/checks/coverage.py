@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from bench import __version__
 from bench.judge.evidence import Evidence
+from bench.judge.expected_plan import PLANNED, expected_phases, not_planned
 from bench.judge.findings import Finding
 from bench.judge.registry import by_profile, check
+from bench.model.errors import RailGaugeError
 from bench.store import IMPORTED, UNWRITTEN
 from bench.store.standing import ANEW, goes_on
 
@@ -47,6 +50,42 @@ def cases(evidence: Evidence) -> Iterator[Finding]:
             bound=float(wanted),
             evidence=tuple(missing[:20]),
         )
+
+
+def _of_the_profile(evidence: Evidence) -> bool:
+    """Whether the plan of the run follows from its profile."""
+    return "".join(evidence.manifest.command[1:2]) in PLANNED
+
+
+def _of_another_version(evidence: Evidence) -> str:
+    """Why a plan cannot be made again here; "" where it can."""
+    version = evidence.manifest.versions.get("railgauge", "of no known version")
+    return "" if version == __version__ else f"planned by RailGauge {version}, which may plan otherwise"
+
+
+@check(
+    "coverage.plan",
+    subject="plan",
+    wanted="every case that the run's own profile asks for",
+    source="the plan, made again from manifest, facts and profile",
+    on_inconclusive="measure again: plan.json was changed, or the run planned less than its profile asks for",
+    unless=(_of_another_version,),
+    only=_of_the_profile,
+)
+def plan(evidence: Evidence) -> Iterator[Finding]:
+    """The plan holds every case that its profile asks for, but what did not fit in memory or in the budget."""
+    try:
+        phases = expected_phases(evidence.run)
+    except RailGaugeError as error:
+        yield Finding("plan", None, f"the plan cannot be made again: {error}")
+        return
+    missing = not_planned(evidence.run, phases)
+    for phase in phases:
+        if lacking := missing.get(phase.name):
+            text = f"{len(lacking)} of {len(phase.cases)} cases were not planned"
+            yield Finding(phase.name, None, text, float(len(lacking)), evidence=tuple(lacking[:20]))
+    if not missing:
+        yield Finding("plan", True, f"all {len(evidence.run.plan.cases)} cases follow from the profile")
 
 
 @_of_run("coverage.losses", wanted="a measurement")

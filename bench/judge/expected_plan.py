@@ -1,0 +1,52 @@
+"""The plan that a run should have: made again from its manifest, its facts and its own profile.
+
+What a plan says that it left out for its budget is left out again, and nothing else: a phase that is missing from
+``plan.json`` without that is missing from the run.
+"""
+
+from __future__ import annotations
+
+from bench.model.profile import parse
+from bench.plan import AcceptOptions, Job, acceptance
+from bench.plan.budget import without
+from bench.plan.names import CROSS, FIRST, GIVEN_UP, PINNED
+from bench.plan.nightly import short
+from bench.store import Manifest, Phase, Run
+
+from .blame.background import pins
+from .gpu_of_rank import foreseen
+
+PLANNED = ("accept", "nightly")  # commands whose plan follows from the profile
+
+
+def expected_phases(run: Run) -> list[Phase]:
+    """The phases of an acceptance run or of a night. Raises ProfileError and PlanError."""
+    manifest = run.manifest
+    profile = parse(manifest.profile_text, "the run's own profile")
+    gpus = foreseen(manifest.ranks, run.nodes, manifest.environment)
+    rails = pins(profile, manifest.ranks, run.nodes, gpus)
+    accept = accept_options(manifest)
+    job = Job(profile, manifest.ranks, manifest.backend, accept, tuple(rails), tuple(rails.values()))
+    case_seconds = manifest.settings.budget or profile.sweep.budget
+    if manifest.settings.night is not None:
+        return short(job, manifest.settings.night, case_seconds)[0]
+    given_up = [text for name, text in run.plan.skipped if name == GIVEN_UP]
+    return acceptance(without(job, given_up), case_seconds)[0]
+
+
+def accept_options(manifest: Manifest) -> AcceptOptions:
+    """What a person chose for an acceptance run, as its manifest says."""
+    named = manifest.settings.asked
+    pinned = True if PINNED in named else False if "--no-pinned" in manifest.command else None
+    return AcceptOptions("one-way" if FIRST in named else "all", CROSS in named, pinned)
+
+
+def not_planned(run: Run, phases: list[Phase]) -> dict[str, list[str]]:
+    """Phase → its cases that are not in the plan as they should be, and were not refused for want of memory."""
+    planned = {case.id: case for case in run.plan.cases}
+    refused = {row.case for row in run.plan.refused}
+    missing = {
+        phase.name: [c.id for c in phase.cases if c.id not in refused and planned.get(c.id) != c]
+        for phase in phases
+    }
+    return {name: ids for name, ids in missing.items() if ids}
