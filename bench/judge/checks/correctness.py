@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
@@ -63,13 +64,16 @@ def _compared_everywhere(row: Row) -> bool:
     case, found = row.case, row.measurement
     if len(found.wrong) != len(found.ranks) or found.checked == 0:
         return True
-    collective_row, n, root = collective(case.collective), len(found.ranks), max(case.root, 0)
-    blocks = [
-        collective_row.received(rank, n, root) if collective_row.truth(rank, n, root) else 0
-        for rank in range(n)
-    ]
+    blocks = _blocks(case.collective, len(found.ranks), max(case.root, 0))
     everyone = all(count is not None for count, block in zip(found.wrong, blocks, strict=True) if block)
     return everyone and found.checked >= max(1, found.verified) * case.count * sum(blocks)
+
+
+@lru_cache(maxsize=1024)
+def _blocks(name: str, n: int, root: int) -> tuple[int, ...]:
+    """How many blocks each of ``n`` ranks receives of a collective; 0 of one that receives none."""
+    row = collective(name)
+    return tuple(row.received(rank, n, root) if row.truth(rank, n, root) else 0 for rank in range(n))
 
 
 def _unverifiable(row: Row) -> str:
