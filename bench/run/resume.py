@@ -165,8 +165,8 @@ def unlike(
     if found:
         more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         raise ResumeRefused(
-            f"{run.path} was measured on another cluster: {'; '.join(found[:SHOWN])}{more}; half of each would be "
-            "neither: start anew, or mend what changed"
+            f"{run.path} was measured on another cluster: {'; '.join(found[:SHOWN])}{more}; results of two different "
+            "clusters must not be mixed: start anew, or undo what changed"
         )
 
 
