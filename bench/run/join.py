@@ -57,7 +57,7 @@ def take_part(
     """
     started = started or start_ahead(options)
     rails = options.profile.rails
-    control = connect(where, rails.management, rails.devices, given=started.token)
+    control = connect(where, rails.management, rails.devices, source=started.token)
     agree(where, control.size)
     launcher = parent_launcher(where.launcher == "shell")
     supervisor = Supervisor(

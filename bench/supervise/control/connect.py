@@ -33,9 +33,9 @@ def connect(
     management: str = "",
     rails: Sequence[str] = (),
     limit: float = JOIN_SECONDS,
-    given: token.TokenSource | None = None,
+    source: token.TokenSource | None = None,
 ) -> Control:
-    """This rank's end of the star. ``given``: the token, if it was taken out of the environment before.
+    """This rank's end of the star. ``source``: of the token, if it was taken out of the environment before.
 
     ``management`` and ``rails`` are interfaces of the profile. Without MPI rank 0 listens on the address that the
     others dial, else on the management interface, and on a rail only if the others dial it. At most ``limit`` seconds
@@ -44,12 +44,12 @@ def connect(
     Raises NotMet, and token.NoToken where the ranks are on several machines and have no token. Under MPI it prints
     why the ranks did not meet, and aborts the job.
     """
-    given = given or token.take(os.environ)
+    source = source or token.take(os.environ)
     if where.mpi:
         return _under_mpi(Mpi(), lambda hosts: candidates(hosts, management, rails))
     if where.size == 1 or where.meet is None:
         return Control()
-    shared = given.token()
+    shared = source.token()
     made = None if shared else _own_token(where)
 
     def secret() -> bytes:

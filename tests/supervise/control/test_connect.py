@@ -84,7 +84,7 @@ def test_a_stranger_in_the_place_of_rank_0_pays_for_every_guess_at_the_token():
     where = Place("torchrun", 1, 2, False, Meet("127.0.0.1", (false.getsockname()[1],), "r", local=True))
     word = "correct-horse-battery-staple"
     with pytest.raises(NotMet):
-        connect(where, limit=0.1, given=take({VARIABLE: word}))
+        connect(where, limit=0.1, source=take({VARIABLE: word}))
     listening.join(10)
     false.close()
     nonce, rank, size = parse_hello(recorded[0])
