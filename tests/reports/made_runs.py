@@ -11,7 +11,7 @@ from bench.model.collectives import collective, count_of, size_of
 from bench.model.counters import Snapshot
 from bench.model.elements import element
 from bench.model.facts import Gpu, Host, Node, Port, Software
-from bench.model.lines import CounterLine
+from bench.model.lines import CounterLine, PhaseMark
 from bench.model.measurement import Case, Measurement, Mismatch, Rank
 from bench.model.profile import Profile, parse
 from bench.model.verdict import Status, Verdict
@@ -261,16 +261,8 @@ def cluster(nodes: int = 2, gpus: int = 8, *, faulty: bool = True, names: list[s
         measurements=tuple(measured),
         losses=(),
         phases=(
-            *({"name": name, "state": "begin", "time": 1_790_000_099.0} for name in COUNTED),
-            *(
-                {
-                    "name": phase.name,
-                    "state": "end",
-                    "measured": len(phase.cases),
-                    "time": 1_790_000_100.0 + i,
-                }
-                for i, phase in enumerate(phases)
-            ),
+            *(PhaseMark(name, "begin") for name in COUNTED),
+            *(PhaseMark(phase.name, "end", measured=len(phase.cases)) for phase in phases),
         ),
         counters=counters(COUNTED, nodes, faulty),
         verdicts=cluster_verdicts(hosts, faulty),
