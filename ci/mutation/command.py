@@ -14,7 +14,7 @@ from pathlib import Path
 
 from . import equivalents, forks, places, trial
 from .places import GREEN, Mutant, Source
-from .reach import Reach, gather
+from .reach import Reach, gather, test_files
 
 # a room's name, and what belongs to it and to none before it
 FORMULAS = (
@@ -137,7 +137,7 @@ def _run(
     sys.path[:0] = [str(root), str(root / "tests")]
     kept = root / "build/mutants"
     reach = gather(root, kept, jobs)
-    files = [*(root / "bench").rglob("*.py"), *(root / "tests").rglob("test_*.py")]
+    files = [*(root / "bench").rglob("*.py"), *test_files(root)]
     texts = {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in files}
     tests = {mutant: reaching(reach, texts, mutant) for mutant in mutants}
     status = dict.fromkeys(mutants, trial.EMPTY)

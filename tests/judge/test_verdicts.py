@@ -5,6 +5,7 @@ import pytest
 
 import runs
 from bench.cli import judging
+from bench.judge.checks import CHECKS
 from bench.judge.verdicts import judge, status
 from bench.model import typed_json
 from bench.model.measurement import Mismatch
@@ -40,6 +41,16 @@ def test_a_judged_run_is_the_same_evidence_and_the_folder_read_again_is_not(tmp_
     assert rows(judged) is rows(run)
     assert rows(load(folder)) is not rows(run)
     assert rows(load(folder)) == rows(run)
+
+
+def test_a_check_that_breaks_is_no_pass_and_takes_no_other_verdict_with_it(tmp_path, monkeypatch):
+    def broken(evidence):
+        raise ValueError("of all things")
+
+    monkeypatch.setitem(CHECKS, "clock", replace(CHECKS["clock"], find=broken))
+    code, (bad,) = verdict_of(runs.folder(tmp_path / "r"))
+    assert (code, bad.check, bad.status) == (Status.INCONCLUSIVE, "clock", Status.INCONCLUSIVE)
+    assert "the check broke: ValueError: of all things" in bad.measured
 
 
 def test_nothing_to_judge_is_not_a_pass(tmp_path):

@@ -121,7 +121,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str]:
         "bench/judge/judge.py": JUDGE,
         "bench/model/__init__.py": "",
         "bench/model/verdict.py": STATUS,
-        "tests/test_judge.py": TESTS,
+        "tests/judge/test_judge.py": TESTS,
         "ci/mutation/equivalents.txt": LISTED,
     }.items():
         path = tree / name
@@ -158,7 +158,8 @@ def test_green_mutants_are_killed_survive_or_are_listed(measured):
         in said
     )
     assert (
-        "left out, since it fails without a mutant: tests/test_judge.py::test_fails_without_a_mutant" in said
+        "left out, since it fails without a mutant: tests/judge/test_judge.py::test_fails_without_a_mutant"
+        in said
     )
     rows = {line.split()[0]: line.split()[1:] for line in said.splitlines() if "%" in line}
     assert rows["judge"] == ["5", "3", "1", "75.0%", "-", "-", "-", "-"]
@@ -167,7 +168,7 @@ def test_green_mutants_are_killed_survive_or_are_listed(measured):
 
 
 def test_a_test_that_is_written_kills_a_survivor_and_only_its_file_is_run_anew(tree):
-    (tree / "tests/test_more.py").write_text(
+    (tree / "tests/judge/test_more.py").write_text(
         "from bench.judge.judge import judge\nfrom bench.model.verdict import EXIT, Status\n\n"
         "def test_more():\n    assert judge(None) is Status.ERROR and EXIT[Status.ERROR] == 3\n"
     )

@@ -278,6 +278,11 @@ def test_a_warning_never_passes(text, status):
     assert warnings(log, RANKS).status is status
 
 
+def test_a_broken_line_with_a_warning_in_it_does_not_pass():
+    log = read(job() + "0] a.cc:1 NCCL WARN something\n")
+    assert log.fragments and warnings(log, RANKS).status is Status.INCONCLUSIVE
+
+
 def test_a_known_warning_is_let_through():
     log = read(job() + "node0:100:200 [0] a.cc:1 NCCL WARN libnvidia-ml.so.1 is missing\n")
     assert warnings(log, RANKS).status is Status.INCONCLUSIVE

@@ -23,11 +23,18 @@ SINGLE = tuple((f"mlx5_{at}/1",) for at in range(1, 9))
 PAIRS = tuple(tuple(f"{name}/1" for name in OCI.rails.devices[2 * at : 2 * at + 2]) for at in range(8))
 
 
-def measured(change=None, machines=None, own: Sequence[Sequence[str]] = SINGLE, want: Profile = LAMBDA, of=8):
+def measured(
+    change=None,
+    machines=None,
+    own: Sequence[Sequence[str]] = SINGLE,
+    want: Profile = LAMBDA,
+    of=8,
+    extra=None,
+):
     """The first phase over ``machines``: each GPU's bytes on ``own``, evenly.
 
     ``change``: a rail of the first node → the rails that its bytes are counted on instead.
-    ``of``: so many GPUs a node are measured.
+    ``of``: so many GPUs a node are measured. ``extra``: bytes more on rails of the first node.
     """
     machines = machines or nodes(2)
     where = runs.ranks(len(machines), 8)
@@ -46,6 +53,8 @@ def measured(change=None, machines=None, own: Sequence[Sequence[str]] = SINGLE, 
                 for each in to:
                     key = where[rank].node, each
                     sums[key] = sums.get(key, 0.0) + count / len(to)
+    for rail, count in (extra or {}).items():
+        sums[machines[0].name, rail] = sums.get((machines[0].name, rail), 0.0) + count
     before = [counted(each) for each in machines]
     after = []
     for machine, shot in zip(machines, before, strict=True):
@@ -83,6 +92,24 @@ def test_a_share_of_the_bytes_on_a_rail_that_no_measured_gpu_has_is_named():
     assert status("rails.intended", evidence) is Status.INCONCLUSIVE
     assert "n0 mlx5_1/1: moved only" in worst_words("rails.intended", evidence)
     assert "mlx5_8/1 moved" in worst_words("rails.intended", evidence)
+
+
+def test_a_rail_that_moves_much_beside_the_measured_ones_is_named():
+    evidence = measured(of=3, extra={"mlx5_8/1": 1e12})
+    assert status("rails.intended", evidence) is Status.INCONCLUSIVE
+    assert "mlx5_8/1 moved" in worst_words("rails.intended", evidence)
+
+
+def test_a_node_whose_counters_are_silent_does_not_pass():
+    silent = [
+        replace(each, ports=tuple(replace(port, counters={}) for port in each.ports)) for each in nodes(2)
+    ]
+    evidence = measured()
+    lines = around(FIRST, *[[counted(each) for each in silent]] * 2)
+    blind = replace(evidence, run=replace(evidence.run, counters=tuple(lines)))
+    vars(blind)["rows"] = evidence.rows
+    assert status("rails.intended", blind) is Status.INCONCLUSIVE
+    assert "mlx5_1/1 has no byte counter" in worst_words("rails.intended", blind)
 
 
 def test_two_rails_of_one_gpu_are_judged_together_however_nccl_shares_them():

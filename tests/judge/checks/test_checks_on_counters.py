@@ -101,6 +101,14 @@ def test_a_busy_port_fails_with_its_share():
     assert "10.0 % of a rail" in verdict.measured
 
 
+def test_a_busy_port_beside_rails_that_cannot_be_read_is_no_pass():
+    machines = [with_port(each, "mlx5_4", counters={"port_xmit_data": 0}) for each in nodes(2)]
+    evidence = after(moved("mlx5_0/1", "counters", port_xmit_data=BUSY, port_rcv_data=BUSY), machines)
+    (verdict,) = [v for v in judged("exclusion.bytes", evidence) if v.subject == "n0 mlx5_0/1"]
+    assert verdict.status is Status.INCONCLUSIVE
+    assert "what the rails carried is not known" in verdict.measured
+
+
 def test_a_little_more_than_noise_cannot_be_told():
     evidence = after(moved("mlx5_0/1", "counters", port_xmit_data=10_000_000))
     assert status("exclusion.bytes", evidence) is Status.INCONCLUSIVE

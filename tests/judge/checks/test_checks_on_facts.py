@@ -9,12 +9,14 @@ import pytest
 
 from bench.judge.checks import CHECKS
 from bench.model.facts import Ecc, Node, NvLink
-from bench.model.profile import load
-from bench.model.verdict import Status, overall
+from bench.model.profile import Profile, Rails, load
+from bench.model.verdict import Bound, Status, overall
 from made_nodes import (
+    GBIT,
     LAMBDA,
     LOCAL,
     h100,
+    interface,
     judged,
     node,
     nodes,
@@ -214,6 +216,7 @@ MISSING: list[tuple[str, Change]] = [
     ("pcie.link", hop(2, max_width=None)),
     ("pcie.link", rail(pci=None)),
     ("pcie.rate", hop(1, width=None)),
+    ("gpus.count", lambda one: replace(one, gpus=(), notes=("nvml: Driver Not Loaded",))),
     ("gpus.name", gpu(name=None)),
     ("gpus.ecc", ecc(enabled=None)),
     ("gpus.ecc", ecc(volatile_uncorrected=None)),
@@ -277,6 +280,45 @@ def test_a_named_rail_of_another_link_layer_fails():
     )
     assert status("rails.link_layer", seen(nodes(2)), want) is Status.PASS
     assert status("rails.count", evidence) is Status.FAIL
+
+
+SOCKETS = Profile(
+    name="sockets",
+    title="",
+    source="",
+    text="",
+    rails=Rails(
+        kind="socket",
+        count=2,
+        devices=("eth1", "eth2"),
+        management="eth0",
+        rate=Bound(100 * GBIT, "100 Gb/s", "a test"),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "expected"),
+    [
+        ("rails.state", {}, Status.PASS),
+        ("rails.state", {"operstate": None}, Status.INCONCLUSIVE),
+        ("rails.state", {"operstate": "down"}, Status.FAIL),
+        ("rails.state", {"carrier": False}, Status.FAIL),
+        ("rails.rate", {}, Status.PASS),
+        ("rails.rate", {"speed": 50 * GBIT}, Status.FAIL),
+        ("rails.rate", {"speed": None}, Status.SKIP),
+        ("rails.count", {}, Status.PASS),
+        ("rails.count", {"name": "eth7"}, Status.FAIL),
+    ],
+)
+def test_socket_rails_are_up_fast_and_there(name, changes, expected):
+    both = [
+        Node(f"n{at}", interfaces=tuple(interface(each) for each in ("eth0", "eth1", "eth2")))
+        for at in range(2)
+    ]
+    changed = replace(both[0], interfaces=(*both[0].interfaces[:2], interface(**{"name": "eth2", **changes})))
+    found = judged(name, seen([changed, both[1]], backend="gloo", each=2), SOCKETS)
+    assert {verdict.status for verdict in found} - {Status.PASS} == {expected} - {Status.PASS}, found
 
 
 def test_a_full_counter_cannot_be_told():

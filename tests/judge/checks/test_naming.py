@@ -15,6 +15,7 @@ from bench.model.verdict import Status
 from made_nodes import (
     LAMBDA,
     gpu,
+    judged,
     node,
     nodes,
     oci,
@@ -192,6 +193,16 @@ def test_profiles_with_names_pass_machines_whose_adapters_are_in_their_order(nam
     assert status("rails.names", seen(hidden), want) is Status.SKIP
 
 
+def test_gpus_whose_rails_cannot_be_dealt_out_evenly_do_not_pass():
+    """Three GPUs and two ports behind one switch, the third port with the fourth GPU: whose are the two?"""
+    want = replace(LAMBDA, gpus=4, rails=replace(LAMBDA.rails, count=3))
+    gpus = tuple(gpu(at, pci=way(at // 3, at % 3)) for at in range(4))
+    ports = tuple(port(at, pci=way(at // 3, 3 + at % 3)) for at in range(1, 4))
+    found = judged("rails.names", seen([node(at, gpus=gpus, ports=ports) for at in range(2)]), want)
+    assert {v.status for v in found} == {Status.INCONCLUSIVE}
+    assert all("which of these are its own" in v.measured for v in found)
+
+
 # ── gpus.placed ─────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -206,6 +217,13 @@ def test_a_gpu_that_the_facts_do_not_know_is_named():
     assert "rank 11 (n1, local rank 3): its worker has GPU-stranger, which is none of the 8" in worst_words(
         "gpus.placed", evidence
     )
+
+
+def test_a_rank_on_a_node_without_facts_does_not_pass():
+    whole = told(nodes(2), uuids(*range(8)))
+    half = replace(whole, run=replace(whole.run, facts=whole.run.facts[:1]))
+    found = {v.subject: v.status for v in judged("gpus.placed", half)}
+    assert set(found.values()) == {Status.INCONCLUSIVE} and all("n1" in subject for subject in found)
 
 
 def test_one_node_in_another_order_is_named():

@@ -7,7 +7,7 @@ from dataclasses import replace
 from bench.model.lines import Joined, WorkerGpu
 from bench.model.verdict import Status
 from bench.store import Phase, Plan
-from made_nodes import LAMBDA, nodes, seen, status, worst_words
+from made_nodes import LAMBDA, judged, nodes, seen, status, with_port, worst_words
 
 USING = " ".join(f"[{at}]mlx5_{at + 1}:1/IB" for at in range(8))
 
@@ -80,6 +80,24 @@ def test_a_rank_without_a_log_is_could_not_tell(tmp_path):
 def test_an_unknown_pci_tree_is_could_not_tell(tmp_path):
     blind = tuple(replace(each, gpus=tuple(replace(g, pci=None) for g in each.gpus)) for each in nodes(2))
     assert status("rails.own", run(tmp_path, machines=blind)) is Status.INCONCLUSIVE
+
+
+def test_a_gpu_that_is_not_in_the_facts_does_not_pass(tmp_path):
+    (tmp_path / "few").mkdir()
+    few = [replace(each, gpus=each.gpus[:7]) for each in nodes(2)]
+    assert status("rails.own", run(tmp_path / "few", machines=few)) is Status.INCONCLUSIVE
+    bare = run(tmp_path, machines=nodes(1))
+    other = replace(bare.manifest.ranks[7], node="n9")
+    lost = replace(bare.manifest, ranks=(*bare.manifest.ranks[:7], other))
+    assert status("rails.own", replace(bare, run=replace(bare.run, manifest=lost))) is Status.INCONCLUSIVE
+
+
+def test_an_adapter_whose_place_is_not_known_is_no_fault_and_no_pass(tmp_path):
+    """rank 2 uses mlx5_6, whose way over PCI nobody knows: it may be the nearer one."""
+    machines = [with_port(each, "mlx5_6", pci=None) for each in nodes(2)]
+    evidence = run(tmp_path, lambda rank: 5 if rank in (2, 10) else rank % 8, machines=machines, gone=(5, 13))
+    verdicts = {v.subject: v.status for v in judged("rails.own", evidence) if "GPU 2" in v.subject}
+    assert set(verdicts.values()) == {Status.INCONCLUSIVE}
 
 
 def test_a_run_without_the_log_says_why():

@@ -16,7 +16,19 @@ from bench.model.verdict import Status
 from bench.plan import AcceptOptions, Job, acceptance
 from bench.store import Plan
 from bench.store.rows import row_of
-from made_nodes import LAMBDA, around, counted, grow, interface, judged, nodes, seen, status, worst_words
+from made_nodes import (
+    LAMBDA,
+    around,
+    counted,
+    grow,
+    interface,
+    judged,
+    nodes,
+    seen,
+    status,
+    with_port,
+    worst_words,
+)
 
 RAIL, OTHER = "mlx5_3/1", "mlx5_4/1"
 SECONDS = 1.0
@@ -95,6 +107,14 @@ def test_missing_counters_are_could_not_tell():
     evidence = replace(evidence, run=replace(evidence.run, counters=tuple(lines)))
     assert status("rails.alone", evidence) is Status.INCONCLUSIVE
     assert "are not known" in worst_words("rails.alone", evidence)
+
+
+def test_a_pinned_rail_that_is_none_of_the_nodes_rails_does_not_pass():
+    """RAIL has become a port of another kind: its bytes are those of no rail."""
+    machines = [with_port(each, "mlx5_3", link_layer="Ethernet") for each in nodes(2)]
+    evidence = alone(lambda shot, count: moved(shot, RAIL, count), machines=machines)
+    assert status("rails.alone", evidence) is Status.INCONCLUSIVE
+    assert "mlx5_3/1 is none of the node's rails" in worst_words("rails.alone", evidence)
 
 
 def test_no_counters_at_all_and_no_phase_begun_are_could_not_tell():

@@ -102,6 +102,14 @@ def test_a_bound_without_a_row_cannot_tell(tmp_path):
     assert len(verdicts) == 3
 
 
+def test_a_job_that_no_bound_describes_does_not_pass(tmp_path):
+    """Eight ranks on one node and four on the other."""
+    where = runs.ranks(2, 8)[:12]
+    figures = [("all_reduce", "ring", 365), ("all_gather", "ring", 361)]
+    found = [each for each in share(seen(tmp_path, figures, where)) if "/" in each.subject]
+    assert found and {each.status for each in found} == {Status.INCONCLUSIVE}
+
+
 def test_no_figure_cannot_pass_with_nan(tmp_path):
     case = sweep_cases("collectives", Request("all_reduce", SIZE, SIZE), (tuple(range(16)),))[0]
     path = runs.folder(

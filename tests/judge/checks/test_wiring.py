@@ -56,6 +56,16 @@ def test_swapped_rails_are_one_finding_and_nobody_else_is_named(tmp_path):
     assert found[0].measured == "eth1 is connected to n0 eth2, n2 eth2, eth2 is connected to n0 eth1, n2 eth1"
 
 
+def test_one_cable_in_another_rails_place_is_named_alone(tmp_path):
+    """eth1 of n1 hangs with the second rail of the others; its eth2 hangs with nobody."""
+    told = heard(swapped={"n1"}, silent={("n1", "eth2")})
+    found = judged("rails.wiring", evidence(tmp_path, told), SOCKETS)
+    assert {(v.subject, v.status) for v in found} == {
+        ("n1 eth1", Status.FAIL),
+        ("n1 eth2", Status.INCONCLUSIVE),
+    }
+
+
 def test_on_two_nodes_it_cannot_be_told_whose_rails_are_swapped(tmp_path):
     told = evidence(tmp_path, heard(2, swapped={"n1"}), 2)
     assert status("rails.wiring", told, SOCKETS) is Status.INCONCLUSIVE

@@ -403,7 +403,9 @@ def test_a_healthy_fleet_is_ok():
 
 def test_the_slow_rail_and_no_other_is_found_and_measured_again():
     values = {**rails(), "node3 rail5": 40e9}
-    assert peers.suspects(peers.stand(values, +1)) == ("node3 rail5",)
+    first = peers.stand(values, +1)
+    assert peers.suspects(first) == ("node3 rail5",)
+    assert {item.subject for item in first if item.status is Status.INCONCLUSIVE} == {"node3 rail5"}
     found = {item.subject: item for item in peers.stand(values, +1, {"node3 rail5": 40.1e9})}
     assert found["node3 rail5"].status is Status.FAIL
     assert sum(item.status is Status.PASS for item in found.values()) == len(values) - 1
@@ -442,6 +444,9 @@ def test_the_rows_of_a_fleet_name_the_slow_and_count_the_rest():
     slow, whole = peers.verdicts("c1 rails", standings, show_rate)
     assert slow.subject == "c1 rails node3 rail5"
     assert "40.00 GB/s, 16.6 % worse than the median of its peers" in slow.message
+    assert "railgauge accept" in slow.next_step
+    open_, _ = peers.verdicts("c1 rails", peers.stand({**rails(), "node3 rail5": 40e9}, +1), show_rate)
+    assert (open_.status, open_.next_step) == (Status.INCONCLUSIVE, "measure it again, alone")
     assert (whole.status, whole.measured[:8]) == (Status.FAIL, "63 of 64")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from bench.cli.terminal import summarise
 from bench.exchange.exporting.digest import digest
 from bench.judge.drift import Acceptance
 from bench.judge.drift.past import from_json
+from bench.judge.drift.series import samples
 from bench.judge.drift.tonight import again, tonight
 from bench.judge.verdicts import judge, status
 from bench.model.verdict import Status
@@ -130,6 +132,8 @@ def test_a_series_that_was_planned_and_lost_is_an_error(tmp_path, history):
     night.end(path, asked, runs.LOCAL)
     run = settle(path, runs.LOCAL)
     assert drift(run)["c1 all_gather 4 MiB busbw"].status is Status.INCONCLUSIVE
+    (lost,) = [each for each in samples(run, runs.LOCAL, "c1") if not math.isfinite(each.value)]
+    assert (lost.series.collective, lost.status) == ("all_gather", Status.INCONCLUSIVE)
     assert status(run) is Status.INCONCLUSIVE
 
 
@@ -259,6 +263,21 @@ def test_rails_and_nodes_stand_in_the_history_too(tmp_path):
     made.nightly(tmp_path / "run", tmp_path / "history", where=EIGHT)
     subjects = {sample.series.subject for sample in read(str(tmp_path / "history"), "run").samples}
     assert {"", "n0 rail 0", "n7 rail 1", "n0", "n7"} <= subjects
+
+
+def test_a_rail_that_was_planned_and_lost_is_no_figure_and_no_pass(tmp_path):
+    run = load(made.folder(tmp_path / "run", where=EIGHT))
+    gone = {rank.rank for rank in run.manifest.ranks if (rank.node, rank.local_rank) == ("n3", 1)}
+    kept = tuple(each for each in run.measurements if not gone & set(each.ranks))
+    found = samples(replace(run, measurements=kept), runs.LOCAL, "c1")
+    assert {each.series.subject for each in found if each.status is Status.INCONCLUSIVE} >= {"n3 rail 1"}
+    assert all(each.status is Status.PASS for each in found if each.series.subject.startswith("n4"))
+
+
+def test_a_night_of_which_no_series_was_planned_is_no_pass(tmp_path):
+    run = made.nightly(tmp_path / "run", tmp_path / "history")
+    empty = judge(replace(run, plan=replace(run.plan, phases=())), runs.LOCAL)
+    assert {verdict.status for verdict in drift(empty).values()} == {Status.INCONCLUSIVE}
 
 
 def test_what_the_reserve_has_no_time_for_stays_open(tmp_path, history):

@@ -11,7 +11,7 @@ from bench.model.verdict import Status, Verdict, overall
 from bench.probe.fabric import linkinfo, netdiscover, queryerrors
 from bench.probe.fabric.subnet import Subnet, attachments, behind, join, trunks, where
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[2] / "probe" / "fabric" / "data"
 RATE = 25e9  # 200 Gb/s
 WANTED = [Wanted(f"node{n} mlx5_{r}/1", f"node{n} mlx5_{r}") for n in range(2) for r in range(1, 4)]
 NOTHING = Subnet((), None, None, ())

@@ -6,7 +6,7 @@ from bench.model.verdict import Status, overall
 from bench.probe.fabric.ask_all import look, seen
 from bench.probe.fabric.run_tools import ToolExit
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[2] / "probe" / "fabric" / "data"
 WANTED = [Wanted("node1 mlx5_2/1", "node1 mlx5_2")]
 
 

@@ -1,0 +1,125 @@
+"""What was not measured, or did not end, is never shown as healthy: each judgement of a whole run, one row each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+import runs
+from bench.judge.evidence import Evidence
+from bench.model.profile import parse
+from bench.model.verdict import Status
+from bench.plan.names import BUDGET, GIVEN_UP
+from bench.store import IMPORTED, Loss, Plan, Refusal, Settings, load
+from made_nodes import judged, nodes, seen, status
+
+PASS, FAIL, INCONCLUSIVE, SKIP = Status.PASS, Status.FAIL, Status.INCONCLUSIVE, Status.SKIP
+Change = Callable[[Evidence], Evidence]
+
+
+def run(**changes) -> Change:
+    return lambda evidence: replace(evidence, run=replace(evidence.run, **changes))
+
+
+def manifest(**changes) -> Change:
+    return lambda evidence: run(manifest=replace(evidence.manifest, **changes))(evidence)
+
+
+def plan(**changes) -> Change:
+    return lambda evidence: run(plan=replace(evidence.run.plan, **changes))(evidence)
+
+
+def asked(phase: str) -> Change:
+    return manifest(settings=Settings(asked={phase: f"--{phase}"}))
+
+
+# the check, what is changed in a healthy run of two nodes with a rank each, whose verdict, and what it says
+ROWS: list[tuple[str, Change, str, Status]] = [
+    ("coverage.cases", run(), "collectives", PASS),
+    ("coverage.cases", run(measurements=()), "collectives", INCONCLUSIVE),
+    ("coverage.cases", run(plan=Plan(())), "plan", INCONCLUSIVE),
+    ("coverage.cases", run(plan=Plan(()), measurements=()), "plan", INCONCLUSIVE),
+    ("coverage.losses", run(losses=(Loss("all_reduce/1024", "rank 1 is gone"),)), "all_reduce/1024", INCONCLUSIVE),
+    ("coverage.memory", plan(refused=(Refusal("all_reduce/1", 8, 4, "GPU 3 of n1"),)), "GPU 3 of n1", INCONCLUSIVE),
+    ("coverage.ranks", run(), "job", PASS),
+    ("coverage.ranks", run(measurements=()), "job", INCONCLUSIVE),
+    ("coverage.ranks", manifest(ranks=()), "job", INCONCLUSIVE),
+    ("coverage.asked", asked("collectives"), "--collectives", PASS),
+    ("coverage.asked", asked("pinned"), "--pinned", INCONCLUSIVE),
+    ("coverage.end", run(), "run", PASS),
+    ("coverage.end", run(ended=None), "run", INCONCLUSIVE),
+    ("coverage.end", run(notes=("line 7 of journal.jsonl is damaged",)), "run folder", INCONCLUSIVE),
+    ("coverage.budget", run(), "run", SKIP),
+    ("coverage.budget", plan(skipped=((BUDGET, "10 m"),)), "run", PASS),
+    ("coverage.budget", plan(skipped=((BUDGET, "10 m"), (GIVEN_UP, "pairs"))), "run", INCONCLUSIVE),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    folder = runs.folder(tmp_path_factory.mktemp("healthy") / "run", where=runs.ranks(2, 1))
+    return Evidence(load(folder), runs.LOCAL)
+
+
+@pytest.mark.parametrize(("name", "change", "subject", "wanted"), ROWS)
+def test_what_a_check_says_of_a_run(healthy, name, change, subject, wanted):
+    last = judged(name, change(healthy), runs.LOCAL)[-1]
+    assert (last.subject, last.status) == (subject, wanted)
+
+
+def test_time_that_ran_out_on_the_way_is_no_pass(healthy):
+    late = run(notes=("3 s of the budget are left: the rest is given up",))(
+        plan(skipped=((BUDGET, "10 m"),))(healthy)
+    )
+    assert INCONCLUSIVE in {verdict.status for verdict in judged("coverage.budget", late, runs.LOCAL)}
+
+
+@pytest.mark.parametrize(
+    ("machines", "each", "wanted"),
+    [
+        (2, 8, {"nodes": PASS, "n0": PASS, "n1": PASS}),
+        (1, 8, {"nodes": INCONCLUSIVE, "n0": PASS}),
+        (2, 4, {"nodes": PASS, "n0": INCONCLUSIVE, "n1": INCONCLUSIVE}),
+    ],
+)
+def test_a_job_that_is_not_as_large_as_the_profile_says_does_not_pass(machines, each, wanted):
+    found = judged("coverage.cluster", seen(nodes(machines), each=each))
+    assert {verdict.subject: verdict.status for verdict in found} == wanted
+
+
+def bounded(quantity: str, limit: str) -> str:
+    """A bound on every all_reduce."""
+    return f'[[bounds]]\ncollective = "all_reduce"\nquantity = "{quantity}"\n{limit}\nsource = "a test"\n'
+
+
+@pytest.mark.parametrize(
+    ("check", "quantity", "limit", "wanted"),
+    [
+        ("limits.latency", "p50", 'at_most = "2 ms"', PASS),
+        ("limits.latency", "p50", 'at_most = "1 ms"', FAIL),
+        ("limits.busbw", "busbw", 'at_least = "1 B/s"', PASS),
+        ("limits.busbw", "busbw", 'at_least = "1 GB/s"', FAIL),
+    ],
+)
+def test_a_row_on_the_wrong_side_of_its_bound_fails(healthy, check, quantity, limit, wanted):
+    profile = parse(runs.LOCAL.text + bounded(quantity, limit), "bounded")
+    assert {verdict.status for verdict in judged(check, healthy, profile)} == {wanted}
+    assert status(check, run(measurements=())(healthy), profile) is INCONCLUSIVE
+    assert status(check, manifest(launcher=IMPORTED)(run(measurements=())(healthy)), profile) is SKIP
+
+
+def test_rails_with_a_bound_that_were_not_measured_are_no_pass_where_there_is_another_node():
+    assert status("limits.rail_rate", seen(nodes(2))) is INCONCLUSIVE
+    assert (
+        not judged("limits.rail_rate", seen(nodes(1))) or status("limits.rail_rate", seen(nodes(1))) is SKIP
+    )
+    assert status("limits.rail_rate", manifest(launcher=IMPORTED)(seen(nodes(2)))) is SKIP
+
+
+def test_a_row_without_a_time_is_no_pass(healthy):
+    assert status("clock", healthy, runs.LOCAL) is PASS
+    first, *others = healthy.run.measurements
+    timeless = run(measurements=(replace(first, pipelined=((0.0, 0.0),)), *others))(healthy)
+    assert [v.status for v in judged("clock", timeless, runs.LOCAL)] == [INCONCLUSIVE]
