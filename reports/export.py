@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.model.printable import no_formula, plain
 from bench.model.profile import Profile
-from bench.store import Run, RunError, write_text
+from bench.store import Run, RunError, write_file
 
 from . import nightly
 from .charts import CHARTS
@@ -43,7 +43,7 @@ def write(run: Run, profile: Profile, renderer: Renderer) -> list[Path]:
     written = []
     # one after the other, each freed when it is written: of a large run they are tens of MB
     for name, text in _texts(run, profile, f, specs, renderer):
-        write_text(run.path / name, text)
+        write_file(run.path, name, text)
         written.append(run.path / name)
     return written
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import bench
 from bench.model.profile import Profile
 from bench.model.typed_json import to_json
-from bench.store import VERDICTS, Run, write_text
+from bench.store import VERDICTS, Run, RunError, read_file, write_file
 
 from .kept import kept
 
@@ -42,11 +42,11 @@ def evidence(folder: Path) -> str:
 def is_current(run: Run, profile: Profile, digest: str) -> bool:
     """Whether the reports of ``run``, whose ``evidence`` is ``digest``, exist and are as they would be drawn."""
     try:
-        stamp = json.loads((run.path / STAMP).read_text(encoding="utf-8"))
+        stamp = json.loads(read_file(run.path, STAMP))
         files = {str(name): str(found) for name, found in stamp["files"].items()}
         sealed = hmac.compare_digest(str(stamp["seal"]), _seal(run, profile, digest, files))
         return sealed and PAGE in files and files == _written(run.path, files)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (RunError, ValueError, LookupError, TypeError, AttributeError):
         return False
 
 
@@ -54,7 +54,7 @@ def mark(run: Run, profile: Profile, digest: str, names: Iterable[str]) -> None:
     """Stamp the files ``names`` of the run's folder, which were just drawn from the evidence with this digest."""
     files = _written(run.path, names)
     seal = _seal(run, profile, digest, files)
-    write_text(run.path / STAMP, json.dumps({"files": files, "seal": seal}, indent=1) + "\n")
+    write_file(run.path, STAMP, json.dumps({"files": files, "seal": seal}, indent=1) + "\n")
 
 
 def _seal(run: Run, profile: Profile, digest: str, files: dict[str, str]) -> str:

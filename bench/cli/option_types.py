@@ -133,6 +133,7 @@ class SharedOptions:
     hang: float = 60.0
     token_file: Path | None = None
     go_on: bool = False
+    share: bool = False
     quiet: bool = False
     verbose: bool = False
 
@@ -149,6 +150,11 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
         VERBOSE,
         QUIET,
         option("--go-on", "Measure even when a preflight check fails", bool),
+        option(
+            "--share",
+            "Let other users read the run folder, as far as the umask allows  [default: nobody]",
+            bool,
+        ),
         TOKEN_FILE,
         option(
             "--hang",

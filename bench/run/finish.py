@@ -10,13 +10,14 @@ from pathlib import Path
 from bench.judge.verdicts import judge, status
 from bench.model.profile import Profile
 from bench.model.verdict import EXIT, Status, overall
-from bench.store import UNWRITTEN, Run, RunError, load, save_verdicts
+from bench.store import UNWRITTEN, Run, RunError, load, save_verdicts, sync
 
 from .options import Watcher
 
 
 def settle(folder: Path, profile: Profile, facts_only: bool = False) -> Run:
     """Judge a run folder and write its verdicts; ``facts_only``: by what needs no measurement."""
+    sync(folder)
     run = judge(load(folder), profile, facts_only)
     _save(run, profile)
     return run
@@ -51,9 +52,13 @@ def _finish(
     report: Callable[[Run, Profile], None] | None,
     unwritten: str,
 ) -> int:
+    try:
+        sync(folder)  # before a verdict is said, its evidence is on the disk
+    except RunError as error:
+        unwritten = unwritten or str(error)
     run = load(folder)
     if unwritten:
-        run = replace(run, notes=(*run.notes, f"{UNWRITTEN}{unwritten}"))
+        run = replace(run, ended=None, notes=(*run.notes, f"{UNWRITTEN}{unwritten}"))
     run = judge(run, profile)
     unsaved = keep(run, profile)
     watcher.finished(run)  # before the drawing, which takes seconds

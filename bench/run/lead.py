@@ -85,7 +85,7 @@ def _coordinate(
     watcher: Watcher,
     departures: Departures,
 ) -> int:
-    with Recorder(options.out, again=options.resumed is not None) as recorder:
+    with Recorder(options.out, options.resumed is not None, options.share) as recorder:
         chief = Coordinator(control, supervisor, recorder, options.limits, watcher.notice, departures)
         whole, unwritten = _kept(chief, options, where, watcher)
     code = EXIT_INCONCLUSIVE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +10,11 @@ from uuid import uuid4
 from bench.judge.verdicts import judge
 from bench.model.facts import Node
 from bench.model.profile import Profile
+from bench.model.typed_json import encode
 from bench.model.verdict import Status, Verdict
 from bench.plan import AFTER, COUNTERS
 from bench.plan.names import FIRST
-from bench.store import LOGS, WIRING, load, write_text
+from bench.store import LOGS, WIRING, load, write_file
 
 from . import perftest_phase
 from .bootstrap import PROBE_SECONDS
@@ -81,4 +81,4 @@ def _wiring(live: LiveRun) -> None:
         "wiring", list(live.leads.values()), PROBE_SECONDS, rails=list(rails), job=uuid4().hex
     )
     told = {node: answers[lead] for node, lead in live.leads.items()}
-    write_text(chief.recorder.path / LOGS / WIRING, json.dumps(told))
+    write_file(chief.recorder.path, f"{LOGS}/{WIRING}", encode(told))

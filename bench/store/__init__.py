@@ -42,8 +42,9 @@ from .files import (
     RunError,
     free,
     not_written,
+    read_file,
     sync,
-    write,
+    write_file,
     write_text,
 )
 from .read import judged_by, load, manifest_of
@@ -85,9 +86,10 @@ __all__ = [
     "not_written",
     "of_facts",
     "parts",
+    "read_file",
     "save_history",
     "save_verdicts",
     "sync",
-    "write",
+    "write_file",
     "write_text",
 ]

@@ -70,13 +70,13 @@ def exists(folder: Path, name: str) -> bool:
     return os.path.lexists(folder / name)
 
 
-def read(folder: Path, name: str) -> bytes:
+def read_file(folder: Path, name: str) -> bytes:
     """A whole file of a run folder. Raises RunError, also where it is missing."""
     with _reading(folder, name, LARGEST_FILE) as file, os.fdopen(file, "rb", closefd=False) as text:
         return text.read(LARGEST_FILE)
 
 
-def lines(folder: Path, name: str) -> Iterator[tuple[int, bytes]]:
+def read_lines(folder: Path, name: str) -> Iterator[tuple[int, bytes]]:
     """The number of each line and its text; none where the file is missing. Raises RunError."""
     if not exists(folder, name):
         return
@@ -99,13 +99,9 @@ def _reading(folder: Path, name: str, largest: int) -> Iterator[int]:
     except FileNotFoundError:
         raise RunError(f"{path} is missing") from None
     except OSError as error:
-        raise RunError(f"cannot read {path}: {_why(error)}") from None
+        raise RunError(f"cannot read {path}: {why(error)}") from None
     try:
-        found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode):
-            raise RunError(f"{path} is not a regular file: it is not read")
-        if found.st_size > largest:
-            raise RunError(f"{path} has {found.st_size} bytes: no more than {largest} are read")
+        _check(path, os.fstat(file), largest)
         yield file
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}") from None
@@ -134,12 +130,13 @@ def _beneath(folder: Path, name: str) -> Iterator[tuple[int, str]]:
         os.close(where)
 
 
-def _why(error: OSError) -> str:
+def why(error: OSError) -> str:
+    """What went wrong beneath a run folder, in words."""
     links = (errno.ELOOP, errno.ENOTDIR)
     return "a link is not followed in a run folder" if error.errno in links else str(error.strerror)
 
 
-def write(folder: Path, name: str, text: str | bytes | Iterable[str]) -> None:
+def write_file(folder: Path, name: str, text: str | bytes | Iterable[str]) -> None:
     """Replace a file of a run folder as a whole: readers see the old text or the new, never half of either.
 
     The text and its name are on the disk when this returns. Raises RunError.
@@ -148,11 +145,11 @@ def write(folder: Path, name: str, text: str | bytes | Iterable[str]) -> None:
         with _beneath(folder, name) as (where, last):
             _replace(where, last, text, permissions(folder))
     except OSError as error:
-        raise RunError(f"cannot write {folder / name}: {_why(error)}") from None
+        raise RunError(f"cannot write {folder / name}: {why(error)}") from None
 
 
 def write_text(path: Path, text: str | Iterable[str]) -> None:
-    """As ``write``, of a path that somebody asked for: RunError is wrong usage where another path would do."""
+    """As ``write_file``, of a path that somebody asked for: RunError is wrong usage where another path would do."""
     try:
         where = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -196,6 +193,25 @@ def permissions(folder: Path) -> int:
         return stat.S_IMODE(os.stat(folder / JOURNAL, follow_symlinks=False).st_mode) & 0o666  # noqa: PTH116
     except OSError:
         return 0o600
+
+
+def check_logs(folder: Path) -> None:
+    """Raise RunError unless ``logs`` holds files alone that are no larger than any run writes them."""
+    try:
+        with _beneath(folder, f"{LOGS}/any") as (logs, _):
+            for name in sorted(os.listdir(logs)):  # noqa: PTH208  of an open folder
+                _check(folder / LOGS / name, os.stat(name, dir_fd=logs, follow_symlinks=False), LARGEST_FILE)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise RunError(f"cannot read {folder / LOGS}: {why(error)}") from None
+
+
+def _check(path: Path, found: os.stat_result, largest: int) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise RunError(f"{path} is not a regular file: a run folder holds no links, pipes or devices")
+    if found.st_size > largest:
+        raise RunError(f"{path} has {found.st_size} bytes: no run writes more than {largest}")
 
 
 def sync_folder(where: int) -> None:

@@ -61,7 +61,7 @@ def manifest_of(path: Path) -> Manifest:
     except OSError as error:
         raise RunError(f"cannot read the run folder {path}: {error.strerror}", EXIT_USAGE) from None
     try:
-        format_ = decode(_Format, files.read(path, MANIFEST)).format
+        format_ = decode(_Format, files.read_file(path, MANIFEST)).format
     except (Misfit, NotJson):
         raise RunError(f"{path / MANIFEST} names no format; it is not RailGauge's or is damaged") from None
     if format_ > FORMAT:
@@ -80,6 +80,7 @@ def load(path: Path) -> Run:
     Raises RunError for a folder that is missing, empty, unreadable or of a newer format.
     """
     manifest, notes = manifest_of(path), list[str]()
+    files.check_logs(path)
     job = validate.job(manifest)
     planned = _whole(path, PLAN, Plan) if files.exists(path, PLAN) else Plan(())
     with _place(path, PLAN):
@@ -182,7 +183,7 @@ def _earlier(journal: list[object], plan: Plan) -> frozenset[str]:
 def _whole(path: Path, name: str, kind: type[T]) -> T:
     try:
         with _place(path, name):
-            return decode(kind, files.read(path, name))
+            return decode(kind, files.read_file(path, name))
     except NotJson as error:
         raise RunError(f"{path / name} is damaged: it {error}") from None
 
@@ -204,7 +205,7 @@ def _rows(
     """The lines of a file, of one class or by their ``kind``; those of other kinds are left out."""
     number = 0
     try:
-        for number, text in files.lines(path, name):
+        for number, text in files.read_lines(path, name):
             try:
                 row = _row(kinds, text, job)
             except NotJson:

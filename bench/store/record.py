@@ -155,7 +155,7 @@ class Recorder:
             finally:
                 os.close(file)
         except OSError as error:
-            raise RunError(f"cannot write {self.path / name}: {error.strerror}") from None
+            raise RunError(f"cannot write {self.path / name}: {files.why(error)}") from None
 
     def measurement(self, row: Measurement) -> str:
         """One measurement; what no clock can have told is kept as a loss, which is returned in words.
@@ -206,7 +206,7 @@ class Recorder:
         self._write(name, text)
 
     def _write(self, name: str, text: bytes) -> None:
-        files.write(self.path, name, text)
+        files.write_file(self.path, name, text)
 
 
 def _hold(journal: int) -> None:
@@ -222,8 +222,11 @@ def _hold(journal: int) -> None:
 def in_use(path: Path) -> bool:
     """Whether a process that lives writes this run folder."""
     try:
-        with (path / JOURNAL).open("rb") as journal:
-            _hold(journal.fileno())
+        journal = files.opened(path, JOURNAL, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            _hold(journal)
+        finally:
+            os.close(journal)
     except BlockingIOError:
         return True
     except OSError:
@@ -263,7 +266,7 @@ def _indented(value: object) -> bytes:
 
 def save_history(path: Path, history: dict[str, Any]) -> None:
     """Write ``history.json`` of a run folder: what the history of the cluster said, and where this run went."""
-    files.write(path, HISTORY, encode(history))
+    files.write_file(path, HISTORY, encode(history))
 
 
 def save_verdicts(
@@ -273,4 +276,4 @@ def save_verdicts(
     said = to_json(Verdicts(profile=profile_name, profile_text=profile_text, verdicts=verdicts))
     for row, verdict in zip(said["verdicts"], verdicts, strict=True):
         row["message"] = verdict.message
-    files.write(path, VERDICTS, _indented(said))
+    files.write_file(path, VERDICTS, _indented(said))

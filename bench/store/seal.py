@@ -16,7 +16,7 @@ import stat
 from hashlib import sha256
 from pathlib import Path
 
-from .files import MANIFEST, PLAN, write
+from .files import MANIFEST, PLAN, RunError, read_file, write_file
 
 SEAL = "seal.json"
 SEALED = (MANIFEST, PLAN)
@@ -30,9 +30,9 @@ def seal(folder: Path, name: str, text: bytes) -> None:
     """
     if (key := _key(make=True)) is None:
         return
-    now = {each: _digest(_content(folder / each)) for each in SEALED}
+    now = {each: _digest(_content(folder, each)) for each in SEALED}
     then = {**now, name: _digest(text)}
-    write(folder, SEAL, json.dumps([_seal(key, each) for each in (now, then)]))
+    write_file(folder, SEAL, json.dumps([_seal(key, each) for each in (now, then)]))
 
 
 def not_own(folder: Path) -> str:
@@ -46,10 +46,10 @@ def not_own(folder: Path) -> str:
     if (key := _key()) is None:
         return "you have made no run here yet"
     try:
-        seals = json.loads(_content(folder / SEAL))
+        seals = json.loads(_content(folder, SEAL))
     except ValueError:
         return "it has no seal of yours"
-    wanted = _seal(key, {each: _digest(_content(folder / each)) for each in SEALED})
+    wanted = _seal(key, {each: _digest(_content(folder, each)) for each in SEALED})
     if not isinstance(seals, list) or wanted not in seals:
         return "its seal is not yours, or its manifest or plan was changed after your run"
     return ""
@@ -63,11 +63,11 @@ def _digest(content: bytes) -> str:
     return sha256(content).hexdigest()
 
 
-def _content(path: Path) -> bytes:
-    """What a file holds; nothing of one that is not there, or is no file."""
+def _content(folder: Path, name: str) -> bytes:
+    """What a file holds; nothing of one that cannot be read."""
     try:
-        return path.read_bytes() if path.is_file() else b""
-    except OSError:
+        return read_file(folder, name)
+    except RunError:
         return b""
 
 

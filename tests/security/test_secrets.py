@@ -19,7 +19,7 @@ from bench.cli.page import write_report
 from bench.judge.drift.past import from_json
 from bench.model.profile import load as load_profile
 from bench.model.redact import HIDDEN, scrub, scrub_text, secrets, veil
-from bench.store import MANIFEST, load, write, write_text
+from bench.store import MANIFEST, load, write_file, write_text
 from tests import made_nights
 
 CANARY = "canary7Zq1"
@@ -206,7 +206,7 @@ def test_a_run_folder_is_private_unless_it_is_shared_as_far_as_the_umask_says(
     before = os.umask(mask)
     try:
         made = runs.folder(tmp_path / "r", share=share)
-        write(made, "report.md", "x")
+        write_file(made, "report.md", "x")
     finally:
         os.umask(before)
     for path in (made, *made.rglob("*")):

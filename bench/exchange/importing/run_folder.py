@@ -27,7 +27,7 @@ from bench.measure.perftest.output import UNITS, LinkRun
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.profile import Profile
 from bench.model.units import show_count, show_size
-from bench.store import IMPORTED, LOGS, Manifest, Phase, Plan, Recorder, Settings, write_text
+from bench.store import IMPORTED, Manifest, Phase, Plan, Recorder, Settings
 
 LAUNCHER = IMPORTED
 # a file may come from anybody: these are ten times what a cluster's tests print, and judged within minutes
@@ -301,7 +301,7 @@ def _write(
         )
         recorder.plan(Plan(phases, skipped=ABSENT))
         if found.tuning:
-            write_text(out / LOGS / f"{convert.PHASE}.0.log", "\n".join(found.tuning) + "\n")
+            recorder.log(f"{convert.PHASE}.0.log", "\n".join(found.tuning) + "\n")
         for text in filter(None, (note, *found.problems)):
             recorder.note(f"import: {text}")
         for _, measurement in pairs:

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.judge.drift import Acceptance, Fingerprint, Night, Series, fingerprint
 from bench.model.verdict import Status
-from bench.store import HISTORY, RunError
+from bench.store import HISTORY, RunError, read_file
 from bench.store.history import (
     HistoryError,
     Problem,
@@ -174,8 +174,8 @@ def recorded_beside(folder: Path, where: str, cluster: str = "") -> tuple[str, s
         path for path in folder.absolute().parent.glob(f"*/{HISTORY}") if path.parent.name != folder.name
     ]
     for path in sorted(beside, key=lambda path: path.stat().st_mtime, reverse=True)[:BESIDE]:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            row = json.loads(path.read_text())
+        with contextlib.suppress(RunError, ValueError, KeyError, TypeError, AttributeError):
+            row = json.loads(read_file(path.parent, HISTORY))
             if row["cluster"] == (cluster or row["cluster"]) and row["recorded"].startswith(f"{where}/"):
                 return str(path.parent), row["cluster"], row["recorded"]
     return None
