@@ -383,9 +383,7 @@ def _unknown(
     kept: Sequence[Measurement], counted: Sequence[Measurement], slow: float, found: bool
 ) -> tuple[str, ...]:
     if not kept:
-        return (
-            "no measurement can show who is waited for; measure a collective without a root on three ranks or more",
-        )
+        return ("stragglers cannot be detected: this needs an unrooted collective on 3 or more ranks",)
     if not counted:
         return ("who is waited for, if anybody, was not recorded by the version that measured this",)
     if not math.isnan(slow):

@@ -104,7 +104,7 @@ def _one_pair(names: Sequence[str]) -> tuple[str, ...]:
 
 def _inside(gpus: int, profile: Profile) -> Fabric:
     if profile.nvlink is None:
-        raise Unplaced("one node, and the profile names no NVLink rate: there is no ceiling")
+        raise Unplaced("single node, and the profile gives no NVLink rate")
     return Fabric(1, gpus, 1, math.inf, profile.nvlink.value)
 
 
