@@ -7,9 +7,8 @@ from collections.abc import Iterable, Sequence
 from bench.judge.wire import RailLayers, RailRow, of_layers
 from bench.judge.wire.rail_figures import Figure
 from bench.judge.wire.rail_layers import NAMES
-from bench.model.majority import shared_by
 from bench.model.profile import Profile
-from bench.model.units import BITS, GIGA, show_share
+from bench.model.units import BITS, GIGA, show_share, show_some
 from bench.model.verdict import COUNTED, Status
 from bench.store import Run
 
@@ -80,4 +79,4 @@ def unknowns(found: RailLayers) -> list[str]:
     for row in found.rows:
         for reason in row.missing:
             reasons.setdefault(reason, []).append(f"{row.node} {row.rail}")
-    return [f"{reason} ({shared_by(rails, 'rails', 2)})" for reason, rails in reasons.items()]
+    return [f"{reason} ({show_some(rails, 2, 'rails')})" for reason, rails in reasons.items()]

@@ -12,7 +12,7 @@ from typing import Any
 from bench.judge.peaks import nodes_of
 from bench.judge.wire import TargetReadings, of_row, of_target
 from bench.model.profile import Profile
-from bench.model.units import show_seconds, show_size
+from bench.model.units import show_seconds, show_size, show_some
 from bench.model.verdict import Status, Verdict, counted, overall
 from bench.plan.names import GIVEN_UP
 from bench.store import Run
@@ -109,9 +109,7 @@ def _pairs(run: Run) -> list[Covered]:
 
 def some(names: list[str], most: int = MOST) -> str:
     """The first names, and how many more; semicolons stand between names that have commas."""
-    more = len(names) - most
-    between = "; " if any("," in name for name in names) else ", "
-    return between.join(names[:most]) + (f" and {more} more" if more > 0 else "")
+    return show_some(names, most, separator="; " if any("," in name for name in names) else ", ")
 
 
 @dataclass(frozen=True)

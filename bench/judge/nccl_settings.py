@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from bench.model.facts import Node
 from bench.model.profile import Profile
+from bench.model.units import show_some
 from bench.nccl.environment import SYSTEM_FILE, Effective, conf_files, effective
 from bench.nccl.version import NEWEST, Version, parse_version
 
@@ -33,8 +34,7 @@ class RankEnvironment:
         """``n0``; where its ranks differ, ``n0 rank 3`` and how many more have the same."""
         if not self.mixed:
             return self.node.name
-        more = f" and {len(self.ranks) - 1} more" if len(self.ranks) > 1 else ""
-        return f"{self.node.name} rank {self.ranks[0]}{more}"
+        return f"{self.node.name} rank {show_some(map(str, self.ranks), 1)}"
 
 
 def rank_environments(evidence: Evidence) -> Iterator[RankEnvironment]:

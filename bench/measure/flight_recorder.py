@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from bench.model.lines import RecordedCall
+from bench.model.units import show_some
 
 LONGEST = 1 << 26  # bytes of a dump that are looked at: 2000 entries take about 2 MB
 # how many calls are kept, newest name first; torch reads it when the first process group is made
@@ -198,8 +199,7 @@ def _collectives(
 def _each(waiting: Mapping[int, RecordedCall]) -> str:
     """The entries to compare. Point-to-point messages are numbered by each rank separately, so they are left out."""
     told = [f"rank {rank} in {waiting[rank].text}" for rank in sorted(waiting)]
-    more = f" and {len(told) - 4} more" if len(told) > 4 else ""
-    return f"not over: {', '.join(told[:4])}{more}" if told else ""
+    return f"not over: {show_some(told)}" if told else ""
 
 
 def _ranks(ranks: Iterable[int]) -> str:

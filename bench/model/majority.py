@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from bench.model.units import show_some
+
 
 @dataclass(frozen=True)
 class Odd:
@@ -29,6 +31,4 @@ def odd_ones(values: Mapping[str, str]) -> tuple[Odd, ...]:
 
 def shared_by(names: Iterable[str], of: str, most: int = 4) -> str:
     """``n0, n1, n2, n3 and 60 more nodes``."""
-    listed = list(names)
-    more = f" and {len(listed) - most} more {of}" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + more
+    return show_some(names, most, of)

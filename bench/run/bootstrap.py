@@ -8,6 +8,7 @@ from bench.model.facts import Node
 from bench.model.measurement import Rank
 from bench.model.profile import Profile
 from bench.model.typed_json import load
+from bench.model.units import show_some
 from bench.plan import NCCL_RESERVE, TORCH_HOST, Memory, by_node
 from bench.supervise.control.tcp import Message
 from bench.supervise.coordinator import Coordinator
@@ -55,8 +56,8 @@ def choose_backend(
     if without:
         said = hellos[without[0]]
         raise CannotRun(
-            f"torch is not installed for {said['python']} on {said['host']} (rank {without[0]}"
-            f"{f' and {len(without) - 1} more' if len(without) > 1 else ''}): pip install torch"
+            f"torch is not installed for {said['python']} on {said['host']} (rank "
+            f"{show_some(map(str, without), 1)}): pip install torch"
         )
     if profile.backend != "auto":
         return profile.backend

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.model.facts import Gpu, Interface, Node, PciPath, Port
-from bench.model.units import show_rate
+from bench.model.units import show_rate, show_some
 
 NAMED = 3  # nodes or devices of one change that are named
 LISTED = 8  # of a list
@@ -75,8 +75,7 @@ def unlike(before: Mapping[str, Node], now: Sequence[Node]) -> Iterator[str]:
             for device, text in _changes(before[node.name], node):
                 changed.setdefault(text, []).append(f"{node.name} {device}".strip())
     for text, names in changed.items():
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        yield f"{', '.join(names[:NAMED])}{more}: {text}"
+        yield f"{show_some(names, NAMED)}: {text}"
 
 
 def _changes(was: Node, now: Node) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from bench.model.errors import EXIT_USAGE, RailGaugeError
 from bench.model.facts import Node
 from bench.model.measurement import Case, Rank
+from bench.model.units import show_some
 from bench.plan.names import AGAIN, FIRST, SCREEN
 from bench.plan.rails import FOLLOW_UPS
 from bench.store import Phase, Plan, Run
@@ -163,10 +164,9 @@ def unlike(
     """Raise ResumeRefused with what differs between the run's cluster and the one that is here now."""
     found = list(_differences(run, ranks, nodes, versions, environment))
     if found:
-        more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         raise ResumeRefused(
-            f"{run.path} was measured on another cluster: {'; '.join(found[:SHOWN])}{more}; results of two different "
-            "clusters must not be mixed: start anew, or undo what changed"
+            f"{run.path} was measured on another cluster: {show_some(found, SHOWN, separator='; ')}; results "
+            "of two different clusters must not be mixed: start anew, or undo what changed"
         )
 
 
@@ -213,5 +213,4 @@ def _settings(was: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[st
                 text = f"{name} was {before.get(name, 'not set')}, is {settings.get(name, 'not set')}"
                 changed.setdefault(text, []).append(rank)
     for text, ranks in changed.items():
-        more = f" and {len(ranks) - 1} more" if len(ranks) > 1 else ""
-        yield f"{text} (rank {ranks[0]}{more})"
+        yield f"{text} (rank {show_some(map(str, ranks), 1)})"

@@ -8,6 +8,7 @@ from itertools import chain
 
 from bench.model.facts import Node
 from bench.model.profile import Profile
+from bench.model.units import show_some
 from bench.store import Manifest
 
 # how a figure is taken; raised when a change of the measuring itself may move figures
@@ -48,8 +49,7 @@ def parts(manifest: Manifest, nodes: Iterable[Node], profile: Profile) -> dict[s
 def said(values: Iterable[str | None], none: str = UNKNOWN) -> str:
     """``550.90.07``; where nodes differ, each value once, in order."""
     found = sorted({value or UNKNOWN for value in values})
-    more = f" and {len(found) - MOST} more" if len(found) > MOST else ""
-    return ", ".join(found[:MOST]) + more if found else none
+    return show_some(found, MOST) or none
 
 
 def _nccl(node: Node) -> str | None:

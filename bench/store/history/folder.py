@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 from bench.model.errors import EXIT_USAGE, RailGaugeError
 from bench.model.redact import scrub_text, secrets, veil
+from bench.model.units import show_some
 
 EXTRA = "railgauge[nightly]"
 ACCEPTED = "accepted"
@@ -227,9 +228,8 @@ def _expect_history(folder: Folder) -> None:
         raise HistoryError(f"{folder.name}: cannot be listed: {folder.told(error)}") from error
     others = [name for name in inside if not name.startswith(".") and name not in _ANYWHERE]
     if others and not any(name == ACCEPTED or name.startswith("cluster=") for name in others):
-        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         raise WrongPlace(
-            f"{folder.name}: not a history: it holds {others[0]}{more}, and no night of any cluster"
+            f"{folder.name}: not a history: it holds {show_some(others, 1)}, and no night of any cluster"
         )
 
 
