@@ -33,7 +33,6 @@ class RasFindings:
     lost: tuple[str, ...] = ()
     missing: tuple[int, ...] = ()
     late: tuple[tuple[int, str], ...] = ()
-    text: str = ""
 
     @property
     def summary(self) -> str:
@@ -50,7 +49,7 @@ def parse(text: str) -> RasFindings:
     start = text.find("{")
     if start >= 0:
         try:
-            return _of_json(json.loads(text[start:]), text)
+            return _of_json(json.loads(text[start:]))
         except (ValueError, RecursionError):
             pass
     return _of_text(text)
@@ -73,7 +72,7 @@ def _of_text(text: str) -> RasFindings:
             what = "has " + found[2]
         elif (found := _RANK.search(line)) and what:
             late.append((int(found[1]), f"(GPU {found[2]} of {found[4]}) {what}"))
-    return RasFindings(tuple(dict.fromkeys(lost)), tuple(dict.fromkeys(missing)), tuple(late), text)
+    return RasFindings(tuple(dict.fromkeys(lost)), tuple(dict.fromkeys(missing)), tuple(late))
 
 
 def _process(pid: str, node: str, gpus: str) -> str:
@@ -90,7 +89,7 @@ def _numbers(text: str) -> list[int]:
     return found
 
 
-def _of_json(data: object, text: str) -> RasFindings:
+def _of_json(data: object) -> RasFindings:
     """Outliers are not marked there: ranks that launched less of a collective than most."""
     lost: list[str] = []
     missing: list[int] = []
@@ -104,7 +103,7 @@ def _of_json(data: object, text: str) -> RasFindings:
             if isinstance(status, dict) and (status.get("unresponsive") or status.get("considered_dead")):
                 lost.append(_process(str(row.get("pid")), str(row.get("host")), str(row.get("cuda_dev"))))
         late += _less(_rows(comm, "ranks"))
-    return RasFindings(tuple(dict.fromkeys(lost)), tuple(dict.fromkeys(missing)), tuple(late), text)
+    return RasFindings(tuple(dict.fromkeys(lost)), tuple(dict.fromkeys(missing)), tuple(late))
 
 
 def _rows(of: object, key: str) -> list[dict[str, object]]:
