@@ -12,13 +12,14 @@ import hmac
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import bench
+from bench.model.lines import DrawnReports
 from bench.model.profile import Profile
-from bench.model.typed_json import to_json
+from bench.model.typed_json import decode, encode, to_json
 from bench.store import VERDICTS, Run, RunError, read_file, write_file
 
 from .kept import kept
@@ -42,11 +43,10 @@ def evidence(folder: Path) -> str:
 def is_current(run: Run, profile: Profile, digest: str) -> bool:
     """Whether the reports of ``run``, whose ``evidence`` is ``digest``, exist and are as they would be drawn."""
     try:
-        stamp = json.loads(read_file(run.path, STAMP))
-        files = {str(name): str(found) for name, found in stamp["files"].items()}
-        sealed = hmac.compare_digest(str(stamp["seal"]), _seal(run, profile, digest, files))
-        return sealed and PAGE in files and files == _written(run.path, files)
-    except (RunError, ValueError, LookupError, TypeError, AttributeError):
+        stamp = decode(DrawnReports, read_file(run.path, STAMP))
+        sealed = hmac.compare_digest(stamp.seal.encode(), _seal(run, profile, digest, stamp.files).encode())
+        return sealed and PAGE in stamp.files and stamp.files == _written(run.path, stamp.files)
+    except (RunError, ValueError):
         return False
 
 
@@ -54,10 +54,10 @@ def mark(run: Run, profile: Profile, digest: str, names: Iterable[str]) -> None:
     """Stamp the files ``names`` of the run's folder, which were just drawn from the evidence with this digest."""
     files = _written(run.path, names)
     seal = _seal(run, profile, digest, files)
-    write_file(run.path, STAMP, json.dumps({"files": files, "seal": seal}, indent=1) + "\n")
+    write_file(run.path, STAMP, encode(DrawnReports(files, seal)) + b"\n")
 
 
-def _seal(run: Run, profile: Profile, digest: str, files: dict[str, str]) -> str:
+def _seal(run: Run, profile: Profile, digest: str, files: Mapping[str, str]) -> str:
     verdicts = to_json(run.verdicts)
     code = [_digest(package, _files(package)) for package in PACKAGES]
     sealed = [digest, verdicts, profile.name, profile.text, code, [_version(name) for name in DRAWERS], files]

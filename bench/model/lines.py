@@ -269,3 +269,22 @@ class LeftOut:
     """Why nothing was measured with perftest."""
 
     why: str
+
+
+@dataclass(frozen=True)
+class HeardBroadcasts:
+    """Of a node in ``logs/wiring.json``: on which rails of its own it heard whom.
+
+    heard   [own rail, sender, the sender's rail]; ``silent``: rail → why it could not be asked
+    """
+
+    heard: tuple[tuple[str, str, str], ...]
+    silent: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DrawnReports:
+    """``drawn.json``: the reports that were drawn, with the digest of each, and a seal of what they were drawn from."""
+
+    files: Mapping[str, str]
+    seal: str

@@ -6,7 +6,6 @@ import importlib.util
 import os
 import socket
 import sys
-from dataclasses import asdict
 
 from bench.model.printable import plain
 from bench.model.typed_json import to_json
@@ -22,7 +21,7 @@ def answer(what: str) -> Message:
     if what == "hello":
         return hello()
     if what == "fabric":
-        return {"answers": [{**asdict(each), "status": each.status.value} for each in look().answers]}
+        return {"answers": to_json(look().answers)}
     return dict(to_json(probe() if what == "probe" else snapshot()))
 
 

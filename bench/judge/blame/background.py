@@ -5,7 +5,6 @@ All of it is optional. What cannot be read adds nothing: it explains a slow tran
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -144,8 +143,8 @@ def fabric_of(run: Run) -> Subnet | None:
     """The subnet as it was last seen; None where nobody was asked, or what was written is damaged."""
     try:
         lines = (run.path / LOGS / FABRIC).read_text(encoding="utf-8").splitlines()
-        return seen(from_json(json.loads(lines[-1])))
-    except (OSError, ValueError, LookupError, TypeError):
+        return seen(from_json(lines[-1]))
+    except (OSError, ValueError, LookupError):
         return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 from bench.judge.evidence import Evidence
@@ -44,4 +43,4 @@ def fabric(evidence: Evidence) -> Iterator[Outcome]:
 def _looks(evidence: Evidence) -> list[SubnetAnswers]:
     """The tools' answers, oldest first; a damaged file raises, which makes this check inconclusive."""
     text = (evidence.run.path / LOGS / FABRIC).read_text(encoding="utf-8")
-    return [from_json(json.loads(line)) for line in text.splitlines() if line.strip()]
+    return [from_json(line) for line in text.splitlines() if line.strip()]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
+from bench.model.lines import HeardBroadcasts
 from bench.model.majority import shared_by
-from bench.store import LOGS, WIRING
+from bench.model.typed_json import load, parse
+from bench.store import LOGS, WIRING, read_file
 
 End = tuple[str, str]  # node, rail
 
@@ -39,7 +39,8 @@ def wiring(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     if not path.is_file():
         yield Finding("rails", None, "--cross-rail was given, and nothing was recorded")
         return
-    answers = json.loads(path.read_text(encoding="utf-8"))
+    recorded = parse(read_file(evidence.run.path, f"{LOGS}/{WIRING}"))
+    answers = load(dict[str, HeardBroadcasts], recorded or {})
     silent = [node for node in evidence.manifest.nodes if node not in answers]
     yield from (Finding(node, None, "sent no record of what it heard") for node in silent)
     if silent:
@@ -58,11 +59,11 @@ def wiring(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         yield from judged(ends, wires, answers)
 
 
-def wires_of(answers: Mapping[str, Any]) -> list[set[End]]:
+def wires_of(answers: Mapping[str, HeardBroadcasts]) -> list[set[End]]:
     """The ends that hear each other: each set is one wire, or one switch."""
     wires: list[set[End]] = []
     for hearer, answer in answers.items():
-        for on, sender, rail in answer["heard"]:
+        for on, sender, rail in answer.heard:
             joined = {(hearer, on), (sender, rail)}
             apart = []
             for wire in wires:
@@ -74,7 +75,9 @@ def wires_of(answers: Mapping[str, Any]) -> list[set[End]]:
     return wires
 
 
-def judged(ends: Sequence[End], wires: Sequence[set[End]], answers: Mapping[str, Any]) -> Iterator[Finding]:
+def judged(
+    ends: Sequence[End], wires: Sequence[set[End]], answers: Mapping[str, HeardBroadcasts]
+) -> Iterator[Finding]:
     """A wire is the rail's that more than half of its ends are called by; an end of another name is miscabled.
 
     An end passes only where another node has heard it: what it hears itself does not show that it can send.
@@ -86,12 +89,12 @@ def judged(ends: Sequence[End], wires: Sequence[set[End]], answers: Mapping[str,
     heard = {
         (sender, rail)
         for hearer, answer in answers.items()
-        for _, sender, rail in answer["heard"]
+        for _, sender, rail in answer.heard
         if sender != hearer
     }
     for end in ends:
         subject, on = f"{end[0]} {end[1]}", owner.get(end)
-        why = answers.get(end[0], {}).get("silent", {}).get(end[1])
+        why = answers[end[0]].silent.get(end[1]) if end[0] in answers else ""
         deaf = f"no other node hears it{f': {why}' if why else ''}"
         if end not in owner or (on == end[1] and end not in heard):
             yield Finding(subject, None, deaf)

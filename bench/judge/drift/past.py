@@ -6,11 +6,12 @@ import contextlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bench.judge.drift import Acceptance, Fingerprint, Night, Series, fingerprint
+from bench.model.typed_json import Misfit, load, to_json
 from bench.model.verdict import Status
 from bench.store import HISTORY, RunError, read_file
 from bench.store.history import (
@@ -26,6 +27,7 @@ from bench.store.history import (
     strangers,
 )
 from bench.store.history.folder import open_folder
+from bench.store.history.nights import Figure, SavedPast, SavedSeries
 
 FORMAT = 1
 # nights older than this stay in the history and out of the judgement; the first nights count for slow decay
@@ -69,54 +71,53 @@ class Past:
         return (self.plan, *named, *rest)
 
     def to_json(self) -> dict[str, Any]:
-        """Runs and fingerprints stand once each; a series is a list of [run, value, rerun, status]."""
+        """As ``history.json``: runs and fingerprints stand once each."""
         runs = _numbered((night.run, night.time, night.fingerprint) for night in _all(self.nights))
         prints = _numbered(parts for _, _, parts in runs)
-        return {
-            "format": FORMAT,
-            "cluster": self.cluster,
-            "parts": dict(self.parts),
-            "fingerprints": [dict(parts) for parts in prints],
-            "runs": [[run, time, prints[parts]] for run, time, parts in runs],
-            "series": [_row(series, found, runs) for series, found in sorted(self.nights.items())],
-            "accepted": [asdict(each) for each in self.accepted],
-            "left_out": [[each.path, each.reason] for each in self.left_out],
-            "plan": self.plan,
-            "reserve": self.reserve,
-            "recorded": self.recorded,
-            "trouble": self.trouble,
-            "where": self.where,
-        }
+        saved = SavedPast(
+            format=FORMAT,
+            cluster=self.cluster,
+            parts=dict(self.parts),
+            fingerprints=tuple(dict(parts) for parts in prints),
+            runs=tuple((run, time, prints[parts]) for run, time, parts in runs),
+            series=tuple(_saved(series, found, runs) for series, found in sorted(self.nights.items())),
+            accepted=self.accepted,
+            left_out=tuple((each.path, each.reason) for each in self.left_out),
+            plan=self.plan,
+            reserve=self.reserve,
+            recorded=self.recorded,
+            trouble=self.trouble,
+            where=self.where,
+        )
+        return dict(to_json(saved))
 
 
 def from_json(row: Mapping[str, Any]) -> Past:
     """The past that ``to_json`` wrote. Raises RunError for anything else."""
+    if isinstance(newer := row.get("format"), int) and newer > FORMAT:
+        raise RunError(f"history.json has format {newer}; this RailGauge reads up to {FORMAT}: upgrade")
     try:
-        if row["format"] > FORMAT:
-            raise RunError(
-                f"history.json has format {row['format']}; this RailGauge reads up to {FORMAT}: upgrade"
-            )
-        prints = [fingerprint(parts) for parts in row["fingerprints"]]
-        runs = [(run, float(time), prints[place]) for run, time, place in row["runs"]]
-        return Past(
-            cluster=row["cluster"],
-            parts=fingerprint(row["parts"]),
-            nights={
-                Series(row["cluster"], *each["series"]): tuple(
-                    _night(runs[at[0]], *at[1:]) for at in each["nights"]
-                )
-                for each in row["series"]
-            },
-            accepted=tuple(Acceptance(**each) for each in row["accepted"]),
-            left_out=tuple(Problem(*each) for each in row["left_out"]),
-            plan=row["plan"],
-            reserve=float(row["reserve"]),
-            recorded=row["recorded"],
-            trouble=row["trouble"],
-            where=row.get("where", ""),
-        )
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise RunError(f"history.json of the run folder is damaged: {error!r}") from None
+        saved = load(SavedPast, row)
+        prints = [fingerprint(parts) for parts in saved.fingerprints]
+        runs = [(run, time, prints[place]) for run, time, place in saved.runs]
+        nights = {
+            Series(saved.cluster, *each.series): tuple(_night(runs[at[0]], *at[1:]) for at in each.nights)
+            for each in saved.series
+        }
+    except (Misfit, IndexError) as error:
+        raise RunError(f"history.json of the run folder is damaged: {error}") from None
+    return Past(
+        cluster=saved.cluster,
+        parts=fingerprint(saved.parts),
+        nights=nights,
+        accepted=saved.accepted,
+        left_out=tuple(Problem(*each) for each in saved.left_out),
+        plan=saved.plan,
+        reserve=saved.reserve,
+        recorded=saved.recorded,
+        trouble=saved.trouble,
+        where=saved.where,
+    )
 
 
 def look(history: str, cluster: str, parts: Mapping[str, str], now: float) -> Past:
@@ -197,32 +198,30 @@ def _numbered(items: Iterable[Any]) -> dict[Any, int]:
     return {item: place for place, item in enumerate(dict.fromkeys(items))}
 
 
-def _row(series: Series, found: Sequence[Night], runs: Mapping[Any, int]) -> dict[str, Any]:
-    return {
-        "series": [series.collective, series.size_class, series.quantity, series.subject],
-        "nights": [
-            [
+def _saved(series: Series, found: Sequence[Night], runs: Mapping[Any, int]) -> SavedSeries:
+    return SavedSeries(
+        (series.collective, series.size_class, series.quantity, series.subject),
+        tuple(
+            (
                 runs[night.run, night.time, night.fingerprint],
                 _json(night.value),
                 _json(night.rerun),
-                night.status.value,
-            ]
+                night.status,
+            )
             for night in found
-        ],
-    }
+        ),
+    )
 
 
-def _night(
-    run: tuple[str, float, Fingerprint], value: float | None, rerun: float | str | None, status: str
-) -> Night:
+def _night(run: tuple[str, float, Fingerprint], value: Figure, rerun: Figure, status: Status) -> Night:
     again = None if rerun is None else _number(rerun)
-    return Night(run[0], run[1], _number(value), run[2], again, Status(status))
+    return Night(run[0], run[1], _number(value), run[2], again, status)
 
 
-def _json(value: float | None) -> float | str | None:
+def _json(value: float | None) -> Figure:
     """JSON has no NaN: a figure that is missing is the word."""
     return value if value is None or math.isfinite(value) else "nan"
 
 
-def _number(value: float | str | None) -> float:
+def _number(value: Figure) -> float:
     return float(value) if value is not None else math.nan

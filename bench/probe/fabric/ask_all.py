@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from bench.model.verdict import Status
+from bench.model.typed_json import load, parse
 from bench.probe.fabric import linkinfo, netdiscover, queryerrors
 from bench.probe.fabric import run_tools as asking
 from bench.probe.fabric.pasted_text import Refused
+from bench.probe.fabric.run_tools import ToolAnswer
 from bench.probe.fabric.subnet import Subnet, join
 
 T = TypeVar("T", netdiscover.Discovery, linkinfo.Linkinfo, queryerrors.QueryErrors)
@@ -19,12 +20,12 @@ T = TypeVar("T", netdiscover.Discovery, linkinfo.Linkinfo, queryerrors.QueryErro
 class SubnetAnswers:
     """The answers of the three tools at one time: evidence that is kept with the run."""
 
-    discovery: asking.ToolAnswer
-    links: asking.ToolAnswer
-    errors: asking.ToolAnswer
+    discovery: ToolAnswer
+    links: ToolAnswer
+    errors: ToolAnswer
 
     @property
-    def answers(self) -> tuple[asking.ToolAnswer, ...]:
+    def answers(self) -> tuple[ToolAnswer, ...]:
         return self.discovery, self.links, self.errors
 
 
@@ -34,23 +35,9 @@ def look(limit: float = 120.0, run: asking.Run = asking.run) -> SubnetAnswers:
     return SubnetAnswers(*(asking.ask(command, limit, run) for command in commands))
 
 
-def from_json(rows: list[dict[str, object]]) -> SubnetAnswers:
-    """Restore the three answers that ``to_json`` wrote."""
-    answers = []
-    for row in rows:
-        command = row["command"]
-        if not isinstance(command, list):
-            raise ValueError(f"the command of an answer is {command!r}, no list")
-        answers.append(
-            asking.ToolAnswer(
-                tuple(str(word) for word in command),
-                Status(row["status"]),
-                str(row["reason"]),
-                str(row["text"]),
-                str(row["err"]),
-            )
-        )
-    return SubnetAnswers(*answers)
+def from_json(text: str) -> SubnetAnswers:
+    """The three answers in a line of ``fabric.jsonl``. Raises Misfit and NotJson."""
+    return SubnetAnswers(*load(tuple[ToolAnswer, ToolAnswer, ToolAnswer], parse(text.encode())))
 
 
 def seen(looked: SubnetAnswers) -> Subnet:
@@ -62,7 +49,7 @@ def seen(looked: SubnetAnswers) -> Subnet:
     )
 
 
-def _read(parse: Callable[[str], T], answer: asking.ToolAnswer) -> T | None:
+def _read(parse: Callable[[str], T], answer: ToolAnswer) -> T | None:
     """Parse one answer; from standard error, only the lines that say that something did not answer."""
     try:
         said: T = parse(answer.text)

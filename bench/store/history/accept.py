@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
 import uuid
-from dataclasses import asdict
-from typing import Any
 
+from bench.model.typed_json import encode, load, parse, to_json
 from bench.store.history.folder import ACCEPTED, HistoryError, Problem, day, found, open_folder, put, safe
 from bench.store.history.nights import Acceptance
 
 FORMAT = 1
-_TEXTS = ("cluster", "who", "why", "collective", "size_class", "quantity")
-_TIMES = ("since", "when")
 
 
 def accept(history: str, acceptance: Acceptance) -> str:
@@ -24,13 +19,17 @@ def accept(history: str, acceptance: Acceptance) -> str:
     for name in ("who", "why"):
         if not getattr(acceptance, name).strip():
             raise HistoryError(f"an accepted level needs a {name}; give --{name}")
-    name = f"{day(acceptance.when)}-{uuid.uuid4().hex[:12]}.json"
+    path = (
+        f"{ACCEPTED}/cluster={safe(acceptance.cluster)}/{day(acceptance.when)}-{uuid.uuid4().hex[:12]}.json"
+    )
+    content = encode({"format": FORMAT, **to_json(acceptance)})
     try:
-        content = json.dumps({"format": FORMAT, **asdict(acceptance)}, ensure_ascii=False, allow_nan=False)
-        path = f"{ACCEPTED}/cluster={safe(acceptance.cluster)}/{name}"
-        return put(open_folder(history), path, f"{content}\n".encode())
-    except (UnicodeEncodeError, ValueError) as error:
+        whole = _parse(content) == acceptance
+    except ValueError as error:
         raise HistoryError(f"the acceptance cannot be stored: {error}") from error
+    if not whole:
+        raise HistoryError("the acceptance cannot be stored: a text in it is not valid Unicode")
+    return put(open_folder(history), path, content + b"\n")
 
 
 def acceptances(
@@ -43,7 +42,7 @@ def acceptances(
     for path, _ in found(folder, under):
         try:
             acceptance = _parse(folder.files.cat_file(f"{folder.root}/{path}"))
-        except (ValueError, OSError, RecursionError) as error:
+        except (ValueError, OSError) as error:
             bad.append(Problem(path, f"not an accepted level: {folder.told(error)}"))
         else:
             good.append(acceptance)
@@ -52,14 +51,7 @@ def acceptances(
 
 
 def _parse(content: bytes) -> Acceptance:
-    row: Any = json.loads(content)
+    row = parse(content)
     if not isinstance(row, dict) or row.get("format") != FORMAT:
         raise ValueError(f"not format {FORMAT}")
-    for name in _TEXTS:
-        if not isinstance(row.get(name), str):
-            raise ValueError(f"no usable {name}")
-    for name in _TIMES:
-        value = row.get(name)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise ValueError(f"no usable {name}")
-    return Acceptance(**{name: row[name] for name in (*_TEXTS, *_TIMES)})
+    return load(Acceptance, row)

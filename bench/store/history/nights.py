@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from bench.model.verdict import Status
 
@@ -69,6 +70,49 @@ class Night:
     def measured(self) -> bool:
         """Whether there is a figure to judge; an INCONCLUSIVE or SKIP measurement has none, whatever it says."""
         return usable(self.value) and self.status in (Status.PASS, Status.FAIL)
+
+
+Figure = float | Literal["nan"] | None
+"""Of a night in a file: ``nan`` where there was a measurement without a figure."""
+
+
+@dataclass(frozen=True)
+class SavedSeries:
+    """The nights of one series in ``history.json``: [number in ``runs``, value, re-run, status] each.
+
+    series   collective, size class, quantity, subject
+    """
+
+    series: tuple[str, str, str, str]
+    nights: tuple[tuple[int, Figure, Figure, Status], ...]
+
+
+@dataclass(frozen=True)
+class SavedPast:
+    """``history.json`` of a run folder: the nights before the run, as the history held them, and where the run went.
+
+    parts         fingerprint of the run itself
+    fingerprints  each once; ``runs``: [id, seconds since 1970, number in ``fingerprints``] of each earlier run
+    accepted      levels that a person accepted
+    left_out      [path, reason] of files of the history that are no runs
+    plan          what the plan of the night says of itself; ``reserve``: seconds for measuring again
+    recorded      the file that the run became, "" where it did not; ``trouble``: why it could not be recorded
+    where         the history, as it may be shown
+    """
+
+    format: int
+    cluster: str
+    parts: dict[str, str]
+    fingerprints: tuple[dict[str, str], ...]
+    runs: tuple[tuple[str, float, int], ...]
+    series: tuple[SavedSeries, ...]
+    accepted: tuple[Acceptance, ...]
+    left_out: tuple[tuple[str, str], ...]
+    plan: str
+    reserve: float
+    recorded: str
+    trouble: str
+    where: str = ""
 
 
 @dataclass(frozen=True)
