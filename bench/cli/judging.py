@@ -110,4 +110,21 @@ def _sides(folders: Sequence[Path]) -> tuple[Sequence[Path], Sequence[Path]]:
     return folders[:at], folders[at + 1 :]
 
 
-COMMANDS = (judge, report, compare)
+@click.command(epilog=EXIT_HELP)
+@click.argument("file", required=False)
+def schema(file: str | None) -> None:
+    """Print the JSON Schema of a file of the run folder, or of all.
+
+    Of a .jsonl file it is that of each line.
+    """
+    import json
+
+    from bench.store.kinds import FILES
+    from bench.store.schema import schema as of
+
+    if file is not None and file not in FILES:
+        raise click.UsageError(f"no file {file!r} in a run folder; known: {', '.join(FILES)}")
+    click.echo(json.dumps(of(file) if file else {name: of(name) for name in FILES}, indent=1))
+
+
+COMMANDS = (judge, report, compare, schema)
