@@ -33,6 +33,7 @@ class RasFindings:
     lost: tuple[str, ...] = ()
     missing: tuple[int, ...] = ()
     late: tuple[tuple[int, str], ...] = ()
+    text: str = ""
 
     @property
     def summary(self) -> str:
@@ -49,7 +50,7 @@ def parse(text: str) -> RasFindings:
     start = text.find("{")
     if start >= 0:
         try:
-            return _of_json(json.loads(text[start:]))
+            return _of_json(json.loads(text[start:]), text)
         except (ValueError, RecursionError):
             pass
     return _of_text(text)
@@ -72,7 +73,7 @@ def _of_text(text: str) -> RasFindings:
             what = "has " + found[2]
         elif (found := _RANK.search(line)) and what:
             late.append((int(found[1]), f"(GPU {found[2]} of {found[4]}) {what}"))
-    return RasFindings(tuple(dict.fromkeys(lost)), tuple(dict.fromkeys(missing)), tuple(late))
+    return RasFindings(tuple(dict.fromkeys(lost)), tuple(dict.fromkeys(missing)), tuple(late), text)
 
 
 def _process(pid: str, node: str, gpus: str) -> str:
@@ -89,7 +90,7 @@ def _numbers(text: str) -> list[int]:
     return found
 
 
-def _of_json(data: object) -> RasFindings:
+def _of_json(data: object, text: str) -> RasFindings:
     """Outliers are not marked there: ranks that launched less of a collective than most."""
     lost: list[str] = []
     missing: list[int] = []
@@ -103,7 +104,7 @@ def _of_json(data: object) -> RasFindings:
             if isinstance(status, dict) and (status.get("unresponsive") or status.get("considered_dead")):
                 lost.append(_process(str(row.get("pid")), str(row.get("host")), str(row.get("cuda_dev"))))
         late += _less(_rows(comm, "ranks"))
-    return RasFindings(tuple(dict.fromkeys(lost)), tuple(dict.fromkeys(missing)), tuple(late))
+    return RasFindings(tuple(dict.fromkeys(lost)), tuple(dict.fromkeys(missing)), tuple(late), text)
 
 
 def _rows(of: object, key: str) -> list[dict[str, object]]:
