@@ -87,14 +87,15 @@ def option(
     if flag and "/" not in words:
         default = False
     value = [word for word in parts if word.isupper() and not word.startswith("-")]
+    # what is not given stays away: click tells "not given" from None and from False
+    more: dict[str, Any] = {"is_flag": True} if flag else {"type": kind}
+    more |= {"required": True} if required else {"default": default}
     return click.option(
         *(word for word in parts if word not in value),
-        type=None if flag else kind,
-        is_flag=flag,
         metavar=value[0] if value else None,
         show_default=default not in (None, "") and not flag,
-        **({"required": True} if required else {"default": default}),
         help=help_,
+        **more,
     )
 
 

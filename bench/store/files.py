@@ -180,7 +180,7 @@ def _replace(where: int, name: str, text: str | bytes | Iterable[str], mode: int
             out.flush()
             os.fsync(file)
         os.replace(partial, name, src_dir_fd=where, dst_dir_fd=where)
-    except BaseException:
+    except BaseException:  # raised again once the unfinished file is gone
         with contextlib.suppress(OSError):
             os.unlink(partial, dir_fd=where)
         raise

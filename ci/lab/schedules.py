@@ -19,7 +19,7 @@ from bench.model.profile import parse
 from bench.model.rounds import rounds
 from bench.plan import AcceptOptions, Job, acceptance, pair_cases
 from bench.plan.screen import REPEATS
-from bench.plan.screening import Finding, Problem, Ring, Step, groups, step
+from bench.plan.screening import Problem, Ring, ScreenedFault, Step, groups, step
 from bench.store.rows import Row, row_of
 from simulate import LINE, Cluster, Lab, Noise, Truth, capacity
 
@@ -62,7 +62,7 @@ def can_be_found(where: Cluster, fault: Truth) -> bool:
     return {"ab": there, "ba": back}.get(subject.direction, there or back)
 
 
-def subject_of(found: Finding) -> Subject:
+def subject_of(found: ScreenedFault) -> Subject:
     """A finding as blame names it; a screening tells no direction."""
     return Subject(found.kind, found.node, found.peer, found.rail, name=found.name)
 
