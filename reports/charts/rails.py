@@ -167,7 +167,9 @@ def _medians(f: Frames, pairs: pd.DataFrame) -> str:
 def rail_distribution(f: Frames, pairs: pd.DataFrame) -> alt.LayerChart:
     """Per rail: the range of all pairs, its p5 to p95, its quartiles and its median, in Gb/s; the profile's floor."""
     floor = f.rail * BITS
-    grouped = pairs.groupby("rail", sort=True)["gbps"]
+    grouped = pairs.astype({"gbps": float}).groupby("rail", sort=True)[
+        "gbps"
+    ]  # all missing: pandas 2 has objects
     data = pd.DataFrame({name: grouped.quantile(q).round(3) for name, q in QUANTILES.items()})
     data = data.assign(pairs=grouped.size()).reset_index()
     y = alt.Y("rail:N", title="rail", sort=natural(data["rail"]))
@@ -238,7 +240,9 @@ def node_totals(f: Frames, totals: pd.DataFrame) -> alt.LayerChart:
 
 def rail_medians(pairs: pd.DataFrame) -> pd.DataFrame:
     """rail, gbps (median over all pairs), note (how many readings, the slowest of them)."""
-    grouped = pairs.groupby("rail", sort=True)["gbps"]
+    grouped = pairs.astype({"gbps": float}).groupby("rail", sort=True)[
+        "gbps"
+    ]  # all missing: pandas 2 has objects
     table = pd.DataFrame({"gbps": grouped.median().round(3), "low": grouped.min(), "n": grouped.size()})
     notes = [f"(slowest of {n}: {low:,.4g})" for n, low in zip(table["n"], table["low"], strict=True)]
     medians: pd.DataFrame = table.assign(note=notes).reset_index()[["rail", "gbps", "note"]]
