@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from bench.measure.backend.buffers import Buffers
 from bench.measure.backend.correctness import POISON, Data
@@ -50,11 +50,9 @@ class Verifier:
     _timed_data: int = 0
     _begun: float = 0.0
     _spent: float = 0.0
-    _last: dict[int, int] = field(default_factory=dict)
 
     def call(self, number: int) -> None:
-        """Launch call ``number`` of a block, and remember which one wrote its buffers."""
-        self._last[number % len(self.buffers)] = self.made
+        """Launch call ``number`` of a block. This is inside the timed loop: nothing but the count is kept."""
         self.made += 1
         self.launch(number)
 
@@ -66,7 +64,7 @@ class Verifier:
         self.group.together()
         self.call(which)
         self.group.clock.settle()
-        self._compare(which, repetition)
+        self._compare(which, repetition, self.made - 1)
 
     def prepare_timing(self, repetition: int) -> None:
         """Lay the data that timed calls work on.
@@ -88,8 +86,12 @@ class Verifier:
         begin = time.perf_counter()
         if not self.truth or self._spent > BLOCK_SHARE * (begin - self._begun):
             return
-        for which in range(min(calls, len(self.buffers))):
-            self._compare(which, self._timed_data, zeros=self.accumulates)
+        rotation = len(self.buffers)
+        for which in range(min(calls, rotation)):
+            last = (
+                which + (calls - 1 - which) // rotation * rotation
+            )  # of the block's calls, into this buffer
+            self._compare(which, self._timed_data, self.made - calls + last, zeros=self.accumulates)
             if not self.shared:  # the next block must write it again
                 self.buffers.recv[which].fill_(POISON)
         self.group.clock.settle()
@@ -115,7 +117,8 @@ class Verifier:
             if spent + 2 * lasted > allowed and not few_and_quick:
                 return
 
-    def _compare(self, which: int, repetition: int, *, zeros: bool = False) -> None:
+    def _compare(self, which: int, repetition: int, call: int, *, zeros: bool = False) -> None:
+        """Compare buffer ``which``, last written by ``call``, with the truth of this data or with zeros."""
         if not self.truth:
             return
         received = self.buffers.recv[which]
@@ -127,7 +130,7 @@ class Verifier:
         self.checked += received.numel()
         self.wrong += count
         if mismatch and self.first is None:
-            self.first = replace(mismatch, repetition=self._last[which])
+            self.first = replace(mismatch, repetition=call)
 
     def line(self) -> list[float]:
         """[wrong, checked, verified, made, whether a mismatch follows, its index, call, got, wanted]."""

@@ -94,11 +94,13 @@ def test_a_healthy_case_has_no_wrong_element_in_many_verified_calls(alone, name,
     assert 10 < row.verified <= row.made
 
 
-def test_a_fault_of_one_timed_call_names_that_call(alone, monkeypatch):
-    plant(monkeypatch, "copy_device", lambda number, send, recv: number == 2 and recv[5:6].add_(1))
-    row = measured(case_of("copy_device"), alone, TimingRules(iterations=1, warmup=0))
+# a block of one call, and one of five over two buffers: the last into each is seen, be it the fourth or the fifth
+@pytest.mark.parametrize(("calls", "wrong"), [(1, 2), (5, 5), (5, 6)])
+def test_a_fault_of_one_timed_call_names_that_call(alone, monkeypatch, calls, wrong):
+    plant(monkeypatch, "copy_device", lambda number, send, recv: number == wrong and recv[5:6].add_(1))
+    row = measured(case_of("copy_device"), alone, TimingRules(iterations=calls, warmup=0))
     (first,) = row.mismatches
-    assert (first.repetition, first.index) == (2, 5)
+    assert (first.repetition, first.index) == (wrong, 5)
 
 
 def replaying(launches):
