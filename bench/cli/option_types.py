@@ -24,7 +24,7 @@ PATH = click.Path(path_type=Path)
 
 
 class Finite(click.FloatRange):
-    """A number within a range, which nan is not, though it is neither below nor above."""
+    """A finite number within a range. Click itself lets nan pass, since it is neither below nor above."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)

@@ -144,7 +144,7 @@ def _told(kind: Any, value: object, error: Exception) -> str:
 
 
 def _at(kind: Any, value: Any, steps: list[str]) -> tuple[str, object]:
-    """A place in words, and what stands there."""
+    """Describes a place in the file in words, with the value that stands there."""
     words, inside = "", value
     for step in steps:
         if isinstance(inside, list):

@@ -110,7 +110,7 @@ def candidates(node: Node, rails: Rails) -> tuple[Device, ...]:
 
 
 def _each(evidence: Evidence, look: Look) -> Iterator[Finding]:
-    """One finding a rail, and one for a node that has none: what would mend a rail helps nobody there."""
+    """One finding for each rail, and one for a node without rails, which needs another next step."""
     for node in evidence.nodes:
         devices = candidates(node, evidence.rails)
         if not devices:
