@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -499,10 +500,14 @@ except NotMet as error:
 
 @pytest.mark.parametrize(
     ("soft", "hard", "said"),
-    [(64, 1024, "99"), (64, 100, "rank 0 may have 100 files open and needs 1")],
+    # how many files it needs depends on how many of the callers, which share its process, have a socket by then
+    [
+        (64, 1024, r"99\n"),
+        (64, 100, r"rank 0 may have 100 files open and needs [12]\d\d, one for each of 99 other ranks: "),
+    ],
     ids=["raised", "named"],
 )
 def test_the_limit_of_open_files_is_raised_or_named(soft, hard, said):
     words = [sys.executable, "-c", FILES, str(soft), str(hard), "100"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=90)
-    assert done.stdout.startswith(said), done
+    assert re.match(said, done.stdout), done
