@@ -24,7 +24,7 @@ from bench.judge.drift.wording import date, show
 from bench.model.printable import as_markdown as plain
 from bench.model.redact import scrub_text
 from bench.model.units import GIGA, MICRO
-from bench.store.history import HistoryError, Problem, acceptances, nights, runs
+from bench.store.history import HistoryError, LeftOutFile, acceptances, nights, runs
 
 from .charts.trend import LEVEL_COLUMNS, NIGHT_COLUMNS, STEP_COLUMNS, trend
 from .docs import Drawn, Page
@@ -38,7 +38,9 @@ RECENT = 120  # nights that a chart shows
 WORST_FIRST = (Label.REGRESSION, Label.SUSPICIOUS, Label.INSUFFICIENT, Label.IMPROVEMENT, Label.OK)
 
 
-def history_pages(history: str, cluster: str | None = None) -> tuple[tuple[Page, ...], tuple[Problem, ...]]:
+def history_pages(
+    history: str, cluster: str | None = None
+) -> tuple[tuple[Page, ...], tuple[LeftOutFile, ...]]:
     """A page a cluster with the trends of its whole-cluster series, and the files of the history left out.
 
     Raises HistoryError, also for a cluster that it does not know.

@@ -11,7 +11,7 @@ from bench.model.units import show_seconds
 WIDEST = 70
 
 
-class Bar:
+class ProgressBar:
     """A bar on standard error, drawn by rich; text that is printed meanwhile passes above it."""
 
     def __init__(self) -> None:

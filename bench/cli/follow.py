@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from bench.store import JOURNAL, PLAN
 
-from .bar import Bar
+from .bar import ProgressBar
 
 LOOK_SECONDS = 0.2
 LAST_SECONDS = 2.0  # for the last lines of a job that has ended
@@ -45,7 +45,7 @@ class Tail:
 
 def follow(job: subprocess.Popen[str], folder: Path) -> None:
     """Draw a bar until the job ends: phase, case, cases done of all, elapsed and estimated time."""
-    bar, tail, begun = Bar(), Tail(folder / JOURNAL), time.monotonic()
+    bar, tail, begun = ProgressBar(), Tail(folder / JOURNAL), time.monotonic()
     passing = _passing(job, bar)
     phase, what, done = "", "starting", 0
     try:
@@ -73,7 +73,7 @@ def pass_on(job: subprocess.Popen[str]) -> None:
         passing.join(LAST_SECONDS)
 
 
-def _passing(job: subprocess.Popen[str], bar: Bar | None) -> threading.Thread:
+def _passing(job: subprocess.Popen[str], bar: ProgressBar | None) -> threading.Thread:
     # a thread that nobody waits for: what a dead job left running may hold its end of the pipe
     passing = threading.Thread(target=_pass_lines, args=(job.stdout, bar), daemon=True)
     passing.start()
@@ -90,7 +90,7 @@ def _planned(folder: Path) -> tuple[int, float]:
     return wanted, sum(phase["seconds"] for phase in phases)
 
 
-def _pass_lines(lines: IO[str] | None, bar: Bar | None) -> None:
+def _pass_lines(lines: IO[str] | None, bar: ProgressBar | None) -> None:
     for line in lines or ():
         if bar is not None and sys.stdout.isatty():
             bar.print(line.rstrip("\n"))

@@ -18,7 +18,7 @@ from .option_types import PATH, option, out_file
 
 if TYPE_CHECKING:
     from bench.judge.drift import Mark, Series
-    from bench.store.history import Problem
+    from bench.store.history import LeftOutFile
 
 BROKEN = 1
 EXIT_HELP = (
@@ -315,7 +315,7 @@ def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M")
 
 
-def left_out(problems: Iterable[Problem]) -> None:
+def left_out(problems: Iterable[LeftOutFile]) -> None:
     """Report which files were left out."""
     for problem in problems:
         click.echo(f"railgauge: left out: {problem}", err=True)

@@ -17,7 +17,7 @@ from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE
 from .option_types import EXIT_HELP, PATH, Count, option
 
 if TYPE_CHECKING:
-    from bench.launch.command_lines import Job, Step
+    from bench.launch.command_lines import LaunchJob, Step
 
     from .inner_command import Inner
 
@@ -117,7 +117,7 @@ def launch(
     """
     import secrets
 
-    from bench.launch.command_lines import Job, steps
+    from bench.launch.command_lines import LaunchJob, steps
     from bench.launch.hosts import meetable, read_hosts, with_slots
     from bench.launch.table import STARTERS
 
@@ -135,7 +135,7 @@ def launch(
         check_out(inner.out, chosen[0])
     remote = _agent(agent)
     found, mpirun, flavour = _mpirun(launcher, dry_run)
-    job = Job(
+    job = LaunchJob(
         hosts=chosen,
         python=sys.executable,
         arguments=arguments if dry_run else inner.with_out,
@@ -198,7 +198,7 @@ def _forward() -> dict[str, str]:
     return {name: value for name, value in variables.items() if not name.startswith("SLURM_")} | paths
 
 
-def _print(made: Sequence[Step], on_each_node: bool, job: Job) -> None:
+def _print(made: Sequence[Step], on_each_node: bool, job: LaunchJob) -> None:
     from bench.supervise.control.token import VARIABLE
 
     if not on_each_node:
@@ -215,7 +215,7 @@ def _print(made: Sequence[Step], on_each_node: bool, job: Job) -> None:
         click.echo(f"cd {shlex.quote(str(Path.cwd()))} && {step.shown()}")
 
 
-def _on_each(made: Sequence[Step], job: Job, agent: Sequence[str], inner: Inner) -> int:
+def _on_each(made: Sequence[Step], job: LaunchJob, agent: Sequence[str], inner: Inner) -> int:
     """Run one command on every host by ssh; rank 0's verdict, or the status of the first host's launcher."""
     import secrets
     import shutil

@@ -23,7 +23,7 @@ from bench.store import Manifest, Phase, Plan, Run
 from bench.store.rows import Row, row_of, rows
 from bench.store.standing import goes_on
 
-from .bar import Bar
+from .bar import ProgressBar
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Terminal:
     _all: int = 0
     _left: float = 0.0
     _begun: float = field(default_factory=time.monotonic)
-    _bar: Bar | None = None
+    _bar: ProgressBar | None = None
 
     def planned(self, plan: Plan, manifest: Manifest) -> None:
         self._cases = {case.id: case for case in plan.cases}
@@ -131,7 +131,7 @@ class Terminal:
     def _open(self) -> None:
         if self.quiet or not sys.stderr.isatty():
             return
-        self._bar = Bar()
+        self._bar = ProgressBar()
         self._bar.start()
 
     def _update(self, what: str) -> None:

@@ -21,7 +21,7 @@ from .table import STARTERS, Launcher, LaunchError
 
 
 @dataclass(frozen=True)
-class Job:
+class LaunchJob:
     """What is to be started.
 
     hosts        with their slots, all at least 1; rank 0 is on the first
@@ -68,7 +68,7 @@ class Step:
         return shlex.join(showable(self.words))
 
 
-def steps(launcher: str, job: Job) -> tuple[Step, ...]:
+def steps(launcher: str, job: LaunchJob) -> tuple[Step, ...]:
     """The commands that start ``job``. Raises LaunchError for an unknown launcher, or hosts that it cannot take."""
     row = STARTERS.get(launcher)
     if row is None:
@@ -80,7 +80,7 @@ def steps(launcher: str, job: Job) -> tuple[Step, ...]:
     return (_step(row, job, 0, ""),)
 
 
-def _step(row: Launcher, job: Job, node: int, host: str) -> Step:
+def _step(row: Launcher, job: LaunchJob, node: int, host: str) -> Step:
     """The command of a row: ``{name}`` is filled in; a word that is the name of several words becomes these."""
     slots = {each.slots for each in job.hosts}
     if len(slots) > 1 and any("{equal_slots}" in word for word in row.start):
@@ -108,7 +108,7 @@ def _step(row: Launcher, job: Job, node: int, host: str) -> Step:
     return Step(host, tuple(word for part in words for word in part), {**environment, **settings})
 
 
-def _values(job: Job, node: int) -> dict[str, object]:
+def _values(job: LaunchJob, node: int) -> dict[str, object]:
     """What the names in a row's command stand for, on the ``node``-th of the job's hosts."""
     world = json.dumps({host.name: list(range(host.slots)) for host in job.hosts})
     return {
@@ -132,7 +132,7 @@ def _values(job: Job, node: int) -> dict[str, object]:
     }
 
 
-def _environment(row: Launcher, job: Job) -> dict[str, str]:
+def _environment(row: Launcher, job: LaunchJob) -> dict[str, str]:
     """Variables of the command: what keeps MPI off the rails, or what a shell on another host would not have."""
     safe = {"PYTHONSAFEPATH": "1"}  # what the current folder holds is not imported
     if row.start_on == "node":

@@ -188,7 +188,7 @@ def _whole(path: Path, name: str, kind: type[T]) -> T:
         raise RunError(f"{path / name} is damaged: it {error}") from None
 
 
-def _journal(path: Path, job: validate.Job, notes: list[str]) -> Iterator[object]:
+def _journal(path: Path, job: validate.ExpectedRanks, notes: list[str]) -> Iterator[object]:
     # half a million lists and no cycle among them: looking for some takes as long as reading
     looking = gc.isenabled()
     gc.disable()
@@ -200,7 +200,11 @@ def _journal(path: Path, job: validate.Job, notes: list[str]) -> Iterator[object
 
 
 def _rows(
-    path: Path, name: str, kinds: type[T] | Mapping[str, type[T]], job: validate.Job, notes: list[str]
+    path: Path,
+    name: str,
+    kinds: type[T] | Mapping[str, type[T]],
+    job: validate.ExpectedRanks,
+    notes: list[str],
 ) -> Iterator[T]:
     """The lines of a file, of one class or by their ``kind``; those of other kinds are left out."""
     number = 0
@@ -218,7 +222,7 @@ def _rows(
         raise RunError(f"{path} is damaged: {name} line {number}: {error}") from None
 
 
-def _row(kinds: type[T] | Mapping[str, type[T]], text: bytes, job: validate.Job) -> T | None:
+def _row(kinds: type[T] | Mapping[str, type[T]], text: bytes, job: validate.ExpectedRanks) -> T | None:
     kind = kinds if isinstance(kinds, type) else kinds.get(decode(_Kind, text).kind)
     if kind is None:
         return None

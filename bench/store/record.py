@@ -164,7 +164,7 @@ class Recorder:
         """
         try:
             validate.check_measurement(
-                decode(Measurement, encode(row)), validate.Job(frozenset(row.ranks), True)
+                decode(Measurement, encode(row)), validate.ExpectedRanks(frozenset(row.ranks), True)
             )
         except Misfit as misfit:
             text = f"no possible measurement: {misfit}"

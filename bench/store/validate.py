@@ -26,15 +26,15 @@ SECONDS = "seconds above 0, of one rank or a list of each block's ranks"
 
 
 @dataclass(frozen=True)
-class Job:
+class ExpectedRanks:
     """What lines are held against: the ranks of the run, and whether other tools measured it, which tell less."""
 
     ranks: frozenset[int]
     imported: bool = False
 
 
-def job(manifest: Manifest) -> Job:
-    return Job(frozenset(rank.rank for rank in manifest.ranks), manifest.launcher == IMPORTED)
+def job(manifest: Manifest) -> ExpectedRanks:
+    return ExpectedRanks(frozenset(rank.rank for rank in manifest.ranks), manifest.launcher == IMPORTED)
 
 
 def check_manifest(found: Manifest) -> None:
@@ -47,14 +47,14 @@ def check_manifest(found: Manifest) -> None:
     _distinct("ranks", [(rank.node, rank.local_rank) for rank in found.ranks])
 
 
-def check_plan(found: Plan, of: Job) -> None:
+def check_plan(found: Plan, of: ExpectedRanks) -> None:
     for number, phase in enumerate(found.phases):
         for at, case in enumerate(phase.cases):
             _check_case(f"phases[{number}].cases[{at}]", case, of)
     _distinct("phases", [case.id for case in found.cases])
 
 
-def _check_case(place: str, case: Case, of: Job) -> None:
+def _check_case(place: str, case: Case, of: ExpectedRanks) -> None:
     odd = {"", ".", ".."} & {*case.id.split("/")} or on_one_line(case.id) != case.id
     if odd or len(case.id) > LONGEST_ID:
         raise _misfit(f"{place}.id", case.id, "names between slashes")
@@ -73,7 +73,7 @@ def _check_case(place: str, case: Case, of: Job) -> None:
             raise _misfit(f"{place}.{name}", getattr(case, name), f"one of {', '.join(words)}")
 
 
-def check_measurement(row: Measurement, of: Job) -> None:
+def check_measurement(row: Measurement, of: ExpectedRanks) -> None:
     n, blocks, unknown = len(row.ranks), row.pipelined, 1 if of.imported else 0
     _check_ranks(row.ranks, of)
     # other tools tell one time, and one count of wrong elements, for all ranks, or none
@@ -89,7 +89,7 @@ def check_measurement(row: Measurement, of: Job) -> None:
         raise _misfit("apart", row.apart, f"one value for each of {n} ranks")
 
 
-def check_window(row: Window, of: Job) -> None:
+def check_window(row: Window, of: ExpectedRanks) -> None:
     if row.ranks:
         _check_ranks(row.ranks, of)
         for name in ("seconds", "wrong"):
@@ -97,19 +97,19 @@ def check_window(row: Window, of: Job) -> None:
                 raise _misfit(name, getattr(row, name), f"one value for each of {len(row.ranks)} ranks")
 
 
-def check_health(row: HealthLine, of: Job) -> None:
+def check_health(row: HealthLine, of: ExpectedRanks) -> None:
     if row.rank not in of.ranks:
         raise _misfit("rank", row.rank, "a rank of the run")
 
 
-CHECKS: dict[type, Callable[[Any, Job], None]] = {
+CHECKS: dict[type, Callable[[Any, ExpectedRanks], None]] = {
     Measurement: check_measurement,
     Window: check_window,
     HealthLine: check_health,
 }
 
 
-def _check_ranks(ranks: tuple[int, ...], of: Job) -> None:
+def _check_ranks(ranks: tuple[int, ...], of: ExpectedRanks) -> None:
     if not ranks or not of.ranks.issuperset(ranks) or len({*ranks}) < len(ranks):
         raise _misfit("ranks", ranks, "ranks of the run, each once")
 

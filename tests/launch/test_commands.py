@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.launch import LaunchError, place
-from bench.launch.command_lines import Job, steps
+from bench.launch.command_lines import LaunchJob, steps
 from bench.launch.hosts import Host
 from bench.launch.remote import Remote, far_command, words
 from bench.launch.table import STARTERS
@@ -30,7 +30,7 @@ def job(**changes):
         "port": 29400,
         "run": "ab12",
     }
-    return Job(**{**given_, **changes})
+    return LaunchJob(**{**given_, **changes})
 
 
 def only(launcher, **changes):

@@ -11,7 +11,7 @@ import made_docs
 from bench.judge.drift import Night, Series, replay
 from bench.model.verdict import Status
 from bench.store.history import HistoryError, Record, Sample, append, create
-from bench.store.history.folder import Problem
+from bench.store.history.folder import LeftOutFile
 from reports import trends
 from reports.theme import text_of
 
@@ -136,6 +136,6 @@ def test_a_history_is_read_and_broken_files_are_named(tmp_path):
     pages, problems = trends.history_pages(history)
     assert [page.title for page in pages] == [f"{made_docs.CLUSTER}: every night"]
     assert len(values(pages[0].charts[0].spec, "value")) == 14
-    assert [problem.path for problem in problems] == ["note.txt"] and isinstance(problems[0], Problem)
+    assert [problem.path for problem in problems] == ["note.txt"] and isinstance(problems[0], LeftOutFile)
     with pytest.raises(HistoryError, match="no runs of cluster 'other'"):
         trends.history_pages(history, "other")

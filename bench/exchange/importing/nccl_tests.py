@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass, field
 
 from .nccl_tests_rows import HEADER, Columns, Numbers, columns_of, figures, implied_columns
-from .nouns import TYPES, Device, ImportedRun
+from .nouns import TYPES, DeviceLine, ImportedRun
 from .reconcile import NO_HINTS, Found, Hints, settle
 
 LONGEST = 4096  # characters of a line that are looked at: no row is longer, and other text may be
@@ -240,7 +240,9 @@ def _take_rank(reader: _Reader, tag: str, line: str) -> bool:
     if not match:
         return False
     builder = reader.at(tag, RANKS)
-    builder.found.devices.append(Device(int(match[1]), match[3], int(match[4]), match[5], match[6].strip()))
+    builder.found.devices.append(
+        DeviceLine(int(match[1]), match[3], int(match[4]), match[5], match[6].strip())
+    )
     return True
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from bench.model.units import GIGA, MICRO, number
 
 from .infer_ranks import MOST_RANKS
-from .nouns import TYPES, Device, ImportedRow, ImportedRun
+from .nouns import TYPES, DeviceLine, ImportedRow, ImportedRun
 from .reconcile import NO_HINTS, Found, Hints, settle
 
 ALLOWED = ("NCCL_", "TORCH_NCCL_", "UCX_", "OMPI_MCA_", "CUDA_", "GLOO_")
@@ -139,7 +139,7 @@ def _device(found: Found, item: dict[str, Any]) -> None:
         found.problems.append("a device of the list has no rank")
         return
     found.devices.append(
-        Device(
+        DeviceLine(
             rank,
             _text(item.get("hostname")),
             -1 if device is None else device,

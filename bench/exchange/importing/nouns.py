@@ -45,7 +45,7 @@ class ImportedRow:
 
 
 @dataclass(frozen=True)
-class Device:
+class DeviceLine:
     """One line of "Using devices"."""
 
     rank: int
@@ -75,7 +75,7 @@ class ImportedRun:
     ranks: int | None
     listed: int = 0
     inferred: tuple[int, int] | None = None
-    devices: tuple[Device, ...] = ()
+    devices: tuple[DeviceLine, ...] = ()
     version: str = ""
     nccl: str = ""
     settings: dict[str, str] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.measure.perftest.output import LinkRow, LinkRun
+from bench.measure.perftest.output import LinkRun, PerftestRow
 from bench.model.measurement import Case, Extra, Measurement
 from bench.model.timings import Blocks, Seconds
 
@@ -24,7 +24,7 @@ def measured(run: LinkRun, rail: str = "") -> tuple[tuple[Case, Measurement], ..
     return tuple(_pair(run, row, rail or run.facts.get("device", "")) for row in rows)
 
 
-def _pair(run: LinkRun, row: LinkRow, rail: str) -> tuple[Case, Measurement]:
+def _pair(run: LinkRun, row: PerftestRow, rail: str) -> tuple[Case, Measurement]:
     name = f"{PHASE}/{run.tool}/{rail}/{row.size}"
     case = Case(
         id=name,

@@ -25,7 +25,7 @@ from .infer_ranks import (
     ratio,
     times,
 )
-from .nouns import Device, ImportedRow, ImportedRun
+from .nouns import DeviceLine, ImportedRow, ImportedRun
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Found:
     """
 
     rows: list[ImportedRow] = field(default_factory=list)
-    devices: list[Device] = field(default_factory=list)
+    devices: list[DeviceLine] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
     version: str = ""
     nccl: str = ""
@@ -157,7 +157,7 @@ def _collective(
     return possible[0]
 
 
-def _listed(devices: list[Device], problems: list[str]) -> int:
+def _listed(devices: list[DeviceLine], problems: list[str]) -> int:
     if not devices:
         return 0
     seen = Counter(device.rank for device in devices)

@@ -22,7 +22,7 @@ from bench.plan.names import INSIDE as INSIDE
 from bench.plan.names import PINNED as PINNED
 from bench.plan.names import REPEATED as REPEATED
 from bench.plan.names import SCREEN as SCREEN
-from bench.plan.screening import Problem, Ring, Step, step
+from bench.plan.screening import Ring, ScreeningProblem, Step, step
 from bench.store.rows import Row
 
 from . import Known, PairRate, Rules, Test, blame, confirmations, through
@@ -251,7 +251,7 @@ def screened(
 ) -> Step:
     """What the rings of nodes say so far, and what to measure next."""
     besides = besides or named(ranks, profile)
-    problem = Problem(besides.nodes, besides.rails, rules(profile).nominal, leaves=besides.leaves)
+    problem = ScreeningProblem(besides.nodes, besides.rails, rules(profile).nominal, leaves=besides.leaves)
     return step(problem, ring_rates(rows, ranks, besides.rails))
 
 

@@ -16,7 +16,7 @@ from bench.model.verdict import Status
 from bench.store import HISTORY, RunError, read_file
 from bench.store.history import (
     HistoryError,
-    Problem,
+    LeftOutFile,
     Record,
     WrongPlace,
     acceptances,
@@ -55,7 +55,7 @@ class Past:
     parts: Fingerprint = ()
     nights: Mapping[Series, tuple[Night, ...]] = field(default_factory=dict)
     accepted: tuple[Acceptance, ...] = ()
-    left_out: tuple[Problem, ...] = ()
+    left_out: tuple[LeftOutFile, ...] = ()
     plan: str = ""
     reserve: float = 0.0
     recorded: str = ""
@@ -111,7 +111,7 @@ def from_json(row: Mapping[str, Any]) -> Past:
         parts=fingerprint(saved.parts),
         nights=nights,
         accepted=saved.accepted,
-        left_out=tuple(Problem(*each) for each in saved.left_out),
+        left_out=tuple(LeftOutFile(*each) for each in saved.left_out),
         plan=saved.plan,
         reserve=saved.reserve,
         recorded=saved.recorded,

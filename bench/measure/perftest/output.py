@@ -51,7 +51,7 @@ _KEY = re.compile(r"[A-Za-z][\w. -]*")
 
 
 @dataclass(frozen=True)
-class LinkRow:
+class PerftestRow:
     """One message size, in base units.
 
     peak, average   bytes/s; peak is NaN where perftest was told not to look for it
@@ -75,7 +75,7 @@ class LinkRun:
 
     tool: str
     unit: str
-    rows: tuple[LinkRow, ...]
+    rows: tuple[PerftestRow, ...]
     facts: dict[str, str]
     gpu_memory: bool = False
     bidirectional: bool = False
@@ -114,7 +114,7 @@ class _Columns:
     header: bool = False
     levels: bool = False  # a column of service levels
     columns: tuple[str, ...] = ()
-    rows: list[LinkRow] = field(default_factory=list)
+    rows: list[PerftestRow] = field(default_factory=list)
     facts: dict[str, str] = field(default_factory=dict)
     gpu: bool = False
     both: bool = False
@@ -188,20 +188,20 @@ def _row(table: _Columns, line: str) -> bool:
     return True
 
 
-def bandwidth_row(size: int, iterations: int, values: list[float], unit: str) -> LinkRow:
+def bandwidth_row(size: int, iterations: int, values: list[float], unit: str) -> PerftestRow:
     """A row of peak, average (in ``unit``) and 10⁶ messages per second; a peak of 0 was not looked for."""
     factor = UNITS.get(unit, math.nan)
     peak, average, messages = values[0] * factor, values[1] * factor, values[2] * MEGA
     good = math.isfinite(average) and average > 0 and size > 0 and iterations > 0
-    return LinkRow(size, iterations, peak if peak else math.nan, average, messages, valid=good)
+    return PerftestRow(size, iterations, peak if peak else math.nan, average, messages, valid=good)
 
 
-def latency_row(size: int, iterations: int, micros: dict[str, float]) -> LinkRow:
+def latency_row(size: int, iterations: int, micros: dict[str, float]) -> PerftestRow:
     """A row of microseconds by name."""
     latency = {name: value * MICRO for name, value in micros.items()}
     main = latency.get("t_typical", latency.get("t_avg", math.nan))
     good = math.isfinite(main) and main > 0 and all(map(math.isfinite, latency.values())) and iterations > 0
-    return LinkRow(size, iterations, latency=latency, valid=good)
+    return PerftestRow(size, iterations, latency=latency, valid=good)
 
 
 def _surroundings(table: _Columns, line: str) -> None:
@@ -233,7 +233,7 @@ def _settled(table: _Columns, gpu: bool) -> LinkRun:
     return LinkRun(table.tool, table.unit, rows, table.facts, gpu, table.both, failures, tuple(problems))
 
 
-def _disagrees(rows: list[LinkRow], factor: float) -> bool:
+def _disagrees(rows: list[PerftestRow], factor: float) -> bool:
     """Whether the largest message's bandwidth is not its size times its rate."""
     seen = [row for row in rows if row.valid and math.isfinite(row.messages) and row.messages > 0]
     if not seen:
@@ -251,7 +251,7 @@ def parse_json(text: str, unit: str = "") -> LinkRun:
     tool = _tool(title) if title else ""
     problems = [] if whole else ["the JSON is cut"]
     size, iterations = number(values.get("MsgSize", "")), number(values.get("n_iterations", ""))
-    rows: tuple[LinkRow, ...] = ()
+    rows: tuple[PerftestRow, ...] = ()
     if not (math.isfinite(size) and math.isfinite(iterations)):
         problems.append("no results: it has no MsgSize and n_iterations")
     elif "BW_average" in values:
@@ -274,7 +274,7 @@ def parse_json(text: str, unit: str = "") -> LinkRun:
 
 def _json_bandwidth(
     values: dict[str, str], size: int, iterations: int, unit: str, problems: list[str]
-) -> tuple[LinkRow, str]:
+) -> tuple[PerftestRow, str]:
     printed = [number(values.get(key, "")) for key in ("BW_peak", "BW_average", "MsgRate")]
     bytes_per_second = size * printed[2] * MEGA
     slack = PRECISION + sum(

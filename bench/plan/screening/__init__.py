@@ -15,10 +15,10 @@ stopped, resumed and replayed.
 
 from bench.plan.screening.rows import (
     Coverage,
-    Problem,
     Results,
     Ring,
     ScreenedFault,
+    ScreeningProblem,
     Step,
     groups,
     most_steps,
@@ -28,10 +28,10 @@ from bench.plan.screening.trace import step
 
 __all__ = [
     "Coverage",
-    "Problem",
     "Results",
     "Ring",
     "ScreenedFault",
+    "ScreeningProblem",
     "Step",
     "groups",
     "most_steps",

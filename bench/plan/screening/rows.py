@@ -12,7 +12,7 @@ Results = Mapping[Ring, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
-class Problem:
+class ScreeningProblem:
     """What is screened.
 
     nominal   bytes/s of one rail; None: compared with each other only
@@ -108,7 +108,7 @@ def links(rings: Sequence[Ring]) -> set[frozenset[str]]:
     return {frozenset(pair) for ring in rings for pair in zip(ring, (*ring[1:], ring[0]), strict=True)}
 
 
-def coverage(problem: Problem, results: Results) -> Coverage:
+def coverage(problem: ScreeningProblem, results: Results) -> Coverage:
     ports = {
         (n, rail)
         for ring, rates in results.items()
@@ -132,7 +132,7 @@ def rated(rates: Mapping[str, float], rail: str) -> bool:
     return math.isfinite(rate) and rate >= 0
 
 
-def unmeasured(problem: Problem, results: Results, rail: str) -> Iterator[tuple[str, str]]:
+def unmeasured(problem: ScreeningProblem, results: Results, rail: str) -> Iterator[tuple[str, str]]:
     """The pairs whose path on ``rail`` no probe went over: what the screening could not have found."""
     seen = links([ring for ring, rates in results.items() if rated(rates, rail)])
     return (pair for pair in combinations(problem.nodes, 2) if frozenset(pair) not in seen)

@@ -8,13 +8,22 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from statistics import NormalDist
 
-from bench.plan.screening.rows import Problem, Results, Ring, ScreenedFault, Step, coverage, groups, rated
+from bench.plan.screening.rows import (
+    Results,
+    Ring,
+    ScreenedFault,
+    ScreeningProblem,
+    Step,
+    coverage,
+    groups,
+    rated,
+)
 
 FAST = 0.9
 """The reference is this quantile of the first rings' rates over all rails: most may be slow, not all."""
 
 
-def step(problem: Problem, results: Results) -> Step:
+def step(problem: ScreeningProblem, results: Results) -> Step:
     """What follows from ``results``: probes as given out by earlier steps -> rail -> bytes/s."""
     first = groups(problem.nodes)
     missing = [ring for ring in first if ring not in results]
@@ -45,7 +54,7 @@ def _disjoint(wanted: Sequence[Ring]) -> tuple[Ring, ...]:
 class _Tree:
     """One walk over the results; gathers what it finds and what it misses. Lives for one ``step``."""
 
-    problem: Problem
+    problem: ScreeningProblem
     results: Results
     first: tuple[Ring, ...]
     wanted: list[Ring] = field(default_factory=list)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from bench.model.typed_json import encode, load, parse, to_json
-from bench.store.history.folder import ACCEPTED, HistoryError, Problem, day, found, open_folder, put, safe
+from bench.store.history.folder import ACCEPTED, HistoryError, LeftOutFile, day, found, open_folder, put, safe
 from bench.store.history.nights import Acceptance
 
 FORMAT = 1
@@ -34,7 +34,7 @@ def accept(history: str, acceptance: Acceptance) -> str:
 
 def acceptances(
     history: str, cluster: str | None = None
-) -> tuple[tuple[Acceptance, ...], tuple[Problem, ...]]:
+) -> tuple[tuple[Acceptance, ...], tuple[LeftOutFile, ...]]:
     """The accepted levels, oldest first, and the files that are none."""
     folder = open_folder(history)
     under = ACCEPTED if cluster is None else f"{ACCEPTED}/cluster={safe(cluster)}"
@@ -43,7 +43,7 @@ def acceptances(
         try:
             acceptance = _parse(folder.files.cat_file(f"{folder.root}/{path}"))
         except (ValueError, OSError) as error:
-            bad.append(Problem(path, f"not an accepted level: {folder.told(error)}"))
+            bad.append(LeftOutFile(path, f"not an accepted level: {folder.told(error)}"))
         else:
             good.append(acceptance)
     mine = [one for one in good if cluster is None or one.cluster == cluster]

@@ -50,7 +50,7 @@ class WrongPlace(HistoryError):
 
 
 @dataclass(frozen=True)
-class Problem:
+class LeftOutFile:
     """A file that was left out, and why."""
 
     path: str

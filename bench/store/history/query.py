@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from bench.model.printable import csv_line
 from bench.model.verdict import Status
-from bench.store.history.folder import Folder, HistoryError, Problem, library, open_folder
+from bench.store.history.folder import Folder, HistoryError, LeftOutFile, library, open_folder
 from bench.store.history.nights import Fingerprint, Night, Series
 from bench.store.history.record import COLUMNS, Entry
 from bench.store.history.store import runs, sound
@@ -31,7 +31,7 @@ _STATUS = {status.value: status for status in Status}
 
 def series_nights(
     history: str, series: Series, since: float = 0.0
-) -> tuple[tuple[Night, ...], tuple[Problem, ...]]:
+) -> tuple[tuple[Night, ...], tuple[LeftOutFile, ...]]:
     """The nights of one series, oldest first, and the files left out."""
     found, problems = _ask(
         history,
@@ -51,14 +51,14 @@ def series_nights(
 
 def nights(
     history: str, cluster: str, since: float = 0.0, subject: str = ""
-) -> tuple[dict[Series, tuple[Night, ...]], tuple[Problem, ...]]:
+) -> tuple[dict[Series, tuple[Night, ...]], tuple[LeftOutFile, ...]]:
     """The nights of every series of a cluster, or of one subject in it, oldest first; the files left out."""
     return _ask(history, cluster, since, " and subject = $subject", {"subject": subject})
 
 
 def export(
     history: str, stream: TextIO, form: str = "csv", cluster: str | None = None, since: float = 0.0
-) -> tuple[Problem, ...]:
+) -> tuple[LeftOutFile, ...]:
     """Write every row as ``csv`` (with a header) or ``jsonl``, in base units; the files left out.
 
     A figure that is missing or NaN is empty in CSV and null in JSON. Raises HistoryError for another form.
@@ -78,7 +78,7 @@ def export(
 
 def _ask(
     history: str, cluster: str, since: float, condition: str, names: dict[str, str]
-) -> tuple[dict[Series, tuple[Night, ...]], tuple[Problem, ...]]:
+) -> tuple[dict[Series, tuple[Night, ...]], tuple[LeftOutFile, ...]]:
     folder = open_folder(history)
     entries, problems = runs(history, cluster, since)
     bound = {**names, "cluster": cluster, "since": since}

@@ -11,8 +11,8 @@ from bench.store.history.folder import (
     ACCEPTED,
     Folder,
     HistoryError,
+    LeftOutFile,
     MissingLibrary,
-    Problem,
     day,
     found,
     open_folder,
@@ -38,7 +38,7 @@ def append(history: str, record: Record) -> str:
 
 def runs(
     history: str, cluster: str | None = None, since: float = 0.0
-) -> tuple[tuple[Entry, ...], tuple[Problem, ...]]:
+) -> tuple[tuple[Entry, ...], tuple[LeftOutFile, ...]]:
     """The runs, oldest first, from their footers, and the files that are none.
 
     ``cluster`` looks into one cluster's folder alone; ``since`` is in seconds since 1970.
@@ -47,7 +47,7 @@ def runs(
     return _each(folder, _candidates(folder, cluster, since), lambda path: _footer(folder, path))
 
 
-def check(history: str) -> tuple[tuple[Entry, ...], tuple[Problem, ...]]:
+def check(history: str) -> tuple[tuple[Entry, ...], tuple[LeftOutFile, ...]]:
     """Like ``runs``, after reading every file to its last byte and comparing it with its checksum."""
     folder = open_folder(history)
 
@@ -58,16 +58,16 @@ def check(history: str) -> tuple[tuple[Entry, ...], tuple[Problem, ...]]:
     return _each(folder, _candidates(folder, None, 0.0), whole)
 
 
-def strangers(history: str) -> tuple[Problem, ...]:
+def strangers(history: str) -> tuple[LeftOutFile, ...]:
     """Files that lie where no run of any cluster would, by their names alone."""
     return tuple(
-        Problem(path, _FOREIGN)
+        LeftOutFile(path, _FOREIGN)
         for path, _ in found(open_folder(history))
         if not path.startswith(f"{ACCEPTED}/") and not _HOME.fullmatch(path)
     )
 
 
-def sound(folder: Folder, entries: Iterable[Entry]) -> tuple[tuple[Entry, ...], tuple[Problem, ...]]:
+def sound(folder: Folder, entries: Iterable[Entry]) -> tuple[tuple[Entry, ...], tuple[LeftOutFile, ...]]:
     """The entries whose files are as they were written, and the others."""
 
     def whole(entry: Entry) -> Entry:
@@ -118,7 +118,7 @@ def _footer(folder: Folder, path: str) -> Entry:
 
 def _each(
     folder: Folder, candidates: Iterable[tuple[str, int]], look: Callable[[str], Entry]
-) -> tuple[tuple[Entry, ...], tuple[Problem, ...]]:
+) -> tuple[tuple[Entry, ...], tuple[LeftOutFile, ...]]:
     def one(candidate: tuple[str, int]) -> Entry:
         path, size = candidate
         if not path.endswith(".parquet"):
@@ -136,23 +136,23 @@ def _each(
 
 def _attempts(
     folder: Folder, items: Iterable[T], look: Callable[[T], Entry], path: Callable[[T], str]
-) -> list[Entry | Problem]:
+) -> list[Entry | LeftOutFile]:
     """What ``look`` makes of each item, or why it makes nothing of it."""
 
-    def attempt(item: T) -> Entry | Problem:
+    def attempt(item: T) -> Entry | LeftOutFile:
         try:
             return look(item)
         except (Broken, HistoryError, OSError) as error:
             if isinstance(error, MissingLibrary):
                 raise
-            return Problem(path(item), folder.told(error) or type(error).__name__)
+            return LeftOutFile(path(item), folder.told(error) or type(error).__name__)
 
     with ThreadPoolExecutor(1 if folder.local else _AT_ONCE) as pool:
         return list(pool.map(attempt, items))
 
 
-def _sorted(seen: Iterable[Entry | Problem]) -> tuple[tuple[Entry, ...], tuple[Problem, ...]]:
+def _sorted(seen: Iterable[Entry | LeftOutFile]) -> tuple[tuple[Entry, ...], tuple[LeftOutFile, ...]]:
     seen = list(seen)
     entries = [item for item in seen if isinstance(item, Entry)]
-    problems = [item for item in seen if isinstance(item, Problem)]
+    problems = [item for item in seen if isinstance(item, LeftOutFile)]
     return tuple(sorted(entries, key=lambda entry: (entry.time, entry.cluster, entry.run))), tuple(problems)

@@ -26,7 +26,7 @@ from bench.model.profile import load as load_profile
 from bench.model.verdict import Status
 from bench.run.nightly import name_of
 from bench.store import load
-from bench.store.history import HistoryError, Problem, WrongPlace, check, create, lasting, read, runs
+from bench.store.history import HistoryError, LeftOutFile, WrongPlace, check, create, lasting, read, runs
 from tests import made_nights as made
 from tests import runs as made_runs
 
@@ -52,7 +52,7 @@ pasts = st.builds(
     accepted=st.lists(st.builds(Acceptance, names, st.floats(0, 2e9), names, st.floats(0, 2e9), names)).map(
         tuple
     ),
-    left_out=st.lists(st.builds(Problem, names, names), max_size=2).map(tuple),
+    left_out=st.lists(st.builds(LeftOutFile, names, names), max_size=2).map(tuple),
     plan=names,
     reserve=st.floats(0, 1e6),
     recorded=names,
