@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench.model.collectives import COLLECTIVES
+from bench.model.collectives import COLLECTIVES, COPIES
 from bench.model.measurement import Case, Rank
 from bench.store import Run
 from bench.store.rows import Row, rows
@@ -33,7 +33,7 @@ def tops(run: Run) -> tuple[Top, ...]:
     for row in rows(run):
         if row.case.phase != "evidence" and math.isfinite(row.busbw):
             found[series_of(row.case, nodes_of(row.measurement.ranks, where), several)].append(row)
-    order = {name: at for at, name in enumerate(COLLECTIVES)}
+    order = {name: at for at, name in enumerate((*COLLECTIVES, *COPIES))}
     told = [_top(series, group) for series, group in found.items()]
     return tuple(sorted(told, key=lambda top: (order[top.row.case.collective], top.series)))
 

@@ -51,3 +51,12 @@ def test_the_size_is_that_at_which_the_slowest_is_fastest(tmp_path):
     )
     (top,) = tops(run)
     assert top.row.case.size == 1 << 20
+
+
+def test_copies_of_one_gpu_stand_after_the_collectives(tmp_path):
+    run = made(
+        tmp_path,
+        ("copy_device", 1 << 20, ((0,), (8,)), (1e-3, 2e-3)),
+        ("all_reduce", 1 << 20, (ALL,), (1e-3,)),
+    )
+    assert [top.row.case.collective for top in tops(run)] == ["all_reduce", "copy_device"]
