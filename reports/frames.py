@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from bench.judge.blame.background import known, names_in
-from bench.judge.blame.nouns import Known, Subject
+from bench.judge.blame.nouns import Background, Subject
 from bench.judge.blame.transfers import AGAIN, FIRST, answer, transfers
 from bench.judge.peaks import nodes_of, scope_of, series_of, tops
 from bench.judge.wire import in_force
@@ -303,7 +303,7 @@ def pairs_frame(
 
 
 def blamed_frame(
-    measured: tuple[Row, ...], ranks: tuple[Rank, ...], profile: Profile, besides: Known | None = None
+    measured: tuple[Row, ...], ranks: tuple[Rank, ...], profile: Profile, besides: Background | None = None
 ) -> pd.DataFrame:
     """BLAMED_COLUMNS: a row a node, port or path; empty where no rails were measured."""
     found: dict[Subject, str] = {}

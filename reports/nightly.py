@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.judge.drift import Acceptance, Finding, Label, Step, changed, replay
+from bench.judge.drift import Acceptance, Label, LevelStep, SeriesFinding, changed, replay
 from bench.judge.drift.past import Past
-from bench.judge.drift.peers import Standing
+from bench.judge.drift.peers import PeerFinding
 from bench.judge.drift.tonight import Tonight, compared, explained, tonight
 from bench.judge.drift.wording import date, show
 from bench.model.profile import Profile
@@ -40,16 +40,16 @@ def trends_of(run: Run, profile: Profile) -> tuple[Drawn, ...]:
     return tuple(_trend(found.past, each) for each in with_past[:MOST_CHARTS])
 
 
-def ranked(findings: Sequence[Finding]) -> list[Finding]:
+def ranked(findings: Sequence[SeriesFinding]) -> list[SeriesFinding]:
     """Series that changed come first, the largest change before the others; the rest by name."""
     return sorted(findings, key=lambda each: (ORDER.index(each.label), _change(each), each.series))
 
 
-def _change(finding: Finding) -> float:
+def _change(finding: SeriesFinding) -> float:
     return -abs(finding.first.change) if finding.first and finding.label is not Label.OK else 0.0
 
 
-def _trend(past: Past, finding: Finding) -> Drawn:
+def _trend(past: Past, finding: SeriesFinding) -> Drawn:
     from .trends import trend_of  # which writes documentation too, and so stands below the export of a report
 
     nights = [*past.nights.get(finding.series, ()), *([finding.night] if finding.night else [])]
@@ -110,11 +110,11 @@ def _since(found: Tonight) -> tuple[str, tuple[str, ...]]:
     return f"{since} Nothing changed in the fingerprint since.", ()
 
 
-def _table(findings: Sequence[Finding], past: Past, caption: str) -> ReportTable:
+def _table(findings: Sequence[SeriesFinding], past: Past, caption: str) -> ReportTable:
     return ReportTable(caption, HEAD, [_row(explained(each, past)) for each in findings], "stacked")
 
 
-def _row(finding: Finding) -> tuple[Cell | str, ...]:
+def _row(finding: SeriesFinding) -> tuple[Cell | str, ...]:
     night, change, quantity = finding.night, finding.first, finding.series.quantity
     return (
         Cell(finding.label.value, ORDER.index(finding.label), status=finding.status),
@@ -134,17 +134,17 @@ def _figure(quantity: str, value: float | None) -> Cell:
     return Cell(show(quantity, value), value, True)
 
 
-def _why(finding: Finding) -> str:
+def _why(finding: SeriesFinding) -> str:
     parts = (finding.reason, *finding.cause, *map(_step, finding.steps), finding.unattributed)
     return "; ".join(part for part in parts if part)
 
 
-def _step(step: Step) -> str:
+def _step(step: LevelStep) -> str:
     cause = f": {', '.join(step.cause)}" if step.cause else ""
     return f"step on {date(step.night.time)}, {100 * step.change:+.1f} %{cause}"
 
 
-def _fleet(name: str, standings: Sequence[Standing]) -> tuple[str, ReportTable]:
+def _fleet(name: str, standings: Sequence[PeerFinding]) -> tuple[str, ReportTable]:
     """Single rails or nodes among their peers: those that stand out, or that have too few peers to judge."""
     outliers = [each for each in standings if each.label is not Label.OK]
     rows = [

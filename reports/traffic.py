@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench.judge.counter_windows import Window
+from bench.judge.counter_windows import CounterWindow
 from bench.model.counter_table import CounterRole
 from bench.model.counters import bytes_moved
 from bench.model.profile import Profile
@@ -28,7 +28,7 @@ class PortTraffic:
     excluded: bool
 
 
-def carried(found: Iterable[Window], profile: Profile) -> tuple[PortTraffic, ...]:
+def carried(found: Iterable[CounterWindow], profile: Profile) -> tuple[PortTraffic, ...]:
     """One row a phase and port that has byte counters, in the order of the counters."""
     sent: dict[tuple[str, str], list[int | None]] = {}
     for window in found:

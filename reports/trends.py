@@ -12,11 +12,11 @@ from bench.judge.drift import (
     QUANTITIES,
     Acceptance,
     Label,
+    LevelStep,
     Mark,
     Night,
     NoRuptures,
     Series,
-    Step,
     replay,
     steps,
 )
@@ -114,7 +114,7 @@ def trend_of(series: Series, marked: Sequence[Mark]) -> Drawn:
     return Drawn(name, heading, about, {**specification(chart), "description": about})
 
 
-def _steps(known: Sequence[Mark]) -> tuple[tuple[Step, ...], str]:
+def _steps(known: Sequence[Mark]) -> tuple[tuple[LevelStep, ...], str]:
     """The steps, and a note where they cannot be detected."""
     try:
         return steps([mark.night for mark in known]), ""
@@ -151,7 +151,7 @@ def _alike(row: tuple[float, ...], figures: tuple[float, ...]) -> bool:
     return all(abs(new / old - 1) < SAME_LEVEL for old, new in zip(row[2:], figures, strict=True) if old)
 
 
-def steps_frame(found: Sequence[Step]) -> pd.DataFrame:
+def steps_frame(found: Sequence[LevelStep]) -> pd.DataFrame:
     """STEP_COLUMNS: when, by how much, and what changed with it."""
     rows = [(step.night.time, f"{_percent(step.change)}: {_cause(step)}") for step in found]
     table: pd.DataFrame = pd.DataFrame(rows, columns=list(STEP_COLUMNS))
@@ -162,11 +162,11 @@ def _percent(change: float) -> str:
     return f"{100 * change:+.1f} %".replace("-", "−")
 
 
-def _cause(step: Step) -> str:
+def _cause(step: LevelStep) -> str:
     return ", ".join(step.cause) if step.cause else "no change in the fingerprint"
 
 
-def _about(series: Series, known: Sequence[Mark], found: Sequence[Step]) -> str:
+def _about(series: Series, known: Sequence[Mark], found: Sequence[LevelStep]) -> str:
     last = known[-1]
     changes = [f"{date(step.night.time)} {_percent(step.change)}, {_cause(step)}" for step in found[-3:]]
     values = [mark.night.level for mark in known]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from bench.launch.hosts import Host
+from bench.launch.hosts import HostEntry
 from bench.launch.remote import here
 from bench.launch.table import STARTED
 from bench.model.profile import Profile, load
@@ -80,7 +80,7 @@ def checked_token(path: Path | None) -> None:
         raise click.UsageError(str(error)) from None
 
 
-def check(inner: Inner, hosts: Sequence[Host]) -> None:
+def check(inner: Inner, hosts: Sequence[HostEntry]) -> None:
     """Raise for what the ranks of ``hosts``, which have their slots, would refuse."""
     typed, ranks = inner.typed, sum(host.slots for host in hosts)
     if inner.run:
@@ -100,7 +100,7 @@ def check(inner: Inner, hosts: Sequence[Host]) -> None:
         sweep_cases("run", sweep, (tuple(range(ranks)),))
 
 
-def _same_job(run: Run, hosts: Sequence[Host], ranks: int) -> None:
+def _same_job(run: Run, hosts: Sequence[HostEntry], ranks: int) -> None:
     """What can be known of a resume before the nodes are asked, which find out themselves whether they are the same."""
     resumable(run)
     had = run.manifest
@@ -126,7 +126,7 @@ def _nightly(history: str, words: Sequence[str]) -> None:
         raise click.UsageError(f"nightly: --history {error}") from None
 
 
-def check_out(out: Path, first: Host) -> None:
+def check_out(out: Path, first: HostEntry) -> None:
     """Raise UsageError for a run folder that rank 0, on the host ``first``, could not make.
 
     Another machine may have another file system, but it starts in this very directory.

@@ -14,7 +14,7 @@ from bench.store import Run
 
 
 @dataclass(frozen=True)
-class Window:
+class CounterWindow:
     """One phase on one node: what its counters were before and after, and what grew between."""
 
     phase: str
@@ -42,9 +42,9 @@ def begun(run: Run) -> tuple[str, ...]:
     return tuple(dict.fromkeys(mark.name for mark in run.phases if mark.state == "begin"))
 
 
-def windows(run: Run) -> tuple[tuple[Window, ...], tuple[Gap, ...]]:
+def windows(run: Run) -> tuple[tuple[CounterWindow, ...], tuple[Gap, ...]]:
     """Every begun phase × node. A phase that was begun again is one window, from its first to its last."""
-    found: list[Window] = []
+    found: list[CounterWindow] = []
     gaps: list[Gap] = []
     for phase in begun(run):
         lines = [line for line in run.counters if line.phase == phase]
@@ -63,7 +63,7 @@ def _pair(
     phase: str,
     before: Sequence[Snapshot],
     after: Sequence[Snapshot],
-    found: list[Window],
+    found: list[CounterWindow],
     gaps: list[Gap],
 ) -> None:
     names = run.manifest.nodes
@@ -77,4 +77,4 @@ def _pair(
         if moved.seconds is None:
             gaps.append(Gap(phase, name, f"was started anew during phase {phase}: its counters began again"))
         else:
-            found.append(Window(phase, facts.get(name, Node(name)), first, last, moved))
+            found.append(CounterWindow(phase, facts.get(name, Node(name)), first, last, moved))

@@ -13,9 +13,9 @@ from bench.nccl.log import Log
 from bench.store import Manifest, Run
 from bench.store.rows import Row, rows
 
-from .blame import Known
+from .blame import Background
 from .blame.background import known, rail_names
-from .counter_windows import Gap, Window, begun, windows
+from .counter_windows import CounterWindow, Gap, begun, windows
 from .drift.tonight import Tonight, tonight
 from .gpu_of_rank import placed
 from .log_files import log_of
@@ -95,7 +95,7 @@ class Evidence:
         return begun(self.run)
 
     @property
-    def windows(self) -> tuple[Window, ...]:
+    def windows(self) -> tuple[CounterWindow, ...]:
         """The counters of every node before and after every begun phase."""
         return self._paired[0]
 
@@ -105,7 +105,7 @@ class Evidence:
         return self._paired[1]
 
     @cached_property
-    def _paired(self) -> tuple[tuple[Window, ...], tuple[Gap, ...]]:
+    def _paired(self) -> tuple[tuple[CounterWindow, ...], tuple[Gap, ...]]:
         return windows(self.run)
 
     @cached_property
@@ -119,7 +119,7 @@ class Evidence:
         return rail_names(self.profile, self.ranks, self.nodes, self.gpu_of_rank)
 
     @cached_property
-    def background(self) -> Known:
+    def background(self) -> Background:
         """What the run tells about its rails besides their transfers."""
         return known(self.run, self.rows, self.profile)
 

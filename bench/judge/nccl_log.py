@@ -25,7 +25,7 @@ _INFINIBAND = re.compile(r"g?IB(ext)?(_v\d{1,3})?")
 
 
 @dataclass(frozen=True)
-class Finding:
+class LogFinding:
     """What one rank shows, or (rank None) a process, node or line whose rank is not known or not asked."""
 
     rank: int | None
@@ -68,13 +68,13 @@ def _selections(
     rails: Collection[str],
     judge: Callable[[LogProcess], tuple[Status, str]],
     faults: Callable[[LogProcess], Iterator[str]],
-) -> list[Finding]:
+) -> list[LogFinding]:
     """What each rank selects, and what processes of no known rank do wrong."""
     wanted = sorted(set(ranks))
     found = list(_missing(log, wanted))
     if not rails:
-        found.append(Finding(None, "profile", Status.INCONCLUSIVE, "names no rails"))
-    found += [Finding(rank, process.host, *judge(process)) for rank, process in _claimed(log, wanted)]
+        found.append(LogFinding(None, "profile", Status.INCONCLUSIVE, "names no rails"))
+    found += [LogFinding(rank, process.host, *judge(process)) for rank, process in _claimed(log, wanted)]
     return [*found, *_strays(log, wanted, faults)]
 
 
@@ -90,24 +90,26 @@ def _claimed(log: Log, wanted: Sequence[int]) -> Iterator[tuple[int, LogProcess]
             yield rank, process
 
 
-def _missing(log: Log, wanted: Sequence[int]) -> Iterator[Finding]:
+def _missing(log: Log, wanted: Sequence[int]) -> Iterator[LogFinding]:
     """What keeps a log from speaking for every rank."""
     if not wanted:
-        yield Finding(None, "run", Status.INCONCLUSIVE, "no ranks are expected, so nothing can be shown")
+        yield LogFinding(None, "run", Status.INCONCLUSIVE, "no ranks are expected, so nothing can be shown")
     claims = log.by_rank()
     for rank in wanted:
         if rank not in claims:
-            yield Finding(rank, "", Status.INCONCLUSIVE, "no line of the log names it")
+            yield LogFinding(rank, "", Status.INCONCLUSIVE, "no line of the log names it")
         elif len(claims[rank]) > 1:
             names = ", ".join(process.name for process in claims[rank])
-            yield Finding(rank, "", Status.INCONCLUSIVE, f"claimed by {names}: more than one run in one log")
+            yield LogFinding(
+                rank, "", Status.INCONCLUSIVE, f"claimed by {names}: more than one run in one log"
+            )
     if wanted and log.nranks and log.nranks[-1] > len(wanted):
         text = f"the log is of {log.nranks[-1]} ranks, {len(wanted)} were to be judged"
-        yield Finding(None, "run", Status.INCONCLUSIVE, text)
+        yield LogFinding(None, "run", Status.INCONCLUSIVE, text)
     for process in log.processes:
         if log.shared(process):
             text = "two ranks on one device: two processes of one name, or two ranks on one GPU"
-            yield Finding(None, process.name, Status.INCONCLUSIVE, text)
+            yield LogFinding(None, process.name, Status.INCONCLUSIVE, text)
 
 
 def _selection(
@@ -218,20 +220,20 @@ def _entered(process: LogProcess, excluded: Collection[str]) -> Iterator[str]:
 
 def _strays(
     log: Log, wanted: Sequence[int], faults: Callable[[LogProcess], Iterator[str]]
-) -> Iterator[Finding]:
+) -> Iterator[LogFinding]:
     """A process that is none of the expected ranks may still show a fault; it can show nothing good."""
     for process in log.processes:
         fault = "" if set(log.ranks_of(process)) & set(wanted) else next(faults(process), "")
         if fault:
-            yield Finding(None, f"{process.name} (rank unknown)", Status.FAIL, fault)
+            yield LogFinding(None, f"{process.name} (rank unknown)", Status.FAIL, fault)
 
 
-def _lost(log: Log, excluded: Collection[str]) -> Iterator[Finding]:
+def _lost(log: Log, excluded: Collection[str]) -> Iterator[LogFinding]:
     """A list of HCAs whose header is lost may still name an excluded one."""
     for using in log.lost:
         if any(_among(hca, excluded) for hca in using.hcas):
             text = f"a list of an unknown rank names an excluded HCA: {using.text[:80]}"
-            yield Finding(None, f"line {using.line}", Status.FAIL, text)
+            yield LogFinding(None, f"line {using.line}", Status.FAIL, text)
 
 
 def _among(hca: Hca, names: Collection[str]) -> bool:
@@ -256,7 +258,7 @@ def network(log: Log, ranks: Iterable[int], wanted: str = "IB") -> Verdict:
     ranks = sorted(set(ranks))
     found = list(_missing(log, ranks))
     for rank, process in _claimed(log, ranks):
-        found.append(Finding(rank, process.host, *_chosen(process, wanted)))
+        found.append(LogFinding(rank, process.host, *_chosen(process, wanted)))
     repair = "set NCCL_NET, which makes a fall-back an error"
     return _verdict("nccl.network", found, f"network {wanted}", repair)
 
@@ -288,7 +290,7 @@ def gpudirect(log: Log, ranks: Iterable[int], nodes: int = 0, each: bool = True)
         off = sorted({fact.hca for fact in process.direct_rdma if not fact.enabled})
         if off:
             text = f"GPUDirect RDMA is disabled for {', '.join(off)}"
-            found.append(Finding(None, process.host, Status.FAIL, text))
+            found.append(LogFinding(None, process.host, Status.FAIL, text))
     by_net = [(process, channel) for process, channel in channels(log) if channel.transport == "NET"]
     found += [_direct(process, channel) for process, channel in by_net]
     if not found and (nodes or log.nodes) == 1:
@@ -298,22 +300,22 @@ def gpudirect(log: Log, ranks: Iterable[int], nodes: int = 0, each: bool = True)
     per_host = Counter(process.host for _, process in claimed)
     for rank, process in claimed:
         if text := _lacking(process, per_host[process.host] if each else 0):
-            found.append(Finding(rank, process.host, Status.INCONCLUSIVE, text))
+            found.append(LogFinding(rank, process.host, Status.INCONCLUSIVE, text))
     for fragment in log.fragments:
         if "via NET/" in fragment.text:
             text = f"a broken line: {fragment.text.strip()[:60]}"
-            found.append(Finding(None, f"line {fragment.number}", Status.INCONCLUSIVE, text))
+            found.append(LogFinding(None, f"line {fragment.number}", Status.INCONCLUSIVE, text))
     repair = "check nvidia_peermem or dma-buf, and ACS"
     return _verdict("nccl.gpudirect", found, "every channel by GDRDMA", repair)
 
 
-def _unheard(log: Log, heard: Collection[str], nodes: int) -> Iterator[Finding]:
+def _unheard(log: Log, heard: Collection[str], nodes: int) -> Iterator[LogFinding]:
     """Nodes without a channel. From 2.22 NCCL prints channels at the first use of an algorithm, not at its start."""
     for host in log.hosts:
         if host not in heard:
-            yield Finding(None, host, Status.INCONCLUSIVE, "no channel of this node by NET was read")
+            yield LogFinding(None, host, Status.INCONCLUSIVE, "no channel of this node by NET was read")
     if len(heard) < nodes:
-        yield Finding(
+        yield LogFinding(
             None, "run", Status.INCONCLUSIVE, f"channels of {len(heard)} nodes were read, of {nodes}"
         )
 
@@ -336,10 +338,10 @@ def _lacking(process: LogProcess, neighbours: int) -> str:
     )
 
 
-def _direct(process: LogProcess, channel: LogChannel) -> Finding:
+def _direct(process: LogProcess, channel: LogChannel) -> LogFinding:
     status = {True: Status.PASS, False: Status.FAIL, None: Status.INCONCLUSIVE}[channel.gdr]
     text = {True: "by GDRDMA", False: "without GDRDMA", None: "cut before it says"}[channel.gdr]
-    return Finding(None, process.host, status, f"NET/{channel.network} device {channel.device} {text}")
+    return LogFinding(None, process.host, status, f"NET/{channel.network} device {channel.device} {text}")
 
 
 # what the proxy says of itself when a communicator is destroyed or aborted (src/proxy.cc, WARN up to 2.29): the abort
@@ -361,17 +363,17 @@ def warnings(log: Log, ranks: Iterable[int], known: Collection[str] = ()) -> Ver
     found = list(_missing(log, wanted))
     for rank, process in _claimed(log, wanted):
         if not process.completed("Init"):
-            found.append(Finding(rank, process.host, Status.INCONCLUSIVE, "'Init COMPLETE' was not read"))
+            found.append(LogFinding(rank, process.host, Status.INCONCLUSIVE, "'Init COMPLETE' was not read"))
     for process in log.processes:
-        found += [Finding(None, process.host, *shown) for shown in _warned(process, known)]
+        found += [LogFinding(None, process.host, *shown) for shown in _warned(process, known)]
     for fragment in log.fragments:
         if "NCCL WARN" in fragment.text:
             text = f"a broken WARN: {fragment.text.strip()[:80]}"
-            found.append(Finding(None, f"line {fragment.number}", Status.INCONCLUSIVE, text))
+            found.append(LogFinding(None, f"line {fragment.number}", Status.INCONCLUSIVE, text))
     if not found:
         ended = sum(_torn_down(process, each) for process in log.processes for each in process.warnings)
         text = f"no WARN but {ended} of the proxy while it was torn down" if ended else "no WARN"
-        found.append(Finding(None, "all ranks", Status.PASS, text))
+        found.append(LogFinding(None, "all ranks", Status.PASS, text))
     return _verdict("nccl.warnings", found, "no WARN", "read the lines around it in the log")
 
 
@@ -394,10 +396,10 @@ def _torn_down(process: LogProcess, warning: Warned) -> bool:
     return ended and "proxy.cc" in warning.where and bool(_TEARDOWN.match(warning.text))
 
 
-def _verdict(check: str, found: Sequence[Finding], wanted: str, repair: str) -> Verdict:
+def _verdict(check: str, found: Sequence[LogFinding], wanted: str, repair: str) -> Verdict:
     """One verdict of many findings: the worst decides, equal ones are told together."""
     status = overall(finding.status for finding in found)
-    groups: dict[tuple[Status, str], list[Finding]] = {}
+    groups: dict[tuple[Status, str], list[LogFinding]] = {}
     for finding in found:
         groups.setdefault((finding.status, finding.text), []).append(finding)
     told = [(state, f"{_names(group)}: {text}") for (state, text), group in groups.items()]
@@ -414,7 +416,7 @@ def _verdict(check: str, found: Sequence[Finding], wanted: str, repair: str) -> 
     )
 
 
-def _names(group: Sequence[Finding]) -> str:
+def _names(group: Sequence[LogFinding]) -> str:
     """``ranks 0-7, 12 (node1, node2)``, or where no rank is known the places."""
     places = list(dict.fromkeys(finding.where for finding in group if finding.where))
     some = show_some(places)

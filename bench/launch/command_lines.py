@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from bench.model.redact import showable
 
-from .hosts import Host
+from .hosts import HostEntry
 from .mpirun import quiet_mpi
 from .table import STARTERS, Launcher, LaunchError
 
@@ -33,7 +33,7 @@ class LaunchJob:
     token_file   path of the job's secret, seen by every host; "" where it is handed over otherwise
     """
 
-    hosts: tuple[Host, ...]
+    hosts: tuple[HostEntry, ...]
     python: str
     arguments: tuple[str, ...]
     management: str = ""

@@ -39,7 +39,7 @@ class HostsError(LaunchError):
 
 
 @dataclass(frozen=True)
-class Host:
+class HostEntry:
     """A machine and how many ranks it takes; 0: the file does not say. ``line`` of the file first names it."""
 
     name: str
@@ -47,7 +47,7 @@ class Host:
     line: int = field(default=0, compare=False)
 
 
-def read_hosts(path: Path) -> tuple[Host, ...]:
+def read_hosts(path: Path) -> tuple[HostEntry, ...]:
     """The hosts of a file. Raises HostsError, one line that names file and line."""
     try:
         with path.open("rb") as file:
@@ -60,7 +60,7 @@ def read_hosts(path: Path) -> tuple[Host, ...]:
     return parse_hosts(raw.decode("utf-8-sig", "replace"), str(path))
 
 
-def parse_hosts(text: str, where: str) -> tuple[Host, ...]:
+def parse_hosts(text: str, where: str) -> tuple[HostEntry, ...]:
     """The hosts of a text in their order. ``where`` names it in messages."""
     found: dict[str, int] = {}
     said: set[str] = set()  # names whose slots were given
@@ -83,11 +83,12 @@ def parse_hosts(text: str, where: str) -> tuple[Host, ...]:
         raise HostsError(f"{where} names no host")
     plain = all(count == 1 for name, count in found.items() if name not in said)
     return tuple(
-        Host(name, count if name in said or not plain else 0, lines[name]) for name, count in found.items()
+        HostEntry(name, count if name in said or not plain else 0, lines[name])
+        for name, count in found.items()
     )
 
 
-def with_slots(hosts: Sequence[Host], each: int, where: Path) -> tuple[Host, ...]:
+def with_slots(hosts: Sequence[HostEntry], each: int, where: Path) -> tuple[HostEntry, ...]:
     """``hosts`` with ``each`` ranks where the file ``where`` gives none. Raises HostsError where nobody does."""
     without = next((host for host in hosts if not host.slots), None)
     if without and each < 1:
@@ -98,7 +99,7 @@ def with_slots(hosts: Sequence[Host], each: int, where: Path) -> tuple[Host, ...
     return tuple(host if host.slots else replace(host, slots=each) for host in hosts)
 
 
-def meetable(hosts: Sequence[Host], where: Path) -> None:
+def meetable(hosts: Sequence[HostEntry], where: Path) -> None:
     """Raise HostsError where the others could not find rank 0 by the name of the first host."""
     first = hosts[0]
     if len(hosts) > 1 and (first.name == "localhost" or first.name.startswith("127.")):

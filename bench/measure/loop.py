@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from bench.model.measurement import Apart
+from bench.model.measurement import RankSkew
 from bench.model.stats import median, relative_width
 
 from .skew import Tally
@@ -75,7 +75,7 @@ class Timings:
     stop: str
     width: float
     warmup: int
-    apart: Apart | None
+    apart: RankSkew | None
 
 
 Launch = Callable[[int], None]  # launch call number i; the number chooses the buffer

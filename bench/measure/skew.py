@@ -18,7 +18,7 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from bench.model.measurement import Apart
+from bench.model.measurement import RankSkew
 from bench.model.stats import median
 
 EFFECT = 0.05
@@ -45,7 +45,7 @@ class Tally:
         """One iteration: [rank] seconds of each rank by its own clock."""
         self._own.append(array("d", own))
 
-    def apart(self) -> Apart | None:
+    def apart(self) -> RankSkew | None:
         """None of fewer than LEAST ranks."""
         if not self._own or len(self._own[0]) < LEAST:
             return None
@@ -56,7 +56,7 @@ class Tally:
         # of an even number each side is held against the other half: half of the ranks may be late
         low, high = np.sort(own, axis=1)[:, [(n - 1) // 2, n // 2]].T
         least = np.maximum(EFFECT * own.max(axis=1), RESOLUTION)
-        return Apart(*_side(high[:, None] - own, least), *_side(own - low[:, None], least))
+        return RankSkew(*_side(high[:, None] - own, least), *_side(own - low[:, None], least))
 
 
 def _side(differences: Any, least: Any) -> tuple[tuple[int, ...], tuple[float, ...], tuple[int, ...]]:

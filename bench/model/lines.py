@@ -145,7 +145,7 @@ class RasReport:
 
 
 @dataclass(frozen=True)
-class End:
+class RunEnd:
     """The run came to its end: without this line no exit status of a launcher is believed."""
 
     time: Time = 0.0

@@ -82,7 +82,7 @@ class Extra(Struct, frozen=True, omit_defaults=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Apart:
+class RankSkew:
     """In how many isolated iterations the time of a rank, by its own clock, stood apart from the typical one.
 
     What that means, and from which difference on it counts: ``apart``.
@@ -131,7 +131,7 @@ class Measurement:
     started: Time = 0.0
     ended: Time = 0.0
     extra: Extra = field(default_factory=Extra)
-    apart: Apart | None = None
+    apart: RankSkew | None = None
     verified: int = 0
     made: int = 0
 

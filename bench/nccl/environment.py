@@ -36,7 +36,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Note:
+class SettingNote:
     """A setting that does not mean what it seems to mean."""
 
     origin: str
@@ -49,7 +49,7 @@ class Effective:
     """The variables that NCCL sees, by name, and notes on sources that are easily misread."""
 
     settings: tuple[Setting, ...]
-    notes: tuple[Note, ...]
+    notes: tuple[SettingNote, ...]
 
     def find(self, name: str) -> Setting | None:
         return next((setting for setting in self.settings if setting.name == name), None)
@@ -82,15 +82,15 @@ def effective(
     UTF-8 with surrogateescape and newline="", so that a carriage return survives.
     """
     found = {n: Setting(n, v, ENVIRONMENT) for n, v in environ.items() if n.startswith("NCCL_")}
-    notes = [Note(ENVIRONMENT, 0, text) for setting in found.values() for text in _odd(setting)]
+    notes = [SettingNote(ENVIRONMENT, 0, text) for setting in found.values() for text in _odd(setting)]
     for path in conf_files(environ, home, version):
         if path not in files:
-            notes.append(Note(path, 0, "was not looked at, so what it sets is not known"))
+            notes.append(SettingNote(path, 0, "was not looked at, so what it sets is not known"))
         text = files.get(path) or ""
         notes += _mark(path, text)
         for setting in conf_settings(path, text, version):
-            notes += [Note(path, setting.line, odd) for odd in _odd(setting)]
-            notes += [Note(path, setting.line, hidden) for hidden in _hidden(setting, found, environ)]
+            notes += [SettingNote(path, setting.line, odd) for odd in _odd(setting)]
+            notes += [SettingNote(path, setting.line, hidden) for hidden in _hidden(setting, found, environ)]
             if setting.name not in environ:
                 found.setdefault(setting.name, setting)
         notes += _skipped(path, text, version)
@@ -157,20 +157,22 @@ def _hidden(setting: Setting, found: Mapping[str, Setting], environ: Mapping[str
         yield f"{setting.name}={setting.value!r} does not count: {where} has {winner.value!r}"
 
 
-def _mark(path: str, text: str) -> Iterable[Note]:
+def _mark(path: str, text: str) -> Iterable[SettingNote]:
     if "\r" in text.replace("\r\n", ""):
-        yield Note(path, 0, "holds carriage returns that end no line; NCCL keeps them in names and values")
+        yield SettingNote(
+            path, 0, "holds carriage returns that end no line; NCCL keeps them in names and values"
+        )
 
 
-def _skipped(path: str, text: str, version: Version) -> Iterator[Note]:
+def _skipped(path: str, text: str, version: Version) -> Iterator[SettingNote]:
     for number, line in conf_lines(text, version):
         if line.strip() and "=" not in line and not line.startswith("#"):
-            yield Note(path, number, f"{line[:60]!r} has no '=' and is skipped")
+            yield SettingNote(path, number, f"{line[:60]!r} has no '=' and is skipped")
         elif line.startswith("="):
-            yield Note(path, number, "has no name before '=' and is skipped")
+            yield SettingNote(path, number, "has no name before '=' and is skipped")
     if version >= CONF_READS_HOME:
         for number, line in enumerate(text.split("\n"), 1):
             if length(line) >= MAX_LINE:
-                yield Note(
+                yield SettingNote(
                     path, number, f"is longer than {MAX_LINE} bytes: NCCL reads the rest as another line"
                 )

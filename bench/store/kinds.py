@@ -5,7 +5,6 @@ from __future__ import annotations
 from bench.model.facts import Node
 from bench.model.lines import (
     CounterLine,
-    End,
     FlightRecord,
     Hang,
     HealthLine,
@@ -15,6 +14,7 @@ from bench.model.lines import (
     Note,
     PhaseMark,
     RasReport,
+    RunEnd,
     Tool,
     Torn,
     Transfer,
@@ -32,7 +32,7 @@ READ: dict[str, type] = {
     "joined": Joined,
     "note": Note,
     "torn": Torn,
-    "end": End,
+    "end": RunEnd,
 }
 JOURNAL_KINDS = READ | {"hang": Hang, "flight": FlightRecord, "ras": RasReport}
 VERBS_KINDS: dict[str, type] = {"tool": Tool, "transfer": Transfer, "left": LeftOut}

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from bench.model.errors import EXIT_USAGE
 from bench.model.facts import Node
-from bench.model.lines import CounterLine, End, HealthLine, Joined, Loss, Note, PhaseMark, Torn
+from bench.model.lines import CounterLine, HealthLine, Joined, Loss, Note, PhaseMark, RunEnd, Torn
 from bench.model.measurement import Measurement, Window
 from bench.model.typed_json import Misfit, NotJson, decode
 
@@ -100,7 +100,7 @@ def load(path: Path) -> Run:
         verdicts=verdicts.verdicts,
         by=verdicts.profile,
         notes=(*_odd(notes, _of(journal, Torn)), *(note.text for note in _of(journal, Note)), *made_good),
-        ended=next((line.time for line in _of(journal, End)), None),
+        ended=next((line.time for line in _of(journal, RunEnd)), None),
         verbs=tuple(_rows(path, VERBS, VERBS_KINDS, job, notes)),
         history=_whole(path, HISTORY, dict[str, Any]) if files.exists(path, HISTORY) else {},
         windows=_of(journal, Window),
@@ -155,7 +155,7 @@ def _losses(journal: list[object], plan: Plan) -> tuple[list[Loss], list[str]]:
         False,
     )  # cases that were measured after the line; whether the run came to its end
     for line in reversed(journal):
-        ended = ended or isinstance(line, End)
+        ended = ended or isinstance(line, RunEnd)
         if isinstance(line, Measurement):
             later.add(line.case)
         elif isinstance(line, Loss):

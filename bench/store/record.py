@@ -16,7 +16,7 @@ import msgspec
 from bench.model.counters import Snapshot
 from bench.model.errors import EXIT_USAGE
 from bench.model.facts import Node
-from bench.model.lines import CounterLine, End, HealthLine, LeftOut, Loss, Note, Tool, Torn, Transfer
+from bench.model.lines import CounterLine, HealthLine, LeftOut, Loss, Note, RunEnd, Tool, Torn, Transfer
 from bench.model.measurement import Measurement
 from bench.model.redact import scrub
 from bench.model.typed_json import Misfit, decode, encode, to_json
@@ -199,7 +199,7 @@ class Recorder:
 
     def end(self) -> None:
         """The completion record: without it no exit status of a launcher is believed."""
-        self.add(End())
+        self.add(RunEnd())
 
     def _write_sealed(self, name: str, text: bytes) -> None:
         seal(self.path, name, text)

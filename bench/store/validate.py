@@ -14,7 +14,7 @@ from typing import Any
 from bench.model.collectives import collective
 from bench.model.elements import REDUCTIONS, UnknownName, element
 from bench.model.lines import HealthLine
-from bench.model.measurement import Apart, Case, Measurement, Window
+from bench.model.measurement import Case, Measurement, RankSkew, Window
 from bench.model.printable import on_one_line
 from bench.model.typed_json import Misfit, shown
 
@@ -85,7 +85,7 @@ def check_measurement(row: Measurement, of: ExpectedRanks) -> None:
         raise _misfit("calls", row.calls, "at least 1")
     if len(row.wrong) != n and not (of.imported and len(row.wrong) < 2):
         raise _misfit("wrong", row.wrong, f"one count for each of {n} ranks")
-    if row.apart and {len(getattr(row.apart, each.name)) for each in fields(Apart)} != {n}:
+    if row.apart and {len(getattr(row.apart, each.name)) for each in fields(RankSkew)} != {n}:
         raise _misfit("apart", row.apart, f"one value for each of {n} ranks")
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.judge.drift import Label, Night, Rules, Series, fingerprint, judge, judge_all, steps
+from bench.judge.drift import DriftRules, Label, Night, Series, fingerprint, judge, judge_all, steps
 from bench.judge.drift.baseline import Baseline, confirmed, follow
 from bench.judge.drift.peers import stand, suspects
 from bench.store.history import Record, Sample, append, nights, read, series_nights
@@ -34,7 +34,7 @@ DIP_CHANCE, DIP_DEPTH = 0.03, (0.03, 0.10)
 KINDS = ("gaussian", "heavy tails", "skewed", "dips", "correlated", "missing nights")
 SERIES = Series("lab", "all_reduce", "1 GiB", "busbw")
 LEVEL = 390e9
-RULES = Rules()
+RULES = DriftRules()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from itertools import permutations, product
 import numpy as np
 from numpy.random import Generator
 
-from bench.judge.blame import Answer, Rules, Subject, judge, retests, transfers
+from bench.judge.blame import Answer, BlameRules, Subject, judge, retests, transfers
 from bench.judge.blame.matrix import Cross
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.profile import parse
@@ -108,7 +108,7 @@ def across(
         )
         rate = wiring.share(sender, out, receiver, into) * own * float(noise.draw(random, (1,))[0])
         cross[sender, out, receiver, into] = (LINE * rate, 1)
-    m, rules = replace(m, cross=cross), Rules(nominal=LINE)
+    m, rules = replace(m, cross=cross), BlameRules(nominal=LINE)
     for _ in range(transfers.TIMES):
         looks = [look for look in retests(m, rules, where.known) if not look.rail_b]
         m = lab.again(random, m, looks, rules.repeats) if looks else m

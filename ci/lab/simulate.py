@@ -15,7 +15,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from bench.judge.blame import Answer, Known, Matrix, Rules, Subject, Test, judge, retests
+from bench.judge.blame import Answer, Background, BlameRules, Matrix, Subject, Test, judge, retests
 from bench.judge.blame.matrix import Cross, Floats, cells, empty
 from bench.judge.blame.transfers import TIMES
 
@@ -68,7 +68,7 @@ class Cluster:
     rails: tuple[str, ...]
 
     @property
-    def known(self) -> Known:
+    def known(self) -> Background:
         """What blame is told: names, and leaves where a rail has more than one."""
         many = len(self.nodes) > LEAF_NODES
         leaves = {
@@ -76,7 +76,7 @@ class Cluster:
             for at, node in enumerate(self.nodes)
             for rail in (self.rails if many else ())
         }
-        return Known(self.nodes, self.rails, leaves)
+        return Background(self.nodes, self.rails, leaves)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def blank(where: Cluster) -> Matrix:
     return Matrix(where.nodes, where.rails, none, none, times, none, True, {}, 0)
 
 
-def _inside(subject: Subject, m: Matrix, known: Known) -> NDArray[np.bool_]:
+def _inside(subject: Subject, m: Matrix, known: Background) -> NDArray[np.bool_]:
     ports = [port for port, leaf in known.leaves.items() if leaf == subject.name] if subject.name else []
     return cells(subject, m, ports)
 
@@ -196,10 +196,10 @@ def _touches(subject: Subject, sender: tuple[str, str], receiver: tuple[str, str
 
 
 def run(
-    random: Generator, where: Cluster, faults: Sequence[Truth], noise: Noise, rules: Rules | None = None
+    random: Generator, where: Cluster, faults: Sequence[Truth], noise: Noise, rules: BlameRules | None = None
 ) -> tuple[Answer, int]:
     """(answer, transfers measured again): first pass, suspects again, judged; as on a cluster."""
-    rules, known = rules or Rules(nominal=LINE), where.known
+    rules, known = rules or BlameRules(nominal=LINE), where.known
     lab = Lab(where, tuple(faults), noise, capacity(where, faults))
     m, count = lab.first(random), 0
     for _ in range(TIMES):

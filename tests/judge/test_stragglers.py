@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bench.judge.stragglers import stragglers, tail
 from bench.measure.skew import Tally
 from bench.model import typed_json
-from bench.model.measurement import Apart, Case, Measurement, Rank
+from bench.model.measurement import Case, Measurement, Rank, RankSkew
 from bench.model.verdict import Status
 
 RANKS = tuple(Rank(rank, f"n{rank // 4}", rank % 4) for rank in range(16))
@@ -321,7 +321,7 @@ def test_no_counts_crash_and_nothing_usable_never_passes(rows, known: bool) -> N
             GOOD,
             ranks=tuple(range(len(row[0]))),
             isolated=tuple(row[6]),
-            apart=Apart(*(tuple(values) for values in row[:6])),
+            apart=RankSkew(*(tuple(values) for values in row[:6])),
         )
         for row in rows
     ]

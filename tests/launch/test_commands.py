@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from bench.launch import LaunchError, place
 from bench.launch.command_lines import LaunchJob, steps
-from bench.launch.hosts import Host
+from bench.launch.hosts import HostEntry
 from bench.launch.remote import Remote, far_command, words
 from bench.launch.table import STARTERS
 
-HOSTS = (Host("n1", 8), Host("n2", 8))
+HOSTS = (HostEntry("n1", 8), HostEntry("n2", 8))
 ACCEPT = ("accept", "--profile", "lambda-1cc-h100")
 
 
@@ -82,7 +82,7 @@ def test_srun_speaks_the_protocol_of_the_mpi_library(flavour, plugin):
 
 def test_srun_cannot_start_unequal_nodes_and_says_what_can():
     with pytest.raises(LaunchError, match="n2 takes 4: use mpirun"):
-        steps("srun", job(hosts=(Host("n1", 8), Host("n2", 4))))
+        steps("srun", job(hosts=(HostEntry("n1", 8), HostEntry("n2", 4))))
 
 
 def test_torchrun_is_one_command_a_node_with_its_node_rank():
@@ -115,7 +115,7 @@ def test_deepspeed_gets_the_world_and_adds_no_word_of_its_own():
 
 
 def test_a_shell_is_told_its_ranks_and_understands_them_again():
-    made = steps("shell", job(hosts=(Host("n1", 4), Host("n2", 8), Host("n3", 2))))
+    made = steps("shell", job(hosts=(HostEntry("n1", 4), HostEntry("n2", 8), HostEntry("n3", 2))))
     places = [place(step.environment) for step in made]
     assert [(where.rank, where.ranks, where.size) for where in places] == [
         (0, 4, 14),
@@ -141,7 +141,7 @@ def test_an_unknown_launcher_lists_the_known_ones():
     ):
         steps("jsrun", job())
     with pytest.raises(LaunchError, match="number of ranks"):
-        steps("openmpi", job(hosts=(Host("n1"),)))
+        steps("openmpi", job(hosts=(HostEntry("n1"),)))
 
 
 @settings(max_examples=100)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.launch.hosts import NAME, Host, HostsError, expand, parse_hosts, read_hosts
+from bench.launch.hosts import NAME, HostEntry, HostsError, expand, parse_hosts, read_hosts
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from bench.launch.hosts import NAME, Host, HostsError, expand, parse_hosts, read
     ],
 )  # fmt: skip
 def test_a_host_file_is_read(text, hosts):
-    assert parse_hosts(text, "hosts") == tuple(Host(*host) for host in hosts)
+    assert parse_hosts(text, "hosts") == tuple(HostEntry(*host) for host in hosts)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.model import typed_json
-from bench.model.measurement import Apart, Measurement
+from bench.model.measurement import Measurement, RankSkew
 from bench.model.timings import Blocks, Seconds
 
 TIMES = st.lists(st.floats(allow_nan=False), max_size=9)
@@ -57,6 +57,6 @@ def test_a_measurement_is_the_same_after_the_journal():
         "c", (0, 1), ((1e-3, 2e-3), (3e-3, 4e-3)), 5, (0.5, 0.25), (0, None), 8, (), "count", 0.1, 2
     )
     assert typed_json.load(Measurement, typed_json.to_json(row)) == row
-    apart = replace(row, apart=Apart((1, 0), (1e-4, 0.0), (1, 0), (0, 2), (0.0, 2e-4), (0, 2)))
+    apart = replace(row, apart=RankSkew((1, 0), (1e-4, 0.0), (1, 0), (0, 2), (0.0, 2e-4), (0, 2)))
     assert typed_json.load(Measurement, json.loads(json.dumps(typed_json.to_json(apart)))) == apart
     assert json.loads(typed_json.encode(row))["pipelined"] == [[1e-3, 2e-3], [3e-3, 4e-3]]

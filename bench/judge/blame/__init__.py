@@ -1,27 +1,27 @@
 """Who is to blame: transfers between all pairs of nodes on all rails -> node, GPU, port, path, rail, leaf.
 
 rows = first pass over ``pairs.rounds(nodes)``
-rows += confirmations(rows) measured again, each ``Rules.repeats`` times
+rows += confirmations(rows) measured again, each ``BlameRules.repeats`` times
 blame(rows).named
 """
 
 from bench.judge.blame.confirm import Test
 from bench.judge.blame.judge import blame, confirmations, judge, retests, suspects, through
 from bench.judge.blame.matrix import Matrix, matrix
-from bench.judge.blame.nouns import Answer, Blame, Inside, Known, PairRate, Rules, Sign, Subject
+from bench.judge.blame.nouns import Answer, Background, Blame, BlameRules, Inside, PairRate, Subject, Symptom
 from bench.judge.blame.solve import Fault
 
 __all__ = [
     "Answer",
+    "Background",
     "Blame",
+    "BlameRules",
     "Fault",
     "Inside",
-    "Known",
     "Matrix",
     "PairRate",
-    "Rules",
-    "Sign",
     "Subject",
+    "Symptom",
     "Test",
     "blame",
     "confirmations",

@@ -37,7 +37,7 @@ from bench.probe.fabric.subnet import Subnet, attachments
 from bench.store import FABRIC, LOGS, Run
 from bench.store.rows import Row
 
-from . import Inside, Known, Sign
+from . import Background, Inside, Symptom
 
 # errors that are counted where they are: what a port received broken, or its own link's. Losses that the
 # sender counts wherever they are (timeouts, retransmissions) speak against nobody.
@@ -126,11 +126,11 @@ def names_in(run: Run, profile: Profile) -> tuple[str, ...]:
     return rail_names(profile, run.manifest.ranks, run.nodes, placed(run))
 
 
-def known(run: Run, rows: Sequence[Row], profile: Profile) -> Known:
+def known(run: Run, rows: Sequence[Row], profile: Profile) -> Background:
     """The whole cluster, so that what was not measured is seen to be missing, and all that speaks of it."""
     nodes, gpus = run.nodes, placed(run)
     names = rail_names(profile, run.manifest.ranks, nodes, gpus)
-    return Known(
+    return Background(
         nodes=run.manifest.nodes,
         rails=names,
         leaves=leaves(nodes, names, fabric_of(run)),
@@ -169,7 +169,7 @@ def leaves(nodes: Iterable[Node], names: Sequence[str], fabric: Subnet | None) -
 
 def signs(
     nodes: Sequence[Node], rails: Rails, names: Sequence[str], counters: Sequence[CounterLine]
-) -> Iterator[Sign]:
+) -> Iterator[Symptom]:
     """Links that are down, gone, slower or set otherwise than the same rail elsewhere; errors that grew."""
     of = {rail: [name for name in names if rail in members(name)] for name in names for rail in members(name)}
     wanted = {(node.name, role.name): role for node in nodes for role in _rails(node, rails, of)}
@@ -177,13 +177,15 @@ def signs(
         for rail in missing(node, rails):
             # the profile may leave the port's number out
             own = next((of[each] for each in of if rail in (each, each.partition("/")[0])), [rail])
-            yield from (Sign(node.name, name, _of(rail, name, "the node has no such device")) for name in own)
+            yield from (
+                Symptom(node.name, name, _of(rail, name, "the node has no such device")) for name in own
+            )
     for (where, rail), role in wanted.items():
         others = [other for (_, own), other in wanted.items() if own == rail]
         for text in _odd(role, others):
-            yield from (Sign(where, name, _of(rail, name, text)) for name in of[rail])
+            yield from (Symptom(where, name, _of(rail, name, text)) for name in of[rail])
     for where, rail, text in _grown(nodes, set(wanted), counters):
-        yield from (Sign(where, name, _of(rail, name, text)) for name in of[rail])
+        yield from (Symptom(where, name, _of(rail, name, text)) for name in of[rail])
 
 
 def _of(rail: str, name: str, text: str) -> str:

@@ -81,7 +81,7 @@ def confirmations(
 
     Ports, nodes and leaves meet good nodes, each test another one where there are enough; a path is
     measured as it is; two ends that cannot be distinguished also meet across rails. Go through the whole
-    list ``Rules.repeats`` times rather than repeat each test on the spot: a disturbance passes. ``least``:
+    list ``BlameRules.repeats`` times rather than repeat each test on the spot: a disturbance passes. ``least``:
     re-measurements that a path needs (see ``needed``).
     """
     bad = {(s.node, s.rail) for fault in suspects for s in _all(fault) if s.kind in ("port", "gpu")}

@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.judge.blame import confirm, swapped_rails, wording
 from bench.judge.blame.matrix import Floats, Matrix, cells, matrix
-from bench.judge.blame.nouns import Answer, Blame, Inside, Known, PairRate, Rules, Subject
+from bench.judge.blame.nouns import Answer, Background, Blame, BlameRules, Inside, PairRate, Subject
 from bench.judge.blame.scale import Scale, centre, scale
 from bench.judge.blame.solve import Fault, ports_of, solve
 from bench.model.units import show_count, show_share
@@ -28,7 +28,7 @@ LOSSY = Scale(reference=1.0, noise=0.0, smallest=0.5, sigmas=0.0)
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Faults:
     """The faults of a matrix with the scale and losses that they were found on."""
 
     faults: tuple[Fault, ...]
@@ -37,29 +37,36 @@ class _Found:
     scale: Scale
 
 
-def blame(rows: Iterable[PairRate], rules: Rules | None = None, known: Known | None = None) -> Answer:
+def blame(
+    rows: Iterable[PairRate], rules: BlameRules | None = None, known: Background | None = None
+) -> Answer:
     """Who is to blame for what ``rows`` show, by ``rules`` and what else is ``known``."""
-    known = known or Known()
-    return judge(matrix(rows, known.nodes, known.rails), rules or Rules(), known)
+    known = known or Background()
+    return judge(matrix(rows, known.nodes, known.rails), rules or BlameRules(), known)
 
 
 def suspects(
-    rows: Iterable[PairRate], rules: Rules | None = None, known: Known | None = None
+    rows: Iterable[PairRate], rules: BlameRules | None = None, known: Background | None = None
 ) -> tuple[Fault, ...]:
     """Whom to measure again: as ``blame``, but at half the effect; deepest first."""
-    known = known or Known()
-    return suspected(matrix(rows, known.nodes, known.rails), rules or Rules(), known)
+    known = known or Background()
+    return suspected(matrix(rows, known.nodes, known.rails), rules or BlameRules(), known)
 
 
 def confirmations(
-    rows: Iterable[PairRate], rules: Rules | None = None, known: Known | None = None, limit: int | None = None
+    rows: Iterable[PairRate],
+    rules: BlameRules | None = None,
+    known: Background | None = None,
+    limit: int | None = None,
 ) -> tuple[confirm.Test, ...]:
     """The transfers that settle the suspects of ``rows``, at most ``limit`` (six per node)."""
-    known, rules = known or Known(), rules or Rules()
+    known, rules = known or Background(), rules or BlameRules()
     return retests(matrix(rows, known.nodes, known.rails), rules, known, limit)
 
 
-def retests(m: Matrix, rules: Rules, known: Known, limit: int | None = None) -> tuple[confirm.Test, ...]:
+def retests(
+    m: Matrix, rules: BlameRules, known: Background, limit: int | None = None
+) -> tuple[confirm.Test, ...]:
     """``confirmations`` of a matrix."""
     most = limit or 6 * len(m.nodes)
     again = bool((m.times > 0).any())
@@ -68,7 +75,7 @@ def retests(m: Matrix, rules: Rules, known: Known, limit: int | None = None) -> 
     return confirm.confirmations(suspected(m, rules, known), m, most, known.leaves, least)
 
 
-def _needed(m: Matrix, found: _Found, known: Known) -> int:
+def _needed(m: Matrix, found: _Faults, known: Background) -> int:
     """See ``confirm.needed``."""
     wide = np.zeros(m.rate.shape, dtype=bool)
     for fault in found.faults:
@@ -78,12 +85,12 @@ def _needed(m: Matrix, found: _Found, known: Known) -> int:
 
 
 def through(
-    blames: Iterable[Blame], rows: Iterable[PairRate], known: Known | None = None
+    blames: Iterable[Blame], rows: Iterable[PairRate], known: Background | None = None
 ) -> Callable[[PairRate], bool]:
     """Whether a transfer goes through somebody of ``blames``, or whom they cannot be distinguished from; one of both
     directions where either does.
     """
-    known = known or Known()
+    known = known or Background()
     m = matrix(rows, known.nodes, known.rails)
     taken = np.zeros(m.rate.shape, dtype=bool)
     for subject in (each for row in blames for each in (row.subject, *row.alternatives)):
@@ -98,7 +105,7 @@ def through(
     return goes
 
 
-def suspected(m: Matrix, rules: Rules, known: Known) -> tuple[Fault, ...]:
+def suspected(m: Matrix, rules: BlameRules, known: Background) -> tuple[Fault, ...]:
     """``suspects`` of a matrix. After a first re-measurement only those that would be named."""
     again = bool((m.times > 0).any())
     smallest, sigmas = (rules.smallest, NAMING) if again else (rules.smallest / 2, SUSPECTING)
@@ -106,7 +113,7 @@ def suspected(m: Matrix, rules: Rules, known: Known) -> tuple[Fault, ...]:
     return tuple(sorted((*found.lossy, *found.faults), key=lambda fault: -fault.lost)) if found else ()
 
 
-def judge(m: Matrix, rules: Rules, known: Known) -> Answer:
+def judge(m: Matrix, rules: BlameRules, known: Background) -> Answer:
     """``blame`` of a matrix."""
     found = _find(m, rules, known, rules.smallest, NAMING)
     if found is None:
@@ -144,8 +151,8 @@ def judge(m: Matrix, rules: Rules, known: Known) -> Answer:
 
 
 def _find(
-    m: Matrix, rules: Rules, known: Known, smallest: float, sigmas: float, *, fold: bool = True
-) -> _Found | None:
+    m: Matrix, rules: BlameRules, known: Background, smallest: float, sigmas: float, *, fold: bool = True
+) -> _Faults | None:
     """The faults in the best rates of ``m``; None when nothing was measured."""
     rate = m.best
     if not m.expected or not np.isfinite(rate).any():
@@ -161,10 +168,10 @@ def _find(
     # the median of k values is as sharp as 0.64 k of them
     times = np.where(m.times > 0, np.maximum(0.64 * m.times, 1.0), 1.0)
     slow = solve(seen, times, m, measure, known.leaves, fold=fold) if measure.reference > 0 else []
-    return _Found((*fabric, *slow), lossy, loss, measure)
+    return _Faults((*fabric, *slow), lossy, loss, measure)
 
 
-def _fabric(m: Matrix, measure: Scale, rules: Rules) -> tuple[Fault, ...]:
+def _fabric(m: Matrix, measure: Scale, rules: BlameRules) -> tuple[Fault, ...]:
     """All pairs slow against the nominal rate, or none getting through."""
     if not measure.reference > 0:
         lost = 1.0
@@ -176,7 +183,7 @@ def _fabric(m: Matrix, measure: Scale, rules: Rules) -> tuple[Fault, ...]:
     return (Fault(Subject("fabric"), lost, rivals),)
 
 
-def _lossy(m: Matrix, loss: Floats, rules: Rules, known: Known) -> tuple[Fault, ...]:
+def _lossy(m: Matrix, loss: Floats, rules: BlameRules, known: Background) -> tuple[Fault, ...]:
     """Who loses packets: the same search, on transfers that sent much again."""
     counted = m.retransmits
     if not np.isfinite(counted).any():
@@ -188,13 +195,13 @@ def _lossy(m: Matrix, loss: Floats, rules: Rules, known: Known) -> tuple[Fault, 
     return tuple(replace(fault, lost=_lost(fault, loss, m, known)) for fault in found)
 
 
-def _lost(fault: Fault, loss: Floats, m: Matrix, known: Known) -> float:
+def _lost(fault: Fault, loss: Floats, m: Matrix, known: Background) -> float:
     inside = loss[cells(fault.subject, m, ports_of(fault.subject, known.leaves)) & np.isfinite(loss)]
     return max(float(np.median(inside)), 0.0) if inside.size else 0.0
 
 
 def _named(
-    m: Matrix, found: _Found, rules: Rules, known: Known
+    m: Matrix, found: _Faults, rules: BlameRules, known: Background
 ) -> tuple[tuple[Blame, ...], tuple[Subject, ...]]:
     """(blames, those whom the re-measurement cleared)."""
     everyone = (*found.lossy, *found.faults)
@@ -217,7 +224,7 @@ def _named(
 
 
 def _held(
-    fault: Fault, lossy: bool, m: Matrix, found: _Found, rules: Rules, known: Known, least: int
+    fault: Fault, lossy: bool, m: Matrix, found: _Faults, rules: BlameRules, known: Background, least: int
 ) -> bool | None:
     """Whether re-measurements hold the fault up. All pairs slow together are each other's re-measurement."""
     if fault.subject.kind == "fabric":
@@ -229,7 +236,7 @@ def _held(
     return confirm.verdict(fault, fresh, m, found.scale.smallest, known.leaves, least)
 
 
-def _behind(fault: Fault, m: Matrix, found: _Found, known: Known) -> Floats:
+def _behind(fault: Fault, m: Matrix, found: _Faults, known: Background) -> Floats:
     """[R, N, N] what wider faults explain already: a port of a slow rail must be slower than its rail."""
     explained = np.zeros(m.rate.shape)
     for other in found.faults:
@@ -239,7 +246,7 @@ def _behind(fault: Fault, m: Matrix, found: _Found, known: Known) -> Floats:
     return explained
 
 
-def _by_gpu(fault: Fault, rules: Rules, known: Known) -> Fault:
+def _by_gpu(fault: Fault, rules: BlameRules, known: Background) -> Fault:
     """A port whose GPU is slow inside its node as well is the GPU's fault."""
     slow = {(run.node, run.rail): run.gpu for run, _, _ in _slow_inside(rules, known)}
     for subject in (fault.subject, *fault.rivals):
@@ -279,7 +286,7 @@ def _slow_across(port: Subject, ends: set[tuple[str, str]], m: Matrix, measure: 
     return seen
 
 
-def _by_signs(fault: Fault, known: Known) -> Fault:
+def _by_signs(fault: Fault, known: Background) -> Fault:
     """Rivals told apart by a sign on one of them alone."""
     marked = [
         s for s in (fault.subject, *fault.rivals) if s.kind in ("port", "node") and wording.signs_of(s, known)
@@ -292,10 +299,10 @@ def _blame(
     lossy: bool,
     confirmed: bool,
     m: Matrix,
-    found: _Found,
+    found: _Faults,
     everyone: Sequence[Fault],
-    rules: Rules,
-    known: Known,
+    rules: BlameRules,
+    known: Background,
 ) -> Blame:
     seen = wording.evidence(fault, found.loss, m, found.scale.reference, known, rules.nominal)
     return Blame(
@@ -310,14 +317,14 @@ def _blame(
     )
 
 
-def _confidence(fault: Fault, m: Matrix, measure: Scale, known: Known) -> float:
+def _confidence(fault: Fault, m: Matrix, measure: Scale, known: Background) -> float:
     """Probability that noise alone would not have shown the effect, shared among the rivals."""
     inside = cells(fault.subject, m, ports_of(fault.subject, known.leaves)) & np.isfinite(m.best)
     error = measure.noise / math.sqrt(max(int(np.maximum(m.times, 1)[inside].sum()) * 0.64, 1.0))
     return NormalDist().cdf(min(fault.lost / error, 8.0)) / (1 + len(fault.rivals))
 
 
-def _slow_inside(rules: Rules, known: Known) -> list[tuple[Inside, float, int]]:
+def _slow_inside(rules: BlameRules, known: Background) -> list[tuple[Inside, float, int]]:
     """(GPU, share lost, how often measured) of GPUs slow inside their node, against the fast ones."""
     runs: dict[tuple[str, str, str], list[float]] = {}
     for run in known.inside:
@@ -333,7 +340,7 @@ def _slow_inside(rules: Rules, known: Known) -> list[tuple[Inside, float, int]]:
     ]
 
 
-def _inside(rules: Rules, known: Known, kept: Sequence[Blame]) -> list[Blame]:
+def _inside(rules: BlameRules, known: Background, kept: Sequence[Blame]) -> list[Blame]:
     """GPUs slow inside their node that no transfer over the network has named yet."""
     named = {(row.subject.node, row.subject.name) for row in kept if row.subject.kind == "gpu"}
     return [
@@ -351,7 +358,7 @@ def _inside(rules: Rules, known: Known, kept: Sequence[Blame]) -> list[Blame]:
     ]
 
 
-def _unknown(m: Matrix, known: Known, rules: Rules, blames: Sequence[Blame]) -> tuple[str, ...]:
+def _unknown(m: Matrix, known: Background, rules: BlameRules, blames: Sequence[Blame]) -> tuple[str, ...]:
     lines = []
     if m.broken:
         lines.append(

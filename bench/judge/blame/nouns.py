@@ -39,7 +39,7 @@ class PairRate:
 
 
 @dataclass(frozen=True)
-class Sign:
+class Symptom:
     """Something else that speaks against one end: a link down or too slow, an error counter that rose.
 
     Only what belongs to this very port is a sign. Retransmissions are not: they are counted at the
@@ -62,7 +62,7 @@ class Inside:
 
 
 @dataclass(frozen=True)
-class Rules:
+class BlameRules:
     """What is expected and what is worth naming.
 
     nominal   bytes/s that a healthy pair reaches on one rail (profile); None: compared with each other only
@@ -81,13 +81,13 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Known:
+class Background:
     """What is known besides the transfers: the whole cluster, leaves by (node, rail), signs, NVLink runs."""
 
     nodes: tuple[str, ...] = ()
     rails: tuple[str, ...] = ()
     leaves: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    signs: tuple[Sign, ...] = ()
+    signs: tuple[Symptom, ...] = ()
     inside: tuple[Inside, ...] = ()
 
 

@@ -25,7 +25,7 @@ from bench.plan.names import SCREEN as SCREEN
 from bench.plan.screening import Ring, ScreeningProblem, Step, step
 from bench.store.rows import Row
 
-from . import Known, PairRate, Rules, Test, blame, confirmations, through
+from . import Background, BlameRules, PairRate, Test, blame, confirmations, through
 from .background import rail_names as rail_names
 from .nouns import Answer
 
@@ -119,7 +119,7 @@ def _round(case_id: str) -> int:
 
 
 def answer(
-    rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile, besides: Known | None = None
+    rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile, besides: Background | None = None
 ) -> Answer:
     """Who is to blame, by all rows of the rails phases and ``besides``, what else the run knows."""
     besides = besides or named(ranks, profile)
@@ -127,20 +127,20 @@ def answer(
 
 
 def straight_and_across(
-    rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile, besides: Known
+    rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile, besides: Background
 ) -> list[PairRate]:
     """All that blame reasons about."""
     found = transfers(rows, ranks, profile, (FIRST, AGAIN, CROSS), besides.rails)
     return [row for row in found if not row.rail_b or can_cross(profile.rails)]
 
 
-def named(ranks: Sequence[Rank], profile: Profile) -> Known:
+def named(ranks: Sequence[Rank], profile: Profile) -> Background:
     """The whole cluster and nothing else."""
-    return Known(tuple(dict.fromkeys(rank.node for rank in ranks)), rail_names(profile, ranks))
+    return Background(tuple(dict.fromkeys(rank.node for rank in ranks)), rail_names(profile, ranks))
 
 
 def unexplained(
-    rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile, besides: Known | None = None
+    rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile, besides: Background | None = None
 ) -> list[Case]:
     """Cases of the first phase with a transfer below the profile's bound that goes through nobody who is blamed,
     slowest first.
@@ -169,18 +169,18 @@ def unexplained(
     return [case for _, case in sorted(worst.values(), key=lambda each: each[0])]
 
 
-def rules(profile: Profile) -> Rules:
+def rules(profile: Profile) -> BlameRules:
     """What a healthy pair reaches is taken from the pairs themselves, and from the profile's bound on a rail.
 
     The bound is what is just enough: the nominal rate stands so far above it that it is not blamed.
     """
-    plain = Rules()
+    plain = BlameRules()
     bounds = [limit.bound.value for limit in profile.limits if limit.quantity == "rail_rate"]
     return replace(plain, nominal=max(bounds) / (1 - plain.smallest)) if bounds else plain
 
 
 @dataclass(frozen=True)
-class Look:
+class Retest:
     """A round of rank pairs to be measured again. ``dead``: nothing got through between them in either direction."""
 
     pairs: tuple[tuple[int, int], ...]
@@ -193,11 +193,11 @@ class Look:
 
 
 def to_confirm(
-    rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile, besides: Known | None = None
-) -> list[Look]:
+    rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile, besides: Background | None = None
+) -> list[Retest]:
     """Rounds of rank pairs that settle the suspects; empty when there are none.
 
-    The whole list is gone through ``Rules.repeats`` times, because a disturbance passes; what is dead
+    The whole list is gone through ``BlameRules.repeats`` times, because a disturbance passes; what is dead
     SURE times, in rounds of their own.
     """
     besides = besides or named(ranks, profile)
@@ -215,7 +215,7 @@ def to_confirm(
     quick = [test for test in tests if test not in still]
     turns = [(still, True)] * SURE + [(quick, False)] * rules(profile).repeats
     return [
-        Look(
+        Retest(
             tuple((place[test.a, test.rail], place[test.b, test.rail_b or test.rail]) for test in meets),
             of_dead,
         )
@@ -247,7 +247,7 @@ def _rounds(tests: Sequence[Test]) -> list[list[Test]]:
 
 
 def screened(
-    rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile, besides: Known | None = None
+    rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile, besides: Background | None = None
 ) -> Step:
     """What the rings of nodes say so far, and what to measure next."""
     besides = besides or named(ranks, profile)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.judge.blame.matrix import Floats, Mask, Matrix, cells
-from bench.judge.blame.nouns import Known, Sign, Subject
+from bench.judge.blame.nouns import Background, Subject, Symptom
 from bench.judge.blame.solve import Fault, ports_of
 from bench.model.units import show_rate, show_share
 
@@ -73,7 +73,7 @@ def _scattered(fault: Fault, others: Sequence[Fault]) -> int:
 
 
 def evidence(
-    fault: Fault, loss: Floats, m: Matrix, reference: float, known: Known, nominal: float | None
+    fault: Fault, loss: Floats, m: Matrix, reference: float, known: Background, nominal: float | None
 ) -> tuple[str, ...]:
     """What was seen, a sentence each: its transfers, the others, re-measurements, packets, signs."""
     inside = cells(fault.subject, m, ports_of(fault.subject, known.leaves))
@@ -121,7 +121,7 @@ def _others(subject: Subject, inside: Mask, m: Matrix) -> str:
     )
 
 
-def signs_of(subject: Subject, known: Known) -> list[Sign]:
+def signs_of(subject: Subject, known: Background) -> list[Symptom]:
     """The signs at the ends of ``subject``."""
     ends = {subject.node, subject.peer} - {""}
     return [

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from bench.judge.counter_windows import Window
+from bench.judge.counter_windows import CounterWindow
 from bench.judge.evidence import Evidence
 from bench.judge.findings import MOST, Finding, NotApplicable, Outcome
 from bench.judge.registry import check
@@ -78,7 +78,7 @@ def errors(evidence: Evidence) -> Iterator[Outcome]:
             yield Finding(window.node.name, None, text, step=step)
 
 
-def _rail(window: Window, device: Device, kind: str) -> Iterator[Finding]:
+def _rail(window: CounterWindow, device: Device, kind: str) -> Iterator[Finding]:
     """What is wrong with a rail's counters in a phase; one finding where nothing is."""
     subject, during = f"{window.node.name} {device.name}", f"in phase {window.phase}"
     if device.name in window.before.readings and device.name not in window.after.readings:
@@ -103,7 +103,7 @@ def _rail(window: Window, device: Device, kind: str) -> Iterator[Finding]:
         yield Finding(subject, True, "no error counter increased")
 
 
-def _grown(row: Growth, window: Window) -> str:
+def _grown(row: Growth, window: CounterWindow) -> str:
     least = "at least " if row.how is How.SATURATED else ""
     known = counter(row.group, row.counter)
     meaning = known.reason if known else "a counter of the driver's own"
@@ -187,7 +187,7 @@ def _anywhere(findings: list[Finding]) -> list[Finding]:
     ]
 
 
-def _tcp(window: Window) -> Finding:
+def _tcp(window: CounterWindow) -> Finding:
     subject = f"{window.node.name} tcp"
     again, sent = (window.moved.find(TCP, TCP, name) for name in ("RetransSegs", "OutSegs"))
     if again is None or sent is None or again.growth is None or sent.growth is None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.judge.counter_windows import Window
+from bench.judge.counter_windows import CounterWindow
 from bench.judge.evidence import Evidence
 from bench.judge.findings import MOST, Finding, NotApplicable
 from bench.judge.registry import check
@@ -94,7 +94,7 @@ def excluded_bytes(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         yield from found
 
 
-def _phase(phase: str, here: Sequence[Window], evidence: Evidence) -> Iterator[Finding]:
+def _phase(phase: str, here: Sequence[CounterWindow], evidence: Evidence) -> Iterator[Finding]:
     crosses = _crosses(phase, evidence)
     needed = _needed(phase, evidence) if _counts(evidence) else 0.0
     on_rails = [_rails(window, evidence.rails) for window in here]
@@ -147,7 +147,7 @@ def _needed(phase: str, evidence: Evidence) -> float:
     return max(sizes, default=0) / 2
 
 
-def _rails(window: Window, rails: Rails) -> tuple[float, float] | None:
+def _rails(window: CounterWindow, rails: Rails) -> tuple[float, float] | None:
     """(all bytes on the node's rails, their mean); None where one of them is not known."""
     found = [_moved(window, role) for role in rails_of(window.node, rails)]
     known = [each.least for each in found if each.least is not None]
@@ -157,7 +157,7 @@ def _rails(window: Window, rails: Rails) -> tuple[float, float] | None:
 
 
 def _judge(
-    window: Window, role: Role, rails: tuple[float, float] | None, floor: float, crosses: bool
+    window: CounterWindow, role: Role, rails: tuple[float, float] | None, floor: float, crosses: bool
 ) -> Finding:
     subject = f"{window.node.name} {role.name}"
     moved = _moved(window, role)
@@ -180,7 +180,7 @@ def _judge(
     return Finding(subject, False if share >= SHARE else None, text, moved.least)
 
 
-def _moved(window: Window, role: Role) -> Moved:
+def _moved(window: CounterWindow, role: Role) -> Moved:
     """Bytes in both directions; on an InfiniBand port without those of its IP interface."""
     traffic = bytes_moved(window.moved, role.name)
     if traffic.sent is None or traffic.received is None:
@@ -195,7 +195,7 @@ def _moved(window: Window, role: Role) -> Moved:
     )
 
 
-def _ip(window: Window, port: Port | None) -> float:
+def _ip(window: CounterWindow, port: Port | None) -> float:
     """Bytes of IPoIB on an InfiniBand port, with the headers that the interface does not count."""
     if port is None or port.link_layer != "InfiniBand" or port.netdev is None:
         return 0.0
@@ -205,7 +205,7 @@ def _ip(window: Window, port: Port | None) -> float:
     return float((bytes_.sent or 0) + (bytes_.received or 0) + HEADERS * packets)
 
 
-def _by_packets(window: Window, role: Role, why: str) -> Moved:
+def _by_packets(window: CounterWindow, role: Role, why: str) -> Moved:
     """Soft-RoCE counts packets and no bytes: at least and at most so much."""
     rows = [window.moved.find(role.name, HW, name) for name in ("sent_pkts", "rcvd_pkts")]
     counts = [row.growth for row in rows if row is not None and row.growth is not None]

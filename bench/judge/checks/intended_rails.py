@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.judge.counter_windows import Window
+from bench.judge.counter_windows import CounterWindow
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
@@ -62,7 +62,7 @@ def intended(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         yield NotApplicable("none of these phases was begun")
 
 
-def _moved(window: Window, due: Due, evidence: Evidence) -> Iterator[Finding]:
+def _moved(window: CounterWindow, due: Due, evidence: Evidence) -> Iterator[Finding]:
     node, where = window.node.name, f"in phase {window.phase} ({show_seconds(window.seconds)})"
     moved = moved_on_rails(window, evidence.rails)
     if isinstance(moved, str):
@@ -86,7 +86,7 @@ def _moved(window: Window, due: Due, evidence: Evidence) -> Iterator[Finding]:
         yield Finding(f"{node} {window.phase}", True, f"{total} on the rails of the GPUs {where}")
 
 
-def _elsewhere(window: Window, due: Due, moved: dict[str, float]) -> tuple[list[str], str]:
+def _elsewhere(window: CounterWindow, due: Due, moved: dict[str, float]) -> tuple[list[str], str]:
     """Rails that belong to no GPU of the transfers and moved all the same; what else moved too much, in words."""
     # of what the node moved, beyond what the GPUs next to a rail did
     more = {

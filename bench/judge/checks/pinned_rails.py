@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from bench.judge import nccl_log
 from bench.judge.blame.transfers import PINNED
-from bench.judge.counter_windows import Window
+from bench.judge.counter_windows import CounterWindow
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding
 from bench.judge.log_files import log_of
@@ -65,7 +65,7 @@ def counters(evidence: Evidence) -> Iterator[Finding]:
             yield Finding("all nodes", None, f"phase {name} was not begun")
 
 
-def moved_on_rails(window: Window, rails: Rails) -> dict[str, float] | str:
+def moved_on_rails(window: CounterWindow, rails: Rails) -> dict[str, float] | str:
     """Rail → bytes that crossed it, both directions; or why that is not known of one of them."""
     moved = {}
     for role in rails_of(window.node, rails):
@@ -77,7 +77,7 @@ def moved_on_rails(window: Window, rails: Rails) -> dict[str, float] | str:
     return moved
 
 
-def _moved(window: Window, phase: Phase, evidence: Evidence) -> Finding:
+def _moved(window: CounterWindow, phase: Phase, evidence: Evidence) -> Finding:
     device = phase.cases[0].rail
     subject = f"{window.node.name} {device}"
     where = f"in phase {phase.name} ({show_seconds(window.seconds)})"
@@ -100,7 +100,7 @@ def _moved(window: Window, phase: Phase, evidence: Evidence) -> Finding:
     return Finding(subject, True, text, moved[device], note=text)
 
 
-def _expected(window: Window, phase: Phase, evidence: Evidence) -> float:
+def _expected(window: CounterWindow, phase: Phase, evidence: Evidence) -> float:
     """Bytes that the measured calls sent and received on this node, without headers."""
     repetitions = evidence.manifest.settings.repetitions
     total = 0.0

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
-from bench.judge.wire.rail_layers import LINK, STEPS, Loss, RailRow, of_layers
+from bench.judge.wire.rail_layers import LINK, STEPS, LayerLoss, RailRow, of_layers
 from bench.model.units import show_rate, show_share
 from bench.model.verdict import Status
 
@@ -69,7 +69,7 @@ def _figures(row: RailRow) -> tuple[str, ...]:
     )
 
 
-def _wanted(loss: Loss) -> str:
+def _wanted(loss: LayerLoss) -> str:
     least = f"at least {show_rate(loss.bound.value, 'Gb/s')}"
     return (
         least

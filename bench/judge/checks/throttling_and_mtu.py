@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bench.judge.blame import Blame, Subject, transfers
-from bench.judge.counter_windows import Window
+from bench.judge.counter_windows import CounterWindow
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
@@ -49,7 +49,7 @@ def throttling(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         yield NotApplicable("no node shows that a CPU quota limits it")
 
 
-def _held_back(window: Window) -> Finding | None:
+def _held_back(window: CounterWindow) -> Finding | None:
     """None where no quota limits the node, or its counters cannot be compared."""
     rows = [window.moved.find(CPU, CPU, name) for name in ("nr_periods", "nr_throttled", "throttled_usec")]
     grown = [row.growth for row in rows if row is not None and row.growth is not None]

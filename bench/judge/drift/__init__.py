@@ -3,11 +3,11 @@
 ``judge`` and ``steps`` look along time, ``fleet`` across it; ``verdicts`` words what they found.
 """
 
-from bench.judge.drift.baseline import Baseline, Excess, Rules, baseline, walk
+from bench.judge.drift.baseline import Baseline, DriftRules, Excess, baseline, walk
 from bench.judge.drift.judge import (
     QUANTITIES,
-    Finding,
     Label,
+    SeriesFinding,
     attribute,
     judge,
     judge_all,
@@ -15,7 +15,7 @@ from bench.judge.drift.judge import (
     with_reruns,
 )
 from bench.judge.drift.replay import Mark, replay
-from bench.judge.drift.steps import NoRuptures, Step, steps
+from bench.judge.drift.steps import LevelStep, NoRuptures, steps
 from bench.judge.drift.wording import verdict
 from bench.store.history.nights import Acceptance, Fingerprint, Night, Series, changed, fingerprint, usable
 
@@ -23,16 +23,16 @@ __all__ = [
     "QUANTITIES",
     "Acceptance",
     "Baseline",
+    "DriftRules",
     "Excess",
-    "Finding",
     "Fingerprint",
     "Label",
+    "LevelStep",
     "Mark",
     "Night",
     "NoRuptures",
-    "Rules",
     "Series",
-    "Step",
+    "SeriesFinding",
     "attribute",
     "baseline",
     "changed",

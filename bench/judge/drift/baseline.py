@@ -17,7 +17,7 @@ from bench.store.history.nights import Night, usable
 
 
 @dataclass(frozen=True)
-class Rules:
+class DriftRules:
     """When a change counts. It must be significant (``spans``) and matter (``practical``).
 
     window     nights that a baseline remembers
@@ -40,15 +40,15 @@ class Rules:
     creep: tuple[int, float] = (14, 3.0)
 
 
-STANDARD = Rules()
+STANDARD = DriftRules()
 
 
 @dataclass(frozen=True)
 class Baseline:
     """The level that nights are compared with.
 
-    accepted  the last ``Rules.window`` accepted values, oldest first
-    anchor    the first ``Rules.window`` accepted values
+    accepted  the last ``DriftRules.window`` accepted values, oldest first
+    anchor    the first ``DriftRules.window`` accepted values
     recent    the last values, accepted or not
     raised    values of the nights without interruption that were better than the baseline allows
     since     time of the first night (seconds since 1970)
@@ -83,7 +83,7 @@ class Excess:
     creeping: bool = False
 
 
-def excess(base: Baseline, value: float, better: int, rules: Rules) -> Excess:
+def excess(base: Baseline, value: float, better: int, rules: DriftRules) -> Excess:
     """Compare one value with a baseline of at least ``rules.least`` nights; ``better`` is +1 or -1.
 
     A longer span counts only if tonight leans the same way: a link that has recovered is not reported.
@@ -105,7 +105,7 @@ def excess(base: Baseline, value: float, better: int, rules: Rules) -> Excess:
     return _creep(base, value, better, rules) or first or Excess(tonight, rules.practical, 0, 1, level)
 
 
-def _creep(base: Baseline, value: float, better: int, rules: Rules) -> Excess | None:
+def _creep(base: Baseline, value: float, better: int, rules: DriftRules) -> Excess | None:
     """The last nights against the first: only worse counts, as a slow rise is learned."""
     if len(base.anchor) < rules.window or len(base.recent) + 1 < rules.creep[0]:
         return None
@@ -128,7 +128,7 @@ def _beyond(change: float, limit: float) -> int:
     return -1 if change <= -limit else 1 if change >= limit else 0
 
 
-def confirmed(base: Baseline, night: Night, better: int, rules: Rules) -> tuple[Excess, Excess | None]:
+def confirmed(base: Baseline, night: Night, better: int, rules: DriftRules) -> tuple[Excess, Excess | None]:
     """The first measurement of a night and its re-run, each compared as if it were alone."""
     first = excess(base, night.value, better, rules)
     if night.rerun is None or not usable(night.rerun):
@@ -136,7 +136,7 @@ def confirmed(base: Baseline, night: Night, better: int, rules: Rules) -> tuple[
     return first, excess(base, night.rerun, better, rules)
 
 
-def follow(base: Baseline, night: Night, better: int, rules: Rules) -> Baseline:
+def follow(base: Baseline, night: Night, better: int, rules: DriftRules) -> Baseline:
     """The baseline after a night. A night that was not measured well changes nothing."""
     if not night.measured or night.status is not Status.PASS:
         return base
@@ -155,7 +155,7 @@ def follow(base: Baseline, night: Night, better: int, rules: Rules) -> Baseline:
     return Baseline(raised, raised, recent, (), night.time)
 
 
-def _learn(base: Baseline, night: Night, rules: Rules) -> Baseline:
+def _learn(base: Baseline, night: Night, rules: DriftRules) -> Baseline:
     return Baseline(
         accepted=(*base.accepted, night.level)[-rules.window :],
         anchor=base.anchor if len(base.anchor) >= rules.window else (*base.anchor, night.level),
@@ -164,25 +164,25 @@ def _learn(base: Baseline, night: Night, rules: Rules) -> Baseline:
     )
 
 
-def _recall(base: Baseline, night: Night, rules: Rules) -> tuple[float, ...]:
+def _recall(base: Baseline, night: Night, rules: DriftRules) -> tuple[float, ...]:
     return (*base.recent, night.level)[-max(span for span, _ in (*rules.spans, rules.creep)) + 1 :]
 
 
-def baseline(nights: Iterable[Night], better: int, rules: Rules) -> Baseline:
+def baseline(nights: Iterable[Night], better: int, rules: DriftRules) -> Baseline:
     """The baseline after all of ``nights``, which share one fingerprint, oldest first."""
     return _after(tuple(nights), better, rules)
 
 
 # a nightly run asks after each of its phases, and the nights before it stay the same
 @lru_cache(maxsize=1024)
-def _after(nights: tuple[Night, ...], better: int, rules: Rules) -> Baseline:
+def _after(nights: tuple[Night, ...], better: int, rules: DriftRules) -> Baseline:
     base = Baseline()
     for night in nights:
         base = follow(base, night, better, rules)
     return base
 
 
-def walk(nights: Sequence[Night], better: int, rules: Rules) -> list[Baseline]:
+def walk(nights: Sequence[Night], better: int, rules: DriftRules) -> list[Baseline]:
     """The baseline before each of ``nights``."""
     before, base = [], Baseline()
     for night in nights:

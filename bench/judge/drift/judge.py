@@ -10,14 +10,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from bench.judge.drift.baseline import STANDARD, Baseline, Excess, Rules, baseline, confirmed
-from bench.judge.drift.steps import Step, steps
+from bench.judge.drift.baseline import STANDARD, Baseline, DriftRules, Excess, baseline, confirmed
+from bench.judge.drift.steps import LevelStep, steps
 from bench.model.verdict import Status
 from bench.store.history.nights import Acceptance, Fingerprint, Night, Series, changed, usable
 
 
 class Label(str, Enum):
-    """What drift says of a series; a label is not a status, see ``Finding.status``."""
+    """What drift says of a series; a label is not a status, see ``SeriesFinding.status``."""
 
     OK = "ok"
     SUSPICIOUS = "suspicious"
@@ -27,7 +27,7 @@ class Label(str, Enum):
 
 
 @dataclass(frozen=True)
-class Quantity:
+class SeriesQuantity:
     """``better`` is +1 where more is better and -1 where less is; ``kind`` is ``rate`` or ``time``."""
 
     better: int
@@ -35,16 +35,16 @@ class Quantity:
 
 
 QUANTITIES = {
-    "algbw": Quantity(+1, "rate"),
-    "busbw": Quantity(+1, "rate"),
-    "wire": Quantity(+1, "rate"),
-    "latency": Quantity(-1, "time"),
-    "seconds": Quantity(-1, "time"),
+    "algbw": SeriesQuantity(+1, "rate"),
+    "busbw": SeriesQuantity(+1, "rate"),
+    "wire": SeriesQuantity(+1, "rate"),
+    "latency": SeriesQuantity(-1, "time"),
+    "seconds": SeriesQuantity(-1, "time"),
 }
 
 
 @dataclass(frozen=True)
-class Finding:
+class SeriesFinding:
     """What is said of one series tonight.
 
     status    FAIL for a confirmed regression. INCONCLUSIVE where it could not be determined: not measured, or worse
@@ -68,7 +68,7 @@ class Finding:
     since: float = 0.0
     cause: tuple[str, ...] = ()
     wants_rerun: bool = False
-    steps: tuple[Step, ...] = ()
+    steps: tuple[LevelStep, ...] = ()
     unattributed: str = ""
 
 
@@ -77,8 +77,8 @@ def judge(
     past: Iterable[Night],
     tonight: Night | None,
     accepted: Iterable[Acceptance] = (),
-    rules: Rules = STANDARD,
-) -> Finding:
+    rules: DriftRules = STANDARD,
+) -> SeriesFinding:
     """One series tonight. ``past`` may be in any order; nights at or after tonight are not looked at."""
     if series.quantity not in QUANTITIES:
         known = ", ".join(QUANTITIES)
@@ -90,7 +90,7 @@ def judge(
     same = [night for night in nights if night.fingerprint == tonight.fingerprint]
     base = baseline(same, better, rules)
     if len(base.accepted) >= rules.least:
-        return _compare(Finding(series, Label.OK, Status.PASS, tonight), base, better, rules)
+        return _compare(SeriesFinding(series, Label.OK, Status.PASS, tonight), base, better, rules)
     return _young(series, tonight, nights, base, rules)
 
 
@@ -99,8 +99,8 @@ def judge_all(
     tonight: Mapping[Series, Night],
     accepted: Collection[Acceptance] = (),
     expected: Collection[Series] | None = None,
-    rules: Rules = STANDARD,
-) -> tuple[Finding, ...]:
+    rules: DriftRules = STANDARD,
+) -> tuple[SeriesFinding, ...]:
     """Every series of tonight and every expected one; a series expected and not measured is an INCONCLUSIVE.
 
     Without ``expected``, all series of the history are. No series at all gives (), whose overall is INCONCLUSIVE.
@@ -112,7 +112,7 @@ def judge_all(
     )
 
 
-def suspects(findings: Iterable[Finding]) -> tuple[Series, ...]:
+def suspects(findings: Iterable[SeriesFinding]) -> tuple[Series, ...]:
     """The series to measure once more tonight before anything is said of them."""
     return tuple(finding.series for finding in findings if finding.wants_rerun)
 
@@ -125,7 +125,7 @@ def with_reruns(tonight: Mapping[Series, Night], reruns: Mapping[Series, float])
     }
 
 
-def attribute(finding: Finding, past: Iterable[Night]) -> Finding:
+def attribute(finding: SeriesFinding, past: Iterable[Night]) -> SeriesFinding:
     """The finding with the steps of its history, tonight included. Imports ``ruptures``.
 
     Raises NoRuptures if it is not installed; ``replace(finding, unattributed=str(error))`` then says so.
@@ -145,11 +145,13 @@ def _counting(
     return sorted((night for night in past if start <= night.time < tonight.time), key=_time)
 
 
-def _young(series: Series, tonight: Night, nights: list[Night], base: Baseline, rules: Rules) -> Finding:
+def _young(
+    series: Series, tonight: Night, nights: list[Night], base: Baseline, rules: DriftRules
+) -> SeriesFinding:
     """Too few nights with this fingerprint: say so, and how tonight stands to the fingerprint before."""
     better = QUANTITIES[series.quantity].better
     count = len(base.accepted)
-    blank = Finding(series, Label.INSUFFICIENT, Status.SKIP, tonight, nights=count, since=base.since)
+    blank = SeriesFinding(series, Label.INSUFFICIENT, Status.SKIP, tonight, nights=count, since=base.since)
     few = f"{count} of {rules.least} nights"
     before = _fingerprint_before(nights, tonight.fingerprint)
     if before is None:
@@ -172,7 +174,7 @@ def _fingerprint_before(nights: Sequence[Night], now: Fingerprint) -> Fingerprin
     return next((night.fingerprint for night in reversed(nights) if night.fingerprint != now), None)
 
 
-def _compare(blank: Finding, base: Baseline, better: int, rules: Rules) -> Finding:
+def _compare(blank: SeriesFinding, base: Baseline, better: int, rules: DriftRules) -> SeriesFinding:
     """``blank`` with the label that its night deserves against ``base``."""
     night = blank.night
     assert night is not None
@@ -198,14 +200,14 @@ def _alarm(worse: bool) -> Status:
 
 
 def _labelled(
-    found: Finding, label: Label, status: Status, reason: str = "", wants_rerun: bool = False
-) -> Finding:
+    found: SeriesFinding, label: Label, status: Status, reason: str = "", wants_rerun: bool = False
+) -> SeriesFinding:
     both = "; ".join(part for part in (found.reason, reason) if part)
     return replace(found, label=label, status=status, reason=both, wants_rerun=wants_rerun)
 
 
-def _untold(series: Series, tonight: Night | None, reason: str) -> Finding:
-    return Finding(series, Label.INSUFFICIENT, Status.INCONCLUSIVE, tonight, reason)
+def _untold(series: Series, tonight: Night | None, reason: str) -> SeriesFinding:
+    return SeriesFinding(series, Label.INSUFFICIENT, Status.INCONCLUSIVE, tonight, reason)
 
 
 def _why_unmeasured(tonight: Night | None) -> str:

@@ -22,7 +22,7 @@ CHECK = "drift.fleet"
 
 @dataclass(frozen=True)
 class FleetRules:
-    """When a subject is too slow; ``practical`` and ``floor`` as in ``Rules``.
+    """When a subject is too slow; ``practical`` and ``floor`` as in ``DriftRules``.
 
     false_share  of those called slow, the share that may be so by chance (Benjamini and Hochberg 1995)
     least        subjects without which nothing is compared
@@ -38,7 +38,7 @@ STANDARD = FleetRules()
 
 
 @dataclass(frozen=True)
-class Standing:
+class PeerFinding:
     """One subject among its peers. ``change`` is relative to their median: positive is better.
 
     ``chance`` is the probability to stand so low by chance; both are None where nothing was measured.
@@ -59,7 +59,7 @@ def stand(
     better: int,
     reruns: Mapping[str, float] | None = None,
     rules: FleetRules = STANDARD,
-) -> tuple[Standing, ...]:
+) -> tuple[PeerFinding, ...]:
     """Every subject among its peers. ``values`` holds every subject that should have been measured.
 
     None or NaN is INCONCLUSIVE. A subject that is too slow is suspicious (INCONCLUSIVE) until ``reruns`` has a second
@@ -67,14 +67,14 @@ def stand(
     """
     measured = {subject: value for subject, value in values.items() if value is not None and usable(value)}
     missing = tuple(
-        Standing(subject, float("nan"), Label.INSUFFICIENT, Status.INCONCLUSIVE, "not measured tonight")
+        PeerFinding(subject, float("nan"), Label.INSUFFICIENT, Status.INCONCLUSIVE, "not measured tonight")
         for subject in values
         if subject not in measured
     )
     if len(measured) < rules.least:
         few = f"{len(measured)} of {rules.least} subjects that a comparison needs"
         return missing + tuple(
-            Standing(subject, value, Label.INSUFFICIENT, Status.SKIP, few)
+            PeerFinding(subject, value, Label.INSUFFICIENT, Status.SKIP, few)
             for subject, value in measured.items()
         )
     compare = _comparison(list(measured.values()), better, rules)
@@ -86,7 +86,7 @@ def stand(
     )
 
 
-def suspects(standings: Sequence[Standing]) -> tuple[str, ...]:
+def suspects(standings: Sequence[PeerFinding]) -> tuple[str, ...]:
     """The subjects to measure once more, alone, before an alarm."""
     return tuple(standing.subject for standing in standings if standing.wants_rerun)
 
@@ -100,7 +100,7 @@ def benjamini_hochberg(chances: Sequence[float], false_share: float) -> float:
 
 
 def verdicts(
-    fleet: str, standings: Sequence[Standing], show: Callable[[float], str], rules: FleetRules = STANDARD
+    fleet: str, standings: Sequence[PeerFinding], show: Callable[[float], str], rules: FleetRules = STANDARD
 ) -> tuple[Verdict, ...]:
     """A row for every subject that is not ok, and one for the fleet, whose status is the overall one.
 
@@ -140,14 +140,14 @@ def _standing(
     compare: Callable[[float], tuple[float, float]],
     reruns: Mapping[str, float],
     rules: FleetRules,
-) -> Standing:
+) -> PeerFinding:
     change, chance = place
     if not (chance <= cut and change <= -rules.practical):
-        return Standing(subject, value, Label.OK, Status.PASS, "", change, chance)
+        return PeerFinding(subject, value, Label.OK, Status.PASS, "", change, chance)
     label, status, reason = Label.SUSPICIOUS, Status.INCONCLUSIVE, "not measured again yet"
     if subject in reruns:
         label, status, reason = _second(reruns[subject], compare, rules)
-    return Standing(subject, value, label, status, reason, change, chance, subject not in reruns)
+    return PeerFinding(subject, value, label, status, reason, change, chance, subject not in reruns)
 
 
 def _second(
@@ -161,7 +161,7 @@ def _second(
     return Label.SUSPICIOUS, Status.PASS, "the re-run did not confirm it"
 
 
-def _row(fleet: str, item: Standing, show: Callable[[float], str], rules: FleetRules) -> Verdict:
+def _row(fleet: str, item: PeerFinding, show: Callable[[float], str], rules: FleetRules) -> Verdict:
     parts = [item.label.value]
     if item.change is not None:
         parts += [show(item.value), f"{show_share(-item.change)} worse than the median of its peers"]

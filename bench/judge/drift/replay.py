@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench.judge.drift.baseline import STANDARD, Baseline, Excess, Rules, confirmed, follow
+from bench.judge.drift.baseline import STANDARD, Baseline, DriftRules, Excess, confirmed, follow
 from bench.judge.drift.judge import QUANTITIES, Label
 from bench.store.history.nights import Acceptance, Fingerprint, Night, Series
 
@@ -26,7 +26,7 @@ class Mark:
 
 
 def replay(
-    series: Series, nights: Iterable[Night], accepted: Iterable[Acceptance] = (), rules: Rules = STANDARD
+    series: Series, nights: Iterable[Night], accepted: Iterable[Acceptance] = (), rules: DriftRules = STANDARD
 ) -> tuple[Mark, ...]:
     """The nights of a series, oldest first, each judged as it was judged that night; in linear time.
 
@@ -49,7 +49,7 @@ def replay(
     return tuple(found)
 
 
-def _mark(night: Night, base: Baseline, epoch: int, better: int, rules: Rules) -> Mark:
+def _mark(night: Night, base: Baseline, epoch: int, better: int, rules: DriftRules) -> Mark:
     if not night.measured or len(base.accepted) < rules.least:
         return Mark(night, Label.INSUFFICIENT, epoch)
     first, second = confirmed(base, night, better, rules)

@@ -34,7 +34,7 @@ class NoRuptures(RailGaugeError, ImportError):
 
 
 @dataclass(frozen=True)
-class Step:
+class LevelStep:
     """A lasting change of level.
 
     night   first night of the new level
@@ -50,7 +50,9 @@ class Step:
     cause: tuple[str, ...]
 
 
-def steps(nights: Sequence[Night], practical: float = 0.015, penalty: float = PENALTY) -> tuple[Step, ...]:
+def steps(
+    nights: Sequence[Night], practical: float = 0.015, penalty: float = PENALTY
+) -> tuple[LevelStep, ...]:
     """The steps of at least ``practical`` in a history, oldest first; nights without a figure are left out.
 
     Raises NoRuptures if the library is missing. Fewer than ``2 * SHORTEST`` nights have no steps.
@@ -61,7 +63,7 @@ def steps(nights: Sequence[Night], practical: float = 0.015, penalty: float = PE
     found = []
     for left, start, right in zip(edges, edges[1:], edges[2:], strict=False):
         before, after = median(levels[left:start]), median(levels[start:right])
-        found.append(Step(measured[start], before, after, after / before - 1, _cause(measured, start)))
+        found.append(LevelStep(measured[start], before, after, after / before - 1, _cause(measured, start)))
     return tuple(found)
 
 

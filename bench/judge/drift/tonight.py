@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from bench.judge.blame.background import names_in
-from bench.judge.drift import Finding, Label, Night, NoRuptures, Series, attribute, judge_all, suspects
+from bench.judge.drift import Label, Night, NoRuptures, Series, SeriesFinding, attribute, judge_all, suspects
 from bench.judge.drift.baseline import STANDARD
-from bench.judge.drift.peers import Standing, stand
+from bench.judge.drift.peers import PeerFinding, stand
 from bench.judge.drift.peers import suspects as slow_peers
 from bench.model.measurement import Case
 from bench.model.profile import Profile
@@ -37,9 +37,9 @@ class Tonight:
 
     past: Past
     record: Record
-    findings: tuple[Finding, ...]
+    findings: tuple[SeriesFinding, ...]
     cut: tuple[Series, ...]
-    fleets: tuple[tuple[Fleet, tuple[Standing, ...]], ...]
+    fleets: tuple[tuple[Fleet, tuple[PeerFinding, ...]], ...]
 
 
 def tonight(run: Run, profile: Profile) -> Tonight | None:
@@ -76,7 +76,7 @@ def _recent(before: tuple[Night, ...], everything: Mapping[Series, tuple[Night, 
     return bool(before) and before[-1].time == last
 
 
-def explained(finding: Finding, past: Past) -> Finding:
+def explained(finding: SeriesFinding, past: Past) -> SeriesFinding:
     """A finding with the steps of its history, where it says anything but "ok" or "too few nights"."""
     if finding.label in (Label.OK, Label.INSUFFICIENT):
         return finding

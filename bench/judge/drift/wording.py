@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 from bench.judge.drift.baseline import Excess
-from bench.judge.drift.judge import QUANTITIES, Finding, Label
-from bench.judge.drift.steps import Step
+from bench.judge.drift.judge import QUANTITIES, Label, SeriesFinding
+from bench.judge.drift.steps import LevelStep
 from bench.model.units import show_rate, show_seconds, show_share
 from bench.model.verdict import Status, Verdict
 
@@ -21,7 +21,7 @@ _NEXT = {
 }
 
 
-def verdict(finding: Finding) -> Verdict:
+def verdict(finding: SeriesFinding) -> Verdict:
     """One row for the run folder, the page and the exports; the label is the first word of ``measured``."""
     said = _judged(finding)
     wanted, bound = _wanted(finding, said)
@@ -50,7 +50,7 @@ def date(time: float) -> str:
     return datetime.fromtimestamp(time, timezone.utc).date().isoformat()
 
 
-def _judged(finding: Finding) -> Excess | None:
+def _judged(finding: SeriesFinding) -> Excess | None:
     """The milder of two measurements that agree, else the first: what the label rests on at the least."""
     first, second = finding.first, finding.second
     if first and second and first.beyond and second.beyond == first.beyond:
@@ -58,7 +58,7 @@ def _judged(finding: Finding) -> Excess | None:
     return first
 
 
-def _measured(finding: Finding, said: Excess | None) -> str:
+def _measured(finding: SeriesFinding, said: Excess | None) -> str:
     parts = [finding.label.value]
     night = finding.night
     if night is not None and night.measured and finding.series.quantity in QUANTITIES:
@@ -78,7 +78,7 @@ def _change(said: Excess) -> str:
     return f"{who}{show_share(abs(said.change))} {direction} than the baseline"
 
 
-def _wanted(finding: Finding, said: Excess | None) -> tuple[str, float | None]:
+def _wanted(finding: SeriesFinding, said: Excess | None) -> tuple[str, float | None]:
     if said is None:
         return ("a figure every night" if finding.status is Status.INCONCLUSIVE else ""), None
     better = QUANTITIES[finding.series.quantity].better
@@ -87,7 +87,7 @@ def _wanted(finding: Finding, said: Excess | None) -> tuple[str, float | None]:
     return f"{word} {show(finding.series.quantity, bound)}", bound
 
 
-def _figure(finding: Finding, said: Excess | None) -> float | None:
+def _figure(finding: SeriesFinding, said: Excess | None) -> float | None:
     """The figure that was compared with the bound: tonight's, or the median of the span."""
     if said is not None:
         return said.reference * (1 + QUANTITIES[finding.series.quantity].better * said.change)
@@ -95,14 +95,14 @@ def _figure(finding: Finding, said: Excess | None) -> float | None:
     return night.value if night is not None and night.measured else None
 
 
-def _source(finding: Finding, said: Excess | None) -> str:
+def _source(finding: SeriesFinding, said: Excess | None) -> str:
     if said is None:
         return ""
     which = f"the first nights, since {date(finding.since)}" if said.creeping else f"{finding.nights} nights"
     return f"median of {which}, with {show_share(said.limit)} allowed"
 
 
-def _next_step(finding: Finding) -> str:
+def _next_step(finding: SeriesFinding) -> str:
     if finding.wants_rerun:
         return "measure it again tonight"
     if finding.status is Status.INCONCLUSIVE and finding.cause and finding.first is not None:
@@ -112,7 +112,7 @@ def _next_step(finding: Finding) -> str:
     return _NEXT[finding.label]
 
 
-def _evidence(finding: Finding) -> tuple[str, ...]:
+def _evidence(finding: SeriesFinding) -> tuple[str, ...]:
     lines = []
     night = finding.night
     if night is not None and night.measured and night.rerun is not None and finding.first is not None:
@@ -126,7 +126,7 @@ def _evidence(finding: Finding) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _step(quantity: str, step: Step) -> str:
+def _step(quantity: str, step: LevelStep) -> str:
     cause = (
         f"likely cause: {', '.join(step.cause)}" if step.cause else "nothing changed in the fingerprint then"
     )

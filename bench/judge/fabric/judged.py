@@ -11,7 +11,7 @@ from bench.probe.fabric.ask_all import SubnetAnswers, seen
 
 def judged(
     looked: SubnetAnswers,
-    wanted: Sequence[links.Wanted],
+    wanted: Sequence[links.ExpectedPort],
     width: int,
     rate: float,
     source: str,

@@ -18,7 +18,7 @@ from bench.probe.fabric.subnet import Attachment, Subnet, attachments, behind, t
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ExpectedPort:
     """An HCA port that must be there: found by ``guid`` (sysfs), else by its node description ``name``."""
 
     subject: str
@@ -26,7 +26,7 @@ class Wanted:
     guid: str | None = None
 
 
-def wanted_of(node: Node, rails: Collection[str]) -> tuple[Wanted, ...]:
+def wanted_of(node: Node, rails: Collection[str]) -> tuple[ExpectedPort, ...]:
     """The ports of a node that must be on the fabric: ``rails`` (``mlx5_3``, ``mlx5_3/1``), by port GUID.
 
     A rail that the node does not have is wanted by name, so that it is missed. The GUID is the lower half of
@@ -36,10 +36,12 @@ def wanted_of(node: Node, rails: Collection[str]) -> tuple[Wanted, ...]:
     return tuple(_wanted(node.name, rail, ports.get(rail)) for rail in rails)
 
 
-def _wanted(name: str, rail: str, port: Port | None) -> Wanted:
+def _wanted(name: str, rail: str, port: Port | None) -> ExpectedPort:
     half = spelled(":".join((port.gid or "").split(":")[4:])) if port else None
     description = f"{name} {rail.partition('/')[0]}"
-    return Wanted(f"{name} {port.name if port else rail}", description, half if half != _NO_GUID else None)
+    return ExpectedPort(
+        f"{name} {port.name if port else rail}", description, half if half != _NO_GUID else None
+    )
 
 
 _NO_GUID = "0x0000000000000000"
@@ -90,7 +92,7 @@ ASK_AGAIN = "see why the tools gave no answer"
 
 
 def hca_ports(
-    fabric: Subnet, wanted: Sequence[Wanted], width: int, rate: float, source: str
+    fabric: Subnet, wanted: Sequence[ExpectedPort], width: int, rate: float, source: str
 ) -> Iterator[Verdict]:
     """For every HCA port wanted: which switch port it is on, and its link's width and rate at both ends.
 
@@ -115,7 +117,7 @@ def hca_ports(
             yield _link(port.subject, _both(attachment), width, rate, source)
 
 
-def _present(port: Wanted, attachment: Attachment | None, fabric: Subnet, source: str) -> Verdict:
+def _present(port: ExpectedPort, attachment: Attachment | None, fabric: Subnet, source: str) -> Verdict:
     def verdict(status: Status, measured: str, step: str = "") -> Verdict:
         return Verdict("fabric.port", port.subject, status, measured, "an HCA port on a switch", source, step)
 

@@ -5,14 +5,14 @@ of_target(run, rows, profile)    port counters, forced Ring, rails point-to-poin
 of_layers(run, rows, profile, nodes)   link, verbs, point-to-point and collective of every rail, and which loses
 """
 
-from .algorithm import InForce, in_force
+from .algorithm import AlgorithmInForce, in_force
 from .fabric_of import Unplaced, fabric_of
 from .rail_layers import RailLayers, RailRow, of_layers
 from .row import RowReading, alone, is_possible, of_row, why_not
 from .target import TargetReading, TargetReadings, of_target
 
 __all__ = [
-    "InForce",
+    "AlgorithmInForce",
     "RailLayers",
     "RailRow",
     "RowReading",

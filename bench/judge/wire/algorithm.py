@@ -40,7 +40,7 @@ Chosen = Mapping[tuple[str, int], frozenset[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
-class InForce:
+class AlgorithmInForce:
     """An algorithm by the name of ``bounds``, or UNKNOWN; ``how`` it is known, or why not.
 
     protocol    LL, LL128 or Simple as NCCL's log named it for this size; several with a slash; "" where it did not
@@ -55,7 +55,7 @@ class InForce:
         return self.algorithm != UNKNOWN
 
 
-def in_force(case: Case, run: Run) -> InForce:
+def in_force(case: Case, run: Run) -> AlgorithmInForce:
     """The algorithm that carried this case in this run, and the protocol.
 
     NCCL's log speaks for its own collective and size alone: at another size NCCL may choose otherwise.
@@ -63,27 +63,27 @@ def in_force(case: Case, run: Run) -> InForce:
     if run.manifest.backend == "gloo":
         known = (case.collective, "gloo") in WAYS
         return (
-            InForce("gloo", "gloo has one")
+            AlgorithmInForce("gloo", "gloo has one")
             if known
-            else InForce(UNKNOWN, f"gloo's {case.collective} has no row")
+            else AlgorithmInForce(UNKNOWN, f"gloo's {case.collective} has no row")
         )
     force = _algorithm(case, run)
     return replace(force, protocol=_protocol(case, run, force.algorithm))
 
 
-def _algorithm(case: Case, run: Run) -> InForce:
+def _algorithm(case: Case, run: Run) -> AlgorithmInForce:
     name = case.collective
     if (name, case.algorithm) in WAYS:
-        return InForce(case.algorithm, "forced")
+        return AlgorithmInForce(case.algorithm, "forced")
     if len(_possible(name)) == 1:
-        return InForce(_possible(name)[0], "there is one")
+        return AlgorithmInForce(_possible(name)[0], "there is one")
     said = {algorithm for algorithm, _ in logged(run, case.phase).get((name, case.size), ())}
     ours = {_ours(each) for each in said}
     if len(ours) == 1 and (name, *ours) in WAYS:
-        return InForce(ours.pop(), f"NCCL's log: {', '.join(sorted(said))}")
+        return AlgorithmInForce(ours.pop(), f"NCCL's log: {', '.join(sorted(said))}")
     if said:
-        return InForce(UNKNOWN, f"NCCL's log names {', '.join(sorted(said))}")
-    return InForce(UNKNOWN, "not forced, and no line of NCCL's log speaks of this size")
+        return AlgorithmInForce(UNKNOWN, f"NCCL's log names {', '.join(sorted(said))}")
+    return AlgorithmInForce(UNKNOWN, "not forced, and no line of NCCL's log speaks of this size")
 
 
 def _ours(name: str) -> str:

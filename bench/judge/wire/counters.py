@@ -28,7 +28,7 @@ MTU = {"infiniband": 4096, "roce": 4096, "socket": 1500}
 HEADERS = {"infiniband": ("ib", 2), "roce": ("roce", 24), "socket": ("tcp", 24)}
 
 
-class Untold(ValueError):
+class Undetermined(ValueError):
     """The counters of a phase say nothing of the target; the message says why."""
 
 
@@ -72,7 +72,7 @@ def busy_seconds(row: Row, repetitions: int) -> float:
 
 
 def carried(phase: str, run: Run, rows: Sequence[Row], profile: Profile) -> tuple[Carried, ...]:
-    """Every node's rails over ``phase``. Raises Untold where any of it cannot be determined."""
+    """Every node's rails over ``phase``. Raises Undetermined where any of it cannot be determined."""
     here = [row for row in rows if row.case.phase == phase]
     _whole(phase, run, here)
     # of a phase that was resumed the second part alone: in between, a case in flight moved bytes that no row tells of
@@ -101,7 +101,7 @@ def carried(phase: str, run: Run, rows: Sequence[Row], profile: Profile) -> tupl
     counted = _counted(phase, run, profile)
     nodes = [node for node in run.manifest.nodes if expected.get(node)]
     if not nodes:
-        raise Untold(f"nothing of phase {phase} crosses the rails")
+        raise Undetermined(f"nothing of phase {phase} crosses the rails")
     kept = tuple(
         Carried(
             node,
@@ -124,7 +124,7 @@ def _whole(phase: str, run: Run, here: Sequence[Row]) -> None:
     missing = [case.id for case in planned for group in case.groups if (case.id, group) not in measured]
     if missing or not here:
         what = f"{len(missing)} of its figures are missing" if missing else "it was not measured"
-        raise Untold(f"phase {phase} does not tell what it sent: {what}")
+        raise Undetermined(f"phase {phase} does not tell what it sent: {what}")
 
 
 def _sent(row: Row, run: Run, profile: Profile) -> dict[str, float]:
@@ -133,7 +133,7 @@ def _sent(row: Row, run: Run, profile: Profile) -> dict[str, float]:
     try:
         names, fabric = node_names(ranks, run), fabric_of(case, ranks, run, profile)
     except Unplaced as reason:
-        raise Untold(f"{case.id}: {reason}") from None
+        raise Undetermined(f"{case.id}: {reason}") from None
     if fabric.nodes == 1:
         return {}
     if case.collective in PAIRED:
@@ -143,7 +143,7 @@ def _sent(row: Row, run: Run, profile: Profile) -> dict[str, float]:
     symmetric = collective(case.collective).symmetric
     if not (symmetric and force.known):
         why = force.how if symmetric else f"{case.collective} loads the nodes unevenly"
-        raise Untold(f"{case.id}: what each node sends is not known: {why}")
+        raise Undetermined(f"{case.id}: what each node sends is not known: {why}")
     return dict.fromkeys(names, case.size * wire_factor(case.collective, force.algorithm, fabric))
 
 
@@ -154,10 +154,10 @@ def _counted(phase: str, run: Run, profile: Profile) -> dict[str, dict[str, int]
         for when in ("before", "after")
     }
     if not taken["before"] or not taken["after"]:
-        raise Untold(f"no counters were taken before and after phase {phase}")
+        raise Undetermined(f"no counters were taken before and after phase {phase}")
     nodes, before, after = run.manifest.nodes, taken["before"][-1 if run.earlier else 0], taken["after"][-1]
     if not len(nodes) == len(before) == len(after):
-        raise Untold(f"the counters of phase {phase} are not of every node")
+        raise Undetermined(f"the counters of phase {phase} are not of every node")
     facts = {node.name: node for node in run.nodes}
     found = {}
     for node, first, last in zip(nodes, before, after, strict=True):
@@ -171,23 +171,23 @@ def _left(node: str, moved: Delta, subjects: Iterable[str]) -> dict[str, int]:
     for subject in subjects:
         traffic = bytes_moved(moved, subject)
         if traffic.sent is None:
-            raise Untold(f"{node} {subject}: the bytes that left cannot be determined: {traffic.how}")
+            raise Undetermined(f"{node} {subject}: the bytes that left cannot be determined: {traffic.how}")
         sent[subject] = traffic.sent
     return sent
 
 
 def rail_subjects(node: str, seen: Snapshot, facts: Node | None, rails: Rails) -> tuple[str, ...]:
     """The names under which the counters of a node's rails stand: the profile's devices, else the ports that
-    can be rails. Raises Untold where they are not as many as the profile says.
+    can be rails. Raises Undetermined where they are not as many as the profile says.
     """
     if rails.devices:
         names = tuple(name if rails.kind == "socket" else _port(name) for name in rails.devices)
         missing = [name for name in names if name not in seen.readings]
         if missing:
-            raise Untold(f"{node}: no counters of {', '.join(missing)}")
+            raise Undetermined(f"{node}: no counters of {', '.join(missing)}")
         return names
     if rails.kind not in ("infiniband", "roce"):
-        raise Untold("the profile does not name the rails")
+        raise Undetermined("the profile does not name the rails")
     layer = "InfiniBand" if rails.kind == "infiniband" else "Ethernet"
     least = rails.rate.value * 0.99 if rails.rate else 0.0
     names = tuple(
@@ -199,7 +199,7 @@ def rail_subjects(node: str, seen: Snapshot, facts: Node | None, rails: Rails) -
         and not {port.hca, port.name} & set(rails.excluded)
     )
     if len(names) != rails.count:
-        raise Untold(f"{node}: {len(names)} ports can be rails, the profile says {rails.count}")
+        raise Undetermined(f"{node}: {len(names)} ports can be rails, the profile says {rails.count}")
     return names
 
 
@@ -228,9 +228,9 @@ def _long_enough(phase: str, nodes: Sequence[Carried]) -> None:
     for each in nodes:
         if not each.busy >= LEAST_BUSY:
             wanted = f"{show_seconds(LEAST_BUSY)} are wanted"
-            raise Untold(f"phase {phase} held {show_seconds(each.busy)} of calls; {wanted}")
+            raise Undetermined(f"phase {phase} held {show_seconds(each.busy)} of calls; {wanted}")
         if not (math.isfinite(each.wall) and each.wall * LEAST_SHARE <= each.busy <= each.wall * 1.05):
-            raise Untold(
+            raise Undetermined(
                 f"phase {phase}: {show_seconds(each.busy)} of calls in {show_seconds(each.wall)} of measuring "
                 f"on {each.node}: the two clocks do not fit together"
             )

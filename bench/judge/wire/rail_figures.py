@@ -20,7 +20,7 @@ from bench.model.units import show_both
 from bench.store import Run
 from bench.store.rows import Row
 
-from .counters import Untold, carried
+from .counters import Undetermined, carried
 from .target import largest_rate
 
 COUNTED = ("ring", "collectives")  # phases whose bytes on each rail are read, in order of preference
@@ -92,7 +92,7 @@ class View:
             try:
                 nodes = carried(phase, self.run, self.rows, self.profile)
                 largest = largest_rate(phase, self.run, self.rows, self.profile)
-            except Untold as reason:
+            except Undetermined as reason:
                 reasons.append(str(reason))
                 continue
             rates = {

@@ -44,7 +44,7 @@ STEPS = {
 
 
 @dataclass(frozen=True)
-class Loss:
+class LayerLoss:
     """A layer that gives less than is normal above the layer below. ``lost``: share of ``below`` bytes/s;
     ``how``: the figure's own text.
     """
@@ -73,11 +73,11 @@ class RailRow:
     node: str
     rail: str
     figures: Mapping[str, Figure]
-    losses: tuple[Loss, ...]
+    losses: tuple[LayerLoss, ...]
     status: Status
 
     @property
-    def loser(self) -> Loss | None:
+    def loser(self) -> LayerLoss | None:
         """The layer that loses most; None where none does."""
         return max(self.losses, key=lambda loss: loss.lost, default=None)
 
@@ -148,7 +148,7 @@ def _row(view: View, node: Node, port: Port) -> RailRow:
     return RailRow(node.name, port.name, seen, losses, _status(seen, losses))
 
 
-def _status(seen: Mapping[str, Figure], losses: Sequence[Loss]) -> Status:
+def _status(seen: Mapping[str, Figure], losses: Sequence[LayerLoss]) -> Status:
     if losses:
         return Status.FAIL
     if any(not each.told and each.should for each in seen.values()):
@@ -156,19 +156,19 @@ def _status(seen: Mapping[str, Figure], losses: Sequence[Loss]) -> Status:
     return Status.PASS if seen[VERBS].told else Status.SKIP
 
 
-def _losses(view: View, node: Node, port: Port, seen: Mapping[str, Figure]) -> Iterable[Loss]:
+def _losses(view: View, node: Node, port: Port, seen: Mapping[str, Figure]) -> Iterable[LayerLoss]:
     """Each layer against the one below, or what that should give where it is not known."""
     link, nominal = seen[LINK], view.profile.rails.rate
     if nominal is None and port.rate:
         nominal = Bound(port.rate, show_rate(port.rate, "Gb/s"), "what the port itself says")
     if nominal and link.told and not nominal.reached(link.rate):
-        yield Loss(LINK, link.rate, nominal.value, nominal, link.text)
+        yield LayerLoss(LINK, link.rate, nominal.value, nominal, link.text)
     verbs, below = seen[VERBS], figures.common_link(view, node, port)
     if not verbs.told or not below > 0:
         return
     bound = least(view.profile, below, figures.mtu(view, node, port))
     if not bound.reached(verbs.rate):
-        yield Loss(VERBS, verbs.rate, below, bound, verbs.text)
+        yield LayerLoss(VERBS, verbs.rate, below, bound, verbs.text)
     under = verbs.rate
     for name, share, source in (
         (P2P, P2P_SHARE, P2P_SOURCE),
@@ -178,5 +178,5 @@ def _losses(view: View, node: Node, port: Port, seen: Mapping[str, Figure]) -> I
         if figure.told and not floor.reached(figure.rate):
             # what host memory carries says nothing of the GPU's way to the adapter
             memory = ", verbs in host memory" if name == P2P and HOST in verbs.text else ""
-            yield Loss(name, figure.rate, under, floor, figure.text + memory)
+            yield LayerLoss(name, figure.rate, under, floor, figure.text + memory)
         under = figure.rate if figure.told and figure.rate > 0 else floor.value

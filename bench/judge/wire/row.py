@@ -17,7 +17,7 @@ from bench.model.units import show_both, show_rate, show_share
 from bench.store import Run
 from bench.store.rows import Row, row_of
 
-from .algorithm import InForce, in_force
+from .algorithm import AlgorithmInForce, in_force
 from .fabric_of import Unplaced, fabric_of, node_names
 
 ALONE = "nodes"  # the phase that measures each node by itself
@@ -34,7 +34,7 @@ class RowReading:
 
     case: str
     fabric: Fabric
-    in_force: InForce
+    in_force: AlgorithmInForce
     readings: tuple[Reading, ...]
     ceiling: float
     target: float
@@ -103,7 +103,7 @@ def is_possible(row: Row, run: Run, profile: Profile) -> bool | None:
         return None
 
 
-def _fits(algbw: float, placed: tuple[str, Fabric, InForce], profile: Profile) -> bool:
+def _fits(algbw: float, placed: tuple[str, Fabric, AlgorithmInForce], profile: Profile) -> bool:
     name, fabric, force = placed
     return possible(name, algbw, fabric, algorithm=force.algorithm, in_network=profile.rails.in_network)
 
@@ -155,7 +155,7 @@ def _read(row: Row, run: Run, profile: Profile, healthy: float) -> RowReading:
     )
 
 
-def _placed(row: Row, run: Run, profile: Profile) -> tuple[str, Fabric, InForce]:
+def _placed(row: Row, run: Run, profile: Profile) -> tuple[str, Fabric, AlgorithmInForce]:
     fabric = fabric_of(row.case, row.measurement.ranks, run, profile)
     force = in_force(row.case, run)
     if run.manifest.backend == "gloo" and not force.known:

@@ -27,7 +27,7 @@ from bench.model.verdict import Bound, Status
 from bench.store import Run, parts
 from bench.store.rows import Row
 
-from .counters import MTU, Carried, Untold, carried
+from .counters import MTU, Carried, Undetermined, carried
 from .fabric_of import node_names
 from .row import of_row
 
@@ -130,7 +130,7 @@ def _counters(run: Run, rows: Sequence[Row], profile: Profile, target: Bound) ->
         try:
             nodes = carried(phase, run, rows, profile)
             largest = largest_rate(phase, run, rows, profile)
-        except Untold as reason:
+        except Undetermined as reason:
             reasons.append(str(reason))
             continue
         low = min(nodes, key=lambda each: each.ratio)
@@ -158,7 +158,7 @@ def largest_rate(phase: str, run: Run, rows: Sequence[Row], profile: Profile) ->
     ]
     rates = [reading.readings[0].wire for reading in read if reading and reading.in_force.known]
     if not rates:
-        raise Untold(f"phase {phase} has no rate of its largest message")
+        raise Undetermined(f"phase {phase} has no rate of its largest message")
     return max(rates)
 
 

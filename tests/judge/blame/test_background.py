@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 import runs
-from bench.judge.blame import Known, PairRate, Rules, blame
+from bench.judge.blame import Background, BlameRules, PairRate, blame
 from bench.judge.blame.background import inside, known, leaves, rail_names, signs
 from bench.model.counters import Snapshot
 from bench.model.facts import Near
@@ -190,7 +190,7 @@ def test_a_port_whose_gpu_is_slow_inside_its_node_is_the_gpus_fault(tmp_path):
         for way in ("ab", "ba")
         for again in (False, True, True, True)
     ]
-    (row,) = blame(transfers, Rules(nominal=line), besides).named
+    (row,) = blame(transfers, BlameRules(nominal=line), besides).named
     assert (row.subject.kind, row.subject.node, row.subject.name) == ("gpu", "n1", "3")
 
 
@@ -204,15 +204,15 @@ def test_a_sign_on_one_of_two_rivals_tells_them_apart_and_without_it_the_questio
         for again in (False, True, True, True)
     ]
     plain = known_of([NODES[0], NODES[1]])
-    (row,) = blame(rows, Rules(nominal=line), plain).named
+    (row,) = blame(rows, BlameRules(nominal=line), plain).named
     assert "cannot tell n0 rail mlx5_3/1 from" in row.text
     assert "cross-rail" in row.next_step
-    (row,) = blame(rows, Rules(nominal=line), known_of([NODES[0], NODES[2], lame], pair)).named
+    (row,) = blame(rows, BlameRules(nominal=line), known_of([NODES[0], NODES[2], lame], pair)).named
     assert row.text == "n1 rail mlx5_3/1"
 
 
 def known_of(machines, names=("n0", "n1")):
-    return Known(names, NAMES, signs=tuple(signs(machines, LAMBDA.rails, NAMES, ())))
+    return Background(names, NAMES, signs=tuple(signs(machines, LAMBDA.rails, NAMES, ())))
 
 
 def test_snapshots_of_a_reset_counter_are_no_sign():

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from bench.judge.blame import (
     Answer,
+    Background,
+    BlameRules,
     Inside,
-    Known,
     PairRate,
-    Rules,
-    Sign,
     Subject,
+    Symptom,
     Test,
     blame,
     confirmations,
@@ -28,7 +28,7 @@ from bench.model.rounds import rounds
 from bench.model.verdict import Status
 
 LINE = 46e9
-RULES = Rules(nominal=LINE)
+RULES = BlameRules(nominal=LINE)
 Loss = Callable[[str, str, str], float]
 """Share lost from a sender to a receiver on a rail."""
 
@@ -93,7 +93,7 @@ def retake(tests: Iterable[Test], loss: Loss, rng: random.Random, noise: float =
 
 
 def settle(
-    n: int, rails: int, loss: Loss, seed: int = 1, rules: Rules = RULES, known: Known | None = None
+    n: int, rails: int, loss: Loss, seed: int = 1, rules: BlameRules = RULES, known: Background | None = None
 ) -> Answer:
     """As on a cluster: all pairs, suspects again, judged."""
     rng = random.Random(seed)
@@ -178,7 +178,9 @@ def test_half_of_the_ports_of_a_rail_bad_are_ports_and_not_the_rail() -> None:
 
 
 def test_all_ports_of_a_leaf_are_the_leaf() -> None:
-    known = Known(leaves={(f"n{i}", rail): f"{rail}-leaf{i // 4}" for i in range(8) for rail in tracks(2)})
+    known = Background(
+        leaves={(f"n{i}", rail): f"{rail}-leaf{i // 4}" for i in range(8) for rail in tracks(2)}
+    )
     loss = worst(*(port(f"n{i}", "mlx5_2", 0.1) for i in range(4)))
     assert named(settle(8, 2, loss, known=known)) == {Subject("leaf", rail="mlx5_2", name="mlx5_2-leaf0")}
 
@@ -197,7 +199,7 @@ def test_all_pairs_slower_than_nominal_are_the_fabric() -> None:
 # two nodes: the pair is all there is
 
 
-def two_nodes(loss: Loss, known: Known | None = None, across: Sequence[PairRate] = ()) -> Answer:
+def two_nodes(loss: Loss, known: Background | None = None, across: Sequence[PairRate] = ()) -> Answer:
     rng = random.Random(3)
     rows = first_pass(2, 4, loss, rng)
     rows += retake(confirmations(rows, RULES, known), loss, rng)
@@ -226,15 +228,15 @@ def test_two_nodes_slow_on_all_rails_may_be_either_node_or_the_fabric() -> None:
 
 
 def test_a_sign_at_one_end_decides_between_two() -> None:
-    sign = Sign("n1", "mlx5_2", "symbol_error rose by 4711 in this phase")
-    answer = two_nodes(port("n1", "mlx5_2", 0.3), Known(signs=(sign,)))
+    sign = Symptom("n1", "mlx5_2", "symbol_error rose by 4711 in this phase")
+    answer = two_nodes(port("n1", "mlx5_2", 0.3), Background(signs=(sign,)))
     assert named(answer) == {PORT}
     assert any("4711" in line for line in answer.named[0].evidence)
 
 
 def test_signs_at_both_ends_decide_nothing() -> None:
-    signs = tuple(Sign(node, "mlx5_2", "link_downed rose by 1") for node in names(2))
-    assert two_nodes(port("n1", "mlx5_2", 0.3), Known(signs=signs)).named[0].alternatives
+    signs = tuple(Symptom(node, "mlx5_2", "link_downed rose by 1") for node in names(2))
+    assert two_nodes(port("n1", "mlx5_2", 0.3), Background(signs=signs)).named[0].alternatives
 
 
 @pytest.mark.parametrize(
@@ -264,7 +266,7 @@ def test_two_nodes_ask_for_the_cross_rail_transfers_that_decide() -> None:
 
 
 def test_two_nodes_without_a_nominal_rate_cannot_pass() -> None:
-    answer = settle(2, 4, node_of("n1", 0.3), rules=Rules())
+    answer = settle(2, 4, node_of("n1", 0.3), rules=BlameRules())
     assert answer.status is Status.INCONCLUSIVE
     assert "give the nominal rate" in answer.unknown[0]
 
@@ -323,8 +325,8 @@ def test_a_port_whose_gpu_is_slow_inside_its_node_is_the_gpu() -> None:
         for i, rail in enumerate(tracks(4))
     )
     gpu = Subject("gpu", "n1", rail="mlx5_2", name="1")
-    assert named(settle(4, 4, port("n1", "mlx5_2", 0.2), known=Known(inside=runs))) == {gpu}
-    alone = settle(4, 4, lossless, known=Known(inside=runs + runs))
+    assert named(settle(4, 4, port("n1", "mlx5_2", 0.2), known=Background(inside=runs))) == {gpu}
+    alone = settle(4, 4, lossless, known=Background(inside=runs + runs))
     assert named(alone) == {gpu}
     assert alone.named[0].metric == "inside"
 
@@ -441,7 +443,7 @@ def test_a_pair_that_was_not_measured_is_not_healthy() -> None:
 def test_a_node_that_no_row_mentions_is_missing() -> None:
     rows = first_pass(3, 2, lossless, random.Random(1), 0.001)
     assert blame(rows, RULES).status is Status.PASS
-    answer = blame(rows, RULES, Known(nodes=names(4)))
+    answer = blame(rows, RULES, Background(nodes=names(4)))
     assert answer.status is Status.INCONCLUSIVE
     assert "n3 rail" in answer.unknown[0]
 
@@ -508,7 +510,7 @@ def test_no_rows_crash_and_only_a_whole_measurement_passes(
         PairRate(0, a, b, rail, way, rate, sent, again, to)
         for a, b, rail, way, rate, sent, again, to in values
     ]
-    known = Known(names(4), ("r1", "r2"))
+    known = Background(names(4), ("r1", "r2"))
     answer = blame(rows, RULES, known)
     tests = confirmations(rows, RULES, known)
     assert len(tests) <= 24

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.judge.blame import Known, PairRate, Rules, blame
+from bench.judge.blame import Background, BlameRules, PairRate, blame
 from bench.judge.blame.swapped_rails import by_leaves
 from bench.model.verdict import Status
 
@@ -44,7 +44,7 @@ def measured(swapped=(), apart=0.0, slow=lambda node, rail: 1.0, seed=0, nodes=N
 
 
 def said(rows, known=None):
-    answer = blame(rows, Rules(nominal=LINE), known or Known(NODES, RAILS))
+    answer = blame(rows, BlameRules(nominal=LINE), known or Background(NODES, RAILS))
     return answer, [
         (row.subject.kind, row.subject.node, row.subject.rail, row.subject.name) for row in answer.blames
     ]
@@ -83,7 +83,7 @@ def test_two_swaps_on_two_nodes_are_two_findings():
 
 def test_two_nodes_alone_cannot_tell_whose_rails_are_swapped():
     nodes = ("n0", "n1")
-    _, found = said(measured((("n0", "r1", "r2"),), nodes=nodes), Known(nodes, RAILS))
+    _, found = said(measured((("n0", "r1", "r2"),), nodes=nodes), Background(nodes, RAILS))
     assert not any(kind in ("swap", "stray") for kind, *_ in found)
 
 
@@ -109,14 +109,14 @@ def test_leaves_tell_of_swapped_cables_that_no_rate_shows():
         ("n3", "r1", "r2"),
         ("n3", "r2", "r1"),
     }
-    known = Known(NODES, RAILS, leaves((("n3", "r1", "r2"),)))
+    known = Background(NODES, RAILS, leaves((("n3", "r1", "r2"),)))
     answer, rows = said(measured((), 1.0), known)
     assert rows == [("swap", "n3", "r1", "r2")]
     assert answer.named[0].metric == "wiring"
 
 
 def test_one_cable_in_the_wrong_leaf_is_a_stray():
-    _, rows = said(measured((), 1.0), Known(NODES, RAILS, leaves(stray=(("n1", "r1", "leaf r3"),))))
+    _, rows = said(measured((), 1.0), Background(NODES, RAILS, leaves(stray=(("n1", "r1", "leaf r3"),))))
     assert rows == [("stray", "n1", "r1", "r3")]
 
 
@@ -137,4 +137,4 @@ def test_any_rates_give_an_answer_and_never_a_pass_on_nothing(values):
             (pair, rails) for pair in permutations(NODES, 2) for rails in permutations(RAILS, 2)
         )
     ]
-    assert blame(rows, Rules(), Known(NODES, RAILS)).status is not Status.PASS
+    assert blame(rows, BlameRules(), Background(NODES, RAILS)).status is not Status.PASS

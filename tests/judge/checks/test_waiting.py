@@ -7,7 +7,7 @@ import runs
 from bench.judge.drift import fingerprint, series
 from bench.judge.drift.past import Past
 from bench.judge.verdicts import judge
-from bench.model.measurement import Apart
+from bench.model.measurement import RankSkew
 from bench.model.profile import parse
 from bench.model.verdict import Status
 from bench.store import load
@@ -22,7 +22,7 @@ def verdict(folder, profile):
     return next(v for v in judge(load(folder), profile).verdicts if v.check == "blame.stragglers")
 
 
-NOBODY = Apart(*[(0,) * 4, (0.0,) * 4, (0,) * 4] * 2)
+NOBODY = RankSkew(*[(0,) * 4, (0.0,) * 4, (0,) * 4] * 2)
 
 
 def late(rank, by=0.5e-3, iterations=200):

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from bench.judge.drift import (
     Acceptance,
+    DriftRules,
     Label,
     Night,
     NoRuptures,
-    Rules,
     Series,
     attribute,
     changed,
@@ -143,7 +143,7 @@ def test_a_decay_that_a_moving_baseline_follows_is_found():
     slow = nights[-1].value
     found = judge(BUSBW, nights, tonight(slow * 0.995, slow * 0.995))
     assert found.label is Label.REGRESSION
-    moving = judge(BUSBW, nights, tonight(slow * 0.995), rules=Rules(creep=(10_000, 3.0)))
+    moving = judge(BUSBW, nights, tonight(slow * 0.995), rules=DriftRules(creep=(10_000, 3.0)))
     assert moving.label is Label.OK
 
 
@@ -522,6 +522,6 @@ def test_no_fleet_crashes_and_every_subject_is_answered_for(values):
 
 
 def test_a_baseline_remembers_no_more_than_its_window():
-    base = baseline(history(100), +1, Rules())
-    assert len(base.accepted) == Rules().window
+    base = baseline(history(100), +1, DriftRules())
+    assert len(base.accepted) == DriftRules().window
     assert base.since == history(1)[0].time

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.judge.drift import Acceptance, Label, Night, Rules, Series, fingerprint, judge, replay
+from bench.judge.drift import Acceptance, DriftRules, Label, Night, Series, fingerprint, judge, replay
 from bench.model.verdict import Status
 
 BUSBW = Series("c1", "all_reduce", "1 GiB", "busbw")
 OLD, NEW = fingerprint({"driver": "550"}), fingerprint({"driver": "560"})
-SHORT = Rules(window=6, least=3)
+SHORT = DriftRules(window=6, least=3)
 YOUNG = (Label.INSUFFICIENT,)
 
 levels = st.sampled_from([100.0, 99.7, 100.4, 98.9, 90.0, 80.0, 110.0, math.nan, 0.0])

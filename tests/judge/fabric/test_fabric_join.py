@@ -5,7 +5,7 @@ import pytest
 
 from bench.judge.fabric import errors as troubles
 from bench.judge.fabric import links
-from bench.judge.fabric.links import Wanted, wanted_of
+from bench.judge.fabric.links import ExpectedPort, wanted_of
 from bench.model.facts import Node, Port
 from bench.model.verdict import Status, Verdict, overall
 from bench.probe.fabric import linkinfo, netdiscover, queryerrors
@@ -13,7 +13,7 @@ from bench.probe.fabric.subnet import Subnet, attachments, behind, join, trunks,
 
 DATA = Path(__file__).parents[2] / "probe" / "fabric" / "data"
 RATE = 25e9  # 200 Gb/s
-WANTED = [Wanted(f"node{n} mlx5_{r}/1", f"node{n} mlx5_{r}") for n in range(2) for r in range(1, 4)]
+WANTED = [ExpectedPort(f"node{n} mlx5_{r}/1", f"node{n} mlx5_{r}") for n in range(2) for r in range(1, 4)]
 NOTHING = Subnet((), None, None, ())
 
 
@@ -160,9 +160,9 @@ def test_wishes_come_from_the_facts_of_a_node():
     port = Port("mlx5_2", 1, gid="fe80:0000:0000:0000:0010:0000:0001:0201")
     node = Node("node1", ports=(port, Port("mlx5_3", 1, gid="0000:0000:0000:0000:0000:0000:0000:0000")))
     assert wanted_of(node, ("mlx5_2", "mlx5_3/1", "mlx5_9")) == (
-        Wanted("node1 mlx5_2/1", "node1 mlx5_2", "0x0010000000010201"),
-        Wanted("node1 mlx5_3/1", "node1 mlx5_3", None),
-        Wanted("node1 mlx5_9", "node1 mlx5_9", None),
+        ExpectedPort("node1 mlx5_2/1", "node1 mlx5_2", "0x0010000000010201"),
+        ExpectedPort("node1 mlx5_3/1", "node1 mlx5_3", None),
+        ExpectedPort("node1 mlx5_9", "node1 mlx5_9", None),
     )
     found = list(links.hca_ports(fabric("healthy"), wanted_of(node, ("mlx5_2", "mlx5_9")), 4, RATE, "plan"))
     assert [(row.check, row.status) for row in found] == [

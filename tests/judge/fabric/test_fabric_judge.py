@@ -1,13 +1,13 @@
 from pathlib import Path
 
 from bench.judge.fabric.judged import judged
-from bench.judge.fabric.links import Wanted
+from bench.judge.fabric.links import ExpectedPort
 from bench.model.verdict import Status, overall
 from bench.probe.fabric.ask_all import look, seen
 from bench.probe.fabric.run_tools import ToolExit
 
 DATA = Path(__file__).parents[2] / "probe" / "fabric" / "data"
-WANTED = [Wanted("node1 mlx5_2/1", "node1 mlx5_2")]
+WANTED = [ExpectedPort("node1 mlx5_2/1", "node1 mlx5_2")]
 
 
 def answering(state, out=None, err="", code=0):

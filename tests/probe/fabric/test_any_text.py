@@ -49,7 +49,7 @@ def test_no_text_crashes_the_verdicts(one, two, three):
     seen = join(parsed(netdiscover, one), parsed(linkinfo, two), parsed(queryerrors, three))
     for line in seen.unanswered:
         behind(seen, line)
-    wanted = [links.Wanted("x", "node1 mlx5_2")]
+    wanted = [links.ExpectedPort("x", "node1 mlx5_2")]
     list(links.hca_ports(seen, wanted, 4, 25e9, "test"))
     list(links.trunk_links(seen, 4, 25e9, "test"))
     list(links.uplinks(seen))
@@ -61,7 +61,7 @@ def test_no_text_crashes_the_verdicts(one, two, three):
 @given(st.text(max_size=300))
 def test_noise_never_passes(text):
     seen = join(parsed(netdiscover, text), parsed(linkinfo, text), parsed(queryerrors, text))
-    wanted = [links.Wanted("x", "x")]
+    wanted = [links.ExpectedPort("x", "x")]
     found = [
         *links.complete(seen),
         *links.hca_ports(seen, wanted, 4, 1.0, "test"),
