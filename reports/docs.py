@@ -9,8 +9,6 @@ says so: the old chart would show untested hardware as healthy. The same input g
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from bench.store import not_written
+from bench.store import not_written, write_text
 
 from .pictures import png, svgs
 from .scripts import docs_script, vega
@@ -141,14 +139,10 @@ def _word(file: str, chart: str) -> str:
 
 def _replace(path: Path, content: bytes) -> None:
     """Readers see the old file or the new, never half of either; an unchanged one is left alone."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_file() and path.read_bytes() == content:
+        if not path.is_symlink() and path.is_file() and path.read_bytes() == content:
             return
-        partial.write_bytes(content)
-        partial.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
         raise not_written(path, error) from None
+    write_text(path, content)

@@ -12,6 +12,7 @@ import hmac
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,6 +22,7 @@ from bench.model.lines import DrawnReports
 from bench.model.profile import Profile
 from bench.model.typed_json import decode, encode, to_json
 from bench.store import VERDICTS, Run, RunError, read_file, write_file
+from bench.store.files import LARGEST_FILE
 
 from .kept import kept
 
@@ -93,12 +95,19 @@ def _files(folder: Path, without: str = "") -> Iterator[Path]:
 
 
 def _of_file(path: Path) -> str:
-    """Digest of a file; "none" for something that is not a plain file or cannot be read."""
+    """Digest of a file; "none" for something that is not a plain file or cannot be read.
+
+    A file larger than reports are drawn from is known by its size and its last change, which nobody can set.
+    """
     digest = hashlib.sha256()
     try:
-        if not path.is_file():
-            return "none"
-        with path.open("rb") as file:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with os.fdopen(os.open(path, flags), "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                return "none"
+            if found.st_size > LARGEST_FILE:
+                return f"{found.st_size} bytes, {found.st_ctime_ns}"
             while block := file.read(1 << 20):
                 digest.update(block)
     except OSError:

@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.model.printable import as_markdown
+from bench.model.printable import as_attribute, as_markdown
 
 from .summary import MARKS
 from .tables import MOST_EVIDENCE, markdown_table
@@ -28,6 +28,7 @@ def _environment(html: bool) -> Environment:
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
     found.globals |= {"MARKS": MARKS, "MOST_EVIDENCE": MOST_EVIDENCE, "table": markdown_table}
+    found.filters["attribute"] = lambda text: Markup(as_attribute(text))
     found.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False, "ensure_ascii": False}
     return found
 

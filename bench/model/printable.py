@@ -29,6 +29,7 @@ _SHOWN = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code 
 
 # what Markdown or the HTML inside it would read as its own, inside a line; ``://`` would become a link
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~&$@!]|:(?=//))")
+_ATTRIBUTE = re.compile(rf"[\"'()]|{_MARKDOWN.pattern}")
 
 
 def plain(text: str) -> str:
@@ -51,6 +52,11 @@ def as_markdown(text: object, longest: int | None = None) -> str:
     """A text as Markdown that shows exactly it, on one line, of at most ``longest`` characters before escapes."""
     shown = "".join(c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
     return _MARKDOWN.sub(r"\\\1", " ".join(shown.split())[:longest])
+
+
+def as_attribute(text: str) -> str:
+    """A text as the value of an HTML attribute inside Markdown, on one line: some readers look for links in it."""
+    return _ATTRIBUTE.sub(lambda found: f"&#{ord(found[0])};", " ".join(text.split()))
 
 
 def no_formula(text: str) -> str:

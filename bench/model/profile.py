@@ -37,6 +37,8 @@ SETTINGS = ("NCCL_", "TORCH_NCCL_", "GLOO_", "CUDA_DEVICE_")
 FORBIDDEN = re.compile(
     "_(PLUGINS?|FILES?|PATH|DIR|DUMP|LIB|SO|CONF(IG)?|MODULES?|PKEY|CERT|COMM_ID|RAS_ADDR)(_|$)|LIBIBVERBS"
 )
+# characters of a profile and of its longest line: the time to read a key of many parts grows with their square
+LONGEST, LONGEST_LINE = 1 << 18, 1 << 12
 LEAST_SHARE = (
     0.2  # of what a healthy part reaches; a floor below is a slip of the unit, which is a factor of 8 or 10
 )
@@ -177,7 +179,10 @@ def load(wanted: str) -> Profile:
         )
     path = Path(wanted) if is_file else FOLDER / f"{wanted}.toml"
     try:
-        text = path.read_text(encoding="utf-8")
+        if path.exists() and not path.is_file():
+            raise ProfileError(f"cannot read the profile {path}: it is not a regular file")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(LONGEST + 1)
     except OSError as error:
         raise ProfileError(f"cannot read the profile {path}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -191,10 +196,17 @@ def parse(text: str, where: str) -> Profile:
         import tomllib
     else:
         import tomli as tomllib
+    if len(text) > LONGEST or any(len(line) > LONGEST_LINE for line in text.splitlines()):
+        raise ProfileError(
+            f"{where} is longer than {LONGEST >> 10} KiB, or has a line of more than {LONGEST_LINE} characters: no "
+            "profile needs that"
+        )
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ProfileError(f"{where} is not TOML: {error}") from None
+    except RecursionError:
+        raise ProfileError(f"{where} is not a profile: it is nested too deeply") from None
     try:
         return _profile(_Table(data, where), text)
     except (UnitError, UnknownName) as error:

@@ -148,7 +148,7 @@ def write_file(folder: Path, name: str, text: str | bytes | Iterable[str]) -> No
         raise RunError(f"cannot write {folder / name}: {why(error)}") from None
 
 
-def write_text(path: Path, text: str | Iterable[str]) -> None:
+def write_text(path: Path, text: str | bytes | Iterable[str]) -> None:
     """As ``write_file``, of a path that somebody asked for: RunError is wrong usage where another path would do."""
     try:
         where = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

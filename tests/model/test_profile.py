@@ -1,3 +1,4 @@
+import os
 import re
 
 import pytest
@@ -116,6 +117,9 @@ def test_nccl_is_told_to_take_the_rails_and_leave_the_others(name):
         (HEAD + "[[bounds]]\ncollective = 'all_reduce'\nsource = 'x'\n", "at_least is missing"),
         (HEAD + "[[bounds]]\ncollective = 'all_reduce'\nat_least = '1 GB/s'\n", "source is missing"),
         (HEAD + "bounds = 3\n", "list"),
+        (HEAD + "a = " + "[\n" * 5000, "nested too deeply"),
+        (HEAD + ".".join(["a"] * 20_000) + " = 1\n", "line of more than 4096 characters"),
+        (HEAD + "# a comment\n" * 30_000, "longer than 256 KiB"),
     ],
 )
 def test_a_mistake_is_named_with_what_is_known(text, words):
@@ -134,6 +138,9 @@ def test_a_missing_or_binary_file_is_named(tmp_path):
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ProfileError, match="not UTF-8"):
         load(str(tmp_path / "binary.toml"))
+    os.mkfifo(tmp_path / "pipe.toml")
+    with pytest.raises(ProfileError, match="not a regular file"):
+        load(str(tmp_path / "pipe.toml"))
 
 
 @given(st.integers(0, 3000))

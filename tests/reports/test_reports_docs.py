@@ -1,8 +1,10 @@
 """The folder for documentation: stable names, the same bytes, and never an old chart for what was not measured."""
 
 import json
+import os
 import re
 from dataclasses import replace
+from html import unescape
 
 import altair as alt
 import pytest
@@ -62,7 +64,7 @@ def test_pictures_are_png_on_paper_svg_in_both_modes_and_a_page_for_places_witho
     assert INK["light"][0] in light and INK["dark"][0] in dark
     text = (tmp_path / "pictures" / "README.md").read_text(encoding="utf-8")
     assert re.findall(r'(?:srcset|src)="([^"]*)"', text) == [f"{name}.dark.svg", f"{name}.svg"]
-    assert page.charts[1].about in text
+    assert page.charts[1].about in unescape(text)
     assert f"[picture](pictures/{name}.svg)" in (tmp_path / "collectives.md").read_text(encoding="utf-8")
 
 
@@ -76,6 +78,17 @@ def test_the_same_run_gives_the_same_bytes_and_leaves_files_alone(tmp_path):
     before = {name: (tmp_path / "a" / name).stat().st_mtime_ns for name in files}
     docs.write(tmp_path / "a", "t", pages, FAST)
     assert before == {name: (tmp_path / "a" / name).stat().st_mtime_ns for name in files}
+
+
+def test_links_that_lie_in_wait_are_replaced_and_not_written_through(tmp_path):
+    own = tmp_path / "own"
+    own.write_text("the user's own")
+    (tmp_path / "out").mkdir()
+    for name in ("index.md", f".index.md.{os.getpid()}", "vegalite.js"):
+        (tmp_path / "out" / name).symlink_to(own)
+    docs.write(tmp_path / "out", "t", pages_of(made_runs.gloo()), FAST)
+    assert own.read_text() == "the user's own"
+    assert not (tmp_path / "out" / "index.md").is_symlink()
 
 
 def test_what_was_drawn_before_and_was_not_measured_now_says_so(tmp_path):

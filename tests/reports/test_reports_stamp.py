@@ -1,6 +1,7 @@
 """The stamp: reports are drawn again unless they would come out the same."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,6 +77,21 @@ def test_evidence_that_is_gone_counts(folder, counted):
     (folder / "logs" / "rank0.log").unlink()
     draw(folder)
     assert len(counted) == 2
+
+
+def test_a_file_too_large_for_any_run_is_not_read_and_its_changes_count(folder, counted, monkeypatch):
+    monkeypatch.setattr(stamp, "LARGEST_FILE", 1000)
+    file = folder / "huge"
+    file.write_bytes(b"x" * 2000)
+    seen = stamp._of_file(file)
+    file.write_bytes(b"y" * 2000)
+    assert "2000 bytes" in seen and stamp._of_file(file) != seen
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_pipe_and_a_link_are_not_read(folder, make):
+    make(folder / "odd")
+    assert stamp._of_file(folder / "odd") == "none"
 
 
 @pytest.mark.parametrize("name", ["report.html", "charts/a.svg", stamp.STAMP])

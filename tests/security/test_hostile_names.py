@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -14,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 
 import mpi_jobs
 import programs
-from bench.cli import exchange, judging
+from bench.cli import charts, exchange, judging
 from bench.cli.page import own_profile
 from bench.judge.verdicts import judge
 from bench.model.printable import plain
@@ -35,7 +37,7 @@ RUN_IT = "document.documentElement.setAttribute('data-pwned','1')"
 HOSTILE = (
     f'</script><script>{RUN_IT}</script><img src=x onerror="{RUN_IT}">'
     f"'+datum.constructor.constructor(\"{RUN_IT}\")()+'"
-    "|`*_[x](javascript:alert(1))$(touch pwned)`touch pwned`;{0!r}%s%n"
+    "|`*_[x](javascript:alert(1))![i](http://elsewhere/p.png)$(touch pwned)`touch pwned`;{0!r}%s%n"
     "\x1b]0;pwned\x07\x1b[2J\x9b31m\u202egnp.exe\r\n=1+1 ../../x"
 )
 OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -65,6 +67,18 @@ def rewrite(folder: Path, which: Any, files: tuple[str, ...]) -> None:
         path = folder / name
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         path.write_text("".join(json.dumps(poisoned(row, which)) + "\n" for row in rows))
+
+
+def python_markdown(text: str) -> str:
+    """As MkDocs reads it."""
+    return str(
+        importlib.import_module("markdown").markdown(text, extensions=["tables", "fenced_code", "attr_list"])
+    )
+
+
+def commonmark(text: str) -> str:
+    """As MyST reads it."""
+    return str(MarkdownIt("commonmark", {"html": True}).enable("table").render(text))
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +167,29 @@ class Elements(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.seen.append((tag, [(name, value or "") for name, value in attrs]))
+
+
+@pytest.mark.parametrize("read", [python_markdown, commonmark])
+def test_markdown_of_hostile_names_links_and_loads_nothing_from_elsewhere(drawn, tmp_path, read):
+    assert charts.charts.callback((str(drawn),), tmp_path, False, "", False, True, None) == 0
+    for path in (drawn / "report.md", *tmp_path.rglob("*.md")):
+        found = Addresses()
+        found.feed(read(path.read_text()))
+        assert not [each for each in found.loaded if ":" in each or "//" in each], path
+        assert "charts/node-totals.svg" in found.loaded or path.name != "report.md"
+
+
+class Addresses(HTMLParser):
+    """Everything that a page links to or loads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.loaded += [value or "" for name, value in attrs if name in ("src", "href", "srcset")]
+        assert tag != "script"
+        assert not [name for name, _ in attrs if name.startswith("on")]
 
 
 def test_no_specification_takes_a_name_for_an_expression(drawn):
