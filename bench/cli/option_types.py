@@ -133,6 +133,7 @@ class SharedOptions:
     ranks: int | None = None
     hang: float = 60.0
     token_file: Path | None = None
+    meet_interface: str = ""
     go_on: bool = False
     share: bool = False
     quiet: bool = False
@@ -150,6 +151,12 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for declare in (
         VERBOSE,
         QUIET,
+        option(
+            "--meet-interface NAME",
+            "Interface of the first node at which the processes meet  [default: the first address that all nodes "
+            "reach]",
+            default="",
+        ),
         option("--go-on", "Measure even when a preflight check fails", bool),
         option(
             "--share",

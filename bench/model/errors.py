@@ -16,7 +16,7 @@ RailGaugeError          3  one line says what is wrong and what is known; ``exit
 │   └── HostsError      2  a host list that cannot be read
 ├── CannotRun           3  nothing can be measured on this machine
 │   └── LoginNode       2  it has no device that the profile needs
-├── NoAddress           3  no address of the first node is in a network that all nodes share
+├── NoAddress           3  no address of the first node is reached by all the others
 ├── NoToken             3  no usable token
 ├── NotMet              3  the supervisors did not meet
 ├── Refused             3  the output of an InfiniBand tool that its parser does not know

@@ -13,12 +13,10 @@ from typing import Any
 
 from bench.model.facts import Gpu, Interface, Node, PciPath, Port
 from bench.model.units import show_rate, show_some
+from bench.probe.addresses import INWARD
 
 NAMED = 3  # nodes or devices of one change that are named
 LISTED = 8  # of a list
-
-# containers come and go with theirs
-PASSING = ("veth", "docker", "br-", "cni", "cali", "virbr", "flannel")
 
 NODE: tuple[tuple[str, Callable[[Node], Any]], ...] = (
     ("GPUs", lambda node: tuple(gpu.uuid or gpu.name for gpu in node.gpus)),
@@ -131,9 +129,9 @@ def _lines(text: str) -> tuple[str, ...]:
 
 
 def _lasting(node: Node) -> Iterator[Interface]:
-    """Interfaces that are there from boot to boot."""
+    """Interfaces that are there from boot to boot: containers come and go with theirs."""
     for interface in node.interfaces:
-        if not interface.name.startswith(PASSING):
+        if not interface.name.startswith(INWARD):
             yield interface
 
 

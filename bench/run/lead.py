@@ -23,6 +23,7 @@ from bench.model.errors import EXIT_INCONCLUSIVE
 from bench.model.facts import Node
 from bench.model.measurement import Rank
 from bench.model.profile import Profile
+from bench.model.rails import by_port
 from bench.model.verdict import EXIT
 from bench.plan import Job, Memory, PlanError, acceptance, by_node, fit, sweep_cases, whole, within
 from bench.plan.nightly import short
@@ -39,7 +40,7 @@ from . import nightly, resume
 from .bootstrap import ask_fabric, choose_backend, device_name, meet, memory
 from .finish import finish, settle
 from .live_run import LiveRun
-from .meeting_address import Meeting, meeting_place
+from .meeting_address import Meeting, find_meeting
 from .options import Options, Watcher
 from .phases import run_phases
 from .refusal import refusal
@@ -146,10 +147,14 @@ def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watche
         steps = resume.remaining(run, plan) if run else tuple(Step(phase) for phase in plan.phases)
         watcher.planned(replace(plan, phases=tuple(step.phase for step in steps)), manifest)
         chief.ranks = ranks
-        meeting = meeting_place(nodes, options.profile.rails)
-        chief.order = _order(options, ranks, backend, meeting.address)
-        chief.environment = _environment(options.profile, backend, meeting, ranks)
-        run_phases(LiveRun(chief, options, watcher, plan), steps, nodes if run else ())
+        live = LiveRun(chief, options, watcher, plan)
+        live.meeting = find_meeting(chief, live.leads, nodes, options.profile.rails, options.meet_interface)
+        if live.meeting.refused:
+            live.say(f"the workers meet at {live.meeting.address}: {live.meeting.refused}")
+        chief.order = _order(options, ranks, backend, live.meeting.address)
+        chief.environment = _environment(options.profile, backend, ranks)
+        chief.interfaces = _interfaces(options.profile, backend, chief.environment, live.meeting, nodes)
+        run_phases(live, steps, nodes if run else ())
         ask_fabric(chief, options.profile)
         chief.recorder.end()
     except Stopped as stopped:
@@ -261,19 +266,40 @@ def _order(options: Options, ranks: Sequence[Rank], backend: str, address: str) 
     )
 
 
-def _environment(profile: Profile, backend: str, meeting: Meeting, ranks: Sequence[Rank]) -> dict[str, str]:
+def _environment(profile: Profile, backend: str, ranks: Sequence[Rank]) -> dict[str, str]:
     """What the workers get on top of the user's own environment; the profile's settings are for NCCL."""
     wanted = {"PYTHONUNBUFFERED": "1"}
     if max(len(here) for here in by_node(ranks)) >= (os.cpu_count() or 1):
         wanted["OMP_NUM_THREADS"] = "1"
     if backend == "nccl":
         return {**wanted, **profile.environment}
-    # gloo takes the address of the host's name otherwise: often the management network, or none at all
     rails = ",".join(profile.rails.interfaces) if len(by_node(ranks)) > 1 else ""
-    return {
-        **wanted,
-        "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME") or rails or meeting.interface,
-    }
+    named = os.environ.get("GLOO_SOCKET_IFNAME") or rails
+    return {**wanted, "GLOO_SOCKET_IFNAME": named} if named else wanted
+
+
+def _interfaces(
+    profile: Profile,
+    backend: str,
+    environment: Mapping[str, str],
+    meeting: Meeting,
+    nodes: Sequence[Node],
+) -> dict[str, dict[str, str]]:
+    """Node -> the setting that names its interface for gloo, or for NCCL's bootstrap, where nobody named one.
+
+    Left alone, gloo takes the address of the host's name, and NCCL the first interface that it finds: often one over
+    which the nodes do not reach each other.
+    """
+    if backend != "nccl":
+        name, exactly = "GLOO_SOCKET_IFNAME", ""
+    elif by_port(profile.rails) and len(meeting.interfaces) > 1:
+        name, exactly = "NCCL_SOCKET_IFNAME", "="
+    else:
+        return {}  # where NCCL measures over sockets, the same variable names the rails
+    files = (text or "" for node in nodes for text in node.environment.files.values())
+    if name in environment or os.environ.get(name) or any(name in text for text in files):
+        return {}
+    return {node: {name: f"{exactly}{each}"} for node, each in meeting.interfaces.items() if each}
 
 
 def _manifest(

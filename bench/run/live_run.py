@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from bench.judge.evidence import Evidence
@@ -16,17 +16,21 @@ from bench.store import Phase, Plan, load
 from bench.supervise.coordinator import Coordinator
 from bench.supervise.limits import COUNTERS as COUNTERS_SECONDS
 
+from .meeting_address import Meeting
 from .options import Options, Watcher
 
 
 @dataclass
 class LiveRun:
-    """A run in progress. ``plan`` grows by the phases that follow from what was measured."""
+    """A run in progress. ``plan`` grows by the phases that follow from what was measured; ``meeting``: where the
+    workers meet.
+    """
 
     coordinator: Coordinator
     options: Options
     watcher: Watcher
     plan: Plan
+    meeting: Meeting = field(default_factory=lambda: Meeting(""))
 
     @property
     def profile(self) -> Profile:
@@ -48,6 +52,11 @@ class LiveRun:
     def evidence(self) -> Evidence:
         """What was measured so far: the run folder as it is now."""
         return Evidence(load(self.coordinator.recorder.path), self.profile)
+
+    def say(self, text: str) -> None:
+        """Tell the person, and note it in the run folder."""
+        self.coordinator.recorder.note(text)
+        self.watcher.notice("said", {"text": text})
 
     def refuse(self, text: str) -> None:
         """Say, and note in the run folder, why something is not measured."""

@@ -1,66 +1,135 @@
-"""The address at which the workers of a job meet."""
+"""The address at which the workers of a job meet: every node tries every candidate, and the first that all reach is it.
+
+Names and networks cannot tell: a container bridge has the same network on every node and leads nowhere, and a
+management interface may be isolated.
+"""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import uuid4
 
 from bench.model.errors import RailGaugeError
-from bench.model.facts import Interface, Node
+from bench.model.facts import Node
 from bench.model.profile import Rails
+from bench.model.typed_json import to_json
+from bench.model.units import show_some
+from bench.probe.addresses import INWARD
+from bench.probe.reachability import Target, Try
+from bench.supervise.coordinator import Coordinator
+
+LIMIT = 30.0  # seconds for every node to try every candidate
 
 
 class NoAddress(RailGaugeError):
-    """No address of the first node is in a network that all nodes share."""
+    """No address of the first node is reached by all the others."""
 
 
 @dataclass(frozen=True)
-class Meeting:
-    """Where the first rank's store listens, and the interface of that address on the first node."""
+class Candidate:
+    """An address of the first node and its interface."""
 
     address: str
     interface: str
 
+    @property
+    def text(self) -> str:
+        return f"{self.address} ({self.interface})"
 
-def meeting_place(nodes: Sequence[Node], rails: Rails) -> Meeting:
-    """An IPv4 address of the first node that every node can reach: the loopback for a single node.
 
-    The profile's management interface comes first, then interfaces whose network every node has a
-    part in, the rails last: what meets must not load what is measured.
+@dataclass(frozen=True)
+class Meeting:
+    """Where the first rank's store listens.
 
-    Raises NoAddress with the networks of the first node.
+    interfaces  node -> its interface on the way there; ``addresses``: node -> its own address on that way
+    refused     in words: the candidates before it, and who could not reach them
     """
-    if len(nodes) == 1:
-        return Meeting("127.0.0.1", "lo")
-    found = sorted(_networks(nodes[0]), key=lambda row: _preference(row[0].name, rails))
-    for interface, address, network in found:
-        if all(any(network == other for _, _, other in _networks(node)) for node in nodes[1:]):
-            return Meeting(str(address), interface.name)
-    # nodes of a routed network share no subnet; the management address is the one to be routed to
-    for interface, address, _ in found:
-        if interface.name == rails.management:
-            return Meeting(str(address), interface.name)
-    known = ", ".join(f"{interface.name} {network}" for interface, _, network in found) or "none"
+
+    address: str
+    interfaces: Mapping[str, str] = field(default_factory=dict)
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    refused: str = ""
+
+
+def find_meeting(
+    chief: Coordinator, leads: Mapping[str, int], nodes: Sequence[Node], rails: Rails, named: str = ""
+) -> Meeting:
+    """Let every node try the candidates of the first; the loopback for a single node.
+
+    ``leads``: node -> its first rank; ``named``: the only interface of the first node that may be used, "" for any.
+
+    Raises NoAddress with what was tried and who could not reach what.
+    """
+    first, *others = nodes
+    if not others:
+        return Meeting("127.0.0.1", {first.name: "lo"}, {first.name: "127.0.0.1"})
+    tried = candidates(first, rails, chief.control.address, named)
+    lead, job = leads[first.name], uuid4().hex
+    addresses, greeting = [each.address for each in tried], f"{job} {first.name}"
+    ports = chief.ask("listen", [lead], LIMIT, addresses=addresses, greeting=greeting)[lead]["ports"]
+    tried = [each for each in tried if each.address in ports]
+    targets = [Target(each.address, ports[each.address], greeting) for each in tried]
+    answers = chief.ask("reach", [leads[node.name] for node in others], LIMIT, targets=to_json(targets))
+    found = {node.name: [Try(*each) for each in answers[leads[node.name]]["tries"]] for node in others}
+    return choose(nodes, tried, found)
+
+
+def candidates(first: Node, rails: Rails, control: str = "", named: str = "") -> list[Candidate]:
+    """The addresses of the first node in the order in which they are preferred.
+
+    What the supervisors already talk over (``control``) comes first, then the profile's management interface. What
+    meets must not load what is measured, so rails come after what is none; container bridges and link-local
+    addresses are last.
+    """
+    found = []
+    for interface in first.interfaces:
+        for text in interface.addresses or ():
+            address = ipaddress.ip_interface(text).ip
+            if address.is_loopback or (address.version == 6 and address.is_link_local):
+                continue
+            order = (
+                address.is_link_local,
+                interface.name.startswith(INWARD),
+                str(address) != control,
+                interface.name != rails.management,
+                interface.name in rails.devices,
+                address.version,
+            )
+            if named in ("", interface.name):
+                found.append((order, Candidate(str(address), interface.name)))
+    return [each for _, each in sorted(found, key=lambda row: row[0])]
+
+
+def choose(nodes: Sequence[Node], tried: Sequence[Candidate], found: Mapping[str, Sequence[Try]]) -> Meeting:
+    """The first candidate that every node reached. ``found``: node -> what came of each candidate."""
+    refused: list[str] = []
+    for at, candidate in enumerate(tried):
+        failed = {name: tries[at].reason for name, tries in found.items() if not tries[at].source}
+        if not failed:
+            sources = {nodes[0].name: candidate.address} | {name: t[at].source for name, t in found.items()}
+            interfaces = {node.name: _interface_of(node, sources[node.name]) for node in nodes}
+            return Meeting(candidate.address, interfaces, sources, "; ".join(refused))
+        refused.append(f"{candidate.text} is not reached by {_who(failed)}")
+    told = "; ".join(refused) or "it has none"
     raise NoAddress(
-        f"no network of {nodes[0].name} ({known}) is shared by all nodes: name the interface that reaches them "
-        "as management in the profile's [rails]"
+        f"no address of {nodes[0].name} is reached by all nodes: {told}; open TCP between the nodes on one of its "
+        "interfaces, or name another with --meet-interface"
     )
 
 
-def _preference(name: str, rails: Rails) -> tuple[bool, bool]:
-    return name != rails.management, name in rails.devices
+def _who(failed: Mapping[str, str]) -> str:
+    """``n1, n2 (connection refused) and n3 (no answer within 1 s)``."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in failed.items():
+        reasons.setdefault(reason, []).append(name)
+    return " and ".join(f"{show_some(names, 8)} ({reason})" for reason, names in reasons.items())
 
 
-def _networks(
-    node: Node,
-) -> Iterator[tuple[Interface, ipaddress.IPv4Address, ipaddress.IPv4Network]]:
+def _interface_of(node: Node, address: str) -> str:
+    """The interface that has ``address``, "" where the facts hold none."""
     for interface in node.interfaces:
-        for text in interface.addresses or ():
-            try:
-                whole = ipaddress.IPv4Interface(text)
-            except ValueError:
-                continue
-            # docker0 has the same network on every node and reaches none of them
-            if not whole.is_loopback and not interface.name.startswith(("docker", "virbr", "br-")):
-                yield interface, whole.ip, whole.network
+        if any(text.partition("/")[0] == address for text in interface.addresses or ()):
+            return interface.name
+    return ""

@@ -39,6 +39,7 @@ class Options:
 
     sweeps      what ``railgauge run`` measures instead of the profile's sweep
     go_on       measure even when a check that needs no measurement fails
+    meet_interface  of the first node, at which the workers and supervisors meet; "": the first that all nodes reach
     share       other users may read the run folder
     probe_only  end after the facts: ``railgauge probe``
     accept      what of the rails is measured besides, and in which time
@@ -56,6 +57,7 @@ class Options:
     sweeps: tuple[Request, ...] = ()
     report: Callable[[Run, Profile], None] | None = None
     go_on: bool = False
+    meet_interface: str = ""
     share: bool = False
     probe_only: bool = False
     accept: AcceptOptions = field(default_factory=AcceptOptions)

@@ -34,7 +34,6 @@ from bench.store import Phase
 from bench.supervise.control.tcp import Message
 
 from .live_run import LiveRun
-from .meeting_address import NoAddress, meeting_place
 
 NAME = "verbs"  # of the phase, in the journal and the counters
 TITLE = "ib_write_bw on every rail, each direction"
@@ -62,11 +61,7 @@ def measure(live: LiveRun, until: float | None = None) -> None:
     if why := why_left(live.profile, nodes):
         recorder.verbs(LeftOut(why))
         return
-    try:
-        table = _table(live, nodes)
-    except NoAddress as reason:
-        recorder.verbs(LeftOut(str(reason)))
-        return
+    table = _table(live, nodes)
     for tool in table.tools.values():
         recorder.verbs(tool)
     if len(table.able) < 2:
@@ -101,13 +96,7 @@ def _table(live: LiveRun, nodes: Sequence[Node]) -> Table:
     limit = 2 * processes.HELP_SECONDS + MARGIN
     answers = live.coordinator.ask(processes.TOOL, list(live.leads.values()), limit)
     tools = {name: _tool(name, answers[lead]) for name, lead in live.leads.items()}
-    addresses = {
-        node.name: meeting_place(
-            [node, *(other for other in nodes if other is not node)], live.profile.rails
-        ).address
-        for node in nodes
-    }
-    return Table(live, {node.name: node for node in nodes}, tools, addresses)
+    return Table(live, {node.name: node for node in nodes}, tools, live.meeting.addresses)
 
 
 def _tool(node: str, said: Message) -> Tool:

@@ -32,6 +32,7 @@ class Coordinator:
     """Runs phases over all supervisors from rank 0.
 
     order    a template: everything but phase, cases and rank
+    interfaces  node -> what is set in its workers' environment alone
     _states  rank -> what it reported in the running attempt, or in the last one
     _left    case -> groups on which it is still to be measured
     """
@@ -45,6 +46,7 @@ class Coordinator:
     ranks: tuple[Rank, ...] = ()
     order: WorkOrder | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    interfaces: dict[str, dict[str, str]] = field(default_factory=dict)
     phase: str = ""
     _cases: dict[str, tuple[int, Case]] = field(default_factory=dict)
     _left: dict[str, int] = field(default_factory=dict)
@@ -163,7 +165,9 @@ class Coordinator:
         for rank in self.ranks:
             own = tuple(own_part(case, rank.rank) for case in cases)
             order = replace(common, cases=own, rank=rank.rank, local_rank=rank.local_rank)
-            message = {"do": "start", "order": to_json(order), "environment": environment}
+            # what a phase sets, as one that pins its workers to a rail, stands
+            own_environment = {**self.interfaces.get(rank.node, {}), **environment}
+            message = {"do": "start", "order": to_json(order), "environment": own_environment}
             self.control.send(rank.rank, message)
 
     def _all_ended(self) -> bool:

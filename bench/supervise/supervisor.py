@@ -16,6 +16,7 @@ from bench.model.typed_json import load, to_json
 from bench.probe.gpu_load import Gauge
 from bench.probe.rail_activity import Passing
 from bench.probe.rail_wiring import hear
+from bench.probe.reachability import Target, listen, reach
 
 from .control.tcp import Control, Message
 from .departures import ORPHANED, SIGNALLED, ParentLauncher, send_farewell
@@ -98,6 +99,12 @@ class Supervisor:
             self.control.send(0, {"said": what, "answer": self.answer(what)})
         elif what == "wiring":
             self.control.send(0, {"said": what, "answer": hear(message["rails"], message["job"])})
+        elif what == "listen":
+            ports = listen(message["addresses"], message["greeting"])
+            self.control.send(0, {"said": what, "answer": {"ports": ports}})
+        elif what == "reach":
+            tries = reach([Target(*each) for each in message["targets"]])
+            self.control.send(0, {"said": what, "answer": {"tries": tries}})
         elif what in self.errands.known:
             self.errands.begin(message)
 

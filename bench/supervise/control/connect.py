@@ -14,7 +14,7 @@ from typing import cast
 
 from bench.launch import Meet, Place
 from bench.model.errors import EXIT_INCONCLUSIVE
-from bench.probe.addresses import addresses
+from bench.probe.addresses import INWARD, addresses
 
 from . import token
 from .mpi import Mpi
@@ -24,8 +24,6 @@ from .tcp import Control
 MPI_SECONDS = 60.0  # until all ranks of an MPI job must be connected: MPI has started them together
 LATER_SECONDS = 10.0  # the others wait longer than rank 0, whose message names the missing ranks
 ANY_PORT = (0,) * 8  # the kernel chooses, again where its choice is in use at another of our addresses
-# networks that have the same addresses on every machine and lead to no other
-INWARD = ("docker", "virbr", "br-", "cni", "veth", "flannel", "cali")
 
 
 def connect(

@@ -23,7 +23,7 @@ import json
 import selectors
 import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -141,6 +141,12 @@ class Control:
         self._selector = selectors.DefaultSelector()
         for peer, connection in self._connections.items():
             self._selector.register(connection.socket, selectors.EVENT_READ, peer)
+
+    @property
+    def address(self) -> str:
+        """The address of this machine at which the most others are connected, "" where there is none."""
+        found = Counter(str(each.socket.getsockname()[0]) for each in self._connections.values())
+        return found.most_common(1)[0][0] if found else ""
 
     def send(self, to: int, message: Message) -> None:
         """Start sending; returns at once. Nothing is sent to a peer that is lost."""

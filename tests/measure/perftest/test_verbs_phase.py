@@ -19,7 +19,7 @@ from bench.model.measurement import Rank
 from bench.model.profile import Verbs, load
 from bench.run import perftest_phase
 from bench.run.live_run import LiveRun
-from bench.run.meeting_address import NoAddress
+from bench.run.meeting_address import Meeting
 from bench.run.options import Options
 from bench.store import Manifest, Plan, Recorder
 from bench.store import load as load_run
@@ -88,7 +88,6 @@ def nodes(*names, second=None):
 @pytest.fixture
 def measure(tmp_path, perftest, monkeypatch):
     """Run the phase on nodes; the run as it lies in its folder."""
-    monkeypatch.setattr(perftest_phase, "meeting_place", lambda nodes, rails: verbs_phase_meeting())
     ends = []
 
     def measured(machines, profile=TWO, watcher=None, until=None):
@@ -102,19 +101,14 @@ def measure(tmp_path, perftest, monkeypatch):
             recorder.facts(machines)
             chief = Coordinator(star, first, recorder, Limits(), lambda kind, fields: None, ranks=ranks)
             options = Options(profile, tmp_path / "run", ())
-            live = LiveRun(chief, options, watcher or Told(), Plan(()))
+            meeting = Meeting("127.0.0.1", addresses={node.name: "127.0.0.1" for node in machines})
+            live = LiveRun(chief, options, watcher or Told(), Plan(()), meeting)
             perftest_phase.measure(live, until)
         return load_run(tmp_path / "run")
 
     yield measured
     for each in ends:
         each.stop_now()
-
-
-def verbs_phase_meeting():
-    from bench.run.meeting_address import Meeting
-
-    return Meeting("127.0.0.1", "lo")
 
 
 def test_every_rail_is_measured_each_way_with_counters_around(measure):
@@ -167,14 +161,6 @@ def test_without_perftest_nothing_is_begun(measure, tmp_path, monkeypatch):
 )
 def test_what_does_not_apply_is_recorded_with_its_reason(measure, profile, why):
     assert why in of_lines(measure(nodes("mlx5_1"), profile).verbs).left
-
-
-def test_nodes_without_a_common_network_are_a_reason_too(measure, monkeypatch):
-    def nowhere(nodes, rails):
-        raise NoAddress("no network is shared")
-
-    monkeypatch.setattr(perftest_phase, "meeting_place", nowhere)
-    assert of_lines(measure(nodes("mlx5_1")).verbs).left == "no network is shared"
 
 
 def test_a_dead_path_costs_its_deadline_and_no_more(measure, monkeypatch):
