@@ -203,8 +203,8 @@ class Coordinator:
             state.ended, state.status, state.tail = True, message["status"], message["tail"]
             self._logs[source] = message["log"]
             if message["health"]:
-                line = load(HealthLine, message["health"])
-                self.recorder.health(replace(line, phase=self.phase, rank=source))
+                whose = {"phase": self.phase, "rank": source}
+                self.recorder.health(load(HealthLine, message["health"] | whose))
         elif message["said"] == "worker":
             self._take_from_worker(message["heard"], state)
 

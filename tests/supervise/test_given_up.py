@@ -12,6 +12,7 @@ import pytest
 import runs
 from bench.measure.loop import TimingRules
 from bench.measure.work_order import WorkOrder
+from bench.model.lines import HealthLine
 from bench.model.measurement import Case
 from bench.model.typed_json import to_json
 from bench.store import Phase, Recorder
@@ -19,6 +20,7 @@ from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator
 from bench.supervise.departures import Departures
 from bench.supervise.hangs.culprits import Culprits
+from bench.supervise.hangs.rank_state import RankState
 from bench.supervise.limits import Limits, Lost, Stopped
 from bench.supervise.supervisor import Supervisor
 
@@ -132,3 +134,13 @@ def test_a_supervisor_that_dies_in_mid_phase_costs_the_case_in_flight(tmp_path):
         (loss,) = losses(tmp_path)
     supervisor.stop_now()
     assert (loss["case"], loss["culprit"], loss["died"]) == (planned[2].id, "n0 (rank 1)", True)
+
+
+def test_what_a_supervisor_saw_beside_its_worker_is_kept_under_its_phase_and_rank(tried, tmp_path):
+    chief = tried(Limits())
+    chief.phase = "soak"
+    seen = to_json(HealthLine(memory=[(0.0, 1.0, 2.0)]))
+    ended = {"said": "ended", "status": 0, "tail": "", "log": "", "health": seen}
+    chief._take(3, ended, RankState())
+    (line,) = map(json.loads, (tmp_path / "run" / "health.jsonl").read_text().splitlines())
+    assert (line["phase"], line["rank"], line["memory"]) == ("soak", 3, [[0.0, 1.0, 2.0]])
