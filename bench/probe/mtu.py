@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bench.model.facts import Port
 from bench.model.verdict import Status
-from bench.probe.fabric import devinfo
-from bench.probe.fabric.pasted_text import Refused
 from bench.probe.fabric.run_tools import ToolAnswer, ask
 
 TOOL = "ibv_devinfo"
 LIMIT = 20.0  # s; it opens every HCA
+_LINE = re.compile(r"^[ \t]*(hca_id|port|max_mtu|active_mtu):[ \t]*(\S{1,40})", re.MULTILINE)
 
 
 def sized(
@@ -20,18 +20,27 @@ def sized(
 ) -> tuple[Port, ...]:
     """``ports`` with their MTUs, as far as they can be asked; why not is added to ``told``."""
     answer = ask((TOOL,), LIMIT)
-    if answer.status is not Status.PASS:
-        told.append(f"{TOOL}: {answer.reason}")
-        return tuple(ports)
-    try:
-        found = devinfo.parse(answer.text)
-    except Refused as error:
-        told.append(f"{TOOL}: {error}")
-        return tuple(ports)
-    known = {(hca.name, port.number): port for hca in found.adapters for port in hca.ports}
+    known = parse(answer.text) if answer.status is Status.PASS else {}
+    if not known:
+        told.append(f"{TOOL}: {answer.reason if answer.status is not Status.PASS else 'it named no port'}")
     return tuple(
-        replace(port, mtu=seen.active_mtu, max_mtu=seen.max_mtu)
+        replace(port, mtu=seen.get("active_mtu"), max_mtu=seen.get("max_mtu"))
         if (seen := known.get((port.hca, port.number)))
         else port
         for port in ports
     )
+
+
+def parse(text: str) -> dict[tuple[str, int], dict[str, int]]:
+    """``active_mtu`` and ``max_mtu`` in bytes, by HCA and port number; what is no number is left out."""
+    found: dict[tuple[str, int], dict[str, int]] = {}
+    hca, port = "", 0
+    for key, value in _LINE.findall(text):
+        if key == "hca_id":
+            hca = value
+        elif key == "port":
+            port = int(value) if value.isdecimal() else 0
+            found[hca, port] = {}
+        elif value.isdecimal() and (hca, port) in found:
+            found[hca, port][key] = int(value)
+    return found

@@ -5,7 +5,7 @@ import pytest
 from bench.model.facts import Port
 from bench.model.verdict import Status
 from bench.probe.fabric.run_tools import ToolAnswer
-from bench.probe.mtu import sized
+from bench.probe.mtu import parse, sized
 
 TEXT = """hca_id:	mlx5_1
 	transport:			InfiniBand (0)
@@ -48,3 +48,14 @@ def test_both_sizes_of_every_port_that_is_listed():
 def test_what_cannot_be_asked_is_a_note_and_no_size(answer):
     found, told = asked(answer)
     assert found == PORTS and len(told) == 1 and told[0].startswith("ibv_devinfo: ")
+
+
+def test_each_hca_has_ports_of_its_own():
+    second = TEXT.replace("mlx5_1", "mlx5_2").replace("2048", "1024")
+    assert parse(TEXT + second) == {
+        ("mlx5_1", 1): {"max_mtu": 4096, "active_mtu": 2048},
+        ("mlx5_2", 1): {"max_mtu": 4096, "active_mtu": 1024},
+    }
+    # a port without a number is nobody's, and a size before any port too
+    assert parse(TEXT + "port: x\nmax_mtu: 9\n")["mlx5_1", 1] == {"max_mtu": 4096, "active_mtu": 2048}
+    assert parse("hca_id: mlx5_0\nmax_mtu: 4096 (5)\n") == {}

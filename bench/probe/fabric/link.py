@@ -68,19 +68,13 @@ class End:
 
 @dataclass(frozen=True)
 class LinkRow:
-    """A port as one tool saw it: ``far`` None where nothing is connected; ``state`` "" where the text does
-    not say.
-
-    ``could_be`` is iblinkinfo's own remark; it says 12X of healthy 4X links and nothing of a 1X link: never
-    judge by it.
-    """
+    """A port as one tool saw it: ``far`` None where nothing is connected; ``state`` "" where the text says none."""
 
     near: End
     link: Link
     far: End | None
     state: str = ""
     physical: str = ""
-    could_be: str = ""
 
 
 def width(text: str) -> int | None:

@@ -16,8 +16,8 @@ from bench.probe.fabric.netdiscover import unanswered
 _HEAD = re.compile(r'^\s*Errors for (?:(?P<guid>0x[0-9a-fA-F]{1,16}) )?"(?P<name>[^"]*)"')
 _PORT = re.compile(r"^\s*GUID (?P<guid>0x[0-9a-fA-F]{1,16}) port (?P<port>ALL|[0-9]{1,4}):(?P<counters>.*)$")
 _COUNTER = re.compile(r"\[(?P<name>\w+) == (?P<value>[0-9]{1,20})(?: \([^)]*\))?\]")
-_NODES = re.compile(r"^## Summary: ([0-9]{1,9}) nodes checked, ([0-9]{1,9}) bad nodes found")
-_PORTS = re.compile(r"^##\s+([0-9]{1,9}) ports checked, ([0-9]{1,9}) ports have errors")
+_NODES = re.compile(r"^## Summary: [0-9]{1,9} nodes checked, [0-9]{1,9} bad nodes found")
+_PORTS = re.compile(r"^##\s+([0-9]{1,9}) ports checked, [0-9]{1,9} ports have errors")
 _FAILURES = re.compile(r"^##\s+([0-9]{1,9}) PMA query failures")
 _QUIET = re.compile(r"^\s*(?:$|## (?:Thresholds|Suppressed|\(null\))|Link info:|Data Counters|Suppressing:)")
 
@@ -34,15 +34,9 @@ class PortErrors:
 
 @dataclass(frozen=True)
 class ErrorSummary:
-    """What was checked.
+    """How many ports were checked; ``failures``: those whose counters could not be read, which are not listed."""
 
-    ``failures`` counts the ports whose counters could not be read: they are not listed as bad.
-    """
-
-    nodes: int
-    bad_nodes: int
     ports: int | None = None
-    bad_ports: int | None = None
     failures: int = 0
 
 
@@ -90,12 +84,12 @@ def _port(name: str, line: str) -> PortErrors | None:
 
 def _summed(now: ErrorSummary | None, line: str) -> ErrorSummary | None:
     """Adds one ``##`` line to the summary; a line that comes before its first one is dropped."""
-    if nodes := _NODES.match(line):
-        return ErrorSummary(int(nodes[1]), int(nodes[2]))
+    if _NODES.match(line):
+        return ErrorSummary()
     if now is None:
         return None
     if ports := _PORTS.match(line):
-        return replace(now, ports=int(ports[1]), bad_ports=int(ports[2]))
+        return replace(now, ports=int(ports[1]))
     if failures := _FAILURES.match(line):
         return replace(now, failures=int(failures[1]))
     return now

@@ -64,7 +64,6 @@ def test_either_tool_alone_is_enough():
     for seen in (
         join(netdiscover.parse(text("ibnetdiscover.healthy.txt")), None, None),
         join(None, linkinfo.parse(text("iblinkinfo.healthy.txt")), None),
-        join(None, linkinfo.parse(text("iblinkinfo-grouped.healthy.txt")), None),
     ):
         assert {attachment.hca.name for attachment in attachments(seen)} == both
 

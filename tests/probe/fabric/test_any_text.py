@@ -7,16 +7,14 @@ from hypothesis import strategies as st
 
 from bench.judge.fabric import errors, links
 from bench.model.verdict import Status
-from bench.probe.fabric import devinfo, linkinfo, netdiscover, queryerrors, topo_matrix
+from bench.probe import mtu, topology
+from bench.probe.fabric import linkinfo, netdiscover, queryerrors
 from bench.probe.fabric.pasted_text import Refused
 from bench.probe.fabric.subnet import behind, join
 
 DATA = Path(__file__).parent / "data"
 TEXTS = [path.read_text() for path in sorted(DATA.iterdir()) if path.suffix != ".md"]
-PARSERS = (
-    *(devinfo, linkinfo, netdiscover),
-    *(queryerrors, topo_matrix),
-)
+PARSERS = (mtu, topology, linkinfo, netdiscover, queryerrors)
 QUICK = settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 
 

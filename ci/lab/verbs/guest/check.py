@@ -27,7 +27,8 @@ from bench.model.facts import Node
 from bench.model.units import parse_rate, show_rate
 from bench.model.verdict import Status
 from bench.nccl import selector
-from bench.probe.fabric import devinfo, run_tools
+from bench.probe import mtu
+from bench.probe.fabric import run_tools
 from bench.probe.node import probe, snapshot
 
 HCAS = [f"mlx5_{rail}" for rail in range(9)]
@@ -117,11 +118,14 @@ def texts(tally: Tally) -> None:
         for a in stat.adapters
     ]
     tally.check("ibstat", sorted(found), seen)
-    info = devinfo.parse(sh("ibv_devinfo -v").stdout)
-    named = {(a.name, a.ports[0].state, a.ports[0].physical, a.ports[0].link_layer) for a in info.adapters}
-    tally.check("ibv_devinfo", named, {(hca, "PORT_ACTIVE", "LINK_UP", "Ethernet") for hca in HCAS})
-    nodes = {a.name: a.node_guid for a in info.adapters}
-    tally.check("node GUIDs", nodes, {a.name: a.node_guid for a in stat.adapters})
+    sizes = mtu.parse(sh("ibv_devinfo").stdout)
+    tally.check(
+        "ibv_devinfo",
+        {name: set(seen) for name, seen in sizes.items()},
+        {(hca, 1): {"max_mtu", "active_mtu"} for hca in HCAS},
+    )
+    nodes = {port.hca: port.node_guid.replace(":", "") for port in node.ports if port.node_guid}
+    tally.check("node GUIDs", nodes, {a.name: (a.node_guid or "").removeprefix("0x") for a in stat.adapters})
     answer = run_tools.ask(run_tools.DISCOVER, 20)
     tally.true(
         "no subnet to ask is no PASS", answer.status in (Status.SKIP, Status.INCONCLUSIVE), answer.reason
