@@ -17,8 +17,6 @@ from bench.store.rows import Row, rows
 from .importing.run_folder import LAUNCHER
 
 HEADER = ("case", "A", "B", "A busbw", "B busbw", "A/B", "interval", "B is")
-# what a run records of how its processes were placed and timed, as its settings name them
-PLACING = ("binding", "scheduling", "threads")
 
 
 def compare_runs(a: Sequence[Run], b: Sequence[Run], anyway: bool = False) -> Comparison:

@@ -19,21 +19,4 @@ from .mpirun import (
     shown,
 )
 from .place import Meet, Place, agree, place
-from .table import LAUNCHERS, Launcher, LaunchError
-
-__all__ = [
-    "LAUNCHERS",
-    "LaunchError",
-    "Launcher",
-    "Meet",
-    "Place",
-    "agree",
-    "find_mpirun",
-    "flavour",
-    "local_command",
-    "mpi_environment",
-    "mpirun_version",
-    "place",
-    "quiet_mpi",
-    "shown",
-]
+from .table import LaunchError

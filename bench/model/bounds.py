@@ -40,7 +40,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 from .collectives import collective
@@ -243,11 +243,6 @@ def ceiling(name: str, algorithm: str, fabric: Fabric) -> float:
     return min(usable_rate(name, algorithm, fabric) / factor * collective(name).factor(fabric.ranks), inside)
 
 
-def algbw_ceiling(name: str, algorithm: str, fabric: Fabric) -> float:
-    """The highest algbw in bytes/s; NaN on one rank."""
-    return ceiling(name, algorithm, fabric) / (collective(name).factor(fabric.ranks) or math.nan)
-
-
 @cache
 def candidates(name: str, in_network: bool = False) -> tuple[str, ...]:
     """The algorithms NCCL may have used when nothing says which; gloo and, unless asked, SHARP left out."""
@@ -258,8 +253,3 @@ def candidates(name: str, in_network: bool = False) -> tuple[str, ...]:
 def hard_ceiling(name: str, fabric: Fabric, in_network: bool = False) -> float:
     """The busbw that no algorithm can pass: above it the measurement is in error, not the fabric good."""
     return max(ceiling(name, algorithm, fabric) for algorithm in candidates(name, in_network))
-
-
-def without_nvlink_limit(fabric: Fabric) -> Fabric:
-    """The same fabric with only its rails as a limit."""
-    return replace(fabric, nvlink=math.inf)

@@ -120,10 +120,6 @@ class Delta:
         """The rows of this role that are known to have grown, saturated ones included."""
         return tuple(row for row in self.rows if row.role is role and row.growth)
 
-    def untold(self, role: CounterRole) -> tuple[Growth, ...]:
-        """The rows of this role of which it cannot be determined whether they grew."""
-        return tuple(row for row in self.rows if row.role is role and row.growth is None)
-
 
 def delta(before: Snapshot, after: Snapshot) -> Delta:
     """Every counter that either snapshot has, in the order of the earlier one."""

@@ -81,8 +81,3 @@ def seconds(count: int, cost: Cost) -> float:
             f"a round at {cost.rate} bytes/s cannot be planned; give the expected rate of a rail"
         )
     return count * cost.passes * (cost.transfers * cost.size / cost.rate + cost.overhead)
-
-
-def count_rounds(nodes: int) -> int:
-    """Rounds in which all pairs of ``nodes`` meet: n - 1, or n when n is odd."""
-    return nodes - 1 + nodes % 2 if nodes > 1 else 0

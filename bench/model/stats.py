@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
-from statistics import fmean, median
-
-__all__ = ["Summary", "deviation", "median", "median_interval", "quantile", "relative_width", "summary"]
-
 from dataclasses import dataclass
+from functools import lru_cache
+from statistics import fmean
+from statistics import median as median
 
 CONFIDENCE = 0.95
 

@@ -24,7 +24,6 @@ from bench.nccl.log_facts import (
     Member,
     Network,
     NoDevice,
-    Nvls,
     Sockets,
     Tuned,
     Using,
@@ -58,7 +57,6 @@ class LogProcess:
     channels: tuple[LogChannel, ...] = ()
     counts: tuple[ChannelCounts, ...] = ()
     direct_rdma: tuple[DirectRdma, ...] = ()
-    nvls: tuple[Nvls, ...] = ()
     tuned: tuple[Tuned, ...] = ()
     settings: tuple[LogSetting, ...] = ()
     warnings: tuple[Warned, ...] = ()
@@ -93,8 +91,6 @@ class Log:
     versions: tuple[str, ...] = ()
     fragments: tuple[Fragment, ...] = ()
     lost: tuple[Using, ...] = ()
-    ansi: bool = False
-    crlf: bool = False
 
     @property
     def nranks(self) -> tuple[int, ...]:
@@ -151,7 +147,7 @@ def read(text: str, rank: int | None = None) -> Log:
             fragments.append(row)
     processes = tuple(_process(host, pid, rank, said) for (host, pid), said in found.items())
     lost = tuple(using for fragment in fragments for using in _lists(fragment))
-    return Log(processes, tuple(versions), tuple(fragments), lost, "\x1b[" in text, "\r\n" in text)
+    return Log(processes, tuple(versions), tuple(fragments), lost)
 
 
 def read_ranks(texts: Mapping[int, str]) -> Log:
@@ -162,8 +158,6 @@ def read_ranks(texts: Mapping[int, str]) -> Log:
         versions=tuple(version for log in logs for version in log.versions),
         fragments=tuple(fragment for log in logs for fragment in log.fragments),
         lost=tuple(using for log in logs for using in log.lost),
-        ansi=any(log.ansi for log in logs),
-        crlf=any(log.crlf for log in logs),
     )
 
 
@@ -205,7 +199,6 @@ def _process(host: str, pid: int, rank: int | None, said: list[Fact]) -> LogProc
         channels=_of(LogChannel, said),
         counts=_of(ChannelCounts, said),
         direct_rdma=_of(DirectRdma, said),
-        nvls=_of(Nvls, said),
         tuned=_of(Tuned, said),
         settings=_of(LogSetting, said),
         warnings=_of(Warned, said),
@@ -225,16 +218,3 @@ def channels(log: Log) -> Iterator[tuple[LogProcess, LogChannel]]:
     for process in log.processes:
         for channel in process.channels:
             yield process, channel
-
-
-def transports(log: Log) -> dict[str, int]:
-    """How many channel lines name each transport."""
-    found: dict[str, int] = {}
-    for _, channel in channels(log):
-        found[channel.transport] = found.get(channel.transport, 0) + 1
-    return found
-
-
-def hca_names(items: Iterable[Using]) -> tuple[str, ...]:
-    """The HCAs that ``Using`` lines name, in order, each once."""
-    return tuple(dict.fromkeys(hca.name for using in items for hca in using.hcas))

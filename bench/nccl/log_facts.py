@@ -121,7 +121,6 @@ class Member:
     nranks: int
     stage: str
     comm: str
-    comm_id: str = ""
     nodes: int = 0
     device: int | None = None
     line: int = 0
@@ -137,7 +136,6 @@ class Connected:
 @dataclass(frozen=True)
 class ChannelCounts:
     collective: int
-    nvls: int | None
     p2p: int
 
 
@@ -147,12 +145,6 @@ class DirectRdma:
 
     enabled: bool
     hca: str
-
-
-@dataclass(frozen=True)
-class Nvls:
-    available: bool
-    device: int
 
 
 @dataclass(frozen=True)
@@ -220,7 +212,6 @@ Fact = (
     | Connected
     | ChannelCounts
     | DirectRdma
-    | Nvls
     | Tuned
     | LogSetting
     | VersionSeen

@@ -24,7 +24,6 @@ from bench.nccl.log_facts import (
     Member,
     Network,
     NoDevice,
-    Nvls,
     Sockets,
     Tuned,
     Using,
@@ -177,21 +176,19 @@ _MEMBER = re.compile(
 _STAGE = re.compile(r"- ((?:Init|Destroy|Abort|Revoke) (?:START|COMPLETE))")
 _NODES = re.compile(r"nNodes (\d{1,7}) ")
 _DEVICE = re.compile(r"cudaDev (\d{1,5}) ")
-_COMM_ID = re.compile(r"commId (0x[0-9a-fA-F]{1,16}) ")
 
 
 def _member(line: LogLine) -> Iterator[Fact]:
     head = _MEMBER.match(line.text)
     if head and int(head[2]) < int(head[3]):
-        stage, nodes, ident, device = (
-            pattern.search(line.text, head.end()) for pattern in (_STAGE, _NODES, _COMM_ID, _DEVICE)
+        stage, nodes, device = (
+            pattern.search(line.text, head.end()) for pattern in (_STAGE, _NODES, _DEVICE)
         )
         yield Member(
             rank=int(head[2]),
             nranks=int(head[3]),
             stage=stage[1] if stage else "",
             comm=head[1],
-            comm_id=ident[1] if ident else "",
             nodes=int(nodes[1]) if nodes else 0,
             device=int(device[1]) if device else None,
             line=line.number,
@@ -199,9 +196,8 @@ def _member(line: LogLine) -> Iterator[Fact]:
 
 
 _COUNTS = re.compile(
-    r"(\d{1,6}) coll channels, (?:\d{1,6} collnet channels, )?(?:(\d{1,6}) nvls channels, )?(\d{1,6}) p2p "
+    r"(\d{1,6}) coll channels, (?:\d{1,6} collnet channels, )?(?:\d{1,6} nvls channels, )?(\d{1,6}) p2p "
 )
-_NVLS = re.compile(r"NVLS multicast support is (not )?available on dev (\d{1,4})")
 _DIRECT = re.compile(
     r"NET/[^:]{1,40}: GPU Direct RDMA (?:\([\w-]{1,20}\) )?([Ee]nabled|[Dd]isabled)"
     r" for HCA \d{1,4} '([^']{1,68})"
@@ -229,12 +225,7 @@ _ASYNC = re.compile(
 
 def _counts(line: LogLine) -> Iterator[Fact]:
     if match := _COUNTS.match(line.text):
-        yield ChannelCounts(int(match[1]), int(match[2]) if match[2] else None, int(match[3]))
-
-
-def _nvls(line: LogLine) -> Iterator[Fact]:
-    if match := _NVLS.match(line.text):
-        yield Nvls(not match[1], int(match[2]))
+        yield ChannelCounts(int(match[1]), int(match[2]))
 
 
 def _direct(line: LogLine) -> Iterator[Fact]:
@@ -307,7 +298,6 @@ _READERS: tuple[tuple[str, Callable[[LogLine], Iterator[Fact]]], ...] = (
     ("Connected all ", _connected),
     ("comm 0x", _member),
     (" coll channels", _counts),
-    ("NVLS multicast", _nvls),
     ("GPU Direct RDMA", _direct),
     (" set ", _setting),
     (" Bytes -> ", _tuned),

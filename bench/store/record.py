@@ -42,8 +42,6 @@ from .kinds import KIND
 from .run import Manifest, Plan, Verdicts
 from .seal import SEAL, seal
 
-APPEND = os.O_APPEND | os.O_NOFOLLOW
-
 
 class Recorder:
     """Writes one run folder. The folder must be new or empty; of two runs at once the second is refused.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -80,7 +81,6 @@ def test_one_node_is_bound_by_nvlink_alone():
 
 def test_one_rank_has_no_ceiling():
     assert math.isnan(ceiling("all_reduce", "ring", Fabric(1, 1, 1, NDR)))
-    assert math.isnan(bounds.algbw_ceiling("all_reduce", "ring", Fabric(1, 1, 1, NDR)))
 
 
 def test_gloo_sends_what_was_measured_on_four_ranks():
@@ -146,8 +146,9 @@ def test_more_rate_never_lowers_a_ceiling(way, fabric, times):
 def test_at_its_ceiling_the_rails_are_full_or_nvlink_is(way, fabric):
     if fabric.ranks < 2 or fabric.nodes < 2:
         return
-    wide = bounds.without_nvlink_limit(fabric)
-    carried = wire_rate(*way, bounds.algbw_ceiling(*way, wide), fabric)
+    wide = replace(fabric, nvlink=math.inf)
+    algbw = ceiling(*way, wide) / collective(way[0]).factor(fabric.ranks)
+    carried = wire_rate(*way, algbw, fabric)
     assert carried == pytest.approx(bounds.usable_rate(*way, fabric))
     assert ceiling(*way, fabric) <= ceiling(*way, wide) * (1 + 1e-9)
 

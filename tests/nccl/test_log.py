@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.nccl.log import Log, hca_names, read, read_ranks, transports
+from bench.nccl.log import Log, channels, read, read_ranks
 from bench.nccl.log_facts import (
     AsyncEvent,
     ChannelCounts,
@@ -22,7 +22,6 @@ from bench.nccl.log_facts import (
     LogInterface,
     LogSetting,
     Member,
-    Nvls,
     Tuned,
 )
 
@@ -76,7 +75,7 @@ def told(log):
         "nranks": list(log.nranks),
         "hosts": list(log.hosts),
         "orphan_fragments": [fragment.text for fragment in log.fragments],
-        "transports": sorted(transports(log)),
+        "transports": sorted({channel.transport for _, channel in channels(log)}),
         "empty_using_line": any(using.complete and not using.hcas for using in items(log)),
         "net_names": sorted({c.network for c in nets(log)}),
         "nics_used": sorted({c.device for c in nets(log)}),
@@ -103,6 +102,10 @@ def test_a_channel_cut_by_another_programs_text_does_not_say_gpudirect():
 
 
 HEAD = "node1:11:12 [3] NCCL INFO "
+
+
+def names_of(items):
+    return [hca.name for using in items for hca in using.hcas]
 
 
 def one(text, level="INFO"):
@@ -297,14 +300,10 @@ def test_a_cut_or_impossible_rank_is_none(text):
 
 
 def test_the_other_facts_are_read():
-    assert one("NVLS multicast support is available on dev 3 (NVLS_NCHANNELS 24)").nvls == (Nvls(True, 3),)
-    assert one("NVLS multicast support is not available on dev 3").nvls == (Nvls(False, 3),)
     assert one(
         "16 coll channels, 0 collnet channels, 16 nvls channels, 32 p2p channels, 2 p2p channels per peer"
-    ).counts == (ChannelCounts(16, 16, 32),)
-    assert one("4 coll channels, 4 p2p channels, 1 p2p channels per peer").counts == (
-        ChannelCounts(4, None, 4),
-    )
+    ).counts == (ChannelCounts(16, 32),)
+    assert one("4 coll channels, 4 p2p channels, 1 p2p channels per peer").counts == (ChannelCounts(4, 4),)
     assert one("NET/IB : GPU Direct RDMA Enabled for HCA 0 'mlx5_0'").direct_rdma == (
         DirectRdma(True, "mlx5_0"),
     )
@@ -433,7 +432,7 @@ def test_two_messages_in_one_line_are_two():
         "a:1:1 [0] NCCL INFO NET/IB : Using [0]mlx5_1:1/IB [1]mlx b:2:2 [0] NCCL INFO Using network IB\n"
     )
     first, second = log.processes
-    assert (first.using[0].complete, hca_names(first.using)) == (False, ("mlx5_1",))
+    assert (first.using[0].complete, names_of(first.using)) == (False, ["mlx5_1"])
     assert second.networks == ("IB",)
 
 
@@ -449,7 +448,7 @@ def test_the_rest_of_a_broken_line_is_a_fragment():
 
 
 def test_a_list_without_its_header_is_kept():
-    assert hca_names(read("NET/IB : Using [0]mlx5_0:1/IB ; OOB e:1<0>\n").lost) == ("mlx5_0",)
+    assert names_of(read("NET/IB : Using [0]mlx5_0:1/IB ; OOB e:1<0>\n").lost) == ["mlx5_0"]
 
 
 def test_what_is_cut_at_the_end_of_the_text_is_not_taken_for_whole():

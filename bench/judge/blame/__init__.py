@@ -10,24 +10,3 @@ from bench.judge.blame.judge import blame, confirmations, judge, retests, suspec
 from bench.judge.blame.matrix import Matrix, matrix
 from bench.judge.blame.nouns import Answer, Background, Blame, BlameRules, Inside, PairRate, Subject, Symptom
 from bench.judge.blame.solve import Fault
-
-__all__ = [
-    "Answer",
-    "Background",
-    "Blame",
-    "BlameRules",
-    "Fault",
-    "Inside",
-    "Matrix",
-    "PairRate",
-    "Subject",
-    "Symptom",
-    "Test",
-    "blame",
-    "confirmations",
-    "judge",
-    "matrix",
-    "retests",
-    "suspects",
-    "through",
-]

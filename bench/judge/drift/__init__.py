@@ -18,32 +18,3 @@ from bench.judge.drift.replay import Mark, replay
 from bench.judge.drift.steps import LevelStep, NoRuptures, steps
 from bench.judge.drift.wording import verdict
 from bench.store.history.nights import Acceptance, Fingerprint, Night, Series, changed, fingerprint, usable
-
-__all__ = [
-    "QUANTITIES",
-    "Acceptance",
-    "Baseline",
-    "DriftRules",
-    "Excess",
-    "Fingerprint",
-    "Label",
-    "LevelStep",
-    "Mark",
-    "Night",
-    "NoRuptures",
-    "Series",
-    "SeriesFinding",
-    "attribute",
-    "baseline",
-    "changed",
-    "fingerprint",
-    "judge",
-    "judge_all",
-    "replay",
-    "steps",
-    "suspects",
-    "usable",
-    "verdict",
-    "walk",
-    "with_reruns",
-]

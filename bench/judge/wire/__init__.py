@@ -10,21 +10,3 @@ from .fabric_of import Unplaced, fabric_of
 from .rail_layers import RailLayers, RailRow, of_layers
 from .row import RowReading, alone, is_possible, of_row, why_not
 from .target import TargetReading, TargetReadings, of_target
-
-__all__ = [
-    "AlgorithmInForce",
-    "RailLayers",
-    "RailRow",
-    "RowReading",
-    "TargetReading",
-    "TargetReadings",
-    "Unplaced",
-    "alone",
-    "fabric_of",
-    "in_force",
-    "is_possible",
-    "of_layers",
-    "of_row",
-    "of_target",
-    "why_not",
-]

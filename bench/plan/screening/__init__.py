@@ -25,16 +25,3 @@ from bench.plan.screening.rows import (
     unmeasured,
 )
 from bench.plan.screening.trace import step
-
-__all__ = [
-    "Coverage",
-    "Results",
-    "Ring",
-    "ScreenedFault",
-    "ScreeningProblem",
-    "Step",
-    "groups",
-    "most_steps",
-    "step",
-    "unmeasured",
-]

@@ -9,25 +9,3 @@ from bench.store.history.folder import HistoryError, LeftOutFile, MissingLibrary
 from bench.store.history.query import export, nights, series_nights
 from bench.store.history.record import Entry, Record, Sample
 from bench.store.history.store import append, check, read, runs, strangers
-
-__all__ = [
-    "Entry",
-    "HistoryError",
-    "LeftOutFile",
-    "MissingLibrary",
-    "Record",
-    "Sample",
-    "WrongPlace",
-    "accept",
-    "acceptances",
-    "append",
-    "check",
-    "create",
-    "export",
-    "lasting",
-    "nights",
-    "read",
-    "runs",
-    "series_nights",
-    "strangers",
-]
