@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .option_types import EXIT_HELP, PATH, VERDICTS, option, profile_option
+
+if TYPE_CHECKING:
+    from bench.model.profile import Profile
+    from bench.store import Run
 
 
 @click.command(epilog=EXIT_HELP)
@@ -21,7 +26,6 @@ def judge(run_folder: Path, profile_name: str | None, verbose: bool) -> int:
     from bench.judge.verdicts import judge, status
     from bench.model.profile import load
     from bench.model.verdict import EXIT
-    from bench.run.finish import keep
     from bench.store import load as load_run
 
     from .page import own_profile, refresher
@@ -32,11 +36,23 @@ def judge(run_folder: Path, profile_name: str | None, verbose: bool) -> int:
     # a report must not say other than the verdicts beside it
     refresh = refresher(run_folder) if (run_folder / "report.html").exists() else None
     judged = judge(load_run(run_folder), profile)
-    unsaved = keep(judged, profile, refresh)
+    unsaved = _kept(judged, profile, refresh)
     summarise(judged, verbose, short=True, profile_name=profile.name)
     if unsaved:
         click.echo(f"railgauge: {unsaved}", err=True)
     return EXIT[status(judged)]
+
+
+def _kept(judged: Run, profile: Profile, refresh: Callable[[Run, Profile], None] | None) -> str:
+    """As ``finish.keep``, but nothing is written where a run that goes on writes the folder."""
+    from bench.run.finish import keep
+    from bench.store import RunError, held
+
+    try:
+        with held(judged.path):
+            return keep(judged, profile, refresh)
+    except RunError as error:
+        return f"{error}; the verdict is told here and not saved"
 
 
 @click.command(epilog=EXIT_HELP)
@@ -47,7 +63,7 @@ def report(run_folder: Path) -> int:
     from bench.model.profile import parse
     from bench.model.verdict import EXIT
     from bench.run.finish import settle
-    from bench.store import judged_by
+    from bench.store import held, judged_by
     from reports import evidence, write
 
     from .page import own_profile, where_report
@@ -56,8 +72,9 @@ def report(run_folder: Path) -> int:
     text = judged_by(run_folder)
     profile = parse(text, "the profile of the last judgement") if text else own_profile(run_folder)
     seen = evidence(run_folder)
-    run = settle(run_folder, profile)
-    write(run, profile, seen)
+    with held(run_folder):
+        run = settle(run_folder, profile)
+        write(run, profile, seen)
     if text:
         click.echo(
             f"judged by {profile.name}, as last time; to use the run's own profile: railgauge judge {run_folder}"

@@ -15,8 +15,9 @@ from bench import launch
 from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE
 from bench.model.verdict import EXIT, overall
 from bench.run.options import CannotRun, Options
-from bench.store import RunError, in_use
+from bench.store import MANIFEST, RunError, held, manifest_of
 from bench.store import load as load_run
+from bench.store.files import exists
 from bench.supervise import watchdog
 from bench.supervise.control import token
 
@@ -24,6 +25,7 @@ from .follow import follow, pass_on
 from .page import where_report, write_report
 
 STOP_SECONDS = 3.5
+LAST_SECONDS = 20.0  # for rank 0 to judge what it has, where mpirun ended before it
 OURS = watchdog.STARTED_MPIRUN
 
 
@@ -68,13 +70,14 @@ def under_mpirun(ranks: int, options: Options, quiet: bool, verbose: bool) -> in
     finally:
         if job.poll() is None:  # a fault of ours leaves no job behind
             os.killpg(job.pid, signal.SIGKILL)
-    if job.returncode == EXIT_USAGE or _of_another(options.out, mark):
-        return EXIT_USAGE  # refused before it began: what lies in the folder is another run's
-    # who interrupts is not kept waiting for a drawing; nobody sits there after a signal, nor when rank 0 was killed
-    missing = not interrupted and not options.probe_only and not (options.out / "report.html").exists()
-    if (asked or missing) and (options.out / "verdicts.json").exists():
-        write_report(load_run(options.out), options.profile)
-    code = _believe(job.returncode, options, quiet, verbose)
+    if not _began(options.out, mark):
+        return _never_began(job.returncode, options)
+    with held(options.out, LAST_SECONDS):
+        # who interrupts is not kept waiting for a drawing; nobody sits there after a signal, nor when rank 0 was killed
+        missing = not interrupted and not options.probe_only and not (options.out / "report.html").exists()
+        if (asked or missing) and (options.out / "verdicts.json").exists():
+            write_report(load_run(options.out), options.profile)
+        code = _believe(options, quiet, verbose)
     where_report(options.out)
     return code
 
@@ -117,27 +120,24 @@ def leader_of(folder: Path, mark: str) -> int:
     return pid
 
 
-def _of_another(folder: Path, mark: str) -> bool:
-    """Whether another job, which goes on, writes this folder."""
-    if not in_use(folder):
-        return False
-    try:
-        return not leader_of(folder, mark)
-    except ProcessLookupError:
-        return True
+def _began(folder: Path, mark: str) -> bool:
+    """Whether the run in the folder is that of the job with our ``mark``, and no other that came first."""
+    return exists(folder, MANIFEST) and manifest_of(folder).settings.started_by == mark
 
 
-def _believe(returned: int, options: Options, quiet: bool, verbose: bool) -> int:
+def _never_began(returned: int, options: Options) -> int:
+    """The exit status of a job that measured nothing; what lies in the folder, if anything, is another run's."""
+    if returned in (EXIT_USAGE, EXIT_INCONCLUSIVE):  # rank 0 has said why
+        return returned
+    raise CannotRun(
+        f"mpirun ended with status {returned} before the run {'was resumed' if options.resumed else 'started'}; see "
+        "its messages above"
+    )
+
+
+def _believe(options: Options, quiet: bool, verbose: bool) -> int:
     """The run's own verdict, never the launcher's status: mpirun can end with 0 although a node died."""
-    run = load_run(options.out) if (options.out / "manifest.json").exists() else None
-    before = options.resumed.manifest.settings if options.resumed else None
-    if run is None or run.manifest.settings == before:
-        if returned == EXIT_INCONCLUSIVE:
-            return returned
-        raise CannotRun(
-            f"mpirun ended with status {returned} before the run {'was resumed' if run else 'started'}; see its "
-            "messages above"
-        )
+    run = load_run(options.out)
     if run.verdicts:
         return EXIT[overall(verdict.status for verdict in run.verdicts)]
     click.echo("railgauge: the run did not finish; judging what was measured", err=True)

@@ -98,6 +98,7 @@ def _here(run: Run, options: Options, terminal: Terminal) -> int:
     from bench.run.finish import finish
     from bench.run.join import take_part
     from bench.run.resume import ResumeRefused
+    from bench.store import held
     from bench.store.standing import standing
 
     from .local_job import under_mpirun
@@ -106,7 +107,8 @@ def _here(run: Run, options: Options, terminal: Terminal) -> int:
     now, ranks, nodes = standing(run), len(run.manifest.ranks), len(run.manifest.nodes)
     if run.ended is not None and not now.missing:
         click.echo(f"{run.path} is complete: {now.text}; judged again:")
-        return finish(run.path, options.profile, terminal, options.report)
+        with held(run.path):
+            return finish(run.path, options.profile, terminal, options.report)
     if nodes > 1:
         raise ResumeRefused(
             f"{run.path} was measured on {nodes} nodes with {ranks} ranks: start it again with a launcher on the same "

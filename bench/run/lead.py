@@ -27,7 +27,7 @@ from bench.model.rails import by_port
 from bench.model.verdict import EXIT
 from bench.plan import Job, Memory, PlanError, acceptance, by_node, fit, sweep_cases, whole, within
 from bench.plan.nightly import short
-from bench.store import UNWRITTEN, VERDICTS, Manifest, Phase, Plan, Recorder, Run, RunError, Settings
+from bench.store import UNWRITTEN, VERDICTS, Manifest, Phase, Plan, Recorder, Run, RunError, Settings, load
 from bench.store.standing import standing
 from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator, dismiss
@@ -88,16 +88,17 @@ def _coordinate(
 ) -> int:
     with Recorder(options.out, options.resumed is not None, options.share) as recorder:
         chief = Coordinator(control, supervisor, recorder, options.limits, watcher.notice, departures)
+        if options.resumed:  # as it is now that nobody else writes it
+            options = replace(options, resumed=load(options.out))
         whole, unwritten = _kept(chief, options, where, watcher)
-    code = EXIT_INCONCLUSIVE
-    if options.probe_only and whole:
-        code = probed(options, watcher)
-    elif (options.out / "manifest.json").exists():
+        if options.probe_only and whole:
+            return probed(options, watcher)
+        if not (options.out / "manifest.json").exists():
+            return EXIT_INCONCLUSIVE
         if options.nightly and whole:
             nightly.end(options.out, options.nightly, options.profile)
         # somebody who interrupts is not kept waiting for a drawing, and mpirun kills after a second
-        code = finish(options.out, options.profile, watcher, options.report if whole else None, unwritten)
-    return code
+        return finish(options.out, options.profile, watcher, options.report if whole else None, unwritten)
 
 
 def _kept(chief: Coordinator, options: Options, where: Place, watcher: Watcher) -> tuple[bool, str]:
@@ -175,7 +176,9 @@ def _go_on(chief: Coordinator, options: Options, run: Run, watcher: Watcher) -> 
     chief.recorder.note(text)
     watcher.notice("said", {"text": text})
     was = run.manifest.settings
-    manifest = replace(run.manifest, settings=replace(was, pid=os.getpid(), resumed=was.resumed + 1))
+    mark = os.environ.get(STARTED_MPIRUN, "")
+    settings = replace(was, pid=os.getpid(), resumed=was.resumed + 1, started_by=mark)
+    manifest = replace(run.manifest, settings=settings)
     chief.recorder.manifest(manifest)
     chief.recorder.plan(plan)
     (run.path / VERDICTS).unlink(missing_ok=True)  # of the first part alone
@@ -320,6 +323,7 @@ def _manifest(
         ranks=ranks,
         settings=Settings(
             pid=os.getpid(),
+            started_by=os.environ.get(STARTED_MPIRUN, ""),
             precision=options.rules.precision,
             budget=options.rules.budget,
             iterations=options.rules.iterations,

@@ -47,5 +47,5 @@ from .files import (
     write_text,
 )
 from .read import judged_by, load, manifest_of
-from .record import Recorder, in_use, save_history, save_verdicts
+from .record import Recorder, held, save_history, save_verdicts
 from .run import Manifest, Phase, Plan, Refusal, Run, Settings, of_facts, parts

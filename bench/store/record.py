@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,8 @@ class Recorder:
     def _reopen(self) -> None:
         try:
             self._journal = files.opened(self.path, JOURNAL, os.O_RDWR | os.O_APPEND)
-            _hold(self._journal)
+            if not _hold(self._journal):
+                raise RunError(f"{self.path} is still being written by its run", EXIT_USAGE)
             torn = {JOURNAL: _end_line(self._journal)}
             self._whole = os.fstat(self._journal).st_size
             for name in (COUNTERS, HEALTH, VERBS, f"{LOGS}/{FABRIC}"):
@@ -92,8 +93,6 @@ class Recorder:
             for name, number in torn.items():
                 if number:
                     self.add(Torn(name, number))
-        except BlockingIOError:
-            raise RunError(f"{self.path} is still being written by its run", EXIT_USAGE) from None
         except OSError as error:
             raise RunError(f"cannot go on in {self.path}: {error.strerror}") from None
 
@@ -207,29 +206,34 @@ class Recorder:
         files.write_file(self.path, name, text)
 
 
-def _hold(journal: int) -> None:
-    """Nobody else may write this journal as long as we live. BlockingIOError where somebody does."""
+def _hold(journal: int) -> bool:
+    """Whether nobody else writes this journal, nor will until it is closed."""
     try:
         fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise
+        return False
     except OSError:
-        return  # a file system without locks
+        return True  # a file system without locks
+    return True
 
 
-def in_use(path: Path) -> bool:
-    """Whether a process that lives writes this run folder."""
+@contextlib.contextmanager
+def held(path: Path, limit: float = 0.0) -> Iterator[None]:
+    """Nobody else writes this run folder meanwhile. Raises RunError where a process does after ``limit`` seconds."""
     try:
         journal = files.opened(path, JOURNAL, os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            _hold(journal)
-        finally:
-            os.close(journal)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
+    except OSError:  # no journal: nobody writes it
+        yield
+        return
+    deadline = time.monotonic() + limit
+    try:
+        while not _hold(journal):
+            if time.monotonic() >= deadline:
+                raise RunError(f"{path} is still being written by its run", EXIT_USAGE)
+            time.sleep(0.05)
+        yield
+    finally:
+        os.close(journal)
 
 
 def _end_line(file: int) -> int:

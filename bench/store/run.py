@@ -23,7 +23,7 @@ from .files import FORMAT
 class Settings:
     """How a run was measured, or of an import (``files``, ``layout``, ``problems``, ``faults``) what it was made of.
 
-    pid          of the process that leads the run
+    pid          of the process that leads the run; ``started_by``: the job of the command that started mpirun
     precision    relative width of the confidence interval at which a case ends; ``budget``: seconds at which it does
     iterations   timed calls of a case where their number was given; ``repetitions``: calls whose results are verified
     hang         seconds without progress after which a case is ended
@@ -43,6 +43,7 @@ class Settings:
     worker_environment: dict[str, str] = field(default_factory=dict)
     night: Duration | None = None
     resumed: Count = 0
+    started_by: str = ""
     files: tuple[str, ...] = ()
     layout: str = ""
     problems: tuple[str, ...] = ()
@@ -50,7 +51,7 @@ class Settings:
 
     def items(self) -> list[tuple[str, object]]:
         """What was set, by name."""
-        unset = Settings()
+        unset = Settings(started_by=self.started_by)  # of use to that command alone
         found = ((name, getattr(self, name)) for name in self.__dataclass_fields__)
         return [(name, value) for name, value in found if value != getattr(unset, name)]
 

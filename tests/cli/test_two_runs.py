@@ -3,17 +3,22 @@
 import json
 import os
 import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import mpi_jobs
 import runs
+from bench.cli import judging, resuming
 from bench.cli.local_job import OURS, leader_of
 from bench.cli.start import new_folder
+from bench.cli.terminal import Terminal
+from bench.launch import Place
 from bench.model.verdict import Status
-from bench.store import MANIFEST, Recorder, in_use, load
+from bench.run import lead
+from bench.run.options import Options
+from bench.store import MANIFEST, Recorder, RunError, held, load
 
 
 @pytest.mark.mpi
@@ -35,13 +40,67 @@ def test_of_two_runs_that_begin_in_one_folder_one_is_refused(tmp_path):
     assert len(ends) == 1
 
 
-def test_a_folder_is_in_use_as_long_as_its_recorder_lives(tmp_path):
-    assert not in_use(tmp_path / "run")
-    with Recorder(tmp_path / "run"):
-        code = "import sys, pathlib; from bench.store import in_use; sys.exit(not in_use(pathlib.Path(sys.argv[1])))"
-        words = [sys.executable, "-c", code, str(tmp_path / "run")]
-        assert subprocess.run(words, env=mpi_jobs.environment(), check=False).returncode == 0
-    assert not in_use(tmp_path / "run")
+def test_a_folder_is_held_as_long_as_its_recorder_lives(tmp_path):
+    with held(tmp_path / "run"):
+        pass
+    with Recorder(tmp_path / "run"), pytest.raises(RunError, match="is still being written"):  # noqa: SIM117
+        with held(tmp_path / "run"):
+            pass
+    with held(tmp_path / "run"):
+        pass
+
+
+def test_a_resume_that_waited_for_another_goes_on_with_what_that_one_left(tmp_path, monkeypatch):
+    run = load(runs.folder(tmp_path / "run", end=False))
+    with Recorder(run.path, again=True) as other:
+        other.end()
+    seen = []
+    monkeypatch.setattr(lead, "Coordinator", lambda control, supervisor, recorder, *_: recorder)
+    monkeypatch.setattr(lead, "_kept", lambda _, options, *__: (seen.append(options.resumed), ""))
+    monkeypatch.setattr(lead, "finish", lambda *_: 0)
+    options = Options(runs.LOCAL, run.path, (), resumed=run)
+    lead._coordinate(options, Place(), None, None, Terminal(quiet=True), None)
+    assert run.ended is None and seen[0].ended
+
+
+@pytest.fixture
+def live(tmp_path) -> Iterator[Path]:
+    """A run that another process writes, as far as its lock tells."""
+    run = runs.folder(tmp_path / "run")
+    with held(run):
+        yield run
+
+
+def test_a_run_that_is_being_written_is_judged_and_nothing_is_saved(live, capsys):
+    before = {path.name: path.read_bytes() for path in live.iterdir() if path.is_file()}
+    assert judging.judge.callback(live, None, False) == 0
+    assert "still being written by its run; the verdict is told here and not saved" in capsys.readouterr().err
+    with pytest.raises(RunError, match="still being written"):
+        judging.report.callback(live)
+    assert before == {path.name: path.read_bytes() for path in live.iterdir() if path.is_file()}
+
+
+def test_a_complete_run_that_another_process_writes_is_not_judged_by_resume(live, monkeypatch):
+    monkeypatch.setattr(resuming, "_options", lambda run: Options(runs.LOCAL, live, ()))
+    with pytest.raises(RunError, match="still being written"):
+        resuming._here(load(live), Options(runs.LOCAL, live, ()), Terminal(quiet=True))
+
+
+def test_the_lock_of_a_run_lasts_until_its_verdict_is_written(tmp_path, monkeypatch):
+    told = []
+
+    def finish(folder: Path, *_: object) -> int:
+        with pytest.raises(RunError), held(folder):
+            told.append("taken")
+        told.append("held")
+        return 0
+
+    monkeypatch.setattr(lead, "finish", finish)
+    monkeypatch.setattr(lead, "Coordinator", lambda control, supervisor, recorder, *_: recorder)
+    options, watcher = Options(runs.LOCAL, tmp_path / "run", ()), Terminal(quiet=True)
+    monkeypatch.setattr(lead, "_kept", lambda recorder, *_: ((tmp_path / "run" / MANIFEST).touch(), ""))
+    assert lead._coordinate(options, Place(), None, None, watcher, None) == 0
+    assert told == ["held"]
 
 
 def test_runs_of_one_second_have_folders_of_their_own():
