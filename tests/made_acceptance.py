@@ -1,0 +1,246 @@
+"""A whole acceptance run of a healthy GPU cluster in memory: the plan is the real one, times and counters fit together.
+
+The rates are those of published runs on H100 nodes with eight NDR rails; a test tampers with what comes out.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import runs
+from bench import __version__
+from bench.judge.verdicts import judge, status
+from bench.model.bounds import Fabric, candidates, wire_factor
+from bench.model.collectives import collective
+from bench.model.counters import Snapshot, snapshot
+from bench.model.facts import Node
+from bench.model.lines import CounterLine, GpuDuringCase, HealthLine, PhaseMark, WorkerGpu
+from bench.model.measurement import Case, Measurement
+from bench.model.profile import Profile
+from bench.model.verdict import Status, Verdict
+from bench.plan import AcceptOptions, Job, acceptance
+from bench.store import Manifest, Phase, Plan, Run, Settings
+from made_nodes import LAMBDA, nodes
+
+GPUS = 8
+GIGA = 1e9
+LATENCY = 25e-6
+RAIL = 48.5 * GIGA
+DEVICES = tuple(f"mlx5_{at}/1" for at in range(1, 9))
+# busbw in GB/s over several nodes, as NCCL chooses and as Ring; inside a node; copies
+AUTO = {"all_reduce": 381, "all_gather": 361, "reduce_scatter": 363, "all_to_all": 47.5, "broadcast": 345}
+AUTO |= {"reduce": 345, "gather": 46, "scatter": 46, "p2p_ring": 47}
+RING = {"all_reduce": 372, "all_gather": 366}
+COPY = {"copy_to_device": 52, "copy_to_host": 52}
+Key = tuple[str, str]  # a node, and a port
+
+
+@dataclass
+class Made:
+    """A run while it is made. ``moved``: bytes (sent, received) that each port has counted so far, by the clock ``now``."""
+
+    profile: Profile
+    machines: tuple[Node, ...]
+    dice: random.Random
+    noise: float
+    now: float = 10.0
+    moved: dict[Key, list[float]] = field(default_factory=dict)
+
+    def measure(self, case: Case) -> Iterator[Measurement]:
+        for group in case.groups:
+            factor = collective(case.collective).factor(len(group)) or 1.0
+            ideal = case.size * factor / (busbw(case, group, len(self.machines)) * GIGA)
+            seconds = ideal + (0 if case.size >= 64 << 20 else LATENCY)
+            seconds /= 1 - min(0.3, abs(self.dice.gauss(0, self.noise)))
+            blocks = tuple(
+                tuple(seconds * self.dice.uniform(0.9985, 1.0015) for _ in group) for _ in range(6)
+            )
+            calls = max(1, min(200, round(0.15 / seconds)))
+            isolated = tuple((seconds + 8e-6) * self.dice.uniform(1, 1.02) for _ in range(12))
+            busy = sum(map(max, blocks)) * calls + sum(isolated) + 6 * isolated[5]
+            (made,) = runs.measured(replace(case, groups=(group,)), seconds)
+            yield replace(
+                made, pipelined=blocks, calls=calls, isolated=isolated, started=1.7e9, ended=1.7e9 + 1.25 * busy
+            )
+
+    def count(self, case: Case, found: Measurement) -> None:
+        """Put what a measurement moved on the ports of its nodes."""
+        made = 2 + found.warmup + found.calls * len(found.pipelined) + len(found.isolated)
+        for (rank, port), (sent, received) in _bytes(case, found.ranks, len(self.machines)).items():
+            total = self.moved.setdefault((self.machines[rank // GPUS].name, port), [0.0, 0.0])
+            total[0] += sent * made * (1 + 26 / 4096)
+            total[1] += received * made * (1 + 26 / 4096)
+
+    def shots(self) -> tuple[Snapshot, ...]:
+        return tuple(self._shot(machine) for machine in self.machines)
+
+    def _shot(self, machine: Node) -> Snapshot:
+        shot = snapshot(1.7e9 + self.now, self.now, machine.ports, machine.interfaces, machine.tcp)
+        readings = dict(shot.readings)
+        for (name, port), (sent, received) in self.moved.items():
+            if name == machine.name:
+                counted = {"port_xmit_data": int(sent / 4), "port_rcv_data": int(received / 4)}
+                groups = readings[port]
+                readings[port] = {**groups, "counters": {**groups["counters"], **counted}}
+        return Snapshot(shot.time, shot.monotonic, readings)
+
+
+def busbw(case: Case, group: tuple[int, ...], count: int) -> float:
+    """GB/s of a healthy cluster."""
+    name = case.collective
+    if collective(name).alone:
+        return COPY.get(name, 1300)
+    if len({rank // GPUS for rank in group}) == 1:
+        return 478 if name == "all_reduce" else 380
+    if name in ("p2p", "p2p_bidirectional"):
+        return RAIL / GIGA
+    if case.algorithm == "ring":
+        return RING[name]
+    return 467 if name == "all_reduce" and count == 2 else AUTO[name]
+
+
+def _bytes(case: Case, group: tuple[int, ...], count: int) -> dict[tuple[int, str], tuple[float, float]]:
+    """(a rank of the node, port) → bytes that one call sends and receives there."""
+    if len({rank // GPUS for rank in group}) == 1:
+        return {}
+    own = {rank: DEVICES[rank % GPUS] if case.rail in ("", "own") else case.rail for rank in group}
+    if case.collective in ("p2p", "p2p_bidirectional"):
+        both = float(case.size) if case.collective == "p2p_bidirectional" else 0.0
+        pairs = [pair for pair in zip(group[::2], group[1::2], strict=False) if pair[0] // 8 != pair[1] // 8]
+        found = {(a, own[a]): (float(case.size), both) for a, _ in pairs}
+        return found | {(b, own[b]): (both, float(case.size)) for _, b in pairs}
+    if case.collective == "p2p_ring":
+        ends = {(node * GPUS, DEVICES[7]): (float(case.size), 0.0) for node in range(count)}
+        return ends | {(node * GPUS, DEVICES[0]): (0.0, float(case.size)) for node in range(count)}
+    least = "hierarchical" if case.collective == "all_reduce" and count == 2 else candidates(case.collective)[0]
+    algorithm = "ring" if case.algorithm == "ring" else least
+    share = case.size * wire_factor(case.collective, algorithm, Fabric(count, GPUS, 8, 50e9)) / 8
+    return {(node * GPUS, port): (share, share) for node in range(count) for port in DEVICES}
+
+
+def acceptance_run(
+    path: Path, count: int = 2, profile: Profile = LAMBDA, seed: int = 1, noise: float = 0.004
+) -> Run:
+    """A healthy run of ``count`` nodes of eight H100 GPUs, which no check finds fault with."""
+    where = tuple(replace(rank, device=f"cuda:{rank.local_rank}") for rank in runs.ranks(count, GPUS))
+    job = Job(profile, where, "nccl", AcceptOptions(), DEVICES, tuple(range(8)))
+    phases, skipped = acceptance(job, 1.0)
+    made = Made(profile, nodes(count), random.Random(seed), noise)
+    measurements: list[Measurement] = []
+    marks, counters, health = [], [], []
+    for phase in phases:
+        marks += [PhaseMark(phase.name, "begin", cases=len(phase.cases))]
+        counters.append(CounterLine(phase.name, "before", made.shots()))
+        for case in phase.cases:
+            found = list(made.measure(case))
+            for each in found:
+                made.count(case, each)
+            measurements += found
+            made.now += max(each.ended - each.started for each in found)
+        made.now += 6
+        counters.append(CounterLine(phase.name, "after", made.shots()))
+        marks += [PhaseMark(phase.name, "end", measured=len(phase.cases))]
+        health += [_health(phase, rank) for rank in range(len(where))]
+        _logs(path / "logs", phase, count)
+    manifest = Manifest(
+        id="run", started=1.7e9, command=("railgauge", "accept"), profile_name=profile.name,
+        profile_text=profile.text, launcher="openmpi", backend="nccl", ranks=where,
+        settings=Settings(pid=1, repetitions=2, budget=1.0),
+        versions={"railgauge": __version__}, environment={str(rank.rank): {} for rank in where},
+    )  # fmt: skip
+    return Run(
+        path=path, manifest=manifest, plan=Plan(tuple(phases), (), tuple(skipped)), facts=made.machines,
+        measurements=tuple(measurements), losses=(), phases=tuple(marks), counters=tuple(counters),
+        verdicts=(), notes=(), ended=1.7e9 + made.now, health=tuple(health),
+    )  # fmt: skip
+
+
+def _health(phase: Phase, rank: int) -> HealthLine:
+    at = rank % GPUS
+    gpu = WorkerGpu(at, "NVIDIA H100 80GB HBM3", f"GPU-{at}", clock_sm_max=1.98e9)
+    spell = GpuDuringCase(phase.cases[0].id, 1.0, 9, 0, [1.9e9, 1.98e9], [2.6e9, 2.6e9], [40, 55], [300, 600])
+    return HealthLine(phase.name, rank, gpu, [spell])
+
+
+def _logs(folder: Path, phase: Phase, count: int) -> None:
+    """NCCL's log of each rank, in the phases that ask for it."""
+    pinned = phase.name.startswith("pinned")
+    if phase.name != "evidence" and not pinned:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    rails = [phase.cases[0].rail.split("/")[0]] if pinned else [name.split("/")[0] for name in DEVICES]
+    for rank in range(count * GPUS):
+        (folder / f"{phase.name}.{rank}.log").write_text(_log(rank, count, rails))
+
+
+def _log(rank: int, count: int, rails: list[str]) -> str:
+    node, local = divmod(rank, GPUS)
+    total, peer = count * GPUS, (rank + GPUS) % (count * GPUS)
+    listed = " ".join(f"[{at}]{name}:1/IB" for at, name in enumerate(rails))
+    comm = f"ncclCommInitRank comm 0xa{rank} rank {rank} nranks {total} cudaDev {local} nvmlDev {local} busId {local}000 commId 0x7"
+    said = (
+        "NCCL_IB_HCA set to ^=mlx5_0",
+        f"NET/IB : Using {listed} [RO]; OOB eth0:10.0.0.{node + 1}<0>",
+        "Using network IB",
+        f"{comm} - Init START",
+        f"comm 0xa{rank} rank {rank} nRanks {total} nNodes {count} localRanks 8 localRank {local} MNNVL 0",
+        f"Channel 00/0 : {rank}[{local}] -> {peer}[{local}] [send] via NET/IB/{0 if len(rails) == 1 else local}/GDRDMA",
+        f"{comm} - Init COMPLETE",
+    )
+    return "".join(f"n{node}:{1000 + rank}:{2000 + rank} [{local}] NCCL INFO {text}\n" for text in said)
+
+
+def judged(run: Run, profile: Profile = LAMBDA) -> tuple[Status, list[Verdict]]:
+    """The status of a run, and every verdict that is no pass."""
+    found = judge(run, profile)
+    return status(found), [each for each in found.verdicts if each.status in (Status.FAIL, Status.INCONCLUSIVE)]
+
+
+def with_rows(run: Run, change: Callable[[Case, Measurement], Measurement | None]) -> Run:
+    """The run with its measurements changed; None takes one away."""
+    cases = {case.id: case for case in run.plan.cases}
+    found = (change(cases[each.case], each) for each in run.measurements)
+    return replace(run, measurements=tuple(each for each in found if each is not None))
+
+
+def slower(found: Measurement, times: float) -> Measurement:
+    """The measurement with all of its times so much longer."""
+    return replace(
+        found,
+        pipelined=tuple(tuple(each * times for each in block) for block in found.pipelined),
+        isolated=tuple(each * times for each in found.isolated),
+        ended=found.started + (found.ended - found.started) * times,
+    )
+
+
+def with_readings(
+    run: Run, change: Callable[[CounterLine, int, dict[str, dict[str, dict[str, int]]]], None]
+) -> Run:
+    """The run with its counters changed in place: the line, the node's number, subject → group → counter → value."""
+    lines = []
+    for line in run.counters:
+        shots = []
+        for at, shot in enumerate(line.snapshots):
+            readings: Any = {name: {g: dict(v) for g, v in groups.items()} for name, groups in shot.readings.items()}
+            change(line, at, readings)
+            shots.append(Snapshot(shot.time, shot.monotonic, readings))
+        lines.append(replace(line, snapshots=tuple(shots)))
+    return replace(run, counters=tuple(lines))
+
+
+def grown_from(run: Run, phase: str, when: str, node: int, growth: Mapping[tuple[str, str, str], int]) -> Run:
+    """The run in which these (subject, group, counter) of a node stand higher from that reading on."""
+    begun = []
+
+    def change(line: CounterLine, at: int, readings: dict[str, dict[str, dict[str, int]]]) -> None:
+        if (line.phase, line.when) == (phase, when):
+            begun.append(True)
+        if begun and at == node:
+            for (subject, group, counter), more in growth.items():
+                readings[subject][group][counter] += more
+
+    return with_readings(run, change)
