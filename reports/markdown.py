@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.judge.drift.tonight import COMPARED
+from bench.judge.verdicts import spoken
 from bench.model.profile import Profile
 from bench.model.units import BITS, show_count
 from bench.store import Run
@@ -27,7 +27,7 @@ def markdown(run: Run, profile: Profile, f: Frames, drawn: tuple[str, ...]) -> s
         run=run, profile=profile, status=status, counts=counts,
         about=f"{show_count(len(m.ranks), 'rank')} on {show_count(len(m.nodes), 'node')}, {m.backend}, "
         f"{moment(m.started)}, {duration(run)}, run {m.id}",
-        drift=[verdict.measured for verdict in run.verdicts if verdict.check == COMPARED],
+        spoken=spoken(run),
         bad=verdict_table(in_short(problems_of(run))),
         coverage=views.coverage_table(coverage(run)), unmeasured=views.unmeasured_table(run),
         target=target, target_title=views.target_title(target) if target else "",

@@ -41,7 +41,7 @@ Key = tuple[str, str]  # a node, and a port
 
 @dataclass
 class Made:
-    """A run while it is made. ``moved``: bytes (sent, received) that each port has counted so far, by the clock ``now``."""
+    """A run while it is made. ``moved``: bytes (sent, received) that each port has counted so far, ``now``: seconds."""
 
     profile: Profile
     machines: tuple[Node, ...]
@@ -64,7 +64,12 @@ class Made:
             busy = sum(map(max, blocks)) * calls + sum(isolated) + 6 * isolated[5]
             (made,) = runs.measured(replace(case, groups=(group,)), seconds)
             yield replace(
-                made, pipelined=blocks, calls=calls, isolated=isolated, started=1.7e9, ended=1.7e9 + 1.25 * busy
+                made,
+                pipelined=blocks,
+                calls=calls,
+                isolated=isolated,
+                started=1.7e9,
+                ended=1.7e9 + 1.25 * busy,
             )
 
     def count(self, case: Case, found: Measurement) -> None:
@@ -97,7 +102,7 @@ def busbw(case: Case, group: tuple[int, ...], count: int) -> float:
     if len({rank // GPUS for rank in group}) == 1:
         return 478 if name == "all_reduce" else 380
     if name in ("p2p", "p2p_bidirectional"):
-        return RAIL / GIGA
+        return RAIL / GIGA if len(group) == 2 else 380
     if case.algorithm == "ring":
         return RING[name]
     return 467 if name == "all_reduce" and count == 2 else AUTO[name]
@@ -116,7 +121,9 @@ def _bytes(case: Case, group: tuple[int, ...], count: int) -> dict[tuple[int, st
     if case.collective == "p2p_ring":
         ends = {(node * GPUS, DEVICES[7]): (float(case.size), 0.0) for node in range(count)}
         return ends | {(node * GPUS, DEVICES[0]): (0.0, float(case.size)) for node in range(count)}
-    least = "hierarchical" if case.collective == "all_reduce" and count == 2 else candidates(case.collective)[0]
+    least = (
+        "hierarchical" if case.collective == "all_reduce" and count == 2 else candidates(case.collective)[0]
+    )
     algorithm = "ring" if case.algorithm == "ring" else least
     share = case.size * wire_factor(case.collective, algorithm, Fabric(count, GPUS, 8, 50e9)) / 8
     return {(node * GPUS, port): (share, share) for node in range(count) for port in DEVICES}
@@ -181,7 +188,8 @@ def _log(rank: int, count: int, rails: list[str]) -> str:
     node, local = divmod(rank, GPUS)
     total, peer = count * GPUS, (rank + GPUS) % (count * GPUS)
     listed = " ".join(f"[{at}]{name}:1/IB" for at, name in enumerate(rails))
-    comm = f"ncclCommInitRank comm 0xa{rank} rank {rank} nranks {total} cudaDev {local} nvmlDev {local} busId {local}000 commId 0x7"
+    comm = f"ncclCommInitRank comm 0xa{rank} rank {rank} nranks {total} cudaDev {local} nvmlDev {local}"
+    comm += f" busId {local}000 commId 0x7"
     said = (
         "NCCL_IB_HCA set to ^=mlx5_0",
         f"NET/IB : Using {listed} [RO]; OOB eth0:10.0.0.{node + 1}<0>",
@@ -197,7 +205,9 @@ def _log(rank: int, count: int, rails: list[str]) -> str:
 def judged(run: Run, profile: Profile = LAMBDA) -> tuple[Status, list[Verdict]]:
     """The status of a run, and every verdict that is no pass."""
     found = judge(run, profile)
-    return status(found), [each for each in found.verdicts if each.status in (Status.FAIL, Status.INCONCLUSIVE)]
+    return status(found), [
+        each for each in found.verdicts if each.status in (Status.FAIL, Status.INCONCLUSIVE)
+    ]
 
 
 def with_rows(run: Run, change: Callable[[Case, Measurement], Measurement | None]) -> Run:
@@ -225,7 +235,9 @@ def with_readings(
     for line in run.counters:
         shots = []
         for at, shot in enumerate(line.snapshots):
-            readings: Any = {name: {g: dict(v) for g, v in groups.items()} for name, groups in shot.readings.items()}
+            readings: Any = {
+                name: {g: dict(v) for g, v in groups.items()} for name, groups in shot.readings.items()
+            }
             change(line, at, readings)
             shots.append(Snapshot(shot.time, shot.monotonic, readings))
         lines.append(replace(line, snapshots=tuple(shots)))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.exchange.exporting.nccl_tests import lines_of, table_footer, table_header, table_line
+from bench.judge.checks.equals import UNBOUNDED
 from bench.judge.drift.tonight import COMPARED
 from bench.judge.peaks import tops
 from bench.model.measurement import Case
@@ -171,12 +172,19 @@ def summarise(run: Run, verbose: bool, short: bool, profile_name: str = "") -> N
 
 
 def one_line(verdicts: tuple[Verdict, ...], profile_name: str) -> str:
-    """``PASS: 21 passed, 0 failed, 0 inconclusive, 2 not applicable (profile local; --verbose lists them)``."""
+    """``PASS: 21 passed, 0 failed, 0 inconclusive, 2 not applicable (profile local; --verbose lists them)``; before the
+    profile how many rows have no bound, where some have none.
+    """
     count = {status: sum(verdict.status is status for verdict in verdicts) for status in Status}
+    unbounded = [
+        f"; {verdict.measured.partition(':')[0]}"
+        for verdict in verdicts
+        if verdict.check == UNBOUNDED and verdict.status is Status.SKIP
+    ]
     return (
         f"{overall(verdict.status for verdict in verdicts).shown}: {count[Status.PASS]} passed, "
         f"{count[Status.FAIL]} failed, {count[Status.INCONCLUSIVE]} inconclusive, {count[Status.SKIP]} not "
-        f"applicable (profile {on_one_line(profile_name)}; --verbose lists them)"
+        f"applicable{''.join(unbounded)} (profile {on_one_line(profile_name)}; --verbose lists them)"
     )
 
 

@@ -17,6 +17,7 @@ from .blame import Background
 from .blame.background import known, rail_names
 from .counter_windows import CounterWindow, Gap, begun, windows
 from .drift.tonight import Tonight, tonight
+from .equals import Comparison, comparisons
 from .gpu_of_rank import placed
 from .log_files import log_of
 
@@ -78,6 +79,11 @@ class Evidence:
             and row.case.algorithm == (limit.algorithm or "auto")
             and row.case.phase != "evidence"
         ]
+
+    @cached_property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """Every row beside its equals."""
+        return tuple(comparisons(self.rows))
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:

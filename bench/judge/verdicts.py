@@ -9,6 +9,10 @@ from bench.model.verdict import Status, Verdict, overall
 from bench.store import IMPORTED, Run
 
 from .checks import CHECKS, Evidence
+from .checks.equals import UNBOUNDED
+from .drift.tonight import COMPARED
+
+SPOKEN = (COMPARED, UNBOUNDED)
 
 
 def judge(run: Run, profile: Profile, facts_only: bool = False) -> Run:
@@ -44,6 +48,11 @@ def judge(run: Run, profile: Profile, facts_only: bool = False) -> Run:
         told = f"an import holds no facts of the machines: {len(left)} checks on them were left out"
         verdicts.insert(0, Verdict("facts", "all nodes", Status.SKIP, told, evidence=tuple(left)))
     return replace(run, verdicts=tuple(verdicts), by=profile.name)
+
+
+def spoken(run: Run) -> tuple[str, ...]:
+    """What a person is told of every run beside its verdict: the nights it was compared with, what has no bound."""
+    return tuple(each.measured for each in run.verdicts if each.check in SPOKEN)
 
 
 def status(run: Run) -> Status:

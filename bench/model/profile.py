@@ -146,6 +146,8 @@ class Profile:
 
     nvlink   of one GPU, each way
     alone    busbw of all_reduce on one healthy node alone: tells a limit inside the node from one outside
+    share_of_ceiling  what the largest message of a collective that no bound speaks of reaches of its ceiling at least
+    host_copies       bytes/s of each GPU from and to its host at least, all GPUs of a node at once
     """
 
     name: str
@@ -158,6 +160,8 @@ class Profile:
     gpu_name: str = ""
     nvlink: Bound | None = None
     alone: Bound | None = None
+    share_of_ceiling: Bound | None = None
+    host_copies: Bound | None = None
     rails: Rails = field(default_factory=Rails)
     environment: dict[str, str] = field(default_factory=dict)
     sweep: Sweep = field(default_factory=Sweep)
@@ -346,6 +350,8 @@ def _profile(top: _Table, text: str) -> Profile:
         gpu_name=cluster.take("gpu_name", str, ""),
         nvlink=cluster.bound("nvlink", parse_rate),
         alone=cluster.bound("alone", parse_rate),
+        share_of_ceiling=cluster.bound("share_of_ceiling", parse_share),
+        host_copies=cluster.bound("host_copies", parse_rate),
         rails=_rails(top.table("rails")),
         environment=_environment(top),
         sweep=_sweep(top.table("sweep")),

@@ -11,4 +11,6 @@ CROSS, PINNED, SCREEN = (
 )  # across rails; one rail alone, "pinned-3"; rings, "screen-2"
 INSIDE = "inside"  # GPUs against each other inside their nodes
 LINKS = "links"  # the same on a job of one node
+NODES = "nodes"  # each node by itself
+RERUN = "rerun"  # what was slow in a phase, measured once more: "rerun-collectives"
 BUDGET, GIVEN_UP = "budget", "given up"  # rows of what a plan leaves out: one on the budget, one for each cut

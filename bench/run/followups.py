@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 
+from bench.judge import equals
 from bench.judge.blame import transfers
+from bench.judge.checks.equals import no_speed
 from bench.judge.drift import tonight
 from bench.plan import PAIR_RULES, pair_cases, seconds, step_phase
-from bench.plan.names import AGAIN, FIRST, REPEATED, SCREEN
+from bench.plan.names import AGAIN, FIRST, REPEATED, RERUN, SCREEN
 from bench.plan.rails import SUSPECT_RULES
 from bench.plan.screening import most_steps
 from bench.store import Phase
@@ -31,7 +33,7 @@ def follow_up(live: LiveRun, phase: Phase, until: float | None) -> None:
 
 
 def _kinds(live: LiveRun, name: str) -> tuple[Maker, ...]:
-    found: tuple[Maker, ...] = (_out_of_line,) if live.options.nightly else ()
+    found: tuple[Maker, ...] = (_out_of_line,) if live.options.nightly else (_slower_than_equals,)
     if name == FIRST:
         found += (_suspects, _repeated)
     return (*found, _traced) if name.startswith(SCREEN) else found
@@ -41,6 +43,15 @@ def _out_of_line(live: LiveRun, phase: Phase, number: int) -> Phase | None:
     """Of a nightly run: what is out of its baseline, once more."""
     more = tonight.again(live.evidence().run, live.profile, phase.name) if number == 1 else None
     return more and replace(more, environment=phase.environment)
+
+
+def _slower_than_equals(live: LiveRun, phase: Phase, number: int) -> Phase | None:
+    """What is slower than its equals, or than a larger message, once more as it was."""
+    if number > 1 or live.options.sweeps or no_speed(evidence := live.evidence()):
+        return None
+    cases = equals.again(phase.name, evidence.comparisons)
+    name, title = f"{RERUN}-{phase.name}", f"slower than its equals in {phase.name}: measured again"
+    return _planned(live, replace(phase, name=name, title=title, cases=cases))
 
 
 def _suspects(live: LiveRun, phase: Phase, number: int) -> Phase | None:

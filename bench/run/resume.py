@@ -16,7 +16,7 @@ from bench.model.errors import EXIT_USAGE, RailGaugeError
 from bench.model.facts import Node
 from bench.model.measurement import Case, Rank
 from bench.model.units import show_some
-from bench.plan.names import AGAIN, FIRST, SCREEN
+from bench.plan.names import AGAIN, FIRST, RERUN, SCREEN
 from bench.plan.rails import FOLLOW_UPS
 from bench.store import Phase, Plan, Run
 from bench.store.seal import not_own
@@ -72,7 +72,7 @@ def planned_anew(run: Run, phases: Sequence[Phase]) -> Plan:
     messages = {_message(case) for phase in phases for case in phase.cases}
     kept = []
     for phase in run.plan.phases:
-        now = fresh.get(phase.name)
+        now, like = fresh.get(phase.name), fresh.get(phase.name.removeprefix(f"{RERUN}-"))
         rules = next((rules for name, rules in FOLLOW_UPS.items() if _follows(phase.name, name)), None)
         if now:
             known = {case.id: case for case in now.cases}
@@ -80,8 +80,13 @@ def planned_anew(run: Run, phases: Sequence[Phase]) -> Plan:
             share = len(phase.cases) / max(1, len(now.cases))
             now = replace(now, cases=phase.cases, seconds=now.seconds * share)
         else:
-            strange = [case.id for case in phase.cases if rules is None or _message(case) not in messages]
-            now = replace(phase, environment={}, rules=dict(rules or {}))
+            known_kind = rules is not None or like is not None
+            strange = [case.id for case in phase.cases if not known_kind or _message(case) not in messages]
+            now = replace(
+                phase,
+                environment=like.environment if like else {},
+                rules=like.rules if like else dict(rules or {}),
+            )
         if strange:
             raise ResumeRefused(
                 f"{run.path}: plan.json has {strange[0]} in phase {phase.name}, which nobody would plan from this "

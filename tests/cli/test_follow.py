@@ -25,11 +25,13 @@ def test_a_job_is_followed_to_its_end_and_its_words_pass(tmp_path, capsys, monke
     monkeypatch.setattr(follow, "QUIET_SECONDS", 0.0)
     monkeypatch.setattr(follow, "LOOK_SECONDS", 0.01)
     told = []
-    monkeypatch.setattr(follow.Bar, "update", lambda bar, *words: told.append(words))
+    monkeypatch.setattr(follow.ProgressBar, "update", lambda bar, *words: told.append(words))
     folder = runs.folder(tmp_path / "run")
     code = "print('a word of the job', flush=True); input()"
     job = subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True)
-    monkeypatch.setattr(follow.Bar, "start", lambda bar: job.stdin.close())  # it ends once it was looked at
+    monkeypatch.setattr(
+        follow.ProgressBar, "start", lambda bar: job.stdin.close()
+    )  # it ends once it was looked at
     follow.follow(job, folder)
     assert job.wait() == 1  # no input: EOFError
     job.stdout.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from bench.judge.drift.tonight import COMPARED
+from bench.judge.verdicts import spoken
 from bench.model.units import show_count
 from bench.store import Run
 
@@ -20,7 +20,7 @@ def digest(run: Run) -> str:
     nodes = show_count(len(run.manifest.nodes), "node")
     lines = [
         f"RailGauge {run.manifest.id}, {nodes}: {title(run)}: {counts(run)} (profile {run.profile_name})",
-        *(each.measured for each in run.verdicts if each.check == COMPARED),
+        *spoken(run),
         *(f"• {each.status.shown}: {each.check}: {each.message}" for each in found[:MOST]),
     ]
     if len(found) > MOST:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
-from bench.model.profile import Limit
-from bench.model.units import show_both, show_seconds, show_size
+from bench.judge.wire import of_row
+from bench.model.profile import LARGE, Limit
+from bench.model.units import show_both, show_rate, show_seconds, show_share, show_size
+from bench.model.verdict import Bound
+from bench.plan.names import NODES, RERUN
 from bench.store import IMPORTED
+from bench.store.rows import Row
+
+ALONE_SHARE = (
+    0.85  # of the profile's figure for one node: healthy ones differ by some per cent, a lost NVLS costs 25 %
+)
+LARGE_BLOCK = 4 << 20  # bytes from one rank to another from which on bandwidth counts
 
 
 @check("limits.busbw", on_fail="see the rails and pairs for the node, rail or port that holds it back")
@@ -19,16 +30,7 @@ def busbw(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         rows = evidence.rows_of(limit)
         if not rows:
             yield missing(limit, evidence)
-        for row in rows:
-            yield Finding(
-                row.case.id,
-                limit.bound.reached(row.busbw),
-                f"busbw {show_both(row.busbw)}",
-                row.busbw,
-                wanted=f"at least {limit.bound.text}",
-                source=limit.bound.source,
-                bound=limit.bound.value,
-            )
+        yield from (against(row, limit.bound) for row in rows)
 
 
 @check("limits.latency", on_fail="look for another load on the nodes, then for retransmissions")
@@ -39,7 +41,7 @@ def latency(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         if not rows:
             yield missing(limit, evidence)
         for row in rows:
-            yield Finding(
+            found = Finding(
                 row.case.id,
                 row.isolated.p50 <= limit.bound.value,
                 f"median {show_seconds(row.isolated.p50)}",
@@ -48,6 +50,151 @@ def latency(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
                 source=limit.bound.source,
                 bound=limit.bound.value,
             )
+            yield _certain(found, row)
+
+
+def _no_share(evidence: Evidence) -> str:
+    return "" if evidence.profile.share_of_ceiling else "the profile names no share of the ceiling"
+
+
+@check(
+    "limits.ceiling_share",
+    subject="all rows",
+    on_fail="see the rails, pairs and nodes for what holds it back; then railgauge run with this collective alone",
+    every="the largest message of each collective without a bound of its own reaches its share of the ceiling",
+    unit="rows",
+    unless=(_no_share,),
+)
+def ceiling_share(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
+    """The largest message of each collective that no bound speaks of reaches a share of what the fabric allows."""
+    found = list(with_ceiling(evidence))
+    if not found:
+        yield NotApplicable("no row that has a ceiling is without a bound of its own")
+    yield from (against(row, bound) for row, bound in found)
+
+
+def with_ceiling(evidence: Evidence) -> Iterator[tuple[Row, Bound]]:
+    """The rows of ``ceiling_share``, with the busbw that they must reach by the algorithm that allows least."""
+    share = evidence.profile.share_of_ceiling
+    bounded = {id(row) for limit in evidence.limits("busbw") for row in evidence.rows_of(limit)}
+    series: dict[tuple[str, ...], Row] = {}
+    for row in evidence.rows:
+        case = row.case
+        if row.ranks == len(evidence.ranks) and case.phase != "evidence" and not row.measurement.extra.failed:
+            key = case.phase, case.collective, case.placement, case.algorithm
+            series[key] = max(row, series.get(key, row), key=lambda each: each.case.size)
+    for row in series.values() if share else ():
+        reading = of_row(row, evidence.run, evidence.profile)
+        if reading is None or not _is_large(row) or id(row) in bounded or share is None:
+            continue
+        ceiling = min(each.ceiling for each in reading.readings)
+        text = f"{show_rate(share.value * ceiling)}, {share.text} of the ceiling {show_rate(ceiling)}"
+        yield row, replace(share, value=share.value * ceiling, text=text)
+
+
+def _is_large(row: Row) -> bool:
+    """Whether bandwidth counts in a row, and no longer the latency of its messages: of n ranks each may send n."""
+    spread = row.case.collective in ("all_to_all", "gather", "scatter")
+    return row.case.size >= LARGE and row.case.size >= LARGE_BLOCK * (row.ranks if spread else 1)
+
+
+def _no_node(evidence: Evidence) -> str:
+    if evidence.profile.alone is None:
+        return "the profile does not say what a healthy node reaches alone"
+    return "" if _alone(evidence) else "no node was measured by itself in a phase of its own"
+
+
+def _alone(evidence: Evidence) -> dict[str, Row]:
+    """Each node's own all_reduce; of one that was measured again the faster."""
+    found: dict[str, Row] = {}
+    for row in evidence.rows:
+        if row.case.phase in (NODES, f"{RERUN}-{NODES}") and row.case.collective == "all_reduce":
+            node = evidence.run.node_of.get(row.measurement.ranks[0], "?")
+            found[node] = max(row, found.get(node, row), key=lambda each: each.busbw)
+    return found
+
+
+@check(
+    "limits.alone",
+    on_fail="look at NVLink, NVLS and the fabric manager of that node: nvidia-smi nvlink -s, nvidia-smi -q",
+    every="all_reduce inside each node is as fast as on a healthy one",
+    unit="nodes",
+    unless=(_no_node,),
+)
+def alone(evidence: Evidence) -> Iterator[Finding]:
+    """Every node reaches what a healthy one reaches in all_reduce by itself."""
+    healthy = evidence.profile.alone
+    if healthy is not None:
+        text = f"{show_share(ALONE_SHARE)} of {healthy.text}"
+        bound = replace(healthy, value=ALONE_SHARE * healthy.value, text=text)
+        for node, row in _alone(evidence).items():
+            yield replace(against(row, bound), subject=node)
+
+
+def _no_copies(evidence: Evidence) -> str:
+    if evidence.profile.host_copies is None:
+        return "the profile names no rate of copies from and to the host"
+    return "" if _copies(evidence) else "no large copy from or to the host was measured"
+
+
+def _copies(evidence: Evidence) -> list[Row]:
+    """The largest copies between host and GPU."""
+    rows = [row for row in evidence.rows if row.case.collective in ("copy_to_device", "copy_to_host")]
+    largest = max((row.case.size for row in rows), default=0)
+    return [row for row in rows if row.case.size == largest >= LARGE]
+
+
+@check(
+    "limits.host_copies",
+    on_fail="see pcie.link of that GPU and where its host memory lies: nvidia-smi topo -m, numactl -H",
+    every="every GPU copies from and to its host fast enough",
+    unit="copies",
+    unless=(_no_copies,),
+)
+def host_copies(evidence: Evidence) -> Iterator[Finding]:
+    """Every GPU copies from and to its host as fast as the profile asks, all GPUs at once."""
+    for row in _copies(evidence):
+        if evidence.profile.host_copies:
+            found = against(row, evidence.profile.host_copies)
+            yield replace(found, subject=f"{who(row, evidence)}, {row.case.collective}")
+
+
+def who(row: Row, evidence: Evidence) -> str:
+    """``n1``, ``n1 GPU 2``, ``n1 GPU 2 – GPU 5``: the part of the cluster that a row measured."""
+    ranks, places = row.measurement.ranks, evidence.gpu_of_rank
+    by_node = defaultdict(list)
+    for rank in ranks:
+        at = places.get(rank)
+        by_node[evidence.run.node_of.get(rank, "?")].append(f"GPU {at}" if at is not None else f"rank {rank}")
+    if len(ranks) > 2:
+        return ", ".join(by_node)
+    return " to ".join(f"{node} {' – '.join(gpus)}" for node, gpus in by_node.items())
+
+
+def against(row: Row, bound: Bound) -> Finding:
+    """A row's busbw against a floor."""
+    found = Finding(
+        row.case.id,
+        bound.reached(row.busbw),
+        f"busbw {show_both(row.busbw)}",
+        row.busbw,
+        wanted=f"at least {bound.text}",
+        source=bound.source,
+        bound=bound.value,
+    )
+    return _certain(found, row)
+
+
+def _certain(found: Finding, row: Row) -> Finding:
+    """The finding, INCONCLUSIVE where its bound lies within the 95 % confidence interval of the figure."""
+    width = row.measurement.precision
+    assert found.value is not None and found.bound is not None
+    if width is None or not abs(found.value - found.bound) < found.value * width / 2:
+        return found
+    text = f"{found.measured} ± {show_share(width / 2)} (95 % confidence): too uncertain to be held against the bound"
+    return replace(
+        found, ok=None, measured=text, step="see what else uses the nodes, then measure again, longer"
+    )
 
 
 def missing(limit: Limit, evidence: Evidence) -> Finding | NotApplicable:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import median
 
 from bench.judge.evidence import Evidence
-from bench.judge.findings import Finding
+from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
 from bench.model.lines import GpuDuringCase, HealthLine
-from bench.model.units import MEGA
+from bench.model.units import MEGA, show_share
 from bench.store import IMPORTED
 
 from .gpus import FAULTS
 
 # what slows a GPU as it is meant to, and is shown with the others' clocks
+LEAST_CLOCK = 0.85  # of the median GPU: what power costs one more than another is a few per cent
 WORK = ("sw_power_cap", "applications_clocks", "sync_boost", "display_clocks", "board_limit")
 
 
@@ -104,3 +106,41 @@ def _clocks(spells: list[GpuDuringCase], lines: list[HealthLine]) -> str:
         if values:
             parts.append(f"{before}{min(values):.0f} to {max(values):.0f}{after}")
     return ", ".join(parts) or "clocks not known"
+
+
+@check(
+    "gpus.clock",
+    subject="all GPUs",
+    wanted=f"at least {show_share(LEAST_CLOCK)} of the median of the GPUs",
+    source="NVML, sampled while it was measured",
+    on_fail="see whether its clocks are locked (nvidia-smi -rgc frees them), then its power and cooling",
+    every="every GPU reached the clock of the others",
+    unit="GPUs",
+    unless=(no_gpu_measured, _imported),
+)
+def clock(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
+    """Every GPU reached the SM clock of the others, and half of what it can, while it was measured."""
+    top: dict[int, float] = {}
+    most: dict[int, float] = {}
+    for line in evidence.run.health:
+        clocks = [value for spell in line.cases for value in spell.clock_sm]
+        if clocks:
+            top[line.rank] = max(*clocks, top.get(line.rank, 0.0))
+        if line.gpu and line.gpu.clock_sm_max:
+            most[line.rank] = line.gpu.clock_sm_max
+    if not top:
+        yield NotApplicable("NVML showed no clock while it was measured; see gpus.throttled")
+        return
+    usual = median(top.values())
+    for rank in evidence.ranks:
+        reached, can = top.get(rank.rank), most.get(rank.rank, 0.0)
+        name = f"{rank.node} rank {rank.rank}"
+        if reached is None:
+            yield Finding(name, None, "its clock while it was measured is not known")
+            continue
+        text = f"at most {reached / MEGA:.0f} MHz in the whole run; median of all GPUs {usual / MEGA:.0f}"
+        text += f", its maximum {can / MEGA:.0f}" if can else ""
+        ok: bool | None = reached >= LEAST_CLOCK * usual
+        if ok and evidence.profile.limits and reached < can / 2:
+            ok = None  # all GPUs alike: locked so by somebody, or never loaded
+        yield Finding(name, ok, text, reached)

@@ -16,15 +16,15 @@ from bench.model.measurement import Case
 from bench.model.profile import Limit, Profile
 from bench.model.units import show_size
 from bench.model.verdict import Status
+from bench.plan.names import NODES, RERUN
 from bench.store import Run
 from bench.store.history import Record, Sample
 from bench.store.rows import Row, rows
 
 # below this a call is a matter of latency, from it on of bandwidth
 LATENCY_BELOW = 64 << 10
-RERUN = "rerun"  # phases that measure a series of the same night once more: "rerun-collectives" ...
 TRENDS = ("collectives", "ring", "pairs")  # phases whose cases are followed over the nights
-NODES, RAILS = "nodes", FIRST
+RAILS = FIRST
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,133 @@
+"""Does every row stand where its equals stand, and how many rows are held against nothing?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from bench.judge.blame.transfers import CROSS, FIRST, LOOKS
+from bench.judge.equals import Comparison
+from bench.judge.evidence import Evidence
+from bench.judge.findings import Finding, NotApplicable
+from bench.judge.registry import check
+from bench.model.units import show_count, show_rate, show_seconds, show_size
+from bench.plan.names import INSIDE, LINKS, NODES, RERUN
+from bench.store.rows import Row
+
+from .bounds import who, with_ceiling
+
+UNBOUNDED = "limits.rows"  # the verdict that says how many rows nothing is held against
+MOST = 8  # series without a bound that are named
+
+
+def no_speed(evidence: Evidence) -> str:
+    if evidence.backend != "nccl":
+        return "gloo measures the processors of the nodes, whose speed is not gated"
+    return "" if evidence.profile.limits else "the profile gates no speed"
+
+
+@check(
+    "limits.equals",
+    subject="all rows",
+    wanted="as fast as its equals",
+    source="the same run: equal nodes, GPUs and pairs, and larger messages",
+    on_fail="it was slow both times: look at the clocks, NVLink and PCIe of that GPU or node, or run that size alone",
+    on_inconclusive="measure again: it was slow once, and was not measured a second time",
+    every="every row is as fast as its equals",
+    unit="comparisons",
+    unless=(no_speed,),
+)
+def equals(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
+    """No node, GPU or pair is slower than its equals, and no message takes longer than a larger one."""
+    found = evidence.comparisons
+    if not found:
+        yield NotApplicable("no row has equals")
+    named = _whole_gpus(found)
+    for rank, (times, worst) in named.items():
+        text = f"is slow in all {times} of its pairs; {_measured(worst)}"
+        yield Finding(_gpu(rank, evidence), _ok(worst), text, worst.row.busbw)
+    for each in found:
+        if each.slow and each.row.case.phase == INSIDE and set(each.row.measurement.ranks) & set(named):
+            continue
+        quick = each.slow and each.again is not None and not each.confirmed
+        note = f"{_measured(each)}; measured again it was as fast as its equals" if quick else ""
+        yield Finding(_subject(each.row, evidence), _ok(each), _measured(each), each.row.busbw, note=note)
+
+
+def _ok(each: Comparison) -> bool | None:
+    return False if each.confirmed else None if each.slow and each.again is None else True
+
+
+def _measured(each: Comparison) -> str:
+    row, second = each.row, each.again
+    text = f"{show_size(row.case.size)} take {show_seconds(row.seconds)} ({show_rate(row.busbw)})"
+    text += f", measured again {show_seconds(second.seconds)}" if second else ""
+    return f"{text}; {each.usual}"
+
+
+def _whole_gpus(found: tuple[Comparison, ...]) -> dict[int, tuple[int, Comparison]]:
+    """Ranks that are slow in all of their pairs inside a node: how many, and the worst of them."""
+    pairs = [each for each in found if each.row.case.phase == INSIDE]
+    every = Counter(rank for each in pairs for rank in each.row.measurement.ranks)
+    slow = Counter(rank for each in pairs if each.slow for rank in each.row.measurement.ranks)
+    whole = [rank for rank, times in slow.items() if times == every[rank] > 1]
+    return {
+        rank: (
+            every[rank],
+            max(
+                (each for each in pairs if rank in each.row.measurement.ranks),
+                key=lambda each: each.row.seconds / each.allowed,
+            ),
+        )
+        for rank in whole
+    }
+
+
+def _gpu(rank: int, evidence: Evidence) -> str:
+    at = evidence.gpu_of_rank.get(rank)
+    return f"{evidence.run.node_of.get(rank, '?')} {f'GPU {at}' if at is not None else f'rank {rank}'}"
+
+
+def _subject(row: Row, evidence: Evidence) -> str:
+    if row.ranks == len(evidence.ranks):
+        return row.case.id
+    return f"{who(row, evidence)}, {row.case.collective}"
+
+
+@check(UNBOUNDED, subject="all rows", source="the profile")
+def unbounded(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
+    """How many of the measured rows are held against a bound, or against their equals."""
+    rows = [row for row in evidence.rows if not row.case.phase.startswith(("evidence", RERUN))]
+    held = _held(evidence) if not no_speed(evidence) else _bounded(evidence)
+    free = [row for row in rows if id(row) not in held]
+    if not free:
+        if rows:
+            yield Finding(
+                "all rows",
+                True,
+                f"all {show_count(len(rows), 'row')} are held against a bound or their equals",
+            )
+        return
+    series = Counter(f"{row.case.phase} {row.case.collective}" for row in free)
+    why = no_speed(evidence)
+    text = f"{len(free)} of {show_count(len(rows), 'row')} have no bound" + (f": {why}" if why else "")
+    yield NotApplicable(
+        text, evidence=tuple(f"{name}: {show_count(n, 'row')}" for name, n in series.most_common(MOST))
+    )
+
+
+def _bounded(evidence: Evidence) -> set[int]:
+    """The rows that a bound of the profile speaks of, and the transfers that blame compares."""
+    limits = evidence.limits("busbw", "p50", "wire_share")
+    held = {id(row) for limit in limits for row in evidence.rows_of(limit)}
+    held |= {id(row) for row, _ in with_ceiling(evidence)}
+    if evidence.rails.kind != "none":
+        looks = tuple(name for name in (FIRST, CROSS, *LOOKS) if name != INSIDE)
+        held |= {id(row) for row in evidence.rows if row.case.phase.startswith(looks)}
+    return held
+
+
+def _held(evidence: Evidence) -> set[int]:
+    held = _bounded(evidence) | {id(each.row) for each in evidence.comparisons}
+    also = (LINKS, *((NODES,) if evidence.profile.alone else ()))
+    return held | {id(row) for row in evidence.rows if row.case.phase in also}

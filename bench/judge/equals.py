@@ -1,0 +1,112 @@
+"""Rows beside their equals: the same case on other nodes, GPUs and pairs, and larger messages of the same sweep.
+
+What is slow beside its equals is measured once more before it counts: the run plans ``again(phase)``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+from bench.model.collectives import collective as named
+from bench.model.measurement import Case
+from bench.model.units import show_seconds, show_share, show_size
+from bench.plan.gpu import COPIES_PHASE
+from bench.plan.names import INSIDE, NODES, RERUN
+from bench.store.rows import Row
+
+LEAST = 0.85  # of the median of its equals
+# which socket's memory a process has is chance, and all GPUs copy at once
+HOST_LEAST = 0.5
+MOST = 20  # cases of a phase that are measured again
+FEWEST = 3  # equals without which nothing is usual
+# what a larger message takes: where NCCL changes its protocol or algorithm, a larger one may be somewhat faster
+TIMES = 3.0
+PHASES = (NODES, INSIDE, COPIES_PHASE)  # whose groups are equals
+SWEEPS = ("collectives", "ring", "pairs", "graphs", "registered", "run")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A row beside its equals. ``allowed``: seconds that it may take; ``usual``: what its equals do, in words.
+
+    again   the same on the same ranks, measured once more; None where it was not
+    """
+
+    row: Row
+    allowed: float
+    usual: str
+    again: Row | None = None
+
+    @property
+    def slow(self) -> bool:
+        return not self.row.seconds <= self.allowed
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether it was slow both times."""
+        return self.slow and self.again is not None and not self.again.seconds <= self.allowed
+
+
+def comparisons(rows: Sequence[Row]) -> list[Comparison]:
+    """Every row with a time that has equals, once for each kind of them."""
+    timed = [row for row in rows if math.isfinite(row.seconds)]
+    again = {
+        (row.case.phase.removeprefix(f"{RERUN}-"), _name(row.case), row.measurement.ranks): row
+        for row in timed
+        if row.case.phase.startswith(f"{RERUN}-")
+    }
+    return [
+        replace(
+            each, again=again.get((each.row.case.phase, _name(each.row.case), each.row.measurement.ranks))
+        )
+        for each in (*_beside_equals(timed), *_beside_larger(timed))
+    ]
+
+
+def again(phase: str, found: Iterable[Comparison]) -> tuple[Case, ...]:
+    """The cases of a phase that are slow and were not measured a second time, as they were, the slowest first."""
+    slow = [each for each in found if each.slow and each.again is None and each.row.case.phase == phase]
+    worst = sorted(slow, key=lambda each: each.allowed / each.row.seconds)
+    cases = list(dict.fromkeys(each.row.case for each in worst))[:MOST]
+    name = f"{RERUN}-{phase}"
+    return tuple(replace(case, phase=name, id=f"{name}/{_name(case)}") for case in cases)
+
+
+def _name(case: Case) -> str:
+    return case.id.partition("/")[2]
+
+
+def _beside_equals(rows: Sequence[Row]) -> Iterator[Comparison]:
+    groups = defaultdict(list)
+    for row in rows:
+        if row.case.phase in PHASES:
+            groups[row.case.phase, row.case.collective, row.case.size].append(row)
+    for (_, collective, _), group in groups.items():
+        if len(group) < FEWEST:
+            continue
+        share = HOST_LEAST if "host" in named(collective).sides else LEAST
+        seconds = median(row.seconds for row in group)
+        usual = f"the median of {len(group)} equals is {show_seconds(seconds)}, at least {show_share(share)} as fast"
+        yield from (Comparison(row, seconds / share, usual) for row in group)
+
+
+def _beside_larger(rows: Sequence[Row]) -> Iterator[Comparison]:
+    series = defaultdict(list)
+    for row in rows:
+        case = row.case
+        if case.phase in SWEEPS:
+            series[case.phase, case.collective, case.placement, case.algorithm, row.measurement.ranks].append(
+                row
+            )
+    for group in series.values():
+        quickest: Row | None = None
+        for row in sorted(group, key=lambda row: -row.case.size):
+            if quickest is not None:
+                usual = f"{show_size(quickest.case.size)} take {show_seconds(quickest.seconds)}"
+                yield Comparison(row, TIMES * quickest.seconds, usual)
+            if quickest is None or row.seconds < quickest.seconds:
+                quickest = row
