@@ -7,9 +7,7 @@ no node is in two pairs of a round, and every pair meets once. Fewer rounds are 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 T = TypeVar("T", bound=Hashable)
@@ -53,31 +51,3 @@ def pack(pairs: Iterable[tuple[T, T]]) -> tuple[Round[T], ...]:
         busy[turn] |= {first, second}
         packed[turn].append((first, second))
     return tuple(tuple(meets) for meets in packed)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one round takes, all in base units.
-
-    size        bytes a transfer moves in one direction on one rail
-    transfers   timed and warm-up transfers of a pair, both directions at once counted as one
-    rate        bytes/s of one rail in one direction, as expected
-    overhead    seconds of a round that move no timed byte: set-up, gathering, barrier
-    passes      how often a round is done: 1 for all rails at once, + 1 for each pass of one direction
-                alone or of one rail alone
-    """
-
-    size: int
-    transfers: int
-    rate: float
-    overhead: float
-    passes: int = 1
-
-
-def seconds(count: int, cost: Cost) -> float:
-    """Seconds that ``count`` rounds are expected to take; ValueError when the cost says nothing."""
-    if not (cost.rate > 0 and math.isfinite(cost.rate) and math.isfinite(cost.overhead)):
-        raise ValueError(
-            f"a round at {cost.rate} bytes/s cannot be planned; give the expected rate of a rail"
-        )
-    return count * cost.passes * (cost.transfers * cost.size / cost.rate + cost.overhead)

@@ -31,6 +31,7 @@ IMPORTED = "import"  # the launcher of a run that was made of other tools' resul
 WIRING = "wiring.json"  # in LOGS: on which rails of the others each node heard itself and them
 FABRIC = "fabric.jsonl"  # in LOGS: what ibnetdiscover, iblinkinfo and ibqueryerrors said, one line a time
 
+TEMPORARY = ".tmp"  # how the name of a file ends that is not whole yet
 LARGEST_FILE = 1 << 28  # bytes of a file that is read at once; a plan of 64 nodes has 600 kB
 LARGEST_JOURNAL = 1 << 33  # bytes of a file that is read line by line; the journal of 64 nodes has 100 MB
 LONGEST_LINE = 1 << 26  # bytes; the counters of 64 nodes have 350 kB
@@ -185,6 +186,35 @@ def _replace(where: int, name: str, text: str | bytes | Iterable[str], mode: int
             os.unlink(partial, dir_fd=where)
         raise
     sync_folder(where)
+
+
+def publish(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Make a file that nobody sees half of and that replaces none: of two makers of one name the second fails.
+
+    Its content and its name are on the disk when this returns. Raises OSError, FileExistsError where it is there.
+    """
+    aside = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}{TEMPORARY}")
+    file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(file, "wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(file)
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            raise
+        except OSError:  # no hard links here (FAT, some FUSE mounts): rename, which would replace a namesake
+            if path.exists():
+                raise FileExistsError(path) from None
+            aside.rename(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    where = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        sync_folder(where)
+    finally:
+        os.close(where)
 
 
 def permissions(folder: Path) -> int:

@@ -16,7 +16,7 @@ import stat
 from hashlib import sha256
 from pathlib import Path
 
-from .files import MANIFEST, PLAN, RunError, read_file, write_file
+from .files import MANIFEST, PLAN, RunError, publish, read_file, write_file
 
 SEAL = "seal.json"
 SEALED = (MANIFEST, PLAN)
@@ -77,7 +77,9 @@ def _key(make: bool = False) -> bytes | None:
         return None
     with contextlib.suppress(OSError):
         if make and not path.exists():
-            _make(path)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):  # two runs may begin together
+                publish(path, secrets.token_bytes(KEY_BYTES))
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         with os.fdopen(file, "rb") as opened:
             status = os.fstat(file)
@@ -97,17 +99,3 @@ def _key_path() -> Path | None:
     except RuntimeError:
         return None
     return base / "railgauge" / "folders.key"
-
-
-def _make(path: Path) -> None:
-    """A new key under its name at once, and never in the place of another: two runs may begin together."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(file, "wb") as opened:
-            opened.write(secrets.token_bytes(KEY_BYTES))
-        with contextlib.suppress(FileExistsError):
-            os.link(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

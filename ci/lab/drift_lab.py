@@ -27,7 +27,7 @@ import numpy as np
 from bench.judge.drift import DriftRules, Label, Night, Series, fingerprint, judge, judge_all, steps
 from bench.judge.drift.baseline import Baseline, confirmed, follow
 from bench.judge.drift.peers import stand, suspects
-from bench.store.history import Record, Sample, append, nights, read, series_nights
+from bench.store.history import Record, Sample, append, nights, read
 
 SD = 0.01
 DIP_CHANCE, DIP_DEPTH = 0.03, (0.03, 0.10)
@@ -319,7 +319,9 @@ def measure_speed(folder: str, last: str) -> None:
     for library in ("duckdb", "pyarrow.parquet", "fsspec"):
         __import__(library)
     imported = time.perf_counter()
-    one, problems = series_nights(folder, Series("lab", COLLECTIVES[4], SIZES[20], "busbw", "node31 gpu5"))
+    series = Series("lab", COLLECTIVES[4], SIZES[20], "busbw", "node31 gpu5")
+    found, problems = nights(folder, series.cluster, subject=series.subject)
+    one = found.get(series, ())
     answered = time.perf_counter()
     if problems or not one:
         sys.exit(f"{folder}: {len(one)} nights, {problems[:3]}")

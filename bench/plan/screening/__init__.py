@@ -22,6 +22,5 @@ from bench.plan.screening.rows import (
     Step,
     groups,
     most_steps,
-    unmeasured,
 )
 from bench.plan.screening.trace import step

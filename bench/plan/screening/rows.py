@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations, pairwise
+from itertools import pairwise
 
 Ring = tuple[str, ...]
 Results = Mapping[Ring, Mapping[str, float]]
@@ -130,9 +130,3 @@ def coverage(problem: ScreeningProblem, results: Results) -> Coverage:
 def rated(rates: Mapping[str, float], rail: str) -> bool:
     rate = rates.get(rail, math.nan)
     return math.isfinite(rate) and rate >= 0
-
-
-def unmeasured(problem: ScreeningProblem, results: Results, rail: str) -> Iterator[tuple[str, str]]:
-    """The pairs whose path on ``rail`` no probe went over: what the screening could not have found."""
-    seen = links([ring for ring, rates in results.items() if rated(rates, rail)])
-    return (pair for pair in combinations(problem.nodes, 2) if frozenset(pair) not in seen)

@@ -6,13 +6,10 @@ every character but letters, digits, ``-`` and ``_`` is percent-encoded, so that
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib
 import importlib.util
-import os
 import time
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -23,10 +20,10 @@ from urllib.parse import quote
 from bench.model.errors import EXIT_USAGE, RailGaugeError
 from bench.model.redact import scrub_text, secrets, veil
 from bench.model.units import show_some
+from bench.store.files import TEMPORARY, publish
 
 EXTRA = "railgauge[nightly]"
 ACCEPTED = "accepted"
-_TEMPORARY = ".tmp"
 # what may lie in the root of a disk of its own
 _ANYWHERE = ("lost+found", "aquota.user", "aquota.group", "$RECYCLE.BIN", "System Volume Information")
 # A writer needs seconds; a temporary file of yesterday has lost its writer
@@ -183,7 +180,8 @@ def put(folder: Folder, path: str, content: bytes) -> str:
         if folder.local:
             if not Path(folder.root).is_dir():
                 raise FileNotFoundError("the folder of the history is gone; is it mounted?")
-            _put_local(Path(full), content)
+            Path(full).parent.mkdir(parents=True, exist_ok=True)
+            publish(Path(full), content, 0o666)
         else:
             if folder.files.exists(full):
                 raise FileExistsError(full)
@@ -211,7 +209,7 @@ def found(folder: Folder, under: str = "") -> Iterator[tuple[str, int]]:
         raise HistoryError(f"{folder.name}: cannot be listed: {folder.told(error)}") from error
     for path, info in sorted(listing.items()):
         young = time.time() - float(info.get("mtime") or 0.0) < _STALE
-        if not (path.endswith(_TEMPORARY) and young):
+        if not (path.endswith(TEMPORARY) and young):
             yield path[len(folder.root) :].lstrip("/"), int(info.get("size") or 0)
 
 
@@ -238,40 +236,3 @@ def _top(folder: Folder) -> list[str]:
         return [path.name for path in Path(folder.root).iterdir()]
     listing: list[str] = folder.files.ls(folder.root, detail=False)
     return listing
-
-
-def _put_local(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{_TEMPORARY}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        _publish(temporary, path)
-        _sync_folder(path.parent)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-
-
-def _publish(temporary: Path, path: Path) -> None:
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        raise
-    except OSError:
-        # No hard links here (FAT, some FUSE mounts): rename, which is atomic but would replace a namesake
-        if path.exists():
-            raise FileExistsError(path) from None
-        temporary.rename(path)
-
-
-def _sync_folder(path: Path) -> None:
-    """Make the name as durable as the content; a file system that cannot sync folders is left alone."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -29,26 +29,6 @@ _NIGHTS = """
 _STATUS = {status.value: status for status in Status}
 
 
-def series_nights(
-    history: str, series: Series, since: float = 0.0
-) -> tuple[tuple[Night, ...], tuple[LeftOutFile, ...]]:
-    """The nights of one series, oldest first, and the files left out."""
-    found, problems = _ask(
-        history,
-        series.cluster,
-        since,
-        " and collective = $collective and size_class = $size_class"
-        " and quantity = $quantity and subject = $subject",
-        {
-            "collective": series.collective,
-            "size_class": series.size_class,
-            "quantity": series.quantity,
-            "subject": series.subject,
-        },
-    )
-    return found.get(series, ()), problems
-
-
 def nights(
     history: str, cluster: str, since: float = 0.0, subject: str = ""
 ) -> tuple[dict[Series, tuple[Night, ...]], tuple[LeftOutFile, ...]]:

@@ -38,7 +38,6 @@ from bench.store.history import (
     nights,
     read,
     runs,
-    series_nights,
 )
 from bench.store.history.record import Broken, decode, encode
 
@@ -71,6 +70,11 @@ def record(
         Sample(Series(cluster, "all_reduce", f"{1 << i} MiB", "busbw"), value + i, 5) for i in range(rows)
     )
     return Record(run, (20000 + night) * DAY, cluster, PARTS, samples)
+
+
+def series_nights(history, of, since=0.0):
+    found, problems = nights(history, of.cluster, since, of.subject)
+    return found.get(of, ()), problems
 
 
 def series(cluster: str = "c1", index: int = 0) -> Series:
@@ -375,7 +379,7 @@ def test_a_disk_without_hard_links_still_overwrites_nothing(home, monkeypatch):
     def refuse(*_):
         raise PermissionError("no hard links here")
 
-    monkeypatch.setattr(folder.os, "link", refuse)
+    monkeypatch.setattr(os, "link", refuse)
     append(home, record())
     with pytest.raises(HistoryError, match="already there"):
         append(home, record())
