@@ -17,26 +17,20 @@ if TYPE_CHECKING:
     from bench.run.options import Nightly
 
 
-def measure(typed: Invocation) -> int:
-    """Measure, as one rank of a job or by starting that job; the exit status."""
-    from .start import start
-
-    return start(typed)
-
-
 @dataclass(frozen=True)
 class Invocation:
     """A command that measures, with its options parsed; nothing was read yet but the command line.
 
+    perform  runs the command; its exit status
     rules    None: those of the profile
     folder   the run that ``resume`` goes on with, or the copy of a machine that ``probe --root`` reads
     trust    whether ``resume`` may go on with a folder that another user made
     webhook  where ``nightly`` sends its digest
-    perform  runs the command; its exit status
     """
 
     command: str
     shared: SharedOptions
+    perform: Callable[[Invocation], int]
     accept: AcceptOptions | None = None
     rules: TimingRules | None = None
     repetitions: int = 2
@@ -45,7 +39,6 @@ class Invocation:
     folder: Path | None = None
     trust: bool = False
     webhook: str = ""
-    perform: Callable[[Invocation], int] = measure
 
 
 class Measuring(click.Command):
@@ -63,8 +56,8 @@ class Measuring(click.Command):
 
 def understood(name: str, words: Sequence[str]) -> Invocation:
     """What the command ``name`` makes of its words, without running it. Raises click's own exceptions."""
-    from . import cli
-
-    command, root = cli.commands[name], click.get_current_context(silent=True)
+    root = click.get_current_context().find_root()
+    assert isinstance(root.command, click.Group)
+    command = root.command.commands[name]
     assert isinstance(command, Measuring)
-    return command.parse(command.make_context(name, list(words), root and root.find_root()))
+    return command.parse(command.make_context(name, list(words), root))

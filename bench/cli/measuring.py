@@ -18,6 +18,15 @@ from .option_types import (
 )
 
 MINUTE = 60.0
+
+
+def measure(typed: Invocation) -> int:
+    """Measure, as one rank of a job or by starting that job; the exit status."""
+    from .start import start  # what measures takes a second to import, and --help needs none of it
+
+    return start(typed)
+
+
 DATATYPE = option("-d --datatype TYPE", "Element type", default="float")
 
 
@@ -50,7 +59,9 @@ def accept(
     from bench.plan import AcceptOptions
 
     ways = "one-way" if one_way else "all"
-    return Invocation("accept", shared, accept=AcceptOptions(ways, cross_rail, pinned, budget=budget))
+    return Invocation(
+        "accept", shared, measure, accept=AcceptOptions(ways, cross_rail, pinned, budget=budget)
+    )
 
 
 @click.command(cls=Measuring, epilog=EXIT_HELP)
@@ -118,7 +129,7 @@ def run(
         row.name, begin, end, factor, stepbytes or 0, datatype, op, root, row.placements, algorithm
     )
     rules = TimingRules(precision, iterations=iters, warmup=warmup_iters)
-    return Invocation("run", shared, rules=rules, repetitions=check, sweeps=(sweep,))
+    return Invocation("run", shared, measure, rules=rules, repetitions=check, sweeps=(sweep,))
 
 
 @click.command(cls=Measuring, epilog=EXIT_HELP)
@@ -152,7 +163,7 @@ def soak(
     seconds = minutes * MINUTE
     rules = TimingRules(budget=seconds, window=window_seconds(seconds, window))
     sweep = Request(collectives.collective(collective).name, size, size, dtype=datatype)
-    return Invocation("soak", shared, rules=rules, sweeps=(sweep,))
+    return Invocation("soak", shared, measure, rules=rules, sweeps=(sweep,))
 
 
 COMMANDS = (accept, run, soak)

@@ -59,10 +59,10 @@ def nightly(
     return Invocation(
         "nightly",
         shared,
+        perform,
         accept=AcceptOptions(budget=budget),
         nightly=night,
         webhook=webhook,
-        perform=perform,
     )
 
 

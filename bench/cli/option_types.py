@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from bench.model.units import UnitError, parse_seconds, parse_share, parse_size
+from bench.supervise.limits import Limits
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -131,7 +132,7 @@ class SharedOptions:
     profile_name: str = "local"
     out: Path | None = None
     ranks: int | None = None
-    hang: float = 60.0
+    hang: float = Limits.hang
     token_file: Path | None = None
     meet_interface: str = ""
     go_on: bool = False
@@ -168,7 +169,7 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--hang",
             "Abort a case that makes no progress for this long, and report the rank that is stuck",
             SECONDS,
-            default="60s",
+            default=f"{Limits.hang:g}s",
         ),
         option(
             "--ranks",

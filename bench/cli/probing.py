@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from .invocation import Invocation, Measuring
+from .measuring import measure
 from .option_types import EXIT_HELP, PATH, VERDICTS, SharedOptions, option, out_option, profile_option
 
 
@@ -24,9 +25,7 @@ def probe(profile_name: str, out: Path | None, root: Path | None, verbose: bool)
         mpirun -n 8 --map-by ppr:1:node --host node1,node2,... railgauge probe --profile lambda-1cc-h100
     """
     shared = SharedOptions(profile_name, out, verbose=verbose)
-    return (
-        Invocation("probe", shared, folder=root, perform=_probe_copy) if root else Invocation("probe", shared)
-    )
+    return Invocation("probe", shared, _probe_copy if root else measure, folder=root)
 
 
 def _probe_copy(typed: Invocation) -> int:

@@ -37,7 +37,7 @@ def resume(run_folder: Path, token_file: Path | None, trust: bool, quiet: bool, 
         mpirun -n 16 --host node1:8,node2:8 railgauge resume runs/20261121-093000-lambda-1cc-h100
     """
     shared = SharedOptions(token_file=token_file, quiet=quiet, verbose=verbose)
-    return Invocation("resume", shared, folder=run_folder, trust=trust, perform=perform)
+    return Invocation("resume", shared, perform, folder=run_folder, trust=trust)
 
 
 def perform(typed: Invocation) -> int:
@@ -48,10 +48,8 @@ def perform(typed: Invocation) -> int:
     from bench.run.resume import check_own, resumable
     from bench.store import load
 
-    from .local_job import OURS
     from .node import end_with_parent, fan_out
-    from .page import where_report
-    from .start import use_token
+    from .start import finished, use_token
     from .terminal import Terminal
 
     folder, shared = typed.folder, typed.shared
@@ -77,11 +75,7 @@ def perform(typed: Invocation) -> int:
     if not where.launcher:
         return _here(run, options, terminal)
     code = take_part(options, where, terminal)
-    if OURS in os.environ:
-        return 0 if (folder / "verdicts.json").exists() else code
-    if where.rank == 0:
-        where_report(folder)
-    return code
+    return code if where.rank else finished(code, folder)
 
 
 def _without_folder(folder: Path) -> Options:
@@ -102,7 +96,7 @@ def _here(run: Run, options: Options, terminal: Terminal) -> int:
     from bench.store.standing import standing
 
     from .local_job import under_mpirun
-    from .page import where_report
+    from .start import finished
 
     now, ranks, nodes = standing(run), len(run.manifest.ranks), len(run.manifest.nodes)
     if run.ended is not None and not now.missing:
@@ -116,9 +110,7 @@ def _here(run: Run, options: Options, terminal: Terminal) -> int:
         )
     if ranks > 1:
         return under_mpirun(ranks, options, terminal.quiet, terminal.verbose)
-    code = take_part(options, Place(), terminal)
-    where_report(run.path)
-    return code
+    return finished(take_part(options, Place(), terminal), run.path)
 
 
 def _options(run: Run) -> Options:

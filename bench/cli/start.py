@@ -52,15 +52,23 @@ def start(typed: Invocation) -> int:
         if ranks > 1:
             return under_mpirun(ranks, options, shared.quiet, shared.verbose)
     started = start_ahead(options)  # importing torch begins beside what only one process of a job needs
-    from .page import where_report, write_report
+    from .page import write_report
     from .terminal import Terminal
 
     terminal = Terminal(shared.quiet, shared.verbose, table=typed.command == "run")
-    code = take_part(replace(options, report=write_report), where, terminal, started)
+    return finished(take_part(replace(options, report=write_report), where, terminal, started), options.out)
+
+
+def finished(code: int, folder: Path) -> int:
+    """The exit status of rank 0, which shows where the report is.
+
+    mpirun complains at length about any status but 0: where we started it ourselves, we read the run folder instead.
+    """
+    from .page import where_report
+
     if OURS in os.environ:
-        # mpirun complains at length about any status but 0; who started it reads the run folder
-        return 0 if (options.out / "verdicts.json").exists() else code
-    where_report(options.out)
+        return 0 if (folder / "verdicts.json").exists() else code
+    where_report(folder)
     return code
 
 

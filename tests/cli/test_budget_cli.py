@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
+from bench.cli import cli
 from bench.cli.invocation import understood
 from bench.cli.start import accelerators
 from bench.plan import AcceptOptions
@@ -58,6 +60,7 @@ def test_one_device_makes_no_login_node(tmp_path, device):
 
 
 def test_words_become_what_is_asked():
-    assert understood("accept", []).accept == AcceptOptions()
     words = ["--one-way", "--cross-rail", "--no-pinned", "--budget", "10m"]
-    assert understood("accept", words).accept == AcceptOptions("one-way", True, False, budget=600.0)
+    with click.Context(cli):
+        assert understood("accept", []).accept == AcceptOptions()
+        assert understood("accept", words).accept == AcceptOptions("one-way", True, False, budget=600.0)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 
-from bench.judge.verdicts import spoken
+from bench.judge.verdicts import spoken, status
 from bench.model.units import show_count
+from bench.model.verdict import Status, counted
 from bench.store import Run
-
-from .headline import bad, counts, title
 
 MOST = 10
 LONGEST = 300  # characters of one line
@@ -16,10 +15,13 @@ LONGEST = 300  # characters of one line
 
 def digest(run: Run) -> str:
     """The run's verdict, then its first failures and what is inconclusive, in a few lines."""
-    found = bad(run)
+    found = [
+        each for one in (Status.FAIL, Status.INCONCLUSIVE) for each in run.verdicts if each.status is one
+    ]
     nodes = show_count(len(run.manifest.nodes), "node")
+    counts = counted(each.status for each in run.verdicts)
     lines = [
-        f"RailGauge {run.manifest.id}, {nodes}: {title(run)}: {counts(run)} (profile {run.profile_name})",
+        f"RailGauge {run.manifest.id}, {nodes}: {status(run).shown}: {counts} (profile {run.profile_name})",
         *spoken(run),
         *(f"• {each.status.shown}: {each.check}: {each.message}" for each in found[:MOST]),
     ]

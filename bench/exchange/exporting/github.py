@@ -8,10 +8,8 @@ from bench.judge.peaks import tops
 from bench.judge.verdicts import status
 from bench.model.printable import as_markdown
 from bench.model.units import show_count, show_rate, show_seconds, show_size
-from bench.model.verdict import Status, Verdict
+from bench.model.verdict import Status, Verdict, counted
 from bench.store import Run
-
-from .headline import counts, title
 
 # GitHub drops the whole summary of a step beyond 1024 KiB; a little is left for what other tools append
 CAP = 1000 << 10
@@ -38,8 +36,9 @@ def _head(run: Run) -> str:
     where = f"{ranks} on {nodes}, {manifest.backend}"
     last = "" if run.lasted is None else f", {show_seconds(run.lasted)}"
     who = f"{as_markdown(run.profile_name)}, {as_markdown(where)}{last}"
+    counts = counted(verdict.status for verdict in run.verdicts)
     return (
-        f"## {MARKS[status(run)]} RailGauge: {title(run)}\n\n{counts(run)}. {who}, "
+        f"## {MARKS[status(run)]} RailGauge: {status(run).shown}\n\n{counts}. {who}, "
         f"run {as_markdown(manifest.id)}.\n"
     )
 

@@ -12,10 +12,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from xml.etree import ElementTree as xml
 
-from bench.model.verdict import Status, Verdict
+from bench.judge.verdicts import status
+from bench.model.verdict import Status, Verdict, counted
 from bench.store import Run
-
-from .headline import counts, title
 
 # what XML 1.0 cannot hold, not even escaped
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -103,7 +102,7 @@ def _properties(run: Run) -> Iterable[tuple[str, str]]:
     yield "backend", manifest.backend
     yield "nodes", str(len(manifest.nodes))
     yield "ranks", str(len(manifest.ranks))
-    yield "verdict", f"{title(run)}: {counts(run)}"
+    yield "verdict", f"{status(run).shown}: {counted(verdict.status for verdict in run.verdicts)}"
     yield from sorted(manifest.versions.items())
 
 

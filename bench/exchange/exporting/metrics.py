@@ -75,20 +75,14 @@ def samples(metric: Metric, of: Seen) -> list[Sample]:
     return list(found.items())
 
 
+def _one(value: float | None) -> Iterable[Sample]:
+    return [] if value is None else [((), float(value))]
+
+
 def _info(of: Seen) -> Iterable[Sample]:
     manifest = of.run.manifest
     version = manifest.versions.get("railgauge", "unknown")
     yield (of.run.profile_name, manifest.backend, manifest.launcher, version), 1.0
-
-
-def _ended(of: Seen) -> Iterable[Sample]:
-    if of.run.ended is not None:
-        yield (), of.run.ended
-
-
-def _duration(of: Seen) -> Iterable[Sample]:
-    if of.run.lasted is not None:
-        yield (), of.run.lasted
 
 
 def _status(of: Seen) -> Iterable[Sample]:
@@ -125,21 +119,12 @@ def _target(of: Seen) -> Iterable[Sample]:
     return (((reading.kind,), reading.share) for reading in found.readings)
 
 
-def _rails(of: Seen) -> Iterable[Sample]:
-    for subject, value in _members(of, "rails"):
-        node, _, rail = subject.partition(" ")
-        yield (node, rail), value
-
-
-def _nodes(of: Seen) -> Iterable[Sample]:
-    return (((node,), value) for node, value in _members(of, "nodes"))
-
-
-def _members(of: Seen, fleet: str) -> Iterable[tuple[str, float]]:
-    if fleet in of.fleets:
-        for subject, value in of.fleets[fleet].values.items():
-            if value is not None:
-                yield subject, value
+def _members(of: Seen, fleet: str, labels: int) -> Iterable[Sample]:
+    """The members of a fleet that have a figure. A name holds so many ``labels``: ``n1``, or ``n1 mlx5_3``."""
+    members = of.fleets[fleet].values if fleet in of.fleets else {}
+    return (
+        (tuple(name.split(" ", labels - 1)), value) for name, value in members.items() if value is not None
+    )
 
 
 def _labels(of: Seen) -> Iterable[Sample]:
@@ -155,28 +140,19 @@ def _changes(of: Seen) -> Iterable[Sample]:
             yield (series.collective, series.size_class, series.quantity), finding.first.change
 
 
-def _recorded(of: Seen) -> Iterable[Sample]:
-    if of.night:
-        yield (), float(bool(of.night.past.recorded))
-
-
-def _left_out(of: Seen) -> Iterable[Sample]:
-    if of.night:
-        yield (), float(len(of.night.past.left_out))
-
-
 ROW = ("collective", "algorithm", "size")
 METRICS = (
     Metric("railgauge_run_info", "What ran, as labels; always 1.", ("profile", "backend", "launcher", "version"),
            _info),
     Metric("railgauge_run_start_timestamp_seconds", "Start of the run, seconds since 1970.", (),
-           lambda of: [((), of.run.manifest.started)]),
+           lambda of: _one(of.run.manifest.started)),
     Metric("railgauge_run_completion_timestamp_seconds",
-           "End of the run, seconds since 1970; absent when the run did not complete.", (), _ended),
-    Metric("railgauge_run_duration_seconds", "Duration of the run.", (), _duration),
-    Metric("railgauge_run_nodes", "Nodes that took part.", (), lambda of: [((), float(len(of.run.manifest.nodes)))]),
+           "End of the run, seconds since 1970; absent when the run did not complete.", (),
+           lambda of: _one(of.run.ended)),
+    Metric("railgauge_run_duration_seconds", "Duration of the run.", (), lambda of: _one(of.run.lasted)),
+    Metric("railgauge_run_nodes", "Nodes that took part.", (), lambda of: _one(len(of.run.manifest.nodes))),
     Metric("railgauge_run_ranks", "Ranks that took part, one a GPU.", (),
-           lambda of: [((), float(len(of.run.manifest.ranks)))]),
+           lambda of: _one(len(of.run.manifest.ranks))),
     Metric("railgauge_run_status", "1 for the verdict of the run: pass, fail or error (inconclusive).", ("status",),
            _status),
     Metric("railgauge_check_verdicts", "Verdicts of each check by status.", ("check", "status"), _verdicts),
@@ -191,12 +167,14 @@ METRICS = (
     Metric("railgauge_target_ratio", "Share of the target that a node's rails carried, by method of measurement.",
            ("reading",), _target),
     Metric("railgauge_rail_bandwidth_bytes_per_second", "Point-to-point on one rail, median over its partners.",
-           ("node", "rail"), _rails),
+           ("node", "rail"), lambda of: _members(of, "rails", 2)),
     Metric("railgauge_node_bus_bandwidth_bytes_per_second", "Bus bandwidth of all_reduce inside one node.", ("node",),
-           _nodes),
+           lambda of: _members(of, "nodes", 1)),
     Metric("railgauge_drift_series", "Series of this night by their drift label.", ("label",), _labels),
     Metric("railgauge_drift_change_ratio", "Change against the accepted baseline; above 0 is better.",
            ("collective", "size", "quantity"), _changes),
-    Metric("railgauge_history_recorded", "1 when the run is recorded in the history.", (), _recorded),
-    Metric("railgauge_history_left_out_files", "History files that are broken or foreign.", (), _left_out),
+    Metric("railgauge_history_recorded", "1 when the run is recorded in the history.", (),
+           lambda of: _one(bool(of.night.past.recorded) if of.night else None)),
+    Metric("railgauge_history_left_out_files", "History files that are broken or foreign.", (),
+           lambda of: _one(len(of.night.past.left_out) if of.night else None)),
 )  # fmt: skip

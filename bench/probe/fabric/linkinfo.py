@@ -42,12 +42,7 @@ def parse(text: str) -> Linkinfo:
     for line in noise.lines(text):
         if row := _row(line):
             rows.append(row)
-        elif (
-            line.strip()
-            and not noise.is_warning(line)
-            and line.strip() not in silent
-            and not noise.is_prompt(line)
-        ):
+        elif line.strip() and not noise.is_warning(line) and line.strip() not in silent:
             unparsed.append(line.strip())
     noise.refuse_unless(rows or silent, text, "iblinkinfo", "6 2[  ] ==( 4X 53.125 Gbps Active/  LinkUp)==>")
     return Linkinfo(tuple(rows), silent, tuple(unparsed))

@@ -12,7 +12,6 @@ _QUOTE = re.compile(r"^(?:\[[0-9]+,[0-9]+\]<std(?:out|err)>: ?|(?:> ?)+)")
 _FENCE = re.compile(r"^\s*(?:```|~~~)")
 # the libraries' own warnings: "ibwarn: [168988] umad_init: …", "./libibnetdisc/query_smp.c:186; …"
 _WARNING = re.compile(r"^\s*(?:ibwarn:|ibpanic:|iberror:|\S*lib\w+/\w+\.c:[0-9]+;)")
-_PROMPT = re.compile(r"^\s*(?:[\w.+-]+@[\w.+-]+[:~ ][^#$]*[#$]|\$)\s+\S")
 _KEY = re.compile(r"[A-Za-z][\w. ()/-]*")
 _LONGEST = 4096
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20}")
@@ -36,11 +35,6 @@ def _bounded(line: str) -> str:
 def is_warning(line: str) -> bool:
     """Whether the InfiniBand libraries wrote this line about themselves."""
     return bool(_WARNING.match(line))
-
-
-def is_prompt(line: str) -> bool:
-    """Whether this line is a shell prompt with a command: ``root@node2:~# ibstat``, ``$ ibstat``."""
-    return bool(_PROMPT.match(line))
 
 
 def pair(line: str) -> tuple[str, str] | None:

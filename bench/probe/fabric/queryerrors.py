@@ -63,9 +63,7 @@ def parse(text: str) -> QueryErrors:
             ports.append(row)
         elif line.startswith("##"):
             summary = _summed(summary, line)
-        elif not (
-            _QUIET.match(line) or noise.is_warning(line) or line.strip() in silent or noise.is_prompt(line)
-        ):
+        elif not (_QUIET.match(line) or noise.is_warning(line) or line.strip() in silent):
             unparsed.append(line.strip())
     noise.refuse_unless(
         ports or summary or silent, text, "ibqueryerrors", "## Summary: 42 nodes checked, 0 bad nodes found"
