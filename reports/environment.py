@@ -14,10 +14,9 @@ from typing import Any
 
 from bench.model.facts import Node
 from bench.model.typed_json import to_json
-from bench.model.units import show_rate, show_size
+from bench.model.units import show_rate, show_size, show_some
 from bench.store import Run
 
-from .summary import some
 from .tables import ReportTable, code
 
 # identifiers and momentary readings: they differ between healthy nodes
@@ -206,4 +205,4 @@ def quoted(value: str) -> str:
 
 def holders(who: tuple[str, ...], of: int) -> str:
     """``all 16``, or the names."""
-    return f"all {of}" if len(who) == of and of > 1 else some(list(who))
+    return f"all {of}" if len(who) == of and of > 1 else show_some(who, 8)

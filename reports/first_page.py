@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from bench.judge.problems import Problem, Problems, places, problems_of
+from bench.judge.scope import scope
 from bench.judge.wire import TargetReadings
 from bench.model.units import BITS, GIGA, show_count, show_share
 from bench.model.verdict import Status
@@ -12,7 +14,6 @@ from bench.store import Run
 
 from .charts.rails import NOBODY, SLOW, marked_rails, natural, node_rails
 from .exclusion import layer_states, together
-from .problems import Problem, Problems, places, problems_of
 from .summary import Shown, coverage, headline, read_target, unmeasured
 from .tables import verdict_table
 from .views import View
@@ -87,7 +88,7 @@ def hardware(run: Run, problem: Problem) -> str:
 def _sentence(status: Status, shown: Shown) -> str:
     """What the run shows where no problem says it."""
     if status is Status.PASS:
-        return f"Everything that the profile {shown.profile.name} judges passed."
+        return f"PASS of what {scope(shown.run.verdicts, shown.profile.name)}."
     return (
         "Nothing failed, but not everything could be judged." if shown.run.verdicts else "Nothing was judged."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.judge.problems import problems_of
 from bench.judge.verdicts import spoken
 from bench.model.profile import Profile
 from bench.model.units import BITS, show_count
@@ -12,7 +13,6 @@ from .charts import CHARTS
 from .environment import compared_nodes, compared_ranks
 from .frames import Frames
 from .layers import layer_table, read_layers, unknowns, worst_first
-from .problems import in_short, problems_of
 from .summary import METHOD, coverage, duration, headline, moment, read_target
 from .tables import MOST_ROWS, ReportTable, verdict_table
 from .templating import render
@@ -21,14 +21,14 @@ from .templating import render
 def markdown(run: Run, profile: Profile, f: Frames, drawn: tuple[str, ...]) -> str:
     """The whole report. ``drawn``: names of the charts whose pictures lie in charts/."""
     status, counts = headline(run)
+    found = problems_of(run)
     m, target, layers = run.manifest, read_target(run, f, profile), read_layers(run, f, profile)
     return render(
         "report.md",
         run=run, profile=profile, status=status, counts=counts,
         about=f"{show_count(len(m.ranks), 'rank')} on {show_count(len(m.nodes), 'node')}, {m.backend}, "
         f"{moment(m.started)}, {duration(run)}, run {m.id}",
-        spoken=spoken(run),
-        bad=verdict_table(in_short(problems_of(run))),
+        spoken=spoken(run), problems=found.first, bad=verdict_table(found.inconclusive),
         coverage=views.coverage_table(coverage(run)), unmeasured=views.unmeasured_table(run),
         target=target, target_title=views.target_title(target) if target else "",
         readings=views.readings_table(target) if target else None,

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from bench.judge.peaks import nodes_of
+from bench.judge.problems import MOST
 from bench.judge.wire import TargetReadings, of_row, of_target
 from bench.model.profile import Profile
 from bench.model.units import show_seconds, show_size, show_some
@@ -22,7 +23,6 @@ from .frames import Frames, is_pair
 
 # a status is a mark and words; colour only repeats them
 MARKS = {Status.PASS: "✔", Status.FAIL: "✘", Status.INCONCLUSIVE: "?", Status.SKIP: "–"}
-MOST = 8
 
 
 @dataclass(frozen=True)
@@ -71,19 +71,19 @@ def coverage(run: Run) -> tuple[Covered, ...]:
     finished = {case.id for case in done}
     open_ids = [case.id for case in run.plan.cases if case.id not in finished]
     open_ids += [row.case for row in run.plan.refused]
-    words = case_names(run)
-    missing = some([words.get(name, name) for name in open_ids])
+    words = {case.id: case.words for case in run.plan.cases}
+    missing = show_some([words.get(name, name) for name in open_ids], MOST)
     names = {case.collective for case in run.plan.cases if groups[case.id]}
     given_up = [text for name, text in run.plan.skipped if name == GIVEN_UP]
     # of a plan cut to a budget, "all" is not all of an acceptance
     left = " within the budget" if given_up else ""
     rows = [
         Covered("ranks", len(used & set(where)), len(ranks),
-                some([f"{r.rank} on {r.node}" for r in ranks if r.rank not in used])),
+                show_some([f"{r.rank} on {r.node}" for r in ranks if r.rank not in used], MOST)),
         Covered("nodes", len(used_nodes), len(run.manifest.nodes),
-                some([node for node in run.manifest.nodes if node not in used_nodes])),
+                show_some([node for node in run.manifest.nodes if node not in used_nodes], MOST)),
         Covered(f"collectives{left}", len(names), len(planned_names),
-                some([name for name in planned_names if name not in names])),
+                show_some([name for name in planned_names if name not in names], MOST)),
         Covered(f"cases{left}", len(done), len(run.plan.cases) + len(run.plan.refused), missing),
     ]  # fmt: skip
     if given_up:
@@ -104,12 +104,7 @@ def _pairs(run: Run) -> list[Covered]:
             seen.add(frozenset(ends))
     every = [(a, b) for i, a in enumerate(nodes) for b in nodes[i + 1 :]]
     missing = [f"{a} and {b}" for a, b in every if frozenset((a, b)) not in seen]
-    return [Covered("pairs of nodes", len(every) - len(missing), len(every), some(missing))]
-
-
-def some(names: list[str], most: int = MOST) -> str:
-    """The first names, and how many more; semicolons stand between names that have commas."""
-    return show_some(names, most, separator="; " if any("," in name for name in names) else ", ")
+    return [Covered("pairs of nodes", len(every) - len(missing), len(every), show_some(missing, MOST))]
 
 
 @dataclass(frozen=True)
@@ -119,16 +114,6 @@ class Unmeasured:
     what: str
     became: str
     why: str
-
-
-def case_names(run: Run) -> dict[str, str]:
-    """Case id → ``all_reduce, 8 GiB, bfloat16, in place``."""
-    return {
-        case.id: f"{case.collective}, {show_size(case.size)}, {case.dtype}, "
-        + ("out of place" if case.placement == "out" else "in place")
-        + (f", {case.algorithm}" if case.algorithm not in ("", "auto") else "")
-        for case in run.plan.cases
-    }
 
 
 def unmeasured(run: Run) -> tuple[Unmeasured, ...]:

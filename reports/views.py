@@ -21,7 +21,6 @@ from .summary import (
     METHOD,
     Covered,
     Shown,
-    case_names,
     moment,
     network,
     ordered,
@@ -68,7 +67,7 @@ def _result(row: Covered) -> str:
 
 
 def unmeasured_table(run: Run) -> ReportTable:
-    names = case_names(run)
+    names = {case.id: case.words for case in run.plan.cases}
     lines = [(row.became, names.get(row.what, row.what), row.why) for row in unmeasured(run)]
     return ReportTable("Not measured", ("result", "what", "why"), lines)
 

@@ -6,14 +6,16 @@ Progress goes to standard error and only to a terminal; results go to standard o
 from __future__ import annotations
 
 import sys
+import textwrap
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
 from bench.exchange.exporting.nccl_tests import lines_of, table_footer, table_header, table_line
-from bench.judge.checks.equals import UNBOUNDED
-from bench.judge.drift.tonight import COMPARED
 from bench.judge.peaks import tops
+from bench.judge.problems import Problem, problems_of
+from bench.judge.scope import scope
+from bench.judge.verdicts import spoken
 from bench.model.measurement import Case
 from bench.model.printable import on_one_line
 from bench.model.profile import parse
@@ -25,6 +27,11 @@ from bench.store.rows import Row, row_of, rows
 from bench.store.standing import goes_on
 
 from .bar import ProgressBar
+
+WIDTH = 80  # columns of the lines at the end
+MOST_PROBLEMS = 16
+MOST_INCONCLUSIVE = 4
+MOST_RELATED = 3
 
 
 @dataclass
@@ -156,36 +163,65 @@ class Terminal:
 
 
 def summarise(run: Run, verbose: bool, short: bool, profile_name: str = "") -> None:
-    """Print the verdict: what did not pass, what was measured, and the one line.
+    """Print the verdict: what was measured, the problems with their causes first, what was judged, and the counts.
 
     ``profile_name``: by whom it was judged, where that is not the run's own profile.
     """
     if not short:
         _peaks(run)
-    for verdict in run.verdicts:
-        if verbose or verdict.status in (Status.FAIL, Status.INCONCLUSIVE):
+    if verbose:
+        for verdict in run.verdicts:
             print(f"{verdict.status.shown}: {verdict.check}: {verdict.message}")
-    for verdict in run.verdicts:
-        if verdict.check == COMPARED:
-            print(verdict.measured)
-    print(one_line(run.verdicts, profile_name or run.profile_name), flush=True)
+    found = problems_of(run)
+    shown = (*found.first[:MOST_PROBLEMS], *map(Problem, found.inconclusive[:MOST_INCONCLUSIVE]))
+    for problem in shown:
+        print(f"\n{_problem_lines(problem)}")
+    if len(found.listed) > len(shown):
+        print(f"\nand {len(found.listed) - len(shown)} more: railgauge report {run.path}")
+    if shown:
+        print()
+    for text in spoken(run):
+        print(_wrapped(text))
+    judged = scope(run.verdicts, profile_name or run.profile_name)
+    passed = overall(verdict.status for verdict in run.verdicts) is Status.PASS
+    more = "" if verbose else "; --verbose lists every verdict"
+    print(_wrapped(f"{'PASS of what ' if passed else ''}{judged}{more}"))
+    print(one_line(run.verdicts), flush=True)
 
 
-def one_line(verdicts: tuple[Verdict, ...], profile_name: str) -> str:
-    """``PASS: 21 passed, 0 failed, 0 inconclusive, 2 not applicable (profile local; --verbose lists them)``; before the
-    profile how many rows have no bound, where some have none.
-    """
+def one_line(verdicts: tuple[Verdict, ...]) -> str:
+    """``PASS: 21 passed, 0 failed, 0 inconclusive, 2 not applicable``."""
     count = {status: sum(verdict.status is status for verdict in verdicts) for status in Status}
-    unbounded = [
-        f"; {verdict.measured.partition(':')[0]}"
-        for verdict in verdicts
-        if verdict.check == UNBOUNDED and verdict.status is Status.SKIP
-    ]
     return (
         f"{overall(verdict.status for verdict in verdicts).shown}: {count[Status.PASS]} passed, "
-        f"{count[Status.FAIL]} failed, {count[Status.INCONCLUSIVE]} inconclusive, {count[Status.SKIP]} not "
-        f"applicable{''.join(unbounded)} (profile {on_one_line(profile_name)}; --verbose lists them)"
+        f"{count[Status.FAIL]} failed, {count[Status.INCONCLUSIVE]} inconclusive, {count[Status.SKIP]} not applicable"
     )
+
+
+def _problem_lines(problem: Problem) -> str:
+    found = problem.verdict
+    slight = " (slight)" if problem.slight else ""
+    lines = [_wrapped(f"{problem.status.shown}{slight}: {problem.sentence}")]
+    if found.wanted:
+        source = f" ({found.source})" if found.source else ""
+        lines.append(_wrapped(f"wanted: {found.wanted}{source}; {found.check}", "  "))
+    for each in problem.related[:MOST_RELATED]:
+        lines.append(_wrapped(f"also: {each.subject}: {each.measured}", "  "))
+    if found.next_step:
+        lines.append(_wrapped(f"next: {found.next_step}", "  "))
+    if problem.follows:
+        lines.append(f"  {problem.follows}")
+    return "\n".join(lines)
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    """At most WIDTH columns a line, and no word broken; what a terminal would obey is written out."""
+    return "\n".join(
+        textwrap.wrap(
+            on_one_line(text), WIDTH, initial_indent=indent, subsequent_indent=f"{indent}  ",
+            break_long_words=False, break_on_hyphens=False,
+        )
+    )  # fmt: skip
 
 
 def _peaks(run: Run) -> None:

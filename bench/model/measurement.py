@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 
 from .timings import Blocks, Seconds
 from .typed_json import MOST, Count, Duration, Name, Positive, Time
+from .units import show_size
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,13 @@ class Case:
     placement: str = "out"
     algorithm: str = "auto"
     rail: str = ""
+
+    @property
+    def words(self) -> str:
+        """``all_reduce, 8 GiB, bfloat16, in place``."""
+        place = "out of place" if self.placement == "out" else "in place"
+        how = f", {self.algorithm}" if self.algorithm not in ("", "auto") else ""
+        return f"{self.collective}, {show_size(self.size)}, {self.dtype}, {place}{how}"
 
 
 @dataclass(frozen=True)

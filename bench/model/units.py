@@ -121,9 +121,13 @@ def show_count(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def show_some(names: Iterable[str], most: int = 4, of: str = "", separator: str = ", ") -> str:
-    """``n0, n1, n2, n3 and 60 more nodes``: the first of many names, and how many more there are."""
+def show_some(names: Iterable[str], most: int = 4, of: str = "", separator: str = "") -> str:
+    """``n0, n1, n2, n3 and 60 more nodes``: the first of many names, and how many more there are.
+
+    Semicolons stand between names that have commas.
+    """
     listed = list(names)
+    separator = separator or ("; " if any("," in name for name in listed) else ", ")
     more = f" and {len(listed) - most} more {of}".rstrip() if len(listed) > most else ""
     return separator.join(listed[:most]) + more
 

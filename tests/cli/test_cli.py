@@ -140,7 +140,7 @@ def test_a_newer_run_asks_for_an_upgrade(tmp_path):
 
 def test_judging_says_the_same_by_status_and_by_word(tmp_path):
     good = cli("judge", runs.folder(tmp_path / "good"))
-    assert (good.returncode, good.stdout.split(":")[0]) == (0, "PASS")
+    assert (good.returncode, good.stdout.strip().splitlines()[-1].split(":")[0]) == (0, "PASS")
     bad = cli("judge", runs.folder(tmp_path / "bad", end=False))
     assert (bad.returncode, bad.stdout.strip().splitlines()[-1].split(":")[0]) == (3, "INCONCLUSIVE")
 

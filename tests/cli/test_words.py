@@ -120,8 +120,8 @@ def test_an_imported_figure_that_is_none_is_the_one_that_is_named(figures, said)
 
 def test_what_does_not_apply_is_called_so():
     verdicts = (Verdict("a", "b", Status.PASS, ""), Verdict("a", "b", Status.SKIP, ""))
-    said = one_line(verdicts, "local")
-    assert said.endswith(", 1 not applicable (profile local; --verbose lists them)")
+    said = one_line(verdicts)
+    assert said.endswith(", 1 not applicable")
     assert "skipped" not in said
 
 
@@ -145,7 +145,57 @@ def test_a_name_with_a_newline_cannot_begin_a_line_of_its_own(tmp_path, capsys):
     assert verdict.message == "n1\\nPASS: 99 passed: it\\x1b[2J is slow"
     run = replace(load(runs.folder(tmp_path / "r")), verdicts=(verdict,))
     summarise(run, verbose=False, short=True, profile_name="p\nPASS: 1 passed")
-    assert [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()] == ["FAIL", "FAIL"]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line and not line.startswith(" ")]
+    assert [line.partition(":")[0] for line in lines] == ["FAIL", r"profile p\nPASS", "FAIL"]
+
+
+SHARE = Verdict(
+    "wire.share",
+    "all_reduce",
+    Status.FAIL,
+    "busbw 182 GB/s",
+    "at least 85 % of 3200.0 Gb/s",
+    value=0.46,
+    bound=0.85,
+)
+SLOW = Verdict(
+    "blame.rails", "n0 rail mlx5_4/1", Status.FAIL, "runs at 49.0 % of its peers' rate (185.0 of 375.0 Gb/s)",
+    "its peers' rate", "RailGauge", "run its GPU inside the node to rule it out, then reseat or swap its cable",
+)  # fmt: skip
+GREW = Verdict("growth.errors", "n0 mlx5_4/1", Status.FAIL, "symbol_error grew by 1551")
+
+
+def test_the_last_lines_name_the_cause_first_and_fit_eighty_columns(tmp_path, capsys):
+    long = Verdict(
+        "host.acs", "a" * 100 + " n1", Status.FAIL, "is on", "off", "NVIDIA", "turn it off in the BIOS"
+    )
+    run = replace(load(runs.folder(tmp_path / "r")), verdicts=(long, SHARE, GREW, SLOW))
+    summarise(run, verbose=False, short=True)
+    out = capsys.readouterr().out
+    blocks = out.strip().split("\n\n")
+    assert blocks[0] == (
+        "FAIL: all_reduce reaches 46 % of 3200 Gb/s, because n0 rail mlx5_4/1 runs at\n"
+        "  49.0 % of its peers' rate (185.0 of 375.0 Gb/s)\n"
+        "  wanted: its peers' rate (RailGauge); blame.rails\n"
+        "  also: n0 mlx5_4/1: symbol_error grew by 1551\n"
+        "  next: run its GPU inside the node to rule it out, then reseat or swap its\n"
+        "    cable\n"
+        "  1 verdict follows from it"
+    )
+    assert f"{'a' * 100}\n" in blocks[1]
+    assert blocks[2].splitlines()[-1] == "FAIL: 0 passed, 4 failed, 0 inconclusive, 0 not applicable"
+    assert all(len(line) <= 80 or "a" * 100 in line for line in out.splitlines())
+
+
+def test_a_pass_says_what_was_judged_and_what_was_not(tmp_path, capsys):
+    good = tuple(Verdict(name, "x", Status.PASS, "") for name in ("correctness", "coverage.end"))
+    gone = Verdict("gpus.count", "x", Status.SKIP, "no GPU")
+    summarise(replace(load(runs.folder(tmp_path / "r")), verdicts=(*good, gone)), verbose=False, short=True)
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.startswith(
+        "PASS of what profile local judges: results, coverage; not judged: speed, rails, exclusion, GPUs, PCIe, NCCL, "
+        "hosts (1 check not applicable); --verbose lists every verdict PASS: 2 passed"
+    )
 
 
 def test_bare_usage_is_the_help_and_no_mistake(monkeypatch, capsys):

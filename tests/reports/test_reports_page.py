@@ -17,7 +17,7 @@ from reports.export import specifications
 from reports.frames import frames
 from reports.markdown import markdown
 from reports.page import page
-from reports.summary import case_names, coverage, headline, moment, network, unmeasured
+from reports.summary import coverage, headline, moment, network, unmeasured
 from reports.tables import MOST_EVIDENCE, verdict_table
 from reports.templating import render
 
@@ -124,7 +124,9 @@ def test_a_case_measured_on_some_of_its_groups_is_not_measured():
     part = replace(run, measurements=run.measurements[1:])
     rows = {row.what: row for row in coverage(part)}
     assert rows["cases"].measured == rows["cases"].planned - 1
-    assert rows["cases"].missing == case_names(run)[run.measurements[0].case]
+    assert rows["cases"].missing == next(
+        case.words for case in run.plan.cases if case.id == run.measurements[0].case
+    )
 
 
 def test_the_readings_of_the_target_stand_side_by_side_in_both_units():
@@ -178,7 +180,7 @@ def test_hostile_names_are_text_everywhere():
     assert not re.search(r"(?<!\\)<img src=x", text)
     outside = re.sub(r"<picture>.*?</picture>", "", text)
     assert not re.search(r"(?<!\\)\]\(http", outside) and not re.search(r"(?<!\\)://x", outside)
-    tables = [line for line in outside.splitlines() if "onerror" in line]
+    tables = [line for line in outside.splitlines() if "onerror" in line and line.startswith("|")]
     assert tables and all(len(re.findall(r"(?<!\\)\|", line)) in (4, 5, 7) for line in tables)
 
 

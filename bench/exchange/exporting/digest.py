@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+from bench.judge.problems import Problem, problems_of
 from bench.judge.verdicts import spoken, status
+from bench.model.printable import on_one_line
 from bench.model.units import show_count
-from bench.model.verdict import Status, counted
+from bench.model.verdict import counted
 from bench.store import Run
 
 MOST = 10
@@ -14,16 +16,14 @@ LONGEST = 300  # characters of one line
 
 
 def digest(run: Run) -> str:
-    """The run's verdict, then its first failures and what is inconclusive, in a few lines."""
-    found = [
-        each for one in (Status.FAIL, Status.INCONCLUSIVE) for each in run.verdicts if each.status is one
-    ]
+    """The run's verdict, then its problems, causes first, in a few lines."""
+    found = problems_of(run).listed
     nodes = show_count(len(run.manifest.nodes), "node")
     counts = counted(each.status for each in run.verdicts)
     lines = [
         f"RailGauge {run.manifest.id}, {nodes}: {status(run).shown}: {counts} (profile {run.profile_name})",
         *spoken(run),
-        *(f"• {each.status.shown}: {each.check}: {each.message}" for each in found[:MOST]),
+        *map(_line, found[:MOST]),
     ]
     if len(found) > MOST:
         lines.append(f"and {len(found) - MOST} more, in the report")
@@ -33,6 +33,14 @@ def digest(run: Run) -> str:
 def payload(run: Run) -> bytes:
     """The digest as the JSON that incoming webhooks of Slack, Mattermost, Google Chat and Teams' flows take."""
     return json.dumps({"text": digest(run)}).encode()
+
+
+def _line(problem: Problem) -> str:
+    """What and where; what to do about it, and what follows from it, must not be cut off."""
+    step = problem.verdict.next_step
+    end = f"{f'; next: {step}' if step else ''}{f' ({problem.follows})' if problem.follows else ''}"[:LONGEST]
+    room = max(0, LONGEST - len(end))
+    return f"• {problem.status.shown}: {on_one_line(problem.sentence)}"[:room] + end
 
 
 def _escaped(line: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from bench.judge.peaks import tops
+from bench.judge.problems import Problems, problems_of
 from bench.judge.verdicts import status
 from bench.model.printable import as_markdown
 from bench.model.units import show_count, show_rate, show_seconds, show_size
@@ -14,15 +15,21 @@ from bench.store import Run
 # GitHub drops the whole summary of a step beyond 1024 KiB; a little is left for what other tools append
 CAP = 1000 << 10
 MARKS = {Status.PASS: "✅", Status.FAIL: "❌", Status.INCONCLUSIVE: "❓", Status.SKIP: "⏭️"}
+MOST = 20  # problems by their sentences
 LONGEST = 2000  # characters of one cell: a message may carry a log's line
 
 
 def github(run: Run, cap: int = CAP) -> str:
     """The verdict of a run as GitHub's Markdown, at most ``cap`` bytes; what does not fit is counted."""
+    found = problems_of(run)
     parts = [_head(run)]
     room = cap - len(parts[0].encode()) - 200
-    for name, verdicts, folded in _groups(run):
-        part, room = _table(name, verdicts, folded, room)
+    summary = _problems(found)
+    if len(summary.encode()) <= room // 2:
+        parts.append(summary)
+        room -= len(summary.encode())
+    for name, verdicts, folded in _groups(run, found):
+        part, room = _table(name, verdicts, folded, room, found)
         parts.append(part)
     best = _best(run)
     if len(best.encode()) <= room:
@@ -43,19 +50,36 @@ def _head(run: Run) -> str:
     )
 
 
-def _groups(run: Run) -> Iterable[tuple[str, Sequence[Verdict], bool]]:
+def _problems(found: Problems) -> str:
+    """Each problem by its sentence, causes first, with what to do."""
+    lines = []
+    for each in found.listed[:MOST]:
+        step = f" **Next:** {as_markdown(each.verdict.next_step, LONGEST)}" if each.verdict.next_step else ""
+        more = f" ({each.follows})" if each.follows else ""
+        lines.append(f"1. {MARKS[each.status]} {as_markdown(each.sentence, LONGEST)}{more}.{step}\n")
+    return "".join(lines)
+
+
+def _groups(run: Run, problems: Problems) -> Iterable[tuple[str, Sequence[Verdict], bool]]:
     for each, name in (
         (Status.FAIL, "Failed"),
         (Status.INCONCLUSIVE, "Inconclusive"),
+        (None, "Follow from these"),
         (Status.SKIP, "Not applicable"),
         (Status.PASS, "Passed"),
     ):
-        found = [verdict for verdict in run.verdicts if verdict.status is each]
+        found = [
+            verdict
+            for verdict in run.verdicts
+            if (None if verdict in problems.symptoms else verdict.status) is each
+        ]
         if found:
-            yield f"{name}: {len(found)}", found, each in (Status.SKIP, Status.PASS)
+            yield f"{name}: {len(found)}", found, each not in (Status.FAIL, Status.INCONCLUSIVE)
 
 
-def _table(name: str, verdicts: Sequence[Verdict], folded: bool, room: int) -> tuple[str, int]:
+def _table(
+    name: str, verdicts: Sequence[Verdict], folded: bool, room: int, problems: Problems
+) -> tuple[str, int]:
     """As many verdicts as there is room for, the rest counted; and the room that is left."""
     before = f"<details><summary>{name}</summary>\n\n" if folded else f"### {name}\n\n"
     before += "| check | subject | measured | wanted | next step |\n|---|---|---|---|---|\n"
@@ -65,7 +89,7 @@ def _table(name: str, verdicts: Sequence[Verdict], folded: bool, room: int) -> t
         return f"{name}, not shown: GitHub limits the length of a summary\n", room
     lines: list[str] = []
     for verdict in verdicts:
-        line = _line(verdict)
+        line = _line(verdict, problems.next_step(verdict))
         if len(line.encode()) > room:
             break
         room -= len(line.encode())
@@ -75,9 +99,9 @@ def _table(name: str, verdicts: Sequence[Verdict], folded: bool, room: int) -> t
     return before + "".join(lines) + note + after, room
 
 
-def _line(verdict: Verdict) -> str:
+def _line(verdict: Verdict, next_step: str) -> str:
     wanted = f"{verdict.wanted} ({verdict.source})" if verdict.source else verdict.wanted
-    cells = (verdict.check, verdict.subject, verdict.measured, wanted, verdict.next_step)
+    cells = (verdict.check, verdict.subject, verdict.measured, wanted, next_step)
     return f"| {' | '.join(as_markdown(cell, LONGEST) for cell in cells)} |\n"
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timezone
 from xml.etree import ElementTree as xml
 
+from bench.judge.problems import problems_of
 from bench.judge.verdicts import status
 from bench.model.verdict import Status, Verdict, counted
 from bench.store import Run
@@ -38,9 +39,10 @@ def junit(run: Run) -> str:
     root = xml.Element("testsuites", {"name": "railgauge", **_counts(verdicts)})
     if run.ended is not None:
         root.set("time", f"{max(0.0, run.ended - run.manifest.started):.3f}")
+    message = problems_of(run).message
     for number, check in enumerate(dict.fromkeys(verdict.check for verdict in verdicts)):
         mine = [verdict for verdict in verdicts if verdict.check == check]
-        root.append(_suite(run, check, mine, number))
+        root.append(_suite(run, check, mine, number, message))
     xml.indent(root)
     return f"{_HEAD}{xml.tostring(root, encoding='unicode')}\n"
 
@@ -48,7 +50,9 @@ def junit(run: Run) -> str:
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
-def _suite(run: Run, check: str, verdicts: Sequence[Verdict], number: int) -> xml.Element:
+def _suite(
+    run: Run, check: str, verdicts: Sequence[Verdict], number: int, message: Callable[[Verdict], str]
+) -> xml.Element:
     began = datetime.fromtimestamp(run.manifest.started, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
     suite = xml.Element(
         "testsuite",
@@ -69,15 +73,15 @@ def _suite(run: Run, check: str, verdicts: Sequence[Verdict], number: int) -> xm
         seen[verdict.subject] += 1
         # servers take two cases of one name for one
         more = f" ({seen[verdict.subject]})" if seen[verdict.subject] > 1 else ""
-        suite.append(_case(verdict, verdict.subject + more))
+        suite.append(_case(verdict, verdict.subject + more, message(verdict)))
     return suite
 
 
-def _case(verdict: Verdict, name: str) -> xml.Element:
+def _case(verdict: Verdict, name: str, message: str) -> xml.Element:
     case = xml.Element("testcase", {"classname": _text(f"railgauge.{verdict.check}"), "name": _text(name)})
-    said = "\n".join((verdict.message, *verdict.evidence))
+    said = "\n".join((message, *verdict.evidence))
     if verdict.status in _CHILD:
-        child = xml.SubElement(case, _CHILD[verdict.status], {"message": _text(verdict.message)})
+        child = xml.SubElement(case, _CHILD[verdict.status], {"message": _text(message)})
         if verdict.status is not Status.SKIP:
             child.set("type", _text(verdict.check))
         child.text = _text(said)

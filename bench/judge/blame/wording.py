@@ -24,13 +24,14 @@ NEXT = {
 
 
 def slower(lost: float, reference: float = math.nan) -> str:
-    """``runs at 49 % of its peers' rate (23.20 of 47.30 GB/s)``; the share alone where their rate is not given."""
+    """``runs at 49.0 % of its peers' rate (185.6 of 378.4 Gb/s)``; the share alone where their rate is not given."""
     if lost >= 0.999:
         return "nothing gets through"
     share = f"runs at {show_share(1 - lost)} of its peers' rate"
     if not math.isfinite(reference):
         return share
-    return f"{share} ({show_rate((1 - lost) * reference)} of {show_rate(reference)})"
+    rate = show_rate((1 - lost) * reference, "Gb/s").removesuffix(" Gb/s")
+    return f"{share} ({rate} of {show_rate(reference, 'Gb/s')})"
 
 
 def next_step(fault: Fault, m: Matrix, others: Sequence[Fault]) -> str:

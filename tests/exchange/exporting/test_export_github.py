@@ -74,7 +74,7 @@ def test_markup_is_shown_and_not_obeyed(text):
 
 def test_the_digest_is_short_and_pings_nobody(night):
     row = Verdict("c", "<@U123> @here", Status.FAIL, "x" * 5000)
-    text = digest(replace(night, verdicts=(row,) * 40))
+    text = digest(replace(night, verdicts=tuple(replace(row, check=f"c{n}") for n in range(40))))
     assert len(text.splitlines()) == MOST + 2
     assert len(text) < 5000
     assert "<" not in text and "@h" not in text
@@ -87,3 +87,34 @@ def test_no_line_of_the_digest_is_markup(night):
     manifest = replace(night.manifest, id="<!channel> <http://example.org|click>\n@here")
     first, *_ = digest(replace(night, manifest=manifest)).splitlines()
     assert first.startswith("RailGauge &lt;!channel&gt; &lt;http://example.org|click&gt; @\u200bhere, ")
+
+
+def test_summary_digest_and_junit_say_the_cause_with_its_consequence_and_its_next_step(night):
+    node = night.manifest.nodes[0]
+    slow = Verdict("blame.rails", f"{node} rail mlx5_4/1", Status.FAIL, "runs at 49 %", next_step="reseat it")
+    share = Verdict(
+        "wire.share",
+        "all_reduce",
+        Status.FAIL,
+        "182 GB/s",
+        "at least 85 % of 3200.0 Gb/s",
+        "",
+        "see the rails",
+        0.46,
+        0.85,
+    )
+    run = replace(night, verdicts=(share, slow))
+    sentence = f"all_reduce reaches 46 % of 3200 Gb/s, because {node} rail mlx5_4/1 runs at 49 %"
+    assert f"• FAIL: {sentence}; next: reseat it (1 verdict follows from it)" in digest(run).splitlines()
+    summary = github(run)
+    assert f"1. ❌ {as_markdown(sentence)} (1 verdict follows from it). **Next:** reseat it\n" in summary
+    assert "Follow from these: 1</summary>" in summary and "see the rails" not in summary
+    text = export(run, "junit")
+    assert f"{sentence[:40]}" in text and "see the rails" not in text
+    assert f"follows from {node} rail mlx5_4/1 (blame.rails)" in text
+
+
+def test_a_long_sentence_does_not_cut_off_the_next_step_in_a_chat(night):
+    row = Verdict("c", "n1", Status.FAIL, "x" * 5000, next_step="reseat it")
+    line = digest(replace(night, verdicts=(row,))).splitlines()[-1]
+    assert line.endswith("; next: reseat it") and len(line) <= 300

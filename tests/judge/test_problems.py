@@ -6,13 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import made_runs
-from bench.judge.verdicts import judge
+from bench.judge.problems import Problem, places, problems
 from bench.model.verdict import Status, Verdict
-from reports.first_page import MOST, rail_map, verdict
-from reports.frames import frames
-from reports.problems import in_short, places, problems
-from reports.summary import Shown
 
 NODES = ("n1", "n2", "n3")
 FAIL, ERROR, PASS = Status.FAIL, Status.INCONCLUSIVE, Status.PASS
@@ -89,9 +84,80 @@ def test_subjects_that_do_not_fit_into_a_line_stand_in_the_evidence():
     assert one.subject.endswith("n7 and 4 more") and one.evidence == ("n8", "n9", "n10", "n11")
 
 
-def test_a_report_in_short_counts_what_follows():
-    text = [each.measured for each in in_short(found(BLAME, TRANSFER))]
-    assert text == ["half of the rate is missing; 1 verdict follows from it"]
+def test_a_problem_counts_what_follows():
+    (cause,) = found(BLAME, TRANSFER).causes
+    assert cause.follows == "1 verdict follows from it"
+    assert found(BLAME).causes[0].follows == ""
+
+
+SHARE = Verdict(
+    "wire.share",
+    "ring/all_reduce/1",
+    FAIL,
+    "busbw 182 GB/s",
+    "at least 85 % of 3200.0 Gb/s",
+    value=0.46,
+    bound=0.85,
+)
+SLOW = replace(BLAME, measured="runs at 49 % of its peers' rate", value=0.51)
+
+
+def test_the_sentence_says_the_consequence_with_its_cause():
+    gather = replace(SHARE, subject="all_gather, 4 GiB", measured="busbw 160 GB/s", value=0.4)
+    names = {"ring/all_reduce/1": "all_reduce, 8 GiB, in place"}.items()
+    (cause,) = found(SLOW, gather, SHARE, names=names).causes
+    assert cause.sentence == (
+        "all_reduce reaches 46 % of 3200 Gb/s, because n2 rail mlx5_4/1 runs at 49 % of its peers' rate"
+    )
+
+
+def test_without_a_share_of_the_target_the_sentence_says_the_bus_bandwidth():
+    ring = replace(RING, value=180e9, bound=340e9)
+    assert (
+        found(SLOW, ring)
+        .causes[0]
+        .sentence.startswith("all_reduce reaches 180.0 GB/s of 340.0 GB/s, because n2 ")
+    )
+    assert found(LINK).causes[0].sentence == "n2 mlx5_4/1: link runs at 200 Gb/s"
+
+
+def test_a_figure_just_below_its_bound_is_slight_and_stands_after_what_is_broken():
+    near = replace(RING, value=338.3e9, bound=340e9)
+    assert [each.slight for each in map(Problem, (near, replace(near, value=170e9), RING, LINK))] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert Problem(near).sentence == "all_reduce: 180 GB/s, 0.5 % below the floor"
+    broken = replace(LINK, subject="n3")
+    assert [each.verdict for each in found(near, broken).first] == [broken, near]
+
+
+def test_a_cause_is_slight_only_where_all_that_follows_is():
+    little = replace(SLOW, value=0.03)
+    assert Problem(little).slight
+    assert not Problem(little, symptoms=(SHARE,)).slight
+
+
+def test_what_calls_for_the_same_step_is_one_problem():
+    grew = [
+        Verdict("growth.errors", "n2 mlx5_4/1", FAIL, f"grew by {n} in phase {n}", next_step="reseat")
+        for n in (5, 7, 9)
+    ]
+    (cause,) = found(BLAME, *grew).causes
+    (one,) = cause.related
+    assert one.measured == "grew by 5 in phase 5; 2 more findings like it"
+    assert one.evidence == ("n2 mlx5_4/1: grew by 7 in phase 7", "n2 mlx5_4/1: grew by 9 in phase 9")
+    hot = [Verdict("gpus.hot", f"n{n}", FAIL, f"{n} °C", next_step="cool") for n in (1, 2)]
+    assert [each.subject for each in found(*hot, replace(hot[0], check="other")).failures] == ["n1, n2", "n1"]
+
+
+def test_readings_that_disagree_follow_from_a_slow_rail_and_else_stand_by_themselves():
+    odd = Verdict("wire.target", "rails", ERROR, "rails point-to-point is the odd one", next_step="see how")
+    assert found(SLOW, odd).causes[0].symptoms and not found(SLOW, odd).inconclusive
+    assert found(odd).inconclusive == (odd,)
+    assert found(replace(SLOW, status=ERROR), odd).inconclusive == (odd,)
 
 
 def test_places_are_nodes_with_ports():
@@ -124,48 +190,3 @@ def test_no_verdict_is_lost_and_none_is_shown_that_passed(verdicts):
     }
     subjects = " ".join(each.subject for each in shown)
     assert all(each.subject in subjects for each in bad)
-
-
-@pytest.fixture(scope="module")
-def judged():
-    made = made_runs.cluster(4)
-    run = judge(made.run, made.profile)
-    return Shown(run, made.profile, frames(run, made.profile), {})
-
-
-def test_the_first_page_names_the_faulty_port_first_by_the_checks_own_verdicts(judged):
-    view = verdict(judged)
-    first, hardware, symptoms = view["problems"][0]
-    assert hardware == "GUID 0x0001000a · firmware 28.43.2026"
-    assert first.verdict.subject == "node002 mlx5_10/1" and first.status is FAIL
-    assert sum(row[-1].text == "limits.rail_rate" for row in symptoms.rows) == 6
-    assert not any("mlx5_10/1" in each.verdict.subject for each, *_ in view["problems"][1:])
-    assert len(view["problems"]) == MOST
-
-
-def test_the_map_marks_the_faulty_port_and_counts_the_others(judged):
-    seen = rail_map(judged)
-    assert len(seen.cells) == 32
-    bad = {words.split(":")[0] for _, _, bad, words in seen.cells if bad}
-    assert bad == {"node002 mlx5_10/1", "node002 mlx5_5/1"}
-    assert seen.good == 30 and seen.worst[2].startswith("node002 mlx5_10/1")
-
-
-def test_the_tiles_answer_share_exclusion_correctness_and_coverage(judged):
-    tiles = {tile.title: tile for tile in verdict(judged)["tiles"]}
-    assert list(tiles) == ["Share of 3200 Gb/s", "mlx5_0 excluded", "Results", "Coverage"]
-    assert tiles["Results"].answer == "0 wrong elements" and tiles["Results"].status is PASS
-    assert tiles["Coverage"].answer == "complete"
-    assert tiles["mlx5_0 excluded"].status is FAIL
-
-
-def test_what_was_not_checked_or_not_measured_is_no_good_answer():
-    def tiles_of(made):
-        values = verdict(Shown(made.run, made.profile, frames(made.run, made.profile), {}))
-        return {tile.title: tile for tile in values["tiles"]}
-
-    tiles = tiles_of(made_runs.nothing_measured())
-    assert (tiles["Results"].answer, tiles["Results"].status) == ("unchecked", ERROR)
-    assert tiles["Coverage"].status is ERROR
-    tiles = tiles_of(made_runs.gloo(wrong=True))
-    assert tiles["Results"].status is FAIL

@@ -1,0 +1,281 @@
+"""The verdicts that did not pass as a short list of problems: causes first, each with the verdicts that follow from it.
+
+A cause is a finding of blame, or a failure of one port of one node. What goes through that port and is too slow (a
+transfer, and of the whole cluster a collective or its share of the target) follows from it, and is expected to pass
+once the cause is mended. Whoever shows a run, on a page, in a terminal or in a chat, says a problem by ``sentence``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from bench.model.units import show_count, show_rate, show_some
+from bench.model.verdict import Status, Verdict, overall
+from bench.store import Run
+
+Place = tuple[str, str]  # node and port; "" for all ports
+PORT = re.compile(r".+/\d+")
+FLOORS = ("limits.busbw", "limits.rail_rate", "wire.share")  # checks whose value is to reach their bound
+# checks whose subjects every port takes part in
+WHOLE_CLUSTER = ("limits.", "wire.share", "wire.target", "blame.stragglers")
+SLIGHT = 0.05  # of the bound: a failure by less is shown as a slight one
+MOST = 8  # names in one line
+
+
+@dataclass(frozen=True)
+class Problem:
+    """``verdict`` names it, ``related`` are on the same place, ``symptoms`` follow from it."""
+
+    verdict: Verdict
+    related: tuple[Verdict, ...] = ()
+    symptoms: tuple[Verdict, ...] = ()
+
+    @property
+    def status(self) -> Status:
+        return overall(each.status for each in (self.verdict, *self.related))
+
+    @property
+    def sentence(self) -> str:
+        """``all_reduce reaches 46 % of 3200 Gb/s, because n17 rail mlx5_4/1 runs at 49 % of its peers' rate``."""
+        found = self.verdict
+        between = " " if found.measured.startswith(("runs at ", "loses ", "is cabled ")) else ": "
+        text = f"{found.subject}{between}{found.measured}"
+        if found.check in FLOORS and not math.isnan(shortfall(found)):
+            text += f", {100 * shortfall(found):.2g} % below the floor"
+        result = consequence(self.symptoms)
+        return f"{result}, because {text}" if result else text
+
+    @property
+    def follows(self) -> str:
+        """``24 verdicts follow from it``; "" where none does."""
+        count = len(self.symptoms)
+        return f"{show_count(count, 'verdict')} follow{'s' if count == 1 else ''} from it" if count else ""
+
+    @property
+    def slight(self) -> bool:
+        """Whether all of it is known to miss its bounds by little."""
+        found = [shortfall(each) for each in (self.verdict, *self.related, *self.symptoms)]
+        return all(each < SLIGHT for each in found if not math.isnan(each)) and not math.isnan(found[0])
+
+
+@dataclass(frozen=True)
+class Problems:
+    """``failures``: FAIL without a known cause; ``inconclusive``: neither judged nor explained.
+
+    symptoms  each verdict, as it was judged, that follows from a cause → the verdict that names the cause
+    """
+
+    causes: tuple[Problem, ...] = ()
+    failures: tuple[Verdict, ...] = ()
+    inconclusive: tuple[Verdict, ...] = ()
+    symptoms: Mapping[Verdict, Verdict] = field(default_factory=dict)
+
+    @property
+    def first(self) -> tuple[Problem, ...]:
+        """The causes and the failures that no cause explains; slight ones, then suspicions come last."""
+        found = (*self.causes, *map(Problem, self.failures))
+        return tuple(sorted(found, key=lambda each: (each.status is not Status.FAIL, each.slight)))
+
+    @property
+    def listed(self) -> tuple[Problem, ...]:
+        """All of them, with what is inconclusive last."""
+        return (*self.first, *map(Problem, self.inconclusive))
+
+    def next_step(self, verdict: Verdict) -> str:
+        """What to do about a verdict as it was judged; of a symptom what it follows from."""
+        cause = self.symptoms.get(verdict)
+        return f"follows from {cause.subject} ({cause.check})" if cause else verdict.next_step
+
+    def message(self, verdict: Verdict) -> str:
+        """The message of a verdict as it was judged; of a cause with its consequence."""
+        result = self._consequences.get(verdict, "")
+        text = replace(verdict, next_step=self.next_step(verdict)).message
+        return f"{result}, because {text}" if result else text
+
+    @cached_property
+    def _consequences(self) -> dict[Verdict, str]:
+        return {each.verdict: consequence(each.symptoms) for each in self.causes}
+
+
+def shortfall(verdict: Verdict) -> float:
+    """The share of its bound, or of its peers' rate, that a subject misses; NaN where no figure says it."""
+    if verdict.check == "blame.rails" and verdict.value is not None:
+        return verdict.value
+    if verdict.check in FLOORS and verdict.value is not None and verdict.bound:
+        return 1 - verdict.value / verdict.bound
+    return math.nan
+
+
+def consequence(symptoms: Iterable[Verdict]) -> str:
+    """What the slowest collective among the symptoms reaches, by preference of all_reduce; "" where none is there."""
+    slow = [each for each in symptoms if each.check in ("wire.share", "limits.busbw") and each.value]
+    if not slow:
+        return ""
+    least = min(
+        slow, key=lambda each: (each.check != "wire.share", "all_reduce" not in each.subject, each.value)
+    )
+    assert least.value is not None
+    name = re.split("[,;]", least.subject)[0]
+    if least.check == "wire.share":
+        target = least.wanted.rpartition(" of ")[2].replace(".0 ", " ")
+        return f"{name} reaches {100 * least.value:.0f} % of {target}"
+    return f"{name} reaches {show_rate(least.value)} of {show_rate(least.bound or math.nan)}"
+
+
+def problems_of(run: Run) -> Problems:
+    """The problems of a judged run."""
+    names = {case.id: case.words for case in run.plan.cases}
+    return problems(run.verdicts, run.manifest.nodes, names)
+
+
+def problems(verdicts: Iterable[Verdict], nodes: Collection[str], names: Mapping[str, str]) -> Problems:
+    """Each verdict that failed or is inconclusive exactly once; those of one reason are one.
+
+    ``names``: subjects that are no words, and their words.
+    """
+    known, listed = frozenset(nodes), list(verdicts)
+    bad = [each for status in (Status.FAIL, Status.INCONCLUSIVE) for each in listed if each.status is status]
+    causes = _causes(bad, known)
+    named = {verdict for cause in causes for verdict in cause.named}
+    rest: list[Verdict] = []
+    for verdict in bad:
+        if verdict not in named:
+            cause = _cause_of(verdict, causes, known)
+            (rest if cause is None else cause.symptoms).append(verdict)
+    found = [_problem(cause, names) for cause in causes]
+    merged = _together(_merged(_in_words(rest, names)))
+    return Problems(
+        tuple(sorted(found, key=lambda each: (each.status is not Status.FAIL, -len(each.symptoms)))),
+        tuple(each for each in merged if each.status is Status.FAIL),
+        tuple(each for each in merged if each.status is not Status.FAIL),
+        {
+            each: problem.verdict
+            for problem, cause in zip(found, causes, strict=True)
+            for each in cause.symptoms
+        },
+    )
+
+
+@dataclass
+class _Cause:
+    """The places that its verdicts name, and what follows from it."""
+
+    places: frozenset[Place]
+    named: list[Verdict]
+    symptoms: list[Verdict]
+
+
+def _causes(bad: Sequence[Verdict], nodes: Collection[str]) -> list[_Cause]:
+    """The verdicts that name a cause, together where they have a place in common."""
+    found: list[_Cause] = []
+    blamed = [each for each in bad if each.check.startswith("blame.") and places(each.subject, nodes)]
+    failed = [each for each in bad if each.status is Status.FAIL and not each.check.startswith("blame.")]
+    for verdict in (*blamed, *(each for each in failed if _is_port(each, nodes))):
+        here = places(verdict.subject, nodes)
+        cause = next((cause for cause in found if _meet(here, cause.places)), None)
+        if cause is None:
+            found.append(_Cause(here, [verdict], []))
+        else:
+            cause.named.append(verdict)
+    return found
+
+
+def _cause_of(verdict: Verdict, causes: Sequence[_Cause], nodes: Collection[str]) -> _Cause | None:
+    """The first cause that explains a verdict: on its port, or of the whole cluster, which a port holds back."""
+    here = places(verdict.subject, nodes)
+    # readings of the target that disagree are what one slow rail looks like
+    failed = verdict.status is Status.FAIL or verdict.check == "wire.target"
+    if not failed and not verdict.check.startswith("blame."):
+        return None
+    if any(port for _, port in here):
+        return next((cause for cause in causes if _explains(cause.places, here)), None)
+    if here or not failed or not verdict.check.startswith(WHOLE_CLUSTER):
+        return None
+    return next((cause for cause in causes if any(each.status is Status.FAIL for each in cause.named)), None)
+
+
+def _problem(cause: _Cause, names: Mapping[str, str]) -> Problem:
+    """What failed stands before a suspicion, and of that the finding of blame."""
+    head, *related = sorted(
+        cause.named, key=lambda each: (each.status is not Status.FAIL, not each.check.startswith("blame."))
+    )
+    symptoms = [replace(each, next_step="") for each in cause.symptoms]
+    return Problem(
+        head, tuple(_together(_in_words(related, names))), tuple(_merged(_in_words(symptoms, names)))
+    )
+
+
+def _in_words(verdicts: Iterable[Verdict], names: Mapping[str, str]) -> Iterator[Verdict]:
+    """Verdicts whose subject and figure say words for the names that are no words."""
+    for each in verdicts:
+        subject, measured = (
+            re.sub(r"[^\s,;]+", lambda word: names.get(word[0], word[0]), text)
+            for text in (each.subject, each.measured)
+        )
+        yield replace(each, subject=subject, measured=measured)
+
+
+def places(subject: str, nodes: Collection[str]) -> frozenset[Place]:
+    """The nodes in a subject, each with the ports in it."""
+    words = [word.strip(",") for word in subject.split()]
+    ports = [word for word in words if PORT.fullmatch(word)] or [""]
+    return frozenset((word, port) for word in words if word in nodes for port in ports)
+
+
+def _is_port(verdict: Verdict, nodes: Collection[str]) -> bool:
+    here = places(verdict.subject, nodes)
+    return len(here) == 1 and all(port for _, port in here)
+
+
+def _explains(cause: frozenset[Place], here: frozenset[Place]) -> bool:
+    """Whether a verdict on one port or on a transfer goes through a cause; a list of other ports says more."""
+    nodes, ports = {node for node, _ in here}, {port for _, port in here}
+    return _meet(here, cause) and len(nodes) <= 2 and len(ports) == 1
+
+
+def _meet(here: Iterable[Place], there: Iterable[Place]) -> bool:
+    return any(a == b and port in (other, "") for a, other in here for b, port in there)
+
+
+def _merged(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Verdicts that differ in their subjects alone become one."""
+    alike: dict[Verdict, list[Verdict]] = {}
+    for verdict in verdicts:
+        alike.setdefault(replace(verdict, subject="", value=None, bound=None, evidence=()), []).append(
+            verdict
+        )
+    found = []
+    for group in alike.values():
+        subjects = list(dict.fromkeys(each.subject for each in group))
+        lines = dict.fromkeys(line for each in group for line in each.evidence)
+        shown = show_some(subjects, MOST)
+        found.append(replace(group[0], subject=shown, evidence=(*subjects[MOST:], *lines)))
+    return found
+
+
+def _together(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Verdicts of one check that call for the same step become the first of them, with the others as its evidence."""
+    alike: dict[object, list[Verdict]] = {}
+    for each in verdicts:
+        key = (each.check, each.status, each.wanted, each.next_step) if each.next_step else id(each)
+        alike.setdefault(key, []).append(each)
+    found = []
+    for first, *others in alike.values():
+        subjects = dict.fromkeys(each.subject for each in (first, *others))
+        lines = [*first.evidence]
+        for each in others:
+            lines += [f"{each.subject}: {each.measured}", *each.evidence]
+        more = f"; {show_count(len(others), 'more finding')} like it" if others else ""
+        found.append(
+            replace(
+                first,
+                subject=show_some(subjects, MOST),
+                measured=first.measured + more,
+                evidence=tuple(lines),
+            )
+        )
+    return found

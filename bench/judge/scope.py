@@ -1,0 +1,38 @@
+"""What a judgement is about in a few words, so that a PASS does not promise more than was judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bench.model.units import show_count
+from bench.model.verdict import Status, Verdict
+
+# topic → how the names of its checks begin
+TOPICS = {
+    "results": ("correctness",),
+    "coverage": ("coverage",),
+    "speed": ("limits", "wire.share"),
+    "rails": ("rails", "blame", "growth", "fabric"),
+    "exclusion": ("exclusion",),
+    "GPUs": ("gpus", "nvlink"),
+    "PCIe": ("pcie",),
+    "NCCL": ("nccl",),
+    "hosts": ("host", "environment", "versions", "clock"),
+}
+SOMETIMES = {"drift": ("drift",), "soak": ("soak",)}  # named where they were judged
+
+
+def scope(verdicts: Iterable[Verdict], profile_name: str) -> str:
+    """``profile local judges: results, coverage, hosts; not judged: speed, rails, … (64 checks not applicable)``.
+
+    A topic is judged if one of its checks came to a result.
+    """
+    listed = list(verdicts)
+    judged = {each.check for each in listed if each.status is not Status.SKIP}
+    skipped = sum(each.status is Status.SKIP for each in listed)
+    topics = TOPICS | SOMETIMES
+    yes = [topic for topic, names in topics.items() if any(check.startswith(names) for check in judged)]
+    no = [topic for topic in TOPICS if topic not in yes]
+    without = f"; not judged: {', '.join(no)}" if no else ""
+    count = f" ({show_count(skipped, 'check')} not applicable)" if skipped else ""
+    return f"profile {profile_name} judges: {', '.join(yes) or 'nothing'}{without}{count}"
