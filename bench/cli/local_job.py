@@ -12,6 +12,8 @@ from pathlib import Path
 import click
 
 from bench import launch
+from bench.launch import scratch
+from bench.measure import prctl
 from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE
 from bench.model.verdict import EXIT, overall
 from bench.run.options import CannotRun, Options
@@ -31,23 +33,48 @@ OURS = watchdog.STARTED_MPIRUN
 
 def under_mpirun(ranks: int, options: Options, quiet: bool, verbose: bool) -> int:
     """Start, watch and end the job; the exit status of the run, from its folder."""
+    command = _command(ranks, options)
+    click.echo(f"railgauge: {launch.shown(command)}", err=True)
+    token.take(os.environ)  # of no use among the ranks of one machine
+    mark = secrets.token_hex(6)  # by which we know the processes of this job
+    asked: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup: the run outlives the terminal
+            signal.signal(number, lambda which, _: _as_interrupt(which, asked))
+    with scratch.of_job() as places:
+        environment = {**launch.mpi_environment(os.environ), OURS: mark, **places}
+        watched = sys.stderr.isatty() and not quiet
+        returned, interrupted = _watch(command, environment, mark, options.out, watched)
+        if not _began(options.out, mark):
+            return _never_began(returned, options)
+        with held(options.out, LAST_SECONDS):
+            # who interrupts is not kept waiting for a drawing; nobody sits there after a signal, nor was it drawn when
+            # rank 0 was killed
+            missing = (
+                not interrupted and not options.probe_only and not (options.out / "report.html").exists()
+            )
+            if (asked or missing) and (options.out / "verdicts.json").exists():
+                write_report(load_run(options.out), options.profile)
+            code = _believe(options, quiet, verbose)
+    where_report(options.out)
+    return code
+
+
+def _command(ranks: int, options: Options) -> list[str]:
+    """Our own command line under mpirun, with the folder that was chosen for it."""
     mpirun = launch.find_mpirun()
     kind = launch.flavour(launch.mpirun_version(mpirun))
     arguments = [*sys.argv[1:]]
     named = any(word == "--out" or word.startswith("--out=") for word in arguments)
     if not named and not options.resumed:
         arguments += ["--out", str(options.out)]
-    command = launch.local_command(mpirun, kind, ranks, arguments)
-    click.echo(f"railgauge: {launch.shown(command)}", err=True)
-    token.take(os.environ)  # of no use among the ranks of one machine
-    mark = secrets.token_hex(6)  # by which we know the processes of this job
-    environment = {**launch.mpi_environment(os.environ), OURS: mark}
-    asked: list[int] = []
-    interrupted = False
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup: the run outlives the terminal
-            signal.signal(number, lambda which, _: _as_interrupt(which, asked))
-    watched = sys.stderr.isatty() and not quiet
+    return launch.local_command(mpirun, kind, ranks, arguments)
+
+
+def _watch(
+    command: list[str], environment: dict[str, str], mark: str, folder: Path, watched: bool
+) -> tuple[int, bool]:
+    """Run the job to its end, showing its progress where it is ``watched``; its status, and whether we ended it."""
     # a process group of its own: an interrupt reaches us alone, and we end the job in order
     job = subprocess.Popen(
         command,
@@ -57,29 +84,27 @@ def under_mpirun(ranks: int, options: Options, quiet: bool, verbose: bool) -> in
         text=True,
         errors="backslashreplace",
         start_new_session=True,
+        preexec_fn=_end_with_us,
     )
+    interrupted = False
     try:
         if watched:
-            follow(job, options.out)
+            follow(job, folder)
         else:
             pass_on(job)
         job.wait()
     except KeyboardInterrupt:
         interrupted = True
-        _stop(job, options.out, mark)
+        _stop(job, folder, mark)
     finally:
         if job.poll() is None:  # a fault of ours leaves no job behind
             os.killpg(job.pid, signal.SIGKILL)
-    if not _began(options.out, mark):
-        return _never_began(job.returncode, options)
-    with held(options.out, LAST_SECONDS):
-        # who interrupts is not kept waiting for a drawing; nobody sits there after a signal, nor when rank 0 was killed
-        missing = not interrupted and not options.probe_only and not (options.out / "report.html").exists()
-        if (asked or missing) and (options.out / "verdicts.json").exists():
-            write_report(load_run(options.out), options.profile)
-        code = _believe(options, quiet, verbose)
-    where_report(options.out)
-    return code
+    return job.returncode, interrupted
+
+
+def _end_with_us() -> None:
+    """In the process that becomes mpirun: SIGTERM, by which it ends its job in order, when we are killed."""
+    prctl.end_with_parent(signal.SIGTERM)
 
 
 def _as_interrupt(number: int, asked: list[int]) -> None:

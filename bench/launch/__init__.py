@@ -7,6 +7,7 @@ hosts     host files of Open MPI, MPICH, Slurm and people
 commands  the command of each launcher for a list of hosts
 remote    one command on each of several hosts
 elastic   what torchrun shows of a process that failed
+scratch   folders for what does not last
 """
 
 from .mpirun import (

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.launch import scratch
 from bench.measure.perftest.processes import Errands
 from bench.measure.work_order import HEARTBEAT_SECONDS
 from bench.model.errors import EXIT_INCONCLUSIVE
@@ -48,13 +49,17 @@ class Supervisor:
     status: int = EXIT_INCONCLUSIVE
     reason: str = ""
     errands: Errands = field(default_factory=Errands)
-    _folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="railgauge-")))
+    _scratch: ExitStack = field(default_factory=ExitStack)
+    _folder: Path = Path()
     _lost: str = ""
     _beat: Message = field(default_factory=dict)
     _beat_sent: float = 0.0
     _log: Path = Path()
     _passing: Passing = field(default_factory=lambda: Passing(()))
     _monitor: Monitor | None = None
+
+    def __post_init__(self) -> None:
+        self._folder = self._scratch.enter_context(scratch.folder())
 
     def serve(self) -> str:
         """Obey and report until dismissed; why it left before, "" when it did not."""
@@ -191,7 +196,4 @@ class Supervisor:
         if self.fork_server:
             self.fork_server.close()
             self.fork_server = None
-        for path in self._folder.glob("*"):
-            path.unlink(missing_ok=True)
-        if self._folder.exists():
-            self._folder.rmdir()
+        self._scratch.close()
