@@ -258,8 +258,8 @@ def curve_frame(table: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
-def swept(curve: pd.DataFrame) -> pd.DataFrame:
-    """The series of a curve that have at least two sizes: one point is no curve."""
+def with_several_sizes(curve: pd.DataFrame) -> pd.DataFrame:
+    """The series of a curve with at least two sizes; a single point is no curve."""
     known: pd.DataFrame = curve[curve.groupby("series")["size"].transform("nunique") > 1]
     return known
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import vl_convert
 
-from .theme import INK, PAPER, config, drawable, inked, text_of
+from .theme import INK, PAPER, config, config_of_colours, drawable, text_of
 
 VEGA_LITE = "5.21"
 STAND_INS = ("#0d0a01", "#0d0a02", "#0d0a03")  # for the colours of INK, in its order
@@ -25,7 +25,7 @@ def svgs(spec: dict[str, Any]) -> dict[str, str]:
     text = text_of(spec)
     if any(colour in text for colour in STAND_INS):
         return {mode: svg(spec, mode) for mode in INK}
-    drawn = _svg(spec, inked(STAND_INS))
+    drawn = _svg(spec, config_of_colours(STAND_INS))
     return {mode: _dyed(drawn, colours) for mode, colours in INK.items()}
 
 

@@ -6,7 +6,7 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
-from .kept import kept
+from .text_cache import cached
 from .theme import config
 
 ASSETS = Path(__file__).with_name("assets")
@@ -36,7 +36,7 @@ def vega() -> str:
 
     # bundling takes more than a second and gives the same text until the library changes
     built = sum(file.stat().st_size for file in Path(vl_convert.__file__).parent.glob("vl_convert.*"))
-    text = kept(f"vega-{getattr(vl_convert, '__version__', '')}-{built}.js", _bundle)
+    text = cached(f"vega-{getattr(vl_convert, '__version__', '')}-{built}.js", _bundle)
     # in a function: names of the bundle (``_``) would collide with those of other scripts of a page;
     # the two replaced texts would end a script element, or change how it is parsed
     wrapped = f"(() => {{\n{text}\n}})();\n"

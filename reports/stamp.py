@@ -24,7 +24,7 @@ from bench.model.typed_json import decode, encode, to_json
 from bench.store import VERDICTS, Run, RunError, read_file, write_file
 from bench.store.files import LARGEST_FILE
 
-from .kept import kept
+from .text_cache import cached
 
 STAMP = "drawn.json"
 CHARTS = "charts"
@@ -63,7 +63,7 @@ def _seal(run: Run, profile: Profile, digest: str, files: Mapping[str, str]) -> 
     verdicts = to_json(run.verdicts)
     code = [_digest(package, _files(package)) for package in PACKAGES]
     sealed = [digest, verdicts, profile.name, profile.text, code, [_version(name) for name in DRAWERS], files]
-    key = kept("seal.key", lambda: secrets.token_hex(32))
+    key = cached("seal.key", lambda: secrets.token_hex(32))
     return hmac.new(key.encode(), json.dumps(sealed).encode(), "sha256").hexdigest()
 
 

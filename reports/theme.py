@@ -56,11 +56,11 @@ def size_ticks(sizes: Iterable[int], most: int = 9) -> list[int]:
 
 def config(mode: str) -> dict[str, Any]:
     """A Vega-Lite configuration for ``light`` or ``dark``, for places where no page brings its own."""
-    return inked(INK[mode])
+    return config_of_colours(INK[mode])
 
 
-def inked(colours: tuple[str, ...]) -> dict[str, Any]:
-    """``config`` with these colours: of text, of secondary text, of the grid."""
+def config_of_colours(colours: tuple[str, ...]) -> dict[str, Any]:
+    """A Vega-Lite configuration with these colours: of text, of secondary text, of the grid."""
     ink, soft, grid = colours
     return {
         "font": FONT,

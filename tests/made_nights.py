@@ -15,7 +15,7 @@ from bench.model.profile import Profile
 from bench.plan import Job
 from bench.plan.nightly import short
 from bench.run import nightly as night
-from bench.run.finish import settle
+from bench.run.finish import judge_and_save
 from bench.run.options import Nightly
 from bench.store import Plan, Run, load
 from bench.store.history import Record, append, create
@@ -101,7 +101,7 @@ def nightly(
     night.begin(path, asked, profile)
     measure_again(path, slow_again or slow, profile)
     night.end(path, asked, profile)
-    return settle(path, profile)
+    return judge_and_save(path, profile)
 
 
 def before(history: Path | str, path: Path, nights: int, cluster: str = "c1", **made: object) -> None:

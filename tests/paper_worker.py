@@ -1,4 +1,4 @@
-"""A worker of paper for the nursery's tests: no torch; it does what its order says and tells what it sees."""
+"""A worker of paper for the fork server's tests: no torch; it does what its order says and tells what it sees."""
 
 import ctypes
 import json

@@ -146,4 +146,4 @@ def _ranks() -> tuple[str, ...]:
 def _tell(text: str) -> None:
     from bench.launch import elastic
 
-    elastic.tell(veil(text, secrets(sys.argv)), os.environ)
+    elastic.write_error_file(veil(text, secrets(sys.argv)), os.environ)

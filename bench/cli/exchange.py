@@ -43,7 +43,7 @@ def import_(
     from bench.judge.verdicts import status
     from bench.model.profile import load
     from bench.model.verdict import EXIT
-    from bench.run.finish import settle
+    from bench.run.finish import judge_and_save
 
     from .page import where_report, write_report
     from .start import new_folder
@@ -53,7 +53,7 @@ def import_(
     wanted = Wanted(collective, ranks, nodes, unit, algorithm)
     made = import_files(files, folder, profile, wanted, ("railgauge", *sys.argv[1:]))
     click.echo(made.text)
-    run = settle(folder, profile)
+    run = judge_and_save(folder, profile)
     write_report(run, profile)
     summarise(run, verbose=False, short=False)
     where_report(folder)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from bench.model.facts import Gpu, Interface, Node, PciPath, Port
 from bench.model.majority import odd_ones, shared_by
 from bench.model.profile import Rails
-from bench.model.rails import Part, joined, nearest, own_rails, rails_of, roles
+from bench.model.rails import DeviceUse, joined, nearest, own_rails, rails_of, roles
 from bench.model.units import show_rate, show_size
 from bench.model.verdict import Status
 
@@ -162,17 +162,17 @@ def _gpu_row(gpu: Gpu, near: str | None) -> Row:
 
 
 def _port_rows(node: Node, rails: Rails) -> list[Row]:
-    part = {role.name: role.part for role in roles(node, rails)}
+    uses = {role.name: role.use for role in roles(node, rails)}
     head: Row = (
-        "port", "part", "state", "rate", "link layer", "LID", "firmware", "board", "PCI", "PCIe", "NUMA", "interface",
+        "port", "use", "state", "rate", "link layer", "LID", "firmware", "board", "PCI", "PCIe", "NUMA", "interface",
     )  # fmt: skip
-    rows = [_port_row(port, part.get(port.name) if rails.kind != "none" else None) for port in node.ports]
+    rows = [_port_row(port, uses.get(port.name) if rails.kind != "none" else None) for port in node.ports]
     return [head, *rows] if rows else []
 
 
-def _port_row(port: Port, part: Part | None) -> Row:
+def _port_row(port: Port, use: DeviceUse | None) -> Row:
     return (
-        port.name, part.value if part else "", _or(port.state), _or(port.rate_text), _or(port.link_layer),
+        port.name, use.value if use else "", _or(port.state), _or(port.rate_text), _or(port.link_layer),
         _or(port.lid), _or(port.fw), _or(port.board), port.pci.address if port.pci else UNKNOWN, _pcie(port.pci),
         _numa(port.pci), port.netdev or "",
     )  # fmt: skip

@@ -44,13 +44,13 @@ def judge(run_folder: Path, profile_name: str | None, verbose: bool) -> int:
 
 
 def _kept(judged: Run, profile: Profile, refresh: Callable[[Run, Profile], None] | None) -> str:
-    """As ``finish.keep``, but nothing is written where a run that goes on writes the folder."""
-    from bench.run.finish import keep
+    """As ``finish.try_to_save``, but nothing is written where a run that goes on writes the folder."""
+    from bench.run.finish import try_to_save
     from bench.store import RunError, held
 
     try:
         with held(judged.path):
-            return keep(judged, profile, refresh)
+            return try_to_save(judged, profile, refresh)
     except RunError as error:
         return f"{error}; the verdict is told here and not saved"
 
@@ -62,7 +62,7 @@ def report(run_folder: Path) -> int:
     from bench.judge.verdicts import status
     from bench.model.profile import parse
     from bench.model.verdict import EXIT
-    from bench.run.finish import settle
+    from bench.run.finish import judge_and_save
     from bench.store import held, judged_by
     from reports import evidence, write
 
@@ -73,7 +73,7 @@ def report(run_folder: Path) -> int:
     profile = parse(text, "the profile of the last judgement") if text else own_profile(run_folder)
     seen = evidence(run_folder)
     with held(run_folder):
-        run = settle(run_folder, profile)
+        run = judge_and_save(run_folder, profile)
         write(run, profile, seen)
     if text:
         click.echo(

@@ -82,7 +82,7 @@ def perform(typed: Invocation) -> int:
         webhook.refuse(typed.webhook)
         # it may hold a secret: neither the run folder's command nor mpirun's may show it
         sys.argv[1:] = without(sys.argv[1:], "--webhook")
-    where = launch.place(os.environ)
+    where = launch.launch_context(os.environ)
     complete()  # before the night, not after it
     # an address that nothing opens, or that keeps nothing, is the same mistake on every rank
     lasting(typed.nightly.history)

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from bench.launch import Place
+from bench.launch import LaunchContext
 from bench.launch.table import FIRST, HERE, LOCAL, MEET, RANK, RUN, SIZE
 from bench.measure import prctl
 from bench.model.errors import EXIT_INCONCLUSIVE
@@ -22,7 +22,7 @@ LOOK = 0.1
 PARENT = "RAILGAUGE_NODE_PID"  # of the node's process, for its supervisors
 
 
-def fan_out(where: Place, arguments: list[str]) -> int:
+def fan_out(where: LaunchContext, arguments: list[str]) -> int:
     """Start ``where.ranks`` supervisors with the words we were started with; rank 0's exit status.
 
     Raises NoToken where the job has other nodes and no token was given.
@@ -53,7 +53,7 @@ def end_with_parent() -> None:
 class _Job:
     """The supervisors of this node."""
 
-    def __init__(self, where: Place, arguments: list[str]) -> None:
+    def __init__(self, where: LaunchContext, arguments: list[str]) -> None:
         self._where = where
         self._deadline = 0.0  # once somebody asked to stop
         self._asked = 0
@@ -100,7 +100,7 @@ class _Job:
         return next((code if code > 0 else EXIT_INCONCLUSIVE for code in codes if code), 0)
 
 
-def environment(where: Place, index: int, ours: Any) -> dict[str, str]:
+def environment(where: LaunchContext, index: int, ours: Any) -> dict[str, str]:
     """What the ``index``-th supervisor of this node is told, on top of ``ours``."""
     assert where.meet is not None
     host = f"[{where.meet.host}]" if ":" in where.meet.host else where.meet.host

@@ -55,7 +55,7 @@ def perform(typed: Invocation) -> int:
     folder, shared = typed.folder, typed.shared
     assert folder is not None
     use_token(shared.token_file)
-    where = launch.place(os.environ)
+    where = launch.launch_context(os.environ)
     if where.ranks:
         return fan_out(where, sys.argv[1:])
     if where.launcher == "shell":
@@ -88,7 +88,7 @@ def _without_folder(folder: Path) -> Options:
 
 def _here(run: Run, options: Options, terminal: Terminal) -> int:
     """Without a launcher: on this machine, with as many ranks as there were."""
-    from bench.launch import Place
+    from bench.launch import LaunchContext
     from bench.run.finish import finish
     from bench.run.join import take_part
     from bench.run.resume import ResumeRefused
@@ -110,7 +110,7 @@ def _here(run: Run, options: Options, terminal: Terminal) -> int:
         )
     if ranks > 1:
         return under_mpirun(ranks, options, terminal.quiet, terminal.verbose)
-    return finished(take_part(options, Place(), terminal), run.path)
+    return finished(take_part(options, LaunchContext(), terminal), run.path)
 
 
 def _options(run: Run) -> Options:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench import launch
-from bench.launch import Place
+from bench.launch import LaunchContext
 from bench.measure.loop import TimingRules
 from bench.model.errors import EXIT_USAGE
 from bench.model.profile import Profile, load
@@ -32,9 +32,11 @@ def start(typed: Invocation) -> int:
     shared, probe = typed.shared, typed.command == "probe"
     profile = load(shared.profile_name)
     use_token(shared.token_file)
-    where = launch.place(os.environ)
+    where = launch.launch_context(os.environ)
     if where.launcher == "runpod" and where.ranks and (shared.ranks or probe):
-        where = Place()  # the platform's variables are always there; a person asked for this machine alone
+        where = (
+            LaunchContext()
+        )  # the platform's variables are always there; a person asked for this machine alone
     if where.ranks:
         return fan_out(where, sys.argv[1:])
     if where.launcher == "shell":
@@ -84,7 +86,7 @@ def accelerators(root: Path) -> bool:
     return any(True for place in places for _ in root.glob(place))
 
 
-def _refuse_login_node(where: Place, command: str) -> None:
+def _refuse_login_node(where: LaunchContext, command: str) -> None:
     """Raise LoginNode, once the ranks that wait for this one know it."""
     from bench.run.refusal import refuse
 

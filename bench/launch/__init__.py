@@ -1,7 +1,7 @@
 """Launchers: who started us, and how to start ourselves.
 
 table     one row a launcher: the variables by which it is known
-place     where a process stands in its job, read from them
+context   how the launcher placed this process, read from them
 mpirun    mpirun on this machine
 hosts     host files of Open MPI, MPICH, Slurm and people
 commands  the command of each launcher for a list of hosts
@@ -10,6 +10,7 @@ elastic   what torchrun shows of a process that failed
 scratch   folders for what does not last
 """
 
+from .context import LaunchContext, Rendezvous, agree, launch_context
 from .mpirun import (
     find_mpirun,
     flavour,
@@ -19,5 +20,4 @@ from .mpirun import (
     quiet_mpi,
     shown,
 )
-from .place import Meet, Place, agree, place
 from .table import LaunchError

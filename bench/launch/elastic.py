@@ -1,4 +1,4 @@
-"""The error file of torchrun: what it shows of a process that failed.
+"""The error file that torchrun shows for a process that failed.
 
 Without it every failure, a verdict of FAIL too, is shown as "To enable traceback see: https://...". The form is that of
 torch.distributed.elastic.multiprocessing.errors.ErrorHandler (torch 2.3 to 2.13).
@@ -15,8 +15,8 @@ from pathlib import Path
 VARIABLE = "TORCHELASTIC_ERROR_FILE"
 
 
-def tell(text: str, environment: Mapping[str, str]) -> None:
-    """Leave ``text`` where torchrun looks for it; the first one stands, and without torchrun there is none."""
+def write_error_file(text: str, environment: Mapping[str, str]) -> None:
+    """Write ``text`` to the file that torchrun shows, if there is one and nobody has written it yet."""
     name = environment.get(VARIABLE)
     if not name:
         return

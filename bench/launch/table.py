@@ -1,7 +1,7 @@
 """One row a launcher: the variables by which it is known, what they say, and the command that starts a job by it.
 
 Rows stand innermost first: mpirun runs inside srun and sbatch, torchrun inside both, RunPod's variables
-are in every container whatever runs there. The first row whose sign is there wins; ``place`` looks
+are in every container whatever runs there. The first row whose sign is there wins; ``context`` looks
 whether the others can stand around it.
 
 Sources: Open MPI 4.1 and 5.0 (docs.open-mpi.org, running-apps/environment variables); MPICH

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from bench.model.measurement import RankSkew
 from bench.model.stats import median, relative_width
 
-from .skew import Tally
+from .skew import SkewCounter
 
 BLOCK_SECONDS = 0.02  # a pipelined block and an isolated batch last at most about this long
 EASY = 0.05  # a wanted width from which on blocks are shorter: six of them are enough for a rough answer
@@ -96,7 +96,7 @@ def measure(backend: Backend, launch: Launch, rules: TimingRules, verify: Verify
     calls, batch = _shape(estimate, rules)
     pipelined: list[tuple[float, ...]] = []
     isolated: list[float] = []
-    tally = Tally()
+    tally = SkewCounter()
     while True:
         block = _pipelined(backend, launch, calls)
         verify(calls)

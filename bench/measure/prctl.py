@@ -15,7 +15,7 @@ def end_with_parent(number: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number)
 
 
-def call_me(name: str) -> None:
+def set_process_name(name: str) -> None:
     """Set the name that ``ps`` and ``top`` show, 15 bytes at most; the command line stays."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_NAME, name.encode())
 

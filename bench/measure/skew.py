@@ -31,7 +31,7 @@ LEAST = 3
 """Ranks that can tell: of two, one is as far from the typical time as the other."""
 
 
-class Tally:
+class SkewCounter:
     """Counts the iterations in which each rank deviated from the typical rank, and by how much.
 
     Kept as they come and counted at the end: while the ranks are being timed, counting those of a large job would

@@ -15,7 +15,7 @@ from bench.model.measurement import Window
 from bench.model.stats import median
 
 from .loop import Backend, Launch, TimingRules, Timings, warm
-from .skew import Tally
+from .skew import SkewCounter
 
 BLOCK_SECONDS = 0.2  # between two looks at the clock
 MOST_CALLS = 10_000  # in one block
@@ -44,7 +44,7 @@ def steady(
     fitting = math.ceil(BLOCK_SECONDS / estimate) if estimate > 0 else MOST_CALLS
     calls = max(1, min(MOST_CALLS, fitting))
     windows: list[Window] = []
-    tally = Tally()
+    tally = SkewCounter()
     while not windows or windows[-1].ended < rules.budget:
         end = min((len(windows) + 1) * rules.window, rules.budget)
         windows.append(_window(backend, launch, check, calls, begin, end, tally, len(windows)))
@@ -67,7 +67,7 @@ def _window(
     calls: int,
     begin: Any,
     end: float,
-    tally: Tally,
+    tally: SkewCounter,
     number: int,
 ) -> Window:
     """Blocks until ``end`` seconds after ``begin`` (one at least), one call alone, one call checked."""

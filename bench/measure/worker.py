@@ -1,6 +1,6 @@
 """One phase of cases in one torch.distributed process.
 
-The nursery forks it (``python -m bench.measure.worker FD`` starts that). A supervisor writes the order as one JSON
+The fork server forks it (``python -m bench.measure.worker FD`` starts that). A supervisor writes the order as one JSON
 line to its standard input and, once the first rank's store has a port, the rendezvous as a second line. It
 answers on its channel, a JSON line at a time: ``store``, ``ready``, ``beat``, ``window``, ``measurement``,
 ``done``, ``failed``. Standard output and error belong to torch and NCCL and go to the phase's log.
@@ -26,7 +26,7 @@ from . import flight_recorder, forkserver
 from .work_order import CAPTURING, HEARTBEAT_SECONDS, Progress, WorkOrder, first_line
 
 if TYPE_CHECKING:  # torch is imported in _work, where how long that takes is timed
-    from .backend.cases import Teller
+    from .backend.cases import CaseContext
     from .backend.group import Group
 
 STALL_SECONDS = 4.0  # without progress, after which torch is asked what it recorded
@@ -104,7 +104,7 @@ def _work(order: WorkOrder, channel: Channel, progress: Progress, asked: float) 
     import torch.distributed as dist
 
     from .backend import device as devices
-    from .backend.cases import Teller
+    from .backend.cases import CaseContext
     from .backend.group import CudaClock, Group, HostClock
 
     _threads()
@@ -135,7 +135,7 @@ def _work(order: WorkOrder, channel: Channel, progress: Progress, asked: float) 
         "first": time.perf_counter() - connected,
     }
     channel.send("ready", seconds=seconds, versions=devices.versions(), gpu=devices.identity(device))
-    _cases(everyone, store, dist, Teller(order, progress, channel.send))
+    _cases(everyone, store, dist, CaseContext(order, progress, channel.send))
     progress.stage = "leaving"
     everyone.together()
     dist.destroy_process_group()
@@ -150,7 +150,7 @@ def _threads() -> None:
         torch.set_num_threads(int(wanted))
 
 
-def _cases(everyone: Group, store: Any, dist: Any, to: Teller) -> None:
+def _cases(everyone: Group, store: Any, dist: Any, to: CaseContext) -> None:
     """Measure every case in turn; ranks that are in none of its groups wait for the next."""
     from .backend.cases import failed, measure_case, measure_on_rail
     from .backend.device import Unsupported

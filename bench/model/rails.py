@@ -23,8 +23,10 @@ LINK_LAYER = {"infiniband": "InfiniBand", "roce": "Ethernet"}  # kind of rail â†
 _INNER = ("lo", "docker", "veth", "virbr", "br-", "cni", "flannel", "cali", "ifb", "dummy", "tunl", "vxlan")
 
 
-class Part(str, Enum):
-    """WEAK would be a rail if its link were up and fast; UNKNOWN may be one: a fact is missing."""
+class DeviceUse(str, Enum):
+    """What a device is to the job. WEAK would be a rail if its link were up and fast; UNKNOWN may be one: a fact is
+    missing.
+    """
 
     RAIL = "rail"
     EXCLUDED = "excluded"
@@ -35,10 +37,10 @@ class Part(str, Enum):
 
 @dataclass(frozen=True)
 class Role:
-    """A port (``mlx5_3/1``) or interface (``eth3``) and the part it has; ``reason`` says by what."""
+    """A port (``mlx5_3/1``) or interface (``eth3``) and its use; ``reason`` says by what."""
 
     name: str
-    part: Part
+    use: DeviceUse
     reason: str
     port: Port | None = None
     interface: Interface | None = None
@@ -71,7 +73,7 @@ def roles(node: Node, rails: Rails) -> tuple[Role, ...]:
 
 def rails_of(node: Node, rails: Rails) -> tuple[Role, ...]:
     """The node's rails in order: rail k is the k-th. What is named but not there is in ``missing``."""
-    found = [role for role in roles(node, rails) if role.part is Part.RAIL]
+    found = [role for role in roles(node, rails) if role.use is DeviceUse.RAIL]
     if rails.devices:
         found.sort(key=lambda role: _place(role, rails))
     return tuple(found)
@@ -150,11 +152,11 @@ def joined(own: Sequence[str]) -> str:
 
 
 def members(name: str) -> tuple[str, ...]:
-    """The rails of a name, of one GPU's rails or of one rail; see ``called``."""
+    """The rails of a name, of one GPU's rails or of one rail; see ``unique_rail_names``."""
     return tuple(name.partition(" (")[0].split("+"))
 
 
-def called(own: Sequence[Sequence[str]]) -> tuple[str, ...]:
+def unique_rail_names(own: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """A name for the rails of each local rank: ``mlx5_3/1``; ``rail 2`` where they are not known, and those that share
     a rail are told apart: ``mlx5_3/1 (local rank 2)``.
     """
@@ -163,9 +165,9 @@ def called(own: Sequence[Sequence[str]]) -> tuple[str, ...]:
     return tuple(f"{name} (local rank {at})" if times[name] > 1 else name for at, name in enumerate(names))
 
 
-def part(node: Node, rails: Rails, wanted: Part) -> tuple[Role, ...]:
-    """The node's devices that have this part."""
-    return tuple(role for role in roles(node, rails) if role.part is wanted)
+def used_as(node: Node, rails: Rails, wanted: DeviceUse) -> tuple[Role, ...]:
+    """The node's devices of this use."""
+    return tuple(role for role in roles(node, rails) if role.use is wanted)
 
 
 def missing(node: Node, rails: Rails) -> tuple[str, ...]:
@@ -184,81 +186,88 @@ def _place(role: Role, rails: Rails) -> tuple[int, str]:
 
 
 def _port_role(port: Port, node: Node, rails: Rails) -> Role:
-    found, reason = _port_part(port, node, rails)
+    found, reason = _port_use(port, node, rails)
     return Role(port.name, found, reason, port=port)
 
 
-def _port_part(port: Port, node: Node, rails: Rails) -> tuple[Part, str]:
+def _port_use(port: Port, node: Node, rails: Rails) -> tuple[DeviceUse, str]:
     if any(named(port, name) for name in rails.excluded):
-        return Part.EXCLUDED, "excluded by the profile"
+        return DeviceUse.EXCLUDED, "excluded by the profile"
     if rails.kind not in LINK_LAYER:
-        return Part.OTHER, "the profile has no rails" if rails.kind == "none" else "the rails are interfaces"
+        return (
+            DeviceUse.OTHER,
+            "the profile has no rails" if rails.kind == "none" else "the rails are interfaces",
+        )
     if rails.devices:
         return _by_name(port, node, rails)
     reasons = list(_lacks(port, rails))
-    for status in (Part.OTHER, Part.UNKNOWN, Part.WEAK):
+    for status in (DeviceUse.OTHER, DeviceUse.UNKNOWN, DeviceUse.WEAK):
         told = [reason for reached, reason in reasons if reached is status]
         if told:
             return status, ", ".join(told)
-    return Part.RAIL, f"{port.link_layer}, ACTIVE, {_rate(port.rate)}"
+    return DeviceUse.RAIL, f"{port.link_layer}, ACTIVE, {_rate(port.rate)}"
 
 
-def _by_name(port: Port, node: Node, rails: Rails) -> tuple[Part, str]:
+def _by_name(port: Port, node: Node, rails: Rails) -> tuple[DeviceUse, str]:
     """A bare HCA name means its one port, or those of its ports that are up."""
     if any(name in (port.name, f"{port.hca}:{port.number}") for name in rails.devices):
-        return Part.RAIL, "named by the profile"
+        return DeviceUse.RAIL, "named by the profile"
     if port.hca not in rails.devices:
-        return Part.OTHER, "not named by the profile"
+        return DeviceUse.OTHER, "not named by the profile"
     up = [other.number for other in node.ports if other.hca == port.hca and other.active]
     if up and port.number not in up and port.active is False:
-        return Part.OTHER, f"another port of {port.hca} is up"
-    return Part.RAIL, "named by the profile"
+        return DeviceUse.OTHER, f"another port of {port.hca} is up"
+    return DeviceUse.RAIL, "named by the profile"
 
 
-def _lacks(port: Port, rails: Rails) -> Iterator[tuple[Part, str]]:
+def _lacks(port: Port, rails: Rails) -> Iterator[tuple[DeviceUse, str]]:
     """What keeps a port from being a rail, and how surely."""
     wanted = LINK_LAYER[rails.kind]
     if port.link_layer is None:
-        yield Part.UNKNOWN, "its link layer is not known"
+        yield DeviceUse.UNKNOWN, "its link layer is not known"
     elif port.link_layer != wanted:
-        yield Part.OTHER, f"its link layer is {port.link_layer}"
+        yield DeviceUse.OTHER, f"its link layer is {port.link_layer}"
     if port.active is None:
-        yield Part.UNKNOWN, "its state is not known"
+        yield DeviceUse.UNKNOWN, "its state is not known"
     elif not port.active:
-        yield Part.WEAK, f"its state is {port.state}"
+        yield DeviceUse.WEAK, f"its state is {port.state}"
     yield from _slow(port.rate, rails)
 
 
-def _slow(rate: float | None, rails: Rails) -> Iterator[tuple[Part, str]]:
+def _slow(rate: float | None, rails: Rails) -> Iterator[tuple[DeviceUse, str]]:
     if rails.rate is None:
         return
     if rate is None:
-        yield Part.UNKNOWN, "its rate is not known"
+        yield DeviceUse.UNKNOWN, "its rate is not known"
     elif not rails.rate.reached(rate):
-        yield Part.WEAK, f"its rate is {_rate(rate)}, not {rails.rate.text}"
+        yield DeviceUse.WEAK, f"its rate is {_rate(rate)}, not {rails.rate.text}"
 
 
 def _interface_role(interface: Interface, rails: Rails) -> Role:
-    found, reason = _interface_part(interface, rails)
+    found, reason = _interface_use(interface, rails)
     return Role(interface.name, found, reason, interface=interface)
 
 
-def _interface_part(interface: Interface, rails: Rails) -> tuple[Part, str]:
+def _interface_use(interface: Interface, rails: Rails) -> tuple[DeviceUse, str]:
     if interface.name in rails.excluded:
-        return Part.EXCLUDED, "excluded by the profile"
+        return DeviceUse.EXCLUDED, "excluded by the profile"
     if interface.name == rails.management:
-        return Part.EXCLUDED, "the profile's management interface"
+        return DeviceUse.EXCLUDED, "the profile's management interface"
     if rails.devices:
         listed = interface.name in rails.devices
-        return (Part.RAIL, "named by the profile") if listed else (Part.OTHER, "not named by the profile")
+        return (
+            (DeviceUse.RAIL, "named by the profile")
+            if listed
+            else (DeviceUse.OTHER, "not named by the profile")
+        )
     if interface.name.startswith(_INNER):
-        return Part.OTHER, "no way to another machine"
+        return DeviceUse.OTHER, "no way to another machine"
     if interface.operstate is None:
-        return Part.UNKNOWN, "its state is not known"
+        return DeviceUse.UNKNOWN, "its state is not known"
     reasons = list(_slow(interface.speed, rails))
     if interface.operstate != "up":
-        reasons.insert(0, (Part.WEAK, f"its state is {interface.operstate}"))
-    return reasons[0] if reasons else (Part.RAIL, f"up, {_rate(interface.speed)}")
+        reasons.insert(0, (DeviceUse.WEAK, f"its state is {interface.operstate}"))
+    return reasons[0] if reasons else (DeviceUse.RAIL, f"up, {_rate(interface.speed)}")
 
 
 def _rate(rate: float | None) -> str:

@@ -1,7 +1,7 @@
 """From profile and ranks to phases of cases, with their bytes and seconds, before anything starts."""
 
-from bench.plan.budget import AFTER, COUNTERS, CUTS, within
-from bench.plan.gpu import whole
+from bench.plan.budget import AFTER, COUNTERS, CUTS, fit_to_budget
+from bench.plan.gpu import job_groups
 from bench.plan.job import AcceptOptions, Job, by_node
 from bench.plan.memory import NCCL_RESERVE, TORCH_HOST, Memory, fit, needed
 from bench.plan.phases import acceptance, seconds

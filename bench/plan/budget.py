@@ -129,7 +129,7 @@ class BudgetPlan:
         return [(BUDGET, self.text), *((GIVEN_UP, text) for text in self.given_up)]
 
 
-def within(job: Job, budget: float, case_seconds: float, spent: float = 0.0) -> BudgetPlan:
+def fit_to_budget(job: Job, budget: float, case_seconds: float, spent: float = 0.0) -> BudgetPlan:
     """The job after the first of the CUTS with which everything fits into ``budget`` seconds; some are ``spent``.
 
     The time reserved for perftest goes first, for nobody knows yet whether it is installed. A cut that saves nothing
@@ -185,10 +185,14 @@ def total(job: Job, case_seconds: float, spent: float = 0.0) -> float:
         return inf
     # how long judging and drawing take grows with the nodes; what has passed is known once the plan is made
     around = (spent or AROUND - AFTER) + min(AFTER, 3 + len(job.nodes))
-    return around + sum(phase.seconds + COUNTERS for phase in phases) + later(job, phases, case_seconds)
+    return (
+        around
+        + sum(phase.seconds + COUNTERS for phase in phases)
+        + follow_up_seconds(job, phases, case_seconds)
+    )
 
 
-def later(job: Job, phases: Sequence[Phase], case_seconds: float) -> float:
+def follow_up_seconds(job: Job, phases: Sequence[Phase], case_seconds: float) -> float:
     """Seconds of one retest of suspects, which the phase of all pairs may call for, and of perftest after it.
 
     Further retests and the tracing of slow rings get what time is left.

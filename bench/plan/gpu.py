@@ -27,10 +27,10 @@ def by_algorithm(name: str) -> bool:
     return bool(row.symmetric and row.nccl)
 
 
-def whole(request: Request, ranks: Sequence[Rank], backend: str) -> tuple[tuple[int, ...], ...]:
-    """The groups of what ``railgauge run`` and ``soak`` measure: all ranks, or each by itself for copies.
+def job_groups(request: Request, ranks: Sequence[Rank], backend: str) -> tuple[tuple[int, ...], ...]:
+    """The groups that ``railgauge run`` and ``soak`` measure: all ranks together, or each alone for copies.
 
-    PlanError where NCCL is asked for something and is not in use.
+    Raises PlanError for an option of NCCL where NCCL is not in use.
     """
     if request.algorithm != "auto" and backend != "nccl":
         raise PlanError("CUDA graphs and registered buffers need NCCL; this job runs on gloo")

@@ -1,4 +1,4 @@
-"""Watches the rails during a run: the link of each, and how long ago its bytes last moved.
+"""Watches the rails during a run: the link state of each, and how long ago its bytes last moved.
 
 Read every second by each supervisor, so a few small files and nothing else. Sources: Linux,
 Documentation/ABI/testing/sysfs-class-net, Documentation/ABI/stable/sysfs-class-infiniband.
@@ -19,7 +19,7 @@ STILL = 8192  # bytes between two looks that are no message: keepalives, retries
 
 
 @dataclass
-class Passing:
+class RailActivity:
     """The rails of this node: ``interfaces`` by name, or where there are none all InfiniBand ports."""
 
     interfaces: Sequence[str]

@@ -1,4 +1,4 @@
-"""Who is here, as rank 0 asks every supervisor, and what follows for ranks, backend, memory."""
+"""Rank 0 asks every supervisor for its host and facts, and derives ranks, backend and memory from the answers."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ PROBE_SECONDS = 120.0
 FABRIC_SECONDS = 400.0  # three tools, two minutes each at most
 
 
-def meet(chief: Coordinator, size: int) -> tuple[tuple[Rank, ...], tuple[Node, ...], dict[int, Message]]:
+def gather_facts(
+    chief: Coordinator, size: int
+) -> tuple[tuple[Rank, ...], tuple[Node, ...], dict[int, Message]]:
     """Who is here: ranks, the facts of every node in the order of its first rank, every rank's hello."""
     hellos = chief.ask("hello", list(range(size)), PROBE_SECONDS)
-    ranks = assign(hellos)
+    ranks = number_ranks(hellos)
     leads = [members[0] for members in by_node(ranks)]
     facts = chief.ask("probe", leads, PROBE_SECONDS)
     return ranks, tuple(load(Node, facts[lead]) for lead in leads), hellos
@@ -34,8 +36,8 @@ def ask_fabric(chief: Coordinator, profile: Profile) -> None:
         chief.recorder.fabric(chief.ask("fabric", [0], FABRIC_SECONDS)[0]["answers"])
 
 
-def assign(hellos: Mapping[int, Message]) -> tuple[Rank, ...]:
-    """Ranks with their local ranks, counted a host in the order of ranks."""
+def number_ranks(hellos: Mapping[int, Message]) -> tuple[Rank, ...]:
+    """Ranks with their local ranks: numbered per host, in the order of ranks."""
     seen: dict[str, int] = {}
     ranks = []
     for rank in sorted(hellos):

@@ -15,8 +15,8 @@ from bench.store import UNWRITTEN, Run, RunError, load, save_verdicts, sync
 from .options import Watcher
 
 
-def settle(folder: Path, profile: Profile, facts_only: bool = False) -> Run:
-    """Judge a run folder and write its verdicts; ``facts_only``: by what needs no measurement."""
+def judge_and_save(folder: Path, profile: Profile, facts_only: bool = False) -> Run:
+    """Judge a run folder and write its verdicts. ``facts_only``: run only the checks that need no measurement."""
     sync(folder)
     run = judge(load(folder), profile, facts_only)
     _save(run, profile)
@@ -30,11 +30,10 @@ def finish(
     report: Callable[[Run, Profile], None] | None,
     unwritten: str = "",
 ) -> int:
-    """Judge a run folder, write verdicts and reports, tell the person; the exit status.
+    """Judge a run folder, write verdicts and reports, show the result; the exit status.
 
-    ``unwritten``: why the folder could not be written to its end, which stands in no file then.
-
-    A verdict that cannot be written is told all the same, and it is no pass: nobody could look it up.
+    ``unwritten``: why the last part of the folder could not be written; no file holds that reason.
+    A verdict that cannot be written is shown all the same, and is no PASS: nobody could look it up.
     """
     looking = gc.isenabled()
     gc.disable()  # looking for cycles among the rows of 64 nodes takes a third of the time, and there are none
@@ -60,7 +59,7 @@ def _finish(
     if unwritten:
         run = replace(run, ended=None, notes=(*run.notes, f"{UNWRITTEN}{unwritten}"))
     run = judge(run, profile)
-    unsaved = keep(run, profile)
+    unsaved = try_to_save(run, profile)
     watcher.finished(run)  # before the drawing, which takes seconds
     if report and not unsaved:
         unsaved = _drawn(run, profile, report)
@@ -75,8 +74,8 @@ def _save(run: Run, profile: Profile) -> None:
     save_verdicts(run.path, run.verdicts, profile.name, "" if own else profile.text)
 
 
-def keep(run: Run, profile: Profile, report: Callable[[Run, Profile], None] | None = None) -> str:
-    """Write the verdicts of a judged run, and its report; why that cannot be done, "" when it is done."""
+def try_to_save(run: Run, profile: Profile, report: Callable[[Run, Profile], None] | None = None) -> str:
+    """Write the verdicts of a judged run, then its report; the reason where that fails, "" where it succeeds."""
     try:
         _save(run, profile)
     except RunError as error:

@@ -1,6 +1,6 @@
-"""The part of one process in a run: its supervisor, until the run is over.
+"""Joins a run as one rank's supervisor and serves until rank 0 dismisses it.
 
-Rank 0 goes on to lead; the others serve until they are dismissed, and import no more than that takes.
+Rank 0 goes on to lead the run; the other ranks import no more than serving takes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench.launch import Place, agree, elastic, quiet_mpi
+from bench.launch import LaunchContext, agree, elastic, quiet_mpi
 from bench.measure.work_order import first_line
 from bench.model.errors import EXIT_INCONCLUSIVE
 from bench.supervise.control import token
@@ -30,7 +30,7 @@ LAST_SECONDS = 1  # for a supervisor that is told to end to leave in order
 
 @dataclass(frozen=True)
 class Started:
-    """What was started before all else: the process that imports torch, and the token as it was given."""
+    """What was started first: the fork server, which imports torch, and the job's token from the environment."""
 
     fork_server: ForkServer | None
     token: token.TokenSource
@@ -48,9 +48,9 @@ def start_ahead(options: Options) -> Started:
 
 
 def take_part(
-    options: Options, where: Place, watcher: Watcher | None = None, started: Started | None = None
+    options: Options, where: LaunchContext, watcher: Watcher | None = None, started: Started | None = None
 ) -> int:
-    """Be this rank's supervisor until the run is over; the exit status, which only rank 0's matters.
+    """Be this rank's supervisor until the run is over; the exit status, of which only rank 0's matters.
 
     watcher  shows the progress; only rank 0 has one
     started  what ``start_ahead`` returned, where that was called before
@@ -75,8 +75,10 @@ def take_part(
     return lead(options, where, control, supervisor, watcher, departures)
 
 
-def _follow(supervisor: Supervisor, where: Place) -> int:
-    """Serve until dismissed; who leaves before says why, and does not wait for MPI's end, which waits for everybody."""
+def _follow(supervisor: Supervisor, where: LaunchContext) -> int:
+    """Serve until dismissed. A rank that leaves earlier sends the reason and does not wait for MPI's end, which waits
+    for all ranks.
+    """
     try:
         early = supervisor.serve()
     except Exception as error:  # whatever it is, rank 0 must hear of it before this rank falls silent
@@ -93,7 +95,7 @@ def _follow(supervisor: Supervisor, where: Place) -> int:
     return _left(supervisor, where)
 
 
-def _left(supervisor: Supervisor, where: Place) -> int:
+def _left(supervisor: Supervisor, where: LaunchContext) -> int:
     """The exit status of a rank that was dismissed.
 
     MPI's launchers have rank 0's own status, and would take a second one for the cause. Without MPI every node has
@@ -103,12 +105,12 @@ def _left(supervisor: Supervisor, where: Place) -> int:
         return 0
     if supervisor.reason:
         print(f"railgauge: {supervisor.reason}", file=sys.stderr, flush=True)
-        elastic.tell(supervisor.reason, os.environ)
+        elastic.write_error_file(supervisor.reason, os.environ)
     return supervisor.status
 
 
 def _on_signals(supervisor: Supervisor, rank: int) -> Callable[[], str]:
-    """What told rank 0 to end, "" while nothing did. The others leave by themselves, within a second."""
+    """A function that returns which signal told rank 0 to end, "" while none did. Other ranks end within a second."""
     asked: list[str] = []
 
     def ask(number: int, _: Any) -> None:

@@ -15,7 +15,7 @@ from bench.judge.blame.background import pins
 from bench.judge.expected_plan import expected_phases
 from bench.judge.gpu_of_rank import foreseen
 from bench.judge.verdicts import status
-from bench.launch import Place
+from bench.launch import LaunchContext
 from bench.measure.perftest.schedule import seconds as verbs_seconds
 from bench.measure.perftest.schedule import why_left
 from bench.measure.work_order import WorkOrder
@@ -25,7 +25,17 @@ from bench.model.measurement import Rank
 from bench.model.profile import Profile
 from bench.model.rails import by_port
 from bench.model.verdict import EXIT
-from bench.plan import Job, Memory, PlanError, acceptance, by_node, fit, sweep_cases, whole, within
+from bench.plan import (
+    Job,
+    Memory,
+    PlanError,
+    acceptance,
+    by_node,
+    fit,
+    fit_to_budget,
+    job_groups,
+    sweep_cases,
+)
 from bench.plan.nightly import short
 from bench.store import UNWRITTEN, VERDICTS, Manifest, Phase, Plan, Recorder, Run, RunError, Settings, load
 from bench.store.standing import standing
@@ -37,8 +47,8 @@ from bench.supervise.supervisor import Supervisor
 from bench.supervise.watchdog import STARTED_MPIRUN, Watchdog
 
 from . import nightly, resume
-from .bootstrap import ask_fabric, choose_backend, device_name, meet, memory
-from .finish import finish, settle
+from .bootstrap import ask_fabric, choose_backend, device_name, gather_facts, memory
+from .finish import finish, judge_and_save
 from .live_run import LiveRun
 from .meeting_address import Meeting, find_meeting
 from .options import Options, Watcher
@@ -49,7 +59,7 @@ from .resume import Step
 
 def lead(
     options: Options,
-    where: Place,
+    where: LaunchContext,
     control: Control,
     supervisor: Supervisor,
     watcher: Watcher,
@@ -80,7 +90,7 @@ def lead(
 
 def _coordinate(
     options: Options,
-    where: Place,
+    where: LaunchContext,
     control: Control,
     supervisor: Supervisor,
     watcher: Watcher,
@@ -90,18 +100,20 @@ def _coordinate(
         chief = Coordinator(control, supervisor, recorder, options.limits, watcher.notice, departures)
         if options.resumed:  # as it is now that nobody else writes it
             options = replace(options, resumed=load(options.out))
-        whole, unwritten = _kept(chief, options, where, watcher)
-        if options.probe_only and whole:
+        finished, unwritten = _measure_all(chief, options, where, watcher)
+        if options.probe_only and finished:
             return probed(options, watcher)
         if not (options.out / "manifest.json").exists():
             return EXIT_INCONCLUSIVE
-        if options.nightly and whole:
+        if options.nightly and finished:
             nightly.end(options.out, options.nightly, options.profile)
         # somebody who interrupts is not kept waiting for a drawing, and mpirun kills after a second
-        return finish(options.out, options.profile, watcher, options.report if whole else None, unwritten)
+        return finish(options.out, options.profile, watcher, options.report if finished else None, unwritten)
 
 
-def _kept(chief: Coordinator, options: Options, where: Place, watcher: Watcher) -> tuple[bool, str]:
+def _measure_all(
+    chief: Coordinator, options: Options, where: LaunchContext, watcher: Watcher
+) -> tuple[bool, str]:
     """As ``_measure``, and why nothing more could be written: a full disk ends a run, and what it holds is judged."""
     try:
         return _measure(chief, options, where, watcher), ""
@@ -114,10 +126,10 @@ def _kept(chief: Coordinator, options: Options, where: Place, watcher: Watcher) 
         return False, str(error)
 
 
-def _measure(chief: Coordinator, options: Options, where: Place, watcher: Watcher) -> bool:
+def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher: Watcher) -> bool:
     """Probe, plan and run the phases; False when a person or the launcher stopped it."""
     try:
-        ranks, nodes, hellos = meet(chief, chief.control.size)
+        ranks, nodes, hellos = gather_facts(chief, chief.control.size)
         backend = "none" if options.probe_only else choose_backend(options.profile, hellos, ranks, nodes)
         environment = {str(rank): said["environment"] for rank, said in hellos.items()}
         gpus = foreseen(ranks, nodes, environment)
@@ -187,7 +199,7 @@ def _go_on(chief: Coordinator, options: Options, run: Run, watcher: Watcher) -> 
 
 def probed(options: Options, watcher: Watcher) -> int:
     """Judge what needs no measurement, show the facts; the exit status."""
-    run = settle(options.out, options.profile, facts_only=True)
+    run = judge_and_save(options.out, options.profile, facts_only=True)
     watcher.probed(run)
     return EXIT[status(run)]
 
@@ -225,7 +237,9 @@ def _sweep(options: Options, ranks: Sequence[Rank], backend: str) -> Phase:
     budget, steady = options.rules.budget, options.rules.window > 0
     name, title = ("soak", "steady load") if steady else ("run", "the sweep that was asked for")
     cases = [
-        case for sweep in options.sweeps for case in sweep_cases(name, sweep, whole(sweep, ranks, backend))
+        case
+        for sweep in options.sweeps
+        for case in sweep_cases(name, sweep, job_groups(sweep, ranks, backend))
     ]
     each = budget + 1 if steady else budget * 1.3 + 0.1
     seconds = 0.0 if options.rules.iterations else len(cases) * each + 4
@@ -247,7 +261,7 @@ def _accepted(
     left_out: list[tuple[str, str]] = []
     if options.accept.budget is not None:
         job = replace(job, verbs=0.0 if why_left(profile, nodes) else verbs_seconds(len(nodes)))
-        fitted = within(job, options.accept.budget, seconds, time.monotonic() - options.start_time)
+        fitted = fit_to_budget(job, options.accept.budget, seconds, time.monotonic() - options.start_time)
         job, left_out = fitted.job, fitted.left_out
     phases, skipped = acceptance(job, seconds)
     return phases, [*left_out, *skipped]
@@ -307,7 +321,7 @@ def _interfaces(
 
 def _manifest(
     options: Options,
-    where: Place,
+    where: LaunchContext,
     ranks: tuple[Rank, ...],
     backend: str,
     environment: dict[str, dict[str, str]],

@@ -1,4 +1,4 @@
-"""What a person asked for, and who is told how it goes."""
+"""Command-line options of a run, and the watcher that shows its progress."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class CannotRun(RailGaugeError):
 
 @dataclass(frozen=True)
 class Nightly:
-    """A folder or URL of nights, the name of the cluster in it ("" finds one), seconds.
+    """Options of a nightly run: the history's folder or URL, the cluster's name in it ("" finds one), the seconds.
 
-    ``new``: a person says that there were no nights before, or that those that were are meant to be gone.
+    ``new``: start a new history, although earlier runs were recorded.
     """
 
     history: str
@@ -35,14 +35,14 @@ class Nightly:
 
 @dataclass(frozen=True)
 class Options:
-    """What a person asked for.
+    """Options of a run, from the command line or from the run that is resumed.
 
     sweeps      what ``railgauge run`` measures instead of the profile's sweep
     go_on       measure even when a check that needs no measurement fails
     meet_interface  of the first node, at which the workers and supervisors meet; "": the first that all nodes reach
     share       other users may read the run folder
     probe_only  end after the facts: ``railgauge probe``
-    accept      what of the rails is measured besides, and in which time
+    accept      which optional phases are measured, and the time limit
     resumed     an interrupted run that goes on in its own folder
     nightly     a short plan instead, compared with the nights before: ``railgauge nightly``
     start_time  time.monotonic() when the command began: a budget is counted from there
@@ -67,7 +67,7 @@ class Options:
 
 
 class Watcher(Protocol):
-    """What a person sees while a run goes on; the command line puts a terminal behind it."""
+    """Shows the progress of a run to a person; the command line implements it with a terminal."""
 
     def planned(self, plan: Plan, manifest: Manifest) -> None: ...
 

@@ -19,10 +19,10 @@ from bench.measure.perftest.schedule import (
     ROUND,
     THERE,
     Leg,
+    expected_ports,
     legs,
     meetings,
     seconds,
-    wanted,
     why_left,
 )
 from bench.measure.perftest.tool import read
@@ -133,7 +133,7 @@ def _suspect(table: Table, transfer: Transfer) -> bool:
 
 
 def _rate(table: Table, side: Side) -> float | None:
-    ports = wanted(table.nodes[side.node], table.live.profile.rails)
+    ports = expected_ports(table.nodes[side.node], table.live.profile.rails)
     return next((port.rate for port in ports if port.name == side.name), None)
 
 

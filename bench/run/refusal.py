@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 
-from bench.launch import Place
+from bench.launch import LaunchContext
 from bench.model.errors import exit_status
 from bench.model.printable import plain
 from bench.supervise.control.connect import connect
@@ -23,7 +23,7 @@ def refusal(error: Exception) -> tuple[int, str]:
     return exit_status(error), f"rank 0 on {plain(socket.gethostname())}: {text}"
 
 
-def refuse(where: Place, error: Exception) -> None:
+def refuse(where: LaunchContext, error: Exception) -> None:
     """Tell the ranks of a job without MPI, which wait for rank 0, why nothing begins. MPI's launcher ends them."""
     if where.mpi or where.meet is None:
         return

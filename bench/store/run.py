@@ -219,8 +219,8 @@ class Run:
         return {case.id: case for case in self.plan.cases}
 
 
-def parts(run: Run, *others: object) -> tuple[object, ...]:
-    """What of a run was read, without what was judged: a judged run tells the same of itself (see ``once``)."""
+def memo_key(run: Run, *others: object) -> tuple[object, ...]:
+    """The key of what is memoised for a run (see ``once``): all that was read of it, and none of its verdicts."""
     return (*(getattr(run, name) for name in _READ), *others)
 
 

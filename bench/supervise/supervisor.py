@@ -15,7 +15,7 @@ from bench.model.errors import EXIT_INCONCLUSIVE
 from bench.model.lines import WorkerGpu
 from bench.model.typed_json import load, to_json
 from bench.probe.gpu_load import Gauge
-from bench.probe.rail_activity import Passing
+from bench.probe.rail_activity import RailActivity
 from bench.probe.rail_wiring import hear
 from bench.probe.reachability import Target, listen, reach
 
@@ -55,7 +55,7 @@ class Supervisor:
     _beat: Message = field(default_factory=dict)
     _beat_sent: float = 0.0
     _log: Path = Path()
-    _passing: Passing = field(default_factory=lambda: Passing(()))
+    _passing: RailActivity = field(default_factory=lambda: RailActivity(()))
     _monitor: Monitor | None = None
 
     def __post_init__(self) -> None:
@@ -120,7 +120,7 @@ class Supervisor:
         if "NCCL_DEBUG" in environment:
             environment.setdefault("NCCL_DEBUG_FILE", str(self._folder / "nccl.%p.log"))
         self._beat, self._beat_sent = {}, 0.0
-        self._passing = Passing(tuple(order["rails"]))
+        self._passing = RailActivity(tuple(order["rails"]))
         self.worker = Worker(order, environment, self._log, self._fork_server(environment))
         counters = (lambda: self.answer("counters")) if order["local_rank"] == 0 else None
         self._monitor = Monitor(order["rules"]["window"] > 0, counters)

@@ -26,8 +26,8 @@ LATE_PREFIXES = ("NCCL_", "TORCH_NCCL_", "GLOO_")
 LATE = {"OMP_NUM_THREADS", "PYTHONUNBUFFERED"}
 
 
-def early(environment: Mapping[str, str]) -> dict[str, str]:
-    """The part of an environment that the interpreter, the loader or torch may read before a phase begins."""
+def loading_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that the interpreter, the loader or torch may read before a phase begins."""
     return {
         name: value
         for name, value in environment.items()
@@ -42,7 +42,7 @@ class ForkServer:
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         self._socket = ours
-        self._early = early(environment)
+        self._early = loading_environment(environment)
         self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - closed in close()
         self.warm = False
         with its:
@@ -58,7 +58,7 @@ class ForkServer:
 
     def fits(self, environment: Mapping[str, str]) -> bool:
         """Whether it lives, and was started in the environment that such a worker needs."""
-        return self.status() is None and self._early == early(environment)
+        return self.status() is None and self._early == loading_environment(environment)
 
     def fork(self, descriptors: list[int]) -> None:
         """Ask for a worker with these as its input, channel and log; ``status`` shows a dead fork server."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import borrowed
 
-from bench.launch import place
+from bench.launch import launch_context
 from bench.measure.loop import TimingRules
 from bench.model.profile import parse
 from bench.plan import PlanError, Request
@@ -63,7 +63,7 @@ def main() -> int:
         go_on=True,
     )
     try:
-        return take_part(options, place(os.environ), Quiet())
+        return take_part(options, launch_context(os.environ), Quiet())
     except (CannotRun, PlanError) as error:
         print(f"cannot run: {error}", flush=True)
         return 3

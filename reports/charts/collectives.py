@@ -7,7 +7,7 @@ import math
 import altair as alt
 import pandas as pd
 
-from reports.frames import Frames, swept
+from reports.frames import Frames, with_several_sizes
 from reports.theme import MICRO_LABEL, SERIES, SHAPES, SIZE_LABEL, size_ticks
 
 from .bars import RuleLine, ranked_bars
@@ -96,7 +96,7 @@ def _fastest(_: Frames, known: pd.DataFrame) -> str:
 @chart(
     "latency-percentiles", "collectives", "Latency percentiles against message size",
     "single calls, each as long as its slowest rank; both axes logarithmic",
-    data=lambda f: swept(f.curve[f.curve["n"] > 0]), about=_fastest,
+    data=lambda f: with_several_sizes(f.curve[f.curve["n"] > 0]), about=_fastest,
 )  # fmt: skip
 def latency_percentiles(_: Frames, known: pd.DataFrame) -> alt.FacetChart:
     """p50, p95 and p99 of single calls against the size, one small chart a series; both axes logarithmic."""
@@ -126,7 +126,7 @@ def latency_percentiles(_: Frames, known: pd.DataFrame) -> alt.FacetChart:
 
 
 def _several(f: Frames) -> pd.DataFrame:
-    known = swept(f.curve)
+    known = with_several_sizes(f.curve)
     return known if known["series"].nunique() > 1 else known[:0]
 
 

@@ -14,7 +14,7 @@ from bench.cli import judging, resuming
 from bench.cli.local_job import OURS, leader_of
 from bench.cli.start import new_folder
 from bench.cli.terminal import Terminal
-from bench.launch import Place
+from bench.launch import LaunchContext
 from bench.model.verdict import Status
 from bench.run import lead
 from bench.run.options import Options
@@ -59,7 +59,7 @@ def test_a_resume_that_waited_for_another_goes_on_with_what_that_one_left(tmp_pa
     monkeypatch.setattr(lead, "_kept", lambda _, options, *__: (seen.append(options.resumed), ""))
     monkeypatch.setattr(lead, "finish", lambda *_: 0)
     options = Options(runs.LOCAL, run.path, (), resumed=run)
-    lead._coordinate(options, Place(), None, None, Terminal(quiet=True), None)
+    lead._coordinate(options, LaunchContext(), None, None, Terminal(quiet=True), None)
     assert run.ended is None and seen[0].ended
 
 
@@ -99,7 +99,7 @@ def test_the_lock_of_a_run_lasts_until_its_verdict_is_written(tmp_path, monkeypa
     monkeypatch.setattr(lead, "Coordinator", lambda control, supervisor, recorder, *_: recorder)
     options, watcher = Options(runs.LOCAL, tmp_path / "run", ()), Terminal(quiet=True)
     monkeypatch.setattr(lead, "_kept", lambda recorder, *_: ((tmp_path / "run" / MANIFEST).touch(), ""))
-    assert lead._coordinate(options, Place(), None, None, watcher, None) == 0
+    assert lead._coordinate(options, LaunchContext(), None, None, watcher, None) == 0
     assert told == ["held"]
 
 

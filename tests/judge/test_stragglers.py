@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.judge.stragglers import stragglers, tail
-from bench.measure.skew import Tally
+from bench.measure.skew import SkewCounter
 from bench.model import typed_json
 from bench.model.measurement import Case, Measurement, Rank, RankSkew
 from bench.model.verdict import Status
@@ -31,7 +31,7 @@ USUAL = dict.fromkeys(CASES, CALL)
 
 def measurement(of: Case, columns: list[list[float]]) -> Measurement:
     """What the loop would have written of these iterations: [iteration][rank] seconds by the rank's own clock."""
-    tally = Tally()
+    tally = SkewCounter()
     for column in columns:
         tally.add(column)
     n = len(columns[0])

@@ -11,7 +11,7 @@ from bench.model import typed_json
 from bench.model.measurement import Mismatch
 from bench.model.profile import parse
 from bench.model.verdict import EXIT, Status, overall
-from bench.store import Loss, Plan, Refusal, load, parts
+from bench.store import Loss, Plan, Refusal, load, memo_key
 from bench.store.rows import rows
 
 BOUND = """
@@ -37,7 +37,7 @@ def test_a_judged_run_is_the_same_evidence_and_the_folder_read_again_is_not(tmp_
     run = load(folder)
     judged = judge(run, runs.LOCAL)
     assert judged.verdicts and not run.verdicts
-    assert all(one is other for one, other in zip(parts(run), parts(judged), strict=True))
+    assert all(one is other for one, other in zip(memo_key(run), memo_key(judged), strict=True))
     assert rows(judged) is rows(run)
     assert rows(load(folder)) is not rows(run)
     assert rows(load(folder)) == rows(run)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.launch import LaunchError, place
+from bench.launch import LaunchError, launch_context
 from bench.launch.command_lines import LaunchJob, steps
 from bench.launch.hosts import HostEntry
 from bench.launch.remote import Remote, far_command, words
@@ -116,7 +116,7 @@ def test_deepspeed_gets_the_world_and_adds_no_word_of_its_own():
 
 def test_a_shell_is_told_its_ranks_and_understands_them_again():
     made = steps("shell", job(hosts=(HostEntry("n1", 4), HostEntry("n2", 8), HostEntry("n3", 2))))
-    places = [place(step.environment) for step in made]
+    places = [launch_context(step.environment) for step in made]
     assert [(where.rank, where.ranks, where.size) for where in places] == [
         (0, 4, 14),
         (4, 8, 14),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.launch import LaunchError, Meet, Place, agree, place
+from bench.launch import LaunchContext, LaunchError, Rendezvous, agree, launch_context
 from bench.launch.table import LAUNCHERS
 
 OPENMPI = {"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_LOCAL_RANK": "0"}
@@ -69,45 +69,45 @@ def ports(first):
 
 
 def meet(host, first, run, local=False):
-    return Meet(host, ports(first), run, local)
+    return Rendezvous(host, ports(first), run, local)
 
 
 TOKEN = {"RAILGAUGE_TOKEN": "0123456789abcdef"}
-BY_TORCHRUN = Place("torchrun", 3, 4, False, meet("n1", 29501, "torchrun job7 29500"), local=1)
+BY_TORCHRUN = LaunchContext("torchrun", 3, 4, False, meet("n1", 29501, "torchrun job7 29500"), local=1)
 
 
 @pytest.mark.parametrize(
     ("variables", "where"),
     [
-        ({}, Place()),
-        (OPENMPI, Place("openmpi", 2, 4, True)),
-        (HYDRA, Place("mpich", 1, 3, True)),
-        ({"PMI_SIZE": "3", "PMI_RANK": "0"}, Place("mpich", 0, 3, True)),
-        (PMIX, Place("srun pmix", 5, 16, True)),
-        (PMI2, Place("srun pmi2", 5, 16, True)),
+        ({}, LaunchContext()),
+        (OPENMPI, LaunchContext("openmpi", 2, 4, True)),
+        (HYDRA, LaunchContext("mpich", 1, 3, True)),
+        ({"PMI_SIZE": "3", "PMI_RANK": "0"}, LaunchContext("mpich", 0, 3, True)),
+        (PMIX, LaunchContext("srun pmix", 5, 16, True)),
+        (PMI2, LaunchContext("srun pmi2", 5, 16, True)),
         (TORCHRUN, BY_TORCHRUN),
-        (FABRIC, Place("fabric", 3, 4, False, meet("n1", 29501, "fabric none 29500"), local=1)),
-        (DEEPSPEED, Place("deepspeed", 3, 4, False, meet("n1", 29501, "deepspeed  29500"), local=1)),
+        (FABRIC, LaunchContext("fabric", 3, 4, False, meet("n1", 29501, "fabric none 29500"), local=1)),
+        (DEEPSPEED, LaunchContext("deepspeed", 3, 4, False, meet("n1", 29501, "deepspeed  29500"), local=1)),
         (
             {name: DEEPSPEED[name] for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")},
-            Place("torch variables", 3, 4, False, meet("n1", 29501, "torch variables  29500"), local=1),
+            LaunchContext("torch variables", 3, 4, False, meet("n1", 29501, "torch variables  29500"), local=1),
         ),
-        (SHELL_RANK, Place("shell", 9, 16, False, meet("n1", 29400, "shell ab12 "))),
+        (SHELL_RANK, LaunchContext("shell", 9, 16, False, meet("n1", 29400, "shell ab12 "))),
         # one process a node: it stands for eight ranks
-        (SHELL_NODE, Place("shell", 8, 16, False, meet("n1", 29400, "shell ab12 "), ranks=8)),
-        (RUNPOD, Place("runpod", 8, 16, False, meet("10.65.0.2", 29501, "runpod  29500"), ranks=8)),
+        (SHELL_NODE, LaunchContext("shell", 8, 16, False, meet("n1", 29400, "shell ab12 "), ranks=8)),
+        (RUNPOD, LaunchContext("runpod", 8, 16, False, meet("10.65.0.2", 29501, "runpod  29500"), ranks=8)),
         # srun without MPI, but with a token
-        ({**STEP, **TOKEN}, Place("srun", 5, 16, False, meet("n1", 20616, "srun 77  0"), local=5)),
+        ({**STEP, **TOKEN}, LaunchContext("srun", 5, 16, False, meet("n1", 20616, "srun 77  0"), local=5)),
         # everybody is on this machine
         (
             {**TORCHRUN, "LOCAL_WORLD_SIZE": "4", "GROUP_WORLD_SIZE": "1"},
-            Place("torchrun", 3, 4, False, meet("n1", 29501, "torchrun job7 29500", local=True), local=1),
+            LaunchContext("torchrun", 3, 4, False, meet("n1", 29501, "torchrun job7 29500", local=True), local=1),
         ),
-        ({**TORCHRUN, "WORLD_SIZE": "1", "RANK": "0"}, Place("torchrun", 0, 1)),
+        ({**TORCHRUN, "WORLD_SIZE": "1", "RANK": "0"}, LaunchContext("torchrun", 0, 1)),
     ],
 )  # fmt: skip
 def test_the_launcher_is_told_by_its_variables(variables, where):
-    assert place(variables) == where
+    assert launch_context(variables) == where
 
 
 @pytest.mark.parametrize(
@@ -126,9 +126,9 @@ def test_the_launcher_is_told_by_its_variables(variables, where):
     ],
 )
 def test_mpirun_stands_inside_of_what_is_around_it(around):
-    assert place({**around, **OPENMPI}) == Place("openmpi", 2, 4, True)
+    assert launch_context({**around, **OPENMPI}) == LaunchContext("openmpi", 2, 4, True)
     if "PMI_SIZE" not in around:
-        assert place({**around, **HYDRA}) == Place("mpich", 1, 3, True)
+        assert launch_context({**around, **HYDRA}) == LaunchContext("mpich", 1, 3, True)
 
 
 @pytest.mark.parametrize(
@@ -147,13 +147,13 @@ def test_mpirun_stands_inside_of_what_is_around_it(around):
     ],
 )
 def test_torchrun_stands_inside_of_what_started_its_agents(around):
-    assert place({**around, **TORCHRUN}) == BY_TORCHRUN
-    assert place({**around, **FABRIC}).launcher == "fabric"
-    assert place({**around, **DEEPSPEED}).launcher == "deepspeed"
+    assert launch_context({**around, **TORCHRUN}) == BY_TORCHRUN
+    assert launch_context({**around, **FABRIC}).launcher == "fabric"
+    assert launch_context({**around, **DEEPSPEED}).launcher == "deepspeed"
 
 
 def test_a_job_on_runpod_started_by_torchrun_is_torchruns():
-    assert place({**RUNPOD, **TORCHRUN}) == BY_TORCHRUN
+    assert launch_context({**RUNPOD, **TORCHRUN}) == BY_TORCHRUN
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_job_on_runpod_started_by_torchrun_is_torchruns():
     ],
 )
 def test_where_a_person_types_commands_nothing_started_us(variables):
-    assert place(variables) == Place()
+    assert launch_context(variables) == LaunchContext()
 
 
 @pytest.mark.parametrize(
@@ -201,25 +201,25 @@ def test_where_a_person_types_commands_nothing_started_us(variables):
 )  # fmt: skip
 def test_a_contradiction_is_an_error_that_says_how_to_mend_it(variables, text):
     with pytest.raises(LaunchError, match=text):
-        place(variables)
+        launch_context(variables)
 
 
 def test_n_jobs_of_one_are_refused_when_mpi_counts_otherwise_than_the_launcher():
     with pytest.raises(LaunchError, match=r"16 tasks, but MPI sees 1.*--mpi=pmix"):
-        agree(Place("srun pmix", 3, 16, True), 1)
-    agree(Place("srun pmix", 3, 16, True), 16)
-    agree(Place(), 1)
+        agree(LaunchContext("srun pmix", 3, 16, True), 1)
+    agree(LaunchContext("srun pmix", 3, 16, True), 16)
+    agree(LaunchContext(), 1)
 
 
 def test_ports_stay_in_range_and_can_be_chosen():
-    high = place({**TORCHRUN, "MASTER_PORT": "65535"}).meet
+    high = launch_context({**TORCHRUN, "MASTER_PORT": "65535"}).meet
     assert high is not None and high.ports[-1] == 65_535 and len(high.ports) == 8
-    chosen = place({**TORCHRUN, "RAILGAUGE_PORT": "4000"}).meet
+    chosen = launch_context({**TORCHRUN, "RAILGAUGE_PORT": "4000"}).meet
     assert chosen is not None and chosen.ports == ports(4000)
 
 
 def test_an_ipv6_address_meets_too():
-    where = place({**SHELL_RANK, "RAILGAUGE_MEET": "[fd00::1]:29400"})
+    where = launch_context({**SHELL_RANK, "RAILGAUGE_MEET": "[fd00::1]:29400"})
     assert where.meet is not None and where.meet.host == "fd00::1"
 
 
@@ -237,7 +237,7 @@ NAMES = sorted(
 )
 def test_whatever_the_environment_holds_a_place_is_one_of_its_job_or_an_error_in_one_line(variables):
     try:
-        where = place(variables)
+        where = launch_context(variables)
     except LaunchError as error:
         assert "\n" not in str(error)
         return

@@ -211,7 +211,7 @@ import torch._C._distributed_c10d as c10d
 from bench.measure import flight_recorder as flight
 if not hasattr(c10d, "_dump_fr_trace_json"):
     raise SystemExit("SKIP")
-os.environ["TORCH_FR_BUFFER_SIZE"] = "3"  # after the import, as in a worker that a nursery forked
+os.environ["TORCH_FR_BUFFER_SIZE"] = "3"  # after the import, as in a worker that a fork server forked
 store = dist.TCPStore("127.0.0.1", 0, 1, True)
 dist.init_process_group("gloo", store=store, rank=0, world_size=1)
 for _ in range(5):

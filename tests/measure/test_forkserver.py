@@ -95,7 +95,7 @@ def test_a_phase_has_its_own_environment_for_python_and_for_c(begin, tmp_path):
         ({"TORCH_DISTRIBUTED_DEBUG": "DETAIL"}, False),
     ],
 )
-def test_what_is_read_when_libraries_are_loaded_wants_another_nursery(begin, change, fits):
+def test_what_is_read_when_libraries_are_loaded_wants_another_fork_server(begin, change, fits):
     assert begin().fits({**PATHS, **change}) is fits
 
 
@@ -138,7 +138,7 @@ def test_a_worker_that_is_stopped_by_signal_is_seen_so_and_is_ended(begin, tmp_p
     one.close()
 
 
-def test_a_nursery_that_crashes_while_importing_is_a_worker_that_ended(begin, tmp_path):
+def test_a_fork_server_that_crashes_while_importing_is_a_worker_that_ended(begin, tmp_path):
     server = begin(CRASH_WHEN_WARM="1")
     one = worker(server, tmp_path)
     assert ended(one) == -11
@@ -155,7 +155,7 @@ def test_a_worker_can_be_ended_before_it_is_born(begin, tmp_path):
     one.close()
 
 
-def test_killing_the_nursery_ends_its_worker(begin, tmp_path):
+def test_killing_the_fork_server_ends_its_worker(begin, tmp_path):
     server = begin()
     one = worker(server, tmp_path, stay=True)
     first(one)
@@ -190,7 +190,7 @@ def test_both_die_with_the_supervisor(tmp_path):
     )
     assert supervisor.stdout
     pids = [int(word) for word in supervisor.stdout.readline().split()]
-    assert len(pids) == 2 and [mpi_jobs.called(pid) for pid in pids] == ["rg-nursery", "rg-worker"]
+    assert len(pids) == 2 and [mpi_jobs.called(pid) for pid in pids] == ["rg-forkserver", "rg-worker"]
     supervisor.kill()
     supervisor.wait()
     mpi_jobs.wait_until(lambda: not mpi_jobs.alive(pids), "the end of both")

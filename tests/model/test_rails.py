@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bench.model.facts import Node, Port
 from bench.model.profile import Rails
-from bench.model.rails import Part, missing, named, part, rails_of, roles
+from bench.model.rails import DeviceUse, missing, named, rails_of, roles, used_as
 from bench.model.verdict import Bound
 from bench.nccl.devices import nccl_devices, nccl_name
 from made_nodes import LAMBDA, h100, interface, node, port, with_port
@@ -18,8 +18,8 @@ from made_nodes import LAMBDA, h100, interface, node, port, with_port
 NDR = Bound(50e9, "400 Gb/s", "datasheet")
 
 
-def names(machine: Node, rails: Rails, wanted: Part = Part.RAIL) -> list[str]:
-    return [role.name for role in part(machine, rails, wanted)]
+def names(machine: Node, rails: Rails, wanted: DeviceUse = DeviceUse.RAIL) -> list[str]:
+    return [role.name for role in used_as(machine, rails, wanted)]
 
 
 def reason(machine: Node, rails: Rails, name: str) -> str:
@@ -28,22 +28,22 @@ def reason(machine: Node, rails: Rails, name: str) -> str:
 
 def test_every_active_port_of_the_right_kind_and_rate_is_a_rail():
     assert names(node(), LAMBDA.rails) == [f"mlx5_{number}/1" for number in range(1, 9)]
-    assert names(node(), LAMBDA.rails, Part.EXCLUDED) == ["mlx5_0/1"]
+    assert names(node(), LAMBDA.rails, DeviceUse.EXCLUDED) == ["mlx5_0/1"]
 
 
 @pytest.mark.parametrize(
     ("changes", "wanted", "words"),
     [
-        ({"state": "DOWN"}, Part.WEAK, "its state is DOWN"),
-        ({"state": "INIT"}, Part.WEAK, "its state is INIT"),
-        ({"rate": 25e9}, Part.WEAK, "its rate is 200.0 Gb/s, not 400 Gb/s"),
-        ({"rate": 100e9}, Part.RAIL, "800.0 Gb/s"),
-        ({"link_layer": "Ethernet"}, Part.OTHER, "its link layer is Ethernet"),
-        ({"link_layer": "Ethernet", "state": "DOWN"}, Part.OTHER, "its link layer is Ethernet"),
-        ({"state": None}, Part.UNKNOWN, "its state is not known"),
-        ({"rate": None}, Part.UNKNOWN, "its rate is not known"),
-        ({"link_layer": None}, Part.UNKNOWN, "its link layer is not known"),
-        ({"rate": None, "state": "DOWN"}, Part.UNKNOWN, "its rate is not known"),
+        ({"state": "DOWN"}, DeviceUse.WEAK, "its state is DOWN"),
+        ({"state": "INIT"}, DeviceUse.WEAK, "its state is INIT"),
+        ({"rate": 25e9}, DeviceUse.WEAK, "its rate is 200.0 Gb/s, not 400 Gb/s"),
+        ({"rate": 100e9}, DeviceUse.RAIL, "800.0 Gb/s"),
+        ({"link_layer": "Ethernet"}, DeviceUse.OTHER, "its link layer is Ethernet"),
+        ({"link_layer": "Ethernet", "state": "DOWN"}, DeviceUse.OTHER, "its link layer is Ethernet"),
+        ({"state": None}, DeviceUse.UNKNOWN, "its state is not known"),
+        ({"rate": None}, DeviceUse.UNKNOWN, "its rate is not known"),
+        ({"link_layer": None}, DeviceUse.UNKNOWN, "its link layer is not known"),
+        ({"rate": None, "state": "DOWN"}, DeviceUse.UNKNOWN, "its rate is not known"),
     ],
 )
 def test_each_lack_has_its_part_and_its_words(changes, wanted, words):
@@ -79,7 +79,7 @@ def test_the_h100_tree_has_eight_rails_and_a_bond(tmp_path):
     machine = h100(tmp_path)
     rails = Rails(kind="infiniband", count=8, rate=NDR)
     assert names(machine, rails) == [f"mlx5_{number}/1" for number in (0, 1, 4, 5, 6, 7, 8, 9)]
-    assert names(machine, rails, Part.OTHER) == ["mlx5_bond_0/1"]
+    assert names(machine, rails, DeviceUse.OTHER) == ["mlx5_bond_0/1"]
     assert reason(machine, rails, "mlx5_bond_0/1") == "its link layer is Ethernet"
 
 
@@ -104,7 +104,7 @@ def test_interfaces_by_name():
     )
     rails = Rails(kind="socket", count=2, devices=("eth2", "eth1"), management="eth0")
     assert [role.name for role in rails_of(machine, rails)] == ["eth2", "eth1"]
-    assert names(machine, rails, Part.EXCLUDED) == ["eth0"]
+    assert names(machine, rails, DeviceUse.EXCLUDED) == ["eth0"]
     assert missing(machine, replace(rails, devices=("eth1", "eth9"))) == ("eth9",)
 
 
@@ -119,9 +119,9 @@ def test_interfaces_without_names():
     )  # fmt: skip
     rails = Rails(kind="socket", management="eth0", rate=NDR)
     assert names(machine, rails) == ["eth1"]
-    assert names(machine, rails, Part.WEAK) == ["eth3", "eth5"]
-    assert names(machine, rails, Part.UNKNOWN) == ["eth2", "eth4"]
-    assert names(machine, rails, Part.OTHER) == ["lo", "docker0"]
+    assert names(machine, rails, DeviceUse.WEAK) == ["eth3", "eth5"]
+    assert names(machine, rails, DeviceUse.UNKNOWN) == ["eth2", "eth4"]
+    assert names(machine, rails, DeviceUse.OTHER) == ["lo", "docker0"]
 
 
 @pytest.mark.parametrize("name", ["mlx5_3", "mlx5_3/1", "mlx5_3:1"])
@@ -159,6 +159,6 @@ def test_every_port_has_one_part_and_an_excluded_one_is_never_a_rail(ports, kind
     found = roles(machine, rails)
     assert [role.name for role in found] == ([] if kind == "socket" else [each.name for each in ports])
     assert all(role.reason for role in found)
-    assert not any(role.part is Part.RAIL and role.port.hca in excluded for role in found)
-    sure = [role for role in found if role.part is Part.RAIL and not devices]
+    assert not any(role.use is DeviceUse.RAIL and role.port.hca in excluded for role in found)
+    sure = [role for role in found if role.use is DeviceUse.RAIL and not devices]
     assert all(role.port.active and role.port.rate == 50e9 for role in sure)

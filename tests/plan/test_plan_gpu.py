@@ -5,7 +5,7 @@ import pytest
 import runs
 from bench.model.collectives import COPIES
 from bench.model.profile import parse
-from bench.plan import Job, PlanError, Request, whole
+from bench.plan import Job, PlanError, Request, job_groups
 from bench.plan.gpu import copies, graphs, links, registered
 from bench.store import Phase
 
@@ -50,9 +50,9 @@ def test_the_largest_message_is_registered():
 
 def test_what_only_nccl_can_do_is_refused_without_it():
     with pytest.raises(PlanError, match="need NCCL"):
-        whole(Request("all_reduce", 8, 8, algorithm="graph"), NODE, "gloo")
+        job_groups(Request("all_reduce", 8, 8, algorithm="graph"), NODE, "gloo")
 
 
 def test_a_copy_is_each_ranks_own_and_a_collective_everybodys():
-    assert whole(Request("copy_device", 8, 8), NODE, "gloo") == ((0,), (1,), (2,), (3,))
-    assert whole(Request("all_reduce", 8, 8), NODE, "gloo") == ((0, 1, 2, 3),)
+    assert job_groups(Request("copy_device", 8, 8), NODE, "gloo") == ((0,), (1,), (2,), (3,))
+    assert job_groups(Request("all_reduce", 8, 8), NODE, "gloo") == ((0, 1, 2, 3),)

@@ -14,7 +14,7 @@ import runs
 from bench.model.profile import load
 from bench.nccl.selector import Device, select
 from bench.nccl.version import NEWEST
-from bench.plan import CUTS, AcceptOptions, Job, PlanError, acceptance, step_phase, within
+from bench.plan import CUTS, AcceptOptions, Job, PlanError, acceptance, fit_to_budget, step_phase
 from bench.plan.budget import AFTER, total
 from bench.plan.screening import groups
 from bench.store import Phase
@@ -157,7 +157,7 @@ def job(nodes: int = 16, profile=H100) -> Job:
 
 
 def test_a_budget_that_holds_everything_cuts_nothing():
-    fitted = within(job(), 3600.0, H100.sweep.budget)
+    fitted = fit_to_budget(job(), 3600.0, H100.sweep.budget)
     assert fitted.given_up == ()
     assert "16 nodes" not in fitted.text
     assert fitted.job.accept.ways == "all"
@@ -166,7 +166,7 @@ def test_a_budget_that_holds_everything_cuts_nothing():
 def test_what_is_given_up_is_given_up_in_the_stated_order_and_said():
     order = [cut.text for cut in CUTS]
     for budget in (600.0, 300.0, 150.0, 90.0, 60.0):
-        fitted = within(job(), budget, H100.sweep.budget)
+        fitted = fit_to_budget(job(), budget, H100.sweep.budget)
         assert fitted.seconds <= budget
         assert sorted(fitted.given_up, key=order.index) == list(fitted.given_up)
         assert all(text in fitted.text for text in fitted.given_up)
@@ -175,7 +175,7 @@ def test_what_is_given_up_is_given_up_in_the_stated_order_and_said():
 def test_a_smaller_budget_never_gives_up_less():
     before: set[str] = set()
     for budget in (3600, 900, 600, 400, 300, 200, 150, 100, 80, 60):
-        now = set(within(job(), float(budget), H100.sweep.budget).given_up)
+        now = set(fit_to_budget(job(), float(budget), H100.sweep.budget).given_up)
         assert before <= now
         before = now
 
@@ -184,21 +184,21 @@ def test_a_budget_too_small_for_anything_is_refused_with_the_least_that_is_neede
     with pytest.raises(
         PlanError, match=r"is too short: the smallest run .* needs .* give --budget ([0-9]+)s or more"
     ) as error:
-        within(job(), 10.0, H100.sweep.budget)
+        fit_to_budget(job(), 10.0, H100.sweep.budget)
     least = float(str(error.value).rpartition("--budget ")[2].partition("s")[0])
-    assert within(job(), least, H100.sweep.budget).seconds <= least
+    assert fit_to_budget(job(), least, H100.sweep.budget).seconds <= least
     with pytest.raises(PlanError, match="the smallest run"):
-        within(Job(load("local"), runs.ranks(1, 2), "gloo"), 1.0, 0.6)
+        fit_to_budget(Job(load("local"), runs.ranks(1, 2), "gloo"), 1.0, 0.6)
 
 
 def test_what_was_spent_before_the_plan_is_counted_and_said():
-    fresh, late = (within(job(), 1200.0, H100.sweep.budget, spent) for spent in (3.0, 700.0))
+    fresh, late = (fit_to_budget(job(), 1200.0, H100.sweep.budget, spent) for spent in (3.0, 700.0))
     assert fresh.given_up == () and "start-up and probing" not in fresh.text
     assert late.given_up and late.seconds <= 1200.0
     assert "of which start-up and probing took 11 min 40 s" in late.text
     assert late.seconds >= 700.0 + AFTER + sum(phase.seconds for phase in planned(late))
     with pytest.raises(PlanError, match="9 min 50 s of start-up and probing included"):
-        within(job(), 600.0, H100.sweep.budget, 590.0)
+        fit_to_budget(job(), 600.0, H100.sweep.budget, 590.0)
 
 
 def planned(fitted):
@@ -210,14 +210,14 @@ def test_perftest_has_its_time_in_the_plan_and_gives_way_before_anything_is_give
     with_verbs = replace(job(), verbs=56.0)
     whole = total(job(), H100.sweep.budget)
     assert total(with_verbs, H100.sweep.budget) >= whole + 56.0
-    roomy, tight = (within(with_verbs, whole + more, H100.sweep.budget) for more in (60.0, 30.0))
+    roomy, tight = (fit_to_budget(with_verbs, whole + more, H100.sweep.budget) for more in (60.0, 30.0))
     assert (roomy.verbs, roomy.given_up) == (True, ()) and "perftest" not in roomy.text
     assert (tight.verbs, tight.given_up) == (False, ())
     assert "perftest runs only if time is left" in tight.text
 
 
 def test_a_screened_plan_says_that_bad_links_between_good_nodes_are_not_found():
-    fitted = within(job(64), 100.0, H100.sweep.budget)
+    fitted = fit_to_budget(job(64), 100.0, H100.sweep.budget)
     assert fitted.job.accept.screened
     assert "512 of 512 ports" in fitted.text
     assert "a bad link between two good nodes is not found" in fitted.text
@@ -234,7 +234,7 @@ def test_all_pairs_of_64_nodes_are_planned_in_twenty_minutes():
 @given(st.integers(1, 12), st.floats(1.0, 2000.0))
 def test_a_bargain_holds_its_budget_or_is_refused(nodes, budget):
     try:
-        fitted = within(
+        fitted = fit_to_budget(
             Job(H100, runs.ranks(nodes, 2), "nccl", devices=DEVICES[:2]), budget, H100.sweep.budget
         )
     except PlanError as error:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.probe.rail_activity import Passing
+from bench.probe.rail_activity import RailActivity
 
 
 class Clock:
@@ -32,7 +32,7 @@ def port(root: Path, hca: str, sent: int, state: str = "4: ACTIVE") -> None:
 
 def test_a_rail_is_flat_from_the_moment_its_bytes_stop(tmp_path):
     clock = Clock()
-    passing = Passing(("eth1",), tmp_path, clock)
+    passing = RailActivity(("eth1",), tmp_path, clock)
     interface(tmp_path, "eth1", 1000, 0)
     assert passing.look() == {"eth1": [0.0, True]}
     clock.now = 103.0
@@ -44,7 +44,7 @@ def test_a_rail_is_flat_from_the_moment_its_bytes_stop(tmp_path):
 @pytest.mark.parametrize("more", [0, 60, 8192])
 def test_keepalives_and_retries_are_no_traffic(tmp_path, more):
     clock = Clock()
-    passing = Passing(("eth1",), tmp_path, clock)
+    passing = RailActivity(("eth1",), tmp_path, clock)
     interface(tmp_path, "eth1", 5_000_000, 0)
     passing.look()
     clock.now = 110.0
@@ -55,17 +55,20 @@ def test_keepalives_and_retries_are_no_traffic(tmp_path, more):
 def test_a_pulled_cable_is_seen_and_an_unknown_state_is_not_guessed(tmp_path):
     interface(tmp_path, "eth1", 0, 0, "down")
     interface(tmp_path, "eth2", 0, 0, "unknown")
-    assert Passing(("eth1", "eth2"), tmp_path, Clock()).look() == {"eth1": [0.0, False], "eth2": [0.0, None]}
+    assert RailActivity(("eth1", "eth2"), tmp_path, Clock()).look() == {
+        "eth1": [0.0, False],
+        "eth2": [0.0, None],
+    }
 
 
 def test_a_rail_that_is_not_there_has_nothing_to_tell(tmp_path):
-    assert Passing(("eth9",), tmp_path, Clock()).look() == {}
-    assert Passing((), tmp_path, Clock()).look() == {}
+    assert RailActivity(("eth9",), tmp_path, Clock()).look() == {}
+    assert RailActivity((), tmp_path, Clock()).look() == {}
 
 
 def test_ports_are_counted_in_words_and_those_that_were_never_up_are_left_out(tmp_path):
     clock = Clock()
-    passing = Passing((), tmp_path, clock)
+    passing = RailActivity((), tmp_path, clock)
     port(tmp_path, "mlx5_0", 0)
     port(tmp_path, "mlx5_1", 0)
     port(tmp_path, "mlx5_2", 0, "1: DOWN")

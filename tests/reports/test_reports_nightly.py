@@ -13,7 +13,7 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("ruptures")
 
 from bench.judge.drift import Acceptance
-from bench.run.finish import settle
+from bench.run.finish import judge_and_save
 from bench.store import load
 from bench.store.history import accept
 from reports import nightly, write
@@ -84,7 +84,7 @@ def test_the_report_is_the_same_bytes_each_time(night, page):
 
 
 def test_a_run_that_is_no_nightly_one_has_no_such_section(tmp_path):
-    run = settle(runs.folder(tmp_path / "run"), runs.LOCAL)
+    run = judge_and_save(runs.folder(tmp_path / "run"), runs.LOCAL)
     assert nightly.specifications(run, runs.LOCAL) == {}
     write(run, runs.LOCAL)
     assert 'id="nightly"' not in (tmp_path / "run" / "report.html").read_text()

@@ -45,7 +45,7 @@ def folder(tmp_path):
 
 def draw(path, profile=runs.LOCAL):
     seen = reports.evidence(path)
-    return reports.refresh(finish.settle(path, profile), profile, seen)
+    return reports.refresh(finish.judge_and_save(path, profile), profile, seen)
 
 
 def test_what_would_come_out_the_same_is_not_drawn_again(folder, counted):
@@ -174,7 +174,7 @@ def test_no_page_is_never_current(folder):
 
 def test_what_is_written_while_a_folder_is_read_makes_the_stamp_an_old_one(folder, counted):
     seen = reports.evidence(folder)
-    run = finish.settle(folder, runs.LOCAL)
+    run = finish.judge_and_save(folder, runs.LOCAL)
     with (folder / "journal.jsonl").open("a") as file:
         file.write('{"kind": "note", "time": 1.0, "text": "late"}\n')
     reports.write(run, runs.LOCAL, seen)

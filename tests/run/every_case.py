@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from bench.cli.terminal import Terminal
-from bench.launch import place
+from bench.launch import launch_context
 from bench.measure.loop import TimingRules
 from bench.model.collectives import COLLECTIVES
 from bench.model.elements import ELEMENTS, REDUCTIONS
@@ -37,4 +37,4 @@ if __name__ == "__main__":
         rules=TimingRules(iterations=1, warmup=1),
         sweeps=sweeps(),
     )
-    sys.exit(take_part(options, place(os.environ), Terminal(quiet=True)))
+    sys.exit(take_part(options, launch_context(os.environ), Terminal(quiet=True)))

@@ -13,7 +13,7 @@ from bench.judge.verdicts import judge
 from bench.model.measurement import Measurement
 from bench.model.profile import parse
 from bench.model.verdict import Status
-from bench.plan import AcceptOptions, Job, acceptance, step_phase, within
+from bench.plan import AcceptOptions, Job, acceptance, fit_to_budget, step_phase
 from bench.plan.screening import most_steps
 from bench.store import Plan, load
 from bench.store.rows import row_of, rows
@@ -164,7 +164,7 @@ def test_both_at_once_is_blamed_by_its_one_time_when_no_direction_was_measured(t
 
 
 def test_all_that_a_budget_holds_is_said_to_fit(tmp_path):
-    fitted = within(Job(MADE, WHERE, "gloo", devices=MADE.rails.devices), 3600.0, 0.5)
+    fitted = fit_to_budget(Job(MADE, WHERE, "gloo", devices=MADE.rails.devices), 3600.0, 0.5)
     plan = Plan((), skipped=tuple(fitted.left_out))
     folder = runs.folder(tmp_path / "run", [], [], WHERE, profile=MADE, plan=plan)
     (verdict,) = of(judge(load(folder), MADE), "coverage.budget")

@@ -98,7 +98,7 @@ class Looker:
         pytest.param(ours, by_variable, 2, marks=pytest.mark.mpi),
     ],
 )
-def test_neither_nursery_nor_worker_has_the_token_and_torch_is_imported_once_a_rank(
+def test_neither_fork_server_nor_worker_has_the_token_and_torch_is_imported_once_a_rank(
     tmp_path, start, give, ranks
 ):
     given = give(tmp_path)

@@ -18,10 +18,9 @@ from bench.model.lines import CounterLine
 from bench.model.measurement import Rank
 from bench.model.profile import Profile, Rails
 from bench.model.rails import (
-    Part,
+    DeviceUse,
     Role,
     by_port,
-    called,
     in_order,
     joined,
     members,
@@ -29,6 +28,7 @@ from bench.model.rails import (
     own_rails,
     rails_of,
     roles,
+    unique_rail_names,
 )
 from bench.model.units import show_rate
 from bench.plan.names import INSIDE
@@ -62,7 +62,7 @@ def rail_names(
     """What the rails of each local rank are called: ``mlx5_3/1``, ``mlx5_0/1+mlx5_1/1`` where its GPU has two,
     ``rail 0`` … where that cannot be determined. See ``own_by_rank``.
     """
-    return called(own_by_rank(profile, ranks, nodes, gpus))
+    return unique_rail_names(own_by_rank(profile, ranks, nodes, gpus))
 
 
 def own_by_rank(
@@ -195,7 +195,11 @@ def _of(rail: str, name: str, text: str) -> str:
 
 def _rails(node: Node, rails: Rails, names: Iterable[str]) -> Iterator[Role]:
     """Those that are rails, and those that would be if their link were up and fast."""
-    return (role for role in roles(node, rails) if role.part in (Part.RAIL, Part.WEAK) and role.name in names)
+    return (
+        role
+        for role in roles(node, rails)
+        if role.use in (DeviceUse.RAIL, DeviceUse.WEAK) and role.name in names
+    )
 
 
 def _odd(role: Role, others: Sequence[Role]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from bench.judge.registry import check
 from bench.model.counters import HW, NET, bytes_moved
 from bench.model.facts import Port
 from bench.model.profile import Rails
-from bench.model.rails import Part, Role, by_port, part, rails_of
+from bench.model.rails import DeviceUse, Role, by_port, rails_of, used_as
 from bench.model.units import MEGA, show_seconds, show_share, show_size
 
 from .exclusion import nothing_excluded
@@ -57,7 +57,7 @@ def _none_excluded(evidence: Evidence) -> str:
     rails = evidence.rails
     if not (rails.excluded or rails.management):
         return "the profile excludes nothing"
-    if evidence.nodes and not any(part(node, rails, Part.EXCLUDED) for node in evidence.nodes):
+    if evidence.nodes and not any(used_as(node, rails, DeviceUse.EXCLUDED) for node in evidence.nodes):
         return "no node has a device that the profile excludes"
     return ""
 
@@ -105,7 +105,7 @@ def _phase(phase: str, here: Sequence[CounterWindow], evidence: Evidence) -> Ite
         text += f", and {show_size(round(needed))} crossed at the least: they count nothing"
         yield Finding("all nodes", None, text)
     for window, rails in zip(here, on_rails, strict=True):
-        for role in part(window.node, evidence.rails, Part.EXCLUDED):
+        for role in used_as(window.node, evidence.rails, DeviceUse.EXCLUDED):
             yield _judge(window, role, rails, _floor(evidence), crosses)
 
 

@@ -24,7 +24,7 @@ from bench.judge.registry import by_profile, check
 from bench.model.facts import Node
 from bench.model.majority import odd_ones
 from bench.model.profile import Profile
-from bench.model.rails import Part, by_port, missing, part, rails_of, roles
+from bench.model.rails import DeviceUse, by_port, missing, rails_of, roles, used_as
 from bench.model.verdict import Verdict
 from bench.nccl.devices import nccl_devices, nccl_name
 from bench.nccl.environment import ENVIRONMENT, Effective
@@ -146,7 +146,7 @@ def _by_version(each: RankEnvironment, want: Profile, read: Effective, version: 
 
 def _taken(node: Node, want: Profile, spec: str | None, version: Version) -> tuple[list[str], set[str]]:
     """What is selected, as NCCL names it, and what of the node's devices is not known well enough."""
-    unknown = {nccl_name(role) for role in part(node, want.rails, Part.UNKNOWN)}
+    unknown = {nccl_name(role) for role in used_as(node, want.rails, DeviceUse.UNKNOWN)}
     if by_port(want.rails):
         choices = select(spec, nccl_devices(node), version)
         return [f"{choice.name}:{choice.port}" for choice in choices if choice.taken], unknown
@@ -198,8 +198,8 @@ def _inventory(node: Node, want: Profile) -> str:
 
 def _census(node: Node, want: Profile) -> Finding:
     rails = [role.name for role in rails_of(node, want.rails)]
-    unknown = [f"{role.name}: {role.reason}" for role in part(node, want.rails, Part.UNKNOWN)]
-    out = [role.name for role in part(node, want.rails, Part.EXCLUDED)]
+    unknown = [f"{role.name}: {role.reason}" for role in used_as(node, want.rails, DeviceUse.UNKNOWN)]
+    out = [role.name for role in used_as(node, want.rails, DeviceUse.EXCLUDED)]
     text = f"rails {', '.join(rails) or 'none'}; excluded {', '.join(out) or 'none of those named is there'}"
     if unknown:
         return Finding(node.name, None, f"{text}; not known of {', '.join(unknown)}")

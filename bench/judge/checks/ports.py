@@ -18,7 +18,7 @@ from bench.model.counters import counter, saturated, snapshot
 from bench.model.facts import Node, Port
 from bench.model.majority import odd_ones
 from bench.model.profile import Rails
-from bench.model.rails import LINK_LAYER, Part, by_port, missing, part, rails_of, roles
+from bench.model.rails import LINK_LAYER, DeviceUse, by_port, missing, rails_of, roles, used_as
 from bench.model.rails import Role as Device
 from bench.model.units import show_rate
 
@@ -86,10 +86,10 @@ def count(evidence: Evidence) -> Iterator[Finding]:
 
 def _count(node: Node, rails: Rails) -> Finding:
     """A port that may be a rail counts as both: the answer is known only where it is the same."""
-    found, unknown = rails_of(node, rails), part(node, rails, Part.UNKNOWN)
+    found, unknown = rails_of(node, rails), used_as(node, rails, DeviceUse.UNKNOWN)
     number = float(len(found))
     gone = missing(node, rails)
-    near = [f"{role.name}: {role.reason}" for role in part(node, rails, Part.WEAK)]
+    near = [f"{role.name}: {role.reason}" for role in used_as(node, rails, DeviceUse.WEAK)]
     text = f"{len(found)} rails" + (f": {', '.join(role.name for role in found)}" if found else "")
     if gone:
         return Finding(node.name, False, f"{', '.join(gone)} not there; {text}", number)
@@ -105,8 +105,8 @@ def _count(node: Node, rails: Rails) -> Finding:
 def candidates(node: Node, rails: Rails) -> tuple[Device, ...]:
     """The rails, what may be one, and, while rails are missing, what should have been one."""
     short = len(rails_of(node, rails)) < rails.count
-    parts = (Part.RAIL, Part.UNKNOWN, *((Part.WEAK,) if short else ()))
-    return tuple(role for role in roles(node, rails) if role.part in parts)
+    uses = (DeviceUse.RAIL, DeviceUse.UNKNOWN, *((DeviceUse.WEAK,) if short else ()))
+    return tuple(role for role in roles(node, rails) if role.use in uses)
 
 
 def _each(evidence: Evidence, look: Look) -> Iterator[Finding]:
@@ -318,7 +318,7 @@ def others(evidence: Evidence) -> Iterator[NotApplicable]:
     for node in evidence.nodes:
         for port in node.ports:
             role = next((role for role in roles(node, evidence.rails) if role.port == port), None)
-            if role is None or role.part is not Part.RAIL:
+            if role is None or role.use is not DeviceUse.RAIL:
                 reason = role.reason if role else "the rails are interfaces"
                 listed.append(f"{node.name} {port.name}: {reason} ({port.state or 'state not known'})")
     text = f"{len(listed)} ports are no rails and were not judged" if listed else "every port is a rail"

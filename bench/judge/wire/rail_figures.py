@@ -11,7 +11,7 @@ from bench.judge.blame import transfers
 from bench.judge.blame.background import names_in
 from bench.measure.perftest.outcome import Outcome, explained, outcome
 from bench.measure.perftest.record import PerftestRecord
-from bench.measure.perftest.schedule import wanted
+from bench.measure.perftest.schedule import expected_ports
 from bench.model.facts import Node, Port
 from bench.model.lines import Transfer
 from bench.model.profile import Profile
@@ -189,7 +189,7 @@ def _sum(view: View, node: str, other: str, users: Sequence[tuple[int, float]]) 
 
 def users_of(node: Node, view: View) -> dict[str, tuple[tuple[int, float], ...]]:
     """Rail → local ranks whose GPU uses it, and the share of that GPU's traffic; {} where it cannot be determined."""
-    rails = [port.name for port in wanted(node, view.profile.rails)]
+    rails = [port.name for port in expected_ports(node, view.profile.rails)]
     count = sum(rank.node == node.name for rank in view.run.manifest.ranks)
     own = [members(name) for name in view.names[:count]]
     found = {

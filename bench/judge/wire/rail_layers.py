@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from bench.judge.blame import transfers
 from bench.measure.perftest.expected_rate import least
 from bench.measure.perftest.record import of_lines
-from bench.measure.perftest.schedule import wanted
+from bench.measure.perftest.schedule import expected_ports
 from bench.model.facts import Node, Port
 from bench.model.lines import HOST
 from bench.model.profile import Profile
@@ -119,7 +119,7 @@ def of_layers(run: Run, rows: Sequence[Row], profile: Profile, nodes: Sequence[N
         )
         return RailLayers((), Status.INCONCLUSIVE if profile.verbs.mode == "on" else Status.SKIP, left)
     view = View(run, rows, profile, {node.name: node for node in nodes}, record)
-    found = tuple(_row(view, node, port) for node in nodes for port in wanted(node, profile.rails))
+    found = tuple(_row(view, node, port) for node in nodes for port in expected_ports(node, profile.rails))
     if not found:
         return RailLayers((), Status.INCONCLUSIVE, "no node has a rail that could be asked")
     return RailLayers(found, *_together(found, view))

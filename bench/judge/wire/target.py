@@ -24,7 +24,7 @@ from bench.model.packets import HEALTHY, efficiency
 from bench.model.profile import Limit, Profile
 from bench.model.units import show_both, show_rate, show_seconds, show_share, show_size
 from bench.model.verdict import Bound, Status
-from bench.store import Run, parts
+from bench.store import Run, memo_key
 from bench.store.rows import Row
 
 from .counters import MTU, Carried, Undetermined, carried
@@ -75,7 +75,7 @@ class TargetReadings:
     next_step: str = ""
 
 
-@once(of=parts)
+@once(of=memo_key)
 def of_target(run: Run, rows: Sequence[Row], profile: Profile) -> TargetReadings:
     """The readings of a run whose rows are ``rows``."""
     rails, nodes = profile.rails, len(run.manifest.nodes)

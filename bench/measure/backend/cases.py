@@ -37,15 +37,17 @@ Tell = Callable[..., None]  # a message to the supervisor: its kind, its fields
 
 
 @dataclass(frozen=True)
-class Teller:
-    """What measuring a case needs from its worker: work order, progress record, channel to the supervisor."""
+class CaseContext:
+    """What a case needs from its worker: the work order, the progress record, the channel to the supervisor."""
 
     order: WorkOrder
     progress: Progress
     tell: Tell
 
 
-def measure_on_rail(case: Case, mine: tuple[int, ...], here: Group, store: Any, to: Teller) -> Measurement:
+def measure_on_rail(
+    case: Case, mine: tuple[int, ...], here: Group, store: Any, to: CaseContext
+) -> Measurement:
     """Measure a pair over one interface.
 
     A rail that is down, or swallows what is sent, is a result and not the end of the phase: the pair
@@ -93,7 +95,7 @@ def _count(number: float) -> int | None:
     return None if number < 0 else int(number)
 
 
-def measure_case(case: Case, group: Group, to: Teller) -> Measurement:
+def measure_case(case: Case, group: Group, to: CaseContext) -> Measurement:
     """Verify a case's results, time it, verify again; every rank of the group returns the same.
 
     Unsupported, on every rank alike, where this torch or device cannot do what the case asks for.
@@ -137,7 +139,7 @@ def measure_case(case: Case, group: Group, to: Teller) -> Measurement:
     )
 
 
-def _prepare(case: Case, group: Group, to: Teller, stack: ExitStack) -> Verifier:
+def _prepare(case: Case, group: Group, to: CaseContext, stack: ExitStack) -> Verifier:
     row, kind = collective(case.collective), element(case.dtype)
     n, rank, root = len(group.members), group.place, max(case.root, 0)
     op = reduction(case.op) if row.reduces else None
@@ -189,7 +191,7 @@ def _register(pool: Pool, group: Group) -> None:
         raise Unsupported(trouble or "another rank could not register its buffers")
 
 
-def _time(case: Case, group: Group, results: Verifier, to: Teller) -> Timings:
+def _time(case: Case, group: Group, results: Verifier, to: CaseContext) -> Timings:
     """Time until they are precise or, where the rules ask for windows, under steady load for the whole budget."""
     rules = to.order.rules
     if not rules.window:

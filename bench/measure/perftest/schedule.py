@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from bench.model.facts import Node, Port
 from bench.model.lines import Side, Tool
 from bench.model.profile import Profile, Rails
-from bench.model.rails import Part, by_port, own_rails, rails_of, roles, shared_out
+from bench.model.rails import DeviceUse, by_port, own_rails, rails_of, roles, shared_out
 from bench.model.rounds import Round, rounds
 
 from .command import SECONDS
@@ -56,14 +56,14 @@ def why_left(profile: Profile, nodes: Sequence[Node]) -> str:
     return ""
 
 
-def wanted(node: Node, rails: Rails) -> tuple[Port, ...]:
+def expected_ports(node: Node, rails: Rails) -> tuple[Port, ...]:
     """The ports that should be rails, in order. While rails are wanting, those count that would be one if they
     were up and fast: a port that is down must not drop out unseen.
     """
     short = len(rails_of(node, rails)) < rails.count
-    parts = (Part.RAIL, Part.UNKNOWN, *((Part.WEAK,) if short else ()))
+    uses = (DeviceUse.RAIL, DeviceUse.UNKNOWN, *((DeviceUse.WEAK,) if short else ()))
     order = {role.name: place for place, role in enumerate(rails_of(node, rails))} if rails.devices else {}
-    ports = [role.port for role in roles(node, rails) if role.part in parts and role.port is not None]
+    ports = [role.port for role in roles(node, rails) if role.use in uses and role.port is not None]
     return tuple(sorted(ports, key=lambda port: order.get(port.name, len(order))))
 
 
@@ -117,9 +117,9 @@ def _sides(
     one: Node, other: Node, tools: Mapping[str, Tool], rails: Rails, gpus: bool
 ) -> Iterator[tuple[Side, Side]]:
     """GPU memory is written from GPU memory, or not at all: a mixed pair would be neither figure."""
-    pairs = matched(wanted(one, rails), wanted(other, rails))
+    pairs = matched(expected_ports(one, rails), expected_ports(other, rails))
     near = [_nearest(node, rails) for node in (one, other)]
-    ways = [reach(node, tools[node.name]) for node in (one, other)]
+    ways = [gpu_access(node, tools[node.name]) for node in (one, other)]
     for ports in pairs:
         found = [near[at].get(port.name) for at, port in enumerate(ports)]
         both = gpus and all(ways) and all(found)
@@ -138,7 +138,7 @@ def _sides(
         yield first, second
 
 
-def reach(node: Node, tool: Tool) -> str:
+def gpu_access(node: Node, tool: Tool) -> str:
     """How perftest reaches GPU memory: ``peermem``, ``dmabuf``, or "" where it does not."""
     if not {"use_cuda", "use_cuda_bus_id"} & set(tool.knows):
         return ""
@@ -151,7 +151,10 @@ def _nearest(node: Node, rails: Rails) -> dict[str, tuple[str, str]]:
     """Rail → index and PCI address of the first GPU that uses it. A GPU may have several."""
     found: dict[str, tuple[str, str]] = {}
     # the second for those that would be rails if they were up
-    for own in (own_rails(node, rails), shared_out(node, [port.name for port in wanted(node, rails)])):
+    for own in (
+        own_rails(node, rails),
+        shared_out(node, [port.name for port in expected_ports(node, rails)]),
+    ):
         for gpu, names in zip(node.gpus, own, strict=False):
             for name in names:
                 found.setdefault(name, (str(gpu.index), gpu.pci.address if gpu.pci else ""))

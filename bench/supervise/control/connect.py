@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from bench.launch import Meet, Place
+from bench.launch import LaunchContext, Rendezvous
 from bench.model.errors import EXIT_INCONCLUSIVE
 from bench.probe.addresses import INWARD, addresses
 
@@ -27,7 +27,7 @@ ANY_PORT = (0,) * 8  # the kernel chooses, again where its choice is in use at a
 
 
 def connect(
-    where: Place,
+    where: LaunchContext,
     management: str = "",
     rails: Sequence[str] = (),
     limit: float = JOIN_SECONDS,
@@ -51,7 +51,7 @@ def connect(
     made = None if shared else _own_token(where)
 
     def secret() -> bytes:
-        return token.read(made) if made else token.stretched(shared or b"")
+        return token.read(made) if made else token.derived_key(shared or b"")
 
     if where.rank > 0:
         host = "127.0.0.1" if where.meet.local else where.meet.host
@@ -65,7 +65,7 @@ def connect(
             made.unlink(missing_ok=True)
 
 
-def _own_token(where: Place) -> Path:
+def _own_token(where: LaunchContext) -> Path:
     assert where.meet is not None
     if not where.meet.local:
         raise token.NoToken(
@@ -76,7 +76,7 @@ def _own_token(where: Place) -> Path:
     return token.of_this_machine(f"{where.meet.run} {where.meet.ports[0]}")
 
 
-def listening(meet: Meet, management: str, rails: Sequence[str]) -> tuple[str, ...]:
+def listening(meet: Rendezvous, management: str, rails: Sequence[str]) -> tuple[str, ...]:
     """Addresses of this machine at which rank 0 listens. Raises NotMet where it has none."""
     if meet.local:
         return ("127.0.0.1",)

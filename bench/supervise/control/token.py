@@ -97,7 +97,7 @@ def _checked(raw: bytes, where: str) -> bytes:
 
 
 @functools.lru_cache(maxsize=2)
-def stretched(token: bytes) -> bytes:
+def derived_key(token: bytes) -> bytes:
     """The key that a token stands for.
 
     A stranger who listens in rank 0's place receives a proof on which guesses at the token can be tried offline:

@@ -15,7 +15,7 @@ PORT = 29501
 TOKEN = {"RAILGAUGE_TOKEN": "a secret of this lab alone"}
 WORKER = r"^\S*python\S* -m bench\.measure\.worker\b"
 SUPERVISOR = r"^\S*python\S* (-u )?-m bench accept\b"
-NURSERY = "rg-nursery"  # the name of a process from which workers are forked, with their command line
+FORK_SERVER = "rg-forkserver"  # the name of a process from which workers are forked, with their command line
 
 
 @dataclass(frozen=True)

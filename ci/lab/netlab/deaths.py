@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from netlab import kernel
 from netlab import lab as labs
-from netlab.columns import NURSERY, Column
+from netlab.columns import FORK_SERVER, Column
 from netlab.plan import namespace
 
 
@@ -33,7 +33,7 @@ class Job:
             line = kernel.command(pid).partition(" ")[2]
             if not re.search(pattern, line) or line.startswith(("sh ", "/bin/sh ")):
                 continue
-            if kernel.called(pid) == NURSERY:
+            if kernel.called(pid) == FORK_SERVER:
                 continue
             below = re.search(pattern, kernel.command(kernel.parent(pid)).partition(" ")[2]) is not None
             if not self.column.fans_out or role == "worker" or below == (role == "supervisor"):

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from bench.cli import cli, exchange
 from bench.exchange.exporting.formats import FORMATS, export
-from bench.run.finish import settle
+from bench.run.finish import judge_and_save
 from bench.store import RunError, load
 from tests import runs
 
@@ -18,7 +18,7 @@ def railgauge(*words, **environment):
 
 @pytest.fixture
 def run(tmp_path):
-    return settle(runs.folder(tmp_path / "run"), runs.LOCAL)
+    return judge_and_save(runs.folder(tmp_path / "run"), runs.LOCAL)
 
 
 def test_the_command_offers_every_format():

@@ -10,7 +10,7 @@ import runs
 from bench.judge.blame.background import own_by_rank, pins, rail_names
 from bench.model.lines import Joined, WorkerGpu
 from bench.model.profile import load
-from bench.model.rails import Part, in_order, own_rails, part
+from bench.model.rails import DeviceUse, in_order, own_rails, used_as
 from bench.model.verdict import Status
 from made_nodes import (
     LAMBDA,
@@ -134,7 +134,7 @@ def test_each_rail_is_measured_alone_by_the_gpu_next_to_it():
 def test_healthy_nodes_have_the_rails_of_their_place():
     assert status("rails.names", seen(nodes(2))) is Status.PASS
     assert status("rails.names", seen([oci(0), oci(1)]), OCI) is Status.PASS
-    assert len(part(oci(0), OCI.rails, Part.RAIL)) == 16
+    assert len(used_as(oci(0), OCI.rails, DeviceUse.RAIL)) == 16
 
 
 def test_a_profiles_order_that_is_not_the_trees_is_said_with_what_was_expected_and_found():

@@ -122,7 +122,7 @@ def test_an_accepted_level_ends_the_alarm(tmp_path, history):
 def test_a_series_that_was_planned_and_lost_is_an_error(tmp_path, history):
     path = made.folder(tmp_path / "run", NIGHTS)
     from bench.run import nightly as night
-    from bench.run.finish import settle
+    from bench.run.finish import judge_and_save
 
     asked = night.Nightly(str(history), "c1")
     journal = path / "journal.jsonl"
@@ -130,7 +130,7 @@ def test_a_series_that_was_planned_and_lost_is_an_error(tmp_path, history):
     journal.write_text("".join(line for line in lines if "collectives/all_gather/4194304" not in line))
     night.begin(path, asked, runs.LOCAL)
     night.end(path, asked, runs.LOCAL)
-    run = settle(path, runs.LOCAL)
+    run = judge_and_save(path, runs.LOCAL)
     assert drift(run)["c1 all_gather 4 MiB busbw"].status is Status.INCONCLUSIVE
     (lost,) = [each for each in samples(run, runs.LOCAL, "c1") if not math.isfinite(each.value)]
     assert (lost.series.collective, lost.status) == ("all_gather", Status.INCONCLUSIVE)

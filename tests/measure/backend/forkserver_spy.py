@@ -1,4 +1,4 @@
-"""The real worker's nursery, watched: its workers tell what of CUDA and NVML the nursery called before it forked."""
+"""The real worker's fork server, watched: its workers report what of CUDA and NVML it called before it forked."""
 
 import importlib
 import json

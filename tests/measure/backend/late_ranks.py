@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 import torch.distributed as dist
 
-from bench.measure.backend.cases import Teller, measure_case
+from bench.measure.backend.cases import CaseContext, measure_case
 from bench.measure.backend.group import Group, HostClock
 from bench.measure.loop import TimingRules
 from bench.measure.work_order import Progress, WorkOrder
@@ -60,7 +60,7 @@ def main(rank: int, ranks: int, file: str, how: str, who: int) -> None:
     for name, size in zip(NAMES, (4096, 65536, 4096, 65536), strict=True):
         (case,) = sweep_cases("collectives", Request(name, size, size), (everyone,))
         order = WorkOrder("x", (case,), rank, ranks, rank, "gloo", "", 60.0, rules, 1)
-        row = measure_case(case, group, Teller(order, Progress(), lambda kind, **fields: None))
+        row = measure_case(case, group, CaseContext(order, Progress(), lambda kind, **fields: None))
         if rank == 0:
             print(json.dumps({"case": typed_json.to_json(case), "row": typed_json.to_json(row)}), flush=True)
     dist.destroy_process_group()

@@ -14,7 +14,7 @@ import torch.distributed as dist  # noqa: E402
 from bench.measure.backend import cuda_graphs as replay  # noqa: E402
 from bench.measure.backend import device as devices  # noqa: E402
 from bench.measure.backend import registered_buffers as registering  # noqa: E402
-from bench.measure.backend.cases import Teller, measure_case  # noqa: E402
+from bench.measure.backend.cases import CaseContext, measure_case  # noqa: E402
 from bench.measure.backend.group import Group, HostClock  # noqa: E402
 from bench.measure.loop import TimingRules  # noqa: E402
 from bench.measure.work_order import Progress, WorkOrder  # noqa: E402
@@ -40,7 +40,7 @@ def teller(case, rules=None, told=None):
     def tell(kind, **fields):
         (told if told is not None else []).append((kind, fields))
 
-    return Teller(order, Progress(), tell)
+    return CaseContext(order, Progress(), tell)
 
 
 def case_of(name, algorithm="auto", size=4096):

@@ -86,7 +86,7 @@ def twice(begin: Any, folder: Path, backend: str, *settings: dict[str, str]) -> 
 
 
 @pytest.mark.torch
-def test_two_phases_of_one_nursery_measure(begin, tmp_path):
+def test_two_phases_of_one_fork_server_measure(begin, tmp_path):
     twice(begin, tmp_path, "gloo", {"NCCL_ALGO": "Ring"}, {"NCCL_ALGO": "Tree"})
 
 
@@ -107,7 +107,7 @@ def test_cuda_and_nccl_work_in_both_children_each_with_its_own_settings(begin, t
 
 
 @pytest.mark.torch
-def test_the_nursery_opens_neither_cuda_nor_nvml(begin, tmp_path):
+def test_the_fork_server_opens_neither_cuda_nor_nvml(begin, tmp_path):
     one = Worker({}, environment(), tmp_path / "phase.log", begin("forkserver_spy"))
     (told,) = said(one)
     assert told["warmed"] == ["torch.distributed", "bench.measure.backend.group"]
@@ -116,7 +116,7 @@ def test_the_nursery_opens_neither_cuda_nor_nvml(begin, tmp_path):
 
 
 @pytest.mark.torch
-def test_a_nursery_that_looks_for_gpus_would_be_seen(begin, tmp_path):
+def test_a_fork_server_that_looks_for_gpus_would_be_seen(begin, tmp_path):
     server = begin("forkserver_spy", TOUCHES_CUDA="1")
     (told,) = said(Worker({}, environment(TOUCHES_CUDA="1"), tmp_path / "phase.log", server))
     assert "torch.cuda.is_available" in told["called"]

@@ -13,7 +13,7 @@ import torch.distributed as dist  # noqa: E402
 
 from bench.measure import flight_recorder  # noqa: E402
 from bench.measure.backend import device as devices  # noqa: E402
-from bench.measure.backend.cases import Teller, measure_case  # noqa: E402
+from bench.measure.backend.cases import CaseContext, measure_case  # noqa: E402
 from bench.measure.backend.correctness import Data  # noqa: E402
 from bench.measure.backend.group import CudaClock, Group  # noqa: E402
 from bench.measure.loop import TimingRules  # noqa: E402
@@ -54,7 +54,7 @@ def measured(group, name, size=1 << 20, algorithm="auto", rules=None, dtype="flo
     order = WorkOrder(
         "x", (case,), 0, 1, 0, "nccl", "", 60.0, rules or TimingRules(iterations=5, warmup=2), 2
     )
-    return measure_case(case, group, Teller(order, Progress(), lambda kind, **fields: None))
+    return measure_case(case, group, CaseContext(order, Progress(), lambda kind, **fields: None))
 
 
 @pytest.mark.parametrize("name", [*ALONE, *COPIES])

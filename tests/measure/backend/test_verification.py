@@ -30,7 +30,7 @@ def alone():
 def measured(case, group, rules=None):
     rules = rules or TimingRules(budget=0.6)
     order = WorkOrder("x", (case,), 0, 1, 0, "gloo", "", 30.0, rules, CALLS_BEFORE_TIMING, {case.id: 2})
-    return cases.measure_case(case, group, cases.Teller(order, Progress(), lambda kind, **fields: None))
+    return cases.measure_case(case, group, cases.CaseContext(order, Progress(), lambda kind, **fields: None))
 
 
 def case_of(name, placement="", algorithm="auto"):
@@ -142,6 +142,6 @@ def test_a_stale_buffer_is_wrong(alone, monkeypatch):
 def test_nothing_is_verified_where_nobody_asked_for_it(alone):
     case = case_of("all_reduce")
     order = WorkOrder("x", (case,), 0, 1, 0, "gloo", "", 30.0, TimingRules(iterations=3), 0, {case.id: 2})
-    row = cases.measure_case(case, alone, cases.Teller(order, Progress(), lambda kind, **fields: None))
+    row = cases.measure_case(case, alone, cases.CaseContext(order, Progress(), lambda kind, **fields: None))
     assert (row.checked, row.verified, row.wrong) == (0, 0, (None,))
     assert row.made > 0

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import made_nodes
-from bench.measure.perftest.schedule import BACK, THERE, legs, matched, meetings, reach, wanted, why_left
+from bench.measure.perftest.schedule import (
+    BACK,
+    THERE,
+    expected_ports,
+    gpu_access,
+    legs,
+    matched,
+    meetings,
+    why_left,
+)
 from bench.model.lines import Tool
 from bench.model.profile import Verbs, load
 
@@ -77,16 +86,16 @@ def test_both_sides_use_host_memory_where_one_cannot_use_the_gpu(change):
 
 def test_gpu_memory_is_reached_by_peermem_or_dmabuf_or_not_at_all():
     node, tool = made_nodes.node(), Tool("n0", "6.24", CUDA)
-    assert reach(node, tool) == "peermem"
+    assert gpu_access(node, tool) == "peermem"
     bare = made_nodes.with_host(node, peermem=None)
-    assert reach(bare, tool) == ""
-    assert reach(made_nodes.with_host(bare, nvidia_open=True), tool) == "dmabuf"
-    assert reach(made_nodes.with_host(bare, nvidia_open=True), Tool("n0", "6.0", ("use_cuda",))) == ""
+    assert gpu_access(bare, tool) == ""
+    assert gpu_access(made_nodes.with_host(bare, nvidia_open=True), tool) == "dmabuf"
+    assert gpu_access(made_nodes.with_host(bare, nvidia_open=True), Tool("n0", "6.0", ("use_cuda",))) == ""
 
 
 def test_a_port_that_is_down_is_still_wanted():
     node = made_nodes.with_port(made_nodes.node(), "mlx5_4", state="DOWN", rate=None)
-    assert [port.hca for port in wanted(node, LAMBDA.rails)] == [f"mlx5_{i}" for i in range(1, 9)]
+    assert [port.hca for port in expected_ports(node, LAMBDA.rails)] == [f"mlx5_{i}" for i in range(1, 9)]
 
 
 def test_ports_of_one_name_are_one_rail_and_the_rest_go_by_order():

@@ -6,12 +6,12 @@ from collections import deque
 
 import pytest
 
-from bench.launch import Meet, Place
+from bench.launch import LaunchContext, Rendezvous
 from bench.supervise.control import connect as connecting
 from bench.supervise.control.connect import candidates, choose, connect, listening
 from bench.supervise.control.rendezvous import NotMet
 from bench.supervise.control.sealed_frames import DIALER, HELLO, Handshake, parse_hello
-from bench.supervise.control.token import VARIABLE, NoToken, stretched, take
+from bench.supervise.control.token import VARIABLE, NoToken, derived_key, take
 
 LO = {"lo": ("127.0.0.1/8", "::1/128")}
 NODE = {
@@ -52,18 +52,18 @@ def test_rank_0_listens_where_the_others_dial_and_on_a_rail_only_there(told, own
 
 
 def test_ranks_of_one_machine_meet_on_the_loopback():
-    assert listening(Meet("node1", (29501,), "r", local=True), "eth0", ()) == ("127.0.0.1",)
+    assert listening(Rendezvous("node1", (29501,), "r", local=True), "eth0", ()) == ("127.0.0.1",)
 
 
 def test_a_job_of_one_rank_needs_no_connection():
-    assert connect(Place()).size == 1
-    assert connect(Place("torchrun", 0, 1)).size == 1
+    assert connect(LaunchContext()).size == 1
+    assert connect(LaunchContext("torchrun", 0, 1)).size == 1
 
 
 def test_ranks_on_several_machines_need_a_token(monkeypatch):
     monkeypatch.delenv("RAILGAUGE_TOKEN", raising=False)
     monkeypatch.delenv("RAILGAUGE_TOKEN_FILE", raising=False)
-    where = Place("torchrun", 0, 4, False, Meet("node1", (29501,), "r", local=False))
+    where = LaunchContext("torchrun", 0, 4, False, Rendezvous("node1", (29501,), "r", local=False))
     with pytest.raises(NoToken, match="RAILGAUGE_TOKEN.*openssl rand.*--token-file"):
         connect(where, limit=0.1)
 
@@ -81,7 +81,9 @@ def test_a_stranger_in_the_place_of_rank_0_pays_for_every_guess_at_the_token():
 
     listening = threading.Thread(target=record)
     listening.start()
-    where = Place("torchrun", 1, 2, False, Meet("127.0.0.1", (false.getsockname()[1],), "r", local=True))
+    where = LaunchContext(
+        "torchrun", 1, 2, False, Rendezvous("127.0.0.1", (false.getsockname()[1],), "r", local=True)
+    )
     word = "correct-horse-battery-staple"
     with pytest.raises(NotMet):
         connect(where, limit=0.1, source=take({VARIABLE: word}))
@@ -90,7 +92,7 @@ def test_a_stranger_in_the_place_of_rank_0_pays_for_every_guess_at_the_token():
     nonce, rank, size = parse_hello(recorded[0])
     handshake = Handshake("r", rank, size, nonce, b"n" * 32)
     assert not handshake.proves(word.encode(), DIALER, recorded[1])
-    assert handshake.proves(stretched(word.encode()), DIALER, recorded[1])
+    assert handshake.proves(derived_key(word.encode()), DIALER, recorded[1])
 
 
 def test_rank_0_of_an_mpi_job_on_one_machine_listens_on_the_loopback():

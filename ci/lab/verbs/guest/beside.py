@@ -17,11 +17,11 @@ sys.path.insert(0, "/share/tree")
 
 from bench.judge.verdicts import judge
 from bench.judge.wire import of_layers
-from bench.launch import Place, place, quiet_mpi
+from bench.launch import LaunchContext, launch_context, quiet_mpi
 from bench.model.profile import Profile, load
 from bench.model.units import show_rate
 from bench.model.verdict import Status
-from bench.run.bootstrap import meet
+from bench.run.bootstrap import gather_facts
 from bench.run.live_run import LiveRun
 from bench.run.options import Options
 from bench.run.perftest_phase import measure as measure_by_perftest
@@ -42,7 +42,7 @@ class Silent:
     def notice(self, kind: str, fields: dict[str, Any]) -> None: ...
 
 
-def measure(profile: Profile, folder: Path, where: Place) -> None:
+def measure(profile: Profile, folder: Path, where: LaunchContext) -> None:
     """Be this rank's supervisor; rank 0 measures and leaves the run folder."""
     for name, value in quiet_mpi(profile.rails.management).items():
         os.environ.setdefault(name, value)
@@ -55,7 +55,7 @@ def measure(profile: Profile, folder: Path, where: Place) -> None:
     try:
         with Recorder(folder) as recorder:
             chief = Coordinator(control, supervisor, recorder, Limits(), lambda kind, fields: None)
-            ranks, nodes, _ = meet(chief, control.size)
+            ranks, nodes, _ = gather_facts(chief, control.size)
             chief.ranks = tuple(replace(rank, device="cpu") for rank in ranks)
             recorder.manifest(
                 Manifest(folder.name, time.time(), tuple(sys.argv), profile.name, profile.text,
@@ -93,7 +93,7 @@ def tell(profile: Profile, folder: Path) -> None:
 
 if __name__ == "__main__":
     profile_, folder_ = load(sys.argv[1]), Path(sys.argv[2])
-    where_ = place(dict(os.environ))
+    where_ = launch_context(dict(os.environ))
     measure(profile_, folder_, where_)
     if (folder_ / "manifest.json").exists() and where_.rank == 0:
         tell(profile_, folder_)

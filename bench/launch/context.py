@@ -1,4 +1,4 @@
-"""Where a process stands in its job, from its environment alone."""
+"""How the launcher placed this process in its job, from the environment alone."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ TOKENS = ("RAILGAUGE_TOKEN", "RAILGAUGE_TOKEN_FILE")
 
 
 @dataclass(frozen=True)
-class Meet:
-    """Where the supervisors of a job without MPI meet.
+class Rendezvous:
+    """Where the supervisors of a job without MPI connect to each other.
 
     host    of rank 0, as the launcher told it to everybody: a name or an address
     ports   tried one after the other
@@ -31,31 +31,31 @@ class Meet:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a process stands in its job. ``launcher`` is "" when nothing started us.
+class LaunchContext:
+    """How the launcher placed this process. ``launcher`` is "" where no launcher started it.
 
-    ``ranks`` is 0 for a process that is a rank; one that stands for a whole node has to start so many,
-    the first of them being ``rank``. ``local`` is the index of a rank on its node, where it is told.
+    ``ranks`` is 0 for a process that is a rank. A process that stands for a whole node has to start this many ranks,
+    the first of them ``rank``. ``local`` is the index of a rank on its node, where the launcher gives it.
     """
 
     launcher: str = ""
     rank: int = 0
     size: int = 1
     mpi: bool = False
-    meet: Meet | None = None
+    meet: Rendezvous | None = None
     ranks: int = 0
     local: int = 0
 
 
-def place(environment: Mapping[str, str]) -> Place:
-    """Read the launcher's variables; no launcher is a place of its own.
+def launch_context(environment: Mapping[str, str]) -> LaunchContext:
+    """Read the launcher's variables.
 
     Raises LaunchError for half a launcher, and for two that cannot both be right.
     """
     found = [row for row in LAUNCHERS if _started_us(row, environment)]
     found = [row for row in found if not _is_plain_shell(row, environment)]
     if not found:
-        return Place()
+        return LaunchContext()
     row, *around = found
     if row.each == "node":
         return _node(row, environment)
@@ -65,11 +65,11 @@ def place(environment: Mapping[str, str]) -> Place:
     for outer in around:
         _fits(row, size, outer, environment)
     if row.mpi or size == 1:
-        return Place(row.name, rank, size, row.mpi)
+        return LaunchContext(row.name, rank, size, row.mpi)
     if row.name == "srun":
         _needs_token(size, environment)
     local = _number(row, row.local, environment) if row.local in environment else 0
-    return Place(row.name, rank, size, False, _meet(row, size, environment), local=local)
+    return LaunchContext(row.name, rank, size, False, _meet(row, size, environment), local=local)
 
 
 def _started_us(row: Launcher, environment: Mapping[str, str]) -> bool:
@@ -132,7 +132,7 @@ def _needs_token(size: int, environment: Mapping[str, str]) -> None:
         )
 
 
-def _node(row: Launcher, environment: Mapping[str, str]) -> Place:
+def _node(row: Launcher, environment: Mapping[str, str]) -> LaunchContext:
     """The place of a process that stands for its node."""
     here = _number(row, row.here, environment)
     if row.first:
@@ -149,10 +149,10 @@ def _node(row: Launcher, environment: Mapping[str, str]) -> Place:
         raise LaunchError(
             f"{row.name} says ranks {first} to {first + here - 1} of {size}: there are no such ranks"
         )
-    return Place(row.name, first, size, False, _meet(row, size, environment), here)
+    return LaunchContext(row.name, first, size, False, _meet(row, size, environment), here)
 
 
-def _meet(row: Launcher, size: int, environment: Mapping[str, str]) -> Meet:
+def _meet(row: Launcher, size: int, environment: Mapping[str, str]) -> Rendezvous:
     told = environment.get(row.host, "")
     if not told:
         raise LaunchError(f"{row.name} started {size} ranks, but {row.host} does not say where rank 0 is")
@@ -160,14 +160,14 @@ def _meet(row: Launcher, size: int, environment: Mapping[str, str]) -> Meet:
     local = bool(row.here) and environment.get(row.here) == str(size)
     if row.host == MEET:
         host, port = parse_meet(told)
-        return Meet(host, _ports(port, environment), run, local)
+        return Rendezvous(host, _ports(port, environment), run, local)
     if row.name == "srun":
         # block and cyclic distribution both put rank 0 on the first node
         job = re.sub(r"\D", "", environment.get(row.run, "")) or "0"
         port, run = 20_000 + int(job) * TRIED % 10_000, f"{run} {environment.get('SLURM_STEP_ID', '')}"
-        return Meet(expand(told)[0], _ports(port, environment), run, local)
+        return Rendezvous(expand(told)[0], _ports(port, environment), run, local)
     # the launcher's own store listens on its port: ours are the next ones
-    return Meet(told, _ports(_number(row, row.port, environment) + 1, environment), run, local)
+    return Rendezvous(told, _ports(_number(row, row.port, environment) + 1, environment), run, local)
 
 
 def parse_meet(text: str) -> tuple[str, int]:
@@ -189,7 +189,7 @@ def _ports(first: int, environment: Mapping[str, str]) -> tuple[int, ...]:
     return tuple(range(start, start + TRIED))
 
 
-def agree(where: Place, size: int) -> None:
+def agree(where: LaunchContext, size: int) -> None:
     """Refuse N jobs of one: the launcher says N tasks, and MPI says 1."""
     if where.launcher and where.size != size:
         raise LaunchError(

@@ -19,7 +19,7 @@ FOLDER = "railgauge"
 MOST = 16 << 20  # bytes that are read of a kept file; Vega is one MiB
 
 
-def kept(name: str, make: Callable[[], str]) -> str:
+def cached(name: str, make: Callable[[], str]) -> str:
     """The text cached as ``name``, else the text that ``make`` returns, which is cached.
 
     ``name`` identifies everything that the text depends on: for one name the text is made once.
