@@ -24,7 +24,7 @@ def soak_frame(run: Run) -> pd.DataFrame:
     rows: list[tuple[Any, ...]] = []
     for each in run.windows:
         case = cases.get(each.case)
-        if case is None:
+        if case is None or case.phase != PHASE:
             continue
         where = f" from rank {each.ranks[0]}" if len(case.groups) > 1 else ""
         name = f"{case.collective} {show_size(case.size)}, {len(each.ranks)} ranks{where}"

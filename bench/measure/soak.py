@@ -42,7 +42,7 @@ def steady(
     begin = backend.mark()
     warmup, estimate = warm(backend, launch, rules)
     fitting = math.ceil(BLOCK_SECONDS / estimate) if estimate > 0 else MOST_CALLS
-    calls = max(1, min(MOST_CALLS, fitting))
+    calls = rules.iterations or max(1, min(MOST_CALLS, fitting))
     windows: list[Window] = []
     tally = SkewCounter()
     while not windows or windows[-1].ended < rules.budget:

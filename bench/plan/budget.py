@@ -79,8 +79,10 @@ CUTS = (
     Cut("all but the two largest sizes of each collective", _large),
     GATED_ALONE,
     Cut("copies of each GPU, CUDA graphs, registered buffers", _without("copies", "graphs", "registered")),
+    Cut("three quarters of the steady load of every rail", _options(steady=0.25)),
     Cut("every rail alone, pinned", _options(pinned=False)),
     Cut("each direction of a node pair separately (both at once remain)", _options(ways="both")),
+    Cut("the steady load of every rail", _without("steady")),
     Cut("inside the nodes: all_reduce of each, and GPU by GPU", _without("nodes", "inside", "links")),
     Cut(
         "all pairs of nodes (rings of nodes are screened instead, and slow rings traced while time is left)",

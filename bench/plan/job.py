@@ -23,6 +23,7 @@ class AcceptOptions:
               with gloo, whose transfers are bound to their interfaces anyway
     screened  "screening": rings of nodes instead of all pairs, and slow rings are traced while time is left;
               "groups": rings alone
+    steady    share of its usual time that the steady load of the rails lasts
     sizes     how many sizes of each collective are measured, for a night; 0: all of the sweep
     budget    seconds from the command's start to its end; None: no limit
     without   names of phases that are left out
@@ -35,6 +36,7 @@ class AcceptOptions:
     budget: float | None = None
     without: tuple[str, ...] = ()
     sizes: int = 0
+    steady: float = 1.0
 
     @property
     def by_name(self) -> dict[str, str]:

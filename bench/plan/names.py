@@ -9,6 +9,7 @@ CROSS, PINNED, SCREEN = (
     "pinned",
     "screen",
 )  # across rails; one rail alone, "pinned-3"; rings, "screen-2"
+STEADY, STEADY_AGAIN = "steady", "steady-again"  # every rail at once for many short windows; a second time
 INSIDE = "inside"  # GPUs against each other inside their nodes
 LINKS = "links"  # the same on a job of one node
 NODES = "nodes"  # each node by itself

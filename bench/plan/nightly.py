@@ -27,7 +27,9 @@ def short(job: Job, budget: float, case_seconds: float) -> tuple[list[Phase], li
 
     Raises PlanError with the least that is needed when not even the smallest plan fits.
     """
-    job = job.with_options(ways="one-way", pinned=False, without=("inside", "cross"), budget=None, sizes=3)
+    job = job.with_options(
+        ways="one-way", pinned=False, without=("inside", "cross", "steady"), budget=None, sizes=3
+    )
     room = budget * (1 - RESERVE)
     job, given_up, needed = cut_to(job, NIGHTLY_CUTS, room, lambda smaller: total(smaller, case_seconds))
     if needed > room:

@@ -14,6 +14,7 @@ from .gpu import copies, graphs, links, registered
 from .job import Job, by_node, everyone
 from .rails import Left, cross, inside, pinned, rails
 from .screen import screening
+from .steady import steady
 from .sweep import Request, sweep_cases
 
 EVIDENCE_SECONDS = 0.3  # for one case; its log is wanted, not its speed
@@ -141,6 +142,6 @@ def _request(name: str, sweep: Sweep) -> Request:
 
 # in the order in which they run; a maker says what to measure, or why nothing
 PHASES = (
-    _evidence, copies, _neighbours, links, rails, screening, cross, pinned, _nodes, inside,
+    _evidence, copies, _neighbours, links, rails, screening, cross, pinned, steady, _nodes, inside,
     _collectives, graphs, registered, _ring,
 )  # fmt: skip

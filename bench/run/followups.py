@@ -8,12 +8,14 @@ from itertools import count
 
 from bench.judge import equals
 from bench.judge.blame import transfers
+from bench.judge.blame.intermittent import loads
 from bench.judge.checks.equals import no_speed
 from bench.judge.drift import tonight
 from bench.plan import PAIR_RULES, pair_cases, seconds, step_phase
-from bench.plan.names import AGAIN, FIRST, REPEATED, RERUN, SCREEN
+from bench.plan.names import AGAIN, FIRST, REPEATED, RERUN, SCREEN, STEADY
 from bench.plan.rails import SUSPECT_RULES
 from bench.plan.screening import most_steps
+from bench.plan.steady import steady_again
 from bench.store import Phase
 
 from .live_run import LiveRun
@@ -36,6 +38,8 @@ def _kinds(live: LiveRun, name: str) -> tuple[Maker, ...]:
     found: tuple[Maker, ...] = (_out_of_line,) if live.options.nightly else (_slower_than_equals,)
     if name == FIRST:
         found += (_suspects, _repeated)
+    if name == STEADY:
+        found += (_loaded_again,)
     return (*found, _traced) if name.startswith(SCREEN) else found
 
 
@@ -82,6 +86,15 @@ def _repeated(live: LiveRun, phase: Phase, number: int) -> Phase | None:
     )
     title = "slow transfers that nobody is blamed for, again as they were"
     return _planned(live, Phase(name, title, cases, rules=PAIR_RULES))
+
+
+def _loaded_again(live: LiveRun, phase: Phase, number: int) -> Phase | None:
+    """Where a rail was slow in some windows of the steady load: the load again, with other neighbours."""
+    seen = live.evidence()
+    slow = any(load.suspicious for load in loads(seen.run, seen.rail_names))
+    return (
+        _planned(live, replace(steady_again(live.job), rules=phase.rules)) if slow and number == 1 else None
+    )
 
 
 def _traced(live: LiveRun, phase: Phase, number: int) -> Phase | None:

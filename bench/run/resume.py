@@ -16,7 +16,7 @@ from bench.model.errors import EXIT_USAGE, RailGaugeError
 from bench.model.facts import Node
 from bench.model.measurement import Case, Rank
 from bench.model.units import show_some
-from bench.plan.names import AGAIN, FIRST, RERUN, SCREEN
+from bench.plan.names import AGAIN, FIRST, RERUN, SCREEN, STEADY, STEADY_AGAIN
 from bench.plan.rails import FOLLOW_UPS
 from bench.store import Phase, Plan, Run
 from bench.store.seal import not_own
@@ -71,6 +71,7 @@ def planned_anew(run: Run, phases: Sequence[Phase]) -> Plan:
     fresh = {phase.name: phase for phase in phases}
     messages = {_message(case) for phase in phases for case in phase.cases}
     kept = []
+    follow_ups = {**FOLLOW_UPS, STEADY_AGAIN: fresh[STEADY].rules} if STEADY in fresh else FOLLOW_UPS
     for phase in run.plan.phases:
         now, like = fresh.get(phase.name), fresh.get(phase.name.removeprefix(f"{RERUN}-"))
         rules = next((rules for name, rules in FOLLOW_UPS.items() if _follows(phase.name, name)), None)
@@ -137,8 +138,8 @@ def _followed(phase: Phase, run: Run) -> bool:
     begun = [mark.name for mark in run.phases if mark.state == "begin"]
     if phase.name in begun and begun[-1] != phase.name:
         return True
-    because = {FIRST: AGAIN}.get(phase.name, SCREEN)
-    return phase.name.startswith((FIRST, SCREEN)) and any(
+    because = {FIRST: AGAIN, STEADY: STEADY_AGAIN}.get(phase.name, SCREEN)
+    return phase.name.startswith((FIRST, SCREEN, STEADY)) and any(
         other.name.startswith(because) and other.name != phase.name for other in run.plan.phases
     )
 

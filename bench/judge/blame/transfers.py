@@ -22,6 +22,7 @@ from bench.plan.names import INSIDE as INSIDE
 from bench.plan.names import PINNED as PINNED
 from bench.plan.names import REPEATED as REPEATED
 from bench.plan.names import SCREEN as SCREEN
+from bench.plan.names import STEADY
 from bench.plan.screening import Ring, ScreeningProblem, Step, step
 from bench.store.rows import Row
 
@@ -40,6 +41,7 @@ LOOKS = (
     SCREEN,
     INSIDE,
     REPEATED,
+    STEADY,
 )  # phases in which not all rails of a node are loaded alike
 
 

@@ -11,6 +11,7 @@ from bench.judge.wire import TargetReading, is_possible, of_row, of_target, why_
 from bench.model.profile import Limit
 from bench.model.units import show_both, show_rate, show_share
 from bench.model.verdict import Verdict
+from bench.plan.names import STEADY, STEADY_AGAIN
 from bench.store.rows import Row
 
 from .bounds import missing
@@ -23,7 +24,12 @@ JUDGED = {"healthy": True, "below": False, "error": None}
 def ceiling(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     """No figure is above what any algorithm can reach on this fabric: such a measurement is wrong."""
     run, profile = evidence.run, evidence.profile
-    tried = [row for row in evidence.rows if not row.measurement.extra.failed]  # blame judges those
+    # blame judges what failed; a call by itself after a pause may go through a shaper's burst
+    tried = [
+        row
+        for row in evidence.rows
+        if not row.measurement.extra.failed and row.case.phase not in (STEADY, STEADY_AGAIN)
+    ]
     possible = [(row, is_possible(row, run, profile)) for row in tried]
     read = sum(ok is not None for _, ok in possible)
     if evidence.rows and not read:

@@ -1,0 +1,100 @@
+"""Rails that are slow now and then: fast enough when they were measured once, or measured again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from bench.judge.blame import transfers
+from bench.judge.blame.intermittent import (
+    FLOOR,
+    LEAST_WINDOWS,
+    Intermittent,
+    SteadyLoad,
+    intermittent,
+    loads,
+)
+from bench.judge.evidence import Evidence
+from bench.judge.findings import Finding, NotApplicable
+from bench.judge.registry import check
+from bench.model.units import show_count, show_share
+from bench.plan.names import STEADY
+
+
+def _no_steady_load(evidence: Evidence) -> str:
+    if any(phase.name == STEADY for phase in evidence.run.plan.phases):
+        return ""
+    reason = dict(evidence.run.plan.skipped).get(STEADY, "the rails were not loaded steadily in this run")
+    return f"not measured: {reason}"
+
+
+@check(
+    "blame.intermittent",
+    subject="rails",
+    wanted="no rail that is slow in some windows in which its equals are not",
+    source="RailGauge: windows of a steady load of all rails",
+    on_fail="reseat or swap its cable and transceiver, then the adapter; see its error counters (counters.errors)",
+    on_inconclusive="measure again, with nothing else on these nodes: railgauge accept",
+    unless=(_no_steady_load,),
+)
+def rails(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
+    """No rail is slow now and then: a suspect is loaded a second time, with other neighbours, before it is named."""
+    measured = loads(evidence.run, evidence.rail_names)
+    found = intermittent(measured)
+    yield from (_named(each, measured, evidence) for each in _of_nodes(found, evidence))
+    wanted = len(evidence.rail_names)
+    if not measured or measured[0].rings < wanted:
+        count = measured[0].rings if measured else 0
+        yield Finding("rails", None, f"{count} of {wanted} rails were loaded")
+    elif all(load.together for load in measured):
+        last = measured[-1]
+        text = f"most rails were slow at once in {last.of - last.slots} of {last.of} windows"
+        yield Finding("rails", None, text, wanted=f"{LEAST_WINDOWS} windows or more in which few are")
+    elif not found:
+        yield _clear(measured)
+
+
+def _of_nodes(found: list[Intermittent], evidence: Evidence) -> list[Intermittent]:
+    """Where one node alone is slow on all of its rails it is the node; its rail is then ""."""
+    alone = {each.nodes for each in found if len(each.nodes) == 1}
+    for nodes in alone:
+        own = [each for each in found if each.nodes == nodes]
+        if len(own) == len(evidence.rail_names) > 1:
+            shares = tuple(map(min, zip(*(each.shares for each in own), strict=True)))
+            found = [each for each in found if each.nodes != nodes] + [Intermittent("", nodes, shares)]
+    return found
+
+
+def _named(each: Intermittent, measured: list[SteadyLoad], evidence: Evidence) -> Finding | NotApplicable:
+    """FAIL where a second load confirms it. What blame.rails names already is named there."""
+    blames = transfers.answer(evidence.rows, evidence.ranks, evidence.profile, evidence.background).named
+    on_rail = [blame.subject for blame in blames if blame.subject.rail in ("", each.rail)]
+    known = {subject.node for subject in on_rail}
+    subject = _subject(replace(each, nodes=tuple(node for node in each.nodes if node in known) or each.nodes))
+    shares = " and, loaded again, in ".join(show_share(share) for share in each.shares)
+    text = f"below {show_share(FLOOR)} of its equals' rate in {shares} of the windows"
+    if on_rail and (each.throughout or not known & set(each.nodes)):
+        return NotApplicable(f"{text}; blame.rails names {on_rail[0].text}", subject)
+    if len(measured) < 2:
+        return Finding(subject, None, f"suspected: {text}", each.shares[0], wanted="a second load")
+    what = "slow throughout" if each.throughout else "intermittent"
+    return Finding(subject, False, f"{what}: {text}", max(each.shares))
+
+
+def _subject(each: Intermittent) -> str:
+    """``n2 rail eth1``, ``node n2``; several where the loads do not tell them apart."""
+    if not each.rail:
+        return f"node {each.nodes[0]}"
+    first, *others = (f"{node} rail {each.rail}" for node in each.nodes)
+    return f"cannot tell {first} from {', '.join(others)}" if others else first
+
+
+def _clear(measured: list[SteadyLoad]) -> Finding:
+    first = measured[0]
+    once = tuple(
+        f"{node} rail {ring.rail} was slow in {show_share(share)} of the windows and, loaded again, is not"
+        for ring in first.slow
+        for node, share in ring.shares.items()
+    )
+    text = f"{show_count(first.rings, 'rail')} kept {show_share(FLOOR)} of their median rate in {first.slots} windows"
+    return Finding("rails", True, text, wanted="nobody slow now and then", evidence=once)

@@ -1,0 +1,294 @@
+"""Rails that are slow now and then: rings of paper, and what a run folder with them is judged to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+import runs
+from bench.judge.blame.intermittent import Intermittent, Ring, intermittent, rings, steady_load
+from bench.judge.checks import CHECKS
+from bench.judge.evidence import Evidence
+from bench.model.measurement import Case, Window
+from bench.model.profile import Profile, parse
+from bench.model.verdict import Status, Verdict
+from bench.plan import Job
+from bench.plan.names import STEADY
+from bench.plan.steady import WINDOW, steady, steady_again
+from bench.store import Phase, Plan, Recorder, load
+
+SLOTS, FAST = 80, 1e9
+Slow = Callable[[str, str, int], bool]  # whether the port of (node, rail) is slow in a slot
+
+
+def flapping(slot: int) -> bool:
+    """A quarter of its rate for one second of every three."""
+    return slot % 12 < 4
+
+
+def nodes(n: int) -> tuple[str, ...]:
+    return tuple(f"n{at}" for at in range(n))
+
+
+def loaded(names: Sequence[str], slow: Slow, rails: int, buffered: bool) -> list[Ring]:
+    """As the wires would have it: a link is slow where one of its ports is; ``buffered``: its receiver alone waits."""
+    found = []
+    for rail in (f"eth{at}" for at in range(1, rails + 1)):
+        rates: dict[str, list[float]] = {name: [] for name in names}
+        for slot in range(SLOTS):
+            bad = [slow(name, rail, slot) for name in names]
+            links = [bad[at - 1] or bad[at] for at in range(len(names))]  # from the one before to this one
+            for at, name in enumerate(names):
+                late = links[at] or (not buffered and links[(at + 1) % len(names)])
+                rates[name].append(FAST / 4 if late else FAST)
+        found.append(Ring(rail, tuple(names), rates))
+    return found
+
+
+def settled(n: int, slow: Slow, rails: int = 2, buffered: bool = True, loads: int = 2) -> list[Intermittent]:
+    first = nodes(n)
+    orders = (first, (*first[::2], *first[1::2]))[:loads]
+    return intermittent([steady_load(loaded(order, slow, rails, buffered), buffered) for order in orders])
+
+
+@pytest.mark.parametrize("n", [3, 4, 5, 8, 13])
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_a_port_that_is_slow_now_and_then_is_named_and_nobody_else(n, bad):
+    (found,) = settled(n, lambda node, rail, slot: (node, rail) == (f"n{bad}", "eth2") and flapping(slot))
+    assert (found.rail, found.nodes) == ("eth2", (f"n{bad}",))
+    assert found.shares == pytest.approx((28 / 80,) * 2)
+    assert not found.throughout
+
+
+@pytest.mark.parametrize("n", [4, 5, 8])
+def test_a_port_is_named_too_where_sender_and_receiver_wait_for_each_other(n):
+    slow: Slow = lambda node, rail, slot: (node, rail) == ("n2", "eth1") and flapping(slot)  # noqa: E731
+    (found,) = settled(n, slow, buffered=False)
+    assert (found.rail, found.nodes) == ("eth1", ("n2",))
+
+
+def test_three_nodes_that_all_wait_for_each_other_are_not_told_apart():
+    """With one rail of three slow there are enough others to see that it is this rail's."""
+    slow: Slow = lambda node, rail, slot: (node, rail) == ("n2", "eth1") and flapping(slot)  # noqa: E731
+    (found,) = settled(3, slow, rails=3, buffered=False)
+    assert (found.rail, set(found.nodes)) == ("eth1", set(nodes(3)))
+
+
+def test_two_nodes_are_the_two_ends_of_one_link():
+    slow: Slow = lambda node, rail, slot: (node, rail) == ("n1", "eth1") and flapping(slot)  # noqa: E731
+    (found,) = settled(2, slow)
+    assert (found.rail, set(found.nodes)) == ("eth1", {"n0", "n1"})
+
+
+def test_what_is_slow_in_one_load_and_not_in_the_other_is_not_named():
+    slow: Slow = lambda node, rail, slot: (node, rail) == ("n1", "eth1") and flapping(slot)  # noqa: E731
+    first = steady_load(loaded(nodes(4), slow, 2, True), True)
+    second = steady_load(loaded(nodes(4), lambda *_: False, 2, True), True)
+    assert first.suspicious and not second.suspicious
+    assert intermittent([first, second]) == []
+    assert len(intermittent([first])) == 1
+
+
+def test_windows_in_which_most_rails_are_slow_speak_against_nobody():
+    load = steady_load(loaded(nodes(4), lambda node, rail, slot: flapping(slot), 2, True), True)
+    assert (load.slow, load.slots, load.of) == ((), 52, 80)
+    assert load.together
+
+
+def test_what_happens_to_most_rails_now_and_then_names_none():
+    """A machine that others use: each rail is slow in every tenth window, at times of its own."""
+    noisy = {(f"n{at}", f"eth{rail}"): 7 * at + 3 * rail for at in range(4) for rail in (1, 2)}
+    slow: Slow = lambda node, rail, slot: (slot + noisy[node, rail]) % 10 == 0  # noqa: E731
+    load = steady_load(loaded(nodes(4), slow, 2, True), True)
+    assert load.slow == () and not load.together
+
+
+def test_a_rail_that_is_slow_throughout_is_told_from_one_that_is_now_and_then():
+    (found,) = settled(4, lambda node, rail, slot: (node, rail) == ("n1", "eth1"))
+    assert found.throughout
+
+
+# ── as a run folder ─────────────────────────────────────────────────────────────────────────────────────
+
+
+LAB = """\
+format = 1
+name = "lab"
+title = "sockets"
+source = "a test"
+[cluster]
+backend = "gloo"
+nodes = [2, 64]
+[rails]
+kind = "socket"
+count = 2
+devices = ["eth1", "eth2"]
+rate = { value = "100 Mb/s", source = "a test" }
+[sweep]
+collectives = ["all_reduce"]
+pairs = ["p2p"]
+pair_sizes = ["1M"]
+"""
+
+
+def profile() -> Profile:
+    return parse(LAB, "lab.toml")
+
+
+def job(n: int = 4, each: int = 2) -> Job:
+    return Job(profile(), runs.ranks(n, each), "gloo")
+
+
+def planned(made: object) -> Phase:
+    assert isinstance(made, Phase)
+    return made
+
+
+def windows(phase: Phase, where: Sequence[str], slow: Slow) -> list[Window]:
+    """What the ranks of a load told; a window with slow calls lasts as long as they do."""
+    (case,) = phase.cases
+    rows = []
+    for at, group in enumerate(case.groups):
+        ring = loaded([where[rank] for rank in group], slow, len(case.groups), True)[at]
+        for slot, ended in zip(range(SLOTS), count(1)):
+            seconds = tuple(case.size / ring.rates[node][slot] for node in ring.nodes)
+            wrong = (0,) * len(group)
+            rows.append(
+                Window(ended * WINDOW, seconds, max(seconds), max(seconds), 9, wrong, 8, case.id, group)
+            )
+    return rows
+
+
+@pytest.fixture(autouse=True)
+def quick_disk(monkeypatch):
+    monkeypatch.setattr("os.fsync", lambda file: None)  # what is judged here need not survive a power cut
+
+
+def verdicts(path: Path, slow: Slow, second: Slow | None = None, lost: int = 0) -> list[Verdict]:
+    """Of a run with the steady load, and the second where ``second`` says how the rails were then."""
+    here = job()
+    phases = [planned(steady(here))] + ([steady_again(here)] if second else [])
+    where = {rank.rank: rank.node for rank in here.ranks}
+    cases = [case for phase in phases for case in phase.cases]
+    runs.folder(
+        path, rows=[], planned=cases, where=here.ranks, profile=profile(), end=False, plan=Plan(tuple(phases))
+    )
+    names = [where[rank] for rank in sorted(where)]
+    with Recorder(path, True) as recorder:
+        for phase, how in zip(phases, (slow, second or slow), strict=False):
+            for row in windows(phase, names, how):
+                if row.ranks[0] >= lost:
+                    recorder.add(row)
+        recorder.end()
+    return list(CHECKS["blame.intermittent"](Evidence(load(path), profile())))
+
+
+def bad(node: str, rail: str, slot: int) -> bool:
+    return (node, rail) == ("n2", "eth2") and flapping(slot)
+
+
+def good(node: str, rail: str, slot: int) -> bool:
+    return False
+
+
+def test_an_intermittent_rail_that_a_second_load_confirms_fails_with_its_share(tmp_path):
+    (found,) = verdicts(tmp_path / "run", bad, bad)
+    assert (found.status, found.subject) == (Status.FAIL, "n2 rail eth2")
+    assert found.measured.startswith(
+        "intermittent: below 80.0 % of its equals' rate in 35.0 % and, loaded again, in 35.0 %"
+    )
+
+
+def test_without_a_second_load_it_is_a_suspicion(tmp_path):
+    (found,) = verdicts(tmp_path / "run", bad)
+    assert found.status is Status.INCONCLUSIVE
+    assert found.measured.startswith("suspected: below 80.0 %")
+
+
+def test_one_that_is_not_slow_again_is_excused_once_and_said(tmp_path):
+    (found,) = verdicts(tmp_path / "run", bad, good)
+    assert found.status is Status.PASS
+    assert "n2 rail eth2 was slow in 35.0 % of the windows and, loaded again, is not" in found.evidence
+
+
+def test_a_node_that_is_slow_on_all_of_its_rails_is_named_as_a_node(tmp_path):
+    slow: Slow = lambda node, rail, slot: node == "n1" and flapping(slot)  # noqa: E731
+    (found,) = verdicts(tmp_path / "run", slow, slow)
+    assert (found.status, found.subject) == (Status.FAIL, "node n1")
+
+
+def test_most_rails_slow_at_once_are_inconclusive(tmp_path):
+    slow: Slow = lambda node, rail, slot: flapping(slot)  # noqa: E731
+    (found,) = verdicts(tmp_path / "run", slow, slow)
+    assert found.status is Status.INCONCLUSIVE
+    assert found.measured == "most rails were slow at once in 28 of 80 windows"
+
+
+def test_a_healthy_load_passes_and_a_rail_that_was_not_loaded_does_not(tmp_path):
+    (found,) = verdicts(tmp_path / "healthy", good)
+    assert (found.status, found.measured) == (
+        Status.PASS,
+        "2 rails kept 80.0 % of their median rate in 80 windows",
+    )
+    (found,) = verdicts(tmp_path / "half", good, lost=1)
+    assert (found.status, found.measured) == (Status.INCONCLUSIVE, "1 of 2 rails were loaded")
+    (found,) = verdicts(tmp_path / "none", good, lost=2)
+    assert (found.status, found.measured) == (Status.INCONCLUSIVE, "0 of 2 rails were loaded")
+
+
+def test_a_window_that_lasts_longer_counts_as_long():
+    """A call of a second takes the place of four windows."""
+    case = Case("steady/x", STEADY, "p2p_ring", 1000, 250, ((0, 1),))
+    ends = (WINDOW, 5 * WINDOW, 6 * WINDOW)
+    told = [
+        Window(end, (each, 1.0), 1.0, 1.0, 1, (0, 0), 8, case.id, (0, 1))
+        for end, each in zip(ends, (1.0, 4.0, 1.0), strict=True)
+    ]
+    (ring,) = rings([case], told, runs.ranks(2, 1), ("eth1",))
+    assert ring.rates == {"n0": [1000.0, 250.0, 250.0, 250.0, 250.0, 1000.0], "n1": [1000.0] * 6}
+
+
+# ── as a plan ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_rail_of_every_node_is_loaded_at_once_in_rings_of_nodes():
+    phase = planned(steady(job(n=5)))
+    (case,) = phase.cases
+    assert (case.collective, case.rail, case.size) == ("p2p_ring", "own", 1 << 18)
+    assert case.groups == ((0, 2, 4, 6, 8), (1, 3, 5, 7, 9))
+    assert phase.rules["window"] <= 0.25
+    (again,) = steady_again(job(n=5)).cases
+    assert again.groups == ((0, 4, 8, 2, 6), (1, 5, 9, 3, 7))
+    assert again.id != case.id
+
+
+@pytest.mark.parametrize(
+    ("budget", "share", "seconds"), [("4 s", 1.0, 20.0), ("600 ms", 1.0, 6.0), ("4 s", 0.25, 5.0)]
+)
+def test_the_load_is_as_long_as_the_profile_and_the_budget_allow(budget, share, seconds):
+    want = parse(f'{LAB}budget = "{budget}"\n', "lab.toml")
+    here = replace(job(), profile=want).with_options(steady=share)
+    assert planned(steady(here)).rules["budget"] == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("here", "why"),
+    [
+        (job(n=1), "one node has no rails to another"),
+        (replace(job(), profile=runs.LOCAL), "the profile names no rails"),
+        (
+            replace(
+                job(), profile=parse(LAB.replace('"socket"', '"infiniband"').replace("eth", "mlx5_"), "x")
+            ),
+            "RDMA",
+        ),
+    ],
+)
+def test_where_there_is_no_rail_to_load_it_is_left_out_with_the_reason(here, why):
+    name, reason = steady(here)
+    assert name == STEADY
+    assert why in reason
