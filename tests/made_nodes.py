@@ -138,12 +138,12 @@ def node(number: int = 0, **changes: Any) -> Node:
         name=f"n{number}",
         ports=tuple(port(at, number) for at in range(9)),
         interfaces=(
-            interface("eth0", pci=way(8, 1)),
+            interface("eth0", pci=way(8, 1), addresses=(f"10.0.0.{1 + number}/24",)),
             interface("lo", operstate="unknown", speed=None, addresses=("127.0.0.1/8",), virtual=True),
             *(interface(f"ibs{at}", mtu=2044, addresses=(), pci=way(at - 1, 1)) for at in range(1, 9)),
         ),
         tcp={"InSegs": 10, "OutSegs": 10, "RetransSegs": 0, "InErrs": 0, "OutRsts": 0},
-        gpus=tuple(gpu(at) for at in range(8)),
+        gpus=tuple(gpu(at, uuid=f"GPU-{8 * number + at}") for at in range(8)),
         host=Host(
             kernel="5.15.0-113-generic",
             os="Ubuntu 22.04.4 LTS",

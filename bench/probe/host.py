@@ -41,6 +41,12 @@ def hostname(root: Path) -> str | None:
     return next(filter(None, found), None)
 
 
+def machine(root: Path) -> str:
+    """What sets this machine apart from all others: the kernel's boot, or else its installation; "" if unknown."""
+    found = (sysfs.text(root / where) for where in ("proc/sys/kernel/random/boot_id", "etc/machine-id"))
+    return next(filter(None, found), "")
+
+
 def _name(path: Path) -> str | None:
     # the kernel takes any bytes for a name; spelled as a rank spells the name of its node
     raw = sysfs.data(path)

@@ -37,11 +37,18 @@ def ask_fabric(chief: Coordinator, profile: Profile) -> None:
 
 
 def number_ranks(hellos: Mapping[int, Message]) -> tuple[Rank, ...]:
-    """Ranks with their local ranks: numbered per host, in the order of ranks."""
+    """Ranks with their local ranks: numbered per host, in the order of ranks. CannotRun where two hosts have one name."""
     seen: dict[str, int] = {}
+    machines: dict[str, tuple[str, int]] = {}
     ranks = []
     for rank in sorted(hellos):
         host = str(hellos[rank]["host"])
+        machine, first = machines.setdefault(host, (hellos[rank]["machine"], rank))
+        if hellos[rank]["machine"] != machine:
+            raise CannotRun(
+                f"two machines are called {host}: those of rank {first} and of rank {rank} (their kernels were booted "
+                "apart); give each node a hostname of its own"
+            )
         ranks.append(Rank(rank, host, seen.setdefault(host, 0)))
         seen[host] += 1
     return tuple(ranks)

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import socket
 import sys
+from pathlib import Path
 
 from bench.model.printable import plain
 from bench.model.typed_json import to_json
@@ -28,9 +29,11 @@ def answer(what: str) -> Message:
 def hello() -> Message:
     """Host, process, allowed environment and torch of this rank, without importing torch."""
     from bench.probe.environment import allowed
+    from bench.probe.host import machine
 
     return {
         "host": plain(socket.gethostname()),
+        "machine": machine(Path("/")),
         "pid": os.getpid(),
         "torch": bool(importlib.util.find_spec("torch")),
         "python": sys.executable,

@@ -45,7 +45,9 @@ def told(machines, gpus):
 
 def uuids(*order, nodes_=2):
     return {
-        8 * at + local: {"uuid": f"GPU-{gpu_}"} for at in range(nodes_) for local, gpu_ in enumerate(order)
+        8 * at + local: {"uuid": f"GPU-{8 * at + gpu_}"}
+        for at in range(nodes_)
+        for local, gpu_ in enumerate(order)
     }
 
 
@@ -227,7 +229,7 @@ def test_a_rank_on_a_node_without_facts_does_not_pass():
 
 
 def test_one_node_in_another_order_is_named():
-    permuted = {16 + local: {"uuid": f"GPU-{7 - local}"} for local in range(8)}
+    permuted = {16 + local: {"uuid": f"GPU-{16 + 7 - local}"} for local in range(8)}
     evidence = told(nodes(3), uuids(*range(8)) | permuted)
     assert status("gpus.placed", evidence) is Status.INCONCLUSIVE
     words = worst_words("gpus.placed", evidence)
@@ -245,7 +247,7 @@ def test_a_worker_that_does_not_say_is_could_not_tell_and_old_runs_are_left_alon
 
 def test_facts_without_a_uuid_are_matched_by_the_bus_and_without_both_not_at_all():
     bare = [with_gpu(each, 2, uuid=None) for each in nodes(2)]
-    by_bus = uuids(*range(8)) | {rank: {"uuid": "GPU-2", "pci": "0000:32"} for rank in (2, 10)}
+    by_bus = uuids(*range(8)) | {rank: {"uuid": f"GPU-{rank}", "pci": "0000:32"} for rank in (2, 10)}
     assert status("gpus.placed", told(bare, by_bus)) is Status.PASS
     blind = [with_gpu(each, 2, uuid=None, pci=None) for each in nodes(2)]
     assert status("gpus.placed", told(blind, by_bus)) is Status.INCONCLUSIVE
