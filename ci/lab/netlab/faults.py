@@ -8,7 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from netlab.plan import SWITCH, Lab, LabError, Step, at_random, dropped, parse_rate, port, rails, shape
+from netlab.plan import (
+    SWITCH,
+    Lab,
+    LabError,
+    Step,
+    address,
+    at_random,
+    dropped,
+    flapping,
+    parse_rate,
+    port,
+    rails,
+    shape,
+)
 
 
 @dataclass(frozen=True)
@@ -89,6 +102,37 @@ def _slow_node(lab: Lab, node: str, _rail: int, rate: str) -> tuple[Step, ...]:
     return tuple(step for rail in rails(lab)[1:] for step in shape(node, rail, _slower(lab, rate)))
 
 
+def _flapping(lab: Lab, node: str, rail: int, rate: str) -> tuple[Step, ...]:
+    if lab.rate is None:
+        raise LabError(f"the rails of lab {lab.name!r} are not shaped, so none can flap; give --rate")
+    return (flapping(lab, node, rail, _slower(lab, rate)),)
+
+
+def _half_open(_lab: Lab, node: str, rail: int, _argument: str) -> tuple[Step, ...]:
+    return dropped(node, rail, "meta length > 0")[:1]
+
+
+def _on_one_path(lab: Lab, node: str, rail: int, share: str) -> tuple[Step, ...]:
+    """Random losses on the way between a node and the next one, in both directions; its other ways are good."""
+    here, there = address(node, rail), address(next_node(lab, node), rail)
+    lost = at_random(_share(share, "loss"))
+    return (
+        dropped(node, rail, f"ip daddr {there} {lost}")[0],
+        dropped(node, rail, f"ip saddr {there} ip daddr {here} {lost}")[1],
+    )
+
+
+def _duplicate(lab: Lab, node: str, rail: int, _argument: str) -> tuple[Step, ...]:
+    own, other = address(node, rail), address(next_node(lab, node), rail)
+    return (Step("ip", node, f"addr del {own}/24 dev eth{rail}\naddr add {other}/24 dev eth{rail}"),)
+
+
+def next_node(lab: Lab, node: str) -> str:
+    """The node after this one; after the last the first."""
+    names = lab.node_names
+    return names[(names.index(node) + 1) % len(names)]
+
+
 def _mtu(text: str) -> int:
     return int(_number(text, "mtu", 576, 65_000))
 
@@ -144,6 +188,34 @@ FAULTS = {
             lambda _lab, node, rail, share: dropped(node, rail, at_random(_share(share, "loss"))),
             argument="loss",
             default="1%",
+        ),
+        Fault(
+            "flapping",
+            "the rail's port runs at a share of its rate for one second of every three",
+            "measured once, or again, it may be as fast as it should be",
+            _flapping,
+            argument="rate",
+            default="25%",
+        ),
+        Fault(
+            "one-path-loss",
+            "packets are dropped at random between the node and the next one",
+            "both nodes are good with all others: the path between them is not",
+            _on_one_path,
+            argument="loss",
+            default="3%",
+        ),
+        Fault(
+            "half-open",
+            "what the node sends on the rail is lost, what it receives arrives",
+            "carrier 1 and operstate up at both ends, yet nothing answers on this rail of the node",
+            _half_open,
+        ),
+        Fault(
+            "duplicate-address",
+            "the rail has the address of the next node's",
+            "two nodes with one address: who answers is chance",
+            _duplicate,
         ),
         Fault(
             "rail-down",

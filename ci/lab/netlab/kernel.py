@@ -52,6 +52,12 @@ def run(words: list[str], text: str = "", keep: tuple[int, ...] = ()) -> str:
     return done.stdout
 
 
+def leave_running(words: list[str]) -> None:
+    """Starts a command that outlives this one; whoever ends the namespace's processes ends it."""
+    quiet = subprocess.DEVNULL
+    subprocess.Popen(words, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+
+
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 

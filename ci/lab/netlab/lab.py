@@ -275,6 +275,7 @@ def heal(name: str) -> None:
     """Undoes every fault, whether it was planted through this tool or by hand."""
     with locked(name) as lock:
         here = live(name)
+        kernel.end(lambda: set(kernel.processes([namespace(here.lab, SWITCH)])))  # what goes on planting
         for node in here.lab.node_names:
             for power, tree in here.powers.items():
                 if isinstance(tree, cgroup.Tree):
@@ -299,6 +300,8 @@ def _apply(here: Live, steps: Sequence[Step], lock: int) -> None:
             kernel.run(["ip", "netns", "exec", space, "nft", "-f", "-"], text + "\n", keep=(lock,))
         elif tool == "sysctl":
             kernel.sysctl(space, text)
+        elif tool == "sh":
+            kernel.leave_running(["ip", "netns", "exec", space, "sh", "-c", text])
         else:
             _set_power(here, Step(tool, where, text))
 

@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from netlab.faults import FAULTS
+from netlab.faults import FAULTS, next_node
 from netlab.plan import Lab
 
 # Of faults in both directions at the same size, blame must not see half.
 ONE_WAY = {"slow-rail": "", "slow-node": "", "slow-tx": "sending only", "slow-rx": "receiving only"}
 # A node that stops in mid-run leaves less to blame it by: that it is lost is what can be said.
+OF_TWO = ("one-path-loss", "duplicate-address")  # with the next node
 STOPPED = ("frozen", "dead")
 
 
@@ -53,19 +54,26 @@ def slow_transfers(verdicts: Sequence[dict[str, object]]) -> set[str]:
 
 
 def _transfer(row: dict[str, object]) -> bool:
-    return not str(row["check"]).startswith("blame.") and len(nodes_in(str(row["subject"]))) == 2
+    """Whether it judges a transfer between two nodes."""
+    return str(row["check"]) == "limits.rail_rate" and len(nodes_in(str(row["subject"]))) == 2
 
 
 def is_right(subject: str, fault: str) -> bool:
     """Whether ``subject`` is where ``fault`` (its command line) is: this node, and this rail or all of it."""
-    kind, node, *rest = fault.split()
-    if nodes_in(subject) != {node}:
+    kind, _, *rest = fault.split()
+    if nodes_in(subject) != places(fault):
         return False
     if kind in ONE_WAY and ONE_WAY[kind] != (re.findall(r"sending only|receiving only", subject) or [""])[0]:
         return False
     if kind == "swapped-rails":  # each of them is without a peer: alone that is right, and not enough
         return bool(rails_in(subject)) and rails_in(subject) <= swapped_pair(rest)
     return rails_in(subject) == ({f"eth{rest[0]}"} if FAULTS[kind].on_rail else set())
+
+
+def places(fault: str) -> set[str]:
+    """The node of a fault; of one that concerns two nodes both."""
+    kind, node, *_ = fault.split()
+    return {node, next_node(Lab(), node)} if kind in OF_TWO else {node}
 
 
 def swapped_pair(rest: Sequence[str]) -> set[str]:
@@ -102,9 +110,21 @@ def complaint(fault: str, outcome: Outcome) -> str:
         return f"it blames {told(wrong)}"
     if fault.startswith("swapped-rails"):
         return _not_swapped(fault, blamed(outcome.verdicts))
+    if fault.startswith("flapping"):
+        return _not_intermittent(outcome)
     if blamed(outcome.verdicts) or (fault.split()[0] in STOPPED and _lost(fault.split()[1], outcome)):
         return ""
     return f"it is not named: exit status {outcome.status}"
+
+
+def _not_intermittent(outcome: Outcome) -> str:
+    """ "" where the rail is said to be slow now and then, which a slow rail is not."""
+    named = [
+        row for row in outcome.verdicts if row["check"] == "blame.intermittent" and row["status"] == "fail"
+    ]
+    if named and all("intermittent" in str(row["message"]) for row in named):
+        return ""
+    return f"it is not called intermittent, but blamed are: {told(blamed(outcome.verdicts))}"
 
 
 def _not_swapped(fault: str, names: Iterable[str]) -> str:

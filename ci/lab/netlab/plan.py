@@ -19,6 +19,7 @@ MANAGEMENT_MTU = 1500
 # then a small loss, and a shaper's burst can be small.
 SEGMENTS = 4
 SLACK = 0.003  # s that a shaper may be late without losing rate
+FLAP_GOOD, FLAP_BAD = 2.0, 1.0  # s that a flapping rail is as it should be, and is not
 QUEUE = 4 << 20  # bytes that wait before a shaped port
 # Bytes per second of one tc unit; tc counts in powers of 1000.
 _UNITS = {"kbit": 1_000 / 8, "mbit": 1_000_000 / 8, "gbit": 1_000_000_000 / 8}
@@ -30,7 +31,10 @@ class LabError(Exception):
 
 
 class Step(NamedTuple):
-    """One thing to do in one namespace: ``tool`` is ip, tc, nft, sysctl, cpu, memory or freeze, ``text`` its input."""
+    """One thing to do in one namespace: ``tool`` is ip, tc, nft, sysctl, cpu, memory or freeze, ``text`` its input.
+
+    sh: a script that goes on until ``heal``, in the switch's namespace, where nothing else runs.
+    """
 
     tool: str
     where: str
@@ -173,6 +177,9 @@ def settle(lab: Lab) -> tuple[Step, ...]:
     steps += [Step("ip", SWITCH, f"link set sw{rail} mtu {mtu(lab, rail)} up") for rail in rails(lab)]
     steps += [Step("ip", node, "link set lo up") for node in lab.node_names]
     for node, rail in lab.links():
+        if rail:  # management keeps its address: a launcher may be connected over it
+            own = f"addr flush dev eth{rail}\naddr add {address(node, rail)}/24 dev eth{rail}"
+            steps.append(Step("ip", node, own))
         few = f" gso_max_segs {SEGMENTS}" if rail else ""
         steps.append(Step("ip", node, f"link set eth{rail} mtu {mtu(lab, rail)}{few} up"))
         steps.append(
@@ -216,6 +223,20 @@ def at_random(share: float) -> str:
 def nothing_dropped() -> str:
     """nft's words to be rid of all drops in a namespace, whether there were any or not."""
     return "table netdev drops {}\ndelete table netdev drops"
+
+
+def flapping(lab: Lab, node: str, rail: int, rate: float | None) -> Step:
+    """A port that runs at ``rate`` for one second of every three; its queues stay as they are."""
+
+    def change(speed: float | None) -> str:
+        ends = ((node, f"eth{rail}"), (SWITCH, port(node, rail)))
+        return "; ".join(
+            f"tc -n {namespace(lab, where)} qdisc change dev {device} root {qdisc(speed)}"
+            for where, device in ends
+        )
+
+    text = f"while sleep {FLAP_GOOD:g}; do {change(rate)}; sleep {FLAP_BAD:g}; {change(lab.rate)}; done"
+    return Step("sh", SWITCH, text)
 
 
 def merged(steps: Iterable[Step]) -> tuple[Step, ...]:
