@@ -78,7 +78,10 @@ def test_what_the_workers_say_beats_what_was_foreseen(tmp_path):
     run = load(folder)
     assert placed(run)[3] == 3
     lines = (
-        Joined("evidence", gpus={str(rank): WorkerGpu(uuid=f"GPU-{7 - rank % 8}") for rank in range(16)}),
+        Joined(
+            "evidence",
+            gpus={str(rank): WorkerGpu(uuid=f"GPU-{rank - 2 * (rank % 8) + 7}") for rank in range(16)},
+        ),
         Joined("rails", gpus={"5": WorkerGpu(uuid="GPU-nowhere")}),
         Joined("old"),
     )

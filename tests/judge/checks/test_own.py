@@ -108,7 +108,7 @@ def test_a_run_without_the_log_says_why():
 
 def test_a_rank_whose_worker_has_another_gpu_is_held_to_that_gpus_adapter(tmp_path):
     evidence = run(tmp_path, lambda rank: 7 - rank % 8)
-    gpus = {str(rank): WorkerGpu(uuid=f"GPU-{rank - rank % 8 + 7 - rank % 8}") for rank in range(16)}
+    gpus = {str(rank): WorkerGpu(uuid=f"GPU-{rank - 2 * (rank % 8) + 7}") for rank in range(16)}
     turned = replace(evidence, run=replace(evidence.run, joined=(Joined("evidence", gpus=gpus),)))
     assert status("rails.own", evidence) is Status.FAIL
     assert status("rails.own", turned) is Status.PASS
