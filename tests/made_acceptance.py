@@ -19,10 +19,12 @@ from bench.model.collectives import collective
 from bench.model.counters import Snapshot, snapshot
 from bench.model.facts import Node
 from bench.model.lines import CounterLine, GpuDuringCase, HealthLine, PhaseMark, WorkerGpu
-from bench.model.measurement import Case, Measurement
+from bench.model.measurement import Case, Measurement, Window
 from bench.model.profile import Profile
 from bench.model.verdict import Status, Verdict
 from bench.plan import AcceptOptions, Job, acceptance
+from bench.plan.names import STEADY
+from bench.plan.steady import WINDOW
 from bench.store import Manifest, Phase, Plan, Run, Settings
 from made_nodes import LAMBDA, nodes
 
@@ -118,6 +120,8 @@ def _bytes(case: Case, group: tuple[int, ...], count: int) -> dict[tuple[int, st
         pairs = [pair for pair in zip(group[::2], group[1::2], strict=False) if pair[0] // 8 != pair[1] // 8]
         found = {(a, own[a]): (float(case.size), both) for a, _ in pairs}
         return found | {(b, own[b]): (both, float(case.size)) for _, b in pairs}
+    if case.collective == "p2p_ring" and case.rail:
+        return {(rank, port): (float(case.size),) * 2 for rank, port in own.items()}
     if case.collective == "p2p_ring":
         ends = {(node * GPUS, DEVICES[7]): (float(case.size), 0.0) for node in range(count)}
         return ends | {(node * GPUS, DEVICES[0]): (0.0, float(case.size)) for node in range(count)}
@@ -163,12 +167,24 @@ def acceptance_run(
         path=path, manifest=manifest, plan=Plan(tuple(phases), (), tuple(skipped)), facts=made.machines,
         measurements=tuple(measurements), losses=(), phases=tuple(marks), counters=tuple(counters),
         verdicts=(), notes=(), ended=1.7e9 + made.now, health=tuple(health),
+        windows=tuple(window for phase in phases if phase.name == STEADY for window in _windows(phase)),
     )  # fmt: skip
+
+
+def _windows(phase: Phase) -> Iterator[Window]:
+    """What the rings of the steady load told: every rail as fast as the others, all the time."""
+    (case,) = phase.cases
+    seconds = case.size / RAIL
+    for group in case.groups:
+        for slot in range(1, round(phase.rules["budget"] / WINDOW) + 1):
+            each = (seconds,) * len(group)
+            wrong = (0,) * len(group)
+            yield Window(slot * WINDOW, each, seconds, seconds, 100, wrong, case.count, case.id, group)
 
 
 def _health(phase: Phase, rank: int) -> HealthLine:
     at = rank % GPUS
-    gpu = WorkerGpu(at, "NVIDIA H100 80GB HBM3", f"GPU-{at}", clock_sm_max=1.98e9)
+    gpu = WorkerGpu(at, "NVIDIA H100 80GB HBM3", f"GPU-{rank}", clock_sm_max=1.98e9)
     spell = GpuDuringCase(phase.cases[0].id, 1.0, 9, 0, [1.9e9, 1.98e9], [2.6e9, 2.6e9], [40, 55], [300, 600])
     return HealthLine(phase.name, rank, gpu, [spell])
 

@@ -71,9 +71,9 @@ def planned_anew(run: Run, phases: Sequence[Phase]) -> Plan:
     fresh = {phase.name: phase for phase in phases}
     messages = {_message(case) for phase in phases for case in phase.cases}
     kept = []
-    follow_ups = {**FOLLOW_UPS, STEADY_AGAIN: fresh[STEADY].rules} if STEADY in fresh else FOLLOW_UPS
     for phase in run.plan.phases:
-        now, like = fresh.get(phase.name), fresh.get(phase.name.removeprefix(f"{RERUN}-"))
+        now = fresh.get(phase.name)
+        like = fresh.get(STEADY if phase.name == STEADY_AGAIN else phase.name.removeprefix(f"{RERUN}-"))
         rules = next((rules for name, rules in FOLLOW_UPS.items() if _follows(phase.name, name)), None)
         if now:
             known = {case.id: case for case in now.cases}

@@ -7,6 +7,15 @@ A check sees what the run folder holds and nothing else, so that any run can be 
 from . import host, identities, ports, mtu, pcie, gpus, versions, environment, exclusion, fabric  # noqa: I001
 from . import excluded_bytes, error_counters, throttling_and_mtu, coverage, correctness, imports
 from . import bounds, equals, wire_share, blame, stragglers, screening, pinned_rails, nearest_hca, rail_names
-from . import intended_rails, intermittent_rails, rail_wiring, drift, rail_layers, gpu_clocks, nvlink_pairs, soak
+from . import (
+    intended_rails,
+    intermittent_rails,
+    rail_wiring,
+    drift,
+    rail_layers,
+    gpu_clocks,
+    nvlink_pairs,
+    soak,
+)
 from bench.judge.evidence import Evidence
 from bench.judge.registry import CHECKS, Check, check

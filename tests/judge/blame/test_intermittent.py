@@ -19,6 +19,7 @@ from bench.model.verdict import Status, Verdict
 from bench.plan import Job
 from bench.plan.names import STEADY
 from bench.plan.steady import WINDOW, steady, steady_again
+from bench.run.resume import planned_anew
 from bench.store import Phase, Plan, Recorder, load
 
 SLOTS, FAST = 80, 1e9
@@ -292,3 +293,12 @@ def test_where_there_is_no_rail_to_load_it_is_left_out_with_the_reason(here, why
     name, reason = steady(here)
     assert name == STEADY
     assert why in reason
+
+
+def test_a_run_that_goes_on_loads_the_rails_again_as_it_would_have(tmp_path):
+    first, second = planned(steady(job())), steady_again(job())
+    forged = replace(second, rules={"budget": 1e9}, environment={"LD_PRELOAD": "x"})
+    path = runs.folder(
+        tmp_path / "run", rows=[], planned=[], where=job().ranks, plan=Plan((first, forged)), end=False
+    )
+    assert planned_anew(load(path), [first]).phases == (first, replace(second, seconds=forged.seconds))
