@@ -37,7 +37,7 @@ def ask_fabric(chief: Coordinator, profile: Profile) -> None:
 
 
 def number_ranks(hellos: Mapping[int, Message]) -> tuple[Rank, ...]:
-    """Ranks with their local ranks: numbered per host, in the order of ranks. CannotRun where two hosts have one name."""
+    """Ranks with their local ranks: numbered per host. CannotRun where two hosts have one name."""
     seen: dict[str, int] = {}
     machines: dict[str, tuple[str, int]] = {}
     ranks = []

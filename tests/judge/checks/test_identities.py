@@ -45,7 +45,11 @@ def test_two_machines_of_one_name_are_refused_with_both_ranks():
     said = hellos(("n0", "a"), ("n1", "b"), ("n0", "a"), ("n1", "c"))
     with pytest.raises(CannotRun, match=r"two machines are called n1: those of rank 1 and of rank 3 "):
         number_ranks(said)
-    assert [rank.local_rank for rank in number_ranks(hellos(("n0", "a"), ("n1", "b"), ("n0", "a")))] == [0, 0, 1]
+    assert [rank.local_rank for rank in number_ranks(hellos(("n0", "a"), ("n1", "b"), ("n0", "a")))] == [
+        0,
+        0,
+        1,
+    ]
 
 
 def test_a_machine_is_known_by_its_boot_or_else_by_its_installation(tmp_path):
