@@ -136,6 +136,7 @@ class SharedOptions:
     token_file: Path | None = None
     meet_interface: str = ""
     go_on: bool = False
+    strict: bool = False
     share: bool = False
     quiet: bool = False
     verbose: bool = False
@@ -159,6 +160,9 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default="",
         ),
         option("--go-on", "Measure even when a preflight check fails", bool),
+        option(
+            "--strict", "Stop when a node is sick  [default: set it aside and go on with the others]", bool
+        ),
         option(
             "--share",
             "Let other users read the run folder, as far as the umask allows  [default: nobody]",

@@ -129,6 +129,7 @@ def options_of(typed: Invocation, profile: Profile, out: Path) -> Options:
         repetitions=typed.repetitions,
         sweeps=typed.sweeps,
         go_on=typed.shared.go_on,
+        strict=typed.shared.strict,
         meet_interface=typed.shared.meet_interface,
         share=typed.shared.share,
         probe_only=typed.command == "probe",

@@ -6,6 +6,9 @@ What a plan says that it left out for its budget is left out again, and nothing 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
+
 from bench.model.profile import parse
 from bench.plan import AcceptOptions, Job, acceptance
 from bench.plan.budget import without
@@ -20,7 +23,33 @@ PLANNED = ("accept", "nightly")  # commands whose plan follows from the profile
 
 
 def expected_phases(run: Run) -> list[Phase]:
-    """The phases of an acceptance run or of a night. Raises ProfileError and PlanError."""
+    """The phases of an acceptance run or of a night. Raises ProfileError and PlanError.
+
+    Where nodes were set aside, messages between two ranks stay as they were planned before, without those to them:
+    what of them was measured by then need not be measured again. All else is planned for the nodes that are left.
+    """
+    phases = _phases(run)
+    if run.whole is run:
+        return phases
+    gone = {rank.rank for rank in run.whole.manifest.ranks} - {rank.rank for rank in run.manifest.ranks}
+    before = {phase.name: without_ranks(phase, gone) for phase in _phases(run.whole)}
+    return [before.get(phase.name, phase) if _in_pairs(phase) else phase for phase in phases]
+
+
+def without_ranks(phase: Phase, gone: Collection[int]) -> Phase:
+    """The phase without the groups that any of these ranks is in."""
+    cases = (
+        replace(case, groups=tuple(group for group in case.groups if not {*group} & {*gone}))
+        for case in phase.cases
+    )
+    return replace(phase, cases=tuple(case for case in cases if case.groups))
+
+
+def _in_pairs(phase: Phase) -> bool:
+    return all(len(group) == 2 for case in phase.cases for group in case.groups)
+
+
+def _phases(run: Run) -> list[Phase]:
     manifest = run.manifest
     profile = parse(manifest.profile_text, "the run's own profile")
     gpus = foreseen(manifest.ranks, run.nodes, manifest.environment)

@@ -20,7 +20,7 @@ def judge(run: Run, profile: Profile, facts_only: bool = False) -> Run:
 
     A check that breaks is an INCONCLUSIVE of its own and takes no other verdict with it.
     """
-    evidence = Evidence(run, profile)
+    evidence, everyone = Evidence(run, profile), Evidence(run.whole, profile)
     _ = evidence.nodes  # damaged facts are refused before any check is asked
     verdicts: list[Verdict] = []
     left: list[str] = []
@@ -31,7 +31,8 @@ def judge(run: Run, profile: Profile, facts_only: bool = False) -> Run:
             left.append(check.name)
             continue
         try:
-            verdicts += check(evidence)
+            # what needs no measurement is judged of the nodes too that were set aside
+            verdicts += check(everyone if check.facts_only else evidence)
         except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
             verdicts.append(
                 Verdict(

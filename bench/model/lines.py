@@ -22,12 +22,14 @@ class Loss:
     """A case that was begun and could not be measured: why, and which rank is to blame.
 
     ``died``: its processes were ended from outside (killed, or a supervisor gone), so a resumed run measures it again.
+    ``nodes``: those that ``culprit`` names.
     """
 
     case: str
     reason: str
     culprit: str = ""
     died: bool = False
+    nodes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -153,11 +155,14 @@ class RunEnd:
 
 @dataclass(frozen=True)
 class CounterLine:
-    """The counters of every node, in the order of the nodes' first ranks, before or after a phase."""
+    """The counters of every node, in the order of the nodes' first ranks, before or after a phase; ``nodes``: whose
+    they are, where some were set aside.
+    """
 
     phase: Name
     when: Literal["before", "after"]
     snapshots: tuple[Snapshot, ...]
+    nodes: tuple[str, ...] = ()
 
 
 @dataclass

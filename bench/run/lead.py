@@ -6,38 +6,19 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 from bench import __version__
-from bench.judge.blame.background import pins
 from bench.judge.expected_plan import expected_phases
 from bench.judge.gpu_of_rank import foreseen
 from bench.judge.verdicts import status
 from bench.launch import LaunchContext
-from bench.measure.perftest.schedule import seconds as verbs_seconds
-from bench.measure.perftest.schedule import why_left
-from bench.measure.work_order import WorkOrder
 from bench.model.errors import EXIT_INCONCLUSIVE
-from bench.model.facts import Node
 from bench.model.measurement import Rank
-from bench.model.profile import Profile
-from bench.model.rails import by_port
 from bench.model.verdict import EXIT
-from bench.plan import (
-    Job,
-    Memory,
-    PlanError,
-    acceptance,
-    by_node,
-    fit,
-    fit_to_budget,
-    job_groups,
-    sweep_cases,
-)
-from bench.plan.nightly import short
-from bench.store import UNWRITTEN, VERDICTS, Manifest, Phase, Plan, Recorder, Run, RunError, Settings, load
+from bench.plan import PlanError
+from bench.store import UNWRITTEN, VERDICTS, Manifest, Plan, Recorder, Run, RunError, Settings, load
 from bench.store.standing import standing
 from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator, dismiss
@@ -46,13 +27,12 @@ from bench.supervise.limits import Lost, Stopped
 from bench.supervise.supervisor import Supervisor
 from bench.supervise.watchdog import STARTED_MPIRUN, Watchdog
 
-from . import nightly, resume
+from . import healthy_rest, nightly, resume
 from .bootstrap import ask_fabric, choose_backend, device_name, gather_facts, memory
 from .finish import finish, judge_and_save
 from .live_run import LiveRun
-from .meeting_address import Meeting, find_meeting
 from .options import Options, Watcher
-from .phases import run_phases
+from .planning import make_plan, sweep
 from .refusal import refusal
 from .resume import Step
 
@@ -160,14 +140,8 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
         steps = resume.remaining(run, plan) if run else tuple(Step(phase) for phase in plan.phases)
         watcher.planned(replace(plan, phases=tuple(step.phase for step in steps)), manifest)
         chief.ranks = ranks
-        live = LiveRun(chief, options, watcher, plan)
-        live.meeting = find_meeting(chief, live.leads, nodes, options.profile.rails, options.meet_interface)
-        if live.meeting.refused:
-            live.say(f"the workers meet at {live.meeting.address}: {live.meeting.refused}")
-        chief.order = _order(options, ranks, backend, live.meeting.address)
-        chief.environment = _environment(options.profile, backend, ranks)
-        chief.interfaces = _interfaces(options.profile, backend, chief.environment, live.meeting, nodes)
-        run_phases(live, steps, nodes if run else ())
+        live = LiveRun(chief, options, watcher, plan, nodes)
+        healthy_rest.measure(live, backend, steps, resumed=bool(run))
         ask_fabric(chief, options.profile)
         chief.recorder.end()
     except Stopped as stopped:
@@ -182,15 +156,15 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
 
 def _go_on(chief: Coordinator, options: Options, run: Run, watcher: Watcher) -> tuple[Plan, Manifest]:
     """The plan and the manifest of the run that goes on. Raises ResumeRefused where the plan is not its own."""
-    sweep = options.sweeps and _sweep(options, run.manifest.ranks, run.manifest.backend)
-    plan = resume.planned_anew(run, [sweep] if sweep else expected_phases(run))
+    wanted = options.sweeps and sweep(options, run.manifest.ranks, run.manifest.backend)
+    plan = resume.planned_anew(run, [wanted] if wanted else expected_phases(run))
     text = f"resumed: {standing(run).text}"
     chief.recorder.note(text)
     watcher.notice("said", {"text": text})
     was = run.manifest.settings
     mark = os.environ.get(STARTED_MPIRUN, "")
     settings = replace(was, pid=os.getpid(), resumed=was.resumed + 1, started_by=mark)
-    manifest = replace(run.manifest, settings=settings)
+    manifest = replace(run.whole.manifest, settings=settings)
     chief.recorder.manifest(manifest)
     chief.recorder.plan(plan)
     (run.path / VERDICTS).unlink(missing_ok=True)  # of the first part alone
@@ -202,121 +176,6 @@ def probed(options: Options, watcher: Watcher) -> int:
     run = judge_and_save(options.out, options.profile, facts_only=True)
     watcher.probed(run)
     return EXIT[status(run)]
-
-
-def make_plan(
-    options: Options,
-    ranks: tuple[Rank, ...],
-    backend: str,
-    room: Memory,
-    nodes: Sequence[Node] = (),
-    gpus: Mapping[int, int | None] | None = None,
-) -> Plan:
-    """The phases that were asked for, without the cases that do not fit."""
-    if options.probe_only:
-        return Plan(())
-    phases, skipped = _phases(options, ranks, backend, nodes, gpus)
-    return replace(fit(phases, backend, room), skipped=tuple(skipped))
-
-
-def _phases(
-    options: Options,
-    ranks: tuple[Rank, ...],
-    backend: str,
-    nodes: Sequence[Node],
-    gpus: Mapping[int, int | None] | None,
-) -> tuple[list[Phase], list[tuple[str, str]]]:
-    """What was asked for, and what is left out of it and why."""
-    if options.sweeps:
-        return [_sweep(options, ranks, backend)], []
-    return _accepted(options, ranks, backend, pins(options.profile, ranks, nodes, gpus), nodes)
-
-
-def _sweep(options: Options, ranks: Sequence[Rank], backend: str) -> Phase:
-    """What ``run`` or ``soak`` measures."""
-    budget, steady = options.rules.budget, options.rules.window > 0
-    name, title = ("soak", "steady load") if steady else ("run", "the sweep that was asked for")
-    cases = [
-        case
-        for sweep in options.sweeps
-        for case in sweep_cases(name, sweep, job_groups(sweep, ranks, backend))
-    ]
-    each = budget + 1 if steady else budget * 1.3 + 0.1
-    seconds = 0.0 if options.rules.iterations else len(cases) * each + 4
-    return Phase(name, title, tuple(cases), seconds=seconds)
-
-
-def _accepted(
-    options: Options,
-    ranks: tuple[Rank, ...],
-    backend: str,
-    rails: Mapping[str, int],
-    nodes: Sequence[Node],
-) -> tuple[list[Phase], list[tuple[str, str]]]:
-    """The phases of an acceptance run, cut to the time that there is. ``rails``: see ``pins``."""
-    seconds, profile = options.rules.budget, options.profile
-    job = Job(profile, ranks, backend, options.accept, tuple(rails), tuple(rails.values()))
-    if options.nightly:
-        return short(job, options.nightly.budget, seconds)
-    left_out: list[tuple[str, str]] = []
-    if options.accept.budget is not None:
-        job = replace(job, verbs=0.0 if why_left(profile, nodes) else verbs_seconds(len(nodes)))
-        fitted = fit_to_budget(job, options.accept.budget, seconds, time.monotonic() - options.start_time)
-        job, left_out = fitted.job, fitted.left_out
-    phases, skipped = acceptance(job, seconds)
-    return phases, [*left_out, *skipped]
-
-
-def _order(options: Options, ranks: Sequence[Rank], backend: str, address: str) -> WorkOrder:
-    return WorkOrder(
-        phase="",
-        cases=(),
-        rank=0,
-        size=len(ranks),
-        local_rank=0,
-        backend=backend,
-        address=address,
-        timeout=options.limits.hang + 30,
-        rules=options.rules,
-        repetitions=options.repetitions,
-        rails=options.profile.rails.interfaces if backend == "gloo" else (),
-    )
-
-
-def _environment(profile: Profile, backend: str, ranks: Sequence[Rank]) -> dict[str, str]:
-    """What the workers get on top of the user's own environment; the profile's settings are for NCCL."""
-    wanted = {"PYTHONUNBUFFERED": "1"}
-    if max(len(here) for here in by_node(ranks)) >= (os.cpu_count() or 1):
-        wanted["OMP_NUM_THREADS"] = "1"
-    if backend == "nccl":
-        return {**wanted, **profile.environment}
-    rails = ",".join(profile.rails.interfaces) if len(by_node(ranks)) > 1 else ""
-    named = os.environ.get("GLOO_SOCKET_IFNAME") or rails
-    return {**wanted, "GLOO_SOCKET_IFNAME": named} if named else wanted
-
-
-def _interfaces(
-    profile: Profile,
-    backend: str,
-    environment: Mapping[str, str],
-    meeting: Meeting,
-    nodes: Sequence[Node],
-) -> dict[str, dict[str, str]]:
-    """Node -> the setting that names its interface for gloo, or for NCCL's bootstrap, where nobody named one.
-
-    Left alone, gloo takes the address of the host's name, and NCCL the first interface that it finds: often one over
-    which the nodes do not reach each other.
-    """
-    if backend != "nccl":
-        name, exactly = "GLOO_SOCKET_IFNAME", ""
-    elif by_port(profile.rails) and len(meeting.interfaces) > 1:
-        name, exactly = "NCCL_SOCKET_IFNAME", "="
-    else:
-        return {}  # where NCCL measures over sockets, the same variable names the rails
-    files = (text or "" for node in nodes for text in node.environment.files.values())
-    if name in environment or os.environ.get(name) or any(name in text for text in files):
-        return {}
-    return {node: {name: f"{exactly}{each}"} for node, each in meeting.interfaces.items() if each}
 
 
 def _manifest(

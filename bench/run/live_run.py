@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 from bench.judge.evidence import Evidence
 from bench.model import typed_json
 from bench.model.counters import Snapshot
+from bench.model.facts import Node
 from bench.model.profile import Profile
 from bench.model.units import show_seconds
-from bench.plan import Job, by_node
+from bench.plan import Job
 from bench.store import Phase, Plan, load
 from bench.supervise.coordinator import Coordinator
 from bench.supervise.limits import COUNTERS as COUNTERS_SECONDS
@@ -22,25 +22,29 @@ from .options import Options, Watcher
 
 @dataclass
 class LiveRun:
-    """A run in progress. ``plan`` grows by the phases that follow from what was measured; ``meeting``: where the
-    workers meet.
+    """A run in progress. ``plan`` grows by the phases that follow from what was measured.
+
+    nodes    what the machines are now, those too that were set aside; ``meeting``: where the workers meet
     """
 
     coordinator: Coordinator
     options: Options
     watcher: Watcher
     plan: Plan
+    nodes: tuple[Node, ...] = ()
     meeting: Meeting = field(default_factory=lambda: Meeting(""))
 
     @property
     def profile(self) -> Profile:
         return self.options.profile
 
-    @cached_property
+    @property
     def leads(self) -> dict[str, int]:
         """Node → its first rank, which answers for it."""
-        ranks = self.coordinator.ranks
-        return {ranks[members[0]].node: members[0] for members in by_node(ranks)}
+        found: dict[str, int] = {}
+        for rank in self.coordinator.ranks:
+            found.setdefault(rank.node, rank.rank)
+        return found
 
     @property
     def job(self) -> Job:
@@ -88,8 +92,8 @@ class LiveRun:
 
     def read_counters(self, phase: str, when: str) -> None:
         """Every node's counters, ``before`` or ``after`` a phase, into the run folder."""
-        leads = list(self.leads.values())
-        snapshots = self.coordinator.ask("counters", leads, COUNTERS_SECONDS)
-        self.coordinator.recorder.counters(
-            phase, when, [typed_json.load(Snapshot, snapshots[lead]) for lead in leads]
-        )
+        leads = self.leads
+        told = self.coordinator.ask("counters", list(leads.values()), COUNTERS_SECONDS)
+        snapshots = [typed_json.load(Snapshot, told[lead]) for lead in leads.values()]
+        names = leads if len(leads) < len(self.nodes) else ()
+        self.coordinator.recorder.counters(phase, when, snapshots, names)

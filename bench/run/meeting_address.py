@@ -24,7 +24,11 @@ LIMIT = 30.0  # seconds for every node to try every candidate
 
 
 class NoAddress(RailGaugeError):
-    """No address of the first node is reached by all the others."""
+    """No address of the first node is reached by all the others. ``reasons``: nodes without which one would be."""
+
+    def __init__(self, text: str, reasons: Mapping[str, str]) -> None:
+        super().__init__(text)
+        self.reasons = reasons
 
 
 @dataclass(frozen=True)
@@ -105,17 +109,22 @@ def candidates(first: Node, rails: Rails, control: str = "", named: str = "") ->
 def choose(nodes: Sequence[Node], tried: Sequence[Candidate], found: Mapping[str, Sequence[Try]]) -> Meeting:
     """The first candidate that every node reached. ``found``: node -> what came of each candidate."""
     refused: list[str] = []
+    least: Mapping[str, str] = dict.fromkeys(found, "")
     for at, candidate in enumerate(tried):
         failed = {name: tries[at].reason for name, tries in found.items() if not tries[at].source}
         if not failed:
             sources = {nodes[0].name: candidate.address} | {name: t[at].source for name, t in found.items()}
             interfaces = {node.name: _interface_of(node, sources[node.name]) for node in nodes}
             return Meeting(candidate.address, interfaces, sources, "; ".join(refused))
+        if len(failed) < len(least):
+            at_address = f"it does not reach {candidate.address} of {nodes[0].name}"
+            least = {name: f"{at_address}: {reason}" for name, reason in failed.items()}
         refused.append(f"{candidate.text} is not reached by {_who(failed)}")
     told = "; ".join(refused) or "it has none"
     raise NoAddress(
         f"no address of {nodes[0].name} is reached by all nodes: {told}; open TCP between the nodes on one of its "
-        "interfaces, or name another with --meet-interface"
+        "interfaces, or name another with --meet-interface",
+        least if 2 * len(least) <= len(found) else {nodes[0].name: f"nobody reaches it: {told}"},
     )
 
 

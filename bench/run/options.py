@@ -40,6 +40,7 @@ class Options:
     sweeps      what ``railgauge run`` measures instead of the profile's sweep
     go_on       measure even when a check that needs no measurement fails
     meet_interface  of the first node, at which the workers and supervisors meet; "": the first that all nodes reach
+    strict      one sick node ends the run, instead of being set aside
     share       other users may read the run folder
     probe_only  end after the facts: ``railgauge probe``
     accept      which optional phases are measured, and the time limit
@@ -58,6 +59,7 @@ class Options:
     report: Callable[[Run, Profile], None] | None = None
     go_on: bool = False
     meet_interface: str = ""
+    strict: bool = False
     share: bool = False
     probe_only: bool = False
     accept: AcceptOptions = field(default_factory=AcceptOptions)

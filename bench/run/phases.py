@@ -1,20 +1,14 @@
-"""The phases of a run, one after the other, what must hold before the first, and what follows from each."""
+"""The phases of a run, one after the other, and what follows from each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 from uuid import uuid4
 
-from bench.judge.verdicts import judge
-from bench.model.facts import Node
-from bench.model.profile import Profile
 from bench.model.typed_json import encode
-from bench.model.verdict import Status, Verdict
 from bench.plan import AFTER, COUNTERS
 from bench.plan.names import FIRST
-from bench.store import LOGS, WIRING, load, write_file
+from bench.store import LOGS, WIRING, write_file
 
 from . import perftest_phase
 from .bootstrap import PROBE_SECONDS
@@ -23,13 +17,9 @@ from .live_run import LiveRun
 from .resume import Step
 
 
-def run_phases(live: LiveRun, steps: Sequence[Step], nodes: Sequence[Node] = ()) -> None:
-    """``nodes``: what the machines are now, where a run goes on whose facts are of before."""
+def run_phases(live: LiveRun, steps: Sequence[Step]) -> None:
+    """Measure what is left of each phase, and what follows from it."""
     options = live.options
-    failed = preflight(live.coordinator.recorder.path, options.profile, nodes)
-    if failed and not options.go_on:
-        live.refuse(f"stopped before measuring: {failed[0].message}; --go-on measures all the same")
-        return
     until = options.start_time + options.accept.budget if options.accept.budget else None
     if options.accept.cross:
         _wiring(live)
@@ -40,16 +30,6 @@ def run_phases(live: LiveRun, steps: Sequence[Step], nodes: Sequence[Node] = ())
         follow_up(live, step.phase, spare)
         if step.phase.name == FIRST:
             perftest_phase.measure(live, spare)
-
-
-def preflight(folder: Path, profile: Profile, nodes: Sequence[Node] = ()) -> list[Verdict]:
-    """FAIL verdicts of the checks that need no measurement; of ``nodes``, what they are now, where a run goes on."""
-    run = load(folder)
-    if nodes:
-        run = replace(run, facts=tuple(nodes))
-    return [
-        verdict for verdict in judge(run, profile, facts_only=True).verdicts if verdict.status is Status.FAIL
-    ]
 
 
 def _measure(live: LiveRun, step: Step, until: float | None) -> bool:

@@ -32,6 +32,7 @@ from .files import (
 )
 from .kinds import READ, VERBS_KINDS
 from .run import Manifest, Plan, Run, Verdicts
+from .set_aside import rest
 
 T = TypeVar("T")
 
@@ -75,7 +76,7 @@ def manifest_of(path: Path) -> Manifest:
 
 
 def load(path: Path) -> Run:
-    """Read a run folder; a last line cut short is noted and left out.
+    """Read a run folder; a last line cut short is noted and left out. Nodes that were set aside are in ``everyone``.
 
     Raises RunError for a folder that is missing, empty, unreadable or of a newer format.
     """
@@ -88,7 +89,7 @@ def load(path: Path) -> Run:
     journal = list(_journal(path, job, notes))
     verdicts = _verdicts(path)
     losses, made_good = _losses(journal, planned)
-    return Run(
+    whole = Run(
         path=path,
         manifest=manifest,
         plan=planned,
@@ -108,6 +109,7 @@ def load(path: Path) -> Run:
         joined=_of(journal, Joined),
         earlier=_earlier(journal, planned),
     )
+    return rest(whole)
 
 
 @contextmanager

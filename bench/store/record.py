@@ -121,8 +121,10 @@ class Recorder:
     def facts(self, nodes: Iterable[Node]) -> None:
         self._write(FACTS, b"".join(encode(node) + b"\n" for node in nodes))
 
-    def counters(self, phase: str, when: Any, snapshots: Iterable[Snapshot]) -> None:
-        self._append(COUNTERS, CounterLine(phase, when, tuple(snapshots)))
+    def counters(
+        self, phase: str, when: Any, snapshots: Iterable[Snapshot], nodes: Iterable[str] = ()
+    ) -> None:
+        self._append(COUNTERS, CounterLine(phase, when, tuple(snapshots), tuple(nodes)))
 
     def health(self, row: HealthLine) -> None:
         self._append(HEALTH, row)

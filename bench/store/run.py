@@ -57,8 +57,28 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class SetAside:
+    """A node that the run went on without.
+
+    subject   the node, or the part of it that is sick: ``n2 eth1``
+    failed    whether ``reason`` shows that it is faulty; else only that it could not be measured
+    phase     in which it was set aside, "" before the first
+    evidence  who could not reach which address
+    """
+
+    node: Name
+    subject: str
+    reason: str
+    failed: bool = False
+    phase: str = ""
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Manifest:
-    """What was asked for and where it ran. ``environment``: rank → allowed variables."""
+    """What was asked for and where it ran: in the folder, all ``ranks`` that were started, those of nodes that were
+    ``set_aside`` too. ``environment``: rank → allowed variables.
+    """
 
     id: str
     started: Time
@@ -71,6 +91,7 @@ class Manifest:
     settings: Settings = field(default_factory=Settings)
     versions: dict[str, str] = field(default_factory=dict)
     environment: dict[str, dict[str, str]] = field(default_factory=dict)
+    set_aside: tuple[SetAside, ...] = ()
     format: int = FORMAT
 
     @property
@@ -163,6 +184,7 @@ class Run:
     ``history``: of a nightly run, the nights before it (see ``bench.judge.drift.past``); else empty.
     ``windows``: of a soak; ``health``: see ``bench.supervise.monitor``; ``joined``: how each phase's workers started.
     ``verdicts`` are by the profile called ``by``.
+    ``everyone``: the same run with the nodes that were set aside, which all else leaves out; None where none was.
     ``earlier``: cases that were measured before their phase was begun again: the last counters do not hold them.
     """
 
@@ -184,6 +206,12 @@ class Run:
     joined: tuple[Joined, ...] = ()
     earlier: frozenset[str] = frozenset()
     by: str = ""
+    everyone: Run | None = None
+
+    @property
+    def whole(self) -> Run:
+        """The run with the nodes that were set aside."""
+        return self.everyone or self
 
     @property
     def profile_name(self) -> str:

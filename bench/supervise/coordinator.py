@@ -16,7 +16,7 @@ from bench.store import NOT_TRIED, Loss, Phase, Recorder
 
 from .control.tcp import Control, Message
 from .departures import Departures, with_last_heartbeat
-from .hangs.culprits import Culprits, Position, name_ranks, of_failure, of_hang, silent, unreachable
+from .hangs.culprits import Culprits, Position, name_ranks, nodes_in, of_failure, of_hang, silent, unreachable
 from .hangs.rank_state import RankState, flight_of, heartbeats, positions, record
 from .hangs.recordings import flights, ras_findings
 from .limits import BARREN, KEEPALIVE_SECONDS, SHORTEST, TRIES, Early, Limits, Lost, Pace, Stopped
@@ -32,6 +32,7 @@ class Coordinator:
     """Runs phases over all supervisors from rank 0.
 
     order    a template: everything but phase, cases and rank
+    examine     given who broke a phase, whether all had joined, and how often in a row: the nodes to go on without
     interfaces  node -> what is set in its workers' environment alone
     _states  rank -> what it reported in the running attempt, or in the last one
     _left    case -> groups on which it is still to be measured
@@ -43,6 +44,7 @@ class Coordinator:
     limits: Limits
     notice: Callable[[str, dict[str, Any]], None]
     departures: Departures = field(default_factory=Departures)
+    examine: Callable[[Culprits, bool, int], Lost | None] = lambda why, joined, times: None
     ranks: tuple[Rank, ...] = ()
     order: WorkOrder | None = None
     environment: dict[str, str] = field(default_factory=dict)
@@ -80,6 +82,10 @@ class Coordinator:
                 continue
             broken = 1 if measured else broken + 1
             self._wasted = 0.0 if measured else self._wasted + time.monotonic() - started
+            joined = all(state.ready for state in self._states.values())
+            if sick := self.examine(trouble, joined, broken):
+                self._record_loss(phase, left[:1], Culprits(str(sick), sick.culprits, died=True))
+                raise sick
             self._record_loss(phase, left[:1], trouble)
             left = left[1:]
             if self._wasted > self.limits.stall:
@@ -102,7 +108,7 @@ class Coordinator:
         """Record what broke a phase, with the case that it cost."""
         if left:
             # first of all: a launcher that ends the job may leave rank 0 a few hundredths of a second
-            self.recorder.loss(Loss(left[0].id, why.reason, why.names, why.died))
+            self.recorder.loss(Loss(left[0].id, why.reason, why.names, why.died, nodes_in(why.names)))
             self.notice("loss", {"case": left[0], "reason": why.reason})
         else:
             self.recorder.note(f"after the last case of {phase.name}: {why.reason}")
@@ -116,9 +122,22 @@ class Coordinator:
             found.append(ras_findings(self.recorder, self.phase, everything))
         return "".join(f"; {text}" for text in found if text)
 
+    def go_on_without(self, nodes: Collection[str]) -> None:
+        """Leave these nodes out of all that follows: their workers are ended, and they may leave when they want."""
+        gone = [rank.rank for rank in self.ranks if rank.node in nodes]
+        self.departures.ignore(gone)
+        for rank in gone:
+            self.control.send(rank, {"do": "stop"})
+        self.ranks = tuple(rank for rank in self.ranks if rank.rank not in gone)
+        self._states, self._wasted, self._barren = {}, 0.0, 0
+
     def positions(self) -> list[Position]:
         """Where all ranks are in the running phase, or were at its end."""
-        return positions(self._states, self.ranks, self._cases, time.monotonic())
+        return positions(self._states, self._by_number, self._cases, time.monotonic(), self.control.rank)
+
+    @property
+    def _by_number(self) -> dict[int, Rank]:
+        return {rank.rank: rank for rank in self.ranks}
 
     def _attempt(self, phase: Phase, cases: list[Case]) -> tuple[list[Case], Culprits | None]:
         """One worker a rank over ``cases``: which are left, and why and by whom when it broke."""
@@ -139,10 +158,10 @@ class Coordinator:
                 if not over.names:
                     heard = f"supervisors were last heard: {heartbeats(self.positions())}"
                     self.recorder.note(f"ends in phase {phase.name}: {over.reason}; {heard}")
-                if not self.departures.departed:
+                if not self.departures.missed:
                     self._end_workers()
                 raise self._early(over)
-            if trouble is None and not self.departures.departed and (trouble := self._trouble()):
+            if trouble is None and not self.departures.missed and (trouble := self._trouble()):
                 trouble = replace(trouble, reason=trouble.reason + self._recordings(environment))
                 self._end_workers()
             pace.rest(busy)
@@ -162,9 +181,11 @@ class Coordinator:
             name=f"{phase.name}-{cases[0].id}",
             rules=TimingRules(**{**asdict(self.order.rules), **phase.rules}),
         )
-        for rank in self.ranks:
-            own = tuple(own_part(case, rank.rank) for case in cases)
-            order = replace(common, cases=own, rank=rank.rank, local_rank=rank.local_rank)
+        place = {rank.rank: at for at, rank in enumerate(self.ranks)}
+        theirs = [_numbered(case, place) for case in cases]
+        for at, rank in enumerate(self.ranks):
+            own = tuple(own_part(case, at) for case in theirs)
+            order = replace(common, cases=own, rank=at, size=len(self.ranks), local_rank=rank.local_rank)
             # what a phase sets, as one that pins its workers to a rail, stands
             own_environment = {**self.interfaces.get(rank.node, {}), **environment}
             message = {"do": "start", "order": to_json(order), "environment": own_environment}
@@ -188,7 +209,7 @@ class Coordinator:
         """Supervisors give up a rank 0 that sends nothing for too long, as a frozen one does."""
         if time.monotonic() - self._last_keepalive > KEEPALIVE_SECONDS:
             self._last_keepalive = time.monotonic()
-            for rank in range(1, self.control.size):
+            for rank in self.control.peers:
                 self.control.send(rank, {"do": "wait"})
 
     def _take(self, source: int, message: Message, state: RankState) -> None:
@@ -197,7 +218,7 @@ class Coordinator:
             if any(message[key] != state.beat.get(key) for key in ("case", "stage", "calls")):
                 state.last_moved = state.last_heard
             state.beat = message
-            if source == 0:
+            if source == self.ranks[0].rank:
                 self.notice("beat", message)
         elif message["said"] == "ended":
             state.ended, state.status, state.tail = True, message["status"], message["tail"]
@@ -220,16 +241,25 @@ class Coordinator:
             state.ready = message
             self._slowest_join = max(self._slowest_join, time.monotonic() - self._started)
         elif message["kind"] == "window":
-            self.recorder.add(load(Window, message))
+            window = load(Window, message)
+            self.recorder.add(replace(window, ranks=self._numbers(window.ranks)))
             self.notice("window", message)
         elif message["kind"] == "measurement":
-            row = load(Measurement, message)
+            row = self._with_numbers(load(Measurement, message))
             if row.stop == "failed":
                 self._doubtful.append((time.monotonic(), row))
             else:
                 self._keep(row)
         elif message["kind"] == "failed":
             state.failed = message
+
+    def _numbers(self, places: tuple[int, ...]) -> tuple[int, ...]:
+        """The ranks of the run in the place of those that the workers count."""
+        return tuple(self.ranks[at].rank for at in places)
+
+    def _with_numbers(self, row: Measurement) -> Measurement:
+        wrong = tuple(replace(each, rank=self.ranks[each.rank].rank) for each in row.mismatches)
+        return replace(row, ranks=self._numbers(row.ranks), mismatches=wrong)
 
     def _keep(self, row: Measurement) -> None:
         self._left[row.case] -= 1
@@ -268,7 +298,7 @@ class Coordinator:
         limit = join if joining else self.limits.hang
         stuck = any(not each.ended and now - each.last_moved > limit for each in states)
         mute = any(
-            rank and not each.ended and now - each.last_heard > self.limits.hang
+            rank != self.control.rank and not each.ended and now - each.last_heard > self.limits.hang
             for rank, each in self._states.items()
         )
         if not mute and (not stuck or (joining and now - self._started < join)):
@@ -285,18 +315,19 @@ class Coordinator:
         """What ended the run while nothing was measured, recorded in place of the case that it cost."""
         if end.culprits:
             when = f"after {self.phase}" if self.phase else "the start"
-            self.recorder.loss(Loss(when, str(end), end.culprits, died=True))
+            self.recorder.loss(Loss(when, str(end), end.culprits, True, nodes_in(end.culprits)))
         return end
 
     def _early(self, over: Culprits) -> Early:
         """Lost where others are gone; Stopped where rank 0 is told to end: nobody waits for a drawing then."""
-        return (Stopped if self.departures.stop() else Lost)(over.reason, over.names)
+        return (Stopped if self.departures.stop() else Lost)(over.reason, over.names, nodes_in(over.names))
 
     def _nodes(self) -> list[str]:
         return [rank.node for rank in self.ranks]
 
     def _node(self, rank: int) -> str:
-        return self.ranks[rank].node if rank < len(self.ranks) else "a node"
+        known = self._by_number.get(rank)
+        return known.node if known else "a node"
 
     def _end_workers(self) -> None:
         for rank, state in self._states.items():
@@ -308,7 +339,7 @@ class Coordinator:
                 raise self._early(over)
             if time.monotonic() > deadline:
                 running = [each for each in self.positions() if not each.ended]
-                raise Lost(unreachable(running), name_ranks(running))
+                raise Lost(unreachable(running), name_ranks(running), nodes_in(name_ranks(running)))
             self._listen()
             time.sleep(SHORTEST)
 
@@ -345,7 +376,8 @@ class Coordinator:
         while len(answers) < len(of):
             if time.monotonic() > deadline:
                 who = name_ranks([Position(rank, self._node(rank)) for rank in of if rank not in answers])
-                raise self._between(Lost(f"{who}: no answer to {what} within {limit:.0f} s", who))
+                text = f"{who}: no answer to {what} within {limit:.0f} s"
+                raise self._between(Lost(text, who, nodes_in(who)))
             if over := self.departures.over(self._nodes()):
                 raise self._between(self._early(over))
             self._send_keepalive()
@@ -362,6 +394,11 @@ class Coordinator:
         return answers
 
 
+def _numbered(case: Case, place: Mapping[int, int]) -> Case:
+    """The case with its ranks counted as the workers are: without gaps, although nodes may have been set aside."""
+    return replace(case, groups=tuple(tuple(place[rank] for rank in group) for group in case.groups))
+
+
 def dismiss(
     control: Control, limit: float, status: int, reason: str = "", departed: Collection[int] = ()
 ) -> bool:
@@ -370,7 +407,7 @@ def dismiss(
     ``status`` is the job's, ``reason`` why nothing was measured: a supervisor may be on a node whose launcher shows
     nothing of the others. Those that have ``departed`` are not waited for, and count as not answering.
     """
-    waiting = set(range(control.size)) - {control.rank} - set(departed)
+    waiting = set(control.peers) - set(departed)
     for rank in waiting:
         control.send(rank, {"do": "quit", "status": status, "reason": reason})
     deadline = time.monotonic() + limit

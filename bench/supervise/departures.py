@@ -82,17 +82,29 @@ class Departures:
 
     signalled  what told rank 0 to end, ``orphaned``: whose end left it alone; "" while nothing did
     departed   rank -> its first message about it, which counts: its connection closes after that one
+    ignored    ranks of nodes that the run goes on without
     """
 
     signalled: Callable[[], str] = lambda: ""
     orphaned: Callable[[], str] = lambda: ""
     clock: Callable[[], float] = time.monotonic
     departed: dict[int, Departure] = field(default_factory=dict)
+    ignored: set[int] = field(default_factory=set)
     _since: float = 0.0
 
     def stop(self) -> str:
         """Why rank 0 is to end, "" while it is not."""
         return self.signalled() or self.orphaned()
+
+    @property
+    def missed(self) -> dict[int, Departure]:
+        """Those that have departed and that the run needs."""
+        return {rank: each for rank, each in self.departed.items() if rank not in self.ignored}
+
+    def ignore(self, ranks: Iterable[int]) -> None:
+        """Go on without these ranks."""
+        self.ignored.update(ranks)
+        self._since = 0.0
 
     def take(self, rank: int, node: str, message: Message) -> bool:
         """Whether the message says that a supervisor left."""
@@ -105,14 +117,15 @@ class Departures:
     def over(self, nodes: Sequence[str]) -> Culprits | None:
         """Why the run cannot go on, and by whom, once all that can be known of it has arrived; else None."""
         ending = self.stop()
-        killed = any(each.how in (CUT, FAILED) for each in self.departed.values())
-        if not ending and not self.departed:
+        missed = self.missed
+        killed = any(each.how in (CUT, FAILED) for each in missed.values())
+        if not ending and not missed:
             return None
         self._since = self._since or self.clock()
         if self.clock() - self._since < (HURRY if killed or self.signalled() else GATHER):
             return None
-        found = blamed(list(self.departed.values()), nodes, ending) or Culprits(ending, "")
-        before = summary(self.departed) if ending else ""
+        found = blamed(list(missed.values()), nodes, ending) or Culprits(ending, "")
+        before = summary(missed) if ending else ""
         return replace(found, reason=f"{found.reason}; left before: {before}") if before else found
 
 

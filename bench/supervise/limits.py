@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 SHORTEST, LONGEST = 0.002, 0.05  # seconds between two polls for messages
@@ -54,11 +55,14 @@ class Pace:
 
 
 class Early(Exception):
-    """The run ends early; the message says why, and ``culprits`` who is to blame, "" where nobody is."""
+    """The run ends early; the message says why, and ``culprits`` who is to blame, "" where nobody is.
 
-    def __init__(self, text: str, culprits: str = "") -> None:
+    ``nodes``: without these the others can go on.
+    """
+
+    def __init__(self, text: str, culprits: str = "", nodes: Sequence[str] = ()) -> None:
         super().__init__(text)
-        self.culprits = culprits
+        self.culprits, self.nodes = culprits, tuple(nodes)
 
 
 class Stopped(Early):

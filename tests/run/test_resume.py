@@ -15,7 +15,7 @@ from bench.model.facts import Node
 from bench.model.lines import CounterLine, PhaseMark
 from bench.model.measurement import Rank
 from bench.run.cluster_changes import unlike as unlike_nodes
-from bench.run.phases import preflight
+from bench.run.healthy_rest import preflight
 from bench.run.resume import ResumeRefused, remaining, resumable, unlike
 from bench.store import FACTS, JOURNAL, NOT_TRIED, Loss, Phase, Plan, Recorder, RunError, load
 from bench.store.rows import rows

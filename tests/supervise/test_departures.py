@@ -87,7 +87,7 @@ def test_a_rank_0_that_is_told_to_end_says_so_and_who_left_before_it():
 
 def test_a_departed_rank_is_not_waited_for_and_counts_as_not_answering():
     class Silent:
-        rank, size = 0, 2
+        rank, size, peers = 0, 2, (1,)
 
         def send(self, to: int, message: dict[str, Any]) -> None:
             raise AssertionError(f"rank {to} is gone")
@@ -217,3 +217,10 @@ def test_a_connection_that_is_cut_is_a_departure():
     departures = Departures()
     assert departures.take(1, "n1", {"said": "lost", "text": "it closed the connection"})
     assert departures.departed[1].how == CUT
+
+
+def test_who_is_set_aside_may_leave():
+    departures = Departures()
+    departures.ignore([2])
+    departures.take(2, "n1", {"said": "lost", "text": "it closed the connection"})
+    assert departures.over(NODES) is None and not departures.missed and 2 in departures.departed

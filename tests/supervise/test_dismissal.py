@@ -11,7 +11,7 @@ class Paper:
     """Rank 0 of three. Rank 2 answers a quit, rank 1 when it ``answers``."""
 
     def __init__(self, answers: bool) -> None:
-        self.rank, self.size, self.answers = 0, 3, answers
+        self.rank, self.size, self.peers, self.answers = 0, 3, (1, 2), answers
         self.heard: list[tuple[int, dict[str, str]]] = []
 
     def send(self, to: int, message: dict[str, str]) -> None:

@@ -126,10 +126,27 @@ def ranks(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
+@_of_run(
+    "coverage.nodes",
+    wanted="every node of the job, to the end",
+    on_fail="mend it, then: railgauge resume RUN, started on all nodes, takes it in again",
+    on_inconclusive="see why, then: railgauge resume RUN, started on all nodes, takes it in again",
+    only=lambda evidence: bool(evidence.manifest.set_aside),
+)
+def nodes(evidence: Evidence) -> Iterator[Finding]:
+    """No node was set aside."""
+    done, count = evidence.node_count, len(evidence.run.whole.manifest.nodes)
+    for each in evidence.manifest.set_aside:
+        when = f"in phase {each.phase}" if each.phase else "before measuring"
+        text = f"set aside {when}, {done} of {count} nodes were measured: {each.reason}"
+        yield Finding(each.subject, False if each.failed else None, text, evidence=each.evidence)
+
+
 @check("coverage.cluster", source=by_profile)
 def cluster(evidence: Evidence) -> Iterator[Finding]:
     """The job spans as many nodes, and ranks a node, as the profile is for."""
-    count, (least, most), gpus = evidence.node_count, evidence.profile.nodes, evidence.profile.gpus
+    count = len(evidence.run.whole.manifest.nodes)
+    (least, most), gpus = evidence.profile.nodes, evidence.profile.gpus
     yield Finding(
         "nodes",
         True if least <= count <= most else None,

@@ -24,7 +24,7 @@ import selectors
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .mpi import Mpi
@@ -136,11 +136,26 @@ class Control:
         self, rank: int = 0, size: int = 1, connections: Mapping[int, Connection] | None = None
     ) -> None:
         self.rank, self.size = rank, size
+        self._leads = rank == 0
+        self._numbers = tuple(range(size))
         self._connections = dict(connections or {})
         self._to_itself: deque[Message] = deque()
         self._selector = selectors.DefaultSelector()
         for peer, connection in self._connections.items():
             self._selector.register(connection.socket, selectors.EVENT_READ, peer)
+
+    @property
+    def peers(self) -> tuple[int, ...]:
+        """The other ranks, those too that are lost."""
+        return tuple(number for number in self._numbers if number != self.rank)
+
+    def renumber(self, numbers: Sequence[int]) -> None:
+        """Of rank 0: call the ranks by these numbers, in order, as the run does that goes on without some of them."""
+        named = dict(zip(self._numbers, numbers, strict=True))
+        self.rank, self._numbers = named[self.rank], tuple(numbers)
+        self._connections = {named[peer]: each for peer, each in self._connections.items()}
+        for peer, each in self._connections.items():
+            self._selector.modify(each.socket, selectors.EVENT_READ, peer)
 
     @property
     def address(self) -> str:
@@ -150,7 +165,7 @@ class Control:
 
     def send(self, to: int, message: Message) -> None:
         """Start sending; returns at once. Nothing is sent to a peer that is lost."""
-        if to == self.rank:
+        if to == self.rank or (self._leads and to == 0):  # to its own supervisor, rank 0 is who leads
             self._to_itself.append(message)
         elif to in self._connections:
             self._connections[to].put(json.dumps(message).encode())
@@ -169,7 +184,7 @@ class Control:
 
     def _messages(self, connection: Connection) -> Iterator[Message]:
         """A peer that sends what is no message is lost, although it has the token."""
-        key = "said" if self.rank == 0 else "do"
+        key = "said" if self._leads else "do"
         for payload in connection.pull():
             try:
                 message = json.loads(payload)
@@ -185,7 +200,7 @@ class Control:
         # a socket that was closed can be found by its key only
         for key in [key for key in self._selector.get_map().values() if key.data == peer]:
             self._selector.unregister(key.fileobj)
-        if self.rank == 0:
+        if self._leads:
             return {"said": "lost", "text": why}
         return {"do": "quit", "lost": f"rank 0 is gone ({why})"}
 

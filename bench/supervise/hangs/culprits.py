@@ -6,6 +6,7 @@ evidence: the call that it never entered, its rails' bytes, its last heartbeat.
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -112,6 +113,11 @@ def name_ranks(ranks: Sequence[Position]) -> str:
     shown = [f"{node} (rank{'s' * (len(own) > 1)} {ranges(own)})" for node, own in nodes.items()]
     more = [f"{len(shown) - SHOWN} more nodes"] * (len(shown) > SHOWN)
     return ", ".join([*shown[:SHOWN], *more])
+
+
+def nodes_in(names: str) -> tuple[str, ...]:
+    """The nodes in what ``name_ranks`` and those who join its names made."""
+    return tuple(dict.fromkeys(re.findall(r"(?:^|, | and )(\S+) \(ranks? ", names)))
 
 
 def silent(positions: Sequence[Position]) -> list[Position]:

@@ -33,17 +33,18 @@ class RankState:
 
 
 def positions(
-    states: Mapping[int, RankState], ranks: Sequence[Rank], cases: Cases, now: float
+    states: Mapping[int, RankState], ranks: Mapping[int, Rank], cases: Cases, now: float, own: int = 0
 ) -> list[Position]:
-    return [_position(ranks[rank], state, cases, now) for rank, state in states.items()]
+    """``ranks``: by their numbers; ``own``: that of rank 0 itself, in a run that goes on without the first node."""
+    return [_position(ranks[rank], state, cases, now, own) for rank, state in states.items()]
 
 
-def _position(rank: Rank, state: RankState, cases: Cases, now: float) -> Position:
+def _position(rank: Rank, state: RankState, cases: Cases, now: float, own: int) -> Position:
     """Ages of what a supervisor reported grow while it is silent.
 
     Rank 0 itself counts as heard at this moment: what it has not heard of itself, it was too busy to hear.
     """
-    silent = 0.0 if rank.rank == 0 else max(0.0, now - state.last_heard)
+    silent = 0.0 if rank.rank == own else max(0.0, now - state.last_heard)
     beat, failed = state.beat, state.failed
     at, age = failed.get("at") or beat, beat.get("age")
     number, case = cases.get(str(at.get("case", "")), (-1, None))

@@ -35,7 +35,7 @@ class Star:
     """Two supervisors in one process: what is sent to the second is handled at once, and it is looked after."""
 
     def __init__(self) -> None:
-        self.rank, self.size = 0, 2
+        self.rank, self.size, self.peers = 0, 2, (1,)
         self.arrived: deque[tuple[int, dict]] = deque()
         self.second = Supervisor(Ray(self), answer, {})
 
@@ -102,7 +102,7 @@ def measure(tmp_path, perftest, monkeypatch):
             chief = Coordinator(star, first, recorder, Limits(), lambda kind, fields: None, ranks=ranks)
             options = Options(profile, tmp_path / "run", ())
             meeting = Meeting("127.0.0.1", addresses={node.name: "127.0.0.1" for node in machines})
-            live = LiveRun(chief, options, watcher or Told(), Plan(()), meeting)
+            live = LiveRun(chief, options, watcher or Told(), Plan(()), meeting=meeting)
             perftest_phase.measure(live, until)
         return load_run(tmp_path / "run")
 

@@ -5,7 +5,15 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.supervise.hangs.culprits import Position, RailState, name_ranks, of_failure, of_hang, unreachable
+from bench.supervise.hangs.culprits import (
+    Position,
+    RailState,
+    name_ranks,
+    nodes_in,
+    of_failure,
+    of_hang,
+    unreachable,
+)
 
 NODES = ("n0", "n0", "n1", "n1", "n2", "n2")
 EVERYONE = tuple(range(6))
@@ -205,3 +213,12 @@ def test_whatever_was_heard_there_is_a_sentence_and_a_culprit_is_one_of_them(fou
     assert again is None or again.names in {name_ranks([position]) for position in found} | {
         name_ranks(unplugged)
     }
+
+
+def test_the_nodes_in_a_list_of_names_are_found_again():
+    assert nodes_in(name_ranks([positions()[i] for i in (0, 3, 5)])) == ("n0", "n1", "n2")
+    assert nodes_in("gpu-1.example (rank 3) and gpu-2.example (ranks 4-5)") == (
+        "gpu-1.example",
+        "gpu-2.example",
+    )
+    assert nodes_in("") == ()

@@ -1,0 +1,134 @@
+"""One sick node costs itself: it is set aside, and the run goes on with the others, planned again for them.
+
+Sick is a node that fails a check which needs no measurement, that reaches no address at which all meet, that breaks
+the same phase twice in a row, or that dies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bench.judge.verdicts import judge
+from bench.model.facts import Node
+from bench.model.profile import Profile
+from bench.model.units import show_some
+from bench.model.verdict import Status, Verdict
+from bench.store import LOGS, SetAside, load
+from bench.supervise.hangs.culprits import Culprits, nodes_in
+from bench.supervise.limits import TRIES, Lost
+
+from .live_run import LiveRun
+from .meeting_address import NoAddress
+from .phases import run_phases
+from .planning import plan_again
+from .resume import Step, remaining
+from .work_orders import prepare
+
+LEAST = 2  # nodes that must be left of several
+
+
+def measure(live: LiveRun, backend: str, steps: Sequence[Step], resumed: bool) -> None:
+    """Run the phases with all nodes, or with those that are left when sick ones were set aside."""
+    chief = live.coordinator
+    chief.examine = lambda why, joined, times: _sick(live, why, times)
+    aside = _by_facts(live, live.nodes if resumed else ())
+    if aside is None:
+        return
+    while True:
+        if aside:
+            steps = set_aside(live, aside)
+        try:
+            prepare(live, backend)
+            run_phases(live, steps)
+            return
+        except NoAddress as error:
+            aside = [SetAside(node, node, reason, True) for node, reason in error.reasons.items()]
+            if not spared(live, list(error.reasons)):
+                raise
+        except Lost as lost:
+            aside = [SetAside(node, node, str(lost), phase=chief.phase) for node in lost.nodes]
+            if not spared(live, lost.nodes):
+                raise
+
+
+def spared(live: LiveRun, nodes: Sequence[str]) -> bool:
+    """Whether the run can go on without ``nodes``."""
+    left = [name for name in live.leads if name not in nodes]
+    return bool(nodes) and not live.options.strict and len(left) >= LEAST
+
+
+def set_aside(live: LiveRun, found: Sequence[SetAside]) -> tuple[Step, ...]:
+    """Go on without these nodes; what the others still have to measure."""
+    chief, recorder = live.coordinator, live.coordinator.recorder
+    manifest = load(recorder.path).whole.manifest
+    recorder.manifest(replace(manifest, set_aside=(*manifest.set_aside, *found)))
+    chief.go_on_without([each.node for each in found])
+    for each in found:
+        live.say(f"{each.node} is set aside: {each.reason}")
+    live.say(f"the run goes on with {len(live.leads)} of {len(manifest.nodes)} nodes")
+    return planned_again(live)
+
+
+def planned_again(live: LiveRun) -> tuple[Step, ...]:
+    """Plan for the nodes that are left; what they still have to measure."""
+    recorder = live.coordinator.recorder
+    live.plan = plan_again(live.options, load(recorder.path))
+    recorder.plan(live.plan)
+    run = load(recorder.path)
+    steps = remaining(run, live.plan)
+    for step in steps:
+        if step.phase.cases:
+            _put_logs_away(recorder.path, step.phase.name)
+    live.watcher.planned(replace(live.plan, phases=tuple(step.phase for step in steps)), run.manifest)
+    return steps
+
+
+def _put_logs_away(folder: Path, phase: str) -> None:
+    """Rename the logs of a phase that is measured again: NCCL's of two jobs in one file are no evidence."""
+    for path in (folder / LOGS).glob(f"{phase}.*.log"):
+        if path.name.removeprefix(f"{phase}.").removesuffix(".log").isdigit():
+            path.rename(path.with_suffix(".before"))
+
+
+def preflight(folder: Path, profile: Profile, nodes: Sequence[Node] = ()) -> list[Verdict]:
+    """FAIL verdicts of the checks that need no measurement; of ``nodes``, what they are now, where a run goes on."""
+    run = load(folder)
+    if nodes:
+        run = replace(run, facts=tuple(nodes), everyone=None)
+    return [
+        verdict for verdict in judge(run, profile, facts_only=True).verdicts if verdict.status is Status.FAIL
+    ]
+
+
+def _by_facts(live: LiveRun, nodes: Sequence[Node]) -> list[SetAside] | None:
+    """The nodes that fail a check before measuring; None where that stops the run, since it concerns all or most."""
+    failed = preflight(live.coordinator.recorder.path, live.profile, nodes)
+    if not failed or live.options.go_on:
+        return []
+    names = list(live.leads)
+    of_node: dict[str, list[Verdict]] = {}
+    for verdict in failed:
+        of_node.setdefault(verdict.subject.partition(" ")[0], []).append(verdict)
+    if {*of_node} <= {*names} and 2 * len(of_node) <= len(names) and spared(live, list(of_node)):
+        return [
+            SetAside(
+                node,
+                node,
+                f"{found[0].subject}: {found[0].measured}",
+                evidence=tuple(each.message for each in found),
+            )
+            for node, found in of_node.items()
+        ]
+    which = f"{show_some(list(of_node), 8)}: " if len(of_node) > 1 else ""
+    live.refuse(f"stopped before measuring: {which}{failed[0].message}; --go-on measures all the same")
+    return None
+
+
+def _sick(live: LiveRun, why: Culprits, times: int) -> Lost | None:
+    """The nodes that broke a phase as often as is enough, while nothing was measured."""
+    nodes = nodes_in(why.names)
+    if times < TRIES or not spared(live, nodes) or 2 * len(nodes) > len(live.leads):
+        return None
+    return Lost(why.reason, why.names, nodes)

@@ -1,0 +1,97 @@
+"""The plan of a run: what was asked for, cut to its time and memory; and the plan of those who are left of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from bench.judge.blame.background import pins
+from bench.judge.expected_plan import expected_phases, without_ranks
+from bench.judge.gpu_of_rank import foreseen
+from bench.measure.perftest.schedule import seconds as verbs_seconds
+from bench.measure.perftest.schedule import why_left
+from bench.model.facts import Node
+from bench.model.measurement import Rank
+from bench.plan import Job, Memory, acceptance, fit, fit_to_budget, job_groups, sweep_cases
+from bench.plan.nightly import short
+from bench.store import Phase, Plan, Run
+
+from .bootstrap import memory
+from .options import Options
+
+
+def make_plan(
+    options: Options,
+    ranks: tuple[Rank, ...],
+    backend: str,
+    room: Memory,
+    nodes: Sequence[Node] = (),
+    gpus: Mapping[int, int | None] | None = None,
+) -> Plan:
+    """The phases that were asked for, without the cases that do not fit."""
+    if options.probe_only:
+        return Plan(())
+    phases, skipped = _phases(options, ranks, backend, nodes, gpus)
+    return replace(fit(phases, backend, room), skipped=tuple(skipped))
+
+
+def _phases(
+    options: Options,
+    ranks: tuple[Rank, ...],
+    backend: str,
+    nodes: Sequence[Node],
+    gpus: Mapping[int, int | None] | None,
+) -> tuple[list[Phase], list[tuple[str, str]]]:
+    """What was asked for, and what is left out of it and why."""
+    if options.sweeps:
+        return [sweep(options, ranks, backend)], []
+    return _accepted(options, ranks, backend, pins(options.profile, ranks, nodes, gpus), nodes)
+
+
+def sweep(options: Options, ranks: Sequence[Rank], backend: str) -> Phase:
+    """What ``run`` or ``soak`` measures."""
+    budget, steady = options.rules.budget, options.rules.window > 0
+    name, title = ("soak", "steady load") if steady else ("run", "the sweep that was asked for")
+    cases = [
+        case
+        for sweep in options.sweeps
+        for case in sweep_cases(name, sweep, job_groups(sweep, ranks, backend))
+    ]
+    each = budget + 1 if steady else budget * 1.3 + 0.1
+    seconds = 0.0 if options.rules.iterations else len(cases) * each + 4
+    return Phase(name, title, tuple(cases), seconds=seconds)
+
+
+def _accepted(
+    options: Options,
+    ranks: tuple[Rank, ...],
+    backend: str,
+    rails: Mapping[str, int],
+    nodes: Sequence[Node],
+) -> tuple[list[Phase], list[tuple[str, str]]]:
+    """The phases of an acceptance run, cut to the time that there is. ``rails``: see ``pins``."""
+    seconds, profile = options.rules.budget, options.profile
+    job = Job(profile, ranks, backend, options.accept, tuple(rails), tuple(rails.values()))
+    if options.nightly:
+        return short(job, options.nightly.budget, seconds)
+    left_out: list[tuple[str, str]] = []
+    if options.accept.budget is not None:
+        job = replace(job, verbs=0.0 if why_left(profile, nodes) else verbs_seconds(len(nodes)))
+        fitted = fit_to_budget(job, options.accept.budget, seconds, time.monotonic() - options.start_time)
+        job, left_out = fitted.job, fitted.left_out
+    phases, skipped = acceptance(job, seconds)
+    return phases, [*left_out, *skipped]
+
+
+def plan_again(options: Options, run: Run) -> Plan:
+    """The plan of the nodes that are left of a run; what was left out of it for want of time stays out."""
+    manifest = run.manifest
+    gpus = foreseen(manifest.ranks, run.nodes, manifest.environment)
+    room = memory(manifest.ranks, run.nodes, manifest.backend, gpus)
+    phases = [sweep(options, manifest.ranks, manifest.backend)] if options.sweeps else expected_phases(run)
+    named = {phase.name for phase in phases}
+    gone = {rank.rank for rank in run.whole.manifest.ranks} - {rank.rank for rank in manifest.ranks}
+    followed = (without_ranks(phase, gone) for phase in run.plan.phases if phase.name not in named)
+    phases += [phase for phase in followed if phase.cases]
+    return replace(fit(phases, manifest.backend, room), skipped=run.plan.skipped)

@@ -1,0 +1,72 @@
+"""A run without the nodes that were set aside: their ranks, facts, counters and every row that they took part in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+
+from bench.model.lines import CounterLine, LeftOut, Loss, Tool, Transfer
+from bench.model.measurement import Measurement
+
+from .run import Run
+
+
+def rest(whole: Run) -> Run:
+    """The run as all but its facts are judged: of the nodes that were not set aside, by the plan that is theirs.
+
+    What was measured before with the others is left out where the plan measures it again without them.
+    """
+    manifest = whole.manifest
+    gone = {each.node for each in manifest.set_aside}
+    if not gone:
+        return whole
+    ranks = tuple(rank for rank in manifest.ranks if rank.node not in gone)
+    numbers = {rank.rank for rank in ranks}
+    planned = {(case.id, group) for case in whole.plan.cases for group in case.groups}
+    found = {(row.case, row.ranks): row for row in whole.measurements if (row.case, row.ranks) in planned}
+    voided = [loss for loss in whole.losses if _is_of(loss, gone)]
+    return replace(
+        whole,
+        manifest=replace(
+            manifest,
+            ranks=ranks,
+            environment={
+                rank: own
+                for rank, own in manifest.environment.items()
+                if rank.isdigit() and int(rank) in numbers
+            },
+        ),
+        facts=tuple(node for node in whole.facts if node.name not in gone),
+        measurements=tuple(_in_order(whole.measurements, found.values())),
+        losses=tuple(loss for loss in whole.losses if loss not in voided),
+        counters=tuple(_without(line, manifest.nodes, gone) for line in whole.counters),
+        verbs=tuple(row for row in whole.verbs if not _names(row) & gone),
+        windows=tuple(row for row in whole.windows if numbers.issuperset(row.ranks)),
+        health=tuple(row for row in whole.health if row.rank in numbers),
+        notes=(*whole.notes, *(loss.reason for loss in voided)),
+        everyone=whole,
+    )
+
+
+def _is_of(loss: Loss, gone: Collection[str]) -> bool:
+    """Whether those that were set aside, and nobody else, are to blame: the others measure it again."""
+    return bool(loss.nodes) and set(loss.nodes) <= set(gone)
+
+
+def _in_order(rows: Iterable[Measurement], kept: Iterable[Measurement]) -> Iterable[Measurement]:
+    chosen = {id(row) for row in kept}
+    return (row for row in rows if id(row) in chosen)
+
+
+def _without(line: CounterLine, names: tuple[str, ...], gone: Collection[str]) -> CounterLine:
+    names = line.nodes or names
+    if len(names) != len(line.snapshots):
+        return line
+    kept = [(name, each) for name, each in zip(names, line.snapshots, strict=True) if name not in gone]
+    return replace(line, nodes=tuple(name for name, _ in kept), snapshots=tuple(each for _, each in kept))
+
+
+def _names(row: Tool | Transfer | LeftOut) -> set[str]:
+    if isinstance(row, Transfer):
+        return {row.sender.node, row.receiver.node}
+    return {row.node} if isinstance(row, Tool) else set()
