@@ -1,10 +1,10 @@
 """Reads torch's flight recorder: which collective each rank entered last, and whether it completed.
 
 torch has two, and what is in one is not in the other. NCCL's own holds every call of ProcessGroupNCCL:
-``_dump_nccl_trace_json`` (2.5), before that the pickled ``_dump_nccl_trace``. The generic one holds gloo's:
-``_dump_fr_trace_json`` (2.8), on a machine with NCCL as well, where it is empty. Both stand in
-``torch._C._distributed_c10d``. Source: torch/csrc/distributed/c10d, TraceUtils.h, FlightRecorder.hpp and
-FlightRecorderDetail.hpp; versions 1.1 (torch 2.2) to 2.10 (torch 2.13) of the dump.
+``_dump_nccl_trace_json``, and pickled ``_dump_nccl_trace``. The generic one holds gloo's: ``_dump_fr_trace_json``
+(2.8), on a machine with NCCL as well, where it is empty. Both stand in ``torch._C._distributed_c10d``. Source:
+torch/csrc/distributed/c10d, FlightRecorder.hpp and FlightRecorderDetail.hpp, and dumps of torch 2.4.1 (version 2.1),
+2.7.1 (2.4) and 2.11.0 (2.10).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import io
 import json
 import pickle
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from bench.model.lines import RecordedCall
-from bench.model.units import show_some
 
 LONGEST = 1 << 26  # bytes of a dump that are looked at: 2000 entries take about 2 MB
 # how many calls are kept, newest name first; torch reads it when the first process group is made
@@ -28,32 +28,31 @@ RECORDERS = (
     ("nccl", "_dump_nccl_trace_json", "_dump_nccl_trace"),
     ("", "_dump_fr_trace_json", "_dump_fr_trace"),
 )
+_MESSAGE = re.compile(r"(send|recv) (\d{1,9})(->|<-)(\d{1,9})")
 
 
 @dataclass(frozen=True)
 class Flight:
-    """What one rank's recorder holds: the newest entry of each group, and the oldest that has not completed.
+    """What one rank's recorder holds, of collectives and of messages apart: each group's newest call, and its oldest
+    that is not over.
 
     On a GPU the host runs ahead: what was entered last is the host's, what is not over is the GPU's.
+
+    last    in the order in which they were entered
+    groups  group -> the ranks of the job in it, where torch recorded them
     """
 
     last: tuple[RecordedCall, ...] = ()
-    version: str = ""
     open: tuple[RecordedCall, ...] = ()
-
-    def of(self, group: str) -> RecordedCall | None:
-        return next((entry for entry in self.last if entry.group == group), None)
-
-    def open_in(self, group: str) -> RecordedCall | None:
-        return next((entry for entry in self.open if entry.group == group), None)
+    groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def and_of(self, other: Flight) -> Flight:
-        """Merge two recordings; this one's entry counts where both know a group."""
-        known = {entry.group for entry in self.last}
+        """Merge two recordings; this one's calls count where both know a group."""
+        known = {call.group for call in self.last}
         return Flight(
-            self.last + tuple(entry for entry in other.last if entry.group not in known),
-            self.version or other.version,
-            self.open + tuple(entry for entry in other.open if entry.group not in known),
+            self.last + tuple(call for call in other.last if call.group not in known),
+            self.open + tuple(call for call in other.open if call.group not in known),
+            {**other.groups, **self.groups},
         )
 
 
@@ -95,32 +94,30 @@ def _first(torch: object, names: Iterable[str]) -> Flight:
 
 
 def _asked(dump: Callable[..., bytes], plain: bool) -> bytes:
-    """Request a dump without stacks, which are slow to collect; torch 2.3's pickle takes no arguments."""
-    if plain:
-        return dump(includeCollectives=True, onlyActive=False)
-    try:
-        return dump(includeCollectives=True, includeStackTraces=False, onlyActive=False)
-    except TypeError:
-        return dump()
+    """Request a dump without stacks, which are slow to collect."""
+    return dump(includeCollectives=True, onlyActive=False, **({} if plain else {"includeStackTraces": False}))
 
 
 def parse(dump: bytes | str) -> Flight:
-    """Parse a dump, JSON or pickle, into each group's newest entry and its oldest open one. Raises NotAFlight."""
+    """Parse a dump, JSON or pickle, into each group's newest calls and its oldest open ones. Raises NotAFlight."""
     data = _data(dump[:LONGEST])
     rows = data.get("entries", []) if isinstance(data, dict) else None
     if not isinstance(data, dict) or not isinstance(rows, list):
         raise NotAFlight("it has no list of entries")
-    # messages that start together have one number, and the entry that ends them is the last with it
-    entries: dict[tuple[str, bool, int], tuple[int, RecordedCall]] = {}
-    for at, row in enumerate(rows):
-        place, entry = _entry(row, at)
-        key = entry.group, entry.pair, entry.number
-        if place >= entries.get(key, (-1, entry))[0]:
-            entries[key] = place, entry
-    ordered = [entry for _, entry in sorted(entries.values(), key=lambda each: each[0])]
-    newest = {entry.group: entry for entry in ordered}
-    oldest = {entry.group: entry for entry in reversed(ordered) if not entry.done}
-    return Flight(tuple(newest.values()), str(data.get("version", "")), tuple(oldest.values()))
+    try:
+        groups = {name: tuple(json.loads(each["ranks"])) for name, each in data.get("pg_config", {}).items()}
+        calls = _calls(rows, groups)
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise NotAFlight(f"an entry is not understood: {error!r}") from error
+    newest: dict[tuple[str, bool], RecordedCall] = {}
+    oldest: dict[tuple[str, bool], RecordedCall] = {}
+    for call in calls:
+        key = call.group, bool(call.peers)
+        newest.pop(key, None)  # so that the newest of all is the last
+        newest[key] = call
+        if not call.done:
+            oldest.setdefault(key, call)
+    return Flight(tuple(newest.values()), tuple(oldest.values()), groups)
 
 
 def _data(dump: bytes | str) -> object:
@@ -142,65 +139,44 @@ class _Plain(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
 
 
-def _entry(row: object, at: int) -> tuple[int, RecordedCall]:
-    """(place, entry). Dumps before 2.0 have one count (``seq_id``), the group as a number, the oldest no place."""
-    try:
-        assert isinstance(row, dict)
-        name, state = str(row["profiling_name"]), row["state"]
-        group = row["process_group"] if "process_group" in row else row["pg_id"]
-        pair = bool(row["is_p2p"]) if "is_p2p" in row else bool(re.search(r"\b(send|recv)\b", name))
-        own = "p2p_seq_id" if pair else "collective_seq_id"
-        number = row[own] if own in row else row["seq_id"]
-        # of NCCL's, one that is retired and not completed ran into its time limit; gloo's are never completed
-        done = state == "completed" or (bool(row["retired"]) and not name.startswith("nccl:"))
-        named = str(group[0]) if isinstance(group, (list, tuple)) and group else str(group)
-        return int(row.get("record_id", at)), RecordedCall(
-            named, int(number), name.rpartition(":")[2], done, pair
-        )
-    except (AssertionError, KeyError, TypeError, ValueError) as error:
-        raise NotAFlight(f"an entry is not understood: {error!r}") from error
+def _calls(rows: Sequence[Mapping[str, Any]], groups: Mapping[str, Sequence[int]]) -> list[RecordedCall]:
+    """The calls of a dump, oldest first.
 
-
-def behind(flights: Mapping[int, Flight], silent: Collection[int] = ()) -> str:
-    """``rank 5 entered all_reduce 12 last, the others all_reduce 13`` of the first group in which ranks differ; "".
-
-    ``silent``: ranks whose recorder told nothing, so that what is said holds of the others alone.
+    Messages that start together are one call: each has an entry that stays "scheduled" for ever, and the entry
+    ``coalesced`` that follows them with their number, which torch does not mark as point-to-point, is their end.
+    Before torch 2.5 a message is counted as a collective, so that collectives of its group are counted on no two
+    ranks alike: their number is 0, which is compared with nothing.
     """
-    more = f"; rank {_ranks(silent)} told nothing" if silent else ""
-    for group in sorted({entry.group for flight in flights.values() for entry in flight.last}):
-        newest = {rank: entry for rank, flight in flights.items() if (entry := flight.of(group))}
-        waiting = {rank: entry for rank, flight in flights.items() if (entry := flight.open_in(group))}
-        pairs = any(entry.pair for entry in newest.values())
-        if told := _each(waiting) if pairs else _collectives(newest, waiting, bool(silent)):
-            return told + more
-    return ""
+    calls: list[RecordedCall] = []
+    uncounted = {row["process_group"][0] for row in rows if row["is_p2p"] and not row["p2p_seq_id"]}
+    for row in rows:
+        call = _call(row, groups)
+        parts: list[RecordedCall] = []
+        if call.name == "coalesced":
+            number = row["p2p_seq_id"] or row["collective_seq_id"]
+            while calls and calls[-1].peers and (calls[-1].group, calls[-1].number) == (call.group, number):
+                parts.insert(0, calls.pop())
+            if not parts:  # older than what the recorder keeps
+                continue
+            peers = tuple(sorted({peer for part in parts for peer in part.peers}))
+            call = replace(parts[0], name=", ".join(part.name for part in parts), peers=peers, done=call.done)
+        elif not call.peers and call.group in uncounted:
+            call = replace(call, number=0)
+        calls.append(call)
+    return calls
 
 
-def _collectives(
-    newest: Mapping[int, RecordedCall], waiting: Mapping[int, RecordedCall], partial: bool
-) -> str:
-    most = max(newest.values(), key=lambda entry: entry.number)
-    late = {rank: entry for rank, entry in newest.items() if entry.number < most.number}
-    if late:
-        least = min(late.values(), key=lambda entry: entry.number)
-        return f"rank {_ranks(late)} entered {least.text} last, the others {most.text}"
-    if not waiting:
-        return ""
-    out = [rank for rank in newest if rank not in waiting]
-    said = f", rank {_ranks(out)} came out of it" if out else ""
-    first = min(waiting.values(), key=lambda entry: entry.number)
-    if first.number < most.number:
-        still = [rank for rank, entry in waiting.items() if entry.number == first.number]
-        who = "all" if len(still) == len(newest) and not partial else f"rank {_ranks(still)}"
-        said += f"; not over: {first.text} of {who}"
-    return f"{f'rank {_ranks(newest)} entered' if partial else 'all have entered'} {most.text}{said}"
-
-
-def _each(waiting: Mapping[int, RecordedCall]) -> str:
-    """The entries to compare. Point-to-point messages are numbered by each rank separately, so they are left out."""
-    told = [f"rank {rank} in {waiting[rank].text}" for rank in sorted(waiting)]
-    return f"not over: {show_some(told)}" if told else ""
-
-
-def _ranks(ranks: Iterable[int]) -> str:
-    return ", ".join(map(str, sorted(ranks)[:8]))
+def _call(row: Mapping[str, Any], groups: Mapping[str, Sequence[int]]) -> RecordedCall:
+    name, group = str(row["profiling_name"]), str(row["process_group"][0])
+    # of NCCL's, one that is retired and not completed ran into its time limit; gloo's are never completed
+    done = row["state"] == "completed" or (bool(row["retired"]) and not name.startswith("nccl:"))
+    name = name.rpartition(":")[2]
+    if not row["is_p2p"]:
+        return RecordedCall(group, int(row["collective_seq_id"]), name, done)
+    found = _MESSAGE.fullmatch(name)
+    if not found:
+        raise ValueError(f"the message {name!r} names no ranks")
+    # torch numbers ranks within the group
+    rank, peer = (groups[group][int(each)] if group in groups else int(each) for each in found.group(2, 4))
+    number = int(row["p2p_seq_id"] or row["collective_seq_id"])
+    return RecordedCall(group, number, f"{found[1]} {rank}{found[3]}{peer}", done, (peer,))

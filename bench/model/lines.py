@@ -108,21 +108,22 @@ class Hang:
 
 @dataclass(frozen=True)
 class RecordedCall:
-    """One collective or message of a rank: its number among its group's, its name, whether it is over.
+    """One collective of a rank, or messages that it started together: whether it is over.
 
-    Messages between two ranks (``pair``) are counted apart from collectives, by each rank for itself.
+    number  among its group's collectives, or among the rank's own messages there; 0: not known
+    peers   ranks that the messages go to or come from; none: a collective
     """
 
     group: str
     number: int
     name: str
     done: bool
-    pair: bool = False
+    peers: tuple[int, ...] = ()
 
     @property
     def text(self) -> str:
-        """``all_reduce 6``."""
-        return f"{self.name} {self.number}"
+        """``all_reduce 6``; ``recv 0<-1, send 0->1``."""
+        return self.name if self.peers or not self.number else f"{self.name} {self.number}"
 
 
 @dataclass(frozen=True)

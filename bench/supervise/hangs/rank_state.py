@@ -70,7 +70,7 @@ def _position(rank: Rank, state: RankState, cases: Cases, now: float, own: int) 
 
 def flight_of(message: Message) -> Flight:
     """A rank's flight recorder, as its worker sent it."""
-    return load(Flight, {"last": message["last"], "open": message["open"]})
+    return load(Flight, message)
 
 
 def record(found: Sequence[Position]) -> tuple[LastSeen, ...]:

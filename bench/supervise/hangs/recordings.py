@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.measure.flight_recorder import behind
 from bench.model.lines import FlightRecord, RasReport
 from bench.nccl.environment import effective
 from bench.probe.environment import environment, home
@@ -13,14 +12,15 @@ from bench.store import Recorder
 
 from . import nccl_ras
 from .rank_state import RankState
+from .recorded_waits import describe_waits
 
 
 def flights(recorder: Recorder, phase: str, states: Mapping[int, RankState]) -> str:
-    """Which collective each rank entered last, by torch's flight recorder; "" where it holds nothing."""
+    """Which ranks have not entered the call that others wait in, by torch's flight recorder; "" where none waits."""
     found = {rank: state.flight for rank, state in states.items() if state.flight.last}
     for rank, flight in found.items():
         recorder.add(FlightRecord(phase, rank, flight.last, flight.open))
-    text = behind(found, [rank for rank in states if rank not in found])
+    text = describe_waits(found, [rank for rank in states if rank not in found])
     return f"torch's recorder: {text}" if text else ""
 
 

@@ -16,7 +16,7 @@ from bench.supervise.limits import Limits
 from bench.supervise.supervisor import Supervisor
 from test_nccl_ras import MISMATCH, served
 
-ENTRY = {"group": "0", "number": 9, "name": "all_reduce", "done": False, "pair": False}
+ENTRY = {"group": "0", "number": 7, "name": "all_reduce", "done": False}
 
 
 class Lines:
@@ -41,7 +41,7 @@ def coordinator(backend: str, base: dict[str, str]) -> Coordinator:
     )
     chief.phase = "collectives"
     chief._states = {
-        rank: RankState(flight=flight_of({"last": [ENTRY], "open": [{**ENTRY, "number": 7}]}))
+        rank: RankState(flight=flight_of({"last": [{**ENTRY, "number": 9}], "open": [ENTRY]}))
         for rank in range(2)
     }
     return chief
@@ -53,7 +53,7 @@ def test_ras_is_asked_where_the_profile_puts_it():
     chief = coordinator("nccl", {"NCCL_RAS_ADDR": "127.0.0.1:1"})
     told = chief._recordings({"NCCL_RAS_ADDR": address})
     thread.join(60)
-    assert "torch's recorder: all have entered all_reduce 9; not over: all_reduce 7 of all" in told
+    assert "torch's recorder: all ranks have entered all_reduce 7; it is not over on ranks 0-1" in told
     assert "NCCL's RAS: rank 0 (GPU 0 of 172.16.64.210) has launched" in told
     assert [line["kind"] for line in chief.recorder.kept] == ["flight", "flight", "ras"]
     assert chief.recorder.kept[0]["open"][0]["number"] == 7
@@ -75,7 +75,7 @@ def test_what_a_job_in_trouble_said_of_itself_in_time_is_kept(monkeypatch):
 def test_a_rank_without_a_recording_is_named_as_one():
     chief = coordinator("gloo", {})
     chief._states[1] = RankState()
-    assert chief._recordings({}).endswith("; rank 1 told nothing")
+    assert chief._recordings({}).endswith("; nothing was heard of rank 1")
 
 
 def test_without_a_service_the_reason_is_kept_and_gloo_is_not_asked():
