@@ -22,11 +22,10 @@ from bench.model.lines import DrawnReports
 from bench.model.profile import Profile
 from bench.model.typed_json import decode, encode, to_json
 from bench.store import VERDICTS, Run, RunError, read_file, write_file
-from bench.store.files import LARGEST_FILE
+from bench.store.files import DRAWN, LARGEST_FILE
 
 from .text_cache import cached
 
-STAMP = "drawn.json"
 CHARTS = "charts"
 PAGE = "report.html"
 REPORTS = (PAGE, "report.md", "rows.csv")
@@ -38,14 +37,14 @@ def evidence(folder: Path) -> str:
     """Digest of a run folder without the files derived from it. Take it before the folder is read: a file that is
     written meanwhile then outdates the stamp, and the page is drawn again.
     """
-    made = {folder / name for name in (*REPORTS, VERDICTS, STAMP)}
+    made = {folder / name for name in (*REPORTS, VERDICTS, DRAWN)}
     return _digest(folder, (file for file in _files(folder, CHARTS) if file not in made))
 
 
 def is_current(run: Run, profile: Profile, digest: str) -> bool:
     """Whether the reports of ``run``, whose ``evidence`` is ``digest``, exist and are as they would be drawn."""
     try:
-        stamp = decode(DrawnReports, read_file(run.path, STAMP))
+        stamp = decode(DrawnReports, read_file(run.path, DRAWN))
         sealed = hmac.compare_digest(stamp.seal.encode(), _seal(run, profile, digest, stamp.files).encode())
         return sealed and PAGE in stamp.files and stamp.files == _written(run.path, stamp.files)
     except (RunError, ValueError):
@@ -56,7 +55,7 @@ def mark(run: Run, profile: Profile, digest: str, names: Iterable[str]) -> None:
     """Stamp the files ``names`` of the run's folder, which were just drawn from the evidence with this digest."""
     files = _written(run.path, names)
     seal = _seal(run, profile, digest, files)
-    write_file(run.path, STAMP, encode(DrawnReports(files, seal)) + b"\n")
+    write_file(run.path, DRAWN, encode(DrawnReports(files, seal)) + b"\n")
 
 
 def _seal(run: Run, profile: Profile, digest: str, files: Mapping[str, str]) -> str:

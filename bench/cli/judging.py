@@ -136,7 +136,7 @@ def schema(file: str | None) -> None:
     """
     import json
 
-    from bench.store.kinds import FILES
+    from bench.store.schema import FILES
     from bench.store.schema import schema as of
 
     if file is not None and file not in FILES:

@@ -20,9 +20,14 @@ from .units import show_size
 class Case:
     """One thing to measure: a collective, a size and how, on every group of ranks at the same time.
 
-    ``size`` is bytes as nccl-tests counts them, already rounded; ``count`` is the elements of one block
-    (per rank for gather-like collectives). ``groups`` are disjoint; the ranks in none of them stand by.
-    ``rail`` is "" (as the backend chooses), "own" (every rank on the rail of its local rank) or a name.
+    size        bytes as nccl-tests counts them, already rounded
+    count       elements of one block (per rank for gather-like collectives)
+    groups      lists of ranks, disjoint; the ranks in none of them stand by
+    dtype, op   element type; reduction, "none" where nothing is reduced
+    root        rank of the group that sends or receives alone; -1 where there is none
+    placement   "out" or "in" place
+    algorithm   that NCCL is forced to use, or how it is called; "auto": as NCCL chooses
+    rail        "" (as the backend chooses), "own" (every rank on the rail of its local rank) or a name
     """
 
     id: str

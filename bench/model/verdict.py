@@ -81,7 +81,16 @@ class Bound:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One judgement, in five parts: subject, measured, wanted, by whom, next step."""
+    """One judgement, in five parts: subject, measured, wanted, by whom, next step.
+
+    check      the name of the check, such as rails.link_rate
+    subject    what is judged: a cluster, node, port or case
+    measured   what was found, in words; ``value``: the same as a number in base units
+    wanted     what should be, in words; ``bound``: the same as a number in base units
+    source     who says so
+    next_step  what to do next, or the command to run
+    evidence   lines that show it
+    """
 
     check: str
     subject: str

@@ -22,6 +22,7 @@ MANIFEST, FACTS, PLAN, JOURNAL = "manifest.json", "facts.jsonl", "plan.json", "j
 COUNTERS, VERDICTS, LOGS = "counters.jsonl", "verdicts.json", "logs"
 VERBS = "verbs.jsonl"
 HISTORY = "history.json"
+DRAWN = "drawn.json"  # which reports were drawn, and from what
 HEALTH = "health.jsonl"
 NOT_TRIED = "not tried"  # how the reason of a loss begins that nobody ever began to measure
 UNWRITTEN = (

@@ -76,8 +76,16 @@ class SetAside:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What was asked for and where it ran: in the folder, all ``ranks`` that were started, those of nodes that were
-    ``set_aside`` too. ``environment``: rank → allowed variables.
+    """What was asked for and where it ran.
+
+    id            the name of the folder
+    command       the words of the command line, without secrets
+    profile_name, profile_text  the profile as it was used
+    launcher      what started the ranks, "import" of other tools' results
+    backend       nccl, gloo, none or verbs
+    ranks         all that were started, those of nodes that were ``set_aside`` too
+    versions      library → version
+    environment   rank → the variables that are on the allow-list
     """
 
     id: str

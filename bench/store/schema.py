@@ -2,33 +2,64 @@
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+import re
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
+from bench.model.lines import DrawnReports, HeardBroadcasts
 from bench.model.timings import Blocks, Seconds
+from bench.probe.fabric.run_tools import ToolAnswer
 
-from .files import JOURNAL
-from .kinds import FILES
+from . import kinds
+from .files import DRAWN, FABRIC, HISTORY, JOURNAL, LOGS, WIRING
+from .history.nights import SavedPast
+from .seal import SEAL
 
 TIMES = {"type": "array", "items": {"type": "number", "exclusiveMinimum": 0, "description": "seconds"}}
+Seal = Annotated[
+    str, Meta(pattern="^[0-9a-f]{64}$", description="HMAC-SHA256 of manifest and plan by the user's key")
+]
+FILES: dict[str, Any] = kinds.FILES | {
+    HISTORY: SavedPast,
+    SEAL: tuple[Seal, Seal],  # as manifest and plan are, and as they will be once the next of them is written
+    DRAWN: DrawnReports,
+    f"{LOGS}/{FABRIC}": tuple[ToolAnswer, ToolAnswer, ToolAnswer],
+    f"{LOGS}/{WIRING}": dict[str, HeardBroadcasts],
+}
+# how a docstring describes a field: on a line of its own, or in a few words behind its name
+_LISTED = re.compile(r"^(\w+(?:, \w+)*)  +(\S.*(?:\n {4,}\S.*)*)", re.MULTILINE)
+_INLINE = re.compile(r"``(\w+)``(?::| is| are)\s+([^;`]+?)(?=[;.]|$)")
 
 
 def schema(name: str) -> dict[str, Any]:
     """Of a file, or of each line of one that ends in ``.jsonl``."""
     found = FILES[name]
-    kinds = {} if isinstance(found, type) else {line.__name__: kind for kind, line in found.items()}
-    classes = [found] if isinstance(found, type) else [*found.values()]
+    lines = {line.__name__: kind for kind, line in found.items()} if isinstance(found, dict) else {}
+    classes = [*found.values()] if lines else [found]
     refs, parts = msgspec.json.schema_components(classes, schema_hook=_hook, ref_template="#/$defs/{name}")
-    for part, kind in kinds.items():
+    for part in parts.values():
+        _describe(part)
+    for part, kind in lines.items():
         head: dict[str, Any] = {"kind": {"const": kind}}
         if name == JOURNAL:
             head["time"] = {"type": "number", "description": "seconds since 1970"}
         parts[part]["properties"] = head | parts[part]["properties"]
         parts[part]["required"] = [*head, *parts[part]["required"]]
-    whole = {"oneOf": [*refs]} if kinds else refs[0]
+    whole = {"oneOf": [*refs]} if lines else refs[0]
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": name}
     return {**dialect, **whole, "$defs": parts}
+
+
+def _describe(part: dict[str, Any]) -> None:
+    """Add to each field what the docstring of its class says of it."""
+    about, fields = inspect.cleandoc(part.get("description", "")), part.get("properties", {})
+    part["description"] = about
+    for names, text in (*_LISTED.findall(about), *_INLINE.findall(about)):
+        for field in (fields[name] for name in names.split(", ") if name in fields):
+            field.setdefault("description", " ".join(text.split()))
 
 
 def _hook(kind: type) -> dict[str, Any]:

@@ -33,7 +33,7 @@ import json, sys
 from pathlib import Path
 import os
 from bench.run.join import take_part
-from bench.launch import place
+from bench.launch import launch_context
 from bench.measure.loop import TimingRules
 from bench.run.options import Options
 from bench.plan import Request
@@ -45,7 +45,7 @@ options = Options(
     rules=TimingRules(precision=precision, budget=budget, iterations=count),
     sweeps=tuple(Request("all_reduce", size, size) for size in sizes),
 )
-sys.exit(take_part(options, place(os.environ), Terminal(quiet=True)))
+sys.exit(take_part(options, launch_context(os.environ), Terminal(quiet=True)))
 """
 
 

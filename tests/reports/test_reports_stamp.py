@@ -94,7 +94,7 @@ def test_a_pipe_and_a_link_are_not_read(folder, make):
     assert stamp._of_file(folder / "odd") == "none"
 
 
-@pytest.mark.parametrize("name", ["report.html", "charts/a.svg", stamp.STAMP])
+@pytest.mark.parametrize("name", ["report.html", "charts/a.svg", stamp.DRAWN])
 @pytest.mark.parametrize("how", ["gone", "changed"])
 def test_a_report_that_is_not_as_it_was_written_is_drawn_again(folder, name, how, counted):
     if how == "gone":
@@ -156,9 +156,9 @@ def test_another_version_of_what_draws_another_page(folder, counted, monkeypatch
 
 def test_a_stamp_of_somebody_else_is_not_believed(folder, counted, monkeypatch, tmp_path):
     (folder / "report.html").write_text("<p>all is well")
-    told = json.loads((folder / stamp.STAMP).read_text())
+    told = json.loads((folder / stamp.DRAWN).read_text())
     told["files"]["report.html"] = stamp._of_file(folder / "report.html")
-    (folder / stamp.STAMP).write_text(json.dumps(told))
+    (folder / stamp.DRAWN).write_text(json.dumps(told))
     draw(folder)
     assert len(counted) == 2
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another user"))
@@ -185,7 +185,7 @@ def test_what_is_written_while_a_folder_is_read_makes_the_stamp_an_old_one(folde
     "text", ["", "[]", "{}", '{"files": [], "seal": ""}', '{"files": {}, "seal": 1}', "\0"]
 )
 def test_a_damaged_stamp_costs_a_drawing_and_nothing_else(folder, text, counted):
-    (folder / stamp.STAMP).write_text(text)
+    (folder / stamp.DRAWN).write_text(text)
     draw(folder)
     assert len(counted) == 2
 
@@ -200,7 +200,7 @@ def test_without_a_place_for_the_key_every_report_is_drawn(folder, counted, monk
 
 def test_the_verdicts_and_the_stamp_are_no_evidence(folder):
     seen = reports.evidence(folder)
-    for name in ("verdicts.json", stamp.STAMP, "report.html", "charts/a.svg"):
+    for name in ("verdicts.json", stamp.DRAWN, "report.html", "charts/a.svg"):
         (folder / name).write_text("other")
     assert reports.evidence(folder) == seen
     assert Path(folder / "verdicts.json").exists()
