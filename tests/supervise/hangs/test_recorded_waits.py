@@ -85,11 +85,9 @@ def test_a_stuck_exchange_is_told_before_the_call_in_which_others_wait_for_its_r
 
 def test_a_sender_that_waits_elsewhere_may_have_sent():
     """A small message leaves its sender before it arrives."""
-    flights = {
-        0: sent(0, 1, False),
-        1: flight(*sent(1, 0, True).last, RecordedCall("0", 6, "all_reduce", False)),
-    }
-    assert describe_waits(flights) == "all ranks have entered all_reduce 6; it is not over on rank 1"
+    waits = RecordedCall("0", 6, "all_reduce", False)
+    sender = Flight((*sent(1, 0, True).last, waits), (waits,), {"0": (0, 1)})
+    assert describe_waits({0: sent(0, 1, False), 1: sender}) == "rank 0 waits in send 0->1"
 
 
 def test_collectives_without_a_number_are_not_compared():
