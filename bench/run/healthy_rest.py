@@ -6,8 +6,10 @@ the same phase twice in a row, or that dies.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 from bench.judge.verdicts import judge
@@ -21,6 +23,7 @@ from bench.supervise.limits import TRIES, Lost
 
 from .live_run import LiveRun
 from .meeting_address import NoAddress
+from .pair_trial import sick_nodes
 from .phases import run_phases
 from .planning import plan_again
 from .resume import Step, remaining
@@ -32,7 +35,7 @@ LEAST = 2  # nodes that must be left of several
 def measure(live: LiveRun, backend: str, steps: Sequence[Step], resumed: bool) -> None:
     """Run the phases with all nodes, or with those that are left when sick ones were set aside."""
     chief = live.coordinator
-    chief.examine = lambda why, joined, times: _sick(live, why, times)
+    chief.examine = lambda why, joined, times: _sick(live, why, joined, times)
     aside = _by_facts(live, live.nodes if resumed else ())
     if aside is None:
         return
@@ -41,6 +44,9 @@ def measure(live: LiveRun, backend: str, steps: Sequence[Step], resumed: bool) -
             steps = set_aside(live, aside)
         try:
             prepare(live, backend)
+            # where the rails are no interfaces, TCP tells nothing of them: then pairs are tried when a join fails
+            if live.profile.rails.interfaces and (found := _by_trial(live)):
+                raise found
             run_phases(live, steps)
             return
         except NoAddress as error:
@@ -49,8 +55,18 @@ def measure(live: LiveRun, backend: str, steps: Sequence[Step], resumed: bool) -
                 raise
         except Lost as lost:
             aside = [SetAside(node, node, str(lost), phase=chief.phase) for node in lost.nodes]
+            aside = lost.aside if isinstance(lost, SickNodes) else aside
             if not spared(live, lost.nodes):
                 raise
+
+
+class SickNodes(Lost):
+    """What trying the pairs of nodes showed."""
+
+    def __init__(self, aside: list[SetAside]) -> None:
+        names = [each.node for each in aside]
+        super().__init__("; ".join(each.reason for each in aside), ", ".join(names), names)
+        self.aside = aside
 
 
 def spared(live: LiveRun, nodes: Sequence[str]) -> bool:
@@ -110,7 +126,8 @@ def _by_facts(live: LiveRun, nodes: Sequence[Node]) -> list[SetAside] | None:
     names = list(live.leads)
     of_node: dict[str, list[Verdict]] = {}
     for verdict in failed:
-        of_node.setdefault(verdict.subject.partition(" ")[0], []).append(verdict)
+        for name in _meant(verdict, live) or [""]:
+            of_node.setdefault(name, []).append(verdict)
     if {*of_node} <= {*names} and 2 * len(of_node) <= len(names) and spared(live, list(of_node)):
         return [
             SetAside(
@@ -121,13 +138,44 @@ def _by_facts(live: LiveRun, nodes: Sequence[Node]) -> list[SetAside] | None:
             )
             for node, found in of_node.items()
         ]
-    which = f"{show_some(list(of_node), 8)}: " if len(of_node) > 1 else ""
+    which = f"{show_some([*filter(None, of_node)], 8)}: " if len(of_node) > 1 else ""
     live.refuse(f"stopped before measuring: {which}{failed[0].message}; --go-on measures all the same")
     return None
 
 
-def _sick(live: LiveRun, why: Culprits, times: int) -> Lost | None:
-    """The nodes that broke a phase as often as is enough, while nothing was measured."""
+def _by_trial(live: LiveRun) -> SickNodes | None:
+    """The nodes that others cannot reach, or that cannot reach them."""
+    if len(live.leads) <= LEAST or live.options.strict:
+        return None
+    found = sick_nodes(live)
+    return SickNodes(found) if spared(live, [each.node for each in found]) else None
+
+
+def _meant(verdict: Verdict, live: LiveRun) -> list[str]:
+    """The node that a verdict names. Of two with the same address, the one whose other addresses end otherwise."""
+    words = re.findall(r"[^\s,]+", verdict.subject)
+    named = [word for word in dict.fromkeys(words) if word in live.leads]
+    if len(named) < 2:
+        return named if words[:1] == named else []
+    after = dict(pairwise(words))
+    strange = [node.name for node in live.nodes if node.name in named and _strange(node, after[node.name])]
+    return strange if len(strange) == 1 else named
+
+
+def _strange(node: Node, device: str) -> bool:
+    """Whether no other interface of the node has an address with the same last part as this one's."""
+    ends = {
+        each.name: {text.partition("/")[0].rpartition(".")[2] for text in each.addresses or ()}
+        for each in node.interfaces
+    }
+    others = set[str]().union(*(own for name, own in ends.items() if name != device))
+    return not ends.get(device, set()) & others
+
+
+def _sick(live: LiveRun, why: Culprits, joined: bool, times: int) -> Lost | None:
+    """The nodes that keep others from joining, or that broke a phase twice in a row, while nothing was measured."""
+    if not joined and (found := _by_trial(live)):
+        return found
     nodes = nodes_in(why.names)
     if times < TRIES or not spared(live, nodes) or 2 * len(nodes) > len(live.leads):
         return None

@@ -13,6 +13,7 @@ from bench import __version__
 from bench.judge.expected_plan import expected_phases
 from bench.judge.verdicts import judge
 from bench.model import typed_json
+from bench.model.facts import Interface, Node
 from bench.model.verdict import Status
 from bench.plan import Memory
 from bench.run import healthy_rest
@@ -21,7 +22,7 @@ from bench.run.meeting_address import Meeting, NoAddress
 from bench.run.options import Options
 from bench.run.planning import make_plan
 from bench.run.resume import Step
-from bench.store import LOGS, Loss, Manifest, Recorder, load, write_file
+from bench.store import LOGS, Loss, Manifest, Recorder, SetAside, load, write_file
 from bench.supervise.hangs.culprits import Culprits
 from bench.supervise.limits import Lost
 from test_transfers import MADE
@@ -91,8 +92,10 @@ def measure(tmp_path, monkeypatch):
 
     monkeypatch.setattr(healthy_rest, "prepare", prepare)
 
-    def measured(trouble=None, no_address=None, failed=(), **more):
+    def measured(trouble=None, no_address=None, failed=(), trial=(), **more):
         meetings[:] = [no_address] if no_address else []
+        trials = [list(trial)]
+        monkeypatch.setattr(healthy_rest, "sick_nodes", lambda live: trials.pop() if trials else [])
         profile = MADE
         options = Options(profile, tmp_path / "run", ("railgauge", "accept"), **more)
         machines = tuple(roomy(made_nodes.node(number)) for number in range(4))
@@ -192,14 +195,58 @@ def test_a_run_ends_where_the_others_cannot_go_on(measure, nodes, more):
         measure({"collectives": Lost("gone", "", nodes)}, **more)
 
 
+def test_a_node_that_others_do_not_reach_is_set_aside_with_the_rail_before_anything_is_measured(measure):
+    found = SetAside("n2", "n2 eth1", "eth1: 10.0.1.12 is not reached from n0", True)
+    run, _, profile = measure(trial=[found])
+    assert run.manifest.set_aside == (found,)
+    (verdict,) = [each for each in judge(run, profile).verdicts if each.check == "coverage.nodes"]
+    assert (verdict.subject, verdict.status) == ("n2 eth1", Status.FAIL)
+
+
+def test_pairs_are_tried_when_a_join_fails_and_not_when_a_measurement_does(monkeypatch):
+    found = SetAside("n2", "n2 eth1", "eth1: 10.0.1.12 is not reached from n0", True)
+    monkeypatch.setattr(healthy_rest, "sick_nodes", lambda live: [found])
+    live = LiveRun(SimpleNamespace(ranks=WHERE), Options(MADE, None, ()), Told(), None)  # type: ignore[arg-type]
+    why = Culprits("n0 (rank 0) did not join", "n0 (rank 0)")
+    lost = healthy_rest._sick(live, why, False, 1)
+    assert lost is not None and lost.nodes == ("n2",)
+    assert healthy_rest._sick(live, why, True, 1) is None
+    live.options = replace(live.options, strict=True)
+    assert healthy_rest._sick(live, why, False, 1) is None
+
+
+@pytest.mark.parametrize(
+    ("subject", "meant"),
+    [
+        ("n2 eth1", ["n2"]),
+        ("all nodes", []),
+        ("rails n2 eth1", []),
+        ("n1 eth1 and n2 eth1", ["n2"]),
+        ("n0 GPU 3 and n1 GPU 3", ["n0", "n1"]),
+    ],
+)
+def test_of_two_nodes_with_one_address_the_odd_one_is_meant(subject, meant):
+    def machine(name, *addresses):
+        faces = (Interface(f"eth{at}", addresses=(each,)) for at, each in enumerate(addresses))
+        return Node(name, interfaces=tuple(faces))
+
+    nodes = (
+        machine("n0", "10.0.0.10/24", "10.0.1.10/24"),
+        machine("n1", "10.0.0.11/24", "10.0.1.11/24", "10.0.2.11/24"),
+        machine("n2", "10.0.0.12/24", "10.0.1.11/24", "10.0.2.12/24"),
+    )
+    live = LiveRun(SimpleNamespace(ranks=WHERE), Options(MADE, None, ()), Told(), None, nodes)  # type: ignore[arg-type]
+    assert healthy_rest._meant(runs_verdict(subject), live) == meant
+
+
 def test_a_node_that_breaks_a_phase_twice_in_a_row_is_sick():
     chief = SimpleNamespace(ranks=WHERE)
     live = LiveRun(chief, Options(MADE, None, ()), Told(), None)  # type: ignore[arg-type]
     why = Culprits("n2 (rank 4): its worker was killed", "n2 (rank 4)")
-    assert healthy_rest._sick(live, why, 1) is None
-    found = healthy_rest._sick(live, why, 2)
+    assert healthy_rest._sick(live, why, True, 1) is None
+    found = healthy_rest._sick(live, why, True, 2)
     assert found is not None and found.nodes == ("n2",)
-    assert healthy_rest._sick(live, Culprits("nobody knows", ""), 2) is None
+    assert healthy_rest._sick(live, Culprits("nobody knows", ""), True, 2) is None
 
 
 def test_what_most_nodes_have_is_not_a_fault_of_theirs(monkeypatch):

@@ -1,0 +1,113 @@
+"""Every node tries every other on every rail by TCP: who cannot be reached from where, and whose fault that is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+from uuid import uuid4
+
+from bench.model.typed_json import to_json
+from bench.model.units import show_some
+from bench.probe.reachability import Target, Try
+from bench.store import SetAside
+
+from .live_run import LiveRun
+
+LIMIT = 60.0  # seconds for every node to try all the others, at most 200 at a time
+
+
+class Broken(NamedTuple):
+    """``source`` does not reach ``address`` of ``node``, on ``device``."""
+
+    source: str
+    node: str
+    device: str
+    address: str
+    reason: str
+
+
+def sick_nodes(live: LiveRun) -> list[SetAside]:
+    """The nodes without which every other pair reaches each other, with who could not reach what."""
+    return culprits(_tried(live), list(live.leads))
+
+
+def _tried(live: LiveRun) -> list[Broken]:
+    """Every pair of nodes that does not reach each other on a rail, or where the workers meet."""
+    chief, leads, job = live.coordinator, live.leads, uuid4().hex
+    where = {node.name: _addresses(live, node.name) for node in live.nodes if node.name in leads}
+    each = {
+        leads[name]: {"addresses": list(own.values()), "greeting": f"{job} {name}"}
+        for name, own in where.items()
+    }
+    opened = chief.ask("listen", list(each), LIMIT, each)
+    targets = [
+        (name, device, Target(address, opened[leads[name]]["ports"][address], f"{job} {name}"))
+        for name, own in where.items()
+        for device, address in own.items()
+        if address in opened[leads[name]]["ports"]
+    ]
+    others = {name: [row for row in targets if row[0] != name] for name in where}
+    wanted = {leads[name]: {"targets": to_json([row[2] for row in rows])} for name, rows in others.items()}
+    answers = chief.ask("reach", list(wanted), LIMIT, wanted)
+    return [
+        Broken(name, node, device, target.address, tried.reason)
+        for name, rows in others.items()
+        for (node, device, target), tried in zip(
+            rows, (Try(*each) for each in answers[leads[name]]["tries"]), strict=True
+        )
+        if not tried.source
+    ]
+
+
+def _addresses(live: LiveRun, name: str) -> dict[str, str]:
+    """Rail -> its first address on this node; where rails are no interfaces, where the workers meet."""
+    (node,) = [each for each in live.nodes if each.name == name]
+    rails = live.profile.rails.interfaces
+    found = {
+        each.name: each.addresses[0].partition("/")[0]
+        for each in node.interfaces
+        if each.name in rails and each.addresses
+    }
+    if not rails and name in live.meeting.addresses:
+        found[live.meeting.interfaces[name]] = live.meeting.addresses[name]
+    return found
+
+
+def culprits(broken: Sequence[Broken], names: Sequence[str]) -> list[SetAside]:
+    """The nodes that most of the broken pairs share, one after the other; none where no node stands out."""
+    found, left = list[SetAside](), list(broken)
+    while left:
+        peers = {
+            name: {row.source if row.node == name else row.node for row in left if name in row[:2]}
+            for name in names
+        }
+        order = Counter({name: len(each) for name, each in peers.items()}).most_common(2)
+        (worst, count), (_, next_count) = order
+        if count == next_count or 2 * count < len(names) - 1 - len(found):
+            return found
+        own = [row for row in left if worst in row[:2]]
+        found.append(_set_aside(worst, own))
+        left = [row for row in left if row not in own]
+    return found
+
+
+def _set_aside(node: str, broken: Sequence[Broken]) -> SetAside:
+    devices = sorted({row.device for row in broken})
+    evidence = tuple(_sentences(node, broken))
+    return SetAside(node, f"{node} {', '.join(devices)}", "; ".join(evidence[:2]), True, evidence=evidence)
+
+
+def _sentences(node: str, broken: Sequence[Broken]) -> Iterator[str]:
+    """``eth1: n0, n1 and n3 do not reach 198.18.1.12 (no answer within 1 s)``."""
+    to: dict[tuple[str, str, str], list[str]] = {}
+    by: dict[tuple[str, str], list[str]] = {}
+    for row in broken:
+        if row.node == node:
+            to.setdefault((row.device, row.address, row.reason), []).append(row.source)
+        else:
+            by.setdefault((row.device, row.reason), []).append(f"{row.address} of {row.node}")
+    for (device, address, reason), names in to.items():
+        yield f"{device}: {address} is not reached from {show_some(names, 8)} ({reason})"
+    for (device, reason), places in by.items():
+        yield f"{device}: it does not reach {show_some(places, 4)} ({reason})"
