@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 from bench.model.counters import Delta, Snapshot, grown_between
 from bench.model.facts import Node
+from bench.model.lines import CounterLine
 from bench.store import Run
+
+WHOLE, QUIET = "the whole run", "quiet"  # names of windows that are no phase's
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,30 @@ def windows(run: Run) -> tuple[tuple[CounterWindow, ...], tuple[Gap, ...]]:
             gaps.append(Gap(phase, "all nodes", f"no counters were recorded {which} phase {phase}"))
             continue
         _pair(run, phase, before[0], after[-1], found, gaps)
+    return tuple(found), tuple(gaps)
+
+
+def whole_run(run: Run) -> tuple[CounterWindow, ...]:
+    """Each node from the first reading to the last: what happened between two phases is in no other window.
+
+    () of a run that was resumed: nobody looked after its nodes in between.
+    """
+    return () if run.manifest.settings.resumed else _between(run, WHOLE, run.counters)[0]
+
+
+def quiet(run: Run) -> dict[str, CounterWindow]:
+    """Node → its counters over the seconds before the first phase, in which nothing was measured."""
+    lines = [line for line in run.counters if line.phase == QUIET]
+    return {window.node.name: window for window in _between(run, QUIET, lines)[0]}
+
+
+def _between(
+    run: Run, name: str, lines: Sequence[CounterLine]
+) -> tuple[tuple[CounterWindow, ...], tuple[Gap, ...]]:
+    found: list[CounterWindow] = []
+    gaps: list[Gap] = []
+    if len(lines) > 1:
+        _pair(run, name, lines[0].snapshots, lines[-1].snapshots, found, gaps)
     return tuple(found), tuple(gaps)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from uuid import uuid4
 
+from bench.judge.counter_windows import QUIET
 from bench.model.typed_json import encode
 from bench.plan import AFTER, COUNTERS
 from bench.plan.names import FIRST
@@ -16,6 +18,8 @@ from .followups import follow_up
 from .live_run import LiveRun
 from .resume import Step
 
+QUIET_SECONDS = 2.0  # long enough for storage that is in use to show
+
 
 def run_phases(live: LiveRun, steps: Sequence[Step]) -> None:
     """Measure what is left of each phase, and what follows from it."""
@@ -23,6 +27,8 @@ def run_phases(live: LiveRun, steps: Sequence[Step]) -> None:
     until = options.start_time + options.accept.budget if options.accept.budget else None
     if options.accept.cross:
         _wiring(live)
+    if any(step.phase.cases for step in steps):
+        _listen(live)
     for number, step in enumerate(steps, 1):
         if not _measure(live, step, until) or step.followed:
             continue
@@ -50,6 +56,18 @@ def _spare(until: float | None, after: Sequence[Step]) -> float | None:
     if until is None:
         return None
     return until - AFTER - sum(step.phase.seconds + COUNTERS for step in after if step.phase.cases)
+
+
+def _listen(live: LiveRun) -> None:
+    """Two readings of the counters before anything is measured: what they show is not the measured traffic.
+
+    Only where a device beside the rails must carry nothing, and once of a run that is resumed.
+    """
+    rails = live.profile.rails
+    if rails.kind != "none" and not live.options.resumed and len(live.leads) > 1:
+        live.read_counters(QUIET, "before")
+        time.sleep(QUIET_SECONDS)
+        live.read_counters(QUIET, "after")
 
 
 def _wiring(live: LiveRun) -> None:

@@ -10,6 +10,7 @@ from . import bounds, equals, wire_share, blame, stragglers, screening, pinned_r
 from . import (
     intended_rails,
     intermittent_rails,
+    rail_share,
     rail_wiring,
     drift,
     rail_layers,

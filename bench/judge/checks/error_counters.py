@@ -6,10 +6,12 @@ Counters of other devices, retransmissions and congestion are shown as evidence,
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
-from bench.judge.counter_windows import CounterWindow
+from bench.judge.counter_windows import WHOLE, CounterWindow, whole_run
 from bench.judge.evidence import Evidence
 from bench.judge.findings import MOST, Finding, NotApplicable, Outcome
 from bench.judge.registry import check
@@ -62,7 +64,7 @@ _of_counters = partial(check, source="counters before and after each phase", unl
     unit="rail × phase intervals",
 )
 def errors(evidence: Evidence) -> Iterator[Outcome]:
-    """No error counter of a rail increased in any phase."""
+    """No error counter of a rail increased in any phase or between two."""
     yield from (Finding(gap.subject, None, gap.reason) for gap in evidence.gaps)
     if evidence.rails.kind == "none":
         if evidence.windows:
@@ -76,6 +78,26 @@ def errors(evidence: Evidence) -> Iterator[Outcome]:
             text = f"has no rail whose counters could be compared in phase {window.phase}"
             step = "see exclusion.census: which of its devices are rails"
             yield Finding(window.node.name, None, text, step=step)
+    yield from _between_phases(evidence)
+
+
+def _between_phases(evidence: Evidence) -> Iterator[Finding]:
+    """What grew over the whole run and in none of its phases, as while the next was planned."""
+    seen = Counter[tuple[str, str, str, str]]()
+    for window in evidence.windows:
+        for row in window.moved.rows:
+            seen[window.node.name, row.subject, row.group, row.counter] += row.growth or 0
+    for window in whole_run(evidence.run):
+        rails = {device.name for device in rails_of(window.node, evidence.rails)}
+        for row in window.moved.grown(CounterRole.ERROR):
+            more = (row.growth or 0) - seen[window.node.name, row.subject, row.group, row.counter]
+            if row.subject in rails and more > 0:
+                text = _grown(replace(row, growth=more), window).replace(
+                    f"phase {WHOLE}", "none of the phases"
+                )
+                yield Finding(
+                    f"{window.node.name} {row.subject}", False, text, float(more), step=STEPS.get(row.group)
+                )
 
 
 def _rail(window: CounterWindow, device: Device, kind: str) -> Iterator[Finding]:

@@ -6,22 +6,23 @@ discovery and keep-alives move some kB/s; NCCL on one rail moves GB/s. A window 
 network file system run too: 16 MB and 1 MB/s. What is above the floor is the measured traffic's (FAIL) if the
 phase crossed nodes and it is at least a 100th of what a rail carried, as one of nine devices in use carries a
 ninth; what is between is somebody else's load or a short use, which bytes alone do not tell apart (INCONCLUSIVE).
+So is what a device carried already in the seconds before the first phase, as storage does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bench.judge.counter_windows import CounterWindow
+from bench.judge.counter_windows import CounterWindow, quiet
 from bench.judge.evidence import Evidence
 from bench.judge.findings import MOST, Finding, NotApplicable
 from bench.judge.registry import check
 from bench.model.counters import HW, NET, bytes_moved
-from bench.model.facts import Port
+from bench.model.facts import Node, Port
 from bench.model.profile import Rails
-from bench.model.rails import DeviceUse, Role, by_port, rails_of, used_as
-from bench.model.units import MEGA, show_seconds, show_share, show_size
+from bench.model.rails import DeviceUse, Role, by_port, rails_of, roles, used_as
+from bench.model.units import MEGA, show_rate, show_seconds, show_share, show_size
 
 from .exclusion import nothing_excluded
 
@@ -29,6 +30,9 @@ RATE = MEGA  # bytes/s, sent and received together
 PORT_BYTES = MEGA
 INTERFACE_BYTES = 16 * MEGA
 SHARE = 0.01  # of the mean bytes of the node's rails
+MUCH_MORE = (
+    2.0  # times what was on a device before anything was measured: what is below goes on beside the run
+)
 HEADERS = 80  # bytes of InfiniBand's headers (LRH, GRH, BTH, DETH, ICRC, VCRC) on one packet of IPoIB
 RXE_PACKET = (
     60,
@@ -54,12 +58,30 @@ def nothing_begun(evidence: Evidence) -> str:
 
 
 def _none_excluded(evidence: Evidence) -> str:
+    if any(_watched(node, evidence.rails) for node in evidence.nodes) or not evidence.nodes:
+        return ""
+    named = evidence.rails.excluded or evidence.rails.management
+    return "no node has a device that is no rail" if named else "the profile excludes nothing"
+
+
+def _watched(node: Node, rails: Rails) -> list[Role]:
+    """The devices that must carry nothing measured: every RDMA port that is no rail, else the named interfaces."""
+    if by_port(rails):
+        return [role for role in roles(node, rails) if role.use is not DeviceUse.RAIL]
+    return list(used_as(node, rails, DeviceUse.EXCLUDED))
+
+
+def _renamed(evidence: Evidence) -> Iterator[Finding]:
+    """Nodes on which no device bears an excluded name: which device was meant is not known."""
     rails = evidence.rails
-    if not (rails.excluded or rails.management):
-        return "the profile excludes nothing"
-    if evidence.nodes and not any(used_as(node, rails, DeviceUse.EXCLUDED) for node in evidence.nodes):
-        return "no node has a device that the profile excludes"
-    return ""
+    names = ", ".join(rails.excluded) or rails.management
+    for node in evidence.nodes if names else ():
+        others = _watched(node, rails)
+        if others and not used_as(node, rails, DeviceUse.EXCLUDED):
+            listed = ", ".join(role.name for role in roles(node, rails))
+            text = f"has no device called {names}, which the profile excludes; it has {listed}"
+            step = "name the device that is no rail under excluded of the profile, then: railgauge judge"
+            yield Finding(node.name, None, text, step=step)
 
 
 def _unnamed(evidence: Evidence) -> str:
@@ -81,20 +103,24 @@ def _unnamed(evidence: Evidence) -> str:
     unless=(nothing_excluded, _none_excluded, nothing_begun, _unnamed),
 )
 def excluded_bytes(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
-    """No excluded device carried the traffic of any phase: the bytes on it stay below a stated noise floor."""
-    found = [Finding(gap.subject, None, gap.reason) for gap in evidence.gaps]
+    """No device beside the rails carried the traffic of any phase: the bytes on it stay below a stated noise floor."""
+    found: list[Finding | NotApplicable] = [Finding(gap.subject, None, gap.reason) for gap in evidence.gaps]
+    found += _renamed(evidence)
     for phase in dict.fromkeys(window.phase for window in evidence.windows):
         here = [window for window in evidence.windows if window.phase == phase]
         found += _phase(phase, here, evidence)
     # gloo moves nothing over RDMA: that nothing was seen on the excluded port then proves nothing
-    if found and by_port(evidence.rails) and evidence.backend != "nccl" and all(each.ok for each in found):
-        notes = tuple(f"{each.subject}: {each.note}" for each in found)[:MOST]
+    judged = [each for each in found if isinstance(each, Finding)]
+    if found and by_port(evidence.rails) and evidence.backend != "nccl" and all(each.ok for each in judged):
+        notes = tuple(f"{each.subject}: {each.note}" for each in judged)[:MOST]
         yield NotApplicable(f"{evidence.backend} moves nothing over RDMA", evidence=notes)
     else:
         yield from found
 
 
-def _phase(phase: str, here: Sequence[CounterWindow], evidence: Evidence) -> Iterator[Finding]:
+def _phase(
+    phase: str, here: Sequence[CounterWindow], evidence: Evidence
+) -> Iterator[Finding | NotApplicable]:
     crosses = _crosses(phase, evidence)
     needed = _needed(phase, evidence) if _counts(evidence) else 0.0
     on_rails = [_rails(window, evidence.rails) for window in here]
@@ -104,9 +130,11 @@ def _phase(phase: str, here: Sequence[CounterWindow], evidence: Evidence) -> Ite
         text = f"the rails' own counters show {show_size(round(total))} in phase {phase}"
         text += f", and {show_size(round(needed))} crossed at the least: they count nothing"
         yield Finding("all nodes", None, text)
+    before = quiet(evidence.run)
     for window, rails in zip(here, on_rails, strict=True):
-        for role in used_as(window.node, evidence.rails, DeviceUse.EXCLUDED):
-            yield _judge(window, role, rails, _floor(evidence), crosses)
+        for role in _watched(window.node, evidence.rails):
+            found = _judge(window, role, rails, _floor(evidence), crosses)
+            yield _apart(found, window, role, before.get(window.node.name))
 
 
 def _counts(evidence: Evidence) -> bool:
@@ -178,6 +206,33 @@ def _judge(
     share = moved.least / rails[1] if rails[1] else float("inf")
     text += f", {show_share(share)} of a rail" if rails[1] else ", and the rails carried nothing"
     return Finding(subject, False if share >= SHARE else None, text, moved.least)
+
+
+def _apart(
+    found: Finding, window: CounterWindow, role: Role, before: CounterWindow | None
+) -> Finding | NotApplicable:
+    """The finding, apart from what the device carried before anything was measured, as storage does, and goes on with.
+
+    A port that is no rail and that the profile does not exclude may carry a little, or in a phase inside the nodes.
+    """
+    if found.ok:
+        return found
+    carried = _moved(before, role).least if before else None
+    now, rate = (found.value or 0.0) / (window.seconds or 1.0), 0.0
+    if carried and before and before.seconds:
+        rate = carried / before.seconds
+        told = f"{found.measured}; before the first phase it carried {show_rate(rate)}, now {show_rate(now)}"
+        found = replace(found, measured=told)
+    goes_on = now <= MUCH_MORE * rate
+    if role.use is DeviceUse.EXCLUDED:
+        return replace(found, ok=None) if goes_on else found
+    if found.value is None:
+        return NotApplicable(f"{found.measured}; the profile does not exclude it", found.subject)
+    if goes_on or found.ok is None:
+        return replace(found, ok=True, note=found.measured)
+    return replace(
+        found, ok=None, measured=f"{found.measured}; it is no rail, and the profile does not exclude it"
+    )
 
 
 def _moved(window: CounterWindow, role: Role) -> Moved:

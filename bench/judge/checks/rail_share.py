@@ -1,0 +1,69 @@
+"""Does every rail carry its share of the collectives? A node's sum does not show a rail whose bytes go by another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bench.judge.counter_windows import CounterWindow
+from bench.judge.evidence import Evidence
+from bench.judge.findings import Finding, NotApplicable
+from bench.judge.registry import check
+from bench.model.counters import bytes_moved
+from bench.model.rails import rails_of
+from bench.model.units import GIGA, show_share, show_size
+
+PHASES = ("ring", "collectives")  # which load all rails of a node alike
+LEAST = (
+    0.5  # of the mean of the node's rails; gather and scatter, which end at one GPU, move it by some per cent
+)
+ENOUGH = GIGA  # bytes of the mean rail from which on NCCL uses all of its channels
+
+
+def _no_collectives(evidence: Evidence) -> str:
+    if evidence.backend != "nccl":
+        return "a call of gloo goes over one interface"
+    if evidence.rails.kind == "none" or evidence.node_count < 2:
+        return "no collective crosses rails"
+    return "" if any(window.phase in PHASES for window in evidence.windows) else "no collective was measured"
+
+
+@check(
+    "rails.share",
+    subject="rails",
+    wanted=f"at least {show_share(LEAST)} of the mean of the node's rails",
+    source="counters before and after each phase",
+    on_fail="see exclusion.log and rails.own for whether NCCL uses it, then measure it alone: --pinned",
+    every="every rail carries its share of the collectives",
+    unit="node × phase intervals",
+    unless=(_no_collectives,),
+)
+def share(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
+    """Every rail carries at least half of its node's mean in Ring and collectives, in each direction."""
+    judged = [window for window in evidence.windows if window.phase in PHASES]
+    for window in judged:
+        yield from _of_node(window, evidence)
+
+
+def _of_node(window: CounterWindow, evidence: Evidence) -> Iterator[Finding | NotApplicable]:
+    name, where = window.node.name, f"in phase {window.phase}"
+    traffic = {
+        role.name: bytes_moved(window.moved, role.name) for role in rails_of(window.node, evidence.rails)
+    }
+    faults = []
+    for way in ("sent", "received"):
+        moved = {rail: getattr(each, way) for rail, each in traffic.items()}
+        if not moved or None in moved.values():
+            unknown = ", ".join(rail for rail, count in moved.items() if count is None) or "its rails"
+            yield Finding(name, None, f"what {unknown} {way} {where} is not known")
+            return
+        mean = sum(moved.values()) / len(moved)
+        if mean < ENOUGH:
+            yield NotApplicable(
+                f"the mean rail {way} {show_size(round(mean))} {where}, too little to compare", name
+            )
+            return
+        for rail, count in moved.items():
+            if count < LEAST * mean:
+                text = f"{way} {show_size(count)} {where}, the mean rail of its node {show_size(round(mean))}"
+                faults.append(Finding(f"{name} {rail}", False, text, count / mean))
+    yield from faults or [Finding(f"{name} {where}", True, "every rail carried its share")]
