@@ -6,6 +6,7 @@ import io
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,12 +50,14 @@ def list_(folder: str, cluster: str | None, since: str | None) -> int:
 
     entries, problems = runs(folder, cluster, day(since))
     before: dict[str, Entry] = {}
+    lines = []
     for entry in entries:
         last = before.get(entry.cluster)
         moved = changed(last.fingerprint, entry.fingerprint) if last else ()
         note = f"   changed: {', '.join(moved)}" if moved else ""
-        click.echo(f"{moment(entry.time)}  {entry.cluster}  {entry.run}  {entry.rows} series{note}")
+        lines.append(f"{moment(entry.time)}  {entry.cluster}  {entry.run}  {entry.rows} series{note}\n")
         before[entry.cluster] = entry
+    click.echo("".join(lines), nl=False)
     levels, damaged = acceptances(folder, cluster)
     for level in levels:
         what = series_name(level.collective, level.size_class, level.quantity)
@@ -182,7 +185,7 @@ def add(folder: str, runs: Sequence[Path], cluster: str) -> int:
     from bench.judge.drift.past import from_json
     from bench.judge.drift.series import record
     from bench.run.nightly import name_of, parts_of
-    from bench.store import load
+    from bench.store import RunError, held, load, save_history
     from bench.store.history import HistoryError, append, create, lasting
 
     from .page import own_profile
@@ -196,8 +199,12 @@ def add(folder: str, runs: Sequence[Path], cluster: str) -> int:
         called = cluster or (known.cluster if known else name_of(run))
         parts = dict(known.parts) if known else parts_of(run, profile)
         try:
-            click.echo(append(folder, record(run, profile, called, parts)))
-        except HistoryError as error:
+            recorded = append(folder, record(run, profile, called, parts))
+            click.echo(recorded)
+            if known:  # else the night would be judged "not recorded" for ever
+                with held(path):
+                    save_history(path, replace(known, recorded=recorded, trouble="").to_json())
+        except (HistoryError, RunError) as error:
             refused += 1
             click.echo(f"railgauge: {path}: {error}", err=True)
     return BROKEN if refused else 0
@@ -295,6 +302,10 @@ def _start(folder: str, cluster: str, since: str | None) -> float:
     if since is None:
         return entries[-1].time
     named = [entry.time for entry in entries if entry.run == since]
+    if len(named) > 1:
+        raise click.UsageError(
+            f"{len(named)} nights are called {since!r}: give the day of the first, e.g. 2026-03-04"
+        )
     return named[0] if named else day(since)
 
 

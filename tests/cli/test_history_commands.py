@@ -21,6 +21,7 @@ pytest.importorskip("pyarrow")
 import mpi_jobs
 from bench.cli import cli
 from bench.judge.drift import Series, fingerprint
+from bench.store import load, save_history
 from bench.store.history import HistoryError, Record, Sample, acceptances, append, create, runs
 from tests import made_nights as made
 
@@ -248,3 +249,12 @@ def test_a_night_that_was_not_recorded_is_added_as_it_would_have_been(tmp_path):
     assert done.exit_code == 0
     files = [next(iter(sorted((tmp_path / name).rglob("*.parquet")))) for name in ("one", "two")]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_night_that_is_added_later_is_judged_recorded(tmp_path):
+    run = made.nightly(tmp_path / "run", tmp_path / "one")
+    lost = {**run.history, "recorded": "", "trouble": "the disk was full"}
+    save_history(run.path, lost)
+    assert railgauge("history", "add", tmp_path / "two", run.path).exit_code == 0
+    kept = load(run.path).history
+    assert kept["recorded"].startswith(str(tmp_path / "two")) and kept["trouble"] == ""

@@ -55,7 +55,14 @@ def history(evidence: Evidence) -> Iterator[Outcome]:
 def held(evidence: Evidence) -> Iterator[Outcome]:
     """How many series were compared: a night with none of them says nothing about drift."""
     if evidence.tonight is not None:
-        cluster = evidence.tonight.past.cluster
+        cluster, ahead = evidence.tonight.past.cluster, evidence.tonight.past.ahead
+        if ahead:
+            text = (
+                f"{show_count(ahead, 'night')} of the history are dated after this one, and were not compared"
+            )
+            step = "set the clocks of the nodes (date -u), or move away what is dated wrongly, then measure again"
+            yield Finding(cluster, None, text, wanted="nights before this one", step=step)
+            return
         done, text = compared(evidence.tonight)
         yield Finding(cluster, True, text) if done else NotApplicable(text, cluster)
 

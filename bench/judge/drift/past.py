@@ -49,6 +49,7 @@ class Past:
     recorded  the file that the run became; empty: not yet
     trouble   why it could not be recorded
     where     the history, as it may be shown
+    ahead     nights of the cluster that are dated after this one
     """
 
     cluster: str
@@ -61,6 +62,7 @@ class Past:
     recorded: str = ""
     trouble: str = ""
     where: str = ""
+    ahead: int = 0
 
     @property
     def said(self) -> tuple[str, ...]:
@@ -88,6 +90,7 @@ class Past:
             recorded=self.recorded,
             trouble=self.trouble,
             where=self.where,
+            ahead=self.ahead,
         )
         return dict(to_json(saved))
 
@@ -117,6 +120,7 @@ def from_json(row: Mapping[str, Any]) -> Past:
         recorded=saved.recorded,
         trouble=saved.trouble,
         where=saved.where,
+        ahead=saved.ahead,
     )
 
 
@@ -128,6 +132,7 @@ def look(history: str, cluster: str, parts: Mapping[str, str], now: float) -> Pa
     named = {problem.path for problem in problems}
     others = tuple(problem for problem in strangers(history) if problem.path not in named)
     before = {series: tuple(night for night in past if night.time < now) for series, past in found.items()}
+    later = {(night.run, night.time) for night in _all(found) if night.time >= now}
     return Past(
         cluster,
         fingerprint(parts),
@@ -135,6 +140,7 @@ def look(history: str, cluster: str, parts: Mapping[str, str], now: float) -> Pa
         accepted,
         (*problems, *others, *bad),
         where=open_folder(history).name,
+        ahead=len(later),
     )
 
 

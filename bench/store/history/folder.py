@@ -6,9 +6,12 @@ every character but letters, digits, ``-`` and ``_`` is percent-encoded, so that
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.util
+import inspect
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -177,22 +180,56 @@ def put(folder: Folder, path: str, content: bytes) -> str:
     """
     full, shown = f"{folder.root}/{path}", f"{folder.name}/{path}"
     try:
-        if folder.local:
-            if not Path(folder.root).is_dir():
-                raise FileNotFoundError("the folder of the history is gone; is it mounted?")
-            Path(full).parent.mkdir(parents=True, exist_ok=True)
-            publish(Path(full), content, 0o666)
-        else:
-            if folder.files.exists(full):
-                raise FileExistsError(full)
-            folder.files.pipe_file(full, content)
+        with reaching(folder, shown, "cannot be written"):
+            if not folder.local:
+                _put_in_bucket(folder.files, full, content)
+            elif Path(folder.root).is_dir():
+                Path(full).parent.mkdir(parents=True, exist_ok=True)
+                publish(Path(full), content, 0o666)
+            else:
+                raise HistoryError(f"{shown}: the folder of the history is gone; is it mounted?")
     except FileExistsError as error:
         raise HistoryError(f"{shown} is already there, and a history is never overwritten") from error
-    except OSError as error:
-        raise HistoryError(
-            f"{shown}: cannot be written: {folder.told(error)}; give another --history"
-        ) from error
     return shown
+
+
+def _put_in_bucket(files: Any, full: str, content: bytes) -> None:
+    """Of two writers of one name one is told, by the bucket itself where it can refuse to replace an object."""
+    if files.exists(full):
+        raise FileExistsError(full)
+    if "mode" in inspect.signature(files.pipe_file).parameters:
+        try:
+            files.pipe_file(full, content, mode="create")
+        except OSError:
+            if files.exists(full) and files.cat_file(full) != content:
+                raise FileExistsError(full) from None
+            raise
+        return
+    files.pipe_file(full, content)
+    if files.cat_file(full) != content:
+        raise FileExistsError(full)
+
+
+@contextlib.contextmanager
+def reaching(folder: Folder, where: str, what: str) -> Iterator[None]:
+    """Raise HistoryError, one line, for whatever a disk or the library of a bucket raises.
+
+    Each of those libraries has exceptions of its own, which are no OSError: no credentials, no such host.
+    """
+    try:
+        yield
+    except (FileExistsError, FileNotFoundError, RailGaugeError):
+        raise
+    except Exception as error:  # reported as the one line that it becomes
+        if folder.local and not isinstance(error, OSError):
+            raise
+        said = folder.told(error) or type(error).__name__
+        place = (
+            "give another --history"
+            if folder.local
+            else "see that the bucket, its endpoint and keys are right"
+        )
+        raise HistoryError(f"{where}: {what}: {said}; {place}") from error
 
 
 def found(folder: Folder, under: str = "") -> Iterator[tuple[str, int]]:
@@ -202,15 +239,26 @@ def found(folder: Folder, under: str = "") -> Iterator[tuple[str, int]]:
     """
     _expect_history(folder)
     try:
-        listing = folder.files.find(f"{folder.root}/{under}".rstrip("/"), detail=True)
+        with reaching(folder, folder.name, "cannot be listed"):
+            place = f"{folder.root}/{under}".rstrip("/")
+            listing = dict(_walk(place)) if folder.local else folder.files.find(place, detail=True)
     except FileNotFoundError:
         return
-    except OSError as error:
-        raise HistoryError(f"{folder.name}: cannot be listed: {folder.told(error)}") from error
     for path, info in sorted(listing.items()):
         young = time.time() - float(info.get("mtime") or 0.0) < _STALE
         if not (path.endswith(TEMPORARY) and young):
             yield path[len(folder.root) :].lstrip("/"), int(info.get("size") or 0)
+
+
+def _walk(place: str) -> Iterator[tuple[str, dict[str, float]]]:
+    """What ``find`` of fsspec gives of a disk, in a tenth of its time. Raises OSError."""
+    with os.scandir(place) as inside:
+        for each in inside:
+            if each.is_dir():
+                yield from _walk(each.path)
+            else:
+                about = each.stat()
+                yield each.path, {"size": about.st_size, "mtime": about.st_mtime}
 
 
 def _expect_history(folder: Folder) -> None:
@@ -219,11 +267,10 @@ def _expect_history(folder: Folder) -> None:
         why = "is a file; a history is a folder" if Path(folder.root).exists() else "no such folder"
         raise WrongPlace(f"{folder.name}: {why}; the first railgauge nightly makes it")
     try:
-        inside = sorted(str(path).rstrip("/").rpartition("/")[2] for path in _top(folder))
+        with reaching(folder, folder.name, "cannot be listed"):
+            inside = sorted(str(path).rstrip("/").rpartition("/")[2] for path in _top(folder))
     except FileNotFoundError:
         return
-    except OSError as error:
-        raise HistoryError(f"{folder.name}: cannot be listed: {folder.told(error)}") from error
     others = [name for name in inside if not name.startswith(".") and name not in _ANYWHERE]
     if others and not any(name == ACCEPTED or name.startswith("cluster=") for name in others):
         raise WrongPlace(

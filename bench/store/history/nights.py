@@ -98,6 +98,7 @@ class SavedPast:
     plan          what the plan of the night says of itself; ``reserve``: seconds for measuring again
     recorded      the file that the run became, "" where it did not; ``trouble``: why it could not be recorded
     where         the history, as it may be shown
+    ahead         nights of the cluster that are dated after this one
     """
 
     format: int
@@ -113,6 +114,7 @@ class SavedPast:
     recorded: str
     trouble: str
     where: str = ""
+    ahead: int = 0
 
 
 @dataclass(frozen=True)

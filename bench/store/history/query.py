@@ -64,7 +64,7 @@ def _ask(
     bound = {**names, "cluster": cluster, "since": since}
     good, broken = sound(folder, entries)
     rows = _query(folder, good, _NIGHTS + condition, bound) if good else []
-    found = _by_series(cluster, rows, {entry.run: entry.fingerprint for entry in good})
+    found = _by_series(cluster, rows, {(entry.run, entry.time): entry.fingerprint for entry in good})
     return found, (*problems, *broken)
 
 
@@ -97,14 +97,13 @@ def _address(folder: Folder, path: str) -> str:
 
 
 def _by_series(
-    cluster: str, rows: Sequence[Any], fingerprints: dict[str, Fingerprint]
+    cluster: str, rows: Sequence[Any], fingerprints: dict[tuple[str, float], Fingerprint]
 ) -> dict[Series, tuple[Night, ...]]:
     gathered: dict[Series, list[Night]] = {}
     for run, time, collective, size_class, quantity, subject, value, rerun, status in rows:
         series = Series(cluster, collective, size_class, quantity, subject)
-        night = Night(
-            run, time, value, fingerprints.get(run, ()), rerun, _STATUS.get(status, Status.INCONCLUSIVE)
-        )
+        parts = fingerprints.get((run, time), ())
+        night = Night(run, time, value, parts, rerun, _STATUS.get(status, Status.INCONCLUSIVE))
         gathered.setdefault(series, []).append(night)
     return {
         series: tuple(sorted(found, key=lambda night: (night.time, night.run)))

@@ -13,6 +13,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from bench.model.verdict import Status
@@ -212,6 +213,7 @@ def _order(series: Series) -> tuple[bool, str, str, str, str]:
     return bool(series.subject), series.collective, series.size_class, series.quantity, series.subject
 
 
+@cache
 def _schema(arrow: Any) -> Any:
     kinds = {"string": arrow.string(), "double": arrow.float64(), "int64": arrow.int64()}
     return arrow.schema(

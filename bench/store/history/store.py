@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from bench.store.history.folder import (
@@ -17,6 +19,7 @@ from bench.store.history.folder import (
     found,
     open_folder,
     put,
+    reaching,
     run_path,
     safe,
 )
@@ -112,7 +115,10 @@ def _older(path: str, start: str) -> bool:
 
 
 def _footer(folder: Folder, path: str) -> Entry:
-    with folder.files.open(f"{folder.root}/{path}", "rb") as file:
+    files = (
+        Path(folder.root, path).open if folder.local else partial(folder.files.open, f"{folder.root}/{path}")
+    )
+    with files("rb") as file:
         return read_entry(file, path)
 
 
@@ -141,13 +147,16 @@ def _attempts(
 
     def attempt(item: T) -> Entry | LeftOutFile:
         try:
-            return look(item)
+            with reaching(folder, path(item), "cannot be read"):
+                return look(item)
         except (Broken, HistoryError, OSError) as error:
             if isinstance(error, MissingLibrary):
                 raise
             return LeftOutFile(path(item), folder.told(error) or type(error).__name__)
 
-    with ThreadPoolExecutor(1 if folder.local else _AT_ONCE) as pool:
+    if folder.local:
+        return [attempt(item) for item in items]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
         return list(pool.map(attempt, items))
 
 

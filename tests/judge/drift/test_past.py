@@ -21,6 +21,7 @@ from bench.judge.drift import Acceptance, Night, Series, fingerprint
 from bench.judge.drift.past import Past, from_json, look, record
 from bench.judge.drift.run_fingerprint import cluster_name, parts, said
 from bench.judge.drift.series import record as made_of
+from bench.judge.drift.tonight import COMPARED
 from bench.model.facts import Gpu, Node, Port, Software
 from bench.model.profile import load as load_profile
 from bench.model.verdict import Status
@@ -120,6 +121,16 @@ def test_a_night_after_this_one_is_not_looked_at(tmp_path):
     made.nightly(tmp_path / "later", history, 9)
     past = look(history, "c1", {}, made.FIRST + 5 * made.DAY)
     assert not any(past.nights.values())
+    assert past.ahead == 1
+
+
+def test_nights_that_are_dated_ahead_are_no_first_night(tmp_path):
+    history = str(tmp_path / "history")
+    made.nightly(tmp_path / "later", history, 9)
+    run = made.nightly(tmp_path / "tonight", history, 5)
+    (found,) = [each for each in run.verdicts if each.check == COMPARED]
+    assert found.status is Status.INCONCLUSIVE
+    assert "1 night of the history are dated after this one" in found.message
 
 
 # --- fingerprint --------------------------------------------------------------------------------------

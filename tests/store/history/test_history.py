@@ -8,6 +8,7 @@ import json
 import math
 import multiprocessing
 import os
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -116,6 +117,14 @@ def test_a_series_comes_back_oldest_first_with_fingerprint_and_rerun(home):
     assert [night.value for night in found] == [390e9, 390e9 + 10, 390e9 + 20]
     assert {(night.fingerprint, night.rerun, night.status) for night in found} == {(PARTS, 1e9, Status.PASS)}
     assert problems == ()
+
+
+def test_nights_of_one_name_have_each_their_own_fingerprint(home):
+    other = fingerprint({"driver": "560.28", "nccl": "2.20"})
+    append(home, record("night", night=0))
+    append(home, replace(record("night", night=1), fingerprint=other))
+    found, _ = series_nights(home, series())
+    assert [night.fingerprint for night in found] == [PARTS, other]
 
 
 def test_since_leaves_earlier_nights_out(home):
@@ -445,6 +454,77 @@ def test_a_bucket_is_a_history_too():
     assert [night.run for night in series_nights(home, series())[0]] == ["run0", "run1"]
     assert [len(part) for part in check(home)] == [2, 0]
     assert len(acceptances(home)[0]) == 1
+
+
+class Bucket:
+    """The library of a bucket: its calls as fsspec has them, its exceptions of its own."""
+
+    protocol = "s3"
+
+    def __init__(self, error: Exception | None = None, between: bytes | None = None) -> None:
+        self.error, self.between, self.objects = error, between, dict[str, bytes]()
+
+    def exists(self, path):
+        if self.error:
+            raise self.error
+        found = path in self.objects
+        if self.between is not None:  # another writer comes now
+            self.objects[path], self.between = self.between, None
+        return found
+
+    def pipe_file(self, path, content, mode="overwrite"):
+        if mode == "create" and path in self.objects:
+            raise OSError("PreconditionFailed")
+        self.objects[path] = content
+
+    def cat_file(self, path):
+        return self.objects[path]
+
+    def find(self, path, detail):
+        raise self.error or FileNotFoundError(path)
+
+    def ls(self, path, detail):
+        raise self.error or FileNotFoundError(path)
+
+
+class OlderBucket(Bucket):
+    """One that replaces objects whatever it is asked."""
+
+    def pipe_file(self, path, content):
+        self.objects[path] = content
+
+    def cat_file(self, path):
+        return b"what another writer put there afterwards"
+
+
+class NoCredentials(Exception):
+    pass
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    def use(files):
+        opened = folder.Folder(files, "bucket/nights", False, "s3://bucket/nights", ("hunter2",))
+        monkeypatch.setattr(sys.modules[append.__module__], "open_folder", lambda _: opened)
+        return files
+
+    return use
+
+
+@pytest.mark.parametrize("kind", [Bucket, OlderBucket])
+def test_of_two_writers_of_one_name_in_a_bucket_one_is_told(bucket, kind):
+    files = bucket(kind(between=b"the other writer's night"))
+    with pytest.raises(HistoryError, match="is already there"):
+        append("s3://bucket/nights", record())
+    assert kind is OlderBucket or list(files.objects.values()) == [b"the other writer's night"]
+
+
+def test_whatever_the_library_of_a_bucket_raises_is_one_line(bucket):
+    bucket(Bucket(NoCredentials("Unable to locate credentials\nfor hunter2")))
+    for ask in (lambda: append("s3://bucket/nights", record()), lambda: runs("s3://bucket/nights")):
+        with pytest.raises(HistoryError, match="endpoint and keys") as raised:
+            ask()
+        assert "\n" not in str(raised.value) and "hunter2" not in str(raised.value)
 
 
 # --- export -------------------------------------------------------------------------------------------
