@@ -187,10 +187,25 @@ def _not_passed(node: ast.AST, finds: bool) -> Iterator[ast.expr]:
         for each in given:
             if not isinstance(each, ast.Starred):
                 yield from _branches(each)
-    elif isinstance(node, ast.FunctionDef) and node.returns and ast.unparse(node.returns) == OUTCOME:
+    elif finds:
+        yield from (place for each in _outcomes(node) for place in _branches(each))
+    if isinstance(node, ast.FunctionDef) and node.returns and ast.unparse(node.returns) == OUTCOME:
         for each in ast.walk(node):
             if isinstance(each, ast.Return) and isinstance(each.value, ast.Tuple):
                 yield from _branches(each.value.elts[0])
+
+
+def _outcomes(node: ast.AST) -> Iterator[ast.expr]:
+    """What a finding is changed to by ``replace(found, ok=…)``, and what is kept as ``ok`` until it is made."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "replace":
+        yield from (each.value for each in node.keywords if each.arg == "ok")
+    elif isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        for target in targets:
+            pairs = [(target, node.value)]
+            if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+                pairs = list(zip(target.elts, node.value.elts, strict=False))
+            yield from (value for name, value in pairs if isinstance(name, ast.Name) and name.id == "ok")
 
 
 def _branches(outcome: ast.expr) -> Iterator[ast.expr]:
