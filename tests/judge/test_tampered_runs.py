@@ -1,0 +1,510 @@
+"""The tamper suite: a healthy acceptance run of paper, one thing planted in it, and what must become of its verdict.
+
+A row says what is planted, the exit status with which judging must end, and words that one finding must say together.
+Most rows once passed: what a run must not be able to hide stands here.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from bench.judge.verdicts import judge, status
+from bench.model.facts import Node
+from bench.model.lines import CounterLine, Loss
+from bench.model.measurement import Case, Measurement, Window
+from bench.model.verdict import EXIT, Status
+from bench.plan import Job
+from bench.plan.names import STEADY
+from bench.plan.steady import steady_again
+from bench.store import Run
+from made_acceptance import LAMBDA, acceptance_run, slower, with_readings, with_rows
+from made_nodes import port, with_gpu, with_host, with_port, with_software
+
+FAIL, INCONCLUSIVE = EXIT[Status.FAIL], EXIT[Status.INCONCLUSIVE]
+Change = Callable[[Run], Run]
+Readings = dict[str, dict[str, dict[str, int]]]
+DATA = ("port_xmit_data", "port_rcv_data")
+
+
+@dataclass(frozen=True)
+class Tampering:
+    """``name``: what is planted; ``words`` all stand in one finding that is no pass."""
+
+    name: str
+    change: Change
+    exit: int
+    words: tuple[str, ...]
+    nodes: int = 2
+
+
+ROWS: list[Tampering] = []
+
+
+def tampering(name: str, exit_status: int, *words: str, nodes: int = 2) -> Callable[[Change], Change]:
+    def add(change: Change) -> Change:
+        ROWS.append(Tampering(name, change, exit_status, words, nodes))
+        return change
+
+    return add
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Run]:
+    return {count: acceptance_run(tmp_path_factory.mktemp("run"), count) for count in (2, 4)}
+
+
+def judged(run: Run) -> tuple[int, list[str]]:
+    """Exit status, and each finding that is no pass as one text."""
+    found = judge(run, LAMBDA)
+    bad = [each for each in found.verdicts if each.status in (Status.FAIL, Status.INCONCLUSIVE)]
+    texts = [
+        f"{each.status.value} {each.check}: {each.subject}: {each.measured} {' '.join(each.evidence)}"
+        for each in bad
+    ]
+    return EXIT[status(found)], texts
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_the_run_that_is_tampered_with_is_healthy(healthy, count):
+    assert judged(healthy[count]) == (0, [])
+
+
+# ── counters ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def counted(change: Callable[[CounterLine, int, Readings], object]) -> Change:
+    return lambda run: with_readings(run, lambda line, node, readings: change(line, node, readings) and None)
+
+
+def from_reading(phase: str, when: str, change: Callable[[int, Readings], object]) -> Change:
+    """As ``counted``, from that reading to the end of the run."""
+
+    def tampered(run: Run) -> Run:
+        begun: list[bool] = []
+
+        def each(line: CounterLine, node: int, readings: Readings) -> None:
+            if (line.phase, line.when) == (phase, when):
+                begun.append(True)
+            if begun:
+                change(node, readings)
+
+        return with_readings(run, each)
+
+    return tampered
+
+
+def more(node: int, name: str, counter: str, by: int) -> Callable[[int, Readings], object]:
+    def change(at: int, readings: Readings) -> None:
+        if at == node:
+            readings[name]["counters"][counter] += by
+
+    return change
+
+
+def both_ways(node: int, name: str, by: int) -> Callable[[int, Readings], object]:
+    return lambda at, readings: [more(node, name, counter, by)(at, readings) for counter in DATA]
+
+
+tampering("mlx5_0 carries as much as a rail in all phases", FAIL, "mlx5_0")(
+    counted(
+        lambda _, node, readings: (
+            node == 1
+            and readings["mlx5_0/1"]["counters"].update(
+                {k: readings["mlx5_1/1"]["counters"][k] for k in DATA}
+            )
+        )
+    )
+)
+tampering("mlx5_0 carries a ninth in the collectives", FAIL, "mlx5_0")(
+    from_reading("collectives", "after", both_ways(0, "mlx5_0/1", 10**11))
+)
+tampering("mlx5_0 carries something in one direction only", FAIL, "mlx5_0")(
+    from_reading("collectives", "after", more(0, "mlx5_0/1", "port_xmit_data", 10**11))
+)
+tampering("mlx5_0 carries 500 MB, less than a hundredth of a rail", INCONCLUSIVE, "mlx5_0")(
+    from_reading("collectives", "after", more(0, "mlx5_0/1", "port_xmit_data", 125 * 10**6))
+)
+tampering("a rail's counters never move", FAIL, "rails.share", "n0 mlx5_4/1", "sent 0 B")(
+    counted(
+        lambda _, node, readings: (
+            node == 0 and readings["mlx5_4/1"]["counters"].update(dict.fromkeys(DATA, 7))
+        )
+    )
+)
+tampering("a rail's data counter wraps at 32 bits", FAIL, "mlx5_3")(
+    counted(
+        lambda _, node, readings: readings["mlx5_3/1"]["counters"].update(
+            {k: readings["mlx5_3/1"]["counters"][k] % 2**32 for k in DATA}
+        )
+    )
+)
+tampering("the counters of mlx5_0 are in no snapshot", INCONCLUSIVE, "mlx5_0")(
+    counted(lambda _, node, readings: readings.pop("mlx5_0/1"))
+)
+tampering("the counters of mlx5_0 are missing on one node", INCONCLUSIVE, "n1", "mlx5_0")(
+    counted(lambda _, node, readings: node == 1 and readings.pop("mlx5_0/1"))
+)
+tampering("one symbol error in the rails phase", FAIL, "n1 mlx5_5", "symbol_error")(
+    from_reading("rails", "after", more(1, "mlx5_5/1", "symbol_error", 1))
+)
+tampering("a counter of link_downed is full", INCONCLUSIVE, "mlx5_5", "link_downed")(
+    counted(lambda _, node, readings: node == 1 and readings["mlx5_5/1"]["counters"].update(link_downed=255))
+)
+tampering("an error counter is there after each phase and not before", INCONCLUSIVE, "mlx5_5")(
+    counted(
+        lambda line, node, readings: (
+            node == 1 and line.when == "before" and readings["mlx5_5/1"]["counters"].pop("symbol_error")
+        )
+    )
+)
+
+
+@tampering("no counter was recorded", INCONCLUSIVE, "no counters were recorded")
+def _(run: Run) -> Run:
+    return replace(run, counters=())
+
+
+@tampering("the readings of the two nodes are in each other's place, one with an error", FAIL, "symbol_error")
+def _(run: Run) -> Run:
+    run = from_reading("rails", "after", more(1, "mlx5_5/1", "symbol_error", 1))(run)
+    return replace(
+        run, counters=tuple(replace(each, snapshots=each.snapshots[::-1]) for each in run.counters)
+    )
+
+
+# ── measurements ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def rows(
+    change: Callable[[Measurement], Measurement | None],
+    phase: str = "",
+    only: Callable[[Case, Measurement], bool] = lambda case, row: True,
+) -> Change:
+    """The rows of the phases that begin so, and that ``only`` takes, changed; None takes one away."""
+    return lambda run: with_rows(
+        run,
+        lambda case, row: change(row) if case.phase.startswith(phase) and only(case, row) else row,
+    )
+
+
+def times(
+    factor: float, phase: str = "", only: Callable[[Case, Measurement], bool] = lambda case, row: True
+) -> Change:
+    return rows(lambda row: slower(row, factor), phase, only)
+
+
+def of_all(case: Case, row: Measurement) -> bool:
+    return len(row.ranks) == 16
+
+
+tampering("rank 5 is in no measurement", INCONCLUSIVE, "coverage.ranks")(
+    rows(lambda row: None if 5 in row.ranks else row)
+)
+tampering("rank 5 is in no measurement of the rails", FAIL, "coverage.cases", "rails")(
+    rows(lambda row: None if 5 in row.ranks else row, "rails")
+)
+tampering("wrong elements on one rank of one case", FAIL, "rank 13")(
+    rows(
+        lambda row: replace(row, wrong=(0,) * 13 + (1, 0, 0)),
+        "collectives",
+        lambda case, row: case.collective == "broadcast",
+    )
+)
+tampering("nothing was compared", INCONCLUSIVE, "results")(rows(lambda row: replace(row, checked=0)))
+tampering("the Ring claims more than the wires can carry", INCONCLUSIVE, "wire.ceiling", "ring/all_reduce")(
+    times(1 / 2.5, "ring", lambda case, row: case.collective == "all_reduce")
+)
+tampering("a transfer did not get through", FAIL, "n1")(
+    rows(
+        lambda row: replace(
+            row, stop="failed", pipelined=(), isolated=(), calls=0, wrong=(None, None), checked=0,
+            extra=type(row.extra)(failed="timeout"),
+        ),
+        "rails",
+        lambda case, row: row.ranks[0] % 8 == 3,
+    )
+)  # fmt: skip
+tampering("a node's own all_reduce is at a tenth", FAIL, "limits.alone", "n1")(
+    times(10, "nodes", lambda case, row: row.ranks[0] == 8)
+)
+tampering("every node's own all_reduce lacks NVLS", FAIL, "limits.alone", "n0")(times(478 / 360, "nodes"))
+tampering("all_to_all at a tenth", FAIL, "all_to_all")(
+    times(10, "collectives", lambda case, row: case.collective == "all_to_all")
+)
+tampering("broadcast at a tenth", FAIL, "broadcast")(
+    times(10, "collectives", lambda case, row: case.collective == "broadcast")
+)
+tampering("small all_reduces a hundred times slower", INCONCLUSIVE, "limits.", "all_reduce")(
+    times(100, "collectives", lambda case, row: case.collective == "all_reduce" and case.size < 1 << 30)
+)
+tampering("host copies of one GPU at a tenth", FAIL, "n0", "GPU 2")(
+    times(10, "copies", lambda case, row: row.ranks == (2,))
+)
+tampering("host copies of all GPUs at a tenth", FAIL, "limits.host_copies")(times(10, "copies"))
+tampering("one GPU is slow inside its node", INCONCLUSIVE, "n1 GPU 6")(
+    times(2, "inside", lambda case, row: 14 in row.ranks)
+)
+tampering("all rails at 85 % of their bound", FAIL, "limits.rail_rate")(times(48.5 / 41.2, "rails"))
+tampering("the pinned pass of one rail at a tenth", FAIL, "limits.rail_rate", "mlx5_4")(times(10, "pinned-3"))
+tampering("the forced Ring at three quarters", FAIL, "ring/all_reduce")(times(372 / 280, "ring"))
+tampering("a rail at half of its rate with every other node", FAIL, "n3 rail mlx5_3", nodes=4)(
+    times(2, "rails", lambda case, row: 26 in row.ranks)
+)
+tampering("a node 12 % slow on all of its rails", FAIL, "node n2", nodes=4)(
+    times(1 / 0.88, "rails", lambda case, row: any(16 <= rank < 24 for rank in row.ranks))
+)
+tampering("a rail 20 % slow between all nodes", FAIL, "mlx5_5", nodes=4)(
+    times(1 / 0.8, "rails", lambda case, row: row.ranks[0] % 8 == 4)
+)
+
+
+# ── a steady load ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def windows(change: Callable[[Window], Window | None]) -> Change:
+    return lambda run: replace(run, windows=tuple(new for each in run.windows if (new := change(each))))
+
+
+def now_and_then(window: Window) -> Window:
+    """A quarter of its rate for 4 s of every 12, of the ring on mlx5_4 and n1's GPU there."""
+    slow = 3 in window.ranks and window.ended % 12 > 8
+    return replace(window, seconds=tuple(4 * each for each in window.seconds)) if slow else window
+
+
+tampering(
+    "a rail at a quarter of its rate for 4 s of every 12", INCONCLUSIVE, "blame.intermittent", "mlx5_4"
+)(windows(now_and_then))
+
+
+@tampering(
+    "the same again, when the nodes have other neighbours", FAIL, "n1 rail mlx5_4/1", "intermittent", nodes=4
+)
+def _(run: Run) -> Run:
+    job = Job(LAMBDA, run.manifest.ranks, "nccl")
+    again = steady_again(job)
+    (first,) = (phase for phase in run.plan.phases if phase.name == STEADY)
+    told = [
+        replace(window, case=again.cases[0].id, ranks=ranks)
+        for ranks, before in zip(again.cases[0].groups, first.cases[0].groups, strict=True)
+        for window in run.windows
+        if window.ranks == before
+    ]
+    plan = replace(run.plan, phases=(*run.plan.phases, again))
+    return replace(run, plan=plan, windows=tuple(map(of_one_port, (*run.windows, *told))))
+
+
+def of_one_port(window: Window) -> Window:
+    """n1's port mlx5_4 at a quarter of its rate for 4 s of every 12: it waits, and its two neighbours with it."""
+    if 11 not in window.ranks or not window.ended % 12 > 8:
+        return window
+    at, n = window.ranks.index(11), len(window.ranks)
+    late = {(at - 1) % n, at, (at + 1) % n}
+    seconds = tuple(4 * each if i in late else each for i, each in enumerate(window.seconds))
+    return replace(window, seconds=seconds)
+
+
+tampering("no window of the steady load was recorded", INCONCLUSIVE, "blame.intermittent")(
+    windows(lambda _: None)
+)
+tampering("one rail was left out of the steady load", INCONCLUSIVE, "7 of 8 rails were loaded")(
+    windows(lambda window: None if 3 in window.ranks else window)
+)
+
+
+# ── the plan and the journal ────────────────────────────────────────────────────────────────────────────
+
+
+def without_phase(name: str, reason: str = "") -> Change:
+    def change(run: Run) -> Run:
+        gone = [phase for phase in run.plan.phases if phase.name.split("-")[0] == name]
+        cases = {case.id for phase in gone for case in phase.cases}
+        kept = tuple(phase for phase in run.plan.phases if phase not in gone)
+        skipped = (*run.plan.skipped, *([(name, reason)] if reason else []))
+        names = {phase.name for phase in gone}
+        return replace(
+            run,
+            plan=replace(run.plan, phases=kept, skipped=skipped),
+            measurements=tuple(row for row in run.measurements if row.case not in cases),
+            phases=tuple(mark for mark in run.phases if mark.name not in names),
+            counters=tuple(line for line in run.counters if line.phase not in names),
+            windows=tuple(window for window in run.windows if window.case not in cases),
+        )
+
+    return change
+
+
+for _name in ("evidence", "copies", "pairs", "rails", "pinned", "steady", "nodes", "inside", "ring"):
+    tampering(f"phase {_name} was not planned", INCONCLUSIVE, "coverage.plan", _name)(without_phase(_name))
+tampering("phase nodes was left out for a reason that nobody gave", INCONCLUSIVE, "coverage.plan", "nodes")(
+    without_phase("nodes", "left out for want of time")
+)
+
+
+@tampering("the plan has 3 of the collectives", INCONCLUSIVE, "coverage.plan", "collectives")
+def _(run: Run) -> Run:
+    few = ("all_reduce", "all_gather", "reduce_scatter")
+    phases = tuple(
+        replace(phase, cases=tuple(case for case in phase.cases if case.collective in few))
+        if phase.name == "collectives"
+        else phase
+        for phase in run.plan.phases
+    )
+    kept = {case.id for phase in phases for case in phase.cases}
+    rows_ = tuple(row for row in run.measurements if row.case in kept)
+    return replace(run, plan=replace(run.plan, phases=phases), measurements=rows_)
+
+
+@tampering("the run has no completion record", INCONCLUSIVE, "coverage.end")
+def _(run: Run) -> Run:
+    return replace(run, ended=None)
+
+
+@tampering("a case that was lost was measured too", INCONCLUSIVE, "signal 9")
+def _(run: Run) -> Run:
+    return replace(
+        run, losses=(Loss(run.measurements[0].case, "worker of rank 3 ended by signal 9", "rank 3 (n0)"),)
+    )
+
+
+# ── facts ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def machine(number: int, change: Callable[[Node], Node]) -> Change:
+    return lambda run: replace(
+        run, facts=tuple(change(node) if at == number else node for at, node in enumerate(run.facts))
+    )
+
+
+def on_all(change: Callable[[Node], Node]) -> Change:
+    return lambda run: replace(run, facts=tuple(map(change, run.facts)))
+
+
+tampering("the facts of a node are missing", INCONCLUSIVE, "n1")(
+    lambda run: replace(run, facts=run.facts[:1])
+)
+tampering("one GPU is an A100", FAIL, "n1 GPU 3")(
+    machine(1, lambda n: with_gpu(n, 3, name="NVIDIA A100-SXM4-80GB"))
+)
+tampering("one GPU is on two nodes", FAIL, "gpus.uuids", "n0 GPU 2 and n1 GPU 3")(
+    lambda run: machine(1, lambda n: with_gpu(n, 3, uuid=run.facts[0].gpus[2].uuid))(run)
+)
+tampering("a port's GUID is on two nodes", FAIL, "rails.guids", "n0 mlx5_3/1 and n1 mlx5_3/1")(
+    lambda run: machine(1, lambda n: with_port(n, "mlx5_3", gid=run.facts[0].ports[3].gid))(run)
+)
+tampering("an address is on two nodes", FAIL, "host.addresses", "n0 eth0 and n1 eth0")(
+    lambda run: machine(1, lambda n: replace(n, interfaces=run.facts[0].interfaces))(run)
+)
+tampering("a port is down", FAIL, "n1 mlx5_8")(
+    machine(1, lambda n: with_port(n, "mlx5_8", state="DOWN", phys_state="Polling"))
+)
+tampering("a node has a rail less", FAIL, "n1", "7 rails")(
+    machine(1, lambda n: replace(n, ports=n.ports[:-1]))
+)
+tampering("every node has a rail less", FAIL, "n0", "7 rails")(
+    on_all(lambda n: replace(n, ports=n.ports[:-1]))
+)
+tampering("a link runs at 200 Gb/s", FAIL, "n1 mlx5_3", "200")(
+    machine(1, lambda n: with_port(n, "mlx5_3", rate=25e9, rate_text="200 Gb/sec (4X HDR)"))
+)
+tampering("a RoCE bond stands beside the rails", FAIL, "mlx5_bond_0")(
+    on_all(
+        lambda n: replace(n, ports=(*n.ports, replace(port(0), hca="mlx5_bond_0", netdev="bond0", rate=25e9)))
+    )
+)
+tampering("what is excluded has another name", FAIL, "ibp0")(
+    on_all(
+        lambda n: replace(n, ports=tuple(replace(p, hca=p.hca.replace("mlx5_0", "ibp0")) for p in n.ports))
+    )
+)
+tampering("a GPU counts an uncorrectable error", FAIL, "n0 GPU 2")(
+    machine(0, lambda n: with_gpu(n, 2, ecc=replace(n.gpus[2].ecc, volatile_uncorrected=1)))
+)
+tampering("a node's driver differs", FAIL, "versions.driver", "n1")(
+    machine(1, lambda n: with_software(n, driver="550.54.15"))
+)
+tampering("an NVLink is down", FAIL, "n0 GPU 5")(
+    machine(
+        0,
+        lambda n: with_gpu(
+            n, 5, nvlinks=tuple(replace(each, active=each.link != 3) for each in n.gpus[5].nvlinks)
+        ),
+    )
+)
+tampering("a node has no GPUDirect", FAIL, "n1", "peermem")(
+    machine(1, lambda n: with_host(n, peermem=None, memory_peers=()))
+)
+tampering("the MTU of a rail is half of the others'", FAIL, "mlx5_3")(
+    machine(1, lambda n: with_port(n, "mlx5_3", mtu=2048))
+)
+
+
+def variables(ranks: range, **values: str) -> Change:
+    def change(run: Run) -> Run:
+        environment = {
+            rank: values if int(rank) in ranks else said for rank, said in run.manifest.environment.items()
+        }
+        return replace(run, manifest=replace(run.manifest, environment=environment))
+
+    return change
+
+
+tampering("one rank's NCCL may not use InfiniBand", FAIL, "NCCL_IB_DISABLE")(
+    variables(range(9, 10), NCCL_IB_DISABLE="1")
+)
+tampering("no rank's NCCL may use NVLink", FAIL, "NCCL_P2P_DISABLE")(
+    variables(range(16), NCCL_P2P_DISABLE="1")
+)
+tampering("one rank's NCCL has another algorithm", FAIL, "NCCL_ALGO")(
+    variables(range(3, 4), NCCL_ALGO="Tree")
+)
+
+
+# ── NCCL's logs ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def log(rank: int, change: Callable[[str], str | None], phase: str = "evidence") -> Change:
+    """The run whose log of that rank is another; None: it has none. ``run.path`` is a copy of the folder."""
+
+    def tampered(run: Run) -> Run:
+        file = run.path / "logs" / f"{phase}.{rank}.log"
+        text = change(file.read_text())
+        file.unlink() if text is None else file.write_text(text)
+        return run
+
+    return tampered
+
+
+tampering("one rank has no log", INCONCLUSIVE, "rank 7")(log(7, lambda text: None))
+tampering("one rank's log is empty", INCONCLUSIVE, "rank 7")(log(7, lambda text: ""))
+tampering("one rank uses sockets", FAIL, "rank 12")(
+    log(12, lambda text: text.replace("network IB", "network Socket").replace("via NET/IB", "via NET/Socket"))
+)
+tampering("mlx5_0 is in one rank's list", FAIL, "rank 12", "mlx5_0")(
+    log(12, lambda text: text.replace("[0]mlx5_1:1/IB", "[0]mlx5_0:1/RoCE [1]mlx5_1:1/IB"))
+)
+tampering("one channel is without GPUDirect", FAIL, "nccl.gpudirect")(
+    log(3, lambda text: text.replace("/GDRDMA", ""))
+)
+tampering("a log is cut in the middle of its list", INCONCLUSIVE, "rank 3")(
+    log(3, lambda text: text[: text.index("mlx5_6")] + "\n")
+)
+tampering("a pinned worker uses another rail", FAIL, "mlx5_5")(
+    log(9, lambda text: text.replace("mlx5_4:1", "mlx5_5:1"), "pinned-3")
+)
+tampering("a GPU's channels leave by a far adapter", FAIL, "rank 2")(
+    log(2, lambda text: text.replace("via NET/IB/2/", "via NET/IB/5/"))
+)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name.replace(" ", "-"))
+def test_what_is_planted_does_not_pass_and_is_named(healthy, tmp_path: Path, row: Tampering):
+    run = healthy[row.nodes]
+    shutil.copytree(run.path, tmp_path / "run")
+    code, texts = judged(row.change(replace(run, path=tmp_path / "run")))
+    assert code == row.exit, "\n".join(texts[:8])
+    assert any(all(word in text for word in row.words) for text in texts), "\n".join(texts[:8])
