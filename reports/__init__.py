@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from bench.model.profile import Profile
     from bench.store import Run
 
-__all__ = ["evidence", "refresh", "write"]
+__all__ = ["evidence", "refresh", "write", "write_pdf"]
 
 
 def evidence(folder: Path) -> str:
@@ -34,6 +34,13 @@ def write(run: Run, profile: Profile, digest: str = "") -> list[Path]:
         files = written(run, profile, renderer)
     mark(run, profile, digest, [str(file.relative_to(run.path)) for file in files])
     return files
+
+
+def write_pdf(run: Run, profile: Profile, paper: str) -> Path:
+    """Write ``report.pdf`` into the run's folder."""
+    from .pdf import write_pdf as written
+
+    return written(run, profile, paper)
 
 
 def refresh(run: Run, profile: Profile, digest: str) -> list[Path]:

@@ -14,7 +14,7 @@ from bench.store import Run
 
 from .charts.rails import NOBODY, SLOW, marked_rails, natural, node_rails
 from .exclusion import layer_states, together
-from .summary import Shown, coverage, headline, read_target, unmeasured
+from .summary import NOT_PLANNED, Shown, coverage, headline, read_target, unmeasured
 from .tables import verdict_table
 from .views import View
 
@@ -34,14 +34,18 @@ class Tile:
 
 @dataclass(frozen=True)
 class Bar:
-    """A reading of the target; ``length`` in pixels."""
+    """A reading of the target; ``share`` of it, and as text."""
 
     name: str
-    length: float
+    share: float
     rate: str
-    share: str
-    text: str
+    percent: str
     good: bool
+
+    @property
+    def length(self) -> float:
+        """In pixels of the page."""
+        return round(min(self.share, 1.1) * LONGEST, 1)
 
 
 def verdict(shown: Shown) -> View:
@@ -52,7 +56,7 @@ def verdict(shown: Shown) -> View:
     return {
         "status": status,
         "counts": counts,
-        "sentence": "" if found.first else _sentence(status, shown),
+        "sentence": "" if found.first else sentence(status, shown),
         "problems": [
             (each, hardware(shown.run, each), verdict_table(each.symptoms)) for each in found.first[:MOST]
         ],
@@ -61,7 +65,7 @@ def verdict(shown: Shown) -> View:
         "tiles": tiles(shown, target),
         "target": target,
         "bars": bars(shown, target),
-        "floor": _floor(shown) * LONGEST,
+        "floor": floor_of(shown) * LONGEST,
     }
 
 
@@ -85,7 +89,7 @@ def hardware(run: Run, problem: Problem) -> str:
     return " · ".join(f"{name} {value}" for name, value in known.items() if value)
 
 
-def _sentence(status: Status, shown: Shown) -> str:
+def sentence(status: Status, shown: Shown) -> str:
     """What the run shows where no problem says it."""
     if status is Status.PASS:
         return f"PASS of what {scope(shown.run.verdicts, shown.profile.name)}."
@@ -105,17 +109,18 @@ def _more(found: Problems) -> str:
 
 def tiles(shown: Shown, target: TargetReadings | None) -> list[Tile]:
     """The answers that a buyer asks for first."""
-    found = [_share(target), _excluded(shown), _correct(shown), _coverage(shown)]
+    found = [_share(target, floor_of(shown)), _excluded(shown), _correct(shown), _coverage(shown)]
     return [tile for tile in found if tile]
 
 
-def _share(target: TargetReadings | None) -> Tile | None:
+def _share(target: TargetReadings | None, floor: float) -> Tile | None:
     rings = [each for each in target.readings if each.told and each.kind == "ring"] if target else []
     if not rings or not target or not target.target:
         return None
     least = min(rings, key=lambda each: each.rate)
     text = f"{least.name}: {least.rate * BITS / GIGA:,.0f} Gb/s on each node's rails"
-    return Tile(f"Share of {target.target.text}", show_share(least.share), target.status, text)
+    status = Status.FAIL if least.share < floor else target.status
+    return Tile(f"Share of {target.target.text}", show_share(least.share), status, text)
 
 
 def _excluded(shown: Shown) -> Tile | None:
@@ -147,23 +152,22 @@ def _coverage(shown: Shown) -> Tile:
         f"{row.what}: " + (f"{row.measured} of " if row.measured != row.planned else "") + f"{row.planned}"
         for row in rows
     )
-    left_out = sum(row.became == "left out" for row in unmeasured(shown.run))
-    answer = "complete" if complete else "incomplete"
-    more = f" · {left_out} left out" if left_out else ""
+    left_out = sum(row.became == NOT_PLANNED for row in unmeasured(shown.run))
+    answer = "all that was planned" if complete else "incomplete"
+    more = f" · {show_count(left_out, 'phase')} {NOT_PLANNED}" if left_out else ""
     return Tile("Coverage", answer, Status.PASS if complete else Status.INCONCLUSIVE, text + more)
 
 
 def bars(shown: Shown, target: TargetReadings | None) -> list[Bar]:
     """The readings of the target that have a figure."""
-    floor = _floor(shown)
+    floor = floor_of(shown)
     return [
-        Bar(each.name, round(min(each.share, 1.1) * LONGEST, 1), f"{each.rate * BITS / GIGA:,.0f} Gb/s",
-            show_share(each.share), each.text, each.share >= floor)
+        Bar(each.name, each.share, f"{each.rate * BITS / GIGA:,.0f} Gb/s", show_share(each.share), each.share >= floor)
         for each in (target.readings if target else ()) if each.told and math.isfinite(each.share)
     ]  # fmt: skip
 
 
-def _floor(shown: Shown) -> float:
+def floor_of(shown: Shown) -> float:
     """The least share of the target that the profile wants; 0 without such a bound."""
     nodes = len(shown.run.manifest.nodes)
     floors = (
@@ -194,9 +198,12 @@ def rail_map(shown: Shown) -> RailMap | None:
     step, names = min(70.0, 552 / len(shown.f.nodes)), natural(table["rail"])
     across = {node: round(80 + at * step, 1) for at, node in enumerate(shown.f.nodes)}
     down = {rail: 18 + 15 * at for at, rail in enumerate(names)}
+    accused = set(table["rail"][table["blame"] != NOBODY])
     cells, worst = [], None
     for row in table.sort_values("change", kind="stable").to_dict("records"):
-        bad = row["change"] < -SLOW or row["blame"] != NOBODY
+        # of two nodes the median of a rail is that of its only partner: the fault of one is not the other's
+        innocent = len(shown.f.nodes) == 2 and row["rail"] in accused
+        bad = row["blame"] != NOBODY or (row["change"] < -SLOW and not innocent)
         x, y, text = (
             across[row["node"]],
             down[row["rail"]],

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from bench.model.profile import Profile
 from bench.model.units import show_count
 from bench.store import Run
+from bench.store.titles import titles_of
 
 from . import first_page, views
 from .exclusion import exclusion
@@ -75,12 +76,13 @@ def page(run: Run, profile: Profile, f: Frames, specs: Mapping[str, dict[str, An
     nodes, m = show_count(len(run.manifest.nodes), "node"), run.manifest
     sources = f"script-src {digest(library)} {digest(script)}; style-src {digest(style)}"
     about = (show_count(len(m.ranks), "rank") + f" on {nodes}", m.backend, moment(m.started), duration(run))
-    shown = Shown(run, profile, f, specs)
+    shown, titles = Shown(run, profile, f, specs), titles_of(run.path)
     return render(
         "page.html",
         policy=f"default-src 'none'; {sources}; img-src data:; base-uri 'none'; form-action 'none'",
         title=f"{headline(run)[0].shown}: {run.profile_name}, {nodes} – RailGauge",
-        about=" · ".join((*about, f"run {m.id}")),
+        about=" · ".join((*about, f"run {m.id}", *([titles.site] if titles.site else []))),
+        heading=titles.title or profile.title,
         sections=[(row, html) for row in SECTIONS if (html := row.drawn(shown)) is not None],
         charts={"specs": dict(specs), "config": config("light")},
         style=Markup(style), library=Markup(library), script=Markup(script),

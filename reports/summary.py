@@ -15,7 +15,7 @@ from bench.judge.wire import TargetReadings, of_row, of_target
 from bench.model.profile import Profile
 from bench.model.units import show_seconds, show_size, show_some
 from bench.model.verdict import Status, Verdict, counted, overall
-from bench.plan.names import GIVEN_UP
+from bench.plan.names import BUDGET, GIVEN_UP
 from bench.store import Run
 from bench.store.rows import Row
 
@@ -107,6 +107,9 @@ def _pairs(run: Run) -> list[Covered]:
     return [Covered("pairs of nodes", len(every) - len(missing), len(every), show_some(missing, MOST))]
 
 
+NOT_PLANNED = "not planned"
+
+
 @dataclass(frozen=True)
 class Unmeasured:
     """A case or phase without a figure: the result, and why."""
@@ -129,7 +132,10 @@ def unmeasured(run: Run) -> tuple[Unmeasured, ...]:
     rows += [
         Unmeasured(r.case, "lost", r.reason + (f"; {r.culprit}" if r.culprit else "")) for r in run.losses
     ]
-    rows += [Unmeasured(name, "left out", why) for name, why in run.plan.skipped]
+    rows += [
+        Unmeasured(name, "left out" if name in (GIVEN_UP, BUDGET) else NOT_PLANNED, why)
+        for name, why in run.plan.skipped
+    ]
     known = {row.case for row in run.measurements} | {row.case for row in run.losses}
     rows += [
         Unmeasured(c.id, "not reached", "the run stopped before it")

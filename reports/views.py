@@ -19,6 +19,7 @@ from .charts import CHARTS
 from .environment import compared_nodes, compared_ranks, nodes_table
 from .summary import (
     METHOD,
+    NOT_PLANNED,
     Covered,
     Shown,
     moment,
@@ -44,7 +45,9 @@ def coverage(shown: Shown) -> View:
     missing = unmeasured(shown.run)
     counts = Counter(row.became for row in missing)
     words = (
-        f"{counts[word]} {word}" for word in ("refused", "lost", "not reached", "left out") if counts[word]
+        f"{counts[word]} {word}"
+        for word in ("refused", "lost", "not reached", "left out", NOT_PLANNED)
+        if counts[word]
     )
     return {
         "measured": coverage_table(covered(shown.run)),
@@ -63,7 +66,7 @@ def coverage_table(rows: Sequence[Covered]) -> ReportTable:
 def _result(row: Covered) -> str:
     if not row.planned:
         return "? nothing planned"
-    return "✔ all" if row.measured == row.planned else f"✘ {row.planned - row.measured} not measured"
+    return "✔ all planned" if row.measured == row.planned else f"✘ {row.planned - row.measured} not measured"
 
 
 def unmeasured_table(run: Run) -> ReportTable:

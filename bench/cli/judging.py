@@ -12,6 +12,8 @@ import click
 
 from .option_types import EXIT_HELP, PATH, VERDICTS, option, profile_option
 
+PAPERS = ("a4", "us-letter")
+
 if TYPE_CHECKING:
     from bench.model.profile import Profile
     from bench.store import Run
@@ -57,30 +59,69 @@ def _kept(judged: Run, profile: Profile, refresh: Callable[[Run, Profile], None]
 
 @click.command(epilog=EXIT_HELP)
 @click.argument("run_folder", metavar="RUN", type=PATH)
-def report(run_folder: Path) -> int:
+@option("--title TEXT", "What the cluster is called on the report; kept in the run folder")
+@option("--site TEXT", "Site, customer or order on the report; kept in the run folder")
+@option("--pdf", "Also write report.pdf, to be printed and signed", bool)
+@option("--paper", "", click.Choice(PAPERS), default=PAPERS[0])
+def report(
+    run_folder: Path,
+    title: str | None = None,
+    site: str | None = None,
+    pdf: bool = False,
+    paper: str = PAPERS[0],
+) -> int:
     """Write the report of a run folder again."""
     from bench.judge.verdicts import status
     from bench.model.profile import parse
     from bench.model.verdict import EXIT
     from bench.run.finish import judge_and_save
     from bench.store import held, judged_by
-    from reports import evidence, write
+    from bench.store.titles import save_titles
+    from reports import evidence, write, write_pdf
 
     from .page import own_profile, where_report
 
     gc.disable()  # as above
     text = judged_by(run_folder)
     profile = parse(text, "the profile of the last judgement") if text else own_profile(run_folder)
-    seen = evidence(run_folder)
     with held(run_folder):
+        if title is not None or site is not None:
+            save_titles(run_folder, title, site)
+        seen = evidence(run_folder)
         run = judge_and_save(run_folder, profile)
         write(run, profile, seen)
+        printed = write_pdf(run, profile, paper) if pdf else None
     if text:
         click.echo(
             f"judged by {profile.name}, as last time; to use the run's own profile: railgauge judge {run_folder}"
         )
     where_report(run_folder)
+    if printed:
+        click.echo(f"print: {printed}")
     return EXIT[status(run)]
+
+
+@click.command(epilog="Exit status: 0 PASS, 1 FAIL, 2 wrong usage, 3 no digests were recorded.")
+@click.argument("run_folder", metavar="RUN", type=PATH)
+@option("--sha256 DIGEST", "The digest on a printed report: the folder must be the evidence of that report")
+def verify(run_folder: Path, sha256: str | None) -> int:
+    """Check that the evidence in a run folder is as it was when the run ended.
+
+    It holds every file against SHA256SUMS of the folder, which sha256sum --check reads too.
+    """
+    from bench.model.verdict import EXIT, Status
+    from bench.store import manifest_of
+    from bench.store.sums import changes, evidence_digest
+
+    manifest_of(run_folder)
+    found, digest = changes(run_folder), evidence_digest(run_folder)
+    if sha256 is not None and digest != sha256.strip().lower():
+        found.append(f"the report with the digest {sha256} was made of other evidence")
+    status = Status.FAIL if found else Status.PASS
+    for line in found:
+        click.echo(line)
+    click.echo(f"{status.shown}: SHA-256 of the evidence: {digest}")
+    return EXIT[status]
 
 
 @click.command(
@@ -144,4 +185,4 @@ def schema(file: str | None) -> None:
     click.echo(json.dumps(of(file) if file else {name: of(name) for name in FILES}, indent=1))
 
 
-COMMANDS = (judge, report, compare, schema)
+COMMANDS = (judge, report, verify, compare, schema)

@@ -180,12 +180,12 @@ def summarise(run: Run, verbose: bool, short: bool, profile_name: str = "") -> N
         print(f"\nand {len(found.listed) - len(shown)} more: railgauge report {run.path}")
     if shown:
         print()
-    for text in spoken(run):
-        print(_wrapped(text))
     judged = scope(run.verdicts, profile_name or run.profile_name)
     passed = overall(verdict.status for verdict in run.verdicts) is Status.PASS
     more = "" if verbose else "; --verbose lists every verdict"
     print(_wrapped(f"{'PASS of what ' if passed else ''}{judged}{more}"))
+    for text in spoken(run):
+        print(_wrapped(text))
     print(one_line(run.verdicts), flush=True)
 
 

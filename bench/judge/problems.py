@@ -23,7 +23,7 @@ FLOORS = ("limits.busbw", "limits.rail_rate", "wire.share")  # checks whose valu
 # checks whose subjects every port takes part in
 WHOLE_CLUSTER = ("limits.", "wire.share", "wire.target", "blame.stragglers")
 SLIGHT = 0.05  # of the bound: a failure by less is shown as a slight one
-MOST = 8  # names in one line
+MOST, MOST_LONG = 8, 3  # names in one line
 
 
 @dataclass(frozen=True)
@@ -252,9 +252,15 @@ def _merged(verdicts: Iterable[Verdict]) -> list[Verdict]:
     for group in alike.values():
         subjects = list(dict.fromkeys(each.subject for each in group))
         lines = dict.fromkeys(line for each in group for line in each.evidence)
-        shown = show_some(subjects, MOST)
-        found.append(replace(group[0], subject=shown, evidence=(*subjects[MOST:], *lines)))
+        most = _most(subjects)
+        shown = show_some(subjects, most)
+        found.append(replace(group[0], subject=shown, evidence=(*subjects[most:], *lines)))
     return found
+
+
+def _most(subjects: Iterable[str]) -> int:
+    """How many of them one line holds: names of cases are long."""
+    return MOST_LONG if any("," in subject for subject in subjects) else MOST
 
 
 def _together(verdicts: Iterable[Verdict]) -> list[Verdict]:
@@ -273,7 +279,7 @@ def _together(verdicts: Iterable[Verdict]) -> list[Verdict]:
         found.append(
             replace(
                 first,
-                subject=show_some(subjects, MOST),
+                subject=show_some(subjects, _most(subjects)),
                 measured=first.measured + more,
                 evidence=tuple(lines),
             )

@@ -11,6 +11,7 @@ from bench.judge.verdicts import judge, status
 from bench.model.profile import Profile
 from bench.model.verdict import EXIT, Status, overall
 from bench.store import UNWRITTEN, Run, RunError, load, save_verdicts, sync
+from bench.store.sums import SUMS, record_sums
 
 from .options import Watcher
 
@@ -18,6 +19,8 @@ from .options import Watcher
 def judge_and_save(folder: Path, profile: Profile, facts_only: bool = False) -> Run:
     """Judge a run folder and write its verdicts. ``facts_only``: run only the checks that need no measurement."""
     sync(folder)
+    if not (folder / SUMS).exists():
+        record_sums(folder)
     run = judge(load(folder), profile, facts_only)
     _save(run, profile)
     return run
@@ -53,6 +56,7 @@ def _finish(
 ) -> int:
     try:
         sync(folder)  # before a verdict is said, its evidence is on the disk
+        record_sums(folder)
     except RunError as error:
         unwritten = unwritten or str(error)
     run = load(folder)

@@ -10,6 +10,8 @@
     health.jsonl     a line a rank and phase: its GPU during each case; in a soak its memory, and errors grown
     logs/            what workers and NCCL said
     history.json     of a nightly run: the nights before it, as the history told them
+    SHA256SUMS       the digest of each file above, written when the run ends
+    titles.json      what a person calls the cluster and its site
     verdicts.json    made from all of the above, and made again at will; so are the reports
 
 Files are appended line by line and flushed to disk; a crash loses the line in flight and nothing else.
@@ -34,6 +36,7 @@ from .files import (
     MANIFEST,
     NOT_TRIED,
     PLAN,
+    TITLES,
     UNWRITTEN,
     VERBS,
     VERDICTS,

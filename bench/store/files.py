@@ -29,6 +29,7 @@ UNWRITTEN = (
     "the run folder could not be written any more: "  # how a note begins that tells what ended the run
 )
 IMPORTED = "import"  # the launcher of a run that was made of other tools' results
+TITLES = "titles.json"  # what a person calls the cluster and the site, on every report
 WIRING = "wiring.json"  # in LOGS: on which rails of the others each node heard itself and them
 FABRIC = "fabric.jsonl"  # in LOGS: what ibnetdiscover, iblinkinfo and ibqueryerrors said, one line a time
 

@@ -15,13 +15,14 @@ from bench.model.lines import (
     PhaseMark,
     RasReport,
     RunEnd,
+    Titles,
     Tool,
     Torn,
     Transfer,
 )
 from bench.model.measurement import Measurement, Window
 
-from .files import COUNTERS, FACTS, HEALTH, JOURNAL, MANIFEST, PLAN, VERBS, VERDICTS
+from .files import COUNTERS, FACTS, HEALTH, JOURNAL, MANIFEST, PLAN, TITLES, VERBS, VERDICTS
 from .run import Manifest, Plan, Verdicts
 
 READ: dict[str, type] = {
@@ -48,5 +49,6 @@ FILES: dict[str, type | dict[str, type]] = {
     HEALTH: HealthLine,
     VERBS: VERBS_KINDS,
     VERDICTS: Verdicts,
+    TITLES: Titles,
 }
 """What each file holds: one object, or one a line; by ``kind`` where its lines are of several."""

@@ -56,7 +56,7 @@ def test_a_resume_that_waited_for_another_goes_on_with_what_that_one_left(tmp_pa
         other.end()
     seen = []
     monkeypatch.setattr(lead, "Coordinator", lambda control, supervisor, recorder, *_: recorder)
-    monkeypatch.setattr(lead, "_kept", lambda _, options, *__: (seen.append(options.resumed), ""))
+    monkeypatch.setattr(lead, "_measure_all", lambda _, options, *__: (seen.append(options.resumed), ""))
     monkeypatch.setattr(lead, "finish", lambda *_: 0)
     options = Options(runs.LOCAL, run.path, (), resumed=run)
     lead._coordinate(options, LaunchContext(), None, None, Terminal(quiet=True), None)
@@ -98,7 +98,9 @@ def test_the_lock_of_a_run_lasts_until_its_verdict_is_written(tmp_path, monkeypa
     monkeypatch.setattr(lead, "finish", finish)
     monkeypatch.setattr(lead, "Coordinator", lambda control, supervisor, recorder, *_: recorder)
     options, watcher = Options(runs.LOCAL, tmp_path / "run", ()), Terminal(quiet=True)
-    monkeypatch.setattr(lead, "_kept", lambda recorder, *_: ((tmp_path / "run" / MANIFEST).touch(), ""))
+    monkeypatch.setattr(
+        lead, "_measure_all", lambda recorder, *_: ((tmp_path / "run" / MANIFEST).touch(), "")
+    )
     assert lead._coordinate(options, LaunchContext(), None, None, watcher, None) == 0
     assert told == ["held"]
 

@@ -89,12 +89,12 @@ def test_what_was_refused_lost_and_left_out_is_named_with_the_reason():
     assert "needs 34 GiB a rank, 12 GiB available on host memory" in shown
     assert "ended by signal 9 (Killed); rank 2 (workstation)" in shown
     assert "not completed: interrupted or killed" in shown
-    assert {row.became for row in unmeasured(made.run)} == {"refused", "lost", "left out"}
+    assert {row.became for row in unmeasured(made.run)} == {"refused", "lost", "not planned"}
 
 
 def test_cases_after_a_crash_are_not_reached():
     run = made_runs.nothing_measured().run
-    assert {row.became for row in unmeasured(run)} == {"not reached", "left out"}
+    assert {row.became for row in unmeasured(run)} == {"not reached", "not planned"}
 
 
 def test_what_a_budget_gave_up_is_part_of_the_coverage():

@@ -12,7 +12,7 @@ import runs
 from bench.model.profile import parse
 from bench.model.verdict import Status
 from bench.run import finish
-from bench.store import load
+from bench.store import load, sums
 from reports import export, stamp
 
 OTHER = runs.LOCAL.text + "\n# another\n"
@@ -80,18 +80,17 @@ def test_evidence_that_is_gone_counts(folder, counted):
 
 
 def test_a_file_too_large_for_any_run_is_not_read_and_its_changes_count(folder, counted, monkeypatch):
-    monkeypatch.setattr(stamp, "LARGEST_FILE", 1000)
     file = folder / "huge"
     file.write_bytes(b"x" * 2000)
-    seen = stamp._of_file(file)
+    seen = sums.digest_of(file, 1000)
     file.write_bytes(b"y" * 2000)
-    assert "2000 bytes" in seen and stamp._of_file(file) != seen
+    assert "2000 bytes" in seen and sums.digest_of(file, 1000) != seen
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
 def test_a_pipe_and_a_link_are_not_read(folder, make):
     make(folder / "odd")
-    assert stamp._of_file(folder / "odd") == "none"
+    assert sums.digest_of(folder / "odd") == "none"
 
 
 @pytest.mark.parametrize("name", ["report.html", "charts/a.svg", stamp.DRAWN])
@@ -136,7 +135,9 @@ def test_other_code_another_page(folder, counted, monkeypatch, tmp_path):
 
 
 def test_all_code_and_assets_are_covered_and_compiled_code_is_not():
-    names = {str(file.relative_to(package)) for package in stamp.PACKAGES for file in stamp._files(package)}
+    names = {
+        str(file.relative_to(package)) for package in stamp.PACKAGES for file in sums.files_below(package)
+    }
     assert {"page.py", "assets/page.css", "assets/draw.js", "charts/rails.py"} <= names  # reports
     assert {
         "judge/verdicts.py",
@@ -157,7 +158,7 @@ def test_another_version_of_what_draws_another_page(folder, counted, monkeypatch
 def test_a_stamp_of_somebody_else_is_not_believed(folder, counted, monkeypatch, tmp_path):
     (folder / "report.html").write_text("<p>all is well")
     told = json.loads((folder / stamp.DRAWN).read_text())
-    told["files"]["report.html"] = stamp._of_file(folder / "report.html")
+    told["files"]["report.html"] = sums.digest_of(folder / "report.html")
     (folder / stamp.DRAWN).write_text(json.dumps(told))
     draw(folder)
     assert len(counted) == 2

@@ -254,7 +254,7 @@ def test_a_run_on_a_read_only_disk_is_judged_and_that_it_is_not_saved_is_said(tm
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True, timeout=30)
         assert judge_command.callback(folder, None, False) == 0
         said = capsys.readouterr()
-        assert said.out.startswith("PASS: ")
+        assert "\nPASS: " in said.out
         assert "Read-only file system; the verdict is told here and not saved" in said.err
         with pytest.raises(RunError, match="Read-only file system"):
             Recorder(disk / "new")
@@ -269,7 +269,7 @@ def test_a_run_that_one_may_only_read_is_judged(recorded, capsys):
     with somebody():
         assert judge_command.callback(recorded, None, False) == 0
     said = capsys.readouterr()
-    assert said.out.startswith("PASS: ")
+    assert "\nPASS: " in said.out
     assert "Permission denied; the verdict is told here and not saved" in said.err
     recorded.chmod(0o755)
 

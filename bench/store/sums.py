@@ -1,0 +1,102 @@
+"""``SHA256SUMS`` of a run folder: the digest of every file of its evidence, as ``sha256sum --check`` reads it too.
+
+It is written when a run ends. Both sides of an acceptance can then hold a folder, or the digest that a printed report
+names, against what was measured. What is made from the evidence and made again at will is not part of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from .files import DRAWN, LARGEST_FILE, LARGEST_JOURNAL, TITLES, VERDICTS, RunError, read_file, write_file
+
+SUMS = "SHA256SUMS"
+CHARTS = "charts"
+PAGE = "report.html"
+REPORTS = (PAGE, "report.md", "rows.csv", "report.pdf")
+DERIVED = frozenset((*REPORTS, VERDICTS, DRAWN, SUMS, TITLES))
+
+
+def evidence_files(folder: Path) -> Iterator[Path]:
+    """All that a run folder holds, except what is made from it."""
+    made = {folder / name for name in DERIVED}
+    return (file for file in files_below(folder, CHARTS) if file not in made)
+
+
+def evidence_sums(folder: Path) -> dict[str, str]:
+    """File → digest of the evidence."""
+    return {
+        str(file.relative_to(folder)): digest_of(file, LARGEST_JOURNAL) for file in evidence_files(folder)
+    }
+
+
+def sums_text(sums: Mapping[str, str]) -> str:
+    return "".join(f"{digest}  {name}\n" for name, digest in sums.items())
+
+
+def evidence_digest(folder: Path) -> str:
+    """One digest of all evidence: of the text of SHA256SUMS as it would be written now."""
+    return hashlib.sha256(sums_text(evidence_sums(folder)).encode()).hexdigest()
+
+
+def record_sums(folder: Path) -> None:
+    """Write SHA256SUMS. Raises RunError."""
+    write_file(folder, SUMS, sums_text(evidence_sums(folder)))
+
+
+def changes(folder: Path) -> list[str]:
+    """What differs from SHA256SUMS, a line each. RunError where there is none."""
+    written = _read(folder)
+    now = evidence_sums(folder)
+    if not written:
+        raise RunError(f"{folder / SUMS} lists no file")
+    words = {True: "was changed", False: "is missing"}
+    gone = [f"{name} {words[name in now]}" for name in written if written[name] != now.get(name)]
+    return [*gone, *(f"{name} was added" for name in now if name not in written)]
+
+
+def _read(folder: Path) -> dict[str, str]:
+    lines = read_file(folder, SUMS).decode(errors="replace").splitlines()
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def digest_of_files(folder: Path, files: Iterable[Path]) -> str:
+    """Digest of the names and contents of files."""
+    return hashlib.sha256(
+        sums_text({str(file.relative_to(folder)): digest_of(file) for file in files}).encode()
+    ).hexdigest()
+
+
+def files_below(folder: Path, without: str = "") -> Iterator[Path]:
+    """All files below a folder in the order of their names, except compiled code and one folder."""
+    for place, folders, names in os.walk(folder):
+        top = Path(place) == folder
+        folders[:] = sorted(
+            name for name in folders if name != "__pycache__" and not (top and name == without)
+        )
+        yield from (Path(place) / name for name in sorted(names))
+
+
+def digest_of(path: Path, largest: int = LARGEST_FILE) -> str:
+    """Digest of a file; "none" for something that is not a plain file or cannot be read.
+
+    A file larger than ``largest`` is known by its size and its last change, which nobody can set.
+    """
+    digest = hashlib.sha256()
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with os.fdopen(os.open(path, flags), "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                return "none"
+            if found.st_size > largest:
+                return f"{found.st_size} bytes, {found.st_ctime_ns}"
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError:
+        return "none"
+    return digest.hexdigest()

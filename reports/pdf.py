@@ -1,0 +1,128 @@
+"""``report.pdf``: the first page for paper, with the digest of the evidence and room for two signatures.
+
+Typst sets it without a browser, with the fonts of its own wheel: the same bytes on every machine. All text reaches
+the template as JSON, so no name from a cluster is markup.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.judge.problems import Problem, problems_of
+from bench.judge.verdicts import spoken
+from bench.model.printable import on_one_line
+from bench.model.profile import Profile
+from bench.store import Run, write_file
+from bench.store.sums import evidence_digest
+from bench.store.titles import titles_of
+
+from . import views
+from .first_page import MOST, bars, floor_of, hardware, rail_map, sentence, tiles
+from .frames import frames
+from .summary import Shown, coverage, duration, headline, moment, read_target
+from .tables import as_text
+from .templating import FOLDER
+
+NAME = "report.pdf"
+MOST_INCONCLUSIVE = 12
+SHOWN = ("railgauge", "torch", "nccl", "mpi", "driver", "python")  # versions that a printed page names
+
+
+def write_pdf(run: Run, profile: Profile, paper: str) -> Path:
+    """Write report.pdf of a judged run on ``paper``, as Typst calls it. Raises RunError."""
+    import typst  # 30 MB that nothing else needs
+
+    shown = Shown(run, profile, frames(run, profile), {})
+    data = json.dumps(_printable(document(shown, evidence_digest(run.path), paper)))
+    source = (FOLDER / "report.typ").read_bytes()
+    made = typst.compile(
+        source,
+        format="pdf",
+        sys_inputs={"data": data},
+        ignore_system_fonts=True,
+        timestamp=int(run.manifest.started),
+    )
+    write_file(run.path, NAME, made)
+    return run.path / NAME
+
+
+def document(shown: Shown, digest: str, paper: str) -> dict[str, Any]:
+    """What the template sets."""
+    run, titles = shown.run, titles_of(shown.run.path)
+    status, counts = headline(run)
+    found, target = problems_of(run), read_target(run, shown.f, shown.profile)
+    rails = rail_map(shown)
+    return {
+        "paper": paper,
+        "title": titles.title or shown.profile.title,
+        "site": titles.site,
+        "about": _about(shown),
+        "identity": _identity(run, digest),
+        "status": status.shown,
+        "counts": counts,
+        "sentence": "" if found.first else sentence(status, shown),
+        "spoken": spoken(run),
+        "problems": [_problem(each, run) for each in found.first[:MOST]],
+        "more": max(0, len(found.first) - MOST),
+        "map": vars(rails) if rails else None,
+        "tiles": [(each.title, each.answer, each.status.shown, each.text) for each in tiles(shown, target)],
+        "target": target.target.text if target and target.target else "",
+        "floor": floor_of(shown),
+        "bars": [(each.name, each.share, each.rate, each.percent, each.good) for each in bars(shown, target)],
+        "coverage": _cells(views.coverage_table(coverage(run)).rows),
+        "inconclusive": [
+            (each.subject, each.measured, each.next_step) for each in found.inconclusive[:MOST_INCONCLUSIVE]
+        ],
+        "left": max(0, len(found.inconclusive) - MOST_INCONCLUSIVE),
+    }
+
+
+def _about(shown: Shown) -> str:
+    m = shown.run.manifest
+    nodes, ranks = len(m.nodes), len(m.ranks)
+    return f"{ranks} ranks on {nodes} node{'' if nodes == 1 else 's'} · {m.backend} · profile {shown.profile.name}"
+
+
+def _identity(run: Run, digest: str) -> list[tuple[str, str]]:
+    m = run.manifest
+    versions = [f"{name} {m.versions[name]}" for name in SHOWN if name in m.versions]
+    return [
+        ("Measured", f"{moment(m.started)}, {duration(run)}"),
+        ("By", " · ".join(versions)),
+        ("Run", m.id),
+        ("Command", " ".join(m.command)),
+        ("Evidence", f"SHA-256 {digest}"),
+    ]
+
+
+def _problem(found: Problem, run: Run) -> dict[str, Any]:
+    verdict = found.verdict
+    source = f" ({verdict.source})" if verdict.source else ""
+    return {
+        "status": found.status.shown,
+        "slight": found.slight,
+        "sentence": found.sentence,
+        "wanted": f"{verdict.wanted}{source}" if verdict.wanted else "",
+        "check": verdict.check,
+        "hardware": hardware(run, found),
+        "also": [f"{each.subject}: {each.measured}" for each in found.related[:3]],
+        "next": verdict.next_step,
+        "follows": found.follows,
+    }
+
+
+def _cells(rows: Sequence[Sequence[Any]]) -> list[list[str]]:
+    # the fonts of the wheel have no ✔ and ✘
+    return [[as_text(cell).replace("✔ ", "").replace("✘ ", "") for cell in row] for row in rows]
+
+
+def _printable(value: Any) -> Any:
+    """The same without control characters, however deep."""
+    if isinstance(value, str):
+        return on_one_line(value)
+    if isinstance(value, dict):
+        return {key: _printable(each) for key, each in value.items()}
+    return [_printable(each) for each in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,98 @@
+"""SHA256SUMS: a changed, missing or added file of the evidence is named, and what is made from it is free to change."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import runs
+from bench.run.finish import judge_and_save
+from bench.store import RunError
+from bench.store.sums import SUMS, changes, evidence_digest
+from bench.store.titles import save_titles, titles_of
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = runs.folder(tmp_path / "r")
+    judge_and_save(path, runs.LOCAL)
+    return path
+
+
+def test_a_folder_as_it_was_left_has_no_changes(folder):
+    assert changes(folder) == []
+    assert {"journal.jsonl", "manifest.json", "plan.json"} <= {
+        line.split("  ")[1] for line in (folder / SUMS).read_text().splitlines()
+    }
+
+
+def test_each_changed_missing_and_added_file_is_named_and_makes_it_other_evidence(folder):
+    before = evidence_digest(folder)
+    with (folder / "journal.jsonl").open("ab") as file:
+        file.write(b"\n")
+    (folder / "facts.jsonl").unlink()
+    (folder / "logs" / "evidence.9.log").write_text("NET/IB : Using [0]mlx5_1:1/IB\n")
+    assert sorted(changes(folder)) == [
+        "facts.jsonl is missing",
+        "journal.jsonl was changed",
+        "logs/evidence.9.log was added",
+    ]
+    assert evidence_digest(folder) != before
+
+
+def test_what_is_made_from_the_evidence_is_no_part_of_it(folder):
+    before = evidence_digest(folder)
+    for name in ("report.html", "report.pdf", "verdicts.json", "rows.csv"):
+        (folder / name).write_text("other")
+    (folder / "charts").mkdir()
+    (folder / "charts" / "a.svg").write_text("<svg>")
+    save_titles(folder, "frankfurt-2", None)
+    assert changes(folder) == [] and evidence_digest(folder) == before
+
+
+def test_judging_again_does_not_accept_a_change(folder):
+    with (folder / "journal.jsonl").open("ab") as file:
+        file.write(b"\n")
+    judge_and_save(folder, runs.LOCAL)
+    assert changes(folder) == ["journal.jsonl was changed"]
+
+
+def test_a_folder_without_sums_or_with_empty_ones_is_not_sound(folder):
+    (folder / SUMS).write_text("")
+    with pytest.raises(RunError, match="lists no file"):
+        changes(folder)
+    (folder / SUMS).unlink()
+    with pytest.raises(RunError):
+        changes(folder)
+
+
+def test_sha256sum_reads_it_too(folder):
+    command = ["sha256sum", "--check", "--quiet", SUMS]
+    assert subprocess.run(command, cwd=folder, check=False).returncode == 0
+
+
+def test_titles_are_kept_until_others_are_given(folder):
+    save_titles(folder, "frankfurt-2", "order 4711")
+    save_titles(folder, None, "order 4712")
+    assert (titles_of(folder).title, titles_of(folder).site) == ("frankfurt-2", "order 4712")
+    (folder / "titles.json").write_text("{")
+    assert titles_of(folder).title == ""
+
+
+def test_the_command_tells_a_good_folder_from_another(folder, tmp_path):
+    def verify(path: Path, *words: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "bench", "verify", str(path), *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout
+
+    status, said = verify(folder)
+    assert (status, said) == (0, f"PASS: SHA-256 of the evidence: {evidence_digest(folder)}\n")
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    (copy / "plan.json").write_text((copy / "plan.json").read_text() + " ")
+    assert verify(copy)[0] == 1 and verify(copy)[1].startswith("plan.json was changed\nFAIL: ")
+    assert verify(folder, "--sha256", evidence_digest(copy))[0] == 1
+    assert verify(folder, "--sha256", evidence_digest(folder))[0] == 0
+    (copy / SUMS).unlink()
+    assert verify(copy)[0] == 3
