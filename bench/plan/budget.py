@@ -43,7 +43,7 @@ def _sweep(**changes: object) -> Callable[[Job], Job]:
     return cut
 
 
-def _options(**changes: object) -> Callable[[Job], Job]:
+def with_options(**changes: object) -> Callable[[Job], Job]:
     return lambda job: job.with_options(**changes)
 
 
@@ -62,7 +62,7 @@ def _gated(job: Job) -> Job:
     return _sweep(collectives=kept or ("all_reduce",))(job)
 
 
-def _without(*names: str) -> Callable[[Job], Job]:
+def leaving_out(*names: str) -> Callable[[Job], Job]:
     return lambda job: job.with_options(without=(*job.accept.without, *names))
 
 
@@ -78,20 +78,20 @@ CUTS = (
     Cut("point-to-point between neighbours", _sweep(pairs=())),
     Cut("all but the two largest sizes of each collective", _large),
     GATED_ALONE,
-    Cut("copies of each GPU, CUDA graphs, registered buffers", _without("copies", "graphs", "registered")),
-    Cut("three quarters of the steady load of every rail", _options(steady=0.25)),
-    Cut("every rail alone, pinned", _options(pinned=False)),
-    Cut("each direction of a node pair separately (both at once remain)", _options(ways="both")),
-    Cut("the steady load of every rail", _without("steady")),
-    Cut("inside the nodes: all_reduce of each, and GPU by GPU", _without("nodes", "inside", "links")),
+    Cut("copies of each GPU, CUDA graphs, registered buffers", leaving_out("copies", "graphs", "registered")),
+    Cut("three quarters of the steady load of every rail", with_options(steady=0.25)),
+    Cut("every rail alone, pinned", with_options(pinned=False)),
+    Cut("each direction of a node pair separately (both at once remain)", with_options(ways="both")),
+    Cut("the steady load of every rail", leaving_out("steady")),
+    Cut("inside the nodes: all_reduce of each, and GPU by GPU", leaving_out("nodes", "inside", "links")),
     Cut(
         "all pairs of nodes (rings of nodes are screened instead, and slow rings traced while time is left)",
         _screened,
     ),
-    Cut("the forced Ring", _without("ring")),
+    Cut("the forced Ring", leaving_out("ring")),
     ALL_REDUCE_ALONE,
-    Cut("NCCL's log", _without("evidence")),
-    Cut("the collectives (transfers between the nodes remain)", _without("collectives", "cross")),
+    Cut("NCCL's log", leaving_out("evidence")),
+    Cut("the collectives (transfers between the nodes remain)", leaving_out("collectives", "cross")),
 )
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from bench.model.collectives import COPIES, collective
-from bench.model.measurement import Case, Rank
-from bench.model.rounds import rounds
+from bench.model.measurement import Rank
 from bench.plan.names import LINKS
 from bench.store import Phase
 
 from .job import Job, alone, everyone
-from .rails import PAIR_RULES, Left, pair_cases
-from .sweep import PlanError, Request, sweep_cases
+from .rails import PAIR_RULES, Left, inside_cases
+from .sweep import PlanError, Request, cases_of
 
 COPIES_PHASE, GRAPHS, REGISTERED = "copies", "graphs", "registered"
 COPY_SIZES = (1 << 20, 256 << 20)  # one that a cache of the GPU holds, one that it does not
@@ -41,13 +39,9 @@ def copies(job: Job) -> Phase | Left:
     """Inside each GPU's memory, and between it and its host; all GPUs at once, as in training."""
     if job.backend != "nccl":
         return COPIES_PHASE, "without GPUs there is only the host's memory"
-    cases = [
-        case
-        for name in COPIES
-        for size in COPY_SIZES
-        for case in sweep_cases(COPIES_PHASE, Request(name, size, size), alone(job.ranks))
-    ]
-    return Phase(COPIES_PHASE, "copies of each GPU, all at once", tuple(cases), rules=COPY_RULES)
+    requests = [Request(name, size, size) for name in COPIES for size in COPY_SIZES]
+    cases = cases_of(COPIES_PHASE, requests, alone(job.ranks))
+    return Phase(COPIES_PHASE, "copies of each GPU, all at once", cases, rules=COPY_RULES)
 
 
 def links(job: Job) -> Phase | Left:
@@ -59,12 +53,8 @@ def links(job: Job) -> Phase | Left:
     members = job.nodes[0]
     if len(members) < 2:
         return LINKS, "one GPU has no link to another"
-    cases: list[Case] = []
-    for number, meets in enumerate(rounds(range(len(members)))):
-        pairs = tuple((members[a], members[b]) for a, b in meets)
-        cases += pair_cases(LINKS, f"round-{number}", pairs, job.profile, job.backend, "both")
     title = "point-to-point between all GPUs of the node"
-    return Phase(LINKS, title, tuple(replace(case, rail="") for case in cases), rules=PAIR_RULES)
+    return Phase(LINKS, title, inside_cases(LINKS, job), rules=PAIR_RULES)
 
 
 def graphs(job: Job) -> Phase | Left:
@@ -72,13 +62,12 @@ def graphs(job: Job) -> Phase | Left:
     sweep = job.profile.sweep
     if job.backend != "nccl" or not sweep.graphs:
         return GRAPHS, "the profile asks for none" if job.backend == "nccl" else "CUDA graphs need a GPU"
-    names = [name for name in sweep.collectives if by_algorithm(name)]
-    asked = [
+    requests = [
         Request(name, sweep.begin, sweep.graphs, sweep.factor, dtype=sweep.dtype, algorithm=GRAPH)
-        for name in names
+        for name in filter(by_algorithm, sweep.collectives)
     ]
-    cases = [case for request in asked for case in sweep_cases(GRAPHS, request, everyone(job.ranks))]
-    return Phase(GRAPHS, "small messages from CUDA graphs", tuple(cases))
+    cases = cases_of(GRAPHS, requests, everyone(job.ranks))
+    return Phase(GRAPHS, "small messages from CUDA graphs", cases)
 
 
 def registered(job: Job) -> Phase | Left:
@@ -87,14 +76,9 @@ def registered(job: Job) -> Phase | Left:
     if job.backend != "nccl" or not sweep.registered:
         reason = "the profile asks for none" if job.backend == "nccl" else "buffers are registered with NCCL"
         return REGISTERED, reason
-    names = [name for name in sweep.collectives if by_algorithm(name)]
-    cases = [
-        case
-        for name in names
-        for case in sweep_cases(
-            REGISTERED,
-            Request(name, sweep.end, sweep.end, dtype=sweep.dtype, algorithm=REGISTER),
-            everyone(job.ranks),
-        )
+    requests = [
+        Request(name, sweep.end, sweep.end, dtype=sweep.dtype, algorithm=REGISTER)
+        for name in filter(by_algorithm, sweep.collectives)
     ]
-    return Phase(REGISTERED, "the largest message in registered buffers", tuple(cases))
+    cases = cases_of(REGISTERED, requests, everyone(job.ranks))
+    return Phase(REGISTERED, "the largest message in registered buffers", cases)

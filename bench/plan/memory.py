@@ -30,14 +30,11 @@ def needed(case: Case, backend: str) -> int:
 
 def fit(phases: Sequence[Phase], backend: str, memory: Memory) -> Plan:
     """The plan of the cases that fit; those that do not are listed in it."""
-    kept, refused = [], []
-    for phase in phases:
-        cases = []
-        for case in phase.cases:
-            bytes_needed = needed(case, backend)
-            if bytes_needed > memory.available:
-                refused.append(Refusal(case.id, bytes_needed, memory.available, memory.where))
-            else:
-                cases.append(case)
-        kept.append(replace(phase, cases=tuple(cases)))
+    sizes = {case.id: needed(case, backend) for phase in phases for case in phase.cases}
+    room = memory.available
+    kept = [
+        replace(phase, cases=tuple(case for case in phase.cases if sizes[case.id] <= room))
+        for phase in phases
+    ]
+    refused = (Refusal(name, size, room, memory.where) for name, size in sizes.items() if size > room)
     return Plan(tuple(phase for phase in kept if phase.cases), tuple(refused))

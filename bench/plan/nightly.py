@@ -7,12 +7,22 @@ for acceptance.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import ceil
 
 from bench.model.units import show_count, show_seconds, show_size
 from bench.plan import Job, PlanError, acceptance
-from bench.plan.budget import ALL_REDUCE_ALONE, AROUND, COUNTERS, GATED_ALONE, Cut, cut_to, total
+from bench.plan.budget import (
+    ALL_REDUCE_ALONE,
+    AROUND,
+    COUNTERS,
+    GATED_ALONE,
+    Cut,
+    cut_to,
+    leaving_out,
+    total,
+    with_options,
+)
 from bench.store import Phase, Plan
 
 from .rails import Left
@@ -51,27 +61,19 @@ def summary(plan: Plan, budget: float) -> str:
     return text + (f"; given up for the budget: {'; '.join(given_up)}" if given_up else "")
 
 
-def _options(**changes: object) -> Callable[[Job], Job]:
-    return lambda job: job.with_options(**changes)
-
-
-def _without(*names: str) -> Callable[[Job], Job]:
-    return lambda job: job.with_options(without=(*job.accept.without, *names))
-
-
 # what a trend misses least is cut first
 NIGHTLY_CUTS = (
-    Cut("point-to-point between neighbours", _without("pairs")),
-    Cut("the middle size of each collective", _options(sizes=2)),
-    Cut("all pairs of nodes (rings of nodes are screened instead)", _options(screened="screening")),
-    Cut("inside the nodes", _without("nodes")),
-    Cut("the smallest size of each collective", _options(sizes=1)),
+    Cut("point-to-point between neighbours", leaving_out("pairs")),
+    Cut("the middle size of each collective", with_options(sizes=2)),
+    Cut("all pairs of nodes (rings of nodes are screened instead)", with_options(screened="screening")),
+    Cut("inside the nodes", leaving_out("nodes")),
+    Cut("the smallest size of each collective", with_options(sizes=1)),
     GATED_ALONE,
-    Cut("the forced Ring", _without("ring")),
-    Cut("tracing: it is not found out which node slows a slow ring", _options(screened="groups")),
+    Cut("the forced Ring", leaving_out("ring")),
+    Cut("tracing: it is not found out which node slows a slow ring", with_options(screened="groups")),
     ALL_REDUCE_ALONE,
-    Cut("NCCL's log", _without("evidence")),
-    Cut(EVERY_RAIL, _without("rails", "screen")),
+    Cut("NCCL's log", leaving_out("evidence")),
+    Cut(EVERY_RAIL, leaving_out("rails", "screen")),
 )
 
 

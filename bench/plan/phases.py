@@ -15,7 +15,7 @@ from .job import Job, by_node, everyone
 from .rails import Left, cross, inside, pinned, rails
 from .screen import screening
 from .steady import steady
-from .sweep import Request, sweep_cases
+from .sweep import Request, cases_of
 
 EVIDENCE_SECONDS = 0.3  # for one case; its log is wanted, not its speed
 EVIDENCE = {
@@ -85,22 +85,20 @@ def _evidence(job: Job) -> Phase | Left:
         if row.symmetric
     ]
     requests = [Request(name, size, size, dtype=sweep.dtype) for name, size in wanted]
-    cases = [case for request in requests for case in sweep_cases("evidence", request, everyone(job.ranks))]
+    cases = cases_of("evidence", requests, everyone(job.ranks))
     title = "a short run with NCCL's log on"
-    return Phase("evidence", title, tuple(cases), EVIDENCE, {"budget": EVIDENCE_SECONDS})
+    return Phase("evidence", title, cases, EVIDENCE, {"budget": EVIDENCE_SECONDS})
 
 
 def _neighbours(job: Job) -> Phase | Left:
     sweep = job.profile.sweep
     if len(job.ranks) < 2 or not sweep.pairs:
         return "pairs", "one rank has no partner" if sweep.pairs else "the profile asks for none"
-    cases = [
-        case
-        for name in sweep.pairs
-        for size in sweep.pair_sizes
-        for case in sweep_cases("pairs", Request(name, size, size, dtype=sweep.dtype), everyone(job.ranks))
+    requests = [
+        Request(name, size, size, dtype=sweep.dtype) for name in sweep.pairs for size in sweep.pair_sizes
     ]
-    return Phase("pairs", "point-to-point between neighbours", tuple(cases))
+    cases = cases_of("pairs", requests, everyone(job.ranks))
+    return Phase("pairs", "point-to-point between neighbours", cases)
 
 
 def _nodes(job: Job) -> Phase | Left:
@@ -110,17 +108,14 @@ def _nodes(job: Job) -> Phase | Left:
     sweep = job.profile.sweep
     request = Request("all_reduce", sweep.end, sweep.end, dtype=sweep.dtype)
     title = "all_reduce inside each node, all nodes at once"
-    return Phase("nodes", title, tuple(sweep_cases("nodes", request, nodes)))
+    return Phase("nodes", title, cases_of("nodes", [request], nodes))
 
 
 def _collectives(job: Job) -> Phase | Left:
     sweep = job.profile.sweep
-    cases = [
-        case
-        for name in sweep.collectives
-        for case in sweep_cases("collectives", _request(name, sweep), everyone(job.ranks))
-    ]
-    return Phase("collectives", "collectives over the sizes", tuple(cases))
+    requests = [_request(name, sweep) for name in sweep.collectives]
+    cases = cases_of("collectives", requests, everyone(job.ranks))
+    return Phase("collectives", "collectives over the sizes", cases)
 
 
 def _ring(job: Job) -> Phase | Left:
@@ -128,12 +123,9 @@ def _ring(job: Job) -> Phase | Left:
         return "ring", "forcing Ring means something with NCCL on several nodes"
     wanted = job.profile.sweep
     sweep = replace(wanted, begin=max(wanted.begin, wanted.end // 4), factor=2)
-    cases = [
-        case
-        for name in ("all_reduce", "all_gather")
-        for case in sweep_cases("ring", replace(_request(name, sweep), algorithm="ring"), everyone(job.ranks))
-    ]
-    return Phase("ring", "forced to Ring: what the wires carry", tuple(cases), {"NCCL_ALGO": "Ring"})
+    requests = [replace(_request(name, sweep), algorithm="ring") for name in ("all_reduce", "all_gather")]
+    cases = cases_of("ring", requests, everyone(job.ranks))
+    return Phase("ring", "forced to Ring: what the wires carry", cases, {"NCCL_ALGO": "Ring"})
 
 
 def _request(name: str, sweep: Sweep) -> Request:

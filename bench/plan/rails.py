@@ -87,11 +87,14 @@ def cross(job: Job) -> Phase | Left:
     if not job.accept.cross:
         return CROSS, "not asked for: --cross-rail"
     width = len(job.nodes[0])
-    reason = uneven(job) or _uncrossed(job) or ("one rank a node has no other rail" if width < 2 else "")
-    if reason:
+    reason = uneven(job)
+    if not can_cross(job.profile.rails):
+        reason = reason or "between interfaces the kernel routes by the far side's address; see rails.wiring"
+    if reason := reason or ("one rank a node has no other rail" if width < 2 else ""):
         return CROSS, reason
     cases = []
-    for number, meets in enumerate(_some_rounds(len(job.nodes))):
+    # so many rounds that every node meets two others: with an odd count one rests in each
+    for number, meets in enumerate(rounds(range(len(job.nodes)))[: 2 + len(job.nodes) % 2]):
         for shift in range(1, width):
             pairs = tuple(
                 (job.nodes[one][at], job.nodes[two][(at + shift) % width])
@@ -102,17 +105,6 @@ def cross(job: Job) -> Phase | Left:
             cases += pair_cases(CROSS, name, pairs, job.profile, job.backend, "one-way")
     title = "across the rails: GPU i of a node against GPU j of another"
     return Phase(CROSS, title, tuple(cases), rules=CROSS_RULES)
-
-
-def _uncrossed(job: Job) -> str:
-    if can_cross(job.profile.rails):
-        return ""
-    return "between interfaces the kernel chooses the way by the far side's address; see rails.wiring"
-
-
-def _some_rounds(nodes: int) -> tuple[Round[int], ...]:
-    """So many rounds that every node meets two others: with an odd count one rests in each."""
-    return rounds(range(nodes))[: 2 + nodes % 2]
 
 
 def pinned(job: Job) -> list[Phase] | Left:
@@ -179,10 +171,14 @@ def inside(job: Job) -> Phase | Left:
         return INSIDE, "without GPUs there is nothing inside a node but its memory"
     if min(len(members) for members in job.nodes) < 3 or len(job.nodes) < 2:
         return INSIDE, "three GPUs or more a node are wanted to tell which of two is slow, on two nodes"
-    width = min(len(members) for members in job.nodes)
-    cases = []
-    for number, meets in enumerate(rounds(range(width))):
-        pairs = tuple((members[a], members[b]) for members in job.nodes for a, b in meets)
-        cases += pair_cases(INSIDE, f"round-{number}", pairs, job.profile, job.backend, "both")
     title = "point-to-point between the GPUs of each node, all nodes at once"
-    return Phase(INSIDE, title, tuple(replace(case, rail="") for case in cases), rules=PAIR_RULES)
+    return Phase(INSIDE, title, inside_cases(INSIDE, job), rules=PAIR_RULES)
+
+
+def inside_cases(phase: str, job: Job) -> tuple[Case, ...]:
+    """All pairs of GPUs of each node, in rounds, all nodes at once."""
+    cases = []
+    for number, meets in enumerate(rounds(range(min(len(members) for members in job.nodes)))):
+        pairs = tuple((members[a], members[b]) for members in job.nodes for a, b in meets)
+        cases += pair_cases(phase, f"round-{number}", pairs, job.profile, job.backend, "both")
+    return tuple(replace(case, rail="") for case in cases)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from bench.model.collectives import Collective, collective, count_of, least_size, size_of
@@ -78,6 +78,13 @@ def sweep_cases(phase: str, request: Request, groups: tuple[tuple[int, ...], ...
             f"{row.name} of {kind.name} on {n} ranks needs {show_size(least_size(row, kind, n))} at least"
         )
     return list(cases.values())
+
+
+def cases_of(
+    phase: str, requests: Iterable[Request], groups: tuple[tuple[int, ...], ...]
+) -> tuple[Case, ...]:
+    """The cases of several sweeps, one after the other."""
+    return tuple(case for request in requests for case in sweep_cases(phase, request, groups))
 
 
 def _case(
