@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from bench.model.facts import Gpu, Interface, Node, PciPath, Port
 from bench.model.majority import odd_ones, shared_by
+from bench.model.printable import grid
 from bench.model.profile import Rails
 from bench.model.rails import DeviceUse, joined, nearest, own_rails, rails_of, roles
 from bench.model.units import show_rate, show_size
@@ -28,7 +29,7 @@ def one_node(node: Node, rails: Rails) -> str:
     """All that matters of one node: host, software, GPUs, ports, interfaces, and what could not be read."""
     parts = [
         f"{node.name}: {_or(node.host.product)}, {_or(node.host.os)}, kernel {_or(node.host.kernel)}",
-        _grid([(f"  {label}", value) for label, value in _host(node)]),
+        grid([(f"  {label}", value) for label, value in _host(node)]),
         _section("GPU", _gpu_rows(node, rails), "no GPU"),
         _section("port", _port_rows(node, rails), "no RDMA device"),
         _section("interface", _interface_rows(node), "no interface"),
@@ -43,7 +44,7 @@ def many_nodes(nodes: Sequence[Node], rails: Rails) -> str:
     rows = [head, *(_short(node, rails) for node in nodes)]
     differing = list(differences(nodes))
     told = "\n".join(f"  {text}" for text in differing) or "  none"
-    return f"{_grid(rows)}\n\ndifferences between {len(nodes)} nodes:\n{told}"
+    return f"{grid(rows)}\n\ndifferences between {len(nodes)} nodes:\n{told}"
 
 
 def differences(nodes: Sequence[Node]) -> Iterator[str]:
@@ -238,17 +239,7 @@ def _numa(path: PciPath | None) -> str:
 
 
 def _section(name: str, rows: Sequence[Row], none: str) -> str:
-    return _grid(rows) if rows else f"{name}: {none}"
-
-
-def _grid(rows: Sequence[Row]) -> str:
-    """Columns as wide as their widest cell."""
-    widths = [
-        max(len(row[at]) for row in rows if at < len(row)) for at in range(max(len(row) for row in rows))
-    ]
-    return "\n".join(
-        "  ".join(cell.ljust(widths[at]) for at, cell in enumerate(row)).rstrip() for row in rows
-    )
+    return grid(rows) if rows else f"{name}: {none}"
 
 
 def _or(value: object) -> str:

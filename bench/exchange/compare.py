@@ -35,8 +35,6 @@ ALIKE = (
     "ranks_per_node",
     "rails",
     "launcher",
-    "binding",
-    "scheduling",
     "threads",
     "timing",
 )

@@ -9,6 +9,7 @@ from dataclasses import replace
 from statistics import median
 
 from bench.exchange.compare import Comparison, Ratio, UnlikeRuns, compare, differing
+from bench.model.printable import grid
 from bench.model.profile import ProfileError, Rails, parse
 from bench.model.units import show_rate, show_seconds
 from bench.store import Run
@@ -41,7 +42,7 @@ def compare_runs(a: Sequence[Run], b: Sequence[Run], anyway: bool = False) -> Co
         for side, several in (("A", a), ("B", b))
         for run in several
     ]
-    return replace(found, text="\n".join([*sides, *_table(lines), found.text]))
+    return replace(found, text="\n".join([*sides, grid([HEADER, *lines], right=True), found.text]))
 
 
 def samples(run: Run, by_content: bool = False) -> dict[str, list[list[float]]]:
@@ -75,11 +76,9 @@ def _name(row: Row, by_content: bool) -> str:
     case = row.case
     parts = (case.collective, str(case.size), case.dtype, case.op, case.placement, case.algorithm, case.rail)
     name = "/".join(part for part in parts if part) if by_content else case.id
-    return f"{name} {_span(row.measurement.ranks)}" if len(case.groups) > 1 else name
-
-
-def _span(ranks: tuple[int, ...]) -> str:
-    return f"[{','.join(map(str, ranks))}]" if len(ranks) < 3 else f"[{ranks[0]}-{ranks[-1]}]"
+    ranks = row.measurement.ranks
+    span = ",".join(map(str, ranks)) if len(ranks) < 3 else f"{ranks[0]}-{ranks[-1]}"
+    return f"{name} [{span}]" if len(case.groups) > 1 else name
 
 
 def facts(run: Run) -> dict[str, str]:
@@ -130,14 +129,3 @@ def _line(ratio: Ratio, a: dict[str, float], b: dict[str, float]) -> tuple[str, 
 
 def _rate(value: float | None) -> str:
     return "–" if value is None or not math.isfinite(value) else show_rate(value)
-
-
-def _table(lines: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[i]) for row in (HEADER, *lines)) for i in range(len(HEADER))]
-    return [
-        "  ".join(
-            cell.ljust(w) if i == 0 else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in (HEADER, *lines)
-    ]

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 
 # C0 but tab and newline, DEL, C1; line and paragraph separators; marks of direction, and what isolates or overrides it
 _OBEYED = (
@@ -91,3 +92,15 @@ def ranges(numbers: Iterable[int]) -> str:
         else:
             spans.append([number, number])
     return ", ".join(f"{low}-{high}" if high > low else f"{low}" for low, high in spans)
+
+
+def grid(rows: Sequence[Sequence[str]], right: bool = False) -> str:
+    """Rows as lines whose columns are as wide as their widest cell; ``right``: all but the first align to the right."""
+    widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if right and at else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=False))
+        ).rstrip()
+        for row in rows
+    )

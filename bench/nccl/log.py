@@ -17,7 +17,6 @@ from bench.nccl.log_facts import (
     Completion,
     Connected,
     DirectRdma,
-    Fact,
     HcaSeen,
     LogChannel,
     LogSetting,
@@ -133,7 +132,7 @@ class Log:
 
 def read(text: str, rank: int | None = None) -> Log:
     """The facts of one log. ``rank``: whose it is, where the file name told (NCCL_DEBUG_FILE)."""
-    found: dict[tuple[str, int], list[Fact]] = {}
+    found: dict[tuple[str, int], list[object]] = {}
     versions: list[str] = []
     fragments: list[Fragment] = []
     for row in lines(text):
@@ -178,11 +177,11 @@ def _lists(fragment: Fragment) -> Iterator[Using]:
 Kind = TypeVar("Kind")
 
 
-def _of(kind: type[Kind], said: Iterable[Fact]) -> tuple[Kind, ...]:
+def _of(kind: type[Kind], said: Iterable[object]) -> tuple[Kind, ...]:
     return tuple(fact for fact in said if isinstance(fact, kind))
 
 
-def _process(host: str, pid: int, rank: int | None, said: list[Fact]) -> LogProcess:
+def _process(host: str, pid: int, rank: int | None, said: list[object]) -> LogProcess:
     return LogProcess(
         host,
         pid,

@@ -198,24 +198,3 @@ class AsyncEvent:
     hca: str
     event: str
     line: int
-
-
-Fact = (
-    Using
-    | VirtualDevice
-    | HcaSeen
-    | NoDevice
-    | Network
-    | Sockets
-    | LogChannel
-    | Member
-    | Connected
-    | ChannelCounts
-    | DirectRdma
-    | Tuned
-    | LogSetting
-    | VersionSeen
-    | Warned
-    | Completion
-    | AsyncEvent
-)

@@ -15,7 +15,6 @@ from bench.nccl.log_facts import (
     Completion,
     Connected,
     DirectRdma,
-    Fact,
     Hca,
     HcaSeen,
     LogChannel,
@@ -55,7 +54,7 @@ _INTERFACE = re.compile(r" ?\[(\d{1,4})\]([^\s:]{1,64}):(\S{1,128}?<\d{1,5}>)(?=
 _BUFFER_ENDS = (1022, 1023, 2046, 2047)
 
 
-def _using(line: LogLine) -> Iterator[Fact]:
+def _using(line: LogLine) -> Iterator[object]:
     head = _USING.match(line.text)
     if head and head[1] in _SOCKETS:
         # "NET/Socket: Using 2 threads and 8 sockets per thread" is no list: that begins with an item, or is empty
@@ -135,7 +134,7 @@ _NET_END = re.compile(
 )
 
 
-def _channel(line: LogLine) -> Iterator[Fact]:
+def _channel(line: LogLine) -> Iterator[object]:
     head = _CHANNEL.match(line.text)
     if head:
         number, source, target, direction = int(head[1]), int(head[2]), int(head[3]), head[4] or ""
@@ -178,7 +177,7 @@ _NODES = re.compile(r"nNodes (\d{1,7}) ")
 _DEVICE = re.compile(r"cudaDev (\d{1,5}) ")
 
 
-def _member(line: LogLine) -> Iterator[Fact]:
+def _member(line: LogLine) -> Iterator[object]:
     head = _MEMBER.match(line.text)
     if head and int(head[2]) < int(head[3]):
         stage, nodes, device = (
@@ -223,17 +222,17 @@ _ASYNC = re.compile(
 )
 
 
-def _counts(line: LogLine) -> Iterator[Fact]:
+def _counts(line: LogLine) -> Iterator[object]:
     if match := _COUNTS.match(line.text):
         yield ChannelCounts(int(match[1]), int(match[2]))
 
 
-def _direct(line: LogLine) -> Iterator[Fact]:
+def _direct(line: LogLine) -> Iterator[object]:
     if match := _DIRECT.match(line.text):
         yield DirectRdma(match[1].lower() == "enabled", match[2])
 
 
-def _net_ib(line: LogLine) -> Iterator[Fact]:
+def _net_ib(line: LogLine) -> Iterator[object]:
     if re.match(r"NET/\w{1,32} ?: No device found", line.text):
         yield NoDevice()
     elif match := _SEEN.match(line.text):
@@ -242,24 +241,24 @@ def _net_ib(line: LogLine) -> Iterator[Fact]:
         yield VirtualDevice(int(match[1]), tuple(match[2].split("+")))
 
 
-def _network(line: LogLine) -> Iterator[Fact]:
+def _network(line: LogLine) -> Iterator[object]:
     if match := _NETWORK.fullmatch(line.text.rstrip()):
         yield Network(match[1] or match[2], bool(match[2]))
 
 
-def _connected(line: LogLine) -> Iterator[Fact]:
+def _connected(line: LogLine) -> Iterator[object]:
     if line.text.startswith("Connected all ") and not line.cut:
         yield Connected(line.number)
 
 
-def _setting(line: LogLine) -> Iterator[Fact]:
+def _setting(line: LogLine) -> Iterator[object]:
     if not line.cut and (match := _SET.match(line.text)):
         value = match[2]
         # NCCL ends numbers with a full stop, and only numbers
         yield LogSetting(match[1], value[:-1] if re.fullmatch(r"-?\d{1,20}\.", value) else value)
 
 
-def _tuned(line: LogLine) -> Iterator[Fact]:
+def _tuned(line: LogLine) -> Iterator[object]:
     if match := _ALGORITHM.match(line.text):
         algorithm, protocol = _name(match[3], _ALGORITHMS), _name(match[4], _PROTOCOLS)
         yield Tuned(match[1] or "", int(match[2]), algorithm, protocol)
@@ -272,24 +271,24 @@ def _name(text: str, names: tuple[str, ...]) -> str:
     return names[int(text)] if text.isascii() and text.isdigit() and int(text) < len(names) else text
 
 
-def _version(line: LogLine) -> Iterator[Fact]:
+def _version(line: LogLine) -> Iterator[object]:
     if version := version_in(line.text):
         yield VersionSeen(version)
 
 
-def _completion(line: LogLine) -> Iterator[Fact]:
+def _completion(line: LogLine) -> Iterator[object]:
     if line.level == "WARN" and (match := _COMPLETION.search(line.text)):
         hca = _HCA_END.search(line.text[-80:])
         yield Completion(match[1] or "", int(match[2]), hca[1] if hca else "", line.number)
 
 
-def _async(line: LogLine) -> Iterator[Fact]:
+def _async(line: LogLine) -> Iterator[object]:
     if line.level == "WARN" and (match := _ASYNC.match(line.text)):
         yield AsyncEvent(match[1] or "", match[2].lstrip(" :").rstrip(), line.number)
 
 
 # a text that the message must hold, so that most patterns are not tried on most lines
-_READERS: tuple[tuple[str, Callable[[LogLine], Iterator[Fact]]], ...] = (
+_READERS: tuple[tuple[str, Callable[[LogLine], Iterator[object]]], ...] = (
     (" via ", _channel),
     (": Using", _using),
     ("NET/", _net_ib),
@@ -307,7 +306,7 @@ _READERS: tuple[tuple[str, Callable[[LogLine], Iterator[Fact]]], ...] = (
 )
 
 
-def facts_in(line: LogLine) -> Iterator[Fact]:
+def facts_in(line: LogLine) -> Iterator[object]:
     """Every fact in one message; most messages hold none or one, a WARN at least itself."""
     if line.level == "WARN":
         yield Warned(line.where, line.text.rstrip(), line.number)

@@ -475,7 +475,6 @@ def test_groups_of_a_case_are_compared_each_with_itself(tmp_path):
 
 def test_a_key_that_was_not_recorded_is_missing(tmp_path):
     found = facts(load_run(runs.folder(tmp_path / "a")))
-    assert "binding" not in found
     assert found["rails"] == "none"
     assert facts(load_run(runs.folder(tmp_path / "b", profile=LAMBDA)))["rails"] == "8 infiniband of 400 Gb/s"
 
