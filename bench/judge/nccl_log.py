@@ -72,8 +72,6 @@ def _selections(
     """What each rank selects, and what processes of no known rank do wrong."""
     wanted = sorted(set(ranks))
     found = list(_missing(log, wanted))
-    if not rails:
-        found.append(LogFinding(None, "profile", Status.INCONCLUSIVE, "names no rails"))
     found += [LogFinding(rank, process.host, *judge(process)) for rank, process in _claimed(log, wanted)]
     return [*found, *_strays(log, wanted, faults)]
 

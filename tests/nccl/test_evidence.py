@@ -106,6 +106,13 @@ def test_what_one_rank_does_not_say_cannot_pass(what, odd):
     assert judge(job(rank3=odd)).status is Status.INCONCLUSIVE, what
 
 
+def test_what_to_do_stands_beside_a_failure_and_beside_what_is_missing():
+    assert "NCCL_IB_HCA" in judge(job(rank3={"net": "Socket"})).next_step
+    assert judge(job()).next_step == ""
+    step = judge(job(rank3={"listed": None})).next_step
+    assert step and "NCCL_IB_HCA" not in step
+
+
 def test_a_fault_beats_what_is_missing():
     text = job(rank1={"listed": None}, rank3={"listed": WITH_EXCLUDED})
     assert judge(text).status is Status.FAIL
@@ -216,6 +223,18 @@ def test_every_channel_between_nodes_must_go_by_gpudirect(gdr, status):
 def test_a_node_without_channels_is_an_error():
     text = re.sub(r"node1:.*Channel.*\n", "", job())
     assert gpudirect(read(text), RANKS).status is Status.INCONCLUSIVE
+
+
+def test_a_node_that_was_not_heard_is_inconclusive_by_name_and_one_that_has_no_log_by_their_number():
+    text = re.sub(r"node1:.*Channel.*\n", "", job())
+    verdict = gpudirect(read(text), RANKS, nodes=1, each=False)
+    assert verdict.status is Status.INCONCLUSIVE
+    assert "node1: no channel of this node by NET was read" in verdict.measured
+    verdict = gpudirect(read(job()), RANKS, nodes=3)
+    assert (verdict.status, verdict.measured) == (
+        Status.INCONCLUSIVE,
+        "run: channels of 2 nodes were read, of 3",
+    )
 
 
 def test_a_rank_without_channels_is_inconclusive_where_each_has_a_rail():

@@ -33,7 +33,7 @@ HEALTHY = "healthy"  # what a lab without a fault is called on the command line
 # Half of the faults: one of each way to be named (rates, retransmissions, quota, facts), none that stops a node.
 QUICK = (
     *("slow-rail n2 1", "lossy-rail n1 2", "slow-cpu n0 0.3", "rail-down n2 1", "wrong-mtu n0 2"),
-    *("flapping n1 2", "one-path-loss n1 1", "duplicate-address n2 2"),
+    *("flapping n1 2", "half-open n0 1", "one-path-loss n1 1", "duplicate-address n2 2"),
 )
 # Planted before mpirun starts these would keep it from starting, and nothing would be measured.
 LATE = STOPPED

@@ -226,6 +226,7 @@ def test_a_rank_on_a_node_without_facts_does_not_pass():
     half = replace(whole, run=replace(whole.run, facts=whole.run.facts[:1]))
     found = {v.subject: v.status for v in judged("gpus.placed", half)}
     assert set(found.values()) == {Status.INCONCLUSIVE} and all("n1" in subject for subject in found)
+    assert "its node has no facts" in worst_words("gpus.placed", half)
 
 
 def test_one_node_in_another_order_is_named():
