@@ -12,7 +12,6 @@ import pytest
 
 import programs
 
-NVIDIA = Path("/dev/nvidiactl")
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 # ci/gpu-check runs the tests marked gpu on machines that have no hypothesis
 with contextlib.suppress(ModuleNotFoundError):
@@ -27,13 +26,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     reasons = {
         "torch": None if HAS_TORCH else "torch is not installed",
         "mpi": None if HAS_TORCH and programs.find("mpirun") else "mpirun or torch is not installed",
-        "gpu": None if HAS_TORCH and NVIDIA.exists() else "no NVIDIA GPU here, or no torch",
+        "gpu": None if any(map(_needs_gpu, items)) and _torch_has_gpu() else "torch sees no GPU here",
         "root": None if os.geteuid() == 0 else "this test needs root",
     }
     for item in items:
         for name, reason in reasons.items():
             if reason and item.get_closest_marker(name):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _needs_gpu(item: pytest.Item) -> bool:
+    return item.get_closest_marker("gpu") is not None
+
+
+def _torch_has_gpu() -> bool:
+    """What torch says counts: a container may hide /dev/nvidiactl. A torch without CUDA is not imported for it."""
+    found = importlib.util.find_spec("torch")
+    if not found or not found.origin or not (Path(found.origin).parent / "lib/libtorch_cuda.so").exists():
+        return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

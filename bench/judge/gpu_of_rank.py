@@ -87,6 +87,7 @@ def placed(run: Run) -> dict[int, int | None]:
     reported, facts = reported_gpus(run), {node.name: node for node in run.nodes}
     found = foreseen(run.manifest.ranks, run.nodes, run.manifest.environment)
     for rank in run.manifest.ranks:
-        if rank.rank in reported and rank.node in facts:
-            found[rank.rank] = match(reported[rank.rank], facts[rank.node].gpus)
+        gpu = reported.get(rank.rank)
+        if gpu and (gpu.uuid or gpu.pci) and rank.node in facts:
+            found[rank.rank] = match(gpu, facts[rank.node].gpus)
     return found

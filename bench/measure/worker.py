@@ -112,6 +112,7 @@ def _work(order: WorkOrder, channel: Channel, progress: Progress, asked: float) 
     progress.stage = "joining"
     device = devices.of_rank(order.backend, order.local_rank)
     devices.use(device)
+    opened = time.perf_counter()
     store = _meet(order, channel, dist)
     met = time.perf_counter()
     timeout = timedelta(seconds=order.timeout)
@@ -130,7 +131,8 @@ def _work(order: WorkOrder, channel: Channel, progress: Progress, asked: float) 
     everyone.together()
     seconds = {
         "import": imported - asked,
-        "meet": met - imported,
+        **({"context": opened - imported} if device.type == "cuda" else {}),
+        "meet": met - opened,
         "init": connected - met,
         "first": time.perf_counter() - connected,
     }
@@ -153,14 +155,14 @@ def _threads() -> None:
 def _cases(everyone: Group, store: Any, dist: Any, to: CaseContext) -> None:
     """Measure every case in turn; ranks that are in none of its groups wait for the next."""
     from .backend.cases import failed, measure_case, measure_on_rail
-    from .backend.device import Unsupported
+    from .backend.device import Unsupported, release_memory
 
     order, progress = to.order, to.progress
     handles: dict[tuple[int, ...], Any] = {everyone.members: None}
     for case in order.cases:
         progress.case, progress.stage, progress.calls = case.id, "meeting", 0
         to.tell("beat", **asdict(progress))  # at once: the supervisor looks at the GPU around each case
-        _open_groups(case, handles, dist)
+        _open_groups(case, handles, dist, order.timeout)
         everyone.together()
         mine = next((group for group in case.groups if order.rank in group), None)
         if mine is None:
@@ -173,6 +175,7 @@ def _cases(everyone: Group, store: Any, dist: Any, to: CaseContext) -> None:
                 row = measure_case(case, group, to)
             except Unsupported as error:
                 row = failed(case, mine, error)
+        release_memory(everyone.device)
         if mine.index(order.rank) == 0:
             to.tell("measurement", **to_json(row))
 
@@ -192,13 +195,13 @@ def _meet(order: WorkOrder, channel: Channel, dist: Any) -> Any:
     return dist.TCPStore(order.address, json.loads(line)["port"], order.size, False, timeout)
 
 
-def _open_groups(case: Case, handles: dict[tuple[int, ...], Any], dist: Any) -> None:
+def _open_groups(case: Case, handles: dict[tuple[int, ...], Any], dist: Any, timeout: float) -> None:
     """Open communicators for groups that are neither the whole job nor a pair; every rank calls in the same order."""
     for members in case.groups:
         # a pair needs no communicator of its own: it talks in that of the whole job; a copy talks to nobody
         pair = len(members) == 2 and case.collective.startswith("p2p")
         if members not in handles and not pair and not collective(case.collective).alone:
-            handles[members] = dist.new_group(list(members))
+            handles[members] = dist.new_group(list(members), timeout=timedelta(seconds=timeout))
 
 
 if __name__ == "__main__":

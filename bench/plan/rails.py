@@ -23,7 +23,7 @@ SUSPECT_RULES = {"precision": 0.0, "budget": 0.25}
 FOLLOW_UPS = {AGAIN: SUSPECT_RULES, REPEATED: PAIR_RULES, SCREEN: PAIR_RULES}
 BOTH, THERE, BACK = "both", "there", "back"
 WAYS = {"all": (BOTH, THERE, BACK), "one-way": (THERE, BACK), "both": (BOTH,)}
-# the log of a pinned worker is wanted for NCCL's list of devices alone
+# the log of such a worker is wanted for NCCL's list of devices and its channels alone
 LOGGED = {"NCCL_DEBUG": "INFO", "NCCL_DEBUG_SUBSYS": "NET,ENV"}
 
 Left = tuple[str, str]  # a phase that is not applicable: its name, and why
@@ -104,7 +104,16 @@ def cross(job: Job) -> Phase | Left:
             name = f"shift-{shift}-round-{number}"
             cases += pair_cases(CROSS, name, pairs, job.profile, job.backend, "one-way")
     title = "across the rails: GPU i of a node against GPU j of another"
-    return Phase(CROSS, title, tuple(cases), rules=CROSS_RULES)
+    return Phase(CROSS, title, tuple(cases), own_rails(job.backend), rules=CROSS_RULES)
+
+
+def own_rails(backend: str) -> dict[str, str]:
+    """The environment in which each GPU sends by its own rail, whichever rail the receiver has.
+
+    By PXN, and with NCCL_CROSS_NIC=0, NCCL sends by the rail of the receiver (ncclTopoGetNetDev in
+    src/graph/search.cc and topo.cc, v2.28).
+    """
+    return {"NCCL_PXN_DISABLE": "1", "NCCL_CROSS_NIC": "2", **LOGGED} if backend == "nccl" else {}
 
 
 def pinned(job: Job) -> list[Phase] | Left:

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 from bench.model.counters import Snapshot
 from bench.model.counters import snapshot as counters_in
-from bench.model.facts import Environment, Host, Interface, Node, Port, Software
+from bench.model.facts import Environment, Gpu, Host, Interface, Node, Port, Software
 from bench.probe import addresses, cpu, environment, gpus, host, infiniband, mtu, network, software, topology
+from bench.probe.torch_gpus import torch_gpus
 
 T = TypeVar("T")
 LIVE = Path("/")
@@ -29,6 +30,11 @@ def probe(root: Path = LIVE, *, nvml: Any = None, environ: Mapping[str, str] | N
     live = root.resolve() == LIVE
     told: list[str] = []
     seen = _part(told, "nvml", lambda: _gpus(live, nvml, root), gpus.NvmlAnswer())
+    if live and nvml is None and not seen.gpus:
+        none_seen: tuple[Gpu, ...] = ()
+        by_torch = _part(told, "torch", torch_gpus, none_seen)
+        note = [f"nvml: shows no GPU, and torch {len(by_torch)}: these are used, without clocks and counters"]
+        seen = replace(seen, gpus=by_torch, notes=(*seen.notes, *note[: len(by_torch)]))
     found = _part(told, "software", lambda: _software(live, root, environ), Software())
     none: tuple[Port, ...] = ()
     ports = _part(told, "infiniband", lambda: infiniband.ports(root), none)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from bench.model.facts import Node
 from bench.model.measurement import Rank
 from bench.model.profile import Profile
-from bench.model.typed_json import load
+from bench.model.typed_json import MOST, load
 from bench.model.units import show_some
 from bench.plan import NCCL_RESERVE, TORCH_HOST, Memory, by_node
 from bench.supervise.control.tcp import Message
@@ -56,8 +56,8 @@ def number_ranks(hellos: Mapping[int, Message]) -> tuple[Rank, ...]:
 
 def choose_backend(
     profile: Profile, hellos: Mapping[int, Message], ranks: Sequence[Rank], nodes: Sequence[Node]
-) -> str:
-    """What the profile says; "auto": nccl where every node has a GPU for each of its ranks, else gloo.
+) -> tuple[str, str]:
+    """What the profile says; "auto": nccl where every node has a GPU for each of its ranks, else gloo. And why.
 
     Raises CannotRun where torch is missing.
     """
@@ -69,9 +69,12 @@ def choose_backend(
             f"{show_some(map(str, without), 1)}): pip install torch"
         )
     if profile.backend != "auto":
-        return profile.backend
-    enough = all(len(node.gpus) >= len(here) for node, here in zip(nodes, by_node(ranks), strict=True))
-    return "nccl" if enough else "gloo"
+        return profile.backend, ""
+    for node, here in zip(nodes, by_node(ranks), strict=True):
+        if len(node.gpus) < len(here):
+            note = next((f" ({note})" for note in node.notes if note.startswith("nvml: ")), "")
+            return "gloo", f"{node.name} shows {len(node.gpus)} GPUs for {len(here)} ranks{note}"
+    return "nccl", "every node has a GPU for each of its ranks"
 
 
 def device_name(
@@ -92,20 +95,21 @@ def memory(
     backend: str,
     places: Mapping[int, int | None] | None = None,
 ) -> Memory:
-    """What the rank with the least may use: its share of the host's memory, or of its own GPU's."""
+    """What the rank with the least may use: its share of the host's memory, or of its own GPU's.
+
+    Where nothing is known of it nothing is refused: a case that does not fit then fails by itself.
+    """
     rooms = []
     for node, here in zip(nodes, by_node(ranks), strict=True):
         if backend == "nccl":
             known = [(places or {}).get(rank) for rank in here]
             own = [at if place is None else place for at, place in enumerate(known)]
             for gpu in (node.gpus[at] for at in own if at < len(node.gpus)):
-                rooms.append(
-                    Memory(max(0, (gpu.memory_free or 0) - NCCL_RESERVE), f"GPU {gpu.index} of {node.name}")
-                )
-        else:
-            free = node.host.memory_available or 0
-            share = max(
-                0, int(free * 0.9) // len(here) - TORCH_HOST
-            )  # with many ranks torch alone takes more
+                if gpu.memory_free is not None:
+                    free = max(0, gpu.memory_free - NCCL_RESERVE)
+                    rooms.append(Memory(free, f"GPU {gpu.index} of {node.name}"))
+        elif node.host.memory_available is not None:
+            # with many ranks torch alone takes more
+            share = max(0, int(node.host.memory_available * 0.9) // len(here) - TORCH_HOST)
             rooms.append(Memory(share, f"{node.name}, {len(here)} ranks"))
-    return min(rooms, key=lambda room: room.available) if rooms else Memory(0, "no GPU")
+    return min(rooms, key=lambda room: room.available, default=Memory(MOST, "memory that is not known"))

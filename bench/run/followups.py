@@ -13,7 +13,7 @@ from bench.judge.checks.equals import no_speed
 from bench.judge.drift import tonight
 from bench.plan import PAIR_RULES, pair_cases, seconds, step_phase
 from bench.plan.names import AGAIN, FIRST, REPEATED, RERUN, SCREEN, STEADY
-from bench.plan.rails import SUSPECT_RULES
+from bench.plan.rails import SUSPECT_RULES, own_rails
 from bench.plan.screening import most_steps
 from bench.plan.steady import steady_again
 from bench.store import Phase
@@ -70,7 +70,10 @@ def _suspects(live: LiveRun, phase: Phase, number: int) -> Phase | None:
         for at, test in enumerate(tests)
         for case in pair_cases(name, f"test-{at}", test.pairs, profile, job.backend, test.ways)
     ]
-    return _planned(live, Phase(name, "suspects again, alone", tuple(cases), rules=SUSPECT_RULES))
+    environment = own_rails(job.backend)  # some of the tests are across rails
+    return _planned(
+        live, Phase(name, "suspects again, alone", tuple(cases), environment, rules=SUSPECT_RULES)
+    )
 
 
 def _repeated(live: LiveRun, phase: Phase, number: int) -> Phase | None:

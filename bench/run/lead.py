@@ -110,7 +110,11 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
     """Probe, plan and run the phases; False when a person or the launcher stopped it."""
     try:
         ranks, nodes, hellos = gather_facts(chief, chief.control.size)
-        backend = "none" if options.probe_only else choose_backend(options.profile, hellos, ranks, nodes)
+        backend = "none"
+        if not options.probe_only:
+            backend, reason = choose_backend(options.profile, hellos, ranks, nodes)
+            if reason:
+                watcher.notice("said", {"text": f"backend {backend}: {reason}"})
         environment = {str(rank): said["environment"] for rank, said in hellos.items()}
         gpus = foreseen(ranks, nodes, environment)
         ranks = tuple(replace(rank, device=device_name(rank, backend, nodes, gpus)) for rank in ranks)

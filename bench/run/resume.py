@@ -17,7 +17,7 @@ from bench.model.facts import Node
 from bench.model.measurement import Case, Rank
 from bench.model.units import show_some
 from bench.plan.names import AGAIN, FIRST, RERUN, SCREEN, STEADY, STEADY_AGAIN
-from bench.plan.rails import FOLLOW_UPS
+from bench.plan.rails import FOLLOW_UPS, own_rails
 from bench.store import Phase, Plan, Run
 from bench.store.seal import not_own
 from bench.store.standing import goes_on, standing
@@ -70,7 +70,7 @@ def planned_anew(run: Run, phases: Sequence[Phase]) -> Plan:
     """
     fresh = {phase.name: phase for phase in phases}
     messages = {_message(case) for phase in phases for case in phase.cases}
-    kept = []
+    kept, suspects = [], own_rails(run.manifest.backend)
     for phase in run.plan.phases:
         now = fresh.get(phase.name)
         like = fresh.get(STEADY if phase.name == STEADY_AGAIN else phase.name.removeprefix(f"{RERUN}-"))
@@ -85,7 +85,7 @@ def planned_anew(run: Run, phases: Sequence[Phase]) -> Plan:
             strange = [case.id for case in phase.cases if not known_kind or _message(case) not in messages]
             now = replace(
                 phase,
-                environment=like.environment if like else {},
+                environment=like.environment if like else suspects if _follows(phase.name, AGAIN) else {},
                 rules=like.rules if like else dict(rules or {}),
             )
         if strange:

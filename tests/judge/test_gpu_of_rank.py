@@ -8,8 +8,10 @@ import pytest
 
 import runs
 from bench.judge.gpu_of_rank import foreseen, match, placed, reported_gpus, visible
+from bench.model.facts import Host
 from bench.model.lines import Joined, WorkerGpu
-from bench.run.bootstrap import device_name, memory
+from bench.model.typed_json import MOST
+from bench.run.bootstrap import choose_backend, device_name, memory
 from bench.store import Phase, load
 from bench.supervise.coordinator import Coordinator
 from bench.supervise.hangs.rank_state import RankState
@@ -88,6 +90,37 @@ def test_what_the_workers_say_beats_what_was_foreseen(tmp_path):
     run = replace(run, joined=lines)
     assert reported_gpus(run)[0] == WorkerGpu(uuid="GPU-7")
     assert (placed(run)[3], placed(run)[11], placed(run)[5]) == (4, 4, None)
+
+
+def test_a_torch_that_tells_no_gpu_leaves_what_the_environment_foresaw(tmp_path):
+    """torch before 2.5 knows neither UUID nor PCI address."""
+    run = load(runs.folder(tmp_path / "run", where=runs.ranks(2, 8), profile=LAMBDA, nodes=nodes(2)))
+    turned = {str(rank): {"CUDA_VISIBLE_DEVICES": "7,6,5,4,3,2,1,0"} for rank in range(16)}
+    told = {str(rank): WorkerGpu(index=rank % 8, name="NVIDIA H100") for rank in range(16)}
+    run = replace(run, manifest=replace(run.manifest, environment=turned), joined=(Joined("p", gpus=told),))
+    assert placed(run)[3] == 4
+
+
+def test_memory_that_is_not_known_refuses_nothing():
+    unknown = replace(with_gpu(node(0), 0, memory_free=None), host=Host(memory_available=None))
+    machine, rank = replace(unknown, gpus=unknown.gpus[:1]), runs.ranks(1, 1)[0]
+    for backend in ("nccl", "gloo"):
+        room = memory([rank], [machine], backend)
+        assert (room.available, room.where) == (MOST, "memory that is not known")
+    assert memory([rank], [replace(machine, gpus=())], "nccl").available == MOST
+    assert memory([rank], [with_gpu(machine, 0, memory_free=0)], "nccl").available == 0
+
+
+def test_which_backend_is_chosen_and_why():
+    hellos, machine = {0: {"torch": "2.11.0"}}, nodes(1)[0]
+    automatic = replace(LAMBDA, backend="auto")
+    assert choose_backend(automatic, hellos, runs.ranks(1, 8), [machine])[0] == "nccl"
+    bare = replace(machine, name="n0", gpus=(), notes=("nvml: Driver Not Loaded",))
+    assert choose_backend(automatic, hellos, runs.ranks(1, 2), [bare]) == (
+        "gloo",
+        "n0 shows 0 GPUs for 2 ranks (nvml: Driver Not Loaded)",
+    )
+    assert choose_backend(replace(LAMBDA, backend="nccl"), hellos, runs.ranks(1, 2), [bare]) == ("nccl", "")
 
 
 def test_memory_and_names_are_those_of_the_gpu_that_a_rank_has():

@@ -16,6 +16,7 @@ from bench.nccl.selector import Device, select
 from bench.nccl.version import NEWEST
 from bench.plan import CUTS, AcceptOptions, Job, PlanError, acceptance, fit_to_budget, step_phase
 from bench.plan.budget import AFTER, total
+from bench.plan.rails import own_rails
 from bench.plan.screening import groups
 from bench.store import Phase
 
@@ -69,6 +70,22 @@ def test_the_cross_rail_pass_is_measured_on_demand_only():
     assert "cross" not in phases()
     assert "--cross-rail" in left()["cross"]
     assert "one rank a node" in left(each=1, cross=True)["cross"]
+
+
+def test_the_whole_environment_of_each_phase():
+    """Across the rails NCCL would send by the receiver's rail at both ends: by PXN, and with NCCL_CROSS_NIC=0."""
+    logged = {"NCCL_DEBUG": "INFO", "NCCL_DEBUG_SUBSYS": "NET,ENV"}
+    evidence = {"NCCL_DEBUG": "INFO", "NCCL_DEBUG_SUBSYS": "INIT,BOOTSTRAP,ENV,NET,GRAPH,TUNING"}
+    found = {name: phase.environment for name, phase in phases(2, each=3, cross=True, pinned=True).items()}
+    wanted = {
+        "evidence": evidence,
+        "ring": {"NCCL_ALGO": "Ring"},
+        "cross": {"NCCL_PXN_DISABLE": "1", "NCCL_CROSS_NIC": "2", **logged},
+        **{f"pinned-{at}": {"NCCL_IB_HCA": f"=mlx5_{at + 1}:1", **logged} for at in range(3)},
+    }
+    assert {name: environment for name, environment in found.items() if environment} == wanted
+    assert {"rails", "steady", "inside", "collectives"} <= found.keys()
+    assert own_rails("gloo") == {}
 
 
 def test_a_pinned_pass_has_a_worker_of_its_own_for_each_rail_that_takes_exactly_this_one():

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding
+from bench.judge.log_files import log_of
 from bench.judge.registry import check
 from bench.model.facts import LEVELS, affinity
 from bench.model.measurement import Rank
 from bench.model.rails import by_port, nearest_rails
+from bench.model.units import show_some
 from bench.nccl.log import LogProcess
+from bench.plan.names import CROSS
 
 
 def _no_nccl_ports(evidence: Evidence) -> str:
@@ -36,9 +40,23 @@ def _no_log(evidence: Evidence) -> str:
     unless=(_no_nccl_ports, _no_log),
 )
 def own(evidence: Evidence) -> Iterator[Finding]:
-    """Each GPU's inter-node channels use its nearest HCA."""
+    """Each GPU's inter-node channels use its nearest HCA, and transfers across the rails go by no other GPU."""
     claims = evidence.log.by_rank()
-    return (_of_rank(rank, claims.get(rank.rank, ()), evidence) for rank in evidence.ranks)
+    yield from (_of_rank(rank, claims.get(rank.rank, ()), evidence) for rank in evidence.ranks)
+    if any(phase.name == CROSS for phase in evidence.run.plan.phases):
+        across = log_of(evidence.run, CROSS).by_rank()
+        yield from (_across(rank, across.get(rank.rank, ()), evidence) for rank in evidence.ranks)
+
+
+def _across(rank: Rank, processes: tuple[LogProcess, ...], evidence: Evidence) -> Finding:
+    """Across the rails: by another GPU a transfer would use the receiver's rail at both ends."""
+    found = _of_rank(rank, processes, evidence)
+    subject = f"{found.subject}, across the rails"
+    proxies = {channel.proxy for process in processes for channel in process.channels} - {None}
+    if proxies:
+        others = show_some(sorted(f"rank {proxy}" for proxy in proxies))
+        return Finding(subject, None, f"sends by way of {others} (PXN), so that it crossed no rail")
+    return replace(found, subject=subject)
 
 
 def _of_rank(rank: Rank, processes: tuple[LogProcess, ...], evidence: Evidence) -> Finding:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -17,7 +17,7 @@ from bench.measure.backend.cuda_graphs import replayed
 from bench.measure.backend.device import Unsupported
 from bench.measure.backend.group import Group
 from bench.measure.backend.one_rail import open_pair
-from bench.measure.backend.registered_buffers import Pool, registered
+from bench.measure.backend.registered_buffers import registered
 from bench.measure.backend.tcp_retransmits import retransmitted
 from bench.measure.backend.verification import Verifier, mismatch_of
 from bench.measure.loop import Launch, Timings, measure, trust
@@ -33,6 +33,7 @@ from bench.model.typed_json import to_json
 RAIL_LIMIT = 8.0  # seconds that a pair waits for a rail that does not answer
 
 
+Result = TypeVar("Result")
 Tell = Callable[..., None]  # a message to the supervisor: its kind, its fields
 
 
@@ -109,7 +110,8 @@ def measure_case(case: Case, group: Group, to: CaseContext) -> Measurement:
         results.prepare_timing(order.repetitions)
         if "graph" in case.algorithm:
             progress.stage = CAPTURING
-            results.launch = stack.enter_context(replayed(results.launch, len(results.buffers), group.device))
+            graphs = replayed(results.launch, len(results.buffers), group.device)
+            results.launch = _all_or_none(lambda: stack.enter_context(graphs), group)
         progress.stage, progress.calls = "timing", 0
         times = _time(case, group, results, to)
         if order.repetitions:
@@ -148,7 +150,7 @@ def _prepare(case: Case, group: Group, to: CaseContext, stack: ExitStack) -> Ver
     to.progress.stage = "allocating"
     pool = None
     if "registered" in case.algorithm:
-        pool = stack.enter_context(registered(group.handle, group.device))
+        pool = _all_or_none(lambda: stack.enter_context(registered(group.handle, group.device)), group)
     with pool.allocating() if pool else nullcontext():
         buffers = allocate(
             row,
@@ -160,7 +162,7 @@ def _prepare(case: Case, group: Group, to: CaseContext, stack: ExitStack) -> Ver
             group.device,
         )
     if pool:
-        _register(pool, group)
+        _all_or_none(pool.register, group)
 
     def launch(i: int) -> None:
         to.progress.calls += 1
@@ -180,15 +182,16 @@ def _prepare(case: Case, group: Group, to: CaseContext, stack: ExitStack) -> Ver
     )
 
 
-def _register(pool: Pool, group: Group) -> None:
-    """Register the buffers on all ranks or on none: a rank that went on alone would wait for the others for ever."""
-    trouble = ""
+def _all_or_none(act: Callable[[], Result], group: Group) -> Result:
+    """What ``act`` gives, on all ranks; Unsupported on all where it is on one, since the others would wait for it."""
+    trouble, result = "", None
     try:
-        pool.register()
+        result = act()
     except Unsupported as error:
         trouble = str(error)
     if any(row[0] for row in group.share([float(bool(trouble))])):
-        raise Unsupported(trouble or "another rank could not register its buffers")
+        raise Unsupported(trouble or "another rank cannot do what this case asks for")
+    return cast(Result, result)
 
 
 def _time(case: Case, group: Group, results: Verifier, to: CaseContext) -> Timings:

@@ -6,6 +6,7 @@ buffer, so that a replay is one call, as in a training step that was captured.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,7 +21,7 @@ def replayed(launch: Launch, buffers: int, device: torch.device) -> Iterator[Lau
     """Capture ``launch`` once for each of ``buffers``; yield the function that replays it.
 
     Every rank of the group captures the same calls in the same order. The graphs are gone when the block
-    ends: NCCL does not destroy a communicator while a graph still holds it.
+    ends: NCCL does not destroy a communicator while a graph still holds it. Unsupported where a graph would be empty.
     """
     if device.type != "cuda":
         raise Unsupported("CUDA graphs need a GPU; the calls of this backend run on the CPU")
@@ -28,8 +29,13 @@ def replayed(launch: Launch, buffers: int, device: torch.device) -> Iterator[Lau
     graphs = [torch.cuda.CUDAGraph() for _ in range(buffers)]
     for number, graph in enumerate(graphs):
         # NCCL's watchdog asks CUDA things meanwhile: only what this thread does may spoil the capture
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            launch(number)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                launch(number)
+        # torch's words (CUDAGraph.cpp) where a call puts nothing on the device, as in place on one rank
+        if any("CUDA Graph is empty" in str(each.message) for each in said):
+            raise Unsupported("the captured call does nothing on the GPU: there is nothing to replay")
     torch.cuda.synchronize(device)
     try:
         yield lambda number: graphs[number % buffers].replay()

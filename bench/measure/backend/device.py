@@ -5,6 +5,7 @@ torch 2.3 to 2.13 differ; whether a thing is there is asked of torch itself, nev
 
 from __future__ import annotations
 
+import ctypes
 import inspect
 from typing import Any
 
@@ -35,6 +36,12 @@ def use(device: torch.device) -> None:
         torch.cuda.set_device(device)
 
 
+def release_memory(device: torch.device) -> None:
+    """Give back what torch keeps of freed buffers: NCCL allocates its own, and would find none left."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def identity(device: torch.device) -> dict[str, Any]:
     """The identity of a GPU: its index in this process; name, UUID and PCI bus where torch reports them."""
     if device.type != "cuda":
@@ -46,8 +53,18 @@ def identity(device: torch.device) -> dict[str, Any]:
         "index": device.index,
         "name": seen.name,
         "uuid": "" if uuid is None else f"GPU-{str(uuid).removeprefix('GPU-')}",
-        "pci": "" if bus is None else f"{getattr(seen, 'pci_domain_id', 0):04x}:{bus:02x}",
+        "pci": _bus_by_runtime(device)
+        if bus is None
+        else f"{getattr(seen, 'pci_domain_id', 0):04x}:{bus:02x}",
     }
+
+
+def _bus_by_runtime(device: torch.device) -> str:
+    """``0000:1b`` from the CUDA runtime that torch loaded: torch before 2.5 does not tell. "" without a runtime."""
+    ask = getattr(ctypes.CDLL(None), "cudaDeviceGetPCIBusId", None)
+    text = ctypes.create_string_buffer(32)
+    failed = ask is None or ask(text, len(text), device.index)
+    return "" if failed else text.value.decode().lower().rpartition(":")[0]
 
 
 # no feature tells this one: collectives hang at random after an eager init (pytorch#153960, mended in 2.7.1)

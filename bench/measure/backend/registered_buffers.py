@@ -18,8 +18,8 @@ from bench.measure.backend.device import Unsupported
 class Pool:
     """A pool of NCCL's own memory; it is registered once all buffers are allocated."""
 
-    def __init__(self, backend: Any, pool: Any) -> None:
-        self._backend, self._pool, self._registered = backend, pool, False
+    def __init__(self, backend: Any, pool: Any, device: torch.device) -> None:
+        self._backend, self._pool, self._device, self._registered = backend, pool, device, False
 
     def allocating(self) -> Any:
         """A context in which tensors are allocated from the pool."""
@@ -30,11 +30,12 @@ class Pool:
         try:
             self._backend.register_mem_pool(self._pool)
         except RuntimeError as error:
+            torch.cuda.synchronize(self._device)  # raises what is wrong with the GPU itself
             raise Unsupported(f"NCCL did not register the buffers: {error}") from None
         self._registered = True
 
-    def release(self, device: torch.device) -> None:
-        torch.cuda.synchronize(device)
+    def release(self) -> None:
+        torch.cuda.synchronize(self._device)
         if self._registered:
             self._backend.deregister_mem_pool(self._pool)
 
@@ -49,13 +50,13 @@ def registered(handle: Any, device: torch.device) -> Iterator[Pool]:
     backend = _backend(handle, device)
     try:
         pool = torch.cuda.MemPool(_allocator(backend))
-    except (TypeError, RuntimeError) as error:
+    except TypeError as error:
         raise Unsupported(f"torch {torch.__version__} makes no pool of NCCL's memory: {error}") from None
-    holder = Pool(backend, pool)
+    holder = Pool(backend, pool, device)
     try:
         yield holder
     finally:
-        holder.release(device)
+        holder.release()
 
 
 def _backend(handle: Any, device: torch.device) -> Any:

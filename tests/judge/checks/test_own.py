@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from bench.model.lines import Joined, WorkerGpu
 from bench.model.verdict import Status
 from bench.store import Phase, Plan
@@ -26,14 +28,27 @@ def said(rank: int, device: int, proxy: str = "", using: str = USING) -> str:
     )
 
 
-def run(tmp_path, device=lambda rank: rank % 8, proxy=lambda rank: "", gone=(), machines=None, using=USING):
+def run(
+    tmp_path,
+    device=lambda rank: rank % 8,
+    proxy=lambda rank: "",
+    gone=(),
+    machines=None,
+    using=USING,
+    across=None,
+):
     (tmp_path / "logs").mkdir()
     for rank in range(16):
         if rank not in gone:
             (tmp_path / "logs" / f"evidence.{rank}.log").write_text(
                 said(rank, device(rank), proxy(rank), using)
             )
-    plan = Plan((Phase("evidence", "", ()),))
+    names = ["evidence"]
+    if across:
+        names.append("cross")
+        for rank in range(16):
+            (tmp_path / "logs" / f"cross.{rank}.log").write_text(said(rank, device(rank), across(rank)))
+    plan = Plan(tuple(Phase(name, "", ()) for name in names))
     return seen(machines or nodes(2), phases=["evidence"], plan=plan, path=tmp_path)
 
 
@@ -65,6 +80,26 @@ def test_a_merged_device_is_all_of_its_adapters(tmp_path):
     (tmp_path / "odd").mkdir()
     evidence = run(tmp_path / "odd", lambda rank: 3 if rank == 2 else rank % 8 // 2, using=MERGED)
     assert "rank 2 (n0 GPU 2): uses mlx5_7+mlx5_8, and mlx5_3 is nearer" in worst_words("rails.own", evidence)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "outcome", "words"),
+    [
+        ("", Status.PASS, ""),
+        ("(5)", Status.INCONCLUSIVE, "rank 2 (n0 GPU 2), across the rails: sends by way of rank 5 (PXN)"),
+    ],
+)
+def test_transfers_across_the_rails_go_by_no_other_gpu(tmp_path, proxy, outcome, words):
+    """By PXN they use the receiver's rail at both ends, and say nothing of a swapped one."""
+    evidence = run(tmp_path, across=lambda rank: proxy if rank == 2 else "")
+    assert status("rails.own", evidence) is outcome
+    assert words in (worst_words("rails.own", evidence) if words else "")
+
+
+def test_a_rank_that_logged_nothing_across_the_rails_is_inconclusive(tmp_path):
+    evidence = run(tmp_path, across=lambda rank: "")
+    (tmp_path / "logs/cross.2.log").unlink()
+    assert status("rails.own", evidence) is Status.INCONCLUSIVE
 
 
 def test_a_device_whose_adapters_nccl_does_not_list_is_inconclusive(tmp_path):
