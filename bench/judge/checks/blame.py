@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from statistics import median
 
@@ -19,6 +20,7 @@ from bench.model.units import show_both, show_rate, show_share
 from bench.model.verdict import Status
 from bench.store import IMPORTED
 
+Ends = tuple[str, str, str]  # who sends to whom, on which rail
 MOST = 16  # transfers below the bound that are named one by one, slowest first
 
 
@@ -145,15 +147,21 @@ def _held_against(
     if not slow:
         name, rate = min(rows, key=lambda row: row[1])
         text = f"{len(rows)} transfers, the slowest {show_both(rate)}: {name}"
-        disturbed = tuple(_disturbed(evidence, limit))
-        yield replace(words, ok=True, measured=text, value=rate, evidence=disturbed)
+        disturbed = _disturbed(evidence, limit)
+        again = _again_and_again(disturbed)
+        for port, times in again.items():
+            often = f"{times} of its transfers were slow and, measured again as they were, are not"
+            step = "see blame.intermittent; load it for longer: railgauge soak"
+            yield replace(words, subject=port, measured=often, step=step, evidence=tuple(disturbed.values()))
+        if not again:
+            yield replace(words, ok=True, measured=text, value=rate, evidence=tuple(disturbed.values()))
 
 
 def _rated(evidence: Evidence) -> list[tuple[str, float]]:
     """(between whom, bytes/s) of every transfer, pinned ones too, and of every ring of nodes by its slowest link."""
     ranks = evidence.ranks
     names = evidence.rail_names
-    first = [(name, settled(rates)) for name, rates in _first(evidence).items()]
+    first = [(_named_ends(*ends), settled(rates)) for ends, rates in _first(evidence).items()]
     pinned = [
         (_between(row), row.rate)
         for row in transfers.transfers(evidence.rows, ranks, evidence.profile, (transfers.PINNED,), names)
@@ -170,18 +178,22 @@ def _rated(evidence: Evidence) -> list[tuple[str, float]]:
     ]
 
 
-def _first(evidence: Evidence) -> dict[str, list[float]]:
+def _first(evidence: Evidence) -> dict[Ends, list[float]]:
     """Between whom -> bytes/s of the first phase, and of the same again where that was measured, in this order."""
     ranks = evidence.ranks
     names = evidence.rail_names
-    found: dict[str, list[float]] = {}
+    found: dict[Ends, list[float]] = {}
     for row in transfers.transfers(evidence.rows, ranks, evidence.profile, (transfers.FIRST,), names):
-        found.setdefault(_between(row), []).append(row.rate)
+        found.setdefault((row.a, row.b, row.rail), []).append(row.rate)
     return found
 
 
 def _between(row: PairRate) -> str:
-    return f"{row.a} to {row.b} on {row.rail}"
+    return _named_ends(row.a, row.b, row.rail)
+
+
+def _named_ends(sender: str, receiver: str, rail: str) -> str:
+    return f"{sender} to {receiver} on {rail}"
 
 
 def settled(rates: Sequence[float]) -> float:
@@ -193,9 +205,17 @@ def settled(rates: Sequence[float]) -> float:
     return median(rates) if len(rates) > transfers.REPEATS else min(rates)
 
 
-def _disturbed(evidence: Evidence, limit: Limit) -> Iterator[str]:
-    """Transfers that were below the bound once and not again."""
-    for name, rates in _first(evidence).items():
+def _disturbed(evidence: Evidence, limit: Limit) -> dict[Ends, str]:
+    """Transfers that were below the bound once and not again, with their rates."""
+    found = {}
+    for ends, rates in _first(evidence).items():
         if not all(limit.bound.reached(rate) for rate in rates):
             told = ", ".join(show_rate(rate, "Gb/s") for rate in rates)
-            yield f"{name} was slow and, measured again as it was, is not: {told}"
+            found[ends] = f"{_named_ends(*ends)} was slow and, measured again as it was, is not: {told}"
+    return found
+
+
+def _again_and_again(disturbed: Iterable[Ends]) -> dict[str, int]:
+    """Ports with several disturbed transfers -> how many: something passes by once, and stays where it comes again."""
+    times = Counter(f"{node} rail {rail}" for a, b, rail in disturbed for node in (a, b))
+    return {port: count for port, count in times.items() if count > 1}
