@@ -1,4 +1,4 @@
-"""The bar that a person sees while a run goes on: what is measured, cases done of all, time so far, time left."""
+"""The progress bar of a run: the case that is measured, how many cases are done, elapsed and remaining time."""
 
 from __future__ import annotations
 

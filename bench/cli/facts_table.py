@@ -43,8 +43,8 @@ def many_nodes(nodes: Sequence[Node], rails: Rails) -> str:
     head: Row = ("node", "GPUs", "rails", "ports", "driver", "kernel", "memory", "notes")
     rows = [head, *(_short(node, rails) for node in nodes)]
     differing = list(differences(nodes))
-    told = "\n".join(f"  {text}" for text in differing) or "  none"
-    return f"{grid(rows)}\n\ndifferences between {len(nodes)} nodes:\n{told}"
+    listed = "\n".join(f"  {text}" for text in differing) or "  none"
+    return f"{grid(rows)}\n\ndifferences between {len(nodes)} nodes:\n{listed}"
 
 
 def differences(nodes: Sequence[Node]) -> Iterator[str]:

@@ -54,7 +54,7 @@ def _kept(judged: Run, profile: Profile, refresh: Callable[[Run, Profile], None]
         with held(judged.path):
             return try_to_save(judged, profile, refresh)
     except RunError as error:
-        return f"{error}; the verdict is told here and not saved"
+        return f"{error}; the verdict is shown here and not saved"
 
 
 @click.command(epilog=EXIT_HELP)

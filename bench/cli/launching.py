@@ -44,7 +44,7 @@ class LauncherName(click.ParamType[str]):
 
 
 class Launch(click.Command):
-    """Who forgets the -- in front of the inner command is told so, and not of an option that it resembles."""
+    """The launch command, with a clear message for a missing -- in front of the inner command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         given = list(args)

@@ -101,7 +101,7 @@ class _Job:
 
 
 def environment(where: LaunchContext, index: int, ours: Any) -> dict[str, str]:
-    """What the ``index``-th supervisor of this node is told, on top of ``ours``."""
+    """The environment of the ``index``-th supervisor of this node: ``ours`` and its own variables."""
     assert where.meet is not None
     host = f"[{where.meet.host}]" if ":" in where.meet.host else where.meet.host
     return {

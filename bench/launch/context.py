@@ -140,10 +140,10 @@ def _node(row: Launcher, environment: Mapping[str, str]) -> LaunchContext:
     else:
         first = _number(row, row.node, environment) * here
         size = _number(row, row.nodes, environment) * here
-        told = environment.get(row.size, str(size))
-        if told != str(size):
+        given = environment.get(row.size, str(size))
+        if given != str(size):
             raise LaunchError(
-                f"{row.nodes} × {row.here} is {size}, but {row.size}={told}: unset {row.size}, or correct the others"
+                f"{row.nodes} × {row.here} is {size}, but {row.size}={given}: unset {row.size}, or correct the others"
             )
     if here < 1 or first + here > size:
         raise LaunchError(
@@ -153,21 +153,23 @@ def _node(row: Launcher, environment: Mapping[str, str]) -> LaunchContext:
 
 
 def _meet(row: Launcher, size: int, environment: Mapping[str, str]) -> Rendezvous:
-    told = environment.get(row.host, "")
-    if not told:
+    host_of_rank_0 = environment.get(row.host, "")
+    if not host_of_rank_0:
         raise LaunchError(f"{row.name} started {size} ranks, but {row.host} does not say where rank 0 is")
     run = f"{row.name} {environment.get(row.run, '') if row.run else ''} {environment.get(row.port, '')}"
     local = bool(row.here) and environment.get(row.here) == str(size)
     if row.host == MEET:
-        host, port = parse_meet(told)
+        host, port = parse_meet(host_of_rank_0)
         return Rendezvous(host, _ports(port, environment), run, local)
     if row.name == "srun":
         # block and cyclic distribution both put rank 0 on the first node
         job = re.sub(r"\D", "", environment.get(row.run, "")) or "0"
         port, run = 20_000 + int(job) * TRIED % 10_000, f"{run} {environment.get('SLURM_STEP_ID', '')}"
-        return Rendezvous(expand(told)[0], _ports(port, environment), run, local)
+        return Rendezvous(expand(host_of_rank_0)[0], _ports(port, environment), run, local)
     # the launcher's own store listens on its port: ours are the next ones
-    return Rendezvous(told, _ports(_number(row, row.port, environment) + 1, environment), run, local)
+    return Rendezvous(
+        host_of_rank_0, _ports(_number(row, row.port, environment) + 1, environment), run, local
+    )
 
 
 def parse_meet(text: str) -> tuple[str, int]:

@@ -21,8 +21,8 @@ def write_error_file(text: str, environment: Mapping[str, str]) -> None:
     if not name:
         return
     text = f"railgauge: {text}"
-    told = {
+    record = {
         "message": {"message": text, "extraInfo": {"py_callstack": text, "timestamp": str(int(time.time()))}}
     }
     with contextlib.suppress(OSError), Path(name).open("x", encoding="utf-8") as file:
-        json.dump(told, file)
+        json.dump(record, file)

@@ -76,16 +76,16 @@ def phase(file: TextIO, asked: float) -> None:
 
 
 def _beat(channel: Channel, progress: Progress, backend: str) -> None:
-    at, since, told = asdict(progress), time.monotonic(), False
+    at, since, reported = asdict(progress), time.monotonic(), False
     while True:
         try:
             channel.send("beat", **asdict(progress))
         except (OSError, ValueError):
             os._exit(3)  # the supervisor is gone
         if asdict(progress) != at:
-            at, since, told = asdict(progress), time.monotonic(), False
-        elif not told and progress.stage != CAPTURING and time.monotonic() - since > STALL_SECONDS:
-            told = True
+            at, since, reported = asdict(progress), time.monotonic(), False
+        elif not reported and progress.stage != CAPTURING and time.monotonic() - since > STALL_SECONDS:
+            reported = True
             # in a thread of its own: what asks a hung library may hang too, and the heart must not
             threading.Thread(target=_tell_flight, args=(channel, backend), daemon=True).start()
         time.sleep(HEARTBEAT_SECONDS)

@@ -202,9 +202,9 @@ def _port_use(port: Port, node: Node, rails: Rails) -> tuple[DeviceUse, str]:
         return _by_name(port, node, rails)
     reasons = list(_lacks(port, rails))
     for status in (DeviceUse.OTHER, DeviceUse.UNKNOWN, DeviceUse.WEAK):
-        told = [reason for reached, reason in reasons if reached is status]
-        if told:
-            return status, ", ".join(told)
+        matching = [reason for reached, reason in reasons if reached is status]
+        if matching:
+            return status, ", ".join(matching)
     return DeviceUse.RAIL, f"{port.link_layer}, ACTIVE, {_rate(port.rate)}"
 
 

@@ -18,11 +18,11 @@ def throttled(root: Path) -> dict[str, int]:
     throttled most; empty where no cgroup limits the CPU.
     """
     found = [
-        told
+        counts
         for folder in _folders(root)
-        if (told := parse_cpu_stat(sysfs.text(folder / "cpu.stat") or "")).get("nr_periods")
+        if (counts := parse_cpu_stat(sysfs.text(folder / "cpu.stat") or "")).get("nr_periods")
     ]
-    return max(found, key=lambda told: told["nr_throttled"], default={})
+    return max(found, key=lambda counts: counts["nr_throttled"], default={})
 
 
 def quota(root: Path) -> float | None:
@@ -48,10 +48,10 @@ def parse_quota(text: str) -> float | None:
 
 def parse_cpu_stat(text: str) -> dict[str, int]:
     """The three counts, µs; empty where one is missing (a cgroup without a quota may have none of them)."""
-    told = {name: int(count) for name, count in _LINE.findall(text)}
-    if "throttled_time" in told:  # version 1 counts ns
-        told["throttled_usec"] = told.pop("throttled_time") // 1000
-    return told if {"nr_periods", "nr_throttled", "throttled_usec"} <= set(told) else {}
+    counts = {name: int(count) for name, count in _LINE.findall(text)}
+    if "throttled_time" in counts:  # version 1 counts ns
+        counts["throttled_usec"] = counts.pop("throttled_time") // 1000
+    return counts if {"nr_periods", "nr_throttled", "throttled_usec"} <= set(counts) else {}
 
 
 def parse_cgroups(text: str) -> list[tuple[str, str]]:

@@ -16,13 +16,13 @@ _LINE = re.compile(r"^[ \t]*(hca_id|port|max_mtu|active_mtu):[ \t]*(\S{1,40})", 
 
 
 def sized(
-    ports: Sequence[Port], told: list[str], ask: Callable[[Sequence[str], float], ToolAnswer] = ask
+    ports: Sequence[Port], notes: list[str], ask: Callable[[Sequence[str], float], ToolAnswer] = ask
 ) -> tuple[Port, ...]:
-    """``ports`` with their MTUs, as far as they can be asked; why not is added to ``told``."""
+    """``ports`` with their MTUs, as far as they can be asked; a source that gave nothing is added to ``notes``."""
     answer = ask((TOOL,), LIMIT)
     known = parse(answer.text) if answer.status is Status.PASS else {}
     if not known:
-        told.append(f"{TOOL}: {answer.reason if answer.status is not Status.PASS else 'it named no port'}")
+        notes.append(f"{TOOL}: {answer.reason if answer.status is not Status.PASS else 'it named no port'}")
     return tuple(
         replace(port, mtu=seen.get("active_mtu"), max_mtu=seen.get("max_mtu"))
         if (seen := known.get((port.hca, port.number)))

@@ -28,50 +28,50 @@ def probe(root: Path = LIVE, *, nvml: Any = None, environ: Mapping[str, str] | N
     ``nvml`` and ``environ`` stand in for NVML and ``os.environ`` in tests.
     """
     live = root.resolve() == LIVE
-    told: list[str] = []
-    seen = _part(told, "nvml", lambda: _gpus(live, nvml, root), gpus.NvmlAnswer())
+    notes: list[str] = []
+    seen = _part(notes, "nvml", lambda: _gpus(live, nvml, root), gpus.NvmlAnswer())
     if live and nvml is None and not seen.gpus:
         none_seen: tuple[Gpu, ...] = ()
-        by_torch = _part(told, "torch", torch_gpus, none_seen)
+        by_torch = _part(notes, "torch", torch_gpus, none_seen)
         note = [f"nvml: shows no GPU, and torch {len(by_torch)}: these are used, without clocks and counters"]
         seen = replace(seen, gpus=by_torch, notes=(*seen.notes, *note[: len(by_torch)]))
-    found = _part(told, "software", lambda: _software(live, root, environ), Software())
+    found = _part(notes, "software", lambda: _software(live, root, environ), Software())
     none: tuple[Port, ...] = ()
-    ports = _part(told, "infiniband", lambda: infiniband.ports(root), none)
+    ports = _part(notes, "infiniband", lambda: infiniband.ports(root), none)
     if live and ports:
-        ports = _part(told, mtu.TOOL, lambda: mtu.sized(ports, told), ports)
+        ports = _part(notes, mtu.TOOL, lambda: mtu.sized(ports, notes), ports)
     node = Node(
-        name=_part(told, "hostname", lambda: host.hostname(root), None) or _unnamed(live),
+        name=_part(notes, "hostname", lambda: host.hostname(root), None) or _unnamed(live),
         ports=ports,
-        interfaces=_part(told, "network", lambda: _interfaces(live, root, told), ()),
-        tcp=_part(told, "tcp", lambda: network.tcp(root), {}),
+        interfaces=_part(notes, "network", lambda: _interfaces(live, root, notes), ()),
+        tcp=_part(notes, "tcp", lambda: network.tcp(root), {}),
         gpus=seen.gpus,
-        topology=_part(told, "topology", lambda: topology.topology(software.ask) if live else (), ()),
-        host=_part(told, "host", lambda: _host(live, root), Host()),
+        topology=_part(notes, "topology", lambda: topology.topology(software.ask) if live else (), ()),
+        host=_part(notes, "host", lambda: _host(live, root), Host()),
         software=replace(found, driver=seen.driver, driver_cuda=seen.cuda),
-        environment=_part(told, "environment", lambda: _environment(live, root, environ), Environment()),
+        environment=_part(notes, "environment", lambda: _environment(live, root, environ), Environment()),
     )
-    return replace(node, notes=(*told, *seen.notes, *_nothing(root, node)))
+    return replace(node, notes=(*notes, *seen.notes, *_nothing(root, node)))
 
 
 def snapshot(root: Path = LIVE) -> Snapshot:
     """All counters now: ports, interfaces, TCP, the CPU quota. A source that fails has no readings."""
-    told: list[str] = []
+    notes: list[str] = []
     empty_ports: tuple[Port, ...] = ()
     empty_interfaces: tuple[Interface, ...] = ()
-    ports = _part(told, "infiniband", lambda: infiniband.counters(root), empty_ports)
-    interfaces = _part(told, "network", lambda: network.statistics(root), empty_interfaces)
-    tcp: dict[str, int] = _part(told, "tcp", lambda: network.tcp(root), {})
-    quota: dict[str, int] = _part(told, "cpu", lambda: cpu.throttled(root), {})
+    ports = _part(notes, "infiniband", lambda: infiniband.counters(root), empty_ports)
+    interfaces = _part(notes, "network", lambda: network.statistics(root), empty_interfaces)
+    tcp: dict[str, int] = _part(notes, "tcp", lambda: network.tcp(root), {})
+    quota: dict[str, int] = _part(notes, "cpu", lambda: cpu.throttled(root), {})
     return counters_in(time.time(), time.monotonic(), ports, interfaces, tcp, quota)
 
 
-def _part(told: list[str], source: str, read: Callable[[], T], otherwise: T) -> T:
+def _part(notes: list[str], source: str, read: Callable[[], T], otherwise: T) -> T:
     """One source of facts, or ``otherwise`` where it cannot be read, with a note why."""
     try:
         return read()
     except Exception as error:  # whatever goes wrong in one source, the facts of the others count
-        told.append(f"{source}: {type(error).__name__}: {error}")
+        notes.append(f"{source}: {type(error).__name__}: {error}")
         return otherwise
 
 
@@ -85,11 +85,11 @@ def _software(live: bool, root: Path, environ: Mapping[str, str] | None) -> Soft
     return software.software(root, os.environ if environ is None else environ) if live else Software()
 
 
-def _interfaces(live: bool, root: Path, told: list[str]) -> tuple[Interface, ...]:
+def _interfaces(live: bool, root: Path, notes: list[str]) -> tuple[Interface, ...]:
     if not live:
         return network.interfaces(root)
-    found = network.interfaces(root, _part(told, "addresses", addresses.addresses, None))
-    told += network.strangers([each.name for each in found], [name for _, name in socket.if_nameindex()])
+    found = network.interfaces(root, _part(notes, "addresses", addresses.addresses, None))
+    notes += network.strangers([each.name for each in found], [name for _, name in socket.if_nameindex()])
     return found
 
 

@@ -1,4 +1,4 @@
-"""What makes a cluster another one for a measurement: compared when a run goes on.
+"""The facts whose change makes a resumed measurement invalid, compared between the run and the cluster now.
 
 A row of the tables below is a fact whose change would make the second half of a run mean something else than the
 first: what NCCL reads, what it may choose from, what carries the bytes and how fast that can be. What moves by itself

@@ -83,7 +83,7 @@ def try_to_save(run: Run, profile: Profile, report: Callable[[Run, Profile], Non
     try:
         _save(run, profile)
     except RunError as error:
-        return f"{error}; the verdict is told here and not saved"
+        return f"{error}; the verdict is shown here and not saved"
     return _drawn(run, profile, report) if report else ""
 
 

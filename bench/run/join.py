@@ -63,7 +63,7 @@ def take_part(
     supervisor = Supervisor(
         control, answer, dict(os.environ), fork_server=started.fork_server, parent=launcher
     )
-    told = _on_signals(supervisor, control.rank)
+    stop_signal = _on_signals(supervisor, control.rank)
     if control.rank != 0:
         return _follow(supervisor, where)
     # planning, judging and blaming: half a second that the other ranks are spared
@@ -71,7 +71,7 @@ def take_part(
 
     assert watcher is not None
 
-    departures = Departures(told, lambda: f"{launcher.text} is gone" if launcher.ended() else "")
+    departures = Departures(stop_signal, lambda: f"{launcher.text} is gone" if launcher.ended() else "")
     return lead(options, where, control, supervisor, watcher, departures)
 
 

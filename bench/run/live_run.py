@@ -48,7 +48,7 @@ class LiveRun:
 
     @property
     def job(self) -> Job:
-        """Who takes part, as phases are planned from it."""
+        """The job of this run, from which further phases are planned."""
         assert self.coordinator.order is not None
         backend = self.coordinator.order.backend
         return Job(self.profile, self.coordinator.ranks, backend, accept=self.options.accept)
@@ -93,7 +93,7 @@ class LiveRun:
     def read_counters(self, phase: str, when: str) -> None:
         """Every node's counters, ``before`` or ``after`` a phase, into the run folder."""
         leads = self.leads
-        told = self.coordinator.ask("counters", list(leads.values()), COUNTERS_SECONDS)
-        snapshots = [typed_json.load(Snapshot, told[lead]) for lead in leads.values()]
+        answers = self.coordinator.ask("counters", list(leads.values()), COUNTERS_SECONDS)
+        snapshots = [typed_json.load(Snapshot, answers[lead]) for lead in leads.values()]
         names = leads if len(leads) < len(self.nodes) else ()
         self.coordinator.recorder.counters(phase, when, snapshots, names)

@@ -120,11 +120,11 @@ def choose(nodes: Sequence[Node], tried: Sequence[Candidate], found: Mapping[str
             at_address = f"it does not reach {candidate.address} of {nodes[0].name}"
             least = {name: f"{at_address}: {reason}" for name, reason in failed.items()}
         refused.append(f"{candidate.text} is not reached by {_who(failed)}")
-    told = "; ".join(refused) or "it has none"
+    reasons = "; ".join(refused) or "it has none"
     raise NoAddress(
-        f"no address of {nodes[0].name} is reached by all nodes: {told}; open TCP between the nodes on one of its "
+        f"no address of {nodes[0].name} is reached by all nodes: {reasons}; open TCP between the nodes on one of its "
         "interfaces, or name another with --meet-interface",
-        least if 2 * len(least) <= len(found) else {nodes[0].name: f"nobody reaches it: {told}"},
+        least if 2 * len(least) <= len(found) else {nodes[0].name: f"nobody reaches it: {reasons}"},
     )
 
 

@@ -84,8 +84,8 @@ def rounds(table: Table, until: float | None = None) -> None:
     for number, turn in enumerate(turns):
         left = ROUND if until is None else until - time.monotonic()
         if left < ROUND:
-            told = f"a round takes up to {show_seconds(ROUND)}, {show_seconds(max(left, 0))} of the budget are left"
-            recorder.note(f"{NAME} ended after {number} of {len(turns)} rounds: {told}")
+            limits = f"a round takes up to {show_seconds(ROUND)}, {show_seconds(max(left, 0))} of the budget are left"
+            recorder.note(f"{NAME} ended after {number} of {len(turns)} rounds: {limits}")
             break
         count += _round(table, number, turn)
     table.live.read_counters(NAME, "after")
@@ -176,8 +176,8 @@ def _words(table: Table, side: Side, peer: Side | None = None) -> tuple[str, ...
     )
 
 
-def _ended(command: tuple[str, ...], told: Message) -> PerftestExit:
-    return PerftestExit(command, told["code"], told["text"])
+def _ended(command: tuple[str, ...], result: Message) -> PerftestExit:
+    return PerftestExit(command, result["code"], result["text"])
 
 
 def _ask(
@@ -191,4 +191,4 @@ def _ask(
         if leg.key in jobs:
             message["jobs"][leg.key] = jobs[leg.key]
     answers = table.live.coordinator.ask(what, list(each), limit + MARGIN, each) if each else {}
-    return {key: told for answer in answers.values() for key, told in answer.items()}
+    return {key: result for answer in answers.values() for key, result in answer.items()}

@@ -78,5 +78,5 @@ def _wiring(live: LiveRun) -> None:
     answers = chief.ask(
         "wiring", list(live.leads.values()), PROBE_SECONDS, rails=list(rails), job=uuid4().hex
     )
-    told = {node: answers[lead] for node, lead in live.leads.items()}
-    write_file(chief.recorder.path, f"{LOGS}/{WIRING}", encode(told))
+    heard = {node: answers[lead] for node, lead in live.leads.items()}
+    write_file(chief.recorder.path, f"{LOGS}/{WIRING}", encode(heard))

@@ -49,7 +49,7 @@ class ResumeRefused(RailGaugeError):
 
 
 class OtherRun(ResumeRefused):
-    """A run that goes on nowhere, or a folder of somebody else: another argument would do."""
+    """A run that cannot be resumed anywhere, or the folder of another user: another argument would do."""
 
     exit_status = EXIT_USAGE
 
@@ -58,8 +58,8 @@ def check_own(run: Run, trust: bool) -> None:
     """Raise ResumeRefused for a folder that this user did not make: going on obeys its command, profile and plan."""
     if not trust and (why := not_own(run.path)):
         raise OtherRun(
-            f"{run.path} cannot be told to be your own: {why}. A run that goes on does as its folder says; where you "
-            f"trust who made it: railgauge resume --trust {run.path}"
+            f"{run.path} may not be your own: {why}. A resumed run does what its folder says; if you trust "
+            f"who made it: railgauge resume --trust {run.path}"
         )
 
 

@@ -157,7 +157,7 @@ class Recorder:
             raise RunError(f"cannot write {self.path / name}: {files.why(error)}") from None
 
     def measurement(self, row: Measurement) -> str:
-        """One measurement; what no clock can have told is kept as a loss, which is returned in words.
+        """Append one measurement. One that no clock can have measured becomes a loss, which is returned in words.
 
         As a measurement it would be damage when it is read, and cost the whole run instead of its case.
         """

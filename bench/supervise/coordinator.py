@@ -140,7 +140,7 @@ class Coordinator:
         return {rank.rank: rank for rank in self.ranks}
 
     def _attempt(self, phase: Phase, cases: list[Case]) -> tuple[list[Case], Culprits | None]:
-        """One worker a rank over ``cases``: which are left, and why and by whom when it broke."""
+        """Start one worker per rank for ``cases``; the cases that are left, and the culprits if the phase broke."""
         self._started, self.phase, self._logs = time.monotonic(), phase.name, {}
         self._states = {
             rank.rank: RankState(last_heard=self._started, last_moved=self._started) for rank in self.ranks

@@ -66,7 +66,7 @@ class Early(Exception):
 
 
 class Stopped(Early):
-    """Rank 0 itself was told to end, or its launcher is gone; what was measured is kept."""
+    """Rank 0 received a signal to end, or its launcher is gone; what was measured is kept."""
 
 
 class Lost(Early):

@@ -74,7 +74,9 @@ def live(tmp_path) -> Iterator[Path]:
 def test_a_run_that_is_being_written_is_judged_and_nothing_is_saved(live, capsys):
     before = {path.name: path.read_bytes() for path in live.iterdir() if path.is_file()}
     assert judging.judge.callback(live, None, False) == 0
-    assert "still being written by its run; the verdict is told here and not saved" in capsys.readouterr().err
+    assert (
+        "still being written by its run; the verdict is shown here and not saved" in capsys.readouterr().err
+    )
     with pytest.raises(RunError, match="still being written"):
         judging.report.callback(live)
     assert before == {path.name: path.read_bytes() for path in live.iterdir() if path.is_file()}

@@ -53,7 +53,7 @@ def test_a_folder_whose_plan_or_manifest_was_changed_is_not_the_users_own(tmp_pa
     path = runs.folder(tmp_path / "run")
     rewrite(path, name, change)
     assert "was changed after your run" in not_own(path)
-    with pytest.raises(OtherRun, match=r"cannot be told to be your own: .* railgauge resume --trust") as told:
+    with pytest.raises(OtherRun, match=r"may not be your own: .* railgauge resume --trust") as told:
         check_own(load(path), trust=False)
     assert told.value.exit_status == 2
     check_own(load(path), trust=True)
@@ -235,9 +235,9 @@ def test_resume_runs_no_code_of_a_folder_that_was_sent(tmp_path):
     hosts.write_text("localhost slots=1\n")
 
     refused = mpi_jobs.railgauge("resume", path)
-    assert refused.returncode == 2 and "cannot be told to be your own" in refused.stderr
+    assert refused.returncode == 2 and "may not be your own" in refused.stderr
     launched = mpi_jobs.railgauge("launch", "--hosts", hosts, "--dry-run", "--", "resume", path)
-    assert launched.returncode == 2 and "cannot be told to be your own" in launched.stderr
+    assert launched.returncode == 2 and "may not be your own" in launched.stderr
     assert (path / JOURNAL).read_bytes() == before
 
     trusted = mpi_jobs.railgauge("resume", "--trust", path)

@@ -231,7 +231,7 @@ def test_a_disk_that_is_full_at_the_end_keeps_the_verdict_from_passing_but_not_f
         code = finish(folder, parse(run.manifest.profile_text, "own"), told, None)
         assert code == 3
         assert len(told.runs) == 1
-        assert "No space left on device; the verdict is told here and not saved" in told.said[0]
+        assert "No space left on device; the verdict is shown here and not saved" in told.said[0]
         assert {path.name for path in folder.iterdir()} == before  # nothing half-written is left
 
 
@@ -255,7 +255,7 @@ def test_a_run_on_a_read_only_disk_is_judged_and_that_it_is_not_saved_is_said(tm
         assert judge_command.callback(folder, None, False) == 0
         said = capsys.readouterr()
         assert "\nPASS: " in said.out
-        assert "Read-only file system; the verdict is told here and not saved" in said.err
+        assert "Read-only file system; the verdict is shown here and not saved" in said.err
         with pytest.raises(RunError, match="Read-only file system"):
             Recorder(disk / "new")
 
@@ -270,7 +270,7 @@ def test_a_run_that_one_may_only_read_is_judged(recorded, capsys):
         assert judge_command.callback(recorded, None, False) == 0
     said = capsys.readouterr()
     assert "\nPASS: " in said.out
-    assert "Permission denied; the verdict is told here and not saved" in said.err
+    assert "Permission denied; the verdict is shown here and not saved" in said.err
     recorded.chmod(0o755)
 
 

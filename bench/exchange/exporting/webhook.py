@@ -28,7 +28,7 @@ class BadAddress(RailGaugeError, ValueError):
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Another address than the one that a person gave is told nothing."""
+    """Follows no redirect: the digest goes to the given address only."""
 
     def redirect_request(self, *_: Any) -> None:
         return None

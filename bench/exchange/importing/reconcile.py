@@ -1,4 +1,4 @@
-"""What a text or a JSON said → a run: which collective, how many ranks, and what does not fit."""
+"""Checks what was read of a result: which collective it is, how many ranks it had, and what does not fit."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .nouns import DeviceLine, ImportedRow, ImportedRun
 
 @dataclass
 class Found:
-    """What one run's lines said, before any of it is checked.
+    """What the lines of one run held, before any of it is checked.
 
     odd     rows that could not be read; short: (line, rows so far, whether any was kept, left blank)
     redop   whether the header has such a column; None without a header

@@ -40,13 +40,13 @@ def words(
 
 
 def _lane(tool: Tool, nccl: Mapping[str, str]) -> tuple[str, ...]:
-    """GID, service level and traffic class as NCCL is told them; what is no number (-1 is "choose") is left."""
-    told = {name: value.strip() for name, value in nccl.items() if value.strip().isdecimal()}
+    """GID, service level and traffic class from NCCL's settings; a value that is no number (-1: choose) is ignored."""
+    settings = {name: value.strip() for name, value in nccl.items() if value.strip().isdecimal()}
     found: list[str] = []
     for name, flag in (("NCCL_IB_GID_INDEX", "-x"), ("NCCL_IB_SL", "-S")):
-        found += [flag, told[name]] if name in told else []
-    if "NCCL_IB_TC" in told and "tclass" in tool.knows:
-        found.append(f"--tclass={told['NCCL_IB_TC']}")
+        found += [flag, settings[name]] if name in settings else []
+    if "NCCL_IB_TC" in settings and "tclass" in tool.knows:
+        found.append(f"--tclass={settings['NCCL_IB_TC']}")
     return tuple(found)
 
 

@@ -72,7 +72,7 @@ class PerftestProcess:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
-    def told(self) -> Message:
+    def result(self) -> Message:
         """Exit status and output; the status is None where the process was stopped."""
         self._out.seek(max(0, self._out.seek(0, os.SEEK_END) - KEPT))
         text = self._out.read().decode(errors="replace")
@@ -130,7 +130,7 @@ class Errands:
         for each in waiting:
             each.kill()
         up = {key: {"port": each.port} for key, each in self._servers.items() if not each.ended}
-        down = {key: each.told() for key, each in self._servers.items() if each.ended}
+        down = {key: each.result() for key, each in self._servers.items() if each.ended}
         self._servers = {key: each for key, each in self._servers.items() if key in up}
         return {**up, **down}
 
@@ -138,7 +138,7 @@ class Errands:
         """End every process at once."""
         for each in (*self._servers.values(), *self._clients.values()):
             each.kill()
-            each.told()
+            each.result()
         self._servers, self._clients = {}, {}
 
 
@@ -147,9 +147,9 @@ def _all_ended(processes: dict[str, PerftestProcess], late: bool) -> Message | N
         return None
     for each in processes.values():
         each.kill()
-    told = {key: each.told() for key, each in processes.items()}
+    result = {key: each.result() for key, each in processes.items()}
     processes.clear()
-    return told
+    return result
 
 
 def ask_tool() -> Message:

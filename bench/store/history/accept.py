@@ -1,4 +1,4 @@
-"""Accepted levels: who said when that a new level is meant, and why. One immutable JSON file each."""
+"""Accepted levels: who accepted which new level, when and why. One immutable JSON file each."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def acceptances(
         try:
             acceptance = _parse(folder.files.cat_file(f"{folder.root}/{path}"))
         except (ValueError, OSError) as error:
-            bad.append(LeftOutFile(path, f"not an accepted level: {folder.told(error)}"))
+            bad.append(LeftOutFile(path, f"not an accepted level: {folder.in_one_line(error)}"))
         else:
             good.append(acceptance)
     mine = [one for one in good if cluster is None or one.cluster == cluster]

@@ -73,7 +73,7 @@ class Folder:
     name: str
     hidden: tuple[str, ...] = ()
 
-    def told(self, error: object) -> str:
+    def in_one_line(self, error: object) -> str:
         """A library's words in one line, without what the address keeps to itself."""
         return " ".join(scrub_text(veil(str(error), self.hidden)).split())
 
@@ -223,7 +223,7 @@ def reaching(folder: Folder, where: str, what: str) -> Iterator[None]:
     except Exception as error:  # reported as the one line that it becomes
         if folder.local and not isinstance(error, OSError):
             raise
-        said = folder.told(error) or type(error).__name__
+        said = folder.in_one_line(error) or type(error).__name__
         place = (
             "give another --history"
             if folder.local

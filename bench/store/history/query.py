@@ -84,7 +84,7 @@ def _query(folder: Folder, entries: Sequence[Entry], sql: str, bound: dict[str, 
         try:
             rows: list[Any] = connection.execute(sql, {**bound, "files": files}).fetchall()
         except duckdb.Error as error:
-            raise HistoryError(f"{folder.name}: {folder.told(error)}") from error
+            raise HistoryError(f"{folder.name}: {folder.in_one_line(error)}") from error
         return rows
 
 

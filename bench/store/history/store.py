@@ -95,7 +95,7 @@ def read(history: str, run: str, cluster: str | None = None) -> Record:
     try:
         return decode(folder.files.cat_file(f"{folder.root}/{path}"))
     except (Broken, OSError) as error:
-        raise HistoryError(f"{path}: {folder.told(error)}; railgauge history check") from error
+        raise HistoryError(f"{path}: {folder.in_one_line(error)}; railgauge history check") from error
 
 
 def _candidates(folder: Folder, cluster: str | None, since: float) -> list[tuple[str, int]]:
@@ -152,7 +152,7 @@ def _attempts(
         except (Broken, HistoryError, OSError) as error:
             if isinstance(error, MissingLibrary):
                 raise
-            return LeftOutFile(path(item), folder.told(error) or type(error).__name__)
+            return LeftOutFile(path(item), folder.in_one_line(error) or type(error).__name__)
 
     if folder.local:
         return [attempt(item) for item in items]

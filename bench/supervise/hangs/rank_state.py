@@ -1,4 +1,4 @@
-"""What rank 0 heard of every rank in the running phase, and the positions that ``culprits`` derives blame from."""
+"""The last messages of every rank in the running phase, and the positions that ``culprits`` derives blame from."""
 
 from __future__ import annotations
 
