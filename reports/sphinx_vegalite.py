@@ -22,11 +22,18 @@ from sphinx.util.docutils import SphinxDirective
 from .fence import ABSOLUTE, FenceError, element, from_root, read, relative
 from .scripts import docs_script, vega
 
-CDN = (
-    "https://cdn.jsdelivr.net/npm/vega@6",
-    "https://cdn.jsdelivr.net/npm/vega-lite@6",
-    "https://cdn.jsdelivr.net/npm/vega-embed@7",
-)
+# address → hash, which the browser holds against what it gets; of the packages on npm
+CDN = {
+    "https://cdn.jsdelivr.net/npm/vega@6.2.0/build/vega.min.js": (
+        "sha384-0Wc8+KeboSkAq/fK81pd4uFbWKu4ouB+y4KWCYxlC69hRWol7vnc6zZSruXOtc0F"
+    ),
+    "https://cdn.jsdelivr.net/npm/vega-lite@6.4.1/build/vega-lite.min.js": (
+        "sha384-QtG7pnWvq1Tk0Rcvl53B1TEVw7U1PUqfciCz3XMUqSmi1fNpJwiv5ml+m5NeOOzH"
+    ),
+    "https://cdn.jsdelivr.net/npm/vega-embed@7.1.0/build/vega-embed.min.js": (
+        "sha384-giTAWqsEDsWuWzWKi6NCvjgwi160SClnTYYXWPLuy/DnaQTqmk4soinrpxcCS4dx"
+    ),
+}
 
 
 class Vegalite(SphinxDirective):
@@ -106,8 +113,8 @@ def _scripts(app: Any) -> None:
         (folder / "vega.js").write_text(vega(), encoding="utf-8")
         app.add_js_file("vega.js")
     else:
-        for url in CDN:
-            app.add_js_file(url)
+        for url, integrity in CDN.items():
+            app.add_js_file(url, integrity=integrity, crossorigin="anonymous")
     app.add_js_file("vegalite.js")
 
 

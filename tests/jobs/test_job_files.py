@@ -261,7 +261,7 @@ def instructions() -> list[tuple[str, str]]:
 
 def test_the_image_is_made_of_what_is_here():
     rows = instructions()
-    known = {"ARG", "FROM", "SHELL", "RUN", "WORKDIR", "COPY", "CMD"}
+    known = {"ARG", "FROM", "SHELL", "RUN", "WORKDIR", "COPY", "USER", "CMD"}
     assert {name for name, _ in rows} == known
     assert [name for name, _ in rows[:2]] == ["ARG", "FROM"]
     for name, rest in rows:
