@@ -62,6 +62,8 @@ def graphs(job: Job) -> Phase | Left:
     sweep = job.profile.sweep
     if job.backend != "nccl" or not sweep.graphs:
         return GRAPHS, "the profile asks for none" if job.backend == "nccl" else "CUDA graphs need a GPU"
+    if len(job.ranks) < 2:
+        return GRAPHS, "one rank's call in place does nothing that a graph could replay"
     requests = [
         Request(name, sweep.begin, sweep.graphs, sweep.factor, dtype=sweep.dtype, algorithm=GRAPH)
         for name in filter(by_algorithm, sweep.collectives)

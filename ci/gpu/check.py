@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import shutil
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -47,8 +47,13 @@ def main() -> int:
         print(f"gpu-check: {reason}")
         return EXIT_NO_GPU
     print(f"gpu-check: {here.title}; artefacts in {here.out}", flush=True)
-    outcomes = list(_outcomes(here))
-    _write(here, outcomes, time.monotonic() - begun)
+    outcomes: list[Outcome] = []
+    for outcome in _outcomes(here):
+        outcomes.append(outcome)
+        _write(
+            here, outcomes, time.monotonic() - begun
+        )  # after each: whoever ends us has what was seen so far
+    print(f"everything in one file: {_packed(here.out)}")
     counts = {
         status: sum(each.status == status for each in outcomes) for status in (SEEN, NOT_POSSIBLE, FAILED)
     }
@@ -104,10 +109,14 @@ def _write(here: Here, outcomes: list[Outcome], seconds: float) -> None:
         "items": [asdict(each) for each in outcomes],
     }
     (here.out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    logs = here.out / "nccl-logs"
-    logs.mkdir(exist_ok=True)
-    for path in here.out.glob("*/run/logs/*.log"):
-        shutil.copyfile(path, logs / f"{path.parents[2].name}.{path.name}")
+
+
+def _packed(out: Path) -> Path:
+    """``out`` in one archive beside it."""
+    archive = out.with_name(f"{out.name}.tar.gz")
+    with tarfile.open(archive, "w:gz") as file:
+        file.add(out, out.name)
+    return archive
 
 
 if __name__ == "__main__":

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
-import subprocess
+import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -33,6 +36,7 @@ SHARED = {
     "NCCL_MAX_CTAS": "2",
 }
 OVER_SOCKETS = {"NCCL_NET": "Socket", "NCCL_IB_DISABLE": "1", "NCCL_SOCKET_IFNAME": "=lo"}
+HANG_LIMIT = 12.0  # seconds without progress, after which a rank that stopped is named
 FIDELITY = 0.95  # of a raw CUDA-event loop, from 1 MiB
 
 
@@ -45,16 +49,24 @@ def all_gpus(here: Here) -> job.Done:
     return here.job(job.Asked("gpus", here.ranks, text, rules=RULES), GPU_SECONDS)
 
 
-def hostid(rank: int) -> Mapping[str, str]:
-    """Ranks that share a GPU need hosts of their own (NCCL's getHostHash), or NCCL refuses them."""
-    return {"NCCL_HOSTID": f"gpu-check-{rank}", **SHARED}
+def on_gpu(here: Here) -> Callable[[int], Mapping[str, str]]:
+    """Each rank is shown one GPU, in turn. Ranks that share one need hosts of their own (NCCL's getHostHash), or NCCL
+    refuses them.
+    """
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    gpus = shown if shown != [""] else [str(at) for at in range(max(1, here.gpus))]
+    return lambda rank: {
+        "NCCL_HOSTID": f"gpu-check-{rank}",
+        "CUDA_VISIBLE_DEVICES": gpus[rank % len(gpus)],
+        **SHARED,
+    }
 
 
 def shared(here: Here) -> job.Done:
     """Two ranks that NCCL takes for two nodes, over sockets; on one GPU where there is only one."""
     others = [each.name for each in here.node.interfaces if each.name != "lo" and each.operstate == "up"]
     text = profiles.shared_gpu(here.backend, "socket", ["lo"], others[:1], OVER_SOCKETS)
-    return here.job(job.Asked("shared", 2, text, rules=SLOW_RULES, each=hostid), SHARED_SECONDS)
+    return here.job(job.Asked("shared", 2, text, rules=SLOW_RULES, each=on_gpu(here)), SHARED_SECONDS)
 
 
 def three(here: Here) -> job.Done:
@@ -62,7 +74,30 @@ def three(here: Here) -> job.Done:
     text = profiles.shared_gpu(here.backend, "socket", ["lo"], [], OVER_SOCKETS)
     names = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")
     sweeps = tuple({"collective": name, "begin": 49152, "end": 49152} for name in names)
-    return here.job(job.Asked("three", 3, text, sweeps, SLOW_RULES, hostid), RING_SECONDS)
+    return here.job(job.Asked("three", 3, text, sweeps, SLOW_RULES, on_gpu(here)), RING_SECONDS)
+
+
+def hung(here: Here) -> job.Done:
+    """Two ranks, of which the second's worker is stopped for ever as soon as it measures."""
+    text = profiles.shared_gpu(here.backend, "socket", ["lo"], [], OVER_SOCKETS)
+    sweeps = ({"collective": "all_reduce", "begin": 4096, "end": 1 << 20},)
+    rules = {"precision": 0.0, "budget": 4.0}
+    folder = here.out / "hung" / "run"
+
+    def stop_the_second(pids: Sequence[int]) -> bool:
+        if not any(path.stat().st_size for path in folder.glob("journal*")) or not _measures(folder):
+            return False
+        workers = job.workers_of(pids[1])
+        for worker in workers:
+            os.kill(worker, signal.SIGSTOP)
+        return bool(workers)
+
+    asked = job.Asked("hung", 2, text, sweeps, rules, on_gpu(here), HANG_LIMIT, stop_the_second)
+    return here.job(asked, RING_SECONDS)
+
+
+def _measures(folder: Path) -> bool:
+    return any("measurement" in path.read_text(errors="replace") for path in folder.glob("journal*"))
 
 
 def infiniband(here: Here) -> list[str]:
@@ -80,7 +115,7 @@ def over_infiniband(here: Here) -> job.Done:
         [first],
         {"NCCL_NET": "IB", "NCCL_IB_HCA": f"^={first}"},
     )
-    return here.job(job.Asked("infiniband", 2, text, rules=SLOW_RULES, each=hostid), SHARED_SECONDS)
+    return here.job(job.Asked("infiniband", 2, text, rules=SLOW_RULES, each=on_gpu(here)), SHARED_SECONDS)
 
 
 # ── items ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -152,7 +187,7 @@ def links(here: Here) -> Said:
 def graphs(here: Here) -> Said:
     if here.rehearsal:
         return not_possible("CUDA graphs need a GPU")
-    done = all_gpus(here)
+    done = all_gpus(here) if here.ranks > 1 else shared(here)
     rows = [row for row in done.rows if row.case.algorithm == "graph"]
     trouble = _trouble(done, rows, 1)
     if trouble:
@@ -173,7 +208,7 @@ def graphs(here: Here) -> Said:
 def registered(here: Here) -> Said:
     if here.rehearsal:
         return not_possible("registered buffers need NCCL")
-    done = all_gpus(here)
+    done = all_gpus(here) if here.ranks > 1 else shared(here)
     rows = [row for row in done.rows if row.case.algorithm == "registered"]
     refused = {str(row.measurement.extra.failed) for row in rows if row.measurement.extra.failed}
     if refused:
@@ -276,6 +311,46 @@ def layer(*names: str) -> Callable[[Here], Said]:
     return item
 
 
+def hang_named(here: Here) -> Said:
+    """What a run says of a worker that was stopped in the middle of a collective."""
+    done = hung(here)
+    if done.run is None:
+        return failed(done.trouble)
+    reasons = [loss.reason for loss in done.run.losses]
+    text = next((reason for reason in reasons if "rank 1" in reason), "")
+    if not text:
+        return failed(f"rank 1 was stopped, and the run says: {'; '.join(reasons)[:300] or 'nothing'}")
+    recorded = here.rehearsal or "torch's recorder" in text
+    return Said(SEEN, text) if recorded else failed(f"without a word of torch's recorder: {text[:300]}")
+
+
+def surroundings(here: Here) -> Said:
+    """What a reader of the archive will ask for: what is installed, which kernel, what is mounted and allowed."""
+    commands = {
+        "pip.txt": [sys.executable, "-m", "pip", "list", "--disable-pip-version-check"],
+        "kernel.txt": ["uname", "-a"],
+        "mounts.txt": ["cat", "/proc/self/mounts"],
+        "limits.txt": ["cat", "/proc/self/limits"],
+        "devices.txt": ["sh", "-c", "ls -l /dev/nvidia* /dev/infiniband"],
+    }
+    statuses = {name: job.finish(command, here.out / name, 20.0)[0] for name, command in commands.items()}
+    lacking = [name for name, status in statuses.items() if status != 0 and name != "devices.txt"]
+    return failed(f"no {', '.join(lacking)}") if lacking else Said(SEEN, ", ".join(commands))
+
+
+def nvml_getters(here: Here) -> Said:
+    """Each getter of NVML that takes a GPU alone: its answer, or what NVML says instead."""
+    if here.no_nvml:
+        return not_possible(here.no_nvml)
+    log = here.out / "nvml.json"
+    status, said = job.finish([sys.executable, str(Path(__file__).with_name("nvml_getters.py"))], log, 60.0)
+    if status != 0:
+        return failed(f"ended with {status}: {said.strip()[-200:]}")
+    answers = json.loads(said)
+    refused = Counter(answer["error"] for answer in answers.values() if "error" in answer)
+    return Said(SEEN, f"{len(answers) - refused.total()} of {len(answers)} answer (nvml.json)", dict(refused))
+
+
 def exclusion_infiniband(here: Here) -> Said:
     hcas = infiniband(here)
     if len(hcas) < 2:
@@ -288,16 +363,20 @@ def fidelity(here: Here) -> Said:
     """RailGauge's loop and a raw one with CUDA events, turn by turn in one process a rank."""
     name = "all_reduce" if here.ranks > 1 else "all_gather"
     sizes = (1 << 20, 64 << 20)
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "ci/speed/fidelity.py"), "--backend", here.backend, "--ranks", str(here.ranks),
-         "--cases", ",".join(f"{name}:{size}" for size in sizes), "--seconds", "4"],
-        capture_output=True, text=True, timeout=max(5.0, min(RAW_SECONDS, here.left())), check=False,
-    )  # fmt: skip
-    found = re.findall(r"^(\S+) +(\d+) +ratio ([0-9.]+)", done.stdout, re.MULTILINE)
+    cases = ",".join(f"{name}:{size}" for size in sizes)
+    command = [
+        sys.executable,
+        str(ROOT / "ci/speed/fidelity.py"),
+        "--backend",
+        here.backend,
+        "--seconds",
+        "4",
+    ]
+    command += ["--ranks", str(here.ranks), "--cases", cases]
+    _, said = job.finish(command, here.out / "fidelity.log", max(5.0, min(RAW_SECONDS, here.left())))
+    found = re.findall(r"^(\S+) +(\d+) +ratio ([0-9.]+)", said, re.MULTILINE)
     if len(found) != len(sizes):
-        return failed(
-            f"{len(found)} of {len(sizes)} sizes compared: {(done.stderr or done.stdout).strip()[-300:]}"
-        )
+        return failed(f"{len(found)} of {len(sizes)} sizes compared: {said.strip()[-300:]}")
     text = ", ".join(f"{show_size(int(size))}: {ratio}" for _, size, ratio in found)
     ok = all(float(ratio) >= FIDELITY for *_, ratio in found)
     said = f"busbw of RailGauge ÷ raw loop, {name}, {here.ranks} ranks: {text}"
@@ -311,20 +390,15 @@ def against_nccl_tests(here: Here) -> Said:
     if here.gpus < 2:
         return not_possible("one GPU: busbw of one rank is 0 by its definition")
     size = 64 << 20
-    done = subprocess.run(
-        [program, "-b", str(size), "-e", str(size), "-g", str(here.ranks), "-c", "0"],
-        capture_output=True, text=True, timeout=max(5.0, min(60.0, here.left())), check=False,
-    )  # fmt: skip
-    (here.out / "nccl-tests.log").write_text(done.stdout + done.stderr, encoding="utf-8")
-    line = next((line.split() for line in done.stdout.splitlines() if line.split()[:1] == [str(size)]), None)
+    command = [program, "-b", str(size), "-e", str(size), "-g", str(here.ranks), "-c", "0"]
+    status, said = job.finish(command, here.out / "nccl-tests.log", max(5.0, min(60.0, here.left())))
+    line = next((line.split() for line in said.splitlines() if line.split()[:1] == [str(size)]), None)
     ours = [
         row for row in all_gpus(here).rows if (row.case.collective, row.case.size) == ("all_reduce", size)
     ]
     plain = [row for row in ours if row.case.algorithm == "auto" and row.case.phase == "collectives"]
     if not line or not plain:
-        return failed(
-            f"nothing to compare: nccl-tests ended with {done.returncode}, we have {len(plain)} rows"
-        )
+        return failed(f"nothing to compare: nccl-tests ended with {status}, we have {len(plain)} rows")
     theirs = float(line[7]) * 1e9  # the out-of-place busbw in GB/s
     return Said(
         SEEN, f"busbw at 64 MiB: RailGauge {show_rate(plain[0].busbw)}, nccl-tests {show_rate(theirs)}"
@@ -339,7 +413,13 @@ def _trouble(done: job.Done, rows: Iterable[Row], least: int) -> str:
     rows = list(rows)
     if done.run is None:
         return done.trouble
-    lost = [f"{loss.case}: {loss.reason}" for loss in done.run.losses]
+    # what another phase of the job lost is not held against these rows
+    phases = {row.case.phase for row in rows}
+    lost = [
+        f"{loss.case}: {loss.reason}"
+        for loss in done.run.losses
+        if not rows or _phase_of(loss.case) in phases
+    ]
     broken = [
         f"{row.case.id}: {row.measurement.extra.failed}" for row in rows if row.measurement.extra.failed
     ]
@@ -351,6 +431,10 @@ def _trouble(done: job.Done, rows: Iterable[Row], least: int) -> str:
     if done.trouble:
         return done.trouble
     return "" if len(rows) >= least else f"{len(rows)} rows, {least} are wanted"
+
+
+def _phase_of(case: str) -> str:
+    return case.partition("/")[0]
 
 
 def _lacking(names: set[str], wanted: set[str]) -> str:
@@ -379,6 +463,8 @@ def _why(verdict: Verdict) -> str:
 ITEMS: tuple[tuple[str, Callable[[Here], Said]], ...] = (
     ("GPUs, driver, torch", machine),
     ("GPUs as NVML sees them", nvml),
+    ("packages, kernel, mounts and limits", surroundings),
+    ("every getter of NVML", nvml_getters),
     ("copies inside a GPU and to its host", copies),
     ("every collective, one rank a GPU", one_rank_a_gpu),
     ("links between GPUs, pair by pair", links),
@@ -394,7 +480,7 @@ ITEMS: tuple[tuple[str, Callable[[Here], Said]], ...] = (
     # over sockets the log names the interfaces, and its network is no more than the word Socket
     ("exclusion 3: the interfaces in NCCL's own log", layer("exclusion.log")),
     ("exclusion 3: the network in NCCL's own log", layer("nccl.network")),
-    ("exclusion 4: the bytes", layer("exclusion.bytes")),
+    ("a rank that stops is named", hang_named),
     ("exclusion over InfiniBand", exclusion_infiniband),
     ("fidelity against a raw loop", fidelity),
     ("against nccl-tests", against_nccl_tests),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.measure.forkserver import CHILD
 from bench.model.verdict import Verdict
 from bench.store import Run, RunError, load
 from bench.store.rows import Row, rows
@@ -35,6 +37,9 @@ class Asked:
     rules: dict[str, Any] = field(default_factory=dict)
     each: Callable[[int], Mapping[str, str]] = lambda rank: {}
     limit: float = 90.0  # seconds without progress
+    disturb: Callable[[Sequence[int]], bool] = lambda pids: (
+        True
+    )  # given the ranks' pids again and again until it is true
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ def run(asked: Asked, out: Path, seconds: float) -> Done:
     token, number = secrets.token_hex(32), secrets.token_hex(4)
     meet = f"127.0.0.1:{_free_port()}"
     started = [_rank(asked, rank, folder, token, number, meet) for rank in range(asked.ranks)]
-    late = _wait(started, seconds)
+    late = _wait(started, seconds, asked.disturb)
     try:
         found = load(folder / "run")
     except RunError as error:
@@ -108,11 +113,53 @@ def _rank(
         )
 
 
-def _wait(started: Sequence[subprocess.Popen[bytes]], seconds: float) -> bool:
+def finish(
+    command: Sequence[str], log: Path, seconds: float, environment: Mapping[str, str] | None = None
+) -> tuple[int | None, str]:
+    """Exit status and output of a command with a process group of its own, which is killed as one; None: too late."""
+    with log.open("w+", encoding="utf-8", errors="replace") as file:
+        started = subprocess.Popen(
+            command, cwd=HERE.parent.parent, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+            start_new_session=True, env=environment,
+        )  # fmt: skip
+        try:
+            status: int | None = started.wait(seconds)
+        except subprocess.TimeoutExpired:
+            status = None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)
+            started.wait()
+        file.seek(0)
+        return status, file.read()
+
+
+def workers_of(pid: int) -> list[int]:
+    """The workers below a rank's process, by the name that the fork server gives them."""
+    children: dict[int, list[int]] = {}
+    names: dict[int, str] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError):
+            head, _, rest = path.read_text().rpartition(")")
+            child = int(path.parent.name)
+            children.setdefault(int(rest.split()[1]), []).append(child)
+            names[child] = head.partition("(")[2]
+    found, below = [], [pid]
+    while below:
+        below = [child for each in below for child in children.get(each, ())]
+        found += [child for child in below if names[child].startswith(CHILD)]
+    return found
+
+
+def _wait(
+    started: Sequence[subprocess.Popen[bytes]], seconds: float, disturb: Callable[[Sequence[int]], bool]
+) -> bool:
     """Whether some had to be ended: asked first, so that a supervisor takes its worker with it."""
-    deadline = time.monotonic() + seconds
+    deadline, disturbed = time.monotonic() + seconds, False
     while any(each.poll() is None for each in started) and time.monotonic() < deadline:
         time.sleep(0.1)
+        if not disturbed:
+            disturbed = disturb([each.pid for each in started])
     left = [each for each in started if each.poll() is None]
     for number, patience in ((signal.SIGINT, 10.0), (signal.SIGKILL, 5.0)):
         for each in left:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import job
 from gpu_said import Said, failed, not_possible
 from here import SEEN, Here
 
@@ -27,16 +27,10 @@ def run(paths: Sequence[Path], out: Path, seconds: float) -> Said:
     # the project makes errors of warnings; here they would be those of torch and pynvml while they are imported
     words += ["-o", "filterwarnings=default"]
     log = out / "pytest.log"
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", *words, *map(str, paths)],
-            cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as late:
-        log.write_bytes((late.stdout or b"") + (late.stderr or b""))
+    status, text = job.finish([sys.executable, "-m", "pytest", *words, *map(str, paths)], log, seconds)
+    if status is None:
         return failed(f"not done within {seconds:.0f} s (pytest.log)")
-    log.write_text(done.stdout + done.stderr, encoding="utf-8")
-    return judged(done.returncode, done.stdout, done.stderr)
+    return judged(status, text, "")
 
 
 def files(folder: Path) -> list[Path]:

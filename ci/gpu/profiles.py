@@ -41,7 +41,7 @@ def shared_gpu(
     text += f'\n[rails]\nkind = "{kind}"\ncount = {len(rails)}\ndevices = {_texts(rails)}\n'
     text += f"excluded = {_texts(excluded)}\n\n[environment]\n"
     text += "".join(f'{name} = "{value}"\n' for name, value in environment.items())
-    return text + _SWEEP.format(end="64K", factor=16, budget="250 ms", graphs="0", registered="false")
+    return text + _SWEEP.format(end="64K", factor=16, budget="250 ms", graphs="4K", registered="true")
 
 
 def _texts(names: Sequence[str]) -> str:

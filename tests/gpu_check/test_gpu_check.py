@@ -4,13 +4,14 @@ import importlib.util
 import json
 import subprocess
 import sys
+import tarfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bench.model.lines import GpuDuringCase, HealthLine, WorkerGpu
+from bench.model.lines import GpuDuringCase, HealthLine, Loss, WorkerGpu
 from bench.model.measurement import Extra
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,7 +97,7 @@ def test_a_torch_that_cannot_register_buffers_is_no_failure(tmp_path):
     job_done = done(
         tmp_path, cases, lambda row: replace(row, extra=Extra(failed="torch 2.3 has no register_mem_pool"))
     )
-    said = items.registered(one_gpu(tmp_path, {"gpus": job_done}))
+    said = items.registered(one_gpu(tmp_path, {"shared": job_done}))
     assert (said.status, said.text) == (machine.NOT_POSSIBLE, "torch 2.3 has no register_mem_pool")
 
 
@@ -197,11 +198,69 @@ def test_the_profiles_are_profiles(text):
 
 def test_all_phases_of_a_gpu_are_in_the_job_of_every_gpu():
     phases, _ = acceptance(Job(parse(profiles.every_gpu("nccl"), "x"), runs.ranks(1, 1), "nccl"), 0.4)
-    assert {"evidence", "copies", "collectives", "graphs", "registered"} == {phase.name for phase in phases}
+    assert {"evidence", "copies", "collectives", "registered"} == {phase.name for phase in phases}
 
 
-def test_ranks_that_share_a_gpu_are_hosts_of_their_own():
-    assert items.hostid(0)["NCCL_HOSTID"] != items.hostid(1)["NCCL_HOSTID"]
+def test_graphs_of_one_gpu_are_those_of_two_ranks_that_share_it():
+    text = profiles.shared_gpu("nccl", "socket", ["lo"], [], items.OVER_SOCKETS)
+    phases, _ = acceptance(Job(parse(text, "x"), runs.ranks(2, 1), "nccl"), 0.4)
+    assert {"graphs", "registered"} <= {phase.name for phase in phases}
+
+
+@pytest.mark.parametrize(
+    ("gpus", "visible", "shown"),
+    [(1, None, "000"), (2, None, "010"), (8, None, "012"), (2, "5,3", "535"), (1, "5", "555")],
+)
+def test_three_ranks_have_a_gpu_each_as_far_as_there_are_gpus(tmp_path, monkeypatch, gpus, visible, shown):
+    """On two GPUs a third local rank would have none."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    each = [items.on_gpu(one_gpu(tmp_path, gpus=gpus))(rank) for rank in range(3)]
+    assert "".join(one["CUDA_VISIBLE_DEVICES"] for one in each) == shown
+    assert len({one["NCCL_HOSTID"] for one in each}) == 3
+
+
+def test_what_another_phase_lost_is_not_held_against_these_rows(tmp_path):
+    job_done = done(tmp_path, COPIES)
+    (phase,) = {row.case.phase for row in job_done.rows}
+
+    def said(case: str) -> str:
+        lost = replace(job_done.run, losses=(Loss(case, "rank 0 did not join"),))
+        return items.copies(one_gpu(tmp_path, {"gpus": replace(job_done, run=lost)})).status
+
+    assert said("graphs/all_reduce/8") == machine.SEEN
+    assert said(f"{phase}/copy_device/8") == machine.FAILED
+
+
+def test_a_command_that_is_too_late_is_ended_with_all_that_it_started(tmp_path):
+    script = "import os, subprocess, sys; subprocess.run([sys.executable, '-c', 'import os, time; print(os.getpid(), "
+    script += "flush=True); time.sleep(600)'])"
+    status, said = job.finish([sys.executable, "-c", script], tmp_path / "log", 8.0)
+    assert status is None
+    deadline = time.monotonic() + 60
+    while Path(f"/proc/{int(said)}/cmdline").exists() and Path(f"/proc/{int(said)}/cmdline").read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_the_reason_of_a_hang_must_name_the_rank_that_was_stopped(tmp_path):
+    measured = done(tmp_path, COPIES).run
+
+    def said(reason: str) -> str:
+        run = replace(measured, losses=(Loss("collectives/x", reason),))
+        return items.hang_named(one_gpu(tmp_path, {"hung": job.Done(tmp_path, run)})).status
+
+    named = "n0 (rank 1) is stopped (state T)"
+    assert said(f"{named}; torch's recorder: rank 0 waits in all_reduce 7") == machine.SEEN
+    assert said(named) == said("nothing moves") == machine.FAILED
+
+
+def test_the_archive_holds_the_summary(tmp_path):
+    (out := tmp_path / "out").mkdir()
+    (out / "summary.json").write_text("{}")
+    with tarfile.open(check._packed(out)) as archive:
+        assert archive.getnames() == ["out", "out/summary.json"]
 
 
 def test_without_a_gpu_it_says_so(tmp_path):

@@ -43,6 +43,10 @@ def test_small_messages_are_replayed_up_to_the_profiles_size():
     assert {case.algorithm for case in phase.cases} == {"graph"}
 
 
+def test_one_rank_has_nothing_to_replay():
+    assert "one rank" in graphs(Job(ASKING, runs.ranks(1, 1), "nccl"))[1]
+
+
 def test_the_largest_message_is_registered():
     phase = registered(Job(ASKING, NODE, "nccl"))
     assert {(case.size, case.algorithm) for case in phase.cases} == {(ASKING.sweep.end, "registered")}
