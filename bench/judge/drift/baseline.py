@@ -30,6 +30,9 @@ class DriftRules:
                agree, which is why k may be as low as this; ``ci/lab/drift`` shows what the numbers give
     creep      (nights, k), compared with the first ``window`` nights and not with the last: decay so slow
                that a moving baseline would follow it
+    early      (nights, share): from so many nights on, until there are ``least``, so much worse than their median
+               counts, or three times what they differ by themselves
+    implausible  times better than the baseline: no repair does that, so it is not believed
     """
 
     window: int = 45
@@ -38,6 +41,8 @@ class DriftRules:
     floor: float = 0.003
     spans: tuple[tuple[int, float], ...] = ((1, 3.0), (3, 2.5), (5, 2.1))
     creep: tuple[int, float] = (14, 3.0)
+    early: tuple[int, float] = (2, 0.15)
+    implausible: float = 3.0
 
 
 STANDARD = DriftRules()
@@ -84,13 +89,15 @@ class Excess:
 
 
 def excess(base: Baseline, value: float, better: int, rules: DriftRules) -> Excess:
-    """Compare one value with a baseline of at least ``rules.least`` nights; ``better`` is +1 or -1.
+    """Compare one value with a baseline of at least ``rules.early`` nights; ``better`` is +1 or -1.
 
     A longer span counts only if tonight leans the same way: a link that has recovered is not reported.
     """
     level = base.level
-    relative = max(spread(base.accepted, level) / level, rules.floor)
     tonight = better * (value / level - 1)
+    if len(base.accepted) < rules.least:
+        return _early(base, tonight, value, better, rules)
+    relative = max(spread(base.accepted, level) / level, rules.floor)
     first = None
     for span, k in rules.spans:
         if len(base.recent) + 1 < span:
@@ -103,6 +110,22 @@ def excess(base: Baseline, value: float, better: int, rules: DriftRules) -> Exce
             return found
         first = first or replace(found, beyond=0)
     return _creep(base, value, better, rules) or first or Excess(tonight, rules.practical, 0, 1, level)
+
+
+def _early(base: Baseline, tonight: float, value: float, better: int, rules: DriftRules) -> Excess:
+    """By a baseline that is still learning: only what is much worse, or cannot be, counts."""
+    level = base.level
+    own = max(abs(each / level - 1) for each in base.accepted)
+    limit = max(rules.early[1], 3 * own)
+    worse = len(base.accepted) >= rules.early[0] and tonight <= -limit
+    return Excess(tonight, limit, -1 if worse else int(implausible(base, value, better, rules)), 1, level)
+
+
+def implausible(base: Baseline, value: float, better: int, rules: DriftRules) -> bool:
+    """Whether a value is so much better than the baseline that the measurement must be wrong."""
+    if len(base.accepted) < rules.early[0]:
+        return False
+    return (value / base.level if better > 0 else base.level / value) >= rules.implausible
 
 
 def _creep(base: Baseline, value: float, better: int, rules: DriftRules) -> Excess | None:
@@ -140,7 +163,7 @@ def follow(base: Baseline, night: Night, better: int, rules: DriftRules) -> Base
     """The baseline after a night. A night that was not measured well changes nothing."""
     if not night.measured or night.status is not Status.PASS:
         return base
-    if len(base.accepted) < rules.least:
+    if len(base.accepted) < rules.early[0]:
         return _learn(base, night, rules)
     first, second = confirmed(base, night, better, rules)
     beyond = first.beyond if second is None else (first.beyond if second.beyond == first.beyond else 0)
@@ -149,6 +172,8 @@ def follow(base: Baseline, night: Night, better: int, rules: DriftRules) -> Base
     recent = _recall(base, night, rules)
     if beyond < 0:
         return replace(base, recent=recent, raised=())
+    if implausible(base, night.value, better, rules):
+        return replace(base, recent=recent)
     raised = (*base.raised, night.level)
     if len(raised) < rules.least:
         return replace(base, recent=recent, raised=raised)

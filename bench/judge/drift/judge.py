@@ -10,10 +10,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from bench.judge.drift.baseline import STANDARD, Baseline, DriftRules, Excess, baseline, confirmed
+from bench.judge.drift.baseline import STANDARD, Baseline, DriftRules, Excess, confirmed, implausible
+from bench.judge.drift.levels import Levels, levels
 from bench.judge.drift.steps import LevelStep, steps
 from bench.model.verdict import Status
-from bench.store.history.nights import Acceptance, Fingerprint, Night, Series, changed, usable
+from bench.store.history.nights import Acceptance, Night, Series, changed, usable
 
 
 class Label(str, Enum):
@@ -86,12 +87,43 @@ def judge(
     if tonight is None or not tonight.measured:
         return _untold(series, tonight, _why_unmeasured(tonight))
     better = QUANTITIES[series.quantity].better
-    nights = _counting(series, past, tonight, accepted)
-    same = [night for night in nights if night.fingerprint == tonight.fingerprint]
-    base = baseline(same, better, rules)
-    if len(base.accepted) >= rules.least:
-        return _compare(SeriesFinding(series, Label.OK, Status.PASS, tonight), base, better, rules)
-    return _young(series, tonight, nights, base, rules)
+    return held_against(series, tonight, levels(_counting(series, past, tonight, accepted), better, rules))
+
+
+def held_against(series: Series, tonight: Night, known: Levels) -> SeriesFinding:
+    """A night that was measured, held against what the nights before it were learned as."""
+    base, rules = known.own(tonight.fingerprint), known.rules
+    if len(base.accepted) < rules.least:
+        return _young(series, tonight, known)
+    found = _compare(SeriesFinding(series, Label.OK, Status.PASS, tonight), base, known.better, rules)
+    return found if found.status is not Status.PASS else _since_change(found, known) or found
+
+
+def _since_change(found: SeriesFinding, known: Levels) -> SeriesFinding | None:
+    """What stands otherwise than before its fingerprint changed: worse stays so until a person accepts it.
+
+    None where nothing old enough stood before, or it is as it was. A new baseline is not the judge yet and the old one
+    no longer is, so that worse is neither FAIL nor PASS.
+    """
+    night = found.night
+    assert night is not None
+    before = known.before(night.fingerprint, night.time)
+    if before is None:
+        return None
+    parts, old = before
+    recent = known.own(night.fingerprint).recent
+    cause = changed(parts, night.fingerprint)
+    blank = SeriesFinding(found.series, Label.OK, Status.PASS, night, found.reason, cause=cause)
+    new = _compare(blank, replace(old, recent=recent), known.better, known.rules)
+    worse = new.first is not None and new.first.beyond < 0
+    if not worse:
+        return (
+            None
+            if new.label is Label.OK or found.label is not Label.INSUFFICIENT
+            else replace(new, status=Status.SKIP)
+        )
+    status = Status.INCONCLUSIVE if new.status is not Status.PASS else Status.SKIP
+    return replace(new, label=Label.SUSPICIOUS, status=status)
 
 
 def judge_all(
@@ -145,33 +177,21 @@ def _counting(
     return sorted((night for night in past if start <= night.time < tonight.time), key=_time)
 
 
-def _young(
-    series: Series, tonight: Night, nights: list[Night], base: Baseline, rules: DriftRules
-) -> SeriesFinding:
-    """Too few nights with this fingerprint: say so, and how tonight stands to the fingerprint before."""
-    better = QUANTITIES[series.quantity].better
-    count = len(base.accepted)
-    blank = SeriesFinding(series, Label.INSUFFICIENT, Status.SKIP, tonight, nights=count, since=base.since)
-    few = f"{count} of {rules.least} nights"
-    before = _fingerprint_before(nights, tonight.fingerprint)
-    if before is None:
-        return replace(blank, reason=f"{few} that a baseline needs")
-    cause = changed(before, tonight.fingerprint)
-    blank = replace(blank, cause=cause, reason=f"{few} that a baseline needs since {', '.join(cause)}")
-    old = baseline([night for night in nights if night.fingerprint == before], better, rules)
-    if len(old.accepted) < rules.least:
-        return blank
-    found = _compare(replace(blank, label=Label.OK), replace(old, recent=base.recent), better, rules)
-    if found.label is Label.OK:
-        return replace(found, label=Label.INSUFFICIENT, status=Status.SKIP)
-    # The new baseline is not the judge yet and the old one no longer is: worse is neither FAIL nor PASS
-    status = Status.INCONCLUSIVE if found.status is not Status.PASS else Status.SKIP
-    label = Label.SUSPICIOUS if found.label is Label.REGRESSION else found.label
-    return replace(found, label=label, status=status)
-
-
-def _fingerprint_before(nights: Sequence[Night], now: Fingerprint) -> Fingerprint | None:
-    return next((night.fingerprint for night in reversed(nights) if night.fingerprint != now), None)
+def _young(series: Series, tonight: Night, known: Levels) -> SeriesFinding:
+    """Too few nights with this fingerprint: say so, and how tonight stands to them, or to the fingerprint before."""
+    base, rules = known.own(tonight.fingerprint), known.rules
+    count, other = len(base.accepted), known.latest_other(tonight.fingerprint)
+    cause = changed(other, tonight.fingerprint) if other else ()
+    reason = f"{count} of {rules.least} nights that a baseline needs"
+    reason += f" since {', '.join(cause)}" if cause else ""
+    blank = SeriesFinding(
+        series, Label.INSUFFICIENT, Status.SKIP, tonight, reason, nights=count, since=base.since, cause=cause
+    )
+    found = _since_change(blank, known)
+    if found is not None or count < rules.early[0]:
+        return found or blank
+    early = _compare(replace(blank, label=Label.OK, status=Status.PASS), base, known.better, rules)
+    return blank if early.label is Label.OK else early
 
 
 def _compare(blank: SeriesFinding, base: Baseline, better: int, rules: DriftRules) -> SeriesFinding:
@@ -183,6 +203,13 @@ def _compare(blank: SeriesFinding, base: Baseline, better: int, rules: DriftRule
     if first.beyond == 0:
         return found
     worse = first.beyond < 0
+    if not worse and implausible(base, night.value, better, rules):
+        text = (
+            f"more than {rules.implausible:g} times as fast as the baseline: the measurement is not believed"
+        )
+        again = night.rerun is None
+        if again or second is None or second.beyond == first.beyond:
+            return _labelled(found, Label.SUSPICIOUS, Status.INCONCLUSIVE, text, wants_rerun=again)
     unsure = Status.INCONCLUSIVE if worse else Status.PASS
     if second is None:
         failed = night.rerun is not None

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench.judge.drift.baseline import STANDARD, Baseline, DriftRules, Excess, confirmed, follow
-from bench.judge.drift.judge import QUANTITIES, Label
+from bench.judge.drift.baseline import STANDARD, DriftRules
+from bench.judge.drift.judge import QUANTITIES, Label, held_against
+from bench.judge.drift.levels import Levels
 from bench.store.history.nights import Acceptance, Fingerprint, Night, Series
 
 
@@ -30,7 +31,7 @@ def replay(
 ) -> tuple[Mark, ...]:
     """The nights of a series, oldest first, each judged as it was judged that night; in linear time.
 
-    The last mark's label is that of ``judge`` for the last night, wherever its own baseline was old enough.
+    Each mark's label is that of ``judge`` for its night.
     Raises ValueError for a quantity that is not in QUANTITIES.
     """
     if series.quantity not in QUANTITIES:
@@ -38,30 +39,21 @@ def replay(
     better = QUANTITIES[series.quantity].better
     starts = sorted(word.since for word in accepted if word.covers(series))
     found: list[Mark] = []
-    bases: dict[tuple[int, Fingerprint], Baseline] = {}
+    known: dict[int, Levels] = {}
+    epochs: dict[tuple[int, Fingerprint], int] = {}
     for night in sorted(nights, key=lambda each: (each.time, each.run)):
+        start = sum(start <= night.time for start in starts)
+        now = known.setdefault(start, Levels(better, rules))
         # nights of one fingerprint share a baseline although others lie between, as the judge has it
-        key = sum(start <= night.time for start in starts), night.fingerprint
-        base = bases.get(key, Baseline())
-        epoch = list(dict.fromkeys((*bases, key))).index(key)
-        found.append(_mark(night, base, epoch, better, rules))
-        bases[key] = follow(base, night, better, rules)
+        epoch = epochs.setdefault((start, night.fingerprint), len(epochs))
+        found.append(_mark(series, night, epoch, now))
+        now.learn(night)
     return tuple(found)
 
 
-def _mark(night: Night, base: Baseline, epoch: int, better: int, rules: DriftRules) -> Mark:
-    if not night.measured or len(base.accepted) < rules.least:
+def _mark(series: Series, night: Night, epoch: int, known: Levels) -> Mark:
+    said = held_against(series, night, known) if night.measured else None
+    if said is None or said.first is None or said.label is Label.INSUFFICIENT:
         return Mark(night, Label.INSUFFICIENT, epoch)
-    first, second = confirmed(base, night, better, rules)
-    level = first.reference
-    return Mark(
-        night, _label(first, second), epoch, level, level * (1 - first.limit), level * (1 + first.limit)
-    )
-
-
-def _label(first: Excess, second: Excess | None) -> Label:
-    if first.beyond == 0:
-        return Label.OK
-    if second is None or second.beyond != first.beyond:
-        return Label.SUSPICIOUS
-    return Label.REGRESSION if first.beyond < 0 else Label.IMPROVEMENT
+    level, limit = said.first.reference, said.first.limit
+    return Mark(night, said.label, epoch, level, level * (1 - limit), level * (1 + limit))

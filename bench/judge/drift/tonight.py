@@ -63,10 +63,10 @@ def compared(found: Tonight) -> tuple[int, str]:
         where = f" in {past.where}" if past.where else ""
         return (
             done,
-            f"first night of {past.cluster}{where}: nothing to compare with yet (0 of {least} nights)",
+            f"first night of {past.cluster}{where}: nothing to compare with yet (night 1 of {least}, learning)",
         )
     most = max((each.nights for each in found.findings), default=0)
-    nights = f"{most} of {least} nights" if most < least else f"with {most} nights"
+    nights = f"night {most + 1} of {least}, learning" if most < least else f"with {most} nights"
     return done, f"{past.cluster}: {done} of {len(found.findings)} series compared ({nights})"
 
 

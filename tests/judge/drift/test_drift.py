@@ -199,9 +199,9 @@ def test_an_unknown_quantity_is_an_error_that_lists_the_known():
     assert verdict(found).status is Status.INCONCLUSIVE
 
 
-@pytest.mark.parametrize("nights", [0, 1, 9])
-def test_too_few_nights_are_insufficient_and_say_how_many(nights):
-    found = judge(BUSBW, history(nights), tonight(LEVEL * 0.5))
+@pytest.mark.parametrize(("nights", "share"), [(0, 0.5), (1, 0.5), (2, 0.9), (9, 0.9)])
+def test_too_few_nights_are_insufficient_and_say_how_many(nights, share):
+    found = judge(BUSBW, history(nights), tonight(LEVEL * share))
     assert (found.label, found.status) == (Label.INSUFFICIENT, Status.SKIP)
     assert f"{nights} of 10 nights" in verdict(found).message
 
@@ -247,9 +247,74 @@ def test_a_step_with_a_new_fingerprint_is_measured_again_first():
 
 
 def test_the_new_baseline_judges_once_it_is_old_enough():
-    past = history(40) + history(15, level=LEVEL * 0.9, start=40, parts=NEW)
-    assert judge(BUSBW, past, tonight(LEVEL * 0.9, parts=NEW)).label is Label.OK
-    assert judge(BUSBW, past, tonight(LEVEL * 0.82, LEVEL * 0.82, parts=NEW)).label is Label.REGRESSION
+    past = history(40) + history(15, level=LEVEL * 1.1, start=40, parts=NEW)
+    assert judge(BUSBW, past, tonight(LEVEL * 1.1, parts=NEW)).label is Label.OK
+    assert judge(BUSBW, past, tonight(LEVEL, LEVEL, parts=NEW)).label is Label.REGRESSION
+
+
+@pytest.mark.parametrize("nights", [1, 9, 10, 40])
+def test_what_got_worse_with_its_fingerprint_stays_so_until_it_is_accepted(nights):
+    slow = history(nights, level=LEVEL * 0.9, start=40, parts=NEW)
+    night = tonight(LEVEL * 0.9, LEVEL * 0.9, parts=NEW)
+    found = judge(BUSBW, history(40) + slow, night)
+    assert (found.label, found.status) == (Label.SUSPICIOUS, Status.INCONCLUSIVE)
+    assert "driver 550.90 → 560.28" in verdict(found).next_step
+    assert "railgauge history accept" in verdict(found).next_step
+    word = Acceptance("c1", slow[0].time, "ada", slow[-1].time, "a driver that costs 10 %")
+    accepted = judge(BUSBW, history(40) + slow, night, [word])
+    assert accepted.label is (Label.OK if nights >= 10 else Label.INSUFFICIENT)
+
+
+def test_a_second_change_of_the_fingerprint_hides_nothing():
+    slow = history(15, level=LEVEL * 0.9, start=40, parts=NEW)
+    newer = fingerprint({"driver": "570", "nccl": "2.20"})
+    found = judge(BUSBW, history(40) + slow, tonight(LEVEL * 0.9, LEVEL * 0.9, parts=newer))
+    assert (found.label, found.status) == (Label.SUSPICIOUS, Status.INCONCLUSIVE)
+    assert judge(BUSBW, history(40) + slow, tonight(LEVEL, LEVEL, parts=newer)).status is Status.SKIP
+
+
+def test_configurations_that_take_turns_are_not_held_against_each_other():
+    fast, slow = history(40), history(40, level=LEVEL * 0.9, seed=2, parts=NEW)
+    turns = [night for at in range(40) for night in ((fast if at % 2 else slow)[at],)]
+    assert judge(BUSBW, turns, tonight(LEVEL * 0.9, parts=NEW)).label is Label.OK
+    assert judge(BUSBW, turns, tonight(LEVEL)).label is Label.OK
+
+
+@pytest.mark.parametrize(("nights", "seen"), [(1, False), (2, True), (5, True), (9, True)])
+def test_from_the_third_night_on_what_is_much_slower_fails_when_it_is_slow_again(nights, seen):
+    past = history(nights, noise=0.005)
+    once, twice = (judge(BUSBW, past, tonight(LEVEL * 0.8, again)) for again in (None, LEVEL * 0.8))
+    assert once.status is (Status.INCONCLUSIVE if seen else Status.SKIP)
+    assert once.wants_rerun is seen
+    assert twice.status is (Status.FAIL if seen else Status.SKIP)
+    if seen:
+        assert "with 15.0 % allowed" in verdict(twice).source
+        assert judge(BUSBW, past, tonight(LEVEL * 0.8, LEVEL)).status is Status.PASS
+        assert judge(BUSBW, past, tonight(LEVEL * 0.87, LEVEL * 0.87)).status is Status.SKIP
+
+
+def test_slow_nights_among_the_first_are_not_learned():
+    slow = [
+        replace(night, rerun=night.value) for night in history(20, level=LEVEL * 0.8, start=2, noise=0.005)
+    ]
+    assert (
+        judge(BUSBW, history(2, noise=0.005) + slow, tonight(LEVEL * 0.8, LEVEL * 0.8)).status is Status.FAIL
+    )
+
+
+@pytest.mark.parametrize(("series", "times"), [(BUSBW, 1000), (BUSBW, 3.5), (LATENCY, 1 / 1000)])
+@pytest.mark.parametrize("nights", [4, 40])
+def test_what_is_implausibly_fast_is_no_pass_and_is_never_learned(series, times, nights):
+    level = LEVEL if series is BUSBW else 12e-6
+    past = history(nights, level=level)
+    found = judge(series, past, tonight(level * times))
+    assert (found.status, found.wants_rerun) == (Status.INCONCLUSIVE, True)
+    assert "3 times as fast" in verdict(found).measured
+    twice = tonight(level * times, level * times)
+    assert judge(series, past, twice).status is Status.INCONCLUSIVE
+    lasting = [replace(twice, time=(20400 + at) * DAY) for at in range(20)]
+    assert judge(series, past + lasting, twice).status is Status.INCONCLUSIVE
+    assert judge(series, past, tonight(level * times, level)).status is Status.PASS
 
 
 def test_going_back_to_a_fingerprint_goes_back_to_its_baseline():

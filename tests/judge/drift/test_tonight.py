@@ -155,8 +155,8 @@ def test_every_night_says_how_much_it_was_compared_with(tmp_path, capsys):
         assert (said.status is Status.PASS) == (number >= 10)
         told.append(said.measured)
     series = len(drift(run))
-    assert told[0] == f"first night of c1 in {history}: nothing to compare with yet (0 of 10 nights)"
-    assert told[3] == f"c1: 0 of {series} series compared (3 of 10 nights)"
+    assert told[0] == f"first night of c1 in {history}: nothing to compare with yet (night 1 of 10, learning)"
+    assert told[3] == f"c1: 0 of {series} series compared (night 4 of 10, learning)"
     assert told[11] == f"c1: {series} of {series} series compared (with 11 nights)"
     assert told[11] in digest(run)
     write_report(run, runs.LOCAL)
