@@ -24,7 +24,7 @@ from bench.probe.fabric.ask_all import seen as seen_fabric
 from bench.probe.fabric.run_tools import ToolExit
 from bench.store import IMPORTED, Run, Settings
 from bench.store.run import SetAside
-from made_nodes import LAMBDA, LOCAL, judged, nodes, seen, way, with_gpu
+from made_nodes import LAMBDA, LOCAL, judged, nodes, seen, way, with_gpu, with_port
 
 FABRIC = Path(__file__).parents[1] / "probe" / "fabric" / "data"
 WHOLE = Coverage(16, 16, 8, 8)
@@ -74,6 +74,18 @@ def test_a_gpu_that_shares_a_rail_fails_and_one_whose_way_is_unknown_is_inconclu
     assert {each.subject for each in shared if each.status is Status.FAIL} >= {"n1 GPU 3"}
     unknown = judged("gpus.rail", seen([n0, with_gpu(n1, 3, pci=None)]))
     assert ("n1 GPU 3", Status.INCONCLUSIVE) in {(each.subject, each.status) for each in unknown}
+
+
+def test_gpus_equally_near_to_fewer_rails_are_inconclusive():
+    """Three GPUs at one switch with two adapters: which of them share one is not known."""
+    n0, n1 = nodes()
+    n1 = with_port(with_port(n1, "mlx5_3", pci=way(2, 1)), "mlx5_4", pci=way(2, 2))
+    n1 = with_gpu(with_gpu(n1, 3, pci=way(2, 3)), 1, pci=way(2, 4))
+    bad = [each for each in judged("gpus.rail", seen([n0, n1])) if each.status is not Status.PASS]
+    assert {each.status for each in bad} == {Status.INCONCLUSIVE}
+    assert all(
+        text in " ".join(each.subject for each in bad) for text in ("n1 GPU 1", "n1 GPU 2", "n1 GPU 3")
+    )
 
 
 def test_a_guid_that_is_not_known_is_inconclusive():
