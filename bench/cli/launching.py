@@ -17,7 +17,7 @@ from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE
 from .option_types import EXIT_HELP, PATH, Count, option
 
 if TYPE_CHECKING:
-    from bench.launch.command_lines import LaunchJob, Step
+    from bench.launch.command_lines import HostCommand, LaunchJob
 
     from .inner_command import Inner
 
@@ -198,7 +198,7 @@ def _forward() -> dict[str, str]:
     return {name: value for name, value in variables.items() if not name.startswith("SLURM_")} | paths
 
 
-def _print(made: Sequence[Step], on_each_node: bool, job: LaunchJob) -> None:
+def _print(made: Sequence[HostCommand], on_each_node: bool, job: LaunchJob) -> None:
     from bench.supervise.control.token import VARIABLE
 
     if not on_each_node:
@@ -215,7 +215,7 @@ def _print(made: Sequence[Step], on_each_node: bool, job: LaunchJob) -> None:
         click.echo(f"cd {shlex.quote(str(Path.cwd()))} && {step.shown()}")
 
 
-def _on_each(made: Sequence[Step], job: LaunchJob, agent: Sequence[str], inner: Inner) -> int:
+def _on_each(made: Sequence[HostCommand], job: LaunchJob, agent: Sequence[str], inner: Inner) -> int:
     """Run one command on every host by ssh; rank 0's verdict, or the status of the first host's launcher."""
     import secrets
     import shutil
@@ -240,7 +240,7 @@ def _on_each(made: Sequence[Step], job: LaunchJob, agent: Sequence[str], inner: 
     return _believed(next(iter(ends.values())), inner)
 
 
-def _from_here(step: Step, inner: Inner) -> int:
+def _from_here(step: HostCommand, inner: Inner) -> int:
     """Run a launcher that starts the whole job."""
     import subprocess
 

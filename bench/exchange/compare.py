@@ -92,7 +92,7 @@ class Ratio:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RunComparison:
     """``differences``: keys that were overridden; ``unknown``: keys that neither run recorded."""
 
     ratios: tuple[Ratio, ...]
@@ -126,7 +126,7 @@ def compare(
     *,
     anyway: bool = False,
     launches: tuple[int, int] = (1, 1),
-) -> Comparison:
+) -> RunComparison:
     """All cases of two runs, A's order first. Samples are seconds by case; facts are by ``ALIKE`` key.
 
     ``launches``: how many runs of each side the samples are of.
@@ -147,7 +147,7 @@ def compare(
     if few:
         said = f"{launches[0]} and {launches[1]} launches: what differs from launch to launch is not known"
         text += f"; {said}: run each three times, then: railgauge compare A1 A2 A3 vs B1 B2 B3"
-    return Comparison(ratios, differences, unknown, text)
+    return RunComparison(ratios, differences, unknown, text)
 
 
 def _unearned(found: Ratio) -> Ratio:

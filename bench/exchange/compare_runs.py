@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 
-from bench.exchange.compare import Comparison, Ratio, UnlikeRuns, compare, differing
+from bench.exchange.compare import Ratio, RunComparison, UnlikeRuns, compare, differing
 from bench.model.printable import grid
 from bench.model.profile import ProfileError, Rails, parse
 from bench.model.units import show_rate, show_seconds
@@ -20,7 +20,7 @@ from .importing.run_folder import LAUNCHER
 HEADER = ("case", "A", "B", "A busbw", "B busbw", "A/B", "interval", "B is")
 
 
-def compare_runs(a: Sequence[Run], b: Sequence[Run], anyway: bool = False) -> Comparison:
+def compare_runs(a: Sequence[Run], b: Sequence[Run], anyway: bool = False) -> RunComparison:
     """All cases of A and B by the pipelined time of the slowest rank, block by block; each side is a run or several.
 
     Raises compare.UnlikeRuns, which names the keys that differ, unless ``anyway``; NotComparable when the

@@ -51,8 +51,8 @@ class LaunchJob:
 
 
 @dataclass(frozen=True)
-class Step:
-    """One command; ``host`` is where it is to be started, "" for here. ``environment``: set for it alone."""
+class HostCommand:
+    """One command on a host; ``host`` is where it is to be started, "" for here. ``environment``: set for it alone."""
 
     host: str
     command: tuple[str, ...]
@@ -68,7 +68,7 @@ class Step:
         return shlex.join(showable(self.words))
 
 
-def steps(launcher: str, job: LaunchJob) -> tuple[Step, ...]:
+def steps(launcher: str, job: LaunchJob) -> tuple[HostCommand, ...]:
     """The commands that start ``job``. Raises LaunchError for an unknown launcher, or hosts that it cannot take."""
     row = STARTERS.get(launcher)
     if row is None:
@@ -80,7 +80,7 @@ def steps(launcher: str, job: LaunchJob) -> tuple[Step, ...]:
     return (_step(row, job, 0, ""),)
 
 
-def _step(row: Launcher, job: LaunchJob, node: int, host: str) -> Step:
+def _step(row: Launcher, job: LaunchJob, node: int, host: str) -> HostCommand:
     """The command of a row: ``{name}`` is filled in; a word that is the name of several words becomes these."""
     slots = {each.slots for each in job.hosts}
     if len(slots) > 1 and any("{equal_slots}" in word for word in row.start):
@@ -105,7 +105,7 @@ def _step(row: Launcher, job: LaunchJob, node: int, host: str) -> Step:
     one = _values(job, node)
     words = (several.get(word) or (() if word in several else (word.format(**one),)) for word in row.start)
     settings = {name: text.format(**one) for name, text in row.settings}
-    return Step(host, tuple(word for part in words for word in part), {**environment, **settings})
+    return HostCommand(host, tuple(word for part in words for word in part), {**environment, **settings})
 
 
 def _values(job: LaunchJob, node: int) -> dict[str, object]:

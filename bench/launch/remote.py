@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from .command_lines import Step
+from .command_lines import HostCommand
 
 SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20")
 STOP_SECONDS = 25.0  # for the far ends to finish in order once they were asked to
@@ -30,7 +30,7 @@ FAR_END = (
 )
 
 
-def far_command(step: Step, folder: str) -> str:
+def far_command(step: HostCommand, folder: str) -> str:
     """What the shell of the far end is given, whichever shell it is: words of sh, quoted once."""
     inner = shlex.join(["sh", "-c", FAR_END, "railgauge", *step.words])
     return f"cd {shlex.quote(folder)} && exec {inner}"
@@ -42,7 +42,7 @@ def here(host: str) -> bool:
     return host in ("localhost", name, name.partition(".")[0])
 
 
-def words(step: Step, folder: str, agent: Sequence[str]) -> list[str]:
+def words(step: HostCommand, folder: str, agent: Sequence[str]) -> list[str]:
     """The local command that starts ``step`` at its host."""
     if here(step.host):
         return ["sh", "-c", far_command(step, folder)]
@@ -54,7 +54,9 @@ def words(step: Step, folder: str, agent: Sequence[str]) -> list[str]:
 class Remote:
     """All of a job's commands."""
 
-    def __init__(self, steps: Sequence[Step], folder: str, token: str, agent: Sequence[str] = SSH) -> None:
+    def __init__(
+        self, steps: Sequence[HostCommand], folder: str, token: str, agent: Sequence[str] = SSH
+    ) -> None:
         self._hosts = [step.host for step in steps]
         self._asked = 0
         self._deadline = 0.0

@@ -26,13 +26,13 @@ from .meeting_address import NoAddress
 from .pair_trial import sick_nodes
 from .phases import run_phases
 from .planning import plan_again
-from .resume import Step, remaining
+from .resume import RemainingPhase, remaining
 from .work_orders import prepare
 
 LEAST = 2  # nodes that must be left of several
 
 
-def measure(live: LiveRun, backend: str, steps: Sequence[Step], resumed: bool) -> None:
+def measure(live: LiveRun, backend: str, steps: Sequence[RemainingPhase], resumed: bool) -> None:
     """Run the phases with all nodes, or with those that are left when sick ones were set aside."""
     chief = live.coordinator
     chief.examine = lambda why, joined, times: _sick(live, why, joined, times)
@@ -75,7 +75,7 @@ def spared(live: LiveRun, nodes: Sequence[str]) -> bool:
     return bool(nodes) and not live.options.strict and len(left) >= LEAST
 
 
-def set_aside(live: LiveRun, found: Sequence[SetAside]) -> tuple[Step, ...]:
+def set_aside(live: LiveRun, found: Sequence[SetAside]) -> tuple[RemainingPhase, ...]:
     """Go on without these nodes; what the others still have to measure."""
     chief, recorder = live.coordinator, live.coordinator.recorder
     manifest = load(recorder.path).whole.manifest
@@ -87,7 +87,7 @@ def set_aside(live: LiveRun, found: Sequence[SetAside]) -> tuple[Step, ...]:
     return planned_again(live)
 
 
-def planned_again(live: LiveRun) -> tuple[Step, ...]:
+def planned_again(live: LiveRun) -> tuple[RemainingPhase, ...]:
     """Plan for the nodes that are left; what they still have to measure."""
     recorder = live.coordinator.recorder
     live.plan = plan_again(live.options, load(recorder.path))

@@ -34,7 +34,7 @@ from .live_run import LiveRun
 from .options import Options, Watcher
 from .planning import make_plan, sweep
 from .refusal import refusal
-from .resume import Step
+from .resume import RemainingPhase
 
 
 def lead(
@@ -141,7 +141,7 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
                 plan = make_plan(options, ranks, backend, room, nodes, gpus)
                 chief.recorder.plan(plan)
         run = options.resumed
-        steps = resume.remaining(run, plan) if run else tuple(Step(phase) for phase in plan.phases)
+        steps = resume.remaining(run, plan) if run else tuple(RemainingPhase(phase) for phase in plan.phases)
         watcher.planned(replace(plan, phases=tuple(step.phase for step in steps)), manifest)
         chief.ranks = ranks
         live = LiveRun(chief, options, watcher, plan, nodes)

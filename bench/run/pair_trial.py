@@ -17,7 +17,7 @@ from .live_run import LiveRun
 LIMIT = 60.0  # seconds for every node to try all the others, at most 200 at a time
 
 
-class Broken(NamedTuple):
+class UnreachedAddress(NamedTuple):
     """``source`` does not reach ``address`` of ``node``, on ``device``."""
 
     source: str
@@ -32,7 +32,7 @@ def sick_nodes(live: LiveRun) -> list[SetAside]:
     return culprits(_tried(live), list(live.leads))
 
 
-def _tried(live: LiveRun) -> list[Broken]:
+def _tried(live: LiveRun) -> list[UnreachedAddress]:
     """Every pair of nodes that does not reach each other on a rail, or where the workers meet."""
     chief, leads, job = live.coordinator, live.leads, uuid4().hex
     where = {node.name: _addresses(live, node.name) for node in live.nodes if node.name in leads}
@@ -51,7 +51,7 @@ def _tried(live: LiveRun) -> list[Broken]:
     wanted = {leads[name]: {"targets": to_json([row[2] for row in rows])} for name, rows in others.items()}
     answers = chief.ask("reach", list(wanted), LIMIT, wanted)
     return [
-        Broken(name, node, device, target.address, tried.reason)
+        UnreachedAddress(name, node, device, target.address, tried.reason)
         for name, rows in others.items()
         for (node, device, target), tried in zip(
             rows, (Try(*each) for each in answers[leads[name]]["tries"]), strict=True
@@ -74,7 +74,7 @@ def _addresses(live: LiveRun, name: str) -> dict[str, str]:
     return found
 
 
-def culprits(broken: Sequence[Broken], names: Sequence[str]) -> list[SetAside]:
+def culprits(broken: Sequence[UnreachedAddress], names: Sequence[str]) -> list[SetAside]:
     """The nodes that most of the broken pairs share, one after the other; none where no node stands out."""
     found, left = list[SetAside](), list(broken)
     while left:
@@ -92,13 +92,13 @@ def culprits(broken: Sequence[Broken], names: Sequence[str]) -> list[SetAside]:
     return found
 
 
-def _set_aside(node: str, broken: Sequence[Broken]) -> SetAside:
+def _set_aside(node: str, broken: Sequence[UnreachedAddress]) -> SetAside:
     devices = sorted({row.device for row in broken})
     evidence = tuple(_sentences(node, broken))
     return SetAside(node, f"{node} {', '.join(devices)}", "; ".join(evidence[:2]), True, evidence=evidence)
 
 
-def _sentences(node: str, broken: Sequence[Broken]) -> Iterator[str]:
+def _sentences(node: str, broken: Sequence[UnreachedAddress]) -> Iterator[str]:
     """``eth1: n0, n1 and n3 do not reach 198.18.1.12 (no answer within 1 s)``."""
     to: dict[tuple[str, str, str], list[str]] = {}
     by: dict[tuple[str, str], list[str]] = {}

@@ -16,12 +16,12 @@ from . import perftest_phase
 from .bootstrap import PROBE_SECONDS
 from .followups import follow_up
 from .live_run import LiveRun
-from .resume import Step
+from .resume import RemainingPhase
 
 QUIET_SECONDS = 2.0  # long enough for storage that is in use to show
 
 
-def run_phases(live: LiveRun, steps: Sequence[Step]) -> None:
+def run_phases(live: LiveRun, steps: Sequence[RemainingPhase]) -> None:
     """Measure what is left of each phase, and what follows from it."""
     options = live.options
     until = options.start_time + options.accept.budget if options.accept.budget else None
@@ -38,7 +38,7 @@ def run_phases(live: LiveRun, steps: Sequence[Step]) -> None:
             perftest_phase.measure(live, spare)
 
 
-def _measure(live: LiveRun, step: Step, until: float | None) -> bool:
+def _measure(live: LiveRun, step: RemainingPhase, until: float | None) -> bool:
     """Measure what a phase lacks; False when the budget has no time for it."""
     name = step.phase.name
     if step.phase.cases:
@@ -51,7 +51,7 @@ def _measure(live: LiveRun, step: Step, until: float | None) -> bool:
     return True
 
 
-def _spare(until: float | None, after: Sequence[Step]) -> float | None:
+def _spare(until: float | None, after: Sequence[RemainingPhase]) -> float | None:
     """When what follows from a phase must end, so that the steps ``after`` it still fit, and the verdict."""
     if until is None:
         return None

@@ -107,7 +107,7 @@ def _message(case: Case) -> tuple[object, ...]:
 
 
 @dataclass(frozen=True)
-class Step:
+class RemainingPhase:
     """A phase with the cases that are still to be measured.
 
     unclosed  its counters were read before it and not after: the run broke off between the last case and them
@@ -119,12 +119,12 @@ class Step:
     followed: bool = False
 
 
-def remaining(run: Run, plan: Plan) -> tuple[Step, ...]:
+def remaining(run: Run, plan: Plan) -> tuple[RemainingPhase, ...]:
     """What of ``plan``, phase by phase, ``run`` has not measured."""
     missing = standing(run).missing
     last = {line.phase: line.when for line in run.counters}
     return tuple(
-        Step(_lacking(phase, missing), last.get(phase.name) == "before", _followed(phase, run))
+        RemainingPhase(_lacking(phase, missing), last.get(phase.name) == "before", _followed(phase, run))
         for phase in plan.phases
     )
 

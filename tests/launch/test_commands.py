@@ -168,11 +168,11 @@ def agent(tmp_path):
 
 def far(tmp_path, program, *arguments, **environment):
     """A step that runs a Python program at a host that is not here."""
-    from bench.launch.command_lines import Step
+    from bench.launch.command_lines import HostCommand
 
     script = tmp_path / "program.py"
     script.write_text(program)
-    return Step("far.example", (sys.executable, str(script), *arguments), environment)
+    return HostCommand("far.example", (sys.executable, str(script), *arguments), environment)
 
 
 def test_a_far_end_gets_the_secret_words_and_folder_and_answers_with_its_status(tmp_path):
@@ -218,10 +218,10 @@ def test_a_far_end_ends_its_command_when_we_are_gone(tmp_path):
 
 
 def test_ssh_is_told_that_no_option_follows():
-    from bench.launch.command_lines import Step
+    from bench.launch.command_lines import HostCommand
 
-    step = Step("n1.example", ("true",))
+    step = HostCommand("n1.example", ("true",))
     assert words(step, "/", ("ssh", "-p", "22"))[3:5] == ["--", "n1.example"]
     assert shlex.split(far_command(step, "/x y"))[:2] == ["cd", "/x y"]
-    assert words(Step("localhost", ("true",)), "/", ("ssh",))[0] == "sh"
+    assert words(HostCommand("localhost", ("true",)), "/", ("ssh",))[0] == "sh"
     assert os.path.basename(words(step, "/", ("/x/agent",))[0]) == "agent"  # noqa: PTH119

@@ -21,7 +21,7 @@ from bench.run.live_run import LiveRun
 from bench.run.meeting_address import Meeting, NoAddress
 from bench.run.options import Options
 from bench.run.planning import make_plan
-from bench.run.resume import Step
+from bench.run.resume import RemainingPhase
 from bench.store import LOGS, Loss, Manifest, Recorder, SetAside, load, write_file
 from bench.supervise.hangs.culprits import Culprits
 from bench.supervise.limits import Lost
@@ -111,7 +111,9 @@ def measure(tmp_path, monkeypatch):
             write_file(tmp_path / "run", f"{LOGS}/collectives.0.log", b"of the first try")
             chief = Chief(recorder, trouble or {})
             live = LiveRun(chief, options, told, plan, machines)
-            healthy_rest.measure(live, "gloo", [Step(phase) for phase in plan.phases], resumed=False)
+            healthy_rest.measure(
+                live, "gloo", [RemainingPhase(phase) for phase in plan.phases], resumed=False
+            )
             recorder.end()
         return load(tmp_path / "run"), told.said, profile
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from bench.run.pair_trial import Broken, culprits
+from bench.run.pair_trial import UnreachedAddress, culprits
 
 NAMES = ("n0", "n1", "n2", "n3")
-TO_N2 = [Broken(each, "n2", "eth1", "10.0.1.12", "no answer within 1 s") for each in ("n0", "n1", "n3")]
-FROM_N2 = [Broken("n2", each, "eth1", f"10.0.1.1{each[1]}", "no answer within 1 s") for each in ("n0", "n1")]
+TO_N2 = [
+    UnreachedAddress(each, "n2", "eth1", "10.0.1.12", "no answer within 1 s") for each in ("n0", "n1", "n3")
+]
+FROM_N2 = [
+    UnreachedAddress("n2", each, "eth1", f"10.0.1.1{each[1]}", "no answer within 1 s")
+    for each in ("n0", "n1")
+]
 
 
 def test_the_node_that_all_broken_pairs_share_is_named_with_the_rail_and_the_addresses():
@@ -21,7 +26,10 @@ def test_the_node_that_all_broken_pairs_share_is_named_with_the_rail_and_the_add
 
 
 def test_two_sick_nodes_are_named_one_after_the_other():
-    to_n5 = [Broken(f"n{each}", "n5", "eth2", "10.0.2.15", "Connection refused") for each in (0, 1, 2, 3, 4)]
+    to_n5 = [
+        UnreachedAddress(f"n{each}", "n5", "eth2", "10.0.2.15", "Connection refused")
+        for each in (0, 1, 2, 3, 4)
+    ]
     found = culprits(TO_N2 + to_n5, [*NAMES, "n4", "n5"])
     assert [each.node for each in found] == ["n5", "n2"]
 

@@ -16,7 +16,7 @@ from bench.plan import AFTER, AcceptOptions
 from bench.run.live_run import LiveRun
 from bench.run.options import Options
 from bench.run.phases import run_phases
-from bench.run.resume import Step
+from bench.run.resume import RemainingPhase
 from bench.store import Manifest, Phase, Plan, Recorder, load
 from test_transfers import MADE, measured, rails_phase
 
@@ -79,7 +79,7 @@ def run(tmp_path):
             recorder.plan(plan)
             recorder.facts([made_nodes.node(number) for number in range(4)])
             chief = Chief(recorder)
-            run_phases(LiveRun(chief, options, told, plan), [Step(phase) for phase in plan.phases])
+            run_phases(LiveRun(chief, options, told, plan), [RemainingPhase(phase) for phase in plan.phases])
         return chief.begun, told.said, load(tmp_path / "run")
 
     return ran
