@@ -22,6 +22,7 @@ REASONS = {
     ("bench/run/join.py", "_follow"): "printed and sent to rank 0, and the rank ends",
     ("bench/run/lead.py", "lead"): "told to the other ranks, and raised again",
     ("bench/store/files.py", "_replace"): "raised again once the unfinished file is gone",
+    ("bench/store/history/folder.py", "reaching"): "becomes one line of what the bucket's driver raised",
     ("bench/supervise/control/rendezvous.py", "wait"): "told to the ranks that came, and raised again",
     ("bench/supervise/control/rendezvous.py", "_dial"): "raised again once the socket is closed",
 }
