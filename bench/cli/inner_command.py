@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -85,7 +85,7 @@ def check(inner: Inner, hosts: Sequence[HostEntry]) -> None:
     typed, ranks = inner.typed, sum(host.slots for host in hosts)
     if inner.run:
         check_own(inner.run, typed.trust)
-        _same_job(inner.run, hosts, ranks)
+        _same_job(inner.run, hosts, ranks, typed.without)
         return
     if typed.shared.ranks is not None:
         raise click.UsageError(
@@ -100,11 +100,12 @@ def check(inner: Inner, hosts: Sequence[HostEntry]) -> None:
         sweep_cases("run", sweep, (tuple(range(ranks)),))
 
 
-def _same_job(run: Run, hosts: Sequence[HostEntry], ranks: int) -> None:
+def _same_job(run: Run, hosts: Sequence[HostEntry], ranks: int, without: Sequence[str]) -> None:
     """What can be known of a resume before the nodes are asked, which find out themselves whether they are the same."""
     resumable(run)
-    had = run.manifest
-    if (len(had.nodes), len(had.ranks)) != (len(hosts), ranks):
+    had = run.whole.manifest
+    had = replace(had, ranks=tuple(rank for rank in had.ranks if rank.node not in without))
+    if {(len(each.nodes), len(each.ranks)) for each in (had, run.manifest)}.isdisjoint({(len(hosts), ranks)}):
         raise ResumeRefused(
             f"{run.path} was measured with {len(had.ranks)} ranks on {len(had.nodes)} "
             f"node{'s' if len(had.nodes) > 1 else ''}, the host file gives {ranks} on {len(hosts)}: results of two "

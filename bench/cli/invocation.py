@@ -25,6 +25,7 @@ class Invocation:
     rules    None: those of the profile
     folder   the run that ``resume`` goes on with, or the copy of a machine that ``probe --root`` reads
     trust    whether ``resume`` may go on with a folder that another user made
+    without  nodes that ``resume`` goes on without
     webhook  where ``nightly`` sends its digest
     """
 
@@ -38,6 +39,7 @@ class Invocation:
     nightly: Nightly | None = None
     folder: Path | None = None
     trust: bool = False
+    without: tuple[str, ...] = ()
     webhook: str = ""
 
 

@@ -7,6 +7,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,7 +155,33 @@ def launch(
         return 0
     if on_each_node:
         return _on_each(made, job, remote, inner)
-    return _from_here(made[0], inner)
+    return _believed(_to_the_end(found, job, inner), inner)
+
+
+def _to_the_end(launcher: str, job: LaunchJob, inner: Inner) -> int:
+    """Run the job; where its launcher ended it because a node died, go on with the others; the last exit status."""
+    from bench.launch.command_lines import steps
+    from bench.run.rejoin import lost_nodes
+    from bench.store import load
+    from bench.store.standing import goes_on
+
+    names: tuple[str, ...] = ()
+    while True:
+        code, interrupted = _from_here(steps(launcher, job)[0])
+        if interrupted or inner.typed.shared.strict or not (inner.out / "manifest.json").exists():
+            return code
+        run = load(inner.out)
+        names = names or tuple(node for node in run.whole.manifest.nodes if node not in inner.typed.without)
+        lost = lost_nodes(run)
+        if run.ended is not None or not goes_on(run.manifest.command) or len(names) != len(job.hosts):
+            return code
+        left = [(node, host) for node, host in zip(names, job.hosts, strict=True) if node not in lost]
+        if len(left) in (len(names), 0, 1):
+            return code
+        names = tuple(node for node, _ in left)
+        click.echo(f"railgauge: the launcher ended the job; going on without {', '.join(lost)}", err=True)
+        words = ("resume", str(inner.out), "--without", ",".join(lost))
+        job = replace(job, hosts=tuple(host for _, host in left), arguments=words)
 
 
 def _agent(text: str) -> Sequence[str]:
@@ -240,8 +267,8 @@ def _on_each(made: Sequence[HostCommand], job: LaunchJob, agent: Sequence[str], 
     return _believed(next(iter(ends.values())), inner)
 
 
-def _from_here(step: HostCommand, inner: Inner) -> int:
-    """Run a launcher that starts the whole job."""
+def _from_here(step: HostCommand) -> tuple[int, bool]:
+    """Run a launcher that starts the whole job; its exit status, and whether somebody told us to end it."""
     import subprocess
 
     from bench import launch
@@ -256,7 +283,10 @@ def _from_here(step: HostCommand, inner: Inner) -> int:
     except OSError as error:
         raise launch.LaunchError(f"cannot start {step.command[0]}: {error.strerror}") from None
 
+    asked: list[int] = []
+
     def stop(number: int, _: Any) -> None:
+        asked.append(number)
         os.killpg(job.pid, signal.SIGTERM)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -266,7 +296,7 @@ def _from_here(step: HostCommand, inner: Inner) -> int:
     finally:
         if job.poll() is None:
             os.killpg(job.pid, signal.SIGKILL)
-    return _believed(code, inner)
+    return code, bool(asked)
 
 
 def _believed(code: int, inner: Inner) -> int:

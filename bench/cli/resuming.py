@@ -24,20 +24,25 @@ if TYPE_CHECKING:
 @click.argument("run_folder", metavar="RUN", type=PATH)
 @TOKEN_FILE
 @option("--trust", "Also accept a folder that you did not make: it decides what is measured as you", bool)
+@option("--without NODES", "Go on without these nodes, which are set aside: n2,n5", default="")
 @QUIET
 @VERBOSE
-def resume(run_folder: Path, token_file: Path | None, trust: bool, quiet: bool, verbose: bool) -> Invocation:
+def resume(
+    run_folder: Path, token_file: Path | None, trust: bool, without: str, quiet: bool, verbose: bool
+) -> Invocation:
     """Go on with an interrupted accept or run.
 
     What is missing is measured, in the run's own folder, and everything is judged. A cluster that has changed
-    (nodes, GPUs, driver, NCCL, links) is refused, and so is a folder that somebody else made (see --trust).
+    (nodes, GPUs, driver, NCCL, links) is refused, and so is a folder that somebody else made (see --trust). A node
+    that was set aside takes part again when it is there.
 
     \b
         railgauge resume runs/20261121-093000-local
         mpirun -n 16 --host node1:8,node2:8 railgauge resume runs/20261121-093000-lambda-1cc-h100
     """
     shared = SharedOptions(token_file=token_file, quiet=quiet, verbose=verbose)
-    return Invocation("resume", shared, perform, folder=run_folder, trust=trust)
+    names = tuple(filter(None, without.split(",")))
+    return Invocation("resume", shared, perform, folder=run_folder, trust=trust, without=names)
 
 
 def perform(typed: Invocation) -> int:
@@ -67,7 +72,7 @@ def perform(typed: Invocation) -> int:
         resumable(run)
         if not where.rank:  # the others do as rank 0 says, and may have another home, without the key
             check_own(run, typed.trust)
-        options = _options(run)
+        options = replace(_options(run), without=typed.without)
     except Exception as error:  # whatever it is, the ranks that wait for this one must hear of it
         refuse(where, error)
         raise

@@ -157,7 +157,7 @@ class RunEnd:
 @dataclass(frozen=True)
 class CounterLine:
     """The counters of every node, in the order of the nodes' first ranks, before or after a phase; ``nodes``: whose
-    they are, where some were set aside.
+    they are (none in old runs: all nodes').
     """
 
     phase: Name

@@ -17,7 +17,7 @@ from bench.model.facts import Node
 from bench.model.profile import Profile
 from bench.model.units import show_some
 from bench.model.verdict import Status, Verdict
-from bench.store import LOGS, SetAside, load
+from bench.store import SetAside, load
 from bench.supervise.hangs.culprits import Culprits, nodes_in
 from bench.supervise.limits import TRIES, Lost
 
@@ -25,7 +25,7 @@ from .live_run import LiveRun
 from .meeting_address import NoAddress
 from .pair_trial import sick_nodes
 from .phases import run_phases
-from .planning import plan_again
+from .planning import plan_again, put_logs_away
 from .resume import RemainingPhase, remaining
 from .work_orders import prepare
 
@@ -94,18 +94,9 @@ def planned_again(live: LiveRun) -> tuple[RemainingPhase, ...]:
     recorder.plan(live.plan)
     run = load(recorder.path)
     steps = remaining(run, live.plan)
-    for step in steps:
-        if step.phase.cases:
-            _put_logs_away(recorder.path, step.phase.name)
+    put_logs_away(run)
     live.watcher.planned(replace(live.plan, phases=tuple(step.phase for step in steps)), run.manifest)
     return steps
-
-
-def _put_logs_away(folder: Path, phase: str) -> None:
-    """Rename the logs of a phase that is measured again: NCCL's of two jobs in one file are no evidence."""
-    for path in (folder / LOGS).glob(f"{phase}.*.log"):
-        if path.name.removeprefix(f"{phase}.").removesuffix(".log").isdigit():
-            path.rename(path.with_suffix(".before"))
 
 
 def preflight(folder: Path, profile: Profile, nodes: Sequence[Node] = ()) -> list[Verdict]:

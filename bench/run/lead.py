@@ -32,8 +32,9 @@ from .bootstrap import ask_fabric, choose_backend, device_name, gather_facts, me
 from .finish import finish, judge_and_save
 from .live_run import LiveRun
 from .options import Options, Watcher
-from .planning import make_plan, sweep
+from .planning import make_plan, plan_again, put_logs_away, sweep
 from .refusal import refusal
+from .rejoin import command_without, lost_nodes, rejoin
 from .resume import RemainingPhase
 
 
@@ -88,7 +89,12 @@ def _coordinate(
         if options.nightly and finished:
             nightly.end(options.out, options.nightly, options.profile)
         # somebody who interrupts is not kept waiting for a drawing, and mpirun kills after a second
-        return finish(options.out, options.profile, watcher, options.report if finished else None, unwritten)
+        report = options.report if finished else None
+        code = finish(options.out, options.profile, watcher, report, unwritten)
+        if not finished and where.mpi and (lost := lost_nodes(run := load(options.out))):
+            command = command_without(run.whole.manifest, lost, options.out)
+            watcher.notice("said", {"text": f"to go on without {', '.join(lost)}: {command}"})
+        return code
 
 
 def _measure_all(
@@ -110,6 +116,14 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
     """Probe, plan and run the phases; False when a person or the launcher stopped it."""
     try:
         ranks, nodes, hellos = gather_facts(chief, chief.control.size)
+        rejoined = options.resumed and rejoin(options.resumed, ranks, options.without)
+        if rejoined:
+            chief.control.renumber(rejoined.numbers)
+            ranks = tuple(
+                replace(rank, rank=number) for rank, number in zip(ranks, rejoined.numbers, strict=True)
+            )
+            hellos = {rank.rank: said for rank, said in zip(ranks, hellos.values(), strict=True)}
+            options = replace(options, resumed=rejoined.run)
         backend = "none"
         if not options.probe_only:
             backend, reason = choose_backend(options.profile, hellos, ranks, nodes)
@@ -121,7 +135,9 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
         manifest = _manifest(options, where, ranks, backend, environment)
         if options.resumed:
             resume.unlike(options.resumed, ranks, nodes, manifest.versions, environment)
-            plan, manifest = _go_on(chief, options, options.resumed, watcher)
+            plan, manifest = _go_on(
+                chief, options, options.resumed, watcher, bool(rejoined and rejoined.changed)
+            )
         else:
             plan = make_plan(options, ranks, backend, memory(ranks, nodes, backend, gpus), nodes, gpus)
             chief.recorder.manifest(manifest)
@@ -140,7 +156,7 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
             with suppress(PlanError):  # the first plan stands; for what no time is left, that is said
                 plan = make_plan(options, ranks, backend, room, nodes, gpus)
                 chief.recorder.plan(plan)
-        run = options.resumed
+        run = options.resumed and load(options.out)
         steps = resume.remaining(run, plan) if run else tuple(RemainingPhase(phase) for phase in plan.phases)
         watcher.planned(replace(plan, phases=tuple(step.phase for step in steps)), manifest)
         chief.ranks = ranks
@@ -158,10 +174,18 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
     return True
 
 
-def _go_on(chief: Coordinator, options: Options, run: Run, watcher: Watcher) -> tuple[Plan, Manifest]:
-    """The plan and the manifest of the run that goes on. Raises ResumeRefused where the plan is not its own."""
-    wanted = options.sweeps and sweep(options, run.manifest.ranks, run.manifest.backend)
-    plan = resume.planned_anew(run, [wanted] if wanted else expected_phases(run))
+def _go_on(
+    chief: Coordinator, options: Options, run: Run, watcher: Watcher, changed: bool
+) -> tuple[Plan, Manifest]:
+    """The plan and the manifest of the run that goes on. Raises ResumeRefused where the plan is not its own.
+
+    ``changed``: other nodes take part than before, so that it is planned again.
+    """
+    if changed:
+        plan = plan_again(options, run)
+    else:
+        wanted = options.sweeps and sweep(options, run.manifest.ranks, run.manifest.backend)
+        plan = resume.planned_anew(run, [wanted] if wanted else expected_phases(run))
     text = f"resumed: {standing(run).text}"
     chief.recorder.note(text)
     watcher.notice("said", {"text": text})
@@ -171,6 +195,8 @@ def _go_on(chief: Coordinator, options: Options, run: Run, watcher: Watcher) -> 
     manifest = replace(run.whole.manifest, settings=settings)
     chief.recorder.manifest(manifest)
     chief.recorder.plan(plan)
+    if changed:
+        put_logs_away(load(run.path))
     (run.path / VERDICTS).unlink(missing_ok=True)  # of the first part alone
     return plan, manifest
 

@@ -95,5 +95,4 @@ class LiveRun:
         leads = self.leads
         answers = self.coordinator.ask("counters", list(leads.values()), COUNTERS_SECONDS)
         snapshots = [typed_json.load(Snapshot, answers[lead]) for lead in leads.values()]
-        names = leads if len(leads) < len(self.nodes) else ()
-        self.coordinator.recorder.counters(phase, when, snapshots, names)
+        self.coordinator.recorder.counters(phase, when, snapshots, leads)

@@ -45,6 +45,7 @@ class Options:
     probe_only  end after the facts: ``railgauge probe``
     accept      which optional phases are measured, and the time limit
     resumed     an interrupted run that goes on in its own folder
+    without     nodes that a resumed run goes on without
     nightly     a short plan instead, compared with the nights before: ``railgauge nightly``
     start_time  time.monotonic() when the command began: a budget is counted from there
     """
@@ -65,6 +66,7 @@ class Options:
     accept: AcceptOptions = field(default_factory=AcceptOptions)
     nightly: Nightly | None = None
     resumed: Run | None = None
+    without: tuple[str, ...] = ()
     start_time: float = field(default_factory=time.monotonic)
 
 

@@ -15,7 +15,8 @@ from bench.model.facts import Node
 from bench.model.measurement import Rank
 from bench.plan import Job, Memory, acceptance, fit, fit_to_budget, job_groups, sweep_cases
 from bench.plan.nightly import short
-from bench.store import Phase, Plan, Run
+from bench.store import LOGS, Phase, Plan, Run
+from bench.store.standing import standing
 
 from .bootstrap import memory
 from .options import Options
@@ -95,3 +96,14 @@ def plan_again(options: Options, run: Run) -> Plan:
     followed = (without_ranks(phase, gone) for phase in run.plan.phases if phase.name not in named)
     phases += [phase for phase in followed if phase.cases]
     return replace(fit(phases, manifest.backend, room), skipped=run.plan.skipped)
+
+
+def put_logs_away(run: Run) -> None:
+    """Rename the logs of phases that are measured again: NCCL's of two jobs in one file are no evidence."""
+    missing = standing(run).missing
+    for phase in run.plan.phases:
+        if missing.isdisjoint(case.id for case in phase.cases):
+            continue
+        for path in (run.path / LOGS).glob(f"{phase.name}.*.log"):
+            if path.name.removeprefix(f"{phase.name}.").removesuffix(".log").isdigit():
+                path.rename(path.with_suffix(".before"))

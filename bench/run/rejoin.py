@@ -1,0 +1,62 @@
+"""Who of a resumed run is here: nodes left out on purpose are set aside, those that are back take part again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.model.measurement import Rank
+from bench.store import Manifest, Run, SetAside
+from bench.store.set_aside import rest
+
+
+@dataclass(frozen=True)
+class Rejoined:
+    """``numbers``: of the ranks that are here, in the run; ``changed``: whether other nodes take part than before."""
+
+    run: Run
+    numbers: tuple[int, ...]
+    changed: bool
+
+
+def rejoin(run: Run, ranks: Sequence[Rank], without: Collection[str]) -> Rejoined | None:
+    """The run with those who are here; None where others are missing than ``without``, or are here besides."""
+    whole = run.whole
+    manifest, here = whole.manifest, list(dict.fromkeys(rank.node for rank in ranks))
+    known = {(rank.node, rank.local_rank): rank.rank for rank in manifest.ranks}
+    left = [node for node in manifest.nodes if node not in here]
+    aside = {each.node: each for each in manifest.set_aside}
+    numbers = tuple(known.get((rank.node, rank.local_rank), -1) for rank in ranks)
+    if -1 in numbers or list(numbers) != sorted(numbers) or not {*left} <= {*without, *aside}:
+        return None
+    if {number for (node, _), number in known.items() if node in here} != {*numbers}:
+        return None
+    set_aside = tuple(aside.get(node) or _left_out(whole, node) for node in left)
+    again = replace(whole, manifest=replace(manifest, set_aside=set_aside))
+    return Rejoined(rest(again), numbers, set_aside != manifest.set_aside)
+
+
+def _left_out(run: Run, node: str) -> SetAside:
+    """Why a node is not here: how it was lost, where the run says so."""
+    why = [loss.reason for loss in run.losses if loss.nodes == (node,)]
+    return SetAside(node, node, why[-1] if why else "left out by --without when the run went on")
+
+
+def lost_nodes(run: Run) -> tuple[str, ...]:
+    """The nodes that an interrupted run lost, in its order: without them it can go on."""
+    died = {node for loss in run.whole.losses if loss.died for node in loss.nodes}
+    aside = {each.node for each in run.manifest.set_aside}
+    return tuple(node for node in run.whole.manifest.nodes if node in died | aside)
+
+
+def command_without(manifest: Manifest, lost: Collection[str], folder: Path) -> str:
+    """The command that goes on without the nodes that were ``lost``, as a person starts it with mpirun."""
+    slots = {node: 0 for node in manifest.nodes if node not in lost}
+    for rank in manifest.ranks:
+        if rank.node in slots:
+            slots[rank.node] += 1
+    option = "-hosts" if manifest.launcher == "mpich" else "--host"
+    hosts = ",".join(f"{node}:{count}" for node, count in slots.items())
+    words = f"railgauge resume {folder} --without {','.join(lost)}"
+    return f"mpirun -n {sum(slots.values())} {option} {hosts} {words}"
