@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from .inner_command import Inner
 
+LAST_SECONDS = 15.0  # for rank 0 to judge what was measured, once its launcher has ended the job
 PATHS = ("PYTHONPATH", "LD_LIBRARY_PATH")  # where the program is found, beside what concerns NCCL and MPI
 
 
@@ -162,7 +163,7 @@ def _to_the_end(launcher: str, job: LaunchJob, inner: Inner) -> int:
     """Run the job; where its launcher ended it because a node died, go on with the others; the last exit status."""
     from bench.launch.command_lines import steps
     from bench.run.rejoin import lost_nodes
-    from bench.store import load
+    from bench.store import held, load
     from bench.store.standing import goes_on
 
     names: tuple[str, ...] = ()
@@ -170,7 +171,8 @@ def _to_the_end(launcher: str, job: LaunchJob, inner: Inner) -> int:
         code, interrupted = _from_here(steps(launcher, job)[0])
         if interrupted or inner.typed.shared.strict or not (inner.out / "manifest.json").exists():
             return code
-        run = load(inner.out)
+        with held(inner.out, LAST_SECONDS):  # rank 0 may outlive its launcher, to say who died
+            run = load(inner.out)
         names = names or tuple(node for node in run.whole.manifest.nodes if node not in inner.typed.without)
         lost = lost_nodes(run)
         if run.ended is not None or not goes_on(run.manifest.command) or len(names) != len(job.hosts):

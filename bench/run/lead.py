@@ -18,7 +18,7 @@ from bench.model.errors import EXIT_INCONCLUSIVE
 from bench.model.measurement import Rank
 from bench.model.verdict import EXIT
 from bench.plan import PlanError
-from bench.store import UNWRITTEN, VERDICTS, Manifest, Plan, Recorder, Run, RunError, Settings, load
+from bench.store import UNWRITTEN, VERDICTS, Manifest, Plan, Recorder, Run, RunError, Settings, held, load
 from bench.store.standing import standing
 from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator, dismiss
@@ -36,6 +36,8 @@ from .planning import make_plan, plan_again, put_logs_away, sweep
 from .refusal import refusal
 from .rejoin import command_without, lost_nodes, rejoin
 from .resume import RemainingPhase
+
+DRAWING_SECONDS = 60.0
 
 
 def lead(
@@ -77,6 +79,9 @@ def _coordinate(
     watcher: Watcher,
     departures: Departures,
 ) -> int:
+    if options.without:  # of a job that ended because a node died the report may still be drawn
+        with held(options.out, DRAWING_SECONDS):
+            pass
     with Recorder(options.out, options.resumed is not None, options.share) as recorder:
         chief = Coordinator(control, supervisor, recorder, options.limits, watcher.notice, departures)
         if options.resumed:  # as it is now that nobody else writes it
@@ -158,7 +163,8 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
                 chief.recorder.plan(plan)
         run = options.resumed and load(options.out)
         steps = resume.remaining(run, plan) if run else tuple(RemainingPhase(phase) for phase in plan.phases)
-        watcher.planned(replace(plan, phases=tuple(step.phase for step in steps)), manifest)
+        to_measure = replace(plan, phases=tuple(step.phase for step in steps))
+        watcher.planned(to_measure, run.manifest if run else manifest)
         chief.ranks = ranks
         live = LiveRun(chief, options, watcher, plan, nodes)
         healthy_rest.measure(live, backend, steps, resumed=bool(run))

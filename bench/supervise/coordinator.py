@@ -106,9 +106,11 @@ class Coordinator:
 
     def _record_loss(self, phase: Phase, left: list[Case], why: Culprits) -> None:
         """Record what broke a phase, with the case that it cost."""
+        # first of all: a launcher that ends the job may leave rank 0 a few hundredths of a second
+        if left or (why.died and why.names):
+            case = left[0].id if left else f"after {phase.name}"
+            self.recorder.loss(Loss(case, why.reason, why.names, why.died, nodes_in(why.names)))
         if left:
-            # first of all: a launcher that ends the job may leave rank 0 a few hundredths of a second
-            self.recorder.loss(Loss(left[0].id, why.reason, why.names, why.died, nodes_in(why.names)))
             self.notice("loss", {"case": left[0], "reason": why.reason})
         else:
             self.recorder.note(f"after the last case of {phase.name}: {why.reason}")
