@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -129,11 +130,10 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
             )
             hellos = {rank.rank: said for rank, said in zip(ranks, hellos.values(), strict=True)}
             options = replace(options, resumed=rejoined.run)
-        backend = "none"
+        backend, reason = ("none", "")
         if not options.probe_only:
             backend, reason = choose_backend(options.profile, hellos, ranks, nodes)
-            if reason:
-                watcher.notice("said", {"text": f"backend {backend}: {reason}"})
+        _say(watcher, [f"backend {backend}: {reason}"] if reason else [])
         environment = {str(rank): said["environment"] for rank, said in hellos.items()}
         gpus = foreseen(ranks, nodes, environment)
         ranks = tuple(replace(rank, device=device_name(rank, backend, nodes, gpus)) for rank in ranks)
@@ -149,8 +149,7 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
             chief.recorder.facts(nodes)
             chief.recorder.plan(plan)
         if options.nightly:
-            for text in nightly.begin(options.out, options.nightly, options.profile).said:
-                watcher.notice("said", {"text": text})
+            _say(watcher, nightly.begin(options.out, options.nightly, options.profile).said)
         ask_fabric(chief, options.profile)
         if options.probe_only:
             chief.recorder.end()
@@ -178,6 +177,11 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
     except Lost as lost:
         chief.recorder.note(str(lost))
     return True
+
+
+def _say(watcher: Watcher, texts: Iterable[str]) -> None:
+    for text in texts:
+        watcher.notice("said", {"text": text})
 
 
 def _go_on(
