@@ -71,6 +71,7 @@ class Coordinator:
             try:
                 left, trouble = self._attempt(phase, left)
             except (Lost, Stopped) as end:
+                self._keep_interim()
                 if isinstance(end, Lost) or end.culprits:
                     left = [case for case in left if self._left[case.id] > 0]
                     self._record_loss(phase, left, Culprits(str(end), end.culprits, died=True))
@@ -225,11 +226,20 @@ class Coordinator:
         elif message["said"] == "ended":
             state.ended, state.status, state.tail = True, message["status"], message["tail"]
             self._logs[source] = message["log"]
-            if message["health"]:
-                whose = {"phase": self.phase, "rank": source}
-                self.recorder.health(load(HealthLine, message["health"] | whose))
+            self._keep_health(source, message["health"])
+        elif message["said"] == "health":
+            state.health = message["health"]
         elif message["said"] == "worker":
             self._take_from_worker(message["heard"], state)
+
+    def _keep_interim(self) -> None:
+        """What was sampled beside workers that will not tell it any more."""
+        for rank, state in self._states.items():
+            self._keep_health(rank, {} if state.ended else state.health)
+
+    def _keep_health(self, rank: int, health: Message | None) -> None:
+        if health:
+            self.recorder.health(load(HealthLine, health | {"phase": self.phase, "rank": rank}))
 
     def _take_from_worker(self, message: Message, state: RankState) -> None:
         if message["kind"] == "flight":  # sent because the worker makes no progress

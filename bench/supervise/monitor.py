@@ -22,6 +22,7 @@ from bench.probe.gpu_load import Gauge, Load
 GPU_SECONDS = 0.25  # between two samples of the GPU
 MEMORY_SECONDS = 1.0  # at first; longer when the series is thinned
 COUNTER_SECONDS = 30.0
+REPORT_SECONDS = 15.0  # of a soak, which may be interrupted after hours
 MOST_POINTS = 480  # of the memory series
 MOST_CHANGES = 50  # of a case's reasons, and of the counters
 
@@ -80,6 +81,7 @@ class Monitor:
         self._gauge: Gauge | None = None
         self._line = HealthLine()
         self._sampled = self._counted = -1e9
+        self._reported = self._begun
         self._memory = ThinnedSeries(MEMORY_SECONDS)
         self._first: Snapshot | None = None
         self._grown: dict[str, int] = {}
@@ -130,6 +132,14 @@ class Monitor:
             if row.growth != self._grown.get(name) and len(errors) < MOST_CHANGES:
                 self._grown[name] = row.growth or 0
                 errors.append((round(now - self._begun, 1), name, row.growth or 0))
+
+    def interim(self) -> HealthLine | None:
+        """What a soak has sampled so far, every REPORT_SECONDS; None in between, and of anything shorter."""
+        if not self._soaking or self._clock() - self._reported < REPORT_SECONDS:
+            return None
+        self._reported = self._clock()
+        self._line.memory = self._memory.points
+        return self._line
 
     def result(self) -> HealthLine | None:
         """All that was sampled, for the run folder; None where there was nothing to sample."""

@@ -145,6 +145,8 @@ class Supervisor:
             self._pass_on(message)
         if self._monitor:
             self._monitor.poll(self._beat.get("case", ""), self.worker.pid)
+            if health := self._monitor.interim():
+                self.control.send(0, {"said": "health", "health": to_json(health)})
         if time.monotonic() - self._beat_sent > HEARTBEAT_SECONDS:
             self.control.send(0, self._heartbeat(self.worker))
             self._beat_sent = time.monotonic()

@@ -136,6 +136,24 @@ def test_a_supervisor_that_dies_in_mid_phase_costs_the_case_in_flight(tmp_path):
     assert (loss["case"], loss["culprit"], loss["died"]) == (planned[2].id, "n0 (rank 1)", True)
 
 
+def test_what_was_sampled_of_an_interrupted_soak_is_kept(tried, tmp_path):
+    class Interrupted(Tried):
+        def _attempt(self, phase: Phase, cases: list[Case]) -> Any:
+            for rank in (0, 1):
+                self._states[rank] = RankState()
+                seen = to_json(HealthLine(memory=[(0.0, 1.0, 2.0)]))
+                self._take(rank, {"said": "health", "health": seen}, self._states[rank])
+            self._states[1].ended = True  # its whole line is there already
+            raise Stopped("told to end by SIGINT")
+
+    chief = tried(Limits())
+    chief.__class__, chief.phase = Interrupted, "soak"
+    with pytest.raises(Stopped):
+        chief.run(phase("soak"))
+    (line,) = map(json.loads, (tmp_path / "run" / "health.jsonl").read_text().splitlines())
+    assert (line["phase"], line["rank"], line["memory"]) == ("soak", 0, [[0.0, 1.0, 2.0]])
+
+
 def test_what_a_supervisor_saw_beside_its_worker_is_kept_under_its_phase_and_rank(tried, tmp_path):
     chief = tried(Limits())
     chief.phase = "soak"

@@ -10,6 +10,7 @@ from bench.supervise.monitor import (
     COUNTER_SECONDS,
     MOST_CHANGES,
     MOST_POINTS,
+    REPORT_SECONDS,
     Monitor,
     ThinnedSeries,
     resident_bytes,
@@ -169,3 +170,15 @@ def test_our_own_memory_can_be_read():
 
     assert resident_bytes(os.getpid()) > 1 << 20
     assert resident_bytes(2**22 + 1) == 0
+
+
+def test_a_soak_tells_what_it_sampled_so_far_now_and_then():
+    clock = Clock()
+    followed = Monitor(True, clock=lambda: clock.now, resident=lambda pid: 7)
+    followed.poll("a", 1)
+    assert followed.interim() is None
+    clock.now += REPORT_SECONDS
+    found = followed.interim()
+    assert found is not None and len(found.memory) == 1
+    assert followed.interim() is None
+    assert Monitor(False, clock=lambda: clock.now + 99).interim() is None

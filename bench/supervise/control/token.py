@@ -116,18 +116,38 @@ def make(path: Path) -> None:
         file.write(secrets.token_hex(32) + "\n")
 
 
+def _runtime_folder(users: Path = Path("/run/user")) -> Path:
+    """Of this user: the one that the system made where there is one, so that nobody can have taken its name before.
+
+    It is not asked of the environment: two shells of one job could be told differently.
+    """
+    mine = users / str(os.geteuid())
+    if _is_private(mine) and os.access(mine, os.W_OK):
+        return mine / "railgauge"
+    return Path(tempfile.gettempdir()) / f"railgauge-{os.geteuid()}"
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether it is a folder of this user, and nobody else can enter it."""
+    try:
+        about = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid() and not about.st_mode & 0o077
+
+
 def of_this_machine(job: str, folder: Path | None = None) -> Path:
     """The path of this user's token for ``job`` on this machine, made by whoever comes first.
 
     Raises NoToken where somebody else holds the folder.
     """
-    home = folder or Path(tempfile.gettempdir()) / f"railgauge-{os.geteuid()}"
+    home = folder or _runtime_folder()
     with contextlib.suppress(FileExistsError):
         home.mkdir(mode=0o700)
-    about = home.lstat()
-    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid() or about.st_mode & 0o077:
+    if not _is_private(home):
         raise NoToken(
-            f"{home} is not a folder of this user alone; take it away, or set {VARIABLE} to a secret of your own"
+            f"{home} is not a folder of this user alone, so another user could read a token in it: have its owner or "
+            f"root remove it, or set {VARIABLE} to a secret of your own (openssl rand -hex 32)"
         )
     path = home / f"{hashlib.sha256(job.encode()).hexdigest()[:24]}.token"
     if not path.exists():

@@ -28,6 +28,7 @@ class RankState:
     failed: Message = field(default_factory=dict)
     status: int | None = None
     ended: bool = False
+    health: Message = field(default_factory=dict)
     tail: str = ""
     flight: Flight = field(default_factory=Flight)
 

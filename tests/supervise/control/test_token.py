@@ -10,6 +10,7 @@ from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from bench.supervise.control import token
 from bench.supervise.control.token import FILE, VARIABLE, NoToken, make, of_this_machine, read, take
 
 SECRET = "correct-horse-battery-staple"
@@ -135,6 +136,16 @@ def test_a_folder_that_is_not_ours_alone_is_refused(tmp_path):
     for name in ("open", "link", "file"):
         with pytest.raises(NoToken, match="not a folder of this user alone"):
             of_this_machine("job", tmp_path / name)
+
+
+def test_the_folder_that_the_system_made_for_this_user_is_taken_where_it_is_private(tmp_path, monkeypatch):
+    monkeypatch.setattr(token.tempfile, "tempdir", str(tmp_path / "tmp"))
+    mine = tmp_path / str(os.geteuid())
+    assert token._runtime_folder(tmp_path) == tmp_path / "tmp" / f"railgauge-{os.geteuid()}"
+    mine.mkdir(mode=0o700)
+    assert token._runtime_folder(tmp_path) == mine / "railgauge"
+    mine.chmod(0o755)
+    assert token._runtime_folder(tmp_path).parent == tmp_path / "tmp"
 
 
 def test_a_planted_link_in_place_of_the_token_is_not_followed_to_others_files(tmp_path):
