@@ -58,6 +58,11 @@ class Progress:
 
 
 def first_line(error: Exception) -> str:
-    """The first line that an exception says, cut to 400 characters; its type where it says nothing."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
+    """The first line that an exception says, cut to 400 characters; its type where it says nothing.
+
+    Behind ``Last error:`` torch writes what NCCL itself says, which comes first.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if "Last error:" in lines[:-1]:
+        lines[0] = f"{lines[lines.index('Last error:') + 1]}; {lines[0]}"
     return lines[0][:400] if lines else type(error).__name__

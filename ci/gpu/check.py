@@ -1,6 +1,6 @@
 """gpu-check: a table of items, each seen working, not possible here (why), or failed.
 
-    ci/gpu-check [--out DIR] [--seconds 460] [--nccl-tests DIR] [--rehearse]
+    ci/gpu-check [--out DIR] [--seconds 460] [--nccl-tests DIR] [--only WORD] [--rehearse]
 
 ``--rehearse`` plays the whole of it on CPUs with gloo where NCCL would be: it tests this program and proves
 nothing about GPUs, so it ends with 3 as a machine without a GPU does.
@@ -43,6 +43,7 @@ def main() -> int:
     asked = _arguments()
     begun = time.monotonic()
     here, reason = look(asked.out, begun + asked.seconds - RESERVE, asked.rehearse, asked.nccl_tests)
+    here.only = asked.only
     if reason:
         print(f"gpu-check: {reason}")
         return EXIT_NO_GPU
@@ -72,12 +73,15 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seconds", type=float, default=460.0, help="in all; what does not fit is named")
     parser.add_argument("--nccl-tests", type=Path, help="folder of built nccl-tests (all_reduce_perf)")
+    parser.add_argument("--only", default="", help="items whose name contains this, such as stops")
     parser.add_argument("--rehearse", action="store_true", help="on CPUs with gloo: a test of this program")
     return parser.parse_args()
 
 
 def _outcomes(here: Here) -> Iterator[Outcome]:
     for name, item in items.ITEMS:
+        if here.only not in name:
+            continue
         begun = time.monotonic()
         status, text, details = _one(here, item)
         outcome = Outcome(name, status, text, round(time.monotonic() - begun, 1), details)

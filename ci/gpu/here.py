@@ -44,6 +44,7 @@ class Here:
     rehearsal: bool
     nccl_tests: Path | None
     jobs: dict[str, job.Done] = field(default_factory=dict)
+    only: str = ""  # items whose name contains this
 
     @property
     def backend(self) -> str:
@@ -68,7 +69,7 @@ class Here:
     @property
     def no_nvml(self) -> str:
         """Why NVML shows no GPU at all here: no binding, no library, no driver; "" where it shows one."""
-        if self.node.gpus:
+        if self.node.gpus and not any(note.startswith("nvml: shows no GPU") for note in self.node.notes):
             return ""
         if importlib.util.find_spec("pynvml") is None:
             return "no pynvml (nvidia-ml-py)"

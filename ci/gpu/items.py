@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -77,27 +78,48 @@ def three(here: Here) -> job.Done:
     return here.job(job.Asked("three", 3, text, sweeps, SLOW_RULES, on_gpu(here)), RING_SECONDS)
 
 
-def hung(here: Here) -> job.Done:
+def hung(here: Here, collective: str) -> job.Done:
     """Two ranks, of which the second's worker is stopped for ever as soon as it measures."""
     text = profiles.shared_gpu(here.backend, "socket", ["lo"], [], OVER_SOCKETS)
-    sweeps = ({"collective": "all_reduce", "begin": 4096, "end": 1 << 20},)
+    sweeps = ({"collective": collective, "begin": 4096, "end": 1 << 20},)
     rules = {"precision": 0.0, "budget": 4.0}
-    folder = here.out / "hung" / "run"
+    name = f"hung-{collective}"
+    folder = here.out / name / "run"
 
     def stop_the_second(pids: Sequence[int]) -> bool:
-        if not any(path.stat().st_size for path in folder.glob("journal*")) or not _measures(folder):
+        if not _measures(folder):
             return False
         workers = job.workers_of(pids[1])
         for worker in workers:
             os.kill(worker, signal.SIGSTOP)
         return bool(workers)
 
-    asked = job.Asked("hung", 2, text, sweeps, rules, on_gpu(here), HANG_LIMIT, stop_the_second)
+    asked = job.Asked(name, 2, text, sweeps, rules, on_gpu(here), HANG_LIMIT, stop_the_second)
     return here.job(asked, RING_SECONDS)
 
 
 def _measures(folder: Path) -> bool:
     return any("measurement" in path.read_text(errors="replace") for path in folder.glob("journal*"))
+
+
+def logged(here: Here) -> job.Done:
+    """Two ranks with all that NCCL can log, and the topology and graphs that it found."""
+    text = profiles.shared_gpu(here.backend, "socket", ["lo"], [], OVER_SOCKETS)
+    sweeps = ({"collective": "all_reduce", "begin": 4096, "end": 4096},)
+
+    def each(rank: int) -> Mapping[str, str]:
+        dumps = {f"NCCL_{what}_DUMP_FILE": str(here.out / f"{what}.{rank}.xml") for what in ("TOPO", "GRAPH")}
+        return {**on_gpu(here)(rank), **dumps, "NCCL_DEBUG": "INFO", "NCCL_DEBUG_SUBSYS": "ALL"}
+
+    return here.job(job.Asked("logged", 2, text, sweeps, SLOW_RULES, each), RING_SECONDS)
+
+
+def duplicate(here: Here) -> job.Done:
+    """Two ranks of one host on one GPU, which NCCL refuses."""
+    text = profiles.shared_gpu(here.backend, "socket", ["lo"], [], OVER_SOCKETS)
+    sweeps = ({"collective": "all_reduce", "begin": 4096, "end": 4096},)
+    first = {"CUDA_VISIBLE_DEVICES": on_gpu(here)(0)["CUDA_VISIBLE_DEVICES"]}
+    return here.job(job.Asked("duplicate", 2, text, sweeps, SLOW_RULES, lambda rank: first), RING_SECONDS)
 
 
 def infiniband(here: Here) -> list[str]:
@@ -311,9 +333,12 @@ def layer(*names: str) -> Callable[[Here], Said]:
     return item
 
 
-def hang_named(here: Here) -> Said:
-    """What a run says of a worker that was stopped in the middle of a collective."""
-    done = hung(here)
+def hang_named(collective: str) -> Callable[[Here], Said]:
+    """What a run says of a worker that was stopped in the middle of a collective, or of an exchange."""
+    return lambda here: _names_the_second(here, hung(here, collective))
+
+
+def _names_the_second(here: Here, done: job.Done) -> Said:
     if done.run is None:
         return failed(done.trouble)
     reasons = [loss.reason for loss in done.run.losses]
@@ -322,6 +347,41 @@ def hang_named(here: Here) -> Said:
         return failed(f"rank 1 was stopped, and the run says: {'; '.join(reasons)[:300] or 'nothing'}")
     recorded = here.rehearsal or "torch's recorder" in text
     return Said(SEEN, text) if recorded else failed(f"without a word of torch's recorder: {text[:300]}")
+
+
+def duplicate_named(here: Here) -> Said:
+    if here.rehearsal:
+        return not_possible("gloo needs no GPU of its own")
+    done = duplicate(here)
+    reasons = [loss.reason for loss in done.run.losses] if done.run else [done.trouble]
+    text = next((reason for reason in reasons if "uplicate GPU" in reason), "")
+    return Said(SEEN, text) if text else failed(f"the run says: {'; '.join(reasons)[:300] or 'nothing'}")
+
+
+def everything_logged(here: Here) -> Said:
+    if here.rehearsal:
+        return not_possible("gloo logs nothing")
+    done = logged(here)
+    trouble = _trouble(done, done.rows, 1)
+    lines = sum(len(path.read_bytes().splitlines()) for path in done.folder.glob("run/logs/*.log"))
+    dumps = ", ".join(
+        f"{path.name} {show_size(path.stat().st_size)}" for path in sorted(here.out.glob("*.xml"))
+    )
+    return failed(trouble) if trouble else Said(SEEN, f"{lines} lines; {dumps or 'no topology dumped'}")
+
+
+def command_line(here: Here) -> Said:
+    """``railgauge probe``, with what the command line needs beside torch."""
+    lacking = [name for name in ("click", "rich") if importlib.util.find_spec(name) is None]
+    if lacking:
+        return not_possible(f"no {', '.join(lacking)}")
+    status, said = job.finish([sys.executable, "-m", "bench", "probe"], here.out / "probe.log", 90.0)
+    lines = said.strip().splitlines()
+    return (
+        Said(SEEN, f"probe: {len(lines)} lines (probe.log)")
+        if status == 0
+        else failed(f"probe: {said[-300:]}")
+    )
 
 
 def surroundings(here: Here) -> Said:
@@ -480,7 +540,11 @@ ITEMS: tuple[tuple[str, Callable[[Here], Said]], ...] = (
     # over sockets the log names the interfaces, and its network is no more than the word Socket
     ("exclusion 3: the interfaces in NCCL's own log", layer("exclusion.log")),
     ("exclusion 3: the network in NCCL's own log", layer("nccl.network")),
-    ("a rank that stops is named", hang_named),
+    ("a rank that stops in a collective is named", hang_named("all_reduce")),
+    ("a rank that stops in an exchange is named", hang_named("p2p_bidirectional")),
+    ("two ranks on one GPU are refused", duplicate_named),
+    ("all that NCCL logs", everything_logged),
+    ("our own command line", command_line),
     ("exclusion over InfiniBand", exclusion_infiniband),
     ("fidelity against a raw loop", fidelity),
     ("against nccl-tests", against_nccl_tests),

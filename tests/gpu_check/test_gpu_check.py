@@ -249,11 +249,29 @@ def test_the_reason_of_a_hang_must_name_the_rank_that_was_stopped(tmp_path):
 
     def said(reason: str) -> str:
         run = replace(measured, losses=(Loss("collectives/x", reason),))
-        return items.hang_named(one_gpu(tmp_path, {"hung": job.Done(tmp_path, run)})).status
+        here = one_gpu(tmp_path, {"hung-all_reduce": job.Done(tmp_path, run)})
+        return items.hang_named("all_reduce")(here).status
 
     named = "n0 (rank 1) is stopped (state T)"
     assert said(f"{named}; torch's recorder: rank 0 waits in all_reduce 7") == machine.SEEN
     assert said(named) == said("nothing moves") == machine.FAILED
+
+
+def test_two_ranks_on_one_gpu_must_be_refused_by_name(tmp_path):
+    measured = done(tmp_path, COPIES).run
+
+    def said(reason: str) -> str:
+        run = replace(measured, losses=(Loss("collectives/x", reason),))
+        return items.duplicate_named(one_gpu(tmp_path, {"duplicate": job.Done(tmp_path, run)})).status
+
+    assert said("DistBackendError: Duplicate GPU detected : rank 1 and rank 0") == machine.SEEN
+    assert said("nothing moves") == machine.FAILED
+
+
+def test_gpus_that_torch_alone_shows_are_not_nvmls(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    notes = ("nvml: Driver Not Loaded", "nvml: shows no GPU, and torch 1: these are used")
+    assert one_gpu(tmp_path, node=Node("n0", gpus=(Gpu(0),), notes=notes)).no_nvml == notes[0]
 
 
 def test_the_archive_holds_the_summary(tmp_path):
