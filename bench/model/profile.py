@@ -285,18 +285,23 @@ _KINDS = {
 
 
 def _bound(table: _Table, read: Callable[[str], float]) -> Bound:
-    text = table.take("value", str, required=True)
-    bound = Bound(
+    bound = _sourced(table, "value", read)
+    table.done()
+    if not bound.value > 0:
+        raise ProfileError(f"{table.where}: value {bound.text!r} must be above 0")
+    return bound
+
+
+def _sourced(table: _Table, key: str, read: Callable[[str], float]) -> Bound:
+    """The limit that stands under ``key``, with its source."""
+    text = table.take(key, str, required=True)
+    return Bound(
         value=read(text),
         text=text,
         source=table.take("source", str, required=True),
         date=table.take("date", str, ""),
         confidence=_one_of(table, "confidence", CONFIDENCES, "stated"),
     )
-    table.done()
-    if not bound.value > 0:
-        raise ProfileError(f"{table.where}: value {text!r} must be above 0")
-    return bound
 
 
 def _one_of(table: _Table, key: str, known: tuple[str, ...], default: str) -> str:
@@ -499,19 +504,11 @@ def _verbs(table: _Table) -> Verbs:
 
 def _limit(table: _Table) -> Limit:
     quantity = _one_of(table, "quantity", tuple(QUANTITIES), "busbw")
-    read = QUANTITIES[quantity]
     direction = "at_most" if quantity == "p50" else "at_least"
-    text = table.take(direction, str, required=True)
     limit = Limit(
         collective=collective(table.take("collective", str, required=True)).name,
         quantity=quantity,
-        bound=Bound(
-            value=read(text),
-            text=text,
-            source=table.take("source", str, required=True),
-            date=table.take("date", str, ""),
-            confidence=_one_of(table, "confidence", CONFIDENCES, "stated"),
-        ),
+        bound=_sourced(table, direction, QUANTITIES[quantity]),
         nodes=table.pair("nodes", (1, 1 << 30), _whole),
         size=table.pair("size", (0, 1 << 62), lambda value: parse_size(str(value))),
         algorithm=_one_of(table, "algorithm", ("", "auto", "ring"), ""),
