@@ -5,7 +5,8 @@ Source of the formats: Linux, Documentation/ABI/testing/sysfs-class-net, RFC 402
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,6 +18,7 @@ CLASS = "sys/class/net"
 SNMP = "proc/net/snmp"
 _TCP = ("InSegs", "OutSegs", "RetransSegs", "InErrs", "OutRsts")
 _CARRIER = ("carrier_changes", "carrier_up_count", "carrier_down_count")
+LOOKS, PAUSE = 5, 0.25  # times, and seconds between two
 _NO_SPEED = (0, 0xFFFFFFFF, 0xFFFF)  # besides −1: what old kernels and drivers say for "unknown"
 
 
@@ -35,12 +37,30 @@ def _devices(root: Path) -> tuple[str, ...]:
     return tuple(name for name in sysfs.names(root / CLASS) if (root / CLASS / name).is_dir())
 
 
+def settled(look: Callable[[], tuple[str | None, bool | None]]) -> tuple[str | None, bool | None]:
+    """State and carrier of an interface, read again while they contradict each other.
+
+    The kernel changes the state up to a second after the carrier (Documentation/networking/operstates.rst).
+    """
+    for _ in range(LOOKS):
+        state, carrier = look()
+        if (state, carrier) not in (("down", True), ("up", False)):
+            break
+        time.sleep(PAUSE)
+    return state, carrier
+
+
+def _state(folder: Path) -> tuple[str | None, bool | None]:
+    return sysfs.text(folder / "operstate"), sysfs.value(folder / "carrier", parse_carrier)
+
+
 def _interface(folder: Path, addresses: Mapping[str, tuple[str, ...]] | None) -> Interface:
+    operstate, carrier = settled(lambda: _state(folder))
     driver = sysfs.target(folder / "device" / "driver")
     return Interface(
         name=folder.name,
-        operstate=sysfs.text(folder / "operstate"),
-        carrier=sysfs.value(folder / "carrier", parse_carrier),
+        operstate=operstate,
+        carrier=carrier,
         speed=sysfs.value(folder / "speed", parse_speed),
         mtu=sysfs.value(folder / "mtu", sysfs.parse_count),
         mac=sysfs.text(folder / "address"),

@@ -51,6 +51,7 @@ def test_a_healthy_lab_must_pass_and_blame_nothing() -> None:
         ("swapped-rails n2 2", ["fail rails.wiring n2 rails eth1 and eth2, swapped", RIGHT]),
         ("wrong-mtu n2 1 1400", ["fail net.mtu n2 eth1"]),
         ("frozen n2", ["error coverage.lost n2 (ranks 4-5)"]),
+        ("frozen n2", ["error coverage.nodes n2"]),
         ("slow-rail n2 1", [RIGHT, "fail limits.rail_rate n0 to n2 on eth1"]),
     ],
 )

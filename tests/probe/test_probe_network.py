@@ -154,3 +154,20 @@ def test_a_cut_answer_gives_the_addresses_before_the_cut(end):
 @given(st.binary(max_size=200), st.integers(0, 200))
 def test_no_answer_crashes_or_hangs(noise, at):
     assert all(isinstance(index, int) for index, _ in addresses.parse(ANSWER[:at] + noise))
+
+
+@pytest.mark.parametrize(
+    ("readings", "wanted"),
+    [
+        ([("down", True), ("down", True), ("up", True)], ("up", True)),
+        ([("up", False), ("down", False)], ("down", False)),
+        ([("down", False), ("up", True)], ("down", False)),
+        ([("unknown", True), ("up", True)], ("unknown", True)),
+        ([("down", True)] * network.LOOKS + [("up", True)], ("down", True)),
+    ],
+    ids=["it came up", "it went down", "it is down", "a driver that tells no state", "it stays so"],
+)
+def test_readings_that_contradict_each_other_are_read_again(readings, wanted, monkeypatch):
+    monkeypatch.setattr(network, "PAUSE", 0.0)
+    left = list(readings)
+    assert network.settled(lambda: left.pop(0)) == wanted

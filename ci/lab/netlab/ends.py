@@ -241,7 +241,7 @@ def _judged(
     places = [
         str(row["subject"])
         for row in failed
-        if str(row["check"]).startswith(("blame.", "rails.", "coverage.lost"))
+        if str(row["check"]).startswith(("blame.", "rails.", "coverage.lost", "coverage.nodes"))
     ]
     named = ", ".join(dict.fromkeys([*culprits, *(place for place in places if nodes_in(place))]))
     told = [*texts, *(str(row["message"]) for row in failed)]

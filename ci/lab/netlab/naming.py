@@ -18,6 +18,7 @@ ONE_WAY = {"slow-rail": "", "slow-node": "", "slow-tx": "sending only", "slow-rx
 # A node that stops in mid-run leaves less to blame it by: that it is lost is what can be said.
 OF_TWO = ("one-path-loss", "duplicate-address")  # with the next node
 STOPPED = ("frozen", "dead")
+LOST = ("coverage.lost", "coverage.nodes")
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def _not_swapped(fault: str, names: Iterable[str]) -> str:
 
 def _lost(node: str, outcome: Outcome) -> bool:
     """Whether ``node``, and no other, is said to be the one that was lost."""
-    names = [nodes_in(str(row["subject"])) for row in outcome.verdicts if row["check"] == "coverage.lost"]
+    names = [nodes_in(str(row["subject"])) for row in outcome.verdicts if row["check"] in LOST]
     return bool(names) and all(each == {node} for each in names)
 
 
