@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.model.profile import Profile
-    from bench.store import Run
+    from bench.judge.evidence import Evidence
 
 __all__ = ["evidence", "refresh", "write", "write_pdf"]
 
@@ -19,7 +18,7 @@ def evidence(folder: Path) -> str:
     return of_folder(folder)
 
 
-def write(run: Run, profile: Profile, digest: str = "") -> list[Path]:
+def write(judged: Evidence, digest: str = "") -> list[Path]:
     """As ``export.write``; pandas and altair are imported only now: a documentation site needs neither.
 
     ``digest``: the folder's ``evidence``, where other processes may still write to the folder.
@@ -30,21 +29,21 @@ def write(run: Run, profile: Profile, digest: str = "") -> list[Path]:
         from .export import write as written
         from .stamp import mark
 
-        digest = digest or evidence(run.path)
-        files = written(run, profile, renderer)
-    mark(run, profile, digest, [str(file.relative_to(run.path)) for file in files])
+        digest = digest or evidence(judged.run.path)
+        files = written(judged, renderer)
+    mark(judged, digest, [str(file.relative_to(judged.run.path)) for file in files])
     return files
 
 
-def write_pdf(run: Run, profile: Profile, paper: str) -> Path:
+def write_pdf(judged: Evidence, paper: str) -> Path:
     """Write ``report.pdf`` into the run's folder."""
     from .pdf import write_pdf as written
 
-    return written(run, profile, paper)
+    return written(judged, paper)
 
 
-def refresh(run: Run, profile: Profile, digest: str) -> list[Path]:
+def refresh(judged: Evidence, digest: str) -> list[Path]:
     """As ``write``, unless the reports exist and would be the same; the paths of the files written."""
     from .stamp import is_current
 
-    return [] if is_current(run, profile, digest) else write(run, profile, digest)
+    return [] if is_current(judged, digest) else write(judged, digest)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from bench.judge.evidence import Evidence
 from bench.model.printable import as_markdown as plain
-from bench.model.profile import Profile
-from bench.model.units import BITS
+from bench.model.units import BITS, show_count
 from bench.store import Run
 
 from .charts import CHARTS
@@ -24,9 +24,9 @@ TITLES = {"collectives": "Collectives", "rails": "Rails and pairs of nodes"}  # 
 NOT_DRAWN = "Nothing was measured for this chart."
 
 
-def run_pages(run: Run, profile: Profile) -> tuple[Page, ...]:
+def run_pages(judged: Evidence) -> tuple[Page, ...]:
     """The charts of a judged run, a page for each section of CHARTS; of some there may be nothing to draw."""
-    f = frames(run, profile)
+    f = frames(judged)
     specs = specifications(f)
     found = []
     for section in dict.fromkeys(chart.section for chart in CHARTS):
@@ -38,33 +38,31 @@ def run_pages(run: Run, profile: Profile) -> tuple[Page, ...]:
             else Drawn(row.name, row.title, NOT_DRAWN, None)
             for row in rows
         )
-        found.append(Page(section, title, (origin(run, profile),), drawn))
+        found.append(Page(section, title, (origin(judged),), drawn))
     return tuple(found)
 
 
-def heading(run: Run, profile: Profile) -> str:
+def heading(judged: Evidence) -> str:
     """The title of the folder of a run."""
-    nodes = len(run.manifest.nodes)
-    return f"Charts: {profile.name}, {nodes} {'node' if nodes == 1 else 'nodes'}"
+    return f"Charts: {judged.profile.name}, {show_count(judged.node_count, 'node')}"
 
 
-def origin(run: Run, profile: Profile) -> str:
+def origin(judged: Evidence) -> str:
     """Where the figures are from, as a line of Markdown: verdict, platform, size, time, run."""
-    status, words = headline(run)
-    m = run.manifest
+    status, words = headline(judged.run)
+    m = judged.manifest
     return (
-        f"{MARKS[status]} {status.shown}: {plain(words)}. {plain(profile.title)}, {len(m.ranks)} ranks on "
+        f"{MARKS[status]} {status.shown}: {plain(words)}. {plain(judged.profile.title)}, {len(m.ranks)} ranks on "
         f"{len(m.nodes)} {'node' if len(m.nodes) == 1 else 'nodes'}, {moment(m.started)}, run {plain(m.id)}."
     )
 
 
-def compared_pages(runs: Sequence[tuple[Run, Profile]]) -> tuple[Page, ...]:
+def compared_pages(runs: Sequence[Evidence]) -> tuple[Page, ...]:
     """Runs beside each other: for each collective of any of them, its best busbw in each, ranked."""
-    several = [(run, profile, frames(run, profile)) for run, profile in runs]
-    names = _labels([run for run, _ in runs])
-    collectives = sorted({series for _, _, f in several for series in f.best["series"]})
-    drawn = tuple(_ranked(series, names, [f for _, _, f in several]) for series in collectives)
-    intro = tuple(f"{plain(name)}: {origin(*pair)}" for name, pair in zip(names, runs, strict=True))
+    several, names = [frames(each) for each in runs], _labels([each.run for each in runs])
+    collectives = sorted({series for f in several for series in f.best["series"]})
+    drawn = tuple(_ranked(series, names, several) for series in collectives)
+    intro = tuple(f"{plain(name)}: {origin(each)}" for name, each in zip(names, runs, strict=True))
     return (Page("clusters", "Runs beside each other", intro, drawn),)
 
 

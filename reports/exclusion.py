@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench.judge.counter_windows import windows
+from bench.model.printable import ranges
 from bench.model.verdict import Status, Verdict, overall
-from bench.nccl.log import read_ranks
-from bench.store import LOGS, Run
+from bench.nccl.log import Log
+from bench.store import Run
 
 from .summary import Shown
 from .tables import Cell, ReportTable, code, number, size, verdict_table
@@ -46,7 +46,6 @@ LAYERS = (
     ),
 )  # fmt: skip
 RELATED = ("exclusion.own_environment", "nccl.network", "nccl.gpudirect", "nccl.warnings")
-NET_LINE = "NET/"  # what the lines of NCCL's log have in them that name the adapters in use
 
 
 def exclusion(shown: Shown) -> View | None:
@@ -56,7 +55,7 @@ def exclusion(shown: Shown) -> View | None:
         return None
     names, states = known
     found = [_of(shown.run, layer.check) for layer in LAYERS]
-    evidence = (None, None, _log(shown.run), _bytes(shown))
+    evidence = (None, None, _log(shown.judged.log), _bytes(shown))
     return {
         "names": names,
         "status": together(states),
@@ -85,10 +84,8 @@ def together(statuses: Iterable[Status]) -> Status:
     return Status.SKIP if known and set(known) == {Status.SKIP} else overall(known)
 
 
-def _log(run: Run) -> ReportTable | None:
+def _log(wrote: Log) -> ReportTable | None:
     """The lists of adapters and of interfaces as NCCL wrote them, and which ranks wrote each."""
-    texts = {rank.rank: _net_lines(run, rank.rank) for rank in run.manifest.ranks}
-    wrote = read_ranks({rank: text for rank, text in texts.items() if text})
     lists: dict[str, list[int]] = {}
     for process in wrote.processes:
         for using in process.using:
@@ -107,30 +104,9 @@ def _log(run: Run) -> ReportTable | None:
     return ReportTable("Devices that NCCL reports", head, rows) if rows else None
 
 
-def _net_lines(run: Run, rank: int) -> str:
-    """The lines on networks of a rank's log; empty where there is none."""
-    path = run.path / LOGS / f"evidence.{rank}.log"
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    return "".join(f"{line}\n" for line in text.splitlines() if NET_LINE in line)
-
-
-def ranges(ranks: Iterable[int]) -> str:
-    """``0-7, 12``."""
-    spans: list[list[int]] = []
-    for rank in sorted(set(ranks)):
-        if spans and rank == spans[-1][1] + 1:
-            spans[-1][1] = rank
-        else:
-            spans.append([rank, rank])
-    return ", ".join(f"{low}-{high}" if high > low else str(low) for low, high in spans)
-
-
 def _bytes(shown: Shown) -> ReportTable | None:
     """Excluded ports beside the rails, phase by phase."""
-    rows = carried(windows(shown.run)[0], shown.profile)
+    rows = carried(shown.judged.windows, shown.profile)
     busiest: dict[str, int] = {}
     for row in rows:
         if row.most and not row.excluded:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from bench.judge.evidence import Evidence
 from bench.model.printable import no_formula, plain
-from bench.model.profile import Profile
-from bench.store import Run, RunError, write_file
+from bench.store import RunError, write_file
 
 from . import nightly
 from .charts import CHARTS
@@ -25,14 +25,14 @@ from .theme import drawable, specification, text_of
 CHART_FOLDER = "charts"
 
 
-def write(run: Run, profile: Profile, renderer: Renderer) -> list[Path]:
+def write(judged: Evidence, renderer: Renderer) -> list[Path]:
     """Write report.html, report.md, rows.csv and charts/ into the run's folder; the paths, page first.
 
-    ``run`` carries its verdicts. Each file is replaced as a whole. Raises RunError when a file cannot be written.
+    Each file is replaced as a whole. Raises RunError when a file cannot be written.
     """
-    f = frames(run, profile)
+    run, f = judged.run, frames(judged)
     specs: dict[str, dict[str, Any]] = {}
-    for name, spec in itertools.chain(_drawn(f), nightly.specifications(run, profile).items()):
+    for name, spec in itertools.chain(_drawn(f), nightly.specifications(judged).items()):
         specs[name] = drawable(spec)
         renderer.ask(specs[name])  # it draws while the next one is made
     folder = run.path / CHART_FOLDER
@@ -42,17 +42,17 @@ def write(run: Run, profile: Profile, renderer: Renderer) -> list[Path]:
         raise RunError(f"cannot write {folder}: {error.strerror}") from None
     written = []
     # one after the other, each freed when it is written: of a large run they are tens of MB
-    for name, text in _texts(run, profile, f, specs, renderer):
+    for name, text in _texts(judged, f, specs, renderer):
         write_file(run.path, name, text)
         written.append(run.path / name)
     return written
 
 
 def _texts(
-    run: Run, profile: Profile, f: Frames, specs: dict[str, dict[str, Any]], renderer: Renderer
+    judged: Evidence, f: Frames, specs: dict[str, dict[str, Any]], renderer: Renderer
 ) -> Iterator[tuple[str, str | Iterable[str]]]:
-    yield "report.html", page(run, profile, f, specs)
-    yield "report.md", plain(markdown(run, profile, f, tuple(specs)))
+    yield "report.html", page(judged, f, specs)
+    yield "report.md", plain(markdown(judged, f, tuple(specs)))
     yield "rows.csv", map(plain, rows_csv(f))
     for (name, spec), pictures in zip(specs.items(), renderer.pictures(), strict=True):
         yield f"{CHART_FOLDER}/{name}.vl.json", text_of(spec)

@@ -52,7 +52,7 @@ def verdict(shown: Shown) -> View:
     """The first page."""
     status, counts = headline(shown.run)
     found = problems_of(shown.run)
-    target = read_target(shown.run, shown.f, shown.profile)
+    target = read_target(shown.judged)
     return {
         "status": status,
         "counts": counts,

@@ -13,18 +13,18 @@ from typing import Any
 
 import pandas as pd
 
-from bench.judge.blame.background import known, names_in
-from bench.judge.blame.nouns import Background, Subject
-from bench.judge.blame.transfers import AGAIN, FIRST, answer, transfers
+from bench.judge.blame.nouns import Subject
+from bench.judge.blame.transfers import answer, transfers
+from bench.judge.evidence import Evidence
 from bench.judge.peaks import nodes_of, scope_of, series_of, tops
-from bench.judge.wire import in_force
+from bench.judge.wire import algorithm_used
 from bench.model.collectives import collective
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.printable import plain
 from bench.model.profile import Profile
 from bench.model.units import BITS, GIGA, MICRO, show_count, show_size
-from bench.store import Run
-from bench.store.rows import Row, rows
+from bench.plan.names import FIRST
+from bench.store.rows import Row
 
 from .soaking import events_frame, memory_frame, soak_frame
 
@@ -77,32 +77,34 @@ class Frames:
     events: pd.DataFrame
 
 
-def shown(run: Run) -> Run:
-    """A run whose nodes have names that can be drawn and encoded; the same node has the same name everywhere."""
-    ranks = tuple(replace(rank, node=plain(rank.node)) for rank in run.manifest.ranks)
-    if ranks == run.manifest.ranks:
-        return run
+def drawable(evidence: Evidence) -> Evidence:
+    """The evidence of nodes whose names can be drawn and encoded; the same node has the same name everywhere."""
+    run, ranks = evidence.run, tuple(replace(rank, node=plain(rank.node)) for rank in evidence.ranks)
+    if ranks == evidence.ranks:
+        return evidence
     facts = tuple(replace(node, name=plain(node.name)) for node in run.facts)
-    return replace(run, manifest=replace(run.manifest, ranks=ranks), facts=facts)
+    manifest = replace(run.manifest, ranks=ranks)
+    return Evidence(replace(run, manifest=manifest, facts=facts), evidence.profile)
 
 
-def frames(run: Run, profile: Profile) -> Frames:
+def frames(evidence: Evidence) -> Frames:
     """All frames of a run; names in them are text that can be drawn, whatever a host is called."""
-    run = shown(run)
-    measured = rows(run)
-    names = names_in(run, profile)
-    table = rows_frame(measured, run.manifest.ranks, lambda row: in_force(row.case, run).protocol, names)
+    evidence = drawable(evidence)
+    run, profile, measured = evidence.run, evidence.profile, evidence.rows
+    table = rows_frame(
+        measured, evidence.ranks, lambda row: algorithm_used(row.case, evidence).protocol, evidence.rail_names
+    )
     target = profile.rails.target
     return Frames(
         rows=table,
         curve=curve_frame(table),
-        pairs=pairs_frame(measured, run.manifest.ranks, profile, names),
+        pairs=pairs_frame(evidence),
         totals=totals_frame(table),
-        best=best_frame(run, table),
+        best=best_frame(evidence, table),
         target=target.value / GIGA if target else math.nan,
         rail=rail_floor(profile),
         nominal=profile.rails.rate.value / GIGA if profile.rails.rate else math.nan,
-        blamed=blamed_frame(measured, run.manifest.ranks, profile, known(run, measured, profile)),
+        blamed=blamed_frame(evidence),
         nodes=run.manifest.nodes,
         measured=measured,
         soak=soak_frame(run),
@@ -125,7 +127,7 @@ def rows_frame(
 ) -> pd.DataFrame:
     """ROW_COLUMNS of measured rows, in their order; ``wrong`` is missing where nothing was compared.
 
-    ``protocol``: of NCCL, "" where its log does not name it. ``names``: see ``bench.judge.blame.background.names_in``.
+    ``protocol``: of NCCL, "" where its log does not name it. ``names``: see ``Evidence.rail_names``.
     """
     where = {rank.rank: rank for rank in ranks}
 
@@ -264,18 +266,18 @@ def with_several_sizes(curve: pd.DataFrame) -> pd.DataFrame:
     return known
 
 
-def best_frame(run: Run, table: pd.DataFrame) -> pd.DataFrame:
+def best_frame(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
     """BEST_COLUMNS: each series at its best size; a planned series without any figure stands with 0.0."""
-    where, several = {rank.rank: rank for rank in run.manifest.ranks}, len(run.manifest.nodes) > 1
+    where, several = {rank.rank: rank for rank in evidence.ranks}, evidence.node_count > 1
     found: dict[str, tuple[Any, ...]] = {}
-    for top in sorted(tops(run), key=lambda top: top.series):
+    for top in sorted(tops(evidence), key=lambda top: top.series):
         size, groups = show_size(top.row.case.size), top.groups
         lost = int(table.loc[table["series"] == top.series, "busbw"].isna().sum())
         note = f"at {size}" + (f", slowest of {groups} groups" if groups > 1 else "")
         note += f", {lost} without a figure" if lost else ""
         rate = rounded(top.row.busbw / GIGA)
         found[top.series] = (top.series, top.row.case.collective, rate, size, groups, note)
-    for case in run.plan.cases:
+    for case in evidence.run.plan.cases:
         for group in case.groups[:1]:
             series = series_of(case, nodes_of(group, where), several)
             found.setdefault(series, (series, case.collective, 0.0, "", 0, ""))
@@ -283,9 +285,7 @@ def best_frame(run: Run, table: pd.DataFrame) -> pd.DataFrame:
     return best
 
 
-def pairs_frame(
-    measured: tuple[Row, ...], ranks: tuple[Rank, ...], profile: Profile, names: tuple[str, ...] = ()
-) -> pd.DataFrame:
+def pairs_frame(evidence: Evidence) -> pd.DataFrame:
     """PAIR_COLUMNS of the rails phase, one direction at a time; 0 where nothing got through.
 
     The same transfers that blame reasons about; of several readings the slowest stands. A transfer without
@@ -293,7 +293,7 @@ def pairs_frame(
     """
     found = [
         (each.a, each.b, each.rail, rounded(each.rate / GIGA), rounded(each.rate * BITS / GIGA))
-        for each in transfers(measured, ranks, profile, (FIRST, AGAIN), names)
+        for each in transfers(evidence, FIRST)
         if not each.again and each.a != each.b and math.isfinite(each.rate)
     ]
     table = pd.DataFrame(found, columns=list(PAIR_COLUMNS))
@@ -302,13 +302,11 @@ def pairs_frame(
     return pairs
 
 
-def blamed_frame(
-    measured: tuple[Row, ...], ranks: tuple[Rank, ...], profile: Profile, besides: Background | None = None
-) -> pd.DataFrame:
+def blamed_frame(evidence: Evidence) -> pd.DataFrame:
     """BLAMED_COLUMNS: a row a node, port or path; empty where no rails were measured."""
     found: dict[Subject, str] = {}
-    if any(row.case.phase == FIRST for row in measured):
-        for row in answer(measured, ranks, profile, besides).blames:
+    if any(row.case.phase == FIRST for row in evidence.rows):
+        for row in answer(evidence).blames:
             word = "named" if row.confirmed else "suspected"
             for subject in (row.subject, *row.alternatives):
                 found.setdefault(subject, f"{word}: {row.text}")

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from bench.judge.evidence import Evidence
 from bench.judge.wire import RailLayers, RailRow, of_layers
 from bench.judge.wire.rail_figures import Figure
 from bench.judge.wire.rail_layers import NAMES
-from bench.model.profile import Profile
 from bench.model.units import BITS, GIGA, show_share, show_some
 from bench.model.verdict import COUNTED, Status
-from bench.store import Run
 
-from .frames import Frames
 from .summary import Shown
 from .tables import ABSENT, Cell, ReportTable, badge
 from .views import View
@@ -21,16 +19,14 @@ HEAD = ("node", "rail", *(f"{name} Gb/s (GB/s)" for name in NAMES), "loss in", "
 MOST = 64  # rows that stand open; of more, those that do not pass
 
 
-def read_layers(run: Run, f: Frames, profile: Profile) -> RailLayers | None:
+def read_layers(evidence: Evidence) -> RailLayers | None:
     """The table of a run; None where perftest was not asked for."""
-    if not run.verbs:
-        return None
-    return of_layers(run, f.measured, profile, run.nodes)
+    return of_layers(evidence) if evidence.run.verbs else None
 
 
 def layers(shown: Shown) -> View | None:
     """The values of the section; None for a run without perftest's measurements."""
-    found = read_layers(shown.run, shown.f, shown.profile)
+    found = read_layers(shown.judged)
     if found is None:
         return None
     rows = [row for row in found.rows if len(found.rows) <= MOST or row.status is not Status.PASS][:MOST]

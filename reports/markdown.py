@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from bench.judge.evidence import Evidence
 from bench.judge.problems import problems_of
 from bench.judge.verdicts import spoken
-from bench.model.profile import Profile
 from bench.model.units import BITS, show_count
-from bench.store import Run
 
 from . import views
 from .charts import CHARTS
@@ -18,14 +17,15 @@ from .tables import MOST_ROWS, ReportTable, verdict_table
 from .templating import render
 
 
-def markdown(run: Run, profile: Profile, f: Frames, drawn: tuple[str, ...]) -> str:
+def markdown(judged: Evidence, f: Frames, drawn: tuple[str, ...]) -> str:
     """The whole report. ``drawn``: names of the charts whose pictures lie in charts/."""
+    run, m = judged.run, judged.manifest
     status, counts = headline(run)
     found = problems_of(run)
-    m, target, layers = run.manifest, read_target(run, f, profile), read_layers(run, f, profile)
+    target, layers = read_target(judged), read_layers(judged)
     return render(
         "report.md",
-        run=run, profile=profile, status=status, counts=counts,
+        run=run, profile=judged.profile, status=status, counts=counts,
         about=f"{show_count(len(m.ranks), 'rank')} on {show_count(len(m.nodes), 'node')}, {m.backend}, "
         f"{moment(m.started)}, {duration(run)}, run {m.id}",
         spoken=spoken(run), problems=found.first, bad=verdict_table(found.inconclusive),

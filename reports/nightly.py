@@ -12,10 +12,9 @@ from bench.judge.drift.past import Past
 from bench.judge.drift.peers import PeerFinding
 from bench.judge.drift.tonight import Tonight, compared, explained, tonight
 from bench.judge.drift.wording import date, show
-from bench.model.profile import Profile
+from bench.judge.evidence import Evidence
 from bench.model.units import show_count
 from bench.model.verdict import Status, overall
-from bench.store import Run
 
 from .charts import CHARTS
 from .summary import Shown, moment
@@ -31,9 +30,9 @@ HEAD = ("label", "series", "tonight", "again", "baseline", "change", "nights", "
 ORDER = (Label.REGRESSION, Label.SUSPICIOUS, Label.IMPROVEMENT, Label.INSUFFICIENT, Label.OK)
 
 
-def trends_of(run: Run, profile: Profile) -> tuple[Drawn, ...]:
+def trends_of(evidence: Evidence) -> tuple[Drawn, ...]:
     """The series that are drawn, with their alternative texts; () for a first night or a run that is not nightly."""
-    found = tonight(run, profile)
+    found = tonight(evidence)
     if found is None:
         return ()
     with_past = [each for each in ranked(found.findings) if found.past.nights.get(each.series)]
@@ -56,14 +55,14 @@ def _trend(past: Past, finding: SeriesFinding) -> Drawn:
     return trend_of(finding.series, replay(finding.series, nights, past.accepted))
 
 
-def specifications(run: Run, profile: Profile) -> dict[str, dict[str, Any]]:
+def specifications(evidence: Evidence) -> dict[str, dict[str, Any]]:
     """Name → Vega-Lite specification of the trends of a nightly run."""
-    return {each.name: each.spec for each in trends_of(run, profile) if each.spec is not None}
+    return {each.name: each.spec for each in trends_of(evidence) if each.spec is not None}
 
 
 def nightly_section(shown: Shown) -> View | None:
     """The values of the section for a nightly run; None for any other."""
-    found = tonight(shown.run, shown.profile)
+    found = tonight(shown.judged)
     if found is None:
         return None
     findings = ranked(found.findings)

@@ -14,9 +14,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from bench.model.profile import Profile
+from bench.judge.evidence import Evidence
 from bench.model.units import show_count
-from bench.store import Run
 from bench.store.titles import titles_of
 
 from . import first_page, views
@@ -70,23 +69,24 @@ SECTIONS = (
 )
 
 
-def page(run: Run, profile: Profile, f: Frames, specs: Mapping[str, dict[str, Any]]) -> str:
+def page(judged: Evidence, f: Frames, specs: Mapping[str, dict[str, Any]]) -> str:
     """The whole page. ``specs``: name of a chart → Vega-Lite specification, for those that were drawn."""
     style, library, script = asset("page.css"), vega(), page_script()
-    nodes, m = show_count(len(run.manifest.nodes), "node"), run.manifest
+    run, m = judged.run, judged.manifest
+    nodes = show_count(len(m.nodes), "node")
     sources = f"script-src {digest(library)} {digest(script)}; style-src {digest(style)}"
     about = (show_count(len(m.ranks), "rank") + f" on {nodes}", m.backend, moment(m.started), duration(run))
-    shown, titles = Shown(run, profile, f, specs), titles_of(run.path)
+    shown, titles = Shown(judged, f, specs), titles_of(run.path)
     return render(
         "page.html",
         policy=f"default-src 'none'; {sources}; img-src data:; base-uri 'none'; form-action 'none'",
         title=f"{headline(run)[0].shown}: {run.profile_name}, {nodes} – RailGauge",
         about=" · ".join((*about, f"run {m.id}", *([titles.site] if titles.site else []))),
-        heading=titles.title or profile.title,
+        heading=titles.title or judged.profile.title,
         sections=[(row, html) for row in SECTIONS if (html := row.drawn(shown)) is not None],
         charts={"specs": dict(specs), "config": config("light")},
         style=Markup(style), library=Markup(library), script=Markup(script),
-        run=run, profile=profile,
+        run=run, profile=judged.profile,
     )  # fmt: skip
 
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.judge.evidence import Evidence
 from bench.judge.problems import Problem, problems_of
 from bench.judge.verdicts import spoken
 from bench.model.printable import on_one_line
-from bench.model.profile import Profile
 from bench.store import Run, write_file
 from bench.store.sums import evidence_digest
 from bench.store.titles import titles_of
@@ -31,11 +31,11 @@ MOST_INCONCLUSIVE = 12
 SHOWN = ("railgauge", "torch", "nccl", "mpi", "driver", "python")  # versions that a printed page names
 
 
-def write_pdf(run: Run, profile: Profile, paper: str) -> Path:
+def write_pdf(judged: Evidence, paper: str) -> Path:
     """Write report.pdf of a judged run on ``paper``, as Typst calls it. Raises RunError."""
     import typst  # 30 MB that nothing else needs
 
-    shown = Shown(run, profile, frames(run, profile), {})
+    run, shown = judged.run, Shown(judged, frames(judged), {})
     data = json.dumps(_printable(document(shown, evidence_digest(run.path), paper)))
     source = (FOLDER / "report.typ").read_bytes()
     made = typst.compile(
@@ -53,7 +53,7 @@ def document(shown: Shown, digest: str, paper: str) -> dict[str, Any]:
     """What the template sets."""
     run, titles = shown.run, titles_of(shown.run.path)
     status, counts = headline(run)
-    found, target = problems_of(run), read_target(run, shown.f, shown.profile)
+    found, target = problems_of(run), read_target(shown.judged)
     rails = rail_map(shown)
     return {
         "paper": paper,

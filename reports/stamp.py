@@ -15,10 +15,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import bench
+from bench.judge.evidence import Evidence
 from bench.model.lines import DrawnReports
-from bench.model.profile import Profile
 from bench.model.typed_json import decode, encode, to_json
-from bench.store import TITLES, Run, RunError, read_file, write_file
+from bench.store import TITLES, RunError, read_file, write_file
 from bench.store.files import DRAWN
 from bench.store.sums import PAGE, digest_of, digest_of_files, evidence_files, files_below
 
@@ -35,25 +35,25 @@ def evidence(folder: Path) -> str:
     return digest_of_files(folder, evidence_files(folder)) + digest_of(folder / TITLES)
 
 
-def is_current(run: Run, profile: Profile, digest: str) -> bool:
-    """Whether the reports of ``run``, whose ``evidence`` is ``digest``, exist and are as they would be drawn."""
+def is_current(judged: Evidence, digest: str) -> bool:
+    """Whether the reports of ``judged``, whose ``evidence`` is ``digest``, exist and are as they would be drawn."""
     try:
-        stamp = decode(DrawnReports, read_file(run.path, DRAWN))
-        sealed = hmac.compare_digest(stamp.seal.encode(), _seal(run, profile, digest, stamp.files).encode())
-        return sealed and PAGE in stamp.files and stamp.files == _written(run.path, stamp.files)
+        stamp = decode(DrawnReports, read_file(judged.run.path, DRAWN))
+        sealed = hmac.compare_digest(stamp.seal.encode(), _seal(judged, digest, stamp.files).encode())
+        return sealed and PAGE in stamp.files and stamp.files == _written(judged.run.path, stamp.files)
     except (RunError, ValueError):
         return False
 
 
-def mark(run: Run, profile: Profile, digest: str, names: Iterable[str]) -> None:
+def mark(judged: Evidence, digest: str, names: Iterable[str]) -> None:
     """Stamp the files ``names`` of the run's folder, which were just drawn from the evidence with this digest."""
-    files = _written(run.path, names)
-    seal = _seal(run, profile, digest, files)
-    write_file(run.path, DRAWN, encode(DrawnReports(files, seal)) + b"\n")
+    files = _written(judged.run.path, names)
+    seal = _seal(judged, digest, files)
+    write_file(judged.run.path, DRAWN, encode(DrawnReports(files, seal)) + b"\n")
 
 
-def _seal(run: Run, profile: Profile, digest: str, files: Mapping[str, str]) -> str:
-    verdicts = to_json(run.verdicts)
+def _seal(judged: Evidence, digest: str, files: Mapping[str, str]) -> str:
+    verdicts, profile = to_json(judged.verdicts), judged.profile
     code = [digest_of_files(package, files_below(package)) for package in PACKAGES]
     sealed = [digest, verdicts, profile.name, profile.text, code, [_version(name) for name in DRAWERS], files]
     key = cached("seal.key", lambda: secrets.token_hex(32))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from bench.judge.evidence import Evidence
 from bench.judge.peaks import nodes_of
 from bench.judge.problems import MOST
 from bench.judge.wire import TargetReadings, of_row, of_target
@@ -32,10 +33,17 @@ class Shown:
     specs  name → Vega-Lite specification of each chart that the page carries
     """
 
-    run: Run
-    profile: Profile
+    judged: Evidence
     f: Frames
     specs: Mapping[str, dict[str, Any]]
+
+    @property
+    def run(self) -> Run:
+        return self.judged.run
+
+    @property
+    def profile(self) -> Profile:
+        return self.judged.profile
 
 
 def headline(run: Run) -> tuple[Status, str]:
@@ -145,20 +153,20 @@ def unmeasured(run: Run) -> tuple[Unmeasured, ...]:
     return tuple(rows)
 
 
-def read_target(run: Run, f: Frames, profile: Profile) -> TargetReadings | None:
+def read_target(evidence: Evidence) -> TargetReadings | None:
     """The readings of the target side by side; None where there is nothing to read (one node, no target)."""
-    found = of_target(run, f.measured, profile)
+    found = of_target(evidence)
     return None if found.status is Status.SKIP and not found.readings else found
 
 
-def network(row: Row, run: Run, profile: Profile) -> str:
+def network(row: Row, evidence: Evidence) -> str:
     """What crossed a node's rails in a row, with the algorithm used (or each that may have been used); the protocol."""
-    found = of_row(row, run, profile)
+    found = of_row(row, evidence)
     if found is None:
         return ""
     if found.fabric.nodes < 2:
         return found.protocol_text
-    known = "" if found.in_force.known else "algorithm unknown: "
+    known = "" if found.used.known else "algorithm unknown: "
     parts = (f"{known}{found.network_text}", found.protocol_text, f"ceiling {found.ceiling_text}")
     return "; ".join(part for part in parts if part)
 

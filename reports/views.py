@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import pandas as pd
 
-from bench.judge.counter_windows import windows
 from bench.judge.wire import TargetReadings
 from bench.model.counter_table import CounterRole
 from bench.model.units import show_share
@@ -77,7 +76,7 @@ def unmeasured_table(run: Run) -> ReportTable:
 
 def target(shown: Shown) -> View | None:
     """Independent readings of what the rails of a node carried, side by side, and what they say together."""
-    found = read_target(shown.run, shown.f, shown.profile)
+    found = read_target(shown.judged)
     if found is None:
         return None
     return {"title": target_title(found), "found": found, "readings": readings_table(found)}
@@ -108,12 +107,12 @@ def figures(shown: Shown, names: Sequence[str]) -> list[tuple[str, str]]:
 
 def rows(shown: Shown) -> View:
     """Every row in nccl-tests' columns and ours; of the pairs of nodes the slowest."""
-    run, f = shown.run, shown.f
+    f = shown.f
     paired = f.rows["pair"].to_numpy(dtype=bool)
     plain = f.rows[~paired]
     parts = []
     for phase, part in plain.groupby("phase", sort=False):
-        lines = [row_cells(row, network(f.measured[at], run, shown.profile)) for at, row in _records(part)]
+        lines = [row_cells(row, network(f.measured[at], shown.judged)) for at, row in _records(part)]
         table = ReportTable(f"Rows of phase {phase}", ROW_HEAD, lines, "dense")
         parts.append((f"{phase}: {len(part)} rows", table, len(plain) <= 200))
     # only their rates are sorted: a large run has tens of thousands of rows of pairs, of many columns
@@ -154,7 +153,7 @@ def row_cells(row: Mapping[str, Any], reading: str) -> tuple[Cell | str, ...]:
 
 def traffic(shown: Shown) -> View:
     """Bytes over every port in every phase, error counters that increased: evidence for the rails and the exclusion."""
-    found, gaps = windows(shown.run)
+    found, gaps = shown.judged.windows, shown.judged.gaps
     head = ("phase", "port", "least of all nodes", "most of all nodes", "nodes with a reading")
     ports = [
         (row.phase, Cell(row.port, row.port, kind="code", soft="excluded" if row.excluded else ""),

@@ -220,7 +220,7 @@ def _log(rank: int, count: int, rails: list[str]) -> str:
 
 def judged(run: Run, profile: Profile = LAMBDA) -> tuple[Status, list[Verdict]]:
     """The status of a run, and every verdict that is no pass."""
-    found = judge(run, profile)
+    found = judge(run, profile).run
     return status(found), [
         each for each in found.verdicts if each.status in (Status.FAIL, Status.INCONCLUSIVE)
     ]

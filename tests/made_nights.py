@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from bench.judge.drift.tonight import again
+from bench.judge.drift import fingerprint
+from bench.judge.drift.tonight import rerun
+from bench.judge.evidence import Evidence
 from bench.model import typed_json
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.profile import Profile
@@ -67,7 +69,7 @@ def measure_again(path: Path, slow: Slow = healthy, profile: Profile = runs.LOCA
     """What the supervisors do after each phase, on paper clocks; the names of the phases that were added."""
     added = []
     for phase in load(path).plan.phases:
-        more = again(load(path), profile, phase.name)
+        more = rerun(Evidence(load(path), profile), phase.name)
         if more is None:
             continue
         added.append(more.name)
@@ -101,7 +103,7 @@ def nightly(
     night.begin(path, asked, profile)
     measure_again(path, slow_again or slow, profile)
     night.end(path, asked, profile)
-    return judge_and_save(path, profile)
+    return judge_and_save(path, profile).run
 
 
 def before(history: Path | str, path: Path, nights: int, cluster: str = "c1", **made: object) -> None:
@@ -114,7 +116,7 @@ def before(history: Path | str, path: Path, nights: int, cluster: str = "c1", **
     assert isinstance(profile, Profile)
     folder(path, 0, **made)  # type: ignore[arg-type]
     run = load(path)
-    like = record(run, profile, cluster, parts_of(run, profile))
+    like = record(Evidence(run, profile), cluster, fingerprint(parts_of(run, profile)))
     dice = random.Random(5)
     for number in range(nights):
         samples = tuple(

@@ -9,10 +9,11 @@ from typing import Any
 
 from bench.model.collectives import collective
 from bench.model.facts import Node
+from bench.model.lines import CounterLine
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.profile import Profile, load
 from bench.plan import Request, sweep_cases
-from bench.store import Manifest, Phase, Plan, Recorder, Settings
+from bench.store import Manifest, Phase, Plan, Recorder, Run, Settings, of_facts
 
 LOCAL = load("local")
 
@@ -54,6 +55,13 @@ def measured(case: Case, seconds: float = 1e-3, **changes: Any) -> list[Measurem
         )
         for group in case.groups
     ]
+
+
+def read_only(nodes: Sequence[Node], counters: Sequence[CounterLine] = ()) -> Run:
+    """A run of these nodes that holds facts and counters alone; nothing is written."""
+    made = tuple(Rank(at, node.name, 0) for at, node in enumerate(nodes))
+    manifest = Manifest("made", 0.0, (), LOCAL.name, LOCAL.text, "none", "nccl", made)
+    return replace(of_facts(Path("nowhere"), manifest, *nodes), counters=tuple(counters))
 
 
 def folder(

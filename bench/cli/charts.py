@@ -91,9 +91,9 @@ def _pages(sources: Sequence[str], cluster: str | None) -> tuple[str, tuple[Page
         other = next(source for source in sources if Path(source) not in runs)
         kind = "not a run folder" if runs else "neither a run folder nor a history"
         raise click.UsageError(f"{other} is {kind}; give run folders, or one history")
-    judged = [(judge(load(path), profile), profile) for path in runs for profile in (own_profile(path),)]
+    judged = [judge(load(path), own_profile(path)) for path in runs]
     if len(runs) == 1:
-        return doc_pages.heading(*judged[0]), doc_pages.run_pages(*judged[0])
+        return doc_pages.heading(judged[0]), doc_pages.run_pages(judged[0])
     return "Charts: runs beside each other", doc_pages.compared_pages(judged)
 
 

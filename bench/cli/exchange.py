@@ -53,11 +53,11 @@ def import_(
     wanted = Wanted(collective, ranks, nodes, unit, algorithm)
     made = import_files(files, folder, profile, wanted, ("railgauge", *sys.argv[1:]))
     click.echo(made.text)
-    run = judge_and_save(folder, profile)
-    write_report(run, profile)
-    summarise(run, verbose=False, short=False)
+    judged = judge_and_save(folder, profile)
+    write_report(judged)
+    summarise(judged, verbose=False, short=False)
     where_report(folder)
-    return EXIT[status(run)]
+    return EXIT[status(judged)]
 
 
 @click.command(

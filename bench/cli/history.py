@@ -182,8 +182,10 @@ def check(folder: str) -> int:
 @option("--cluster NAME", "Record under this name  [default: the run's own]", default="")
 def add(folder: str, runs: Sequence[Path], cluster: str) -> int:
     """Add run folders: a night that could not be recorded, or runs from before there was a history."""
-    from bench.judge.drift.past import from_json
+    from bench.judge.drift import fingerprint
+    from bench.judge.drift.past import past_of
     from bench.judge.drift.series import record
+    from bench.judge.evidence import Evidence
     from bench.run.nightly import name_of, parts_of
     from bench.store import RunError, held, load, save_history
     from bench.store.history import HistoryError, append, create, lasting
@@ -194,12 +196,12 @@ def add(folder: str, runs: Sequence[Path], cluster: str) -> int:
     create(folder)
     refused = 0
     for path in runs:
-        run, profile = load(path), own_profile(path)
-        known = from_json(run.history) if run.history else None
-        called = cluster or (known.cluster if known else name_of(run))
-        parts = dict(known.parts) if known else parts_of(run, profile)
+        evidence = Evidence(load(path), own_profile(path))
+        known = past_of(evidence.run)
+        called = cluster or (known.cluster if known else name_of(evidence.run))
+        parts = known.parts if known else fingerprint(parts_of(evidence.run, evidence.profile))
         try:
-            recorded = append(folder, record(run, profile, called, parts))
+            recorded = append(folder, record(evidence, called, parts))
             click.echo(recorded)
             if known:  # else the night would be judged "not recorded" for ever
                 with held(path):

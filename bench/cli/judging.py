@@ -15,8 +15,7 @@ from .option_types import EXIT_HELP, PATH, VERDICTS, option, profile_option
 PAPERS = ("a4", "us-letter")
 
 if TYPE_CHECKING:
-    from bench.model.profile import Profile
-    from bench.store import Run
+    from bench.judge.evidence import Evidence
 
 
 @click.command(epilog=EXIT_HELP)
@@ -38,21 +37,21 @@ def judge(run_folder: Path, profile_name: str | None, verbose: bool) -> int:
     # a report must not say other than the verdicts beside it
     refresh = refresher(run_folder) if (run_folder / "report.html").exists() else None
     judged = judge(load_run(run_folder), profile)
-    unsaved = _kept(judged, profile, refresh)
+    unsaved = _kept(judged, refresh)
     summarise(judged, verbose, short=True, profile_name=profile.name)
     if unsaved:
         click.echo(f"railgauge: {unsaved}", err=True)
     return EXIT[status(judged)]
 
 
-def _kept(judged: Run, profile: Profile, refresh: Callable[[Run, Profile], None] | None) -> str:
+def _kept(judged: Evidence, refresh: Callable[[Evidence], None] | None) -> str:
     """As ``finish.try_to_save``, but nothing is written where a run that goes on writes the folder."""
     from bench.run.finish import try_to_save
     from bench.store import RunError, held
 
     try:
-        with held(judged.path):
-            return try_to_save(judged, profile, refresh)
+        with held(judged.run.path):
+            return try_to_save(judged, refresh)
     except RunError as error:
         return f"{error}; the verdict is shown here and not saved"
 
@@ -88,9 +87,9 @@ def report(
         if title is not None or site is not None:
             save_titles(run_folder, title, site)
         seen = evidence(run_folder)
-        run = judge_and_save(run_folder, profile)
-        write(run, profile, seen)
-        printed = write_pdf(run, profile, paper) if pdf else None
+        judged = judge_and_save(run_folder, profile)
+        write(judged, seen)
+        printed = write_pdf(judged, paper) if pdf else None
     if text:
         click.echo(
             f"judged by {profile.name}, as last time; to use the run's own profile: railgauge judge {run_folder}"
@@ -98,7 +97,7 @@ def report(
     where_report(run_folder)
     if printed:
         click.echo(f"print: {printed}")
-    return EXIT[status(run)]
+    return EXIT[status(judged)]
 
 
 @click.command(epilog="Exit status: 0 PASS, 1 FAIL, 2 wrong usage, 3 no digests were recorded.")

@@ -54,7 +54,9 @@ def under_mpirun(ranks: int, options: Options, quiet: bool, verbose: bool) -> in
                 not interrupted and not options.probe_only and not (options.out / "report.html").exists()
             )
             if (asked or missing) and (options.out / "verdicts.json").exists():
-                write_report(load_run(options.out), options.profile)
+                from bench.judge.evidence import Evidence
+
+                write_report(Evidence(load_run(options.out), options.profile))
             code = _believe(options, quiet, verbose)
     where_report(options.out)
     return code

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bench.model.profile import Profile, ProfileError, parse
-from bench.store import MANIFEST, Run, RunError, manifest_of
+from bench.store import MANIFEST, RunError, manifest_of
+
+if TYPE_CHECKING:
+    from bench.judge.evidence import Evidence
 
 
-def write_report(run: Run, profile: Profile) -> None:
+def write_report(judged: Evidence) -> None:
     """Write the report files of a judged run; pandas and altair are imported only now."""
     from reports import write
 
-    write(run, profile)
+    write(judged)
 
 
 def where_report(out: Path) -> None:
@@ -24,14 +28,14 @@ def where_report(out: Path) -> None:
         click.echo(f"report: {page}")
 
 
-def refresher(folder: Path) -> Callable[[Run, Profile], None]:
+def refresher(folder: Path) -> Callable[[Evidence], None]:
     """What draws the reports of a folder that is about to be read, unless they would come out the same."""
     from reports import evidence, refresh
 
     seen = evidence(folder)
 
-    def draw(run: Run, profile: Profile) -> None:
-        refresh(run, profile, seen)
+    def draw(judged: Evidence) -> None:
+        refresh(judged, seen)
 
     return draw
 

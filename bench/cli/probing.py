@@ -55,9 +55,9 @@ def _probe_copy(typed: Invocation) -> int:
         backend="none",
         ranks=tuple(Rank(i, node.name, i) for i in range(max(1, profile.gpus))),
     )
-    run = judge(of_facts(root, manifest, node), profile, facts_only=True)
-    summarise(run, typed.shared.verbose, short=True)
-    return EXIT[status(run)]
+    judged = judge(of_facts(root, manifest, node), profile, facts_only=True)
+    summarise(judged, typed.shared.verbose, short=True)
+    return EXIT[status(judged)]
 
 
 def tree(folder: Path) -> Path:

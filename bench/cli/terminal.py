@@ -9,7 +9,7 @@ import sys
 import textwrap
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.exchange.exporting.nccl_tests import lines_of, table_footer, table_header, table_line
 from bench.judge.peaks import tops
@@ -18,12 +18,11 @@ from bench.judge.scope import scope
 from bench.judge.verdicts import spoken
 from bench.model.measurement import Case
 from bench.model.printable import on_one_line
-from bench.model.profile import parse
 from bench.model.units import show_both, show_count, show_rate, show_seconds, show_size
 from bench.model.verdict import Status, Verdict, overall
 from bench.plan.names import BUDGET
-from bench.store import Manifest, Phase, Plan, Run
-from bench.store.rows import Row, row_of, rows
+from bench.store import Manifest, Phase, Plan
+from bench.store.rows import Row, row_of
 from bench.store.standing import goes_on
 
 from .bar import ProgressBar
@@ -32,6 +31,9 @@ WIDTH = 80  # columns of the lines at the end
 MOST_PROBLEMS = 16
 MOST_INCONCLUSIVE = 4
 MOST_RELATED = 3
+
+if TYPE_CHECKING:
+    from bench.judge.evidence import Evidence
 
 
 @dataclass
@@ -112,21 +114,20 @@ class Terminal:
         elif kind == "beat" and fields["case"]:
             self._update(f"{fields['case']} {fields['stage']}")
 
-    def finished(self, run: Run) -> None:
+    def finished(self, judged: Evidence) -> None:
         self._close()
-        measured = rows(run)
+        measured = judged.rows
         if self.table and measured:
             lines = next(iter(lines_of(measured).values()))
             self._out(table_footer(measured[0].case.collective, lines).rstrip("\n"))
-        summarise(run, self.verbose, self.quiet or self.table)
+        summarise(judged, self.verbose, self.quiet or self.table)
 
-    def probed(self, run: Run) -> None:
+    def probed(self, judged: Evidence) -> None:
         """The facts of every node as a table, then what the checks that need no measurement say."""
         from .facts_table import table
 
-        rails = parse(run.manifest.profile_text, "the run's own profile").rails
-        self._out(table(list(run.nodes), rails)[0].rstrip("\n"))
-        summarise(run, self.verbose, short=True)
+        self._out(table(list(judged.nodes), judged.rails)[0].rstrip("\n"))
+        summarise(judged, self.verbose, short=True)
 
     def _table_row(self, row: Row) -> None:
         """A line of the table once all placements of its size are there."""
@@ -162,13 +163,14 @@ class Terminal:
         print(f"railgauge: {on_one_line(text)}", file=sys.stderr, flush=True)
 
 
-def summarise(run: Run, verbose: bool, short: bool, profile_name: str = "") -> None:
+def summarise(judged: Evidence, verbose: bool, short: bool, profile_name: str = "") -> None:
     """Print the verdict: what was measured, the problems with their causes first, what was judged, and the counts.
 
     ``profile_name``: by whom it was judged, where that is not the run's own profile.
     """
     if not short:
-        _peaks(run)
+        _peaks(judged)
+    run = judged.run
     if verbose:
         for verdict in run.verdicts:
             print(f"{verdict.status.shown}: {verdict.check}: {verdict.message}")
@@ -180,10 +182,10 @@ def summarise(run: Run, verbose: bool, short: bool, profile_name: str = "") -> N
         print(f"\nand {len(found.listed) - len(shown)} more: railgauge report {run.path}")
     if shown:
         print()
-    judged = scope(run.verdicts, profile_name or run.profile_name)
+    scoped = scope(run.verdicts, profile_name or run.profile_name)
     passed = overall(verdict.status for verdict in run.verdicts) is Status.PASS
     more = "" if verbose else "; --verbose lists every verdict"
-    print(_wrapped(f"{'PASS of what ' if passed else ''}{judged}{more}"))
+    print(_wrapped(f"{'PASS of what ' if passed else ''}{scoped}{more}"))
     for text in spoken(run):
         print(_wrapped(text))
     print(one_line(run.verdicts), flush=True)
@@ -224,8 +226,8 @@ def _wrapped(text: str, indent: str = "") -> str:
     )  # fmt: skip
 
 
-def _peaks(run: Run) -> None:
-    found = tops(run)
+def _peaks(judged: Evidence) -> None:
+    found = tops(judged)
     width = max((len(top.series) for top in found), default=0)
     for top in found:
         row = top.row

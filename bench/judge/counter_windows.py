@@ -1,14 +1,11 @@
-"""The counters of every node around every phase, from ``counters.jsonl``.
-
-Not a check: growth and the bytes of excluded ports are both read from it.
-"""
+"""The counters of every node around every phase, from ``counters.jsonl``: the one place where they are paired."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.model.counters import Delta, Snapshot, grown_between
+from bench.model.counters import Delta, Snapshot, delta
 from bench.model.facts import Node
 from bench.model.lines import CounterLine
 from bench.store import Run
@@ -45,63 +42,56 @@ def begun(run: Run) -> tuple[str, ...]:
     return tuple(dict.fromkeys(mark.name for mark in run.phases if mark.state == "begin"))
 
 
-def windows(run: Run) -> tuple[tuple[CounterWindow, ...], tuple[Gap, ...]]:
-    """Every begun phase × node. A phase that was begun again is one window, from its first to its last."""
-    found: list[CounterWindow] = []
-    gaps: list[Gap] = []
-    for phase in begun(run):
-        lines = [line for line in run.counters if line.phase == phase]
-        before = [line.snapshots for line in lines if line.when == "before"]
-        after = [line.snapshots for line in lines if line.when == "after"]
-        if not before or not after:
-            which = " and ".join(name for name, rows in (("before", before), ("after", after)) if not rows)
-            gaps.append(Gap(phase, "all nodes", f"no counters were recorded {which} phase {phase}"))
-            continue
-        _pair(run, phase, before[0], after[-1], found, gaps)
-    return tuple(found), tuple(gaps)
+def of_phase(run: Run, phase: str, resumed: bool = False) -> tuple[list[CounterWindow], list[Gap]]:
+    """One phase × node, from the first reading before it to the last after it.
 
-
-def whole_run(run: Run) -> tuple[CounterWindow, ...]:
-    """Each node from the first reading to the last: what happened between two phases is in no other window.
-
-    () of a run that was resumed: nobody looked after its nodes in between.
+    ``resumed``: from the last reading before it, where the run was resumed: the part after that alone.
     """
-    return () if run.manifest.settings.resumed else _between(run, WHOLE, run.counters)[0]
+    lines = [line for line in run.counters if line.phase == phase]
+    before = [line.snapshots for line in lines if line.when == "before"]
+    after = [line.snapshots for line in lines if line.when == "after"]
+    if not before or not after:
+        which = " and ".join(name for name, rows in (("before", before), ("after", after)) if not rows)
+        return [], [Gap(phase, "all nodes", f"no counters were recorded {which} phase {phase}")]
+    return _paired(run, phase, before[-1 if resumed and run.earlier else 0], after[-1])
+
+
+def over_the_run(run: Run) -> list[CounterWindow]:
+    """Each node from the first reading to the last: what happened between two phases is in no other window."""
+    return _between(run, WHOLE, run.counters)
+
+
+def whole_run(run: Run) -> list[CounterWindow]:
+    """``over_the_run``; nothing of a run that was resumed: nobody looked after its nodes in between."""
+    return [] if run.manifest.settings.resumed else over_the_run(run)
 
 
 def quiet(run: Run) -> dict[str, CounterWindow]:
     """Node → its counters over the seconds before the first phase, in which nothing was measured."""
     lines = [line for line in run.counters if line.phase == QUIET]
-    return {window.node.name: window for window in _between(run, QUIET, lines)[0]}
+    return {window.node.name: window for window in _between(run, QUIET, lines)}
 
 
-def _between(
-    run: Run, name: str, lines: Sequence[CounterLine]
-) -> tuple[tuple[CounterWindow, ...], tuple[Gap, ...]]:
-    found: list[CounterWindow] = []
-    gaps: list[Gap] = []
-    if len(lines) > 1:
-        _pair(run, name, lines[0].snapshots, lines[-1].snapshots, found, gaps)
-    return tuple(found), tuple(gaps)
+def _between(run: Run, name: str, lines: Sequence[CounterLine]) -> list[CounterWindow]:
+    read = [line.snapshots for line in lines if line.snapshots]
+    return _paired(run, name, read[0], read[-1])[0] if len(read) > 1 else []
 
 
-def _pair(
-    run: Run,
-    phase: str,
-    before: Sequence[Snapshot],
-    after: Sequence[Snapshot],
-    found: list[CounterWindow],
-    gaps: list[Gap],
-) -> None:
+def _paired(
+    run: Run, phase: str, before: Sequence[Snapshot], after: Sequence[Snapshot]
+) -> tuple[list[CounterWindow], list[Gap]]:
     names = run.manifest.nodes
     facts = {node.name: node for node in run.nodes}
     if {len(before), len(after)} != {len(names)}:
-        told = f"counters of {len(before)} nodes before and {len(after)} after phase {phase}, of {len(names)}"
-        gaps.append(Gap(phase, "all nodes", told))
-        return
+        counts = (
+            f"counters of {len(before)} nodes before and {len(after)} after phase {phase}, of {len(names)}"
+        )
+        return [], [Gap(phase, "all nodes", counts)]
+    found, gaps = [], []
     for name, first, last in zip(names, before, after, strict=True):
-        moved = grown_between(first, last)
+        moved = delta(first, last)
         if moved.seconds is None:
             gaps.append(Gap(phase, name, f"was started anew during phase {phase}: its counters began again"))
         else:
             found.append(CounterWindow(phase, facts.get(name, Node(name)), first, last, moved))
+    return found, gaps

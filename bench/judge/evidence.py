@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from copy import copy
+from dataclasses import dataclass, field, replace
+from functools import cached_property, wraps
+from typing import Any, TypeVar
 
 from bench.model.facts import Node
 from bench.model.measurement import Rank
 from bench.model.profile import Limit, Profile, Rails
+from bench.model.verdict import Verdict
 from bench.nccl.log import Log
 from bench.store import Manifest, Run
 from bench.store.rows import Row, rows
 
-from .blame import Background
-from .blame.background import known, rail_names
-from .counter_windows import CounterWindow, Gap, begun, windows
-from .drift.tonight import Tonight, tonight
+from .counter_windows import CounterWindow, Gap, begun, of_phase
 from .equals import Comparison, comparisons
 from .gpu_of_rank import placed
 from .log_files import log_of
+from .rails_of_rank import rail_names
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,24 @@ class Evidence:
     """The one argument of whatever judges, compares, exports or draws a run.
 
     Nothing here changes once the folder is read, so each property is derived when it is first asked for, and kept.
+    ``kept``: what the functions marked as ``derived`` have returned.
     """
 
     run: Run
     profile: Profile
+    kept: dict[Callable[[Evidence], Any], Any] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def judged(self, verdicts: tuple[Verdict, ...]) -> Evidence:
+        """The same evidence with the verdicts in its run. All that was derived is kept: nothing follows from them."""
+        found = copy(self)
+        found.__dict__["run"] = replace(self.run, verdicts=verdicts, by=self.profile.name)
+        return found
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        return self.run.verdicts
 
     @property
     def manifest(self) -> Manifest:
@@ -57,6 +74,11 @@ class Evidence:
         """Every measured row, in the order of measurement."""
         return rows(self.run)
 
+    @cached_property
+    def skipped(self) -> Mapping[str, str]:
+        """Why a phase is not part of the plan, by its name."""
+        return dict(self.run.plan.skipped)
+
     def limits(self, *quantities: str) -> tuple[Limit, ...]:
         """The profile's bounds on these quantities that speak of this many nodes."""
         return tuple(
@@ -73,11 +95,7 @@ class Evidence:
         return [
             row
             for row in self.rows
-            if row.case.collective == limit.collective
-            and limit.size[0] <= row.case.size <= limit.size[1]
-            and row.ranks == len(self.ranks)
-            and row.case.algorithm == (limit.algorithm or "auto")
-            and row.case.phase != "evidence"
+            if limit.covers(row.case) and row.ranks == len(self.ranks) and row.case.phase != "evidence"
         ]
 
     @cached_property
@@ -100,19 +118,25 @@ class Evidence:
         """The phases that were begun, in order."""
         return begun(self.run)
 
-    @property
+    @cached_property
     def windows(self) -> tuple[CounterWindow, ...]:
         """The counters of every node before and after every begun phase."""
-        return self._paired[0]
-
-    @property
-    def gaps(self) -> tuple[Gap, ...]:
-        """The phases and nodes whose counters cannot be compared, and why."""
-        return self._paired[1]
+        return tuple(window for windows, _ in self._paired.values() for window in windows)
 
     @cached_property
-    def _paired(self) -> tuple[tuple[CounterWindow, ...], tuple[Gap, ...]]:
-        return windows(self.run)
+    def gaps(self) -> tuple[Gap, ...]:
+        """The phases and nodes whose counters cannot be compared, and why."""
+        return tuple(gap for _, gaps in self._paired.values() for gap in gaps)
+
+    @cached_property
+    def _paired(self) -> Mapping[str, tuple[list[CounterWindow], list[Gap]]]:
+        return {phase: of_phase(self.run, phase) for phase in self.begun}
+
+    def last_windows(self, phase: str) -> tuple[list[CounterWindow], list[Gap]]:
+        """The counters around one phase; of a run that was resumed, around the part since then."""
+        if self.run.earlier or phase not in self._paired:
+            return of_phase(self.run, phase, resumed=True)
+        return self._paired[phase]
 
     @cached_property
     def gpu_of_rank(self) -> Mapping[int, int | None]:
@@ -125,16 +149,19 @@ class Evidence:
         return rail_names(self.profile, self.ranks, self.nodes, self.gpu_of_rank)
 
     @cached_property
-    def background(self) -> Background:
-        """What the run tells about its rails besides their transfers."""
-        return known(self.run, self.rows, self.profile)
-
-    @cached_property
-    def tonight(self) -> Tonight | None:
-        """A nightly run among the nights before it; None of any other run. RunError where its history is damaged."""
-        return tonight(self.run, self.profile)
-
-    @cached_property
     def log(self) -> Log:
         """NCCL's logs of the evidence phase. A rank without a log is missing from it."""
         return log_of(self.run, "evidence")
+
+
+def derived(function: Callable[[Evidence], Result]) -> Callable[[Evidence], Result]:
+    """Keep with the evidence what a function of it alone returns, wherever that function is defined."""
+
+    @wraps(function)
+    def ask(evidence: Evidence) -> Result:
+        if function not in evidence.kept:
+            evidence.kept[function] = function(evidence)
+        found: Result = evidence.kept[function]
+        return found
+
+    return ask

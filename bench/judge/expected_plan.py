@@ -16,8 +16,8 @@ from bench.plan.names import CROSS, FIRST, GIVEN_UP, PINNED
 from bench.plan.nightly import short
 from bench.store import Manifest, Phase, Run
 
-from .blame.background import pins
 from .gpu_of_rank import foreseen
+from .rails_of_rank import pins
 
 PLANNED = ("accept", "nightly")  # commands whose plan follows from the profile
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from bench.model.collectives import COLLECTIVES, COPIES
 from bench.model.measurement import Case, Rank
-from bench.store import Run
-from bench.store.rows import Row, rows
+from bench.store.rows import Row
+
+from .evidence import Evidence
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,12 @@ class Top:
     groups: int
 
 
-def tops(run: Run) -> tuple[Top, ...]:
+def tops(evidence: Evidence) -> tuple[Top, ...]:
     """One for each series with a figure, by collective. The evidence phase is slowed by NCCL's log and left out."""
-    where = {rank.rank: rank for rank in run.manifest.ranks}
-    several = len(run.manifest.nodes) > 1
+    where = {rank.rank: rank for rank in evidence.ranks}
+    several = evidence.node_count > 1
     found: dict[str, list[Row]] = defaultdict(list)
-    for row in rows(run):
+    for row in evidence.rows:
         if row.case.phase != "evidence" and math.isfinite(row.busbw):
             found[series_of(row.case, nodes_of(row.measurement.ranks, where), several)].append(row)
     order = {name: at for at, name in enumerate((*COLLECTIVES, *COPIES))}

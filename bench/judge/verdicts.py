@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from bench.model.profile import Profile
 from bench.model.verdict import Status, Verdict, overall
 from bench.store import IMPORTED, Run
@@ -15,10 +13,11 @@ from .drift.tonight import COMPARED
 SPOKEN = (COMPARED, UNBOUNDED)
 
 
-def judge(run: Run, profile: Profile, facts_only: bool = False) -> Run:
-    """The run with its verdicts, in the order of the checks' table; ``facts_only``: those that need no measurement.
+def judge(run: Run, profile: Profile, facts_only: bool = False) -> Evidence:
+    """The evidence with its verdicts, in the order of the checks' table.
 
-    A check that breaks is an INCONCLUSIVE of its own and takes no other verdict with it.
+    ``facts_only``: of the checks that need no measurement. A check that breaks is an INCONCLUSIVE of its own and takes
+    no other verdict with it.
     """
     evidence, everyone = Evidence(run, profile), Evidence(run.whole, profile)
     _ = evidence.nodes  # damaged facts are refused before any check is asked
@@ -46,9 +45,9 @@ def judge(run: Run, profile: Profile, facts_only: bool = False) -> Run:
                 )
             )
     if left:
-        told = f"an import holds no facts of the machines: {len(left)} checks on them were left out"
-        verdicts.insert(0, Verdict("facts", "all nodes", Status.SKIP, told, evidence=tuple(left)))
-    return replace(run, verdicts=tuple(verdicts), by=profile.name)
+        text = f"an import holds no facts of the machines: {len(left)} checks on them were left out"
+        verdicts.insert(0, Verdict("facts", "all nodes", Status.SKIP, text, evidence=tuple(left)))
+    return evidence.judged(tuple(verdicts))
 
 
 def spoken(run: Run) -> tuple[str, ...]:
@@ -56,6 +55,6 @@ def spoken(run: Run) -> tuple[str, ...]:
     return tuple(each.measured for each in run.verdicts if each.check in SPOKEN)
 
 
-def status(run: Run) -> Status:
+def status(judged: Run | Evidence) -> Status:
     """FAIL beats INCONCLUSIVE beats PASS; nothing judged is INCONCLUSIVE."""
-    return overall(verdict.status for verdict in run.verdicts)
+    return overall(verdict.status for verdict in judged.verdicts)

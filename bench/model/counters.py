@@ -23,7 +23,6 @@ from .counter_table import NET as NET
 from .counter_table import PMA as PMA
 from .counter_table import TCP as TCP
 from .counter_table import counter as counter
-from .memo import once
 from .typed_json import Reading, Time
 
 _FULL = {(row.group, row.name): ((1 << row.bits) - 1,) for row in TABLE if row.bits}
@@ -139,12 +138,6 @@ def delta(before: Snapshot, after: Snapshot) -> Delta:
             rows += [_growth((subject, group, name), None, values[name]) for name in new]
     seconds = after.monotonic - before.monotonic
     return Delta(seconds if seconds >= 0 else None, tuple(rows))
-
-
-@once(1 << 12)
-def grown_between(before: Snapshot, after: Snapshot) -> Delta:
-    """As ``delta``, of snapshots that were ``read``."""
-    return delta(before, after)
 
 
 def saturated(subjects: Snapshot) -> tuple[tuple[str, str, str, int], ...]:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-from .memo import once
+from functools import cached_property
 
 # nearest first, in the words of ``nvidia-smi topo -m``
 LEVELS = ("PIX", "PXB", "PHB", "NODE", "SYS")
@@ -281,21 +280,20 @@ class Node:
     environment: Environment = field(default_factory=Environment)
     notes: tuple[str, ...] = ()
 
+    @cached_property
+    def affinity(self) -> tuple[Near, ...]:
+        """Every GPU against every HCA and every interface that has a PCI device, by their common PCI ancestor.
 
-@once(1 << 10)
-def affinity(node: Node) -> tuple[Near, ...]:
-    """Every GPU against every HCA and every interface that has a PCI device, by their common PCI ancestor.
-
-    Where the PCI tree does not tell, as in many virtual machines, ``nvidia-smi topo -m`` is believed.
-    """
-    said = {(near.gpu, near.device): near.level for near in node.topology}
-    devices = _devices(node)
-    names = dict.fromkeys((*devices, *(near.device for near in node.topology)))
-    return tuple(
-        Near(gpu.index, name, relation(gpu.pci, devices.get(name)) or said.get((gpu.index, name)))
-        for gpu in node.gpus
-        for name in names
-    )
+        Where the PCI tree does not tell, as in many virtual machines, ``nvidia-smi topo -m`` is believed.
+        """
+        said = {(near.gpu, near.device): near.level for near in self.topology}
+        devices = _devices(self)
+        names = dict.fromkeys((*devices, *(near.device for near in self.topology)))
+        return tuple(
+            Near(gpu.index, name, relation(gpu.pci, devices.get(name)) or said.get((gpu.index, name)))
+            for gpu in self.gpus
+            for name in names
+        )
 
 
 def relation(one: PciPath | None, other: PciPath | None) -> str | None:

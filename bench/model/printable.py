@@ -84,9 +84,9 @@ def _cell(value: object) -> str:
 
 
 def ranges(numbers: Iterable[int]) -> str:
-    """``0-7, 12`` of ascending numbers."""
+    """``0-7, 12``: each number once, in order."""
     spans: list[list[int]] = []
-    for number in numbers:
+    for number in sorted(set(numbers)):
         if spans and number == spans[-1][1] + 1:
             spans[-1][1] = number
         else:

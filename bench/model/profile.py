@@ -17,6 +17,7 @@ from bench.model.errors import EXIT_USAGE, RailGaugeError
 
 from .collectives import OF_ALL_RANKS, collective
 from .elements import UnknownName, element
+from .measurement import Case
 from .printable import A_NAME, is_name
 from .units import UnitError, parse_rate, parse_seconds, parse_share, parse_size
 from .verdict import Bound
@@ -72,6 +73,14 @@ class Limit:
     nodes: tuple[int, int] = (1, 1 << 30)
     size: tuple[int, int] = (0, 1 << 62)
     algorithm: str = ""
+
+    def covers(self, case: Case) -> bool:
+        """Whether it speaks of this case's collective, size and algorithm ("": as NCCL chose)."""
+        return (
+            case.collective == self.collective
+            and self.size[0] <= case.size <= self.size[1]
+            and case.algorithm == (self.algorithm or "auto")
+        )
 
 
 @dataclass(frozen=True)

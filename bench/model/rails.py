@@ -12,12 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from bench.model.facts import LEVELS, Interface, Node, Port, affinity
-from bench.model.memo import once
+from bench.model.facts import LEVELS, Interface, Node, Port
 from bench.model.profile import Rails
 from bench.model.units import show_rate
 
-NODES = 1 << 10  # of which what was found is kept: nearly every check asks about every one
 LINK_LAYER = {"infiniband": "InfiniBand", "roce": "Ethernet"}  # kind of rail → link layer in sysfs
 # what is no way to another machine, or only to containers and virtual machines of this one
 _INNER = ("lo", "docker", "veth", "virbr", "br-", "cni", "flannel", "cali", "ifb", "dummy", "tunl", "vxlan")
@@ -63,7 +61,6 @@ def named(port: Port, name: str) -> bool:
     return name in (port.hca, port.name, f"{port.hca}:{port.number}")
 
 
-@once(NODES)
 def roles(node: Node, rails: Rails) -> tuple[Role, ...]:
     """Every port of the node, or every interface where the rails are sockets, in the order of the facts."""
     if rails.kind == "socket":
@@ -79,7 +76,6 @@ def rails_of(node: Node, rails: Rails) -> tuple[Role, ...]:
     return tuple(found)
 
 
-@once(NODES)
 def nearest_rails(node: Node, rails: Rails) -> tuple[tuple[str, ...], ...]:
     """For GPU 0, 1 … the rails to which its way over PCI is shortest; () where none of its ways is known."""
     return nearest(node, [role.name for role in rails_of(node, rails)])
@@ -87,7 +83,7 @@ def nearest_rails(node: Node, rails: Rails) -> tuple[tuple[str, ...], ...]:
 
 def nearest(node: Node, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     """For GPU 0, 1 … those of ``names`` to which its way over PCI is shortest: HCAs, ports or interfaces."""
-    level = {(near.gpu, near.device): near.level for near in affinity(node)}
+    level = {(near.gpu, near.device): near.level for near in node.affinity}
     found = []
     for gpu in node.gpus:
         levels = {name: level.get((gpu.index, _device(name))) for name in names}
@@ -113,7 +109,6 @@ def in_order(names: Sequence[str], count: int) -> tuple[tuple[str, ...], ...]:
     return ((),) * count
 
 
-@once(NODES)
 def own_rails(node: Node, rails: Rails) -> tuple[tuple[str, ...], ...]:
     """The rails of GPU 0, 1 …; see ``shared_out``. Of a node without GPUs rail k stands alone in place k."""
     names = tuple(role.name for role in rails_of(node, rails))

@@ -7,30 +7,31 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from bench.judge.evidence import Evidence
 from bench.judge.verdicts import judge, status
 from bench.model.profile import Profile
 from bench.model.verdict import EXIT, Status, overall
-from bench.store import UNWRITTEN, Run, RunError, load, save_verdicts, sync
+from bench.store import UNWRITTEN, RunError, load, save_verdicts, sync
 from bench.store.sums import SUMS, record_sums
 
 from .options import Watcher
 
 
-def judge_and_save(folder: Path, profile: Profile, facts_only: bool = False) -> Run:
+def judge_and_save(folder: Path, profile: Profile, facts_only: bool = False) -> Evidence:
     """Judge a run folder and write its verdicts. ``facts_only``: run only the checks that need no measurement."""
     sync(folder)
     if not (folder / SUMS).exists():
         record_sums(folder)
-    run = judge(load(folder), profile, facts_only)
-    _save(run, profile)
-    return run
+    judged = judge(load(folder), profile, facts_only)
+    _save(judged)
+    return judged
 
 
 def finish(
     folder: Path,
     profile: Profile,
     watcher: Watcher,
-    report: Callable[[Run, Profile], None] | None,
+    report: Callable[[Evidence], None] | None,
     unwritten: str = "",
 ) -> int:
     """Judge a run folder, write verdicts and reports, show the result; the exit status.
@@ -51,7 +52,7 @@ def _finish(
     folder: Path,
     profile: Profile,
     watcher: Watcher,
-    report: Callable[[Run, Profile], None] | None,
+    report: Callable[[Evidence], None] | None,
     unwritten: str,
 ) -> int:
     try:
@@ -62,36 +63,34 @@ def _finish(
     run = load(folder)
     if unwritten:
         run = replace(run, ended=None, notes=(*run.notes, f"{UNWRITTEN}{unwritten}"))
-    run = judge(run, profile)
-    unsaved = try_to_save(run, profile)
-    watcher.finished(run)  # before the drawing, which takes seconds
+    judged = judge(run, profile)
+    unsaved = try_to_save(judged)
+    watcher.finished(judged)  # before the drawing, which takes seconds
     if report and not unsaved:
-        unsaved = _drawn(run, profile, report)
+        unsaved = _drawn(judged, report)
     if not unsaved:
-        return EXIT[status(run)]
+        return EXIT[status(judged)]
     watcher.notice("said", {"text": unsaved})
-    return EXIT[overall((status(run), Status.INCONCLUSIVE))]
+    return EXIT[overall((status(judged), Status.INCONCLUSIVE))]
 
 
-def _save(run: Run, profile: Profile) -> None:
-    own = profile.text == run.manifest.profile_text
-    save_verdicts(run.path, run.verdicts, profile.name, "" if own else profile.text)
+def _save(judged: Evidence) -> None:
+    profile, own = judged.profile, judged.profile.text == judged.manifest.profile_text
+    save_verdicts(judged.run.path, judged.verdicts, profile.name, "" if own else profile.text)
 
 
-def try_to_save(run: Run, profile: Profile, report: Callable[[Run, Profile], None] | None = None) -> str:
+def try_to_save(judged: Evidence, report: Callable[[Evidence], None] | None = None) -> str:
     """Write the verdicts of a judged run, then its report; the reason where that fails, "" where it succeeds."""
     try:
-        _save(run, profile)
+        _save(judged)
     except RunError as error:
         return f"{error}; the verdict is shown here and not saved"
-    return _drawn(run, profile, report) if report else ""
+    return _drawn(judged, report) if report else ""
 
 
-def _drawn(run: Run, profile: Profile, report: Callable[[Run, Profile], None]) -> str:
+def _drawn(judged: Evidence, report: Callable[[Evidence], None]) -> str:
     try:
-        report(run, profile)
+        report(judged)
     except RunError as error:
-        return (
-            f"{error}; the verdict is saved, its report is not: mend that, then: railgauge report {run.path}"
-        )
+        return f"{error}; the verdict is saved, its report is not: mend that, then: railgauge report {judged.run.path}"
     return ""

@@ -45,7 +45,7 @@ def _kinds(live: LiveRun, name: str) -> tuple[Maker, ...]:
 
 def _out_of_line(live: LiveRun, phase: Phase, number: int) -> Phase | None:
     """Of a nightly run: what is out of its baseline, once more."""
-    more = tonight.again(live.evidence().run, live.profile, phase.name) if number == 1 else None
+    more = tonight.rerun(live.evidence(), phase.name) if number == 1 else None
     return more and replace(more, environment=phase.environment)
 
 
@@ -63,12 +63,11 @@ def _suspects(live: LiveRun, phase: Phase, number: int) -> Phase | None:
     if number > transfers.TIMES:
         return None
     name = AGAIN if number == 1 else f"{AGAIN}-{number}"
-    seen, profile, job = live.evidence(), live.profile, live.job
-    tests = transfers.to_confirm(seen.rows, job.ranks, profile, seen.background)
+    job = live.job
     cases = [
         case
-        for at, test in enumerate(tests)
-        for case in pair_cases(name, f"test-{at}", test.pairs, profile, job.backend, test.ways)
+        for at, test in enumerate(transfers.retests(live.evidence()))
+        for case in pair_cases(name, f"test-{at}", test.pairs, live.profile, job.backend, test.ways)
     ]
     environment = own_rails(job.backend)  # some of the tests are across rails
     return _planned(
@@ -80,8 +79,7 @@ def _repeated(live: LiveRun, phase: Phase, number: int) -> Phase | None:
     """Slow transfers that nobody is blamed for, again as they were, the others beside them."""
     if number > 1:
         return None
-    seen, name = live.evidence(), REPEATED
-    slow = transfers.unexplained(seen.rows, seen.ranks, live.profile, seen.background)
+    slow, name = transfers.unexplained(live.evidence()), REPEATED
     cases = tuple(
         replace(case, phase=name, id=f"{name}/{time}/{case.id.partition('/')[2]}")
         for time in range(1, transfers.REPEATS + 1)
@@ -103,7 +101,7 @@ def _loaded_again(live: LiveRun, phase: Phase, number: int) -> Phase | None:
 def _traced(live: LiveRun, phase: Phase, number: int) -> Phase | None:
     """Slow rings of nodes halved, then suspects with other good nodes."""
     seen = live.evidence()
-    now = transfers.screened(seen.rows, seen.ranks, live.profile, seen.background)
+    now = transfers.screened(seen)
     if now.done or number > 4 * most_steps(seen.manifest.nodes):
         return None
     return _planned(live, step_phase(live.job, number + 1, now.probes))

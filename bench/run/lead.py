@@ -213,9 +213,9 @@ def _go_on(
 
 def probed(options: Options, watcher: Watcher) -> int:
     """Judge what needs no measurement, show the facts; the exit status."""
-    run = judge_and_save(options.out, options.profile, facts_only=True)
-    watcher.probed(run)
-    return EXIT[status(run)]
+    judged = judge_and_save(options.out, options.profile, facts_only=True)
+    watcher.probed(judged)
+    return EXIT[status(judged)]
 
 
 def _manifest(

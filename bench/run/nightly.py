@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from bench.judge.drift.past import Past, expect, from_json, look, record
+from bench.judge.drift.past import Past, expect, look, past_of, record
 from bench.judge.drift.run_fingerprint import cluster_name, parts
 from bench.judge.drift.series import record as made_of
+from bench.judge.evidence import Evidence
 from bench.model.profile import Profile
 from bench.plan.nightly import RESERVE, summary
 from bench.store import Run, load, save_history
@@ -30,11 +31,11 @@ def begin(folder: Path, asked: Nightly, profile: Profile) -> Past:
 
 def end(folder: Path, asked: Nightly, profile: Profile) -> Past | None:
     """Append the run to the history and say in the run folder where it went; None where it never began."""
-    run = load(folder)
-    if not run.history:
+    evidence = Evidence(load(folder), profile)
+    past = past_of(evidence.run)
+    if past is None:
         return None
-    past = from_json(run.history)
-    past = record(asked.history, past, made_of(run, profile, past.cluster, dict(past.parts)))
+    past = record(asked.history, past, made_of(evidence, past.cluster, past.parts))
     save_history(folder, past.to_json())
     return past
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.measure.loop import TimingRules
 from bench.model.errors import RailGaugeError
@@ -14,6 +14,9 @@ from bench.model.profile import Profile
 from bench.plan import AcceptOptions, Request
 from bench.store import Manifest, Phase, Plan, Run
 from bench.supervise.limits import Limits
+
+if TYPE_CHECKING:
+    from bench.judge.evidence import Evidence
 
 
 class CannotRun(RailGaugeError):
@@ -57,7 +60,7 @@ class Options:
     rules: TimingRules = field(default_factory=TimingRules)
     repetitions: int = 2
     sweeps: tuple[Request, ...] = ()
-    report: Callable[[Run, Profile], None] | None = None
+    report: Callable[[Evidence], None] | None = None
     go_on: bool = False
     meet_interface: str = ""
     strict: bool = False
@@ -81,6 +84,6 @@ class Watcher(Protocol):
 
     def notice(self, kind: str, fields: dict[str, Any]) -> None: ...
 
-    def probed(self, run: Run) -> None: ...
+    def probed(self, judged: Evidence) -> None: ...
 
-    def finished(self, run: Run) -> None: ...
+    def finished(self, judged: Evidence) -> None: ...

@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bench.judge.blame.background import pins
 from bench.judge.expected_plan import expected_phases, without_ranks
 from bench.judge.gpu_of_rank import foreseen
+from bench.judge.rails_of_rank import pins
 from bench.measure.perftest.schedule import seconds as verbs_seconds
 from bench.measure.perftest.schedule import why_left
 from bench.model.facts import Node

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 from bench.model.collectives import algbw, busbw, collective
 from bench.model.measurement import Case, Measurement
-from bench.model.memo import once
 from bench.model.stats import Summary, median, summary
 
-from . import Plan, Run
+from . import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +61,5 @@ def row_of(case: Case, measurement: Measurement) -> Row:
 
 def rows(run: Run) -> tuple[Row, ...]:
     """All rows of a run, in the order in which they were measured."""
-    return _rows(run.plan, run.measurements)
-
-
-@once()
-def _rows(plan: Plan, measurements: tuple[Measurement, ...]) -> tuple[Row, ...]:
-    cases = {case.id: case for case in plan.cases}
-    return tuple(row_of(cases[each.case], each) for each in measurements if each.case in cases)
+    cases = {case.id: case for case in run.plan.cases}
+    return tuple([row_of(cases[each.case], each) for each in run.measurements if each.case in cases])

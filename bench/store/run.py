@@ -255,14 +255,6 @@ class Run:
         return {case.id: case for case in self.plan.cases}
 
 
-def memo_key(run: Run, *others: object) -> tuple[object, ...]:
-    """The key of what is memoised for a run (see ``once``): all that was read of it, and none of its verdicts."""
-    return (*(getattr(run, name) for name in _READ), *others)
-
-
-_READ = tuple(name for name in Run.__dataclass_fields__ if name not in ("verdicts", "by"))
-
-
 def of_facts(path: Path, manifest: Manifest, *nodes: Node) -> Run:
     """A run that holds facts and nothing measured; nothing is read or written."""
     return Run(path, manifest, Plan(()), nodes, (), (), (), (), (), (), None)

@@ -13,13 +13,14 @@ from typing import Any
 
 import borrowed
 
+from bench.judge.evidence import Evidence
 from bench.launch import launch_context
 from bench.measure.loop import TimingRules
 from bench.model.profile import parse
 from bench.plan import PlanError, Request
 from bench.run.join import take_part
 from bench.run.options import CannotRun, Options
-from bench.store import Manifest, Phase, Plan, Run
+from bench.store import Manifest, Phase, Plan
 from bench.supervise.limits import Limits
 
 
@@ -40,10 +41,10 @@ class Quiet:
         if kind in ("loss", "refused"):
             print(f"{kind}: {fields}", flush=True)
 
-    def probed(self, run: Run) -> None:
+    def probed(self, judged: Evidence) -> None:
         return
 
-    def finished(self, run: Run) -> None:
+    def finished(self, judged: Evidence) -> None:
         return
 
 

@@ -12,12 +12,13 @@ from itertools import permutations, product
 import numpy as np
 from numpy.random import Generator
 
-from bench.judge.blame import Answer, BlameRules, Subject, judge, retests, transfers
+from bench.judge.blame import Answer, BlameRules, PairRate, Subject, blame, judge, retests, transfers
 from bench.judge.blame.matrix import Cross
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.profile import parse
 from bench.model.rounds import rounds
 from bench.plan import AcceptOptions, Job, acceptance, pair_cases
+from bench.plan.names import AGAIN, CROSS, FIRST
 from bench.plan.screen import REPEATS
 from bench.plan.screening import Ring, ScreenedFault, ScreeningProblem, Step, groups, step
 from bench.store.rows import Row, row_of
@@ -173,20 +174,24 @@ def as_run(random: Generator, where: Cluster, faults: Sequence[Truth], noise: No
     rows = [
         row
         for phase in phases
-        if phase.name == transfers.FIRST
+        if phase.name == FIRST
         for case in phase.cases
         for row in _rows(random, lab, case, width)
     ]
     count = 0
+
+    def seen() -> list[PairRate]:
+        return transfers.pair_rates(rows, ranks, where.rails, FIRST, AGAIN, CROSS)
+
     for again in range(1, transfers.TIMES + 1):
-        tests = transfers.to_confirm(rows, ranks, profile, where.known)
+        tests = transfers.retests_of(seen(), ranks, transfers.rules(profile), where.known, profile.rails)
         count += sum(len(look.pairs) for look in tests)
         for number, look in enumerate(tests):
             for case in pair_cases(
-                f"{transfers.AGAIN}-{again}", f"test-{number}", look.pairs, profile, "nccl", look.ways
+                f"{AGAIN}-{again}", f"test-{number}", look.pairs, profile, "nccl", look.ways
             ):
                 rows += _rows(random, lab, case, width)
-    return transfers.answer(rows, ranks, profile, where.known), count
+    return blame(seen(), transfers.rules(profile), where.known), count
 
 
 def _rows(random: Generator, lab: Lab, case: Case, width: int) -> Iterator[Row]:

@@ -27,7 +27,7 @@ def test_a_run_without_its_completion_record_could_not_tell_whatever_mpirun_says
 
 def test_a_run_that_completed_says_its_own_word_whatever_mpirun_says(tmp_path):
     runs.folder(tmp_path / "run")
-    said = judge_and_save(tmp_path / "run", runs.LOCAL)
+    said = judge_and_save(tmp_path / "run", runs.LOCAL).run
     worst = {verdict.status for verdict in said.verdicts}
     expected = next(s for s in (Status.FAIL, Status.INCONCLUSIVE, Status.PASS) if s in worst)
     assert _believe(options(tmp_path / "run"), True, False) == EXIT[expected]

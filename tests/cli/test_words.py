@@ -44,7 +44,7 @@ def unended(run):
 
 
 def test_a_report_that_cannot_be_written_does_not_unsay_the_verdict(tmp_path):
-    def draw(run, profile):
+    def draw(judged):
         raise RunError("cannot write r/report.html: No space left on device")
 
     folder, told = runs.folder(tmp_path / "r"), Told()
@@ -129,7 +129,7 @@ def test_what_does_not_apply_is_called_so():
 def test_a_width_that_cannot_be_told_is_no_share(tmp_path, width):
     case = runs.cases()[0]
     run = load(runs.folder(tmp_path / "r", runs.measured(case, width=width), [case]))
-    frame = frames(run, runs.LOCAL).rows
+    frame = frames(Evidence(run, runs.LOCAL)).rows
     (row,) = frame.to_dict("records")
     shown = [getattr(cell, "text", cell) for cell in row_cells(row, "")]
     assert "-100" not in " ".join(map(str, shown))
@@ -144,7 +144,7 @@ def test_a_name_with_a_newline_cannot_begin_a_line_of_its_own(tmp_path, capsys):
     verdict = Verdict("a.check", "n1\nPASS: 99 passed", Status.FAIL, "it\x1b[2J is slow")
     assert verdict.message == "n1\\nPASS: 99 passed: it\\x1b[2J is slow"
     run = replace(load(runs.folder(tmp_path / "r")), verdicts=(verdict,))
-    summarise(run, verbose=False, short=True, profile_name="p\nPASS: 1 passed")
+    summarise(Evidence(run, runs.LOCAL), verbose=False, short=True, profile_name="p\nPASS: 1 passed")
     lines = [line for line in capsys.readouterr().out.splitlines() if line and not line.startswith(" ")]
     assert [line.partition(":")[0] for line in lines] == ["FAIL", r"profile p\nPASS", "FAIL"]
 
@@ -170,7 +170,7 @@ def test_the_last_lines_name_the_cause_first_and_fit_eighty_columns(tmp_path, ca
         "host.acs", "a" * 100 + " n1", Status.FAIL, "is on", "off", "NVIDIA", "turn it off in the BIOS"
     )
     run = replace(load(runs.folder(tmp_path / "r")), verdicts=(long, SHARE, GREW, SLOW))
-    summarise(run, verbose=False, short=True)
+    summarise(Evidence(run, runs.LOCAL), verbose=False, short=True)
     out = capsys.readouterr().out
     blocks = out.strip().split("\n\n")
     assert blocks[0] == (
@@ -190,7 +190,8 @@ def test_the_last_lines_name_the_cause_first_and_fit_eighty_columns(tmp_path, ca
 def test_a_pass_says_what_was_judged_and_what_was_not(tmp_path, capsys):
     good = tuple(Verdict(name, "x", Status.PASS, "") for name in ("correctness", "coverage.end"))
     gone = Verdict("gpus.count", "x", Status.SKIP, "no GPU")
-    summarise(replace(load(runs.folder(tmp_path / "r")), verdicts=(*good, gone)), verbose=False, short=True)
+    run = replace(load(runs.folder(tmp_path / "r")), verdicts=(*good, gone))
+    summarise(Evidence(run, runs.LOCAL), verbose=False, short=True)
     said = " ".join(capsys.readouterr().out.split())
     assert said.startswith(
         "PASS of what profile local judges: results, coverage; not judged: speed, rails, exclusion, GPUs, PCIe, NCCL, "
@@ -206,8 +207,8 @@ def test_bare_usage_is_the_help_and_no_mistake(monkeypatch, capsys):
 
 
 def test_one_node_is_no_nodes(tmp_path):
-    run = judge(load(runs.folder(tmp_path / "r")), runs.LOCAL)
-    write(run, runs.LOCAL)
+    run = judge(load(runs.folder(tmp_path / "r")), runs.LOCAL).run
+    write(Evidence(run, runs.LOCAL))
     texts = [(run.path / name).read_text(encoding="utf-8") for name in ("report.md", "report.html")]
     assert "ranks on 1 nodes" not in texts[0] + texts[1]
     assert ", 1 node – RailGauge</title>" in texts[1]

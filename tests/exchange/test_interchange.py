@@ -100,7 +100,7 @@ def test_a_file_becomes_a_run_that_is_judged(tmp_path, name, figures, ranks, nod
     assert run.manifest.launcher == "import"
     assert not run.counters
     assert not run.facts
-    judged = judge(run, runs.LOCAL)
+    judged = judge(run, runs.LOCAL).run
     assert judged.verdicts
     assert status(judged) is (Status.INCONCLUSIVE if problem else Status.PASS)
     # perftest compares no data: what nobody can verify is not applicable
@@ -216,13 +216,13 @@ def test_results_in_place_that_nccl_tests_does_not_verify_are_not_inconclusive(t
     row += "    9.73    N/A\n"
     footer = "# Out of bounds values : 0 OK\n# Avg bus bandwidth    : 9.78\n"
     head = "\n".join(OCI.splitlines()[:2]) + "\n"
-    judged = judge(hostless(tmp_path, head + row + footer, nodes=2), runs.LOCAL)
+    judged = judge(hostless(tmp_path, head + row + footer, nodes=2), runs.LOCAL).run
     said = {verdict.status: verdict for verdict in judged.verdicts if verdict.check == "correctness"}
     assert set(said) == {Status.PASS, Status.SKIP}
     assert "1 row: nccl-tests verifies alltoall and sendrecv out of place only" in said[Status.SKIP].measured
     # -c 0 is another matter: nothing was verified that could have been
     unverified = head + row.replace("  0  ", "N/A  ") + footer
-    judged = judge(hostless(tmp_path / "c0", unverified, nodes=2, collective="alltoall"), runs.LOCAL)
+    judged = judge(hostless(tmp_path / "c0", unverified, nodes=2, collective="alltoall"), runs.LOCAL).run
     assert Status.INCONCLUSIVE in {
         verdict.status for verdict in judged.verdicts if verdict.check == "correctness"
     }
@@ -250,7 +250,7 @@ def test_who_ran_where_is_listed_given_assumed_or_unknown(tmp_path):
     unknown = hostless(tmp_path / "d")
     assert "which ranks share a node" in verdicts(unknown)[0].measured
     assert unknown.manifest.settings.layout == "unknown"
-    assert of_row(rows(unknown)[0], unknown, LAMBDA) is None
+    assert of_row(rows(unknown)[0], Evidence(unknown, LAMBDA)) is None
 
 
 @pytest.mark.parametrize(
@@ -295,9 +295,9 @@ def test_a_folder_in_use_is_refused(tmp_path):
 def test_ncclogs_inside_a_table_name_the_algorithm(tmp_path):
     line = "host:1:1 [0] NCCL INFO AllReduce: 17179869184 Bytes -> Algo RING proto SIMPLE channel{Lo..Hi}={0..15}\n"
     run = hostless(tmp_path / "log", line + "SECRET=token\n" + OCI, LAMBDA)
-    by_size = {row.case.size: of_row(row, run, LAMBDA) for row in rows(run)}
-    assert by_size[16 << 30].in_force.algorithm == "ring"
-    assert not by_size[8 << 30].in_force.known
+    by_size = {row.case.size: of_row(row, Evidence(run, LAMBDA)) for row in rows(run)}
+    assert by_size[16 << 30].used.algorithm == "ring"
+    assert not by_size[8 << 30].used.known
     assert "SECRET" not in "".join(
         p.read_text() for p in (tmp_path / "log" / "run").rglob("*") if p.is_file()
     )
@@ -305,7 +305,7 @@ def test_ncclogs_inside_a_table_name_the_algorithm(tmp_path):
 
 def test_a_forced_ring_can_be_said(tmp_path):
     run = hostless(tmp_path, profile=LAMBDA, algorithm="ring")
-    reading = of_row(rows(run)[-1], run, LAMBDA)
+    reading = of_row(rows(run)[-1], Evidence(run, LAMBDA))
     # 470 GB/s of two H100 nodes cannot be a ring's
     assert reading.conclusion.kind == "error"
 
@@ -319,7 +319,7 @@ def test_no_cut_file_crashes_or_passes_as_whole(tmp_path_factory, files, cut):
         run = load_run(import_files(made, folder / "run", LAMBDA).path)
     except ImportRefused:
         return
-    judged = judge(run, LAMBDA)
+    judged = judge(run, LAMBDA).run
     assert all("the check broke" not in verdict.measured for verdict in judged.verdicts)
 
 
@@ -491,7 +491,7 @@ def test_wrong_elements_in_a_table_fail(tmp_path):
     lines[at] = lines[at].rstrip()[:-1] + "7\n"
     text = "".join(lines).replace("Out of bounds values : 0 OK", "Out of bounds values : 1 FAILED")
     folder = import_files([write(tmp_path, "wrong.txt", text)], tmp_path / "run", runs.LOCAL)
-    judged = judge(load_run(folder.path), runs.LOCAL)
+    judged = judge(load_run(folder.path), runs.LOCAL).run
     failed = [verdict for verdict in judged.verdicts if verdict.status is Status.FAIL]
     assert [verdict.check for verdict in failed] == ["correctness"]
     assert "7 wrong elements on ranks that the table does not name" in failed[0].measured

@@ -46,7 +46,7 @@ def done(tmp_path, cases, change=lambda row: row, health=(), profile=runs.LOCAL,
     rows = [change(row) for case in cases for row in runs.measured(case)]
     folder = runs.folder(tmp_path / "job" / "run", rows, cases, where=runs.ranks(1, n), backend="nccl")
     run = replace(load(folder), health=tuple(health))
-    return job.Done(tmp_path / "job", judge(run, profile))
+    return job.Done(tmp_path / "job", judge(run, profile).run)
 
 
 COPIES = list(copies(Job(runs.LOCAL, runs.ranks(1, 1), "nccl")).cases)

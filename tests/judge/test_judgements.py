@@ -98,14 +98,14 @@ def test_a_guid_that_is_not_known_is_inconclusive():
 def test_perftest_that_was_demanded_and_not_run_is_inconclusive():
     verbs = replace(LAMBDA, verbs=replace(LAMBDA.verbs, mode="on"))
     verdict = only("rails.layers", seen(nodes(2)), verbs)
-    assert (verdict.status, verdict.measured) == (Status.INCONCLUSIVE, "perftest was not asked in this run")
+    assert (verdict.status, verdict.measured) == (Status.INCONCLUSIVE, "perftest did not run")
 
 
 # ── rings of nodes ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def screened(monkeypatch: pytest.MonkeyPatch, step: Step, name: str = "blame.screening") -> list[Verdict]:
-    monkeypatch.setattr(screening, "_screened", lambda evidence: step)
+    monkeypatch.setattr(screening, "screened", lambda evidence: step)
     evidence = seen(nodes(2), phases=["screen-1"])
     skipped = (("budget", "the run takes up to 5 min of 10 min"),)
     plan = replace(evidence.run.plan, skipped=skipped)
@@ -139,11 +139,11 @@ def test_paths_that_no_ring_went_over_are_inconclusive(monkeypatch):
 
 
 def test_a_night_with_wrong_results_or_below_its_bound_is_no_pass():
-    run = seen(nodes(2)).run
+    night = Evidence(seen(nodes(2)).run, LOCAL)
     row = cast(Any, SimpleNamespace(wrong=0, case=SimpleNamespace(collective="none")))
-    assert _status(row, 1.0, run, LOCAL) is Status.PASS
-    assert _status(cast(Any, SimpleNamespace(**{**vars(row), "wrong": 1})), 1.0, run, LOCAL) is Status.FAIL
-    assert _status(row, 0.0, run, LOCAL) is Status.INCONCLUSIVE
+    assert _status(row, 1.0, night) is Status.PASS
+    assert _status(cast(Any, SimpleNamespace(**{**vars(row), "wrong": 1})), 1.0, night) is Status.FAIL
+    assert _status(row, 0.0, night) is Status.INCONCLUSIVE
 
 
 def test_a_night_that_was_not_measured_says_what_is_wanted_and_what_to_do():

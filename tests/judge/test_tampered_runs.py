@@ -60,7 +60,7 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Run]:
 
 def judged(run: Run) -> tuple[int, list[str]]:
     """Exit status, and each finding that is no pass as one text."""
-    found = judge(run, LAMBDA)
+    found = judge(run, LAMBDA).run
     bad = [each for each in found.verdicts if each.status in (Status.FAIL, Status.INCONCLUSIVE)]
     texts = [
         f"{each.status.value} {each.check}: {each.subject}: {each.measured} {' '.join(each.evidence)}"

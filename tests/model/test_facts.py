@@ -20,7 +20,6 @@ from bench.model.facts import (
     PciLink,
     PciPath,
     Port,
-    affinity,
     relation,
 )
 from bench.model.rails import nearest, shared_out
@@ -219,7 +218,7 @@ def test_rails_may_be_named_as_ports():
 
 
 def test_affinity_holds_every_gpu_against_every_hca():
-    rows = affinity(hgx())
+    rows = hgx().affinity
     assert len(rows) == 8 * 10
     assert Near(0, "mlx5_1", "PIX") in rows
     assert Near(0, "mlx5_3", "NODE") in rows
@@ -240,7 +239,7 @@ def test_no_rail_is_made_up_where_the_way_is_unknown():
     node = Node("n", ports=(Port("mlx5_0", 1),), gpus=(Gpu(0, pci=below(0, 0)), Gpu(1)))
     assert nearest(node, ["mlx5_0"]) == ((), ())
     assert shared_out(node, []) == ((), ())
-    assert affinity(node) == ()
+    assert node.affinity == ()
 
 
 def uneven(*switches: int) -> Node:

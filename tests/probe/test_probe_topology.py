@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.model.facts import LEVELS, Gpu, Near, Node, Port, affinity
+from bench.model.facts import LEVELS, Gpu, Near, Node, Port
 from bench.model.rails import nearest, shared_out
 from bench.probe import topology
 
@@ -66,7 +66,7 @@ def test_the_rail_of_a_gpu_follows_it_where_the_pci_tree_tells_nothing():
         topology=topology.parse(TEXT),
     )
     assert shared_out(node, ("mlx5_1", "mlx5_2")) == (("mlx5_2",), ("mlx5_1",))
-    assert len(affinity(node)) == 4
+    assert len(node.affinity) == 4
 
 
 def test_without_it_the_rail_is_not_known():

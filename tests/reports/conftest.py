@@ -16,6 +16,7 @@ import made_docs
 import made_runs
 import programs
 import reports
+from bench.judge.evidence import Evidence
 from reports import theme
 
 theme.VALIDATED = True  # every chart that a test makes is held against Vega-Lite's schema
@@ -54,7 +55,7 @@ def cluster_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The reports of a faulty cluster whose names are hostile, written once."""
     folder = tmp_path_factory.mktemp("cluster")
     made = made_runs.cluster(names=["node001", made_runs.HOSTILE])
-    reports.write(replace(made.run, path=folder), made.profile)
+    reports.write(Evidence(replace(made.run, path=folder), made.profile))
     return folder
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import made_runs
 from bench.judge.drift import Night, Series
+from bench.judge.evidence import Evidence
 from bench.store.history.nights import fingerprint
 from reports import doc_pages, docs, trends
 
@@ -33,7 +34,7 @@ def nights(count: int = 60, step_at: int = 40, lost: float = 0.05) -> dict[Serie
 def pages() -> tuple[docs.Page, ...]:
     """A run of a faulty cluster with a hostile node name, and the nights of another."""
     made = made_runs.cluster(names=["node001", made_runs.HOSTILE])
-    return (*doc_pages.run_pages(made.run, made.profile), trends.cluster_page(CLUSTER, nights()))
+    return (*doc_pages.run_pages(Evidence(made.run, made.profile)), trends.cluster_page(CLUSTER, nights()))
 
 
 def folder(path: Path) -> Path:

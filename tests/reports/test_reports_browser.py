@@ -7,6 +7,7 @@ from html import unescape
 import pytest
 
 import made_runs
+from bench.judge.evidence import Evidence
 from reports.charts import CHARTS
 from reports.export import specifications
 from reports.frames import frames
@@ -65,8 +66,8 @@ def large():
     """The page of 64 nodes with 8 rails each; without the counters, which add 50 short rows and a minute."""
     made = made_runs.cluster(64)
     made = replace(made, run=replace(made.run, counters=()))
-    f = frames(made.run, made.profile)
-    return page(made.run, made.profile, f, specifications(f))
+    f = frames(Evidence(made.run, made.profile))
+    return page(Evidence(made.run, made.profile), f, specifications(f))
 
 
 def test_sixty_four_nodes_fit_in_three_megabytes(large):

@@ -15,6 +15,7 @@ import pytest
 from altair.utils.schemapi import SchemaValidationError
 
 import made_runs
+from bench.judge.evidence import Evidence
 from reports import theme
 from reports.charts import CHARTS, ranked_bars, trend
 from reports.charts.bars import RuleLine
@@ -30,7 +31,7 @@ DRAWN = [chart.name for chart in CHARTS if chart.section in ("collectives", "rai
 
 
 def specs_of(made):
-    return specifications(frames(made.run, made.profile))
+    return specifications(frames(Evidence(made.run, made.profile)))
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def test_the_same_run_gives_the_same_bytes_in_another_process_zone_and_hash_seed
     code = (
         "import hashlib, made_runs; from reports.export import specifications; from reports.frames import frames\n"
         "from reports.theme import text_of; m = made_runs.cluster(4)\n"
-        "s = specifications(frames(m.run, m.profile))\n"
+        "from bench.judge.evidence import Evidence; s = specifications(frames(Evidence(m.run, m.profile)))\n"
         "print(hashlib.sha256(''.join(text_of(x) for x in s.values()).encode()).hexdigest())"
     )
     paths = os.pathsep.join([str(HERE), str(HERE.parent.parent)])
@@ -104,7 +105,7 @@ def test_the_same_run_gives_the_same_bytes_in_another_process_zone_and_hash_seed
 
 def test_nothing_measured_draws_only_what_was_planned():
     made = made_runs.nothing_measured()
-    f, specs = frames(made.run, made.profile), specs_of(made)
+    f, specs = frames(Evidence(made.run, made.profile)), specs_of(made)
     assert "ranked-collectives" in specs
     assert all(chart.data(f).equals(f.best) for chart in CHARTS if chart.name in specs)
     picture = svg(specs["ranked-collectives"], "light")
@@ -185,7 +186,7 @@ def marks_of(chart):
 
 def _faulty():
     made = made_runs.cluster(4)
-    return frames(made.run, made.profile)
+    return frames(Evidence(made.run, made.profile))
 
 
 def test_alternative_texts_name_what_is_to_be_seen():
@@ -195,7 +196,7 @@ def test_alternative_texts_name_what_is_to_be_seen():
     assert "node002 mlx5_10/1 (-50%)" in texts["rail-matrix"]
     lossy = made_runs.gloo(lossy=True)
     ranking = next(chart for chart in CHARTS if chart.name == "ranked-collectives")
-    assert "Not measured: scatter" in ranking.about(frames(lossy.run, lossy.profile))
+    assert "Not measured: scatter" in ranking.about(frames(Evidence(lossy.run, lossy.profile)))
 
 
 def test_many_nodes_stay_inside_what_a_page_can_carry():

@@ -11,6 +11,7 @@ import pytest
 
 import made_docs
 import made_runs
+from bench.judge.evidence import Evidence
 from bench.store import RunError
 from reports import doc_pages, docs
 from reports.charts import CHARTS
@@ -21,7 +22,7 @@ FAST = docs.Form(pictures=False)
 
 
 def pages_of(made):
-    return doc_pages.run_pages(made.run, made.profile)
+    return doc_pages.run_pages(Evidence(made.run, made.profile))
 
 
 def test_names_are_stable_and_every_chart_has_all_its_files(docs_folder):
@@ -121,7 +122,7 @@ def test_inline_has_no_files_of_data_and_a_base_goes_before_their_names(tmp_path
 def test_runs_beside_each_other_are_ranked_with_the_target_they_share():
     made = made_runs.cluster()
     other = replace(made, run=replace(made.run, manifest=replace(made.run.manifest, id="another")))
-    (page,) = doc_pages.compared_pages([(made.run, made.profile), (other.run, other.profile)])
+    (page,) = doc_pages.compared_pages([Evidence(made.run, made.profile), Evidence(other.run, other.profile)])
     chart = next(chart for chart in page.charts if chart.title == "all_reduce")
     text = json.dumps(chart.spec)
     assert chart.name == "clusters-all_reduce" and "400 GB/s = 3,200 Gb/s" in text
@@ -131,7 +132,9 @@ def test_runs_beside_each_other_are_ranked_with_the_target_they_share():
 
 def test_a_run_without_a_collective_is_not_measured_in_it_and_not_0():
     cluster, gloo = made_runs.cluster(), made_runs.gloo()
-    (page,) = doc_pages.compared_pages([(cluster.run, cluster.profile), (gloo.run, gloo.profile)])
+    (page,) = doc_pages.compared_pages(
+        [Evidence(cluster.run, cluster.profile), Evidence(gloo.run, gloo.profile)]
+    )
     chart = next(chart for chart in page.charts if chart.title == "p2p_ring")
     assert "not measured" in chart.about
     # the two runs have one name, and are told apart by their folders; they have no target in common

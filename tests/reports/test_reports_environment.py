@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import made_runs
-from bench.judge.counter_windows import windows
+from bench.judge.evidence import Evidence
 from bench.model.facts import Node
 from reports.environment import differences, facts, flat, gather, node_rows
 from reports.frames import frames
@@ -61,7 +61,7 @@ def test_flat_values_are_text(value):
 
 def grown(made):
     """(node, port, counter, increase) of every row of the table."""
-    values = traffic(Shown(made.run, made.profile, frames(made.run, made.profile), {}))
+    values = traffic(Shown(Evidence(made.run, made.profile), frames(Evidence(made.run, made.profile)), {}))
     return {
         (node, port.text, counter.text, growth.key) for _, node, port, counter, growth in values["grown"].rows
     }
@@ -69,7 +69,7 @@ def grown(made):
 
 def test_an_excluded_adapter_is_marked_and_its_bytes_are_counted():
     made = made_runs.cluster()
-    rows = carried(windows(made.run)[0], made.profile)
+    rows = carried(Evidence(made.run, made.profile).windows, made.profile)
     silent = [row for row in rows if row.excluded]
     assert {row.port for row in silent} == {"mlx5_0/1"}
     assert all((row.least, row.most, row.known, row.of) == (0, 0, 2, 2) for row in silent)
@@ -85,7 +85,11 @@ def test_counters_that_are_not_of_every_node_are_left_out_and_named():
     made = made_runs.cluster()
     broken = tuple(replace(line, snapshots=line.snapshots[:1]) for line in made.run.counters)
     values = traffic(
-        Shown(replace(made.run, counters=broken), made.profile, frames(made.run, made.profile), {})
+        Shown(
+            Evidence(replace(made.run, counters=broken), made.profile),
+            frames(Evidence(made.run, made.profile)),
+            {},
+        )
     )
     assert values["ports"] is None
     assert "counters of 1 nodes" in values["gaps"][0]

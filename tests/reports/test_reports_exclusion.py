@@ -7,9 +7,11 @@ from html import unescape
 import pytest
 
 import made_runs
+from bench.judge.evidence import Evidence
+from bench.model.printable import ranges
 from bench.model.profile import Rails
 from bench.model.verdict import Status, Verdict
-from reports.exclusion import LAYERS, ranges
+from reports.exclusion import LAYERS
 from reports.frames import frames
 from reports.page import SECTIONS
 from reports.summary import Shown
@@ -20,7 +22,7 @@ CHECKS = [layer.check for layer in LAYERS]
 def shown(made, verdicts=(), profile=None):
     run = replace(made.run, verdicts=tuple(verdicts))
     profile = profile or made.profile
-    return Shown(run, profile, frames(made.run, made.profile), {})
+    return Shown(Evidence(run, profile), frames(Evidence(made.run, made.profile)), {})
 
 
 def exclusion(values):

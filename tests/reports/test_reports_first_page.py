@@ -3,6 +3,7 @@
 import pytest
 
 import made_runs
+from bench.judge.evidence import Evidence
 from bench.judge.verdicts import judge
 from bench.model.verdict import Status
 from reports.first_page import MOST, rail_map, verdict
@@ -15,8 +16,8 @@ FAIL, ERROR, PASS = Status.FAIL, Status.INCONCLUSIVE, Status.PASS
 @pytest.fixture(scope="module")
 def judged():
     made = made_runs.cluster(4)
-    run = judge(made.run, made.profile)
-    return Shown(run, made.profile, frames(run, made.profile), {})
+    run = judge(made.run, made.profile).run
+    return Shown(Evidence(run, made.profile), frames(Evidence(run, made.profile)), {})
 
 
 def test_the_first_page_names_the_faulty_port_first_by_the_checks_own_verdicts(judged):
@@ -47,7 +48,9 @@ def test_the_tiles_answer_share_exclusion_correctness_and_coverage(judged):
 
 def test_what_was_not_checked_or_not_measured_is_no_good_answer():
     def tiles_of(made):
-        values = verdict(Shown(made.run, made.profile, frames(made.run, made.profile), {}))
+        values = verdict(
+            Shown(Evidence(made.run, made.profile), frames(Evidence(made.run, made.profile)), {})
+        )
         return {tile.title: tile for tile in values["tiles"]}
 
     tiles = tiles_of(made_runs.nothing_measured())

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pandas as pd
 
 import made_runs
+from bench.judge.evidence import Evidence
 from bench.model.measurement import Extra
 from reports.charts.rails import node_rails, slowest_rail
 from reports.export import rows_csv
@@ -13,7 +14,7 @@ from reports.frames import ROW_COLUMNS, curve_frame, frames, rows_frame
 
 
 def of(made):
-    return frames(made.run, made.profile)
+    return frames(Evidence(made.run, made.profile))
 
 
 def test_unchecked_is_missing_and_not_0():

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.judge.evidence import Evidence
+
 pytest.importorskip("duckdb")
 pytest.importorskip("pyarrow")
 pytest.importorskip("ruptures")
@@ -44,12 +46,12 @@ def night(tmp_path_factory, history):
 
 @pytest.fixture(scope="module")
 def page(night):
-    write(night, runs.LOCAL)
+    write(Evidence(night, runs.LOCAL))
     return (night.path / "report.html").read_text()
 
 
 def test_what_moved_is_drawn_first_with_its_words(night):
-    first, *rest = nightly.trends_of(night, runs.LOCAL)
+    first, *rest = nightly.trends_of(Evidence(night, runs.LOCAL))
     assert first.name == MOVED
     assert len(rest) == nightly.MOST_CHARTS - 1
     assert f"over {NIGHTS + 1} nights" in first.about
@@ -57,7 +59,7 @@ def test_what_moved_is_drawn_first_with_its_words(night):
 
 
 def test_a_trend_holds_every_night_and_is_drawn(night):
-    spec = nightly.specifications(night, runs.LOCAL)[MOVED]
+    spec = nightly.specifications(Evidence(night, runs.LOCAL))[MOVED]
     rows = [row for data in spec["datasets"].values() for row in data]
     nights = [row for row in rows if "label" in row]
     assert len(nights) == NIGHTS + 1
@@ -79,21 +81,21 @@ def test_the_page_has_one_section_with_the_verdict_of_the_nights(page):
 
 
 def test_the_report_is_the_same_bytes_each_time(night, page):
-    write(load(night.path), runs.LOCAL)
+    write(Evidence(load(night.path), runs.LOCAL))
     assert (night.path / "report.html").read_text() == page
 
 
 def test_a_run_that_is_no_nightly_one_has_no_such_section(tmp_path):
-    run = judge_and_save(runs.folder(tmp_path / "run"), runs.LOCAL)
-    assert nightly.specifications(run, runs.LOCAL) == {}
-    write(run, runs.LOCAL)
+    run = judge_and_save(runs.folder(tmp_path / "run"), runs.LOCAL).run
+    assert nightly.specifications(Evidence(run, runs.LOCAL)) == {}
+    write(Evidence(run, runs.LOCAL))
     assert 'id="nightly"' not in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_a_first_night_has_no_trend_and_says_why(tmp_path):
     run = made.nightly(tmp_path / "run", tmp_path / "history")
-    assert nightly.specifications(run, runs.LOCAL) == {}
-    write(run, runs.LOCAL)
+    assert nightly.specifications(Evidence(run, runs.LOCAL)) == {}
+    write(Evidence(run, runs.LOCAL))
     text = (tmp_path / "run" / "report.html").read_text()
     assert "The first night of c1: nothing to compare with yet" in text
 
@@ -104,7 +106,7 @@ def test_files_left_out_accepted_levels_and_hostile_names_are_shown_as_text(tmp_
     start = made.FIRST + made.DAY
     accept(str(own), Acceptance("c1", start, "<b>ann</b>", start, "why </script> not"))
     run = made.nightly(tmp_path / "run", own, NIGHTS)
-    write(run, runs.LOCAL)
+    write(Evidence(run, runs.LOCAL))
     text = (tmp_path / "run" / "report.html").read_text()
     assert "1 file of the history left out: broken or foreign" in text
     assert "<script>alert(1)" not in text and "<b>ann" not in text
@@ -116,7 +118,7 @@ def test_rails_that_stand_out_are_listed_beside_their_peers(tmp_path):
         return 1.3 if case.collective == "p2p" and 5 in group else 1.0
 
     run = made.nightly(tmp_path / "run", tmp_path / "history", 0, rail, where=runs.ranks(8, 2))
-    write(run, runs.LOCAL)
+    write(Evidence(run, runs.LOCAL))
     text = (tmp_path / "run" / "report.html").read_text()
     assert "rails: 15 of 16 as fast as their peers tonight" in text
     assert "nodes: 8 of 8 as fast as their peers tonight" in text

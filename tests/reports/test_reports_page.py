@@ -9,6 +9,7 @@ import pytest
 
 import made_runs
 import reports
+from bench.judge.evidence import Evidence
 from bench.model.printable import as_markdown
 from bench.model.verdict import Status, Verdict
 from bench.store import RunError
@@ -23,9 +24,11 @@ from reports.templating import render
 
 
 def drawn(made):
-    f = frames(made.run, made.profile)
+    f = frames(Evidence(made.run, made.profile))
     specs = specifications(f)
-    return page(made.run, made.profile, f, specs), markdown(made.run, made.profile, f, tuple(specs))
+    return page(Evidence(made.run, made.profile), f, specs), markdown(
+        Evidence(made.run, made.profile), f, tuple(specs)
+    )
 
 
 def words(html):
@@ -151,12 +154,12 @@ def test_a_reading_that_was_not_measured_says_so():
 
 def test_a_row_is_read_by_each_algorithm_that_it_may_have_used():
     made = made_runs.cluster()
-    f = frames(made.run, made.profile)
+    f = frames(Evidence(made.run, made.profile))
     big = [r for r in f.measured if r.case.phase == "collectives" and r.case.collective == "all_reduce"][-1]
-    reading = network(big, made.run, made.profile)
+    reading = network(big, Evidence(made.run, made.profile))
     assert "as hierarchical" in reading and "impossible as ring" in reading and "algorithm unknown" in reading
     forced = next(r for r in f.measured if r.case.phase == "ring")
-    assert "as ring" in network(forced, made.run, made.profile)
+    assert "as ring" in network(forced, Evidence(made.run, made.profile))
 
 
 def test_the_policy_allows_the_pages_own_scripts_and_nothing_else(faulty):
@@ -210,7 +213,9 @@ def test_every_status_is_a_word_and_a_mark():
 def test_writing_twice_gives_the_same_bytes(tmp_path):
     made = made_runs.gloo(lossy=True)
     first, second = tmp_path / "a", tmp_path / "b"
-    written = [reports.write(replace(made.run, path=folder), made.profile) for folder in (first, second)]
+    written = [
+        reports.write(Evidence(replace(made.run, path=folder), made.profile)) for folder in (first, second)
+    ]
     assert [p.relative_to(first) for p in written[0]] == [p.relative_to(second) for p in written[1]]
     assert {p.name for p in written[0]} >= {
         "report.html",
@@ -234,7 +239,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "charts").write_text("in the way")
     made = made_runs.nothing_measured()
     with pytest.raises(RunError, match="cannot write .*charts"):
-        reports.write(replace(made.run, path=tmp_path), made.profile)
+        reports.write(Evidence(replace(made.run, path=tmp_path), made.profile))
 
 
 @pytest.mark.parametrize("seconds", [None, float("nan"), float("inf"), 1e300])

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 import made_runs
+from bench.judge.evidence import Evidence
 from bench.judge.verdicts import judge
 from bench.model.verdict import Status
 from bench.store.sums import evidence_digest
@@ -19,8 +20,8 @@ HOSTILE = '#read("/etc/passwd") $x$ *b* `raw` \\u{41} @ref <label> // comment \x
 
 def judged(made, path):
     path.mkdir()
-    run = judge(replace(made.run, path=path), made.profile)
-    return run, Shown(run, made.profile, frames(run, made.profile), {})
+    run = judge(replace(made.run, path=path), made.profile).run
+    return run, Shown(Evidence(run, made.profile), frames(Evidence(run, made.profile)), {})
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +32,10 @@ def faulty(tmp_path_factory):
 @pytest.mark.parametrize("paper", ["a4", "us-letter"])
 def test_a_faulty_cluster_is_at_most_three_pages_and_the_same_bytes_each_time(faulty, paper):
     run, shown = faulty
-    first = write_pdf(run, shown.profile, paper).read_bytes()
+    first = write_pdf(Evidence(run, shown.profile), paper).read_bytes()
     assert first.startswith(b"%PDF-")
     assert 1 <= len(re.findall(rb"/Type\s*/Page\b", first)) <= 3
-    assert write_pdf(run, shown.profile, paper).read_bytes() == first
+    assert write_pdf(Evidence(run, shown.profile), paper).read_bytes() == first
 
 
 def test_it_says_what_the_page_says_and_names_the_evidence(faulty):
@@ -54,12 +55,12 @@ def test_a_hostile_name_is_text(tmp_path):
     made = made_runs.cluster(names=["node001", HOSTILE])
     run, shown = judged(made, tmp_path / "run")
     save_titles(run.path, HOSTILE, HOSTILE)
-    assert write_pdf(run, shown.profile, "a4").read_bytes().startswith(b"%PDF-")
+    assert write_pdf(Evidence(run, shown.profile), "a4").read_bytes().startswith(b"%PDF-")
 
 
 @pytest.mark.parametrize("made", [made_runs.nothing_measured(), made_runs.gloo()], ids=["nothing", "gloo"])
 def test_a_run_without_rails_or_without_figures_is_printed_too(made, tmp_path):
     run, shown = judged(made, tmp_path / "run")
     assert document(shown, "0" * 64, "a4")["map"] is None
-    assert write_pdf(run, shown.profile, "a4").exists()
+    assert write_pdf(Evidence(run, shown.profile), "a4").exists()
     assert shown.run.verdicts and all(isinstance(each.status, Status) for each in run.verdicts)

@@ -5,6 +5,7 @@ import re
 import pytest
 
 import made_runs
+from bench.judge.evidence import Evidence
 from reports.charts import CHARTS
 from reports.export import specifications
 from reports.frames import frames
@@ -17,7 +18,7 @@ DRAWN = [chart.name for chart in CHARTS if chart.section in ("collectives", "rai
 @pytest.fixture(scope="module")
 def specs():
     made = made_runs.cluster()
-    return specifications(frames(made.run, made.profile))
+    return specifications(frames(Evidence(made.run, made.profile)))
 
 
 def counted_from_one(picture):

@@ -12,6 +12,7 @@ import pytest
 import vl_convert
 
 import made_runs
+from bench.judge.evidence import Evidence
 from reports import doc_pages
 from reports.charts import ranked_bars
 from reports.export import specifications
@@ -115,8 +116,11 @@ def test_0_means_not_run_and_stands_last(url):
 def test_the_same_form_ranks_collectives_nodes_rails_and_clusters_with_what_was_sold(name, labels, rule):
     made = made_runs.cluster()
     other = replace(made.run, manifest=replace(made.run.manifest, id="another"))
-    (compared,) = doc_pages.compared_pages([(made.run, made.profile), (other, made.profile)])
-    specs = {**specifications(frames(made.run, made.profile)), **{c.name: c.spec for c in compared.charts}}
+    (compared,) = doc_pages.compared_pages([Evidence(made.run, made.profile), Evidence(other, made.profile)])
+    specs = {
+        **specifications(frames(Evidence(made.run, made.profile))),
+        **{c.name: c.spec for c in compared.charts},
+    }
     spec = specs[name]
     bars, texts, line, word = spec["layer"]
     assert [layer["mark"]["type"] for layer in spec["layer"]] == ["bar", "text", "rule", "text"]

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 import runs
+from bench.judge.evidence import Evidence
 from bench.model.lines import GpuDuringCase, HealthLine, WorkerGpu
 from bench.model.measurement import Window
 from bench.plan import Request, sweep_cases
@@ -27,7 +28,7 @@ def soak(tmp_path, errors=(), changes=()):
         HealthLine("soak", 1, memory=[(0.0, 300 << 20, 40 << 20)]),
     ]
     run = load(runs.folder(tmp_path / "run", planned=[CASE]))
-    return frames(replace(run, windows=tuple(windows), health=tuple(lines)), runs.LOCAL)
+    return frames(Evidence(replace(run, windows=tuple(windows), health=tuple(lines)), runs.LOCAL))
 
 
 def test_a_window_is_a_point_and_its_slowest_block_the_band(tmp_path):
@@ -62,5 +63,5 @@ def test_the_charts_are_drawn_and_described(tmp_path):
 
 
 def test_a_run_without_a_soak_draws_none(tmp_path):
-    f = frames(load(runs.folder(tmp_path / "run")), runs.LOCAL)
+    f = frames(Evidence(load(runs.folder(tmp_path / "run")), runs.LOCAL))
     assert SOAK and not any(chart.draw(f) for chart in SOAK)

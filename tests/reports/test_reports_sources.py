@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import made_runs
+from bench.judge.evidence import Evidence
 from bench.model.printable import no_formula
 from reports.export import specifications
 from reports.frames import frames
@@ -23,7 +24,7 @@ from reports.theme import text_of
 @pytest.fixture(scope="module")
 def specs():
     made = made_runs.cluster(4)
-    return specifications(frames(made.run, made.profile))
+    return specifications(frames(Evidence(made.run, made.profile)))
 
 
 def test_data_move_into_one_file_and_rules_keep_theirs(specs):

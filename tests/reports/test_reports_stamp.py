@@ -9,6 +9,7 @@ import pytest
 
 import reports
 import runs
+from bench.judge.evidence import Evidence
 from bench.model.profile import parse
 from bench.model.verdict import Status
 from bench.run import finish
@@ -23,7 +24,8 @@ def counted(monkeypatch):
     """How often a report was drawn; drawing itself is the subject of other tests."""
     drawn = []
 
-    def write(run, profile, renderer):
+    def write(judged, renderer):
+        run = judged.run
         drawn.append(run.path)
         files = {"report.html": f"<p>{[each.message for each in run.verdicts]}", "charts/a.svg": "<svg>"}
         (run.path / "charts").mkdir(exist_ok=True)
@@ -45,7 +47,7 @@ def folder(tmp_path):
 
 def draw(path, profile=runs.LOCAL):
     seen = reports.evidence(path)
-    return reports.refresh(finish.judge_and_save(path, profile), profile, seen)
+    return reports.refresh(finish.judge_and_save(path, profile), seen)
 
 
 def test_what_would_come_out_the_same_is_not_drawn_again(folder, counted):
@@ -115,10 +117,10 @@ def test_another_profile_another_page(folder, counted):
 
 def test_other_verdicts_another_page(folder):
     run, seen = load(folder), reports.evidence(folder)
-    assert stamp.is_current(run, runs.LOCAL, seen)
-    assert not stamp.is_current(replace(run, verdicts=run.verdicts[1:]), runs.LOCAL, seen)
+    assert stamp.is_current(Evidence(run, runs.LOCAL), seen)
+    assert not stamp.is_current(Evidence(replace(run, verdicts=run.verdicts[1:]), runs.LOCAL), seen)
     first = replace(run.verdicts[0], status=Status.FAIL)
-    assert not stamp.is_current(replace(run, verdicts=(first, *run.verdicts[1:])), runs.LOCAL, seen)
+    assert not stamp.is_current(Evidence(replace(run, verdicts=(first, *run.verdicts[1:])), runs.LOCAL), seen)
 
 
 def test_other_code_another_page(folder, counted, monkeypatch, tmp_path):
@@ -169,8 +171,8 @@ def test_a_stamp_of_somebody_else_is_not_believed(folder, counted, monkeypatch, 
 
 def test_no_page_is_never_current(folder):
     run, seen = load(folder), reports.evidence(folder)
-    stamp.mark(run, runs.LOCAL, seen, ["charts/a.svg"])
-    assert not stamp.is_current(run, runs.LOCAL, seen)
+    stamp.mark(Evidence(run, runs.LOCAL), seen, ["charts/a.svg"])
+    assert not stamp.is_current(Evidence(run, runs.LOCAL), seen)
 
 
 def test_what_is_written_while_a_folder_is_read_makes_the_stamp_an_old_one(folder, counted):
@@ -178,7 +180,7 @@ def test_what_is_written_while_a_folder_is_read_makes_the_stamp_an_old_one(folde
     run = finish.judge_and_save(folder, runs.LOCAL)
     with (folder / "journal.jsonl").open("a") as file:
         file.write('{"kind": "note", "time": 1.0, "text": "late"}\n')
-    reports.write(run, runs.LOCAL, seen)
+    reports.write(run, seen)
     assert draw(folder) != []
 
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import test_readings as ring
+from bench.judge.evidence import Evidence
 from bench.judge.verdicts import judge
 from bench.judge.wire.counters import carried
 from bench.model import typed_json
@@ -18,7 +19,6 @@ from bench.run.cluster_changes import unlike as unlike_nodes
 from bench.run.healthy_rest import preflight
 from bench.run.resume import ResumeRefused, remaining, resumable, unlike
 from bench.store import FACTS, JOURNAL, NOT_TRIED, Loss, Phase, Plan, Recorder, RunError, load
-from bench.store.rows import rows
 from bench.store.standing import standing
 from made_nodes import LAMBDA, nodes, with_gpu, with_host, with_port, with_software
 from runs import LOCAL, cases, folder, measured
@@ -348,7 +348,7 @@ def test_counters_of_a_resumed_phase_are_held_against_its_second_part_alone(tmp_
         recorder.counters("ring", "after", ring.snapshots(10**14 + sent, seconds=69.0))
     run = load(run.path)
     assert run.earlier == {first.id}
-    for node in carried("ring", run, rows(run), ring.LAMBDA):
+    for node in carried("ring", Evidence(run, ring.LAMBDA)):
         assert node.ratio == pytest.approx(1.0, rel=0.01)
 
 

@@ -8,15 +8,16 @@ import pytest
 
 import runs
 from bench.judge.blame import transfers
-from bench.judge.blame.transfers import BUDGET, GIVEN_UP
+from bench.judge.evidence import Evidence
 from bench.judge.verdicts import judge
 from bench.model.measurement import Measurement
 from bench.model.profile import parse
 from bench.model.verdict import Status
 from bench.plan import AcceptOptions, Job, acceptance, fit_to_budget, step_phase
-from bench.plan.screening import most_steps
+from bench.plan.names import BUDGET, FIRST, GIVEN_UP
+from bench.plan.screening import ScreeningProblem, most_steps, step
 from bench.store import Plan, load
-from bench.store.rows import row_of, rows
+from bench.store.rows import row_of
 
 MADE = parse(
     """
@@ -72,7 +73,9 @@ def screened_run(tmp_path, slow=None, most=99, lost=()):
     done = [row for case in phases[0].cases for row in measured(case, slow) if case.id not in lost]
     for number in range(2, 2 + 4 * most_steps([rank.node for rank in WHERE])):
         cases = {case.id: case for phase in phases for case in phase.cases}
-        now = transfers.screened([row_of(cases[row.case], row) for row in done], WHERE, MADE)
+        names, rails = tuple(dict.fromkeys(rank.node for rank in WHERE)), MADE.rails.devices
+        problem = ScreeningProblem(names, rails, transfers.rules(MADE).nominal)
+        now = step(problem, transfers.ring_rates([row_of(cases[r.case], r) for r in done], WHERE, rails))
         if now.done or len(phases) == most or lost:
             break
         phases.append(step_phase(job, number, now.probes))
@@ -87,7 +90,7 @@ def screened_run(tmp_path, slow=None, most=99, lost=()):
         profile=MADE,
         plan=plan,
     )
-    return judge(load(folder), MADE)
+    return judge(load(folder), MADE).run
 
 
 def of(run, check):
@@ -155,18 +158,19 @@ def test_a_ring_of_which_one_repeat_has_no_figure_is_not_good():
 def test_both_at_once_is_blamed_by_its_one_time_when_no_direction_was_measured(tmp_path):
     where = runs.ranks(4, 2)
     phases, _ = acceptance(Job(MADE, where, "gloo", AcceptOptions(ways="both")), 0.5)
-    phase = next(phase for phase in phases if phase.name == transfers.FIRST)
+    phase = next(phase for phase in phases if phase.name == FIRST)
     done = [row for case in phase.cases for row in runs.measured(case, seconds=case.size / RATE)]
     run = load(runs.folder(tmp_path / "run", done, list(phase.cases), where, profile=MADE))
-    found = transfers.transfers(rows(run), where, MADE)
+    evidence = Evidence(run, MADE)
+    found = transfers.transfers(evidence, FIRST)
     assert {each.direction for each in found} == {"both"}
-    assert transfers.answer(rows(run), where, MADE).status is Status.PASS
+    assert transfers.answer(evidence).status is Status.PASS
 
 
 def test_all_that_a_budget_holds_is_said_to_fit(tmp_path):
     fitted = fit_to_budget(Job(MADE, WHERE, "gloo", devices=MADE.rails.devices), 3600.0, 0.5)
     plan = Plan((), skipped=tuple(fitted.left_out))
     folder = runs.folder(tmp_path / "run", [], [], WHERE, profile=MADE, plan=plan)
-    (verdict,) = of(judge(load(folder), MADE), "coverage.budget")
+    (verdict,) = of(judge(load(folder), MADE).run, "coverage.budget")
     assert verdict.status is Status.PASS
     assert "all fits" in verdict.measured

@@ -21,6 +21,7 @@ import mpi_jobs
 import programs
 from bench.cli import charts, exchange, judging
 from bench.cli.page import own_profile
+from bench.judge.evidence import Evidence
 from bench.judge.verdicts import judge
 from bench.model.printable import plain
 from bench.store import COUNTERS, FACTS, JOURNAL, LOGS, MANIFEST, load
@@ -249,10 +250,10 @@ def test_facts_that_are_hostile_throughout_break_nothing(tmp_path, capsys):
     assert judging.judge.callback(folder, None, True) in (1, 3)
     run = load(folder)
     profile = own_profile(folder)
-    judged = judge(run, profile)
-    seen = frames(judged, profile)
-    checked(page(judged, profile, seen, {}))
-    checked(plain(markdown(judged, profile, seen, ())))
+    judged = judge(run, profile).run
+    seen = frames(Evidence(judged, profile))
+    checked(page(Evidence(judged, profile), seen, {}))
+    checked(plain(markdown(Evidence(judged, profile), seen, ())))
 
 
 def test_two_runs_of_hostile_names_are_compared(hostile_run, tmp_path, capsys):

@@ -17,6 +17,7 @@ import runs
 from bench import launch
 from bench.cli.page import write_report
 from bench.judge.drift.past import from_json
+from bench.judge.evidence import Evidence
 from bench.model.profile import load as load_profile
 from bench.model.redact import HIDDEN, scrub, scrub_text, secrets, veil
 from bench.store import MANIFEST, load, write_file, write_text
@@ -181,7 +182,7 @@ def test_no_password_of_a_history_is_in_a_night(tmp_path):
     run = made_nights.nightly(tmp_path / "run", address)
     past = from_json(run.history)
     assert past.recorded.startswith(f"memory://{HIDDEN}@host/")
-    write_report(run, load_profile("local"))
+    write_report(Evidence(run, load_profile("local")))
     assert HIDDEN in (tmp_path / "run" / "report.html").read_text()
     again = made_nights.nightly(tmp_path / "again" / "run", address)
     assert "already there" in from_json(again.history).trouble

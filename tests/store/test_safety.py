@@ -188,8 +188,8 @@ class Watcher:
     def __init__(self, synced):
         self.synced, self.unsynced, self.said = synced, set(), []
 
-    def finished(self, run):
-        for path in (run.path, *run.path.rglob("*")):
+    def finished(self, judged):
+        for path in (judged.run.path, *judged.run.path.rglob("*")):
             now = path.stat()
             _, size = self.synced.get(now.st_ino, ("", -1))
             if size < 0 or (path.is_file() and size != now.st_size):

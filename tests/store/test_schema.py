@@ -9,6 +9,7 @@ import pytest
 import runs
 from bench.judge.drift import Night, Series
 from bench.judge.drift.past import Past
+from bench.judge.evidence import Evidence
 from bench.model.measurement import Mismatch
 from bench.model.typed_json import encode, to_json
 from bench.probe.fabric.ask_all import look
@@ -47,7 +48,7 @@ def whole_folder(path):
         Series("c1", "all_reduce", "8 B", "busbw"): (Night("r1", 1.0, float("nan"), (("driver", "550"),)),)
     }
     save_history(folder, Past("c1", (("driver", "560"),), nights).to_json())
-    stamp.mark(load(folder), runs.LOCAL, "digest", ["manifest.json"])
+    stamp.mark(Evidence(load(folder), runs.LOCAL), "digest", ["manifest.json"])
     return folder
 
 

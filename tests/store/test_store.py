@@ -54,7 +54,7 @@ def test_a_journal_cut_at_any_byte_is_read_and_never_passes_unless_whole(tmp_pat
     whole = (path / JOURNAL).read_bytes()
     for cut in range(len(whole)):
         (path / JOURNAL).write_bytes(whole[:cut])
-        run = judge(load(path), runs.LOCAL)
+        run = judge(load(path), runs.LOCAL).run
         complete = whole[:cut].count(b"\n") + (cut + 1 == len(whole))
         assert len(run.measurements) + (run.ended is not None) >= complete
         if cut < len(whole) - 1:

@@ -63,7 +63,7 @@ def recorded(tmp_path) -> Path:
 
 
 def own(run):
-    return judge(run, parse(run.manifest.profile_text, "the run's own profile"))
+    return judge(run, parse(run.manifest.profile_text, "the run's own profile")).run
 
 
 @contextmanager

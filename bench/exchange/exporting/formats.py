@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bench.exchange.exporting.nccl_tests import csv_text, lines_of, table
-from bench.judge.wire import in_force, of_row
+from bench.judge.evidence import Evidence
+from bench.judge.wire import algorithm_used, of_row
 from bench.model.profile import parse
 from bench.store import Run
 from bench.store.rows import Row, rows
@@ -61,29 +62,29 @@ def _tables(phase: str, measured: Sequence[Row], run: Run) -> list[str]:
     return found
 
 
-def _prometheus(run: Run) -> str:
-    return prometheus(run, parse(run.manifest.profile_text, "the run's own profile"))
+def _evidence(run: Run) -> Evidence:
+    return Evidence(run, parse(run.manifest.profile_text, "the run's own profile"))
 
 
 def _csv(run: Run) -> str:
     """Every row, and what it means on the rails of a node; empty where the job crosses none, or none are known."""
-    profile = parse(run.manifest.profile_text, "the run's own profile")
+    evidence = _evidence(run)
 
     def wire(row: Row) -> Sequence[object]:
-        found = of_row(row, run, profile)
-        protocol = in_force(row.case, run).protocol
+        found = of_row(row, evidence)
+        protocol = algorithm_used(row.case, evidence).protocol
         if found is None or found.fabric.nodes < 2:
             return ("", None, None, None, None, None, protocol)
-        return (found.in_force.algorithm, *found.wire, *found.share, found.ceiling, protocol)
+        return (found.used.algorithm, *found.wire, *found.share, found.ceiling, protocol)
 
-    return csv_text(rows(run), WIRE_COLUMNS, wire)
+    return csv_text(evidence.rows, WIRE_COLUMNS, wire)
 
 
 FORMATS: dict[str, Callable[[Run], str]] = {
     "nccl-tests": _nccl_tests,
     "csv": _csv,
     "junit": junit,
-    "prometheus": _prometheus,
+    "prometheus": lambda run: prometheus(_evidence(run)),
     "grafana": lambda _: grafana(),
-    "github": github,
+    "github": lambda run: github(_evidence(run)),
 }

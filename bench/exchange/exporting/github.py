@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from bench.judge.evidence import Evidence
 from bench.judge.peaks import tops
 from bench.judge.problems import Problems, problems_of
 from bench.judge.verdicts import status
@@ -19,9 +20,9 @@ MOST = 20  # problems by their sentences
 LONGEST = 2000  # characters of one cell: a message may carry a log's line
 
 
-def github(run: Run, cap: int = CAP) -> str:
+def github(judged: Evidence, cap: int = CAP) -> str:
     """The verdict of a run as GitHub's Markdown, at most ``cap`` bytes; what does not fit is counted."""
-    found = problems_of(run)
+    run, found = judged.run, problems_of(judged.run)
     parts = [_head(run)]
     room = cap - len(parts[0].encode()) - 200
     summary = _problems(found)
@@ -31,7 +32,7 @@ def github(run: Run, cap: int = CAP) -> str:
     for name, verdicts, folded in _groups(run, found):
         part, room = _table(name, verdicts, folded, room, found)
         parts.append(part)
-    best = _best(run)
+    best = _best(judged)
     if len(best.encode()) <= room:
         parts.append(best)
     return "\n".join(part for part in parts if part)
@@ -105,11 +106,11 @@ def _line(verdict: Verdict, next_step: str) -> str:
     return f"| {' | '.join(as_markdown(cell, LONGEST) for cell in cells)} |\n"
 
 
-def _best(run: Run) -> str:
+def _best(judged: Evidence) -> str:
     lines = [
         f"| {as_markdown(top.series)} | {show_rate(top.row.busbw)} | {show_rate(top.row.busbw, 'Gb/s')} "
         f"| {show_size(top.row.case.size)} |\n"
-        for top in tops(run)
+        for top in tops(judged)
     ]
     if not lines:
         return ""

@@ -15,24 +15,22 @@ from bench.judge.drift import Label
 from bench.judge.drift.run_fingerprint import cluster_name
 from bench.judge.drift.series import RERUN, Fleet, fleets
 from bench.judge.drift.tonight import Tonight, tonight
+from bench.judge.evidence import Evidence
 from bench.judge.verdicts import status
 from bench.judge.wire import of_target
 from bench.model.collectives import collective
-from bench.model.profile import Profile
 from bench.model.units import show_size
 from bench.model.verdict import Status
-from bench.store import Run
-from bench.store.rows import Row, rows
+from bench.store.rows import Row
 
 Sample = tuple[tuple[str, ...], float]
 
 
 @dataclass(frozen=True)
-class Seen:
+class MeteredRun:
     """A judged run as the metrics see it; ``night`` of a nightly run alone."""
 
-    run: Run
-    profile: Profile
+    judged: Evidence
     cluster: str
     rows: tuple[Row, ...]
     fleets: Mapping[str, Fleet]
@@ -46,26 +44,26 @@ class Metric:
     name: str
     about: str
     labels: tuple[str, ...]
-    samples: Callable[[Seen], Iterable[Sample]]
+    samples: Callable[[MeteredRun], Iterable[Sample]]
 
 
-def seen(run: Run, profile: Profile) -> Seen:
+def metered(judged: Evidence) -> MeteredRun:
     """A run made ready for METRICS."""
-    night = tonight(run, profile)
-    cluster = night.past.cluster if night else cluster_name("", run.manifest)
-    everyone = len(run.manifest.ranks)
+    night = tonight(judged)
+    cluster = night.past.cluster if night else cluster_name("", judged.manifest)
+    everyone = len(judged.ranks)
     whole = tuple(
         row
-        for row in rows(run)
+        for row in judged.rows
         if row.ranks == everyone
         and row.case.phase != "evidence"
         and not row.case.phase.startswith(RERUN)
         and row.case.placement == collective(row.case.collective).placements[0]
     )
-    return Seen(run, profile, cluster, whole, {fleet.name: fleet for fleet in fleets(run, profile)}, night)
+    return MeteredRun(judged, cluster, whole, {fleet.name: fleet for fleet in fleets(judged)}, night)
 
 
-def samples(metric: Metric, of: Seen) -> list[Sample]:
+def samples(metric: Metric, of: MeteredRun) -> list[Sample]:
     """The samples of a metric, ``cluster`` first, without those that are no number."""
     found: dict[tuple[str, ...], float] = {}
     for labels, value in metric.samples(of):
@@ -79,25 +77,25 @@ def _one(value: float | None) -> Iterable[Sample]:
     return [] if value is None else [((), float(value))]
 
 
-def _info(of: Seen) -> Iterable[Sample]:
-    manifest = of.run.manifest
+def _info(of: MeteredRun) -> Iterable[Sample]:
+    manifest = of.judged.manifest
     version = manifest.versions.get("railgauge", "unknown")
-    yield (of.run.profile_name, manifest.backend, manifest.launcher, version), 1.0
+    yield (of.judged.run.profile_name, manifest.backend, manifest.launcher, version), 1.0
 
 
-def _status(of: Seen) -> Iterable[Sample]:
-    now = status(of.run)
+def _status(of: MeteredRun) -> Iterable[Sample]:
+    now = status(of.judged)
     return (((each.value,), float(each is now)) for each in Status if each is not Status.SKIP)
 
 
-def _verdicts(of: Seen) -> Iterable[Sample]:
-    count = Counter((verdict.check, verdict.status) for verdict in of.run.verdicts)
+def _verdicts(of: MeteredRun) -> Iterable[Sample]:
+    count = Counter((verdict.check, verdict.status) for verdict in of.judged.verdicts)
     checks = sorted({check for check, _ in count})
     return (((check, each.value), float(count[check, each])) for check in checks for each in Status)
 
 
-def _of_rows(figure: Callable[[Row], float], better: int) -> Callable[[Seen], Iterable[Sample]]:
-    def found(of: Seen) -> Iterable[Sample]:
+def _of_rows(figure: Callable[[Row], float], better: int) -> Callable[[MeteredRun], Iterable[Sample]]:
+    def found(of: MeteredRun) -> Iterable[Sample]:
         # the worst first: of several rows of one size it is the one that stands
         for row in sorted(of.rows, key=lambda row: better * figure(row)):
             case = row.case
@@ -106,20 +104,20 @@ def _of_rows(figure: Callable[[Row], float], better: int) -> Callable[[Seen], It
     return found
 
 
-def _wrong(of: Seen) -> Iterable[Sample]:
+def _wrong(of: MeteredRun) -> Iterable[Sample]:
     counted: dict[str, int] = {}
-    for row in rows(of.run):
+    for row in of.judged.rows:
         if row.wrong is not None:
             counted[row.case.collective] = counted.get(row.case.collective, 0) + row.wrong
     return (((name,), float(count)) for name, count in counted.items())
 
 
-def _target(of: Seen) -> Iterable[Sample]:
-    found = of_target(of.run, rows(of.run), of.profile)
+def _target(of: MeteredRun) -> Iterable[Sample]:
+    found = of_target(of.judged)
     return (((reading.kind,), reading.share) for reading in found.readings)
 
 
-def _members(of: Seen, fleet: str, labels: int) -> Iterable[Sample]:
+def _members(of: MeteredRun, fleet: str, labels: int) -> Iterable[Sample]:
     """The members of a fleet that have a figure. A name holds so many ``labels``: ``n1``, or ``n1 mlx5_3``."""
     members = of.fleets[fleet].values if fleet in of.fleets else {}
     return (
@@ -127,13 +125,13 @@ def _members(of: Seen, fleet: str, labels: int) -> Iterable[Sample]:
     )
 
 
-def _labels(of: Seen) -> Iterable[Sample]:
+def _labels(of: MeteredRun) -> Iterable[Sample]:
     if of.night:
         count = Counter(finding.label for finding in of.night.findings)
         yield from (((label.value,), float(count[label])) for label in Label)
 
 
-def _changes(of: Seen) -> Iterable[Sample]:
+def _changes(of: MeteredRun) -> Iterable[Sample]:
     for finding in of.night.findings if of.night else ():
         if finding.first is not None:
             series = finding.series
@@ -145,14 +143,14 @@ METRICS = (
     Metric("railgauge_run_info", "What ran, as labels; always 1.", ("profile", "backend", "launcher", "version"),
            _info),
     Metric("railgauge_run_start_timestamp_seconds", "Start of the run, seconds since 1970.", (),
-           lambda of: _one(of.run.manifest.started)),
+           lambda of: _one(of.judged.manifest.started)),
     Metric("railgauge_run_completion_timestamp_seconds",
            "End of the run, seconds since 1970; absent when the run did not complete.", (),
-           lambda of: _one(of.run.ended)),
-    Metric("railgauge_run_duration_seconds", "Duration of the run.", (), lambda of: _one(of.run.lasted)),
-    Metric("railgauge_run_nodes", "Nodes that took part.", (), lambda of: _one(len(of.run.manifest.nodes))),
+           lambda of: _one(of.judged.run.ended)),
+    Metric("railgauge_run_duration_seconds", "Duration of the run.", (), lambda of: _one(of.judged.run.lasted)),
+    Metric("railgauge_run_nodes", "Nodes that took part.", (), lambda of: _one(len(of.judged.manifest.nodes))),
     Metric("railgauge_run_ranks", "Ranks that took part, one a GPU.", (),
-           lambda of: _one(len(of.run.manifest.ranks))),
+           lambda of: _one(len(of.judged.manifest.ranks))),
     Metric("railgauge_run_status", "1 for the verdict of the run: pass, fail or error (inconclusive).", ("status",),
            _status),
     Metric("railgauge_check_verdicts", "Verdicts of each check by status.", ("check", "status"), _verdicts),

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from bench.model.profile import Profile
-from bench.store import Run
+from bench.judge.evidence import Evidence
 from bench.store.history.folder import library
 
-from .metrics import METRICS, samples, seen
+from .metrics import METRICS, metered, samples
 
 
-def prometheus(run: Run, profile: Profile) -> str:
+def prometheus(judged: Evidence) -> str:
     """Every metric of METRICS that the run has samples of, in Prometheus' text format 0.0.4.
 
     Raises MissingLibrary without ``prometheus_client``.
     """
     client, core = library("prometheus_client"), library("prometheus_client.core")
-    of = seen(run, profile)
+    of = metered(judged)
     families = []
     for metric in METRICS:
         family = core.GaugeMetricFamily(metric.name, metric.about, labels=("cluster", *metric.labels))

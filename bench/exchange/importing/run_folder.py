@@ -21,7 +21,7 @@ from bench.exchange.importing import convert, perftest
 from bench.exchange.importing.detect import read
 from bench.exchange.importing.nouns import ImportedRun, ImportRefused
 from bench.exchange.importing.reconcile import Hints
-from bench.judge.wire.algorithm import OURS, SIGN
+from bench.judge.wire.algorithm import MARK, OURS
 from bench.judge.wire.fabric_of import NO_LAYOUT
 from bench.measure.perftest.output import UNITS, LinkRun
 from bench.model.measurement import Case, Measurement, Rank
@@ -145,7 +145,7 @@ def _take(file: Path, wanted: Wanted, found: _Found) -> None:
     """Add one file; what cannot be used of it is a problem, for the rest may be good."""
     text = _text(file)
     seen = read(text, Hints(file.name, wanted.collective, wanted.ranks), wanted.unit)
-    found.tuning += [line for line in text.splitlines() if SIGN in line]
+    found.tuning += [line for line in text.splitlines() if MARK in line]
     for table in seen.nccl:
         if _taken(file.name, table, found, partial(convert.measured, table, algorithm=wanted.algorithm)):
             found.runs.append(table)

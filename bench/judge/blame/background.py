@@ -1,4 +1,4 @@
-"""What a run folder tells besides its transfers: leaves, signs on ports, GPUs inside their nodes.
+"""What a run folder tells besides its transfers: leaves, symptoms of ports, GPUs inside their nodes.
 
 All of it is optional. What cannot be read adds nothing: it explains a slow transfer, it does not excuse one.
 """
@@ -10,26 +10,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 
+from bench.judge.counter_windows import CounterWindow, over_the_run
+from bench.judge.evidence import Evidence, derived
 from bench.judge.fabric.links import wanted_of
-from bench.judge.gpu_of_rank import placed
-from bench.model.counters import NET, PMA, Growth, How, grown_between
+from bench.model.counters import NET, PMA, Growth, How
 from bench.model.facts import Node
-from bench.model.lines import CounterLine
 from bench.model.measurement import Rank
-from bench.model.profile import Profile, Rails
-from bench.model.rails import (
-    DeviceUse,
-    Role,
-    by_port,
-    in_order,
-    joined,
-    members,
-    missing,
-    own_rails,
-    rails_of,
-    roles,
-    unique_rail_names,
-)
+from bench.model.profile import Rails
+from bench.model.rails import DeviceUse, Role, joined, members, missing, roles
 from bench.model.units import show_rate
 from bench.plan.names import INSIDE
 from bench.probe.fabric.ask_all import from_json, seen
@@ -53,89 +41,16 @@ LOCAL = {
 }
 
 
-def rail_names(
-    profile: Profile,
-    ranks: Sequence[Rank],
-    nodes: Sequence[Node] = (),
-    gpus: Mapping[int, int | None] | None = None,
-) -> tuple[str, ...]:
-    """What the rails of each local rank are called: ``mlx5_3/1``, ``mlx5_0/1+mlx5_1/1`` where its GPU has two,
-    ``rail 0`` … where that cannot be determined. See ``own_by_rank``.
-    """
-    return unique_rail_names(own_by_rank(profile, ranks, nodes, gpus))
-
-
-def own_by_rank(
-    profile: Profile,
-    ranks: Sequence[Rank],
-    nodes: Sequence[Node] = (),
-    gpus: Mapping[int, int | None] | None = None,
-) -> tuple[tuple[str, ...], ...]:
-    """The rails of each local rank: as more than half of the nodes that can tell have them, by the way over PCI.
-
-    ``gpus``: place of each rank's GPU in the facts of its node; its local rank where that is not given. Without facts
-    the profile's devices are shared out in order; () where nothing tells.
-    """
-    count = 1 + max((rank.local_rank for rank in ranks), default=0)
-    rails = profile.rails
-    if not any(rails_of(node, rails) for node in nodes):
-        shared = in_order(rails.devices, profile.gpus) if profile.gpus and by_port(rails) else ()
-        own = shared or tuple((device,) for device in rails.devices)
-        return (*own[:count], *((),) * (count - len(own)))
-    places = gpus or {}
-    facts = {node.name: node for node in nodes}
-    votes: list[Counter[tuple[str, ...]]] = [Counter() for _ in range(count)]
-    for rank in ranks:
-        node = facts.get(rank.node)
-        if node is None:
-            continue
-        # gloo takes interfaces in turn, whatever GPUs there are
-        in_turn = not node.gpus or (rank.device == "cpu" and not by_port(rails))
-        own = tuple((role.name,) for role in rails_of(node, rails)) if in_turn else own_rails(node, rails)
-        at = rank.local_rank if in_turn else places.get(rank.rank, rank.local_rank)
-        if at is not None and at < len(own) and own[at]:
-            votes[rank.local_rank][own[at]] += 1
-    chosen = [vote.most_common(1)[0] if vote else ((), 0) for vote in votes]
-    return tuple(
-        own if 2 * most > sum(vote.values()) else () for vote, (own, most) in zip(votes, chosen, strict=True)
-    )
-
-
-def pins(
-    profile: Profile,
-    ranks: Sequence[Rank],
-    nodes: Sequence[Node],
-    gpus: Mapping[int, int | None] | None = None,
-) -> dict[str, int]:
-    """Every rail that can be measured alone → the local rank whose GPU is next to it, in the order of the local ranks.
-
-    Rails that no rank is next to are dealt out in turn. Empty where the nodes do not call them alike.
-    """
-    own = own_by_rank(profile, ranks, nodes, gpus)
-    found = {rail: at for at, rails in reversed(list(enumerate(own))) for rail in reversed(rails)}
-    found = dict(reversed(found.items()))
-    alike = Counter(tuple(role.name for role in rails_of(node, profile.rails)) for node in nodes)
-    names, most = alike.most_common(1)[0] if alike else ((), 0)
-    if 2 * most <= len(nodes):
-        return {}
-    return found | {name: at % len(own) for at, name in enumerate(names) if name not in found}
-
-
-def names_in(run: Run, profile: Profile) -> tuple[str, ...]:
-    """What the rails of each local rank of a run are called."""
-    return rail_names(profile, run.manifest.ranks, run.nodes, placed(run))
-
-
-def known(run: Run, rows: Sequence[Row], profile: Profile) -> Background:
+@derived
+def background(evidence: Evidence) -> Background:
     """The whole cluster, so that what was not measured is seen to be missing, and all that speaks of it."""
-    nodes, gpus = run.nodes, placed(run)
-    names = rail_names(profile, run.manifest.ranks, nodes, gpus)
+    nodes, names = evidence.nodes, evidence.rail_names
     return Background(
-        nodes=run.manifest.nodes,
+        nodes=evidence.manifest.nodes,
         rails=names,
-        leaves=leaves(nodes, names, fabric_of(run)),
-        signs=tuple(signs(nodes, profile.rails, names, run.counters)),
-        inside=tuple(inside(rows, run.manifest.ranks, names, gpus)),
+        leaves=leaves(nodes, names, fabric_of(evidence.run)),
+        symptoms=tuple(symptoms(nodes, evidence.rails, names, over_the_run(evidence.run))),
+        inside=tuple(inside(evidence.rows, evidence.ranks, names, evidence.gpu_of_rank)),
     )
 
 
@@ -167,8 +82,8 @@ def leaves(nodes: Iterable[Node], names: Sequence[str], fabric: Subnet | None) -
     return found
 
 
-def signs(
-    nodes: Sequence[Node], rails: Rails, names: Sequence[str], counters: Sequence[CounterLine]
+def symptoms(
+    nodes: Sequence[Node], rails: Rails, names: Sequence[str], windows: Iterable[CounterWindow]
 ) -> Iterator[Symptom]:
     """Links that are down, gone, slower or set otherwise than the same rail elsewhere; errors that grew."""
     of = {rail: [name for name in names if rail in members(name)] for name in names for rail in members(name)}
@@ -184,7 +99,7 @@ def signs(
         others = [other for (_, own), other in wanted.items() if own == rail]
         for text in _odd(role, others):
             yield from (Symptom(where, name, _of(rail, name, text)) for name in of[rail])
-    for where, rail, text in _grown(nodes, set(wanted), counters):
+    for where, rail, text in _grown(set(wanted), windows):
         yield from (Symptom(where, name, _of(rail, name, text)) for name in of[rail])
 
 
@@ -225,18 +140,13 @@ def _most(values: Iterable[float | None]) -> float | None:
     return value if count * 2 > sum(counts.values()) else None
 
 
-def _grown(
-    nodes: Sequence[Node], wanted: set[tuple[str, str]], counters: Sequence[CounterLine]
-) -> Iterator[tuple[str, str, str]]:
-    """Errors of a rail's own link from the first snapshot of the run to the last: node, rail, words."""
-    shots = [line.snapshots for line in counters if line.snapshots]
-    if len(shots) < 2:
-        return
-    for node, before, after in zip(nodes, shots[0], shots[-1], strict=False):
-        for row in grown_between(before, after).rows:
-            if (node.name, row.subject) in wanted and _is_local(row) and row.growth:
+def _grown(wanted: set[tuple[str, str]], windows: Iterable[CounterWindow]) -> Iterator[tuple[str, str, str]]:
+    """Errors of a rail's own link over the run: node, rail, words."""
+    for window in windows:
+        for row in window.moved.rows:
+            if (window.node.name, row.subject) in wanted and _is_local(row) and row.growth:
                 least = "at least " if row.how is How.SATURATED else ""
-                yield node.name, row.subject, f"{row.counter} grew by {least}{row.growth}"
+                yield window.node.name, row.subject, f"{row.counter} grew by {least}{row.growth}"
 
 
 def _is_local(row: Growth) -> bool:
@@ -247,11 +157,11 @@ def inside(
     rows: Sequence[Row],
     ranks: Sequence[Rank],
     names: Sequence[str],
-    gpus: Mapping[int, int | None] | None = None,
+    gpus: Mapping[int, int | None],
 ) -> Iterator[Inside]:
     """What each GPU reached with the best of its neighbours: a bad neighbour speaks against nobody else.
 
-    ``gpus``: the place of each rank's GPU in its node, where that is not its local rank.
+    ``gpus``: the place of each rank's GPU in its node, where that is known; else it is called by its local rank.
     """
     where = {rank.rank: rank for rank in ranks}
     seen_: dict[int, list[float]] = {}
@@ -264,5 +174,5 @@ def inside(
     for number, rates in seen_.items():
         rank, told = where[number], [rate for rate in rates if math.isfinite(rate)]
         best = median(sorted(told)[-2:]) if told else math.nan
-        gpu = (gpus or {}).get(number)
+        gpu = gpus.get(number)
         yield Inside(rank.node, names[rank.local_rank], str(rank.local_rank if gpu is None else gpu), best)

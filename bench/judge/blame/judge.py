@@ -84,7 +84,7 @@ def _needed(m: Matrix, found: _Faults, known: Background) -> int:
     return confirm.needed(m, found.scale.reference, found.scale.smallest, wide)
 
 
-def through(
+def explained_by(
     blames: Iterable[Blame], rows: Iterable[PairRate], known: Background | None = None
 ) -> Callable[[PairRate], bool]:
     """Whether a transfer goes through somebody of ``blames``, or whom they cannot be distinguished from; one of both
@@ -214,7 +214,7 @@ def _named(
         if held is False:
             gone.append(fault.subject)
             continue
-        clear = _by_signs(_across(_by_gpu(fault, rules, known), m, found.scale), known)
+        clear = _by_symptoms(_across(_by_gpu(fault, rules, known), m, found.scale), known)
         kept.append(_blame(clear, lossy, held is True, m, found, everyone, rules, known))
     kept += _inside(rules, known, kept)
     before = replace(m, again=np.full_like(m.again, np.nan), times=np.zeros_like(m.times))
@@ -286,10 +286,12 @@ def _slow_across(port: Subject, ends: set[tuple[str, str]], m: Matrix, measure: 
     return seen
 
 
-def _by_signs(fault: Fault, known: Background) -> Fault:
-    """Rivals told apart by a sign on one of them alone."""
+def _by_symptoms(fault: Fault, known: Background) -> Fault:
+    """Rivals told apart by a symptom of one of them alone."""
     marked = [
-        s for s in (fault.subject, *fault.rivals) if s.kind in ("port", "node") and wording.signs_of(s, known)
+        s
+        for s in (fault.subject, *fault.rivals)
+        if s.kind in ("port", "node") and wording.symptoms_of(s, known)
     ]
     return Fault(marked[0], fault.lost) if fault.rivals and len(marked) == 1 else fault
 

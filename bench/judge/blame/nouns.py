@@ -42,7 +42,7 @@ class PairRate:
 class Symptom:
     """Something else that speaks against one end: a link down or too slow, an error counter that rose.
 
-    Only what belongs to this very port is a sign. Retransmissions are not: they are counted at the
+    Only what belongs to this very port is a symptom. Retransmissions are not: they are counted at the
     sender wherever the loss is, so they go into ``PairRate.retransmits``.
     """
 
@@ -82,12 +82,12 @@ class BlameRules:
 
 @dataclass(frozen=True)
 class Background:
-    """What is known besides the transfers: the whole cluster, leaves by (node, rail), signs, NVLink runs."""
+    """What is known besides the transfers: the whole cluster, leaves by (node, rail), symptoms, NVLink runs."""
 
     nodes: tuple[str, ...] = ()
     rails: tuple[str, ...] = ()
     leaves: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    signs: tuple[Symptom, ...] = ()
+    symptoms: tuple[Symptom, ...] = ()
     inside: tuple[Inside, ...] = ()
 
 

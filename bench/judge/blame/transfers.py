@@ -8,73 +8,51 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import median
 
+from bench.judge.evidence import Evidence, derived
 from bench.model.measurement import Case, Rank
-from bench.model.memo import once
-from bench.model.profile import Profile
+from bench.model.profile import Profile, Rails
 from bench.model.rails import can_cross
 from bench.model.rounds import pack
-from bench.plan.names import AGAIN as AGAIN
-from bench.plan.names import BUDGET as BUDGET
-from bench.plan.names import CROSS as CROSS
-from bench.plan.names import FIRST as FIRST
-from bench.plan.names import GIVEN_UP as GIVEN_UP
-from bench.plan.names import INSIDE as INSIDE
-from bench.plan.names import PINNED as PINNED
-from bench.plan.names import REPEATED as REPEATED
-from bench.plan.names import SCREEN as SCREEN
-from bench.plan.names import STEADY
+from bench.plan.names import AGAIN, CROSS, FIRST, SCREEN
 from bench.plan.screening import Ring, ScreeningProblem, Step, step
 from bench.store.rows import Row
 
-from . import Background, BlameRules, PairRate, Test, blame, confirmations, through
-from .background import rail_names as rail_names
+from . import Background, BlameRules, PairRate, Test, blame, confirmations, explained_by
+from .background import background
 from .nouns import Answer
 
-TIMES = 3  # at most so often are suspects looked at again
-SURE = 3  # tries of a pair that nothing gets through between: there is no noise in nothing
-REPEATS = 4  # times that a transfer is measured again as it was; the middle of all five is judged
+TIMES = 3  # at most so often are suspects measured again
+RETRIES_DEAD_PAIR = 3  # a pair that transfers nothing has no noise to average out
+REPEATS = 4  # times that a transfer is measured again as it was; the median of all five is judged
 MOST_REPEATED = 6  # cases that are: where more are slow and nobody is to blame, it was no passing disturbance
-LOOKS = (
-    AGAIN,
-    CROSS,
-    PINNED,
-    SCREEN,
-    INSIDE,
-    REPEATED,
-    STEADY,
-)  # phases in which not all rails of a node are loaded alike
 
 
-def transfers(
-    rows: Sequence[Row],
-    ranks: Sequence[Rank],
-    profile: Profile,
-    phases: tuple[str, ...] = (FIRST, AGAIN),
-    names: Sequence[str] = (),
+def transfers(evidence: Evidence, *phases: str) -> tuple[PairRate, ...]:
+    """One for each measurement of the phases whose names begin so; see ``pair_rates``."""
+    known = _transfers(evidence)
+    if phases not in known:
+        known[phases] = tuple(pair_rates(evidence.rows, evidence.ranks, evidence.rail_names, *phases))
+    return known[phases]
+
+
+@derived
+def _transfers(evidence: Evidence) -> dict[tuple[str, ...], tuple[PairRate, ...]]:
+    """The transfers by phases, as they are asked for: blame, bounds, charts and maps ask for the same."""
+    return {}
+
+
+def pair_rates(
+    rows: Sequence[Row], ranks: Sequence[Rank], names: Sequence[str], *phases: str
 ) -> list[PairRate]:
-    """One row for each measurement of the rails phases; what did not get through has rate 0.
+    """One for each measurement of these phases; what did not get through has rate 0.
 
     One direction at a time where that was measured, else both directions by their one time.
 
     phases  how their names begin
-    names   of the rails, by local rank (``known.names_in``); those that the profile gives them when empty
+    names   of the rails, by local rank
     """
-    names = tuple(names or rail_names(profile, ranks))
-    # blame, bounds, charts and maps ask for the same; rows that may still change are read anew
-    known = _known(rows, ranks) if isinstance(rows, tuple) and isinstance(ranks, tuple) else {}
-    if (phases, names) not in known:
-        where = {rank.rank: rank for rank in ranks}
-        known[phases, names] = tuple([_transfer(row, where, names) for row in _between_two(rows, phases)])
-    return list(known[phases, names])
-
-
-_Asked = tuple[tuple[str, ...], tuple[str, ...]]  # phases and names of rails
-
-
-@once()
-def _known(rows: tuple[Row, ...], ranks: tuple[Rank, ...]) -> dict[_Asked, tuple[PairRate, ...]]:
-    """The transfers of these rows, as they are asked for."""
-    return {}
+    where = {rank.rank: rank for rank in ranks}
+    return [_pair_rate(row, where, names) for row in _between_two(rows, phases)]
 
 
 def _between_two(rows: Sequence[Row], phases: tuple[str, ...]) -> list[Row]:
@@ -93,7 +71,7 @@ def _meeting(row: Row) -> tuple[str, frozenset[int], str]:
     return row.case.phase, frozenset(row.measurement.ranks), row.case.rail
 
 
-def _transfer(row: Row, where: Mapping[int, Rank], names: Sequence[str]) -> PairRate:
+def _pair_rate(row: Row, where: Mapping[int, Rank], names: Sequence[str]) -> PairRate:
     """The first member of the group sends, or both do."""
     sender, receiver = (where[rank] for rank in row.measurement.ranks)
     failed = row.measurement.extra.failed
@@ -120,51 +98,33 @@ def _round(case_id: str) -> int:
     return int(number) if number.isdigit() else 0
 
 
-def answer(
-    rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile, besides: Background | None = None
-) -> Answer:
-    """Who is to blame, by all rows of the rails phases and ``besides``, what else the run knows."""
-    besides = besides or named(ranks, profile)
-    return blame(straight_and_across(rows, ranks, profile, besides), rules(profile), besides)
+@derived
+def answer(evidence: Evidence) -> Answer:
+    """Who is to blame, by all rows of the rails phases and what else the run knows."""
+    return blame(straight_and_across(evidence), rules(evidence.profile), background(evidence))
 
 
-def straight_and_across(
-    rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile, besides: Background
-) -> list[PairRate]:
+def straight_and_across(evidence: Evidence) -> list[PairRate]:
     """All that blame reasons about."""
-    found = transfers(rows, ranks, profile, (FIRST, AGAIN, CROSS), besides.rails)
-    return [row for row in found if not row.rail_b or can_cross(profile.rails)]
+    found = transfers(evidence, FIRST, AGAIN, CROSS)
+    return [each for each in found if not each.rail_b or can_cross(evidence.rails)]
 
 
-def named(ranks: Sequence[Rank], profile: Profile) -> Background:
-    """The whole cluster and nothing else."""
-    return Background(tuple(dict.fromkeys(rank.node for rank in ranks)), rail_names(profile, ranks))
-
-
-def unexplained(
-    rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile, besides: Background | None = None
-) -> list[Case]:
+def unexplained(evidence: Evidence) -> list[Case]:
     """Cases of the first phase with a transfer below the profile's bound that goes through nobody who is blamed,
     slowest first.
 
     A disturbance of a tenth of a second halves a transfer that lasts as long, and alone on its rail it is fast
     again. Whether it was a disturbance only the same load tells.
     """
-    besides = besides or named(ranks, profile)
-    count = len({rank.node for rank in ranks})
-    bounds = [
-        limit.bound
-        for limit in profile.limits
-        if limit.quantity == "rail_rate" and limit.nodes[0] <= count <= limit.nodes[1]
-    ]
+    bounds = [limit.bound for limit in evidence.limits("rail_rate")]
     if not bounds:
         return []
-    seen = straight_and_across(rows, ranks, profile, besides)
-    explained = through(answer(rows, ranks, profile, besides).blames, seen, besides)
-    where = {rank.rank: rank for rank in ranks}
+    explained = explained_by(answer(evidence).blames, straight_and_across(evidence), background(evidence))
+    where = {rank.rank: rank for rank in evidence.ranks}
     worst: dict[str, tuple[float, Case]] = {}
-    for row in _between_two([row for row in rows if row.case.phase == FIRST], (FIRST,)):
-        each = _transfer(row, where, besides.rails)
+    for row in _between_two([row for row in evidence.rows if row.case.phase == FIRST], (FIRST,)):
+        each = _pair_rate(row, where, evidence.rail_names)
         if not all(bound.reached(each.rate) for bound in bounds) and not explained(each):
             rate = min(each.rate, worst.get(row.case.id, (math.inf, row.case))[0])
             worst[row.case.id] = (rate, row.case)
@@ -194,28 +154,28 @@ class Retest:
         return "both" if self.dead else "one-way"
 
 
-def to_confirm(
-    rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile, besides: Background | None = None
+def retests(evidence: Evidence) -> list[Retest]:
+    """Rounds of rank pairs that settle the suspects; empty when there are none."""
+    seen = straight_and_across(evidence)
+    return retests_of(seen, evidence.ranks, rules(evidence.profile), background(evidence), evidence.rails)
+
+
+def retests_of(
+    seen: Sequence[PairRate], ranks: Sequence[Rank], rules: BlameRules, known: Background, rails: Rails
 ) -> list[Retest]:
-    """Rounds of rank pairs that settle the suspects; empty when there are none.
+    """``retests`` of transfers.
 
     The whole list is gone through ``BlameRules.repeats`` times, because a disturbance passes; what is dead
-    SURE times, in rounds of their own.
+    RETRIES_DEAD_PAIR times, in rounds of their own.
     """
-    besides = besides or named(ranks, profile)
-    seen = straight_and_across(rows, ranks, profile, besides)
-    if not any(math.isfinite(row.rate) for row in seen):
+    if not any(math.isfinite(each.rate) for each in seen):
         return []
-    tests = [
-        test
-        for test in confirmations(seen, rules(profile), besides)
-        if not test.rail_b or can_cross(profile.rails)
-    ]
-    place = {(rank.node, besides.rails[rank.local_rank]): rank.rank for rank in ranks}
+    tests = [test for test in confirmations(seen, rules, known) if not test.rail_b or can_cross(rails)]
+    place = {(rank.node, known.rails[rank.local_rank]): rank.rank for rank in ranks}
     dead = _dead(seen)
     still = [test for test in tests if (test.a, test.b, test.rail) in dead]
     quick = [test for test in tests if test not in still]
-    turns = [(still, True)] * SURE + [(quick, False)] * rules(profile).repeats
+    turns = [(still, True)] * RETRIES_DEAD_PAIR + [(quick, False)] * rules.repeats
     return [
         Retest(
             tuple((place[test.a, test.rail], place[test.b, test.rail_b or test.rail]) for test in meets),
@@ -248,13 +208,12 @@ def _rounds(tests: Sequence[Test]) -> list[list[Test]]:
     return rounds
 
 
-def screened(
-    rows: Sequence[Row], ranks: Sequence[Rank], profile: Profile, besides: Background | None = None
-) -> Step:
+@derived
+def screened(evidence: Evidence) -> Step:
     """What the rings of nodes say so far, and what to measure next."""
-    besides = besides or named(ranks, profile)
-    problem = ScreeningProblem(besides.nodes, besides.rails, rules(profile).nominal, leaves=besides.leaves)
-    return step(problem, ring_rates(rows, ranks, besides.rails))
+    known = background(evidence)
+    problem = ScreeningProblem(known.nodes, known.rails, rules(evidence.profile).nominal, leaves=known.leaves)
+    return step(problem, ring_rates(evidence.rows, evidence.ranks, known.rails))
 
 
 def ring_rates(

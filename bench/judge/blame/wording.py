@@ -76,7 +76,7 @@ def _scattered(fault: Fault, others: Sequence[Fault]) -> int:
 def evidence(
     fault: Fault, loss: Floats, m: Matrix, reference: float, known: Background, nominal: float | None
 ) -> tuple[str, ...]:
-    """What was seen, a sentence each: its transfers, the others, re-measurements, packets, signs."""
+    """What was seen, a sentence each: its transfers, the others, re-measurements, packets, symptoms."""
     inside = cells(fault.subject, m, ports_of(fault.subject, known.leaves))
     lines = [_rates(inside, m, reference), _others(fault.subject, inside, m)]
     if (again := inside & (m.times > 0)).any():
@@ -89,7 +89,7 @@ def evidence(
         )
     if nominal is not None:
         lines.append(f"a healthy pair reached {show_rate(reference)}, nominal {show_rate(nominal)}")
-    lines += [f"{sign.node} {sign.rail}: {sign.text}" for sign in signs_of(fault.subject, known)]
+    lines += [f"{each.node} {each.rail}: {each.text}" for each in symptoms_of(fault.subject, known)]
     return tuple(line for line in lines if line)
 
 
@@ -122,13 +122,13 @@ def _others(subject: Subject, inside: Mask, m: Matrix) -> str:
     )
 
 
-def signs_of(subject: Subject, known: Background) -> list[Symptom]:
-    """The signs at the ends of ``subject``."""
+def symptoms_of(subject: Subject, known: Background) -> list[Symptom]:
+    """The symptoms at the ends of ``subject``."""
     ends = {subject.node, subject.peer} - {""}
     return [
-        sign
-        for sign in known.signs
-        if (not ends or sign.node in ends) and (not subject.rail or sign.rail == subject.rail)
+        each
+        for each in known.symptoms
+        if (not ends or each.node in ends) and (not subject.rail or each.rail == subject.rail)
     ]
 
 

@@ -18,6 +18,7 @@ from bench.model.profile import Limit
 from bench.model.rails import members, nearest_rails, own_rails
 from bench.model.units import show_both, show_rate, show_share
 from bench.model.verdict import Status
+from bench.plan.names import FIRST, PINNED
 from bench.store import IMPORTED
 
 Ends = tuple[str, str, str]  # who sends to whom, on which rail
@@ -25,9 +26,9 @@ MOST = 16  # transfers below the bound that are named one by one, slowest first
 
 
 def _no_rails_phase(evidence: Evidence) -> str:
-    if any(phase.name == transfers.FIRST for phase in evidence.run.plan.phases):
+    if any(phase.name == FIRST for phase in evidence.run.plan.phases):
         return ""
-    reason = dict(evidence.run.plan.skipped).get(transfers.FIRST, "the rails were not part of this run")
+    reason = evidence.skipped.get(FIRST, "the rails were not part of this run")
     return f"not measured: {reason}"
 
 
@@ -41,7 +42,7 @@ def _no_rails_phase(evidence: Evidence) -> str:
 )
 def rails(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     """No node, port or path is slower than its peers; suspects are measured again before they are named."""
-    answer = transfers.answer(evidence.rows, evidence.ranks, evidence.profile, evidence.background)
+    answer = transfers.answer(evidence)
     for row in answer.named:
         found = _guessed(_of_several(_named(row, answer.reference), row, evidence), row, evidence)
         yield explained(found, row, evidence)
@@ -89,9 +90,7 @@ def _of_several(found: Finding, row: Blame, evidence: Evidence) -> Finding:
     if len(of) < 2 or len(members(row.subject.rail)) < 2:
         return found
     alone: dict[str, list[float]] = {}
-    for each in transfers.transfers(
-        evidence.rows, evidence.ranks, evidence.profile, (transfers.PINNED,), evidence.rail_names
-    ):
+    for each in transfers.transfers(evidence, PINNED):
         if row.subject.node in ("", each.a, each.b):
             alone.setdefault(each.rail, []).append(each.rate)
     rates = [f"{rail} alone, pinned: {show_both(median(alone[rail]))}" for rail in of if alone.get(rail)]
@@ -159,17 +158,10 @@ def _held_against(
 
 def _rated(evidence: Evidence) -> list[tuple[str, float]]:
     """(between whom, bytes/s) of every transfer, pinned ones too, and of every ring of nodes by its slowest link."""
-    ranks = evidence.ranks
-    names = evidence.rail_names
-    first = [(_named_ends(*ends), settled(rates)) for ends, rates in _first(evidence).items()]
-    pinned = [
-        (_between(row), row.rate)
-        for row in transfers.transfers(evidence.rows, ranks, evidence.profile, (transfers.PINNED,), names)
-    ]
-    rings = transfers.ring_rates(evidence.rows, ranks, names)
+    rings = transfers.ring_rates(evidence.rows, evidence.ranks, evidence.rail_names)
     return [
-        *first,
-        *pinned,
+        *((_named_ends(*ends), rate_of_repeats(rates)) for ends, rates in _first(evidence).items()),
+        *((_between(row), row.rate) for row in transfers.transfers(evidence, PINNED)),
         *(
             (f"ring {' '.join(ring)} on {rail}", rate)
             for ring, rates in rings.items()
@@ -180,10 +172,8 @@ def _rated(evidence: Evidence) -> list[tuple[str, float]]:
 
 def _first(evidence: Evidence) -> dict[Ends, list[float]]:
     """Between whom -> bytes/s of the first phase, and of the same again where that was measured, in this order."""
-    ranks = evidence.ranks
-    names = evidence.rail_names
     found: dict[Ends, list[float]] = {}
-    for row in transfers.transfers(evidence.rows, ranks, evidence.profile, (transfers.FIRST,), names):
+    for row in transfers.transfers(evidence, FIRST):
         found.setdefault((row.a, row.b, row.rail), []).append(row.rate)
     return found
 
@@ -196,9 +186,9 @@ def _named_ends(sender: str, receiver: str, rail: str) -> str:
     return f"{sender} to {receiver} on {rail}"
 
 
-def settled(rates: Sequence[float]) -> float:
-    """What several measurements of one transfer under the same load come to: the middle of all that were planned,
-    the worst where they were cut short. NaN where one is.
+def rate_of_repeats(rates: Sequence[float]) -> float:
+    """The rate of one transfer that was measured several times under the same load: the median where all repeats were
+    measured, the slowest where they were cut short. NaN where one is NaN.
     """
     if any(math.isnan(rate) for rate in rates):
         return math.nan

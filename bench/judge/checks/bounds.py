@@ -84,7 +84,7 @@ def with_ceiling(evidence: Evidence) -> Iterator[tuple[Row, Bound]]:
             key = case.phase, case.collective, case.placement, case.algorithm
             series[key] = max(row, series.get(key, row), key=lambda each: each.case.size)
     for row in series.values() if share else ():
-        reading = of_row(row, evidence.run, evidence.profile)
+        reading = of_row(row, evidence)
         if reading is None or not _is_large(row) or id(row) in bounded or share is None:
             continue
         ceiling = min(each.ceiling for each in reading.readings)

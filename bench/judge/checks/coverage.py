@@ -175,7 +175,7 @@ def cluster(evidence: Evidence) -> Iterator[Finding]:
 def asked(evidence: Evidence) -> Iterator[Finding]:
     """Each phase that an option of the command line asks for was planned; others are the profile's to want."""
     planned = {phase.name.split("-")[0] for phase in evidence.run.plan.phases}
-    left = dict(evidence.run.plan.skipped)
+    left = evidence.skipped
     for phase, option in evidence.manifest.settings.asked.items():
         if phase in planned:
             yield Finding(option, True, f"phase {phase} was planned")

@@ -1,4 +1,4 @@
-"""Does tonight stand where the nights before it stood? Only a nightly run has such verdicts."""
+"""Is tonight as fast as the nights before it? Only a nightly run has such verdicts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 from bench.judge.drift import peers as fleet
 from bench.judge.drift import verdict
 from bench.judge.drift.series import NODES, RAILS
-from bench.judge.drift.tonight import COMPARED, compared, explained
+from bench.judge.drift.tonight import COMPARED, compared, explained, tonight
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable, Outcome
 from bench.judge.registry import check
@@ -19,7 +19,7 @@ MOST = 20  # files left out that are named one by one
 
 
 def _is_nightly(evidence: Evidence) -> bool:
-    return evidence.tonight is not None or "nightly" in evidence.manifest.command[1:2]
+    return tonight(evidence) is not None or "nightly" in evidence.manifest.command[1:2]
 
 
 _of_night = partial(check, source="RailGauge", only=_is_nightly)
@@ -28,7 +28,7 @@ _of_night = partial(check, source="RailGauge", only=_is_nightly)
 @_of_night("drift.history", wanted="every night in the history")
 def history(evidence: Evidence) -> Iterator[Outcome]:
     """Tonight stands in the history, and every file that was left out of it is named."""
-    found = evidence.tonight
+    found = tonight(evidence)
     if found is None:
         text = "this was a nightly run, and its folder holds no nights before it: drift cannot be judged"
         step = "copy the folder again from where it was written"
@@ -52,10 +52,10 @@ def history(evidence: Evidence) -> Iterator[Outcome]:
 
 
 @check(COMPARED)
-def held(evidence: Evidence) -> Iterator[Outcome]:
+def compared_series(evidence: Evidence) -> Iterator[Outcome]:
     """How many series were compared: a night with none of them says nothing about drift."""
-    if evidence.tonight is not None:
-        cluster, ahead = evidence.tonight.past.cluster, evidence.tonight.past.ahead
+    if (found := tonight(evidence)) is not None:
+        cluster, ahead = found.past.cluster, found.past.ahead
         if ahead:
             text = (
                 f"{show_count(ahead, 'night')} of the history are dated after this one, and were not compared"
@@ -63,14 +63,14 @@ def held(evidence: Evidence) -> Iterator[Outcome]:
             step = "set the clocks of the nodes (date -u), or move away what is dated wrongly, then measure again"
             yield Finding(cluster, None, text, wanted="nights before this one", step=step)
             return
-        done, text = compared(evidence.tonight)
+        done, text = compared(found)
         yield Finding(cluster, True, text) if done else NotApplicable(text, cluster)
 
 
 @_of_night("drift.level", wanted="a series")
 def level(evidence: Evidence) -> Iterator[Outcome]:
     """Every series stands at its accepted baseline; one that does not was measured again before it is reported."""
-    found = evidence.tonight
+    found = tonight(evidence)
     if found is not None:
         if not found.findings:
             yield Finding(found.past.cluster, None, "no series was planned")
@@ -82,7 +82,7 @@ def level(evidence: Evidence) -> Iterator[Outcome]:
 )
 def peers(evidence: Evidence) -> Iterator[Outcome]:
     """No rail and no node is slower than its peers of the same night."""
-    found, left_out = evidence.tonight, evidence.run.plan.skipped
+    found, left_out = tonight(evidence), evidence.run.plan.skipped
     if found is None:
         return
     cluster = found.past.cluster
@@ -92,7 +92,7 @@ def peers(evidence: Evidence) -> Iterator[Outcome]:
         yield Finding(f"{cluster} {RAILS}", None, f"no rail was compared: {NIGHT}")
     for kind in (NODES,) if given_up else (RAILS, NODES):
         if not any(each.name == kind for each, _ in found.fleets):
-            reason = dict(left_out).get(kind, "they were not part of this run")
+            reason = evidence.skipped.get(kind, "they were not part of this run")
             yield NotApplicable(f"not compared: {reason}", f"{cluster} {kind}")
     for each, standings in found.fleets:
         name = f"{cluster} {each.name}, {each.collective}, {show_size(each.size)}"

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from bench.judge.blame.transfers import CROSS, FIRST, LOOKS
 from bench.judge.equals import Comparison
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
 from bench.model.units import show_count, show_rate, show_seconds, show_size
-from bench.plan.names import INSIDE, LINKS, NODES, RERUN
+from bench.plan.names import CROSS, FIRST, INSIDE, LINKS, NODES, RERUN, UNEVEN_PHASES
 from bench.store.rows import Row
 
 from .bounds import who, with_ceiling
@@ -122,7 +121,7 @@ def _bounded(evidence: Evidence) -> set[int]:
     held = {id(row) for limit in limits for row in evidence.rows_of(limit)}
     held |= {id(row) for row, _ in with_ceiling(evidence)}
     if evidence.rails.kind != "none":
-        looks = tuple(name for name in (FIRST, CROSS, *LOOKS) if name != INSIDE)
+        looks = tuple(name for name in (FIRST, CROSS, *UNEVEN_PHASES) if name != INSIDE)
         held |= {id(row) for row in evidence.rows if row.case.phase.startswith(looks)}
     return held
 

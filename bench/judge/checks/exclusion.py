@@ -220,7 +220,7 @@ def no_nccl(evidence: Evidence) -> str:
 
 def no_log(evidence: Evidence) -> str:
     """Why NCCL's log need not be there."""
-    if reason := dict(evidence.run.plan.skipped).get("evidence"):
+    if reason := evidence.skipped.get("evidence"):
         return reason
     planned = [phase.name for phase in evidence.run.plan.phases]
     without = planned and "evidence" not in planned

@@ -34,9 +34,7 @@ def _phases(evidence: Evidence) -> list[str]:
 
 
 def _not_planned(evidence: Evidence) -> str:
-    left = dict(evidence.run.plan.skipped).get(
-        FIRST, "no transfer of this run was to use the rails of its GPU"
-    )
+    left = evidence.skipped.get(FIRST, "no transfer of this run was to use the rails of its GPU")
     return "" if _phases(evidence) else left
 
 

@@ -67,7 +67,7 @@ def _of_nodes(found: list[Intermittent], evidence: Evidence) -> list[Intermitten
 
 def _named(each: Intermittent, measured: list[SteadyLoad], evidence: Evidence) -> Finding | NotApplicable:
     """FAIL where a second load confirms it. What blame.rails names already is named there."""
-    blames = transfers.answer(evidence.rows, evidence.ranks, evidence.profile, evidence.background).named
+    blames = transfers.answer(evidence).named
     on_rail = [blame.subject for blame in blames if blame.subject.rail in ("", each.rail)]
     known = {subject.node for subject in on_rail}
     subject = _subject(replace(each, nodes=tuple(node for node in each.nodes if node in known) or each.nodes))

@@ -9,7 +9,7 @@ from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding
 from bench.judge.log_files import log_of
 from bench.judge.registry import check
-from bench.model.facts import LEVELS, affinity
+from bench.model.facts import LEVELS
 from bench.model.measurement import Rank
 from bench.model.rails import by_port, nearest_rails
 from bench.model.units import show_some
@@ -24,7 +24,7 @@ def _no_nccl_ports(evidence: Evidence) -> str:
 
 def _no_log(evidence: Evidence) -> str:
     planned = any(phase.name == "evidence" for phase in evidence.run.plan.phases)
-    left = dict(evidence.run.plan.skipped).get("evidence", "no phase with NCCL's log was asked for")
+    left = evidence.skipped.get("evidence", "no phase with NCCL's log was asked for")
     return "" if planned else left
 
 
@@ -79,7 +79,7 @@ def _of_rank(rank: Rank, processes: tuple[LogProcess, ...], evidence: Evidence) 
     text = f"uses {', '.join('+'.join(names) for names in used)}"
     if not farther:
         return Finding(subject, True, text, note=text)
-    level = {each.device: each.level for each in affinity(node) if each.gpu == gpu}
+    level = {each.device: each.level for each in node.affinity if each.gpu == gpu}
     ways = ", ".join(f"{name} is {level.get(name) or 'unknown'}" for name in (*farther, *sorted(near)))
     known = all(level.get(name) in LEVELS for name in farther)
     text += f", and {', '.join(sorted(near))} is nearer: {ways}"

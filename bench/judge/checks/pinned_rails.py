@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.judge import nccl_log
-from bench.judge.blame.transfers import PINNED
 from bench.judge.counter_windows import CounterWindow
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding
@@ -20,6 +19,7 @@ from bench.model.profile import Rails
 from bench.model.rails import rails_of
 from bench.model.units import MEGA, show_seconds, show_size
 from bench.model.verdict import Status
+from bench.plan.names import PINNED
 from bench.store import Phase
 
 from .exclusion import by_log
@@ -35,13 +35,13 @@ def pinned_phases(evidence: Evidence) -> dict[str, Phase]:
 
 
 def _none_pinned(evidence: Evidence) -> str:
-    left = dict(evidence.run.plan.skipped).get(PINNED, "no rail was measured alone in this run")
+    left = evidence.skipped.get(PINNED, "no rail was measured alone in this run")
     return "" if pinned_phases(evidence) else left
 
 
 def _no_worker_pinned(evidence: Evidence) -> str:
     pinned = evidence.backend == "nccl" and evidence.rails.kind != "none" and pinned_phases(evidence)
-    left = dict(evidence.run.plan.skipped).get(PINNED, "no NCCL worker was pinned to one rail in this run")
+    left = evidence.skipped.get(PINNED, "no NCCL worker was pinned to one rail in this run")
     return "" if pinned else left
 
 

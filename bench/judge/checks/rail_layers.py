@@ -24,7 +24,7 @@ INSTALL = "install perftest on every node, then: railgauge accept"
 )
 def layers(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     """No layer of a rail gives less than is normal above the one below: link, verbs, point-to-point, collective."""
-    found = of_layers(evidence.run, evidence.rows, evidence.profile, evidence.nodes)
+    found = of_layers(evidence)
     bad = [row for row in found.rows if row.status in (Status.FAIL, Status.INCONCLUSIVE)]
     yield from (_lost(row) if row.status is Status.FAIL else _incomplete(row) for row in bad)
     if bad:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.judge.blame import transfers
-from bench.judge.blame.transfers import BUDGET, GIVEN_UP
+from bench.judge.blame.transfers import screened
 from bench.judge.blame.wording import slower
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding
 from bench.judge.registry import check
 from bench.model.units import show_seconds
-from bench.plan.screening import ScreenedFault, Step
+from bench.plan.names import BUDGET, GIVEN_UP, SCREEN
+from bench.plan.screening import ScreenedFault
 
 NEXT = {
     "node": "compare its PCIe links, CPU governor, firmware and driver with a good node, then drain it",
@@ -25,16 +25,12 @@ NEXT = {
 
 def is_screened(evidence: Evidence) -> bool:
     """Whether rings of nodes were planned in the place of all pairs."""
-    return any(phase.name.startswith(transfers.SCREEN) for phase in evidence.run.plan.phases)
+    return any(phase.name.startswith(SCREEN) for phase in evidence.run.plan.phases)
 
 
 def _not_screened(evidence: Evidence) -> str:
-    left = dict(evidence.run.plan.skipped).get(transfers.SCREEN, "no nodes were screened in this run")
+    left = evidence.skipped.get(SCREEN, "no nodes were screened in this run")
     return "" if is_screened(evidence) else left
-
-
-def _screened(evidence: Evidence) -> Step:
-    return transfers.screened(evidence.rows, evidence.ranks, evidence.profile, evidence.background)
 
 
 @check(
@@ -47,7 +43,7 @@ def _screened(evidence: Evidence) -> Step:
 )
 def screening(evidence: Evidence) -> Iterator[Finding]:
     """No ring of nodes is slow; who slows one is traced by halves and confirmed with other good nodes."""
-    last = _screened(evidence)
+    last = screened(evidence)
     for found in last.findings:
         yield Finding(
             subject_of(found),
@@ -101,7 +97,7 @@ def budget(evidence: Evidence) -> Iterator[Finding]:
     yield from (Finding("run", None, note) for note in notes)
     if is_screened(evidence):
         # what a bad link between two good nodes had to be on to be found
-        last = _screened(evidence).coverage
+        last = screened(evidence).coverage
         whole = last.paths == last.paths_of and last.ports == last.ports_of
         text, paths, of = f"measured {last.text}", float(last.paths), last.paths_of
         yield Finding(

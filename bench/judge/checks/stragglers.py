@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import median
 
-from bench.judge.drift.past import from_json
+from bench.judge.drift.past import past_of
 from bench.judge.drift.series import series_of
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
@@ -72,9 +72,9 @@ def usual_of_nights(evidence: Evidence) -> dict[str, float]:
 
     Nights of another fingerprint (driver, NCCL, firmware, nodes …) say nothing of this cluster as it is.
     """
-    if not evidence.run.history:
+    past = past_of(evidence.run)
+    if past is None:
         return {}
-    past = from_json(evidence.run.history)
     found = {}
     for row in (
         row for row in evidence.rows if row.ranks == len(evidence.ranks)

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from bench.judge.blame import Blame, Subject, transfers
+from bench.judge.blame import Blame, Subject
 from bench.judge.counter_windows import CounterWindow
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
 from bench.model.counters import CPU
 from bench.model.units import show_seconds, show_share, show_size
+from bench.plan.names import AGAIN, FIRST
 
 from .excluded_bytes import nothing_begun
 
@@ -104,7 +105,7 @@ def swallowed(subject: Subject, evidence: Evidence) -> int:
     rows = [
         row
         for row in evidence.rows
-        if row.case.phase.startswith((transfers.FIRST, transfers.AGAIN))
+        if row.case.phase.startswith((FIRST, AGAIN))
         and {subject.node, subject.peer} - {""} <= {where[rank].node for rank in row.measurement.ranks}
         and row.measurement.extra.rail == subject.rail
         and row.measurement.extra.failed

@@ -23,20 +23,19 @@ JUDGED = {"healthy": True, "below": False, "error": None}
 @check("wire.ceiling")
 def ceiling(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     """No figure is above what any algorithm can reach on this fabric: such a measurement is wrong."""
-    run, profile = evidence.run, evidence.profile
     # blame judges what failed; a call by itself after a pause may go through a shaper's burst
     tried = [
         row
         for row in evidence.rows
         if not row.measurement.extra.failed and row.case.phase not in (STEADY, STEADY_AGAIN)
     ]
-    possible = [(row, is_possible(row, run, profile)) for row in tried]
+    possible = [(row, is_possible(row, evidence)) for row in tried]
     read = sum(ok is not None for _, ok in possible)
     if evidence.rows and not read:
-        why = why_not(tried[0], run, profile) if tried else "nothing got through"
+        why = why_not(tried[0], evidence) if tried else "nothing got through"
         yield NotApplicable(why, "all rows")
     for row in (row for row, ok in possible if ok is False):
-        reading = of_row(row, run, profile)
+        reading = of_row(row, evidence)
         assert reading is not None
         yield Finding(
             f"{row.case.id} {_group(row, evidence)}".strip(),
@@ -44,7 +43,7 @@ def ceiling(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
             reading.conclusion.text,
             row.busbw,
             wanted=f"busbw of at most {reading.ceiling_text}",
-            source=f"{profile.name}: {reading.fabric.nodes} nodes × {reading.fabric.gpus} GPUs",
+            source=f"{by_profile(evidence)}: {reading.fabric.nodes} nodes × {reading.fabric.gpus} GPUs",
             step=f"{reading.conclusion.next_step}; or judge by the profile of this fabric",
             bound=reading.ceiling,
         )
@@ -62,7 +61,7 @@ def _group(row: Row, evidence: Evidence) -> str:
 
 @check("wire.share")
 def share(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
-    """The rails carry the profile's share of the target, under the algorithm in force."""
+    """The rails carry the profile's share of the target, by the algorithm used."""
     found = []
     for limit in evidence.limits("wire_share"):
         rows = evidence.rows_of(limit)
@@ -81,12 +80,12 @@ def share(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
 
 def _share(row: Row, limit: Limit, evidence: Evidence) -> Finding | NotApplicable:
     bound = limit.bound
-    reading = of_row(row, evidence.run, evidence.profile, healthy=bound.value)
+    reading = of_row(row, evidence, healthy=bound.value)
     if reading is None:
         return Finding(
             row.case.id,
             None,
-            why_not(row, evidence.run, evidence.profile),
+            why_not(row, evidence),
             wanted=f"at least {bound.text} of the target",
             source=bound.source,
             step="name the rails in the profile",
@@ -111,7 +110,7 @@ def _share(row: Row, limit: Limit, evidence: Evidence) -> Finding | NotApplicabl
 @check("wire.target")
 def target(evidence: Evidence) -> Iterator[Verdict]:
     """Port counters, the forced Ring and the rails point-to-point agree on what the rails carry."""
-    found = of_target(evidence.run, evidence.rows, evidence.profile)
+    found = of_target(evidence)
     yield Verdict(
         "wire.target",
         "rails",

@@ -13,7 +13,7 @@ from typing import Any
 from bench.judge.drift import Acceptance, Fingerprint, Night, Series, fingerprint
 from bench.model.typed_json import Misfit, load, to_json
 from bench.model.verdict import Status
-from bench.store import HISTORY, RunError, read_file
+from bench.store import HISTORY, Run, RunError, read_file
 from bench.store.history import (
     HistoryError,
     LeftOutFile,
@@ -122,6 +122,11 @@ def from_json(row: Mapping[str, Any]) -> Past:
         where=saved.where,
         ahead=saved.ahead,
     )
+
+
+def past_of(run: Run) -> Past | None:
+    """The nights before a nightly run, as its folder keeps them; None of any other run."""
+    return from_json(run.history) if run.history else None
 
 
 def look(history: str, cluster: str, parts: Mapping[str, str], now: float) -> Past:

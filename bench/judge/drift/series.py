@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench.judge.blame import PairRate
-from bench.judge.blame.background import names_in
 from bench.judge.blame.transfers import FIRST, transfers
-from bench.judge.drift import Night, Series, fingerprint
+from bench.judge.drift import Fingerprint, Night, Series
+from bench.judge.evidence import Evidence, derived
 from bench.model.collectives import collective
 from bench.model.measurement import Case
-from bench.model.profile import Limit, Profile
+from bench.model.profile import Limit
 from bench.model.units import show_size
 from bench.model.verdict import Status
 from bench.plan.names import NODES, RERUN
-from bench.store import Run
 from bench.store.history import Record, Sample
-from bench.store.rows import Row, rows
+from bench.store.rows import Row
 
 # below this a call is a matter of latency, from it on of bandwidth
 LATENCY_BELOW = 64 << 10
@@ -49,16 +48,16 @@ def series_of(case: Case, cluster: str) -> Series:
     return Series(cluster, case.collective + forced, show_size(case.size), quantity)
 
 
-def followed(run: Run, again: bool = False) -> dict[Case, Row | None]:
+def followed(evidence: Evidence, again: bool = False) -> dict[Case, Row | None]:
     """The cases of the plan that are followed over the nights, with what they gave; ``again``: their re-runs.
 
     Of a case in and out of place the collective's first placement is followed.
     """
-    everyone = len(run.manifest.ranks)
-    got = {row.case.id: row for row in rows(run) if row.ranks == everyone}
+    everyone = len(evidence.ranks)
+    got = {row.case.id: row for row in evidence.rows if row.ranks == everyone}
     return {
         case: got.get(case.id)
-        for phase in run.plan.phases
+        for phase in evidence.run.plan.phases
         for case in phase.cases
         if phase.name in ({f"{RERUN}-{name}" for name in TRENDS} if again else TRENDS)
         and case.placement == collective(case.collective).placements[0]
@@ -66,15 +65,15 @@ def followed(run: Run, again: bool = False) -> dict[Case, Row | None]:
     }
 
 
-def samples(run: Run, profile: Profile, cluster: str) -> tuple[Sample, ...]:
+def samples(evidence: Evidence, cluster: str) -> tuple[Sample, ...]:
     """Every planned series of a run; what was planned and lost is NaN and INCONCLUSIVE, never left out."""
-    reruns = {series_of(case, cluster): row for case, row in followed(run, again=True).items()}
+    reruns = {series_of(case, cluster): row for case, row in followed(evidence, again=True).items()}
     found = {}
-    for case, row in followed(run).items():
+    for case, row in followed(evidence).items():
         series = series_of(case, cluster)
         second = _value(series, reruns[series]) if series in reruns else None
         value = _value(series, row)
-        found[series] = Sample(series, value, _count(row), _status(row, value, run, profile), second)
+        found[series] = Sample(series, value, _count(row), _status(row, value, evidence), second)
     return tuple(found.values()) + tuple(
         Sample(
             Series(cluster, fleet.collective, show_size(fleet.size), "busbw", subject),
@@ -82,16 +81,15 @@ def samples(run: Run, profile: Profile, cluster: str) -> tuple[Sample, ...]:
             status=Status.INCONCLUSIVE if value is None else Status.PASS,
             rerun=fleet.reruns.get(subject),
         )
-        for fleet in fleets(run, profile)
+        for fleet in fleets(evidence)
         for subject, value in fleet.values.items()
     )
 
 
-def record(run: Run, profile: Profile, cluster: str, parts: Mapping[str, str]) -> Record:
+def record(evidence: Evidence, cluster: str, parts: Fingerprint) -> Record:
     """A run as the history keeps it."""
-    return Record(
-        run.manifest.id, run.manifest.started, cluster, fingerprint(parts), samples(run, profile, cluster)
-    )
+    manifest = evidence.manifest
+    return Record(manifest.id, manifest.started, cluster, parts, samples(evidence, cluster))
 
 
 def nights(record: Record) -> dict[Series, Night]:
@@ -105,41 +103,41 @@ def nights(record: Record) -> dict[Series, Night]:
     }
 
 
-def fleets(run: Run, profile: Profile) -> tuple[Fleet, ...]:
+@derived
+def fleets(evidence: Evidence) -> tuple[Fleet, ...]:
     """The rails of all nodes against each other, and the nodes, where the plan had them."""
-    found = (_rails(run, profile), _nodes(run))
+    found = (_rails(evidence), _nodes(evidence))
     return tuple(fleet for fleet in found if fleet is not None)
 
 
-def _rails(run: Run, profile: Profile) -> Fleet | None:
+def _rails(evidence: Evidence) -> Fleet | None:
     planned = [
         case
-        for phase in run.plan.phases
+        for phase in evidence.run.plan.phases
         for case in phase.cases
         if phase.name == RAILS and case.collective == "p2p"
     ]
     if not planned:
         return None
-    names = names_in(run, profile)
     # the re-runs of blame are left out: there a healthy rail may have met nobody but the suspect
-    first, again = (
-        _by_rail(transfers(rows(run), run.manifest.ranks, profile, (name,), names))
-        for name in (RAILS, f"{RERUN}-{RAILS}")
-    )
-    values = {
-        subject: _middle(first.get(subject, ())) for subject in _rail_subjects(run, planned, names, first)
-    }
+    first, again = (_by_rail(transfers(evidence, name)) for name in (RAILS, f"{RERUN}-{RAILS}"))
+    subjects = _rail_subjects(evidence, planned, first)
+    values = {subject: _middle(first.get(subject, ())) for subject in subjects}
     reruns = {subject: median(rates) for subject, rates in again.items() if subject in values}
     return Fleet("rails", "p2p", max(case.size for case in planned), values, reruns)
 
 
-def _rail_subjects(
-    run: Run, planned: Sequence[Case], names: Sequence[str], seen: Iterable[str]
-) -> dict[str, None]:
+def _rail_subjects(evidence: Evidence, planned: Sequence[Case], seen: Iterable[str]) -> dict[str, None]:
     """Every rail that the plan wanted to measure, whether or not it gave a figure."""
-    where = {rank.rank: f"{rank.node} {names[rank.local_rank]}" for rank in run.manifest.ranks}
+    where = rail_subjects(evidence)
     wanted = (where[rank] for case in planned for group in case.groups for rank in group if rank in where)
     return dict.fromkeys((*wanted, *seen))
+
+
+def rail_subjects(evidence: Evidence) -> dict[int, str]:
+    """Rank → the node and rail that it uses: ``node7 mlx5_3/1``."""
+    names = evidence.rail_names
+    return {rank.rank: f"{rank.node} {names[rank.local_rank]}" for rank in evidence.ranks}
 
 
 def _by_rail(seen: Iterable[PairRate]) -> dict[str, list[float]]:
@@ -156,16 +154,16 @@ def _middle(rates: Sequence[float]) -> float | None:
     return median(rates) if rates else None
 
 
-def _nodes(run: Run) -> Fleet | None:
-    where = {rank.rank: rank.node for rank in run.manifest.ranks}
+def _nodes(evidence: Evidence) -> Fleet | None:
+    where = evidence.run.node_of
     got: dict[tuple[str, str], float] = {}
     wanted: dict[str, int] = {}
-    for phase in run.plan.phases:
+    for phase in evidence.run.plan.phases:
         if phase.name == NODES:
             wanted |= {where[group[0]]: case.size for case in phase.cases for group in case.groups}
     if not wanted:
         return None
-    for row in rows(run):
+    for row in evidence.rows:
         if row.case.phase in (NODES, f"{RERUN}-{NODES}") and row.ranks:
             got[row.case.phase, where[row.measurement.ranks[0]]] = row.busbw
     values = {node: got.get((NODES, node)) for node in wanted}
@@ -183,22 +181,13 @@ def _count(row: Row | None) -> int:
     return 0 if row is None else len(row.measurement.pipelined)
 
 
-def _status(row: Row | None, value: float, run: Run, profile: Profile) -> Status:
+def _status(row: Row | None, value: float, evidence: Evidence) -> Status:
     """What is said of the measurement itself: a night that is wrong or below a bound is never a baseline."""
     if row is None or not (math.isfinite(value) and value > 0):
         return Status.INCONCLUSIVE
-    below = any(not _reached(limit, row) for limit in profile.limits if _speaks(limit, row, run))
+    limits = (limit for limit in evidence.limits("busbw", "p50") if limit.covers(row.case))
+    below = any(not _reached(limit, row) for limit in limits)
     return Status.FAIL if row.wrong or below else Status.PASS
-
-
-def _speaks(limit: Limit, row: Row, run: Run) -> bool:
-    return (
-        limit.collective == row.case.collective
-        and limit.quantity in ("busbw", "p50")
-        and (limit.algorithm or "auto") == row.case.algorithm
-        and limit.size[0] <= row.case.size <= limit.size[1]
-        and limit.nodes[0] <= len(run.manifest.nodes) <= limit.nodes[1]
-    )
 
 
 def _reached(limit: Limit, row: Row) -> bool:

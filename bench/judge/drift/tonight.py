@@ -6,20 +6,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from bench.judge.blame.background import names_in
 from bench.judge.drift import Label, Night, NoRuptures, Series, SeriesFinding, attribute, judge_all, suspects
 from bench.judge.drift.baseline import STANDARD
 from bench.judge.drift.peers import PeerFinding, stand
 from bench.judge.drift.peers import suspects as slow_peers
+from bench.judge.evidence import Evidence, derived
 from bench.model.measurement import Case
-from bench.model.profile import Profile
 from bench.plan import by_node, pair_cases
 from bench.plan.phases import START
-from bench.store import Phase, Plan, Run
+from bench.store import Phase, Plan
 from bench.store.history import Record
 
-from .past import Past, from_json
-from .series import NODES, RAILS, RERUN, TRENDS, Fleet, fleets, followed, nights, record, series_of
+from .past import Past, past_of
+from .series import (
+    NODES,
+    RAILS,
+    RERUN,
+    TRENDS,
+    Fleet,
+    fleets,
+    followed,
+    nights,
+    rail_subjects,
+    record,
+    series_of,
+)
 
 COMPARED = "drift.compared"  # the verdict that every night tells a person
 PARTNERS = 2  # healthy rails that a suspect rail meets again
@@ -42,16 +53,17 @@ class Tonight:
     fleets: tuple[tuple[Fleet, tuple[PeerFinding, ...]], ...]
 
 
-def tonight(run: Run, profile: Profile) -> Tonight | None:
-    """What drift says of a run folder; None where it is no nightly run. Raises RunError for a damaged one."""
-    if not run.history:
+@derived
+def tonight(evidence: Evidence) -> Tonight | None:
+    """A nightly run among the nights before it; None of any other run. RunError where its history is damaged."""
+    past = past_of(evidence.run)
+    if past is None:
         return None
-    past = from_json(run.history)
-    made = record(run, profile, past.cluster, dict(past.parts))
+    made = record(evidence, past.cluster, past.parts)
     now = nights(made)
     found = judge_all(past.nights, now, past.accepted, expected=now)
     lately = {series for series, before in past.nights.items() if _recent(before, past.nights)}
-    standings = tuple((fleet, stand(fleet.values, +1, fleet.reruns)) for fleet in fleets(run, profile))
+    standings = tuple((fleet, stand(fleet.values, +1, fleet.reruns)) for fleet in fleets(evidence))
     return Tonight(past, made, found, tuple(sorted(lately - set(now))), standings)
 
 
@@ -86,21 +98,22 @@ def explained(finding: SeriesFinding, past: Past) -> SeriesFinding:
         return replace(finding, unattributed=str(error))
 
 
-def again(run: Run, profile: Profile, phase: str) -> Phase | None:
+def rerun(evidence: Evidence, phase: str) -> Phase | None:
     """The phase that measures once more whatever ``phase`` made suspect; None when nothing is.
 
     The worst come first: what the reserve of the night has no time for stays suspicious, and is no PASS.
     """
     if phase not in (*TRENDS, NODES, RAILS):
         return None
-    found = tonight(run, profile)
+    found = tonight(evidence)
     if found is None:
         return None
+    plan, reserve = evidence.run.plan, found.past.reserve
     if phase in TRENDS:
-        return _phase(run.plan, phase, _series_cases(run, phase, found), found.past.reserve)
+        return _phase(plan, phase, _series_cases(evidence, phase, found), reserve)
     slow = next((slow_peers(standings) for fleet, standings in found.fleets if fleet.name == phase), ())
-    cases = _node_cases(run, slow) if phase == NODES else _rail_cases(run, profile, slow)
-    return _phase(run.plan, phase, cases, found.past.reserve)
+    cases = _node_cases(evidence, slow) if phase == NODES else _rail_cases(evidence, slow)
+    return _phase(plan, phase, cases, reserve)
 
 
 def _phase(plan: Plan, name: str, cases: list[Case], reserve: float) -> Phase | None:
@@ -126,7 +139,7 @@ def _phase(plan: Plan, name: str, cases: list[Case], reserve: float) -> Phase | 
     )
 
 
-def _series_cases(run: Run, phase: str, found: Tonight) -> list[Case]:
+def _series_cases(evidence: Evidence, phase: str, found: Tonight) -> list[Case]:
     """The cases behind the suspect series of a phase, the furthest out of line first."""
     suspect = set(suspects(found.findings))
     out = {
@@ -134,31 +147,29 @@ def _series_cases(run: Run, phase: str, found: Tonight) -> list[Case]:
         for each in found.findings
         if each.first and each.series in suspect
     }
-    mine = {series_of(case, found.past.cluster): case for case in followed(run) if case.phase == phase}
+    mine = {series_of(case, found.past.cluster): case for case in followed(evidence) if case.phase == phase}
     return [mine[series] for series in sorted(out, key=lambda series: out[series]) if series in mine]
 
 
-def _node_cases(run: Run, slow: tuple[str, ...]) -> list[Case]:
+def _node_cases(evidence: Evidence, slow: tuple[str, ...]) -> list[Case]:
     """Each slow node by itself, while the others stand by."""
-    members = {run.manifest.ranks[group[0]].node: group for group in by_node(run.manifest.ranks)}
-    like = next((case for phase in run.plan.phases for case in phase.cases if phase.name == NODES), None)
+    members = {evidence.ranks[group[0]].node: group for group in by_node(evidence.ranks)}
+    like = next((case for case in evidence.run.plan.cases if case.phase == NODES), None)
     if like is None:
         return []
     return [replace(like, id=f"{like.id}/{node}", groups=(members[node],)) for node in slow]
 
 
-def _rail_cases(run: Run, profile: Profile, slow: tuple[str, ...]) -> list[Case]:
+def _rail_cases(evidence: Evidence, slow: tuple[str, ...]) -> list[Case]:
     """Each slow rail with healthy ones of other nodes, one direction at a time and nobody beside it."""
-    nodes = by_node(run.manifest.ranks)
-    names = names_in(run, profile)
-    name = {rank.rank: f"{rank.node} {names[rank.local_rank]}" for rank in run.manifest.ranks}
+    nodes, name = by_node(evidence.ranks), rail_subjects(evidence)
     cases: list[Case] = []
     for subject in slow:
         me = next(rank for rank, known in name.items() if known == subject)
-        place = run.manifest.ranks[me].local_rank
+        place = evidence.ranks[me].local_rank
         healthy = (here[place] for here in nodes if me not in here and name[here[place]] not in slow)
         for partner in islice(healthy, PARTNERS):
             number = len(cases)
-            made = pair_cases(RAILS, f"test-{number}", ((me, partner),), profile, run.manifest.backend)
+            made = pair_cases(RAILS, f"test-{number}", ((me, partner),), evidence.profile, evidence.backend)
             cases += [case for case in made if case.collective == "p2p"]
     return cases

@@ -1,18 +1,17 @@
-"""Which algorithm carried a row: forced, the only one, or as NCCL's log said; else unknown. And by which protocol."""
+"""Which algorithm carried a case: forced, the only one, or as NCCL's log names it; else unknown. And which protocol."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 
+from bench.judge.evidence import Evidence, derived
+from bench.judge.log_files import log_of
 from bench.model.bounds import UNKNOWN, WAYS, candidates
 from bench.model.collectives import COLLECTIVES
 from bench.model.measurement import Case
-from bench.model.memo import once
-from bench.nccl.log import read
-from bench.store import LOGS, Run
+from bench.nccl.log import Log
 
 # NCCL's names of algorithms by ours, without case and underscores: 2.24 and later print RING and NVLS_TREE,
 # earlier ones Ring and NVLSTree. NVLS spans nodes only where the switches reduce
@@ -31,19 +30,18 @@ PROTOCOLS = {
     "ll128": "LL128",
     "simple": "Simple",
 }  # by NCCL's names, which were SIMPLE from 2.24 on
-EVIDENCE = "evidence"  # the phase whose logs speak for every phase with the same settings
 OTHER_BUFFERS = ("graph", "registered")  # values of Case.algorithm for which NCCL may choose otherwise
-SIGN = " Bytes -> "  # stands in every line that names an algorithm; the other lines are not parsed
+MARK = " Bytes -> "  # stands in every line of NCCL's log that names an algorithm
 
 # (collective, bytes) -> NCCL's names of (algorithm, protocol)
-Chosen = Mapping[tuple[str, int], frozenset[tuple[str, str]]]
+Tuning = Mapping[tuple[str, int], set[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
-class AlgorithmInForce:
+class AlgorithmUsed:
     """An algorithm by the name of ``bounds``, or UNKNOWN; ``how`` it is known, or why not.
 
-    protocol    LL, LL128 or Simple as NCCL's log named it for this size; several with a slash; "" where it did not
+    protocol    LL, LL128 or Simple as NCCL's log names it for this size; several with a slash; "" where it does not
     """
 
     algorithm: str
@@ -55,83 +53,73 @@ class AlgorithmInForce:
         return self.algorithm != UNKNOWN
 
 
-def in_force(case: Case, run: Run) -> AlgorithmInForce:
+def algorithm_used(case: Case, evidence: Evidence) -> AlgorithmUsed:
     """The algorithm that carried this case in this run, and the protocol.
 
     NCCL's log speaks for its own collective and size alone: at another size NCCL may choose otherwise.
     """
-    if run.manifest.backend == "gloo":
-        known = (case.collective, "gloo") in WAYS
-        return (
-            AlgorithmInForce("gloo", "gloo has one")
-            if known
-            else AlgorithmInForce(UNKNOWN, f"gloo's {case.collective} has no row")
-        )
-    force = _algorithm(case, run)
-    return replace(force, protocol=_protocol(case, run, force.algorithm))
+    if evidence.backend == "gloo":
+        if (case.collective, "gloo") in WAYS:
+            return AlgorithmUsed("gloo", "gloo has one")
+        return AlgorithmUsed(UNKNOWN, f"gloo's {case.collective} has no row")
+    logged = _tuning(evidence).get(case.phase, {}).get((case.collective, case.size), set())
+    used = _algorithm(case, logged)
+    protocol = _protocol(case, logged, used.algorithm, len(evidence.ranks)) if logged else ""
+    return replace(used, protocol=protocol) if protocol else used
 
 
-def _algorithm(case: Case, run: Run) -> AlgorithmInForce:
+def _algorithm(case: Case, logged: Set[tuple[str, str]]) -> AlgorithmUsed:
     name = case.collective
     if (name, case.algorithm) in WAYS:
-        return AlgorithmInForce(case.algorithm, "forced")
-    if len(_possible(name)) == 1:
-        return AlgorithmInForce(_possible(name)[0], "there is one")
-    said = {algorithm for algorithm, _ in logged(run, case.phase).get((name, case.size), ())}
-    ours = {_ours(each) for each in said}
+        return AlgorithmUsed(case.algorithm, "forced")
+    possible = _candidates(name)
+    if len(possible) == 1:
+        return AlgorithmUsed(possible[0], "there is one")
+    if not logged:
+        return AlgorithmUsed(UNKNOWN, "not forced, and no line of NCCL's log speaks of this size")
+    ours = {_ours(each) for each, _ in logged}
+    listed = ", ".join(sorted({each for each, _ in logged}))
     if len(ours) == 1 and (name, *ours) in WAYS:
-        return AlgorithmInForce(ours.pop(), f"NCCL's log: {', '.join(sorted(said))}")
-    if said:
-        return AlgorithmInForce(UNKNOWN, f"NCCL's log names {', '.join(sorted(said))}")
-    return AlgorithmInForce(UNKNOWN, "not forced, and no line of NCCL's log speaks of this size")
+        return AlgorithmUsed(ours.pop(), f"NCCL's log: {listed}")
+    return AlgorithmUsed(UNKNOWN, f"NCCL's log names {listed}")
 
 
 def _ours(name: str) -> str:
     return OURS.get(name.replace("_", "").lower(), UNKNOWN)
 
 
-def _protocol(case: Case, run: Run, algorithm: str) -> str:
+def _protocol(case: Case, logged: Set[tuple[str, str]], algorithm: str, everyone: int) -> str:
     """The protocols that NCCL's log names with this algorithm, where it speaks of such a call: of all ranks, and of
     plain buffers. A forced algorithm has the protocol that NCCL took when it took that one by itself."""
-    everyone = len(case.groups) == 1 and len(case.groups[0]) == len(run.manifest.ranks)
-    if case.collective not in FUNCTIONS.values() or not everyone or case.algorithm in OTHER_BUFFERS:
+    of_all = len(case.groups) == 1 and len(case.groups[0]) == everyone
+    if case.collective not in FUNCTIONS.values() or not of_all or case.algorithm in OTHER_BUFFERS:
         return ""
-    said = logged(run, case.phase).get((case.collective, case.size), ())
     names = {
         PROTOCOLS.get(protocol.lower(), protocol)
-        for each, protocol in said
+        for each, protocol in logged
         if protocol and algorithm in (UNKNOWN, _ours(each))
     }
     return "/".join(sorted(names))
 
 
-_possible = lru_cache(candidates)
+_candidates = lru_cache(candidates)
 
 
-def logged(run: Run, phase: str) -> Chosen:
-    """What NCCL's logs of ``phase`` and of the evidence phase name; empty where nothing was logged."""
-    known = _logs(run)
-    if phase not in known:
-        folder = run.path / LOGS
-        known[phase] = _chosen(
-            sorted(file for name in {EVIDENCE, phase} for file in folder.glob(f"{name}.*.log"))
-        )
-    return known[phase]
+@derived
+def _tuning(evidence: Evidence) -> Mapping[str, Tuning]:
+    """What NCCL's logs name, by phase: its own logs, and those of the evidence phase, which speak for every phase."""
+    general = _named(evidence.log)
+    own = {phase.name: _named(log_of(evidence.run, phase.name, MARK)) for phase in evidence.run.plan.phases}
+    return {
+        phase: {**general, **{key: names | general.get(key, set()) for key, names in found.items()}}
+        for phase, found in own.items()
+    }
 
 
-@once()
-def _logs(run: Run) -> dict[str, Chosen]:
-    """What the logs of each phase name, as they are looked into: every row of a run asks, and there is one a rank."""
-    return {}
-
-
-def _chosen(files: Iterable[Path]) -> Chosen:
+def _named(log: Log) -> dict[tuple[str, int], set[tuple[str, str]]]:
     found: dict[tuple[str, int], set[tuple[str, str]]] = {}
-    for file in files:
-        text = file.read_text(encoding="utf-8", errors="replace")
-        log = read("\n".join(line for line in text.splitlines() if SIGN in line))
-        for process in log.processes:
-            for tuned in process.tuned:
-                name = FUNCTIONS.get(tuned.collective, "")
-                found.setdefault((name, tuned.size), set()).add((tuned.algorithm, tuned.protocol))
-    return {key: frozenset(names) for key, names in found.items()}
+    for process in log.processes:
+        for tuned in process.tuned:
+            key = FUNCTIONS.get(tuned.collective, ""), tuned.size
+            found.setdefault(key, set()).add((tuned.algorithm, tuned.protocol))
+    return found

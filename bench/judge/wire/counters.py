@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.judge.counter_windows import CounterWindow
+from bench.judge.evidence import Evidence, derived
 from bench.model.bounds import wire_factor
 from bench.model.collectives import collective
-from bench.model.counters import Delta, Snapshot, bytes_moved, grown_between
+from bench.model.counters import bytes_moved
 from bench.model.facts import Node
 from bench.model.measurement import Measurement
 from bench.model.packets import PACKETS
-from bench.model.profile import Profile, Rails
+from bench.model.profile import Rails
+from bench.model.rails import LINK_LAYER
 from bench.model.units import show_seconds
 from bench.store import Run
 from bench.store.rows import Row
 
-from .algorithm import in_force
+from .algorithm import algorithm_used
 from .fabric_of import PAIRED, Unplaced, fabric_of, node_names
 
 LEAST_BUSY = 0.5  # seconds of calls in a phase, below which what else is on the ports may matter
@@ -71,50 +74,68 @@ def busy_seconds(row: Row, repetitions: int) -> float:
     return back_to_back + sum(measurement.isolated) + (repetitions + measurement.warmup) * row.isolated.p50
 
 
-def carried(phase: str, run: Run, rows: Sequence[Row], profile: Profile) -> tuple[Carried, ...]:
+def carried(phase: str, evidence: Evidence) -> tuple[Carried, ...]:
     """Every node's rails over ``phase``. Raises Undetermined where any of it cannot be determined."""
-    here = [row for row in rows if row.case.phase == phase]
-    _whole(phase, run, here)
+    known = _carried(evidence)
+    if phase not in known:
+        try:
+            known[phase] = _of_phase(phase, evidence)
+        except Undetermined as reason:
+            known[phase] = reason
+    found = known[phase]
+    if isinstance(found, Undetermined):
+        raise found
+    return found
+
+
+@derived
+def _carried(evidence: Evidence) -> dict[str, tuple[Carried, ...] | Undetermined]:
+    """What the rails carried in each phase, as it is asked for."""
+    return {}
+
+
+def _of_phase(phase: str, evidence: Evidence) -> tuple[Carried, ...]:
+    here = [row for row in evidence.rows if row.case.phase == phase]
+    _whole(phase, evidence.run, here)
     # of a phase that was resumed the second part alone: in between, a case in flight moved bytes that no row tells of
-    here = [row for row in here if row.case.id not in run.earlier]
-    expected: dict[str, float] = defaultdict(float)
-    busy: dict[str, float] = defaultdict(float)
-    wall: dict[str, float] = defaultdict(float)
-    repetitions = run.manifest.settings.repetitions
+    expected = _expected([row for row in here if row.case.id not in evidence.run.earlier], evidence)
+    windows, gaps = evidence.last_windows(phase)
+    if gaps:
+        raise Undetermined(gaps[0].reason)
+    counted = [(window.node, _left(window, evidence.rails)) for window in windows]
+    kept = tuple(
+        Carried(node.name, sent, _payload(sent, node, evidence.rails), *expected[node.name])
+        for node, sent in counted
+        if node.name in expected
+    )
+    if not kept:
+        raise Undetermined(f"nothing of phase {phase} crosses the rails")
+    _long_enough(phase, kept)
+    return kept
+
+
+def _expected(rows: Sequence[Row], evidence: Evidence) -> dict[str, tuple[float, float, float]]:
+    """Node -> bytes that its calls must have sent, seconds in calls, seconds of measuring."""
+    found: dict[str, tuple[float, float, float]] = {}
+    repetitions = evidence.manifest.settings.repetitions
     by_case: dict[str, list[Row]] = defaultdict(list)
-    for row in here:
+    for row in rows:
         by_case[row.case.id].append(row)
     for of_case in by_case.values():
-        times: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        parts: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
         for row in of_case:
-            leaving = _sent(row, run, profile)
+            leaving = _sent(row, evidence)
             if not leaving:
                 continue
             made, span = calls(row.measurement, repetitions), row.measurement.ended - row.measurement.started
             seconds = busy_seconds(row, repetitions)
             for node, sent in leaving.items():
-                expected[node] += sent * made
-                times[node].append((seconds, span))
-        for node, spans in times.items():
-            busy[node] += max(seconds for seconds, _ in spans)
-            wall[node] += max(span for _, span in spans)
-    counted = _counted(phase, run, profile)
-    nodes = [node for node in run.manifest.nodes if expected.get(node)]
-    if not nodes:
-        raise Undetermined(f"nothing of phase {phase} crosses the rails")
-    kept = tuple(
-        Carried(
-            node,
-            counted[node],
-            _payload(counted[node], node, run, profile),
-            expected[node],
-            busy[node],
-            wall[node],
-        )
-        for node in nodes
-    )
-    _long_enough(phase, kept)
-    return kept
+                parts[node].append((sent * made, seconds, span))
+        for node, each in parts.items():
+            amounts, busy, wall = zip(*each, strict=True)
+            before = found.get(node, (0.0, 0.0, 0.0))
+            found[node] = before[0] + sum(amounts), before[1] + max(busy), before[2] + max(wall)
+    return found
 
 
 def _whole(phase: str, run: Run, here: Sequence[Row]) -> None:
@@ -124,14 +145,14 @@ def _whole(phase: str, run: Run, here: Sequence[Row]) -> None:
     missing = [case.id for case in planned for group in case.groups if (case.id, group) not in measured]
     if missing or not here:
         what = f"{len(missing)} of its figures are missing" if missing else "it was not measured"
-        raise Undetermined(f"phase {phase} does not tell what it sent: {what}")
+        raise Undetermined(f"what phase {phase} sent is not known: {what}")
 
 
-def _sent(row: Row, run: Run, profile: Profile) -> dict[str, float]:
+def _sent(row: Row, evidence: Evidence) -> dict[str, float]:
     """Bytes of one call that leave each node of the group by its rails."""
     ranks, case = row.measurement.ranks, row.case
     try:
-        names, fabric = node_names(ranks, run), fabric_of(case, ranks, run, profile)
+        names, fabric = node_names(ranks, evidence), fabric_of(case, ranks, evidence)
     except Unplaced as reason:
         raise Undetermined(f"{case.id}: {reason}") from None
     if fabric.nodes == 1:
@@ -139,67 +160,50 @@ def _sent(row: Row, run: Run, profile: Profile) -> dict[str, float]:
     if case.collective in PAIRED:
         senders = names if case.collective == "p2p_bidirectional" else names[::2]
         return {name: float(case.size) * senders.count(name) for name in names}
-    force = in_force(case, run)
+    used = algorithm_used(case, evidence)
     symmetric = collective(case.collective).symmetric
-    if not (symmetric and force.known):
-        why = force.how if symmetric else f"{case.collective} loads the nodes unevenly"
+    if not (symmetric and used.known):
+        why = used.how if symmetric else f"{case.collective} loads the nodes unevenly"
         raise Undetermined(f"{case.id}: what each node sends is not known: {why}")
-    return dict.fromkeys(names, case.size * wire_factor(case.collective, force.algorithm, fabric))
+    return dict.fromkeys(names, case.size * wire_factor(case.collective, used.algorithm, fabric))
 
 
-def _counted(phase: str, run: Run, profile: Profile) -> dict[str, dict[str, int]]:
-    """node -> rail -> bytes that left it between the snapshots before and after."""
-    taken = {
-        when: [line.snapshots for line in run.counters if (line.phase, line.when) == (phase, when)]
-        for when in ("before", "after")
-    }
-    if not taken["before"] or not taken["after"]:
-        raise Undetermined(f"no counters were taken before and after phase {phase}")
-    nodes, before, after = run.manifest.nodes, taken["before"][-1 if run.earlier else 0], taken["after"][-1]
-    if not len(nodes) == len(before) == len(after):
-        raise Undetermined(f"the counters of phase {phase} are not of every node")
-    facts = {node.name: node for node in run.nodes}
-    found = {}
-    for node, first, last in zip(nodes, before, after, strict=True):
-        subjects = rail_subjects(node, first, facts.get(node), profile.rails)
-        found[node] = _left(node, grown_between(first, last), subjects)
-    return found
-
-
-def _left(node: str, moved: Delta, subjects: Iterable[str]) -> dict[str, int]:
+def _left(window: CounterWindow, rails: Rails) -> dict[str, int]:
+    """Rail -> bytes that left the node by it."""
     sent = {}
-    for subject in subjects:
-        traffic = bytes_moved(moved, subject)
+    for subject in rail_subjects(window, rails):
+        traffic = bytes_moved(window.moved, subject)
         if traffic.sent is None:
-            raise Undetermined(f"{node} {subject}: the bytes that left cannot be determined: {traffic.how}")
+            where = f"{window.node.name} {subject}"
+            raise Undetermined(f"{where}: the bytes that left cannot be determined: {traffic.how}")
         sent[subject] = traffic.sent
     return sent
 
 
-def rail_subjects(node: str, seen: Snapshot, facts: Node | None, rails: Rails) -> tuple[str, ...]:
+def rail_subjects(window: CounterWindow, rails: Rails) -> tuple[str, ...]:
     """The names under which the counters of a node's rails stand: the profile's devices, else the ports that
     can be rails. Raises Undetermined where they are not as many as the profile says.
     """
+    node = window.node
     if rails.devices:
         names = tuple(name if rails.kind == "socket" else _port(name) for name in rails.devices)
-        missing = [name for name in names if name not in seen.readings]
+        missing = [name for name in names if name not in window.before.readings]
         if missing:
-            raise Undetermined(f"{node}: no counters of {', '.join(missing)}")
+            raise Undetermined(f"{node.name}: no counters of {', '.join(missing)}")
         return names
-    if rails.kind not in ("infiniband", "roce"):
+    if rails.kind not in LINK_LAYER:
         raise Undetermined("the profile does not name the rails")
-    layer = "InfiniBand" if rails.kind == "infiniband" else "Ethernet"
     least = rails.rate.value * 0.99 if rails.rate else 0.0
     names = tuple(
         port.name
-        for port in (facts.ports if facts else ())
-        if port.link_layer == layer
+        for port in node.ports
+        if port.link_layer == LINK_LAYER[rails.kind]
         and port.active
         and (port.rate or 0.0) >= least
         and not {port.hca, port.name} & set(rails.excluded)
     )
     if len(names) != rails.count:
-        raise Undetermined(f"{node}: {len(names)} ports can be rails, the profile says {rails.count}")
+        raise Undetermined(f"{node.name}: {len(names)} ports can be rails, the profile says {rails.count}")
     return names
 
 
@@ -209,16 +213,15 @@ def _port(name: str) -> str:
     return name if "/" in name else f"{name}/1"
 
 
-def _payload(counted: Mapping[str, int], node: str, run: Run, profile: Profile) -> float:
+def _payload(counted: Mapping[str, int], node: Node, rails: Rails) -> float:
     """Bytes without the packets' headers. On virtual interfaces the kernel counts a large segment as one
     packet, so that this may be too little there by up to the headers' share.
     """
-    packet, unseen = HEADERS[profile.rails.kind]
-    facts = next((each for each in run.nodes if each.name == node), None)
-    sizes = {face.name: face.mtu for face in facts.interfaces} if facts else {}
+    packet, unseen = HEADERS[rails.kind]
+    sizes = {face.name: face.mtu for face in node.interfaces}
     total = 0.0
     for subject, sent in counted.items():
-        row, mtu = PACKETS[packet], sizes.get(subject) or MTU[profile.rails.kind]
+        row, mtu = PACKETS[packet], sizes.get(subject) or MTU[rails.kind]
         payload = mtu - row.headers_in_mtu
         total += sent * payload / (payload + row.overhead - unseen)
     return total

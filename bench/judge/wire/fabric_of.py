@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
+from bench.judge.evidence import Evidence, derived
 from bench.model.bounds import Fabric
 from bench.model.collectives import COPIES, partner
-from bench.model.measurement import Case, Rank
-from bench.model.memo import once
+from bench.model.measurement import Case
 from bench.model.profile import Profile
-from bench.store import Run
 
 PAIRED = ("p2p", "p2p_bidirectional")
 OWN = "own"  # case.rail: every rank on the rail of its local rank
@@ -24,41 +23,35 @@ class Unplaced(ValueError):
     """A group whose fabric cannot be determined; the message says why."""
 
 
-def node_names(ranks: Sequence[int], run: Run) -> tuple[str, ...]:
+def node_names(ranks: Sequence[int], evidence: Evidence) -> tuple[str, ...]:
     """The node of each rank."""
     if not ranks:
         raise Unplaced("the group has no ranks")
-    where = _where(run.manifest.ranks)
+    where = evidence.run.node_of
     try:
         return tuple([where[rank] for rank in ranks])
     except KeyError as rank:
         raise Unplaced(f"rank {rank} is not in the manifest") from None
 
 
-@once()
-def _where(ranks: tuple[Rank, ...]) -> dict[int, str]:
-    """The node of each rank that a manifest lists; of one listed twice, the first."""
-    return {rank.rank: rank.node for rank in reversed(ranks)}
-
-
-def fabric_of(case: Case, ranks: Sequence[int], run: Run, profile: Profile) -> Fabric:
+def fabric_of(case: Case, ranks: Sequence[int], evidence: Evidence) -> Fabric:
     """The fabric that ``case`` ran on when its group is ``ranks``.
 
     A group of some of a node's ranks has their share of its rails; pairs have that of one GPU, and any call
     of gloo has one rail (torch gives each call one of its interfaces in turn). Raises
     Unplaced where the profile names no rails or rates, or the ranks lie so that no bound describes them.
     """
-    if run.manifest.settings.layout == NO_LAYOUT:
+    if evidence.manifest.settings.layout == NO_LAYOUT:
         raise Unplaced("the import does not tell which ranks share a node: give --nodes")
     if case.collective in COPIES:
         raise Unplaced("a copy is a rank's own: it crosses no link of the fabric")
-    names = node_names(ranks, run)
+    names = node_names(ranks, evidence)
     # of a large cluster there are tens of thousands of rows on some thousands of groups of nodes
-    known = _found(run, profile)
+    known = _fabrics(evidence)
     key = (case.collective, case.rail, case.algorithm, names)
     if key not in known:
         try:
-            known[key] = _fabric(case, names, run, profile)
+            known[key] = _fabric(case, names, evidence)
         except Unplaced as reason:
             known[key] = str(reason)
     found = known[key]
@@ -67,26 +60,26 @@ def fabric_of(case: Case, ranks: Sequence[int], run: Run, profile: Profile) -> F
     return found
 
 
-@once()
-def _found(run: Run, profile: Profile) -> dict[tuple[object, ...], Fabric | str]:
+@derived
+def _fabrics(evidence: Evidence) -> dict[tuple[object, ...], Fabric | str]:
     """The fabrics of a run as they are found, or why there is none."""
     return {}
 
 
-def _fabric(case: Case, names: tuple[str, ...], run: Run, profile: Profile) -> Fabric:
+def _fabric(case: Case, names: tuple[str, ...], evidence: Evidence) -> Fabric:
     if case.collective in PAIRED:
         names = _one_pair(names)
     counts = Counter(names)
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{count} ranks on {name}" for name, count in counts.items())
         raise Unplaced(f"no bound describes uneven nodes: {listed}")
-    follows_ranks = run.manifest.backend == "gloo" or case.collective == "p2p_ring"
+    follows_ranks = evidence.backend == "gloo" or case.collective == "p2p_ring"
     borders = sum(one != other for one, other in pairwise(names))
     if follows_ranks and borders != len(counts) - 1:
         raise Unplaced("the ring follows the ranks, and these go back and forth between the nodes")
     if len(counts) == 1:
-        return _inside(len(names), profile)
-    return _across(case, counts, run, profile)
+        return _inside(len(names), evidence.profile)
+    return _across(case, counts, evidence)
 
 
 def _one_pair(names: Sequence[str]) -> tuple[str, ...]:
@@ -120,14 +113,15 @@ def rail_rate(profile: Profile) -> float:
     raise Unplaced(f"the profile {profile.name} names no rails")
 
 
-def _across(case: Case, counts: Counter[str], run: Run, profile: Profile) -> Fabric:
+def _across(case: Case, counts: Counter[str], evidence: Evidence) -> Fabric:
+    profile = evidence.profile
     rate = rail_rate(profile)
     if not profile.rails.count:
         raise Unplaced(f"the profile {profile.name} does not say how many rails a node has")
     gpus = next(iter(counts.values()))
-    here = min(run.ranks_on[name] for name in counts)
+    here = min(evidence.run.ranks_on[name] for name in counts)
     # one call of gloo goes over one interface, whatever list it was given; perftest uses one HCA
-    one_rail = run.manifest.backend == "gloo" or case.algorithm.startswith(VERBS)
+    one_rail = evidence.backend == "gloo" or case.algorithm.startswith(VERBS)
     pinned = one_rail or case.rail not in ("", OWN)
     rails = 1 if pinned else max(1, profile.rails.count * gpus // here)
     return Fabric(len(counts), gpus, rails, rate, profile.nvlink.value if profile.nvlink else math.inf)

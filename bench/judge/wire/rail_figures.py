@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bench.judge.blame import transfers
-from bench.judge.blame.background import names_in
+from bench.judge.evidence import Evidence
 from bench.measure.perftest.outcome import Outcome, explained, outcome
 from bench.measure.perftest.record import PerftestRecord
 from bench.measure.perftest.schedule import expected_ports
 from bench.model.facts import Node, Port
 from bench.model.lines import Transfer
-from bench.model.profile import Profile
 from bench.model.rails import members
 from bench.model.units import show_both
-from bench.store import Run
-from bench.store.rows import Row
+from bench.plan.names import FIRST
 
 from .counters import Undetermined, carried
 from .target import largest_rate
@@ -42,13 +40,10 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class View:
-    """What the rows are read from."""
+class RailEvidence:
+    """What the figures of the rails are read from; ``record``: of perftest."""
 
-    run: Run
-    rows: Sequence[Row]
-    profile: Profile
-    nodes: Mapping[str, Node]
+    evidence: Evidence
     record: PerftestRecord
 
     @cached_property
@@ -66,32 +61,23 @@ class View:
 
     @cached_property
     def links(self) -> Mapping[tuple[str, str], float]:
-        return {
-            (node.name, port.name): link(port).rate for node in self.nodes.values() for port in node.ports
-        }
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """What the rails of each local rank are called."""
-        return names_in(self.run, self.profile)
+        nodes = self.evidence.nodes
+        return {(node.name, port.name): link(port).rate for node in nodes for port in node.ports}
 
     @cached_property
     def p2p(self) -> Mapping[tuple[str, str, str], float]:
-        """(sender, receiver, rail by paths' name) → bytes/s, without second looks."""
-        seen = transfers.transfers(
-            self.rows, self.run.manifest.ranks, self.profile, (transfers.FIRST, transfers.AGAIN), self.names
-        )
+        """(sender, receiver, rail by its joint name) → bytes/s, without retests."""
+        seen = transfers.transfers(self.evidence, FIRST)
         return {(each.a, each.b, each.rail): each.rate for each in seen if not each.again and not each.rail_b}
 
     @cached_property
     def collective(self) -> tuple[Mapping[tuple[str, str], float], str]:
         """(node, rail) → bytes/s that left it, or why that cannot be determined."""
         reasons = []
-        planned = [phase.name for phase in self.run.plan.phases]
+        planned = [phase.name for phase in self.evidence.run.plan.phases]
         for phase in (name for name in COUNTED if name in planned):
             try:
-                nodes = carried(phase, self.run, self.rows, self.profile)
-                largest = largest_rate(phase, self.run, self.rows, self.profile)
+                nodes, largest = carried(phase, self.evidence), largest_rate(phase, self.evidence)
             except Undetermined as reason:
                 reasons.append(str(reason))
                 continue
@@ -115,7 +101,7 @@ def link(port: Port) -> Figure:
 # ── verbs ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def verbs(view: View, node: Node, port: Port) -> Figure:
+def verbs(view: RailEvidence, node: Node, port: Port) -> Figure:
     here = view.by_rail.get((node.name, port.name), [])
     if not here:
         return _unmeasured(view, node)
@@ -131,13 +117,15 @@ def verbs(view: View, node: Node, port: Port) -> Figure:
             pair = {side.node: tools[side.node] for side in (transfer.sender, transfer.receiver)}
             other = transfer.receiver.node if mine else transfer.sender.node
             way = f"to {other}" if mine else f"from {other}"
-            return Figure(math.nan, f"nothing measured {way}: {explained(seen.cause, view.nodes, pair)}")
+            return Figure(
+                math.nan, f"nothing measured {way}: {explained(seen.cause, view.evidence.facts, pair)}"
+            )
     return Figure(math.nan, "one direction was not measured")
 
 
-def _unmeasured(view: View, node: Node) -> Figure:
+def _unmeasured(view: RailEvidence, node: Node) -> Figure:
     """Why a rail has no transfer: no perftest here, nobody to measure with, or it should be there."""
-    must = view.profile.verbs.mode == "on"
+    must = view.evidence.profile.verbs.mode == "on"
     tool = next((tool for tool in view.record.tools if tool.node == node.name), None)
     if tool and tool.missing:
         return Figure(math.nan, tool.missing, must)
@@ -154,9 +142,9 @@ def _best(outcomes: Iterable[Outcome]) -> float:
 # ── NCCL ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def p2p(view: View, node: Node, port: Port) -> Figure:
-    if view.run.manifest.backend != "nccl":
-        return Figure(math.nan, f"{view.run.manifest.backend} does not go by verbs", False)
+def p2p(view: RailEvidence, node: Node, port: Port) -> Figure:
+    if view.evidence.backend != "nccl":
+        return Figure(math.nan, f"{view.evidence.backend} does not go by verbs", False)
     users = users_of(node, view)
     if port.name not in users:
         return Figure(math.nan, "which GPUs use this rail cannot be determined")
@@ -171,15 +159,17 @@ def p2p(view: View, node: Node, port: Port) -> Figure:
     return Figure(min(sent, received), f"sends {show_both(sent)}, receives {show_both(received)}")
 
 
-def _partners(view: View, node: Node, port: Port) -> set[str]:
+def _partners(view: RailEvidence, node: Node, port: Port) -> set[str]:
     """Those that verbs was measured with, so that both say the same; everybody where it was not."""
     ends = [(t.sender.node, t.receiver.node) for t, _ in view.by_rail.get((node.name, port.name), ())]
-    return {name for pair in ends for name in pair} - {node.name} or set(view.nodes) - {node.name}
+    return {name for pair in ends for name in pair} - {node.name} or set(view.evidence.facts) - {node.name}
 
 
-def _sum(view: View, node: str, other: str, users: Sequence[tuple[int, float]]) -> tuple[float, float]:
+def _sum(
+    view: RailEvidence, node: str, other: str, users: Sequence[tuple[int, float]]
+) -> tuple[float, float]:
     """Bytes/s from a node to another, and back, over the GPUs that use a rail; NaN where one is not known."""
-    names = view.names
+    names = view.evidence.rail_names
     ends = ((node, other), (other, node))
     there, back = (
         sum(share * view.p2p.get((a, b, names[rank]), math.nan) for rank, share in users) for a, b in ends
@@ -187,28 +177,28 @@ def _sum(view: View, node: str, other: str, users: Sequence[tuple[int, float]]) 
     return there, back
 
 
-def users_of(node: Node, view: View) -> dict[str, tuple[tuple[int, float], ...]]:
+def users_of(node: Node, view: RailEvidence) -> dict[str, tuple[tuple[int, float], ...]]:
     """Rail → local ranks whose GPU uses it, and the share of that GPU's traffic; {} where it cannot be determined."""
-    rails = [port.name for port in expected_ports(node, view.profile.rails)]
-    count = sum(rank.node == node.name for rank in view.run.manifest.ranks)
-    own = [members(name) for name in view.names[:count]]
+    rails = [port.name for port in expected_ports(node, view.evidence.profile.rails)]
+    count = view.evidence.run.ranks_on[node.name]
+    own = [members(name) for name in view.evidence.rail_names[:count]]
     found = {
         rail: tuple((at, 1.0 / len(all_)) for at, all_ in enumerate(own) if rail in all_) for rail in rails
     }
     return {rail: users for rail, users in found.items() if users}
 
 
-def collective(view: View, node: Node, port: Port) -> Figure:
-    if view.run.manifest.backend != "nccl":
-        return Figure(math.nan, f"{view.run.manifest.backend} does not go by verbs", False)
+def collective(view: RailEvidence, node: Node, port: Port) -> Figure:
+    if view.evidence.backend != "nccl":
+        return Figure(math.nan, f"{view.evidence.backend} does not go by verbs", False)
     rates, why = view.collective
     if (node.name, port.name) in rates:
         return Figure(rates[node.name, port.name], "its share of the bytes that left the node")
-    planned = any(phase.name in COUNTED for phase in view.run.plan.phases)
+    planned = any(phase.name in COUNTED for phase in view.evidence.run.plan.phases)
     return Figure(math.nan, why or "its counters were not read", planned)
 
 
-def common_link(view: View, node: Node, port: Port) -> float:
+def common_link(view: RailEvidence, node: Node, port: Port) -> float:
     """The slower link of both ends, with the partner where that is the most; NaN where none is known."""
     mine = view.links.get((node.name, port.name), math.nan)
     pairs = [
@@ -218,6 +208,6 @@ def common_link(view: View, node: Node, port: Port) -> float:
     return max((min(pair) for pair in pairs if all(map(math.isfinite, pair))), default=mine)
 
 
-def mtu(view: View, node: Node, port: Port) -> int | None:
+def mtu(view: RailEvidence, node: Node, port: Port) -> int | None:
     seen = [outcome.mtu for _, outcome in view.by_rail.get((node.name, port.name), ()) if outcome.mtu]
     return max(seen, default=None)

@@ -14,20 +14,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.judge.blame import transfers
+from bench.judge.evidence import Evidence, derived
 from bench.measure.perftest.expected_rate import least
 from bench.measure.perftest.record import of_lines
 from bench.measure.perftest.schedule import expected_ports
 from bench.model.facts import Node, Port
 from bench.model.lines import HOST
-from bench.model.profile import Profile
 from bench.model.units import show_both, show_rate, show_share
 from bench.model.verdict import Bound, Status
-from bench.store import Run
-from bench.store.rows import Row
+from bench.plan.names import FIRST
 
 from . import rail_figures as figures
-from .rail_figures import Figure, View
+from .rail_figures import Figure, RailEvidence
 
 LINK, VERBS, P2P, COLLECTIVE = "link", "verbs", "p2p", "collective"
 NAMES = {LINK: "the link", VERBS: "verbs", P2P: "NCCL point-to-point", COLLECTIVE: "the collective"}
@@ -110,22 +108,24 @@ class RailLayers:
     text: str
 
 
-def of_layers(run: Run, rows: Sequence[Row], profile: Profile, nodes: Sequence[Node]) -> RailLayers:
-    """The layers of every rail of ``nodes``, the facts of the run."""
-    record = of_lines(run.verbs)
-    if not run.verbs or record.left:
-        left = (
-            record.left or dict(run.plan.skipped).get(transfers.FIRST) or "perftest was not asked in this run"
-        )
-        return RailLayers((), Status.INCONCLUSIVE if profile.verbs.mode == "on" else Status.SKIP, left)
-    view = View(run, rows, profile, {node.name: node for node in nodes}, record)
-    found = tuple(_row(view, node, port) for node in nodes for port in expected_ports(node, profile.rails))
+@derived
+def of_layers(evidence: Evidence) -> RailLayers:
+    """The layers of every rail."""
+    lines, record = evidence.run.verbs, of_lines(evidence.run.verbs)
+    if not lines or record.left:
+        left = record.left or evidence.skipped.get(FIRST) or "perftest did not run"
+        must = evidence.profile.verbs.mode == "on"
+        return RailLayers((), Status.INCONCLUSIVE if must else Status.SKIP, left)
+    view = RailEvidence(evidence, record)
+    found = tuple(
+        _row(view, node, port) for node in evidence.nodes for port in expected_ports(node, evidence.rails)
+    )
     if not found:
         return RailLayers((), Status.INCONCLUSIVE, "no node has a rail that could be asked")
     return RailLayers(found, *_together(found, view))
 
 
-def _together(found: Sequence[RailRow], view: View) -> tuple[Status, str]:
+def _together(found: Sequence[RailRow], view: RailEvidence) -> tuple[Status, str]:
     counts = {status: sum(row.status is status for row in found) for status in Status}
     for status, word in ((Status.FAIL, "lose in a layer"), (Status.INCONCLUSIVE, "cannot be determined")):
         if counts[status]:
@@ -133,11 +133,11 @@ def _together(found: Sequence[RailRow], view: View) -> tuple[Status, str]:
     if counts[Status.SKIP]:
         lacking = [tool for tool in view.record.tools if tool.missing]
         why = lacking[0].missing if lacking else "nobody to measure with"
-        return Status.SKIP, f"{len(lacking)} of {len(view.nodes)} nodes cannot be measured: {why}"
+        return Status.SKIP, f"{len(lacking)} of {len(view.evidence.nodes)} nodes cannot be measured: {why}"
     return Status.PASS, f"{len(found)} of {len(found)} rails lose nothing above what is normal in any layer"
 
 
-def _row(view: View, node: Node, port: Port) -> RailRow:
+def _row(view: RailEvidence, node: Node, port: Port) -> RailRow:
     seen = {
         LINK: figures.link(port),
         VERBS: figures.verbs(view, node, port),
@@ -156,9 +156,9 @@ def _status(seen: Mapping[str, Figure], losses: Sequence[LayerLoss]) -> Status:
     return Status.PASS if seen[VERBS].told else Status.SKIP
 
 
-def _losses(view: View, node: Node, port: Port, seen: Mapping[str, Figure]) -> Iterable[LayerLoss]:
+def _losses(view: RailEvidence, node: Node, port: Port, seen: Mapping[str, Figure]) -> Iterable[LayerLoss]:
     """Each layer against the one below, or what that should give where it is not known."""
-    link, nominal = seen[LINK], view.profile.rails.rate
+    link, nominal = seen[LINK], view.evidence.profile.rails.rate
     if nominal is None and port.rate:
         nominal = Bound(port.rate, show_rate(port.rate, "Gb/s"), "what the port itself says")
     if nominal and link.told and not nominal.reached(link.rate):
@@ -166,7 +166,7 @@ def _losses(view: View, node: Node, port: Port, seen: Mapping[str, Figure]) -> I
     verbs, below = seen[VERBS], figures.common_link(view, node, port)
     if not verbs.told or not below > 0:
         return
-    bound = least(view.profile, below, figures.mtu(view, node, port))
+    bound = least(view.evidence.profile, below, figures.mtu(view, node, port))
     if not bound.reached(verbs.rate):
         yield LayerLoss(VERBS, verbs.rate, below, bound, verbs.text)
     under = verbs.rate

@@ -18,18 +18,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench.judge.blame.transfers import LOOKS
-from bench.model.memo import once
+from bench.judge.evidence import Evidence, derived
 from bench.model.packets import HEALTHY, efficiency
-from bench.model.profile import Limit, Profile
 from bench.model.units import show_both, show_rate, show_seconds, show_share, show_size
 from bench.model.verdict import Bound, Status
-from bench.store import Run, memo_key
-from bench.store.rows import Row
+from bench.plan.names import UNEVEN_PHASES
 
 from .counters import MTU, Carried, Undetermined, carried
 from .fabric_of import node_names
-from .row import of_row
+from .row_reading import of_row
 
 TOLERANCE = 0.10  # healthy readings differ less: forced Ring 365 GB/s, eight rails of 48.5 are 388 (6 %)
 TOLERANCE_SOURCE = "published healthy Ring and rail figures differ by 6 %"
@@ -75,11 +72,11 @@ class TargetReadings:
     next_step: str = ""
 
 
-@once(of=memo_key)
-def of_target(run: Run, rows: Sequence[Row], profile: Profile) -> TargetReadings:
-    """The readings of a run whose rows are ``rows``."""
-    rails, nodes = profile.rails, len(run.manifest.nodes)
-    if nodes < 2:
+@derived
+def of_target(evidence: Evidence) -> TargetReadings:
+    """The readings of a run."""
+    rails, profile = evidence.rails, evidence.profile
+    if evidence.node_count < 2:
         return TargetReadings(rails.target, (), Status.SKIP, "", "one node: nothing crosses the rails")
     if rails.open:
         step = f"railgauge profiles {profile.name} > mine.toml, fill it in, then: --profile ./mine.toml"
@@ -89,19 +86,19 @@ def of_target(run: Run, rows: Sequence[Row], profile: Profile) -> TargetReadings
         return TargetReadings(None, (), Status.SKIP, "", f"the profile {profile.name} names no target")
     target = rails.target
     found = (
-        _counters(run, rows, profile, target),
-        *_rings(run, rows, profile, target),
-        _rails(run, rows, profile, target),
+        _counters(evidence, target),
+        *_rings(evidence, target),
+        _rails(evidence, target),
     )
-    return _together(found, target, _floor(profile, nodes), _needed(run, profile))
+    return _together(found, target, _floor(evidence), _needed(evidence))
 
 
-def _needed(run: Run, profile: Profile) -> dict[str, str]:
+def _needed(evidence: Evidence) -> dict[str, str]:
     """Kinds that must be read, and why another need not be: by kind, "" where it must."""
-    left = dict(run.plan.skipped)
+    left = evidence.skipped
     why = {"counters": "", "ring": left.get("ring", ""), "rails": left.get(RAILS, "")}
-    if run.manifest.backend == "gloo":
-        why["ring"] = "a call of gloo uses one interface" if _one_rail(run, profile) else ""
+    if evidence.backend == "gloo":
+        why["ring"] = "a call of gloo uses one interface" if _one_rail(evidence) else ""
     return why
 
 
@@ -115,21 +112,18 @@ def _none(kind: str, name: str, why: str) -> TargetReading:
     return TargetReading(kind, name, math.nan, math.nan, why)
 
 
-def _counters(run: Run, rows: Sequence[Row], profile: Profile, target: Bound) -> TargetReading:
+def _counters(evidence: Evidence, target: Bound) -> TargetReading:
     name = "port counters"
     reasons = []
-    # looks at single rails, and at rings of nodes, load no node's rails as a job does
-    others = tuple(
-        phase.name
-        for phase in run.plan.phases
-        if phase.name not in COUNTED and not phase.name.startswith(LOOKS)
-    )
-    for phase in (RAILS,) if _one_rail(run, profile) else (*COUNTED, *others):
-        if all(phase != each.name for each in run.plan.phases):
+    planned = [phase.name for phase in evidence.run.plan.phases]
+    # phases of single rails, and of rings of nodes, load no node's rails as a job does
+    others = [name for name in planned if name not in COUNTED and not name.startswith(UNEVEN_PHASES)]
+    for phase in (RAILS,) if _one_rail(evidence) else (*COUNTED, *others):
+        if phase not in planned:
             continue
         try:
-            nodes = carried(phase, run, rows, profile)
-            largest = largest_rate(phase, run, rows, profile)
+            nodes = carried(phase, evidence)
+            largest = largest_rate(phase, evidence)
         except Undetermined as reason:
             reasons.append(str(reason))
             continue
@@ -148,35 +142,33 @@ def _evidence(each: Carried) -> str:
     return f"{each.node}: {listed}; expected {each.expected:.0f} B without headers"
 
 
-def largest_rate(phase: str, run: Run, rows: Sequence[Row], profile: Profile) -> float:
+def largest_rate(phase: str, evidence: Evidence) -> float:
     """Bytes/s a node and direction at the phase's largest message, by its calls."""
     if phase == RAILS:
-        return min(_sums(run, rows).values(), default=math.nan)
-    here = [row for row in rows if row.case.phase == phase]
-    read = [
-        of_row(row, run, profile) for row in here if row.case.size == max(each.case.size for each in here)
-    ]
-    rates = [reading.readings[0].wire for reading in read if reading and reading.in_force.known]
+        return min(_sums(evidence).values(), default=math.nan)
+    here = [row for row in evidence.rows if row.case.phase == phase]
+    largest = max((row.case.size for row in here), default=0)
+    read = [of_row(row, evidence) for row in here if row.case.size == largest]
+    rates = [reading.readings[0].wire for reading in read if reading and reading.used.known]
     if not rates:
         raise Undetermined(f"phase {phase} has no rate of its largest message")
     return max(rates)
 
 
-def _rings(run: Run, rows: Sequence[Row], profile: Profile, target: Bound) -> Iterable[TargetReading]:
-    wanted = "gloo" if run.manifest.backend == "gloo" else "ring"
-    everyone = len(run.manifest.ranks)
+def _rings(evidence: Evidence, target: Bound) -> Iterable[TargetReading]:
+    wanted = "gloo" if evidence.backend == "gloo" else "ring"
+    everyone = len(evidence.ranks)
     for collective in RINGS:
         name = f"{'gloo' if wanted == 'gloo' else 'Ring'} {collective}"
-        if _one_rail(run, profile):
-            yield _none(
-                "ring", name, f"a call of gloo uses one interface: it cannot load {profile.rails.count} rails"
-            )
+        if _one_rail(evidence):
+            why = f"a call of gloo uses one interface: it cannot load {evidence.rails.count} rails"
+            yield _none("ring", name, why)
             continue
         read = [
             (row, reading)
-            for row in rows
+            for row in evidence.rows
             if row.case.collective == collective and row.ranks == everyone
-            if (reading := of_row(row, run, profile)) and reading.in_force.algorithm == wanted
+            if (reading := of_row(row, evidence)) and reading.used.algorithm == wanted
         ]
         if not read:
             yield _none("ring", name, "not measured")
@@ -186,14 +178,14 @@ def _rings(run: Run, rows: Sequence[Row], profile: Profile, target: Bound) -> It
             ((row, each) for row, each in read if row.case.size == largest),
             key=lambda pair: _low(pair[0].busbw),
         )
-        text = f"busbw {show_both(row.busbw)} at {show_size(largest)}, {reading.in_force.how}"
+        text = f"busbw {show_both(row.busbw)} at {show_size(largest)}, {reading.used.how}"
         text += f", {reading.protocol_text}" if reading.protocol_text else ""
         yield _reading("ring", name, reading.readings[0].wire, target, text)
 
 
-def _one_rail(run: Run, profile: Profile) -> bool:
+def _one_rail(evidence: Evidence) -> bool:
     """Whether a call uses one of several rails, so that a collective is no reading of them all."""
-    return run.manifest.backend == "gloo" and profile.rails.count > 1
+    return evidence.backend == "gloo" and evidence.rails.count > 1
 
 
 def _low(value: float) -> float:
@@ -201,15 +193,15 @@ def _low(value: float) -> float:
     return value if math.isfinite(value) else -1.0
 
 
-def _rails(run: Run, rows: Sequence[Row], profile: Profile, target: Bound) -> TargetReading:
+def _rails(evidence: Evidence, target: Bound) -> TargetReading:
     name = "rails point-to-point"
-    loaded = _loaded(run, profile)
+    loaded = _loaded(evidence)
     if loaded:
         return _none("rails", name, loaded)
-    sums = _sums(run, rows)
+    sums = _sums(evidence)
     if not sums:
         return _none("rails", name, "not measured: no phase had all rails of two nodes at work at once")
-    missing = [node for node in run.manifest.nodes if node not in sums]
+    missing = [node for node in evidence.manifest.nodes if node not in sums]
     if missing:
         return _none("rails", name, f"not measured on {', '.join(missing[:8])}")
     slowest = min(sums, key=lambda node: sums[node])
@@ -219,27 +211,30 @@ def _rails(run: Run, rows: Sequence[Row], profile: Profile, target: Bound) -> Ta
     )
 
 
-def _loaded(run: Run, profile: Profile) -> str:
+def _loaded(evidence: Evidence) -> str:
     """Why the ranks of a node cannot have loaded all of its rails; "" when they can.
 
     With NCCL a GPU uses the rails next to it, so all GPUs are wanted; with gloo a rank uses one rail.
     """
-    least = min(sum(rank.node == node for rank in run.manifest.ranks) for node in run.manifest.nodes)
-    wanted = profile.gpus if run.manifest.backend != "gloo" and profile.gpus else profile.rails.count
-    return f"{least} ranks a node cannot load all {profile.rails.count} rails" if least < wanted else ""
+    least, count = min(evidence.run.ranks_on.values()), evidence.rails.count
+    wanted = evidence.profile.gpus if evidence.backend != "gloo" and evidence.profile.gpus else count
+    return f"{least} ranks a node cannot load all {count} rails" if least < wanted else ""
 
 
-def _sums(run: Run, rows: Sequence[Row]) -> dict[str, float]:
+@derived
+def _sums(evidence: Evidence) -> dict[str, float]:
     """node -> bytes/s each way over all of its rails at once: the median over its partners, largest message.
 
     A pair that was tried and has no figure carried nothing.
     """
-    pairs = [row for row in rows if row.case.phase == RAILS and row.case.collective == "p2p_bidirectional"]
+    pairs = [
+        row for row in evidence.rows if row.case.phase == RAILS and row.case.collective == "p2p_bidirectional"
+    ]
     largest = max((row.case.size for row in pairs), default=0)
     sums: dict[tuple[str, str], float] = defaultdict(float)
     for row in pairs:
         # in their order: from a set they would come in another one each time
-        ends = tuple(dict.fromkeys(node_names(row.measurement.ranks, run)))
+        ends = tuple(dict.fromkeys(node_names(row.measurement.ranks, evidence)))
         if row.case.size == largest and len(ends) == 2 and row.ranks == 2:
             for node in ends:
                 sums[node, row.case.id] += row.algbw if math.isfinite(row.algbw) else 0.0
@@ -249,25 +244,17 @@ def _sums(run: Run, rows: Sequence[Row]) -> dict[str, float]:
     return {node: median(rates) for node, rates in rounds.items()}
 
 
-def _floor(profile: Profile, nodes: int) -> Bound:
+def _floor(evidence: Evidence) -> Bound:
     """The least share of the target: the profile's for a forced Ring, else what published healthy runs carry."""
-    found = [limit for limit in profile.limits if _speaks(limit, nodes)]
+    found = [limit.bound for limit in evidence.limits("wire_share") if limit.algorithm == "ring"]
     if found:
-        return max(found, key=lambda limit: limit.bound.value).bound
-    if profile.rails.kind == "socket":
+        return max(found, key=lambda bound: bound.value)
+    if evidence.rails.kind == "socket":
         share = HEALTHY * efficiency("tcp", MTU["socket"])
         return Bound(
             share, show_share(share), f"{show_share(HEALTHY)} of what TCP at 1500 bytes leaves of a line"
         )
     return Bound(HEALTHY, show_share(HEALTHY), "published healthy runs carry 87 to 97 % of their rails")
-
-
-def _speaks(limit: Limit, nodes: int) -> bool:
-    return (
-        limit.quantity == "wire_share"
-        and limit.algorithm == "ring"
-        and limit.nodes[0] <= nodes <= limit.nodes[1]
-    )
 
 
 def _together(

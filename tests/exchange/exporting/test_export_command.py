@@ -18,7 +18,7 @@ def railgauge(*words, **environment):
 
 @pytest.fixture
 def run(tmp_path):
-    return judge_and_save(runs.folder(tmp_path / "run"), runs.LOCAL)
+    return judge_and_save(runs.folder(tmp_path / "run"), runs.LOCAL).run
 
 
 def test_the_command_offers_every_format():

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import runs
 from bench.exchange.exporting.digest import MOST, digest
 from bench.exchange.exporting.formats import export
 from bench.exchange.exporting.github import CAP, LONGEST, github
+from bench.judge.evidence import Evidence
 from bench.model.printable import as_markdown
 from bench.model.verdict import Status, Verdict
 
@@ -36,7 +38,7 @@ def test_many_failures_stay_under_the_cap_and_the_rest_is_counted(night):
         "blame.rails", "n1 mlx5_1/1", Status.FAIL, "5 % slow " * 20, "as its equals", "RailGauge", "reseat it"
     )
     failed = tuple(replace(row, subject=f"n{number} mlx5_1/1") for number in range(9000))
-    text = github(replace(night, verdicts=(*night.verdicts, *failed)))
+    text = github(Evidence(replace(night, verdicts=(*night.verdicts, *failed)), runs.LOCAL))
     assert GITHUB_TAKES * 0.9 < len(text.encode()) <= CAP < GITHUB_TAKES
     shown = len(re.findall(r"^\| blame\.rails", text, re.MULTILINE))
     told = sum(int(number) for number in re.findall(r"^and (\d+) more", text, re.MULTILINE))
@@ -47,7 +49,7 @@ def test_many_failures_stay_under_the_cap_and_the_rest_is_counted(night):
 
 
 def test_no_verdict_is_no_success(night):
-    assert github(replace(night, verdicts=())).startswith(
+    assert github(Evidence(replace(night, verdicts=()), runs.LOCAL)).startswith(
         "## ❓ RailGauge: INCONCLUSIVE\n\nnothing was judged"
     )
 
@@ -56,7 +58,7 @@ def test_no_verdict_is_no_success(night):
 @given(text=st.text(max_size=60), cap=st.integers(600, 4000))
 def test_no_text_breaks_a_table_or_the_cap(bare, text, cap):
     odd = Verdict(text, text, Status.FAIL, text, text, text, text)
-    shown = github(replace(bare, verdicts=(odd,) * 5), cap)
+    shown = github(Evidence(replace(bare, verdicts=(odd,) * 5), runs.LOCAL), cap)
     assert len(shown.encode()) <= cap
     for line in shown.splitlines():
         if line.startswith("| ") and "|---" not in line and "busbw" not in line:
@@ -106,7 +108,7 @@ def test_summary_digest_and_junit_say_the_cause_with_its_consequence_and_its_nex
     run = replace(night, verdicts=(share, slow))
     sentence = f"all_reduce reaches 46 % of 3200 Gb/s, because {node} rail mlx5_4/1 runs at 49 %"
     assert f"• FAIL: {sentence}; next: reseat it (1 verdict follows from it)" in digest(run).splitlines()
-    summary = github(run)
+    summary = github(Evidence(run, runs.LOCAL))
     assert f"1. ❌ {as_markdown(sentence)} (1 verdict follows from it). **Next:** reseat it\n" in summary
     assert "Follow from these: 1</summary>" in summary and "see the rails" not in summary
     text = export(run, "junit")

@@ -9,7 +9,10 @@ import pytest
 
 import runs
 from bench.judge.blame import Background, BlameRules, PairRate, blame
-from bench.judge.blame.background import inside, known, leaves, rail_names, signs
+from bench.judge.blame.background import background, inside, leaves, symptoms
+from bench.judge.counter_windows import over_the_run
+from bench.judge.evidence import Evidence
+from bench.judge.rails_of_rank import rail_names
 from bench.model.counters import Snapshot
 from bench.model.facts import Near
 from bench.model.lines import CounterLine
@@ -55,7 +58,8 @@ def test_rails_are_called_as_more_than_half_of_the_nodes_call_them():
 
 
 def of_signs(machines, counters=(), rails=LAMBDA.rails, names=NAMES):
-    return [(s.node, s.rail, s.text) for s in signs(machines, rails, names, counters)]
+    run = runs.read_only(machines, counters)
+    return [(s.node, s.rail, s.text) for s in symptoms(machines, rails, names, over_the_run(run))]
 
 
 def test_healthy_nodes_show_no_sign():
@@ -138,7 +142,7 @@ def test_no_fabric_and_unknown_guids_give_no_leaves():
 def test_a_damaged_record_of_the_fabric_gives_no_leaves_and_breaks_nothing(tmp_path, text):
     folder = runs.folder(tmp_path / "run", where=runs.ranks(2, 8), profile=LAMBDA, nodes=NODES[:2])
     (folder / LOGS / FABRIC).write_text(text)
-    assert known(load(folder), (), LAMBDA).leaves == {}
+    assert background(Evidence(load(folder), LAMBDA)).leaves == {}
 
 
 def test_a_run_folder_tells_leaves_signs_and_names(tmp_path):
@@ -146,10 +150,10 @@ def test_a_run_folder_tells_leaves_signs_and_names(tmp_path):
     folder = runs.folder(tmp_path / "run", where=runs.ranks(4, 8), profile=LAMBDA, nodes=machines)
     asked = [{**vars(said), "status": said.status.value} for said in look(machines).answers]
     (folder / LOGS / FABRIC).write_text(json.dumps(asked) + "\n")
-    found = known(load(folder), (), LAMBDA)
+    found = background(Evidence(load(folder), LAMBDA))
     assert found.rails == NAMES
     assert found.leaves["n2", "mlx5_8/1"] == "leaf8"
-    assert [sign.text for sign in found.signs] == ["its state is DOWN"]
+    assert [sign.text for sign in found.symptoms] == ["its state is DOWN"]
 
 
 # ── inside, and what blame makes of it ──────────────────────────────────────────────────────────────────
@@ -169,7 +173,7 @@ def rows_inside(slow=()):
 
 def test_a_gpu_is_judged_by_its_best_neighbours_so_that_a_bad_one_spoils_nobody():
     rows, where = rows_inside(slow={11})
-    found = {(each.node, each.gpu): each.rate for each in inside(rows, where, NAMES)}
+    found = {(each.node, each.gpu): each.rate for each in inside(rows, where, NAMES, {})}
     assert len(found) == 16
     assert found["n1", "3"] == pytest.approx(100e9)
     assert all(rate == pytest.approx(300e9) for key, rate in found.items() if key != ("n1", "3"))
@@ -178,7 +182,9 @@ def test_a_gpu_is_judged_by_its_best_neighbours_so_that_a_bad_one_spoils_nobody(
 def test_a_port_whose_gpu_is_slow_inside_its_node_is_the_gpus_fault(tmp_path):
     rows, _ = rows_inside(slow={11})
     folder = runs.folder(tmp_path / "run", where=runs.ranks(2, 8), profile=LAMBDA, nodes=NODES[:2])
-    besides = replace(known(load(folder), rows, LAMBDA), nodes=("n0", "n1", "n2"))
+    known = background(Evidence(load(folder), LAMBDA))
+    in_node = tuple(inside(rows, runs.ranks(2, 8), NAMES, {}))
+    besides = replace(known, nodes=("n0", "n1", "n2"), inside=in_node)
     line = 46e9
     pairs = [("n0", "n1"), ("n0", "n2"), ("n1", "n2")]
     transfers = [
@@ -212,7 +218,7 @@ def test_a_sign_on_one_of_two_rivals_tells_them_apart_and_without_it_the_questio
 
 
 def known_of(machines, names=("n0", "n1")):
-    return Background(names, NAMES, signs=tuple(signs(machines, LAMBDA.rails, NAMES, ())))
+    return Background(names, NAMES, symptoms=tuple(symptoms(machines, LAMBDA.rails, NAMES, ())))
 
 
 def test_snapshots_of_a_reset_counter_are_no_sign():

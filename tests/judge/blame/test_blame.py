@@ -229,14 +229,14 @@ def test_two_nodes_slow_on_all_rails_may_be_either_node_or_the_fabric() -> None:
 
 def test_a_sign_at_one_end_decides_between_two() -> None:
     sign = Symptom("n1", "mlx5_2", "symbol_error rose by 4711 in this phase")
-    answer = two_nodes(port("n1", "mlx5_2", 0.3), Background(signs=(sign,)))
+    answer = two_nodes(port("n1", "mlx5_2", 0.3), Background(symptoms=(sign,)))
     assert named(answer) == {PORT}
     assert any("4711" in line for line in answer.named[0].evidence)
 
 
 def test_signs_at_both_ends_decide_nothing() -> None:
     signs = tuple(Symptom(node, "mlx5_2", "link_downed rose by 1") for node in names(2))
-    assert two_nodes(port("n1", "mlx5_2", 0.3), Background(signs=signs)).named[0].alternatives
+    assert two_nodes(port("n1", "mlx5_2", 0.3), Background(symptoms=signs)).named[0].alternatives
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,14 @@ import pytest
 
 import runs
 from bench.judge.blame import transfers as paths
+from bench.judge.evidence import Evidence
 from bench.judge.verdicts import judge
 from bench.model.measurement import Extra, Measurement
 from bench.model.profile import parse
 from bench.model.verdict import Status
 from bench.plan import AcceptOptions, Job, acceptance, pair_cases
+from bench.plan.names import AGAIN, FIRST, REPEATED
 from bench.store import Phase, load
-from bench.store.rows import rows
 
 TWO_RAILS = """
 format = 1
@@ -40,7 +41,7 @@ RATE = 1.2e9
 
 def rails_phase(where, **asked) -> Phase:
     phases, _ = acceptance(Job(MADE, where, "gloo", AcceptOptions(**asked)), 1.0)
-    return next(phase for phase in phases if phase.name == paths.FIRST)
+    return next(phase for phase in phases if phase.name == FIRST)
 
 
 def measured(case, where, slow=None, dead=None) -> list[Measurement]:
@@ -64,8 +65,8 @@ def run_of(tmp_path, nodes=4, slow=None, dead=None, again=True):
     done = [row for case in planned for row in measured(case, where, slow, dead)]
     first = runs.folder(tmp_path / "first", done, planned, where, profile=MADE)
     if again:
-        for number, look in enumerate(paths.to_confirm(rows(load(first)), where, MADE)):
-            more = pair_cases(paths.AGAIN, f"test-{number}", look.pairs, MADE, "gloo", look.ways)
+        for number, look in enumerate(paths.retests(Evidence(load(first), MADE))):
+            more = pair_cases(AGAIN, f"test-{number}", look.pairs, MADE, "gloo", look.ways)
             planned += more
             done += [row for case in more for row in measured(case, where, slow, dead)]
     return load(runs.folder(tmp_path / "whole", done, planned, where, profile=MADE))
@@ -97,7 +98,7 @@ def test_no_node_is_in_two_pairs_of_a_round():
 
 def test_a_healthy_cluster_blames_nobody_and_needs_no_second_look(tmp_path):
     run = run_of(tmp_path)
-    assert not any(case.phase == paths.AGAIN for case in run.plan.cases)
+    assert not any(case.phase == AGAIN for case in run.plan.cases)
     assert [v.status for v in blamed(run)] == [Status.PASS]
 
 
@@ -166,15 +167,15 @@ def disturbed_run(tmp_path, repeats=(), fault=None, also=()):
     assert (where[3].node, where[3].local_rank, where[1].node) == ("n1", 1, "n0")
     done = [row for case in planned for row in rows_of(case, True)]
     first = load(runs.folder(tmp_path / "first", done, planned, where, profile=BOUNDED))
-    for number, look in enumerate(paths.to_confirm(rows(first), where, BOUNDED)):
-        alone = pair_cases(paths.AGAIN, f"test-{number}", look.pairs, BOUNDED, "gloo", look.ways)
+    for number, look in enumerate(paths.retests(Evidence(first, BOUNDED))):
+        alone = pair_cases(AGAIN, f"test-{number}", look.pairs, BOUNDED, "gloo", look.ways)
         planned += alone
         done += [row for case in alone for row in rows_of(case, False)]
     seen = load(runs.folder(tmp_path / "seen", done, planned, where, profile=BOUNDED))
-    slow = paths.unexplained(rows(seen), where, BOUNDED)
+    slow = paths.unexplained(Evidence(seen, BOUNDED))
     for number, again in enumerate(repeats):
         for case in slow:
-            more = replace(case, phase=paths.REPEATED, id=f"{paths.REPEATED}/{number}/{case.id}")
+            more = replace(case, phase=REPEATED, id=f"{REPEATED}/{number}/{case.id}")
             planned.append(more)
             done += rows_of(more, again)
     whole = load(runs.folder(tmp_path / "whole", done, planned, where, profile=BOUNDED))
@@ -222,7 +223,7 @@ def test_what_a_named_fault_explains_is_not_measured_again(tmp_path):
 
 def test_without_a_bound_nothing_is_too_slow(tmp_path):
     run = disturbed_run(tmp_path)[1]
-    assert paths.unexplained(rows(run), run.manifest.ranks, MADE) == []
+    assert paths.unexplained(Evidence(run, MADE)) == []
 
 
 def test_what_is_dead_is_tried_both_ways_at_once_and_less_often(tmp_path):
@@ -230,6 +231,6 @@ def test_what_is_dead_is_tried_both_ways_at_once_and_less_often(tmp_path):
     planned = list(rails_phase(where).cases)
     done = [row for case in planned for row in measured(case, where, dead=("n1", "eth2"))]
     first = load(runs.folder(tmp_path, done, planned, where, profile=MADE))
-    looks = paths.to_confirm(rows(first), where, MADE)
+    looks = paths.retests(Evidence(first, MADE))
     assert {look.ways for look in looks if any(3 in pair for pair in look.pairs)} == {"both"}
-    assert sum(look.pairs.count((1, 3)) for look in looks) == paths.SURE
+    assert sum(look.pairs.count((1, 3)) for look in looks) == paths.RETRIES_DEAD_PAIR

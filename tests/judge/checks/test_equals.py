@@ -173,7 +173,7 @@ def test_without_bounds_every_row_is_counted_aloud(run):
 def test_what_has_no_bound_is_told_with_the_verdict(run):
     from bench.judge.verdicts import judge
 
-    assert any("have no bound" in text for text in spoken(judge(run, load("local"))))
+    assert any("have no bound" in text for text in spoken(judge(run, load("local")).run))
 
 
 def with_clocks(run, change):

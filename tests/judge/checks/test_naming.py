@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 import runs
-from bench.judge.blame.background import own_by_rank, pins, rail_names
+from bench.judge.rails_of_rank import own_by_rank, pins, rail_names
 from bench.model.lines import Joined, WorkerGpu
 from bench.model.profile import load
 from bench.model.rails import DeviceUse, in_order, own_rails, used_as

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import runs
-from bench.judge.blame.transfers import AGAIN, PINNED
 from bench.model.measurement import Case, Measurement
 from bench.model.profile import load
 from bench.model.verdict import Status
 from bench.plan import AcceptOptions, Job, acceptance
-from bench.plan.names import FIRST
+from bench.plan.names import AGAIN, FIRST, PINNED
 from bench.store import Plan
 from bench.store.rows import row_of
 from made_nodes import judged, oci, seen

@@ -73,7 +73,7 @@ def test_a_steady_soak_passes(tmp_path):
 
 
 def test_a_run_without_a_soak_has_no_verdicts_on_one(tmp_path):
-    run = judge(load_run(runs.folder(tmp_path / "run")), runs.LOCAL)
+    run = judge(load_run(runs.folder(tmp_path / "run")), runs.LOCAL).run
     assert not [verdict for verdict in run.verdicts if verdict.check.startswith("soak.")]
 
 

@@ -22,6 +22,7 @@ from bench.judge.drift.past import Past, from_json, look, record
 from bench.judge.drift.run_fingerprint import cluster_name, parts, said
 from bench.judge.drift.series import record as made_of
 from bench.judge.drift.tonight import COMPARED
+from bench.judge.evidence import Evidence
 from bench.model.facts import Gpu, Node, Port, Software
 from bench.model.profile import load as load_profile
 from bench.model.verdict import Status
@@ -228,7 +229,9 @@ def test_a_folder_that_went_away_in_the_night_is_not_begun_anew(tmp_path):
     run = made.nightly(tmp_path / "one", history)
     shutil.rmtree(history)
     past = record(
-        str(history), from_json(run.history), made_of(load(tmp_path / "one"), made_runs.LOCAL, "c1", {})
+        str(history),
+        from_json(run.history),
+        made_of(Evidence(load(tmp_path / "one"), made_runs.LOCAL), "c1", ()),
     )
     assert past.recorded == "" and "is it mounted?" in past.trouble
     assert not history.exists()

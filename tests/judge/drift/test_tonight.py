@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.judge.evidence import Evidence
+
 pytest.importorskip("duckdb")
 pytest.importorskip("pyarrow")
 
@@ -19,7 +21,7 @@ from bench.exchange.exporting.digest import digest
 from bench.judge.drift import Acceptance
 from bench.judge.drift.past import from_json
 from bench.judge.drift.series import samples
-from bench.judge.drift.tonight import again, tonight
+from bench.judge.drift.tonight import rerun, tonight
 from bench.judge.verdicts import judge, status
 from bench.model.verdict import Status
 from bench.plan.nightly import EVERY_RAIL, NIGHT
@@ -130,9 +132,9 @@ def test_a_series_that_was_planned_and_lost_is_an_error(tmp_path, history):
     journal.write_text("".join(line for line in lines if "collectives/all_gather/4194304" not in line))
     night.begin(path, asked, runs.LOCAL)
     night.end(path, asked, runs.LOCAL)
-    run = judge_and_save(path, runs.LOCAL)
+    run = judge_and_save(path, runs.LOCAL).run
     assert drift(run)["c1 all_gather 4 MiB busbw"].status is Status.INCONCLUSIVE
-    (lost,) = [each for each in samples(run, runs.LOCAL, "c1") if not math.isfinite(each.value)]
+    (lost,) = [each for each in samples(Evidence(run, runs.LOCAL), "c1") if not math.isfinite(each.value)]
     assert (lost.series.collective, lost.status) == ("all_gather", Status.INCONCLUSIVE)
     assert status(run) is Status.INCONCLUSIVE
 
@@ -141,7 +143,7 @@ def test_a_run_is_judged_the_same_without_the_history(tmp_path, history):
     run = made.nightly(tmp_path / "run", history, NIGHTS, slow_all_reduce)
     for path in sorted(Path(history).rglob("*.parquet")):
         path.unlink()
-    again_ = judge(load(tmp_path / "run"), runs.LOCAL)
+    again_ = judge(load(tmp_path / "run"), runs.LOCAL).run
     assert again_.verdicts == run.verdicts
 
 
@@ -149,7 +151,7 @@ def test_every_night_says_how_much_it_was_compared_with(tmp_path, capsys):
     history, told = tmp_path / "history", []
     for number in range(12):
         run = made.nightly(tmp_path / f"run{number}", history, number)
-        summarise(run, verbose=False, short=True)
+        summarise(Evidence(run, runs.LOCAL), verbose=False, short=True)
         (said,) = drift(run, "drift.compared").values()
         assert said.measured in " ".join(capsys.readouterr().out.split())
         assert (said.status is Status.PASS) == (number >= 10)
@@ -159,7 +161,7 @@ def test_every_night_says_how_much_it_was_compared_with(tmp_path, capsys):
     assert told[3] == f"c1: 0 of {series} series compared (night 4 of 10, learning)"
     assert told[11] == f"c1: {series} of {series} series compared (with 11 nights)"
     assert told[11] in digest(run)
-    write_report(run, runs.LOCAL)
+    write_report(Evidence(run, runs.LOCAL))
     assert told[11] in (tmp_path / "run11" / "report.md").read_text()
     assert told[11] in (tmp_path / "run11" / "report.html").read_text()
 
@@ -199,9 +201,9 @@ def test_what_tonight_has_no_time_for_is_named(tmp_path, history):
 
 
 def test_a_run_that_is_no_nightly_one_says_nothing_of_drift(tmp_path):
-    run = judge(load(runs.folder(tmp_path / "run")), runs.LOCAL)
+    run = judge(load(runs.folder(tmp_path / "run")), runs.LOCAL).run
     assert not [verdict for verdict in run.verdicts if verdict.check.startswith("drift")]
-    assert tonight(run, runs.LOCAL) is None
+    assert tonight(Evidence(run, runs.LOCAL)) is None
 
 
 @pytest.mark.parametrize("text", ["{}", '{"format": 99}', '{"format": 1, "cluster": 3}', '{"format": "x"}'])
@@ -212,7 +214,7 @@ def test_a_damaged_history_file_is_an_error_and_never_a_pass(tmp_path, text):
     if not run.history:
         return
     with pytest.raises(RunError):
-        tonight(run, runs.LOCAL)
+        tonight(Evidence(run, runs.LOCAL))
 
 
 # --- rails and nodes of one night ---------------------------------------------------------------------
@@ -268,14 +270,14 @@ def test_a_rail_that_was_planned_and_lost_is_no_figure_and_no_pass(tmp_path):
     run = load(made.folder(tmp_path / "run", where=EIGHT))
     gone = {rank.rank for rank in run.manifest.ranks if (rank.node, rank.local_rank) == ("n3", 1)}
     kept = tuple(each for each in run.measurements if not gone & set(each.ranks))
-    found = samples(replace(run, measurements=kept), runs.LOCAL, "c1")
+    found = samples(Evidence(replace(run, measurements=kept), runs.LOCAL), "c1")
     assert {each.series.subject for each in found if each.status is Status.INCONCLUSIVE} >= {"n3 rail 1"}
     assert all(each.status is Status.PASS for each in found if each.series.subject.startswith("n4"))
 
 
 def test_a_night_of_which_no_series_was_planned_is_no_pass(tmp_path):
     run = made.nightly(tmp_path / "run", tmp_path / "history")
-    empty = judge(replace(run, plan=replace(run.plan, phases=())), runs.LOCAL)
+    empty = judge(replace(run, plan=replace(run.plan, phases=())), runs.LOCAL).run
     assert {verdict.status for verdict in drift(empty).values()} == {Status.INCONCLUSIVE}
 
 
@@ -286,8 +288,8 @@ def test_what_the_reserve_has_no_time_for_stays_open(tmp_path, history):
     night.begin(path, night.Nightly(str(history), "c1"), runs.LOCAL)
     row = json.loads((path / "history.json").read_text())
     (path / "history.json").write_text(json.dumps({**row, "reserve": 0.5}))
-    assert again(load(path), runs.LOCAL, "collectives") is None
-    run = judge(load(path), runs.LOCAL)
+    assert rerun(Evidence(load(path), runs.LOCAL), "collectives") is None
+    run = judge(load(path), runs.LOCAL).run
     said = drift(run)["c1 all_reduce 4 MiB busbw"]
     assert (said.status, "not measured again yet" in said.measured) == (Status.INCONCLUSIVE, True)
 
@@ -303,7 +305,7 @@ def test_what_has_no_peers_says_why_it_was_not_compared(tmp_path):
 def test_a_night_that_gave_up_every_rail_for_its_budget_is_no_pass(tmp_path):
     run = made.nightly(tmp_path / "run", tmp_path / "history")
     cut = replace(run.plan, skipped=(*run.plan.skipped, (NIGHT, EVERY_RAIL)))
-    again = judge(replace(run, plan=cut), runs.LOCAL)
+    again = judge(replace(run, plan=cut), runs.LOCAL).run
     said = drift(again, "drift.fleet")["c1 rails"]
     assert said.status is Status.INCONCLUSIVE and "no rail was compared" in said.measured
     assert (status(run), status(again)) == (Status.PASS, Status.INCONCLUSIVE)

@@ -72,7 +72,7 @@ def test_a_published_run_reads_as_derived(
     measured = rows(run)
     # the printed time has four digits or more, so algbw and busbw come back to a thousandth
     assert [row.busbw / GIGA for row in measured] == pytest.approx([busbw, busbw], rel=1e-3)
-    reading = of_row(measured[0], run, want)
+    reading = of_row(measured[0], Evidence(run, want))
     rates = {each.algorithm: each.wire * BITS / GIGA for each in reading.readings}
     assert rates["ring"] == pytest.approx(ring, rel=1e-3)
     assert rates["hierarchical"] == pytest.approx(hierarchical, rel=1e-3)
@@ -85,7 +85,7 @@ def test_a_published_run_reads_as_derived(
 def test_the_lambda_run_reads_2970_gigabits_and_92_8_percent(tmp_path):
     want = load("lambda-1cc-b200")
     run = imported(tmp_path, want, 2, 2 * GI, 371.25, 696.10)
-    text = of_row(rows(run)[0], run, want).network_text
+    text = of_row(rows(run)[0], Evidence(run, want)).network_text
     assert text.startswith("2970.")
     assert "Gb/s, 92.8 % as hierarchical; impossible as ring" in text
 
@@ -94,7 +94,7 @@ def test_the_lambda_run_reads_2970_gigabits_and_92_8_percent(tmp_path):
 def test_two_h100_nodes_are_no_test_of_the_rails(tmp_path, row):
     want = load(row[1])
     run = imported(tmp_path, want, *row[2:6])
-    assert "not a test of the rails" in of_row(rows(run)[0], run, want).conclusion.text
+    assert "not a test of the rails" in of_row(rows(run)[0], Evidence(run, want)).conclusion.text
 
 
 def test_an_import_alone_never_accepts_a_cluster(tmp_path):
@@ -110,8 +110,8 @@ def test_the_csv_says_what_the_rails_carried(tmp_path):
     run = imported(tmp_path, load("lambda-1cc-b200"), 2, 2 * GI, 371.25, 696.10)
     line = next(csv.DictReader(io.StringIO(export(run, "csv"))))
     row = rows(run)[0]
-    found = of_row(row, run, load("lambda-1cc-b200"))
+    found = of_row(row, Evidence(run, load("lambda-1cc-b200")))
     assert float(line["network_least"]) == found.wire[0] > 0
     assert float(line["share_most"]) == found.share[1] > 0
     assert float(line["ceiling"]) == found.ceiling
-    assert line["in_force"] == found.in_force.algorithm
+    assert line["in_force"] == found.used.algorithm

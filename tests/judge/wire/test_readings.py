@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.exchange.exporting.formats import export
-from bench.judge.wire import in_force, of_row, of_target, why_not
-from bench.judge.wire.algorithm import logged
+from bench.judge.evidence import Evidence
+from bench.judge.wire import algorithm_used, of_row, of_target, why_not
 from bench.judge.wire.counters import _sent
 from bench.model.collectives import collective
 from bench.model.facts import Node, Port
@@ -75,7 +75,7 @@ def folder(tmp_path, pairs, profile=LAMBDA, where=None, backend="nccl", counters
 def read(tmp_path, busbw, one=None, profile=LAMBDA, **given):
     one = one or case()
     run = folder(tmp_path, [(one, at(one, busbw))], profile, **given)
-    return of_row(rows(run)[0], run, profile)
+    return of_row(rows(run)[0], Evidence(run, profile))
 
 
 # --- one row
@@ -83,7 +83,7 @@ def read(tmp_path, busbw, one=None, profile=LAMBDA, **given):
 
 def test_two_nodes_of_b200_have_both_readings_and_say_which_is_impossible(tmp_path):
     reading = read(tmp_path, 696.1, profile=B200)
-    assert not reading.in_force.known
+    assert not reading.used.known
     assert [each.algorithm for each in reading.possible] == ["hierarchical"]
     assert reading.wire[0] * 8 / GIGA == pytest.approx(2970, abs=1)
     assert reading.share[0] == pytest.approx(0.928, abs=1e-3)
@@ -95,7 +95,7 @@ def test_two_nodes_of_b200_have_both_readings_and_say_which_is_impossible(tmp_pa
 
 def test_a_forced_ring_has_one_reading_of_its_own_busbw(tmp_path):
     reading = read(tmp_path, 365, case(algorithm="ring", phase="ring"))
-    assert (reading.in_force.algorithm, reading.in_force.how) == ("ring", "forced")
+    assert (reading.used.algorithm, reading.used.how) == ("ring", "forced")
     assert reading.wire == pytest.approx((365 * GIGA, 365 * GIGA))
     assert reading.ceiling == pytest.approx(400 * GIGA)
 
@@ -104,10 +104,10 @@ def test_ncclogs_name_the_algorithm_of_their_own_size_and_no_other(tmp_path):
     log = f"n0:1:1 [0] NCCL INFO AllReduce: {SIZE} Bytes -> Algo NVLS_TREE proto SIMPLE channel{{Lo..Hi}}={{0..15}}\n"
     large, small = case(), case(size=SIZE // 4)
     run = folder(tmp_path, [(large, at(large, 470)), (small, at(small, 450))], logs={"evidence.0.log": log})
-    seen = [of_row(row, run, LAMBDA) for row in rows(run)]
-    assert seen[0].in_force.algorithm == "tree"
-    assert seen[0].in_force.how == "NCCL's log: NVLS_TREE"
-    assert not seen[1].in_force.known
+    seen = [of_row(row, Evidence(run, LAMBDA)) for row in rows(run)]
+    assert seen[0].used.algorithm == "tree"
+    assert seen[0].used.how == "NCCL's log: NVLS_TREE"
+    assert not seen[1].used.known
 
 
 @pytest.mark.parametrize(
@@ -128,19 +128,19 @@ def test_ncclogs_name_the_algorithm_of_their_own_size_and_no_other(tmp_path):
 def test_the_protocol_is_told_of_the_calls_that_the_log_speaks_of(tmp_path, said, one, protocol):
     text = "".join(f"n0:1:1 [0] NCCL INFO AllReduce: {SIZE} Bytes -> Algo {a} proto {p} x\n" for a, p in said)
     run = folder(tmp_path, [(one, at(one, 380))], logs={"evidence.0.log": text})
-    assert in_force(one, run).protocol == protocol
+    assert algorithm_used(one, Evidence(run, LAMBDA)).protocol == protocol
 
 
 def test_the_protocol_stands_in_the_report_the_tables_and_the_target(tmp_path):
     text = f"n0:1:1 [0] NCCL INFO AllReduce: {SIZE} Bytes -> Algo RING proto SIMPLE x\n"
     run = folder(tmp_path, [(case(), at(case(), 380))], logs={"evidence.0.log": text})
     (row,) = rows(run)
-    assert "; protocol Simple; ceiling" in network(row, run, LAMBDA)
+    assert "; protocol Simple; ceiling" in network(row, Evidence(run, LAMBDA))
     (line,) = csv.DictReader(io.StringIO(export(run, "csv")))
     assert (line["in_force"], line["protocol"]) == ("ring", "Simple")
-    assert list(frames(run, LAMBDA).rows["protocol"]) == ["Simple"]
+    assert list(frames(Evidence(run, LAMBDA)).rows["protocol"]) == ["Simple"]
     assert any(
-        reading.text.endswith("protocol Simple") for reading in of_target(run, rows(run), LAMBDA).readings
+        reading.text.endswith("protocol Simple") for reading in of_target(Evidence(run, LAMBDA)).readings
     )
 
 
@@ -164,14 +164,14 @@ def test_what_the_log_says_is_believed_when_it_says_one_thing(tmp_path, names, a
         f"n0:1:1 [0] NCCL INFO AllReduce: {SIZE} Bytes -> Algo {name} proto SIMPLE x\n" for name in names
     )
     run = folder(tmp_path, [(case(), at(case(), 380))], logs={"evidence.3.log": text})
-    assert in_force(case(), run).algorithm == algorithm
+    assert algorithm_used(case(), Evidence(run, LAMBDA)).algorithm == algorithm
 
 
 def test_the_log_of_the_ring_phase_says_nothing_of_the_default_run(tmp_path):
     text = f"n0:1:1 [0] NCCL INFO AllReduce: {SIZE} Bytes -> Algo RING proto SIMPLE x\n"
-    run = folder(tmp_path, [(case(), at(case(), 380))], logs={"ring.0.log": text})
-    assert not in_force(case(), run).known
-    assert logged(run, "ring")
+    both = [case(), case(phase="ring")]
+    run = folder(tmp_path, [(each, at(each, 380)) for each in both], logs={"ring.0.log": text})
+    assert [algorithm_used(each, Evidence(run, LAMBDA)).known for each in both] == [False, True]
 
 
 def test_a_busbw_above_the_hierarchical_ceiling_is_an_error(tmp_path):
@@ -215,8 +215,8 @@ def test_ranks_that_no_bound_describes_have_no_reading_and_a_reason(tmp_path):
     one = case()
     uneven = tuple(Rank(i, "n0" if i < 9 else "n1", i) for i in range(16))
     run = folder(tmp_path, [(one, at(one, 400))], where=uneven)
-    assert of_row(rows(run)[0], run, LAMBDA) is None
-    assert "uneven nodes: 9 ranks on n0, 7" in why_not(rows(run)[0], run, LAMBDA)
+    assert of_row(rows(run)[0], Evidence(run, LAMBDA)) is None
+    assert "uneven nodes: 9 ranks on n0, 7" in why_not(rows(run)[0], Evidence(run, LAMBDA))
 
 
 def test_gloos_ring_follows_the_ranks(tmp_path):
@@ -224,14 +224,14 @@ def test_gloos_ring_follows_the_ranks(tmp_path):
     mixed = tuple(Rank(i, f"n{i % 2}", i // 2) for i in range(8))
     one = case(groups=(tuple(range(8)),), size=1 << 24)
     run = folder(tmp_path, [(one, at(one, 0.2))], profile, where=mixed, backend="gloo")
-    assert "back and forth" in why_not(rows(run)[0], run, profile)
+    assert "back and forth" in why_not(rows(run)[0], Evidence(run, profile))
 
 
 def test_an_open_profile_gives_no_reading(tmp_path):
     runpod = load("runpod-instant-cluster")
     run = folder(tmp_path, [(case(), at(case(), 100))], runpod)
-    assert of_row(rows(run)[0], run, runpod) is None
-    assert "leaves open" in why_not(rows(run)[0], run, runpod)
+    assert of_row(rows(run)[0], Evidence(run, runpod)) is None
+    assert "leaves open" in why_not(rows(run)[0], Evidence(run, runpod))
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +245,7 @@ def test_no_time_makes_a_healthy_row_out_of_nothing(empty, seconds, algorithm):
     one = case(algorithm=algorithm)
     made = runs.measured(one, 0.02)
     row = row_of(one, replace(made[0], pipelined=((seconds,) * 16,)))
-    reading = of_row(row, empty, LAMBDA)
+    reading = of_row(row, Evidence(empty, LAMBDA))
     if reading.conclusion.kind == "healthy":
         assert reading.share[0] >= 0.85
         assert row.busbw <= reading.ceiling * 1.001
@@ -287,7 +287,7 @@ def acceptance(tmp_path, ring=365.0, rail=48.5, counted=1.0, changes=None, profi
     counters = {"ring": (snapshots(1000), snapshots(1000 + each, seconds=9.0))}
     given = {"counters": counters, "nodes": nodes_with_ports(), **given}
     run = folder(tmp_path, [(pair, at(pair, rail)), (forced, measured)], profile, **given)
-    return of_target(run, rows(run), profile)
+    return of_target(Evidence(run, profile))
 
 
 def test_three_readings_that_agree_pass_and_stand_side_by_side(tmp_path):
@@ -329,7 +329,7 @@ def test_two_readings_that_disagree_leave_open_which_is_wrong(tmp_path):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"counters": {}}, "no counters were taken"),
+        ({"counters": {}}, "no counters were recorded"),
         ({"changes": {"calls": 1, "isolated": (0.05,), "warmup": 0}}, "seconds of calls|s of calls"),
         ({"changes": {"started": 0.0, "ended": 0.0}}, "two clocks do not fit"),
         ({"changes": {"started": 0.0, "ended": 900.0}}, "two clocks do not fit"),
@@ -337,7 +337,10 @@ def test_two_readings_that_disagree_leave_open_which_is_wrong(tmp_path):
         ({"nodes": nodes_with_ports(9)}, "9 ports can be rails"),
         ({"nodes": nodes_with_ports(8, 25e9)}, "0 ports can be rails"),
         ({"counters": {"ring": (snapshots(9), snapshots(9, names=("mlx5_1",)))}}, "absent"),
-        ({"counters": {"ring": (snapshots(9)[:1], snapshots(9)[:1])}}, "not of every node"),
+        (
+            {"counters": {"ring": (snapshots(9)[:1], snapshots(9)[:1])}},
+            "1 nodes before and 1 after phase ring, of 2",
+        ),
         ({"counters": {"ring": (snapshots(9000), snapshots(400))}}, "reset"),
     ],
 )
@@ -354,14 +357,14 @@ def test_fewer_than_two_kinds_cannot_tell(tmp_path):
     forced = case(algorithm="ring", phase="ring")
     gather = case("all_gather", algorithm="ring", phase="ring")
     run = folder(tmp_path, [(forced, at(forced, 365)), (gather, at(gather, 361))])
-    found = of_target(run, rows(run), LAMBDA)
+    found = of_target(Evidence(run, LAMBDA))
     assert found.status is Status.INCONCLUSIVE
     assert "one kind of reading" in found.text
 
 
 def test_nothing_measured_cannot_tell(tmp_path):
     run = folder(tmp_path, [])
-    found = of_target(run, rows(run), LAMBDA)
+    found = of_target(Evidence(run, LAMBDA))
     assert found.status is Status.INCONCLUSIVE
     assert "no reading" in found.text
 
@@ -371,14 +374,14 @@ def test_a_rail_that_carried_nothing_counts_as_nothing(tmp_path):
     rows_ = at(pair, 48.0)
     rows_[3] = replace(rows_[3], pipelined=(), isolated=(), stop="failed")
     run = folder(tmp_path, [(pair, rows_)])
-    reading = of_target(run, rows(run), LAMBDA).readings[-1]
+    reading = of_target(Evidence(run, LAMBDA)).readings[-1]
     assert reading.rate == pytest.approx(7 * 48 * GIGA)
 
 
 def test_too_few_ranks_do_not_load_all_rails(tmp_path):
     pair = case("p2p_bidirectional", "rails", 1 << 28, groups=((0, 2), (1, 3)), rail="own")
     run = folder(tmp_path, [(pair, at(pair, 48.0))], where=runs.ranks(2, 2))
-    reading = of_target(run, rows(run), LAMBDA).readings[-1]
+    reading = of_target(Evidence(run, LAMBDA)).readings[-1]
     assert not reading.told
     assert "2 ranks a node cannot load all 8 rails" in reading.text
 
@@ -393,7 +396,7 @@ def test_too_few_ranks_do_not_load_all_rails(tmp_path):
 )
 def test_where_there_is_no_target_that_is_said(tmp_path, profile, where, status, words):
     run = folder(tmp_path, [], profile, where=where)
-    found = of_target(run, rows(run), profile)
+    found = of_target(Evidence(run, profile))
     assert found.status is status
     assert words in found.text
 
@@ -442,7 +445,7 @@ def test_a_socket_cluster_is_read_against_its_own_target(tmp_path):
         backend="gloo",
         counters={"rails": (shot(5), shot(5 + sent))},
     )
-    found = of_target(run, rows(run), profile)
+    found = of_target(Evidence(run, profile))
     told = {reading.name: reading for reading in found.readings if reading.told}
     assert set(told) == {"port counters", "rails point-to-point"}
     assert "cannot load 2 rails" in found.readings[1].text
@@ -456,8 +459,8 @@ def test_a_call_of_gloo_is_compared_with_the_one_rail_that_it_uses(tmp_path):
     profile, where = socket_profile(), runs.ranks(2, 2)
     one = case(size=1 << 24, groups=(tuple(range(4)),))
     run = folder(tmp_path, [(one, at(one, 0.118))], profile, where=where, backend="gloo")
-    reading = of_row(rows(run)[0], run, profile)
-    assert (reading.in_force.algorithm, reading.fabric.rails) == ("gloo", 1)
+    reading = of_row(rows(run)[0], Evidence(run, profile))
+    assert (reading.used.algorithm, reading.fabric.rails) == ("gloo", 1)
     assert reading.share[0] == pytest.approx(0.944)
 
 
@@ -465,5 +468,5 @@ def test_one_way_pairs_count_the_bytes_of_the_sender(tmp_path):
     profile, where = socket_profile(), runs.ranks(2, 2)
     there = case("p2p", "rails", 1 << 22, groups=((0, 2), (1, 3)), rail="own")
     run = folder(tmp_path, [(there, at(there, 0.11))], profile, where=where, backend="gloo")
-    sent = [_sent(row, run, profile) for row in rows(run)]
+    sent = [_sent(row, Evidence(run, profile)) for row in rows(run)]
     assert sent == [{"n0": float(1 << 22), "n1": 0.0}] * 2

@@ -8,6 +8,7 @@ from html import unescape
 
 import pytest
 
+from bench.judge.evidence import Evidence
 from bench.judge.verdicts import judge
 from bench.model.lines import LeftOut
 from layered import LAMBDA, even, run_of, transfers
@@ -22,9 +23,9 @@ pytest.importorskip("pandas")
 
 
 def drawn(run):
-    f = frames(run, LAMBDA)
-    html = section(Shown(run, LAMBDA, f, {}))
-    found = read_layers(run, f, LAMBDA)
+    f = frames(Evidence(run, LAMBDA))
+    html = section(Shown(Evidence(run, LAMBDA), f, {}))
+    found = read_layers(Evidence(run, LAMBDA))
     if found is None:
         return html, found
     text = " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
@@ -83,7 +84,7 @@ def test_names_of_nodes_stay_data(tmp_path):
     run = run_of(tmp_path)
     odd = "<script>alert(1)</script>"
     facts = tuple(replace(node, name=odd) if node.name == "n0" else node for node in run.facts)
-    html = section(Shown(replace(run, facts=facts), LAMBDA, frames(run, LAMBDA), {}))
+    html = section(Shown(Evidence(replace(run, facts=facts), LAMBDA), frames(Evidence(run, LAMBDA)), {}))
     assert "<script" not in html
 
 

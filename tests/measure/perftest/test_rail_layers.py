@@ -17,7 +17,7 @@ from bench.model.lines import LeftOut, Tool
 from bench.model.profile import Verbs, load
 from bench.model.units import GIGA
 from bench.model.verdict import Bound, Status
-from layered import LAMBDA, even, read, run_of, transfers
+from layered import LAMBDA, even, run_of, transfers
 from said import DOWN, ECHO, TABLE, ended, transfer
 
 GONE = Tool("n1", missing="ib_write_bw is not installed")
@@ -25,7 +25,8 @@ HERE = Tool("n0", "6.24")
 
 
 def layers(run, nodes=(), profile=LAMBDA):
-    return of_layers(run, read(run), profile, nodes or made_nodes.nodes(2))
+    facts = tuple(nodes or made_nodes.nodes(2))
+    return of_layers(Evidence(replace(run, facts=facts), profile))
 
 
 def row(found, node, rail):
@@ -301,5 +302,5 @@ def test_a_profile_that_wants_perftest_is_not_content_without(tmp_path):
     want = replace(LAMBDA, verbs=Verbs("on"))
     for said in ((), (LeftOut("no time was left"),)):
         run = replace(run_of(tmp_path), verbs=said)
-        assert of_layers(run, read(run), LAMBDA, ()).status is Status.SKIP
-        assert of_layers(run, read(run), want, ()).status is Status.INCONCLUSIVE
+        assert of_layers(Evidence(run, LAMBDA)).status is Status.SKIP
+        assert of_layers(Evidence(run, want)).status is Status.INCONCLUSIVE

@@ -76,9 +76,8 @@ def measure(profile: Profile, folder: Path, where: LaunchContext) -> None:
 
 def tell(profile: Profile, folder: Path) -> None:
     """The table and the verdicts, one line each."""
-    run = judge(load_run(folder), profile)
-    nodes = run.nodes
-    found = of_layers(run, (), profile, nodes)
+    judged = judge(load_run(folder), profile)
+    found = of_layers(judged)
     for row in found.rows:
         rates = " ".join(
             f"{name} {show_rate(figure.rate, 'Gb/s') if figure.told else '-'}"
@@ -86,7 +85,7 @@ def tell(profile: Profile, folder: Path) -> None:
         )
         print(f"row {row.node} {row.rail} {row.status.value}: {rates}; {row.text}")
     print(f"table {found.status.value}: {found.text}")
-    for verdict in run.verdicts:
+    for verdict in judged.verdicts:
         if verdict.check == "rails.layers" or verdict.status is Status.FAIL:
             print(f"verdict {verdict.status.value} {verdict.check}: {verdict.message}")
 

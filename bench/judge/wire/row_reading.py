@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import dataclass
 
+from bench.judge.evidence import Evidence, derived
 from bench.judge.wire.readings import Conclusion, Reading, conclude, readings
 from bench.judge.wire.readings import is_possible as possible
 from bench.model.bounds import BoundError, Fabric, hard_ceiling
 from bench.model.collectives import algbw, collective
-from bench.model.measurement import Case, Measurement
 from bench.model.packets import HEALTHY
-from bench.model.profile import Profile
 from bench.model.stats import median, median_interval
 from bench.model.units import show_both, show_rate, show_share
-from bench.store import Run
-from bench.store.rows import Row, row_of
+from bench.store.rows import Row
 
-from .algorithm import AlgorithmInForce, in_force
+from .algorithm import AlgorithmUsed, algorithm_used
 from .fabric_of import Unplaced, fabric_of, node_names
 
-ALONE = "nodes"  # the phase that measures each node by itself
+SINGLE_NODE = "nodes"  # the phase that measures each node by itself
 
 
 @dataclass(frozen=True)
 class RowReading:
     """What a row means on the rails of its nodes.
 
-    in_force    the algorithm, or unknown; ``readings`` holds one for each that it may have been
+    used        the algorithm, or unknown; ``readings`` holds one for each that it may have been
     ceiling     busbw in bytes/s that the algorithm, or when it is unknown any, can reach; inf: NVLink unknown
     target      bytes/s a node and direction that were sold, of the rails that this row may use
     """
 
     case: str
     fabric: Fabric
-    in_force: AlgorithmInForce
+    used: AlgorithmUsed
     readings: tuple[Reading, ...]
     ceiling: float
     target: float
@@ -71,44 +70,44 @@ class RowReading:
     @property
     def protocol_text(self) -> str:
         """``protocol LL128``; "" where NCCL's log does not name it."""
-        return f"protocol {self.in_force.protocol}" if self.in_force.protocol else ""
+        return f"protocol {self.used.protocol}" if self.used.protocol else ""
 
     @property
     def ceiling_text(self) -> str:
         """The ceiling of busbw in GB/s and Gb/s, and whose it is."""
-        whose = self.in_force.algorithm if self.in_force.known else "any algorithm"
+        whose = self.used.algorithm if self.used.known else "any algorithm"
         return f"{show_both(self.ceiling)} by {whose}" if math.isfinite(self.ceiling) else "not known"
 
 
-def of_row(row: Row, run: Run, profile: Profile, healthy: float = HEALTHY) -> RowReading | None:
+def of_row(row: Row, evidence: Evidence, healthy: float = HEALTHY) -> RowReading | None:
     """The reading of one row; None where no fabric or bound describes it (``why_not`` says why).
 
     ``healthy``: share of the target from which the wires count as loaded as they should be.
     """
     try:
-        return _read(row, run, profile, healthy)
+        return _read(row, evidence, healthy)
     except (Unplaced, BoundError):
         return None
 
 
-def is_possible(row: Row, run: Run, profile: Profile) -> bool | None:
+def is_possible(row: Row, evidence: Evidence) -> bool | None:
     """Whether the conclusion of ``of_row`` is anything but an error; None where it has no reading.
 
     The same without words: of the tens of thousands of pairs of a large cluster nearly none is an error.
     """
     try:
-        placed = _placed(row, run, profile)
-        return _fits(row.algbw, placed, profile) or _fits(lasting(row), placed, profile)
+        placed = _placed(row, evidence)
+        return _fits(row.algbw, placed, evidence) or _fits(sustained_algbw(row), placed, evidence)
     except (Unplaced, BoundError):
         return None
 
 
-def _fits(algbw: float, placed: tuple[str, Fabric, AlgorithmInForce], profile: Profile) -> bool:
-    name, fabric, force = placed
-    return possible(name, algbw, fabric, algorithm=force.algorithm, in_network=profile.rails.in_network)
+def _fits(algbw: float, placed: tuple[str, Fabric, AlgorithmUsed], evidence: Evidence) -> bool:
+    name, fabric, used = placed
+    return possible(name, algbw, fabric, algorithm=used.algorithm, in_network=evidence.rails.in_network)
 
 
-def lasting(row: Row) -> float:
+def sustained_algbw(row: Row) -> float:
     """algbw in bytes/s that the row reached for certain: at the slow end of its median's interval, or where its
     blocks are too few for one, in the slowest of them. Buffers on the way let a short block pass above the wire's rate.
     """
@@ -119,87 +118,66 @@ def lasting(row: Row) -> float:
     return algbw(row.case.size, seconds) if seconds > 0 else math.nan
 
 
-def why_not(row: Row, run: Run, profile: Profile) -> str:
+def why_not(row: Row, evidence: Evidence) -> str:
     """Why ``of_row`` has no reading; "" when it has one."""
     try:
-        _read(row, run, profile, HEALTHY)
+        _read(row, evidence, HEALTHY)
     except (Unplaced, BoundError) as reason:
         return str(reason)
     return ""
 
 
-def _read(row: Row, run: Run, profile: Profile, healthy: float) -> RowReading:
-    name, fabric, force = placed = _placed(row, run, profile)
-    rails, sharp = profile.rails, profile.rails.in_network
-    sure = lasting(row)
-    reached = sure if not _fits(row.algbw, placed, profile) and _fits(sure, placed, profile) else row.algbw
+def _read(row: Row, evidence: Evidence, healthy: float) -> RowReading:
+    name, fabric, used = placed = _placed(row, evidence)
+    rails, sharp = evidence.rails, evidence.rails.in_network
+    sustained, reached = sustained_algbw(row), row.algbw
+    if not _fits(reached, placed, evidence) and _fits(sustained, placed, evidence):
+        reached = sustained
     sold = rails.target.value * fabric.rails / rails.count if rails.target and rails.count else None
     seen = readings(
         name,
         reached,
         fabric,
-        algorithm=force.algorithm,
+        algorithm=used.algorithm,
         target=sold if fabric.nodes > 1 else None,
         in_network=sharp,
     )
+    inside = _single_node_algbw(evidence).get(name)
     return RowReading(
         case=row.case.id,
         fabric=fabric,
-        in_force=force,
+        used=used,
         readings=seen,
-        ceiling=seen[0].ceiling if force.known else hard_ceiling(name, fabric, sharp),
+        ceiling=seen[0].ceiling if used.known else hard_ceiling(name, fabric, sharp),
         target=fabric.node_rate if sold is None else sold,
-        conclusion=conclude(
-            name, reached, fabric, seen, inside=alone(name, run, profile), healthy=healthy, in_network=sharp
-        ),
+        conclusion=conclude(name, reached, fabric, seen, inside=inside, healthy=healthy, in_network=sharp),
     )
 
 
-def _placed(row: Row, run: Run, profile: Profile) -> tuple[str, Fabric, AlgorithmInForce]:
-    fabric = fabric_of(row.case, row.measurement.ranks, run, profile)
-    force = in_force(row.case, run)
-    if run.manifest.backend == "gloo" and not force.known:
-        raise Unplaced(force.how)
-    return row.case.collective, fabric, force
+def _placed(row: Row, evidence: Evidence) -> tuple[str, Fabric, AlgorithmUsed]:
+    fabric = fabric_of(row.case, row.measurement.ranks, evidence)
+    used = algorithm_used(row.case, evidence)
+    if evidence.backend == "gloo" and not used.known:
+        raise Unplaced(used.how)
+    return row.case.collective, fabric, used
 
 
-def alone(name: str, run: Run, profile: Profile) -> float | None:
-    """algbw in bytes/s of a collective on one node by itself: the slowest node measured in this run, at the
-    largest size; else what the profile says of a healthy one; else None.
+@derived
+def _single_node_algbw(evidence: Evidence) -> dict[str, float]:
+    """Collective → algbw in bytes/s on one node by itself: of the slowest node measured in this run, at the largest
+    size; of all_reduce else what the profile says of a healthy node.
     """
-    if not _ALONE or _ALONE[0][0] is not run or _ALONE[0][1] is not profile:
-        _ALONE[:] = [(run, profile, {})]
-    known = _ALONE[0][2]
-    if name not in known:
-        known[name] = _alone(name, run, profile)
-    return known[name]
-
-
-# of the run that was read last: every one of its rows asks, and an answer reads all of its measurements
-_ALONE: list[tuple[Run, Profile, dict[str, float | None]]] = []
-
-
-def _alone(name: str, run: Run, profile: Profile) -> float | None:
-    planned = [case for phase in run.plan.phases if phase.name == ALONE for case in phase.cases]
-    largest = max((case for case in planned if case.collective == name), key=lambda c: c.size, default=None)
-    rates = [row_of(largest, each).algbw for each in _inside(run, largest)] if largest else []
-    if rates and all(math.isfinite(rate) for rate in rates):
-        return min(rates)
-    if profile.alone is None or name != "all_reduce":
-        return None
-    gpus = profile.gpus or round(median([float(count) for count in _ranks_a_node(run)]))
-    factor = collective(name).factor(gpus)
-    return profile.alone.value / factor if factor else None
-
-
-def _inside(run: Run, case: Case) -> list[Measurement]:
-    """The measurements of a case whose group is on one node."""
-    return [
-        each
-        for each in run.measurements
-        if each.case == case.id and len(set(node_names(each.ranks, run))) == 1
-    ]
-
-
-def _ranks_a_node(run: Run) -> list[int]:
-    return [sum(rank.node == node for rank in run.manifest.ranks) for node in run.manifest.nodes]
+    planned = [case for case in evidence.run.plan.cases if case.phase == SINGLE_NODE]
+    largest = {case.collective: case.id for case in sorted(planned, key=lambda case: case.size)}
+    rates: dict[str, list[float]] = defaultdict(list)
+    for row in evidence.rows:
+        is_largest = row.case.phase == SINGLE_NODE and row.case.id == largest[row.case.collective]
+        if is_largest and len(set(node_names(row.measurement.ranks, evidence))) == 1:
+            rates[row.case.collective].append(row.algbw)
+    found = {name: min(each) for name, each in rates.items() if all(map(math.isfinite, each))}
+    profile, ranks_on = evidence.profile, evidence.run.ranks_on
+    if profile.alone is not None and "all_reduce" not in found:
+        gpus = profile.gpus or round(median([float(count) for count in ranks_on.values()]))
+        if factor := collective("all_reduce").factor(gpus):
+            found["all_reduce"] = profile.alone.value / factor
+    return found
