@@ -25,6 +25,31 @@ SERIES = (
     "#439894", "#d6a100", "#d67195", "#808894", "#7f63c9", "#1f9bcf",
 )  # fmt: skip
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+# the collectives that training waits for, in colours that every eye tells apart; the others are quiet
+FIRST = {
+    "all_reduce": "#1f9bcf",
+    "all_gather": "#b8860b",
+    "reduce_scatter": "#8a3ffc",
+    "all_to_all": "#ee6677",
+}
+QUIET = ("#808894", "#a39171", "#6f8f8a")
+
+
+def looks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Name → its colour and the shape of its points, no two alike; the collectives of FIRST before the others."""
+    known = set(names)
+    first = [name for name in FIRST if name in known]
+    rest = sorted(known - set(first))
+    colours = QUIET if first else SERIES
+    found = {name: (FIRST[name], SHAPES[at]) for at, name in enumerate(first)}
+    for at, name in enumerate(rest):
+        turn = at // len(SHAPES) if first else at
+        found[name] = (
+            colours[turn % len(colours)],
+            SHAPES[(at + at // len(colours) * (not first)) % len(SHAPES)],
+        )
+    return found
+
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
 INK = {"light": ("#1f2933", "#52606d", "#e4e7eb"), "dark": ("#e6e9ee", "#a7b0bc", "#343b46")}

@@ -132,6 +132,11 @@ def show_some(names: Iterable[str], most: int = 4, of: str = "", separator: str 
     return separator.join(listed[:most]) + more
 
 
+def show_figure(value: float) -> str:
+    """A figure as people write it: four digits, and all of those before the point (``10,580``)."""
+    return f"{value:,.4g}" if abs(value) < 1e4 or not math.isfinite(value) else f"{value:,.0f}"
+
+
 def show_share(share: float) -> str:
     """``92.8 %`` of 0.928."""
     return f"{100 * share:.1f} %"

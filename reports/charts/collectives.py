@@ -7,8 +7,9 @@ import math
 import altair as alt
 import pandas as pd
 
+from bench.model.units import show_figure
 from reports.frames import Frames, with_several_sizes
-from reports.theme import MICRO_LABEL, SERIES, SHAPES, SIZE_LABEL, size_ticks
+from reports.theme import MICRO_LABEL, SERIES, SIZE_LABEL, looks, size_ticks
 
 from .bars import RuleLine, ranked_bars
 from .chart import BUSBW, RATE, WIDTH, chart, in_both, listed, rule
@@ -23,7 +24,9 @@ def _peaks(_: Frames, curve: pd.DataFrame) -> str:
     tops = (
         curve.sort_values("busbw", kind="stable").groupby("series", sort=True).tail(1).sort_values("series")
     )
-    peaks = [f"{row.series} peaks at {row.busbw:.4g} GB/s at {row.size_text}" for row in tops.itertuples()]
+    peaks = [
+        f"{row.series} peaks at {show_figure(row.busbw)} GB/s at {row.size_text}" for row in tops.itertuples()
+    ]
     return f"Bus bandwidth of {len(peaks)} series against message size. {listed(peaks)}."
 
 
@@ -52,7 +55,7 @@ def busbw_by_size(f: Frames, curve: pd.DataFrame) -> alt.LayerChart:
     line = alt.Chart().mark_line(strokeWidth=2).encode(x=x, y=y, color=colour, opacity=bright)
     points = alt.Chart().mark_point(filled=True, size=46).encode(
         x=x, y=y, color=colour, opacity=bright,
-        shape=alt.Shape("series:N", scale=_scale(data["series"], SHAPES), legend=_legend()),
+        shape=alt.Shape("series:N", scale=_scale(data["series"], 1), legend=_legend()),
         tooltip=_rate_tooltip(),
     )  # fmt: skip
     points = points.properties(name="points").add_params(chosen)
@@ -64,7 +67,7 @@ def busbw_by_size(f: Frames, curve: pd.DataFrame) -> alt.LayerChart:
 
 def _ranking(_: Frames, best: pd.DataFrame) -> str:
     ordered = best.sort_values(["busbw", "series"], ascending=[False, True], kind="stable")
-    bars = [f"{row.series} {row.busbw:.4g} GB/s" for row in ordered.itertuples() if row.busbw > 0]
+    bars = [f"{row.series} {show_figure(row.busbw)} GB/s" for row in ordered.itertuples() if row.busbw > 0]
     absent = [str(row.series) for row in ordered.itertuples() if not row.busbw > 0]
     text = f"Best bus bandwidth, largest first: {listed(bars)}."
     return text + (f" Not measured: {listed(absent)}." if absent else "")
@@ -87,7 +90,7 @@ def _fastest(_: Frames, known: pd.DataFrame) -> str:
         known.sort_values("size", kind="stable").groupby("series", sort=True).head(1).sort_values("series")
     )
     parts = [
-        f"{row.series} {row.p50:.4g} µs, p99 {row.p99:.4g} µs, at {row.size_text}"
+        f"{row.series} {show_figure(row.p50)} µs, p99 {show_figure(row.p99)} µs, at {row.size_text}"
         for row in first.itertuples()
     ]
     return f"p50, p95 and p99 of single calls against message size. At the smallest size: {listed(parts)}."
@@ -172,12 +175,13 @@ def _size_axis(sizes: pd.Series, most: int = 9) -> alt.X:
 
 
 def _series(series: pd.Series) -> alt.Color:
-    return alt.Color("series:N", scale=_scale(series, SERIES), legend=_legend())
+    return alt.Color("series:N", scale=_scale(series, 0), legend=_legend())
 
 
-def _scale(series: pd.Series, looks: tuple[str, ...]) -> alt.Scale:
-    domain = sorted(set(series))
-    return alt.Scale(domain=domain, range=[looks[i % len(looks)] for i in range(len(domain))])
+def _scale(series: pd.Series, part: int) -> alt.Scale:
+    """``part``: 0 for the colours of the series, 1 for the shapes of their points."""
+    found = looks(series)
+    return alt.Scale(domain=list(found), range=[look[part] for look in found.values()])
 
 
 def _legend() -> alt.Legend:

@@ -7,7 +7,7 @@ import math
 import altair as alt
 import pandas as pd
 
-from bench.model.units import BITS
+from bench.model.units import BITS, show_figure
 from reports.frames import Frames
 from reports.theme import AMBER, BLUE, RED
 
@@ -102,11 +102,11 @@ def rail_matrix(f: Frames, pairs: pd.DataFrame) -> alt.LayerChart:
 def _slowest_pairs(f: Frames, pairs: pd.DataFrame) -> str:
     slowest = pairs.sort_values(["gbps", "source", "destination", "rail"], kind="stable").head(3)
     cells = [
-        f"{row.source} to {row.destination} on {row.rail} ({row.gbps:.4g} Gb/s)"
+        f"{row.source} to {row.destination} on {row.rail} ({show_figure(row.gbps)} Gb/s)"
         for row in slowest.itertuples()
     ]
     return (
-        f"{len(pairs)} readings of node pairs, median {pairs['gbps'].median():.4g} Gb/s; "
+        f"{len(pairs)} readings of node pairs, median {show_figure(pairs['gbps'].median())} Gb/s; "
         f"the slowest: {listed(cells)}; {outlined(f)}."
     )
 
@@ -155,8 +155,9 @@ def pair_heatmap(f: Frames, pairs: pd.DataFrame) -> alt.LayerChart | alt.FacetCh
 
 def _medians(f: Frames, pairs: pd.DataFrame) -> str:
     middle = pairs.groupby("rail", sort=True)["gbps"].median()
-    text = f"Point-to-point rates of {len(middle)} rails; medians from {middle.min():.4g} to {middle.max():.4g} Gb/s."
-    return text + (f" The profile wants {f.rail * BITS:.4g} Gb/s." if math.isfinite(f.rail) else "")
+    least, most = show_figure(middle.min()), show_figure(middle.max())
+    text = f"Point-to-point rates of {len(middle)} rails; medians from {least} to {most} Gb/s."
+    return text + (f" The profile wants {show_figure(f.rail * BITS)} Gb/s." if math.isfinite(f.rail) else "")
 
 
 @chart(
@@ -194,13 +195,13 @@ def rail_distribution(f: Frames, pairs: pd.DataFrame) -> alt.LayerChart:
         middle,
     ]
     if math.isfinite(floor):
-        layers += rule(floor, f"floor {floor:,.4g} Gb/s", "x", None, align="left", dx=4, dy=-4)
+        layers += rule(floor, f"floor {show_figure(floor)} Gb/s", "x", None, align="left", dx=4, dy=-4)
     return alt.layer(*layers, data=data).properties(width=WIDTH, height=alt.Step(30))
 
 
 def _ranked_rails(_: Frames, medians: pd.DataFrame) -> str:
     ranked = medians.sort_values(["gbps", "rail"], ascending=[False, True], kind="stable")
-    bars = [f"{row.rail} {row.gbps:.4g} Gb/s" for row in ranked.itertuples()]
+    bars = [f"{row.rail} {show_figure(row.gbps)} Gb/s" for row in ranked.itertuples()]
     return f"Median of {len(bars)} rails over all pairs of nodes, largest first: {listed(bars)}."
 
 
@@ -209,7 +210,7 @@ def _ranked_rails(_: Frames, medians: pd.DataFrame) -> str:
     data=lambda f: rail_medians(f.pairs), about=_ranked_rails,
 )  # fmt: skip
 def rail_ranks(f: Frames, medians: pd.DataFrame) -> alt.LayerChart:
-    text = f"one rail as sold: {f.nominal * BITS:,.5g} Gb/s = {f.nominal:,.4g} GB/s"
+    text = f"one rail as sold: {f.nominal * BITS:,.5g} Gb/s = {show_figure(f.nominal)} GB/s"
     return ranked_bars(
         medians, "rail", "gbps", axis="one pair on one rail (Gb/s; 8 Gb/s = 1 GB/s)", format=RATE, note="note",
         missing="nothing was transferred", rule=RuleLine.of(f.nominal * BITS, text),
@@ -231,7 +232,7 @@ def _totals(_: Frames, totals: pd.DataFrame) -> str:
     data=lambda f: f.totals, about=_totals,
 )  # fmt: skip
 def node_totals(f: Frames, totals: pd.DataFrame) -> alt.LayerChart:
-    text = f"as sold: {f.target * BITS:,.5g} Gb/s = {f.target:,.4g} GB/s"
+    text = f"as sold: {f.target * BITS:,.5g} Gb/s = {show_figure(f.target)} GB/s"
     return ranked_bars(
         totals[["node", "gbps", "note"]], "node", "gbps", format=RATE, note="note", missing="not measured",
         axis="rails of the node together (Gb/s; 8 Gb/s = 1 GB/s)", rule=RuleLine.of(f.target * BITS, text),
@@ -244,7 +245,7 @@ def rail_medians(pairs: pd.DataFrame) -> pd.DataFrame:
         "gbps"
     ]  # all missing: pandas 2 has objects
     table = pd.DataFrame({"gbps": grouped.median().round(3), "low": grouped.min(), "n": grouped.size()})
-    notes = [f"(slowest of {n}: {low:,.4g})" for n, low in zip(table["n"], table["low"], strict=True)]
+    notes = [f"(slowest of {n}: {show_figure(low)})" for n, low in zip(table["n"], table["low"], strict=True)]
     medians: pd.DataFrame = table.assign(note=notes).reset_index()[["rail", "gbps", "note"]]
     return medians
 
