@@ -93,6 +93,15 @@ def test_entering_a_room_loads_nothing_else(name):
     assert name == "cli" or not imports, f"bench/{name}/__init__.py imports"
 
 
+def test_a_class_name_is_defined_once():
+    places: dict[str, list[str]] = {}
+    for path in (*module_files(), *(ROOT / "reports").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
 def test_reports_import_only_the_pure_part_of_bench():
     for path in (ROOT / "reports").rglob("*.py"):
         for name in imported(path):

@@ -31,7 +31,7 @@ WORD = 4  # bytes of one step of port_xmit_data and port_rcv_data
 Readings = Mapping[str, Mapping[str, Mapping[str, Reading]]]
 
 
-class How(str, Enum):
+class Certainty(str, Enum):
     """How far a growth can be believed."""
 
     EXACT = "exact"
@@ -88,7 +88,7 @@ class Growth:
     before: int | None
     after: int | None
     growth: int | None
-    how: How
+    how: Certainty
 
     @property
     def role(self) -> CounterRole | None:
@@ -169,17 +169,17 @@ def bytes_moved(moved: Delta, subject: str) -> Traffic:
     for group, sent, received, step in _BYTES:
         rows = moved.find(subject, group, sent), moved.find(subject, group, received)
         if rows != (None, None):
-            values = [None if row is None or row.how is not How.EXACT else row.growth for row in rows]
+            values = [None if row is None or row.how is not Certainty.EXACT else row.growth for row in rows]
             out, back = (None if value is None else value * step for value in values)
             return Traffic(out, back, _why(rows))
     return Traffic(None, None, f"{subject} has no byte counter")
 
 
 def _why(rows: tuple[Growth | None, ...]) -> str:
-    odd = [f"{row.counter} is {row.how.value}" for row in rows if row and row.how is not How.EXACT]
+    odd = [f"{row.counter} is {row.how.value}" for row in rows if row and row.how is not Certainty.EXACT]
     if None in rows:
         odd.append("one direction is absent")
-    return ", ".join(odd) or How.EXACT.value
+    return ", ".join(odd) or Certainty.EXACT.value
 
 
 _Key = tuple[str, str, str]
@@ -214,9 +214,9 @@ def _maxima(key: _Key) -> tuple[int, ...]:
 
 def _growth(key: _Key, before: int | None, after: int | None) -> Growth:
     if before is None or after is None:
-        return Growth(*key, before, after, None, How.ABSENT)
+        return Growth(*key, before, after, None, Certainty.ABSENT)
     if after < before:
-        return Growth(*key, before, after, None, How.RESET)
+        return Growth(*key, before, after, None, Certainty.RESET)
     if after in _maxima(key):
-        return Growth(*key, before, after, after - before or None, How.SATURATED)
-    return Growth(*key, before, after, after - before, How.EXACT)
+        return Growth(*key, before, after, after - before or None, Certainty.SATURATED)
+    return Growth(*key, before, after, after - before, Certainty.EXACT)

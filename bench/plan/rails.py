@@ -30,7 +30,7 @@ Left = tuple[str, str]  # a phase that is not applicable: its name, and why
 Pairs = tuple[tuple[int, int], ...]
 
 
-def uneven(job: Job) -> str:
+def why_uneven(job: Job) -> str:
     """Why no transfers between nodes can be planned; empty when they can."""
     if len(job.nodes) < 2:
         return "one node has no rails to another"
@@ -41,7 +41,7 @@ def uneven(job: Job) -> str:
 
 def rails(job: Job) -> Phase | Left:
     """All pairs of nodes, all rails at once."""
-    reason = uneven(job)
+    reason = why_uneven(job)
     if not reason and job.accept.screened:
         reason = "screened in rings of nodes, for want of time: see blame.screening"
     if reason:
@@ -87,7 +87,7 @@ def cross(job: Job) -> Phase | Left:
     if not job.accept.cross:
         return CROSS, "not asked for: --cross-rail"
     width = len(job.nodes[0])
-    reason = uneven(job)
+    reason = why_uneven(job)
     if not can_cross(job.profile.rails):
         reason = reason or "between interfaces the kernel routes by the far side's address; see rails.wiring"
     if reason := reason or ("one rank a node has no other rail" if width < 2 else ""):
@@ -121,7 +121,7 @@ def pinned(job: Job) -> list[Phase] | Left:
     wanted = job.backend == "nccl" if job.accept.pinned is None else job.accept.pinned
     if not wanted:
         return PINNED, "not asked for: --pinned; with gloo every transfer is bound to its interface anyway"
-    reason = uneven(job) or _unpinned(job)
+    reason = why_uneven(job) or _unpinned(job)
     if reason:
         return PINNED, reason
     phases = []

@@ -11,7 +11,7 @@ from bench.plan.screening import Ring, groups
 from bench.store import Phase
 
 from .job import Job
-from .rails import PAIR_RULES, Left, uneven
+from .rails import PAIR_RULES, Left, why_uneven
 from .sweep import Request, sweep_cases
 
 REPEATS = 5  # of every ring; its middle counts. A worker takes longer to start than to measure them
@@ -21,7 +21,7 @@ def screening(job: Job) -> Phase | Left:
     """The first step: √N rings of about √N nodes; what follows is planned when their rates are known."""
     if not job.accept.screened:
         return SCREEN, "all pairs are measured instead"
-    reason = uneven(job)
+    reason = why_uneven(job)
     return (SCREEN, reason) if reason else step_phase(job, 1, groups(node_names(job)))
 
 

@@ -9,7 +9,7 @@ from bench.plan.names import STEADY, STEADY_AGAIN
 from bench.store import Phase
 
 from .job import Job
-from .rails import Left, uneven
+from .rails import Left, why_uneven
 from .sweep import Request, sweep_cases
 
 WINDOW = 0.25  # seconds, at most: a rail that is slow for a second at a time is slow in whole windows
@@ -22,7 +22,7 @@ PART = 4  # of the largest message between two nodes: several of them fit into a
 
 def steady(job: Job) -> Phase | Left:
     """The nodes in a ring on each rail, all rings at once."""
-    if reason := uneven(job) or _no_rails(job):
+    if reason := why_uneven(job) or _no_rails(job):
         return STEADY, reason
     return _phase(job, STEADY, job.nodes)
 

@@ -15,7 +15,7 @@ LIMIT = 20.0  # s; it opens every HCA
 _LINE = re.compile(r"^[ \t]*(hca_id|port|max_mtu|active_mtu):[ \t]*(\S{1,40})", re.MULTILINE)
 
 
-def sized(
+def with_mtu(
     ports: Sequence[Port], notes: list[str], ask: Callable[[Sequence[str], float], ToolAnswer] = ask
 ) -> tuple[Port, ...]:
     """``ports`` with their MTUs, as far as they can be asked; a source that gave nothing is added to ``notes``."""

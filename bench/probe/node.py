@@ -39,7 +39,7 @@ def probe(root: Path = LIVE, *, nvml: Any = None, environ: Mapping[str, str] | N
     none: tuple[Port, ...] = ()
     ports = _part(notes, "infiniband", lambda: infiniband.ports(root), none)
     if live and ports:
-        ports = _part(notes, mtu.TOOL, lambda: mtu.sized(ports, notes), ports)
+        ports = _part(notes, mtu.TOOL, lambda: mtu.with_mtu(ports, notes), ports)
     node = Node(
         name=_part(notes, "hostname", lambda: host.hostname(root), None) or _unnamed(live),
         ports=ports,

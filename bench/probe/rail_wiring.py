@@ -20,7 +20,7 @@ EVERY = 0.2  # seconds between two words: one may be lost while a switch learns
 MOST_BYTES = 512
 
 
-def hear(rails: Sequence[str], job: str, seconds: float = SECONDS) -> dict[str, Any]:
+def hear_broadcasts(rails: Sequence[str], job: str, seconds: float = SECONDS) -> dict[str, Any]:
     """{"heard": [[own rail, sender, its rail]], "silent": {rail: why it could not be asked}}; never raises.
 
     ``job``: a word that only this job's nodes know, so that another job on the same wires is not heard.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from bench.judge.drift.past import Past, expect, look, past_of, record
+from bench.judge.drift.past import Past, past_of, read_past, record, refuse_lost_history
 from bench.judge.drift.run_fingerprint import cluster_name, parts
 from bench.judge.drift.series import record as made_of
 from bench.judge.evidence import Evidence
@@ -22,8 +22,8 @@ def begin(folder: Path, asked: Nightly, profile: Profile) -> Past:
     """Ask the history what tonight is compared with, and keep it in the run folder. Raises HistoryError."""
     run = load(folder)
     cluster = name_of(run, asked.cluster)
-    past = look(asked.history, cluster, parts_of(run, profile), run.manifest.started)
-    expect(asked.history, past, folder, asked.new)
+    past = read_past(asked.history, cluster, parts_of(run, profile), run.manifest.started)
+    refuse_lost_history(asked.history, past, folder, asked.new)
     past = replace(past, plan=summary(run.plan, asked.budget), reserve=asked.budget * RESERVE)
     save_history(folder, past.to_json())
     return past

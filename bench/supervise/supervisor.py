@@ -16,7 +16,7 @@ from bench.model.lines import WorkerGpu
 from bench.model.typed_json import load, to_json
 from bench.probe.gpu_load import Gauge
 from bench.probe.rail_activity import RailActivity
-from bench.probe.rail_wiring import hear
+from bench.probe.rail_wiring import hear_broadcasts
 from bench.probe.reachability import Target, listen, reach
 
 from .control.tcp import Control, Message
@@ -103,7 +103,7 @@ class Supervisor:
         elif what in ("hello", "probe", "counters", "fabric"):
             self.control.send(0, {"said": what, "answer": self.answer(what)})
         elif what == "wiring":
-            self.control.send(0, {"said": what, "answer": hear(message["rails"], message["job"])})
+            self.control.send(0, {"said": what, "answer": hear_broadcasts(message["rails"], message["job"])})
         elif what == "listen":
             ports = listen(message["addresses"], message["greeting"])
             self.control.send(0, {"said": what, "answer": {"ports": ports}})

@@ -26,7 +26,7 @@ import numpy as np
 
 from bench.judge.drift import DriftRules, Label, Night, Series, fingerprint, judge, judge_all, steps
 from bench.judge.drift.baseline import Baseline, confirmed, follow
-from bench.judge.drift.peers import stand, suspects
+from bench.judge.drift.peers import compare_with_peers, suspects
 from bench.store.history import Record, Sample, append, nights, read
 
 SD = 0.01
@@ -260,8 +260,8 @@ def fleets(count: int, rng: np.random.Generator, rails: int = 512) -> None:
         asked = found = wrong = 0
         for row, rerun in zip(first.tolist(), again.tolist(), strict=True):
             values = {str(rail): value for rail, value in enumerate(row)}
-            slow = suspects(stand(values, +1))
-            failed = stand(values, +1, {rail: rerun[int(rail)] for rail in slow})
+            slow = suspects(compare_with_peers(values, +1))
+            failed = compare_with_peers(values, +1, {rail: rerun[int(rail)] for rail in slow})
             named = [item.subject for item in failed if item.label is Label.REGRESSION]
             asked, found, wrong = asked + len(slow), found + ("0" in named), wrong + len(set(named) - {"0"})
         said = f"found in {100 * found / count:.0f} %, accused in 1000 fleets {1000 * wrong / count:.0f}"
@@ -341,7 +341,7 @@ def _nightly(folder: str, last: str) -> int:
         if sample.series.subject:
             key = sample.series.collective, sample.series.size_class
             peers.setdefault(key, {})[sample.series.subject] = sample.value
-    return len(findings) + sum(len(stand(values, +1)) for values in peers.values())
+    return len(findings) + sum(len(compare_with_peers(values, +1)) for values in peers.values())
 
 
 def _peak() -> int:

@@ -9,8 +9,8 @@ from bench.model.counter_table import CounterRole
 from bench.model.counters import (
     TABLE,
     TCP,
+    Certainty,
     Growth,
-    How,
     Snapshot,
     Traffic,
     bytes_moved,
@@ -36,21 +36,27 @@ def grew(name: str, before: int | None, after: int | None) -> Growth:
 @pytest.mark.parametrize(
     ("name", "before", "after", "growth", "how"),
     [
-        ("symbol_error", 3, 8, 5, How.EXACT),
-        ("symbol_error", 3, 3, 0, How.EXACT),
-        ("symbol_error", 3, 0, None, How.RESET),
-        ("symbol_error", 65535, 2, None, How.RESET),
-        ("symbol_error", 65000, 65535, 535, How.SATURATED),
-        ("link_downed", 255, 255, None, How.SATURATED),
-        ("link_downed", 254, 255, 1, How.SATURATED),
-        ("local_link_integrity_errors", 15, 15, None, How.SATURATED),
-        ("local_link_integrity_errors", 14, 16, 2, How.EXACT),  # wider than IBTA's 4 bits: it has not stopped
-        ("port_xmit_wait", 2**32 - 1, 2**32 - 1, None, How.SATURATED),
-        ("port_xmit_data", 10, 2**32 - 1, 2**32 - 11, How.SATURATED),
-        ("port_xmit_data", 2**40, 2**41, 2**40, How.EXACT),
-        ("unheard_of", 255, 255, 0, How.EXACT),
-        ("symbol_error", None, 8, None, How.ABSENT),
-        ("symbol_error", 8, None, None, How.ABSENT),
+        ("symbol_error", 3, 8, 5, Certainty.EXACT),
+        ("symbol_error", 3, 3, 0, Certainty.EXACT),
+        ("symbol_error", 3, 0, None, Certainty.RESET),
+        ("symbol_error", 65535, 2, None, Certainty.RESET),
+        ("symbol_error", 65000, 65535, 535, Certainty.SATURATED),
+        ("link_downed", 255, 255, None, Certainty.SATURATED),
+        ("link_downed", 254, 255, 1, Certainty.SATURATED),
+        ("local_link_integrity_errors", 15, 15, None, Certainty.SATURATED),
+        (
+            "local_link_integrity_errors",
+            14,
+            16,
+            2,
+            Certainty.EXACT,
+        ),  # wider than IBTA's 4 bits: it has not stopped
+        ("port_xmit_wait", 2**32 - 1, 2**32 - 1, None, Certainty.SATURATED),
+        ("port_xmit_data", 10, 2**32 - 1, 2**32 - 11, Certainty.SATURATED),
+        ("port_xmit_data", 2**40, 2**41, 2**40, Certainty.EXACT),
+        ("unheard_of", 255, 255, 0, Certainty.EXACT),
+        ("symbol_error", None, 8, None, Certainty.ABSENT),
+        ("symbol_error", 8, None, None, Certainty.ABSENT),
     ],
 )
 def test_growth_says_how_far_it_can_be_believed(name, before, after, growth, how):
@@ -67,7 +73,7 @@ def test_a_counter_at_its_maximum_is_untold_and_not_healthy():
 
 def test_a_port_that_vanished_is_untold():
     moved = delta(seen(symbol_error=0), snapshot(1.0, 1.0, [], [], {}))
-    assert [row.how for row in moved.rows if row.growth is None] == [How.ABSENT]
+    assert [row.how for row in moved.rows if row.growth is None] == [Certainty.ABSENT]
 
 
 def test_a_counter_in_neither_snapshot_has_no_row():
@@ -89,8 +95,8 @@ def test_the_same_name_in_another_group_is_another_counter():
     first, second = (moved.find("mlx5_3/1", group, "link_downed") for group in ("counters", "hw_counters"))
     assert first is not None
     assert second is not None
-    assert first.how is How.SATURATED
-    assert (second.growth, second.how) == (1, How.EXACT)
+    assert first.how is Certainty.SATURATED
+    assert (second.growth, second.how) == (1, Certainty.EXACT)
 
 
 def test_errors_indicators_and_traffic_are_kept_apart():
@@ -191,7 +197,7 @@ def test_growth_is_never_negative_and_every_counter_has_one_row(before, after):
     assert len(moved.rows) == len({*before, *after})
     for row in moved.rows:
         assert row.growth is None or row.growth >= 0
-        assert (row.how is How.EXACT) <= (row.growth is not None)
+        assert (row.how is Certainty.EXACT) <= (row.growth is not None)
 
 
 @settings(max_examples=50)
@@ -199,7 +205,7 @@ def test_growth_is_never_negative_and_every_counter_has_one_row(before, after):
 def test_nothing_grows_between_a_snapshot_and_itself(counters):
     moved = delta(seen(**counters), seen(**counters))
     assert all(not row.growth for row in moved.rows)
-    assert {row.counter for row in moved.rows if row.how is How.SATURATED} == {
+    assert {row.counter for row in moved.rows if row.how is Certainty.SATURATED} == {
         name for _, _, name, _ in saturated(seen(**counters))
     }
 

@@ -5,7 +5,7 @@ import pytest
 from bench.model.facts import Port
 from bench.model.verdict import Status
 from bench.probe.fabric.run_tools import ToolAnswer
-from bench.probe.mtu import parse, sized
+from bench.probe.mtu import parse, with_mtu
 
 TEXT = """hca_id:	mlx5_1
 	transport:			InfiniBand (0)
@@ -26,7 +26,7 @@ PORTS = (Port("mlx5_1", 1, state="ACTIVE"), Port("mlx5_2", 1))
 
 def asked(answer):
     told = []
-    return sized(PORTS, told, lambda command, limit: answer), told
+    return with_mtu(PORTS, told, lambda command, limit: answer), told
 
 
 def test_both_sizes_of_every_port_that_is_listed():

@@ -13,7 +13,7 @@ from bench.judge.evidence import Evidence
 from bench.model.measurement import Mismatch
 from bench.model.typed_json import encode, to_json
 from bench.probe.fabric.ask_all import look
-from bench.probe.rail_wiring import hear
+from bench.probe.rail_wiring import hear_broadcasts
 from bench.store import JOURNAL, LOGS, WIRING, Recorder, load, save_history, write_file
 from bench.store.files import DRAWN
 from bench.store.schema import FILES, schema
@@ -43,7 +43,7 @@ def whole_folder(path):
     folder = runs.folder(path)
     with Recorder(folder, True) as recorder:
         recorder.fabric(to_json(look(5.0).answers))
-    write_file(folder, f"{LOGS}/{WIRING}", encode({"n0": hear(["no-such-rail"], "job", 0.01)}))
+    write_file(folder, f"{LOGS}/{WIRING}", encode({"n0": hear_broadcasts(["no-such-rail"], "job", 0.01)}))
     nights = {
         Series("c1", "all_reduce", "8 B", "busbw"): (Night("r1", 1.0, float("nan"), (("driver", "550"),)),)
     }

@@ -13,7 +13,7 @@ from statistics import median
 from bench.judge.counter_windows import CounterWindow, over_the_run
 from bench.judge.evidence import Evidence, derived
 from bench.judge.fabric.links import wanted_of
-from bench.model.counters import NET, PMA, Growth, How
+from bench.model.counters import NET, PMA, Certainty, Growth
 from bench.model.facts import Node
 from bench.model.measurement import Rank
 from bench.model.profile import Rails
@@ -145,7 +145,7 @@ def _grown(wanted: set[tuple[str, str]], windows: Iterable[CounterWindow]) -> It
     for window in windows:
         for row in window.moved.rows:
             if (window.node.name, row.subject) in wanted and _is_local(row) and row.growth:
-                least = "at least " if row.how is How.SATURATED else ""
+                least = "at least " if row.how is Certainty.SATURATED else ""
                 yield window.node.name, row.subject, f"{row.counter} grew by {least}{row.growth}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from bench.judge.drift import peers as fleet
-from bench.judge.drift import verdict
+from bench.judge.drift import series_verdict
 from bench.judge.drift.series import NODES, RAILS
 from bench.judge.drift.tonight import COMPARED, compared, explained, tonight
 from bench.judge.evidence import Evidence
@@ -74,7 +74,7 @@ def level(evidence: Evidence) -> Iterator[Outcome]:
     if found is not None:
         if not found.findings:
             yield Finding(found.past.cluster, None, "no series was planned")
-        yield from (verdict(explained(each, found.past)) for each in found.findings)
+        yield from (series_verdict(explained(each, found.past)) for each in found.findings)
 
 
 @_of_night(

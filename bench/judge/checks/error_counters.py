@@ -16,7 +16,7 @@ from bench.judge.evidence import Evidence
 from bench.judge.findings import MOST, Finding, NotApplicable, Outcome
 from bench.judge.registry import check
 from bench.model.counter_table import CounterRole
-from bench.model.counters import HW, NET, PMA, TCP, Growth, How, counter
+from bench.model.counters import HW, NET, PMA, TCP, Certainty, Growth, counter
 from bench.model.rails import Role as Device
 from bench.model.rails import by_port, rails_of
 from bench.model.units import show_share
@@ -126,7 +126,7 @@ def _rail(window: CounterWindow, device: Device, kind: str) -> Iterator[Finding]
 
 
 def _grown(row: Growth, window: CounterWindow) -> str:
-    least = "at least " if row.how is How.SATURATED else ""
+    least = "at least " if row.how is Certainty.SATURATED else ""
     known = counter(row.group, row.counter)
     meaning = known.reason if known else "a counter of the driver's own"
     return f"{row.counter} grew by {least}{row.growth} in phase {window.phase}: {meaning}"
@@ -134,9 +134,9 @@ def _grown(row: Growth, window: CounterWindow) -> str:
 
 def _why_unknown(row: Growth) -> str:
     return {
-        How.SATURATED: f"stands at its maximum, {row.after}",
-        How.RESET: f"fell from {row.before} to {row.after}: somebody reset it",
-        How.ABSENT: "was there only before or only after",
+        Certainty.SATURATED: f"stands at its maximum, {row.after}",
+        Certainty.RESET: f"fell from {row.before} to {row.after}: somebody reset it",
+        Certainty.ABSENT: "was there only before or only after",
     }[row.how]
 
 

@@ -16,5 +16,5 @@ from bench.judge.drift.judge import (
 )
 from bench.judge.drift.replay import Mark, replay
 from bench.judge.drift.steps import LevelStep, NoRuptures, steps
-from bench.judge.drift.wording import verdict
+from bench.judge.drift.wording import series_verdict
 from bench.store.history.nights import Acceptance, Fingerprint, Night, Series, changed, fingerprint, usable

@@ -129,7 +129,7 @@ def past_of(run: Run) -> Past | None:
     return from_json(run.history) if run.history else None
 
 
-def look(history: str, cluster: str, parts: Mapping[str, str], now: float) -> Past:
+def read_past(history: str, cluster: str, parts: Mapping[str, str], now: float) -> Past:
     """Ask the history for everything that tonight is compared with. Raises HistoryError."""
     create(history)
     found, problems = nights(history, cluster, max(0.0, now - OLDEST))
@@ -149,7 +149,7 @@ def look(history: str, cluster: str, parts: Mapping[str, str], now: float) -> Pa
     )
 
 
-def expect(history: str, past: Past, folder: Path, new: bool) -> None:
+def refuse_lost_history(history: str, past: Past, folder: Path, new: bool) -> None:
     """Raise WrongPlace for nights that are gone: the history has none, and runs beside ``folder`` were recorded in it.
 
     An empty mount point looks like a first night. ``new``: a person says that it is one.
@@ -162,7 +162,7 @@ def expect(history: str, past: Past, folder: Path, new: bool) -> None:
 
 
 def still_there(history: str, folder: Path) -> None:
-    """As ``expect``, before anything is made or measured: for the cluster of the newest run beside ``folder``."""
+    """As ``refuse_lost_history``, before anything is measured: for the cluster of the newest run beside ``folder``."""
     where = open_folder(history)
     last = recorded_beside(folder, where.name)
     if not last or (where.local and Path(last[2]).exists()):

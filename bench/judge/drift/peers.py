@@ -54,7 +54,7 @@ class PeerFinding:
     wants_rerun: bool = False
 
 
-def stand(
+def compare_with_peers(
     values: Mapping[str, float | None],
     better: int,
     reruns: Mapping[str, float] | None = None,

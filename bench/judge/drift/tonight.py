@@ -8,7 +8,7 @@ from itertools import islice
 
 from bench.judge.drift import Label, Night, NoRuptures, Series, SeriesFinding, attribute, judge_all, suspects
 from bench.judge.drift.baseline import STANDARD
-from bench.judge.drift.peers import PeerFinding, stand
+from bench.judge.drift.peers import PeerFinding, compare_with_peers
 from bench.judge.drift.peers import suspects as slow_peers
 from bench.judge.evidence import Evidence, derived
 from bench.model.measurement import Case
@@ -63,7 +63,9 @@ def tonight(evidence: Evidence) -> Tonight | None:
     now = nights(made)
     found = judge_all(past.nights, now, past.accepted, expected=now)
     lately = {series for series, before in past.nights.items() if _recent(before, past.nights)}
-    standings = tuple((fleet, stand(fleet.values, +1, fleet.reruns)) for fleet in fleets(evidence))
+    standings = tuple(
+        (fleet, compare_with_peers(fleet.values, +1, fleet.reruns)) for fleet in fleets(evidence)
+    )
     return Tonight(past, made, found, tuple(sorted(lately - set(now))), standings)
 
 

@@ -21,7 +21,7 @@ _NEXT = {
 }
 
 
-def verdict(finding: SeriesFinding) -> Verdict:
+def series_verdict(finding: SeriesFinding) -> Verdict:
     """One row for the run folder, the page and the exports; the label is the first word of ``measured``."""
     said = _judged(finding)
     wanted, bound = _wanted(finding, said)

@@ -14,7 +14,7 @@ from bench.model.units import show_rate
 from bench.model.verdict import Status, Verdict
 from bench.probe.fabric.link import Link, LinkRow
 from bench.probe.fabric.pasted_text import guid as spelled
-from bench.probe.fabric.subnet import Attachment, Subnet, attachments, behind, trunks, where
+from bench.probe.fabric.subnet import Attachment, Subnet, attachments, end_behind, trunks, where
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def complete(fabric: Subnet) -> Iterator[Verdict]:
         return
     doors: dict[str, list[str]] = {}
     for line in fabric.unanswered:
-        door = behind(fabric, line)
+        door = end_behind(fabric, line)
         doors.setdefault(where(door) if door else subject, []).append(line)
     for place, lines in doors.items():
         measured = (

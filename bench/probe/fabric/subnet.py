@@ -105,7 +105,7 @@ def trunks(fabric: Subnet) -> tuple[tuple[LinkRow, LinkRow | None], ...]:
     return tuple(pairs)
 
 
-def behind(fabric: Subnet, line: str) -> End | None:
+def end_behind(fabric: Subnet, line: str) -> End | None:
     """The last port that is known on the way to what did not answer: what is plugged there is the silent one.
 
     ``line`` is an unanswered line with a directed route; None where it has none or the route starts

@@ -26,9 +26,9 @@ from bench.judge.drift import (
     judge,
     judge_all,
     peers,
+    series_verdict,
     steps,
     suspects,
-    verdict,
     with_reruns,
 )
 from bench.judge.drift.baseline import baseline
@@ -181,7 +181,7 @@ def test_a_measurement_that_went_wrong_is_never_ok(status):
 def test_a_series_that_was_not_measured_is_an_error():
     findings = judge_all({BUSBW: history(40), LATENCY: history(40, level=12e-6)}, {BUSBW: tonight(LEVEL)})
     assert [found.status for found in findings] == [Status.PASS, Status.INCONCLUSIVE]
-    assert "not measured tonight" in verdict(findings[1]).message
+    assert "not measured tonight" in series_verdict(findings[1]).message
 
 
 def test_an_expected_series_without_history_or_measurement_is_an_error():
@@ -196,14 +196,14 @@ def test_an_unknown_quantity_is_an_error_that_lists_the_known():
     found = judge(replace(BUSBW, quantity="bandwidth"), history(40), tonight(LEVEL))
     assert found.status is Status.INCONCLUSIVE
     assert "busbw" in found.reason
-    assert verdict(found).status is Status.INCONCLUSIVE
+    assert series_verdict(found).status is Status.INCONCLUSIVE
 
 
 @pytest.mark.parametrize(("nights", "share"), [(0, 0.5), (1, 0.5), (2, 0.9), (9, 0.9)])
 def test_too_few_nights_are_insufficient_and_say_how_many(nights, share):
     found = judge(BUSBW, history(nights), tonight(LEVEL * share))
     assert (found.label, found.status) == (Label.INSUFFICIENT, Status.SKIP)
-    assert f"{nights} of 10 nights" in verdict(found).message
+    assert f"{nights} of 10 nights" in series_verdict(found).message
 
 
 def test_bad_nights_do_not_count_as_nights():
@@ -233,13 +233,13 @@ def test_what_changed_is_named_part_by_part():
 def test_a_new_fingerprint_is_said_and_starts_a_new_baseline():
     found = judge(BUSBW, history(40), tonight(LEVEL, parts=NEW))
     assert (found.label, found.status) == (Label.INSUFFICIENT, Status.SKIP)
-    assert "driver 550.90 → 560.28" in verdict(found).message
+    assert "driver 550.90 → 560.28" in series_verdict(found).message
 
 
 def test_a_step_with_a_new_fingerprint_is_no_pass_and_names_the_cause():
     found = judge(BUSBW, history(40), tonight(LEVEL * 0.93, LEVEL * 0.93, parts=NEW))
     assert (found.label, found.status) == (Label.SUSPICIOUS, Status.INCONCLUSIVE)
-    assert "likely cause: driver 550.90 → 560.28" in verdict(found).next_step
+    assert "likely cause: driver 550.90 → 560.28" in series_verdict(found).next_step
 
 
 def test_a_step_with_a_new_fingerprint_is_measured_again_first():
@@ -258,8 +258,8 @@ def test_what_got_worse_with_its_fingerprint_stays_so_until_it_is_accepted(night
     night = tonight(LEVEL * 0.9, LEVEL * 0.9, parts=NEW)
     found = judge(BUSBW, history(40) + slow, night)
     assert (found.label, found.status) == (Label.SUSPICIOUS, Status.INCONCLUSIVE)
-    assert "driver 550.90 → 560.28" in verdict(found).next_step
-    assert "railgauge history accept" in verdict(found).next_step
+    assert "driver 550.90 → 560.28" in series_verdict(found).next_step
+    assert "railgauge history accept" in series_verdict(found).next_step
     word = Acceptance("c1", slow[0].time, "ada", slow[-1].time, "a driver that costs 10 %")
     accepted = judge(BUSBW, history(40) + slow, night, [word])
     assert accepted.label is (Label.OK if nights >= 10 else Label.INSUFFICIENT)
@@ -288,7 +288,7 @@ def test_from_the_third_night_on_what_is_much_slower_fails_when_it_is_slow_again
     assert once.wants_rerun is seen
     assert twice.status is (Status.FAIL if seen else Status.SKIP)
     if seen:
-        assert "with 15.0 % allowed" in verdict(twice).source
+        assert "with 15.0 % allowed" in series_verdict(twice).source
         assert judge(BUSBW, past, tonight(LEVEL * 0.8, LEVEL)).status is Status.PASS
         assert judge(BUSBW, past, tonight(LEVEL * 0.87, LEVEL * 0.87)).status is Status.SKIP
 
@@ -309,7 +309,7 @@ def test_what_is_implausibly_fast_is_no_pass_and_is_never_learned(series, times,
     past = history(nights, level=level)
     found = judge(series, past, tonight(level * times))
     assert (found.status, found.wants_rerun) == (Status.INCONCLUSIVE, True)
-    assert "3 times as fast" in verdict(found).measured
+    assert "3 times as fast" in series_verdict(found).measured
     twice = tonight(level * times, level * times)
     assert judge(series, past, twice).status is Status.INCONCLUSIVE
     lasting = [replace(twice, time=(20400 + at) * DAY) for at in range(20)]
@@ -362,7 +362,7 @@ def test_suspects_are_measured_again_and_then_judged():
 
 
 def test_a_regression_is_a_row_with_all_five_parts():
-    row = verdict(judge(BUSBW, history(40), tonight(370e9, 371e9)))
+    row = series_verdict(judge(BUSBW, history(40), tonight(370e9, 371e9)))
     assert (row.check, row.status) == (CHECK, Status.FAIL)
     for part in (
         "c1 all_reduce 1 GiB busbw",
@@ -379,7 +379,7 @@ def test_a_regression_is_a_row_with_all_five_parts():
 
 
 def test_a_slow_time_is_bounded_from_above():
-    row = verdict(judge(LATENCY, history(40, level=12e-6), tonight(15e-6, 15e-6)))
+    row = series_verdict(judge(LATENCY, history(40, level=12e-6), tonight(15e-6, 15e-6)))
     assert "at most" in row.wanted
     assert row.value is not None
     assert row.bound is not None
@@ -433,7 +433,7 @@ def test_a_regression_is_attributed_to_its_step():
     pytest.importorskip("ruptures")
     past = history(60) + [replace(n, rerun=n.value) for n in history(9, LEVEL * 0.95, 60)]
     found = judge(BUSBW, past, tonight(LEVEL * 0.95, LEVEL * 0.95))
-    evidence = " ".join(verdict(attribute(found, past)).evidence)
+    evidence = " ".join(series_verdict(attribute(found, past)).evidence)
     assert "step of -5" in evidence
     assert "nothing changed in the fingerprint then" in evidence
 
@@ -463,15 +463,15 @@ def rails(count: int = 64, seed: int = 3) -> dict[str, float]:
 
 def test_a_healthy_fleet_is_ok():
     for seed in range(20):
-        assert {item.label for item in peers.stand(rails(seed=seed), +1)} == {Label.OK}
+        assert {item.label for item in peers.compare_with_peers(rails(seed=seed), +1)} == {Label.OK}
 
 
 def test_the_slow_rail_and_no_other_is_found_and_measured_again():
     values = {**rails(), "node3 rail5": 40e9}
-    first = peers.stand(values, +1)
+    first = peers.compare_with_peers(values, +1)
     assert peers.suspects(first) == ("node3 rail5",)
     assert {item.subject for item in first if item.status is Status.INCONCLUSIVE} == {"node3 rail5"}
-    found = {item.subject: item for item in peers.stand(values, +1, {"node3 rail5": 40.1e9})}
+    found = {item.subject: item for item in peers.compare_with_peers(values, +1, {"node3 rail5": 40.1e9})}
     assert found["node3 rail5"].status is Status.FAIL
     assert sum(item.status is Status.PASS for item in found.values()) == len(values) - 1
 
@@ -479,38 +479,42 @@ def test_the_slow_rail_and_no_other_is_found_and_measured_again():
 @pytest.mark.parametrize(("rerun", "status"), [(48e9, Status.PASS), (math.nan, Status.INCONCLUSIVE)])
 def test_a_slow_rail_that_is_not_confirmed_stays_suspicious(rerun, status):
     values = {**rails(), "node3 rail5": 40e9}
-    found = {item.subject: item for item in peers.stand(values, +1, {"node3 rail5": rerun})}["node3 rail5"]
+    found = {item.subject: item for item in peers.compare_with_peers(values, +1, {"node3 rail5": rerun})}[
+        "node3 rail5"
+    ]
     assert (found.label, found.status) == (Label.SUSPICIOUS, status)
 
 
 @pytest.mark.parametrize("value", [None, math.nan, 0.0])
 def test_a_rail_that_was_not_measured_is_an_error(value):
-    standings = peers.stand({**rails(), "node3 rail5": value}, +1)
+    standings = peers.compare_with_peers({**rails(), "node3 rail5": value}, +1)
     assert [item.subject for item in standings if item.status is Status.INCONCLUSIVE] == ["node3 rail5"]
     assert peers.verdicts("c1 rails", standings, show_rate)[-1].status is Status.INCONCLUSIVE
 
 
 def test_a_small_fleet_is_insufficient():
-    assert {item.label for item in peers.stand(rails(7), +1)} == {Label.INSUFFICIENT}
+    assert {item.label for item in peers.compare_with_peers(rails(7), +1)} == {Label.INSUFFICIENT}
 
 
 def test_an_empty_fleet_is_an_error():
-    (row,) = peers.verdicts("c1 rails", peers.stand({}, +1), show_rate)
+    (row,) = peers.verdicts("c1 rails", peers.compare_with_peers({}, +1), show_rate)
     assert row.status is Status.INCONCLUSIVE
 
 
 def test_a_fleet_of_times_finds_the_long_one():
     values = {subject: 1 / value for subject, value in rails().items()}
-    assert peers.suspects(peers.stand({**values, "slow": 1 / 40e9}, -1)) == ("slow",)
+    assert peers.suspects(peers.compare_with_peers({**values, "slow": 1 / 40e9}, -1)) == ("slow",)
 
 
 def test_the_rows_of_a_fleet_name_the_slow_and_count_the_rest():
-    standings = peers.stand({**rails(), "node3 rail5": 40e9}, +1, {"node3 rail5": 40e9})
+    standings = peers.compare_with_peers({**rails(), "node3 rail5": 40e9}, +1, {"node3 rail5": 40e9})
     slow, whole = peers.verdicts("c1 rails", standings, show_rate)
     assert slow.subject == "c1 rails node3 rail5"
     assert "40.00 GB/s, 16.6 % worse than the median of its peers" in slow.message
     assert "railgauge accept" in slow.next_step
-    open_, _ = peers.verdicts("c1 rails", peers.stand({**rails(), "node3 rail5": 40e9}, +1), show_rate)
+    open_, _ = peers.verdicts(
+        "c1 rails", peers.compare_with_peers({**rails(), "node3 rail5": 40e9}, +1), show_rate
+    )
     assert (open_.status, open_.next_step) == (Status.INCONCLUSIVE, "measure it again, alone")
     assert (whole.status, whole.measured[:8]) == (Status.FAIL, "63 of 64")
 
@@ -554,7 +558,7 @@ figures = st.floats(allow_nan=True, allow_infinity=True)
 def test_no_history_crashes_the_judge_and_no_bad_figure_passes(values, value, rerun, series):
     past = [Night(f"r{i}", i * DAY, figure, (OLD, NEW)[i % 7 == 0]) for i, figure in enumerate(values)]
     found = judge(series, past, tonight(value, rerun))
-    assert verdict(found).status is found.status
+    assert series_verdict(found).status is found.status
     if not (math.isfinite(value) and value > 0):
         assert found.status is Status.INCONCLUSIVE
     if found.status is Status.PASS:
@@ -577,7 +581,7 @@ def test_the_unit_of_a_series_does_not_matter(scale, share, seed):
 @settings(max_examples=40)
 @given(st.dictionaries(st.text(max_size=5), st.none() | figures, max_size=30))
 def test_no_fleet_crashes_and_every_subject_is_answered_for(values):
-    standings = peers.stand(values, +1)
+    standings = peers.compare_with_peers(values, +1)
     assert {item.subject for item in standings} == set(values)
     assert peers.verdicts("f", standings, str)
     for item in standings:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from bench.cli.nightly import ready
 from bench.judge.drift import Acceptance, Night, Series, fingerprint
-from bench.judge.drift.past import Past, from_json, look, record
+from bench.judge.drift.past import Past, from_json, read_past, record
 from bench.judge.drift.run_fingerprint import cluster_name, parts, said
 from bench.judge.drift.series import record as made_of
 from bench.judge.drift.tonight import COMPARED
@@ -120,7 +120,7 @@ def test_a_night_of_another_cluster_is_none_of_ours(tmp_path):
 def test_a_night_after_this_one_is_not_looked_at(tmp_path):
     history = str(tmp_path / "history")
     made.nightly(tmp_path / "later", history, 9)
-    past = look(history, "c1", {}, made.FIRST + 5 * made.DAY)
+    past = read_past(history, "c1", {}, made.FIRST + 5 * made.DAY)
     assert not any(past.nights.values())
     assert past.ahead == 1
 

@@ -9,7 +9,7 @@ from bench.judge.fabric.links import ExpectedPort, wanted_of
 from bench.model.facts import Node, Port
 from bench.model.verdict import Status, Verdict, overall
 from bench.probe.fabric import linkinfo, netdiscover, queryerrors
-from bench.probe.fabric.subnet import Subnet, attachments, behind, join, trunks, where
+from bench.probe.fabric.subnet import Subnet, attachments, end_behind, join, trunks, where
 
 DATA = Path(__file__).parents[2] / "probe" / "fabric" / "data"
 RATE = 25e9  # 200 Gb/s
@@ -70,7 +70,7 @@ def test_either_tool_alone_is_enough():
 
 def test_a_silent_node_is_found_by_its_route():
     seen = fabric("silent")
-    assert [where(behind(seen, line)) for line in seen.unanswered] == [
+    assert [where(end_behind(seen, line)) for line in seen.unanswered] == [
         "spine1 port 3",
         "spine1 port 4",
         "spine2 port 3",
@@ -80,8 +80,8 @@ def test_a_silent_node_is_found_by_its_route():
 
 def test_a_route_from_nowhere_leads_nowhere():
     line = fabric("silent").unanswered[0]
-    assert behind(replace(fabric("silent"), origin=None), line) is None
-    assert behind(NOTHING, line) is None
+    assert end_behind(replace(fabric("silent"), origin=None), line) is None
+    assert end_behind(NOTHING, line) is None
 
 
 # ── what should be there ────────────────────────────────────────────────────────────────────────────────

@@ -10,7 +10,7 @@ from bench.model.verdict import Status
 from bench.probe import mtu, topology
 from bench.probe.fabric import linkinfo, netdiscover, queryerrors
 from bench.probe.fabric.pasted_text import Refused
-from bench.probe.fabric.subnet import behind, join
+from bench.probe.fabric.subnet import end_behind, join
 
 DATA = Path(__file__).parent / "data"
 TEXTS = [path.read_text() for path in sorted(DATA.iterdir()) if path.suffix != ".md"]
@@ -46,7 +46,7 @@ def test_no_text_crashes_a_parser(text):
 def test_no_text_crashes_the_verdicts(one, two, three):
     seen = join(parsed(netdiscover, one), parsed(linkinfo, two), parsed(queryerrors, three))
     for line in seen.unanswered:
-        behind(seen, line)
+        end_behind(seen, line)
     wanted = [links.ExpectedPort("x", "node1 mlx5_2")]
     list(links.hca_ports(seen, wanted, 4, 25e9, "test"))
     list(links.trunk_links(seen, 4, 25e9, "test"))
