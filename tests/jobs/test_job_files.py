@@ -285,12 +285,12 @@ def test_the_conda_environment_has_what_the_project_needs():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needed = [*project["dependencies"], *project["optional-dependencies"]["nightly"]]
     rows = loaded(JOBS / "conda" / "environment.yml")[0]["dependencies"]
-    conda = {re.split(r"[<>=]", row)[0]: row for row in rows if isinstance(row, str)}
+    conda = {re.split(r"[<>= ]", row)[0]: row for row in rows if isinstance(row, str)}
     for requirement in needed:
         name, _, bounds = re.match(r"([a-z0-9_-]+)((.*))", requirement.partition(";")[0]).groups()
         if name in ("tomli",):  # for Python 3.10; the environment's is newer
             continue
-        other = {"duckdb": "python-duckdb"}.get(name, name)
+        other = {"duckdb": "python-duckdb", "typst": "typst-py"}.get(name, name)
         assert other in conda, requirement
         assert conda[other].partition(other)[2] == bounds.strip(), requirement
     assert {"python", "pip", "openmpi", "pytorch-gpu"} <= set(conda)

@@ -44,7 +44,7 @@ def test_a_marked_test_does_not_run_without_its_program(bare, ci, outcome, reque
     conftest = next(
         each
         for each in request.config.pluginmanager.get_plugins()
-        if getattr(each, "NVIDIA", None) is not None
+        if getattr(each, "programs", None) is programs
     )
     with pytest.raises(expected, match="shellcheck not installed; next: apt-get install shellcheck"):
         conftest.pytest_runtest_setup(node)
