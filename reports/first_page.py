@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from bench.judge.problems import Problem, Problems, places, problems_of
+from bench.judge.problems import Problem, Problems, places_in, problems_of
 from bench.judge.scope import scope
 from bench.judge.wire import TargetReadings
 from bench.model.units import BITS, GIGA, show_count, show_share
@@ -80,7 +80,7 @@ def attention(shown: Shown) -> View | None:
 
 def hardware(run: Run, problem: Problem) -> str:
     """What identifies the port of a problem to whoever mends it; "" where it is no single port, or nothing is known."""
-    found = places(problem.verdict.subject, run.manifest.nodes)
+    found = places_in(run)(problem.verdict.subject)
     ports = [port for node in run.nodes for port in node.ports if (node.name, port.name) in found]
     if len(found) != 1 or not ports:
         return ""
@@ -194,7 +194,7 @@ def rail_map(shown: Shown) -> RailMap | None:
     """None where no pairs of nodes were measured."""
     if shown.f.pairs.empty:
         return None
-    table = marked_rails(node_rails(shown.f.pairs), shown.f.blamed)
+    table = marked_rails(node_rails(shown.f.pairs, shown.f.blamed), shown.f.blamed)
     step, names = min(70.0, 552 / len(shown.f.nodes)), natural(table["rail"])
     across = {node: round(80 + at * step, 1) for at, node in enumerate(shown.f.nodes)}
     down = {rail: 18 + 15 * at for at, rail in enumerate(names)}

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
+from typing import TypeAlias
 
 from bench.model.units import show_count, show_rate, show_some
 from bench.model.verdict import Status, Verdict, overall
 from bench.store import Run
 
 Place = tuple[str, str]  # node and port; "" for all ports
+PlacesOf: TypeAlias = "Callable[[str], frozenset[Place]]"
 PORT = re.compile(r".+/\d+")
 FLOORS = ("limits.busbw", "limits.rail_rate", "wire.share")  # checks whose value is to reach their bound
 # checks whose subjects every port takes part in
@@ -129,22 +131,28 @@ def consequence(symptoms: Iterable[Verdict]) -> str:
 def problems_of(run: Run) -> Problems:
     """The problems of a judged run."""
     names = {case.id: case.words for case in run.plan.cases}
-    return problems(run.verdicts, run.manifest.nodes, names)
+    return problems(run.verdicts, places_in(run), names)
 
 
-def problems(verdicts: Iterable[Verdict], nodes: Collection[str], names: Mapping[str, str]) -> Problems:
+def places_in(run: Run) -> PlacesOf:
+    """``places`` for subjects of this run."""
+    interfaces = frozenset(each.name for node in run.facts for each in node.interfaces)
+    return partial(places, nodes=frozenset(run.manifest.nodes), interfaces=interfaces)
+
+
+def problems(verdicts: Iterable[Verdict], places_of: PlacesOf, names: Mapping[str, str]) -> Problems:
     """Each verdict that failed or is inconclusive exactly once; those of one reason are one.
 
-    ``names``: subjects that are no words, and their words.
+    ``places_of``: the places in a subject; ``names``: subjects that are no words, and their words.
     """
-    known, listed = frozenset(nodes), list(verdicts)
+    listed = list(verdicts)
     bad = [each for status in (Status.FAIL, Status.INCONCLUSIVE) for each in listed if each.status is status]
-    causes = _causes(bad, known)
+    causes = _causes(bad, places_of)
     named = {verdict for cause in causes for verdict in cause.named}
     rest: list[Verdict] = []
     for verdict in bad:
         if verdict not in named:
-            cause = _cause_of(verdict, causes, known)
+            cause = _cause_of(verdict, causes, places_of)
             (rest if cause is None else cause.symptoms).append(verdict)
     found = [_problem(cause, names) for cause in causes]
     merged = _together(_merged(_in_words(rest, names)))
@@ -169,13 +177,13 @@ class _Cause:
     symptoms: list[Verdict]
 
 
-def _causes(bad: Sequence[Verdict], nodes: Collection[str]) -> list[_Cause]:
+def _causes(bad: Sequence[Verdict], places_of: PlacesOf) -> list[_Cause]:
     """The verdicts that name a cause, together where they have a place in common."""
     found: list[_Cause] = []
-    blamed = [each for each in bad if each.check.startswith("blame.") and places(each.subject, nodes)]
+    blamed = [each for each in bad if each.check.startswith("blame.") and places_of(each.subject)]
     failed = [each for each in bad if each.status is Status.FAIL and not each.check.startswith("blame.")]
-    for verdict in (*blamed, *(each for each in failed if _is_port(each, nodes))):
-        here = places(verdict.subject, nodes)
+    for verdict in (*blamed, *(each for each in failed if _is_port(places_of(each.subject)))):
+        here = places_of(verdict.subject)
         cause = next((cause for cause in found if _meet(here, cause.places)), None)
         if cause is None:
             found.append(_Cause(here, [verdict], []))
@@ -184,9 +192,9 @@ def _causes(bad: Sequence[Verdict], nodes: Collection[str]) -> list[_Cause]:
     return found
 
 
-def _cause_of(verdict: Verdict, causes: Sequence[_Cause], nodes: Collection[str]) -> _Cause | None:
+def _cause_of(verdict: Verdict, causes: Sequence[_Cause], places_of: PlacesOf) -> _Cause | None:
     """The first cause that explains a verdict: on its port, or of the whole cluster, which a port holds back."""
-    here = places(verdict.subject, nodes)
+    here = places_of(verdict.subject)
     # readings of the target that disagree are what one slow rail looks like
     failed = verdict.status is Status.FAIL or verdict.check == "wire.target"
     if not failed and not verdict.check.startswith("blame."):
@@ -219,15 +227,14 @@ def _in_words(verdicts: Iterable[Verdict], names: Mapping[str, str]) -> Iterator
         yield replace(each, subject=subject, measured=measured)
 
 
-def places(subject: str, nodes: Collection[str]) -> frozenset[Place]:
-    """The nodes in a subject, each with the ports in it."""
+def places(subject: str, nodes: Collection[str], interfaces: Collection[str] = ()) -> frozenset[Place]:
+    """The nodes in a subject, each with the ports and interfaces in it."""
     words = [word.strip(",") for word in subject.split()]
-    ports = [word for word in words if PORT.fullmatch(word)] or [""]
+    ports = [word for word in words if PORT.fullmatch(word) or word in interfaces] or [""]
     return frozenset((word, port) for word in words if word in nodes for port in ports)
 
 
-def _is_port(verdict: Verdict, nodes: Collection[str]) -> bool:
-    here = places(verdict.subject, nodes)
+def _is_port(here: Collection[Place]) -> bool:
     return len(here) == 1 and all(port for _, port in here)
 
 

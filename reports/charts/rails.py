@@ -49,7 +49,7 @@ def outlined(f: Frames, most: int = 3) -> str:
 
 
 def _slow_rails(f: Frames, pairs: pd.DataFrame) -> str:
-    table = node_rails(pairs)
+    table = node_rails(pairs, f.blamed)
     slow = table[table["change"] < -SLOW].sort_values("change", kind="stable")
     cells = [f"{row.node} {row.rail} ({row.change:+.0%})" for row in slow.itertuples()]
     found = (
@@ -69,7 +69,7 @@ def rail_matrix(f: Frames, pairs: pd.DataFrame) -> alt.LayerChart:
     Subjects that blame names or suspects are outlined. The colours end at SPAN, so that a port at half rate does
     not make a node that lacks 4 % look well.
     """
-    data = marked_rails(node_rails(pairs), f.blamed)
+    data = marked_rails(node_rails(pairs, f.blamed), f.blamed)
     step = min(60, WIDTH / max(1, len(f.nodes)))
     width = max(60, round(step * len(f.nodes)))
     x = alt.X("node:N", title="node", sort=list(f.nodes), axis=_node_axis(label_size(step), -90))
@@ -250,14 +250,25 @@ def rail_medians(pairs: pd.DataFrame) -> pd.DataFrame:
     return medians
 
 
-def node_rails(pairs: pd.DataFrame) -> pd.DataFrame:
+def node_rails(pairs: pd.DataFrame, blamed: pd.DataFrame) -> pd.DataFrame:
     """node, rail, gbps (median over its partners), change (share from the median of all).
 
     All rails are sold alike, so that one median tells of a slow rail as well as of a slow node; on two
-    nodes the median of one rail would be the reading itself.
+    nodes the median of one rail would be the reading itself. Partners that are blamed do not count, where others are
+    left: among three nodes one slow port would else make its rail look slow on all of them.
     """
-    ends = pd.concat([pairs.assign(node=pairs["source"]), pairs.assign(node=pairs["destination"])])
-    table = ends.groupby(["node", "rail"], sort=True)["gbps"].median().reset_index()
+    ends = pd.concat(
+        [
+            pairs.assign(node=pairs["source"], partner=pairs["destination"]),
+            pairs.assign(node=pairs["destination"], partner=pairs["source"]),
+        ],
+        ignore_index=True,
+    )
+    own = marked_rails(ends, blamed)["blame"] != NOBODY
+    partner = marked_rails(ends.assign(node=ends["partner"]), blamed)["blame"] != NOBODY
+    medians = ends.assign(fair=ends["gbps"].where(own | ~partner)).groupby(["node", "rail"], sort=True)
+    found = medians[["fair", "gbps"]].median().reset_index()
+    table = found[["node", "rail"]].assign(gbps=found["fair"].fillna(found["gbps"]))
     change = (table["gbps"] / table["gbps"].median() - 1).round(5)
     rails: pd.DataFrame = table.assign(change=change, gbps=table["gbps"].round(3))
     return rails

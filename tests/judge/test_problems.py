@@ -1,6 +1,7 @@
 """Causes stand first, what follows from them is beneath them, and no verdict is lost or shown twice."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from bench.judge.problems import Problem, places, problems
 from bench.model.verdict import Status, Verdict
 
 NODES = ("n1", "n2", "n3")
+INTERFACES = ("eth1", "eth2")
 FAIL, ERROR, PASS = Status.FAIL, Status.INCONCLUSIVE, Status.PASS
 BLAME = Verdict("blame.rails", "n2 rail mlx5_4/1", FAIL, "half of the rate is missing", next_step="reseat")
 TRANSFER = Verdict(
@@ -20,7 +22,7 @@ LINK = Verdict("rails.rate", "n2 mlx5_4/1", FAIL, "link runs at 200 Gb/s", next_
 
 
 def found(*verdicts, names=()):
-    return problems(verdicts, NODES, dict(names))
+    return problems(verdicts, partial(places, nodes=NODES, interfaces=INTERFACES), dict(names))
 
 
 def test_transfers_and_collectives_follow_from_the_port_that_blame_names():
@@ -30,6 +32,14 @@ def test_transfers_and_collectives_follow_from_the_port_that_blame_names():
         ("limits.busbw", ""),
         ("limits.rail_rate", ""),
     ]
+
+
+def test_an_interface_is_a_port_too():
+    blame, transfer = replace(BLAME, subject="n2 rail eth1"), replace(TRANSFER, subject="n1 to n2 on eth1")
+    seen = found(blame, transfer, replace(transfer, subject="n1 to n2 on eth2"))
+    assert [each.subject for each in seen.causes[0].symptoms] == ["n1 to n2 on eth1"]
+    assert [each.subject for each in seen.failures] == ["n1 to n2 on eth2"]
+    assert found(replace(LINK, subject="n2 eth1")).causes
 
 
 def test_what_failed_on_the_port_stands_before_a_suspicion_of_it():

@@ -38,6 +38,14 @@ def test_the_map_marks_the_faulty_port_and_counts_the_others(judged):
     assert seen.good == 30 and seen.worst[2].startswith("node002 mlx5_10/1")
 
 
+def test_the_map_of_three_nodes_does_not_mark_the_partners_of_a_faulty_port():
+    made = made_runs.cluster(3)
+    seen = Evidence(judge(made.run, made.profile).run, made.profile)
+    cells = rail_map(Shown(seen, frames(seen), {})).cells
+    bad = {words.split(":")[0] for _, _, bad, words in cells if bad and "mlx5_10/1" in words}
+    assert bad == {"node002 mlx5_10/1"}
+
+
 def test_the_tiles_answer_share_exclusion_correctness_and_coverage(judged):
     tiles = {tile.title: tile for tile in verdict(judged)["tiles"]}
     assert list(tiles) == ["Share of 3200 Gb/s", "mlx5_0 excluded", "Results", "Coverage"]

@@ -65,7 +65,8 @@ def test_pairs_are_named_by_the_profiles_devices_and_keep_their_direction():
 
 
 def test_the_slow_port_is_the_slowest_cell():
-    table = node_rails(of(made_runs.cluster(4)).pairs).sort_values("gbps")
+    f = of(made_runs.cluster(4))
+    table = node_rails(f.pairs, f.blamed).sort_values("gbps")
     worst = table.iloc[0]
     assert (worst["node"], worst["rail"]) == ("node002", "mlx5_10/1")
     assert -0.51 < worst["change"] < -0.49
