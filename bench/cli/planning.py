@@ -1,0 +1,88 @@
+"""plan: what an acceptance run would measure, and how long it would take."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from .option_types import SECONDS, Count, option, profile_option
+
+if TYPE_CHECKING:
+    from bench.plan.estimate import Estimate
+
+FORMAT = 1  # of the JSON object; grows when a field changes its meaning or goes
+
+
+@click.command(epilog="Exit status: 0, or 2 for wrong usage and a time limit into which nothing fits.")
+@profile_option("Plan by this profile")
+@option("--nodes", "Number of nodes", Count(1), required=True)
+@option("--gpus-per-node", "Number of ranks on each node  [default: the profile's GPUs, else 2]", Count(1))
+@option("--budget", "Time limit for the whole run, e.g. 20m: what does not fit is listed", SECONDS)
+@option("--cross-rail", "As accept --cross-rail", bool)
+@option("--one-way", "As accept --one-way", bool)
+@option("--pinned/--no-pinned", "As accept --pinned  [default: with NCCL]", default=None)
+@option("--json", "Print one JSON object", bool)
+def plan(
+    profile_name: str,
+    nodes: int,
+    gpus_per_node: int | None,
+    budget: float | None,
+    cross_rail: bool,
+    one_way: bool,
+    pinned: bool | None,
+    json: bool,
+) -> None:
+    """Show what accept would measure on a cluster, and for how long.
+
+    Nothing is measured, and no GPU, MPI or torch is needed:
+
+    \b
+        railgauge plan --profile lambda-1cc-h100 --nodes 64
+        railgauge plan --profile lambda-1cc-h100 --nodes 64 --budget 20m
+    """
+    from bench.model.profile import load
+    from bench.plan import AcceptOptions
+    from bench.plan.estimate import estimate
+
+    profile = load(profile_name)
+    gpus = gpus_per_node or profile.gpus or 2
+    ways = "one-way" if one_way else "all"
+    found = estimate(profile, nodes, gpus, AcceptOptions(ways, cross_rail, pinned, budget=budget))
+    head = {"profile": profile.name, "nodes": nodes, "gpus_per_node": gpus}
+    click.echo(_json(found, head) if json else _text(found, nodes, gpus))
+
+
+def _json(found: Estimate, head: dict[str, object]) -> str:
+    """One object: see ``bench.plan.estimate``; seconds and bytes."""
+    body = dataclasses.asdict(found)
+    body["left_out"] = [{"what": what, "reason": reason} for what, reason in found.left_out]
+    return json.dumps({"railgauge_plan": FORMAT, **head, **body}, indent=2)
+
+
+def _text(found: Estimate, nodes: int, gpus: int) -> str:
+    from bench.model.units import show_count, show_seconds, show_size
+
+    where = "GPU memory" if found.backend == "nccl" else "memory a rank"
+    rows = [("phase", "cases", "at most", "a node sends up to", where, "")]
+    for phase in found.phases:
+        wire = "unknown" if phase.wire_bytes is None else show_size(phase.wire_bytes)
+        size = show_size(phase.memory)
+        rows.append((phase.name, str(phase.cases), show_seconds(phase.seconds), wire, size, phase.title))
+    widths = [max(len(row[at]) for row in rows) for at in range(5)]
+    lines = [
+        "  ".join(
+            (row[0].ljust(widths[0]), *(row[at].rjust(widths[at]) for at in range(1, 5)), row[5])
+        ).rstrip()
+        for row in rows
+    ]
+    cases = sum(phase.cases for phase in found.phases)
+    what = f"{show_count(nodes, 'node')} with {show_count(gpus, 'rank')} each, {found.backend}"
+    lines += ["", f"{what}: {show_count(cases, 'case')} in at most {show_seconds(found.seconds)}"]
+    lines += [f"left out: {name}: {reason}" for name, reason in found.left_out]
+    return "\n".join(lines)
+
+
+COMMANDS = (plan,)

@@ -1,0 +1,90 @@
+"""An acceptance run on paper: its phases with seconds, bytes and memory, before there is a cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.model.measurement import Rank
+from bench.model.profile import Profile
+from bench.store import Phase
+
+from .budget import BudgetPlan, fit_to_budget, total
+from .job import AcceptOptions, Job
+from .memory import NCCL_RESERVE, needed
+from .names import PINNED
+from .phases import acceptance
+from .sweep import PlanError
+
+
+@dataclass(frozen=True)
+class PhaseEstimate:
+    """One phase. ``wire_bytes``: at most, that each node sends to others in it; None where the profile has no rate.
+
+    ``memory``: bytes that its largest case takes on a GPU, or of a rank's main memory with gloo.
+    """
+
+    name: str
+    title: str
+    cases: int
+    seconds: float
+    wire_bytes: int | None
+    memory: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """``seconds``: of the whole run at most, start, retests of suspects, judging and drawing included.
+
+    left_out  phase, or what the time limit takes away, and the reason
+    """
+
+    backend: str
+    seconds: float
+    phases: tuple[PhaseEstimate, ...]
+    left_out: tuple[tuple[str, str], ...]
+
+
+def estimate(profile: Profile, nodes: int, gpus: int, accept: AcceptOptions) -> Estimate:
+    """The acceptance run of so many nodes with so many GPUs each; without GPUs in the profile, over gloo.
+
+    Raises PlanError for numbers that the profile does not allow, and for a time limit that nothing fits into.
+    """
+    least, most = profile.nodes
+    if not least <= nodes <= most:
+        allowed = f"{least} or more" if most >= 1 << 30 else f"{least} to {most}"
+        raise PlanError(f"profile {profile.name} is for {allowed} nodes, not for {nodes}")
+    backend = "nccl" if profile.gpus else "gloo"
+    ranks = tuple(Rank(at, f"n{at // gpus}", at % gpus) for at in range(nodes * gpus))
+    # what the rails are called is known from the profile or, on the cluster, from the nodes' facts
+    rails = (profile.rails.devices or tuple(f"#{at}" for at in range(profile.rails.count)))[:gpus]
+    job = Job(profile, ranks, backend, accept, rails if nodes > 1 else (), tuple(range(len(rails))))
+    fitted = None if accept.budget is None else fit_to_budget(job, accept.budget, profile.sweep.budget)
+    return _estimate(fitted.job if fitted else job, fitted)
+
+
+def _estimate(job: Job, fitted: BudgetPlan | None) -> Estimate:
+    case_seconds = job.profile.sweep.budget
+    phases, left_out = acceptance(job, case_seconds)
+    return Estimate(
+        job.backend,
+        fitted.seconds if fitted else total(job, case_seconds),
+        tuple(_phase(phase, job) for phase in phases),
+        (*(fitted.left_out if fitted else ()), *left_out),
+    )
+
+
+def _phase(phase: Phase, job: Job) -> PhaseEstimate:
+    rate = job.profile.rails.target
+    budget = phase.rules.get("budget", job.profile.sweep.budget)
+    node_of = {rank.rank: rank.node for rank in job.ranks}
+    crossing = sum(
+        any(len({node_of[rank] for rank in group}) > 1 for group in case.groups) for case in phase.cases
+    )
+    share = (
+        1 / max(1, job.profile.rails.count) if phase.name.startswith(PINNED) else 1.0
+    )  # of the node's rails
+    seconds = crossing * budget * share
+    wire = None if rate is None and crossing else round(seconds * (rate.value if rate else 0.0))
+    reserve = NCCL_RESERVE if job.backend == "nccl" else 0
+    memory = max(needed(case, job.backend) for case in phase.cases) + reserve
+    return PhaseEstimate(phase.name, phase.title, len(phase.cases), phase.seconds, wire, memory)
