@@ -311,7 +311,7 @@ def _unheard(log: Log, heard: Collection[str], nodes: int) -> Iterator[LogFindin
     """Nodes without a channel. From 2.22 NCCL prints channels at the first use of an algorithm, not at its start."""
     for host in log.hosts:
         if host not in heard:
-            yield LogFinding(None, host, Status.INCONCLUSIVE, "no channel of this node by NET was read")
+            yield LogFinding(None, host, Status.INCONCLUSIVE, "NCCL's log shows no channel to other nodes")
     if len(heard) < nodes:
         yield LogFinding(
             None, "run", Status.INCONCLUSIVE, f"channels of {len(heard)} nodes were read, of {nodes}"
@@ -326,7 +326,7 @@ def _lacking(process: LogProcess, neighbours: int) -> str:
     several = all(count.collective >= neighbours for count in process.counts)
     lines = [channel.line for channel in process.channels if channel.transport == "NET"]
     if not lines:
-        return "no channel of this rank by NET was read" if neighbours and several else ""
+        return "NCCL's log shows no channel to other nodes" if neighbours and several else ""
     after = max((said.line for said in process.connected), default=0)
     closed = max(after, process.completed("Init", "Destroy", "Abort"))
     return (

@@ -74,7 +74,7 @@ def steps(launcher: str, job: LaunchJob) -> tuple[HostCommand, ...]:
     if row is None:
         raise LaunchError(f"no launcher {launcher!r}; known: {', '.join(sorted(STARTERS))}")
     if any(host.slots < 1 for host in job.hosts):
-        raise LaunchError("every host needs its number of ranks")
+        raise LaunchError("some hosts have no number of ranks: write n1 slots=8, or give --per-node")
     if row.start_on == "node":
         return tuple(_step(row, job, node, host.name) for node, host in enumerate(job.hosts))
     return (_step(row, job, 0, ""),)
