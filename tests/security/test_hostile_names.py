@@ -172,7 +172,9 @@ class Elements(HTMLParser):
 
 @pytest.mark.parametrize("read", [python_markdown, commonmark])
 def test_markdown_of_hostile_names_links_and_loads_nothing_from_elsewhere(drawn, tmp_path, read):
-    assert charts.charts.callback((str(drawn),), tmp_path, False, "", False, True, None) == 0
+    assert (
+        charts.charts.callback((str(drawn),), tmp_path, False, "", False, True, None, None, None, None) == 0
+    )
     for path in (drawn / "report.md", *tmp_path.rglob("*.md")):
         found = Addresses()
         found.feed(read(path.read_text()))
