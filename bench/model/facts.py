@@ -281,6 +281,11 @@ class Node:
     notes: tuple[str, ...] = ()
 
     @cached_property
+    def derived(self) -> dict[object, object]:
+        """What is derived from these facts alone, by what it is derived with; kept as long as they are."""
+        return {}
+
+    @cached_property
     def affinity(self) -> tuple[Near, ...]:
         """Every GPU against every HCA and every interface that has a PCI device, by their common PCI ancestor.
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import cast
 
 from bench.model.facts import LEVELS, Interface, Node, Port
 from bench.model.profile import Rails
@@ -63,6 +64,14 @@ def named(port: Port, name: str) -> bool:
 
 def roles(node: Node, rails: Rails) -> tuple[Role, ...]:
     """Every port of the node, or every interface where the rails are sockets, in the order of the facts."""
+    # nearly every check asks for them, for every node
+    found = node.derived.get(rails)
+    if found is None:
+        found = node.derived[rails] = _roles(node, rails)
+    return cast(tuple[Role, ...], found)
+
+
+def _roles(node: Node, rails: Rails) -> tuple[Role, ...]:
     if rails.kind == "socket":
         return tuple(_interface_role(interface, rails) for interface in node.interfaces)
     return tuple(_port_role(port, node, rails) for port in node.ports)
