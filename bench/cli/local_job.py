@@ -105,7 +105,7 @@ def _watch(
 
 
 def _end_with_us() -> None:
-    """In the process that becomes mpirun: SIGTERM, by which it ends its job in order, when we are killed."""
+    """In the process that becomes mpirun: SIGTERM, by which it ends its job, when we are killed."""
     prctl.end_with_parent(signal.SIGTERM)
 
 
