@@ -68,7 +68,8 @@ def test_a_job_keeps_open_mpi_s_files_in_folders_of_ours(tmp_path, monkeypatch):
 @pytest.mark.torch
 def test_a_command_that_is_killed_leaves_no_process_and_what_was_measured(tmp_path):
     (tmp_path / "tmp").mkdir()
-    words = ("run", "all_reduce", "-b", "1K", "-e", "16K", "-f", "4", "--precision", "0.01%", "--ranks", "2")
+    # of itself it would last longer than the wait below
+    words = ("run", "all_reduce", "-b", "1K", "-e", "64M", "-f", "2", "--precision", "0.01%", "--ranks", "2")
     job = mpi_jobs.start(*words, "--out", tmp_path / "run", more={"TMPDIR": str(tmp_path / "tmp")})
     journal = tmp_path / "run" / "journal.jsonl"
     try:
