@@ -14,7 +14,7 @@ Find = Callable[[Evidence], Iterable[Outcome]]
 Unless = Callable[[Evidence], str]
 """Why a check is not applicable to a run; "" where it is."""
 Words = str | Callable[[Evidence], str]
-"""A sentence, or how it follows from the evidence."""
+"""A sentence, or a function that makes it from the evidence."""
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class TimingRules:
     budget       seconds for one case, warm-up included
     iterations   exactly so many (nccl-tests' -n); None: until precise or the budget is spent
     warmup       exactly so many calls (nccl-tests' -w); None: until stable
-    window       seconds; above 0 the budget is spent under steady load, told window by window
+    window       seconds; above 0 the budget is spent under steady load, whose rate is recorded for each window
     """
 
     precision: float = 0.01

@@ -1,4 +1,4 @@
-"""An acceptance run on paper: its phases with seconds, bytes and memory, before there is a cluster."""
+"""The estimate of an acceptance run before it starts: seconds, bytes and memory of each phase."""
 
 from __future__ import annotations
 

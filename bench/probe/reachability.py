@@ -32,7 +32,7 @@ class Target(NamedTuple):
 
 
 class Try(NamedTuple):
-    """What came of one target: the own address that it was reached from, "" where it was not, and why it was not."""
+    """Whether one target was reached: from which local address ("": it was not), and the reason when it was not."""
 
     source: str
     reason: str

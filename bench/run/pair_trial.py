@@ -75,7 +75,7 @@ def _addresses(live: LiveRun, name: str) -> dict[str, str]:
 
 
 def culprits(broken: Sequence[UnreachedAddress], names: Sequence[str]) -> list[SetAside]:
-    """The nodes that most of the broken pairs share, one after the other; none where no node stands out."""
+    """The nodes that most of the failed pairs have in common, worst first; empty when no node stands out."""
     found, left = list[SetAside](), list(broken)
     while left:
         peers = {

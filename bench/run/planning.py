@@ -44,7 +44,7 @@ def _phases(
     nodes: Sequence[Node],
     gpus: Mapping[int, int | None] | None,
 ) -> tuple[list[Phase], list[tuple[str, str]]]:
-    """What was asked for, and what is left out of it and why."""
+    """The requested phases, then what is left out of them and why."""
     if options.sweeps:
         return [sweep(options, ranks, backend)], []
     return _accepted(options, ranks, backend, pins(options.profile, ranks, nodes, gpus), nodes)

@@ -72,7 +72,7 @@ def digest_of_files(folder: Path, files: Iterable[Path]) -> str:
 
 
 def files_below(folder: Path, without: str = "") -> Iterator[Path]:
-    """All files below a folder in the order of their names, except compiled code and one folder."""
+    """All files below a folder, sorted by name; compiled Python code and the excluded folder are left out."""
     for place, folders, names in os.walk(folder):
         top = Path(place) == folder
         folders[:] = sorted(

@@ -66,7 +66,10 @@ class SteadyLoad:
 
 @dataclass(frozen=True)
 class Intermittent:
-    """A rail that is slow now and then, and the nodes of which one is the cause; ``shares`` of the windows by load."""
+    """An intermittently slow rail, and the nodes of which one is the cause.
+
+    shares  of the windows of each load, how many were slow
+    """
 
     rail: str
     nodes: tuple[str, ...]

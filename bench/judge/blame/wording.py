@@ -123,7 +123,7 @@ def _others(subject: Subject, inside: Mask, m: Matrix) -> str:
 
 
 def symptoms_of(subject: Subject, known: Background) -> list[Symptom]:
-    """The symptoms at the ends of ``subject``."""
+    """The symptoms that were seen on the ports at either end of ``subject``."""
     ends = {subject.node, subject.peer} - {""}
     return [
         each

@@ -1,4 +1,4 @@
-"""Which ranks wait in a call that others have not entered, by what torch's flight recorders hold. Pure."""
+"""Which ranks wait in a call that others have not entered, read from the dumps of torch's flight recorders."""
 
 from __future__ import annotations
 
