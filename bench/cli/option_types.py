@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from bench.model.units import UnitError, parse_seconds, parse_share, parse_size
+from bench.probe.ports import PORTS
 from bench.supervise.limits import Limits
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,6 +41,21 @@ class Count(click.IntRange):
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         return "N"
+
+
+class PortRange(click.ParamType[tuple[int, int]]):
+    """``29600-29699``: the first and the last TCP port of a range."""
+
+    name = "ports"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        first, _, last = str(value).partition("-")
+        digits = re.fullmatch(r"\d{1,5}-\d{1,5}", str(value), re.ASCII)
+        if not digits or not 0 < int(first) <= int(last) <= 65_535:
+            self.fail(f"{value!r} is no range of TCP ports, such as {PORTS[0]}-{PORTS[1]}", param, ctx)
+        return int(first), int(last)
 
 
 class Quantity(click.ParamType[Any]):
@@ -135,6 +152,7 @@ class SharedOptions:
     hang: float = Limits.hang
     token_file: Path | None = None
     meet_interface: str = ""
+    ports: tuple[int, int] = PORTS
     go_on: bool = False
     strict: bool = False
     share: bool = False
@@ -158,6 +176,13 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "Interface of the first node at which the processes meet  [default: the first address that all nodes "
             "reach]",
             default="",
+        ),
+        option(
+            "--ports FIRST-LAST",
+            "TCP ports at which processes of other nodes are awaited, for a packet filter to name; without MPI, "
+            "rank 0's own are those after the launcher's",
+            PortRange(),
+            default=f"{PORTS[0]}-{PORTS[1]}",
         ),
         option("--go-on", "Measure even when a preflight check fails", bool),
         option(

@@ -131,6 +131,7 @@ def options_of(typed: Invocation, profile: Profile, out: Path) -> Options:
         go_on=typed.shared.go_on,
         strict=typed.shared.strict,
         meet_interface=typed.shared.meet_interface,
+        ports=typed.shared.ports,
         share=typed.shared.share,
         probe_only=typed.command == "probe",
         accept=typed.accept or AcceptOptions(),

@@ -18,7 +18,7 @@ CAPTURING = "capturing"  # the stage in which nothing else may ask the GPU anyth
 class WorkOrder:
     """All that a worker needs to measure one phase.
 
-    address    where the first rank's store listens
+    address    where the first rank's store listens; ``ports``: the first and the last at which it may
     rails      interfaces in rail order, where gloo has to be told which one to use
     name       of this set of workers, unlike that of any other in the run
     """
@@ -35,6 +35,7 @@ class WorkOrder:
     repetitions: int
     rails: tuple[str, ...] = ()
     name: str = ""
+    ports: tuple[int, ...] = ()
 
 
 def own_part(case: Case, rank: int) -> Case:

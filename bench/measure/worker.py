@@ -186,7 +186,7 @@ def _meet(order: WorkOrder, channel: Channel, dist: Any) -> Any:
     if order.rank == 0:
         from .backend import store as meeting
 
-        store = meeting.opened(dist, order.address, order.size, timeout)
+        store = meeting.opened(dist, order.address, order.size, timeout, order.ports)
         channel.send("store", port=store.port)
         return store
     line = sys.stdin.readline()

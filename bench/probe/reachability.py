@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from .ports import listen_at
+
 SECONDS = 1.0  # for one try
 TRIES = 2  # a lost packet is sent again after a second, and must accuse nobody
 OPEN_SECONDS = 30.0  # for which the listeners stay open: every node has tried by then
@@ -38,18 +40,20 @@ class Try(NamedTuple):
     reason: str
 
 
-def listen(addresses: Sequence[str], greeting: str) -> dict[str, int]:
-    """Greet whoever connects to ``addresses`` for the next seconds; address -> port of those it can do that on."""
+def listen(addresses: Sequence[str], greeting: str, ports: Sequence[int] = ()) -> dict[str, int]:
+    """Greet whoever connects to ``addresses`` for the next seconds; address -> port of those it can do that on.
+
+    ``ports``: the first and the last of a range, or none.
+    """
     opened = {}
     for address in addresses:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
         try:
-            opened[address] = socket.create_server((address, 0), family=family, backlog=1024)
+            opened[address] = listen_at(address, ports)
         except OSError:
             continue
-    ports = {address: int(each.getsockname()[1]) for address, each in opened.items()}
+    found = {address: int(each.getsockname()[1]) for address, each in opened.items()}
     threading.Thread(target=_greet, args=(tuple(opened.values()), greeting.encode()), daemon=True).start()
-    return ports
+    return found
 
 
 def _greet(listening: Sequence[socket.socket], greeting: bytes) -> None:

@@ -57,7 +57,13 @@ def take_part(
     """
     started = started or start_ahead(options)
     rails = options.profile.rails
-    control = connect(where, options.meet_interface or rails.management, rails.devices, source=started.token)
+    control = connect(
+        where,
+        options.meet_interface or rails.management,
+        rails.devices,
+        source=started.token,
+        ports=options.ports,
+    )
     agree(where, control.size)
     launcher = parent_launcher(where.launcher == "shell")
     supervisor = Supervisor(

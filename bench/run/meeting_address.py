@@ -17,6 +17,7 @@ from bench.model.profile import Rails
 from bench.model.typed_json import to_json
 from bench.model.units import show_some
 from bench.probe.addresses import INWARD
+from bench.probe.ports import MEND, PORTS
 from bench.probe.reachability import Target, Try
 from bench.supervise.coordinator import Coordinator
 
@@ -58,11 +59,17 @@ class Meeting:
 
 
 def find_meeting(
-    chief: Coordinator, leads: Mapping[str, int], nodes: Sequence[Node], rails: Rails, named: str = ""
+    chief: Coordinator,
+    leads: Mapping[str, int],
+    nodes: Sequence[Node],
+    rails: Rails,
+    named: str = "",
+    ports: Sequence[int] = PORTS,
 ) -> Meeting:
     """Let every node try the candidates of the first; the loopback for a single node.
 
-    ``leads``: node -> its first rank; ``named``: the only interface of the first node that may be used, "" for any.
+    ``leads``: node -> its first rank; ``named``: the only interface of the first node that may be used, "" for any;
+    ``ports``: the first and the last at which it may listen.
 
     Raises NoAddress with what was tried and who could not reach what.
     """
@@ -72,9 +79,15 @@ def find_meeting(
     tried = candidates(first, rails, chief.control.address, named)
     lead, job = leads[first.name], uuid4().hex
     addresses, greeting = [each.address for each in tried], f"{job} {first.name}"
-    ports = chief.ask("listen", [lead], LIMIT, addresses=addresses, greeting=greeting)[lead]["ports"]
-    tried = [each for each in tried if each.address in ports]
-    targets = [Target(each.address, ports[each.address], greeting) for each in tried]
+    answer = chief.ask("listen", [lead], LIMIT, addresses=addresses, greeting=greeting, ports=list(ports))
+    opened = answer[lead]["ports"]
+    if tried and not opened:
+        shown = "-".join(str(each) for each in ports)
+        raise NoAddress(
+            f"{first.name} can listen at none of {show_some(addresses, 4)}, ports {shown}: {MEND}", {}
+        )
+    tried = [each for each in tried if each.address in opened]
+    targets = [Target(each.address, opened[each.address], greeting) for each in tried]
     answers = chief.ask("reach", [leads[node.name] for node in others], LIMIT, targets=to_json(targets))
     found = {node.name: [Try(*each) for each in answers[leads[node.name]]["tries"]] for node in others}
     return choose(nodes, tried, found)

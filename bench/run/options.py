@@ -12,6 +12,7 @@ from bench.measure.loop import TimingRules
 from bench.model.errors import RailGaugeError
 from bench.model.profile import Profile
 from bench.plan import AcceptOptions, Request
+from bench.probe.ports import PORTS
 from bench.store import Manifest, Phase, Plan, Run
 from bench.supervise.limits import Limits
 
@@ -43,6 +44,7 @@ class Options:
     sweeps      what ``railgauge run`` measures instead of the profile's sweep
     go_on       measure even when a check that needs no measurement fails
     meet_interface  of the first node, at which the workers and supervisors meet; "": the first that all nodes reach
+    ports       the first and the last at which the first node listens for the others, each node on its rails
     strict      one sick node ends the run, instead of being set aside
     share       other users may read the run folder
     probe_only  end after the facts: ``railgauge probe``
@@ -63,6 +65,7 @@ class Options:
     report: Callable[[Evidence], None] | None = None
     go_on: bool = False
     meet_interface: str = ""
+    ports: tuple[int, int] = PORTS
     strict: bool = False
     share: bool = False
     probe_only: bool = False

@@ -37,7 +37,11 @@ def _tried(live: LiveRun) -> list[UnreachedAddress]:
     chief, leads, job = live.coordinator, live.leads, uuid4().hex
     where = {node.name: _addresses(live, node.name) for node in live.nodes if node.name in leads}
     each = {
-        leads[name]: {"addresses": list(own.values()), "greeting": f"{job} {name}"}
+        leads[name]: {
+            "addresses": list(own.values()),
+            "greeting": f"{job} {name}",
+            "ports": live.options.ports,
+        }
         for name, own in where.items()
     }
     opened = chief.ask("listen", list(each), LIMIT, each)

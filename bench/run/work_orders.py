@@ -24,7 +24,9 @@ def prepare(live: LiveRun, backend: str) -> None:
     """
     chief, options, profile = live.coordinator, live.options, live.profile
     nodes = [node for node in live.nodes if node.name in live.leads]
-    live.meeting = find_meeting(chief, live.leads, nodes, profile.rails, options.meet_interface)
+    live.meeting = find_meeting(
+        chief, live.leads, nodes, profile.rails, options.meet_interface, options.ports
+    )
     if live.meeting.refused:
         live.say(f"the workers meet at {live.meeting.address}: {live.meeting.refused}")
     chief.order = _order(options, chief.ranks, backend, live.meeting.address)
@@ -41,6 +43,7 @@ def _order(options: Options, ranks: Sequence[Rank], backend: str, address: str) 
         local_rank=0,
         backend=backend,
         address=address,
+        ports=options.ports,
         timeout=options.limits.hang + 30,
         rules=options.rules,
         repetitions=options.repetitions,

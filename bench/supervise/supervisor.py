@@ -105,7 +105,7 @@ class Supervisor:
         elif what == "wiring":
             self.control.send(0, {"said": what, "answer": hear_broadcasts(message["rails"], message["job"])})
         elif what == "listen":
-            ports = listen(message["addresses"], message["greeting"])
+            ports = listen(message["addresses"], message["greeting"], message.get("ports", ()))
             self.control.send(0, {"said": what, "answer": {"ports": ports}})
         elif what == "reach":
             tries = reach([Target(*each) for each in message["targets"]])

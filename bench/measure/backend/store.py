@@ -7,17 +7,17 @@ connects: it has no authentication.
 
 from __future__ import annotations
 
-import socket
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from bench.probe.ports import listen_at
 
-def opened(dist: Any, address: str, size: int, timeout: timedelta) -> Any:
-    """A ``torch.distributed.TCPStore`` that listens at ``address`` alone, on a port that the kernel picks."""
-    listening = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+
+def opened(dist: Any, address: str, size: int, timeout: timedelta, ports: Sequence[int] = ()) -> Any:
+    """A ``torch.distributed.TCPStore`` that listens at ``address`` alone, on a port of the range ``ports``."""
+    listening = listen_at(address, ports)
     try:
-        listening.bind((address, 0))
-        listening.listen(socket.SOMAXCONN)
         port = listening.getsockname()[1]
         given = {"wait_for_workers": False, "master_listen_fd": listening.fileno()}
         try:

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import cast
 
 from bench.launch import LaunchContext, Rendezvous
+from bench.launch.context import PORT
 from bench.model.errors import EXIT_INCONCLUSIVE
 from bench.probe.addresses import INWARD, addresses
+from bench.probe.ports import PORTS, to_try
 
 from . import token
 from .mpi import Mpi
@@ -32,19 +34,20 @@ def connect(
     rails: Sequence[str] = (),
     limit: float = JOIN_SECONDS,
     source: token.TokenSource | None = None,
+    ports: Sequence[int] = PORTS,
 ) -> Control:
     """This rank's end of the star. ``source``: of the token, if it was taken out of the environment before.
 
     ``management`` and ``rails`` are interfaces of the profile. Without MPI rank 0 listens on the address that the
-    others dial, else on the management interface, and on a rail only if the others dial it. At most ``limit`` seconds
-    pass until all ranks are connected.
+    others dial, else on the management interface, and on a rail only if the others dial it; under MPI on one of
+    ``ports``. At most ``limit`` seconds pass until all ranks are connected.
 
     Raises NotMet, and token.NoToken where the ranks are on several machines and have no token. Under MPI it prints
     why the ranks did not meet, and aborts the job.
     """
     source = source or token.take(os.environ)
     if where.mpi:
-        return _under_mpi(Mpi(), lambda hosts: candidates(hosts, management, rails))
+        return _under_mpi(Mpi(), lambda hosts: candidates(hosts, management, rails), ports)
     if where.size == 1 or where.meet is None:
         return Control()
     shared = source.token()
@@ -58,7 +61,12 @@ def connect(
         dialer = Dialer((host,), where.meet.ports, where.meet.run, where.rank, where.size, secret, _say)
         return dialer.connect(limit)
     try:
-        listener = Listener(listening(where.meet, management, rails), where.meet.ports, _say)
+        listener = Listener(
+            listening(where.meet, management, rails),
+            where.meet.ports,
+            _say,
+            f"set {PORT} to another one on every node",
+        )
         return listener.wait(where.meet.run, where.size, secret(), limit)
     finally:
         if made:
@@ -86,6 +94,10 @@ def listening(meet: Rendezvous, management: str, rails: Sequence[str]) -> tuple[
         raise NotMet(
             f"rank 0 is to listen at {meet.host}, which has no address here: {error.strerror}"
         ) from None
+    if meet.host in ("localhost", *dialed) and all(map(_loopback, dialed)):
+        return tuple(
+            sorted(dialed)
+        )  # it means this machine everywhere: the others are here, or come by a tunnel
     found = choose(dialed, _own(), management, rails)
     if not found:
         raise NotMet(
@@ -105,10 +117,12 @@ class Invitation:
     secret: bytes = field(repr=False)
 
 
-def _under_mpi(mpi: Mpi, where: Callable[[Iterable[str]], tuple[str, ...]]) -> Control:
+def _under_mpi(mpi: Mpi, where: Callable[[Iterable[str]], tuple[str, ...]], ports: Sequence[int]) -> Control:
     """Meet at an address and with a secret that rank 0 hands out over MPI. ``where``: addresses, given all hosts."""
     try:
-        control = Control() if mpi.size == 1 else _invite(mpi, where) if mpi.rank == 0 else _follow(mpi)
+        control = (
+            Control() if mpi.size == 1 else _invite(mpi, where, ports) if mpi.rank == 0 else _follow(mpi)
+        )
     except NotMet as error:
         _say(str(error))
         mpi.abort(EXIT_INCONCLUSIVE)
@@ -117,8 +131,10 @@ def _under_mpi(mpi: Mpi, where: Callable[[Iterable[str]], tuple[str, ...]]) -> C
     return control
 
 
-def _invite(mpi: Mpi, where: Callable[[Iterable[str]], tuple[str, ...]]) -> Control:
-    listener = Listener(where(mpi.gather(socket.gethostname()) or ()), ANY_PORT, _say)
+def _invite(mpi: Mpi, where: Callable[[Iterable[str]], tuple[str, ...]], ports: Sequence[int]) -> Control:
+    found = where(mpi.gather(socket.gethostname()) or ())
+    tried = ANY_PORT if all(map(_loopback, found)) else to_try(ports)
+    listener = Listener(found, tried, _say, "name others with --ports FIRST-LAST")
     sent = mpi.broadcast(
         Invitation(listener.addresses, listener.port, secrets.token_hex(8), secrets.token_bytes(32))
     )

@@ -60,10 +60,12 @@ class Caller:
 
 
 class Listener:
-    """Rank 0's side. ``say`` shows a person what is unusual."""
+    """Rank 0's side. ``say`` shows a person what is unusual, ``mend`` says what to do where the ports are taken."""
 
-    def __init__(self, addresses: Sequence[str], ports: Sequence[int], say: Callable[[str], None]) -> None:
-        self._sockets = _listen(addresses, ports)
+    def __init__(
+        self, addresses: Sequence[str], ports: Sequence[int], say: Callable[[str], None], mend: str = ""
+    ) -> None:
+        self._sockets = _listen(addresses, ports, mend)
         self.addresses = tuple(str(each.getsockname()[0]) for each in self._sockets)
         self.port = int(self._sockets[0].getsockname()[1])
         self._say = say
@@ -225,7 +227,7 @@ def raise_open_files(more: int) -> None:
         )
 
 
-def _listen(addresses: Sequence[str], ports: Sequence[int]) -> list[socket.socket]:
+def _listen(addresses: Sequence[str], ports: Sequence[int], mend: str) -> list[socket.socket]:
     """Sockets on those of ``addresses`` that this machine has, at the first port that is free on all of them."""
     reason = ""
     for port in ports:
@@ -245,8 +247,10 @@ def _listen(addresses: Sequence[str], ports: Sequence[int]) -> list[socket.socke
             each.setblocking(False)
         if opened:
             return opened
-    tried = f"{ports[0]} to {ports[-1]}" if len(ports) > 1 else f"{ports[0]}"
-    raise NotMet(f"cannot listen on {', '.join(addresses)}, port {tried}: {reason}")
+    tried = f"{min(ports)} to {max(ports)}" if len(ports) > 1 else f"{ports[0]}"
+    taken = reason == os.strerror(errno.EADDRINUSE) and mend
+    held = f"; another job or user has them (ss -ltnp): end it, or {mend}" if taken else ""
+    raise NotMet(f"cannot listen on {', '.join(addresses)}, port {tried}: {reason}{held}")
 
 
 @dataclass(frozen=True)

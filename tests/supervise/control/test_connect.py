@@ -55,6 +55,13 @@ def test_ranks_of_one_machine_meet_on_the_loopback():
     assert listening(Rendezvous("node1", (29501,), "r", local=True), "eth0", ()) == ("127.0.0.1",)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_two_launchers_that_meet_on_the_loopback_open_no_door_outwards(host, monkeypatch):
+    monkeypatch.setattr(connecting, "_own", lambda: NODE)
+    found = listening(Rendezvous(host, (29501,), "r", local=False), "eth0", ())
+    assert "127.0.0.1" in found and set(found) <= {"127.0.0.1", "::1"}
+
+
 def test_a_job_of_one_rank_needs_no_connection():
     assert connect(LaunchContext()).size == 1
     assert connect(LaunchContext("torchrun", 0, 1)).size == 1
@@ -162,7 +169,7 @@ def met(size, addresses):
 
     def meet(job, found):
         try:
-            found.append(connecting._under_mpi(job, addresses))
+            found.append(connecting._under_mpi(job, addresses, (29_600, 29_699)))
         except (NotMet, threading.BrokenBarrierError) as error:
             shared.barrier.abort()
             found.append(error)

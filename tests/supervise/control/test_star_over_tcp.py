@@ -372,6 +372,10 @@ def test_the_next_port_is_used_where_the_first_is_taken():
         listener.close()
         with pytest.raises(NotMet, match=f"cannot listen on 127.0.0.1, port {port}"):
             Listener(["127.0.0.1"], [port], quiet)
+        with pytest.raises(
+            NotMet, match=r"in use; another job or user has them \(ss -ltnp\): end it, or do this$"
+        ):
+            Listener(["127.0.0.1"], [port], quiet, "do this")
     with pytest.raises(NotMet, match="cannot listen on 192.0.2.1"):
         Listener(["192.0.2.1"], [0], quiet)
 
