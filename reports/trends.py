@@ -49,7 +49,7 @@ def history_pages(
     clusters = sorted({entry.cluster for entry in entries})
     if cluster is not None and cluster not in clusters:
         raise HistoryError(
-            f"{scrub_text(history)}: no runs of cluster {cluster!r}; railgauge history list shows them"
+            f"{scrub_text(history)}: no runs of cluster {cluster!r}; railgauge history list DIR shows them"
         )
     pages = []
     for name in clusters:

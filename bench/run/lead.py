@@ -20,7 +20,7 @@ from bench.model.measurement import Rank
 from bench.model.verdict import EXIT
 from bench.plan import PlanError
 from bench.store import UNWRITTEN, VERDICTS, Manifest, Plan, Recorder, Run, RunError, Settings, held, load
-from bench.store.standing import standing
+from bench.store.standing import can_resume, standing
 from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator, dismiss
 from bench.supervise.departures import Departures
@@ -97,10 +97,16 @@ def _coordinate(
         # somebody who interrupts is not kept waiting for a drawing, and mpirun kills after a second
         report = options.report if finished else None
         code = finish(options.out, options.profile, watcher, report, unwritten)
-        if not finished and where.mpi and (lost := lost_nodes(run := load(options.out))):
-            command = command_without(run.whole.manifest, lost, options.out)
-            watcher.notice("said", {"text": f"to go on without {', '.join(lost)}: {command}"})
+        if not finished and where.mpi:
+            _say_who_is_lost(load(options.out), watcher)
         return code
+
+
+def _say_who_is_lost(run: Run, watcher: Watcher) -> None:
+    """Say the command that goes on without nodes that died, where there is one."""
+    if (lost := lost_nodes(run)) and can_resume(run.whole):
+        command = command_without(run.whole.manifest, lost, run.path)
+        watcher.notice("said", {"text": f"to go on without {', '.join(lost)}: {command}"})
 
 
 def _measure_all(

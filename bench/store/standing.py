@@ -42,6 +42,12 @@ def standing(run: Run) -> Standing:
 ANEW = "start it anew: only accept and run go on where they stopped"
 
 
+def can_resume(run: Run) -> bool:
+    """Whether ``resume`` takes this run and has something to do: a case that hung or failed is not measured again."""
+    unfinished = run.ended is None or bool(standing(run).missing)
+    return goes_on(run.manifest.command) and bool(run.plan.cases) and unfinished
+
+
 def goes_on(command: Sequence[str]) -> bool:
     """Whether a run of this command line can go on where it stopped."""
     return tuple(command[1:2]) in (("accept",), ("run",))

@@ -161,5 +161,5 @@ def test_a_foreign_file_is_named_before_the_night_and_does_not_stop_it(tmp_path,
     done = nightly(history, tmp_path / "run", brief)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "left out: mine0.txt: foreign" in done.stderr
-    assert "left out: 2 more; railgauge history check" in done.stderr
+    assert "left out: 2 more; railgauge history check DIR" in done.stderr
     assert len(from_json(load(tmp_path / "run").history).left_out) == 7

@@ -18,7 +18,7 @@ from bench.model.measurement import Rank
 from bench.run.cluster_changes import unlike as unlike_nodes
 from bench.run.healthy_rest import preflight
 from bench.run.resume import ResumeRefused, remaining, resumable, unlike
-from bench.store import FACTS, JOURNAL, NOT_TRIED, Loss, Phase, Plan, Recorder, RunError, load
+from bench.store import FACTS, JOURNAL, NOT_TRIED, Loss, Phase, Plan, Recorder, RunError, SetAside, load
 from bench.store.standing import standing
 from made_nodes import LAMBDA, nodes, with_gpu, with_host, with_port, with_software
 from runs import LOCAL, cases, folder, measured
@@ -176,13 +176,36 @@ def test_a_run_without_a_plan_has_nothing_to_reuse(tmp_path):
         resumable(replace(run, plan=Plan(())))
 
 
-@pytest.mark.parametrize("name", ["soak", "nightly", "accept"])
-def test_who_cannot_go_on_is_not_told_to(tmp_path, name):
-    run, _ = interrupted(tmp_path / "run")
-    run = replace(run, manifest=replace(run.manifest, command=("railgauge", name)))
-    steps = " ".join(verdict.next_step for verdict in judge(run, LOCAL).verdicts)
-    assert ("railgauge resume" in steps) == (name == "accept")
-    assert ("start it anew" in steps) == (name != "accept")
+HUNG = tuple(Loss(case.id, "no progress for 60 s", "rank 1") for case in cases()[2:])
+KILLED = tuple(replace(loss, died=True) for loss in HUNG)
+ASIDE = (SetAside("n1", "n1", "no link"), SetAside("n2", "n2 eth1", "no link", failed=True))
+
+
+@pytest.mark.parametrize("name", ["soak", "nightly", "accept", "run"])
+@pytest.mark.parametrize(
+    ("changes", "aside", "goes_on"),
+    [
+        ({}, (), True),
+        ({"losses": HUNG}, (), True),
+        ({"losses": HUNG, "ended": 9.0}, (), False),
+        ({"losses": KILLED, "ended": 9.0}, (), True),
+        ({"plan": Plan(()), "measurements": ()}, (), False),
+        ({"ended": 9.0}, ASIDE, True),
+    ],
+    ids=["interrupted", "hung", "hung to the end", "killed", "before the plan", "set aside"],
+)
+def test_a_verdict_says_resume_where_resume_has_something_to_do(tmp_path, name, changes, aside, goes_on):
+    run, _ = interrupted(tmp_path / "run", names=("all_reduce",))
+    manifest = replace(run.manifest, command=("railgauge", name), set_aside=aside)
+    run = replace(run, manifest=manifest, **changes)
+    steps = [verdict.next_step for verdict in judge(run, LOCAL).verdicts]
+    goes_on = goes_on and name in ("accept", "run")
+    assert any("railgauge resume" in step for step in steps) == goes_on, steps
+    if goes_on:
+        resumable(run)
+        assert run.ended is None or standing(run).missing or aside
+    else:
+        assert any("start it anew" in step for step in steps)
 
 
 def on_nodes(tmp_path):

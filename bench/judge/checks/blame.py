@@ -150,7 +150,7 @@ def _held_against(
         again = _again_and_again(disturbed)
         for port, times in again.items():
             often = f"{times} of its transfers were slow and, measured again as they were, are not"
-            step = "see blame.intermittent; load it for longer: railgauge soak"
+            step = "see blame.intermittent; load it for longer: railgauge soak --minutes N"
             yield replace(words, subject=port, measured=often, step=step, evidence=tuple(disturbed.values()))
         if not again:
             yield replace(words, ok=True, measured=text, value=rate, evidence=tuple(disturbed.values()))

@@ -12,16 +12,21 @@ from bench.judge.findings import Finding
 from bench.judge.registry import by_profile, check
 from bench.model.errors import RailGaugeError
 from bench.store import IMPORTED, UNWRITTEN
-from bench.store.standing import ANEW, goes_on
+from bench.store.standing import ANEW, can_resume, goes_on, standing
 
 COPY = "copy the folder again from where it was written"
 _of_run = partial(check, source="RailGauge")
 
 
+def _anew(evidence: Evidence) -> str:
+    kept = "start it anew: a case that hung or failed is not measured again by resume"
+    return kept if goes_on(evidence.manifest.command) and evidence.run.plan.cases else ANEW
+
+
 def _again(evidence: Evidence) -> str:
     """How the missing cases can be measured."""
-    resumes = goes_on(evidence.manifest.command)
-    how = "railgauge resume RUN measures what is missing" if resumes else ANEW
+    missing = can_resume(evidence.run) and standing(evidence.run).missing
+    how = "railgauge resume RUN measures what is missing" if missing else _anew(evidence)
     return how + ("; coverage.losses says why it is" if evidence.run.losses else "")
 
 
@@ -126,11 +131,17 @@ def ranks(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
+def _with_all(evidence: Evidence) -> str:
+    """How a node that was set aside is measured after all."""
+    resumes = goes_on(evidence.manifest.command)
+    return "railgauge resume RUN, started on all nodes, takes it in again" if resumes else ANEW
+
+
 @_of_run(
     "coverage.nodes",
     wanted="every node of the job, to the end",
-    on_fail="mend it, then: railgauge resume RUN, started on all nodes, takes it in again",
-    on_inconclusive="see why, then: railgauge resume RUN, started on all nodes, takes it in again",
+    on_fail=lambda evidence: f"mend it, then: {_with_all(evidence)}",
+    on_inconclusive=lambda evidence: f"see why, then: {_with_all(evidence)}",
     only=lambda evidence: bool(evidence.manifest.set_aside),
 )
 def nodes(evidence: Evidence) -> Iterator[Finding]:
@@ -198,7 +209,7 @@ def _unended(evidence: Evidence) -> Finding:
         return Finding("run", None, text, wanted="a whole file", source="the tool that wrote it", step=step)
     full = next((note for note in evidence.run.notes if note.startswith(UNWRITTEN)), "")
     kept = "the measured cases are kept: railgauge resume RUN measures the others"
-    step = ("make room, then: " if full else "") + (kept if goes_on(evidence.manifest.command) else ANEW)
+    step = ("make room, then: " if full else "") + (kept if can_resume(evidence.run) else _anew(evidence))
     text = f"no completion record: {full or 'it was interrupted or killed'}"
     return Finding("run", None, text, wanted="a completed run", step=step)
 

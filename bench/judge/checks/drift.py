@@ -39,7 +39,7 @@ def history(evidence: Evidence) -> Iterator[Outcome]:
         files = f"{show_count(len(past.left_out), 'file')} of the history"
         names = tuple(map(str, past.left_out[:MOST]))
         text = "broken or foreign, and left out of the baseline"
-        yield NotApplicable(text, files, names, "railgauge history check")
+        yield NotApplicable(text, files, names, "railgauge history check DIR")
     if found.cut:
         names = tuple(series.name for series in found.cut[:MOST])
         yield NotApplicable("not in tonight's plan", f"{len(found.cut)} series of the last night", names)

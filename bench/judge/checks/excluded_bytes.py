@@ -80,7 +80,7 @@ def _renamed(evidence: Evidence) -> Iterator[Finding]:
         if others and not used_as(node, rails, DeviceUse.EXCLUDED):
             listed = ", ".join(role.name for role in roles(node, rails))
             text = f"has no device called {names}, which the profile excludes; it has {listed}"
-            step = "name the device that is no rail under excluded of the profile, then: railgauge judge"
+            step = "name the device that is no rail under excluded of the profile, then: railgauge judge RUN"
             yield Finding(node.name, None, text, step=step)
 
 

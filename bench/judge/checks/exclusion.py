@@ -65,7 +65,7 @@ def _exactly_the_rails(evidence: Evidence) -> str:
     on_fail=lambda evidence: (
         f"set {_selector(evidence.profile)} in the profile's [environment] so that it takes the rails alone"
     ),
-    on_inconclusive="see what is not known: railgauge explain",
+    on_inconclusive="see what is not known: railgauge explain SPEC",
     every=_exactly_the_rails,
     unit="environments",
     unless=(nothing_excluded, _no_selector),

@@ -75,7 +75,7 @@ def _asked(evidence: Evidence) -> float:
     "soak.duration",
     wanted=lambda evidence: f"{show_seconds(_asked(evidence))} of load",
     source="the command line",
-    on_inconclusive="see the losses and notes for what ended it, then: railgauge soak",
+    on_inconclusive="see the losses and notes for what ended it, then: railgauge soak --minutes N",
     bound=_asked,
 )
 def duration(evidence: Evidence) -> Iterator[Finding]:
@@ -93,7 +93,7 @@ def duration(evidence: Evidence) -> Iterator[Finding]:
     wanted=f"a drop of less than {show_share(DROP)}",
     source="RailGauge: windows of the soak",
     on_fail="see gpus.throttled, soak.errors and the chart of the soak for when it began",
-    on_inconclusive="see what else runs on these nodes, then soak longer: railgauge soak --minutes",
+    on_inconclusive="see what else runs on these nodes, then soak longer: railgauge soak --minutes N",
     bound=-DROP,
 )
 def steady(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
@@ -192,7 +192,7 @@ def _lines(evidence: Evidence) -> dict[int, HealthLine]:
     wanted=f"growth of less than {show_size(GROWTH)}, or {show_share(GROWTH_SHARE)}",
     source="RailGauge: /proc/<pid>/statm, second to last third",
     on_fail="please report this with the run folder",
-    on_inconclusive="soak longer: railgauge soak --minutes",
+    on_inconclusive="soak longer: railgauge soak --minutes N",
     unit="processes",
 )
 def memory(evidence: Evidence) -> Iterator[Finding]:

@@ -69,7 +69,7 @@ class Past:
         """What a person is told before anything is measured: the plan, and what of the history is left out."""
         more = len(self.left_out) - MOST
         named = tuple(f"history: left out: {problem}" for problem in self.left_out[:MOST])
-        rest = (f"history: left out: {more} more; railgauge history check",) if more > 0 else ()
+        rest = (f"history: left out: {more} more; railgauge history check DIR",) if more > 0 else ()
         return (self.plan, *named, *rest)
 
     def to_json(self) -> dict[str, Any]:

@@ -180,6 +180,6 @@ def _row(fleet: str, item: PeerFinding, show: Callable[[float], str], rules: Fle
 
 
 _NEXT = {
-    Status.FAIL: "railgauge accept, to find the port or path at fault",
+    Status.FAIL: "to find the port or path at fault: railgauge accept",
     Status.INCONCLUSIVE: "measure it again, alone",
 }

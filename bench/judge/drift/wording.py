@@ -14,10 +14,10 @@ CHECK = "drift.level"
 
 _NEXT = {
     Label.OK: "",
-    Label.IMPROVEMENT: "railgauge history accept, to hold the new level from now on",
+    Label.IMPROVEMENT: "to hold the new level from now on: railgauge history accept DIR --why TEXT",
     Label.INSUFFICIENT: "",
     Label.SUSPICIOUS: "",
-    Label.REGRESSION: "find what changed; if the level is meant to stay: railgauge history accept",
+    Label.REGRESSION: "find what changed; if the level is meant to stay: railgauge history accept DIR --why TEXT",
 }
 
 
@@ -106,9 +106,11 @@ def _next_step(finding: SeriesFinding) -> str:
     if finding.wants_rerun:
         return "measure it again tonight"
     if finding.status is Status.INCONCLUSIVE and finding.cause and finding.first is not None:
-        return f"likely cause: {', '.join(finding.cause)}; undo it, or: railgauge history accept"
+        return (
+            f"likely cause: {', '.join(finding.cause)}; undo it, or: railgauge history accept DIR --why TEXT"
+        )
     if finding.label is Label.INSUFFICIENT and finding.status is Status.INCONCLUSIVE:
-        return "see why it was not measured, then: railgauge nightly"
+        return "see why it was not measured, then: railgauge nightly --history DIR"
     return _NEXT[finding.label]
 
 

@@ -136,7 +136,7 @@ def verify(content: bytes) -> None:
     start = _footer_start(content)
     seal = start - hashlib.sha256().digest_size
     if seal < len(_SEAL) or content[seal - len(_SEAL) : seal] != _SEAL:
-        raise Broken("foreign: a Parquet file without the checksum that railgauge writes")
+        raise Broken("foreign: a Parquet file without the checksum that RailGauge writes")
     digest = hashlib.sha256(content[: seal - len(_SEAL)])
     digest.update(content[start:])
     if digest.digest() != content[seal:start]:
@@ -170,10 +170,10 @@ def read_entry(file: Any, path: str) -> Entry:
 def _entry(metadata: Any, path: str) -> Entry:
     text = (metadata.metadata or {}).get(_FOOTER)
     if text is None:
-        raise Broken("foreign: a Parquet file that railgauge did not write")
+        raise Broken("foreign: a Parquet file that RailGauge did not write")
     footer = _footer(text)
     if not metadata.schema.to_arrow_schema().equals(_schema(library("pyarrow")), check_metadata=False):
-        raise Broken("its columns are not those of a railgauge run")
+        raise Broken("its columns are not those of a RailGauge run")
     return Entry(
         run=footer["run"],
         time=float(footer["time"]),

@@ -88,14 +88,16 @@ def read(history: str, run: str, cluster: str | None = None) -> Record:
     if len(named) != 1:
         where = ", ".join(repr(entry.cluster) for entry in named)
         said = (
-            f"is in several clusters: {where}; name one" if named else "is not in it; railgauge history list"
+            f"is in several clusters: {where}; name one"
+            if named
+            else "is not in it; railgauge history list DIR"
         )
         raise HistoryError(f"{folder.name}: run {run!r} {said}")
     path = named[0].path
     try:
         return decode(folder.files.cat_file(f"{folder.root}/{path}"))
     except (Broken, OSError) as error:
-        raise HistoryError(f"{path}: {folder.in_one_line(error)}; railgauge history check") from error
+        raise HistoryError(f"{path}: {folder.in_one_line(error)}; railgauge history check DIR") from error
 
 
 def _candidates(folder: Folder, cluster: str | None, since: float) -> list[tuple[str, int]]:
