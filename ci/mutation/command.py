@@ -136,7 +136,7 @@ def _run(
 ) -> list[Outcome]:
     sys.path[:0] = [str(root), str(root / "tests")]
     kept = root / "build/mutants"
-    reach = gather(root, kept, jobs)
+    reach = gather(root, kept, jobs, {mutant.source.name for mutant in mutants})
     files = [*(root / "bench").rglob("*.py"), *test_files(root)]
     texts = {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in files}
     tests = {mutant: reaching(reach, texts, mutant) for mutant in mutants}

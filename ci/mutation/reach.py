@@ -13,7 +13,7 @@ import hashlib
 import os
 import pickle
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from . import forks
+from .imports import Imports
 
 PACKAGE = "bench"
 # a room is held by the tests of the rooms that judge; what a command or a report makes of it comes after
@@ -65,8 +66,8 @@ class Reach:
 
     def of_file(self, name: str) -> dict[str, float]:
         """All tests of a file of tests."""
-        entry = next(entry for entry in self.files if entry.name == name)
-        return dict(zip(entry.tests, entry.seconds, strict=True))
+        found = (entry for entry in self.files if entry.name == name)
+        return {test: took for each in found for test, took in zip(each.tests, each.seconds, strict=True)}
 
     def on_import(self, name: str, lines: Sequence[int]) -> bool:
         """Whether one of these lines is run before any test, while files are imported and tests collected."""
@@ -85,11 +86,14 @@ class Reach:
         return found
 
 
-def gather(root: Path, kept: Path, jobs: int) -> Reach:
-    """The map of the tree as it is: what is kept where it still holds, the rest run anew, ``jobs`` at a time."""
+def gather(root: Path, kept: Path, jobs: int, changed: Collection[str] = ()) -> Reach:
+    """The map of the tree as it is: what is kept where it still holds, the rest run anew, ``jobs`` at a time.
+
+    ``changed``: the files that are broken; files of tests that import none of them are not asked.
+    """
     kept.mkdir(parents=True, exist_ok=True)
-    digests = _Digests(root)
-    files = test_files(root)
+    digests, imports = _Digests(root), Imports(root)
+    files = [file for file in test_files(root) if imports.reach(file, changed)]
     stale = [file for file in files if not _holds(_entry(root, kept, file), digests)]
     if stale:
         print(f"which tests reach which lines: {len(stale)} of {len(files)} test files are run", flush=True)
