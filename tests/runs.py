@@ -75,6 +75,7 @@ def folder(
     plan: Plan | None = None,
     nodes: Sequence[Node] | None = None,
     share: bool = False,
+    command: tuple[str, ...] = ("railgauge", "run", "all_reduce"),
 ) -> Path:
     """Write a run folder; by default a healthy one with every case measured."""
     where = where or ranks()
@@ -85,7 +86,7 @@ def folder(
             Manifest(
                 id=path.name,
                 started=1_700_000_000.0,
-                command=("railgauge", "accept"),
+                command=command,
                 profile_name=profile.name,
                 profile_text=profile.text,
                 launcher="openmpi",

@@ -188,10 +188,19 @@ def test_a_plan_that_lacks_something_is_inconclusive_by_phase(run):
     assert any(row.check == "coverage.plan" and row.status is Status.INCONCLUSIVE for row in verdicts)
 
 
-def test_a_plan_of_another_version_cannot_be_made_again(run):
-    other = replace(run, manifest=replace(run.manifest, versions={"railgauge": "0"}))
+@pytest.mark.parametrize(
+    ("versions", "step"),
+    [
+        ({"railgauge": "0.0.9"}, "judge the run by RailGauge 0.0.9, which planned it, or measure again"),
+        ({}, "judge the run by the version that planned it, or measure again"),
+    ],
+)
+def test_a_plan_of_another_version_is_held_against_the_profile_too(run, versions, step):
+    other = replace(run, manifest=replace(run.manifest, versions=versions))
     (verdict,) = judged(without_phases(other, "nodes"))
-    assert verdict.status is Status.SKIP and "planned by RailGauge 0" in verdict.measured
+    assert (verdict.status, verdict.subject) == (Status.INCONCLUSIVE, "nodes")
+    assert verdict.next_step.startswith(step)
+    assert [each.status for each in judged(other)] == [Status.PASS]
 
 
 @pytest.mark.parametrize("name", ["run", "soak", "probe"])

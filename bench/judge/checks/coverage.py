@@ -62,10 +62,13 @@ def _of_the_profile(evidence: Evidence) -> bool:
     return "".join(evidence.manifest.command[1:2]) in PLANNED
 
 
-def _of_another_version(evidence: Evidence) -> str:
-    """Why a plan cannot be made again here; "" where it can."""
-    version = evidence.manifest.versions.get("railgauge", "of no known version")
-    return "" if version == __version__ else f"planned by RailGauge {version}, which may plan otherwise"
+def _plan_again(evidence: Evidence) -> str:
+    """How a plan that lacks cases can be known to be whole; another version may have planned otherwise."""
+    version = evidence.manifest.versions.get("railgauge", "")
+    if version == __version__:
+        return "measure again: plan.json was changed, or the run planned less than its profile asks for"
+    by = f"by RailGauge {version}, which planned it" if version else "by the version that planned it"
+    return f"judge the run {by}, or measure again by RailGauge {__version__}"
 
 
 @check(
@@ -73,8 +76,7 @@ def _of_another_version(evidence: Evidence) -> str:
     subject="plan",
     wanted="every case that the run's own profile asks for",
     source="the plan, made again from manifest, facts and profile",
-    on_inconclusive="measure again: plan.json was changed, or the run planned less than its profile asks for",
-    unless=(_of_another_version,),
+    on_inconclusive=_plan_again,
     only=_of_the_profile,
 )
 def plan(evidence: Evidence) -> Iterator[Finding]:
