@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from bench.model.counters import Delta, Snapshot, delta
 from bench.model.facts import Node
@@ -64,6 +65,23 @@ def over_the_run(run: Run) -> list[CounterWindow]:
 def whole_run(run: Run) -> list[CounterWindow]:
     """``over_the_run``; nothing of a run that was resumed: nobody looked after its nodes in between."""
     return [] if run.manifest.settings.resumed else over_the_run(run)
+
+
+def started_anew(run: Run) -> list[Gap]:
+    """The nodes whose clock went back from one reading to the next, though nobody resumed the run in between."""
+    found = []
+    for earlier, later in pairwise(() if run.manifest.settings.resumed else run.counters):
+        between = f"between {_reading(earlier)} and {_reading(later)}"
+        for name, first, last in zip(run.manifest.nodes, earlier.snapshots, later.snapshots, strict=False):
+            if earlier.phase != later.phase and not last.monotonic >= first.monotonic:
+                clock = f"its clock went back from {first.monotonic:.0f} s to {last.monotonic:.0f} s"
+                text = f"was started anew {between}: {clock}"
+                found.append(Gap(WHOLE, name, text))
+    return found
+
+
+def _reading(line: CounterLine) -> str:
+    return f"the reading {line.when} phase {line.phase}"
 
 
 def quiet(run: Run) -> dict[str, CounterWindow]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
-from bench.judge.counter_windows import WHOLE, CounterWindow, whole_run
+from bench.judge.counter_windows import WHOLE, CounterWindow, started_anew, whole_run
 from bench.judge.evidence import Evidence
 from bench.judge.findings import MOST, Finding, NotApplicable, Outcome
 from bench.judge.registry import check
@@ -84,20 +84,30 @@ def errors(evidence: Evidence) -> Iterator[Outcome]:
 def _between_phases(evidence: Evidence) -> Iterator[Finding]:
     """What grew over the whole run and in none of its phases, as while the next was planned."""
     seen = Counter[tuple[str, str, str, str]]()
+    reset = set()
     for window in evidence.windows:
         for row in window.moved.rows:
-            seen[window.node.name, row.subject, row.group, row.counter] += row.growth or 0
+            key = window.node.name, row.subject, row.group, row.counter
+            seen[key] += row.growth or 0
+            reset |= {key} if row.how is Certainty.RESET else set()
     for window in whole_run(evidence.run):
         rails = {device.name for device in rails_of(window.node, evidence.rails)}
-        for row in window.moved.grown(CounterRole.ERROR):
-            more = (row.growth or 0) - seen[window.node.name, row.subject, row.group, row.counter]
-            if row.subject in rails and more > 0:
-                text = _grown(replace(row, growth=more), window).replace(
-                    f"phase {WHOLE}", "none of the phases"
-                )
-                yield Finding(
-                    f"{window.node.name} {row.subject}", False, text, float(more), step=STEPS.get(row.group)
-                )
+        for row in window.moved.rows:
+            key = window.node.name, row.subject, row.group, row.counter
+            if row.role is CounterRole.ERROR and row.subject in rails and key not in reset:
+                yield from _outside(row, window, seen[key])
+    yield from (Finding(gap.subject, None, gap.reason, step=UNREAD) for gap in started_anew(evidence.run))
+
+
+def _outside(row: Growth, window: CounterWindow, within: int) -> Iterator[Finding]:
+    """A counter that grew by ``within`` in all phases together, held against its growth over the whole run."""
+    subject, more = f"{window.node.name} {row.subject}", (row.growth or 0) - within
+    if row.how is Certainty.RESET or (row.how is Certainty.EXACT and more < 0):
+        text = f"{row.counter} was reset between two phases, so its growth there is not known"
+        yield Finding(subject, None, text, step=FULL if row.group == PMA else UNREAD)
+    elif row.growth and more > 0:
+        text = _grown(replace(row, growth=more), window).replace(f"phase {WHOLE}", "none of the phases")
+        yield Finding(subject, False, text, float(more), step=STEPS.get(row.group))
 
 
 def _rail(window: CounterWindow, device: Device, kind: str) -> Iterator[Finding]:
