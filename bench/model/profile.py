@@ -157,6 +157,7 @@ class Profile:
     alone    busbw of all_reduce on one healthy node alone: tells a limit inside the node from one outside
     share_of_ceiling  what the largest message of a collective that no bound speaks of reaches of its ceiling at least
     host_copies       bytes/s of each GPU from and to its host at least, all GPUs of a node at once
+    gpu_memory        bytes/s that the memory of one GPU reads and writes, both together
     """
 
     name: str
@@ -171,6 +172,7 @@ class Profile:
     alone: Bound | None = None
     share_of_ceiling: Bound | None = None
     host_copies: Bound | None = None
+    gpu_memory: Bound | None = None
     rails: Rails = field(default_factory=Rails)
     environment: dict[str, str] = field(default_factory=dict)
     sweep: Sweep = field(default_factory=Sweep)
@@ -366,6 +368,7 @@ def _profile(top: _Table, text: str) -> Profile:
         alone=cluster.bound("alone", parse_rate),
         share_of_ceiling=cluster.bound("share_of_ceiling", parse_share),
         host_copies=cluster.bound("host_copies", parse_rate),
+        gpu_memory=cluster.bound("gpu_memory", parse_rate),
         rails=_rails(top.table("rails")),
         environment=_environment(top),
         sweep=_sweep(top.table("sweep")),

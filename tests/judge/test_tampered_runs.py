@@ -6,6 +6,7 @@ Most rows once passed: what a run must not be able to hide stands here.
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -164,6 +165,31 @@ tampering("an error counter is there after each phase and not before", INCONCLUS
 )
 
 
+def started_anew(run: Run) -> Run:
+    """The clock of n1 begins again before the phase of the rails."""
+    begun: list[float] = []
+
+    def moved(line: CounterLine) -> CounterLine:
+        if line.phase == "rails":
+            begun.append(line.snapshots[1].monotonic)
+        first, second = line.snapshots
+        return replace(line, snapshots=(first, replace(second, monotonic=second.monotonic - sum(begun[:1]))))
+
+    return replace(run, counters=tuple(map(moved, run.counters)))
+
+
+tampering(
+    "the clock of a node begins again between two phases", INCONCLUSIVE, "n1", "was started anew between"
+)(started_anew)
+tampering(
+    "an error counter is reset between two phases", INCONCLUSIVE, "n1 mlx5_5", "reset between two phases"
+)(
+    lambda run: from_reading("rails", "before", more(1, "mlx5_5/1", "symbol_error", -4))(
+        from_reading("evidence", "before", more(1, "mlx5_5/1", "symbol_error", 4))(run)
+    )
+)
+
+
 @tampering("no counter was recorded", INCONCLUSIVE, "no counters were recorded")
 def _(run: Run) -> Run:
     return replace(run, counters=())
@@ -246,6 +272,25 @@ tampering("host copies of one GPU at a tenth", FAIL, "n0", "GPU 2")(
     times(10, "copies", lambda case, row: row.ranks == (2,))
 )
 tampering("host copies of all GPUs at a tenth", FAIL, "limits.host_copies")(times(10, "copies"))
+tampering("copies inside the memory of all GPUs at a tenth", FAIL, "limits.device_copies")(
+    times(10, "copies", lambda case, row: case.collective == "copy_device")
+)
+tampering("one rank's time of one call is no number", INCONCLUSIVE, "clock", "nan seconds")(
+    rows(
+        lambda row: replace(row, pipelined=((*row.pipelined[0][:-1], math.nan), *row.pipelined[1:])),
+        "collectives",
+        lambda case, row: case.collective == "broadcast" and case.size == 8,
+    )
+)
+tampering(
+    "the largest all_reduces have no time of calls back to back", INCONCLUSIVE, "limits.busbw", "all_reduce"
+)(
+    rows(
+        lambda row: replace(row, pipelined=()),
+        "collectives",
+        lambda case, row: case.collective == "all_reduce",
+    )
+)
 tampering("one GPU is slow inside its node", INCONCLUSIVE, "n1 GPU 6")(
     times(2, "inside", lambda case, row: 14 in row.ranks)
 )
@@ -357,6 +402,12 @@ def _(run: Run) -> Run:
     kept = {case.id for phase in phases for case in phase.cases}
     rows_ = tuple(row for row in run.measurements if row.case in kept)
     return replace(run, plan=replace(run.plan, phases=phases), measurements=rows_)
+
+
+@tampering("another version is said to have planned without a phase", INCONCLUSIVE, "coverage.plan", "inside")
+def _(run: Run) -> Run:
+    run = without_phase("inside")(run)
+    return replace(run, manifest=replace(run.manifest, versions={"railgauge": "0.0.9"}))
 
 
 @tampering("the run has no completion record", INCONCLUSIVE, "coverage.end")

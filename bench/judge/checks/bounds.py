@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,6 +21,9 @@ from bench.store.rows import Row
 ALONE_SHARE = (
     0.85  # of the profile's figure for one node: healthy ones differ by some per cent, a lost NVLS costs 25 %
 )
+# of the memory's rate: a plain copy kernel reaches 80 to 92 % (nvbandwidth, BabelStream), a throttled memory a third
+MEMORY_SHARE = 0.5
+HOST_COPIES, DEVICE_COPY = ("copy_to_device", "copy_to_host"), "copy_device"
 LARGE_BLOCK = 4 << 20  # bytes from one rank to another from which on bandwidth counts
 
 
@@ -134,12 +138,12 @@ def alone(evidence: Evidence) -> Iterator[Finding]:
 def _no_copies(evidence: Evidence) -> str:
     if evidence.profile.host_copies is None:
         return "the profile names no rate of copies from and to the host"
-    return "" if _copies(evidence) else "no large copy from or to the host was measured"
+    return "" if _copies(evidence, *HOST_COPIES) else "no large copy from or to the host was measured"
 
 
-def _copies(evidence: Evidence) -> list[Row]:
-    """The largest copies between host and GPU."""
-    rows = [row for row in evidence.rows if row.case.collective in ("copy_to_device", "copy_to_host")]
+def _copies(evidence: Evidence, *names: str) -> list[Row]:
+    """The largest copies of these kinds."""
+    rows = [row for row in evidence.rows if row.case.collective in names]
     largest = max((row.case.size for row in rows), default=0)
     return [row for row in rows if row.case.size == largest >= LARGE]
 
@@ -153,10 +157,34 @@ def _copies(evidence: Evidence) -> list[Row]:
 )
 def host_copies(evidence: Evidence) -> Iterator[Finding]:
     """Every GPU copies from and to its host as fast as the profile asks, all GPUs at once."""
-    for row in _copies(evidence):
+    for row in _copies(evidence, *HOST_COPIES):
         if evidence.profile.host_copies:
             found = against(row, evidence.profile.host_copies)
             yield replace(found, subject=f"{who(row, evidence)}, {row.case.collective}")
+
+
+def _no_device_copies(evidence: Evidence) -> str:
+    if evidence.profile.gpu_memory is None:
+        return "the profile names no rate of the GPUs' memory"
+    return "" if _copies(evidence, DEVICE_COPY) else "no large copy inside a GPU was measured"
+
+
+@check(
+    "limits.device_copies",
+    on_fail="see the clock of that GPU's memory and its load: nvidia-smi -q -d CLOCK,PERFORMANCE,ECC",
+    every="every GPU copies inside its own memory fast enough",
+    unit="copies",
+    unless=(_no_device_copies,),
+)
+def device_copies(evidence: Evidence) -> Iterator[Finding]:
+    """Every GPU copies inside its own memory at half of the rate that its memory can: each byte is read and written."""
+    memory = evidence.profile.gpu_memory
+    if memory is not None:
+        floor = MEMORY_SHARE * memory.value / 2
+        text = f"{show_rate(floor)}, {show_share(MEMORY_SHARE)} of {memory.text}, read and written"
+        bound = replace(memory, value=floor, text=text)
+        for row in _copies(evidence, DEVICE_COPY):
+            yield replace(against(row, bound), subject=f"{who(row, evidence)}, {DEVICE_COPY}")
 
 
 def who(row: Row, evidence: Evidence) -> str:
@@ -186,9 +214,11 @@ def against(row: Row, bound: Bound) -> Finding:
 
 
 def _certain(found: Finding, row: Row) -> Finding:
-    """The finding, INCONCLUSIVE where its bound lies within the 95 % confidence interval of the figure."""
+    """The finding, INCONCLUSIVE where nothing was timed or its bound lies within the figure's confidence interval."""
     width = row.measurement.precision
     assert found.value is not None and found.bound is not None
+    if math.isnan(found.value):
+        return replace(found, ok=None, step="measure again: the row has no time")
     if width is None or not abs(found.value - found.bound) < found.value * width / 2:
         return found
     text = f"{found.measured} ± {show_share(width / 2)} (95 % confidence): too uncertain to be held against the bound"

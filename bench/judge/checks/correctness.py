@@ -166,13 +166,20 @@ def _ranks(ranks: Sequence[int], nodes: Mapping[int, str]) -> str:
 def clock(evidence: Evidence) -> Iterator[Finding]:
     """Every row has a finite, positive time: of back-to-back calls, or of isolated ones where only these were timed."""
     tried = [row for row in evidence.rows if not row.measurement.extra.failed]  # blame judges those
-    bad = [
-        row for row in tried if not _is_time(row.seconds if row.measurement.pipelined else row.isolated.p50)
-    ]
-    for row in bad:
-        yield Finding(row.case.id, None, f"{row.seconds} seconds a call")
+    bad = [(row, seconds) for row in tried if not _is_time(seconds := _seconds(row))]
+    for row, seconds in bad:
+        yield Finding(row.case.id, None, f"{seconds} seconds a call")
     if tried and not bad:
         yield Finding("all rows", True, f"{len(tried)} rows have a positive time")
+
+
+def _seconds(row: Row) -> float:
+    """A row's time; NaN where one of its times is, even where the median of the slowest ranks is not."""
+    pipelined, isolated = row.measurement.pipelined, row.isolated
+    whole = sum(map(sum, pipelined)) + (isolated.mean if isolated.n else 0.0)
+    if not math.isfinite(whole):
+        return math.nan
+    return row.seconds if pipelined else isolated.p50
 
 
 def _is_time(seconds: float) -> bool:

@@ -92,6 +92,9 @@ def test_copies_of_one_gpu_and_of_all_are_judged(run):
     every = slow(run, 10, lambda case, _: case.phase == "copies")
     assert bad("limits.equals", every) == []
     assert len(bad("limits.host_copies", every)) == 64
+    found = bad("limits.device_copies", every)
+    assert len(found) == 32
+    assert found[0].wanted == "at least 837.5 GB/s, 50.0 % of 3350 GB/s, read and written"
 
 
 def test_host_memory_of_the_other_socket_is_no_finding(run):
@@ -146,7 +149,8 @@ def test_a_disturbance_of_one_size_that_does_not_come_back_passes(run):
 
 
 @pytest.mark.parametrize(
-    "check", ["limits.busbw", "limits.ceiling_share", "limits.alone", "limits.host_copies"]
+    "check",
+    ["limits.busbw", "limits.ceiling_share", "limits.alone", "limits.host_copies", "limits.device_copies"],
 )
 def test_a_row_whose_bound_lies_within_its_confidence_interval_is_inconclusive(run, check):
     wide = with_rows(run, lambda _, row: replace(row, width=3.0, stop="budget"))
