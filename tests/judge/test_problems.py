@@ -48,6 +48,13 @@ def test_what_failed_on_the_port_stands_before_a_suspicion_of_it():
     assert (cause.verdict, cause.related, cause.status) == (LINK, (suspected,), FAIL)
 
 
+def test_what_failed_stands_before_a_suspicion_from_which_more_follows():
+    suspected = replace(BLAME, status=ERROR)
+    broken = replace(LINK, subject="n1 mlx5_7/1")
+    seen = found(suspected, TRANSFER, broken)
+    assert [(each.verdict, len(each.symptoms)) for each in seen.causes] == [(broken, 0), (suspected, 1)]
+
+
 def test_a_transfer_of_another_port_does_not_follow():
     other = replace(TRANSFER, subject="n1 to n2 on mlx5_5/1")
     seen = found(BLAME, other)
@@ -194,6 +201,8 @@ def test_no_verdict_is_lost_and_none_is_shown_that_passed(verdicts):
         each for problem in seen.first for each in (problem.verdict, *problem.related, *problem.symptoms)
     ]
     shown += seen.inconclusive
+    assert {each.status for each in seen.failures} <= {FAIL}
+    assert {each.status for each in seen.inconclusive} <= {ERROR}
     bad = [each for each in verdicts if each.status in (FAIL, ERROR)]
     assert {(each.check, each.status, each.measured) for each in shown} == {
         (each.check, each.status, each.measured) for each in bad

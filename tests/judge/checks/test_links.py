@@ -1,5 +1,7 @@
 """Pairs of GPUs of one node."""
 
+from dataclasses import replace
+
 import pytest
 
 import runs
@@ -55,6 +57,15 @@ def test_a_pair_that_is_missing_is_named_and_is_no_pass(tmp_path, kept):
     found = [verdict for verdict in judge(run, runs.LOCAL).verdicts if verdict.check == "nvlink.pairs"]
     assert [verdict.status for verdict in found] == [Status.INCONCLUSIVE]
     assert "was planned and not measured" in found[0].measured
+
+
+def test_a_pair_without_a_time_is_no_pass(tmp_path):
+    first, *rest = [row for case in PHASE.cases for row in runs.measured(case)]
+    rows = [replace(first, pipelined=()), *rest]
+    run = load(runs.folder(tmp_path / "run", rows, PHASE.cases, where=H100, backend="nccl"))
+    found = [verdict for verdict in judge(run, runs.LOCAL).verdicts if verdict.check == "nvlink.pairs"]
+    pair = " – ".join(f"GPU {rank}" for rank in first.ranks)
+    assert [(verdict.status, verdict.subject) for verdict in found] == [(Status.INCONCLUSIVE, pair)]
 
 
 def test_pairs_that_were_planned_and_not_measured_are_no_pass(tmp_path):
