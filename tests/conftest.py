@@ -32,7 +32,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for name, reason in reasons.items():
             if reason and item.get_closest_marker(name):
-                item.add_marker(pytest.mark.skip(reason=reason))
+                by_choice = name == "gpu" or (name != "root" and os.environ.get("TORCH") == "none")
+                item.add_marker(pytest.mark.skip(reason=reason) if by_choice else pytest.mark.lacks(reason))
 
 
 def _needs_gpu(item: pytest.Item) -> bool:
@@ -50,6 +51,8 @@ def _torch_has_gpu() -> bool:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("lacks"):
+        programs.lack(*marker.args)
     for marker in item.iter_markers("needs"):
         programs.need(*marker.args)
 

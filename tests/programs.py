@@ -35,7 +35,11 @@ def need(*names: str) -> None:
     missing = [name for name in names if find(name) is None]
     if missing:
         steps = dict.fromkeys(NEEDS[name][1] for name in missing)
-        text = f"{', '.join(missing)} not installed; next: {'; '.join(steps)}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(text, pytrace=False)
-        pytest.skip(text)
+        lack(f"{', '.join(missing)} not installed; next: {'; '.join(steps)}")
+
+
+def lack(text: str) -> None:
+    """Ends a test for want of something: skipped for a person, failed in continuous integration."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(text, pytrace=False)
+    pytest.skip(text)

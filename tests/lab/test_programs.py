@@ -41,10 +41,45 @@ def test_a_marked_test_does_not_run_without_its_program(bare, ci, outcome, reque
     node = request.node
     node.add_marker(pytest.mark.needs("shellcheck"))
     expected = pytest.skip.Exception if outcome == "skipped" else pytest.fail.Exception
-    conftest = next(
-        each
-        for each in request.config.pluginmanager.get_plugins()
-        if getattr(each, "programs", None) is programs
-    )
+    conftest = conftest_of(request)
     with pytest.raises(expected, match="shellcheck not installed; next: apt-get install shellcheck"):
         conftest.pytest_runtest_setup(node)
+
+
+def conftest_of(request):
+    plugins = request.config.pluginmanager.get_plugins()
+    return next(each for each in plugins if getattr(each, "programs", None) is programs)
+
+
+@pytest.mark.parametrize(
+    ("marker", "ci", "torch", "expected"),
+    [
+        ("root", "", "", pytest.skip.Exception),
+        ("root", "true", "", pytest.fail.Exception),
+        ("root", "true", "none", pytest.fail.Exception),
+        ("mpi", "true", "", pytest.fail.Exception),
+        ("torch", "true", "", pytest.fail.Exception),
+    ],
+)
+def test_labs_and_ranks_that_cannot_be_run_fail_in_continuous_integration(
+    bare, marker, ci, torch, expected, request, monkeypatch
+):
+    conftest, node = conftest_of(request), request.node
+    monkeypatch.setattr(conftest, "HAS_TORCH", False)
+    monkeypatch.setattr(conftest.os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setenv("TORCH", torch)
+    node.add_marker(getattr(pytest.mark, marker))
+    conftest.pytest_collection_modifyitems([node])
+    with pytest.raises(expected, match="needs root|not installed"):
+        conftest.pytest_runtest_setup(node)
+
+
+def test_tests_of_torch_are_skipped_where_somebody_chose_to_go_without(bare, request, monkeypatch):
+    conftest, node = conftest_of(request), request.node
+    monkeypatch.setattr(conftest, "HAS_TORCH", False)
+    monkeypatch.setenv("CI", "true")
+    monkeypatch.setenv("TORCH", "none")
+    node.add_marker(pytest.mark.torch)
+    conftest.pytest_collection_modifyitems([node])
+    assert [mark.kwargs["reason"] for mark in node.iter_markers("skip")] == ["torch is not installed"]
