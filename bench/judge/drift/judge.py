@@ -178,7 +178,10 @@ def _counting(
 
 
 def _young(series: Series, tonight: Night, known: Levels) -> SeriesFinding:
-    """Too few nights with this fingerprint: say so, and how tonight stands to them, or to the fingerprint before."""
+    """Too few nights with this fingerprint: say so, and how tonight stands to them, or to the fingerprint before.
+
+    A few nights can show that one is much slower, twice. That none was slower they do not show: it is no PASS.
+    """
     base, rules = known.own(tonight.fingerprint), known.rules
     count, other = len(base.accepted), known.latest_other(tonight.fingerprint)
     cause = changed(other, tonight.fingerprint) if other else ()
@@ -191,7 +194,9 @@ def _young(series: Series, tonight: Night, known: Levels) -> SeriesFinding:
     if found is not None or count < rules.early[0]:
         return found or blank
     early = _compare(replace(blank, label=Label.OK, status=Status.PASS), base, known.better, rules)
-    return blank if early.label is Label.OK else early
+    if early.label is Label.OK:
+        return blank
+    return replace(early, status=Status.SKIP) if early.status is Status.PASS else early
 
 
 def _compare(blank: SeriesFinding, base: Baseline, better: int, rules: DriftRules) -> SeriesFinding:
