@@ -22,6 +22,10 @@ with contextlib.suppress(ModuleNotFoundError):
     settings.load_profile("any machine")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite golden files; read the difference")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     reasons = {
         "torch": None if HAS_TORCH else "torch is not installed",

@@ -30,10 +30,6 @@ FLAGS = (
 )  # fmt: skip
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update-golden", action="store_true", help="rewrite the golden files of tests/reports")
-
-
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """Compare a text with its golden file; ``--update-golden`` writes it for a person to review."""

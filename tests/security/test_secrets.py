@@ -118,8 +118,6 @@ def test_scrubbing_twice_changes_nothing_more(text):
 
 
 def test_a_manifest_keeps_no_secret_of_the_command_line(tmp_path):
-    folder = runs.folder(tmp_path / "r")
-    assert load(folder).manifest.command == ("railgauge", "accept")
     done = mpi_jobs.railgauge(
         "probe", "--out", tmp_path / "p", "--profile", "local", more={"RAILGAUGE_TOKEN": CANARY * 4}
     )
