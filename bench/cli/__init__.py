@@ -15,13 +15,37 @@ from bench import __version__
 from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE, RailGaugeError, exit_status
 from bench.model.redact import secrets, veil
 
-from . import charts, exchange, history, judging, launching, measuring, nightly, planning, probing, resuming
+from . import (
+    charts,
+    exchange,
+    gating,
+    history,
+    judging,
+    launching,
+    measuring,
+    nightly,
+    planning,
+    probing,
+    resuming,
+)
 from .option_types import EXIT_HELP
 from .streams import patient, trouble
 
 OTHERS_WAIT = 1.0
 MEANING = {1: "FAIL", EXIT_USAGE: "wrong usage", EXIT_INCONCLUSIVE: "INCONCLUSIVE"}
-GROUPS = (measuring, planning, resuming, launching, nightly, history, probing, judging, charts, exchange)
+GROUPS = (
+    measuring,
+    planning,
+    resuming,
+    launching,
+    nightly,
+    gating,
+    history,
+    probing,
+    judging,
+    charts,
+    exchange,
+)
 
 
 class Commands(click.Group):

@@ -17,6 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from .files import MANIFEST, PLAN, RunError, publish, read_file, write_file
+from .user_state import state_folder
 
 SEAL = "seal.json"
 SEALED = (MANIFEST, PLAN)
@@ -92,10 +93,6 @@ def _key(make: bool = False) -> bytes | None:
 
 
 def _key_path() -> Path | None:
-    """``$XDG_STATE_HOME/railgauge/folders.key``, by default in ``~/.local/state``; None for a user without a home."""
-    named = os.environ.get("XDG_STATE_HOME", "")
-    try:
-        base = Path(named) if Path(named).is_absolute() else Path.home() / ".local" / "state"
-    except RuntimeError:
-        return None
-    return base / "railgauge" / "folders.key"
+    """``folders.key`` in the user's state folder; None for a user without a home."""
+    folder = state_folder()
+    return folder / "folders.key" if folder else None

@@ -23,7 +23,8 @@ except ModuleNotFoundError:
 ROOT = Path(__file__).parents[2]
 JOBS = ROOT / "ci" / "jobs"
 SBATCH = sorted((JOBS / "slurm").glob("*.sbatch"))
-SCRIPTS = [*SBATCH, JOBS / "venv" / "install"]
+GATES = [JOBS / "slurm" / name for name in ("healthcheck", "prolog", "epilog")]
+SCRIPTS = [*SBATCH, *GATES, JOBS / "venv" / "install"]
 YAML = sorted([*JOBS.rglob("*.yaml"), *JOBS.rglob("*.yml")])
 SCHEMA = json.loads((Path(__file__).with_name("data") / "mpijob-spec.json").read_text())
 
@@ -72,6 +73,13 @@ def test_a_script_is_one_for_bash(path):
 def test_shellcheck_has_nothing_to_say(path):
     done = asked("shellcheck", "--shell=bash", path)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("path", GATES[1:], ids=lambda path: path.name)
+def test_a_prolog_calls_no_command_of_slurm(path):
+    """Slurm's manual forbids it: a prolog of every node that asks slurmctld at once brings it down."""
+    code = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    assert not re.search(r"\b(scontrol|squeue|sinfo|sacct|scancel|srun)\b", "\n".join(code))
 
 
 @pytest.mark.parametrize("path", SBATCH, ids=lambda path: path.name)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from netlab import lab as labs
 from netlab.plan import Lab, LabError
-from slurmlab import cases, cluster
+from slurmlab import cases, cluster, gates
 
 DESCRIPTION = """\
 A real slurmctld, and a real slurmd on each of two nodes made of network namespaces. Every way to start RailGauge
@@ -25,6 +25,7 @@ railgauge's needs, torch and mpi4py; which MPI it loads is asked of it. Root; De
   sudo ci/lab/slurm                                  this interpreter's MPI
   sudo ci/lab/slurm .venv/bin/python mpich/bin/python
   sudo ci/lab/slurm --quick                          one way that works and one that cannot; the job files
+  sudo ci/lab/slurm --gate                           railgauge gate as health check and prolog
   sudo ci/lab/slurm -- srun --mpi=list               a command on that Slurm, from its first node
 """
 
@@ -37,6 +38,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("pythons", metavar="PYTHON", nargs="*", help="(default: this one)")
     parser.add_argument("--name", default="slurm", help="of the lab (default: slurm)")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--gate", action="store_true")
     parser.add_argument("--only", default="", metavar="TEXT", help="ways to start that have it in their name")
     parser.add_argument("--install", action="store_true", help="get Slurm's packages first")
     arguments = parser.parse_args(given[:cut])
@@ -50,7 +52,10 @@ def main(words: Sequence[str] | None = None) -> int:
             labs.down(arguments.name)  # of a run that was killed
             lab = labs.up(Lab(arguments.name, nodes=2, rails=1, rate=None)).lab
             try:
-                cluster.up(lab)
+                gate = Path(tempfile.mkdtemp(prefix="railgauge-gates-")) if arguments.gate else None
+                cluster.up(lab, gates.prepare(gate, lab.name) if gate else "")
+                if gate:
+                    return 0 if all(gates.check(lab, gate)) else 1
                 return _command(lab, given[cut + 1 :]) if given[cut + 1 :] else _check(lab, arguments)
             finally:
                 labs.down(arguments.name)

@@ -27,8 +27,8 @@ _START_LIMIT = 40.0  # s until every node is idle
 _COMMAND_LIMIT = 60.0
 
 
-def conf(lab: Lab, folder: Path) -> str:
-    """The text of slurm.conf. Trackers and limits that need the machine's cgroups are left out."""
+def conf(lab: Lab, folder: Path, more: str = "") -> str:
+    """The text of slurm.conf, with ``more`` lines. Trackers and limits that need the machine's cgroups are left out."""
     nodes = "\n".join(
         f"NodeName={node} NodeAddr={address(node, 0)} CPUs={CPUS} Boards=1 SocketsPerBoard=1"
         f" CoresPerSocket={CPUS} ThreadsPerCore=1 RealMemory=4000 Gres=gpu:{GPUS} State=UNKNOWN"
@@ -64,7 +64,7 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=1
 GresTypes=gpu
 {nodes}
 PartitionName=gpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
-"""
+{more}"""
 
 
 def missing() -> list[str]:
@@ -73,8 +73,11 @@ def missing() -> list[str]:
     return [tool for tool in TOOLS if shutil.which(tool, path=path) is None]
 
 
-def up(lab: Lab) -> Path:
-    """Starts Slurm on a lab that is up and waits until every node is idle; the folder with slurm.conf."""
+def up(lab: Lab, more: str = "") -> Path:
+    """Starts Slurm on a lab that is up and waits until every node is idle; the folder with slurm.conf.
+
+    ``more``: lines of slurm.conf.
+    """
     folder = labs.home(lab.name) / "slurm"
     folder.mkdir(mode=0o755)
     for name in ("state", *(f"{kind}/{node}" for kind in ("spool", "tmp") for node in lab.node_names)):
@@ -82,7 +85,7 @@ def up(lab: Lab) -> Path:
     key = folder / "munge.key"
     key.write_bytes(os.urandom(1024))
     key.chmod(0o400)
-    (folder / "slurm.conf").write_text(conf(lab, folder))
+    (folder / "slurm.conf").write_text(conf(lab, folder, more))
     # nothing is tracked by cgroups, but slurmd reads this and would otherwise look for systemd's
     (folder / "cgroup.conf").write_text(f"CgroupPlugin=cgroup/v1\nCgroupMountpoint={folder}/cgroup\n")
     _pretend_gpus(folder)

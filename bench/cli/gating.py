@@ -1,0 +1,114 @@
+"""gate: may this node take a job? Quick enough for a prolog, and never longer than its limit."""
+
+from __future__ import annotations
+
+import json as json_text
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.model.errors import EXIT_INCONCLUSIVE
+
+from .option_types import EXIT_HELP, PATH, SECONDS, option, profile_option
+
+if TYPE_CHECKING:
+    from bench.run.gate import GateAnswer
+
+LIMITS = {1: 5.0, 2: 60.0, 3: 120.0}  # seconds of each level
+
+
+@click.command(epilog=f"{EXIT_HELP} --inconclusive makes 0 or 1 of 3.")
+@profile_option("Profile of the platform; list them with: railgauge profiles")
+@option(
+    "--level",
+    "1: facts, settings and error counters. 2: also what one node can measure alone. 3: also pairs with --neighbour",
+    click.IntRange(1, 3),
+    default=1,
+)
+@option("--neighbour HOST", "Level 3: a healthy node that is free now, reached by ssh", default="")
+@option("--limit", "Hard time limit; what hangs is left behind  [default: 5s, 60s, 120s by level]", SECONDS)
+@option(
+    "--inconclusive",
+    "Exit status of an INCONCLUSIVE gate: 0 or 1 instead of 3",
+    click.Choice(["pass", "fail"]),
+)
+@option(
+    "--state FILE",
+    "Keeps the error counters between two gates  [default: /var/lib/railgauge/gate.json, of other users than root "
+    "gate.json in ~/.local/state/railgauge]",
+    PATH,
+)
+@option("--forget", "Begin anew with the error counters of now, as after a repair", bool)
+@option("--history DIR", "Fail where the last night of this node in the history was a regression", default="")
+@option("--cluster NAME", "Its name in the history  [default: the profile's]", default="")
+@option("--json", "Print one JSON object", bool)
+def gate(
+    profile_name: str,
+    level: int,
+    neighbour: str,
+    limit: float | None,
+    inconclusive: str | None,
+    state: Path | None,
+    forget: bool,
+    history: str,
+    cluster: str,
+    json: bool,
+) -> int:
+    """Tell in one line whether this node may take a job.
+
+    Nothing is measured at level 1, and neither MPI nor torch is needed. Error counters are compared with those of the
+    last gate of this boot that passed.
+
+    \b
+        railgauge gate --profile lambda-1cc-h100
+        railgauge gate --profile lambda-1cc-h100 --level 3 --neighbour node17
+    """
+    from bench.model.profile import load
+    from bench.model.typed_json import decode, encode
+    from bench.model.verdict import EXIT, Status
+    from bench.run.gate import GateAnswer, GateOptions
+    from bench.run.gate import gate as look
+    from bench.run.time_limit import TookTooLong, within
+    from bench.store.gate_state import usual_file
+
+    if (level == 3) != bool(neighbour):
+        raise click.UsageError("--level 3 needs --neighbour HOST, and only level 3 uses it")
+    seconds = limit or LIMITS[level]
+    profile = load(profile_name)
+    options = GateOptions(
+        profile_name, profile, level, state or usual_file(), forget, history, cluster, neighbour, seconds
+    )
+    try:
+        answer = decode(GateAnswer, within(seconds, lambda say: encode(look(options, say))))
+    except TookTooLong as error:
+        name = socket.gethostname()
+        answer = GateAnswer(name, level, Status.INCONCLUSIVE, str(error), profile.name, seconds=seconds)
+    click.echo(_json(answer) if json else _line(answer))
+    code = EXIT[answer.status]
+    if code == EXIT_INCONCLUSIVE and inconclusive:
+        code = 0 if inconclusive == "pass" else 1
+    return code
+
+
+def _json(answer: GateAnswer) -> str:
+    from bench.model.typed_json import to_json
+
+    return json_text.dumps({"railgauge_gate": answer.format, **to_json(answer)}, indent=2)
+
+
+def _line(answer: GateAnswer) -> str:
+    from bench.model.printable import on_one_line
+    from bench.model.units import show_seconds
+
+    text = answer.sentence
+    # the sentence of a problem mostly begins with the node
+    where = "" if text.startswith(answer.node) else f"{answer.node}: "
+    kept = "".join(f"; see: railgauge report {folder}" for folder in answer.folders)
+    return on_one_line(
+        f"{answer.status.shown}: {where}{text}{kept} (gate level {answer.level}, {show_seconds(answer.seconds)})"
+    )
+
+
+COMMANDS = (gate,)

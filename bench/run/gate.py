@@ -1,0 +1,242 @@
+"""The gate: whether one node may take a job now, from its facts, its counters and, on request, short measurements."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench import __version__
+from bench.judge import since_gate
+from bench.judge.evidence import Evidence
+from bench.judge.problems import problems_of
+from bench.judge.since_gate import WORDS
+from bench.judge.verdicts import judge
+from bench.launch.table import LAUNCHERS
+from bench.model.counters import Snapshot
+from bench.model.facts import Node
+from bench.model.measurement import Rank
+from bench.model.profile import Profile
+from bench.model.verdict import Status, Verdict, overall
+from bench.probe.host import machine
+from bench.probe.node import LIVE, probe, snapshot
+from bench.store import Manifest, Run, RunError, Settings, load, of_facts
+from bench.store.gate_state import GateState, read_state, save_state
+
+from .gate_history import last_night
+
+START = 6.0  # seconds of a level's limit that its job does not get: to start, judge and end it
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class GateOptions:
+    """What a gate is asked for.
+
+    profile_name  as the command line has it, for the jobs that are started; ``profile``: the same, read
+    level        1: facts and counters; 2: what one node can measure alone; 3: also with a ``neighbour``
+    state        file that keeps the counters between two gates; None: they are not compared
+    forget       begin anew with the counters of now
+    history      of nightly runs, with the ``cluster``'s name in it ("" for none)
+    limit        seconds for everything
+    """
+
+    profile_name: str
+    profile: Profile
+    level: int = 1
+    state: Path | None = None
+    forget: bool = False
+    history: str = ""
+    cluster: str = ""
+    neighbour: str = ""
+    limit: float = 5.0
+
+
+@dataclass(frozen=True)
+class GateAnswer:
+    """What a gate says of its node.
+
+    sentence   the first problem, or what passed, on one line: good for a reason to drain
+    problems   each problem on one line, causes first
+    counts     status → how many verdicts
+    folders    run folders of what was measured and did not pass
+    seconds    that the gate took
+    """
+
+    node: str
+    level: int
+    status: Status
+    sentence: str
+    profile: str = ""
+    problems: tuple[str, ...] = ()
+    counts: Mapping[str, int] | None = None
+    folders: tuple[str, ...] = ()
+    seconds: float = 0.0
+    version: str = __version__
+    format: int = 1
+
+
+def gate(options: GateOptions, say: Say = lambda _: None) -> GateAnswer:
+    """Look at this machine. ``say`` hears what is looked at next, for whoever ends us when it hangs."""
+    begun = time.monotonic()
+    say("reading the facts of this machine")
+    node = probe()
+    say("reading its counters")
+    now = snapshot()
+    say("judging")
+    judged = _judged(options, node, now)
+    verdicts = [*judged.verdicts, *_history(options, node.name, say)]
+    folders: list[str] = []
+    for command in _jobs(options, node.name):
+        if overall(each.status for each in verdicts) is Status.FAIL:
+            break  # nothing that is measured would let the node pass
+        found = _measured(command, options.limit - (time.monotonic() - begun) - START, say)
+        verdicts += _of_measured(found, node.name)
+        folders += [str(found.path)] * bool(found.path.name)
+    return _answer(options, judged.run, tuple(verdicts), folders, time.monotonic() - begun)
+
+
+def _answer(
+    options: GateOptions, run: Run, verdicts: tuple[Verdict, ...], folders: list[str], seconds: float
+) -> GateAnswer:
+    found = problems_of(replace(run, verdicts=verdicts)).listed
+    lines = tuple(
+        f"{each.sentence}; {each.verdict.next_step}".rstrip("; ").replace("\n", " ") for each in found
+    )
+    status = overall(each.status for each in verdicts)
+    counts = {each.value: sum(verdict.status is each for verdict in verdicts) for each in Status}
+    node = run.facts[0]
+    passed = f"{len(node.gpus)} GPUs, {len(node.ports)} RDMA ports, {counts[Status.PASS.value]} checks passed"
+    sentence = found[0].sentence if found else passed
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return GateAnswer(
+        node.name,
+        options.level,
+        status,
+        sentence + more,
+        options.profile.name,
+        lines,
+        counts,
+        tuple(folders),
+        seconds,
+    )
+
+
+def _judged(options: GateOptions, node: Node, now: Snapshot) -> Evidence:
+    """The facts of the node by the profile, and its error counters since the last gate that found none."""
+    run = _of(options.profile, node)
+    judged = judge(run, options.profile, facts_only=True)
+    since = list(_since(options, node, now))
+    return judged.judged((*judged.verdicts, *since))
+
+
+def _of(profile: Profile, node: Node) -> Run:
+    """A run on this node alone, as one that accepts it would begin: its ranks get our environment and the profile's."""
+    ranks = tuple(Rank(at, node.name, at) for at in range(max(1, profile.gpus or len(node.gpus))))
+    ours = dict(node.environment.variables)
+    manifest = Manifest(
+        "gate",
+        time.time(),
+        (),
+        profile.name,
+        profile.text,
+        "none",
+        "nccl" if profile.gpus else "gloo",
+        ranks,
+        Settings(worker_environment=dict(profile.environment)),
+        environment={str(rank.rank): ours for rank in ranks},
+    )
+    return of_facts(Path(), manifest, node)
+
+
+def _since(options: GateOptions, node: Node, now: Snapshot) -> Iterator[Verdict]:
+    """Verdicts on what increased since the last gate; the counters of now are kept where nothing is wrong with them."""
+    if options.state is None:
+        text = "there is no folder to keep counters in; give a file with --state"
+        yield Verdict(since_gate.NAME, node.name, Status.SKIP, text)
+        return
+    before = None if options.forget else _kept(options.state)
+    found = list(WORDS.verdicts(since_gate.since_gate(node, options.profile.rails, before, now)))
+    yield from found
+    if all(each.status in (Status.PASS, Status.SKIP) for each in found):
+        try:
+            save_state(options.state, GateState(node.name, machine(LIVE), now))
+        except RunError as error:
+            step = "give another file with --state"
+            yield Verdict("gate.state", node.name, Status.INCONCLUSIVE, str(error), next_step=step)
+
+
+def _kept(path: Path) -> Snapshot | None:
+    """The counters that an earlier gate kept, of this boot. Raises RunError."""
+    state = read_state(path)
+    return state.counters if state and state.machine == machine(LIVE) else None
+
+
+def _history(options: GateOptions, node: str, say: Say) -> Iterator[Verdict]:
+    if options.history:
+        say(f"reading {options.history}")
+        yield last_night(options.history, options.cluster or options.profile.name, node)
+
+
+def _jobs(options: GateOptions, node: str) -> Iterator[list[str]]:
+    """The command lines of the measurements that the level asks for, without ``--out`` and ``--budget``."""
+    accept = ["accept", "--profile", options.profile_name, "--quiet"]
+    if options.level == 2:
+        yield [*accept, "--ranks", str(options.profile.gpus)] if options.profile.gpus else accept
+    if options.level == 3:
+        with tempfile.NamedTemporaryFile("w", prefix="railgauge-gate-", suffix=".hosts") as hosts:
+            hosts.write(f"{node}\n{options.neighbour}\n")
+            hosts.flush()
+            yield ["launch", "--hosts", hosts.name, "--", *accept, "--strict"]
+
+
+def _measured(command: list[str], seconds: float, say: Say) -> Run:
+    """Run a job of ours; its judged run. Of one that passed the folder is removed, and its path is ``.``."""
+    say(f"measuring: railgauge {' '.join(command[:2])}")
+    with tempfile.TemporaryDirectory(prefix="railgauge-gate-", ignore_cleanup_errors=True) as scratch:
+        kept = Path(scratch) / "run"
+        limit = ["--out", str(kept), "--budget", f"{max(seconds, 1):.0f}s"]
+        done = subprocess.run(
+            [sys.executable, "-m", "bench", *command, *limit],
+            env=_alone(os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="backslashreplace",
+            check=False,
+        )
+        try:
+            run = load(kept)
+        except RunError:
+            raise RunError(_last_line(done.stderr) or f"railgauge {command[0]} left no run folder") from None
+        bad = (each for each in _of_measured(run, "") if each.status in (Status.FAIL, Status.INCONCLUSIVE))
+        if next(bad, None) is None:
+            return replace(run, path=Path())
+        aside = Path(tempfile.mkdtemp(prefix="railgauge-gate-run-"))
+        kept.rename(aside / "run")
+        return replace(run, path=aside / "run")
+
+
+def _of_measured(run: Run, node: str) -> Iterator[Verdict]:
+    """What a short run says of its node. It covers no cluster, so that what it left out is no finding."""
+    yield from (each for each in run.verdicts if not each.check.startswith("coverage."))
+    if not run.measurements:
+        step = "give it more time with --limit"
+        yield Verdict("gate.measured", node, Status.INCONCLUSIVE, "nothing was measured", next_step=step)
+
+
+def _alone(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what would tell a job of ours that a launcher had started it: a prolog runs in one."""
+    signs = {name for row in LAUNCHERS for name in row.sign}
+    return {name: text for name, text in environment.items() if name not in signs}
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("railgauge: exit")]
+    return lines[-1].removeprefix("railgauge: ") if lines else ""

@@ -1,0 +1,54 @@
+"""What ``railgauge gate`` keeps of one node, so that errors between two gates are seen."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.model.counters import Snapshot
+from bench.model.typed_json import NotJson, decode, encode
+
+from .files import RunError, read_file, write_file
+from .user_state import state_folder
+
+FOR_ROOT = Path("/var/lib/railgauge")  # a prolog and a systemd unit run as root, often without a home
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class GateState:
+    """The counters of a node when a gate last found no error in them.
+
+    machine    of which boot they are: after another boot all counters begin again
+    """
+
+    node: str
+    machine: str
+    counters: Snapshot
+    format: int = FORMAT
+
+
+def usual_file() -> Path | None:
+    """``/var/lib/railgauge/gate.json`` for root, else ``gate.json`` in the user's state folder."""
+    folder = FOR_ROOT if os.geteuid() == 0 else state_folder()
+    return folder / "gate.json" if folder else None
+
+
+def read_state(path: Path) -> GateState | None:
+    """None where no gate has passed yet. Raises RunError, also for a damaged file."""
+    if not os.path.lexists(path):
+        return None
+    try:
+        return decode(GateState, read_file(path.parent, path.name))
+    except (NotJson, ValueError) as error:
+        raise RunError(f"{path} is damaged ({error}); remove it, then run the gate again") from None
+
+
+def save_state(path: Path, state: GateState) -> None:
+    """Replace the file as a whole, in a folder that is made if it is missing. Raises RunError."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make {path.parent}: {error.strerror}") from None
+    write_file(path.parent, path.name, encode(state) + b"\n")

@@ -1,0 +1,55 @@
+"""railgauge gate: one line, one object, exit statuses, and the limit that nothing exceeds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def gate(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bench", "gate", "--state", str(folder / "gate.json"), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_gate_is_one_line_and_keeps_its_counters(tmp_path: Path) -> None:
+    done = gate(tmp_path, "--limit", "60s")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("PASS: ") and done.stdout.count("\n") == 1
+    assert (tmp_path / "gate.json").stat().st_mode & 0o077 == 0
+
+
+def test_a_node_that_lacks_what_the_profile_wants_fails(tmp_path: Path) -> None:
+    done = gate(tmp_path, "--limit", "60s", "--profile", "lambda-1cc-h100", "--json")
+    answer = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert answer["railgauge_gate"] == 1 and answer["status"] == "fail" and answer["problems"]
+
+
+@pytest.mark.parametrize(("words", "status"), [((), 3), (("pass",), 0), (("fail",), 1)])
+def test_a_gate_whose_time_is_up_is_inconclusive_or_what_was_asked_for(
+    tmp_path: Path, words: tuple[str, ...], status: int
+) -> None:
+    more = ("--inconclusive", *words) if words else ()
+    done = gate(tmp_path, "--limit", "1ms", *more)
+    assert done.returncode == status
+    assert "no answer within 0.001 s, while " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--level", "3"), "--level 3 needs --neighbour HOST"),
+        (("--neighbour", "n2"), "only level 3 uses it"),
+        (("--level", "4"), "4 is not in the range 1<=x<=3"),
+        (("--profile", "nope"), "no profile 'nope'"),
+        (("--history", "/nowhere/at/all"), "/nowhere/at/all"),
+    ],
+)
+def test_wrong_usage_is_one_line(tmp_path: Path, words: tuple[str, ...], line: str) -> None:
+    done = gate(tmp_path, *words)
+    assert done.returncode == 2, done.stderr
+    assert line in done.stderr and "Traceback" not in done.stderr and done.stdout == ""

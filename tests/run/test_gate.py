@@ -1,0 +1,151 @@
+"""The gate of one node: facts, error counters between two gates, the history, and a limit that holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.judge.since_gate import ALLOWED, NEVER
+from bench.model.counters import Snapshot
+from bench.model.facts import Node
+from bench.model.verdict import Status
+from bench.run import gate as subject
+from bench.run.gate import GateAnswer, GateOptions, gate
+from bench.run.time_limit import Failed, TookTooLong, within
+from bench.store import RunError
+from made_nodes import LAMBDA, counted, grow, node, with_port
+
+HOUR = 3600.0
+
+
+@pytest.fixture
+def look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """A gate of a machine with these facts and counters; the state lies in ``tmp_path``."""
+
+    def at(machine: Node, counters: Snapshot, **changes: Any) -> GateAnswer:
+        monkeypatch.setattr(subject, "probe", lambda: machine)
+        monkeypatch.setattr(subject, "snapshot", lambda: counters)
+        options = GateOptions("lambda-1cc-h100", LAMBDA, state=tmp_path / "gate.json")
+        return gate(replace(options, **changes))
+
+    return at
+
+
+def test_a_healthy_node_passes_and_says_what_passed(look: Any) -> None:
+    answer = look(node(1), counted(node(1)))
+    assert answer.status is Status.PASS
+    assert answer.sentence.startswith("8 GPUs, 9 RDMA ports, ")
+    assert answer.problems == ()
+
+
+def test_a_rail_that_is_down_is_the_reason(look: Any) -> None:
+    sick = with_port(node(1), "mlx5_4", state="DOWN", phys_state="Polling")
+    answer = look(sick, counted(sick))
+    assert answer.status is Status.FAIL
+    assert "n1 mlx5_4/1" in answer.sentence and "DOWN" in answer.sentence
+
+
+def test_an_error_between_two_gates_stays_until_it_is_forgotten(look: Any) -> None:
+    first, sick = counted(node(1)), node(1)
+    after = grow(first, "mlx5_3/1", "counters", HOUR, link_downed=1)
+    assert look(sick, first).status is Status.PASS
+    for _ in range(2):
+        answer = look(sick, after)
+        assert answer.status is Status.FAIL
+        assert answer.sentence.startswith("n1 mlx5_3/1: 1 error more in link_downed in the 60 min 0 s since")
+        assert "railgauge gate --forget" in answer.problems[0]
+    assert look(sick, after, forget=True).status is Status.PASS
+    assert look(sick, after).status is Status.PASS
+
+
+@pytest.mark.parametrize("name", [*ALLOWED, *NEVER, "port_rcv_constraint_errors"])
+def test_errors_of_a_healthy_port_pass_and_more_fail(look: Any, name: str) -> None:
+    first = counted(node(1))
+    group = "hw_counters" if name in ("local_ack_timeout_err", "rnr_nak_retry_err") else "counters"
+    first = grow(first, "mlx5_3/1", group, **{name: 0})
+    allowed = 0 if name in NEVER else round(ALLOWED.get(name, 1.0) * HOUR)
+    look(node(1), first)
+    assert look(node(1), grow(first, "mlx5_3/1", group, HOUR, **{name: allowed})).status is Status.PASS
+    look(node(1), first, forget=True)
+    answer = look(node(1), grow(first, "mlx5_3/1", group, HOUR, **{name: allowed + 1}))
+    assert answer.status is Status.FAIL and name in answer.sentence
+
+
+def test_a_counter_that_was_cleared_has_counted_what_it_shows(look: Any) -> None:
+    before = grow(counted(node(1)), "mlx5_3/1", "counters", link_downed=9)
+    look(node(1), before)
+    after = grow(before, "mlx5_3/1", "counters", HOUR, link_downed=-7)
+    answer = look(node(1), after)
+    assert answer.status is Status.FAIL and "2 errors more in link_downed" in answer.sentence
+
+
+def test_a_counter_at_its_maximum_is_inconclusive(look: Any) -> None:
+    full = grow(counted(node(1)), "mlx5_3/1", "counters", symbol_error=65535)
+    look(node(1), counted(node(1)))
+    look(node(1), full, forget=True)
+    answer = look(node(1), replace(full, monotonic=full.monotonic + HOUR))
+    assert answer.status is Status.INCONCLUSIVE
+    assert "symbol_error stands at its maximum, 65535" in answer.sentence
+
+
+def test_counters_of_an_earlier_boot_are_not_compared(look: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    worn = grow(counted(node(1)), "mlx5_3/1", "counters", link_downed=5)
+    look(node(1), counted(node(1)))
+    monkeypatch.setattr(subject, "machine", lambda _: "another boot")
+    assert look(node(1), worn).status is Status.PASS
+
+
+def test_a_damaged_state_is_one_line(look: Any, tmp_path: Path) -> None:
+    (tmp_path / "gate.json").write_text('{"node": 7}')
+    with pytest.raises(RunError, match="gate.json is damaged"):
+        look(node(1), counted(node(1)))
+
+
+def test_a_state_that_cannot_be_kept_is_inconclusive(look: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    answer = look(node(1), counted(node(1)), state=tmp_path / "file" / "gate.json")
+    assert answer.status is Status.INCONCLUSIVE
+    assert "cannot" in answer.sentence
+
+
+def test_the_state_is_private_and_read_again(look: Any, tmp_path: Path) -> None:
+    look(node(1), counted(node(1)))
+    state = json.loads((tmp_path / "gate.json").read_text())
+    assert state["node"] == "n1" and state["counters"]["readings"]["mlx5_3/1"]
+
+
+def test_a_process_that_hangs_is_left_behind_and_what_it_did_is_named() -> None:
+    def hang(say: Any) -> bytes:
+        say("asking NVML")
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        time.sleep(600)
+        return b""
+
+    with pytest.raises(TookTooLong, match="no answer within 0.3 s, while asking NVML"):
+        within(0.3, hang)
+
+
+def test_what_the_process_raises_is_said_with_its_status() -> None:
+    def wrong(_: Any) -> bytes:
+        raise RunError("no such place", 2)
+
+    with pytest.raises(Failed, match="no such place") as raised:
+        within(10, wrong)
+    assert raised.value.exit_status == 2
+
+
+def test_a_process_that_is_killed_is_no_answer() -> None:
+    def gone(_: Any) -> bytes:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return b""
+
+    with pytest.raises(Failed, match="ended without an answer") as raised:
+        within(10, gone)
+    assert raised.value.exit_status == 3
