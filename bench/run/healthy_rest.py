@@ -40,9 +40,9 @@ def measure(live: LiveRun, backend: str, steps: Sequence[RemainingPhase], resume
     if aside is None:
         return
     while True:
-        if aside:
-            steps = set_aside(live, aside)
         try:
+            if aside:
+                steps = set_aside(live, aside)
             prepare(live, backend)
             # where the rails are no interfaces, TCP tells nothing of them: then pairs are tried when a join fails
             if live.profile.rails.interfaces and (found := _by_trial(live)):
@@ -80,9 +80,9 @@ def set_aside(live: LiveRun, found: Sequence[SetAside]) -> tuple[RemainingPhase,
     chief, recorder = live.coordinator, live.coordinator.recorder
     manifest = load(recorder.path).whole.manifest
     recorder.manifest(replace(manifest, set_aside=(*manifest.set_aside, *found)))
-    chief.go_on_without([each.node for each in found])
     for each in found:
         live.say(f"{each.node} is set aside: {each.reason}")
+    chief.go_on_without([each.node for each in found])
     live.say(f"the run goes on with {len(live.leads)} of {len(manifest.nodes)} nodes")
     return planned_again(live)
 

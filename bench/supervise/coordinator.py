@@ -126,12 +126,22 @@ class Coordinator:
         return "".join(f"; {text}" for text in found if text)
 
     def go_on_without(self, nodes: Collection[str]) -> None:
-        """Leave these nodes out of all that follows: their workers are ended, and they may leave when they want."""
+        """Leave these nodes out of all that follows: they may leave when they want. All workers are ended.
+
+        Raises Lost where another node does not end its workers, or leaves meanwhile.
+        """
         gone = [rank.rank for rank in self.ranks if rank.node in nodes]
         self.departures.ignore(gone)
         for rank in gone:
             self.control.send(rank, {"do": "stop"})
-        self.ranks = tuple(rank for rank in self.ranks if rank.rank not in gone)
+        self._states = {rank: state for rank, state in self._states.items() if rank not in gone}
+        try:
+            # one that ends later, as its peers are gone, would be taken for the worker that follows it
+            self._end_workers()
+        except Early as end:
+            raise self._between(end) from None
+        finally:
+            self.ranks = tuple(rank for rank in self.ranks if rank.rank not in gone)
         self._states, self._wasted, self._barren = {}, 0.0, 0
 
     def positions(self) -> list[Position]:

@@ -39,12 +39,16 @@ class Chief:
         self.recorder, self.ranks, self.trouble = recorder, WHERE, trouble
         self.order = SimpleNamespace(backend="gloo")
         self.phase, self.begun = "", list[str]()
+        self.second: Lost | None = None
 
     def ask(self, what, ranks, limit):
         return {rank: typed_json.to_json(made_nodes.counted(made_nodes.node())) for rank in ranks}
 
     def go_on_without(self, nodes):
         self.ranks = tuple(rank for rank in self.ranks if rank.node not in nodes)
+        if self.second:
+            lost, self.second = self.second, None
+            raise lost
 
     def run(self, phase):
         self.phase = phase.name
@@ -92,7 +96,7 @@ def measure(tmp_path, monkeypatch):
 
     monkeypatch.setattr(healthy_rest, "prepare", prepare)
 
-    def measured(trouble=None, no_address=None, failed=(), trial=(), **more):
+    def measured(trouble=None, no_address=None, failed=(), trial=(), second=None, **more):
         meetings[:] = [no_address] if no_address else []
         trials = [list(trial)]
         monkeypatch.setattr(healthy_rest, "sick_nodes", lambda live: trials.pop() if trials else [])
@@ -110,6 +114,7 @@ def measure(tmp_path, monkeypatch):
             recorder.facts(machines)
             write_file(tmp_path / "run", f"{LOGS}/collectives.0.log", b"of the first try")
             chief = Chief(recorder, trouble or {})
+            chief.second = second
             live = LiveRun(chief, options, told, plan, machines)
             healthy_rest.measure(
                 live, "gloo", [RemainingPhase(phase) for phase in plan.phases], resumed=False
@@ -140,6 +145,14 @@ def test_a_node_that_dies_in_mid_run_is_set_aside_and_the_others_are_measured_wh
     assert "coverage.losses" not in by_check  # measured again by those who are left
     cases = [each for each in judge(run, profile).verdicts if each.check == "coverage.cases"]
     assert cases and {each.status for each in cases} == {Status.PASS}
+
+
+def test_a_second_node_that_dies_while_the_first_is_set_aside_is_set_aside_too(measure):
+    second = Lost("n1 (rank 2): its supervisor is gone", "n1 (rank 2)", ("n1",))
+    run, said, _ = measure({"collectives": GONE}, second=second)
+    assert [each.node for each in run.manifest.set_aside] == ["n2", "n1"]
+    assert {rank for row in run.measurements for rank in row.ranks} == {0, 1, 6, 7}
+    assert said[-1] == "the run goes on with 2 of 4 nodes"
 
 
 def test_messages_between_two_ranks_that_were_measured_before_are_not_measured_again(measure):
