@@ -186,8 +186,7 @@ DEATHS = (
         _signal("n2", "supervisor", signal.SIGKILL),
         "n2",
         r"n2 \(rank \d\): its supervisor is gone|PID \d+ RUNNING AT n2",
-        # not under torchrun: it ends the healthy rest in its turn, whose ranks are then named too (open defect)
-        quick=("mpirun",),
+        quick=("mpirun", "torchrun"),
     ),
     Death(
         "rank 0 killed",
@@ -210,8 +209,7 @@ DEATHS = (
         _signal("n2", "daemon", signal.SIGKILL),
         "n2",
         r"n2 \(ranks [\d-]+\): the launcher's process above its supervisor is gone",
-        # not under torchrun: it ends the healthy rest in its turn, whose ranks are then named too (open defect)
-        quick=("mpirun",),
+        quick=("mpirun", "torchrun"),
     ),
     Death(
         "terminal closed",
