@@ -23,6 +23,7 @@ from .counter_table import NET as NET
 from .counter_table import PMA as PMA
 from .counter_table import TCP as TCP
 from .counter_table import counter as counter
+from .kernel_log import KERNEL
 from .typed_json import Reading, Time
 
 _FULL = {(row.group, row.name): ((1 << row.bits) - 1,) for row in TABLE if row.bits}
@@ -46,7 +47,7 @@ class Snapshot:
 
     time, monotonic  seconds since 1970, and of the clock that is never set (one boot only)
     readings         subject (``mlx5_3/1``, ``eth3``, ``tcp``) → group (``counters``, ``hw_counters``,
-                     ``statistics``, ``tcp``) → counter → value
+                     ``statistics``, ``tcp``) → counter → value. ``kernel``: message → when, which is no counter
     """
 
     time: Time
@@ -61,6 +62,7 @@ def snapshot(
     interfaces: Iterable[Interface],
     tcp: Mapping[str, int],
     cpu: Mapping[str, int] | None = None,
+    kernel_log: Mapping[str, int] | None = None,
 ) -> Snapshot:
     """The counters in the facts. A subject that was seen stands here even if none of its counters was."""
     readings: dict[str, dict[str, dict[str, int]]] = {}
@@ -71,6 +73,8 @@ def snapshot(
     readings[TCP] = {TCP: dict(tcp)}
     if cpu:
         readings[CPU] = {CPU: dict(cpu)}
+    if kernel_log:
+        readings[KERNEL] = {KERNEL: dict(kernel_log)}
     return Snapshot(time, monotonic, readings)
 
 
@@ -124,6 +128,8 @@ def delta(before: Snapshot, after: Snapshot) -> Delta:
     """Every counter that either snapshot has, in the order of the earlier one."""
     rows = []
     for subject, groups in before.readings.items():
+        if subject == KERNEL:
+            continue
         for group, values in groups.items():
             later = after.readings.get(subject, {}).get(group, {})
             rows += [
@@ -132,6 +138,8 @@ def delta(before: Snapshot, after: Snapshot) -> Delta:
                 if name != LIFESPAN
             ]
     for subject, groups in after.readings.items():
+        if subject == KERNEL:
+            continue
         for group, values in groups.items():
             earlier = before.readings.get(subject, {}).get(group, {})
             new = (name for name in values if name not in earlier and name != LIFESPAN)

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from .kernel_log import KernelLog
+
 # nearest first, in the words of ``nvidia-smi topo -m``
 LEVELS = ("PIX", "PXB", "PHB", "NODE", "SYS")
 Counts = Mapping[str, int]
@@ -266,7 +268,8 @@ class Near:
 @dataclass(frozen=True)
 class Node:
     """One machine. ``tcp`` are the counters of /proc/net/snmp, ``topology`` is what ``nvidia-smi topo -m`` says;
-    ``notes``: each source that could not be read and why, one ``source: reason`` each.
+    ``kernel_log`` None: nobody looked; ``notes``: each source that could not be read and why, one ``source: reason``
+    each.
     """
 
     name: str
@@ -278,6 +281,7 @@ class Node:
     host: Host = field(default_factory=Host)
     software: Software = field(default_factory=Software)
     environment: Environment = field(default_factory=Environment)
+    kernel_log: KernelLog | None = None
     notes: tuple[str, ...] = ()
 
     @cached_property

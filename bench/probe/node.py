@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import time
@@ -13,7 +14,9 @@ from typing import Any, TypeVar
 from bench.model.counters import Snapshot
 from bench.model.counters import snapshot as counters_in
 from bench.model.facts import Environment, Gpu, Host, Interface, Node, Port, Software
+from bench.model.kernel_log import KernelLog
 from bench.probe import addresses, cpu, environment, gpus, host, infiniband, mtu, network, software, topology
+from bench.probe.kernel_log import LAST, kernel_log
 from bench.probe.torch_gpus import torch_gpus
 
 T = TypeVar("T")
@@ -50,12 +53,13 @@ def probe(root: Path = LIVE, *, nvml: Any = None, environ: Mapping[str, str] | N
         host=_part(notes, "host", lambda: _host(live, root), Host()),
         software=replace(found, driver=seen.driver, driver_cuda=seen.cuda),
         environment=_part(notes, "environment", lambda: _environment(live, root, environ), Environment()),
+        kernel_log=_part(notes, "kernel log", lambda: kernel_log(software.ask) if live else None, None),
     )
     return replace(node, notes=(*notes, *seen.notes, *_nothing(root, node)))
 
 
 def snapshot(root: Path = LIVE) -> Snapshot:
-    """All counters now: ports, interfaces, TCP, the CPU quota. A source that fails has no readings."""
+    """All counters now: ports, interfaces, TCP, CPU quota, kernel log. A source that fails has no readings."""
     notes: list[str] = []
     empty_ports: tuple[Port, ...] = ()
     empty_interfaces: tuple[Interface, ...] = ()
@@ -63,7 +67,9 @@ def snapshot(root: Path = LIVE) -> Snapshot:
     interfaces = _part(notes, "network", lambda: network.statistics(root), empty_interfaces)
     tcp: dict[str, int] = _part(notes, "tcp", lambda: network.tcp(root), {})
     quota: dict[str, int] = _part(notes, "cpu", lambda: cpu.throttled(root), {})
-    return counters_in(time.time(), time.monotonic(), ports, interfaces, tcp, quota)
+    look = functools.partial(kernel_log, software.ask, LAST)
+    log = _part(notes, "kernel log", look, KernelLog()) if root.resolve() == LIVE else KernelLog()
+    return counters_in(time.time(), time.monotonic(), ports, interfaces, tcp, quota, log.readings)
 
 
 def _part(notes: list[str], source: str, read: Callable[[], T], otherwise: T) -> T:
