@@ -45,12 +45,23 @@ class PciPath:
 
 
 @dataclass(frozen=True)
+class Gid:
+    """One entry of a port's GID table; ``kind``: "IB/RoCE v1" or "RoCE v2"; ``netdev``: the interface it is of."""
+
+    index: int
+    gid: str
+    kind: str | None = None
+    netdev: str | None = None
+
+
+@dataclass(frozen=True)
 class Port:
     """One port of one HCA, ``/sys/class/infiniband/<hca>/ports/<number>``.
 
     ``rate`` is what ``rate_text`` says; lid and sm_lid 0 on InfiniBand: no subnet manager has been here.
     ``counters`` and ``hw_counters`` are the folders of those names, as read (data in words of 4 bytes).
-    ``mtu`` is the largest packet in use, in bytes, ``max_mtu`` the largest that the port could.
+    ``mtu`` is the largest packet in use, in bytes, ``max_mtu`` the largest that the port could. ``pkeys``: the table
+    of partition keys by index, up to the last that is set; ``gids``: the entries that are set. None: not read.
     """
 
     hca: str
@@ -72,6 +83,8 @@ class Port:
     netdev: str | None = None
     mtu: int | None = None
     max_mtu: int | None = None
+    pkeys: tuple[int, ...] | None = None
+    gids: tuple[Gid, ...] | None = None
     pci: PciPath | None = None
     counters: Counts = field(default_factory=dict)
     hw_counters: Counts = field(default_factory=dict)
@@ -139,10 +152,29 @@ class Ecc:
 
 
 @dataclass(frozen=True)
+class NvlinkFabric:
+    """How a GPU stands in its NVLink fabric (nvmlDeviceGetGpuFabricInfoV).
+
+    state     "not started", "in progress" or "completed": the fabric manager has registered it. Without a fabric
+              there is none of this at all
+    status    nvmlReturn_t of the registration; 0 is success
+    cluster   UUID in hex, of the NVLink domain (NVL72); "" of a node by itself
+    clique    GPUs of one cluster and clique reach each other by NVLink
+    trouble   what the health mask calls unhealthy
+    """
+
+    state: str
+    status: int | None = None
+    cluster: str = ""
+    clique: int | None = None
+    trouble: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Gpu:
     """One GPU as NVML shows it; ``index`` is NVML's, in the order of the PCI bus.
 
-    ``nvlinks`` () means that it has none, None that NVML would not say.
+    ``nvlinks`` () means that it has none, None that NVML would not say; ``fabric`` None: it is in none, or unknown.
     ``limits`` are the reasons NVML gives for the present clocks (``sw_power_cap``, ``hw_slowdown`` …).
     ``compute_mode`` other than "default" keeps a second process off it. Power in W, temperature in °C.
     """
@@ -157,6 +189,7 @@ class Gpu:
     memory_free: int | None = None
     ecc: Ecc = field(default_factory=Ecc)
     nvlinks: tuple[NvLink, ...] | None = None
+    fabric: NvlinkFabric | None = None
     clock_sm: float | None = None
     clock_sm_max: float | None = None
     clock_memory: float | None = None

@@ -15,6 +15,7 @@ from typing import Any
 from bench.model.facts import Ecc, Gpu, NvLink, PciPath
 from bench.model.units import MEGA
 from bench.probe import pci
+from bench.probe.nvlink_fabric import fabric
 
 # bits of nvmlDeviceGetCurrentClocksEventReasons (nvml.h); gpu_idle says only that nothing runs
 LIMITS = (
@@ -128,6 +129,7 @@ def _gpu(nvml: Any, index: int, root: Path) -> Gpu:
         memory_free=None if memory is None else int(memory.free),
         ecc=_ecc(ask, handle),
         nvlinks=_nvlinks(asker, handle, nvml),
+        fabric=fabric(asker, nvml, handle),
         clock_sm=scaled(ask("nvmlDeviceGetClockInfo", handle, SM), MEGA),
         clock_sm_max=scaled(ask("nvmlDeviceGetMaxClockInfo", handle, SM), MEGA),
         clock_memory=scaled(ask("nvmlDeviceGetClockInfo", handle, MEMORY), MEGA),

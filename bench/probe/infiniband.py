@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from bench.model.facts import PciPath, Port
+from bench.model.facts import Gid, PciPath, Port
 from bench.model.units import BITS, GIGA
 from bench.probe import pci, sysfs
 
@@ -68,10 +68,36 @@ def _port(hca: Path, number: int, folder: Path, path: PciPath | None, driver: Pa
         system_guid=sysfs.text(hca / "sys_image_guid"),
         driver=driver.name if driver else None,
         netdev=_netdev(hca, number, folder),
+        pkeys=_pkeys(folder / "pkeys"),
+        gids=_gids(folder),
         pci=path,
         counters=sysfs.counts(folder / "counters"),
         hw_counters=sysfs.counts(folder / "hw_counters"),
     )
+
+
+def _pkeys(folder: Path) -> tuple[int, ...] | None:
+    """The table up to its last entry that is set; None where there is none, or an entry of it cannot be read."""
+    keys = [sysfs.value(folder / name, sysfs.parse_count) for name in sysfs.names(folder)]
+    if not keys or None in keys:
+        return None
+    last = max((index for index, key in enumerate(keys) if key), default=-1)
+    return tuple(key for key in keys[: last + 1] if key is not None)
+
+
+def _gids(folder: Path) -> tuple[Gid, ...] | None:
+    """The entries that are set; the kernel refuses the type and interface of an empty one."""
+    numbers = [
+        number for name in sysfs.names(folder / "gids") if (number := sysfs.parse_count(name)) is not None
+    ]
+    set_ones = ((number, sysfs.value(folder / "gids" / str(number), parse_gid)) for number in numbers)
+    kinds, interfaces = folder / "gid_attrs" / "types", folder / "gid_attrs" / "ndevs"
+    found = (
+        Gid(number, gid, sysfs.text(kinds / str(number)), sysfs.text(interfaces / str(number)))
+        for number, gid in set_ones
+        if gid
+    )
+    return tuple(found) if numbers else None
 
 
 def _netdev(hca: Path, number: int, folder: Path) -> str | None:

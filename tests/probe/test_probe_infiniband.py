@@ -1,7 +1,7 @@
 import pytest
 
 from bench.model.counters import saturated, snapshot
-from bench.model.facts import PciLink, PciPath
+from bench.model.facts import Gid, PciLink, PciPath
 from bench.probe import infiniband
 from trees import plant, planted, rail_machine
 
@@ -167,3 +167,23 @@ def test_rate(text, rate):
 )
 def test_state(text, state):
     assert infiniband.parse_state(text) == state
+
+
+def test_partition_keys_and_gids_are_read_by_index(tmp_path):
+    # Linux, Documentation/ABI/stable/sysfs-class-infiniband: pkeys/<n>, gids/<n>, gid_attrs/types/<n>
+    port = f"{infiniband.CLASS}/mlx5_0/ports/1"
+    empty = "0000:0000:0000:0000:0000:0000:0000:0000"
+    plant(
+        tmp_path,
+        f"{port}/pkeys/0 = 0xffff\n{port}/pkeys/1 = 0x8001\n{port}/pkeys/2 = 0x0000\n{port}/gids/0 = {empty}\n"
+        f"{port}/gids/10 = 0000:0000:0000:0000:0000:ffff:0a00:0001\n{port}/gid_attrs/types/10 = RoCE v2\n"
+        f"{port}/gid_attrs/ndevs/10 = eth1",
+    )
+    found = infiniband.ports(tmp_path)[0]
+    assert found.pkeys == (0xFFFF, 0x8001)
+    assert found.gids == (Gid(10, "0000:0000:0000:0000:0000:ffff:0a00:0001", "RoCE v2", "eth1"),)
+
+
+def test_tables_that_are_not_there_are_not_empty(tmp_path):
+    plant(tmp_path, f"{infiniband.CLASS}/mlx5_0/ports/1/state = 4: ACTIVE")
+    assert (infiniband.ports(tmp_path)[0].pkeys, infiniband.ports(tmp_path)[0].gids) == (None, None)

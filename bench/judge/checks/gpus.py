@@ -243,6 +243,42 @@ def _nvlinks(gpu: Gpu) -> tuple[bool | None, str]:
     return bool(gpu.nvlinks) and not down, f"{up}; down: {', '.join(down)}" if down else up
 
 
+def _no_fabric(evidence: Evidence) -> str:
+    known = any(gpu.fabric for node in evidence.nodes for gpu in node.gpus)
+    return "" if known else "no GPU tells of an NVLink fabric"
+
+
+@_of_gpus(
+    "gpus.fabric",
+    wanted="registered, healthy, and in the clique of its node",
+    source="NVIDIA, NVML: nvmlDeviceGetGpuFabricInfoV",
+    on_fail="see nvidia-smi -q (Fabric), systemctl status nvidia-fabricmanager; on NVL72 nvidia-imex-ctl -N too",
+    on_inconclusive="see nvidia-smi -q (Fabric)",
+    unless=(no_gpus, _no_fabric),
+)
+def fabric(evidence: Evidence) -> Iterator[Finding]:
+    """Every GPU is registered in its NVLink fabric and healthy there, in one clique with the others of its node."""
+    for node in evidence.nodes:
+        cliques = [f"{gpu.fabric.cluster}/{gpu.fabric.clique}" for gpu in node.gpus if gpu.fabric]
+        usual = max(cliques, key=cliques.count, default="")
+        for gpu in node.gpus:
+            yield Finding(f"{node.name} GPU {gpu.index}", *_in_fabric(gpu, usual))
+
+
+def _in_fabric(gpu: Gpu, usual: str) -> tuple[bool | None, str]:
+    found = gpu.fabric
+    if found is None:
+        return None, "its NVLink fabric is not known, and that of others is"
+    if found.state != "completed" or found.status:
+        failed = f", and ended with NVML's error {found.status}" if found.status else ""
+        return False, f"its registration in the NVLink fabric is {found.state}{failed}"
+    if found.trouble:
+        return False, "; ".join(found.trouble)
+    where = f"clique {found.clique}" + (f" of {found.cluster}" if found.cluster else "")
+    same = f"{found.cluster}/{found.clique}" == usual
+    return same, f"is in {where}" + ("" if same else ", and most GPUs of its node are in another")
+
+
 @_of_gpus(
     "gpus.rail",
     wanted="a known way to a rail that no other GPU uses",
