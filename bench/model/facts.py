@@ -338,6 +338,15 @@ class Node:
         )
 
 
+def nvlink_domain(node: Node) -> str | None:
+    """The NVLink domain that all GPUs of the node are in, by cluster and clique; None where they are in none that is
+    known, or in several. A machine whose NVLink ends at the node has no cluster.
+    """
+    found = {(gpu.fabric.cluster, gpu.fabric.clique) if gpu.fabric else ("", None) for gpu in node.gpus}
+    cluster, clique = found.pop() if len(found) == 1 else ("", None)
+    return f"{cluster}/{clique}" if cluster else None
+
+
 def relation(one: PciPath | None, other: PciPath | None) -> str | None:
     """PIX: one PCI switch (or bridge) between the two; PXB: several; PHB: the same host bridge; NODE: the
     same NUMA node; SYS: different ones. None where a path, or NUMA where it matters, is not known.

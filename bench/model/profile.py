@@ -154,6 +154,7 @@ class Profile:
     """A platform. ``text`` is the TOML as read: it goes into the run folder.
 
     nvlink   of one GPU, each way
+    nvlink_nodes  nodes that one NVLink domain may span: 18 of an NVL72, 1 where NVLink ends at the node
     alone    busbw of all_reduce on one healthy node alone: tells a limit inside the node from one outside
     share_of_ceiling  what the largest message of a collective that no bound speaks of reaches of its ceiling at least
     host_copies       bytes/s of each GPU from and to its host at least, all GPUs of a node at once
@@ -169,6 +170,7 @@ class Profile:
     gpus: int = 0
     gpu_name: str = ""
     nvlink: Bound | None = None
+    nvlink_nodes: int = 1
     alone: Bound | None = None
     share_of_ceiling: Bound | None = None
     host_copies: Bound | None = None
@@ -365,6 +367,7 @@ def _profile(top: _Table, text: str) -> Profile:
         gpus=cluster.take("gpus_per_node", int, 0),
         gpu_name=cluster.take("gpu_name", str, ""),
         nvlink=cluster.bound("nvlink", parse_rate),
+        nvlink_nodes=cluster.take("nvlink_nodes", int, 1),
         alone=cluster.bound("alone", parse_rate),
         share_of_ceiling=cluster.bound("share_of_ceiling", parse_share),
         host_copies=cluster.bound("host_copies", parse_rate),
@@ -420,7 +423,7 @@ def _healthy(limit: Limit, profile: Profile) -> tuple[float | None, float, str]:
         return rails.rate.value, 1.0, f"a rail's {rails.rate.text}"
     if limit.quantity != "busbw" or limit.size[0] < LARGE:
         return None, 1.0, ""
-    if limit.nodes[1] == 1 and profile.nvlink:
+    if limit.nodes[1] <= profile.nvlink_nodes and profile.nvlink:
         return profile.nvlink.value, 1.5, f"NVLink's {profile.nvlink.text}"
     bound = rails.target if limit.collective in WHOLE_NODE else rails.rate
     if limit.nodes[0] > 1 and bound:

@@ -12,7 +12,7 @@ from bench.store import Phase
 
 from .gpu import copies, graphs, links, registered
 from .job import Job, by_node, everyone
-from .rails import Left, cross, inside, pinned, rails
+from .rails import Left, cross, inside, off_nvlink, pinned, rails
 from .screen import screening
 from .steady import steady
 from .sweep import Request, cases_of
@@ -44,7 +44,9 @@ def acceptance(job: Job, case_seconds: float) -> tuple[list[Phase], list[Left]]:
     kept = [_of_night(phase, job.accept.sizes) for phase in phases if phase.name not in cut]
     skipped += [(name, "left out, as the time is too short") for name in cut]
     return [
-        replace(phase, seconds=seconds(phase, case_seconds, job)) for phase in kept if phase.cases
+        replace(off_nvlink(phase, job.profile), seconds=seconds(phase, case_seconds, job))
+        for phase in kept
+        if phase.cases
     ], skipped
 
 

@@ -116,6 +116,16 @@ def own_rails(backend: str) -> dict[str, str]:
     return {"NCCL_PXN_DISABLE": "1", "NCCL_CROSS_NIC": "2", **LOGGED} if backend == "nccl" else {}
 
 
+def off_nvlink(phase: Phase, profile: Profile) -> Phase:
+    """The phase, with NVLink between nodes switched off where its cases are of rails: NCCL would send by it.
+
+    NCCL_MNNVL_ENABLE=0: NCCL's user guide, from 2.21 on. NVLink inside the node stays.
+    """
+    if profile.nvlink_nodes == 1 or not any(case.rail for case in phase.cases):
+        return phase
+    return replace(phase, environment={"NCCL_MNNVL_ENABLE": "0", **phase.environment})
+
+
 def pinned(job: Job) -> list[Phase] | Left:
     """Every rail alone, in workers that can use no other; every node sends and receives once."""
     wanted = job.backend == "nccl" if job.accept.pinned is None else job.accept.pinned

@@ -13,7 +13,7 @@ from bench.judge.checks.equals import no_speed
 from bench.judge.drift import tonight
 from bench.plan import PAIR_RULES, pair_cases, seconds, step_phase
 from bench.plan.names import AGAIN, FIRST, REPEATED, RERUN, SCREEN, STEADY
-from bench.plan.rails import SUSPECT_RULES, own_rails
+from bench.plan.rails import SUSPECT_RULES, off_nvlink, own_rails
 from bench.plan.screening import most_steps
 from bench.plan.steady import steady_again
 from bench.store import Phase
@@ -109,6 +109,7 @@ def _traced(live: LiveRun, phase: Phase, number: int) -> Phase | None:
 
 def _planned(live: LiveRun, phase: Phase) -> Phase | None:
     """The phase with the time that it may take; None where it has nothing to measure."""
-    return (
-        replace(phase, seconds=seconds(phase, live.options.rules.budget, live.job)) if phase.cases else None
-    )
+    if not phase.cases:
+        return None
+    lasting = seconds(phase, live.options.rules.budget, live.job)
+    return replace(off_nvlink(phase, live.profile), seconds=lasting)

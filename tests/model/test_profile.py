@@ -40,6 +40,17 @@ PLATFORMS = {
     "oci-h100": (16, "roce", 400e9, ("mlx5_2", "mlx5_11"), True),
     "dgx-h100": (8, "infiniband", 400e9, ("mlx5_1", "mlx5_2", "mlx5_7", "mlx5_8"), True),
     "local": (0, "none", None, (), False),
+    "hgx-h200-ndr": (8, "infiniband", 400e9, (), False),
+    "hgx-b300": (8, "infiniband", 800e9, (), False),
+    "gb200-nvl72": (4, "infiniband", 200e9, (), False),
+    "gcp-a3-ultra": (8, "roce", 400e9, (), True),
+    "gcp-a4": (8, "roce", 400e9, (), True),
+    "coreweave-h100": (8, "infiniband", 400e9, (), False),
+    "nebius-h100": (8, "infiniband", 400e9, (), True),
+    "nebius-b200": (8, "infiniband", 400e9, ("mlx5_0", "mlx5_1", "mlx5_2", "mlx5_3"), False),
+    "oci-b200": (8, "roce", 400e9, ("mlx5_1", "mlx5_2", "mlx5_7", "mlx5_8"), True),
+    "aws-p5": (0, "none", None, (), False),
+    "aws-p5en": (0, "none", None, (), False),
 }
 
 
@@ -75,7 +86,7 @@ def test_every_bound_has_a_date_and_a_confidence_and_sizes_that_are_measured(nam
 )
 def test_nccl_is_told_to_take_the_rails_and_leave_the_others(name):
     profile = load(name)
-    assert profile.environment["NCCL_NET"] == "IB"
+    assert profile.environment["NCCL_NET"] == ("gIB" if name.startswith("gcp-") else "IB")
     chosen = profile.environment.get("NCCL_IB_HCA", "")
     assert not profile.rails.excluded or chosen.startswith(("^=", "="))
     assert chosen in ("", f"^={','.join(profile.rails.excluded)}", f"={','.join(profile.rails.devices)}")

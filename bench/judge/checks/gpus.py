@@ -243,9 +243,8 @@ def _nvlinks(gpu: Gpu) -> tuple[bool | None, str]:
     return bool(gpu.nvlinks) and not down, f"{up}; down: {', '.join(down)}" if down else up
 
 
-def _no_fabric(evidence: Evidence) -> str:
-    known = any(gpu.fabric for node in evidence.nodes for gpu in node.gpus)
-    return "" if known else "no GPU tells of an NVLink fabric"
+def _any_fabric(evidence: Evidence) -> bool:
+    return any(gpu.fabric for node in evidence.nodes for gpu in node.gpus)
 
 
 @_of_gpus(
@@ -254,7 +253,8 @@ def _no_fabric(evidence: Evidence) -> str:
     source="NVIDIA, NVML: nvmlDeviceGetGpuFabricInfoV",
     on_fail="see nvidia-smi -q (Fabric), systemctl status nvidia-fabricmanager; on NVL72 nvidia-imex-ctl -N too",
     on_inconclusive="see nvidia-smi -q (Fabric)",
-    unless=(no_gpus, _no_fabric),
+    unless=(no_gpus,),
+    only=_any_fabric,
 )
 def fabric(evidence: Evidence) -> Iterator[Finding]:
     """Every GPU is registered in its NVLink fabric and healthy there, in one clique with the others of its node."""

@@ -23,7 +23,14 @@ V2 = "RoCE v2"
 GIDS = "NCCL user guide: NCCL_IB_GID_INDEX"
 
 
-_of_ports = partial(check, unit="rail ports", facts_only=True)
+def _read(evidence: Evidence) -> bool:
+    """Whether the tables of any port were read: folders of earlier versions have none."""
+    return any(
+        port.pkeys is not None or port.gids is not None for node in evidence.nodes for port in node.ports
+    )
+
+
+_of_ports = partial(check, unit="rail ports", only=_read, facts_only=True)
 
 
 @_of_ports(
@@ -138,10 +145,14 @@ def _setting(node: Node, evidence: Evidence, name: str) -> int | None:
     return None
 
 
+def _any_down(evidence: Evidence) -> bool:
+    return any(_downs(device, node) for node in evidence.nodes for device in candidates(node, evidence.rails))
+
+
 @check(
     "rails.flaps",
     source="link_downed of the port, carrier_down_count of its interface",
-    unless=(no_rails,),
+    only=_any_down,
     facts_only=True,
 )
 def flaps(evidence: Evidence) -> Iterator[NotApplicable]:
@@ -152,13 +163,9 @@ def flaps(evidence: Evidence) -> Iterator[NotApplicable]:
         for device in candidates(node, evidence.rails)
         if (count := _downs(device, node))
     ]
-    listed = [f"{name}: {count}" for count, name in sorted(found, key=lambda each: (-each[0], each[1]))]
-    most = (
-        f"{len(listed)} rails were down before, since boot or since their counters were reset; most often {listed[0]}"
-        if listed
-        else ""
-    )
-    yield NotApplicable(most or "no rail shows that its link was down before", evidence=tuple(listed[:MOST]))
+    listed = tuple(f"{name}: {count}" for count, name in sorted(found, key=lambda each: (-each[0], each[1])))
+    text = "rails were down before, since boot or since their counters were reset; most often"
+    yield NotApplicable(f"{len(listed)} {text} {listed[0]}", evidence=listed[:MOST])
 
 
 def _downs(device: Device, node: Node) -> int:

@@ -10,6 +10,7 @@ from itertools import pairwise
 from bench.judge.evidence import Evidence, derived
 from bench.model.bounds import Fabric
 from bench.model.collectives import COPIES, partner
+from bench.model.facts import nvlink_domain
 from bench.model.measurement import Case
 from bench.model.profile import Profile
 
@@ -67,6 +68,9 @@ def _fabrics(evidence: Evidence) -> dict[tuple[object, ...], Fabric | str]:
 
 
 def _fabric(case: Case, names: tuple[str, ...], evidence: Evidence) -> Fabric:
+    # what is measured on a rail is measured with NVLink between nodes switched off: bench.plan.rails.off_nvlink
+    if evidence.profile.nvlink_nodes > 1 and not case.rail and len(set(names)) > 1:
+        names = _domains(names, evidence)
     if case.collective in PAIRED:
         names = _one_pair(names)
     counts = Counter(names)
@@ -80,6 +84,18 @@ def _fabric(case: Case, names: tuple[str, ...], evidence: Evidence) -> Fabric:
     if len(counts) == 1:
         return _inside(len(names), evidence.profile)
     return _across(case, counts, evidence)
+
+
+def _domains(names: tuple[str, ...], evidence: Evidence) -> tuple[str, ...]:
+    """The NVLink domain of each rank, where all are in one; Unplaced where they are not, or a GPU does not tell."""
+    domains = [nvlink_domain(evidence.facts[name]) if name in evidence.facts else None for name in names]
+    if None in domains:
+        at = names[domains.index(None)]
+        raise Unplaced(f"the NVLink domain of {at} is not known: its GPUs tell no common cluster and clique")
+    found = sorted({domain for domain in domains if domain})
+    if len(found) > 1:
+        raise Unplaced(f"no bound describes {len(found)} NVLink domains together: measure one at a time")
+    return tuple(domain or "" for domain in domains)
 
 
 def _one_pair(names: Sequence[str]) -> tuple[str, ...]:

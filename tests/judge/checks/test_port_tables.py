@@ -57,7 +57,7 @@ def test_the_key_is_taken_at_the_index_that_nccl_is_told():
 
 
 def test_roce_has_no_partitions():
-    assert status("rails.pkey", seen([oci(0), oci(1)]), OCI) is Status.SKIP
+    assert status("rails.pkey", seen([keyed(oci(0), FULL), oci(1)]), OCI) is Status.SKIP
 
 
 LOCAL = Gid(0, "fe80:0000:0000:0000:0a00:27ff:fe00:0001", "IB/RoCE v1", "rdma0")
@@ -96,8 +96,13 @@ def test_nccl_before_2_21_takes_index_0():
 
 
 def test_unread_gids_do_not_pass_and_infiniband_has_none():
-    assert status("rails.gid", seen([oci(0), oci(1)]), OCI) is Status.INCONCLUSIVE
-    assert status("rails.gid", seen(nodes(2))) is Status.SKIP
+    half = seen([replace(oci(0), ports=tuple(replace(p, gids=(V2,)) for p in oci(0).ports)), oci(1)])
+    assert status("rails.gid", half, OCI) is Status.INCONCLUSIVE
+    assert status("rails.gid", seen([keyed(node(0), FULL), node(1)])) is Status.SKIP
+
+
+def test_a_folder_of_an_earlier_version_holds_no_tables():
+    assert judged("rails.pkey", seen(nodes(2))) == judged("rails.gid", seen([oci(0), oci(1)]), OCI) == []
 
 
 def test_earlier_flaps_are_listed_the_most_first():
@@ -134,5 +139,5 @@ def test_a_gpu_that_is_not_in_its_fabric_does_not_pass(first, wanted, words):
     assert words in worst_words("gpus.fabric", fabric(first))
 
 
-def test_gpus_without_a_fabric_are_not_applicable():
-    assert status("gpus.fabric", fabric(None, None)) is Status.SKIP
+def test_gpus_without_a_fabric_are_not_judged():
+    assert judged("gpus.fabric", fabric(None, None)) == []
