@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from bench.plan import Job
 from bench.plan.names import STEADY
 from bench.plan.steady import steady_again
 from bench.store import Run
+from golden import Golden, opened
 from made_acceptance import LAMBDA, acceptance_run, slower, with_readings, with_rows
 from made_nodes import port, with_gpu, with_host, with_port, with_software
 
@@ -60,46 +61,19 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Run]:
 
 
 BAD = (Status.FAIL, Status.INCONCLUSIVE)
-GOLDEN = Path(__file__).with_name(
-    "tampered_runs.txt"
-)  # what is said of each: pytest FILE --update-golden writes it
+GOLDEN = Path(__file__).with_name("tampered_runs.txt")
 MOST, MOST_EVIDENCE = 8, 4  # verdicts of a tampering, and lines of evidence, that stand there
-Words = dict[str, str]
 
 
 @pytest.fixture(scope="module")
-def golden(request: pytest.FixtureRequest) -> Iterator[Words]:
-    """What is said, by the name of what is planted; written anew at the end if that is asked for."""
-    parts = GOLDEN.read_text(encoding="utf-8").split("\n# ")[1:] if GOLDEN.exists() else []
-    known = {name: text for name, _, text in (part.partition("\n") for part in parts)}
-    yield known
-    if request.config.getoption("--update-golden"):
-        text = "".join(f"\n# {name}\n{known[name]}" for name in names() if name in known)
-        GOLDEN.write_text(text, encoding="utf-8")
-
-
-def names() -> list[str]:
-    return ["healthy, 2 nodes", "healthy, 4 nodes", *(row.name for row in ROWS)]
-
-
-def held(
-    golden: Words, request: pytest.FixtureRequest, name: str, verdicts: Sequence[Verdict], most: int = MOST
-) -> None:
-    """Every word and figure of the verdicts is as it was when somebody last read it."""
-    lines = [line for each in verdicts[:most] for line in said(each)]
-    lines += [f"and {len(verdicts) - most} more"] if len(verdicts) > most else []
-    text = "".join(f"{line}\n" for line in lines)
-    if request.config.getoption("--update-golden"):
-        golden[name] = text
-    assert text == golden.get(name), (
-        f"read what has changed, then: pytest {Path(__file__).name} --update-golden"
-    )
+def golden(request: pytest.FixtureRequest) -> Iterator[Golden]:
+    yield from opened(request, GOLDEN, ["healthy, 2 nodes", "healthy, 4 nodes", *(row.name for row in ROWS)])
 
 
 def said(each: Verdict) -> Iterator[str]:
     figures = [f"{figure:.4g}" for figure in (each.value, each.bound) if figure is not None]
     yield f"{each.status.value} {each.check}: {each.subject}: {each.measured}"
-    yield f"    wanted: {each.wanted} ({each.source}) {' of '.join(figures)}".rstrip()
+    yield f"    wanted: {each.wanted} ({each.source}) {' of '.join(figures)}"
     if each.next_step:
         yield f"    next: {each.next_step}"
     yield from (f"    {line}" for line in each.evidence[:MOST_EVIDENCE])
@@ -112,10 +86,10 @@ def judged(run: Run) -> tuple[int, tuple[Verdict, ...]]:
 
 
 @pytest.mark.parametrize("count", [2, 4])
-def test_the_run_that_is_tampered_with_is_healthy(healthy, golden, request, count):
+def test_the_run_that_is_tampered_with_is_healthy(healthy, golden, count):
     code, verdicts = judged(healthy[count])
     assert (code, [each for each in verdicts if each.status in BAD]) == (0, [])
-    held(golden, request, f"healthy, {count} nodes", verdicts, len(verdicts))
+    golden.hold(f"healthy, {count} nodes", [line for each in verdicts for line in said(each)])
 
 
 # ── counters ────────────────────────────────────────────────────────────────────────────────────────────
@@ -596,7 +570,7 @@ tampering("a GPU's channels leave by a far adapter", FAIL, "rank 2")(
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name.replace(" ", "-"))
-def test_what_is_planted_does_not_pass_and_is_named(healthy, golden, request, tmp_path: Path, row: Tampering):
+def test_what_is_planted_does_not_pass_and_is_named(healthy, golden, tmp_path: Path, row: Tampering):
     run = healthy[row.nodes]
     shutil.copytree(run.path, tmp_path / "run")
     code, verdicts = judged(row.change(replace(run, path=tmp_path / "run")))
@@ -607,8 +581,5 @@ def test_what_is_planted_does_not_pass_and_is_named(healthy, golden, request, tm
     ]
     assert code == row.exit, "\n".join(texts[:8])
     assert any(all(word in text for word in row.words) for text in texts), "\n".join(texts[:8])
-    held(golden, request, row.name, bad)
-
-
-def test_what_is_said_is_of_what_is_planted(golden):
-    assert set(golden) == set(names())
+    more = [f"and {len(bad) - MOST} more"] if len(bad) > MOST else []
+    golden.hold(row.name, [line for each in bad[:MOST] for line in said(each)] + more)
