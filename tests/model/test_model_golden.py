@@ -44,29 +44,19 @@ SAMPLES: dict[str, list[float]] = {
     "one": [3.0],
     "two": [1.0, 4.0],
     "six": [5, 3, 8, 1, 9, 2],
-    "many": [x * 7 % 31 + 0.5 for x in range(40)],
-    "lots": [x * 13 % 101 + 1.0 for x in range(500)],
+    "many": [at * 7 % 31 + 0.5 for at in range(40)],
+    "lots": [at * 13 % 101 + 1.0 for at in range(500)],
     "same": [2.0] * 9,
 }
+PORT = {"port_xmit_data": 5, "port_rcv_data": 7, "symbol_error": 3, "link_downed": 255}
+LATER = {"port_xmit_data": 9, "port_rcv_data": 6, "symbol_error": 65535, "link_downed": 255, "new": 2}
 BEFORE = {
-    "a/1": {
-        "counters": {"port_xmit_data": 5, "port_rcv_data": 7, "symbol_error": 3, "link_downed": 255},
-        "hw_counters": {"lifespan": 10, "np_cnp_sent": 4},
-    },
+    "a/1": {"counters": PORT, "hw_counters": {"lifespan": 10, "np_cnp_sent": 4}},
     "e": {"statistics": {"tx_bytes": 10, "rx_bytes": 20}},
     "gone": {"counters": {"x": 1}},
 }
 AFTER = {
-    "a/1": {
-        "counters": {
-            "port_xmit_data": 9,
-            "port_rcv_data": 6,
-            "symbol_error": 65535,
-            "link_downed": 255,
-            "new": 2,
-        },
-        "hw_counters": {"lifespan": 11, "np_cnp_sent": 4},
-    },
+    "a/1": {"counters": LATER, "hw_counters": {"lifespan": 11, "np_cnp_sent": 4}},
     "e": {"statistics": {"tx_bytes": 15, "rx_bytes": 20}},
     "came": {"counters": {"y": 1}},
 }
@@ -113,9 +103,8 @@ def collectives() -> Iterator[str]:
 def elements() -> Iterator[str]:
     yield str([residue(index, turn) for index in (0, 1, 7, 100, 12345) for turn in (0, 1, 5)])
     for kind, op, n in itertools.product(ELEMENTS.values(), ("none", *REDUCTIONS), (1, 2, 16, 300)):
-        yield f"{kind.name} {op} {n}: {asked(lambda *a: tolerance(*a), kind, op, n)} {asked(lambda *a: pattern(*a), kind, op, n)}"[
-            :400
-        ]
+        data = " ".join(asked(each, kind, op, n) for each in (tolerance, pattern))
+        yield f"{kind.name}: {data}"[:400]
 
 
 def statistics() -> Iterator[str]:
