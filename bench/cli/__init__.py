@@ -28,6 +28,7 @@ from . import (
     probing,
     resuming,
 )
+from .json_output import print_error
 from .option_types import EXIT_HELP
 from .streams import patient, trouble
 
@@ -91,10 +92,12 @@ def main() -> None:
     keep_out(os.environ)
     with patient(secrets(sys.argv)):
         code = _run()
+        if code:
+            _in_json(f"the command ended with status {code}: see standard error", code)
         lost = trouble()
         if lost:
-            _say(f"cannot write to standard output: {lost}")
             code = code or EXIT_INCONCLUSIVE
+            _say(f"cannot write to standard output: {lost}", code)
     if code:
         _tell(f"exit status {code} ({MEANING.get(code, 'no verdict')}); see the messages above")
     sys.exit(code)
@@ -116,7 +119,7 @@ def _run() -> int:
     try:
         Path.cwd()
     except OSError as error:
-        _say(f"the current folder cannot be used ({error.strerror}): change to another one")
+        _say(f"the current folder cannot be used ({error.strerror}): change to another one", EXIT_USAGE)
         return EXIT_USAGE
     try:
         cli(standalone_mode=False)
@@ -125,14 +128,14 @@ def _run() -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.Abort:
-        _say("interrupted")
+        _say("interrupted", EXIT_INCONCLUSIVE)
         return EXIT_INCONCLUSIVE
     except click.ClickException as error:
         text = error.format_message()
         if text.startswith("Usage: "):  # no command was given: the help as it is
             click.echo(text, err=True)
         else:
-            _say(text)
+            _say(text, EXIT_USAGE)
         return EXIT_USAGE
     except Exception as error:  # the edge: every mistake is reported here, and the process ends
         return _mistake(error)
@@ -140,31 +143,39 @@ def _run() -> int:
 
 
 def _mistake(error: Exception) -> int:
+    code = exit_status(error)
     if isinstance(error, RailGaugeError):
-        _say(str(error))
+        _say(str(error), code)
     else:
         import traceback
 
         traceback.print_exc()
-        _say("this is a bug in RailGauge and no verdict on the cluster; please report it")
-    return exit_status(error)
+        _say("this is a bug in RailGauge and no verdict on the cluster; please report it", code)
+    return code
 
 
-def _say(text: str) -> None:
+def _say(text: str, code: int) -> None:
     # with many ranks each of them meets the same mistake, and a launcher ends all when one has ended: the first
     # reports at once, the others only if they are still there a moment later, so the mistake is theirs alone
-    rank = next((os.environ[name] for name in _ranks() if os.environ.get(name)), "0")
+    rank = _rank()
     if rank != "0":
         time.sleep(OTHERS_WAIT)
         text = f"{text} (rank {rank} on {socket.gethostname()})"
     click.echo(f"railgauge: {text}", err=True)
+    _in_json(text, code)
     _tell(text)
 
 
-def _ranks() -> tuple[str, ...]:
+def _in_json(text: str, code: int) -> None:
+    """For a program that reads standard output, of which rank 0 alone writes."""
+    if _rank() == "0":
+        print_error(sys.argv, veil(text, secrets(sys.argv)), code)
+
+
+def _rank() -> str:
     from bench.launch.table import RANKS
 
-    return RANKS
+    return next((os.environ[name] for name in RANKS if os.environ.get(name)), "0")
 
 
 def _tell(text: str) -> None:

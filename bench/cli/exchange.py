@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from .json_output import JSON, print_json
 from .option_types import EXIT_HELP, PATH, Count, option, out_file, out_option, profile_option
 
 FORMATS = ("nccl-tests", "csv", "junit", "prometheus", "grafana", "github")  # as bench.exchange has them
@@ -22,6 +23,7 @@ FORMATS = ("nccl-tests", "csv", "junit", "prometheus", "grafana", "github")  # a
 @option("--nodes", "Number of nodes, if the files do not tell; ranks are counted node by node", Count(1))
 @option("--unit UNIT", "Bandwidth unit of a perftest JSON: MB/sec, MiB/sec or Gb/sec", default="")
 @option("--algorithm NAME", "NCCL algorithm, if the measurement forced one, e.g. ring", default="auto")
+@JSON
 def import_(
     files: tuple[Path, ...],
     out: Path | None,
@@ -31,6 +33,7 @@ def import_(
     nodes: int | None,
     unit: str,
     algorithm: str,
+    as_json: bool,
 ) -> int:
     """Import results of nccl-tests or perftest, and judge them.
 
@@ -52,11 +55,17 @@ def import_(
     profile, folder = load(profile_name), out or new_folder("import")
     wanted = Wanted(collective, ranks, nodes, unit, algorithm)
     made = import_files(files, folder, profile, wanted, ("railgauge", *sys.argv[1:]))
-    click.echo(made.text)
+    if not as_json:
+        click.echo(made.text)
     judged = judge_and_save(folder, profile)
     write_report(judged)
-    summarise(judged, verbose=False, short=False)
-    where_report(folder)
+    if as_json:
+        from .answers import import_answer
+
+        print_json(import_answer(judged, made))
+    else:
+        summarise(judged, verbose=False, short=False)
+        where_report(folder)
     return EXIT[status(judged)]
 
 

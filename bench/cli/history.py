@@ -15,11 +15,13 @@ import click
 
 from bench.model.errors import EXIT_INCONCLUSIVE
 
+from .json_output import JSON, print_json
 from .option_types import PATH, option, out_file
 
 if TYPE_CHECKING:
     from bench.judge.drift import Mark, Series
-    from bench.store.history import LeftOutFile
+    from bench.store.history import Entry, LeftOutFile
+    from bench.store.history.nights import Acceptance
 
 BROKEN = 1
 EXIT_HELP = (
@@ -42,31 +44,51 @@ def history() -> None:
 @where
 @in_cluster
 @from_day
-def list_(folder: str, cluster: str | None, since: str | None) -> int:
+@JSON
+def list_(folder: str, cluster: str | None, since: str | None, as_json: bool) -> int:
     """List the runs, oldest first, with what changed in the fingerprint."""
-    from bench.judge.drift.wording import date
-    from bench.store.history import Entry, acceptances, runs
-    from bench.store.history.nights import changed
+    from bench.store.history import acceptances, runs
 
     entries, problems = runs(folder, cluster, day(since))
-    before: dict[str, Entry] = {}
-    lines = []
-    for entry in entries:
-        last = before.get(entry.cluster)
-        moved = changed(last.fingerprint, entry.fingerprint) if last else ()
-        note = f"   changed: {', '.join(moved)}" if moved else ""
-        lines.append(f"{moment(entry.time)}  {entry.cluster}  {entry.run}  {entry.rows} series{note}\n")
-        before[entry.cluster] = entry
-    click.echo("".join(lines), nl=False)
+    moved = _changes(entries)
     levels, damaged = acceptances(folder, cluster)
+    if as_json:
+        from .answers import history_list_answer
+
+        print_json(history_list_answer(entries, moved, levels, (*problems, *damaged)))
+    else:
+        _print_list(entries, moved, levels)
+    left_out((*problems, *damaged))
+    return 0 if entries else nothing(folder)
+
+
+def _changes(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
+    """What differs in the fingerprint of each from that of its cluster's run before."""
+    from bench.store.history.nights import changed
+
+    before: dict[str, Entry] = {}
+    found = []
+    for entry in entries:
+        last = before.get(entry.cluster, entry)
+        found.append(changed(last.fingerprint, entry.fingerprint))
+        before[entry.cluster] = entry
+    return found
+
+
+def _print_list(
+    entries: Sequence[Entry], changes: Sequence[tuple[str, ...]], levels: Sequence[Acceptance]
+) -> None:
+    from bench.judge.drift.wording import date
+
+    for entry, moved in zip(entries, changes, strict=True):
+        note = f"   changed: {', '.join(moved)}" if moved else ""
+        click.echo(f"{moment(entry.time)}  {entry.cluster}  {entry.run}  {entry.rows} series{note}")
     for level in levels:
         what = series_name(level.collective, level.size_class, level.quantity)
         click.echo(
             f"{moment(level.when)}  {level.cluster}  {what} accepted from {date(level.since)} on, by {level.who}: "
             f"{level.why}"
         )
-    left_out((*problems, *damaged))
-    return 0 if entries else nothing(folder)
 
 
 @history.command(epilog=EXIT_HELP)

@@ -27,6 +27,7 @@ class Invocation:
     trust    whether ``resume`` may go on with a folder that another user made
     without  nodes that ``resume`` goes on without
     webhook  where ``nightly`` sends its digest
+    as_json  whether standard output is to hold one JSON object and nothing else
     """
 
     command: str
@@ -41,6 +42,7 @@ class Invocation:
     trust: bool = False
     without: tuple[str, ...] = ()
     webhook: str = ""
+    as_json: bool = False
 
 
 class Measuring(click.Command):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .json_output import JSON, print_json
 from .option_types import EXIT_HELP, PATH, VERDICTS, option, profile_option
 
 PAPERS = ("a4", "us-letter")
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 @click.argument("run_folder", metavar="RUN", type=PATH)
 @profile_option("Judge by this profile  [default: the run's own]", None)
 @VERDICTS
-def judge(run_folder: Path, profile_name: str | None, verbose: bool) -> int:
+@JSON
+def judge(run_folder: Path, profile_name: str | None, verbose: bool, as_json: bool) -> int:
     """Judge a run folder again, on any machine."""
     from bench.judge.verdicts import judge, status
     from bench.model.profile import load
@@ -38,7 +40,12 @@ def judge(run_folder: Path, profile_name: str | None, verbose: bool) -> int:
     refresh = refresher(run_folder) if (run_folder / "report.html").exists() else None
     judged = judge(load_run(run_folder), profile)
     unsaved = _kept(judged, refresh)
-    summarise(judged, verbose, short=True, profile_name=profile.name)
+    if as_json:
+        from .answers import judge_answer
+
+        print_json(judge_answer(judged, unsaved))
+    else:
+        summarise(judged, verbose, short=True, profile_name=profile.name)
     if unsaved:
         click.echo(f"railgauge: {unsaved}", err=True)
     return EXIT[status(judged)]
@@ -129,7 +136,8 @@ def verify(run_folder: Path, sha256: str | None) -> int:
 )
 @click.argument("folders", metavar="A... [vs] B...", nargs=-1, required=True, type=PATH)
 @option("--anyway", "Compare runs of different plans or machines; the result says so", bool)
-def compare(folders: tuple[Path, ...], anyway: bool) -> int:
+@JSON
+def compare(folders: tuple[Path, ...], anyway: bool, as_json: bool) -> int:
     """Compare two runs: the ratio of each case, with its confidence.
 
     Launches on one machine differ too: three launches of each side tell a difference between machines from one
@@ -153,7 +161,12 @@ def compare(folders: tuple[Path, ...], anyway: bool) -> int:
                 f"{first.path} and {second.path} are copies of one run; there is nothing to compare"
             )
     answer = compare_runs(runs_a, runs_b, anyway)
-    click.echo(answer.text)
+    if as_json:
+        from .answers import compare_answer
+
+        print_json(compare_answer(runs_a, runs_b, answer))
+    else:
+        click.echo(answer.text)
     return EXIT[answer.status]
 
 
@@ -168,20 +181,29 @@ def _sides(folders: Sequence[Path]) -> tuple[Sequence[Path], Sequence[Path]]:
 
 
 @click.command(epilog=EXIT_HELP)
-@click.argument("file", required=False)
-def schema(file: str | None) -> None:
-    """Print the JSON Schema of a file of the run folder, or of all.
+@click.argument("names", metavar="[FILE|COMMAND]", nargs=-1)
+def schema(names: tuple[str, ...]) -> None:
+    """Print the JSON Schema of a file of the run folder, of what a command prints with --json, or of all.
 
     Of a .jsonl file it is that of each line.
+
+    \b
+        railgauge schema journal.jsonl
+        railgauge schema history list
     """
     import json
 
-    from bench.store.schema import FILES
+    from bench.store.schema import FILES, schema_of
     from bench.store.schema import schema as of
 
-    if file is not None and file not in FILES:
-        raise click.UsageError(f"no file {file!r} in a run folder; known: {', '.join(FILES)}")
-    click.echo(json.dumps(of(file) if file else {name: of(name) for name in FILES}, indent=1))
+    from .answers import ANSWERS
+
+    known = {name: of(name) for name in FILES}
+    known |= {name: schema_of(f"railgauge {name}", kind, whole=True) for name, kind in ANSWERS.items()}
+    wanted = " ".join(names)
+    if wanted and wanted not in known:
+        raise click.UsageError(f"no schema of {wanted!r}; known: {', '.join(known)}")
+    click.echo(json.dumps(known[wanted] if wanted else known, indent=1))
 
 
 COMMANDS = (judge, report, verify, compare, schema)

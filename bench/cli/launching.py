@@ -15,6 +15,7 @@ import click
 
 from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE
 
+from .json_output import left_to_others
 from .option_types import EXIT_HELP, PATH, Count, option
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ def launch(
     if dry_run:
         _print(made, on_each_node, job)
         return 0
+    left_to_others()
     if on_each_node:
         return _on_each(made, job, remote, inner)
     return _believed(_to_the_end(found, job, inner), inner)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from typing import TYPE_CHECKING
 
 import click
 
+from .json_output import JSON, print_json
 from .option_types import SECONDS, Count, option, profile_option
 
 if TYPE_CHECKING:
     from bench.plan.estimate import Estimate
-
-FORMAT = 1  # of the JSON object; grows when a field changes its meaning or goes
 
 
 @click.command(epilog="Exit status: 0, or 2 for wrong usage and a time limit into which nothing fits.")
@@ -24,7 +21,7 @@ FORMAT = 1  # of the JSON object; grows when a field changes its meaning or goes
 @option("--cross-rail", "As accept --cross-rail", bool)
 @option("--one-way", "As accept --one-way", bool)
 @option("--pinned/--no-pinned", "As accept --pinned  [default: with NCCL]", default=None)
-@option("--json", "Print one JSON object", bool)
+@JSON
 def plan(
     profile_name: str,
     nodes: int,
@@ -33,7 +30,7 @@ def plan(
     cross_rail: bool,
     one_way: bool,
     pinned: bool | None,
-    json: bool,
+    as_json: bool,
 ) -> None:
     """Show what accept would measure on a cluster, and for how long.
 
@@ -51,15 +48,27 @@ def plan(
     gpus = gpus_per_node or profile.gpus or 2
     ways = "one-way" if one_way else "all"
     found = estimate(profile, nodes, gpus, AcceptOptions(ways, cross_rail, pinned, budget=budget))
-    head = {"profile": profile.name, "nodes": nodes, "gpus_per_node": gpus}
-    click.echo(_json(found, head) if json else _text(found, nodes, gpus))
+    show_plan(found, profile.name, nodes, gpus, as_json)
 
 
-def _json(found: Estimate, head: dict[str, object]) -> str:
-    """One object: see ``bench.plan.estimate``; seconds and bytes."""
-    body = dataclasses.asdict(found)
-    body["left_out"] = [{"what": what, "reason": reason} for what, reason in found.left_out]
-    return json.dumps({"railgauge_plan": FORMAT, **head, **body}, indent=2)
+def show_plan(found: Estimate, profile_name: str, nodes: int, gpus: int, as_json: bool) -> None:
+    """Print the estimate, as a table or as one JSON object."""
+    if not as_json:
+        click.echo(_text(found, nodes, gpus))
+        return
+    from .answers import LeftOutItem, PlanAnswer
+
+    answer = PlanAnswer(
+        profile=profile_name,
+        nodes=nodes,
+        gpus_per_node=gpus,
+        backend=found.backend,
+        cases=sum(phase.cases for phase in found.phases),
+        seconds=found.seconds,
+        phases=found.phases,
+        left_out=tuple(LeftOutItem(what, reason) for what, reason in found.left_out),
+    )
+    print_json(answer)
 
 
 def _text(found: Estimate, nodes: int, gpus: int) -> str:

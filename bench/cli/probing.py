@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from .invocation import Invocation, Measuring
+from .json_output import JSON, print_json
 from .measuring import measure
 from .option_types import EXIT_HELP, PATH, VERDICTS, SharedOptions, option, out_option, profile_option
 
@@ -17,7 +18,8 @@ from .option_types import EXIT_HELP, PATH, VERDICTS, SharedOptions, option, out_
 @out_option("probe")
 @option("--root DIR", "Read this copy of a machine's /sys and /proc instead; no run folder is written", PATH)
 @VERDICTS
-def probe(profile_name: str, out: Path | None, root: Path | None, verbose: bool) -> Invocation:
+@JSON
+def probe(profile_name: str, out: Path | None, root: Path | None, verbose: bool, as_json: bool) -> Invocation:
     """Show the hardware, versions and settings of every node.
 
     \b
@@ -25,7 +27,7 @@ def probe(profile_name: str, out: Path | None, root: Path | None, verbose: bool)
         mpirun -n 8 --map-by ppr:1:node --host node1,node2,... railgauge probe --profile lambda-1cc-h100
     """
     shared = SharedOptions(profile_name, out, verbose=verbose)
-    return Invocation("probe", shared, _probe_copy if root else measure, folder=root)
+    return Invocation("probe", shared, _probe_copy if root else measure, folder=root, as_json=as_json)
 
 
 def _probe_copy(typed: Invocation) -> int:
@@ -44,7 +46,6 @@ def _probe_copy(typed: Invocation) -> int:
     assert root is not None
     profile = load(typed.shared.profile_name)
     node = probe(tree(root))
-    click.echo(table([node], profile.rails)[0])
     manifest = Manifest(
         id=root.name,
         started=0.0,
@@ -56,7 +57,13 @@ def _probe_copy(typed: Invocation) -> int:
         ranks=tuple(Rank(i, node.name, i) for i in range(max(1, profile.gpus))),
     )
     judged = judge(of_facts(root, manifest, node), profile, facts_only=True)
-    summarise(judged, typed.shared.verbose, short=True)
+    if typed.as_json:
+        from .answers import probe_answer
+
+        print_json(probe_answer(judged, (node,), root))
+    else:
+        click.echo(table([node], profile.rails)[0])
+        summarise(judged, typed.shared.verbose, short=True)
     return EXIT[status(judged)]
 
 
@@ -80,8 +87,9 @@ def tree(folder: Path) -> Path:
 @option("--root DIR", "Use the HCAs of this copy of a machine's /sys", PATH)
 @profile_option("Compare with the rails of this profile", None)
 @option("--sockets", "SPEC is NCCL_SOCKET_IFNAME, not NCCL_IB_HCA", bool)
+@JSON
 def explain(
-    spec: str, devices: str | None, root: Path | None, profile_name: str | None, sockets: bool
+    spec: str, devices: str | None, root: Path | None, profile_name: str | None, sockets: bool, as_json: bool
 ) -> int:
     """Show which HCAs NCCL selects with NCCL_IB_HCA=SPEC, and why.
 
@@ -107,8 +115,14 @@ def explain(
     else:
         node = probe(tree(root) if root else LIVE)
         names = [interface.name for interface in node.interfaces]
-        answer = explain_interfaces(spec, names, by_name) if sockets else explain_node(spec, node, rails)
-    click.echo(answer.text)
+        here = (spec, names, by_name, node.name)
+        answer = explain_interfaces(*here) if sockets else explain_node(spec, node, rails)
+    if as_json:
+        from .answers import explain_answer
+
+        print_json(explain_answer(spec, answer))
+    else:
+        click.echo(answer.text)
     return EXIT[answer.status]
 
 

@@ -23,6 +23,7 @@ from bench.supervise.control.token import FILE as TOKEN_FILE
 from bench.supervise.limits import Limits
 
 from .invocation import Invocation
+from .json_output import left_to_others
 from .local_job import OURS, under_mpirun
 from .node import end_with_parent, fan_out
 
@@ -38,6 +39,7 @@ def start(typed: Invocation) -> int:
             LaunchContext()
         )  # the platform's variables are always there; a person asked for this machine alone
     if where.ranks:
+        left_to_others()
         return fan_out(where, sys.argv[1:])
     if where.launcher == "shell":
         end_with_parent()
@@ -57,7 +59,7 @@ def start(typed: Invocation) -> int:
     from .page import write_report
     from .terminal import Terminal
 
-    terminal = Terminal(shared.quiet, shared.verbose, table=typed.command == "run")
+    terminal = Terminal(shared.quiet, shared.verbose, table=typed.command == "run", as_json=typed.as_json)
     return finished(take_part(replace(options, report=write_report), where, terminal, started), options.out)
 
 

@@ -38,11 +38,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class Terminal:
-    """A Watcher (see ``run.options``) that writes to the terminal. ``table``: print rows as nccl-tests does."""
+    """A Watcher (see ``run.options``) that writes to the terminal.
+
+    ``table``: print rows as nccl-tests does; ``as_json``: print what was probed as one JSON object.
+    """
 
     quiet: bool = False
     verbose: bool = False
     table: bool = False
+    as_json: bool = False
     _cases: dict[str, Case] = field(default_factory=dict)
     _rows: list[Row] = field(default_factory=list)
     _phase: str = ""
@@ -124,6 +128,12 @@ class Terminal:
 
     def probed(self, judged: Evidence) -> None:
         """The facts of every node as a table, then what the checks that need no measurement say."""
+        if self.as_json:
+            from .answers import probe_answer
+            from .json_output import print_json
+
+            print_json(probe_answer(judged, judged.nodes, judged.run.path))
+            return
         from .facts_table import table
 
         self._out(table(list(judged.nodes), judged.rails)[0].rstrip("\n"))

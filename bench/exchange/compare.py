@@ -78,6 +78,7 @@ class Ratio:
     """One case on both sides.
 
     a, b        medians in seconds; NaN on a side without samples
+    a_busbw, b_busbw  bytes per second; None where there is none
     ratio       a / b with its interval (low, high): above 1, B is faster
     outcome     "faster" or "slower" (B against A), "same", "inconclusive", "only a", "only b"
     """
@@ -89,6 +90,8 @@ class Ratio:
     low: float
     high: float
     outcome: str
+    a_busbw: float | None = None
+    b_busbw: float | None = None
 
 
 @dataclass(frozen=True)

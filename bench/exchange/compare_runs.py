@@ -36,13 +36,17 @@ def compare_runs(a: Sequence[Run], b: Sequence[Run], anyway: bool = False) -> Ru
     counts = (len(a), len(b))
     found = compare(ours, theirs, facts(a[0]), facts(b[0]), anyway=anyway, launches=counts)
     busbw_a, busbw_b = _busbw(a, by_content), _busbw(b, by_content)
-    lines = [_line(ratio, busbw_a, busbw_b) for ratio in found.ratios]
+    ratios = tuple(
+        replace(each, a_busbw=busbw_a.get(each.case), b_busbw=busbw_b.get(each.case)) for each in found.ratios
+    )
+    lines = [_line(ratio) for ratio in ratios]
     sides = [
         f"{side}: {run.path} ({run.manifest.profile_name})"
         for side, several in (("A", a), ("B", b))
         for run in several
     ]
-    return replace(found, text="\n".join([*sides, grid([HEADER, *lines], right=True), found.text]))
+    text = "\n".join([*sides, grid([HEADER, *lines], right=True), found.text])
+    return replace(found, ratios=ratios, text=text)
 
 
 def samples(run: Run, by_content: bool = False) -> dict[str, list[list[float]]]:
@@ -113,14 +117,14 @@ def _rails(profile_text: str) -> str:
     return f"{rails.count} {rails.kind} of {rate.text}" if rails.count and rate else rails.kind
 
 
-def _line(ratio: Ratio, a: dict[str, float], b: dict[str, float]) -> tuple[str, ...]:
+def _line(ratio: Ratio) -> tuple[str, ...]:
     bounded = math.isfinite(ratio.low) and math.isfinite(ratio.high)
     return (
         ratio.case,
         show_seconds(ratio.a),
         show_seconds(ratio.b),
-        _rate(a.get(ratio.case)),
-        _rate(b.get(ratio.case)),
+        _rate(ratio.a_busbw),
+        _rate(ratio.b_busbw),
         f"{ratio.ratio:.3f}" if math.isfinite(ratio.ratio) else "–",
         f"{ratio.low:.3f} to {ratio.high:.3f}" if bounded else "–",
         ratio.outcome,

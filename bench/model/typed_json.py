@@ -115,7 +115,7 @@ def _readable(value: Any) -> Any:
     """Without the lone surrogates that stand for bytes of no UTF-8: they are shown as ``\\udc80``."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_readable(item) for item in value]
     if isinstance(value, dict):
         return {_readable(key): _readable(item) for key, item in value.items()}

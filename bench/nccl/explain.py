@@ -23,11 +23,40 @@ BEFORE: Version = (2, 30, 4)  # the last with the old grammar
 
 
 @dataclass(frozen=True)
+class ExplainedDevice:
+    """One port of an HCA (``mlx5_3:1``), or one interface.
+
+    taken      whether NCCL takes it; ``taken_since_2_30_5``: whether NCCL from 2.30.5 on does, which reads lists anew
+    reason     which part of the list decided it
+    rail       whether it is a rail by the profile; null without a profile
+    state      what is known of its link: state, rate and link layer
+    """
+
+    name: str
+    taken: bool
+    taken_since_2_30_5: bool
+    reason: str
+    rail: bool | None = None
+    state: str = ""
+
+
+@dataclass(frozen=True)
 class Explained:
-    """Text for the terminal, and how it ends."""
+    """The answer in parts, and as ``text`` for the terminal.
+
+    status    pass: nothing is odd; fail: a trap was found; inconclusive: there is no device to explain
+    variable  NCCL_IB_HCA or NCCL_SOCKET_IFNAME; ``where``: whose devices they are
+    meaning   the list in words
+    traps     what is odd, a sentence each
+    """
 
     text: str
     status: Status
+    variable: str
+    where: str
+    meaning: str
+    devices: tuple[ExplainedDevice, ...] = ()
+    traps: tuple[str, ...] = ()
 
 
 def explain_node(spec: str | None, node: Node, rails: Rails | None = None) -> Explained:
@@ -68,30 +97,37 @@ def explain(
     about: dict[str, str] | None = None,
 ) -> Explained:
     """NCCL_IB_HCA=``spec`` on ``devices``; None is an unset variable. ``rails`` and ``about``: by ``mlx5_3:1``."""
-    head = f"NCCL_IB_HCA {'is unset' if spec is None else f'= {spec!r}'} on {where}: {meaning(spec)}"
+    means = meaning(spec)
+    head = f"NCCL_IB_HCA {'is unset' if spec is None else f'= {spec!r}'} on {where}: {means}"
     if not devices:
-        return Explained(f"{head}\n  there is no device: NCCL uses sockets", Status.INCONCLUSIVE)
+        text = f"{head}\n  there is no device: NCCL uses sockets"
+        return Explained(text, Status.INCONCLUSIVE, "NCCL_IB_HCA", where, means)
     old, new = select(spec, devices, BEFORE), select(spec, devices, NEWEST)
-    lines = [head, *_choices(old, rails, about or {})]
-    lines += _otherwise(old, new)
+    seen = _devices(old, new, rails, about or {})
     found = {
         trap.text: None
         for version in (BEFORE, NEWEST)
         for trap in traps(spec, devices, rails, version, netdevs)
     }
-    lines += [f"  warning: {text}" for text in found]
+    lines = [head, *_lines(seen), *_otherwise(seen), *(f"  warning: {text}" for text in found)]
     if not found:
         lines.append("  exactly the rails are taken" if rails else "  no trap was found")
-    return Explained("\n".join(lines), Status.FAIL if found else Status.PASS)
+    status = Status.FAIL if found else Status.PASS
+    return Explained("\n".join(lines), status, "NCCL_IB_HCA", where, means, seen, tuple(found))
 
 
-def explain_interfaces(spec: str | None, names: Sequence[str], rails: Sequence[str] = ()) -> Explained:
+def explain_interfaces(
+    spec: str | None, names: Sequence[str], rails: Sequence[str] = (), where: str = "the given interfaces"
+) -> Explained:
     """NCCL_SOCKET_IFNAME=``spec`` on interfaces, in the order of getifaddrs; each with an address and running."""
-    head = f"NCCL_SOCKET_IFNAME {'is unset' if spec is None else f'= {spec!r}'}: {meaning(spec)}"
+    means = meaning(spec)
+    head = f"NCCL_SOCKET_IFNAME {'is unset' if spec is None else f'= {spec!r}'}: {means}"
     if not names:
-        return Explained(f"{head}\n  there is no interface: NCCL cannot start", Status.INCONCLUSIVE)
+        text = f"{head}\n  there is no interface: NCCL cannot start"
+        return Explained(text, Status.INCONCLUSIVE, "NCCL_SOCKET_IFNAME", where, means)
     choices = interfaces(spec, names, NEWEST)
-    lines = [head, *_choices(choices, rails, {})]
+    seen = _devices(choices, choices, rails, {})
+    lines = [head, *_lines(seen)]
     taken = [choice.name for choice in choices if choice.taken]
     odd = []
     if not taken:
@@ -102,7 +138,8 @@ def explain_interfaces(spec: str | None, names: Sequence[str], rails: Sequence[s
         odd += [f"{name} is taken but is not a rail" for name in taken if name not in rails]
         odd += [f"rail {name} is not taken" for name in rails if name not in taken]
     lines += [f"  warning: {text}" for text in odd]
-    return Explained("\n".join(lines), Status.FAIL if odd else Status.PASS)
+    status = Status.FAIL if odd else Status.PASS
+    return Explained("\n".join(lines), status, "NCCL_SOCKET_IFNAME", where, means, seen, tuple(odd))
 
 
 def meaning(spec: str | None) -> str:
@@ -115,24 +152,37 @@ def meaning(spec: str | None) -> str:
     return f"take every one but those {how} {names}" if selector.negated else f"take those {how} {names}"
 
 
-def _choices(choices: Sequence[Choice], rails: Sequence[str], about: dict[str, str]) -> list[str]:
-    names = [_name(choice) for choice in choices]
-    width = max(len(name) for name in names)
+def _devices(
+    old: Sequence[Choice], new: Sequence[Choice], rails: Sequence[str], about: dict[str, str]
+) -> tuple[ExplainedDevice, ...]:
+    return tuple(
+        ExplainedDevice(
+            name=_name(choice),
+            taken=choice.taken,
+            taken_since_2_30_5=later.taken,
+            reason=choice.reason.removeprefix("taken: ").removeprefix("not taken: "),  # ``taken`` says it
+            rail=_name(choice) in rails if rails else None,
+            state=about.get(_name(choice), ""),
+        )
+        for choice, later in zip(old, new, strict=True)
+    )
+
+
+def _lines(devices: Sequence[ExplainedDevice]) -> list[str]:
+    width = max(len(each.name) for each in devices)
+    mark = {True: "rail", False: "no rail", None: ""}
     lines = []
-    for name, choice in zip(names, choices, strict=True):
-        mark = ("rail" if name in rails else "no rail") if rails else ""
-        what = ", ".join(part for part in (mark, about.get(name, "")) if part)
-        # the column says it already
-        reason = choice.reason.removeprefix("taken: ").removeprefix("not taken: ")
-        told = f"{reason}{f' ({what})' if what else ''}"
-        lines.append(f"  {'taken    ' if choice.taken else 'not taken'}  {name:{width}}  {told}")
+    for each in devices:
+        what = ", ".join(part for part in (mark[each.rail], each.state) if part)
+        reason = f"{each.reason}{f' ({what})' if what else ''}"
+        lines.append(f"  {'taken    ' if each.taken else 'not taken'}  {each.name:{width}}  {reason}")
     return lines
 
 
-def _otherwise(old: Sequence[Choice], new: Sequence[Choice]) -> list[str]:
+def _otherwise(devices: Sequence[ExplainedDevice]) -> list[str]:
     """A note where the parser of NCCL 2.30.5 reads the selector differently."""
-    more = [_name(b) for a, b in zip(old, new, strict=True) if b.taken and not a.taken]
-    less = [_name(b) for a, b in zip(old, new, strict=True) if a.taken and not b.taken]
+    more = [each.name for each in devices if each.taken_since_2_30_5 and not each.taken]
+    less = [each.name for each in devices if each.taken and not each.taken_since_2_30_5]
     since = ".".join(map(str, RAIL_AND_PLANE))
     lines = [f"  from NCCL {since} it takes {', '.join(more)} too"] if more else []
     return lines + ([f"  from NCCL {since} it does not take {', '.join(less)}"] if less else [])

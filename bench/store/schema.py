@@ -36,21 +36,27 @@ _INLINE = re.compile(r"``(\w+)``(?::| is| are)\s+([^;`]+?)(?=[;.]|$)")
 
 def schema(name: str) -> dict[str, Any]:
     """Of a file, or of each line of one that ends in ``.jsonl``."""
-    found = FILES[name]
+    return schema_of(name, FILES[name])
+
+
+def schema_of(title: str, found: Any, whole: bool = False) -> dict[str, Any]:
+    """Of a class, or of each of several classes of lines by kind. ``whole``: every field is always written."""
     lines = {line.__name__: kind for kind, line in found.items()} if isinstance(found, dict) else {}
     classes = [*found.values()] if lines else [found]
     refs, parts = msgspec.json.schema_components(classes, schema_hook=_hook, ref_template="#/$defs/{name}")
     for part in parts.values():
         _describe(part)
+        if whole and "properties" in part:
+            part["required"] = [*part["properties"]]
     for part, kind in lines.items():
         head: dict[str, Any] = {"kind": {"const": kind}}
-        if name == JOURNAL:
+        if title == JOURNAL:
             head["time"] = {"type": "number", "description": "seconds since 1970"}
         parts[part]["properties"] = head | parts[part]["properties"]
         parts[part]["required"] = [*head, *parts[part]["required"]]
-    whole = {"oneOf": [*refs]} if lines else refs[0]
-    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": name}
-    return {**dialect, **whole, "$defs": parts}
+    top = {"oneOf": [*refs]} if lines else refs[0]
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title}
+    return {**dialect, **top, "$defs": parts}
 
 
 def _describe(part: dict[str, Any]) -> None:

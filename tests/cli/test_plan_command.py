@@ -18,7 +18,7 @@ def railgauge(*words):
 def test_the_json_object_is_the_estimate():
     done = json.loads(railgauge(*WORDS, "--json").stdout)
     found = estimate(load("lambda-1cc-h100"), 8, 8, AcceptOptions())
-    assert done["railgauge_plan"] == 1 and done["nodes"] == 8 and done["gpus_per_node"] == 8
+    assert done["schema"] == "railgauge plan" and done["nodes"] == 8 and done["gpus_per_node"] == 8
     assert done["seconds"] == found.seconds
     assert [phase["name"] for phase in done["phases"]] == [phase.name for phase in found.phases]
     assert {"what": "cross", "reason": "not asked for: --cross-rail"} in done["left_out"]
