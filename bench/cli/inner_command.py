@@ -26,7 +26,7 @@ from bench.supervise.control import token
 
 from .invocation import Invocation, understood
 from .page import own_profile
-from .start import new_folder
+from .start import check_order, new_folder
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ def read(arguments: Sequence[str]) -> Inner:
         run = load_run(typed.folder)
         return Inner(tuple(words), typed, own_profile(typed.folder), typed.folder, run)
     profile = load(typed.shared.profile_name)
+    check_order(profile, typed.shared.gpus)
     out = typed.shared.out or new_folder("probe" if name == "probe" else profile.name)
     return Inner(tuple(words), typed, profile, out)
 

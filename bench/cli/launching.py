@@ -129,7 +129,7 @@ def launch(
     launcher, dry_run = ("shell", True) if shell else (launcher, dry_run)
     inner = read(arguments)
     checked_token(token_file)  # what is wrong with it is reported here, not on every rank
-    chosen = with_slots(read_hosts(hosts), per_node or inner.profile.gpus, hosts)
+    chosen = with_slots(read_hosts(hosts), per_node or inner.typed.shared.gpus or inner.profile.gpus, hosts)
     on_each_node = launcher in STARTERS and STARTERS[launcher].start_on == "node"
     if on_each_node:
         meetable(chosen, hosts)

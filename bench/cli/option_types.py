@@ -137,6 +137,7 @@ TOKEN_FILE = option(
     "File with the job's secret, for launchers without MPI  [default: $RAILGAUGE_TOKEN]",
     PATH,
 )
+GPUS = option("--gpus", "GPUs of each node, as ordered  [default: as the profile says]", Count(1))
 QUIET = option("--quiet", "Print only problems and the verdict", bool)
 VERBOSE = option("--verbose", "Print every verdict and every measured row", bool)
 VERDICTS = option("--verbose", "Print every verdict, PASS included", bool)
@@ -149,6 +150,7 @@ class SharedOptions:
     profile_name: str = "local"
     out: Path | None = None
     ranks: int | None = None
+    gpus: int | None = None
     hang: float = Limits.hang
     token_file: Path | None = None
     meet_interface: str = ""
@@ -205,6 +207,7 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "Ranks on this machine, without a launcher  [default: one per GPU, 2 to 4 without GPUs]",
             Count(1),
         ),
+        GPUS,
         out_option("<profile>"),
         profile_option("Profile of the platform; list them with: railgauge profiles"),
     ):

@@ -45,7 +45,7 @@ def plan(
     from bench.plan.estimate import estimate
 
     profile = load(profile_name)
-    gpus = gpus_per_node or profile.gpus or 2
+    gpus = gpus_per_node or max(profile.gpu_counts, default=2)
     ways = "one-way" if one_way else "all"
     found = estimate(profile, nodes, gpus, AcceptOptions(ways, cross_rail, pinned, budget=budget))
     show_plan(found, profile.name, nodes, gpus, as_json)

@@ -10,23 +10,26 @@ import click
 from .invocation import Invocation, Measuring
 from .json_output import JSON, print_json
 from .measuring import measure
-from .option_types import EXIT_HELP, PATH, VERDICTS, SharedOptions, option, out_option, profile_option
+from .option_types import EXIT_HELP, GPUS, PATH, VERDICTS, SharedOptions, option, out_option, profile_option
 
 
 @click.command(cls=Measuring, epilog=EXIT_HELP)
 @profile_option("Judge what needs no measurement by this profile")
 @out_option("probe")
+@GPUS
 @option("--root DIR", "Read this copy of a machine's /sys and /proc instead; no run folder is written", PATH)
 @VERDICTS
 @JSON
-def probe(profile_name: str, out: Path | None, root: Path | None, verbose: bool, as_json: bool) -> Invocation:
+def probe(
+    profile_name: str, out: Path | None, gpus: int | None, root: Path | None, verbose: bool, as_json: bool
+) -> Invocation:
     """Show the hardware, versions and settings of every node.
 
     \b
         railgauge probe
         mpirun -n 8 --map-by ppr:1:node --host node1,node2,... railgauge probe --profile lambda-1cc-h100
     """
-    shared = SharedOptions(profile_name, out, verbose=verbose)
+    shared = SharedOptions(profile_name, out, gpus=gpus, verbose=verbose)
     return Invocation("probe", shared, _probe_copy if root else measure, folder=root, as_json=as_json)
 
 
@@ -37,14 +40,16 @@ def _probe_copy(typed: Invocation) -> int:
     from bench.model.profile import load
     from bench.model.verdict import EXIT
     from bench.probe.node import probe
-    from bench.store import Manifest, of_facts
+    from bench.store import Manifest, Settings, of_facts
 
     from .facts_table import table
+    from .start import check_order
     from .terminal import summarise
 
     root = typed.folder
     assert root is not None
     profile = load(typed.shared.profile_name)
+    check_order(profile, typed.shared.gpus)
     node = probe(tree(root))
     manifest = Manifest(
         id=root.name,
@@ -55,6 +60,7 @@ def _probe_copy(typed: Invocation) -> int:
         launcher="none",
         backend="none",
         ranks=tuple(Rank(i, node.name, i) for i in range(max(1, profile.gpus))),
+        settings=Settings(gpus=typed.shared.gpus),
     )
     judged = judge(of_facts(root, manifest, node), profile, facts_only=True)
     if typed.as_json:

@@ -10,6 +10,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import click
+
 from bench import launch
 from bench.launch import LaunchContext
 from bench.measure.loop import TimingRules
@@ -32,6 +34,7 @@ def start(typed: Invocation) -> int:
     """Measure: as one rank of the job that a launcher started, or by starting that job on this machine."""
     shared, probe = typed.shared, typed.command == "probe"
     profile = load(shared.profile_name)
+    check_order(profile, shared.gpus)
     use_token(shared.token_file)
     where = launch.launch_context(os.environ)
     if where.launcher == "runpod" and where.ranks and (shared.ranks or probe):
@@ -100,6 +103,13 @@ def _refuse_login_node(where: LaunchContext, command: str) -> None:
     raise error
 
 
+def check_order(profile: Profile, gpus: int | None) -> None:
+    """Raise UsageError for a number of GPUs that the profile is not for."""
+    if gpus and profile.gpu_counts and gpus not in profile.gpu_counts:
+        known = ", ".join(map(str, profile.gpu_counts))
+        raise click.UsageError(f"--gpus {gpus}: profile {profile.name} is for nodes of {known} GPUs")
+
+
 def use_token(file: Path | None) -> None:
     """Make --token-file the job's, for this process and those that it starts."""
     if file:
@@ -130,6 +140,7 @@ def options_of(typed: Invocation, profile: Profile, out: Path) -> Options:
         rules=typed.rules or TimingRules(precision=profile.sweep.precision, budget=profile.sweep.budget),
         repetitions=typed.repetitions,
         sweeps=typed.sweeps,
+        gpus=typed.shared.gpus,
         go_on=typed.shared.go_on,
         strict=typed.shared.strict,
         meet_interface=typed.shared.meet_interface,

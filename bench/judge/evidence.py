@@ -65,6 +65,12 @@ class Evidence:
     def rails(self) -> Rails:
         return self.profile.rails
 
+    @property
+    def gpu_counts(self) -> tuple[int, ...]:
+        """How many GPUs a node may have: as ordered, else as the profile says; () where neither does."""
+        ordered = self.manifest.settings.gpus
+        return (ordered,) if ordered else self.profile.gpu_counts
+
     @cached_property
     def node_count(self) -> int:
         return len(self.run.manifest.nodes)

@@ -155,6 +155,7 @@ class Profile:
 
     nvlink   of one GPU, each way
     nvlink_nodes  nodes that one NVLink domain may span: 18 of an NVL72, 1 where NVLink ends at the node
+    gpus     of a node; 0: none, or one of ``gpu_counts``, which a list in the file names
     alone    busbw of all_reduce on one healthy node alone: tells a limit inside the node from one outside
     share_of_ceiling  what the largest message of a collective that no bound speaks of reaches of its ceiling at least
     host_copies       bytes/s of each GPU from and to its host at least, all GPUs of a node at once
@@ -168,6 +169,7 @@ class Profile:
     backend: str = "auto"
     nodes: tuple[int, int] = (1, 1 << 30)
     gpus: int = 0
+    gpu_counts: tuple[int, ...] = ()
     gpu_name: str = ""
     nvlink: Bound | None = None
     nvlink_nodes: int = 1
@@ -236,14 +238,16 @@ class _Table:
     def __init__(self, data: dict[str, Any], where: str) -> None:
         self._data, self.where, self._known = data, where, set[str]()
 
-    def take(self, key: str, kind: type, default: Any = None, required: bool = False) -> Any:
+    def take(
+        self, key: str, kind: type | tuple[type, ...], default: Any = None, required: bool = False
+    ) -> Any:
         self._known.add(key)
         if key not in self._data:
             if required:
                 raise ProfileError(f"{self.where}: {key} is missing")
             return default
         value = self._data[key]
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        if not isinstance(value, kind) or (kind in (int, (int, list)) and isinstance(value, bool)):
             raise ProfileError(f"{self.where}: {key} must be {_KINDS[kind]}, not {value!r}")
         return value
 
@@ -287,13 +291,14 @@ class _Table:
             )
 
 
-_KINDS = {
+_KINDS: dict[type | tuple[type, ...], str] = {
     bool: "true or false",
     str: "a text",
     int: "a whole number",
     list: "a list",
     dict: "a table",
     float: "a number",
+    (int, list): "a whole number or a list of them",
 }
 
 
@@ -352,11 +357,21 @@ def _environment(top: _Table) -> dict[str, str]:
     return values
 
 
+def _gpu_counts(cluster: _Table) -> tuple[int, ...]:
+    """``gpus_per_node = 8``, or a list of the numbers that can be ordered; 0 and () are none."""
+    given = cluster.take("gpus_per_node", (int, list), 0)
+    counts = tuple(map(_whole, given if isinstance(given, list) else [given] if given else []))
+    if 0 in counts or len(set(counts)) != len(counts):
+        raise ProfileError(f"{cluster.where}: gpus_per_node {given!r} must name each number above 0 once")
+    return tuple(sorted(counts))
+
+
 def _profile(top: _Table, text: str) -> Profile:
     version = top.take("format", int, required=True)
     if version > FORMAT:
         raise ProfileError(f"{top.where} has format {version}; this RailGauge reads up to {FORMAT}: upgrade")
     cluster = top.table("cluster")
+    counts = _gpu_counts(cluster)
     profile = Profile(
         name=_name(top),
         title=top.take("title", str, required=True),
@@ -364,7 +379,8 @@ def _profile(top: _Table, text: str) -> Profile:
         text=text,
         backend=_one_of(cluster, "backend", ("auto", "nccl", "gloo"), "auto"),
         nodes=cluster.pair("nodes", (1, 1 << 30), _whole),
-        gpus=cluster.take("gpus_per_node", int, 0),
+        gpus=counts[0] if len(counts) == 1 else 0,
+        gpu_counts=counts,
         gpu_name=cluster.take("gpu_name", str, ""),
         nvlink=cluster.bound("nvlink", parse_rate),
         nvlink_nodes=cluster.take("nvlink_nodes", int, 1),

@@ -53,7 +53,7 @@ def estimate(profile: Profile, nodes: int, gpus: int, accept: AcceptOptions) -> 
     if not least <= nodes <= most:
         allowed = f"{least} or more" if most >= 1 << 30 else f"{least} to {most}"
         raise PlanError(f"profile {profile.name} is for {allowed} nodes, not for {nodes}")
-    backend = "nccl" if profile.gpus else "gloo"
+    backend = "nccl" if profile.gpu_counts else "gloo"
     ranks = tuple(Rank(at, f"n{at // gpus}", at % gpus) for at in range(nodes * gpus))
     # what the rails are called is known from the profile or, on the cluster, from the nodes' facts
     rails = (profile.rails.devices or tuple(f"#{at}" for at in range(profile.rails.count)))[:gpus]

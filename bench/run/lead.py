@@ -248,6 +248,7 @@ def _manifest(
             iterations=options.rules.iterations,
             repetitions=options.repetitions,
             hang=options.limits.hang,
+            gpus=options.gpus,
             asked=options.accept.by_name,
             night=options.nightly.budget if options.nightly else None,
             worker_environment=dict(options.profile.environment) if backend == "nccl" else {},

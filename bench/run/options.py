@@ -42,6 +42,7 @@ class Options:
     """Options of a run, from the command line or from the run that is resumed.
 
     sweeps      what ``railgauge run`` measures instead of the profile's sweep
+    gpus        of each node, as ordered; None: as the profile says
     go_on       measure even when a check that needs no measurement fails
     meet_interface  of the first node, at which the workers and supervisors meet; "": the first that all nodes reach
     ports       the first and the last at which the first node listens for the others, each node on its rails
@@ -63,6 +64,7 @@ class Options:
     repetitions: int = 2
     sweeps: tuple[Request, ...] = ()
     report: Callable[[Evidence], None] | None = None
+    gpus: int | None = None
     go_on: bool = False
     meet_interface: str = ""
     ports: tuple[int, int] = PORTS

@@ -27,6 +27,7 @@ class Settings:
     precision    relative width of the confidence interval at which a case ends; ``budget``: seconds at which it does
     iterations   timed calls of a case where their number was given; ``repetitions``: calls whose results are verified
     hang         seconds without progress after which a case is ended
+    gpus         of each node, as ordered; null where nobody said
     asked        what was asked for by name: option → its word on the command line
     worker_environment  what the workers got on top of their own environment
     night        seconds that a nightly run may take
@@ -39,6 +40,7 @@ class Settings:
     iterations: Count | None = None
     repetitions: Count = 0
     hang: Duration | None = None
+    gpus: Count | None = None
     asked: dict[str, str] = field(default_factory=dict)
     worker_environment: dict[str, str] = field(default_factory=dict)
     night: Duration | None = None

@@ -286,3 +286,16 @@ def test_a_low_floor_on_small_messages_is_no_slip():
         'size = ["4G", "16G"]\nat_least = "430 GB/s"', 'size = ["1M", "16M"]\nat_least = "4 GB/s"'
     )
     assert text != H100 and parse(text, "mine.toml")
+
+
+def test_the_number_of_gpus_may_be_left_open():
+    assert (load("lambda-on-demand").gpus, load("lambda-on-demand").gpu_counts) == (0, (1, 2, 4, 8))
+    assert (load("dgx-h100").gpus, load("dgx-h100").gpu_counts) == (8, (8,))
+    assert load("local").gpu_counts == ()
+
+
+@pytest.mark.parametrize("given", ["[0, 8]", "[8, 8]", "true", '["8"]', "8.0", "[true]"])
+def test_a_number_of_gpus_that_is_none_is_refused(given):
+    text = load("dgx-h100").text.replace("gpus_per_node = 8", f"gpus_per_node = {given}")
+    with pytest.raises(ProfileError, match="gpus_per_node|whole number"):
+        parse(text, "mine")

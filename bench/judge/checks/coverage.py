@@ -159,7 +159,7 @@ def nodes(evidence: Evidence) -> Iterator[Finding]:
 def cluster(evidence: Evidence) -> Iterator[Finding]:
     """The job spans as many nodes, and ranks a node, as the profile is for."""
     count = len(evidence.run.whole.manifest.nodes)
-    (least, most), gpus = evidence.profile.nodes, evidence.profile.gpus
+    least, most = evidence.profile.nodes
     yield Finding(
         "nodes",
         True if least <= count <= most else None,
@@ -171,7 +171,7 @@ def cluster(evidence: Evidence) -> Iterator[Finding]:
         else "start on as many nodes as the profile is for, or choose another",
         bound=float(least),
     )
-    for node in evidence.manifest.nodes if gpus else ():
+    for node, gpus in _ranks_wanted(evidence):
         here = evidence.run.ranks_on[node]
         yield Finding(
             node,
@@ -182,6 +182,15 @@ def cluster(evidence: Evidence) -> Iterator[Finding]:
             step=None if here == gpus else f"start {gpus} ranks on every node",
             bound=float(gpus),
         )
+
+
+def _ranks_wanted(evidence: Evidence) -> Iterator[tuple[str, int]]:
+    """One for each GPU of a node; where the profile leaves open how many it has, of those that are there."""
+    there = {node.name: len(node.gpus) for node in evidence.nodes}
+    counts = evidence.gpu_counts
+    for node, ranks in evidence.run.ranks_on.items() if counts else ():
+        several = there.get(node) or (ranks if ranks in counts else counts[-1])
+        yield node, counts[0] if len(counts) == 1 else several
 
 
 @check("coverage.asked")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from bench.judge.evidence import Evidence
@@ -21,7 +21,20 @@ Look = Callable[[Gpu], tuple[bool | None, str]]
 
 
 def no_gpus(evidence: Evidence) -> str:
-    return "" if evidence.profile.gpus else "the profile has no GPUs"
+    if evidence.profile.gpus:
+        return ""
+    return "the profile leaves open which GPUs" if evidence.profile.gpu_counts else "the profile has no GPUs"
+
+
+def either(counts: Sequence[int]) -> str:
+    """``8``, or ``1, 2, 4 or 8``."""
+    *some, last = map(str, counts or (0,))
+    return f"{', '.join(some)} or {last}" if some else last
+
+
+def unordered(evidence: Evidence) -> str:
+    """What a PASS does not say where the profile leaves the number open."""
+    return ", as can be ordered; --gpus N says what was" if len(evidence.gpu_counts) > 1 else ""
 
 
 def _each(evidence: Evidence, look: Look) -> Iterator[Finding]:
@@ -44,18 +57,18 @@ def _on(value: bool | None) -> str:
 
 @check(
     "gpus.count",
-    wanted=lambda evidence: f"{evidence.profile.gpus} GPUs",
-    source=by_profile,
+    wanted=lambda evidence: f"{either(evidence.gpu_counts)} GPUs",
+    source=lambda evidence: "--gpus" if evidence.manifest.settings.gpus else by_profile(evidence),
     on_fail="look at nvidia-smi: install or load the driver; or see dmesg for Xid and 'fallen off the bus', and reboot",
-    on_inconclusive="see why NVML gives none: nvidia-smi",
-    every=lambda evidence: f"every node has {evidence.profile.gpus} GPUs",
+    on_inconclusive="see why NVML does not show all: nvidia-smi; --gpus N says how many were ordered",
+    every=lambda evidence: f"every node has {either(evidence.gpu_counts)} GPUs{unordered(evidence)}",
     unit="nodes",
-    bound=lambda evidence: float(evidence.profile.gpus),
-    unless=(no_gpus,),
+    bound=lambda evidence: float(evidence.gpu_counts[0]) if len(evidence.gpu_counts) == 1 else None,
+    unless=(lambda evidence: "" if evidence.gpu_counts else "the profile has no GPUs",),
     facts_only=True,
 )
 def count(evidence: Evidence) -> Iterator[Finding]:
-    """Every node has as many GPUs as the profile says, and NVML shows all that are on the bus."""
+    """Every node has as many GPUs as the order or the profile says, and NVML shows all that are on the bus."""
     for node in evidence.nodes:
         number, bus = len(node.gpus), node.host.nvidia_on_bus
         text = f"{number} GPUs" + (
@@ -66,7 +79,10 @@ def count(evidence: Evidence) -> Iterator[Finding]:
             text += f"; {why[0]}"
         # without NVML and without the PCI bus nobody has looked
         unseen = not number and bus is None and bool(why)
-        yield Finding(node.name, None if unseen else number == evidence.profile.gpus, text, float(number))
+        fits = number in evidence.gpu_counts
+        # a GPU that NVML lost, or a container that was given some of them: the order alone tells
+        doubtful = fits and len(evidence.gpu_counts) > 1 and len(bus or ()) > number
+        yield Finding(node.name, None if unseen or doubtful else fits, text, float(number))
 
 
 @_of_gpus(

@@ -9,6 +9,7 @@ import pytest
 
 import runs
 from bench.judge.evidence import Evidence
+from bench.model.profile import load as load_profile
 from bench.model.profile import parse
 from bench.model.verdict import Status
 from bench.plan.names import BUDGET, GIVEN_UP
@@ -123,3 +124,56 @@ def test_a_row_without_a_time_is_no_pass(healthy):
     first, *others = healthy.run.measurements
     timeless = run(measurements=(replace(first, pipelined=((0.0, 0.0),)), *others))(healthy)
     assert [v.status for v in judged("clock", timeless, runs.LOCAL)] == [INCONCLUSIVE]
+
+
+ON_DEMAND = load_profile("lambda-on-demand")
+
+
+def machine(gpus: int, bus: int | None = None):
+    (one,) = nodes(1)
+    addresses = None if bus is None else tuple(map(str, range(bus)))
+    return replace(one, gpus=one.gpus[:gpus], host=replace(one.host, nvidia_on_bus=addresses))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "bus", "ordered", "wanted"),
+    [
+        (8, 8, None, PASS),
+        (4, 4, None, PASS),
+        (7, 7, None, FAIL),
+        (7, 8, None, FAIL),
+        (0, 8, None, FAIL),
+        (4, 8, None, INCONCLUSIVE),  # lost, or given to another container: the order tells
+        (4, 8, 4, PASS),
+        (4, 4, 8, FAIL),
+        (7, 8, 8, FAIL),
+        (8, None, 8, PASS),
+    ],
+)
+def test_as_many_gpus_as_were_ordered_or_can_be(gpus, bus, ordered, wanted):
+    found = manifest(settings=Settings(gpus=ordered))(seen([machine(gpus, bus)], each=1))
+    (verdict,) = judged("gpus.count", found, ON_DEMAND)
+    assert verdict.status is wanted, verdict.message
+    assert verdict.source == ("--gpus" if ordered else "lambda-on-demand")
+    if wanted is PASS and not ordered:
+        assert "--gpus N says what was" in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("gpus", "each", "ordered", "wanted"),
+    [
+        (8, 8, None, PASS),
+        (8, 7, None, INCONCLUSIVE),  # CUDA_VISIBLE_DEVICES hides one
+        (8, 4, None, INCONCLUSIVE),
+        (8, 4, 4, PASS),
+        (4, 4, 8, INCONCLUSIVE),
+        (0, 4, None, PASS),  # an import, which has no facts
+        (0, 7, None, INCONCLUSIVE),
+    ],
+)
+def test_a_rank_for_each_gpu_where_the_profile_leaves_their_number_open(gpus, each, ordered, wanted):
+    found = manifest(settings=Settings(gpus=ordered))(seen([machine(gpus)], each=each))
+    assert {one.subject: one.status for one in judged("coverage.cluster", found, ON_DEMAND)} == {
+        "nodes": PASS,
+        "n0": wanted,
+    }
