@@ -56,6 +56,7 @@ class LeftOutItem:
 class PlanAnswer(JsonAnswer, frozen=True, kw_only=True, tag="railgauge plan"):
     """What accept would measure.
 
+    gpus_per_node  ranks of a node, at most; ``ranks``: of all nodes
     backend   nccl or gloo; ``cases``: of all phases
     seconds   of the whole run at most, start, retests of suspects, judging and drawing included
     left_out  phase, or what the time limit takes away, and the reason
@@ -64,6 +65,7 @@ class PlanAnswer(JsonAnswer, frozen=True, kw_only=True, tag="railgauge plan"):
     profile: str
     nodes: int
     gpus_per_node: int
+    ranks: int
     backend: str
     cases: int
     seconds: float

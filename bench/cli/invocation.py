@@ -27,6 +27,7 @@ class Invocation:
     trust    whether ``resume`` may go on with a folder that another user made
     without  nodes that ``resume`` goes on without
     webhook  where ``nightly`` sends its digest
+    dry_run  whether ``accept`` only shows what it would measure
     as_json  whether standard output is to hold one JSON object and nothing else
     """
 
@@ -42,6 +43,7 @@ class Invocation:
     trust: bool = False
     without: tuple[str, ...] = ()
     webhook: str = ""
+    dry_run: bool = False
     as_json: bool = False
 
 

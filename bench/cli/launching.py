@@ -311,6 +311,8 @@ def _believed(code: int, inner: Inner) -> int:
     from bench.model.verdict import EXIT
     from bench.store import load
 
+    if inner.typed.dry_run:
+        return code
     if (inner.out / "verdicts.json").exists():
         run = load(inner.out)
         if inner.run is None or run.manifest.settings != inner.run.manifest.settings:

@@ -45,6 +45,8 @@ def under_mpirun(ranks: int, options: Options, quiet: bool, verbose: bool) -> in
         environment = {**launch.mpi_environment(os.environ), OURS: mark, **places}
         watched = sys.stderr.isatty() and not quiet
         returned, interrupted = _watch(command, environment, mark, options.out, watched)
+        if options.dry_run and not interrupted:
+            return returned
         if not _began(options.out, mark):
             return _never_began(returned, options)
         with held(options.out, LAST_SECONDS):

@@ -45,8 +45,16 @@ DATATYPE = option("-d --datatype TYPE", "Element type", default="float")
     "Also measure each rail alone, with workers pinned to it  [default: with NCCL]",
     default=None,
 )
+@option("--dry-run", "Show what these ranks would measure, and for how long; nothing is measured", bool)
+@option("--json as_json", "With --dry-run: print one JSON object, as railgauge plan --json does", bool)
 def accept(
-    shared: SharedOptions, budget: float | None, cross_rail: bool, one_way: bool, pinned: bool | None
+    shared: SharedOptions,
+    budget: float | None,
+    cross_rail: bool,
+    one_way: bool,
+    pinned: bool | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> Invocation:
     """Acceptance test: measure, judge by a profile, write a report.
 
@@ -58,10 +66,10 @@ def accept(
     """
     from bench.plan import AcceptOptions
 
-    ways = "one-way" if one_way else "all"
-    return Invocation(
-        "accept", shared, measure, accept=AcceptOptions(ways, cross_rail, pinned, budget=budget)
-    )
+    if as_json and not dry_run:
+        raise click.UsageError("--json needs --dry-run here; of a run: railgauge judge RUN --json")
+    options = AcceptOptions("one-way" if one_way else "all", cross_rail, pinned, budget=budget)
+    return Invocation("accept", shared, measure, accept=options, dry_run=dry_run, as_json=as_json)
 
 
 @click.command(cls=Measuring, epilog=EXIT_HELP)

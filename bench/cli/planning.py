@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -48,20 +49,21 @@ def plan(
     gpus = gpus_per_node or max(profile.gpu_counts, default=2)
     ways = "one-way" if one_way else "all"
     found = estimate(profile, nodes, gpus, AcceptOptions(ways, cross_rail, pinned, budget=budget))
-    show_plan(found, profile.name, nodes, gpus, as_json)
+    show_plan(found, profile.name, {f"n{at}": gpus for at in range(nodes)}, as_json)
 
 
-def show_plan(found: Estimate, profile_name: str, nodes: int, gpus: int, as_json: bool) -> None:
-    """Print the estimate, as a table or as one JSON object."""
+def show_plan(found: Estimate, profile_name: str, ranks_on: Mapping[str, int], as_json: bool) -> None:
+    """Print the estimate, as a table or as one JSON object. ``ranks_on``: node → its ranks."""
     if not as_json:
-        click.echo(_text(found, nodes, gpus))
+        click.echo(_text(found, ranks_on))
         return
     from .answers import LeftOutItem, PlanAnswer
 
     answer = PlanAnswer(
         profile=profile_name,
-        nodes=nodes,
-        gpus_per_node=gpus,
+        nodes=len(ranks_on),
+        gpus_per_node=max(ranks_on.values()),
+        ranks=sum(ranks_on.values()),
         backend=found.backend,
         cases=sum(phase.cases for phase in found.phases),
         seconds=found.seconds,
@@ -71,7 +73,7 @@ def show_plan(found: Estimate, profile_name: str, nodes: int, gpus: int, as_json
     print_json(answer)
 
 
-def _text(found: Estimate, nodes: int, gpus: int) -> str:
+def _text(found: Estimate, ranks_on: Mapping[str, int]) -> str:
     from bench.model.units import show_count, show_seconds, show_size
 
     where = "GPU memory" if found.backend == "nccl" else "memory a rank"
@@ -88,7 +90,10 @@ def _text(found: Estimate, nodes: int, gpus: int) -> str:
         for row in rows
     ]
     cases = sum(phase.cases for phase in found.phases)
-    what = f"{show_count(nodes, 'node')} with {show_count(gpus, 'rank')} each, {found.backend}"
+    nodes, each = show_count(len(ranks_on), "node"), {*ranks_on.values()}
+    several = f"{show_count(sum(ranks_on.values()), 'rank')} on {nodes}"
+    who = f"{nodes} with {show_count(each.pop(), 'rank')} each" if len(each) == 1 else several
+    what = f"{who}, {found.backend}"
     lines += ["", f"{what}: {show_count(cases, 'case')} in at most {show_seconds(found.seconds)}"]
     lines += [f"left out: {name}: {reason}" for name, reason in found.left_out]
     return "\n".join(lines)

@@ -57,6 +57,7 @@ def start(typed: Invocation) -> int:
             sweep_cases("run", sweep, (tuple(range(ranks)),))
         free(options.out)
         if ranks > 1:
+            left_to_others()
             return under_mpirun(ranks, options, shared.quiet, shared.verbose)
     started = start_ahead(options)  # importing torch begins beside what only one process of a job needs
     from .page import write_report
@@ -147,6 +148,7 @@ def options_of(typed: Invocation, profile: Profile, out: Path) -> Options:
         ports=typed.shared.ports,
         share=typed.shared.share,
         probe_only=typed.command == "probe",
+        dry_run=typed.dry_run,
         accept=typed.accept or AcceptOptions(),
         nightly=typed.nightly,
     )

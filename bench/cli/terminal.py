@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import textwrap
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ MOST_RELATED = 3
 
 if TYPE_CHECKING:
     from bench.judge.evidence import Evidence
+    from bench.plan.estimate import Estimate
 
 
 @dataclass
@@ -138,6 +140,12 @@ class Terminal:
 
         self._out(table(list(judged.nodes), judged.rails)[0].rstrip("\n"))
         summarise(judged, self.verbose, short=True)
+
+    def estimated(self, found: Estimate, manifest: Manifest) -> None:
+        """What a dry run shows instead of measuring."""
+        from .planning import show_plan
+
+        show_plan(found, manifest.profile_name, Counter(rank.node for rank in manifest.ranks), self.as_json)
 
     def _table_row(self, row: Row) -> None:
         """A line of the table once all placements of its size are there."""

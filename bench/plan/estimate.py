@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bench.model.measurement import Rank
@@ -59,15 +60,18 @@ def estimate(profile: Profile, nodes: int, gpus: int, accept: AcceptOptions) -> 
     rails = (profile.rails.devices or tuple(f"#{at}" for at in range(profile.rails.count)))[:gpus]
     job = Job(profile, ranks, backend, accept, rails if nodes > 1 else (), tuple(range(len(rails))))
     fitted = None if accept.budget is None else fit_to_budget(job, accept.budget, profile.sweep.budget)
-    return _estimate(fitted.job if fitted else job, fitted)
+    job = fitted.job if fitted else job
+    phases, left_out = acceptance(job, profile.sweep.budget)
+    return estimate_of(job, fitted, phases, left_out)
 
 
-def _estimate(job: Job, fitted: BudgetPlan | None) -> Estimate:
-    case_seconds = job.profile.sweep.budget
-    phases, left_out = acceptance(job, case_seconds)
+def estimate_of(
+    job: Job, fitted: BudgetPlan | None, phases: Iterable[Phase], left_out: Iterable[tuple[str, str]]
+) -> Estimate:
+    """The estimate of phases that were planned for a job; ``fitted``: to its time limit, where it has one."""
     return Estimate(
         job.backend,
-        fitted.seconds if fitted else total(job, case_seconds),
+        fitted.seconds if fitted else total(job, job.profile.sweep.budget),
         tuple(_phase(phase, job) for phase in phases),
         (*(fitted.left_out if fitted else ()), *left_out),
     )

@@ -10,7 +10,9 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.launch import LaunchContext, agree, elastic, quiet_mpi
@@ -78,7 +80,12 @@ def take_part(
     assert watcher is not None
 
     departures = Departures(stop_signal, lambda: f"{launcher.text} is gone" if launcher.ended() else "")
-    return lead(options, where, control, supervisor, watcher, departures)
+    if not options.dry_run:
+        return lead(options, where, control, supervisor, watcher, departures)
+    with TemporaryDirectory(prefix="railgauge-") as folder:  # no run, so no run folder
+        return lead(
+            replace(options, out=Path(folder, "run")), where, control, supervisor, watcher, departures
+        )
 
 
 def _follow(supervisor: Supervisor, where: LaunchContext) -> int:

@@ -32,8 +32,8 @@ from . import healthy_rest, nightly, resume
 from .bootstrap import ask_fabric, choose_backend, device_name, gather_facts, memory
 from .finish import finish, judge_and_save
 from .live_run import LiveRun
-from .options import Options, Watcher
-from .planning import make_plan, plan_again, put_logs_away, sweep
+from .options import CannotRun, Options, Watcher
+from .planning import dry_run, make_plan, plan_again, put_logs_away, sweep
 from .refusal import refusal
 from .rejoin import command_without, lost_nodes, rejoin
 from .resume import RemainingPhase
@@ -88,6 +88,8 @@ def _coordinate(
         if options.resumed:  # as it is now that nobody else writes it
             options = replace(options, resumed=load(options.out))
         finished, unwritten = _measure_all(chief, options, where, watcher)
+        if options.dry_run and finished:
+            return 0
         if options.probe_only and finished:
             return probed(options, watcher)
         if not (options.out / "manifest.json").exists():
@@ -144,6 +146,9 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
         gpus = foreseen(ranks, nodes, environment)
         ranks = tuple(replace(rank, device=device_name(rank, backend, nodes, gpus)) for rank in ranks)
         manifest = _manifest(options, where, ranks, backend, environment)
+        if options.dry_run:
+            watcher.estimated(dry_run(options, ranks, backend, nodes, gpus), manifest)
+            return True
         if options.resumed:
             resume.unlike(options.resumed, ranks, nodes, manifest.versions, environment)
             plan, manifest = _go_on(
@@ -181,8 +186,15 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
         watcher.notice("stopped", {"folder": options.out, "command": options.command})
         return False
     except Lost as lost:
-        chief.recorder.note(str(lost))
+        _lost(chief, options, lost)
     return True
+
+
+def _lost(chief: Coordinator, options: Options, lost: Lost) -> None:
+    """Note it, for the judgement of the run folder; a dry run has none."""
+    if options.dry_run:
+        raise CannotRun(str(lost)) from None
+    chief.recorder.note(str(lost))
 
 
 def _say(watcher: Watcher, texts: Iterable[str]) -> None:

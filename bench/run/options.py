@@ -18,6 +18,7 @@ from bench.supervise.limits import Limits
 
 if TYPE_CHECKING:
     from bench.judge.evidence import Evidence
+    from bench.plan.estimate import Estimate
 
 
 class CannotRun(RailGaugeError):
@@ -49,6 +50,7 @@ class Options:
     strict      one sick node ends the run, instead of being set aside
     share       other users may read the run folder
     probe_only  end after the facts: ``railgauge probe``
+    dry_run     show what the ranks that are there would measure, and measure nothing
     accept      which optional phases are measured, and the time limit
     resumed     an interrupted run that goes on in its own folder
     without     nodes that a resumed run goes on without
@@ -71,6 +73,7 @@ class Options:
     strict: bool = False
     share: bool = False
     probe_only: bool = False
+    dry_run: bool = False
     accept: AcceptOptions = field(default_factory=AcceptOptions)
     nightly: Nightly | None = None
     resumed: Run | None = None
@@ -90,5 +93,7 @@ class Watcher(Protocol):
     def notice(self, kind: str, fields: dict[str, Any]) -> None: ...
 
     def probed(self, judged: Evidence) -> None: ...
+
+    def estimated(self, found: Estimate, manifest: Manifest) -> None: ...
 
     def finished(self, judged: Evidence) -> None: ...

@@ -14,6 +14,8 @@ from bench.measure.perftest.schedule import why_left
 from bench.model.facts import Node
 from bench.model.measurement import Rank
 from bench.plan import Job, Memory, acceptance, fit, fit_to_budget, job_groups, sweep_cases
+from bench.plan.budget import BudgetPlan
+from bench.plan.estimate import Estimate, estimate_of
 from bench.plan.nightly import short
 from bench.store import LOGS, Phase, Plan, Run
 from bench.store.standing import standing
@@ -72,17 +74,40 @@ def _accepted(
     nodes: Sequence[Node],
 ) -> tuple[list[Phase], list[tuple[str, str]]]:
     """The phases of an acceptance run, cut to the time that there is. ``rails``: see ``pins``."""
-    seconds, profile = options.rules.budget, options.profile
-    job = Job(profile, ranks, backend, options.accept, tuple(rails), tuple(rails.values()))
+    seconds = options.rules.budget
+    job = Job(options.profile, ranks, backend, options.accept, tuple(rails), tuple(rails.values()))
     if options.nightly:
         return short(job, options.nightly.budget, seconds)
-    left_out: list[tuple[str, str]] = []
-    if options.accept.budget is not None:
-        job = replace(job, verbs=0.0 if why_left(profile, nodes) else verbs_seconds(len(nodes)))
-        fitted = fit_to_budget(job, options.accept.budget, seconds, time.monotonic() - options.start_time)
-        job, left_out = fitted.job, fitted.left_out
-    phases, skipped = acceptance(job, seconds)
-    return phases, [*left_out, *skipped]
+    fitted = _fitted(options, job, nodes)
+    phases, skipped = acceptance(fitted.job if fitted else job, seconds)
+    return phases, [*(fitted.left_out if fitted else ()), *skipped]
+
+
+def _fitted(options: Options, job: Job, nodes: Sequence[Node]) -> BudgetPlan | None:
+    """The job cut to its time limit, less what was used since the command began; None where it has none."""
+    if options.accept.budget is None:
+        return None
+    job = replace(job, verbs=0.0 if why_left(options.profile, nodes) else verbs_seconds(len(nodes)))
+    used = time.monotonic() - options.start_time
+    return fit_to_budget(job, options.accept.budget, options.rules.budget, used)
+
+
+def dry_run(
+    options: Options,
+    ranks: tuple[Rank, ...],
+    backend: str,
+    nodes: Sequence[Node],
+    gpus: Mapping[int, int | None],
+) -> Estimate:
+    """What the acceptance run that these ranks are there for would measure, and for how long."""
+    rails = pins(options.profile, ranks, nodes, gpus)
+    job = Job(options.profile, ranks, backend, options.accept, tuple(rails), tuple(rails.values()))
+    fitted = _fitted(options, job, nodes)
+    job = fitted.job if fitted else job
+    phases, skipped = acceptance(job, options.rules.budget)
+    plan = fit(phases, backend, memory(ranks, nodes, backend, gpus))
+    too_large = [(f"for want of memory on {each.where}", each.text) for each in plan.shortages]
+    return estimate_of(job, fitted, plan.phases, [*skipped, *too_large])
 
 
 def plan_again(options: Options, run: Run) -> Plan:
