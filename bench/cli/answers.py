@@ -23,6 +23,7 @@ from bench.model.facts import Node
 from bench.model.verdict import Status, Verdict
 from bench.nccl.explain import Explained, ExplainedDevice
 from bench.plan.estimate import PhaseEstimate
+from bench.run.gate import GateAnswer
 from bench.store import Run
 from bench.store.history import Entry, LeftOutFile
 from bench.store.history.nights import Acceptance
@@ -253,6 +254,27 @@ class HistoryListAnswer(JsonAnswer, frozen=True, kw_only=True, tag="railgauge hi
     left_out: tuple[LeftOutItem, ...]
 
 
+class GateJson(JsonAnswer, frozen=True, kw_only=True, tag="railgauge gate"):
+    """Whether a node may take a job.
+
+    sentence   the first problem, or what passed, on one line
+    problems   each problem on one line, causes first
+    counts     status → how many verdicts; null where the gate ran out of time
+    folders    run folders of what was measured and did not pass
+    seconds    that the gate took
+    """
+
+    node: str
+    level: int
+    status: Status
+    sentence: str
+    profile: str
+    problems: tuple[str, ...]
+    counts: dict[str, int] | None
+    folders: tuple[str, ...]
+    seconds: float
+
+
 ANSWERS: dict[str, type[JsonAnswer]] = {
     "probe": ProbeAnswer,
     "explain": ExplainAnswer,
@@ -261,6 +283,7 @@ ANSWERS: dict[str, type[JsonAnswer]] = {
     "import": ImportAnswer,
     "compare": CompareAnswer,
     "history list": HistoryListAnswer,
+    "gate": GateJson,
     "error": ErrorAnswer,
 }
 """By command; ``error`` takes the place of each where the command fails."""
@@ -327,6 +350,12 @@ def explain_answer(spec: str, found: Explained) -> ExplainAnswer:
         meaning=found.meaning,
         devices=found.devices,
         traps=found.traps,
+    )
+
+
+def gate_json(found: GateAnswer) -> GateJson:
+    return GateJson(
+        **{name: getattr(found, name) for name in GateJson.__struct_fields__ if name != "version"}
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_text
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import click
 
 from bench.model.errors import EXIT_INCONCLUSIVE
 
+from .json_output import JSON, print_json
 from .option_types import EXIT_HELP, PATH, SECONDS, option, profile_option
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ LIMITS = {1: 5.0, 2: 60.0, 3: 120.0}  # seconds of each level
 @option("--forget", "Begin anew with the error counters of now, as after a repair", bool)
 @option("--history DIR", "Fail where the last night of this node in the history was a regression", default="")
 @option("--cluster NAME", "Its name in the history  [default: the profile's]", default="")
-@option("--json", "Print one JSON object", bool)
+@JSON
 def gate(
     profile_name: str,
     level: int,
@@ -54,7 +54,7 @@ def gate(
     forget: bool,
     history: str,
     cluster: str,
-    json: bool,
+    as_json: bool,
 ) -> int:
     """Tell in one line whether this node may take a job.
 
@@ -85,17 +85,16 @@ def gate(
     except TookTooLong as error:
         name = socket.gethostname()
         answer = GateAnswer(name, level, Status.INCONCLUSIVE, str(error), profile.name, seconds=seconds)
-    click.echo(_json(answer) if json else _line(answer))
+    if as_json:
+        from .answers import gate_json
+
+        print_json(gate_json(answer))
+    else:
+        click.echo(_line(answer))
     code = EXIT[answer.status]
     if code == EXIT_INCONCLUSIVE and inconclusive:
         code = 0 if inconclusive == "pass" else 1
     return code
-
-
-def _json(answer: GateAnswer) -> str:
-    from bench.model.typed_json import to_json
-
-    return json_text.dumps({"railgauge_gate": answer.format, **to_json(answer)}, indent=2)
 
 
 def _line(answer: GateAnswer) -> str:

@@ -26,7 +26,11 @@ def test_a_node_that_lacks_what_the_profile_wants_fails(tmp_path: Path) -> None:
     done = gate(tmp_path, "--limit", "60s", "--profile", "lambda-1cc-h100", "--json")
     answer = json.loads(done.stdout)
     assert done.returncode == 1
-    assert answer["railgauge_gate"] == 1 and answer["status"] == "fail" and answer["problems"]
+    assert (
+        (answer["schema"], answer["version"]) == ("railgauge gate", 1)
+        and answer["status"] == "fail"
+        and answer["problems"]
+    )
 
 
 @pytest.mark.parametrize(("words", "status"), [((), 3), (("pass",), 0), (("fail",), 1)])

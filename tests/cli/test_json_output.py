@@ -53,6 +53,12 @@ def test_plan(railgauge):
     assert found["cases"] == sum(phase["cases"] for phase in found["phases"]) > 0
 
 
+def test_gate(railgauge, tmp_path):
+    found, _, code = railgauge("gate", "--state", tmp_path / "gate.json", "--limit", "60s", "--json")
+    fits(found, "gate")
+    assert code == {"pass": 0, "fail": 1, "inconclusive": 3}[found["status"]]
+
+
 def test_explain_ends_with_1_where_a_trap_was_found(railgauge):
     found, err, code = railgauge("explain", "^mlx5_1", "--devices", "mlx5_0 mlx5_1 mlx5_10", "--json")
     fits(found, "explain")
