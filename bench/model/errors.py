@@ -11,6 +11,7 @@ RailGaugeError          3  one line says what is wrong and what is known; ``exit
 ├── NotComparable       2  two runs without a common case
 │   └── UnlikeRuns      2  two runs of different plans or machines
 ├── BadAddress          2  an address that nothing may be sent to
+├── CannotAct           3  a scheduler that does not answer, or a name that it must not be given
 ├── NotSent             3  a message that a webhook did not take
 ├── LaunchError         3  the job cannot be started, or its variables contradict each other
 │   └── HostsError      2  a host list that cannot be read

@@ -1,0 +1,177 @@
+"""act: what follows from a run's verdicts on a scheduler, printed by default and done when told so."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .option_types import PATH, SHARE, option, profile_option
+
+if TYPE_CHECKING:
+    from bench.exchange.acting.plan import Step
+    from bench.judge.actions import NodeAction
+    from bench.judge.evidence import Evidence
+
+WAYS = ("slurm", "kubernetes", "nagios", "events")
+AT_MOST = "5%"
+
+
+@click.command(
+    epilog="Exit status: 0 nothing had to be done, or all of it was done or printed; 1 something was not allowed or "
+    "failed; 2 wrong usage, or a folder that is not yours. As a plugin of Nagios: 0 OK, 2 CRITICAL, 3 UNKNOWN."
+)
+@click.argument("run_folder", metavar="RUN", type=PATH)
+@option(
+    "--slurm", "Drain faulty nodes with the verdict's sentence, reserve suspected ones for maintenance", bool
+)
+@option("--kubernetes", "Taint, mark and cordon faulty nodes by your kubectl", bool)
+@option("--nagios", "Print one line and end with a status as a plugin of Nagios does", bool)
+@option("--events", "Print a health event a node in JSON, by NVSentinel's schema", bool)
+@option("--yes", "Do it; without it the commands are printed", bool)
+@option("--undo", "Take back what was done about this run", bool)
+@option("--node NAME", "Only this node")
+@option(
+    "--at-most",
+    "Share of the scheduler's nodes that may be drained by RailGauge at once",
+    SHARE,
+    default=AT_MOST,
+)
+@option("--trust", "Also accept a folder that you did not make: it decides which nodes are drained", bool)
+@profile_option("Judge by this profile  [default: the run's own]", None)
+def act(
+    run_folder: Path,
+    slurm: bool,
+    kubernetes: bool,
+    nagios: bool,
+    events: bool,
+    yes: bool,
+    undo: bool,
+    node: str | None,
+    at_most: float,
+    trust: bool,
+    profile_name: str | None,
+) -> int:
+    """Keep the nodes that a run has found faulty out of work.
+
+    Only what failed counts: INCONCLUSIVE drains nobody. What was done is kept in the run folder and can be undone.
+
+    \b
+        railgauge act runs/2026-11-22 --slurm
+        railgauge act runs/2026-11-22 --slurm --yes
+        railgauge act runs/2026-11-22 --slurm --undo --node n17 --yes
+    """
+    chosen = [name for name, given in zip(WAYS, (slurm, kubernetes, nagios, events), strict=True) if given]
+    if len(chosen) != 1:
+        raise click.UsageError(f"say for whom, by one of: {', '.join(f'--{name}' for name in WAYS)}")
+    if undo:
+        return _undo(run_folder, node or "", yes)
+    judged = _judged(run_folder, profile_name, trust)
+    found = _wanted(judged, node)
+    if chosen[0] in ("nagios", "events"):
+        return _told(chosen[0], judged, found)
+    return _scheduled(chosen[0], judged, found, at_most, yes)
+
+
+def _judged(folder: Path, profile_name: str | None, trust: bool) -> Evidence:
+    """The run, judged now: what its verdicts.json says may be anybody's."""
+    from bench.judge.verdicts import judge
+    from bench.model.profile import load
+    from bench.store import load as load_run
+    from bench.store.seal import not_own
+
+    from .page import own_profile
+
+    if not trust and (why := not_own(folder)):
+        raise click.UsageError(
+            f"{folder} may not be your own: {why}. It would decide which nodes are drained; if you trust who made "
+            "it, add --trust"
+        )
+    return judge(load_run(folder), load(profile_name) if profile_name else own_profile(folder))
+
+
+def _wanted(judged: Evidence, node: str | None) -> tuple[NodeAction, ...]:
+    from bench.exchange.acting.plan import checked
+    from bench.judge.actions import node_actions
+
+    return checked([each for each in node_actions(judged.run) if node in (None, each.node)])
+
+
+def _told(way: str, judged: Evidence, found: Sequence[NodeAction]) -> int:
+    from bench.exchange.acting.events import health_events
+    from bench.exchange.acting.events import nagios as plugin
+    from bench.judge.problems import problems_of
+    from bench.judge.verdicts import status
+    from bench.model.printable import on_one_line
+
+    if way == "events":
+        for line in health_events(found, judged.run.ended or judged.manifest.started):
+            click.echo(line)
+        return 0
+    listed = problems_of(judged.run).listed
+    text = on_one_line(listed[0].sentence) if listed else f"{judged.manifest.id} passed"
+    line, code = plugin(status(judged), text, found)
+    click.echo(line)
+    return code
+
+
+def _scheduled(way: str, judged: Evidence, found: Sequence[NodeAction], at_most: float, yes: bool) -> int:
+    from bench.exchange.acting import kubernetes, slurm
+    from bench.exchange.acting.plan import allowed, perform
+
+    scheduler = slurm if way == "slurm" else kubernetes
+    if not found:
+        click.echo("no FAIL of this run names a node: there is nothing to do")
+        return 0
+    nodes, before = scheduler.cluster()
+    new = [each for each in found if not (each.drain and each.node in before)]
+    room = allowed(at_most, nodes, len(before))
+    over = [each for each in new if each.drain][room:]
+    steps = scheduler.steps([each for each in new if each not in over], judged.manifest.id)
+    for each in (each for each in found if each not in new):
+        click.echo(f"# {each.node} is out of work already")
+    if yes:
+        perform(steps, way, judged.run.path)
+        for step in steps:
+            click.echo(f"done: {step.words}")
+    else:
+        _printed(steps)
+    for each in over:
+        click.echo(
+            f"railgauge: {each.node} is left in work: --at-most {100 * at_most:g} % allows {room} more of {nodes} "
+            f"nodes. Is the profile right? {each.reason}",
+            err=True,
+        )
+    return 1 if over else 0
+
+
+def _undo(folder: Path, node: str, yes: bool) -> int:
+    from bench.exchange.acting.plan import saved, undo
+    from bench.store import RunError
+    from bench.store.seal import not_own
+
+    if why := not_own(folder):
+        raise click.UsageError(f"{folder} may not be your own: {why}; undo what was done by hand")
+    if not yes:
+        kept = saved(folder)
+        if kept is None:
+            raise RunError(f"nothing was done about {folder}")
+        _printed([step for step in kept.steps if node in ("", step.node)], back=True)
+        return 0
+    for step in undo(folder, node):
+        click.echo(f"taken back: {step.words}")
+    return 0
+
+
+def _printed(steps: Sequence[Step], back: bool = False) -> None:
+    for step in steps:
+        click.echo(f"# {step.words}")
+        for words in step.undo if back else step.commands:
+            click.echo(shlex.join(words))
+    click.echo("railgauge: nothing was done; --yes does it", err=True)
+
+
+COMMANDS = (act,)

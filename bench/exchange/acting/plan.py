@@ -1,0 +1,126 @@
+"""Which commands would keep a run's sick nodes out of work, how many are allowed, and what was done."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.judge.actions import NodeAction
+from bench.model.errors import RailGaugeError
+from bench.model.typed_json import decode, encode
+from bench.store import RunError, read_file, write_file
+
+FILE = "actions.json"
+OURS = "railgauge:"  # how every reason of ours begins, so that nobody else's is touched
+SECONDS = 60.0  # of one command of a scheduler
+NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}")
+
+
+class CannotAct(RailGaugeError):
+    """A scheduler that does not answer, or a name that must not reach it."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do about one node: commands without a shell, and those that take it back."""
+
+    node: str
+    words: str
+    commands: tuple[tuple[str, ...], ...]
+    undo: tuple[tuple[str, ...], ...]
+    done: bool = False
+
+
+@dataclass(frozen=True)
+class Actions:
+    """``actions.json`` in a run folder: what was done, in order. ``by``: slurm or kubernetes."""
+
+    by: str
+    time: float
+    steps: tuple[Step, ...] = ()
+    format: int = 1
+
+
+Run = Callable[[Sequence[str]], str]
+
+
+def ask(words: Sequence[str]) -> str:
+    """What a command of a scheduler prints. Raises CannotAct."""
+    try:
+        done = subprocess.run(
+            list(words),
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            errors="backslashreplace",
+            check=False,
+        )
+    except FileNotFoundError:
+        raise CannotAct(f"there is no {words[0]} here: run this where the scheduler's commands are") from None
+    except subprocess.TimeoutExpired:
+        raise CannotAct(f"{words[0]} did not answer within {SECONDS:g} s") from None
+    if done.returncode:
+        said = " ".join((done.stderr or done.stdout).split())[:300]
+        raise CannotAct(f"{' '.join(words[:3])} failed: {said}")
+    return done.stdout
+
+
+def checked(found: Sequence[NodeAction]) -> tuple[NodeAction, ...]:
+    """The same, once every name can be one node's alone: Slurm reads ``n[1-99]`` as many. Raises CannotAct."""
+    for each in found:
+        if not NODE.fullmatch(each.node):
+            raise CannotAct(f"{each.node!r} is no name of a node that a scheduler could know")
+    return tuple(found)
+
+
+def allowed(at_most: float, nodes: int, before: int) -> int:
+    """How many nodes may still be drained: the share of all ``nodes``, at least one, less those drained ``before``."""
+    return max(max(1, int(at_most * nodes + 1e-9)) - before, 0)
+
+
+def perform(steps: Sequence[Step], by: str, folder: Path, run: Run = ask) -> Actions:
+    """Run the commands of each step and keep what was done, also where one fails. Raises CannotAct, RunError."""
+    kept = saved(folder)
+    earlier = kept.steps if kept and kept.by == by else ()
+    done: list[Step] = []
+    try:
+        for step in steps:
+            for words in step.commands:
+                run(words)
+            done.append(Step(step.node, step.words, step.commands, step.undo, done=True))
+    finally:
+        found = Actions(by, time.time(), (*earlier, *done))
+        if done:
+            write_file(folder, FILE, encode(found) + b"\n")
+    return found
+
+
+def saved(folder: Path) -> Actions | None:
+    """What was done about a run; None where nothing was. Raises RunError for a damaged file."""
+    if not (folder / FILE).exists():
+        return None
+    try:
+        return decode(Actions, read_file(folder, FILE))
+    except ValueError as error:
+        raise RunError(f"{folder / FILE} is damaged: {error}") from None
+
+
+def undo(folder: Path, only: str = "", run: Run = ask) -> tuple[Step, ...]:
+    """Take back what was done, last first, of one node or of all; what was taken back. Raises CannotAct, RunError."""
+    kept = saved(folder)
+    if kept is None:
+        raise RunError(f"{folder} has no {FILE}: nothing was done about this run")
+    back = [step for step in kept.steps if step.done and only in ("", step.node)]
+    left = list(kept.steps)
+    try:
+        for step in reversed(back):
+            for words in step.undo:
+                run(words)
+            left.remove(step)
+    finally:
+        write_file(folder, FILE, encode(Actions(kept.by, time.time(), tuple(left))) + b"\n")
+    return tuple(back)

@@ -1,0 +1,161 @@
+"""railgauge act: who is drained, with which words, how many at most, and how it is taken back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from bench.cli import cli
+from bench.exchange.acting import kubernetes, slurm
+from bench.exchange.acting.events import health_events, nagios
+from bench.exchange.acting.plan import CannotAct, allowed, checked, perform, saved, undo
+from bench.judge.actions import Action, NodeAction, action_of, node_actions
+from bench.judge.checks import CHECKS
+from bench.model.verdict import Status, Verdict
+from bench.store import Run
+from made_acceptance import acceptance_run
+
+SENTENCE = "n1 rail mlx5_4/1 runs at 49 % of its peers' rate"
+FAULTY = NodeAction("n1", True, Action.RESEAT_CABLE, "blame.rails", SENTENCE)
+SUSPECT = NodeAction("n2", False, Action.RESEAT_CABLE, "limits.rail_rate", "n2 n3: slow")
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return acceptance_run(tmp_path_factory.mktemp("run"))
+
+
+def failed(run: Run, *verdicts: Verdict) -> Run:
+    return replace(run, verdicts=verdicts)
+
+
+@pytest.mark.parametrize("name", sorted(CHECKS))
+def test_every_failed_check_has_an_action(name: str) -> None:
+    assert action_of(Verdict(name, "n1", Status.FAIL, "is bad")) is not Action.NONE
+
+
+def test_what_is_inconclusive_is_measured_again_and_what_passed_is_left() -> None:
+    assert action_of(Verdict("rails.state", "n1", Status.INCONCLUSIVE, "?")) is Action.RE_MEASURE
+    assert action_of(Verdict("rails.state", "n1", Status.PASS, "up")) is Action.NONE
+
+
+def test_a_faulty_node_is_drained_and_an_unclear_pair_suspected(healthy: Run) -> None:
+    a, b = healthy.manifest.nodes[:2]
+    alone = Verdict("rails.state", f"{a} mlx5_4/1", Status.FAIL, "is DOWN", next_step="reseat it")
+    found = node_actions(failed(healthy, alone))
+    assert [(each.node, each.drain, each.action) for each in found] == [(a, True, Action.RESEAT_CABLE)]
+    assert found[0].reason == f"{a} mlx5_4/1: is DOWN"
+    both = Verdict("nvlink.pairs", f"{a} {b}", Status.FAIL, "is slow")
+    assert [each.drain for each in node_actions(failed(healthy, both))] == [False, False]
+
+
+def test_what_is_inconclusive_or_of_the_whole_cluster_drains_nobody(healthy: Run) -> None:
+    a = healthy.manifest.nodes[0]
+    unknown = Verdict("rails.state", f"{a} mlx5_4/1", Status.INCONCLUSIVE, "could not be read")
+    slow = Verdict("limits.busbw", "all_reduce, 8 GiB", Status.FAIL, "is slow")
+    assert node_actions(failed(healthy, unknown, slow)) == ()
+
+
+@pytest.mark.parametrize(
+    ("share", "nodes", "before", "room"),
+    [(0.05, 100, 0, 5), (0.05, 100, 4, 1), (0.05, 100, 9, 0), (0.05, 4, 0, 1)],
+)
+def test_the_budget_stops_the_sixth_drain_of_a_hundred(
+    share: float, nodes: int, before: int, room: int
+) -> None:
+    assert allowed(share, nodes, before) == room
+
+
+@pytest.mark.parametrize("name", ["n[1-99]", "a,b", "-x", "", "n1;reboot", "ALL "])
+def test_a_name_that_means_more_than_one_node_is_refused(name: str) -> None:
+    with pytest.raises(CannotAct, match="is no name of a node"):
+        checked([replace(FAULTY, node=name)])
+
+
+def test_slurm_is_told_the_sentence_and_how_to_take_it_back() -> None:
+    drain, reserve = slurm.steps([FAULTY, SUSPECT], "night")
+    assert drain.commands == (
+        ("scontrol", "update", "NodeName=n1", "State=DRAIN", f"Reason=railgauge: {SENTENCE}"),
+    )
+    assert drain.undo == (("scontrol", "update", "NodeName=n1", "State=RESUME"),)
+    assert "Nodes=n2" in reserve.commands[0] and "Flags=MAINT,IGNORE_JOBS" in reserve.commands[0]
+    assert reserve.undo == (("scontrol", "delete", "ReservationName=railgauge-night"),)
+
+
+def test_slurm_s_own_drains_are_not_counted_as_ours() -> None:
+    said = "n0|none\nn1|railgauge: n1 is bad\nn2|new fan\n"
+    assert slurm.cluster(lambda _: said) == (3, ("n1",))
+
+
+def test_kubernetes_is_tainted_marked_and_cordoned() -> None:
+    faulty, suspect = kubernetes.steps([FAULTY, SUSPECT], "night")
+    words = [" ".join(command) for command in faulty.commands]
+    assert words[0].startswith("kubectl taint node n1 railgauge.io/failed=reseat-cable:NoSchedule")
+    patch = json.loads(faulty.commands[2][-1].removeprefix("--patch="))
+    assert patch["status"]["conditions"][0]["message"] == SENTENCE
+    assert words[3] == "kubectl cordon n1"
+    assert faulty.undo[0] == ("kubectl", "uncordon", "n1")
+    assert "PreferNoSchedule" in " ".join(suspect.commands[0])
+
+
+def test_events_are_those_of_nvsentinel_s_schema() -> None:
+    faulty, suspect = (json.loads(line) for line in health_events([FAULTY, SUSPECT], 0.0))
+    assert faulty["nodeName"] == "n1" and faulty["isFatal"] and not faulty["isHealthy"]
+    assert faulty["recommendedAction"] == "CONTACT_SUPPORT"
+    assert faulty["generatedTimestamp"] == "1970-01-01T00:00:00Z"
+    assert not suspect["isFatal"]
+
+
+@pytest.mark.parametrize(
+    ("status", "head", "code"),
+    [(Status.PASS, "OK - ", 0), (Status.FAIL, "CRITICAL - ", 2), (Status.INCONCLUSIVE, "UNKNOWN - ", 3)],
+)
+def test_nagios_hears_one_line_and_a_status(status: Status, head: str, code: int) -> None:
+    line, found = nagios(status, "a | b", [FAULTY])
+    assert (line.startswith(head), found) == (True, code)
+    assert line.endswith("| faulty=1;;1;0 suspected=0;1;;0") and line.count("|") == 1
+
+
+class Scheduler:
+    """Takes commands; the ``breaks``-th raises."""
+
+    def __init__(self, breaks: int = 0) -> None:
+        self.heard: list[tuple[str, ...]] = []
+        self._breaks = breaks
+
+    def __call__(self, words: Sequence[str]) -> str:
+        self.heard.append(tuple(words))
+        if len(self.heard) == self._breaks:
+            raise CannotAct("scontrol update failed: no such node")
+        return ""
+
+
+def test_what_was_done_is_kept_and_taken_back_last_first(tmp_path: Path) -> None:
+    steps = slurm.steps([FAULTY, replace(FAULTY, node="n5")], "night")
+    there, back = Scheduler(), Scheduler()
+    perform(steps, "slurm", tmp_path, there)
+    assert len(there.heard) == 2
+    assert [step.node for step in undo(tmp_path, run=back)] == ["n1", "n5"]
+    assert [words[2] for words in back.heard] == ["NodeName=n5", "NodeName=n1"]
+    kept = saved(tmp_path)
+    assert kept is not None and kept.steps == ()
+
+
+def test_of_steps_of_which_one_fails_those_before_it_are_kept(tmp_path: Path) -> None:
+    steps = slurm.steps([FAULTY, replace(FAULTY, node="n5")], "night")
+    with pytest.raises(CannotAct, match="no such node"):
+        perform(steps, "slurm", tmp_path, Scheduler(breaks=2))
+    kept = saved(tmp_path)
+    assert kept is not None and [step.node for step in kept.steps] == ["n1"]
+
+
+def test_the_command_wants_one_scheduler_and_a_folder_of_one_s_own(tmp_path: Path, healthy: Run) -> None:
+    done = CliRunner().invoke(cli, ["act", str(tmp_path)])
+    assert done.exit_code == 2 and "say for whom, by one of: --slurm" in done.output
+    done = CliRunner().invoke(cli, ["act", str(tmp_path), "--slurm"])
+    assert done.exit_code == 2 and "may not be your own" in done.output
