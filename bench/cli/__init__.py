@@ -16,6 +16,7 @@ from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE, RailGaugeError, ex
 from bench.model.redact import secrets, veil
 
 from . import (
+    acting,
     charts,
     exchange,
     gating,
@@ -41,6 +42,7 @@ GROUPS = (
     launching,
     nightly,
     gating,
+    acting,
     history,
     probing,
     judging,

@@ -12,7 +12,7 @@ import click
 from .option_types import PATH, SHARE, option, profile_option
 
 if TYPE_CHECKING:
-    from bench.exchange.acting.plan import Step
+    from bench.exchange.acting.plan import SchedulerStep
     from bench.judge.actions import NodeAction
     from bench.judge.evidence import Evidence
 
@@ -166,7 +166,7 @@ def _undo(folder: Path, node: str, yes: bool) -> int:
     return 0
 
 
-def _printed(steps: Sequence[Step], back: bool = False) -> None:
+def _printed(steps: Sequence[SchedulerStep], back: bool = False) -> None:
     for step in steps:
         click.echo(f"# {step.words}")
         for words in step.undo if back else step.commands:

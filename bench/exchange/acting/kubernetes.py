@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 
 from bench.judge.actions import NodeAction
 
-from .plan import Run, Step, ask
+from .plan import Run, SchedulerStep, ask
 
 KEY, SUSPECT = "railgauge.io/failed", "railgauge.io/suspect"
 CONDITION = "RailGaugeFailed"
@@ -26,16 +26,16 @@ def cluster(run: Run = ask) -> tuple[int, tuple[str, ...]]:
     return len(listed), tuple(ours)
 
 
-def steps(found: Sequence[NodeAction], run_id: str) -> tuple[Step, ...]:
+def steps(found: Sequence[NodeAction], run_id: str) -> tuple[SchedulerStep, ...]:
     """For each node; no pod that runs there is evicted."""
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     return tuple(_faulty(each, run_id, now) if each.drain else _suspect(each) for each in found)
 
 
-def _faulty(each: NodeAction, run_id: str, now: str) -> Step:
+def _faulty(each: NodeAction, run_id: str, now: str) -> SchedulerStep:
     node, reason = each.node, each.reason[:LONGEST]
     taint = f"{KEY}={each.action.value}:NoSchedule"
-    return Step(
+    return SchedulerStep(
         node,
         f"taint and cordon {node}: {each.reason}",
         (
@@ -53,10 +53,10 @@ def _faulty(each: NodeAction, run_id: str, now: str) -> Step:
     )
 
 
-def _suspect(each: NodeAction) -> Step:
+def _suspect(each: NodeAction) -> SchedulerStep:
     taint = ("kubectl", "taint", "node", each.node)
     words = f"keep new pods off {each.node} where they can be elsewhere: {each.reason}"
-    return Step(
+    return SchedulerStep(
         each.node,
         words,
         ((*taint, f"{SUSPECT}={each.action.value}:PreferNoSchedule", "--overwrite"),),

@@ -25,7 +25,7 @@ class CannotAct(RailGaugeError):
 
 
 @dataclass(frozen=True)
-class Step:
+class SchedulerStep:
     """One thing to do about one node: commands without a shell, and those that take it back."""
 
     node: str
@@ -41,7 +41,7 @@ class Actions:
 
     by: str
     time: float
-    steps: tuple[Step, ...] = ()
+    steps: tuple[SchedulerStep, ...] = ()
     format: int = 1
 
 
@@ -82,16 +82,16 @@ def allowed(at_most: float, nodes: int, before: int) -> int:
     return max(max(1, int(at_most * nodes + 1e-9)) - before, 0)
 
 
-def perform(steps: Sequence[Step], by: str, folder: Path, run: Run = ask) -> Actions:
+def perform(steps: Sequence[SchedulerStep], by: str, folder: Path, run: Run = ask) -> Actions:
     """Run the commands of each step and keep what was done, also where one fails. Raises CannotAct, RunError."""
     kept = saved(folder)
     earlier = kept.steps if kept and kept.by == by else ()
-    done: list[Step] = []
+    done: list[SchedulerStep] = []
     try:
         for step in steps:
             for words in step.commands:
                 run(words)
-            done.append(Step(step.node, step.words, step.commands, step.undo, done=True))
+            done.append(SchedulerStep(step.node, step.words, step.commands, step.undo, done=True))
     finally:
         found = Actions(by, time.time(), (*earlier, *done))
         if done:
@@ -109,7 +109,7 @@ def saved(folder: Path) -> Actions | None:
         raise RunError(f"{folder / FILE} is damaged: {error}") from None
 
 
-def undo(folder: Path, only: str = "", run: Run = ask) -> tuple[Step, ...]:
+def undo(folder: Path, only: str = "", run: Run = ask) -> tuple[SchedulerStep, ...]:
     """Take back what was done, last first, of one node or of all; what was taken back. Raises CannotAct, RunError."""
     kept = saved(folder)
     if kept is None:

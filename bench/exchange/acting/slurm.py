@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bench.judge.actions import NodeAction
 
-from .plan import OURS, Run, Step, ask
+from .plan import OURS, Run, SchedulerStep, ask
 
 LONGEST = 900  # characters of a reason: Slurm takes more, but squeue and sinfo show a line
 
@@ -21,10 +21,10 @@ def cluster(run: Run = ask) -> tuple[int, tuple[str, ...]]:
     return len(nodes), tuple(name for name, reason in nodes.items() if reason.startswith(OURS))
 
 
-def steps(found: Sequence[NodeAction], run_id: str) -> tuple[Step, ...]:
+def steps(found: Sequence[NodeAction], run_id: str) -> tuple[SchedulerStep, ...]:
     """A drain for each faulty node, then one reservation for all suspects."""
     drains = tuple(
-        Step(
+        SchedulerStep(
             each.node,
             f"drain {each.node}: {each.reason}",
             (_update(each.node, "State=DRAIN", f"Reason={OURS} {each.reason}"[:LONGEST]),),
@@ -40,7 +40,7 @@ def _update(node: str, *words: str) -> tuple[str, ...]:
     return ("scontrol", "update", f"NodeName={node}", *words)
 
 
-def _reserved(nodes: Sequence[str], run_id: str) -> tuple[Step, ...]:
+def _reserved(nodes: Sequence[str], run_id: str) -> tuple[SchedulerStep, ...]:
     if not nodes:
         return ()
     name = f"railgauge-{run_id}"[:60]
@@ -49,4 +49,4 @@ def _reserved(nodes: Sequence[str], run_id: str) -> tuple[Step, ...]:
         f"Users={getpass.getuser()}", f"Nodes={','.join(nodes)}", "Flags=MAINT,IGNORE_JOBS",
     )  # fmt: skip
     words = f"reserve {', '.join(nodes)} for maintenance: one of them is at fault, and it is not known which"
-    return (Step("", words, (make,), (("scontrol", "delete", f"ReservationName={name}"),)),)
+    return (SchedulerStep("", words, (make,), (("scontrol", "delete", f"ReservationName={name}"),)),)

@@ -85,6 +85,7 @@ def check(lab: Lab, folder: Path) -> list[bool]:
         _row("n1 eth1 down: drained with the sentence", *_drained(lab)),
         _row("n1 eth1 up again: resumed", *_resumed(lab)),
         _row("a node that somebody else drained is left alone", *_left_alone(lab)),
+        _row("act drains by a run's verdict within its budget, and takes it back", *_acted(lab, folder)),
         _row("a driver that hangs: the prolog ends and the job runs", *_hung(lab, folder)),
     ]
 
@@ -94,15 +95,20 @@ def _row(name: str, good: bool, said: str = "") -> bool:
     return good
 
 
-def _ask(lab: Lab, node: str, *words: str, limit: float = 60.0) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        on_node(lab, node, list(words)),
-        env={**os.environ, **environment(lab.name)},
-        capture_output=True,
-        text=True,
-        timeout=limit,
-        check=False,
-    )
+def _ask(lab: Lab, node: str, *words: str, limit: float = 120.0) -> subprocess.CompletedProcess[str]:
+    """A command on a node; one that does not end in time has failed."""
+    line = on_node(lab, node, list(words))
+    try:
+        return subprocess.run(
+            line,
+            env={**os.environ, **environment(lab.name)},
+            capture_output=True,
+            text=True,
+            timeout=limit,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(line, 124, "", f"{words[0]} did not end in {limit:g} s")
 
 
 def _node(lab: Lab, node: str) -> str:
@@ -147,6 +153,29 @@ def _left_alone(lab: Lab) -> tuple[bool, str]:
     _ask(lab, "n0", "scontrol", "update", "NodeName=n1", "State=RESUME")
     _until(lambda: "IDLE" in _node(lab, "n1") and "DRAIN" not in _node(lab, "n1"))
     return good, ""
+
+
+def _acted(lab: Lab, folder: Path) -> tuple[bool, str]:
+    """A run whose facts say that eth1 of both nodes is down: of two nodes the budget lets one be drained."""
+    act = (str(folder / "venv" / "bin" / "railgauge"), "act", str(folder / "run"), "--slurm")
+    for node in lab.node_names:
+        _ask(lab, node, "ip", "link", "set", "eth1", "down")
+    words = ("srun", "--mpi=pmix", "--nodes=2", "--ntasks-per-node=1")
+    probe = ("-m", "bench", "probe", "--profile", str(folder / "gate.toml"), "--out", str(folder / "run"))
+    _ask(lab, "n0", *words, "env", f"PYTHONPATH={ROOT}", sys.executable, *probe, limit=120)
+    for node in lab.node_names:
+        _ask(lab, node, "ip", "link", "set", "eth1", "up")
+    shown = _ask(lab, "n0", *act)
+    nobody = "DRAIN" not in _node(lab, "n0") + _node(lab, "n1")
+    done = _ask(lab, "n0", *act, "--yes")
+    told = [_node(lab, node) for node in lab.node_names]
+    drained = [text for text in told if "DRAIN" in text and "railgauge: n" in text and "eth1" in text]
+    back = _ask(lab, "n0", *act, "--undo", "--yes")
+    free = _until(lambda: "DRAIN" not in _node(lab, "n0") + _node(lab, "n1"))
+    good = "scontrol update NodeName=n" in shown.stdout and nobody and len(drained) == 1
+    good = good and done.returncode == 1 and "is left in work" in done.stderr
+    said = (done.stdout or done.stderr or shown.stderr).strip().splitlines()
+    return good and back.returncode == 0 and free is not None, said[0] if said else "it said nothing"
 
 
 def _hung(lab: Lab, folder: Path) -> tuple[bool, str]:
