@@ -59,7 +59,7 @@ def _header(line: str) -> list[str]:
     affinity = _AFFINITY.search(line)
     cells = _cells(line[: affinity.start()] if affinity else line)
     while cells and cells[-1] == "":
-        cells = cells[:-1]
+        cells.pop()
         if affinity:
             break  # the affinity column itself; names before it may be empty too, and count
     return cells if cells[:1] == ["GPU0"] and "X" not in cells else []

@@ -88,3 +88,7 @@ def test_other_text_says_nothing(text):
 
 def test_a_machine_without_nvidia_smi_has_none():
     assert topology.topology(lambda command: None) == ()
+
+
+def test_a_line_of_a_million_tabs_is_read_once():
+    assert topology.parse("\t" * 2_000_000) == ()

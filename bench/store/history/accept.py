@@ -5,7 +5,17 @@ from __future__ import annotations
 import uuid
 
 from bench.model.typed_json import encode, load, parse, to_json
-from bench.store.history.folder import ACCEPTED, HistoryError, LeftOutFile, day, found, open_folder, put, safe
+from bench.store.history.folder import (
+    ACCEPTED,
+    HistoryError,
+    LeftOutFile,
+    day,
+    found,
+    open_folder,
+    put,
+    safe,
+    unreadable,
+)
 from bench.store.history.nights import Acceptance
 
 FORMAT = 1
@@ -39,8 +49,10 @@ def acceptances(
     folder = open_folder(history)
     under = ACCEPTED if cluster is None else f"{ACCEPTED}/cluster={safe(cluster)}"
     good, bad = [], []
-    for path, _ in found(folder, under):
+    for path, size in found(folder, under):
         try:
+            if why := unreadable(size):
+                raise ValueError(why)
             acceptance = _parse(folder.files.cat_file(f"{folder.root}/{path}"))
         except (ValueError, OSError) as error:
             bad.append(LeftOutFile(path, f"not an accepted level: {folder.in_one_line(error)}"))

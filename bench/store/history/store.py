@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 from bench.store.history.folder import (
@@ -22,6 +20,7 @@ from bench.store.history.folder import (
     reaching,
     run_path,
     safe,
+    unreadable,
 )
 from bench.store.history.record import Broken, Entry, Record, decode, encode, read_entry, verify
 
@@ -117,10 +116,10 @@ def _older(path: str, start: str) -> bool:
 
 
 def _footer(folder: Folder, path: str) -> Entry:
-    files = (
-        Path(folder.root, path).open if folder.local else partial(folder.files.open, f"{folder.root}/{path}")
-    )
-    with files("rb") as file:
+    full = f"{folder.root}/{path}"
+    if folder.local:
+        return read_entry(full, path)
+    with folder.files.open(full, "rb") as file:
         return read_entry(file, path)
 
 
@@ -131,8 +130,8 @@ def _each(
         path, size = candidate
         if not path.endswith(".parquet"):
             raise Broken(_FOREIGN)
-        if size == 0:
-            raise Broken("empty")
+        if why := unreadable(size):
+            raise Broken(why)
         entry = look(path)
         home = run_path(entry.cluster, entry.run, entry.time)
         if path != home:
