@@ -159,6 +159,17 @@ def test_a_resume_on_other_hosts_than_before_is_refused_before_anything_starts(t
     assert "the host file gives 16 on 2" in str(refused)
 
 
+def test_a_folder_that_somebody_sent_is_not_resumed_on_the_hosts(tmp_path, monkeypatch):
+    folder(tmp_path / "run", [], cases(), end=False)
+    words = ("--launcher", "openmpi", "--per-node", "2", "--dry-run", "--", "resume", str(tmp_path / "run"))
+    here = hosts(tmp_path, "n0\n")
+    assert "mpirun" in launch("--hosts", here, *words).output
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another"))
+    refused = launch("--hosts", here, *words)
+    assert "may not be your own" in str(refused.exception) and "mpirun" not in refused.output
+    assert "mpirun" in launch("--hosts", here, *words, "--trust").output
+
+
 def test_a_first_host_that_everybody_calls_himself_is_refused_where_the_others_look_for_it(tmp_path):
     names = hosts(tmp_path, "localhost slots=2\nn2 slots=2\n")
     refused = launch("--hosts", names, "--launcher", "torchrun", "--dry-run", *ACCEPT).exception

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -69,6 +71,18 @@ def test_a_night_of_systemd_gains_no_rights_and_writes_in_its_own_folder_alone()
         "User=railgauge",
     ):
         assert f"\n{line}\n" in text
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd")
+def test_systemd_knows_every_line_of_the_units(tmp_path):
+    for path in (ROOT / "ci" / "jobs" / "systemd").glob("*.[st]*"):
+        text = re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", path.read_text(), flags=re.M)
+        (tmp_path / path.name).write_text(text)
+    units = sorted(str(path) for path in tmp_path.iterdir())
+    assert len(units) == 2
+    done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, timeout=300)
+    said = [line for line in done.stderr.splitlines() if "railgauge" in line]
+    assert done.returncode == 0 and not said, done.stderr
 
 
 def test_scripts_from_elsewhere_have_one_version_and_a_hash():
