@@ -24,7 +24,7 @@ class Golden:
 
     def hold(self, name: str, lines: Sequence[str]) -> None:
         """The lines are as they were when somebody last read them."""
-        text = "".join(f"{line.rstrip()}\n" for line in lines)
+        text = "".join(f"{line.rstrip()}\n" for line in lines).replace("\r", "\\r")
         if self.update:
             self.known[name] = text
         assert text == self.known.get(name), f"see {self.path.name}; if it is right: pytest --update-golden"
