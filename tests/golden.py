@@ -24,7 +24,8 @@ class Golden:
 
     def hold(self, name: str, lines: Sequence[str]) -> None:
         """The lines are as they were when somebody last read them."""
-        text = "".join(f"{line.rstrip()}\n" for line in lines).replace("\r", "\\r")
+        plain = (line.rstrip().replace("\n", "\\n").replace("\r", "\\r") for line in lines)
+        text = "".join(f"{line}\n" for line in plain)
         if self.update:
             self.known[name] = text
         assert text == self.known.get(name), f"see {self.path.name}; if it is right: pytest --update-golden"
