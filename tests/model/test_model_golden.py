@@ -156,8 +156,10 @@ def counters() -> Iterator[str]:
 def rails() -> Iterator[str]:
     (node,) = nodes(1)
     of = LAMBDA.rails
-    for function in (roles, rails_of, nearest_rails, own_rails, missing):
-        yield f"{function.__name__}: {shown(function(node, of))[:1500]}"
+    for found in (roles, rails_of):
+        yield shown([(each.name, each.use, each.reason) for each in found(node, of)])
+    for function in (nearest_rails, own_rails, missing):
+        yield f"{function.__name__}: {shown(function(node, of))}"
     names = [device.name for device in rails_of(node, of)]
     for count in (1, 2, 3, 8, 16):
         yield f"{count}: {in_order(names, count)}"

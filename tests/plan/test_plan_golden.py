@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -126,8 +126,7 @@ def test_the_steps_of_a_screening(golden: Golden, name: str) -> None:
 @pytest.mark.parametrize("name", NIGHTS)
 def test_the_plan_of_a_night(golden: Golden, name: str) -> None:
     budget = float(name.split()[3])
-    profile = replace(load("lambda-1cc-h100"), text="")
-    job = Job(profile, runs.ranks(4, 8), "nccl", AcceptOptions(), *ALL_RAILS)
+    job = Job(load("lambda-1cc-h100"), runs.ranks(4, 8), "nccl", AcceptOptions(), *ALL_RAILS)
     lines = []
     try:
         phases, left = short(job, budget, 1.0)
@@ -136,7 +135,10 @@ def test_the_plan_of_a_night(golden: Golden, name: str) -> None:
             *map(shown, left),
             summary(Plan(tuple(phases), (), tuple(left)), budget),
         ]
-        lines += [shown(fit_to_budget(job, budget, 1.0))]
+        plan = fit_to_budget(job, budget, 1.0)
+        lines += [
+            f"{each.name}: {shown(getattr(plan, each.name))}" for each in fields(plan) if each.name != "job"
+        ]
     except PlanError as error:
         lines.append(str(error))
     golden.hold(name, [line[:2000] for line in lines])
