@@ -64,8 +64,8 @@ def element(found: dict[str, Any], address: Any, class_name: str = "vegalite") -
     url = found.get("schema-url")
     if isinstance(url, str):
         target = escape(address(url), quote=True)
-        link = f'<p>The chart needs JavaScript: <a href="{target}">its specification</a></p>'
-        return f'<div class="{escape(class_name, quote=True)}" data-spec="{target}">{link}</div>'
+        without = "<p>The chart needs JavaScript.</p>"  # no link: Zensical would make it relative once more
+        return f'<div class="{escape(class_name, quote=True)}" data-spec="{target}">{without}</div>'
     text = json.dumps(found, sort_keys=True, ensure_ascii=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

