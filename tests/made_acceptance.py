@@ -155,7 +155,7 @@ def acceptance_run(
         made.now += 6
         counters.append(CounterLine(phase.name, "after", made.shots()))
         marks += [PhaseMark(phase.name, "end", measured=len(phase.cases))]
-        health += [_health(phase, rank) for rank in range(len(where))]
+        health += [health_of(phase, rank) for rank in range(len(where))]
         _logs(path / "logs", phase, count)
     manifest = Manifest(
         id="run", started=1.7e9, command=("railgauge", "accept"), profile_name=profile.name,
@@ -182,7 +182,7 @@ def _windows(phase: Phase) -> Iterator[Window]:
             yield Window(slot * WINDOW, each, seconds, seconds, 100, wrong, case.count, case.id, group)
 
 
-def _health(phase: Phase, rank: int) -> HealthLine:
+def health_of(phase: Phase, rank: int) -> HealthLine:
     at = rank % GPUS
     gpu = WorkerGpu(at, "NVIDIA H100 80GB HBM3", f"GPU-{rank}", clock_sm_max=1.98e9)
     spell = GpuDuringCase(phase.cases[0].id, 1.0, 9, 0, [1.9e9, 1.98e9], [2.6e9, 2.6e9], [40, 55], [300, 600])
