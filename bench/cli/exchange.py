@@ -17,7 +17,12 @@ FORMATS = ("nccl-tests", "csv", "junit", "prometheus", "grafana", "github")  # a
 @click.command("import", epilog=EXIT_HELP)
 @click.argument("files", nargs=-1, required=True, type=PATH)
 @out_option("import")
-@profile_option("Profile of the platform")
+@profile_option("Profile of the platform; auto: only say how the tables stand among published runs")
+@option(
+    "--gpu MODEL",
+    "With --profile auto: model of the GPUs, such as H100, if the files do not tell",
+    default="",
+)
 @option("--collective NAME", "Collective, if the files do not name it", default="")
 @option("--ranks", "Number of ranks, if the files do not tell", Count(1))
 @option("--nodes", "Number of nodes, if the files do not tell; ranks are counted node by node", Count(1))
@@ -28,6 +33,7 @@ def import_(
     files: tuple[Path, ...],
     out: Path | None,
     profile_name: str,
+    gpu: str,
     collective: str,
     ranks: int | None,
     nodes: int | None,
@@ -41,7 +47,12 @@ def import_(
 
     \b
         railgauge import all_reduce.log --nodes 2 --profile lambda-1cc-b200
+        railgauge import all_reduce.log --profile auto --gpu H100 --nodes 2
     """
+    if profile_name == "auto":
+        return _among_published(files, collective, ranks, gpu, nodes)
+    if gpu:
+        raise click.UsageError("--gpu goes with --profile auto; a profile names its GPU itself")
     from bench.exchange.importing.run_folder import Wanted, import_files
     from bench.judge.verdicts import status
     from bench.model.profile import load
@@ -67,6 +78,28 @@ def import_(
         summarise(judged, verbose=False, short=False)
         where_report(folder)
     return EXIT[status(judged)]
+
+
+def _among_published(
+    files: tuple[Path, ...], collective: str, ranks: int | None, gpu: str, nodes: int | None
+) -> int:
+    """Say of each table in one sentence how it stands among published runs; nothing is written."""
+    from bench.exchange.importing.nouns import ImportRefused
+    from bench.exchange.importing.published import standing
+    from bench.exchange.importing.run_folder import tables
+    from bench.model.printable import on_one_line
+    from bench.model.verdict import EXIT, overall
+
+    found = []
+    for file in files:
+        for table in tables(file, collective, ranks):
+            found.append(standing(table, gpu, nodes))
+            click.echo(f"{found[-1].status.shown}: {on_one_line(found[-1].sentence)}")
+    if not found:
+        raise ImportRefused(
+            "the files hold no nccl-tests table; perftest results have no published runs here"
+        )
+    return EXIT[overall(each.status for each in found)]
 
 
 @click.command(

@@ -153,6 +153,11 @@ def _take(file: Path, wanted: Wanted, found: _Found) -> None:
         _taken(file.name, link, found, partial(perftest.measured, link))
 
 
+def tables(file: Path, collective: str, ranks: int | None) -> tuple[ImportedRun, ...]:
+    """The nccl-tests tables of one file."""
+    return read(_text(file), Hints(file.name, collective, ranks)).nccl
+
+
 def _text(file: Path) -> str:
     """A file as text. Raises ImportRefused for one that is too large, or not regular: a pipe may never end."""
     try:
