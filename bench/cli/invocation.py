@@ -29,6 +29,7 @@ class Invocation:
     webhook  where ``nightly`` sends its digest
     dry_run  whether ``accept`` only shows what it would measure
     as_json  whether standard output is to hold one JSON object and nothing else
+    report_url  where run folders are served, for the link in it
     """
 
     command: str
@@ -45,6 +46,7 @@ class Invocation:
     webhook: str = ""
     dry_run: bool = False
     as_json: bool = False
+    report_url: str = ""
 
 
 class Measuring(click.Command):

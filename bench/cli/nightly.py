@@ -40,9 +40,20 @@ from .option_types import EXIT_HELP, SECONDS, SharedOptions, option, shared_opti
     metavar="URL",
     help="Send a digest to a chat's incoming webhook; set RAILGAUGE_WEBHOOK instead to keep it out of process lists",
 )
+@option(
+    "--report-url URL",
+    "Where the folder of run folders is served: the digest links URL/RUN/report.html  [default: it names the path]",
+    default="",
+)
 @shared_options
 def nightly(
-    shared: SharedOptions, history: str, budget: float, cluster: str, new: bool, webhook: str
+    shared: SharedOptions,
+    history: str,
+    budget: float,
+    cluster: str,
+    new: bool,
+    webhook: str,
+    report_url: str,
 ) -> Invocation:
     """Run a short test and compare it with earlier nights.
 
@@ -63,6 +74,7 @@ def nightly(
         accept=AcceptOptions(budget=budget),
         nightly=night,
         webhook=webhook,
+        report_url=report_url,
     )
 
 
@@ -78,6 +90,8 @@ def perform(typed: Invocation) -> int:
     from .start import new_folder, start
 
     assert typed.nightly is not None
+    if typed.report_url and not typed.report_url.startswith(("https://", "http://")):
+        raise click.UsageError(f"--report-url {typed.report_url} is no address; give https://HOST/...")
     if typed.webhook:
         webhook.refuse(typed.webhook)
         # it may hold a secret: neither the run folder's command nor mpirun's may show it
@@ -91,7 +105,7 @@ def perform(typed: Invocation) -> int:
         ready(typed.nightly.history, out, typed.nightly.new)
     code = start(replace(typed, shared=replace(typed.shared, out=out)))
     if typed.webhook and where.rank == 0 and OURS not in os.environ and code != EXIT_USAGE:
-        send_digest(typed.webhook, out)
+        send_digest(typed.webhook, out, typed.report_url)
     return code
 
 
@@ -106,14 +120,14 @@ def ready(history: str, out: Path, new: bool) -> None:
     strangers(history)
 
 
-def send_digest(address: str, folder: Path) -> None:
+def send_digest(address: str, folder: Path, base: str = "") -> None:
     """Send the digest of a run; a failure is reported and changes nothing."""
     from bench.exchange.exporting import webhook
     from bench.exchange.exporting.digest import payload
     from bench.store import RunError, load
 
     try:
-        webhook.send(address, payload(load(folder)))
+        webhook.send(address, payload(load(folder), base))
     except (webhook.NotSent, RunError) as error:
         click.echo(f"railgauge: webhook: {error}; the verdict stands", err=True)
 

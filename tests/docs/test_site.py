@@ -10,6 +10,7 @@ from html import unescape
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import click
 import pytest
 
 import runs
@@ -106,8 +107,10 @@ def test_every_file_of_the_run_folder_and_every_command_has_its_place():
     assert all(f"## `{name}`" in schema for name in FILES)
     for name, command in cli.commands.items():
         assert f"## `railgauge {name}`" in commands
-        for option in command.params:
-            assert getattr(option, "hidden", False) or option.opts[0].lstrip("-").lower() in commands.lower()
+        options = [each for each in command.params if isinstance(each, click.Option) and not each.hidden]
+        assert all(
+            f"`{option.opts[0]}" in commands or f", {option.opts[0]}" in commands for option in options
+        )
 
 
 @pytest.mark.parametrize("said", ["a *b* <c> [d](e) a_b_c | \\", "x & y", "``code`` stays `too`"])

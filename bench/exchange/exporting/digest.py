@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import quote
 
 from bench.judge.problems import Problem, problems_of
 from bench.judge.verdicts import spoken, status
@@ -10,18 +11,23 @@ from bench.model.printable import on_one_line
 from bench.model.units import show_count
 from bench.model.verdict import counted
 from bench.store import Run
+from bench.store.sums import PAGE
 
 MOST = 10
 LONGEST = 300  # characters of one line
 
 
-def digest(run: Run) -> str:
-    """The run's verdict, then its problems, causes first, in a few lines."""
+def digest(run: Run, base: str = "") -> str:
+    """The run's verdict, where its report is, then its problems, causes first, in a few lines.
+
+    ``base``: the address at which the folder of run folders is served; without it the report is named by its path.
+    """
     found = problems_of(run).listed
     nodes = show_count(len(run.manifest.nodes), "node")
     counts = counted(each.status for each in run.verdicts)
     lines = [
         f"RailGauge {run.manifest.id}, {nodes}: {status(run).shown}: {counts} (profile {run.profile_name})",
+        f"report: {_report(run, base)}",
         *spoken(run),
         *map(_line, found[:MOST]),
     ]
@@ -30,9 +36,14 @@ def digest(run: Run) -> str:
     return "\n".join(map(_escaped, lines))
 
 
-def payload(run: Run) -> bytes:
+def payload(run: Run, base: str = "") -> bytes:
     """The digest as the JSON that incoming webhooks of Slack, Mattermost, Google Chat and Teams' flows take."""
-    return json.dumps({"text": digest(run)}).encode()
+    return json.dumps({"text": digest(run, base)}).encode()
+
+
+def _report(run: Run, base: str) -> str:
+    folder = run.path.resolve()
+    return f"{base.rstrip('/')}/{quote(folder.name)}/{PAGE}" if base else str(folder / PAGE)
 
 
 def _line(problem: Problem) -> str:

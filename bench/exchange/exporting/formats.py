@@ -12,10 +12,12 @@ from bench.model.profile import parse
 from bench.store import Run
 from bench.store.rows import Row, rows
 
+from .alerts import alerts
 from .github import github
 from .grafana import grafana
 from .junit import junit
 from .prometheus import prometheus
+from .run_json import run_json
 
 # the algorithm in force; bytes/s a node and direction and their share of the target, least and most over the
 # algorithms that it may have been; the ceiling of busbw in bytes/s; NCCL's protocol, where its log names it
@@ -85,6 +87,8 @@ FORMATS: dict[str, Callable[[Run], str]] = {
     "csv": _csv,
     "junit": junit,
     "prometheus": lambda run: prometheus(_evidence(run)),
+    "alerts": lambda _: alerts(),
     "grafana": lambda _: grafana(),
     "github": lambda run: github(_evidence(run)),
+    "json": lambda run: run_json(_evidence(run)),
 }

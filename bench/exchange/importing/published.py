@@ -46,7 +46,7 @@ class PublishedRun:
 
 
 @dataclass(frozen=True)
-class Standing:
+class AmongPublished:
     """The answer: FAIL where it is below all that is published, INCONCLUSIVE where nothing can be compared."""
 
     status: Status
@@ -63,7 +63,7 @@ def published() -> tuple[PublishedRun, ...]:
     return tuple(PublishedRun(**row) for row in tomllib.loads(FILE.read_text(encoding="utf-8"))["run"])
 
 
-def standing(run: ImportedRun, gpu: str, nodes: int | None) -> Standing:
+def among_published(run: ImportedRun, gpu: str, nodes: int | None) -> AmongPublished:
     """How a table stands. ``gpu``, ``nodes``: "" and None where the table tells them.
 
     ImportRefused where it does not.
@@ -71,13 +71,13 @@ def standing(run: ImportedRun, gpu: str, nodes: int | None) -> Standing:
     wrong = sum(row.wrong or 0 for row in run.rows)
     if wrong or run.failures or run.faults:
         said = "; ".join((*([f"{wrong} elements are wrong"] if wrong else []), *run.failures, *run.faults))
-        return Standing(
+        return AmongPublished(
             Status.FAIL, f"{run.subject}: {said}; a run with wrong results or failures has no speed"
         )
     model, count, ranks = _platform(run, gpu, nodes)
     best = max((row for row in run.rows if usable(row) and row.size >= LARGE), key=_speed, default=None)
     if best is None:
-        return Standing(
+        return AmongPublished(
             Status.INCONCLUSIVE,
             f"{run.subject}: the table has no message of {show_size(LARGE)} or more, and smaller ones are not "
             "compared; measure up to 8G",
@@ -89,7 +89,7 @@ def standing(run: ImportedRun, gpu: str, nodes: int | None) -> Standing:
     if not near:
         alike = [each for each in published() if each.collective == run.collective]
         others = ", ".join(sorted({f"{each.nodes} × {each.gpus} {each.gpu}" for each in alike}))
-        return Standing(
+        return AmongPublished(
             Status.INCONCLUSIVE, f"{head}; no such run is published, only of {others or 'other collectives'}"
         )
     return _placed(
@@ -99,7 +99,7 @@ def standing(run: ImportedRun, gpu: str, nodes: int | None) -> Standing:
 
 def _placed(
     run: ImportedRun, best: ImportedRow, near: Sequence[PublishedRun], head: str, fabric: Fabric
-) -> Standing:
+) -> AmongPublished:
     figures = sorted(each.busbw for each in near)
     value = best.busbw / 1e9
     share = sum(figure <= value for figure in figures) / len(figures)
@@ -119,9 +119,9 @@ def _placed(
     if run.problems:
         said = f"{said}; but {run.problems[0]}"
     if exact and low:
-        return Standing(Status.FAIL, said)
+        return AmongPublished(Status.FAIL, said)
     good = exact and possible and not high and not run.problems
-    return Standing(Status.PASS if good else Status.INCONCLUSIVE, said)
+    return AmongPublished(Status.PASS if good else Status.INCONCLUSIVE, said)
 
 
 def _platform(run: ImportedRun, gpu: str, nodes: int | None) -> tuple[str, int, int]:
