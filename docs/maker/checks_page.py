@@ -44,6 +44,11 @@ GROUPS = {
         "NCCL falls back to sockets or to copies through the host instead of failing. Only its own "
         "log shows it.",
     ),
+    "kernel": (
+        "The kernel's log",
+        "Xid errors of a GPU and faults of PCI Express stand in the kernel's log first, often for days before a part "
+        "is lost.",
+    ),
     "versions": (
         "Versions",
         "Nodes that differ in firmware, driver or NCCL behave differently, and such a difference "
