@@ -59,6 +59,10 @@ def import_(
         railgauge import all_reduce.log --profile auto --gpu H100 --nodes 2
     """
     if profile_name == "auto":
+        if as_json or out is not None:
+            raise click.UsageError(
+                "--profile auto answers in a sentence and writes nothing: drop --json and --out"
+            )
         return _among_published(files, collective, ranks, gpu, nodes)
     if gpu:
         raise click.UsageError("--gpu goes with --profile auto; a profile names its GPU itself")
