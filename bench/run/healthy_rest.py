@@ -24,7 +24,7 @@ from bench.supervise.limits import TRIES, Lost
 from .live_run import LiveRun
 from .meeting_address import NoAddress
 from .pair_trial import sick_nodes
-from .phases import run_phases
+from .phases import ask_wiring, run_phases
 from .planning import plan_again, put_logs_away
 from .resume import RemainingPhase, remaining
 from .work_orders import prepare
@@ -39,23 +39,27 @@ def measure(live: LiveRun, backend: str, steps: Sequence[RemainingPhase], resume
     aside = _by_facts(live, live.nodes if resumed else ())
     if aside is None:
         return
+    cross = live.options.accept.cross
     while True:
         try:
+            if cross:  # once, of all nodes: of a node that none reaches it may show why
+                ask_wiring(live)
+                cross = False
             if aside:
-                steps = set_aside(live, aside)
+                steps, aside = set_aside(live, aside), []
             prepare(live, backend)
             # where the rails are no interfaces, TCP tells nothing of them: then pairs are tried when a join fails
-            if live.profile.rails.interfaces and (found := _by_trial(live)):
-                raise found
+            if live.profile.rails.interfaces and (sick := _by_trial(live)):
+                raise sick
             run_phases(live, steps)
             return
         except NoAddress as error:
-            aside = [SetAside(node, node, reason, True) for node, reason in error.reasons.items()]
+            aside += [SetAside(node, node, reason, True) for node, reason in error.reasons.items()]
             if not spared(live, list(error.reasons)):
                 raise
         except Lost as lost:
-            aside = [SetAside(node, node, str(lost), phase=chief.phase) for node in lost.nodes]
-            aside = lost.aside if isinstance(lost, SickNodes) else aside
+            found = [SetAside(node, node, str(lost), phase=chief.phase) for node in lost.nodes]
+            aside += lost.aside if isinstance(lost, SickNodes) else found
             if not spared(live, lost.nodes):
                 raise
 
@@ -78,11 +82,12 @@ def spared(live: LiveRun, nodes: Sequence[str]) -> bool:
 def set_aside(live: LiveRun, found: Sequence[SetAside]) -> tuple[RemainingPhase, ...]:
     """Go on without these nodes; what the others still have to measure."""
     chief, recorder = live.coordinator, live.coordinator.recorder
+    # first: a launcher may end the job meanwhile, and what is recorded then must fit the plan
+    chief.go_on_without([each.node for each in found])
     manifest = load(recorder.path).whole.manifest
     recorder.manifest(replace(manifest, set_aside=(*manifest.set_aside, *found)))
     for each in found:
         live.say(f"{each.node} is set aside: {each.reason}")
-    chief.go_on_without([each.node for each in found])
     live.say(f"the run goes on with {len(live.leads)} of {len(manifest.nodes)} nodes")
     return planned_again(live)
 

@@ -25,8 +25,6 @@ def run_phases(live: LiveRun, steps: Sequence[RemainingPhase]) -> None:
     """Measure what is left of each phase, and what follows from it."""
     options = live.options
     until = options.start_time + options.accept.budget if options.accept.budget else None
-    if options.accept.cross:
-        _wiring(live)
     if any(step.phase.cases for step in steps):
         _listen(live)
     for number, step in enumerate(steps, 1):
@@ -70,7 +68,7 @@ def _listen(live: LiveRun) -> None:
         live.read_counters(QUIET, "after")
 
 
-def _wiring(live: LiveRun) -> None:
+def ask_wiring(live: LiveRun) -> None:
     """Where the rails are interfaces: on which rail of the others a broadcast on each arrives."""
     rails, chief = live.profile.rails.interfaces, live.coordinator
     if not rails or len(live.leads) < 2:

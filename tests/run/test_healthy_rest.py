@@ -24,7 +24,7 @@ from bench.run.planning import make_plan
 from bench.run.resume import RemainingPhase
 from bench.store import LOGS, Loss, Manifest, Recorder, SetAside, load, write_file
 from bench.supervise.hangs.culprits import Culprits
-from bench.supervise.limits import Lost
+from bench.supervise.limits import Lost, Stopped
 from test_transfers import MADE
 
 WHERE = runs.ranks(4, 2)
@@ -39,7 +39,7 @@ class Chief:
         self.recorder, self.ranks, self.trouble = recorder, WHERE, trouble
         self.order = SimpleNamespace(backend="gloo")
         self.phase, self.begun = "", list[str]()
-        self.second: Lost | None = None
+        self.second: Lost | Stopped | None = None
 
     def ask(self, what, ranks, limit):
         return {rank: typed_json.to_json(made_nodes.counted(made_nodes.node())) for rank in ranks}
@@ -153,6 +153,15 @@ def test_a_second_node_that_dies_while_the_first_is_set_aside_is_set_aside_too(m
     assert [each.node for each in run.manifest.set_aside] == ["n2", "n1"]
     assert {rank for row in run.measurements for rank in row.ranks} == {0, 1, 6, 7}
     assert said[-1] == "the run goes on with 2 of 4 nodes"
+
+
+def test_a_job_that_its_launcher_ends_while_a_node_is_set_aside_can_go_on(measure, tmp_path):
+    with pytest.raises(Stopped):
+        measure({"collectives": GONE}, second=Stopped("told to end by SIGTERM"))
+    run = load(tmp_path / "run")
+    assert run.manifest.set_aside == () and {phase.name for phase in expected_phases(run)} <= {
+        phase.name for phase in run.plan.phases
+    }
 
 
 def test_messages_between_two_ranks_that_were_measured_before_are_not_measured_again(measure):

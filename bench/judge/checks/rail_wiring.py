@@ -42,6 +42,9 @@ def wiring(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     recorded = parse(read_file(evidence.run.path, f"{LOGS}/{WIRING}"))
     answers = load(dict[str, HeardBroadcasts], recorded or {})
     silent = [node for node in evidence.manifest.nodes if node not in answers]
+    heard = [
+        node for node in evidence.run.whole.manifest.nodes if node in answers
+    ]  # those set aside later too
     yield from (Finding(node, None, "sent no record of what it heard") for node in silent)
     if silent:
         return
@@ -55,7 +58,7 @@ def wiring(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
             "several rails of a node are in one network, so a broadcast arrives on all of them"
         )
     else:
-        ends = [(node, rail) for node in evidence.manifest.nodes for rail in evidence.rails.devices]
+        ends = [(node, rail) for node in heard for rail in evidence.rails.devices]
         yield from judged(ends, wires, answers)
 
 

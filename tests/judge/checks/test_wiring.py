@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from bench.model.profile import Profile, Rails
 from bench.model.verdict import Status
-from bench.store import LOGS, WIRING
+from bench.store import LOGS, WIRING, SetAside
+from bench.store.set_aside import rest
 from made_nodes import judged, node, seen, status, worst_words
 
 RAILS = ("eth1", "eth2")
@@ -54,6 +55,15 @@ def test_swapped_rails_are_one_finding_and_nobody_else_is_named(tmp_path):
     assert [v.status for v in found] == [Status.FAIL]
     assert found[0].subject == "n1 rails eth1 and eth2, swapped"
     assert found[0].measured == "eth1 is connected to n0 eth2, n2 eth2, eth2 is connected to n0 eth1, n2 eth1"
+
+
+def test_a_node_that_was_set_aside_after_it_was_heard_is_still_named(tmp_path):
+    before = evidence(tmp_path, heard(swapped={"n1"}))
+    aside = (SetAside("n1", "n1 eth1, eth2", "not reached", True),)
+    left = rest(replace(before.run, manifest=replace(before.manifest, set_aside=aside)))
+    assert left.manifest.nodes == ("n0", "n2")
+    found = judged("rails.wiring", replace(before, run=left), SOCKETS)
+    assert [v.subject for v in found if v.status is Status.FAIL] == ["n1 rails eth1 and eth2, swapped"]
 
 
 def test_one_cable_in_another_rails_place_is_named_alone(tmp_path):
