@@ -51,7 +51,7 @@ def lead(
 ) -> int:
     """Be rank 0: coordinate, judge, draw, and let everybody go; the exit status."""
     code, reason = EXIT_INCONCLUSIVE, ""
-    watchdog = Watchdog(options.out, draw=STARTED_MPIRUN not in os.environ)
+    watchdog = Watchdog(options.out, STARTED_MPIRUN not in os.environ, where.mpi)
     try:
         code = _coordinate(options, where, control, supervisor, watcher, departures)
         if not departures.stop():

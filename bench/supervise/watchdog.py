@@ -5,6 +5,8 @@ judged. So rank 0 starts this process at its beginning and reports to it how far
 gone without the last word, or takes too long over MPI's end, this process does the rest: judge and draw what the run
 folder holds, end rank 0, then its launcher. It touches nothing of a job that closed properly.
 
+Without MPI nothing can hold rank 0 up, and it ends by itself with its own status.
+
     written   verdicts and reports are there
     abandon   MPI's end has begun although some supervisor does not answer
     closed    MPI has ended
@@ -44,11 +46,12 @@ class ProcessIdentity:
 class Watchdog:
     """Rank 0's end: start the process, report to it, dismiss it."""
 
-    def __init__(self, out: Path, draw: bool) -> None:
-        """``draw``: nobody else is there to write the report when rank 0 is gone."""
+    def __init__(self, out: Path, draw: bool, mpi: bool) -> None:
+        """``draw``: nobody else is there to write the report when rank 0 is gone. ``mpi``: it may hang in MPI's end."""
         launcher = parent_mpirun(os.getpid())
         self._written = False
-        words = [str(out.resolve()), str(os.getpid()), str(launcher.pid if launcher else 0), str(int(draw))]
+        pids = os.getpid() if mpi else 0, launcher.pid if launcher else 0
+        words = [str(out.resolve()), *map(str, pids), str(int(draw))]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.supervise.watchdog", *words],
             stdin=subprocess.PIPE,

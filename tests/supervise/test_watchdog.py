@@ -136,3 +136,16 @@ def test_who_is_gone_is_not_waited_for():
     begun = time.monotonic()
     assert watchdog.wait(watchdog.ProcessIdentity(1 << 22, 1), 30)
     assert time.monotonic() - begun < 20
+
+
+@pytest.mark.parametrize(("mpi", "status"), [(True, -9), (False, 7)])
+def test_rank_0_ends_with_its_own_status_where_no_mpi_can_hold_it_up(tmp_path, mpi, status):
+    script = (
+        "import time; from pathlib import Path; from bench.supervise.watchdog import Watchdog;"
+        f"dog = Watchdog(Path({str(tmp_path)!r}), False, {mpi}); dog.report('written'); dog.report('abandon');"
+        "dog._process.stdin.close(); dog._process.wait(); raise SystemExit(7)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=mpi_jobs.environment(), cwd=mpi_jobs.ROOT, timeout=60, check=False
+    )
+    assert done.returncode == status
