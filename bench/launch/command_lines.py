@@ -17,7 +17,7 @@ from bench.model.redact import showable
 
 from .hosts import HostEntry
 from .mpirun import quiet_mpi
-from .table import STARTERS, Launcher, LaunchError
+from .table import HOSTS, STARTERS, Launcher, LaunchError
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,8 @@ def _environment(row: Launcher, job: LaunchJob) -> dict[str, str]:
     safe = {"PYTHONSAFEPATH": "1"}  # what the current folder holds is not imported
     if row.start_on == "node":
         token = {"RAILGAUGE_TOKEN_FILE": job.token_file} if job.token_file else {}
-        return {**job.forward, **safe, **token}
+        names = ",".join(f"{host.name}:{host.slots}" for host in job.hosts)
+        return {**job.forward, **safe, **token, HOSTS: names}
     quiet = {**quiet_mpi(job.management), **safe}
     if row.name == "openmpi" and job.management:
         # the daemons' own connections: Open MPI 4 calls it oob, 5 prte; each ignores the other's

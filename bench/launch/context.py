@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .hosts import expand
+from .placement import hosts_of_ranks
 from .table import LAUNCHERS, MEET, Launcher, LaunchError
 
 PORT = "RAILGAUGE_PORT"  # where rank 0 listens, instead of a port derived from the launcher's
@@ -35,7 +36,8 @@ class LaunchContext:
     """How the launcher placed this process. ``launcher`` is "" where no launcher started it.
 
     ``ranks`` is 0 for a process that is a rank. A process that stands for a whole node has to start this many ranks,
-    the first of them ``rank``. ``local`` is the index of a rank on its node, where the launcher gives it.
+    the first of them ``rank``. ``local`` is the index of a rank on its node, where the launcher gives it. ``hosts``
+    are the node of each rank, () where the launcher does not tell.
     """
 
     launcher: str = ""
@@ -45,6 +47,7 @@ class LaunchContext:
     meet: Rendezvous | None = None
     ranks: int = 0
     local: int = 0
+    hosts: tuple[str, ...] = ()
 
 
 def launch_context(environment: Mapping[str, str]) -> LaunchContext:
@@ -69,7 +72,8 @@ def launch_context(environment: Mapping[str, str]) -> LaunchContext:
     if row.name == "srun":
         _needs_token(size, environment)
     local = _number(row, row.local, environment) if row.local in environment else 0
-    return LaunchContext(row.name, rank, size, False, _meet(row, size, environment), local=local)
+    hosts = hosts_of_ranks(row, size, environment)
+    return LaunchContext(row.name, rank, size, False, _meet(row, size, environment), local=local, hosts=hosts)
 
 
 def _started_us(row: Launcher, environment: Mapping[str, str]) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from bench.model.errors import RailGaugeError
 
 STARTED = ("accept", "run", "soak", "nightly", "probe", "resume")  # commands that a launcher may start
-MEET, FIRST, HERE, SIZE, RANK, LOCAL, RUN = (
+MEET, FIRST, HERE, SIZE, RANK, LOCAL, RUN, HOSTS = (
     "RAILGAUGE_MEET",
     "RAILGAUGE_FIRST_RANK",
     "RAILGAUGE_RANKS_HERE",
@@ -25,6 +25,7 @@ MEET, FIRST, HERE, SIZE, RANK, LOCAL, RUN = (
     "RAILGAUGE_RANK",
     "RAILGAUGE_LOCAL_RANK",
     "RAILGAUGE_RUN",
+    "RAILGAUGE_HOSTS",
 )
 
 

@@ -20,10 +20,10 @@ FABRIC_SECONDS = 400.0  # three tools, two minutes each at most
 
 
 def gather_facts(
-    chief: Coordinator, size: int
+    chief: Coordinator, here: Sequence[int]
 ) -> tuple[tuple[Rank, ...], tuple[Node, ...], dict[int, Message]]:
-    """Who is here: ranks, the facts of every node in the order of its first rank, every rank's hello."""
-    hellos = chief.ask("hello", list(range(size)), PROBE_SECONDS)
+    """Of the ranks that are here: nodes, the facts of each in the order of its first rank, every rank's hello."""
+    hellos = chief.ask("hello", list(here), PROBE_SECONDS)
     ranks = number_ranks(hellos)
     leads = [members[0] for members in by_node(ranks)]
     facts = chief.ask("probe", leads, PROBE_SECONDS)

@@ -65,6 +65,7 @@ def take_part(
         rails.devices,
         source=started.token,
         ports=options.ports,
+        spare=not options.strict and not options.resumed,
     )
     agree(where, control.size)
     launcher = parent_launcher(where.launcher == "shell")

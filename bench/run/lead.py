@@ -29,6 +29,7 @@ from bench.supervise.supervisor import Supervisor
 from bench.supervise.watchdog import STARTED_MPIRUN, Watchdog
 
 from . import healthy_rest, nightly, resume
+from .absent_nodes import attendance
 from .bootstrap import ask_fabric, choose_backend, device_name, gather_facts, memory
 from .finish import finish, judge_and_save
 from .live_run import LiveRun
@@ -129,7 +130,10 @@ def _measure_all(
 def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher: Watcher) -> bool:
     """Probe, plan and run the phases; False when a person or the launcher stopped it."""
     try:
-        ranks, nodes, hellos = gather_facts(chief, chief.control.size)
+        present = attendance(chief.control, where.hosts)
+        chief.departures.ignore(present.early)
+        ranks, nodes, hellos = gather_facts(chief, present.here)
+        aside = present.set_aside([node.name for node in nodes])
         rejoined = options.resumed and rejoin(options.resumed, ranks, options.without)
         if rejoined:
             chief.control.renumber(rejoined.numbers)
@@ -149,6 +153,8 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
         if options.dry_run:
             watcher.estimated(dry_run(options, ranks, backend, nodes, gpus), manifest)
             return True
+        everyone = tuple(sorted((*ranks, *present.absent), key=lambda each: each.rank))
+        manifest = replace(manifest, ranks=everyone, set_aside=aside)
         if options.resumed:
             resume.unlike(options.resumed, ranks, nodes, manifest.versions, environment)
             plan, manifest = _go_on(
@@ -159,6 +165,7 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
             chief.recorder.manifest(manifest)
             chief.recorder.facts(nodes)
             chief.recorder.plan(plan)
+        _say_noted(chief, watcher, [f"{each.node} is set aside: {each.reason}" for each in aside])
         if options.nightly:
             _say(watcher, nightly.begin(options.out, options.nightly, options.profile).said)
         ask_fabric(chief, options.profile)
@@ -174,7 +181,7 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
         run = options.resumed and load(options.out)
         steps = resume.remaining(run, plan) if run else tuple(RemainingPhase(phase) for phase in plan.phases)
         to_measure = replace(plan, phases=tuple(step.phase for step in steps))
-        watcher.planned(to_measure, run.manifest if run else manifest)
+        watcher.planned(to_measure, run.manifest if run else replace(manifest, ranks=ranks))
         chief.ranks = ranks
         live = LiveRun(chief, options, watcher, plan, nodes)
         healthy_rest.measure(live, backend, steps, resumed=bool(run))
@@ -202,6 +209,13 @@ def _say(watcher: Watcher, texts: Iterable[str]) -> None:
         watcher.notice("said", {"text": text})
 
 
+def _say_noted(chief: Coordinator, watcher: Watcher, texts: Iterable[str]) -> None:
+    """Say it, and note it in the run folder."""
+    for text in texts:
+        chief.recorder.note(text)
+        watcher.notice("said", {"text": text})
+
+
 def _go_on(
     chief: Coordinator, options: Options, run: Run, watcher: Watcher, changed: bool
 ) -> tuple[Plan, Manifest]:
@@ -214,9 +228,7 @@ def _go_on(
     else:
         wanted = options.sweeps and sweep(options, run.manifest.ranks, run.manifest.backend)
         plan = resume.planned_anew(run, [wanted] if wanted else expected_phases(run))
-    text = f"resumed: {standing(run).text}"
-    chief.recorder.note(text)
-    watcher.notice("said", {"text": text})
+    _say_noted(chief, watcher, [f"resumed: {standing(run).text}"])
     was = run.manifest.settings
     mark = os.environ.get(STARTED_MPIRUN, "")
     settings = replace(was, pid=os.getpid(), resumed=was.resumed + 1, started_by=mark)

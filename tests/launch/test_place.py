@@ -1,5 +1,7 @@
 """Which launcher started us, by its variables; the innermost wins, and contradictions say how to mend them."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -73,7 +75,16 @@ def meet(host, first, run, local=False):
 
 
 TOKEN = {"RAILGAUGE_TOKEN": "0123456789abcdef"}
-BY_TORCHRUN = LaunchContext("torchrun", 3, 4, False, meet("n1", 29501, "torchrun job7 29500"), local=1)
+
+
+def numbered(each):
+    """Two nodes that the launcher counts and does not name."""
+    return ("node-rank-0",) * each + ("node-rank-1",) * each
+
+
+BY_TORCHRUN = LaunchContext(
+    "torchrun", 3, 4, False, meet("n1", 29501, "torchrun job7 29500"), local=1, hosts=numbered(2)
+)
 
 
 @pytest.mark.parametrize(
@@ -86,13 +97,13 @@ BY_TORCHRUN = LaunchContext("torchrun", 3, 4, False, meet("n1", 29501, "torchrun
         (PMIX, LaunchContext("srun pmix", 5, 16, True)),
         (PMI2, LaunchContext("srun pmi2", 5, 16, True)),
         (TORCHRUN, BY_TORCHRUN),
-        (FABRIC, LaunchContext("fabric", 3, 4, False, meet("n1", 29501, "fabric none 29500"), local=1)),
-        (DEEPSPEED, LaunchContext("deepspeed", 3, 4, False, meet("n1", 29501, "deepspeed  29500"), local=1)),
+        (FABRIC, replace(BY_TORCHRUN, launcher="fabric", meet=meet("n1", 29501, "fabric none 29500"))),
+        (DEEPSPEED, replace(BY_TORCHRUN, launcher="deepspeed", meet=meet("n1", 29501, "deepspeed  29500"))),
         (
             {name: DEEPSPEED[name] for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")},
             LaunchContext("torch variables", 3, 4, False, meet("n1", 29501, "torch variables  29500"), local=1),
         ),
-        (SHELL_RANK, LaunchContext("shell", 9, 16, False, meet("n1", 29400, "shell ab12 "))),
+        (SHELL_RANK, LaunchContext("shell", 9, 16, False, meet("n1", 29400, "shell ab12 "), hosts=numbered(8))),
         # one process a node: it stands for eight ranks
         (SHELL_NODE, LaunchContext("shell", 8, 16, False, meet("n1", 29400, "shell ab12 "), ranks=8)),
         (RUNPOD, LaunchContext("runpod", 8, 16, False, meet("10.65.0.2", 29501, "runpod  29500"), ranks=8)),

@@ -35,8 +35,10 @@ def connect(
     limit: float = JOIN_SECONDS,
     source: token.TokenSource | None = None,
     ports: Sequence[int] = PORTS,
+    spare: bool = False,
 ) -> Control:
     """This rank's end of the star. ``source``: of the token, if it was taken out of the environment before.
+    ``spare``: nodes that do not come in time are left out where the launcher names them.
 
     ``management`` and ``rails`` are interfaces of the profile. Without MPI rank 0 listens on the address that the
     others dial, else on the management interface, and on a rail only if the others dial it; under MPI on one of
@@ -67,7 +69,7 @@ def connect(
             _say,
             f"set {PORT} to another one on every node",
         )
-        return listener.wait(where.meet.run, where.size, secret(), limit)
+        return listener.wait(where.meet.run, where.size, secret(), limit, where.hosts, spare)
     finally:
         if made:
             made.unlink(missing_ok=True)

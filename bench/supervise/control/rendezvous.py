@@ -26,7 +26,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.launch.placement import whole_nodes
 from bench.model.errors import EXIT_INCONCLUSIVE, RailGaugeError
+from bench.model.units import show_some
 
 from .sealed_frames import DIALER, HELLO, HOST, NONCE, PROOF, Forged, Handshake, hello, parse_hello
 from .tcp import Connection, Control
@@ -74,16 +76,25 @@ class Listener:
         for each in self._sockets:
             self._selector.register(each, selectors.EVENT_READ, None)
 
-    def wait(self, run: str, size: int, token: bytes, limit: float) -> Control:
-        """Accept ranks 1 … size - 1 of ``run`` and stop listening. Raises NotMet after ``limit`` seconds."""
+    def wait(
+        self, run: str, size: int, token: bytes, limit: float, hosts: Sequence[str] = (), spare: bool = False
+    ) -> Control:
+        """Accept ranks 1 … size - 1 of ``run`` and stop listening.
+
+        After ``limit`` seconds it raises NotMet, or goes on with whole nodes where they are known by ``hosts`` and may
+        be ``spare``.
+        """
+        self._hosts = tuple(hosts)
         self._run, self._size, self._token = run, size, token
         self._connections: dict[int, Connection] = {}
-        deadline = time.monotonic() + limit
+        deadline, absent = time.monotonic() + limit, ""
         try:
             raise_open_files(size - 1)
-            while len(self._connections) < size - 1:
+            while len(self._connections) < size - 1 and not absent:
                 if time.monotonic() > deadline:
-                    raise NotMet(self._absent(limit))
+                    absent = self._absent(limit)
+                    if not spare or not whole_nodes(hosts, self._missing()):
+                        raise NotMet(absent)
                 self._step()
         except BaseException as error:  # the ranks that came are told why nothing begins, then it is raised
             order = {"do": "quit", "status": EXIT_INCONCLUSIVE, "reason": f"rank 0: {error}"}
@@ -94,7 +105,9 @@ class Listener:
             raise
         finally:
             self.close()
-        return Control(0, size, self._connections)
+        control = Control(0, size, self._connections)
+        control.absent = absent
+        return control
 
     def close(self) -> None:
         for caller in self._callers():
@@ -200,9 +213,14 @@ class Listener:
             self._shown.add(text)
             self._say(text)
 
+    def _missing(self) -> list[int]:
+        return [rank for rank in range(1, self._size) if rank not in self._connections]
+
     def _absent(self, limit: float) -> str:
-        absent = [rank for rank in range(1, self._size) if rank not in self._connections]
+        absent = self._missing()
+        nodes = list(dict.fromkeys(self._hosts[rank] for rank in absent if rank < len(self._hosts)))
         names = ", ".join(str(rank) for rank in absent[:16]) + (" …" if len(absent) > 16 else "")
+        names += f" of {show_some(nodes, 8)}" if nodes else ""
         shown = "".join(f"; {text}" for text in sorted(self._shown))
         where = f"{' or '.join(self.addresses)}, port {self.port}"
         return (

@@ -131,13 +131,14 @@ class Control:
     """
 
     mpi: Mpi | None = None  # the MPI job around the star, which ends with it
+    absent = ""  # of a job that begins without some ranks: why they are not here
 
     def __init__(
         self, rank: int = 0, size: int = 1, connections: Mapping[int, Connection] | None = None
     ) -> None:
         self.rank, self.size = rank, size
         self._leads = rank == 0
-        self._numbers = tuple(range(size))
+        self._numbers = (0, *sorted(connections)) if connections and self._leads else tuple(range(size))
         self._connections = dict(connections or {})
         self._to_itself: deque[Message] = deque()
         self._selector = selectors.DefaultSelector()

@@ -11,6 +11,9 @@ import time
 
 import pytest
 
+from bench.model.measurement import Rank
+from bench.run.absent_nodes import attendance
+from bench.run.options import CannotRun
 from bench.supervise.control import rendezvous
 from bench.supervise.control import tcp as tcp_module
 from bench.supervise.control.rendezvous import Dialer, Listener, NotMet
@@ -362,6 +365,39 @@ def test_ranks_that_do_not_dial_are_named():
     source, told = hear(end)[0]
     assert (source, told["do"], told["status"]) == (0, "quit", 3) and "rank 1, 3" in told["reason"]
     end.close()
+
+
+NODES = ("n0", "n0", "n1", "n1", "n2", "n2")
+
+
+@pytest.mark.parametrize(("hosts", "spare"), [(NODES, False), ((), True), (NODES[:4] * 2, True)])
+def test_nodes_that_do_not_come_end_the_job_where_they_may_not_be_spared(hosts, spare):
+    listener = opened()
+    host = in_background(lambda: listener.wait(RUN, 6, TOKEN, 1.0, hosts[:6], spare))
+    ends = [dialer(listener.port, rank, 6).connect(LIMIT) for rank in (2, 3)]
+    with pytest.raises(NotMet, match="rank 1, 4, 5"):
+        host()
+    for end in ends:
+        end.close()
+
+
+def test_a_job_begins_without_the_node_of_the_launchers_list_that_never_came():
+    listener = opened()
+    host = in_background(lambda: listener.wait(RUN, 6, TOKEN, 1.0, NODES, True))
+    ends = [dialer(listener.port, rank, 6).connect(LIMIT) for rank in (1, 2, 3, 4)]
+    control = host()
+    assert "1 of 6 ranks did not reach rank 0" in control.absent and "rank 5 of n2" in control.absent
+    assert (control.size, control.peers) == (6, (1, 2, 3, 4))
+    found = attendance(control, NODES)
+    assert (found.here, found.early) == ((0, 1, 2, 3), (4,))
+    assert found.absent == (Rank(4, "n2", 0), Rank(5, "n2", 1))
+    (aside,) = found.set_aside(["n0", "n1"])
+    assert (aside.node, aside.failed) == ("n2", False) and "n2 did not come: 1 of 6 ranks" in aside.reason
+    with pytest.raises(CannotRun, match="a node called n2 is here"):
+        found.set_aside(["n0", "n2"])
+    control.close()
+    for end in ends:
+        end.close()
 
 
 def test_the_next_port_is_used_where_the_first_is_taken():
