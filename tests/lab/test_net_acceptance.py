@@ -93,6 +93,33 @@ def test_a_fault_that_is_named_elsewhere_or_not_at_all_is_a_complaint(fault: str
     assert complaint(fault, outcome(1, *rows))
 
 
+REST = ("pass coverage.cases rails", "pass coverage.ranks job", "pass coverage.end run")
+ASIDE = "fail coverage.nodes n2 eth1"
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ((ASIDE, *REST), ""),
+        (REST, "nobody is set aside"),
+        (("fail rails.state n2 eth1", *REST), "nobody is set aside"),
+        ((ASIDE, *REST[1:]), "not measured whole: coverage.cases"),
+        ((ASIDE, *REST, "error coverage.cases nodes"), "not measured whole: coverage.cases"),
+        ((ASIDE, *REST[:2]), "not measured whole: coverage.end"),
+    ],
+)
+def test_a_node_that_is_set_aside_must_cost_the_others_nothing(rows, said) -> None:
+    found = complaint("half-open n2 1", outcome(1, *rows))
+    assert (said in found) if said else found == ""
+
+
+@pytest.mark.parametrize("kind", ["isolated-management", "bridges"])
+def test_what_every_node_has_is_nobodys_fault(kind) -> None:
+    assert complaint(kind, outcome(0, *REST)) == ""
+    assert complaint(kind, outcome(3, *REST)).startswith("wanted a pass, got exit status 3")
+    assert complaint(kind, outcome(1, ASIDE)).endswith("blamed: n2 eth1")
+
+
 def test_a_pass_under_a_fault_is_a_complaint_whatever_was_said() -> None:
     assert complaint("slow-rail n2 1", outcome(0, RIGHT)) == "it passed"
 

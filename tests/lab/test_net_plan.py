@@ -158,7 +158,7 @@ def test_nothing_leads_out_of_a_lab() -> None:
     assert " via " not in words
     assert "netns 1" not in words
     assert set(re.findall(r"netns (\S+)", words)) == {"railgauge-lab-sw"}
-    assert set(re.findall(r"type (\S+)", words)) == {"bridge", "veth"}
+    assert set(re.findall(r"type (\S+)", words)) == {"bridge", "bridge_slave", "veth"}
 
 
 def test_management_is_never_shaped_and_keeps_its_mtu() -> None:
@@ -284,14 +284,15 @@ def test_every_link_fault_is_undone_by_settling() -> None:
     """Whatever a fault sets on a device, ``settle`` sets again: heal needs no memory of what was planted."""
     healthy = settle(LAB)
     for fault in FAULTS.values():
-        words = ["n2", "1"] if fault.on_rail else ["n2"]
+        words = ["n2"] * (not fault.everywhere) + ["1"] * fault.on_rail
         for step in plant(LAB, fault.name, words):
             if step.tool == "nft":
                 assert "delete table netdev drops" in lines(healthy, "nft", step.where)
             elif step.tool in ("ip", "tc"):
                 words_ = step.text.splitlines()[-1].split()
                 device = words_[words_.index("dev") + 1 if "dev" in words_ else 2]
-                again = [line for line in lines(healthy, step.tool, step.where) if device in line.split()]
+                mended = [*lines(healthy, step.tool, step.where), *lines(healthy, "mend", step.where)]
+                again = [line for line in mended if device in line.split()]
                 assert any(line.startswith(" ".join(words_[:1])) for line in again), (fault.name, device)
 
 

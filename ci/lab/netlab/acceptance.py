@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib.util
 import json
 import os
@@ -12,21 +14,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from netlab import columns
 from netlab import lab as labs
 from netlab.faults import FAULTS, plant
 from netlab.naming import STOPPED, Outcome, blamed, complaint, false_names, told
-from netlab.plan import Lab, LabError, show_rate
+from netlab.plan import Lab, LabError, address, show_rate
 from netlab.rules import DEFAULT, Rules
 
 ROOT = Path(__file__).resolve().parents[3]
 ENTRY = ROOT / "ci" / "lab" / "net"
 LIMIT = 300.0  # s for one acceptance; on two idle cores it takes about 30
 SHARE = 0.8  # of the shaped rate that a healthy rail must reach; TCP carries at most 95.6 % of it
+ENDING = 10.0  # s for the other nodes' launchers once the first one's has ended
 HANG = 20  # s without progress after which the bench gives a case up, in place of a minute
 DEMO = "slow-rail n2 1"
 HEALTHY = "healthy"  # what a lab without a fault is called on the command line
@@ -35,19 +39,36 @@ HEALTHY = "healthy"  # what a lab without a fault is called on the command line
 QUICK = (
     *("slow-rail n2 1", "slow-cpu n0 0.3", "rail-down n2 1", "flapping n1 2"),
     *("half-open n0 1", "one-path-loss n1 1", "duplicate-address n2 2"),
+    *("renamed n2 1", "missing n1 2", "isolated-management", "bridges"),
 )
 # Planted before mpirun starts these would keep it from starting, and nothing would be measured.
 LATE = STOPPED
-# Options that a fault needs to be told from its likes: without it both rails are dead, and only a guess is left.
-WORDS = {"swapped-rails": ("--cross-rail",)}
+
+
+@dataclass(frozen=True)
+class How:
+    """How a lab is accepted: more options, the management interface of its profile, and the launcher's commands."""
+
+    words: tuple[str, ...] = ()
+    management: str = "eth0"
+    commands: Callable[[Lab, str, Sequence[str]], list[list[str]]] = columns.mpirun
+
+
+HOW = {
+    # told from its likes: without the option both rails are dead, and only a guess is left
+    "swapped-rails": How(("--cross-rail",)),
+    # as RunPod's launcher, which names an address on the first rail
+    "isolated-management": How(commands=functools.partial(columns.torchrun, first=address("n0", 1))),
+    "bridges": How(management=""),
+}
 EVERY = tuple(
-    f"{fault.name} n2" + " 1" * fault.on_rail + " 0.3" * (fault.name == "slow-cpu")
+    fault.name + " n2" * (not fault.everywhere) + " 1" * fault.on_rail + " 0.3" * (fault.name == "slow-cpu")
     for fault in FAULTS.values()
     if fault.name != "little-memory"  # not slow but deadly: see deaths
 )
 
 
-def profile(lab: Lab, rails_only: bool = False) -> str:
+def profile(lab: Lab, rails_only: bool = False, management: str = "eth0") -> str:
     """The TOML of what a lab is sold as; ``rails_only``: nothing but the rails is measured, which is quicker."""
     if lab.rate is None:
         raise LabError(
@@ -70,7 +91,7 @@ kind = "socket"
 count = {lab.rails}
 devices = [{devices}]
 excluded = ["eth0"]
-management = "eth0"
+management = "{management}"
 rate = {{ value = "{megabits:g} Mb/s", source = "ci/lab/net shapes every rail to it" }}
 
 [sweep]
@@ -91,32 +112,20 @@ source = "{SHARE:.0%} of the rate that ci/lab/net shapes every rail to"
 """
 
 
-def accept(
-    lab: Lab, out: Path, late: str = "", rails_only: bool = False, words: Sequence[str] = ()
-) -> Outcome:
+def accept(lab: Lab, out: Path, late: str = "", rails_only: bool = False, how: How | None = None) -> Outcome:
     """One acceptance run over the lab, one rank per rail on every node; what it prints is passed on.
 
-    ``late`` is a fault to plant once measuring has begun, ``words`` are more options.
-    A run that takes longer than LIMIT is ended.
+    ``late`` is a fault to plant once measuring has begun. A run that takes longer than LIMIT is ended.
     """
+    how = how or How()
     out.parent.mkdir(parents=True, exist_ok=True)
     toml = out.with_name(f"{out.name}.toml")
-    toml.write_text(profile(lab, rails_only))
+    toml.write_text(profile(lab, rails_only, how.management))
     own = ["-m", "bench", "accept", "--profile", str(toml), "--out", str(out), "--hang", f"{HANG}s"]
-    command = [
-        sys.executable,
-        str(ENTRY),
-        "--name",
-        lab.name,
-        "mpirun",
-        str(lab.rails),
-        "--",
-        sys.executable,
-        *own,
-        *words,
-    ]
+    commands = how.commands(lab, sys.executable, [*own, *how.words])
     start = time.monotonic()
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL) as run:
+    with contextlib.ExitStack() as stack:
+        run, *_ = [stack.enter_context(_started(lab, words)) for words in commands]
         try:
             if late:
                 _wait_for(out / "journal.jsonl", run)
@@ -125,10 +134,22 @@ def accept(
             status: int | None = run.wait(start + LIMIT - time.monotonic())
         except subprocess.TimeoutExpired:
             status = None
+    return Outcome(status, time.monotonic() - start, _verdicts(out))
+
+
+@contextlib.contextmanager
+def _started(lab: Lab, words: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A command on the lab, which does not outlive the acceptance."""
+    command = [sys.executable, str(ENTRY), "--name", lab.name, *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **columns.TOKEN}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL) as run:
+        try:
+            yield run
         finally:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                run.wait(0.1 if sys.exc_info()[0] else ENDING)
             if run.poll() is None:
                 run.kill()
-    return Outcome(status, time.monotonic() - start, _verdicts(out))
 
 
 def _wait_for(journal: Path, run: subprocess.Popen[bytes]) -> None:
@@ -165,7 +186,7 @@ def trial(lab: Lab, fault: str, out: Path, rails_only: bool) -> Trial:
         kind, *rest = fault.split()
         labs.fault(lab.name, kind, rest)
     print(f"\n=== {fault or HEALTHY} ===", flush=True)
-    outcome = accept(lab, out, late, rails_only, WORDS.get(fault.partition(" ")[0], ()))
+    outcome = accept(lab, out, late, rails_only, HOW.get(fault.partition(" ")[0]))
     wrong = complaint(fault, outcome)
     load = os.getloadavg()[0]
     print(f"blamed: {told(blamed(outcome.verdicts))}")

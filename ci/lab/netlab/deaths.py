@@ -5,6 +5,7 @@ Each row is given the job as it runs, and plants its fault by signal, cgroup or 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -45,7 +46,8 @@ class Job:
 class Death:
     """One row. ``early``: planted before the start. ``wanted`` is a pattern of what must be said of whom; the
     names of other nodes must not stand in the culprit. ``needs`` is a cgroup power, ``quick`` the launchers under
-    which ``--quick`` runs it.
+    which ``--quick`` runs it. ``aside``: the culprit is set aside, and the others are measured. ``absent``: nothing is
+    started on the culprit; ``only``: the launchers under which a row can be.
     """
 
     name: str
@@ -57,6 +59,9 @@ class Death:
     needs: str = ""
     quick: tuple[str, ...] = ()
     hook: str = ""
+    aside: bool = False
+    absent: bool = False
+    only: tuple[str, ...] = ()
 
 
 def _signal(node: str, role: str, number: int) -> Callable[[Job], None]:
@@ -66,6 +71,17 @@ def _signal(node: str, role: str, number: int) -> Callable[[Job], None]:
             raise labs.LabError(f"no {role} on {node} to send {signal.Signals(number).name}")
         # the first of Open MPI's two daemons on a node only waits for the other, as an ssh does
         os.kill(found[-1 if role == "daemon" else 0], number)
+
+    return plant
+
+
+def _whole_node(node: str, number: int) -> Callable[[Job], None]:
+    """The signal to every process of a node, its launcher's own too."""
+
+    def plant(job: Job) -> None:
+        for pid in kernel.processes([namespace(job.here.lab, node)]):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     return plant
 
@@ -155,6 +171,25 @@ DEATHS = (
         "n2",
         r"n2 \(ranks [\d-]+\).*last heartbeat [\d.]+ s ago",
         needs="freeze",
+        aside=True,
+    ),
+    Death(
+        "node stopped",
+        "SIGSTOP to all its processes",
+        _whole_node("n2", signal.SIGSTOP),
+        "n2",
+        r"n2 \(ranks [\d-]+\).*last heartbeat [\d.]+ s ago",
+        quick=("torchrun", "launch"),
+        aside=True,
+    ),
+    Death(
+        "node killed",
+        "SIGKILL to all its processes",
+        _whole_node("n2", signal.SIGKILL),
+        "n2",
+        r"n2 \(ranks? [\d-]+\): (its supervisor|the launcher's process above its supervisor) is gone",
+        quick=("torchrun", "launch"),
+        aside=True,
     ),
     Death(
         "node dead",
@@ -163,6 +198,7 @@ DEATHS = (
         "n2",
         r"n2 \(ranks [\d-]+\).*last heartbeat [\d.]+ s ago",
         needs="freeze",
+        aside=True,
     ),
     Death("rail pulled", "a cable pulled in mid-run", _fault("rail-down", "n2", "1"), "n2", r"n2.*eth1"),
     Death(
@@ -187,6 +223,18 @@ DEATHS = (
         "n2",
         r"n2 \(rank \d\): its supervisor is gone|PID \d+ RUNNING AT n2",
         quick=("mpirun", "torchrun"),
+        aside=True,
+    ),
+    Death(
+        "node absent",
+        "nothing is ever started on it",
+        _nothing,
+        "n2",
+        r"n2 did not come: .*rank 4, 5 of n2",
+        early=True,
+        aside=True,
+        absent=True,
+        only=("shell",),
     ),
     Death(
         "rank 0 killed",
@@ -210,6 +258,7 @@ DEATHS = (
         "n2",
         r"n2 \(ranks [\d-]+\): the launcher's process above its supervisor is gone",
         quick=("mpirun", "torchrun"),
+        aside=True,
     ),
     Death(
         "terminal closed",

@@ -24,7 +24,7 @@ from netlab import acceptance, cgroup, kernel
 from netlab import lab as labs
 from netlab.columns import COLUMNS, Column, mpich
 from netlab.deaths import DEATHS, Death, Job
-from netlab.naming import nodes_in
+from netlab.naming import nodes_in, unmeasured
 from netlab.plan import Lab, LabError, namespace
 from netlab.rules import DEFAULT, Rules
 
@@ -33,14 +33,15 @@ BOUND = 300.0  # s from the fault to the end of rank 0's launcher, on a busy mac
 GONE = 60.0  # s after that in which the report is drawn and everything that can be reached is gone
 START = 180.0  # s until something is measured
 NOBODY = r"no completion record"
-UNREACHABLE = ("node frozen", "node dead")
+UNREACHABLE = ("node frozen", "node dead", "node stopped")
 
 
 @dataclass(frozen=True)
 class End:
     """What came of one job: seconds from the fault to its end (None: not within BOUND), exit status of rank 0's
     launcher, what was said of whom, processes that were left, whether a report was written, rows measured;
-    ``ours`` is the exit status by the verdicts in the run folder, which a launcher may make another of."""
+    ``ours`` is the exit status by the verdicts in the run folder, which a launcher may make another of; ``rest``: what
+    was not measured of the others, where they go on."""
 
     fault: str
     launcher: str
@@ -53,6 +54,7 @@ class End:
     measured: int
     wrong: str
     ours: int | None = None
+    rest: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,11 @@ def _started(
     ours, theirs = pty.openpty() if with_terminal else (-1, -1)
     log = out.with_name(f"{out.name}.log").open("wb")
     entry = [sys.executable, str(acceptance.ENTRY), "--name", here.lab.name]
-    commands = column.commands(here.lab, column.python, words)
+    commands = [
+        each
+        for each in column.commands(here.lab, column.python, words)
+        if not (death.absent and each[:2] == ["exec", death.culprit])
+    ]
     started = [
         subprocess.Popen(
             [*entry, *command],
@@ -261,6 +267,7 @@ def _judged(
         measured=sum(row.get("kind") == "measurement" for row in rows),
         wrong="",
         ours=_status([str(row["status"]) for row in verdicts]),
+        rest=unmeasured(verdicts) if death.aside and death.name not in column.ends else "",
     )
     return replace(end, wrong=_complaint(death, end, column.zero))
 
@@ -303,6 +310,7 @@ def _complaint(death: Death, end: End, zero: Sequence[str] = ()) -> str:
         parts.append("its verdicts say that all is well")
     if not end.report:
         parts.append("there is no report")
+    parts += [end.rest] * bool(end.rest)
     return "; ".join(parts)
 
 
@@ -327,6 +335,7 @@ def chosen(
         if column.name in wanted
         for death in DEATHS
         if (death.name in names if names else column.name in death.quick or not quick)
+        if not death.only or column.name in death.only
     ]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from netlab.plan import (
+    BRIDGES,
     SWITCH,
     Lab,
     LabError,
@@ -20,6 +21,7 @@ from netlab.plan import (
     parse_rate,
     port,
     rails,
+    renamed,
     shape,
 )
 
@@ -28,8 +30,9 @@ from netlab.plan import (
 class Fault:
     """One row. ``argument`` is what ARG means, "" if the fault takes none; ``default`` is in ARG's words.
 
-    ``needs`` is the cgroup power it rests on ("freeze", "cpu" or ""). ``steps`` gets the lab, the node,
-    the rail (0 where ``on_rail`` is false) and ARG.
+    ``needs`` is the cgroup power it rests on ("freeze", "cpu" or ""). ``steps`` gets the lab, the node ("" where
+    ``everywhere``: all nodes have it, and it is nobody's fault), the rail (0 where ``on_rail`` is false) and ARG.
+    ``aside``: the node is set aside, and the others are measured.
     """
 
     name: str
@@ -40,11 +43,13 @@ class Fault:
     argument: str = ""
     default: str = ""
     needs: str = ""
+    everywhere: bool = False
+    aside: bool = False
 
     @property
     def usage(self) -> str:
         """``slow-rail NODE RAIL [RATE=50%]``."""
-        words = [self.name, "NODE"] + ["RAIL"] * self.on_rail
+        words = [self.name] + ["NODE"] * (not self.everywhere) + ["RAIL"] * self.on_rail
         return " ".join(words + [f"[{self.argument.upper()}={self.default}]"] * bool(self.argument))
 
 
@@ -53,10 +58,10 @@ def plant(lab: Lab, kind: str, words: list[str]) -> tuple[Step, ...]:
     if kind not in FAULTS:
         raise LabError(f"fault {kind!r} is unknown; known: {', '.join(FAULTS)}")
     fault = FAULTS[kind]
-    least = 1 + fault.on_rail
+    least = (not fault.everywhere) + fault.on_rail
     if not least <= len(words) <= least + bool(fault.argument):
         raise LabError(f"{' '.join([kind, *words])!r} is not understood; usage: {fault.usage}")
-    node = lab.node(words[0])
+    node = "" if fault.everywhere else lab.node(words[0])
     rail = lab.rail(words[1]) if fault.on_rail else 0
     argument = words[least] if len(words) > least else fault.default
     return fault.steps(lab, node, rail, argument)
@@ -125,6 +130,27 @@ def _on_one_path(lab: Lab, node: str, rail: int, share: str) -> tuple[Step, ...]
 def _duplicate(lab: Lab, node: str, rail: int, _argument: str) -> tuple[Step, ...]:
     own, other = address(node, rail), address(next_node(lab, node), rail)
     return (Step("ip", node, f"addr del {own}/24 dev eth{rail}\naddr add {other}/24 dev eth{rail}"),)
+
+
+def _renamed(_lab: Lab, node: str, rail: int, _argument: str) -> tuple[Step, ...]:
+    device = f"eth{rail}"
+    lines = (f"set {device} down", f"set {device} name {renamed(rail)}", f"set {renamed(rail)} up")
+    return (Step("ip", node, "\n".join(f"link {line}" for line in lines)),)
+
+
+def _isolated(lab: Lab, _node: str, _rail: int, _argument: str) -> tuple[Step, ...]:
+    return tuple(
+        Step("ip", SWITCH, f"link set {port(node, 0)} type bridge_slave isolated on")
+        for node in lab.node_names
+    )
+
+
+def _bridges(lab: Lab, _node: str, _rail: int, _argument: str) -> tuple[Step, ...]:
+    made = "\n".join(
+        f"link add {name} type bridge\naddr add {own} dev {name}\nlink set {name} up"
+        for name, own in BRIDGES.items()
+    )
+    return tuple(Step("ip", node, made) for node in lab.node_names)
 
 
 def next_node(lab: Lab, node: str) -> str:
@@ -210,24 +236,58 @@ FAULTS = {
             "what the node sends on the rail is lost, what it receives arrives",
             "carrier 1 and operstate up at both ends, yet nothing answers on this rail of the node",
             _half_open,
+            aside=True,
         ),
         Fault(
             "duplicate-address",
             "the rail has the address of the next node's",
             "two nodes with one address: who answers is chance",
             _duplicate,
+            aside=True,
         ),
         Fault(
             "rail-down",
             "the cable is pulled",
             "carrier 0, operstate down; peers: no route to host",
             lambda _lab, node, rail, _: (Step("ip", SWITCH, f"link set {port(node, rail)} down"),),
+            aside=True,
         ),
         Fault(
             "admin-down",
             "the interface is switched off on the node",
             "operstate down, carrier cannot be read; on the node: network is unreachable",
             lambda _lab, node, rail, _: (Step("ip", node, f"link set eth{rail} down"),),
+            aside=True,
+        ),
+        Fault(
+            "renamed",
+            "the interface has another name on this node",
+            "no interface of the rail's name, and one that nobody asked for",
+            _renamed,
+            aside=True,
+        ),
+        Fault(
+            "missing",
+            "the interface is not there",
+            "no interface of the rail's name",
+            lambda _lab, node, rail, _: (Step("ip", node, f"link del eth{rail}"),),
+            aside=True,
+        ),
+        Fault(
+            "isolated-management",
+            "the management interfaces of all nodes are up and reach no other node, as on RunPod",
+            "nothing fails: everybody meets over the first rail, which the launcher names",
+            _isolated,
+            on_rail=False,
+            everywhere=True,
+        ),
+        Fault(
+            "bridges",
+            "every node has a docker0, a cbr0 and more, with one address on all nodes",
+            "nothing fails: these addresses lead to the node itself",
+            _bridges,
+            on_rail=False,
+            everywhere=True,
         ),
         Fault(
             "wrong-mtu",

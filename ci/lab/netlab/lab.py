@@ -23,7 +23,7 @@ from typing import Any
 
 from netlab import cgroup, kernel
 from netlab.faults import FAULTS, plant
-from netlab.plan import SWITCH, Lab, LabError, Step, build, hosts, namespace, prefix, settle
+from netlab.plan import SWITCH, Lab, LabError, Step, build, hosts, namespace, prefix, settle, slots
 
 RUN = Path("/run/railgauge-lab")
 MOUNTS = Path("/proc/self/mounts")
@@ -51,7 +51,7 @@ class Live:
 
 
 def home(name: str) -> Path:
-    """The lab's own tmpfs: state, /etc/hosts, each node's /dev/shm, MPI's session folders, the agent."""
+    """The lab's own tmpfs: state, /etc/hosts, a host file, each node's /dev/shm, MPI's session folders, the agent."""
     return RUN / name
 
 
@@ -143,6 +143,7 @@ def _build(lab: Lab, lock: int) -> Live:
     folder.mkdir()
     kernel.mount("tmpfs", str(folder), "tmpfs", options="mode=755")
     (folder / "hosts").write_text(hosts(lab))
+    (folder / "nodes").write_text(slots(lab))
     (folder / "mpi").mkdir()
     (folder / "rsh").symlink_to(AGENT)
     for node in lab.node_names:
@@ -294,7 +295,10 @@ def settle_down(name: str) -> None:
 def _apply(here: Live, steps: Sequence[Step], lock: int) -> None:
     for tool, where, text in steps:
         space = namespace(here.lab, where)
-        if tool in ("ip", "tc"):
+        if tool == "mend":
+            with contextlib.suppress(LabError):
+                kernel.run(["ip", "-n", space, "-force", "-batch", "-"], text + "\n", keep=(lock,))
+        elif tool in ("ip", "tc"):
             kernel.run([tool, "-n", space, "-batch", "-"], text + "\n", keep=(lock,))
         elif tool == "nft":
             kernel.run(["ip", "netns", "exec", space, "nft", "-f", "-"], text + "\n", keep=(lock,))

@@ -359,8 +359,7 @@ def launchers(name: str, names: Sequence[str], path: str, pythons: Sequence[str]
         )
     lab = Lab(name, nodes=NODES)
     folder = Path(tempfile.mkdtemp(prefix="railgauge-launchers-"))
-    hosts, toml = folder / "hosts", folder / "lab.toml"
-    hosts.write_text("".join(f"{node} slots={lab.rails}\n" for node in lab.node_names))
+    hosts, toml = labs.home(name) / "nodes", folder / "lab.toml"
     toml.write_text(acceptance.profile(lab, rails_only=True))
     done: list[Seen] = []
     with labs.signals_are_exceptions():

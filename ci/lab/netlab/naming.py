@@ -18,7 +18,9 @@ ONE_WAY = {"slow-rail": "", "slow-node": "", "slow-tx": "sending only", "slow-rx
 # A node that stops in mid-run leaves less to blame it by: that it is lost is what can be said.
 OF_TWO = ("one-path-loss", "duplicate-address")  # with the next node
 STOPPED = ("frozen", "dead")
+NAMELESS = ("renamed", "missing")  # of an interface that is not there the node is the subject
 LOST = ("coverage.lost", "coverage.nodes")
+WHOLE = ("coverage.cases", "coverage.ranks", "coverage.end")
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ def is_right(subject: str, fault: str) -> bool:
         return False
     if kind == "swapped-rails":  # each of them is without a peer: alone that is right, and not enough
         return bool(rails_in(subject)) and rails_in(subject) <= swapped_pair(rest)
-    return rails_in(subject) == ({f"eth{rest[0]}"} if FAULTS[kind].on_rail else set())
+    wanted = {f"eth{rest[0]}"} if FAULTS[kind].on_rail else set()
+    return rails_in(subject) == wanted or (kind in NAMELESS and not rails_in(subject))
 
 
 def places(fault: str) -> set[str]:
@@ -91,9 +94,14 @@ def touches(transfer: str, fault: str) -> bool:
     return not FAULTS[kind].on_rail or kind == "swapped-rails" or rails_in(transfer) <= {f"eth{rest[0]}"}
 
 
+def _nobodys(fault: str) -> bool:
+    """Whether nobody may be named: the lab is healthy, or all nodes have what they should be able to live with."""
+    return not fault or FAULTS[fault.split()[0]].everywhere
+
+
 def false_names(fault: str, outcome: Outcome) -> set[str]:
     """Who is blamed and is not where ``fault`` ("" for a healthy lab) is."""
-    if not fault:
+    if _nobodys(fault):
         return blamed(outcome.verdicts) | slow_transfers(outcome.verdicts)
     wrong = {name for name in blamed(outcome.verdicts) if not is_right(name, fault)}
     return wrong | {name for name in slow_transfers(outcome.verdicts) if not touches(name, fault)}
@@ -102,13 +110,15 @@ def false_names(fault: str, outcome: Outcome) -> set[str]:
 def complaint(fault: str, outcome: Outcome) -> str:
     """What is wrong with an outcome under ``fault`` ("" for a healthy lab); "" when it is as it must be."""
     wrong = false_names(fault, outcome)
-    if not fault:
+    if _nobodys(fault):
         healthy = outcome.status == 0 and not wrong
         return "" if healthy else f"wanted a pass, got exit status {outcome.status}, blamed: {told(wrong)}"
     if outcome.status == 0:
         return "it passed"
     if wrong:
         return f"it blames {told(wrong)}"
+    if FAULTS[fault.split()[0]].aside and (text := unmeasured(outcome.verdicts)):
+        return text
     if fault.startswith("swapped-rails"):
         return _not_swapped(fault, blamed(outcome.verdicts))
     if fault.startswith("flapping"):
@@ -116,6 +126,15 @@ def complaint(fault: str, outcome: Outcome) -> str:
     if blamed(outcome.verdicts) or (fault.split()[0] in STOPPED and _lost(fault.split()[1], outcome)):
         return ""
     return f"it is not named: exit status {outcome.status}"
+
+
+def unmeasured(verdicts: Sequence[dict[str, object]]) -> str:
+    """What is missing of those who are left where a node is set aside; "" where all of it was measured."""
+    status = {name: [row["status"] for row in verdicts if row["check"] == name] for name in WHOLE}
+    if "coverage.nodes" not in (row["check"] for row in verdicts):
+        return "nobody is set aside"
+    bad = [name for name, found in status.items() if not found or {*found} != {"pass"}]
+    return f"the healthy rest was not measured whole: {', '.join(bad)}" if bad else ""
 
 
 def _not_intermittent(outcome: Outcome) -> str:

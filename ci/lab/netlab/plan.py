@@ -24,6 +24,14 @@ QUEUE = 4 << 20  # bytes that wait before a shaped port
 # Bytes per second of one tc unit; tc counts in powers of 1000.
 _UNITS = {"kbit": 1_000 / 8, "mbit": 1_000_000 / 8, "gbit": 1_000_000_000 / 8}
 MAX_NODES, MAX_RAILS = 200, 64
+# Interfaces that many nodes have with one address on all: Docker's, a container runtime's, a BMC's, and one whose name
+# tells nothing.
+BRIDGES = {
+    "docker0": "172.17.0.1/16",
+    "cbr0": "10.88.0.1/16",
+    "bmc0": "169.254.0.18/16",
+    "local0": "10.0.0.1/24",
+}
 
 
 class LabError(Exception):
@@ -34,6 +42,7 @@ class Step(NamedTuple):
     """One thing to do in one namespace: ``tool`` is ip, tc, nft, sysctl, cpu, memory or freeze, ``text`` its input.
 
     sh: a script that goes on until ``heal``, in the switch's namespace, where nothing else runs.
+    mend: as ip, each line by itself: what is as it should be already refuses it.
     """
 
     tool: str
@@ -110,6 +119,11 @@ def hosts(lab: Lab) -> str:
     return "127.0.0.1 localhost\n" + "".join(f"{address(node, 0)} {node}\n" for node in lab.node_names)
 
 
+def slots(lab: Lab) -> str:
+    """A host file of all nodes: one rank a rail."""
+    return "".join(f"{node} slots={lab.rails}\n" for node in lab.node_names)
+
+
 def parse_rate(text: str) -> float | None:
     """Bytes per second of ``200mbit``, ``2.5gbit``; None for ``none``."""
     if text == "none":
@@ -166,14 +180,16 @@ def build(lab: Lab) -> tuple[Step, ...]:
     ]
     steps.append(Step("ip", SWITCH, "\n".join(bridges)))
     for node, rail in lab.links():
-        cable = f"link add eth{rail} type veth peer name {port(node, rail)} netns {namespace(lab, SWITCH)}"
-        steps.append(Step("ip", node, f"{cable}\naddr add {address(node, rail)}/24 dev eth{rail}"))
+        steps.append(
+            Step("ip", node, f"{cable(lab, node, rail)}\naddr add {address(node, rail)}/24 dev eth{rail}")
+        )
     return merged(steps)
 
 
 def settle(lab: Lab) -> tuple[Step, ...]:
     """Every port healthy: the end of ``up``, and all of ``heal``. Doing it twice changes nothing."""
-    steps = [Step("nft", where, nothing_dropped()) for where in (SWITCH, *lab.node_names)]
+    steps = [Step("mend", node, "\n".join(_as_built(lab, node))) for node in lab.node_names]
+    steps += [Step("nft", where, nothing_dropped()) for where in (SWITCH, *lab.node_names)]
     steps += [Step("ip", SWITCH, f"link set sw{rail} mtu {mtu(lab, rail)} up") for rail in rails(lab)]
     steps += [Step("ip", node, "link set lo up") for node in lab.node_names]
     for node, rail in lab.links():
@@ -186,7 +202,28 @@ def settle(lab: Lab) -> tuple[Step, ...]:
             Step("ip", SWITCH, f"link set {port(node, rail)} mtu {mtu(lab, rail)} master sw{rail} up")
         )
         steps += shape(node, rail, lab.rate if rail else None)
-    return merged(steps)
+    alone = (f"link set {port(node, 0)} type bridge_slave isolated off" for node in lab.node_names)
+    return merged([*steps, *(Step("ip", SWITCH, text) for text in alone)])
+
+
+def _as_built(lab: Lab, node: str) -> Iterator[str]:
+    """Every interface under its name again, and none beside them."""
+    for name in BRIDGES:
+        yield f"link del {name}"
+    for rail in rails(lab)[1:]:
+        yield f"link set {renamed(rail)} down"
+        yield f"link set {renamed(rail)} name eth{rail}"
+        yield cable(lab, node, rail)
+
+
+def cable(lab: Lab, node: str, rail: int) -> str:
+    """ip's words for an interface of a node that ends at the switch."""
+    return f"link add eth{rail} type veth peer name {port(node, rail)} netns {namespace(lab, SWITCH)}"
+
+
+def renamed(rail: int) -> str:
+    """A name as another driver or another slot would give it."""
+    return f"enp{64 + rail}s0"
 
 
 def rails(lab: Lab) -> range:
