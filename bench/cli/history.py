@@ -358,7 +358,8 @@ def left_out(problems: Iterable[LeftOutFile]) -> None:
 
 def nothing(folder: str) -> int:
     """Report that there is no such run, which is no success."""
-    click.echo(f"railgauge: {folder}: no such runs; railgauge nightly records the first one", err=True)
+    doubt = ", if there is such a bucket" if "://" in folder else ""
+    click.echo(f"railgauge: {folder}: no such runs; railgauge nightly records the first one{doubt}", err=True)
     return EXIT_INCONCLUSIVE
 
 

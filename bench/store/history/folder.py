@@ -193,6 +193,9 @@ def put(folder: Folder, path: str, content: bytes) -> str:
                 raise HistoryError(f"{shown}: the folder of the history is gone; is it mounted?")
     except FileExistsError as error:
         raise HistoryError(f"{shown} is already there, and a history is never overwritten") from error
+    except FileNotFoundError as error:
+        said = folder.in_one_line(error)
+        raise HistoryError(f"{shown}: cannot be written: {said}; see that the bucket is right") from error
     return shown
 
 

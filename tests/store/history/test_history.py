@@ -519,6 +519,14 @@ def test_of_two_writers_of_one_name_in_a_bucket_one_is_told(bucket, kind):
     assert kind is OlderBucket or list(files.objects.values()) == [b"the other writer's night"]
 
 
+def test_a_bucket_that_is_not_there_is_one_line(bucket):
+    bucket(Bucket(FileNotFoundError("The specified bucket does not exist")))
+    with pytest.raises(
+        HistoryError, match=r"cannot be written: The specified bucket does not exist; see that"
+    ):
+        append("s3://bucket/nights", record())
+
+
 def test_whatever_the_library_of_a_bucket_raises_is_one_line(bucket):
     bucket(Bucket(NoCredentials("Unable to locate credentials\nfor hunter2")))
     for ask in (lambda: append("s3://bucket/nights", record()), lambda: runs("s3://bucket/nights")):
