@@ -34,6 +34,7 @@ from .sealed_frames import DIALER, HELLO, HOST, NONCE, PROOF, Forged, Handshake,
 from .tcp import Connection, Control
 
 WAITING_ROOM = 128
+REMIND_SECONDS = 20.0  # after which a person is told who is still missing
 JOIN_SECONDS = 180.0  # until every rank must be connected
 ANSWER_SECONDS = 5.0  # from a connection to its proof
 CONNECT_SECONDS = 1.0  # for one address; then the next is tried
@@ -87,7 +88,7 @@ class Listener:
         self._hosts = tuple(hosts)
         self._run, self._size, self._token = run, size, token
         self._connections: dict[int, Connection] = {}
-        deadline, absent = time.monotonic() + limit, ""
+        remind, deadline, absent = time.monotonic() + REMIND_SECONDS, time.monotonic() + limit, ""
         try:
             raise_open_files(size - 1)
             while len(self._connections) < size - 1 and not absent:
@@ -95,6 +96,9 @@ class Listener:
                     absent = self._absent(limit)
                     if not spare or not whole_nodes(hosts, self._missing()):
                         raise NotMet(absent)
+                elif time.monotonic() > remind:
+                    remind = deadline
+                    self._say(f"waiting for rank {self._names()}, for {limit:.0f} s at most")
                 self._step()
         except BaseException as error:  # the ranks that came are told why nothing begins, then it is raised
             order = {"do": "quit", "status": EXIT_INCONCLUSIVE, "reason": f"rank 0: {error}"}
@@ -216,17 +220,20 @@ class Listener:
     def _missing(self) -> list[int]:
         return [rank for rank in range(1, self._size) if rank not in self._connections]
 
-    def _absent(self, limit: float) -> str:
+    def _names(self) -> str:
+        """``4, 5 of n2``: the ranks that are missing, and their nodes where these are known."""
         absent = self._missing()
         nodes = list(dict.fromkeys(self._hosts[rank] for rank in absent if rank < len(self._hosts)))
         names = ", ".join(str(rank) for rank in absent[:16]) + (" …" if len(absent) > 16 else "")
-        names += f" of {show_some(nodes, 8)}" if nodes else ""
+        return names + (f" of {show_some(nodes, 8)}" if nodes else "")
+
+    def _absent(self, limit: float) -> str:
         shown = "".join(f"; {text}" for text in sorted(self._shown))
         where = f"{' or '.join(self.addresses)}, port {self.port}"
         return (
-            f"{len(absent)} of {self._size} ranks did not reach rank 0 at {where}, within {limit:.0f} s: "
-            f"rank {names}{shown}; check that the same command was started on every node and that each of them reaches "
-            "this address by TCP, or name another interface as management in the profile's [rails]"
+            f"{len(self._missing())} of {self._size} ranks did not reach rank 0 at {where}, within {limit:.0f} s: "
+            f"rank {self._names()}{shown}; check that the same command was started on every node and that each of them "
+            "reaches this address by TCP, or name another interface as management in the profile's [rails]"
         )
 
 

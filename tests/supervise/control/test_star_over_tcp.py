@@ -381,11 +381,14 @@ def test_nodes_that_do_not_come_end_the_job_where_they_may_not_be_spared(hosts, 
         end.close()
 
 
-def test_a_job_begins_without_the_node_of_the_launchers_list_that_never_came():
-    listener = opened()
+def test_a_job_begins_without_the_node_of_the_launchers_list_that_never_came(monkeypatch):
+    monkeypatch.setattr(rendezvous, "REMIND_SECONDS", 0.3)
+    told = list[str]()
+    listener = Listener(("127.0.0.1",), (0,), told.append)
     host = in_background(lambda: listener.wait(RUN, 6, TOKEN, 1.0, NODES, True))
     ends = [dialer(listener.port, rank, 6).connect(LIMIT) for rank in (1, 2, 3, 4)]
     control = host()
+    assert "waiting for rank 5 of n2, for 1 s at most" in told
     assert "1 of 6 ranks did not reach rank 0" in control.absent and "rank 5 of n2" in control.absent
     assert (control.size, control.peers) == (6, (1, 2, 3, 4))
     found = attendance(control, NODES)
