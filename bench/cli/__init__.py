@@ -108,7 +108,8 @@ def main() -> None:
 def keep_out(environment: MutableMapping[str, str]) -> None:
     """Keep the current folder out of what our processes import: it may hold a ``torch.py`` of the user's.
 
-    Python 3.10 does not know the variable. A source tree that was found by standing in it is named instead.
+    Python 3.10 does not know the variable: see ``bench.launch.python``. A source tree that was found by standing in it
+    is named instead.
     """
     environment["PYTHONSAFEPATH"] = "1"
     tree, paths = str(Path(__file__).parents[2]), environment.get("PYTHONPATH", "").split(os.pathsep)

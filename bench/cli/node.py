@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from bench.launch import LaunchContext
+from bench.launch.python import as_module
 from bench.launch.table import FIRST, HERE, LOCAL, MEET, RANK, RUN, SIZE
 from bench.measure import prctl
 from bench.model.errors import EXIT_INCONCLUSIVE
@@ -60,7 +61,7 @@ class _Job:
         self._children = [
             # a session of its own: an interrupt reaches us alone, and we end the job in order
             subprocess.Popen(
-                [sys.executable, "-m", "bench", *arguments],
+                [sys.executable, *as_module("bench"), *arguments],
                 env=environment(where, index, os.environ),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,

@@ -17,6 +17,7 @@ from bench.model.redact import showable
 
 from .hosts import HostEntry
 from .mpirun import quiet_mpi
+from .python import as_module
 from .table import HOSTS, STARTERS, Launcher, LaunchError
 
 
@@ -89,9 +90,13 @@ def _step(row: Launcher, job: LaunchJob, node: int, host: str) -> HostCommand:
             f"{row.name} starts the same number of tasks on every node, {few.name} takes {few.slots}: use mpirun, or "
             "leave it out"
         )
-    environment = _environment(row, job)
+    environment, bench = _environment(row, job), as_module("bench")
     several = {
-        "{program}": (job.python, "-m", "bench", *job.arguments),
+        "{program}": (job.python, *bench, *job.arguments),
+        "{bench}": bench,
+        "{torchrun}": as_module("torch.distributed.run"),
+        "{deepspeed}": as_module("deepspeed.launcher.launch"),
+        "{deepspeed_bench}": tuple("--module" if word == "-m" else word for word in bench),
         "{arguments}": job.arguments,
         "{interface}": ("-iface", job.management) if job.management else (),
         # mpirun carries OMPI_* to every rank by itself

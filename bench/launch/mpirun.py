@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench.model.redact import showable
 
+from .python import as_module
 from .table import LaunchError
 
 
@@ -50,7 +51,7 @@ def mpirun_version(mpirun: str) -> str:
 
 def local_command(mpirun: str, kind: str, ranks: int, arguments: Sequence[str]) -> list[str]:
     """The command that starts ``ranks`` supervisors on this machine."""
-    program = [sys.executable, "-m", "bench", *arguments]
+    program = [sys.executable, *as_module("bench"), *arguments]
     if kind == "mpich":
         return [mpirun, "-n", str(ranks), *program]
     return [mpirun, "-n", str(ranks), "--map-by", ":OVERSUBSCRIBE", "--bind-to", "none", *program]

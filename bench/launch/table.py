@@ -94,9 +94,9 @@ _TORCHRUN = replace(
     here="LOCAL_WORLD_SIZE",
     run="TORCHELASTIC_RUN_ID",
     start=(
-        *("{python}", "-m", "torch.distributed.run", "--nnodes={nodes}", "--node-rank={node}"),
+        *("{python}", "{torchrun}", "--nnodes={nodes}", "--node-rank={node}"),
         *("--nproc-per-node={slots}", "--master-addr={first_host}", "--master-port={port}"),
-        *("-m", "bench", "{arguments}"),
+        *("{bench}", "{arguments}"),
     ),
     start_on="node",
     parents=("torch.distributed.run", "torch.distributed.launch", "torchrun"),
@@ -158,9 +158,9 @@ LAUNCHERS = (
         here="LOCAL_SIZE",
         start=(
             # what the deepspeed command starts on each node; so no pdsh is needed, and no host file on the nodes
-            *("{python}", "-m", "deepspeed.launcher.launch", "--world_info={world}", "--node_rank={node}"),
+            *("{python}", "{deepspeed}", "--world_info={world}", "--node_rank={node}"),
             *("--master_addr={first_host}", "--master_port={port}", "--no_local_rank"),
-            *("--module", "bench", "{arguments}"),
+            *("{deepspeed_bench}", "{arguments}"),
         ),
         start_on="node",
         parents=("deepspeed.launcher.launch",),

@@ -13,6 +13,8 @@ from bench.model.facts import Gpu
 
 SECONDS = 120.0  # importing torch from a network file system takes that long
 _ASK = """
+import sys
+sys.path[:] = filter(None, sys.path)  # not the current folder
 import json, torch
 found = []
 for index in range(torch.cuda.device_count()):

@@ -23,6 +23,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.launch.python import as_module
+
 LEAVE_SECONDS = 8.0  # that rank 0 may take over MPI's end once some supervisor does not answer
 LAUNCHER_SECONDS = 8.0  # that a launcher may take to end once rank 0 is gone
 TERM_SECONDS = 4.0  # between SIGTERM and SIGKILL to a launcher
@@ -53,7 +55,7 @@ class Watchdog:
         pids = os.getpid() if mpi else 0, launcher.pid if launcher else 0
         words = [str(out.resolve()), *map(str, pids), str(int(draw))]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.supervise.watchdog", *words],
+            [sys.executable, *as_module("bench.supervise.watchdog"), *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -113,7 +115,7 @@ def hear(reading: int, leave: float) -> set[str]:
 
 
 def _draw(folder: str) -> None:
-    words = [sys.executable, "-m", "bench", "report", folder]
+    words = [sys.executable, *as_module("bench"), "report", folder]
     try:
         subprocess.run(words, stdin=subprocess.DEVNULL, timeout=REPORT_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.launch.python import as_module
 from bench.measure.forkserver import FORK
 
 from .limits import SHORTEST
@@ -47,7 +48,7 @@ class ForkServer:
         self.warm = False
         with its:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", module, str(its.fileno())],
+                [sys.executable, *as_module(module), str(its.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,

@@ -10,6 +10,7 @@ import pytest
 
 import mpi_jobs
 from bench.cli import keep_out
+from bench.launch.python import RUN_MODULE, as_module
 
 MODULES = (
     "torch.py",
@@ -21,7 +22,7 @@ MODULES = (
     "reports/__init__.py",
 )
 WORDS = ("run", "all_reduce", "-b", "1K", "-e", "1K", "-n", "3", "-w", "1", "--out", "run")
-pytestmark = pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 does not know PYTHONSAFEPATH")
+SAFE = {"PYTHONSAFEPATH": ""}  # as Python 3.10, which does not know it, reads it
 
 
 @pytest.fixture
@@ -97,6 +98,13 @@ def test_what_the_current_folder_holds_is_not_run(hostile, railgauge, tmp_path, 
     done = started(hostile, *command, **more)
     assert not (tmp_path / "imported").exists(), (tmp_path / "imported").read_text()
     assert done.returncode == 0 and (hostile / "run" / "verdicts.json").exists(), done.stdout + done.stderr
+
+
+def test_python_3_10_runs_modules_without_the_current_folder(hostile, tmp_path):
+    done = started(hostile, sys.executable, RUN_MODULE, "bench", "profiles", "local", **SAFE)
+    assert not (tmp_path / "imported").exists(), (tmp_path / "imported").read_text()
+    assert done.returncode == 0 and 'name = "local"' in done.stdout, done.stderr
+    assert as_module("bench") == (("-m", "bench") if sys.version_info >= (3, 11) else (RUN_MODULE, "bench"))
 
 
 def test_a_source_tree_in_which_one_stands_is_named_for_the_processes_below(monkeypatch):
