@@ -26,6 +26,8 @@ from .imports import Imports
 PACKAGE = "bench"
 # a room is held by the tests of the rooms that judge; what a command or a report makes of it comes after
 FOLDERS = ("judge", "nccl", "plan", "model", "measure")
+# and by those of commands that stand on a module of such a room alone: judge/actions and judge/since_gate
+FILES = ("exchange/test_acting.py", "run/test_gate.py")
 OUTSIDE = (
     "mpi or gpu or root or torch"  # tests whose work is done in processes of their own, or by what may lack
 )
@@ -113,7 +115,8 @@ def gather(root: Path, kept: Path, jobs: int, changed: Collection[str] = ()) -> 
 
 
 def test_files(root: Path) -> list[Path]:
-    return [path for folder in FOLDERS for path in sorted((root / "tests" / folder).rglob("test_*.py"))]
+    found = [path for folder in FOLDERS for path in sorted((root / "tests" / folder).rglob("test_*.py"))]
+    return found + [path for name in FILES if (path := root / "tests" / name).exists()]
 
 
 class _Digests:
