@@ -282,6 +282,10 @@ tampering("all_to_all at a tenth", FAIL, "all_to_all")(
 tampering("broadcast at a tenth", FAIL, "broadcast")(
     times(10, "collectives", lambda case, row: case.collective == "broadcast")
 )
+for _name in ("all_gather", "reduce_scatter", "reduce", "gather", "scatter"):
+    tampering(f"{_name} at a tenth", FAIL, "limits.", _name)(
+        times(10, "collectives", lambda case, row, name=_name: case.collective == name)  # type: ignore[misc]
+    )
 tampering("small all_reduces a hundred times slower", INCONCLUSIVE, "limits.", "all_reduce")(
     times(100, "collectives", lambda case, row: case.collective == "all_reduce" and case.size < 1 << 30)
 )

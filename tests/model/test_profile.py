@@ -299,3 +299,13 @@ def test_a_number_of_gpus_that_is_none_is_refused(given):
     text = load("dgx-h100").text.replace("gpus_per_node = 8", f"gpus_per_node = {given}")
     with pytest.raises(ProfileError, match="gpus_per_node|whole number"):
         parse(text, "mine")
+
+
+@pytest.mark.parametrize("name", [name for name in names() if load(name).limits])
+def test_a_shipped_profile_that_gates_speed_leaves_no_kind_of_row_without_a_bound(name):
+    profile = load(name)
+    derived = (profile.share_of_ceiling, profile.host_copies, profile.gpu_memory)
+    assert all(bound and bound.source and bound.value > 0 for bound in derived)
+    # a slipped unit: memory is faster than NVLink, which is faster than PCIe to the host
+    assert profile.gpu_memory.value > profile.nvlink.value > profile.host_copies.value
+    assert 0.1 <= profile.share_of_ceiling.value <= 0.9
