@@ -77,8 +77,11 @@ def launch_context(environment: Mapping[str, str]) -> LaunchContext:
 
 
 def _started_us(row: Launcher, environment: Mapping[str, str]) -> bool:
-    return all(name in environment for name in row.sign) and not any(
-        name in environment for name in row.unless
+    told = not row.hosts or any(environment.get(name) for name in (row.host, *row.hosts))
+    return (
+        told
+        and all(name in environment for name in row.sign)
+        and not any(name in environment for name in row.unless)
     )
 
 
@@ -157,7 +160,7 @@ def _node(row: Launcher, environment: Mapping[str, str]) -> LaunchContext:
 
 
 def _meet(row: Launcher, size: int, environment: Mapping[str, str]) -> Rendezvous:
-    host_of_rank_0 = environment.get(row.host, "")
+    host_of_rank_0, port_there = _host_of_rank_0(row, environment)
     if not host_of_rank_0:
         raise LaunchError(f"{row.name} started {size} ranks, but {row.host} does not say where rank 0 is")
     run = f"{row.name} {environment.get(row.run, '') if row.run else ''} {environment.get(row.port, '')}"
@@ -171,9 +174,17 @@ def _meet(row: Launcher, size: int, environment: Mapping[str, str]) -> Rendezvou
         port, run = 20_000 + int(job) * TRIED % 10_000, f"{run} {environment.get('SLURM_STEP_ID', '')}"
         return Rendezvous(expand(host_of_rank_0)[0], _ports(port, environment), run, local)
     # the launcher's own store listens on its port: ours are the next ones
-    return Rendezvous(
-        host_of_rank_0, _ports(_number(row, row.port, environment) + 1, environment), run, local
-    )
+    port = int(port_there) if port_there else _number(row, row.port, environment)
+    return Rendezvous(host_of_rank_0, _ports(port + 1, environment), run, local)
+
+
+def _host_of_rank_0(row: Launcher, environment: Mapping[str, str]) -> tuple[str, str]:
+    """Its name or address, and the port of the launcher where only that variable says it, else ""."""
+    text = next((environment[name] for name in (row.host, *row.hosts) if environment.get(name)), "")
+    found = re.fullmatch(r"\[?([^\[\]]+?)\]?:(\d{1,5})", text, re.ASCII) if row.hosts else None
+    if found is None:
+        return text, ""
+    return found[1], "" if environment.get(row.port) else found[2]
 
 
 def parse_meet(text: str) -> tuple[str, int]:

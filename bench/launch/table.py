@@ -44,7 +44,7 @@ class Launcher:
     mpi          whether it brings MPI to what it starts; else the supervisors talk over TCP
     groups       how many of its own processes (agents, node launchers) there are: one a node
     here         ranks on this machine
-    host, port   where rank 0 is
+    host, port   where rank 0 is; ``hosts``: which say it too, as ADDRESS or ADDRESS:PORT, where ``host`` does not
     run          what tells this job from another
     each         "gpu": it starts one process a rank; "node": one a node, which starts the ranks there
     first        of a launcher that starts one process a node: the rank of the node's first process,
@@ -66,6 +66,7 @@ class Launcher:
     here: str = ""
     host: str = ""
     port: str = ""
+    hosts: tuple[str, ...] = ()
     run: str = ""
     each: str = "gpu"
     first: str = ""
@@ -214,16 +215,20 @@ LAUNCHERS = (
     ),
     Launcher(
         "runpod",
-        ("NUM_NODES", "NODE_RANK", "NUM_TRAINERS", "PRIMARY_ADDR"),
+        ("NUM_NODES", "NODE_RANK", "NUM_TRAINERS"),
         size="WORLD_SIZE",
         here="NUM_TRAINERS",
         host="PRIMARY_ADDR",
         port="PRIMARY_PORT",
+        hosts=("PRIMARY_IP", "HOST_NODE_ADDR"),
         each="node",
         node="NODE_RANK",
         nodes="NUM_NODES",
     ),
 )
+
+OWN_ADDRESSES = ("NODE_ADDR", "CLUSTER_IP")
+"""Variables in which RunPod tells a node its own address in the cluster."""
 
 STARTERS = {row.name: row for row in LAUNCHERS if row.start}
 """The launchers that we can start, by name."""

@@ -17,6 +17,7 @@ from bench.judge.evidence import Evidence
 from bench.judge.problems import problems_of
 from bench.judge.since_gate import WORDS
 from bench.judge.verdicts import judge
+from bench.launch.python import as_module
 from bench.launch.table import LAUNCHERS
 from bench.model.counters import Snapshot
 from bench.model.facts import Node
@@ -202,7 +203,7 @@ def _measured(command: list[str], seconds: float, say: Say) -> Run:
         kept = Path(scratch) / "run"
         limit = ["--out", str(kept), "--budget", f"{max(seconds, 1):.0f}s"]
         done = subprocess.run(
-            [sys.executable, "-m", "bench", *command, *limit],
+            [sys.executable, *as_module("bench"), *command, *limit],
             env=_alone(os.environ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

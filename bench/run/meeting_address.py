@@ -7,10 +7,12 @@ management interface may be isolated.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
 
+from bench.launch.table import OWN_ADDRESSES
 from bench.model.errors import RailGaugeError
 from bench.model.facts import Node
 from bench.model.profile import Rails
@@ -76,7 +78,8 @@ def find_meeting(
     first, *others = nodes
     if not others:
         return Meeting("127.0.0.1", {first.name: "lo"}, {first.name: "127.0.0.1"})
-    tried = candidates(first, rails, chief.control.address, named)
+    stated = [os.environ.get(name, "") for name in OWN_ADDRESSES]
+    tried = candidates(first, rails, chief.control.address, named, stated)
     lead, job = leads[first.name], uuid4().hex
     addresses, greeting = [each.address for each in tried], f"{job} {first.name}"
     answer = chief.ask("listen", [lead], LIMIT, addresses=addresses, greeting=greeting, ports=list(ports))
@@ -93,10 +96,13 @@ def find_meeting(
     return choose(nodes, tried, found)
 
 
-def candidates(first: Node, rails: Rails, control: str = "", named: str = "") -> list[Candidate]:
+def candidates(
+    first: Node, rails: Rails, control: str = "", named: str = "", stated: Collection[str] = ()
+) -> list[Candidate]:
     """The addresses of the first node in the order in which they are preferred.
 
-    What the supervisors already talk over (``control``) comes first, then the profile's management interface. What
+    What the supervisors already talk over (``control``) comes first, then what the platform calls the node's address in
+    the cluster (``stated``), then the profile's management interface. What
     meets must not load what is measured, so rails come after what is none; container bridges and link-local
     addresses are last.
     """
@@ -110,6 +116,7 @@ def candidates(first: Node, rails: Rails, control: str = "", named: str = "") ->
                 address.is_link_local,
                 interface.name.startswith(INWARD),
                 str(address) != control,
+                str(address) not in stated,
                 interface.name != rails.management,
                 interface.name in rails.devices,
                 address.version,

@@ -70,10 +70,15 @@ def ports(first):
     return tuple(range(first, first + 8))
 
 
+def without(variables, *names):
+    return {name: text for name, text in variables.items() if name not in names}
+
+
 def meet(host, first, run, local=False):
     return Rendezvous(host, ports(first), run, local)
 
 
+BY_RUNPOD = LaunchContext("runpod", 8, 16, False, meet("10.65.0.2", 29501, "runpod  29500"), ranks=8)
 TOKEN = {"RAILGAUGE_TOKEN": "0123456789abcdef"}
 
 
@@ -107,6 +112,15 @@ BY_TORCHRUN = LaunchContext(
         # one process a node: it stands for eight ranks
         (SHELL_NODE, LaunchContext("shell", 8, 16, False, meet("n1", 29400, "shell ab12 "), ranks=8)),
         (RUNPOD, LaunchContext("runpod", 8, 16, False, meet("10.65.0.2", 29501, "runpod  29500"), ranks=8)),
+        # pods of other ages say where rank 0 is in other variables
+        (without(RUNPOD, "PRIMARY_ADDR") | {"PRIMARY_IP": "10.65.0.2"}, BY_RUNPOD),
+        (without(RUNPOD, "PRIMARY_ADDR"), BY_RUNPOD),
+        (without(RUNPOD, "PRIMARY_ADDR", "MASTER_PORT") | {"HOST_NODE_ADDR": "[fd00::1]:29500"}, replace(
+            BY_RUNPOD, meet=meet("fd00::1", 29501, "runpod  29500"))),
+        (without(RUNPOD, "PRIMARY_ADDR", "PRIMARY_PORT"), replace(
+            BY_RUNPOD, meet=meet("10.65.0.2", 29501, "runpod  "))),
+        # without any of them it is no pod of a cluster
+        (without(RUNPOD, "PRIMARY_ADDR", "HOST_NODE_ADDR"), LaunchContext()),
         # srun without MPI, but with a token
         ({**STEP, **TOKEN}, LaunchContext("srun", 5, 16, False, meet("n1", 20616, "srun 77  0"), local=5)),
         # everybody is on this machine

@@ -33,6 +33,11 @@ def test_what_the_supervisors_talk_over_comes_before_the_management_interface():
     assert names(POD, RUNPOD, "10.65.0.2") == ["eth1", "eth0", "eth2"]
 
 
+def test_what_the_platform_calls_the_address_of_the_node_comes_before_the_management_interface():
+    found = candidates(POD, RUNPOD, stated=("10.65.0.2", ""))
+    assert [each.interface for each in found] == ["eth1", "eth0", "eth2"]
+
+
 def test_bridges_and_link_local_addresses_are_last():
     assert names(BRIDGED, Rails()) == ["eno1", "podman0", "cbr0", "usb0"]
 
