@@ -77,5 +77,7 @@ def test_a_slip_is_wrong_usage(run, words, said):
 
 
 def test_an_unknown_format_lists_the_known_ones(run):
-    with pytest.raises(ValueError, match="known: nccl-tests, csv, junit, prometheus, alerts, grafana, github, json"):
+    with pytest.raises(
+        ValueError, match="known: nccl-tests, csv, junit, prometheus, alerts, grafana, github, json"
+    ):
         export(run, "nosuch")
