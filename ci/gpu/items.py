@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import re
 import shutil
 import signal
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
+import card_items
+import endings
 import job
 import marked
 import profiles
@@ -87,7 +87,7 @@ def hung(here: Here, collective: str) -> job.Done:
     folder = here.out / name / "run"
 
     def stop_the_second(pids: Sequence[int]) -> bool:
-        if not _measures(folder):
+        if not endings.measures(folder):
             return False
         workers = job.workers_of(pids[1])
         for worker in workers:
@@ -96,10 +96,6 @@ def hung(here: Here, collective: str) -> job.Done:
 
     asked = job.Asked(name, 2, text, sweeps, rules, on_gpu(here), HANG_LIMIT, stop_the_second)
     return here.job(asked, RING_SECONDS)
-
-
-def _measures(folder: Path) -> bool:
-    return any("measurement" in path.read_text(errors="replace") for path in folder.glob("journal*"))
 
 
 def logged(here: Here) -> job.Done:
@@ -398,19 +394,6 @@ def surroundings(here: Here) -> Said:
     return failed(f"no {', '.join(lacking)}") if lacking else Said(SEEN, ", ".join(commands))
 
 
-def nvml_getters(here: Here) -> Said:
-    """Each getter of NVML that takes a GPU alone: its answer, or what NVML says instead."""
-    if here.no_nvml:
-        return not_possible(here.no_nvml)
-    log = here.out / "nvml.json"
-    status, said = job.finish([sys.executable, str(Path(__file__).with_name("nvml_getters.py"))], log, 60.0)
-    if status != 0:
-        return failed(f"ended with {status}: {said.strip()[-200:]}")
-    answers = json.loads(said)
-    refused = Counter(answer["error"] for answer in answers.values() if "error" in answer)
-    return Said(SEEN, f"{len(answers) - refused.total()} of {len(answers)} answer (nvml.json)", dict(refused))
-
-
 def exclusion_infiniband(here: Here) -> Said:
     hcas = infiniband(here)
     if len(hcas) < 2:
@@ -524,7 +507,9 @@ ITEMS: tuple[tuple[str, Callable[[Here], Said]], ...] = (
     ("GPUs, driver, torch", machine),
     ("GPUs as NVML sees them", nvml),
     ("packages, kernel, mounts and limits", surroundings),
-    ("every getter of NVML", nvml_getters),
+    ("our own command line", command_line),
+    ("CUDA events, host clock and the memory's rate", card_items.clock_and_rate),
+    ("every getter of NVML, idle and loaded", card_items.getters),
     ("copies inside a GPU and to its host", copies),
     ("every collective, one rank a GPU", one_rank_a_gpu),
     ("links between GPUs, pair by pair", links),
@@ -544,7 +529,8 @@ ITEMS: tuple[tuple[str, Callable[[Here], Said]], ...] = (
     ("a rank that stops in an exchange is named", hang_named("p2p_bidirectional")),
     ("two ranks on one GPU are refused", duplicate_named),
     ("all that NCCL logs", everything_logged),
-    ("our own command line", command_line),
+    ("a rank that is killed is named", lambda here: endings.killed(here, on_gpu, OVER_SOCKETS)),
+    ("what the recorder and the gauge cost", card_items.watching),
     ("exclusion over InfiniBand", exclusion_infiniband),
     ("fidelity against a raw loop", fidelity),
     ("against nccl-tests", against_nccl_tests),

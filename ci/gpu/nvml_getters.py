@@ -1,9 +1,14 @@
-"""Prints what NVML's getters say of the first GPU, as JSON: {getter: {"answer": text} or {"error": text}}."""
+"""Prints what NVML's getters say of the first GPU, as JSON: {getter: {"answer" or "error": text, "seconds": text}}.
+
+With --gauge it reads the clocks of that GPU for ever, as a run's monitor does.
+"""
 
 from __future__ import annotations
 
 import inspect
 import json
+import sys
+import time
 
 import pynvml
 
@@ -27,6 +32,24 @@ def one_argument(name: str) -> bool:
     return sum(each.default is each.empty for each in wanted) == 1
 
 
+def timed(name: str, handle: object) -> dict[str, str]:
+    begun = time.perf_counter()
+    return {**ask(name, handle), "seconds": f"{time.perf_counter() - begun:.6f}"}
+
+
+def gauge() -> None:
+    from bench.model.lines import WorkerGpu
+    from bench.probe.gpu_load import Gauge
+    from bench.supervise.monitor import GPU_SECONDS
+
+    one = Gauge(WorkerGpu(index=0))
+    while True:
+        one.read()
+        time.sleep(GPU_SECONDS)
+
+
+if "--gauge" in sys.argv:
+    gauge()
 pynvml.nvmlInit()
 device = pynvml.nvmlDeviceGetHandleByIndex(0)
 getters = [
@@ -34,4 +57,4 @@ getters = [
     for name in dir(pynvml)
     if name.startswith("nvmlDeviceGet") and "HandleBy" not in name and one_argument(name)
 ]
-print(json.dumps({name: ask(name, device) for name in getters}, indent=1))
+print(json.dumps({name: timed(name, device) for name in getters}, indent=1))

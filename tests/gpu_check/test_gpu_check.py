@@ -17,7 +17,9 @@ from bench.model.measurement import Extra
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "ci" / "gpu"))
 
+import card_items  # noqa: E402
 import check  # noqa: E402
+import endings  # noqa: E402
 import here as machine  # noqa: E402
 import items  # noqa: E402
 import job  # noqa: E402
@@ -305,3 +307,35 @@ def test_the_summary_is_kept_with_every_item(tmp_path):
     outcome = check.Outcome("copies", machine.SEEN, "well", 1.0)
     check._write(one_gpu(tmp_path), [outcome], 2.0)
     assert json.loads((tmp_path / "summary.json").read_text())["items"][0]["status"] == "seen working"
+
+
+RATES = {"name": "NVIDIA H200", "bytes": 1 << 30, "copies": 20, "events": 0.0107, "host": 0.0108}
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "words"),
+    [
+        ({}, machine.SEEN, "83.6 % of the H200 datasheet's 4800.0 GB/s"),
+        ({"host": 0.0150}, machine.FAILED, "the clocks differ"),
+        ({"host": float("nan")}, machine.FAILED, "the clocks differ"),
+        ({"events": 0.0080, "host": 0.0080}, machine.FAILED, "datasheet"),  # faster than its memory can be
+        ({"events": 0.0300, "host": 0.0301}, machine.FAILED, "29.8 %"),
+        ({"name": "NVIDIA X1"}, machine.SEEN, "no datasheet of NVIDIA X1 is known"),
+        ({"name": "NVIDIA H100 PCIe", "events": 0.0240, "host": 0.0241}, machine.SEEN, "H100 PCIe datasheet"),
+    ],
+)
+def test_a_copy_is_held_against_the_datasheet_and_events_against_the_host(change, status, words):
+    said = card_items.judge_rates({**RATES, **change})
+    assert (said.status, words in said.text) == (status, True), said.text
+
+
+def test_the_end_of_a_worker_must_be_named_with_its_cause(tmp_path):
+    measured = done(tmp_path, COPIES).run
+
+    def said(*reasons: str) -> str:
+        run = replace(measured, losses=tuple(Loss("collectives/x", reason) for reason in reasons))
+        return endings.named(job.Done(tmp_path, run), ("rank 1", "SIGKILL")).status
+
+    assert said("x", "the worker of rank 1 ended by signal 9 (SIGKILL)") == machine.SEEN
+    assert said("rank 1 is gone", "SIGKILL somewhere") == said() == machine.FAILED
+    assert endings.named(job.Done(tmp_path, None, "no folder"), ()).text == "no folder"

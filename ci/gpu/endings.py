@@ -1,0 +1,50 @@
+"""Items in which something ends a run's worker: what the run then says of it must name the rank and the cause."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import job
+import profiles
+from gpu_said import Said, failed
+from here import SEEN, Here
+
+SECONDS = 60.0
+LIMIT = 20.0  # seconds without progress
+RULES = {"precision": 0.0, "budget": 4.0}
+
+Shown = Callable[[int], dict[str, str]]
+
+
+def measures(folder: Path) -> bool:
+    """Whether the run's journal holds a figure: its workers measure."""
+    return any("measurement" in path.read_text(errors="replace") for path in folder.glob("journal*"))
+
+
+def killed(here: Here, shown: Callable[[Here], Shown], environment: dict[str, str]) -> Said:
+    """The second rank's worker ends by kill -9 while it measures."""
+    folder = here.out / "killed" / "run"
+
+    def kill_the_second(pids: Sequence[int]) -> bool:
+        workers = job.workers_of(pids[1]) if measures(folder) else []
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
+        return bool(workers)
+
+    sweeps = ({"collective": "all_reduce", "begin": 4096, "end": 1 << 20},)
+    text = profiles.shared_gpu(here.backend, "socket", ["lo"], [], environment)
+    asked = job.Asked("killed", 2, text, sweeps, RULES, shown(here), LIMIT, kill_the_second)
+    return named(here.job(asked, SECONDS), ("rank 1", "SIGKILL"))
+
+
+def named(done: job.Done, words: Sequence[str]) -> Said:
+    """Whether one sentence of the run holds all of ``words``."""
+    if done.run is None:
+        return failed(done.trouble)
+    reasons = [loss.reason for loss in done.run.losses]
+    reasons += [row.measurement.extra.failed for row in done.rows if row.measurement.extra.failed]
+    text = next((reason for reason in reasons if all(word in reason for word in words)), "")
+    return Said(SEEN, text) if text else failed(f"the run says: {'; '.join(reasons)[:300] or 'nothing'}")
