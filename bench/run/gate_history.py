@@ -12,7 +12,7 @@ from bench.store import history as store
 
 NAME = "gate.history"
 OLDEST = 35 * 86400.0  # seconds: what is older says little of a node today
-STEP = "railgauge history show; after a repair: railgauge gate --level 3"
+STEP = "railgauge history show DIR; after a repair: railgauge gate --level 3"
 
 
 def last_night(folder: str, cluster: str, node: str) -> Verdict:

@@ -41,7 +41,7 @@ ALERTS = (
           "take the ranks that the report names out of service before anybody trains on them"),
     Alert("RailGaugeRegression", 'railgauge_drift_series{label="regression"} > 0', "critical",
           "{{ $value }} series of {{ $labels.cluster }} got worse, and a second measurement confirmed it",
-          "see what changed: railgauge history show"),
+          "see what changed: railgauge history show DIR"),
     Alert("RailGaugeHistoryDamaged", "railgauge_history_left_out_files > 0", "warning",
           "{{ $value }} history files of {{ $labels.cluster }} are broken or foreign",
           "railgauge history list names them"),
