@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench.model.profile import Profile
 from bench.model.verdict import Status, Verdict, overall
 from bench.store import IMPORTED, Run
+from bench.store.set_aside import who_came
 
 from .checks import CHECKS, Evidence
 from .checks.equals import UNBOUNDED
@@ -19,7 +20,7 @@ def judge(run: Run, profile: Profile, facts_only: bool = False) -> Evidence:
     ``facts_only``: of the checks that need no measurement. A check that breaks is an INCONCLUSIVE of its own and takes
     no other verdict with it.
     """
-    evidence, everyone = Evidence(run, profile), Evidence(run.whole, profile)
+    evidence, everyone = Evidence(run, profile), Evidence(who_came(run.whole), profile)
     _ = evidence.nodes  # damaged facts are refused before any check is asked
     verdicts: list[Verdict] = []
     left: list[str] = []

@@ -48,6 +48,13 @@ def rest(whole: Run) -> Run:
     )
 
 
+def who_came(whole: Run) -> Run:
+    """The run without the set-aside nodes of which nothing is known, since they never came."""
+    known = {node.name for node in whole.facts}
+    never = tuple(each for each in whole.manifest.set_aside if each.node not in known)
+    return rest(replace(whole, manifest=replace(whole.manifest, set_aside=never)))
+
+
 def _is_of(loss: Loss, gone: Collection[str]) -> bool:
     """Whether those that were set aside, and nobody else, are to blame: the others measure it again."""
     return bool(loss.nodes) and set(loss.nodes) <= set(gone)

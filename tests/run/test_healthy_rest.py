@@ -23,6 +23,7 @@ from bench.run.options import Options
 from bench.run.planning import make_plan
 from bench.run.resume import RemainingPhase
 from bench.store import LOGS, Loss, Manifest, Recorder, SetAside, load, write_file
+from bench.store.set_aside import rest
 from bench.supervise.hangs.culprits import Culprits
 from bench.supervise.limits import Lost, Stopped
 from test_transfers import MADE
@@ -282,3 +283,19 @@ def test_what_most_nodes_have_is_not_a_fault_of_theirs(monkeypatch):
     assert healthy_rest._by_facts(live, ()) is None
     found[:] = found[:3]
     assert [each.node for each in healthy_rest._by_facts(live, ()) or ()] == ["n0", "n1", "n2"]
+
+
+def test_of_a_node_that_never_came_one_line_is_said(measure):
+    run, _, profile = measure(trial=[SetAside("n2", "n2", "n2 did not come")])
+    known = tuple(node for node in run.whole.facts if node.name != "n2")
+    absent = rest(replace(run.whole, facts=known))
+    named = [
+        verdict.check
+        for verdict in judge(absent, profile).verdicts
+        if verdict.status in (Status.FAIL, Status.INCONCLUSIVE) and "n2" in verdict.subject
+    ]
+    assert named == ["coverage.nodes"]
+    alone = replace(run.whole, facts=known, manifest=replace(run.whole.manifest, set_aside=()))
+    assert "host.facts" in {
+        v.check for v in judge(alone, profile).verdicts if v.status is Status.INCONCLUSIVE
+    }
