@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 import runs
+from bench.model.collectives import COLLECTIVES
 from bench.model.measurement import Case
 from bench.model.profile import load
 from bench.plan import AcceptOptions, Job, PlanError, acceptance
 from bench.plan.budget import fit_to_budget
 from bench.plan.estimate import estimate
+from bench.plan.gpu import by_algorithm
 from bench.plan.nightly import short, summary
 from bench.plan.screening import most_steps, step
 from bench.plan.screening.rows import coverage
@@ -49,6 +51,15 @@ JOBS = {
     "one rank": Job(load("local"), runs.ranks(1, 1), "gloo"),
     "uneven nodes": Job(load("lambda-1cc-h100"), runs.ranks(3, 8)[:20], "nccl"),
     "two rails": Job(load("lambda-1cc-h100"), runs.ranks(3, 8), "nccl", AcceptOptions(), DEVICES[:2], (0, 5)),
+    "gloo beside RDMA rails": Job(load("lambda-1cc-h100"), runs.ranks(2, 8), "gloo", AcceptOptions(), *ALL_RAILS),
+    "gloo on interfaces": Job(
+        load("runpod-instant-cluster"),
+        runs.ranks(2, 8),
+        "gloo",
+        AcceptOptions(),
+        tuple(f"eth{at}" for at in range(1, 9)),
+        tuple(range(8)),
+    ),
     "no rails": Job(load("lambda-1cc-h100"), runs.ranks(2, 8), "nccl"),
 }  # fmt: skip
 LOSSES: dict[str, tuple[int, Loss]] = {
@@ -142,3 +153,8 @@ def test_the_plan_of_a_night(golden: Golden, name: str) -> None:
     except PlanError as error:
         lines.append(str(error))
     golden.hold(name, [line[:2000] for line in lines])
+
+
+def test_nccl_chooses_an_algorithm_where_all_ranks_do_the_same() -> None:
+    chosen = [name for name in COLLECTIVES if by_algorithm(name)]
+    assert chosen == ["all_reduce", "all_gather", "reduce_scatter"]
