@@ -57,14 +57,14 @@ def of_phase(run: Run, phase: str, resumed: bool = False) -> tuple[list[CounterW
     return _paired(run, phase, before[-1 if resumed and run.earlier else 0], after[-1])
 
 
-def over_the_run(run: Run) -> list[CounterWindow]:
+def over_the_run(run: Run) -> tuple[CounterWindow, ...]:
     """Each node from the first reading to the last: what happened between two phases is in no other window."""
-    return _between(run, WHOLE, run.counters)
+    return tuple(_between(run, WHOLE, run.counters))
 
 
-def whole_run(run: Run) -> list[CounterWindow]:
+def whole_run(run: Run) -> tuple[CounterWindow, ...]:
     """``over_the_run``; nothing of a run that was resumed: nobody looked after its nodes in between."""
-    return [] if run.manifest.settings.resumed else over_the_run(run)
+    return () if run.manifest.settings.resumed else over_the_run(run)
 
 
 def started_anew(run: Run) -> list[Gap]:

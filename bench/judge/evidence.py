@@ -16,7 +16,7 @@ from bench.nccl.log import Log
 from bench.store import Manifest, Run
 from bench.store.rows import Row, rows
 
-from .counter_windows import CounterWindow, Gap, begun, of_phase
+from .counter_windows import CounterWindow, Gap, begun, of_phase, over_the_run, quiet
 from .equals import Comparison, comparisons
 from .gpu_of_rank import placed
 from .log_files import log_of
@@ -137,6 +137,16 @@ class Evidence:
     @cached_property
     def _paired(self) -> Mapping[str, tuple[list[CounterWindow], list[Gap]]]:
         return {phase: of_phase(self.run, phase) for phase in self.begun}
+
+    @cached_property
+    def over_the_run(self) -> tuple[CounterWindow, ...]:
+        """Each node from the first reading to the last: what happened between two phases is in no other window."""
+        return over_the_run(self.run)
+
+    @cached_property
+    def quiet(self) -> Mapping[str, CounterWindow]:
+        """Node → its counters over the seconds before the first phase, in which nothing was measured."""
+        return quiet(self.run)
 
     def last_windows(self, phase: str) -> tuple[list[CounterWindow], list[Gap]]:
         """The counters around one phase; of a run that was resumed, around the part since then."""

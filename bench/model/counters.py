@@ -121,7 +121,7 @@ class Delta:
 
     def grown(self, role: CounterRole) -> tuple[Growth, ...]:
         """The rows of this role that are known to have grown, saturated ones included."""
-        return tuple(row for row in self.rows if row.role is role and row.growth)
+        return tuple(row for row in self.rows if row.growth and row.role is role)
 
 
 def delta(before: Snapshot, after: Snapshot) -> Delta:
@@ -141,9 +141,8 @@ def delta(before: Snapshot, after: Snapshot) -> Delta:
         if subject == KERNEL:
             continue
         for group, values in groups.items():
-            earlier = before.readings.get(subject, {}).get(group, {})
-            new = (name for name in values if name not in earlier and name != LIFESPAN)
-            rows += [_growth((subject, group, name), None, values[name]) for name in new]
+            new = values.keys() - before.readings.get(subject, {}).get(group, {}).keys() - {LIFESPAN}
+            rows += [_growth((subject, group, name), None, values[name]) for name in values if name in new]
     seconds = after.monotonic - before.monotonic
     return Delta(seconds if seconds >= 0 else None, tuple(rows))
 

@@ -92,13 +92,20 @@ def nearest_rails(node: Node, rails: Rails) -> tuple[tuple[str, ...], ...]:
 
 def nearest(node: Node, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     """For GPU 0, 1 … those of ``names`` to which its way over PCI is shortest: HCAs, ports or interfaces."""
+    key = tuple(names)
+    found = node.derived.get(key)
+    if found is None:
+        found = node.derived[key] = tuple(_nearest(node, key))
+    return cast(tuple[tuple[str, ...], ...], found)
+
+
+def _nearest(node: Node, names: Sequence[str]) -> Iterator[tuple[str, ...]]:
     level = {(near.gpu, near.device): near.level for near in node.affinity}
-    found = []
     for gpu in node.gpus:
         levels = {name: level.get((gpu.index, _device(name))) for name in names}
         known = {name: LEVELS.index(step) for name, step in levels.items() if step in LEVELS}
-        found.append(tuple(name for name, step in known.items() if step == min(known.values())))
-    return tuple(found)
+        least = min(known.values(), default=0)
+        yield tuple(name for name, step in known.items() if step == least)
 
 
 def _device(name: str) -> str:

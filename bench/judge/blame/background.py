@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 
-from bench.judge.counter_windows import CounterWindow, over_the_run
+from bench.judge.counter_windows import CounterWindow
 from bench.judge.evidence import Evidence, derived
 from bench.judge.fabric.links import wanted_of
 from bench.model.counters import NET, PMA, Certainty, Growth
@@ -49,7 +49,7 @@ def background(evidence: Evidence) -> Background:
         nodes=evidence.manifest.nodes,
         rails=names,
         leaves=leaves(nodes, names, fabric_of(evidence.run)),
-        symptoms=tuple(symptoms(nodes, evidence.rails, names, over_the_run(evidence.run))),
+        symptoms=tuple(symptoms(nodes, evidence.rails, names, evidence.over_the_run)),
         inside=tuple(inside(evidence.rows, evidence.ranks, names, evidence.gpu_of_rank)),
     )
 

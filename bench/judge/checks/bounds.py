@@ -80,16 +80,18 @@ def ceiling_share(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
 def with_ceiling(evidence: Evidence) -> Iterator[tuple[Row, Bound]]:
     """The rows of ``ceiling_share``, with the busbw that they must reach by the algorithm that allows least."""
     share = evidence.profile.share_of_ceiling
-    bounded = {id(row) for limit in evidence.limits("busbw") for row in evidence.rows_of(limit)}
+    if share is None:
+        return
+    bounds = evidence.limits("busbw")
     series: dict[tuple[str, ...], Row] = {}
     for row in evidence.rows:
         case = row.case
         if row.ranks == len(evidence.ranks) and case.phase != "evidence" and not row.measurement.extra.failed:
             key = case.phase, case.collective, case.placement, case.algorithm
             series[key] = max(row, series.get(key, row), key=lambda each: each.case.size)
-    for row in series.values() if share else ():
+    for row in series.values():
         reading = of_row(row, evidence)
-        if reading is None or not _is_large(row) or id(row) in bounded or share is None:
+        if reading is None or not _is_large(row) or any(limit.covers(row.case) for limit in bounds):
             continue
         ceiling = min(each.ceiling for each in reading.readings)
         text = f"{show_rate(share.value * ceiling)}, {share.text} of the ceiling {show_rate(ceiling)}"

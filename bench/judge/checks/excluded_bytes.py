@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from bench.judge.counter_windows import CounterWindow, quiet
+from bench.judge.counter_windows import CounterWindow
 from bench.judge.evidence import Evidence
 from bench.judge.findings import MOST, Finding, NotApplicable
 from bench.judge.registry import check
@@ -130,7 +130,7 @@ def _phase(
         text = f"the rails' own counters show {show_size(round(total))} in phase {phase}"
         text += f", and {show_size(round(needed))} crossed at the least: they count nothing"
         yield Finding("all nodes", None, text)
-    before = quiet(evidence.run)
+    before = evidence.quiet
     for window, rails in zip(here, on_rails, strict=True):
         for role in _watched(window.node, evidence.rails):
             found = _judge(window, role, rails, _floor(evidence), crosses)
