@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bench.model.measurement import Case
@@ -47,6 +48,11 @@ def own_part(case: Case, rank: int) -> Case:
     if not case.collective.startswith("p2p") or any(len(group) != 2 for group in case.groups):
         return case
     return replace(case, groups=tuple(group for group in case.groups if rank in group))
+
+
+def numbered(case: Case, place: Mapping[int, int]) -> Case:
+    """The case with its ranks counted as the workers are: without gaps, although nodes may have been set aside."""
+    return replace(case, groups=tuple(tuple(place[rank] for rank in group) for group in case.groups))
 
 
 @dataclass

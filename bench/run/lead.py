@@ -22,8 +22,8 @@ from bench.plan import PlanError
 from bench.store import UNWRITTEN, VERDICTS, Manifest, Plan, Recorder, Run, RunError, Settings, held, load
 from bench.store.standing import can_resume, standing
 from bench.supervise.control.tcp import Control
-from bench.supervise.coordinator import Coordinator, dismiss
-from bench.supervise.departures import Departures
+from bench.supervise.coordinator import Coordinator
+from bench.supervise.departures import Departures, dismiss
 from bench.supervise.limits import Lost, Stopped
 from bench.supervise.supervisor import Supervisor
 from bench.supervise.watchdog import STARTED_MPIRUN, Watchdog

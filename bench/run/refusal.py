@@ -11,7 +11,7 @@ from bench.model.printable import plain
 from bench.supervise.control.connect import connect
 from bench.supervise.control.rendezvous import NotMet
 from bench.supervise.control.token import NoToken
-from bench.supervise.coordinator import dismiss
+from bench.supervise.departures import dismiss
 from bench.supervise.limits import Limits
 
 SECONDS = 30.0  # for the other ranks to come and hear that nothing begins

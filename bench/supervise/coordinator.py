@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from bench.measure.loop import TimingRules
-from bench.measure.work_order import HEARTBEAT_SECONDS, WorkOrder, own_part
+from bench.measure.work_order import HEARTBEAT_SECONDS, WorkOrder, numbered, own_part
 from bench.model.lines import Hang, HealthLine, Joined, PhaseMark
 from bench.model.measurement import Case, Measurement, Rank, Window
 from bench.model.typed_json import load, to_json
@@ -195,7 +195,7 @@ class Coordinator:
             rules=TimingRules(**{**asdict(self.order.rules), **phase.rules}),
         )
         place = {rank.rank: at for at, rank in enumerate(self.ranks)}
-        theirs = [_numbered(case, place) for case in cases]
+        theirs = [numbered(case, place) for case in cases]
         for at, rank in enumerate(self.ranks):
             own = tuple(own_part(case, at) for case in theirs)
             order = replace(common, cases=own, rank=at, size=len(self.ranks), local_rank=rank.local_rank)
@@ -414,29 +414,3 @@ class Coordinator:
             self.supervisor.poll()
             pace.rest(bool(messages))
         return answers
-
-
-def _numbered(case: Case, place: Mapping[int, int]) -> Case:
-    """The case with its ranks counted as the workers are: without gaps, although nodes may have been set aside."""
-    return replace(case, groups=tuple(tuple(place[rank] for rank in group) for group in case.groups))
-
-
-def dismiss(
-    control: Control, limit: float, status: int, reason: str = "", departed: Collection[int] = ()
-) -> bool:
-    """Tell every supervisor to end and wait for the answers, at most ``limit`` s; whether all answered.
-
-    ``status`` is the job's, ``reason`` why nothing was measured: a supervisor may be on a node whose launcher shows
-    nothing of the others. Those that have ``departed`` are not waited for, and count as not answering.
-    """
-    waiting = set(control.peers) - set(departed)
-    for rank in waiting:
-        control.send(rank, {"do": "quit", "status": status, "reason": reason})
-    deadline = time.monotonic() + limit
-    while waiting and time.monotonic() < deadline:
-        messages = control.receive()
-        waiting -= {
-            source for source, message in messages if message.get("said") in ("bye", "lost", "farewell")
-        }
-        time.sleep(SHORTEST)
-    return not waiting and not departed

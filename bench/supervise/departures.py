@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from bench.launch.table import PARENTS
 
 from .control.tcp import Control, Message
 from .hangs.culprits import Culprits, Position, last_seen, name_ranks
+from .limits import SHORTEST
 
 GATHER = 0.4  # s from the first sign on, in which the others' last messages arrive
 HURRY = 0.05  # the same where time is short: Open MPI kills rank 0 half a second after the first death
@@ -172,3 +173,24 @@ def summary(departed: Mapping[int, Departure]) -> str:
         if found := [Position(each.rank, each.node) for each in departed.values() if each.how == how]:
             parts.append(f"{name_ranks(found)} {how}")
     return ", ".join(parts)
+
+
+def dismiss(
+    control: Control, limit: float, status: int, reason: str = "", departed: Collection[int] = ()
+) -> bool:
+    """Tell every supervisor to end and wait for the answers, at most ``limit`` s; whether all answered.
+
+    ``status`` is the job's, ``reason`` why nothing was measured: a supervisor may be on a node whose launcher shows
+    nothing of the others. Those that have ``departed`` are not waited for, and count as not answering.
+    """
+    waiting = set(control.peers) - set(departed)
+    for rank in waiting:
+        control.send(rank, {"do": "quit", "status": status, "reason": reason})
+    deadline = time.monotonic() + limit
+    while waiting and time.monotonic() < deadline:
+        messages = control.receive()
+        waiting -= {
+            source for source, message in messages if message.get("said") in ("bye", "lost", "farewell")
+        }
+        time.sleep(SHORTEST)
+    return not waiting and not departed

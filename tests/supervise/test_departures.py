@@ -12,7 +12,6 @@ from contextlib import suppress
 from typing import Any
 
 from bench.supervise import supervisor as supervisor_module
-from bench.supervise.coordinator import dismiss
 from bench.supervise.departures import (
     CUT,
     GATHER,
@@ -21,6 +20,7 @@ from bench.supervise.departures import (
     SIGNALLED,
     Departures,
     ParentLauncher,
+    dismiss,
     parent_launcher,
 )
 from bench.supervise.limits import Limits

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from bench.supervise.control.tcp import Control
-from bench.supervise.coordinator import dismiss
+from bench.supervise.departures import dismiss
 from bench.supervise.supervisor import Supervisor
 
 
