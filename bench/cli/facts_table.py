@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bench.model.facts import Gpu, Interface, Node, PciPath, Port
-from bench.model.majority import odd_ones, shared_by
+from bench.model.majority import odd_ones
 from bench.model.printable import grid
 from bench.model.profile import Rails
 from bench.model.rails import DeviceUse, joined, nearest, own_rails, rails_of, roles
-from bench.model.units import show_rate, show_size
+from bench.model.units import show_rate, show_size, show_some
 from bench.model.verdict import Status
 
 UNKNOWN = "?"
@@ -56,12 +56,12 @@ def differences(nodes: Sequence[Node]) -> Iterator[str]:
         for each in odd:
             groups.setdefault(each.value, []).append(each.name)
         if odd and odd[0].usual is None:
-            parts = (f"{shared_by(names, 'nodes')} {value}" for value, names in groups.items())
+            parts = (f"{show_some(names, of='nodes')} {value}" for value, names in groups.items())
             yield f"no majority in {label}: {'; '.join(parts)}"
             continue
         for value, names in groups.items():
             verb = "differs" if len(names) == 1 else "differ"
-            yield f"{shared_by(names, 'nodes')} {verb} in {label}: {value}, {odd[0].peers} others {odd[0].usual}"
+            yield f"{show_some(names, of='nodes')} {verb} in {label}: {value}, {odd[0].peers} others {odd[0].usual}"
 
 
 def _comparable(node: Node) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from bench.model.majority import shared_by
+from bench.model.units import show_some
 from bench.model.verdict import Status, Verdict
 
 MOST = 64  # verdicts of one check that stand by themselves; a broken cluster is not reported 4096 times
@@ -139,6 +139,6 @@ def inconclusive(findings: Iterable[Finding], unit: str) -> list[Finding]:
         if each.ok is None:
             groups.setdefault((each.measured, each.step), []).append(each)
     return [
-        replace(group[0], subject=shared_by([each.subject for each in group], unit))
+        replace(group[0], subject=show_some([each.subject for each in group], of=unit))
         for group in groups.values()
     ]

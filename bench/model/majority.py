@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-from bench.model.units import show_some
 
 
 @dataclass(frozen=True)
@@ -27,8 +25,3 @@ def odd_ones(values: Mapping[str, str]) -> tuple[Odd, ...]:
     if 2 * peers > len(values):
         return tuple(Odd(name, value, usual, peers) for name, value in values.items() if value != usual)
     return tuple(Odd(name, value, None, 0) for name, value in values.items())
-
-
-def shared_by(names: Iterable[str], of: str, most: int = 4) -> str:
-    """``n0, n1, n2, n3 and 60 more nodes``."""
-    return show_some(names, most, of)

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.judge.drift import DriftRules, Label, Night, Series, fingerprint, judge, judge_all, steps
+from bench.judge.drift import DriftRules, Label, Night, Series, fingerprint, judge, steps
 from bench.judge.drift.baseline import Baseline, confirmed, follow
 from bench.judge.drift.peers import compare_with_peers, suspects
 from bench.store.history import Record, Sample, append, nights, read
@@ -335,7 +335,7 @@ def _nightly(folder: str, last: str) -> int:
     """What the nightly job asks of its history: every trend, and every GPU against its peers tonight."""
     past, _ = nights(folder, "lab")
     tonight = {series: found[-1] for series, found in past.items()}
-    findings = judge_all({series: found[:-1] for series, found in past.items()}, tonight)
+    findings = [judge(series, found[:-1], tonight[series]) for series, found in past.items()]
     peers: dict[tuple[str, str], dict[str, float]] = {}
     for sample in read(folder, last, "lab").samples:
         if sample.series.subject:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.model.majority import Odd, odd_ones, shared_by
+from bench.model.majority import Odd, odd_ones
+from bench.model.units import show_some
 
 
 @pytest.mark.parametrize(
@@ -35,5 +36,5 @@ def test_none_odd_means_all_alike(values):
 
 
 def test_many_names_are_cut():
-    assert shared_by(["a", "b"], "nodes") == "a, b"
-    assert shared_by([f"n{number}" for number in range(64)], "nodes") == "n0, n1, n2, n3 and 60 more nodes"
+    assert show_some(["a", "b"], of="nodes") == "a, b"
+    assert show_some([f"n{number}" for number in range(64)], of="nodes") == "n0, n1, n2, n3 and 60 more nodes"

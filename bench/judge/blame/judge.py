@@ -45,14 +45,6 @@ def blame(
     return judge(matrix(rows, known.nodes, known.rails), rules or BlameRules(), known)
 
 
-def suspects(
-    rows: Iterable[PairRate], rules: BlameRules | None = None, known: Background | None = None
-) -> tuple[Fault, ...]:
-    """Whom to measure again: as ``blame``, but at half the effect; deepest first."""
-    known = known or Background()
-    return suspected(matrix(rows, known.nodes, known.rails), rules or BlameRules(), known)
-
-
 def confirmations(
     rows: Iterable[PairRate],
     rules: BlameRules | None = None,
@@ -106,7 +98,9 @@ def explained_by(
 
 
 def suspected(m: Matrix, rules: BlameRules, known: Background) -> tuple[Fault, ...]:
-    """``suspects`` of a matrix. After a first re-measurement only those that would be named."""
+    """Whom to measure again, deepest first: as ``judge``, but at half the effect; after a first re-measurement only
+    those that would be named.
+    """
     again = bool((m.times > 0).any())
     smallest, sigmas = (rules.smallest, NAMING) if again else (rules.smallest / 2, SUSPECTING)
     found = _find(m, rules, known, smallest, sigmas, fold=again)

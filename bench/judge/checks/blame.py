@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from statistics import median
 
-from bench.judge.blame import Blame, PairRate, transfers
+from bench.judge.blame import Blame, transfers
 from bench.judge.blame.wording import slower
 from bench.judge.checks.throttling_and_mtu import explained
 from bench.judge.evidence import Evidence
@@ -149,7 +149,9 @@ def _held_against(
         disturbed = _disturbed(evidence, limit)
         again = _again_and_again(disturbed)
         for port, times in again.items():
-            often = f"{times} of its transfers were slow and, measured again as they were, are not"
+            often = (
+                f"{times} of its transfers were slow at first, and were not when the same load was repeated"
+            )
             step = "see blame.intermittent; load it for longer: railgauge soak --minutes N"
             yield replace(words, subject=port, measured=often, step=step, evidence=tuple(disturbed.values()))
         if not again:
@@ -161,7 +163,7 @@ def _rated(evidence: Evidence) -> list[tuple[str, float]]:
     rings = transfers.ring_rates(evidence.rows, evidence.ranks, evidence.rail_names)
     return [
         *((_named_ends(*ends), rate_of_repeats(rates)) for ends, rates in _first(evidence).items()),
-        *((_between(row), row.rate) for row in transfers.transfers(evidence, PINNED)),
+        *((_named_ends(row.a, row.b, row.rail), row.rate) for row in transfers.transfers(evidence, PINNED)),
         *(
             (f"ring {' '.join(ring)} on {rail}", rate)
             for ring, rates in rings.items()
@@ -176,10 +178,6 @@ def _first(evidence: Evidence) -> dict[Ends, list[float]]:
     for row in transfers.transfers(evidence, FIRST):
         found.setdefault((row.a, row.b, row.rail), []).append(row.rate)
     return found
-
-
-def _between(row: PairRate) -> str:
-    return _named_ends(row.a, row.b, row.rail)
 
 
 def _named_ends(sender: str, receiver: str, rail: str) -> str:
@@ -201,7 +199,9 @@ def _disturbed(evidence: Evidence, limit: Limit) -> dict[Ends, str]:
     for ends, rates in _first(evidence).items():
         if not all(limit.bound.reached(rate) for rate in rates):
             told = ", ".join(show_rate(rate, "Gb/s") for rate in rates)
-            found[ends] = f"{_named_ends(*ends)} was slow and, measured again as it was, is not: {told}"
+            found[ends] = (
+                f"{_named_ends(*ends)} was slow at first, and was not when the same load was repeated: {told}"
+            )
     return found
 
 

@@ -8,7 +8,8 @@ from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.nccl_settings import RankEnvironment, for_workers, rank_environments, unread_files, versions
 from bench.judge.registry import check, no_rails
-from bench.model.majority import odd_ones, shared_by
+from bench.model.majority import odd_ones
+from bench.model.units import show_some
 from bench.nccl.distortions import FAIL, RULES, Distortion, distortions
 
 # what must be the same on every rank; launchers and schedulers give each rank some of their own
@@ -79,7 +80,7 @@ def ranks(evidence: Evidence) -> Iterator[Finding]:
     recorded = evidence.manifest.environment
     missing = [f"rank {rank.rank} ({rank.node})" for rank in evidence.ranks if str(rank.rank) not in recorded]
     if missing or not evidence.ranks:
-        yield Finding(shared_by(missing, "ranks") or "job", None, "no environment was recorded")
+        yield Finding(show_some(missing, of="ranks") or "job", None, "no environment was recorded")
     nodes = {str(rank.rank): rank.node for rank in evidence.ranks}
     # what the profile sets is the same for all workers
     names = {name for own in recorded.values() for name in own if _is_shared(name)} - {
@@ -104,7 +105,7 @@ def _differences(name: str, values: Mapping[str, str], nodes: Mapping[str, str])
         groups.setdefault(each.value, []).append(f"{each.name} ({nodes.get(each.name, '?')})")
     for value, members in groups.items():
         usual = f"{odd[0].peers} others {odd[0].usual}" if odd[0].usual else "no value has a majority"
-        yield Finding(f"rank {shared_by(members, 'ranks')}", False, f"{name} is {value}, {usual}")
+        yield Finding(f"rank {show_some(members, of='ranks')}", False, f"{name} is {value}, {usual}")
     if not odd:
         yield Finding(name, True, "the same on all ranks")
 

@@ -76,7 +76,9 @@ def errors(evidence: Evidence) -> Iterator[Outcome]:
             yield from _rail(window, device, evidence.rails.kind)
         if not rails:
             text = f"has no rail whose counters could be compared in phase {window.phase}"
-            step = "see exclusion.census: which of its devices are rails"
+            step = (
+                "see exclusion.census, which lists the devices of the node and why each is a rail or is not"
+            )
             yield Finding(window.node.name, None, text, step=step)
     yield from _between_phases(evidence)
 

@@ -59,11 +59,11 @@ def _of_node(window: CounterWindow, evidence: Evidence) -> Iterator[Finding | No
         mean = sum(moved.values()) / len(moved)
         if mean < ENOUGH:
             yield NotApplicable(
-                f"the mean rail {way} {show_size(round(mean))} {where}, too little to compare", name
+                f"each rail {way} {show_size(round(mean))} {where} on average, too little to compare", name
             )
             return
         for rail, count in moved.items():
             if count < LEAST * mean:
-                text = f"{way} {show_size(count)} {where}, the mean rail of its node {show_size(round(mean))}"
+                text = f"{way} {show_size(count)} {where}; the mean of its node's rails is {show_size(round(mean))}"
                 faults.append(Finding(f"{name} {rail}", False, text, count / mean))
     yield from faults or [Finding(f"{name} {where}", True, "every rail carried its share")]

@@ -9,8 +9,8 @@ from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
 from bench.model.lines import HeardBroadcasts
-from bench.model.majority import shared_by
 from bench.model.typed_json import load, parse
+from bench.model.units import show_some
 from bench.store import LOGS, WIRING, read_file
 
 End = tuple[str, str]  # node, rail
@@ -116,4 +116,4 @@ def judged(
 def _others(end: End, wires: Sequence[set[End]]) -> str:
     """``n0 eth2, n2 eth2``: the first of the ends on the same wire."""
     wire = sorted(next(wire for wire in wires if end in wire) - {end})
-    return shared_by([f"{node} {rail}" for node, rail in wire], "ends")
+    return show_some([f"{node} {rail}" for node, rail in wire], of="ends")

@@ -18,11 +18,10 @@ from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
 from bench.model.collectives import busbw, collective
 from bench.model.lines import HealthLine
-from bench.model.majority import shared_by
 from bench.model.measurement import Case, Window
 from bench.model.rails import rails_of
 from bench.model.stats import deviation
-from bench.model.units import show_both, show_count, show_seconds, show_share, show_size
+from bench.model.units import show_both, show_count, show_seconds, show_share, show_size, show_some
 
 PHASE = "soak"
 LEAST = 12  # windows from which on a third of them is enough
@@ -253,7 +252,7 @@ def _errors(node: str, line: HealthLine | None, rails: set[str]) -> Finding:
         f"{rail} {name}" for rail in sorted(rails) for name in line.followed.get(rail, ["error counters"])
     ]
     if unknown:
-        return Finding(node, None, f"growth of {shared_by(unknown, 'counters')} is not known")
+        return Finding(node, None, f"growth of {show_some(unknown, of='counters')} is not known")
     return Finding(node, True, "no error counter increased", 0.0)
 
 

@@ -12,8 +12,9 @@ from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable, Outcome
 from bench.judge.registry import check
 from bench.model.facts import Node
-from bench.model.majority import odd_ones, shared_by
+from bench.model.majority import odd_ones
 from bench.model.rails import rails_of
+from bench.model.units import show_some
 
 from .throttling_and_mtu import CORES
 
@@ -108,7 +109,7 @@ def _firmware(board: str, values: Mapping[str, str | None], needed: set[str]) ->
     for (node, value), hcas in by_node.items():
         one = next(each for each in odd.values() if each.value == value)
         others = f"{one.peers} others {one.usual}" if one.usual else "no version has a majority"
-        text = f"differs in firmware of {shared_by(hcas, 'HCAs', 8)} ({board}): {value}, {others}"
+        text = f"differs in firmware of {show_some(hcas, 8, 'HCAs')} ({board}): {value}, {others}"
         yield Finding(node, False, text)
 
 
@@ -136,7 +137,7 @@ def _row(label: str, values: Mapping[str, str | None], needed: bool) -> Iterator
     silent = [name for name in values if name not in known]
     if silent and (known or needed):
         text = f"{label} is not known, {len(known)} others show theirs"
-        yield Finding(shared_by(silent, "nodes"), None, text)
+        yield Finding(show_some(silent, of="nodes"), None, text)
     odd = odd_ones(known)
     for each in odd:
         others = f"{each.peers} others {each.usual}" if each.usual else "no value has a majority"

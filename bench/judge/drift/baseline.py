@@ -6,7 +6,7 @@ however long it lasts, until a person accepts it. An improvement that lasts is l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import median
@@ -205,12 +205,3 @@ def _after(nights: tuple[Night, ...], better: int, rules: DriftRules) -> Baselin
     for night in nights:
         base = follow(base, night, better, rules)
     return base
-
-
-def walk(nights: Sequence[Night], better: int, rules: DriftRules) -> list[Baseline]:
-    """The baseline before each of ``nights``."""
-    before, base = [], Baseline()
-    for night in nights:
-        before.append(base)
-        base = follow(base, night, better, rules)
-    return before

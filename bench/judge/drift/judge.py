@@ -1,12 +1,12 @@
 """Tonight against the accepted baseline: five labels, and which series to measure again before an alarm.
 
-The protocol is ``judge_all`` → ``suspects`` → measure those again → ``judge_all`` with ``Night.rerun`` set.
+The protocol is ``judge`` → measure again what ``wants_rerun`` → ``judge`` with ``Night.rerun`` set.
 Nothing here measures, reads or writes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -126,37 +126,6 @@ def _since_change(found: SeriesFinding, known: Levels) -> SeriesFinding | None:
     return replace(new, label=Label.SUSPICIOUS, status=status)
 
 
-def judge_all(
-    history: Mapping[Series, Sequence[Night]],
-    tonight: Mapping[Series, Night],
-    accepted: Collection[Acceptance] = (),
-    expected: Collection[Series] | None = None,
-    rules: DriftRules = STANDARD,
-) -> tuple[SeriesFinding, ...]:
-    """Every series of tonight and every expected one; a series expected and not measured is an INCONCLUSIVE.
-
-    Without ``expected``, all series of the history are. No series at all gives (), whose overall is INCONCLUSIVE.
-    """
-    wanted = set(tonight) | set(history if expected is None else expected)
-    return tuple(
-        judge(series, history.get(series, ()), tonight.get(series), accepted, rules)
-        for series in sorted(wanted)
-    )
-
-
-def suspects(findings: Iterable[SeriesFinding]) -> tuple[Series, ...]:
-    """The series to measure once more tonight before anything is said of them."""
-    return tuple(finding.series for finding in findings if finding.wants_rerun)
-
-
-def with_reruns(tonight: Mapping[Series, Night], reruns: Mapping[Series, float]) -> dict[Series, Night]:
-    """Tonight with the second measurements in place; NaN says that the re-run failed."""
-    return {
-        series: replace(night, rerun=reruns[series]) if series in reruns else night
-        for series, night in tonight.items()
-    }
-
-
 def attribute(finding: SeriesFinding, past: Iterable[Night]) -> SeriesFinding:
     """The finding with the steps of its history, tonight included. Imports ``ruptures``.
 
@@ -221,14 +190,11 @@ def _compare(blank: SeriesFinding, base: Baseline, better: int, rules: DriftRule
         reason = "the re-run gave no figure" if failed else "not measured again yet"
         return _labelled(found, Label.SUSPICIOUS, unsure, reason, wants_rerun=not failed)
     if second.beyond == first.beyond:
-        return _labelled(found, Label.REGRESSION if worse else Label.IMPROVEMENT, _alarm(worse))
+        label = Label.REGRESSION if worse else Label.IMPROVEMENT
+        return _labelled(found, label, Status.FAIL if worse else Status.PASS)
     if second.beyond:
         return _labelled(found, Label.SUSPICIOUS, Status.INCONCLUSIVE, "the re-run moved the other way")
     return _labelled(found, Label.SUSPICIOUS, Status.PASS, "the re-run did not confirm it")
-
-
-def _alarm(worse: bool) -> Status:
-    return Status.FAIL if worse else Status.PASS
 
 
 def _labelled(

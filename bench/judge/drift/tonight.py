@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from bench.judge.drift import Label, Night, NoRuptures, Series, SeriesFinding, attribute, judge_all, suspects
+from bench.judge.drift import Label, Night, NoRuptures, Series, SeriesFinding, attribute, judge
 from bench.judge.drift.baseline import STANDARD
 from bench.judge.drift.peers import PeerFinding, compare_with_peers
 from bench.judge.drift.peers import suspects as slow_peers
@@ -61,7 +61,9 @@ def tonight(evidence: Evidence) -> Tonight | None:
         return None
     made = record(evidence, past.cluster, past.parts)
     now = nights(made)
-    found = judge_all(past.nights, now, past.accepted, expected=now)
+    found = tuple(
+        judge(series, past.nights.get(series, ()), now[series], past.accepted) for series in sorted(now)
+    )
     lately = {series for series, before in past.nights.items() if _recent(before, past.nights)}
     standings = tuple(
         (fleet, compare_with_peers(fleet.values, +1, fleet.reruns)) for fleet in fleets(evidence)
@@ -143,12 +145,7 @@ def _phase(plan: Plan, name: str, cases: list[Case], reserve: float) -> Phase | 
 
 def _series_cases(evidence: Evidence, phase: str, found: Tonight) -> list[Case]:
     """The cases behind the suspect series of a phase, the furthest out of line first."""
-    suspect = set(suspects(found.findings))
-    out = {
-        each.series: -abs(each.first.change)
-        for each in found.findings
-        if each.first and each.series in suspect
-    }
+    out = {each.series: -abs(each.first.change) for each in found.findings if each.first and each.wants_rerun}
     mine = {series_of(case, found.past.cluster): case for case in followed(evidence) if case.phase == phase}
     return [mine[series] for series in sorted(out, key=lambda series: out[series]) if series in mine]
 

@@ -22,8 +22,9 @@ from bench.judge.blame import (
     Test,
     blame,
     confirmations,
-    suspects,
 )
+from bench.judge.blame.judge import suspected
+from bench.judge.blame.matrix import matrix
 from bench.model.rounds import rounds
 from bench.model.verdict import Status
 
@@ -405,7 +406,7 @@ def test_the_limit_keeps_the_deepest_suspects() -> None:
         9, 4, worst(path("n0", "n2", "mlx5_3", 0.5), path("n4", "n5", "mlx5_1", 0.2)), random.Random(1)
     )
     assert confirmations(rows, RULES, limit=1) == (Test("n0", "n2", "mlx5_3"),)
-    assert suspects(rows, RULES)[0].subject == Subject("path", "n0", "n2", "mlx5_3")
+    assert suspected(matrix(rows), RULES, Background())[0].subject == Subject("path", "n0", "n2", "mlx5_3")
 
 
 # what cannot be determined

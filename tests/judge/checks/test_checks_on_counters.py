@@ -417,4 +417,6 @@ def test_where_there_is_no_rail_nobody_is_told_to_clear_its_counters():
     verdicts = judged("growth.errors", after(same, machines))
     assert {verdict.status for verdict in verdicts} == {Status.INCONCLUSIVE}
     steps = {verdict.next_step for verdict in verdicts}
-    assert steps == {"see exclusion.census: which of its devices are rails"}
+    assert steps == {
+        "see exclusion.census, which lists the devices of the node and why each is a rail or is not"
+    }

@@ -24,18 +24,15 @@ from bench.judge.drift import (
     changed,
     fingerprint,
     judge,
-    judge_all,
     peers,
     series_verdict,
     steps,
-    suspects,
-    with_reruns,
 )
 from bench.judge.drift.baseline import STANDARD, baseline
 from bench.judge.drift.robust import allowance, spread, tail
 from bench.judge.drift.wording import CHECK
 from bench.model.units import show_rate
-from bench.model.verdict import Status, overall
+from bench.model.verdict import Status
 
 ROOT = Path(__file__).parents[3]
 BUSBW = Series("c1", "all_reduce", "1 GiB", "busbw")
@@ -179,17 +176,13 @@ def test_a_measurement_that_went_wrong_is_never_ok(status):
 
 
 def test_a_series_that_was_not_measured_is_an_error():
-    findings = judge_all({BUSBW: history(40), LATENCY: history(40, level=12e-6)}, {BUSBW: tonight(LEVEL)})
-    assert [found.status for found in findings] == [Status.PASS, Status.INCONCLUSIVE]
-    assert "not measured tonight" in series_verdict(findings[1]).message
+    found = judge(LATENCY, history(40, level=12e-6), None)
+    assert found.status is Status.INCONCLUSIVE
+    assert "not measured tonight" in series_verdict(found).message
 
 
 def test_an_expected_series_without_history_or_measurement_is_an_error():
-    assert judge_all({}, {}, expected=[BUSBW])[0].status is Status.INCONCLUSIVE
-
-
-def test_nothing_to_judge_is_not_a_pass():
-    assert overall(found.status for found in judge_all({}, {})) is Status.INCONCLUSIVE
+    assert judge(BUSBW, (), None).status is Status.INCONCLUSIVE
 
 
 def test_an_unknown_quantity_is_an_error_that_lists_the_known():
@@ -362,13 +355,11 @@ def test_a_level_accepted_tonight_is_not_judged_by_the_nights_before():
 
 
 def test_suspects_are_measured_again_and_then_judged():
-    past = {BUSBW: history(40), LATENCY: history(40, level=12e-6)}
-    first = {BUSBW: tonight(LEVEL * 0.9), LATENCY: tonight(12e-6)}
-    again = suspects(judge_all(past, first))
-    assert again == (BUSBW,)
-    second = judge_all(past, with_reruns(first, {BUSBW: LEVEL * 0.91}))
-    assert suspects(second) == ()
-    assert {found.series: found.label for found in second} == {BUSBW: Label.REGRESSION, LATENCY: Label.OK}
+    assert not judge(LATENCY, history(40, level=12e-6), tonight(12e-6)).wants_rerun
+    first = tonight(LEVEL * 0.9)
+    assert judge(BUSBW, history(40), first).wants_rerun
+    second = judge(BUSBW, history(40), replace(first, rerun=LEVEL * 0.91))
+    assert (second.label, second.wants_rerun) == (Label.REGRESSION, False)
 
 
 def test_a_regression_is_a_row_with_all_five_parts():
