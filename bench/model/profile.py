@@ -8,29 +8,22 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from bench.model.errors import EXIT_USAGE, RailGaugeError
 
 from .collectives import OF_ALL_RANKS, collective
 from .elements import UnknownName, element
-from .measurement import Case
 from .printable import A_NAME, is_name
+from .profile_limits import LARGE as LARGE
+from .profile_limits import MOST_BUSBW, WHOLE_NODE, gap_of, limit_of, line_of, slip_of
+from .profile_limits import Limit as Limit
+from .profile_table import ProfileError as ProfileError
+from .profile_table import ProfileTable, one_of, whole
 from .units import UnitError, parse_rate, parse_seconds, parse_share, parse_size
 from .verdict import Bound
 
 FORMAT = 1
 FOLDER = Path(__file__).parents[1] / "profiles"
-CONFIDENCES = ("measured", "published", "derived", "stated")
-QUANTITIES: dict[str, Callable[[str], float]] = {
-    "busbw": parse_rate,  # of one row, at least
-    "wire_share": parse_share,  # of the target that the rails carry, at least
-    "rail_rate": parse_rate,  # point-to-point on one rail, one direction, at least
-    "p50": parse_seconds,  # isolated median, at most
-}
 # A profile is data that people send each other, so it may tune NCCL and torch, and nothing else. No setting that names
 # a file, a library or an address: NCCL_NET_PLUGIN and NCCL_IBVERBS_LIB load code, NCCL_DEBUG_FILE writes where it says,
 # NCCL_COMM_ID connects (NCCL's user guide and source, 2.31). Who needs one of those exports it.
@@ -40,47 +33,7 @@ FORBIDDEN = re.compile(
 )
 # characters of a profile and of its longest line: the time to read a key of many parts grows with their square
 LONGEST, LONGEST_LINE = 1 << 18, 1 << 12
-LEAST_SHARE = (
-    0.2  # of what a healthy part reaches; a floor below is a slip of the unit, which is a factor of 8 or 10
-)
-MOST_BUSBW = (
-    2.2  # times a node's rails: two nodes that reduce inside first read up to 1.75 times what the wires carry
-)
-LARGE = 256 << 20  # bytes from which on bandwidth counts, and no longer latency
-WHOLE_NODE = (
-    "all_reduce",
-    "all_gather",
-    "reduce_scatter",
-    "broadcast",
-    "reduce",
-)  # all rails of a node carry one message
 A_PATH = re.compile(r"/(?!\d+$)")  # but not the width of a network: 10.0.0.0/8
-
-
-class ProfileError(RailGaugeError, ValueError):
-    """A profile that cannot be used; the message names the file, the key and what is known."""
-
-    exit_status = EXIT_USAGE
-
-
-@dataclass(frozen=True)
-class Limit:
-    """A bound and the rows that it applies to: collective, nodes (least, most), bytes (least, most)."""
-
-    collective: str
-    quantity: str
-    bound: Bound
-    nodes: tuple[int, int] = (1, 1 << 30)
-    size: tuple[int, int] = (0, 1 << 62)
-    algorithm: str = ""
-
-    def covers(self, case: Case) -> bool:
-        """Whether it speaks of this case's collective, size and algorithm ("": as NCCL chose)."""
-        return (
-            case.collective == self.collective
-            and self.size[0] <= case.size <= self.size[1]
-            and case.algorithm == (self.algorithm or "auto")
-        )
 
 
 @dataclass(frozen=True)
@@ -227,122 +180,19 @@ def parse(text: str, where: str) -> Profile:
     except RecursionError:
         raise ProfileError(f"{where} is not a profile: it is nested too deeply") from None
     try:
-        return _profile(_Table(data, where), text)
+        return _profile(ProfileTable(data, where), text)
     except (UnitError, UnknownName) as error:
         raise ProfileError(f"{where}: {error}") from None
 
 
-class _Table:
-    """One TOML table that knows which of its keys were asked for; the others are errors."""
-
-    def __init__(self, data: dict[str, Any], where: str) -> None:
-        self._data, self.where, self._known = data, where, set[str]()
-
-    def take(
-        self, key: str, kind: type | tuple[type, ...], default: Any = None, required: bool = False
-    ) -> Any:
-        self._known.add(key)
-        if key not in self._data:
-            if required:
-                raise ProfileError(f"{self.where}: {key} is missing")
-            return default
-        value = self._data[key]
-        if not isinstance(value, kind) or (kind in (int, (int, list)) and isinstance(value, bool)):
-            raise ProfileError(f"{self.where}: {key} must be {_KINDS[kind]}, not {value!r}")
-        return value
-
-    def texts(self, key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
-        values = self.take(key, list, list(default))
-        if not all(isinstance(value, str) for value in values):
-            raise ProfileError(f"{self.where}: {key} must be a list of texts")
-        return tuple(values)
-
-    def pair(self, key: str, default: tuple[int, int], read: Callable[[Any], int]) -> tuple[int, int]:
-        values = self.take(key, list, None)
-        if values is None:
-            return default
-        if len(values) != 2:
-            raise ProfileError(f"{self.where}: {key} must be [least, most]")
-        least, most = read(values[0]), read(values[1])
-        if least > most:
-            raise ProfileError(f"{self.where}: {key} has its least above its most")
-        return least, most
-
-    def table(self, key: str) -> _Table:
-        return _Table(self.take(key, dict, {}), f"{self.where} [{key}]")
-
-    def tables(self, key: str) -> list[_Table]:
-        rows = self.take(key, list, [])
-        if not all(isinstance(row, dict) for row in rows):
-            raise ProfileError(f"{self.where}: [[{key}]] must be tables")
-        return [_Table(row, f"{self.where} [[{key}]] {i}") for i, row in enumerate(rows, 1)]
-
-    def bound(self, key: str, read: Callable[[str], float]) -> Bound | None:
-        if key not in self._data:
-            self._known.add(key)
-            return None
-        return _bound(self.table(key), read)
-
-    def done(self) -> None:
-        unknown = sorted(set(self._data) - self._known)
-        if unknown:
-            raise ProfileError(
-                f"{self.where}: unknown key {', '.join(unknown)}; known: {', '.join(sorted(self._known))}"
-            )
-
-
-_KINDS: dict[type | tuple[type, ...], str] = {
-    bool: "true or false",
-    str: "a text",
-    int: "a whole number",
-    list: "a list",
-    dict: "a table",
-    float: "a number",
-    (int, list): "a whole number or a list of them",
-}
-
-
-def _bound(table: _Table, read: Callable[[str], float]) -> Bound:
-    bound = _sourced(table, "value", read)
-    table.done()
-    if not bound.value > 0:
-        raise ProfileError(f"{table.where}: value {bound.text!r} must be above 0")
-    return bound
-
-
-def _sourced(table: _Table, key: str, read: Callable[[str], float]) -> Bound:
-    """The limit that stands under ``key``, with its source."""
-    text = table.take(key, str, required=True)
-    return Bound(
-        value=read(text),
-        text=text,
-        source=table.take("source", str, required=True),
-        date=table.take("date", str, ""),
-        confidence=_one_of(table, "confidence", CONFIDENCES, "stated"),
-    )
-
-
-def _one_of(table: _Table, key: str, known: tuple[str, ...], default: str) -> str:
-    value: str = table.take(key, str, default)
-    if value not in known:
-        raise ProfileError(f"{table.where}: {key} {value!r} is unknown; known: {', '.join(known)}")
-    return value
-
-
-def _whole(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ProfileError(f"{value!r} is not a whole number")
-    return value
-
-
-def _name(top: _Table) -> str:
+def _name(top: ProfileTable) -> str:
     name: str = top.take("name", str, required=True)
     if not is_name(name):
         raise ProfileError(f"{top.where}: name {name!r} must be {A_NAME}")
     return name
 
 
-def _environment(top: _Table) -> dict[str, str]:
+def _environment(top: ProfileTable) -> dict[str, str]:
     """What the workers get, of the settings that a profile may make."""
     values: dict[str, str] = top.take("environment", dict, {})
     where = f"{top.where} [environment]"
@@ -357,16 +207,16 @@ def _environment(top: _Table) -> dict[str, str]:
     return values
 
 
-def _gpu_counts(cluster: _Table) -> tuple[int, ...]:
+def _gpu_counts(cluster: ProfileTable) -> tuple[int, ...]:
     """``gpus_per_node = 8``, or a list of the numbers that can be ordered; 0 and () are none."""
     given = cluster.take("gpus_per_node", (int, list), 0)
-    counts = tuple(map(_whole, given if isinstance(given, list) else [given] if given else []))
+    counts = tuple(map(whole, given if isinstance(given, list) else [given] if given else []))
     if 0 in counts or len(set(counts)) != len(counts):
         raise ProfileError(f"{cluster.where}: gpus_per_node {given!r} must name each number above 0 once")
     return tuple(sorted(counts))
 
 
-def _profile(top: _Table, text: str) -> Profile:
+def _profile(top: ProfileTable, text: str) -> Profile:
     version = top.take("format", int, required=True)
     if version > FORMAT:
         raise ProfileError(f"{top.where} has format {version}; this RailGauge reads up to {FORMAT}: upgrade")
@@ -377,8 +227,8 @@ def _profile(top: _Table, text: str) -> Profile:
         title=top.take("title", str, required=True),
         source=top.take("source", str, required=True),
         text=text,
-        backend=_one_of(cluster, "backend", ("auto", "nccl", "gloo"), "auto"),
-        nodes=cluster.pair("nodes", (1, 1 << 30), _whole),
+        backend=one_of(cluster, "backend", ("auto", "nccl", "gloo"), "auto"),
+        nodes=cluster.pair("nodes", (1, 1 << 30), whole),
         gpus=counts[0] if len(counts) == 1 else 0,
         gpu_counts=counts,
         gpu_name=cluster.take("gpu_name", str, ""),
@@ -392,42 +242,16 @@ def _profile(top: _Table, text: str) -> Profile:
         environment=_environment(top),
         sweep=_sweep(top.table("sweep")),
         verbs=_verbs(top.table("verbs")),
-        limits=tuple(_limit(table) for table in top.tables("bounds")),
+        limits=tuple(limit_of(table) for table in top.tables("bounds")),
     )
     cluster.done()
     top.done()
     for number, limit in enumerate(profile.limits, 1):
-        _check_limit(limit, profile, f"{top.where} {_line_of(text, number)}")
-    _check_node_counts(profile, top.where)
+        if slip := slip_of(limit, profile.nodes, *_healthy(limit, profile)):
+            raise ProfileError(f"{top.where} {line_of(text, number)}: {slip}")
+    if gap := gap_of(profile.limits, profile.nodes):
+        raise ProfileError(f"{top.where}: {gap}")
     return profile
-
-
-def _line_of(text: str, number: int) -> str:
-    """``line 120, [[bounds]] 3``: where the floor or ceiling of a bound stands."""
-    lines = text.splitlines()
-    heads = [at for at, line in enumerate(lines, 1) if line.strip().startswith("[[bounds]]")]
-    own = range(heads[number - 1], len(lines)) if number <= len(heads) else ()
-    found = (at + 1 for at in own if lines[at].strip().startswith(("at_least", "at_most")))
-    at = next(found, 0)
-    return f"line {at}, [[bounds]] {number}" if at else f"[[bounds]] {number}"
-
-
-def _check_limit(limit: Limit, profile: Profile, where: str) -> None:
-    """Raise ProfileError for a bound that no run of the profile could meet, or that every sick one would."""
-    value, text = limit.bound.value, limit.bound.text
-    if not value > 0:
-        raise ProfileError(f"{where}: {text!r} must be above 0")
-    least, most = (max(limit.nodes[0], profile.nodes[0]), min(limit.nodes[1], profile.nodes[1]))
-    if least > most:
-        raise ProfileError(
-            f"{where}: nodes {list(limit.nodes)} holds no number of nodes of this profile, {list(profile.nodes)}"
-        )
-    full, most_share, what = _healthy(limit, profile)
-    if full and not LEAST_SHARE <= value / full <= most_share * (1 + 1e-9):
-        read = QUANTITIES[limit.quantity]
-        meant = [other for other in _slips(text) if LEAST_SHARE <= read(other) / full <= most_share]
-        hint = f"; did you mean {' or '.join(meant)}?" if meant else ""
-        raise ProfileError(f"{where}: {text!r} is {100 * value / full:.1f} % of {what}{hint}")
 
 
 def _healthy(limit: Limit, profile: Profile) -> tuple[float | None, float, str]:
@@ -447,31 +271,9 @@ def _healthy(limit: Limit, profile: Profile) -> tuple[float | None, float, str]:
     return None, 1.0, ""
 
 
-def _slips(text: str) -> list[str]:
-    """The same figure in the other unit, or with the point elsewhere."""
-    number, unit = re.split(r"\s*(?=[A-Za-z%])", text.strip(), maxsplit=1)
-    units = [unit.replace("b/s", "B/s"), unit.replace("B/s", "b/s")]
-    tens = [f"{float(number) * factor:g} {unit}" for factor in (10, 100, 0.1, 0.01)]
-    return [f"{number} {other}" for other in units if other != unit] + tens
-
-
-def _check_node_counts(profile: Profile, where: str) -> None:
-    """Raise ProfileError where some numbers of nodes have bounds and others, which the profile allows, have none."""
-    least, most = max(2, profile.nodes[0]), profile.nodes[1]
-    for low, high in sorted(limit.nodes for limit in profile.limits if limit.nodes[1] > 1):
-        if low > least:
-            break
-        least = max(least, high + 1)
-    if any(limit.nodes[1] > 1 for limit in profile.limits) and least <= most:
-        raise ProfileError(
-            f"{where}: [[bounds]] none speaks of {least} nodes, which [cluster] nodes = {list(profile.nodes)} allows: "
-            "widen the nodes of a bound, or allow fewer"
-        )
-
-
-def _rails(table: _Table) -> Rails:
+def _rails(table: ProfileTable) -> Rails:
     rails = Rails(
-        kind=_one_of(table, "kind", ("infiniband", "roce", "socket", "none"), "none"),
+        kind=one_of(table, "kind", ("infiniband", "roce", "socket", "none"), "none"),
         count=table.take("count", int, 0),
         devices=table.texts("devices"),
         excluded=table.texts("excluded"),
@@ -500,7 +302,7 @@ def _rails(table: _Table) -> Rails:
     return rails
 
 
-def _sweep(table: _Table) -> Sweep:
+def _sweep(table: ProfileTable) -> Sweep:
     plain = Sweep()
     sweep = Sweep(
         collectives=tuple(collective(name).name for name in table.texts("collectives", plain.collectives)),
@@ -525,24 +327,9 @@ def _sweep(table: _Table) -> Sweep:
     return sweep
 
 
-def _verbs(table: _Table) -> Verbs:
-    mode = _one_of(table, "mode", ("auto", "on", "off"), Verbs.mode)
+def _verbs(table: ProfileTable) -> Verbs:
+    mode = one_of(table, "mode", ("auto", "on", "off"), Verbs.mode)
     size = parse_size(table.take("size", str, str(Verbs.size)))
     verbs = Verbs(mode, table.bound("at_least", parse_rate), size)
     table.done()
     return verbs
-
-
-def _limit(table: _Table) -> Limit:
-    quantity = _one_of(table, "quantity", tuple(QUANTITIES), "busbw")
-    direction = "at_most" if quantity == "p50" else "at_least"
-    limit = Limit(
-        collective=collective(table.take("collective", str, required=True)).name,
-        quantity=quantity,
-        bound=_sourced(table, direction, QUANTITIES[quantity]),
-        nodes=table.pair("nodes", (1, 1 << 30), _whole),
-        size=table.pair("size", (0, 1 << 62), lambda value: parse_size(str(value))),
-        algorithm=_one_of(table, "algorithm", ("", "auto", "ring"), ""),
-    )
-    table.done()
-    return limit

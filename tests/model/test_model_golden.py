@@ -132,7 +132,7 @@ def texts() -> Iterator[str]:
         yield (
             units.show_some([f"n{at}" for at in range(count)], of="nodes")
             + " | "
-            + majority.shared_by([f"n{at}" for at in range(count)], "rails")
+            + units.show_some([f"n{at}" for at in range(count)], of="rails")
         )
     for values in ("aab", "ab", "aaabb", "aaaa", "abcd", "aabb"):
         yield shown(majority.odd_ones({f"n{at}": value for at, value in enumerate(values)}))
