@@ -23,7 +23,7 @@ from .pictures import png, svgs
 from .scripts import docs_script, vega
 from .sources import by_url
 from .templating import render
-from .theme import NEUTRAL, specification, text_of
+from .theme import specification, text_of
 
 PICTURES = "pictures"
 
@@ -102,7 +102,7 @@ def _all(out: Path, pages: Sequence[Page]) -> Iterator[Drawn]:
 def empty(chart: Drawn) -> Drawn:
     """A chart that says that nothing was measured."""
     text = f"{chart.title}: nothing was measured for this chart"
-    picture = alt.Chart(pd.DataFrame({"text": [text]})).mark_text(fontSize=14, color=NEUTRAL)
+    picture = alt.Chart(pd.DataFrame({"text": [text]})).mark_text(fontSize=14)
     spec = specification(picture.encode(text="text:N").properties(width=800, height=60, name="nothing"))
     return Drawn(chart.name, chart.title, f"{text}.", {**spec, "description": f"{text}."})
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from bench.judge.problems import Problem, Problems, places_in, problems_of
+from bench.judge.checks.equals import UNBOUNDED
+from bench.judge.problems import Problem, Problems, problems_of
 from bench.judge.scope import scope
+from bench.judge.verdicts import spoken
 from bench.judge.wire import TargetReadings
 from bench.model.units import BITS, GIGA, show_count, show_share
 from bench.model.verdict import Status
-from bench.store import Run
 
-from .charts.rails import NOBODY, SLOW, marked_rails, natural, node_rails
 from .exclusion import layer_states, together
+from .port_facts import port_facts
+from .rail_map import rail_map
 from .summary import NOT_PLANNED, Shown, coverage, headline, read_target, unmeasured
 from .tables import verdict_table
 from .views import View
@@ -56,11 +58,13 @@ def verdict(shown: Shown) -> View:
     return {
         "status": status,
         "counts": counts,
-        "sentence": "" if found.first else sentence(status, shown),
+        "sentence": "" if found.first else sentence(status, shown, target),
         "problems": [
-            (each, hardware(shown.run, each), verdict_table(each.symptoms)) for each in found.first[:MOST]
+            (each, port_facts(shown.judged, each), verdict_table(each.symptoms)) for each in leading(found)
         ],
         "more": _more(found),
+        "again": " ".join(shown.run.manifest.command) if found.first else "",
+        "uncovered": uncovered(shown) if status is Status.PASS else [],
         "map": rail_map(shown),
         "tiles": tiles(shown, target),
         "target": target,
@@ -73,54 +77,86 @@ def attention(shown: Shown) -> View | None:
     """Failures that are not on the first page, and all that is inconclusive."""
     found = problems_of(shown.run)
     failures = [each.verdict for each in found.first[MOST:]]
-    if not failures and not found.inconclusive:
+    rest = found.inconclusive if found.first else found.inconclusive[MOST:]
+    if not failures and not rest:
         return None
-    return {"first": verdict_table(failures), "rest": verdict_table(found.inconclusive)}
+    return {"first": verdict_table(failures), "rest": verdict_table(rest)}
 
 
-def hardware(run: Run, problem: Problem) -> str:
-    """What identifies the port of a problem to whoever mends it; "" where it is no single port, or nothing is known."""
-    found = places_in(run)(problem.verdict.subject)
-    ports = [port for node in run.nodes for port in node.ports if (node.name, port.name) in found]
-    if len(found) != 1 or not ports:
-        return ""
-    known = {"GUID": ports[0].guid or ports[0].node_guid, "board": ports[0].board, "firmware": ports[0].fw,
-             "type": ports[0].hca_type}  # fmt: skip
-    return " · ".join(f"{name} {value}" for name, value in known.items() if value)
+def leading(found: Problems) -> tuple[Problem, ...]:
+    """What stands in full on the first page: what failed; where nothing did, what is inconclusive."""
+    return (found.first or tuple(map(Problem, found.inconclusive)))[:MOST]
 
 
-def sentence(status: Status, shown: Shown) -> str:
-    """What the run shows where no problem says it."""
-    if status is Status.PASS:
-        return f"PASS of what {scope(shown.run.verdicts, shown.profile.name)}."
-    return (
-        "Nothing failed, but not everything could be judged." if shown.run.verdicts else "Nothing was judged."
-    )
+def sentence(status: Status, shown: Shown, target: TargetReadings | None) -> str:
+    """What the run shows where no failure says it."""
+    if not shown.run.verdicts:
+        return "Nothing was judged."
+    if status is not Status.PASS:
+        return "Nothing failed, but this is no PASS: not everything could be judged."
+    least = _least(target)
+    reached = f": {least.name} reaches {show_share(least.share)} of {least.of}" if least else ""
+    return f"All that was judged is as it should be{reached}."
+
+
+def uncovered(shown: Shown) -> list[str]:
+    """What a PASS speaks of, and what it does not: rows without a bound, topics, phases that were not measured."""
+    found = [f"{scope(shown.run.verdicts, shown.profile.name)}.", *(f"{text}." for text in spoken(shown.run))]
+    left = [f"{each.what} ({each.why})" for each in unmeasured(shown.run)]
+    return [*found, *([f"Not measured: {'; '.join(left)}."] if left else [])]
 
 
 def _more(found: Problems) -> str:
     """What the table below the first page lists."""
-    rest, inconclusive = len(found.first) - MOST, len(found.inconclusive)
+    rest = len(found.first) - MOST
+    inconclusive = len(found.inconclusive) - (0 if found.first else MOST)
     parts = [show_count(rest, "more problem")] if rest > 0 else []
     return " and ".join(
-        [*parts, *([show_count(inconclusive, "inconclusive finding")] if inconclusive else [])]
+        [*parts, *([show_count(inconclusive, "inconclusive finding")] if inconclusive > 0 else [])]
     )
 
 
 def tiles(shown: Shown, target: TargetReadings | None) -> list[Tile]:
     """The answers that a buyer asks for first."""
     found = [_share(target, floor_of(shown)), _excluded(shown), _correct(shown), _coverage(shown)]
+    found += [_bounded(shown)] if None in found else []
     return [tile for tile in found if tile]
 
 
 def _share(target: TargetReadings | None, floor: float) -> Tile | None:
+    least = _least(target)
+    if not least or not target:
+        return None
+    text = f"{least.name}: {least.rate} on each node" + (f"; floor {show_share(floor)}" if floor else "")
+    status = Status.FAIL if least.share < floor else target.status
+    return Tile(f"Share of {least.of}", show_share(least.share), status, text)
+
+
+@dataclass(frozen=True)
+class _Least:
+    """The slowest Ring reading of the target."""
+
+    name: str
+    share: float
+    rate: str
+    of: str
+
+
+def _least(target: TargetReadings | None) -> _Least | None:
     rings = [each for each in target.readings if each.told and each.kind == "ring"] if target else []
     if not rings or not target or not target.target:
         return None
     least = min(rings, key=lambda each: each.rate)
-    text = f"{least.name}: {least.rate * BITS / GIGA:,.0f} Gb/s on each node's rails"
-    status = Status.FAIL if least.share < floor else target.status
-    return Tile(f"Share of {target.target.text}", show_share(least.share), status, text)
+    return _Least(least.name, least.share, f"{least.rate * BITS / GIGA:,.0f} Gb/s", target.target.text)
+
+
+def _bounded(shown: Shown) -> Tile | None:
+    """How much of what was measured a bound speaks of, where no tile says how fast it should be."""
+    found = [each for each in shown.run.verdicts if each.check == UNBOUNDED]
+    if not found:
+        return None
+    held = found[0].status is Status.PASS
+    return Tile("Bounds", "on every row" if held else "not on every row", found[0].status, found[0].measured)
 
 
 def _excluded(shown: Shown) -> Tile | None:
@@ -130,10 +166,9 @@ def _excluded(shown: Shown) -> Tile | None:
     names, states = found
     passed = sum(status is Status.PASS for status in states)
     applicable = sum(status is not Status.SKIP for status in states)
-    answer = f"shown by {passed} of {applicable} layers" if applicable else "not applicable"
-    return Tile(
-        f"{names} excluded", answer, together(states), "selector · census · NCCL's log · byte counters"
-    )
+    answer = f"{passed} of {applicable} layers" if applicable else "not applicable"
+    text = "show that it is left out: selector, census, NCCL's log, byte counters"
+    return Tile(f"{names} excluded", answer, together(states), text)
 
 
 def _correct(shown: Shown) -> Tile:
@@ -148,13 +183,13 @@ def _correct(shown: Shown) -> Tile:
 def _coverage(shown: Shown) -> Tile:
     rows = [row for row in coverage(shown.run) if row.planned]
     complete = bool(rows) and all(row.measured == row.planned for row in rows)
-    text = " · ".join(
-        f"{row.what}: " + (f"{row.measured} of " if row.measured != row.planned else "") + f"{row.planned}"
+    text = ", ".join(
+        (f"{row.measured:,} of " if row.measured != row.planned else "") + f"{row.planned:,} {row.what}"
         for row in rows
     )
     left_out = sum(row.became == NOT_PLANNED for row in unmeasured(shown.run))
     answer = "all that was planned" if complete else "incomplete"
-    more = f" · {show_count(left_out, 'phase')} {NOT_PLANNED}" if left_out else ""
+    more = f"; {show_count(left_out, 'phase')} {NOT_PLANNED}" if left_out else ""
     return Tile("Coverage", answer, Status.PASS if complete else Status.INCONCLUSIVE, text + more)
 
 
@@ -169,54 +204,4 @@ def bars(shown: Shown, target: TargetReadings | None) -> list[Bar]:
 
 def floor_of(shown: Shown) -> float:
     """The least share of the target that the profile wants; 0 without such a bound."""
-    nodes = len(shown.run.manifest.nodes)
-    floors = (
-        limit.bound.value
-        for limit in shown.profile.limits
-        if limit.quantity == "wire_share" and limit.nodes[0] <= nodes <= limit.nodes[1]
-    )
-    return max(floors, default=0.0)
-
-
-@dataclass(frozen=True)
-class RailMap:
-    """Rails × nodes as cells (x, y, bad, words) of ``width`` × 13; the labels of both axes, and of the worst cell."""
-
-    cells: list[tuple[float, int, bool, str]]
-    width: float
-    rails: list[tuple[int, str]]
-    nodes: list[tuple[float, str]]
-    worst: tuple[float, int, str] | None
-    good: int
-
-
-def rail_map(shown: Shown) -> RailMap | None:
-    """None where no pairs of nodes were measured."""
-    if shown.f.pairs.empty:
-        return None
-    table = marked_rails(node_rails(shown.f.pairs, shown.f.blamed), shown.f.blamed)
-    step, names = min(70.0, 552 / len(shown.f.nodes)), natural(table["rail"])
-    across = {node: round(80 + at * step, 1) for at, node in enumerate(shown.f.nodes)}
-    down = {rail: 18 + 15 * at for at, rail in enumerate(names)}
-    accused = set(table["rail"][table["blame"] != NOBODY])
-    cells, worst = [], None
-    for row in table.sort_values("change", kind="stable").to_dict("records"):
-        # of two nodes the median of a rail is that of its only partner: the fault of one is not the other's
-        innocent = len(shown.f.nodes) == 2 and row["rail"] in accused
-        bad = row["blame"] != NOBODY or (row["change"] < -SLOW and not innocent)
-        x, y, text = (
-            across[row["node"]],
-            down[row["rail"]],
-            f"{row['node']} {row['rail']}: {_percent(row['change'])}",
-        )
-        cells.append((x, y, bad, f"{text}, {row['gbps']:,.4g} Gb/s"))
-        worst = worst or ((x, y, f"{row['node']} {row['rail']} {_percent(row['change'])}") if bad else None)
-    every = max(1, math.ceil(len(shown.f.nodes) / 8))
-    labels = [(across[node], node) for node in shown.f.nodes[::every]]
-    good = sum(not bad for _, _, bad, _ in cells)
-    rails = [(y + 10, rail) for rail, y in down.items()]
-    return RailMap(cells, round(step - 1.2, 1), rails, labels, worst, good)
-
-
-def _percent(change: float) -> str:
-    return f"{100 * change:+.0f} %".replace("-", "−")
+    return shown.f.share

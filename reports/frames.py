@@ -39,7 +39,7 @@ PIECE = 8192  # rows
 OWN = "own"  # the rail of a case in which each rank uses its nearest rail
 PAIR_COLUMNS = ("source", "destination", "rail", "busbw", "gbps")
 TOTAL_COLUMNS = ("node", "gbps", "rails", "note")
-BEST_COLUMNS = ("series", "collective", "busbw", "size_text", "groups", "note")
+BEST_COLUMNS = ("series", "collective", "busbw", "size_text", "groups", "note", "floor")
 BLAMED_COLUMNS = ("kind", "node", "peer", "rail", "text")
 
 
@@ -52,8 +52,9 @@ class Frames:
     pairs    PAIR_COLUMNS: point-to-point from node to node on one rail, slowest reading
     totals   TOTAL_COLUMNS: what the rails of each node carried at once
     measured the rows that ``rows`` was made from, at the same places
-    best     BEST_COLUMNS: the highest busbw of each series; 0.0 where it was planned and not measured
+    best     BEST_COLUMNS: the highest busbw of each series; 0.0 where it was planned and not measured; its floor
     target   GB/s that a node's rails are sold for; NaN when the profile has none
+    share    of the target that the profile wants at least; 0 when it does not say
     rail     GB/s that one rail must reach; NaN when the profile has no such bound
     nominal  GB/s that one rail is sold for; NaN when the profile has none
     blamed   BLAMED_COLUMNS: subjects that blame names or suspects, and those that it cannot distinguish from them
@@ -67,6 +68,7 @@ class Frames:
     totals: pd.DataFrame
     best: pd.DataFrame
     target: float
+    share: float
     rail: float
     nominal: float
     blamed: pd.DataFrame
@@ -102,6 +104,7 @@ def frames(evidence: Evidence) -> Frames:
         totals=totals_frame(table),
         best=best_frame(evidence, table),
         target=target.value / GIGA if target else math.nan,
+        share=max((limit.bound.value for limit in evidence.limits("wire_share")), default=0.0),
         rail=rail_floor(profile),
         nominal=profile.rails.rate.value / GIGA if profile.rails.rate else math.nan,
         blamed=blamed_frame(evidence),
@@ -260,15 +263,18 @@ def curve_frame(table: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
-def with_several_sizes(curve: pd.DataFrame) -> pd.DataFrame:
-    """The series of a curve with at least two sizes; a single point is no curve."""
-    known: pd.DataFrame = curve[curve.groupby("series")["size"].transform("nunique") > 1]
+def with_a_shape(curve: pd.DataFrame) -> pd.DataFrame:
+    """The series of a curve with at least three sizes: one or two points have no shape."""
+    known: pd.DataFrame = curve[curve.groupby("series")["size"].transform("nunique") > 2]
     return known
 
 
 def best_frame(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
     """BEST_COLUMNS: each series at its best size; a planned series without any figure stands with 0.0."""
     where, several = {rank.rank: rank for rank in evidence.ranks}, evidence.node_count > 1
+    floors = {
+        id(row): limit.bound.value for limit in evidence.limits("busbw") for row in evidence.rows_of(limit)
+    }
     found: dict[str, tuple[Any, ...]] = {}
     for top in sorted(tops(evidence), key=lambda top: top.series):
         size, groups = show_size(top.row.case.size), top.groups
@@ -276,11 +282,12 @@ def best_frame(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
         note = f"at {size}" + (f", slowest of {groups} groups" if groups > 1 else "")
         note += f", {lost} without a figure" if lost else ""
         rate = rounded(top.row.busbw / GIGA)
-        found[top.series] = (top.series, top.row.case.collective, rate, size, groups, note)
+        floor = rounded(floors.get(id(top.row), math.nan) / GIGA)
+        found[top.series] = (top.series, top.row.case.collective, rate, size, groups, note, floor)
     for case in evidence.run.plan.cases:
         for group in case.groups[:1]:
             series = series_of(case, nodes_of(group, where), several)
-            found.setdefault(series, (series, case.collective, 0.0, "", 0, ""))
+            found.setdefault(series, (series, case.collective, 0.0, "", 0, "", math.nan))
     best: pd.DataFrame = pd.DataFrame(list(found.values()), columns=list(BEST_COLUMNS))
     return best
 

@@ -24,7 +24,7 @@ from .frames import Frames
 from .layers import layers
 from .nightly import nightly_section
 from .scripts import asset, page_script, vega
-from .summary import Shown, duration, headline, moment
+from .summary import Shown, headline, identity
 from .templating import render
 from .theme import config
 
@@ -73,15 +73,22 @@ def page(judged: Evidence, f: Frames, specs: Mapping[str, dict[str, Any]]) -> st
     """The whole page. ``specs``: name of a chart → Vega-Lite specification, for those that were drawn."""
     style, library, script = asset("page.css"), vega(), page_script()
     run, m = judged.run, judged.manifest
+    titles = titles_of(run.path, judged.profile.report)
     nodes = show_count(len(m.nodes), "node")
     sources = f"script-src {digest(library)} {digest(script)}; style-src {digest(style)}"
-    about = (show_count(len(m.ranks), "rank") + f" on {nodes}", m.backend, moment(m.started), duration(run))
-    shown, titles = Shown(judged, f, specs), titles_of(run.path)
+    about = (
+        titles.site,
+        show_count(len(m.ranks), "rank") + f" on {nodes}",
+        m.backend,
+        f"profile {judged.profile.name}",
+    )
+    shown = Shown(judged, f, specs)
     return render(
         "page.html",
         policy=f"default-src 'none'; {sources}; img-src data:; base-uri 'none'; form-action 'none'",
         title=f"{headline(run)[0].shown}: {run.profile_name}, {nodes} – RailGauge",
-        about=" · ".join((*about, f"run {m.id}", *([titles.site] if titles.site else []))),
+        about=" · ".join(filter(None, about)),
+        identity=identity(run),
         heading=titles.title or judged.profile.title,
         sections=[(row, html) for row in SECTIONS if (html := row.drawn(shown)) is not None],
         charts={"specs": dict(specs), "config": config("light")},

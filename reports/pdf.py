@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,22 @@ from bench.judge.evidence import Evidence
 from bench.judge.problems import Problem, problems_of
 from bench.judge.verdicts import spoken
 from bench.model.printable import on_one_line
+from bench.model.verdict import Status
 from bench.store import Run, write_file
 from bench.store.sums import evidence_digest
 from bench.store.titles import titles_of
 
 from . import views
-from .first_page import MOST, bars, floor_of, hardware, rail_map, sentence, tiles
+from .first_page import MOST, bars, floor_of, leading, sentence, tiles, uncovered
 from .frames import frames
-from .summary import Shown, coverage, duration, headline, moment, read_target
+from .port_facts import port_facts
+from .rail_map import rail_map
+from .summary import Shown, coverage, headline, identity, read_target
 from .tables import as_text
 from .templating import FOLDER
 
 NAME = "report.pdf"
 MOST_INCONCLUSIVE = 12
-SHOWN = ("railgauge", "torch", "nccl", "mpi", "driver", "python")  # versions that a printed page names
 
 
 def write_pdf(judged: Evidence, paper: str) -> Path:
@@ -51,7 +54,7 @@ def write_pdf(judged: Evidence, paper: str) -> Path:
 
 def document(shown: Shown, digest: str, paper: str) -> dict[str, Any]:
     """What the template sets."""
-    run, titles = shown.run, titles_of(shown.run.path)
+    run, titles = shown.run, titles_of(shown.run.path, shown.profile.report)
     status, counts = headline(run)
     found, target = problems_of(run), read_target(shown.judged)
     rails = rail_map(shown)
@@ -63,11 +66,11 @@ def document(shown: Shown, digest: str, paper: str) -> dict[str, Any]:
         "identity": _identity(run, digest),
         "status": status.shown,
         "counts": counts,
-        "sentence": "" if found.first else sentence(status, shown),
-        "spoken": spoken(run),
-        "problems": [_problem(each, run) for each in found.first[:MOST]],
+        "sentence": "" if found.first else sentence(status, shown, target),
+        "spoken": uncovered(shown) if status is Status.PASS else spoken(run),
+        "problems": [_problem(each, shown.judged) for each in leading(found)],
         "more": max(0, len(found.first) - MOST),
-        "map": vars(rails) if rails else None,
+        "map": asdict(rails) if rails else None,
         "tiles": [(each.title, each.answer, each.status.shown, each.text) for each in tiles(shown, target)],
         "target": target.target.text if target and target.target else "",
         "floor": floor_of(shown),
@@ -87,18 +90,14 @@ def _about(shown: Shown) -> str:
 
 
 def _identity(run: Run, digest: str) -> list[tuple[str, str]]:
-    m = run.manifest
-    versions = [f"{name} {m.versions[name]}" for name in SHOWN if name in m.versions]
     return [
-        ("Measured", f"{moment(m.started)}, {duration(run)}"),
-        ("By", " · ".join(versions)),
-        ("Run", m.id),
-        ("Command", " ".join(m.command)),
+        *identity(run),
+        ("Command", " ".join(run.manifest.command)),
         ("Evidence", f"SHA-256 {digest}"),
     ]
 
 
-def _problem(found: Problem, run: Run) -> dict[str, Any]:
+def _problem(found: Problem, judged: Evidence) -> dict[str, Any]:
     verdict = found.verdict
     source = f" ({verdict.source})" if verdict.source else ""
     return {
@@ -107,7 +106,7 @@ def _problem(found: Problem, run: Run) -> dict[str, Any]:
         "sentence": found.sentence,
         "wanted": f"{verdict.wanted}{source}" if verdict.wanted else "",
         "check": verdict.check,
-        "hardware": hardware(run, found),
+        "hardware": port_facts(judged, found),
         "also": [f"{each.subject}: {each.measured}" for each in found.related[:3]],
         "next": verdict.next_step,
         "follows": found.follows,

@@ -188,6 +188,20 @@ def duration(run: Run) -> str:
     return show_seconds(max(0.0, run.ended - run.manifest.started))
 
 
+VERSIONS = ("railgauge", "torch", "nccl", "mpi", "driver", "python")  # those that the head of a report names
+
+
+def identity(run: Run) -> list[tuple[str, str]]:
+    """When, by what and which run."""
+    m = run.manifest
+    versions = [f"{name} {m.versions[name]}" for name in VERSIONS if name in m.versions]
+    return [
+        ("Measured", f"{moment(m.started)}, {duration(run)}"),
+        ("By", " · ".join(versions)),
+        ("Run", m.id),
+    ]
+
+
 METHOD = (
     "Each case has two times. Pipelined: calls back to back in one interval, divided by their number; "
     "a block lasts as long as its slowest rank, and the median block is reported (comparable with nccl-tests). "

@@ -1,7 +1,7 @@
 """How charts look, and how a chart becomes the text of a specification.
 
-Specifications carry no configuration and no background, so that a page's own theme decides (a light
-island on a dark page is unreadable); their own marks use colours that are legible on white and on black.
+Specifications carry no configuration, no background and no colour of text, so that a page's own theme decides (a
+light island on a dark page is unreadable); their other marks use colours that show on white and on black.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ VALIDATED = False
 SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 
 BLUE, RED, AMBER, GREEN = "#4c78a8", "#d1495b", "#f2a541", "#3d9970"
-NEUTRAL = "#808894"  # text and rules: contrast 3.6 on white, 5.8 on black
+NEUTRAL = "#808894"  # rules; no grey is legible as text on white and on black, so text has the configuration's colour
 SERIES = (
     "#4c78a8", "#f58518", "#e45756", "#54a24b", "#b279a2", "#9d755d",
     "#439894", "#d6a100", "#d67195", "#808894", "#7f63c9", "#1f9bcf",
@@ -99,6 +99,7 @@ def config_of_colours(colours: tuple[str, ...]) -> dict[str, Any]:
                    "titleFontWeight": "normal", "symbolOpacity": 1},
         "header": {"labelColor": ink, "titleColor": soft, "labelFontSize": 12, "labelFontWeight": "bold"},
         "range": {"category": list(SERIES)},
+        "text": {"color": ink},
     }  # fmt: skip
 
 

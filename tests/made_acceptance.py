@@ -1,6 +1,7 @@
-"""A whole acceptance run of a healthy GPU cluster in memory: the plan is the real one, times and counters fit together.
+"""A whole acceptance run of a GPU cluster in memory: the plan is the real one, times and counters fit together.
 
-The rates are those of published runs on H100 nodes with eight NDR rails; a test tampers with what comes out.
+The rates are those of published runs on H100 nodes with eight NDR rails. Ports may be slow from the start, and what
+follows up on them is planned by the real code; or a test tampers with what comes out.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import runs
 from bench import __version__
+from bench.judge.evidence import Evidence
 from bench.judge.verdicts import judge, status
 from bench.model.bounds import Fabric, candidates, wire_factor
 from bench.model.collectives import collective
@@ -25,6 +28,7 @@ from bench.model.verdict import Status, Verdict
 from bench.plan import AcceptOptions, Job, acceptance
 from bench.plan.names import STEADY
 from bench.plan.steady import WINDOW
+from bench.run.followups import follow_up
 from bench.store import Manifest, Phase, Plan, Run, Settings
 from made_nodes import LAMBDA, nodes
 
@@ -43,20 +47,48 @@ Key = tuple[str, str]  # a node, and a port
 
 @dataclass
 class Made:
-    """A run while it is made. ``moved``: bytes (sent, received) that each port has counted so far, ``now``: seconds."""
+    """A run while it is made. ``moved``: bytes (sent, received) that each port has counted so far, ``now``: seconds.
+
+    ``shares``: of the rate that a healthy port reaches, where it is not 1.
+    """
 
     profile: Profile
     machines: tuple[Node, ...]
     dice: random.Random
     noise: float
+    shares: Mapping[Key, float]
     now: float = 10.0
     moved: dict[Key, list[float]] = field(default_factory=dict)
+    measurements: list[Measurement] = field(default_factory=list)
+    marks: list[PhaseMark] = field(default_factory=list)
+    counters: list[CounterLine] = field(default_factory=list)
+
+    def phase(self, phase: Phase) -> None:
+        """Measure all cases of a phase between two readings of every node's counters."""
+        self.marks.append(PhaseMark(phase.name, "begin", cases=len(phase.cases)))
+        self.counters.append(CounterLine(phase.name, "before", self.shots()))
+        for case in phase.cases:
+            found = list(self.measure(case))
+            for each in found:
+                self.count(case, each)
+            self.measurements += found
+            self.now += max(each.ended - each.started for each in found)
+        self.now += 6
+        self.counters.append(CounterLine(phase.name, "after", self.shots()))
+        self.marks.append(PhaseMark(phase.name, "end", measured=len(phase.cases)))
+
+    def share(self, case: Case, group: tuple[int, ...]) -> float:
+        """Of the slowest port that a call goes through: each ring passes every node."""
+        if not self.shares:
+            return 1.0
+        used = _bytes(case, group, len(self.machines))
+        return min((self.shares.get((self.machines[r // GPUS].name, p), 1.0) for r, p in used), default=1.0)
 
     def measure(self, case: Case) -> Iterator[Measurement]:
         for group in case.groups:
             factor = collective(case.collective).factor(len(group)) or 1.0
             ideal = case.size * factor / (busbw(case, group, len(self.machines)) * GIGA)
-            seconds = ideal + (0 if case.size >= 64 << 20 else LATENCY)
+            seconds = ideal / self.share(case, group) + (0 if case.size >= 64 << 20 else LATENCY)
             seconds /= 1 - min(0.3, abs(self.dice.gauss(0, self.noise)))
             blocks = tuple(
                 tuple(seconds * self.dice.uniform(0.9985, 1.0015) for _ in group) for _ in range(6)
@@ -134,28 +166,20 @@ def _bytes(case: Case, group: tuple[int, ...], count: int) -> dict[tuple[int, st
 
 
 def acceptance_run(
-    path: Path, count: int = 2, profile: Profile = LAMBDA, seed: int = 1, noise: float = 0.004
+    path: Path,
+    count: int = 2,
+    profile: Profile = LAMBDA,
+    seed: int = 1,
+    noise: float = 0.004,
+    shares: Mapping[Key, float] | None = None,
 ) -> Run:
-    """A healthy run of ``count`` nodes of eight H100 GPUs, which no check finds fault with."""
+    """A run of ``count`` nodes of eight H100 GPUs; without slow ports (``shares``) no check finds fault with it."""
     where = tuple(replace(rank, device=f"cuda:{rank.local_rank}") for rank in runs.ranks(count, GPUS))
     job = Job(profile, where, "nccl", AcceptOptions(), DEVICES, tuple(range(8)))
     phases, skipped = acceptance(job, 1.0)
-    made = Made(profile, nodes(count), random.Random(seed), noise)
-    measurements: list[Measurement] = []
-    marks, counters, health = [], [], []
+    made = Made(profile, nodes(count), random.Random(seed), noise, shares or {})
     for phase in phases:
-        marks += [PhaseMark(phase.name, "begin", cases=len(phase.cases))]
-        counters.append(CounterLine(phase.name, "before", made.shots()))
-        for case in phase.cases:
-            found = list(made.measure(case))
-            for each in found:
-                made.count(case, each)
-            measurements += found
-            made.now += max(each.ended - each.started for each in found)
-        made.now += 6
-        counters.append(CounterLine(phase.name, "after", made.shots()))
-        marks += [PhaseMark(phase.name, "end", measured=len(phase.cases))]
-        health += [health_of(phase, rank) for rank in range(len(where))]
+        made.phase(phase)
         _logs(path / "logs", phase, count)
     manifest = Manifest(
         id="run", started=1.7e9, command=("railgauge", "accept"), profile_name=profile.name,
@@ -163,19 +187,45 @@ def acceptance_run(
         settings=Settings(pid=1, repetitions=2, budget=1.0),
         versions={"railgauge": __version__}, environment={str(rank.rank): {} for rank in where},
     )  # fmt: skip
-    return Run(
+    run = Run(
         path=path, manifest=manifest, plan=Plan(tuple(phases), (), tuple(skipped)), facts=made.machines,
-        measurements=tuple(measurements), losses=(), phases=tuple(marks), counters=tuple(counters),
-        verdicts=(), notes=(), ended=1.7e9 + made.now, health=tuple(health),
-        windows=tuple(window for phase in phases if phase.name == STEADY for window in _windows(phase)),
+        measurements=(), losses=(), phases=(), counters=(), verdicts=(), notes=(), ended=None,
+        windows=tuple(each for phase in phases if phase.name == STEADY for each in _windows(phase, made)),
+    )  # fmt: skip
+    return _followed_up(run, made, job) if shares else _measured(run, made)
+
+
+def _measured(run: Run, made: Made) -> Run:
+    """The run with what was measured so far."""
+    return replace(
+        run, measurements=tuple(made.measurements), phases=tuple(made.marks), counters=tuple(made.counters),
+        ended=run.manifest.started + made.now,
+        health=tuple(health_of(phase, each.rank) for phase in run.plan.phases for each in run.manifest.ranks),
     )  # fmt: skip
 
 
-def _windows(phase: Phase) -> Iterator[Window]:
-    """What the rings of the steady load told: every rail as fast as the others, all the time."""
+def _followed_up(run: Run, made: Made, job: Job) -> Run:
+    """The run with what its own follow-ups measure again."""
+    plan = [*run.plan.phases]
+
+    def now() -> Run:
+        return _measured(replace(run, plan=replace(run.plan, phases=tuple(plan))), made)
+
+    options = SimpleNamespace(nightly=None, sweeps=(), rules=SimpleNamespace(budget=1.0))
+    live: Any = SimpleNamespace(
+        evidence=lambda: Evidence(now(), made.profile), profile=made.profile, job=job, options=options,
+        in_time=lambda *_: True, add=plan.append, measure=made.phase,
+    )  # fmt: skip
+    for phase in run.plan.phases:
+        follow_up(live, phase, None)
+    return now()
+
+
+def _windows(phase: Phase, made: Made) -> Iterator[Window]:
+    """What the rings of the steady load told: every healthy rail as fast as the others, all the time."""
     (case,) = phase.cases
-    seconds = case.size / RAIL
     for group in case.groups:
+        seconds = case.size / RAIL / made.share(case, group)
         for slot in range(1, round(phase.rules["budget"] / WINDOW) + 1):
             each = (seconds,) * len(group)
             wrong = (0,) * len(group)

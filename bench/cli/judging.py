@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .json_output import JSON, print_json
-from .option_types import EXIT_HELP, PATH, VERDICTS, option, profile_option
+from .option_types import EXIT_HELP, PATH, SITE, TITLE, VERDICTS, option, profile_option
 
 PAPERS = ("a4", "us-letter")
 
@@ -65,8 +65,8 @@ def _kept(judged: Evidence, refresh: Callable[[Evidence], None] | None) -> str:
 
 @click.command(epilog=EXIT_HELP)
 @click.argument("run_folder", metavar="RUN", type=PATH)
-@option("--title TEXT", "What the cluster is called on the report; kept in the run folder")
-@option("--site TEXT", "Site, customer or order on the report; kept in the run folder")
+@TITLE
+@SITE
 @option("--pdf", "Also write report.pdf, to be printed and signed", bool)
 @option("--paper", "", click.Choice(PAPERS), default=PAPERS[0])
 def report(

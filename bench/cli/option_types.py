@@ -140,6 +140,8 @@ TOKEN_FILE = option(
 GPUS = option("--gpus", "GPUs of each node, as ordered  [default: as the profile says]", Count(1))
 QUIET = option("--quiet", "Print only problems and the verdict", bool)
 VERBOSE = option("--verbose", "Print every verdict and every measured row", bool)
+TITLE = option("--title TEXT", "What the cluster is called on the report; kept in the run folder")
+SITE = option("--site TEXT", "Site, customer or order on the report; kept in the run folder")
 VERDICTS = option("--verbose", "Print every verdict, PASS included", bool)
 
 
@@ -160,6 +162,8 @@ class SharedOptions:
     share: bool = False
     quiet: bool = False
     verbose: bool = False
+    title: str | None = None
+    site: str | None = None
 
 
 def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -196,6 +200,8 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
             bool,
         ),
         TOKEN_FILE,
+        TITLE,
+        SITE,
         option(
             "--hang",
             "Abort a case that makes no progress for this long, and report the rank that is stuck",

@@ -147,6 +147,8 @@ def options_of(typed: Invocation, profile: Profile, out: Path) -> Options:
         meet_interface=typed.shared.meet_interface,
         ports=typed.shared.ports,
         share=typed.shared.share,
+        title=typed.shared.title,
+        site=typed.shared.site,
         probe_only=typed.command == "probe",
         dry_run=typed.dry_run,
         accept=typed.accept or AcceptOptions(),

@@ -289,14 +289,6 @@ class HeardBroadcasts:
 
 
 @dataclass(frozen=True)
-class Titles:
-    """``titles.json``: what a person calls the cluster, and the site or the order, on every report."""
-
-    title: str = ""
-    site: str = ""
-
-
-@dataclass(frozen=True)
 class DrawnReports:
     """``drawn.json``: the reports that were drawn, with the digest of each, and a seal of what they were drawn from."""
 

@@ -19,6 +19,7 @@ from .profile_limits import MOST_BUSBW, WHOLE_NODE, gap_of, limit_of, line_of, s
 from .profile_limits import Limit as Limit
 from .profile_table import ProfileError as ProfileError
 from .profile_table import ProfileTable, one_of, whole
+from .titles import Titles
 from .units import UnitError, parse_rate, parse_seconds, parse_share, parse_size
 from .verdict import Bound
 
@@ -113,6 +114,7 @@ class Profile:
     share_of_ceiling  what the largest message of a collective that no bound speaks of reaches of its ceiling at least
     host_copies       bytes/s of each GPU from and to its host at least, all GPUs of a node at once
     gpu_memory        bytes/s that the memory of one GPU reads and writes, both together
+    report            what stands on a report where the command line names neither cluster nor site
     """
 
     name: str
@@ -135,6 +137,7 @@ class Profile:
     sweep: Sweep = field(default_factory=Sweep)
     verbs: Verbs = field(default_factory=Verbs)
     limits: tuple[Limit, ...] = ()
+    report: Titles = field(default_factory=Titles)
 
 
 def names() -> tuple[str, ...]:
@@ -220,7 +223,7 @@ def _profile(top: ProfileTable, text: str) -> Profile:
     version = top.take("format", int, required=True)
     if version > FORMAT:
         raise ProfileError(f"{top.where} has format {version}; this RailGauge reads up to {FORMAT}: upgrade")
-    cluster = top.table("cluster")
+    cluster, report = top.table("cluster"), top.table("report")
     counts = _gpu_counts(cluster)
     profile = Profile(
         name=_name(top),
@@ -243,8 +246,10 @@ def _profile(top: ProfileTable, text: str) -> Profile:
         sweep=_sweep(top.table("sweep")),
         verbs=_verbs(top.table("verbs")),
         limits=tuple(limit_of(table) for table in top.tables("bounds")),
+        report=Titles(report.take("title", str, ""), report.take("site", str, "")),
     )
     cluster.done()
+    report.done()
     top.done()
     for number, limit in enumerate(profile.limits, 1):
         if slip := slip_of(limit, profile.nodes, *_healthy(limit, profile)):

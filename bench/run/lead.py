@@ -21,6 +21,7 @@ from bench.model.verdict import EXIT
 from bench.plan import PlanError
 from bench.store import UNWRITTEN, VERDICTS, Manifest, Plan, Recorder, Run, RunError, Settings, held, load
 from bench.store.standing import can_resume, standing
+from bench.store.titles import save_titles
 from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator
 from bench.supervise.departures import Departures, dismiss
@@ -97,6 +98,8 @@ def _coordinate(
             return EXIT_INCONCLUSIVE
         if options.nightly and finished:
             nightly.end(options.out, options.nightly, options.profile)
+        if options.title is not None or options.site is not None:
+            save_titles(options.out, options.title, options.site)
         # somebody who interrupts is not kept waiting for a drawing, and mpirun kills after a second
         report = options.report if finished else None
         code = finish(options.out, options.profile, watcher, report, unwritten)

@@ -49,6 +49,7 @@ class Options:
     ports       the first and the last at which the first node listens for the others, each node on its rails
     strict      one sick node ends the run, instead of being set aside
     share       other users may read the run folder
+    title, site  what a person calls the cluster and its site, on the report; None: what the folder or profile says
     probe_only  end after the facts: ``railgauge probe``
     dry_run     show what the ranks that are there would measure, and measure nothing
     accept      which optional phases are measured, and the time limit
@@ -72,6 +73,8 @@ class Options:
     ports: tuple[int, int] = PORTS
     strict: bool = False
     share: bool = False
+    title: str | None = None
+    site: str | None = None
     probe_only: bool = False
     dry_run: bool = False
     accept: AcceptOptions = field(default_factory=AcceptOptions)

@@ -15,12 +15,12 @@ from bench.model.lines import (
     PhaseMark,
     RasReport,
     RunEnd,
-    Titles,
     Tool,
     Torn,
     Transfer,
 )
 from bench.model.measurement import Measurement, Window
+from bench.model.titles import Titles
 
 from .files import COUNTERS, FACTS, HEALTH, JOURNAL, MANIFEST, PLAN, TITLES, VERBS, VERDICTS
 from .run import Manifest, Plan, Verdicts

@@ -5,18 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from bench.model.lines import Titles
+from bench.model.titles import Titles
 from bench.model.typed_json import decode, encode
 
 from .files import TITLES, RunError, read_file, write_file
 
+NONE = Titles()
 
-def titles_of(folder: Path) -> Titles:
-    """Empty where none were given, or the file is damaged: a report is drawn all the same."""
+
+def titles_of(folder: Path, otherwise: Titles = NONE) -> Titles:
+    """What was given, or else ``otherwise``; where the file is damaged a report is drawn all the same."""
     try:
-        return decode(Titles, read_file(folder, TITLES))
+        found = decode(Titles, read_file(folder, TITLES))
     except (RunError, ValueError):
-        return Titles()
+        return otherwise
+    return Titles(found.title or otherwise.title, found.site or otherwise.site)
 
 
 def save_titles(folder: Path, title: str | None, site: str | None) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from reports.theme import BLUE, NEUTRAL, RED
+from reports.theme import AMBER, BLUE, RED
 
 from .chart import WIDTH
 from .chart import rule as drawn_rule
@@ -26,11 +26,10 @@ LETTER = 6.5  # pixels of one letter of a label
 
 @dataclass(frozen=True)
 class RuleLine:
-    """A dashed line at ``value`` with what it means; bars below a ``floor`` are marked in words and colour."""
+    """A dashed line at ``value`` with what it means."""
 
     value: float
     text: str
-    floor: bool = False
 
     @classmethod
     def of(cls, value: float, text: str) -> RuleLine | None:
@@ -50,6 +49,9 @@ def ranked_bars(
     missing: str = "not run",
     note: str = "",
     rule: RuleLine | None = None,
+    least: RuleLine | None = None,
+    floor: str = "",
+    strip: pd.DataFrame | None = None,
     width: int = WIDTH,
 ) -> alt.LayerChart:
     """One bar a row, largest first, the value at its end; 0 and absent values are ``missing``, not 0.
@@ -60,22 +62,26 @@ def ranked_bars(
             (names that are no plain identifiers are read under another: Vega-Lite takes dots for paths)
     note    column of texts to stand after the value, when given
     rule    a line across all bars, drawn once, from separate data
+    least   the same for the floor of all bars: those below it are red
+    strip   a frame of which these bars are a part: a row of ticks above them, one for each of its rows
+    floor   column of the floor of each bar, when given: a tick, and red where the bar ends before it
     """
     columns = {"label": label, "value": value, "note": note}
     fields = {role: name if PLAIN.fullmatch(name) else f"{role}_" for role, name in columns.items()}
     domain = _domain(data, value, note, rule, width)
-    base = _base(fields, label, axis, domain)
-    below = f"datum.{fields['value']} < {rule.value!r}" if rule and rule.floor else "false"
+    base = _base(fields, label, axis, domain, _order(data, label, value, strip))
+    below = _below(fields["value"], least, floor)
     colour = alt.ColorValue(**alt.condition(below, alt.value(RED), alt.value(BLUE)))
     bars = base.mark_bar(cornerRadiusEnd=2).encode(color=colour).properties(name="bars")
-    texts = base.mark_text(align="left", dx=6, baseline="middle", color=NEUTRAL, invalid=None)
+    texts = base.mark_text(align="left", dx=6, baseline="middle", invalid=None)
     texts = texts.transform_calculate(shown=_words(fields, format, missing, below)).encode(
         text=alt.Text("shown:N")
     )
     if rule and isinstance(data, pd.DataFrame):
         texts = _beside(texts, fields["value"], rule, domain[1] / width)
-    lines = drawn_rule(rule.value, rule.text, "x", align="right", dx=-4, dy=-8) if rule else ()
-    layers = [bars, texts, *lines]
+    layers = [bars, *([_ticks(base, floor)] if floor else []), texts, *_lines(rule, least)]
+    if strip is not None:
+        layers.insert(0, _strip(base, strip, label, below))
     parsed = value if fields["value"] == value else ""
     chart = alt.layer(*layers, data=_source(data, parsed)).properties(width=width, height=alt.Step(STEP))
     for role, name in columns.items():
@@ -89,14 +95,58 @@ def ranked_bars(
     return chart.properties(title=alt.TitleParams(title, subtitle=subtitle or alt.Undefined))
 
 
-def _base(fields: dict[str, str], label: str, axis: str, domain: Any) -> alt.Chart:
-    """What bars and their labels share."""
+def _below(value: str, least: RuleLine | None, floor: str) -> str:
+    """The expression that is true of a bar below its floor."""
+    if least:
+        return f"datum.{value} < {least.value!r}"
+    return f"isValid(datum.{floor}) && datum.{value} < datum.{floor}" if floor else "false"
+
+
+def _order(data: str | pd.DataFrame, label: str, value: str, strip: pd.DataFrame | None) -> list[str] | None:
+    """The rows from top to bottom where a strip of all stands above them: the slowest first."""
+    if strip is None or isinstance(data, str):
+        return None
+    ranked = data.sort_values([value, label], kind="stable")[label]
+    return [_all(strip), *map(str, ranked)]
+
+
+def _all(strip: pd.DataFrame) -> str:
+    return f"all {len(strip)}"
+
+
+def _strip(base: alt.Chart, strip: pd.DataFrame, label: str, below: str) -> alt.Chart:
+    rows = strip.drop(columns="note", errors="ignore").rename(columns={label: "which"})
+    colour = alt.ColorValue(**alt.condition(below, alt.value(RED), alt.value(BLUE)))
+    ticks = base.properties(data=rows.assign(**{label: _all(strip)}), name="strip")
+    return ticks.mark_tick(thickness=1.5, size=STEP - 6, opacity=0.7).encode(color=colour)
+
+
+def _ticks(base: alt.Chart, floor: str) -> alt.Chart:
+    tick = base.mark_tick(color=AMBER, thickness=3, size=STEP - 4)
+    return tick.encode(x=alt.X(f"{floor}:Q", stack=None)).properties(name="floors")
+
+
+def _lines(rule: RuleLine | None, least: RuleLine | None) -> list[alt.Chart]:
+    """The floor's words end at its line, so that those of the target begin at theirs."""
+    found: list[alt.Chart] = []
+    if least:
+        found += drawn_rule(least.value, least.text, "x", align="right", dx=-4, dy=-8)
+    if rule:
+        side = {"align": "left", "dx": 4} if least else {"align": "right", "dx": -4}
+        found += drawn_rule(rule.value, rule.text, "x", dy=-8, **side)
+    return found
+
+
+def _base(
+    fields: dict[str, str], label: str, axis: str, domain: Any, order: list[str] | None = None
+) -> alt.Chart:
+    """What bars and their labels share; ``order``: of the rows, where not the longest bar is the first."""
     return alt.Chart().encode(
         # both layers name the same aggregate: unlike ones are a warning, and text sorts as text
         y=alt.Y(
             field=fields["label"],
             type="nominal",
-            sort=alt.EncodingSortField(field=fields["value"], op="max", order="descending"),
+            sort=order or alt.EncodingSortField(field=fields["value"], op="max", order="descending"),
             axis=alt.Axis(title=None, labelLimit=320, ticks=False, domain=False, labelPadding=8),
         ),
         x=alt.X(

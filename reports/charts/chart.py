@@ -86,7 +86,7 @@ def rule(
     one = alt.InlineData(values=[{"text": text}])
     size = {} if width is None else {"strokeWidth": width}
     line = alt.Chart(one).mark_rule(strokeDash=[6, 4], color=NEUTRAL, **size)
-    words = alt.Chart(one).mark_text(baseline="bottom", color=NEUTRAL, fontWeight="bold", **label)
+    words = alt.Chart(one).mark_text(baseline="bottom", fontWeight="bold", **label)
     if axis == "x":
         x = alt.X(datum=value, type="quantitative")
         return line.encode(x=x), words.encode(x=x, y=alt.YValue(0), text="text:N")

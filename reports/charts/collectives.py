@@ -8,13 +8,14 @@ import altair as alt
 import pandas as pd
 
 from bench.model.units import show_figure
-from reports.frames import Frames, with_several_sizes
-from reports.theme import MICRO_LABEL, SERIES, SIZE_LABEL, looks, size_ticks
+from reports.frames import Frames, with_a_shape
+from reports.theme import FIRST, MICRO_LABEL, SERIES, SIZE_LABEL, looks, size_ticks
 
 from .bars import RuleLine, ranked_bars
 from .chart import BUSBW, RATE, WIDTH, chart, in_both, listed, rule
 
 CELL, CELL_HEIGHT, COLUMNS = 235, 130, 3
+HEIGHT, NAME_ROW, NAMES_WIDTH = 340, 14, 96  # pixels: of the chart, of a name at the end of its line
 RATE_COLUMNS = ["series", "size", "size_text", "busbw", "low", "high", "time", "ranks"]
 PERCENTILES = ["p50", "p95", "p99"]
 FEW = 3  # series whose bands can lie over each other and still be distinguished
@@ -42,8 +43,11 @@ def busbw_by_size(f: Frames, curve: pd.DataFrame) -> alt.LayerChart:
     bands of ten series over each other are a smear.
     """
     data = curve[RATE_COLUMNS]
+    top = 1.04 * max(v for v in (data["high"].max(), data["busbw"].max(), _target(f)) if math.isfinite(v))
     x, colour = _size_axis(data["size"]), _series(data["series"])
-    low, y = alt.Y("low:Q", title=BUSBW), alt.Y("busbw:Q", title=BUSBW)
+    ends = _line_ends(data, top / HEIGHT)
+    scale = alt.Scale(domain=[0, float(f"{top:.4g}")], nice=False)
+    low, y = alt.Y("low:Q", title=BUSBW, scale=scale), alt.Y("busbw:Q", title=BUSBW, scale=scale)
     chosen = alt.selection_point(name="chosen", fields=["series"], bind="legend")
     few = bool(data["series"].nunique() <= FEW)
     filled = alt.OpacityValue(**alt.condition(chosen, alt.value(0.18), alt.value(0), empty=few))
@@ -55,14 +59,33 @@ def busbw_by_size(f: Frames, curve: pd.DataFrame) -> alt.LayerChart:
     line = alt.Chart().mark_line(strokeWidth=2).encode(x=x, y=y, color=colour, opacity=bright)
     points = alt.Chart().mark_point(filled=True, size=46).encode(
         x=x, y=y, color=colour, opacity=bright,
-        shape=alt.Shape("series:N", scale=_scale(data["series"], 1), legend=_legend()),
+        shape=alt.Shape("series:N", scale=_scale(data["series"], 1), legend=_legend(data["series"])),
         tooltip=_rate_tooltip(),
     )  # fmt: skip
     points = points.properties(name="points").add_params(chosen)
     layers = [area.properties(name="band"), whiskers, line, points]
+    if len(ends):
+        names = alt.Chart(ends).mark_text(align="left", dx=9, fontWeight="bold", tooltip=False)
+        layers.append(
+            names.encode(x=x, y=alt.Y("at:Q", scale=scale), text="series:N").properties(name="ends")
+        )
     if math.isfinite(_target(f)):
         layers += rule(f.target, f"rails of a node: {in_both(f.target)}", "y", align="left", dx=4, dy=-5)
-    return alt.layer(*layers, data=data).properties(width=WIDTH, height=340)
+    return alt.layer(*layers, data=data).properties(width=WIDTH, height=HEIGHT)
+
+
+def _line_ends(data: pd.DataFrame, pixel: float) -> pd.DataFrame:
+    """Where the names of the collectives of FIRST stand: at the ends of their lines, none over another.
+
+    ``pixel``: what one is worth on the axis.
+    """
+    last = data.sort_values("size", kind="stable").groupby("series", sort=True).tail(1)
+    known = last[last["series"].isin(list(FIRST)) & last["busbw"].notna()].sort_values("busbw", kind="stable")
+    at: list[float] = []
+    for value in known["busbw"]:
+        at.append(max(float(value), at[-1] + NAME_ROW * pixel if at else 0.0))
+    ends: pd.DataFrame = known[["series", "size"]].assign(at=[float(f"{value:.6g}") for value in at])
+    return ends
 
 
 def _ranking(_: Frames, best: pd.DataFrame) -> str:
@@ -75,13 +98,13 @@ def _ranking(_: Frames, best: pd.DataFrame) -> str:
 
 @chart(
     "ranked-collectives", "collectives", "Best bus bandwidth of each collective",
-    "the size at which the slowest group is fastest",
+    "the size at which the slowest group is fastest; amber tick: floor of the profile; red: below it",
     data=lambda f: f.best, about=_ranking,
 )  # fmt: skip
 def ranked_collectives(f: Frames, best: pd.DataFrame) -> alt.LayerChart:
     return ranked_bars(
-        best[["series", "busbw", "note"]], "series", "busbw", axis=BUSBW, format=RATE, missing="not measured",
-        note="note", rule=RuleLine.of(_target(f), f"rails of a node: {in_both(f.target)}"),
+        best[["series", "busbw", "note", "floor"]], "series", "busbw", axis=BUSBW, format=RATE, missing="not measured",
+        note="note", rule=RuleLine.of(_target(f), f"rails of a node: {in_both(f.target)}"), floor="floor",
     )  # fmt: skip
 
 
@@ -99,7 +122,7 @@ def _fastest(_: Frames, known: pd.DataFrame) -> str:
 @chart(
     "latency-percentiles", "collectives", "Latency percentiles against message size",
     "single calls, each as long as its slowest rank; both axes logarithmic",
-    data=lambda f: with_several_sizes(f.curve[f.curve["n"] > 0]), about=_fastest,
+    data=lambda f: with_a_shape(f.curve[f.curve["n"] > 0]), about=_fastest,
 )  # fmt: skip
 def latency_percentiles(_: Frames, known: pd.DataFrame) -> alt.FacetChart:
     """p50, p95 and p99 of single calls against the size, one small chart a series; both axes logarithmic."""
@@ -129,7 +152,7 @@ def latency_percentiles(_: Frames, known: pd.DataFrame) -> alt.FacetChart:
 
 
 def _several(f: Frames) -> pd.DataFrame:
-    known = with_several_sizes(f.curve)
+    known = with_a_shape(f.curve)
     return known if known["series"].nunique() > 1 else known[:0]
 
 
@@ -165,7 +188,9 @@ def _target(f: Frames) -> float:
 def _facet(cell: alt.Chart | alt.LayerChart, data: pd.DataFrame) -> alt.FacetChart:
     # bounds and spacing are explicit: independent axes would otherwise push the cells apart unevenly
     facet = alt.Facet("series:N", title=None, header=alt.Header(labelAnchor="start", labelFontWeight="bold"))
-    return cell.facet(facet, columns=COLUMNS, data=data, bounds="flush", spacing={"row": 62, "column": 58})
+    # each cell with its own axes: a shared one would stand under the empty places of the last row
+    chart = cell.facet(facet, columns=COLUMNS, data=data, bounds="flush", spacing={"row": 84, "column": 58})
+    return chart.resolve_axis(x="independent", y="independent")
 
 
 def _size_axis(sizes: pd.Series, most: int = 9) -> alt.X:
@@ -175,7 +200,7 @@ def _size_axis(sizes: pd.Series, most: int = 9) -> alt.X:
 
 
 def _series(series: pd.Series) -> alt.Color:
-    return alt.Color("series:N", scale=_scale(series, 0), legend=_legend())
+    return alt.Color("series:N", scale=_scale(series, 0), legend=_legend(series))
 
 
 def _scale(series: pd.Series, part: int) -> alt.Scale:
@@ -184,9 +209,10 @@ def _scale(series: pd.Series, part: int) -> alt.Scale:
     return alt.Scale(domain=list(found), range=[look[part] for look in found.values()])
 
 
-def _legend() -> alt.Legend:
-    # the band's opacity would make the symbols pale
-    return alt.Legend(title=None, symbolOpacity=1, symbolSize=80, labelLimit=220)
+def _legend(series: pd.Series) -> alt.Legend:
+    # the band's opacity would make the symbols pale; names at the ends of lines need room
+    room = {"offset": NAMES_WIDTH} if set(series) & set(FIRST) else {}
+    return alt.Legend(title=None, symbolOpacity=1, symbolSize=80, labelLimit=220, **room)
 
 
 def _rate_tooltip() -> list[alt.Tooltip]:

@@ -18,7 +18,8 @@ SLOW = 0.02  # below the median by this share: with a number; a nightly change m
 INLINE_CELLS = (
     5000  # cells of all rails together that one page carries; above it the slowest rail stands for a pair
 )
-PER_RAIL = 16  # nodes; of more, the slowest rail stands for each pair
+PER_RAIL = 16  # nodes; of more, the slowest rail stands for each pair, and the slowest nodes alone have bars
+WORST = 10
 NUMBER_WIDTH = 32  # pixels that a number such as +10% needs beside its neighbours
 NOBODY = "nobody"  # stands where blame names none; an empty text would be null in a CSV file
 SPAN = 0.10  # from the median: there the colours of the matrix end
@@ -33,6 +34,10 @@ DIVERGING = (
     "#6f9fcf",
     "#1f5fa8",
 )  # its middle is grey, not the white of light paper
+# what is slow is red however slow it is, and the spread of what is healthy has half of the colours to itself
+SHARES = (0.5, 0.95, 0.9501, 1.02)  # of the median, one for each of PAIR_COLOURS
+PAIR_COLOURS = ("#8f0f24", "#ef8a62", "#31567d", "#cfe0f2")
+TO_WHITE = -0.065  # from the median: the numbers on cells are white below it, black above
 QUANTILES = {"min": 0.0, "p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95, "max": 1.0}
 
 
@@ -92,7 +97,7 @@ def rail_matrix(f: Frames, pairs: pd.DataFrame) -> alt.LayerChart:
     numbers = alt.Chart().mark_text(fontWeight="bold", tooltip=False, **upright).encode(
         x=x, y=y, text=alt.Text("change:Q", format="+.0%"),
         # white on the dark end of the scale, dark on its pale middle
-        color=alt.condition(f"datum.change < {-0.6 * SPAN!r}", alt.value("#ffffff"), alt.value("#1f2933")),
+        color=alt.condition(f"datum.change < {TO_WHITE!r}", alt.value("#ffffff"), alt.value("#000000")),
     )  # fmt: skip
     numbers = numbers.properties(name="on_cells").transform_filter(f"datum.change < {-SLOW!r}")
     outline = _outline(x, y, 2.5 if step >= NUMBER_WIDTH else 1.5)
@@ -141,9 +146,10 @@ def pair_heatmap(f: Frames, pairs: pd.DataFrame) -> alt.LayerChart | alt.FacetCh
     ]  # fmt: skip
     # fixed around the median, not stretched over the data: a healthy fabric must look even
     median = float(pairs["gbps"].median())
-    low = min(0.9 * median, max(0.5 * median, float(data["gbps"].min())))
-    scale = alt.Scale(scheme="viridis", domain=[round(low, 3), round(1.02 * median, 3)], clamp=True)
-    colour = alt.Color("gbps:Q", scale=scale, legend=alt.Legend(title="Gb/s"))
+    stops = [round(share * median, 3) for share in SHARES]
+    scale = alt.Scale(domain=stops, range=list(PAIR_COLOURS), clamp=True)
+    legend = alt.Legend(title="Gb/s", values=[stops[0], stops[1], round(median, 3)], format=RATE)
+    colour = alt.Color("gbps:Q", scale=scale, legend=legend)
     cells = alt.Chart().mark_rect().encode(x=x, y=y, color=colour, tooltip=tooltip).properties(name="cells")
     layers = [cells, _outline(x, y, 2.5 if len(nodes) <= 32 else 1.5)]
     if not by_rail:
@@ -214,6 +220,7 @@ def rail_ranks(f: Frames, medians: pd.DataFrame) -> alt.LayerChart:
     return ranked_bars(
         medians, "rail", "gbps", axis="one pair on one rail (Gb/s; 8 Gb/s = 1 GB/s)", format=RATE, note="note",
         missing="nothing was transferred", rule=RuleLine.of(f.nominal * BITS, text),
+        least=RuleLine.of(f.rail * BITS, f"floor {show_figure(f.rail * BITS)} Gb/s"),
     )  # fmt: skip
 
 
@@ -228,14 +235,21 @@ def _totals(_: Frames, totals: pd.DataFrame) -> str:
 
 @chart(
     "node-totals", "rails", "All rails of each node together",
-    "point-to-point, all rails at once, each way; median over partners",
+    lambda f: "point-to-point, all rails at once, each way; median over partners"
+    + (f"; a tick for each of {len(f.totals)} nodes, and the slowest {WORST}" if len(f.totals) > PER_RAIL else ""),
     data=lambda f: f.totals, about=_totals,
 )  # fmt: skip
 def node_totals(f: Frames, totals: pd.DataFrame) -> alt.LayerChart:
+    """A bar for each node; of many nodes the slowest ten, below a strip of all."""
     text = f"as sold: {f.target * BITS:,.5g} Gb/s = {show_figure(f.target)} GB/s"
+    floor = f.share * f.target * BITS if f.share else math.nan
+    data = totals[["node", "gbps", "note"]]
+    many = len(data) > PER_RAIL
+    worst = data.sort_values(["gbps", "node"], kind="stable").head(WORST) if many else data
     return ranked_bars(
-        totals[["node", "gbps", "note"]], "node", "gbps", format=RATE, note="note", missing="not measured",
+        worst, "node", "gbps", format=RATE, note="note", missing="not measured",
         axis="rails of the node together (Gb/s; 8 Gb/s = 1 GB/s)", rule=RuleLine.of(f.target * BITS, text),
+        least=RuleLine.of(floor, f"floor {f.share:.0%}"), strip=data if many else None,
     )  # fmt: skip
 
 

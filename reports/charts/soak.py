@@ -46,7 +46,7 @@ def soak_bandwidth(f: Frames, windows: pd.DataFrame) -> alt.LayerChart:
     layers = [band, line, points]
     if len(f.events):
         events = alt.Chart(f.events)
-        text = events.mark_text(align="left", dx=5, baseline="top", color=RED)
+        text = events.mark_text(align="left", dx=5, baseline="top")
         layers.append(events.mark_rule(strokeDash=[5, 4], color=RED).encode(x=x))
         layers.append(text.encode(x=x, y=alt.YValue(2), text="text:N"))
     return alt.layer(*layers).properties(width=WIDTH, height=280)

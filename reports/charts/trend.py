@@ -88,9 +88,7 @@ def _steps(steps: pd.DataFrame, first: float, last: float) -> tuple[alt.Chart, .
     text = alt.Y("row:Q", scale=None, axis=None)
     layers = [rule.properties(name="steps")]
     for side, align, shift in (("!datum.late", "left", 5), ("datum.late", "right", -5)):
-        words = alt.Chart(moments).mark_text(
-            align=align, dx=shift, baseline="top", color=RED, fontWeight="bold"
-        )
+        words = alt.Chart(moments).mark_text(align=align, dx=shift, baseline="top", fontWeight="bold")
         layers.append(words.encode(x=x, y=text, text="text:N").transform_filter(side))
     return tuple(layers)
 

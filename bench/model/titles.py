@@ -1,0 +1,13 @@
+"""What stands at the head of a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Titles:
+    """``titles.json``: what a person calls the cluster, and the site or the order, on every report."""
+
+    title: str = ""
+    site: str = ""

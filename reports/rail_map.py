@@ -1,0 +1,98 @@
+"""The map of rails × nodes on the first page: slow cells are red and named."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .charts.rails import NOBODY, SLOW, marked_rails, natural, node_rails
+from .summary import Shown
+
+LEFT, ACROSS, TOP, ROW = 80, 712, 6, 15  # where the cells begin, their width together, and a row's height
+MOST_LABELS = 4
+LETTER = 5.6  # of a label, in units of the map
+
+
+@dataclass(frozen=True)
+class MapCell:
+    """One rail of one node. ``named``: a red one that blame names."""
+
+    x: float
+    y: int
+    bad: bool
+    named: bool
+    place: str
+    percent: str
+    words: str
+
+
+@dataclass(frozen=True)
+class MapLabel:
+    """Beside a red cell: what it is; ``anchor``: start or end."""
+
+    x: float
+    y: int
+    anchor: str
+    text: str
+
+
+@dataclass(frozen=True)
+class RailMap:
+    """Cells of ``width`` × 13, the worst first; the labels of both axes, and of the worst cell of each rail."""
+
+    cells: list[MapCell]
+    width: float
+    rails: list[tuple[int, str]]
+    nodes: list[tuple[float, str]]
+    labels: list[MapLabel]
+    good: int
+
+
+def rail_map(shown: Shown) -> RailMap | None:
+    """None where no pairs of nodes were measured."""
+    if shown.f.pairs.empty:
+        return None
+    table = marked_rails(node_rails(shown.f.pairs, shown.f.blamed), shown.f.blamed)
+    nodes, names = shown.f.nodes, natural(table["rail"])
+    step = min(90.0, ACROSS / len(nodes))
+    across = {node: round(LEFT + at * step, 1) for at, node in enumerate(nodes)}
+    down = {rail: TOP + ROW * at for at, rail in enumerate(names)}
+    accused = set(table["rail"][table["blame"] != NOBODY])
+    cells = []
+    for row in table.sort_values("change", kind="stable").to_dict("records"):
+        # of two nodes the median of a rail is that of its only partner: the fault of one is not the other's
+        innocent = len(nodes) == 2 and row["rail"] in accused
+        named = row["blame"] != NOBODY
+        bad = named or (row["change"] < -SLOW and not innocent)
+        cells.append(_cell(row, across[str(row["node"])], down[str(row["rail"])], bad, named))
+    every = max(1, math.ceil(len(nodes) / 16))
+    return RailMap(
+        cells,
+        round(step - 1.2, 1),
+        [(y + 10, rail) for rail, y in down.items()],
+        [(across[node], node) for node in nodes[::every]],
+        labels(cells, step),
+        sum(not cell.bad for cell in cells),
+    )
+
+
+def _cell(row: Mapping[Any, Any], x: float, y: int, bad: bool, named: bool) -> MapCell:
+    place, percent = f"{row['node']} {row['rail']}", _percent(row["change"])
+    return MapCell(x, y, bad, named, place, percent, f"{place}: {percent}, {row['gbps']:,.4g} Gb/s")
+
+
+def labels(cells: Sequence[MapCell], step: float) -> list[MapLabel]:
+    """Of the worst red cell of each rail, those that blame names before the others."""
+    found: dict[int, MapLabel] = {}
+    for cell in sorted((cell for cell in cells if cell.bad), key=lambda cell: not cell.named):
+        text = f"{cell.place} {cell.percent}"
+        fits = cell.x + step + LETTER * len(text) < LEFT + ACROSS
+        x = cell.x + step + 3 if fits else cell.x - 4
+        found.setdefault(cell.y, MapLabel(round(x, 1), cell.y + 10, "start" if fits else "end", text))
+    return list(found.values())[:MOST_LABELS]
+
+
+def _percent(change: float) -> str:
+    return f"{100 * change:+.0f} %".replace("-", "−")
