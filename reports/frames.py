@@ -273,7 +273,9 @@ def best_frame(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
     """BEST_COLUMNS: each series at its best size; a planned series without any figure stands with 0.0."""
     where, several = {rank.rank: rank for rank in evidence.ranks}, evidence.node_count > 1
     floors = {
-        id(row): limit.bound.value for limit in evidence.limits("busbw") for row in evidence.rows_of(limit)
+        series_of(row.case, nodes_of(row.measurement.ranks, where), several): limit.bound.value
+        for limit in sorted(evidence.limits("busbw"), key=lambda limit: limit.bound.value)
+        for row in evidence.rows_of(limit)
     }
     found: dict[str, tuple[Any, ...]] = {}
     for top in sorted(tops(evidence), key=lambda top: top.series):
@@ -282,7 +284,7 @@ def best_frame(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
         note = f"at {size}" + (f", slowest of {groups} groups" if groups > 1 else "")
         note += f", {lost} without a figure" if lost else ""
         rate = rounded(top.row.busbw / GIGA)
-        floor = rounded(floors.get(id(top.row), math.nan) / GIGA)
+        floor = rounded(floors.get(top.series, math.nan) / GIGA)
         found[top.series] = (top.series, top.row.case.collective, rate, size, groups, note, floor)
     for case in evidence.run.plan.cases:
         for group in case.groups[:1]:

@@ -52,14 +52,14 @@ def _charts(name: str, link: str, title: str) -> Section:
 
 SECTIONS = (
     Section("verdict", "Verdict", first_page.verdict),
+    Section("nightly", "Drift", nightly_section),
+    _charts("soak", "Soak", "Soak"),
     Section("attention", "Other findings", first_page.attention),
     Section("coverage", "Coverage", views.coverage),
-    Section("nightly", "Drift", nightly_section),
     Section("target", "Target", views.target),
     _charts("collectives", "Collectives", "Collectives"),
     _charts("rails", "Rails", "Rails and pairs of nodes"),
     Section("layers", "Layers", layers),
-    _charts("soak", "Soak", "Soak"),
     Section("exclusion", "Exclusion", exclusion),
     Section("rows", "All rows", views.rows),
     Section("traffic", "", views.traffic),

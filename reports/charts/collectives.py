@@ -42,7 +42,8 @@ def busbw_by_size(f: Frames, curve: pd.DataFrame) -> alt.LayerChart:
     A filled band joins the whiskers where there are few series, and of one that is chosen in the legend: the
     bands of ten series over each other are a smear.
     """
-    data = curve[RATE_COLUMNS]
+    # those that matter last: they are drawn over the others
+    data = curve[RATE_COLUMNS].sort_values("series", key=lambda names: names.isin(list(FIRST)), kind="stable")
     top = 1.04 * max(v for v in (data["high"].max(), data["busbw"].max(), _target(f)) if math.isfinite(v))
     x, colour = _size_axis(data["size"]), _series(data["series"])
     ends = _line_ends(data, top / HEIGHT)
@@ -81,11 +82,26 @@ def _line_ends(data: pd.DataFrame, pixel: float) -> pd.DataFrame:
     """
     last = data.sort_values("size", kind="stable").groupby("series", sort=True).tail(1)
     known = last[last["series"].isin(list(FIRST)) & last["busbw"].notna()].sort_values("busbw", kind="stable")
-    at: list[float] = []
-    for value in known["busbw"]:
-        at.append(max(float(value), at[-1] + NAME_ROW * pixel if at else 0.0))
-    ends: pd.DataFrame = known[["series", "size"]].assign(at=[float(f"{value:.6g}") for value in at])
+    ends: pd.DataFrame = known[["series", "size"]].assign(at=_apart(list(known["busbw"]), NAME_ROW * pixel))
     return ends
+
+
+def _apart(values: list[float], gap: float) -> list[float]:
+    """Rising ``values`` moved so that none is nearer than ``gap`` to the next: those that crowd around their middle."""
+    groups: list[list[float]] = []
+    for value in values:
+        groups.append([value])
+        while len(groups) > 1 and _lowest(groups[-1], gap) - gap < _highest(groups[-2], gap):
+            groups[-2:] = [groups[-2] + groups[-1]]
+    return [float(f"{_lowest(group, gap) + at * gap:.6g}") for group in groups for at in range(len(group))]
+
+
+def _lowest(group: list[float], gap: float) -> float:
+    return max(0.0, sum(group) / len(group) - gap * (len(group) - 1) / 2)
+
+
+def _highest(group: list[float], gap: float) -> float:
+    return _lowest(group, gap) + gap * (len(group) - 1)
 
 
 def _ranking(_: Frames, best: pd.DataFrame) -> str:
@@ -211,7 +227,8 @@ def _scale(series: pd.Series, part: int) -> alt.Scale:
 
 def _legend(series: pd.Series) -> alt.Legend:
     # the band's opacity would make the symbols pale; names at the ends of lines need room
-    room = {"offset": NAMES_WIDTH} if set(series) & set(FIRST) else {}
+    others = [name for name in looks(series) if name not in FIRST]
+    room = {"offset": NAMES_WIDTH, "values": others} if set(series) & set(FIRST) and others else {}
     return alt.Legend(title=None, symbolOpacity=1, symbolSize=80, labelLimit=220, **room)
 
 

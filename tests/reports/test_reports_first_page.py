@@ -1,13 +1,19 @@
 """The first page says what is broken, where and what to do, by the checks' own verdicts."""
 
+from dataclasses import replace
+
 import pytest
 
 import made_runs
 from bench.judge.evidence import Evidence
+from bench.judge.problems import problems_of
 from bench.judge.verdicts import judge
-from bench.model.verdict import Status
-from reports.first_page import MOST, rail_map, verdict
+from bench.model.verdict import Status, Verdict
+from made_acceptance import LAMBDA, acceptance_run, grown_from
+from reports.first_page import MOST, verdict
 from reports.frames import frames
+from reports.port_facts import port_facts
+from reports.rail_map import ACROSS, LEFT, LETTER, rail_map
 from reports.summary import Shown
 
 FAIL, ERROR, PASS = Status.FAIL, Status.INCONCLUSIVE, Status.PASS
@@ -22,8 +28,10 @@ def judged():
 
 def test_the_first_page_names_the_faulty_port_first_by_the_checks_own_verdicts(judged):
     view = verdict(judged)
-    first, hardware, symptoms = view["problems"][0]
-    assert hardware == "GUID 0x0001000a · firmware 28.43.2026"
+    first, facts, symptoms = view["problems"][0]
+    assert facts == (
+        "rail of GPU 5 · GUID 0x0001000a · firmware 28.43.2026 · link_error_recovery +6 during the run"
+    )
     assert first.verdict.subject == "node002 mlx5_10/1" and first.status is FAIL
     assert sum(row[-1].text == "limits.rail_rate" for row in symptoms.rows) == 6
     assert not any("mlx5_10/1" in each.verdict.subject for each, *_ in view["problems"][1:])
@@ -33,16 +41,24 @@ def test_the_first_page_names_the_faulty_port_first_by_the_checks_own_verdicts(j
 def test_the_map_marks_the_faulty_port_and_counts_the_others(judged):
     seen = rail_map(judged)
     assert len(seen.cells) == 32
-    bad = {words.split(":")[0] for _, _, bad, words in seen.cells if bad}
+    bad = {cell.place for cell in seen.cells if cell.bad}
     assert bad == {"node002 mlx5_10/1", "node002 mlx5_5/1"}
-    assert seen.good == 30 and seen.worst[2].startswith("node002 mlx5_10/1")
+    assert seen.good == 30 and seen.labels[0].text.startswith("node002 mlx5_10/1 −")
+    assert len(seen.labels) == len({label.y for label in seen.labels}) == 2
+
+
+def test_labels_of_the_map_stay_within_it(judged):
+    seen = rail_map(judged)
+    for label in seen.labels:
+        side = 1 if label.anchor == "start" else -1
+        assert LEFT <= label.x + side * LETTER * len(label.text) <= LEFT + ACROSS
 
 
 def test_the_map_of_three_nodes_does_not_mark_the_partners_of_a_faulty_port():
     made = made_runs.cluster(3)
     seen = Evidence(judge(made.run, made.profile).run, made.profile)
     cells = rail_map(Shown(seen, frames(seen), {})).cells
-    bad = {words.split(":")[0] for _, _, bad, words in cells if bad and "mlx5_10/1" in words}
+    bad = {cell.place for cell in cells if cell.bad and "mlx5_10/1" in cell.words}
     assert bad == {"node002 mlx5_10/1"}
 
 
@@ -66,3 +82,39 @@ def test_what_was_not_checked_or_not_measured_is_no_good_answer():
     assert tiles["Coverage"].status is ERROR
     tiles = tiles_of(made_runs.gloo(wrong=True))
     assert tiles["Results"].status is FAIL
+
+
+def test_the_port_of_a_problem_is_named_with_its_gpu_its_cable_and_its_errors(tmp_path):
+    run = acceptance_run(tmp_path, 2, shares={("n1", "mlx5_4/1"): 0.5})
+    run = grown_from(run, "rails", "after", 1, {("mlx5_4/1", "counters", "symbol_error"): 12408})
+    found = judge(run, LAMBDA).run
+    cable = Verdict("fabric.port", "n1 mlx5_4/1", PASS, "on leaf-04 port 17")
+    judged = Evidence(replace(found, verdicts=(*found.verdicts, cable)), LAMBDA)
+    (cause, *_) = problems_of(judged.run).causes
+    port = next(port for port in run.facts[1].ports if port.name == "mlx5_4/1")
+    assert port_facts(judged, cause) == (
+        f"rail of GPU 3 · GUID {port.guid} · firmware {port.fw} · cable on leaf-04 port 17 · "
+        "symbol_error +12,408 during the run"
+    )
+
+
+def test_a_pass_says_what_it_does_not_speak_of(tmp_path):
+    run = judge(acceptance_run(tmp_path), LAMBDA).run
+    judged = Evidence(run, LAMBDA)
+    view = verdict(Shown(judged, frames(judged), {}))
+    assert view["status"] is PASS and not view["problems"]
+    assert view["sentence"].startswith("All that was judged is as it should be: Ring ")
+    text = " ".join(view["uncovered"])
+    assert "profile lambda-1cc-h100 judges: results" in text and "--cross-rail" in text
+    assert "rows are held against a bound" in text
+
+
+def test_where_nothing_failed_what_is_inconclusive_stands_on_the_first_page(tmp_path):
+    run = acceptance_run(tmp_path)
+    lost = run.measurements[-1].case
+    run = judge(replace(run, measurements=tuple(m for m in run.measurements if m.case != lost)), LAMBDA).run
+    judged = Evidence(run, LAMBDA)
+    view = verdict(Shown(judged, frames(judged), {}))
+    assert view["status"] is ERROR and view["sentence"].startswith("Nothing failed, but this is no PASS")
+    shown = {each.verdict.check for each, *_ in view["problems"]}
+    assert shown and all(each.status is ERROR for each, *_ in view["problems"])
