@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 import runs
+from bench.model.profile import ProfileError, parse
+from bench.model.titles import Titles
 from bench.run.finish import judge_and_save
 from bench.store import RunError
 from bench.store.sums import SUMS, changes, evidence_digest
@@ -96,3 +98,15 @@ def test_the_command_tells_a_good_folder_from_another(folder, tmp_path):
     assert verify(folder, "--sha256", evidence_digest(folder))[0] == 0
     (copy / SUMS).unlink()
     assert verify(copy)[0] == 3
+
+
+def test_the_profile_names_the_cluster_where_the_command_line_does_not(tmp_path):
+    profile = parse(runs.LOCAL.text + '\n[report]\ntitle = "frankfurt-2"\nsite = "order 4711"\n', "made")
+    assert titles_of(tmp_path, profile.report) == profile.report == Titles("frankfurt-2", "order 4711")
+    (tmp_path / "titles.json").write_text('{"title": "frankfurt-3", "site": ""}')
+    assert titles_of(tmp_path, profile.report) == Titles("frankfurt-3", "order 4711")
+
+
+def test_a_misspelt_key_of_the_report_is_refused():
+    with pytest.raises(ProfileError, match=r"\[report\]: unknown key tilte; known: site, title"):
+        parse(runs.LOCAL.text + '\n[report]\ntilte = "frankfurt-2"\n', "made")
