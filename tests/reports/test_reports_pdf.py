@@ -44,10 +44,8 @@ def test_it_says_what_the_page_says_and_names_the_evidence(faulty):
     made = document(shown, evidence_digest(run.path), "a4")
     assert (made["title"], made["site"], made["status"]) == ("frankfurt-2", "order 4711", "FAIL")
     first = made["problems"][0]
-    assert (
-        "node002 mlx5_10/1" in first["sentence"] and first["next"] and first["hardware"].startswith("GUID ")
-    )
-    assert made["map"]["worst"][2].startswith("node002 mlx5_10/1")
+    assert "node002 mlx5_10/1" in first["sentence"] and first["next"] and "GUID " in first["hardware"]
+    assert made["map"]["labels"][0]["text"].startswith("node002 mlx5_10/1")
     assert ("Evidence", f"SHA-256 {evidence_digest(run.path)}") in made["identity"]
 
 
