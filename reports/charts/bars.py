@@ -132,7 +132,7 @@ def _lines(rule: RuleLine | None, least: RuleLine | None) -> list[alt.Chart]:
     if least:
         found += drawn_rule(least.value, least.text, "x", align="right", dx=-4, dy=-8)
     if rule:
-        side = {"align": "left", "dx": 4} if least else {"align": "right", "dx": -4}
+        side: dict[str, Any] = {"align": "left", "dx": 4} if least else {"align": "right", "dx": -4}
         found += drawn_rule(rule.value, rule.text, "x", dy=-8, **side)
     return found
 
