@@ -38,7 +38,7 @@ OF_CHECK: tuple[tuple[Action, str], ...] = (
         Action.FIX_CONFIGURATION,
         "host. rails. exclusion. environment. versions. nccl. growth.throttling",
     ),
-    (Action.RE_MEASURE, "coverage. limits. wire. soak. drift. gate. blame. growth. clock import."),
+    (Action.RE_MEASURE, "coverage. limits. wire. soak. drift. gate. blame. growth. clock import. kernel."),
 )
 
 
