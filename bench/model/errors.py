@@ -17,6 +17,8 @@ RailGaugeError          3  one line says what is wrong and what is known; ``exit
 │   └── HostsError      2  a host list that cannot be read
 ├── CannotRun           3  nothing can be measured on this machine
 │   └── LoginNode       2  it has no device that the profile needs
+├── TookTooLong         3  a gate whose time is up
+├── Failed              3  a process of ours that ended without an answer (or as what it raised)
 ├── NoAddress           3  no address of the first node is reached by all the others
 ├── NoToken             3  no usable token
 ├── NotMet              3  the supervisors did not meet

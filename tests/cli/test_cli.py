@@ -28,7 +28,7 @@ def cli(*arguments, **more):
         (["run", "all_reduce", "-b", "2M", "-e", "1M"], "larger than --end"),
         (["run", "all_reduce", "-b", "1K", "-e", "1G", "-i", "1"], "sizes"),
         (["run", "broadcast", "-r", "9", "--ranks", "2"], "root 9 does not exist"),
-        (["accept", "--profile", "nosuch"], "known: azure-nd-h100-v5"),
+        (["accept", "--profile", "nosuch"], "azure-nd-h100-v5"),
         (["accept", "--profile", "./nosuch.toml"], "No such file"),
         (["judge", "/nonexistent"], "no run folder"),
         (["report", "/nonexistent"], "no run folder"),

@@ -21,6 +21,7 @@ REASONS = {
     ("bench/probe/node.py", "_part"): "noted in the facts; the other sources are read",
     ("bench/run/join.py", "_follow"): "printed and sent to rank 0, and the rank ends",
     ("bench/run/lead.py", "lead"): "told to the other ranks, and raised again",
+    ("bench/run/time_limit.py", "_child"): "told to the parent, and the process ends",
     ("bench/store/files.py", "_replace"): "raised again once the unfinished file is gone",
     ("bench/store/history/folder.py", "reaching"): "becomes one line of what the bucket's driver raised",
     ("bench/supervise/control/rendezvous.py", "wait"): "told to the ranks that came, and raised again",

@@ -53,7 +53,10 @@ def test_pages_show_every_chart_by_its_name_with_words_and_links_that_lead_somew
     shown = re.findall(r'^```vegalite\n\{"schema-url": "([^"]*)"\}\n```$', text, re.M)
     assert sorted(shown) == sorted(f"{name}.vl.json" for name in RUN_CHARTS)
     links = re.findall(r"(?<!\\)\]\(([^)]*)\)", text)
-    assert len(links) == 2 * len(RUN_CHARTS) and all((docs_folder / link).is_file() for link in links)
+    assert sorted(link for link in links if link.endswith(".vl.json")) == sorted(shown)
+    tables = {path.name for path in docs_folder.glob("*.csv")}
+    assert tables == {link for link in links if link.endswith(".csv")} and len(tables) >= len(RUN_CHARTS)
+    assert all((docs_folder / link).is_file() for link in links)
 
 
 def test_pictures_are_png_on_paper_svg_in_both_modes_and_a_page_for_places_without_vega(tmp_path):

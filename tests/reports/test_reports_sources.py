@@ -43,7 +43,7 @@ def test_every_specification_stays_valid_and_types_every_column(specs):
     for name, spec in specs.items():
         moved, files = by_url(spec, name, "https://example.org/charts/")
         alt.Chart.from_dict(moved)
-        assert json.dumps(moved).count('"url": "https://example.org/charts/') == len(files) == 1
+        assert json.dumps(moved).count('"url": "https://example.org/charts/') == len(files) >= 1
         head = next(csv.reader(io.StringIO(files[f"{name}.csv"])))
         assert list(moved["data"]["format"]["parse"]) == head
 

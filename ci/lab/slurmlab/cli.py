@@ -25,7 +25,7 @@ railgauge's needs, torch and mpi4py; which MPI it loads is asked of it. Root; De
   sudo ci/lab/slurm                                  this interpreter's MPI
   sudo ci/lab/slurm .venv/bin/python mpich/bin/python
   sudo ci/lab/slurm --quick                          one way that works and one that cannot; the job files
-  sudo ci/lab/slurm --gate                           railgauge gate as health check and prolog
+  sudo ci/lab/slurm --gate                           the gate as health check and prolog, and act
   sudo ci/lab/slurm -- srun --mpi=list               a command on that Slurm, from its first node
 """
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.judge.blame import Background, BlameRules, Inside, Symptom, blame, confirmations, suspects
+from bench.judge.blame import Background, BlameRules, Inside, Symptom, blame, confirmations
+from bench.judge.blame.judge import suspected
+from bench.judge.blame.matrix import matrix
 from golden import Golden, opened, shown
 from test_blame import (
     FAULTS,
@@ -103,7 +105,7 @@ def test_what_is_said_of_a_planted_fault(golden: Golden, name: str) -> None:
     dice = random.Random(7)
     rows = first_pass(n, rails, loss, dice)
     lines = [f"first: {line}" for line in said(rows, rules, known)]
-    lines += [f"suspect: {shown(each)}" for each in suspects(rows, rules)]
+    lines += [f"suspect: {shown(each)}" for each in suspected(matrix(rows), rules, Background())]
     for _ in range(2):
         tests = confirmations(rows, rules, known)
         lines += [f"again: {shown(tests)}"]
