@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @profile_option("Judge by this profile  [default: the run's own]", None)
 @VERDICTS
 @JSON
-def judge(run_folder: Path, profile_name: str | None, verbose: bool, as_json: bool) -> int:
+def judge(run_folder: Path, profile_name: str | None, verbose: bool, as_json: bool = False) -> int:
     """Judge a run folder again, on any machine."""
     from bench.judge.verdicts import judge, status
     from bench.model.profile import load
@@ -137,7 +137,7 @@ def verify(run_folder: Path, sha256: str | None) -> int:
 @click.argument("folders", metavar="A... [vs] B...", nargs=-1, required=True, type=PATH)
 @option("--anyway", "Compare runs of different plans or machines; the result says so", bool)
 @JSON
-def compare(folders: tuple[Path, ...], anyway: bool, as_json: bool) -> int:
+def compare(folders: tuple[Path, ...], anyway: bool, as_json: bool = False) -> int:
     """Compare two runs: the ratio of each case, with its confidence.
 
     Launches on one machine differ too: three launches of each side tell a difference between machines from one

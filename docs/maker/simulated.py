@@ -68,7 +68,7 @@ def _goes_on(run: Run) -> Made:
         for port, groups in shot.readings.items()
         if port in DEVICES
     }
-    return Made(LAMBDA, run.facts, random.Random(2), 0.004, last[0].monotonic + 1, moved)
+    return Made(LAMBDA, run.facts, random.Random(2), 0.004, {}, now=last[0].monotonic + 1, moved=moved)
 
 
 def _through(case: Case, group: tuple[int, ...], node: int) -> bool:

@@ -172,7 +172,7 @@ def test_nan_does_not_reach_a_bound(tmp_path):
     profile = parse(runs.LOCAL.text + wide.format(rate="0.0001 GB/s"), "x")
     whole = load(runs.folder(tmp_path / "r", planned=planned))
     bad = judge(replace(whole, measurements=tuple(rows)), profile).verdicts
-    assert any(v.check == "limits.busbw" and v.status is Status.FAIL for v in bad)
+    assert Status.INCONCLUSIVE in {v.status for v in bad if v.check == "limits.busbw"}
 
 
 def test_judging_is_a_pure_function_of_the_folder(tmp_path):

@@ -54,8 +54,7 @@ def test_pages_show_every_chart_by_its_name_with_words_and_links_that_lead_somew
     assert sorted(shown) == sorted(f"{name}.vl.json" for name in RUN_CHARTS)
     links = re.findall(r"(?<!\\)\]\(([^)]*)\)", text)
     assert sorted(link for link in links if link.endswith(".vl.json")) == sorted(shown)
-    tables = {path.name for path in docs_folder.glob("*.csv")}
-    assert tables == {link for link in links if link.endswith(".csv")} and len(tables) >= len(RUN_CHARTS)
+    assert {f"{name}.csv" for name in RUN_CHARTS} <= set(links)
     assert all((docs_folder / link).is_file() for link in links)
 
 

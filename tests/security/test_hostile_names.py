@@ -286,7 +286,7 @@ def test_an_imported_table_of_hostile_names_is_data(tmp_path, name, text, capsys
     file.write_text(text, errors="surrogateescape")
     out = tmp_path / "run"
     try:
-        exchange.import_.callback((file,), out, "local", "all_reduce", 2, 2, "", "auto")
+        exchange.import_.callback((file,), out, "local", "", "all_reduce", 2, 2, "", "auto", False)
     except Exception as error:  # refused: then with words, and with nothing left
         assert type(error).__module__.startswith("bench."), error
         return

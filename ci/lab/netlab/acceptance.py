@@ -39,7 +39,7 @@ HEALTHY = "healthy"  # what a lab without a fault is called on the command line
 QUICK = (
     *("slow-rail n2 1", "slow-cpu n0 0.3", "rail-down n2 1", "flapping n1 2"),
     *("half-open n0 1", "one-path-loss n1 1", "duplicate-address n2 2"),
-    *("renamed n2 1", "missing n1 2", "isolated-management", "bridges"),
+    *("renamed n2 1", "missing n1 2", "bridges"),
 )
 # Planted before mpirun starts these would keep it from starting, and nothing would be measured.
 LATE = STOPPED
