@@ -47,8 +47,10 @@ def test_a_marked_test_does_not_run_without_its_program(bare, ci, outcome, reque
 
 
 def conftest_of(request):
+    """The conftest of all tests: others import ``programs`` as well, but only this one orders what was collected."""
     plugins = request.config.pluginmanager.get_plugins()
-    return next(each for each in plugins if getattr(each, "programs", None) is programs)
+    ours = (each for each in plugins if getattr(each, "programs", None) is programs)
+    return next(each for each in ours if hasattr(each, "pytest_collection_modifyitems"))
 
 
 @pytest.mark.parametrize(
