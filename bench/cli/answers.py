@@ -22,6 +22,7 @@ from bench.judge.verdicts import status
 from bench.model.facts import Node
 from bench.model.verdict import Status, Verdict
 from bench.nccl.explain import Explained, ExplainedDevice
+from bench.nccl.log_summary import LogSummary
 from bench.plan.estimate import PhaseEstimate
 from bench.run.gate import GateAnswer
 from bench.store import Run
@@ -90,6 +91,17 @@ class ExplainAnswer(JsonAnswer, frozen=True, kw_only=True, tag="railgauge explai
     meaning: str
     devices: tuple[ExplainedDevice, ...]
     traps: tuple[str, ...]
+
+
+class ExplainLogAnswer(JsonAnswer, frozen=True, kw_only=True, tag="railgauge explain log"):
+    """What NCCL's log says about a job.
+
+    status    the worst of ``summary`` and ``verdicts``; ``verdicts``: by a profile, where one is given
+    """
+
+    status: Status
+    summary: LogSummary
+    verdicts: tuple[Verdict, ...]
 
 
 @dataclass(frozen=True)
@@ -278,6 +290,7 @@ class GateJson(JsonAnswer, frozen=True, kw_only=True, tag="railgauge gate"):
 ANSWERS: dict[str, type[JsonAnswer]] = {
     "probe": ProbeAnswer,
     "explain": ExplainAnswer,
+    "explain log": ExplainLogAnswer,
     "plan": PlanAnswer,
     "judge": JudgeAnswer,
     "import": ImportAnswer,
@@ -351,6 +364,10 @@ def explain_answer(spec: str, found: Explained) -> ExplainAnswer:
         devices=found.devices,
         traps=found.traps,
     )
+
+
+def log_answer(found: LogSummary, verdicts: tuple[Verdict, ...], status: Status) -> ExplainLogAnswer:
+    return ExplainLogAnswer(status=status, summary=found, verdicts=verdicts)
 
 
 def gate_json(found: GateAnswer) -> GateJson:

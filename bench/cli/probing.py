@@ -84,25 +84,47 @@ def tree(folder: Path) -> Path:
 
 
 @click.command(
-    epilog="Exit status: 0 no trap found, 1 a trap was found, 2 wrong usage, 3 there is no device to explain."
+    epilog="Exit status: 0 nothing is odd, 1 something is (a trap; sockets in place of RDMA), 2 wrong usage, "
+    "3 there is no device to explain, or the log does not tell enough."
 )
-@click.argument("spec")
+@click.argument("spec_or_logs", metavar="SPEC|LOG...", nargs=-1, required=True)
 @click.option(
     "--devices", metavar="'mlx5_0 mlx5_1:1+2'", help="Use these HCAs (and ports) instead of this machine's"
 )
 @option("--root DIR", "Use the HCAs of this copy of a machine's /sys", PATH)
-@profile_option("Compare with the rails of this profile", None)
+@profile_option("Compare with this profile", None)
 @option("--sockets", "SPEC is NCCL_SOCKET_IFNAME, not NCCL_IB_HCA", bool)
 @JSON
 def explain(
-    spec: str, devices: str | None, root: Path | None, profile_name: str | None, sockets: bool, as_json: bool
+    spec_or_logs: tuple[str, ...],
+    devices: str | None,
+    root: Path | None,
+    profile_name: str | None,
+    sockets: bool,
+    as_json: bool,
 ) -> int:
-    """Show which HCAs NCCL selects with NCCL_IB_HCA=SPEC, and why.
+    """Show which HCAs NCCL_IB_HCA=SPEC selects, or what NCCL's LOG tells.
+
+    Files are logs: which network, HCAs and GPUDirect RDMA each rank uses, what
+    NCCL warned of, and what would change it. They may hold many ranks and any
+    launcher's prefixes, or be compressed by gzip; - is standard input.
 
     \b
         railgauge explain '^=mlx5_0'
         railgauge explain '^mlx5_1' --devices 'mlx5_0 mlx5_1 mlx5_10 mlx5_11'
+        railgauge explain nccl.*.log --profile lambda-1cc-h100
+        kubectl logs my-pod | railgauge explain -
     """
+    if all(name == "-" or _may_be_log(Path(name)) for name in spec_or_logs):
+        if devices is not None or root or sockets:
+            raise click.UsageError("--devices, --root and --sockets go with a SPEC, not with a log")
+        from .explaining_log import explain_logs
+
+        return explain_logs(spec_or_logs, profile_name, as_json)
+    if len(spec_or_logs) > 1:
+        gone = ", ".join(name for name in spec_or_logs if name != "-" and not _may_be_log(Path(name)))
+        raise click.UsageError(f"no file at {gone}; give one SPEC, or logs alone")
+    spec = spec_or_logs[0]
     from bench.model.profile import load
     from bench.model.verdict import EXIT
     from bench.nccl.explain import explain, explain_interfaces, explain_node, wanted_of
@@ -130,6 +152,10 @@ def explain(
     else:
         click.echo(answer.text)
     return EXIT[answer.status]
+
+
+def _may_be_log(path: Path) -> bool:
+    return path.exists() and not path.is_dir()
 
 
 @click.command()

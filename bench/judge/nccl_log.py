@@ -6,7 +6,6 @@ needs every expected rank's own complete words; a FAIL needs one line that shows
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,13 +14,12 @@ from bench.model.printable import ranges
 from bench.model.units import show_some
 from bench.model.verdict import Status, Verdict, overall
 from bench.nccl.log import Log, LogProcess, channels
-from bench.nccl.log_facts import Hca, LogChannel, Using, Warned
+from bench.nccl.log_facts import Hca, LogChannel, Using
+from bench.nccl.networks import SOCKETS, is_infiniband
+from bench.nccl.teardown import torn_down
 
 SOURCE = "NCCL log"
 NEXT = "take the log again: NCCL_DEBUG=INFO, NCCL_DEBUG_FILE=nccl.%h.%p.log on every rank"
-SOCKET_NETWORKS = ("Socket", "FastSocket")
-# NCCL's own, HPC-X's (IBext, IBext_v8 ...) and Google's: those whose list is the "NET/... : Using" line
-_INFINIBAND = re.compile(r"g?IB(ext)?(_v\d{1,3})?")
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ def _selections(
 
 def _exactly(rails: Collection[str], excluded: Collection[str]) -> str:
     without = f", without {', '.join(sorted(excluded))}" if excluded else ""
-    return f"exactly {', '.join(sorted(rails))}{without}"
+    return f"exactly {', '.join(sorted(rails)) or 'the rails, which are not known'}{without}"
 
 
 def _claimed(log: Log, wanted: Sequence[int]) -> Iterator[tuple[int, LogProcess]]:
@@ -130,7 +128,7 @@ def _selection(
     cut = [using for using in process.using if not using.complete]
     if cut:
         return Status.INCONCLUSIVE, f"the list of HCAs is cut: {cut[0].text[:80]}"
-    other = [name for name in process.networks if not _INFINIBAND.fullmatch(name)]
+    other = [name for name in process.networks if not is_infiniband(name)]
     if other:
         return Status.INCONCLUSIVE, f"the network is {other[0]}, of which the list of HCAs says nothing"
     return _compare(filled, rails, link)
@@ -163,10 +161,10 @@ def _faults(process: LogProcess, excluded: Collection[str]) -> Iterator[str]:
         if _named(seen.name, seen.port, excluded):
             yield f"NCCL opened the excluded {seen.name}:{seen.port}"
     for name in process.networks:
-        if name in SOCKET_NETWORKS:
+        if name in SOCKETS:
             yield f"the network is {name}{_on(process, excluded)}"
     for channel in process.channels:
-        if channel.network in SOCKET_NETWORKS:
+        if channel.network in SOCKETS:
             yield f"a channel goes by NET/{channel.network}{_on(process, excluded)}"
 
 
@@ -209,10 +207,10 @@ def _entered(process: LogProcess, excluded: Collection[str]) -> Iterator[str]:
         if out:
             yield f"NCCL uses the excluded {', '.join(out)}"
     for name in process.networks:
-        if name not in SOCKET_NETWORKS:
+        if name not in SOCKETS:
             yield f"the network is {name}, not the sockets of the rails"
     for channel in process.channels:
-        if channel.transport == "NET" and channel.network not in SOCKET_NETWORKS:
+        if channel.transport == "NET" and channel.network not in SOCKETS:
             yield f"a channel goes by NET/{channel.network}, not by the sockets of the rails"
 
 
@@ -272,7 +270,7 @@ def _chosen(process: LogProcess, wanted: str) -> tuple[Status, str]:
 
 
 def _is_network(name: str, wanted: str) -> bool:
-    return bool(_INFINIBAND.fullmatch(name)) if wanted == "IB" else name == wanted
+    return is_infiniband(name) if wanted == "IB" else name == wanted
 
 
 def gpudirect(log: Log, ranks: Iterable[int], nodes: int = 0, each: bool = True) -> Verdict:
@@ -342,14 +340,6 @@ def _direct(process: LogProcess, channel: LogChannel) -> LogFinding:
     return LogFinding(None, process.host, status, f"NET/{channel.network} device {channel.device} {text}")
 
 
-# what the proxy says of itself when a communicator is destroyed or aborted (src/proxy.cc, WARN up to 2.29): the abort
-# flag makes its own accept and receive end with ncclInternalError, which is 3
-_TEARDOWN = re.compile(
-    r"\[Service thread\] (?:Accept failed |Could not receive type from localRank \d+, res=3, closed=0)"
-    r"|\[Proxy Service \d+\] Failed to execute operation Close from rank \d+, retcode 3"
-)
-
-
 def warnings(log: Log, ranks: Iterable[int], known: Collection[str] = ()) -> Verdict:
     """What NCCL warned of. Failed work requests and events of an HCA are FAIL; any other WARN is INCONCLUSIVE.
 
@@ -369,7 +359,7 @@ def warnings(log: Log, ranks: Iterable[int], known: Collection[str] = ()) -> Ver
             text = f"a broken WARN: {fragment.text.strip()[:80]}"
             found.append(LogFinding(None, f"line {fragment.number}", Status.INCONCLUSIVE, text))
     if not found:
-        ended = sum(_torn_down(process, each) for process in log.processes for each in process.warnings)
+        ended = sum(torn_down(process, each) for process in log.processes for each in process.warnings)
         text = f"no WARN but {ended} of the proxy while it was torn down" if ended else "no WARN"
         found.append(LogFinding(None, "all ranks", Status.PASS, text))
     return _verdict("nccl.warnings", found, "no WARN", "read the lines around it in the log")
@@ -383,15 +373,9 @@ def _warned(process: LogProcess, known: Collection[str]) -> Iterator[tuple[Statu
         yield Status.FAIL, f"a work request failed with status {failed.status}{where}"
     shown = {event.line for event in process.async_events} | {failed.line for failed in process.completions}
     for warning in process.warnings:
-        accepted = any(text in warning.text for text in known) or _torn_down(process, warning)
+        accepted = any(text in warning.text for text in known) or torn_down(process, warning)
         if warning.line not in shown and not accepted:
             yield Status.INCONCLUSIVE, f"WARN {warning.text[:120]}"
-
-
-def _torn_down(process: LogProcess, warning: Warned) -> bool:
-    """Whether the proxy warned of its own end: the communicator says afterwards that it is destroyed or aborted."""
-    ended = process.completed("Destroy", "Abort") > warning.line
-    return ended and "proxy.cc" in warning.where and bool(_TEARDOWN.match(warning.text))
 
 
 def _verdict(check: str, found: Sequence[LogFinding], wanted: str, repair: str) -> Verdict:

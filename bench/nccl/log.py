@@ -151,7 +151,12 @@ def read(text: str, rank: int | None = None) -> Log:
 
 def read_ranks(texts: Mapping[int, str]) -> Log:
     """The facts of one log per rank; a process seen in two ranks' logs stands once for each."""
-    logs = [read(text, rank) for rank, text in sorted(texts.items())]
+    return joined(read(text, rank) for rank, text in sorted(texts.items()))
+
+
+def joined(logs: Iterable[Log]) -> Log:
+    """Several logs as one; a process that is in two of them stands once for each."""
+    logs = list(logs)
     return Log(
         processes=tuple(process for log in logs for process in log.processes),
         versions=tuple(version for log in logs for version in log.versions),

@@ -46,6 +46,14 @@ def fits(found, name):
     assert (found["schema"], found["version"]) == (f"railgauge {name}", 1)
 
 
+def test_explain_of_a_log(railgauge):
+    log = Path(__file__).parents[1] / "nccl" / "data" / "005-nebius-h100-2node-sharp-pxn-2.19.3.txt"
+    found, err, code = railgauge("explain", log, "--profile", "lambda-1cc-h100", "--json")
+    fits(found, "explain log")
+    assert (code, err, found["status"], len(found["verdicts"])) == (1, "", "fail", 4)
+    assert found["summary"]["networks"] == [{"value": "IBext", "ranks": list(range(16)), "processes": []}]
+
+
 def test_plan(railgauge):
     found, err, code = railgauge("plan", "--profile", "lambda-1cc-h100", "--nodes", 8, "--json")
     fits(found, "plan")

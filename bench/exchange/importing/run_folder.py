@@ -7,8 +7,6 @@ nccl-tests -J hold the whole environment.
 
 from __future__ import annotations
 
-import os
-import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -21,17 +19,17 @@ from bench.exchange.importing import convert, perftest
 from bench.exchange.importing.detect import read
 from bench.exchange.importing.nouns import ImportedRun, ImportRefused
 from bench.exchange.importing.reconcile import Hints
+from bench.exchange.importing.text_file import read_text
 from bench.judge.wire.algorithm import MARK, OURS
 from bench.judge.wire.fabric_of import NO_LAYOUT
 from bench.measure.perftest.output import UNITS, LinkRun
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.profile import Profile
-from bench.model.units import show_count, show_size
+from bench.model.units import show_count
 from bench.store import IMPORTED, Manifest, Phase, Plan, Recorder, Settings
 
 LAUNCHER = IMPORTED
 # a file may come from anybody: these are ten times what a cluster's tests print, and judged within minutes
-MOST_BYTES = 64 << 20
 MOST_FIGURES = 10_000
 MOST_TIMES = 1_500_000  # figures times ranks
 MOST_PROBLEMS = 100
@@ -143,7 +141,7 @@ def _once(files: Sequence[Path]) -> Sequence[Path]:
 
 def _take(file: Path, wanted: Wanted, found: _Found) -> None:
     """Add one file; what cannot be used of it is a problem, for the rest may be good."""
-    text = _text(file)
+    text = read_text(file)
     seen = read(text, Hints(file.name, wanted.collective, wanted.ranks), wanted.unit)
     found.tuning += [line for line in text.splitlines() if MARK in line]
     for table in seen.nccl:
@@ -155,24 +153,7 @@ def _take(file: Path, wanted: Wanted, found: _Found) -> None:
 
 def tables(file: Path, collective: str, ranks: int | None) -> tuple[ImportedRun, ...]:
     """The nccl-tests tables of one file."""
-    return read(_text(file), Hints(file.name, collective, ranks)).nccl
-
-
-def _text(file: Path) -> str:
-    """A file as text. Raises ImportRefused for one that is too large, or not regular: a pipe may never end."""
-    try:
-        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
-            about = os.fstat(stream.fileno())
-            if not stat.S_ISREG(about.st_mode):
-                raise ImportRefused(f"{file} is not a regular file")
-            if about.st_size > MOST_BYTES:
-                raise ImportRefused(
-                    f"{file} has {show_size(about.st_size)}: at most {show_size(MOST_BYTES)} are read; "
-                    "take NCCL's log lines out"
-                )
-            return stream.read(MOST_BYTES).decode(errors="replace")
-    except OSError as error:
-        raise ImportRefused(f"cannot read {file}: {error.strerror}") from None
+    return read(read_text(file), Hints(file.name, collective, ranks)).nccl
 
 
 def _taken(
