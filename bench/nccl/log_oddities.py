@@ -14,28 +14,28 @@ from bench.nccl.selector import Item, parse
 
 
 @dataclass(frozen=True)
-class Odd:
+class Oddity:
     """Something that is not as it should be, and what would change it."""
 
     what: str
     remedy: str
 
 
-def differ(what: str, answers: tuple[RankAnswer, ...], remedy: str) -> Iterator[Odd]:
+def differ(what: str, answers: tuple[RankAnswer, ...], remedy: str) -> Iterator[Oddity]:
     whole = [answer for answer in answers if "(the list is cut)" not in answer.value]
     if len({answer.value for answer in whole}) > 1:
         lists = "; ".join(
             f"{answer.who}: {answer.value}" if answer.ranks else answer.value for answer in whole[:4]
         )
         more = f" and {len(whole) - 4} more" if len(whole) > 4 else ""
-        yield Odd(f"the ranks have different {what}: {lists}{more}", remedy)
+        yield Oddity(f"the ranks have different {what}: {lists}{more}", remedy)
 
 
 def names_in(networks: Iterable[RankAnswer]) -> set[str]:
     return {name for each in networks for name in each.value.split(", ")}
 
 
-def odd_networks(log: Log, networks: tuple[RankAnswer, ...], meant: bool) -> Iterator[Odd]:
+def odd_networks(log: Log, networks: tuple[RankAnswer, ...], meant: bool) -> Iterator[Oddity]:
     yield from differ("networks", networks, "set NCCL_NET, which makes a fall-back an error")
     by_sockets = [each for each in networks if names_in([each]) & set(SOCKETS)]
     one_node = log.nodes == 1
@@ -52,10 +52,10 @@ def odd_networks(log: Log, networks: tuple[RankAnswer, ...], meant: bool) -> Ite
             "NCCL_IB_HCA takes them (railgauge explain SPEC); NCCL_NET=IB makes it an error"
         )
         who = "; ".join(each.who for each in by_sockets)
-        yield Odd(f"data goes by TCP sockets, not by InfiniBand or RoCE ({who})", remedy)
+        yield Oddity(f"data goes by TCP sockets, not by InfiniBand or RoCE ({who})", remedy)
 
 
-def excluded_in_use(log: Log, speakers: Iterable[LogProcess]) -> Iterator[Odd]:
+def excluded_in_use(log: Log, speakers: Iterable[LogProcess]) -> Iterator[Oddity]:
     """An HCA that NCCL_IB_HCA leaves out on one rank, and that another one uses."""
     specs = {s.value for process in log.processes for s in process.settings if s.name == "NCCL_IB_HCA"}
     out = {item.name for spec in specs for item in _left_out(spec)}
@@ -65,7 +65,7 @@ def excluded_in_use(log: Log, speakers: Iterable[LogProcess]) -> Iterator[Odd]:
         ]
         if users:
             who = answer_of(log, name, users).who
-            yield Odd(
+            yield Oddity(
                 f"{name} is in use ({who}), although NCCL_IB_HCA leaves it out elsewhere in this log",
                 "set NCCL_IB_HCA alike on every rank (mpirun -x, srun --export, env of each pod)",
             )
@@ -76,28 +76,28 @@ def _left_out(spec: str) -> tuple[Item, ...]:
     return selector.items if selector.negated and selector.exact else ()
 
 
-def odd_gpudirect(answers: tuple[RankAnswer, ...]) -> Iterator[Odd]:
+def odd_gpudirect(answers: tuple[RankAnswer, ...]) -> Iterator[Oddity]:
     for answer in answers:
         if not answer.value.startswith("on every"):
-            yield Odd(
+            yield Oddity(
                 f"GPUDirect RDMA is used {answer.value} ({answer.who})",
                 "load nvidia_peermem or use DMA-BUF, turn ACS off on PCIe switches, and let NCCL_NET_GDR_LEVEL reach "
                 "from GPU to adapter (PIX, PXB, PHB, SYS)",
             )
 
 
-def odd_settings(settings: tuple[RankAnswer, ...]) -> Iterator[Odd]:
+def odd_settings(settings: tuple[RankAnswer, ...]) -> Iterator[Oddity]:
     for answer in settings:
         name, _, value = answer.value.partition("=")
         for found in distortions({name: value}):
             if found.severity == FAIL:
-                yield Odd(f"{answer.value} ({answer.who}) {found.reason}", f"take {name} away")
+                yield Oddity(f"{answer.value} ({answer.who}) {found.reason}", f"take {name} away")
 
 
-def odd_ranks(log: Log) -> Iterator[Odd]:
+def odd_ranks(log: Log) -> Iterator[Oddity]:
     twice = [rank for rank, claimed in log.by_rank().items() if len(claimed) > 1]
     if twice:
-        yield Odd(
+        yield Oddity(
             f"two processes each say that they are rank {ranges(twice)}: this is the log of two jobs",
             "give the log of one job",
         )

@@ -17,7 +17,7 @@ from bench.model.verdict import Status
 from bench.nccl.log import Log, LogProcess, channels
 from bench.nccl.log_facts import Tuned
 from bench.nccl.log_oddities import (
-    Odd,
+    Oddity,
     differ,
     excluded_in_use,
     names_in,
@@ -90,7 +90,7 @@ class LogSummary:
     algorithms: tuple[ChosenAlgorithm, ...]
     settings: tuple[RankAnswer, ...]
     warnings: tuple[SeenWarning, ...]
-    odd: tuple[Odd, ...]
+    odd: tuple[Oddity, ...]
     missing: tuple[str, ...]
 
 
@@ -112,7 +112,7 @@ def summarise(log: Log, sockets_meant: bool = False) -> LogSummary:
         *odd_gpudirect(gpudirect),
         *odd_settings(settings),
         *odd_ranks(log),
-        *(Odd(f"NCCL warned ({each.who}): {each.meaning or each.text}", each.remedy) for each in warnings),
+        *(Oddity(f"NCCL warned ({each.who}): {each.meaning or each.text}", each.remedy) for each in warnings),
     )
     missing = tuple(_missing(log, ranks, networks, hcas))
     status = Status.FAIL if odd else Status.INCONCLUSIVE if missing else Status.PASS
