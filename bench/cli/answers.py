@@ -20,7 +20,7 @@ from bench.judge.peaks import tops
 from bench.judge.problems import problems_of
 from bench.judge.verdicts import status
 from bench.model.facts import Node
-from bench.model.verdict import Status, Verdict
+from bench.model.verdict import Action, Status, Verdict
 from bench.nccl.explain import Explained, ExplainedDevice
 from bench.nccl.log_summary import LogSummary
 from bench.plan.estimate import PhaseEstimate
@@ -111,6 +111,7 @@ class ShownProblem:
     sentence   what is wrong and where; ``next_step``: what to do about it
     slight     whether it misses its bounds by little
     follows    how many verdicts follow from it
+    action     what it calls for, for programs
     """
 
     status: Status
@@ -119,6 +120,7 @@ class ShownProblem:
     next_step: str
     slight: bool
     follows: int
+    action: Action | None
 
 
 @dataclass(frozen=True)
@@ -335,6 +337,7 @@ def shown_problems(judged: Evidence) -> tuple[ShownProblem, ...]:
             each.verdict.next_step,
             each.slight,
             len(each.symptoms),
+            each.verdict.action,
         )
         for each in problems_of(judged.run).listed
     )

@@ -16,6 +16,7 @@ from bench.nccl.log import Log
 from bench.store import Manifest, Run
 from bench.store.rows import Row, rows
 
+from .action_of_check import action_of
 from .counter_windows import CounterWindow, Gap, begun, of_phase, over_the_run, quiet
 from .equals import Comparison, comparisons
 from .gpu_of_rank import placed
@@ -40,9 +41,13 @@ class Evidence:
     )
 
     def judged(self, verdicts: tuple[Verdict, ...]) -> Evidence:
-        """The same evidence with the verdicts in its run. All that was derived is kept: nothing follows from them."""
+        """The same evidence with the verdicts in its run, each with the action that it calls for.
+
+        All that was derived is kept: nothing follows from verdicts.
+        """
         found = copy(self)
-        found.__dict__["run"] = replace(self.run, verdicts=verdicts, by=self.profile.name)
+        acted = tuple(replace(verdict, action=action_of(verdict)) for verdict in verdicts)
+        found.__dict__["run"] = replace(self.run, verdicts=acted, by=self.profile.name)
         return found
 
     @property

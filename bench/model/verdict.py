@@ -30,6 +30,17 @@ class Status(str, Enum):
         return "NOT APPLICABLE" if self is Status.SKIP else self.name
 
 
+class Action(str, Enum):
+    """What somebody, or a program, has to do about a verdict."""
+
+    RESEAT_CABLE = "reseat-cable"
+    REPLACE_HCA = "replace-hca"
+    RESET_GPU = "reset-gpu"
+    FIX_CONFIGURATION = "fix-configuration"
+    RE_MEASURE = "re-measure"
+    NONE = "none"
+
+
 # the words of a count, worst first
 COUNTED = {
     Status.FAIL: "failed",
@@ -90,6 +101,7 @@ class Verdict:
     source     who says so
     next_step  what to do next, or the command to run
     evidence   lines that show it
+    action     what it calls for, for programs; null in folders of versions that did not say it
     """
 
     check: str
@@ -102,6 +114,7 @@ class Verdict:
     value: float | None = None
     bound: float | None = None
     evidence: tuple[str, ...] = ()
+    action: Action | None = None
 
     @property
     def message(self) -> str:

@@ -14,10 +14,14 @@ from bench.cli import cli
 from bench.exchange.acting import kubernetes, slurm
 from bench.exchange.acting.events import health_events, nagios
 from bench.exchange.acting.plan import CannotAct, allowed, checked, perform, saved, undo
-from bench.judge.actions import Action, NodeAction, action_of, node_actions
+from bench.judge.action_of_check import action_of
+from bench.judge.actions import NodeAction, node_actions
 from bench.judge.checks import CHECKS
-from bench.model.verdict import Status, Verdict
+from bench.judge.evidence import Evidence
+from bench.model.profile import load
+from bench.model.verdict import Action, Status, Verdict
 from bench.store import Run
+from bench.store.record import save_verdicts
 from made_acceptance import acceptance_run
 
 SENTENCE = "n1 rail mlx5_4/1 runs at 49 % of its peers' rate"
@@ -31,7 +35,7 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def failed(run: Run, *verdicts: Verdict) -> Run:
-    return replace(run, verdicts=verdicts)
+    return replace(run, verdicts=tuple(replace(each, action=action_of(each)) for each in verdicts))
 
 
 @pytest.mark.parametrize("name", sorted(CHECKS))
@@ -42,6 +46,17 @@ def test_every_failed_check_has_an_action(name: str) -> None:
 def test_what_is_inconclusive_is_measured_again_and_what_passed_is_left() -> None:
     assert action_of(Verdict("rails.state", "n1", Status.INCONCLUSIVE, "?")) is Action.RE_MEASURE
     assert action_of(Verdict("rails.state", "n1", Status.PASS, "up")) is Action.NONE
+
+
+def test_every_verdict_of_a_judged_run_says_its_action_also_in_its_file(healthy: Run, tmp_path: Path) -> None:
+    known = load("lambda-1cc-h100")
+    bad = Verdict("rails.state", "n0 mlx5_4/1", Status.FAIL, "is DOWN")
+    judged = Evidence(healthy, known).judged(
+        (bad, replace(bad, status=Status.INCONCLUSIVE), replace(bad, status=Status.PASS))
+    )
+    save_verdicts(tmp_path, judged.verdicts, known.name)
+    said = json.loads((tmp_path / "verdicts.json").read_text())["verdicts"]
+    assert [each["action"] for each in said] == ["reseat-cable", "re-measure", "none"]
 
 
 def test_a_faulty_node_is_drained_and_an_unclear_pair_suspected(healthy: Run) -> None:

@@ -9,8 +9,8 @@ import json
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
-from bench.judge.actions import Action, NodeAction
-from bench.model.verdict import Status
+from bench.judge.actions import NodeAction
+from bench.model.verdict import Action, Status
 
 RECOMMENDED = {
     Action.RESET_GPU: "COMPONENT_RESET",
