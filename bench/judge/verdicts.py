@@ -8,10 +8,11 @@ from bench.store import IMPORTED, Run
 from bench.store.set_aside import who_came
 
 from .checks import CHECKS, Evidence
+from .checks.coverage import COMMAND
 from .checks.equals import UNBOUNDED
 from .drift.tonight import COMPARED
 
-SPOKEN = (COMPARED, UNBOUNDED)
+SPOKEN = (COMMAND, COMPARED, UNBOUNDED)
 
 
 def judge(run: Run, profile: Profile, facts_only: bool = False) -> Evidence:
@@ -52,7 +53,7 @@ def judge(run: Run, profile: Profile, facts_only: bool = False) -> Evidence:
 
 
 def spoken(run: Run) -> tuple[str, ...]:
-    """What a person is told of every run beside its verdict: the nights it was compared with, what has no bound."""
+    """What a person is told beside the verdict: that this is no acceptance, the nights before it, what has no bound."""
     return tuple(each.measured for each in run.verdicts if each.check in SPOKEN)
 
 

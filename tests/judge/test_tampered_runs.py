@@ -22,7 +22,7 @@ from bench.model.verdict import EXIT, Status, Verdict
 from bench.plan import Job
 from bench.plan.names import STEADY
 from bench.plan.steady import steady_again
-from bench.store import Run
+from bench.store import IMPORTED, Run
 from golden import Golden, opened
 from made_acceptance import LAMBDA, acceptance_run, slower, with_readings, with_rows
 from made_nodes import port, with_gpu, with_host, with_port, with_software
@@ -408,6 +408,39 @@ for _name in ("evidence", "copies", "pairs", "rails", "pinned", "steady", "nodes
     tampering(f"phase {_name} was not planned", INCONCLUSIVE, "coverage.plan", _name)(without_phase(_name))
 tampering("phase nodes was left out for a reason that nobody gave", INCONCLUSIVE, "coverage.plan", "nodes")(
     without_phase("nodes", "left out for want of time")
+)
+
+
+# a word of the manifest that would take checks away: what is no acceptance run cannot pass as one
+
+
+def manifest(**changes: object) -> Change:
+    return lambda run: replace(run, manifest=replace(run.manifest, **changes))
+
+
+for _word in ("run", "soak", "probe", "import", "gate"):
+    tampering(f"the manifest says that railgauge {_word} was run", INCONCLUSIVE, "coverage.command", _word)(
+        manifest(command=("railgauge", _word))
+    )
+tampering("the manifest names no command", INCONCLUSIVE, "coverage.command", "says nothing")(
+    manifest(command=())
+)
+tampering("the manifest says that the results were imported", INCONCLUSIVE, "coverage.command", "accept")(
+    manifest(launcher=IMPORTED)
+)
+tampering(
+    "the manifest says that railgauge import made it", INCONCLUSIVE, "coverage.command", "facts, counters"
+)(manifest(launcher=IMPORTED, command=("railgauge", "import")))
+tampering("the manifest says that gloo moved the data", INCONCLUSIVE, "coverage.plan", "rails")(
+    manifest(backend="gloo")
+)
+
+
+tampering("no worker reported its GPU", INCONCLUSIVE, "gpus.placed", "did not report its GPU")(
+    lambda run: replace(run, joined=())
+)
+tampering("the answers of the fabric's tools are gone", INCONCLUSIVE, "fabric", "fabric.jsonl")(
+    lambda run: replace(run, path=run.path / "elsewhere")
 )
 
 

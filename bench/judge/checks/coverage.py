@@ -11,9 +11,13 @@ from bench.judge.expected_plan import PLANNED, expected_phases, not_planned
 from bench.judge.findings import Finding
 from bench.judge.registry import by_profile, check
 from bench.model.errors import RailGaugeError
-from bench.store import IMPORTED, UNWRITTEN
+from bench.store import UNWRITTEN
 from bench.store.standing import ANEW, can_resume, goes_on, standing
 
+from .imports import is_import
+
+COMMAND = "coverage.command"  # the verdict that says of a run that it is no acceptance test
+ALONE = ("run", "soak")  # commands of one phase, which measures what was asked for
 COPY = "copy the folder again from where it was written"
 _of_run = partial(check, source="RailGauge")
 
@@ -59,7 +63,11 @@ def cases(evidence: Evidence) -> Iterator[Finding]:
 
 def _of_the_profile(evidence: Evidence) -> bool:
     """Whether the plan of the run follows from its profile."""
-    return "".join(evidence.manifest.command[1:2]) in PLANNED
+    return _word(evidence) in PLANNED
+
+
+def _word(evidence: Evidence) -> str:
+    return "".join(evidence.manifest.command[1:2])
 
 
 def _plan_again(evidence: Evidence) -> str:
@@ -93,6 +101,42 @@ def plan(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(phase.name, None, text, float(len(lacking)), evidence=tuple(lacking[:20]))
     if not missing:
         yield Finding("plan", True, f"all {len(evidence.run.plan.cases)} cases follow from the profile")
+
+
+@_of_run(
+    COMMAND,
+    subject="command",
+    wanted="results of the command that manifest.json names",
+    on_inconclusive=COPY,
+    only=lambda evidence: is_import(evidence) or not _of_the_profile(evidence),
+)
+def command(evidence: Evidence) -> Iterator[Finding]:
+    """What is no acceptance run says so, and holds what its command leaves and nothing else."""
+    word, phases = _word(evidence), [phase.name for phase in evidence.run.plan.phases]
+    if is_import(evidence):
+        text, foreign = "imported results are no acceptance test", _of_machines(evidence)
+    elif word in ALONE:
+        text = f"railgauge {word} measures what it was asked for and is no acceptance test"
+        foreign = f"{word} has one phase, and plan.json has {', '.join(phases)}" if len(phases) > 1 else ""
+    else:
+        text = "the command that made this run is not known, so it is no acceptance test"
+        foreign = f"manifest.json says {' '.join(evidence.manifest.command) or 'nothing'}"
+    yield Finding("command", None if foreign else True, f"{text}; {foreign}" if foreign else text)
+
+
+def _of_machines(evidence: Evidence) -> str:
+    """What an import cannot hold."""
+    if _word(evidence) != "import":
+        return f"manifest.json says {' '.join(evidence.manifest.command) or 'nothing'}"
+    run = evidence.run
+    kinds = {
+        "facts": run.nodes,
+        "counters": run.counters,
+        "health": run.health,
+        "started workers": run.joined,
+    }
+    found = [name for name, lines in kinds.items() if lines]
+    return f"an import has no {', '.join(found)}, and this folder has" if found else ""
 
 
 @_of_run("coverage.losses", wanted="a measurement")
@@ -214,7 +258,7 @@ def asked(evidence: Evidence) -> Iterator[Finding]:
 
 def _unended(evidence: Evidence) -> Finding:
     """What is known of why a run did not come to its end."""
-    if evidence.manifest.launcher == IMPORTED:
+    if is_import(evidence):
         text = "no summary at the end: the file is cut short, or its tool was stopped"
         step = "import the whole file, or measure again"
         return Finding("run", None, text, wanted="a whole file", source="the tool that wrote it", step=step)
