@@ -6,8 +6,9 @@ follows up on them is planned by the real code; or a test tampers with what come
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,15 +22,18 @@ from bench.model.bounds import Fabric, candidates, wire_factor
 from bench.model.collectives import collective
 from bench.model.counters import Snapshot, snapshot
 from bench.model.facts import Node
-from bench.model.lines import CounterLine, GpuDuringCase, HealthLine, PhaseMark, WorkerGpu
+from bench.model.lines import CounterLine, GpuDuringCase, HealthLine, Joined, PhaseMark, WorkerGpu
 from bench.model.measurement import Case, Measurement, Window
 from bench.model.profile import Profile
+from bench.model.typed_json import to_json
 from bench.model.verdict import Status, Verdict
 from bench.plan import AcceptOptions, Job, acceptance
 from bench.plan.names import STEADY
 from bench.plan.steady import WINDOW
+from bench.probe.fabric.ask_all import look
+from bench.probe.fabric.run_tools import ToolExit
 from bench.run.followups import follow_up
-from bench.store import Manifest, Phase, Plan, Run, Settings
+from bench.store import FABRIC, LOGS, Manifest, Phase, Plan, Run, Settings
 from made_nodes import LAMBDA, nodes
 
 GPUS = 8
@@ -181,6 +185,7 @@ def acceptance_run(
     for phase in phases:
         made.phase(phase)
         _logs(path / "logs", phase, count)
+    (path / LOGS / FABRIC).write_text(json.dumps(to_json(look(run=no_tool).answers)) + "\n")
     manifest = Manifest(
         id="run", started=1.7e9, command=("railgauge", "accept"), profile_name=profile.name,
         profile_text=profile.text, launcher="openmpi", backend="nccl", ranks=where,
@@ -191,6 +196,7 @@ def acceptance_run(
         path=path, manifest=manifest, plan=Plan(tuple(phases), (), tuple(skipped)), facts=made.machines,
         measurements=(), losses=(), phases=(), counters=(), verdicts=(), notes=(), ended=None,
         windows=tuple(each for phase in phases if phase.name == STEADY for each in _windows(phase, made)),
+        joined=(Joined(phases[0].name, len(where), gpus={str(rank.rank): gpu_of(rank.rank) for rank in where}),),
     )  # fmt: skip
     return _followed_up(run, made, job) if shares else _measured(run, made)
 
@@ -232,11 +238,17 @@ def _windows(phase: Phase, made: Made) -> Iterator[Window]:
             yield Window(slot * WINDOW, each, seconds, seconds, 100, wrong, case.count, case.id, group)
 
 
+def no_tool(command: Sequence[str], limit: float) -> ToolExit:
+    raise FileNotFoundError(command[0])
+
+
+def gpu_of(rank: int) -> WorkerGpu:
+    return WorkerGpu(rank % GPUS, "NVIDIA H100 80GB HBM3", f"GPU-{rank}", clock_sm_max=1.98e9)
+
+
 def health_of(phase: Phase, rank: int) -> HealthLine:
-    at = rank % GPUS
-    gpu = WorkerGpu(at, "NVIDIA H100 80GB HBM3", f"GPU-{rank}", clock_sm_max=1.98e9)
     spell = GpuDuringCase(phase.cases[0].id, 1.0, 9, 0, [1.9e9, 1.98e9], [2.6e9, 2.6e9], [40, 55], [300, 600])
-    return HealthLine(phase.name, rank, gpu, [spell])
+    return HealthLine(phase.name, rank, gpu_of(rank), [spell])
 
 
 def _logs(folder: Path, phase: Phase, count: int) -> None:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from typing import Any, TypeVar
 
+from bench import __version__
 from bench.model.facts import Node
 from bench.model.measurement import Rank
 from bench.model.profile import Limit, Profile, Rails
 from bench.model.verdict import Verdict
 from bench.nccl.log import Log
-from bench.store import Manifest, Run
+from bench.store import IMPORTED, Manifest, Run
 from bench.store.rows import Row, rows
 
 from .action_of_check import action_of
@@ -123,6 +124,12 @@ class Evidence:
     def facts(self) -> Mapping[str, Node]:
         """The facts of every node by its name."""
         return {node.name: node for node in self.nodes}
+
+    @property
+    def records_all(self) -> bool:
+        """Whether this version of RailGauge measured it: what a check asks for was recorded, or it is lost."""
+        ours = self.manifest.versions.get("railgauge") == __version__
+        return ours and bool(self.begun) and self.manifest.launcher != IMPORTED
 
     @cached_property
     def begun(self) -> tuple[str, ...]:

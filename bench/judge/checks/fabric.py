@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from bench.judge.evidence import Evidence
 from bench.judge.fabric.judged import judged
 from bench.judge.fabric.links import wanted_of
-from bench.judge.findings import Outcome
+from bench.judge.findings import Finding, Outcome
 from bench.judge.registry import check
 from bench.model.rails import rails_of
 from bench.probe.fabric.ask_all import SubnetAnswers, from_json
@@ -22,13 +22,24 @@ def _no_infiniband(evidence: Evidence) -> str:
 
 
 def _not_asked(evidence: Evidence) -> str:
-    asked = (evidence.run.path / LOGS / FABRIC).exists()
-    return "" if asked else "no fabric tool ran; railgauge accept runs them"
+    return (
+        ""
+        if _recorded(evidence) or evidence.records_all
+        else "no fabric tool ran; railgauge accept runs them"
+    )
+
+
+def _recorded(evidence: Evidence) -> bool:
+    return (evidence.run.path / LOGS / FABRIC).exists()
 
 
 @check("fabric", subject="fabric", unless=(_no_infiniband, _not_asked), facts_only=True)
 def fabric(evidence: Evidence) -> Iterator[Outcome]:
     """Every rail hangs on a switch port that runs at full width and rate, and no switch counts errors."""
+    if not _recorded(evidence):
+        text = f"the answers of the fabric's tools, {LOGS}/{FABRIC}, are not in the run folder"
+        yield Finding("fabric", None, text, step="copy the folder again from where it was written")
+        return
     rate, looks = evidence.rails.rate, _looks(evidence)
     assert rate is not None
     wanted = [
