@@ -1,7 +1,7 @@
-"""Reads NCCL's log (NCCL_DEBUG=INFO) into facts: versions 2.4 to 2.30, its plugins, and RCCL.
+"""Reads NCCL's log (NCCL_DEBUG=INFO) into facts: versions 2.4 to 2.31, its plugins, and RCCL.
 
 ``read`` never fails. What is broken stands as broken (``complete`` False, ``gdr`` None, ``fragments``), for
-the verdicts in ``evidence`` to be INCONCLUSIVE. Formats: NVIDIA/nccl tags v2.4.8-1 to v2.30.7-1,
+the verdicts in ``evidence`` to be INCONCLUSIVE. Formats: NVIDIA/nccl tags v2.4.8-1 to v2.30.7-1 and 2.31.2,
 Mellanox/nccl-rdma-sharp-plugins, ROCm/rccl.
 """
 
@@ -16,6 +16,7 @@ from bench.nccl.log_facts import (
     ChannelCounts,
     Completion,
     Connected,
+    Diagnosed,
     DirectRdma,
     HcaSeen,
     LogChannel,
@@ -31,7 +32,7 @@ from bench.nccl.log_facts import (
     Warned,
 )
 from bench.nccl.log_lines import Fragment, LogLine, lines
-from bench.nccl.log_messages import facts_in, using_in, version_in
+from bench.nccl.log_messages import diagnosed_in, facts_in, using_in, version_in
 
 
 @dataclass(frozen=True)
@@ -82,14 +83,15 @@ class LogProcess:
 class Log:
     """All processes in order of appearance, and the lines that belong to none.
 
-    ``versions`` are the lines printed without a header; ``fragments`` the rests of broken messages, and
-    ``lost`` the lists of HCAs among them: it is not known whose they are.
+    ``versions`` and ``diagnosed`` are the lines printed without a header; ``fragments`` the rests of broken messages,
+    and ``lost`` the lists of HCAs among them: it is not known whose they are.
     """
 
     processes: tuple[LogProcess, ...] = ()
     versions: tuple[str, ...] = ()
     fragments: tuple[Fragment, ...] = ()
     lost: tuple[Using, ...] = ()
+    diagnosed: tuple[Diagnosed, ...] = ()
 
     @property
     def nranks(self) -> tuple[int, ...]:
@@ -135,6 +137,7 @@ def read(text: str, rank: int | None = None) -> Log:
     found: dict[tuple[str, int], list[object]] = {}
     versions: list[str] = []
     fragments: list[Fragment] = []
+    diagnosed: list[Diagnosed] = []
     for row in lines(text):
         if isinstance(row, LogLine):
             found.setdefault((row.host, row.pid), []).extend(facts_in(row))
@@ -142,11 +145,13 @@ def read(text: str, rank: int | None = None) -> Log:
         version = version_in(row.text)
         if version:
             versions.append(version)
+        elif line := diagnosed_in(row.text, row.number):
+            diagnosed.append(line)
         elif _is_broken(row):
             fragments.append(row)
     processes = tuple(_process(host, pid, rank, said) for (host, pid), said in found.items())
     lost = tuple(using for fragment in fragments for using in _lists(fragment))
-    return Log(processes, tuple(versions), tuple(fragments), lost)
+    return Log(processes, tuple(versions), tuple(fragments), lost, tuple(diagnosed))
 
 
 def read_ranks(texts: Mapping[int, str]) -> Log:
@@ -162,6 +167,7 @@ def joined(logs: Iterable[Log]) -> Log:
         versions=tuple(version for log in logs for version in log.versions),
         fragments=tuple(fragment for log in logs for fragment in log.fragments),
         lost=tuple(using for log in logs for using in log.lost),
+        diagnosed=tuple(line for log in logs for line in log.diagnosed),
     )
 
 

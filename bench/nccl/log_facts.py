@@ -182,6 +182,15 @@ class Warned:
 
 
 @dataclass(frozen=True)
+class Diagnosed:
+    """What NCCL_RUN_DIAGNOSTICS=1 prints when a communicator begins (from 2.31); ``level``: OK, INFO or ""."""
+
+    level: str
+    text: str
+    line: int
+
+
+@dataclass(frozen=True)
 class Completion:
     """A work request that failed: the peer, and ibv_wc_status as a number."""
 

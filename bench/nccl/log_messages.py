@@ -1,7 +1,8 @@
 """One message of NCCL's log → the facts in it: a table of patterns.
 
 Every pattern is anchored and bounded, so that no text makes it slow; a message that a pattern does not
-match whole is no fact of that kind. Formats: NVIDIA/nccl, tags v2.4.8-1 to v2.30.7-1.
+match whole is no fact of that kind. Formats: NVIDIA/nccl, tags v2.4.8-1 to v2.30.7-1, and 2.31.2 as it is vendored in
+meta-pytorch/torchcomms.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from bench.nccl.log_facts import (
     ChannelCounts,
     Completion,
     Connected,
+    Diagnosed,
     DirectRdma,
     Hca,
     HcaSeen,
@@ -39,6 +41,16 @@ def version_in(text: str) -> str:
     """``2.28.9+cuda13.0`` of a version line, with or without a header; "" where there is none."""
     match = _VERSION.search(text)
     return (match[1] or match[2]).rstrip(",;)") if match else ""
+
+
+# printed past NCCL's own log, without a thread and a device
+_DIAGNOSED = re.compile(r"\S{1,255}:\d{1,10} NCCL DIAG (?:\[(\w{1,16})\] {0,8})?(.*)")
+
+
+def diagnosed_in(text: str, number: int) -> Diagnosed | None:
+    """A line of NCCL's diagnostics of a communicator; None where it is none."""
+    match = _DIAGNOSED.search(text)
+    return Diagnosed(match[1] or "", match[2].rstrip(), number) if match else None
 
 
 _USING = re.compile(r"NET/([\w.+-]{1,32}) {0,1}: Using(?= |$)")
@@ -128,9 +140,10 @@ _CHANNEL = re.compile(
 )
 _COLLNET = re.compile(r"Coll(?:Net)? (\d{1,4})(?:/\d{1,4})? : (\d{1,7}) \[(send|receive)\] via ")
 _NET = re.compile(r"(NET|COLLNET)/([^/]{1,64})/(\d{1,4})(?:\((\d{1,7})\))?(.*)\Z", re.DOTALL)
-# RCCL adds the communicator to every channel line
+# from 2.31 a receiver says how it flushes; RCCL adds the communicator to every channel line
 _NET_END = re.compile(
-    r"(/GDRDMA(?:\([A-Za-z0-9]{1,16}\))?)?(?:/Shared)?(?: comm 0x[0-9a-f]{1,16} nRanks \d{1,7})? *\Z"
+    r"(/GDRDMA(?:\([A-Za-z0-9]{1,16}\))?)?(?:/Shared)?(?:/flush=[A-Za-z0-9]{1,16})?"
+    r"(?: comm 0x[0-9a-f]{1,16} nRanks \d{1,7})? *\Z"
 )
 
 

@@ -214,7 +214,16 @@ def test_a_network_nobody_named_is_an_error():
 
 
 @pytest.mark.parametrize(
-    ("gdr", "status"), [("", Status.FAIL), ("/GDRDM", Status.INCONCLUSIVE), ("/Shared", Status.FAIL)]
+    ("gdr", "status"),
+    [
+        ("", Status.FAIL),
+        ("/GDRDM", Status.INCONCLUSIVE),
+        ("/Shared", Status.FAIL),
+        ("/GDRDMA/flush=None", Status.PASS),  # NCCL 2.31
+        ("/GDRDMA(PCI)/Shared/flush=Always", Status.PASS),
+        ("/GDRDMA/flush=", Status.INCONCLUSIVE),
+        ("/Shared/flush=None", Status.FAIL),
+    ],
 )
 def test_every_channel_between_nodes_must_go_by_gpudirect(gdr, status):
     assert gpudirect(read(job(rank2={"gdr": gdr})), RANKS).status is status

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from bench.judge import nccl_log
+from bench.judge import nccl_diagnostics, nccl_log
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable, Outcome
 from bench.judge.nccl_settings import (
@@ -273,6 +273,12 @@ def gpudirect(evidence: Evidence) -> Iterator[Verdict]:
 def warnings(evidence: Evidence) -> Iterator[Verdict]:
     """NCCL warned of nothing while its log was on."""
     yield nccl_log.warnings(evidence.log, _ranks(evidence))
+
+
+@_of_log("nccl.diagnostics", only=lambda evidence: nccl_diagnostics.asked_for(evidence.log))
+def diagnostics(evidence: Evidence) -> Iterator[Verdict]:
+    """NCCL's own diagnostics at the start of a communicator verified every pair of GPUs."""
+    yield nccl_diagnostics.diagnostics(evidence.log)
 
 
 def _ranks(evidence: Evidence) -> list[int]:

@@ -1,0 +1,68 @@
+"""NCCL's own diagnostics, from 2.31: only wrong bytes fail, and only a check that came to its end passes.
+
+The lines are those that src/diagnostics.cc and src/diagnostics/p2p.cc of NCCL 2.31.2 print (as vendored in
+meta-pytorch/torchcomms, comms/ncclx/v2_31); none was recorded on a GPU.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.judge.nccl_diagnostics import asked_for, diagnostics
+from bench.model.verdict import Status
+from bench.nccl.log import read, read_ranks
+
+EDGE = (
+    "srcRank=0 srcCudaDev=0 srcNvmlDev=0 dstRank=1 dstCudaDev=1 dstNvmlDev=1 path=NVL handle=CUMEM_POSIX_FD"
+)
+BEGUN, ENDED = "=== NCCL Diagnostics ===", "NCCL diagnostics completed in 41.7 ms across 8 ranks"
+WHOLE = "[OK]   p2p: all 56 directed GPU P2P edges verified"
+SKIPPED = "[OK]   p2p: all 48 directed GPU P2P edges verified (skipped indirect=8)"
+SOME = "[INFO] p2p: 55/56 directed GPU P2P edges verified"
+WRITE = (
+    f"[INFO] p2p: write mismatch {EDGE} expected=0x0000000000000001 got=0x0000000000000000 verify=0x0; check"
+)
+READ = f"[INFO] p2p: read mismatch {EDGE} expected=0x0000000000000001 got=0x0000000000000000; check"
+IMPORT = f"[INFO] p2p: peer-memory import failed {EDGE} reason=import; check cuMem POSIX-FD sharing support"
+PEERS = "[INFO] p2p: temporarily enabled context-wide CUDA peer access rank=0 cudaDev=0; avoid concurrent CUDA use"
+SET = "n0:7:9 [0] NCCL INFO NCCL_RUN_DIAGNOSTICS set by environment to {}.\n"
+
+
+def printed(*said: str) -> str:
+    return "".join(f"node0:4711 NCCL DIAG {text}\n" for text in said)
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "words"),
+    [
+        ((BEGUN, WHOLE, ENDED), Status.PASS, "all 56"),
+        ((BEGUN, SKIPPED, ENDED), Status.PASS, "all 48"),
+        ((BEGUN, PEERS, WHOLE, ENDED), Status.PASS, "all 56"),
+        ((BEGUN, WHOLE, ENDED, BEGUN, SKIPPED, ENDED), Status.PASS, "all 56"),
+        ((BEGUN, WRITE, SOME, ENDED), Status.FAIL, "write mismatch srcRank=0"),
+        ((BEGUN, WHOLE, ENDED, BEGUN, READ), Status.FAIL, "read mismatch"),
+        ((BEGUN, IMPORT, SOME, ENDED), Status.INCONCLUSIVE, "import failed"),
+        ((BEGUN, SOME, ENDED), Status.INCONCLUSIVE, "55/56"),
+        ((BEGUN, "[INFO] p2p: active check returned 3", ENDED), Status.INCONCLUSIVE, "returned 3"),
+        ((BEGUN, WHOLE), Status.INCONCLUSIVE, "0 of 1 checks"),
+        ((BEGUN, WHOLE, ENDED, BEGUN), Status.INCONCLUSIVE, "1 of 2 checks"),
+        ((WHOLE, ENDED), Status.INCONCLUSIVE, "1 of 0 checks"),
+        ((BEGUN, "p2p: all 56 directed GPU P2P edges verified", ENDED), Status.INCONCLUSIVE, "all 56"),
+        ((BEGUN, ENDED), Status.SKIP, "no pair was checked"),
+    ],
+)
+def test_what_is_printed_is_judged(said, status, words):
+    found = diagnostics(read_ranks({0: printed(*said), 1: ""}))
+    assert (found.status, words in found.measured) == (status, True), found.measured
+
+
+def test_what_was_asked_for_and_is_not_there_is_inconclusive():
+    asked = read(SET.format(1))
+    assert asked_for(asked) and diagnostics(asked).status is Status.INCONCLUSIVE
+    assert not asked_for(read(SET.format(0))) and not asked_for(read("n0:7:9 [0] NCCL INFO comm\n"))
+
+
+def test_a_line_is_read_behind_a_launchers_prefix_and_is_no_broken_line():
+    log = read("[1,0]<stdout>:" + printed(WHOLE))
+    assert [(each.level, each.text) for each in log.diagnosed] == [("OK", WHOLE.removeprefix("[OK]   "))]
+    assert not log.fragments
