@@ -132,7 +132,7 @@ def new_folder(name: str) -> Path:
     return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{plain}-{secrets.token_hex(2)}"
 
 
-def _words(command: str) -> list[str]:
+def words_of(command: str) -> list[str]:
     """The command line from the command's name on: DeepSpeed writes --local_rank before it."""
     words = sys.argv[1:]
     return words[words.index(command) :] if command in words else words
@@ -142,7 +142,7 @@ def options_of(typed: Invocation, profile: Profile, out: Path) -> Options:
     return Options(
         profile=profile,
         out=out,
-        command=("railgauge", *_words(typed.command)),
+        command=("railgauge", *words_of(typed.command)),
         limits=Limits(hang=typed.shared.hang),
         rules=typed.rules or TimingRules(precision=profile.sweep.precision, budget=profile.sweep.budget),
         repetitions=typed.repetitions,

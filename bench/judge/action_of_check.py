@@ -13,7 +13,10 @@ OF_CHECK: tuple[tuple[Action, str], ...] = (
     ),
     (Action.REPLACE_HCA, "rails.count rails.guids pcie."),
     (Action.FIX_CONFIGURATION, "gpus.name gpus.mig gpus.persistence gpus.compute_mode gpus.idle gpus.uuids"),
-    (Action.RESET_GPU, "gpus. nvlink. correctness limits.alone limits.host_copies limits.device_copies"),
+    (
+        Action.RESET_GPU,
+        "gpus. nvlink. correctness limits.alone limits.host_copies limits.device_copies nccl.diagnostics",
+    ),
     (
         Action.FIX_CONFIGURATION,
         "host. rails. exclusion. environment. versions. nccl. growth.throttling",

@@ -10,6 +10,7 @@ import pytest
 
 import mpi_jobs
 from bench.cli import keep_out
+from bench.cli.start import words_of
 from bench.launch.python import RUN_MODULE, as_module
 
 MODULES = (
@@ -138,3 +139,9 @@ def test_a_home_that_nobody_knows_is_one_line(tmp_path, railgauge):
 def test_what_deepspeed_adds_to_a_script_is_ignored(tmp_path, railgauge):
     done = started(tmp_path, railgauge, "--local_rank=3", "profiles", "local")
     assert done.returncode == 0 and 'name = "local"' in done.stdout
+
+
+@pytest.mark.parametrize("before", [[], ["--local_rank=3"], ["--local-rank", "3"]])
+def test_what_deepspeed_adds_is_no_part_of_a_run_s_command(monkeypatch, before):
+    monkeypatch.setattr("sys.argv", ["railgauge", *before, "accept", "--profile", "local"])
+    assert words_of("accept") == ["accept", "--profile", "local"]

@@ -9,11 +9,13 @@ import pytest
 
 import runs
 from bench.judge.evidence import Evidence
+from bench.judge.verdicts import judge, spoken
+from bench.model.lines import CounterLine
 from bench.model.profile import load as load_profile
 from bench.model.profile import parse
 from bench.model.verdict import Status
 from bench.plan.names import BUDGET, GIVEN_UP
-from bench.store import IMPORTED, Loss, Plan, Refusal, Settings, load
+from bench.store import IMPORTED, Loss, Phase, Plan, Refusal, Settings, load
 from made_nodes import judged, nodes, seen, status
 
 PASS, FAIL, INCONCLUSIVE, SKIP = Status.PASS, Status.FAIL, Status.INCONCLUSIVE, Status.SKIP
@@ -30,6 +32,11 @@ def manifest(**changes) -> Change:
 
 def plan(**changes) -> Change:
     return lambda evidence: run(plan=replace(evidence.run.plan, **changes))(evidence)
+
+
+def imported(**changes) -> Change:
+    made = manifest(launcher=IMPORTED, command=("railgauge", "import", "x.txt"))
+    return lambda evidence: run(**{"facts": (), **changes})(made(evidence))
 
 
 def asked(phase: str) -> Change:
@@ -49,6 +56,15 @@ ROWS: list[tuple[str, Change, str, Status]] = [
     ("coverage.ranks", manifest(ranks=()), "job", INCONCLUSIVE),
     ("coverage.asked", asked("collectives"), "--collectives", PASS),
     ("coverage.asked", asked("pinned"), "--pinned", INCONCLUSIVE),
+    ("coverage.command", run(), "command", PASS),
+    ("coverage.command", manifest(command=("railgauge", "soak")), "command", PASS),
+    ("coverage.command", manifest(command=("railgauge", "probe")), "command", INCONCLUSIVE),
+    ("coverage.command", manifest(command=()), "command", INCONCLUSIVE),
+    ("coverage.command", plan(phases=(Phase("run", "", ()), Phase("rails", "", ()))), "command", INCONCLUSIVE),
+    ("coverage.command", imported(), "command", PASS),
+    ("coverage.command", imported(facts=nodes(2)), "command", INCONCLUSIVE),
+    ("coverage.command", imported(counters=(CounterLine("run", "before", ()),)), "command", INCONCLUSIVE),
+    ("coverage.command", manifest(launcher=IMPORTED), "command", INCONCLUSIVE),
     ("coverage.end", run(), "run", PASS),
     ("coverage.end", run(ended=None), "run", INCONCLUSIVE),
     ("coverage.end", run(notes=("line 7 of journal.jsonl is damaged",)), "run folder", INCONCLUSIVE),
@@ -68,6 +84,19 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
 def test_what_a_check_says_of_a_run(healthy, name, change, subject, wanted):
     last = judged(name, change(healthy), runs.LOCAL)[-1]
     assert (last.subject, last.status) == (subject, wanted)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (run(), ["railgauge run measures what it was asked for and is no acceptance test"]),
+        (imported(), ["imported results are no acceptance test"]),
+        (manifest(command=("railgauge", "accept")), []),
+    ],
+)
+def test_what_is_no_acceptance_says_so_beside_its_verdict(healthy, change, said):
+    judged = judge(change(healthy).run, runs.LOCAL)
+    assert [text for text in spoken(judged.run) if "acceptance" in text] == said
 
 
 def test_time_that_ran_out_on_the_way_is_no_pass(healthy):
