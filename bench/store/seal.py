@@ -36,6 +36,13 @@ def seal(folder: Path, name: str, text: bytes) -> None:
     write_file(folder, SEAL, json.dumps([_seal(key, each) for each in (now, then)]))
 
 
+def mark(folder: Path, text: bytes, make: bool = False) -> str:
+    """The seal of what this user wrote about the run of a folder; "" for a user without a key."""
+    key = _key(make)
+    about = {MANIFEST: _digest(_content(folder, MANIFEST)), "about": _digest(text)}
+    return _seal(key, about) if key else ""
+
+
 def not_own(folder: Path) -> str:
     """Why a folder is not known to be this user's own; "" where it is."""
     for path in (folder, *(folder / name for name in SEALED)):

@@ -15,10 +15,11 @@ from pathlib import Path
 from .files import DRAWN, LARGEST_FILE, LARGEST_JOURNAL, TITLES, VERDICTS, RunError, read_file, write_file
 
 SUMS = "SHA256SUMS"
+ACTIONS = "actions.json"  # what was done about the run
 CHARTS = "charts"
 PAGE = "report.html"
 REPORTS = (PAGE, "report.md", "rows.csv", "report.pdf")
-DERIVED = frozenset((*REPORTS, VERDICTS, DRAWN, SUMS, TITLES))
+DERIVED = frozenset((*REPORTS, VERDICTS, DRAWN, SUMS, TITLES, ACTIONS))
 
 
 def evidence_files(folder: Path) -> Iterator[Path]:

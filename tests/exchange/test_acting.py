@@ -20,9 +20,11 @@ from bench.judge.checks import CHECKS
 from bench.judge.evidence import Evidence
 from bench.model.profile import load
 from bench.model.verdict import Action, Status, Verdict
-from bench.store import Run
+from bench.store import Run, RunError
 from bench.store.record import save_verdicts
+from bench.store.sums import ACTIONS, changes, record_sums
 from made_acceptance import acceptance_run
+from runs import folder
 
 SENTENCE = "n1 rail mlx5_4/1 runs at 49 % of its peers' rate"
 FAULTY = NodeAction("n1", True, Action.RESEAT_CABLE, "blame.rails", SENTENCE)
@@ -86,7 +88,7 @@ def test_the_budget_stops_the_sixth_drain_of_a_hundred(
     assert allowed(share, nodes, before) == room
 
 
-@pytest.mark.parametrize("name", ["n[1-99]", "a,b", "-x", "", "n1;reboot", "ALL "])
+@pytest.mark.parametrize("name", ["n[1-99]", "a,b", "-x", "", "n1;reboot", "ALL ", "ALL", "all"])
 def test_a_name_that_means_more_than_one_node_is_refused(name: str) -> None:
     with pytest.raises(CannotAct, match="is no name of a node"):
         checked([replace(FAULTY, node=name)])
@@ -167,6 +169,39 @@ def test_of_steps_of_which_one_fails_those_before_it_are_kept(tmp_path: Path) ->
         perform(steps, "slurm", tmp_path, Scheduler(breaks=2))
     kept = saved(tmp_path)
     assert kept is not None and [step.node for step in kept.steps] == ["n1"]
+
+
+def test_commands_that_somebody_else_wrote_are_not_run_to_take_them_back(tmp_path: Path) -> None:
+    """Manifest and plan of a folder that went to a vendor and came back are still the user's own."""
+    (step,) = slurm.steps([FAULTY], "night")
+    perform([step], "slurm", tmp_path, Scheduler())
+    path = tmp_path / ACTIONS
+    written = json.loads(path.read_text())
+    for seal in (written["seal"], "", "\N{LATIN SMALL LETTER E WITH ACUTE}"):
+        path.write_text(
+            json.dumps({**written, "seal": seal, "steps": [{**written["steps"][0], "undo": [["sh"]]}]})
+        )
+        heard = Scheduler()
+        with pytest.raises(RunError, match="not as railgauge act wrote it on this account"):
+            undo(tmp_path, run=heard)
+        with pytest.raises(RunError, match="not as railgauge act wrote it"):  # nor sealed with what is new
+            perform([step], "slurm", tmp_path, heard)
+        assert not heard.heard
+
+
+def test_the_seal_of_what_was_done_holds_for_its_run_alone(tmp_path: Path) -> None:
+    one, other = (folder(tmp_path / name) for name in ("one", "other"))
+    perform(slurm.steps([FAULTY], "night"), "slurm", one, Scheduler())
+    (other / ACTIONS).write_bytes((one / ACTIONS).read_bytes())
+    with pytest.raises(RunError, match="not as railgauge act wrote it"):
+        saved(other)
+
+
+def test_what_was_done_is_no_evidence(tmp_path: Path) -> None:
+    made = folder(tmp_path / "run")
+    record_sums(made)
+    perform(slurm.steps([FAULTY], "night"), "slurm", made, Scheduler())
+    assert changes(made) == []
 
 
 def test_the_command_wants_one_scheduler_and_a_folder_of_one_s_own(tmp_path: Path, healthy: Run) -> None:

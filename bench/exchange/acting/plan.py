@@ -6,15 +6,17 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.judge.actions import NodeAction
 from bench.model.errors import RailGaugeError
 from bench.model.typed_json import decode, encode
 from bench.store import RunError, read_file, write_file
+from bench.store.files import exists
+from bench.store.seal import mark
+from bench.store.sums import ACTIONS as FILE
 
-FILE = "actions.json"
 OURS = "railgauge:"  # how every reason of ours begins, so that nobody else's is touched
 SECONDS = 60.0  # of one command of a scheduler
 NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}")
@@ -37,12 +39,16 @@ class SchedulerStep:
 
 @dataclass(frozen=True)
 class Actions:
-    """``actions.json`` in a run folder: what was done, in order. ``by``: slurm or kubernetes."""
+    """``actions.json`` in a run folder: what was done, in order. ``by``: slurm or kubernetes.
+
+    seal  by the key of the user who did it: its commands are run again to take it back
+    """
 
     by: str
     time: float
     steps: tuple[SchedulerStep, ...] = ()
     format: int = 1
+    seal: str = ""
 
 
 Run = Callable[[Sequence[str]], str]
@@ -70,9 +76,9 @@ def ask(words: Sequence[str]) -> str:
 
 
 def checked(found: Sequence[NodeAction]) -> tuple[NodeAction, ...]:
-    """The same, once every name can be one node's alone: Slurm reads ``n[1-99]`` as many. Raises CannotAct."""
+    """The same, once every name can be one node's alone: Slurm reads ``n[1-99]`` and ``ALL`` as many. CannotAct."""
     for each in found:
-        if not NODE.fullmatch(each.node):
+        if not NODE.fullmatch(each.node) or each.node.upper() == "ALL":
             raise CannotAct(f"{each.node!r} is no name of a node that a scheduler could know")
     return tuple(found)
 
@@ -95,18 +101,26 @@ def perform(steps: Sequence[SchedulerStep], by: str, folder: Path, run: Run = as
     finally:
         found = Actions(by, time.time(), (*earlier, *done))
         if done:
-            write_file(folder, FILE, encode(found) + b"\n")
+            _save(folder, found)
     return found
 
 
 def saved(folder: Path) -> Actions | None:
-    """What was done about a run; None where nothing was. Raises RunError for a damaged file."""
-    if not (folder / FILE).exists():
+    """What this user did about a run; None where nothing was. Raises RunError, also for what somebody else wrote."""
+    if not exists(folder, FILE):
         return None
     try:
-        return decode(Actions, read_file(folder, FILE))
+        found = decode(Actions, read_file(folder, FILE))
     except ValueError as error:
         raise RunError(f"{folder / FILE} is damaged: {error}") from None
+    wanted = mark(folder, encode(replace(found, seal="")))
+    if found.seal != wanted or not wanted:
+        raise RunError(f"{folder / FILE} is not as railgauge act wrote it on this account: undo by hand")
+    return found
+
+
+def _save(folder: Path, found: Actions) -> None:
+    write_file(folder, FILE, encode(replace(found, seal=mark(folder, encode(found), make=True))) + b"\n")
 
 
 def undo(folder: Path, only: str = "", run: Run = ask) -> tuple[SchedulerStep, ...]:
@@ -122,5 +136,5 @@ def undo(folder: Path, only: str = "", run: Run = ask) -> tuple[SchedulerStep, .
                 run(words)
             left.remove(step)
     finally:
-        write_file(folder, FILE, encode(Actions(kept.by, time.time(), tuple(left))) + b"\n")
+        _save(folder, Actions(kept.by, time.time(), tuple(left)))
     return tuple(back)
