@@ -258,3 +258,33 @@ def test_a_night_that_is_added_later_is_judged_recorded(tmp_path):
     assert railgauge("history", "add", tmp_path / "two", run.path).exit_code == 0
     kept = load(run.path).history
     assert kept["recorded"].startswith(str(tmp_path / "two")) and kept["trouble"] == ""
+
+
+def test_compact_makes_one_file_a_month_and_the_list_stays_the_same(history):
+    before = railgauge("history", "list", history)
+    done = railgauge("history", "compact", history)
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines()[-1] == f"{NIGHTS} runs were put together"
+    assert len(list(history.rglob("*.parquet"))) == len(done.output.splitlines()) - 1 <= 2
+    assert railgauge("history", "list", history).output == before.output
+    again = railgauge("history", "compact", history)
+    assert (again.exit_code, again.output) == (
+        0,
+        "no month that is over has two runs in files of their own\n",
+    )
+
+
+def test_compact_names_what_it_leaves_as_it_is(history):
+    bad = next(history.rglob("run03.parquet"))
+    bad.write_bytes(bad.read_bytes()[:-1])
+    done = railgauge("history", "compact", history)
+    assert done.exit_code == 1
+    assert "left out" in done.output and "run03.parquet" in done.output
+    assert bad.exists()
+
+
+def test_a_long_list_of_files_says_what_makes_it_shorter(history, monkeypatch):
+    monkeypatch.setattr("bench.cli.history.MANY", NIGHTS - 1)
+    assert "history compact DIR" in railgauge("history", "list", history).stderr
+    railgauge("history", "compact", history)
+    assert "compact" not in railgauge("history", "list", history).stderr

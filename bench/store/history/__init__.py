@@ -1,10 +1,11 @@
-"""The history of all clusters: a folder with one immutable Parquet file per run.
+"""The history of all clusters: a folder with one immutable Parquet file per run, or per month once it is over.
 
 Any number of writers append without a lock, on a local disk, NFS or a bucket; one reader queries them
 with DuckDB. duckdb, pyarrow and fsspec come with ``railgauge[nightly]`` and are imported when used.
 """
 
 from bench.store.history.accept import accept, acceptances
+from bench.store.history.compact import Compacted, compact
 from bench.store.history.folder import HistoryError, LeftOutFile, MissingLibrary, WrongPlace, create, lasting
 from bench.store.history.query import export, nights
 from bench.store.history.record import Entry, Record, Sample

@@ -1,12 +1,14 @@
 """Where the files of a history lie, and how one is put there whole or not at all.
 
-``cluster=<name>/date=<UTC day>/<run>.parquet`` and ``accepted/cluster=<name>/<id>.json``. Names are data:
+``cluster=<name>/date=<UTC day>/<run>.parquet``, the runs of a month together as
+``cluster=<name>/month=<UTC month>/<digest>.parquet``, and ``accepted/cluster=<name>/<id>.json``. Names are data:
 every character but letters, digits, ``-`` and ``_`` is percent-encoded, so that no name leaves its folder.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import importlib
 import importlib.util
@@ -17,6 +19,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,7 +27,7 @@ from urllib.parse import quote
 from bench.model.errors import EXIT_USAGE, RailGaugeError
 from bench.model.redact import scrub_text, secrets, veil
 from bench.model.units import show_some
-from bench.store.files import TEMPORARY, publish
+from bench.store.files import TEMPORARY, publish, sync_folder
 
 EXTRA = "railgauge[nightly]"
 ACCEPTED = "accepted"
@@ -32,6 +35,7 @@ ACCEPTED = "accepted"
 _ANYWHERE = ("lost+found", "aquota.user", "aquota.group", "$RECYCLE.BIN", "System Volume Information")
 # A writer needs seconds; a temporary file of yesterday has lost its writer
 _STALE = 86400.0
+_TRIES = 5
 _NO_FILE = -1  # the size of what is no regular file
 _LARGEST = 64 << 20  # bytes; a night of 1000 series has 50 000
 # File systems allow 255 bytes in a name; the rest is for the prefix, suffix and temporary ending
@@ -44,6 +48,10 @@ class HistoryError(RailGaugeError):
 
 class MissingLibrary(HistoryError):
     """A library of the extra ``railgauge[nightly]`` is not installed."""
+
+
+class AlreadyThere(HistoryError):
+    """A file of that name is there, and none is ever replaced."""
 
 
 class WrongPlace(HistoryError):
@@ -145,6 +153,7 @@ def create(history: str) -> None:
         raise WrongPlace(f"{folder.name}: cannot be made: {error.strerror}; give another folder") from error
 
 
+@lru_cache(4096)
 def safe(name: str) -> str:
     """A name as one component of a path: no separator, no dot, no wildcard; never longer than 150 bytes.
 
@@ -165,9 +174,14 @@ def safe(name: str) -> str:
 def day(seconds: float) -> str:
     """``2026-03-04``, the UTC day. Raises HistoryError for what is not a time."""
     try:
-        return datetime.fromtimestamp(seconds, timezone.utc).date().isoformat()
+        return _day(int(seconds // 86400))
     except (ValueError, OverflowError, OSError) as error:
         raise HistoryError(f"{seconds} is not a time in seconds since 1970") from error
+
+
+@lru_cache(4096)
+def _day(number: int) -> str:
+    return datetime.fromtimestamp(number * 86400, timezone.utc).date().isoformat()
 
 
 def run_path(cluster: str, run: str, seconds: float) -> str:
@@ -175,11 +189,16 @@ def run_path(cluster: str, run: str, seconds: float) -> str:
     return f"cluster={safe(cluster)}/date={day(seconds)}/{safe(run)}.parquet"
 
 
+def month_path(cluster: str, seconds: float) -> str:
+    """The folder of the files that hold several runs of one month."""
+    return f"cluster={safe(cluster)}/month={day(seconds)[:7]}"
+
+
 def put(folder: Folder, path: str, content: bytes) -> str:
     """Write a file that nobody can see half of, and that replaces none; its full path as it may be shown.
 
     On a disk: a temporary name in the same folder, synced, then linked to the final name, which fails if
-    that exists. In a bucket: one put, which is atomic there. Raises HistoryError.
+    that exists. In a bucket: one put, which is atomic there. Raises AlreadyThere, and HistoryError.
     """
     full, shown = f"{folder.root}/{path}", f"{folder.name}/{path}"
     try:
@@ -187,16 +206,47 @@ def put(folder: Folder, path: str, content: bytes) -> str:
             if not folder.local:
                 _put_in_bucket(folder.files, full, content)
             elif Path(folder.root).is_dir():
-                Path(full).parent.mkdir(parents=True, exist_ok=True)
-                publish(Path(full), content, 0o666)
+                _put_on_disk(Path(folder.root), Path(full), content)
             else:
                 raise HistoryError(f"{shown}: the folder of the history is gone; is it mounted?")
     except FileExistsError as error:
-        raise HistoryError(f"{shown} is already there, and a history is never overwritten") from error
+        raise AlreadyThere(f"{shown} is already there, and a history is never overwritten") from error
     except FileNotFoundError as error:
         said = folder.in_one_line(error)
         raise HistoryError(f"{shown}: cannot be written: {said}; see that the bucket is right") from error
     return shown
+
+
+def _put_on_disk(root: Path, full: Path, content: bytes) -> None:
+    for left in reversed(range(_TRIES)):
+        full.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            publish(full, content, 0o666)
+            break
+        except FileNotFoundError:  # the folder of a day was empty, and ``remove`` took it in this moment
+            if not left or not root.is_dir():
+                raise
+    for folder in full.parents[1 : len(full.relative_to(root).parts)]:
+        where = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            sync_folder(where)
+        finally:
+            os.close(where)
+
+
+def remove(folder: Folder, path: str) -> None:
+    """Remove a file, and the folder of its day where it was the last in it. Raises HistoryError."""
+    full = f"{folder.root}/{path}"
+    try:
+        with reaching(folder, f"{folder.name}/{path}", "cannot be removed"):
+            if not folder.local:
+                folder.files.rm_file(full)
+                return
+            Path(full).unlink()
+    except FileNotFoundError:
+        return  # somebody else did
+    with contextlib.suppress(OSError):
+        Path(full).parent.rmdir()
 
 
 def _put_in_bucket(files: Any, full: str, content: bytes) -> None:
@@ -244,6 +294,16 @@ def found(folder: Folder, under: str = "") -> Iterator[tuple[str, int]]:
     A writer's temporary file is passed over while it is young, and given like any other when it is stale.
     """
     _expect_history(folder)
+    yield from listed(folder, under)
+
+
+def is_gone(error: Exception) -> bool:
+    """Whether a file was removed, on NFS also while it was read."""
+    return isinstance(error, FileNotFoundError) or getattr(error, "errno", 0) == errno.ESTALE
+
+
+def listed(folder: Folder, under: str) -> Iterator[tuple[str, int]]:
+    """As ``found``, of a folder in a history that need not be one yet."""
     try:
         with reaching(folder, folder.name, "cannot be listed"):
             place = f"{folder.root}/{under}".rstrip("/")
@@ -257,17 +317,28 @@ def found(folder: Folder, under: str = "") -> Iterator[tuple[str, int]]:
 
 
 def _walk(place: str) -> Iterator[tuple[str, dict[str, float]]]:
-    """What ``find`` of fsspec gives of a disk, in a tenth of its time. No link is followed. Raises OSError."""
-    folders = [place]
+    """What ``find`` of fsspec gives of a disk, in a tenth of its time. No link is followed. Raises OSError.
+
+    In the order of names, as buckets list: ``date=`` before ``month=``, and folders that are new by then at last. A
+    run that ``compact`` moves meanwhile from the one to the other is so seen in one of them at least.
+    """
+    folders: list[tuple[str, set[str] | None]] = [(place, None)]
     while folders:
-        with os.scandir(folders.pop()) as inside:
+        folder, seen = folders.pop()
+        inner = set[str]()
+        # what is gone by now was moved to where this has still to look
+        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as inside:
             for each in inside:
                 if each.is_dir(follow_symlinks=False):
-                    folders.append(each.path)
-                    continue
-                about = each.stat(follow_symlinks=False)
-                size = about.st_size if stat.S_ISREG(about.st_mode) else _NO_FILE
-                yield each.path, {"size": size, "mtime": about.st_mtime}
+                    inner.add(each.path)
+                elif seen is None:
+                    with contextlib.suppress(FileNotFoundError):
+                        about = each.stat(follow_symlinks=False)
+                        size = about.st_size if stat.S_ISREG(about.st_mode) else _NO_FILE
+                        yield each.path, {"size": size, "mtime": about.st_mtime}
+        if new := inner - (seen or set()):
+            folders.append((folder, inner))
+            folders += [(path, None) for path in sorted(new, reverse=True)]
 
 
 def unreadable(size: int) -> str:

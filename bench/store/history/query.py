@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
 
@@ -16,7 +17,7 @@ from bench.model.verdict import Status
 from bench.store.history.folder import Folder, HistoryError, LeftOutFile, library, open_folder
 from bench.store.history.nights import Fingerprint, Night, Series
 from bench.store.history.record import COLUMNS, Entry
-from bench.store.history.store import runs, sound
+from bench.store.history.store import Moved, each_once, home, in_files, settled, sound
 
 # With pyarrow and Python beside it, the process stays under 1 GB
 _MEMORY = "400MB"
@@ -25,6 +26,7 @@ _NIGHTS = """
     from read_parquet($files, hive_partitioning = false)
     where cluster = $cluster and time >= $since
 """
+_OF_RUNS = " and (run, time) in (select (unnest($runs), unnest($times)))"
 # A word that is no status says nothing good of the measurement
 _STATUS = {status.value: status for status in Status}
 
@@ -45,30 +47,50 @@ def export(
     """
     if form not in _WRITERS:
         raise HistoryError(f"unknown form {form!r}; known: {', '.join(_WRITERS)}")
-    folder = open_folder(history)
-    entries, problems = runs(history, cluster, since)
-    good, broken = sound(folder, entries)
+    good, problems = settled(history, lambda: _sound(open_folder(history), cluster, since))
     write = _WRITERS[form](stream)
-    # One file after the other: the rows come out oldest run first, and memory holds one run at most
-    for entry in good:
-        for row in _rows_of(folder, entry):
+    # One run after the other: the rows come out oldest run first, and memory holds one run at most
+    for entry in each_once(good):
+        for row in settled(history, lambda: _rows_of(history, entry)):  # noqa: B023  called at once
             write(row)
-    return (*problems, *broken)
+    return problems
 
 
 def _ask(
     history: str, cluster: str, since: float, condition: str, names: dict[str, str]
 ) -> tuple[dict[Series, tuple[Night, ...]], tuple[LeftOutFile, ...]]:
-    folder = open_folder(history)
-    entries, problems = runs(history, cluster, since)
-    bound = {**names, "cluster": cluster, "since": since}
+    def ask() -> tuple[dict[Series, tuple[Night, ...]], tuple[LeftOutFile, ...]]:
+        folder = open_folder(history)
+        good, problems = _sound(folder, cluster, since)
+        chosen = each_once(good)
+        rows = list[Any]()
+        for files, of in _whole_files(good, chosen):
+            bound = {**names, "cluster": cluster, "since": since, **of}
+            rows += _query(folder, files, _NIGHTS + condition + (_OF_RUNS if of else ""), bound)
+        return _by_series(cluster, rows, {(one.run, one.time): one.fingerprint for one in chosen}), problems
+
+    return settled(history, ask)
+
+
+def _sound(folder: Folder, cluster: str | None, since: float) -> tuple[list[Entry], tuple[LeftOutFile, ...]]:
+    entries, problems = in_files(folder, cluster, since)
     good, broken = sound(folder, entries)
-    rows = _query(folder, good, _NIGHTS + condition, bound) if good else []
-    found = _by_series(cluster, rows, {(entry.run, entry.time): entry.fingerprint for entry in good})
-    return found, (*problems, *broken)
+    return good, (*problems, *broken)
 
 
-def _query(folder: Folder, entries: Sequence[Entry], sql: str, bound: dict[str, Any]) -> list[Any]:
+def _whole_files(
+    entries: Sequence[Entry], chosen: Sequence[Entry]
+) -> Iterator[tuple[list[str], dict[str, list[Any]]]]:
+    """Files to ask at once, every run in them, then each of which some runs are taken from another file."""
+    every, wanted = Counter(one.path for one in entries), Counter(one.path for one in chosen)
+    if whole := [path for path, count in wanted.items() if count == every[path]]:
+        yield whole, {}
+    for path in wanted.keys() - set(whole):
+        mine = [one for one in chosen if one.path == path]
+        yield [path], {"runs": [one.run for one in mine], "times": [one.time for one in mine]}
+
+
+def _query(folder: Folder, paths: Sequence[str], sql: str, bound: dict[str, Any]) -> list[Any]:
     duckdb = library("duckdb")
     # No extension is ever fetched: what reads a bucket is fsspec
     settings = {
@@ -80,10 +102,13 @@ def _query(folder: Folder, entries: Sequence[Entry], sql: str, bound: dict[str, 
     with duckdb.connect(config=settings) as connection:
         if not folder.local:
             connection.register_filesystem(folder.files)
-        files = [_address(folder, entry.path) for entry in entries]
+        files = [_address(folder, path) for path in paths]
         try:
             rows: list[Any] = connection.execute(sql, {**bound, "files": files}).fetchall()
         except duckdb.Error as error:
+            for path in paths:
+                if not folder.files.exists(f"{folder.root}/{path}"):
+                    raise Moved(path) from None
             raise HistoryError(f"{folder.name}: {folder.in_one_line(error)}") from error
         return rows
 
@@ -111,11 +136,16 @@ def _by_series(
     }
 
 
-def _rows_of(folder: Folder, entry: Entry) -> Iterator[tuple[Any, ...]]:
-    names = ", ".join(name for name, _ in COLUMNS)
-    sql = f"select {names} from read_parquet($files, hive_partitioning = false)"
+def _rows_of(history: str, entry: Entry) -> list[tuple[Any, ...]]:
+    folder, names = open_folder(history), ", ".join(name for name, _ in COLUMNS)
+    sql = f"select {names} from read_parquet($files, hive_partitioning = false) where true {_OF_RUNS}"
     sql += " order by subject, collective, size_class, quantity"
-    yield from _query(folder, [entry], sql, {})
+    of = {"runs": [entry.run], "times": [entry.time]}
+    try:
+        return _query(folder, [entry.path], sql, of)
+    except Moved:
+        now = [one for one in each_once(in_files(folder, entry.cluster)[0]) if home(one) == home(entry)]
+        return _query(folder, [now[0].path], sql, of) if now else []
 
 
 def _csv(stream: TextIO) -> Callable[[tuple[Any, ...]], object]:

@@ -1,7 +1,8 @@
-"""A run in the history, and its Parquet file: one row per series, and a footer that says whose it is.
+"""Runs of the history in a Parquet file: one row per series of a run, and a footer that says whose they are.
 
 Every row repeats run, time, cluster and fingerprint (compressed to nothing), so that plain SQL over the
-files needs no join; the footer holds them too, so that listing the runs reads no rows. In front of the
+files needs no join; the footer holds them too, so that listing the runs reads no rows. A file holds one run, as a
+night writes it, or several of one cluster and month, as ``compact`` puts them together. In front of the
 footer, where no reader of Parquet looks, lies the SHA-256 of all the rest: DuckDB verifies no checksum of a
 page, and one flipped bit in a disk or cable would be a step in somebody's trend.
 """
@@ -11,16 +12,18 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
+from bench.model import typed_json
 from bench.model.verdict import Status
-from bench.store.history.folder import HistoryError, library
+from bench.store.history.folder import HistoryError, is_gone, library
 from bench.store.history.nights import Fingerprint, Series, fingerprint
 
 FORMAT = 1
+FORMAT_SEVERAL = 2  # of a file of several runs
 _FOOTER = b"railgauge"
 _MAGIC = b"PAR1"
 _SEAL = b"railgauge-sha256"
@@ -73,7 +76,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Entry:
-    """A run as its footer tells of it; ``path`` is relative to the history."""
+    """A run as the footer of its file tells of it; ``path`` is relative to the history."""
 
     run: str
     time: float
@@ -83,52 +86,91 @@ class Entry:
     path: str
 
 
+class _Run(NamedTuple):
+    """A run in the footer of a file of several; ``fingerprint`` is a number in that of ``_Several``."""
+
+    run: str
+    time: float
+    fingerprint: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class _Several:
+    format: int
+    cluster: str
+    fingerprints: tuple[dict[str, str], ...]
+    runs: tuple[_Run, ...]
+
+
 class Broken(Exception):
     """A file that is not a whole, readable run of this format; the message says in which way."""
 
 
-def encode(record: Record) -> bytes:
-    """The sealed Parquet file of a run.
+def encode(*records: Record) -> bytes:
+    """The sealed Parquet file of a run, or of several of one cluster; the same runs become the same bytes.
 
     Raises HistoryError for a run without samples, with two of one series, or with another cluster's.
     """
-    _refuse(record)
+    for record in records:
+        _refuse(record)
     arrow, parquet = library("pyarrow"), library("pyarrow.parquet")
-    samples = sorted(record.samples, key=lambda sample: _order(sample.series))
-    footer = {
-        "format": FORMAT,
-        "run": record.run,
-        "time": record.time,
-        "cluster": record.cluster,
-        "fingerprint": dict(record.fingerprint),
-    }
+    rows = [(record, sample) for record in records for sample in record.samples]
+    rows.sort(key=lambda row: (_order(row[1].series), row[0].time, row[0].run))
     try:
-        table = arrow.table(_columns(record, samples), schema=_schema(arrow))
+        table = arrow.table(_columns(rows), schema=_schema(arrow))
     except (arrow.ArrowException, UnicodeEncodeError, OverflowError) as error:
-        raise HistoryError(f"run {record.run!r} cannot be stored: {error}") from error
-    table = table.replace_schema_metadata({_FOOTER: json.dumps(footer).encode()})
+        raise HistoryError(f"run {records[0].run!r} cannot be stored: {error}") from error
+    table = table.replace_schema_metadata({_FOOTER: _footer_of(records)})
     file = io.BytesIO()
     parquet.write_table(table, file, compression="zstd", row_group_size=_GROUP)
     return _seal(file.getvalue())
 
 
-def decode(content: bytes) -> Record:
-    """The run in a file, once its seal is verified. Raises Broken."""
+def _footer_of(records: Sequence[Record]) -> bytes:
+    first = records[0]
+    if len(records) == 1:
+        parts = dict(first.fingerprint)
+        one = {
+            "format": FORMAT,
+            "run": first.run,
+            "time": first.time,
+            "cluster": first.cluster,
+            "fingerprint": parts,
+        }
+        return json.dumps(one).encode()
+    prints = {parts: number for number, parts in enumerate(dict.fromkeys(one.fingerprint for one in records))}
+    runs = tuple(_Run(one.run, one.time, prints[one.fingerprint], len(one.samples)) for one in records)
+    return typed_json.encode(_Several(FORMAT_SEVERAL, first.cluster, tuple(map(dict, prints)), runs))
+
+
+def decode(content: bytes) -> tuple[Record, ...]:
+    """The runs in a file, once its seal is verified. Raises Broken."""
     arrow, parquet = library("pyarrow"), library("pyarrow.parquet")
     verify(content)
     try:
         file = parquet.ParquetFile(io.BytesIO(content))
-        entry = _entry(file.metadata, "")
+        entries = _entries(file.metadata, "")
         rows = file.read()
-        fixed = (entry.run, entry.time, entry.cluster, json.dumps(dict(entry.fingerprint)))
-        for (name, _), wanted in zip(COLUMNS, fixed, strict=False):
-            if rows.column(name).unique().to_pylist() != [wanted]:
-                raise Broken(f"its rows and its footer differ in the {name}")
-        columns = [rows.column(name).to_pylist() for name, _ in COLUMNS[len(fixed) :]]
-        samples = (_sample(entry.cluster, *row) for row in zip(*columns, strict=True))
-        return Record(entry.run, entry.time, entry.cluster, entry.fingerprint, tuple(samples))
     except (arrow.ArrowException, OSError, ValueError, RecursionError) as error:
         raise Broken(_one_line(error)) from error
+    samples: dict[tuple[str, float, str, str], list[Sample]] = {}
+    try:
+        for run, time, cluster, parts, *row in zip(
+            *(rows.column(name).to_pylist() for name, _ in COLUMNS), strict=True
+        ):
+            samples.setdefault((run, time, cluster, parts), []).append(_sample(cluster, *row))
+    except ValueError as error:
+        raise Broken(_one_line(error)) from error
+    keys = [(one.run, one.time, one.cluster, json.dumps(dict(one.fingerprint))) for one in entries]
+    if {key: len(found) for key, found in samples.items()} != {
+        key: one.rows for key, one in zip(keys, entries, strict=True)
+    }:
+        raise Broken("its rows and its footer name different runs")
+    return tuple(
+        Record(one.run, one.time, one.cluster, one.fingerprint, tuple(samples[key]))
+        for one, key in zip(entries, keys, strict=True)
+    )
 
 
 def verify(content: bytes) -> None:
@@ -158,36 +200,42 @@ def _footer_start(content: bytes) -> int:
     return start
 
 
-def read_entry(file: Any, path: str) -> Entry:
-    """The run in an open file, or in the one on a disk that a text names, from its footer alone. Raises Broken."""
+def read_entries(file: Any, path: str) -> tuple[Entry, ...]:
+    """The runs in an open file, or in the one on a disk that a text names, from its footer alone.
+
+    Raises Broken, and OSError where the file is gone.
+    """
     arrow, parquet = library("pyarrow"), library("pyarrow.parquet")
     try:
-        return _entry(_on_disk()(file) if isinstance(file, str) else parquet.read_metadata(file), path)
+        return _entries(parquet.read_metadata(file), path)
     except (arrow.ArrowException, OSError, ValueError, RecursionError) as error:
+        if is_gone(error):
+            raise
         raise Broken(_one_line(error)) from error
 
 
-@cache
-def _on_disk() -> Callable[[str], Any]:
-    """A reader of footers that takes half of the time of ``parquet.read_metadata``."""
-    form, disk = library("pyarrow.dataset").ParquetFileFormat(), library("pyarrow.fs").LocalFileSystem()
-    return lambda full: form.make_fragment(full, disk).metadata
-
-
-def _entry(metadata: Any, path: str) -> Entry:
+def _entries(metadata: Any, path: str) -> tuple[Entry, ...]:
     text = (metadata.metadata or {}).get(_FOOTER)
     if text is None:
         raise Broken("foreign: a Parquet file that RailGauge did not write")
     footer = _footer(text)
     if not (metadata.schema.equals(_as_written()) or _has_our_columns(metadata.schema)):
         raise Broken("its columns are not those of a RailGauge run")
-    return Entry(
-        run=footer["run"],
-        time=float(footer["time"]),
-        cluster=footer["cluster"],
-        fingerprint=fingerprint(footer["fingerprint"]),
-        rows=metadata.num_rows,
-        path=path,
+    if isinstance(footer, _Several):
+        return _several(footer, metadata.num_rows, path)
+    parts = fingerprint(footer["fingerprint"])
+    return (Entry(footer["run"], float(footer["time"]), footer["cluster"], parts, metadata.num_rows, path),)
+
+
+def _several(footer: _Several, rows: int, path: str) -> tuple[Entry, ...]:
+    prints = [fingerprint(parts) for parts in footer.fingerprints]
+    if len(footer.runs) < 2 or not all(0 <= one.fingerprint < len(prints) for one in footer.runs):
+        raise Broken("its footer names no runs, or a fingerprint that it does not have")
+    if sum(one.rows for one in footer.runs) != rows:
+        raise Broken("its rows are not as many as its footer says")
+    return tuple(
+        Entry(one.run, one.time, footer.cluster, prints[one.fingerprint], one.rows, path)
+        for one in footer.runs
     )
 
 
@@ -204,12 +252,14 @@ def _as_written() -> Any:
     return parquet.read_metadata(file).schema
 
 
-def _footer(text: bytes) -> Mapping[str, Any]:
+def _footer(text: bytes) -> Mapping[str, Any] | _Several:
     footer = json.loads(text)
     if not isinstance(footer, dict) or not isinstance(footer.get("format"), int):
         raise Broken("its footer does not say which format it has")
-    if footer["format"] > FORMAT:
-        raise Broken(f"format {footer['format']} is newer than this railgauge, which reads {FORMAT}")
+    if footer["format"] > FORMAT_SEVERAL:
+        raise Broken(f"format {footer['format']} is newer than this railgauge, which reads {FORMAT_SEVERAL}")
+    if footer["format"] == FORMAT_SEVERAL:
+        return typed_json.load(_Several, footer)
     wanted = {"run": str, "time": (int, float), "cluster": str, "fingerprint": dict}
     for key, kind in wanted.items():
         if not isinstance(footer.get(key), kind):  # type: ignore[arg-type]
@@ -241,21 +291,21 @@ def _schema(arrow: Any) -> Any:
     )
 
 
-def _columns(record: Record, samples: list[Sample]) -> dict[str, list[Any]]:
-    count = len(samples)
+def _columns(rows: Sequence[tuple[Record, Sample]]) -> dict[str, list[Any]]:
+    texts = {id(record): json.dumps(dict(record.fingerprint)) for record, _ in rows}
     return {
-        "run": [record.run] * count,
-        "time": [record.time] * count,
-        "cluster": [record.cluster] * count,
-        "fingerprint": [json.dumps(dict(record.fingerprint))] * count,
-        "collective": [sample.series.collective for sample in samples],
-        "size_class": [sample.series.size_class for sample in samples],
-        "quantity": [sample.series.quantity for sample in samples],
-        "subject": [sample.series.subject for sample in samples],
-        "value": [float(sample.value) for sample in samples],
-        "rerun": [None if sample.rerun is None else float(sample.rerun) for sample in samples],
-        "n": [sample.n for sample in samples],
-        "status": [sample.status.value for sample in samples],
+        "run": [record.run for record, _ in rows],
+        "time": [record.time for record, _ in rows],
+        "cluster": [record.cluster for record, _ in rows],
+        "fingerprint": [texts[id(record)] for record, _ in rows],
+        "collective": [sample.series.collective for _, sample in rows],
+        "size_class": [sample.series.size_class for _, sample in rows],
+        "quantity": [sample.series.quantity for _, sample in rows],
+        "subject": [sample.series.subject for _, sample in rows],
+        "value": [float(sample.value) for _, sample in rows],
+        "rerun": [None if sample.rerun is None else float(sample.rerun) for _, sample in rows],
+        "n": [sample.n for _, sample in rows],
+        "status": [sample.status.value for _, sample in rows],
     }
 
 

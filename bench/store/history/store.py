@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from bench.store.history.folder import (
     ACCEPTED,
+    AlreadyThere,
     Folder,
     HistoryError,
     LeftOutFile,
     MissingLibrary,
     day,
     found,
+    is_gone,
+    listed,
+    month_path,
     open_folder,
     put,
     reaching,
@@ -22,20 +27,60 @@ from bench.store.history.folder import (
     safe,
     unreadable,
 )
-from bench.store.history.record import Broken, Entry, Record, decode, encode, read_entry, verify
+from bench.store.history.record import Broken, Entry, Record, decode, encode, read_entries, verify
 
 # A footer in a bucket is a round trip of tens of milliseconds, and a history has hundreds
 _AT_ONCE = 8
 _FOREIGN = "foreign: not a file of this history; move it away"
-_HOME = re.compile(r"cluster=[^/]+/date=[^/]+/[^/]+\.parquet")
+_HOME = re.compile(r"cluster=[^/]+/(date|month)=[^/]+/[^/]+\.parquet")
+_TRIES = 20
 
 T = TypeVar("T")
 
 
+class Moved(Exception):
+    """A file is gone that was listed a moment before: ``compact`` has put its run into another."""
+
+
+def settled(history: str, look: Callable[[], T]) -> T:
+    """What ``look`` finds, asked again as long as files move away under it. Raises HistoryError."""
+    for _ in range(_TRIES):
+        try:
+            return look()
+        except Moved as moved:
+            folder, last = open_folder(history), moved
+            if not folder.local:
+                folder.files.invalidate_cache()
+    raise HistoryError(f"{folder.name}/{last}: was listed and is not there; try again")
+
+
 def append(history: str, record: Record) -> str:
     """Record a run for good; the path of its file. Raises HistoryError, also for a run recorded before."""
-    path = run_path(record.cluster, record.run, record.time)
-    return put(open_folder(history), path, encode(record))
+    folder, path = open_folder(history), run_path(record.cluster, record.run, record.time)
+
+    def months() -> list[Entry]:
+        inside = listed(folder, month_path(record.cluster, record.time))
+        return entries_of(folder, inside, lambda each: footers(folder, each))[0]
+
+    for entry in settled(history, months):
+        if home(entry) == path:
+            raise AlreadyThere(
+                f"{folder.name}/{path} is already there, in {entry.path}, and a history is never overwritten"
+            )
+    return put(folder, path, encode(record))
+
+
+def home(entry: Entry) -> str:
+    """Where the run lies, or lay, in a file of its own: no two runs of a history have one home."""
+    return run_path(entry.cluster, entry.run, entry.time)
+
+
+def each_once(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """The runs, oldest first. One that lies in two files, as ``compact`` may leave it, is taken from the larger."""
+    together = Counter(entry.path for entry in entries)
+    first = sorted(entries, key=lambda entry: (-together[entry.path], entry.path))
+    once = {(entry.cluster, entry.run, day(entry.time)): entry for entry in reversed(first)}
+    return tuple(sorted(once.values(), key=lambda entry: (entry.time, entry.cluster, entry.run)))
 
 
 def runs(
@@ -45,19 +90,33 @@ def runs(
 
     ``cluster`` looks into one cluster's folder alone; ``since`` is in seconds since 1970.
     """
-    folder = open_folder(history)
-    return _each(folder, _candidates(folder, cluster, since), lambda path: _footer(folder, path))
+    entries, problems = settled(history, lambda: in_files(open_folder(history), cluster, since))
+    return each_once(entries), problems
+
+
+def in_files(
+    folder: Folder, cluster: str | None = None, since: float = 0.0
+) -> tuple[list[Entry], tuple[LeftOutFile, ...]]:
+    """As ``runs``, of each file: a run may come twice. Raises Moved."""
+    entries, problems = entries_of(
+        folder, candidates(folder, cluster, since), lambda path: footers(folder, path)
+    )
+    first = day(since)
+    return [entry for entry in entries if not since or day(entry.time) >= first], problems
 
 
 def check(history: str) -> tuple[tuple[Entry, ...], tuple[LeftOutFile, ...]]:
     """Like ``runs``, after reading every file to its last byte and comparing it with its checksum."""
     folder = open_folder(history)
 
-    def whole(path: str) -> Entry:
-        record = decode(folder.files.cat_file(f"{folder.root}/{path}"))
-        return Entry(record.run, record.time, record.cluster, record.fingerprint, len(record.samples), path)
+    def whole(path: str) -> tuple[Entry, ...]:
+        return tuple(
+            Entry(one.run, one.time, one.cluster, one.fingerprint, len(one.samples), path)
+            for one in decode(folder.files.cat_file(f"{folder.root}/{path}"))
+        )
 
-    return _each(folder, _candidates(folder, None, 0.0), whole)
+    entries, problems = settled(history, lambda: entries_of(folder, candidates(folder, None, 0.0), whole))
+    return each_once(entries), problems
 
 
 def strangers(history: str) -> tuple[LeftOutFile, ...]:
@@ -69,21 +128,26 @@ def strangers(history: str) -> tuple[LeftOutFile, ...]:
     )
 
 
-def sound(folder: Folder, entries: Iterable[Entry]) -> tuple[tuple[Entry, ...], tuple[LeftOutFile, ...]]:
-    """The entries whose files are as they were written, and the others."""
+def sound(folder: Folder, entries: Sequence[Entry]) -> tuple[list[Entry], tuple[LeftOutFile, ...]]:
+    """The entries whose files are as they were written, and the other files. Raises Moved."""
+    by_file: dict[str, list[Entry]] = {}
+    for entry in entries:
+        by_file.setdefault(entry.path, []).append(entry)
 
-    def whole(entry: Entry) -> Entry:
-        verify(folder.files.cat_file(f"{folder.root}/{entry.path}"))
-        return entry
+    def whole(path: str) -> tuple[Entry, ...]:
+        verify(folder.files.cat_file(f"{folder.root}/{path}"))
+        return tuple(by_file[path])
 
-    return _sorted(_attempts(folder, entries, whole, lambda entry: entry.path))
+    return _gathered(_attempts(folder, by_file, whole, str))
 
 
 def read(history: str, run: str, cluster: str | None = None) -> Record:
     """One run with all its samples. Raises HistoryError if there is none, or one in several clusters."""
-    folder = open_folder(history)
-    entries, _ = runs(history, cluster)
-    named = [entry for entry in entries if entry.run == run]
+    return settled(history, lambda: _read(open_folder(history), run, cluster))
+
+
+def _read(folder: Folder, run: str, cluster: str | None) -> Record:
+    named = [entry for entry in each_once(in_files(folder, cluster)[0]) if entry.run == run]
     if len(named) != 1:
         where = ", ".join(repr(entry.cluster) for entry in named)
         said = (
@@ -92,16 +156,22 @@ def read(history: str, run: str, cluster: str | None = None) -> Record:
             else "is not in it; railgauge history list DIR"
         )
         raise HistoryError(f"{folder.name}: run {run!r} {said}")
-    path = named[0].path
+    (entry,) = named
     try:
-        return decode(folder.files.cat_file(f"{folder.root}/{path}"))
+        together = decode(folder.files.cat_file(f"{folder.root}/{entry.path}"))
     except (Broken, OSError) as error:
-        raise HistoryError(f"{path}: {folder.in_one_line(error)}; railgauge history check DIR") from error
+        if is_gone(error):
+            raise Moved(entry.path) from None
+        raise HistoryError(
+            f"{entry.path}: {folder.in_one_line(error)}; railgauge history check DIR"
+        ) from error
+    return next(one for one in together if (one.run, one.time) == (entry.run, entry.time))
 
 
-def _candidates(folder: Folder, cluster: str | None, since: float) -> list[tuple[str, int]]:
+def candidates(folder: Folder, cluster: str | None, since: float) -> list[tuple[str, int]]:
+    """(path, bytes) of what may be files of runs."""
     under = "" if cluster is None else f"cluster={safe(cluster)}"
-    start = f"date={day(since)}" if since else ""
+    start = day(since) if since else ""
     return [
         (path, size)
         for path, size in found(folder, under)
@@ -110,47 +180,57 @@ def _candidates(folder: Folder, cluster: str | None, since: float) -> list[tuple
 
 
 def _older(path: str, start: str) -> bool:
-    """Whether a file lies in the folder of a day before ``start``; ISO dates order like their text."""
+    """Whether a file lies in the folder of a day or month before ``start``; ISO dates order like their text."""
     parts = path.split("/")
-    return len(parts) == 3 and parts[1].startswith("date=") and parts[1] < start
+    kind, _, when = parts[1].partition("=") if len(parts) == 3 else ("", "", "")
+    return kind in ("date", "month") and when < start[: len("2026-03" if kind == "month" else "2026-03-04")]
 
 
-def _footer(folder: Folder, path: str) -> Entry:
+def footers(folder: Folder, path: str) -> tuple[Entry, ...]:
+    """The runs in a file, from its footer alone. Raises Broken, and OSError."""
     full = f"{folder.root}/{path}"
     if folder.local:
-        return read_entry(full, path)
+        return read_entries(full, path)
     with folder.files.open(full, "rb") as file:
-        return read_entry(file, path)
+        return read_entries(file, path)
 
 
-def _each(
-    folder: Folder, candidates: Iterable[tuple[str, int]], look: Callable[[str], Entry]
-) -> tuple[tuple[Entry, ...], tuple[LeftOutFile, ...]]:
-    def one(candidate: tuple[str, int]) -> Entry:
+def entries_of(
+    folder: Folder, files: Iterable[tuple[str, int]], look: Callable[[str], tuple[Entry, ...]]
+) -> tuple[list[Entry], tuple[LeftOutFile, ...]]:
+    """The runs in files (path, bytes) by ``look``, and the files that are none. Raises Moved."""
+
+    def one(candidate: tuple[str, int]) -> tuple[Entry, ...]:
         path, size = candidate
         if not path.endswith(".parquet"):
             raise Broken(_FOREIGN)
         if why := unreadable(size):
             raise Broken(why)
-        entry = look(path)
-        home = run_path(entry.cluster, entry.run, entry.time)
-        if path != home:
-            raise Broken(f"misplaced: its run belongs at {home}")
-        return entry
+        inside = look(path)
+        for at in [home(inside[0])] if len(inside) == 1 else {_of_month(entry, path) for entry in inside}:
+            if path != at:
+                raise Broken(f"misplaced: its run belongs at {at}")
+        return inside
 
-    return _sorted(_attempts(folder, candidates, one, lambda candidate: candidate[0]))
+    return _gathered(_attempts(folder, files, one, lambda candidate: candidate[0]))
+
+
+def _of_month(entry: Entry, path: str) -> str:
+    return f"{month_path(entry.cluster, entry.time)}/{path.rpartition('/')[2]}"
 
 
 def _attempts(
-    folder: Folder, items: Iterable[T], look: Callable[[T], Entry], path: Callable[[T], str]
-) -> list[Entry | LeftOutFile]:
-    """What ``look`` makes of each item, or why it makes nothing of it."""
+    folder: Folder, items: Iterable[T], look: Callable[[T], tuple[Entry, ...]], path: Callable[[T], str]
+) -> list[tuple[Entry, ...] | LeftOutFile]:
+    """What ``look`` makes of each item, or why it makes nothing of it. Raises Moved."""
 
-    def attempt(item: T) -> Entry | LeftOutFile:
+    def attempt(item: T) -> tuple[Entry, ...] | LeftOutFile:
         try:
             with reaching(folder, path(item), "cannot be read"):
                 return look(item)
         except (Broken, HistoryError, OSError) as error:
+            if is_gone(error):
+                raise Moved(path(item)) from None
             if isinstance(error, MissingLibrary):
                 raise
             return LeftOutFile(path(item), folder.in_one_line(error) or type(error).__name__)
@@ -161,8 +241,8 @@ def _attempts(
         return list(pool.map(attempt, items))
 
 
-def _sorted(seen: Iterable[Entry | LeftOutFile]) -> tuple[tuple[Entry, ...], tuple[LeftOutFile, ...]]:
-    seen = list(seen)
-    entries = [item for item in seen if isinstance(item, Entry)]
-    problems = [item for item in seen if isinstance(item, LeftOutFile)]
-    return tuple(sorted(entries, key=lambda entry: (entry.time, entry.cluster, entry.run))), tuple(problems)
+def _gathered(
+    seen: Sequence[tuple[Entry, ...] | LeftOutFile],
+) -> tuple[list[Entry], tuple[LeftOutFile, ...]]:
+    entries = [entry for item in seen if not isinstance(item, LeftOutFile) for entry in item]
+    return entries, tuple(item for item in seen if isinstance(item, LeftOutFile))
