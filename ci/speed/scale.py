@@ -12,7 +12,7 @@ from cost import ROOT, cost, medians, railgauge
 from rows import Figure, at_most
 
 TIMES = 3  # of which the median stands
-HELP_GOAL, JUDGE_GOAL, ALL_PAIRS_GOAL, MEMORY_GOAL = 0.3, 2.0, 10.0, 500.0
+HELP_GOAL, JUDGE_GOAL, ALL_PAIRS_GOAL, MEMORY_GOAL, HISTORY_GOAL = 0.3, 2.0, 10.0, 500.0, 2.0
 LINEAR = 2.0  # times a line through the smallest size: more is growth above linear
 CONTROL = ROOT / "ci" / "lab" / "control"
 
@@ -38,7 +38,22 @@ def figures(realtime: bool) -> list[Figure]:
                 ]
             again = medians(railgauge("judge", str(out)), TIMES, realtime)
             found.append(at_most("scale", f"judge beside a report: {title}", again.wall, goal, unit="s"))
-    return found + _control()
+    return found + _history(realtime) + _control()
+
+
+def _history(realtime: bool) -> list[Figure]:
+    """Listing 10 000 nights, a file each and a file a month."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = str(Path(folder) / "history")
+        cost([sys.executable, str(ROOT / "ci/speed/nights.py"), home])
+        single = medians(railgauge("history", "list", home), TIMES, realtime)
+        put = cost(railgauge("history", "compact", home))
+        seen = medians(railgauge("history", "list", home), 5, realtime)
+    return [
+        Figure("scale", "history list, 10 000 nights, a file each", single.wall, "s"),
+        Figure("scale", "history compact of them", put.wall, "s"),
+        at_most("scale", "history list, 10 000 nights, a file a month", seen.wall, HISTORY_GOAL, unit="s"),
+    ]
 
 
 def _help(realtime: bool) -> Figure:
