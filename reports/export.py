@@ -6,6 +6,7 @@ Everything is a pure function of the run and the profile: the same bytes each ti
 from __future__ import annotations
 
 import itertools
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def write(judged: Evidence, renderer: Renderer) -> list[Path]:
         renderer.ask(specs[name])  # it draws while the next one is made
     folder = run.path / CHART_FOLDER
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(stat.S_IMODE(run.path.stat().st_mode), exist_ok=True)
     except OSError as error:
         raise RunError(f"cannot write {folder}: {error.strerror}") from None
     written = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ import pandas as pd
 
 from bench.model.printable import as_markdown
 from bench.model.units import show_some
+from bench.store.files import LARGEST_FILE, read_plain
 
 from .charts.bars import ranked_bars
 from .docs import Drawn, Page
@@ -40,7 +42,12 @@ def ranked_page(path: Path, label: str, value: str) -> tuple[str, tuple[Page, ..
 
 def _read(path: Path, label: str, value: str) -> pd.DataFrame:
     try:
-        table: pd.DataFrame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        text = read_plain(path, LARGEST_FILE)
+        if len(text) > LARGEST_FILE:
+            raise ValueError(f"it is larger than {LARGEST_FILE} bytes")
+        table: pd.DataFrame = pd.read_csv(
+            io.BytesIO(text), dtype=str, keep_default_na=False, encoding="utf-8-sig"
+        )
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
         raise NotATable(f"{path} is no CSV file with a header: {reason}") from None

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.model.errors import EXIT_USAGE
+from bench.store.files import read_plain
 
 from .table import LaunchError
 
@@ -50,8 +51,7 @@ class HostEntry:
 def read_hosts(path: Path) -> tuple[HostEntry, ...]:
     """The hosts of a file. Raises HostsError, one line that names file and line."""
     try:
-        with path.open("rb") as file:
-            raw = file.read(LONGEST + 1)
+        raw = read_plain(path, LONGEST)
     except OSError as error:
         raise HostsError(f"cannot read the host file {path}: {error.strerror}") from None
     if len(raw) > LONGEST:

@@ -30,6 +30,7 @@ RailGaugeError          3  one line says what is wrong and what is known; ``exit
 ├── NoRuptures          3  ruptures, which finds change points, is not installed
 └── HistoryError        3  a history that cannot be read or written
     ├── MissingLibrary  3  a package of railgauge[nightly] is not installed
+    ├── AlreadyThere    3  a run that was recorded before
     └── WrongPlace      2  a folder that is no history
 """
 

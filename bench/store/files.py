@@ -68,6 +68,14 @@ def free(path: Path) -> None:
         ) from None
 
 
+def read_plain(path: Path, most: int) -> bytes:
+    """The first ``most`` bytes, and one more, of a file that somebody named. Raises OSError, also for a pipe."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        return file.read(most + 1)
+
+
 def exists(folder: Path, name: str) -> bool:
     """Whether there is a file, or a link, of that name."""
     return os.path.lexists(folder / name)

@@ -1,5 +1,7 @@
 """Host files of four kinds, and lines that must not reach a command line."""
 
+import os
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -118,6 +120,12 @@ def test_a_file_that_is_missing_or_far_too_long_is_an_error(tmp_path):
     (tmp_path / "long").write_bytes(b"n1\n" * 400_000)
     with pytest.raises(HostsError, match="not a host file"):
         read_hosts(tmp_path / "long")
+
+
+def test_a_pipe_is_no_host_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(HostsError, match="not a regular file"):
+        read_hosts(tmp_path / "pipe")
 
 
 def test_the_nodes_of_a_slurm_job_are_expanded_in_order():

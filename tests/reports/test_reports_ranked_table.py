@@ -1,6 +1,7 @@
 """``charts --csv``: the chart of a table in one command; what cannot be drawn is said."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from reports import ranked_table
 from reports.ranked_table import NotATable, ranked_page
 
 CSV = Path(__file__).with_name("data") / "resnet50_made.csv"
@@ -58,6 +60,19 @@ def test_what_cannot_be_drawn_is_said(tmp_path, text, said):
     file.write_text(text)
     with pytest.raises(NotATable, match=said.replace("'", ".")):
         ranked_page(file, "gpu", "resnet50")
+
+
+def test_a_pipe_is_no_table(tmp_path):
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(NotATable, match="not a regular file"):
+        ranked_page(tmp_path / "t.csv", "gpu", "resnet50")
+
+
+def test_a_table_that_is_larger_than_any_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(ranked_table, "LARGEST_FILE", 20)
+    (tmp_path / "t.csv").write_text("gpu,resnet50\nA,12345678\n")
+    with pytest.raises(NotATable, match="larger than 20 bytes"):
+        ranked_page(tmp_path / "t.csv", "gpu", "resnet50")
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from bench.judge.evidence import Evidence
 from bench.model.profile import load as load_profile
 from bench.model.redact import HIDDEN, scrub, scrub_text, secrets, veil
 from bench.store import MANIFEST, load, write_file, write_text
+from reports import export
+from reports.renderer import Renderer
 from tests import made_nights
 
 CANARY = "canary7Zq1"
@@ -200,12 +202,16 @@ def test_a_command_is_shown_without_its_passwords():
     [(True, 0o027, 0o640, 0o750), (True, 0o077, 0o600, 0o700), (False, 0o022, 0o600, 0o700)],
 )
 def test_a_run_folder_is_private_unless_it_is_shared_as_far_as_the_umask_says(
-    tmp_path, share, mask, file, folder
+    tmp_path, share, mask, file, folder, monkeypatch
 ):
+    monkeypatch.setattr(export, "_drawn", lambda frames: iter(()))
+    monkeypatch.setattr(export, "_texts", lambda *_: iter([("charts/a.svg", "<svg>")]))
     before = os.umask(mask)
     try:
         made = runs.folder(tmp_path / "r", share=share)
         write_file(made, "report.md", "x")
+        with Renderer() as renderer:
+            export.write(Evidence(load(made), runs.LOCAL), renderer)
     finally:
         os.umask(before)
     for path in (made, *made.rglob("*")):

@@ -17,7 +17,7 @@ from bench.model.verdict import Status
 from bench.store.history.folder import Folder, HistoryError, LeftOutFile, library, open_folder
 from bench.store.history.nights import Fingerprint, Night, Series
 from bench.store.history.record import COLUMNS, Entry
-from bench.store.history.store import Moved, each_once, home, in_files, settled, sound
+from bench.store.history.store import MovedAway, each_once, home, in_files, settled, sound
 
 # With pyarrow and Python beside it, the process stays under 1 GB
 _MEMORY = "400MB"
@@ -108,7 +108,7 @@ def _query(folder: Folder, paths: Sequence[str], sql: str, bound: dict[str, Any]
         except duckdb.Error as error:
             for path in paths:
                 if not folder.files.exists(f"{folder.root}/{path}"):
-                    raise Moved(path) from None
+                    raise MovedAway(path) from None
             raise HistoryError(f"{folder.name}: {folder.in_one_line(error)}") from error
         return rows
 
@@ -143,7 +143,7 @@ def _rows_of(history: str, entry: Entry) -> list[tuple[Any, ...]]:
     of = {"runs": [entry.run], "times": [entry.time]}
     try:
         return _query(folder, [entry.path], sql, of)
-    except Moved:
+    except MovedAway:
         now = [one for one in each_once(in_files(folder, entry.cluster)[0]) if home(one) == home(entry)]
         return _query(folder, [now[0].path], sql, of) if now else []
 

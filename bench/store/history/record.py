@@ -86,7 +86,7 @@ class Entry:
     path: str
 
 
-class _Run(NamedTuple):
+class _RunInFile(NamedTuple):
     """A run in the footer of a file of several; ``fingerprint`` is a number in that of ``_Several``."""
 
     run: str
@@ -100,7 +100,7 @@ class _Several:
     format: int
     cluster: str
     fingerprints: tuple[dict[str, str], ...]
-    runs: tuple[_Run, ...]
+    runs: tuple[_RunInFile, ...]
 
 
 class Broken(Exception):
@@ -140,7 +140,7 @@ def _footer_of(records: Sequence[Record]) -> bytes:
         }
         return json.dumps(one).encode()
     prints = {parts: number for number, parts in enumerate(dict.fromkeys(one.fingerprint for one in records))}
-    runs = tuple(_Run(one.run, one.time, prints[one.fingerprint], len(one.samples)) for one in records)
+    runs = tuple(_RunInFile(one.run, one.time, prints[one.fingerprint], len(one.samples)) for one in records)
     return typed_json.encode(_Several(FORMAT_SEVERAL, first.cluster, tuple(map(dict, prints)), runs))
 
 

@@ -38,7 +38,7 @@ _TRIES = 20
 T = TypeVar("T")
 
 
-class Moved(Exception):
+class MovedAway(Exception):
     """A file is gone that was listed a moment before: ``compact`` has put its run into another."""
 
 
@@ -47,7 +47,7 @@ def settled(history: str, look: Callable[[], T]) -> T:
     for _ in range(_TRIES):
         try:
             return look()
-        except Moved as moved:
+        except MovedAway as moved:
             folder, last = open_folder(history), moved
             if not folder.local:
                 folder.files.invalidate_cache()
@@ -97,7 +97,7 @@ def runs(
 def in_files(
     folder: Folder, cluster: str | None = None, since: float = 0.0
 ) -> tuple[list[Entry], tuple[LeftOutFile, ...]]:
-    """As ``runs``, of each file: a run may come twice. Raises Moved."""
+    """As ``runs``, of each file: a run may come twice. Raises MovedAway."""
     entries, problems = entries_of(
         folder, candidates(folder, cluster, since), lambda path: footers(folder, path)
     )
@@ -129,7 +129,7 @@ def strangers(history: str) -> tuple[LeftOutFile, ...]:
 
 
 def sound(folder: Folder, entries: Sequence[Entry]) -> tuple[list[Entry], tuple[LeftOutFile, ...]]:
-    """The entries whose files are as they were written, and the other files. Raises Moved."""
+    """The entries whose files are as they were written, and the other files. Raises MovedAway."""
     by_file: dict[str, list[Entry]] = {}
     for entry in entries:
         by_file.setdefault(entry.path, []).append(entry)
@@ -161,7 +161,7 @@ def _read(folder: Folder, run: str, cluster: str | None) -> Record:
         together = decode(folder.files.cat_file(f"{folder.root}/{entry.path}"))
     except (Broken, OSError) as error:
         if is_gone(error):
-            raise Moved(entry.path) from None
+            raise MovedAway(entry.path) from None
         raise HistoryError(
             f"{entry.path}: {folder.in_one_line(error)}; railgauge history check DIR"
         ) from error
@@ -198,7 +198,7 @@ def footers(folder: Folder, path: str) -> tuple[Entry, ...]:
 def entries_of(
     folder: Folder, files: Iterable[tuple[str, int]], look: Callable[[str], tuple[Entry, ...]]
 ) -> tuple[list[Entry], tuple[LeftOutFile, ...]]:
-    """The runs in files (path, bytes) by ``look``, and the files that are none. Raises Moved."""
+    """The runs in files (path, bytes) by ``look``, and the files that are none. Raises MovedAway."""
 
     def one(candidate: tuple[str, int]) -> tuple[Entry, ...]:
         path, size = candidate
@@ -222,7 +222,7 @@ def _of_month(entry: Entry, path: str) -> str:
 def _attempts(
     folder: Folder, items: Iterable[T], look: Callable[[T], tuple[Entry, ...]], path: Callable[[T], str]
 ) -> list[tuple[Entry, ...] | LeftOutFile]:
-    """What ``look`` makes of each item, or why it makes nothing of it. Raises Moved."""
+    """What ``look`` makes of each item, or why it makes nothing of it. Raises MovedAway."""
 
     def attempt(item: T) -> tuple[Entry, ...] | LeftOutFile:
         try:
@@ -230,7 +230,7 @@ def _attempts(
                 return look(item)
         except (Broken, HistoryError, OSError) as error:
             if is_gone(error):
-                raise Moved(path(item)) from None
+                raise MovedAway(path(item)) from None
             if isinstance(error, MissingLibrary):
                 raise
             return LeftOutFile(path(item), folder.in_one_line(error) or type(error).__name__)
