@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shlex
 import shutil
 import subprocess
@@ -86,7 +87,15 @@ def mpi_environment(environment: Mapping[str, str]) -> dict[str, str]:
     leave = (
         {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"} if os.geteuid() == 0 else {}
     )
-    return {**quiet_mpi(), **leave, **environment}
+    return {**quiet_mpi(), **leave, "HOME": _home(), **environment}
+
+
+def _home() -> str:
+    """Where Open MPI looks for its settings, and without which it does not start."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:  # a user without a name, as in containers
+        return "/"
 
 
 def shown(command: Sequence[str]) -> str:

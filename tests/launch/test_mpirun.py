@@ -1,5 +1,8 @@
 """mpirun on this machine: recognised, and told what it needs."""
 
+import os
+import pwd
+
 import pytest
 
 from bench.launch import LaunchError, flavour, local_command, mpi_environment, quiet_mpi, shown
@@ -33,6 +36,13 @@ def test_open_mpi_is_told_to_oversubscribe_and_mpich_needs_no_word():
 def test_what_the_user_set_for_mpi_is_kept():
     assert mpi_environment({"OMPI_MCA_pml": "ucx"})["OMPI_MCA_pml"] == "ucx"
     assert "ib" not in mpi_environment({})["UCX_TLS"]
+
+
+def test_mpirun_has_a_home_whoever_starts_it(monkeypatch):
+    assert mpi_environment({"HOME": "/home/ada"})["HOME"] == "/home/ada"
+    assert mpi_environment({})["HOME"] == pwd.getpwuid(os.geteuid()).pw_dir
+    monkeypatch.setattr(os, "geteuid", lambda: 4_000_000_000)
+    assert mpi_environment({})["HOME"] == "/"
 
 
 def test_mpi_is_kept_on_the_management_interface_where_there_is_one():

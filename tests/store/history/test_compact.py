@@ -219,11 +219,15 @@ def test_who_reads_while_files_move_finds_every_run(home, monkeypatch, ask):
     assert answers(home) == before
 
 
-def test_who_walks_while_files_move_finds_every_run(on_disk, tmp_path, monkeypatch):
-    """The history is compacted before the first, second, third ... folder is looked into."""
-    fill(on_disk, 3)
-    scandir = os.scandir
-    for moment in range(1, 17):
+@pytest.mark.parametrize("before", [0, 2])
+def test_who_walks_while_files_move_finds_every_run(on_disk, tmp_path, monkeypatch, before):
+    """The history is compacted before the first, second, third ... folder is looked into, ``before`` or not."""
+    fill(on_disk, before)
+    list(compact(on_disk))
+    for cluster, night in itertools.product(("c1", "c2"), (5, 6, 36, 37)):
+        append(on_disk, record(night, cluster))
+    want, scandir = 8 + 4 * before, os.scandir
+    for moment in range(1, 14):
         home = str(shutil.copytree(on_disk, tmp_path / f"copy{moment}"))
         count = itertools.count(1)
 
@@ -237,7 +241,7 @@ def test_who_walks_while_files_move_finds_every_run(on_disk, tmp_path, monkeypat
         with monkeypatch.context() as patch:
             patch.setattr(folder.os, "scandir", late)
             entries, problems = runs(home)
-        assert (len(entries), problems) == (12, ()), moment
+        assert (len(entries), problems) == (want, ()), moment
         assert next(count) > moment
 
 
@@ -255,6 +259,22 @@ def test_who_asks_while_files_move_between_their_check_and_the_query_finds_every
     monkeypatch.setattr(query, "sound", late)
     assert answers(home) == before
     assert len(moved) == 4
+
+
+def test_a_run_is_read_though_its_file_moves_between_footer_and_rows(home, monkeypatch):
+    fill(home, 3)
+    wanted, each_once, moved = repr(read(home, "run1", "c1")), store.each_once, []
+
+    def late(entries):
+        found = each_once(entries)
+        if not moved:
+            moved.append(1)
+            moved.extend(compact(home))
+        return found
+
+    monkeypatch.setattr(store, "each_once", late)
+    assert repr(read(home, "run1", "c1")) == wanted
+    assert len(moved) == 5
 
 
 def test_an_export_goes_on_when_files_move_in_its_midst(home):
@@ -335,9 +355,9 @@ def test_a_run_in_two_files_of_a_month_counts_once(home):
     fill(home, 3)
     before = answers(home)
     inside = folder.open_folder(home)
-    for shared in ((0, 1), (0, 1, 2), (1, 2)):
-        content = encode(*(record(night) for night in shared))
-        folder.put(inside, f"cluster=c1/month=2024-10/{'-'.join(map(str, shared))}.parquet", content)
+    for cluster, *shared in (("c1", 0, 1), ("c1", 0, 1, 2), ("c2", 0, 1), ("c2", 1, 2)):
+        content = encode(*(record(night, cluster) for night in shared))
+        folder.put(inside, f"cluster={cluster}/month=2024-10/{'-'.join(map(str, shared))}.parquet", content)
     assert answers(home) == before
     list(compact(home))
     assert answers(home) == before
