@@ -143,6 +143,7 @@ def launch(
         python=sys.executable,
         arguments=arguments if dry_run else inner.with_out,
         management=management or inner.profile.rails.management,
+        excluded=() if management else inner.profile.rails.unreached,
         forward=_forward(),
         mpirun=mpirun,
         flavour=flavour,
@@ -234,7 +235,7 @@ def _print(made: Sequence[HostCommand], on_each_node: bool, job: LaunchJob) -> N
 
     if not on_each_node:
         click.echo(made[0].shown())
-        if not job.management:
+        if not (job.management or job.excluded):
             click.echo("# no management interface is named: MPI may use any; see --management", err=True)
         return
     if not job.token_file and len(made) > 1:

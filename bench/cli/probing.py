@@ -68,7 +68,7 @@ def _probe_copy(typed: Invocation) -> int:
 
         print_json(probe_answer(judged, (node,), root))
     else:
-        click.echo(table([node], profile.rails)[0])
+        click.echo(table([node], judged.rails)[0])
         summarise(judged, typed.shared.verbose, short=True)
     return EXIT[status(judged)]
 
@@ -125,15 +125,19 @@ def explain(
         gone = ", ".join(name for name in spec_or_logs if name != "-" and not _may_be_log(Path(name)))
         raise click.UsageError(f"no file at {gone}; give one SPEC, or logs alone")
     spec = spec_or_logs[0]
+    from bench.model.found_rails import at_hand
     from bench.model.profile import load
     from bench.model.verdict import EXIT
     from bench.nccl.explain import explain, explain_interfaces, explain_node, wanted_of
     from bench.nccl.selector import parse_devices
     from bench.probe.node import LIVE, probe
 
-    rails = load(profile_name).rails if profile_name else None
+    profile = load(profile_name) if profile_name else None
+    node = None if devices is not None else probe(tree(root) if root else LIVE)
+    rails = at_hand(profile, [node] if node else []).rails if profile else None
     by_name = rails.interfaces if rails else ()
-    if devices is not None:
+    if node is None:
+        assert devices is not None
         names = devices.replace(",", " ").split()
         if not names:
             raise click.UsageError("--devices names no device; write for example --devices 'mlx5_0 mlx5_1'")
@@ -141,7 +145,6 @@ def explain(
         wanted = wanted_of(given, rails) if rails else ()
         answer = explain_interfaces(spec, names, by_name) if sockets else explain(spec, given, wanted)
     else:
-        node = probe(tree(root) if root else LIVE)
         names = [interface.name for interface in node.interfaces]
         here = (spec, names, by_name, node.name)
         answer = explain_interfaces(*here) if sockets else explain_node(spec, node, rails)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from bench import __version__
 from bench.model.facts import Node
+from bench.model.found_rails import at_hand
 from bench.model.measurement import Rank
 from bench.model.profile import Limit, Profile, Rails
 from bench.model.verdict import Verdict
@@ -40,6 +41,9 @@ class Evidence:
     kept: dict[Callable[[Evidence], Any], Any] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "profile", at_hand(self.profile, self.run.whole.nodes))
 
     def judged(self, verdicts: tuple[Verdict, ...]) -> Evidence:
         """The same evidence with the verdicts in its run, each with the action that it calls for.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
+from bench.model.found_rails import at_hand
 from bench.model.profile import parse
 from bench.plan import AcceptOptions, Job, acceptance
 from bench.plan.budget import without
@@ -51,7 +52,7 @@ def _in_pairs(phase: Phase) -> bool:
 
 def _phases(run: Run) -> list[Phase]:
     manifest = run.manifest
-    profile = parse(manifest.profile_text, "the run's own profile")
+    profile = at_hand(parse(manifest.profile_text, "the run's own profile"), run.whole.nodes)
     gpus = foreseen(manifest.ranks, run.nodes, manifest.environment)
     rails = pins(profile, manifest.ranks, run.nodes, gpus)
     accept = accept_options(manifest)

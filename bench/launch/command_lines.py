@@ -29,6 +29,7 @@ class LaunchJob:
     python       the interpreter, the same on every host
     arguments    railgauge's own: accept --profile …
     management   interface for MPI's and the supervisors' words; "" where nobody named one
+    excluded     interfaces over which the nodes do not reach each other, where no management interface is named
     forward      variables for every rank, which a remote shell would not have
     mpirun       the program; for srun tells which protocol: "openmpi" or "mpich" is its ``flavour``
     token_file   path of the job's secret, seen by every host; "" where it is handed over otherwise
@@ -38,6 +39,7 @@ class LaunchJob:
     python: str
     arguments: tuple[str, ...]
     management: str = ""
+    excluded: tuple[str, ...] = ()
     forward: Mapping[str, str] = field(default_factory=dict)
     mpirun: str = "mpirun"
     flavour: str = "openmpi"
@@ -144,10 +146,11 @@ def _environment(row: Launcher, job: LaunchJob) -> dict[str, str]:
         token = {"RAILGAUGE_TOKEN_FILE": job.token_file} if job.token_file else {}
         names = ",".join(f"{host.name}:{host.slots}" for host in job.hosts)
         return {**job.forward, **safe, **token, HOSTS: names}
-    quiet = {**quiet_mpi(job.management), **safe}
-    if row.name == "openmpi" and job.management:
+    quiet = {**quiet_mpi(job.management, job.excluded), **safe}
+    if row.name == "openmpi" and (named := job.management or ",".join(job.excluded)):
         # the daemons' own connections: Open MPI 4 calls it oob, 5 prte; each ignores the other's
-        quiet |= {"OMPI_MCA_oob_tcp_if_include": job.management, "PRTE_MCA_prte_if_include": job.management}
+        how = "include" if job.management else "exclude"
+        quiet |= {f"OMPI_MCA_oob_tcp_if_{how}": named, f"PRTE_MCA_prte_if_{how}": named}
     if row.name == "mpich":
         return {name: text for name, text in quiet.items() if not name.startswith("OMPI_")}
     return quiet

@@ -58,8 +58,10 @@ def local_command(mpirun: str, kind: str, ranks: int, arguments: Sequence[str]) 
     return [mpirun, "-n", str(ranks), "--map-by", ":OVERSUBSCRIBE", "--bind-to", "none", *program]
 
 
-def quiet_mpi(management: str = "") -> dict[str, str]:
+def quiet_mpi(management: str = "", excluded: Sequence[str] = ()) -> dict[str, str]:
     """Settings that keep MPI's own messages off every HCA, and on ``management`` where the profile names it.
+
+    ``excluded``: interfaces over which nodes do not reach each other; Open MPI would wait for them.
 
     MPI carries a few control messages here. Left alone, UCX would open every HCA, the excluded one too,
     and Open MPI's TCP would spread over the rails: their bytes could not be distinguished from NCCL's.
@@ -79,6 +81,8 @@ def quiet_mpi(management: str = "") -> dict[str, str]:
             "UCX_NET_DEVICES": management,
             "FI_TCP_IFACE": management,
         }
+    elif excluded and "OMPI_MCA_btl_tcp_if_include" not in os.environ:  # Open MPI takes one of both only
+        wanted["OMPI_MCA_btl_tcp_if_exclude"] = ",".join(("127.0.0.0/8", *excluded))
     return wanted
 
 

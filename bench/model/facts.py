@@ -16,6 +16,24 @@ from .kernel_log import KernelLog
 # nearest first, in the words of ``nvidia-smi topo -m``
 LEVELS = ("PIX", "PXB", "PHB", "NODE", "SYS")
 Counts = Mapping[str, int]
+# interfaces of containers and virtual machines: they have the same networks on every machine and lead to no other
+INWARD = (
+    *(
+        "docker",
+        "podman",
+        "virbr",
+        "lxcbr",
+        "lxdbr",
+        "br-",
+        "cbr",
+        "cni",
+        "veth",
+        "flannel",
+        "cali",
+        "nerdctl",
+    ),
+    *("kube", "cilium", "lxc_"),
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +80,7 @@ class Port:
     ``counters`` and ``hw_counters`` are the folders of those names, as read (data in words of 4 bytes).
     ``mtu`` is the largest packet in use, in bytes, ``max_mtu`` the largest that the port could. ``pkeys``: the table
     of partition keys by index, up to the last that is set; ``gids``: the entries that are set. None: not read.
+    ``openable``: whether this process may open the adapter; a container can see all adapters of its host.
     """
 
     hca: str
@@ -85,6 +104,7 @@ class Port:
     max_mtu: int | None = None
     pkeys: tuple[int, ...] | None = None
     gids: tuple[Gid, ...] | None = None
+    openable: bool | None = None
     pci: PciPath | None = None
     counters: Counts = field(default_factory=dict)
     hw_counters: Counts = field(default_factory=dict)

@@ -50,6 +50,7 @@ class Rails:
     rate        nominal, of one rail; target: of a node's rails together, each way
     in_network  whether the switches may reduce (SHARP), which moves the ceilings
     mtu         bytes, of every rail: its packets' on InfiniBand, else its interface's; 0: only that all have the same
+    found       the profile names no devices: they are found on the nodes (``found_rails``)
     open        what of the above a person must still fill in; while it stands here nothing is concluded
     """
 
@@ -62,12 +63,18 @@ class Rails:
     target: Bound | None = None
     in_network: bool = False
     mtu: int = 0
+    found: bool = False
     open: str = ""
 
     @property
     def interfaces(self) -> tuple[str, ...]:
         """The rails that sockets can be bound to; ports of HCAs are none, whatever their names."""
         return self.devices if self.kind == "socket" else ()
+
+    @property
+    def unreached(self) -> tuple[str, ...]:
+        """Excluded interfaces over which no message goes either."""
+        return () if self.management or self.kind != "socket" else self.excluded
 
 
 @dataclass(frozen=True)
@@ -287,10 +294,13 @@ def _rails(table: ProfileTable) -> Rails:
         target=table.bound("target", parse_rate),
         in_network=table.take("in_network", bool, False),
         mtu=table.take("mtu", int, 0),
+        found=table.take("found", bool, False),
         open=table.take("open", str, ""),
     )
     if rails.devices and rails.count != len(rails.devices):
         raise ProfileError(f"{table.where}: count is {rails.count}, but devices names {len(rails.devices)}")
+    if rails.found and (rails.devices or rails.kind != "socket"):
+        raise ProfileError(f'{table.where}: found = true is for kind = "socket" without devices')
     if rails.mtu < 0 or (rails.mtu and rails.kind == "none"):
         raise ProfileError(f"{table.where}: mtu {rails.mtu} must be above 0, and of rails of some kind")
     if set(rails.devices) & set(rails.excluded):

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import cast
 
-from bench.model.facts import LEVELS, Interface, Node, Port
+from bench.model.facts import INWARD, LEVELS, Interface, Node, Port
 from bench.model.profile import Rails
 from bench.model.units import show_rate
 
 LINK_LAYER = {"infiniband": "InfiniBand", "roce": "Ethernet"}  # kind of rail → link layer in sysfs
 # what is no way to another machine, or only to containers and virtual machines of this one
-_INNER = ("lo", "docker", "veth", "virbr", "br-", "cni", "flannel", "cali", "ifb", "dummy", "tunl", "vxlan")
+_INNER = ("ifb", "dummy", "tunl", "vxlan", *INWARD)
 
 
 class DeviceUse(str, Enum):
@@ -48,6 +48,11 @@ class Role:
 def by_port(rails: Rails) -> bool:
     """Whether the rails are ports of HCAs (InfiniBand, RoCE) and not interfaces."""
     return rails.kind in LINK_LAYER
+
+
+def inward(name: str) -> bool:
+    """Whether an interface of this name is no way to another machine."""
+    return name == "lo" or name.startswith(_INNER)
 
 
 def can_cross(rails: Rails) -> bool:
@@ -271,7 +276,7 @@ def _interface_use(interface: Interface, rails: Rails) -> tuple[DeviceUse, str]:
             if listed
             else (DeviceUse.OTHER, "not named by the profile")
         )
-    if interface.name.startswith(_INNER):
+    if inward(interface.name):
         return DeviceUse.OTHER, "no way to another machine"
     if interface.operstate is None:
         return DeviceUse.UNKNOWN, "its state is not known"

@@ -10,24 +10,6 @@ import socket
 import struct
 from collections.abc import Iterator
 
-# interfaces of containers and virtual machines: they have the same networks on every machine and lead to no other
-INWARD = (
-    *(
-        "docker",
-        "podman",
-        "virbr",
-        "lxcbr",
-        "lxdbr",
-        "br-",
-        "cbr",
-        "cni",
-        "veth",
-        "flannel",
-        "cali",
-        "nerdctl",
-    ),
-    *("kube", "cilium", "lxc_"),
-)
 _LIMIT = 2.0  # s
 _DUMP = 0x300 | 0x1  # NLM_F_DUMP | NLM_F_REQUEST
 _GETADDR, _NEWADDR = 22, 20

@@ -5,7 +5,9 @@ Formats: Linux, Documentation/ABI/stable/sysfs-class-infiniband and drivers/infi
 
 from __future__ import annotations
 
+import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from bench.model.facts import Gid, PciPath, Port
@@ -20,7 +22,7 @@ _NO_GID = re.compile(r"[0:]*")
 
 def ports(root: Path) -> tuple[Port, ...]:
     """Every port of every HCA with its counters, HCAs and ports in order of number."""
-    return tuple(port for hca in sysfs.names(root / CLASS) for port in _ports(root / CLASS / hca))
+    return tuple(port for hca in sysfs.names(root / CLASS) for port in _ports(root, root / CLASS / hca))
 
 
 def counters(root: Path) -> tuple[Port, ...]:
@@ -42,10 +44,22 @@ def _folders(hca: Path) -> list[tuple[int, Path]]:
     return [(number, hca / "ports" / name) for name, number in numbers.items() if number is not None]
 
 
-def _ports(hca: Path) -> list[Port]:
+def _ports(root: Path, hca: Path) -> list[Port]:
     path = pci.path(hca / "device")
     driver = sysfs.target(hca / "device" / "driver")
-    return [_port(hca, number, folder, path, driver) for number, folder in _folders(hca)]
+    can_open = _openable(root, hca)
+    return [
+        replace(_port(hca, number, folder, path, driver), openable=can_open)
+        for number, folder in _folders(hca)
+    ]
+
+
+def _openable(root: Path, hca: Path) -> bool | None:
+    """Whether the adapter's device file may be opened; None where the tree has no /dev, as a copy of /sys has not."""
+    files = sysfs.names(hca / "device" / "infiniband_verbs")
+    if not files or not (root / "dev").is_dir():
+        return None
+    return all(os.access(root / "dev" / "infiniband" / name, os.R_OK | os.W_OK) for name in files)
 
 
 def _port(hca: Path, number: int, folder: Path, path: PciPath | None, driver: Path | None) -> Port:

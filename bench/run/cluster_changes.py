@@ -11,9 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.model.facts import Gpu, Interface, Node, PciPath, Port
+from bench.model.facts import INWARD, Gpu, Interface, Node, PciPath, Port
 from bench.model.units import show_rate, show_some
-from bench.probe.addresses import INWARD
 
 NAMED = 3  # nodes or devices of one change that are named
 LISTED = 8  # of a list

@@ -21,6 +21,7 @@ from bench.launch.python import as_module
 from bench.launch.table import LAUNCHERS
 from bench.model.counters import Snapshot
 from bench.model.facts import Node
+from bench.model.found_rails import at_hand
 from bench.model.measurement import Rank
 from bench.model.profile import Profile
 from bench.model.verdict import Status, Verdict, overall
@@ -87,6 +88,7 @@ def gate(options: GateOptions, say: Say = lambda _: None) -> GateAnswer:
     begun = time.monotonic()
     say("reading the facts of this machine")
     node = probe()
+    options = replace(options, profile=at_hand(options.profile, [node]))
     say("reading its counters")
     now = snapshot()
     say("judging")

@@ -43,8 +43,8 @@ def start_ahead(options: Options) -> Started:
 
     The environment is final from here on: a fork server that was started in another one would have to import again.
     """
-    given = token.take(os.environ)
-    for name, value in quiet_mpi(options.profile.rails.management).items():
+    given, rails = token.take(os.environ), options.profile.rails
+    for name, value in quiet_mpi(rails.management, rails.unreached).items():
         os.environ.setdefault(name, value)
     return Started(None if options.probe_only else ForkServer(os.environ), given)
 
@@ -62,7 +62,7 @@ def take_part(
     control = connect(
         where,
         options.meet_interface or rails.management,
-        rails.devices,
+        (*rails.devices, *rails.unreached),
         source=started.token,
         ports=options.ports,
         spare=not options.strict and not options.resumed,

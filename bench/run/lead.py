@@ -16,6 +16,7 @@ from bench.judge.gpu_of_rank import foreseen
 from bench.judge.verdicts import status
 from bench.launch import LaunchContext
 from bench.model.errors import EXIT_INCONCLUSIVE
+from bench.model.found_rails import at_hand
 from bench.model.measurement import Rank
 from bench.model.verdict import EXIT
 from bench.plan import PlanError
@@ -137,6 +138,7 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
         chief.departures.ignore(present.early)
         ranks, nodes, hellos = gather_facts(chief, present.here)
         aside = present.set_aside([node.name for node in nodes])
+        options = replace(options, profile=at_hand(options.profile, nodes))
         rejoined = options.resumed and rejoin(options.resumed, ranks, options.without)
         if rejoined:
             chief.control.renumber(rejoined.numbers)

@@ -14,11 +14,10 @@ from uuid import uuid4
 
 from bench.launch.table import OWN_ADDRESSES
 from bench.model.errors import RailGaugeError
-from bench.model.facts import Node
+from bench.model.facts import INWARD, Node
 from bench.model.profile import Rails
 from bench.model.typed_json import to_json
 from bench.model.units import show_some
-from bench.probe.addresses import INWARD
 from bench.probe.ports import MEND, PORTS
 from bench.probe.reachability import Target, Try
 from bench.supervise.coordinator import Coordinator
@@ -118,6 +117,7 @@ def candidates(
                 str(address) != control,
                 str(address) not in stated,
                 interface.name != rails.management,
+                interface.name in rails.unreached,
                 interface.name in rails.devices,
                 address.version,
             )

@@ -56,9 +56,22 @@ def test_slots_come_from_the_file_then_the_option_then_the_profile(tmp_path):
 
 def test_the_management_interface_of_the_profile_is_pinned(tmp_path):
     words = ("--hosts", hosts(tmp_path), "--launcher", "openmpi", "--dry-run")
-    runpod = launch(*words, "--", "accept", "--profile=runpod-instant-cluster").stdout
-    assert "UCX_NET_DEVICES=eth0" in runpod
+    assert "if_exclude" not in launch(*words, "--management", "bond0", *ACCEPT).stdout
     assert "UCX_NET_DEVICES=bond0" in launch(*words, "--management", "bond0", *ACCEPT).stdout
+
+
+def test_an_interface_that_reaches_no_other_node_is_kept_from_mpi(tmp_path, monkeypatch):
+    words = ("--hosts", hosts(tmp_path), "--launcher", "openmpi", "--dry-run")
+    accept = ("--", "accept", "--profile=runpod-instant-cluster")
+    monkeypatch.delenv("OMPI_MCA_btl_tcp_if_include", raising=False)
+    runpod = launch(*words, *accept).stdout
+    assert "OMPI_MCA_btl_tcp_if_exclude=127.0.0.0/8,eth0" in runpod
+    assert "PRTE_MCA_prte_if_exclude=eth0" in runpod and "OMPI_MCA_oob_tcp_if_exclude=eth0" in runpod
+    assert "include" not in runpod and "UCX_NET_DEVICES" not in runpod
+    named = launch(*words, "--management", "bond0", *accept).stdout
+    assert "UCX_NET_DEVICES=bond0" in named and "exclude" not in named
+    monkeypatch.setenv("OMPI_MCA_btl_tcp_if_include", "eth3")  # Open MPI refuses both together
+    assert "btl_tcp_if_exclude" not in launch(*words, *accept).stdout
 
 
 def test_a_hostile_host_file_is_one_line_with_file_and_number(tmp_path):

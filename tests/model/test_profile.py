@@ -34,7 +34,7 @@ PLATFORMS = {
     "lambda-1cc-h100": (8, "infiniband", 400e9, ("mlx5_0",), False),
     "lambda-1cc-b200": (8, "infiniband", 400e9, ("mlx5_0",), False),
     "lambda-on-demand": (0, "none", None, (), False),
-    "runpod-instant-cluster": (8, "socket", None, (), False),
+    "runpod-instant-cluster": (8, "socket", None, ("eth0",), False),
     "hgx-h100-ndr": (8, "infiniband", 400e9, (), False),
     "azure-nd-h100-v5": (8, "infiniband", 400e9, ("mlx5_an0",), False),
     "oci-h100": (16, "roce", 400e9, ("mlx5_2", "mlx5_11"), True),

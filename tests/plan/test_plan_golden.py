@@ -45,6 +45,7 @@ PLANS = {
     )
     if not words or name == "lambda-1cc-h100"
 }  # fmt: skip
+RUNPOD, ETH = load("runpod-instant-cluster"), tuple(f"eth{at}" for at in range(1, 9))
 ALL_RAILS = (DEVICES, tuple(range(8)))
 JOBS = {
     "gloo on two nodes": Job(load("local"), runs.ranks(2, 3), "gloo"),
@@ -53,11 +54,11 @@ JOBS = {
     "two rails": Job(load("lambda-1cc-h100"), runs.ranks(3, 8), "nccl", AcceptOptions(), DEVICES[:2], (0, 5)),
     "gloo beside RDMA rails": Job(load("lambda-1cc-h100"), runs.ranks(2, 8), "gloo", AcceptOptions(), *ALL_RAILS),
     "gloo on interfaces": Job(
-        load("runpod-instant-cluster"),
+        replace(RUNPOD, rails=replace(RUNPOD.rails, found=False, devices=ETH)),
         runs.ranks(2, 8),
         "gloo",
         AcceptOptions(),
-        tuple(f"eth{at}" for at in range(1, 9)),
+        ETH,
         tuple(range(8)),
     ),
     "no rails": Job(load("lambda-1cc-h100"), runs.ranks(2, 8), "nccl"),

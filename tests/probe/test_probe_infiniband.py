@@ -3,7 +3,7 @@ import pytest
 from bench.model.counters import saturated, snapshot
 from bench.model.facts import Gid, PciLink, PciPath
 from bench.probe import infiniband
-from trees import plant, planted, rail_machine
+from trees import SWITCH, plant, planted, rail_machine
 
 NDR_RAILS = tuple(f"mlx5_{number}" for number in (0, 1, 4, 5, 6, 7, 8, 9))
 
@@ -63,6 +63,23 @@ def test_an_hca_is_read_through_its_link_into_the_pci_tree(tmp_path):
     bare = tuple(PciLink(address) for address in ("0000:43:00.0", "0000:40:03.0"))
     assert port.pci == PciPath("0000:43:00.0", "pci0000:40", 2, bare)
     assert dict(port.counters) == {}
+
+
+VERBS = f"{SWITCH}/0000:12:01.0/0000:14:00.0/infiniband_verbs/uverbs3/dev = 231:195"
+
+
+@pytest.mark.parametrize(
+    ("more", "openable"),
+    [
+        ("", None),  # no such folder
+        (VERBS, None),  # a copy of /sys without /dev
+        (f"{VERBS}\ndev/null = ", False),  # as in a container that sees all adapters of its host
+        (f"{VERBS}\ndev/infiniband/uverbs3 = ", True),
+    ],
+)
+def test_an_adapter_can_be_opened_where_its_device_file_can(more, openable, tmp_path):
+    (port,) = infiniband.ports(plant(plant(tmp_path, rail_machine()), more))
+    assert port.openable is openable
 
 
 def test_a_rail_is_read_with_its_guid_driver_interface_and_way(tmp_path):

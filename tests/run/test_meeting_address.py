@@ -10,6 +10,7 @@ from bench.probe.reachability import Try
 from bench.run.meeting_address import Candidate, NoAddress, candidates, choose
 
 RUNPOD = load("runpod-instant-cluster").rails
+MANAGED = Rails("socket", 2, ("eth1", "eth2"), management="eth0")
 
 
 def node(name: str, **addresses: str) -> Node:
@@ -25,16 +26,20 @@ def names(*args, **kwargs) -> list[str]:
 
 
 def test_the_management_interface_comes_first_and_rails_after_what_is_none():
-    assert names(POD, RUNPOD) == ["eth0", "eth1", "eth2"]
+    assert names(POD, MANAGED) == ["eth0", "eth1", "eth2"]
     assert names(POD, Rails("socket", 1, ("eth0",))) == ["eth1", "eth2", "eth0"]
 
 
+def test_an_excluded_interface_without_a_management_interface_comes_after_the_rails():
+    assert names(POD, RUNPOD) == ["eth1", "eth2", "eth0"]
+
+
 def test_what_the_supervisors_talk_over_comes_before_the_management_interface():
-    assert names(POD, RUNPOD, "10.65.0.2") == ["eth1", "eth0", "eth2"]
+    assert names(POD, MANAGED, "10.65.0.2") == ["eth1", "eth0", "eth2"]
 
 
 def test_what_the_platform_calls_the_address_of_the_node_comes_before_the_management_interface():
-    found = candidates(POD, RUNPOD, stated=("10.65.0.2", ""))
+    found = candidates(POD, MANAGED, stated=("10.65.0.2", ""))
     assert [each.interface for each in found] == ["eth1", "eth0", "eth2"]
 
 

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Iterator
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding
 from bench.judge.registry import check
-from bench.model.facts import Interface
+from bench.model.facts import INWARD, Interface
 from bench.model.profile import Rails
 from bench.model.rails import rails_of
-from bench.probe.addresses import INWARD
 
 from .gpus import no_gpus
 from .host import one_node

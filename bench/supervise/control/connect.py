@@ -15,7 +15,8 @@ from typing import cast
 from bench.launch import LaunchContext, Rendezvous
 from bench.launch.context import PORT
 from bench.model.errors import EXIT_INCONCLUSIVE
-from bench.probe.addresses import INWARD, addresses
+from bench.model.facts import INWARD
+from bench.probe.addresses import addresses
 from bench.probe.ports import PORTS, to_try
 
 from . import token

@@ -39,7 +39,7 @@ HEALTHY = "healthy"  # what a lab without a fault is called on the command line
 QUICK = (
     *("slow-rail n2 1", "slow-cpu n0 0.3", "rail-down n2 1", "flapping n1 2"),
     *("half-open n0 1", "one-path-loss n1 1", "duplicate-address n2 2"),
-    *("renamed n2 1", "missing n1 2", "bridges"),
+    *("renamed n2 1", "missing n1 2", "bridges", "isolated-management"),
 )
 # Planted before mpirun starts these would keep it from starting, and nothing would be measured.
 LATE = STOPPED
@@ -47,10 +47,12 @@ LATE = STOPPED
 
 @dataclass(frozen=True)
 class How:
-    """How a lab is accepted: more options, the management interface of its profile, and the launcher's commands."""
+    """How a lab is accepted: more options, the management interface of its profile, whether that leaves the rails to be
+    ``found``, and the launcher's commands."""
 
     words: tuple[str, ...] = ()
     management: str = "eth0"
+    found: bool = False
     commands: Callable[[Lab, str, Sequence[str]], list[list[str]]] = columns.mpirun
 
 
@@ -58,7 +60,9 @@ HOW = {
     # told from its likes: without the option both rails are dead, and only a guess is left
     "swapped-rails": How(("--cross-rail",)),
     # as RunPod's launcher, which names an address on the first rail
-    "isolated-management": How(commands=functools.partial(columns.torchrun, first=address("n0", 1))),
+    "isolated-management": How(
+        management="", found=True, commands=functools.partial(columns.torchrun, first=address("n0", 1))
+    ),
     "bridges": How(management=""),
 }
 EVERY = tuple(
@@ -68,13 +72,15 @@ EVERY = tuple(
 )
 
 
-def profile(lab: Lab, rails_only: bool = False, management: str = "eth0") -> str:
+def profile(lab: Lab, rails_only: bool = False, how: How | None = None) -> str:
     """The TOML of what a lab is sold as; ``rails_only``: nothing but the rails is measured, which is quicker."""
+    how = how or How()
     if lab.rate is None:
         raise LabError(
             f"the rails of lab {lab.name!r} are not shaped, so nothing can be asked of them; give --rate"
         )
     devices = ", ".join(f'"eth{rail}"' for rail in range(1, lab.rails + 1))
+    names = "found = true" if how.found else f"devices = [{devices}]"
     megabits = lab.rate * 8 / 1_000_000
     return f"""\
 format = 1
@@ -89,9 +95,9 @@ nodes = [{lab.nodes}, {lab.nodes}]
 [rails]
 kind = "socket"
 count = {lab.rails}
-devices = [{devices}]
+{names}
 excluded = ["eth0"]
-management = "{management}"
+management = "{how.management}"
 rate = {{ value = "{megabits:g} Mb/s", source = "ci/lab/net shapes every rail to it" }}
 
 [sweep]
@@ -120,7 +126,7 @@ def accept(lab: Lab, out: Path, late: str = "", rails_only: bool = False, how: H
     how = how or How()
     out.parent.mkdir(parents=True, exist_ok=True)
     toml = out.with_name(f"{out.name}.toml")
-    toml.write_text(profile(lab, rails_only, how.management))
+    toml.write_text(profile(lab, rails_only, how))
     own = ["-m", "bench", "accept", "--profile", str(toml), "--out", str(out), "--hang", f"{HANG}s"]
     commands = how.commands(lab, sys.executable, [*own, *how.words])
     start = time.monotonic()

@@ -19,6 +19,7 @@ from netlab.plan import (
     dropped,
     flapping,
     parse_rate,
+    pods,
     port,
     rails,
     renamed,
@@ -132,16 +133,17 @@ def _duplicate(lab: Lab, node: str, rail: int, _argument: str) -> tuple[Step, ..
     return (Step("ip", node, f"addr del {own}/24 dev eth{rail}\naddr add {other}/24 dev eth{rail}"),)
 
 
-def _renamed(_lab: Lab, node: str, rail: int, _argument: str) -> tuple[Step, ...]:
+def _renamed(node: str, rail: int, name: str) -> Step:
     device = f"eth{rail}"
-    lines = (f"set {device} down", f"set {device} name {renamed(rail)}", f"set {renamed(rail)} up")
-    return (Step("ip", node, "\n".join(f"link {line}" for line in lines)),)
+    lines = (f"set {device} down", f"set {device} name {name}", f"set {name} up")
+    return Step("ip", node, "\n".join(f"link {line}" for line in lines))
 
 
 def _isolated(lab: Lab, _node: str, _rail: int, _argument: str) -> tuple[Step, ...]:
-    return tuple(
-        Step("ip", SWITCH, f"link set {port(node, 0)} type bridge_slave isolated on")
-        for node in lab.node_names
+    alone = "type bridge_slave isolated on"
+    return (
+        *(Step("ip", SWITCH, f"link set {port(node, 0)} {alone}") for node in lab.node_names),
+        *(_renamed(node, rail, pods(rail)) for node, rail in lab.links() if rail),
     )
 
 
@@ -262,7 +264,7 @@ FAULTS = {
             "renamed",
             "the interface has another name on this node",
             "no interface of the rail's name, and one that nobody asked for",
-            _renamed,
+            lambda _lab, node, rail, _: (_renamed(node, rail, renamed(rail)),),
             aside=True,
         ),
         Fault(
@@ -274,8 +276,8 @@ FAULTS = {
         ),
         Fault(
             "isolated-management",
-            "the management interfaces of all nodes are up and reach no other node, as on RunPod",
-            "nothing fails: everybody meets over the first rail, which the launcher names",
+            "eth0 of all nodes is up and reaches no other node, and rails are called ens1…, as on RunPod",
+            "nothing fails: rails are found, and everybody meets over the first, which the launcher names",
             _isolated,
             on_rail=False,
             everywhere=True,

@@ -211,8 +211,9 @@ def _as_built(lab: Lab, node: str) -> Iterator[str]:
     for name in BRIDGES:
         yield f"link del {name}"
     for rail in rails(lab)[1:]:
-        yield f"link set {renamed(rail)} down"
-        yield f"link set {renamed(rail)} name eth{rail}"
+        for name in (renamed(rail), pods(rail)):
+            yield f"link set {name} down"
+            yield f"link set {name} name eth{rail}"
         yield cable(lab, node, rail)
 
 
@@ -224,6 +225,11 @@ def cable(lab: Lab, node: str, rail: int) -> str:
 def renamed(rail: int) -> str:
     """A name as another driver or another slot would give it."""
     return f"enp{64 + rail}s0"
+
+
+def pods(rail: int) -> str:
+    """As newer pods of RunPod call it."""
+    return f"ens{rail}"
 
 
 def rails(lab: Lab) -> range:

@@ -27,6 +27,8 @@ from made_nodes import (
 
 ENVIRONMENT = {0: {}}
 RUNPOD = load("runpod-instant-cluster")
+ETH = tuple(f"eth{at}" for at in range(1, 9))
+RUNPOD = replace(RUNPOD, rails=replace(RUNPOD.rails, found=False, devices=ETH))
 SOCKETS = Profile(
     name="sockets",
     title="",
@@ -310,6 +312,11 @@ def test_a_rank_whose_sockets_are_elsewhere_is_named(names, status_, words, tmp_
     evidence = plugged(tmp_path, {11: names})
     assert status("exclusion.log", evidence, RUNPOD) is status_
     assert words in worst_words("exclusion.log", evidence, RUNPOD)
+
+
+@pytest.mark.parametrize("check", ["exclusion.log", "exclusion.census", "exclusion.selector"])
+def test_rails_that_the_profile_leaves_to_be_found_are_judged_as_they_are_called(check, tmp_path):
+    assert status(check, plugged(tmp_path), load("runpod-instant-cluster")) is Status.PASS
 
 
 def test_a_rank_without_a_log_of_its_sockets_is_an_error(tmp_path):
