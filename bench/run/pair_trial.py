@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from uuid import uuid4
 
+from bench.model.facts import Node
 from bench.model.typed_json import to_json
 from bench.model.units import show_some
 from bench.probe.reachability import Target, Try
@@ -29,7 +30,31 @@ class UnreachedAddress(NamedTuple):
 
 def sick_nodes(live: LiveRun) -> list[SetAside]:
     """The nodes without which every other pair reaches each other, with who could not reach what."""
-    return culprits(_tried(live), list(live.leads))
+    broken = _tried(live)
+    twice = [each for each in _of_two_nodes(live.nodes, broken) if each.node in live.leads]
+    names = [each.node for each in twice]
+    left = [row for row in broken if not {row.source, row.node} & {*names}]
+    return twice + culprits(left, [name for name in live.leads if name not in names])
+
+
+def _of_two_nodes(nodes: Sequence[Node], broken: Sequence[UnreachedAddress]) -> list[SetAside]:
+    """The nodes whose address another node has too, one that was set aside perhaps: its kernel still answers for it.
+
+    Who reaches such an address is chance, so one pair that does not is enough.
+    """
+    owners: dict[str, list[str]] = {}
+    for node in nodes:
+        for interface in node.interfaces:
+            for text in interface.addresses or ():
+                owners.setdefault(text.partition("/")[0], []).append(node.name)
+    found: dict[str, SetAside] = {}
+    for row in broken:
+        if others := [name for name in owners.get(row.address, ()) if name != row.node]:
+            reason = f"{row.device}: {row.address} is on {others[0]} too, and not reached from {row.source}"
+            found.setdefault(
+                row.node, SetAside(row.node, f"{row.node} {row.device}", f"{reason} ({row.reason})")
+            )
+    return list(found.values())
 
 
 def _tried(live: LiveRun) -> list[UnreachedAddress]:

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -38,7 +38,7 @@ HEALTHY = "healthy"  # what a lab without a fault is called on the command line
 # a node.
 QUICK = (
     *("slow-rail n2 1", "slow-cpu n0 0.3", "rail-down n2 1", "flapping n1 2"),
-    *("half-open n0 1", "one-path-loss n1 1", "duplicate-address n2 2"),
+    *("half-open n0 1", "one-path-loss n1 1", "duplicate-address n1 2"),
     *("renamed n2 1", "missing n1 2", "bridges", "isolated-management"),
 )
 # Planted before mpirun starts these would keep it from starting, and nothing would be measured.
@@ -220,7 +220,8 @@ def trials(
     def one(fault: str, number: int) -> Trial:
         # a healthy lab is accepted in full: silence must be proven for every phase
         out = folder / f"{fault.replace(' ', '-') or HEALTHY}.{number}"
-        return _tried(lab, fault, out, rails_only and bool(fault))
+        with _wide_enough(lab, fault) as its:
+            return _tried(its, fault, out, rails_only and bool(fault))
 
     with labs.signals_are_exceptions():
         labs.down(lab.name)  # of a run that was killed
@@ -235,6 +236,22 @@ def trials(
     print("", *table(done, lacking), sep="\n")
     print(f"run folders and reports: {folder}")
     return rules.exit_status(done, lacking)
+
+
+@contextlib.contextmanager
+def _wide_enough(lab: Lab, fault: str) -> Iterator[Lab]:
+    """The lab, or where it has too few nodes to show the fault, one beside it that has enough."""
+    nodes = FAULTS[fault.split()[0]].nodes if fault else lab.nodes
+    if nodes <= lab.nodes:
+        yield lab
+        return
+    wider = replace(lab, name=f"{lab.name[:10]}{nodes}", nodes=nodes)
+    labs.down(wider.name)
+    labs.up(wider)
+    try:
+        yield wider
+    finally:
+        labs.down(wider.name)
 
 
 def _tried(lab: Lab, fault: str, out: Path, rails_only: bool) -> Trial:
@@ -285,5 +302,6 @@ def check(name: str, quick: bool, runs: int, faults: Sequence[str], rules: Rules
     """Healthy, then every fault there is, or ``faults`` alone; ``quick``: the half that CI has minutes for."""
     chosen = tuple("" if fault == HEALTHY else fault for fault in faults)
     for fault in filter(None, chosen):
-        plant(Lab(name), fault.split()[0], fault.split()[1:])  # refuses what cannot be planted
+        kind, *words = fault.split()
+        plant(Lab(name), kind, words)  # refuses what cannot be planted
     return trials(Lab(name), chosen or ("", *(QUICK if quick else EVERY)), runs, rails_only=True, rules=rules)

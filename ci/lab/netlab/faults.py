@@ -33,7 +33,7 @@ class Fault:
 
     ``needs`` is the cgroup power it rests on ("freeze", "cpu" or ""). ``steps`` gets the lab, the node ("" where
     ``everywhere``: all nodes have it, and it is nobody's fault), the rail (0 where ``on_rail`` is false) and ARG.
-    ``aside``: the node is set aside, and the others are measured.
+    ``aside``: the node is set aside, and the others are measured. ``nodes`` of the lab that shows it.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Fault:
     needs: str = ""
     everywhere: bool = False
     aside: bool = False
+    nodes: int = 3
 
     @property
     def usage(self) -> str:
@@ -244,7 +245,9 @@ FAULTS = {
             "duplicate-address",
             "the rail has the address of the next node's",
             "two nodes with one address: who answers is chance",
-            _duplicate,  # not aside: the kernel of the node that is set aside still answers for the other's address
+            _duplicate,
+            aside=True,
+            nodes=4,  # the kernel of the node that is set aside may still answer: then the other one is set aside too
         ),
         Fault(
             "rail-down",

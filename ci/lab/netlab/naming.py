@@ -77,7 +77,7 @@ def is_right(subject: str, fault: str) -> bool:
 def places(fault: str) -> set[str]:
     """The node of a fault; of one that concerns two nodes both."""
     kind, node, *_ = fault.split()
-    return {node, next_node(Lab(), node)} if kind in OF_TWO else {node}
+    return {node, next_node(Lab(nodes=FAULTS[kind].nodes), node)} if kind in OF_TWO else {node}
 
 
 def swapped_pair(rest: Sequence[str]) -> set[str]:
