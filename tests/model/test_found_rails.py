@@ -31,7 +31,7 @@ def pod(at: int, name: Callable[[int], str], more: tuple[Interface, ...] = (), *
     rails = [interface(name(rail), f"10.65.{rail}.{2 + at}/24") for rail in range(1, 9)]
     inner = [
         Interface("lo", "unknown", addresses=("127.0.0.1/8",)),
-        interface("podman0", "10.88.0.1/16", None, "bridge"),
+        interface("podman0", "10.88.0.1/16"),
     ]
     here = (*inner, interface("eth0", f"172.18.0.{2 + at}/16", FAST / 20), *rails, *more)
     return Node(f"n{at}", interfaces=here, **given)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ settles whose it is: the port that all slow links of both loads have in common.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median, median_low
@@ -21,6 +21,9 @@ FLOOR = 0.8  # of the median rate of all rails: below it a rail is slow in a win
 LEAST_SLOW, LEAST_SHARE = 3, 0.05  # windows, and share of them, from which on a rail is suspected
 BACKGROUND = 4.0  # times what most rails show: a machine that others use slows everybody now and then
 ALIKE = 0.5  # of the largest share in a ring, from which on another rank is slow by the same cause
+BURSTS = 2  # of two windows or more, or twice as many of one: a machine that does something else for a second is one
+PAUSE = 2  # windows from one slow one to the next, up to which both belong to one burst
+MOSTLY = 0.5  # share of windows from which on one burst is enough
 THROUGHOUT = 0.9  # share of windows from which on a rail is slow and not intermittent
 LEAST_WINDOWS = 12  # that all rails have in common
 
@@ -125,9 +128,10 @@ def steady_load(found: Sequence[Ring], buffered: bool) -> SteadyLoad:
     slow = {(id(ring), node): [rate < floor for rate in ring.rates[node][:of]] for ring, node in ports}
     kept = [slot for slot in range(of) if 2 * sum(each[slot] for each in slow.values()) <= len(ports)]
     counts = {key: sum(each[slot] for slot in kept) for key, each in slow.items()}
+    back = {key for key, each in slow.items() if _comes_back(each) or counts[key] >= MOSTLY * len(kept)}
     least = max(_least(len(kept)), BACKGROUND * median_low(counts.values()))
     return SteadyLoad(
-        tuple(_slow_rings(found, counts, least, len(kept), buffered)), len(kept), of, len(found)
+        tuple(_slow_rings(found, counts, back, least, len(kept), buffered)), len(kept), of, len(found)
     )
 
 
@@ -135,12 +139,31 @@ def _least(slots: int) -> float:
     return max(LEAST_SLOW, LEAST_SHARE * slots)
 
 
+def _comes_back(slow: Sequence[bool]) -> bool:
+    """Whether the slow windows are several bursts."""
+    slots = [slot for slot, each in enumerate(slow) if each]
+    bursts: list[int] = []
+    for before, slot in pairwise((-PAUSE - 1, *slots)):
+        if slot - before > PAUSE:
+            bursts.append(1)
+        else:
+            bursts[-1] += 1
+    return sum(min(windows, 2) for windows in bursts) >= 2 * BURSTS
+
+
 def _slow_rings(
-    found: Sequence[Ring], counts: Mapping[tuple[int, str], int], least: float, slots: int, buffered: bool
+    found: Sequence[Ring],
+    counts: Mapping[tuple[int, str], int],
+    back: Collection[tuple[int, str]],
+    least: float,
+    slots: int,
+    buffered: bool,
 ) -> Iterator[SlowRing]:
+    """``back``: the ports at which slowness came back, of which one must be slow enough."""
     for ring in found:
+        worst = max((counts[id(ring), node] for node in ring.nodes if (id(ring), node) in back), default=0)
         most = max(counts[id(ring), node] for node in ring.nodes)
-        if slots and most >= least:
+        if slots and worst >= least:
             shares = {
                 node: counts[id(ring), node] / slots
                 for node in ring.nodes

@@ -302,3 +302,27 @@ def test_a_run_that_goes_on_loads_the_rails_again_as_it_would_have(tmp_path):
         tmp_path / "run", rows=[], planned=[], where=job().ranks, plan=Plan((first, forged)), end=False
     )
     assert planned_anew(load(path), [first]).phases == (first, replace(second, seconds=forged.seconds))
+
+
+@pytest.mark.parametrize(
+    ("when", "named"),
+    [
+        (range(20, 28), False),  # one burst of two seconds: the machine did something else
+        ((20, 21, 23, 24, 26, 27), False),  # one burst with holes
+        ((20, 21, 22, 23, 50), False),  # a burst and a window
+        ((10, 30, 50, 70), True),  # as many bursts of one window as make two of two
+        ((20, 21, 50, 51), True),
+        (range(20, 62), True),  # more than half of the time, at a stretch
+    ],
+)
+def test_a_rail_is_intermittent_where_it_is_slow_again_and_again(when, named):
+    slow: Slow = lambda node, rail, slot: (node, rail) == ("n1", "eth1") and slot in when  # noqa: E731
+    load = steady_load(loaded(nodes(4), slow, 2, True), True)
+    assert load.suspicious is named
+
+
+def test_a_hole_in_a_burst_that_most_rails_share_makes_no_second_burst():
+    def slow(node: str, rail: str, slot: int) -> bool:
+        return slot == 22 or ((node, rail) == ("n1", "eth1") and slot in (19, 20, 21, 24, 25))
+
+    assert not steady_load(loaded(nodes(4), slow, 2, True), True).suspicious
