@@ -41,7 +41,7 @@ from .refusal import refusal
 from .rejoin import command_without, lost_nodes, rejoin
 from .resume import RemainingPhase
 
-DRAWING_SECONDS = 60.0
+DRAWING_SECONDS = 300.0  # on a machine with little left, a report takes minutes
 
 
 def lead(
