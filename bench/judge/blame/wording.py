@@ -63,10 +63,9 @@ def _tell_apart(fault: Fault, m: Matrix) -> str:
 
 def _twin(fault: Fault, others: Sequence[Fault]) -> str:
     """The one other dead rail of the same node."""
-    dead = [f.subject.rail for f in others if f.subject.kind == "port" and f.lost == 1.0 and f is not fault]
-    own = [f.subject.rail for f in others if f.subject.node == fault.subject.node and f.subject.rail in dead]
-    own = [rail for rail in own if rail != fault.subject.rail]
-    return own[0] if len(own) == 1 else ""
+    ports = [f for f in others if f.subject.kind == "port" and f.subject.node == fault.subject.node]
+    dead = [f.subject.rail for f in ports if f.lost == 1.0 and f.subject.rail != fault.subject.rail]
+    return dead[0] if len(dead) == 1 else ""
 
 
 def _scattered(fault: Fault, others: Sequence[Fault]) -> int:
