@@ -54,6 +54,8 @@ def printed(*said: str) -> str:
 def test_what_is_printed_is_judged(said, status, words):
     found = diagnostics(read_ranks({0: printed(*said), 1: ""}))
     assert (found.status, words in found.measured) == (status, True), found.measured
+    steps = {Status.FAIL: "do what the line", Status.INCONCLUSIVE: "read the lines"}
+    assert found.next_step.startswith(steps[status]) if status in steps else found.next_step == ""
 
 
 def test_what_was_asked_for_and_is_not_there_is_inconclusive():
