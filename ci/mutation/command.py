@@ -6,6 +6,7 @@ import argparse
 import functools
 import random
 import re
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,6 +32,9 @@ ROOMS = {
 EPILOG = """\
 exit status: 0; 1 if a green mutant survives that is not listed as equivalent, if a listed one is killed or is not there
 any more, or if a room's rate of random mutants is below --at-least; 2 wrong usage
+
+With --green the tests of ci/mutation/first.txt are asked first, and what survives them is tried with all others. Which
+tests reach which lines is kept in build/mutants until the test or the broken file changes: remove it when in doubt.
 """
 
 
@@ -46,7 +50,11 @@ class Outcome:
 
     @property
     def survived(self) -> bool:
-        return self.status in (trial.SURVIVED, trial.EMPTY)
+        return survived(self.status)
+
+
+def survived(status: int) -> bool:
+    return status in (trial.SURVIVED, trial.EMPTY)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -67,6 +75,9 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--jobs", type=int, default=1, metavar="N", help="processes at a time (default: 1)")
     found.add_argument(
         "--at-least", type=float, default=0.0, metavar="%", help="the random rate that each room must reach"
+    )
+    found.add_argument(
+        "--remember", action="store_true", help="put the tests that killed into ci/mutation/first.txt"
     )
     found.add_argument("--list", action="store_true", help="print the mutants and run nothing")
     found.add_argument(
@@ -93,7 +104,11 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     gone = equivalents.gone(listed, [source for each in sources.values() for source in each])
     began = time.monotonic()
-    outcomes = _run(root, mutants, listed, given.jobs)
+    first = root / "ci/mutation/first.txt"
+    asked = first.read_text().split("\n")[:-1] if first.exists() else []
+    outcomes, killers = _run(root, mutants, listed, given.jobs, asked if given.green else [])
+    if given.remember:
+        first.write_text("".join(f"{test}\n" for test in sorted({*killers})))
     print(*report(outcomes), sep="\n")
     print(f"{len(outcomes)} mutants in {time.monotonic() - began:.0f} s")
     for key in gone:
@@ -132,15 +147,45 @@ def _mutants(chosen: Sequence[tuple[str, Source]], given: argparse.Namespace) ->
 
 
 def _run(
-    root: Path, mutants: Mapping[Mutant, str], listed: Mapping[equivalents.Key, str], jobs: int
-) -> list[Outcome]:
+    root: Path,
+    mutants: Mapping[Mutant, str],
+    listed: Mapping[equivalents.Key, str],
+    jobs: int,
+    first: list[str],
+) -> tuple[list[Outcome], list[str]]:
+    """What came of each, and the tests that killed them. Those that survive ``first`` are tried with all tests."""
     sys.path[:0] = [str(root), str(root / "tests")]
-    kept = root / "build/mutants"
-    reach = gather(root, kept, jobs, {mutant.source.name for mutant in mutants})
+    began, kept, tried, killers = time.monotonic(), root / "build/mutants", {}, []
+    shutil.rmtree(kept / "first", ignore_errors=True)  # of other tests
+    for only in [first, []] if first else [[]]:
+        left = [mutant for mutant in mutants if mutant not in tried or survived(tried[mutant][0])]
+        found, by = _round(root, kept / "first" if only else kept, left, jobs, only)
+        tried |= found
+        killers += by
+        if only:
+            many = sum(survived(status) for status, _ in tried.values())
+            took = time.monotonic() - began
+            print(
+                f"{many} of {len(mutants)} survive the tests that are asked first ({took:.0f} s)", flush=True
+            )
+    return [
+        Outcome(each, room, *tried[each], listed.get(each.key, "")) for each, room in mutants.items()
+    ], killers
+
+
+def _round(
+    root: Path, kept: Path, mutants: Sequence[Mutant], jobs: int, only: Sequence[str]
+) -> tuple[dict[Mutant, tuple[int, int]], list[str]]:
+    """Of each its status and how many tests reach it, and the tests that killed."""
+    if not mutants:
+        return {}, []
+    reach = gather(root, kept, jobs, {mutant.source.name for mutant in mutants}, only)
     files = [*(root / "bench").rglob("*.py"), *test_files(root)]
     texts = {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in files}
     tests = {mutant: reaching(reach, texts, mutant) for mutant in mutants}
     status = dict.fromkeys(mutants, trial.EMPTY)
+    killers = kept / "killers"
+    killers.write_text("")
     swapped = {mutant: found for mutant, found in tests.items() if found and trial.swaps(mutant)}
     _warm(root, kept, swapped, status, jobs)
     again = [mutant for mutant, found in tests.items() if found and _anew(mutant, status[mutant], reach)]
@@ -150,22 +195,19 @@ def _run(
     )
     with forks.Pool(jobs, kept / "log") as pool:
         for mutant in again:
-            work = functools.partial(trial.cold, mutant, tests[mutant], root)
+            work = functools.partial(trial.cold, mutant, tests[mutant], root, killers)
             pool.start(mutant, work, trial.limit(tests[mutant]))
         for mutant, ended in pool.results():
             status[mutant] = ended
     for mutant in (mutant for mutant, ended in status.items() if ended == forks.BROKEN):
         raise SystemExit(f"mutants: {mutant} could not be tried: see {kept / 'log'}")
-    return [
-        Outcome(each, room, status[each], len(tests[each]), listed.get(each.key, ""))
-        for each, room in mutants.items()
-    ]
+    return {each: (status[each], len(tests[each])) for each in mutants}, killers.read_text().splitlines()
 
 
 def _anew(mutant: Mutant, status: int, reach: Reach) -> bool:
     """Whether it was not tried yet, or survived although a test may have been collected with what it changes."""
-    survived = status == trial.SURVIVED and reach.on_import(mutant.source.name, mutant.lines)
-    return survived or status in (trial.COLD, trial.EMPTY)
+    late = status == trial.SURVIVED and reach.on_import(mutant.source.name, mutant.lines)
+    return late or status in (trial.COLD, trial.EMPTY)
 
 
 def _warm(
@@ -182,7 +224,7 @@ def _warm(
 
         pool.start(
             "warm",
-            lambda: trial.warm(work, root, forks.Pool(jobs, kept / "log"), answer),
+            lambda: trial.warm(work, root, forks.Pool(jobs, kept / "log"), answer, kept / "killers"),
             sum(map(trial.limit, work.values())) + 600,
         )
         ((_, ended),) = pool.results()

@@ -19,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 BROKEN, TIMED_OUT = 127, 200
+WAITING = (
+    3  # times the limit, which is of CPU time, that a function may wait as well: others may use the machine
+)
 MEMORY = 4 << 30  # bytes beyond what the parent has: a broken loop may want all there are
 
 
@@ -50,7 +53,7 @@ class Pool:
             self._end(child)
 
     def start(self, key: Hashable, work: Callable[[], int], limit: float) -> None:
-        """Queue a function; ``limit`` is in seconds."""
+        """Queue a function; ``limit`` is in seconds of CPU time."""
         self._waiting.append((key, work, limit))
 
     def results(self) -> Iterator[tuple[Any, int]]:
@@ -62,19 +65,20 @@ class Pool:
                 self._running[child.watch] = child
             nearest = min(child.ends for child in self._running.values())
             ready, _, _ = select.select(list(self._running), [], [], max(0.0, nearest - time.monotonic()))
-            late = [child for child in self._running.values() if child.ends <= time.monotonic()]
+            over = [child for child in self._running.values() if child.ends <= time.monotonic()]
             for child in {
-                id(each): each for each in [*map(self._running.__getitem__, ready), *late]
+                id(each): each for each in [*map(self._running.__getitem__, ready), *over]
             }.values():
                 status = self._end(child)
-                yield child.key, status if child.watch in ready else TIMED_OUT
+                late = child.watch not in ready or status == -signal.SIGXCPU
+                yield child.key, TIMED_OUT if late else status
 
     def _fork(self, key: Hashable, work: Callable[[], int], limit: float) -> _Child:
         folder = Path(tempfile.mkdtemp(prefix="mutant-"))
         pid = os.fork()
         if pid == 0:
-            _run(work, folder, self._log, self._loud)
-        return _Child(key, pid, time.monotonic() + limit, os.pidfd_open(pid), folder)
+            _run(work, folder, self._log, self._loud, limit)
+        return _Child(key, pid, time.monotonic() + WAITING * limit, os.pidfd_open(pid), folder)
 
     def _end(self, child: _Child) -> int:
         """Its status; it, and whatever it has started, is ended if it has not ended by itself."""
@@ -87,7 +91,7 @@ class Pool:
         return os.waitstatus_to_exitcode(status)
 
 
-def _run(work: Callable[[], int], folder: Path, log: Path, loud: bool) -> None:
+def _run(work: Callable[[], int], folder: Path, log: Path, loud: bool, limit: float) -> None:
     """In the child: never returns."""
     status = BROKEN
     try:
@@ -107,6 +111,7 @@ def _run(work: Callable[[], int], folder: Path, log: Path, loud: bool) -> None:
             resource.getrlimit(resource.RLIMIT_DATA)[1],
         )
         resource.setrlimit(resource.RLIMIT_DATA, (own * 1024 + MEMORY, most))
+        resource.setrlimit(resource.RLIMIT_CPU, (int(limit) + 1, resource.getrlimit(resource.RLIMIT_CPU)[1]))
         status = work()
     except BaseException:  # whatever a broken line raises ends this process, and is read as its status
         with log.open("a") as file:

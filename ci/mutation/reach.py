@@ -1,4 +1,4 @@
-"""Which tests reach which line: gathered once by coverage, kept in build/ until a file that a test stands on changes.
+"""Which tests reach which line: gathered once by coverage, kept in build/ until the test or what is broken changes.
 
 One entry a test file: its tests with the seconds that each takes, and for every line of ``bench`` the tests that
 run it, as a whole number whose bits are the tests. Edge: runs the tests.
@@ -24,6 +24,7 @@ from . import forks
 from .imports import Imports
 
 PACKAGE = "bench"
+TOGETHER = 12  # files of tests that one process runs
 # a room is held by the tests of the rooms that judge; what a command or a report makes of it comes after
 FOLDERS = ("judge", "nccl", "plan", "model", "measure")
 # and by those of commands that stand on a module of such a room alone: judge/actions and judge/since_gate
@@ -49,7 +50,7 @@ PYTEST = [
 class Reached:
     """What the tests of file ``name`` reach: the lowest bit of a line is for the import, then one for each test.
 
-    ``stood_on``: digests of the files under the root that they ran.
+    ``stood_on``: digests of the files under the root of which they run more than the import.
     """
 
     name: str
@@ -88,30 +89,48 @@ class Reach:
         return found
 
 
-def gather(root: Path, kept: Path, jobs: int, changed: Collection[str] = ()) -> Reach:
+def gather(
+    root: Path, kept: Path, jobs: int, changed: Collection[str] = (), only: Collection[str] = ()
+) -> Reach:
     """The map of the tree as it is: what is kept where it still holds, the rest run anew, ``jobs`` at a time.
 
-    ``changed``: the files that are broken; files of tests that import none of them are not asked.
+    ``changed``: the files that are broken; files of tests that import none of them are not asked. ``only``: tests.
     """
     kept.mkdir(parents=True, exist_ok=True)
     digests, imports = _Digests(root), Imports(root)
+    named = {test.partition("::")[0] for test in only}
     files = [file for file in test_files(root) if imports.reach(file, changed)]
-    stale = [file for file in files if not _holds(_entry(root, kept, file), digests)]
+    files = [file for file in files if not only or file.relative_to(root).as_posix() in named]
+    stale = [file for file in files if not _holds(root, kept, file, digests, changed)]
     if stale:
         print(f"which tests reach which lines: {len(stale)} of {len(files)} test files are run", flush=True)
-        # a few files at a time: a process that has run hundreds of tests is slow
-        with forks.Pool(jobs, kept / "log", loud=True) as pool:
-            for file in stale:
-                pool.start(file, functools.partial(_record, root, kept, file), 1800)
-            for file, ended in pool.results():
-                if ended != 0:
-                    raise SystemExit(
-                        f"mutants: {file} did not run to its end without a mutant (status {ended}): see {kept / 'log'}"
-                    )
+        # what is kept serves other mutants too; of a few tests nothing is kept
+        lines = [str(root / name) for name in changed] if only and changed else [str(root / PACKAGE / "*")]
+        _record_all(root, kept, stale, jobs, frozenset(only), lines)
     found = tuple(_load(_entry(root, kept, file)) for file in files)
     for test in [test for entry in found for test in entry.failed]:
         print(f"left out, since it fails without a mutant: {test}", flush=True)
     return Reach(found)
+
+
+def _record_all(
+    root: Path, kept: Path, files: Sequence[Path], jobs: int, only: frozenset[str], lines: Sequence[str]
+) -> None:
+    """Some files in each process: one process a file imports for longer than it tests, one for all grows slow.
+
+    ``lines``: of which files coverage records them.
+    """
+    count = max(min(jobs, len(files)), -(-len(files) // TOGETHER))
+    with forks.Pool(jobs, kept / "log", loud=True) as pool:
+        for number in range(count):
+            some = files[number::count]
+            pool.start(some[0], functools.partial(_record, root, kept, some, only, lines), 1800)
+        for file, ended in pool.results():
+            if ended != 0:
+                raise SystemExit(
+                    f"mutants: {file} and those run with it did not come to their end without a mutant (status "
+                    f"{ended}): see {kept / 'log'}"
+                )
 
 
 def test_files(root: Path) -> list[Path]:
@@ -145,35 +164,38 @@ def _load(entry: Path) -> Reached:
     return found
 
 
-def _holds(entry: Path, digests: _Digests) -> bool:
+def _holds(root: Path, kept: Path, file: Path, digests: _Digests, changed: Collection[str]) -> bool:
+    """Whether the entry is of this file of tests, and of what is broken as it is now."""
+    entry, own = _entry(root, kept, file), file.relative_to(root).as_posix()
     if not entry.exists():
         return False
-    return all(digests.of(name) == digest for name, digest in _load(entry).stood_on.items())
+    asked = {own, *changed}
+    return all(digests.of(name) == digest for name, digest in _load(entry).stood_on.items() if name in asked)
 
 
-def _record(root: Path, kept: Path, file: Path) -> int:
-    """Run one file of tests under coverage and write its entry; in a process of its own."""
+def _record(root: Path, kept: Path, files: Sequence[Path], only: frozenset[str], lines: Sequence[str]) -> int:
+    """Run some files of tests under coverage and write their entries; in a process of its own."""
     from coverage import Coverage
 
-    measured = Coverage(data_file=None, include=[str(root / PACKAGE / "*")], config_file=False)
+    measured = Coverage(data_file=None, include=list(lines), config_file=False)
     measured.start()
-    recorder = _Recorder(root, measured)
-    status = pytest.main([*PYTEST, f"--rootdir={root}", str(file)], plugins=[recorder])
+    recorder = _Recorder(root, measured, only)
+    status = pytest.main([*PYTEST, f"--rootdir={root}", *map(str, files)], plugins=[recorder])
     measured.stop()
     if status in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERRUPTED):
         return int(status)
-    found = recorder.found(file)
-    entry = _entry(root, kept, file)
-    entry.with_suffix(".new").write_bytes(pickle.dumps(found))
-    entry.with_suffix(".new").replace(entry)
+    for found in recorder.found(files):
+        entry = _entry(root, kept, root / found.name)
+        entry.with_suffix(".new").write_bytes(pickle.dumps(found))
+        entry.with_suffix(".new").replace(entry)
     return 0
 
 
 class _Recorder:
     """A plugin of pytest: a context of coverage for each test, and for each fixture that several tests share."""
 
-    def __init__(self, root: Path, measured: Any) -> None:
-        self.root, self.measured = root, measured
+    def __init__(self, root: Path, measured: Any, only: frozenset[str]) -> None:
+        self.root, self.measured, self.only = root, measured, only
         self.seconds: dict[str, float] = {}
         self.failed: set[str] = set()
         self.shared: dict[str, list[str]] = {}
@@ -183,6 +205,10 @@ class _Recorder:
     def pytest_collection(self) -> None:
         same_examples()  # after the conftest has chosen its own, before a test is defined
 
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        if self.only:
+            items[:] = [item for item in items if item.nodeid in self.only]
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.caches = list(caches(self.root))
 
@@ -190,8 +216,8 @@ class _Recorder:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         for each in self.caches:
             each.cache_clear()  # what an earlier test has computed, this one would not be seen to reach
-        for name in getattr(item, "fixturenames", ()):
-            self.shared.setdefault(name, []).append(item.nodeid)
+        for each in {id(each): each for each in _fixtures(item)}.values():
+            self.shared.setdefault(_context(each), []).append(item.nodeid)
         self.current = item.nodeid
         self.measured.switch_context(self.current)
         result = yield
@@ -202,7 +228,7 @@ class _Recorder:
     def pytest_fixture_setup(self, fixturedef: Any) -> Iterator[Any]:
         if fixturedef.scope == "function":
             return (yield)
-        self.measured.switch_context(f"@{fixturedef.argname}")
+        self.measured.switch_context(_context(fixturedef))
         try:
             return (yield)
         finally:
@@ -213,24 +239,46 @@ class _Recorder:
         if report.failed:
             self.failed.add(report.nodeid)
 
-    def found(self, file: Path) -> Reached:
-        tests = sorted(set(self.seconds) - self.failed)
+    def found(self, files: Sequence[Path]) -> Iterator[Reached]:
+        """One entry for each of the files."""
+        digests, data = _Digests(self.root), self.measured.get_data()
+        paths = {path: Path(path).relative_to(self.root).as_posix() for path in data.measured_files()}
+        contexts = {name: data.contexts_by_lineno(path) for path, name in paths.items()}
+        for file in files:
+            own = file.relative_to(self.root).as_posix()
+            tests = [each for each in sorted(set(self.seconds) - self.failed) if _file_of(each) == own]
+            reached = Reached(own, tests, [self.seconds[test] for test in tests])
+            reached.failed = sorted(test for test in self.failed if _file_of(test) == own)
+            bit = self._bits(tests)
+            for name, lines in contexts.items():
+                for line, each in lines.items():
+                    if bits := functools.reduce(int.__or__, (bit.get(one, 0) for one in each), 0):
+                        reached.lines.setdefault(name, {})[line] = bits
+            run = [name for name, lines in reached.lines.items() if max(lines.values()) > 1]
+            reached.stood_on = {name: digests.of(name) for name in (own, *run)}
+            yield reached
+
+    def _bits(self, tests: Sequence[str]) -> dict[str, int]:
+        """By context of coverage: "" for imports, a test, a fixture that several tests share."""
         bit = {test: 1 << position for position, test in enumerate(["", *tests])}
-        for name, users in self.shared.items():
-            bit[f"@{name}"] = sum(bit.get(user, 0) for user in set(users))
-        data = self.measured.get_data()
-        own = file.relative_to(self.root).as_posix()
-        digests, reached = _Digests(self.root), Reached(own, tests, [self.seconds[test] for test in tests])
-        for path in data.measured_files():
-            name = Path(path).relative_to(self.root).as_posix()
-            reached.stood_on[name] = digests.of(name)
-            for line, contexts in data.contexts_by_lineno(path).items():
-                bits = functools.reduce(int.__or__, (bit.get(each, 0) for each in contexts), 0)
-                if bits:
-                    reached.lines.setdefault(name, {})[line] = bits
-        reached.stood_on[own] = digests.of(own)
-        reached.failed = sorted(self.failed)
-        return reached
+        shared = {each: sum(bit.get(user, 0) for user in {*users}) for each, users in self.shared.items()}
+        return bit | shared
+
+
+def _file_of(test: str) -> str:
+    return test.partition("::")[0]
+
+
+def _fixtures(item: pytest.Item) -> Iterator[Any]:
+    """All that the test may stand on, those of fixtures too."""
+    info = getattr(item, "_fixtureinfo", None)
+    for each in info.name2fixturedefs.values() if info else ():
+        yield from each
+
+
+def _context(fixture: Any) -> str:
+    """Of two files' fixtures of one name each has its own."""
+    return f"@{fixture.baseid}@{fixture.argname}"
 
 
 def caches(root: Path) -> Iterator[Any]:

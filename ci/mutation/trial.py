@@ -95,8 +95,8 @@ class _Finder:
 class _Listener:
     """A plugin of pytest: which tests are wanted, in which order, and whether one has failed."""
 
-    def __init__(self, tests: Tests) -> None:
-        self.tests, self.failed = tests, False
+    def __init__(self, tests: Tests, killers: Path) -> None:
+        self.tests, self.killers, self.failed = tests, killers, False
 
     def pytest_collection(self) -> None:
         same_examples()
@@ -107,7 +107,10 @@ class _Listener:
         )
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self.failed |= report.failed
+        if report.failed and not self.failed:
+            self.failed = True
+            with self.killers.open("a") as file:
+                file.write(f"{report.nodeid}\n")
 
 
 Answer = Callable[[Mutant, int], None]
@@ -116,8 +119,11 @@ Answer = Callable[[Mutant, int], None]
 class _Warm(_Listener):
     """Where pytest would run the tests it has collected, a process is forked for each mutant."""
 
-    def __init__(self, work: Mapping[Mutant, Tests], root: Path, pool: forks.Pool, answer: Answer) -> None:
-        super().__init__({test: seconds for tests in work.values() for test, seconds in tests.items()})
+    def __init__(
+        self, work: Mapping[Mutant, Tests], root: Path, pool: forks.Pool, answer: Answer, killers: Path
+    ) -> None:
+        asked = {test: seconds for tests in work.values() for test, seconds in tests.items()}
+        super().__init__(asked, killers)
         self.work, self.root, self.pool, self.answer = work, root, pool, answer
 
     @pytest.hookimpl(tryfirst=True)
@@ -149,17 +155,20 @@ class _Warm(_Listener):
         return SURVIVED if items else EMPTY
 
 
-def warm(work: Mapping[Mutant, Tests], root: Path, pool: forks.Pool, answer: Answer) -> int:
-    """Every mutant of ``work`` in a process that has collected all tests; what comes of each goes to ``answer``."""
-    plugin = _Warm(work, root, pool, answer)
+def warm(work: Mapping[Mutant, Tests], root: Path, pool: forks.Pool, answer: Answer, killers: Path) -> int:
+    """Every mutant of ``work`` in a process that has collected all tests; what comes of each goes to ``answer``.
+
+    ``killers``: a file to which each child appends the test that failed.
+    """
+    plugin = _Warm(work, root, pool, answer, killers)
     status = pytest.main([*PYTEST, f"--rootdir={root}", *_files(plugin.tests, root)], plugins=[plugin])
     return 0 if status == pytest.ExitCode.NO_TESTS_COLLECTED else int(status)
 
 
-def cold(mutant: Mutant, tests: Tests, root: Path) -> int:
+def cold(mutant: Mutant, tests: Tests, root: Path, killers: Path) -> int:
     """One mutant in this process, which has not imported what it changes."""
     put(mutant, ())
-    plugin = _Listener(tests)
+    plugin = _Listener(tests, killers)
     status = pytest.main([*PYTEST, f"--rootdir={root}", "-x", *_files(tests, root)], plugins=[plugin])
     return SURVIVED if status == pytest.ExitCode.OK and not plugin.failed else KILLED
 

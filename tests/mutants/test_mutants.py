@@ -167,6 +167,18 @@ def test_green_mutants_are_killed_survive_or_are_listed(measured):
     assert (tree / "bench/judge/judge.py").read_text() == JUDGE, "the tree is left as it is"
 
 
+def test_the_tests_that_killed_are_asked_first_the_next_time(tree):
+    assert mutants(tree, "--green", "--remember")[0] == 1
+    first = tree / "ci/mutation/first.txt"
+    kept = ["test_exit", "test_floor", "test_table", "test_text"]
+    assert first.read_text().split() == [f"tests/judge/test_judge.py::{name}" for name in kept]
+    said = mutants(tree, "--green")[1]
+    assert "3 of 7 survive the tests that are asked first" in said and said.count("survived: ") == 2
+    first.write_text("tests/judge/test_judge.py::test_gone\n")
+    said = mutants(tree, "--green")[1]
+    assert "7 of 7 survive the tests that are asked first" in said and said.count("survived: ") == 2
+
+
 def test_a_test_that_is_written_kills_a_survivor_and_only_its_file_is_run_anew(tree):
     (tree / "tests/judge/test_more.py").write_text(
         "from bench.judge.judge import judge\nfrom bench.model.verdict import EXIT, Status\n\n"
@@ -181,7 +193,7 @@ def test_an_endless_loop_is_ended_by_its_limit(tree, monkeypatch):
     monkeypatch.setenv("MUTANTS_START", "10")
     status, said = mutants(tree, "--random", "100", "--rooms", "judge", "--jobs", "2")
     assert status == 0, said
-    assert "killed by their time limit: 1" in said  # left -= 1 → pass
+    assert "killed by their time limit: 1" in said, said  # left -= 1 → pass
 
 
 def test_the_rate_of_random_mutants_has_a_floor(tree):
