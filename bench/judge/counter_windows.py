@@ -39,8 +39,12 @@ class Gap:
 
 
 def begun(run: Run) -> tuple[str, ...]:
-    """The phases in which something was measured, or was to be: those the journal says were begun."""
-    return tuple(dict.fromkeys(mark.name for mark in run.phases if mark.state == "begin"))
+    """The phases that the journal says were begun, or in which something was measured; none where it names no phase."""
+    found = dict.fromkeys(mark.name for mark in run.phases if mark.state == "begin")
+    if found:
+        phase = {case.id: case.phase for case in run.plan.cases}
+        found |= dict.fromkeys(phase[each.case] for each in run.measurements if each.case in phase)
+    return tuple(found)
 
 
 def of_phase(run: Run, phase: str, resumed: bool = False) -> tuple[list[CounterWindow], list[Gap]]:

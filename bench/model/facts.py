@@ -116,8 +116,9 @@ class Port:
 
     @property
     def guid(self) -> str | None:
-        """The port's GUID, ``a088:c203:0012:3456``: the second half of its GID (InfiniBand only)."""
-        return self.gid[-19:] if self.gid and self.link_layer == "InfiniBand" else None
+        """The port's GUID, ``a088:c203:0012:3456``: half of its GID (InfiniBand only); None where it is 0."""
+        found = self.gid[-19:] if self.gid and self.link_layer == "InfiniBand" else ""
+        return found if found.strip("0:") else None
 
     @property
     def active(self) -> bool | None:

@@ -10,14 +10,15 @@ import math
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from bench.judge.verdicts import judge, status
 from bench.model.facts import Node
-from bench.model.lines import CounterLine, Loss
-from bench.model.measurement import Case, Measurement, Window
+from bench.model.lines import CounterLine, HealthLine, Loss
+from bench.model.measurement import Case, Extra, Measurement, Mismatch, Window
 from bench.model.verdict import EXIT, Status, Verdict
 from bench.plan import Job
 from bench.plan.names import STEADY
@@ -603,6 +604,179 @@ tampering("a pinned worker uses another rail", FAIL, "mlx5_5")(
 )
 tampering("a GPU's channels leave by a far adapter", FAIL, "rank 2")(
     log(2, lambda text: text.replace("via NET/IB/2/", "via NET/IB/5/"))
+)
+
+
+# ── what a hunt found that passed ───────────────────────────────────────────────────────────────────────
+
+in_collectives = partial(rows, phase="collectives")
+GARBLED = Mismatch(rank=3, index=5, repetition=1, got=1.0, wanted=2.0)
+
+
+tampering("a wrong row of a case that was not planned", INCONCLUSIVE, "coverage.cases", "other/")(
+    lambda run: replace(
+        run,
+        measurements=(
+            *run.measurements,
+            replace(run.measurements[0], case=f"other/{run.measurements[0].case}", wrong=(9,) * 16),
+        ),
+    )
+)
+tampering("the blocks have the times of half of the ranks", INCONCLUSIVE, "clock", "8 of 16 ranks")(
+    in_collectives(lambda row: replace(row, pipelined=tuple(block[:8] for block in row.pipelined)))
+)
+tampering("a third of the blocks is ten times slower", INCONCLUSIVE, "clock", "2 of 6 blocks")(
+    in_collectives(
+        lambda row: replace(
+            row,
+            pipelined=(
+                *row.pipelined[:4],
+                *(tuple(10 * second for second in block) for block in row.pipelined[4:]),
+            ),
+        )
+    )
+)
+tampering("single calls take a hundred times as long", INCONCLUSIVE, "clock", "a call by itself")(
+    in_collectives(lambda row: replace(row, isolated=tuple(100 * second for second in row.isolated)))
+)
+tampering("single calls take a hundredth of the time", INCONCLUSIVE, "clock", "a call by itself")(
+    in_collectives(lambda row: replace(row, isolated=tuple(second / 100 for second in row.isolated)))
+)
+tampering("copies are a hundred times faster", INCONCLUSIVE, "limits.device_copies", "more than 3350 GB/s")(
+    times(0.01, "copies")
+)
+tampering("mismatches are listed and none is counted", FAIL, "correctness", "first in call 2 at rank 3")(
+    in_collectives(lambda row: replace(row, mismatches=(GARBLED,)))
+)
+tampering("half of the ranks tell how much was wrong", INCONCLUSIVE, "correctness", "not compared on every")(
+    in_collectives(lambda row: replace(row, wrong=row.wrong[:8]))
+)
+tampering("the tool is said not to verify", INCONCLUSIVE, "correctness", "not compared on every rank")(
+    rows(
+        lambda row: replace(
+            row, wrong=(None,) * len(row.wrong), checked=0, extra=Extra(unverified="the tool cannot")
+        )
+    )
+)
+for _name in ("collectives", "nodes", "copies", "ring"):
+    tampering(f"all of {_name} failed", INCONCLUSIVE, "coverage.cases", f"{_name}: 0 of")(
+        rows(lambda row: replace(row, extra=Extra(failed="no answer")), _name)
+    )
+
+
+def another_environment(run: Run) -> Run:
+    phases = tuple(
+        replace(phase, environment={"NCCL_P2P_DISABLE": "1"}) if phase.name == "collectives" else phase
+        for phase in run.plan.phases
+    )
+    return replace(run, plan=replace(run.plan, phases=phases))
+
+
+tampering("a phase had another environment", INCONCLUSIVE, "coverage.plan", "collectives: its environment")(
+    another_environment
+)
+
+
+@tampering("a phase has neither marks nor counters", INCONCLUSIVE, "growth.errors", "phase ring")
+def _(run: Run) -> Run:
+    return replace(
+        run,
+        counters=tuple(line for line in run.counters if line.phase != "ring"),
+        phases=tuple(mark for mark in run.phases if mark.name != "ring"),
+    )
+
+
+tampering("one GPU may draw half of the power", FAIL, "gpus.alike", "n1 GPU 3", "350 W")(
+    lambda run: machine(1, lambda n: with_gpu(n, 3, power_limit=350.0))(
+        on_all(lambda n: replace(n, gpus=tuple(replace(gpu, power_limit=700.0) for gpu in n.gpus)))(run)
+    )
+)
+tampering("one GPU has a lower clock at most", FAIL, "gpus.alike", "n1 GPU 3", "1200 MHz")(
+    machine(1, lambda n: with_gpu(n, 3, clock_sm_max=1.2e9))
+)
+tampering("one GPU has half of the memory", FAIL, "gpus.alike", "n1 GPU 3", "40 GiB")(
+    machine(1, lambda n: with_gpu(n, 3, memory_total=40 << 30, memory_free=40 << 30))
+)
+tampering("a GPU's memory is in use and no process shows", INCONCLUSIVE, "gpus.idle", "n1 GPU 3", "70 GiB")(
+    machine(1, lambda n: with_gpu(n, 3, memory_free=10 << 30))
+)
+tampering("a rail is in a subnet of its own", FAIL, "rails.subnet", "n1", "fec0", nodes=4)(
+    machine(1, lambda n: with_port(n, "mlx5_3", gid=f"fec0{n.ports[3].gid[4:]}"))
+)
+tampering("a rail has a subnet manager of its own", FAIL, "rails.subnet", "n1", "manager 77", nodes=4)(
+    machine(1, lambda n: with_port(n, "mlx5_3", sm_lid=77))
+)
+tampering("a rail's GID is zero", FAIL, "rails.guids", "n1 mlx5_3")(
+    machine(1, lambda n: with_port(n, "mlx5_3", gid="0000:0000:0000:0000:0000:0000:0000:0000"))
+)
+
+
+def renamed(run: Run) -> Run:
+    logs = run.path / "logs"
+    (logs / "evidence.3.log").write_text((logs / "evidence.11.log").read_text())
+    return run
+
+
+tampering("a rank's log is another's", INCONCLUSIVE, "nccl.ranks", "rank 3", "rank 11 of 16")(renamed)
+tampering("a rank's log is of a smaller job", INCONCLUSIVE, "nccl.ranks", "rank 5 of 8")(
+    log(5, lambda text: text.replace("nranks 16", "nranks 8").replace("nRanks 16", "nRanks 8"))
+)
+SAID = "n0:1005:2005 [5] NCCL INFO "
+tampering("NCCL says that it may not use NVLink", FAIL, "nccl.settings", "rank 5", "NCCL_P2P_DISABLE")(
+    log(5, lambda text: f"{SAID}NCCL_P2P_DISABLE set by environment to 1.\n{text}")
+)
+
+
+@tampering("one rank's NCCL is older", FAIL, "nccl.ranks", "rank 5", "2.19.3", "15 others")
+def _(run: Run) -> Run:
+    for file in (run.path / "logs").glob("evidence.*.log"):
+        rank = int(file.suffixes[0][1:])
+        version = "2.19.3" if rank == 5 else "2.21.5"
+        head = (
+            f"n{rank // 8}:{1000 + rank}:{2000 + rank} [{rank % 8}] NCCL INFO NCCL version {version}+cuda12.4"
+        )
+        file.write_text(f"{head}\n{file.read_text()}")
+    return run
+
+
+def rank_4(phases: tuple[str, ...], **changes: list[float]) -> Change:
+    def changed(line: HealthLine) -> HealthLine:
+        here = line.rank == 4 and line.phase in phases
+        return replace(line, cases=[replace(case, **changes) for case in line.cases]) if here else line
+
+    return lambda run: replace(run, health=tuple(map(changed, run.health)))
+
+
+tampering("a GPU is slow in the collectives alone", FAIL, "gpus.clock", "n0 rank 4", "500 MHz in phase ring")(
+    rank_4(("collectives", "ring", "nodes"), clock_sm=[5e8, 5e8])
+)
+tampering("a GPU's memory has half of its clock", FAIL, "gpus.clock", "n0 rank 4", "memory clock")(
+    rank_4(("collectives",), clock_memory=[1.3e9, 1.3e9])
+)
+tampering("the steady load has a wrong element in one window", FAIL, "correctness", "1 of", "rank 0")(
+    windows(lambda w: replace(w, wrong=(3, *w.wrong[1:])) if w.ended == 5 and 0 in w.ranks else w)
+)
+tampering("the steady load was not verified", INCONCLUSIVE, "correctness", "windows were not compared")(
+    windows(lambda w: replace(w, wrong=(None,) * len(w.wrong)))
+)
+tampering("the steady load ended after a quarter", INCONCLUSIVE, "blame.intermittent", "for 5 of 20 s")(
+    windows(lambda w: w if w.ended <= 5 or 3 not in w.ranks else None)
+)
+
+
+@tampering("what the workers got has a word of its own", FAIL, "environment.distortions", "NCCL_IB_DISABLE")
+def _(run: Run) -> Run:
+    own = replace(run.manifest.settings, worker_environment={"NCCL_IB_DISABLE": "1"})
+    return replace(run, manifest=replace(run.manifest, settings=own))
+
+
+tampering("two versions of NCCL are among the workers", FAIL, "versions.workers", "2.19.3 and 2.21.5")(
+    lambda run: replace(
+        run, joined=tuple(replace(line, versions={"nccl": ("2.19.3", "2.21.5")}) for line in run.joined)
+    )
+)
+tampering("the run ended before it began", INCONCLUSIVE, "coverage.end", "before it was started")(
+    lambda run: replace(run, ended=1.0)
 )
 
 

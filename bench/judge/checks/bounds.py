@@ -24,6 +24,7 @@ ALONE_SHARE = (
 # of the memory's rate: a plain copy kernel reaches 80 to 92 % (nvbandwidth, BabelStream), a throttled memory a third
 MEMORY_SHARE = 0.5
 HOST_COPIES, DEVICE_COPY = ("copy_to_device", "copy_to_host"), "copy_device"
+TOO_FAST = "measure again: see whether the copies were made at all"
 LARGE_BLOCK = 4 << 20  # bytes from one rank to another from which on bandwidth counts
 
 
@@ -186,7 +187,12 @@ def device_copies(evidence: Evidence) -> Iterator[Finding]:
         text = f"{show_rate(floor)}, {show_share(MEMORY_SHARE)} of {memory.text}, read and written"
         bound = replace(memory, value=floor, text=text)
         for row in _copies(evidence, DEVICE_COPY):
-            yield replace(against(row, bound), subject=f"{who(row, evidence)}, {DEVICE_COPY}")
+            found = replace(against(row, bound), subject=f"{who(row, evidence)}, {DEVICE_COPY}")
+            if row.busbw > memory.value:  # each byte is read and written: half of that is the most
+                found = replace(
+                    found, ok=None, measured=f"{found.measured}, more than {memory.text}", step=TOO_FAST
+                )
+            yield found
 
 
 def who(row: Row, evidence: Evidence) -> str:

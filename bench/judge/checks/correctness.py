@@ -12,8 +12,15 @@ from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
 from bench.model.collectives import collective
 from bench.model.measurement import Mismatch
-from bench.model.units import show_count, show_some
+from bench.model.units import show_count, show_seconds, show_some
+from bench.plan.names import STEADY, STEADY_AGAIN
 from bench.store.rows import Row
+
+from .imports import is_import
+
+STALL = 3.0  # times the median block: a stall, and no noise
+APART = 10.0  # times: calls back to back overlap, and single ones wait for each other, but not so much
+START = 0.01  # s that a call by itself may wait to be started
 
 
 @check(
@@ -30,22 +37,43 @@ def correctness(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         if row.measurement.extra.failed:
             continue  # nothing arrived to be verified: blame names who did not answer
         groups.setdefault(row.case.collective, []).append(row)
-        if row.wrong:
+        if row.wrong or row.measurement.mismatches:
             yield _wrong(row, evidence.run.node_of)
+    yield from _of_windows(evidence)
+    imported = is_import(evidence)
     for name, rows in groups.items():
-        for reason, count in Counter(map(_unverifiable, rows)).items():
-            if reason:
-                yield NotApplicable(f"{show_count(count, 'row')}: {reason}", name)
-        yield from _of_collective(name, [row for row in rows if not _unverifiable(row)])
+        tools = [row for row in rows if imported and _unverifiable(row)]
+        for reason, count in Counter(map(_unverifiable, tools)).items():
+            yield NotApplicable(f"{show_count(count, 'row')}: {reason}", name)
+        yield from _of_collective(
+            name, [row for row in rows if row not in tools] if tools else rows, imported
+        )
 
 
-def _of_collective(name: str, rows: list[Row]) -> Iterator[Finding]:
-    unverified = [row for row in rows if row.wrong is None or not _compared_everywhere(row)]
+def _of_windows(evidence: Evidence) -> Iterator[Finding]:
+    """What the windows of a steady load say; ``soak.results`` judges those of a soak."""
+    for phase in (phase for phase in evidence.run.plan.phases if phase.name in (STEADY, STEADY_AGAIN)):
+        cases = {case.id for case in phase.cases}
+        mine = [window for window in evidence.run.windows if window.case in cases]
+        wrong = [window for window in mine if any(window.wrong)]
+        unseen = sum(None in window.wrong or not window.checked for window in mine)
+        if wrong:
+            bad = [rank for rank, count in zip(wrong[0].ranks, wrong[0].wrong, strict=False) if count]
+            where = _ranks(bad, evidence.run.node_of)
+            text = f"wrong elements in {len(wrong)} of {len(mine)} windows, first on {where}"
+            yield Finding(phase.name, False, text, float(len(wrong)))
+        elif unseen:
+            text = f"the results of {unseen} of {len(mine)} windows were not compared on every rank"
+            yield Finding(phase.name, None, text, wanted="every result compared")
+
+
+def _of_collective(name: str, rows: list[Row], imported: bool) -> Iterator[Finding]:
+    unverified = [row for row in rows if row.wrong is None or not _compared_everywhere(row, imported)]
     count = show_count(len(rows), "row")
     if unverified:
         text = f"the results of {len(unverified)} of {count} were not compared on every rank that receives"
         yield Finding(name, None, text, wanted="every result compared")
-    elif rows and not any(row.wrong for row in rows):
+    elif rows and not any(row.wrong or row.measurement.mismatches for row in rows):
         elements = sum(row.measurement.checked for row in rows)
         yield Finding(name, True, f"0 wrong of {elements} elements in {count}{_calls(rows)}", 0.0)
 
@@ -56,14 +84,14 @@ def _calls(rows: Sequence[Row]) -> str:
     return f", {verified} of {show_count(made, 'call')} verified" if made else ""
 
 
-def _compared_everywhere(row: Row) -> bool:
+def _compared_everywhere(row: Row, imported: bool) -> bool:
     """Whether every rank that receives compared what it received, and all of it, in each call that was verified.
 
     True of tables of other tools, which count over all ranks.
     """
     case, found = row.case, row.measurement
     if len(found.wrong) != len(found.ranks) or found.checked == 0:
-        return True
+        return imported
     blocks = _blocks(case.collective, len(found.ranks), max(case.root, 0))
     everyone = None not in found.wrong or all(
         count is not None for count, block in zip(found.wrong, blocks, strict=True) if block
@@ -164,13 +192,38 @@ def _ranks(ranks: Sequence[int], nodes: Mapping[int, str]) -> str:
     on_inconclusive="run again; if it stays, send the run folder to RailGauge",
 )
 def clock(evidence: Evidence) -> Iterator[Finding]:
-    """Every row has a finite, positive time: of back-to-back calls, or of isolated ones where only these were timed."""
+    """Every row has finite, positive times of every rank, and those of calls back to back fit those of single calls."""
     tried = [row for row in evidence.rows if not row.measurement.extra.failed]  # blame judges those
-    bad = [(row, seconds) for row in tried if not _is_time(seconds := _seconds(row))]
-    for row, seconds in bad:
-        yield Finding(row.case.id, None, f"{seconds} seconds a call")
+    bad = [(row, why) for row in tried if (why := _unbelievable(row, evidence))]
+    for row, why in bad:
+        yield Finding(row.case.id, None, why)
     if tried and not bad:
         yield Finding("all rows", True, f"{len(tried)} rows have a positive time")
+
+
+def _unbelievable(row: Row, evidence: Evidence) -> str:
+    """Why a row's times are not believed, "" where they are. Tables of other tools hold one time for all ranks."""
+    seconds, blocks = _seconds(row), row.measurement.pipelined
+    if not _is_time(seconds):
+        return f"{seconds} seconds a call"
+    ranks = len(row.measurement.ranks)
+    if not is_import(evidence) and any(len(block) != ranks for block in blocks):
+        return f"its blocks have the times of {min(map(len, blocks))} of {ranks} ranks"
+    # a processor that others use may be away for a while: only of GPUs are times alike
+    judged = evidence.backend == "nccl" and row.case.phase not in (STEADY, STEADY_AGAIN, "soak")
+    return _uneven(row) if judged and blocks else ""
+
+
+def _uneven(row: Row) -> str:
+    """What a stall in some of the calls leaves behind, which the median of all blocks hides."""
+    usual, alone = row.seconds, row.isolated
+    slow = [block for block in map(max, row.measurement.pipelined) if block > STALL * usual]
+    if len(slow) >= max(2, len(row.measurement.pipelined) / 4):
+        count = f"{len(slow)} of {len(row.measurement.pipelined)} blocks"
+        return f"{count} took {show_seconds(min(slow))} a call and more, and the median {show_seconds(usual)}"
+    if alone.n and not usual / APART <= alone.p50 <= APART * usual + START:
+        return f"a call by itself takes {show_seconds(alone.p50)}, and back to back {show_seconds(usual)}"
+    return ""
 
 
 def _seconds(row: Row) -> float:

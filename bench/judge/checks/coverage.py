@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import partial
 
@@ -11,13 +12,15 @@ from bench.judge.expected_plan import PLANNED, expected_phases, not_planned
 from bench.judge.findings import Finding
 from bench.judge.registry import by_profile, check
 from bench.model.errors import RailGaugeError
-from bench.store import UNWRITTEN
+from bench.model.units import show_count
+from bench.store import UNWRITTEN, Phase
 from bench.store.standing import ANEW, can_resume, goes_on, standing
 
 from .imports import is_import
 
 COMMAND = "coverage.command"  # the verdict that says of a run that it is no acceptance test
 ALONE = ("run", "soak")  # commands of one phase, which measures what was asked for
+PAIRS = ("p2p", "p2p_bidirectional")
 COPY = "copy the folder again from where it was written"
 _of_run = partial(check, source="RailGauge")
 
@@ -44,9 +47,23 @@ def cases(evidence: Evidence) -> Iterator[Finding]:
     elif not plan.cases:
         step = "see which cases were refused or left out, and why"
         yield Finding("plan", None, "nothing was planned", wanted="cases", source="RailGauge", step=step)
+    planned = {case.id for case in plan.cases}
+    foreign = list(dict.fromkeys(each.case for each in evidence.run.measurements if each.case not in planned))
+    if plan.cases and foreign:
+        text = f"{show_count(len(foreign), 'case')} measured that plan.json does not have"
+        yield Finding(
+            "plan",
+            None,
+            text,
+            wanted="a whole folder",
+            source="RailGauge",
+            step=COPY,
+            evidence=tuple(foreign[:20]),
+        )
     measured: dict[str, set[tuple[int, ...]]] = {}
     for row in evidence.rows:
-        measured.setdefault(row.case.id, set()).add(row.measurement.ranks)
+        if not row.measurement.extra.failed or row.case.collective in PAIRS:  # blame judges pairs that failed
+            measured.setdefault(row.case.id, set()).add(row.measurement.ranks)
     for phase in plan.phases if plan.cases else ():
         missing = [case.id for case in phase.cases if set(case.groups) - measured.get(case.id, set())]
         done, wanted = len(phase.cases) - len(missing), len(phase.cases)
@@ -95,12 +112,20 @@ def plan(evidence: Evidence) -> Iterator[Finding]:
         yield Finding("plan", None, f"the plan cannot be made again: {error}")
         return
     missing = not_planned(evidence.run, phases)
+    planned = {phase.name: phase for phase in evidence.run.plan.phases}
+    otherwise = [each for each in phases if not _planned_so(each, planned.get(each.name, each))]
+    for phase in otherwise:
+        yield Finding(phase.name, None, "its environment, or its rules of measuring, were planned otherwise")
     for phase in phases:
         if lacking := missing.get(phase.name):
             text = f"{len(lacking)} of {len(phase.cases)} cases were not planned"
             yield Finding(phase.name, None, text, float(len(lacking)), evidence=tuple(lacking[:20]))
-    if not missing:
+    if not missing and not otherwise:
         yield Finding("plan", True, f"all {len(evidence.run.plan.cases)} cases follow from the profile")
+
+
+def _planned_so(wanted: Phase, found: Phase) -> bool:
+    return (wanted.environment, wanted.rules) == (found.environment, found.rules)
 
 
 @_of_run(
@@ -274,6 +299,8 @@ def end(evidence: Evidence) -> Iterator[Finding]:
     """The run came to its end and recorded it."""
     completed = Finding("run", True, "the run completed", source="")
     yield _unended(evidence) if evidence.run.ended is None else completed
+    if (evidence.run.ended or math.inf) < evidence.manifest.started:
+        yield Finding("run", None, "it ended before it was started", wanted="a completed run")
     for note in evidence.run.notes:
         if "damaged" in note:
             yield Finding("run folder", None, note, wanted="whole files")

@@ -46,7 +46,8 @@ def distorting(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
 
 def _distortions(each: RankEnvironment, evidence: Evidence) -> Iterator[Distortion]:
     """By the newest rules; gloo reads no variable of NCCL's. What the profile sets is intended."""
-    variables: dict[str, str] = {**each.variables, **evidence.profile.environment}
+    given = evidence.manifest.settings.worker_environment
+    variables: dict[str, str] = {**each.variables, **given, **evidence.profile.environment}
     for version in versions(each.node):
         variables |= {row.name: row.value for row in for_workers(each, evidence.profile, version).settings}
     nccl = evidence.backend == "nccl"

@@ -16,6 +16,7 @@ from .gpus import FAULTS
 
 # what slows a GPU as it is meant to, and is shown with the others' clocks
 LEAST_CLOCK = 0.85  # of the median GPU: what power costs one more than another is a few per cent
+ALIKE = ("nodes", "collectives", "ring")  # phases in which every call loads every GPU
 WORK = ("sw_power_cap", "applications_clocks", "sync_boost", "display_clocks", "board_limit")
 
 
@@ -54,10 +55,10 @@ def _finding(rank: int, node: str, lines: list[HealthLine], phases: set[str]) ->
     name = f"{node} GPU {gpu.index} (rank {rank})" if gpu else f"{node} rank {rank}"
     spells = [spell for line in lines for spell in line.cases]
     clocks = _clocks(spells, lines)
-    held = [(spell, bad) for spell in spells if (bad := [each for each in spell.reasons if each in FAULTS])]
+    held = [(spell, bad) for spell in spells if (bad := [each for each in _reasons(spell) if each in FAULTS])]
     if held:
-        worst, reasons = max(held, key=lambda each: sum(each[0].reasons[reason] for reason in each[1]))
-        times = max(worst.reasons[reason] for reason in reasons)
+        worst, reasons = max(held, key=lambda each: sum(each[0].reasons.get(reason, 1) for reason in each[1]))
+        times = max(worst.reasons.get(reason, 1) for reason in reasons)
         text = (
             f"held by {', '.join(reasons)} in {times} of {worst.samples} samples during {worst.case}"
             f"{f' and in {len(held) - 1} more cases' if len(held) > 1 else ''}; {_clocks([worst], lines)}"
@@ -71,6 +72,10 @@ def _finding(rank: int, node: str, lines: list[HealthLine], phases: set[str]) ->
         return Finding(name, None, f"what held its clocks while it was measured is not known{when}: {why}")
     work = sorted({each for spell in spells for each in spell.reasons if each in WORK})
     return Finding(name, True, clocks, note="; held by ".join([clocks, *([", ".join(work)] if work else [])]))
+
+
+def _reasons(spell: GpuDuringCase) -> list[str]:
+    return list(dict.fromkeys([*spell.reasons, *(each for _, found in spell.changes for each in found)]))
 
 
 def _is_sampled(line: HealthLine) -> bool:
@@ -128,6 +133,7 @@ def clock(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
             top[line.rank] = max(*clocks, top.get(line.rank, 0.0))
         if line.gpu and line.gpu.clock_sm_max:
             most[line.rank] = line.gpu.clock_sm_max
+    yield from _in_phases(evidence)
     if not top:
         yield NotApplicable("NVML showed no clock while it was measured; see gpus.throttled")
         return
@@ -144,3 +150,22 @@ def clock(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         if ok and evidence.profile.limits and reached < can / 2:
             ok = None  # all GPUs alike: locked so by somebody, or never loaded
         yield Finding(name, ok, text, reached)
+
+
+def _in_phases(evidence: Evidence) -> Iterator[Finding]:
+    """The GPUs that were slower than the others in a phase that loads all of them alike; memory clocks too."""
+    nodes = evidence.run.node_of
+    for phase in ALIKE:
+        lines = [line for line in evidence.run.health if line.phase == phase]
+        for field, name in (("clock_sm", "SM"), ("clock_memory", "memory")):
+            top: dict[int, float] = {}
+            for line in lines:
+                clocks = [value for spell in line.cases for value in getattr(spell, field)]
+                if clocks:
+                    top[line.rank] = max(*clocks, top.get(line.rank, 0.0))
+            usual = median(top.values()) if top else 0.0
+            for rank, reached in top.items():
+                if reached < LEAST_CLOCK * usual:
+                    text = f"its {name} clock was at most {reached / MEGA:.0f} MHz in phase {phase}; "
+                    text += f"median of all GPUs {usual / MEGA:.0f}"
+                    yield Finding(f"{nodes.get(rank, '?')} rank {rank}", False, text, reached)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from statistics import median
 
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding
@@ -12,11 +13,13 @@ from bench.model.facts import Gpu, Node, relation
 from bench.model.majority import odd_ones
 from bench.model.profile import Profile
 from bench.model.rails import by_port, joined, nearest_rails, own_rails, rails_of
+from bench.model.units import MEGA, show_share, show_size
 
 MEMORY = "NVIDIA, GPU Memory Error Management"
 # what slows a GPU for a fault of cooling, power or board; sw_power_cap and the others are its normal work
 FAULTS = ("hw_slowdown", "hw_thermal", "hw_power_brake", "sw_thermal", "reliability")
 
+HELD = 0.1  # of its memory: more than the driver keeps for itself
 Look = Callable[[Gpu], tuple[bool | None, str]]
 
 
@@ -220,7 +223,49 @@ def idle(evidence: Evidence) -> Iterator[Finding]:
     def look(gpu: Gpu) -> tuple[bool | None, str]:
         if gpu.processes is None:
             return None, "the processes on it are not known"
+        used = (gpu.memory_total or 0) - (
+            gpu.memory_free if gpu.memory_free is not None else gpu.memory_total or 0
+        )
+        if gpu.processes == 0 and used > HELD * (gpu.memory_total or 0):
+            return (
+                None,
+                f"no process shows, and {show_size(used)} of its memory are in use: by another container?",
+            )
         return gpu.processes == 0, f"{gpu.processes} processes compute on it"
+
+    return _each(evidence, look)
+
+
+ALIKE = 0.95  # of the median GPU
+SAME: tuple[tuple[str, str, float, Callable[[Gpu], float | None]], ...] = (
+    ("power limit", "W", 1.0, lambda gpu: gpu.power_limit),
+    ("SM clock at most", "MHz", MEGA, lambda gpu: gpu.clock_sm_max),
+    ("memory clock at most", "MHz", MEGA, lambda gpu: gpu.clock_memory_max),
+    ("memory", "GiB", 1 << 30, lambda gpu: gpu.memory_total),
+)
+
+
+@_of_gpus(
+    "gpus.alike",
+    wanted=f"at least {show_share(ALIKE)} of the median GPU",
+    source="its peers",
+    on_fail="take the limit away (nvidia-smi -pl, nvidia-smi -rgc), or have the board replaced by one like the others",
+    every="every GPU may draw as much power, and has as much memory and clock, as the others",
+)
+def alike(evidence: Evidence) -> Iterator[Finding]:
+    """No GPU has a lower power limit, lower clocks or less memory than the others: its calls would hold up all."""
+    usual = [
+        median([value for node in evidence.nodes for gpu in node.gpus if (value := read(gpu))] or [0.0])
+        for _, _, _, read in SAME
+    ]
+
+    def look(gpu: Gpu) -> tuple[bool | None, str]:
+        less = [
+            f"{name} {value / unit:.0f} {sign}; median of all GPUs {most / unit:.0f}"
+            for (name, sign, unit, read), most in zip(SAME, usual, strict=True)
+            if (value := read(gpu)) is not None and value < ALIKE * most
+        ]
+        return not less, "; ".join(less) or "like the others"
 
     return _each(evidence, look)
 

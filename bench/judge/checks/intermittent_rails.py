@@ -20,6 +20,8 @@ from bench.judge.registry import check
 from bench.model.units import show_count, show_share
 from bench.plan.names import STEADY
 
+ENOUGH = 0.8  # of the time that the load was to take: its last windows may come late
+
 
 def _no_steady_load(evidence: Evidence) -> str:
     if any(phase.name == STEADY for phase in evidence.run.plan.phases):
@@ -46,12 +48,28 @@ def rails(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     if not measured or measured[0].rings < wanted:
         count = measured[0].rings if measured else 0
         yield Finding("rails", None, f"{count} of {wanted} rails were loaded")
+    elif short := _short(evidence):
+        yield Finding("rails", None, short, wanted="windows to the end of the load")
     elif all(load.together for load in measured):
         last = measured[-1]
         text = f"most rails were slow at once in {last.of - last.slots} of {last.of} windows"
         yield Finding("rails", None, text, wanted=f"{LEAST_WINDOWS} windows or more in which few are")
     elif not found:
         yield _clear(measured)
+
+
+def _short(evidence: Evidence) -> str:
+    """Which ring's windows end before its load was to, "" where none's do."""
+    (phase,) = (phase for phase in evidence.run.plan.phases if phase.name == STEADY)
+    seconds = phase.rules.get("budget", 0.0)
+    for case in phase.cases:
+        for group in case.groups:
+            mine = [
+                each.ended for each in evidence.run.windows if (each.case, each.ranks) == (case.id, group)
+            ]
+            if max(mine, default=0.0) < ENOUGH * seconds:
+                return f"ranks {group[0]}-{group[-1]} were loaded for {max(mine, default=0.0):.0f} of {seconds:.0f} s"
+    return ""
 
 
 def _of_nodes(found: list[Intermittent], evidence: Evidence) -> list[Intermittent]:

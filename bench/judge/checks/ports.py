@@ -266,8 +266,22 @@ def link_layer(evidence: Evidence) -> Iterator[Finding]:
     facts_only=True,
 )
 def subnet(evidence: Evidence) -> Iterator[Finding]:
-    """Every InfiniBand rail has a LID and knows its subnet manager."""
-    return _each(evidence, _subnet)
+    """Every InfiniBand rail has a LID and knows its subnet manager, and every node is in the subnets of the others."""
+    yield from _each(evidence, _subnet)
+    most = max((len(rails_of(node, evidence.rails)) for node in evidence.nodes), default=0)
+    whole = [node for node in evidence.nodes if len(rails_of(node, evidence.rails)) == most]
+    nodes = {node.name: _subnets(node, evidence.rails) for node in whole}
+    for each in odd_ones({name: text for name, text in nodes.items() if text}):
+        others = f"those of {each.peers} others: {each.usual}" if each.usual else "there is no majority"
+        yield Finding(each.name, False, f"its rails are in the subnets {each.value}; {others}")
+
+
+def _subnets(node: Node, rails: Rails) -> str:
+    """``fe80:0000:0000:0000 of manager 1``: subnet prefixes and their managers; "" where one is not known."""
+    ports = [role.port for role in rails_of(node, rails) if role.port]
+    if any(not (port.gid and port.lid and port.sm_lid) for port in ports):
+        return ""
+    return ", ".join(sorted({f"{(port.gid or '')[:19]} of manager {port.sm_lid}" for port in ports}))
 
 
 def _subnet(device: Device) -> tuple[bool | None, str]:
