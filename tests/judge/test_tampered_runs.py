@@ -664,6 +664,15 @@ for _name in ("collectives", "nodes", "copies", "ring"):
     )
 
 
+@tampering(
+    "pairs were given up and no budget is named", INCONCLUSIVE, "coverage.budget", "between neighbours"
+)
+def _(run: Run) -> Run:
+    run = without_phase("pairs")(run)
+    skipped = (*run.plan.skipped, ("given up", "point-to-point between neighbours"))
+    return replace(run, plan=replace(run.plan, skipped=skipped))
+
+
 def another_environment(run: Run) -> Run:
     phases = tuple(
         replace(phase, environment={"NCCL_P2P_DISABLE": "1"}) if phase.name == "collectives" else phase

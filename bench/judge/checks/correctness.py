@@ -18,7 +18,7 @@ from bench.store.rows import Row
 
 from .imports import is_import
 
-STALL = 3.0  # times the median block: a stall, and no noise
+STALL, STALLED = 3.0, 0.05  # times the median block, and seconds longer: a stall, and no noise
 APART = 10.0  # times: calls back to back overlap, and single ones wait for each other, but not so much
 START = 0.01  # s that a call by itself may wait to be started
 
@@ -217,7 +217,8 @@ def _unbelievable(row: Row, evidence: Evidence) -> str:
 def _uneven(row: Row) -> str:
     """What a stall in some of the calls leaves behind, which the median of all blocks hides."""
     usual, alone = row.seconds, row.isolated
-    slow = [block for block in map(max, row.measurement.pipelined) if block > STALL * usual]
+    least = max(STALL * usual, usual + STALLED / max(1, row.measurement.calls))
+    slow = [block for block in map(max, row.measurement.pipelined) if block > least]
     if len(slow) >= max(2, len(row.measurement.pipelined) / 4):
         count = f"{len(slow)} of {len(row.measurement.pipelined)} blocks"
         return f"{count} took {show_seconds(min(slow))} a call and more, and the median {show_seconds(usual)}"

@@ -77,8 +77,8 @@ def subject_of(found: ScreenedFault) -> str:
     }[found.kind]
 
 
-def _left_out(evidence: Evidence, name: str) -> list[str]:
-    return [text for phase, text in evidence.run.plan.skipped if phase == name]
+def _left_out(evidence: Evidence, *names: str) -> list[str]:
+    return [text for phase, text in evidence.run.plan.skipped if phase in names]
 
 
 @check(
@@ -87,7 +87,7 @@ def _left_out(evidence: Evidence, name: str) -> list[str]:
     wanted="all",
     source="--budget",
     on_inconclusive="give more time: what was not tested is not known to be good",
-    unless=(lambda evidence: "" if _left_out(evidence, BUDGET) else "the run had no time limit",),
+    unless=(lambda evidence: "" if _left_out(evidence, BUDGET, GIVEN_UP) else "the run had no time limit",),
 )
 def budget(evidence: Evidence) -> Iterator[Finding]:
     """Nothing was left out for want of time; what was is named, and was not tested."""
