@@ -15,6 +15,7 @@ from bench.plan.budget import CUTS, without
 from bench.run.resume import OtherRun, ResumeRefused, check_own, planned_anew
 from bench.store import COUNTERS, HEALTH, JOURNAL, MANIFEST, PLAN, Recorder, RunError, load
 from bench.store.seal import SEAL, not_own
+from bench.store.user_state import state_folder
 
 EVIL = {"LD_PRELOAD": "/nowhere/evil.so"}
 
@@ -71,6 +72,23 @@ def test_a_folder_of_another_user_is_not_the_users_own(tmp_path, monkeypatch):
     assert not_own(path) == "it has no seal of yours"
     monkeypatch.setattr(os, "getuid", lambda: 123456)
     assert not_own(path) == f"{path} belongs to another user"
+
+
+@pytest.mark.parametrize("name", ["", MANIFEST, PLAN])
+def test_a_link_to_what_a_user_made_is_not_the_users_own(tmp_path, name):
+    path = runs.folder(tmp_path / "run")
+    link = path / name if name else tmp_path / "link"
+    if name:
+        link.rename(tmp_path / name)
+    link.symlink_to(tmp_path / (name or "run"))
+    assert not_own(path if name else link) == f"{link} is a link"
+
+
+def test_no_key_is_looked_for_in_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_STATE_HOME", "state")
+    assert state_folder() == tmp_path / "home" / ".local" / "state" / "railgauge"
 
 
 def test_a_key_that_others_can_read_seals_nothing(tmp_path, monkeypatch):
