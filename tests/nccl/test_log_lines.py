@@ -27,6 +27,8 @@ def cut(text: str) -> list[tuple[object, ...]]:
         # what a launcher puts in front is no message
         (f"[1,0]<stdout>:{HEAD}a", [("a", False)]),
         (f"12:00:01 worker {HEAD}a", [("a", False)]),
+        (f"\x1b[32m{HEAD}\x1b[0ma", [("a", False)]),
+        (f"{HEAD}{'x' * 400}", [("x" * 400, False)]),
         # the rest of another rank's message, by each of its three signs
         (f"-> 1[0] via NET/IB/0 {HEAD}a", [(1, "-> 1[0] via NET/IB/0 "), ("a", False)]),
         (f":7 [0] NCCL INFO {HEAD}a", [(1, ":7 [0] NCCL INFO "), ("a", False)]),
@@ -59,6 +61,7 @@ def test_a_header_says_who_speaks():
         "n0:011:22 [3] NCCL INFO a",  # NCCL prints no leading zero
         "n0:11:22 [3] net.cc:1 NCCL INFO a",  # INFO has no place
         ":11:22 [3] NCCL INFO a",
+        "n0:11:22 [3]  NCCL INFO a",
         "n0:11:22 [3] NCCL DEBUG a",
         f"n0:11:22 [3] {'x' * 400} NCCL WARN a",
     ],
