@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.nccl import selector
 from bench.nccl.ctext import atoi
 from bench.nccl.selector import (
     Device,
@@ -256,3 +257,29 @@ def test_any_text_is_decided_for_every_device(spec, version):
     assert [(c.name, c.port) for c in choices] == [(d.hca, d.port) for d in DEVICES]
     assert all(c.reason for c in choices)
     assert len(interfaces(spec, UP.split(), version)) == len(UP.split())
+
+
+def test_the_first_version_that_reads_rail_and_plane_is_2_30_5():
+    read = [selector.parse("=mlx5_1:", parse_version(f"2.30.{patch}")).items[0].port for patch in (4, 5)]
+    assert read == [0, selector.ANY]
+
+
+@pytest.mark.parametrize(
+    ("spec", "taken", "why"),
+    [
+        ("=mlx5_1", False, "not taken: matches no entry of '=mlx5_1'"),
+        ("^=mlx5_1", True, "taken: matches no entry of '^=mlx5_1'"),
+        ("", True, "no name is listed: every one is taken"),
+        ("^", False, "'^' with no name behind it excludes every one"),
+    ],
+)
+def test_a_choice_says_why(spec, taken, why):
+    (choice,) = selector.select(spec, selector.parse_devices("mlx5_0"))
+    assert (choice.taken, choice.reason) == (taken, why)
+
+
+def test_a_port_is_written_in_plain_digits():
+    with pytest.raises(selector.DeviceError):
+        selector.parse_devices("mlx5_0:²")
+    with pytest.raises(selector.DeviceError):
+        selector.parse_devices("mlx5_0:٣")
