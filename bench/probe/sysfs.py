@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
@@ -13,12 +15,12 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,20}|0[xX][0-9a-fA-F]{1,16}")
 
 
 def data(path: Path) -> bytes | None:
-    """The file's bytes, 1 MiB at most; None where it is missing, a folder, or the kernel refuses (EINVAL for
-    a counter that the device lacks, for ``carrier`` of an interface that is down).
+    """The file's bytes, 1 MiB at most; None where it is missing, no regular file (a pipe in a copied tree never ends),
+    or the kernel refuses (EINVAL for a counter that the device lacks, for ``carrier`` of an interface that is down).
     """
     try:
-        with path.open("rb") as file:
-            return file.read(_MOST)
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            return file.read(_MOST) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
     except (OSError, ValueError):
         return None
 

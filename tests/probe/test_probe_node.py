@@ -1,4 +1,5 @@
 import json
+import os
 import tempfile
 from pathlib import Path
 
@@ -188,3 +189,8 @@ def test_no_tree_crashes_the_probe(files):
         assert typed_json.load(Node, json.loads(json.dumps(typed_json.to_json(node)))) == node
         assert not [note for note in node.notes if "Error" in note]  # nothing had to be caught
         snapshot(root)
+
+
+def test_a_pipe_in_a_copied_tree_is_a_value_that_is_not_known(tmp_path):
+    os.mkfifo(tmp_path / "rate")
+    assert sysfs.data(tmp_path / "rate") is None
