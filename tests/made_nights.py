@@ -49,7 +49,9 @@ def folder(
     runs.folder(path, clocks(cases, slow, number), cases, where, profile, backend=backend, plan=plan)
     manifest = path / "manifest.json"
     row = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**row, "started": FIRST + number * DAY}))
+    settings = {**row["settings"], "night": budget}
+    own = {"started": FIRST + number * DAY, "command": ["railgauge", "nightly"], "settings": settings}
+    manifest.write_text(json.dumps({**row, **own}))
     return path
 
 
