@@ -113,7 +113,7 @@ BY_TORCHRUN = LaunchContext(
         (SHELL_NODE, LaunchContext("shell", 8, 16, False, meet("n1", 29400, "shell ab12 "), ranks=8)),
         (RUNPOD, LaunchContext("runpod", 8, 16, False, meet("10.65.0.2", 29501, "runpod  29500"), ranks=8)),
         # pods of other ages say where rank 0 is in other variables
-        (without(RUNPOD, "PRIMARY_ADDR") | {"PRIMARY_IP": "10.65.0.2"}, BY_RUNPOD),
+        (without(RUNPOD, "PRIMARY_ADDR", "HOST_NODE_ADDR") | {"PRIMARY_IP": "10.65.0.2"}, BY_RUNPOD),
         (without(RUNPOD, "PRIMARY_ADDR"), BY_RUNPOD),
         (without(RUNPOD, "PRIMARY_ADDR", "MASTER_PORT") | {"HOST_NODE_ADDR": "[fd00::1]:29500"}, replace(
             BY_RUNPOD, meet=meet("fd00::1", 29501, "runpod  29500"))),
