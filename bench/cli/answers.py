@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import msgspec
+from typing import Any
 
 from bench.exchange.compare import Difference, RunComparison
 from bench.exchange.importing.run_folder import ImportedFolder
@@ -20,6 +18,7 @@ from bench.judge.peaks import tops
 from bench.judge.problems import problems_of
 from bench.judge.verdicts import status
 from bench.model.facts import Node
+from bench.model.typed_json import JsonAnswer
 from bench.model.verdict import Action, Status, Verdict
 from bench.nccl.explain import Explained, ExplainedDevice
 from bench.nccl.log_summary import LogSummary
@@ -28,12 +27,6 @@ from bench.run.gate import GateAnswer
 from bench.store import Run
 from bench.store.history import Entry, LeftOutFile
 from bench.store.history.nights import Acceptance
-
-
-class JsonAnswer(msgspec.Struct, frozen=True, kw_only=True, tag_field="schema"):
-    """What every object begins with."""
-
-    version: Literal[1] = 1
 
 
 class ErrorAnswer(JsonAnswer, frozen=True, kw_only=True, tag="railgauge error"):
@@ -268,27 +261,6 @@ class HistoryListAnswer(JsonAnswer, frozen=True, kw_only=True, tag="railgauge hi
     left_out: tuple[LeftOutItem, ...]
 
 
-class GateJson(JsonAnswer, frozen=True, kw_only=True, tag="railgauge gate"):
-    """Whether a node may take a job.
-
-    sentence   the first problem, or what passed, on one line
-    problems   each problem on one line, causes first
-    counts     status → how many verdicts; null where the gate ran out of time
-    folders    run folders of what was measured and did not pass
-    seconds    that the gate took
-    """
-
-    node: str
-    level: int
-    status: Status
-    sentence: str
-    profile: str
-    problems: tuple[str, ...]
-    counts: dict[str, int] | None
-    folders: tuple[str, ...]
-    seconds: float
-
-
 ANSWERS: dict[str, type[JsonAnswer]] = {
     "probe": ProbeAnswer,
     "explain": ExplainAnswer,
@@ -298,10 +270,10 @@ ANSWERS: dict[str, type[JsonAnswer]] = {
     "import": ImportAnswer,
     "compare": CompareAnswer,
     "history list": HistoryListAnswer,
-    "gate": GateJson,
+    "gate": GateAnswer,
     "error": ErrorAnswer,
 }
-"""By command; ``error`` takes the place of each where the command fails."""
+"""The object of each command; where a command fails, it prints that of ``error`` instead."""
 
 
 def judge_answer(judged: Evidence, unsaved: str) -> JudgeAnswer:
@@ -371,12 +343,6 @@ def explain_answer(spec: str, found: Explained) -> ExplainAnswer:
 
 def log_answer(found: LogSummary, verdicts: tuple[Verdict, ...], status: Status) -> ExplainLogAnswer:
     return ExplainLogAnswer(status=status, summary=found, verdicts=verdicts)
-
-
-def gate_json(found: GateAnswer) -> GateJson:
-    return GateJson(
-        **{name: getattr(found, name) for name in GateJson.__struct_fields__ if name != "version"}
-    )
 
 
 def compare_answer(a: Iterable[Run], b: Iterable[Run], found: RunComparison) -> CompareAnswer:

@@ -84,11 +84,16 @@ def gate(
         answer = decode(GateAnswer, within(seconds, lambda say: encode(look(options, say))))
     except TookTooLong as error:
         name = socket.gethostname()
-        answer = GateAnswer(name, level, Status.INCONCLUSIVE, str(error), profile.name, seconds=seconds)
+        answer = GateAnswer(
+            node=name,
+            level=level,
+            status=Status.INCONCLUSIVE,
+            sentence=str(error),
+            profile=profile.name,
+            seconds=seconds,
+        )
     if as_json:
-        from .answers import gate_json
-
-        print_json(gate_json(answer))
+        print_json(answer)
     else:
         click.echo(_line(answer))
     code = EXIT[answer.status]

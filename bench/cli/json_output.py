@@ -11,7 +11,7 @@ import click
 from .option_types import option
 
 if TYPE_CHECKING:
-    from .answers import JsonAnswer
+    from bench.model.typed_json import JsonAnswer
 
 JSON = option("--json as_json", "Print one JSON object; its schema: railgauge schema COMMAND", bool)
 _answered = False  # by this process, or by one that it started

@@ -11,7 +11,7 @@ import copy
 import json
 import re
 from functools import cache
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
 from msgspec import Meta
@@ -45,6 +45,12 @@ class NotJson(ValueError):
 
 class Misfit(RailGaugeError, ValueError):
     """A value that does not fit its class; the message names the field, what is there and what belongs there."""
+
+
+class JsonAnswer(msgspec.Struct, frozen=True, kw_only=True, tag_field="schema"):
+    """What every object that a command prints with ``--json`` begins with: its name and its version."""
+
+    version: Literal[1] = 1
 
 
 def to_json(value: object) -> Any:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench import __version__
 from bench.judge import since_gate
 from bench.judge.evidence import Evidence
 from bench.judge.problems import problems_of
@@ -24,6 +23,7 @@ from bench.model.facts import Node
 from bench.model.found_rails import at_hand
 from bench.model.measurement import Rank
 from bench.model.profile import Profile
+from bench.model.typed_json import JsonAnswer
 from bench.model.verdict import Status, Verdict, overall
 from bench.probe.host import machine
 from bench.probe.node import LIVE, probe, snapshot
@@ -59,13 +59,12 @@ class GateOptions:
     limit: float = 5.0
 
 
-@dataclass(frozen=True)
-class GateAnswer:
-    """What a gate says of its node.
+class GateAnswer(JsonAnswer, frozen=True, kw_only=True, tag="railgauge gate"):
+    """Whether a node may take a job.
 
     sentence   the first problem, or what passed, on one line: good for a reason to drain
     problems   each problem on one line, causes first
-    counts     status → how many verdicts
+    counts     status → how many verdicts; null where the gate ran out of time
     folders    run folders of what was measured and did not pass
     seconds    that the gate took
     """
@@ -74,13 +73,11 @@ class GateAnswer:
     level: int
     status: Status
     sentence: str
-    profile: str = ""
+    profile: str
     problems: tuple[str, ...] = ()
-    counts: Mapping[str, int] | None = None
+    counts: dict[str, int] | None = None
     folders: tuple[str, ...] = ()
-    seconds: float = 0.0
-    version: str = __version__
-    format: int = 1
+    seconds: float
 
 
 def gate(options: GateOptions, say: Say = lambda _: None) -> GateAnswer:
@@ -118,15 +115,15 @@ def _answer(
     sentence = found[0].sentence if found else passed
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return GateAnswer(
-        node.name,
-        options.level,
-        status,
-        sentence + more,
-        options.profile.name,
-        lines,
-        counts,
-        tuple(folders),
-        seconds,
+        node=node.name,
+        level=options.level,
+        status=status,
+        sentence=sentence + more,
+        profile=options.profile.name,
+        problems=lines,
+        counts=counts,
+        folders=tuple(folders),
+        seconds=seconds,
     )
 
 
@@ -139,7 +136,7 @@ def _judged(options: GateOptions, node: Node, now: Snapshot) -> Evidence:
 
 
 def _of(profile: Profile, node: Node) -> Run:
-    """A run on this node alone, as one that accepts it would begin: its ranks get our environment and the profile's."""
+    """The run that an acceptance of this node alone would begin: its ranks get our environment and the profile's."""
     ranks = tuple(Rank(at, node.name, at) for at in range(max(1, profile.gpus or len(node.gpus))))
     ours = dict(node.environment.variables)
     manifest = Manifest(
