@@ -21,8 +21,9 @@ AT_MOST = "5%"
 
 
 @click.command(
-    epilog="Exit status: 0 nothing had to be done, or all of it was done or printed; 1 something was not allowed or "
-    "failed; 2 wrong usage, or a folder that is not yours. As a plugin of Nagios: 0 OK, 2 CRITICAL, 3 UNKNOWN."
+    epilog="Exit status: 0 no node is faulty, or everything was done (without --yes: printed); 1 --at-most left a node "
+    "in work; 2 wrong usage, or a folder that is not yours; 3 the scheduler failed, or the run folder is damaged. As a "
+    "plugin of Nagios: 0 OK, 2 CRITICAL, 3 UNKNOWN."
 )
 @click.argument("run_folder", metavar="RUN", type=PATH)
 @option(
@@ -62,13 +63,15 @@ def act(
     \b
         railgauge act runs/2026-11-22 --slurm
         railgauge act runs/2026-11-22 --slurm --yes
-        railgauge act runs/2026-11-22 --slurm --undo --node n17 --yes
+        railgauge act runs/2026-11-22 --undo --node n17 --yes
     """
     chosen = [name for name, given in zip(WAYS, (slurm, kubernetes, nagios, events), strict=True) if given]
+    if undo and not chosen:
+        return _undo(run_folder, node or "", yes)
+    if undo:
+        raise click.UsageError(f"--undo takes back whatever was done about this run: drop --{chosen[0]}")
     if len(chosen) != 1:
         raise click.UsageError(f"say for whom, by one of: {', '.join(f'--{name}' for name in WAYS)}")
-    if undo:
-        return _undo(run_folder, node or "", yes)
     judged = _judged(run_folder, profile_name, trust)
     found = _wanted(judged, node)
     if chosen[0] in ("nagios", "events"):
@@ -134,7 +137,7 @@ def _scheduled(way: str, judged: Evidence, found: Sequence[NodeAction], at_most:
     for each in (each for each in found if each not in new):
         click.echo(f"# {each.node} is out of work already")
     if yes:
-        perform(steps, way, judged.run.path)
+        perform(steps, judged.run.path)
         for step in steps:
             click.echo(f"done: {step.words}")
     else:
@@ -149,20 +152,20 @@ def _scheduled(way: str, judged: Evidence, found: Sequence[NodeAction], at_most:
 
 
 def _undo(folder: Path, node: str, yes: bool) -> int:
-    from bench.exchange.acting.plan import saved, undo
-    from bench.store import RunError
+    from bench.exchange.acting.plan import to_undo, undo
     from bench.store.seal import not_own
 
     if why := not_own(folder):
         raise click.UsageError(f"{folder} may not be your own: {why}; undo what was done by hand")
-    if not yes:
-        kept = saved(folder)
-        if kept is None:
-            raise RunError(f"nothing was done about {folder}")
-        _printed([step for step in kept.steps if node in ("", step.node)], back=True)
-        return 0
-    for step in undo(folder, node):
-        click.echo(f"taken back: {step.words}")
+    steps = to_undo(folder, node)
+    if not steps:
+        click.echo("there is nothing to take back")
+    elif yes:
+        undo(folder, steps)
+        for step in steps:
+            click.echo(f"taken back: {step.words}")
+    else:
+        _printed(steps, back=True)
     return 0
 
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from bench.cli import cli
 from bench.exchange.acting import kubernetes, slurm
 from bench.exchange.acting.events import health_events, nagios
-from bench.exchange.acting.plan import CannotAct, allowed, checked, perform, saved, undo
+from bench.exchange.acting.plan import CannotAct, allowed, checked, perform, to_undo, undo
 from bench.judge.action_of_check import action_of
 from bench.judge.actions import NodeAction, node_actions
 from bench.judge.checks import CHECKS
@@ -155,26 +155,45 @@ class Scheduler:
 def test_what_was_done_is_kept_and_taken_back_last_first(tmp_path: Path) -> None:
     steps = slurm.steps([FAULTY, replace(FAULTY, node="n5")], "night")
     there, back = Scheduler(), Scheduler()
-    perform(steps, "slurm", tmp_path, there)
+    perform(steps, tmp_path, there)
     assert len(there.heard) == 2
-    assert [step.node for step in undo(tmp_path, run=back)] == ["n1", "n5"]
+    undo(tmp_path, to_undo(tmp_path), back)
     assert [words[2] for words in back.heard] == ["NodeName=n5", "NodeName=n1"]
-    kept = saved(tmp_path)
-    assert kept is not None and kept.steps == ()
+    assert to_undo(tmp_path) == ()
+
+
+def test_one_node_s_steps_are_taken_back_alone(tmp_path: Path) -> None:
+    perform(slurm.steps([FAULTY, replace(FAULTY, node="n5")], "night"), tmp_path, Scheduler())
+    undo(tmp_path, to_undo(tmp_path, "n1"), Scheduler())
+    assert [step.node for step in to_undo(tmp_path)] == ["n5"]
+
+
+def test_what_two_schedulers_were_told_is_kept_side_by_side(tmp_path: Path) -> None:
+    for scheduler in (slurm, kubernetes):
+        perform(scheduler.steps([FAULTY], "night"), tmp_path, Scheduler())
+    back = Scheduler()
+    undo(tmp_path, to_undo(tmp_path), back)
+    assert [words[0] for words in back.heard] == ["kubectl"] * 4 + ["scontrol"]
+
+
+def test_of_an_undo_that_fails_the_rest_can_be_taken_back(tmp_path: Path) -> None:
+    perform(slurm.steps([FAULTY, replace(FAULTY, node="n5")], "night"), tmp_path, Scheduler())
+    with pytest.raises(CannotAct, match="no such node"):
+        undo(tmp_path, to_undo(tmp_path), Scheduler(breaks=2))
+    assert [step.node for step in to_undo(tmp_path)] == ["n1"]
 
 
 def test_of_steps_of_which_one_fails_those_before_it_are_kept(tmp_path: Path) -> None:
     steps = slurm.steps([FAULTY, replace(FAULTY, node="n5")], "night")
     with pytest.raises(CannotAct, match="no such node"):
-        perform(steps, "slurm", tmp_path, Scheduler(breaks=2))
-    kept = saved(tmp_path)
-    assert kept is not None and [step.node for step in kept.steps] == ["n1"]
+        perform(steps, tmp_path, Scheduler(breaks=2))
+    assert [step.node for step in to_undo(tmp_path)] == ["n1"]
 
 
 def test_commands_that_somebody_else_wrote_are_not_run_to_take_them_back(tmp_path: Path) -> None:
     """Manifest and plan of a folder that went to a vendor and came back are still the user's own."""
     (step,) = slurm.steps([FAULTY], "night")
-    perform([step], "slurm", tmp_path, Scheduler())
+    perform([step], tmp_path, Scheduler())
     path = tmp_path / ACTIONS
     written = json.loads(path.read_text())
     for seal in (written["seal"], "", "\N{LATIN SMALL LETTER E WITH ACUTE}"):
@@ -183,24 +202,24 @@ def test_commands_that_somebody_else_wrote_are_not_run_to_take_them_back(tmp_pat
         )
         heard = Scheduler()
         with pytest.raises(RunError, match="not as railgauge act wrote it on this account"):
-            undo(tmp_path, run=heard)
+            undo(tmp_path, to_undo(tmp_path), heard)
         with pytest.raises(RunError, match="not as railgauge act wrote it"):  # nor sealed with what is new
-            perform([step], "slurm", tmp_path, heard)
+            perform([step], tmp_path, heard)
         assert not heard.heard
 
 
 def test_the_seal_of_what_was_done_holds_for_its_run_alone(tmp_path: Path) -> None:
     one, other = (folder(tmp_path / name) for name in ("one", "other"))
-    perform(slurm.steps([FAULTY], "night"), "slurm", one, Scheduler())
+    perform(slurm.steps([FAULTY], "night"), one, Scheduler())
     (other / ACTIONS).write_bytes((one / ACTIONS).read_bytes())
     with pytest.raises(RunError, match="not as railgauge act wrote it"):
-        saved(other)
+        to_undo(other)
 
 
 def test_what_was_done_is_no_evidence(tmp_path: Path) -> None:
     made = folder(tmp_path / "run")
     record_sums(made)
-    perform(slurm.steps([FAULTY], "night"), "slurm", made, Scheduler())
+    perform(slurm.steps([FAULTY], "night"), made, Scheduler())
     assert changes(made) == []
 
 

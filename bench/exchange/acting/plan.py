@@ -34,17 +34,15 @@ class SchedulerStep:
     words: str
     commands: tuple[tuple[str, ...], ...]
     undo: tuple[tuple[str, ...], ...]
-    done: bool = False
 
 
 @dataclass(frozen=True)
 class Actions:
-    """``actions.json`` in a run folder: what was done, in order. ``by``: slurm or kubernetes.
+    """``actions.json`` in a run folder: what was done, in order.
 
     seal  by the key of the user who did it: its commands are run again to take it back
     """
 
-    by: str
     time: float
     steps: tuple[SchedulerStep, ...] = ()
     format: int = 1
@@ -88,27 +86,37 @@ def allowed(at_most: float, nodes: int, before: int) -> int:
     return max(max(1, int(at_most * nodes + 1e-9)) - before, 0)
 
 
-def perform(steps: Sequence[SchedulerStep], by: str, folder: Path, run: Run = ask) -> Actions:
+def perform(steps: Sequence[SchedulerStep], folder: Path, run: Run = ask) -> None:
     """Run the commands of each step and keep what was done, also where one fails. Raises CannotAct, RunError."""
-    kept = saved(folder)
-    earlier = kept.steps if kept and kept.by == by else ()
-    done: list[SchedulerStep] = []
-    try:
-        for step in steps:
-            for words in step.commands:
-                run(words)
-            done.append(SchedulerStep(step.node, step.words, step.commands, step.undo, done=True))
-    finally:
-        found = Actions(by, time.time(), (*earlier, *done))
-        if done:
-            _save(folder, found)
-    return found
+    done = list(_saved(folder))
+    for step in steps:
+        for words in step.commands:
+            run(words)
+        done.append(step)
+        _save(folder, done)
 
 
-def saved(folder: Path) -> Actions | None:
-    """What this user did about a run; None where nothing was. Raises RunError, also for what somebody else wrote."""
+def undo(folder: Path, steps: Sequence[SchedulerStep], run: Run = ask) -> None:
+    """Take back each of these, and keep what is left, also where one fails. Raises CannotAct, RunError."""
+    left = list(_saved(folder))
+    for step in steps:
+        for words in step.undo:
+            run(words)
+        left.remove(step)
+        _save(folder, left)
+
+
+def to_undo(folder: Path, only: str = "") -> tuple[SchedulerStep, ...]:
+    """What can be taken back of one node or of all, last first. Raises RunError, also where nothing was ever done."""
     if not exists(folder, FILE):
-        return None
+        raise RunError(f"{folder} has no {FILE}: nothing was done about this run")
+    return tuple(step for step in reversed(_saved(folder)) if only in ("", step.node))
+
+
+def _saved(folder: Path) -> tuple[SchedulerStep, ...]:
+    """What this user did about a run and did not take back. Raises RunError, also for what somebody else wrote."""
+    if not exists(folder, FILE):
+        return ()
     try:
         found = decode(Actions, read_file(folder, FILE))
     except ValueError as error:
@@ -116,25 +124,9 @@ def saved(folder: Path) -> Actions | None:
     wanted = mark(folder, encode(replace(found, seal="")))
     if found.seal != wanted or not wanted:
         raise RunError(f"{folder / FILE} is not as railgauge act wrote it on this account: undo by hand")
-    return found
+    return found.steps
 
 
-def _save(folder: Path, found: Actions) -> None:
+def _save(folder: Path, steps: Sequence[SchedulerStep]) -> None:
+    found = Actions(time.time(), tuple(steps))
     write_file(folder, FILE, encode(replace(found, seal=mark(folder, encode(found), make=True))) + b"\n")
-
-
-def undo(folder: Path, only: str = "", run: Run = ask) -> tuple[SchedulerStep, ...]:
-    """Take back what was done, last first, of one node or of all; what was taken back. Raises CannotAct, RunError."""
-    kept = saved(folder)
-    if kept is None:
-        raise RunError(f"{folder} has no {FILE}: nothing was done about this run")
-    back = [step for step in kept.steps if step.done and only in ("", step.node)]
-    left = list(kept.steps)
-    try:
-        for step in reversed(back):
-            for words in step.undo:
-                run(words)
-            left.remove(step)
-    finally:
-        _save(folder, Actions(kept.by, time.time(), tuple(left)))
-    return tuple(back)

@@ -157,7 +157,7 @@ def _left_alone(lab: Lab) -> tuple[bool, str]:
 
 def _acted(lab: Lab, folder: Path) -> tuple[bool, str]:
     """A run whose facts say that eth1 of both nodes is down: of two nodes the budget lets one be drained."""
-    act = (str(folder / "venv" / "bin" / "railgauge"), "act", str(folder / "run"), "--slurm")
+    act = (str(folder / "venv" / "bin" / "railgauge"), "act", str(folder / "run"))
     for node in lab.node_names:
         _ask(lab, node, "ip", "link", "set", "eth1", "down")
     words = ("srun", "--mpi=pmix", "--nodes=2", "--ntasks-per-node=1")
@@ -165,9 +165,9 @@ def _acted(lab: Lab, folder: Path) -> tuple[bool, str]:
     _ask(lab, "n0", *words, "env", f"PYTHONPATH={ROOT}", sys.executable, *probe, limit=120)
     for node in lab.node_names:
         _ask(lab, node, "ip", "link", "set", "eth1", "up")
-    shown = _ask(lab, "n0", *act)
+    shown = _ask(lab, "n0", *act, "--slurm")
     nobody = "DRAIN" not in _node(lab, "n0") + _node(lab, "n1")
-    done = _ask(lab, "n0", *act, "--yes")
+    done = _ask(lab, "n0", *act, "--slurm", "--yes")
     told = [_node(lab, node) for node in lab.node_names]
     drained = [text for text in told if "DRAIN" in text and "railgauge: n" in text and "eth1" in text]
     back = _ask(lab, "n0", *act, "--undo", "--yes")
