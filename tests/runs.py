@@ -11,11 +11,39 @@ from bench.model.collectives import collective
 from bench.model.facts import Node
 from bench.model.lines import CounterLine
 from bench.model.measurement import Case, Measurement, Rank
-from bench.model.profile import Profile, load
+from bench.model.profile import Profile, load, parse
 from bench.plan import Request, sweep_cases
 from bench.store import Manifest, Phase, Plan, Recorder, Run, Settings, of_facts
 
 LOCAL = load("local")
+TWO_RAILS = """
+format = 1
+name = "made"
+title = "made"
+source = "a test"
+[cluster]
+backend = "gloo"
+nodes = [2, 64]
+[rails]
+kind = "socket"
+count = 2
+devices = ["eth1", "eth2"]
+rate = { value = "10 Gb/s", source = "a test" }
+[sweep]
+pair_sizes = ["1M"]
+"""
+RAIL_BOUND = """
+[[bounds]]
+quantity = "rail_rate"
+collective = "p2p"
+at_least = "1 GB/s"
+source = "a test"
+"""
+
+
+def two_rails(more: str = "") -> Profile:
+    """A profile of nodes with two rails of sockets, with ``more`` at its end: keys of ``[sweep]``, or tables."""
+    return parse(TWO_RAILS + more, "made")
 
 
 def ranks(nodes: int = 1, each: int = 2) -> tuple[Rank, ...]:

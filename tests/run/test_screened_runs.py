@@ -11,7 +11,6 @@ from bench.judge.blame import transfers
 from bench.judge.evidence import Evidence
 from bench.judge.verdicts import judge
 from bench.model.measurement import Measurement
-from bench.model.profile import parse
 from bench.model.verdict import Status
 from bench.plan import AcceptOptions, Job, acceptance, fit_to_budget, step_phase
 from bench.plan.names import BUDGET, FIRST, GIVEN_UP
@@ -19,30 +18,7 @@ from bench.plan.screening import ScreeningProblem, most_steps, step
 from bench.store import Plan, load
 from bench.store.rows import row_of
 
-MADE = parse(
-    """
-format = 1
-name = "made"
-title = "made"
-source = "a test"
-[cluster]
-backend = "gloo"
-nodes = [2, 64]
-[rails]
-kind = "socket"
-count = 2
-devices = ["eth1", "eth2"]
-rate = { value = "10 Gb/s", source = "a test" }
-[sweep]
-pair_sizes = ["1M"]
-[[bounds]]
-quantity = "rail_rate"
-collective = "p2p"
-at_least = "1 GB/s"
-source = "a test"
-""",
-    "made",
-)
+MADE = runs.two_rails(runs.RAIL_BOUND)
 RATE = 1.2e9
 WHERE = runs.ranks(12, 2)
 

@@ -116,24 +116,8 @@ def test_a_rail_that_is_slow_throughout_is_told_from_one_that_is_now_and_then():
 # ── as a run folder ─────────────────────────────────────────────────────────────────────────────────────
 
 
-LAB = """\
-format = 1
-name = "lab"
-title = "sockets"
-source = "a test"
-[cluster]
-backend = "gloo"
-nodes = [2, 64]
-[rails]
-kind = "socket"
-count = 2
-devices = ["eth1", "eth2"]
-rate = { value = "100 Mb/s", source = "a test" }
-[sweep]
-collectives = ["all_reduce"]
-pairs = ["p2p"]
-pair_sizes = ["1M"]
-"""
+SLOW_RAILS = runs.TWO_RAILS.replace("10 Gb/s", "100 Mb/s")
+LAB = f'{SLOW_RAILS}collectives = ["all_reduce"]\npairs = ["p2p"]\n'
 
 
 def profile() -> Profile:

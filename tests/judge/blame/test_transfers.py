@@ -9,33 +9,13 @@ from bench.judge.blame import transfers as paths
 from bench.judge.evidence import Evidence
 from bench.judge.verdicts import judge
 from bench.model.measurement import Extra, Measurement
-from bench.model.profile import parse
 from bench.model.verdict import Status
 from bench.plan import AcceptOptions, Job, acceptance, pair_cases
 from bench.plan.names import AGAIN, FIRST, REPEATED
 from bench.store import Phase, load
 
-TWO_RAILS = """
-format = 1
-name = "made"
-title = "made"
-source = "a test"
-[cluster]
-nodes = [2, 64]
-[rails]
-kind = "socket"
-count = 2
-devices = ["eth1", "eth2"]
-rate = { value = "10 Gb/s", source = "a test" }
-[sweep]
-pair_sizes = ["1M"]
-"""
-MADE = parse(TWO_RAILS, "made")
-BOUNDED = parse(
-    TWO_RAILS
-    + '[[bounds]]\nquantity = "rail_rate"\ncollective = "p2p"\nat_least = "1 GB/s"\nsource = "a test"\n',
-    "bounded",
-)
+MADE = runs.two_rails()
+BOUNDED = runs.two_rails(runs.RAIL_BOUND)
 RATE = 1.2e9
 
 
