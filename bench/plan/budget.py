@@ -131,6 +131,19 @@ class BudgetPlan:
         return [(BUDGET, self.text), *((GIVEN_UP, text) for text in self.given_up)]
 
 
+def planned(
+    job: Job, case_seconds: float, spent: float = 0.0
+) -> tuple[BudgetPlan | None, list[Phase], list[Left]]:
+    """The phases of an acceptance run and what is left out, fitted to the time limit of the job where it has one.
+
+    ``spent``: seconds of the limit that are over. Raises PlanError where nothing fits into it.
+    """
+    limit = job.accept.budget
+    fitted = None if limit is None else fit_to_budget(job, limit, case_seconds, spent)
+    phases, left_out = acceptance(fitted.job if fitted else job, case_seconds)
+    return fitted, phases, [*(fitted.left_out if fitted else ()), *left_out]
+
+
 def fit_to_budget(job: Job, budget: float, case_seconds: float, spent: float = 0.0) -> BudgetPlan:
     """The job after the first of the CUTS with which everything fits into ``budget`` seconds; some are ``spent``.
 

@@ -9,11 +9,10 @@ from bench.model.measurement import Rank
 from bench.model.profile import Profile
 from bench.store import Phase
 
-from .budget import BudgetPlan, fit_to_budget, total
+from .budget import BudgetPlan, planned, total
 from .job import AcceptOptions, Job
 from .memory import NCCL_RESERVE, needed
 from .names import PINNED
-from .phases import acceptance
 from .sweep import PlanError
 
 
@@ -59,21 +58,19 @@ def estimate(profile: Profile, nodes: int, gpus: int, accept: AcceptOptions) -> 
     # what the rails are called is known from the profile or, on the cluster, from the nodes' facts
     rails = (profile.rails.devices or tuple(f"#{at}" for at in range(profile.rails.count)))[:gpus]
     job = Job(profile, ranks, backend, accept, rails if nodes > 1 else (), tuple(range(len(rails))))
-    fitted = None if accept.budget is None else fit_to_budget(job, accept.budget, profile.sweep.budget)
-    job = fitted.job if fitted else job
-    phases, left_out = acceptance(job, profile.sweep.budget)
-    return estimate_of(job, fitted, phases, left_out)
+    return estimate_of(job, *planned(job, profile.sweep.budget))
 
 
 def estimate_of(
     job: Job, fitted: BudgetPlan | None, phases: Iterable[Phase], left_out: Iterable[tuple[str, str]]
 ) -> Estimate:
     """The estimate of phases that were planned for a job; ``fitted``: to its time limit, where it has one."""
+    job = fitted.job if fitted else job
     return Estimate(
         job.backend,
         fitted.seconds if fitted else total(job, job.profile.sweep.budget),
         tuple(_phase(phase, job) for phase in phases),
-        (*(fitted.left_out if fitted else ()), *left_out),
+        tuple(left_out),
     )
 
 

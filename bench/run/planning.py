@@ -13,8 +13,8 @@ from bench.measure.perftest.schedule import seconds as verbs_seconds
 from bench.measure.perftest.schedule import why_left
 from bench.model.facts import Node
 from bench.model.measurement import Rank
-from bench.plan import Job, Memory, acceptance, fit, fit_to_budget, job_groups, sweep_cases
-from bench.plan.budget import BudgetPlan
+from bench.plan import Job, Memory, fit, job_groups, sweep_cases
+from bench.plan.budget import planned
 from bench.plan.estimate import Estimate, estimate_of
 from bench.plan.nightly import short
 from bench.store import LOGS, Phase, Plan, Run
@@ -35,21 +35,29 @@ def make_plan(
     """The phases that were asked for, without the cases that do not fit."""
     if options.probe_only:
         return Plan(())
-    phases, skipped = _phases(options, ranks, backend, nodes, gpus)
-    return replace(fit(phases, backend, room), skipped=tuple(skipped))
+    if options.sweeps:
+        return fit([sweep(options, ranks, backend)], backend, room)
+    job = _job(options, ranks, backend, nodes, gpus)
+    if options.nightly:
+        phases, left_out = short(job, options.nightly.budget, options.rules.budget)
+    else:
+        _, phases, left_out = planned(job, options.rules.budget, time.monotonic() - options.start_time)
+    return replace(fit(phases, backend, room), skipped=tuple(left_out))
 
 
-def _phases(
+def _job(
     options: Options,
     ranks: tuple[Rank, ...],
     backend: str,
     nodes: Sequence[Node],
     gpus: Mapping[int, int | None] | None,
-) -> tuple[list[Phase], list[tuple[str, str]]]:
-    """The requested phases, then what is left out of them and why."""
-    if options.sweeps:
-        return [sweep(options, ranks, backend)], []
-    return _accepted(options, ranks, backend, pins(options.profile, ranks, nodes, gpus), nodes)
+) -> Job:
+    """What an acceptance run or a night is planned for; with a time limit, perftest has its share of it."""
+    rails = pins(options.profile, ranks, nodes, gpus)
+    job = Job(options.profile, ranks, backend, options.accept, tuple(rails), tuple(rails.values()))
+    if options.accept.budget is None:
+        return job
+    return replace(job, verbs=0.0 if why_left(options.profile, nodes) else verbs_seconds(len(nodes)))
 
 
 def sweep(options: Options, ranks: Sequence[Rank], backend: str) -> Phase:
@@ -66,32 +74,6 @@ def sweep(options: Options, ranks: Sequence[Rank], backend: str) -> Phase:
     return Phase(name, title, tuple(cases), seconds=seconds)
 
 
-def _accepted(
-    options: Options,
-    ranks: tuple[Rank, ...],
-    backend: str,
-    rails: Mapping[str, int],
-    nodes: Sequence[Node],
-) -> tuple[list[Phase], list[tuple[str, str]]]:
-    """The phases of an acceptance run, cut to the time that there is. ``rails``: see ``pins``."""
-    seconds = options.rules.budget
-    job = Job(options.profile, ranks, backend, options.accept, tuple(rails), tuple(rails.values()))
-    if options.nightly:
-        return short(job, options.nightly.budget, seconds)
-    fitted = _fitted(options, job, nodes)
-    phases, skipped = acceptance(fitted.job if fitted else job, seconds)
-    return phases, [*(fitted.left_out if fitted else ()), *skipped]
-
-
-def _fitted(options: Options, job: Job, nodes: Sequence[Node]) -> BudgetPlan | None:
-    """The job cut to its time limit, less what was used since the command began; None where it has none."""
-    if options.accept.budget is None:
-        return None
-    job = replace(job, verbs=0.0 if why_left(options.profile, nodes) else verbs_seconds(len(nodes)))
-    used = time.monotonic() - options.start_time
-    return fit_to_budget(job, options.accept.budget, options.rules.budget, used)
-
-
 def dry_run(
     options: Options,
     ranks: tuple[Rank, ...],
@@ -100,14 +82,11 @@ def dry_run(
     gpus: Mapping[int, int | None],
 ) -> Estimate:
     """What the acceptance run that these ranks are there for would measure, and for how long."""
-    rails = pins(options.profile, ranks, nodes, gpus)
-    job = Job(options.profile, ranks, backend, options.accept, tuple(rails), tuple(rails.values()))
-    fitted = _fitted(options, job, nodes)
-    job = fitted.job if fitted else job
-    phases, skipped = acceptance(job, options.rules.budget)
+    job = _job(options, ranks, backend, nodes, gpus)
+    fitted, phases, left_out = planned(job, options.rules.budget, time.monotonic() - options.start_time)
     plan = fit(phases, backend, memory(ranks, nodes, backend, gpus))
     too_large = [(f"for want of memory on {each.where}", each.text) for each in plan.shortages]
-    return estimate_of(job, fitted, plan.phases, [*skipped, *too_large])
+    return estimate_of(job, fitted, plan.phases, [*left_out, *too_large])
 
 
 def plan_again(options: Options, run: Run) -> Plan:
