@@ -36,8 +36,8 @@ LIMITS = {1: 5.0, 2: 60.0, 3: 120.0}  # seconds of each level
 )
 @option(
     "--state FILE",
-    "Keeps the error counters between two gates  [default: /var/lib/railgauge/gate.json, of other users than root "
-    "gate.json in ~/.local/state/railgauge]",
+    "File in which a gate keeps the error counters for the next one  [default: /var/lib/railgauge/gate.json; of "
+    "other users than root, ~/.local/state/railgauge/gate.json]",
     PATH,
 )
 @option("--forget", "Begin anew with the error counters of now, as after a repair", bool)

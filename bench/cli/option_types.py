@@ -137,7 +137,7 @@ TOKEN_FILE = option(
     "File with the job's secret, for launchers without MPI  [default: $RAILGAUGE_TOKEN]",
     PATH,
 )
-GPUS = option("--gpus", "GPUs of each node, as ordered  [default: as the profile says]", Count(1))
+GPUS = option("--gpus", "Number of GPUs that each node must have  [default: as the profile says]", Count(1))
 QUIET = option("--quiet", "Print only problems and the verdict", bool)
 VERBOSE = option("--verbose", "Print every verdict and every measured row", bool)
 TITLE = option("--title TEXT", "What the cluster is called on the report; kept in the run folder")

@@ -108,7 +108,9 @@ def check_order(profile: Profile, gpus: int | None) -> None:
     """Raise UsageError for a number of GPUs that the profile is not for."""
     if gpus and profile.gpu_counts and gpus not in profile.gpu_counts:
         known = ", ".join(map(str, profile.gpu_counts))
-        raise click.UsageError(f"--gpus {gpus}: profile {profile.name} is for nodes of {known} GPUs")
+        raise click.UsageError(
+            f"--gpus {gpus} does not fit profile {profile.name}, whose nodes have {known} GPUs"
+        )
 
 
 def use_token(file: Path | None) -> None:

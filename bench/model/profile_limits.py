@@ -117,6 +117,6 @@ def gap_of(limits: Sequence[Limit], nodes: tuple[int, int]) -> str:
     if any(limit.nodes[1] > 1 for limit in limits) and least <= most:
         return (
             f"[[bounds]] none speaks of {least} nodes, which [cluster] nodes = {list(nodes)} allows: "
-            "widen the nodes of a bound, or allow fewer"
+            "give a bound a wider range of nodes, or let [cluster] allow fewer"
         )
     return ""

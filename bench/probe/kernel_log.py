@@ -15,9 +15,8 @@ from pathlib import Path
 from bench.model.kernel_log import KernelLog, of_messages
 
 DEVICE = Path("/dev/kmsg")
-_NUMBER = os.makedev(
-    1, 11
-)  # Linux, Documentation/admin-guide/devices.txt; some containers link it to their console
+# Linux, Documentation/admin-guide/devices.txt; some containers link it to their console
+_NUMBER = os.makedev(1, 11)
 JOURNAL = ("journalctl", "-k", "-b", "-q", "--no-pager", "-o", "short-monotonic")
 LAST = 2000  # lines of the journal that a look between two phases takes
 _RECORD = 1 << 14  # bytes; the kernel's longest record is 8 KiB, and a shorter read is refused

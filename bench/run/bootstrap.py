@@ -22,7 +22,7 @@ FABRIC_SECONDS = 400.0  # three tools, two minutes each at most
 def gather_facts(
     chief: Coordinator, here: Sequence[int]
 ) -> tuple[tuple[Rank, ...], tuple[Node, ...], dict[int, Message]]:
-    """Of the ranks that are here: nodes, the facts of each in the order of its first rank, every rank's hello."""
+    """Returns the ranks that joined, the facts of their nodes in the order of first ranks, and every rank's hello."""
     hellos = chief.ask("hello", list(here), PROBE_SECONDS)
     ranks = number_ranks(hellos)
     leads = [members[0] for members in by_node(ranks)]

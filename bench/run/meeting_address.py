@@ -101,9 +101,8 @@ def candidates(
     """The addresses of the first node in the order in which they are preferred.
 
     What the supervisors already talk over (``control``) comes first, then what the platform calls the node's address in
-    the cluster (``stated``), then the profile's management interface. What
-    meets must not load what is measured, so rails come after what is none; container bridges and link-local
-    addresses are last.
+    the cluster (``stated``), then the profile's management interface. What meets must not load what is measured, so
+    rails come after what is none; container bridges and link-local addresses are last.
     """
     found = []
     for interface in first.interfaces:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.model.counters import Snapshot
-from bench.model.typed_json import NotJson, decode, encode
+from bench.model.typed_json import decode, encode
 
 from .files import RunError, read_file, write_file
 from .user_state import state_folder
@@ -41,7 +41,7 @@ def read_state(path: Path) -> GateState | None:
         return None
     try:
         return decode(GateState, read_file(path.parent, path.name))
-    except (NotJson, ValueError) as error:
+    except ValueError as error:
         raise RunError(f"{path} is damaged ({error}); remove it, then run the gate again") from None
 
 

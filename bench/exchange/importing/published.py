@@ -75,7 +75,8 @@ def among_published(run: ImportedRun, gpu: str, nodes: int | None) -> AmongPubli
             Status.FAIL, f"{run.subject}: {said}; a run with wrong results or failures has no speed"
         )
     model, count, ranks = _platform(run, gpu, nodes)
-    best = max((row for row in run.rows if usable(row) and row.size >= LARGE), key=_speed, default=None)
+    large = (row for row in run.rows if usable(row) and row.size >= LARGE)
+    best = max(large, key=lambda row: row.busbw, default=None)
     if best is None:
         return AmongPublished(
             Status.INCONCLUSIVE,
@@ -175,16 +176,11 @@ def _wire(name: str, algbw: float, fabric: Fabric) -> tuple[str, bool]:
 
 def _nccl(run: ImportedRun, near: Sequence[PublishedRun]) -> str:
     """The runs of the table's own NCCL, by its first two numbers."""
-    own = re.match(r"\d+\.\d+", run.nccl)
-    same = [each for each in near if own and each.nccl.startswith(f"{own[0]}.")]
-    if same:
-        return f"; with NCCL {own[0]} {', '.join(f'{each.busbw:.4g}' for each in same)}" if own else ""
-    return f"; none says NCCL {own[0]}" if own else ""
+    if not (own := re.match(r"\d+\.\d+", run.nccl)):
+        return ""
+    same = [f"{each.busbw:.4g}" for each in near if each.nccl.startswith(f"{own[0]}.")]
+    return f"; with NCCL {own[0]} {', '.join(same)}" if same else f"; none says NCCL {own[0]}"
 
 
 def _nodes(near: Sequence[PublishedRun]) -> str:
     return " and ".join(str(count) for count in dict.fromkeys(each.nodes for each in near))
-
-
-def _speed(row: ImportedRow) -> float:
-    return row.busbw

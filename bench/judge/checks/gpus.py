@@ -71,7 +71,7 @@ def _on(value: bool | None) -> str:
     facts_only=True,
 )
 def count(evidence: Evidence) -> Iterator[Finding]:
-    """Every node has as many GPUs as the order or the profile says, and NVML shows all that are on the bus."""
+    """Every node has the number of GPUs that --gpus or the profile names, and NVML shows all that the PCI bus has."""
     for node in evidence.nodes:
         number, bus = len(node.gpus), node.host.nvidia_on_bus
         text = f"{number} GPUs" + (

@@ -117,7 +117,7 @@ class _Look:
 
 
 def _looks(evidence: Evidence) -> Sequence[_Look]:
-    """Each new message once, in the phase that it fell into; nodes without readings have no look at all."""
+    """Lists each new message once, under the phase in which the kernel wrote it; nodes without readings have none."""
     seen: dict[tuple[str, str, int], None] = {}
     found = []
     for window in (*evidence.windows, *whole_run(evidence.run)):

@@ -164,7 +164,9 @@ def flaps(evidence: Evidence) -> Iterator[NotApplicable]:
         if (count := _downs(device, node))
     ]
     listed = tuple(f"{name}: {count}" for count, name in sorted(found, key=lambda each: (-each[0], each[1])))
-    text = "rails were down before, since boot or since their counters were reset; most often"
+    text = (
+        "rails lost their link before this run (since boot, or since a reset of their counters); most often"
+    )
     yield NotApplicable(f"{len(listed)} {text} {listed[0]}", evidence=listed[:MOST])
 
 

@@ -16,7 +16,7 @@ PHASES = ("ring", "collectives")  # which load all rails of a node alike
 LEAST = (
     0.5  # of the mean of the node's rails; gather and scatter, which end at one GPU, move it by some per cent
 )
-ENOUGH = GIGA  # bytes of the mean rail from which on NCCL uses all of its channels
+ENOUGH = GIGA  # bytes, as the mean over a node's rails, from which on NCCL uses all of its channels
 
 
 def _no_collectives(evidence: Evidence) -> str:

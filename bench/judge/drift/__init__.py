@@ -1,6 +1,6 @@
-"""Drift over nights: tonight against the accepted baseline, steps in a history, one night's fleet. Pure.
+"""Drift over nights: tonight against the accepted baseline, steps in a history, a node against its peers. Pure.
 
-``judge`` and ``steps`` look along time, ``fleet`` across it; ``verdicts`` words what they found.
+``judge`` and ``steps`` compare one series over time, ``peers`` the nodes of one night; ``wording`` words the findings.
 """
 
 from bench.judge.drift.baseline import Baseline, DriftRules, Excess, baseline
