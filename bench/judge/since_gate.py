@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.model.counter_table import CounterRole
-from bench.model.counters import NET, Certainty, Growth, Snapshot, counter, delta
+from bench.model.counters import Certainty, Growth, Snapshot, counter, delta
 from bench.model.facts import Node
 from bench.model.profile import Rails
 from bench.model.rails import rails_of
@@ -17,6 +17,7 @@ NAME = "gate.counters"
 SOURCE = "NVIDIA NVSentinel, NIC health monitor, default counter thresholds"
 NEVER = (
     "link_downed",
+    "carrier_down_count",  # the same of an interface
     "excessive_buffer_overrun_errors",
     "local_link_integrity_errors",
     "rnr_nak_retry_err",
@@ -29,6 +30,7 @@ ALLOWED = {
     "port_rcv_remote_physical_errors": 10.0,
     "local_ack_timeout_err": 1.0,
     "port_xmit_discards": 100.0,
+    "tx_dropped": 100.0,  # the same of an interface
 }
 OTHERS = 1.0  # errors a second of any other error counter: ours, so that one event in an hour drains no node
 WORDS = Criterion(
@@ -68,8 +70,6 @@ def _of_row(node: Node, row: Growth, seconds: float | None) -> Iterator[Finding]
     # one that was cleared has counted at least what it shows
     grown = (row.after or 0) if row.how is Certainty.RESET else (row.growth or 0)
     allowed = 0.0 if row.counter in NEVER else ALLOWED.get(row.counter, OTHERS) * (seconds or 0.0)
-    if row.group == NET and "dropped" in row.counter:
-        return  # Linux counts packets here that nobody was to receive
     if grown > allowed:
         meaning = (
             known.reason if (known := counter(row.group, row.counter)) else "a counter of the driver's own"

@@ -75,7 +75,17 @@ def test_what_is_inconclusive_or_of_the_whole_cluster_drains_nobody(healthy: Run
     a = healthy.manifest.nodes[0]
     unknown = Verdict("rails.state", f"{a} mlx5_4/1", Status.INCONCLUSIVE, "could not be read")
     slow = Verdict("limits.busbw", "all_reduce, 8 GiB", Status.FAIL, "is slow")
-    assert node_actions(failed(healthy, unknown, slow)) == ()
+    old = Verdict("limits.rail_rate", f"{a} mlx5_4/1", Status.FAIL, "is slow")
+    assert node_actions(failed(healthy, unknown, slow, old)) == ()
+
+
+def test_of_a_node_that_is_faulty_and_suspected_too_the_fault_counts_and_comes_first(healthy: Run) -> None:
+    a, b = healthy.manifest.nodes[:2]
+    both = Verdict("nvlink.pairs", f"{a} {b}", Status.FAIL, "is slow")
+    alone = Verdict("rails.state", f"{b} mlx5_4/1", Status.FAIL, "is DOWN")
+    for verdicts in ((both, alone), (alone, both)):
+        found = node_actions(failed(healthy, *verdicts))
+        assert [(each.node, each.drain) for each in found] == [(b, True), (a, False)]
 
 
 @pytest.mark.parametrize(
@@ -107,6 +117,17 @@ def test_slurm_is_told_the_sentence_and_how_to_take_it_back() -> None:
 def test_slurm_s_own_drains_are_not_counted_as_ours() -> None:
     said = "n0|none\nn1|railgauge: n1 is bad\nn2|new fan\n"
     assert slurm.cluster(lambda _: said) == (3, ("n1",))
+
+
+def test_a_reason_is_no_longer_than_a_line_of_slurm_s() -> None:
+    (drain,) = slurm.steps([replace(FAULTY, reason="x" * 2000)], "night")
+    assert len(drain.commands[0][-1].removeprefix("Reason=")) == 900
+
+
+def test_another_s_taints_are_not_counted_as_ours() -> None:
+    taints = {"n0": [{"key": "railgauge.io/failed"}], "n1": [{"key": "nvidia.com/gpu"}], "n2": None}
+    items = [{"metadata": {"name": name}, "spec": {"taints": found}} for name, found in taints.items()]
+    assert kubernetes.cluster(lambda _: json.dumps({"items": items})) == (3, ("n0",))
 
 
 def test_kubernetes_is_tainted_marked_and_cordoned() -> None:

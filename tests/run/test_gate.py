@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 
-from bench.judge.since_gate import ALLOWED, NEVER
+import mpi_jobs
+from bench.judge.findings import Finding
+from bench.judge.since_gate import since_gate
 from bench.model.counters import Snapshot
 from bench.model.facts import Node
+from bench.model.profile import Rails
 from bench.model.verdict import Status
 from bench.run import gate as subject
 from bench.run.gate import GateAnswer, GateOptions, gate
@@ -65,12 +68,27 @@ def test_an_error_between_two_gates_stays_until_it_is_forgotten(look: Any) -> No
     assert look(sick, after).status is Status.PASS
 
 
-@pytest.mark.parametrize("name", [*ALLOWED, *NEVER, "port_rcv_constraint_errors"])
-def test_errors_of_a_healthy_port_pass_and_more_fail(look: Any, name: str) -> None:
+# NVIDIA NVSentinel, NIC health monitor, default counter thresholds; the last is RailGauge's own, one a second
+IN_AN_HOUR = {
+    "link_downed": 0,
+    "excessive_buffer_overrun_errors": 0,
+    "local_link_integrity_errors": 0,
+    "rnr_nak_retry_err": 0,
+    "symbol_error": 120,
+    "link_error_recovery": 300,
+    "port_rcv_errors": 36_000,
+    "port_rcv_remote_physical_errors": 36_000,
+    "local_ack_timeout_err": 3600,
+    "port_xmit_discards": 360_000,
+    "port_rcv_constraint_errors": 3600,
+}
+
+
+@pytest.mark.parametrize(("name", "allowed"), IN_AN_HOUR.items())
+def test_errors_of_a_healthy_port_pass_and_more_fail(look: Any, name: str, allowed: int) -> None:
     first = counted(node(1))
     group = "hw_counters" if name in ("local_ack_timeout_err", "rnr_nak_retry_err") else "counters"
     first = grow(first, "mlx5_3/1", group, **{name: 0})
-    allowed = 0 if name in NEVER else round(ALLOWED.get(name, 1.0) * HOUR)
     look(node(1), first)
     assert look(node(1), grow(first, "mlx5_3/1", group, HOUR, **{name: allowed})).status is Status.PASS
     look(node(1), first, forget=True)
@@ -115,6 +133,31 @@ def test_a_state_that_cannot_be_kept_is_inconclusive(look: Any, tmp_path: Path) 
     assert "cannot" in answer.sentence
 
 
+@pytest.mark.parametrize(
+    ("name", "more", "fine"),
+    [("rx_dropped", 1 << 30, True), ("tx_dropped", 360_000, True), ("tx_dropped", 360_001, False),
+     ("rx_errors", 3601, False), ("carrier_down_count", 1, False)],
+)  # fmt: skip
+def test_a_rail_of_sockets_is_judged_by_its_interface(name: str, more: int, fine: bool) -> None:
+    sockets = Rails(kind="socket", count=1, devices=("eth0",))
+    first = grow(counted(node(1)), "eth0", "statistics", **{name: 0})
+    (found,) = since_gate(node(1), sockets, first, grow(first, "eth0", "statistics", HOUR, **{name: more}))
+    assert isinstance(found, Finding) and found.ok is fine
+
+
+def test_a_rail_without_error_counters_does_not_pass(look: Any) -> None:
+    blind = counted(node(1))
+    readings = {name: groups for name, groups in blind.readings.items() if name != "mlx5_3/1"}
+    look(node(1), replace(blind, readings=readings))
+    answer = look(node(1), replace(blind, readings=readings, monotonic=blind.monotonic + HOUR))
+    assert answer.status is Status.INCONCLUSIVE and "shows no error counter" in answer.sentence
+
+
+def test_a_folder_that_is_made_for_the_state_is_private(look: Any, tmp_path: Path) -> None:
+    look(node(1), counted(node(1)), state=tmp_path / "new" / "gate.json")
+    assert (tmp_path / "new").stat().st_mode & 0o077 == 0
+
+
 def test_the_state_is_private_and_read_again(look: Any, tmp_path: Path) -> None:
     look(node(1), counted(node(1)))
     state = json.loads((tmp_path / "gate.json").read_text())
@@ -130,6 +173,18 @@ def test_a_process_that_hangs_is_left_behind_and_what_it_did_is_named() -> None:
 
     with pytest.raises(TookTooLong, match="no answer within 0.3 s, while asking NVML"):
         within(0.3, hang)
+
+
+def test_a_process_that_is_left_behind_is_killed(tmp_path: Path) -> None:
+    def hang(say: Any) -> bytes:
+        (tmp_path / "pid").write_text(str(os.getpid()))
+        time.sleep(600)
+        return b""
+
+    with pytest.raises(TookTooLong):
+        within(2.0, hang)
+    pid = int((tmp_path / "pid").read_text())
+    mpi_jobs.wait_until(lambda: not mpi_jobs.alive([pid]), "the end of the process")
 
 
 def test_what_the_process_raises_is_said_with_its_status() -> None:
