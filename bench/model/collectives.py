@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from . import collective_calls as calls
+from .collective_calls import Call, partner
 from .elements import Element, UnknownName
 
 
@@ -22,18 +24,6 @@ class Origin:
 
     ranks: tuple[int, ...]
     block: int
-
-
-@dataclass(frozen=True)
-class Call:
-    """What a call needs besides its buffers. ``rank`` and ``root`` are places in ``members``."""
-
-    dist: Any
-    group: Any
-    members: tuple[int, ...]
-    rank: int
-    root: int
-    op: Any
 
 
 Blocks = Callable[[int, int, int], int]  # (rank, ranks, root) -> blocks
@@ -108,64 +98,6 @@ def _share(n: int) -> float:
     return (n - 1) / n
 
 
-def _into_tensor(c: Call, new: str, old: str) -> Any:
-    # torch 2.13 renamed both calls and warns about the old names
-    return getattr(c.dist, new, None) or getattr(c.dist, old)
-
-
-def _all_gather(c: Call, send: Any, recv: Any) -> None:
-    _into_tensor(c, "all_gather_single", "all_gather_into_tensor")(recv, send, group=c.group)
-
-
-def _reduce_scatter(c: Call, send: Any, recv: Any) -> None:
-    _into_tensor(c, "reduce_scatter_single", "reduce_scatter_tensor")(recv, send, op=c.op, group=c.group)
-
-
-def _gather(c: Call, send: Any, recv: Any) -> None:
-    parts = list(recv.chunk(len(c.members))) if c.rank == c.root else None
-    c.dist.gather(send, parts, dst=c.members[c.root], group=c.group)
-
-
-def _scatter(c: Call, send: Any, recv: Any) -> None:
-    parts = list(send.chunk(len(c.members))) if c.rank == c.root else None
-    c.dist.scatter(recv, parts, src=c.members[c.root], group=c.group)
-
-
-def _exchange(c: Call, send: Any, to: int | None, recv: Any, source: int | None) -> None:
-    # the receive is posted first: gloo halves full duplex when both sides send first
-    ops = []
-    if source is not None:
-        ops.append(c.dist.P2POp(c.dist.irecv, recv, c.members[source], group=c.group))
-    if to is not None:
-        ops.append(c.dist.P2POp(c.dist.isend, send, c.members[to], group=c.group))
-    if ops:
-        for work in c.dist.batch_isend_irecv(ops):
-            work.wait()
-
-
-def partner(rank: int, n: int) -> int | None:
-    """The other end of a point-to-point pair: 0-1, 2-3, …; None for the last of an odd number."""
-    other = rank ^ 1
-    return other if other < n else None
-
-
-def _one_way(c: Call, send: Any, recv: Any) -> None:
-    other = partner(c.rank, len(c.members))
-    if other is not None:
-        sends = c.rank % 2 == 0
-        _exchange(c, send, other if sends else None, recv, None if sends else other)
-
-
-def _both_ways(c: Call, send: Any, recv: Any) -> None:
-    other = partner(c.rank, len(c.members))
-    _exchange(c, send, other, recv, other)
-
-
-def _around(c: Call, send: Any, recv: Any) -> None:
-    n = len(c.members)
-    _exchange(c, send, (c.rank + 1) % n, recv, (c.rank - 1) % n)
-
-
 def _from_partner(rank: int, n: int, root: int) -> tuple[Origin, ...]:
     other = partner(rank, n)
     return (Origin((other,), 0),) if other is not None else ()
@@ -195,7 +127,7 @@ ALL_GATHER = Collective(
     sent=one,
     received=each,
     truth=lambda rank, n, root: tuple(Origin((source,), 0) for source in range(n)),
-    call=_all_gather,
+    call=calls.all_gather,
     placements=("out", "in"),
     together="slice-of-recv",
     nccl_tests="all_gather",
@@ -210,7 +142,7 @@ REDUCE_SCATTER = Collective(
     sent=each,
     received=one,
     truth=lambda rank, n, root: (Origin(everyone(n), rank),),
-    call=_reduce_scatter,
+    call=calls.reduce_scatter,
     reduces=True,
     placements=("out", "in"),
     together="slice-of-send",
@@ -271,7 +203,7 @@ GATHER = Collective(
     sent=one,
     received=lambda rank, n, root: n if rank == root else 0,
     truth=lambda rank, n, root: tuple(Origin((source,), 0) for source in range(n)) if rank == root else (),
-    call=_gather,
+    call=calls.gather,
     rooted=True,
     nccl_tests="gather",
 )
@@ -284,7 +216,7 @@ SCATTER = Collective(
     sent=lambda rank, n, root: n if rank == root else 0,
     received=one,
     truth=lambda rank, n, root: (Origin((root,), rank),),
-    call=_scatter,
+    call=calls.scatter,
     rooted=True,
     nccl_tests="scatter",
 )
@@ -297,7 +229,7 @@ P2P = Collective(
     sent=lambda rank, n, root: int(rank % 2 == 0 and partner(rank, n) is not None),
     received=lambda rank, n, root: rank % 2,
     truth=lambda rank, n, root: _from_partner(rank, n, root) if rank % 2 else (),
-    call=_one_way,
+    call=calls.one_way,
     least=2,
 )
 
@@ -309,7 +241,7 @@ P2P_BIDIRECTIONAL = Collective(
     sent=lambda rank, n, root: int(partner(rank, n) is not None),
     received=lambda rank, n, root: int(partner(rank, n) is not None),
     truth=_from_partner,
-    call=_both_ways,
+    call=calls.both_ways,
     least=2,
 )
 
@@ -321,7 +253,7 @@ P2P_RING = Collective(
     sent=one,
     received=one,
     truth=lambda rank, n, root: (Origin(((rank - 1) % n,), 0),),
-    call=_around,
+    call=calls.around,
     least=2,
     nccl_tests="sendrecv",
 )

@@ -27,7 +27,8 @@ from bench.measure.backend.buffers import allocate
 from bench.measure.backend.group import CudaClock, Group, HostClock
 from bench.measure.loop import MOST_CALLS, TimingRules, measure
 from bench.model.buffers import rotation
-from bench.model.collectives import Call, collective
+from bench.model.collective_calls import Call
+from bench.model.collectives import collective
 from bench.model.elements import element
 from bench.model.stats import median_interval
 from bench.plan import Request, sweep_cases

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.judge.nccl_log import exclusion, gpudirect, interfaces, network, warnings
+from bench.judge.nccl_log import gpudirect, network, warnings
+from bench.judge.nccl_selection import exclusion, interfaces
 from bench.model import typed_json
 from bench.model.verdict import Status, Verdict
 from bench.nccl.log import Log, read, read_ranks

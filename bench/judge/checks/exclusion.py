@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from bench.judge import nccl_diagnostics, nccl_log
+from bench.judge import nccl_diagnostics, nccl_log, nccl_selection
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable, Outcome
 from bench.judge.nccl_settings import (
@@ -249,8 +249,8 @@ def by_log(log: Log, rails: Sequence[str], ranks: Sequence[int], want: Profile) 
     """Whether NCCL's log shows that every rank uses exactly ``rails``: ports of HCAs, or interfaces."""
     excluded = [name.replace("/", ":") for name in (*want.rails.excluded, want.rails.management) if name]
     if by_port(want.rails):
-        return nccl_log.exclusion(log, excluded, rails, ranks, LINK[want.rails.kind])
-    return nccl_log.interfaces(log, excluded, rails, ranks)
+        return nccl_selection.exclusion(log, excluded, rails, ranks, LINK[want.rails.kind])
+    return nccl_selection.interfaces(log, excluded, rails, ranks)
 
 
 @_of_log("nccl.network", unless=LOGGED)

@@ -9,7 +9,8 @@ from itertools import pairwise
 
 from bench.judge.evidence import Evidence, derived
 from bench.model.bounds import Fabric
-from bench.model.collectives import COPIES, partner
+from bench.model.collective_calls import partner
+from bench.model.collectives import COPIES
 from bench.model.facts import nvlink_domain
 from bench.model.measurement import Case
 from bench.model.profile import Profile

@@ -24,7 +24,8 @@ from bench.measure.loop import Launch, Timings, measure, trust
 from bench.measure.soak import steady
 from bench.measure.work_order import CAPTURING, Progress, WorkOrder, first_line
 from bench.model.buffers import rotation
-from bench.model.collectives import Call, collective
+from bench.model.collective_calls import Call
+from bench.model.collectives import collective
 from bench.model.elements import element, pattern, reduction
 from bench.model.measurement import Case, Extra, Measurement, Window
 from bench.model.timings import Blocks, Seconds

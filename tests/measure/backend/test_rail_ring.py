@@ -16,7 +16,8 @@ def test_every_rank_gets_the_data_of_the_one_before_and_the_values_of_all(member
 
     from bench.measure.backend.group import Group, HostClock
     from bench.measure.backend.one_rail import open_pair
-    from bench.model.collectives import Call, collective
+    from bench.model.collective_calls import Call
+    from bench.model.collectives import collective
 
     store, ring = dist.HashStore(), collective("p2p_ring")
 
