@@ -16,15 +16,14 @@ from bench.store import NOT_TRIED, Loss, Phase, Recorder
 
 from .control.tcp import Control, Message
 from .departures import Departures, with_last_heartbeat
-from .hangs.culprits import Culprits, Position, name_ranks, nodes_in, of_failure, of_hang, silent, unreachable
+from .hangs.culprits import Culprits, Position, name_ranks, nodes_in, silent, unreachable
 from .hangs.rank_state import RankState, flight_of, heartbeats, positions, record
 from .hangs.recordings import flights, ras_findings
+from .hangs.trouble import trouble
 from .limits import BARREN, KEEPALIVE_SECONDS, SHORTEST, TRIES, Early, Limits, Lost, Pace, Stopped
 from .supervisor import Supervisor
 
 DOUBT = 3 * HEARTBEAT_SECONDS  # a failure between two ranks is held back: one of them may soon be found dead
-SLOWER = 5.0  # a join may take so many times the slowest one before it, so that a stuck rank is found sooner
-ECHO_SECONDS = 1.5  # in which the peers of a dead worker fail too: all are heard before one is blamed
 
 
 @dataclass
@@ -69,7 +68,7 @@ class Coordinator:
         while left:
             before, started = len(left), time.monotonic()
             try:
-                left, trouble = self._attempt(phase, left)
+                left, broke = self._attempt(phase, left)
             except (Lost, Stopped) as end:
                 self._keep_interim()
                 if isinstance(end, Lost) or end.culprits:
@@ -78,16 +77,16 @@ class Coordinator:
                 raise
             measured = before - len(left)
             done += measured
-            if not trouble:
+            if not broke:
                 self._wasted = 0.0
                 continue
             broken = 1 if measured else broken + 1
             self._wasted = 0.0 if measured else self._wasted + time.monotonic() - started
             joined = all(state.ready for state in self._states.values())
-            if sick := self.examine(trouble, joined, broken):
+            if sick := self.examine(broke, joined, broken):
                 self._record_loss(phase, left[:1], Culprits(str(sick), sick.culprits, died=True))
                 raise sick
-            self._record_loss(phase, left[:1], trouble)
+            self._record_loss(phase, left[:1], broke)
             left = left[1:]
             if self._wasted > self.limits.stall:
                 raise Lost(
@@ -162,7 +161,7 @@ class Coordinator:
         self._left = {case.id: len(case.groups) for case in cases}
         environment = {**self.environment, **phase.environment}
         self._start_workers(phase, cases, environment)
-        trouble: Culprits | None = None
+        found: Culprits | None = None
         pace = Pace()
         while not self._all_ended():
             busy = self._listen()
@@ -174,17 +173,17 @@ class Coordinator:
                 if not self.departures.missed:
                     self._end_workers()
                 raise self._early(over)
-            if trouble is None and not self.departures.missed and (trouble := self._trouble()):
-                trouble = replace(trouble, reason=trouble.reason + self._recordings(environment))
+            if found is None and not self.departures.missed and (found := self._trouble()):
+                found = replace(found, reason=found.reason + self._recordings(environment))
                 self._end_workers()
             pace.rest(busy)
         self._settle(over=True)
         self._write_logs(phase)
         self._record_joined(phase)
         left = [case for case in cases if self._left[case.id] > 0]
-        if left and trouble is None:
-            trouble = Culprits("the workers ended before this case was measured", "")
-        return left, trouble
+        if left and found is None:
+            found = Culprits("the workers ended before this case was measured", "")
+        return left, found
 
     def _start_workers(self, phase: Phase, cases: list[Case], environment: dict[str, str]) -> None:
         assert self.order is not None
@@ -306,26 +305,8 @@ class Coordinator:
                 self._doubtful.append((at, row))
 
     def _trouble(self) -> Culprits | None:
-        """Why the phase cannot go on, when a worker died or failed, or nothing moves."""
-        now, states = time.monotonic(), self._states.values()
-        broken = [each for each in states if each.failed or (each.ended and each.status != 0)]
-        if broken:
-            first = min(each.last_heard for each in broken)
-            wait = now - first < ECHO_SECONDS and len(broken) < len(states)
-            return None if wait else of_failure(self.positions())
-        joining = any(not each.ready for each in states)
-        join = self.limits.join
-        if self._slowest_join:
-            join = min(join, max(self.limits.hang, SLOWER * self._slowest_join))
-        limit = join if joining else self.limits.hang
-        stuck = any(not each.ended and now - each.last_moved > limit for each in states)
-        mute = any(
-            rank != self.control.rank and not each.ended and now - each.last_heard > self.limits.hang
-            for rank, each in self._states.items()
-        )
-        if not mute and (not stuck or (joining and now - self._started < join)):
-            return None
-        return of_hang(self.positions(), self.limits.hang if mute else limit)
+        limits, own = self.limits, self.control.rank
+        return trouble(self._states, self.positions, limits, self._started, self._slowest_join, own)
 
     def _over(self) -> Culprits | None:
         """Why the phase cannot go on, with what was last heard of those who left."""
