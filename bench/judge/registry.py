@@ -97,6 +97,11 @@ def _as_clause(sentence: str) -> str:
     return head + sentence[1:].partition(": ")[0].rstrip(".")
 
 
+def unplanned(phase: str, planned: Callable[[Evidence], object], otherwise: str) -> Unless:
+    """Not applicable where nothing of this was planned: why the plan left the phase out, where it says so."""
+    return lambda evidence: "" if planned(evidence) else evidence.skipped.get(phase, otherwise)
+
+
 def by_profile(evidence: Evidence) -> str:
     """The profile as the source of what is wanted."""
     return evidence.profile.name

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from bench.judge.counter_windows import CounterWindow
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
-from bench.judge.registry import check
+from bench.judge.registry import check, unplanned
 from bench.judge.wire.counters import calls
 from bench.model.rails import joined, members
 from bench.model.units import show_seconds, show_size
@@ -33,9 +33,7 @@ def _phases(evidence: Evidence) -> list[str]:
     ]
 
 
-def _not_planned(evidence: Evidence) -> str:
-    left = evidence.skipped.get(FIRST, "no transfer of this run was to use the rails of its GPU")
-    return "" if _phases(evidence) else left
+_not_planned = unplanned(FIRST, _phases, "no transfer of this run was to use the rails of its GPU")
 
 
 @check(

@@ -8,7 +8,7 @@ from dataclasses import replace
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding
 from bench.judge.log_files import log_of
-from bench.judge.registry import check
+from bench.judge.registry import check, unplanned
 from bench.model.facts import LEVELS
 from bench.model.measurement import Rank
 from bench.model.rails import by_port, nearest_rails
@@ -22,10 +22,11 @@ def _no_nccl_ports(evidence: Evidence) -> str:
     return "" if crosses else "NCCL moves nothing between nodes by ports of adapters here"
 
 
-def _no_log(evidence: Evidence) -> str:
-    planned = any(phase.name == "evidence" for phase in evidence.run.plan.phases)
-    left = evidence.skipped.get("evidence", "no phase with NCCL's log was asked for")
-    return "" if planned else left
+_no_log = unplanned(
+    "evidence",
+    lambda evidence: any(phase.name == "evidence" for phase in evidence.run.plan.phases),
+    "no phase with NCCL's log was asked for",
+)
 
 
 @check(

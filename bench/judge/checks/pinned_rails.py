@@ -12,7 +12,7 @@ from bench.judge.counter_windows import CounterWindow
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding
 from bench.judge.log_files import log_of
-from bench.judge.registry import check
+from bench.judge.registry import check, unplanned
 from bench.judge.wire.counters import calls
 from bench.model.counters import bytes_moved
 from bench.model.profile import Rails
@@ -34,15 +34,14 @@ def pinned_phases(evidence: Evidence) -> dict[str, Phase]:
     return {phase.name: phase for phase in evidence.run.plan.phases if phase.name.startswith(PINNED)}
 
 
-def _none_pinned(evidence: Evidence) -> str:
-    left = evidence.skipped.get(PINNED, "no rail was measured alone in this run")
-    return "" if pinned_phases(evidence) else left
+_none_pinned = unplanned(PINNED, pinned_phases, "no rail was measured alone in this run")
 
 
-def _no_worker_pinned(evidence: Evidence) -> str:
-    pinned = evidence.backend == "nccl" and evidence.rails.kind != "none" and pinned_phases(evidence)
-    left = evidence.skipped.get(PINNED, "no NCCL worker was pinned to one rail in this run")
-    return "" if pinned else left
+_no_worker_pinned = unplanned(
+    PINNED,
+    lambda evidence: evidence.backend == "nccl" and evidence.rails.kind != "none" and pinned_phases(evidence),
+    "no NCCL worker was pinned to one rail in this run",
+)
 
 
 @check(

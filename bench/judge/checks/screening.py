@@ -8,7 +8,7 @@ from bench.judge.blame.transfers import screened
 from bench.judge.blame.wording import slower
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding
-from bench.judge.registry import check
+from bench.judge.registry import check, unplanned
 from bench.model.units import show_seconds
 from bench.plan.names import BUDGET, GIVEN_UP, SCREEN
 from bench.plan.screening import ScreenedFault
@@ -28,9 +28,7 @@ def is_screened(evidence: Evidence) -> bool:
     return any(phase.name.startswith(SCREEN) for phase in evidence.run.plan.phases)
 
 
-def _not_screened(evidence: Evidence) -> str:
-    left = evidence.skipped.get(SCREEN, "no nodes were screened in this run")
-    return "" if is_screened(evidence) else left
+_not_screened = unplanned(SCREEN, is_screened, "no nodes were screened in this run")
 
 
 @check(
