@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,11 @@ class Slurm:
             program.parent.mkdir(exist_ok=True)
             program.write_text(text)
             program.chmod(0o755)
+
+    def drained(self, name: str) -> None:
+        """From now on this node, of two, is one that RailGauge drained."""
+        text = SINFO.replace("n1|none", f"{name}|railgauge: it is bad")
+        (self.run.parent / "bin" / "sinfo").write_text(text)
 
     def act(self, *words: str) -> Result:
         return CliRunner().invoke(cli, ["act", str(self.run), *words])
@@ -78,3 +84,28 @@ def test_a_scheduler_is_no_word_for_an_undo(slurm: Slurm) -> None:
 def test_only_the_named_node_is_drained(slurm: Slurm) -> None:
     assert "there is nothing to do" in slurm.act("--slurm", "--yes", "--node", "another").output
     assert slurm.told == []
+
+
+def test_a_node_that_is_drained_already_is_not_drained_again(slurm: Slurm) -> None:
+    slurm.drained(socket.gethostname())
+    done = slurm.act("--slurm", "--yes")
+    assert done.exit_code == 0 and "is out of work already" in done.output
+    assert slurm.told == []
+
+
+def test_more_nodes_than_allowed_are_left_in_work_and_named(slurm: Slurm) -> None:
+    slurm.drained("another")
+    done = slurm.act("--slurm", "--yes")
+    assert done.exit_code == 1
+    assert "is left in work: --at-most 5 % allows 0 more of 2 nodes" in done.output
+    assert slurm.told == []
+
+
+def test_nothing_is_taken_back_by_a_folder_that_is_not_one_s_own(
+    slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slurm.act("--slurm", "--yes")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another"))
+    done = slurm.act("--undo", "--yes")
+    assert done.exit_code == 2 and "may not be your own" in done.output
+    assert len(slurm.told) == 1
