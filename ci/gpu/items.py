@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import re
-import shutil
-import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import median
 
 import card_items
+import comparisons
 import endings
+import gpu_jobs
 import job
 import marked
-import profiles
 from gpu_said import Said, failed, not_possible
 from here import SEEN, Here
 
@@ -27,116 +24,6 @@ from bench.nccl.log import read_ranks
 from bench.store.rows import Row
 
 ROOT = Path(__file__).parent.parent.parent
-GPU_SECONDS, SHARED_SECONDS, RING_SECONDS, RAW_SECONDS = 150.0, 130.0, 60.0, 60.0
-RULES = {"precision": 0.05, "budget": 0.4}
-SLOW_RULES = {"precision": 0.2, "budget": 0.25}
-# ranks on one GPU are nodes of their own for NCCL: no peer access, no shared memory, everything by the network
-SHARED = {
-    "NCCL_MNNVL_ENABLE": "0",
-    "NCCL_NVLS_ENABLE": "0",
-    "NCCL_MAX_CTAS": "2",
-}
-OVER_SOCKETS = {"NCCL_NET": "Socket", "NCCL_IB_DISABLE": "1", "NCCL_SOCKET_IFNAME": "=lo"}
-HANG_LIMIT = 12.0  # seconds without progress, after which a rank that stopped is named
-FIDELITY = 0.95  # of a raw CUDA-event loop, from 1 MiB
-
-
-# ── jobs ────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def all_gpus(here: Here) -> job.Done:
-    """Every GPU a rank: all phases of an acceptance run on one node."""
-    text = profiles.every_gpu(here.backend)
-    return here.job(job.Asked("gpus", here.ranks, text, rules=RULES), GPU_SECONDS)
-
-
-def on_gpu(here: Here) -> Callable[[int], Mapping[str, str]]:
-    """Each rank is shown one GPU, in turn. Ranks that share one need hosts of their own (NCCL's getHostHash), or NCCL
-    refuses them.
-    """
-    shown = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    gpus = shown if shown != [""] else [str(at) for at in range(max(1, here.gpus))]
-    return lambda rank: {
-        "NCCL_HOSTID": f"gpu-check-{rank}",
-        "CUDA_VISIBLE_DEVICES": gpus[rank % len(gpus)],
-        **SHARED,
-    }
-
-
-def shared(here: Here) -> job.Done:
-    """Two ranks that NCCL takes for two nodes, over sockets; on one GPU where there is only one."""
-    others = [each.name for each in here.node.interfaces if each.name != "lo" and each.operstate == "up"]
-    text = profiles.shared_gpu(here.backend, "socket", ["lo"], others[:1], OVER_SOCKETS)
-    return here.job(job.Asked("shared", 2, text, rules=SLOW_RULES, each=on_gpu(here)), SHARED_SECONDS)
-
-
-def three(here: Here) -> job.Done:
-    """Three ranks, because two hide mistakes of ring and index."""
-    text = profiles.shared_gpu(here.backend, "socket", ["lo"], [], OVER_SOCKETS)
-    names = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")
-    sweeps = tuple({"collective": name, "begin": 49152, "end": 49152} for name in names)
-    return here.job(job.Asked("three", 3, text, sweeps, SLOW_RULES, on_gpu(here)), RING_SECONDS)
-
-
-def hung(here: Here, collective: str) -> job.Done:
-    """Two ranks, of which the second's worker is stopped for ever as soon as it measures."""
-    text = profiles.shared_gpu(here.backend, "socket", ["lo"], [], OVER_SOCKETS)
-    sweeps = ({"collective": collective, "begin": 4096, "end": 1 << 20},)
-    rules = {"precision": 0.0, "budget": 4.0}
-    name = f"hung-{collective}"
-    folder = here.out / name / "run"
-
-    def stop_the_second(pids: Sequence[int]) -> bool:
-        if not endings.measures(folder):
-            return False
-        workers = job.workers_of(pids[1])
-        for worker in workers:
-            os.kill(worker, signal.SIGSTOP)
-        return bool(workers)
-
-    asked = job.Asked(name, 2, text, sweeps, rules, on_gpu(here), HANG_LIMIT, stop_the_second)
-    return here.job(asked, RING_SECONDS)
-
-
-def logged(here: Here) -> job.Done:
-    """Two ranks with all that NCCL can log, and the topology and graphs that it found."""
-    text = profiles.shared_gpu(here.backend, "socket", ["lo"], [], OVER_SOCKETS)
-    sweeps = ({"collective": "all_reduce", "begin": 4096, "end": 4096},)
-
-    def each(rank: int) -> Mapping[str, str]:
-        dumps = {f"NCCL_{what}_DUMP_FILE": str(here.out / f"{what}.{rank}.xml") for what in ("TOPO", "GRAPH")}
-        return {**on_gpu(here)(rank), **dumps, "NCCL_DEBUG": "INFO", "NCCL_DEBUG_SUBSYS": "ALL"}
-
-    return here.job(job.Asked("logged", 2, text, sweeps, SLOW_RULES, each), RING_SECONDS)
-
-
-def duplicate(here: Here) -> job.Done:
-    """Two ranks of one host on one GPU, which NCCL refuses."""
-    text = profiles.shared_gpu(here.backend, "socket", ["lo"], [], OVER_SOCKETS)
-    sweeps = ({"collective": "all_reduce", "begin": 4096, "end": 4096},)
-    first = {"CUDA_VISIBLE_DEVICES": on_gpu(here)(0)["CUDA_VISIBLE_DEVICES"]}
-    return here.job(job.Asked("duplicate", 2, text, sweeps, SLOW_RULES, lambda rank: first), RING_SECONDS)
-
-
-def infiniband(here: Here) -> list[str]:
-    """HCAs with an active InfiniBand port."""
-    return [port.hca for port in here.node.ports if port.active and port.link_layer == "InfiniBand"]
-
-
-def over_infiniband(here: Here) -> job.Done:
-    """Two ranks as two nodes over every InfiniBand HCA but the first, which is excluded."""
-    first, *rails = infiniband(here)
-    text = profiles.shared_gpu(
-        here.backend,
-        "infiniband",
-        [f"{name}/1" for name in rails],
-        [first],
-        {"NCCL_NET": "IB", "NCCL_IB_HCA": f"^={first}"},
-    )
-    return here.job(job.Asked("infiniband", 2, text, rules=SLOW_RULES, each=on_gpu(here)), SHARED_SECONDS)
-
-
-# ── items ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def machine(here: Here) -> Said:
@@ -155,7 +42,7 @@ def nvml(here: Here) -> Said:
 
 
 def copies(here: Here) -> Said:
-    done = all_gpus(here)
+    done = gpu_jobs.all_gpus(here)
     if here.rehearsal:
         return not_possible("copies of a GPU need one")
     rows = [row for row in done.rows if row.case.collective in COPIES]
@@ -173,7 +60,7 @@ def copies(here: Here) -> Said:
 
 
 def one_rank_a_gpu(here: Here) -> Said:
-    done = all_gpus(here)
+    done = gpu_jobs.all_gpus(here)
     rows = [row for row in done.rows if row.case.phase == "collectives"]
     names = {row.case.collective for row in rows}
     wanted = {name for name in COLLECTIVES if not name.startswith("p2p")}
@@ -191,7 +78,7 @@ def one_rank_a_gpu(here: Here) -> Said:
 def links(here: Here) -> Said:
     if here.gpus < 2:
         return not_possible(f"{here.gpus} GPU: NVLink joins two or more")
-    done = all_gpus(here)
+    done = gpu_jobs.all_gpus(here)
     rows = [row for row in done.rows if row.case.phase == "links"]
     trouble = _trouble(done, rows, here.ranks * (here.ranks - 1) // 2)
     if trouble:
@@ -205,7 +92,7 @@ def links(here: Here) -> Said:
 def graphs(here: Here) -> Said:
     if here.rehearsal:
         return not_possible("CUDA graphs need a GPU")
-    done = all_gpus(here) if here.ranks > 1 else shared(here)
+    done = gpu_jobs.all_gpus(here) if here.ranks > 1 else gpu_jobs.shared(here)
     rows = [row for row in done.rows if row.case.algorithm == "graph"]
     trouble = _trouble(done, rows, 1)
     if trouble:
@@ -226,7 +113,7 @@ def graphs(here: Here) -> Said:
 def registered(here: Here) -> Said:
     if here.rehearsal:
         return not_possible("registered buffers need NCCL")
-    done = all_gpus(here) if here.ranks > 1 else shared(here)
+    done = gpu_jobs.all_gpus(here) if here.ranks > 1 else gpu_jobs.shared(here)
     rows = [row for row in done.rows if row.case.algorithm == "registered"]
     refused = {str(row.measurement.extra.failed) for row in rows if row.measurement.extra.failed}
     if refused:
@@ -238,7 +125,7 @@ def registered(here: Here) -> Said:
 def launch_overhead(here: Here) -> Said:
     if here.rehearsal:
         return not_possible("on a CPU a call returns when it is done: starting it is no time of its own")
-    rows = [row for row in all_gpus(here).rows if row.measurement.extra.launch]
+    rows = [row for row in gpu_jobs.all_gpus(here).rows if row.measurement.extra.launch]
     if not rows:
         return failed("no row tells what starting a call costs the host")
     by_name: dict[str, list[float]] = {}
@@ -251,7 +138,7 @@ def launch_overhead(here: Here) -> Said:
 
 
 def started(here: Here) -> Said:
-    done = all_gpus(here)
+    done = gpu_jobs.all_gpus(here)
     if not done.run or not done.run.joined:
         return failed(done.trouble or "no phase says how its workers started")
     steps = {name: max(line.seconds[name] for line in done.run.joined) for name in done.run.joined[0].seconds}
@@ -265,7 +152,7 @@ def clocks(here: Here) -> Said:
         return not_possible("no GPU to look at")
     if here.no_nvml:
         return not_possible(here.no_nvml)
-    done = all_gpus(here)
+    done = gpu_jobs.all_gpus(here)
     looked = [spell for line in (done.run.health if done.run else ()) for spell in line.cases]
     samples = sum(spell.samples for spell in looked)
     verdicts = done.verdicts("gpus.throttled")
@@ -284,7 +171,7 @@ def nccl_log(here: Here) -> Said:
     if here.rehearsal:
         return not_possible("gloo logs nothing")
     parts = []
-    for done, ranks in ((all_gpus(here), here.ranks), (shared(here), 2)):
+    for done, ranks in ((gpu_jobs.all_gpus(here), here.ranks), (gpu_jobs.shared(here), 2)):
         files = done.logs("evidence")
         texts = {
             int(path.name.split(".")[1]): path.read_text(encoding="utf-8", errors="replace") for path in files
@@ -304,12 +191,12 @@ def nccl_log(here: Here) -> Said:
 
 
 def several_on_one(here: Here) -> Said:
-    done = shared(here)
+    done = gpu_jobs.shared(here)
     rows = [row for row in done.rows if row.case.phase in ("pairs", "collectives")]
     trouble = _trouble(done, rows, 1) or _lacking({row.case.collective for row in rows}, set(COLLECTIVES))
     if trouble:
         return failed(trouble)
-    again = three(here)
+    again = gpu_jobs.three(here)
     trouble = _trouble(again, again.rows, 4)
     if trouble:
         return failed(f"three ranks: {trouble}")
@@ -324,14 +211,14 @@ def layer(*names: str) -> Callable[[Here], Said]:
     """One layer of the exclusion proof, as the checks judged it on the ranks that talk over sockets."""
 
     def item(here: Here) -> Said:
-        return _judged(shared(here), names)
+        return _judged(gpu_jobs.shared(here), names)
 
     return item
 
 
 def hang_named(collective: str) -> Callable[[Here], Said]:
     """What a run says of a worker that was stopped in the middle of a collective, or of an exchange."""
-    return lambda here: _names_the_second(here, hung(here, collective))
+    return lambda here: _names_the_second(here, gpu_jobs.hung(here, collective))
 
 
 def _names_the_second(here: Here, done: job.Done) -> Said:
@@ -348,7 +235,7 @@ def _names_the_second(here: Here, done: job.Done) -> Said:
 def duplicate_named(here: Here) -> Said:
     if here.rehearsal:
         return not_possible("gloo needs no GPU of its own")
-    done = duplicate(here)
+    done = gpu_jobs.duplicate(here)
     reasons = [loss.reason for loss in done.run.losses] if done.run else [done.trouble]
     text = next((reason for reason in reasons if "uplicate GPU" in reason), "")
     return Said(SEEN, text) if text else failed(f"the run says: {'; '.join(reasons)[:300] or 'nothing'}")
@@ -357,7 +244,7 @@ def duplicate_named(here: Here) -> Said:
 def everything_logged(here: Here) -> Said:
     if here.rehearsal:
         return not_possible("gloo logs nothing")
-    done = logged(here)
+    done = gpu_jobs.logged(here)
     trouble = _trouble(done, done.rows, 1)
     lines = sum(len(path.read_bytes().splitlines()) for path in done.folder.glob("run/logs/*.log"))
     dumps = ", ".join(
@@ -395,57 +282,11 @@ def surroundings(here: Here) -> Said:
 
 
 def exclusion_infiniband(here: Here) -> Said:
-    hcas = infiniband(here)
+    hcas = gpu_jobs.infiniband(here)
     if len(hcas) < 2:
         return not_possible(f"{len(hcas)} active InfiniBand ports: one to exclude and one to use are needed")
     names = ("exclusion.selector", "exclusion.census", "exclusion.log", "exclusion.bytes")
-    return _judged(over_infiniband(here), names)
-
-
-def fidelity(here: Here) -> Said:
-    """RailGauge's loop and a raw one with CUDA events, turn by turn in one process a rank."""
-    name = "all_reduce" if here.ranks > 1 else "all_gather"
-    sizes = (1 << 20, 64 << 20)
-    cases = ",".join(f"{name}:{size}" for size in sizes)
-    command = [
-        sys.executable,
-        str(ROOT / "ci/speed/fidelity.py"),
-        "--backend",
-        here.backend,
-        "--seconds",
-        "4",
-    ]
-    command += ["--ranks", str(here.ranks), "--cases", cases]
-    _, said = job.finish(command, here.out / "fidelity.log", max(5.0, min(RAW_SECONDS, here.left())))
-    found = re.findall(r"^(\S+) +(\d+) +ratio ([0-9.]+)", said, re.MULTILINE)
-    if len(found) != len(sizes):
-        return failed(f"{len(found)} of {len(sizes)} sizes compared: {said.strip()[-300:]}")
-    text = ", ".join(f"{show_size(int(size))}: {ratio}" for _, size, ratio in found)
-    ok = all(float(ratio) >= FIDELITY for *_, ratio in found)
-    said = f"busbw of RailGauge ÷ raw loop, {name}, {here.ranks} ranks: {text}"
-    return Said(SEEN, said) if ok or here.rehearsal else failed(f"{said}, wanted {FIDELITY}")
-
-
-def against_nccl_tests(here: Here) -> Said:
-    program = shutil.which("all_reduce_perf", path=str(here.nccl_tests) if here.nccl_tests else None)
-    if not program:
-        return not_possible("nccl-tests is not built here: --nccl-tests DIR, or all_reduce_perf on the PATH")
-    if here.gpus < 2:
-        return not_possible("one GPU: busbw of one rank is 0 by its definition")
-    size = 64 << 20
-    command = [program, "-b", str(size), "-e", str(size), "-g", str(here.ranks), "-c", "0"]
-    status, said = job.finish(command, here.out / "nccl-tests.log", max(5.0, min(60.0, here.left())))
-    line = next((line.split() for line in said.splitlines() if line.split()[:1] == [str(size)]), None)
-    ours = [
-        row for row in all_gpus(here).rows if (row.case.collective, row.case.size) == ("all_reduce", size)
-    ]
-    plain = [row for row in ours if row.case.algorithm == "auto" and row.case.phase == "collectives"]
-    if not line or not plain:
-        return failed(f"nothing to compare: nccl-tests ended with {status}, we have {len(plain)} rows")
-    theirs = float(line[7]) * 1e9  # the out-of-place busbw in GB/s
-    return Said(
-        SEEN, f"busbw at 64 MiB: RailGauge {show_rate(plain[0].busbw)}, nccl-tests {show_rate(theirs)}"
-    )
+    return _judged(gpu_jobs.over_infiniband(here), names)
 
 
 # ── judging ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -529,10 +370,13 @@ ITEMS: tuple[tuple[str, Callable[[Here], Said]], ...] = (
     ("a rank that stops in an exchange is named", hang_named("p2p_bidirectional")),
     ("two ranks on one GPU are refused", duplicate_named),
     ("all that NCCL logs", everything_logged),
-    ("a rank that is killed is named", lambda here: endings.killed(here, on_gpu, OVER_SOCKETS)),
+    (
+        "a rank that is killed is named",
+        lambda here: endings.killed(here, gpu_jobs.on_gpu, gpu_jobs.OVER_SOCKETS),
+    ),
     ("what the recorder and the gauge cost", card_items.watching),
     ("exclusion over InfiniBand", exclusion_infiniband),
-    ("fidelity against a raw loop", fidelity),
-    ("against nccl-tests", against_nccl_tests),
+    ("fidelity against a raw loop", comparisons.fidelity),
+    ("against nccl-tests", comparisons.against_nccl_tests),
     ("tests marked gpu", marked.tests),
 )

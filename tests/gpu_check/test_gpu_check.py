@@ -19,7 +19,9 @@ sys.path.insert(0, str(ROOT / "ci" / "gpu"))
 
 import card_items  # noqa: E402
 import check  # noqa: E402
+import comparisons  # noqa: E402
 import endings  # noqa: E402
+import gpu_jobs  # noqa: E402
 import here as machine  # noqa: E402
 import items  # noqa: E402
 import job  # noqa: E402
@@ -90,7 +92,7 @@ def test_a_collective_that_is_missing_has_failed(tmp_path):
 
 def test_what_one_gpu_cannot_show_is_named_with_the_reason(tmp_path):
     here = one_gpu(tmp_path, {"gpus": done(tmp_path, COPIES)})
-    assert items.links(here).status == items.against_nccl_tests(here).status == machine.NOT_POSSIBLE
+    assert items.links(here).status == comparisons.against_nccl_tests(here).status == machine.NOT_POSSIBLE
     assert "1 GPU: NVLink joins two" in items.links(here).text
 
 
@@ -218,7 +220,7 @@ def test_three_ranks_have_a_gpu_each_as_far_as_there_are_gpus(tmp_path, monkeypa
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    each = [items.on_gpu(one_gpu(tmp_path, gpus=gpus))(rank) for rank in range(3)]
+    each = [gpu_jobs.on_gpu(one_gpu(tmp_path, gpus=gpus))(rank) for rank in range(3)]
     assert "".join(one["CUDA_VISIBLE_DEVICES"] for one in each) == shown
     assert len({one["NCCL_HOSTID"] for one in each}) == 3
 
