@@ -20,7 +20,7 @@ from bench.judge.verdicts import status
 from bench.model.facts import Node
 from bench.model.typed_json import JsonAnswer
 from bench.model.verdict import Action, Status, Verdict
-from bench.nccl.explain import Explained, ExplainedDevice
+from bench.nccl.explain import ExplainAnswer
 from bench.nccl.log_summary import LogSummary
 from bench.plan.estimate import PhaseEstimate
 from bench.run.gate import GateAnswer
@@ -66,24 +66,6 @@ class PlanAnswer(JsonAnswer, frozen=True, kw_only=True, tag="railgauge plan"):
     seconds: float
     phases: tuple[PhaseEstimate, ...]
     left_out: tuple[LeftOutItem, ...]
-
-
-class ExplainAnswer(JsonAnswer, frozen=True, kw_only=True, tag="railgauge explain"):
-    """Which HCAs or interfaces NCCL takes.
-
-    status    pass: nothing is odd; fail: a trap was found; inconclusive: there is no device to explain
-    variable  NCCL_IB_HCA or NCCL_SOCKET_IFNAME; ``spec``: its value
-    where     whose devices they are; ``meaning``: the value in words
-    traps     what is odd, a sentence each
-    """
-
-    status: Status
-    variable: str
-    spec: str
-    where: str
-    meaning: str
-    devices: tuple[ExplainedDevice, ...]
-    traps: tuple[str, ...]
 
 
 class ExplainLogAnswer(JsonAnswer, frozen=True, kw_only=True, tag="railgauge explain log"):
@@ -326,18 +308,6 @@ def probe_answer(judged: Evidence, nodes: tuple[Node, ...], where: Path) -> Prob
         differences=tuple(differences(nodes)) if len(nodes) > 1 else (),
         problems=shown_problems(judged),
         verdicts=judged.verdicts,
-    )
-
-
-def explain_answer(spec: str, found: Explained) -> ExplainAnswer:
-    return ExplainAnswer(
-        status=found.status,
-        variable=found.variable,
-        spec=spec,
-        where=found.where,
-        meaning=found.meaning,
-        devices=found.devices,
-        traps=found.traps,
     )
 
 

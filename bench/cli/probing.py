@@ -149,9 +149,7 @@ def explain(
         here = (spec, names, by_name, node.name)
         answer = explain_interfaces(*here) if sockets else explain_node(spec, node, rails)
     if as_json:
-        from .answers import explain_answer
-
-        print_json(explain_answer(spec, answer))
+        print_json(answer.answer)
     else:
         click.echo(answer.text)
     return EXIT[answer.status]

@@ -7,12 +7,13 @@ where there is no device to explain.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.model.facts import Node
 from bench.model.profile import Rails
 from bench.model.rails import by_port, rails_of
+from bench.model.typed_json import JsonAnswer
 from bench.model.verdict import Status
 from bench.nccl.devices import nccl_devices, nccl_name
 from bench.nccl.selector import Choice, Device, interfaces, parse, select
@@ -40,23 +41,34 @@ class ExplainedDevice:
     state: str = ""
 
 
-@dataclass(frozen=True)
-class Explained:
-    """The answer in parts, and as ``text`` for the terminal.
+class ExplainAnswer(JsonAnswer, frozen=True, kw_only=True, tag="railgauge explain"):
+    """Which HCAs or interfaces NCCL takes.
 
     status    pass: nothing is odd; fail: a trap was found; inconclusive: there is no device to explain
-    variable  NCCL_IB_HCA or NCCL_SOCKET_IFNAME; ``where``: whose devices they are
-    meaning   the list in words
+    variable  NCCL_IB_HCA or NCCL_SOCKET_IFNAME; ``spec``: its value
+    where     whose devices they are; ``meaning``: the value in words
     traps     what is odd, a sentence each
     """
 
-    text: str
     status: Status
     variable: str
+    spec: str
     where: str
     meaning: str
-    devices: tuple[ExplainedDevice, ...] = ()
-    traps: tuple[str, ...] = ()
+    devices: tuple[ExplainedDevice, ...]
+    traps: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """The answer, as ``text`` for the terminal and in parts."""
+
+    text: str
+    answer: ExplainAnswer
+
+    @property
+    def status(self) -> Status:
+        return self.answer.status
 
 
 def explain_node(spec: str | None, node: Node, rails: Rails | None = None) -> Explained:
@@ -97,11 +109,10 @@ def explain(
     about: dict[str, str] | None = None,
 ) -> Explained:
     """NCCL_IB_HCA=``spec`` on ``devices``; None is an unset variable. ``rails`` and ``about``: by ``mlx5_3:1``."""
-    means = meaning(spec)
-    head = f"NCCL_IB_HCA {'is unset' if spec is None else f'= {spec!r}'} on {where}: {means}"
+    head = f"NCCL_IB_HCA {'is unset' if spec is None else f'= {spec!r}'} on {where}: {meaning(spec)}"
     if not devices:
         text = f"{head}\n  there is no device: NCCL uses sockets"
-        return Explained(text, Status.INCONCLUSIVE, "NCCL_IB_HCA", where, means)
+        return _explained("NCCL_IB_HCA", spec, where, text)
     old, new = select(spec, devices, BEFORE), select(spec, devices, NEWEST)
     seen = _devices(old, new, rails, about or {})
     found = {
@@ -112,19 +123,17 @@ def explain(
     lines = [head, *_lines(seen), *_otherwise(seen), *(f"  warning: {text}" for text in found)]
     if not found:
         lines.append("  exactly the rails are taken" if rails else "  no trap was found")
-    status = Status.FAIL if found else Status.PASS
-    return Explained("\n".join(lines), status, "NCCL_IB_HCA", where, means, seen, tuple(found))
+    return _explained("NCCL_IB_HCA", spec, where, "\n".join(lines), seen, found)
 
 
 def explain_interfaces(
     spec: str | None, names: Sequence[str], rails: Sequence[str] = (), where: str = "the given interfaces"
 ) -> Explained:
     """NCCL_SOCKET_IFNAME=``spec`` on interfaces, in the order of getifaddrs; each with an address and running."""
-    means = meaning(spec)
-    head = f"NCCL_SOCKET_IFNAME {'is unset' if spec is None else f'= {spec!r}'}: {means}"
+    head = f"NCCL_SOCKET_IFNAME {'is unset' if spec is None else f'= {spec!r}'}: {meaning(spec)}"
     if not names:
         text = f"{head}\n  there is no interface: NCCL cannot start"
-        return Explained(text, Status.INCONCLUSIVE, "NCCL_SOCKET_IFNAME", where, means)
+        return _explained("NCCL_SOCKET_IFNAME", spec, where, text)
     choices = interfaces(spec, names, NEWEST)
     seen = _devices(choices, choices, rails, {})
     lines = [head, *_lines(seen)]
@@ -138,8 +147,7 @@ def explain_interfaces(
         odd += [f"{name} is taken but is not a rail" for name in taken if name not in rails]
         odd += [f"rail {name} is not taken" for name in rails if name not in taken]
     lines += [f"  warning: {text}" for text in odd]
-    status = Status.FAIL if odd else Status.PASS
-    return Explained("\n".join(lines), status, "NCCL_SOCKET_IFNAME", where, means, seen, tuple(odd))
+    return _explained("NCCL_SOCKET_IFNAME", spec, where, "\n".join(lines), seen, odd)
 
 
 def meaning(spec: str | None) -> str:
@@ -150,6 +158,28 @@ def meaning(spec: str | None) -> str:
         return "take none" if selector.negated else "take every one"
     how = "called exactly" if selector.exact else "whose name starts with"
     return f"take every one but those {how} {names}" if selector.negated else f"take those {how} {names}"
+
+
+def _explained(
+    variable: str,
+    spec: str | None,
+    where: str,
+    text: str,
+    devices: tuple[ExplainedDevice, ...] = (),
+    odd: Iterable[str] = (),
+) -> Explained:
+    traps_found = tuple(odd)
+    status = Status.FAIL if traps_found else Status.PASS if devices else Status.INCONCLUSIVE
+    answer = ExplainAnswer(
+        status=status,
+        variable=variable,
+        spec=spec or "",
+        where=where,
+        meaning=meaning(spec),
+        devices=devices,
+        traps=traps_found,
+    )
+    return Explained(text, answer)
 
 
 def _devices(
