@@ -12,7 +12,7 @@ from bench.judge.evidence import Evidence
 from bench.judge.problems import Problem, problems_of
 from bench.judge.verdicts import status
 from bench.model.typed_json import encode
-from bench.model.verdict import EXIT, Status, Verdict
+from bench.model.verdict import EXIT, Status
 from bench.store.rows import Row
 
 VERSION = 1  # goes up when a field changes its meaning or goes away; new fields may come at any time
@@ -38,7 +38,7 @@ def run_json(judged: Evidence) -> str:
                 "exit_status": EXIT[found],
                 "counts": {each.value: count[each] for each in Status},
                 "problems": [_problem(each) for each in problems_of(run).listed],
-                "verdicts": [_verdict(each) for each in judged.verdicts],
+                "verdicts": judged.verdicts,
                 "rows": [_row(each) for each in judged.rows],
             }
         ).decode()
@@ -48,27 +48,13 @@ def run_json(judged: Evidence) -> str:
 
 def _problem(problem: Problem) -> dict[str, Any]:
     return {
-        "status": problem.status.value,
+        "status": problem.status,
         "sentence": problem.sentence,
         "check": problem.verdict.check,
         "subject": problem.verdict.subject,
         "next_step": problem.verdict.next_step,
-        "related": [_verdict(each) for each in problem.related],
-        "symptoms": [_verdict(each) for each in problem.symptoms],
-    }
-
-
-def _verdict(verdict: Verdict) -> dict[str, Any]:
-    return {
-        "check": verdict.check,
-        "status": verdict.status.value,
-        "subject": verdict.subject,
-        "measured": verdict.measured,
-        "wanted": verdict.wanted,
-        "source": verdict.source,
-        "next_step": verdict.next_step,
-        "value": verdict.value,
-        "bound": verdict.bound,
+        "related": problem.related,
+        "symptoms": problem.symptoms,
     }
 
 
