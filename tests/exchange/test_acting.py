@@ -121,7 +121,7 @@ def test_slurm_s_own_drains_are_not_counted_as_ours() -> None:
 
 def test_a_reason_is_no_longer_than_a_line_of_slurm_s() -> None:
     (drain,) = slurm.steps([replace(FAULTY, reason="x" * 2000)], "night")
-    assert len(drain.commands[0][-1].removeprefix("Reason=")) == 900
+    assert len(drain.commands[0][-1]) == 900
 
 
 def test_another_s_taints_are_not_counted_as_ours() -> None:
