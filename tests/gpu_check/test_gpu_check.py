@@ -190,7 +190,7 @@ def test_an_item_for_which_no_time_is_left_is_no_success(tmp_path):
     "text",
     [
         profiles.every_gpu("nccl"),
-        profiles.shared_gpu("nccl", "socket", ["lo"], ["eth0"], items.OVER_SOCKETS),
+        profiles.shared_gpu("nccl", "socket", ["lo"], ["eth0"], gpu_jobs.OVER_SOCKETS),
         profiles.shared_gpu("nccl", "infiniband", ["mlx5_1/1"], ["mlx5_0"], {"NCCL_IB_HCA": "^=mlx5_0"}),
     ],
 )
@@ -206,7 +206,7 @@ def test_all_phases_of_a_gpu_are_in_the_job_of_every_gpu():
 
 
 def test_graphs_of_one_gpu_are_those_of_two_ranks_that_share_it():
-    text = profiles.shared_gpu("nccl", "socket", ["lo"], [], items.OVER_SOCKETS)
+    text = profiles.shared_gpu("nccl", "socket", ["lo"], [], gpu_jobs.OVER_SOCKETS)
     phases, _ = acceptance(Job(parse(text, "x"), runs.ranks(2, 1), "nccl"), 0.4)
     assert {"graphs", "registered"} <= {phase.name for phase in phases}
 
