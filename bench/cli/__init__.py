@@ -92,6 +92,8 @@ for group in GROUPS:
 def main() -> None:
     """Run the command line and end the process with its exit status."""
     keep_out(os.environ)
+    # whatever the umask is, no other user may add to the folders that we make, such as ~/.local
+    os.umask(os.umask(0o077) | 0o002)
     with patient(secrets(sys.argv)):
         code = _run()
         if code:

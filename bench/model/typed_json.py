@@ -79,7 +79,7 @@ def decode(kind: type[Kind], text: bytes) -> Kind:
     try:
         found: Kind = _decoder(cast(Any, kind)).decode(text)
         return found
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     value = parse(text)
     if not isinstance(value, dict):
@@ -90,7 +90,7 @@ def decode(kind: type[Kind], text: bytes) -> Kind:
 def parse(text: bytes) -> Any:
     """JSON, also of earlier versions, in dicts, lists, numbers and texts. Raises NotJson, and Misfit if too deep."""
     try:
-        return json.loads(text, parse_constant=lambda _: None)
+        return _readable(json.loads(text, parse_constant=lambda _: None))
     except RecursionError:
         raise Misfit(DEEP) from None
     except ValueError:
@@ -118,7 +118,7 @@ def _encoded(value: Any) -> Any:
 
 
 def _readable(value: Any) -> Any:
-    """Without the lone surrogates that stand for bytes of no UTF-8: they are shown as ``\\udc80``."""
+    """Without lone surrogates, which no file can hold: bytes of no UTF-8 are shown as ``\\udc80``."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, (list, tuple)):

@@ -37,8 +37,16 @@ def usual_file() -> Path | None:
 
 def read_state(path: Path) -> GateState | None:
     """None where no gate has passed yet. Raises RunError, also for a damaged file."""
-    if not os.path.lexists(path):
+    try:
+        owner = path.lstat().st_uid
+    except FileNotFoundError:
         return None
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}") from None
+    if owner not in (os.geteuid(), 0):
+        raise RunError(
+            f"{path} belongs to another user, who could hide errors by it: give another with --state"
+        )
     try:
         return decode(GateState, read_file(path.parent, path.name))
     except ValueError as error:

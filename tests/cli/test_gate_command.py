@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from bench.store.files import RunError
+from bench.store.gate_state import read_state
 
 
 def gate(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -57,3 +61,22 @@ def test_wrong_usage_is_one_line(tmp_path: Path, words: tuple[str, ...], line: s
     done = gate(tmp_path, *words)
     assert done.returncode == 2, done.stderr
     assert line in done.stderr and "Traceback" not in done.stderr and done.stdout == ""
+
+
+def test_a_state_that_another_user_wrote_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "gate.json"
+    path.write_text("{}")
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    if path.stat().st_uid == 0:
+        os.chown(path, 12345, 12345)
+    with pytest.raises(RunError, match="belongs to another user"):
+        read_state(path)
+
+
+def test_no_other_user_may_add_to_a_folder_made_without_a_umask(tmp_path: Path) -> None:
+    state = tmp_path / "new" / "inner" / "gate.json"
+    command = [sys.executable, "-m", "bench", "gate", "--limit", "60s", "--state", str(state)]
+    subprocess.run(command, umask=0, check=False, capture_output=True)
+    assert (tmp_path / "new").stat().st_mode & 0o002 == 0

@@ -115,3 +115,9 @@ def test_numbers_that_are_not_finite_are_written_as_null_and_read_as_unknown():
 
 def test_text_of_no_utf8_is_written_readably():
     assert encode(["a\udc80b"]) == rb'["a\\udc80b"]'
+
+
+@pytest.mark.parametrize("text", [rb'{"name": "\ud800"}', b'{"name": "\xed\xa0\x80"}'])
+def test_what_is_half_a_character_is_shown_and_can_be_written_again(text: bytes) -> None:
+    found = decode(Inner, text)
+    assert found.name == "\\ud800" and found.name.encode()
