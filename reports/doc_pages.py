@@ -52,8 +52,9 @@ def origin(judged: Evidence) -> str:
     status, words = headline(judged.run)
     m = judged.manifest
     return (
-        f"{MARKS[status]} {status.shown}: {plain(words)}. {plain(judged.profile.title)}, {len(m.ranks)} ranks on "
-        f"{len(m.nodes)} {'node' if len(m.nodes) == 1 else 'nodes'}, {moment(m.started)}, run {plain(m.id)}."
+        f"{MARKS[status]} {status.shown}: {plain(words)}. {plain(judged.profile.title)}, "
+        f"{show_count(len(m.ranks), 'rank')} on {show_count(len(m.nodes), 'node')}, {moment(m.started)}, "
+        f"run {plain(m.id)}."
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.model.facts import Node
 from bench.model.typed_json import to_json
-from bench.model.units import show_rate, show_size, show_some
+from bench.model.units import show_count, show_rate, show_size, show_some
 from bench.store import Run
 
 from .tables import ReportTable, code
@@ -155,7 +155,7 @@ def compared(who: str, rows: tuple[Values, ...], count: int) -> Compared:
     same = [row for row in rows if row.same]
     unknown = tuple(row.key for row in same if row.values[0][0] == UNKNOWN)
     known = [(code(row.key), code(row.values[0][0])) for row in same if row.key not in unknown]
-    words = f"✔ none in {len(rows)} recorded values over {count} {who}"
+    words = f"✔ none in {show_count(len(rows), 'recorded value')} over {count} {who}"
     if count < 2:
         words = f"only one of the {who} was recorded" if count else f"? nothing was recorded about the {who}"
     return Compared(

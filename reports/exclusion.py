@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bench.model.printable import ranges
 from bench.model.verdict import Status, Verdict, overall
 from bench.nccl.log import Log
+from bench.plan.names import phase_words
 from bench.store import Run
 
 from .summary import Shown
@@ -112,7 +113,7 @@ def _bytes(shown: Shown) -> ReportTable | None:
         if row.most and not row.excluded:
             busiest[row.phase] = max(row.most, busiest.get(row.phase, 0))
     lines = [
-        (row.phase, Cell(row.port, row.port, kind="code"), size(row.most), f"{row.known} of {row.of}",
+        (phase_words(row.phase), Cell(row.port, row.port, kind="code"), size(row.most), f"{row.known} of {row.of}",
          size(busiest.get(row.phase)))
         for row in rows if row.excluded
     ]  # fmt: skip

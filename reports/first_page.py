@@ -60,7 +60,8 @@ def verdict(shown: Shown) -> View:
         "counts": counts,
         "sentence": "" if found.first else sentence(status, shown, target),
         "problems": [
-            (each, port_facts(shown.judged, each), verdict_table(each.symptoms)) for each in leading(found)
+            (each, port_facts(shown.judged, each), verdict_table(each.symptoms), _proof(each))
+            for each in leading(found)
         ],
         "more": _more(found),
         "again": " ".join(shown.run.manifest.command) if found.first else "",
@@ -71,6 +72,14 @@ def verdict(shown: Shown) -> View:
         "bars": bars(shown, target),
         "floor": floor_of(shown) * LONGEST,
     }
+
+
+def _proof(found: Problem) -> list[str]:
+    """What stands beneath a problem: findings on the same place, who wants it so, the evidence."""
+    lines = [f"{each.subject}: {each.measured}" for each in found.related]
+    source = found.verdict.source
+    lines += [f"{found.verdict.wanted}: {source}"] if found.verdict.wanted and source else []
+    return [*lines, *found.verdict.evidence, *(line for each in found.related for line in each.evidence)]
 
 
 def attention(shown: Shown) -> View | None:
@@ -101,7 +110,8 @@ def sentence(status: Status, shown: Shown, target: TargetReadings | None) -> str
 
 def uncovered(shown: Shown) -> list[str]:
     """What a PASS speaks of, and what it does not: rows without a bound, topics, phases that were not measured."""
-    found = [f"{scope(shown.run.verdicts, shown.profile.name)}.", *(f"{text}." for text in spoken(shown.run))]
+    said = (scope(shown.run.verdicts, shown.profile.name), *spoken(shown.run))
+    found = [f"{text[:1].upper()}{text[1:]}." for text in said]
     left = [f"{each.what} ({each.why})" for each in unmeasured(shown.run)]
     return [*found, *([f"Not measured: {'; '.join(left)}."] if left else [])]
 
@@ -177,14 +187,19 @@ def _correct(shown: Shown) -> Tile:
     if not checked:
         return Tile("Results", "unchecked", Status.INCONCLUSIVE, "no result was compared with the truth")
     status = Status.FAIL if sum(counts) else Status.PASS
-    return Tile("Results", f"{sum(counts):,} wrong elements", status, f"of {checked:,} that were compared")
+    return Tile(
+        "Results",
+        f"{sum(counts):,} wrong element{'' if sum(counts) == 1 else 's'}",
+        status,
+        f"of {checked:,} that were compared",
+    )
 
 
 def _coverage(shown: Shown) -> Tile:
     rows = [row for row in coverage(shown.run) if row.planned]
     complete = bool(rows) and all(row.measured == row.planned for row in rows)
     text = ", ".join(
-        (f"{row.measured:,} of " if row.measured != row.planned else "") + f"{row.planned:,} {row.what}"
+        (f"{row.measured:,} of " if row.measured != row.planned else "") + show_count(row.planned, row.what)
         for row in rows
     )
     left_out = sum(row.became == NOT_PLANNED for row in unmeasured(shown.run))

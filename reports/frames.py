@@ -99,7 +99,7 @@ def frames(evidence: Evidence) -> Frames:
     target = profile.rails.target
     return Frames(
         rows=table,
-        curve=curve_frame(table),
+        curve=with_floors(curve_frame(table), evidence),
         pairs=pairs_frame(evidence),
         totals=totals_frame(table),
         best=best_frame(evidence, table),
@@ -110,7 +110,7 @@ def frames(evidence: Evidence) -> Frames:
         blamed=blamed_frame(evidence),
         nodes=run.manifest.nodes,
         measured=measured,
-        soak=soak_frame(run),
+        soak=soak_frame(evidence),
         memory=memory_frame(run),
         events=events_frame(run),
     )
@@ -206,8 +206,8 @@ def group_text(ranks: tuple[int, ...], where: dict[int, Rank]) -> str:
             f"{where[r].node}:{where[r].local_rank}" if r in where else f"rank {r}" for r in ranks
         )
     if len(nodes) == 1:
-        return f"{nodes[0]}, {len(ranks)} ranks"
-    return f"{len(ranks)} ranks on {show_count(len(nodes), 'node')}"
+        return f"{nodes[0]}, {show_count(len(ranks), 'rank')}"
+    return f"{show_count(len(ranks), 'rank')} on {show_count(len(nodes), 'node')}"
 
 
 def rail_of(case: Case, ranks: tuple[int, ...], where: dict[int, Rank], names: tuple[str, ...] = ()) -> str:
@@ -267,6 +267,21 @@ def with_a_shape(curve: pd.DataFrame) -> pd.DataFrame:
     """The series of a curve with at least three sizes: one or two points have no shape."""
     known: pd.DataFrame = curve[curve.groupby("series")["size"].transform("nunique") > 2]
     return known
+
+
+def with_floors(curve: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:
+    """The curve with ``floor``: GB/s that the profile wants of a series at a size; NaN where it wants nothing."""
+    where, several = {rank.rank: rank for rank in evidence.ranks}, evidence.node_count > 1
+    floors = {
+        (
+            series_of(row.case, nodes_of(row.measurement.ranks, where), several),
+            row.case.size,
+        ): limit.bound.value
+        for limit in sorted(evidence.limits("busbw"), key=lambda limit: limit.bound.value)
+        for row in evidence.rows_of(limit)
+    }
+    at = zip(curve["series"], curve["size"], strict=True) if len(curve) else ()
+    return curve.assign(floor=[rounded(floors.get(key, math.nan) / GIGA) for key in at])
 
 
 def best_frame(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:

@@ -103,7 +103,9 @@ def _since(found: Tonight) -> tuple[str, tuple[str, ...]]:
         return f"The first night of {found.past.cluster}: nothing to compare with yet.", ()
     last = nights[max(nights)]
     changes = changed(last.fingerprint, found.past.parts)
-    since = f"{len(nights)} nights before this one, the last on {moment(last.time)} ({last.run})."
+    since = (
+        f"{show_count(len(nights), 'night')} before this one, the last on {moment(last.time)} ({last.run})."
+    )
     if changes:
         return f"{since} A new baseline begins, because of changes since then:", tuple(changes)
     return f"{since} Nothing changed in the fingerprint since.", ()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.model.printable import as_markdown
-from bench.model.units import show_some
+from bench.model.units import show_count, show_some
 from bench.store.files import LARGEST_FILE, read_plain
 
 from .charts.bars import ranked_bars
@@ -35,7 +35,9 @@ def ranked_page(path: Path, label: str, value: str) -> tuple[str, tuple[Page, ..
         spec = {**specification(chart), "description": about}
     rest = len(data) - len(known)
     intro = (
-        f"{len(known)} rows of {as_markdown(path.name)}" + (f"; {rest} were not run" if rest else "") + "."
+        f"{show_count(len(known), 'row')} of {as_markdown(path.name)}"
+        + (f"; {rest} were not run" if rest else "")
+        + "."
     )
     return f"Charts: {title}", (Page(name, title, (intro,), (Drawn(f"ranked-{name}", title, about, spec),)),)
 

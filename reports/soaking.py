@@ -8,18 +8,20 @@ import pandas as pd
 
 from bench.judge.checks.gpus import FAULTS
 from bench.judge.checks.soak import PHASE, bandwidth
-from bench.model.units import GIGA, show_size
+from bench.judge.evidence import Evidence
+from bench.model.units import GIGA, show_count, show_size
 from bench.store import Run
 
-SOAK_COLUMNS = ("series", "seconds", "busbw", "slowest", "wrong", "calls")
+SOAK_COLUMNS = ("series", "seconds", "busbw", "slowest", "wrong", "calls", "floor")
 MEMORY_COLUMNS = ("process", "seconds", "mib")
 EVENT_COLUMNS = ("seconds", "text")
 MOST_EVENTS = 8  # rules in one chart; all of them stand in health.jsonl
 _MIB = 1 << 20
 
 
-def soak_frame(run: Run) -> pd.DataFrame:
+def soak_frame(evidence: Evidence) -> pd.DataFrame:
     """SOAK_COLUMNS: one a window and group. GB/s; ``slowest`` is that of the window's slowest block."""
+    run, limits = evidence.run, evidence.limits("busbw")
     cases = {case.id: case for case in run.plan.cases}
     rows: list[tuple[Any, ...]] = []
     for each in run.windows:
@@ -27,11 +29,13 @@ def soak_frame(run: Run) -> pd.DataFrame:
         if case is None or case.phase != PHASE:
             continue
         where = f" from rank {each.ranks[0]}" if len(case.groups) > 1 else ""
-        name = f"{case.collective} {show_size(case.size)}, {len(each.ranks)} ranks{where}"
+        name = f"{case.collective} {show_size(case.size)}, {show_count(len(each.ranks), 'rank')}{where}"
         rate = bandwidth(case, each)
         slow = rate * max(each.seconds) / each.slowest if each.slowest > 0 else float("nan")
         wrong = sum(count or 0 for count in each.wrong)
-        rows.append((name, each.ended, rate / GIGA, slow / GIGA, wrong, each.calls))
+        whole = len(each.ranks) == len(evidence.ranks)
+        floor = max((lim.bound.value for lim in limits if whole and lim.covers(case)), default=float("nan"))
+        rows.append((name, each.ended, rate / GIGA, slow / GIGA, wrong, each.calls, floor / GIGA))
     frame: pd.DataFrame = pd.DataFrame(rows, columns=list(SOAK_COLUMNS))
     return frame
 

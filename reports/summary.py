@@ -16,7 +16,7 @@ from bench.judge.wire import TargetReadings, of_row, of_target
 from bench.model.profile import Profile
 from bench.model.units import show_seconds, show_size, show_some
 from bench.model.verdict import Status, Verdict, counted, overall
-from bench.plan.names import BUDGET, GIVEN_UP
+from bench.plan.names import BUDGET, GIVEN_UP, phase_words
 from bench.store import Run
 from bench.store.rows import Row
 
@@ -59,7 +59,7 @@ def ordered(verdicts: tuple[Verdict, ...], *wanted: Status) -> list[Verdict]:
 
 @dataclass(frozen=True)
 class Covered:
-    """``measured`` of ``planned``; ``missing`` names some of what is not."""
+    """``measured`` of ``planned``; ``what`` is a singular; ``missing`` names some of what is not."""
 
     what: str
     measured: int
@@ -86,16 +86,16 @@ def coverage(run: Run) -> tuple[Covered, ...]:
     # of a plan cut to a budget, "all" is not all of an acceptance
     left = " within the budget" if given_up else ""
     rows = [
-        Covered("ranks", len(used & set(where)), len(ranks),
+        Covered("rank", len(used & set(where)), len(ranks),
                 show_some([f"{r.rank} on {r.node}" for r in ranks if r.rank not in used], MOST)),
-        Covered("nodes", len(used_nodes), len(run.manifest.nodes),
+        Covered("node", len(used_nodes), len(run.manifest.nodes),
                 show_some([node for node in run.manifest.nodes if node not in used_nodes], MOST)),
-        Covered(f"collectives{left}", len(names), len(planned_names),
+        Covered(f"collective{left}", len(names), len(planned_names),
                 show_some([name for name in planned_names if name not in names], MOST)),
-        Covered(f"cases{left}", len(done), len(run.plan.cases) + len(run.plan.refused), missing),
+        Covered(f"case{left}", len(done), len(run.plan.cases) + len(run.plan.refused), missing),
     ]  # fmt: skip
     if given_up:
-        rows.append(Covered("phases left out for the budget", 0, len(given_up), "; ".join(given_up)))
+        rows.append(Covered("phase left out for the budget", 0, len(given_up), "; ".join(given_up)))
     return tuple(rows + _pairs(run))
 
 
@@ -112,7 +112,7 @@ def _pairs(run: Run) -> list[Covered]:
             seen.add(frozenset(ends))
     every = [(a, b) for i, a in enumerate(nodes) for b in nodes[i + 1 :]]
     missing = [f"{a} and {b}" for a, b in every if frozenset((a, b)) not in seen]
-    return [Covered("pairs of nodes", len(every) - len(missing), len(every), show_some(missing, MOST))]
+    return [Covered("pair of nodes", len(every) - len(missing), len(every), show_some(missing, MOST))]
 
 
 NOT_PLANNED = "not planned"
@@ -141,7 +141,7 @@ def unmeasured(run: Run) -> tuple[Unmeasured, ...]:
         Unmeasured(r.case, "lost", r.reason + (f"; {r.culprit}" if r.culprit else "")) for r in run.losses
     ]
     rows += [
-        Unmeasured(name, "left out" if name in (GIVEN_UP, BUDGET) else NOT_PLANNED, why)
+        Unmeasured(phase_words(name), "left out" if name in (GIVEN_UP, BUDGET) else NOT_PLANNED, why)
         for name, why in run.plan.skipped
     ]
     known = {row.case for row in run.measurements} | {row.case for row in run.losses}

@@ -23,7 +23,7 @@ from bench.judge.drift import (
 from bench.judge.drift.wording import date, show
 from bench.model.printable import as_markdown as plain
 from bench.model.redact import scrub_text
-from bench.model.units import GIGA, MICRO
+from bench.model.units import GIGA, MICRO, show_count
 from bench.store.history import HistoryError, LeftOutFile, acceptances, nights, runs
 
 from .charts.trend import LEVEL_COLUMNS, NIGHT_COLUMNS, STEP_COLUMNS, trend
@@ -105,7 +105,9 @@ def trend_of(series: Series, marked: Sequence[Mark]) -> Drawn:
         return Drawn(name, heading, "No night has a figure.", None)
     found, unknown = _steps(known)
     unit, axis = AXES[QUANTITIES[series.quantity].kind]
-    subtitle = f"{len(known)} nights; band: what the accepted level allows; dashed: steps" + unknown
+    subtitle = (
+        f"{show_count(len(known), 'night')}; band: what the accepted level allows; dashed: steps" + unknown
+    )
     chart = trend(
         nights_frame(known, unit), levels_frame(recent, unit), steps_frame(found),
         title=heading, subtitle=subtitle, axis=f"{series.quantity} ({axis})",
@@ -172,7 +174,7 @@ def _about(series: Series, known: Sequence[Mark], found: Sequence[LevelStep]) ->
     values = [mark.night.level for mark in known]
     low, high = show(series.quantity, min(values)), show(series.quantity, max(values))
     return (
-        f"{title(series)} over {len(known)} nights, between {low} and {high}; the last night is "
+        f"{title(series)} over {show_count(len(known), 'night')}, between {low} and {high}; the last night is "
         f"{show(series.quantity, last.night.level)}, {last.label.value}. "
         + (f"Steps: {'; '.join(changes)}." if changes else "No step was found.")
     )

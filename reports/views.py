@@ -10,8 +10,9 @@ import pandas as pd
 
 from bench.judge.wire import TargetReadings
 from bench.model.counter_table import CounterRole
-from bench.model.units import show_share
+from bench.model.units import show_count, show_share
 from bench.model.verdict import Status
+from bench.plan.names import phase_words
 from bench.store import Run
 
 from .charts import CHARTS
@@ -58,8 +59,11 @@ def coverage(shown: Shown) -> View:
 
 
 def coverage_table(rows: Sequence[Covered]) -> ReportTable:
-    lines = [(row.what, f"{row.measured} of {row.planned}", _result(row), row.missing) for row in rows]
-    return ReportTable("Coverage", ("what", "measured", "result", "missing"), lines)
+    lines = [
+        (f"{row.measured:,} of {show_count(row.planned, row.what)}", _result(row), row.missing)
+        for row in rows
+    ]
+    return ReportTable("Coverage", ("measured", "result", "missing"), lines)
 
 
 def _result(row: Covered) -> str:
@@ -113,8 +117,9 @@ def rows(shown: Shown) -> View:
     parts = []
     for phase, part in plain.groupby("phase", sort=False):
         lines = [row_cells(row, network(f.measured[at], shown.judged)) for at, row in _records(part)]
-        table = ReportTable(f"Rows of phase {phase}", ROW_HEAD, lines, "dense")
-        parts.append((f"{phase}: {len(part)} rows", table, len(plain) <= 200))
+        words = phase_words(str(phase))
+        table = ReportTable(f"Rows of {words}", ROW_HEAD, lines, "dense")
+        parts.append((f"{words}: {show_count(len(part), 'row')}", table, len(plain) <= 200))
     # only their rates are sorted: a large run has tens of thousands of rows of pairs, of many columns
     pairs = f.rows["busbw"][paired].sort_values(kind="stable", na_position="first")
     if len(pairs):
@@ -126,7 +131,7 @@ def rows(shown: Shown) -> View:
             "dense",
         )
         part_of = f"the slowest {MOST_PAIRS} of " if len(pairs) > MOST_PAIRS else ""
-        parts.append((f"pairs of nodes: {part_of}{len(pairs)} rows", table, False))
+        parts.append((f"pairs of nodes: {part_of}{show_count(len(pairs), 'row')}", table, False))
     return {"parts": parts}
 
 
@@ -156,12 +161,18 @@ def traffic(shown: Shown) -> View:
     found, gaps = shown.judged.windows, shown.judged.gaps
     head = ("phase", "port", "least of all nodes", "most of all nodes", "nodes with a reading")
     ports = [
-        (row.phase, Cell(row.port, row.port, kind="code", soft="excluded" if row.excluded else ""),
+        (phase_words(row.phase), Cell(row.port, row.port, kind="code", soft="excluded" if row.excluded else ""),
          size(row.least), size(row.most), f"{row.known} of {row.of}")
         for row in carried(found, shown.profile)
     ]  # fmt: skip
     grown = [
-        (each.phase, each.node.name, code(row.subject), code(row.counter), number(row.growth or 0, 12))
+        (
+            phase_words(each.phase),
+            each.node.name,
+            code(row.subject),
+            code(row.counter),
+            number(row.growth or 0, 12),
+        )
         for each in found
         for row in each.moved.grown(CounterRole.ERROR)
     ]

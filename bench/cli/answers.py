@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.exchange.compare import Difference, RunComparison
+from bench.exchange.importing.published import AmongPublished
 from bench.exchange.importing.run_folder import ImportedFolder
 from bench.judge.evidence import Evidence
 from bench.judge.peaks import tops
@@ -151,6 +152,17 @@ class ImportAnswer(Judged, frozen=True, kw_only=True, tag="railgauge import"):
     refused: tuple[str, ...]
 
 
+class AmongAnswer(JsonAnswer, frozen=True, kw_only=True, tag="railgauge import auto"):
+    """How tables of nccl-tests stand among published runs (``import --profile auto``); no run folder is made.
+
+    status  of all tables: fail beats inconclusive beats pass
+    tables  one for each table of the files, in their order
+    """
+
+    status: Status
+    tables: tuple[AmongPublished, ...]
+
+
 class ProbeAnswer(JsonAnswer, frozen=True, kw_only=True, tag="railgauge probe"):
     """The facts of every node, and the checks that need no measurement.
 
@@ -250,12 +262,13 @@ ANSWERS: dict[str, type[JsonAnswer]] = {
     "plan": PlanAnswer,
     "judge": JudgeAnswer,
     "import": ImportAnswer,
+    "import auto": AmongAnswer,
     "compare": CompareAnswer,
     "history list": HistoryListAnswer,
     "gate": GateAnswer,
     "error": ErrorAnswer,
 }
-"""The object of each command; where a command fails, it prints that of ``error`` instead."""
+"""The object of each command, "import auto" of ``import --profile auto``; a command that fails prints that of ``error``."""
 
 
 def judge_answer(judged: Evidence, unsaved: str) -> JudgeAnswer:

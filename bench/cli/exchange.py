@@ -59,11 +59,9 @@ def import_(
         railgauge import all_reduce.log --profile auto --gpu H100 --nodes 2
     """
     if profile_name == "auto":
-        if as_json or out is not None:
-            raise click.UsageError(
-                "--profile auto answers in a sentence and writes nothing: drop --json and --out"
-            )
-        return _among_published(files, collective, ranks, gpu, nodes)
+        if out is not None:
+            raise click.UsageError("--profile auto answers and writes nothing: drop --out")
+        return _among_published(files, collective, ranks, gpu, nodes, as_json)
     if gpu:
         raise click.UsageError("--gpu goes with --profile auto; a profile names its GPU itself")
     from bench.exchange.importing.run_folder import Wanted, import_files
@@ -94,7 +92,7 @@ def import_(
 
 
 def _among_published(
-    files: tuple[Path, ...], collective: str, ranks: int | None, gpu: str, nodes: int | None
+    files: tuple[Path, ...], collective: str, ranks: int | None, gpu: str, nodes: int | None, as_json: bool
 ) -> int:
     """Say of each table in one sentence how it stands among published runs; nothing is written."""
     from bench.exchange.importing.nouns import ImportRefused
@@ -107,12 +105,18 @@ def _among_published(
     for file in files:
         for table in tables(file, collective, ranks):
             found.append(among_published(table, gpu, nodes))
-            click.echo(f"{found[-1].status.shown}: {on_one_line(found[-1].sentence)}")
+            if not as_json:
+                click.echo(f"{found[-1].status.shown}: {on_one_line(found[-1].sentence)}")
     if not found:
         raise ImportRefused(
             "the files hold no nccl-tests table; perftest results have no published runs here"
         )
-    return EXIT[overall(each.status for each in found)]
+    together = overall(each.status for each in found)
+    if as_json:
+        from .answers import AmongAnswer
+
+        print_json(AmongAnswer(status=together, tables=tuple(found)))
+    return EXIT[together]
 
 
 @click.command(

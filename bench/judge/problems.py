@@ -16,15 +16,32 @@ from typing import TypeAlias
 
 from bench.model.units import show_count, show_rate, show_some
 from bench.model.verdict import Status, Verdict, overall
+from bench.plan.names import phase_words
 from bench.store import Run
 
-Place = tuple[str, str]  # node and port; "" for all ports
+Place = tuple[str, str]  # node and port or GPU; "" for all of them
 PlacesOf: TypeAlias = "Callable[[str], frozenset[Place]]"
-PORT = re.compile(r".+/\d+")
-FLOORS = ("limits.busbw", "limits.rail_rate", "wire.share")  # checks whose value is to reach their bound
+PORT, GPU = re.compile(r".+/\d+"), re.compile(r"GPU \d+")
+# checks whose value is to reach their bound
+FLOORS = (
+    "limits.busbw", "limits.rail_rate", "wire.share", "limits.host_copies", "limits.device_copies", "limits.alone",
+    "limits.ceiling_share",
+)  # fmt: skip
+EQUALS = (
+    "limits.equals"  # what is slower than its equals follows from a fault of its GPU, though not retested
+)
+# case names that stand in subjects, and what people call them
+COPIES = {
+    "copy_to_device": "copies from the host",
+    "copy_to_host": "copies to the host",
+    "copy_device": "copies in its memory",
+}
 # checks whose subjects every port takes part in
 WHOLE_CLUSTER = ("limits.", "wire.share", "wire.target", "blame.stragglers")
+LACKING = "coverage.cases"
+OF_PHASES = (LACKING, "coverage.plan")  # checks whose subjects are phases
 SLIGHT = 0.05  # of the bound: a failure by less is shown as a slight one
+VERBS = ("runs at ", "loses ", "is cabled ", "carried ")  # with which a figure goes on after its subject
 MOST, MOST_LONG = 8, 3  # names in one line
 
 
@@ -44,8 +61,11 @@ class Problem:
     def sentence(self) -> str:
         """``all_reduce reaches 46 % of 3200 Gb/s, because n17 rail mlx5_4/1 runs at 49 % of its peers' rate``."""
         found = self.verdict
-        between = " " if found.measured.startswith(("runs at ", "loses ", "is cabled ")) else ": "
-        text = f"{found.subject}{between}{found.measured}"
+        between = " " if found.measured.startswith(VERBS) else ": "
+        subject, measured = found.subject, found.measured
+        if GPU.search(subject) and found.check in FLOORS:
+            subject, measured = _replaced(subject, COPIES), measured.removeprefix("busbw ")
+        text = f"{subject}{between}{measured}"
         if found.check in FLOORS and not math.isnan(shortfall(found)):
             text += f", {100 * shortfall(found):.2g} % below the floor"
         result = consequence(self.symptoms)
@@ -130,7 +150,7 @@ def consequence(symptoms: Iterable[Verdict]) -> str:
 
 def problems_of(run: Run) -> Problems:
     """The problems of a judged run."""
-    names = {case.id: case.words for case in run.plan.cases}
+    names = {case.id: case.words for case in run.plan.cases} | COPIES
     return problems(run.verdicts, places_in(run), names)
 
 
@@ -196,7 +216,7 @@ def _cause_of(verdict: Verdict, causes: Sequence[_Cause], places_of: PlacesOf) -
     """The first cause that explains a verdict: on its port, or of the whole cluster, which a port holds back."""
     here = places_of(verdict.subject)
     # readings of the target that disagree are what one slow rail looks like
-    failed = verdict.status is Status.FAIL or verdict.check == "wire.target"
+    failed = verdict.status is Status.FAIL or verdict.check in ("wire.target", EQUALS)
     if not failed and not verdict.check.startswith("blame."):
         return None
     if any(port for _, port in here):
@@ -220,17 +240,19 @@ def _problem(cause: _Cause, names: Mapping[str, str]) -> Problem:
 def _in_words(verdicts: Iterable[Verdict], names: Mapping[str, str]) -> Iterator[Verdict]:
     """Verdicts whose subject and figure say words for the names that are no words."""
     for each in verdicts:
-        subject, measured = (
-            re.sub(r"[^\s,;]+", lambda word: names.get(word[0], word[0]), text)
-            for text in (each.subject, each.measured)
-        )
-        yield replace(each, subject=subject, measured=measured)
+        subject = phase_words(each.subject) if each.check in OF_PHASES else _replaced(each.subject, names)
+        yield replace(each, subject=subject, measured=_replaced(each.measured, names))
+
+
+def _replaced(text: str, names: Mapping[str, str]) -> str:
+    return re.sub(r"[^\s,;]+", lambda word: names.get(word[0], word[0]), text)
 
 
 def places(subject: str, nodes: Collection[str], interfaces: Collection[str] = ()) -> frozenset[Place]:
-    """The nodes in a subject, each with the ports and interfaces in it."""
+    """The nodes in a subject, each with the ports, interfaces and GPUs in it."""
     words = [word.strip(",") for word in subject.split()]
-    ports = [word for word in words if PORT.fullmatch(word) or word in interfaces] or [""]
+    ports = [word for word in words if PORT.fullmatch(word) or word in interfaces]
+    ports = [*ports, *GPU.findall(subject)] or [""]
     return frozenset((word, port) for word in words if word in nodes for port in ports)
 
 
@@ -271,18 +293,24 @@ def _most(subjects: Iterable[str]) -> int:
 
 
 def _together(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    """Verdicts of one check that call for the same step become the first of them, with the others as its evidence."""
+    """Verdicts that call for the same step become the first of them, with the others as its evidence.
+
+    Those that failed must be of one check, too. ``LACKING`` comes last: the ranks that are missing say more.
+    """
     alike: dict[object, list[Verdict]] = {}
-    for each in verdicts:
-        key = (each.check, each.status, each.wanted, each.next_step) if each.next_step else id(each)
+    for each in sorted(verdicts, key=lambda each: each.check == LACKING):
+        same = (each.check, each.wanted) if each.status is Status.FAIL else ()
+        key = (same, each.status, each.next_step) if each.next_step else id(each)
         alike.setdefault(key, []).append(each)
     found = []
     for first, *others in alike.values():
-        subjects = dict.fromkeys(each.subject for each in (first, *others))
+        alone = first.check == "coverage.ranks"
+        subjects = dict.fromkeys(each.subject for each in (first, *(() if alone else others)))
         lines = [*first.evidence]
         for each in others:
             lines += [f"{each.subject}: {each.measured}", *each.evidence]
-        more = f"; {show_count(len(others), 'more finding')} like it" if others else ""
+        like = "like it" if all(each.check == first.check for each in others) else "with the same next step"
+        more = f"; {show_count(len(others), 'more finding')} {like}" if others else ""
         found.append(
             replace(
                 first,

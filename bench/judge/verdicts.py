@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.model.profile import Profile
+from bench.model.units import show_count
 from bench.model.verdict import Status, Verdict, overall
 from bench.store import IMPORTED, Run
 from bench.store.set_aside import who_came
@@ -47,7 +48,7 @@ def judge(run: Run, profile: Profile, facts_only: bool = False) -> Evidence:
                 )
             )
     if left:
-        text = f"an import holds no facts of the machines: {len(left)} checks on them were left out"
+        text = f"an import holds no facts of the machines: {show_count(len(left), 'check')} on them left out"
         verdicts.insert(0, Verdict("facts", "all nodes", Status.SKIP, text, evidence=tuple(left)))
     return evidence.judged(tuple(verdicts))
 

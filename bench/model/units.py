@@ -117,8 +117,9 @@ def show_seconds(seconds: float) -> str:
 
 
 def show_count(count: int, what: str) -> str:
-    """``1 case``, ``2 cases``: of ``what`` in the singular, whose plural is an s more."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+    """``1 pair of nodes``, ``2 pairs of nodes``: of ``what`` in the singular, whose plural is an s more."""
+    noun, *rest = re.split(r"( of | within | left )", what, maxsplit=1)
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {noun}s{''.join(rest)}"
 
 
 def show_some(names: Iterable[str], most: int = 4, of: str = "", separator: str = "") -> str:

@@ -49,7 +49,7 @@ def links(job: Job) -> Phase | Left:
     if job.backend != "nccl":
         return LINKS, "without GPUs there are no links between them"
     if len(job.nodes) > 1:
-        return LINKS, "between several nodes the phase inside says it"
+        return LINKS, "on several nodes “GPUs inside their nodes” measures them"
     members = job.nodes[0]
     if len(members) < 2:
         return LINKS, "one GPU has no link to another"

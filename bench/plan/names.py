@@ -14,3 +14,24 @@ RERUN = "rerun"  # what was slow in a phase, measured once more: "rerun-collecti
 BUDGET, GIVEN_UP = "budget", "given up"  # rows of what a plan leaves out: one on the budget, one for each cut
 # how phases are called in which not all rails of a node are loaded alike
 UNEVEN_PHASES = (AGAIN, CROSS, PINNED, SCREEN, INSIDE, REPEATED, STEADY)
+
+# what a phase measures, for people; a run has longer titles of the phases that it planned
+WORDS = {
+    FIRST: "all rails between all nodes", AGAIN: "suspects measured again", REPEATED: "slow transfers measured again",
+    CROSS: "across the rails", PINNED: "each rail alone", SCREEN: "nodes in rings", STEADY: "steady load",
+    STEADY_AGAIN: "steady load again", INSIDE: "GPUs inside their nodes", LINKS: "GPUs of the node",
+    NODES: "each node alone", RERUN: "measured once more", BUDGET: "time limit", GIVEN_UP: "time limit",
+    "collectives": "collectives", "ring": "collectives as a ring", "pairs": "neighbours", "evidence": "NCCL's log",
+    "copies": "copies of each GPU", "graphs": "CUDA graphs", "registered": "registered buffers",
+    "verbs": "ib_write_bw on each rail", "soak": "soak",
+}  # fmt: skip
+
+
+def phase_words(name: str) -> str:
+    """The name of a phase for people: ``pinned-3`` is "each rail alone, 3"."""
+    if name in WORDS:
+        return WORDS[name]
+    stem, _, rest = name.partition("-")
+    if stem == RERUN:
+        return f"{WORDS[RERUN]}: {phase_words(rest)}"
+    return f"{WORDS[stem]}, {rest}" if stem in WORDS else name

@@ -30,6 +30,8 @@ def normal_page() -> str:
         "each table, such as",
         "```text\nPASS: all_reduce, 8 GiB, 2 × 8 H100: 467.5 GB/s busbw is normal: percentile 50 of 4 published runs "
         "(445 to 471.2 GB/s); its rails carried 62 % of 3200 Gb/s\n```",
+        "With `--json` it is one object, `railgauge schema import auto`: status, sentence, percentile, number of "
+        "published runs and share of the rails of each table.",
         f"It takes the fastest message of {show_size(LARGE)} or more. PASS: at most {100 * SLACK:.0f} % below the "
         "lowest published run of that GPU and node count. FAIL: lower, or wrong results. INCONCLUSIVE: nothing that "
         "can be compared is published, the table is incomplete, or its results were not verified. Published runs are "

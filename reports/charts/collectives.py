@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.model.units import show_figure
 from reports.frames import Frames, with_a_shape
-from reports.theme import FIRST, MICRO_LABEL, SERIES, SIZE_LABEL, looks, size_ticks
+from reports.theme import AMBER, FIRST, MICRO_LABEL, SERIES, SIZE_LABEL, looks, size_ticks
 
 from .bars import RuleLine, ranked_bars
 from .chart import BUSBW, RATE, WIDTH, chart, in_both, listed, rule
@@ -33,7 +33,8 @@ def _peaks(_: Frames, curve: pd.DataFrame) -> str:
 
 @chart(
     "busbw-by-size", "collectives", "Bus bandwidth against message size",
-    "median of pipelined blocks, slowest group; whiskers: slowest to fastest block",
+    lambda f: "median of pipelined blocks, slowest group; whiskers: slowest to fastest block"
+    + ("; amber ticks: floors of the profile" if f.curve["floor"].notna().any() else ""),
     data=lambda f: f.curve[f.curve["scope"] == ""], about=_peaks,
 )  # fmt: skip
 def busbw_by_size(f: Frames, curve: pd.DataFrame) -> alt.LayerChart:
@@ -44,7 +45,7 @@ def busbw_by_size(f: Frames, curve: pd.DataFrame) -> alt.LayerChart:
     """
     # those that matter last: they are drawn over the others
     data = curve[RATE_COLUMNS].sort_values("series", key=lambda names: names.isin(list(FIRST)), kind="stable")
-    top = 1.04 * max(v for v in (data["high"].max(), data["busbw"].max(), _target(f)) if math.isfinite(v))
+    top = 1.04 * max(v for v in (*curve[["high", "busbw", "floor"]].max(), _target(f)) if math.isfinite(v))
     x, colour = _size_axis(data["size"]), _series(data["series"])
     ends = _line_ends(data, top / HEIGHT)
     scale = alt.Scale(domain=[0, float(f"{top:.4g}")], nice=False)
@@ -65,6 +66,11 @@ def busbw_by_size(f: Frames, curve: pd.DataFrame) -> alt.LayerChart:
     )  # fmt: skip
     points = points.properties(name="points").add_params(chosen)
     layers = [area.properties(name="band"), whiskers, line, points]
+    if (wanted := curve[curve["floor"].notna()][["series", "size", "floor"]]).size:
+        ticks = alt.Chart(wanted).mark_tick(
+            orient="horizontal", color=AMBER, thickness=3, size=22, tooltip=False
+        )
+        layers.append(ticks.encode(x=x, y=alt.Y("floor:Q", scale=scale)).properties(name="floors"))
     if len(ends):
         names = alt.Chart(ends).mark_text(align="left", dx=9, fontWeight="bold", tooltip=False)
         layers.append(

@@ -7,7 +7,7 @@ import math
 import altair as alt
 import pandas as pd
 
-from bench.model.units import BITS, show_figure
+from bench.model.units import BITS, show_count, show_figure
 from reports.frames import Frames
 from reports.theme import AMBER, BLUE, RED
 
@@ -60,7 +60,7 @@ def _slow_rails(f: Frames, pairs: pd.DataFrame) -> str:
     found = (
         f"More than {SLOW:.0%} below: {listed(cells)}." if cells else f"None is more than {SLOW:.0%} below."
     )
-    return f"{len(table)} rails of nodes against the median of all. {found}"
+    return f"{show_count(len(table), 'rail')} of nodes against the median of all. {found}"
 
 
 @chart(
@@ -111,7 +111,7 @@ def _slowest_pairs(f: Frames, pairs: pd.DataFrame) -> str:
         for row in slowest.itertuples()
     ]
     return (
-        f"{len(pairs)} readings of node pairs, median {show_figure(pairs['gbps'].median())} Gb/s; "
+        f"{show_count(len(pairs), 'reading')} of node pairs, median {show_figure(pairs['gbps'].median())} Gb/s; "
         f"the slowest: {listed(cells)}; {outlined(f)}."
     )
 
@@ -162,7 +162,7 @@ def pair_heatmap(f: Frames, pairs: pd.DataFrame) -> alt.LayerChart | alt.FacetCh
 def _medians(f: Frames, pairs: pd.DataFrame) -> str:
     middle = pairs.groupby("rail", sort=True)["gbps"].median()
     least, most = show_figure(middle.min()), show_figure(middle.max())
-    text = f"Point-to-point rates of {len(middle)} rails; medians from {least} to {most} Gb/s."
+    text = f"Point-to-point rates of {show_count(len(middle), 'rail')}; medians from {least} to {most} Gb/s."
     return text + (f" The profile wants {show_figure(f.rail * BITS)} Gb/s." if math.isfinite(f.rail) else "")
 
 
@@ -208,7 +208,9 @@ def rail_distribution(f: Frames, pairs: pd.DataFrame) -> alt.LayerChart:
 def _ranked_rails(_: Frames, medians: pd.DataFrame) -> str:
     ranked = medians.sort_values(["gbps", "rail"], ascending=[False, True], kind="stable")
     bars = [f"{row.rail} {show_figure(row.gbps)} Gb/s" for row in ranked.itertuples()]
-    return f"Median of {len(bars)} rails over all pairs of nodes, largest first: {listed(bars)}."
+    return (
+        f"Median of {show_count(len(bars), 'rail')} over all pairs of nodes, largest first: {listed(bars)}."
+    )
 
 
 @chart(
@@ -228,7 +230,8 @@ def _totals(_: Frames, totals: pd.DataFrame) -> str:
     ranked = totals.sort_values("gbps", kind="stable")
     low, high = ranked.iloc[0], ranked.iloc[-1]
     return (
-        f"Rates of all rails of {len(totals)} nodes together: from {low['gbps']:,.5g} Gb/s ({low['node']}) "
+        f"Rates of all rails of {show_count(len(totals), 'node')} together: "
+        f"from {low['gbps']:,.5g} Gb/s ({low['node']}) "
         f"to {high['gbps']:,.5g} Gb/s ({high['node']})."
     )
 

@@ -5,21 +5,26 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
+from bench.model.units import show_count, show_figure
 from reports.frames import Frames
 from reports.theme import BLUE, NEUTRAL, RED
 
-from .chart import BUSBW, RATE, WIDTH, chart
+from .chart import BUSBW, RATE, WIDTH, chart, rule
 
 _TIME = "seconds since the start"
 
 
 def _bandwidth(f: Frames, windows: pd.DataFrame) -> str:
     parts = [
-        f"{name}: {len(rows)} windows over {rows['seconds'].max():,.0f} s, "
+        f"{name}: {show_count(len(rows), 'window')} over {rows['seconds'].max():,.0f} s, "
         f"median {rows['busbw'].median():,.4g}, least {rows['busbw'].min():,.4g} GB/s"
         for name, rows in windows.groupby("series", sort=False)
     ]
-    events = f"; {len(f.events)} events, the first: {f.events['text'].iloc[0]}" if len(f.events) else ""
+    events = (
+        f"; {show_count(len(f.events), 'event')}, the first: {f.events['text'].iloc[0]}"
+        if len(f.events)
+        else ""
+    )
     return f"Bus bandwidth under steady load over time. {'; '.join(parts)}{events}."
 
 
@@ -44,6 +49,8 @@ def soak_bandwidth(f: Frames, windows: pd.DataFrame) -> alt.LayerChart:
                  alt.Tooltip("slowest:Q", title="slowest block (GB/s)", format=RATE), alt.Tooltip("wrong:Q")],
     )  # fmt: skip
     layers = [band, line, points]
+    for floor in windows["floor"].dropna().unique():
+        layers += rule(float(floor), f"floor {show_figure(floor)} GB/s", "y", align="left", dx=4, dy=-3)
     if len(f.events):
         events = alt.Chart(f.events)
         text = events.mark_text(align="left", dx=5, baseline="top")

@@ -209,3 +209,55 @@ def test_no_verdict_is_lost_and_none_is_shown_that_passed(verdicts):
     }
     subjects = " ".join(each.subject for each in shown)
     assert all(each.subject in subjects for each in bad)
+
+
+GPU_COPY = Verdict(
+    "limits.host_copies",
+    "n1 GPU 6, copy_to_host",
+    FAIL,
+    "busbw 6.00 GB/s",
+    value=6e9,
+    bound=12e9,
+    next_step="see pcie",
+)
+GPU_SLOW = Verdict(
+    "limits.equals", "n1 GPU 6, copy_device", ERROR, "1 MiB take 259 µs", next_step="measure again"
+)
+
+
+def test_what_one_gpu_is_slow_in_is_one_problem_in_words():
+    (problem,) = found(
+        GPU_COPY, replace(GPU_COPY, check="limits.device_copies", subject="n1 GPU 6, copy_device"), GPU_SLOW
+    ).listed
+    assert problem.sentence == "n1 GPU 6, copies to the host: 6.00 GB/s, 50 % below the floor"
+    assert [each.check for each in problem.related] == ["limits.device_copies"]
+    assert [each.check for each in problem.symptoms] == ["limits.equals"]
+
+
+def test_another_gpu_is_another_problem():
+    other = replace(GPU_COPY, subject="n1 GPU 7, copy_to_host")
+    seen = found(GPU_COPY, other, replace(GPU_SLOW, subject="n1 GPU 5, copy_device"))
+    assert len(seen.causes) == 2 and [each.subject for each in seen.inconclusive] == ["n1 GPU 5, copy_device"]
+
+
+LACKS = Verdict("coverage.cases", "pinned-3", ERROR, "0 of 2 cases measured", "all 2", next_step="resume")
+
+
+def test_what_is_missing_for_one_reason_is_one_finding_led_by_the_ranks():
+    ranks = Verdict("coverage.ranks", "job", ERROR, "15 of 16 ranks measured", "all 16", next_step="resume")
+    (one,) = found(LACKS, replace(LACKS, subject="rails", wanted="all 3"), ranks).inconclusive
+    assert (
+        one.subject == "job"
+        and one.measured == "15 of 16 ranks measured; 2 more findings with the same next step"
+    )
+    assert "each rail alone, 3: 0 of 2 cases measured" in one.evidence
+
+
+def test_failures_of_unlike_checks_stay_apart_though_they_call_for_the_same_step():
+    one = Verdict("versions.nccl", "all nodes", FAIL, "differs", "the same", next_step="install it")
+    assert len(found(one, replace(one, check="versions.torch")).failures) == 2
+
+
+def test_a_phase_is_called_by_what_it_measures():
+    (one,) = found(LACKS).listed
+    assert one.sentence == "each rail alone, 3: 0 of 2 cases measured"

@@ -75,6 +75,8 @@ def test_what_is_no_number_is_shown_as_such():
 
 def test_one_of_a_thing_is_not_many():
     assert [show_count(n, "figure") for n in (0, 1, 2)] == ["0 figures", "1 figure", "2 figures"]
+    assert [show_count(n, "pair of nodes") for n in (1, 2016)] == ["1 pair of nodes", "2,016 pairs of nodes"]
+    assert show_count(2, "case within the budget") == "2 cases within the budget"
 
 
 @pytest.mark.parametrize(

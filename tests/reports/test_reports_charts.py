@@ -16,6 +16,7 @@ from altair.utils.schemapi import SchemaValidationError
 
 import made_runs
 from bench.judge.evidence import Evidence
+from made_acceptance import LAMBDA, acceptance_run
 from reports import theme
 from reports.charts import CHARTS, ranked_bars, trend
 from reports.charts.bars import RuleLine
@@ -271,3 +272,16 @@ def test_columns_may_be_called_anything(column):
     picture = svg(specification(ranked_bars(data, column + "1", column, title="t", axis="x")), "light")
     assert picture.index(">high<") < picture.index(">low<") < picture.index(">none<")
     assert ">20<" in picture and ">1.5<" in picture and ">not run<" in picture
+
+
+def test_the_size_curve_rules_the_floor_of_each_size_that_has_one(tmp_path):
+    made = made_runs.Made(acceptance_run(tmp_path), LAMBDA)
+    spec = specs_of(made)["busbw-by-size"]
+    (floors,) = (layer for layer in spec["layer"] if layer.get("name") == "floors")
+    rows = spec["datasets"][floors["data"]["name"]]
+    wanted = {(row["series"], row["size"]): row["floor"] for row in rows}
+    assert wanted and set(wanted.values()) <= {
+        limit.bound.value / 1e9 for limit in made.profile.limits if limit.quantity == "busbw"
+    }
+    top = spec["layer"][1]["encoding"]["y"]["scale"]["domain"][1]
+    assert top >= max(wanted.values())

@@ -28,11 +28,12 @@ def judged():
 
 def test_the_first_page_names_the_faulty_port_first_by_the_checks_own_verdicts(judged):
     view = verdict(judged)
-    first, facts, symptoms = view["problems"][0]
+    first, facts, symptoms, proof = view["problems"][0]
     assert facts == (
         "rail of GPU 5 · GUID 0x0001000a · firmware 28.43.2026 · link_error_recovery +6 during the run"
     )
     assert first.verdict.subject == "node002 mlx5_10/1" and first.status is FAIL
+    assert f"{first.verdict.wanted}: {first.verdict.source}" in proof
     assert sum(row[-1].text == "limits.rail_rate" for row in symptoms.rows) == 6
     assert not any("mlx5_10/1" in each.verdict.subject for each, *_ in view["problems"][1:])
     assert len(view["problems"]) == MOST
@@ -105,8 +106,12 @@ def test_a_pass_says_what_it_does_not_speak_of(tmp_path):
     assert view["status"] is PASS and not view["problems"]
     assert view["sentence"].startswith("All that was judged is as it should be: Ring ")
     text = " ".join(view["uncovered"])
-    assert "profile lambda-1cc-h100 judges: results" in text and "--cross-rail" in text
+    assert "Profile lambda-1cc-h100 judges: results" in text and "--cross-rail" in text
     assert "rows are held against a bound" in text
+    assert all(line[0].isupper() for line in view["uncovered"])
+    assert "across the rails (not asked for: --cross-rail)" in text and "cross (" not in text
+    (covered,) = (tile.text for tile in view["tiles"] if tile.title == "Coverage")
+    assert "2 nodes" in covered and "1 pair of nodes" in covered
 
 
 def test_where_nothing_failed_what_is_inconclusive_stands_on_the_first_page(tmp_path):

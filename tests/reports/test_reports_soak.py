@@ -1,5 +1,6 @@
 """The soak's section: what the charts show, and that a run without a soak has none."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,8 @@ import runs
 from bench.judge.evidence import Evidence
 from bench.model.lines import GpuDuringCase, HealthLine, WorkerGpu
 from bench.model.measurement import Window
+from bench.model.profile import Limit
+from bench.model.verdict import Bound
 from bench.plan import Request, sweep_cases
 from bench.store import load
 from reports.charts import CHARTS
@@ -65,3 +68,15 @@ def test_the_charts_are_drawn_and_described(tmp_path):
 def test_a_run_without_a_soak_draws_none(tmp_path):
     f = frames(Evidence(load(runs.folder(tmp_path / "run")), runs.LOCAL))
     assert SOAK and not any(chart.draw(f) for chart in SOAK)
+
+
+def test_the_floor_of_the_profile_is_ruled(tmp_path):
+    f = soak(tmp_path)
+    assert f.soak["floor"].isna().all()
+    limit = Limit("all_reduce", "busbw", Bound(0.5e9, "0.5 GB/s", "a source"))
+    run = load(tmp_path / "run")
+    window = Window(5.0, (1e-3, 0.9e-3), 2e-3, 1e-3, 10, (0, 0), 100, CASE.id, (0, 1))
+    f = frames(Evidence(replace(run, windows=(window,)), replace(runs.LOCAL, limits=(limit,))))
+    assert list(f.soak["floor"]) == [0.5]
+    (chart,) = (each for each in SOAK if each.name == "soak-bandwidth")
+    assert "floor 0.5 GB/s" in json.dumps(chart.draw(f).to_dict())

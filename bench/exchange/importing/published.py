@@ -10,7 +10,7 @@ import math
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -47,10 +47,21 @@ class PublishedRun:
 
 @dataclass(frozen=True)
 class AmongPublished:
-    """The answer: FAIL where it is below all that is published, INCONCLUSIVE where nothing can be compared."""
+    """The answer: FAIL where it is below all that is published, INCONCLUSIVE where nothing can be compared.
+
+    size        of the best large message, in bytes; ``busbw``: its bus bandwidth, bytes per second
+    percentile  among the published runs; ``runs``: how many there are
+    rails       share of a node's rails that it must have used, by the algorithm that needs least, and most
+    """
 
     status: Status
     sentence: str
+    collective: str = ""
+    size: int | None = None
+    busbw: float | None = None
+    percentile: float | None = None
+    runs: int = 0
+    rails: tuple[float, float] | None = None
 
 
 @cache
@@ -68,6 +79,10 @@ def among_published(run: ImportedRun, gpu: str, nodes: int | None) -> AmongPubli
 
     ImportRefused where it does not.
     """
+    return replace(_among(run, gpu, nodes), collective=run.collective)
+
+
+def _among(run: ImportedRun, gpu: str, nodes: int | None) -> AmongPublished:
     wrong = sum(row.wrong or 0 for row in run.rows)
     if wrong or run.failures or run.faults:
         said = "; ".join((*([f"{wrong} elements are wrong"] if wrong else []), *run.failures, *run.faults))
@@ -90,9 +105,8 @@ def among_published(run: ImportedRun, gpu: str, nodes: int | None) -> AmongPubli
     if not near:
         alike = [each for each in published() if each.collective == run.collective]
         others = ", ".join(sorted({f"{each.nodes} × {each.gpus} {each.gpu}" for each in alike}))
-        return AmongPublished(
-            Status.INCONCLUSIVE, f"{head}; no such run is published, only of {others or 'other collectives'}"
-        )
+        text = f"{head}; no such run is published, only of {others or 'other collectives'}"
+        return AmongPublished(Status.INCONCLUSIVE, text, size=best.size, busbw=best.busbw)
     return _placed(
         run, best, near, head, Fabric(count, ranks // count, 1, near[0].rails * 1e9 / 8 or math.inf)
     )
@@ -110,7 +124,7 @@ def _placed(
         "" if exact else f" of {_nodes(near)} nodes, the nearest"
     )
     span = " to ".join(dict.fromkeys(f"{figure:.4g}" for figure in (figures[0], figures[-1])))
-    wire, possible = _wire(run.collective, best.algbw, fabric)
+    wire, possible, rails = _wire(run.collective, best.algbw, fabric)
     verdict = f"{100 * (1 - value / figures[0]):.0f} % below the lowest" if low else "normal"
     if high := value > (1 + MOST_ABOVE) * figures[-1]:
         verdict = f"{100 * (value / figures[-1] - 1):.0f} % above the highest, which a wrong --gpu or --nodes explains"
@@ -119,10 +133,11 @@ def _placed(
     )
     if run.problems:
         said = f"{said}; but {run.problems[0]}"
-    if exact and low:
-        return AmongPublished(Status.FAIL, said)
     good = exact and possible and not high and not run.problems
-    return AmongPublished(Status.PASS if good else Status.INCONCLUSIVE, said)
+    status = Status.FAIL if exact and low else Status.PASS if good else Status.INCONCLUSIVE
+    return AmongPublished(
+        status, said, size=best.size, busbw=best.busbw, percentile=100 * share, runs=len(near), rails=rails
+    )
 
 
 def _platform(run: ImportedRun, gpu: str, nodes: int | None) -> tuple[str, int, int]:
@@ -161,17 +176,18 @@ def _nearest(known: Sequence[PublishedRun], nodes: int) -> list[PublishedRun]:
     return sorted((each for each in alike if each.nodes in wanted), key=lambda each: each.nodes)
 
 
-def _wire(name: str, algbw: float, fabric: Fabric) -> tuple[str, bool]:
-    """What a node's rails carried, by the algorithms that they have room for, and whether one has."""
+def _wire(name: str, algbw: float, fabric: Fabric) -> tuple[str, bool, tuple[float, float] | None]:
+    """What a node's rails carried, by the algorithms that they have room for, whether one has, and the shares."""
     if fabric.nodes < 2 or math.isinf(fabric.rail_rate):
-        return "", True
+        return "", True, None
     rates = [wire_rate(name, way, algbw, fabric) for way in candidates(collective(name).name)]
     possible = sorted(rate for rate in rates if rate <= 1.02 * fabric.node_rate)
     target = show_rate(fabric.node_rate, "Gb/s").replace(".0 ", " ")
     if not possible:
-        return f"; no algorithm can carry that over {target} of rails", False
-    shares = dict.fromkeys(f"{100 * rate / fabric.node_rate:.0f}" for rate in (possible[0], possible[-1]))
-    return f"; its rails carried {' to '.join(shares)} % of {target}", True
+        return f"; no algorithm can carry that over {target} of rails", False, None
+    rails = possible[0] / fabric.node_rate, possible[-1] / fabric.node_rate
+    shares = dict.fromkeys(f"{100 * share:.0f}" for share in rails)
+    return f"; its rails carried {' to '.join(shares)} % of {target}", True, rails
 
 
 def _nccl(run: ImportedRun, near: Sequence[PublishedRun]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from bench.judge.blame.matrix import Floats, Mask, Matrix, cells
 from bench.judge.blame.nouns import Background, Subject, Symptom
 from bench.judge.blame.solve import Fault, ports_of
-from bench.model.units import show_rate, show_share
+from bench.model.units import show_count, show_rate, show_share
 
 NEXT = {
     "node": "compare its PCIe links, CPU governor, firmware and driver with a good node, then drain it",
@@ -80,11 +80,13 @@ def evidence(
     lines = [_rates(inside, m, reference), _others(fault.subject, inside, m)]
     if (again := inside & (m.times > 0)).any():
         lost = float(np.nanmedian(1 - m.again[again] / reference)) if reference > 0 else 1.0
-        lines.append(f"measured again {int(m.times[again].sum())} times: loses {show_share(lost)}")
+        lines.append(
+            f"measured again {show_count(int(m.times[again].sum()), 'time')}: loses {show_share(lost)}"
+        )
     counted = m.retransmits[inside & np.isfinite(m.retransmits)]
     if counted.size and counted.max() > 0:
         lines.append(
-            f"retransmissions: {counted.sum():.0f} in {counted.size} transfers, most {counted.max():.0f}"
+            f"retransmissions: {counted.sum():.0f} in {show_count(counted.size, 'transfer')}, most {counted.max():.0f}"
         )
     if nominal is not None:
         lines.append(f"a healthy pair reached {show_rate(reference)}, nominal {show_rate(nominal)}")
@@ -115,7 +117,7 @@ def _others(subject: Subject, inside: Mask, m: Matrix) -> str:
         rest = rest & only
     where = "on this rail" if subject.rail and subject.kind != "rail" else "elsewhere"
     return (
-        f"the {int(rest.sum())} other transfers {where}: {show_rate(float(np.median(m.best[rest])))}"
+        f"the {show_count(int(rest.sum()), 'other transfer')} {where}: {show_rate(float(np.median(m.best[rest])))}"
         if rest.any()
         else ""
     )

@@ -16,7 +16,7 @@ from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
 from bench.model.profile import Limit
 from bench.model.rails import members, nearest_rails, own_rails
-from bench.model.units import show_both, show_rate, show_share
+from bench.model.units import show_both, show_count, show_rate, show_share
 from bench.model.verdict import Status
 from bench.plan.names import FIRST, PINNED
 from bench.store import IMPORTED
@@ -140,12 +140,12 @@ def _held_against(
         yield NotApplicable(text, "rails") if needless else replace(words, measured=text)
         return
     for name, rate in slow[:MOST]:
-        text = f"{show_both(rate)}, {len(slow)} of {len(rows)} transfers are below"
+        text = f"{show_both(rate)}; below it: {len(slow)} of {show_count(len(rows), 'transfer')}"
         step = "blame.rails, or blame.screening, names the cause"
         yield replace(words, subject=name, ok=False, measured=text, value=rate, step=step)
     if not slow:
         name, rate = min(rows, key=lambda row: row[1])
-        text = f"{len(rows)} transfers, the slowest {show_both(rate)}: {name}"
+        text = f"{show_count(len(rows), 'transfer')}, the slowest {show_both(rate)}: {name}"
         disturbed = _disturbed(evidence, limit)
         again = _again_and_again(disturbed)
         for port, times in again.items():

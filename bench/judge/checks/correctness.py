@@ -198,7 +198,7 @@ def clock(evidence: Evidence) -> Iterator[Finding]:
     for row, why in bad:
         yield Finding(row.case.id, None, why)
     if tried and not bad:
-        yield Finding("all rows", True, f"{len(tried)} rows have a positive time")
+        yield Finding("all rows", True, f"a positive time in {show_count(len(tried), 'row')}")
 
 
 def _unbelievable(row: Row, evidence: Evidence) -> str:

@@ -13,6 +13,7 @@ from bench.judge.findings import Finding
 from bench.judge.registry import by_profile, check
 from bench.model.errors import RailGaugeError
 from bench.model.units import show_count
+from bench.plan.names import phase_words
 from bench.store import UNWRITTEN, Phase
 from bench.store.standing import ANEW, can_resume, goes_on, standing
 
@@ -219,7 +220,7 @@ def nodes(evidence: Evidence) -> Iterator[Finding]:
     """No node was set aside."""
     done, count = evidence.node_count, len(evidence.run.whole.manifest.nodes)
     for each in evidence.manifest.set_aside:
-        when = f"in phase {each.phase}" if each.phase else "before measuring"
+        when = f"in phase “{phase_words(each.phase)}”" if each.phase else "before measuring"
         text = f"set aside {when}, {done} of {count} nodes were measured: {each.reason}"
         yield Finding(each.subject, False if each.failed else None, text, evidence=each.evidence)
 
@@ -232,7 +233,7 @@ def cluster(evidence: Evidence) -> Iterator[Finding]:
     yield Finding(
         "nodes",
         True if least <= count <= most else None,
-        f"{count} nodes",
+        show_count(count, "node"),
         float(count),
         wanted=f"{least} to {most} nodes" if most < 1 << 30 else f"{least} or more nodes",
         step=None
@@ -269,7 +270,7 @@ def asked(evidence: Evidence) -> Iterator[Finding]:
     left = evidence.skipped
     for phase, option in evidence.manifest.settings.asked.items():
         if phase in planned:
-            yield Finding(option, True, f"phase {phase} was planned")
+            yield Finding(option, True, f"phase “{phase_words(phase)}” was planned")
             continue
         yield Finding(
             option,

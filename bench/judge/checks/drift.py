@@ -45,7 +45,7 @@ def history(evidence: Evidence) -> Iterator[Outcome]:
         yield NotApplicable("not in tonight's plan", f"{len(found.cut)} series of the last night", names)
     before = max(map(len, past.nights.values()), default=0)
     if past.recorded:
-        yield Finding(past.cluster, True, f"recorded, {before} nights before this one")
+        yield Finding(past.cluster, True, f"recorded, {show_count(before, 'night')} before this one")
         return
     text = f"not recorded: {past.trouble or 'the run did not come to that'}"
     yield Finding(past.cluster, None, text, step="mend that, then: railgauge history add DIR RUN")

@@ -9,7 +9,7 @@ from bench.judge.findings import Finding, NotApplicable
 from bench.judge.nccl_settings import RankEnvironment, for_workers, rank_environments, unread_files, versions
 from bench.judge.registry import check, no_rails
 from bench.model.majority import odd_ones
-from bench.model.units import show_some
+from bench.model.units import show_count, show_some
 from bench.nccl.distortions import FAIL, RULES, Distortion, distortions
 
 # what must be the same on every rank; launchers and schedulers give each rank some of their own
@@ -40,7 +40,7 @@ def distorting(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         elif not bad:
             yield Finding(each.where, True, "nothing that distorts")
     if mild:
-        text = f"{len(mild)} settings change what NCCL would choose by itself; {mild[0]}"
+        text = f"what NCCL would choose by itself is changed by {show_count(len(mild), 'setting')}; {mild[0]}"
         yield NotApplicable(text, evidence=tuple(mild[:64]))
 
 

@@ -19,7 +19,8 @@ from bench.model.counter_table import CounterRole
 from bench.model.counters import HW, NET, PMA, TCP, Certainty, Growth, counter
 from bench.model.rails import Role as Device
 from bench.model.rails import by_port, rails_of
-from bench.model.units import show_share
+from bench.model.units import show_count, show_share
+from bench.plan.names import phase_words
 
 from .excluded_bytes import nothing_begun
 
@@ -75,7 +76,7 @@ def errors(evidence: Evidence) -> Iterator[Outcome]:
         for device in rails:
             yield from _rail(window, device, evidence.rails.kind)
         if not rails:
-            text = f"has no rail whose counters could be compared in phase {window.phase}"
+            text = f"has no rail whose counters could be compared in phase “{phase_words(window.phase)}”"
             step = (
                 "see exclusion.census, which lists the devices of the node and why each is a rail or is not"
             )
@@ -108,15 +109,15 @@ def _outside(row: Growth, window: CounterWindow, within: int) -> Iterator[Findin
         text = f"{row.counter} was reset between two phases, so its growth there is not known"
         yield Finding(subject, None, text, step=FULL if row.group == PMA else UNREAD)
     elif row.growth and more > 0:
-        text = _grown(replace(row, growth=more), window).replace(f"phase {WHOLE}", "none of the phases")
+        text = _grown(replace(row, growth=more), window).replace(f"phase “{WHOLE}”", "none of the phases")
         yield Finding(subject, False, text, float(more), step=STEPS.get(row.group))
 
 
 def _rail(window: CounterWindow, device: Device, kind: str) -> Iterator[Finding]:
     """What is wrong with a rail's counters in a phase; one finding where nothing is."""
-    subject, during = f"{window.node.name} {device.name}", f"in phase {window.phase}"
+    subject, during = f"{window.node.name} {device.name}", f"in phase “{phase_words(window.phase)}”"
     if device.name in window.before.readings and device.name not in window.after.readings:
-        text = f"was there before phase {window.phase} and is gone after it"
+        text = f"was there before phase “{phase_words(window.phase)}” and is gone after it"
         yield Finding(subject, False, text, step=STEPS[PMA])
         return
     rows = window.moved.of(device.name)
@@ -141,7 +142,7 @@ def _grown(row: Growth, window: CounterWindow) -> str:
     least = "at least " if row.how is Certainty.SATURATED else ""
     known = counter(row.group, row.counter)
     meaning = known.reason if known else "a counter of the driver's own"
-    return f"{row.counter} grew by {least}{row.growth} in phase {window.phase}: {meaning}"
+    return f"{row.counter} grew by {least}{row.growth} in phase “{phase_words(window.phase)}”: {meaning}"
 
 
 def _why_unknown(row: Growth) -> str:
@@ -169,7 +170,9 @@ def _listed(evidence: Evidence, role: CounterRole, on_rails: bool) -> list[str]:
 def others(evidence: Evidence) -> Iterator[NotApplicable]:
     """Errors that increased on devices that are no rails are listed and not judged."""
     found = _listed(evidence, CounterRole.ERROR, on_rails=False)
-    text = f"{len(found)} error counters increased beside the rails; {found[0]}" if found else ""
+    text = (
+        f"beside the rails {show_count(len(found), 'error counter')} increased; {found[0]}" if found else ""
+    )
     yield NotApplicable(text or "no error counter increased beside the rails", evidence=tuple(found[:MOST]))
 
 
@@ -177,7 +180,7 @@ def others(evidence: Evidence) -> Iterator[NotApplicable]:
 def congestion(evidence: Evidence) -> Iterator[NotApplicable]:
     """Signs of congestion and reordering are listed: they explain a slow phase and are no fault by themselves."""
     found = _listed(evidence, CounterRole.INDICATOR, on_rails=True)
-    text = f"{len(found)} signs of congestion on rails; {found[0]}" if found else ""
+    text = f"{show_count(len(found), 'sign')} of congestion on rails; {found[0]}" if found else ""
     # port_xmit_wait counts ticks whose length sysfs does not show, so no limit can be set on it
     yield NotApplicable(text or "no sign of congestion on a rail", evidence=tuple(found[:MOST]))
 
@@ -225,8 +228,10 @@ def _tcp(window: CounterWindow) -> Finding:
     subject = f"{window.node.name} tcp"
     again, sent = (window.moved.find(TCP, TCP, name) for name in ("RetransSegs", "OutSegs"))
     if again is None or sent is None or again.growth is None or sent.growth is None:
-        return Finding(subject, None, f"TCP's counters cannot be compared in phase {window.phase}")
-    text = f"{again.growth} of {sent.growth} segments sent again in phase {window.phase}"
+        return Finding(
+            subject, None, f"TCP's counters cannot be compared in phase “{phase_words(window.phase)}”"
+        )
+    text = f"{again.growth} of {sent.growth} segments sent again in phase “{phase_words(window.phase)}”"
     share = again.growth / sent.growth if sent.growth else 0.0
     ok = sent.growth < FEW or share < RETRANSMITTED
     return Finding(subject, ok, text, share, note=f"{subject}: {text}")

@@ -23,6 +23,7 @@ from bench.model.facts import Node, Port
 from bench.model.profile import Rails
 from bench.model.rails import DeviceUse, Role, by_port, rails_of, roles, used_as
 from bench.model.units import MEGA, show_rate, show_seconds, show_share, show_size
+from bench.plan.names import phase_words
 
 from .exclusion import nothing_excluded
 
@@ -127,7 +128,7 @@ def _phase(
     known = [moved for moved in on_rails if moved is not None]
     total = sum(total for total, _ in known)
     if needed and len(known) == len(here) and total < needed:
-        text = f"the rails' own counters show {show_size(round(total))} in phase {phase}"
+        text = f"the rails' own counters show {show_size(round(total))} in phase “{phase_words(phase)}”"
         text += f", and {show_size(round(needed))} crossed at the least: they count nothing"
         yield Finding("all nodes", None, text)
     before = evidence.quiet
@@ -189,16 +190,18 @@ def _judge(
 ) -> Finding:
     subject = f"{window.node.name} {role.name}"
     moved = _moved(window, role)
-    where = f"in phase {window.phase} ({show_seconds(window.seconds)})"
+    where = f"in phase “{phase_words(window.phase)}” ({show_seconds(window.seconds)})"
     if moved.least is None or moved.most is None:
         return Finding(subject, None, f"its bytes {where} are not known: {moved.how}")
     allowed = floor + RATE * window.seconds
-    text = f"{show_size(round(moved.least))} {where}, noise floor {show_size(round(allowed))}{moved.how}"
+    text = (
+        f"carried {show_size(round(moved.least))} {where}, noise floor {show_size(round(allowed))}{moved.how}"
+    )
     if moved.most <= allowed:
         return Finding(subject, True, text, moved.least, note=text)
     if moved.least <= allowed:
         least, most = (show_size(round(each)) for each in (moved.least, moved.most))
-        return Finding(subject, None, f"between {least} and {most} {where}")
+        return Finding(subject, None, f"carried between {least} and {most} {where}")
     if not crosses:
         return Finding(subject, None, f"{text}; nothing measured leaves a node in it", moved.least)
     if rails is None:

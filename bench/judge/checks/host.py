@@ -12,7 +12,7 @@ from bench.model.counters import Snapshot
 from bench.model.facts import Node, PciLink
 from bench.model.profile import Rails
 from bench.model.rails import by_port, rails_of
-from bench.model.units import show_seconds, show_size
+from bench.model.units import show_count, show_seconds, show_size
 
 # ACS controls that send peer-to-peer traffic up to the root complex instead of straight across the switch
 REDIRECTS = ("SrcValid", "ReqRedir", "CmpltRedir", "UpstreamFwd")
@@ -75,7 +75,7 @@ def _on_bare_metal(evidence: Evidence, judge: Callable[[Node], Finding]) -> Iter
     """Findings of the nodes that are bare metal; in a virtual machine these things are the hypervisor's."""
     virtual = [node.name for node in evidence.nodes if node.host.virtual]
     if virtual:
-        text = f"{len(virtual)} nodes are virtual machines, where the hypervisor decides"
+        text = f"on virtual machines the hypervisor decides ({show_count(len(virtual), 'node')})"
         yield NotApplicable(text, evidence=tuple(virtual[:16]))
     yield from (judge(node) for node in evidence.nodes if not node.host.virtual)
 
@@ -104,14 +104,16 @@ def _acs(node: Node, rails: Rails) -> Finding:
     }
     unread = [address for address, hop in bridges.items() if hop.acs is None]
     if redirecting:
-        text = f"ACS is on at {len(redirecting)} bridges: {', '.join([*redirecting.values()][:4])}"
+        text = (
+            f"ACS is on at {show_count(len(redirecting), 'bridge')}: {', '.join([*redirecting.values()][:4])}"
+        )
         return Finding(node.name, False, text, float(len(redirecting)))
     if not bridges:
         return Finding(node.name, None, "the bridges above its GPUs and rails are not known")
     if unread:
-        text = f"this user may not read ACS of {len(unread)} of {len(bridges)} bridges"
+        text = f"this user may not read ACS of {len(unread)} of {show_count(len(bridges), 'bridge')}"
         return Finding(node.name, None, text)
-    return Finding(node.name, True, f"ACS is off at {len(bridges)} bridges", 0.0)
+    return Finding(node.name, True, f"ACS is off at {show_count(len(bridges), 'bridge')}", 0.0)
 
 
 def _bridges(node: Node, rails: Rails) -> Iterator[tuple[str, PciLink]]:

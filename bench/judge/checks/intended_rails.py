@@ -14,7 +14,7 @@ from bench.judge.registry import check, unplanned
 from bench.judge.wire.counters import calls
 from bench.model.rails import joined, members
 from bench.model.units import show_seconds, show_size
-from bench.plan.names import AGAIN, FIRST, REPEATED
+from bench.plan.names import AGAIN, FIRST, REPEATED, phase_words
 
 from .pinned_rails import CHATTER, LEAST, SHARE, moved_on_rails
 
@@ -59,7 +59,7 @@ def intended(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
 
 
 def _moved(window: CounterWindow, due: Due, evidence: Evidence) -> Iterator[Finding]:
-    node, where = window.node.name, f"in phase {window.phase} ({show_seconds(window.seconds)})"
+    node, where = window.node.name, f"in phase “{phase_words(window.phase)}” ({show_seconds(window.seconds)})"
     moved = moved_on_rails(window, evidence.rails)
     if isinstance(moved, str):
         yield Finding(node, None, moved)

@@ -12,7 +12,8 @@ from bench.judge.registry import check
 from bench.model.facts import Node
 from bench.model.kernel_log import KERNEL, KernelEvent, KernelLog, event, new_events
 from bench.model.rails import rails_of
-from bench.model.units import show_seconds
+from bench.model.units import show_count, show_seconds
+from bench.plan.names import phase_words
 
 from .excluded_bytes import nothing_begun
 
@@ -51,7 +52,9 @@ def boot(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         elif not faults:
             silent.append(f"{node.name}: {log.reason or f'{log.source}: older messages were overwritten'}")
     if silent:
-        text = f"the kernel's log since boot could not be read on {len(silent)} nodes; {silent[0]}"
+        text = (
+            f"the kernel's log since boot could not be read on {show_count(len(silent), 'node')}; {silent[0]}"
+        )
         yield NotApplicable(text, evidence=tuple(silent[:MOST]), step=AS_ROOT)
 
 
@@ -76,16 +79,18 @@ def run(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         lost = [look for look in mine if look.lost]
         for look in faults:
             assert look.event is not None
-            when = "between two phases" if look.phase == WHOLE else f"in phase {look.phase}"
+            when = "between two phases" if look.phase == WHOLE else f"in phase “{phase_words(look.phase)}”"
             yield Finding(_subject(node, look.event), False, f"{look.event.what}, {when}", note=look.text)
         for look in lost[:1]:
-            yield Finding(node.name, None, f"{look.text} in phase {look.phase}")
+            yield Finding(node.name, None, f"{look.text} in phase “{phase_words(look.phase)}”")
         if not mine:
             silent.append(node.name)
         elif not faults and not lost:
             yield Finding(node.name, True, "no such fault during the run")
     if silent:
-        text = f"the kernel's log could not be read on {len(silent)} nodes while it was measured"
+        text = (
+            f"the kernel's log could not be read on {show_count(len(silent), 'node')} while it was measured"
+        )
         yield NotApplicable(text, evidence=tuple(silent[:MOST]), step=AS_ROOT)
 
 
@@ -99,7 +104,11 @@ def others(evidence: Evidence) -> Iterator[NotApplicable]:
         for text, each in _events(node.kernel_log.events)
         if each.adapter or not each.fatal
     ]
-    text = f"{len(found)} other messages of GPUs, NVSwitches and adapters; {found[0]}" if found else ""
+    text = (
+        f"{show_count(len(found), 'other message')} of GPUs, NVSwitches and adapters; {found[0]}"
+        if found
+        else ""
+    )
     yield NotApplicable(
         text or "no other message of a GPU, NVSwitch or adapter", evidence=tuple(found[:MOST])
     )

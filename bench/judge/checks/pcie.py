@@ -10,7 +10,7 @@ from bench.judge.registry import check, no_rails
 from bench.model.facts import Node, PciLink, PciPath
 from bench.model.profile import Profile
 from bench.model.rails import rails_of
-from bench.model.units import BITS, GIGA, show_rate
+from bench.model.units import BITS, GIGA, show_count, show_rate
 
 from .ports import at_least, no_rate, rate_bound, rate_source
 
@@ -76,7 +76,9 @@ def _link(node: Node, subject: str, path: PciPath | None) -> Finding | NotApplic
         return hidden
     if unread:
         return Finding(subject, None, f"speed and width of {', '.join(unread)} are not known")
-    return Finding(subject, True, f"{hops[0].speed:g} GT/s x{hops[0].width} at {len(hops)} places")
+    return Finding(
+        subject, True, f"{hops[0].speed:g} GT/s x{hops[0].width} at {show_count(len(hops), 'place')}"
+    )
 
 
 def _degraded(hop: PciLink, ends: list[PciLink]) -> Iterator[str]:
@@ -117,7 +119,7 @@ def rate(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
             else:
                 yield Finding(subject, None, "what its PCI Express links carry is not known")
     if hidden:
-        text = f"{len(hidden)} rails show no PCI Express link; judged by measured bandwidth"
+        text = f"the PCI Express link of {show_count(len(hidden), 'rail')} is hidden; the measured bandwidth is judged"
         yield NotApplicable(text, evidence=tuple(hidden[:16]))
 
 

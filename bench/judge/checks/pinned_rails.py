@@ -19,7 +19,7 @@ from bench.model.profile import Rails
 from bench.model.rails import rails_of
 from bench.model.units import MEGA, show_seconds, show_size
 from bench.model.verdict import Status
-from bench.plan.names import PINNED
+from bench.plan.names import PINNED, phase_words
 from bench.store import Phase
 
 from .exclusion import by_log
@@ -61,7 +61,7 @@ def counters(evidence: Evidence) -> Iterator[Finding]:
         yield from (Finding(gap.subject, None, gap.reason) for gap in gaps)
         yield from (_moved(window, phase, evidence) for window in windows)
         if not windows and not gaps:
-            yield Finding("all nodes", None, f"phase {name} was not begun")
+            yield Finding("all nodes", None, f"phase “{phase_words(name)}” was not begun")
 
 
 def moved_on_rails(window: CounterWindow, rails: Rails) -> dict[str, float] | str:
@@ -70,7 +70,7 @@ def moved_on_rails(window: CounterWindow, rails: Rails) -> dict[str, float] | st
     for role in rails_of(window.node, rails):
         traffic = bytes_moved(window.moved, role.name)
         if traffic.sent is None or traffic.received is None:
-            where = f"in phase {window.phase} ({show_seconds(window.seconds)})"
+            where = f"in phase “{phase_words(window.phase)}” ({show_seconds(window.seconds)})"
             return f"the bytes of {role.name} {where} are not known: {traffic.how}"
         moved[role.name] = float(traffic.sent + traffic.received)
     return moved
@@ -79,7 +79,7 @@ def moved_on_rails(window: CounterWindow, rails: Rails) -> dict[str, float] | st
 def _moved(window: CounterWindow, phase: Phase, evidence: Evidence) -> Finding:
     device = phase.cases[0].rail
     subject = f"{window.node.name} {device}"
-    where = f"in phase {phase.name} ({show_seconds(window.seconds)})"
+    where = f"in phase “{phase_words(phase.name)}” ({show_seconds(window.seconds)})"
     moved = moved_on_rails(window, evidence.rails)
     if isinstance(moved, str):
         return Finding(subject, None, moved)

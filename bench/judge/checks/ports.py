@@ -20,7 +20,7 @@ from bench.model.majority import odd_ones
 from bench.model.profile import Rails
 from bench.model.rails import LINK_LAYER, DeviceUse, by_port, missing, rails_of, roles, used_as
 from bench.model.rails import Role as Device
-from bench.model.units import show_rate
+from bench.model.units import show_count, show_rate
 
 CABLE = "reseat or change the cable, then: railgauge probe"
 SUBNET = "start the subnet manager, or see why it left this port out: sminfo, ibstat"
@@ -61,7 +61,7 @@ def rate_bound(evidence: Evidence) -> float | None:
 
 def _count_text(evidence: Evidence) -> str:
     rails = evidence.rails
-    return f"{rails.count} rails" + (f": {', '.join(rails.devices)}" if rails.devices else "")
+    return f"{show_count(rails.count, 'rail')}" + (f": {', '.join(rails.devices)}" if rails.devices else "")
 
 
 @check(
@@ -90,7 +90,9 @@ def _count(node: Node, rails: Rails) -> Finding:
     number = float(len(found))
     gone = missing(node, rails)
     near = [f"{role.name}: {role.reason}" for role in used_as(node, rails, DeviceUse.WEAK)]
-    text = f"{len(found)} rails" + (f": {', '.join(role.name for role in found)}" if found else "")
+    text = f"{show_count(len(found), 'rail')}" + (
+        f": {', '.join(role.name for role in found)}" if found else ""
+    )
     if gone:
         return Finding(node.name, False, f"{', '.join(gone)} not there; {text}", number)
     if len(found) > rails.count or len(found) + len(unknown) < rails.count:
@@ -188,7 +190,9 @@ def rate(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
             text = f"speed is {show_rate(speed, 'Gb/s')}"
             yield Finding(f"{node.name} {device.name}", _reached(evidence.rails, speed), text, speed)
     if silent:
-        text = f"{len(silent)} interfaces show no speed; they are judged by their measured rate"
+        text = (
+            f"the speed of {show_count(len(silent), 'interface')} is not shown; the measured rate is judged"
+        )
         yield NotApplicable(text, evidence=tuple(silent[:16]))
 
 
@@ -335,5 +339,7 @@ def others(evidence: Evidence) -> Iterator[NotApplicable]:
             if role is None or role.use is not DeviceUse.RAIL:
                 reason = role.reason if role else "the rails are interfaces"
                 listed.append(f"{node.name} {port.name}: {reason} ({port.state or 'state not known'})")
-    text = f"{len(listed)} ports are no rails and were not judged" if listed else "every port is a rail"
+    text = (
+        f"not judged, being no rail: {show_count(len(listed), 'port')}" if listed else "every port is a rail"
+    )
     yield NotApplicable(text, evidence=tuple(listed[:64]))

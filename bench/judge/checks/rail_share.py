@@ -11,6 +11,7 @@ from bench.judge.registry import check
 from bench.model.counters import bytes_moved
 from bench.model.rails import rails_of
 from bench.model.units import GIGA, show_share, show_size
+from bench.plan.names import phase_words
 
 PHASES = ("ring", "collectives")  # which load all rails of a node alike
 LEAST = (
@@ -45,7 +46,7 @@ def share(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
 
 
 def _of_node(window: CounterWindow, evidence: Evidence) -> Iterator[Finding | NotApplicable]:
-    name, where = window.node.name, f"in phase {window.phase}"
+    name, where = window.node.name, f"in phase “{phase_words(window.phase)}”"
     traffic = {
         role.name: bytes_moved(window.moved, role.name) for role in rails_of(window.node, evidence.rails)
     }

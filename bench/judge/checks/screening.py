@@ -9,7 +9,7 @@ from bench.judge.blame.wording import slower
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding
 from bench.judge.registry import check, unplanned
-from bench.model.units import show_seconds
+from bench.model.units import show_count, show_seconds
 from bench.plan.names import BUDGET, GIVEN_UP, SCREEN
 from bench.plan.screening import ScreenedFault
 
@@ -54,7 +54,9 @@ def screening(evidence: Evidence) -> Iterator[Finding]:
             evidence=found.evidence,
         )
     left = "; ".join(" ".join(ring) for ring in last.probes[:4])
-    unfinished = [f"{len(last.probes)} probes were still to be measured: {left}"] if last.probes else []
+    unfinished = (
+        [f"{show_count(len(last.probes), 'probe')} still to be measured: {left}"] if last.probes else []
+    )
     for text in (*last.open, *last.unknown, *unfinished):
         yield Finding("rails", None, text, wanted="a name, or a clear ring")
     if not (last.findings or last.open or last.unknown or last.probes):

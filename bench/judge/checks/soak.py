@@ -81,7 +81,7 @@ def duration(evidence: Evidence) -> Iterator[Finding]:
     """The load lasted as long as was asked for."""
     for case, ranks, windows in groups(evidence):
         lasted, asked = windows[-1].ended if windows else 0.0, _asked(evidence)
-        text = f"{show_seconds(lasted)} in {len(windows)} windows"
+        text = f"{show_seconds(lasted)} in {show_count(len(windows), 'window')}"
         yield Finding(
             _name(case, ranks), True if asked > 0 and lasted >= ENOUGH * asked else None, text, lasted
         )
@@ -263,4 +263,4 @@ def _grown(line: HealthLine) -> list[str]:
 
 def _name(case: Case, ranks: tuple[int, ...]) -> str:
     first = f" ({ranks[0]})" if len(case.groups) > 1 else ""
-    return f"{case.collective} {show_size(case.size)}, {len(ranks)} ranks{first}"
+    return f"{case.collective} {show_size(case.size)}, {show_count(len(ranks), 'rank')}{first}"

@@ -16,7 +16,7 @@ from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
 from bench.model.counters import CPU
 from bench.model.units import show_seconds, show_share, show_size
-from bench.plan.names import AGAIN, FIRST
+from bench.plan.names import AGAIN, FIRST, phase_words
 
 from .excluded_bytes import nothing_begun
 
@@ -60,7 +60,7 @@ def _held_back(window: CounterWindow) -> Finding | None:
     share = times / periods if periods else 0.0
     text = (
         f"its CPU is throttled: nr_throttled rose by {times} in {periods} periods of its quota, its threads"
-        f" waited {show_seconds(waited / 1e6)} in phase {window.phase}"
+        f" waited {show_seconds(waited / 1e6)} in phase “{phase_words(window.phase)}”"
     )
     return Finding(f"{window.node.name} cpu", periods < FEW or share < THROTTLED, text, share)
 

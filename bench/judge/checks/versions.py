@@ -14,7 +14,7 @@ from bench.judge.registry import check
 from bench.model.facts import Node
 from bench.model.majority import odd_ones
 from bench.model.rails import rails_of
-from bench.model.units import show_some
+from bench.model.units import show_count, show_some
 
 from .throttling_and_mtu import CORES
 
@@ -136,7 +136,7 @@ def _row(label: str, values: Mapping[str, str | None], needed: bool) -> Iterator
     known = {name: value for name, value in values.items() if value is not None}
     silent = [name for name in values if name not in known]
     if silent and (known or needed):
-        text = f"{label} is not known, {len(known)} others show theirs"
+        text = f"{label} is not known, that of {show_count(len(known), 'other')} is"
         yield Finding(show_some(silent, of="nodes"), None, text)
     odd = odd_ones(known)
     for each in odd:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.model.facts import Node, Port
-from bench.model.units import show_rate
+from bench.model.units import show_count, show_rate
 from bench.model.verdict import Status, Verdict
 from bench.probe.fabric.link import Link, LinkRow
 from bench.probe.fabric.pasted_text import guid as spelled
@@ -196,7 +196,7 @@ def trunk_links(fabric: Subnet, width: int, rate: float, source: str) -> Iterato
     yield from (verdict for verdict in judged if verdict.status is not Status.PASS)
     good = sum(verdict.status is Status.PASS for verdict in judged)
     if good:
-        measured = f"{good} of {len(judged)} links between switches are as wanted"
+        measured = f"as wanted: {good} of {show_count(len(judged), 'link')} between switches"
         yield Verdict(
             "fabric.trunk", "fabric", Status.PASS, measured, f"{width}X at {show_rate(rate, 'Gb/s')}", source
         )
@@ -217,7 +217,7 @@ def uplinks(fabric: Subnet) -> Iterator[Verdict]:
             "fabric.uplinks",
             "fabric",
             Status.SKIP,
-            f"{len(having)} leaf switches have uplinks: too few to compare",
+            f"too few leaf switches have uplinks to compare them: {len(having)}",
         )
         return
     usual, times = Counter(having.values()).most_common(1)[0]

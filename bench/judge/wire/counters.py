@@ -17,7 +17,8 @@ from bench.model.measurement import Measurement
 from bench.model.packets import PACKETS
 from bench.model.profile import Rails
 from bench.model.rails import LINK_LAYER
-from bench.model.units import show_seconds
+from bench.model.units import show_count, show_seconds
+from bench.plan.names import phase_words
 from bench.store import Run
 from bench.store.rows import Row
 
@@ -109,7 +110,7 @@ def _of_phase(phase: str, evidence: Evidence) -> tuple[Carried, ...]:
         if node.name in expected
     )
     if not kept:
-        raise Undetermined(f"nothing of phase {phase} crosses the rails")
+        raise Undetermined(f"nothing of phase “{phase_words(phase)}” crosses the rails")
     _long_enough(phase, kept)
     return kept
 
@@ -144,8 +145,8 @@ def _whole(phase: str, run: Run, here: Sequence[Row]) -> None:
     measured = {(row.case.id, row.measurement.ranks) for row in here if row.measurement.pipelined}
     missing = [case.id for case in planned for group in case.groups if (case.id, group) not in measured]
     if missing or not here:
-        what = f"{len(missing)} of its figures are missing" if missing else "it was not measured"
-        raise Undetermined(f"what phase {phase} sent is not known: {what}")
+        what = f"it lacks {show_count(len(missing), 'figure')}" if missing else "it was not measured"
+        raise Undetermined(f"what phase “{phase_words(phase)}” sent is not known: {what}")
 
 
 def _sent(row: Row, evidence: Evidence) -> dict[str, float]:
@@ -231,9 +232,12 @@ def _long_enough(phase: str, nodes: Sequence[Carried]) -> None:
     for each in nodes:
         if not each.busy >= LEAST_BUSY:
             wanted = f"{show_seconds(LEAST_BUSY)} are wanted"
-            raise Undetermined(f"phase {phase} held {show_seconds(each.busy)} of calls; {wanted}")
+            raise Undetermined(
+                f"phase “{phase_words(phase)}” held {show_seconds(each.busy)} of calls; {wanted}"
+            )
         if not (math.isfinite(each.wall) and each.wall * LEAST_SHARE <= each.busy <= each.wall * 1.05):
             raise Undetermined(
-                f"phase {phase}: {show_seconds(each.busy)} of calls in {show_seconds(each.wall)} of measuring "
+                f"phase “{phase_words(phase)}”: {show_seconds(each.busy)} of calls in "
+                f"{show_seconds(each.wall)} of measuring "
                 f"on {each.node}: the two clocks do not fit together"
             )

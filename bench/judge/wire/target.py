@@ -22,7 +22,7 @@ from bench.judge.evidence import Evidence, derived
 from bench.model.packets import HEALTHY, efficiency
 from bench.model.units import show_both, show_rate, show_seconds, show_share, show_size
 from bench.model.verdict import Bound, Status
-from bench.plan.names import UNEVEN_PHASES
+from bench.plan.names import UNEVEN_PHASES, phase_words
 
 from .counters import MTU, Carried, Undetermined, carried
 from .fabric_of import node_names
@@ -129,7 +129,8 @@ def _counters(evidence: Evidence, target: Bound) -> TargetReading:
             continue
         low = min(nodes, key=lambda each: each.ratio)
         text = (
-            f"phase {phase}: {show_share(low.ratio)} of the bytes that its calls must send left {low.node}, put on "
+            f"phase “{phase_words(phase)}”: {show_share(low.ratio)} of the bytes that its calls must send left "
+            f"{low.node}, put on "
             f"the rate of the largest message; {show_rate(low.rate, 'Gb/s')} over {show_seconds(low.busy)} of calls, "
             f"{show_rate(low.payload / low.wall, 'Gb/s')} over {show_seconds(low.wall)} of measuring"
         )
@@ -151,7 +152,7 @@ def largest_rate(phase: str, evidence: Evidence) -> float:
     read = [of_row(row, evidence) for row in here if row.case.size == largest]
     rates = [reading.readings[0].wire for reading in read if reading and reading.used.known]
     if not rates:
-        raise Undetermined(f"phase {phase} has no rate of its largest message")
+        raise Undetermined(f"phase “{phase_words(phase)}” has no rate of its largest message")
     return max(rates)
 
 

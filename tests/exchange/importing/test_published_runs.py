@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 
+import jsonschema
 import pytest
 from click.testing import CliRunner
 
 from bench.cli import cli
+from bench.cli.answers import ANSWERS
 from bench.exchange.importing.published import published
 from bench.model.collectives import COLLECTIVES
 from bench.model.units import parse_size
+from bench.store.schema import schema_of
 
 DEVICES = "".join(
     f"#  Rank {rank:2d} Group  0 Pid   {rank + 1:4d} on  n{rank // 8} device {rank % 8:2d} [0000:{rank % 8:02x}:00] "
@@ -85,6 +89,32 @@ def test_what_the_table_does_not_tell_is_asked_for_in_one_line(tmp_path):
     assert "no run of 'Foo1' is published; known: A100" in str(error)
     error, _ = asked(tmp_path, table(467.5), "--gpu", "H100", "--nodes", "3")
     assert "16 ranks do not spread evenly over 3 nodes" in str(error)
+
+
+def test_the_answer_is_one_object_by_its_schema(tmp_path):
+    code, said = asked(tmp_path, table(467.5, devices=DEVICES), "--json")
+    answer = json.loads(said)
+    kind = schema_of("railgauge import auto", ANSWERS["import auto"], whole=True)
+    jsonschema.validate(answer, kind)
+    assert (answer["schema"], answer["version"], answer["status"]) == ("railgauge import auto", 1, "pass")
+    (one,) = answer["tables"]
+    assert one["sentence"].startswith("all_reduce, 8 GiB, 2 × 8 H100: 467.5 GB/s")
+    assert (one["collective"], one["size"], one["percentile"], one["runs"]) == (
+        "all_reduce",
+        8 << 30,
+        50.0,
+        4,
+    )
+    assert one["busbw"] == pytest.approx(467.5e9) and one["rails"] == [pytest.approx(0.623, abs=1e-3)] * 2
+    assert code == 0 or getattr(code, "code", 0) == 0
+
+
+def test_what_cannot_be_compared_has_no_percentile(tmp_path):
+    _, said = asked(tmp_path, table(467.5, size=1 << 20, devices=DEVICES), "--json")
+    answer = json.loads(said)
+    (one,) = answer["tables"]
+    assert answer["status"] == one["status"] == "inconclusive"
+    assert one["percentile"] is one["rails"] is one["size"] is None and one["runs"] == 0
 
 
 def test_every_published_run_has_a_source_and_names_that_are_known():
