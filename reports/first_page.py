@@ -111,9 +111,14 @@ def sentence(status: Status, shown: Shown, target: TargetReadings | None) -> str
 def uncovered(shown: Shown) -> list[str]:
     """What a PASS speaks of, and what it does not: rows without a bound, topics, phases that were not measured."""
     said = (scope(shown.run.verdicts, shown.profile.name), *spoken(shown.run))
-    found = [f"{text[:1].upper()}{text[1:]}." for text in said]
+    found = list(map(as_sentence, said))
     left = [f"{each.what} ({each.why})" for each in unmeasured(shown.run)]
     return [*found, *([f"Not measured: {'; '.join(left)}."] if left else [])]
+
+
+def as_sentence(text: str) -> str:
+    """With a capital letter and a full stop."""
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _more(found: Problems) -> str:

@@ -16,17 +16,18 @@ from bench.judge.evidence import Evidence
 from bench.judge.problems import Problem, problems_of
 from bench.judge.verdicts import spoken
 from bench.model.printable import on_one_line
+from bench.model.units import show_count
 from bench.model.verdict import Status
 from bench.store import Run, write_file
 from bench.store.sums import evidence_digest
 from bench.store.titles import titles_of
 
 from . import views
-from .first_page import MOST, bars, floor_of, leading, sentence, tiles, uncovered
+from .first_page import MOST, as_sentence, bars, floor_of, leading, sentence, tiles, uncovered
 from .frames import frames
 from .port_facts import port_facts
 from .rail_map import rail_map
-from .summary import Shown, coverage, headline, identity, read_target
+from .summary import Shown, coverage, headline, identity, moment, read_target
 from .tables import as_text
 from .templating import FOLDER
 
@@ -67,7 +68,7 @@ def document(shown: Shown, digest: str, paper: str) -> dict[str, Any]:
         "status": status.shown,
         "counts": counts,
         "sentence": "" if found.first else sentence(status, shown, target),
-        "spoken": uncovered(shown) if status is Status.PASS else spoken(run),
+        "spoken": uncovered(shown) if status is Status.PASS else list(map(as_sentence, spoken(run))),
         "problems": [_problem(each, shown.judged) for each in leading(found)],
         "more": max(0, len(found.first) - MOST),
         "map": asdict(rails) if rails else None,
@@ -85,8 +86,8 @@ def document(shown: Shown, digest: str, paper: str) -> dict[str, Any]:
 
 def _about(shown: Shown) -> str:
     m = shown.run.manifest
-    nodes, ranks = len(m.nodes), len(m.ranks)
-    return f"{ranks} ranks on {nodes} node{'' if nodes == 1 else 's'} · {m.backend} · profile {shown.profile.name}"
+    where = f"{show_count(len(m.ranks), 'rank')} on {show_count(len(m.nodes), 'node')}"
+    return f"{where} · {m.backend} · profile {shown.profile.name} · {moment(m.started)}"
 
 
 def _identity(run: Run, digest: str) -> list[tuple[str, str]]:
