@@ -21,6 +21,13 @@ from .tables import verdict_table
 from .views import View
 
 MOST = 4  # problems that stand in full on the first page; the others are in the table below it
+ANSWERS = {
+    Status.PASS: "yes",
+    Status.FAIL: "no",
+    Status.INCONCLUSIVE: "not sure",
+    Status.SKIP: "not applicable",
+}
+SHORT = ("selector", "census", "NCCL's log", "byte counters")  # of exclusion.LAYERS
 LONGEST = 420  # pixels of a bar that reaches the target
 
 
@@ -126,9 +133,8 @@ def _more(found: Problems) -> str:
     rest = len(found.first) - MOST
     inconclusive = len(found.inconclusive) - (0 if found.first else MOST)
     parts = [show_count(rest, "more problem")] if rest > 0 else []
-    return " and ".join(
-        [*parts, *([show_count(inconclusive, "inconclusive finding")] if inconclusive > 0 else [])]
-    )
+    what = "inconclusive finding" if found.first else "more inconclusive finding"
+    return " and ".join([*parts, *([show_count(inconclusive, what)] if inconclusive > 0 else [])])
 
 
 def tiles(shown: Shown, target: TargetReadings | None) -> list[Tile]:
@@ -140,8 +146,11 @@ def tiles(shown: Shown, target: TargetReadings | None) -> list[Tile]:
 
 def _share(target: TargetReadings | None, floor: float) -> Tile | None:
     least = _least(target)
-    if not least or not target:
+    if not target or not target.target:
         return None
+    if not least:
+        title, text = f"Share of {target.target.text}", "no all_reduce or all_gather forced to Ring says it"
+        return Tile(title, "unknown", Status.INCONCLUSIVE, text)
     text = f"{least.name}: {least.rate} on each node" + (f"; floor {show_share(floor)}" if floor else "")
     status = Status.FAIL if least.share < floor else target.status
     return Tile(f"Share of {least.of}", show_share(least.share), status, text)
@@ -181,9 +190,13 @@ def _excluded(shown: Shown) -> Tile | None:
     names, states = found
     passed = sum(status is Status.PASS for status in states)
     applicable = sum(status is not Status.SKIP for status in states)
-    answer = f"{passed} of {applicable} layers" if applicable else "not applicable"
-    text = "show that it is left out: selector, census, NCCL's log, byte counters"
-    return Tile(f"{names} excluded", answer, together(states), text)
+    status, of = together(states), f"{passed} of {applicable} layers"
+    answer = f"{ANSWERS[status]}: {of}" if applicable else "not applicable"
+    against = [title for title, each in zip(SHORT, states, strict=True) if each is Status.FAIL]
+    text = f"show that it is left out: {', '.join(SHORT)}"
+    return Tile(
+        f"{names} left out", answer, status, f"{text}; against it: {', '.join(against)}" if against else text
+    )
 
 
 def _correct(shown: Shown) -> Tile:

@@ -41,7 +41,14 @@ WHOLE_CLUSTER = ("limits.", "wire.share", "wire.target", "blame.stragglers")
 LACKING = "coverage.cases"
 OF_PHASES = (LACKING, "coverage.plan")  # checks whose subjects are phases
 SLIGHT = 0.05  # of the bound: a failure by less is shown as a slight one
-VERBS = ("runs at ", "loses ", "is cabled ", "carried ")  # with which a figure goes on after its subject
+# with which a figure goes on after its subject
+VERBS = ("runs at ", "loses ", "is cabled ", "carried ", "is excluded ")
+    "runs at ",
+    "loses ",
+    "is cabled ",
+    "carried ",
+    "is excluded ",
+)  # with which a figure goes on after its subject
 MOST, MOST_LONG = 8, 3  # names in one line
 
 

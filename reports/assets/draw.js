@@ -25,8 +25,25 @@ globalThis.railgaugeCharts = (() => {
     tip.style.top = `${Math.max(4, Math.min(event.clientY + 14, innerHeight - box.height - 8))}px`;
   }
 
+  // ranked bars on a phone: names on two lines, and at the end of a bar its figure alone
+  function narrowed(value, width) {
+    if (value === null || typeof value !== "object") return;
+    if (value.labelLimit === 320) {
+      value.labelLimit = Math.floor(0.45 * width);
+      value.labelExpr = "split(replace(datum.label, ' (', '|('), '|')";
+      value.labelLineHeight = 11;
+    }
+    if (value.as === "shown" && typeof value.calculate === "string") {
+      value.calculate = value.calculate.replace(/ \+ \(datum\.\w+ \? '  ' \+ datum\.\w+ : ''\)/, "");
+    }
+    for (const inner of Object.values(value)) narrowed(inner, width);
+  }
+
   function fitted(spec, width) {
     const own = structuredClone(spec);
+    if (width < 640) {
+      for (const part of [own.encoding, own.layer, own.transform]) narrowed(part, width);
+    }
     delete own.$schema; // says v5 for the sake of documentation sites; a newer library draws it alike
     if (own.facet) {
       // as many small charts beside each other as there is room for

@@ -78,7 +78,7 @@ def ranked_bars(
         text=alt.Text("shown:N")
     )
     if rule and isinstance(data, pd.DataFrame):
-        texts = _beside(texts, fields["value"], rule, domain[1] / width)
+        texts = _beside(texts, fields["value"], rule, domain[1] / width, floor)
     layers = [bars, *([_ticks(base, floor)] if floor else []), texts, *_lines(rule, least)]
     if strip is not None:
         layers.insert(0, _strip(base, strip, label, below))
@@ -174,12 +174,17 @@ def _words(fields: dict[str, str], format: str, missing: str, below: str) -> str
     return f"isValid({field}) && {field} > 0 ? ({words}) : {json.dumps(missing)}"
 
 
-def _beside(texts: alt.Chart, value: str, rule: RuleLine, pixel: float) -> alt.Chart:
-    """Labels that the rule would strike through stand behind it. ``pixel``: what one is worth on the axis."""
-    field = f"(isValid(datum.{value}) ? datum.{value} : 0)"
-    reach = f"{field} + {pixel!r} * (10 + {LETTER} * length(datum.shown))"
-    crossed = f"{field} <= {rule.value!r} && {reach} >= {rule.value!r}"
-    moved = texts.transform_calculate(end=f"{crossed} ? {rule.value!r} : {field}")
+def _beside(texts: alt.Chart, value: str, rule: RuleLine, pixel: float, floor: str) -> alt.Chart:
+    """Labels that the rule or the floor would strike through stand behind it. ``pixel``: what one is worth."""
+    length = f"{pixel!r} * (10 + {LETTER} * length(datum.shown))"
+    bar = f"(isValid(datum.{value}) ? datum.{value} : 0)"
+    crossed = f"{bar} <= {rule.value!r} && {bar} + {length} >= {rule.value!r}"
+    moved = texts.transform_calculate(end=f"{crossed} ? {rule.value!r} : {bar}")
+    if floor:
+        crossed = (
+            f"isValid(datum.{floor}) && datum.end <= datum.{floor} && datum.end + {length} >= datum.{floor}"
+        )
+        moved = moved.transform_calculate(end=f"{crossed} ? datum.{floor} : datum.end")
     return moved.encode(x=alt.X("end:Q", stack=None))
 
 

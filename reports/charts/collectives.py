@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.model.units import show_figure
 from reports.frames import Frames, with_a_shape
-from reports.theme import AMBER, FIRST, MICRO_LABEL, SERIES, SIZE_LABEL, looks, size_ticks
+from reports.theme import FIRST, MICRO_LABEL, SERIES, SIZE_LABEL, looks, size_ticks
 
 from .bars import RuleLine, ranked_bars
 from .chart import BUSBW, RATE, WIDTH, chart, in_both, listed, rule
@@ -34,7 +34,7 @@ def _peaks(_: Frames, curve: pd.DataFrame) -> str:
 @chart(
     "busbw-by-size", "collectives", "Bus bandwidth against message size",
     lambda f: "median of pipelined blocks, slowest group; whiskers: slowest to fastest block"
-    + ("; amber ticks: floors of the profile" if f.curve["floor"].notna().any() else ""),
+    + ("; ticks: floors of the profile" if f.curve["floor"].notna().any() else ""),
     data=lambda f: f.curve[f.curve["scope"] == ""], about=_peaks,
 )  # fmt: skip
 def busbw_by_size(f: Frames, curve: pd.DataFrame) -> alt.LayerChart:
@@ -67,10 +67,10 @@ def busbw_by_size(f: Frames, curve: pd.DataFrame) -> alt.LayerChart:
     points = points.properties(name="points").add_params(chosen)
     layers = [area.properties(name="band"), whiskers, line, points]
     if (wanted := curve[curve["floor"].notna()][["series", "size", "floor"]]).size:
-        ticks = alt.Chart(wanted).mark_tick(
-            orient="horizontal", color=AMBER, thickness=3, size=22, tooltip=False
+        ticks = alt.Chart(wanted).mark_tick(orient="horizontal", thickness=3, size=22, tooltip=False)
+        layers.append(
+            ticks.encode(x=x, y=alt.Y("floor:Q", scale=scale), color=colour).properties(name="floors")
         )
-        layers.append(ticks.encode(x=x, y=alt.Y("floor:Q", scale=scale)).properties(name="floors"))
     if len(ends):
         names = alt.Chart(ends).mark_text(align="left", dx=9, fontWeight="bold", tooltip=False)
         layers.append(
