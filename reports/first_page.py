@@ -28,6 +28,7 @@ ANSWERS = {
     Status.SKIP: "not applicable",
 }
 SHORT = ("selector", "census", "NCCL's log", "byte counters")  # of exclusion.LAYERS
+MOST_LEFT = 5  # things that were not measured, of which a PASS does not speak
 LONGEST = 420  # pixels of a bar that reaches the target
 
 
@@ -120,12 +121,18 @@ def uncovered(shown: Shown) -> list[str]:
     said = (scope(shown.run.verdicts, shown.profile.name), *spoken(shown.run))
     found = list(map(as_sentence, said))
     left = [f"{each.what} ({each.why})" for each in unmeasured(shown.run)]
-    return [*found, *([f"Not measured: {'; '.join(left)}."] if left else [])]
+    more = f"; and {len(left) - MOST_LEFT} more, listed under Coverage" if len(left) > MOST_LEFT else ""
+    return [*found, *([f"Not measured: {'; '.join(left[:MOST_LEFT])}{more}."] if left else [])]
 
 
 def as_sentence(text: str) -> str:
     """With a capital letter and a full stop."""
-    return f"{text[:1].upper()}{text[1:]}."
+    return f"{capital(text)}."
+
+
+def capital(text: str) -> str:
+    """With a capital letter."""
+    return text[:1].upper() + text[1:]
 
 
 def _more(found: Problems) -> str:

@@ -89,7 +89,7 @@ def page(judged: Evidence, f: Frames, specs: Mapping[str, dict[str, Any]]) -> st
         title=f"{headline(run)[0].shown}: {run.profile_name}, {nodes} – RailGauge",
         about=" · ".join(filter(None, about)),
         identity=identity(run),
-        heading=titles.title or judged.profile.title,
+        heading=titles.title or first_page.capital(judged.profile.title),
         sections=[(row, html) for row in SECTIONS if (html := row.drawn(shown)) is not None],
         charts={"specs": dict(specs), "config": config("light")},
         style=Markup(style), library=Markup(library), script=Markup(script),

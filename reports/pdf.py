@@ -23,7 +23,7 @@ from bench.store.sums import evidence_digest
 from bench.store.titles import titles_of
 
 from . import views
-from .first_page import MOST, as_sentence, bars, floor_of, leading, sentence, tiles, uncovered
+from .first_page import MOST, as_sentence, bars, capital, floor_of, leading, sentence, tiles, uncovered
 from .frames import frames
 from .port_facts import port_facts
 from .rail_map import rail_map
@@ -61,7 +61,7 @@ def document(shown: Shown, digest: str, paper: str) -> dict[str, Any]:
     rails = rail_map(shown)
     return {
         "paper": paper,
-        "title": titles.title or shown.profile.title,
+        "title": titles.title or capital(shown.profile.title),
         "site": titles.site,
         "about": _about(shown),
         "identity": _identity(run, digest),

@@ -43,12 +43,6 @@ OF_PHASES = (LACKING, "coverage.plan")  # checks whose subjects are phases
 SLIGHT = 0.05  # of the bound: a failure by less is shown as a slight one
 # with which a figure goes on after its subject
 VERBS = ("runs at ", "loses ", "is cabled ", "carried ", "is excluded ")
-    "runs at ",
-    "loses ",
-    "is cabled ",
-    "carried ",
-    "is excluded ",
-)  # with which a figure goes on after its subject
 MOST, MOST_LONG = 8, 3  # names in one line
 
 
@@ -306,7 +300,8 @@ def _together(verdicts: Iterable[Verdict]) -> list[Verdict]:
     """
     alike: dict[object, list[Verdict]] = {}
     for each in sorted(verdicts, key=lambda each: each.check == LACKING):
-        same = (each.check, each.wanted) if each.status is Status.FAIL else ()
+        wanted = "" if each.check.startswith("drift.") else each.wanted  # of each series its own
+        same = (each.check, wanted) if each.status is Status.FAIL else ()
         key = (same, each.status, each.next_step) if each.next_step else id(each)
         alike.setdefault(key, []).append(each)
     found = []

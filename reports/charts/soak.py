@@ -35,7 +35,10 @@ def _bandwidth(f: Frames, windows: pd.DataFrame) -> str:
 )  # fmt: skip
 def soak_bandwidth(f: Frames, windows: pd.DataFrame) -> alt.LayerChart:
     """A line for each group and a pale band down to the window's slowest block; a rule for each event."""
-    x, y = alt.X("seconds:Q", title=_TIME), alt.Y("busbw:Q", title=BUSBW, scale=alt.Scale(zero=True))
+    x, y = (
+        alt.X("seconds:Q", title=_TIME, axis=alt.Axis(tickCount=10)),
+        alt.Y("busbw:Q", title=BUSBW, scale=alt.Scale(zero=True)),
+    )
     several = windows["series"].nunique() > 1
     legend = alt.Legend(title=None, orient="top")
     colour = alt.Color("series:N", legend=legend) if several else alt.ColorValue(BLUE)
@@ -75,7 +78,7 @@ def soak_memory(_: Frames, memory: pd.DataFrame) -> alt.Chart:
     """Resident memory of the largest worker and the largest supervisor."""
     colours = alt.Scale(domain=["worker", "supervisor"], range=[BLUE, NEUTRAL])
     chart = alt.Chart(memory).mark_line(strokeWidth=2).encode(
-        x=alt.X("seconds:Q", title=_TIME),
+        x=alt.X("seconds:Q", title=_TIME, axis=alt.Axis(tickCount=10)),
         y=alt.Y("mib:Q", title="resident memory (MiB)", scale=alt.Scale(zero=True)),
         color=alt.Color("process:N", scale=colours, legend=alt.Legend(title=None, orient="top")),
         tooltip=[alt.Tooltip("process:N"), alt.Tooltip("seconds:Q"), alt.Tooltip("mib:Q", format=",.1f")],

@@ -109,7 +109,8 @@ def unbounded(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         return
     series = Counter(f"{row.case.phase} {row.case.collective}" for row in free)
     why = no_speed(evidence)
-    text = f"{len(free)} of {show_count(len(rows), 'row')} have no bound" + (f": {why}" if why else "")
+    have = "has" if len(free) == 1 else "have"
+    text = f"{show_count(len(free), 'row')} of {len(rows)} {have} no bound" + (f": {why}" if why else "")
     yield NotApplicable(
         text, evidence=tuple(f"{name}: {show_count(n, 'row')}" for name, n in series.most_common(MOST))
     )

@@ -164,7 +164,7 @@ def test_a_row_whose_bound_lies_within_its_confidence_interval_is_inconclusive(r
 def test_without_bounds_every_row_is_counted_aloud(run):
     (verdict,) = of("limits.rows", run, load("local"))
     assert verdict.status is Status.SKIP
-    assert verdict.measured.endswith("rows have no bound: the profile gates no speed")
+    assert verdict.measured.endswith(" have no bound: the profile gates no speed")
     count = sum(not row.case.startswith("evidence") for row in run.measurements)
     assert verdict.measured.startswith(f"{count} of {count} ")
     bare = replace(LAMBDA, share_of_ceiling=None, alone=None)
@@ -177,7 +177,7 @@ def test_without_bounds_every_row_is_counted_aloud(run):
 def test_what_has_no_bound_is_told_with_the_verdict(run):
     from bench.judge.verdicts import judge
 
-    assert any("have no bound" in text for text in spoken(judge(run, load("local")).run))
+    assert any(" no bound" in text for text in spoken(judge(run, load("local")).run))
 
 
 def with_clocks(run, change):
