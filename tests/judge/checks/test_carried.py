@@ -81,7 +81,7 @@ def test_another_rail_that_moves_a_gpus_bytes_is_named():
     evidence = measured(lambda rail: ("mlx5_6/1",) if rail == "mlx5_3/1" else (rail,))
     assert status("rails.intended", evidence) is Status.INCONCLUSIVE
     words = worst_words("rails.intended", evidence)
-    assert "n0 mlx5_3/1: moved only 0 B in phase rails" in words
+    assert "n0 mlx5_3/1: moved only 0 B in phase “all rails between all nodes”" in words
     assert "mlx5_6/1 moved" in words
     assert "that no GPU next to it did" in words
     assert "n1" not in words

@@ -100,7 +100,7 @@ def test_a_busy_port_fails_with_its_share():
     (verdict,) = judged("exclusion.bytes", evidence)
     assert verdict.status is Status.FAIL
     assert verdict.subject == "n0 mlx5_0/1"
-    assert "1.863 GiB in phase collectives" in verdict.measured
+    assert "1.863 GiB in phase “collectives”" in verdict.measured
     assert "10.0 % of a rail" in verdict.measured
 
 
@@ -263,7 +263,7 @@ def test_every_phase_is_judged_by_itself(name):
     """The second phase has no counters: the first one's do not speak for it."""
     evidence = after(same)
     run = replace(evidence.run, phases=(*evidence.run.phases, PhaseMark("rails", "begin")))
-    assert "phase rails" in worst_words(name, replace(evidence, run=run))
+    assert "phase “all rails between all nodes”" in worst_words(name, replace(evidence, run=run))
 
 
 # ── growth ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -292,7 +292,7 @@ def test_an_error_that_grew_is_named_with_phase_port_and_count(group, name, word
     (verdict,) = judged("growth.errors", after(moved("mlx5_3/1", group, **{name: 7})))
     assert verdict.status is Status.FAIL
     assert verdict.subject == "n0 mlx5_3/1"
-    assert f"{name} grew by 7 in phase collectives" in verdict.measured
+    assert f"{name} grew by 7 in phase “collectives”" in verdict.measured
     assert words in verdict.measured
     assert (verdict.value, verdict.bound) == (7.0, 0.0)
     assert verdict.next_step
@@ -334,7 +334,7 @@ def without(subject: str, name: str | None = None):
 
 def test_a_rail_that_is_gone_fails_and_a_counter_that_is_gone_cannot_be_told():
     gone = after(without("mlx5_3/1"))
-    assert "was there before phase collectives and is gone after it" in worst_words("growth.errors", gone)
+    assert "was there before phase “collectives” and is gone after it" in worst_words("growth.errors", gone)
     assert status("growth.errors", gone) is Status.FAIL
     assert status("growth.errors", after(without("mlx5_3/1", "symbol_error"))) is Status.INCONCLUSIVE
 

@@ -120,7 +120,7 @@ QUIET = {"oldest": 1, "newest": 20_000_000}
 def test_a_fault_during_a_phase_fails_and_names_the_phase():
     evidence = during(QUIET, {**QUIET, "newest": 30_000_000, LOST: 29_000_000})
     assert status("kernel.run", evidence) is Status.FAIL
-    assert "Xid 79: GPU has fallen off the bus, in phase collectives" in worst_words("kernel.run", evidence)
+    assert "Xid 79: GPU has fallen off the bus, in phase “collectives”" in worst_words("kernel.run", evidence)
 
 
 def test_a_fault_from_before_the_run_is_not_one_of_the_run():

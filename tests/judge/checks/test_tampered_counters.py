@@ -46,14 +46,14 @@ def test_an_error_within_a_phase_is_told_once(run):
     (found,) = bad(
         "growth.errors", grown_from(run, "ring", "after", 1, {("mlx5_5/1", PMA, "link_downed"): 1})
     )
-    assert "grew by 1 in phase ring" in found.measured
+    assert "grew by 1 in phase “collectives as a ring”" in found.measured
 
 
 def test_errors_in_a_phase_and_between_phases_are_told_apart(run):
     growth = {("mlx5_5/1", PMA, "link_downed"): 1}
     twice = grown_from(grown_from(run, "ring", "after", 1, growth), "pinned-0", "before", 1, growth)
     texts = [found.measured for found in bad("growth.errors", twice)]
-    assert ["in phase ring" in text for text in texts] == [True, False]
+    assert ["in phase “collectives as a ring”" in text for text in texts] == [True, False]
     assert "grew by 1 in none of the phases" in texts[1]
 
 
