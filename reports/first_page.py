@@ -11,7 +11,7 @@ from bench.judge.scope import scope
 from bench.judge.verdicts import spoken
 from bench.judge.wire import TargetReadings
 from bench.model.units import BITS, GIGA, show_count, show_share
-from bench.model.verdict import Status
+from bench.model.verdict import Bound, Status
 
 from .exclusion import layer_states, together
 from .port_facts import port_facts
@@ -146,18 +146,23 @@ def _more(found: Problems) -> str:
 
 def tiles(shown: Shown, target: TargetReadings | None) -> list[Tile]:
     """The answers that a buyer asks for first."""
-    found = [_share(target, floor_of(shown)), _excluded(shown), _correct(shown), _coverage(shown)]
+    found = [
+        _share(target, shown.profile.rails.target, floor_of(shown)),
+        _excluded(shown),
+        _correct(shown),
+        _coverage(shown),
+    ]
     found += [_bounded(shown)] if None in found else []
     return [tile for tile in found if tile]
 
 
-def _share(target: TargetReadings | None, floor: float) -> Tile | None:
+def _share(target: TargetReadings | None, sold: Bound | None, floor: float) -> Tile | None:
     least = _least(target)
-    if not target or not target.target:
+    if not sold:
         return None
-    if not least:
-        title, text = f"Share of {target.target.text}", "no all_reduce or all_gather forced to Ring says it"
-        return Tile(title, "unknown", Status.INCONCLUSIVE, text)
+    if not least or not target:
+        text = "no all_reduce or all_gather forced to Ring over several nodes says it"
+        return Tile(f"Share of {sold.text}", "unknown", Status.INCONCLUSIVE, text)
     text = f"{least.name}: {least.rate} on each node" + (f"; floor {show_share(floor)}" if floor else "")
     status = Status.FAIL if least.share < floor else target.status
     return Tile(f"Share of {least.of}", show_share(least.share), status, text)

@@ -40,7 +40,7 @@ def _printable(value: object) -> object:
     text = str(value)
     if text.isprintable():  # nearly every text of a page is
         return text
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return "".join(c if c.isprintable() or c in "\n\t\xa0" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _markdown(value: object) -> str:

@@ -42,7 +42,7 @@ LACKING = "coverage.cases"
 OF_PHASES = (LACKING, "coverage.plan")  # checks whose subjects are phases
 SLIGHT = 0.05  # of the bound: a failure by less is shown as a slight one
 # with which a figure goes on after its subject
-VERBS = ("runs at ", "loses ", "is cabled ", "carried ", "is excluded ")
+VERBS = ("runs at ", "loses ", "is cabled ", "carried ", "is excluded ", "spans ")
 MOST, MOST_LONG = 8, 3  # names in one line
 
 

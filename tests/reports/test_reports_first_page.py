@@ -65,10 +65,10 @@ def test_the_map_of_three_nodes_does_not_mark_the_partners_of_a_faulty_port():
 
 def test_the_tiles_answer_share_exclusion_correctness_and_coverage(judged):
     tiles = {tile.title: tile for tile in verdict(judged)["tiles"]}
-    assert list(tiles) == ["Share of 3200 Gb/s", "mlx5_0 excluded", "Results", "Coverage"]
+    assert list(tiles) == ["Share of 3200 Gb/s", "mlx5_0 left out", "Results", "Coverage"]
     assert tiles["Results"].answer == "0 wrong elements" and tiles["Results"].status is PASS
     assert tiles["Coverage"].answer == "all that was planned"
-    assert tiles["mlx5_0 excluded"].status is FAIL
+    assert tiles["mlx5_0 left out"].status is FAIL
 
 
 def test_what_was_not_checked_or_not_measured_is_no_good_answer():

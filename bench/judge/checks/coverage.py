@@ -231,9 +231,9 @@ def cluster(evidence: Evidence) -> Iterator[Finding]:
     count = len(evidence.run.whole.manifest.nodes)
     least, most = evidence.profile.nodes
     yield Finding(
-        "nodes",
+        "job",
         True if least <= count <= most else None,
-        show_count(count, "node"),
+        f"spans {show_count(count, 'node')}",
         float(count),
         wanted=f"{least} to {most} nodes" if most < 1 << 30 else f"{least} or more nodes",
         step=None

@@ -180,7 +180,7 @@ FAULTS: list[tuple[str, Change, str]] = [
     (
         "host.acs",
         hop(1, acs=("SrcValid", "ReqRedir")),
-        "ACS is on at 1 bridges: 0000:32:01.0 (SrcValid ReqRedir)",
+        "ACS is on at 1 bridge: 0000:32:01.0 (SrcValid ReqRedir)",
     ),
     ("host.iommu", host(iommu_groups={"DMA-FQ": 80}), "n0: 80 IOMMU groups translate"),
     (

@@ -109,9 +109,9 @@ def test_time_that_ran_out_on_the_way_is_no_pass(healthy):
 @pytest.mark.parametrize(
     ("machines", "each", "wanted"),
     [
-        (2, 8, {"nodes": PASS, "n0": PASS, "n1": PASS}),
-        (1, 8, {"nodes": INCONCLUSIVE, "n0": PASS}),
-        (2, 4, {"nodes": PASS, "n0": INCONCLUSIVE, "n1": INCONCLUSIVE}),
+        (2, 8, {"job": PASS, "n0": PASS, "n1": PASS}),
+        (1, 8, {"job": INCONCLUSIVE, "n0": PASS}),
+        (2, 4, {"job": PASS, "n0": INCONCLUSIVE, "n1": INCONCLUSIVE}),
     ],
 )
 def test_a_job_that_is_not_as_large_as_the_profile_says_does_not_pass(machines, each, wanted):
@@ -203,6 +203,6 @@ def test_as_many_gpus_as_were_ordered_or_can_be(gpus, bus, ordered, wanted):
 def test_a_rank_for_each_gpu_where_the_profile_leaves_their_number_open(gpus, each, ordered, wanted):
     found = manifest(settings=Settings(gpus=ordered))(seen([machine(gpus)], each=each))
     assert {one.subject: one.status for one in judged("coverage.cluster", found, ON_DEMAND)} == {
-        "nodes": PASS,
+        "job": PASS,
         "n0": wanted,
     }
