@@ -140,7 +140,7 @@ def _held_against(
         yield NotApplicable(text, "rails") if needless else replace(words, measured=text)
         return
     for name, rate in slow[:MOST]:
-        text = f"{show_both(rate)}; below it: {len(slow)} of {show_count(len(rows), 'transfer')}"
+        text = f"{show_both(rate)}; below the floor: {len(slow)} of {show_count(len(rows), 'transfer')}"
         step = "blame.rails, or blame.screening, names the cause"
         yield replace(words, subject=name, ok=False, measured=text, value=rate, step=step)
     if not slow:
