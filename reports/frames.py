@@ -281,7 +281,8 @@ def with_floors(curve: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:
         for row in evidence.rows_of(limit)
     }
     at = zip(curve["series"], curve["size"], strict=True) if len(curve) else ()
-    return curve.assign(floor=[rounded(floors.get(key, math.nan) / GIGA) for key in at])
+    found: pd.DataFrame = curve.assign(floor=[rounded(floors.get(key, math.nan) / GIGA) for key in at])
+    return found
 
 
 def best_frame(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
