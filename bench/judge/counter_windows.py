@@ -9,6 +9,7 @@ from itertools import pairwise
 from bench.model.counters import Delta, Snapshot, delta
 from bench.model.facts import Node
 from bench.model.lines import CounterLine
+from bench.plan.names import phase_words
 from bench.store import Run
 
 WHOLE, QUIET = "the whole run", "quiet"  # names of windows that are no phase's
@@ -57,7 +58,9 @@ def of_phase(run: Run, phase: str, resumed: bool = False) -> tuple[list[CounterW
     after = [line.snapshots for line in lines if line.when == "after"]
     if not before or not after:
         which = " and ".join(name for name, rows in (("before", before), ("after", after)) if not rows)
-        return [], [Gap(phase, "all nodes", f"no counters were recorded {which} phase {phase}")]
+        return [], [
+            Gap(phase, "all nodes", f"no counters were recorded {which} phase “{phase_words(phase)}”")
+        ]
     return _paired(run, phase, before[-1 if resumed and run.earlier else 0], after[-1])
 
 
@@ -85,7 +88,7 @@ def started_anew(run: Run) -> list[Gap]:
 
 
 def _reading(line: CounterLine) -> str:
-    return f"the reading {line.when} phase {line.phase}"
+    return f"the reading {line.when} phase “{phase_words(line.phase)}”"
 
 
 def quiet(run: Run) -> dict[str, CounterWindow]:
@@ -105,15 +108,14 @@ def _paired(
     names = run.manifest.nodes
     facts = {node.name: node for node in run.nodes}
     if {len(before), len(after)} != {len(names)}:
-        counts = (
-            f"counters of {len(before)} nodes before and {len(after)} after phase {phase}, of {len(names)}"
-        )
+        counts = f"counters of {len(before)} nodes before and {len(after)} after phase “{phase_words(phase)}”, of {len(names)}"
         return [], [Gap(phase, "all nodes", counts)]
     found, gaps = [], []
     for name, first, last in zip(names, before, after, strict=True):
         moved = delta(first, last)
         if moved.seconds is None:
-            gaps.append(Gap(phase, name, f"was started anew during phase {phase}: its counters began again"))
+            text = f"was started anew during phase “{phase_words(phase)}”: its counters began again"
+            gaps.append(Gap(phase, name, text))
         else:
             found.append(CounterWindow(phase, facts.get(name, Node(name)), first, last, moved))
     return found, gaps

@@ -80,7 +80,10 @@ def test_bytes_on_the_excluded_port_stand_beside_those_of_the_rails(made):
     html = exclusion(shown(made, [passed(check) for check in CHECKS]))
     rows = re.findall(r"<tr>(?:<td.*?)</tr>", html, re.S)
     seen = [words(row) for row in rows if "mlx5_0/1" in row]
-    assert seen == ["rails mlx5_0/1 0 B 2 of 2 3.725 GiB", "ring mlx5_0/1 0 B 2 of 2 3.725 GiB"]
+    assert seen == [
+        "all rails between all nodes mlx5_0/1 0 B 2 of 2 3.725 GiB",
+        "collectives as a ring mlx5_0/1 0 B 2 of 2 3.725 GiB",
+    ]
 
 
 def test_without_counters_it_says_that_none_were_recorded(made):

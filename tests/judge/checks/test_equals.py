@@ -166,7 +166,7 @@ def test_without_bounds_every_row_is_counted_aloud(run):
     assert verdict.status is Status.SKIP
     assert verdict.measured.endswith(" have no bound: the profile gates no speed")
     count = sum(not row.case.startswith("evidence") for row in run.measurements)
-    assert verdict.measured.startswith(f"{count} of {count} ")
+    assert verdict.measured.startswith(f"{count} rows of {count} ")
     bare = replace(LAMBDA, share_of_ceiling=None, alone=None)
     (verdict,) = of("limits.rows", run, bare)
     assert verdict.status is Status.SKIP
