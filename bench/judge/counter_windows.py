@@ -108,7 +108,8 @@ def _paired(
     names = run.manifest.nodes
     facts = {node.name: node for node in run.nodes}
     if {len(before), len(after)} != {len(names)}:
-        counts = f"counters of {len(before)} nodes before and {len(after)} after phase “{phase_words(phase)}”, of {len(names)}"
+        where = f"{len(after)} after phase “{phase_words(phase)}”"
+        counts = f"counters of {len(before)} nodes before and {where}, of {len(names)}"
         return [], [Gap(phase, "all nodes", counts)]
     found, gaps = [], []
     for name, first, last in zip(names, before, after, strict=True):
