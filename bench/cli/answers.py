@@ -268,7 +268,7 @@ ANSWERS: dict[str, type[JsonAnswer]] = {
     "gate": GateAnswer,
     "error": ErrorAnswer,
 }
-"""The object of each command, "import auto" of ``import --profile auto``; a command that fails prints that of ``error``."""
+"""The object of each command; "import auto": of ``import --profile auto``; ``error``: of a command that fails."""
 
 
 def judge_answer(judged: Evidence, unsaved: str) -> JudgeAnswer:
