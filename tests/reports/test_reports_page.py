@@ -107,17 +107,17 @@ def test_what_a_budget_gave_up_is_part_of_the_coverage():
     )
     rows = {row.what: row for row in coverage(cut)}
     assert "cases" not in rows
-    assert rows["cases within the budget"].planned == len(run.plan.cases)
+    assert rows["case within the budget"].planned == len(run.plan.cases)
     assert (
-        rows["phases left out for the budget"].measured,
-        rows["phases left out for the budget"].planned,
+        rows["phase left out for the budget"].measured,
+        rows["phase left out for the budget"].planned,
     ) == (0, 1)
-    assert rows["phases left out for the budget"].missing == "the forced Ring"
+    assert rows["phase left out for the budget"].missing == "the forced Ring"
 
 
 def test_coverage_counts_out_of_how_many():
     rows = {row.what: (row.measured, row.planned) for row in coverage(made_runs.gloo(lossy=True).run)}
-    assert rows == {"ranks": (3, 3), "nodes": (1, 1), "collectives": (10, 11), "cases": (40, 45)}
+    assert rows == {"rank": (3, 3), "node": (1, 1), "collective": (10, 11), "case": (40, 45)}
     rows = {row.what: (row.measured, row.planned) for row in coverage(made_runs.cluster(4).run)}
     assert rows["pairs of nodes"] == (6, 6)
 
@@ -126,8 +126,8 @@ def test_a_case_measured_on_some_of_its_groups_is_not_measured():
     run = made_runs.cluster(4).run
     part = replace(run, measurements=run.measurements[1:])
     rows = {row.what: row for row in coverage(part)}
-    assert rows["cases"].measured == rows["cases"].planned - 1
-    assert rows["cases"].missing == next(
+    assert rows["case"].measured == rows["cases"].planned - 1
+    assert rows["case"].missing == next(
         case.words for case in run.plan.cases if case.id == run.measurements[0].case
     )
 
