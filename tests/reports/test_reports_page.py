@@ -106,7 +106,7 @@ def test_what_a_budget_gave_up_is_part_of_the_coverage():
         run, plan=replace(run.plan, skipped=(("budget", "9 s of 10 s"), ("given up", "the forced Ring")))
     )
     rows = {row.what: row for row in coverage(cut)}
-    assert "cases" not in rows
+    assert "case" not in rows
     assert rows["case within the budget"].planned == len(run.plan.cases)
     assert (
         rows["phase left out for the budget"].measured,
@@ -119,14 +119,14 @@ def test_coverage_counts_out_of_how_many():
     rows = {row.what: (row.measured, row.planned) for row in coverage(made_runs.gloo(lossy=True).run)}
     assert rows == {"rank": (3, 3), "node": (1, 1), "collective": (10, 11), "case": (40, 45)}
     rows = {row.what: (row.measured, row.planned) for row in coverage(made_runs.cluster(4).run)}
-    assert rows["pairs of nodes"] == (6, 6)
+    assert rows["pair of nodes"] == (6, 6)
 
 
 def test_a_case_measured_on_some_of_its_groups_is_not_measured():
     run = made_runs.cluster(4).run
     part = replace(run, measurements=run.measurements[1:])
     rows = {row.what: row for row in coverage(part)}
-    assert rows["case"].measured == rows["cases"].planned - 1
+    assert rows["case"].measured == rows["case"].planned - 1
     assert rows["case"].missing == next(
         case.words for case in run.plan.cases if case.id == run.measurements[0].case
     )
