@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from bench.nccl.log_summary import LogSummary
     from bench.nccl.rank_answers import RankAnswer
 
-_MOST_BYTES = 512 << 20
 _WIDTH = 80
 _LABEL = 14
 
@@ -49,19 +48,16 @@ def explain_logs(names: Sequence[str], profile_name: str | None, as_json: bool) 
 def _read(names: Sequence[str]) -> Log:
     """All processes of all files; a process stands once for each file that it is in."""
     from bench.exchange.importing.nouns import ImportRefused
-    from bench.exchange.importing.text_file import read_text
+    from bench.exchange.importing.text_file import read_stream, read_text
     from bench.nccl.log import joined, read
+    from bench.nccl.log_lines import SIGNS
 
-    advice = "give the lines with NCCL alone: grep NCCL"
-    texts = []
-    for name in dict.fromkeys(names):
-        if name == "-":
-            content = sys.stdin.buffer.read(_MOST_BYTES + 1)
-            if len(content) > _MOST_BYTES:
-                raise ImportRefused(f"standard input has more than {_MOST_BYTES} bytes: {advice}")
-            texts.append(content.decode(errors="replace"))
-        else:
-            texts.append(read_text(Path(name), _MOST_BYTES, advice))
+    texts = (
+        read_stream(sys.stdin.buffer, "standard input", SIGNS)
+        if name == "-"
+        else read_text(Path(name), SIGNS)
+        for name in dict.fromkeys(names)
+    )
     log = joined(map(read, texts))
     if not log.processes:
         raise ImportRefused(f"no line of NCCL's log is in {', '.join(names)}; {_take_again()}")

@@ -39,6 +39,7 @@ class Fragment:
     text: str
 
 
+SIGNS = (b"CCL", b"via ", b": Using")  # a line without any of these is none of NCCL's, and no rest of one
 MAX_HOST = 255
 MAX_WHERE = 300
 

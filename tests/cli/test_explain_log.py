@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from bench.cli import cli
+from bench.exchange.importing import text_file
+from bench.exchange.importing.nouns import ImportRefused
 from bench.nccl.log import read
 from bench.nccl.log_summary import summarise
 from bench.nccl.warning_meanings import MEANINGS, meaning_of
@@ -267,3 +269,16 @@ def test_a_warning_has_the_meaning_of_its_row(text):
 def test_every_row_of_meanings_is_reached():
     assert {meaning_of(text) for text in TEXTS} == set(MEANINGS)
     assert meaning_of("something else") is None
+
+
+def test_what_is_not_nccls_costs_nothing_and_what_is_has_a_limit(tmp_path, monkeypatch):
+    file = tmp_path / "log"
+    file.write_text(rank(0) + "x" * 70_000_000 + "\n" + rank(1))
+    assert explain(file).output == explain("-", text=rank(0) + rank(1)).output
+    monkeypatch.setattr(text_file.read_stream, "__defaults__", ((), 1000))
+    with pytest.raises(ImportRefused, match="has more than 1000 B to read"):
+        explain(file)
+    monkeypatch.setattr(text_file, "_MOST_READ", 1 << 20)
+    file.write_bytes(gzip.compress(b"\n" * (3 << 20)))
+    with pytest.raises(ImportRefused, match="has more than 1 MiB: give NCCL's lines alone"):
+        explain(file)
