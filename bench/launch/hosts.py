@@ -182,14 +182,18 @@ def _names(expression: str) -> Iterator[str]:
 
 def _split(expression: str) -> list[str]:
     """At the commas outside of brackets."""
-    return re.split(r",(?![^\[]*\])", expression)
+    parts = [""]
+    for text in re.split(r"(,|\[[^\[\]]*\])", expression):
+        if text == ",":
+            parts.append("")
+        else:
+            parts[-1] += text
+    return parts
 
 
 def _expand(part: str) -> Iterator[str]:
     pieces, at, many = list[list[str]](), 0, 1
-    for match in PART.finditer(part):
-        if match.start() != at:
-            break
+    while match := PART.match(part, at):  # not finditer, which tries at each character of a long name
         numbers = _numbers(match[2], part)
         pieces += [[match[1]], numbers]
         many *= len(numbers)

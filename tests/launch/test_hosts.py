@@ -142,3 +142,11 @@ def test_whatever_a_file_holds_only_names_come_out(text):
     assert hosts
     for host in hosts:
         assert NAME.fullmatch(host.name) and not host.name.startswith("-") and host.slots >= 0
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 200_000, "," * 200_000, "a," * 100_000, "[" * 200_000, "[1,2],[" * 30_000]
+)
+def test_a_long_line_is_read_in_time_that_is_linear_in_it(text):
+    with pytest.raises(HostsError):  # a square would take minutes to hours
+        expand(text)
