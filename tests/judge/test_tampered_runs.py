@@ -686,7 +686,9 @@ tampering("a phase had another environment", INCONCLUSIVE, "coverage.plan", "col
 )
 
 
-@tampering("a phase has neither marks nor counters", INCONCLUSIVE, "growth.errors", "phase ring")
+@tampering(
+    "a phase has neither marks nor counters", INCONCLUSIVE, "growth.errors", "phase “collectives as a ring”"
+)
 def _(run: Run) -> Run:
     return replace(
         run,
