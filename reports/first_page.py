@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.judge.checks.equals import UNBOUNDED
@@ -204,11 +205,23 @@ def _excluded(shown: Shown) -> Tile | None:
     applicable = sum(status is not Status.SKIP for status in states)
     status, of = together(states), f"{passed} of {applicable} layers"
     answer = f"{ANSWERS[status]}: {of}" if applicable else "not applicable"
-    against = [title for title, each in zip(SHORT, states, strict=True) if each is Status.FAIL]
-    text = f"show that it is left out: {', '.join(SHORT)}"
-    return Tile(
-        f"{names} left out", answer, status, f"{text}; against it: {', '.join(against)}" if against else text
-    )
+    return Tile(f"{names} left out", answer, status, by_layer(states))
+
+
+_SAID = {
+    Status.PASS: "shown by",
+    Status.FAIL: "against it:",
+    Status.INCONCLUSIVE: "not known by",
+    Status.SKIP: "not applicable:",
+}
+
+
+def by_layer(states: Sequence[Status]) -> str:
+    """Which layers show that it is left out, and which do not."""
+    titles = {
+        status: [t for t, each in zip(SHORT, states, strict=True) if each is status] for status in _SAID
+    }
+    return "; ".join(f"{_SAID[status]} {', '.join(found)}" for status, found in titles.items() if found)
 
 
 def _correct(shown: Shown) -> Tile:

@@ -10,7 +10,7 @@ from bench.judge.problems import problems_of
 from bench.judge.verdicts import judge
 from bench.model.verdict import Status, Verdict
 from made_acceptance import LAMBDA, acceptance_run, grown_from
-from reports.first_page import MOST, verdict
+from reports.first_page import MOST, by_layer, verdict
 from reports.frames import frames
 from reports.port_facts import port_facts
 from reports.rail_map import ACROSS, LEFT, LETTER, rail_map
@@ -123,3 +123,15 @@ def test_where_nothing_failed_what_is_inconclusive_stands_on_the_first_page(tmp_
     assert view["status"] is ERROR and view["sentence"].startswith("Nothing failed, but this is no PASS")
     shown = {each.verdict.check for each, *_ in view["problems"]}
     assert shown and all(each.status is ERROR for each, *_ in view["problems"])
+
+
+def test_only_layers_that_passed_are_said_to_show_that_it_is_left_out():
+    passed, failed, unknown, skipped = Status.PASS, Status.FAIL, Status.INCONCLUSIVE, Status.SKIP
+    assert by_layer([passed] * 4) == "shown by selector, census, NCCL's log, byte counters"
+    assert (
+        by_layer([passed, passed, passed, failed])
+        == "shown by selector, census, NCCL's log; against it: byte counters"
+    )
+    assert by_layer([unknown, unknown, skipped, skipped]) == (
+        "not known by selector, census; not applicable: NCCL's log, byte counters"
+    )

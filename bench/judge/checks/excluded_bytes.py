@@ -208,7 +208,7 @@ def _judge(
         return Finding(subject, None, f"{text}; what the rails carried is not known", moved.least)
     share = moved.least / rails[1] if rails[1] else float("inf")
     text = f"is excluded and {text}" if role.use is DeviceUse.EXCLUDED else text
-    text += f", {show_share(share)} of a rail" if rails[1] else ", and the rails carried nothing"
+    text += f", {show_share(share)} of what a rail carried" if rails[1] else ", and the rails carried nothing"
     return Finding(subject, False if share >= SHARE else None, text, moved.least)
 
 

@@ -101,7 +101,7 @@ def test_a_busy_port_fails_with_its_share():
     assert verdict.status is Status.FAIL
     assert verdict.subject == "n0 mlx5_0/1"
     assert "1.863 GiB in phase “collectives”" in verdict.measured
-    assert "10.0 % of a rail" in verdict.measured
+    assert "10.0 % of what a rail carried" in verdict.measured
 
 
 def test_a_busy_port_beside_rails_that_cannot_be_read_is_no_pass():
