@@ -178,7 +178,7 @@ def problems(verdicts: Iterable[Verdict], places_of: PlacesOf, names: Mapping[st
     found = [_problem(cause, names) for cause in causes]
     merged = _together(_merged(_in_words(rest, names)))
     return Problems(
-        tuple(sorted(found, key=lambda each: (each.status is not Status.FAIL, -len(each.symptoms)))),
+        tuple(sorted(found, key=_order)),
         tuple(each for each in merged if each.status is Status.FAIL),
         tuple(each for each in merged if each.status is not Status.FAIL),
         {
@@ -187,6 +187,11 @@ def problems(verdicts: Iterable[Verdict], places_of: PlacesOf, names: Mapping[st
             for each in cause.symptoms
         },
     )
+
+
+def _order(cause: Problem) -> tuple[bool, int, bool]:
+    """What failed and explains most comes first; a port before a GPU, which may lack its rail."""
+    return cause.status is not Status.FAIL, -len(cause.symptoms), bool(GPU.search(cause.verdict.subject))
 
 
 @dataclass

@@ -39,7 +39,7 @@ def read_state(path: Path) -> GateState | None:
     """None where no gate has passed yet. Raises RunError, also for a damaged file."""
     try:
         owner = path.lstat().st_uid
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}") from None

@@ -786,9 +786,6 @@ tampering("two versions of NCCL are among the workers", FAIL, "versions.workers"
         run, joined=tuple(replace(line, versions={"nccl": ("2.19.3", "2.21.5")}) for line in run.joined)
     )
 )
-tampering("the run ended before it began", INCONCLUSIVE, "coverage.end", "before it was started")(
-    lambda run: replace(run, ended=1.0)
-)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name.replace(" ", "-"))

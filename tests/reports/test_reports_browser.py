@@ -72,7 +72,7 @@ def large():
 
 def test_sixty_four_nodes_fit_in_three_megabytes(large):
     assert len(large.encode()) < 3_000_000
-    assert "the slowest 100 of 48384 rows" in large
+    assert "the slowest 100 of 48,384 rows" in large
 
 
 def test_sixty_four_nodes_are_drawn_without_a_complaint(large, browse, tmp_path):

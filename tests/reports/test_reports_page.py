@@ -213,6 +213,8 @@ def test_every_status_is_a_word_and_a_mark():
 def test_writing_twice_gives_the_same_bytes(tmp_path):
     made = made_runs.gloo(lossy=True)
     first, second = tmp_path / "a", tmp_path / "b"
+    for folder in (first, second):
+        folder.mkdir()
     written = [
         reports.write(Evidence(replace(made.run, path=folder), made.profile)) for folder in (first, second)
     ]

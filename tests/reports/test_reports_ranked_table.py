@@ -43,7 +43,7 @@ def test_what_was_not_run_is_counted_and_not_drawn_as_0(tmp_path):
     file = tmp_path / "t.csv"
     file.write_text("gpu,images/s\nA,1e3\nB,0\nC,\nD,n/a\nE,inf\n")
     _, (page,) = ranked_page(file, "gpu", "images/s")
-    assert page.intro == ("1 rows of t.csv; 4 were not run.",)
+    assert page.intro == ("1 row of t.csv; 4 were not run.",)
     assert page.name == "images-s" and page.charts[0].about == "images/s by gpu, largest first: A 1,000."
 
 

@@ -33,7 +33,7 @@ if __name__ == "__main__":
     options = Options(
         profile=load("local"),
         out=Path(sys.argv[1]),
-        command=("every_case",),
+        command=("railgauge", "run"),
         rules=TimingRules(iterations=1, warmup=1),
         sweeps=sweeps(),
     )

@@ -339,7 +339,7 @@ def test_two_readings_that_disagree_leave_open_which_is_wrong(tmp_path):
         ({"counters": {"ring": (snapshots(9), snapshots(9, names=("mlx5_1",)))}}, "absent"),
         (
             {"counters": {"ring": (snapshots(9)[:1], snapshots(9)[:1])}},
-            "1 nodes before and 1 after phase ring, of 2",
+            "1 nodes before and 1 after phase “collectives as a ring”, of 2",
         ),
         ({"counters": {"ring": (snapshots(9000), snapshots(400))}}, "reset"),
     ],
