@@ -84,14 +84,15 @@ def _of_nodes(found: list[Intermittent], evidence: Evidence) -> list[Intermitten
 
 
 def _named(each: Intermittent, measured: list[SteadyLoad], evidence: Evidence) -> Finding | NotApplicable:
-    """FAIL where a second load confirms it. What blame.rails names already is named there."""
+    """FAIL where a second load confirms it. What blame.rails names is named there, a path with both of its ends."""
     blames = transfers.answer(evidence).named
     on_rail = [blame.subject for blame in blames if blame.subject.rail in ("", each.rail)]
     known = {subject.node for subject in on_rail}
     subject = _subject(replace(each, nodes=tuple(node for node in each.nodes if node in known) or each.nodes))
     shares = " and, loaded again, in ".join(show_share(share) for share in each.shares)
     text = f"below {show_share(FLOOR)} of its equals' rate in {shares} of the windows"
-    if on_rail and (each.throughout or not known & set(each.nodes)):
+    ends = {end for blamed in on_rail if blamed.kind == "path" for end in (blamed.node, blamed.peer)}
+    if on_rail and (each.throughout or not known & set(each.nodes) or set(each.nodes) <= ends):
         return NotApplicable(f"{text}; blame.rails names {on_rail[0].text}", subject)
     if len(measured) < 2:
         return Finding(subject, None, f"suspected: {text}", each.shares[0], wanted="a second load")

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import runs
 from bench.judge.blame.intermittent import Intermittent, Ring, intermittent, rings, steady_load
+from bench.judge.blame.nouns import Subject
 from bench.judge.checks import CHECKS
 from bench.judge.evidence import Evidence
 from bench.model.measurement import Case, Window
@@ -310,3 +312,20 @@ def test_a_hole_in_a_burst_that_most_rails_share_makes_no_second_burst():
         return slot == 22 or ((node, rail) == ("n1", "eth1") and slot in (19, 20, 21, 24, 25))
 
     assert not steady_load(loaded(nodes(4), slow, 2, True), True).suspicious
+
+
+@pytest.mark.parametrize(
+    ("blamed", "status"),
+    [
+        (Subject("path", "n2", "n3", "eth2"), Status.SKIP),
+        (Subject("path", "n1", "n2", "eth2"), Status.SKIP),
+        (Subject("path", "n0", "n1", "eth2"), Status.SKIP),
+        (Subject("path", "n2", "n3", "eth1"), Status.FAIL),
+        (Subject("port", "n2", rail="eth2"), Status.FAIL),
+    ],
+)
+def test_a_path_that_blame_names_stands_for_both_of_its_ends(tmp_path, monkeypatch, blamed, status):
+    named = SimpleNamespace(named=(SimpleNamespace(subject=blamed, text=blamed.text),))
+    monkeypatch.setattr("bench.judge.checks.intermittent_rails.transfers.answer", lambda _: named)
+    (found, *_) = verdicts(tmp_path / "run", bad, bad)
+    assert found.status is status
