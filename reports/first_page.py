@@ -232,7 +232,7 @@ def _correct(shown: Shown) -> Tile:
     status = Status.FAIL if sum(counts) else Status.PASS
     return Tile(
         "Results",
-        f"{sum(counts):,} wrong element{'' if sum(counts) == 1 else 's'}",
+        show_count(sum(counts), "wrong element"),
         status,
         f"of {checked:,} that were compared",
     )

@@ -324,10 +324,6 @@ def probe_answer(judged: Evidence, nodes: tuple[Node, ...], where: Path) -> Prob
     )
 
 
-def log_answer(found: LogSummary, verdicts: tuple[Verdict, ...], status: Status) -> ExplainLogAnswer:
-    return ExplainLogAnswer(status=status, summary=found, verdicts=verdicts)
-
-
 def compare_answer(a: Iterable[Run], b: Iterable[Run], found: RunComparison) -> CompareAnswer:
     one, other = (
         tuple(

@@ -117,7 +117,9 @@ def explain(
     """
     if all(name == "-" or _may_be_log(Path(name)) for name in spec_or_logs):
         if devices is not None or root or sockets:
-            raise click.UsageError("--devices, --root and --sockets go with a SPEC, not with a log")
+            raise click.UsageError(
+                "--devices, --root and --sockets belong to a SPEC, and were given with a log"
+            )
         from .explaining_log import explain_logs
 
         return explain_logs(spec_or_logs, profile_name, as_json)

@@ -203,9 +203,9 @@ def summarise(judged: Evidence, verbose: bool, short: bool, profile_name: str = 
     scoped = scope(run.verdicts, profile_name or run.profile_name)
     passed = overall(verdict.status for verdict in run.verdicts) is Status.PASS
     more = "" if verbose else "; --verbose lists every verdict"
-    print(_wrapped(f"{'PASS of what ' if passed else ''}{scoped}{more}"))
+    print(wrapped(f"{'PASS of what ' if passed else ''}{scoped}{more}"))
     for text in spoken(run):
-        print(_wrapped(text))
+        print(wrapped(text))
     print(one_line(run.verdicts), flush=True)
 
 
@@ -221,24 +221,27 @@ def one_line(verdicts: tuple[Verdict, ...]) -> str:
 def _problem_lines(problem: Problem) -> str:
     found = problem.verdict
     slight = " (slight)" if problem.slight else ""
-    lines = [_wrapped(f"{problem.status.shown}{slight}: {problem.sentence}")]
+    lines = [wrapped(f"{problem.status.shown}{slight}: {problem.sentence}")]
     if found.wanted:
         source = f" ({found.source})" if found.source else ""
-        lines.append(_wrapped(f"wanted: {found.wanted}{source}; {found.check}", "  "))
+        lines.append(wrapped(f"wanted: {found.wanted}{source}; {found.check}", "  "))
     for each in problem.related[:MOST_RELATED]:
-        lines.append(_wrapped(f"also: {each.subject}: {each.measured}", "  "))
+        lines.append(wrapped(f"also: {each.subject}: {each.measured}", "  "))
     if found.next_step:
-        lines.append(_wrapped(f"next: {found.next_step}", "  "))
+        lines.append(wrapped(f"next: {found.next_step}", "  "))
     if problem.follows:
         lines.append(f"  {problem.follows}")
     return "\n".join(lines)
 
 
-def _wrapped(text: str, indent: str = "") -> str:
-    """At most WIDTH columns a line, and no word broken; what a terminal would obey is written out."""
+def wrapped(text: str, indent: str = "", then: str = "") -> str:
+    """At most WIDTH columns a line, and no word broken; what a terminal would obey is written out.
+
+    ``then``: how lines after the first begin, else two columns further in.
+    """
     return "\n".join(
         textwrap.wrap(
-            on_one_line(text), WIDTH, initial_indent=indent, subsequent_indent=f"{indent}  ",
+            on_one_line(text), WIDTH, initial_indent=indent, subsequent_indent=then or f"{indent}  ",
             break_long_words=False, break_on_hyphens=False,
         )
     )  # fmt: skip

@@ -40,7 +40,7 @@ class Gap:
 
 
 def begun(run: Run) -> tuple[str, ...]:
-    """The phases that the journal says were begun, or in which something was measured; none where it names no phase."""
+    """Returns the phases that were begun or measured, by the journal; nothing where the journal names no phase."""
     found = dict.fromkeys(mark.name for mark in run.phases if mark.state == "begin")
     if found:
         phase = {case.id: case.phase for case in run.plan.cases}

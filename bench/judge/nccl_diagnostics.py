@@ -26,7 +26,7 @@ def asked_for(log: Log) -> bool:
 
 
 def diagnostics(log: Log) -> Verdict:
-    """FAIL for wrong bytes between two GPUs; PASS once every communicator's check has ended and verified all pairs."""
+    """FAIL where bytes between two GPUs were wrong; PASS where the check of every communicator ended well."""
     said = [each for each in log.diagnosed if not each.text.startswith(_BENIGN)]
     begun = sum(each.text == _BEGUN for each in said)
     ended = sum(each.text.startswith(_ENDED) for each in said)

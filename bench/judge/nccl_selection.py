@@ -65,7 +65,7 @@ def _exactly(rails: Collection[str], excluded: Collection[str]) -> str:
 def _selection(
     process: LogProcess, excluded: Collection[str], rails: Collection[str], link: str
 ) -> tuple[Status, str]:
-    """One rank's own words on its HCAs. The order matters: what is shown beats what is missing."""
+    """Judges the HCAs that one rank's log names. The order matters: a fault that is shown outranks what is missing."""
     fault = next(_faults(process, excluded), "")
     if fault:
         return Status.FAIL, fault
@@ -130,7 +130,7 @@ def _on(process: LogProcess, excluded: Collection[str], how: str = "") -> str:
 
 
 def _bound(process: LogProcess, excluded: Collection[str], rails: Collection[str]) -> tuple[Status, str]:
-    """One rank's own words on the interfaces of its sockets; what is shown beats what is missing."""
+    """Judges the interfaces that one rank's log names for sockets; a fault that is shown outranks what is missing."""
     fault = next(_entered(process, excluded), "")
     if fault:
         return Status.FAIL, fault

@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Call:
-    """What a call needs besides its buffers. ``rank`` and ``root`` are places in ``members``."""
+    """The arguments of a collective call besides its buffers; ``rank`` and ``root`` are indices into ``members``."""
 
     dist: Any
     group: Any

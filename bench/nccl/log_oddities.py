@@ -1,4 +1,4 @@
-"""What is odd in NCCL's log of a job, and what would change it: one rule a function."""
+"""The rules that find what is odd in NCCL's log of a job and say what would change it; each is a function."""
 
 from __future__ import annotations
 

@@ -37,7 +37,10 @@ _MOST_WARNINGS = 20
 
 @dataclass(frozen=True)
 class ChosenAlgorithm:
-    """Algorithm and protocol of calls of ``smallest`` to ``largest`` bytes; the collective is "" before NCCL 2.22."""
+    """The algorithm and protocol that NCCL chose for calls of ``smallest`` to ``largest`` bytes.
+
+    Before NCCL 2.22 its log does not name the collective, which is "" then.
+    """
 
     collective: str
     algorithm: str
@@ -261,4 +264,4 @@ def _missing(
     if any("(the list is cut)" in each.value for each in hcas):
         yield "a list of HCAs is cut"
     if cut := sum(channel.transport == "NET" and channel.gdr is None for _, channel in channels(log)):
-        yield f"{show_count(cut, 'line')} about channels end before they tell whether GPUDirect RDMA is used"
+        yield f"no line tells whether GPUDirect RDMA is used on {show_count(cut, 'channel')}: the log is cut off there"

@@ -166,7 +166,7 @@ MEANINGS: tuple[WarningMeaning, ...] = (
     ),
     _row(
         "NUMA auto balancing|numa_balancing",
-        "Linux moves memory between sockets while ranks run",
+        "the kernel's NUMA balancing moves memory between sockets while ranks run",
         "sysctl kernel.numa_balancing=0",
     ),
 )

@@ -40,6 +40,7 @@ def standing(run: Run) -> Standing:
 
 
 ANEW = "start it anew: only accept and run go on where they stopped"
+COPY_AGAIN = "copy the folder again from where it was written"
 
 
 def can_resume(run: Run) -> bool:

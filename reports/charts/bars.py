@@ -175,7 +175,7 @@ def _words(fields: dict[str, str], format: str, missing: str, below: str) -> str
 
 
 def _beside(texts: alt.Chart, value: str, rule: RuleLine, pixel: float, floor: str) -> alt.Chart:
-    """Labels that the rule or the floor would strike through stand behind it. ``pixel``: what one is worth."""
+    """Moves a label that the rule or the floor would cross behind that line. ``pixel``: its width in the bars' unit."""
     length = f"{pixel!r} * (10 + {LETTER} * length(datum.shown))"
     bar = f"(isValid(datum.{value}) ? datum.{value} : 0)"
     crossed = f"{bar} <= {rule.value!r} && {bar} + {length} >= {rule.value!r}"

@@ -34,7 +34,7 @@ def _peaks(_: Frames, curve: pd.DataFrame) -> str:
 @chart(
     "busbw-by-size", "collectives", "Bus bandwidth against message size",
     lambda f: "median of pipelined blocks, slowest group; whiskers: slowest to fastest block"
-    + ("; ticks: floors of the profile" if f.curve["floor"].notna().any() else ""),
+    + ("; ticks: the floors that the profile sets" if f.curve["floor"].notna().any() else ""),
     data=lambda f: f.curve[f.curve["scope"] == ""], about=_peaks,
 )  # fmt: skip
 def busbw_by_size(f: Frames, curve: pd.DataFrame) -> alt.LayerChart:

@@ -118,7 +118,7 @@ def test_an_hca_that_one_rank_leaves_out_and_another_uses_is_odd():
         (rank(0) + rank(1).replace("; OOB eth0:10.0.0.1<0>", ""), "a list of HCAs is cut"),
         (
             rank(0) + rank(1)[: rank(1).index("/GDRDMA") + 3],
-            "end before they tell whether GPUDirect RDMA is used",
+            "no line tells whether GPUDirect RDMA is used on 1 channel: the log is cut off there",
         ),
     ],
 )
@@ -191,8 +191,8 @@ def test_a_channel_of_a_smaller_communicator_is_its_process_s_rank():
     ("words", "complaint"),
     [
         (["README", "{log}"], "no file at README"),
-        (["{log}", "--sockets"], "go with a SPEC, not with a log"),
-        (["{log}", "--devices", "mlx5_0"], "go with a SPEC, not with a log"),
+        (["{log}", "--sockets"], "belong to a SPEC, and were given with a log"),
+        (["{log}", "--devices", "mlx5_0"], "belong to a SPEC, and were given with a log"),
     ],
 )
 def test_what_cannot_be_meant_is_one_line(words, complaint):

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import altair as alt
@@ -283,5 +284,12 @@ def test_the_size_curve_rules_the_floor_of_each_size_that_has_one(tmp_path):
     assert wanted and set(wanted.values()) <= {
         limit.bound.value / 1e9 for limit in made.profile.limits if limit.quantity == "busbw"
     }
+    assert floors["encoding"]["y"]["field"] == "floor"
     top = spec["layer"][1]["encoding"]["y"]["scale"]["domain"][1]
     assert top >= max(wanted.values())
+
+
+def test_the_size_curve_reaches_up_to_a_floor_that_nothing_reaches(tmp_path):
+    high = [replace(limit, bound=replace(limit.bound, value=2e12)) for limit in LAMBDA.limits]
+    made = made_runs.Made(acceptance_run(tmp_path), replace(LAMBDA, limits=tuple(high)))
+    assert specs_of(made)["busbw-by-size"]["layer"][1]["encoding"]["y"]["scale"]["domain"][1] >= 2000

@@ -110,3 +110,12 @@ def test_the_profile_names_the_cluster_where_the_command_line_does_not(tmp_path)
 def test_a_misspelt_key_of_the_report_is_refused():
     with pytest.raises(ProfileError, match=r"\[report\]: unknown key tilte; known: site, title"):
         parse(runs.LOCAL.text + '\n[report]\ntilte = "frankfurt-2"\n', "made")
+
+
+def test_a_title_that_was_not_given_is_the_profile_s(folder):
+    of_profile = Titles("tiger", "order 7")
+    assert titles_of(folder, of_profile) == of_profile
+    save_titles(folder, "frankfurt-2", None)
+    assert titles_of(folder, of_profile) == Titles("frankfurt-2", "order 7")
+    save_titles(folder, "", "hall 3")
+    assert titles_of(folder, of_profile) == Titles("tiger", "hall 3")

@@ -24,7 +24,7 @@ UNKNOWN = ("UNKNOWN", 3)
 
 
 def health_events(found: Sequence[NodeAction], when: float) -> list[str]:
-    """One line of JSON for each node; the event of a node that is only suspected is not fatal."""
+    """Returns one line of JSON for each node; a node that is only suspected gets an event that is not fatal."""
     time = datetime.fromtimestamp(when, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     return [json.dumps(_event(each, time)) for each in found]
 

@@ -184,7 +184,7 @@ def _wire(name: str, algbw: float, fabric: Fabric) -> tuple[str, bool, tuple[flo
     possible = sorted(rate for rate in rates if rate <= 1.02 * fabric.node_rate)
     target = show_rate(fabric.node_rate, "Gb/s").replace(".0 ", " ")
     if not possible:
-        return f"; no algorithm can carry that over {target} of rails", False, None
+        return f"; no algorithm reaches that over rails of {target}", False, None
     rails = possible[0] / fabric.node_rate, possible[-1] / fabric.node_rate
     shares = dict.fromkeys(f"{100 * share:.0f}" for share in rails)
     return f"; its rails carried {' to '.join(shares)} % of {target}", True, rails

@@ -14,14 +14,13 @@ from bench.model.errors import RailGaugeError
 from bench.model.units import show_count
 from bench.plan.names import phase_words
 from bench.store import UNWRITTEN, Phase
-from bench.store.standing import ANEW, can_resume, goes_on, standing
+from bench.store.standing import ANEW, COPY_AGAIN, can_resume, goes_on, standing
 
 from .imports import is_import
 
 COMMAND = "coverage.command"  # the verdict that says of a run that it is no acceptance test
 ALONE = ("run", "soak")  # commands of one phase, which measures what was asked for
 PAIRS = ("p2p", "p2p_bidirectional")
-COPY = "copy the folder again from where it was written"
 _of_run = partial(check, source="RailGauge")
 
 
@@ -43,7 +42,7 @@ def cases(evidence: Evidence) -> Iterator[Finding]:
     plan, count = evidence.run.plan, len(evidence.run.measurements)
     if not plan.cases and count:
         text = f"plan.json is missing or names no case, and there are {count} measurements"
-        yield Finding("plan", None, text, wanted="a whole folder", source="RailGauge", step=COPY)
+        yield Finding("plan", None, text, wanted="a whole folder", source="RailGauge", step=COPY_AGAIN)
     elif not plan.cases:
         step = "see which cases were refused or left out, and why"
         yield Finding("plan", None, "nothing was planned", wanted="cases", source="RailGauge", step=step)
@@ -57,7 +56,7 @@ def cases(evidence: Evidence) -> Iterator[Finding]:
             text,
             wanted="a whole folder",
             source="RailGauge",
-            step=COPY,
+            step=COPY_AGAIN,
             evidence=tuple(foreign[:20]),
         )
     measured: dict[str, set[tuple[int, ...]]] = {}
@@ -132,7 +131,7 @@ def _planned_so(wanted: Phase, found: Phase) -> bool:
     COMMAND,
     subject="command",
     wanted="results of the command that manifest.json names",
-    on_inconclusive=COPY,
+    on_inconclusive=COPY_AGAIN,
     only=lambda evidence: is_import(evidence) or not _of_the_profile(evidence),
 )
 def command(evidence: Evidence) -> Iterator[Finding]:
@@ -294,7 +293,7 @@ def _unended(evidence: Evidence) -> Finding:
     return Finding("run", None, text, wanted="a completed run", step=step)
 
 
-@_of_run("coverage.end", on_inconclusive=COPY)
+@_of_run("coverage.end", on_inconclusive=COPY_AGAIN)
 def end(evidence: Evidence) -> Iterator[Finding]:
     """The run came to its end and recorded it."""
     completed = Finding("run", True, "the run completed", source="")

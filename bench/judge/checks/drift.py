@@ -14,6 +14,7 @@ from bench.judge.findings import Finding, NotApplicable, Outcome
 from bench.judge.registry import check
 from bench.model.units import show_count, show_rate, show_size
 from bench.plan.nightly import EVERY_RAIL, NIGHT
+from bench.store.standing import COPY_AGAIN
 
 MOST = 20  # files left out that are named one by one
 
@@ -31,7 +32,7 @@ def history(evidence: Evidence) -> Iterator[Outcome]:
     found = tonight(evidence)
     if found is None:
         text = "this was a nightly run, and its folder holds no nights before it: drift cannot be judged"
-        step = "copy the folder again from where it was written"
+        step = COPY_AGAIN
         yield Finding("the history", None, text, wanted="history.json in the run folder", step=step)
         return
     past = found.past

@@ -12,6 +12,7 @@ from bench.judge.registry import check
 from bench.model.rails import rails_of
 from bench.probe.fabric.ask_all import SubnetAnswers, from_json
 from bench.store import FABRIC, LOGS
+from bench.store.standing import COPY_AGAIN
 
 LANES = 4  # an NDR, HDR or EDR port of an HCA is 4 lanes wide
 
@@ -38,7 +39,7 @@ def fabric(evidence: Evidence) -> Iterator[Outcome]:
     """Every rail hangs on a switch port that runs at full width and rate, and no switch counts errors."""
     if not _recorded(evidence):
         text = f"the answers of the fabric's tools, {LOGS}/{FABRIC}, are not in the run folder"
-        yield Finding("fabric", None, text, step="copy the folder again from where it was written")
+        yield Finding("fabric", None, text, step=COPY_AGAIN)
         return
     rate, looks = evidence.rails.rate, _looks(evidence)
     assert rate is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from statistics import median
 
 from bench.judge.evidence import Evidence
@@ -125,14 +125,10 @@ def _clocks(spells: list[GpuDuringCase], lines: list[HealthLine]) -> str:
 )
 def clock(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     """Every GPU reached the SM clock of the others, and half of what it can, while it was measured."""
-    top: dict[int, float] = {}
-    most: dict[int, float] = {}
-    for line in evidence.run.health:
-        clocks = [value for spell in line.cases for value in spell.clock_sm]
-        if clocks:
-            top[line.rank] = max(*clocks, top.get(line.rank, 0.0))
-        if line.gpu and line.gpu.clock_sm_max:
-            most[line.rank] = line.gpu.clock_sm_max
+    top = _highest(evidence.run.health, "clock_sm")
+    most = {
+        line.rank: line.gpu.clock_sm_max for line in evidence.run.health if line.gpu and line.gpu.clock_sm_max
+    }
     yield from _in_phases(evidence)
     if not top:
         yield NotApplicable("NVML showed no clock while it was measured; see gpus.throttled")
@@ -152,17 +148,23 @@ def clock(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         yield Finding(name, ok, text, reached)
 
 
+def _highest(lines: Iterable[HealthLine], field: str) -> dict[int, float]:
+    """By rank the highest clock of its GPU, in hertz; ranks without one are missing. ``field``: of GpuDuringCase."""
+    top: dict[int, float] = {}
+    for line in lines:
+        clocks = [value for spell in line.cases for value in getattr(spell, field)]
+        if clocks:
+            top[line.rank] = max(*clocks, top.get(line.rank, 0.0))
+    return top
+
+
 def _in_phases(evidence: Evidence) -> Iterator[Finding]:
-    """The GPUs that were slower than the others in a phase that loads all of them alike; memory clocks too."""
+    """Each GPU whose SM or memory clock stayed below the others' in a phase that loads all GPUs alike."""
     nodes = evidence.run.node_of
     for phase in ALIKE:
         lines = [line for line in evidence.run.health if line.phase == phase]
         for field, name in (("clock_sm", "SM"), ("clock_memory", "memory")):
-            top: dict[int, float] = {}
-            for line in lines:
-                clocks = [value for spell in line.cases for value in getattr(spell, field)]
-                if clocks:
-                    top[line.rank] = max(*clocks, top.get(line.rank, 0.0))
+            top = _highest(lines, field)
             usual = median(top.values()) if top else 0.0
             for rank, reached in top.items():
                 if reached < LEAST_CLOCK * usual:

@@ -1,4 +1,4 @@
-"""Is the log of each rank its own, and which settings did NCCL say that it read?"""
+"""Checks that the log of each rank is its own, and that NCCL read no setting and loaded no library that distorts."""
 
 from __future__ import annotations
 

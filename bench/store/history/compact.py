@@ -1,4 +1,4 @@
-"""The runs of a month put together in one file, while others read and write the history."""
+"""Puts the runs of a month together in one file; others may read and write the history meanwhile."""
 
 from __future__ import annotations
 

@@ -190,7 +190,7 @@ def run_path(cluster: str, run: str, seconds: float) -> str:
 
 
 def month_path(cluster: str, seconds: float) -> str:
-    """The folder of the files that hold several runs of one month."""
+    """The folder, relative to the root, whose files each hold several runs of one month."""
     return f"cluster={safe(cluster)}/month={day(seconds)[:7]}"
 
 
@@ -210,7 +210,9 @@ def put(folder: Folder, path: str, content: bytes) -> str:
             else:
                 raise HistoryError(f"{shown}: the folder of the history is gone; is it mounted?")
     except FileExistsError as error:
-        raise AlreadyThere(f"{shown} is already there, and a history is never overwritten") from error
+        raise AlreadyThere(
+            f"{shown} is already there, and no file of a history is ever overwritten"
+        ) from error
     except FileNotFoundError as error:
         said = folder.in_one_line(error)
         raise HistoryError(f"{shown}: cannot be written: {said}; see that the bucket is right") from error
@@ -303,7 +305,7 @@ def is_gone(error: Exception) -> bool:
 
 
 def listed(folder: Folder, under: str) -> Iterator[tuple[str, int]]:
-    """As ``found``, of a folder in a history that need not be one yet."""
+    """As ``found``, without asking whether the folder is a history."""
     try:
         with reaching(folder, folder.name, "cannot be listed"):
             place = f"{folder.root}/{under}".rstrip("/")

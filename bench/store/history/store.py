@@ -76,7 +76,7 @@ def home(entry: Entry) -> str:
 
 
 def each_once(entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    """The runs, oldest first. One that lies in two files, as ``compact`` may leave it, is taken from the larger."""
+    """The runs, oldest first; a run in two files, as ``compact`` may leave it, is taken from the larger file."""
     together = Counter(entry.path for entry in entries)
     first = sorted(entries, key=lambda entry: (-together[entry.path], entry.path))
     once = {(entry.cluster, entry.run, day(entry.time)): entry for entry in reversed(first)}
