@@ -15,6 +15,8 @@ from pathlib import Path
 from .files import DRAWN, LARGEST_FILE, LARGEST_JOURNAL, TITLES, VERDICTS, RunError, read_file, write_file
 
 SUMS = "SHA256SUMS"
+ESCAPE = "\\"
+_ESCAPES = {ord(ESCAPE): ESCAPE * 2, ord("\n"): "\\n", ord("\r"): "\\r"}
 ACTIONS = "actions.json"  # what was done about the run
 CHARTS = "charts"
 PAGE = "report.html"
@@ -30,13 +32,18 @@ def evidence_files(folder: Path) -> Iterator[Path]:
 
 def evidence_sums(folder: Path) -> dict[str, str]:
     """File → digest of the evidence."""
-    return {
-        str(file.relative_to(folder)): digest_of(file, LARGEST_JOURNAL) for file in evidence_files(folder)
-    }
+    return {_name(folder, file): digest_of(file, LARGEST_JOURNAL) for file in evidence_files(folder)}
+
+
+def _name(folder: Path, file: Path) -> str:
+    """A file's name on one line, as ``sha256sum`` writes it: else two files and one of an odd name had one digest."""
+    name = str(file.relative_to(folder)).translate(_ESCAPES)
+    return name.encode(errors="backslashreplace").decode()
 
 
 def sums_text(sums: Mapping[str, str]) -> str:
-    return "".join(f"{digest}  {name}\n" for name, digest in sums.items())
+    # a line with an escaped name begins with a backslash
+    return "".join(f"{ESCAPE * (ESCAPE in name)}{digest}  {name}\n" for name, digest in sums.items())
 
 
 def evidence_digest(folder: Path) -> str:
@@ -61,14 +68,15 @@ def changes(folder: Path) -> list[str]:
 
 
 def _read(folder: Path) -> dict[str, str]:
-    lines = read_file(folder, SUMS).decode(errors="replace").splitlines()
-    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    lines = read_file(folder, SUMS).decode(errors="replace").split("\n")
+    rows = (line.partition("  ") for line in lines if line)
+    return {name: digest.removeprefix(ESCAPE) for digest, _, name in rows}
 
 
 def digest_of_files(folder: Path, files: Iterable[Path]) -> str:
     """Digest of the names and contents of files."""
     return hashlib.sha256(
-        sums_text({str(file.relative_to(folder)): digest_of(file) for file in files}).encode()
+        sums_text({_name(folder, file): digest_of(file) for file in files}).encode()
     ).hexdigest()
 
 

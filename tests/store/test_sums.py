@@ -1,5 +1,7 @@
 """SHA256SUMS: a changed, missing or added file of the evidence is named, and what is made from it is free to change."""
 
+import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from bench.model.profile import ProfileError, parse
 from bench.model.titles import Titles
 from bench.run.finish import judge_and_save
 from bench.store import RunError
-from bench.store.sums import SUMS, changes, evidence_digest
+from bench.store.sums import SUMS, changes, evidence_digest, record_sums
 from bench.store.titles import save_titles, titles_of
 
 
@@ -73,6 +75,25 @@ def test_a_folder_without_sums_or_with_empty_ones_is_not_sound(folder):
 def test_sha256sum_reads_it_too(folder):
     command = ["sha256sum", "--check", "--quiet", SUMS]
     assert subprocess.run(command, cwd=folder, check=False).returncode == 0
+
+
+def test_two_files_and_one_whose_name_holds_a_line_of_the_sums_are_other_evidence(folder):
+    (folder / "y.txt").write_text("one")
+    (folder / "z.txt").write_text("two")
+    before = evidence_digest(folder)
+    of_second = hashlib.sha256(b"two").hexdigest()
+    (folder / f"y.txt\n{of_second}  z.txt").write_text("one")
+    (folder / "y.txt").unlink()
+    (folder / "z.txt").unlink()
+    assert evidence_digest(folder) != before
+    record_sums(folder)
+    assert changes(folder) == []
+    assert subprocess.run(["sha256sum", "--check", "--quiet", SUMS], cwd=folder, check=False).returncode == 0
+
+
+def test_a_name_that_is_no_text_is_a_file_like_any_other(folder):
+    (folder / os.fsdecode(b"\xff\xfe")).write_text("x")
+    assert changes(folder) == ["\\udcff\\udcfe was added"]
 
 
 def test_titles_are_kept_until_others_are_given(folder):
