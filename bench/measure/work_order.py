@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bench.model.measurement import Case
+from bench.model.typed_json import Name
 
 from .loop import TimingRules
 
@@ -24,7 +25,7 @@ class WorkOrder:
     name       of this set of workers, unlike that of any other in the run
     """
 
-    phase: str
+    phase: Name
     cases: tuple[Case, ...]
     rank: int
     size: int

@@ -209,12 +209,17 @@ def _environment(top: ProfileTable) -> dict[str, str]:
     if not all(isinstance(value, str) for value in values.values()):
         raise ProfileError(f"{where}: values must be texts")
     for name, value in values.items():
-        if not name.startswith(SETTINGS) or FORBIDDEN.search(name) or A_PATH.search(value):
+        if not tunes(name, value):
             raise ProfileError(
                 f"{where}: a profile may not set {name}={value}: it sets {', '.join(SETTINGS)}… and neither files, "
                 "libraries nor addresses; export the variable where you start the run instead"
             )
     return values
+
+
+def tunes(name: str, value: str) -> bool:
+    """Whether a setting does no more than tune NCCL, torch or gloo."""
+    return name.startswith(SETTINGS) and not FORBIDDEN.search(name) and not A_PATH.search(value)
 
 
 def _gpu_counts(cluster: ProfileTable) -> tuple[int, ...]:

@@ -40,6 +40,12 @@ class Try(NamedTuple):
     reason: str
 
 
+def answered(tries: Sequence[Sequence[str]], targets: int) -> list[Try]:
+    """What a node said of so many targets; of those that it leaves out it reached none."""
+    found = [Try(*each) for each in tries[:targets]]
+    return found + [Try("", "it does not say")] * (targets - len(found))
+
+
 def listen(addresses: Sequence[str], greeting: str, ports: Sequence[int] = ()) -> dict[str, int]:
     """Greet whoever connects to ``addresses`` for the next seconds; address -> port of those it can do that on.
 

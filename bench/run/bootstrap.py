@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from bench.model.facts import Node
 from bench.model.measurement import Rank
@@ -27,7 +28,9 @@ def gather_facts(
     ranks = number_ranks(hellos)
     leads = [members[0] for members in by_node(ranks)]
     facts = chief.ask("probe", leads, PROBE_SECONDS)
-    return ranks, tuple(load(Node, facts[lead]) for lead in leads), hellos
+    # called as its ranks are, whatever it calls itself here
+    nodes = tuple(replace(load(Node, facts[lead]), name=str(hellos[lead]["host"])) for lead in leads)
+    return ranks, nodes, hellos
 
 
 def ask_fabric(chief: Coordinator, profile: Profile) -> None:

@@ -19,7 +19,7 @@ from bench.model.profile import Rails
 from bench.model.typed_json import to_json
 from bench.model.units import show_some
 from bench.probe.ports import MEND, PORTS
-from bench.probe.reachability import Target, Try
+from bench.probe.reachability import Target, Try, answered
 from bench.supervise.coordinator import Coordinator
 
 LIMIT = 30.0  # seconds for every node to try every candidate
@@ -91,7 +91,7 @@ def find_meeting(
     tried = [each for each in tried if each.address in opened]
     targets = [Target(each.address, opened[each.address], greeting) for each in tried]
     answers = chief.ask("reach", [leads[node.name] for node in others], LIMIT, targets=to_json(targets))
-    found = {node.name: [Try(*each) for each in answers[leads[node.name]]["tries"]] for node in others}
+    found = {node.name: answered(answers[leads[node.name]]["tries"], len(targets)) for node in others}
     return choose(nodes, tried, found)
 
 

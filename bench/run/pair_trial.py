@@ -10,7 +10,7 @@ from uuid import uuid4
 from bench.model.facts import Node
 from bench.model.typed_json import to_json
 from bench.model.units import show_some
-from bench.probe.reachability import Target, Try
+from bench.probe.reachability import Target, answered
 from bench.store import SetAside
 
 from .live_run import LiveRun
@@ -83,7 +83,7 @@ def _tried(live: LiveRun) -> list[UnreachedAddress]:
         UnreachedAddress(name, node, device, target.address, tried.reason)
         for name, rows in others.items()
         for (node, device, target), tried in zip(
-            rows, (Try(*each) for each in answers[leads[name]]["tries"]), strict=True
+            rows, answered(answers[leads[name]]["tries"], len(rows)), strict=True
         )
         if not tried.source
     ]

@@ -37,6 +37,7 @@ from .live_run import LiveRun
 
 NAME = "verbs"  # of the phase, in the journal and the counters
 TITLE = "ib_write_bw on every rail, each direction"
+SILENT: Message = {"code": None, "text": "its node says nothing of it"}
 MARGIN = 20.0  # seconds for a supervisor's answer on top of its own deadline
 
 
@@ -144,7 +145,7 @@ def _transfers(table: Table, these: Sequence[Leg], again: bool) -> list[Transfer
     }
     jobs = {leg.key: {"words": commands[leg.key][0], "numa": leg.receiver.numa} for leg in these}
     up = _ask(table, processes.SERVE, these, "receiver", jobs, processes.LISTEN_SECONDS)
-    ready = [leg for leg in these if "port" in up[leg.key]]
+    ready = [leg for leg in these if up[leg.key].get("port")]
     jobs = {
         leg.key: {"words": commands[leg.key][1], "numa": leg.sender.numa, "port": up[leg.key]["port"]}
         for leg in ready
@@ -177,7 +178,7 @@ def _words(table: Table, side: Side, peer: Side | None = None) -> tuple[str, ...
 
 
 def _ended(command: tuple[str, ...], result: Message) -> PerftestExit:
-    return PerftestExit(command, result["code"], result["text"])
+    return PerftestExit(command, result.get("code"), result.get("text", ""))
 
 
 def _ask(
@@ -191,4 +192,5 @@ def _ask(
         if leg.key in jobs:
             message["jobs"][leg.key] = jobs[leg.key]
     answers = table.live.coordinator.ask(what, list(each), limit + MARGIN, each) if each else {}
-    return {key: result for answer in answers.values() for key, result in answer.items()}
+    asked = [(leg.key, table.live.leads[getattr(leg, end).node]) for leg in these]
+    return {key: answers[rank].get(key, SILENT) for key, rank in asked}

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from bench.measure.loop import TimingRules
 from bench.measure.work_order import HEARTBEAT_SECONDS, WorkOrder, numbered, own_part
-from bench.model.lines import Hang, HealthLine, Joined, PhaseMark
-from bench.model.measurement import Case, Measurement, Rank, Window
-from bench.model.typed_json import load, to_json
+from bench.model.lines import Hang, HealthLine, PhaseMark
+from bench.model.measurement import Case, Measurement, Rank
+from bench.model.typed_json import Misfit, load, to_json
 from bench.store import NOT_TRIED, Loss, Phase, Recorder
 
 from .control.tcp import Control, Message
 from .departures import Departures, with_last_heartbeat
 from .hangs.culprits import Culprits, Position, name_ranks, nodes_in, silent, unreachable
-from .hangs.rank_state import RankState, flight_of, heartbeats, positions, record
+from .hangs.rank_state import RankState, flight_of, heartbeats, joined, positions, record
 from .hangs.recordings import flights, ras_findings
 from .hangs.trouble import trouble
 from .limits import BARREN, KEEPALIVE_SECONDS, SHORTEST, TRIES, Early, Limits, Lost, Pace, Stopped
+from .messages import check, check_answer, measurement_of, window_of
 from .supervisor import Supervisor
 
 DOUBT = 3 * HEARTBEAT_SECONDS  # a failure between two ranks is held back: one of them may soon be found dead
@@ -51,6 +53,7 @@ class Coordinator:
     phase: str = ""
     _cases: dict[str, tuple[int, Case]] = field(default_factory=dict)
     _left: dict[str, int] = field(default_factory=dict)
+    _reported: set[tuple[str, tuple[int, ...]]] = field(default_factory=set)
     _states: dict[int, RankState] = field(default_factory=dict)
     _logs: dict[int, str] = field(default_factory=dict)
     _doubtful: list[tuple[float, Measurement]] = field(default_factory=list)
@@ -158,7 +161,7 @@ class Coordinator:
             rank.rank: RankState(last_heard=self._started, last_moved=self._started) for rank in self.ranks
         }
         self._cases = {case.id: (number, case) for number, case in enumerate(cases)}
-        self._left = {case.id: len(case.groups) for case in cases}
+        self._left, self._reported = {case.id: len(case.groups) for case in cases}, set()
         environment = {**self.environment, **phase.environment}
         self._start_workers(phase, cases, environment)
         found: Culprits | None = None
@@ -214,8 +217,21 @@ class Coordinator:
             if "do" in message:
                 self.supervisor.handle(message)
             elif not self.departures.take(source, self._node(source), message) and source in self._states:
-                self._take(source, message, self._states[source])
+                with self._believing(source):
+                    check(message)
+                    self._take(source, message, self._states[source])
         return self.supervisor.poll() or any(message.get("said") != "beat" for _, message in messages)
+
+    @contextmanager
+    def _believing(self, source: int) -> Iterator[None]:
+        """A rank that says what no rank says counts as gone, whatever it knows; of rank 0 itself it is raised."""
+        try:
+            yield
+        except Misfit as misfit:
+            if source == self.control.rank:
+                raise
+            text = f"it sent what no supervisor sends: {misfit}"
+            self.departures.take(source, self._node(source), {"said": "lost", "text": text})
 
     def _send_keepalive(self) -> None:
         """Supervisors give up a rank 0 that sends nothing for too long, as a frozen one does."""
@@ -239,7 +255,7 @@ class Coordinator:
         elif message["said"] == "health":
             state.health = message["health"]
         elif message["said"] == "worker":
-            self._take_from_worker(message["heard"], state)
+            self._take_from_worker(source, message["heard"], state)
 
     def _keep_interim(self) -> None:
         """What was sampled beside workers that will not tell it any more."""
@@ -250,37 +266,31 @@ class Coordinator:
         if health:
             self.recorder.health(load(HealthLine, health | {"phase": self.phase, "rank": rank}))
 
-    def _take_from_worker(self, message: Message, state: RankState) -> None:
+    def _take_from_worker(self, source: int, message: Message, state: RankState) -> None:
         if message["kind"] == "flight":  # sent because the worker makes no progress
             state.flight = flight_of(message)
             return
         state.last_moved = state.last_heard
-        if message["kind"] == "store":
+        if message["kind"] == "store" and source == self.ranks[0].rank:
             for rank in self.ranks[1:]:
                 self.control.send(rank.rank, {"do": "rendezvous", "port": message["port"]})
         elif message["kind"] == "ready":
             state.ready = message
             self._slowest_join = max(self._slowest_join, time.monotonic() - self._started)
         elif message["kind"] == "window":
-            window = load(Window, message)
-            self.recorder.add(replace(window, ranks=self._numbers(window.ranks)))
+            self.recorder.add(window_of(message, source, self.ranks, self._cases))
             self.notice("window", message)
         elif message["kind"] == "measurement":
-            row = self._with_numbers(load(Measurement, message))
+            row = measurement_of(message, source, self.ranks, self._cases)
+            if (row.case, row.ranks) in self._reported:
+                raise Misfit(f"it reports {row.case} twice")
+            self._reported.add((row.case, row.ranks))
             if row.stop == "failed":
                 self._doubtful.append((time.monotonic(), row))
             else:
                 self._keep(row)
         elif message["kind"] == "failed":
             state.failed = message
-
-    def _numbers(self, places: tuple[int, ...]) -> tuple[int, ...]:
-        """The ranks of the run in the place of those that the workers count."""
-        return tuple(self.ranks[at].rank for at in places)
-
-    def _with_numbers(self, row: Measurement) -> Measurement:
-        wrong = tuple(replace(each, rank=self.ranks[each.rank].rank) for each in row.mismatches)
-        return replace(row, ranks=self._numbers(row.ranks), mismatches=wrong)
 
     def _keep(self, row: Measurement) -> None:
         self._left[row.case] -= 1
@@ -347,20 +357,9 @@ class Coordinator:
             time.sleep(SHORTEST)
 
     def _record_joined(self, phase: Phase) -> None:
-        """What the workers reported when they were ready: versions, and the slowest of each step of starting."""
-        ready = [state.ready for state in self._states.values() if state.ready]
-        if not ready:
-            return
-        seconds = {name: max(each["seconds"][name] for each in ready) for name in ready[0]["seconds"]}
-        versions = {
-            name: sorted({each["versions"].get(name, "") for each in ready}) for name in ready[0]["versions"]
-        }
-        # which GPU each rank has: recorded once, and again where it is another
-        gpus = {rank: state.ready["gpu"] for rank, state in self._states.items() if state.ready.get("gpu")}
-        changed = {str(rank): gpu for rank, gpu in gpus.items() if self._gpus.get(rank) != gpu}
-        self._gpus |= gpus
-        steps = {"seconds": seconds, "versions": versions, "gpus": changed}
-        self.recorder.add(load(Joined, {"phase": phase.name, "ranks": len(ready), **steps}))
+        if line := joined(phase.name, self._states, self._gpus):
+            self._gpus |= {rank: state.ready["gpu"] for rank, state in self._states.items() if state.ready}
+            self.recorder.add(line)
 
     def _write_logs(self, phase: Phase) -> None:
         for rank, text in self._logs.items():
@@ -389,7 +388,9 @@ class Coordinator:
                 if "do" in message:
                     self.supervisor.handle(message)
                 elif message.get("said") == what:
-                    answers[source] = message["answer"]
+                    with self._believing(source):
+                        check_answer(what, message.get("answer"))
+                        answers[source] = message["answer"]
                 else:
                     self.departures.take(source, self._node(source), message)
             self.supervisor.poll()

@@ -111,7 +111,9 @@ class Departures:
         """Whether the message says that a supervisor left."""
         if message.get("said") not in ("lost", "farewell"):
             return False
-        departure = Departure(rank, node, str(message.get("how", CUT)), str(message["text"]))
+        how = message.get("how")
+        known = how if how in (FAILED, ORPHANED, SIGNALLED) else CUT
+        departure = Departure(rank, node, known, str(message.get("text", "")))
         self.departed.setdefault(rank, departure)
         return True
 

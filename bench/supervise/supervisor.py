@@ -10,10 +10,11 @@ from pathlib import Path
 
 from bench.launch import scratch
 from bench.measure.perftest.processes import Errands
-from bench.measure.work_order import HEARTBEAT_SECONDS
+from bench.measure.work_order import HEARTBEAT_SECONDS, WorkOrder
 from bench.model.errors import EXIT_INCONCLUSIVE
 from bench.model.lines import WorkerGpu
-from bench.model.typed_json import load, to_json
+from bench.model.profile import tunes
+from bench.model.typed_json import Misfit, load, to_json
 from bench.probe.gpu_load import Gauge
 from bench.probe.rail_activity import RailActivity
 from bench.probe.rail_wiring import hear_broadcasts
@@ -23,7 +24,7 @@ from .control.tcp import Control, Message
 from .departures import ORPHANED, SIGNALLED, ParentLauncher, send_farewell
 from .limits import SILENT_SECONDS, Pace
 from .monitor import Monitor
-from .worker_process import ForkServer, Worker
+from .worker_process import LATE, ForkServer, Worker
 
 LOG_BYTES = 4 << 20  # of a worker's log that travel to the run folder
 
@@ -114,9 +115,13 @@ class Supervisor:
             self.errands.begin(message)
 
     def _start(self, message: Message) -> None:
-        order = message["order"]
+        # rank 0 is believed no more than a profile: whoever has the token could stand in its place
+        order = to_json(load(WorkOrder, message["order"]))
+        told = load(dict[str, str], message["environment"])
+        if odd := [name for name, value in told.items() if name not in LATE and not tunes(name, value)]:
+            raise Misfit(f"rank 0 may not set {odd[0]} for a worker")
         self._log = self._folder / f"{order['phase']}.log"
-        environment = {**self.base_environment, **message["environment"]}
+        environment = {**self.base_environment, **told}
         if "NCCL_DEBUG" in environment:
             environment.setdefault("NCCL_DEBUG_FILE", str(self._folder / "nccl.%p.log"))
         self._beat, self._beat_sent = {}, 0.0

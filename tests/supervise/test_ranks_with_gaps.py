@@ -8,10 +8,12 @@ import runs
 from bench.measure.loop import TimingRules
 from bench.measure.work_order import WorkOrder
 from bench.model.measurement import Case, Mismatch
+from bench.model.typed_json import to_json
 from bench.store import Phase, Recorder
 from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator
 from bench.supervise.limits import Limits
+from bench.supervise.messages import measurement_of
 from bench.supervise.supervisor import Supervisor
 
 GROUPS = ((0, 6), (1, 7))
@@ -62,7 +64,7 @@ def test_what_they_measured_is_recorded_with_the_numbers_of_the_run(tmp_path):
     with Recorder(tmp_path / "run") as recorder:
         chief = coordinator(tmp_path, recorder)
         row = replace(runs.measured(CASE)[0], ranks=(1, 3), mismatches=(Mismatch(3, 0, 0, 1.0, 2.0),))
-        found = chief._with_numbers(row)
+        found = measurement_of(to_json(row), 7, chief.ranks, {CASE.id: (0, CASE)})
     assert found.ranks == (1, 7) and found.mismatches[0].rank == 7
 
 

@@ -7,7 +7,8 @@ iterations, so that a rail takes as long at 1 Gb/s as at 400.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 from bench.model.lines import Side, Tool
 from bench.model.profile import Verbs
@@ -37,6 +38,16 @@ def words(
     bound = ("--bind_source_ip", address) if "bind_source_ip" in tool.knows and address else ()
     lane = _lane(tool, nccl or {})
     return (*plain, *timed, *lane, *_memory(side, tool), *bound, *((peer,) if peer else ()))
+
+
+_LAWFUL = re.compile(
+    r"-[diFstDfuxS]|--bind_source_ip|--tclass=\d+|--use_cuda(_bus_id)?=[\w:.]+|--use_cuda_dmabuf|\w[\w:.%-]*|::[\w:.%-]*"
+)
+
+
+def lawful(given: Sequence[str]) -> bool:
+    """Whether these could be ``words``: rank 0 of another node orders nothing but a measurement from a supervisor."""
+    return bool(given) and given[0] == NAME and all(map(_LAWFUL.fullmatch, given[1:]))
 
 
 def _lane(tool: Tool, nccl: Mapping[str, str]) -> tuple[str, ...]:

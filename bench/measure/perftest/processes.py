@@ -20,7 +20,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .command import SECONDS
+from bench.model.typed_json import Misfit
+from bench.model.units import show_some
+
+from .command import SECONDS, lawful
 from .tool import NAME
 
 TOOL, SERVE, CONNECT, END = "verbs.tool", "verbs.serve", "verbs.connect", "verbs.end"
@@ -99,6 +102,8 @@ class Errands:
         self._asked = message["do"]
         limits = {SERVE: LISTEN_SECONDS, CONNECT: RUN_SECONDS, END: GRACE_SECONDS}
         self._deadline = time.monotonic() + limits.get(self._asked, 0.0)
+        if odd := [job["words"] for job in message.get("jobs", {}).values() if not lawful(job["words"])]:
+            raise Misfit(f"rank 0 may not start {show_some(odd[0], 8, ' ')}")
         if self._asked == SERVE:
             self.stop()
             ports = _ports(len(message["jobs"]), message["address"])

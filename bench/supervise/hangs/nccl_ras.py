@@ -7,17 +7,23 @@ A thread of every NCCL process answers on a port of its own machine. Source: NCC
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 PORT = 28028
 VARIABLE, SWITCH = "NCCL_RAS_ADDR", "NCCL_RAS_ENABLE"
 SECONDS = 8.0  # RAS itself waits about 5 s for processes that do not answer
 LONGEST = 1 << 20
+MOST = 1 << 16  # ranks that are taken from one answer
+SHOWN = 200  # characters of a word that is repeated to people
+TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+LISTENING = "0A"  # Linux, include/net/tcp_states.h: TCP_LISTEN
 
 _PROCESS = re.compile(r"Process (\d{1,10}) on node (\S{1,255}) managing GPUs? ([\d, -]{1,80})")
 _RANK = re.compile(r"Rank (\d{1,9}) -- GPU ([\d,]{1,40}) managed by process (\d{1,10}) on node (\S{1,255})")
@@ -68,7 +74,7 @@ def _of_text(text: str) -> RasFindings:
         elif found := _PROCESS.search(line):
             lost.append(_process(found[1], found[2], found[3].strip()))
         elif found := _MISSING.search(line):
-            missing += _numbers(found[1])
+            missing += _numbers(found[1])[: MOST - len(missing)]
         elif found := _SHARE.fullmatch(line):
             what = "has " + found[2]
         elif (found := _RANK.search(line)) and what:
@@ -77,7 +83,7 @@ def _of_text(text: str) -> RasFindings:
 
 
 def _process(pid: str, node: str, gpus: str) -> str:
-    return f"pid {pid} on {node}, GPU {gpus}"
+    return f"pid {pid} on {node}, GPU {gpus}"[:SHOWN]
 
 
 def _numbers(text: str) -> list[int]:
@@ -85,7 +91,7 @@ def _numbers(text: str) -> list[int]:
     found: list[int] = []
     for part in text.split(","):
         ends = [int(word) for word in part.split("-") if word.strip().isdigit()]
-        if ends and ends[-1] - ends[0] <= 1 << 16:
+        if ends and ends[-1] - ends[0] <= MOST - len(found):
             found += range(ends[0], ends[-1] + 1)
     return found
 
@@ -120,7 +126,9 @@ def _less(ranks: list[dict[str, object]]) -> list[tuple[int, str]]:
         values = [(rank, each[name]) for rank, each in known if isinstance(each.get(name), int)]
         usual = Counter(value for _, value in values).most_common(1)[0][0] if values else 0
         found += [
-            (rank, f"has launched {value} {name}, most {usual}") for rank, value in values if value < usual
+            (rank, f"has launched {value} {name[:SHOWN]}, most {usual}")
+            for rank, value in values
+            if value < usual
         ]
     return found
 
@@ -147,6 +155,8 @@ def ask(settings: Mapping[str, str], limit: float = SECONDS) -> RasAnswer:
         number = int(port)
     except ValueError:
         raise OSError(f"{VARIABLE} is {settings.get(VARIABLE)!r}, which has no port") from None
+    if others := _others(host, number):
+        raise OSError(f"port {number} of this machine is held by {others}")
     answer = b""
     with socket.create_connection((host.strip("[]") or "localhost", number), limit) as line:
         line.sendall(b"VERBOSE STATUS\n")
@@ -162,6 +172,23 @@ def ask(settings: Mapping[str, str], limit: float = SECONDS) -> RasAnswer:
                 return RasAnswer(answer.decode(errors="replace"))
             answer += data
     return _cut(answer, f"longer than {LONGEST} bytes")
+
+
+def _others(host: str, port: int) -> str:
+    """Who else of this machine listens at the port, and could answer in NCCL's place; "" where nobody is known to."""
+    if host.strip("[]") not in ("", "localhost", "::1") and not host.startswith("127."):
+        return ""
+    found = set[int]()
+    for table in TABLES:
+        try:
+            rows = [line.split() for line in table.read_text(errors="replace").splitlines()[1:]]
+        except OSError:
+            continue
+        found |= {
+            int(row[7]) for row in rows if row[3] == LISTENING and int(row[1].rpartition(":")[2], 16) == port
+        }
+    others = sorted(found - {os.geteuid()})
+    return f"another user ({', '.join(map(str, others))})" if others else ""
 
 
 def _cut(answer: bytes, why: str) -> RasAnswer:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.measure.flight_recorder import Flight
-from bench.model.lines import LastSeen
+from bench.model.lines import Joined, LastSeen
 from bench.model.measurement import Case, Rank
 from bench.model.typed_json import load
 
@@ -67,6 +67,32 @@ def _position(rank: Rank, state: RankState, cases: Cases, now: float, own: int) 
         state=str(beat.get("state", "")),
         rails={name: RailState(flat + silent, up) for name, (flat, up) in beat.get("links", {}).items()},
     )
+
+
+def joined(phase: str, states: Mapping[int, RankState], known: Mapping[int, object]) -> Joined | None:
+    """What the workers reported when they were ready: versions, and the slowest of each step of starting.
+
+    Which GPU each rank has is told once, and again where it is another than the one that is ``known``.
+    """
+    ready = {rank: state.ready for rank, state in states.items() if state.ready}
+    if not ready:
+        return None
+    said = list(ready.values())
+    seconds = {name: max(each["seconds"].get(name, 0.0) for each in said) for name in _names(said, "seconds")}
+    versions = {
+        name: sorted({each["versions"].get(name, "") for each in said}) for name in _names(said, "versions")
+    }
+    new = {
+        str(rank): each["gpu"]
+        for rank, each in ready.items()
+        if each["gpu"] and known.get(rank) != each["gpu"]
+    }
+    steps = {"seconds": seconds, "versions": versions, "gpus": new}
+    return load(Joined, {"phase": phase, "ranks": len(ready), **steps})
+
+
+def _names(said: Sequence[Message], key: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for each in said for name in each[key]))
 
 
 def flight_of(message: Message) -> Flight:

@@ -1,13 +1,16 @@
 """NCCL's RAS: text and JSON after the user guide's samples (NCCL 2.24 to 2.31), and a server of paper."""
 
+import os
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.supervise.hangs.nccl_ras import SWITCH, VARIABLE, RasAnswer, RasFindings, ask, parse
+from bench.supervise.hangs import nccl_ras
+from bench.supervise.hangs.nccl_ras import MOST, SWITCH, VARIABLE, RasAnswer, RasFindings, ask, parse
 
 FINE = """
 Job summary
@@ -172,3 +175,24 @@ def test_a_service_that_says_nothing_is_not_waited_for():
 def test_an_address_without_a_port_is_said():
     with pytest.raises(OSError, match="no port"):
         ask({VARIABLE: "localhost"}, 1)
+
+
+def test_an_answer_cannot_name_more_ranks_than_any_job_has():
+    line = "The missing ranks: " + ", ".join(["0-65535"] * 40) + "\n"
+    assert len(parse(line * 400).missing) <= MOST
+    assert len(parse("Process 1 on node " + "n" * 250 + " managing GPU 1").lost[0]) == 200
+
+
+def test_a_port_that_another_user_holds_is_not_asked(monkeypatch, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port = door.getsockname()[1]
+        table, mine = Path("/proc/net/tcp").read_text(), f":{port:04X} 00000000:0000 0A"
+        (row,) = [line for line in table.splitlines() if mine in line]
+        assert nccl_ras._others("localhost", port) == ""
+        words = row.split()
+        words[7] = str(os.geteuid() + 1)
+        (tmp_path / "tcp").write_text(table.replace(row, " ".join(words)))
+        monkeypatch.setattr(nccl_ras, "TABLES", (tmp_path / "tcp",))
+        with pytest.raises(OSError, match=rf"port {port} of this machine is held by another user"):
+            ask({VARIABLE: f"127.0.0.1:{port}"}, 1)
+        assert nccl_ras._others("10.0.0.1", port) == ""  # of another machine nobody can tell

@@ -1,0 +1,179 @@
+"""What supervisors say to rank 0, as classes: whoever has the token may be of another version, broken, or lying.
+
+A message that does not fit ends the run for its sender, as if its connection had broken, and never rank 0. A rank
+speaks for itself: it reports groups of its own, and the port of the store comes from the rank that opens it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from bench.measure.flight_recorder import Flight
+from bench.model.counters import Snapshot
+from bench.model.facts import Node
+from bench.model.lines import HealthLine, HeardBroadcasts, WorkerGpu
+from bench.model.measurement import Measurement, Rank, Window
+from bench.model.typed_json import Count, Duration, Misfit, load
+from bench.model.units import show_some
+
+from .hangs.rank_state import Cases
+
+PortNumber = Annotated[int, Meta(ge=1, le=65535)]
+
+
+@dataclass(frozen=True)
+class Beat:
+    """A heartbeat: where the worker is, how old that is, the state of its process, and the rails of its node."""
+
+    case: str
+    stage: str
+    calls: Count
+    age: Duration | None = None
+    state: str = ""
+    links: Mapping[str, tuple[Duration, bool | None]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ended:
+    status: int
+    tail: str
+    log: str
+    health: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Health:
+    health: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FromWorker:
+    heard: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Store:
+    port: PortNumber
+
+
+@dataclass(frozen=True)
+class Ready:
+    seconds: Mapping[str, Duration]
+    versions: Mapping[str, str]
+    gpu: WorkerGpu | None
+
+
+@dataclass(frozen=True)
+class WorkerFailure:
+    error: str
+    text: str
+    at: Beat
+
+
+@dataclass(frozen=True)
+class Hello:
+    """``host``: without characters that a terminal obeys."""
+
+    host: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,255}$")]
+    machine: str
+    torch: bool
+    python: str
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Opened:
+    ports: Mapping[str, PortNumber]
+
+
+@dataclass(frozen=True)
+class Tries:
+    tries: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class SubnetSaid:
+    answers: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class ToolSaid:
+    missing: str
+    help: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class PerftestSaid:
+    """``port``: of a server that listens; else how the process ended."""
+
+    port: PortNumber | None = None
+    code: int | None = None
+    text: str = ""
+
+
+SAID: dict[str, Any] = {"beat": Beat, "ended": Ended, "health": Health, "worker": FromWorker}
+HEARD: dict[str, Any] = {
+    "store": Store, "ready": Ready, "window": Window, "measurement": Measurement, "failed": WorkerFailure,
+    "flight": Flight,
+}  # fmt: skip
+ANSWERS: dict[str, Any] = {
+    "hello": Hello, "probe": Node, "counters": Snapshot, "fabric": SubnetSaid, "wiring": HeardBroadcasts,
+    "listen": Opened, "reach": Tries, "verbs.tool": ToolSaid, "verbs.serve": dict[str, PerftestSaid],
+    "verbs.connect": dict[str, PerftestSaid], "verbs.end": dict[str, PerftestSaid],
+}  # fmt: skip
+
+
+def check(message: Mapping[str, Any]) -> None:
+    """Raise Misfit for a message that no supervisor sends. One of an unknown kind is nobody's concern."""
+    kind = SAID.get(message["said"])
+    if kind is None:
+        return
+    load(kind, message)
+    if message.get("health"):
+        load(HealthLine, message["health"] | {"phase": "any", "rank": 0})
+    if kind is FromWorker:
+        heard = message["heard"]
+        if not isinstance(heard.get("kind"), str):
+            raise Misfit("heard.kind: is no text")
+        load(HEARD.get(heard["kind"], dict), heard)
+
+
+def check_answer(what: str, answer: object) -> None:
+    """Raise Misfit for an answer that does not fit its question."""
+    load(ANSWERS.get(what, dict), answer)
+
+
+def window_of(heard: Mapping[str, Any], source: int, ranks: Sequence[Rank], cases: Cases) -> Window:
+    """A window that ``source`` reports, its ranks by the numbers of the run. Raises Misfit where it is not its own."""
+    window = load(Window, heard)
+    return replace(window, ranks=_own_group(window.case, window.ranks, source, ranks, cases))
+
+
+def measurement_of(heard: Mapping[str, Any], source: int, ranks: Sequence[Rank], cases: Cases) -> Measurement:
+    """A measurement that ``source`` reports, its ranks by the numbers of the run. Raises Misfit where it is not its
+    own."""
+    row = load(Measurement, heard)
+    members = _own_group(row.case, row.ranks, source, ranks, cases)
+    wrong = tuple(replace(each, rank=_number(each.rank, ranks)) for each in row.mismatches)
+    return replace(row, ranks=members, mismatches=wrong)
+
+
+def _own_group(
+    case: str, places: Sequence[int], source: int, ranks: Sequence[Rank], cases: Cases
+) -> tuple[int, ...]:
+    """The ranks of the run in the place of those that the workers count."""
+    members = tuple(_number(at, ranks) for at in places)
+    if case not in cases or members not in cases[case][1].groups or source not in members:
+        raise Misfit(f"it reports {case} on ranks {show_some(map(str, members), 8)}, which is not its own")
+    return members
+
+
+def _number(at: int, ranks: Sequence[Rank]) -> int:
+    if at >= len(ranks):
+        raise Misfit(f"it reports rank {at} of {len(ranks)}")
+    return ranks[at].rank
