@@ -70,8 +70,22 @@ def over_the_run(run: Run) -> tuple[CounterWindow, ...]:
 
 
 def whole_run(run: Run) -> tuple[CounterWindow, ...]:
-    """``over_the_run``; nothing of a run that was resumed: nobody looked after its nodes in between."""
-    return () if run.manifest.settings.resumed else over_the_run(run)
+    """``over_the_run``; of a run that was resumed what lies between two phases, but for what it stood still in: nobody
+    looked after its nodes then.
+    """
+    if not run.manifest.settings.resumed:
+        return over_the_run(run)
+    return tuple(
+        window
+        for earlier, later in pairwise(run.counters)
+        if (earlier.when, later.when) == ("after", "before") and not _stood_still(run, earlier, later)
+        for window in _between(run, WHOLE, (earlier, later))
+    )
+
+
+def _stood_still(run: Run, earlier: CounterLine, later: CounterLine) -> bool:
+    first, last = (line.snapshots[0].time if line.snapshots else 0.0 for line in (earlier, later))
+    return any(first <= time <= last for time in run.resumed_at)
 
 
 def started_anew(run: Run) -> list[Gap]:

@@ -13,7 +13,7 @@ from statistics import median
 
 from bench.model.collectives import collective as named
 from bench.model.measurement import Case
-from bench.model.units import show_seconds, show_share, show_size
+from bench.model.units import show_rate, show_seconds, show_share, show_size
 from bench.plan.gpu import COPIES_PHASE
 from bench.plan.names import INSIDE, NODES, RERUN
 from bench.store.rows import Row
@@ -25,6 +25,10 @@ MOST = 20  # cases of a phase that are measured again
 FEWEST = 3  # equals without which nothing is usual
 # what a larger message takes: where NCCL changes its protocol or algorithm, a larger one may be somewhat faster
 TIMES = 3.0
+# bytes from which on the bandwidth of a series grows with the message, and from which on NCCL keeps its algorithm
+WIDE, SETTLED = 64 << 20, 1 << 30
+DIP = 0.6  # of what the other messages of its series lead to: where NCCL changes its algorithm a quarter is lost
+SMALL = 1 << 20  # bytes, below which latency counts: two GPUs need no longer than all of them
 PHASES = (NODES, INSIDE, COPIES_PHASE)  # whose groups are equals
 SWEEPS = ("collectives", "ring", "pairs", "graphs", "registered", "run")
 
@@ -63,7 +67,7 @@ def comparisons(rows: Sequence[Row]) -> list[Comparison]:
         replace(
             each, again=again.get((each.row.case.phase, _name(each.row.case), each.row.measurement.ranks))
         )
-        for each in (*_beside_equals(timed), *_beside_larger(timed))
+        for each in (*_beside_equals(timed), *_beside_others(timed))
     ]
 
 
@@ -94,7 +98,8 @@ def _beside_equals(rows: Sequence[Row]) -> Iterator[Comparison]:
         yield from (Comparison(row, seconds / share, usual) for row in group)
 
 
-def _beside_larger(rows: Sequence[Row]) -> Iterator[Comparison]:
+def _beside_others(rows: Sequence[Row]) -> Iterator[Comparison]:
+    """Beside the other messages of its series."""
     series = defaultdict(list)
     for row in rows:
         case = row.case
@@ -103,10 +108,64 @@ def _beside_larger(rows: Sequence[Row]) -> Iterator[Comparison]:
                 row
             )
     for group in series.values():
-        quickest: Row | None = None
-        for row in sorted(group, key=lambda row: -row.case.size):
-            if quickest is not None:
-                usual = f"{show_size(quickest.case.size)} take {show_seconds(quickest.seconds)}"
-                yield Comparison(row, TIMES * quickest.seconds, usual)
-            if quickest is None or row.seconds < quickest.seconds:
-                quickest = row
+        ordered = sorted(group, key=lambda row: row.case.size)
+        yield from _beside_larger(ordered)
+        yield from _beside_smaller([row for row in ordered if row.case.size >= WIDE])
+        yield from _before_larger([row for row in ordered if row.case.size >= SETTLED])
+
+
+def _beside_larger(ordered: Sequence[Row]) -> Iterator[Comparison]:
+    quickest: Row | None = None
+    for row in reversed(ordered):
+        if quickest is not None:
+            usual = f"{show_size(quickest.case.size)} take {show_seconds(quickest.seconds)}"
+            yield Comparison(row, TIMES * quickest.seconds, usual)
+        if quickest is None or row.seconds < quickest.seconds:
+            quickest = row
+
+
+def _beside_smaller(ordered: Sequence[Row]) -> Iterator[Comparison]:
+    """A large message that is slow by itself: its equals of other sizes reach their bounds."""
+    best: Row | None = None
+    for row in ordered:
+        if best is not None:
+            usual = f"{show_size(best.case.size)} reach {show_rate(best.busbw)}, of which {show_share(DIP)} are wanted"
+            yield Comparison(row, row.case.size / (DIP * best.algbw), usual)
+        if best is None or row.algbw > best.algbw:
+            best = row
+
+
+def _before_larger(ordered: Sequence[Row]) -> Iterator[Comparison]:
+    """A large message beside the two next larger ones, whose times tell what a byte takes, and what does not grow."""
+    for row, next_, last in zip(ordered, ordered[1:], ordered[2:], strict=False):
+        byte = (last.seconds - next_.seconds) / max(1, last.case.size - next_.case.size)
+        fixed = max(0.0, next_.seconds - byte * next_.case.size)
+        due = fixed + (next_.seconds - fixed) * row.case.size / next_.case.size
+        usual = f"by {show_size(next_.case.size)} and {show_size(last.case.size)} it should take {show_seconds(due)}"
+        yield Comparison(row, due / DIP, usual)
+
+
+def slow_talk(rows: Sequence[Row], ranks: int) -> Iterator[tuple[str, Row, str]]:
+    """(phase, its median row, what all ranks need), where small messages between two GPUs take far longer than that.
+
+    All pairs alike: one that is slow by itself has equals.
+    """
+    whole = [row for row in rows if _is_whole(row, ranks)]
+    talks = defaultdict(list)
+    for row in rows:
+        case = row.case
+        if case.phase == "pairs" and case.size < SMALL and math.isfinite(row.seconds):
+            talks[case.phase, case.collective, case.size].append(row)
+    for (phase, _, size), group in talks.items():
+        larger = [row for row in whole if row.case.size >= size]
+        usual = sorted(group, key=lambda row: row.seconds)[len(group) // 2]
+        if larger and usual.seconds > TIMES * (quickest := min(larger, key=lambda row: row.seconds)).seconds:
+            text = f"all_reduce of {show_size(quickest.case.size)} on all {ranks} ranks takes "
+            yield phase, usual, text + show_seconds(quickest.seconds)
+
+
+def _is_whole(row: Row, ranks: int) -> bool:
+    """Whether it is an all_reduce as NCCL chooses, over all ranks."""
+    case = row.case
+    same = (case.phase, case.collective) == ("collectives", "all_reduce") and row.ranks == ranks
+    return same and math.isfinite(row.seconds)

@@ -71,6 +71,7 @@ class Note:
     """A sentence for whoever reads the run."""
 
     text: str
+    time: Time = 0.0
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,7 @@ class Profile:
     """A platform. ``text`` is the TOML as read: it goes into the run folder.
 
     nvlink   of one GPU, each way
+    nvlinks  of one GPU; 0: as many as its peers have
     nvlink_nodes  nodes that one NVLink domain may span: 18 of an NVL72, 1 where NVLink ends at the node
     gpus     of a node; 0: none, or one of ``gpu_counts``, which a list in the file names
     alone    busbw of all_reduce on one healthy node alone: tells a limit inside the node from one outside
@@ -134,6 +135,7 @@ class Profile:
     gpu_counts: tuple[int, ...] = ()
     gpu_name: str = ""
     nvlink: Bound | None = None
+    nvlinks: int = 0
     nvlink_nodes: int = 1
     alone: Bound | None = None
     share_of_ceiling: Bound | None = None
@@ -248,6 +250,7 @@ def _profile(top: ProfileTable, text: str) -> Profile:
         gpu_counts=counts,
         gpu_name=cluster.take("gpu_name", str, ""),
         nvlink=cluster.bound("nvlink", parse_rate),
+        nvlinks=cluster.take("nvlinks", int, 0),
         nvlink_nodes=cluster.take("nvlink_nodes", int, 1),
         alone=cluster.bound("alone", parse_rate),
         share_of_ceiling=cluster.bound("share_of_ceiling", parse_share),

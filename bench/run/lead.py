@@ -20,7 +20,19 @@ from bench.model.found_rails import at_hand
 from bench.model.measurement import Rank
 from bench.model.verdict import EXIT
 from bench.plan import PlanError
-from bench.store import UNWRITTEN, VERDICTS, Manifest, Plan, Recorder, Run, RunError, Settings, held, load
+from bench.store import (
+    RESUMED,
+    UNWRITTEN,
+    VERDICTS,
+    Manifest,
+    Plan,
+    Recorder,
+    Run,
+    RunError,
+    Settings,
+    held,
+    load,
+)
 from bench.store.standing import can_resume, standing
 from bench.store.titles import save_titles
 from bench.supervise.control.tcp import Control
@@ -233,7 +245,7 @@ def _go_on(
     else:
         wanted = options.sweeps and sweep(options, run.manifest.ranks, run.manifest.backend)
         plan = resume.planned_anew(run, [wanted] if wanted else expected_phases(run))
-    _say_noted(chief, watcher, [f"resumed: {standing(run).text}"])
+    _say_noted(chief, watcher, [f"{RESUMED}{standing(run).text}"])
     was = run.manifest.settings
     mark = os.environ.get(STARTED_MPIRUN, "")
     settings = replace(was, pid=os.getpid(), resumed=was.resumed + 1, started_by=mark)

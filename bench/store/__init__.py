@@ -51,4 +51,4 @@ from .files import (
 )
 from .read import judged_by, load, manifest_of
 from .record import Recorder, held, save_history, save_verdicts
-from .run import Manifest, Phase, Plan, Refusal, Run, SetAside, Settings, of_facts
+from .run import RESUMED, Manifest, Phase, Plan, Refusal, Run, SetAside, Settings, of_facts

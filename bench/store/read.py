@@ -31,7 +31,7 @@ from .files import (
     RunError,
 )
 from .kinds import READ, VERBS_KINDS
-from .run import Manifest, Plan, Run, Verdicts
+from .run import RESUMED, Manifest, Plan, Run, Verdicts
 from .set_aside import rest
 
 T = TypeVar("T")
@@ -108,6 +108,7 @@ def load(path: Path) -> Run:
         health=tuple(_rows(path, HEALTH, HealthLine, job, notes)),
         joined=_of(journal, Joined),
         earlier=_earlier(journal, planned),
+        resumed_at=tuple(note.time for note in _of(journal, Note) if note.text.startswith(RESUMED)),
     )
     return rest(whole)
 

@@ -18,6 +18,8 @@ from bench.model.verdict import Verdict
 
 from .files import FORMAT
 
+RESUMED = "resumed: "  # the note in the journal of a run that goes on begins so
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -196,6 +198,7 @@ class Run:
     ``verdicts`` are by the profile called ``by``.
     ``everyone``: the same run with the nodes that were set aside, which all else leaves out; None where none was.
     ``earlier``: cases that were measured before their phase was begun again: the last counters do not hold them.
+    ``resumed_at``: when the run went on, by the clock of its first rank.
     """
 
     path: Path
@@ -215,6 +218,7 @@ class Run:
     health: tuple[HealthLine, ...] = ()
     joined: tuple[Joined, ...] = ()
     earlier: frozenset[str] = frozenset()
+    resumed_at: tuple[float, ...] = ()
     by: str = ""
     everyone: Run | None = None
 

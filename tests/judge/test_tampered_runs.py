@@ -788,6 +788,111 @@ tampering("two versions of NCCL are among the workers", FAIL, "versions.workers"
 )
 
 
+# ── what was left of that hunt ──────────────────────────────────────────────────────────────────────────
+
+
+def small(case: Case, row: Measurement) -> bool:
+    return case.size < 1 << 20
+
+
+def of_size(size: int) -> Callable[[Case, Measurement], bool]:
+    return lambda case, row: case.size == size
+
+
+tampering("all pairs of GPUs inside the nodes at a tenth", FAIL, "limits.ceiling_share", "n0 GPU 0", "37.")(
+    times(10, "inside")
+)
+tampering("small messages between all pairs fifty times slower", INCONCLUSIVE, "limits.equals", "neighbours")(
+    times(50, "pairs", small)
+)
+tampering("the Ring at half of its rate at 2 GiB alone", INCONCLUSIVE, "limits.equals", "by 4 GiB and 8 GiB")(
+    times(2, "ring", of_size(2 << 30))
+)
+tampering("all_reduce at half of its rate at 512 MiB alone", INCONCLUSIVE, "limits.equals", "128 MiB reach")(
+    times(2, "collectives", of_size(512 << 20))
+)
+tampering(
+    "a rail a fifth slow in each window of the load", INCONCLUSIVE, "blame.intermittent", "rail mlx5_4"
+)(windows(lambda w: replace(w, seconds=tuple(1.25 * each for each in w.seconds)) if 3 in w.ranks else w))
+tampering("all rails at half of their rate under load", INCONCLUSIVE, "blame.intermittent", "median rail")(
+    windows(lambda w: replace(w, seconds=tuple(2 * each for each in w.seconds)))
+)
+tampering("none of 1000 calls was verified", INCONCLUSIVE, "correctness", "all_reduce", "not compared")(
+    rows(lambda row: replace(row, verified=0, made=1000))
+)
+tampering("rows were measured after the run's end", INCONCLUSIVE, "clock", "after the run")(
+    in_collectives(lambda row: replace(row, started=row.started + 1e6, ended=row.ended + 1e6))
+)
+tampering("rows were measured before the run began", INCONCLUSIVE, "clock", "before the run")(
+    in_collectives(lambda row: replace(row, started=row.started - 1e6, ended=row.ended - 1e6))
+)
+tampering("1 TB went over eth0 in the collectives", INCONCLUSIVE, "exclusion.bytes", "n0 eth0", "over IP")(
+    from_reading(
+        "collectives",
+        "after",
+        lambda node, readings: node == 0 and readings["eth0"]["statistics"].update(rx_bytes=10**12),
+    )
+)
+
+
+def resumed(times_: int, *at: float) -> Change:
+    return lambda run: replace(
+        run,
+        resumed_at=at,
+        manifest=replace(run.manifest, settings=replace(run.manifest.settings, resumed=times_)),
+    )
+
+
+tampering("the manifest says that the run was resumed", INCONCLUSIVE, "coverage.end", "3 times", "journal 0")(
+    resumed(3)
+)
+tampering("an error between two phases of a resumed run", FAIL, "growth.errors", "n1 mlx5_5", "grew by 4")(
+    lambda run: from_reading("rails", "before", more(1, "mlx5_5/1", "symbol_error", 4))(
+        resumed(1, run.counters[-2].snapshots[0].time - 0.1)(run)
+    )
+)
+tampering("half of the workers came up", INCONCLUSIVE, "coverage.ranks", "8 workers came up")(
+    lambda run: replace(run, joined=tuple(replace(line, ranks=8) for line in run.joined))
+)
+tampering("NCCL counts one node", INCONCLUSIVE, "nccl.ranks", "rank 5", "1 node")(
+    log(5, lambda text: text.replace("nNodes 2", "nNodes 1"))
+)
+
+
+def gpus(**changes: object) -> Change:
+    return on_all(lambda n: replace(n, gpus=tuple(replace(each, **changes) for each in n.gpus)))
+
+
+def sampled(**changes: list[float]) -> Change:
+    """Every GPU during each case."""
+    return lambda run: replace(
+        run,
+        health=tuple(
+            replace(line, cases=[replace(case, **changes) for case in line.cases]) for line in run.health
+        ),
+    )
+
+
+tampering("every GPU has 12 of its 18 NVLinks", FAIL, "gpus.nvlink", "n1 GPU 3", "12 NVLinks, not 18")(
+    on_all(lambda n: replace(n, gpus=tuple(replace(each, nvlinks=each.nvlinks[:12]) for each in n.gpus)))
+)
+tampering("the MTU of all rails is half of what they can", FAIL, "rails.mtu", "n1 mlx5_3", "2048")(
+    on_all(lambda n: replace(n, ports=tuple(replace(each, mtu=2048) for each in n.ports)))
+)
+tampering("all GPUs have 61 % of their clock", INCONCLUSIVE, "gpus.clock", "1200 MHz")(
+    sampled(clock_sm=[1.2e9, 1.2e9])
+)
+tampering("the memory of all GPUs has half of its clock", INCONCLUSIVE, "gpus.clock", "memory clock", "2619")(
+    lambda run: sampled(clock_memory=[1.3e9, 1.3e9])(gpus(clock_memory_max=2.619e9)(run))
+)
+tampering("a GPU is at 105 °C and no reason is told", FAIL, "gpus.throttled", "n0 GPU 4", "105 °C")(
+    rank_4(("collectives",), temperature=[60, 105])
+)
+tampering("a GPU is at 105 °C before the run", FAIL, "gpus.clocks", "n1 GPU 3", "105 °C")(
+    machine(1, lambda n: with_gpu(n, 3, temperature=105))
+)
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name.replace(" ", "-"))
 def test_what_is_planted_does_not_pass_and_is_named(healthy, golden, tmp_path: Path, row: Tampering):
     run = healthy[row.nodes]

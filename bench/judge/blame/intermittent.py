@@ -26,6 +26,9 @@ PAUSE = 2  # windows from one slow one to the next, up to which both belong to o
 MOSTLY = 0.15  # share of windows from which on one burst is enough: 4 s of every 12 may come once in 20 s
 THROUGHOUT = 0.9  # share of windows from which on a rail is slow and not intermittent
 LEAST_WINDOWS = 12  # that all rails have in common
+LEAST_STEADY = (
+    0.85  # of the median rail, over all windows: a rail below it is slow under load, though never apart
+)
 
 Link = tuple[str, str]  # sender and receiver
 
@@ -50,12 +53,17 @@ class SlowRing:
 
 @dataclass(frozen=True)
 class SteadyLoad:
-    """What one load shows. ``slots``: windows that count, of ``of``; in the others most rails were slow at once."""
+    """What one load shows. ``slots``: windows that count, of ``of``; in the others most rails were slow at once.
+
+    rate   bytes per second of the median rail; ``low``: rail → its share of that, where it is too small
+    """
 
     slow: tuple[SlowRing, ...]
     slots: int
     of: int
     rings: int
+    rate: float
+    low: Mapping[str, float]
 
     @property
     def together(self) -> bool:
@@ -64,7 +72,7 @@ class SteadyLoad:
 
     @property
     def suspicious(self) -> bool:
-        return bool(self.slow) or self.together
+        return bool(self.slow or self.low) or self.together
 
 
 @dataclass(frozen=True)
@@ -124,6 +132,10 @@ def steady_load(found: Sequence[Ring], buffered: bool) -> SteadyLoad:
     """
     of = min(len(rates) for ring in found for rates in ring.rates.values())
     ports = [(ring, node) for ring in found for node in ring.nodes]
+    usual = {
+        ring.rail: median(rate for node in ring.nodes for rate in ring.rates[node][:of]) for ring in found
+    }
+    rate = median(usual.values())
     floor = FLOOR * median(rate for ring, node in ports for rate in ring.rates[node][:of])
     slow = {(id(ring), node): [rate < floor for rate in ring.rates[node][:of]] for ring, node in ports}
     kept = [slot for slot in range(of) if 2 * sum(each[slot] for each in slow.values()) <= len(ports)]
@@ -131,7 +143,12 @@ def steady_load(found: Sequence[Ring], buffered: bool) -> SteadyLoad:
     back = {key for key, each in slow.items() if _comes_back(each) or counts[key] >= MOSTLY * len(kept)}
     least = max(_least(len(kept)), BACKGROUND * median_low(counts.values()))
     return SteadyLoad(
-        tuple(_slow_rings(found, counts, back, least, len(kept), buffered)), len(kept), of, len(found)
+        tuple(_slow_rings(found, counts, back, least, len(kept), buffered)),
+        len(kept),
+        of,
+        len(found),
+        rate,
+        {} if buffered else {rail: each / rate for rail, each in usual.items() if each < LEAST_STEADY * rate},
     )
 
 

@@ -14,7 +14,7 @@ from bench.judge.wire import of_row
 from bench.model.profile import LARGE, Limit
 from bench.model.units import show_both, show_rate, show_seconds, show_share, show_size
 from bench.model.verdict import Bound
-from bench.plan.names import NODES, RERUN
+from bench.plan.names import INSIDE, LINKS, NODES, RERUN
 from bench.store import IMPORTED
 from bench.store.rows import Row
 
@@ -75,7 +75,9 @@ def ceiling_share(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     found = list(with_ceiling(evidence))
     if not found:
         yield NotApplicable("no row that has a ceiling is without a bound of its own")
-    yield from (against(row, bound) for row, bound in found)
+    for row, bound in found:
+        pair = row.case.phase in (INSIDE, LINKS)
+        yield replace(against(row, bound), subject=who(row, evidence) if pair else row.case.id)
 
 
 def with_ceiling(evidence: Evidence) -> Iterator[tuple[Row, Bound]]:
@@ -83,6 +85,7 @@ def with_ceiling(evidence: Evidence) -> Iterator[tuple[Row, Bound]]:
     share = evidence.profile.share_of_ceiling
     if share is None:
         return
+    yield from _by_nvlink(evidence, share)
     bounds = evidence.limits("busbw")
     series: dict[tuple[str, ...], Row] = {}
     for row in evidence.rows:
@@ -97,6 +100,18 @@ def with_ceiling(evidence: Evidence) -> Iterator[tuple[Row, Bound]]:
         ceiling = min(each.ceiling for each in reading.readings)
         text = f"{show_rate(share.value * ceiling)}, {share.text} of the ceiling {show_rate(ceiling)}"
         yield row, replace(share, value=share.value * ceiling, text=text)
+
+
+def _by_nvlink(evidence: Evidence, share: Bound) -> Iterator[tuple[Row, Bound]]:
+    """The large messages between two GPUs of a node: all pairs slow alike have no equals that would show it."""
+    nvlink = evidence.profile.nvlink
+    if nvlink is None:
+        return
+    text = f"{show_rate(share.value * nvlink.value)}, {share.text} of NVLink's {nvlink.text}"
+    for row in evidence.rows:
+        paired = row.case.phase in (INSIDE, LINKS) and len(row.measurement.ranks) == 2
+        if paired and row.case.size >= LARGE and not row.measurement.extra.failed:
+            yield row, replace(share, value=share.value * nvlink.value, text=text)
 
 
 def _is_large(row: Row) -> bool:

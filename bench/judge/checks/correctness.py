@@ -20,6 +20,9 @@ from .imports import is_import
 
 STALL, STALLED = 3.0, 0.05  # times the median block, and seconds longer: a stall, and no noise
 APART = 10.0  # times: calls back to back overlap, and single ones wait for each other, but not so much
+CLOCKS_APART = (
+    3600.0  # s that the clocks of two nodes may differ, or be set by, before a row is not this run's
+)
 START = 0.01  # s that a call by itself may wait to be started
 
 
@@ -92,6 +95,8 @@ def _compared_everywhere(row: Row, imported: bool) -> bool:
     case, found = row.case, row.measurement
     if len(found.wrong) != len(found.ranks) or found.checked == 0:
         return imported
+    if found.made and not found.verified:
+        return False
     blocks = _blocks(case.collective, len(found.ranks), max(case.root, 0))
     everyone = None not in found.wrong or all(
         count is not None for count, block in zip(found.wrong, blocks, strict=True) if block
@@ -206,12 +211,26 @@ def _unbelievable(row: Row, evidence: Evidence) -> str:
     seconds, blocks = _seconds(row), row.measurement.pipelined
     if not _is_time(seconds):
         return f"{seconds} seconds a call"
+    if outside := _outside_the_run(row, evidence):
+        return outside
     ranks = len(row.measurement.ranks)
     if not is_import(evidence) and any(len(block) != ranks for block in blocks):
         return f"its blocks have the times of {min(map(len, blocks))} of {ranks} ranks"
     # a processor that others use may be away for a while: only of GPUs are times alike
     judged = evidence.backend == "nccl" and row.case.phase not in (STEADY, STEADY_AGAIN, "soak")
     return _uneven(row) if judged and blocks else ""
+
+
+def _outside_the_run(row: Row, evidence: Evidence) -> str:
+    """Rows of another run, or of a clock that was set meanwhile; nobody says when tables of other tools were made."""
+    found, ended = row.measurement, evidence.run.ended
+    if is_import(evidence) or not found.started:
+        return ""
+    if found.started < evidence.manifest.started - CLOCKS_APART:
+        return f"began {show_seconds(evidence.manifest.started - found.started)} before the run"
+    if ended is not None and found.ended > ended + CLOCKS_APART:
+        return f"ended {show_seconds(found.ended - ended)} after the run"
+    return ""
 
 
 def _uneven(row: Row) -> str:

@@ -199,6 +199,26 @@ def ranks(evidence: Evidence) -> Iterator[Finding]:
         wanted=f"all {count}",
         bound=float(count),
     )
+    yield from _joined(evidence)
+
+
+def _joined(evidence: Evidence) -> Iterator[Finding]:
+    """Phases in which fewer workers came up than are said to have been measured."""
+    used: dict[str, set[int]] = {}
+    for row in evidence.rows:
+        used.setdefault(row.case.phase, set()).update(row.measurement.ranks)
+    for line in evidence.run.joined:
+        wanted = len(used.get(line.phase, ()))
+        if line.ranks < wanted:
+            text = f"{line.ranks} workers came up, and {wanted} ranks are in its measurements"
+            yield Finding(
+                f"phase {phase_words(line.phase)}",
+                None,
+                text,
+                float(line.ranks),
+                wanted=f"all {wanted}",
+                bound=float(wanted),
+            )
 
 
 def _with_all(evidence: Evidence) -> str:
@@ -298,6 +318,10 @@ def end(evidence: Evidence) -> Iterator[Finding]:
     """The run came to its end and recorded it."""
     completed = Finding("run", True, "the run completed", source="")
     yield _unended(evidence) if evidence.run.ended is None else completed
+    times, noted = evidence.manifest.settings.resumed, len(evidence.run.resumed_at)
+    if evidence.records_all and noted < times:
+        text = f"manifest.json says that it was resumed {show_count(times, 'time')}, and the journal {noted}"
+        yield Finding("run folder", None, text, wanted="files of one run")
     for note in evidence.run.notes:
         if "damaged" in note:
             yield Finding("run folder", None, note, wanted="whole files")

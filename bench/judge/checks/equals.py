@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from bench.judge.equals import Comparison
+from bench.judge.equals import Comparison, slow_talk
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
 from bench.model.units import show_count, show_rate, show_seconds, show_size
-from bench.plan.names import CROSS, FIRST, INSIDE, LINKS, NODES, RERUN, UNEVEN_PHASES
+from bench.plan.names import CROSS, FIRST, INSIDE, LINKS, NODES, RERUN, UNEVEN_PHASES, phase_words
 from bench.store.rows import Row
 
 from .bounds import who, with_ceiling
 
 UNBOUNDED = "limits.rows"  # the verdict that says how many rows nothing is held against
+LATE = "see what holds up small messages: the power state of processors and PCIe, another load on the rails"
 MOST = 8  # series without a bound that are named
 
 
@@ -51,6 +52,10 @@ def equals(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         quick = each.slow and each.again is not None and not each.confirmed
         note = f"{_measured(each)}; measured again it was as fast as its equals" if quick else ""
         yield Finding(_subject(each.row, evidence), _ok(each), _measured(each), each.row.busbw, note=note)
+    for phase, row, usual in slow_talk(evidence.rows, len(evidence.ranks)):
+        text = f"{show_size(row.case.size)} between two GPUs take {show_seconds(row.seconds)} at the median; {usual}"
+        subject = f"{row.case.collective}, {phase_words(phase)}"
+        yield Finding(subject, None, text, row.seconds, step=LATE)
 
 
 def _ok(each: Comparison) -> bool | None:

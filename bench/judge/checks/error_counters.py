@@ -93,6 +93,8 @@ def _between_phases(evidence: Evidence) -> Iterator[Finding]:
             key = window.node.name, row.subject, row.group, row.counter
             seen[key] += row.growth or 0
             reset |= {key} if row.how is Certainty.RESET else set()
+    if evidence.manifest.settings.resumed:
+        seen.clear()  # what is compared then lies between two phases
     for window in whole_run(evidence.run):
         rails = {device.name for device in rails_of(window.node, evidence.rails)}
         for row in window.moved.rows:

@@ -34,6 +34,9 @@ SHARE = 0.01  # of the mean bytes of the node's rails
 MUCH_MORE = (
     2.0  # times what was on a device before anything was measured: what is below goes on beside the run
 )
+# of what a rail carried, and bytes in one phase, from which on an IP interface was loaded beside the rails: start-up
+# reads libraries over it, and the store and heartbeats run there
+IP_SHARE, IP_BYTES = 0.1, 16 << 30
 HEADERS = 80  # bytes of InfiniBand's headers (LRH, GRH, BTH, DETH, ICRC, VCRC) on one packet of IPoIB
 RXE_PACKET = (
     60,
@@ -136,6 +139,34 @@ def _phase(
         for role in _watched(window.node, evidence.rails):
             found = _judge(window, role, rails, _floor(evidence), crosses)
             yield _apart(found, window, role, before.get(window.node.name))
+        if by_port(evidence.rails) and crosses and rails is not None:
+            yield from _by_ip(window, evidence.rails, rails[1], before.get(window.node.name))
+
+
+def _by_ip(
+    window: CounterWindow, rails: Rails, usual: float, before: CounterWindow | None
+) -> Iterator[Finding]:
+    """Interfaces that carried nearly as much as a rail: what goes over IP shows on no RDMA port, not on its own either.
+
+    ``usual``: bytes on a rail of the node. IPoIB of the rails is their own.
+    """
+    own = {role.port.netdev for role in rails_of(window.node, rails) if role.port}
+    for interface in window.node.interfaces:
+        if interface.virtual or interface.name in own:
+            continue
+        moved, quiet = (_carried(each, interface.name) for each in (window, before))
+        rate = quiet / (before.seconds or 1.0) if before else 0.0
+        if moved >= max(IP_BYTES, IP_SHARE * usual, MUCH_MORE * rate * window.seconds):
+            text = f"carried {show_size(round(moved))} over IP in phase “{phase_words(window.phase)}”"
+            text += f", {show_share(moved / usual)} of what a rail carried" if usual else ""
+            wanted = f"at most {show_share(IP_SHARE)} of what a rail carried"
+            yield Finding(f"{window.node.name} {interface.name}", None, text, moved, wanted=wanted)
+
+
+def _carried(window: CounterWindow | None, name: str) -> float:
+    """Bytes over an interface in both directions, as far as they are known."""
+    traffic = bytes_moved(window.moved, name) if window else None
+    return float((traffic.sent or 0) + (traffic.received or 0)) if traffic else 0.0
 
 
 def _counts(evidence: Evidence) -> bool:

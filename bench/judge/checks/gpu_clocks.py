@@ -12,10 +12,12 @@ from bench.model.lines import GpuDuringCase, HealthLine
 from bench.model.units import MEGA, show_share
 from bench.store import IMPORTED
 
-from .gpus import FAULTS
+from .gpus import FAULTS, HOTTEST
 
 # what slows a GPU as it is meant to, and is shown with the others' clocks
 LEAST_CLOCK = 0.85  # of the median GPU: what power costs one more than another is a few per cent
+# of the highest clock that it can: moving data draws too little power to be held below
+LEAST_OF_MOST, LEAST_OF_MEMORY = 0.75, 0.9
 ALIKE = ("nodes", "collectives", "ring")  # phases in which every call loads every GPU
 WORK = ("sw_power_cap", "applications_clocks", "sync_boost", "display_clocks", "board_limit")
 
@@ -64,6 +66,10 @@ def _finding(rank: int, node: str, lines: list[HealthLine], phases: set[str]) ->
             f"{f' and in {len(held) - 1} more cases' if len(held) > 1 else ''}; {_clocks([worst], lines)}"
         )
         return Finding(name, False, text, note=clocks)
+    hottest = max((degrees for spell in spells for degrees in spell.temperature), default=0.0)
+    if hottest >= HOTTEST:
+        text = f"was at {hottest:.0f} °C; {clocks}"
+        return Finding(name, False, text, hottest, wanted=f"below {HOTTEST:.0f} °C", bound=HOTTEST)
     sampled = {line.phase for line in lines if _is_sampled(line)}
     unseen = sorted(phases - sampled)
     if unseen or not sampled:
@@ -124,7 +130,7 @@ def _clocks(spells: list[GpuDuringCase], lines: list[HealthLine]) -> str:
     unless=(no_gpu_measured, _imported),
 )
 def clock(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
-    """Every GPU reached the SM clock of the others, and half of what it can, while it was measured."""
+    """Every GPU reached the SM clock of the others, and three quarters of what it can, while it was measured."""
     top = _highest(evidence.run.health, "clock_sm")
     most = {
         line.rank: line.gpu.clock_sm_max for line in evidence.run.health if line.gpu and line.gpu.clock_sm_max
@@ -143,9 +149,24 @@ def clock(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         text = f"at most {reached / MEGA:.0f} MHz in the whole run; median of all GPUs {usual / MEGA:.0f}"
         text += f", its maximum {can / MEGA:.0f}" if can else ""
         ok: bool | None = reached >= LEAST_CLOCK * usual
-        if ok and evidence.profile.limits and reached < can / 2:
+        if ok and evidence.profile.limits and reached < LEAST_OF_MOST * can:
             ok = None  # all GPUs alike: locked so by somebody, or never loaded
         yield Finding(name, ok, text, reached)
+    yield from _memory(evidence)
+
+
+def _memory(evidence: Evidence) -> Iterator[Finding]:
+    """The GPUs whose memory never came near to the highest clock that it can, by their facts."""
+    top = _highest(evidence.run.health, "clock_memory")
+    for rank in evidence.ranks:
+        place, node = evidence.gpu_of_rank.get(rank.rank), evidence.facts.get(rank.node)
+        most = node.gpus[place].clock_memory_max if node and place is not None else None
+        reached = top.get(rank.rank)
+        if most and reached is not None and reached < LEAST_OF_MEMORY * most:
+            text = f"its memory clock was at most {reached / MEGA:.0f} MHz in the whole run"
+            yield Finding(
+                f"{rank.node} rank {rank.rank}", None, f"{text}, its maximum {most / MEGA:.0f}", reached
+            )
 
 
 def _highest(lines: Iterable[HealthLine], field: str) -> dict[int, float]:

@@ -18,6 +18,8 @@ from bench.model.units import MEGA, show_share, show_size
 MEMORY = "NVIDIA, GPU Memory Error Management"
 # what slows a GPU for a fault of cooling, power or board; sw_power_cap and the others are its normal work
 FAULTS = ("hw_slowdown", "hw_thermal", "hw_power_brake", "sw_thermal", "reliability")
+# °C: NVIDIA's data-centre GPUs slow down below 90 and shut down at 92 to 95 (nvidia-smi -q -d TEMPERATURE)
+HOTTEST = 95.0
 
 HELD = 0.1  # of its memory: more than the driver keeps for itself
 Look = Callable[[Gpu], tuple[bool | None, str]]
@@ -189,6 +191,8 @@ def _clocks(gpu: Gpu) -> tuple[bool | None, str]:
     if gpu.limits is None:
         return None, "the reasons of its clocks are not known"
     bad = [limit for limit in gpu.limits if limit in FAULTS]
+    if (gpu.temperature or 0) >= HOTTEST:
+        return False, f"is at {gpu.temperature} °C before anything was measured"
     return not bad, f"clocks are held by {', '.join(bad or gpu.limits) or 'nothing'}"
 
 
@@ -284,12 +288,18 @@ def _no_nvlink(evidence: Evidence) -> str:
     unless=(no_gpus, _no_nvlink),
 )
 def nvlink(evidence: Evidence) -> Iterator[Finding]:
-    """Every NVLink of every GPU is up, and every GPU has as many as most have."""
+    """Every NVLink of every GPU is up, and every GPU has as many as its profile says, or as most have."""
+    wanted = evidence.profile.nvlinks
     gpus = [(f"{node.name} GPU {gpu.index}", gpu) for node in evidence.nodes for gpu in node.gpus]
     odd = odd_ones({name: str(len(gpu.nvlinks)) for name, gpu in gpus if gpu.nvlinks})
     names = {each.name for each in odd}
+    short = {name: len(gpu.nvlinks) for name, gpu in gpus if gpu.nvlinks and len(gpu.nvlinks) < wanted}
+    names |= {*short}
     yield from (each for each in _each(evidence, _nvlinks) if not each.ok or each.subject not in names)
-    for each in odd:
+    for name, count in short.items():
+        text = f"has {count} NVLinks, not {wanted}"
+        yield Finding(name, False, text, wanted=f"{wanted} NVLinks", source=evidence.profile.name)
+    for each in (each for each in odd if each.name not in short):
         usual = (
             f"{each.usual}, as {each.peers} GPUs have" if each.usual else "one number; there is no majority"
         )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from bench.judge.blame import transfers
 from bench.judge.blame.intermittent import (
     FLOOR,
+    LEAST_STEADY,
     LEAST_WINDOWS,
     Intermittent,
     SteadyLoad,
@@ -17,9 +18,11 @@ from bench.judge.blame.intermittent import (
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
-from bench.model.units import show_count, show_share
+from bench.model.units import show_both, show_count, show_share
 from bench.plan.names import STEADY
 
+# of the floor of a rail by itself, which all rails together keep up: one call at a time costs some of it
+TOGETHER = 0.7
 ENOUGH = 0.8  # of the time that the load was to take: its last windows may come late
 
 
@@ -44,6 +47,8 @@ def rails(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     measured = loads(evidence.run, evidence.rail_names)
     found = intermittent(measured)
     yield from (_named(each, measured, evidence) for each in _of_nodes(found, evidence))
+    steady = list(_steadily_slow(found, measured, evidence))
+    yield from steady
     wanted = len(evidence.rail_names)
     if not measured or measured[0].rings < wanted:
         count = measured[0].rings if measured else 0
@@ -54,8 +59,29 @@ def rails(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         last = measured[-1]
         text = f"most rails were slow at once in {last.of - last.slots} of {last.of} windows"
         yield Finding("rails", None, text, wanted=f"{LEAST_WINDOWS} windows or more in which few are")
-    elif not found:
+    elif not found and not steady:
         yield _clear(measured)
+
+
+def _steadily_slow(
+    found: list[Intermittent], measured: list[SteadyLoad], evidence: Evidence
+) -> Iterator[Finding]:
+    """Rails that are slow from the first window to the last, and all rails where they are slow together."""
+    named = {blame.subject.rail for blame in transfers.answer(evidence).named} | {each.rail for each in found}
+    for rail in measured[0].low if measured else ():
+        shares = [load.low[rail] for load in measured if rail in load.low]
+        if rail in named or "" in named or len(shares) < len(measured):
+            continue  # named already, or as fast as the others when it was loaded again
+        text = f"keeps up {' and, loaded again, '.join(map(show_share, shares))} of the median rail's rate"
+        wanted = f"at least {show_share(LEAST_STEADY)} of the median rail"
+        ok = False if len(shares) > 1 else None
+        yield Finding(f"rail {rail}", ok, f"under load of all rails {text}", shares[0], wanted=wanted)
+    bound = next((limit.bound for limit in evidence.limits("rail_rate")), None)
+    if bound and measured and evidence.backend == "nccl" and measured[-1].rate < TOGETHER * bound.value:
+        text = f"under load of all rails the median rail keeps up {show_both(measured[-1].rate)}"
+        yield Finding(
+            "rails", None, text, wanted=f"{show_share(TOGETHER)} of {bound.text}", source=bound.source
+        )
 
 
 def _short(evidence: Evidence) -> str:

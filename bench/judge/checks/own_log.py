@@ -9,7 +9,9 @@ from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding
 from bench.judge.registry import check
 from bench.model.majority import odd_ones
+from bench.model.units import show_count
 from bench.nccl.distortions import FAIL, distortions
+from bench.nccl.log import LogProcess
 
 from .exclusion import LOGGED
 
@@ -44,6 +46,16 @@ def own(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(
                 f"rank {process.given}", ((process.given, world) in said) or None, f"its log says {text}"
             )
+        yield from _nodes(process, evidence)
+
+
+def _nodes(process: LogProcess, evidence: Evidence) -> Iterator[Finding]:
+    """Over how many nodes NCCL spreads the whole job; where NVLink spans several, they count as one."""
+    world, count = len(evidence.ranks), evidence.node_count
+    spread = {member.nodes for member in process.members if member.nranks == world and member.nodes}
+    if process.given is not None and evidence.profile.nvlink_nodes == 1 and spread - {count}:
+        text = f"NCCL counts {' and '.join(show_count(each, 'node') for each in sorted(spread))}, the run has {count}"
+        yield Finding(f"rank {process.given}", None, text)
 
 
 @check(

@@ -57,10 +57,28 @@ def test_errors_in_a_phase_and_between_phases_are_told_apart(run):
     assert "grew by 1 in none of the phases" in texts[1]
 
 
-def test_what_happened_while_a_resumed_run_stood_still_is_not_counted(run):
-    between = grown_from(run, "pinned-0", "before", 1, {("mlx5_5/1", PMA, "link_downed"): 1})
+def resumed_before(run, phase):
+    """The run that stood still between this phase and the one before."""
+    (before,) = [line for line in run.counters if (line.phase, line.when) == (phase, "before")]
     settings = replace(run.manifest.settings, resumed=1)
-    assert bad("growth.errors", replace(between, manifest=replace(run.manifest, settings=settings))) == []
+    at = before.snapshots[0].time
+    return replace(run, resumed_at=(at,), manifest=replace(run.manifest, settings=settings))
+
+
+@pytest.mark.parametrize(("resumed", "texts"), [("pinned-0", 0), ("ring", 1)])
+def test_what_happened_while_a_resumed_run_stood_still_is_not_counted(run, resumed, texts):
+    between = grown_from(run, "pinned-0", "before", 1, {("mlx5_5/1", PMA, "link_downed"): 1})
+    found = bad("growth.errors", resumed_before(between, resumed))
+    assert ["link_downed grew by 1 in none of the phases" in each.measured for each in found] == [
+        True
+    ] * texts
+
+
+def test_errors_in_a_phase_of_a_resumed_run_are_told_once(run):
+    growth = {("mlx5_5/1", PMA, "link_downed"): 1}
+    twice = grown_from(grown_from(run, "ring", "after", 1, growth), "pinned-0", "before", 1, growth)
+    texts = [found.measured for found in bad("growth.errors", resumed_before(twice, "steady"))]
+    assert ["in phase “collectives as a ring”" in text for text in texts] == [True, False]
 
 
 # ── rails that carry nothing in collectives ─────────────────────────────────────────────────────────────
