@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.judge.checks.equals import UNBOUNDED
 from bench.judge.problems import Problem, Problems, problems_of
-from bench.judge.scope import scope
+from bench.judge.scope import next_after_pass, scope
 from bench.judge.verdicts import spoken
 from bench.judge.wire import TargetReadings
 from bench.model.units import BITS, GIGA, show_count, show_share
-from bench.model.verdict import Bound, Status
+from bench.model.verdict import Status
 
 from .exclusion import layer_states, together
 from .port_facts import port_facts
@@ -28,7 +28,7 @@ ANSWERS = {
     Status.INCONCLUSIVE: "not sure",
     Status.SKIP: "not applicable",
 }
-SHORT = ("selector", "census", "NCCL's log", "byte counters")  # of exclusion.LAYERS
+SHORT = ("NCCL's setting", "the list of devices", "NCCL's log", "byte counters")  # of exclusion.LAYERS
 MOST_LEFT = 5  # things that were not measured, of which a PASS does not speak
 LONGEST = 420  # pixels of a bar that reaches the target
 
@@ -66,7 +66,9 @@ def verdict(shown: Shown) -> View:
     target = read_target(shown.judged)
     return {
         "status": status,
-        "counts": counts,
+        "headline": found.summary or counts,
+        "counts": ". ".join(filter(None, (counts, found.tally))) if found.summary else "",
+        "next": as_sentence(next_after_pass(shown.run)) if status is Status.PASS else "",
         "sentence": "" if found.first else sentence(status, shown, target),
         "problems": [
             (each, port_facts(shown.judged, each), verdict_table(each.symptoms), _proof(each))
@@ -147,24 +149,22 @@ def _more(found: Problems) -> str:
 
 def tiles(shown: Shown, target: TargetReadings | None) -> list[Tile]:
     """The answers that a buyer asks for first."""
-    found = [
-        _share(target, shown.profile.rails.target, floor_of(shown)),
-        _excluded(shown),
-        _correct(shown),
-        _coverage(shown),
-    ]
-    found += [_bounded(shown)] if None in found else []
-    return [tile for tile in found if tile]
+    share = _share(target, shown, floor_of(shown))
+    found = [share, _excluded(shown), _correct(shown), _coverage(shown)]
+    return [*found, *_bounded(shown)] if share.status is Status.SKIP else found
 
 
-def _share(target: TargetReadings | None, sold: Bound | None, floor: float) -> Tile | None:
-    least = _least(target)
+def _share(target: TargetReadings | None, shown: Shown, floor: float) -> Tile:
+    least, sold = _least(target), shown.profile.rails.target
     if not sold:
-        return None
+        text = f"profile {shown.profile.name} names no rate of the rails"
+        return Tile("Share of the rails' rate", "not applicable", Status.SKIP, text)
     if not least or not target:
         text = "no all_reduce or all_gather forced to Ring over several nodes says it"
         return Tile(f"Share of {sold.text}", "unknown", Status.INCONCLUSIVE, text)
-    text = f"{least.name}: {least.rate} on each node" + (f"; floor {show_share(floor)}" if floor else "")
+    text = f"slowest: {least.name}, {least.rate} on each node" + (
+        f"; floor {show_share(floor)}" if floor else ""
+    )
     status = Status.FAIL if least.share < floor else target.status
     return Tile(f"Share of {least.of}", show_share(least.share), status, text)
 
@@ -187,31 +187,35 @@ def _least(target: TargetReadings | None) -> _Least | None:
     return _Least(least.name, least.share, f"{least.rate * BITS / GIGA:,.0f} Gb/s", target.target.text)
 
 
-def _bounded(shown: Shown) -> Tile | None:
+def _bounded(shown: Shown) -> Iterator[Tile]:
     """How much of what was measured a bound speaks of, where no tile says how fast it should be."""
     found = [each for each in shown.run.verdicts if each.check == UNBOUNDED]
-    if not found:
-        return None
-    held = found[0].status is Status.PASS
-    return Tile("Bounds", "on every row" if held else "not on every row", found[0].status, found[0].measured)
+    if found:
+        held = found[0].status is Status.PASS
+        yield Tile(
+            "Bounds", "on every row" if held else "not on every row", found[0].status, found[0].measured
+        )
 
 
-def _excluded(shown: Shown) -> Tile | None:
+def _excluded(shown: Shown) -> Tile:
     found = layer_states(shown)
     if found is None:
-        return None
+        text = f"profile {shown.profile.name} names no adapter to leave out"
+        return Tile("Adapters left out?", "not applicable", Status.SKIP, text)
     names, states = found
     passed = sum(status is Status.PASS for status in states)
     applicable = sum(status is not Status.SKIP for status in states)
-    status, of = together(states), f"{passed} of {applicable} layers"
-    answer = f"{ANSWERS[status]}: {of}" if applicable else "not applicable"
-    return Tile(f"{names} left out", answer, status, by_layer(states))
+    status = together(states)
+    shown_by = f", shown in {show_count(passed, 'way')}" if passed == applicable else ""
+    answer = f"{ANSWERS[status]}{shown_by}" if applicable else "not applicable"
+    return Tile(f"{names} left out?", answer, status, by_layer(states))
 
 
+# by its place in a text: what speaks against it comes first
 _SAID = {
-    Status.PASS: "shown by",
     Status.FAIL: "against it:",
     Status.INCONCLUSIVE: "not known by",
+    Status.PASS: "shown by",
     Status.SKIP: "not applicable:",
 }
 
@@ -221,7 +225,8 @@ def by_layer(states: Sequence[Status]) -> str:
     titles = {
         status: [t for t, each in zip(SHORT, states, strict=True) if each is status] for status in _SAID
     }
-    return "; ".join(f"{_SAID[status]} {', '.join(found)}" for status, found in titles.items() if found)
+    said = _SAID | ({Status.PASS: "for it:"} if titles[Status.FAIL] else {})
+    return "; ".join(f"{said[status]} {', '.join(found)}" for status, found in titles.items() if found)
 
 
 def _correct(shown: Shown) -> Tile:

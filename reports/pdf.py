@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.judge.evidence import Evidence
 from bench.judge.problems import Problem, problems_of
+from bench.judge.scope import next_after_pass
 from bench.judge.verdicts import spoken
 from bench.model.printable import on_one_line
 from bench.model.units import show_count
@@ -66,7 +67,9 @@ def document(shown: Shown, digest: str, paper: str) -> dict[str, Any]:
         "about": _about(shown),
         "identity": _identity(run, digest),
         "status": status.shown,
-        "counts": counts,
+        "headline": found.summary or counts,
+        "counts": ". ".join(filter(None, (counts, found.tally))) if found.summary else "",
+        "next": as_sentence(next_after_pass(run)) if status is Status.PASS else "",
         "sentence": "" if found.first else sentence(status, shown, target),
         "spoken": uncovered(shown) if status is Status.PASS else list(map(as_sentence, spoken(run))),
         "problems": [_problem(each, shown.judged) for each in leading(found)],

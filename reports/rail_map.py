@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.judge.problems import Place, places_in, shortfall
+from bench.model.units import show_share
+
 from .charts.rails import NOBODY, SLOW, marked_rails, natural, node_rails
 from .summary import Shown
 
@@ -60,13 +63,17 @@ def rail_map(shown: Shown) -> RailMap | None:
     across = {node: round(LEFT + at * step, 1) for at, node in enumerate(nodes)}
     down = {rail: TOP + ROW * at for at, rail in enumerate(names)}
     accused = set(table["rail"][table["blame"] != NOBODY])
+    shares = _named_shares(shown)
     cells = []
     for row in table.sort_values("change", kind="stable").to_dict("records"):
         # of two nodes the median of a rail is that of its only partner: the fault of one is not the other's
         innocent = len(nodes) == 2 and row["rail"] in accused
         named = row["blame"] != NOBODY
         bad = named or (row["change"] < -SLOW and not innocent)
-        cells.append(_cell(row, across[str(row["node"])], down[str(row["rail"])], bad, named))
+        share = shares.get((str(row["node"]), str(row["rail"])), 1 + row["change"])
+        cells.append(
+            _cell(row, across[str(row["node"])], down[str(row["rail"])], bad, named, show_share(share))
+        )
     every = max(1, math.ceil(len(nodes) / 16))
     return RailMap(
         cells,
@@ -78,8 +85,15 @@ def rail_map(shown: Shown) -> RailMap | None:
     )
 
 
-def _cell(row: Mapping[Any, Any], x: float, y: int, bad: bool, named: bool) -> MapCell:
-    place, percent = f"{row['node']} {row['rail']}", _percent(row["change"])
+def _named_shares(shown: Shown) -> dict[Place, float]:
+    """Of each port that blame names: the share of its peers' rate, as the sentence says it."""
+    places = places_in(shown.run)
+    named = [each for each in shown.run.verdicts if each.check == "blame.rails" and each.value is not None]
+    return {place: 1 - shortfall(each) for each in named for place in places(each.subject)}
+
+
+def _cell(row: Mapping[Any, Any], x: float, y: int, bad: bool, named: bool, percent: str) -> MapCell:
+    place = f"{row['node']} {row['rail']}"
     return MapCell(x, y, bad, named, place, percent, f"{place}: {percent}, {row['gbps']:,.4g} Gb/s")
 
 
@@ -87,12 +101,8 @@ def labels(cells: Sequence[MapCell], step: float) -> list[MapLabel]:
     """Of the worst red cell of each rail, those that blame names before the others."""
     found: dict[int, MapLabel] = {}
     for cell in sorted((cell for cell in cells if cell.bad), key=lambda cell: not cell.named):
-        text = f"{cell.place} {cell.percent}"
+        text = f"{cell.place}: {cell.percent}"
         fits = cell.x + step + LETTER * len(text) < LEFT + ACROSS
         x = cell.x + step + 3 if fits else cell.x - 4
         found.setdefault(cell.y, MapLabel(round(x, 1), cell.y + 10, "start" if fits else "end", text))
     return list(found.values())[:MOST_LABELS]
-
-
-def _percent(change: float) -> str:
-    return f"{100 * change:+.0f} %".replace("-", "−")

@@ -303,7 +303,7 @@ def shown_problems(judged: Evidence) -> tuple[ShownProblem, ...]:
             each.sentence,
             each.verdict.next_step,
             each.slight,
-            len(each.symptoms),
+            each.following,
             each.verdict.action,
         )
         for each in problems_of(judged.run).listed

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bench.exchange.exporting.nccl_tests import lines_of, table_footer, table_header, table_line
 from bench.judge.peaks import tops
 from bench.judge.problems import Problem, problems_of
-from bench.judge.scope import scope
+from bench.judge.scope import next_after_pass, scope
 from bench.judge.verdicts import spoken
 from bench.model.measurement import Case
 from bench.model.printable import on_one_line
@@ -206,6 +206,10 @@ def summarise(judged: Evidence, verbose: bool, short: bool, profile_name: str = 
     print(wrapped(f"{'PASS of what ' if passed else ''}{scoped}{more}"))
     for text in spoken(run):
         print(wrapped(text))
+    if passed and run.measurements:
+        print(wrapped(f"next: {next_after_pass(run)}"))
+    if found.tally:
+        print(wrapped(found.tally))
     print(one_line(run.verdicts), flush=True)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TypeAlias
 
-from bench.model.units import show_count, show_rate, show_some
+from bench.model.units import show_count, show_rate, show_share, show_some
 from bench.model.verdict import Status, Verdict, overall
 from bench.plan.names import phase_words
 from bench.store import Run
@@ -42,17 +42,22 @@ LACKING = "coverage.cases"
 OF_PHASES = (LACKING, "coverage.plan")  # checks whose subjects are phases
 SLIGHT = 0.05  # of the bound: a failure by less is shown as a slight one
 # with which a figure goes on after its subject
-VERBS = ("runs at ", "loses ", "is cabled ", "carried ", "is excluded ", "spans ")
+VERBS = ("runs at ", "loses ", "is cabled ", "carried ", "spans ")
 MOST, MOST_LONG = 8, 3  # names in one line
 
 
 @dataclass(frozen=True)
 class Problem:
-    """``verdict`` names it, ``related`` are on the same place, ``symptoms`` follow from it."""
+    """``verdict`` names it, ``related`` are in the same place, ``symptoms`` follow from it: those alike are one.
+
+    following, beside  how many verdicts, as they were judged, follow from it or are in the same place
+    """
 
     verdict: Verdict
     related: tuple[Verdict, ...] = ()
     symptoms: tuple[Verdict, ...] = ()
+    following: int = 0
+    beside: int = 0
 
     @property
     def status(self) -> Status:
@@ -68,14 +73,14 @@ class Problem:
             subject, measured = _replaced(subject, COPIES), measured.removeprefix("busbw ")
         text = f"{subject}{between}{measured}"
         if found.check in FLOORS and not math.isnan(shortfall(found)):
-            text += f", {100 * shortfall(found):.2g} % below the floor"
+            text += f", {show_share(1 - shortfall(found))} of the floor"
         result = consequence(self.symptoms)
         return f"{result}, because {text}" if result else text
 
     @property
     def follows(self) -> str:
         """``24 verdicts follow from it``; "" where none does."""
-        count = len(self.symptoms)
+        count = self.following
         return f"{show_count(count, 'verdict')} follow{'s' if count == 1 else ''} from it" if count else ""
 
     @property
@@ -90,12 +95,14 @@ class Problems:
     """``failures``: FAIL without a known cause; ``inconclusive``: neither judged nor explained.
 
     symptoms  each verdict, as it was judged, that follows from a cause → the verdict that names the cause
+    judged    how many verdicts, as they were judged, failed or are inconclusive
     """
 
     causes: tuple[Problem, ...] = ()
     failures: tuple[Verdict, ...] = ()
     inconclusive: tuple[Verdict, ...] = ()
     symptoms: Mapping[Verdict, Verdict] = field(default_factory=dict)
+    judged: int = 0
 
     @property
     def first(self) -> tuple[Problem, ...]:
@@ -107,6 +114,35 @@ class Problems:
     def listed(self) -> tuple[Problem, ...]:
         """All of them, with what is inconclusive last."""
         return (*self.first, *map(Problem, self.inconclusive))
+
+    @property
+    def summary(self) -> str:
+        """``1 problem, 2 inconclusive findings``; "" where everything passed."""
+        counts = ((len(self.first), "problem"), (len(self.inconclusive), "inconclusive finding"))
+        return ", ".join(show_count(count, what) for count, what in counts if count)
+
+    @property
+    def tally(self) -> str:
+        """How the verdicts that did not pass add up to the problems; "" where each is a problem of its own.
+
+        ``9 verdicts did not pass: 1 problem, 6 that follow from it, 2 in the same place``
+        """
+        following, beside = (
+            sum(getattr(each, name) for each in self.causes) for name in ("following", "beside")
+        )
+        alike = self.judged - len(self.listed) - following - beside
+        one = len(self.listed) == 1
+        parts = (
+            (following, f"that follow from {'it' if one else 'them'}"),
+            (beside, f"in the same place{'' if one else 's'}"),
+            (alike, "like them or with the same next step"),
+        )
+        more = [f"{count} {what}" for count, what in parts if count]
+        return (
+            f"{show_count(self.judged, 'verdict')} did not pass: {', '.join([self.summary, *more])}"
+            if more
+            else ""
+        )
 
     def next_step(self, verdict: Verdict) -> str:
         """What to do about a verdict as it was judged; of a symptom what it follows from."""
@@ -186,6 +222,7 @@ def problems(verdicts: Iterable[Verdict], places_of: PlacesOf, names: Mapping[st
             for problem, cause in zip(found, causes, strict=True)
             for each in cause.symptoms
         },
+        len(bad),
     )
 
 
@@ -239,7 +276,11 @@ def _problem(cause: _Cause, names: Mapping[str, str]) -> Problem:
     )
     symptoms = [replace(each, next_step="") for each in cause.symptoms]
     return Problem(
-        head, tuple(_together(_in_words(related, names))), tuple(_merged(_in_words(symptoms, names)))
+        head,
+        tuple(_together(_in_words(related, names))),
+        tuple(_merged(_in_words(symptoms, names))),
+        len(symptoms),
+        len(related),
     )
 
 

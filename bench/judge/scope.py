@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 
 from bench.model.units import show_count
 from bench.model.verdict import Status, Verdict
+from bench.store import Run
 
 # topic → how the names of its checks begin
 TOPICS = {
@@ -36,3 +38,12 @@ def scope(verdicts: Iterable[Verdict], profile_name: str) -> str:
     without = f"; not judged: {', '.join(no)}" if no else ""
     count = f" ({show_count(skipped, 'check')} not applicable)" if skipped else ""
     return f"profile {profile_name} judges: {', '.join(yes) or 'nothing'}{without}{count}"
+
+
+def next_after_pass(run: Run) -> str:
+    """What to do with a run that passed."""
+    folder = shlex.quote(run.path.name)
+    return (
+        f"nothing is to be mended; keep the run folder as evidence (railgauge verify {folder} shows later that it was "
+        "not changed)"
+    )

@@ -7,7 +7,7 @@ import math
 import altair as alt
 import pandas as pd
 
-from bench.model.units import BITS, show_count, show_figure
+from bench.model.units import BITS, show_count, show_figure, show_share
 from reports.frames import Frames
 from reports.theme import AMBER, BLUE, RED
 
@@ -24,7 +24,7 @@ NUMBER_WIDTH = 32  # pixels that a number such as +10% needs beside its neighbou
 NOBODY = "nobody"  # stands where blame names none; an empty text would be null in a CSV file
 SPAN = 0.10  # from the median: there the colours of the matrix end
 _OPEN_ENDED = (
-    f"datum.value <= {-SPAN} ? datum.label + ' or less' : datum.value >= {SPAN} ? datum.label + ' or more' "
+    f"datum.value <= {1 - SPAN} ? datum.label + ' or less' : datum.value >= {1 + SPAN} ? datum.label + ' or more' "
     ": datum.label"
 )
 DIVERGING = (
@@ -56,7 +56,7 @@ def outlined(f: Frames, most: int = 3) -> str:
 def _slow_rails(f: Frames, pairs: pd.DataFrame) -> str:
     table = node_rails(pairs, f.blamed)
     slow = table[table["change"] < -SLOW].sort_values("change", kind="stable")
-    cells = [f"{row.node} {row.rail} ({row.change:+.0%})" for row in slow.itertuples()]
+    cells = [f"{row.node} {row.rail} ({show_share(1 + float(row.change))})" for row in slow.itertuples()]
     found = (
         f"More than {SLOW:.0%} below: {listed(cells)}." if cells else f"None is more than {SLOW:.0%} below."
     )
@@ -65,7 +65,7 @@ def _slow_rails(f: Frames, pairs: pd.DataFrame) -> str:
 
 @chart(
     "rail-matrix", "rails", "Rails and nodes",
-    lambda f: f"{outlined(f, 0)}; numbers: more than {SLOW:.0%} below the median of all",
+    lambda f: f"{outlined(f, 0)}; numbers: % of the median of all, where it is more than {100 * SLOW:.0f} % below",
     data=lambda f: f.pairs, about=_slow_rails,
 )  # fmt: skip
 def rail_matrix(f: Frames, pairs: pd.DataFrame) -> alt.LayerChart:
@@ -75,31 +75,32 @@ def rail_matrix(f: Frames, pairs: pd.DataFrame) -> alt.LayerChart:
     not make a node that lacks 4 % look well.
     """
     data = marked_rails(node_rails(pairs, f.blamed), f.blamed)
+    data = data.assign(share=(1 + data["change"]).round(5)).drop(columns="change")
     step = min(60, WIDTH / max(1, len(f.nodes)))
     width = max(60, round(step * len(f.nodes)))
     x = alt.X("node:N", title="node", sort=list(f.nodes), axis=_node_axis(label_size(step), -90))
     y = alt.Y("rail:N", title="rail", sort=natural(data["rail"]))
     colour = alt.Color(
-        "change:Q",
-        scale=alt.Scale(range=list(DIVERGING), domain=[-SPAN, SPAN], domainMid=0, clamp=True),
-        legend=alt.Legend(title="from the median", format="+.0%", labelExpr=_OPEN_ENDED),
+        "share:Q",
+        scale=alt.Scale(range=list(DIVERGING), domain=[1 - SPAN, 1 + SPAN], domainMid=1, clamp=True),
+        legend=alt.Legend(title="of the median", format=".0%", labelExpr=_OPEN_ENDED),
     )
     tooltip = [
         alt.Tooltip("node:N"),
         alt.Tooltip("rail:N"),
         alt.Tooltip("gbps:Q", title="median, Gb/s", format=RATE),
-        alt.Tooltip("change:Q", title="from the median", format="+.1%"),
+        alt.Tooltip("share:Q", title="of the median", format=".1%"),
         alt.Tooltip("blame:N"),
     ]
     cells = alt.Chart().mark_rect().encode(x=x, y=y, color=colour, tooltip=tooltip).properties(name="cells")
     # on narrow cells the numbers stand upright
     upright = {"angle": 270, "fontSize": 9} if step < NUMBER_WIDTH else {"fontSize": 11}
     numbers = alt.Chart().mark_text(fontWeight="bold", tooltip=False, **upright).encode(
-        x=x, y=y, text=alt.Text("change:Q", format="+.0%"),
+        x=x, y=y, text=alt.Text("share:Q", format=".0%"),
         # white on the dark end of the scale, dark on its pale middle
-        color=alt.condition(f"datum.change < {TO_WHITE!r}", alt.value("#ffffff"), alt.value("#000000")),
+        color=alt.condition(f"datum.share < {1 + TO_WHITE!r}", alt.value("#ffffff"), alt.value("#000000")),
     )  # fmt: skip
-    numbers = numbers.properties(name="on_cells").transform_filter(f"datum.change < {-SLOW!r}")
+    numbers = numbers.properties(name="on_cells").transform_filter(f"datum.share < {1 - SLOW!r}")
     outline = _outline(x, y, 2.5 if step >= NUMBER_WIDTH else 1.5)
     return alt.layer(cells, outline, numbers, data=data).properties(width=width, height=alt.Step(30))
 
@@ -343,7 +344,7 @@ def label_size(step: float) -> int:
 
 
 def _node_axis(size: int, angle: int) -> alt.Axis:
-    return alt.Axis(labelAngle=angle, labelLimit=140, labelOverlap=False, labelFontSize=size)
+    return alt.Axis(labelAngle=angle, labelLimit=140, labelOverlap=size < 11, labelFontSize=max(size, 9))
 
 
 def natural(names: pd.Series) -> list[str]:

@@ -101,6 +101,24 @@ def test_subjects_that_do_not_fit_into_a_line_stand_in_the_evidence():
     assert one.subject.endswith("n7 and 4 more") and one.evidence == ("n8", "n9", "n10", "n11")
 
 
+def test_the_verdicts_that_did_not_pass_add_up_to_the_problems():
+    gpu = replace(GPU_COPY, check="limits.device_copies", subject="n1 GPU 6, copy_device")
+    lost = [Verdict("coverage.losses", f"case{at}", ERROR, "lost", next_step="resume") for at in range(3)]
+    transfers = (TRANSFER, replace(TRANSFER, evidence=("again",)))  # they differ in no column
+    seen = found(BLAME, *transfers, GPU_COPY, gpu, GPU_SLOW, *lost)
+    assert [each.follows for each in seen.causes] == [
+        "2 verdicts follow from it",
+        "1 verdict follows from it",
+    ]
+    assert seen.summary == "2 problems, 1 inconclusive finding"
+    assert seen.tally == (
+        "9 verdicts did not pass: 2 problems, 1 inconclusive finding, 3 that follow from them, "
+        "1 in the same places, 2 like them or with the same next step"
+    )
+    assert found(BLAME).tally == "" and found(BLAME).summary == "1 problem"
+    assert found(BLAME, TRANSFER).tally == "2 verdicts did not pass: 1 problem, 1 that follow from it"
+
+
 def test_a_problem_counts_what_follows():
     (cause,) = found(BLAME, TRANSFER).causes
     assert cause.follows == "1 verdict follows from it"
@@ -146,7 +164,7 @@ def test_a_figure_just_below_its_bound_is_slight_and_stands_after_what_is_broken
         False,
         False,
     ]
-    assert Problem(near).sentence == "all_reduce: 180 GB/s, 0.5 % below the floor"
+    assert Problem(near).sentence == "all_reduce: 180 GB/s, 99.5 % of the floor"
     broken = replace(LINK, subject="n3")
     assert [each.verdict for each in found(near, broken).first] == [broken, near]
 
@@ -229,7 +247,7 @@ def test_what_one_gpu_is_slow_in_is_one_problem_in_words():
     (problem,) = found(
         GPU_COPY, replace(GPU_COPY, check="limits.device_copies", subject="n1 GPU 6, copy_device"), GPU_SLOW
     ).listed
-    assert problem.sentence == "n1 GPU 6, copies to the host: 6.00 GB/s, 50 % below the floor"
+    assert problem.sentence == "n1 GPU 6, copies to the host: 6.00 GB/s, 50.0 % of the floor"
     assert [each.check for each in problem.related] == ["limits.device_copies"]
     assert [each.check for each in problem.symptoms] == ["limits.equals"]
 

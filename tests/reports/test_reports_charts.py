@@ -195,7 +195,7 @@ def test_alternative_texts_name_what_is_to_be_seen():
     f = _faulty()
     texts = {chart.name: chart.about(f) for chart in CHARTS if chart.name in DRAWN}
     assert all(len(text) > 40 for text in texts.values())
-    assert "node002 mlx5_10/1 (-50%)" in texts["rail-matrix"]
+    assert "node002 mlx5_10/1 (50.1 %)" in texts["rail-matrix"]
     lossy = made_runs.gloo(lossy=True)
     ranking = next(chart for chart in CHARTS if chart.name == "ranked-collectives")
     assert "Not measured: scatter" in ranking.about(frames(Evidence(lossy.run, lossy.profile)))

@@ -44,7 +44,8 @@ def test_the_map_marks_the_faulty_port_and_counts_the_others(judged):
     assert len(seen.cells) == 32
     bad = {cell.place for cell in seen.cells if cell.bad}
     assert bad == {"node002 mlx5_10/1", "node002 mlx5_5/1"}
-    assert seen.good == 30 and seen.labels[0].text.startswith("node002 mlx5_10/1 −")
+    assert seen.good == 30
+    assert seen.labels[0].text == "node002 mlx5_10/1: 50.1 %"
     assert len(seen.labels) == len({label.y for label in seen.labels}) == 2
 
 
@@ -65,10 +66,19 @@ def test_the_map_of_three_nodes_does_not_mark_the_partners_of_a_faulty_port():
 
 def test_the_tiles_answer_share_exclusion_correctness_and_coverage(judged):
     tiles = {tile.title: tile for tile in verdict(judged)["tiles"]}
-    assert list(tiles) == ["Share of 3200 Gb/s", "mlx5_0 left out", "Results", "Coverage"]
+    assert list(tiles) == ["Share of 3200 Gb/s", "mlx5_0 left out?", "Results", "Coverage"]
     assert tiles["Results"].answer == "0 wrong elements" and tiles["Results"].status is PASS
     assert tiles["Coverage"].answer == "all that was planned"
-    assert tiles["mlx5_0 left out"].status is FAIL
+    assert tiles["mlx5_0 left out?"].status is FAIL
+
+
+def test_where_the_profile_names_no_rails_the_tiles_say_so():
+    made = made_runs.gloo()
+    judged = Evidence(made.run, made.profile)
+    tiles = {tile.title: tile for tile in verdict(Shown(judged, frames(judged), {}))["tiles"]}
+    for title in ("Share of the rails' rate", "Adapters left out?"):
+        assert (tiles[title].answer, tiles[title].status) == ("not applicable", Status.SKIP)
+        assert made.profile.name in tiles[title].text
 
 
 def test_what_was_not_checked_or_not_measured_is_no_good_answer():
@@ -97,6 +107,9 @@ def test_the_port_of_a_problem_is_named_with_its_gpu_its_cable_and_its_errors(tm
         f"rail of GPU 3 · GUID {port.guid} · firmware {port.fw} · cable on leaf-04 port 17 · "
         "symbol_error +12,408 during the run"
     )
+    (label,) = rail_map(Shown(judged, frames(judged), {})).labels
+    place, share = label.text.split(": ")
+    assert place == "n1 mlx5_4/1" and f"runs at {share} of its peers' rate" in cause.sentence
 
 
 def test_a_pass_says_what_it_does_not_speak_of(tmp_path):
@@ -105,6 +118,10 @@ def test_a_pass_says_what_it_does_not_speak_of(tmp_path):
     view = verdict(Shown(judged, frames(judged), {}))
     assert view["status"] is PASS and not view["problems"]
     assert view["sentence"].startswith("All that was judged is as it should be: Ring ")
+    assert view["next"] == (
+        f"Nothing is to be mended; keep the run folder as evidence (railgauge verify {tmp_path.name} shows later that "
+        "it was not changed)."
+    )
     text = " ".join(view["uncovered"])
     assert "Profile lambda-1cc-h100 judges: results" in text and "--cross-rail" in text
     assert "rows are held against a bound" in text
@@ -127,11 +144,11 @@ def test_where_nothing_failed_what_is_inconclusive_stands_on_the_first_page(tmp_
 
 def test_only_layers_that_passed_are_said_to_show_that_it_is_left_out():
     passed, failed, unknown, skipped = Status.PASS, Status.FAIL, Status.INCONCLUSIVE, Status.SKIP
-    assert by_layer([passed] * 4) == "shown by selector, census, NCCL's log, byte counters"
+    assert by_layer([passed] * 4) == "shown by NCCL's setting, the list of devices, NCCL's log, byte counters"
     assert (
         by_layer([passed, passed, passed, failed])
-        == "shown by selector, census, NCCL's log; against it: byte counters"
+        == "against it: byte counters; for it: NCCL's setting, the list of devices, NCCL's log"
     )
     assert by_layer([unknown, unknown, skipped, skipped]) == (
-        "not known by selector, census; not applicable: NCCL's log, byte counters"
+        "not known by NCCL's setting, the list of devices; not applicable: NCCL's log, byte counters"
     )

@@ -168,7 +168,8 @@ def _copies(evidence: Evidence, *names: str) -> list[Row]:
 
 @check(
     "limits.host_copies",
-    on_fail="see pcie.link of that GPU and where its host memory lies: nvidia-smi topo -m, numactl -H",
+    on_fail="look at the PCIe link of that GPU (check pcie.link) and where its host memory lies: nvidia-smi topo -m, "
+    "numactl -H",
     every="every GPU copies from and to its host fast enough",
     unit="copies",
     unless=(_no_copies,),

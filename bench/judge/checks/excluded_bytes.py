@@ -101,7 +101,7 @@ def _unnamed(evidence: Evidence) -> str:
         f"at most {show_size(round(_floor(evidence)))} and {show_size(round(RATE))}/s of noise"
     ),
     source="RailGauge",
-    on_fail="see exclusion.log for NCCL's own words, and keep MPI off it: UCX_NET_DEVICES, btl_tcp_if_include",
+    on_fail="keep MPI off it (UCX_NET_DEVICES, btl_tcp_if_include); the check exclusion.log says whether NCCL uses it",
     on_inconclusive="stop what else uses it (storage, file copies) and run again",
     unit="node × device × phase intervals",
     unless=(nothing_excluded, _none_excluded, nothing_begun, _unnamed),
@@ -225,9 +225,9 @@ def _judge(
     if moved.least is None or moved.most is None:
         return Finding(subject, None, f"its bytes {where} are not known: {moved.how}")
     allowed = floor + RATE * window.seconds
-    text = (
-        f"carried {show_size(round(moved.least))} {where}, noise floor {show_size(round(allowed))}{moved.how}"
-    )
+    carried = f"carried {show_size(round(moved.least))} {where}"
+    noise = f"noise floor {show_size(round(allowed))}{moved.how}"
+    text = f"{carried}, {noise}"
     if moved.most <= allowed:
         return Finding(subject, True, text, moved.least, note=text)
     if moved.least <= allowed:
@@ -238,9 +238,11 @@ def _judge(
     if rails is None:
         return Finding(subject, None, f"{text}; what the rails carried is not known", moved.least)
     share = moved.least / rails[1] if rails[1] else float("inf")
-    text = f"is excluded and {text}" if role.use is DeviceUse.EXCLUDED else text
-    text += f", {show_share(share)} of what a rail carried" if rails[1] else ", and the rails carried nothing"
-    return Finding(subject, False if share >= SHARE else None, text, moved.least)
+    carried += (
+        f", {show_share(share)} of what a rail carried" if rails[1] else ", and the rails carried nothing"
+    )
+    carried += ", although it must be left out" if role.use is DeviceUse.EXCLUDED else ""
+    return Finding(subject, False if share >= SHARE else None, f"{carried}; {noise}", moved.least)
 
 
 def _apart(
