@@ -65,12 +65,18 @@ class Progress:
     calls: int = 0
 
 
+MOST_SAID = 300  # characters of an exception
+
+
 def first_line(error: Exception) -> str:
-    """The first line that an exception says, cut to 400 characters; its type where it says nothing.
+    """The first line that an exception says, of a long one the sentences within 300 characters; its type without any.
 
     Behind ``Last error:`` torch writes what NCCL itself says, which comes first.
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if "Last error:" in lines[:-1]:
         lines[0] = f"{lines[lines.index('Last error:') + 1]}; {lines[0]}"
-    return lines[0][:400] if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    cut = lines[0][:MOST_SAID]
+    return cut if cut == lines[0] else cut[: cut.rfind(". ") + 1] or cut

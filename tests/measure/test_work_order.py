@@ -22,4 +22,13 @@ def test_an_error_without_words_is_its_type_and_a_long_one_is_cut():
     assert first_line(ValueError("\n \n")) == "ValueError"
     assert first_line(RuntimeError("Last error:")) == "Last error:"
     assert first_line(RuntimeError("\nfirst\nsecond")) == "first"
-    assert len(first_line(RuntimeError("x" * 900))) == 400
+    assert len(first_line(RuntimeError("x" * 900))) == 300
+
+
+def test_a_long_error_ends_with_a_whole_sentence():
+    """As torch's OutOfMemoryError, which goes on with advice on its allocator."""
+    words = (
+        "CUDA out of memory. Tried to allocate 2.00 GiB. "
+        + "If reserved but unallocated memory is large try " * 9
+    )
+    assert first_line(RuntimeError(words)) == "CUDA out of memory. Tried to allocate 2.00 GiB."

@@ -33,7 +33,7 @@ def describe_waits(flights: Mapping[int, Flight], silent: Collection[int] = ()) 
     lacking = [replace(wait, absent=wait.absent - busy) for wait in waits if wait.absent - busy]
     causes = lacking or [wait for wait in waits if not wait.absent] or waits
     text = show_some([_text(wait, flights) for wait in causes], separator="; ")
-    return text + (f"; nothing was heard of {_ranks(silent)}" if text and silent else "")
+    return text + (f"; nothing is recorded of {_ranks(silent)}" if text and silent else "")
 
 
 def _text(wait: Wait, flights: Mapping[int, Flight]) -> str:

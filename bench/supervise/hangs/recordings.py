@@ -16,11 +16,15 @@ from .recorded_waits import describe_waits
 
 
 def flights(recorder: Recorder, phase: str, states: Mapping[int, RankState]) -> str:
-    """Which ranks have not entered the call that others wait in, by torch's flight recorder; "" where none waits."""
+    """Which ranks have not entered the call that others wait in, by torch's flight recorder; "" where none waits.
+
+    The record of a rank whose worker raised is kept and not believed: after an error of CUDA all its calls look open.
+    """
     found = {rank: state.flight for rank, state in states.items() if state.flight.last}
     for rank, flight in found.items():
         recorder.add(FlightRecord(phase, rank, flight.last, flight.open))
-    text = describe_waits(found, [rank for rank in states if rank not in found])
+    sound = {rank: flight for rank, flight in found.items() if not states[rank].failed}
+    text = describe_waits(sound, [rank for rank in states if rank not in sound])
     return f"torch's recorder: {text}" if text else ""
 
 

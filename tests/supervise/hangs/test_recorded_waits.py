@@ -50,7 +50,7 @@ def test_a_rank_that_is_not_heard_of_is_not_said_to_be_absent(name):
     """A stopped process tells nothing of what it entered."""
     del (flights := hung(name, 2))[1]
     call = "recv 0<-1, send 0->1" if name == "p2p" else "all_reduce 2"
-    assert describe_waits(flights, silent=[1]) == f"rank 0 waits in {call}; nothing was heard of rank 1"
+    assert describe_waits(flights, silent=[1]) == f"rank 0 waits in {call}; nothing is recorded of rank 1"
 
 
 def test_several_ranks_that_lack_are_named_together():

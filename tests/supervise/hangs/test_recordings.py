@@ -75,7 +75,7 @@ def test_what_a_job_in_trouble_said_of_itself_in_time_is_kept(monkeypatch):
 def test_a_rank_without_a_recording_is_named_as_one():
     chief = coordinator("gloo", {})
     chief._states[1] = RankState()
-    assert chief._recordings({}).endswith("; nothing was heard of rank 1")
+    assert chief._recordings({}).endswith("; nothing is recorded of rank 1")
 
 
 def test_without_a_service_the_reason_is_kept_and_gloo_is_not_asked():
@@ -94,3 +94,18 @@ def test_a_conf_file_says_where_too(tmp_path):
     conf.write_text("NCCL_RAS_ADDR=127.0.0.1:7\nNCCL_RAS_ENABLE=1\n")
     found = nccl_settings({"NCCL_CONF_FILE": str(conf), "NCCL_RAS_ENABLE": "0"})
     assert (found["NCCL_RAS_ADDR"], found["NCCL_RAS_ENABLE"]) == ("127.0.0.1:7", "0")
+
+
+def test_the_recorder_of_a_worker_that_raised_is_kept_and_not_believed():
+    """After an illegal access torch cannot ask any event: the calls of that rank look open from the first one on."""
+    chief = coordinator("gloo", {})
+    chief._states[1].failed = {
+        "error": "AcceleratorError",
+        "text": "an illegal memory access was encountered",
+    }
+    chief._states[1].flight = flight_of({"last": [{**ENTRY, "number": 9}], "open": [{**ENTRY, "number": 1}]})
+    assert (
+        chief._recordings({})
+        == "; torch's recorder: rank 0 waits in all_reduce 7; nothing is recorded of rank 1"
+    )
+    assert [line["kind"] for line in chief.recorder.kept] == ["flight", "flight"]
