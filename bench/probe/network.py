@@ -1,12 +1,15 @@
-"""Network interfaces (``/sys/class/net``) and TCP's counters (``/proc/net/snmp``).
+"""Network interfaces (``/sys/class/net``, ``/proc/net/dev``) and TCP's counters (``/proc/net/snmp``).
 
-Source of the formats: Linux, Documentation/ABI/testing/sysfs-class-net, RFC 4022.
+/sys shows the network namespace in which it was mounted, /proc/net that of the process: a container may be given the
+host's /sys. Then only names, addresses and counters of its own interfaces are known.
+Source: Linux, Documentation/ABI/testing/sysfs-class-net, Documentation/networking/statistics.rst, RFC 4022.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,20 +19,66 @@ from bench.probe import pci, sysfs
 
 CLASS = "sys/class/net"
 SNMP = "proc/net/snmp"
+TABLE = "proc/net/dev"
+# in the order of its columns
+_COLUMNS = (
+    "rx_bytes", "rx_packets", "rx_errors", "rx_dropped", "rx_fifo_errors", "rx_frame_errors", "rx_compressed",
+    "multicast", "tx_bytes", "tx_packets", "tx_errors", "tx_dropped", "tx_fifo_errors", "collisions",
+    "tx_carrier_errors", "tx_compressed",
+)  # fmt: skip
 _TCP = ("InSegs", "OutSegs", "RetransSegs", "InErrs", "OutRsts")
 _CARRIER = ("carrier_changes", "carrier_up_count", "carrier_down_count")
 LOOKS, PAUSE = 5, 0.25  # times, and seconds between two
+Own = Callable[[], Sequence[tuple[int, str]]]  # as socket.if_nameindex: index and name of each
 _NO_SPEED = (0, 0xFFFFFFFF, 0xFFFF)  # besides −1: what old kernels and drivers say for "unknown"
 
 
-def interfaces(root: Path, addresses: Mapping[str, tuple[str, ...]] | None = None) -> tuple[Interface, ...]:
-    """Every interface, with ``addresses`` by name (None: not asked)."""
-    return tuple(_interface(root / CLASS / name, addresses) for name in _devices(root))
+def interfaces(
+    root: Path, addresses: Mapping[str, tuple[str, ...]] | None = None, own: Own | None = None
+) -> tuple[Interface, ...]:
+    """Every interface, with ``addresses`` by name (None: not asked). ``own``: those of this process's namespace."""
+    if own is None or not foreign(root, own):
+        return tuple(_interface(root / CLASS / name, addresses) for name in _devices(root))
+    return tuple(
+        replace(each, addresses=None if addresses is None else addresses.get(each.name, ()))
+        for each in _in_table(root, own)
+    )
 
 
-def statistics(root: Path) -> tuple[Interface, ...]:
+def statistics(root: Path, own: Own | None = None) -> tuple[Interface, ...]:
     """The interfaces with nothing but their counters: what a snapshot needs, and quick."""
+    if own is not None and foreign(root, own):
+        return _in_table(root, own)
     return tuple(Interface(name, statistics=_statistics(root / CLASS / name)) for name in _devices(root))
+
+
+def foreign(root: Path, own: Own) -> bool:
+    """Whether /sys shows another namespace's interfaces. Looked at again, as one may come or go between two looks."""
+    return not any(set(own()) == _in_sys(root) for _ in range(LOOKS))
+
+
+def _in_sys(root: Path) -> set[tuple[int | None, str]]:
+    return {
+        (sysfs.value(root / CLASS / name / "ifindex", sysfs.parse_count), name) for name in _devices(root)
+    }
+
+
+def _in_table(root: Path, own: Own) -> tuple[Interface, ...]:
+    table = parse_table(sysfs.text(root / TABLE) or "")
+    return tuple(Interface(name, statistics=table.get(name, {})) for _, name in own())
+
+
+def parse_table(text: str) -> dict[str, dict[str, int]]:
+    """The counters of ``/proc/net/dev`` by interface, named as in /sys; a line that is cut is left out."""
+    found: dict[str, dict[str, int]] = {}
+    for line in text.splitlines()[2:]:
+        name, _, rest = line.rpartition(":")
+        counts = [sysfs.parse_count(word) for word in rest.split()]
+        if len(counts) == len(_COLUMNS):
+            found[name.strip()] = {
+                column: count for column, count in zip(_COLUMNS, counts, strict=True) if count is not None
+            }
+    return found
 
 
 def _devices(root: Path) -> tuple[str, ...]:
@@ -79,16 +128,6 @@ def _statistics(folder: Path) -> dict[str, int]:
         if count is not None:
             found[name] = count
     return found
-
-
-def strangers(shown: Sequence[str], own: Sequence[str]) -> tuple[str, ...]:
-    """A note where the interfaces ``shown`` in /sys are not the process's ``own``: /sys was then mounted in
-    another network namespace, and its counters are not those of this process's traffic.
-    """
-    if set(shown) == set(own):
-        return ()
-    listed = ", ".join(shown) or "none", ", ".join(own) or "none"
-    return (f"network: /sys shows {listed[0]}, but this process has {listed[1]}: it is another namespace's",)
 
 
 def parse_carrier(text: str) -> bool | None:

@@ -64,11 +64,13 @@ def snapshot(root: Path = LIVE) -> Snapshot:
     empty_ports: tuple[Port, ...] = ()
     empty_interfaces: tuple[Interface, ...] = ()
     ports = _part(notes, "infiniband", lambda: infiniband.counters(root), empty_ports)
-    interfaces = _part(notes, "network", lambda: network.statistics(root), empty_interfaces)
+    live = root.resolve() == LIVE
+    own = socket.if_nameindex if live else None
+    interfaces = _part(notes, "network", lambda: network.statistics(root, own), empty_interfaces)
     tcp: dict[str, int] = _part(notes, "tcp", lambda: network.tcp(root), {})
     quota: dict[str, int] = _part(notes, "cpu", lambda: cpu.throttled(root), {})
     look = functools.partial(kernel_log, software.ask, LAST)
-    log = _part(notes, "kernel log", look, KernelLog()) if root.resolve() == LIVE else KernelLog()
+    log = _part(notes, "kernel log", look, KernelLog()) if live else KernelLog()
     return counters_in(time.time(), time.monotonic(), ports, interfaces, tcp, quota, log.readings)
 
 
@@ -94,9 +96,11 @@ def _software(live: bool, root: Path, environ: Mapping[str, str] | None) -> Soft
 def _interfaces(live: bool, root: Path, notes: list[str]) -> tuple[Interface, ...]:
     if not live:
         return network.interfaces(root)
-    found = network.interfaces(root, _part(notes, "addresses", addresses.addresses, None))
-    notes += network.strangers([each.name for each in found], [name for _, name in socket.if_nameindex()])
-    return found
+    if network.foreign(root, socket.if_nameindex):
+        notes.append(
+            "network: /sys is of another network namespace; state, speed and MTU of interfaces are not known"
+        )
+    return network.interfaces(root, _part(notes, "addresses", addresses.addresses, None), socket.if_nameindex)
 
 
 def _host(live: bool, root: Path) -> Host:

@@ -59,10 +59,65 @@ def test_addresses_that_were_not_asked_are_unknown_and_not_none(tmp_path):
     assert network.interfaces(tmp_path)[0].addresses is None
 
 
-def test_a_sys_of_another_network_namespace_is_said():
-    assert network.strangers(["lo", "eth0"], ["eth0", "lo"]) == ()
-    (note,) = network.strangers(["lo", "eth0"], ["lo"])
-    assert "/sys shows lo, eth0, but this process has lo" in note
+TITLES = (
+    "Inter-|   Receive                                                |  Transmit\n"
+    " face |bytes    packets errs drop fifo frame compressed multicast|"
+    "bytes    packets errs drop fifo colls carrier compressed\n"
+)
+TABLE = TITLES + (
+    "    lo:  840120    5210    0    0    0     0          0         0   840120    5210    0    0    0     0  0 0\n"
+    "  eth0: 91827364   81726    1    2    0     0          0        17 18273645   71625    0    3    0     0  4 0\n"
+)
+
+
+def test_a_container_with_the_host_s_sys_reads_its_own_interfaces(tmp_path):
+    """The host's /sys has an eth0 and an mlx5 port's ens1; the container has a lo and an eth0 of its own."""
+    plant(
+        tmp_path,
+        """
+sys/class/net/lo/ifindex = 1
+sys/class/net/eth0/ifindex = 2
+sys/class/net/eth0/statistics/tx_bytes = 999
+sys/class/net/ens1/ifindex = 3
+""",
+    )
+    (tmp_path / "proc/net").mkdir(parents=True)
+    (tmp_path / network.TABLE).write_text(TABLE)
+
+    def own() -> list[tuple[int, str]]:
+        return [(1, "lo"), (41, "eth0")]
+
+    assert network.foreign(tmp_path, own)
+    loopback, eth0 = network.interfaces(tmp_path, {"eth0": ("10.1.0.7/24",)}, own)
+    assert (loopback.name, loopback.addresses, eth0.addresses) == ("lo", (), ("10.1.0.7/24",))
+    assert (eth0.operstate, eth0.carrier, eth0.speed) == (None, None, None)
+    assert dict(eth0.statistics) | {"rx_compressed": 0} == {
+        "rx_bytes": 91827364, "rx_packets": 81726, "rx_errors": 1, "rx_dropped": 2, "rx_fifo_errors": 0,
+        "rx_frame_errors": 0, "rx_compressed": 0, "multicast": 17, "tx_bytes": 18273645, "tx_packets": 71625,
+        "tx_errors": 0, "tx_dropped": 3, "tx_fifo_errors": 0, "collisions": 0, "tx_carrier_errors": 4,
+        "tx_compressed": 0,
+    }  # fmt: skip
+    assert [each.statistics for each in network.statistics(tmp_path, own)] == [
+        loopback.statistics,
+        eth0.statistics,
+    ]
+
+
+def test_a_container_with_nothing_but_a_loopback_is_another_namespace(tmp_path):
+    """Each namespace has a lo, with the index 1."""
+    plant(tmp_path, "sys/class/net/lo/ifindex = 1\nsys/class/net/eth0/ifindex = 2")
+    assert network.foreign(tmp_path, lambda: [(1, "lo")])
+
+
+def test_an_interface_that_went_away_between_the_looks_is_no_other_namespace(tmp_path):
+    plant(tmp_path, "sys/class/net/lo/ifindex = 1")
+    answers = iter([[(1, "lo"), (9, "veth7")], [(1, "lo")]])
+    assert not network.foreign(tmp_path, lambda: next(answers))
+
+
+@pytest.mark.parametrize("text", ["", TITLES, TABLE.replace(" lo:", " lo: 7").replace("eth0:", "eth0: x")])
+def test_a_broken_interface_table_has_no_counters(text):
+    assert network.parse_table(text) == {}
 
 
 @pytest.mark.parametrize(

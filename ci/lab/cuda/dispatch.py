@@ -1,4 +1,4 @@
-"""Runs torch's operations on "cuda" tensors of the paper runtime, whose memory is the host's: CPU tensors can lie on it.
+"""Runs torch's operations on "cuda" tensors of the paper runtime: their memory is the host's, as that of CPU tensors.
 
 Collectives, copies, allocations, views and graphs stay torch's own and reach the paper runtime; arithmetic, fills and
 comparisons are computed here, in the order of the stream.
