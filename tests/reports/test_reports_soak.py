@@ -22,7 +22,8 @@ SOAK = [chart for chart in CHARTS if chart.section == "soak"]
 
 def soak(tmp_path, errors=(), changes=()):
     windows = [
-        Window(5.0 * (i + 1), (1e-3, 0.9e-3), 2e-3, 1e-3, 10, (0, 0), 100, CASE.id, (0, 1)) for i in range(4)
+        Window(5.0 * (i + 1), (1e-3, 0.9e-3), 2e-3, 1e-3, 10, (0, 0), 2 * CASE.count, CASE.id, (0, 1))
+        for i in range(4)
     ]
     spell = GpuDuringCase(CASE.id, 0.0, changes=list(changes))
     memory = [(0.0, 100 << 20, 50 << 20), (1.0, 101 << 20, 50 << 20)]
@@ -75,7 +76,7 @@ def test_the_floor_of_the_profile_is_ruled(tmp_path):
     assert f.soak["floor"].isna().all()
     limit = Limit("all_reduce", "busbw", Bound(0.5e9, "0.5 GB/s", "a source"))
     run = load(tmp_path / "run")
-    window = Window(5.0, (1e-3, 0.9e-3), 2e-3, 1e-3, 10, (0, 0), 100, CASE.id, (0, 1))
+    window = Window(5.0, (1e-3, 0.9e-3), 2e-3, 1e-3, 10, (0, 0), 2 * CASE.count, CASE.id, (0, 1))
     f = frames(Evidence(replace(run, windows=(window,)), replace(runs.LOCAL, limits=(limit,))))
     assert list(f.soak["floor"]) == [0.5]
     (chart,) = (each for each in SOAK if each.name == "soak-bandwidth")

@@ -11,7 +11,7 @@ from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
 from bench.model.collectives import collective
-from bench.model.measurement import Mismatch
+from bench.model.measurement import Case, Mismatch
 from bench.model.units import show_count, show_seconds, show_some
 from bench.plan.names import STEADY, STEADY_AGAIN
 from bench.store.rows import Row
@@ -97,11 +97,16 @@ def _compared_everywhere(row: Row, imported: bool) -> bool:
         return imported
     if found.made and not found.verified:
         return False
-    blocks = _blocks(case.collective, len(found.ranks), max(case.root, 0))
-    everyone = None not in found.wrong or all(
-        count is not None for count, block in zip(found.wrong, blocks, strict=True) if block
+    return all_compared(case, found.wrong, found.checked, max(1, found.verified))
+
+
+def all_compared(case: Case, wrong: Sequence[int | None], checked: int, calls: int = 1) -> bool:
+    """Whether every rank that receives compared all that it received in so many calls. ``wrong``: one of each rank."""
+    blocks = _blocks(case.collective, len(wrong), max(case.root, 0))
+    everyone = None not in wrong or all(
+        count is not None for count, block in zip(wrong, blocks, strict=True) if block
     )
-    return everyone and found.checked >= max(1, found.verified) * case.count * sum(blocks)
+    return everyone and checked >= calls * case.count * sum(blocks)
 
 
 @lru_cache(maxsize=1024)

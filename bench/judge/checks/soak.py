@@ -23,6 +23,8 @@ from bench.model.rails import rails_of
 from bench.model.stats import deviation
 from bench.model.units import show_both, show_count, show_seconds, show_share, show_size, show_some
 
+from .correctness import all_compared
+
 PHASE = "soak"
 LEAST = 12  # windows from which on a third of them is enough
 DROP = 0.05  # of an earlier third's bandwidth
@@ -30,6 +32,9 @@ NOISE = 4.0  # times the scatter, of the windows or from one to the next: a drop
 FALL = 0.3  # a drop beyond this passes nowhere, whatever the noise, and though the profile gates no speed
 DIPS = 0.1  # share of windows that stand out below the others; one of LEAST is less
 ENOUGH = 0.95  # of the time that was asked for
+EVERY = 30.0  # s from one reading of the counters to the next
+PAUSE = 0.1  # of the time that was asked for: a machine that others use may stand still for a while
+LATE = 3.0  # times the usual time from one window to the next, beyond its slowest call: windows are missing
 GROWTH, GROWTH_SHARE = 64 << 20, 0.05  # bytes, and share, that a process may grow by
 
 Group = tuple[Case, tuple[int, ...], list[Window]]
@@ -81,10 +86,22 @@ def duration(evidence: Evidence) -> Iterator[Finding]:
     """The load lasted as long as was asked for."""
     for case, ranks, windows in groups(evidence):
         lasted, asked = windows[-1].ended if windows else 0.0, _asked(evidence)
-        text = f"{show_seconds(lasted)} in {show_count(len(windows), 'window')}"
-        yield Finding(
-            _name(case, ranks), True if asked > 0 and lasted >= ENOUGH * asked else None, text, lasted
-        )
+        gap = _gap(windows, PAUSE * asked)
+        text = f"{show_seconds(lasted)} in {show_count(len(windows), 'window')}{gap}"
+        enough = asked > 0 and lasted >= ENOUGH * asked and not gap
+        yield Finding(_name(case, ranks), enough or None, text, lasted)
+
+
+def _gap(windows: Sequence[Window], pause: float) -> str:
+    """Where windows are missing, or are not one after another. ``pause``: seconds without one that show nothing."""
+    begun = [0.0, *(each.ended for each in windows)]
+    usual = median([later - before for before, later in pairwise(begun)] or [0.0])
+    for window, (before, later) in zip(windows, pairwise(begun), strict=True):
+        if later <= before:
+            return f"; that of {show_seconds(later)} stands after that of {show_seconds(before)}"
+        if later - before > max(pause, LATE * usual) + window.calls * window.slowest:
+            return f"; none from {show_seconds(before)} to {show_seconds(later)}"
+    return ""
 
 
 @_of_soak(
@@ -99,6 +116,7 @@ def steady(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     """No third of the load is slower than one before it, and hardly a window than the others."""
     for case, ranks, windows in groups(evidence):
         found = _steady(_name(case, ranks), [bandwidth(case, each) for each in windows])
+        yield from _bounded(case, ranks, windows, evidence)
         fell = found.value is None or found.value <= -FALL
         if evidence.profile.limits or found.ok:
             yield found
@@ -106,6 +124,23 @@ def steady(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
             yield replace(found, ok=None)
         else:
             yield NotApplicable(f"the profile gates no speed; {found.measured}", found.subject)
+
+
+def _bounded(
+    case: Case, ranks: tuple[int, ...], windows: Sequence[Window], evidence: Evidence
+) -> Iterator[Finding]:
+    """A load that is slow from its beginning on, where a bound of the profile speaks of it."""
+    rates = [bandwidth(case, each) for each in windows]
+    for limit in evidence.limits("busbw"):
+        if rates and limit.covers(case) and len(ranks) == len(evidence.ranks):
+            usual = median(rates)
+            text = f"{show_both(usual)} at the median of its windows"
+            wanted = f"at least {limit.bound.text}"
+            if not limit.bound.reached(usual):
+                yield Finding(
+                    _name(case, ranks), False, text, usual, wanted=wanted, source=limit.bound.source,
+                    bound=limit.bound.value,
+                )  # fmt: skip
 
 
 def _steady(name: str, rates: Sequence[float]) -> Finding:
@@ -170,7 +205,7 @@ def right(evidence: Evidence) -> Iterator[Finding]:
     """A call of every window was verified, and no element was wrong."""
     for case, ranks, windows in groups(evidence):
         bad = [each for each in windows if any(each.wrong)]
-        unverified = [each for each in windows if not each.checked]
+        unverified = [each for each in windows if not _verified(case, each)]
         ok: bool | None = not bad
         text = f"{sum(each.checked for each in windows)} elements in {len(windows)} windows, 0 wrong"
         if bad:
@@ -179,6 +214,10 @@ def right(evidence: Evidence) -> Iterator[Finding]:
         elif unverified or not windows:
             text, ok = f"{len(unverified)} of {len(windows)} windows were not verified", None
         yield Finding(_name(case, ranks), ok, text)
+
+
+def _verified(case: Case, window: Window) -> bool:
+    return len(window.wrong) == len(window.ranks) and all_compared(case, window.wrong, window.checked)
 
 
 def _lines(evidence: Evidence) -> dict[int, HealthLine]:
@@ -199,14 +238,19 @@ def memory(evidence: Evidence) -> Iterator[Finding]:
     lines = _lines(evidence)
     for rank in evidence.ranks:
         points = lines[rank.rank].memory if rank.rank in lines else []
+        if points and points[-1][0] < _asked(evidence) / 2:
+            text = f"its memory was read until {show_seconds(points[-1][0])} and no longer"
+            yield Finding(f"{rank.node} rank {rank.rank}", None, text)
+            continue
         for column, process in ((1, "worker"), (2, "supervisor")):
             yield _flat(f"{rank.node} rank {rank.rank} {process}", [row[column] for row in points])
 
 
 def _flat(name: str, sizes: Sequence[float]) -> Finding:
+    wanted = max(LEAST, len(sizes) // 2)
     sizes = [size for size in sizes if size > 0]
-    if len(sizes) < LEAST:
-        return Finding(name, None, f"its memory was read {len(sizes)} times, {LEAST} are wanted")
+    if len(sizes) < wanted:
+        return Finding(name, None, f"its memory was read {len(sizes)} times, {wanted} are wanted")
     third = len(sizes) // 3
     # the first third holds the start: imports, buffers, connections
     before, after = median(sizes[third : 2 * third]), median(sizes[-third:])
@@ -236,18 +280,19 @@ def errors(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     for node in evidence.nodes:
         first = next((rank.rank for rank in evidence.ranks if rank.node == node.name), -1)
         rails = {role.name for role in rails_of(node, evidence.rails)}
-        yield _errors(node.name, lines.get(first), rails)
+        yield _errors(node.name, lines.get(first), rails, max(2, int(_asked(evidence) / EVERY / 2)))
 
 
-def _errors(node: str, line: HealthLine | None, rails: set[str]) -> Finding:
+def _errors(node: str, line: HealthLine | None, rails: set[str], least: int) -> Finding:
+    """``least``: how often its counters were to be read."""
     if line is None or line.errors is None or not rails:
         return Finding(node, None, "its counters were not followed")
     bad = [text for text in _grown(line) if text.split(" ", 1)[0] in rails]
     if bad:
         return Finding(node, False, "; ".join(bad[:4]), float(len(bad)))
-    if line.looks < 2:
+    if line.looks < least:
         times = show_count(line.looks, "time")
-        return Finding(node, None, f"its counters were read {times}, at least 2 are wanted")
+        return Finding(node, None, f"its counters were read {times}, at least {least} are wanted")
     unknown = [
         f"{rail} {name}" for rail in sorted(rails) for name in line.followed.get(rail, ["error counters"])
     ]

@@ -31,7 +31,7 @@ def windows(count=30, seconds=lambda i: 1e-3, **changes):
             isolated=seconds(i),
             calls=100,
             wrong=(0, 0),
-            checked=1000,
+            checked=2 * CASE.count,
             case=CASE.id,
             ranks=(0, 1),
         )
@@ -267,3 +267,39 @@ def test_rails_whose_counters_were_followed_and_did_not_grow_pass(tmp_path):
 def test_counters_that_nobody_followed_are_no_pass(tmp_path, line, why):
     found = errors_of(tmp_path, **line)
     assert outcome(found) == [Status.INCONCLUSIVE] and why in found[0].measured
+
+
+# ── what soaks could hide ───────────────────────────────────────────────────────────────────────────────
+
+CUT = windows()[:6] + windows()[-6:]
+HALVES = [[float(second), (300 << 20) * (second < 12), 60 << 20] for second in range(120)]
+
+
+@pytest.mark.parametrize(
+    ("check", "made", "memory", "said"),
+    [
+        ("duration", CUT, FLAT, "none from 24 s to 1 min 40 s"),
+        ("duration", windows() + windows(), FLAT, "stands after that of 2 min 0 s"),
+        ("duration", windows(ended=BUDGET), FLAT, "none from 0 ns to 2 min 0 s"),
+        ("right", windows(wrong=(None, None)), FLAT, "30 of 30 windows were not verified"),
+        ("right", windows(wrong=(0, None)), FLAT, "30 of 30 windows were not verified"),
+        ("right", windows(wrong=(0,)), FLAT, "30 of 30 windows were not verified"),
+        ("right", windows(checked=1), FLAT, "30 of 30 windows were not verified"),
+        ("right", windows(checked=2 * CASE.count - 1), FLAT, "30 of 30 windows were not verified"),
+        ("memory", windows(), FLAT[:12], "was read until 11 s and no longer"),
+        ("memory", windows(), HALVES, "was read 12 times, 60 are wanted"),
+    ],
+)
+def test_what_a_soak_could_hide_is_inconclusive(tmp_path, check, made, memory, said):
+    found = soak(tmp_path, made, memory)
+    texts = [each.measured for each in found[check] if each.status is Status.INCONCLUSIVE]
+    assert any(said in text for text in texts)
+
+
+def test_a_soak_that_is_slow_from_its_beginning_fails_by_the_bound_of_the_profile(tmp_path):
+    bound = replace(GATED.limits[0].bound, value=1e9, text="1 GB/s")
+    limit = replace(GATED.limits[0], bound=bound, nodes=(1, 2), size=(1 << 20, 1 << 20))
+    profile = replace(GATED, limits=(limit,))
+    slow, _ = soak(tmp_path / "slow", windows(seconds=lambda i: 2e-3), profile=profile)["steady"]
+    assert (slow.status, slow.value) == (Status.FAIL, pytest.approx((1 << 20) / 2e-3))
+    assert outcome(soak(tmp_path / "well", windows(), profile=profile)["steady"]) == [Status.PASS]
