@@ -112,7 +112,7 @@ class RailLayers:
 def of_layers(evidence: Evidence) -> RailLayers:
     """The layers of every rail."""
     lines, record = evidence.run.verbs, of_lines(evidence.run.verbs)
-    if not lines or record.left:
+    if not record.transfers and (not lines or record.left):
         left = record.left or evidence.skipped.get(FIRST) or "perftest did not run"
         must = evidence.profile.verbs.mode == "on"
         return RailLayers((), Status.INCONCLUSIVE if must else Status.SKIP, left)

@@ -15,6 +15,8 @@ from .causes import MEMORY, Cause, cause
 
 GAVE_UP = "Failed status 12"  # IBV_WC_RETRY_EXC_ERR: sent again and again, never acknowledged
 
+FAILED = "Completion with error"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -42,8 +44,22 @@ def outcome(transfer: Transfer) -> Outcome:
         return Outcome(0.0, None, cause(transfer, ["nothing came through"]))
     if client.code != 0 or len(runs) != 1 or not whole:
         return Outcome(math.nan, None, cause(transfer, problems))
+    if foreign := _foreign(transfer, whole[0].facts):
+        return Outcome(math.nan, None, cause(transfer, [foreign]))
     mtu = whole[0].facts.get("mtu", "")
     return Outcome(whole[0].rows[-1].average, int(mtu) if mtu.isdecimal() else None)
+
+
+def _foreign(transfer: Transfer, facts: Mapping[str, str]) -> str:
+    """Why a table that is whole says nothing of this transfer, "" where it does."""
+    sender, receiver, device = transfer.sender, transfer.receiver, facts.get("device", "")
+    if sender.node == receiver.node:
+        return f"it went from {sender.node} to itself"
+    if device and device != sender.hca:
+        return f"its table is of {device}, and {sender.hca} was asked for"
+    if FAILED in transfer.server.text:
+        return "the receiving side ended with an error"
+    return ""
 
 
 def _stalled(client: PerftestExit, runs: Sequence[output.LinkRun]) -> bool:

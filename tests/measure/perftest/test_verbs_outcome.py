@@ -25,6 +25,18 @@ def why(**changes):
     return explained(seen.cause, NODES, SAME)
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"receiver": "n0"}, "it went from n0 to itself"),
+        ({"client": ended(table(49e9, "mlx5_0"))}, "its table is of mlx5_0, and mlx5_1 was asked for"),
+        ({"server": ended("Completion with error at server\n", 1)}, "the receiving side ended with an error"),
+    ],
+)
+def test_a_whole_table_of_something_else_gives_no_rate(changes, said):
+    assert said in why(**changes)
+
+
 def test_a_whole_run_gives_its_rate_and_mtu():
     seen = outcome(transfer(49.5e9, mtu=2048))
     assert seen.rate == pytest.approx(49.5e9, rel=1e-4)
