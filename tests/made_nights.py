@@ -108,8 +108,13 @@ def nightly(
     return judge_and_save(path, profile).run
 
 
-def before(history: Path | str, path: Path, nights: int, cluster: str = "c1", **made: object) -> None:
-    """``nights`` healthy nights like the one in ``path`` would be, written straight into the history."""
+def before(
+    history: Path | str, path: Path, nights: int, cluster: str = "c1", times: float = 1.0, **made: object
+) -> None:
+    """``nights`` healthy nights like the one in ``path`` would be, written straight into the history.
+
+    ``times``: what all of their figures are multiplied by.
+    """
     from bench.judge.drift.series import record
     from bench.run.nightly import parts_of
 
@@ -122,7 +127,7 @@ def before(history: Path | str, path: Path, nights: int, cluster: str = "c1", **
     dice = random.Random(5)
     for number in range(nights):
         samples = tuple(
-            replace(each, value=each.value * (1 + 0.003 * dice.gauss(0, 1))) for each in like.samples
+            replace(each, value=times * each.value * (1 + 0.003 * dice.gauss(0, 1))) for each in like.samples
         )
         append(
             str(history), Record(f"night{number}", FIRST + number * DAY, cluster, like.fingerprint, samples)

@@ -14,13 +14,15 @@ from bench.judge.findings import Finding, NotApplicable, Outcome
 from bench.judge.registry import check
 from bench.model.units import show_count, show_rate, show_size
 from bench.plan.nightly import EVERY_RAIL, NIGHT
+from bench.store.history.nights import usable
 from bench.store.standing import COPY_AGAIN
 
 MOST = 20  # files left out that are named one by one
 
 
 def _is_nightly(evidence: Evidence) -> bool:
-    return tonight(evidence) is not None or "nightly" in evidence.manifest.command[1:2]
+    nightly = evidence.manifest.settings.night is not None or "nightly" in evidence.manifest.command[1:2]
+    return nightly or tonight(evidence) is not None
 
 
 _of_night = partial(check, source="RailGauge", only=_is_nightly)
@@ -45,6 +47,17 @@ def history(evidence: Evidence) -> Iterator[Outcome]:
         names = tuple(series.name for series in found.cut[:MOST])
         yield NotApplicable("not in tonight's plan", f"{len(found.cut)} series of the last night", names)
     before = max(map(len, past.nights.values()), default=0)
+    empty = [
+        series.name
+        for series, nights in past.nights.items()
+        if 2 * sum(usable(night.value) for night in nights) < len(nights)
+    ]
+    if empty:
+        text = f"{len(empty)} series of the history have no figure that can be compared in most nights"
+        step = "see which nights they are: railgauge history list DIR"
+        yield Finding(
+            past.cluster, None, text, wanted="figures above 0", step=step, evidence=tuple(empty[:MOST])
+        )
     if past.recorded:
         yield Finding(past.cluster, True, f"recorded, {show_count(before, 'night')} before this one")
         return

@@ -318,3 +318,29 @@ def test_a_nightly_run_whose_history_is_gone_is_no_silent_pass(tmp_path):
         v for v in judge(replace(run, manifest=manifest), runs.LOCAL).verdicts if v.check == "drift.history"
     ]
     assert [v.status for v in found] == [Status.INCONCLUSIVE]
+
+
+# ── what a night could hide ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("times", [math.nan, math.inf, 0.0, -1.0])
+def test_nights_without_figures_are_no_beginning(tmp_path, times):
+    made.before(tmp_path / "history", tmp_path / "like", NIGHTS, times=times)
+    run = made.nightly(tmp_path / "run", tmp_path / "history", NIGHTS, slow_all_reduce)
+    (found,) = [each for each in run.verdicts if "no figure that can be compared" in each.measured]
+    assert (status(run), found.status, found.check) == (
+        Status.INCONCLUSIVE,
+        Status.INCONCLUSIVE,
+        "drift.history",
+    )
+
+
+def test_a_night_that_is_called_another_command_is_a_night(tmp_path):
+    made.before(tmp_path / "history", tmp_path / "like", NIGHTS)
+    made.nightly(tmp_path / "run", tmp_path / "history", NIGHTS, slow_all_reduce)
+    (tmp_path / "run" / "history.json").unlink()
+    run = load(tmp_path / "run")
+    run = replace(run, manifest=replace(run.manifest, command=("railgauge", "accept")))
+    found = judge(run, runs.LOCAL).run
+    said = [each.measured for each in found.verdicts if each.status is Status.INCONCLUSIVE]
+    assert any("its folder holds no nights before it" in each for each in said)
