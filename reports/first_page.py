@@ -10,6 +10,7 @@ from bench.judge.checks.equals import UNBOUNDED
 from bench.judge.problems import Problem, Problems, problems_of
 from bench.judge.scope import next_after_pass, scope
 from bench.judge.verdicts import spoken
+from bench.judge.watched import is_watch
 from bench.judge.wire import TargetReadings
 from bench.model.units import BITS, GIGA, show_count, show_share
 from bench.model.verdict import Status
@@ -148,7 +149,9 @@ def _more(found: Problems) -> str:
 
 
 def tiles(shown: Shown, target: TargetReadings | None) -> list[Tile]:
-    """The answers that a buyer asks for first."""
+    """The answers that a buyer asks for first; none where nothing was measured on purpose."""
+    if is_watch(shown.judged):
+        return []
     share = _share(target, shown, floor_of(shown))
     found = [share, _excluded(shown), _correct(shown), _coverage(shown)]
     return [*found, *_bounded(shown)] if share.status is Status.SKIP else found

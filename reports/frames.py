@@ -27,6 +27,7 @@ from bench.plan.names import FIRST
 from bench.store.rows import Row
 
 from .soaking import events_frame, memory_frame, soak_frame
+from .watching import inspected_frame, waiting_frame, watch_frame
 
 ROW_COLUMNS = (
     "case", "phase", "collective", "series", "scope", "pair", "group", "source",
@@ -59,7 +60,8 @@ class Frames:
     nominal  GB/s that one rail is sold for; NaN when the profile has none
     blamed   BLAMED_COLUMNS: subjects that blame names or suspects, and those that it cannot distinguish from them
     nodes    node names, in the order of their ranks
-    soak, memory, events  of a soak, over its time: see ``reports.soaking``
+    soak, memory, events  of a soak, over its time: see ``reports.soaking``; events of a watch as well
+    watch, waiting, inspected  of a watched job: see ``reports.watching``
     """
 
     rows: pd.DataFrame
@@ -77,6 +79,9 @@ class Frames:
     soak: pd.DataFrame
     memory: pd.DataFrame
     events: pd.DataFrame
+    watch: pd.DataFrame
+    waiting: pd.DataFrame
+    inspected: pd.DataFrame
 
 
 def drawable(evidence: Evidence) -> Evidence:
@@ -86,7 +91,8 @@ def drawable(evidence: Evidence) -> Evidence:
         return evidence
     facts = tuple(replace(node, name=plain(node.name)) for node in run.facts)
     manifest = replace(run.manifest, ranks=ranks)
-    return Evidence(replace(run, manifest=manifest, facts=facts), evidence.profile)
+    activity = tuple(replace(line, node=plain(line.node)) for line in run.activity)
+    return Evidence(replace(run, manifest=manifest, facts=facts, activity=activity), evidence.profile)
 
 
 def frames(evidence: Evidence) -> Frames:
@@ -112,7 +118,10 @@ def frames(evidence: Evidence) -> Frames:
         measured=measured,
         soak=soak_frame(evidence),
         memory=memory_frame(run),
-        events=events_frame(run),
+        events=events_frame(evidence),
+        watch=watch_frame(evidence),
+        waiting=waiting_frame(evidence),
+        inspected=inspected_frame(evidence),
     )
 
 

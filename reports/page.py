@@ -15,6 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from bench.judge.evidence import Evidence
+from bench.judge.watched import is_watch
 from bench.model.units import show_count
 from bench.store.titles import titles_of
 
@@ -54,6 +55,7 @@ SECTIONS = (
     Section("verdict", "Verdict", first_page.verdict),
     Section("nightly", "Drift", nightly_section),
     _charts("soak", "Soak", "Soak"),
+    _charts("watch", "Watch", "The watched job"),
     Section("attention", "Other findings", first_page.attention),
     Section("coverage", "Coverage", views.coverage),
     Section("target", "Target", views.target),
@@ -67,6 +69,10 @@ SECTIONS = (
     Section("environment", "Environment", views.environment),
     Section("method", "Method", views.method),
 )
+
+
+# of what RailGauge measured itself, which is nothing in a watch
+OF_MEASURED = ("coverage", "target", "collectives", "rails", "layers", "exclusion", "rows")
 
 
 def page(judged: Evidence, f: Frames, specs: Mapping[str, dict[str, Any]]) -> str:
@@ -83,6 +89,7 @@ def page(judged: Evidence, f: Frames, specs: Mapping[str, dict[str, Any]]) -> st
         f"profile {judged.profile.name}",
     )
     shown = Shown(judged, f, specs)
+    sections = [row for row in SECTIONS if not (is_watch(judged) and row.name in OF_MEASURED)]
     return render(
         "page.html",
         policy=f"default-src 'none'; {sources}; img-src data:; base-uri 'none'; form-action 'none'",
@@ -90,7 +97,7 @@ def page(judged: Evidence, f: Frames, specs: Mapping[str, dict[str, Any]]) -> st
         about=" · ".join(filter(None, about)),
         identity=identity(run),
         heading=titles.title or first_page.capital(judged.profile.title),
-        sections=[(row, html) for row in SECTIONS if (html := row.drawn(shown)) is not None],
+        sections=[(row, html) for row in sections if (html := row.drawn(shown)) is not None],
         charts={"specs": dict(specs), "config": config("light")},
         style=Markup(style), library=Markup(library), script=Markup(script),
         run=run, profile=judged.profile,

@@ -9,6 +9,7 @@ import pandas as pd
 from bench.judge.checks.gpus import FAULTS
 from bench.judge.checks.soak import PHASE, bandwidth
 from bench.judge.evidence import Evidence
+from bench.judge.watched import events
 from bench.model.units import GIGA, show_count, show_size
 from bench.store import Run
 
@@ -55,10 +56,13 @@ def memory_frame(run: Run) -> pd.DataFrame:
     return frame
 
 
-def events_frame(run: Run) -> pd.DataFrame:
-    """EVENT_COLUMNS: error counters that increased and GPUs throttled by a fault, the earliest first."""
+def events_frame(evidence: Evidence) -> pd.DataFrame:
+    """EVENT_COLUMNS: error counters that increased, GPUs throttled by a fault and links that went down, the earliest
+    first.
+    """
+    run = evidence.run
     nodes = {rank.rank: rank.node for rank in run.manifest.ranks}
-    rows: list[tuple[float, str]] = []
+    rows = [(each.seconds, f"{each.node} {each.device}: {each.text}") for each in events(evidence)]
     for line in run.health:
         if line.phase != PHASE:
             continue

@@ -28,6 +28,7 @@ from . import (
     planning,
     probing,
     resuming,
+    watching,
 )
 from .json_output import print_error
 from .option_types import EXIT_HELP
@@ -41,6 +42,7 @@ GROUPS = (
     resuming,
     launching,
     nightly,
+    watching,
     gating,
     acting,
     history,

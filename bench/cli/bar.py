@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.model.printable import plain
 from bench.model.units import show_seconds
+
+if TYPE_CHECKING:
+    from .live_table import LiveTable
 
 WIDEST = 70
 
@@ -14,11 +17,18 @@ WIDEST = 70
 class ProgressBar:
     """A bar on standard error, drawn by rich; text that is printed meanwhile passes above it."""
 
-    def __init__(self) -> None:
-        from rich.console import Console
+    def __init__(self, table: LiveTable | None = None) -> None:
+        """``table``: drawn above the bar; it may be given later."""
+        self.table, outer = table, self
+        from rich.console import Console, Group, RenderableType
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        self._progress = Progress(
+        class WithTable(Progress):
+            def get_renderable(self) -> RenderableType:
+                bar = super().get_renderable()
+                return Group(outer.table.render(), bar) if outer.table else bar
+
+        self._progress = WithTable(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             TextColumn("{task.fields[count]}"),

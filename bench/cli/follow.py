@@ -6,6 +6,7 @@ and lets the job's own lines pass above the bar.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -15,11 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from bench.store import JOURNAL, PLAN
+from bench.model.profile import Rails
+from bench.model.typed_json import to_json
+from bench.probe.link_bytes import of_interfaces, of_ports
+from bench.store import JOURNAL, PLAN, RunError, load
+from bench.store.files import exists
 
 from .bar import ProgressBar
+from .live_table import LiveTable
 
 LOOK_SECONDS = 0.2
+RAILS_SECONDS = 1.0
+LIVE = Path("/")
 LAST_SECONDS = 2.0  # for the last lines of a job that has ended
 QUIET_SECONDS = 2.0  # work shorter than this needs no bar
 
@@ -43,8 +51,10 @@ class Tail:
         return [json.loads(line) for line in whole.splitlines()]
 
 
-def follow(job: subprocess.Popen[str], folder: Path) -> None:
-    """Draw a bar until the job ends: phase, case, cases done of all, elapsed and estimated time."""
+def follow(job: subprocess.Popen[str], folder: Path, rails: Rails) -> None:
+    """Draw a bar until the job ends: phase, case, cases done of all, elapsed and estimated time; and this machine's
+    rails above it.
+    """
     bar, tail, begun = ProgressBar(), Tail(folder / JOURNAL), time.monotonic()
     passing = _passing(job, bar)
     phase, what, done = "", "starting", 0
@@ -54,6 +64,7 @@ def follow(job: subprocess.Popen[str], folder: Path) -> None:
                 phase = str(row.get("name", phase)) if row["kind"] == "phase" else phase
                 done += row["kind"] in ("measurement", "loss")
                 what = f"{phase}: {row['case']}" if "case" in row else phase or what
+            _look_at_rails(bar, folder, rails, time.monotonic() - begun)
             planned, seconds = _planned(folder)
             bar.update(what, done, planned, max(0.0, seconds - (time.monotonic() - begun)))
             if time.monotonic() - begun > QUIET_SECONDS:
@@ -62,6 +73,17 @@ def follow(job: subprocess.Popen[str], folder: Path) -> None:
     finally:
         bar.stop()
         passing.join(LAST_SECONDS)
+
+
+def _look_at_rails(bar: ProgressBar, folder: Path, rails: Rails, now: float) -> None:
+    """Show what the rails carry, once the run folder says which they are."""
+    if bar.table is None:
+        with contextlib.suppress(RunError, LookupError):
+            bar.table = LiveTable(rails, load(folder).nodes[:1]) if exists(folder, PLAN) else None
+    elif now - bar.table.looked >= RAILS_SECONDS:
+        names = [interface.name for interface in bar.table.nodes[0].interfaces]
+        links = {**of_ports(LIVE), **of_interfaces(LIVE, names)}
+        bar.table.look(now, bar.table.nodes[0].name, to_json(links))
 
 
 def pass_on(job: subprocess.Popen[str]) -> None:

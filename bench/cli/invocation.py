@@ -14,7 +14,7 @@ from .option_types import SharedOptions
 if TYPE_CHECKING:
     from bench.measure.loop import TimingRules
     from bench.plan import AcceptOptions, Request
-    from bench.run.options import Nightly
+    from bench.run.options import Nightly, WatchOptions
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Invocation:
     folder   the run that ``resume`` goes on with, or the copy of a machine that ``probe --root`` reads
     trust    whether ``resume`` may go on with a folder that another user made
     without  nodes that ``resume`` goes on without
+    watch    how long ``watch`` looks on
     webhook  where ``nightly`` sends its digest
     dry_run  whether ``accept`` only shows what it would measure
     as_json  whether standard output is to hold one JSON object and nothing else
@@ -43,6 +44,7 @@ class Invocation:
     folder: Path | None = None
     trust: bool = False
     without: tuple[str, ...] = ()
+    watch: WatchOptions | None = None
     webhook: str = ""
     dry_run: bool = False
     as_json: bool = False

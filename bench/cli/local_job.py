@@ -15,6 +15,7 @@ from bench import launch
 from bench.launch import scratch
 from bench.measure import prctl
 from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE
+from bench.model.profile import Rails
 from bench.model.verdict import EXIT, overall
 from bench.run.options import CannotRun, Options
 from bench.store import MANIFEST, RunError, held, manifest_of
@@ -43,8 +44,8 @@ def under_mpirun(ranks: int, options: Options, quiet: bool, verbose: bool) -> in
             signal.signal(number, lambda which, _: _as_interrupt(which, asked))
     with scratch.of_job() as places:
         environment = {**launch.mpi_environment(os.environ), OURS: mark, **places}
-        watched = sys.stderr.isatty() and not quiet
-        returned, interrupted = _watch(command, environment, mark, options.out, watched)
+        shown = options.profile.rails if sys.stderr.isatty() and not quiet else None
+        returned, interrupted = _watch(command, environment, mark, options.out, shown)
         if options.dry_run and not interrupted:
             return returned
         if not _began(options.out, mark):
@@ -76,9 +77,9 @@ def _command(ranks: int, options: Options) -> list[str]:
 
 
 def _watch(
-    command: list[str], environment: dict[str, str], mark: str, folder: Path, watched: bool
+    command: list[str], environment: dict[str, str], mark: str, folder: Path, rails: Rails | None
 ) -> tuple[int, bool]:
-    """Run the job to its end, showing its progress where it is ``watched``; its status, and whether we ended it."""
+    """Run the job to its end, showing its progress where ``rails`` are given; its status, and whether we ended it."""
     # a process group of its own: an interrupt reaches us alone, and we end the job in order
     job = subprocess.Popen(
         command,
@@ -92,8 +93,8 @@ def _watch(
     )
     interrupted = False
     try:
-        if watched:
-            follow(job, folder)
+        if rails is not None:
+            follow(job, folder, rails)
         else:
             pass_on(job)
         job.wait()

@@ -32,7 +32,7 @@ from .node import end_with_parent, fan_out
 
 def start(typed: Invocation) -> int:
     """Measure: as one rank of the job that a launcher started, or by starting that job on this machine."""
-    shared, probe = typed.shared, typed.command == "probe"
+    shared, probe = typed.shared, typed.command in ("probe", "watch")  # which start no workers
     profile = load(shared.profile_name)
     check_order(profile, shared.gpus)
     use_token(shared.token_file)
@@ -161,4 +161,5 @@ def options_of(typed: Invocation, profile: Profile, out: Path) -> Options:
         dry_run=typed.dry_run,
         accept=typed.accept or AcceptOptions(),
         nightly=typed.nightly,
+        watch=typed.watch,
     )

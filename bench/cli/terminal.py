@@ -17,6 +17,7 @@ from bench.judge.peaks import tops
 from bench.judge.problems import Problem, problems_of
 from bench.judge.scope import next_after_pass, scope
 from bench.judge.verdicts import spoken
+from bench.judge.watched import is_watch, loads
 from bench.model.measurement import Case
 from bench.model.printable import on_one_line
 from bench.model.units import show_both, show_count, show_rate, show_seconds, show_size
@@ -36,6 +37,8 @@ MOST_RELATED = 3
 if TYPE_CHECKING:
     from bench.judge.evidence import Evidence
     from bench.plan.estimate import Estimate
+
+    from .live_table import LiveTable
 
 
 @dataclass
@@ -57,6 +60,7 @@ class Terminal:
     _left: float = 0.0
     _begun: float = field(default_factory=time.monotonic)
     _bar: ProgressBar | None = None
+    _live: LiveTable | None = None
 
     def planned(self, plan: Plan, manifest: Manifest) -> None:
         self._cases = {case.id: case for case in plan.cases}
@@ -117,12 +121,19 @@ class Terminal:
             self._say(
                 f"interrupted; the results so far are kept{resume}; to see them: railgauge report {folder}"
             )
+        elif kind in ("nodes", "rails", "watching", "activity"):
+            self._show_rails(kind, fields)
         elif kind == "beat" and fields["case"]:
             self._update(f"{fields['case']} {fields['stage']}")
 
     def finished(self, judged: Evidence) -> None:
         self._close()
         measured = judged.rows
+        if is_watch(judged):
+            from .live_table import closing_lines
+
+            for line in closing_lines(loads(judged)):
+                self._out(line)
         if self.table and measured:
             lines = next(iter(lines_of(measured).values()))
             self._out(table_footer(measured[0].case.collective, lines).rstrip("\n"))
@@ -155,16 +166,35 @@ class Terminal:
         if len(here) == len(same):
             self._out(table_line(next(iter(lines_of(here).values()))[0]))
 
+    def _show_rails(self, kind: str, fields: dict[str, Any]) -> None:
+        """The table of the rails: of somebody else's job, and on a terminal of our own run."""
+        from .live_table import LiveTable, event_line
+
+        watching = kind == "watching"
+        if watching or (kind == "nodes" and sys.stderr.isatty()):
+            self._live = LiveTable(fields["rails"], fields["nodes"])
+        if watching:
+            self._open()
+            self._update("Ctrl-C ends it")
+            if not self.quiet:
+                self._say(f"watching {show_count(len(fields['nodes']), 'node')}; Ctrl-C ends it")
+        elif kind == "rails" and self._live is not None:
+            self._live.look(time.monotonic() - self._begun, fields["node"], fields["rails"])
+        elif kind == "activity" and self._live is not None:
+            for event in self._live.update(fields["seconds"], fields["node"], fields["activity"]):
+                if self._bar is None:  # else the table shows it
+                    self._say(event_line(event))
+
     def _open(self) -> None:
         if self.quiet or not sys.stderr.isatty():
             return
-        self._bar = ProgressBar()
+        self._bar = ProgressBar(self._live)
         self._bar.start()
 
     def _update(self, what: str) -> None:
         if self._bar is not None:
             left = max(0.0, self._left - (time.monotonic() - self._begun))
-            self._bar.update(f"{self._phase}: {what}", self._done, self._all, left)
+            self._bar.update(f"{self._phase or 'watching'}: {what}", self._done, self._all, left)
 
     def _close(self) -> None:
         if self._bar is not None:

@@ -9,7 +9,7 @@ OF_CHECK: tuple[tuple[Action, str], ...] = (
     (
         Action.RESEAT_CABLE,
         "rails.state rails.physical rails.rate rails.width rails.wiring growth.errors gate.counters soak.errors fabric "
-        "blame.rails blame.intermittent rails.alone",
+        "watch.events blame.rails blame.intermittent rails.alone",
     ),
     (Action.REPLACE_HCA, "rails.count rails.guids pcie."),
     (Action.FIX_CONFIGURATION, "gpus.name gpus.mig gpus.persistence gpus.compute_mode gpus.idle gpus.uuids"),
@@ -21,7 +21,10 @@ OF_CHECK: tuple[tuple[Action, str], ...] = (
         Action.FIX_CONFIGURATION,
         "host. rails. exclusion. environment. versions. nccl. growth.throttling",
     ),
-    (Action.RE_MEASURE, "coverage. limits. wire. soak. drift. gate. blame. growth. clock import. kernel."),
+    (
+        Action.RE_MEASURE,
+        "coverage. limits. wire. soak. watch. drift. gate. blame. growth. clock import. kernel.",
+    ),
 )
 
 

@@ -23,6 +23,8 @@ class Check:
 
     about        what it proves: the first line of the function's docstring
     only         the kind of run that it is for; of any other it yields nothing at all
+    beside       it is for a watch of somebody else's job too: as most that judges facts of machines, and nothing that
+                 judges our own processes
     facts_only   it needs no measurement, so it runs before the first byte of traffic too
     words        by the names of Criterion's fields
     """
@@ -33,6 +35,7 @@ class Check:
     unless: tuple[Unless, ...]
     only: Callable[[Evidence], bool]
     facts_only: bool
+    beside: bool
     bound: Callable[[Evidence], float | None]
     words: dict[str, Words]
 
@@ -64,6 +67,7 @@ def check(
     unless: Iterable[Unless] = (),
     only: Callable[[Evidence], bool] = lambda _: True,
     facts_only: bool = False,
+    beside: bool | None = None,
 ) -> Callable[[Find], Check]:
     """Add a function to the table under ``name``; its words are those of Criterion.
 
@@ -84,8 +88,9 @@ def check(
             raise ValueError(f"two checks are called {name}")
         about = (find.__doc__ or "").strip().split("\n")[0]
         words["every"] = every or (_as_clause(about) if unit else "")
+        too = facts_only if beside is None else beside
         limit = bound if callable(bound) else lambda _: bound
-        CHECKS[name] = Check(name, about, find, tuple(unless), only, facts_only, limit, words)
+        CHECKS[name] = Check(name, about, find, tuple(unless), only, facts_only, too, limit, words)
         return CHECKS[name]
 
     return add

@@ -12,6 +12,7 @@ from .checks import CHECKS, Evidence
 from .checks.coverage import COMMAND
 from .checks.equals import UNBOUNDED
 from .drift.tonight import COMPARED
+from .watched import is_watch
 
 SPOKEN = (COMMAND, COMPARED, UNBOUNDED)
 
@@ -27,7 +28,7 @@ def judge(run: Run, profile: Profile, facts_only: bool = False) -> Evidence:
     verdicts: list[Verdict] = []
     left: list[str] = []
     for check in CHECKS.values():
-        if facts_only and not check.facts_only:
+        if (facts_only and not check.facts_only) or (is_watch(evidence) and not check.beside):
             continue
         if check.facts_only and run.manifest.launcher == IMPORTED:
             left.append(check.name)

@@ -11,6 +11,7 @@ INSIDE = "inside"  # GPUs against each other inside their nodes
 LINKS = "links"  # the same on a job of one node
 NODES = "nodes"  # each node by itself
 RERUN = "rerun"  # what was slow in a phase, measured once more: "rerun-collectives"
+WATCH = "watch"  # nothing is measured: the job of somebody else runs
 BUDGET, GIVEN_UP = "budget", "given up"  # rows of what a plan leaves out: one on the budget, one for each cut
 # how phases are called in which not all rails of a node are loaded alike
 UNEVEN_PHASES = (AGAIN, CROSS, PINNED, SCREEN, INSIDE, REPEATED, STEADY)
@@ -23,7 +24,7 @@ WORDS = {
     NODES: "each node alone", RERUN: "measured once more", BUDGET: "time limit", GIVEN_UP: "time limit",
     "collectives": "collectives", "ring": "collectives as a ring", "pairs": "neighbours", "evidence": "NCCL's log",
     "copies": "copies of each GPU", "graphs": "CUDA graphs", "registered": "registered buffers",
-    "verbs": "ib_write_bw on each rail", "soak": "soak",
+    "verbs": "ib_write_bw on each rail", "soak": "soak", WATCH: "beside a running job",
 }  # fmt: skip
 
 

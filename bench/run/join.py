@@ -46,7 +46,7 @@ def start_ahead(options: Options) -> Started:
     given, rails = token.take(os.environ), options.profile.rails
     for name, value in quiet_mpi(rails.management, rails.unreached).items():
         os.environ.setdefault(name, value)
-    return Started(None if options.probe_only else ForkServer(os.environ), given)
+    return Started(ForkServer(os.environ) if options.measures else None, given)
 
 
 def take_part(

@@ -52,6 +52,7 @@ from .planning import dry_run, make_plan, plan_again, put_logs_away, sweep
 from .refusal import refusal
 from .rejoin import command_without, lost_nodes, rejoin
 from .resume import RemainingPhase
+from .watch import Watch
 
 DRAWING_SECONDS = 300.0  # on a machine with little left, a report takes minutes
 
@@ -160,7 +161,7 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
             hellos = {rank.rank: said for rank, said in zip(ranks, hellos.values(), strict=True)}
             options = replace(options, resumed=rejoined.run)
         backend, reason = ("none", "")
-        if not options.probe_only:
+        if options.measures:
             backend, reason = choose_backend(options.profile, hellos, ranks, nodes)
         _say(watcher, [f"backend {backend}: {reason}"] if reason else [])
         environment = {str(rank): said["environment"] for rank, said in hellos.items()}
@@ -185,22 +186,22 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
         _say_noted(chief, watcher, [f"{each.node} is set aside: {each.reason}" for each in aside])
         if options.nightly:
             _say(watcher, nightly.begin(options.out, options.nightly, options.profile).said)
-        ask_fabric(chief, options.profile)
-        if options.probe_only:
-            chief.recorder.end()
+        chief.ranks = ranks
+        live = LiveRun(chief, options, watcher, plan, nodes)
+        if _looked(live):
             return True
         asked = options.profile.rails.kind == "infiniband"
         if asked and options.accept.budget and not options.nightly and not options.resumed:
             room = memory(ranks, nodes, backend, gpus)
             with suppress(PlanError):  # the first plan stands; for what no time is left, that is said
                 plan = make_plan(options, ranks, backend, room, nodes, gpus)
+                live.plan = plan
                 chief.recorder.plan(plan)
         run = options.resumed and load(options.out)
         steps = resume.remaining(run, plan) if run else tuple(RemainingPhase(phase) for phase in plan.phases)
         to_measure = replace(plan, phases=tuple(step.phase for step in steps))
+        watcher.notice("nodes", {"nodes": nodes, "rails": options.profile.rails})
         watcher.planned(to_measure, run.manifest if run else replace(manifest, ranks=ranks))
-        chief.ranks = ranks
-        live = LiveRun(chief, options, watcher, plan, nodes)
         healthy_rest.measure(live, backend, steps, resumed=bool(run))
         ask_fabric(chief, options.profile)
         chief.recorder.end()
@@ -211,6 +212,19 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
         return False
     except Lost as lost:
         _lost(chief, options, lost)
+    return True
+
+
+def _looked(live: LiveRun) -> bool:
+    """Look at what needs no measurement: the fabric, or of a watch the job of somebody else; whether that was all."""
+    options = live.options
+    if options.watch:
+        Watch(live, options.watch.seconds, options.watch.inspector).watch()
+    else:
+        ask_fabric(live.coordinator, live.profile)
+    if options.measures:
+        return False
+    live.coordinator.recorder.end()
     return True
 
 

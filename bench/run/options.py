@@ -39,6 +39,14 @@ class Nightly:
 
 
 @dataclass(frozen=True)
+class WatchOptions:
+    """How long a job is watched, None: until it is interrupted. ``inspector``: the folder of NCCL's Inspector."""
+
+    seconds: float | None = None
+    inspector: str = ""
+
+
+@dataclass(frozen=True)
 class Options:
     """Options of a run, from the command line or from the run that is resumed.
 
@@ -53,6 +61,7 @@ class Options:
     probe_only  end after the facts: ``railgauge probe``
     dry_run     show what the ranks that are there would measure, and measure nothing
     accept      which optional phases are measured, and the time limit
+    watch       measure nothing and watch the job of somebody else: ``railgauge watch``
     resumed     an interrupted run that goes on in its own folder
     without     nodes that a resumed run goes on without
     nightly     a short plan instead, compared with the nights before: ``railgauge nightly``
@@ -79,9 +88,15 @@ class Options:
     dry_run: bool = False
     accept: AcceptOptions = field(default_factory=AcceptOptions)
     nightly: Nightly | None = None
+    watch: WatchOptions | None = None
     resumed: Run | None = None
     without: tuple[str, ...] = ()
     start_time: float = field(default_factory=time.monotonic)
+
+    @property
+    def measures(self) -> bool:
+        """Whether workers are started."""
+        return not (self.probe_only or self.watch)
 
 
 class Watcher(Protocol):

@@ -16,6 +16,7 @@ from bench.model.measurement import Rank
 from bench.plan import Job, Memory, fit, job_groups, sweep_cases
 from bench.plan.budget import planned
 from bench.plan.estimate import Estimate, estimate_of
+from bench.plan.names import WATCH
 from bench.plan.nightly import short
 from bench.store import LOGS, Phase, Plan, Run
 from bench.store.standing import standing
@@ -33,8 +34,8 @@ def make_plan(
     gpus: Mapping[int, int | None] | None = None,
 ) -> Plan:
     """The phases that were asked for, without the cases that do not fit."""
-    if options.probe_only:
-        return Plan(())
+    if not options.measures:
+        return Plan((Phase(WATCH, "beside a running job", ()),) if options.watch else ())
     if options.sweeps:
         return fit([sweep(options, ranks, backend)], backend, room)
     job = _job(options, ranks, backend, nodes, gpus)

@@ -8,6 +8,7 @@
     counters.jsonl   every port and interface, before and after each phase
     verbs.jsonl      what perftest said, one line a rail and direction
     health.jsonl     a line a rank and phase: its GPU during each case; in a soak its memory, and errors grown
+    activity.jsonl   of a watch: what each device of each node carried, in spans of a second or more
     logs/            what workers and NCCL said
     history.json     of a nightly run: the nights before it, as the history told them
     SHA256SUMS       the digest of each file above, written when the run ends

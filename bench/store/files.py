@@ -24,6 +24,7 @@ VERBS = "verbs.jsonl"
 HISTORY = "history.json"
 DRAWN = "drawn.json"  # which reports were drawn, and from what
 HEALTH = "health.jsonl"
+ACTIVITY = "activity.jsonl"
 NOT_TRIED = "not tried"  # how the reason of a loss begins that nobody ever began to measure
 UNWRITTEN = (
     "the run folder could not be written any more: "  # how a note begins that tells what ended the run

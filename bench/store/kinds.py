@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.model.activity import ActivityLine
 from bench.model.facts import Node
 from bench.model.lines import (
     CounterLine,
@@ -22,7 +23,7 @@ from bench.model.lines import (
 from bench.model.measurement import Measurement, Window
 from bench.model.titles import Titles
 
-from .files import COUNTERS, FACTS, HEALTH, JOURNAL, MANIFEST, PLAN, TITLES, VERBS, VERDICTS
+from .files import ACTIVITY, COUNTERS, FACTS, HEALTH, JOURNAL, MANIFEST, PLAN, TITLES, VERBS, VERDICTS
 from .run import Manifest, Plan, Verdicts
 
 READ: dict[str, type] = {
@@ -47,6 +48,7 @@ FILES: dict[str, type | dict[str, type]] = {
     JOURNAL: JOURNAL_KINDS,
     COUNTERS: CounterLine,
     HEALTH: HealthLine,
+    ACTIVITY: ActivityLine,
     VERBS: VERBS_KINDS,
     VERDICTS: Verdicts,
     TITLES: Titles,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bench.model.activity import ActivityLine
 from bench.model.errors import EXIT_USAGE
 from bench.model.facts import Node
 from bench.model.lines import CounterLine, HealthLine, Joined, Loss, Note, PhaseMark, RunEnd, Torn
@@ -17,6 +18,7 @@ from bench.model.typed_json import Misfit, NotJson, decode
 
 from . import files, validate
 from .files import (
+    ACTIVITY,
     COUNTERS,
     FACTS,
     FORMAT,
@@ -107,6 +109,7 @@ def load(path: Path) -> Run:
         windows=_of(journal, Window),
         health=tuple(_rows(path, HEALTH, HealthLine, job, notes)),
         joined=_of(journal, Joined),
+        activity=tuple(_rows(path, ACTIVITY, ActivityLine, job, notes)),
         earlier=_earlier(journal, planned),
         resumed_at=tuple(note.time for note in _of(journal, Note) if note.text.startswith(RESUMED)),
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from bench.model.activity import ActivityLine
 from bench.model.counters import Snapshot
 from bench.model.errors import EXIT_USAGE
 from bench.model.facts import Node
@@ -24,6 +25,7 @@ from bench.model.verdict import Verdict
 
 from . import files, validate
 from .files import (
+    ACTIVITY,
     COUNTERS,
     FABRIC,
     FACTS,
@@ -128,6 +130,9 @@ class Recorder:
 
     def health(self, row: HealthLine) -> None:
         self._append(HEALTH, row)
+
+    def activity(self, row: ActivityLine) -> None:
+        self._append(ACTIVITY, row)
 
     def verbs(self, row: Tool | Transfer | LeftOut) -> None:
         self._append(VERBS, {"kind": KIND[type(row)], **to_json(row)})

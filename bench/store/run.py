@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from bench.model.activity import ActivityLine
 from bench.model.facts import Node
 from bench.model.lines import CounterLine, HealthLine, Joined, LeftOut, Loss, PhaseMark, Tool, Transfer
 from bench.model.measurement import Case, Measurement, Rank, Window
@@ -194,6 +195,7 @@ class Run:
     """A run folder, read. ``notes``: what was odd about reading it, such as a line cut short.
 
     ``history``: of a nightly run, the nights before it (see ``bench.judge.drift.past``); else empty.
+    ``activity``: of a job that was watched, by node in the order of time.
     ``windows``: of a soak; ``health``: see ``bench.supervise.monitor``; ``joined``: how each phase's workers started.
     ``verdicts`` are by the profile called ``by``.
     ``everyone``: the same run with the nodes that were set aside, which all else leaves out; None where none was.
@@ -219,6 +221,7 @@ class Run:
     joined: tuple[Joined, ...] = ()
     earlier: frozenset[str] = frozenset()
     resumed_at: tuple[float, ...] = ()
+    activity: tuple[ActivityLine, ...] = ()
     by: str = ""
     everyone: Run | None = None
 

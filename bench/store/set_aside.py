@@ -42,6 +42,7 @@ def rest(whole: Run) -> Run:
         counters=tuple(_without(line, manifest.nodes, gone) for line in whole.counters),
         verbs=tuple(row for row in whole.verbs if not _names(row) & gone),
         windows=tuple(row for row in whole.windows if numbers.issuperset(row.ranks)),
+        activity=tuple(row for row in whole.activity if row.node not in gone),
         health=tuple(row for row in whole.health if row.rank in numbers),
         notes=(*whole.notes, *(loss.reason for loss in voided)),
         everyone=whole,

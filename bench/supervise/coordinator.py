@@ -246,6 +246,8 @@ class Coordinator:
             if any(message[key] != state.beat.get(key) for key in ("case", "stage", "calls")):
                 state.last_moved = state.last_heard
             state.beat = message
+            if "rails" in message:  # the first rank of a node speaks for it
+                self.notice("rails", {"node": self._node(source), "rails": message["rails"]})
             if source == self.ranks[0].rank:
                 self.notice("beat", message)
         elif message["said"] == "ended":

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.launch import scratch
 from bench.measure.perftest.processes import Errands
@@ -25,6 +26,9 @@ from .departures import ORPHANED, SIGNALLED, ParentLauncher, send_farewell
 from .limits import SILENT_SECONDS, Pace
 from .monitor import Monitor
 from .worker_process import LATE, ForkServer, Worker
+
+if TYPE_CHECKING:
+    from .node_watch import NodeWatch
 
 LOG_BYTES = 4 << 20  # of a worker's log that travel to the run folder
 
@@ -58,6 +62,8 @@ class Supervisor:
     _log: Path = Path()
     _passing: RailActivity = field(default_factory=lambda: RailActivity(()))
     _monitor: Monitor | None = None
+    _leads: bool = False
+    _node_watch: NodeWatch | None = None
 
     def __post_init__(self) -> None:
         self._folder = self._scratch.enter_context(scratch.folder())
@@ -101,18 +107,34 @@ class Supervisor:
             self.dismissed, self._lost = True, message.get("lost", "")
             self.status, self.reason = message.get("status", self.status), message.get("reason", "")
             self.control.send(0, {"said": "bye"})
-        elif what in ("hello", "probe", "counters", "fabric"):
-            self.control.send(0, {"said": what, "answer": self.answer(what)})
-        elif what == "wiring":
-            self.control.send(0, {"said": what, "answer": hear_broadcasts(message["rails"], message["job"])})
-        elif what == "listen":
-            ports = listen(message["addresses"], message["greeting"], message.get("ports", ()))
-            self.control.send(0, {"said": what, "answer": {"ports": ports}})
-        elif what == "reach":
-            tries = reach([Target(*each) for each in message["targets"]])
-            self.control.send(0, {"said": what, "answer": {"tries": tries}})
         elif what in self.errands.known:
             self.errands.begin(message)
+        elif (answer := self._answer(what, message)) is not None:
+            self.control.send(0, {"said": what, "answer": answer})
+
+    def _answer(self, what: str, message: Message) -> Message | None:
+        """What is known of this machine or can be tried from it; None of what is no question."""
+        if what in ("hello", "probe", "counters", "fabric"):
+            return self.answer(what)
+        if what == "activity":
+            return self._activity(message)
+        if what == "wiring":
+            return hear_broadcasts(message["rails"], message["job"])
+        if what == "listen":
+            return {"ports": listen(message["addresses"], message["greeting"], message.get("ports", ()))}
+        if what == "reach":
+            return {"tries": reach([Target(*each) for each in message["targets"]])}
+        return None
+
+    def _activity(self, message: Message) -> Message:
+        """What this node did since the last time; the first time its watch begins."""
+        if self._node_watch is None:
+            from .node_watch import NodeWatch
+
+            folder = Path(message["inspector"]) if message["inspector"] else None
+            ras = self.base_environment if message["ras"] else None
+            self._node_watch = NodeWatch(inspector=folder, ras=ras)
+        return dict(to_json(self._node_watch.take()))
 
     def _start(self, message: Message) -> None:
         # rank 0 is believed no more than a profile: whoever has the token could stand in its place
@@ -127,7 +149,8 @@ class Supervisor:
         self._beat, self._beat_sent = {}, 0.0
         self._passing = RailActivity(tuple(order["rails"]))
         self.worker = Worker(order, environment, self._log, self._fork_server(environment))
-        counters = (lambda: self.answer("counters")) if order["local_rank"] == 0 else None
+        self._leads = order["local_rank"] == 0
+        counters = (lambda: self.answer("counters")) if self._leads else None
         self._monitor = Monitor(order["rules"]["window"] > 0, counters)
 
     def _fork_server(self, environment: Mapping[str, str]) -> ForkServer:
@@ -173,8 +196,9 @@ class Supervisor:
     def _heartbeat(self, worker: Worker) -> Message:
         """What the worker last reported of itself, and what its supervisor sees of it and of the rails."""
         beat = self._beat or {"case": "", "stage": worker.stage, "calls": 0}
-        age = time.monotonic() - beat["at"] if "at" in beat else None
-        return {"said": "beat", **beat, "age": age, "state": worker.state(), "links": self._passing.look()}
+        age, links = time.monotonic() - beat["at"] if "at" in beat else None, self._passing.look()
+        found = {"said": "beat", **beat, "age": age, "state": worker.state(), "links": links}
+        return found | ({"rails": to_json(self._passing.links)} if self._leads else {})
 
     def _pass_on(self, message: Message) -> None:
         if message["kind"] == "beat":

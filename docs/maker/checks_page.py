@@ -102,6 +102,10 @@ GROUPS = {
         "NVLink",
         "A slow GPU inside a node looks like a slow network from outside.",
     ),
+    "watch": (
+        "Watch",
+        "A job that is slower than it should be is seldom stopped for a test: its rails can be watched meanwhile.",
+    ),
     "soak": (
         "Soak",
         "Some faults show only after minutes of heat and load.",

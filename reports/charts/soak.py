@@ -11,7 +11,7 @@ from reports.theme import BLUE, NEUTRAL, RED
 
 from .chart import BUSBW, RATE, WIDTH, chart, rule
 
-_TIME = "seconds since the start"
+TIME = "seconds since the start"
 
 
 def _bandwidth(f: Frames, windows: pd.DataFrame) -> str:
@@ -36,7 +36,7 @@ def _bandwidth(f: Frames, windows: pd.DataFrame) -> str:
 def soak_bandwidth(f: Frames, windows: pd.DataFrame) -> alt.LayerChart:
     """A line for each group and a pale band down to the window's slowest block; a rule for each event."""
     x, y = (
-        alt.X("seconds:Q", title=_TIME, axis=alt.Axis(tickCount=10)),
+        alt.X("seconds:Q", title=TIME, axis=alt.Axis(tickCount=10)),
         alt.Y("busbw:Q", title=BUSBW, scale=alt.Scale(zero=True)),
     )
     several = windows["series"].nunique() > 1
@@ -54,12 +54,20 @@ def soak_bandwidth(f: Frames, windows: pd.DataFrame) -> alt.LayerChart:
     layers = [band, line, points]
     for floor in windows["floor"].dropna().unique():
         layers += rule(float(floor), f"floor {show_figure(floor)} GB/s", "y", align="left", dx=4, dy=-3)
-    if len(f.events):
-        events = alt.Chart(f.events)
-        text = events.mark_text(align="left", dx=5, baseline="top")
-        layers.append(events.mark_rule(strokeDash=[5, 4], color=RED).encode(x=x))
-        layers.append(text.encode(x=x, y=alt.YValue(2), text="text:N"))
+    layers += event_rules(f, x)
     return alt.layer(*layers).properties(width=WIDTH, height=280)
+
+
+def event_rules(f: Frames, x: alt.X) -> list[alt.Chart]:
+    """A red rule for each event, with its words."""
+    if not len(f.events):
+        return []
+    events = alt.Chart(f.events)
+    text = events.mark_text(align="left", dx=5, baseline="top")
+    return [
+        events.mark_rule(strokeDash=[5, 4], color=RED).encode(x=x),
+        text.encode(x=x, y=alt.YValue(2), text="text:N"),
+    ]
 
 
 def _memory(_: Frames, memory: pd.DataFrame) -> str:
@@ -78,7 +86,7 @@ def soak_memory(_: Frames, memory: pd.DataFrame) -> alt.Chart:
     """Resident memory of the largest worker and the largest supervisor."""
     colours = alt.Scale(domain=["worker", "supervisor"], range=[BLUE, NEUTRAL])
     chart = alt.Chart(memory).mark_line(strokeWidth=2).encode(
-        x=alt.X("seconds:Q", title=_TIME, axis=alt.Axis(tickCount=10)),
+        x=alt.X("seconds:Q", title=TIME, axis=alt.Axis(tickCount=10)),
         y=alt.Y("mib:Q", title="resident memory (MiB)", scale=alt.Scale(zero=True)),
         color=alt.Color("process:N", scale=colours, legend=alt.Legend(title=None, orient="top")),
         tooltip=[alt.Tooltip("process:N"), alt.Tooltip("seconds:Q"), alt.Tooltip("mib:Q", format=",.1f")],

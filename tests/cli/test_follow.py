@@ -6,6 +6,7 @@ import sys
 import runs
 from bench.cli import follow
 from bench.cli.follow import Tail
+from bench.model.profile import Rails
 from bench.store import JOURNAL
 
 
@@ -32,7 +33,7 @@ def test_a_job_is_followed_to_its_end_and_its_words_pass(tmp_path, capsys, monke
     monkeypatch.setattr(
         follow.ProgressBar, "start", lambda bar: job.stdin.close()
     )  # it ends once it was looked at
-    follow.follow(job, folder)
+    follow.follow(job, folder, Rails())
     assert job.wait() == 1  # no input: EOFError
     job.stdout.close()
     assert "a word of the job" in capsys.readouterr().out

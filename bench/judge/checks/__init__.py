@@ -18,6 +18,7 @@ from . import (
     gpu_clocks,
     nvlink_pairs,
     soak,
+    watch,
 )
 from bench.judge.evidence import Evidence
 from bench.judge.registry import CHECKS, Check, check

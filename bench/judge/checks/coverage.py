@@ -12,16 +12,16 @@ from bench.judge.findings import Finding
 from bench.judge.registry import by_profile, check
 from bench.model.errors import RailGaugeError
 from bench.model.units import show_count
-from bench.plan.names import phase_words
+from bench.plan.names import WATCH, phase_words
 from bench.store import UNWRITTEN, Phase
 from bench.store.standing import ANEW, COPY_AGAIN, can_resume, goes_on, standing
 
 from .imports import is_import
 
 COMMAND = "coverage.command"  # the verdict that says of a run that it is no acceptance test
-ALONE = ("run", "soak")  # commands of one phase, which measures what was asked for
+ALONE = ("run", "soak", "watch")  # commands of one phase, which measures what was asked for
 PAIRS = ("p2p", "p2p_bidirectional")
-_of_run = partial(check, source="RailGauge")
+_of_run = partial(check, source="RailGauge", beside=True)
 
 
 def _anew(evidence: Evidence) -> str:
@@ -140,7 +140,8 @@ def command(evidence: Evidence) -> Iterator[Finding]:
     if is_import(evidence):
         text, foreign = "imported results are no acceptance test", _of_machines(evidence)
     elif word in ALONE:
-        text = f"railgauge {word} measures what it was asked for and is no acceptance test"
+        does = "looks on beside a job" if word == WATCH else "measures what it was asked for"
+        text = f"railgauge {word} {does} and is no acceptance test"
         foreign = f"{word} has one phase, and plan.json has {', '.join(phases)}" if len(phases) > 1 else ""
     else:
         text = "the command that made this run is not known, so it is no acceptance test"

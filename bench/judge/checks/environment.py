@@ -25,6 +25,7 @@ UNSET = "unset"
     on_fail="unset it, or take it out of the conf file, and run again",
     unit="environments",
     facts_only=True,
+    beside=False,
 )
 def distorting(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     """No variable or conf file disables or distorts NCCL."""
@@ -75,6 +76,7 @@ def _nothing_recorded(evidence: Evidence) -> str:
     unit="variables",
     unless=(_nothing_recorded,),
     facts_only=True,
+    beside=False,
 )
 def ranks(evidence: Evidence) -> Iterator[Finding]:
     """The variables that must be the same are the same on all ranks."""
@@ -134,6 +136,7 @@ def _texts(evidence: Evidence) -> dict[str, dict[str, str]]:
     unit="conf files",
     unless=(lambda evidence: "" if any(_texts(evidence).values()) else "no node has a conf file of NCCL's",),
     facts_only=True,
+    beside=False,
 )
 def files(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     """NCCL's conf files are the same on every node and mean what they seem to."""

@@ -53,7 +53,9 @@ FEW = 10_000  # segments: of fewer a share says nothing
 MATHIS = "Mathis et al. 1997: at 1 % loss and 0.1 ms one connection carries at most 1.4 Gb/s"
 
 
-_of_counters = partial(check, source="counters before and after each phase", unless=(nothing_begun,))
+_of_counters = partial(
+    check, source="counters before and after each phase", unless=(nothing_begun,), beside=True
+)
 
 
 @_of_counters(
@@ -195,6 +197,7 @@ def congestion(evidence: Evidence) -> Iterator[NotApplicable]:
     on_inconclusive="cat /proc/net/snmp",
     every=f"less than {show_share(RETRANSMITTED)} of the segments were sent again",
     unit="node × phase intervals",
+    beside=True,
     bound=RETRANSMITTED,
     unless=(nothing_begun,),
 )

@@ -104,6 +104,7 @@ def _unnamed(evidence: Evidence) -> str:
     on_fail="keep MPI off it (UCX_NET_DEVICES, btl_tcp_if_include); the check exclusion.log says whether NCCL uses it",
     on_inconclusive="stop what else uses it (storage, file copies) and run again",
     unit="node × device × phase intervals",
+    beside=True,
     unless=(nothing_excluded, _none_excluded, nothing_begun, _unnamed),
 )
 def excluded_bytes(evidence: Evidence) -> Iterator[Finding | NotApplicable]:

@@ -70,6 +70,7 @@ def _exactly_the_rails(evidence: Evidence) -> str:
     unit="environments",
     unless=(nothing_excluded, _no_selector),
     facts_only=True,
+    beside=False,
 )
 def selector(evidence: Evidence) -> Iterator[Finding]:
     """NCCL's selector, as the workers get it, takes exactly the rails of every node."""
@@ -93,6 +94,7 @@ def _profile_sets_none(evidence: Evidence) -> str:
     unit="environments",
     unless=(nothing_excluded, _profile_sets_none),
     facts_only=True,
+    beside=False,
 )
 def own_environment(evidence: Evidence) -> Iterator[Outcome]:
     """What the user's environment alone would select: shown, not judged, for the workers get the profile's."""

@@ -220,6 +220,7 @@ def compute_mode(evidence: Evidence) -> Iterator[Finding]:
     wanted="0 processes",
     source="RailGauge: a second load is measured too",
     on_fail="end the other job, or take this node out: nvidia-smi",
+    beside=False,
 )
 def idle(evidence: Evidence) -> Iterator[Finding]:
     """No other process computes on the GPUs when the run begins."""

@@ -161,6 +161,7 @@ def _iommu(node: Node) -> Finding:
     unit="nodes",
     unless=(no_ports,),
     facts_only=True,
+    beside=False,
 )
 def memlock(evidence: Evidence) -> Iterator[Finding]:
     """Locked memory is unlimited for the processes of the job: RDMA registers its buffers with it."""

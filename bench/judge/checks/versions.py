@@ -162,7 +162,7 @@ def host(evidence: Evidence) -> Iterator[Outcome]:
     return _alike(HOST, True, evidence)
 
 
-@_everywhere("versions.quota", on_fail=CORES)
+@_everywhere("versions.quota", on_fail=CORES, beside=False)
 def quota(evidence: Evidence) -> Iterator[Outcome]:
     """All nodes let the job use as many of their cores."""
     return _alike(QUOTA, False, evidence)
@@ -180,7 +180,7 @@ def driver(evidence: Evidence) -> Iterator[Outcome]:
     return _alike(DRIVER, True, evidence)
 
 
-@_everywhere("versions.software", on_fail=INSTALL)
+@_everywhere("versions.software", on_fail=INSTALL, beside=False)
 def software(evidence: Evidence) -> Iterator[Outcome]:
     """All nodes have the same torch, CUDA, NCCL, MPI and UCX."""
     return _alike(SOFTWARE, True, evidence)

@@ -1,0 +1,114 @@
+"""Watches the nodes beside the job of somebody else: every second each node's bytes and errors, until somebody says
+stop.
+
+Nothing is measured and nothing goes over the rails. The folder holds a line a node and second at first; later a line
+covers more seconds, so that a watch of a week stays small.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field
+
+from bench.model import typed_json
+from bench.model.activity import ActivityLine, NodeActivity, joined
+from bench.model.counters import Snapshot
+from bench.model.lines import PhaseMark
+from bench.plan.names import WATCH
+from bench.supervise.limits import COUNTERS as COUNTERS_SECONDS
+from bench.supervise.limits import Stopped
+
+from .live_run import LiveRun
+
+STEP = 1.0  # seconds
+ANSWER_SECONDS = 30.0  # for a node that is busy
+POINTS = 720  # a line covers at least this part of the time since the start
+SNAPSHOT_SECONDS = 30.0  # between two readings of all counters
+
+
+@dataclass
+class Watch:
+    """The watch of a run that rank 0 leads.
+
+    seconds    None: until it is interrupted; ``inspector``: the folder of NCCL's Inspector, on every node
+    """
+
+    live: LiveRun
+    seconds: float | None
+    inspector: str
+    _begun: float = 0.0
+    _pending: dict[str, list[NodeActivity]] = field(default_factory=dict)
+    _last: list[Snapshot] = field(default_factory=list)
+    _read: float = 0.0
+
+    def watch(self) -> None:
+        """Until the time is over or somebody interrupts, which is the usual end of a watch."""
+        recorder = self.live.coordinator.recorder
+        self.live.watcher.notice("watching", {"nodes": self.live.nodes, "rails": self.live.profile.rails})
+        recorder.add(PhaseMark(WATCH, "begin"))
+        self._snapshots()
+        recorder.counters(WATCH, "before", self._last, self.live.leads)
+        self._begun = time.monotonic()
+        try:
+            with contextlib.suppress(Stopped):
+                self._take()
+                while self.seconds is None or self._elapsed < self.seconds:
+                    self._wait(time.monotonic() + STEP)
+                    self._take()
+                self._snapshots()
+        finally:
+            self._flush()
+            if (
+                self.live.coordinator.control.size == 1
+            ):  # nobody else has to be asked, though it was interrupted
+                self._last = [typed_json.load(Snapshot, self.live.coordinator.supervisor.answer("counters"))]
+            recorder.counters(WATCH, "after", self._last, self.live.leads)
+            recorder.add(PhaseMark(WATCH, "end"))
+
+    @property
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._begun
+
+    def _wait(self, until: float) -> None:
+        while (left := until - time.monotonic()) > 0 and not self.live.coordinator.departures.stop():
+            time.sleep(min(left, 0.1))
+
+    def _snapshots(self) -> None:
+        leads = list(self.live.leads.values())
+        answers = self.live.coordinator.ask("counters", leads, COUNTERS_SECONDS)
+        self._last = [typed_json.load(Snapshot, answers[lead]) for lead in leads]
+        self._read = time.monotonic()
+
+    def _take(self) -> None:
+        """One second of every node: shown as it is, and kept until a line of the folder is full."""
+        leads = self.live.leads
+        first = min(leads.values())  # one of them asks NCCL's RAS, which knows all of the job
+        answers = self.live.coordinator.ask(
+            "activity",
+            list(leads.values()),
+            ANSWER_SECONDS,
+            {lead: {"ras": lead == first} for lead in leads.values()},
+            inspector=self.inspector,
+        )
+        for node, lead in leads.items():
+            found = typed_json.load(NodeActivity, answers[lead])
+            if (
+                self._pending.setdefault(node, []) or found.looks
+            ):  # the first answer only begins the watch there
+                self._pending[node].append(found)
+                self.live.watcher.notice(
+                    "activity", {"seconds": self._elapsed, "node": node, "activity": found}
+                )
+            if sum(each.span for each in self._pending[node]) >= max(STEP / 2, self._elapsed / POINTS):
+                self._keep(node)
+        if time.monotonic() - self._read >= SNAPSHOT_SECONDS:
+            self._snapshots()
+
+    def _keep(self, node: str) -> None:
+        line = ActivityLine(self._elapsed, node, joined(self._pending.pop(node)))
+        self.live.coordinator.recorder.activity(line)
+
+    def _flush(self) -> None:
+        for node in [node for node, spans in self._pending.items() if spans]:
+            self._keep(node)
