@@ -52,6 +52,8 @@ def parse(text: str, least: int = 1) -> Iterator[SocketQueue]:
 def _address(word: str) -> str:
     """``10.0.1.2`` of ``0201000A:1F90``; of an IPv4 address in IPv6 the former."""
     digits = word.partition(":")[0]
+    if len(digits) not in (8, 32):
+        raise ValueError(word)
     raw = b"".join(int(digits[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(digits), 8))
     found = ipaddress.ip_address(raw)
     return str(getattr(found, "ipv4_mapped", None) or found)

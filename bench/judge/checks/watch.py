@@ -28,6 +28,7 @@ from bench.judge.watched import (
 from bench.model.rails import by_port, rails_of
 from bench.model.units import show_both, show_count, show_rate, show_seconds, show_share, show_size
 
+End = tuple[str, str]  # node and rail
 LEAST_SECONDS = 10.0
 LEAST_LOOKS = 40
 LITTLE = LOAD / 10  # bytes/s: a rail with less is not used
@@ -83,11 +84,12 @@ def waiting(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         yield NotApplicable(f"{show_count(len(used), 'rail')} carried something: there are none to compare")
         return
     paths = slow_paths(evidence)
-    for (node, rail), of in _named(paths):
+    for named, of in _named(paths):
         doubt = _doubt(evidence, of)
-        text = _slow_text((node, rail), of) + (f"; {doubt}" if doubt else "")
-        rate = min(each.load.rate_waiting for each in of)
-        yield Finding(f"{node} {rail}", None if doubt else False, text, rate)
+        text = _slow_text(named, of) + (f"; {doubt}" if doubt else "")
+        yield Finding(
+            _subject(named, of), None if doubt else False, text, min(each.load.rate_waiting for each in of)
+        )
     ends = {end for path in paths for end in path.ends}
     for each in used:
         if (each.node, each.name) not in ends:
@@ -110,7 +112,7 @@ def _doubt(evidence: Evidence, of: list[SlowPath]) -> str:
     return "; ".join(filter(None, reasons))
 
 
-def _slow_text(named: tuple[str, str], of: list[SlowPath]) -> str:
+def _slow_text(named: End | None, of: list[SlowPath]) -> str:
     """``is slow while data waits for it: n0 eth1 sends 0.00596 GB/s to it (data waits 95.8 % of the time); …``."""
     parts = []
     for path in of:
@@ -125,16 +127,34 @@ def _slow_text(named: tuple[str, str], of: list[SlowPath]) -> str:
     )
 
 
-def _named(paths: tuple[SlowPath, ...]) -> Iterator[tuple[tuple[str, str], list[SlowPath]]]:
-    """The end that most of the slow paths share stands for them; a path of its own stands for its sender."""
+def _named(paths: tuple[SlowPath, ...]) -> Iterator[tuple[End | None, list[SlowPath]]]:
+    """The one end that most of the slow paths share, with these; None with paths of which either end may be slow."""
     left = list(paths)
     while left:
         ends = Counter(end for path in left for end in path.ends)
-        first = (left[0].load.node, left[0].load.name)
-        end, count = max(ends.items(), key=lambda item: (item[1], item[0] == first))
-        end = end if count > 1 else first
-        yield end, [path for path in left if end in path.ends]
-        left = [path for path in left if end not in path.ends]
+        most = [end for end, count in ends.items() if count == max(ends.values())]
+        if len(most) == 1:
+            yield most[0], [path for path in left if most[0] in path.ends]
+            left = [path for path in left if most[0] not in path.ends]
+        else:
+            same = left[0].ends
+            yield None, [path for path in left if path.ends == same]
+            left = [path for path in left if path.ends != same]
+
+
+def _subject(named: End | None, of: list[SlowPath]) -> str:
+    """``n2 eth1``; ``path n0 - n2 on rail eth1`` where either end may be the slow one."""
+    if named:
+        return " ".join(named)
+    (node, rail), *other = sorted(of[0].ends)
+    if not other:
+        return f"{node} {rail}"
+    ((far, far_rail),) = other
+    return (
+        f"path {node} - {far} on rail {rail}"
+        if rail == far_rail
+        else f"path {node} {rail} - {far} {far_rail}"
+    )
 
 
 def _carried(load: DeviceLoad) -> str:
