@@ -131,7 +131,7 @@ class Problems:
             sum(getattr(each, name) for each in self.causes) for name in ("following", "beside")
         )
         alike = self.judged - len(self.listed) - following - beside
-        one = len(self.listed) == 1
+        one = len(self.causes) == 1
         parts = (
             (following, f"that follow from {'it' if one else 'them'}"),
             (beside, f"in the same place{'' if one else 's'}"),

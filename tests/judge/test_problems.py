@@ -116,6 +116,8 @@ def test_the_verdicts_that_did_not_pass_add_up_to_the_problems():
         "1 in the same places, 2 like them or with the same next step"
     )
     assert found(BLAME).tally == "" and found(BLAME).summary == "1 problem"
+    mixed = found(BLAME, TRANSFER, *lost).tally
+    assert "1 problem, 1 inconclusive finding, 1 that follow from it" in mixed
     assert found(BLAME, TRANSFER).tally == "2 verdicts did not pass: 1 problem, 1 that follow from it"
 
 
