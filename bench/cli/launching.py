@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.measure import prctl
 from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE
 
 from .json_output import left_to_others
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from .inner_command import Inner
 
-LAST_SECONDS = 15.0  # for rank 0 to judge what was measured, once its launcher has ended the job
 PATHS = ("PYTHONPATH", "LD_LIBRARY_PATH")  # where the program is found, beside what concerns NCCL and MPI
 
 
@@ -166,7 +166,7 @@ def _to_the_end(launcher: str, job: LaunchJob, inner: Inner) -> int:
     """Run the job; where its launcher ended it because a node died, go on with the others; the last exit status."""
     from bench.launch.command_lines import steps
     from bench.run.rejoin import lost_nodes
-    from bench.store import held, load
+    from bench.store import DRAWING_SECONDS, held, load
     from bench.store.standing import goes_on
 
     names: tuple[str, ...] = ()
@@ -174,7 +174,7 @@ def _to_the_end(launcher: str, job: LaunchJob, inner: Inner) -> int:
         code, interrupted = _from_here(steps(launcher, job)[0])
         if interrupted or inner.typed.shared.strict or not (inner.out / "manifest.json").exists():
             return code
-        with held(inner.out, LAST_SECONDS):  # rank 0 may outlive its launcher, to say who died
+        with held(inner.out, DRAWING_SECONDS):  # rank 0 may outlive its launcher, to say who died
             run = load(inner.out)
         names = names or tuple(node for node in run.whole.manifest.nodes if node not in inner.typed.without)
         lost = lost_nodes(run)
@@ -283,7 +283,11 @@ def _from_here(step: HostCommand) -> tuple[int, bool]:
     try:
         # a process group of its own: an interrupt reaches us alone, and we pass it on once
         job = subprocess.Popen(
-            step.command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
+            step.command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=_end_with_us,
         )
     except OSError as error:
         raise launch.LaunchError(f"cannot start {step.command[0]}: {error.strerror}") from None
@@ -302,6 +306,11 @@ def _from_here(step: HostCommand) -> tuple[int, bool]:
         if job.poll() is None:
             os.killpg(job.pid, signal.SIGKILL)
     return code, bool(asked)
+
+
+def _end_with_us() -> None:
+    """In the process that becomes the launcher: SIGTERM, by which it ends its job, when we are killed."""
+    prctl.end_with_parent(signal.SIGTERM)
 
 
 def _believed(code: int, inner: Inner) -> int:

@@ -18,7 +18,7 @@ from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE
 from bench.model.profile import Rails
 from bench.model.verdict import EXIT, overall
 from bench.run.options import CannotRun, Options
-from bench.store import MANIFEST, RunError, held, manifest_of
+from bench.store import DRAWING_SECONDS, MANIFEST, RunError, held, manifest_of
 from bench.store import load as load_run
 from bench.store.files import exists
 from bench.supervise import watchdog
@@ -28,7 +28,6 @@ from .follow import follow, pass_on
 from .page import where_report, write_report
 
 STOP_SECONDS = 3.5
-LAST_SECONDS = 20.0  # for rank 0 to judge what it has, where mpirun ended before it
 OURS = watchdog.STARTED_MPIRUN
 
 
@@ -50,7 +49,7 @@ def under_mpirun(ranks: int, options: Options, quiet: bool, verbose: bool) -> in
             return returned
         if not _began(options.out, mark):
             return _never_began(returned, options)
-        with held(options.out, LAST_SECONDS):
+        with held(options.out, DRAWING_SECONDS):  # rank 0 judges what it has, where mpirun ended before it
             # who interrupts is not kept waiting for a drawing; nobody sits there after a signal, nor was it drawn when
             # rank 0 was killed
             missing = (

@@ -16,11 +16,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.launch import LaunchContext, agree, elastic, quiet_mpi
+from bench.measure import prctl
 from bench.measure.work_order import first_line
 from bench.model.errors import EXIT_INCONCLUSIVE
 from bench.supervise.control import token
 from bench.supervise.control.connect import connect
-from bench.supervise.departures import FAILED, Departures, parent_launcher, send_farewell
+from bench.supervise.control.tcp import Control
+from bench.supervise.departures import FAILED, Departures, ParentLauncher, parent_launcher, send_farewell
+from bench.supervise.outlive import PARENT_DEATH, go_on_in_a_copy, print_to, streams_of
 from bench.supervise.requests import answer
 from bench.supervise.supervisor import Supervisor
 from bench.supervise.worker_process import ForkServer
@@ -75,12 +78,15 @@ def take_part(
     stop_signal = _on_signals(supervisor, control.rank)
     if control.rank != 0:
         return _follow(supervisor, where)
+    if where.mpi:
+        _outlive(control, launcher)
     # planning, judging and blaming: half a second that the other ranks are spared
     from .lead import lead
 
     assert watcher is not None
 
-    departures = Departures(stop_signal, lambda: f"{launcher.text} is gone" if launcher.ended() else "")
+    gone = f"{launcher.text} is gone"
+    departures = Departures(stop_signal, lambda: gone if launcher.ended() else "", outlives=where.mpi)
     if not options.dry_run:
         return lead(options, where, control, supervisor, watcher, departures)
     with TemporaryDirectory(prefix="railgauge-") as folder:  # no run, so no run folder
@@ -141,3 +147,25 @@ def _on_signals(supervisor: Supervisor, rank: int) -> Callable[[], str]:
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             signal.signal(number, ask)
     return lambda: f"told to end by {asked[0]}" if asked else ""
+
+
+def _outlive(control: Control, launcher: ParentLauncher) -> None:
+    """Have rank 0 go on in a copy of itself when the launcher tells it to end, and when the launcher is gone."""
+    told, streams = signal.getsignal(signal.SIGTERM), streams_of(launcher.pid)
+    copied: list[bool] = []
+
+    def copy(number: int, frame: Any) -> None:
+        orphaned = number == PARENT_DEATH
+        if orphaned and not launcher.ended():
+            return  # the kernel says so as well when a thread of the launcher ends
+        if not copied:
+            copied.append(True)
+            go_on_in_a_copy(control)
+            if orphaned:
+                print_to(streams)
+        if not orphaned and callable(told):
+            told(number, frame)
+
+    signal.signal(signal.SIGTERM, copy)
+    signal.signal(PARENT_DEATH, copy)
+    prctl.end_with_parent(PARENT_DEATH)

@@ -21,6 +21,7 @@ from bench.model.measurement import Rank
 from bench.model.verdict import EXIT
 from bench.plan import PlanError
 from bench.store import (
+    DRAWING_SECONDS,
     RESUMED,
     UNWRITTEN,
     VERDICTS,
@@ -30,7 +31,6 @@ from bench.store import (
     Run,
     RunError,
     Settings,
-    held,
     load,
 )
 from bench.store.standing import can_resume, standing
@@ -53,8 +53,6 @@ from .refusal import refusal
 from .rejoin import command_without, lost_nodes, rejoin
 from .resume import RemainingPhase
 from .watch import Watch
-
-DRAWING_SECONDS = 300.0  # on a machine with little left, a report takes minutes
 
 
 def lead(
@@ -96,10 +94,9 @@ def _coordinate(
     watcher: Watcher,
     departures: Departures,
 ) -> int:
-    if options.without:  # of a job that ended because a node died the report may still be drawn
-        with held(options.out, DRAWING_SECONDS):
-            pass
-    with Recorder(options.out, options.resumed is not None, options.share) as recorder:
+    # of a job that ended because a node died the report may still be drawn
+    limit = DRAWING_SECONDS if options.without else 0.0
+    with Recorder(options.out, options.resumed is not None, options.share, limit) as recorder:
         chief = Coordinator(control, supervisor, recorder, options.limits, watcher.notice, departures)
         if options.resumed:  # as it is now that nobody else writes it
             options = replace(options, resumed=load(options.out))

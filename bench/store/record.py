@@ -44,20 +44,25 @@ from .kinds import KIND
 from .run import Manifest, Plan, Verdicts
 from .seal import SEAL, seal
 
+# that whoever comes next waits for the end of a run, whose process may outlive its launcher to judge and draw it: on a
+# machine with little left that takes minutes
+DRAWING_SECONDS = 300.0
+
 
 class Recorder:
     """Writes one run folder. The folder must be new or empty; of two runs at once the second is refused.
 
     ``again``: go on with a run that was interrupted. Its files are appended to, never rewritten.
     ``share``: other users may read the folder, as far as the umask lets them; else nobody but its owner.
+    ``limit``: seconds to wait for the process that still writes a run that was interrupted.
     """
 
-    def __init__(self, path: Path, again: bool = False, share: bool = False) -> None:
+    def __init__(self, path: Path, again: bool = False, share: bool = False, limit: float = 0.0) -> None:
         self.path = path
         self._whole = 0  # bytes of whole lines in the journal
         self._unsynced: set[str] = set()
         if again:
-            self._reopen()
+            self._reopen(limit)
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,11 +83,10 @@ class Recorder:
                 f"cannot write the run folder {path}: {error.strerror}; give another with --out", EXIT_USAGE
             ) from None
 
-    def _reopen(self) -> None:
+    def _reopen(self, limit: float) -> None:
         try:
             self._journal = files.opened(self.path, JOURNAL, os.O_RDWR | os.O_APPEND)
-            if not _hold(self._journal):
-                raise RunError(f"{self.path} is still being written by its run", EXIT_USAGE)
+            _hold_within(self._journal, limit, self.path)
             torn = {JOURNAL: _end_line(self._journal)}
             self._whole = os.fstat(self._journal).st_size
             for name in (COUNTERS, HEALTH, VERBS, f"{LOGS}/{FABRIC}"):
@@ -224,6 +228,14 @@ def _hold(journal: int) -> bool:
     return True
 
 
+def _hold_within(journal: int, limit: float, path: Path) -> None:
+    deadline = time.monotonic() + limit
+    while not _hold(journal):
+        if time.monotonic() >= deadline:
+            raise RunError(f"{path} is still being written by its run", EXIT_USAGE)
+        time.sleep(0.05)
+
+
 @contextlib.contextmanager
 def held(path: Path, limit: float = 0.0) -> Iterator[None]:
     """Nobody else writes this run folder meanwhile. Raises RunError where a process does after ``limit`` seconds."""
@@ -232,12 +244,8 @@ def held(path: Path, limit: float = 0.0) -> Iterator[None]:
     except OSError:  # no journal: nobody writes it
         yield
         return
-    deadline = time.monotonic() + limit
     try:
-        while not _hold(journal):
-            if time.monotonic() >= deadline:
-                raise RunError(f"{path} is still being written by its run", EXIT_USAGE)
-            time.sleep(0.05)
+        _hold_within(journal, limit, path)
         yield
     finally:
         os.close(journal)

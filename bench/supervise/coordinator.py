@@ -176,7 +176,8 @@ class Coordinator:
                 if not self.departures.missed:
                     self._end_workers()
                 raise self._early(over)
-            if found is None and not self.departures.missed and (found := self._trouble()):
+            ending = self.departures.missed or self.departures.stop()
+            if found is None and not ending and (found := self._trouble()):
                 found = replace(found, reason=found.reason + self._recordings(environment))
                 self._end_workers()
             pace.rest(busy)

@@ -22,7 +22,9 @@ from .hangs.culprits import Culprits, Position, last_seen, name_ranks
 from .limits import SHORTEST
 
 GATHER = 0.4  # s from the first sign on, in which the others' last messages arrive
-HURRY = 0.05  # the same where time is short: Open MPI kills rank 0 half a second after the first death
+HURRY = 0.05  # the same where time is short, and once it is known who was killed
+# the same where rank 0 outlives its launcher, which ends all others too: until they have left, but at most so long
+PATIENCE = 5.0
 FAREWELL_SECONDS = 0.3  # for the last message to leave
 FAILED, CUT, ORPHANED, SIGNALLED = "failed", "cut off", "orphaned", "told to end"
 
@@ -67,14 +69,16 @@ def send_farewell(control: Control, how: str, text: str) -> None:
 class Departure:
     """How a rank's supervisor left; ``text`` says more.
 
-    how  FAILED: by an error of its own; CUT: its connection was closed without a last message; ORPHANED: the
-         launcher's process that started it has ended; SIGNALLED: it was told to end
+    how   FAILED: by an error of its own; CUT: its connection was closed without a last message; ORPHANED: the
+          launcher's process that started it has ended; SIGNALLED: it was told to end
+    late  after rank 0 was told to end: the launcher may have killed it, as it does with who is slow to end
     """
 
     rank: int
     node: str
     how: str
     text: str
+    late: bool = False
 
 
 @dataclass
@@ -84,6 +88,7 @@ class Departures:
     signalled  what told rank 0 to end, ``orphaned``: whose end left it alone; "" while nothing did
     departed   rank -> its first message about it, which counts: its connection closes after that one
     ignored    ranks of nodes that the run goes on without
+    outlives   whether rank 0 goes on when its launcher kills it, which ends the whole job
     """
 
     signalled: Callable[[], str] = lambda: ""
@@ -91,7 +96,9 @@ class Departures:
     clock: Callable[[], float] = time.monotonic
     departed: dict[int, Departure] = field(default_factory=dict)
     ignored: set[int] = field(default_factory=set)
-    _since: float = 0.0
+    outlives: bool = False
+    _since: float = 0.0  # the first sign, and the first of a supervisor that was killed
+    _killed: float = 0.0
 
     def stop(self) -> str:
         """Why rank 0 is to end, "" while it is not."""
@@ -105,7 +112,7 @@ class Departures:
     def ignore(self, ranks: Iterable[int]) -> None:
         """Go on without these ranks."""
         self.ignored.update(ranks)
-        self._since = 0.0
+        self._since = self._killed = 0.0
 
     def take(self, rank: int, node: str, message: Message) -> bool:
         """Whether the message says that a supervisor left."""
@@ -113,23 +120,46 @@ class Departures:
             return False
         how = message.get("how")
         known = how if how in (FAILED, ORPHANED, SIGNALLED) else CUT
-        departure = Departure(rank, node, known, str(message.get("text", "")))
+        late = bool(self._since and self.stop()) and self.clock() - self._since > HURRY
+        departure = Departure(rank, node, known, str(message.get("text", "")), late)
         self.departed.setdefault(rank, departure)
         return True
 
     def over(self, nodes: Sequence[str]) -> Culprits | None:
         """Why the run cannot go on, and by whom, once all that can be known of it has arrived; else None."""
-        ending = self.stop()
-        missed = self.missed
-        killed = any(each.how in (CUT, FAILED) for each in missed.values())
+        ending, missed, now = self.stop(), self.missed, self.clock()
         if not ending and not missed:
             return None
-        self._since = self._since or self.clock()
-        if self.clock() - self._since < (HURRY if killed or self.signalled() else GATHER):
+        self._since = self._since or now
+        if killers(missed.values()):
+            self._killed = self._killed or now
+            if now - self._killed < HURRY:
+                return None
+        elif now - self._since < self._patience(len(nodes) - 1):
             return None
         found = blamed(list(missed.values()), nodes, ending) or Culprits(ending, "")
         before = summary(missed) if ending else ""
         return replace(found, reason=f"{found.reason}; left before: {before}") if before else found
+
+    def _patience(self, others: int) -> float:
+        """Seconds from the first sign on, while nobody is known to have been killed; ``others``: ranks but rank 0."""
+        if not self.outlives:
+            return HURRY if self.signalled() else GATHER
+        if 0 < others <= len(self.missed):
+            return 0.0
+        orphans = any(each.how == ORPHANED for each in self.missed.values())
+        return GATHER if orphans and not self.stop() else PATIENCE
+
+
+def killers(departed: Collection[Departure]) -> list[Departure]:
+    """Those whose end is the job's: supervisors that failed, else those that were killed before the job was ended.
+
+    One that was killed late counts only if its whole node left without a word.
+    """
+    told = {each.node for each in departed if each.how == SIGNALLED}
+    failed = [each for each in departed if each.how == FAILED]
+    cut = [each for each in departed if each.how == CUT and not (each.late and each.node in told)]
+    return failed or cut
 
 
 def blamed(departed: Sequence[Departure], nodes: Iterable[str], ending: str = "") -> Culprits | None:
@@ -140,10 +170,11 @@ def blamed(departed: Sequence[Departure], nodes: Iterable[str], ending: str = ""
     """
     if not departed:
         return None
-    by = {how: [each for each in departed if each.how == how] for how in (FAILED, CUT, ORPHANED, SIGNALLED)}
-    first = by[FAILED] or by[CUT]
-    if first:
-        return _culprits(first, "its supervisor failed" if by[FAILED] else "its supervisor is gone")
+    by = {how: [each for each in departed if each.how == how] for how in (ORPHANED, SIGNALLED)}
+    if first := killers(departed):
+        return _culprits(
+            first, "its supervisor failed" if first[0].how == FAILED else "its supervisor is gone"
+        )
     home, *others = dict.fromkeys(nodes) or [""]
     orphans = [each for each in by[ORPHANED] if each.node != home] if ending else by[ORPHANED]
     if orphans and not (ending and {each.node for each in orphans} >= set(others)):

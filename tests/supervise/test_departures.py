@@ -17,6 +17,7 @@ from bench.supervise.departures import (
     GATHER,
     HURRY,
     ORPHANED,
+    PATIENCE,
     SIGNALLED,
     Departures,
     ParentLauncher,
@@ -83,6 +84,73 @@ def test_a_rank_0_that_is_told_to_end_says_so_and_who_left_before_it():
     over = departures.over(NODES)
     assert over is not None and over.names == ""
     assert over.reason == "told to end by SIGTERM; left before: n1 (rank 2) told to end"
+
+
+TOLD = {"said": "farewell", "how": SIGNALLED, "text": "told to end by SIGTERM"}
+LOST = {"said": "lost", "text": "it closed the connection"}
+
+
+def outliving(clock: Clock) -> Departures:
+    """Of a rank 0 under MPI that was just told to end."""
+    departures = Departures(signalled=lambda: "told to end by SIGTERM", clock=clock, outlives=True)
+    assert departures.over(NODES) is None
+    return departures
+
+
+def test_a_rank_0_that_outlives_mpirun_waits_for_who_died_however_late_it_shows():
+    clock = Clock()
+    departures = outliving(clock)
+    departures.take(1, "n0", TOLD)
+    clock.now += PATIENCE - 0.1
+    assert departures.over(NODES) is None
+    departures.take(2, "n1", LOST)
+    departures.take(3, "n1", LOST)
+    assert departures.over(NODES) is None  # its other ranks have a moment
+    clock.now += HURRY + 0.01
+    over = departures.over(NODES)
+    assert over is not None and over.names == "n1 (ranks 2-3)"
+
+
+def test_a_rank_0_that_outlives_mpirun_waits_no_longer_than_for_all_others():
+    departures = outliving(Clock())
+    for rank in (1, 2, 3):
+        assert departures.over(NODES) is None
+        departures.take(rank, NODES[rank], TOLD)
+    over = departures.over(NODES)
+    assert over is not None and over.names == ""
+
+
+def test_a_rank_that_mpirun_killed_for_being_slow_is_not_named():
+    clock = Clock()
+    departures = outliving(clock)
+    departures.take(2, "n1", TOLD)
+    clock.now += 1.0
+    departures.take(3, "n1", LOST)
+    departures.take(1, "n0", TOLD)
+    over = departures.over(NODES)
+    assert over is not None and over.names == ""
+
+
+def test_a_rank_0_that_outlives_mpirun_names_nobody_where_nothing_shows():
+    clock = Clock()
+    departures = outliving(clock)
+    clock.now += PATIENCE
+    over = departures.over(NODES)
+    assert over is not None and (over.reason, over.names) == ("told to end by SIGTERM", "")
+
+
+def test_ranks_that_mpirun_told_to_end_are_not_named_before_rank_0_is_told():
+    clock, told = Clock(), [""]
+    departures = Departures(signalled=lambda: told[0], clock=clock, outlives=True)
+    departures.take(2, "n1", TOLD)
+    assert departures.over(NODES) is None
+    clock.now += GATHER + 1.0
+    assert departures.over(NODES) is None
+    told[0] = "told to end by SIGTERM"
+    departures.take(3, "n1", TOLD)
+    departures.take(1, "n0", TOLD)
+    over = departures.over(NODES)
+    assert over is not None and over.names == ""
 
 
 def test_a_departed_rank_is_not_waited_for_and_counts_as_not_answering():

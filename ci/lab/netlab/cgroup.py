@@ -121,6 +121,11 @@ def members(group: Path) -> list[int]:
         return []
 
 
+def leave(tree: Tree, pid: int) -> None:
+    """Take a process out of its group."""
+    _write(tree.folder / "cgroup.procs", str(pid))
+
+
 def thaw(tree: Tree, group: Path) -> None:
     """A frozen process of version 1 cannot even be killed."""
     file = group / _switch("freeze", tree)[0]

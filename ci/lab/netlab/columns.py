@@ -97,11 +97,12 @@ OF_A_RANK = (
     "supervisor killed",
     "daemon killed",
     "node killed",
+    "node slowly killed",
 )  # after which Open MPI and MPICH end the job
 COLUMNS = (
     Column(
         *("mpirun", mpirun, r"^\S*(mpirun|prterun|orterun)\b", DAEMON),
-        zero=("daemon killed", "node killed"),
+        zero=("daemon killed", "node killed", "node slowly killed"),
         ends=OF_A_RANK,
     ),
     Column("launch", _launch, r"^\S*python\S* -m bench launch\b", DAEMON),

@@ -9,13 +9,16 @@ import contextlib
 import os
 import re
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from netlab import kernel
+from netlab import cgroup, kernel
 from netlab import lab as labs
 from netlab.columns import FORK_SERVER, Column
 from netlab.plan import namespace
+
+SLOW = 1.5  # s between a daemon's end and that of its ranks; mpirun kills all others a second after the first
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,27 @@ def _whole_node(node: str, number: int) -> Callable[[Job], None]:
         for pid in kernel.processes([namespace(job.here.lab, node)]):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+
+    return plant
+
+
+def _slowly(node: str) -> Callable[[Job], None]:
+    """As ``_whole_node`` with SIGKILL on a busy machine: the launcher's daemon is gone before the ranks are.
+
+    Frozen and not stopped: the kernel wakes a stopped process whose parent ends.
+    """
+
+    def plant(job: Job) -> None:
+        daemons, freezer = job.processes(node, "daemon"), job.here.powers["freeze"]
+        assert isinstance(freezer, cgroup.Tree)
+        for pid in daemons:
+            cgroup.leave(freezer, pid)
+        _fault("frozen", node)(job)
+        for pid in daemons:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(SLOW)
+        _whole_node(node, signal.SIGKILL)(job)
+        labs.heal(job.here.lab.name)
 
     return plant
 
@@ -188,8 +212,19 @@ DEATHS = (
         _whole_node("n2", signal.SIGKILL),
         "n2",
         r"n2 \(ranks? [\d-]+\): (its supervisor|the launcher's process above its supervisor) is gone",
-        quick=("torchrun", "launch"),
+        quick=("torchrun",),
         aside=True,
+    ),
+    Death(
+        "node slowly killed",
+        "the same, its daemon first and its ranks seconds later",
+        _slowly("n2"),
+        "n2",
+        r"n2 \(ranks? [\d-]+\): (its supervisor|the launcher's process above its supervisor) is gone",
+        needs="freeze",
+        quick=("launch",),
+        aside=True,
+        only=("mpirun", "launch"),
     ),
     Death(
         "node dead",
@@ -222,7 +257,7 @@ DEATHS = (
         _signal("n2", "supervisor", signal.SIGKILL),
         "n2",
         r"n2 \(rank \d\): its supervisor is gone|PID \d+ RUNNING AT n2",
-        quick=("mpirun", "torchrun"),
+        quick=("mpirun", "torchrun", "launch"),
         aside=True,
     ),
     Death(
@@ -257,7 +292,7 @@ DEATHS = (
         _signal("n2", "daemon", signal.SIGKILL),
         "n2",
         r"n2 \(ranks [\d-]+\): the launcher's process above its supervisor is gone",
-        quick=("mpirun", "torchrun"),
+        quick=("mpirun", "torchrun", "launch"),
         aside=True,
     ),
     Death(

@@ -267,9 +267,20 @@ def _judged(
         measured=sum(row.get("kind") == "measurement" for row in rows),
         wrong="",
         ours=_status([str(row["status"]) for row in verdicts]),
-        rest=unmeasured(verdicts) if death.aside and death.name not in column.ends else "",
+        rest=_rest(death, column, out, verdicts),
     )
     return replace(end, wrong=_complaint(death, end, column.zero))
+
+
+def _rest(death: Death, column: Column, out: Path, verdicts: list[dict[str, object]]) -> str:
+    """What was not measured of the others; where the launcher ends them too, whether it is said how to go on."""
+    if not death.aside:
+        return ""
+    if death.name not in column.ends:
+        return unmeasured(verdicts)
+    goes_on = rf"to go on without {death.culprit}: mpirun .* railgauge resume \S+ --without {death.culprit}"
+    said = death.name in column.hasty or re.search(goes_on, _words(out))
+    return "" if said else "it does not say how to go on with the others"
 
 
 def _status(said: Sequence[str]) -> int | None:
