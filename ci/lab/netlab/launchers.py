@@ -1,11 +1,14 @@
 """One short acceptance by each launcher, on nodes of a lab: ``ci/lab/net launchers``.
 
-The commands are those that ``railgauge launch`` prints, and those of ci/jobs/README.md that it does not print.
-What counts: it ends with 0 by the bench's own word, and every rank of every node has measured.
+The commands are those that ``railgauge launch`` prints, and those of ci/jobs/README.md that it does not print. All are
+typed in a folder of the user's that holds ``bench/``, ``torch.py`` and the like.
+What counts: it ends with 0 by the bench's own word, every rank of every node has measured, and nothing of that folder
+was imported.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import itertools
 import json
@@ -23,6 +26,7 @@ from pathlib import Path
 
 from netlab import acceptance, mpi
 from netlab import lab as labs
+from netlab.hostile import HostileFolder
 from netlab.plan import Lab, LabError
 
 LIMIT = 180.0  # s for one acceptance; on two idle cores it takes about 15
@@ -50,6 +54,14 @@ class Job:
     path: str = ""
     python: str = sys.executable
     mpirun: str = ""
+
+    @property
+    def typed_in(self) -> HostileFolder:
+        return HostileFolder(self.folder)
+
+    @property
+    def script(self) -> str:
+        return str(self.typed_in.script)
 
     @property
     def each(self) -> int:
@@ -101,7 +113,7 @@ def _mpi_environment(job: Job) -> tuple[mpi.Flavour, dict[str, str]]:
 def _mpirun(job: Job) -> list[Start]:
     """With a host file; MPICH has no such words, so its own."""
     kind, environment = _mpi_environment(job)
-    program = [job.python, "-m", "bench", *job.words]
+    program = [job.script, *job.words]
     if kind.name == "MPICH":
         words, _ = mpi.launch(
             kind, job.mpirun, labs.home(job.lab.name), job.lab.node_names, job.each, (), program
@@ -117,9 +129,9 @@ def _printed(launcher: str) -> Callable[[Job], list[Start]]:
 
     def starts(job: Job) -> list[Start]:
         how = ["--shell"] if launcher == "shell" else ["--launcher", launcher, "--dry-run"]
-        command = [job.python, "-m", "bench", "launch", "--hosts", str(job.hosts), *how, "--", *job.words]
+        command = [job.script, "launch", "--hosts", str(job.hosts), *how, "--", *job.words]
         done = subprocess.run(
-            command, cwd=acceptance.ROOT, env=environment(job), capture_output=True, text=True, timeout=60
+            command, cwd=job.typed_in.path, env=environment(job), capture_output=True, text=True, timeout=60
         )
         if done.returncode:
             raise LabError(f"railgauge launch --launcher {launcher}: {done.stderr.strip()}")
@@ -139,9 +151,9 @@ def lines_of(text: str) -> list[tuple[str, str]]:
 
 
 def _c10d(job: Job) -> list[Start]:
-    words = [job.python, "-m", "torch.distributed.run", f"--nnodes={job.lab.nodes}"]
+    words = [str(Path(job.python).with_name("torchrun")), f"--nnodes={job.lab.nodes}"]
     words += [f"--nproc-per-node={job.each}", "--rdzv-backend=c10d", "--rdzv-id=any"]
-    words += [f"--rdzv-endpoint=n0:{PORT}", "-m", "bench", *job.words]
+    words += [f"--rdzv-endpoint=n0:{PORT}", job.script, *job.words]
     return [Start(node, words) for node in job.lab.node_names]
 
 
@@ -163,15 +175,15 @@ def runpod(job: Job, rank: int) -> dict[str, str]:
 
 def _runpod_torchrun(job: Job) -> list[Start]:
     line = (
-        f"{job.python} -m torch.distributed.run --nnodes=$NUM_NODES --nproc-per-node=$NUM_TRAINERS"
-        f' --node-rank=$NODE_RANK --master-addr=$PRIMARY_ADDR --master-port={PORT} -m bench "$@"'
+        f"{Path(job.python).with_name('torchrun')} --nnodes=$NUM_NODES --nproc-per-node=$NUM_TRAINERS"
+        f' --node-rank=$NODE_RANK --master-addr=$PRIMARY_ADDR --master-port={PORT} "$@"'
     )
-    words = ["sh", "-c", line, "sh", *job.words]
+    words = ["sh", "-c", line, "sh", job.script, *job.words]
     return [Start(node, words, runpod(job, rank)) for rank, node in enumerate(job.lab.node_names)]
 
 
 def _runpod_bare(job: Job) -> list[Start]:
-    words = [job.python, "-m", "bench", *job.words]
+    words = [job.script, *job.words]
     return [Start(node, words, runpod(job, rank)) for rank, node in enumerate(job.lab.node_names)]
 
 
@@ -187,10 +199,7 @@ def _fabric(job: Job) -> list[Start]:
     fabric = shutil.which("fabric", path=os.pathsep.join([f"{job.path}/bin", beside]))
     if fabric is None:
         raise NotHere("no script fabric beside this interpreter, nor in bin of --path")
-    script = job.folder / "railgauge"
-    script.write_text(f"#!{job.python}\nimport sys\nfrom bench.cli import main\nsys.exit(main())\n")
-    script.chmod(0o755)
-    places = ((f"{beside}/fabric ", f"{fabric} "), (f"{beside}/railgauge ", f"{script} "))
+    places = ((f"{beside}/fabric ", f"{fabric} "), (f"{beside}/railgauge ", f"{job.script} "))
     return [
         Start(start.node, [*start.words[:2], _put(start.words[2], places)])
         for start in _printed("fabric")(job)
@@ -208,12 +217,24 @@ def _deepspeed(job: Job) -> list[Start]:
     return _printed("deepspeed")(job)
 
 
+def _deepspeed_script(job: Job) -> list[Start]:
+    """As a person types it, with a script, to which it adds --local_rank."""
+    _found("deepspeed", job)
+    world = json.dumps({node: list(range(job.each)) for node in job.lab.node_names})
+    words = [job.python, "-m", "deepspeed.launcher.launch", f"--master_port={PORT}", "--master_addr=n0"]
+    words += [f"--world_info={base64.urlsafe_b64encode(world.encode()).decode()}"]
+    return [
+        Start(node, [*words, f"--node_rank={rank}", job.script, *job.words], {"PYTHONSAFEPATH": "1"})
+        for rank, node in enumerate(job.lab.node_names)
+    ]
+
+
 def _launch(launcher: str) -> Callable[[Job], list[Start]]:
     """``railgauge launch`` itself, on the first node, with the lab's remote shell for ssh."""
 
     def starts(job: Job) -> list[Start]:
         extra = _mpi_environment(job)[1] if launcher == "mpirun" else {}
-        words = [job.python, "-m", "bench", "launch", "--hosts", str(job.hosts), "--launcher", launcher]
+        words = [job.script, "launch", "--hosts", str(job.hosts), "--launcher", launcher]
         agent = str(labs.home(job.lab.name) / "rsh")
         return [Start("n0", [*words, "--ssh", agent, "--", *job.words], {**extra, "RAILGAUGE_TOKEN": ""})]
 
@@ -228,6 +249,7 @@ ROWS = (
     Row("runpod bare", _runpod_bare),
     Row("fabric", _fabric),
     Row("deepspeed", _deepspeed),
+    Row("deepspeed script", _deepspeed_script),
     Row("shell", _printed("shell")),
     Row("launch mpirun", _launch("mpirun")),
     Row("launch torchrun", _launch("torchrun")),
@@ -248,6 +270,7 @@ def environment(job: Job) -> dict[str, str]:
 
 def one(row: Row, job: Job, out: Path) -> Seen:
     """One acceptance; the lab is empty afterwards."""
+    job.typed_in.write(job.python)
     try:
         starts = row.starts(job)
     except NotHere as reason:
@@ -277,7 +300,7 @@ def _running(starts: Sequence[Start], job: Job, log: Path) -> Iterator[list[subp
         started = [
             subprocess.Popen(
                 [*entry, start.node, "--", *start.words],
-                cwd=acceptance.ROOT,
+                cwd=job.typed_in.path,
                 env={**shared, **start.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=said,
@@ -310,6 +333,8 @@ def judged(
         wrong.append(f"{ranks} of {job.size} ranks measured, of {', '.join(nodes) or 'no node'}")
     if not _passed(out):
         wrong.append("the run folder does not say that it passed")
+    if imported := job.typed_in.imported():
+        wrong.append(f"{imported} of the current folder was imported")
     return Seen(
         name, seconds, status, ranks, nodes, verdict_line(out.with_name(f"{out.name}.log")), "; ".join(wrong)
     )
