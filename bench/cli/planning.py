@@ -75,6 +75,7 @@ def show_plan(found: Estimate, profile_name: str, ranks_on: Mapping[str, int], a
 
 def _text(found: Estimate, ranks_on: Mapping[str, int]) -> str:
     from bench.model.units import show_count, show_seconds, show_size
+    from bench.plan.names import BUDGET
 
     where = "GPU memory" if found.backend == "nccl" else "memory a rank"
     rows = [("phase", "cases", "at most", "a node sends up to", where, "")]
@@ -95,7 +96,10 @@ def _text(found: Estimate, ranks_on: Mapping[str, int]) -> str:
     who = f"{nodes} with {show_count(each.pop(), 'rank')} each" if len(each) == 1 else several
     what = f"{who}, {found.backend}"
     lines += ["", f"{what}: {show_count(cases, 'case')} in at most {show_seconds(found.seconds)}"]
-    lines += [f"left out: {name}: {reason}" for name, reason in found.left_out]
+    lines += [
+        f"time limit: {reason}" if name == BUDGET else f"left out: {name}: {reason}"
+        for name, reason in found.left_out
+    ]
     return "\n".join(lines)
 
 
