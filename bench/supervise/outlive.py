@@ -11,6 +11,7 @@ import atexit
 import os
 import signal
 import sys
+import warnings
 
 from bench.model.errors import EXIT_INCONCLUSIVE
 
@@ -45,7 +46,10 @@ def go_on_in_a_copy(control: Control) -> None:
 
     The copy must not speak to MPI, and is no parent of the workers and the fork server: they end with the process.
     """
-    copy = os.fork()
+    with warnings.catch_warnings():
+        # of the threads of MPI, which the copy does not use
+        warnings.simplefilter("ignore", DeprecationWarning)
+        copy = os.fork()
     if copy:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: os._exit(EXIT_INCONCLUSIVE))

@@ -41,6 +41,11 @@ def test_the_table_names_each_phase_the_time_and_what_is_left_out():
     assert "left out: cross: not asked for: --cross-rail" in lines
 
 
+def test_what_a_time_limit_covers_is_not_shown_as_left_out():
+    said = railgauge(*WORDS, "--budget", "1h").stdout
+    assert "time limit: the run takes up to" in said and "left out: budget" not in said
+
+
 HEAVY = """
 import sys
 from bench.cli import cli
