@@ -79,6 +79,11 @@ def find_meeting(
         return Meeting("127.0.0.1", {first.name: "lo"}, {first.name: "127.0.0.1"})
     stated = [os.environ.get(name, "") for name in OWN_ADDRESSES]
     tried = candidates(first, rails, chief.control.address, named, stated)
+    if named and not tried:
+        known = show_some([each.name for each in first.interfaces if each.addresses], 8)
+        raise NoAddress(
+            f"--meet-interface {named}: {first.name} has no address there; it has some on {known}", {}
+        )
     lead, job = leads[first.name], uuid4().hex
     addresses, greeting = [each.address for each in tried], f"{job} {first.name}"
     answer = chief.ask("listen", [lead], LIMIT, addresses=addresses, greeting=greeting, ports=list(ports))

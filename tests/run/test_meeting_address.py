@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from bench.model.facts import Interface, Node
 from bench.model.profile import Rails, load
 from bench.probe.reachability import Try
-from bench.run.meeting_address import Candidate, NoAddress, candidates, choose
+from bench.run.meeting_address import Candidate, NoAddress, candidates, choose, find_meeting
 
 RUNPOD = load("runpod-instant-cluster").rails
 MANAGED = Rails("socket", 2, ("eth1", "eth2"), management="eth0")
@@ -49,6 +51,15 @@ def test_bridges_and_link_local_addresses_are_last():
 
 def test_a_person_may_name_the_interface():
     assert names(BRIDGED, Rails(), named="podman0") == ["podman0"]
+
+
+def test_an_interface_that_is_not_there_is_a_mistake_and_no_sick_node():
+    chief = SimpleNamespace(control=SimpleNamespace(address=""))
+    with pytest.raises(
+        NoAddress, match="--meet-interface eht2: n0 has no address there; it has some on "
+    ) as told:
+        find_meeting(chief, {"n0": 0, "n1": 2}, [POD, node("n1", eth1="10.65.0.3/24")], RUNPOD, "eht2")
+    assert told.value.reasons == {}
 
 
 REACHED, REFUSED = Try("10.65.0.3", ""), Try("", "no answer within 1 s")
