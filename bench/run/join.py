@@ -78,15 +78,16 @@ def take_part(
     stop_signal = _on_signals(supervisor, control.rank)
     if control.rank != 0:
         return _follow(supervisor, where)
-    if where.mpi:
-        _outlive(control, launcher)
+    copied = _outlive(control, launcher) if where.mpi else None
     # planning, judging and blaming: half a second that the other ranks are spared
     from .lead import lead
 
     assert watcher is not None
 
     gone = f"{launcher.text} is gone"
-    departures = Departures(stop_signal, lambda: gone if launcher.ended() else "", outlives=where.mpi)
+    departures = Departures(stop_signal, lambda: gone if launcher.ended() else "")
+    if copied is not None:  # whoever interrupts rank 0 alone is not kept waiting for the others to leave
+        departures.outlives = lambda: bool(copied) or not stop_signal()
     if not options.dry_run:
         return lead(options, where, control, supervisor, watcher, departures)
     with TemporaryDirectory(prefix="railgauge-") as folder:  # no run, so no run folder
@@ -149,8 +150,11 @@ def _on_signals(supervisor: Supervisor, rank: int) -> Callable[[], str]:
     return lambda: f"told to end by {asked[0]}" if asked else ""
 
 
-def _outlive(control: Control, launcher: ParentLauncher) -> None:
-    """Have rank 0 go on in a copy of itself when the launcher tells it to end, and when the launcher is gone."""
+def _outlive(control: Control, launcher: ParentLauncher) -> list[bool]:
+    """Have rank 0 go on in a copy of itself when the launcher tells it to end, and when the launcher is gone.
+
+    The list is empty until then.
+    """
     told, streams = signal.getsignal(signal.SIGTERM), streams_of(launcher.pid)
     copied: list[bool] = []
 
@@ -169,3 +173,4 @@ def _outlive(control: Control, launcher: ParentLauncher) -> None:
     signal.signal(signal.SIGTERM, copy)
     signal.signal(PARENT_DEATH, copy)
     prctl.end_with_parent(PARENT_DEATH)
+    return copied

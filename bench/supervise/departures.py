@@ -88,7 +88,7 @@ class Departures:
     signalled  what told rank 0 to end, ``orphaned``: whose end left it alone; "" while nothing did
     departed   rank -> its first message about it, which counts: its connection closes after that one
     ignored    ranks of nodes that the run goes on without
-    outlives   whether rank 0 goes on when its launcher kills it, which ends the whole job
+    outlives   whether rank 0 would go on, or does, when its launcher kills it, which ends the whole job
     """
 
     signalled: Callable[[], str] = lambda: ""
@@ -96,7 +96,7 @@ class Departures:
     clock: Callable[[], float] = time.monotonic
     departed: dict[int, Departure] = field(default_factory=dict)
     ignored: set[int] = field(default_factory=set)
-    outlives: bool = False
+    outlives: Callable[[], bool] = lambda: False
     _since: float = 0.0  # the first sign, and the first of a supervisor that was killed
     _killed: float = 0.0
 
@@ -143,7 +143,7 @@ class Departures:
 
     def _patience(self, others: int) -> float:
         """Seconds from the first sign on, while nobody is known to have been killed; ``others``: ranks but rank 0."""
-        if not self.outlives:
+        if not self.outlives():
             return HURRY if self.signalled() else GATHER
         if 0 < others <= len(self.missed):
             return 0.0

@@ -92,7 +92,7 @@ LOST = {"said": "lost", "text": "it closed the connection"}
 
 def outliving(clock: Clock) -> Departures:
     """Of a rank 0 under MPI that was just told to end."""
-    departures = Departures(signalled=lambda: "told to end by SIGTERM", clock=clock, outlives=True)
+    departures = Departures(signalled=lambda: "told to end by SIGTERM", clock=clock, outlives=lambda: True)
     assert departures.over(NODES) is None
     return departures
 
@@ -141,7 +141,7 @@ def test_a_rank_0_that_outlives_mpirun_names_nobody_where_nothing_shows():
 
 def test_ranks_that_mpirun_told_to_end_are_not_named_before_rank_0_is_told():
     clock, told = Clock(), [""]
-    departures = Departures(signalled=lambda: told[0], clock=clock, outlives=True)
+    departures = Departures(signalled=lambda: told[0], clock=clock, outlives=lambda: True)
     departures.take(2, "n1", TOLD)
     assert departures.over(NODES) is None
     clock.now += GATHER + 1.0
