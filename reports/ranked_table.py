@@ -11,11 +11,15 @@ import pandas as pd
 
 from bench.model.printable import as_markdown
 from bench.model.units import show_count, show_some
-from bench.store.files import LARGEST_FILE, read_plain
+from bench.store.files import read_plain
 
 from .charts.bars import ranked_bars
 from .docs import Drawn, Page
 from .theme import specification
+
+LARGEST = 16 << 20  # bytes of a table
+MOST_ROWS = 2000  # bars that one picture can hold
+LONGEST = 1 << 12  # bytes of the header, and characters of a name
 
 
 class NotATable(ValueError):
@@ -44,9 +48,11 @@ def ranked_page(path: Path, label: str, value: str) -> tuple[str, tuple[Page, ..
 
 def _read(path: Path, label: str, value: str) -> pd.DataFrame:
     try:
-        text = read_plain(path, LARGEST_FILE)
-        if len(text) > LARGEST_FILE:
-            raise ValueError(f"it is larger than {LARGEST_FILE} bytes")
+        text = read_plain(path, LARGEST)
+        if len(text) > LARGEST:
+            raise ValueError(f"it is larger than {LARGEST} bytes")
+        if len(text.partition(b"\n")[0]) > LONGEST:
+            raise ValueError(f"its first line is longer than {LONGEST} bytes")
         table: pd.DataFrame = pd.read_csv(
             io.BytesIO(text), dtype=str, keep_default_na=False, encoding="utf-8-sig"
         )
@@ -56,6 +62,10 @@ def _read(path: Path, label: str, value: str) -> pd.DataFrame:
     for column in (label, value):
         if column not in table.columns:
             raise NotATable(f"{path} has no column {column!r}; it has: {', '.join(map(str, table.columns))}")
+    if len(table) > MOST_ROWS or table[label].str.len().max() > LONGEST:
+        raise NotATable(
+            f"{path} has {len(table)} rows, or a very long {label}: a chart shows {MOST_ROWS} of {LONGEST} characters"
+        )
     twice = list(dict.fromkeys(table[label][table[label].duplicated()]))
     if twice:
         raise NotATable(

@@ -15,7 +15,7 @@ import msgspec
 
 from bench.model.activity import ActivityLine
 from bench.model.counters import Snapshot
-from bench.model.errors import EXIT_USAGE
+from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE
 from bench.model.facts import Node
 from bench.model.lines import CounterLine, HealthLine, LeftOut, Loss, Note, RunEnd, Tool, Torn, Transfer
 from bench.model.measurement import Measurement
@@ -228,11 +228,11 @@ def _hold(journal: int) -> bool:
     return True
 
 
-def _hold_within(journal: int, limit: float, path: Path) -> None:
+def _hold_within(journal: int, limit: float, path: Path, status: int = EXIT_USAGE) -> None:
     deadline = time.monotonic() + limit
     while not _hold(journal):
         if time.monotonic() >= deadline:
-            raise RunError(f"{path} is still being written by its run", EXIT_USAGE)
+            raise RunError(f"{path} is still being written by its run", status)
         time.sleep(0.05)
 
 
@@ -245,7 +245,8 @@ def held(path: Path, limit: float = 0.0) -> Iterator[None]:
         yield
         return
     try:
-        _hold_within(journal, limit, path)
+        # who waits has no better argument to give, as a run's own launcher while rank 0 still draws
+        _hold_within(journal, limit, path, EXIT_INCONCLUSIVE if limit else EXIT_USAGE)
         yield
     finally:
         os.close(journal)

@@ -50,6 +50,14 @@ def test_a_folder_is_held_as_long_as_its_recorder_lives(tmp_path):
         pass
 
 
+@pytest.mark.parametrize(("limit", "status"), [(0.0, 2), (0.1, 3)])
+def test_who_waited_for_a_folder_in_vain_has_no_better_argument_to_give(tmp_path, limit, status):
+    with Recorder(tmp_path / "run"), pytest.raises(RunError) as error:  # noqa: SIM117
+        with held(tmp_path / "run", limit):
+            pass
+    assert error.value.exit_status == status
+
+
 def test_a_resume_that_waited_for_another_goes_on_with_what_that_one_left(tmp_path, monkeypatch):
     run = load(runs.folder(tmp_path / "run", end=False))
     with Recorder(run.path, again=True) as other:

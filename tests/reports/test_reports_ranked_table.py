@@ -69,9 +69,23 @@ def test_a_pipe_is_no_table(tmp_path):
 
 
 def test_a_table_that_is_larger_than_any_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(ranked_table, "LARGEST_FILE", 20)
+    monkeypatch.setattr(ranked_table, "LARGEST", 20)
     (tmp_path / "t.csv").write_text("gpu,resnet50\nA,12345678\n")
     with pytest.raises(NotATable, match="larger than 20 bytes"):
+        ranked_page(tmp_path / "t.csv", "gpu", "resnet50")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("gpu,resnet50\n" + "".join(f"g{at},1\n" for at in range(2001)), "has 2001 rows"),
+        ("gpu,resnet50\n" + "A" * 5000 + ",1\n", "a very long gpu"),
+        ("gpu,resnet50" + ",x" * 3000 + "\n", "its first line is longer than 4096 bytes"),
+    ],
+)
+def test_a_table_that_no_picture_can_hold_is_one_line(tmp_path, text, said):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(NotATable, match=said):
         ranked_page(tmp_path / "t.csv", "gpu", "resnet50")
 
 

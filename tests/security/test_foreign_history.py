@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
-from bench.store.history import Record, Sample, acceptances, append, check, create, runs, strangers
+from bench.store.history import Record, Sample, acceptances, append, check, create, record, runs, strangers
 from bench.store.history.folder import run_path
 from bench.store.history.nights import Series
 
@@ -54,6 +54,15 @@ def test_what_is_no_night_is_named_and_not_opened(home: Path, where: str, plant)
     found, read = runs(str(home)), acceptances(str(home))[1] if where == LEVEL else check(str(home))[1]
     assert [entry.run for entry in found[0]] == ["good"]
     assert [(each.path, why in each.reason) for each in read] == [(where, True)]
+
+
+def test_a_small_file_of_more_rows_than_any_night_is_not_read(home: Path, monkeypatch) -> None:
+    series = [Series("c", "all_reduce", f"{at} GiB", "busbw", "") for at in range(9)]
+    append(str(home), Record("bomb", TIME, "c", (), tuple(Sample(each, 4e11, 5) for each in series)))
+    monkeypatch.setattr(record, "_MOST_ROWS", 8)
+    for found, left_out in (runs(str(home)), check(str(home))):
+        assert len(found) == 1
+        assert ["it has 9 rows" in each.reason for each in left_out] == [True]
 
 
 def test_folders_that_are_links_to_folders_are_not_walked(home: Path) -> None:

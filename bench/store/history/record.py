@@ -26,6 +26,7 @@ FORMAT = 1
 FORMAT_SEVERAL = 2  # of a file of several runs
 _FOOTER = b"railgauge"
 _MAGIC = b"PAR1"
+_MOST_ROWS = 1 << 20  # ten months of nights of 3000 series
 _SEAL = b"railgauge-sha256"
 # Rows that are read or passed over together: one series of a large fleet lies in one or two groups
 _GROUP = 16384
@@ -218,6 +219,9 @@ def _entries(metadata: Any, path: str) -> tuple[Entry, ...]:
     text = (metadata.metadata or {}).get(_FOOTER)
     if text is None:
         raise Broken("foreign: a Parquet file that RailGauge did not write")
+    # equal rows take no room in a file: 20 million have 700 kB, and as many objects when they are read
+    if metadata.num_rows > _MOST_ROWS:
+        raise Broken(f"it has {metadata.num_rows} rows, and no file of a history more than {_MOST_ROWS}")
     footer = _footer(text)
     if not (metadata.schema.equals(_as_written()) or _has_our_columns(metadata.schema)):
         raise Broken("its columns are not those of a RailGauge run")
