@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from bench.model.profile import Rails
-from bench.model.typed_json import to_json
 from bench.probe.link_bytes import of_interfaces, of_ports
 from bench.store import JOURNAL, PLAN, RunError, load
 from bench.store.files import exists
@@ -83,7 +82,7 @@ def _look_at_rails(bar: ProgressBar, folder: Path, rails: Rails, now: float) -> 
     elif now - bar.table.looked >= RAILS_SECONDS:
         names = [interface.name for interface in bar.table.nodes[0].interfaces]
         links = {**of_ports(LIVE), **of_interfaces(LIVE, names)}
-        bar.table.look(now, bar.table.nodes[0].name, to_json(links))
+        bar.table.look(now, bar.table.nodes[0].name, links)
 
 
 def pass_on(job: subprocess.Popen[str]) -> None:

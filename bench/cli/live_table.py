@@ -15,6 +15,7 @@ from bench.model.printable import on_one_line
 from bench.model.profile import Rails
 from bench.model.rails import DeviceUse, rails_of, used_as
 from bench.model.units import show_rate, show_seconds, show_share
+from bench.probe.link_bytes import LinkBytes
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -36,7 +37,7 @@ class LiveTable:
     events: deque[WatchEvent] = field(default_factory=lambda: deque(maxlen=EVENTS))
     looked: float = -1e9
     _finder: EventFinder | None = None
-    _seen: dict[str, tuple[float, Mapping[str, Any]]] = field(default_factory=dict)
+    _seen: dict[str, tuple[float, Mapping[str, LinkBytes]]] = field(default_factory=dict)
 
     def update(self, seconds: float, node: str, activity: NodeActivity) -> list[WatchEvent]:
         """Show it from now on; the events in it."""
@@ -47,15 +48,13 @@ class LiveTable:
         self.events.extend(found)
         return found
 
-    def look(self, seconds: float, node: str, links: Mapping[str, Any]) -> None:
-        """Show what the rails of a node have carried since the last look; ``links``: LinkBytes as they travel."""
+    def look(self, seconds: float, node: str, links: Mapping[str, LinkBytes]) -> None:
+        """Show what the rails of a node have carried since the last look; of its own run."""
         before, self._seen[node], self.looked = self._seen.get(node), (seconds, links), seconds
         if before is None or seconds <= before[0]:
             return
         devices = {
-            name: DeviceActivity(
-                _more(was["sent"], now["sent"]), _more(was["received"], now["received"]), now["up"]
-            )
+            name: DeviceActivity(_more(was.sent, now.sent), _more(was.received, now.received), now.up)
             for name, now in links.items()
             if (was := before[1].get(name))
         }

@@ -20,9 +20,11 @@ from bench.judge.verdicts import spoken
 from bench.judge.watched import is_watch, loads
 from bench.model.measurement import Case
 from bench.model.printable import on_one_line
+from bench.model.typed_json import load
 from bench.model.units import show_both, show_count, show_rate, show_seconds, show_size
 from bench.model.verdict import Status, Verdict, overall
 from bench.plan.names import BUDGET
+from bench.probe.link_bytes import LinkBytes
 from bench.store import Manifest, Phase, Plan
 from bench.store.rows import Row, row_of
 from bench.store.standing import goes_on
@@ -179,7 +181,8 @@ class Terminal:
             if not self.quiet:
                 self._say(f"watching {show_count(len(fields['nodes']), 'node')}; Ctrl-C ends it")
         elif kind == "rails" and self._live is not None:
-            self._live.look(time.monotonic() - self._begun, fields["node"], fields["rails"])
+            links = load(dict[str, LinkBytes], fields["rails"])
+            self._live.look(time.monotonic() - self._begun, fields["node"], links)
         elif kind == "activity" and self._live is not None:
             for event in self._live.update(fields["seconds"], fields["node"], fields["activity"]):
                 if self._bar is None:  # else the table shows it

@@ -10,6 +10,7 @@ from bench.judge.watched import DeviceLoad
 from bench.model.activity import DeviceActivity, NodeActivity
 from bench.model.facts import Interface, Node
 from bench.model.profile import parse
+from bench.probe.link_bytes import LinkBytes
 
 RAILS = parse(runs.TWO_RAILS.replace("count = 2", 'count = 2\nexcluded = ["eth0"]'), "made").rails
 
@@ -61,10 +62,9 @@ def test_several_nodes_have_a_line_each_and_the_rail_that_carries_less_stands_ou
 
 def test_our_own_runs_show_the_difference_of_two_looks():
     table = LiveTable(RAILS, [node("n0")])
-    link = {"sent": 1000, "received": 0, "up": True, "state": "up"}
-    table.look(1.0, "n0", {"eth1": link})
+    table.look(1.0, "n0", {"eth1": LinkBytes(1000, 0, True, "up")})
     assert table.now == {}
-    table.look(3.0, "n0", {"eth1": link | {"sent": 4 * 10**9 + 1000}})
+    table.look(3.0, "n0", {"eth1": LinkBytes(4 * 10**9 + 1000, 0, True, "up")})
     assert "2.00 GB/s" in line(drawn(table), "eth1")
 
 
