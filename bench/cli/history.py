@@ -364,19 +364,17 @@ def _start(folder: str, cluster: str, since: str | None) -> float:
         raise click.UsageError(
             f"{len(named)} nights are called {since!r}: give the day of the first, e.g. 2026-03-04"
         )
-    return named[0] if named else day(since)
+    return named[0] if named else day(since, "or the name of a run of this history")
 
 
-def day(text: str | None) -> float:
-    """Seconds since 1970 of the start of a UTC day; 0 of None."""
+def day(text: str | None, otherwise: str = "") -> float:
+    """Seconds since 1970 of the start of a UTC day; 0 of None. ``otherwise``: what the text could be instead."""
     if text is None:
         return 0.0
     try:
         return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=timezone.utc).timestamp()
     except ValueError:
-        raise click.UsageError(
-            f"{text!r} is neither a day, e.g. 2026-03-04, nor a run of this history"
-        ) from None
+        raise click.UsageError(f"{text!r} is no day; write e.g. 2026-03-04 {otherwise}".rstrip()) from None
 
 
 def moment(seconds: float) -> str:

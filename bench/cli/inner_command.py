@@ -94,7 +94,9 @@ def check(inner: Inner, hosts: Sequence[HostEntry]) -> None:
             "--per-node N before the --"
         )
     if typed.command == "probe" and typed.folder:
-        raise click.UsageError("probe: --root reads a copy of a machine, for which no launcher is needed")
+        raise click.UsageError(
+            "probe: --root reads files copied from a machine (/sys, /proc), for which no launcher is needed"
+        )
     if typed.nightly:
         _nightly(typed.nightly.history, inner.words)
     for sweep in typed.sweeps:

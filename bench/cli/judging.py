@@ -176,7 +176,9 @@ def _sides(folders: Sequence[Path]) -> tuple[Sequence[Path], Sequence[Path]]:
         return folders[:1], folders[1:]
     at = words.index("vs") if words.count("vs") == 1 else 0
     if at == 0 or at == len(words) - 1:
-        raise click.UsageError("give A B, or several launches of each: A1 A2 A3 vs B1 B2 B3")
+        raise click.UsageError(
+            "give two run folders, or several a side with the word vs between: A1 A2 vs B1 B2"
+        )
     return folders[:at], folders[at + 1 :]
 
 

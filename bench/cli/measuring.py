@@ -67,7 +67,7 @@ def accept(
     from bench.plan import AcceptOptions
 
     if as_json and not dry_run:
-        raise click.UsageError("--json needs --dry-run here; of a run: railgauge judge RUN --json")
+        raise click.UsageError("--json needs --dry-run here; for a finished run: railgauge judge RUN --json")
     options = AcceptOptions("one-way" if one_way else "all", cross_rail, pinned, budget=budget)
     return Invocation("accept", shared, measure, accept=options, dry_run=dry_run, as_json=as_json)
 

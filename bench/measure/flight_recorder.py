@@ -175,7 +175,7 @@ def _call(row: Mapping[str, Any], groups: Mapping[str, Sequence[int]]) -> Record
         return RecordedCall(group, int(row["collective_seq_id"]), name, done)
     found = _MESSAGE.fullmatch(name)
     if not found:
-        raise ValueError(f"the message {name!r} names no ranks")
+        raise ValueError(f"the send or receive {name!r} names no ranks")
     # torch numbers ranks within the group
     rank, peer = (groups[group][int(each)] if group in groups else int(each) for each in found.group(2, 4))
     number = int(row["p2p_seq_id"] or row["collective_seq_id"])

@@ -162,7 +162,7 @@ def _unpinned(job: Job) -> str:
     if not job.devices:
         return "the rails of the nodes have no names in common to pin a worker to"
     if job.backend == "gloo" and job.profile.rails.kind != "socket":
-        return "gloo moves nothing over RDMA"
+        return "gloo uses no RDMA"
     return ""
 
 

@@ -35,9 +35,7 @@ def steady_again(job: Job) -> Phase:
 def _no_rails(job: Job) -> str:
     if job.profile.rails.kind == "none":
         return "the profile names no rails"
-    return (
-        "gloo moves nothing over RDMA" if job.backend == "gloo" and not job.profile.rails.interfaces else ""
-    )
+    return "gloo uses no RDMA" if job.backend == "gloo" and not job.profile.rails.interfaces else ""
 
 
 def _phase(job: Job, name: str, nodes: Sequence[tuple[int, ...]]) -> Phase:

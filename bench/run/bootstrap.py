@@ -49,8 +49,8 @@ def number_ranks(hellos: Mapping[int, Message]) -> tuple[Rank, ...]:
         machine, first = machines.setdefault(host, (hellos[rank]["machine"], rank))
         if hellos[rank]["machine"] != machine:
             raise CannotRun(
-                f"two machines are called {host}: those of rank {first} and of rank {rank} (their kernels were booted "
-                "apart); give each node a hostname of its own"
+                f"two machines are called {host}: those of rank {first} and of rank {rank} (different boot IDs); "
+                "give each node a hostname of its own"
             )
         ranks.append(Rank(rank, host, seen.setdefault(host, 0)))
         seen[host] += 1

@@ -59,8 +59,9 @@ class RunError(RailGaugeError):
 def free(path: Path) -> None:
     """Raise RunError unless ``path`` is a folder to be made, or an empty one."""
     try:
-        if path.exists() and not path.is_dir():
-            raise RunError(f"{path} is a file; give a new folder with --out", EXIT_USAGE)
+        for above in (path, *path.parents):
+            if above.exists() and not above.is_dir():
+                raise RunError(f"{above} is a file; give a new folder with --out", EXIT_USAGE)
         if path.is_dir() and any(path.iterdir()):
             raise RunError(f"{path} already holds something; give a new folder with --out", EXIT_USAGE)
     except OSError as error:

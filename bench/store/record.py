@@ -64,10 +64,11 @@ class Recorder:
         if again:
             self._reopen(limit)
             return
+        free(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.mkdir(0o777 if share else 0o700, exist_ok=True)
-            free(path)
+            free(path)  # again: another run may have come first
             (path / LOGS).mkdir(0o777 if share else 0o700, exist_ok=True)
             # the journal decides a race: only one process can create it
             create = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND

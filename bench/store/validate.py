@@ -40,7 +40,7 @@ def job(manifest: Manifest) -> ExpectedRanks:
 def check_manifest(found: Manifest) -> None:
     """Raises Misfit, as all of these."""
     if "/" in found.id or found.id in ("", ".", "..") or on_one_line(found.id) != found.id:
-        raise _misfit("id", found.id, "the name of a folder")
+        raise _misfit("id", found.id, "one folder name, without /")
     if not found.ranks:
         raise _misfit("ranks", [], "at least one rank")
     _distinct("ranks", [rank.rank for rank in found.ranks])

@@ -215,7 +215,7 @@ def test_accept_begins_with_the_last_run_or_a_day(history):
     [
         (["--collective", "all_redcue", "--why", "w"], "known: all_reduce"),
         (["--size", "1 GiB", "--why", "w"], "known: 8 B, 8 GiB"),
-        (["--since", "run99", "--why", "w"], "neither a day"),
+        (["--since", "run99", "--why", "w"], "'run99' is no day; write e.g. 2026-03-04 or the name of a run"),
         (["--cluster", "c9", "--why", "w"], "known: c1"),
         ([], "--why"),
     ],
@@ -225,6 +225,13 @@ def test_a_slip_in_accept_is_wrong_usage_and_nothing_is_kept(history, words, sai
     assert done.exit_code == 2
     assert said in done.output
     assert acceptances(str(history)) == ((), ())
+
+
+@pytest.mark.parametrize("command", ["list", "show", "export"])
+def test_where_only_a_day_is_taken_no_run_is_proposed(history, command):
+    done = railgauge("history", command, history, "--since", "run1")
+    assert done.exit_code == 2
+    assert done.output.endswith("'run1' is no day; write e.g. 2026-03-04\n")
 
 
 def test_accept_without_a_reason_keeps_nothing(history):

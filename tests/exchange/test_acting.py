@@ -100,7 +100,7 @@ def test_the_budget_stops_the_sixth_drain_of_a_hundred(
 
 @pytest.mark.parametrize("name", ["n[1-99]", "a,b", "-x", "", "n1;reboot", "ALL ", "ALL", "all"])
 def test_a_name_that_means_more_than_one_node_is_refused(name: str) -> None:
-    with pytest.raises(CannotAct, match="is no name of a node"):
+    with pytest.raises(CannotAct, match="is not the name of one node"):
         checked([replace(FAULTY, node=name)])
 
 
@@ -222,9 +222,11 @@ def test_commands_that_somebody_else_wrote_are_not_run_to_take_them_back(tmp_pat
             json.dumps({**written, "seal": seal, "steps": [{**written["steps"][0], "undo": [["sh"]]}]})
         )
         heard = Scheduler()
-        with pytest.raises(RunError, match="not as railgauge act wrote it on this account"):
+        with pytest.raises(RunError, match="was changed, or written by another account; move it away"):
             undo(tmp_path, to_undo(tmp_path), heard)
-        with pytest.raises(RunError, match="not as railgauge act wrote it"):  # nor sealed with what is new
+        with pytest.raises(
+            RunError, match="was changed, or written by another account"
+        ):  # nor sealed with what is new
             perform([step], tmp_path, heard)
         assert not heard.heard
 
@@ -233,7 +235,7 @@ def test_the_seal_of_what_was_done_holds_for_its_run_alone(tmp_path: Path) -> No
     one, other = (folder(tmp_path / name) for name in ("one", "other"))
     perform(slurm.steps([FAULTY], "night"), one, Scheduler())
     (other / ACTIONS).write_bytes((one / ACTIONS).read_bytes())
-    with pytest.raises(RunError, match="not as railgauge act wrote it"):
+    with pytest.raises(RunError, match="was changed, or written by another account"):
         to_undo(other)
 
 

@@ -122,7 +122,7 @@ def test_a_token_file_that_others_can_read_is_refused_before_anything_starts(tmp
         (["nightly"], "nightly: Missing option"),
         (["nightly", "--history", "nosuch://x"], "give a folder or a URL"),
         (["nightly", "--history", "x", "--webhook=https://chat/secret"], "export RAILGAUGE_WEBHOOK instead"),
-        (["probe", "--root", "/"], "reads a copy of a machine"),
+        (["probe", "--root", "/"], "reads files copied from a machine"),
         (["accept", "--token-file", "/nonexistent"], "cannot read the token file"),
     ],
 )

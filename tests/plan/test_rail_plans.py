@@ -140,7 +140,7 @@ def test_sockets_are_pinned_by_the_name_of_the_interface():
 
 def test_what_cannot_be_pinned_is_left_out_with_the_reason():
     assert "no names in common" in left(devices=())["pinned"]
-    assert "gloo moves nothing over RDMA" in left(backend="gloo", pinned=True)["pinned"]
+    assert "gloo uses no RDMA" in left(backend="gloo", pinned=True)["pinned"]
     assert "--pinned" in left(backend="gloo")["pinned"]
     assert "one node" in left(nodes=1)["pinned"]
 

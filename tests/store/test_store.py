@@ -113,8 +113,9 @@ def test_a_full_disk_is_one_clear_line(tmp_path):
 
 def test_a_file_where_the_folder_should_be_is_refused(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(RunError, match="file"):
-        Recorder(tmp_path / "file")
+    for path in (tmp_path / "file", tmp_path / "file" / "below" / "it"):
+        with pytest.raises(RunError, match="file is a file; give a new folder"):
+            Recorder(path)
 
 
 def test_a_plan_is_read_back(tmp_path):

@@ -77,7 +77,7 @@ def checked(found: Sequence[NodeAction]) -> tuple[NodeAction, ...]:
     """The same, once every name can be one node's alone: Slurm reads ``n[1-99]`` and ``ALL`` as many. CannotAct."""
     for each in found:
         if not NODE.fullmatch(each.node) or each.node.upper() == "ALL":
-            raise CannotAct(f"{each.node!r} is no name of a node that a scheduler could know")
+            raise CannotAct(f"{each.node!r} is not the name of one node, so no scheduler is told anything")
     return tuple(found)
 
 
@@ -123,7 +123,10 @@ def _saved(folder: Path) -> tuple[SchedulerStep, ...]:
         raise RunError(f"{folder / FILE} is damaged: {error}") from None
     wanted = mark(folder, encode(replace(found, seal="")))
     if found.seal != wanted or not wanted:
-        raise RunError(f"{folder / FILE} is not as railgauge act wrote it on this account: undo by hand")
+        raise RunError(
+            f"{folder / FILE} was changed, or written by another account; move it away, and take back with scontrol or "
+            "kubectl what it lists"
+        )
     return found.steps
 
 

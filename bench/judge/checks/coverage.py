@@ -11,7 +11,7 @@ from bench.judge.expected_plan import PLANNED, expected_phases, not_planned
 from bench.judge.findings import Finding
 from bench.judge.registry import by_profile, check
 from bench.model.errors import RailGaugeError
-from bench.model.units import show_count
+from bench.model.units import show_count, show_some
 from bench.plan.names import WATCH, phase_words
 from bench.store import UNWRITTEN, Phase
 from bench.store.standing import ANEW, COPY_AGAIN, can_resume, goes_on, standing
@@ -195,7 +195,7 @@ def ranks(evidence: Evidence) -> Iterator[Finding]:
     yield Finding(
         "job",
         None if missing or not count else True,
-        f"{done} of {count} ranks measured" + (f"; not {', '.join(missing[:8])}" if missing else ""),
+        f"{done} of {count} ranks measured" + (f"; not {show_some(missing, 8, 'ranks')}" if missing else ""),
         float(done),
         wanted=f"all {count}",
         bound=float(count),

@@ -114,11 +114,13 @@ def excluded_bytes(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     for phase in dict.fromkeys(window.phase for window in evidence.windows):
         here = [window for window in evidence.windows if window.phase == phase]
         found += _phase(phase, here, evidence)
-    # gloo moves nothing over RDMA: that nothing was seen on the excluded port then proves nothing
     judged = [each for each in found if isinstance(each, Finding)]
     if found and by_port(evidence.rails) and evidence.backend != "nccl" and all(each.ok for each in judged):
         notes = tuple(f"{each.subject}: {each.note}" for each in judged)[:MOST]
-        yield NotApplicable(f"{evidence.backend} moves nothing over RDMA", evidence=notes)
+        yield NotApplicable(
+            f"{evidence.backend} uses no RDMA: that the excluded ports stayed quiet proves nothing about NCCL",
+            evidence=notes,
+        )
     else:
         yield from found
 

@@ -145,11 +145,14 @@ def _iommu(node: Node) -> Finding:
         return Finding(node.name, None, "its IOMMU groups are not known")
     translating = sum(count for kind, count in groups.items() if kind.startswith("DMA"))
     if translating:
-        return Finding(node.name, False, f"{translating} IOMMU groups translate")
+        return Finding(
+            node.name, False, f"{translating} IOMMU groups translate DMA addresses (no passthrough)"
+        )
     through = [word for word in options or () if word in ("iommu=pt", "iommu.passthrough=1")]
     if groups.get("") and not through:
         return Finding(node.name, None, "this kernel does not show what its IOMMU groups do")
-    return Finding(node.name, True, f"{sum(groups.values())} IOMMU groups pass through")
+    through_all = f"{sum(groups.values())} IOMMU groups pass through"
+    return Finding(node.name, True, through_all if groups else "the IOMMU is off")
 
 
 @check(

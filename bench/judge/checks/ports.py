@@ -281,11 +281,12 @@ def subnet(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _subnets(node: Node, rails: Rails) -> str:
-    """``fe80:0000:0000:0000 of manager 1``: subnet prefixes and their managers; "" where one is not known."""
+    """``fe80:0000:0000:0000 of the subnet manager with LID 1``, of each rail; "" where one is not known."""
     ports = [role.port for role in rails_of(node, rails) if role.port]
     if any(not (port.gid and port.lid and port.sm_lid) for port in ports):
         return ""
-    return ", ".join(sorted({f"{(port.gid or '')[:19]} of manager {port.sm_lid}" for port in ports}))
+    found = {f"{(port.gid or '')[:19]} of the subnet manager with LID {port.sm_lid}" for port in ports}
+    return ", ".join(sorted(found))
 
 
 def _subnet(device: Device) -> tuple[bool | None, str]:

@@ -102,7 +102,7 @@ def judged(
         if end not in owner or (on == end[1] and end not in heard):
             yield Finding(subject, None, deaf)
         elif on is None:
-            both = "which of the two cables is wrong is not known, bring more nodes"
+            both = "which of the two cables is wrong is not known; repeat with more nodes"
             yield Finding(subject, None, f"is connected to {_others(end, wires)}: {both}")
         elif on == end[1]:
             yield Finding(subject, True, f"is connected to {_others(end, wires)}")

@@ -285,7 +285,9 @@ def errors(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
 
 def _errors(node: str, line: HealthLine | None, rails: set[str], least: int) -> Finding:
     """``least``: how often its counters were to be read."""
-    if line is None or line.errors is None or not rails:
+    if not rails:
+        return Finding(node, None, "no rail of the profile is on it")
+    if line is None or line.errors is None:
         return Finding(node, None, "its counters were not followed")
     bad = [text for text in _grown(line) if text.split(" ", 1)[0] in rails]
     if bad:

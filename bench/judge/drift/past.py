@@ -156,7 +156,7 @@ def refuse_lost_history(history: str, past: Past, folder: Path, new: bool) -> No
     """
     known = any(past.nights.values()) or bool(runs(history, past.cluster)[0])
     if new and known:
-        raise WrongPlace(f"{past.where} holds nights of {past.cluster} already: leave --new away")
+        raise WrongPlace(f"{past.where} holds nights of {past.cluster} already: omit --new")
     if not new and not known:
         _refuse_gone(past.where, past.cluster, recorded_beside(folder, past.where, past.cluster))
 

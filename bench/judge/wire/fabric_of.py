@@ -127,7 +127,8 @@ def rail_rate(profile: Profile) -> float:
         return rails.rate.value
     if rails.target and rails.count:
         return rails.target.value / rails.count
-    raise Unplaced(f"the profile {profile.name} names no rails")
+    what = "names no rails" if rails.kind == "none" else "gives no rate of its rails"
+    raise Unplaced(f"the profile {profile.name} {what}")
 
 
 def _across(case: Case, counts: Counter[str], evidence: Evidence) -> Fabric:

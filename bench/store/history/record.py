@@ -197,7 +197,7 @@ def _footer_start(content: bytes) -> int:
         raise Broken("truncated, or no Parquet file: it does not begin and end in PAR1")
     start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
     if start < len(_MAGIC):
-        raise Broken("its footer is said to be longer than the file")
+        raise Broken("its last bytes give a footer longer than the file: cut or damaged")
     return start
 
 

@@ -182,7 +182,7 @@ FAULTS: list[tuple[str, Change, str]] = [
         hop(1, acs=("SrcValid", "ReqRedir")),
         "ACS is on at 1 bridge: 0000:32:01.0 (SrcValid ReqRedir)",
     ),
-    ("host.iommu", host(iommu_groups={"DMA-FQ": 80}), "n0: 80 IOMMU groups translate"),
+    ("host.iommu", host(iommu_groups={"DMA-FQ": 80}), "n0: 80 IOMMU groups translate DMA addresses"),
     (
         "host.memlock",
         host(memlock_unlimited=False, memlock=8 << 20),
@@ -276,6 +276,14 @@ PASSING: list[tuple[str, Change]] = [
 @pytest.mark.parametrize(("name", "change"), PASSING)
 def test_what_is_no_fault_passes(name, change):
     assert status(name, seen([change(node(0)), change(node(1))])) is Status.PASS
+
+
+def test_no_iommu_groups_are_an_iommu_that_is_off():
+    groups = ({}, {"identity": 80})
+    (verdict,) = judged(
+        "host.iommu", seen([with_host(node(at), iommu_groups=each) for at, each in enumerate(groups)])
+    )
+    assert "the IOMMU is off" in " ".join(verdict.evidence)
 
 
 def test_a_named_rail_of_another_link_layer_fails():

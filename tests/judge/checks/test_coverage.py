@@ -99,6 +99,11 @@ def test_what_is_no_acceptance_says_so_beside_its_verdict(healthy, change, said)
     assert [text for text in spoken(judged.run) if "acceptance" in text] == said
 
 
+def test_of_many_ranks_that_measured_nothing_the_first_eight_are_named_and_the_rest_counted():
+    (verdict,) = judged("coverage.ranks", seen(nodes(2), each=8))
+    assert "rank 7 (n0) and 8 more ranks" in verdict.measured
+
+
 def test_time_that_ran_out_on_the_way_is_no_pass(healthy):
     late = run(notes=("3 s of the budget are left: the rest is given up",))(
         plan(skipped=((BUDGET, "10 m"),))(healthy)

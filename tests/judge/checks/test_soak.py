@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+import made_nodes
 import runs
 from bench.judge.verdicts import judge
 from bench.model.lines import HealthLine
@@ -219,13 +220,11 @@ def test_memory_that_nobody_saw_is_no_pass(tmp_path):
 RAILS = [f"mlx5_{number}/1" for number in range(1, 9)]
 
 
-def errors_of(tmp_path, **line):
-    """The verdicts on the counters of a node with eight InfiniBand rails."""
-    import made_nodes
-
-    profile = load("lambda-1cc-h100")
-    run = load_run(runs.folder(tmp_path / "run", planned=[CASE], profile=profile, nodes=[made_nodes.node(0)]))
-    name = made_nodes.node(0).name
+def errors_of(tmp_path, machine=None, **line):
+    """The verdicts on the counters of a node with eight InfiniBand rails, or of another machine."""
+    profile, machine = load("lambda-1cc-h100"), machine or made_nodes.node(0)
+    run = load_run(runs.folder(tmp_path / "run", planned=[CASE], profile=profile, nodes=[machine]))
+    name = machine.name
     ranks = tuple(replace(rank, node=name) for rank in run.manifest.ranks)
     row = HealthLine("soak", 0, memory=FLAT, **line)
     run = replace(run, manifest=replace(run.manifest, ranks=ranks), health=(row,), windows=tuple(windows()))
@@ -303,3 +302,8 @@ def test_a_soak_that_is_slow_from_its_beginning_fails_by_the_bound_of_the_profil
     slow, _ = soak(tmp_path / "slow", windows(seconds=lambda i: 2e-3), profile=profile)["steady"]
     assert (slow.status, slow.value) == (Status.FAIL, pytest.approx((1 << 20) / 2e-3))
     assert outcome(soak(tmp_path / "well", windows(), profile=profile)["steady"]) == [Status.PASS]
+
+
+def test_a_node_without_rails_says_so(tmp_path):
+    found = errors_of(tmp_path, machine=replace(made_nodes.node(0), ports=()), errors=[], looks=2)
+    assert outcome(found) == [Status.INCONCLUSIVE] and "no rail of the profile" in found[0].measured

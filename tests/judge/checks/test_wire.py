@@ -159,6 +159,9 @@ def test_a_profile_without_rails_has_no_ceiling_and_says_so(tmp_path):
     (verdict,) = ceiling(evidence)
     assert verdict.status is Status.SKIP
     assert "names no rails" in verdict.measured
+    unrated = replace(runs.LOCAL, rails=replace(H100.rails, rate=None, target=None))
+    (verdict,) = ceiling(replace(evidence, profile=unrated))
+    assert "gives no rate of its rails" in verdict.measured
     (verdict,) = target(evidence)
     assert verdict.status is Status.SKIP
     assert list(share(evidence)) == []

@@ -79,7 +79,7 @@ def test_one_cable_in_another_rails_place_is_named_alone(tmp_path):
 def test_on_two_nodes_it_cannot_be_told_whose_rails_are_swapped(tmp_path):
     told = evidence(tmp_path, heard(2, swapped={"n1"}), 2)
     assert status("rails.wiring", told, SOCKETS) is Status.INCONCLUSIVE
-    assert "is not known, bring more nodes" in worst_words("rails.wiring", told, SOCKETS)
+    assert "is not known; repeat with more nodes" in worst_words("rails.wiring", told, SOCKETS)
 
 
 def test_two_of_five_nodes_swapped_are_both_named_and_half_of_four_cannot_be_told(tmp_path):

@@ -250,7 +250,7 @@ def test_nights_that_were_there_and_are_gone_are_no_first_night(tmp_path):
     made.nightly(tmp_path / "other-history", tmp_path / "elsewhere", 1)
     made.nightly(tmp_path / "three", history, 2, new=True)
     made.nightly(tmp_path / "four", history, 3)
-    with pytest.raises(WrongPlace, match="already: leave --new away"):
+    with pytest.raises(WrongPlace, match="already: omit --new"):
         made.nightly(tmp_path / "five", history, 4, new=True)
 
 
