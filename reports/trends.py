@@ -14,7 +14,7 @@ from bench.judge.drift import (
     Label,
     LevelStep,
     Mark,
-    Night,
+    NightValue,
     NoRuptures,
     Series,
     replay,
@@ -61,7 +61,7 @@ def history_pages(
 
 
 def cluster_page(
-    cluster: str, past: Mapping[Series, Sequence[Night]], accepted: Iterable[Acceptance] = ()
+    cluster: str, past: Mapping[Series, Sequence[NightValue]], accepted: Iterable[Acceptance] = ()
 ) -> Page:
     """The trends of one cluster, in the order of their names; what moved stands in the table before them."""
     words = tuple(accepted)

@@ -18,7 +18,7 @@ import runs
 from bench import __version__
 from bench.judge.evidence import Evidence
 from bench.judge.verdicts import judge, status
-from bench.model.bounds import Fabric, candidates, wire_factor
+from bench.model.bounds import ClusterShape, candidates, wire_factor
 from bench.model.collectives import collective
 from bench.model.counters import Snapshot, snapshot
 from bench.model.facts import Node
@@ -165,7 +165,7 @@ def _bytes(case: Case, group: tuple[int, ...], count: int) -> dict[tuple[int, st
         "hierarchical" if case.collective == "all_reduce" and count == 2 else candidates(case.collective)[0]
     )
     algorithm = "ring" if case.algorithm == "ring" else least
-    share = case.size * wire_factor(case.collective, algorithm, Fabric(count, GPUS, 8, 50e9)) / 8
+    share = case.size * wire_factor(case.collective, algorithm, ClusterShape(count, GPUS, 8, 50e9)) / 8
     return {(node * GPUS, port): (share, share) for node in range(count) for port in DEVICES}
 
 

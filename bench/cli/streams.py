@@ -17,7 +17,7 @@ from bench.model.printable import plain
 from bench.model.redact import veil
 
 
-class Patient(io.TextIOWrapper):
+class UnfailingStream(io.TextIOWrapper):
     """A text stream over the same file descriptor whose writes never raise; ``trouble``: why they went nowhere.
 
     ``hidden`` is what is shown nowhere, whoever says it.
@@ -61,7 +61,7 @@ def patient(hidden: tuple[str, ...] = ()) -> Iterator[None]:
         yield
     finally:
         for name, stream in before.items():
-            made, ours = getattr(sys, name), isinstance(getattr(sys, name), Patient)
+            made, ours = getattr(sys, name), isinstance(getattr(sys, name), UnfailingStream)
             if ours:
                 made.flush()
             setattr(sys, name, stream)
@@ -69,18 +69,18 @@ def patient(hidden: tuple[str, ...] = ()) -> Iterator[None]:
 
 def trouble() -> str:
     """Why standard output went nowhere; "" where it was written, or where its reader has left."""
-    if isinstance(sys.stdout, Patient):
+    if isinstance(sys.stdout, UnfailingStream):
         sys.stdout.flush()
         return sys.stdout.trouble
     return ""
 
 
-def _patient(stream: Any) -> Patient | None:
+def _patient(stream: Any) -> UnfailingStream | None:
     try:
         stream.flush()
         raw = os.fdopen(stream.fileno(), "wb", closefd=False)
     except (AttributeError, OSError, ValueError):  # closed, or no file
         return None
-    return Patient(
+    return UnfailingStream(
         raw, encoding=stream.encoding, errors="backslashreplace", line_buffering=stream.line_buffering
     )

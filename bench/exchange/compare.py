@@ -145,7 +145,7 @@ def compare(
     names = [*a, *(name for name in b if name not in a)]
     ratios = tuple(ratio(name, a.get(name, ()), b.get(name, ())) for name in names)
     few = min(launches) < LAUNCHES
-    ratios = tuple(map(_unearned, ratios)) if few else _beyond_launches(ratios, a, b)
+    ratios = tuple(map(_within_launch_noise, ratios)) if few else _beyond_launches(ratios, a, b)
     text = _summary(ratios, differences, unknown)
     if few:
         said = f"{launches[0]} and {launches[1]} launches: what differs from launch to launch is not known"
@@ -153,7 +153,7 @@ def compare(
     return RunComparison(ratios, differences, unknown, text)
 
 
-def _unearned(found: Ratio) -> Ratio:
+def _within_launch_noise(found: Ratio) -> Ratio:
     """A difference that the launches alone may have made."""
     if found.outcome not in ("faster", "slower"):
         return found
@@ -175,7 +175,7 @@ def _beyond_launches(
         return abs(math.log(found.ratio)) > deviations * error
 
     return tuple(
-        each if each.outcome not in ("faster", "slower") or stands(each) else _unearned(each)
+        each if each.outcome not in ("faster", "slower") or stands(each) else _within_launch_noise(each)
         for each in ratios
     )
 

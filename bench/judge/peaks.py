@@ -18,7 +18,7 @@ from .evidence import Evidence
 
 
 @dataclass(frozen=True)
-class Top:
+class Peak:
     """``row`` is the slowest of ``groups`` groups at the size at which the slowest is fastest."""
 
     series: str
@@ -26,7 +26,7 @@ class Top:
     groups: int
 
 
-def tops(evidence: Evidence) -> tuple[Top, ...]:
+def tops(evidence: Evidence) -> tuple[Peak, ...]:
     """One for each series with a figure, by collective. The evidence phase is slowed by NCCL's log and left out."""
     where = {rank.rank: rank for rank in evidence.ranks}
     several = evidence.node_count > 1
@@ -39,14 +39,14 @@ def tops(evidence: Evidence) -> tuple[Top, ...]:
     return tuple(sorted(told, key=lambda top: (order[top.row.case.collective], top.series)))
 
 
-def _top(series: str, group: list[Row]) -> Top:
+def _top(series: str, group: list[Row]) -> Peak:
     quoted = [row for row in group if row.case.placement == "out"] or group
     sizes: dict[int, list[Row]] = defaultdict(list)
     for row in quoted:
         sizes[row.case.size].append(row)
     slowest = [(min(same, key=lambda row: row.busbw), len(same)) for same in sizes.values()]
     row, groups = max(slowest, key=lambda one: (one[0].busbw, one[0].case.size))
-    return Top(series, row, groups)
+    return Peak(series, row, groups)
 
 
 def nodes_of(ranks: Iterable[int], where: dict[int, Rank]) -> tuple[str, ...]:

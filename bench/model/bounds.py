@@ -54,7 +54,7 @@ class BoundError(RailGaugeError, ValueError):
 
 
 @dataclass(frozen=True)
-class Fabric:
+class ClusterShape:
     """N nodes × G GPUs × R rails of ``rail_rate`` bytes/s; ``nvlink`` bytes/s a GPU, each way (inf: unknown).
 
     For a group of one GPU a node (one rail's all_reduce) write gpus=1, rails=1.
@@ -86,11 +86,11 @@ class Fabric:
         return self.node_rate / self.gpus
 
 
-Formula = Callable[[Fabric], float]
+Formula = Callable[[ClusterShape], float]
 
 
 @dataclass(frozen=True)
-class Way:
+class AlgorithmBound:
     """One row. ``wire``: multiple of S on a node's rails, N > 1; ``inside``: busbw that NVLink allows."""
 
     collective: str
@@ -108,47 +108,47 @@ def _share(count: int) -> float:
     return (count - 1) / count
 
 
-def _ring_inside(f: Fabric) -> float:
+def _ring_inside(f: ClusterShape) -> float:
     return f.nvlink if f.nodes == 1 else f.nvlink * _ratio(f.gpus, f.gpus - 1)
 
 
-def _any_inside(f: Fabric) -> float:
+def _any_inside(f: ClusterShape) -> float:
     """algbw · share when a GPU's bytes leave over NVLink and its own rails."""
     return f.nvlink + (f.gpu_rate if f.nodes > 1 else 0.0)
 
 
-def _all_reduce_inside(f: Fabric) -> float:
+def _all_reduce_inside(f: ClusterShape) -> float:
     return _any_inside(f) * 2 * _share(f.ranks)
 
 
-def _nvls_inside(f: Fabric) -> float:
+def _nvls_inside(f: ClusterShape) -> float:
     if f.nodes > 1:
         return _all_reduce_inside(f)
     return f.nvlink * f.ranks / (f.ranks + 1) * 2 * _share(f.ranks)
 
 
-def _local_part(f: Fabric) -> float:
+def _local_part(f: ClusterShape) -> float:
     """(G-1)/n of each buffer goes over NVLink, in units of busbw, which counts (n-1)/n."""
     return f.nvlink * _ratio(f.ranks - 1, f.gpus - 1)
 
 
-def _neighbour(f: Fabric) -> float:
+def _neighbour(f: ClusterShape) -> float:
     return f.nvlink if f.gpus > 1 else math.inf
 
 
-def _same_node(f: Fabric) -> float:
+def _same_node(f: ClusterShape) -> float:
     return f.nvlink if f.nodes == 1 else math.inf
 
 
-def _one_gpu(f: Fabric) -> float:
+def _one_gpu(f: ClusterShape) -> float:
     return 1 / f.gpus
 
 
-def _tree_wire(f: Fabric) -> float:
+def _tree_wire(f: ClusterShape) -> float:
     return 1.0 if f.nodes == 2 else 2.0
 
 
-def gloo_broadcast_wire(f: Fabric) -> float:
+def gloo_broadcast_wire(f: ClusterShape) -> float:
     """Copies of S that the busiest node sends in gloo's binomial tree, ranks numbered node by node.
 
     In step i the ranks below 2^i send to rank + 2^i (gloo/broadcast.cc); counted edge by edge.
@@ -161,42 +161,42 @@ def gloo_broadcast_wire(f: Fabric) -> float:
     return float(max(sent))
 
 
-def _ring(name: str, times: int) -> tuple[Way, ...]:
+def _ring(name: str, times: int) -> tuple[AlgorithmBound, ...]:
     hierarchical = _all_reduce_inside if times == 2 else _any_inside
     in_network: Formula = (lambda f: 1.0) if times == 2 else (lambda f: _share(f.nodes))
     return (
-        Way(name, "ring", lambda f: times * _share(f.ranks), _ring_inside),
-        Way(name, "hierarchical", lambda f: times * _share(f.nodes), hierarchical),
-        Way(name, "in_network", in_network, _nvls_inside if times == 2 else _any_inside),
+        AlgorithmBound(name, "ring", lambda f: times * _share(f.ranks), _ring_inside),
+        AlgorithmBound(name, "hierarchical", lambda f: times * _share(f.nodes), hierarchical),
+        AlgorithmBound(name, "in_network", in_network, _nvls_inside if times == 2 else _any_inside),
     )
 
 
-WAYS: dict[tuple[str, str], Way] = {
+WAYS: dict[tuple[str, str], AlgorithmBound] = {
     (way.collective, way.algorithm): way
     for way in (
         *_ring("all_reduce", 2),
         *_ring("all_gather", 1),
         *_ring("reduce_scatter", 1),
-        Way("all_reduce", "tree", _tree_wire, _all_reduce_inside),
-        Way("all_to_all", "direct", lambda f: f.gpus * _share(f.nodes), _local_part),
-        Way("broadcast", "ring", lambda f: 1.0, _neighbour),
-        Way("reduce", "ring", lambda f: 1.0, _neighbour),
-        Way("broadcast", "hierarchical", lambda f: 1.0, _any_inside),
-        Way("reduce", "hierarchical", lambda f: 1.0, _any_inside),
-        Way("gather", "direct", lambda f: _share(f.nodes), _local_part, _one_gpu),
-        Way("scatter", "direct", lambda f: _share(f.nodes), _local_part, _one_gpu),
-        Way("scatter", "pxn", lambda f: _share(f.nodes), _local_part),
-        Way("p2p", "direct", lambda f: 1.0, _same_node, _one_gpu),
-        Way("p2p_bidirectional", "direct", lambda f: 1.0, _same_node, _one_gpu),
-        Way("p2p_ring", "direct", lambda f: 1.0, _neighbour, _one_gpu),
-        Way("all_reduce", "gloo", lambda f: 2 * _share(f.ranks), _ring_inside),
-        Way("all_gather", "gloo", lambda f: _share(f.ranks), _ring_inside),
-        Way("reduce_scatter", "gloo", lambda f: 2 * _share(f.ranks), _ring_inside),
-        Way("all_to_all", "gloo", lambda f: f.gpus * _share(f.nodes), _local_part),
-        Way("broadcast", "gloo", gloo_broadcast_wire, _neighbour),
-        Way("p2p", "gloo", lambda f: 1.0, _same_node, _one_gpu),
-        Way("p2p_bidirectional", "gloo", lambda f: 1.0, _same_node, _one_gpu),
-        Way("p2p_ring", "gloo", lambda f: 1.0, _neighbour, _one_gpu),
+        AlgorithmBound("all_reduce", "tree", _tree_wire, _all_reduce_inside),
+        AlgorithmBound("all_to_all", "direct", lambda f: f.gpus * _share(f.nodes), _local_part),
+        AlgorithmBound("broadcast", "ring", lambda f: 1.0, _neighbour),
+        AlgorithmBound("reduce", "ring", lambda f: 1.0, _neighbour),
+        AlgorithmBound("broadcast", "hierarchical", lambda f: 1.0, _any_inside),
+        AlgorithmBound("reduce", "hierarchical", lambda f: 1.0, _any_inside),
+        AlgorithmBound("gather", "direct", lambda f: _share(f.nodes), _local_part, _one_gpu),
+        AlgorithmBound("scatter", "direct", lambda f: _share(f.nodes), _local_part, _one_gpu),
+        AlgorithmBound("scatter", "pxn", lambda f: _share(f.nodes), _local_part),
+        AlgorithmBound("p2p", "direct", lambda f: 1.0, _same_node, _one_gpu),
+        AlgorithmBound("p2p_bidirectional", "direct", lambda f: 1.0, _same_node, _one_gpu),
+        AlgorithmBound("p2p_ring", "direct", lambda f: 1.0, _neighbour, _one_gpu),
+        AlgorithmBound("all_reduce", "gloo", lambda f: 2 * _share(f.ranks), _ring_inside),
+        AlgorithmBound("all_gather", "gloo", lambda f: _share(f.ranks), _ring_inside),
+        AlgorithmBound("reduce_scatter", "gloo", lambda f: 2 * _share(f.ranks), _ring_inside),
+        AlgorithmBound("all_to_all", "gloo", lambda f: f.gpus * _share(f.nodes), _local_part),
+        AlgorithmBound("broadcast", "gloo", gloo_broadcast_wire, _neighbour),
+        AlgorithmBound("p2p", "gloo", lambda f: 1.0, _same_node, _one_gpu),
+        AlgorithmBound("p2p_bidirectional", "gloo", lambda f: 1.0, _same_node, _one_gpu),
+        AlgorithmBound("p2p_ring", "gloo", lambda f: 1.0, _neighbour, _one_gpu),
     )
 }
 
@@ -208,7 +208,7 @@ def algorithms(name: str) -> tuple[str, ...]:
     return tuple(algorithm for known, algorithm in WAYS if known == own)
 
 
-def way(name: str, algorithm: str) -> Way:
+def way(name: str, algorithm: str) -> AlgorithmBound:
     """The row; BoundError lists the known algorithms, UnknownName the known collectives."""
     row = WAYS.get((collective(name).name, algorithm))
     if row is None:
@@ -216,23 +216,23 @@ def way(name: str, algorithm: str) -> Way:
     return row
 
 
-def wire_factor(name: str, algorithm: str, fabric: Fabric) -> float:
+def wire_factor(name: str, algorithm: str, fabric: ClusterShape) -> float:
     """Bytes on each node's rails, busier direction, as a multiple of the size; 0 on one node."""
     row = way(name, algorithm)
     return row.wire(fabric) if fabric.nodes > 1 else 0.0
 
 
-def wire_rate(name: str, algorithm: str, algbw: float, fabric: Fabric) -> float:
+def wire_rate(name: str, algorithm: str, algbw: float, fabric: ClusterShape) -> float:
     """Bytes/s that each node's rails carry, each way, when the collective runs at ``algbw`` bytes/s."""
     return algbw * wire_factor(name, algorithm, fabric)
 
 
-def usable_rate(name: str, algorithm: str, fabric: Fabric) -> float:
+def usable_rate(name: str, algorithm: str, fabric: ClusterShape) -> float:
     """Bytes/s of a node's rails that may carry this: all of them, or one GPU's share."""
     return fabric.node_rate * way(name, algorithm).part(fabric)
 
 
-def ceiling(name: str, algorithm: str, fabric: Fabric) -> float:
+def ceiling(name: str, algorithm: str, fabric: ClusterShape) -> float:
     """The highest busbw in bytes/s; NaN on one rank, where busbw says nothing."""
     if fabric.ranks < 2:
         return math.nan
@@ -250,6 +250,6 @@ def candidates(name: str, in_network: bool = False) -> tuple[str, ...]:
     return tuple(algorithm for algorithm in algorithms(name) if algorithm not in skipped)
 
 
-def hard_ceiling(name: str, fabric: Fabric, in_network: bool = False) -> float:
+def hard_ceiling(name: str, fabric: ClusterShape, in_network: bool = False) -> float:
     """The busbw that no algorithm can pass: above it the measurement is in error, not the fabric good."""
     return max(ceiling(name, algorithm, fabric) for algorithm in candidates(name, in_network))

@@ -215,7 +215,7 @@ HOST = "host memory"
 
 
 @dataclass(frozen=True)
-class Tool:
+class PerftestTool:
     """perftest on one node. ``missing``: why it cannot be used; "" where it can. ``knows``: options that it has."""
 
     node: str
@@ -225,7 +225,7 @@ class Tool:
 
 
 @dataclass(frozen=True)
-class Side:
+class PerftestEnd:
     """One end of a transfer. ``numa``: of the adapter; ``gpu``: index and PCI address, "" for host memory."""
 
     node: str
@@ -252,7 +252,7 @@ class PerftestExit:
 
 
 @dataclass(frozen=True)
-class Transfer:
+class PerftestTransfer:
     """One rail, one direction: ``sender`` is the client, which writes into the memory of ``receiver``.
 
     again    a second look at what was slow or failed
@@ -260,8 +260,8 @@ class Transfer:
     """
 
     round: Count
-    sender: Side
-    receiver: Side
+    sender: PerftestEnd
+    receiver: PerftestEnd
     server: PerftestExit
     client: PerftestExit | None = None
     again: bool = False
@@ -272,7 +272,7 @@ class Transfer:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class PerftestSkipped:
     """Why nothing was measured with perftest."""
 
     why: str

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from bench.model.buffers import largest, rotation
 from bench.model.measurement import Case
-from bench.store import Phase, Plan, Refusal
+from bench.store import Phase, Plan, TooLarge
 
 SCRATCH = 32 << 20  # bytes for the expected results, chunk by chunk
 TORCH_HOST = 400 << 20  # resident bytes of a worker that has imported torch and done nothing
@@ -36,5 +36,5 @@ def fit(phases: Sequence[Phase], backend: str, memory: Memory) -> Plan:
         replace(phase, cases=tuple(case for case in phase.cases if sizes[case.id] <= room))
         for phase in phases
     ]
-    refused = (Refusal(name, size, room, memory.where) for name, size in sizes.items() if size > room)
+    refused = (TooLarge(name, size, room, memory.where) for name, size in sizes.items() if size > room)
     return Plan(tuple(phase for phase in kept if phase.cases), tuple(refused))

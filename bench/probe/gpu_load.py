@@ -26,7 +26,7 @@ class Load:
     limits: tuple[str, ...] | None
 
 
-class Gauge:
+class GpuSampler:
     """One GPU, found by the identity that the process using it reports."""
 
     def __init__(self, identity: WorkerGpu, nvml: Any = None) -> None:

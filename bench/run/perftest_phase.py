@@ -27,7 +27,14 @@ from bench.measure.perftest.schedule import (
 )
 from bench.measure.perftest.tool import read
 from bench.model.facts import Node
-from bench.model.lines import LeftOut, PerftestExit, PhaseMark, Side, Tool, Transfer
+from bench.model.lines import (
+    PerftestEnd,
+    PerftestExit,
+    PerftestSkipped,
+    PerftestTool,
+    PerftestTransfer,
+    PhaseMark,
+)
 from bench.model.units import show_seconds
 from bench.plan import by_node
 from bench.store import Phase
@@ -42,12 +49,12 @@ MARGIN = 20.0  # seconds for a supervisor's answer on top of its own deadline
 
 
 @dataclass(frozen=True)
-class Table:
+class PhaseContext:
     """What the phase works on: nodes by name, what their perftest can, and where they are reached."""
 
     live: LiveRun
     nodes: Mapping[str, Node]
-    tools: Mapping[str, Tool]
+    tools: Mapping[str, PerftestTool]
     addresses: Mapping[str, str]
 
     @property
@@ -60,7 +67,7 @@ def measure(live: LiveRun, until: float | None = None) -> None:
     """Measure every rail by ib_write_bw too, so that a loss is placed in a layer; or record why not."""
     recorder, nodes = live.coordinator.recorder, live.evidence().nodes
     if why := why_left(live.profile, nodes):
-        recorder.verbs(LeftOut(why))
+        recorder.verbs(PerftestSkipped(why))
         return
     table = _table(live, nodes)
     for tool in table.tools.values():
@@ -72,10 +79,10 @@ def measure(live: LiveRun, until: float | None = None) -> None:
         live.watcher.phase(phase)
         rounds(table, until)
     else:
-        recorder.verbs(LeftOut("no time was left in the budget"))
+        recorder.verbs(PerftestSkipped("no time was left in the budget"))
 
 
-def rounds(table: Table, until: float | None = None) -> None:
+def rounds(table: PhaseContext, until: float | None = None) -> None:
     """All rounds between two readings of every node's counters; none is begun that may last beyond ``until``."""
     recorder = table.live.coordinator.recorder
     recorder.add(PhaseMark(NAME, "begin"))
@@ -93,20 +100,22 @@ def rounds(table: Table, until: float | None = None) -> None:
     recorder.add(PhaseMark(NAME, "end", measured=count))
 
 
-def _table(live: LiveRun, nodes: Sequence[Node]) -> Table:
+def _table(live: LiveRun, nodes: Sequence[Node]) -> PhaseContext:
     limit = 2 * processes.HELP_SECONDS + MARGIN
     answers = live.coordinator.ask(processes.TOOL, list(live.leads.values()), limit)
     tools = {name: _tool(name, answers[lead]) for name, lead in live.leads.items()}
-    return Table(live, {node.name: node for node in nodes}, tools, live.meeting.addresses)
+    return PhaseContext(live, {node.name: node for node in nodes}, tools, live.meeting.addresses)
 
 
-def _tool(node: str, said: Message) -> Tool:
+def _tool(node: str, said: Message) -> PerftestTool:
     return (
-        Tool(node, missing=said["missing"]) if said["missing"] else read(node, said["help"], said["version"])
+        PerftestTool(node, missing=said["missing"])
+        if said["missing"]
+        else read(node, said["help"], said["version"])
     )
 
 
-def _round(table: Table, number: int, turn: tuple[tuple[str, str], ...]) -> int:
+def _round(table: PhaseContext, number: int, turn: tuple[tuple[str, str], ...]) -> int:
     """One round, each direction; a direction in which a rail was slow or failed once more. Transfers made."""
     made = 0
     for way in (THERE, BACK):
@@ -118,7 +127,7 @@ def _round(table: Table, number: int, turn: tuple[tuple[str, str], ...]) -> int:
     return made
 
 
-def _on_gpus(table: Table) -> bool:
+def _on_gpus(table: PhaseContext) -> bool:
     """Whether the run is on GPUs, with a rank for every GPU of a node: then the whole node is this job's."""
     order = table.live.coordinator.order
     each = {len(members) for members in by_node(table.live.coordinator.ranks)}
@@ -126,19 +135,19 @@ def _on_gpus(table: Table) -> bool:
     return order is not None and order.backend == "nccl" and each == gpus
 
 
-def _suspect(table: Table, transfer: Transfer) -> bool:
+def _suspect(table: PhaseContext, transfer: PerftestTransfer) -> bool:
     seen = outcome(transfer)
     links = [_rate(table, side) for side in (transfer.sender, transfer.receiver)]
     known = [rate for rate in links if rate is not None]
     return not (known and least(table.live.profile, min(known), seen.mtu).reached(seen.rate))
 
 
-def _rate(table: Table, side: Side) -> float | None:
+def _rate(table: PhaseContext, side: PerftestEnd) -> float | None:
     ports = expected_ports(table.nodes[side.node], table.live.profile.rails)
     return next((port.rate for port in ports if port.name == side.name), None)
 
 
-def _transfers(table: Table, these: Sequence[Leg], again: bool) -> list[Transfer]:
+def _transfers(table: PhaseContext, these: Sequence[Leg], again: bool) -> list[PerftestTransfer]:
     """Servers, then clients, then the servers' last words: all pairs and rails of one direction at once."""
     commands = {
         leg.key: (_words(table, leg.receiver), _words(table, leg.sender, leg.receiver)) for leg in these
@@ -153,7 +162,7 @@ def _transfers(table: Table, these: Sequence[Leg], again: bool) -> list[Transfer
     wrote = _ask(table, processes.CONNECT, ready, "sender", jobs, processes.RUN_SECONDS)
     served = _ask(table, processes.END, ready, "receiver", {}, processes.GRACE_SECONDS)
     seen = [
-        Transfer(
+        PerftestTransfer(
             round=leg.round,
             sender=leg.sender,
             receiver=leg.receiver,
@@ -168,7 +177,7 @@ def _transfers(table: Table, these: Sequence[Leg], again: bool) -> list[Transfer
     return seen
 
 
-def _words(table: Table, side: Side, peer: Side | None = None) -> tuple[str, ...]:
+def _words(table: PhaseContext, side: PerftestEnd, peer: PerftestEnd | None = None) -> tuple[str, ...]:
     coordinator = table.live.coordinator
     address = table.addresses[peer.node] if peer else ""
     nccl = {**coordinator.supervisor.base_environment, **coordinator.environment}
@@ -182,7 +191,7 @@ def _ended(command: tuple[str, ...], result: Message) -> PerftestExit:
 
 
 def _ask(
-    table: Table, what: str, these: Sequence[Leg], end: str, jobs: Mapping[str, Message], limit: float
+    table: PhaseContext, what: str, these: Sequence[Leg], end: str, jobs: Mapping[str, Message], limit: float
 ) -> dict[str, Message]:
     """Ask the nodes at one end of these legs, all at once; their answers by leg."""
     each: dict[int, Message] = {}

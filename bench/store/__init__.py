@@ -52,4 +52,4 @@ from .files import (
 )
 from .read import judged_by, load, manifest_of
 from .record import DRAWING_SECONDS, Recorder, held, save_history, save_verdicts
-from .run import RESUMED, Manifest, Phase, Plan, Refusal, Run, SetAside, Settings, of_facts
+from .run import RESUMED, Manifest, Phase, Plan, Run, SetAside, Settings, TooLarge, of_facts

@@ -10,15 +10,15 @@ from bench.model.lines import (
     Hang,
     HealthLine,
     Joined,
-    LeftOut,
     Loss,
     Note,
+    PerftestSkipped,
+    PerftestTool,
+    PerftestTransfer,
     PhaseMark,
     RasReport,
     RunEnd,
-    Tool,
     Torn,
-    Transfer,
 )
 from bench.model.measurement import Measurement, Window
 from bench.model.titles import Titles
@@ -37,7 +37,7 @@ READ: dict[str, type] = {
     "end": RunEnd,
 }
 JOURNAL_KINDS = READ | {"hang": Hang, "flight": FlightRecord, "ras": RasReport}
-VERBS_KINDS: dict[str, type] = {"tool": Tool, "transfer": Transfer, "left": LeftOut}
+VERBS_KINDS: dict[str, type] = {"tool": PerftestTool, "transfer": PerftestTransfer, "left": PerftestSkipped}
 KIND = {line: kind for kinds in (JOURNAL_KINDS, VERBS_KINDS) for kind, line in kinds.items()}
 """Of a class of lines, the word that begins them."""
 

@@ -17,7 +17,17 @@ from bench.model.activity import ActivityLine
 from bench.model.counters import Snapshot
 from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE
 from bench.model.facts import Node
-from bench.model.lines import CounterLine, HealthLine, LeftOut, Loss, Note, RunEnd, Tool, Torn, Transfer
+from bench.model.lines import (
+    CounterLine,
+    HealthLine,
+    Loss,
+    Note,
+    PerftestSkipped,
+    PerftestTool,
+    PerftestTransfer,
+    RunEnd,
+    Torn,
+)
 from bench.model.measurement import Measurement
 from bench.model.redact import scrub
 from bench.model.typed_json import Misfit, decode, encode, to_json
@@ -139,7 +149,7 @@ class Recorder:
     def activity(self, row: ActivityLine) -> None:
         self._append(ACTIVITY, row)
 
-    def verbs(self, row: Tool | Transfer | LeftOut) -> None:
+    def verbs(self, row: PerftestTool | PerftestTransfer | PerftestSkipped) -> None:
         self._append(VERBS, {"kind": KIND[type(row)], **to_json(row)})
 
     def fabric(self, answers: list[dict[str, Any]]) -> None:

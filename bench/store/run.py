@@ -11,7 +11,16 @@ from typing import Any
 
 from bench.model.activity import ActivityLine
 from bench.model.facts import Node
-from bench.model.lines import CounterLine, HealthLine, Joined, LeftOut, Loss, PhaseMark, Tool, Transfer
+from bench.model.lines import (
+    CounterLine,
+    HealthLine,
+    Joined,
+    Loss,
+    PerftestSkipped,
+    PerftestTool,
+    PerftestTransfer,
+    PhaseMark,
+)
 from bench.model.measurement import Case, Measurement, Rank, Window
 from bench.model.typed_json import Count, Duration, Name, Time
 from bench.model.units import show_size
@@ -114,7 +123,7 @@ class Manifest:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class TooLarge:
     """A case that was not started because it does not fit. Bytes a rank, on the named memory."""
 
     case: str
@@ -128,7 +137,7 @@ class Shortage:
     """The cases that do not fit in one memory, least first."""
 
     where: str
-    refused: tuple[Refusal, ...]
+    refused: tuple[TooLarge, ...]
 
     @property
     def text(self) -> str:
@@ -162,7 +171,7 @@ class Plan:
     """What will be measured, and what was refused or left out, with the reason."""
 
     phases: tuple[Phase, ...]
-    refused: tuple[Refusal, ...] = ()
+    refused: tuple[TooLarge, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -214,7 +223,7 @@ class Run:
     verdicts: tuple[Verdict, ...]
     notes: tuple[str, ...]
     ended: float | None
-    verbs: tuple[Tool | Transfer | LeftOut, ...] = ()
+    verbs: tuple[PerftestTool | PerftestTransfer | PerftestSkipped, ...] = ()
     history: dict[str, Any] = field(default_factory=dict)
     windows: tuple[Window, ...] = ()
     health: tuple[HealthLine, ...] = ()

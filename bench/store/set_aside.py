@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from bench.model.lines import CounterLine, LeftOut, Loss, Tool, Transfer
+from bench.model.lines import CounterLine, Loss, PerftestSkipped, PerftestTool, PerftestTransfer
 from bench.model.measurement import Measurement
 
 from .run import Run
@@ -74,7 +74,7 @@ def _without(line: CounterLine, names: tuple[str, ...], gone: Collection[str]) -
     return replace(line, nodes=tuple(name for name, _ in kept), snapshots=tuple(each for _, each in kept))
 
 
-def _names(row: Tool | Transfer | LeftOut) -> set[str]:
-    if isinstance(row, Transfer):
+def _names(row: PerftestTool | PerftestTransfer | PerftestSkipped) -> set[str]:
+    if isinstance(row, PerftestTransfer):
         return {row.sender.node, row.receiver.node}
-    return {row.node} if isinstance(row, Tool) else set()
+    return {row.node} if isinstance(row, PerftestTool) else set()

@@ -10,7 +10,7 @@ from .run import Run
 
 
 @dataclass(frozen=True)
-class Standing:
+class CaseProgress:
     """Cases of a run: measured on all of their groups, lost to a hang or a failure, or still to be measured."""
 
     measured: frozenset[str]
@@ -28,7 +28,7 @@ class Standing:
         )
 
 
-def standing(run: Run) -> Standing:
+def standing(run: Run) -> CaseProgress:
     done: dict[str, set[tuple[int, ...]]] = {}
     for row in run.measurements:
         done.setdefault(row.case, set()).add(row.ranks)
@@ -36,7 +36,7 @@ def standing(run: Run) -> Standing:
     measured = frozenset(name for name, groups in planned.items() if groups <= done.get(name, set()))
     tried = {loss.case for loss in run.losses if not (loss.died or loss.reason.startswith(NOT_TRIED))}
     lost = (frozenset(tried) & planned.keys()) - measured
-    return Standing(measured, lost, frozenset(planned) - measured - lost)
+    return CaseProgress(measured, lost, frozenset(planned) - measured - lost)
 
 
 ANEW = "start it anew: only accept and run go on where they stopped"

@@ -17,7 +17,7 @@ from bench.model.counter_table import CounterRole
 from bench.model.counters import Snapshot, delta
 from bench.model.lines import GpuDuringCase, HealthLine, WorkerGpu
 from bench.model.typed_json import load
-from bench.probe.gpu_load import Gauge, Load
+from bench.probe.gpu_load import GpuSampler, Load
 
 GPU_SECONDS = 0.25  # between two samples of the GPU
 MEMORY_SECONDS = 1.0  # at first; longer when the series is thinned
@@ -78,7 +78,7 @@ class Monitor:
         self._resident = resident or resident_bytes
         self._counters = counters if soaking else None
         self._begun = clock()
-        self._gauge: Gauge | None = None
+        self._gauge: GpuSampler | None = None
         self._line = HealthLine()
         self._sampled = self._counted = -1e9
         self._reported = self._begun
@@ -86,7 +86,7 @@ class Monitor:
         self._first: Snapshot | None = None
         self._grown: dict[str, int] = {}
 
-    def use_gpu(self, gpu: WorkerGpu | None, gauge: Callable[[WorkerGpu], Gauge]) -> None:
+    def use_gpu(self, gpu: WorkerGpu | None, gauge: Callable[[WorkerGpu], GpuSampler]) -> None:
         """The worker has reported which GPU it uses; None: none."""
         self._line.gpu = gpu
         if gpu is None:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.launch import scratch
-from bench.measure.perftest.processes import Errands
+from bench.measure.perftest.processes import PerftestRunner
 from bench.measure.work_order import HEARTBEAT_SECONDS, WorkOrder
 from bench.model.errors import EXIT_INCONCLUSIVE
 from bench.model.lines import WorkerGpu
 from bench.model.profile import tunes
 from bench.model.typed_json import Misfit, load, to_json
-from bench.probe.gpu_load import Gauge
+from bench.probe.gpu_load import GpuSampler
 from bench.probe.rail_activity import RailActivity
 from bench.probe.rail_wiring import hear_broadcasts
 from bench.probe.reachability import Target, listen, reach
@@ -53,7 +53,7 @@ class Supervisor:
     dismissed: bool = False
     status: int = EXIT_INCONCLUSIVE
     reason: str = ""
-    errands: Errands = field(default_factory=Errands)
+    errands: PerftestRunner = field(default_factory=PerftestRunner)
     _scratch: ExitStack = field(default_factory=ExitStack)
     _folder: Path = Path()
     _lost: str = ""
@@ -205,7 +205,7 @@ class Supervisor:
             self._beat = {**message, "at": time.monotonic()}
             return
         if message["kind"] == "ready" and self._monitor:
-            self._monitor.use_gpu(load(WorkerGpu, message["gpu"]) if message["gpu"] else None, Gauge)
+            self._monitor.use_gpu(load(WorkerGpu, message["gpu"]) if message["gpu"] else None, GpuSampler)
         self.control.send(0, {"said": "worker", "heard": message})
 
     def _logs(self) -> str:

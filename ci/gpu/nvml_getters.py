@@ -39,10 +39,10 @@ def timed(name: str, handle: object) -> dict[str, str]:
 
 def gauge() -> None:
     from bench.model.lines import WorkerGpu
-    from bench.probe.gpu_load import Gauge
+    from bench.probe.gpu_load import GpuSampler
     from bench.supervise.monitor import GPU_SECONDS
 
-    one = Gauge(WorkerGpu(index=0))
+    one = GpuSampler(WorkerGpu(index=0))
     while True:
         one.read()
         time.sleep(GPU_SECONDS)

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.judge.drift import DriftRules, Label, Night, Series, fingerprint, judge, steps
+from bench.judge.drift import DriftRules, Label, NightValue, Series, fingerprint, judge, steps
 from bench.judge.drift.baseline import Baseline, confirmed, follow
 from bench.judge.drift.peers import compare_with_peers, suspects
 from bench.store.history import Record, Sample, append, nights, read
@@ -112,14 +112,14 @@ def labels(first: list[float], again: list[float]) -> Iterator[tuple[int, Label]
     """(night, label) of every night that has a baseline; the walk that ``judge`` makes anew every night."""
     base = Baseline()
     for index, (value, rerun) in enumerate(zip(first, again, strict=True)):
-        night = Night(f"n{index}", float(index + 1), value)
+        night = NightValue(f"n{index}", float(index + 1), value)
         if night.measured and len(base.accepted) >= RULES.least:
             label, night = _label(base, night, rerun)
             yield index, label
         base = follow(base, night, +1, RULES)
 
 
-def _label(base: Baseline, night: Night, rerun: float) -> tuple[Label, Night]:
+def _label(base: Baseline, night: NightValue, rerun: float) -> tuple[Label, NightValue]:
     if not confirmed(base, night, +1, RULES)[0].beyond:
         return Label.OK, night
     night = replace(night, rerun=rerun)
@@ -135,9 +135,9 @@ def shortcut_is_the_judge(rng: np.random.Generator, series: int) -> int:
     for kind in KINDS:
         for first, again in zip(*simulate(kind, (series, 60), Model(), rng, 0.04, 40), strict=True):
             told = dict(labels(first.tolist(), again.tolist()))
-            past: list[Night] = []
+            past: list[NightValue] = []
             for index, (value, rerun) in enumerate(zip(first.tolist(), again.tolist(), strict=True)):
-                night = Night(f"n{index}", float(index + 1), value)
+                night = NightValue(f"n{index}", float(index + 1), value)
                 found = judge(SERIES, past, night, rules=RULES)
                 if found.wants_rerun:
                     night = replace(night, rerun=rerun)
@@ -204,8 +204,8 @@ def located(step: float, series: int, model: Model, rng: np.random.Generator) ->
     return sum(bool(one) for one in near) / series
 
 
-def _nights(values: list[float]) -> list[Night]:
-    return [Night(f"n{index}", float(index + 1), value) for index, value in enumerate(values)]
+def _nights(values: list[float]) -> list[NightValue]:
+    return [NightValue(f"n{index}", float(index + 1), value) for index, value in enumerate(values)]
 
 
 # --- the tables ---------------------------------------------------------------------------------------

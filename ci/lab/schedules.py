@@ -20,7 +20,7 @@ from bench.model.rounds import rounds
 from bench.plan import AcceptOptions, Job, acceptance, pair_cases
 from bench.plan.names import AGAIN, CROSS, FIRST
 from bench.plan.screen import REPEATS
-from bench.plan.screening import Ring, ScreenedFault, ScreeningProblem, Step, groups, step
+from bench.plan.screening import Ring, ScreenedFault, ScreeningTask, Step, groups, step
 from bench.store.rows import Row, row_of
 from simulate import LINE, Cluster, Lab, Noise, Truth, capacity
 
@@ -43,7 +43,7 @@ def ring_rates(random: Generator, lab: Lab, ring: Ring) -> dict[str, float]:
 def screen(random: Generator, where: Cluster, faults: Sequence[Truth], noise: Noise) -> tuple[Step, int]:
     """(what the screening says at its end, steps), as ``bench.run.phases`` goes on until no probe is left."""
     lab = Lab(where, tuple(faults), noise, capacity(where, faults))
-    asked = ScreeningProblem(where.nodes, where.rails, LINE, leaves=where.known.leaves)
+    asked = ScreeningTask(where.nodes, where.rails, LINE, leaves=where.known.leaves)
     results: dict[Ring, dict[str, float]] = {}
     for steps in range(60):
         now = step(asked, results)

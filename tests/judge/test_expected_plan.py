@@ -18,7 +18,7 @@ from bench.plan import CUTS, AcceptOptions, Job, acceptance
 from bench.plan.budget import without
 from bench.plan.names import GIVEN_UP
 from bench.plan.nightly import short
-from bench.store import Plan, Refusal, load
+from bench.store import Plan, TooLarge, load
 from made_nodes import LAMBDA, nodes
 
 DEVICES = tuple(f"mlx5_{at}/1" for at in range(1, 9))
@@ -132,7 +132,7 @@ def test_what_was_refused_for_want_of_memory_is_not_missing(run):
     large = max(run.plan.cases, key=lambda case: case.size)
     tampered = with_cases(run, large.phase, lambda cases: [c for c in cases if c.id != large.id])
     assert missing(tampered) == {large.phase: [large.id]}
-    refused = (Refusal(large.id, 2, 1, "GPU 0 of n0"),)
+    refused = (TooLarge(large.id, 2, 1, "GPU 0 of n0"),)
     assert missing(replace(tampered, plan=replace(tampered.plan, refused=refused))) == {}
 
 

@@ -12,7 +12,7 @@ from bench.model import typed_json
 from bench.model.measurement import Mismatch
 from bench.model.profile import parse
 from bench.model.verdict import EXIT, Status, overall
-from bench.store import Loss, Plan, Refusal, load
+from bench.store import Loss, Plan, TooLarge, load
 
 BOUND = """
 [[bounds]]
@@ -139,7 +139,7 @@ def test_a_refused_case_is_named_with_both_figures(tmp_path):
     planned = runs.cases()
     plan = Plan(
         tuple(load(runs.folder(tmp_path / "x", planned=planned)).plan.phases),
-        (Refusal("big", 1 << 40, 1 << 30, "n0, 2 ranks"),),
+        (TooLarge("big", 1 << 40, 1 << 30, "n0, 2 ranks"),),
     )
     code, bad = verdict_of(runs.folder(tmp_path / "r", planned=planned, plan=plan))
     assert code is Status.INCONCLUSIVE

@@ -7,7 +7,7 @@ import pytest
 
 from bench.model.units import BITS, GIGA
 from bench.probe.fabric.link import Link
-from bench.probe.fabric.pasted_text import Refused
+from bench.probe.fabric.pasted_text import UnknownToolOutput
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "ci" / "lab" / "verbs" / "guest"))
 import ibstat
@@ -103,7 +103,7 @@ def test_what_ibstatus_calls_unknown_is_said():
 
 @pytest.mark.parametrize("tool", [ibstat, ibstatus])
 def test_text_of_another_tool_is_refused(tool):
-    with pytest.raises(Refused, match=r"not \w+ output: no line like .* it starts with"):
+    with pytest.raises(UnknownToolOutput, match=r"not \w+ output: no line like .* it starts with"):
         tool.parse(text("topo-rocm-smi.txt"))
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bench.judge.wire import readings
 from bench.model import bounds, packets
-from bench.model.bounds import BoundError, Fabric, ceiling, hard_ceiling, wire_rate
+from bench.model.bounds import BoundError, ClusterShape, ceiling, hard_ceiling, wire_rate
 from bench.model.collectives import COLLECTIVES, collective
 from bench.model.elements import UnknownName
 from bench.model.units import GIGA, parse_rate
@@ -19,8 +19,8 @@ from bench.model.units import GIGA, parse_rate
 NDR = 50 * GIGA
 
 
-def lambda_like(nodes: int, **more: float) -> Fabric:
-    return Fabric(nodes, 8, 8, NDR, **more)
+def lambda_like(nodes: int, **more: float) -> ClusterShape:
+    return ClusterShape(nodes, 8, 8, NDR, **more)
 
 
 # nodes, ring, hierarchical, tree, in-network all_reduce, all_to_all; GB/s of busbw
@@ -80,12 +80,12 @@ def test_one_node_is_bound_by_nvlink_alone():
 
 
 def test_one_rank_has_no_ceiling():
-    assert math.isnan(ceiling("all_reduce", "ring", Fabric(1, 1, 1, NDR)))
+    assert math.isnan(ceiling("all_reduce", "ring", ClusterShape(1, 1, 1, NDR)))
 
 
 def test_gloo_sends_what_was_measured_on_four_ranks():
     """Bytes sent per rank as a multiple of the size that nccl-tests would print."""
-    fabric = Fabric(4, 1, 1, NDR)
+    fabric = ClusterShape(4, 1, 1, NDR)
     measured = {
         "all_reduce": 1.503,
         "all_gather": 3.006 / 4,
@@ -103,7 +103,7 @@ def test_gloo_sends_what_was_measured_on_four_ranks():
     ("nodes", "gpus", "copies"), [(2, 1, 1), (3, 1, 2), (4, 1, 2), (8, 1, 3), (2, 2, 2), (2, 8, 8), (4, 2, 4)]
 )
 def test_gloo_broadcast_sends_once_a_level_and_rank(nodes, gpus, copies):
-    assert bounds.gloo_broadcast_wire(Fabric(nodes, gpus, 1, NDR)) == copies
+    assert bounds.gloo_broadcast_wire(ClusterShape(nodes, gpus, 1, NDR)) == copies
 
 
 def test_unknown_names_list_the_known_ones():
@@ -118,7 +118,7 @@ def test_unknown_names_list_the_known_ones():
 )
 def test_an_impossible_fabric_is_refused(wrong):
     with pytest.raises(BoundError, match="no such fabric"):
-        Fabric(*wrong)
+        ClusterShape(*wrong)
 
 
 def test_every_collective_has_a_bound():
@@ -127,7 +127,7 @@ def test_every_collective_has_a_bound():
 
 counts = st.integers(1, 64)
 rates = st.floats(1e6, 1e13)
-fabrics = st.builds(Fabric, counts, st.integers(1, 16), st.integers(1, 16), rates, rates)
+fabrics = st.builds(ClusterShape, counts, st.integers(1, 16), st.integers(1, 16), rates, rates)
 ways = st.sampled_from(sorted(bounds.WAYS))
 
 
@@ -135,9 +135,9 @@ ways = st.sampled_from(sorted(bounds.WAYS))
 def test_more_rate_never_lowers_a_ceiling(way, fabric, times):
     before = ceiling(*way, fabric)
     for faster in (
-        Fabric(fabric.nodes, fabric.gpus, fabric.rails, fabric.rail_rate * times, fabric.nvlink),
-        Fabric(fabric.nodes, fabric.gpus, fabric.rails, fabric.rail_rate, fabric.nvlink * times),
-        Fabric(fabric.nodes, fabric.gpus, fabric.rails + 1, fabric.rail_rate, fabric.nvlink),
+        ClusterShape(fabric.nodes, fabric.gpus, fabric.rails, fabric.rail_rate * times, fabric.nvlink),
+        ClusterShape(fabric.nodes, fabric.gpus, fabric.rails, fabric.rail_rate, fabric.nvlink * times),
+        ClusterShape(fabric.nodes, fabric.gpus, fabric.rails + 1, fabric.rail_rate, fabric.nvlink),
     ):
         assert fabric.ranks < 2 or ceiling(*way, faster) >= before * (1 - 1e-9)
 
@@ -163,19 +163,21 @@ def test_more_algbw_is_more_wire(way, fabric, one, other):
     st.sampled_from(["all_reduce", "all_gather", "reduce_scatter"]), st.integers(2, 16), st.integers(2, 500)
 )
 def test_hierarchical_falls_to_the_ring_as_nodes_grow(name, gpus, nodes):
-    here = ceiling(name, "hierarchical", Fabric(nodes, gpus, gpus, NDR))
-    further = ceiling(name, "hierarchical", Fabric(nodes + 1, gpus, gpus, NDR))
-    ring = ceiling(name, "ring", Fabric(nodes, gpus, gpus, NDR))
+    here = ceiling(name, "hierarchical", ClusterShape(nodes, gpus, gpus, NDR))
+    further = ceiling(name, "hierarchical", ClusterShape(nodes + 1, gpus, gpus, NDR))
+    ring = ceiling(name, "ring", ClusterShape(nodes, gpus, gpus, NDR))
     assert ring <= further < here
-    assert ceiling(name, "hierarchical", Fabric(10**6, gpus, gpus, NDR)) == pytest.approx(ring, rel=1e-5)
-    assert hard_ceiling(name, Fabric(nodes, gpus, gpus, NDR)) == pytest.approx(here)
+    assert ceiling(name, "hierarchical", ClusterShape(10**6, gpus, gpus, NDR)) == pytest.approx(
+        ring, rel=1e-5
+    )
+    assert hard_ceiling(name, ClusterShape(nodes, gpus, gpus, NDR)) == pytest.approx(here)
 
 
 @given(st.integers(2, 10**6), st.integers(1, 16))
 def test_in_network_reduction_at_most_doubles_the_ring(nodes, gpus):
-    fabric = Fabric(nodes, gpus, gpus, NDR)
+    fabric = ClusterShape(nodes, gpus, gpus, NDR)
     assert ceiling("all_reduce", "in_network", fabric) < 2 * ceiling("all_reduce", "ring", fabric)
-    assert ceiling("all_reduce", "tree", Fabric(10**6, gpus, gpus, NDR)) == pytest.approx(
+    assert ceiling("all_reduce", "tree", ClusterShape(10**6, gpus, gpus, NDR)) == pytest.approx(
         gpus * NDR, rel=1e-5
     )
 

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from bench.model import majority, packets, stats, units, verdict
-from bench.model.bounds import Fabric, algorithms, candidates, ceiling, hard_ceiling, usable_rate, wire_factor
+from bench.model.bounds import (
+    ClusterShape,
+    algorithms,
+    candidates,
+    ceiling,
+    hard_ceiling,
+    usable_rate,
+    wire_factor,
+)
 from bench.model.collectives import COLLECTIVES, COPIES, busbw, count_of, least_size, size_of
 from bench.model.counter_table import TABLE
 from bench.model.counters import Snapshot, bytes_moved, delta, saturated
@@ -34,7 +42,7 @@ from golden import Golden, opened, shown
 from made_nodes import LAMBDA, nodes
 
 FABRICS = {
-    f"{n} × {g} × {r}": Fabric(n, g, r, 50e9, *more)
+    f"{n} × {g} × {r}": ClusterShape(n, g, r, 50e9, *more)
     for (n, g, r), more in itertools.product(
         ((1, 8, 8), (2, 8, 8), (2, 1, 1), (5, 8, 4), (16, 4, 4)), ((), (450e9,))
     )

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.plan.screening import Results, Ring, ScreeningProblem, Step, groups, most_steps, step
+from bench.plan.screening import Results, Ring, ScreeningTask, Step, groups, most_steps, step
 from bench.plan.screening.rows import links, rated
 
 RAILS = ("r1", "r2", "r3")
 Loss = Callable[[str, str, str], float]
 
 
-def problem(n: int, nominal: float | None = 100.0) -> ScreeningProblem:
-    return ScreeningProblem(tuple(f"n{i:03d}" for i in range(n)), RAILS, nominal)
+def problem(n: int, nominal: float | None = 100.0) -> ScreeningTask:
+    return ScreeningTask(tuple(f"n{i:03d}" for i in range(n)), RAILS, nominal)
 
 
 def healthy(sender: str, receiver: str, rail: str) -> float:
@@ -40,7 +40,7 @@ def ring_rates(ring: Ring, loss: Loss, rng: random.Random, noise: float) -> dict
 
 
 def screen(
-    problem: ScreeningProblem, loss: Loss, noise: float = 0.0, seed: int = 0
+    problem: ScreeningTask, loss: Loss, noise: float = 0.0, seed: int = 0
 ) -> tuple[Step, list[Step], Results]:
     results: dict[Ring, dict[str, float]] = {}
     rng, steps = random.Random(seed), list[Step]()
@@ -167,7 +167,7 @@ def test_nothing_passing_at_all_is_could_not_tell() -> None:
 def test_a_slow_leaf_is_the_leaf_and_not_all_of_its_ports() -> None:
     nodes = tuple(f"n{i:03d}" for i in range(64))
     leaves = {(node, rail): f"{rail}-{at // 32}" for at, node in enumerate(nodes) for rail in RAILS}
-    asked = ScreeningProblem(nodes, RAILS, 100.0, leaves=leaves)
+    asked = ScreeningTask(nodes, RAILS, 100.0, leaves=leaves)
     last, steps, _ = screen(
         asked, lambda a, b, rail: 0.2 if rail == "r2" and {a, b} & set(nodes[:32]) else 0.0
     )
@@ -178,7 +178,7 @@ def test_a_slow_leaf_is_the_leaf_and_not_all_of_its_ports() -> None:
 @pytest.mark.parametrize("nodes", [(), ("a",), ("a", "a")])
 def test_fewer_than_two_nodes_are_refused(nodes: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="two different nodes"):
-        ScreeningProblem(nodes, RAILS)
+        ScreeningTask(nodes, RAILS)
 
 
 @settings(max_examples=60)

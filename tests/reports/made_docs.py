@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 import made_runs
-from bench.judge.drift import Night, Series
+from bench.judge.drift import NightValue, Series
 from bench.judge.evidence import Evidence
 from bench.store.history.nights import fingerprint
 from reports import doc_pages, docs, trends
@@ -15,18 +15,20 @@ CLUSTER = "lambda-a <b>|`"  # a name is data in Markdown, HTML and file names al
 SPEEDS = {"all_reduce": 480e9, "all_gather": 371e9}
 
 
-def nights(count: int = 60, step_at: int = 40, lost: float = 0.05) -> dict[Series, tuple[Night, ...]]:
+def nights(count: int = 60, step_at: int = 40, lost: float = 0.05) -> dict[Series, tuple[NightValue, ...]]:
     """Two series; all_reduce loses ``lost`` at ``step_at``, when NCCL was changed and back; a latency."""
     dice = random.Random(5)
-    found: dict[Series, list[Night]] = {}
+    found: dict[Series, list[NightValue]] = {}
     for night in range(count):
         parts = fingerprint({"nccl": "2.28.9" if night < step_at else "2.29.1", "driver": "580.95"})
         for name, speed in SPEEDS.items():
             value = speed * dice.gauss(1, 0.006)
             value *= 1 - lost if night >= step_at and name == "all_reduce" else 1
             series = Series(CLUSTER, name, "8 GiB", "busbw")
-            found.setdefault(series, []).append(Night(f"n{night}", 1.785e9 + 86400 * night, value, parts))
-        latency = Night(f"n{night}", 1.785e9 + 86400 * night, 32e-6 * dice.gauss(1, 0.01), parts)
+            found.setdefault(series, []).append(
+                NightValue(f"n{night}", 1.785e9 + 86400 * night, value, parts)
+            )
+        latency = NightValue(f"n{night}", 1.785e9 + 86400 * night, 32e-6 * dice.gauss(1, 0.01), parts)
         found.setdefault(Series(CLUSTER, "all_reduce", "8 B", "latency"), []).append(latency)
     return {series: tuple(rows) for series, rows in found.items()}
 

@@ -15,7 +15,7 @@ from bench.model.lines import CounterLine, PhaseMark
 from bench.model.measurement import Case, Measurement, Mismatch, Rank
 from bench.model.profile import Profile, parse
 from bench.model.verdict import Status, Verdict
-from bench.store import Loss, Manifest, Phase, Plan, Refusal, Run, Settings
+from bench.store import Loss, Manifest, Phase, Plan, Run, Settings, TooLarge
 
 # busbw peak in GB/s on 2 × 8 B200, half-size in bytes, latency in µs
 B200 = {
@@ -437,7 +437,7 @@ def gloo(ranks: int = 3, *, lossy: bool = False, wrong: bool = False, unchecked:
         for case_id in sorted(gone)
     )
     refused = (
-        (Refusal("collectives/all_to_all/8589934592/out/auto", 34 << 30, 12 << 30, "host memory"),)
+        (TooLarge("collectives/all_to_all/8589934592/out/auto", 34 << 30, 12 << 30, "host memory"),)
         if lossy
         else ()
     )

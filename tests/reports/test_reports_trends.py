@@ -8,7 +8,7 @@ import altair as alt
 import pytest
 
 import made_docs
-from bench.judge.drift import Night, Series, replay
+from bench.judge.drift import NightValue, Series, replay
 from bench.model.verdict import Status
 from bench.store.history import HistoryError, Record, Sample, append, create
 from bench.store.history.folder import LeftOutFile
@@ -86,7 +86,7 @@ def test_levels_join_within_a_baseline_and_not_across_two():
 
 
 def test_a_series_without_a_figure_is_not_drawn_and_is_in_the_table():
-    nights = tuple(Night(f"n{n}", 1e9 + n, math.nan, (), None, Status.INCONCLUSIVE) for n in range(3))
+    nights = tuple(NightValue(f"n{n}", 1e9 + n, math.nan, (), None, Status.INCONCLUSIVE) for n in range(3))
     page = trends.cluster_page("c", {Series("c", "all_reduce", "8 B", "busbw"): nights})
     assert page.charts[0].spec is None and page.charts[0].about == "No night has a figure."
     assert "no figure" in page.intro[1] and page.drawn == 0

@@ -14,7 +14,7 @@ from bench.model.measurement import Measurement
 from bench.model.verdict import Status
 from bench.plan import AcceptOptions, Job, acceptance, fit_to_budget, step_phase
 from bench.plan.names import BUDGET, FIRST, GIVEN_UP
-from bench.plan.screening import ScreeningProblem, most_steps, step
+from bench.plan.screening import ScreeningTask, most_steps, step
 from bench.store import Plan, load
 from bench.store.rows import row_of
 
@@ -50,7 +50,7 @@ def screened_run(tmp_path, slow=None, most=99, lost=()):
     for number in range(2, 2 + 4 * most_steps([rank.node for rank in WHERE])):
         cases = {case.id: case for phase in phases for case in phase.cases}
         names, rails = tuple(dict.fromkeys(rank.node for rank in WHERE)), MADE.rails.devices
-        problem = ScreeningProblem(names, rails, transfers.rules(MADE).nominal)
+        problem = ScreeningTask(names, rails, transfers.rules(MADE).nominal)
         now = step(problem, transfers.ring_rates([row_of(cases[r.case], r) for r in done], WHERE, rails))
         if now.done or len(phases) == most or lost:
             break

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import runs
-from bench.model.lines import HealthLine, LeftOut, PhaseMark
+from bench.model.lines import HealthLine, PerftestSkipped, PhaseMark
 from bench.run.finish import finish
 from bench.store import (
     COUNTERS,
@@ -169,7 +169,7 @@ def synced(monkeypatch):
 def write_evidence(recorder):
     recorder.counters("collectives", "before", ())
     recorder.health(HealthLine("collectives", 0))
-    recorder.verbs(LeftOut("one node"))
+    recorder.verbs(PerftestSkipped("one node"))
 
 
 def test_what_was_appended_is_on_the_disk_before_the_journal_goes_on(tmp_path, synced):

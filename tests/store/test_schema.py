@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 
 import runs
-from bench.judge.drift import Night, Series
+from bench.judge.drift import NightValue, Series
 from bench.judge.drift.past import Past
 from bench.judge.evidence import Evidence
 from bench.model.measurement import Mismatch
@@ -45,7 +45,9 @@ def whole_folder(path):
         recorder.fabric(to_json(look(5.0).answers))
     write_file(folder, f"{LOGS}/{WIRING}", encode({"n0": hear_broadcasts(["no-such-rail"], "job", 0.01)}))
     nights = {
-        Series("c1", "all_reduce", "8 B", "busbw"): (Night("r1", 1.0, float("nan"), (("driver", "550"),)),)
+        Series("c1", "all_reduce", "8 B", "busbw"): (
+            NightValue("r1", 1.0, float("nan"), (("driver", "550"),)),
+        )
     }
     save_history(folder, Past("c1", (("driver", "560"),), nights).to_json())
     stamp.mark(Evidence(load(folder), runs.LOCAL), "digest", ["manifest.json"])

@@ -125,7 +125,7 @@ def _members(of: MeteredRun, fleet: str, labels: int) -> Iterable[Sample]:
     )
 
 
-def _labels(of: MeteredRun) -> Iterable[Sample]:
+def _drift_labels(of: MeteredRun) -> Iterable[Sample]:
     if of.night:
         count = Counter(finding.label for finding in of.night.findings)
         yield from (((label.value,), float(count[label])) for label in Label)
@@ -168,7 +168,7 @@ METRICS = (
            ("node", "rail"), lambda of: _members(of, "rails", 2)),
     Metric("railgauge_node_bus_bandwidth_bytes_per_second", "Bus bandwidth of all_reduce inside one node.", ("node",),
            lambda of: _members(of, "nodes", 1)),
-    Metric("railgauge_drift_series", "Series of this night by their drift label.", ("label",), _labels),
+    Metric("railgauge_drift_series", "Series of this night by their drift label.", ("label",), _drift_labels),
     Metric("railgauge_drift_change_ratio", "Change against the accepted baseline; above 0 is better.",
            ("collective", "size", "quantity"), _changes),
     Metric("railgauge_history_recorded", "1 when the run is recorded in the history.", (),

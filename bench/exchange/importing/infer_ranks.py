@@ -23,8 +23,8 @@ UNVERIFIED_IN_PLACE = (ALL_TO_ALL.name, P2P_RING.name)
 Range = tuple[int, int]  # the least and most ranks
 
 
-def times(row: Collective) -> float:
-    """busbw/algbw is ``times`` · (n-1)/n; 0 of a collective whose busbw is its algbw on any number of ranks."""
+def share_factor(row: Collective) -> float:
+    """busbw/algbw is ``share_factor`` · (n-1)/n; 0 of a collective whose busbw is its algbw on any number of ranks."""
     return 0.0 if row.factor(1) else 2 * row.factor(2)
 
 
@@ -115,7 +115,7 @@ def _ratio_fits(kind: Collective, row: ImportedRow, blocks: int) -> bool:
     seen = ratio(row)
     if seen is None:
         return True
-    admits = admitted(row, times(kind))
+    admits = admitted(row, share_factor(kind))
     if admits is None:
         return seen[0] <= 1.0 <= seen[1]
     return admits != NONE_FITS and (not in_blocks(kind) or admits[0] <= blocks <= admits[1])
@@ -149,7 +149,7 @@ def by_checks(found: tuple[str, ...], rows: Sequence[ImportedRow], bounds: int |
 
 def by_ranks(found: tuple[str, ...], rows: Sequence[ImportedRow], count: int | None) -> tuple[str, ...]:
     """Tell look-alikes apart by the number of ranks: all_reduce has sendrecv's ratio of 1 on two ranks only."""
-    spans = {kind.name: infer(rows, times(kind))[0] for kind in PRINTED if kind.name in found}
+    spans = {kind.name: infer(rows, share_factor(kind))[0] for kind in PRINTED if kind.name in found}
     kept = tuple(name for name, span in spans.items() if not count or not span or span[0] <= count <= span[1])
     return kept or found
 

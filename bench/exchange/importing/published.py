@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from bench.model.bounds import Fabric, candidates, wire_rate
+from bench.model.bounds import ClusterShape, candidates, wire_rate
 from bench.model.collectives import collective
 from bench.model.units import show_count, show_rate, show_size
 from bench.model.verdict import Status
@@ -108,12 +108,12 @@ def _among(run: ImportedRun, gpu: str, nodes: int | None) -> AmongPublished:
         text = f"{head}; no such run is published, only of {others or 'other collectives'}"
         return AmongPublished(Status.INCONCLUSIVE, text, size=best.size, busbw=best.busbw)
     return _placed(
-        run, best, near, head, Fabric(count, ranks // count, 1, near[0].rails * 1e9 / 8 or math.inf)
+        run, best, near, head, ClusterShape(count, ranks // count, 1, near[0].rails * 1e9 / 8 or math.inf)
     )
 
 
 def _placed(
-    run: ImportedRun, best: ImportedRow, near: Sequence[PublishedRun], head: str, fabric: Fabric
+    run: ImportedRun, best: ImportedRow, near: Sequence[PublishedRun], head: str, fabric: ClusterShape
 ) -> AmongPublished:
     figures = sorted(each.busbw for each in near)
     value = best.busbw / 1e9
@@ -176,7 +176,7 @@ def _nearest(known: Sequence[PublishedRun], nodes: int) -> list[PublishedRun]:
     return sorted((each for each in alike if each.nodes in wanted), key=lambda each: each.nodes)
 
 
-def _wire(name: str, algbw: float, fabric: Fabric) -> tuple[str, bool, tuple[float, float] | None]:
+def _wire(name: str, algbw: float, fabric: ClusterShape) -> tuple[str, bool, tuple[float, float] | None]:
     """What a node's rails carried, by the algorithms that they have room for, whether one has, and the shares."""
     if fabric.nodes < 2 or math.isinf(fabric.rail_rate):
         return "", True, None

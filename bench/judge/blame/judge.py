@@ -226,11 +226,11 @@ def _held(
     if lossy:
         return confirm.verdict(fault, m.retransmits, m, rules.lossy, known.leaves)
     fresh = np.where(np.isfinite(m.again), 1 - m.again / found.scale.reference, np.nan)
-    fresh = fresh - _behind(fault, m, found, known)
+    fresh = fresh - _explained_by_wider(fault, m, found, known)
     return confirm.verdict(fault, fresh, m, found.scale.smallest, known.leaves, least)
 
 
-def _behind(fault: Fault, m: Matrix, found: _Faults, known: Background) -> Floats:
+def _explained_by_wider(fault: Fault, m: Matrix, found: _Faults, known: Background) -> Floats:
     """[R, N, N] what wider faults explain already: a port of a slow rail must be slower than its rail."""
     explained = np.zeros(m.rate.shape)
     for other in found.faults:

@@ -14,7 +14,7 @@ from bench.model.profile import Profile, Rails
 from bench.model.rails import can_cross
 from bench.model.rounds import pack
 from bench.plan.names import AGAIN, CROSS, FIRST, SCREEN
-from bench.plan.screening import Ring, ScreeningProblem, Step, step
+from bench.plan.screening import Ring, ScreeningTask, Step, step
 from bench.store.rows import Row
 
 from . import Background, BlameRules, PairRate, Test, blame, confirmations, explained_by
@@ -212,7 +212,7 @@ def _rounds(tests: Sequence[Test]) -> list[list[Test]]:
 def screened(evidence: Evidence) -> Step:
     """What the rings of nodes say so far, and what to measure next."""
     known = background(evidence)
-    problem = ScreeningProblem(known.nodes, known.rails, rules(evidence.profile).nominal, leaves=known.leaves)
+    problem = ScreeningTask(known.nodes, known.rails, rules(evidence.profile).nominal, leaves=known.leaves)
     return step(problem, ring_rates(evidence.rows, evidence.ranks, known.rails))
 
 

@@ -179,7 +179,7 @@ def _counts(evidence: Evidence) -> bool:
 
 def _crosses(phase: str, evidence: Evidence) -> bool:
     return any(
-        _spans(group, evidence)
+        _crosses_nodes(group, evidence)
         for each in evidence.run.plan.phases
         if each.name == phase
         for case in each.cases
@@ -187,15 +187,15 @@ def _crosses(phase: str, evidence: Evidence) -> bool:
     )
 
 
-def _spans(group: Sequence[int], evidence: Evidence) -> bool:
+def _crosses_nodes(group: Sequence[int], evidence: Evidence) -> bool:
     return len({evidence.run.node_of.get(rank) for rank in group}) > 1
 
 
 def _sends_far(collective: str, group: Sequence[int], evidence: Evidence) -> bool:
     """Whether a call's own bytes leave a node: of point-to-point calls only neighbours in the group talk."""
     if collective.startswith("p2p"):
-        return any(_spans(pair, evidence) for pair in zip(group[::2], group[1::2], strict=False))
-    return _spans(group, evidence)
+        return any(_crosses_nodes(pair, evidence) for pair in zip(group[::2], group[1::2], strict=False))
+    return _crosses_nodes(group, evidence)
 
 
 def _needed(phase: str, evidence: Evidence) -> float:

@@ -8,4 +8,12 @@ from bench.judge.drift.judge import QUANTITIES, Label, SeriesFinding, attribute,
 from bench.judge.drift.replay import Mark, replay
 from bench.judge.drift.steps import LevelStep, NoRuptures, steps
 from bench.judge.drift.wording import series_verdict
-from bench.store.history.nights import Acceptance, Fingerprint, Night, Series, changed, fingerprint, usable
+from bench.store.history.nights import (
+    Acceptance,
+    Fingerprint,
+    NightValue,
+    Series,
+    changed,
+    fingerprint,
+    usable,
+)

@@ -13,7 +13,7 @@ from statistics import median
 
 from bench.judge.drift.robust import allowance, spread
 from bench.model.verdict import Status
-from bench.store.history.nights import Night, usable
+from bench.store.history.nights import NightValue, usable
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,9 @@ def _beyond(change: float, limit: float) -> int:
     return -1 if change <= -limit else 1 if change >= limit else 0
 
 
-def confirmed(base: Baseline, night: Night, better: int, rules: DriftRules) -> tuple[Excess, Excess | None]:
+def confirmed(
+    base: Baseline, night: NightValue, better: int, rules: DriftRules
+) -> tuple[Excess, Excess | None]:
     """The first measurement of a night and its re-run, each compared as if it were alone."""
     first = excess(base, night.value, better, rules)
     if night.rerun is None or not usable(night.rerun):
@@ -159,7 +161,7 @@ def confirmed(base: Baseline, night: Night, better: int, rules: DriftRules) -> t
     return first, excess(base, night.rerun, better, rules)
 
 
-def follow(base: Baseline, night: Night, better: int, rules: DriftRules) -> Baseline:
+def follow(base: Baseline, night: NightValue, better: int, rules: DriftRules) -> Baseline:
     """The baseline after a night. A night that was not measured well changes nothing."""
     if not night.measured or night.status is not Status.PASS:
         return base
@@ -169,7 +171,7 @@ def follow(base: Baseline, night: Night, better: int, rules: DriftRules) -> Base
     beyond = first.beyond if second is None else (first.beyond if second.beyond == first.beyond else 0)
     if beyond == 0:
         return _learn(base, night, rules)
-    recent = _recall(base, night, rules)
+    recent = _recent_levels(base, night, rules)
     if beyond < 0:
         return replace(base, recent=recent, raised=())
     if implausible(base, night.value, better, rules):
@@ -180,27 +182,27 @@ def follow(base: Baseline, night: Night, better: int, rules: DriftRules) -> Base
     return Baseline(raised, raised, recent, (), night.time)
 
 
-def _learn(base: Baseline, night: Night, rules: DriftRules) -> Baseline:
+def _learn(base: Baseline, night: NightValue, rules: DriftRules) -> Baseline:
     return Baseline(
         accepted=(*base.accepted, night.level)[-rules.window :],
         anchor=base.anchor if len(base.anchor) >= rules.window else (*base.anchor, night.level),
-        recent=_recall(base, night, rules),
+        recent=_recent_levels(base, night, rules),
         since=base.since or night.time,
     )
 
 
-def _recall(base: Baseline, night: Night, rules: DriftRules) -> tuple[float, ...]:
+def _recent_levels(base: Baseline, night: NightValue, rules: DriftRules) -> tuple[float, ...]:
     return (*base.recent, night.level)[-max(span for span, _ in (*rules.spans, rules.creep)) + 1 :]
 
 
-def baseline(nights: Iterable[Night], better: int, rules: DriftRules) -> Baseline:
+def baseline(nights: Iterable[NightValue], better: int, rules: DriftRules) -> Baseline:
     """The baseline after all of ``nights``, which share one fingerprint, oldest first."""
     return _after(tuple(nights), better, rules)
 
 
 # a nightly run asks after each of its phases, and the nights before it stay the same
 @lru_cache(maxsize=1024)
-def _after(nights: tuple[Night, ...], better: int, rules: DriftRules) -> Baseline:
+def _after(nights: tuple[NightValue, ...], better: int, rules: DriftRules) -> Baseline:
     base = Baseline()
     for night in nights:
         base = follow(base, night, better, rules)

@@ -1,6 +1,6 @@
 """Tonight against the accepted baseline: five labels, and which series to measure again before an alarm.
 
-The protocol is ``judge`` → measure again what ``wants_rerun`` → ``judge`` with ``Night.rerun`` set.
+The protocol is ``judge`` → measure again what ``wants_rerun`` → ``judge`` with ``NightValue.rerun`` set.
 Nothing here measures, reads or writes.
 """
 
@@ -14,7 +14,7 @@ from bench.judge.drift.baseline import STANDARD, Baseline, DriftRules, Excess, c
 from bench.judge.drift.levels import Levels, levels
 from bench.judge.drift.steps import LevelStep, steps
 from bench.model.verdict import Status
-from bench.store.history.nights import Acceptance, Night, Series, changed, usable
+from bench.store.history.nights import Acceptance, NightValue, Series, changed, usable
 
 
 class Label(str, Enum):
@@ -61,7 +61,7 @@ class SeriesFinding:
     series: Series
     label: Label
     status: Status
-    night: Night | None
+    night: NightValue | None
     reason: str = ""
     first: Excess | None = None
     second: Excess | None = None
@@ -75,8 +75,8 @@ class SeriesFinding:
 
 def judge(
     series: Series,
-    past: Iterable[Night],
-    tonight: Night | None,
+    past: Iterable[NightValue],
+    tonight: NightValue | None,
     accepted: Iterable[Acceptance] = (),
     rules: DriftRules = STANDARD,
 ) -> SeriesFinding:
@@ -90,7 +90,7 @@ def judge(
     return held_against(series, tonight, levels(_counting(series, past, tonight, accepted), better, rules))
 
 
-def held_against(series: Series, tonight: Night, known: Levels) -> SeriesFinding:
+def held_against(series: Series, tonight: NightValue, known: Levels) -> SeriesFinding:
     """A night that was measured, held against what the nights before it were learned as."""
     base, rules = known.own(tonight.fingerprint), known.rules
     if len(base.accepted) < rules.least:
@@ -126,7 +126,7 @@ def _since_change(found: SeriesFinding, known: Levels) -> SeriesFinding | None:
     return replace(new, label=Label.SUSPICIOUS, status=status)
 
 
-def attribute(finding: SeriesFinding, past: Iterable[Night]) -> SeriesFinding:
+def attribute(finding: SeriesFinding, past: Iterable[NightValue]) -> SeriesFinding:
     """The finding with the steps of its history, tonight included. Imports ``ruptures``.
 
     Raises NoRuptures if it is not installed; ``replace(finding, unattributed=str(error))`` then says so.
@@ -138,15 +138,15 @@ def attribute(finding: SeriesFinding, past: Iterable[Night]) -> SeriesFinding:
 
 
 def _counting(
-    series: Series, past: Iterable[Night], tonight: Night, accepted: Iterable[Acceptance]
-) -> list[Night]:
+    series: Series, past: Iterable[NightValue], tonight: NightValue, accepted: Iterable[Acceptance]
+) -> list[NightValue]:
     """The past nights since the last accepted level, oldest first."""
     since = [word.since for word in accepted if word.covers(series) and word.since <= tonight.time]
     start = max(since, default=0.0)
     return sorted((night for night in past if start <= night.time < tonight.time), key=_time)
 
 
-def _young(series: Series, tonight: Night, known: Levels) -> SeriesFinding:
+def _young(series: Series, tonight: NightValue, known: Levels) -> SeriesFinding:
     """Too few nights with this fingerprint: say so, and how tonight stands to them, or to the fingerprint before.
 
     A few nights can show that one is much slower, twice. That none was slower they do not show: it is no PASS.
@@ -204,11 +204,11 @@ def _labelled(
     return replace(found, label=label, status=status, reason=both, wants_rerun=wants_rerun)
 
 
-def _untold(series: Series, tonight: Night | None, reason: str) -> SeriesFinding:
+def _untold(series: Series, tonight: NightValue | None, reason: str) -> SeriesFinding:
     return SeriesFinding(series, Label.INSUFFICIENT, Status.INCONCLUSIVE, tonight, reason)
 
 
-def _why_unmeasured(tonight: Night | None) -> str:
+def _why_unmeasured(tonight: NightValue | None) -> str:
     if tonight is None:
         return "not measured tonight"
     if not usable(tonight.value):
@@ -216,5 +216,5 @@ def _why_unmeasured(tonight: Night | None) -> str:
     return f"tonight's measurement is {tonight.status.value}"
 
 
-def _time(night: Night) -> tuple[float, str]:
+def _time(night: NightValue) -> tuple[float, str]:
     return night.time, night.run

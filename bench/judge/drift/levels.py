@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from bench.judge.drift.baseline import Baseline, DriftRules, excess, follow
-from bench.store.history.nights import Fingerprint, Night
+from bench.store.history.nights import Fingerprint, NightValue
 
 
 @dataclass
@@ -19,7 +19,7 @@ class Levels:
     bases: dict[Fingerprint, Baseline] = field(default_factory=dict)
     seen: dict[Fingerprint, tuple[float, float]] = field(default_factory=dict)
 
-    def learn(self, night: Night) -> None:
+    def learn(self, night: NightValue) -> None:
         own = night.fingerprint
         self.bases[own] = follow(self.own(own), night, self.better, self.rules)
         self.seen[own] = self.seen.get(own, (night.time, night.time))[0], night.time
@@ -52,14 +52,14 @@ class Levels:
         return excess(replace(than, recent=()), level, self.better, self.rules).beyond < 0
 
 
-def levels(nights: Iterable[Night], better: int, rules: DriftRules) -> Levels:
+def levels(nights: Iterable[NightValue], better: int, rules: DriftRules) -> Levels:
     """What ``nights``, oldest first, were learned as. It is shared: nobody may teach it more."""
     return _after(tuple(nights), better, rules)
 
 
 # a nightly run asks after each of its phases, and the nights before it stay the same
 @lru_cache(maxsize=1024)
-def _after(nights: tuple[Night, ...], better: int, rules: DriftRules) -> Levels:
+def _after(nights: tuple[NightValue, ...], better: int, rules: DriftRules) -> Levels:
     found = Levels(better, rules)
     for night in nights:
         found.learn(night)

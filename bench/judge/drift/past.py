@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench.judge.drift import Acceptance, Fingerprint, Night, Series, fingerprint
+from bench.judge.drift import Acceptance, Fingerprint, NightValue, Series, fingerprint
 from bench.model.typed_json import Misfit, load, to_json
 from bench.model.verdict import Status
 from bench.store import HISTORY, Run, RunError, read_file
@@ -54,7 +54,7 @@ class Past:
 
     cluster: str
     parts: Fingerprint = ()
-    nights: Mapping[Series, tuple[Night, ...]] = field(default_factory=dict)
+    nights: Mapping[Series, tuple[NightValue, ...]] = field(default_factory=dict)
     accepted: tuple[Acceptance, ...] = ()
     left_out: tuple[LeftOutFile, ...] = ()
     plan: str = ""
@@ -201,7 +201,7 @@ def record(history: str, past: Past, made: Record) -> Past:
         return replace(past, recorded="", trouble=str(error))
 
 
-def _all(series: Mapping[Series, Sequence[Night]]) -> Iterable[Night]:
+def _all(series: Mapping[Series, Sequence[NightValue]]) -> Iterable[NightValue]:
     return (night for found in series.values() for night in found)
 
 
@@ -209,7 +209,7 @@ def _numbered(items: Iterable[Any]) -> dict[Any, int]:
     return {item: place for place, item in enumerate(dict.fromkeys(items))}
 
 
-def _saved(series: Series, found: Sequence[Night], runs: Mapping[Any, int]) -> SavedSeries:
+def _saved(series: Series, found: Sequence[NightValue], runs: Mapping[Any, int]) -> SavedSeries:
     return SavedSeries(
         (series.collective, series.size_class, series.quantity, series.subject),
         tuple(
@@ -224,9 +224,9 @@ def _saved(series: Series, found: Sequence[Night], runs: Mapping[Any, int]) -> S
     )
 
 
-def _night(run: tuple[str, float, Fingerprint], value: Figure, rerun: Figure, status: Status) -> Night:
+def _night(run: tuple[str, float, Fingerprint], value: Figure, rerun: Figure, status: Status) -> NightValue:
     again = None if rerun is None else _number(rerun)
-    return Night(run[0], run[1], _number(value), run[2], again, status)
+    return NightValue(run[0], run[1], _number(value), run[2], again, status)
 
 
 def _json(value: float | None) -> Figure:

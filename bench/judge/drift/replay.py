@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bench.judge.drift.baseline import STANDARD, DriftRules
 from bench.judge.drift.judge import QUANTITIES, Label, held_against
 from bench.judge.drift.levels import Levels
-from bench.store.history.nights import Acceptance, Fingerprint, Night, Series
+from bench.store.history.nights import Acceptance, Fingerprint, NightValue, Series
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Mark:
     ``level`` is the baseline's, ``epoch`` counts the baselines: one more with each new fingerprint or accepted level.
     """
 
-    night: Night
+    night: NightValue
     label: Label
     epoch: int
     level: float | None = None
@@ -27,7 +27,10 @@ class Mark:
 
 
 def replay(
-    series: Series, nights: Iterable[Night], accepted: Iterable[Acceptance] = (), rules: DriftRules = STANDARD
+    series: Series,
+    nights: Iterable[NightValue],
+    accepted: Iterable[Acceptance] = (),
+    rules: DriftRules = STANDARD,
 ) -> tuple[Mark, ...]:
     """The nights of a series, oldest first, each judged as it was judged that night; in linear time.
 
@@ -51,7 +54,7 @@ def replay(
     return tuple(found)
 
 
-def _mark(series: Series, night: Night, epoch: int, known: Levels) -> Mark:
+def _mark(series: Series, night: NightValue, epoch: int, known: Levels) -> Mark:
     said = held_against(series, night, known) if night.measured else None
     if said is None or said.first is None or said.label is Label.INSUFFICIENT:
         return Mark(night, Label.INSUFFICIENT, epoch)

@@ -9,7 +9,7 @@ from statistics import median
 
 from bench.judge.blame import PairRate
 from bench.judge.blame.transfers import FIRST, transfers
-from bench.judge.drift import Fingerprint, Night, Series
+from bench.judge.drift import Fingerprint, NightValue, Series
 from bench.judge.evidence import Evidence, derived
 from bench.model.collectives import collective
 from bench.model.measurement import Case
@@ -92,10 +92,10 @@ def record(evidence: Evidence, cluster: str, parts: Fingerprint) -> Record:
     return Record(manifest.id, manifest.started, cluster, parts, samples(evidence, cluster))
 
 
-def nights(record: Record) -> dict[Series, Night]:
+def nights(record: Record) -> dict[Series, NightValue]:
     """The whole-cluster series of a record as the judge of drift takes them."""
     return {
-        each.series: Night(
+        each.series: NightValue(
             record.run, record.time, each.value, record.fingerprint, each.rerun, status=each.status
         )
         for each in record.samples

@@ -14,7 +14,7 @@ from statistics import median
 
 from bench.judge.drift.robust import spread
 from bench.model.errors import RailGaugeError
-from bench.store.history.nights import Night, changed
+from bench.store.history.nights import NightValue, changed
 
 # Penalty per change point, in units of log(nights). 0.6 finds steps two nights earlier, but sees one in
 # every third series whose nights are correlated by 0.5; 1.0 does in less than every twentieth.
@@ -43,7 +43,7 @@ class LevelStep:
     cause   parts of the fingerprint that changed at that night or within ``NEAR`` of it; () if none did
     """
 
-    night: Night
+    night: NightValue
     before: float
     after: float
     change: float
@@ -51,7 +51,7 @@ class LevelStep:
 
 
 def steps(
-    nights: Sequence[Night], practical: float = 0.015, penalty: float = PENALTY
+    nights: Sequence[NightValue], practical: float = 0.015, penalty: float = PENALTY
 ) -> tuple[LevelStep, ...]:
     """The steps of at least ``practical`` in a history, oldest first; nights without a figure are left out.
 
@@ -93,7 +93,7 @@ def _merge(levels: Sequence[float], edges: list[int], practical: float) -> list[
     return edges
 
 
-def _cause(nights: Sequence[Night], start: int) -> tuple[str, ...]:
+def _cause(nights: Sequence[NightValue], start: int) -> tuple[str, ...]:
     for distance in range(NEAR + 1):
         for index in sorted({start - distance, start + distance}):
             if 0 < index < len(nights):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from bench.judge.drift import Label, Night, NoRuptures, Series, SeriesFinding, attribute, judge
+from bench.judge.drift import Label, NightValue, NoRuptures, Series, SeriesFinding, attribute, judge
 from bench.judge.drift.baseline import STANDARD
 from bench.judge.drift.peers import PeerFinding, compare_with_peers
 from bench.judge.drift.peers import suspects as slow_peers
@@ -86,7 +86,7 @@ def compared(found: Tonight) -> tuple[int, str]:
     return done, f"{past.cluster}: {done} of {len(found.findings)} series compared ({nights})"
 
 
-def _recent(before: tuple[Night, ...], everything: Mapping[Series, tuple[Night, ...]]) -> bool:
+def _recent(before: tuple[NightValue, ...], everything: Mapping[Series, tuple[NightValue, ...]]) -> bool:
     """Whether a series was measured in the last night that there was."""
     last = max((found[-1].time for found in everything.values() if found), default=0.0)
     return bool(before) and before[-1].time == last

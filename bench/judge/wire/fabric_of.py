@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from bench.judge.evidence import Evidence, derived
-from bench.model.bounds import Fabric
+from bench.model.bounds import ClusterShape
 from bench.model.collective_calls import partner
 from bench.model.collectives import COPIES
 from bench.model.facts import nvlink_domain
@@ -36,7 +36,7 @@ def node_names(ranks: Sequence[int], evidence: Evidence) -> tuple[str, ...]:
         raise Unplaced(f"rank {rank} is not in the manifest") from None
 
 
-def fabric_of(case: Case, ranks: Sequence[int], evidence: Evidence) -> Fabric:
+def fabric_of(case: Case, ranks: Sequence[int], evidence: Evidence) -> ClusterShape:
     """The fabric that ``case`` ran on when its group is ``ranks``.
 
     A group of some of a node's ranks has their share of its rails; pairs have that of one GPU, and any call
@@ -63,12 +63,12 @@ def fabric_of(case: Case, ranks: Sequence[int], evidence: Evidence) -> Fabric:
 
 
 @derived
-def _fabrics(evidence: Evidence) -> dict[tuple[object, ...], Fabric | str]:
+def _fabrics(evidence: Evidence) -> dict[tuple[object, ...], ClusterShape | str]:
     """The fabrics of a run as they are found, or why there is none."""
     return {}
 
 
-def _fabric(case: Case, names: tuple[str, ...], evidence: Evidence) -> Fabric:
+def _fabric(case: Case, names: tuple[str, ...], evidence: Evidence) -> ClusterShape:
     # what is measured on a rail is measured with NVLink between nodes switched off: bench.plan.rails.off_nvlink
     if evidence.profile.nvlink_nodes > 1 and not case.rail and len(set(names)) > 1:
         names = _domains(names, evidence)
@@ -112,10 +112,10 @@ def _one_pair(names: Sequence[str]) -> tuple[str, ...]:
     return next(iter(sorted(pairs)))
 
 
-def _inside(gpus: int, profile: Profile) -> Fabric:
+def _inside(gpus: int, profile: Profile) -> ClusterShape:
     if profile.nvlink is None:
         raise Unplaced("single node, and the profile gives no NVLink rate")
-    return Fabric(1, gpus, 1, math.inf, profile.nvlink.value)
+    return ClusterShape(1, gpus, 1, math.inf, profile.nvlink.value)
 
 
 def rail_rate(profile: Profile) -> float:
@@ -131,7 +131,7 @@ def rail_rate(profile: Profile) -> float:
     raise Unplaced(f"the profile {profile.name} {what}")
 
 
-def _across(case: Case, counts: Counter[str], evidence: Evidence) -> Fabric:
+def _across(case: Case, counts: Counter[str], evidence: Evidence) -> ClusterShape:
     profile = evidence.profile
     rate = rail_rate(profile)
     if not profile.rails.count:
@@ -142,4 +142,4 @@ def _across(case: Case, counts: Counter[str], evidence: Evidence) -> Fabric:
     one_rail = evidence.backend == "gloo" or case.algorithm.startswith(VERBS)
     pinned = one_rail or case.rail not in ("", OWN)
     rails = 1 if pinned else max(1, profile.rails.count * gpus // here)
-    return Fabric(len(counts), gpus, rails, rate, profile.nvlink.value if profile.nvlink else math.inf)
+    return ClusterShape(len(counts), gpus, rails, rate, profile.nvlink.value if profile.nvlink else math.inf)

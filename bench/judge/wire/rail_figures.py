@@ -13,7 +13,7 @@ from bench.measure.perftest.outcome import Outcome, explained, outcome
 from bench.measure.perftest.record import PerftestRecord
 from bench.measure.perftest.schedule import expected_ports
 from bench.model.facts import Node, Port
-from bench.model.lines import Transfer
+from bench.model.lines import PerftestTransfer
 from bench.model.rails import members
 from bench.model.units import show_both
 from bench.plan.names import FIRST
@@ -47,13 +47,13 @@ class RailEvidence:
     record: PerftestRecord
 
     @cached_property
-    def outcomes(self) -> tuple[tuple[Transfer, Outcome], ...]:
+    def outcomes(self) -> tuple[tuple[PerftestTransfer, Outcome], ...]:
         return tuple((transfer, outcome(transfer)) for transfer in self.record.transfers)
 
     @cached_property
-    def by_rail(self) -> Mapping[tuple[str, str], list[tuple[Transfer, Outcome]]]:
+    def by_rail(self) -> Mapping[tuple[str, str], list[tuple[PerftestTransfer, Outcome]]]:
         """(node, rail) → transfers that it sent or received."""
-        found: dict[tuple[str, str], list[tuple[Transfer, Outcome]]] = {}
+        found: dict[tuple[str, str], list[tuple[PerftestTransfer, Outcome]]] = {}
         for pair in self.outcomes:
             for side in (pair[0].sender, pair[0].receiver):
                 found.setdefault((side.node, side.name), []).append(pair)

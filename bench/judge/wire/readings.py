@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from bench.model.bounds import (
     UNKNOWN,
-    Fabric,
+    ClusterShape,
     candidates,
     ceiling,
     hard_ceiling,
@@ -53,7 +53,7 @@ class Reading:
 def readings(
     name: str,
     algbw: float,
-    fabric: Fabric,
+    fabric: ClusterShape,
     *,
     algorithm: str = UNKNOWN,
     target: float | None = None,
@@ -71,7 +71,7 @@ def readings(
 
 
 def is_possible(
-    name: str, algbw: float, fabric: Fabric, *, algorithm: str = UNKNOWN, in_network: bool = False
+    name: str, algbw: float, fabric: ClusterShape, *, algorithm: str = UNKNOWN, in_network: bool = False
 ) -> bool:
     """Whether ``conclude`` calls the ``readings`` of ``algbw`` (bytes/s) anything but an error."""
     if algorithm == UNKNOWN:
@@ -102,7 +102,7 @@ class _Limits:
 
 
 @lru_cache(maxsize=4096)
-def _limits(name: str, algorithm: str, fabric: Fabric) -> _Limits:
+def _limits(name: str, algorithm: str, fabric: ClusterShape) -> _Limits:
     """What many rows of one fabric ask of ``bounds``."""
     return _Limits(
         load=wire_factor(name, algorithm, fabric),
@@ -115,7 +115,7 @@ def _limits(name: str, algorithm: str, fabric: Fabric) -> _Limits:
 _top = lru_cache(maxsize=4096)(hard_ceiling)
 
 
-def _fits(name: str, algbw: float, fabric: Fabric, algorithm: str) -> bool:
+def _fits(name: str, algbw: float, fabric: ClusterShape, algorithm: str) -> bool:
     """Whether the rails could carry it, and busbw is not above the ceiling."""
     limits = _limits(name, algorithm, fabric)
     # on one rank busbw says nothing, and it may be NaN
@@ -123,7 +123,9 @@ def _fits(name: str, algbw: float, fabric: Fabric, algorithm: str) -> bool:
     return algbw * limits.load <= limits.wire and good
 
 
-def _reading(name: str, algbw: float, fabric: Fabric, algorithm: str, known: bool, target: float) -> Reading:
+def _reading(
+    name: str, algbw: float, fabric: ClusterShape, algorithm: str, known: bool, target: float
+) -> Reading:
     wire = wire_rate(name, algorithm, algbw, fabric)
     top = ceiling(name, algorithm, fabric)
     sold = target * way(name, algorithm).part(fabric)
@@ -162,7 +164,7 @@ FORCE_RING = "measure again with NCCL_ALGO=Ring, which loads the rails whatever 
 def conclude(
     name: str,
     algbw: float,
-    fabric: Fabric,
+    fabric: ClusterShape,
     seen: tuple[Reading, ...],
     *,
     inside: float | None = None,
@@ -197,7 +199,7 @@ def conclude(
 
 
 def _impossible(
-    name: str, algbw: float, fabric: Fabric, seen: tuple[Reading, ...], in_network: bool
+    name: str, algbw: float, fabric: ClusterShape, seen: tuple[Reading, ...], in_network: bool
 ) -> Conclusion:
     busbw = algbw * collective(name).factor(fabric.ranks)
     if seen[0].known:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bench.judge.evidence import Evidence, derived
 from bench.judge.wire.readings import Conclusion, Reading, conclude, readings
 from bench.judge.wire.readings import is_possible as possible
-from bench.model.bounds import BoundError, Fabric, hard_ceiling
+from bench.model.bounds import BoundError, ClusterShape, hard_ceiling
 from bench.model.collectives import algbw, collective
 from bench.model.packets import HEALTHY
 from bench.model.stats import median, median_interval
@@ -32,7 +32,7 @@ class RowReading:
     """
 
     case: str
-    fabric: Fabric
+    fabric: ClusterShape
     used: AlgorithmUsed
     readings: tuple[Reading, ...]
     ceiling: float
@@ -102,7 +102,7 @@ def is_possible(row: Row, evidence: Evidence) -> bool | None:
         return None
 
 
-def _fits(algbw: float, placed: tuple[str, Fabric, AlgorithmUsed], evidence: Evidence) -> bool:
+def _fits(algbw: float, placed: tuple[str, ClusterShape, AlgorithmUsed], evidence: Evidence) -> bool:
     name, fabric, used = placed
     return possible(name, algbw, fabric, algorithm=used.algorithm, in_network=evidence.rails.in_network)
 
@@ -154,7 +154,7 @@ def _read(row: Row, evidence: Evidence, healthy: float) -> RowReading:
     )
 
 
-def _placed(row: Row, evidence: Evidence) -> tuple[str, Fabric, AlgorithmUsed]:
+def _placed(row: Row, evidence: Evidence) -> tuple[str, ClusterShape, AlgorithmUsed]:
     fabric = fabric_of(row.case, row.measurement.ranks, evidence)
     used = algorithm_used(row.case, evidence)
     if evidence.backend == "gloo" and not used.known:

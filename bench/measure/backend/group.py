@@ -61,7 +61,7 @@ class Group:
     """``members`` are ranks of the job; ``handle`` is torch's process group, or None for the whole job.
 
     A pair uses the job's own group with messages between the two, so that all pairs of a large job
-    cost no communicator each; or ``talk`` is a connection of its own (rail.Pair).
+    cost no communicator each; or ``talk`` is a connection of its own (one_rail.OneRailDist).
     """
 
     members: tuple[int, ...]

@@ -26,7 +26,7 @@ class Op:
 
 
 @dataclass(frozen=True)
-class Pair:
+class OneRailDist:
     """Stands in for ``torch.distributed`` between the members; peers are ranks of the job."""
 
     gloo: Any
@@ -53,10 +53,10 @@ class Pair:
 
 def open_pair(
     store: Any, name: str, members: tuple[int, ...], place: int, interface: str, limit: float
-) -> Pair:
+) -> OneRailDist:
     """Connect the ``members`` over ``interface``; RuntimeError when that does not work within ``limit`` s."""
     options = dist.ProcessGroupGloo._Options()
     options._timeout = timedelta(seconds=limit)
     options._devices = [dist.ProcessGroupGloo.create_device(interface=interface)]
     own = dist.PrefixStore(f"{name}/{'-'.join(map(str, members))}", store)
-    return Pair(dist.ProcessGroupGloo(own, place, len(members), options), members)
+    return OneRailDist(dist.ProcessGroupGloo(own, place, len(members), options), members)

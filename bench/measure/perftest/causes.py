@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.model.lines import PerftestExit, Side, Transfer
+from bench.model.lines import PerftestEnd, PerftestExit, PerftestTransfer
 
 # libibverbs/verbs.h, enum ibv_wc_status: those of a path and not of a program
 STATES = {
@@ -28,7 +28,7 @@ class Cause:
     """``where``: the side that said it, None where it is both's. ``kind``: MEMORY, or ""."""
 
     text: str
-    where: Side | None = None
+    where: PerftestEnd | None = None
     kind: str = ""
 
     @property
@@ -66,7 +66,7 @@ _TABLE: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
 )  # fmt: skip
 
 
-def cause(transfer: Transfer, problems: Sequence[str] = ()) -> Cause:
+def cause(transfer: PerftestTransfer, problems: Sequence[str] = ()) -> Cause:
     """The first cause of the table on either side, else the deadline, else what the table of results lacks
     (``problems``), else the last words.
     """
@@ -86,7 +86,7 @@ def _worded(text: str, found: re.Match[str]) -> str:
     return STATES.get(found[1], f"a transfer completed with status {found[1]}")
 
 
-def _unsaid(sides: list[tuple[Side, PerftestExit]], problems: Sequence[str]) -> Cause:
+def _unsaid(sides: list[tuple[PerftestEnd, PerftestExit]], problems: Sequence[str]) -> Cause:
     side, ended = sides[0]
     if ended.code is None:
         return Cause("no answer before its deadline: nothing came through", side)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from bench.model.lines import Side, Tool
+from bench.model.lines import PerftestEnd, PerftestTool
 from bench.model.profile import Verbs
 
 from .tool import NAME
@@ -21,8 +21,8 @@ TIMEOUT = 18  # of the queue pair, 4 µs × 2^18: a busy host must not look like
 
 
 def words(
-    side: Side,
-    tool: Tool,
+    side: PerftestEnd,
+    tool: PerftestTool,
     address: str,
     peer: str = "",
     nccl: Mapping[str, str] | None = None,
@@ -50,7 +50,7 @@ def lawful(given: Sequence[str]) -> bool:
     return bool(given) and given[0] == NAME and all(map(_LAWFUL.fullmatch, given[1:]))
 
 
-def _lane(tool: Tool, nccl: Mapping[str, str]) -> tuple[str, ...]:
+def _lane(tool: PerftestTool, nccl: Mapping[str, str]) -> tuple[str, ...]:
     """GID, service level and traffic class from NCCL's settings; a value that is no number (-1: choose) is ignored."""
     settings = {name: value.strip() for name, value in nccl.items() if value.strip().isdecimal()}
     found: list[str] = []
@@ -61,7 +61,7 @@ def _lane(tool: Tool, nccl: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _memory(side: Side, tool: Tool) -> tuple[str, ...]:
+def _memory(side: PerftestEnd, tool: PerftestTool) -> tuple[str, ...]:
     if not side.gpu:
         return ()
     by_bus = "use_cuda_bus_id" in tool.knows and side.gpu_address

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.measure.perftest import output
 from bench.model.facts import Node
-from bench.model.lines import PerftestExit, Tool, Transfer
+from bench.model.lines import PerftestExit, PerftestTool, PerftestTransfer
 from bench.model.units import show_size
 
 from .causes import MEMORY, Cause, cause
@@ -30,7 +30,7 @@ class Outcome:
     cause: Cause | None = None
 
 
-def outcome(transfer: Transfer) -> Outcome:
+def outcome(transfer: PerftestTransfer) -> Outcome:
     """A rate only where the client ended well, with one table of a result that is finite and above 0; or 0
     where it counted no message at all, which is unlike a broken clock's 0.
     """
@@ -69,7 +69,7 @@ def _stalled(client: PerftestExit, runs: Sequence[output.LinkRun]) -> bool:
     return len(runs) == 1 and ((client.code == 0 and counted) or GAVE_UP in client.text)
 
 
-def explained(found: Cause, nodes: Mapping[str, Node], tools: Mapping[str, Tool]) -> str:
+def explained(found: Cause, nodes: Mapping[str, Node], tools: Mapping[str, PerftestTool]) -> str:
     """The cause in one line, with what the facts add: the limit on locked memory, perftest's versions."""
     side = found.where
     node = nodes.get(side.node) if side else None
@@ -82,7 +82,7 @@ def explained(found: Cause, nodes: Mapping[str, Node], tools: Mapping[str, Tool]
     return text + _versions(tools)
 
 
-def _versions(tools: Mapping[str, Tool]) -> str:
+def _versions(tools: Mapping[str, PerftestTool]) -> str:
     seen = {tool.version: name for name, tool in tools.items() if tool.version}
     if len(seen) < 2:
         return ""

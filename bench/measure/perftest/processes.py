@@ -86,7 +86,7 @@ class PerftestProcess:
         return {"code": None if stopped else self._process.returncode, "text": text}
 
 
-class Errands:
+class PerftestRunner:
     """Runs the perftest processes of this node, one request of the coordinator at a time."""
 
     known = (TOOL, SERVE, CONNECT, END)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench.model.lines import LeftOut, Tool, Transfer
+from bench.model.lines import PerftestSkipped, PerftestTool, PerftestTransfer
 
 
 @dataclass(frozen=True)
 class PerftestRecord:
     """All perftest records of a run. ``left``: why nothing was measured, "" where something was tried."""
 
-    tools: tuple[Tool, ...] = ()
-    transfers: tuple[Transfer, ...] = ()
+    tools: tuple[PerftestTool, ...] = ()
+    transfers: tuple[PerftestTransfer, ...] = ()
     left: str = ""
 
     @property
@@ -22,12 +22,12 @@ class PerftestRecord:
         return tuple(tool.node for tool in self.tools if not tool.missing)
 
 
-def of_lines(lines: Iterable[Tool | Transfer | LeftOut]) -> PerftestRecord:
+def of_lines(lines: Iterable[PerftestTool | PerftestTransfer | PerftestSkipped]) -> PerftestRecord:
     """The record of a run's lines."""
     lines = tuple(lines)
-    left = [line.why for line in lines if isinstance(line, LeftOut)]
+    left = [line.why for line in lines if isinstance(line, PerftestSkipped)]
     return PerftestRecord(
-        tuple(line for line in lines if isinstance(line, Tool)),
-        tuple(line for line in lines if isinstance(line, Transfer)),
+        tuple(line for line in lines if isinstance(line, PerftestTool)),
+        tuple(line for line in lines if isinstance(line, PerftestTransfer)),
         left[-1] if left else "",
     )

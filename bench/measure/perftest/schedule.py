@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.model.facts import Node, Port
-from bench.model.lines import Side, Tool
+from bench.model.lines import PerftestEnd, PerftestTool
 from bench.model.profile import Profile, Rails
 from bench.model.rails import DeviceUse, by_port, own_rails, rails_of, roles, shared_out
 from bench.model.rounds import Round, rounds
@@ -32,8 +32,8 @@ class Leg:
 
     round: int
     way: str
-    sender: Side
-    receiver: Side
+    sender: PerftestEnd
+    receiver: PerftestEnd
 
     @property
     def key(self) -> str:
@@ -101,7 +101,7 @@ def legs(
     way: str,
     turn: Round[str],
     nodes: Mapping[str, Node],
-    tools: Mapping[str, Tool],
+    tools: Mapping[str, PerftestTool],
     profile: Profile,
     gpus: bool,
 ) -> tuple[Leg, ...]:
@@ -114,8 +114,8 @@ def legs(
 
 
 def _sides(
-    one: Node, other: Node, tools: Mapping[str, Tool], rails: Rails, gpus: bool
-) -> Iterator[tuple[Side, Side]]:
+    one: Node, other: Node, tools: Mapping[str, PerftestTool], rails: Rails, gpus: bool
+) -> Iterator[tuple[PerftestEnd, PerftestEnd]]:
     """GPU memory is written from GPU memory, or not at all: a mixed pair would be neither figure."""
     pairs = matched(expected_ports(one, rails), expected_ports(other, rails))
     near = [_nearest(node, rails) for node in (one, other)]
@@ -124,7 +124,7 @@ def _sides(
         found = [near[at].get(port.name) for at, port in enumerate(ports)]
         both = gpus and all(ways) and all(found)
         first, second = (
-            Side(
+            PerftestEnd(
                 node=node.name,
                 hca=port.hca,
                 number=port.number,
@@ -138,7 +138,7 @@ def _sides(
         yield first, second
 
 
-def gpu_access(node: Node, tool: Tool) -> str:
+def gpu_access(node: Node, tool: PerftestTool) -> str:
     """How perftest reaches GPU memory: ``peermem``, ``dmabuf``, or "" where it does not."""
     if not {"use_cuda", "use_cuda_bus_id"} & set(tool.knows):
         return ""

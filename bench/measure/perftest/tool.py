@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from bench.model.lines import Tool
+from bench.model.lines import PerftestTool
 
 NAME = "ib_write_bw"
 USED = (
@@ -22,13 +22,13 @@ _FLAG = re.compile(r"--([A-Za-z][\w-]*)")
 _VERSION = re.compile(r"Version:\s*(\S+)")
 
 
-def read(node: str, help_text: str, version_text: str) -> Tool:
+def read(node: str, help_text: str, version_text: str) -> PerftestTool:
     """The tool by its ``--help`` and ``--version``; a text that is not perftest's help makes it missing."""
     flags = set(_FLAG.findall(help_text))
     version = _VERSION.search(version_text)
     lacking = [flag for flag in NEEDED if flag not in flags]
     if lacking:
         said = next((line.strip() for line in help_text.splitlines() if line.strip()), "nothing")[:200]
-        return Tool(node, missing=f"{NAME} does not know --{lacking[0]}; it says: {said}")
+        return PerftestTool(node, missing=f"{NAME} does not know --{lacking[0]}; it says: {said}")
     knows = tuple(flag for flag in USED if flag in flags)
-    return Tool(node, version[1] if version else "", knows)
+    return PerftestTool(node, version[1] if version else "", knows)

@@ -18,7 +18,7 @@ from bench.plan.screening.rows import (
     Results,
     Ring,
     ScreenedFault,
-    ScreeningProblem,
+    ScreeningTask,
     Step,
     groups,
     most_steps,

@@ -12,7 +12,7 @@ Results = Mapping[Ring, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
-class ScreeningProblem:
+class ScreeningTask:
     """What is screened.
 
     nominal   bytes/s of one rail; None: compared with each other only
@@ -108,7 +108,7 @@ def links(rings: Sequence[Ring]) -> set[frozenset[str]]:
     return {frozenset(pair) for ring in rings for pair in zip(ring, (*ring[1:], ring[0]), strict=True)}
 
 
-def coverage(problem: ScreeningProblem, results: Results) -> Coverage:
+def coverage(problem: ScreeningTask, results: Results) -> Coverage:
     ports = {
         (n, rail)
         for ring, rates in results.items()

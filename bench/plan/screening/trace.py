@@ -12,7 +12,7 @@ from bench.plan.screening.rows import (
     Results,
     Ring,
     ScreenedFault,
-    ScreeningProblem,
+    ScreeningTask,
     Step,
     coverage,
     groups,
@@ -23,7 +23,7 @@ FAST = 0.9
 """The reference is this quantile of the first rings' rates over all rails: most may be slow, not all."""
 
 
-def step(problem: ScreeningProblem, results: Results) -> Step:
+def step(problem: ScreeningTask, results: Results) -> Step:
     """What follows from ``results``: probes as given out by earlier steps -> rail -> bytes/s."""
     first = groups(problem.nodes)
     missing = [ring for ring in first if ring not in results]
@@ -54,7 +54,7 @@ def _disjoint(wanted: Sequence[Ring]) -> tuple[Ring, ...]:
 class _Tree:
     """One walk over the results; gathers what it finds and what it misses. Lives for one ``step``."""
 
-    problem: ScreeningProblem
+    problem: ScreeningTask
     results: Results
     first: tuple[Ring, ...]
     wanted: list[Ring] = field(default_factory=list)
@@ -137,7 +137,7 @@ class _Tree:
 
     def _least(self, ring: Ring) -> float:
         """What noise alone makes of the slowest link of a healthy ring, as a share of one link."""
-        return 1 - self.problem.noise * slowest_of(len(ring))
+        return 1 - self.problem.noise * slowest_deviation(len(ring))
 
     def _lost(self, ring: Ring, rail: str) -> float:
         """Share of a healthy ring's rate that is missing."""
@@ -252,6 +252,6 @@ class _Tree:
 
 
 @lru_cache(maxsize=1024)
-def slowest_of(count: int) -> float:
+def slowest_deviation(count: int) -> float:
     """Standard deviations by which the slowest of ``count`` equal links lies below their mean (Blom 1958)."""
     return -NormalDist().inv_cdf((1 - 0.375) / (count + 0.25))

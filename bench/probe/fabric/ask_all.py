@@ -9,7 +9,7 @@ from typing import TypeVar
 from bench.model.typed_json import load, parse
 from bench.probe.fabric import linkinfo, netdiscover, queryerrors
 from bench.probe.fabric import run_tools as asking
-from bench.probe.fabric.pasted_text import Refused
+from bench.probe.fabric.pasted_text import UnknownToolOutput
 from bench.probe.fabric.run_tools import ToolAnswer
 from bench.probe.fabric.subnet import Subnet, join
 
@@ -53,6 +53,6 @@ def _read(parse: Callable[[str], T], answer: ToolAnswer) -> T | None:
     """Parse one answer; from standard error, only the lines that say that something did not answer."""
     try:
         said: T = parse(answer.text)
-    except Refused:
+    except UnknownToolOutput:
         return None
     return replace(said, unanswered=(*said.unanswered, *netdiscover.unanswered(answer.err)))

@@ -35,7 +35,7 @@ class Linkinfo:
 
 
 def parse(text: str) -> Linkinfo:
-    """Rows in the text's order; raises ``Refused``."""
+    """Rows in the text's order; raises ``UnknownToolOutput``."""
     rows: list[LinkRow] = []
     unparsed = []
     silent = unanswered(text)

@@ -53,7 +53,7 @@ def path(line: str) -> tuple[int, ...]:
 
 
 def parse(text: str) -> Discovery:
-    """The rows, and the warnings if standard error was joined to the text; raises ``Refused``."""
+    """The rows, and the warnings if standard error was joined to the text; raises ``UnknownToolOutput``."""
     node: End | None = None
     rows: list[LinkRow] = []
     origin, unparsed = None, []

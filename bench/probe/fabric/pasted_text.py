@@ -17,7 +17,7 @@ _LONGEST = 4096
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20}")
 
 
-class Refused(RailGaugeError, ValueError):
+class UnknownToolOutput(RailGaugeError, ValueError):
     """A text that is not what the parser reads; the message says what it should look like."""
 
 
@@ -59,7 +59,9 @@ def guid(text: str | None) -> str | None:
 
 
 def refuse_unless(found: object, text: str, tool: str, looks_like: str) -> None:
-    """Raises ``Refused`` where a text held nothing of the tool; an empty text is empty, not wrong."""
+    """Raises ``UnknownToolOutput`` where a text held nothing of the tool; an empty text is empty, not wrong."""
     if not found and text.strip():
         first = next((line.strip() for line in lines(text) if line.strip()), "")
-        raise Refused(f"not {tool} output: no line like {looks_like!r}; it starts with {first[:60]!r}")
+        raise UnknownToolOutput(
+            f"not {tool} output: no line like {looks_like!r}; it starts with {first[:60]!r}"
+        )

@@ -51,7 +51,7 @@ class QueryErrors:
 
 
 def parse(text: str) -> QueryErrors:
-    """Ports in the text's order; raises ``Refused``."""
+    """Ports in the text's order; raises ``UnknownToolOutput``."""
     ports: list[PortErrors] = []
     name, summary, unparsed = "", None, []
     silent = unanswered(text)

@@ -44,7 +44,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Night:
+class NightValue:
     """One measurement of one series.
 
     time         seconds since 1970, UTC

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from bench.model.printable import csv_line
 from bench.model.verdict import Status
 from bench.store.history.folder import Folder, HistoryError, LeftOutFile, library, open_folder
-from bench.store.history.nights import Fingerprint, Night, Series
+from bench.store.history.nights import Fingerprint, NightValue, Series
 from bench.store.history.record import COLUMNS, Entry
 from bench.store.history.store import MovedAway, each_once, home, in_files, settled, sound
 
@@ -33,7 +33,7 @@ _STATUS = {status.value: status for status in Status}
 
 def nights(
     history: str, cluster: str, since: float = 0.0, subject: str = ""
-) -> tuple[dict[Series, tuple[Night, ...]], tuple[LeftOutFile, ...]]:
+) -> tuple[dict[Series, tuple[NightValue, ...]], tuple[LeftOutFile, ...]]:
     """The nights of every series of a cluster, or of one subject in it, oldest first; the files left out."""
     return _ask(history, cluster, since, " and subject = $subject", {"subject": subject})
 
@@ -58,8 +58,8 @@ def export(
 
 def _ask(
     history: str, cluster: str, since: float, condition: str, names: dict[str, str]
-) -> tuple[dict[Series, tuple[Night, ...]], tuple[LeftOutFile, ...]]:
-    def ask() -> tuple[dict[Series, tuple[Night, ...]], tuple[LeftOutFile, ...]]:
+) -> tuple[dict[Series, tuple[NightValue, ...]], tuple[LeftOutFile, ...]]:
+    def ask() -> tuple[dict[Series, tuple[NightValue, ...]], tuple[LeftOutFile, ...]]:
         folder = open_folder(history)
         good, problems = _sound(folder, cluster, since)
         chosen = each_once(good)
@@ -123,12 +123,12 @@ def _address(folder: Folder, path: str) -> str:
 
 def _by_series(
     cluster: str, rows: Sequence[Any], fingerprints: dict[tuple[str, float], Fingerprint]
-) -> dict[Series, tuple[Night, ...]]:
-    gathered: dict[Series, list[Night]] = {}
+) -> dict[Series, tuple[NightValue, ...]]:
+    gathered: dict[Series, list[NightValue]] = {}
     for run, time, collective, size_class, quantity, subject, value, rerun, status in rows:
         series = Series(cluster, collective, size_class, quantity, subject)
         parts = fingerprints.get((run, time), ())
-        night = Night(run, time, value, parts, rerun, _STATUS.get(status, Status.INCONCLUSIVE))
+        night = NightValue(run, time, value, parts, rerun, _STATUS.get(status, Status.INCONCLUSIVE))
         gathered.setdefault(series, []).append(night)
     return {
         series: tuple(sorted(found, key=lambda night: (night.time, night.run)))

@@ -15,7 +15,7 @@ from bench.model.profile import load as load_profile
 from bench.model.profile import parse
 from bench.model.verdict import Status
 from bench.plan.names import BUDGET, GIVEN_UP
-from bench.store import IMPORTED, Loss, Phase, Plan, Refusal, Settings, load
+from bench.store import IMPORTED, Loss, Phase, Plan, Settings, TooLarge, load
 from made_nodes import judged, nodes, seen, status
 
 PASS, FAIL, INCONCLUSIVE, SKIP = Status.PASS, Status.FAIL, Status.INCONCLUSIVE, Status.SKIP
@@ -50,7 +50,7 @@ ROWS: list[tuple[str, Change, str, Status]] = [
     ("coverage.cases", run(plan=Plan(())), "plan", INCONCLUSIVE),
     ("coverage.cases", run(plan=Plan(()), measurements=()), "plan", INCONCLUSIVE),
     ("coverage.losses", run(losses=(Loss("all_reduce/1024", "rank 1 is gone"),)), "all_reduce/1024", INCONCLUSIVE),
-    ("coverage.memory", plan(refused=(Refusal("all_reduce/1", 8, 4, "GPU 3 of n1"),)), "GPU 3 of n1", INCONCLUSIVE),
+    ("coverage.memory", plan(refused=(TooLarge("all_reduce/1", 8, 4, "GPU 3 of n1"),)), "GPU 3 of n1", INCONCLUSIVE),
     ("coverage.ranks", run(), "job", PASS),
     ("coverage.ranks", run(measurements=()), "job", INCONCLUSIVE),
     ("coverage.ranks", manifest(ranks=()), "job", INCONCLUSIVE),

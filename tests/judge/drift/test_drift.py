@@ -17,7 +17,7 @@ from bench.judge.drift import (
     Acceptance,
     DriftRules,
     Label,
-    Night,
+    NightValue,
     NoRuptures,
     Series,
     attribute,
@@ -45,17 +45,19 @@ LEVEL = 390e9
 
 def history(
     count: int, level: float = LEVEL, start: int = 0, parts=OLD, noise: float = 0.01, seed: int = 1
-) -> list[Night]:
+) -> list[NightValue]:
     """Nights of a steady cluster, with gaussian noise that the seed fixes."""
     dice = random.Random(seed + start)
     return [
-        Night(f"run{start + i}", (20000 + start + i) * DAY, level * (1 + noise * dice.gauss(0, 1)), parts)
+        NightValue(
+            f"run{start + i}", (20000 + start + i) * DAY, level * (1 + noise * dice.gauss(0, 1)), parts
+        )
         for i in range(count)
     ]
 
 
-def tonight(value: float, rerun: float | None = None, parts=OLD, at: int = 500, **others) -> Night:
-    return Night("tonight", (20000 + at) * DAY, value, parts, rerun, **others)
+def tonight(value: float, rerun: float | None = None, parts=OLD, at: int = 500, **others) -> NightValue:
+    return NightValue("tonight", (20000 + at) * DAY, value, parts, rerun, **others)
 
 
 # --- labels -------------------------------------------------------------------------------------------
@@ -558,7 +560,7 @@ figures = st.floats(allow_nan=True, allow_infinity=True)
 @given(st.lists(figures, max_size=40), figures, st.none() | figures, st.sampled_from([BUSBW, LATENCY]))
 @example([0.0, 1.0, 1.0], 2.0, 1.0, LATENCY)  # slow beside two nights, and not when measured again
 def test_no_history_crashes_the_judge_and_no_bad_figure_passes(values, value, rerun, series):
-    past = [Night(f"r{i}", i * DAY, figure, (OLD, NEW)[i % 7 == 0]) for i, figure in enumerate(values)]
+    past = [NightValue(f"r{i}", i * DAY, figure, (OLD, NEW)[i % 7 == 0]) for i, figure in enumerate(values)]
     found = judge(series, past, tonight(value, rerun))
     assert series_verdict(found).status is found.status
     if not (math.isfinite(value) and value > 0):

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.cli.nightly import ready
-from bench.judge.drift import Acceptance, Night, Series, fingerprint
+from bench.judge.drift import Acceptance, NightValue, Series, fingerprint
 from bench.judge.drift.past import Past, from_json, read_past, record
 from bench.judge.drift.run_fingerprint import cluster_name, parts, said
 from bench.judge.drift.series import record as made_of
@@ -37,7 +37,7 @@ names = st.text(st.characters(codec="utf-8"), max_size=8)
 values = st.one_of(st.floats(), st.just(math.nan))
 prints = st.dictionaries(names, names, max_size=3).map(fingerprint)
 nights = st.builds(
-    Night,
+    NightValue,
     run=names,
     time=st.floats(0, 2e9),
     value=values,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.judge.drift import Acceptance, DriftRules, Label, Night, Series, fingerprint, judge, replay
+from bench.judge.drift import Acceptance, DriftRules, Label, NightValue, Series, fingerprint, judge, replay
 from bench.model.verdict import Status
 
 BUSBW = Series("c1", "all_reduce", "1 GiB", "busbw")
@@ -25,7 +25,7 @@ nights = st.lists(
         st.sampled_from([Status.PASS, Status.PASS, Status.PASS, Status.FAIL, Status.INCONCLUSIVE]),
     ),
     max_size=25,
-).map(lambda rows: [Night(f"r{at}", at + 1.0, *_night(row)) for at, row in enumerate(rows)])
+).map(lambda rows: [NightValue(f"r{at}", at + 1.0, *_night(row)) for at, row in enumerate(rows)])
 words = st.lists(st.floats(0, 25).map(lambda since: Acceptance("c1", since, "me", since, "why")), max_size=2)
 
 
@@ -49,12 +49,14 @@ def test_every_mark_is_what_the_judge_said_that_night(found, accepted):
             assert mark.level == said.first.reference
 
 
-def steady(count: int, level: float = 100.0, start: int = 0, parts=OLD) -> list[Night]:
-    return [Night(f"r{start + at}", start + at + 1.0, level + at % 3 * 0.1, parts) for at in range(count)]
+def steady(count: int, level: float = 100.0, start: int = 0, parts=OLD) -> list[NightValue]:
+    return [
+        NightValue(f"r{start + at}", start + at + 1.0, level + at % 3 * 0.1, parts) for at in range(count)
+    ]
 
 
 def test_a_regression_stays_one_until_it_is_accepted():
-    found = steady(12) + [Night(f"s{at}", 20.0 + at, 90.0, OLD, rerun=90.0) for at in range(5)]
+    found = steady(12) + [NightValue(f"s{at}", 20.0 + at, 90.0, OLD, rerun=90.0) for at in range(5)]
     labels = [mark.label for mark in replay(BUSBW, found)]
     assert labels[10:12] == [Label.OK] * 2
     assert labels[12:] == [Label.REGRESSION] * 5

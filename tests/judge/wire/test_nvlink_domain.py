@@ -8,7 +8,7 @@ import pytest
 
 from bench.judge.evidence import Evidence
 from bench.judge.wire.fabric_of import Unplaced, fabric_of
-from bench.model.bounds import Fabric
+from bench.model.bounds import ClusterShape
 from bench.model.facts import Node, NvlinkFabric
 from bench.model.measurement import Case
 from bench.model.profile import ProfileError, load, parse
@@ -40,11 +40,15 @@ def case(count: int, rail: str = "") -> Case:
 
 
 def test_nodes_of_one_domain_are_one_fabric_of_nvlink():
-    assert fabric_of(case(8), range(8), evidence(tray(0), tray(1))) == Fabric(1, 8, 1, float("inf"), 900e9)
+    assert fabric_of(case(8), range(8), evidence(tray(0), tray(1))) == ClusterShape(
+        1, 8, 1, float("inf"), 900e9
+    )
 
 
 def test_what_is_measured_on_rails_crosses_the_rails():
-    assert fabric_of(case(8, "own"), range(8), evidence(tray(0), tray(1))) == Fabric(2, 4, 4, 50e9, 900e9)
+    assert fabric_of(case(8, "own"), range(8), evidence(tray(0), tray(1))) == ClusterShape(
+        2, 4, 4, 50e9, 900e9
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,16 @@ import math
 import pytest
 
 from bench.judge.wire.readings import ROUNDING, conclude, is_possible, readings
-from bench.model.bounds import UNKNOWN, WAYS, BoundError, Fabric, ceiling
+from bench.model.bounds import UNKNOWN, WAYS, BoundError, ClusterShape, ceiling
 from bench.model.collectives import COLLECTIVES, collective
 
 FABRICS = (
-    Fabric(1, 8, 1, math.inf, 450e9),
-    Fabric(2, 8, 8, 50e9, 450e9),
-    Fabric(2, 1, 1, 50e9),
-    Fabric(3, 4, 8, 50e9, 900e9),
-    Fabric(64, 8, 8, 50e9, 450e9),
-    Fabric(1, 1, 1, 50e9),
+    ClusterShape(1, 8, 1, math.inf, 450e9),
+    ClusterShape(2, 8, 8, 50e9, 450e9),
+    ClusterShape(2, 1, 1, 50e9),
+    ClusterShape(3, 4, 8, 50e9, 900e9),
+    ClusterShape(64, 8, 8, 50e9, 450e9),
+    ClusterShape(1, 1, 1, 50e9),
 )
 ALGORITHMS = sorted({UNKNOWN, *(algorithm for _, algorithm in WAYS)})
 

@@ -23,7 +23,7 @@ from bench.measure.worker import RECORDERS  # noqa: E402
 from bench.model.collectives import COLLECTIVES, COPIES  # noqa: E402
 from bench.model.elements import ELEMENTS, pattern, reduction  # noqa: E402
 from bench.plan import Request, sweep_cases  # noqa: E402
-from bench.probe.gpu_load import Gauge  # noqa: E402
+from bench.probe.gpu_load import GpuSampler  # noqa: E402
 from bench.probe.gpus import gpus, load  # noqa: E402
 
 pytestmark = [
@@ -134,7 +134,7 @@ def test_starting_a_call_is_a_number_of_its_own(gpu):
 def test_nvml_knows_the_gpu_that_torch_uses(gpu):
     pytest.importorskip("pynvml")
     identity = devices.identity(gpu.device)
-    gauge = Gauge(WorkerGpu(**identity))
+    gauge = GpuSampler(WorkerGpu(**identity))
     seen = gauge.read()
     assert seen.clock_sm is None or seen.clock_sm > 1e8
     known = gpus(load()).gpus

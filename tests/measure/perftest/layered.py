@@ -10,7 +10,7 @@ import made_nodes
 from bench.model.collectives import collective
 from bench.model.counters import Snapshot
 from bench.model.facts import Node
-from bench.model.lines import CounterLine, Tool, Transfer
+from bench.model.lines import CounterLine, PerftestTool, PerftestTransfer
 from bench.model.measurement import Measurement
 from bench.model.profile import Profile, load
 from bench.plan import Request, pair_cases, sweep_cases
@@ -34,7 +34,7 @@ def pairs(nodes: list[str]) -> list[tuple[str, str]]:
     return [(one, other) for i, one in enumerate(nodes) for other in nodes[i + 1 :]]
 
 
-def transfers(nodes: list[str], rate: Rate) -> list[Transfer]:
+def transfers(nodes: list[str], rate: Rate) -> list[PerftestTransfer]:
     """Every rail of every pair, each direction; a rate of 0 is left out."""
     ways = [way for pair in pairs(nodes) for way in (pair, pair[::-1])]
     return [
@@ -48,11 +48,11 @@ def transfers(nodes: list[str], rate: Rate) -> list[Transfer]:
 def run_of(
     path: Path,
     nodes: tuple[Node, ...] = (),
-    verbs: list[Transfer] | None = None,
+    verbs: list[PerftestTransfer] | None = None,
     p2p: Rate = even(48.5e9),  # noqa: B008
     ring: float = 365e9,
     shares: tuple[float, ...] = (1 / 8,) * 8,
-    tools: list[Tool] | None = None,
+    tools: list[PerftestTool] | None = None,
     backend: str = "nccl",
     profile: Profile = LAMBDA,
     counters: bool = True,
@@ -79,7 +79,7 @@ def run_of(
     made = made_nodes.seen(
         nodes, backend=backend, counters=_counters(nodes, rows_[0], shares) if counters else ()
     )
-    lines = tools or [Tool(name, "6.24") for name in names]
+    lines = tools or [PerftestTool(name, "6.24") for name in names]
     verbs = transfers(names, even(49.5e9)) if verbs is None else verbs
     plan = Plan((Phase("rails", "", tuple(planned)), Phase("ring", "", (forced,))))
     return replace(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.model.lines import PerftestExit, Side, Transfer
+from bench.model.lines import PerftestEnd, PerftestExit, PerftestTransfer
 
 # linux-rdma/perftest at 00b55b6, ib_write_bw -D 4 on an NDR port
 TABLE = """---------------------------------------------------------------------------------------
@@ -53,12 +53,12 @@ def transfer(
     gpu: str = "",
     again: bool = False,
     mtu: int = 4096,
-) -> Transfer:
+) -> PerftestTransfer:
     """A transfer that went well at ``rate``, or ended as ``client`` and ``server`` say."""
-    return Transfer(
+    return PerftestTransfer(
         round=0,
-        sender=Side(sender, f"mlx5_{rail}", 1, gpu=gpu),
-        receiver=Side(receiver, f"mlx5_{rail}", 1, gpu=gpu),
+        sender=PerftestEnd(sender, f"mlx5_{rail}", 1, gpu=gpu),
+        receiver=PerftestEnd(receiver, f"mlx5_{rail}", 1, gpu=gpu),
         server=server or ended(""),
         client=(client or ended(table(rate, f"mlx5_{rail}", mtu))) if started else None,
         again=again,

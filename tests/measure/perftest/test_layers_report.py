@@ -10,7 +10,7 @@ import pytest
 
 from bench.judge.evidence import Evidence
 from bench.judge.verdicts import judge
-from bench.model.lines import LeftOut
+from bench.model.lines import PerftestSkipped
 from layered import LAMBDA, even, run_of, transfers
 from reports.frames import frames
 from reports.layers import HEAD, layer_table, read_layers, unknowns, worst_first
@@ -75,7 +75,9 @@ def test_a_run_that_did_not_ask_has_no_such_section(tmp_path):
 
 
 def test_why_nothing_was_measured_is_said_without_a_table(tmp_path):
-    text, (said, rows, why) = drawn(replace(run_of(tmp_path), verbs=(LeftOut("the profile turns it off"),)))
+    text, (said, rows, why) = drawn(
+        replace(run_of(tmp_path), verbs=(PerftestSkipped("the profile turns it off"),))
+    )
     assert "the profile turns it off" in text
     assert (said.endswith("the profile turns it off"), rows, why) == (True, [], [])
 

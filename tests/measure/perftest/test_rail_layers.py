@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 import made_nodes
 from bench.judge.checks import Evidence
 from bench.judge.wire.rail_layers import COLLECTIVE, LINK, P2P, VERBS, of_layers
-from bench.model.lines import LeftOut, Tool
+from bench.model.lines import PerftestSkipped, PerftestTool
 from bench.model.profile import Verbs, load
 from bench.model.units import GIGA
 from bench.model.verdict import Bound, Status
 from layered import LAMBDA, even, run_of, transfers
 from said import DOWN, ECHO, TABLE, ended, transfer
 
-GONE = Tool("n1", missing="ib_write_bw is not installed")
-HERE = Tool("n0", "6.24")
+GONE = PerftestTool("n1", missing="ib_write_bw is not installed")
+HERE = PerftestTool("n0", "6.24")
 
 
 def layers(run, nodes=(), profile=LAMBDA):
@@ -192,7 +192,7 @@ def test_no_perftest_where_the_profile_wants_it_is_an_error(tmp_path):
 
 def test_a_node_without_perftest_is_not_called_healthy_for_the_others(tmp_path):
     nodes = made_nodes.nodes(3)
-    tools = [HERE, Tool("n1", "6.24"), replace(GONE, node="n2")]
+    tools = [HERE, PerftestTool("n1", "6.24"), replace(GONE, node="n2")]
     found = layers(run_of(tmp_path, nodes, verbs=transfers(["n0", "n1"], even(49.5e9)), tools=tools), nodes)
     assert found.status is Status.SKIP
     assert {each.status for each in found.rows if each.node == "n2"} == {Status.SKIP}
@@ -228,7 +228,7 @@ def test_a_run_that_did_not_ask_is_skipped_by_the_reason_of_its_rails(tmp_path):
     assert layers(run).status is Status.SKIP
     left = replace(run, plan=replace(run.plan, skipped=(("rails", "one node has no rails to another"),)))
     assert layers(left).text == "one node has no rails to another"
-    told = replace(run, verbs=(LeftOut("the profile turns it off"),))
+    told = replace(run, verbs=(PerftestSkipped("the profile turns it off"),))
     assert layers(told).text == "the profile turns it off"
 
 
@@ -305,7 +305,7 @@ def test_nothing_missing_or_slow_passes(made, counters):
 
 def test_a_profile_that_wants_perftest_is_not_content_without(tmp_path):
     want = replace(LAMBDA, verbs=Verbs("on"))
-    for said in ((), (LeftOut("no time was left"),)):
+    for said in ((), (PerftestSkipped("no time was left"),)):
         run = replace(run_of(tmp_path), verbs=said)
         assert of_layers(Evidence(run, LAMBDA)).status is Status.SKIP
         assert of_layers(Evidence(run, want)).status is Status.INCONCLUSIVE

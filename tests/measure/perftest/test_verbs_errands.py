@@ -11,12 +11,21 @@ from typing import Any
 import pytest
 
 from bench.measure.perftest import processes
-from bench.measure.perftest.processes import CONNECT, END, SERVE, TOOL, Errands, cpus, free_ports, listening
+from bench.measure.perftest.processes import (
+    CONNECT,
+    END,
+    SERVE,
+    TOOL,
+    PerftestRunner,
+    cpus,
+    free_ports,
+    listening,
+)
 
 LIMIT = 30.0
 
 
-def ask(one: Errands, what: str, **fields: Any) -> dict[str, Any]:
+def ask(one: PerftestRunner, what: str, **fields: Any) -> dict[str, Any]:
     """The answer of a node that does nothing else meanwhile."""
     one.begin({"do": what, **fields})
     turn, deadline = threading.Event(), time.monotonic() + LIMIT
@@ -32,12 +41,12 @@ def words(hca: str, *more: str) -> list[str]:
     return ["ib_write_bw", "-d", hca, "-i", "1", *more]
 
 
-def serve(one: Errands, *hcas: str) -> dict[str, Any]:
+def serve(one: PerftestRunner, *hcas: str) -> dict[str, Any]:
     jobs = {hca: {"words": words(hca), "numa": None} for hca in hcas}
     return ask(one, SERVE, jobs=jobs, address="127.0.0.1")
 
 
-def connect(one: Errands, up: dict[str, Any]) -> dict[str, Any]:
+def connect(one: PerftestRunner, up: dict[str, Any]) -> dict[str, Any]:
     jobs = {
         hca: {"words": words(hca, "127.0.0.1"), "numa": None, "port": told["port"]}
         for hca, told in up.items()
@@ -47,7 +56,7 @@ def connect(one: Errands, up: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def pair(perftest: Path) -> Any:
-    ends = Errands(), Errands()
+    ends = PerftestRunner(), PerftestRunner()
     yield ends
     for each in ends:
         each.stop()
@@ -97,7 +106,7 @@ def test_nothing_is_left_after_stop(pair):
 def test_a_program_that_is_not_there_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert processes.ask_tool()["missing"] == "ib_write_bw is not installed"
-    one = Errands()
+    one = PerftestRunner()
     assert serve(one, "mlx5_1")["mlx5_1"]["code"] == processes.NOT_STARTED
 
 

@@ -12,11 +12,11 @@ import made_nodes
 from bench.measure.perftest.outcome import explained, outcome
 from bench.measure.perftest.record import PerftestRecord, of_lines
 from bench.model import typed_json
-from bench.model.lines import LeftOut, Tool, Transfer
+from bench.model.lines import PerftestSkipped, PerftestTool, PerftestTransfer
 from said import DOWN, ECHO, MEMLOCK, RETRY, TABLE, ended, table, transfer
 
 NODES = {node.name: node for node in made_nodes.nodes(2)}
-SAME = {name: Tool(name, "6.24") for name in NODES}
+SAME = {name: PerftestTool(name, "6.24") for name in NODES}
 
 
 def why(**changes):
@@ -126,7 +126,7 @@ def test_gpu_memory_that_cannot_be_registered_names_the_way():
 
 def test_different_versions_are_told_with_a_failure():
     seen = outcome(transfer(client=ended(ECHO, 1), server=ended("", None)))
-    other = {"n0": Tool("n0", "6.06"), "n1": Tool("n1", "6.24")}
+    other = {"n0": PerftestTool("n0", "6.06"), "n1": PerftestTool("n1", "6.24")}
     assert explained(seen.cause, NODES, other).endswith("; perftest is 6.06 on n0, 6.24 on n1")
 
 
@@ -147,15 +147,17 @@ def test_a_cut_text_is_no_result(length):
 def test_a_transfer_comes_back_from_its_line():
     one = transfer(gpu="3", again=True)
     none = transfer(server=ended(DOWN, 1), started=False)
-    tool = Tool("n0", "6.06", ("use_cuda",))
+    tool = PerftestTool("n0", "6.06", ("use_cuda",))
     lines = [typed_json.decode(type(line), typed_json.encode(line)) for line in (one, none, tool)]
     record = of_lines(lines)
     assert record == PerftestRecord((tool,), (one, none))
     assert record.able == ("n0",)
-    assert of_lines([LeftOut("one node")]).left == "one node"
+    assert of_lines([PerftestSkipped("one node")]).left == "one node"
 
 
-@pytest.mark.parametrize(("kind", "line"), [(Tool, {}), (Transfer, {"round": "x"}), (LeftOut, {})])
+@pytest.mark.parametrize(
+    ("kind", "line"), [(PerftestTool, {}), (PerftestTransfer, {"round": "x"}), (PerftestSkipped, {})]
+)
 def test_a_damaged_line_is_an_error(kind, line):
     with pytest.raises(typed_json.Misfit):
         typed_json.load(kind, line)
@@ -169,10 +171,10 @@ def test_a_damaged_line_is_an_error(kind, line):
 )
 def test_no_line_crashes(fields):
     with pytest.raises(typed_json.Misfit):
-        typed_json.load(Transfer, fields)
+        typed_json.load(PerftestTransfer, fields)
 
 
 def test_memory_is_gpu_memory_on_both_sides_or_host_memory():
     assert transfer(gpu="1").memory == "GPU memory"
     assert transfer().memory == "host memory"
-    assert isinstance(transfer(), Transfer)
+    assert isinstance(transfer(), PerftestTransfer)

@@ -19,7 +19,7 @@ from bench.measure.perftest.schedule import (
     meetings,
     why_left,
 )
-from bench.model.lines import Tool
+from bench.model.lines import PerftestTool
 from bench.model.profile import Verbs, load
 
 LAMBDA = load("lambda-1cc-h100")
@@ -27,7 +27,7 @@ CUDA = ("bind_source_ip", "use_cuda", "use_cuda_bus_id", "use_cuda_dmabuf")
 
 
 def tools(*nodes, knows=CUDA):
-    return {node.name: Tool(node.name, "6.24", knows) for node in nodes}
+    return {node.name: PerftestTool(node.name, "6.24", knows) for node in nodes}
 
 
 def made(gpus=True, knows=CUDA, way=THERE, nodes=None):
@@ -85,12 +85,15 @@ def test_both_sides_use_host_memory_where_one_cannot_use_the_gpu(change):
 
 
 def test_gpu_memory_is_reached_by_peermem_or_dmabuf_or_not_at_all():
-    node, tool = made_nodes.node(), Tool("n0", "6.24", CUDA)
+    node, tool = made_nodes.node(), PerftestTool("n0", "6.24", CUDA)
     assert gpu_access(node, tool) == "peermem"
     bare = made_nodes.with_host(node, peermem=None)
     assert gpu_access(bare, tool) == ""
     assert gpu_access(made_nodes.with_host(bare, nvidia_open=True), tool) == "dmabuf"
-    assert gpu_access(made_nodes.with_host(bare, nvidia_open=True), Tool("n0", "6.0", ("use_cuda",))) == ""
+    assert (
+        gpu_access(made_nodes.with_host(bare, nvidia_open=True), PerftestTool("n0", "6.0", ("use_cuda",)))
+        == ""
+    )
 
 
 def test_a_port_that_is_down_is_still_wanted():

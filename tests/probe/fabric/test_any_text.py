@@ -9,7 +9,7 @@ from bench.judge.fabric import errors, links
 from bench.model.verdict import Status
 from bench.probe import mtu, topology
 from bench.probe.fabric import linkinfo, netdiscover, queryerrors
-from bench.probe.fabric.pasted_text import Refused
+from bench.probe.fabric.pasted_text import UnknownToolOutput
 from bench.probe.fabric.subnet import end_behind, join
 
 DATA = Path(__file__).parent / "data"
@@ -30,7 +30,7 @@ def spoiled(draw):
 def parsed(parser, text):
     try:
         return parser.parse(text)
-    except Refused:
+    except UnknownToolOutput:
         return None
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from bench.probe.fabric import linkinfo, netdiscover, queryerrors
 from bench.probe.fabric.link import End, Link, link
-from bench.probe.fabric.pasted_text import Refused
+from bench.probe.fabric.pasted_text import UnknownToolOutput
 
 DATA = Path(__file__).parent / "data"
 
@@ -136,7 +136,7 @@ def test_without_the_summary_nothing_is_known_of_the_others():
 
 @pytest.mark.parametrize("tool", [netdiscover, linkinfo, queryerrors])
 def test_text_of_another_tool_is_refused(tool):
-    with pytest.raises(Refused, match=r"not \w+ output: no line like"):
+    with pytest.raises(UnknownToolOutput, match=r"not \w+ output: no line like"):
         tool.parse(text("ibstat-h100.txt"))
 
 

@@ -103,7 +103,7 @@ def active_infiniband(seen: Ibstat) -> tuple[str, ...]:
 def parse(text: str) -> Ibstat:
     """Adapters in the text's order (lexical: mlx5_1, mlx5_10, mlx5_2).
 
-    A cut text leaves None; raises ``Refused``.
+    A cut text leaves None; raises ``UnknownToolOutput``.
     """
     adapters: list[Adapter] = []
     warnings, unparsed = [], []

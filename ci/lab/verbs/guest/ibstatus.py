@@ -70,7 +70,7 @@ _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
 
 
 def parse(text: str) -> Ibstatus:
-    """Ports in the text's order; ``unknown`` and cut fields are None; raises ``Refused``."""
+    """Ports in the text's order; ``unknown`` and cut fields are None; raises ``UnknownToolOutput``."""
     ports: list[Port] = []
     unparsed = []
     for line in noise.lines(text):
