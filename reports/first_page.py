@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.judge.checks.equals import UNBOUNDED
+from bench.judge.checks.row_peers import UNBOUNDED
 from bench.judge.problems import Problem, Problems, problems_of
 from bench.judge.scope import next_after_pass, scope
 from bench.judge.verdicts import spoken

@@ -16,7 +16,7 @@ import pandas as pd
 from bench.judge.blame.nouns import Subject
 from bench.judge.blame.transfers import answer, transfers
 from bench.judge.evidence import Evidence
-from bench.judge.peaks import nodes_of, scope_of, series_of, tops
+from bench.judge.peaks import nodes_of, peak_rows, scope_of, series_of
 from bench.judge.wire import algorithm_used
 from bench.model.collectives import collective
 from bench.model.measurement import Case, Measurement, Rank
@@ -303,7 +303,7 @@ def best_frame(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
         for row in evidence.rows_of(limit)
     }
     found: dict[str, tuple[Any, ...]] = {}
-    for top in sorted(tops(evidence), key=lambda top: top.series):
+    for top in sorted(peak_rows(evidence), key=lambda top: top.series):
         size, groups = show_size(top.row.case.size), top.groups
         lost = int(table.loc[table["series"] == top.series, "busbw"].isna().sum())
         note = f"at {size}" + (f", slowest of {groups} groups" if groups > 1 else "")

@@ -15,7 +15,7 @@ from bench.exchange.compare import Difference, RunComparison
 from bench.exchange.importing.published import AmongPublished
 from bench.exchange.importing.run_folder import ImportedFolder
 from bench.judge.evidence import Evidence
-from bench.judge.peaks import tops
+from bench.judge.peaks import peak_rows
 from bench.judge.problems import problems_of
 from bench.judge.verdicts import status
 from bench.model.facts import Node
@@ -289,7 +289,7 @@ def _judged(judged: Evidence) -> dict[str, Any]:
         "problems": shown_problems(judged),
         "peaks": tuple(
             Peak(top.series, top.row.busbw, top.row.case.size, top.row.ranks, top.groups, top.row.wrong)
-            for top in tops(judged)
+            for top in peak_rows(judged)
         ),
         "verdicts": judged.verdicts,
     }

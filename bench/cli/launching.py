@@ -167,7 +167,7 @@ def _to_the_end(launcher: str, job: LaunchJob, inner: Inner) -> int:
     from bench.launch.command_lines import steps
     from bench.run.rejoin import lost_nodes
     from bench.store import DRAWING_SECONDS, held, load
-    from bench.store.standing import goes_on
+    from bench.store.case_progress import goes_on
 
     names: tuple[str, ...] = ()
     while True:

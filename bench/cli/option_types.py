@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from bench.model.units import UnitError, parse_seconds, parse_share, parse_size
-from bench.probe.ports import PORTS
+from bench.probe.tcp_ports import PORTS
 from bench.supervise.limits import Limits
 
 F = TypeVar("F", bound=Callable[..., Any])

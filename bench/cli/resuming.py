@@ -98,12 +98,12 @@ def _here(run: Run, options: Options, terminal: Terminal) -> int:
     from bench.run.join import take_part
     from bench.run.resume import ResumeRefused
     from bench.store import held
-    from bench.store.standing import standing
+    from bench.store.case_progress import case_progress
 
     from .local_job import under_mpirun
     from .start import finished
 
-    now, ranks, nodes = standing(run), len(run.manifest.ranks), len(run.manifest.nodes)
+    now, ranks, nodes = case_progress(run), len(run.manifest.ranks), len(run.manifest.nodes)
     if run.ended is not None and not now.missing:
         click.echo(f"{run.path} is complete: {now.text}; judged again:")
         with held(run.path):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bench.exchange.exporting.nccl_tests import lines_of, table_footer, table_header, table_line
-from bench.judge.peaks import tops
+from bench.judge.peaks import peak_rows
 from bench.judge.problems import Problem, problems_of
 from bench.judge.scope import next_after_pass, scope
 from bench.judge.verdicts import spoken
@@ -26,8 +26,8 @@ from bench.model.verdict import Status, Verdict, overall
 from bench.plan.names import BUDGET
 from bench.probe.link_bytes import LinkBytes
 from bench.store import Manifest, Phase, Plan
+from bench.store.case_progress import goes_on
 from bench.store.rows import Row, row_of
-from bench.store.standing import goes_on
 
 from .bar import ProgressBar
 
@@ -285,7 +285,7 @@ def wrapped(text: str, indent: str = "", then: str = "") -> str:
 
 
 def _peaks(judged: Evidence) -> None:
-    found = tops(judged)
+    found = peak_rows(judged)
     width = max((len(top.series) for top in found), default=0)
     for top in found:
         row = top.row

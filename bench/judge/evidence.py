@@ -20,10 +20,10 @@ from bench.store.rows import Row, rows
 
 from .action_of_check import action_of
 from .counter_windows import CounterWindow, Gap, begun, of_phase, over_the_run, quiet
-from .equals import Comparison, comparisons
 from .gpu_of_rank import placed
 from .log_files import log_of
 from .rails_of_rank import rail_names
+from .row_peers import Comparison, comparisons
 
 Result = TypeVar("Result")
 

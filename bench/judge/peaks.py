@@ -18,15 +18,15 @@ from .evidence import Evidence
 
 
 @dataclass(frozen=True)
-class Peak:
-    """``row`` is the slowest of ``groups`` groups at the size at which the slowest is fastest."""
+class PeakRow:
+    """The series at its best size: the row of the slowest of its ``groups`` groups there."""
 
     series: str
     row: Row
     groups: int
 
 
-def tops(evidence: Evidence) -> tuple[Peak, ...]:
+def peak_rows(evidence: Evidence) -> tuple[PeakRow, ...]:
     """One for each series with a figure, by collective. The evidence phase is slowed by NCCL's log and left out."""
     where = {rank.rank: rank for rank in evidence.ranks}
     several = evidence.node_count > 1
@@ -35,18 +35,18 @@ def tops(evidence: Evidence) -> tuple[Peak, ...]:
         if row.case.phase != "evidence" and math.isfinite(row.busbw):
             found[series_of(row.case, nodes_of(row.measurement.ranks, where), several)].append(row)
     order = {name: at for at, name in enumerate((*COLLECTIVES, *COPIES))}
-    told = [_top(series, group) for series, group in found.items()]
+    told = [_peak_row(series, group) for series, group in found.items()]
     return tuple(sorted(told, key=lambda top: (order[top.row.case.collective], top.series)))
 
 
-def _top(series: str, group: list[Row]) -> Peak:
+def _peak_row(series: str, group: list[Row]) -> PeakRow:
     quoted = [row for row in group if row.case.placement == "out"] or group
     sizes: dict[int, list[Row]] = defaultdict(list)
     for row in quoted:
         sizes[row.case.size].append(row)
     slowest = [(min(same, key=lambda row: row.busbw), len(same)) for same in sizes.values()]
     row, groups = max(slowest, key=lambda one: (one[0].busbw, one[0].case.size))
-    return Peak(series, row, groups)
+    return PeakRow(series, row, groups)
 
 
 def nodes_of(ranks: Iterable[int], where: dict[int, Rank]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from bench.store.set_aside import who_came
 
 from .checks import CHECKS, Evidence
 from .checks.coverage import COMMAND
-from .checks.equals import UNBOUNDED
+from .checks.row_peers import UNBOUNDED
 from .drift.tonight import COMPARED
 from .watched import is_watch
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .ports import listen_at
+from .tcp_ports import listen_at
 
 SECONDS = 1.0  # for one try
 TRIES = 2  # a lost packet is sent again after a second, and must accuse nobody

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 
-from bench.judge import equals
+from bench.judge import row_peers
 from bench.judge.blame import transfers
 from bench.judge.blame.intermittent import loads
-from bench.judge.checks.equals import no_speed
+from bench.judge.checks.row_peers import no_speed
 from bench.judge.drift import tonight
 from bench.plan import PAIR_RULES, pair_cases, seconds, step_phase
 from bench.plan.names import AGAIN, FIRST, REPEATED, RERUN, SCREEN, STEADY
@@ -53,7 +53,7 @@ def _slower_than_equals(live: LiveRun, phase: Phase, number: int) -> Phase | Non
     """What is slower than its equals, or than a larger message, once more as it was."""
     if number > 1 or live.options.sweeps or no_speed(evidence := live.evidence()):
         return None
-    cases = equals.again(phase.name, evidence.comparisons)
+    cases = row_peers.again(phase.name, evidence.comparisons)
     name, title = f"{RERUN}-{phase.name}", f"slower than its equals in {phase.name}: measured again"
     return _planned(live, replace(phase, name=name, title=title, cases=cases))
 

@@ -33,7 +33,7 @@ from bench.store import (
     Settings,
     load,
 )
-from bench.store.standing import can_resume, standing
+from bench.store.case_progress import can_resume, case_progress
 from bench.store.titles import save_titles
 from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator
@@ -42,7 +42,7 @@ from bench.supervise.limits import Lost, Stopped
 from bench.supervise.supervisor import Supervisor
 from bench.supervise.watchdog import STARTED_MPIRUN, Watchdog
 
-from . import healthy_rest, nightly, resume
+from . import nightly, resume, without_sick_nodes
 from .absent_nodes import attendance
 from .bootstrap import ask_fabric, choose_backend, device_name, gather_facts, memory
 from .finish import finish, judge_and_save
@@ -256,7 +256,7 @@ def _go_on(
     else:
         wanted = options.sweeps and sweep(options, run.manifest.ranks, run.manifest.backend)
         plan = resume.planned_anew(run, [wanted] if wanted else expected_phases(run))
-    _say_noted(chief, watcher, [f"{RESUMED}{standing(run).text}"])
+    _say_noted(chief, watcher, [f"{RESUMED}{case_progress(run).text}"])
     was = run.manifest.settings
     mark = os.environ.get(STARTED_MPIRUN, "")
     settings = replace(was, pid=os.getpid(), resumed=was.resumed + 1, started_by=mark)

@@ -18,8 +18,8 @@ from bench.model.facts import INWARD, Node
 from bench.model.profile import Rails
 from bench.model.typed_json import to_json
 from bench.model.units import show_some
-from bench.probe.ports import MEND, PORTS
 from bench.probe.reachability import Target, Try, answered
+from bench.probe.tcp_ports import MEND, PORTS
 from bench.supervise.coordinator import Coordinator
 
 LIMIT = 30.0  # seconds for every node to try every candidate

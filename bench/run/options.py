@@ -12,7 +12,7 @@ from bench.measure.loop import TimingRules
 from bench.model.errors import RailGaugeError
 from bench.model.profile import Profile
 from bench.plan import AcceptOptions, Request
-from bench.probe.ports import PORTS
+from bench.probe.tcp_ports import PORTS
 from bench.store import Manifest, Phase, Plan, Run
 from bench.supervise.limits import Limits
 

@@ -50,7 +50,7 @@ MARGIN = 20.0  # seconds for a supervisor's answer on top of its own deadline
 
 @dataclass(frozen=True)
 class PhaseContext:
-    """What the phase works on: nodes by name, what their perftest can, and where they are reached."""
+    """What the phase works on: nodes by name, what the perftest of each can do, and their addresses."""
 
     live: LiveRun
     nodes: Mapping[str, Node]
@@ -69,38 +69,38 @@ def measure(live: LiveRun, until: float | None = None) -> None:
     if why := why_left(live.profile, nodes):
         recorder.verbs(PerftestSkipped(why))
         return
-    table = _table(live, nodes)
-    for tool in table.tools.values():
+    context = _context(live, nodes)
+    for tool in context.tools.values():
         recorder.verbs(tool)
-    if len(table.able) < 2:
+    if len(context.able) < 2:
         return
-    phase = Phase(NAME, TITLE, (), seconds=seconds(len(table.able)))
+    phase = Phase(NAME, TITLE, (), seconds=seconds(len(context.able)))
     if live.in_time(phase, until):
         live.watcher.phase(phase)
-        rounds(table, until)
+        rounds(context, until)
     else:
         recorder.verbs(PerftestSkipped("no time was left in the budget"))
 
 
-def rounds(table: PhaseContext, until: float | None = None) -> None:
+def rounds(context: PhaseContext, until: float | None = None) -> None:
     """All rounds between two readings of every node's counters; none is begun that may last beyond ``until``."""
-    recorder = table.live.coordinator.recorder
+    recorder = context.live.coordinator.recorder
     recorder.add(PhaseMark(NAME, "begin"))
-    table.live.read_counters(NAME, "before")
+    context.live.read_counters(NAME, "before")
     count = 0
-    turns = meetings(table.able)
+    turns = meetings(context.able)
     for number, turn in enumerate(turns):
         left = ROUND if until is None else until - time.monotonic()
         if left < ROUND:
             limits = f"a round takes up to {show_seconds(ROUND)}, {show_seconds(max(left, 0))} of the budget are left"
             recorder.note(f"{NAME} ended after {number} of {len(turns)} rounds: {limits}")
             break
-        count += _round(table, number, turn)
-    table.live.read_counters(NAME, "after")
+        count += _round(context, number, turn)
+    context.live.read_counters(NAME, "after")
     recorder.add(PhaseMark(NAME, "end", measured=count))
 
 
-def _table(live: LiveRun, nodes: Sequence[Node]) -> PhaseContext:
+def _context(live: LiveRun, nodes: Sequence[Node]) -> PhaseContext:
     limit = 2 * processes.HELP_SECONDS + MARGIN
     answers = live.coordinator.ask(processes.TOOL, list(live.leads.values()), limit)
     tools = {name: _tool(name, answers[lead]) for name, lead in live.leads.items()}
@@ -115,52 +115,52 @@ def _tool(node: str, said: Message) -> PerftestTool:
     )
 
 
-def _round(table: PhaseContext, number: int, turn: tuple[tuple[str, str], ...]) -> int:
+def _round(context: PhaseContext, number: int, turn: tuple[tuple[str, str], ...]) -> int:
     """One round, each direction; a direction in which a rail was slow or failed once more. Transfers made."""
     made = 0
     for way in (THERE, BACK):
-        these = legs(number, way, turn, table.nodes, table.tools, table.live.profile, _on_gpus(table))
-        seen = _transfers(table, these, again=False)
+        these = legs(number, way, turn, context.nodes, context.tools, context.live.profile, _on_gpus(context))
+        seen = _transfers(context, these, again=False)
         made += len(seen)
-        if any(_suspect(table, transfer) for transfer in seen):
-            made += len(_transfers(table, these, again=True))
+        if any(_suspect(context, transfer) for transfer in seen):
+            made += len(_transfers(context, these, again=True))
     return made
 
 
-def _on_gpus(table: PhaseContext) -> bool:
+def _on_gpus(context: PhaseContext) -> bool:
     """Whether the run is on GPUs, with a rank for every GPU of a node: then the whole node is this job's."""
-    order = table.live.coordinator.order
-    each = {len(members) for members in by_node(table.live.coordinator.ranks)}
-    gpus = {len(node.gpus) for node in table.nodes.values()}
+    order = context.live.coordinator.order
+    each = {len(members) for members in by_node(context.live.coordinator.ranks)}
+    gpus = {len(node.gpus) for node in context.nodes.values()}
     return order is not None and order.backend == "nccl" and each == gpus
 
 
-def _suspect(table: PhaseContext, transfer: PerftestTransfer) -> bool:
+def _suspect(context: PhaseContext, transfer: PerftestTransfer) -> bool:
     seen = outcome(transfer)
-    links = [_rate(table, side) for side in (transfer.sender, transfer.receiver)]
+    links = [_rate(context, side) for side in (transfer.sender, transfer.receiver)]
     known = [rate for rate in links if rate is not None]
-    return not (known and least(table.live.profile, min(known), seen.mtu).reached(seen.rate))
+    return not (known and least(context.live.profile, min(known), seen.mtu).reached(seen.rate))
 
 
-def _rate(table: PhaseContext, side: PerftestEnd) -> float | None:
-    ports = expected_ports(table.nodes[side.node], table.live.profile.rails)
+def _rate(context: PhaseContext, side: PerftestEnd) -> float | None:
+    ports = expected_ports(context.nodes[side.node], context.live.profile.rails)
     return next((port.rate for port in ports if port.name == side.name), None)
 
 
-def _transfers(table: PhaseContext, these: Sequence[Leg], again: bool) -> list[PerftestTransfer]:
+def _transfers(context: PhaseContext, these: Sequence[Leg], again: bool) -> list[PerftestTransfer]:
     """Servers, then clients, then the servers' last words: all pairs and rails of one direction at once."""
     commands = {
-        leg.key: (_words(table, leg.receiver), _words(table, leg.sender, leg.receiver)) for leg in these
+        leg.key: (_words(context, leg.receiver), _words(context, leg.sender, leg.receiver)) for leg in these
     }
     jobs = {leg.key: {"words": commands[leg.key][0], "numa": leg.receiver.numa} for leg in these}
-    up = _ask(table, processes.SERVE, these, "receiver", jobs, processes.LISTEN_SECONDS)
+    up = _ask(context, processes.SERVE, these, "receiver", jobs, processes.LISTEN_SECONDS)
     ready = [leg for leg in these if up[leg.key].get("port")]
     jobs = {
         leg.key: {"words": commands[leg.key][1], "numa": leg.sender.numa, "port": up[leg.key]["port"]}
         for leg in ready
     }
-    wrote = _ask(table, processes.CONNECT, ready, "sender", jobs, processes.RUN_SECONDS)
-    served = _ask(table, processes.END, ready, "receiver", {}, processes.GRACE_SECONDS)
+    wrote = _ask(context, processes.CONNECT, ready, "sender", jobs, processes.RUN_SECONDS)
+    served = _ask(context, processes.END, ready, "receiver", {}, processes.GRACE_SECONDS)
     seen = [
         PerftestTransfer(
             round=leg.round,
@@ -173,16 +173,21 @@ def _transfers(table: PhaseContext, these: Sequence[Leg], again: bool) -> list[P
         for leg in these
     ]
     for transfer in seen:
-        table.live.coordinator.recorder.verbs(transfer)
+        context.live.coordinator.recorder.verbs(transfer)
     return seen
 
 
-def _words(table: PhaseContext, side: PerftestEnd, peer: PerftestEnd | None = None) -> tuple[str, ...]:
-    coordinator = table.live.coordinator
-    address = table.addresses[peer.node] if peer else ""
+def _words(context: PhaseContext, side: PerftestEnd, peer: PerftestEnd | None = None) -> tuple[str, ...]:
+    coordinator = context.live.coordinator
+    address = context.addresses[peer.node] if peer else ""
     nccl = {**coordinator.supervisor.base_environment, **coordinator.environment}
     return words(
-        side, table.tools[side.node], table.addresses[side.node], address, nccl, table.live.profile.verbs.size
+        side,
+        context.tools[side.node],
+        context.addresses[side.node],
+        address,
+        nccl,
+        context.live.profile.verbs.size,
     )
 
 
@@ -191,15 +196,20 @@ def _ended(command: tuple[str, ...], result: Message) -> PerftestExit:
 
 
 def _ask(
-    table: PhaseContext, what: str, these: Sequence[Leg], end: str, jobs: Mapping[str, Message], limit: float
+    context: PhaseContext,
+    what: str,
+    these: Sequence[Leg],
+    end: str,
+    jobs: Mapping[str, Message],
+    limit: float,
 ) -> dict[str, Message]:
     """Ask the nodes at one end of these legs, all at once; their answers by leg."""
     each: dict[int, Message] = {}
     for leg in these:
         node = getattr(leg, end).node
-        message = each.setdefault(table.live.leads[node], {"jobs": {}, "address": table.addresses[node]})
+        message = each.setdefault(context.live.leads[node], {"jobs": {}, "address": context.addresses[node]})
         if leg.key in jobs:
             message["jobs"][leg.key] = jobs[leg.key]
-    answers = table.live.coordinator.ask(what, list(each), limit + MARGIN, each) if each else {}
-    asked = [(leg.key, table.live.leads[getattr(leg, end).node]) for leg in these]
+    answers = context.live.coordinator.ask(what, list(each), limit + MARGIN, each) if each else {}
+    asked = [(leg.key, context.live.leads[getattr(leg, end).node]) for leg in these]
     return {key: answers[rank].get(key, SILENT) for key, rank in asked}

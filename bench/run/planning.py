@@ -19,7 +19,7 @@ from bench.plan.estimate import Estimate, estimate_of
 from bench.plan.names import WATCH
 from bench.plan.nightly import short
 from bench.store import LOGS, Phase, Plan, Run
-from bench.store.standing import standing
+from bench.store.case_progress import case_progress
 
 from .bootstrap import memory
 from .options import Options
@@ -105,7 +105,7 @@ def plan_again(options: Options, run: Run) -> Plan:
 
 def put_logs_away(run: Run) -> None:
     """Rename the logs of phases that are measured again: NCCL's of two jobs in one file are no evidence."""
-    missing = standing(run).missing
+    missing = case_progress(run).missing
     for phase in run.plan.phases:
         if missing.isdisjoint(case.id for case in phase.cases):
             continue

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.model.measurement import Rank
 from bench.store import Manifest, Run, SetAside
-from bench.store.set_aside import rest
+from bench.store.set_aside import without_set_aside
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def rejoin(run: Run, ranks: Sequence[Rank], without: Collection[str]) -> Rejoine
         return None
     set_aside = tuple(aside.get(node) or _left_out(whole, node) for node in left)
     again = replace(whole, manifest=replace(manifest, set_aside=set_aside))
-    return Rejoined(rest(again), numbers, set_aside != manifest.set_aside)
+    return Rejoined(without_set_aside(again), numbers, set_aside != manifest.set_aside)
 
 
 def _left_out(run: Run, node: str) -> SetAside:

@@ -19,8 +19,8 @@ from bench.model.units import show_some
 from bench.plan.names import AGAIN, FIRST, RERUN, SCREEN, STEADY, STEADY_AGAIN
 from bench.plan.rails import FOLLOW_UPS, own_rails
 from bench.store import Phase, Plan, Run
+from bench.store.case_progress import case_progress, goes_on
 from bench.store.seal import not_own
-from bench.store.standing import goes_on, standing
 
 from .cluster_changes import listed
 from .cluster_changes import unlike as unlike_nodes
@@ -121,7 +121,7 @@ class RemainingPhase:
 
 def remaining(run: Run, plan: Plan) -> tuple[RemainingPhase, ...]:
     """What of ``plan``, phase by phase, ``run`` has not measured."""
-    missing = standing(run).missing
+    missing = case_progress(run).missing
     last = {line.phase: line.when for line in run.counters}
     return tuple(
         RemainingPhase(_lacking(phase, missing), last.get(phase.name) == "before", _followed(phase, run))

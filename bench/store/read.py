@@ -34,7 +34,7 @@ from .files import (
 )
 from .kinds import READ, VERBS_KINDS
 from .run import RESUMED, Manifest, Plan, Run, Verdicts
-from .set_aside import rest
+from .set_aside import without_set_aside
 
 T = TypeVar("T")
 
@@ -113,7 +113,7 @@ def load(path: Path) -> Run:
         earlier=_earlier(journal, planned),
         resumed_at=tuple(note.time for note in _of(journal, Note) if note.text.startswith(RESUMED)),
     )
-    return rest(whole)
+    return without_set_aside(whole)
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from bench.model.measurement import Measurement
 from .run import Run
 
 
-def rest(whole: Run) -> Run:
-    """The run as all but its facts are judged: of the nodes that were not set aside, by the plan that is theirs.
+def without_set_aside(whole: Run) -> Run:
+    """The run without the nodes set aside, by the plan made for the others; all but its facts is judged so.
 
     What was measured before with the others is left out where the plan measures it again without them.
     """
@@ -53,7 +53,7 @@ def who_came(whole: Run) -> Run:
     """The run without the set-aside nodes of which nothing is known, since they never came."""
     known = {node.name for node in whole.facts}
     never = tuple(each for each in whole.manifest.set_aside if each.node not in known)
-    return rest(replace(whole, manifest=replace(whole.manifest, set_aside=never)))
+    return without_set_aside(replace(whole, manifest=replace(whole.manifest, set_aside=never)))
 
 
 def _is_of(loss: Loss, gone: Collection[str]) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from bench.judge import equals
+from bench.judge import row_peers
 from bench.judge.blame import transfers
 from bench.judge.evidence import Evidence
 from bench.model.lines import CounterLine, PhaseMark
@@ -83,7 +83,7 @@ def _through(case: Case, group: tuple[int, ...], node: int) -> bool:
 
 
 def _again(phase: Phase, evidence: Evidence) -> Phase:
-    cases = equals.again(phase.name, evidence.comparisons)
+    cases = row_peers.again(phase.name, evidence.comparisons)
     return replace(
         phase, name=f"{RERUN}-{phase.name}", title="slower than its equals: measured again", cases=cases
     )

@@ -22,11 +22,12 @@ FEW = 3  # series whose bands can lie over each other and still be distinguished
 
 
 def _peaks(_: Frames, curve: pd.DataFrame) -> str:
-    tops = (
+    peak_rows = (
         curve.sort_values("busbw", kind="stable").groupby("series", sort=True).tail(1).sort_values("series")
     )
     peaks = [
-        f"{row.series} peaks at {show_figure(row.busbw)} GB/s at {row.size_text}" for row in tops.itertuples()
+        f"{row.series} peaks at {show_figure(row.busbw)} GB/s at {row.size_text}"
+        for row in peak_rows.itertuples()
     ]
     return f"Bus bandwidth of {len(peaks)} series against message size. {listed(peaks)}."
 

@@ -16,10 +16,10 @@ from bench.model.facts import Node
 from bench.model.lines import CounterLine, PhaseMark
 from bench.model.measurement import Rank
 from bench.run.cluster_changes import unlike as unlike_nodes
-from bench.run.healthy_rest import preflight
 from bench.run.resume import ResumeRefused, remaining, resumable, unlike
+from bench.run.without_sick_nodes import preflight
 from bench.store import FACTS, JOURNAL, NOT_TRIED, Loss, Phase, Plan, Recorder, RunError, SetAside, load
-from bench.store.standing import standing
+from bench.store.case_progress import case_progress
 from made_nodes import LAMBDA, nodes, with_gpu, with_host, with_port, with_software
 from runs import LOCAL, cases, folder, measured
 
@@ -42,7 +42,7 @@ def interrupted(path, done=2, losses=(), names=("all_reduce", "all_gather")):
 
 def test_what_was_measured_is_reused_and_the_rest_is_missing(tmp_path):
     run, planned = interrupted(tmp_path / "run")
-    found = standing(run)
+    found = case_progress(run)
     assert found.measured == {case.id for case in planned[:2]}
     assert found.missing == {case.id for case in planned[2:]} and not found.lost
     assert found.text == f"2 of {len(planned)} cases are reused, {len(planned) - 2} are missing"
@@ -58,7 +58,7 @@ def test_a_case_that_was_lost_stays_lost_and_one_that_nobody_tried_is_missing(tm
         Loss(planned[3].id, f"{NOT_TRIED}: the phase broke", ""),
     )
     run, _ = interrupted(tmp_path / "run", losses=losses)
-    found = standing(run)
+    found = case_progress(run)
     assert found.lost == {planned[2].id} and planned[3].id in found.missing
     assert "1 stays lost" in found.text
 
@@ -74,7 +74,9 @@ def test_a_case_whose_process_was_killed_is_measured_again_and_its_loss_is_histo
     )
     run, _ = interrupted(tmp_path / "run", losses=losses)
     assert run.losses == losses
-    assert {planned[2].id, planned[-1].id} <= standing(run).missing and standing(run).lost == {planned[3].id}
+    assert {planned[2].id, planned[-1].id} <= case_progress(run).missing and case_progress(run).lost == {
+        planned[3].id
+    }
     with Recorder(run.path, again=True) as recorder:
         for row in measured(planned[2]):
             recorder.measurement(row)
@@ -92,13 +94,13 @@ def test_a_case_that_was_killed_after_it_was_measured_on_one_group_stays_to_be_m
     with Recorder(tmp_path / "run", again=True) as recorder:
         recorder.loss(Loss(planned[0].id, "killed", "n1 (rank 1)", died=True))
     run = load(tmp_path / "run")
-    assert planned[0].id in standing(run).missing and len(run.losses) == 1
+    assert planned[0].id in case_progress(run).missing and len(run.losses) == 1
 
 
 def test_a_case_that_was_measured_on_some_of_its_groups_is_missing(tmp_path):
     planned = [replace(case, groups=((0,), (1,))) for case in cases()]
     folder(tmp_path / "run", measured(planned[0])[:1], planned, end=False)
-    assert standing(load(tmp_path / "run")).missing == {case.id for case in planned}
+    assert case_progress(load(tmp_path / "run")).missing == {case.id for case in planned}
 
 
 def test_when_it_went_on_nothing_of_the_journal_was_rewritten_and_the_whole_is_one_run(tmp_path):
@@ -114,7 +116,7 @@ def test_when_it_went_on_nothing_of_the_journal_was_rewritten_and_the_whole_is_o
         recorder.end()
     whole = load(run.path)
     assert (run.path / JOURNAL).read_bytes().startswith(before)
-    assert not standing(whole).missing and whole.ended is not None
+    assert not case_progress(whole).missing and whole.ended is not None
     assert whole.losses == ()
     assert whole.earlier == {case.id for case in planned[:2]}
 
@@ -203,7 +205,7 @@ def test_a_verdict_says_resume_where_resume_has_something_to_do(tmp_path, name, 
     assert any("railgauge resume" in step for step in steps) == goes_on, steps
     if goes_on:
         resumable(run)
-        assert run.ended is None or standing(run).missing or aside
+        assert run.ended is None or case_progress(run).missing or aside
     else:
         assert any("start it anew" in step for step in steps)
 

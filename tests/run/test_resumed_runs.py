@@ -10,7 +10,7 @@ import mpi_jobs
 from bench.measure import forkserver
 from bench.model.verdict import Status
 from bench.store import JOURNAL, load
-from bench.store.standing import standing
+from bench.store.case_progress import case_progress
 
 pytestmark = [pytest.mark.mpi, pytest.mark.torch]
 CASES = 3
@@ -55,7 +55,7 @@ def test_a_killed_run_goes_on_at_its_missing_cases_and_is_whole_in_the_end(tmp_p
     conf = tmp_path / "nccl.conf"
     conf.write_text("NCCL_IB_HCA=^=mlx5_0\n")
     told = {"NCCL_CONF_FILE": str(conf)}
-    before = standing(killed(out, *WORDS, more=told))
+    before = case_progress(killed(out, *WORDS, more=told))
     assert 0 < len(before.measured) < CASES
     journal = (out / JOURNAL).read_bytes()
 
@@ -74,7 +74,7 @@ def test_a_killed_run_goes_on_at_its_missing_cases_and_is_whole_in_the_end(tmp_p
     assert done.returncode == 0, done.stdout + done.stderr
     assert (out / JOURNAL).read_bytes().startswith(journal)
     run = load(out)
-    assert len(standing(run).measured) == CASES and run.ended is not None
+    assert len(case_progress(run).measured) == CASES and run.ended is not None
     assert run.earlier >= before.measured
     assert {verdict.status for verdict in run.verdicts} <= {Status.PASS, Status.SKIP}
 
@@ -110,7 +110,7 @@ def test_a_worker_that_was_killed_once_is_history_when_resume_has_measured_its_c
     out = tmp_path / "run"
     run = killed(out, *WORDS, victim=worker)
     (case,) = {loss.case for loss in run.losses if loss.died}
-    assert case in standing(run).missing
+    assert case in case_progress(run).missing
     done = mpi_jobs.railgauge("resume", out)
     assert done.returncode == 0, done.stdout + done.stderr
     assert any("SIGKILL" in note for note in whole(out).notes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from bench.judge.evidence import Evidence
-from bench.judge.peaks import tops
+from bench.judge.peaks import peak_rows
 from bench.judge.problems import Problems, problems_of
 from bench.judge.verdicts import status
 from bench.model.printable import as_markdown
@@ -110,7 +110,7 @@ def _best(judged: Evidence) -> str:
     lines = [
         f"| {as_markdown(top.series)} | {show_rate(top.row.busbw)} | {show_rate(top.row.busbw, 'Gb/s')} "
         f"| {show_size(top.row.case.size)} |\n"
-        for top in tops(judged)
+        for top in peak_rows(judged)
     ]
     if not lines:
         return ""

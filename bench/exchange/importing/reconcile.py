@@ -23,7 +23,7 @@ from .infer_ranks import (
     in_blocks,
     infer,
     ratio,
-    times,
+    share_factor,
 )
 from .nouns import DeviceLine, ImportedRow, ImportedRun
 
@@ -179,8 +179,8 @@ def _ranks(
     """What busbw/algbw admits, and the number of ranks that is then believed."""
     kind = _kind(name)
     inferred = None
-    if kind and times(kind):
-        inferred, misfits = infer(rows, times(kind))
+    if kind and share_factor(kind):
+        inferred, misfits = infer(rows, share_factor(kind))
         if misfits:
             problems.append(f"busbw/algbw of {misfits} rows fits no number of ranks of {name}")
     if kind and in_blocks(kind):

@@ -39,7 +39,7 @@ class Test:
     __test__ = False
 
 
-def needed(m: Matrix, reference: float, floor: float, wide: Mask) -> int:
+def repeats_needed(m: Matrix, reference: float, floor: float, wide: Mask) -> int:
     """Re-measurements whose median may name a single transfer, so that chance names none in a whole run.
 
     How often a healthy transfer is slow for once is seen in those that were slow first and are not when measured
@@ -82,7 +82,7 @@ def confirmations(
     Ports, nodes and leaves meet good nodes, each test another one where there are enough; a path is
     measured as it is; two ends that cannot be distinguished also meet across rails. Go through the whole
     list ``BlameRules.repeats`` times rather than repeat each test on the spot: a disturbance passes. ``least``:
-    re-measurements that a path needs (see ``needed``).
+    re-measurements that a path needs (see ``repeats_needed``).
     """
     bad = {(s.node, s.rail) for fault in suspects for s in _all(fault) if s.kind in ("port", "gpu")}
     bad |= {(s.node, rail) for fault in suspects for s in _all(fault) if s.kind == "node" for rail in m.rails}

@@ -68,12 +68,12 @@ def retests(
 
 
 def _needed(m: Matrix, found: _Faults, known: Background) -> int:
-    """See ``confirm.needed``."""
+    """See ``confirm.repeats_needed``."""
     wide = np.zeros(m.rate.shape, dtype=bool)
     for fault in found.faults:
         if fault.subject.kind != "path":
             wide |= cells(fault.subject, m, ports_of(fault.subject, known.leaves))
-    return confirm.needed(m, found.scale.reference, found.scale.smallest, wide)
+    return confirm.repeats_needed(m, found.scale.reference, found.scale.smallest, wide)
 
 
 def explained_by(

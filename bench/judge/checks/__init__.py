@@ -7,7 +7,17 @@ A check sees what the run folder holds and nothing else, so that any run can be 
 from . import host, identities, ports, port_tables, mtu, pcie, gpus, kernel_log, versions, environment  # noqa: I001
 from . import exclusion, own_log, fabric
 from . import excluded_bytes, error_counters, throttling_and_mtu, coverage, correctness, imports
-from . import bounds, equals, wire_share, blame, stragglers, screening, pinned_rails, nearest_hca, rail_names
+from . import (
+    bounds,
+    row_peers,
+    wire_share,
+    blame,
+    stragglers,
+    screening,
+    pinned_rails,
+    nearest_hca,
+    rail_names,
+)
 from . import (
     intended_rails,
     intermittent_rails,

@@ -14,7 +14,7 @@ from bench.model.errors import RailGaugeError
 from bench.model.units import show_count, show_some
 from bench.plan.names import WATCH, phase_words
 from bench.store import UNWRITTEN, Phase
-from bench.store.standing import ANEW, COPY_AGAIN, can_resume, goes_on, standing
+from bench.store.case_progress import ANEW, COPY_AGAIN, can_resume, case_progress, goes_on
 
 from .imports import is_import
 
@@ -31,7 +31,7 @@ def _anew(evidence: Evidence) -> str:
 
 def _again(evidence: Evidence) -> str:
     """How the missing cases can be measured."""
-    missing = can_resume(evidence.run) and standing(evidence.run).missing
+    missing = can_resume(evidence.run) and case_progress(evidence.run).missing
     how = "railgauge resume RUN measures what is missing" if missing else _anew(evidence)
     return how + ("; coverage.losses says why it is" if evidence.run.losses else "")
 

@@ -14,8 +14,8 @@ from bench.judge.findings import Finding, NotApplicable, Outcome
 from bench.judge.registry import check
 from bench.model.units import show_count, show_rate, show_size
 from bench.plan.nightly import EVERY_RAIL, NIGHT
+from bench.store.case_progress import COPY_AGAIN
 from bench.store.history.nights import usable
-from bench.store.standing import COPY_AGAIN
 
 MOST = 20  # files left out that are named one by one
 

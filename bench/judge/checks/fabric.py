@@ -12,7 +12,7 @@ from bench.judge.registry import check
 from bench.model.rails import rails_of
 from bench.probe.fabric.ask_all import SubnetAnswers, from_json
 from bench.store import FABRIC, LOGS
-from bench.store.standing import COPY_AGAIN
+from bench.store.case_progress import COPY_AGAIN
 
 LANES = 4  # an NDR, HDR or EDR port of an HCA is 4 lanes wide
 

@@ -23,7 +23,7 @@ from bench.store import Run
 from bench.store.rows import Row
 
 from .algorithm import algorithm_used
-from .fabric_of import PAIRED, Unplaced, fabric_of, node_names
+from .shape_of import PAIRED, Unplaced, node_names, shape_of
 
 LEAST_BUSY = 0.5  # seconds of calls in a phase, below which what else is on the ports may matter
 LEAST_SHARE = 0.25  # of the phase's measuring that must be calls, or the clock of the calls is not believed
@@ -153,7 +153,7 @@ def _sent(row: Row, evidence: Evidence) -> dict[str, float]:
     """Bytes of one call that leave each node of the group by its rails."""
     ranks, case = row.measurement.ranks, row.case
     try:
-        names, fabric = node_names(ranks, evidence), fabric_of(case, ranks, evidence)
+        names, fabric = node_names(ranks, evidence), shape_of(case, ranks, evidence)
     except Unplaced as reason:
         raise Undetermined(f"{case.id}: {reason}") from None
     if fabric.nodes == 1:

@@ -17,7 +17,7 @@ from bench.model.units import show_both, show_rate, show_share
 from bench.store.rows import Row
 
 from .algorithm import AlgorithmUsed, algorithm_used
-from .fabric_of import Unplaced, fabric_of, node_names
+from .shape_of import Unplaced, node_names, shape_of
 
 SINGLE_NODE = "nodes"  # the phase that measures each node by itself
 
@@ -155,7 +155,7 @@ def _read(row: Row, evidence: Evidence, healthy: float) -> RowReading:
 
 
 def _placed(row: Row, evidence: Evidence) -> tuple[str, ClusterShape, AlgorithmUsed]:
-    fabric = fabric_of(row.case, row.measurement.ranks, evidence)
+    fabric = shape_of(row.case, row.measurement.ranks, evidence)
     used = algorithm_used(row.case, evidence)
     if evidence.backend == "gloo" and not used.known:
         raise Unplaced(used.how)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from bench.probe.ports import listen_at
+from bench.probe.tcp_ports import listen_at
 
 
 def opened(dist: Any, address: str, size: int, timeout: timedelta, ports: Sequence[int] = ()) -> Any:

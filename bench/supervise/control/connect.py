@@ -17,7 +17,7 @@ from bench.launch.context import PORT
 from bench.model.errors import EXIT_INCONCLUSIVE
 from bench.model.facts import INWARD
 from bench.probe.addresses import addresses
-from bench.probe.ports import PORTS, to_try
+from bench.probe.tcp_ports import PORTS, to_try
 
 from . import token
 from .mpi import Mpi

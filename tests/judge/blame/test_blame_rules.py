@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bench.judge.blame import Background, Inside, PairRate, Subject, blame, confirmations
 from bench.judge.blame import transfers as paths
-from bench.judge.blame.confirm import CHANCE, LEAST, MOST, needed
+from bench.judge.blame.confirm import CHANCE, LEAST, MOST, repeats_needed
 from bench.judge.blame.matrix import matrix
 from bench.judge.blame.scale import centre
 from bench.judge.blame.wording import NEXT
@@ -88,7 +88,7 @@ def test_as_many_looks_are_needed_as_leave_chance_no_name(often, few):
         for row in slow
     ]
     m = matrix([*first, *again])
-    looks = needed(m, LINE, 0.05, np.zeros(m.rate.shape, bool))
+    looks = repeats_needed(m, LINE, 0.05, np.zeros(m.rate.shape, bool))
     seen = len(slow) / len(first)
     assert (looks == LEAST) is few and looks % 2 == 1 and LEAST <= looks <= MOST
     assert looks == MOST or len(slow) * chance(looks, seen) <= CHANCE
@@ -96,9 +96,9 @@ def test_as_many_looks_are_needed_as_leave_chance_no_name(often, few):
     # what stays slow was no chance: then nobody has recovered, and the fewest looks will do
     stays = [PairRate(r.round, r.a, r.b, r.rail, r.direction, 0.9 * LINE, again=True) for r in again]
     m = matrix([*first, *stays])
-    assert needed(m, LINE, 0.05, np.zeros(m.rate.shape, bool)) == LEAST
+    assert repeats_needed(m, LINE, 0.05, np.zeros(m.rate.shape, bool)) == LEAST
     m = matrix(first)
-    assert needed(m, LINE, 0.05, np.zeros(m.rate.shape, bool)) == LEAST
+    assert repeats_needed(m, LINE, 0.05, np.zeros(m.rate.shape, bool)) == LEAST
 
 
 # ── GPUs inside their nodes ─────────────────────────────────────────────────────────────────────────────

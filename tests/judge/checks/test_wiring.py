@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bench.model.profile import Profile, Rails
 from bench.model.verdict import Status
 from bench.store import LOGS, WIRING, SetAside
-from bench.store.set_aside import rest
+from bench.store.set_aside import without_set_aside
 from made_nodes import judged, node, seen, status, worst_words
 
 RAILS = ("eth1", "eth2")
@@ -60,7 +60,7 @@ def test_swapped_rails_are_one_finding_and_nobody_else_is_named(tmp_path):
 def test_a_node_that_was_set_aside_after_it_was_heard_is_still_named(tmp_path):
     before = evidence(tmp_path, heard(swapped={"n1"}))
     aside = (SetAside("n1", "n1 eth1, eth2", "not reached", True),)
-    left = rest(replace(before.run, manifest=replace(before.manifest, set_aside=aside)))
+    left = without_set_aside(replace(before.run, manifest=replace(before.manifest, set_aside=aside)))
     assert left.manifest.nodes == ("n0", "n2")
     found = judged("rails.wiring", replace(before, run=left), SOCKETS)
     assert [v.subject for v in found if v.status is Status.FAIL] == ["n1 rails eth1 and eth2, swapped"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bench.judge.evidence import Evidence
-from bench.judge.wire.fabric_of import Unplaced, fabric_of
+from bench.judge.wire.shape_of import Unplaced, shape_of
 from bench.model.bounds import ClusterShape
 from bench.model.facts import Node, NvlinkFabric
 from bench.model.measurement import Case
@@ -40,13 +40,13 @@ def case(count: int, rail: str = "") -> Case:
 
 
 def test_nodes_of_one_domain_are_one_fabric_of_nvlink():
-    assert fabric_of(case(8), range(8), evidence(tray(0), tray(1))) == ClusterShape(
+    assert shape_of(case(8), range(8), evidence(tray(0), tray(1))) == ClusterShape(
         1, 8, 1, float("inf"), 900e9
     )
 
 
 def test_what_is_measured_on_rails_crosses_the_rails():
-    assert fabric_of(case(8, "own"), range(8), evidence(tray(0), tray(1))) == ClusterShape(
+    assert shape_of(case(8, "own"), range(8), evidence(tray(0), tray(1))) == ClusterShape(
         2, 4, 4, 50e9, 900e9
     )
 
@@ -62,12 +62,12 @@ def test_what_is_measured_on_rails_crosses_the_rails():
 )
 def test_nodes_that_are_not_known_to_share_a_domain_have_no_bound(other, words):
     with pytest.raises(Unplaced, match=words):
-        fabric_of(case(8), range(8), evidence(tray(0), other))
+        shape_of(case(8), range(8), evidence(tray(0), other))
 
 
 def test_a_machine_whose_nvlink_ends_at_the_node_is_as_before():
     both = seen([tray(0), tray(1)], each=4)
-    assert fabric_of(case(8), range(8), both).nodes == 2
+    assert shape_of(case(8), range(8), both).nodes == 2
 
 
 def test_phases_on_rails_run_without_nvlink_between_nodes_and_no_others():

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from bench.judge.equals import Comparison, slow_talk
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
+from bench.judge.row_peers import Comparison, slow_talk
 from bench.model.units import show_count, show_rate, show_seconds, show_size
 from bench.plan.names import CROSS, FIRST, INSIDE, LINKS, NODES, RERUN, UNEVEN_PHASES, phase_words
 from bench.store.rows import Row

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bench.judge.checks import CHECKS, Evidence
-from bench.judge.equals import again, comparisons
+from bench.judge.row_peers import again, comparisons
 from bench.judge.verdicts import spoken
 from bench.model.profile import load
 from bench.model.verdict import Status

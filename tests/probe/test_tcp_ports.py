@@ -10,8 +10,8 @@ from datetime import timedelta
 import pytest
 
 from bench.probe.addresses import addresses
-from bench.probe.ports import listen_at, to_try
 from bench.probe.reachability import listen
+from bench.probe.tcp_ports import listen_at, to_try
 
 OUTWARD = [
     str(each)

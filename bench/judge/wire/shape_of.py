@@ -36,7 +36,7 @@ def node_names(ranks: Sequence[int], evidence: Evidence) -> tuple[str, ...]:
         raise Unplaced(f"rank {rank} is not in the manifest") from None
 
 
-def fabric_of(case: Case, ranks: Sequence[int], evidence: Evidence) -> ClusterShape:
+def shape_of(case: Case, ranks: Sequence[int], evidence: Evidence) -> ClusterShape:
     """The fabric that ``case`` ran on when its group is ``ranks``.
 
     A group of some of a node's ranks has their share of its rails; pairs have that of one GPU, and any call

@@ -16,14 +16,14 @@ from bench.model import typed_json
 from bench.model.facts import Interface, Node
 from bench.model.verdict import Status
 from bench.plan import Memory
-from bench.run import healthy_rest
+from bench.run import without_sick_nodes
 from bench.run.live_run import LiveRun
 from bench.run.meeting_address import Meeting, NoAddress
 from bench.run.options import Options
 from bench.run.planning import make_plan
 from bench.run.resume import RemainingPhase
 from bench.store import LOGS, Loss, Manifest, Recorder, SetAside, load, write_file
-from bench.store.set_aside import rest
+from bench.store.set_aside import without_set_aside
 from bench.supervise.hangs.culprits import Culprits
 from bench.supervise.limits import Lost, Stopped
 from test_transfers import MADE
@@ -95,19 +95,19 @@ def measure(tmp_path, monkeypatch):
         if meetings:
             raise meetings.pop()
 
-    monkeypatch.setattr(healthy_rest, "prepare", prepare)
+    monkeypatch.setattr(without_sick_nodes, "prepare", prepare)
 
     def measured(trouble=None, no_address=None, failed=(), trial=(), second=None, **more):
         meetings[:] = [no_address] if no_address else []
         trials = [list(trial)]
-        monkeypatch.setattr(healthy_rest, "sick_nodes", lambda live: trials.pop() if trials else [])
+        monkeypatch.setattr(without_sick_nodes, "sick_nodes", lambda live: trials.pop() if trials else [])
         profile = MADE
         options = Options(profile, tmp_path / "run", ("railgauge", "accept"), **more)
         machines = tuple(roomy(made_nodes.node(number)) for number in range(4))
         plan = make_plan(options, WHERE, "gloo", Memory(1 << 40, "n0"), machines)
         told = Told()
         found = [runs_verdict(subject) for subject in failed]
-        monkeypatch.setattr(healthy_rest, "preflight", lambda *_: found)
+        monkeypatch.setattr(without_sick_nodes, "preflight", lambda *_: found)
         with Recorder(tmp_path / "run") as recorder:
             made = Manifest("run", 0.0, options.command, profile.name, profile.text, "none", "gloo", WHERE)
             recorder.manifest(replace(made, versions={"railgauge": __version__}))
@@ -117,7 +117,7 @@ def measure(tmp_path, monkeypatch):
             chief = Chief(recorder, trouble or {})
             chief.second = second
             live = LiveRun(chief, options, told, plan, machines)
-            healthy_rest.measure(
+            without_sick_nodes.measure(
                 live, "gloo", [RemainingPhase(phase) for phase in plan.phases], resumed=False
             )
             recorder.end()
@@ -230,14 +230,14 @@ def test_a_node_that_others_do_not_reach_is_set_aside_with_the_rail_before_anyth
 
 def test_pairs_are_tried_when_a_join_fails_and_not_when_a_measurement_does(monkeypatch):
     found = SetAside("n2", "n2 eth1", "eth1: 10.0.1.12 is not reached from n0", True)
-    monkeypatch.setattr(healthy_rest, "sick_nodes", lambda live: [found])
+    monkeypatch.setattr(without_sick_nodes, "sick_nodes", lambda live: [found])
     live = LiveRun(SimpleNamespace(ranks=WHERE), Options(MADE, None, ()), Told(), None)  # type: ignore[arg-type]
     why = Culprits("n0 (rank 0) did not join", "n0 (rank 0)")
-    lost = healthy_rest._sick(live, why, False, 1)
+    lost = without_sick_nodes._sick(live, why, False, 1)
     assert lost is not None and lost.nodes == ("n2",)
-    assert healthy_rest._sick(live, why, True, 1) is None
+    assert without_sick_nodes._sick(live, why, True, 1) is None
     live.options = replace(live.options, strict=True)
-    assert healthy_rest._sick(live, why, False, 1) is None
+    assert without_sick_nodes._sick(live, why, False, 1) is None
 
 
 @pytest.mark.parametrize(
@@ -261,34 +261,34 @@ def test_of_two_nodes_with_one_address_the_odd_one_is_meant(subject, meant):
         machine("n2", "10.0.0.12/24", "10.0.1.11/24", "10.0.2.12/24"),
     )
     live = LiveRun(SimpleNamespace(ranks=WHERE), Options(MADE, None, ()), Told(), None, nodes)  # type: ignore[arg-type]
-    assert healthy_rest._meant(runs_verdict(subject), live) == meant
+    assert without_sick_nodes._meant(runs_verdict(subject), live) == meant
 
 
 def test_a_node_that_breaks_a_phase_twice_in_a_row_is_sick():
     chief = SimpleNamespace(ranks=WHERE)
     live = LiveRun(chief, Options(MADE, None, ()), Told(), None)  # type: ignore[arg-type]
     why = Culprits("n2 (rank 4): its worker was killed", "n2 (rank 4)")
-    assert healthy_rest._sick(live, why, True, 1) is None
-    found = healthy_rest._sick(live, why, True, 2)
+    assert without_sick_nodes._sick(live, why, True, 1) is None
+    found = without_sick_nodes._sick(live, why, True, 2)
     assert found is not None and found.nodes == ("n2",)
-    assert healthy_rest._sick(live, Culprits("nobody knows", ""), True, 2) is None
+    assert without_sick_nodes._sick(live, Culprits("nobody knows", ""), True, 2) is None
 
 
 def test_what_most_nodes_have_is_not_a_fault_of_theirs(monkeypatch):
     found = [runs_verdict(f"n{number}") for number in range(4)]
-    monkeypatch.setattr(healthy_rest, "preflight", lambda *_: found)
+    monkeypatch.setattr(without_sick_nodes, "preflight", lambda *_: found)
     recorder = SimpleNamespace(path=None, note=lambda text: None)
     chief = SimpleNamespace(ranks=runs.ranks(6, 1), recorder=recorder)
     live = LiveRun(chief, Options(MADE, None, ()), Told(), None)  # type: ignore[arg-type]
-    assert healthy_rest._by_facts(live, ()) is None
+    assert without_sick_nodes._by_facts(live, ()) is None
     found[:] = found[:3]
-    assert [each.node for each in healthy_rest._by_facts(live, ()) or ()] == ["n0", "n1", "n2"]
+    assert [each.node for each in without_sick_nodes._by_facts(live, ()) or ()] == ["n0", "n1", "n2"]
 
 
 def test_of_a_node_that_never_came_one_line_is_said(measure):
     run, _, profile = measure(trial=[SetAside("n2", "n2", "n2 did not come")])
     known = tuple(node for node in run.whole.facts if node.name != "n2")
-    absent = rest(replace(run.whole, facts=known))
+    absent = without_set_aside(replace(run.whole, facts=known))
     named = [
         verdict.check
         for verdict in judge(absent, profile).verdicts

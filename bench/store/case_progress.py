@@ -28,7 +28,7 @@ class CaseProgress:
         )
 
 
-def standing(run: Run) -> CaseProgress:
+def case_progress(run: Run) -> CaseProgress:
     done: dict[str, set[tuple[int, ...]]] = {}
     for row in run.measurements:
         done.setdefault(row.case, set()).add(row.ranks)
@@ -45,7 +45,7 @@ COPY_AGAIN = "copy the folder again from where it was written"
 
 def can_resume(run: Run) -> bool:
     """Whether ``resume`` takes this run and has something to do: a case that hung or failed is not measured again."""
-    unfinished = run.ended is None or bool(standing(run).missing)
+    unfinished = run.ended is None or bool(case_progress(run).missing)
     return goes_on(run.manifest.command) and bool(run.plan.cases) and unfinished
 
 
