@@ -1,6 +1,6 @@
 """A run as pandas frames: what the charts and tables are drawn from. Rates in GB/s, times in µs.
 
-This is the one place where base units become the units that are shown.
+The charts' rows are in these units; tables and tiles convert where they are written.
 """
 
 from __future__ import annotations

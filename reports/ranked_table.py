@@ -27,7 +27,7 @@ class NotATable(ValueError):
 
 
 def ranked_page(path: Path, label: str, value: str) -> tuple[str, tuple[Page, ...]]:
-    """Title and page of the bars of ``value``, largest first; 0 and what is no number is "not run". NotATable."""
+    """Title and page of the bars of ``value``, largest first; 0 and no number are "not run". Raises NotATable."""
     data = _read(path, label, value)
     known = data[data[value] > 0].sort_values(value, ascending=False, kind="stable")
     title, name = f"{value} by {label}", re.sub(r"[^A-Za-z0-9_-]+", "-", value).strip("-") or "table"

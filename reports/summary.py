@@ -164,7 +164,7 @@ def network(row: Row, evidence: Evidence) -> str:
     found = of_row(row, evidence)
     if found is None:
         return ""
-    if found.fabric.nodes < 2:
+    if found.shape.nodes < 2:
         return found.protocol_text
     known = "" if found.used.known else "algorithm unknown: "
     parts = (f"{known}{found.network_text}", found.protocol_text, f"ceiling {found.ceiling_text}")

@@ -88,7 +88,9 @@ def unread_files(each: RankEnvironment, want: Profile) -> tuple[str, ...]:
 
 
 def versions(node: Node) -> tuple[Version, ...]:
-    """The NCCL versions that a process of this node may load; where none is known, one of each behaviour."""
+    """The NCCL versions that a process of this node may load; where none is known, one version for each way of
+    reading settings.
+    """
     found = sorted({version for text in _version_texts(node) if (version := parse_version(text))})
     return tuple(found) or UNKNOWN
 

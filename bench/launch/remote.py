@@ -52,7 +52,7 @@ def words(step: HostCommand, folder: str, agent: Sequence[str]) -> list[str]:
 
 
 class Remote:
-    """All of a job's commands."""
+    """A job's commands on its hosts over ssh: started, watched and ended together."""
 
     def __init__(
         self, steps: Sequence[HostCommand], folder: str, token: str, agent: Sequence[str] = SSH

@@ -20,7 +20,7 @@ CAPTURING = "capturing"  # the stage in which nothing else may ask the GPU anyth
 class WorkOrder:
     """All that a worker needs to measure one phase.
 
-    address    where the first rank's store listens; ``ports``: the first and the last at which it may
+    address    where rank 0's TCPStore (torch's rendezvous) listens; ``ports``: the first and the last at which it may
     rails      interfaces in rail order, where gloo has to be told which one to use
     name       of this set of workers, unlike that of any other in the run
     """

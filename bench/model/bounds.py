@@ -216,31 +216,31 @@ def way(name: str, algorithm: str) -> AlgorithmBound:
     return row
 
 
-def wire_factor(name: str, algorithm: str, fabric: ClusterShape) -> float:
+def wire_factor(name: str, algorithm: str, shape: ClusterShape) -> float:
     """Bytes on each node's rails, busier direction, as a multiple of the size; 0 on one node."""
     row = way(name, algorithm)
-    return row.wire(fabric) if fabric.nodes > 1 else 0.0
+    return row.wire(shape) if shape.nodes > 1 else 0.0
 
 
-def wire_rate(name: str, algorithm: str, algbw: float, fabric: ClusterShape) -> float:
+def wire_rate(name: str, algorithm: str, algbw: float, shape: ClusterShape) -> float:
     """Bytes/s that each node's rails carry, each way, when the collective runs at ``algbw`` bytes/s."""
-    return algbw * wire_factor(name, algorithm, fabric)
+    return algbw * wire_factor(name, algorithm, shape)
 
 
-def usable_rate(name: str, algorithm: str, fabric: ClusterShape) -> float:
+def usable_rate(name: str, algorithm: str, shape: ClusterShape) -> float:
     """Bytes/s of a node's rails that may carry this: all of them, or one GPU's share."""
-    return fabric.node_rate * way(name, algorithm).part(fabric)
+    return shape.node_rate * way(name, algorithm).part(shape)
 
 
-def ceiling(name: str, algorithm: str, fabric: ClusterShape) -> float:
+def ceiling(name: str, algorithm: str, shape: ClusterShape) -> float:
     """The highest busbw in bytes/s; NaN on one rank, where busbw says nothing."""
-    if fabric.ranks < 2:
+    if shape.ranks < 2:
         return math.nan
-    inside = way(name, algorithm).inside(fabric)
-    factor = wire_factor(name, algorithm, fabric)
+    inside = way(name, algorithm).inside(shape)
+    factor = wire_factor(name, algorithm, shape)
     if not factor:
         return inside
-    return min(usable_rate(name, algorithm, fabric) / factor * collective(name).factor(fabric.ranks), inside)
+    return min(usable_rate(name, algorithm, shape) / factor * collective(name).factor(shape.ranks), inside)
 
 
 @cache
@@ -250,6 +250,6 @@ def candidates(name: str, in_network: bool = False) -> tuple[str, ...]:
     return tuple(algorithm for algorithm in algorithms(name) if algorithm not in skipped)
 
 
-def hard_ceiling(name: str, fabric: ClusterShape, in_network: bool = False) -> float:
+def hard_ceiling(name: str, shape: ClusterShape, in_network: bool = False) -> float:
     """The busbw that no algorithm can pass: above it the measurement is in error, not the fabric good."""
-    return max(ceiling(name, algorithm, fabric) for algorithm in candidates(name, in_network))
+    return max(ceiling(name, algorithm, shape) for algorithm in candidates(name, in_network))

@@ -1,6 +1,6 @@
 """Sizes, rates and times as people write them, and as the code keeps them.
 
-Inside, everything is bytes, seconds and bytes per second. This module is the only place with 1e9.
+Inside, everything is bytes, seconds and bytes per second. The factors between units are defined here alone.
 1 GB/s = 10⁹ B/s and 1 Gb/s = 10⁹ b/s (decimal, as NCCL and network vendors count); message sizes
 K, M and G are powers of 1024, as nccl-tests reads them.
 """

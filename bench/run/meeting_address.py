@@ -47,7 +47,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Meeting:
-    """Where the first rank's store listens.
+    """Where rank 0's TCPStore (torch's rendezvous) listens.
 
     interfaces  node -> its interface on the way there; ``addresses``: node -> its own address on that way
     refused     in words: the candidates before it, and who could not reach them

@@ -1,4 +1,4 @@
-"""Who of a resumed run is here: nodes left out on purpose are set aside, those that are back take part again."""
+"""Which nodes of a resumed run are present: those left out on purpose are set aside, those back take part again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.store.set_aside import without_set_aside
 
 @dataclass(frozen=True)
 class Rejoined:
-    """``numbers``: of the ranks that are here, in the run; ``changed``: whether other nodes take part than before."""
+    """``numbers``: the numbers that the ranks present have in the run; ``changed``: whether other nodes take part."""
 
     run: Run
     numbers: tuple[int, ...]
@@ -21,7 +21,7 @@ class Rejoined:
 
 
 def rejoin(run: Run, ranks: Sequence[Rank], without: Collection[str]) -> Rejoined | None:
-    """The run with those who are here; None where others are missing than ``without``, or are here besides."""
+    """The run with the nodes present; None where others than ``without`` are missing, or it never had one of them."""
     whole = run.whole
     manifest, here = whole.manifest, list(dict.fromkeys(rank.node for rank in ranks))
     known = {(rank.node, rank.local_rank): rank.rank for rank in manifest.ranks}

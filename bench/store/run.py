@@ -124,7 +124,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class TooLarge:
-    """A case that was not started because it does not fit. Bytes a rank, on the named memory."""
+    """A case that was not started because it does not fit into the named memory; in bytes a rank."""
 
     case: str
     needed: Count

@@ -75,7 +75,7 @@ def _csv(run: Run) -> str:
     def wire(row: Row) -> Sequence[object]:
         found = of_row(row, evidence)
         protocol = algorithm_used(row.case, evidence).protocol
-        if found is None or found.fabric.nodes < 2:
+        if found is None or found.shape.nodes < 2:
             return ("", None, None, None, None, None, protocol)
         return (found.used.algorithm, *found.wire, *found.share, found.ceiling, protocol)
 

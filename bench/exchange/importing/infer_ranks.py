@@ -73,7 +73,7 @@ def admitted(row: ImportedRow, factor: float) -> Range | None:
 
 
 def infer(rows: Sequence[ImportedRow], factor: float) -> tuple[Range | None, int]:
-    """The ranks that all rows which agree admit, the most precise first; and how many rows fit no such number."""
+    """The range of rank counts that fits the rows, from the most precise row on; and how many rows fit none in it."""
     least, most, fitting, misfits = 1, MOST_RANKS, 0, 0
     for row in sorted(rows, key=lambda row: -row.busbw if math.isfinite(row.busbw) else math.inf):
         seen = admitted(row, factor)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench.model.bounds import ClusterShape, candidates, wire_rate
 from bench.model.collectives import collective
-from bench.model.units import show_count, show_rate, show_size
+from bench.model.units import BITS, GIGA, show_count, show_rate, show_size
 from bench.model.verdict import Status
 
 from .nouns import ImportedRow, ImportedRun, ImportRefused
@@ -108,23 +108,23 @@ def _among(run: ImportedRun, gpu: str, nodes: int | None) -> AmongPublished:
         text = f"{head}; no such run is published, only of {others or 'other collectives'}"
         return AmongPublished(Status.INCONCLUSIVE, text, size=best.size, busbw=best.busbw)
     return _placed(
-        run, best, near, head, ClusterShape(count, ranks // count, 1, near[0].rails * 1e9 / 8 or math.inf)
+        run, best, near, head, ClusterShape(count, ranks // count, 1, near[0].rails * GIGA / BITS or math.inf)
     )
 
 
 def _placed(
-    run: ImportedRun, best: ImportedRow, near: Sequence[PublishedRun], head: str, fabric: ClusterShape
+    run: ImportedRun, best: ImportedRow, near: Sequence[PublishedRun], head: str, shape: ClusterShape
 ) -> AmongPublished:
     figures = sorted(each.busbw for each in near)
-    value = best.busbw / 1e9
+    value = best.busbw / GIGA
     share = sum(figure <= value for figure in figures) / len(figures)
     low = value < (1 - SLACK) * figures[0]
-    exact = {each.nodes for each in near} == {fabric.nodes}
+    exact = {each.nodes for each in near} == {shape.nodes}
     whose = show_count(len(near), "published run") + (
         "" if exact else f" of {_nodes(near)} nodes, the nearest"
     )
     span = " to ".join(dict.fromkeys(f"{figure:.4g}" for figure in (figures[0], figures[-1])))
-    wire, possible, rails = _wire(run.collective, best.algbw, fabric)
+    wire, possible, rails = _wire(run.collective, best.algbw, shape)
     verdict = f"{100 * (1 - value / figures[0]):.0f} % below the lowest" if low else "normal"
     if high := value > (1 + MOST_ABOVE) * figures[-1]:
         verdict = f"{100 * (value / figures[-1] - 1):.0f} % above the highest, which a wrong --gpu or --nodes explains"
@@ -176,16 +176,16 @@ def _nearest(known: Sequence[PublishedRun], nodes: int) -> list[PublishedRun]:
     return sorted((each for each in alike if each.nodes in wanted), key=lambda each: each.nodes)
 
 
-def _wire(name: str, algbw: float, fabric: ClusterShape) -> tuple[str, bool, tuple[float, float] | None]:
+def _wire(name: str, algbw: float, shape: ClusterShape) -> tuple[str, bool, tuple[float, float] | None]:
     """What a node's rails carried, by the algorithms that they have room for, whether one has, and the shares."""
-    if fabric.nodes < 2 or math.isinf(fabric.rail_rate):
+    if shape.nodes < 2 or math.isinf(shape.rail_rate):
         return "", True, None
-    rates = [wire_rate(name, way, algbw, fabric) for way in candidates(collective(name).name)]
-    possible = sorted(rate for rate in rates if rate <= 1.02 * fabric.node_rate)
-    target = show_rate(fabric.node_rate, "Gb/s").replace(".0 ", " ")
+    rates = [wire_rate(name, way, algbw, shape) for way in candidates(collective(name).name)]
+    possible = sorted(rate for rate in rates if rate <= 1.02 * shape.node_rate)
+    target = show_rate(shape.node_rate, "Gb/s").replace(".0 ", " ")
     if not possible:
         return f"; no algorithm reaches that over rails of {target}", False, None
-    rails = possible[0] / fabric.node_rate, possible[-1] / fabric.node_rate
+    rails = possible[0] / shape.node_rate, possible[-1] / shape.node_rate
     shares = dict.fromkeys(f"{100 * share:.0f}" for share in rails)
     return f"; its rails carried {' to '.join(shares)} % of {target}", True, rails
 

@@ -156,7 +156,7 @@ def _any_down(evidence: Evidence) -> bool:
     facts_only=True,
 )
 def flaps(evidence: Evidence) -> Iterator[NotApplicable]:
-    """How often a rail's link went down before the run is listed: during the run it fails growth.errors."""
+    """Lists how often a rail's link went down before the run; during the run that fails growth.errors."""
     found = [
         (count, f"{node.name} {device.name}")
         for node in evidence.nodes

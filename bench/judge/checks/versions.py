@@ -164,7 +164,7 @@ def host(evidence: Evidence) -> Iterator[Outcome]:
 
 @_everywhere("versions.quota", on_fail=CORES, beside=False)
 def quota(evidence: Evidence) -> Iterator[Outcome]:
-    """All nodes let the job use as many of their cores."""
+    """All nodes give the job the same number of cores (cgroup quota)."""
     return _alike(QUOTA, False, evidence)
 
 

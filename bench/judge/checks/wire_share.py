@@ -43,7 +43,7 @@ def ceiling(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
             reading.conclusion.text,
             row.busbw,
             wanted=f"busbw of at most {reading.ceiling_text}",
-            source=f"{by_profile(evidence)}: {reading.fabric.nodes} nodes × {reading.fabric.gpus} GPUs",
+            source=f"{by_profile(evidence)}: {reading.shape.nodes} nodes × {reading.shape.gpus} GPUs",
             step=f"{reading.conclusion.next_step}; or judge by the profile of this fabric",
             bound=reading.ceiling,
         )

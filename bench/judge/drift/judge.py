@@ -127,7 +127,7 @@ def _since_change(found: SeriesFinding, known: Levels) -> SeriesFinding | None:
 
 
 def attribute(finding: SeriesFinding, past: Iterable[NightValue]) -> SeriesFinding:
-    """The finding with the steps of its history, tonight included. Imports ``ruptures``.
+    """The finding with the level steps (change points) of its history, tonight included. Imports ``ruptures``.
 
     Raises NoRuptures if it is not installed; ``replace(finding, unattributed=str(error))`` then says so.
     """

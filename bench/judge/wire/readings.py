@@ -53,7 +53,7 @@ class Reading:
 def readings(
     name: str,
     algbw: float,
-    fabric: ClusterShape,
+    shape: ClusterShape,
     *,
     algorithm: str = UNKNOWN,
     target: float | None = None,
@@ -64,19 +64,19 @@ def readings(
     ``target``: bytes/s a node and direction that were sold; R·B when not given. A collective that ends at
     one GPU is compared with that GPU's share of it. ``in_network``: whether the switches may reduce.
     """
-    wanted = fabric.node_rate if target is None else target
+    wanted = shape.node_rate if target is None else target
     known = algorithm != UNKNOWN or len(candidates(name, in_network)) == 1
     ways = _ways(name, algorithm, in_network)
-    return tuple(_reading(name, algbw, fabric, each, known, wanted) for each in ways)
+    return tuple(_reading(name, algbw, shape, each, known, wanted) for each in ways)
 
 
 def is_possible(
-    name: str, algbw: float, fabric: ClusterShape, *, algorithm: str = UNKNOWN, in_network: bool = False
+    name: str, algbw: float, shape: ClusterShape, *, algorithm: str = UNKNOWN, in_network: bool = False
 ) -> bool:
     """Whether ``conclude`` calls the ``readings`` of ``algbw`` (bytes/s) anything but an error."""
     if algorithm == UNKNOWN:
-        _top(name, fabric, in_network)  # a fabric that has none is a BoundError here as there
-    fitting = [_fits(name, algbw, fabric, each) for each in _ways(name, algorithm, in_network)]
+        _top(name, shape, in_network)  # a fabric that has none is a BoundError here as there
+    fitting = [_fits(name, algbw, shape, each) for each in _ways(name, algorithm, in_network)]
     return any(fitting) and math.isfinite(algbw) and algbw > 0
 
 
@@ -102,36 +102,36 @@ class _Limits:
 
 
 @lru_cache(maxsize=4096)
-def _limits(name: str, algorithm: str, fabric: ClusterShape) -> _Limits:
+def _limits(name: str, algorithm: str, shape: ClusterShape) -> _Limits:
     """What many rows of one fabric ask of ``bounds``."""
     return _Limits(
-        load=wire_factor(name, algorithm, fabric),
-        factor=collective(name).factor(fabric.ranks),
-        wire=usable_rate(name, algorithm, fabric) * (1 + ROUNDING),
-        busbw=math.inf if fabric.ranks < 2 else ceiling(name, algorithm, fabric) * (1 + ROUNDING),
+        load=wire_factor(name, algorithm, shape),
+        factor=collective(name).factor(shape.ranks),
+        wire=usable_rate(name, algorithm, shape) * (1 + ROUNDING),
+        busbw=math.inf if shape.ranks < 2 else ceiling(name, algorithm, shape) * (1 + ROUNDING),
     )
 
 
 _top = lru_cache(maxsize=4096)(hard_ceiling)
 
 
-def _fits(name: str, algbw: float, fabric: ClusterShape, algorithm: str) -> bool:
+def _fits(name: str, algbw: float, shape: ClusterShape, algorithm: str) -> bool:
     """Whether the rails could carry it, and busbw is not above the ceiling."""
-    limits = _limits(name, algorithm, fabric)
+    limits = _limits(name, algorithm, shape)
     # on one rank busbw says nothing, and it may be NaN
-    good = fabric.ranks < 2 or algbw * limits.factor <= limits.busbw
+    good = shape.ranks < 2 or algbw * limits.factor <= limits.busbw
     return algbw * limits.load <= limits.wire and good
 
 
 def _reading(
-    name: str, algbw: float, fabric: ClusterShape, algorithm: str, known: bool, target: float
+    name: str, algbw: float, shape: ClusterShape, algorithm: str, known: bool, target: float
 ) -> Reading:
-    wire = wire_rate(name, algorithm, algbw, fabric)
-    top = ceiling(name, algorithm, fabric)
-    sold = target * way(name, algorithm).part(fabric)
-    share = wire / sold if fabric.nodes > 1 else math.nan
-    possible = _fits(name, algbw, fabric, algorithm)
-    if fabric.nodes == 1:
+    wire = wire_rate(name, algorithm, algbw, shape)
+    top = ceiling(name, algorithm, shape)
+    sold = target * way(name, algorithm).part(shape)
+    share = wire / sold if shape.nodes > 1 else math.nan
+    possible = _fits(name, algbw, shape, algorithm)
+    if shape.nodes == 1:
         text = "one node: nothing crosses the rails"
     else:
         text = f"as {algorithm}: {show_both(wire)} a node, {show_share(share)} of {show_rate(sold, 'Gb/s')}"
@@ -164,7 +164,7 @@ FORCE_RING = "measure again with NCCL_ALGO=Ring, which loads the rails whatever 
 def conclude(
     name: str,
     algbw: float,
-    fabric: ClusterShape,
+    shape: ClusterShape,
     seen: tuple[Reading, ...],
     *,
     inside: float | None = None,
@@ -182,8 +182,8 @@ def conclude(
         )
     possible = [reading for reading in seen if reading.possible]
     if not possible:
-        return _impossible(name, algbw, fabric, seen, in_network)
-    if fabric.nodes == 1:
+        return _impossible(name, algbw, shape, seen, in_network)
+    if shape.nodes == 1:
         return Conclusion("no_wire", "one node: nothing crosses the rails")
     good = [reading.share >= healthy for reading in possible]
     figures = "; ".join(reading.text for reading in seen)
@@ -199,13 +199,13 @@ def conclude(
 
 
 def _impossible(
-    name: str, algbw: float, fabric: ClusterShape, seen: tuple[Reading, ...], in_network: bool
+    name: str, algbw: float, shape: ClusterShape, seen: tuple[Reading, ...], in_network: bool
 ) -> Conclusion:
-    busbw = algbw * collective(name).factor(fabric.ranks)
+    busbw = algbw * collective(name).factor(shape.ranks)
     if seen[0].known:
         top, whose = seen[0].ceiling, seen[0].algorithm
     else:
-        top, whose = hard_ceiling(name, fabric, in_network), "any algorithm"
+        top, whose = hard_ceiling(name, shape, in_network), "any algorithm"
     return Conclusion(
         "error",
         f"busbw {show_rate(busbw)} is above the {show_rate(top)} that {whose} can reach on this fabric: "

@@ -32,7 +32,7 @@ class RowReading:
     """
 
     case: str
-    fabric: ClusterShape
+    shape: ClusterShape
     used: AlgorithmUsed
     readings: tuple[Reading, ...]
     ceiling: float
@@ -59,7 +59,7 @@ class RowReading:
     @property
     def network_text(self) -> str:
         """``2970.0 Gb/s, 92.8 % as hierarchical; impossible as ring``."""
-        if self.fabric.nodes == 1:
+        if self.shape.nodes == 1:
             return "nothing crosses the rails"
         parts = [
             f"{show_rate(r.wire, 'Gb/s')}, {show_share(r.share)} as {r.algorithm}" for r in self.possible
@@ -103,8 +103,8 @@ def is_possible(row: Row, evidence: Evidence) -> bool | None:
 
 
 def _fits(algbw: float, placed: tuple[str, ClusterShape, AlgorithmUsed], evidence: Evidence) -> bool:
-    name, fabric, used = placed
-    return possible(name, algbw, fabric, algorithm=used.algorithm, in_network=evidence.rails.in_network)
+    name, shape, used = placed
+    return possible(name, algbw, shape, algorithm=used.algorithm, in_network=evidence.rails.in_network)
 
 
 def sustained_algbw(row: Row) -> float:
@@ -128,38 +128,38 @@ def why_not(row: Row, evidence: Evidence) -> str:
 
 
 def _read(row: Row, evidence: Evidence, healthy: float) -> RowReading:
-    name, fabric, used = placed = _placed(row, evidence)
+    name, shape, used = placed = _placed(row, evidence)
     rails, sharp = evidence.rails, evidence.rails.in_network
     sustained, reached = sustained_algbw(row), row.algbw
     if not _fits(reached, placed, evidence) and _fits(sustained, placed, evidence):
         reached = sustained
-    sold = rails.target.value * fabric.rails / rails.count if rails.target and rails.count else None
+    sold = rails.target.value * shape.rails / rails.count if rails.target and rails.count else None
     seen = readings(
         name,
         reached,
-        fabric,
+        shape,
         algorithm=used.algorithm,
-        target=sold if fabric.nodes > 1 else None,
+        target=sold if shape.nodes > 1 else None,
         in_network=sharp,
     )
     inside = _single_node_algbw(evidence).get(name)
     return RowReading(
         case=row.case.id,
-        fabric=fabric,
+        shape=shape,
         used=used,
         readings=seen,
-        ceiling=seen[0].ceiling if used.known else hard_ceiling(name, fabric, sharp),
-        target=fabric.node_rate if sold is None else sold,
-        conclusion=conclude(name, reached, fabric, seen, inside=inside, healthy=healthy, in_network=sharp),
+        ceiling=seen[0].ceiling if used.known else hard_ceiling(name, shape, sharp),
+        target=shape.node_rate if sold is None else sold,
+        conclusion=conclude(name, reached, shape, seen, inside=inside, healthy=healthy, in_network=sharp),
     )
 
 
 def _placed(row: Row, evidence: Evidence) -> tuple[str, ClusterShape, AlgorithmUsed]:
-    fabric = shape_of(row.case, row.measurement.ranks, evidence)
+    shape = shape_of(row.case, row.measurement.ranks, evidence)
     used = algorithm_used(row.case, evidence)
     if evidence.backend == "gloo" and not used.known:
         raise Unplaced(used.how)
-    return row.case.collective, fabric, used
+    return row.case.collective, shape, used
 
 
 @derived

@@ -1,4 +1,4 @@
-"""The fabric under a group of ranks: nodes, GPUs and rails, from the manifest and the profile."""
+"""The shape of the cluster under a group of ranks: its nodes, GPUs and rails, from the manifest and the profile."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NO_LAYOUT = "unknown"  # manifest.settings.layout of an import that does not tel
 
 
 class Unplaced(ValueError):
-    """A group whose fabric cannot be determined; the message says why."""
+    """A group under which no shape can be determined; the message says why."""
 
 
 def node_names(ranks: Sequence[int], evidence: Evidence) -> tuple[str, ...]:
@@ -37,7 +37,7 @@ def node_names(ranks: Sequence[int], evidence: Evidence) -> tuple[str, ...]:
 
 
 def shape_of(case: Case, ranks: Sequence[int], evidence: Evidence) -> ClusterShape:
-    """The fabric that ``case`` ran on when its group is ``ranks``.
+    """The shape that ``case`` ran on when its group is ``ranks``.
 
     A group of some of a node's ranks has their share of its rails; pairs have that of one GPU, and any call
     of gloo has one rail (torch gives each call one of its interfaces in turn). Raises
@@ -49,11 +49,11 @@ def shape_of(case: Case, ranks: Sequence[int], evidence: Evidence) -> ClusterSha
         raise Unplaced("a copy is a rank's own: it crosses no link of the fabric")
     names = node_names(ranks, evidence)
     # of a large cluster there are tens of thousands of rows on some thousands of groups of nodes
-    known = _fabrics(evidence)
+    known = _shapes(evidence)
     key = (case.collective, case.rail, case.algorithm, names)
     if key not in known:
         try:
-            known[key] = _fabric(case, names, evidence)
+            known[key] = _shape(case, names, evidence)
         except Unplaced as reason:
             known[key] = str(reason)
     found = known[key]
@@ -63,12 +63,12 @@ def shape_of(case: Case, ranks: Sequence[int], evidence: Evidence) -> ClusterSha
 
 
 @derived
-def _fabrics(evidence: Evidence) -> dict[tuple[object, ...], ClusterShape | str]:
-    """The fabrics of a run as they are found, or why there is none."""
+def _shapes(evidence: Evidence) -> dict[tuple[object, ...], ClusterShape | str]:
+    """The shapes of a run as they are found, or why there is none."""
     return {}
 
 
-def _fabric(case: Case, names: tuple[str, ...], evidence: Evidence) -> ClusterShape:
+def _shape(case: Case, names: tuple[str, ...], evidence: Evidence) -> ClusterShape:
     # what is measured on a rail is measured with NVLink between nodes switched off: bench.plan.rails.off_nvlink
     if evidence.profile.nvlink_nodes > 1 and not case.rail and len(set(names)) > 1:
         names = _domains(names, evidence)

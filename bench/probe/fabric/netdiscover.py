@@ -33,7 +33,7 @@ _QUIET = re.compile(
 
 @dataclass(frozen=True)
 class Discovery:
-    """``origin`` is the port GUID it was seen from."""
+    """What ibnetdiscover printed; ``origin`` is the GUID of the port that it asked from."""
 
     origin: str | None
     rows: tuple[LinkRow, ...]

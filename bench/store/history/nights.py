@@ -45,7 +45,7 @@ class Series:
 
 @dataclass(frozen=True)
 class NightValue:
-    """One measurement of one series.
+    """The value of one series in one night, as the history gives it back: with its run, time and fingerprint.
 
     time         seconds since 1970, UTC
     value        bytes per second or seconds; NaN where there is none

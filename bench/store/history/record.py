@@ -49,7 +49,7 @@ _NULLABLE = ("rerun",)
 
 @dataclass(frozen=True)
 class Sample:
-    """What one run says of one series.
+    """The value of one series in the run that is recorded, as it is written to the history.
 
     value   bytes per second or seconds; NaN where the measurement failed
     n       measurements that ``value`` sums up
