@@ -343,8 +343,8 @@ def _sweep(table: ProfileTable) -> Sweep:
     table.done()
     if not 1 <= sweep.begin <= sweep.end or sweep.factor < 2:
         raise ProfileError(
-            f"{table.where}: begin {sweep.begin} B, end {sweep.end} B, factor {sweep.factor}: begin must be 1 or more "
-            "and must not exceed end, factor must be 2 or more"
+            f"{table.where}: begin {sweep.begin} B, end {sweep.end} B, factor {sweep.factor}: begin must be 1 or "
+            "more, begin must not exceed end, factor must be 2 or more"
         )
     if not sweep.budget > 0:
         raise ProfileError(f"{table.where}: budget must be above 0: it is the time for one case")

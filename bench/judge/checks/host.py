@@ -151,8 +151,8 @@ def _iommu(node: Node) -> Finding:
     through = [word for word in options or () if word in ("iommu=pt", "iommu.passthrough=1")]
     if groups.get("") and not through:
         return Finding(node.name, None, "this kernel does not show what its IOMMU groups do")
-    through_all = f"{sum(groups.values())} IOMMU groups pass through"
-    return Finding(node.name, True, through_all if groups else "the IOMMU is off")
+    text = f"{sum(groups.values())} IOMMU groups pass through" if groups else "the IOMMU is off"
+    return Finding(node.name, True, text, note=text)
 
 
 @check(
