@@ -22,7 +22,7 @@ RailGaugeError          3  one line says what is wrong and what is known; ``exit
 ├── NoAddress           3  no address of the first node is reached by all the others
 ├── NoToken             3  no usable token
 ├── NotMet              3  the supervisors did not meet
-├── UnknownToolOutput             3  the output of an InfiniBand tool that its parser does not know
+├── UnknownToolOutput   3  the output of an InfiniBand tool that its parser does not know
 ├── Misfit              3  a line of a run folder that is not what it should be
 ├── RunError            3  a run folder that cannot be used (2 where another argument would do)
 ├── ResumeRefused       3  a run that cannot be resumed here

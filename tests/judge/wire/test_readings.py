@@ -194,14 +194,14 @@ def test_the_switches_may_reduce_only_where_the_profile_says_so(tmp_path):
 def test_a_pair_on_its_own_rail_is_compared_with_one_rail(tmp_path):
     one = case("p2p_bidirectional", "rails", 1 << 28, groups=tuple((i, i + 8) for i in range(8)), rail="own")
     reading = read(tmp_path, 48.5, one)
-    assert reading.fabric.rails == 1
+    assert reading.shape.rails == 1
     assert reading.share[0] == pytest.approx(0.97)
 
 
 def test_on_oci_a_gpu_has_two_rails(tmp_path):
     one = case("p2p_bidirectional", "rails", 1 << 28, groups=tuple((i, i + 8) for i in range(8)), rail="own")
     reading = read(tmp_path, 48.5, one, load("oci-h100"))
-    assert reading.fabric.rails == 2
+    assert reading.shape.rails == 2
     assert reading.share[0] == pytest.approx(0.97)
 
 
@@ -460,7 +460,7 @@ def test_a_call_of_gloo_is_compared_with_the_one_rail_that_it_uses(tmp_path):
     one = case(size=1 << 24, groups=(tuple(range(4)),))
     run = folder(tmp_path, [(one, at(one, 0.118))], profile, where=where, backend="gloo")
     reading = of_row(rows(run)[0], Evidence(run, profile))
-    assert (reading.used.algorithm, reading.fabric.rails) == ("gloo", 1)
+    assert (reading.used.algorithm, reading.shape.rails) == ("gloo", 1)
     assert reading.share[0] == pytest.approx(0.944)
 
 
