@@ -13,7 +13,7 @@ import pytest
 import runs
 from bench.measure.loop import TimingRules
 from bench.measure.perftest.command import lawful
-from bench.measure.perftest.processes import Errands
+from bench.measure.perftest.processes import PerftestRunner
 from bench.measure.work_order import WorkOrder
 from bench.model.measurement import Case, Mismatch
 from bench.model.typed_json import Misfit, to_json
@@ -192,7 +192,7 @@ def test_rank_0_names_no_log_outside_of_the_scratch_folder(tmp_path):
 )
 def test_rank_0_starts_no_program_but_a_measurement(words):
     assert not lawful(words)
-    errands = Errands()
+    errands = PerftestRunner()
     try:
         with pytest.raises(Misfit, match="rank 0 may not start"):
             errands.begin({"do": "verbs.serve", "jobs": {"x": {"words": words, "numa": None}}, "address": ""})
