@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bench.nccl.inspector import FOLDER
-from bench.probe.ports import PORTS
+from bench.probe.tcp_ports import PORTS
 
 from .invocation import Invocation, Measuring
 from .measuring import MINUTE, measure

@@ -199,7 +199,7 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
         to_measure = replace(plan, phases=tuple(step.phase for step in steps))
         watcher.notice("nodes", {"nodes": nodes, "rails": options.profile.rails})
         watcher.planned(to_measure, run.manifest if run else replace(manifest, ranks=ranks))
-        healthy_rest.measure(live, backend, steps, resumed=bool(run))
+        without_sick_nodes.measure(live, backend, steps, resumed=bool(run))
         ask_fabric(chief, options.profile)
         chief.recorder.end()
     except Stopped as stopped:

@@ -50,7 +50,7 @@ def outcome(transfer: PerftestTransfer) -> Outcome:
     return Outcome(whole[0].rows[-1].average, int(mtu) if mtu.isdecimal() else None)
 
 
-def _foreign(transfer: Transfer, facts: Mapping[str, str]) -> str:
+def _foreign(transfer: PerftestTransfer, facts: Mapping[str, str]) -> str:
     """Why a table that is whole says nothing of this transfer, "" where it does."""
     sender, receiver, device = transfer.sender, transfer.receiver, facts.get("device", "")
     if sender.node == receiver.node:
