@@ -13,12 +13,14 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from bench.measure.flight_recorder import Flight
+from bench.model.activity import NodeActivity
 from bench.model.counters import Snapshot
 from bench.model.facts import Node
 from bench.model.lines import HealthLine, HeardBroadcasts, WorkerGpu
 from bench.model.measurement import Measurement, Rank, Window
 from bench.model.typed_json import Count, Duration, Misfit, load
 from bench.model.units import show_some
+from bench.probe.link_bytes import LinkBytes
 
 from .hangs.rank_state import Cases
 
@@ -35,6 +37,7 @@ class Beat:
     age: Duration | None = None
     state: str = ""
     links: Mapping[str, tuple[Duration, bool | None]] = field(default_factory=dict)
+    rails: Mapping[str, LinkBytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -123,8 +126,9 @@ HEARD: dict[str, Any] = {
 }  # fmt: skip
 ANSWERS: dict[str, Any] = {
     "hello": Hello, "probe": Node, "counters": Snapshot, "fabric": SubnetSaid, "wiring": HeardBroadcasts,
-    "listen": Opened, "reach": Tries, "verbs.tool": ToolSaid, "verbs.serve": dict[str, PerftestSaid],
-    "verbs.connect": dict[str, PerftestSaid], "verbs.end": dict[str, PerftestSaid],
+    "activity": NodeActivity, "listen": Opened, "reach": Tries, "verbs.tool": ToolSaid,
+    "verbs.serve": dict[str, PerftestSaid], "verbs.connect": dict[str, PerftestSaid],
+    "verbs.end": dict[str, PerftestSaid],
 }  # fmt: skip
 
 
