@@ -186,13 +186,14 @@ _MEMBER = re.compile(
     r" rank (0|[1-9]\d{0,6}) n[rR]anks ([1-9]\d{0,6}) (?=\w)"
 )
 _STAGE = re.compile(r"- ((?:Init|Destroy|Abort|Revoke) (?:START|COMPLETE))")
+MOST_RANKS = 1 << 18  # no job has so many; for each rank that a line claims something is looked up
 _NODES = re.compile(r"nNodes (\d{1,7}) ")
 _DEVICE = re.compile(r"cudaDev (\d{1,5}) ")
 
 
 def _member(line: LogLine) -> Iterator[object]:
     head = _MEMBER.match(line.text)
-    if head and int(head[2]) < int(head[3]):
+    if head and int(head[2]) < int(head[3]) <= MOST_RANKS:
         stage, nodes, device = (
             pattern.search(line.text, head.end()) for pattern in (_STAGE, _NODES, _DEVICE)
         )
