@@ -169,7 +169,7 @@ FAULTS: list[tuple[str, Change, str]] = [
     ("gpus.compute_mode", gpu(compute_mode="prohibited"), "n0 GPU 3: compute mode is prohibited"),
     ("gpus.idle", gpu(processes=1), "n0 GPU 3: 1 processes compute on it"),
     ("gpus.nvlink", gpu(nvlinks=DOWN), "n0 GPU 3: 17 of 18 NVLinks are up; down: 5"),
-    ("gpus.nvlink", gpu(nvlinks=LINKS[:12]), "n0 GPU 3: 12 NVLinks, not 18, as 15 GPUs have"),
+    ("gpus.nvlink", gpu(nvlinks=LINKS[:12]), "n0 GPU 3: has 12 NVLinks, not 18"),
     ("gpus.nvlink", gpu(nvlinks=()), "n0 GPU 3: 0 of 0 NVLinks are up"),
     (
         "gpus.rail",
