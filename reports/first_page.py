@@ -14,6 +14,7 @@ from bench.judge.watched import is_watch
 from bench.judge.wire import TargetReadings
 from bench.model.units import BITS, GIGA, show_count, show_share
 from bench.model.verdict import Status
+from bench.plan.names import INSTEAD, phase_words
 
 from .exclusion import layer_states, together
 from .port_facts import port_facts
@@ -117,14 +118,16 @@ def sentence(status: Status, shown: Shown, target: TargetReadings | None) -> str
         return "Nothing failed, but this is no PASS: not everything could be judged."
     least = _least(target)
     reached = f": {least.name} reaches {show_share(least.share)} of {least.of}" if least else ""
-    return f"All that was judged is as it should be{reached}."
+    return f"No fault was found in what was judged{reached}."
 
 
 def uncovered(shown: Shown) -> list[str]:
     """What a PASS speaks of, and what it does not: rows without a bound, topics, phases that were not measured."""
     said = (scope(shown.run.verdicts, shown.profile.name), *spoken(shown.run))
     found = list(map(as_sentence, said))
-    left = [f"{each.what} ({each.why})" for each in unmeasured(shown.run)]
+    plan = {phase.name for phase in shown.run.plan.phases}
+    needless = {phase_words(name) for name, instead in INSTEAD.items() if instead in plan}
+    left = [f"{each.what} ({each.why})" for each in unmeasured(shown.run) if each.what not in needless]
     more = f"; and {len(left) - MOST_LEFT} more, listed under Coverage" if len(left) > MOST_LEFT else ""
     return [*found, *([f"Not measured: {'; '.join(left[:MOST_LEFT])}{more}."] if left else [])]
 
@@ -196,7 +199,7 @@ def _bounded(shown: Shown) -> Iterator[Tile]:
     if found:
         held = found[0].status is Status.PASS
         yield Tile(
-            "Bounds", "on every row" if held else "not on every row", found[0].status, found[0].measured
+            "Bounds", "on every row" if held else "not on all rows", found[0].status, found[0].measured
         )
 
 

@@ -65,7 +65,7 @@ class Problem:
 
     @property
     def sentence(self) -> str:
-        """``all_reduce reaches 46 % of 3200 Gb/s, because n17 rail mlx5_4/1 runs at 49 % of its peers' rate``."""
+        """``all_reduce reaches 46.0 % of 3200 Gb/s, because n17 rail mlx5_4/1 runs at 49 % of its peers' rate``."""
         found = self.verdict
         between = " " if found.measured.startswith(VERBS) else ": "
         subject, measured = found.subject, found.measured
@@ -170,18 +170,16 @@ def shortfall(verdict: Verdict) -> float:
 
 
 def consequence(symptoms: Iterable[Verdict]) -> str:
-    """What the slowest collective among the symptoms reaches, by preference of all_reduce; "" where none is there."""
+    """What the slowest collective among the symptoms reaches, by preference of the target; "" where none is there."""
     slow = [each for each in symptoms if each.check in ("wire.share", "limits.busbw") and each.value]
     if not slow:
         return ""
-    least = min(
-        slow, key=lambda each: (each.check != "wire.share", "all_reduce" not in each.subject, each.value)
-    )
+    least = min(slow, key=lambda each: (each.check != "wire.share", each.value))
     assert least.value is not None
     name = re.split("[,;]", least.subject)[0]
     if least.check == "wire.share":
         target = least.wanted.rpartition(" of ")[2].replace(".0 ", " ")
-        return f"{name} reaches {100 * least.value:.0f} % of {target}"
+        return f"{name} reaches {show_share(least.value)} of {target}"
     return f"{name} reaches {show_rate(least.value)} of {show_rate(least.bound or math.nan)}"
 
 

@@ -44,6 +44,6 @@ def next_after_pass(run: Run) -> str:
     """What to do with a run that passed."""
     folder = shlex.quote(run.path.name)
     return (
-        f"nothing is to be mended; keep the run folder as evidence (railgauge verify {folder} shows later that it was "
+        f"nothing to repair; keep the run folder as evidence (railgauge verify {folder} shows later that it was "
         "not changed)"
     )

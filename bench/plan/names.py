@@ -15,6 +15,7 @@ WATCH = "watch"  # nothing is measured: the job of somebody else runs
 BUDGET, GIVEN_UP = "budget", "given up"  # rows of what a plan leaves out: one on the budget, one for each cut
 # how phases are called in which not all rails of a node are loaded alike
 UNEVEN_PHASES = (AGAIN, CROSS, PINNED, SCREEN, INSIDE, REPEATED, STEADY)
+INSTEAD = {SCREEN: FIRST, LINKS: INSIDE}  # a phase that is not needed where the other measures the same
 
 # what a phase measures, for people; a run has longer titles of the phases that it planned
 WORDS = {

@@ -174,7 +174,7 @@ def test_the_last_lines_name_the_cause_first_and_fit_eighty_columns(tmp_path, ca
     out = capsys.readouterr().out
     blocks = out.strip().split("\n\n")
     assert blocks[0] == (
-        "FAIL: all_reduce reaches 46 % of 3200 Gb/s, because n0 rail mlx5_4/1 runs at\n"
+        "FAIL: all_reduce reaches 46.0 % of 3200 Gb/s, because n0 rail mlx5_4/1 runs at\n"
         "  49.0 % of its peers' rate (185.0 of 375.0 Gb/s)\n"
         "  wanted: its peers' rate (RailGauge); blame.rails\n"
         "  also: n0 mlx5_4/1: symbol_error grew by 1551\n"
@@ -195,7 +195,7 @@ def test_a_pass_says_what_was_judged_and_what_was_not(tmp_path, capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert said.startswith(
         "PASS of what profile local judges: results, coverage; not judged: speed, rails, exclusion, GPUs, PCIe, NCCL, "
-        "hosts (1 check not applicable); --verbose lists every verdict next: nothing is to be mended; keep the run "
+        "hosts (1 check not applicable); --verbose lists every verdict next: nothing to repair; keep the run "
         "folder as evidence (railgauge verify r shows later that it was not changed) PASS: 2 passed"
     )
 

@@ -719,7 +719,7 @@ tampering("a GPU's memory is in use and no process shows", INCONCLUSIVE, "gpus.i
 tampering("a rail is in a subnet of its own", FAIL, "rails.subnet", "n1", "fec0", nodes=4)(
     machine(1, lambda n: with_port(n, "mlx5_3", gid=f"fec0{n.ports[3].gid[4:]}"))
 )
-tampering("a rail has a subnet manager of its own", FAIL, "rails.subnet", "n1", "manager 77", nodes=4)(
+tampering("a rail has a subnet manager of its own", FAIL, "rails.subnet", "n1", "LID 77", nodes=4)(
     machine(1, lambda n: with_port(n, "mlx5_3", sm_lid=77))
 )
 tampering("a rail's GID is zero", FAIL, "rails.guids", "n1 mlx5_3")(

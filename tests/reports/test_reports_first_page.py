@@ -117,9 +117,9 @@ def test_a_pass_says_what_it_does_not_speak_of(tmp_path):
     judged = Evidence(run, LAMBDA)
     view = verdict(Shown(judged, frames(judged), {}))
     assert view["status"] is PASS and not view["problems"]
-    assert view["sentence"].startswith("All that was judged is as it should be: Ring ")
+    assert view["sentence"].startswith("No fault was found in what was judged: Ring ")
     assert view["next"] == (
-        f"Nothing is to be mended; keep the run folder as evidence (railgauge verify {tmp_path.name} shows later that "
+        f"Nothing to repair; keep the run folder as evidence (railgauge verify {tmp_path.name} shows later that "
         "it was not changed)."
     )
     text = " ".join(view["uncovered"])

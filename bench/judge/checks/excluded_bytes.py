@@ -101,7 +101,7 @@ def _unnamed(evidence: Evidence) -> str:
         f"at most {show_size(round(_floor(evidence)))} and {show_size(round(RATE))}/s of noise"
     ),
     source="RailGauge",
-    on_fail="keep MPI off it (UCX_NET_DEVICES, btl_tcp_if_include); the check exclusion.log says whether NCCL uses it",
+    on_fail="keep MPI off it (UCX_NET_DEVICES, btl_tcp_if_include), or NCCL where exclusion.log fails as well",
     on_inconclusive="stop what else uses it (storage, file copies) and run again",
     unit="node × device × phase intervals",
     beside=True,

@@ -106,7 +106,7 @@ def test_summary_digest_and_junit_say_the_cause_with_its_consequence_and_its_nex
         0.85,
     )
     run = replace(night, verdicts=(share, slow))
-    sentence = f"all_reduce reaches 46 % of 3200 Gb/s, because {node} rail mlx5_4/1 runs at 49 %"
+    sentence = f"all_reduce reaches 46.0 % of 3200 Gb/s, because {node} rail mlx5_4/1 runs at 49 %"
     assert f"• FAIL: {sentence}; next: reseat it (1 verdict follows from it)" in digest(run).splitlines()
     summary = github(Evidence(run, runs.LOCAL))
     assert f"1. ❌ {as_markdown(sentence)} (1 verdict follows from it). **Next:** reseat it\n" in summary
