@@ -73,7 +73,10 @@ def _backend(handle: Any, device: torch.device) -> Any:
 def _allocator(backend: Any) -> Any:
     if not hasattr(torch.cuda, "MemPool") or not hasattr(torch.cuda, "use_mem_pool"):
         raise Unsupported(f"torch {torch.__version__} has no torch.cuda.MemPool")
-    found = getattr(backend, "mem_allocator", None)
+    try:
+        found = getattr(backend, "mem_allocator", None)
+    except RuntimeError as error:  # torch 2.7 where its NCCL or the driver gives none
+        raise Unsupported(f"torch {torch.__version__} gives no pool of NCCL's memory: {error}") from None
     if found is None:
         raise Unsupported(f"torch {torch.__version__} does not give NCCL's allocator")
     return found

@@ -237,6 +237,24 @@ def test_a_torch_that_cannot_register_is_named(monkeypatch, lacking):
         pass
 
 
+def test_an_nccl_that_lends_no_memory_is_named(monkeypatch):
+    """As torch 2.7.1 says where the driver has no multicast."""
+
+    class Lacking:
+        register_mem_pool = deregister_mem_pool = print
+
+        @property
+        def mem_allocator(self):
+            raise RuntimeError("NCCL mem allocator is not supported in this NCCL version")
+
+    group = paper_registering(monkeypatch, Lacking())
+    with (
+        pytest.raises(devices.Unsupported, match="not supported in this NCCL version"),
+        registering.registered(group, torch.device("cuda", 0)),
+    ):
+        pass
+
+
 def test_what_nccl_refuses_to_register_is_not_given_back(monkeypatch):
     def refuse(pool):
         raise RuntimeError("NCCL error: invalid usage")
