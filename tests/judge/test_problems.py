@@ -140,11 +140,12 @@ SLOW = replace(BLAME, measured="runs at 49 % of its peers' rate", value=0.51)
 
 
 def test_the_sentence_says_the_consequence_with_its_cause():
+    """Of the slowest collective, as the tile beside it does."""
     gather = replace(SHARE, subject="all_gather, 4 GiB", measured="busbw 160 GB/s", value=0.4)
     names = {"ring/all_reduce/1": "all_reduce, 8 GiB, in place"}.items()
     (cause,) = found(SLOW, gather, SHARE, names=names).causes
     assert cause.sentence == (
-        "all_reduce reaches 46 % of 3200 Gb/s, because n2 rail mlx5_4/1 runs at 49 % of its peers' rate"
+        "all_gather reaches 40.0 % of 3200 Gb/s, because n2 rail mlx5_4/1 runs at 49 % of its peers' rate"
     )
 
 

@@ -145,7 +145,7 @@ def test_what_is_wrong_with_the_inner_words_is_one_line_and_starts_nothing(tmp_p
     [
         (lambda out: (out.mkdir(), (out / "manifest.json").write_text("{}")), "already holds something"),
         (lambda out: out.write_text(""), "is a file"),
-        (lambda out: out.parent.rmdir() or out.parent.write_text(""), "is not a folder"),
+        (lambda out: out.parent.rmdir() or out.parent.write_text(""), "is a file"),
     ],
 )
 def test_a_run_folder_that_cannot_be_made_is_refused_before_anything_starts(tmp_path, make, why):

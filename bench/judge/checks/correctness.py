@@ -227,9 +227,12 @@ def _unbelievable(row: Row, evidence: Evidence) -> str:
 
 
 def _outside_the_run(row: Row, evidence: Evidence) -> str:
-    """Rows of another run, or of a clock that was set meanwhile; nobody says when tables of other tools were made."""
+    """Rows of another run; of imported tables nobody says when they were made, and no time counts where the clock was
+    set back beyond the run's start.
+    """
     found, ended = row.measurement, evidence.run.ended
-    if is_import(evidence) or not found.started:
+    set_back = ended is not None and ended < evidence.manifest.started
+    if is_import(evidence) or not found.started or set_back:
         return ""
     if found.started < evidence.manifest.started - CLOCKS_APART:
         return f"began {show_seconds(evidence.manifest.started - found.started)} before the run"
