@@ -56,6 +56,10 @@ def test_a_run_that_passed_on_both_nodes_works():
             "4 ranks on ['n0']",
         ),
         (Seen(0, 9.0, GOOD.text, {"ranks": RANKS, "launcher": "openmpi"}, True), "launcher 'openmpi'"),
+        (
+            Seen(0, 9.0, GOOD.text, GOOD.manifest, True, "torch.py"),
+            "torch.py of the current folder was imported",
+        ),
     ],
 )
 def test_anything_less_does_not(seen, words):

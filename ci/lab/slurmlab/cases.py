@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from netlab.hostile import HostileFolder
 from netlab.plan import Lab
 from slurmlab.cluster import environment, on_node
 
@@ -83,7 +84,7 @@ class Way:
     batch: bool = False
 
 
-_ACCEPT = ("{python}", "-m", "bench", "accept", "--profile", "{profile}", "--out", "{out}")
+_ACCEPT = ("railgauge", "accept", "--profile", "{profile}", "--out", "{out}")
 _NODES = ("--nodes=2", f"--ntasks-per-node={PER_NODE}")
 _BATCH = ("sbatch", "--wait", *_NODES, f"--gpus-per-node={PER_NODE}", "--output={out}.log")
 _EVERYWHERE = {"Open MPI 5": WORKS, "Open MPI 4": WORKS, "MPICH": WORKS}
@@ -135,13 +136,17 @@ JOB_FILES = ("accept.sbatch", "accept-mpirun.sbatch", "nightly.sbatch")
 
 @dataclass(frozen=True)
 class Seen:
-    """What came of a case: ``status`` None when it had to be ended, ``manifest`` empty where there is none."""
+    """What came of a case: ``status`` None when it had to be ended, ``manifest`` empty where there is none.
+
+    ``imported``: the module of the folder in which it was typed that somebody imported, "" where nobody did.
+    """
 
     status: int | None
     seconds: float
     text: str
     manifest: Mapping[str, object]
     verdicts: bool
+    imported: str = ""
 
 
 @dataclass(frozen=True)
@@ -201,7 +206,9 @@ def attempt(lab: Lab, way: Way, python: Python, folder: Path) -> Seen:
     limit = LIMIT if way.outcomes[python.flavour] == WORKS else REFUSED_LIMIT
     runs = folder / f"{out.name}-runs"
     began = time.monotonic()
-    status, text = _run(on_node(lab, "n0", words), _variables(lab, python, runs), limit)
+    theirs = HostileFolder(folder / "hostile")
+    theirs.write(str(python.path))
+    status, text = _run(on_node(lab, "n0", words), _variables(lab, python, runs), limit, theirs.path)
     seconds = time.monotonic() - began
     if status is None:
         _run(on_node(lab, "n0", ["scancel", "--full", "--state=RUNNING"]), environment(lab.name), 30)
@@ -209,7 +216,8 @@ def attempt(lab: Lab, way: Way, python: Python, folder: Path) -> Seen:
         log = out.with_name(out.name + ".log")
         text += log.read_text(errors="replace") if log.exists() else ""
         out = next(iter(sorted(runs.glob("slurm-*"))), out)
-    return Seen(status, seconds, text, _object(out / "manifest.json"), (out / "verdicts.json").exists())
+    judged = (out / "verdicts.json").exists()
+    return Seen(status, seconds, text, _object(out / "manifest.json"), judged, theirs.imported())
 
 
 def _variables(lab: Lab, python: Python, runs: Path) -> dict[str, str]:
@@ -236,8 +244,8 @@ def _venv(python: Python, runs: Path) -> Path:
     """A folder that a job file can activate: railgauge of this tree, under the interpreter that is tried."""
     venv = runs.with_name("venv-" + python.flavour.replace(" ", "-"))
     (venv / "bin").mkdir(parents=True, exist_ok=True)
-    command = venv / "bin" / "railgauge"
-    command.write_text(f'#!/bin/sh\nexec {python.path} -m bench "$@"\n')
+    command = venv / "bin" / "railgauge"  # as pip writes it
+    command.write_text(f"#!{python.path}\nimport sys\nfrom bench.cli import main\nsys.exit(main())\n")
     command.chmod(0o755)
     mpirun = _mpirun(python)
     path = ":".join([str(venv / "bin"), *([str(Path(mpirun).parent)] if mpirun else [])])
@@ -249,7 +257,9 @@ def _bin(python: Python, runs: Path) -> str:
     return str(_venv(python, runs) / "bin")
 
 
-def _run(words: Sequence[str], variables: Mapping[str, str], limit: float) -> tuple[int | None, str]:
+def _run(
+    words: Sequence[str], variables: Mapping[str, str], limit: float, typed_in: Path = ROOT
+) -> tuple[int | None, str]:
     """Exit status (None: its time was up) and all that it printed, stdout and stderr as they came."""
     clean = {
         name: value
@@ -259,7 +269,7 @@ def _run(words: Sequence[str], variables: Mapping[str, str], limit: float) -> tu
     with subprocess.Popen(
         words,
         env={**clean, **variables},
-        cwd=ROOT,
+        cwd=typed_in,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -291,6 +301,8 @@ def _object(path: Path) -> Mapping[str, object]:
 def complaint(way: Way, python: Python, seen: Seen) -> str:
     """What is wrong with what was seen; "" when it is as the table says."""
     wanted = way.outcomes[python.flavour]
+    if seen.imported:
+        return f"{seen.imported} of the current folder was imported"
     if seen.status is None:
         return f"it did not end in {LIMIT if wanted == WORKS else REFUSED_LIMIT:g} s"
     if wanted == WORKS:
