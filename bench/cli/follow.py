@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from bench.model.profile import Rails
 from bench.probe.link_bytes import of_interfaces, of_ports
+from bench.probe.sysfs import LIVE
 from bench.store import JOURNAL, PLAN, RunError, load
 from bench.store.files import exists
 
@@ -26,7 +27,6 @@ from .live_table import LiveTable
 
 LOOK_SECONDS = 0.2
 RAILS_SECONDS = 1.0
-LIVE = Path("/")
 LAST_SECONDS = 2.0  # for the last lines of a job that has ended
 QUIET_SECONDS = 2.0  # work shorter than this needs no bar
 
@@ -78,7 +78,8 @@ def _look_at_rails(bar: ProgressBar, folder: Path, rails: Rails, now: float) -> 
     """Show what the rails carry, once the run folder says which they are."""
     if bar.table is None:
         with contextlib.suppress(RunError, LookupError):
-            bar.table = LiveTable(rails, load(folder).nodes[:1]) if exists(folder, PLAN) else None
+            if exists(folder, PLAN) and (nodes := load(folder).nodes[:1]):
+                bar.table = LiveTable(rails, nodes)
     elif now - bar.table.looked >= RAILS_SECONDS:
         names = [interface.name for interface in bar.table.nodes[0].interfaces]
         links = {**of_ports(LIVE), **of_interfaces(LIVE, names)}

@@ -6,9 +6,10 @@ import shutil
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median_high
 from typing import TYPE_CHECKING, Any
 
-from bench.judge.watched import BUSY, DeviceLoad, EventFinder, WatchEvent, traffic
+from bench.judge.watched import BUSY, LOAD, DeviceLoad, EventFinder, WatchEvent, traffic
 from bench.model.activity import DeviceActivity, NodeActivity
 from bench.model.facts import Node
 from bench.model.printable import on_one_line
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 EVENTS = 6
+RAIL, EXCLUDED = "rail", "excluded"  # as the table says it
 UNEVEN = 0.5  # of what the other rails of a node carry in the middle
 LEAST_ROWS = 4
 RESERVED = 12  # lines of a terminal for the head, the events and the prompt
@@ -37,6 +39,7 @@ class LiveTable:
     events: deque[WatchEvent] = field(default_factory=lambda: deque(maxlen=EVENTS))
     looked: float = -1e9
     _finder: EventFinder | None = None
+    _uses: dict[str, dict[str, str]] = field(default_factory=dict)
     _seen: dict[str, tuple[float, Mapping[str, LinkBytes]]] = field(default_factory=dict)
 
     def update(self, seconds: float, node: str, activity: NodeActivity) -> list[WatchEvent]:
@@ -54,7 +57,7 @@ class LiveTable:
         if before is None or seconds <= before[0]:
             return
         devices = {
-            name: DeviceActivity(_more(was.sent, now.sent), _more(was.received, now.received), now.up)
+            name: DeviceActivity(*now.since(was), now.up)
             for name, now in links.items()
             if (was := before[1].get(name))
         }
@@ -98,9 +101,7 @@ class LiveTable:
         uses = {name: use for devices in listed.values() for name, use in devices}
         columns = [name for name, use in uses.items() if use]
         for name in columns:
-            table.add_column(
-                f"{on_one_line(name)}{' ✗' if uses[name] == 'excluded' else ''}", justify="right"
-            )
+            table.add_column(f"{on_one_line(name)}{' ✗' if uses[name] == EXCLUDED else ''}", justify="right")
         most = max(LEAST_ROWS, shutil.get_terminal_size().lines - RESERVED)
         for node in self._slowest_first()[:most]:
             activity = self.now.get(node.name, NodeActivity())
@@ -123,36 +124,40 @@ class LiveTable:
             self.nodes, key=lambda node: sum(self._rates(node, self.now.get(node.name, NodeActivity())))
         )
 
+    def _use(self, node: Node) -> dict[str, str]:
+        """Device → its use: the rails of a node first, then what is excluded. Found once, as facts do not change."""
+        if node.name not in self._uses:
+            excluded = used_as(node, self.rails, DeviceUse.EXCLUDED)
+            self._uses[node.name] = {role.name: RAIL for role in rails_of(node, self.rails)} | {
+                role.name: EXCLUDED for role in excluded
+            }
+        return self._uses[node.name]
+
     def _devices(self, node: Node, activity: NodeActivity) -> list[tuple[str, str]]:
-        """The rails first, then what is excluded, then what else carries something; each with its use."""
-        rails = [(role.name, "rail") for role in rails_of(node, self.rails)]
-        rails += [(role.name, "excluded") for role in used_as(node, self.rails, DeviceUse.EXCLUDED)]
-        known = {name for name, _ in rails}
+        """What ``_use`` tells, then what else carries something."""
+        known = self._use(node)
         others = [
             name
             for name, found in activity.devices.items()
             if name not in known and (found.sent or found.received)
         ]
-        return rails + [(name, "") for name in others]
+        return [*known.items(), *((name, "") for name in others)]
 
     def _rates(self, node: Node, activity: NodeActivity) -> list[float]:
-        found = (activity.devices.get(role.name) for role in rails_of(node, self.rails))
-        return [traffic(each, activity.span) for each in found]
+        rails = (name for name, use in self._use(node).items() if use == RAIL)
+        return [traffic(activity.devices.get(name), activity.span) for name in rails]
 
     def _style(self, node: Node, activity: NodeActivity, name: str) -> str:
-        """Red for a link that is down, yellow for an excluded device with traffic and a rail unlike the others."""
+        """Red for a link that is down; yellow for an excluded device with traffic, and for a rail that carries less
+        than half of what the other rails of its node do.
+        """
         found: DeviceActivity | None = activity.devices.get(name)
         if found is None or found.up is False:
             return "red" if found else "dim"
-        own, rates = traffic(found, activity.span), sorted(self._rates(node, activity))
-        if any(role.name == name for role in used_as(node, self.rails, DeviceUse.EXCLUDED)):
-            return "yellow" if own > 1e6 else "dim"
-        is_rail = any(role.name == name for role in rails_of(node, self.rails))
-        return "yellow" if is_rail and rates and own < UNEVEN * rates[len(rates) // 2] else ""
-
-
-def _more(before: int | None, now: int | None) -> int | None:
-    return now - before if before is not None and now is not None and now >= before else None
+        own, use = traffic(found, activity.span), self._use(node).get(name)
+        if use == EXCLUDED:
+            return "yellow" if own > LOAD else "dim"
+        return "yellow" if use == RAIL and own < UNEVEN * median_high(self._rates(node, activity)) else ""
 
 
 def _table(title: str) -> Any:

@@ -132,7 +132,8 @@ def explain(
     from bench.model.verdict import EXIT
     from bench.nccl.explain import explain, explain_interfaces, explain_node, wanted_of
     from bench.nccl.selector import parse_devices
-    from bench.probe.node import LIVE, probe
+    from bench.probe.node import probe
+    from bench.probe.sysfs import LIVE
 
     profile = load(profile_name) if profile_name else None
     node = None if devices is not None else probe(tree(root) if root else LIVE)

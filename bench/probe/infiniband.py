@@ -14,7 +14,7 @@ from bench.model.facts import Gid, PciPath, Port
 from bench.model.units import BITS, GIGA
 from bench.probe import pci, sysfs
 
-CLASS = "sys/class/infiniband"
+CLASS = sysfs.INFINIBAND
 _STATE = re.compile(r"[0-9]{1,3}:\s*(\S.*)")
 _RATE = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)\s*Gb/sec\b")
 _NO_GID = re.compile(r"[0:]*")

@@ -13,8 +13,6 @@ from pathlib import Path
 from bench.model.counters import WORD
 from bench.probe import sysfs
 
-NET, IB = "sys/class/net", "sys/class/infiniband"
-
 
 @dataclass(frozen=True)
 class LinkBytes:
@@ -27,6 +25,10 @@ class LinkBytes:
     up: bool | None
     state: str | None
 
+    def since(self, before: LinkBytes) -> tuple[int | None, int | None]:
+        """Bytes sent and received since then; None where one is not known, or was reset."""
+        return _growth(before.sent, self.sent), _growth(before.received, self.received)
+
     @property
     def total(self) -> int | None:
         return None if self.sent is None or self.received is None else self.sent + self.received
@@ -36,7 +38,7 @@ def of_interfaces(root: Path, names: Iterable[str]) -> dict[str, LinkBytes]:
     """Of the interfaces with these names; one that is not there has no bytes."""
     found = {}
     for name in names:
-        folder = root / NET / name
+        folder = root / sysfs.NET / name
         sent, received = (_count(folder / "statistics" / way) for way in ("tx_bytes", "rx_bytes"))
         state = sysfs.text(folder / "operstate")
         found[name] = LinkBytes(sent, received, None if state in (None, "unknown") else state == "up", state)
@@ -46,9 +48,9 @@ def of_interfaces(root: Path, names: Iterable[str]) -> dict[str, LinkBytes]:
 def of_ports(root: Path) -> dict[str, LinkBytes]:
     """Of every port of every HCA, by its name: ``mlx5_3/1``."""
     found = {}
-    for hca in sysfs.names(root / IB):
-        for number in sysfs.names(root / IB / hca / "ports"):
-            folder = root / IB / hca / "ports" / number
+    for hca in sysfs.names(root / sysfs.INFINIBAND):
+        for number in sysfs.names(root / sysfs.INFINIBAND / hca / "ports"):
+            folder = root / sysfs.INFINIBAND / hca / "ports" / number
             sent, received = (
                 _count(folder / "counters" / way) for way in ("port_xmit_data", "port_rcv_data")
             )
@@ -64,3 +66,7 @@ def _count(path: Path) -> int | None:
 
 def _bytes(words: int | None) -> int | None:
     return None if words is None else words * WORD
+
+
+def _growth(before: int | None, after: int | None) -> int | None:
+    return after - before if before is not None and after is not None and after >= before else None

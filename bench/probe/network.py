@@ -17,7 +17,7 @@ from bench.model.facts import Interface
 from bench.model.units import BITS, MEGA
 from bench.probe import pci, sysfs
 
-CLASS = "sys/class/net"
+CLASS = sysfs.NET
 SNMP = "proc/net/snmp"
 TABLE = "proc/net/dev"
 # in the order of its columns

@@ -17,10 +17,10 @@ from bench.model.facts import Environment, Gpu, Host, Interface, Node, Port, Sof
 from bench.model.kernel_log import KernelLog
 from bench.probe import addresses, cpu, environment, gpus, host, infiniband, mtu, network, software, topology
 from bench.probe.kernel_log import LAST, kernel_log
+from bench.probe.sysfs import LIVE
 from bench.probe.torch_gpus import torch_gpus
 
 T = TypeVar("T")
-LIVE = Path("/")
 COPY = "not read: the root is a copied tree, and what runs here is another machine's"
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
+LIVE = Path("/")  # the running machine, where a copied tree has another root
+NET, INFINIBAND = "sys/class/net", "sys/class/infiniband"  # the folders of interfaces and HCAs
 _MOST = 1 << 20  # bytes; no file that the probes read is longer, and a copied tree may hold anything
 _NUMBER = re.compile(r"[+-]?[0-9]{1,20}|0[xX][0-9a-fA-F]{1,16}")
 

@@ -26,7 +26,8 @@ from bench.model.profile import Profile
 from bench.model.typed_json import JsonAnswer
 from bench.model.verdict import Status, Verdict, overall
 from bench.probe.host import machine
-from bench.probe.node import LIVE, probe, snapshot
+from bench.probe.node import probe, snapshot
+from bench.probe.sysfs import LIVE
 from bench.store import Manifest, Run, RunError, Settings, load, of_facts
 from bench.store.gate_state import GateState, read_state, save_state
 

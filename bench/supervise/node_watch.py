@@ -19,9 +19,8 @@ from bench.model.counter_table import HW, NET, PMA, TABLE, CounterRole
 from bench.model.rails import inward
 from bench.nccl.inspector import inspected
 from bench.probe import addresses, sysfs
-from bench.probe.link_bytes import IB, LinkBytes, of_interfaces, of_ports
-from bench.probe.link_bytes import NET as NET_FOLDER
-from bench.probe.socket_queues import SocketQueue, socket_queues
+from bench.probe.link_bytes import LinkBytes, of_interfaces, of_ports
+from bench.probe.tcp_sockets import SocketQueue, socket_queues
 
 from .hangs import nccl_ras
 
@@ -115,15 +114,13 @@ class NodeWatch:
             tally, self._tally = self._tally, QueueTally(_own_addresses())
         devices = {
             name: DeviceActivity(
-                _growth(before.sent, link.sent),
-                _growth(before.received, link.received),
+                *link.since(self._links.get(name, link)),
                 link.up,
                 tally.share(tally.waiting, name),
                 tally.share(tally.unread, name),
                 tally.most(name),
             )
             for name, link in links.items()
-            if (before := self._links.get(name, link))
         }
         gone = {name: DeviceActivity(up=False) for name in self._links if name not in links}
         span, self._at = now - self._at, now
@@ -180,22 +177,24 @@ def _own_addresses() -> dict[str, str]:
 
 
 def _links(root: Path) -> dict[str, LinkBytes]:
-    names = [name for name in sysfs.names(root / NET_FOLDER) if name == "lo" or not inward(name)]
-    there = [name for name in names if (root / NET_FOLDER / name).is_dir()]  # bonding_masters is a file
+    names = [name for name in sysfs.names(root / sysfs.NET) if name == "lo" or not inward(name)]
+    there = [name for name in names if (root / sysfs.NET / name).is_dir()]  # bonding_masters is a file
     return {**of_ports(root), **of_interfaces(root, there)}
 
 
 def _errors(root: Path) -> Iterator[tuple[str, int]]:
     """``eth3 rx_errors`` → its count, of every error counter that is known by its name."""
-    for name in sysfs.names(root / NET_FOLDER):
-        folder = root / NET_FOLDER / name
+    for name in sysfs.names(root / sysfs.NET):
+        folder = root / sysfs.NET / name
         if not inward(name) and folder.is_dir():
             yield from _counts(name, _ERRORS[NET], folder / "statistics", folder)
-    for hca in sysfs.names(root / IB):
-        for number in sysfs.names(root / IB / hca / "ports"):
+    for hca in sysfs.names(root / sysfs.INFINIBAND):
+        for number in sysfs.names(root / sysfs.INFINIBAND / hca / "ports"):
             for group in (PMA, HW):
                 yield from _counts(
-                    f"{hca}/{number}", _ERRORS[group], root / IB / hca / "ports" / number / group
+                    f"{hca}/{number}",
+                    _ERRORS[group],
+                    root / sysfs.INFINIBAND / hca / "ports" / number / group,
                 )
 
 
@@ -206,7 +205,3 @@ def _counts(device: str, names: list[str], *folders: Path) -> Iterator[tuple[str
             if count is not None:
                 yield f"{device} {name}", count
                 break
-
-
-def _growth(before: int | None, after: int | None) -> int | None:
-    return after - before if before is not None and after is not None and after >= before else None

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bench.model.activity import DeviceActivity, NodeActivity, joined
-from bench.probe.socket_queues import SocketQueue
+from bench.probe.tcp_sockets import SocketQueue
 from bench.supervise.node_watch import DEEP, InspectorFiles, NodeWatch, QueueTally
 from nccl.test_inspector import PLAIN
 

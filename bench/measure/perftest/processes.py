@@ -17,11 +17,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 from bench.model.typed_json import Misfit
 from bench.model.units import show_some
+from bench.probe import sysfs
+from bench.probe.sysfs import LIVE
+from bench.probe.tcp_sockets import listeners
 
 from .command import SECONDS, lawful
 from .tool import NAME
@@ -34,8 +36,6 @@ GRACE_SECONDS = 4.0  # for a server whose client has ended
 LAST_SECONDS = LISTEN_SECONDS + 2 * RUN_SECONDS  # ``timeout`` ends what nobody is left to end
 KEPT = 16 << 10  # bytes of a process's words
 TIMED_OUT, NOT_STARTED = 124, 127  # of ``timeout``, and of a shell that finds no such command
-TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
-LISTENING = "0A"  # Linux, include/net/tcp_states.h: TCP_LISTEN
 
 Message = dict[str, Any]
 
@@ -128,7 +128,7 @@ class PerftestRunner:
 
     def _serving(self, late: bool) -> Message | None:
         """Ports of those that listen and the words of those that ended, once every server is one of them."""
-        open_ports = listening("\n".join(map(_text, TABLES)))
+        open_ports = {each.port for each in listeners(LIVE)}
         waiting = [each for each in self._servers.values() if not each.ended and each.port not in open_ports]
         if waiting and not late:
             return None
@@ -204,26 +204,17 @@ def free_ports(count: int, address: str) -> list[int]:
             each.close()
 
 
-def listening(table: str) -> set[int]:
-    """TCP ports that somebody listens on, of the text of /proc/net/tcp. Connecting would be taken for a client."""
-    rows = (line.split() for line in table.splitlines())
-    return {
-        int(row[1].rpartition(":")[2], 16)
-        for row in rows
-        if len(row) > 3 and row[3] == LISTENING and re.fullmatch(r"[0-9A-Fa-f]+:[0-9A-Fa-f]{4}", row[1])
-    }
-
-
 @contextmanager
 def on_cpus_of(numa: int | None) -> Iterator[None]:
     """Processes started inside run on the CPUs of a NUMA node, or on all: not on the one core that mpirun gave
     this rank.
     """
     before = os.sched_getaffinity(0)
-    text = _text(f"/sys/devices/system/node/node{numa}/cpulist") if numa is not None and numa >= 0 else ""
+    known = numa is not None and numa >= 0
+    text = sysfs.text(LIVE / f"sys/devices/system/node/node{numa}/cpulist") if known else None
     try:
         with suppress(OSError):
-            os.sched_setaffinity(0, cpus(text) or range(os.cpu_count() or 1))
+            os.sched_setaffinity(0, cpus(text or "") or range(os.cpu_count() or 1))
         yield
     finally:
         with suppress(OSError):
@@ -238,10 +229,3 @@ def cpus(text: str) -> set[int]:
         if match:
             found |= set(range(int(match[1]), int(match[2] or match[1]) + 1))
     return found
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return ""

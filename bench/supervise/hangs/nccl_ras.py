@@ -14,7 +14,9 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+
+from bench.probe import tcp_sockets
+from bench.probe.sysfs import LIVE
 
 PORT = 28028
 VARIABLE, SWITCH = "NCCL_RAS_ADDR", "NCCL_RAS_ENABLE"
@@ -22,8 +24,6 @@ SECONDS = 8.0  # RAS itself waits about 5 s for processes that do not answer
 LONGEST = 1 << 20
 MOST = 1 << 16  # ranks that are taken from one answer
 SHOWN = 200  # characters of a word that is repeated to people
-TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
-LISTENING = "0A"  # Linux, include/net/tcp_states.h: TCP_LISTEN
 
 _PROCESS = re.compile(r"Process (\d{1,10}) on node (\S{1,255}) managing GPUs? ([\d, -]{1,80})")
 _RANK = re.compile(r"Rank (\d{1,9}) -- GPU ([\d,]{1,40}) managed by process (\d{1,10}) on node (\S{1,255})")
@@ -178,16 +178,8 @@ def _others(host: str, port: int) -> str:
     """Who else of this machine listens at the port, and could answer in NCCL's place; "" where nobody is known to."""
     if host.strip("[]") not in ("", "localhost", "::1") and not host.startswith("127."):
         return ""
-    found = set[int]()
-    for table in TABLES:
-        try:
-            rows = [line.split() for line in table.read_text(errors="replace").splitlines()[1:]]
-        except OSError:
-            continue
-        found |= {
-            int(row[7]) for row in rows if row[3] == LISTENING and int(row[1].rpartition(":")[2], 16) == port
-        }
-    others = sorted(found - {os.geteuid()})
+    users = {each.uid for each in tcp_sockets.listeners(LIVE) if each.port == port}
+    others = sorted(users - {os.geteuid()})
     return f"another user ({', '.join(map(str, others))})" if others else ""
 
 

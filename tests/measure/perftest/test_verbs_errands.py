@@ -19,8 +19,9 @@ from bench.measure.perftest.processes import (
     PerftestRunner,
     cpus,
     free_ports,
-    listening,
 )
+from bench.probe.sysfs import LIVE
+from bench.probe.tcp_sockets import listeners
 
 LIMIT = 30.0
 
@@ -95,10 +96,10 @@ def test_a_dead_data_path_ends_at_the_deadline_on_both_sides(pair, monkeypatch):
 
 def test_nothing_is_left_after_stop(pair):
     port = serve(pair[0], "mlx5_1")["mlx5_1"]["port"]
-    assert port in listening(Path("/proc/net/tcp").read_text())
+    assert port in {each.port for each in listeners(LIVE)}
     pair[0].stop()
     turn, deadline = threading.Event(), time.monotonic() + LIMIT
-    while port in listening(Path("/proc/net/tcp").read_text()):
+    while port in {each.port for each in listeners(LIVE)}:
         assert time.monotonic() < deadline, "the server still listens"
         turn.wait(0.01)
 
@@ -122,16 +123,6 @@ def test_ports_are_free_and_different():
     assert len(set(ports)) == 16
     with pytest.raises(OSError, match="assign"):
         free_ports(1, "192.0.2.1")
-
-
-def test_a_listening_port_is_read_and_a_connected_one_is_not():
-    table = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1
-   1: 0100007F:1F91 0100007F:C001 01 00000000:00000000 00:00000000 00000000     0        0 1 1
-   2: 00000000000000000000000000000000:0016 00000000000000000000000000000000:0000 0A 0 0
-   3: cut
-"""
-    assert listening(table) == {8080, 22}
 
 
 @pytest.mark.parametrize(

@@ -191,8 +191,9 @@ def test_a_port_that_another_user_holds_is_not_asked(monkeypatch, tmp_path):
         assert nccl_ras._others("localhost", port) == ""
         words = row.split()
         words[7] = str(os.geteuid() + 1)
-        (tmp_path / "tcp").write_text(table.replace(row, " ".join(words)))
-        monkeypatch.setattr(nccl_ras, "TABLES", (tmp_path / "tcp",))
+        (tmp_path / "proc/net").mkdir(parents=True)
+        (tmp_path / "proc/net/tcp").write_text(table.replace(row, " ".join(words)))
+        monkeypatch.setattr(nccl_ras, "LIVE", tmp_path)
         with pytest.raises(OSError, match=rf"port {port} of this machine is held by another user"):
             ask({VARIABLE: f"127.0.0.1:{port}"}, 1)
         assert nccl_ras._others("10.0.0.1", port) == ""  # of another machine nobody can tell
