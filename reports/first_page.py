@@ -152,7 +152,7 @@ def _more(found: Problems) -> str:
 
 
 def tiles(shown: Shown, target: TargetReadings | None) -> list[Tile]:
-    """The answers that a buyer asks for first; none where nothing was measured on purpose."""
+    """The tiles that answer what a buyer asks first; none for a watch, which measures nothing."""
     if is_watch(shown.judged):
         return []
     share = _share(target, shown, floor_of(shown))

@@ -29,10 +29,12 @@ from .option_types import (
 
 @click.command(cls=Measuring, epilog=EXIT_HELP)
 @profile_option("Profile of the platform, which says what its rails are; list them with: railgauge profiles")
-@option("--minutes N", "Duration  [default: until it is interrupted]", Finite(0.05, 10080))
+@option("--minutes N", "How long to watch  [default: until it is interrupted]", Finite(0.05, 10080))
 @option("--inspector DIR", f"Folder in which NCCL's Inspector writes  [default: ${FOLDER}]", PATH)
-@option("--meet-interface NAME", "Interface of the first node at which several nodes meet", default="")
-@option("--ports FIRST-LAST", "TCP ports at which they meet", PortRange(), default=f"{PORTS[0]}-{PORTS[1]}")
+@option("--meet-interface NAME", "Interface of the first node to which the others connect", default="")
+@option(
+    "--ports FIRST-LAST", "TCP ports to which they connect", PortRange(), default=f"{PORTS[0]}-{PORTS[1]}"
+)
 @TOKEN_FILE
 @QUIET
 @VERBOSE

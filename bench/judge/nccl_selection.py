@@ -65,7 +65,10 @@ def _exactly(rails: Collection[str], excluded: Collection[str]) -> str:
 def _selection(
     process: LogProcess, excluded: Collection[str], rails: Collection[str], link: str
 ) -> tuple[Status, str]:
-    """Judges the HCAs that one rank's log names. The order matters: a fault that is shown outranks what is missing."""
+    """Judges the HCAs that one rank's log names.
+
+    The order matters: a fault that the log shows outranks a line that it lacks.
+    """
     fault = next(_faults(process, excluded), "")
     if fault:
         return Status.FAIL, fault
@@ -130,7 +133,7 @@ def _on(process: LogProcess, excluded: Collection[str], how: str = "") -> str:
 
 
 def _bound(process: LogProcess, excluded: Collection[str], rails: Collection[str]) -> tuple[Status, str]:
-    """Judges the interfaces that one rank's log names for sockets; a fault that is shown outranks what is missing."""
+    """Judges the interfaces that one rank's log names for sockets, in the same order."""
     fault = next(_entered(process, excluded), "")
     if fault:
         return Status.FAIL, fault

@@ -99,7 +99,7 @@ def _beside_equals(rows: Sequence[Row]) -> Iterator[Comparison]:
 
 
 def _beside_others(rows: Sequence[Row]) -> Iterator[Comparison]:
-    """Beside the other messages of its series."""
+    """Each row held against the rows of its series with other message sizes."""
     series = defaultdict(list)
     for row in rows:
         case = row.case
@@ -136,7 +136,9 @@ def _beside_smaller(ordered: Sequence[Row]) -> Iterator[Comparison]:
 
 
 def _before_larger(ordered: Sequence[Row]) -> Iterator[Comparison]:
-    """A large message beside the two next larger ones, whose times tell what a byte takes, and what does not grow."""
+    """Each large message held against the time that the two next larger ones predict: from both follow the seconds
+    that a byte takes, and those that do not grow with the size.
+    """
     for row, next_, last in zip(ordered, ordered[1:], ordered[2:], strict=False):
         byte = (last.seconds - next_.seconds) / max(1, last.case.size - next_.case.size)
         fixed = max(0.0, next_.seconds - byte * next_.case.size)

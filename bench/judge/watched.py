@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_interface
+from statistics import median_high
 
 from bench.judge.evidence import Evidence, derived
 from bench.model.activity import ActivityLine, DeviceActivity, InspectedCalls, NodeActivity, joined
@@ -17,6 +18,7 @@ BUSY = 0.2  # share of the time in which data waits: with less the rail is not w
 SLOW = 0.7  # of the rate of the other rails, while data waits for this one
 UNREAD = 0.5  # of the share in which data waits: so often the far side's process had not read it
 LOAD = MEGA  # bytes/s that count as traffic
+LITTLE = LOAD / 10  # bytes/s: a rail with less is not used
 
 
 def is_watch(evidence: Evidence) -> bool:
@@ -64,10 +66,17 @@ def loads(evidence: Evidence) -> tuple[DeviceLoad, ...]:
 
 
 @derived
+def watched_rails(evidence: Evidence) -> frozenset[tuple[str, str]]:
+    """Node and name of each rail."""
+    return frozenset(
+        (node.name, role.name) for node in evidence.nodes for role in rails_of(node, evidence.rails)
+    )
+
+
+@derived
 def rail_loads(evidence: Evidence) -> tuple[DeviceLoad, ...]:
     """The rails alone."""
-    rails = {(node.name, role.name) for node in evidence.nodes for role in rails_of(node, evidence.rails)}
-    return tuple(each for each in loads(evidence) if (each.node, each.name) in rails)
+    return tuple(each for each in loads(evidence) if (each.node, each.name) in watched_rails(evidence))
 
 
 @derived
@@ -176,10 +185,10 @@ def slow_paths(evidence: Evidence) -> tuple[SlowPath, ...]:
     found, known = rail_loads(evidence), {(each.node, each.name): each for each in rail_loads(evidence)}
     slow = []
     for each in found:
-        rates = sorted(other.rate_waiting for other in found if other is not each and other.sent >= LOAD / 10)
+        rates = [other.rate_waiting for other in found if other is not each and other.sent >= LITTLE]
         if not rates or each.found.waiting < BUSY:
             continue
-        usual = rates[len(rates) // 2]
+        usual = median_high(rates)
         if each.rate_waiting < SLOW * usual:
             to = device_at(evidence).get(each.found.toward)
             far = known.get(to) if to else None

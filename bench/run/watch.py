@@ -81,7 +81,7 @@ class Watch:
         self._read = time.monotonic()
 
     def _take(self) -> None:
-        """One second of every node: shown as it is, and kept until a line of the folder is full."""
+        """Ask every node for its last second, show that, and keep it until it fills a line of the run folder."""
         leads = self.live.leads
         first = min(leads.values())  # one of them asks NCCL's RAS, which knows all of the job
         answers = self.live.coordinator.ask(

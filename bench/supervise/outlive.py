@@ -18,7 +18,7 @@ from bench.model.errors import EXIT_INCONCLUSIVE
 from .control.tcp import Control
 
 PARENT_DEATH = signal.SIGUSR2
-"""Sent by the kernel when the launcher's process above rank 0 is gone."""
+"""The signal by which the kernel tells rank 0 that the launcher's process above it is gone."""
 
 
 def streams_of(pid: int) -> tuple[int, ...]:

@@ -48,13 +48,13 @@ def background(evidence: Evidence) -> Background:
     return Background(
         nodes=evidence.manifest.nodes,
         rails=names,
-        leaves=leaves(nodes, names, shape_of(evidence.run)),
+        leaves=leaves(nodes, names, subnet_of(evidence.run)),
         symptoms=tuple(symptoms(nodes, evidence.rails, names, evidence.over_the_run)),
         inside=tuple(inside(evidence.rows, evidence.ranks, names, evidence.gpu_of_rank)),
     )
 
 
-def shape_of(run: Run) -> Subnet | None:
+def subnet_of(run: Run) -> Subnet | None:
     """The subnet as it was last seen; None where nobody was asked, or what was written is damaged."""
     try:
         lines = (run.path / LOGS / FABRIC).read_text(encoding="utf-8").splitlines()

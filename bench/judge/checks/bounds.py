@@ -103,7 +103,9 @@ def with_ceiling(evidence: Evidence) -> Iterator[tuple[Row, Bound]]:
 
 
 def _by_nvlink(evidence: Evidence, share: Bound) -> Iterator[tuple[Row, Bound]]:
-    """The large messages between two GPUs of a node: all pairs slow alike have no equals that would show it."""
+    """Bounds the large messages between two GPUs of a node by NVLink's rate: where all pairs are slow alike, none
+    stands out among its equals.
+    """
     nvlink = evidence.profile.nvlink
     if nvlink is None:
         return

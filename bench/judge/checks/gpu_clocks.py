@@ -156,7 +156,7 @@ def clock(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
 
 
 def _memory(evidence: Evidence) -> Iterator[Finding]:
-    """The GPUs whose memory never came near to the highest clock that it can, by their facts."""
+    """Each GPU whose memory clock stayed below nine tenths of its maximum in the whole run."""
     top = _highest(evidence.run.health, "clock_memory")
     for rank in evidence.ranks:
         place, node = evidence.gpu_of_rank.get(rank.rank), evidence.facts.get(rank.node)

@@ -289,7 +289,7 @@ def _no_nvlink(evidence: Evidence) -> str:
     unless=(no_gpus, _no_nvlink),
 )
 def nvlink(evidence: Evidence) -> Iterator[Finding]:
-    """Every NVLink of every GPU is up, and every GPU has as many as its profile says, or as most have."""
+    """Every NVLink of every GPU is up, and every GPU has as many as the profile says, else as most GPUs have."""
     wanted = evidence.profile.nvlinks
     gpus = [(f"{node.name} GPU {gpu.index}", gpu) for node in evidence.nodes for gpu in node.gpus]
     odd = odd_ones({name: str(len(gpu.nvlinks)) for name, gpu in gpus if gpu.nvlinks})

@@ -1,4 +1,4 @@
-"""Checks that the log of each rank is its own, and that NCCL read no setting and loaded no library that distorts."""
+"""Checks that the log of each rank is its own, and that no setting and library that NCCL took distorts the run."""
 
 from __future__ import annotations
 

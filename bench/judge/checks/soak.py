@@ -98,9 +98,9 @@ def _gap(windows: Sequence[Window], pause: float) -> str:
     usual = median([later - before for before, later in pairwise(begun)] or [0.0])
     for window, (before, later) in zip(windows, pairwise(begun), strict=True):
         if later <= before:
-            return f"; that of {show_seconds(later)} stands after that of {show_seconds(before)}"
+            return f"; the window that ended at {show_seconds(later)} stands after that of {show_seconds(before)}"
         if later - before > max(pause, LATE * usual) + window.calls * window.slowest:
-            return f"; none from {show_seconds(before)} to {show_seconds(later)}"
+            return f"; no window from {show_seconds(before)} to {show_seconds(later)}"
     return ""
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
+from statistics import median_high
 
 from bench.judge.evidence import Evidence
 from bench.judge.findings import MOST, Finding, NotApplicable
 from bench.judge.registry import check, no_rails
 from bench.judge.watched import (
+    LITTLE,
     LOAD,
     DeviceLoad,
     SlowPath,
@@ -24,15 +26,16 @@ from bench.judge.watched import (
     rail_loads,
     slow_paths,
     traffic,
+    watched_rails,
 )
-from bench.model.rails import by_port, rails_of
+from bench.model.rails import by_port
 from bench.model.units import show_both, show_count, show_rate, show_seconds, show_share, show_size
 
 End = tuple[str, str]  # node and rail
 LEAST_SECONDS = 10.0
 LEAST_LOOKS = 40
-LITTLE = LOAD / 10  # bytes/s: a rail with less is not used
 UNLIKE = 0.5  # of the share that the same rail of the other nodes has
+LEAST_SHARE = 0.02  # of a node's traffic: what carries less there is hardly used
 SOURCE = "RailGauge: counters and sockets of every second"
 
 _of_watch = partial(check, only=is_watch, beside=True)
@@ -51,7 +54,7 @@ def _too_short(evidence: Evidence) -> str:
     on_inconclusive="start it on the nodes of the job while that runs: srun --overlap --jobid=ID railgauge watch",
 )
 def watched(evidence: Evidence) -> Iterator[Finding]:
-    """Every node was watched for some seconds, and a job used its rails meanwhile."""
+    """Every node was watched for ten seconds or more, while a job used its rails."""
     rails = evidence.rails.kind != "none"
     used = rail_loads(evidence) if rails else loads(evidence)
     for node in evidence.manifest.nodes:
@@ -128,7 +131,9 @@ def _slow_text(named: End | None, of: list[SlowPath]) -> str:
 
 
 def _named(paths: tuple[SlowPath, ...]) -> Iterator[tuple[End | None, list[SlowPath]]]:
-    """The one end that most of the slow paths share, with these; None with paths of which either end may be slow."""
+    """The end that most slow paths have in common, with those paths; where no end stands out, None with the paths
+    between the same two ends, of which either may be slow.
+    """
     left = list(paths)
     while left:
         ends = Counter(end for path in left for end in path.ends)
@@ -180,15 +185,12 @@ def share(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         )
         return
     for (node, rail), own in shares.items():
-        others = sorted(value for (other, name), value in shares.items() if name == rail and other != node)
-        usual = others[len(others) // 2] if others else 0.0
+        others = [value for (other, name), value in shares.items() if name == rail and other != node]
+        usual = median_high(others) if others else 0.0
         odd = own < UNLIKE * usual and usual >= LEAST_SHARE
         few = len(others) < 2 or _too_short(evidence)  # of two nodes it is not known which is odd
         text = f"carries {show_share(own)} of its node's traffic, the same rail of the other nodes {show_share(usual)}"
         yield Finding(f"{node} {rail}", True if not odd else None if few else False, text, own)
-
-
-LEAST_SHARE = 0.02  # of a node's traffic: what carries less there is hardly used
 
 
 def _shares(evidence: Evidence) -> dict[tuple[str, str], float]:
@@ -216,11 +218,10 @@ def _listed(shares: dict[tuple[str, str], float]) -> tuple[str, ...]:
 )
 def happened(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     """No link of a rail went down and no error counter of a rail grew; what did is named with its time."""
-    rails = {(node.name, role.name) for node in evidence.nodes for role in rails_of(node, evidence.rails)}
     bad, others = dict[str, list[str]](), list[str]()
     for each in events(evidence):
         text = f"{each.text} at {show_seconds(each.seconds)}"
-        if each.error and (each.node, each.device) in rails:
+        if each.error and (each.node, each.device) in watched_rails(evidence):
             bad.setdefault(f"{each.node} {each.device}", []).append(text)
         elif each.device:
             others.append(f"{each.node} {each.device}: {text}")

@@ -1,4 +1,4 @@
-"""The shape of the cluster under a group of ranks: its nodes, GPUs and rails, from the manifest and the profile."""
+"""How many nodes, GPUs and rails a group of ranks runs on, by the manifest and the profile."""
 
 from __future__ import annotations
 

@@ -277,9 +277,9 @@ HALVES = [[float(second), (300 << 20) * (second < 12), 60 << 20] for second in r
 @pytest.mark.parametrize(
     ("check", "made", "memory", "said"),
     [
-        ("duration", CUT, FLAT, "none from 24 s to 1 min 40 s"),
+        ("duration", CUT, FLAT, "no window from 24 s to 1 min 40 s"),
         ("duration", windows() + windows(), FLAT, "stands after that of 2 min 0 s"),
-        ("duration", windows(ended=BUDGET), FLAT, "none from 0 ns to 2 min 0 s"),
+        ("duration", windows(ended=BUDGET), FLAT, "no window from 0 ns to 2 min 0 s"),
         ("right", windows(wrong=(None, None)), FLAT, "30 of 30 windows were not verified"),
         ("right", windows(wrong=(0, None)), FLAT, "30 of 30 windows were not verified"),
         ("right", windows(wrong=(0,)), FLAT, "30 of 30 windows were not verified"),
