@@ -1,7 +1,6 @@
 """RailGauge measures and judges: facts, cases, measurements, verdicts.
 
-Modules stand in layers (tests/test_layers.py holds the list); a module imports only what
-stands above it there.
+Its twelve rooms are in ARCHITECTURE.md; a room imports only rooms above it there (tests/test_layers.py).
 """
 
 __version__ = "0.1.0"

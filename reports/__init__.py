@@ -19,7 +19,7 @@ def evidence(folder: Path) -> str:
 
 
 def write(judged: Evidence, digest: str = "") -> list[Path]:
-    """As ``export.write``; pandas and altair are imported only now: a documentation site needs neither.
+    """Write the reports like ``export.write``. pandas and altair are imported now: a documentation site needs neither.
 
     ``digest``: the folder's ``evidence``, where other processes may still write to the folder.
     """
@@ -43,7 +43,7 @@ def write_pdf(judged: Evidence, paper: str) -> Path:
 
 
 def refresh(judged: Evidence, digest: str) -> list[Path]:
-    """As ``write``, unless the reports exist and would be the same; the paths of the files written."""
+    """Write the reports unless they exist and would be the same; the paths of the files written."""
     from .stamp import is_current
 
     return [] if is_current(judged, digest) else write(judged, digest)

@@ -112,7 +112,7 @@ def facts(nodes: Iterable[Node]) -> tuple[Values, ...]:
 
 
 def differences(rows: Iterable[Values]) -> tuple[Values, ...]:
-    """Those that are not the same everywhere."""
+    """The rows that are not the same everywhere."""
     return tuple(row for row in rows if not row.same)
 
 

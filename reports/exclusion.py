@@ -80,7 +80,7 @@ def _of(run: Run, check: str) -> list[Verdict]:
 
 
 def together(statuses: Iterable[Status]) -> Status:
-    """Of verdicts or of layers: not applicable where all are; inconclusive where there is none."""
+    """The status of several verdicts or layers: NOT APPLICABLE where all are, INCONCLUSIVE where there is none."""
     known = list(statuses)
     return Status.SKIP if known and set(known) == {Status.SKIP} else overall(known)
 

@@ -128,7 +128,7 @@ def _processor(md: Any, kind: str, name: str) -> Any:
 
 
 def relative(target: str, page: str) -> str:
-    """From the address of a page to that of a target, both from the root; ``a/b/`` is a page that is a folder."""
+    """The path from one page's address to a target, both from the root; ``a/b/`` is a page that is a folder."""
     folder = page if page.endswith("/") else posixpath.dirname(page)
     path = posixpath.relpath(target, folder or ".")
     return f"{path}/" if target.endswith("/") and not path.endswith("/") else path

@@ -57,7 +57,7 @@ class Bar:
 
     @property
     def length(self) -> float:
-        """In pixels of the page."""
+        """The bar's length in pixels of the page."""
         return round(min(self.share, 1.1) * LONGEST, 1)
 
 
@@ -133,12 +133,12 @@ def uncovered(shown: Shown) -> list[str]:
 
 
 def as_sentence(text: str) -> str:
-    """With a capital letter and a full stop."""
+    """The text with a capital letter and a full stop."""
     return f"{capital(text)}."
 
 
 def capital(text: str) -> str:
-    """With a capital letter."""
+    """The text with a capital letter."""
     return text[:1].upper() + text[1:]
 
 
@@ -194,7 +194,7 @@ def _least(target: TargetReadings | None) -> _Least | None:
 
 
 def _bounded(shown: Shown) -> Iterator[Tile]:
-    """How much of what was measured a bound speaks of, where no tile says how fast it should be."""
+    """The tile on how many rows have a bound, where no tile says how fast they should be."""
     found = [each for each in shown.run.verdicts if each.check == UNBOUNDED]
     if found:
         held = found[0].status is Status.PASS

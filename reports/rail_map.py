@@ -33,7 +33,7 @@ class MapCell:
 
 @dataclass(frozen=True)
 class MapLabel:
-    """Beside a red cell: what it is; ``anchor``: start or end."""
+    """A label beside a red cell; ``anchor``: start or end."""
 
     x: float
     y: int
@@ -54,7 +54,7 @@ class RailMap:
 
 
 def rail_map(shown: Shown) -> RailMap | None:
-    """None where no pairs of nodes were measured."""
+    """The map of the rails; None where no pairs of nodes were measured."""
     if shown.f.pairs.empty:
         return None
     table = marked_rails(node_rails(shown.f.pairs, shown.f.blamed), shown.f.blamed)
@@ -86,7 +86,7 @@ def rail_map(shown: Shown) -> RailMap | None:
 
 
 def _named_shares(shown: Shown) -> dict[Place, float]:
-    """Of each port that blame names: the share of its peers' rate, as the sentence says it."""
+    """Each port that blame names → its share of its peers' rate, as the sentence says it."""
     places = places_in(shown.run)
     named = [each for each in shown.run.verdicts if each.check == "blame.rails" and each.value is not None]
     return {place: 1 - shortfall(each) for each in named for place in places(each.subject)}
@@ -98,7 +98,7 @@ def _cell(row: Mapping[Any, Any], x: float, y: int, bad: bool, named: bool, perc
 
 
 def labels(cells: Sequence[MapCell], step: float) -> list[MapLabel]:
-    """Of the worst red cell of each rail, those that blame names before the others."""
+    """A label for the worst red cell of each rail; one that blame names is preferred."""
     found: dict[int, MapLabel] = {}
     for cell in sorted((cell for cell in cells if cell.bad), key=lambda cell: not cell.named):
         text = f"{cell.place}: {cell.percent}"

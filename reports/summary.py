@@ -192,7 +192,7 @@ VERSIONS = ("railgauge", "torch", "nccl", "mpi", "driver", "python")  # those th
 
 
 def identity(run: Run) -> list[tuple[str, str]]:
-    """When, by what and which run."""
+    """When the run was measured, by which versions, and its id."""
     m = run.manifest
     versions = [f"{name} {m.versions[name]}" for name in VERSIONS if name in m.versions]
     return [

@@ -54,7 +54,7 @@ class ReportTable:
 
     @property
     def numeric(self) -> list[bool]:
-        """Of each column, whether all its cells are numbers."""
+        """For each column, whether all its cells are numbers."""
         columns = list(zip(*self.rows, strict=True)) or [() for _ in self.head]
         return [
             bool(column) and all(isinstance(cell, Cell) and cell.number for cell in column)

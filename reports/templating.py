@@ -34,7 +34,9 @@ def _environment(html: bool) -> Environment:
 
 
 def _printable(value: object) -> object:
-    """Nothing of None; control characters are not HTML, and direction marks could make one name look like another."""
+    """The value as text that HTML can hold: "" for None, no control characters, no direction marks, which disguise
+    names.
+    """
     if value is None or isinstance(value, Markup):
         return "" if value is None else value
     text = str(value)

@@ -174,7 +174,7 @@ def _say(text: str, code: int) -> None:
 
 
 def _in_json(text: str, code: int) -> None:
-    """For a program that reads standard output, of which rank 0 alone writes."""
+    """Print the error as JSON for a program that reads standard output, which rank 0 alone writes."""
     if _rank() == "0":
         print_error(sys.argv, veil(text, secrets(sys.argv)), code)
 

@@ -39,7 +39,7 @@ def one_node(node: Node, rails: Rails) -> str:
 
 
 def many_nodes(nodes: Sequence[Node], rails: Rails) -> str:
-    """One row a node, then what differs, by majority."""
+    """A table with one row for each node, then the facts that differ from the majority."""
     head: Row = ("node", "GPUs", "rails", "ports", "driver", "kernel", "memory", "notes")
     rows = [head, *(_short(node, rails) for node in nodes)]
     differing = list(differences(nodes))

@@ -339,7 +339,7 @@ def clusters(folder: str, cluster: str | None) -> list[str]:
 
 
 def _exists(folder: str, cluster: str, **wanted: str) -> None:
-    """Nothing is accepted for a series that nobody measured: that is a slip of the finger."""
+    """Raise UsageError where no series was measured under that name: it is a slip of the finger."""
     from bench.store.history import nights
 
     fields = {"collective": "collective", "size": "size_class", "quantity": "quantity"}

@@ -52,7 +52,7 @@ def judge(run_folder: Path, profile_name: str | None, verbose: bool, as_json: bo
 
 
 def _kept(judged: Evidence, refresh: Callable[[Evidence], None] | None) -> str:
-    """As ``finish.try_to_save``, but nothing is written where a run that goes on writes the folder."""
+    """Save the judged run as ``finish.try_to_save`` does, but not into a folder that a running run writes."""
     from bench.run.finish import try_to_save
     from bench.store import RunError, held
 

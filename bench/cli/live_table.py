@@ -52,7 +52,7 @@ class LiveTable:
         return found
 
     def look(self, seconds: float, node: str, links: Mapping[str, LinkBytes]) -> None:
-        """Show what the rails of a node have carried since the last look; of its own run."""
+        """Show what the rails of a node of this run have carried since the last look."""
         before, self._seen[node], self.looked = self._seen.get(node), (seconds, links), seconds
         if before is None or seconds <= before[0]:
             return
@@ -64,7 +64,7 @@ class LiveTable:
         self.update(seconds, node, NodeActivity(seconds - before[0], 0, devices))
 
     def render(self) -> RenderableType:
-        """For rich: one node has a line a device, several have a line a node."""
+        """What rich draws: a line for each device of a single node, else a line for each node."""
         from rich.console import Group
         from rich.text import Text
 

@@ -163,7 +163,7 @@ def _within_launch_noise(found: Ratio) -> Ratio:
 def _beyond_launches(
     ratios: Sequence[Ratio], a: Mapping[str, Samples], b: Mapping[str, Samples]
 ) -> tuple[Ratio, ...]:
-    """Of the differences those that stand out from what launches differ by, with all cases looked at together."""
+    """The ratios; a difference counts only beyond what launches differ by, given the number of cases."""
     spreads = {each.case: spread_of(a.get(each.case, ()), b.get(each.case, ())) for each in ratios}
     known = [value for value in spreads.values() if math.isfinite(value)]
     floor = quantile(known, CALM) if known else math.inf

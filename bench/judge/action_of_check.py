@@ -29,7 +29,7 @@ OF_CHECK: tuple[tuple[Action, str], ...] = (
 
 
 def action_of(verdict: Verdict) -> Action:
-    """What a verdict calls for: of one that is INCONCLUSIVE another measurement, of one that passed nothing."""
+    """The action that a verdict calls for: measure again when INCONCLUSIVE, nothing unless it is FAIL."""
     if verdict.status is Status.INCONCLUSIVE:
         return Action.RE_MEASURE
     if verdict.status is not Status.FAIL:

@@ -49,7 +49,7 @@ def begun(run: Run) -> tuple[str, ...]:
 
 
 def of_phase(run: Run, phase: str, resumed: bool = False) -> tuple[list[CounterWindow], list[Gap]]:
-    """One phase × node, from the first reading before it to the last after it.
+    """A window for each node over one phase, from the first reading before it to the last after it.
 
     ``resumed``: from the last reading before it, where the run was resumed: the part after that alone.
     """
@@ -70,9 +70,7 @@ def over_the_run(run: Run) -> tuple[CounterWindow, ...]:
 
 
 def whole_run(run: Run) -> tuple[CounterWindow, ...]:
-    """``over_the_run``; of a run that was resumed what lies between two phases, but for what it stood still in: nobody
-    looked after its nodes then.
-    """
+    """The windows ``over_the_run``; for a resumed run the windows between phases, except the time it stood still."""
     if not run.manifest.settings.resumed:
         return over_the_run(run)
     return tuple(

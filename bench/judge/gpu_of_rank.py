@@ -69,7 +69,7 @@ def reported_gpus(run: Run) -> dict[int, WorkerGpu]:
 
 
 def match(gpu: WorkerGpu, gpus: Sequence[Gpu]) -> int | None:
-    """The place in ``gpus`` of the one that a worker described, by UUID, else by PCI bus; None where none is it."""
+    """The index in ``gpus`` of the GPU that a worker described, by UUID, else by PCI bus; None where no GPU fits."""
     uuid, bus = gpu.uuid.lower(), gpu.pci.lower()
     for at, each in enumerate(gpus):
         if uuid and each.uuid and each.uuid.lower() == uuid:

@@ -67,7 +67,7 @@ def _with_profile(each: RankEnvironment, want: Profile) -> RankEnvironment:
 
 
 def _home(each: RankEnvironment) -> dict[str, str]:
-    """$HOME is not on the list of what is recorded; the paths of the recorded files show it."""
+    """{"HOME": folder}, taken from the paths of the recorded files, since $HOME itself is not recorded."""
     chosen = each.variables.get("NCCL_CONF_FILE")
     users = [path for path in each.node.environment.files if path not in (chosen, SYSTEM_FILE)]
     folders = [path.removesuffix("/.nccl.conf") for path in users if path.endswith("/.nccl.conf")]

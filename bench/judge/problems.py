@@ -145,7 +145,7 @@ class Problems:
         )
 
     def next_step(self, verdict: Verdict) -> str:
-        """What to do about a verdict as it was judged; of a symptom what it follows from."""
+        """What to do about a verdict as it was judged; for a symptom, the cause that it follows from."""
         cause = self.symptoms.get(verdict)
         return f"follows from {cause.subject} ({cause.check})" if cause else verdict.next_step
 

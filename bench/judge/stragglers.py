@@ -79,7 +79,7 @@ class Waiting:
 
     @property
     def rest(self) -> float:
-        """``slow`` without the waiting, at best: of calls back to back less is lost by it than of single ones."""
+        """``slow`` without the waiting, at best: calls back to back lose less by it than single ones."""
         return self.slow * (1 - max((straggler.loss for straggler in self.culprits), default=0.0))
 
     @property
@@ -123,7 +123,7 @@ def stragglers(
     ranks: Sequence[Rank],
     usual: Mapping[str, float] | None = None,
 ) -> Waiting:
-    """Who is waited for most of the time, and whether that or something else makes the calls slow.
+    """The ranks that others wait for most of the time, and whether that or something else makes the calls slow.
 
     cases  by id, to leave out those in which a rank may leave before all have come
     ranks  of the job, for the nodes
@@ -152,7 +152,7 @@ def stragglers(
 
 
 def _with_reason(answer: Waiting) -> Waiting:
-    """Slow for all is what stays slow without the waiting; where nobody was counted, that is not known."""
+    """The answer with ``systemwide``: whether calls stay slow without the waiting; False where nothing was counted."""
     return replace(answer, systemwide=bool(answer.iterations) and answer.rest >= SLOWER)
 
 
@@ -209,7 +209,7 @@ def _damaged(each: Measurement) -> str:
 
 @dataclass(frozen=True)
 class _Seen:
-    """One measurement, one way of standing apart: [rank] how often, how often by most, and by how many seconds.
+    """One measurement, with ranks early or late: [rank] how often, how often by most, and by how many seconds.
 
     decides  whether it says who is a straggler; the others only whether he is so in smaller messages as well
     """
@@ -224,7 +224,7 @@ class _Seen:
     seconds: tuple[float, ...]
 
     def places(self, ranks: tuple[int, ...]) -> list[int]:
-        """Of these ranks; none where nobody else is there to wait for them."""
+        """The indices of these ranks; none where no other rank could wait for them."""
         found = [at for at, rank in enumerate(self.ranks) if rank in ranks]
         return found if len(found) < len(self.ranks) else []
 
@@ -241,7 +241,7 @@ def _seen(sized: _Sized, late: bool) -> _Seen:
 
 
 def _persistent(sized: Sequence[_Sized], node: Mapping[int, str]) -> tuple[Straggler, ...]:
-    """Who comes late in most iterations; where nobody does, who leaves late: the early ones look like that."""
+    """The ranks that come late in most iterations; if none does, those that leave late, which look early."""
     found: list[Straggler] = []
     for late in (True, False):
         seen = [_seen(each, late) for each in sized]

@@ -45,9 +45,7 @@ class DeviceLoad:
 
     @property
     def rate_waiting(self) -> float:
-        """Bytes per second that it sends while data waits for it; of a device for which hardly any waits, at least so
-        much.
-        """
+        """Bytes per second that it sends while data waits for it; a lower limit where hardly any data waits."""
         return self.sent / max(self.found.waiting, BUSY / 10)
 
 

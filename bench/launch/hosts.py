@@ -139,7 +139,7 @@ def _line(line: str) -> Iterator[tuple[str, int]]:
 
 
 def _no_address_of_six(word: str) -> None:
-    """``fd00::1``, ``fe80::1%eth0`` and ``[fd00::1]:8`` are told from NAME:N."""
+    """Refuse IPv6 addresses (``fd00::1``, ``fe80::1%eth0``, ``[fd00::1]:8``), which read like NAME:N."""
     inside = re.fullmatch(r"\[(.*)\](?::.*)?", word)
     try:
         ipaddress.IPv6Address((inside[1] if inside else word).partition("%")[0])

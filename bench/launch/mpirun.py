@@ -95,7 +95,7 @@ def mpi_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _home() -> str:
-    """Where Open MPI looks for its settings, and without which it does not start."""
+    """The home folder: Open MPI looks for its settings there, and does not start without one."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_dir
     except KeyError:  # a user without a name, as in containers

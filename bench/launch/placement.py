@@ -23,7 +23,7 @@ def hosts_of_ranks(row: Launcher, size: int, environment: Mapping[str, str]) -> 
 
 
 def _listed(row: Launcher, environment: Mapping[str, str]) -> list[str]:
-    """From the list of our own launch command, or of Slurm, where every node has as many tasks, block after block."""
+    """The host of each rank, from our own launch command's list or from Slurm with equal tasks on each node."""
     if text := environment.get(HOSTS):
         parts = [part.rpartition(":") for part in text.split(",")]
         return [host for host, _, count in parts for _ in range(int(count))]
@@ -42,7 +42,7 @@ def _listed(row: Launcher, environment: Mapping[str, str]) -> list[str]:
 
 
 def whole_nodes(hosts: Sequence[str], absent: Collection[int]) -> tuple[int, ...]:
-    """The ranks of the nodes of which no rank is ``absent``; () where the others cannot begin without those."""
+    """The ranks of the nodes without an ``absent`` rank; () where they cannot begin without the others."""
     gone = {hosts[rank] for rank in absent if rank < len(hosts)}
     left = tuple(rank for rank, host in enumerate(hosts) if host not in gone)
     return left if left[:1] == (0,) and len({hosts[rank] for rank in left}) >= LEAST else ()

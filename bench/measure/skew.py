@@ -46,7 +46,7 @@ class SkewCounter:
         self._own.append(array("d", own))
 
     def apart(self) -> RankSkew | None:
-        """None of fewer than LEAST ranks."""
+        """The skew of each rank; None for fewer than LEAST ranks."""
         if not self._own or len(self._own[0]) < LEAST:
             return None
         import numpy as np

@@ -41,7 +41,7 @@ class WorkOrder:
 
 
 def own_part(case: Case, rank: int) -> Case:
-    """The case as this rank needs it: of pairs, its own alone.
+    """The case as this rank needs it: of a case of pairs, its own pair alone.
 
     A pair needs no communicator of its own, so that nobody has to know of the others'; with 512 ranks they
     would be nearly all that the orders of a rails phase hold. Other groups everybody opens together.

@@ -44,7 +44,7 @@ def at_hand(profile: Profile, nodes: Sequence[Node]) -> Profile:
 
 
 def _usual(found: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
-    """The names that most nodes have; of as many those of the first."""
+    """The names that most nodes have; in a tie, those of the earliest node."""
     return Counter(found).most_common(1)[0][0] if (found := list(found)) else ()
 
 
@@ -55,7 +55,7 @@ def _layer(nodes: Sequence[Node], names: Sequence[str]) -> str:
 
 
 def _ports(node: Node, rails: Rails) -> tuple[Port, ...]:
-    """Those that NCCL could take. A container may see all ports of its host and be able to open none."""
+    """The ports that NCCL could take. A container may see all ports of its host and be able to open none."""
     return _likeliest(
         [
             port
@@ -69,7 +69,7 @@ def _ports(node: Node, rails: Rails) -> tuple[Port, ...]:
 
 
 def _interfaces(node: Node, nodes: Sequence[Node], rails: Rails) -> tuple[Interface, ...]:
-    """Those that have an address, and lead out of the machine: to other nodes, as far as networks tell it.
+    """The interfaces with an address that lead out of the machine: to other nodes, as far as networks tell.
 
     Whether they are up does not matter: a rail that is down is still one.
     """
@@ -98,7 +98,7 @@ def _own(
 def _likeliest(
     found: list[Device], count: int, speed: Callable[[Device], float | None]
 ) -> tuple[Device, ...]:
-    """Where there are more than ``count``: so many of one driver, or of one driver and speed, the fastest; else all."""
+    """All devices, or, where there are more than ``count``, that many of one driver, or of one driver and speed."""
     if count and len(found) > count:
         for trait in (lambda each: each.driver, lambda each: (each.driver, speed(each))):
             groups = [[each for each in found if trait(each) == of] for of in {trait(each) for each in found}]

@@ -280,7 +280,7 @@ class PerftestSkipped:
 
 @dataclass(frozen=True)
 class HeardBroadcasts:
-    """Of a node in ``logs/wiring.json``: on which rails of its own it heard whom.
+    """What one node heard, in ``logs/wiring.json``: on which of its rails, from whom.
 
     heard   [own rail, sender, the sender's rail]; ``silent``: rail → why it could not be asked
     """

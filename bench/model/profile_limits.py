@@ -55,7 +55,7 @@ class Limit:
 
 
 def limit_of(table: ProfileTable) -> Limit:
-    """One of the ``[[bounds]]``."""
+    """The bound in one of the ``[[bounds]]``."""
     quantity = one_of(table, "quantity", tuple(QUANTITIES), "busbw")
     direction = "at_most" if quantity == "p50" else "at_least"
     limit = Limit(

@@ -91,12 +91,12 @@ def rails_of(node: Node, rails: Rails) -> tuple[Role, ...]:
 
 
 def nearest_rails(node: Node, rails: Rails) -> tuple[tuple[str, ...], ...]:
-    """For GPU 0, 1 … the rails to which its way over PCI is shortest; () where none of its ways is known."""
+    """For GPU 0, 1 … the rails with the shortest PCI path to it; () where none of its paths is known."""
     return nearest(node, [role.name for role in rails_of(node, rails)])
 
 
 def nearest(node: Node, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """For GPU 0, 1 … those of ``names`` to which its way over PCI is shortest: HCAs, ports or interfaces."""
+    """For GPU 0, 1 … the HCAs, ports or interfaces in ``names`` with the shortest PCI path to it."""
     key = tuple(names)
     found = node.derived.get(key)
     if found is None:
@@ -119,8 +119,8 @@ def _device(name: str) -> str:
 
 
 def in_order(names: Sequence[str], count: int) -> tuple[tuple[str, ...], ...]:
-    """So many equal shares of ``names``: ((a, b), (c, d)) of four for two, ((a,), (a,), (b,), (b,)) of two for four; ()
-    each where they do not divide.
+    """``count`` equal shares of ``names``: ((a, b), (c, d)) of four for two, ((a,), (a,), (b,), (b,)) of two for four;
+    () each where they do not divide.
     """
     if names and count and len(names) % count == 0:
         each = len(names) // count
@@ -137,7 +137,7 @@ def own_rails(node: Node, rails: Rails) -> tuple[tuple[str, ...], ...]:
 
 
 def shared_out(node: Node, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Those of ``names`` that GPU 0, 1 … uses, several where there are more of them than GPUs.
+    """The ``names`` that GPU 0, 1 … uses, several where there are more names than GPUs.
 
     As NCCL chooses (ncclTopoGetLocalNet): the one nearest by PCI, whoever else is near to it. GPUs that are equally
     near to the same rails share these out, in order: NCCL's order is that of the mirrored bits of their numbers. ()

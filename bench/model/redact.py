@@ -45,7 +45,7 @@ def scrub_text(text: str) -> str:
 
 
 def secrets(words: Iterable[str]) -> tuple[str, ...]:
-    """What the URLs among ``words`` hold that nobody may see, as a library may repeat it: without its URL, decoded."""
+    """The secrets in the URLs among ``words``, as written and decoded: a library may repeat one without its URL."""
     found = {each for word in words for given in _parts(word) for each in (given, unquote(given))}
     return tuple(sorted(found, key=lambda each: (-len(each), each)))
 

@@ -74,7 +74,7 @@ class Blocks(Sequence[tuple[float, ...]]):
 
     @property
     def width(self) -> int:
-        """How many ranks a block is of; 0 where there is none."""
+        """The number of ranks in a block; 0 without blocks."""
         return self._width
 
     @property

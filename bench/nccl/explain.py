@@ -84,7 +84,7 @@ def explain_node(spec: str | None, node: Node, rails: Rails | None = None) -> Ex
 
 
 def wanted_of(devices: Sequence[Device], rails: Rails) -> tuple[str, ...]:
-    """Those of devices known by name alone that the profile names as rails; it names none: does not exclude."""
+    """The devices, known by name alone, that the profile names as rails, else those that it does not exclude."""
     written = {
         f"{device.hca}:{device.port}": (
             device.hca,

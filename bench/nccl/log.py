@@ -218,7 +218,7 @@ def _process(host: str, pid: int, rank: int | None, said: list[object]) -> LogPr
 
 
 def _networks(said: Iterable[Network]) -> tuple[str, ...]:
-    """What was said to be used; of a log that is cut before that, what was assigned."""
+    """The networks that NCCL says it uses; in a log that is cut before that, those it assigned."""
     used = tuple(fact.name for fact in said if not fact.assigned)
     return used or tuple(fact.name for fact in said)
 

@@ -94,7 +94,7 @@ class _Header:
 
 
 def _headers(row: str) -> Iterator[_Header]:
-    """Where messages begin in one physical line."""
+    """The headers of the messages in one physical line."""
     if "NCCL " not in row:
         return
     marks = list(_HEADER.finditer(row))

@@ -281,7 +281,7 @@ def _tuned(line: LogLine) -> Iterator[object]:
 
 
 def _name(text: str, names: tuple[str, ...]) -> str:
-    """Up to 2.23 algorithms and protocols are numbers."""
+    """The name of an algorithm or protocol, which NCCL up to 2.23 prints as a number."""
     return names[int(text)] if text.isascii() and text.isdigit() and int(text) < len(names) else text
 
 

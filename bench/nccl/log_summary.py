@@ -176,7 +176,7 @@ def _interfaces(process: LogProcess) -> str:
 
 
 def _versions(log: Log, speakers: Iterable[LogProcess]) -> tuple[RankAnswer, ...]:
-    """Also of lines that no process printed as its own; the commonest case is one line of rank 0."""
+    """The versions, also from lines of unknown processes; usually one line of rank 0."""
     said = answers(log, speakers, lambda each: _listed(each.versions))
     known = {answer.value for answer in said}
     return (*said, *(RankAnswer(text, ()) for text in dict.fromkeys(log.versions) if text not in known))

@@ -127,7 +127,7 @@ class BudgetPlan:
 
     @property
     def left_out(self) -> list[Left]:
-        """As rows of what a plan leaves out: one on the whole budget, then one for each cut."""
+        """The rows of a plan's omissions: one on the whole budget, then one for each cut."""
         return [(BUDGET, self.text), *((GIVEN_UP, text) for text in self.given_up)]
 
 

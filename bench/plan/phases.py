@@ -59,7 +59,7 @@ def _of_night(phase: Phase, sizes: int) -> Phase:
 
 
 def _of_sizes(cases: Sequence[Case], count: int) -> list[Case]:
-    """So many sizes of each collective, in its first placement: by their rank, since rounding moves the bytes."""
+    """``count`` sizes of each collective in its first placement, by rank among them: rounding moves the bytes."""
     found = []
     for name in dict.fromkeys(case.collective for case in cases):
         placement = collective(name).placements[0]
@@ -71,7 +71,7 @@ def _of_sizes(cases: Sequence[Case], count: int) -> list[Case]:
 
 
 def seconds(phase: Phase, budget: float, job: Job) -> float:
-    """At most: the start of the workers, then the budget of each case with the last turn that may overrun it."""
+    """The longest that a phase may take: the workers' start, and the budget of each case with an overrun."""
     start = START + (START_NCCL * len(job.ranks) if job.backend == "nccl" else 0.0)
     return len(phase.cases) * (phase.rules.get("budget", budget) * 1.3 + AROUND_CASE) + start
 

@@ -127,7 +127,7 @@ def _netdev(hca: Path, number: int, folder: Path) -> str | None:
 
 
 def parse_state(text: str) -> str | None:
-    """``ACTIVE`` of ``4: ACTIVE``."""
+    """The state ``ACTIVE`` of the text ``4: ACTIVE``."""
     match = _STATE.fullmatch(text.strip())
     return match[1] if match else None
 

@@ -74,7 +74,7 @@ def _records(path: Path) -> Iterator[tuple[int, int, str]]:
 
 
 def parse_record(text: str) -> tuple[int, int, str] | None:
-    """Of ``6,339,5140900,-;NET: Registered`` the number 339, the time 5140900 and the text; None of anything else."""
+    """(339, 5140900, text) of ``6,339,5140900,-;NET: Registered``; None for anything else."""
     head, semicolon, body = text.partition(";")
     found = _HEAD.match(head)
     return (int(found[2]), int(found[3]), body.partition("\n")[0]) if semicolon and found else None

@@ -35,7 +35,7 @@ class LinkBytes:
 
 
 def of_interfaces(root: Path, names: Iterable[str]) -> dict[str, LinkBytes]:
-    """Of the interfaces with these names; one that is not there has no bytes."""
+    """The bytes of the interfaces with these names; one that is not there has none."""
     found = {}
     for name in names:
         folder = root / sysfs.NET / name
@@ -46,7 +46,7 @@ def of_interfaces(root: Path, names: Iterable[str]) -> dict[str, LinkBytes]:
 
 
 def of_ports(root: Path) -> dict[str, LinkBytes]:
-    """Of every port of every HCA, by its name: ``mlx5_3/1``."""
+    """The bytes of every port of every HCA, by its name: ``mlx5_3/1``."""
     found = {}
     for hca in sysfs.names(root / sysfs.INFINIBAND):
         for number in sysfs.names(root / sysfs.INFINIBAND / hca / "ports"):

@@ -41,13 +41,13 @@ class Try(NamedTuple):
 
 
 def answered(tries: Sequence[Sequence[str]], targets: int) -> list[Try]:
-    """What a node said of so many targets; of those that it leaves out it reached none."""
+    """What a node said about its targets; one that it leaves out counts as not reached."""
     found = [Try(*each) for each in tries[:targets]]
     return found + [Try("", "it does not say")] * (targets - len(found))
 
 
 def listen(addresses: Sequence[str], greeting: str, ports: Sequence[int] = ()) -> dict[str, int]:
-    """Greet whoever connects to ``addresses`` for the next seconds; address -> port of those it can do that on.
+    """Greet whoever connects to ``addresses`` for some seconds; address → port, of those that could be opened.
 
     ``ports``: the first and the last of a range, or none.
     """

@@ -61,7 +61,7 @@ def target(link: Path) -> Path | None:
 
 
 def parse_int(text: str) -> int | None:
-    """Of ``12``, ``-1`` or ``0x1f``; None of anything else (``N/A (no PMA)``)."""
+    """The number in ``12``, ``-1`` or ``0x1f``; None for anything else (``N/A (no PMA)``)."""
     found = text.strip()
     return int(found, 0 if found[:2] in ("0x", "0X") else 10) if _NUMBER.fullmatch(found) else None
 

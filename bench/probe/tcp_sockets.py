@@ -44,7 +44,7 @@ def socket_queues(root: Path, least: int = 1) -> tuple[SocketQueue, ...]:
 
 
 def listeners(root: Path) -> frozenset[ListeningPort]:
-    """Who listens; the kernel lists them before the connections. Connecting would be taken for a client."""
+    """The listening ports; the kernel lists them before the connections. Connecting would be taken for a client."""
     return frozenset(each for text in _tables(root) for each in listeners_in(text))
 
 

@@ -100,7 +100,7 @@ def _told(node: Node) -> dict[tuple[str, str], Any]:
 
 
 def _was(old: Any, new: Any) -> str:
-    """``was 4096, is 2048``; of lists what they do not share, and all of them where their order alone changed."""
+    """``was 4096, is 2048``; for lists the entries that differ, or all where only their order changed."""
     if not isinstance(old, tuple) or not isinstance(new, tuple):
         return f"was {_shown(old)}, is {_shown(new)}"
     gone, came = Counter(old) - Counter(new), Counter(new) - Counter(old)

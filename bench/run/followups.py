@@ -44,13 +44,13 @@ def _kinds(live: LiveRun, name: str) -> tuple[Maker, ...]:
 
 
 def _out_of_line(live: LiveRun, phase: Phase, number: int) -> Phase | None:
-    """Of a nightly run: what is out of its baseline, once more."""
+    """The cases of a nightly run that left their baseline, once more."""
     more = tonight.rerun(live.evidence(), phase.name) if number == 1 else None
     return more and replace(more, environment=phase.environment)
 
 
 def _slower_than_equals(live: LiveRun, phase: Phase, number: int) -> Phase | None:
-    """What is slower than its equals, or than a larger message, once more as it was."""
+    """Measure the cases again that were slower than their equals, or than a larger message."""
     if number > 1 or live.options.sweeps or no_speed(evidence := live.evidence()):
         return None
     cases = row_peers.again(phase.name, evidence.comparisons)
@@ -59,7 +59,7 @@ def _slower_than_equals(live: LiveRun, phase: Phase, number: int) -> Phase | Non
 
 
 def _suspects(live: LiveRun, phase: Phase, number: int) -> Phase | None:
-    """Whom the transfers make suspect, alone."""
+    """The suspects of the transfers, each measured alone."""
     if number > transfers.TIMES:
         return None
     name = AGAIN if number == 1 else f"{AGAIN}-{number}"
@@ -76,7 +76,7 @@ def _suspects(live: LiveRun, phase: Phase, number: int) -> Phase | None:
 
 
 def _repeated(live: LiveRun, phase: Phase, number: int) -> Phase | None:
-    """Slow transfers that nobody is blamed for, again as they were, the others beside them."""
+    """The slow transfers that nobody is blamed for, repeated under the same load."""
     if number > 1:
         return None
     slow, name = transfers.unexplained(live.evidence()), REPEATED
@@ -90,7 +90,7 @@ def _repeated(live: LiveRun, phase: Phase, number: int) -> Phase | None:
 
 
 def _loaded_again(live: LiveRun, phase: Phase, number: int) -> Phase | None:
-    """Where a rail was slow in some windows of the steady load: the load again, with other neighbours."""
+    """The steady load again, with other neighbours, where a rail was slow in some of its windows."""
     seen = live.evidence()
     slow = any(load.suspicious for load in loads(seen.run, seen.rail_names))
     return (

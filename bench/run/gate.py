@@ -233,7 +233,7 @@ def _of_measured(run: Run, node: str) -> Iterator[Verdict]:
 
 
 def _alone(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what would tell a job of ours that a launcher had started it: a prolog runs in one."""
+    """The environment without a launcher's variables, which a prolog has: our job must not see a launcher."""
     signs = {name for row in LAUNCHERS for name in row.sign}
     return {name: text for name, text in environment.items() if name not in signs}
 

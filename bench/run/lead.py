@@ -129,7 +129,7 @@ def _say_who_is_lost(run: Run, watcher: Watcher) -> None:
 def _measure_all(
     chief: Coordinator, options: Options, where: LaunchContext, watcher: Watcher
 ) -> tuple[bool, str]:
-    """As ``_measure``, and why nothing more could be written: a full disk ends a run, and what it holds is judged."""
+    """Call ``_measure``, and say why nothing more could be written: what a full disk holds is judged."""
     try:
         return _measure(chief, options, where, watcher), ""
     except RunError as error:
@@ -213,7 +213,7 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
 
 
 def _looked(live: LiveRun) -> bool:
-    """Look at what needs no measurement: the fabric, or of a watch the job of somebody else; whether that was all."""
+    """Do what needs no measurement: ask the fabric, or watch a running job; whether that was all."""
     options = live.options
     if options.watch:
         Watch(live, options.watch.seconds, options.watch.inspector).watch()

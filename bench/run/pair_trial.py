@@ -58,7 +58,7 @@ def _of_two_nodes(nodes: Sequence[Node], broken: Sequence[UnreachedAddress]) -> 
 
 
 def _tried(live: LiveRun) -> list[UnreachedAddress]:
-    """Every pair of nodes that does not reach each other on a rail, or where the workers meet."""
+    """The pairs of nodes that do not reach each other, on a rail or at the address where the workers meet."""
     chief, leads, job = live.coordinator, live.leads, uuid4().hex
     where = {node.name: _addresses(live, node.name) for node in live.nodes if node.name in leads}
     each = {

@@ -116,7 +116,7 @@ def _tool(node: str, said: Message) -> PerftestTool:
 
 
 def _round(context: PhaseContext, number: int, turn: tuple[tuple[str, str], ...]) -> int:
-    """One round, each direction; a direction in which a rail was slow or failed once more. Transfers made."""
+    """Measure a round in each direction, again where a rail was slow or failed; the number of transfers."""
     made = 0
     for way in (THERE, BACK):
         these = legs(number, way, turn, context.nodes, context.tools, context.live.profile, _on_gpus(context))

@@ -50,7 +50,7 @@ def _measure(live: LiveRun, step: RemainingPhase, until: float | None) -> bool:
 
 
 def _spare(until: float | None, after: Sequence[RemainingPhase]) -> float | None:
-    """When what follows from a phase must end, so that the steps ``after`` it still fit, and the verdict."""
+    """When the follow-ups of a phase must end, so that the steps ``after`` it and the verdict still fit."""
     if until is None:
         return None
     return until - AFTER - sum(step.phase.seconds + COUNTERS for step in after if step.phase.cases)

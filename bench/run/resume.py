@@ -145,7 +145,7 @@ def _followed(phase: Phase, run: Run) -> bool:
 
 
 def resumable(run: Run) -> None:
-    """Raise ResumeRefused for a run that was not made to go on."""
+    """Raise ResumeRefused for a run that cannot go on."""
     if not goes_on(run.manifest.command):
         command = run.manifest.command[1:2]
         name = command[0] if command else run.manifest.launcher

@@ -43,7 +43,7 @@ class Watch:
     _read: float = 0.0
 
     def watch(self) -> None:
-        """Until the time is over or somebody interrupts, which is the usual end of a watch."""
+        """Watch until the time is over or somebody interrupts it, which is the usual end."""
         recorder = self.live.coordinator.recorder
         self.live.watcher.notice("watching", {"nodes": self.live.nodes, "rails": self.live.profile.rails})
         recorder.add(PhaseMark(WATCH, "begin"))

@@ -162,7 +162,7 @@ def write_file(folder: Path, name: str, text: str | bytes | Iterable[str]) -> No
 
 
 def write_text(path: Path, text: str | bytes | Iterable[str]) -> None:
-    """As ``write_file``, of a path that somebody asked for: RunError is wrong usage where another path would do."""
+    """Write a file that a user asked for, like ``write_file``; RunError is wrong usage where another path would do."""
     try:
         where = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

@@ -36,7 +36,7 @@ def usual_file() -> Path | None:
 
 
 def read_state(path: Path) -> GateState | None:
-    """None where no gate has passed yet. Raises RunError, also for a damaged file."""
+    """The state that the last gate kept; None before any. Raises RunError, also for a damaged file."""
     try:
         owner = path.lstat().st_uid
     except (FileNotFoundError, NotADirectoryError):

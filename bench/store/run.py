@@ -241,7 +241,7 @@ class Run:
 
     @property
     def profile_name(self) -> str:
-        """Of the profile that it was judged by last, or else of its own."""
+        """The name of the profile that judged it last, or else of its own."""
         return self.by or self.manifest.profile_name
 
     @property

@@ -35,12 +35,12 @@ _INLINE = re.compile(r"``(\w+)``(?::| is| are)\s+([^;`]+?)(?=[;.]|$)")
 
 
 def schema(name: str) -> dict[str, Any]:
-    """Of a file, or of each line of one that ends in ``.jsonl``."""
+    """The schema of a file, or of each line of one that ends in ``.jsonl``."""
     return schema_of(name, FILES[name])
 
 
 def schema_of(title: str, found: Any, whole: bool = False) -> dict[str, Any]:
-    """Of a class, or of each of several classes of lines by kind. ``whole``: every field is always written."""
+    """The schema of a class, or of each class of lines by kind. ``whole``: every field is always written."""
     lines = {line.__name__: kind for kind, line in found.items()} if isinstance(found, dict) else {}
     classes = [*found.values()] if lines else [found]
     refs, parts = msgspec.json.schema_components(classes, schema_hook=_hook, ref_template="#/$defs/{name}")

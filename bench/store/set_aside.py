@@ -57,7 +57,7 @@ def who_came(whole: Run) -> Run:
 
 
 def _is_of(loss: Loss, gone: Collection[str]) -> bool:
-    """Whether those that were set aside, and nobody else, are to blame: the others measure it again."""
+    """Whether all nodes blamed for a loss were set aside: then the others measure its cases again."""
     return bool(loss.nodes) and set(loss.nodes) <= set(gone)
 
 

@@ -225,7 +225,7 @@ class Coordinator:
 
     @contextmanager
     def _believing(self, source: int) -> Iterator[None]:
-        """A rank that says what no rank says counts as gone, whatever it knows; of rank 0 itself it is raised."""
+        """Count a rank as lost if it sends what no supervisor sends; raise Misfit if it is rank 0 itself."""
         try:
             yield
         except Misfit as misfit:
@@ -261,7 +261,7 @@ class Coordinator:
             self._take_from_worker(source, message["heard"], state)
 
     def _keep_interim(self) -> None:
-        """What was sampled beside workers that will not tell it any more."""
+        """Keep the samples taken beside workers that will not report them any more."""
         for rank, state in self._states.items():
             self._keep_health(rank, {} if state.ended else state.health)
 
@@ -335,7 +335,7 @@ class Coordinator:
         return end
 
     def _early(self, over: Culprits) -> Early:
-        """Lost where others are gone; Stopped where rank 0 is told to end: nobody waits for a drawing then."""
+        """The exception that ends the run: Stopped where rank 0 was told to end, else Lost."""
         return (Stopped if self.departures.stop() else Lost)(over.reason, over.names, nodes_in(over.names))
 
     def _nodes(self) -> list[str]:

@@ -106,7 +106,7 @@ class Departures:
 
     @property
     def missed(self) -> dict[int, Departure]:
-        """Those that have departed and that the run needs."""
+        """The departed ranks that the run needs."""
         return {rank: each for rank, each in self.departed.items() if rank not in self.ignored}
 
     def ignore(self, ranks: Iterable[int]) -> None:
@@ -152,7 +152,7 @@ class Departures:
 
 
 def killers(departed: Collection[Departure]) -> list[Departure]:
-    """Those whose end is the job's: supervisors that failed, else those that were killed before the job was ended.
+    """The departures that took the job down: supervisors that failed, else those killed before the job was ended.
 
     One that was killed late counts only if its whole node left without a word.
     """
@@ -163,7 +163,7 @@ def killers(departed: Collection[Departure]) -> list[Departure]:
 
 
 def blamed(departed: Sequence[Departure], nodes: Iterable[str], ending: str = "") -> Culprits | None:
-    """Who took the job down, among those who left; None where nobody did.
+    """The departed ranks that took the job down; None where nobody left.
 
     nodes   all nodes of the job, rank 0's first
     ending  why rank 0 is to end itself, "" where it is not
@@ -191,8 +191,9 @@ def _culprits(departed: Sequence[Departure], what: str) -> Culprits:
 
 
 def with_last_heartbeat(found: Culprits, left: Sequence[Position], mute: Sequence[Position]) -> Culprits:
-    """With what was last heard of those who left, and with the silent ranks of their nodes: of a node that died one
-    connection breaks before the other."""
+    """``found`` with the last heartbeat of the departed ranks and the silent ranks of their nodes: when a node dies,
+    one connection breaks before the other.
+    """
     nodes, ranks = {each.node for each in left}, {each.rank for each in left}
     out = [*left, *(each for each in mute if each.node in nodes and each.rank not in ranks)]
     who = name_ranks(out)

@@ -170,7 +170,7 @@ def measurement_of(heard: Mapping[str, Any], source: int, ranks: Sequence[Rank],
 def _own_group(
     case: str, places: Sequence[int], source: int, ranks: Sequence[Rank], cases: Cases
 ) -> tuple[int, ...]:
-    """The ranks of the run in the place of those that the workers count."""
+    """The run's numbers of the ranks that a worker counts as ``places`` of its case."""
     members = tuple(_number(at, ranks) for at in places)
     if case not in cases or members not in cases[case][1].groups or source not in members:
         raise Misfit(f"it reports {case} on ranks {show_some(map(str, members), 8)}, which is not its own")

@@ -154,7 +154,7 @@ class InspectorFiles:
         return inspected(line for path in self._paths() for line in self._lines(path))
 
     def _lines(self, path: Path) -> list[str]:
-        """The new whole lines; of more than NEWEST bytes the newest."""
+        """The new whole lines of a file; when there are more than NEWEST bytes, the newest of them."""
         try:
             with path.open("rb") as file:
                 size = file.seek(0, 2)

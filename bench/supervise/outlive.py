@@ -61,7 +61,7 @@ def go_on_in_a_copy(control: Control) -> None:
 
 
 def _leave() -> None:
-    """In place of the interpreter's end, which would end MPI."""
+    """End without the interpreter's shutdown, which would end MPI."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

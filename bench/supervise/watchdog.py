@@ -98,7 +98,7 @@ def main() -> None:
 
 
 def hear(reading: int, leave: float) -> set[str]:
-    """Words until the other end is closed or has sent "closed"; ``leave`` seconds after "abandon" at most."""
+    """The words received until the other end closed or sent "closed", or ``leave`` seconds after "abandon"."""
     words, rest, deadline = set[str](), b"", None
     while "closed" not in words:
         if deadline is None and "abandon" in words:

@@ -58,7 +58,7 @@ class ForkServer:
             )
 
     def fits(self, environment: Mapping[str, str]) -> bool:
-        """Whether it lives, and was started in the environment that such a worker needs."""
+        """Whether the fork server still runs, in the environment that such a worker needs."""
         return self.status() is None and self._early == loading_environment(environment)
 
     def fork(self, descriptors: list[int]) -> None:

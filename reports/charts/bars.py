@@ -202,7 +202,7 @@ def _source(data: str | pd.DataFrame, parsed: str) -> alt.UrlData | pd.DataFrame
 
 
 def _domain(data: str | pd.DataFrame, value: str, note: str, rule: RuleLine | None, width: int) -> Any:
-    """From 0 so far that the longest label stands beside the longest bar; a URL's figures decide by themselves."""
+    """The axis: from 0 so far that the longest label fits beside the longest bar; a URL's figures set their own."""
     if isinstance(data, str):
         return alt.Undefined
     known = [float(x) for x in data[value] if math.isfinite(x)]

@@ -27,7 +27,7 @@ def cluster(run: Run = ask) -> tuple[int, tuple[str, ...]]:
 
 
 def steps(found: Sequence[NodeAction], run_id: str) -> tuple[SchedulerStep, ...]:
-    """For each node; no pod that runs there is evicted."""
+    """The steps that taint each node; no pod that runs there is evicted."""
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     return tuple(_faulty(each, run_id, now) if each.drain else _suspect(each) for each in found)
 

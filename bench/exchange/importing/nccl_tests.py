@@ -127,7 +127,7 @@ def _take(reader: _Reader, line: str) -> None:
 
 
 def _before_log(line: str) -> str:
-    """What stands before NCCL's own message; a number glued to its host name is given back."""
+    """The part of a line before NCCL's own message, with the digits that stand glued to the host name."""
     match = _NCCL_LOG.search(line)
     if not match:
         return line

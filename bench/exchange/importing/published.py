@@ -163,7 +163,7 @@ def _platform(run: ImportedRun, gpu: str, nodes: int | None) -> tuple[str, int, 
 
 
 def _nearest(known: Sequence[PublishedRun], nodes: int) -> list[PublishedRun]:
-    """Of that many nodes; else of the nearest smaller and larger number, one node and several never mixed."""
+    """The runs of that many nodes; else of the next smaller and larger number, one node and several never mixed."""
     alike = [each for each in known if (each.nodes == 1) == (nodes == 1)]
     counts = {each.nodes for each in alike}
     if nodes in counts:

@@ -106,7 +106,7 @@ def settle(found: Found, tool: str, program: str, hints: Hints) -> ImportedRun:
 
 
 def _named(row: ImportedRow, name: str, bounds: int | None) -> ImportedRow:
-    """A row of the collective; of results that its tool does not verify the printed count means nothing."""
+    """The row under the collective's name; the printed count is dropped where the tool verifies no such result."""
     unverified = row.placement == "in" and name in UNVERIFIED_IN_PLACE and not bounds
     return replace(row, collective=name, wrong=None if unverified else row.wrong)
 

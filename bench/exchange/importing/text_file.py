@@ -41,7 +41,7 @@ def read_text(file: Path, lines_with: Sequence[bytes] = ()) -> str:
 def read_stream(
     stream: BinaryIO | gzip.GzipFile, name: str, lines_with: Sequence[bytes] = (), most: int = MOST_BYTES
 ) -> str:
-    """As ``read_text``; of at most ``most`` bytes that are kept."""
+    """The stream's text, read like ``read_text``; more than ``most`` bytes are refused."""
     content = _kept(stream, name, lines_with, most) if lines_with else stream.read(most + 1)
     if len(content) > most:
         raise ImportRefused(

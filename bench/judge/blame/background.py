@@ -43,7 +43,7 @@ LOCAL = {
 
 @derived
 def background(evidence: Evidence) -> Background:
-    """The whole cluster, so that what was not measured is seen to be missing, and all that speaks of it."""
+    """The nodes and rails of the whole cluster, so that a missing measurement is seen, and all symptoms of its parts."""
     nodes, names = evidence.nodes, evidence.rail_names
     return Background(
         nodes=evidence.manifest.nodes,
@@ -109,7 +109,7 @@ def _of(rail: str, name: str, text: str) -> str:
 
 
 def _rails(node: Node, rails: Rails, names: Iterable[str]) -> Iterator[Role]:
-    """Those that are rails, and those that would be if their link were up and fast."""
+    """The rails of a node, with those that would be rails if their link were up and fast."""
     return (
         role
         for role in roles(node, rails)
@@ -159,7 +159,7 @@ def inside(
     names: Sequence[str],
     gpus: Mapping[int, int | None],
 ) -> Iterator[Inside]:
-    """What each GPU reached with the best of its neighbours: a bad neighbour speaks against nobody else.
+    """The best rate of each GPU with any neighbour, so that one bad neighbour speaks against no other GPU.
 
     ``gpus``: the place of each rank's GPU in its node, where that is known; else it is called by its local rank.
     """

@@ -170,7 +170,7 @@ def same(left: Subject, right: Subject) -> bool:
 
 
 def cleared(before: Iterable[Fault], after: Iterable[Fault], m: Matrix) -> tuple[Subject, ...]:
-    """Who was suspected in the first pass, was measured again, and is suspected no more."""
+    """The subjects that the first pass suspected, that were measured again, and that are suspected no more."""
     still = [subject for fault in after for subject in _all(fault)]
     return tuple(
         fault.subject

@@ -40,7 +40,7 @@ class _Faults:
 def blame(
     rows: Iterable[PairRate], rules: BlameRules | None = None, known: Background | None = None
 ) -> Answer:
-    """Who is to blame for what ``rows`` show, by ``rules`` and what else is ``known``."""
+    """The subjects to blame for what ``rows`` show, by ``rules`` and what else is ``known``."""
     known = known or Background()
     return judge(matrix(rows, known.nodes, known.rails), rules or BlameRules(), known)
 
@@ -79,8 +79,8 @@ def _needed(m: Matrix, found: _Faults, known: Background) -> int:
 def explained_by(
     blames: Iterable[Blame], rows: Iterable[PairRate], known: Background | None = None
 ) -> Callable[[PairRate], bool]:
-    """Whether a transfer goes through somebody of ``blames``, or whom they cannot be distinguished from; one of both
-    directions where either does.
+    """Whether a transfer goes through a subject of ``blames`` or an alternative of one; measured both ways, in either
+    direction.
     """
     known = known or Background()
     m = matrix(rows, known.nodes, known.rails)
@@ -98,8 +98,8 @@ def explained_by(
 
 
 def suspected(m: Matrix, rules: BlameRules, known: Background) -> tuple[Fault, ...]:
-    """Whom to measure again, deepest first: as ``judge``, but at half the effect; after a first re-measurement only
-    those that would be named.
+    """The subjects to measure again, deepest loss first: found like ``judge``, but at half the effect; after a first
+    re-measurement only those that would be named.
     """
     again = bool((m.times > 0).any())
     smallest, sigmas = (rules.smallest, NAMING) if again else (rules.smallest / 2, SUSPECTING)
@@ -178,7 +178,7 @@ def _fabric(m: Matrix, measure: Scale, rules: BlameRules) -> tuple[Fault, ...]:
 
 
 def _lossy(m: Matrix, loss: Floats, rules: BlameRules, known: Background) -> tuple[Fault, ...]:
-    """Who loses packets: the same search, on transfers that sent much again."""
+    """The subjects that lose packets: the same search, on the transfers that retransmitted much."""
     counted = m.retransmits
     if not np.isfinite(counted).any():
         return ()
@@ -251,7 +251,7 @@ def _by_gpu(fault: Fault, rules: BlameRules, known: Background) -> Fault:
 
 
 def _across(fault: Fault, m: Matrix, measure: Scale) -> Fault:
-    """Rivals told apart by cross-rail transfers: a port that is fast with another partner is clear."""
+    """Decide between rivals by cross-rail transfers: a port that is fast with another partner is clear."""
     if not fault.rivals or fault.subject.kind != "port":
         return fault
     ports = [s for s in (fault.subject, *fault.rivals) if s.kind == "port"]
@@ -281,7 +281,7 @@ def _slow_across(port: Subject, ends: set[tuple[str, str]], m: Matrix, measure: 
 
 
 def _by_symptoms(fault: Fault, known: Background) -> Fault:
-    """Rivals told apart by a symptom of one of them alone."""
+    """Decide between rivals by a symptom that only one of them has."""
     marked = [
         s
         for s in (fault.subject, *fault.rivals)

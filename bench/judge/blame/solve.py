@@ -23,8 +23,10 @@ OPPOSITE = {"tx": "rx", "rx": "tx", "both": "both"}
 
 @dataclass(frozen=True)
 class Fault:
-    """A bottleneck: ``lost`` of the reference; ``rivals`` fit the same transfers as well; ``ways`` of a port:
-    its loss sending and receiving."""
+    """A bottleneck. ``lost``: its share of the reference; ``rivals`` fit the same transfers; ``ways``: a port's loss
+    each way. ``lost``: its share of the reference rate; ``rivals``: subjects that explain the same transfers as well;
+    ``ways``: a port's loss when it sends and when it receives.
+    """
 
     subject: Subject
     lost: float
@@ -125,7 +127,7 @@ def _slow_ports(loss: Floats, times: Floats, scale: Scale) -> list[_Slow]:
 
 
 def _with_peer(slow: _Slow, way: str, left: Floats, depth: Floats) -> _Slow:
-    """``slow`` with the one peer that speaks for it, if it is only one; and whether that peer is clear."""
+    """``slow`` with its peer, where only one peer was measured with it, and whether that peer is clear."""
     n = len(left)
     partners = np.flatnonzero(np.isfinite(left[slow.node] if way == "tx" else left[:, slow.node]))
     if len(partners) != 1:

@@ -44,7 +44,7 @@ def _transfers(evidence: Evidence) -> dict[tuple[str, ...], tuple[PairRate, ...]
 def pair_rates(
     rows: Sequence[Row], ranks: Sequence[Rank], names: Sequence[str], *phases: str
 ) -> list[PairRate]:
-    """One for each measurement of these phases; what did not get through has rate 0.
+    """One rate for each measurement of these phases; a transfer that did not get through has rate 0.
 
     One direction at a time where that was measured, else both directions by their one time.
 
@@ -56,7 +56,7 @@ def pair_rates(
 
 
 def _between_two(rows: Sequence[Row], phases: tuple[str, ...]) -> list[Row]:
-    """The rows of one direction at a time of these phases; of both where a phase has no others of the same two."""
+    """The rows between two ranks: those of one direction, and a bidirectional row only where its pair has no other."""
     here = [row for row in rows if row.case.phase.startswith(phases) and row.ranks == 2]
     one_way = {_meeting(row) for row in here if row.case.collective == "p2p"}
     return [
@@ -150,7 +150,7 @@ class Retest:
 
     @property
     def ways(self) -> str:
-        """One direction at a time, as ``plan.pair_cases`` calls it; both at once where a time-out tells as much."""
+        """The directions, as ``plan.pair_cases`` names them; both at once for a dead pair: a time-out shows as much."""
         return "both" if self.dead else "one-way"
 
 

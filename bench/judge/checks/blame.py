@@ -85,7 +85,7 @@ def _named(row: Blame, reference: float) -> Finding:
 
 
 def _of_several(found: Finding, row: Blame, evidence: Evidence) -> Finding:
-    """Where a GPU has several rails a transfer does not show which of them is slow; each one alone does."""
+    """Say in the next step that transfers of a GPU with several rails do not show which of them is slow."""
     of = sorted({rail for each in (row.subject, *row.alternatives) for rail in members(each.rail)})
     if len(of) < 2 or len(members(row.subject.rail)) < 2:
         return found
@@ -102,7 +102,7 @@ def _of_several(found: Finding, row: Blame, evidence: Evidence) -> Finding:
 
 
 def _guessed(found: Finding, row: Blame, evidence: Evidence) -> Finding:
-    """Where PCI does not set a GPU's rails apart their name is only the next in order, and NCCL may use another.
+    """Say where PCI does not tell a GPU's rails apart: their name follows the order, and NCCL may use another rail.
 
     ncclTopoGetLocalNet shares adapters that are equally near out by the mirrored bits of the GPU's number.
     """
@@ -173,7 +173,7 @@ def _rated(evidence: Evidence) -> list[tuple[str, float]]:
 
 
 def _first(evidence: Evidence) -> dict[Ends, list[float]]:
-    """Between whom -> bytes/s of the first phase, and of the same again where that was measured, in this order."""
+    """The two ends → bytes/s of the first phase, and of its repetition where that was measured, in this order."""
     found: dict[Ends, list[float]] = {}
     for row in transfers.transfers(evidence, FIRST):
         found.setdefault((row.a, row.b, row.rail), []).append(row.rate)

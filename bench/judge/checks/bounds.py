@@ -254,7 +254,7 @@ def _certain(found: Finding, row: Row) -> Finding:
 
 
 def missing(limit: Limit, evidence: Evidence) -> Finding | NotApplicable:
-    """A bound without a row; nobody can ask an import for more than it holds."""
+    """The finding on a bound without a row; not applicable for an import, which cannot be measured again."""
     low, high = (show_size(size) for size in limit.size)
     subject = f"{limit.collective} {limit.algorithm}".strip()
     if evidence.manifest.launcher == IMPORTED:

@@ -121,7 +121,7 @@ def _blocks(name: str, n: int, root: int) -> tuple[int, ...]:
 
 
 def _unverifiable(row: Row) -> str:
-    """Why nobody could verify a row, "" where somebody could: tools whose results are imported differ in this."""
+    """Why nobody could verify a row; "" for one that was verified or could have been."""
     return row.measurement.extra.unverified if row.wrong is None else ""
 
 
@@ -227,7 +227,7 @@ def _unbelievable(row: Row, evidence: Evidence) -> str:
 
 
 def _outside_the_run(row: Row, evidence: Evidence) -> str:
-    """Rows of another run; of imported tables nobody says when they were made, and no time counts where the clock was
+    """Why a row cannot be of this run, by its times; "" for an imported table, which has none, and where the clock was
     set back beyond the run's start.
     """
     found, ended = row.measurement, evidence.run.ended

@@ -274,7 +274,7 @@ def cluster(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _ranks_wanted(evidence: Evidence) -> Iterator[tuple[str, int]]:
-    """One for each GPU of a node; where the profile leaves open how many it has, of those that are there."""
+    """Each node and the ranks it should have: one per GPU, of those present where several counts are allowed."""
     there = {node.name: len(node.gpus) for node in evidence.nodes}
     counts = evidence.gpu_counts
     for node, ranks in evidence.run.ranks_on.items() if counts else ():

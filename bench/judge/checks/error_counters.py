@@ -217,7 +217,7 @@ def retransmissions(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
 
 
 def _anywhere(findings: list[Finding]) -> list[Finding]:
-    """Who sends again is not who loses: the senders are evidence, and one finding stands for all of them."""
+    """One finding for the whole cluster, with the senders as evidence: who retransmits is not who loses."""
     bad = sorted((each for each in findings if each.ok is False), key=lambda each: -(each.value or 0.0))
     if not bad:
         return findings

@@ -108,7 +108,7 @@ def _unnamed(evidence: Evidence) -> str:
     unless=(nothing_excluded, _none_excluded, nothing_begun, _unnamed),
 )
 def excluded_bytes(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
-    """No device beside the rails carried the traffic of any phase: the bytes on it stay below a stated noise floor."""
+    """No device other than the rails carried the traffic of any phase: its bytes stay below a stated noise floor."""
     found: list[Finding | NotApplicable] = [Finding(gap.subject, None, gap.reason) for gap in evidence.gaps]
     found += _renamed(evidence)
     for phase in dict.fromkeys(window.phase for window in evidence.windows):
@@ -192,7 +192,7 @@ def _crosses_nodes(group: Sequence[int], evidence: Evidence) -> bool:
 
 
 def _sends_far(collective: str, group: Sequence[int], evidence: Evidence) -> bool:
-    """Whether a call's own bytes leave a node: of point-to-point calls only neighbours in the group talk."""
+    """Whether a call's bytes leave a node; in a point-to-point call only neighbours in the group talk."""
     if collective.startswith("p2p"):
         return any(_crosses_nodes(pair, evidence) for pair in zip(group[::2], group[1::2], strict=False))
     return _crosses_nodes(group, evidence)

@@ -111,7 +111,7 @@ def own_environment(evidence: Evidence) -> Iterator[Outcome]:
 
 
 def _selected(each: RankEnvironment, want: Profile, read: Read) -> Finding:
-    """By every NCCL that may be loaded; where these do not agree, it is not known."""
+    """The finding by every NCCL that may be loaded; inconclusive where their answers differ."""
     answers = [(version, _by_version(each, want, read(version), version)) for version in versions(each.node)]
     if len({(answer.ok, answer.measured) for _, answer in answers}) == 1:
         return answers[0][1]

@@ -170,7 +170,7 @@ def _memory(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _highest(lines: Iterable[HealthLine], field: str) -> dict[int, float]:
-    """By rank the highest clock of its GPU, in hertz; ranks without one are missing. ``field``: of GpuDuringCase."""
+    """Rank → the highest clock of its GPU, in hertz; ranks without one are missing. ``field``: of GpuDuringCase."""
     top: dict[int, float] = {}
     for line in lines:
         clocks = [value for spell in line.cases for value in getattr(spell, field)]

@@ -99,7 +99,7 @@ def _short(evidence: Evidence) -> str:
 
 
 def _of_nodes(found: list[Intermittent], evidence: Evidence) -> list[Intermittent]:
-    """Where one node alone is slow on all of its rails it is the node; its rail is then ""."""
+    """Merge the rails of a node that alone is slow on all of them into one entry with rail ""."""
     alone = {each.nodes for each in found if len(each.nodes) == 1}
     for nodes in alone:
         own = [each for each in found if each.nodes == nodes]

@@ -122,7 +122,7 @@ def _is_whole(node: Node, rails: Rails) -> bool:
 
 
 def _of_node(node: Node, votes: Sequence[Counter[tuple[str, ...]]], rails: Rails) -> Iterator[Finding]:
-    """Nothing of a GPU that its node's tree does not set apart. ``votes``: the rails of GPU 0, 1 … on all nodes."""
+    """The findings on GPUs that have nearest rails. ``votes``: the rails of GPU 0, 1 … on all nodes."""
     names = tuple(role.name for role in rails_of(node, rails))
     order = in_order(names, len(node.gpus)) if rails.devices else ((),) * len(node.gpus)
     near, own = nearest_rails(node, rails), own_rails(node, rails)

@@ -66,7 +66,7 @@ def screening(evidence: Evidence) -> Iterator[Finding]:
 
 
 def subject_of(found: ScreenedFault) -> str:
-    """In the words of blame: ``n1 rail eth2``, ``path n1 - n2 on rail eth2``."""
+    """The subject in the words of blame: ``n1 rail eth2``, ``path n1 - n2 on rail eth2``."""
     return {
         "node": f"node {found.node}",
         "port": f"{found.node} rail {found.rail}",

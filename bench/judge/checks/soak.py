@@ -129,7 +129,7 @@ def steady(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
 def _bounded(
     case: Case, ranks: tuple[int, ...], windows: Sequence[Window], evidence: Evidence
 ) -> Iterator[Finding]:
-    """A load that is slow from its beginning on, where a bound of the profile speaks of it."""
+    """The finding on a load that is slow from the start, where the profile has a bound for it."""
     rates = [bandwidth(case, each) for each in windows]
     for limit in evidence.limits("busbw"):
         if rates and limit.covers(case) and len(ranks) == len(evidence.ranks):

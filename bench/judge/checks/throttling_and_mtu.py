@@ -51,7 +51,7 @@ def throttling(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
 
 
 def _held_back(window: CounterWindow) -> Finding | None:
-    """None where no quota limits the node, or its counters cannot be compared."""
+    """The finding on a node's CPU quota; None without a quota, or where its counters cannot be compared."""
     rows = [window.moved.find(CPU, CPU, name) for name in ("nr_periods", "nr_throttled", "throttled_usec")]
     grown = [row.growth for row in rows if row is not None and row.growth is not None]
     if len(grown) != 3:

@@ -23,7 +23,7 @@ Row = tuple[str, Read]
 
 
 def _quota(node: Node) -> str | None:
-    """A node without a quota differs from one that has one; of a node that shows no CPUs nothing is known."""
+    """The node's CPU quota, "none" without one; None where the node shows no CPUs."""
     if node.host.cpus is None:
         return None
     return "none" if node.host.cpu_quota is None else f"{node.host.cpu_quota:g} cores"
@@ -95,7 +95,7 @@ def firmware(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _firmware(board: str, values: Mapping[str, str | None], needed: set[str]) -> Iterator[Finding]:
-    """One finding for each HCA that has the usual firmware or shows none; one a node for those that differ."""
+    """One finding for each HCA with the usual firmware or none shown; one for each node whose HCAs differ."""
     known = {name: fw for name, fw in values.items() if fw is not None}
     odd = {each.name: each for each in odd_ones(known)}
     for name in values:

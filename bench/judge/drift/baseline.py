@@ -113,7 +113,7 @@ def excess(base: Baseline, value: float, better: int, rules: DriftRules) -> Exce
 
 
 def _early(base: Baseline, tonight: float, value: float, better: int, rules: DriftRules) -> Excess:
-    """By a baseline that is still learning: only what is much worse, or cannot be, counts."""
+    """The excess by a baseline that is still learning: only a much worse or impossible value counts."""
     level = base.level
     own = max(abs(each / level - 1) for each in base.accepted)
     limit = max(rules.early[1], 3 * own)

@@ -73,7 +73,7 @@ class Past:
         return (self.plan, *named, *rest)
 
     def to_json(self) -> dict[str, Any]:
-        """As ``history.json``: runs and fingerprints stand once each."""
+        """The content of ``history.json``: runs and fingerprints stand once each."""
         runs = _numbered((night.run, night.time, night.fingerprint) for night in _all(self.nights))
         prints = _numbered(parts for _, _, parts in runs)
         saved = SavedPast(
@@ -162,7 +162,7 @@ def refuse_lost_history(history: str, past: Past, folder: Path, new: bool) -> No
 
 
 def still_there(history: str, folder: Path) -> None:
-    """As ``refuse_lost_history``, before anything is measured: for the cluster of the newest run beside ``folder``."""
+    """Check like ``refuse_lost_history``, but before measuring: for the cluster of the newest run beside ``folder``."""
     where = open_folder(history)
     last = recorded_beside(folder, where.name)
     if not last or (where.local and Path(last[2]).exists()):
@@ -230,7 +230,7 @@ def _night(run: tuple[str, float, Fingerprint], value: Figure, rerun: Figure, st
 
 
 def _json(value: float | None) -> Figure:
-    """JSON has no NaN: a figure that is missing is the word."""
+    """The value for JSON, which has no NaN: a missing figure is written "nan"."""
     return value if value is None or math.isfinite(value) else "nan"
 
 

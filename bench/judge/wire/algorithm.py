@@ -89,8 +89,9 @@ def _ours(name: str) -> str:
 
 
 def _protocol(case: Case, logged: Set[tuple[str, str]], algorithm: str, everyone: int) -> str:
-    """The protocols that NCCL's log names with this algorithm, where it speaks of such a call: of all ranks, and of
-    plain buffers. A forced algorithm has the protocol that NCCL took when it took that one by itself."""
+    """The protocols that NCCL's log names with this algorithm, for calls of all ranks on plain buffers. A forced
+    algorithm has the protocol that NCCL took when it took that one by itself.
+    """
     of_all = len(case.groups) == 1 and len(case.groups[0]) == everyone
     if case.collective not in FUNCTIONS.values() or not of_all or case.algorithm in OTHER_BUFFERS:
         return ""
@@ -107,7 +108,7 @@ _candidates = lru_cache(candidates)
 
 @derived
 def _tuning(evidence: Evidence) -> Mapping[str, Tuning]:
-    """What NCCL's logs name, by phase: its own logs, and those of the evidence phase, which speak for every phase."""
+    """Phase → what NCCL's logs name: its own logs, and those of the evidence phase, which hold for every phase."""
     general = _named(evidence.log)
     own = {phase.name: _named(log_of(evidence.run, phase.name, MARK)) for phase in evidence.run.plan.phases}
     return {

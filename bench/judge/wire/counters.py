@@ -140,7 +140,7 @@ def _expected(rows: Sequence[Row], evidence: Evidence) -> dict[str, tuple[float,
 
 
 def _whole(phase: str, run: Run, here: Sequence[Row]) -> None:
-    """A case that was lost, or measured in part, has moved bytes that no row tells of."""
+    """Raise Undetermined where a case was lost or measured in part: it moved bytes that no row shows."""
     planned = [case for each in run.plan.phases if each.name == phase for case in each.cases]
     measured = {(row.case.id, row.measurement.ranks) for row in here if row.measurement.pipelined}
     missing = [case.id for case in planned for group in case.groups if (case.id, group) not in measured]

@@ -124,7 +124,7 @@ def verbs(view: RailEvidence, node: Node, port: Port) -> Figure:
 
 
 def _unmeasured(view: RailEvidence, node: Node) -> Figure:
-    """Why a rail has no transfer: no perftest here, nobody to measure with, or it should be there."""
+    """The figure of a rail without transfers, and why: no perftest on this node, or on no other."""
     must = view.evidence.profile.verbs.mode == "on"
     tool = next((tool for tool in view.record.tools if tool.node == node.name), None)
     if tool and tool.missing:
@@ -160,7 +160,7 @@ def p2p(view: RailEvidence, node: Node, port: Port) -> Figure:
 
 
 def _partners(view: RailEvidence, node: Node, port: Port) -> set[str]:
-    """Those that verbs was measured with, so that both say the same; everybody where it was not."""
+    """The nodes that verbs was measured with, so that NCCL is compared on the same ones; else all other nodes."""
     ends = [(t.sender.node, t.receiver.node) for t, _ in view.by_rail.get((node.name, port.name), ())]
     return {name for pair in ends for name in pair} - {node.name} or set(view.evidence.facts) - {node.name}
 
@@ -199,7 +199,7 @@ def collective(view: RailEvidence, node: Node, port: Port) -> Figure:
 
 
 def common_link(view: RailEvidence, node: Node, port: Port) -> float:
-    """The slower link of both ends, with the partner where that is the most; NaN where none is known."""
+    """The slower link of the two ends, with the partner that gives the highest; NaN where no link is known."""
     mine = view.links.get((node.name, port.name), math.nan)
     pairs = [
         [view.links.get((side.node, side.name), math.nan) for side in (transfer.sender, transfer.receiver)]

@@ -157,7 +157,7 @@ def _status(seen: Mapping[str, Figure], losses: Sequence[LayerLoss]) -> Status:
 
 
 def _losses(view: RailEvidence, node: Node, port: Port, seen: Mapping[str, Figure]) -> Iterable[LayerLoss]:
-    """Each layer against the one below, or what that should give where it is not known."""
+    """The losses of each layer against the layer below; where that one is not known, against its nominal rate."""
     link, nominal = seen[LINK], view.evidence.profile.rails.rate
     if nominal is None and port.rate:
         nominal = Bound(port.rate, show_rate(port.rate, "Gb/s"), "what the port itself says")

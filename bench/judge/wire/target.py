@@ -190,7 +190,7 @@ def _one_rail(evidence: Evidence) -> bool:
 
 
 def _low(value: float) -> float:
-    """For sorting: what is no number comes first, so that it is not hidden behind a good one."""
+    """The value for sorting: a missing one comes first, so that it is not hidden behind a good one."""
     return value if math.isfinite(value) else -1.0
 
 

@@ -25,7 +25,7 @@ class HostClock:
         return end - start
 
     def settle(self) -> None:
-        """Nothing is in flight on a CPU."""
+        """Do nothing: no work is in flight on a CPU."""
 
 
 class CudaClock:

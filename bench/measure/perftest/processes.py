@@ -182,7 +182,7 @@ def environment() -> dict[str, str]:
 
 
 def _ports(count: int, address: str) -> list[int]:
-    """As free_ports; where the address is not this machine's, perftest itself will say so."""
+    """Ports from ``free_ports``; where the address is not this machine's, perftest itself will say so."""
     try:
         return free_ports(count, address)
     except OSError:
@@ -190,7 +190,7 @@ def _ports(count: int, address: str) -> list[int]:
 
 
 def free_ports(count: int, address: str) -> list[int]:
-    """TCP ports that nobody has on ``address`` ("": anywhere), all different; those of the kernel's choice.
+    """Different TCP ports that are free on ``address`` ("": anywhere), as the kernel chooses them.
 
     Raises OSError where this machine does not have the address.
     """

@@ -57,8 +57,8 @@ def why_left(profile: Profile, nodes: Sequence[Node]) -> str:
 
 
 def expected_ports(node: Node, rails: Rails) -> tuple[Port, ...]:
-    """The ports that should be rails, in order. While rails are wanting, those count that would be one if they
-    were up and fast: a port that is down must not drop out unseen.
+    """The ports that should be rails, in order. While the node has too few rails, ports that are down or slow count
+    too: they must not drop out unseen.
     """
     short = len(rails_of(node, rails)) < rails.count
     uses = (DeviceUse.RAIL, DeviceUse.UNKNOWN, *((DeviceUse.WEAK,) if short else ()))

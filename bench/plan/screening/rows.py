@@ -59,7 +59,7 @@ class Coverage:
 
     @property
     def text(self) -> str:
-        """With what it could not have found."""
+        """What was covered, and what could not have been found."""
         said = (
             f"{self.ports} of {self.ports_of} ports, {self.paths} of {self.paths_of} paths between two nodes"
         )

@@ -41,7 +41,7 @@ def step(problem: ScreeningTask, results: Results) -> Step:
 
 
 def _disjoint(wanted: Sequence[Ring]) -> tuple[Ring, ...]:
-    """As many of ``wanted``, in order, as share no node; the others come with the next step."""
+    """The rings of ``wanted``, in order, that share no node; the others come with the next step."""
     taken, busy = list[Ring](), set[str]()
     for ring in dict.fromkeys(wanted):
         if busy.isdisjoint(ring):
@@ -100,7 +100,7 @@ class _Tree:
             )
 
     def _whole_rails(self) -> set[tuple[Ring, str]]:
-        """Rails slow in every ring, of which there are two at least: the rail, or its leaf."""
+        """The rails that are slow in every ring, of two or more: the rail itself is slow, or its leaf."""
         slow = {rail for rail in self.problem.rails if all(self._slow(ring, rail) for ring in self.first)}
         if len(self.first) < 2:
             return set()
@@ -111,7 +111,7 @@ class _Tree:
         return {(ring, rail) for ring in self.first for rail in slow}
 
     def _whole_leaves(self, rails: set[str]) -> set[tuple[Ring, str]]:
-        """Leaves slow in every ring that lies in them, of two at least, while a ring outside is fast."""
+        """The leaves with two or more rings of their own, all slow, while a ring elsewhere is fast."""
         members: dict[tuple[str, str], set[str]] = {}
         for (node, rail), leaf in self.problem.leaves.items():
             if rail in self.problem.rails and rail not in rails:
@@ -129,7 +129,7 @@ class _Tree:
         return found
 
     def _known(self, ring: Ring, rail: str) -> bool:
-        """Whether the probe gave a rate on the rail; if not, that is said."""
+        """Whether the probe gave a rate on the rail; a missing rate is noted."""
         known = rated(self.results[ring], rail)
         if not known:
             self.unknown.append(f"ring {' '.join(ring)} gave no rate on rail {rail}; measure it again")

@@ -95,6 +95,6 @@ def speed(text: str) -> str:
 
 
 def link(text: str) -> Link:
-    """Of ``4xHDR``, ``4x EDR``, ``400 Gb/sec (4X NDR)`` or ``4X 53.125 Gbps``."""
+    """The link of ``4xHDR``, ``4x EDR``, ``400 Gb/sec (4X NDR)`` or ``4X 53.125 Gbps``."""
     found = re.search(r"\b(1|2|4|8|12)[xX]\s*(\S.*)?", text)
     return Link(int(found[1]), speed(found[2] or "")) if found else Link(None, speed(text))

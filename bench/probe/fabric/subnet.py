@@ -13,7 +13,7 @@ from bench.probe.fabric.queryerrors import QueryErrors
 
 @dataclass(frozen=True)
 class Subnet:
-    """``rows``: every port seen, kinds filled in; ``origin``: the port GUID it was seen from, if known."""
+    """``rows``: every port seen, its ends' kinds filled in; ``origin``: the GUID of the port that asked, if known."""
 
     rows: tuple[LinkRow, ...]
     errors: QueryErrors | None
@@ -106,7 +106,7 @@ def trunks(fabric: Subnet) -> tuple[tuple[LinkRow, LinkRow | None], ...]:
 
 
 def end_behind(fabric: Subnet, line: str) -> End | None:
-    """The last port that is known on the way to what did not answer: what is plugged there is the silent one.
+    """The last known port on the way to a device that did not answer: that device is plugged in there.
 
     ``line`` is an unanswered line with a directed route; None where it has none or the route starts
     elsewhere.

@@ -45,7 +45,7 @@ def accept(history: str, acceptance: Acceptance) -> str:
 def acceptances(
     history: str, cluster: str | None = None
 ) -> tuple[tuple[Acceptance, ...], tuple[LeftOutFile, ...]]:
-    """The accepted levels, oldest first, and the files that are none."""
+    """The accepted levels, oldest first, and the files that hold none."""
     folder = open_folder(history)
     under = ACCEPTED if cluster is None else f"{ACCEPTED}/cluster={safe(cluster)}"
     good, bad = [], []

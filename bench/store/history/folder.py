@@ -252,7 +252,7 @@ def remove(folder: Folder, path: str) -> None:
 
 
 def _put_in_bucket(files: Any, full: str, content: bytes) -> None:
-    """Of two writers of one name one is told, by the bucket itself where it can refuse to replace an object."""
+    """Write the object; of two writers of one name the second fails, by the bucket itself where it can refuse."""
     if files.exists(full):
         raise FileExistsError(full)
     if "mode" in inspect.signature(files.pipe_file).parameters:
@@ -305,7 +305,7 @@ def is_gone(error: Exception) -> bool:
 
 
 def listed(folder: Folder, under: str) -> Iterator[tuple[str, int]]:
-    """As ``found``, without asking whether the folder is a history."""
+    """The files like ``found``, without asking whether the folder is a history."""
     try:
         with reaching(folder, folder.name, "cannot be listed"):
             place = f"{folder.root}/{under}".rstrip("/")

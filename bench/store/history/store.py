@@ -86,7 +86,7 @@ def each_once(entries: Iterable[Entry]) -> tuple[Entry, ...]:
 def runs(
     history: str, cluster: str | None = None, since: float = 0.0
 ) -> tuple[tuple[Entry, ...], tuple[LeftOutFile, ...]]:
-    """The runs, oldest first, from their footers, and the files that are none.
+    """The runs, oldest first, from their footers, and the files that hold none.
 
     ``cluster`` looks into one cluster's folder alone; ``since`` is in seconds since 1970.
     """
@@ -97,7 +97,7 @@ def runs(
 def in_files(
     folder: Folder, cluster: str | None = None, since: float = 0.0
 ) -> tuple[list[Entry], tuple[LeftOutFile, ...]]:
-    """As ``runs``, of each file: a run may come twice. Raises MovedAway."""
+    """The runs like ``runs``, of each file: a run may come twice. Raises MovedAway."""
     entries, problems = entries_of(
         folder, candidates(folder, cluster, since), lambda path: footers(folder, path)
     )
@@ -198,7 +198,7 @@ def footers(folder: Folder, path: str) -> tuple[Entry, ...]:
 def entries_of(
     folder: Folder, files: Iterable[tuple[str, int]], look: Callable[[str], tuple[Entry, ...]]
 ) -> tuple[list[Entry], tuple[LeftOutFile, ...]]:
-    """The runs in files (path, bytes) by ``look``, and the files that are none. Raises MovedAway."""
+    """The runs in files (path, bytes), as ``look`` reads them, and the files that hold none. Raises MovedAway."""
 
     def one(candidate: tuple[str, int]) -> tuple[Entry, ...]:
         path, size = candidate

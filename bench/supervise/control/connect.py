@@ -175,7 +175,7 @@ def _own() -> dict[str, tuple[str, ...]]:
 
 
 def _outward(own: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    """Address -> interface, of those that may lead to another machine."""
+    """Address → interface, for the addresses that may lead to another machine."""
     found = {}
     for name, texts in own.items():
         for address in (ipaddress.ip_interface(text).ip for text in texts):

@@ -17,7 +17,7 @@ Value = TypeVar("Value")
 
 
 class Mpi:
-    """Over mpi4py, on the world itself, which nobody else uses."""
+    """Control messages over mpi4py, on the world communicator, which nothing else uses."""
 
     def __init__(self) -> None:
         import mpi4py

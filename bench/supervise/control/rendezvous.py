@@ -132,7 +132,7 @@ class Listener:
                 self._reject(caller)
 
     def _callers(self) -> list[Caller]:
-        """Who waits, the oldest first."""
+        """The callers that wait, the oldest first."""
         return [key.data for key in self._selector.get_map().values() if key.data]
 
     def _accept(self, listening: socket.socket) -> None:

@@ -151,7 +151,7 @@ class Control:
         return tuple(number for number in self._numbers if number != self.rank)
 
     def renumber(self, numbers: Sequence[int]) -> None:
-        """Of rank 0: call the ranks by these numbers, in order, as the run does that goes on without some of them."""
+        """On rank 0: call the ranks by these numbers, in order, once the run goes on without some of them."""
         named = dict(zip(self._numbers, numbers, strict=True))
         self.rank, self._numbers = named[self.rank], tuple(numbers)
         self._connections = {named[peer]: each for peer, each in self._connections.items()}

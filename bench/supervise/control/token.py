@@ -46,7 +46,7 @@ class TokenSource:
     file: str = ""
 
     def token(self) -> bytes | None:
-        """None where there is none. Raises NoToken for one that is easy to guess, or a file that others can read."""
+        """The token, if any. Raises NoToken for one that is easy to guess, or a file that others can read."""
         if self.text:
             return _checked(os.fsencode(self.text), f"${VARIABLE}")
         return read(Path(self.file)) if self.file else None

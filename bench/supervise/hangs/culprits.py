@@ -266,7 +266,7 @@ def _never_entered(back: Sequence[Position], running: Sequence[Position]) -> str
 
 
 def _bytes(positions: Sequence[Position]) -> str:
-    """``; eth3 bytes flat``: of the rails of these ranks, those over which nothing moves."""
+    """``; eth3 bytes flat``: the rails of these ranks on which nothing moves."""
     idle: dict[str, float] = {}
     for each in positions:
         for name, rail in each.rails.items():

@@ -51,7 +51,7 @@ class RasFindings:
 
 
 def parse(text: str) -> RasFindings:
-    """Of ``STATUS`` or ``VERBOSE STATUS``, as text or JSON. What is not understood is left out: never an error."""
+    """The findings in RAS's answer, as text or JSON. What is not understood is left out: never an error."""
     text = text[:LONGEST]
     start = text.find("{")
     if start >= 0:
