@@ -43,7 +43,7 @@ LOCAL = {
 
 @derived
 def background(evidence: Evidence) -> Background:
-    """The nodes and rails of the whole cluster, so that a missing measurement is seen, and all symptoms of its parts."""
+    """The nodes and rails of the whole cluster, so that a missing measurement is seen, and all symptoms."""
     nodes, names = evidence.nodes, evidence.rail_names
     return Background(
         nodes=evidence.manifest.nodes,

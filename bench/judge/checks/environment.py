@@ -46,7 +46,7 @@ def distorting(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
 
 
 def _distortions(each: RankEnvironment, evidence: Evidence) -> Iterator[Distortion]:
-    """The variables that distort NCCL, by the newest rules; gloo reads none of its. What the profile sets is intended."""
+    """The variables that distort NCCL by the newest rules; gloo reads none of NCCL's, and the profile may set some."""
     given = evidence.manifest.settings.worker_environment
     variables: dict[str, str] = {**each.variables, **given, **evidence.profile.environment}
     for version in versions(each.node):
