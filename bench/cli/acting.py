@@ -31,7 +31,7 @@ AT_MOST = "5%"
 )
 @option("--kubernetes", "Taint, mark and cordon faulty nodes by your kubectl", bool)
 @option("--nagios", "Print one line and end with a status as a plugin of Nagios does", bool)
-@option("--events", "Print a health event a node in JSON, by NVSentinel's schema", bool)
+@option("--events", "Print one health event per node as JSON, in NVSentinel's schema", bool)
 @option("--yes", "Do it; without it the commands are printed", bool)
 @option("--undo", "Take back what was done about this run", bool)
 @option("--node NAME", "Only this node")
@@ -71,7 +71,7 @@ def act(
     if undo:
         raise click.UsageError(f"--undo takes back whatever was done about this run: drop --{chosen[0]}")
     if len(chosen) != 1:
-        raise click.UsageError(f"say for whom, by one of: {', '.join(f'--{name}' for name in WAYS)}")
+        raise click.UsageError(f"choose one of: {', '.join(f'--{name}' for name in WAYS)}")
     judged = _judged(run_folder, profile_name, trust)
     found = _wanted(judged, node)
     if chosen[0] in ("nagios", "events"):

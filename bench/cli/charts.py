@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 @option("--pictures/--no-pictures", "Also draw every chart as SVG (light, dark) and PNG", default=True)
 @option("--cluster", "Only this cluster of a history")
 @option("--csv FILE", "Rank the rows of a table instead of a run: give --label and --value too", PATH)
-@option("--label COLUMN", "Of --csv: the column of names")
-@option("--value COLUMN", "Of --csv: the column of numbers; 0 and empty mean that it was not run")
+@option("--label COLUMN", "Column of the --csv file with the names")
+@option("--value COLUMN", "Column of the --csv file with the numbers; 0 or empty: it was not run")
 def charts(
     sources: tuple[str, ...],
     out: Path,

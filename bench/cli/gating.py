@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LIMITS = {1: 5.0, 2: 60.0, 3: 120.0}  # seconds of each level
 
 
-@click.command(epilog=f"{EXIT_HELP} --inconclusive makes 0 or 1 of 3.")
+@click.command(epilog=f"{EXIT_HELP} --inconclusive turns 3 into 0 or 1.")
 @profile_option("Profile of the platform; list them with: railgauge profiles")
 @option(
     "--level",
@@ -40,9 +40,9 @@ LIMITS = {1: 5.0, 2: 60.0, 3: 120.0}  # seconds of each level
     "other users than root, ~/.local/state/railgauge/gate.json]",
     PATH,
 )
-@option("--forget", "Begin anew with the error counters of now, as after a repair", bool)
+@option("--forget", "Start again from the present error counters, e.g. after a repair", bool)
 @option("--history DIR", "Fail where the last night of this node in the history was a regression", default="")
-@option("--cluster NAME", "Its name in the history  [default: the profile's]", default="")
+@option("--cluster NAME", "Name of the cluster in the history  [default: the profile's]", default="")
 @JSON
 def gate(
     profile_name: str,

@@ -103,7 +103,7 @@ def _print_list(
 @where
 @in_cluster
 @from_day
-@option("--collective NAME", 'Only this one, e.g. all_reduce or "all_reduce (ring)"')
+@option("--collective NAME", 'Only this collective, e.g. all_reduce or "all_reduce (ring)"')
 @option("--size SIZE", 'Only this size class as it is shown, e.g. "4 MiB"')
 @option("--quantity NAME", "Only busbw or only latency")
 @option("--nights", "Print every night of each series, not only the last", bool)
@@ -272,7 +272,7 @@ def add(folder: str, runs: Sequence[Path], cluster: str) -> int:
 @where
 @option("--why TEXT", "What changed, for those who ask next year", required=True)
 @option("--who NAME", "Who accepts it  [default: your login name]")
-@option("--cluster NAME", "Which cluster  [default: the only one]")
+@option("--cluster NAME", "Name of the cluster  [default: the only one]")
 @option("--since RUN|DATE", "First night of the new level: a run or a UTC day  [default: the last run]")
 @option("--collective NAME", "Only this collective  [default: all]", default="")
 @option("--size SIZE", 'Only this size class, e.g. "4 MiB"  [default: all]', default="")

@@ -56,7 +56,7 @@ def read(arguments: Sequence[str]) -> Inner:
     """The command that ``arguments`` are. Raises UsageError, and what a profile or a run folder raises."""
     name, *words = arguments
     if name not in STARTED:
-        raise click.UsageError(f"after -- comes one of {', '.join(STARTED)}, not {name!r}")
+        raise click.UsageError(f"after -- write one of {', '.join(STARTED)}, not {name!r}")
     try:
         typed = understood(name, words)
     except click.ClickException as error:

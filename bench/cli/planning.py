@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 @option("--nodes", "Number of nodes", Count(1), required=True)
 @option("--gpus-per-node", "Number of ranks on each node  [default: the profile's GPUs, else 2]", Count(1))
 @option("--budget", "Time limit for the whole run, e.g. 20m: what does not fit is listed", SECONDS)
-@option("--cross-rail", "As accept --cross-rail", bool)
-@option("--one-way", "As accept --one-way", bool)
-@option("--pinned/--no-pinned", "As accept --pinned  [default: with NCCL]", default=None)
+@option("--cross-rail", "Like accept --cross-rail", bool)
+@option("--one-way", "Like accept --one-way", bool)
+@option("--pinned/--no-pinned", "Like accept --pinned  [default: with NCCL]", default=None)
 @JSON
 def plan(
     profile_name: str,

@@ -106,7 +106,7 @@ def _neighbours(job: Job) -> Phase | Left:
 def _nodes(job: Job) -> Phase | Left:
     nodes = by_node(job.ranks)
     if len(nodes) < 2 or any(len(members) < 2 for members in nodes):
-        return "nodes", "one node, or one rank a node: the collectives already say it"
+        return "nodes", "one node, or one rank a node: the collectives already measure it"
     sweep = job.profile.sweep
     request = Request("all_reduce", sweep.end, sweep.end, dtype=sweep.dtype)
     title = "all_reduce inside each node, all nodes at once"

@@ -231,7 +231,7 @@ class Coordinator:
         except Misfit as misfit:
             if source == self.control.rank:
                 raise
-            text = f"it sent what no supervisor sends: {misfit}"
+            text = f"it sent what a supervisor never sends: {misfit}"
             self.departures.take(source, self._node(source), {"said": "lost", "text": text})
 
     def _send_keepalive(self) -> None:

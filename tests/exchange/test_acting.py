@@ -248,6 +248,6 @@ def test_what_was_done_is_no_evidence(tmp_path: Path) -> None:
 
 def test_the_command_wants_one_scheduler_and_a_folder_of_one_s_own(tmp_path: Path, healthy: Run) -> None:
     done = CliRunner().invoke(cli, ["act", str(tmp_path)])
-    assert done.exit_code == 2 and "say for whom, by one of: --slurm" in done.output
+    assert done.exit_code == 2 and "choose one of: --slurm" in done.output
     done = CliRunner().invoke(cli, ["act", str(tmp_path), "--slurm"])
     assert done.exit_code == 2 and "may not be your own" in done.output

@@ -104,7 +104,7 @@ def chief(tmp_path):
     ids=lambda message: json.dumps(message)[:60],
 )
 def test_a_rank_that_sends_what_no_rank_sends_is_lost_by_name(chief, message):
-    with pytest.raises(Lost, match=r"n1 \(rank 2\).*it sent what no supervisor sends") as lost:
+    with pytest.raises(Lost, match=r"n1 \(rank 2\).*it sent what a supervisor never sends") as lost:
         chief(message).run(Phase("pairs", "", (PAIRS,)))
     assert lost.value.nodes == ("n1",)
 
@@ -140,7 +140,7 @@ def test_the_port_of_the_store_comes_from_the_rank_that_opens_it(chief):
     ],
 )
 def test_an_answer_that_does_not_fit_its_question_costs_who_gave_it(chief, what, answer):
-    with pytest.raises(Lost, match=r"n1 \(rank 2\).*it sent what no supervisor sends"):
+    with pytest.raises(Lost, match=r"n1 \(rank 2\).*it sent what a supervisor never sends"):
         chief({"said": what, "answer": answer}).ask(what, [2], 30.0)
 
 

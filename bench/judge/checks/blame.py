@@ -62,7 +62,7 @@ def rails(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
             True,
             f"{text} within {show_share(answer.floor)}",
             float(answer.measured),
-            wanted="nobody slower than the others",
+            wanted="no part slower than the others",
             bound=float(answer.expected),
         )
 
@@ -113,7 +113,7 @@ def _guessed(found: Finding, row: Blame, evidence: Evidence) -> Finding:
         own, near = own_rails(node, evidence.rails), nearest_rails(node, evidence.rails)
         for mine, tied in zip(own, near, strict=False):
             if (not ends or node.name in ends) and mine == rails and set(tied) != set(mine):
-                why = f"{row.subject.rail} is its GPU's by the order and not by PCI: NCCL may use another"
+                why = f"{row.subject.rail} is assigned by the GPUs' order, not by PCI: NCCL may use another"
                 step = f"{why}; see rails.intended, and the pinned passes (--pinned); then {found.step}"
                 return replace(found, step=step)
     return found

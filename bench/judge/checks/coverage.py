@@ -114,7 +114,9 @@ def plan(evidence: Evidence) -> Iterator[Finding]:
     planned = {phase.name: phase for phase in evidence.run.plan.phases}
     otherwise = [each for each in phases if not _planned_so(each, planned.get(each.name, each))]
     for phase in otherwise:
-        yield Finding(phase.name, None, "its environment, or its rules of measuring, were planned otherwise")
+        yield Finding(
+            phase.name, None, "its environment or its measuring rules differ from the profile's plan"
+        )
     for phase in phases:
         if lacking := missing.get(phase.name):
             text = f"{len(lacking)} of {len(phase.cases)} cases were not planned"
@@ -297,7 +299,7 @@ def asked(evidence: Evidence) -> Iterator[Finding]:
             f"not measured: {left.get(phase, 'nothing of it fits')}",
             wanted="measured, as the option asks for it",
             source="the command line",
-            step=f"leave {option} away, or start where it applies",
+            step=f"drop {option}, or start where it applies",
         )
 
 

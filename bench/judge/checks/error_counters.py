@@ -113,7 +113,7 @@ def _outside(row: Growth, window: CounterWindow, within: int) -> Iterator[Findin
         text = f"{row.counter} was reset between two phases, so its growth there is not known"
         yield Finding(subject, None, text, step=FULL if row.group == PMA else UNREAD)
     elif row.growth and more > 0:
-        text = _grown(replace(row, growth=more), window).replace(f"phase “{WHOLE}”", "none of the phases")
+        text = _grown(replace(row, growth=more), window).replace(f"in phase “{WHOLE}”", "outside the phases")
         yield Finding(subject, False, text, float(more), step=STEPS.get(row.group))
 
 

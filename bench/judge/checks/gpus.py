@@ -39,7 +39,7 @@ def either(counts: Sequence[int]) -> str:
 
 def unordered(evidence: Evidence) -> str:
     """What a PASS does not say where the profile leaves the number open."""
-    return ", as can be ordered; --gpus N says what was" if len(evidence.gpu_counts) > 1 else ""
+    return "; give --gpus N for the number that was ordered" if len(evidence.gpu_counts) > 1 else ""
 
 
 def _each(evidence: Evidence, look: Look) -> Iterator[Finding]:

@@ -142,4 +142,4 @@ def _clear(measured: list[SteadyLoad]) -> Finding:
         for node, share in ring.shares.items()
     )
     text = f"{show_count(first.rings, 'rail')} kept {show_share(FLOOR)} of their median rate in {first.slots} windows"
-    return Finding("rails", True, text, wanted="nobody slow now and then", evidence=once)
+    return Finding("rails", True, text, wanted="no rail slow only now and then", evidence=once)

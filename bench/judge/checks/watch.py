@@ -84,7 +84,7 @@ def waiting(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         return
     used = [each for each in rail_loads(evidence) if each.sent >= LITTLE]
     if len(used) < 2:
-        yield NotApplicable(f"{show_count(len(used), 'rail')} carried something: there are none to compare")
+        yield NotApplicable(f"{show_count(len(used), 'rail')} carried something: two are needed to compare")
         return
     paths = slow_paths(evidence)
     for named, of in _named(paths):

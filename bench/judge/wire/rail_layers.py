@@ -121,7 +121,7 @@ def of_layers(evidence: Evidence) -> RailLayers:
         _row(view, node, port) for node in evidence.nodes for port in expected_ports(node, evidence.rails)
     )
     if not found:
-        return RailLayers((), Status.INCONCLUSIVE, "no node has a rail that could be asked")
+        return RailLayers((), Status.INCONCLUSIVE, "no node has a rail that perftest can measure")
     return RailLayers(found, *_together(found, view))
 
 
@@ -132,7 +132,7 @@ def _together(found: Sequence[RailRow], view: RailEvidence) -> tuple[Status, str
             return status, f"{counts[status]} of {len(found)} rails {word}"
     if counts[Status.SKIP]:
         lacking = [tool for tool in view.record.tools if tool.missing]
-        why = lacking[0].missing if lacking else "nobody to measure with"
+        why = lacking[0].missing if lacking else "no other node takes part"
         return Status.SKIP, f"{len(lacking)} of {len(view.evidence.nodes)} nodes cannot be measured: {why}"
     return Status.PASS, f"{len(found)} of {len(found)} rails lose nothing above what is normal in any layer"
 

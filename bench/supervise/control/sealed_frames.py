@@ -77,9 +77,9 @@ def parse_hello(data: bytes) -> tuple[bytes, int, int]:
     try:
         magic, nonce, rank, size = HELLO.unpack(data)
     except struct.error as error:
-        raise Forged(f"no hello: {error}") from None
+        raise Forged(f"not a hello: {error}") from None
     if magic != MAGIC or not 0 < rank < size:
-        raise Forged(f"no hello of a rank of this version: {magic!r}, rank {rank} of {size}")
+        raise Forged(f"not a hello of this version: {magic!r}, rank {rank} of {size}")
     return nonce, rank, size
 
 

@@ -192,7 +192,7 @@ class Control:
                 if not isinstance(message, dict) or not isinstance(message.get(key), str):
                     raise ValueError(f"an object with {key!r} was expected")
             except (ValueError, RecursionError) as error:
-                connection.lose(f"it sent what is no message: {error}")
+                connection.lose(f"it sent an invalid message: {error}")
                 return
             yield message
 

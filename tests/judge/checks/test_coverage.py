@@ -190,7 +190,7 @@ def test_as_many_gpus_as_were_ordered_or_can_be(gpus, bus, ordered, wanted):
     assert verdict.status is wanted, verdict.message
     assert verdict.source == ("--gpus" if ordered else "lambda-on-demand")
     if wanted is PASS and not ordered:
-        assert "--gpus N says what was" in verdict.message
+        assert "give --gpus N for the number that was ordered" in verdict.message
 
 
 @pytest.mark.parametrize(

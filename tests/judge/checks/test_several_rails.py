@@ -78,7 +78,7 @@ def test_where_pci_does_not_tell_a_name_is_called_a_guess():
         if verdict.status is Status.FAIL
     ]
     assert [verdict.subject for verdict in told] == ["n1 rail mlx5_3/1+mlx5_4/1"]
-    assert told[0].next_step.startswith("mlx5_3/1+mlx5_4/1 is its GPU's by the order and not by PCI")
+    assert told[0].next_step.startswith("mlx5_3/1+mlx5_4/1 is assigned by the GPUs' order, not by PCI")
     plain = [
         verdict for verdict in judged("blame.rails", slow_gpu(False), OCI) if verdict.status is Status.FAIL
     ]
