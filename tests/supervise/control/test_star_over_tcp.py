@@ -446,12 +446,12 @@ def test_a_replayed_frame_closes_the_connection_and_is_not_delivered():
     [b"{", b"\xff", b"[]", b"{}", b'{"said": 7}', b"[" * 100_000],
     ids=["cut", "no text", "a list", "empty", "a number", "deep"],
 )
-def test_a_rank_that_sends_what_is_no_message_is_lost_and_ends_no_other(payload):
+def test_a_rank_that_sends_an_invalid_message_is_lost_and_ends_no_other(payload):
     end, wire, sealer = pair()
     wire.sendall(sealer.seal(b'{"said": "beat"}') + sealer.seal(payload) + sealer.seal(b'{"said": "beat"}'))
     first, (source, told) = hear(end, 2)
     assert first == (1, {"said": "beat"})
-    assert (source, told["said"]) == (1, "lost") and "no message" in told["text"]
+    assert (source, told["said"]) == (1, "lost") and "an invalid message" in told["text"]
     assert list(end.receive()) == []
     wire.close()
     end.close()
