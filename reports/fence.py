@@ -95,9 +95,9 @@ class _Page:
     def address(self, url: str) -> str:
         if not self.name or url.startswith(ABSOLUTE):
             return url
-        return relative(from_root(url, self.name, self._there), self.url)
+        return relative(from_root(url, self.name, self._exists), self.url)
 
-    def _there(self, path: str) -> bool:
+    def _exists(self, path: str) -> bool:
         if self.files is not None:
             return self.files.get_file_from_path(path) is not None
         root = self.settings.get("docs_dir") if isinstance(self.settings, dict) else None

@@ -23,11 +23,11 @@ def port_facts(judged: Evidence, problem: Problem) -> str:
         return ""
     (place,) = found
     return " · ".join(
-        [*_gpu(judged, place), *_known(ports[0]), *_switch(judged, place), *_errors(judged, place)]
+        [*_gpu(judged, place), *_identity(ports[0]), *_switch(judged, place), *_errors(judged, place)]
     )
 
 
-def _known(port: Port) -> Iterator[str]:
+def _identity(port: Port) -> Iterator[str]:
     known = {"GUID": port.guid or port.node_guid, "firmware": port.fw}
     return (f"{name} {value}" for name, value in known.items() if value)
 

@@ -138,7 +138,7 @@ def levels_frame(marks: Sequence[Mark], unit: float) -> pd.DataFrame:
     for mark in marks:
         if mark.level is not None and mark.low is not None and mark.high is not None:
             figures = tuple(rounded(value / unit) for value in (mark.level, mark.low, mark.high))
-            if before is not None and before.epoch == mark.epoch and rows and _alike(rows[-1], figures):
+            if before is not None and before.epoch == mark.epoch and rows and _same_level(rows[-1], figures):
                 rows[-1] = (rows[-1][0], mark.night.time, *rows[-1][2:])
             else:
                 joined = before is not None and before.epoch == mark.epoch and before.level is not None
@@ -149,7 +149,7 @@ def levels_frame(marks: Sequence[Mark], unit: float) -> pd.DataFrame:
     return table
 
 
-def _alike(row: tuple[float, ...], figures: tuple[float, ...]) -> bool:
+def _same_level(row: tuple[float, ...], figures: tuple[float, ...]) -> bool:
     return all(abs(new / old - 1) < SAME_LEVEL for old, new in zip(row[2:], figures, strict=True) if old)
 
 

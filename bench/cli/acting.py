@@ -75,7 +75,7 @@ def act(
     judged = _judged(run_folder, profile_name, trust)
     found = _wanted(judged, node)
     if chosen[0] in ("nagios", "events"):
-        return _told(chosen[0], judged, found)
+        return _print_for_others(chosen[0], judged, found)
     return _scheduled(chosen[0], judged, found, at_most, yes)
 
 
@@ -103,7 +103,7 @@ def _wanted(judged: Evidence, node: str | None) -> tuple[NodeAction, ...]:
     return checked([each for each in node_actions(judged.run) if node in (None, each.node)])
 
 
-def _told(way: str, judged: Evidence, found: Sequence[NodeAction]) -> int:
+def _print_for_others(way: str, judged: Evidence, found: Sequence[NodeAction]) -> int:
     from bench.exchange.acting.events import health_events
     from bench.exchange.acting.events import nagios as plugin
     from bench.judge.problems import problems_of

@@ -39,7 +39,7 @@ def judge(run_folder: Path, profile_name: str | None, verbose: bool, as_json: bo
     # a report must not say other than the verdicts beside it
     refresh = refresher(run_folder) if (run_folder / "report.html").exists() else None
     judged = judge(load_run(run_folder), profile)
-    unsaved = _kept(judged, refresh)
+    unsaved = _save(judged, refresh)
     if as_json:
         from .answers import judge_answer
 
@@ -51,7 +51,7 @@ def judge(run_folder: Path, profile_name: str | None, verbose: bool, as_json: bo
     return EXIT[status(judged)]
 
 
-def _kept(judged: Evidence, refresh: Callable[[Evidence], None] | None) -> str:
+def _save(judged: Evidence, refresh: Callable[[Evidence], None] | None) -> str:
     """Save the judged run as ``finish.try_to_save`` does, but not into a folder that a running run writes."""
     from bench.run.finish import try_to_save
     from bench.store import RunError, held

@@ -78,7 +78,7 @@ def perform(typed: Invocation) -> int:
         raise
     terminal = Terminal(shared.quiet, shared.verbose, table=run.manifest.command[1] == "run")
     if not where.launcher:
-        return _here(run, options, terminal)
+        return _resume_here(run, options, terminal)
     code = take_part(options, where, terminal)
     return code if where.rank else finished(code, folder)
 
@@ -91,7 +91,7 @@ def _without_folder(folder: Path) -> Options:
     return Options(load("local"), folder, ())
 
 
-def _here(run: Run, options: Options, terminal: Terminal) -> int:
+def _resume_here(run: Run, options: Options, terminal: Terminal) -> int:
     """Without a launcher: on this machine, with as many ranks as there were."""
     from bench.launch import LaunchContext
     from bench.run.finish import finish

@@ -208,7 +208,7 @@ def _damaged(each: Measurement) -> str:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _EarlyOrLate:
     """One measurement, with ranks early or late: [rank] how often, how often by most, and by how many seconds.
 
     decides  whether it says who is a straggler; the others only whether he is so in smaller messages as well
@@ -232,24 +232,24 @@ class _Seen:
 _Sized = tuple[Measurement, int, bool]
 
 
-def _seen(sized: _Sized, late: bool) -> _Seen:
+def _early_or_late(sized: _Sized, late: bool) -> _EarlyOrLate:
     each, size, decides = sized
     assert each.apart is not None
     at = each.apart
     side = (at.short, at.shortest, at.short_by) if late else (at.long, at.longest, at.long_by)
-    return _Seen(size, decides, each.ranks, len(each.isolated), median(each.isolated), *side)
+    return _EarlyOrLate(size, decides, each.ranks, len(each.isolated), median(each.isolated), *side)
 
 
 def _persistent(sized: Sequence[_Sized], node: Mapping[int, str]) -> tuple[Straggler, ...]:
     """The ranks that come late in most iterations; if none does, those that leave late, which look early."""
     found: list[Straggler] = []
     for late in (True, False):
-        seen = [_seen(each, late) for each in sized]
+        seen = [_early_or_late(each, late) for each in sized]
         found = found or _as_nodes(_ranks(seen, node, late), seen, node)
     return tuple(sorted(found, key=lambda straggler: -straggler.loss))
 
 
-def _ranks(seen: Sequence[_Seen], node: Mapping[int, str], late: bool) -> list[Straggler]:
+def _ranks(seen: Sequence[_EarlyOrLate], node: Mapping[int, str], late: bool) -> list[Straggler]:
     """Ranks that stood apart by themselves; nodes whose ranks did by turns, where none of them did by itself."""
     everyone = sorted({rank for each in seen for rank in each.ranks})
     found = [
@@ -274,7 +274,9 @@ def _members(everyone: Sequence[int], node: Mapping[int, str]) -> dict[str, tupl
     return {name: tuple(ranks) for name, ranks in found.items() if len(ranks) > 1}
 
 
-def _as_nodes(found: list[Straggler], seen: Sequence[_Seen], node: Mapping[int, str]) -> list[Straggler]:
+def _as_nodes(
+    found: list[Straggler], seen: Sequence[_EarlyOrLate], node: Mapping[int, str]
+) -> list[Straggler]:
     """A node in place of its ranks where every one of them is a straggler."""
     single = {straggler.ranks[0]: straggler for straggler in found if straggler.kind == "rank"}
     for name, ranks in _members(sorted({rank for each in seen for rank in each.ranks}), node).items():
@@ -287,7 +289,12 @@ def _as_nodes(found: list[Straggler], seen: Sequence[_Seen], node: Mapping[int, 
 
 
 def _judged(
-    seen: Sequence[_Seen], ranks: tuple[int, ...], name: str, late: bool, rivals: int, kind: str = "rank"
+    seen: Sequence[_EarlyOrLate],
+    ranks: tuple[int, ...],
+    name: str,
+    late: bool,
+    rivals: int,
+    kind: str = "rank",
 ) -> Straggler | None:
     """``ranks`` together: in most iterations, far more than by turns, and by what counts in most cases."""
     count, iterations, expected = 0, 0, 0.0
@@ -316,7 +323,7 @@ def _judged(
     often = f"{count} of {iterations} iterations ({show_share(count / iterations)}, "
     often += f"by turns {show_share(expected / iterations)})"
     sure = _whatever_the_size(by_size)
-    told = _told(name, often, show_seconds(seconds), show_share(loss), late) + LINK[sure]
+    told = _sentence(name, often, show_seconds(seconds), show_share(loss), late) + LINK[sure]
     return Straggler(kind, name, ranks, late, count / iterations, loss, sure, told)
 
 
@@ -338,7 +345,7 @@ def _whatever_the_size(by_size: Sequence[tuple[int, float]]) -> bool | None:
     return sum(smaller) > len(smaller) / 2 if smaller else None
 
 
-def _effect(each: _Seen, places: Sequence[int], mine: int) -> tuple[float, float]:
+def _effect(each: _EarlyOrLate, places: Sequence[int], mine: int) -> tuple[float, float]:
     """(share of a call, seconds) that is waited in the iterations that count; 0 where these are not most of them."""
     if mine <= MOST * each.iterations or not each.typical > 0:
         return 0.0, 0.0
@@ -354,7 +361,7 @@ def _too_often(count: int, iterations: int, expected: float, rivals: int) -> boo
     return rivals * tail(count, iterations, expected / iterations) < CHANCE
 
 
-def _told(name: str, often: str, seconds: str, loss: str, late: bool) -> str:
+def _sentence(name: str, often: str, seconds: str, loss: str, late: bool) -> str:
     if late:
         text = f"{name} needs less time than the others in {often}: it comes late and they wait {seconds} for it, "
         return text + f"{loss} of a call, or it has the least to do"

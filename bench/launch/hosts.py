@@ -120,7 +120,7 @@ def _line(line: str) -> Iterator[tuple[str, int]]:
         return
     first, slots = words[0], 0
     for word in (first, *_split(first)):
-        _no_address_of_six(word)
+        _refuse_ipv6(word)
     head, colon, tail = first.rpartition(":")
     if colon:
         first, slots = head, _count(tail, first)
@@ -138,7 +138,7 @@ def _line(line: str) -> Iterator[tuple[str, int]]:
         yield name, slots
 
 
-def _no_address_of_six(word: str) -> None:
+def _refuse_ipv6(word: str) -> None:
     """Refuse IPv6 addresses (``fd00::1``, ``fe80::1%eth0``, ``[fd00::1]:8``), which read like NAME:N."""
     inside = re.fullmatch(r"\[(.*)\](?::.*)?", word)
     try:

@@ -87,13 +87,13 @@ def _first(torch: object, names: Iterable[str]) -> Flight:
         if dump is None:
             continue
         try:
-            return parse(_asked(dump, name.endswith("_json")))
+            return parse(_dump(dump, name.endswith("_json")))
         except (OSError, ValueError, TypeError, RuntimeError):
             continue  # evidence beside the heartbeat, which goes on
     return Flight()
 
 
-def _asked(dump: Callable[..., bytes], plain: bool) -> bytes:
+def _dump(dump: Callable[..., bytes], plain: bool) -> bytes:
     """Request a dump without stacks, which are slow to collect."""
     return dump(includeCollectives=True, onlyActive=False, **({} if plain else {"includeStackTraces": False}))
 

@@ -77,17 +77,19 @@ def _interfaces(node: Node, nodes: Sequence[Node], rails: Rails) -> tuple[Interf
     found = [
         each
         for each in node.interfaces
-        if each.name not in left_out and not inward(each.name) and (each.addresses is None or _own(each))
+        if each.name not in left_out
+        and not inward(each.name)
+        and (each.addresses is None or _outward_addresses(each))
     ]
     others = [each for other in nodes if other is not node for each in other.interfaces]
-    alike = {at for each in others for at in _own(each)}
-    alone = {at.network for each in others for at in _own(each)}
-    found = [each for each in found if not {*_own(each)} & alike] or found
-    shared = [each for each in found if any(at.network in alone for at in _own(each))]
+    alike = {at for each in others for at in _outward_addresses(each)}
+    alone = {at.network for each in others for at in _outward_addresses(each)}
+    found = [each for each in found if not {*_outward_addresses(each)} & alike] or found
+    shared = [each for each in found if any(at.network in alone for at in _outward_addresses(each))]
     return _likeliest(shared or found, rails.count, lambda each: each.speed)
 
 
-def _own(
+def _outward_addresses(
     interface: Interface,
 ) -> tuple[ipaddress.IPv4Interface | ipaddress.IPv6Interface, ...]:
     """Its addresses, but for those that no other machine can be reached by."""

@@ -122,10 +122,10 @@ def of_messages(source: str, messages: Iterable[tuple[int, str]], whole: bool) -
         oldest, newest = oldest or time, max(newest, time)
         if event(text):
             events[on_one_line(text)[:LONGEST]] = time
-    return KernelLog(source, "", whole, oldest, newest, _kept(events))
+    return KernelLog(source, "", whole, oldest, newest, _worst(events))
 
 
-def _kept(events: Mapping[str, int]) -> dict[str, int]:
+def _worst(events: Mapping[str, int]) -> dict[str, int]:
     def rank(item: tuple[str, int]) -> tuple[bool, int]:
         found = event(item[0])
         return not (found and found.fatal), -item[1]

@@ -71,7 +71,7 @@ def load(kind: type[Kind], value: object) -> Kind:
     try:
         return msgspec.convert(value, kind, dec_hook=_decoded)
     except (msgspec.ValidationError, RecursionError) as error:
-        raise Misfit(_told(kind, value, error)) from None
+        raise Misfit(_as_sentence(kind, value, error)) from None
 
 
 def decode(kind: type[Kind], text: bytes) -> Kind:
@@ -133,7 +133,7 @@ _EXPECTED = re.compile(r"Expected `(?P<types>[^`]*)`(?P<more>.*?)(?:, got .*)?")
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
 
-def _told(kind: Any, value: object, error: Exception) -> str:
+def _as_sentence(kind: Any, value: object, error: Exception) -> str:
     """msgspec's words as ``host.cpus: expected a whole number, found "many"``."""
     match = _AT.fullmatch(str(error))
     if match is None or isinstance(error, RecursionError):

@@ -72,7 +72,7 @@ def gpus(nvml: Any, root: Path = Path("/")) -> NvmlAnswer:
     except nvml.NVMLError as error:
         return NvmlAnswer(notes=(f"nvml: {error}",))
     try:
-        return _seen(nvml, root)
+        return _facts(nvml, root)
     finally:
         Asker(nvml).ask("nvmlShutdown")
 
@@ -97,7 +97,7 @@ class Asker:
             return None
 
 
-def _seen(nvml: Any, root: Path) -> NvmlAnswer:
+def _facts(nvml: Any, root: Path) -> NvmlAnswer:
     asker = Asker(nvml)
     count = asker.ask("nvmlDeviceGetCount")
     cuda = asker.ask("nvmlSystemGetCudaDriverVersion_v2")

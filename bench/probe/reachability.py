@@ -118,7 +118,7 @@ def _reach(targets: Sequence[Target]) -> list[Try]:
         while waiting.get_map() and (left := until - time.monotonic()) > 0:
             for key, _ in waiting.select(left):
                 at, call = key.data
-                if (tried := _heard(call)) is not None:
+                if (tried := _result(call)) is not None:
                     found[at] = tried
                     waiting.unregister(call.socket)
                     call.socket.close()
@@ -127,7 +127,7 @@ def _reach(targets: Sequence[Target]) -> list[Try]:
     return found
 
 
-def _heard(call: _Call) -> Try | None:
+def _result(call: _Call) -> Try | None:
     """What came of a call whose socket can be read; None while its greeting is not complete."""
     wanted = call.target.greeting.encode()
     try:

@@ -77,7 +77,7 @@ def unlike(before: Mapping[str, Node], now: Sequence[Node]) -> Iterator[str]:
 
 def _changes(was: Node, now: Node) -> Iterator[tuple[str, str]]:
     """Device ("" for the node itself) and what changed of it."""
-    old, new = _told(was), _told(now)
+    old, new = _facts(was), _facts(now)
     for key in old:
         if key in new and old[key] != new[key]:
             yield key[0], f"{key[1]} {_was(old[key], new[key])}"
@@ -89,7 +89,7 @@ def _changes(was: Node, now: Node) -> Iterator[tuple[str, str]]:
             yield "", f"lines of {path} {_was(old_lines, new_lines)}"
 
 
-def _told(node: Node) -> dict[tuple[str, str], Any]:
+def _facts(node: Node) -> dict[tuple[str, str], Any]:
     """(device, fact) -> its value."""
     return {
         **{("", what): read(node) for what, read in NODE},

@@ -161,7 +161,7 @@ def _since(options: GateOptions, node: Node, now: Snapshot) -> Iterator[Verdict]
         text = "there is no folder to keep counters in; give a file with --state"
         yield Verdict(since_gate.NAME, node.name, Status.SKIP, text)
         return
-    before = None if options.forget else _kept(options.state)
+    before = None if options.forget else _earlier_counters(options.state)
     found = list(WORDS.verdicts(since_gate.since_gate(node, options.profile.rails, before, now)))
     yield from found
     if all(each.status in (Status.PASS, Status.SKIP) for each in found):
@@ -172,7 +172,7 @@ def _since(options: GateOptions, node: Node, now: Snapshot) -> Iterator[Verdict]
             yield Verdict("gate.state", node.name, Status.INCONCLUSIVE, str(error), next_step=step)
 
 
-def _kept(path: Path) -> Snapshot | None:
+def _earlier_counters(path: Path) -> Snapshot | None:
     """The counters that an earlier gate kept, of this boot. Raises RunError."""
     state = read_state(path)
     return state.counters if state and state.machine == machine(LIVE) else None

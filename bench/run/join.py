@@ -113,10 +113,10 @@ def _follow(supervisor: Supervisor, where: LaunchContext) -> int:
         os._exit(EXIT_INCONCLUSIVE)
     supervisor.reason = supervisor.reason or early
     supervisor.control.close()
-    return _left(supervisor, where)
+    return _dismissed(supervisor, where)
 
 
-def _left(supervisor: Supervisor, where: LaunchContext) -> int:
+def _dismissed(supervisor: Supervisor, where: LaunchContext) -> int:
     """The exit status of a rank that was dismissed.
 
     MPI's launchers have rank 0's own status, and would take a second one for the cause. Without MPI every node has

@@ -185,7 +185,7 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
             _say(watcher, nightly.begin(options.out, options.nightly, options.profile).said)
         chief.ranks = ranks
         live = LiveRun(chief, options, watcher, plan, nodes)
-        if _looked(live):
+        if _ask_or_watch(live):
             return True
         asked = options.profile.rails.kind == "infiniband"
         if asked and options.accept.budget and not options.nightly and not options.resumed:
@@ -212,7 +212,7 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
     return True
 
 
-def _looked(live: LiveRun) -> bool:
+def _ask_or_watch(live: LiveRun) -> bool:
     """Do what needs no measurement: ask the fabric, or watch a running job; whether that was all."""
     options = live.options
     if options.watch:

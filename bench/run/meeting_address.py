@@ -143,7 +143,7 @@ def choose(nodes: Sequence[Node], tried: Sequence[Candidate], found: Mapping[str
         if len(failed) < len(least):
             at_address = f"it does not reach {candidate.address} of {nodes[0].name}"
             least = {name: f"{at_address}: {reason}" for name, reason in failed.items()}
-        refused.append(f"{candidate.text} is not reached by {_who(failed)}")
+        refused.append(f"{candidate.text} is not reached by {_with_reasons(failed)}")
     reasons = "; ".join(refused) or "it has none"
     raise NoAddress(
         f"no address of {nodes[0].name} is reached by all nodes: {reasons}; open TCP between the nodes on one of its "
@@ -152,7 +152,7 @@ def choose(nodes: Sequence[Node], tried: Sequence[Candidate], found: Mapping[str
     )
 
 
-def _who(failed: Mapping[str, str]) -> str:
+def _with_reasons(failed: Mapping[str, str]) -> str:
     """``n1, n2 (connection refused) and n3 (no answer within 1 s)``."""
     reasons: dict[str, list[str]] = {}
     for name, reason in failed.items():

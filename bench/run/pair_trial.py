@@ -30,7 +30,7 @@ class UnreachedAddress(NamedTuple):
 
 def sick_nodes(live: LiveRun) -> list[SetAside]:
     """The nodes without which every other pair reaches each other, with who could not reach what."""
-    broken = _tried(live)
+    broken = _try_all_pairs(live)
     twice = [each for each in _of_two_nodes(live.nodes, broken) if each.node in live.leads]
     names = [each.node for each in twice]
     left = [row for row in broken if not {row.source, row.node} & {*names}]
@@ -57,7 +57,7 @@ def _of_two_nodes(nodes: Sequence[Node], broken: Sequence[UnreachedAddress]) -> 
     return list(found.values())
 
 
-def _tried(live: LiveRun) -> list[UnreachedAddress]:
+def _try_all_pairs(live: LiveRun) -> list[UnreachedAddress]:
     """The pairs of nodes that do not reach each other, on a rail or at the address where the workers meet."""
     chief, leads, job = live.coordinator, live.leads, uuid4().hex
     where = {node.name: _addresses(live, node.name) for node in live.nodes if node.name in leads}

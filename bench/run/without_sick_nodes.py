@@ -122,7 +122,7 @@ def _by_facts(live: LiveRun, nodes: Sequence[Node]) -> list[SetAside] | None:
     names = list(live.leads)
     of_node: dict[str, list[Verdict]] = {}
     for verdict in failed:
-        for name in _meant(verdict, live) or [""]:
+        for name in _named_nodes(verdict, live) or [""]:
             of_node.setdefault(name, []).append(verdict)
     if {*of_node} <= {*names} and 2 * len(of_node) <= len(names) and spared(live, list(of_node)):
         return [
@@ -147,7 +147,7 @@ def _by_trial(live: LiveRun) -> SickNodes | None:
     return SickNodes(found) if spared(live, [each.node for each in found]) else None
 
 
-def _meant(verdict: Verdict, live: LiveRun) -> list[str]:
+def _named_nodes(verdict: Verdict, live: LiveRun) -> list[str]:
     """The node that a verdict names. Of two with the same address, the one whose other addresses end otherwise."""
     words = re.findall(r"[^\s,]+", verdict.subject)
     named = [word for word in dict.fromkeys(words) if word in live.leads]

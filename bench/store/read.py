@@ -102,7 +102,7 @@ def load(path: Path) -> Run:
         counters=tuple(_rows(path, COUNTERS, CounterLine, job, notes)),
         verdicts=verdicts.verdicts,
         by=verdicts.profile,
-        notes=(*_odd(notes, _of(journal, Torn)), *(note.text for note in _of(journal, Note)), *made_good),
+        notes=(*_notes(notes, _of(journal, Torn)), *(note.text for note in _of(journal, Note)), *made_good),
         ended=next((line.time for line in _of(journal, RunEnd)), None),
         verbs=tuple(_rows(path, VERBS, VERBS_KINDS, job, notes)),
         history=_whole(path, HISTORY, dict[str, Any]) if files.exists(path, HISTORY) else {},
@@ -125,7 +125,7 @@ def _place(path: Path, name: str) -> Iterator[None]:
         raise RunError(f"{path} is damaged: {name}: {error}") from None
 
 
-def _odd(notes: list[str], torn: Iterable[Torn]) -> Iterator[str]:
+def _notes(notes: list[str], torn: Iterable[Torn]) -> Iterator[str]:
     """What was odd about reading; a line that a crash cut short, and that was so when the run went on, is no damage."""
     known = {
         _left_out(line.file.rpartition("/")[2], line.number): (

@@ -89,11 +89,13 @@ def _line_ends(data: pd.DataFrame, pixel: float) -> pd.DataFrame:
     """
     last = data.sort_values("size", kind="stable").groupby("series", sort=True).tail(1)
     known = last[last["series"].isin(list(FIRST)) & last["busbw"].notna()].sort_values("busbw", kind="stable")
-    ends: pd.DataFrame = known[["series", "size"]].assign(at=_apart(list(known["busbw"]), NAME_ROW * pixel))
+    ends: pd.DataFrame = known[["series", "size"]].assign(
+        at=_spread_out(list(known["busbw"]), NAME_ROW * pixel)
+    )
     return ends
 
 
-def _apart(values: list[float], gap: float) -> list[float]:
+def _spread_out(values: list[float], gap: float) -> list[float]:
     """Rising ``values`` moved so that none is nearer than ``gap`` to the next: those that crowd around their middle."""
     groups: list[list[float]] = []
     for value in values:

@@ -93,7 +93,7 @@ def test_a_run_that_is_being_written_is_judged_and_nothing_is_saved(live, capsys
 def test_a_complete_run_that_another_process_writes_is_not_judged_by_resume(live, monkeypatch):
     monkeypatch.setattr(resuming, "_options", lambda run: Options(runs.LOCAL, live, ()))
     with pytest.raises(RunError, match="still being written"):
-        resuming._here(load(live), Options(runs.LOCAL, live, ()), Terminal(quiet=True))
+        resuming._resume_here(load(live), Options(runs.LOCAL, live, ()), Terminal(quiet=True))
 
 
 def test_the_lock_of_a_run_lasts_until_its_verdict_is_written(tmp_path, monkeypatch):

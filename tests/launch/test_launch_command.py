@@ -83,7 +83,7 @@ def test_a_hostile_host_file_is_one_line_with_file_and_number(tmp_path):
 
 def test_only_what_measures_is_started(tmp_path):
     done = launch("--hosts", hosts(tmp_path), "--shell", "--", "judge", "x")
-    assert done.exit_code == 2 and "comes one of accept, run" in done.output
+    assert done.exit_code == 2 and "write one of accept, run" in done.output
 
 
 def test_a_token_file_that_others_can_read_is_refused_before_anything_starts(tmp_path):

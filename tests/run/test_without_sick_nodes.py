@@ -261,7 +261,7 @@ def test_of_two_nodes_with_one_address_the_odd_one_is_meant(subject, meant):
         machine("n2", "10.0.0.12/24", "10.0.1.11/24", "10.0.2.12/24"),
     )
     live = LiveRun(SimpleNamespace(ranks=WHERE), Options(MADE, None, ()), Told(), None, nodes)  # type: ignore[arg-type]
-    assert without_sick_nodes._meant(runs_verdict(subject), live) == meant
+    assert without_sick_nodes._named_nodes(runs_verdict(subject), live) == meant
 
 
 def test_a_node_that_breaks_a_phase_twice_in_a_row_is_sick():

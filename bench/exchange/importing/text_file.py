@@ -42,7 +42,7 @@ def read_stream(
     stream: BinaryIO | gzip.GzipFile, name: str, lines_with: Sequence[bytes] = (), most: int = MOST_BYTES
 ) -> str:
     """The stream's text, read like ``read_text``; more than ``most`` bytes are refused."""
-    content = _kept(stream, name, lines_with, most) if lines_with else stream.read(most + 1)
+    content = _lines_holding(stream, name, lines_with, most) if lines_with else stream.read(most + 1)
     if len(content) > most:
         raise ImportRefused(
             f"{name} has more than {show_size(most)} to read: give fewer ranks, or NCCL's lines alone"
@@ -50,7 +50,7 @@ def read_stream(
     return content.decode(errors="replace")
 
 
-def _kept(stream: BinaryIO | gzip.GzipFile, name: str, signs: Sequence[bytes], most: int) -> bytes:
+def _lines_holding(stream: BinaryIO | gzip.GzipFile, name: str, signs: Sequence[bytes], most: int) -> bytes:
     kept, size, seen = [], 0, 0
     while size <= most and (line := stream.readline(_LONGEST_LINE)):
         seen += len(line)

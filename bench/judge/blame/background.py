@@ -97,7 +97,7 @@ def symptoms(
             )
     for (where, rail), role in wanted.items():
         others = [other for (_, own), other in wanted.items() if own == rail]
-        for text in _odd(role, others):
+        for text in _differences(role, others):
             yield from (Symptom(where, name, _of(rail, name, text)) for name in of[rail])
     for where, rail, text in _grown(set(wanted), windows):
         yield from (Symptom(where, name, _of(rail, name, text)) for name in of[rail])
@@ -117,7 +117,7 @@ def _rails(node: Node, rails: Rails, names: Iterable[str]) -> Iterator[Role]:
     )
 
 
-def _odd(role: Role, others: Sequence[Role]) -> Iterator[str]:
+def _differences(role: Role, others: Sequence[Role]) -> Iterator[str]:
     port, interface = role.port, role.interface
     if port is not None:
         if port.active is False:

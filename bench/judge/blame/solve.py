@@ -61,7 +61,7 @@ def solve(
     nodes, ports = _fold_nodes(ports, base, m, scale, loss)
     folded, ports = _fold_leaves(ports, {fault.subject.node for fault in nodes}, leaves)
     known = [*rails, *nodes, *folded, *ports]
-    left = _left(loss, known, base, m, leaves)
+    left = _unexplained(loss, known, base, m, leaves)
     paths = _paths(left, loss, times, m, scale)
     often, paths = _fold_paths(paths, m) if fold else ([], paths)
     return sorted([*known, *often, *paths], key=lambda fault: -fault.lost)
@@ -237,7 +237,7 @@ def _fold_leaves(ports: Sequence[Fault], nodes: set[str], leaves: Leaves) -> tup
     return folded, rest
 
 
-def _left(loss: Floats, known: Sequence[Fault], base: Floats, m: Matrix, leaves: Leaves) -> Floats:
+def _unexplained(loss: Floats, known: Sequence[Fault], base: Floats, m: Matrix, leaves: Leaves) -> Floats:
     """[R, N, N] what the known faults leave unexplained, beyond how much they themselves vary."""
     explained = np.broadcast_to(base[:, None, None], loss.shape).copy()
     spread = np.zeros(loss.shape)

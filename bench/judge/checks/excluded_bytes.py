@@ -141,7 +141,7 @@ def _phase(
     for window, rails in zip(here, on_rails, strict=True):
         for role in _watched(window.node, evidence.rails):
             found = _judge(window, role, rails, _floor(evidence), crosses)
-            yield _apart(found, window, role, before.get(window.node.name))
+            yield _without_earlier_traffic(found, window, role, before.get(window.node.name))
         if by_port(evidence.rails) and crosses and rails is not None:
             yield from _by_ip(window, evidence.rails, rails[1], before.get(window.node.name))
 
@@ -248,7 +248,7 @@ def _judge(
     return Finding(subject, False if share >= SHARE else None, f"{carried}; {noise}", moved.least)
 
 
-def _apart(
+def _without_earlier_traffic(
     found: Finding, window: CounterWindow, role: Role, before: CounterWindow | None
 ) -> Finding | NotApplicable:
     """The finding, apart from what the device carried before anything was measured, as storage does, and goes on with.

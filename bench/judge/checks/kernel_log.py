@@ -25,7 +25,7 @@ DURING = (
 AS_ROOT = "to have it judged: probe as root, or as a member of systemd-journal or adm"
 
 
-def _looked(evidence: Evidence) -> bool:
+def _has_kernel_log(evidence: Evidence) -> bool:
     return any(node.kernel_log for node in evidence.nodes)
 
 
@@ -35,7 +35,7 @@ def _looked(evidence: Evidence) -> bool:
     source=SOURCE,
     on_fail=RESET,
     unit="nodes",
-    only=_looked,
+    only=_has_kernel_log,
     facts_only=True,
 )
 def boot(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
@@ -65,7 +65,7 @@ def boot(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     on_fail=DURING,
     on_inconclusive="see dmesg on that node by hand: its log was overwritten or closed during the run",
     unit="nodes",
-    only=_looked,
+    only=_has_kernel_log,
     unless=(nothing_begun,),
 )
 def run(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
@@ -94,7 +94,7 @@ def run(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         yield NotApplicable(text, evidence=tuple(silent[:MOST]), step=AS_ROOT)
 
 
-@check("kernel.others", source="the kernel's log", only=_looked, facts_only=True)
+@check("kernel.others", source="the kernel's log", only=_has_kernel_log, facts_only=True)
 def others(evidence: Evidence) -> Iterator[NotApplicable]:
     """Other messages of GPUs, NVSwitches and adapters since boot are listed and not judged."""
     found = [

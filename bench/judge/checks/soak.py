@@ -71,21 +71,21 @@ def bandwidth(case: Case, window: Window) -> float:
     return busbw(row, case.size, seconds, n) if row.factor(n) else case.size / seconds
 
 
-def _asked(evidence: Evidence) -> float:
+def _duration(evidence: Evidence) -> float:
     return evidence.manifest.settings.budget or 0.0
 
 
 @_of_soak(
     "soak.duration",
-    wanted=lambda evidence: f"{show_seconds(_asked(evidence))} of load",
+    wanted=lambda evidence: f"{show_seconds(_duration(evidence))} of load",
     source="the command line",
     on_inconclusive="see the losses and notes for what ended it, then: railgauge soak --minutes N",
-    bound=_asked,
+    bound=_duration,
 )
 def duration(evidence: Evidence) -> Iterator[Finding]:
     """The load lasted as long as was asked for."""
     for case, ranks, windows in groups(evidence):
-        lasted, asked = windows[-1].ended if windows else 0.0, _asked(evidence)
+        lasted, asked = windows[-1].ended if windows else 0.0, _duration(evidence)
         gap = _gap(windows, PAUSE * asked)
         text = f"{show_seconds(lasted)} in {show_count(len(windows), 'window')}{gap}"
         enough = asked > 0 and lasted >= ENOUGH * asked and not gap
@@ -238,7 +238,7 @@ def memory(evidence: Evidence) -> Iterator[Finding]:
     lines = _lines(evidence)
     for rank in evidence.ranks:
         points = lines[rank.rank].memory if rank.rank in lines else []
-        if points and points[-1][0] < _asked(evidence) / 2:
+        if points and points[-1][0] < _duration(evidence) / 2:
             text = f"its memory was read until {show_seconds(points[-1][0])} and no longer"
             yield Finding(f"{rank.node} rank {rank.rank}", None, text)
             continue
@@ -280,7 +280,7 @@ def errors(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     for node in evidence.nodes:
         first = next((rank.rank for rank in evidence.ranks if rank.node == node.name), -1)
         rails = {role.name for role in rails_of(node, evidence.rails)}
-        yield _errors(node.name, lines.get(first), rails, max(2, int(_asked(evidence) / EVERY / 2)))
+        yield _errors(node.name, lines.get(first), rails, max(2, int(_duration(evidence) / EVERY / 2)))
 
 
 def _errors(node: str, line: HealthLine | None, rails: set[str], least: int) -> Finding:

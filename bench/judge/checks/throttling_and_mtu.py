@@ -42,7 +42,7 @@ def throttling(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         yield from (Finding(gap.subject, None, gap.reason) for gap in evidence.gaps)
         return
     worst: dict[str, Finding] = {}
-    for finding in filter(None, map(_held_back, evidence.windows)):
+    for finding in filter(None, map(_cpu_quota, evidence.windows)):
         if (finding.value or 0.0) >= (worst.get(finding.subject, finding).value or 0.0):
             worst[finding.subject] = finding
     yield from worst.values()
@@ -50,7 +50,7 @@ def throttling(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         yield NotApplicable("no node shows that a CPU quota limits it")
 
 
-def _held_back(window: CounterWindow) -> Finding | None:
+def _cpu_quota(window: CounterWindow) -> Finding | None:
     """The finding on a node's CPU quota; None without a quota, or where its counters cannot be compared."""
     rows = [window.moved.find(CPU, CPU, name) for name in ("nr_periods", "nr_throttled", "throttled_usec")]
     grown = [row.growth for row in rows if row is not None and row.growth is not None]
@@ -91,7 +91,7 @@ def held_back(evidence: Evidence) -> frozenset[str]:
     return frozenset(
         window.node.name
         for window in evidence.windows
-        if (finding := _held_back(window)) and finding.ok is False
+        if (finding := _cpu_quota(window)) and finding.ok is False
     )
 
 

@@ -103,7 +103,7 @@ def _of_phase(phase: str, evidence: Evidence) -> tuple[Carried, ...]:
     windows, gaps = evidence.last_windows(phase)
     if gaps:
         raise Undetermined(gaps[0].reason)
-    counted = [(window.node, _left(window, evidence.rails)) for window in windows]
+    counted = [(window.node, _bytes_sent(window, evidence.rails)) for window in windows]
     kept = tuple(
         Carried(node.name, sent, _payload(sent, node, evidence.rails), *expected[node.name])
         for node, sent in counted
@@ -169,7 +169,7 @@ def _sent(row: Row, evidence: Evidence) -> dict[str, float]:
     return dict.fromkeys(names, case.size * wire_factor(case.collective, used.algorithm, fabric))
 
 
-def _left(window: CounterWindow, rails: Rails) -> dict[str, int]:
+def _bytes_sent(window: CounterWindow, rails: Rails) -> dict[str, int]:
     """Rail -> bytes that left the node by it."""
     sent = {}
     for subject in rail_subjects(window, rails):

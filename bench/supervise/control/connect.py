@@ -101,7 +101,7 @@ def listening(meet: Rendezvous, management: str, rails: Sequence[str]) -> tuple[
         return tuple(
             sorted(dialed)
         )  # it means this machine everywhere: the others are here, or come by a tunnel
-    found = choose(dialed, _own(), management, rails)
+    found = choose(dialed, _own_addresses(), management, rails)
     if not found:
         raise NotMet(
             f"{meet.host} is no address of this machine, where rank 0 is, and it has no other that the nodes could "
@@ -158,7 +158,7 @@ def candidates(hosts: Iterable[str], management: str, rails: Sequence[str]) -> t
     """
     if set(hosts) == {socket.gethostname()}:
         return ("127.0.0.1",)
-    outward = _outward(_own())
+    outward = _outward(_own_addresses())
     found = sorted(outward, key=lambda each: (outward[each] != management, outward[each] in rails))
     if not found:
         raise NotMet(
@@ -167,7 +167,7 @@ def candidates(hosts: Iterable[str], management: str, rails: Sequence[str]) -> t
     return tuple(found)
 
 
-def _own() -> dict[str, tuple[str, ...]]:
+def _own_addresses() -> dict[str, tuple[str, ...]]:
     try:
         return addresses()
     except OSError as error:

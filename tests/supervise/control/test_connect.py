@@ -57,7 +57,7 @@ def test_ranks_of_one_machine_meet_on_the_loopback():
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_two_launchers_that_meet_on_the_loopback_open_no_door_outwards(host, monkeypatch):
-    monkeypatch.setattr(connecting, "_own", lambda: NODE)
+    monkeypatch.setattr(connecting, "_own_addresses", lambda: NODE)
     found = listening(Rendezvous(host, (29501,), "r", local=False), "eth0", ())
     assert "127.0.0.1" in found and set(found) <= {"127.0.0.1", "::1"}
 
