@@ -247,7 +247,7 @@ def quoted(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def quoted_placement(table: pd.DataFrame) -> pd.DataFrame:
-    """Of rows measured in and out of place, those out of place: the figure that is usually quoted."""
+    """The rows out of place where both were measured: their figure is the one usually quoted."""
     has_out = table.groupby("series")["placement"].transform(lambda column: (column == "out").any())
     wanted: pd.DataFrame = table[(table["placement"] == "out") | ~has_out.astype(bool)]
     return wanted

@@ -123,7 +123,7 @@ def _cells(rows: Sequence[Sequence[Any]]) -> list[list[str]]:
 
 
 def _printable(value: Any) -> Any:
-    """The same without control characters, however deep."""
+    """The value without control characters, at any depth."""
     if isinstance(value, str):
         return on_one_line(value)
     if isinstance(value, dict):

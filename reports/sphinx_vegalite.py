@@ -50,7 +50,7 @@ class Vegalite(SphinxDirective):
         return [nodes.raw("", html, format="html")]
 
     def _address(self, url: str) -> str:
-        """From the built page to the file, which goes where it stands in the source."""
+        """The file's address from the built page; the file keeps its place in the source."""
         if url.startswith(ABSOLUTE):
             return url
         path = from_root(url, self.env.docname, lambda path: (Path(self.env.srcdir) / path).is_file())

@@ -59,7 +59,7 @@ def ordered(verdicts: tuple[Verdict, ...], *wanted: Status) -> list[Verdict]:
 
 @dataclass(frozen=True)
 class Covered:
-    """``measured`` of ``planned``; ``what`` is a singular; ``missing`` names some of what is not."""
+    """``measured`` of ``planned``; ``what`` is a singular; ``missing`` names some that are not measured."""
 
     what: str
     measured: int

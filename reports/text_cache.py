@@ -46,7 +46,7 @@ def cache_folder() -> Path | None:
 
 
 def _read(folder: Path, name: str) -> str | None:
-    """None for a file that is missing, that others may have written, or that is damaged."""
+    """The cached text; None for a file that is missing, that others may have written, or that is damaged."""
     try:
         if not _ours(folder.lstat(), stat.S_ISDIR):
             return None
@@ -78,7 +78,7 @@ def _write(folder: Path, name: str, text: str) -> None:
 
 
 def _ours(status: os.stat_result, kind: Callable[[int], bool]) -> bool:
-    """Whether it is of this kind, and nobody but this user may write it."""
+    """Whether the file is of this kind, and only this user may write it."""
     return kind(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
 
 

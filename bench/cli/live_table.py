@@ -134,7 +134,7 @@ class LiveTable:
         return self._uses[node.name]
 
     def _devices(self, node: Node, activity: NodeActivity) -> list[tuple[str, str]]:
-        """What ``_use`` tells, then what else carries something."""
+        """Each device with its use, the rails first; then the other devices that carry something."""
         known = self._use(node)
         others = [
             name

@@ -84,7 +84,7 @@ def perform(typed: Invocation) -> int:
 
 
 def _without_folder(folder: Path) -> Options:
-    """For a rank that needs nothing of the run folder, which may be on rank 0's machine alone."""
+    """Options for a rank that needs nothing of the run folder, which may be on rank 0's machine alone."""
     from bench.model.profile import load
     from bench.run.options import Options
 
@@ -92,7 +92,7 @@ def _without_folder(folder: Path) -> Options:
 
 
 def _resume_here(run: Run, options: Options, terminal: Terminal) -> int:
-    """Without a launcher: on this machine, with as many ranks as there were."""
+    """Resume without a launcher on this machine, with as many ranks as before."""
     from bench.launch import LaunchContext
     from bench.run.finish import finish
     from bench.run.join import take_part

@@ -213,7 +213,7 @@ def _sound(samples: Samples) -> bool:
 
 
 def interval(samples: Samples) -> tuple[float, float]:
-    """(low, high) seconds of the median: of all samples, stretched over the repetitions' own medians.
+    """(low, high) seconds of the median of all samples, stretched over the medians of the repetitions.
 
     (0, inf) when there are fewer than 6 samples.
     """

@@ -131,7 +131,7 @@ class Evidence:
 
     @property
     def records_all(self) -> bool:
-        """Whether this version of RailGauge measured it: what a check asks for was recorded, or it is lost."""
+        """Whether this version of RailGauge made the run: then what a check asks for was recorded, or it is lost."""
         ours = self.manifest.versions.get("railgauge") == __version__
         return ours and bool(self.begun) and self.manifest.launcher != IMPORTED
 
@@ -165,7 +165,7 @@ class Evidence:
         return quiet(self.run)
 
     def last_windows(self, phase: str) -> tuple[list[CounterWindow], list[Gap]]:
-        """The counters around one phase; of a run that was resumed, around the part since then."""
+        """The counters around one phase; in a resumed run, around the part since it went on."""
         if self.run.earlier or phase not in self._paired:
             return of_phase(self.run, phase, resumed=True)
         return self._paired[phase]

@@ -1,4 +1,4 @@
-"""From single findings to verdicts: a verdict for each fault, one line for all that is well."""
+"""Turns single findings into verdicts: one for each fault, one line for all that is well."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ class Problems:
         return f"follows from {cause.subject} ({cause.check})" if cause else verdict.next_step
 
     def message(self, verdict: Verdict) -> str:
-        """The message of a verdict as it was judged; of a cause with its consequence."""
+        """The message of a verdict as it was judged; a cause adds its consequence."""
         result = self._consequences.get(verdict, "")
         text = replace(verdict, next_step=self.next_step(verdict)).message
         return f"{result}, because {text}" if result else text
@@ -268,7 +268,7 @@ def _cause_of(verdict: Verdict, causes: Sequence[_Cause], places_of: PlacesOf) -
 
 
 def _problem(cause: _Cause, names: Mapping[str, str]) -> Problem:
-    """What failed stands before a suspicion, and of that the finding of blame."""
+    """The problem of a cause: failures stand before suspicions, and the finding of blame first among them."""
     head, *related = sorted(
         cause.named, key=lambda each: (each.status is not Status.FAIL, not each.check.startswith("blame."))
     )

@@ -29,7 +29,7 @@ def own_by_rank(
     nodes: Sequence[Node] = (),
     gpus: Mapping[int, int | None] | None = None,
 ) -> tuple[tuple[str, ...], ...]:
-    """The rails of each local rank: as more than half of the nodes that can tell have them, by the way over PCI.
+    """The rails of each local rank, as most of the nodes that show them over PCI have them.
 
     ``gpus``: place of each rank's GPU in the facts of its node; its local rank where that is not given. Without facts
     the profile's devices are shared out in order; () where nothing tells.

@@ -103,7 +103,7 @@ def _as_clause(sentence: str) -> str:
 
 
 def unplanned(phase: str, planned: Callable[[Evidence], object], otherwise: str) -> Unless:
-    """Not applicable where nothing of this was planned: why the plan left the phase out, where it says so."""
+    """The reason why nothing of a phase was planned, where the plan gives one; "" where something was."""
     return lambda evidence: "" if planned(evidence) else evidence.skipped.get(phase, otherwise)
 
 

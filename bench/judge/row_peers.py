@@ -51,7 +51,7 @@ class Comparison:
 
     @property
     def confirmed(self) -> bool:
-        """Whether it was slow both times."""
+        """Whether the row was slow both times."""
         return self.slow and self.again is not None and not self.again.seconds <= self.allowed
 
 
@@ -167,7 +167,7 @@ def slow_talk(rows: Sequence[Row], ranks: int) -> Iterator[tuple[str, Row, str]]
 
 
 def _is_whole(row: Row, ranks: int) -> bool:
-    """Whether it is an all_reduce as NCCL chooses, over all ranks."""
+    """Whether the row is an all_reduce as NCCL chooses, over all ranks."""
     case = row.case
     same = (case.phase, case.collective) == ("collectives", "all_reduce") and row.ranks == ranks
     return same and math.isfinite(row.seconds)

@@ -23,7 +23,7 @@ from .table import HOSTS, STARTERS, Launcher, LaunchError
 
 @dataclass(frozen=True)
 class LaunchJob:
-    """What is to be started.
+    """The job that is to be started.
 
     hosts        with their slots, all at least 1; rank 0 is on the first
     python       the interpreter, the same on every host

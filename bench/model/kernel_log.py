@@ -87,7 +87,7 @@ class KernelLog:
 
     @property
     def readings(self) -> dict[str, int]:
-        """As it stands in a snapshot; {} where it could not be read."""
+        """The log as it stands in a snapshot; {} where it could not be read."""
         return {OLDEST: self.oldest, NEWEST: self.newest, **self.events} if self.source else {}
 
 

@@ -66,7 +66,7 @@ class Mismatch:
 
 
 class Extra(Struct, frozen=True, omit_defaults=True):
-    """What only some cases tell of themselves. It is written without the fields that are not set.
+    """Values that only some cases have; fields that are not set are not written.
 
     failed             why the case could not be measured; ``rail``, ``stage``: where a pair was then
     retransmits        [rank] TCP segments that were sent again during the case; None where the kernel does not say

@@ -275,7 +275,9 @@ def _profile(top: ProfileTable, text: str) -> Profile:
 
 
 def _healthy(limit: Limit, profile: Profile) -> tuple[float | None, float, str]:
-    """What a healthy part reaches, how many times that a floor may be, and its name; None where nothing tells."""
+    """What a healthy part reaches, how many times that a floor may be, and the part's name; None where nothing says
+    it.
+    """
     rails = profile.rails
     if limit.quantity == "wire_share":
         return 1.0, 1.0, "the target"

@@ -46,7 +46,7 @@ class Limit:
     algorithm: str = ""
 
     def covers(self, case: Case) -> bool:
-        """Whether it speaks of this case's collective, size and algorithm ("": as NCCL chose)."""
+        """Whether the limit is for this case's collective, size and algorithm ("": as NCCL chose)."""
         return (
             case.collective == self.collective
             and self.size[0] <= case.size <= self.size[1]
@@ -100,7 +100,7 @@ def slip_of(limit: Limit, nodes: tuple[int, int], healthy: float | None, most_sh
 
 
 def _slips(text: str) -> list[str]:
-    """The same figure in the other unit, or with the point elsewhere."""
+    """The same figure in the other unit, or with a shifted decimal point."""
     number, unit = re.split(r"\s*(?=[A-Za-z%])", text.strip(), maxsplit=1)
     units = [unit.replace("b/s", "B/s"), unit.replace("B/s", "b/s")]
     tens = [f"{float(number) * factor:g} {unit}" for factor in (10, 100, 0.1, 0.01)]

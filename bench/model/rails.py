@@ -23,7 +23,7 @@ _INNER = ("ifb", "dummy", "tunl", "vxlan", *INWARD)
 
 
 class DeviceUse(str, Enum):
-    """What a device is to the job. WEAK would be a rail if its link were up and fast; UNKNOWN may be one: a fact is
+    """The use of a device in the job. WEAK would be a rail if its link were up and fast; UNKNOWN may be one: a fact is
     missing.
     """
 

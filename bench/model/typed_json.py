@@ -118,7 +118,7 @@ def _encoded(value: Any) -> Any:
 
 
 def _readable(value: Any) -> Any:
-    """Without lone surrogates, which no file can hold: bytes of no UTF-8 are shown as ``\\udc80``."""
+    """The value without lone surrogates, which no file can hold: undecodable bytes are shown as ``\\udc80``."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, (list, tuple)):

@@ -232,7 +232,7 @@ def _settings(log: Log, speakers: Iterable[LogProcess]) -> tuple[RankAnswer, ...
 
 
 def _warnings(log: Log) -> tuple[SeenWarning, ...]:
-    """What was warned of, the commonest first; what the proxy says while it is torn down is none."""
+    """The warnings, the commonest first; those of the proxy while it is torn down are left out."""
     alike: dict[str, list[tuple[LogProcess, str]]] = {}
     for process in log.processes:
         for warning in process.warnings:

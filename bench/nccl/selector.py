@@ -106,13 +106,13 @@ def parse(spec: str | None, version: Version = NEWEST, limit: int | None = None)
 
 
 def _item(entry: str) -> Item:
-    """Up to 2.30.4: what follows the first colon goes through atoi, so ``a:`` is port 0: none."""
+    """An entry up to NCCL 2.30.4: the text after the first colon goes through atoi, so ``a:`` is port 0: none."""
     name, colon, port = entry.partition(":")
     return Item(entry, name, atoi(port) if colon else ANY)
 
 
 def _item_with_rail(entry: str) -> Item:
-    """From 2.30.5: three numbers, an empty one is any, the name is cut at 63 bytes."""
+    """An entry from NCCL 2.30.5: three numbers, an empty one is any, the name is cut at 63 bytes."""
     name, *fields = entry.split(":")
     port, rail, plane = [atoi(field) if field else ANY for field in [*fields, "", "", ""][:3]]
     return Item(entry, cut(name, MAX_NAME), port, rail, plane)

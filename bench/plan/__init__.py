@@ -1,4 +1,4 @@
-"""From profile and ranks to phases of cases, with their bytes and seconds, before anything starts."""
+"""Plans the phases and cases from profile and ranks, with their bytes and seconds, before anything starts."""
 
 from bench.plan.budget import AFTER, COUNTERS, CUTS, fit_to_budget
 from bench.plan.gpu import job_groups

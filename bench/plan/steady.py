@@ -28,7 +28,7 @@ def steady(job: Job) -> Phase | Left:
 
 
 def steady_again(job: Job) -> Phase:
-    """The same with other neighbours, where every node has others: a link has two ends, and they differ now."""
+    """The steady load with other neighbours: a link has two ends, and each end gets another far end."""
     return _phase(job, STEADY_AGAIN, (*job.nodes[::2], *job.nodes[1::2]))
 
 

@@ -33,7 +33,7 @@ class Attendance:
 
 
 def attendance(control: Control, hosts: Sequence[str]) -> Attendance:
-    """Who is here of a job; ``hosts``: the node of each rank, as the launcher tells it."""
+    """Which ranks of a job came; ``hosts``: the node of each rank, as the launcher names it."""
     came = tuple(sorted((control.rank, *control.peers)))
     if not control.absent:
         return Attendance(came)

@@ -1,4 +1,4 @@
-"""From a run folder to its verdicts, its reports and the exit status."""
+"""Turns a run folder into its verdicts, its reports and the exit status."""
 
 from __future__ import annotations
 

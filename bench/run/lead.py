@@ -226,7 +226,7 @@ def _ask_or_watch(live: LiveRun) -> bool:
 
 
 def _lost(chief: Coordinator, options: Options, lost: Lost) -> None:
-    """Note it, for the judgement of the run folder; a dry run has none."""
+    """Note the loss for the judgement of the run folder; a dry run has none."""
     if options.dry_run:
         raise CannotRun(str(lost)) from None
     chief.recorder.note(str(lost))
@@ -238,7 +238,7 @@ def _say(watcher: Watcher, texts: Iterable[str]) -> None:
 
 
 def _say_noted(chief: Coordinator, watcher: Watcher, texts: Iterable[str]) -> None:
-    """Say it, and note it in the run folder."""
+    """Say each text, and note it in the run folder."""
     for text in texts:
         chief.recorder.note(text)
         watcher.notice("said", {"text": text})

@@ -69,7 +69,7 @@ def _listen(live: LiveRun) -> None:
 
 
 def ask_wiring(live: LiveRun) -> None:
-    """Where the rails are interfaces: on which rail of the others a broadcast on each arrives."""
+    """Ask, where the rails are interfaces, on which rail of the others each broadcast arrives."""
     rails, chief = live.profile.rails.interfaces, live.coordinator
     if not rails or len(live.leads) < 2:
         return

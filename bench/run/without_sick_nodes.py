@@ -148,7 +148,7 @@ def _by_trial(live: LiveRun) -> SickNodes | None:
 
 
 def _named_nodes(verdict: Verdict, live: LiveRun) -> list[str]:
-    """The node that a verdict names. Of two with the same address, the one whose other addresses end otherwise."""
+    """The nodes that a verdict names; of two with one address, the one whose address ends unlike its others."""
     words = re.findall(r"[^\s,]+", verdict.subject)
     named = [word for word in dict.fromkeys(words) if word in live.leads]
     if len(named) < 2:

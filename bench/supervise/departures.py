@@ -83,7 +83,7 @@ class Departure:
 
 @dataclass
 class Departures:
-    """Who has left, as rank 0 knows it.
+    """The supervisors that have left, as rank 0 knows it.
 
     signalled  what told rank 0 to end, ``orphaned``: whose end left it alone; "" while nothing did
     departed   rank -> its first message about it, which counts: its connection closes after that one

@@ -153,7 +153,7 @@ def _stat(pid: int, root: Path) -> tuple[str, int, int] | None:
 
 
 def wait(process: ProcessIdentity, limit: float) -> bool:
-    """Whether it is gone within ``limit`` seconds."""
+    """Whether the process ended within ``limit`` seconds."""
     deadline = time.monotonic() + limit
     while identify(process.pid) == process:
         if time.monotonic() > deadline:
@@ -163,7 +163,7 @@ def wait(process: ProcessIdentity, limit: float) -> bool:
 
 
 def end(process: ProcessIdentity, limit: float) -> None:
-    """SIGTERM and ``limit`` seconds, then SIGKILL; nothing where it is gone."""
+    """Send SIGTERM, and SIGKILL after ``limit`` seconds; do nothing where the process is gone."""
     for number in (signal.SIGTERM, signal.SIGKILL) if limit else (signal.SIGKILL,):
         if identify(process.pid) != process:
             return

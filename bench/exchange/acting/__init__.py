@@ -1,1 +1,1 @@
-"""From verdicts to actions on the nodes of a scheduler: drained, tainted, reported; each with its way back."""
+"""Turns verdicts into actions on a scheduler's nodes: drained, tainted, reported; each can be taken back."""

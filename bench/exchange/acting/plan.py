@@ -74,7 +74,7 @@ def ask(words: Sequence[str]) -> str:
 
 
 def checked(found: Sequence[NodeAction]) -> tuple[NodeAction, ...]:
-    """The same, once every name can be one node's alone: Slurm reads ``n[1-99]`` and ``ALL`` as many. CannotAct."""
+    """``found``, if each name can only be one node's: Slurm reads ``n[1-99]`` and ``ALL`` as many. Raises CannotAct."""
     for each in found:
         if not NODE.fullmatch(each.node) or each.node.upper() == "ALL":
             raise CannotAct(f"{each.node!r} is not the name of one node, so no scheduler is told anything")

@@ -81,7 +81,7 @@ def _groups(run: Run, problems: Problems) -> Iterable[tuple[str, Sequence[Verdic
 def _table(
     name: str, verdicts: Sequence[Verdict], folded: bool, room: int, problems: Problems
 ) -> tuple[str, int]:
-    """As many verdicts as there is room for, the rest counted; and the room that is left."""
+    """As many verdicts as there is room for, with the count of the others; and the room that is left."""
     before = f"<details><summary>{name}</summary>\n\n" if folded else f"### {name}\n\n"
     before += "| check | subject | measured | wanted | next step |\n|---|---|---|---|---|\n"
     after = "\n</details>\n" if folded else ""

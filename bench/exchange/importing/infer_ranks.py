@@ -133,7 +133,7 @@ def candidates(rows: Sequence[ImportedRow], redop: bool | None = None) -> tuple[
 
 
 def by_checks(found: tuple[str, ...], rows: Sequence[ImportedRow], bounds: int | None) -> tuple[str, ...]:
-    """Tell look-alikes apart by what was verified: of alltoall and sendrecv only the results out of place.
+    """Tell look-alikes apart by what was verified: alltoall and sendrecv verify results out of place only.
 
     Before 2.14 both print what differs in place and do not count it among the ``bounds`` of the footer.
     """

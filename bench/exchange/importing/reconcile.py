@@ -176,7 +176,7 @@ def _listed(devices: list[DeviceLine], problems: list[str]) -> int:
 def _ranks(
     rows: tuple[ImportedRow, ...], name: str, listed: int, given: int | None, problems: list[str]
 ) -> tuple[Range | None, int | None]:
-    """What busbw/algbw admits, and the number of ranks that is then believed."""
+    """The numbers of ranks that busbw/algbw admits, and the one that is then believed."""
     kind = _kind(name)
     inferred = None
     if kind and share_factor(kind):

@@ -240,7 +240,7 @@ def _across(pair: Pair, members: Sequence[Rank]) -> Pair:
 
 
 def _own_names(pairs: Iterable[Pair]) -> list[Pair]:
-    """The same case of a second table is a case of its own: another launch."""
+    """Give the same case of a second table a name of its own: it is another launch."""
     seen: Counter[str] = Counter()
     named = []
     for case, measurement in pairs:

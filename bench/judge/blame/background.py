@@ -1,4 +1,4 @@
-"""What a run folder tells besides its transfers: leaves, symptoms of ports, GPUs inside their nodes.
+"""What a run folder holds besides its transfers: leaves, symptoms of ports, GPUs inside their nodes.
 
 All of it is optional. What cannot be read adds nothing: it explains a slow transfer, it does not excuse one.
 """

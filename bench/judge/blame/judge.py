@@ -1,4 +1,4 @@
-"""From rows to an answer: who is suspected, who is named, and what cannot be determined."""
+"""Finds, in the rows, who is suspected, who is named, and what cannot be determined."""
 
 from __future__ import annotations
 

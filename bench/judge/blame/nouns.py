@@ -93,7 +93,7 @@ class Background:
 
 @dataclass(frozen=True)
 class Subject:
-    """Who is to blame.
+    """The part that is blamed.
 
     kind        node, gpu, port (node and rail), path (node and peer on a rail), rail, leaf, fabric; swap (rails
                 ``rail`` and ``name`` of the node are in each other's place), stray (``rail`` is in that of ``name``)

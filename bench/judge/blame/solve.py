@@ -23,9 +23,8 @@ OPPOSITE = {"tx": "rx", "rx": "tx", "both": "both"}
 
 @dataclass(frozen=True)
 class Fault:
-    """A bottleneck. ``lost``: its share of the reference; ``rivals`` fit the same transfers; ``ways``: a port's loss
-    each way. ``lost``: its share of the reference rate; ``rivals``: subjects that explain the same transfers as well;
-    ``ways``: a port's loss when it sends and when it receives.
+    """A bottleneck. ``lost``: its share of the reference; ``rivals`` fit the same transfers as well; ``ways``: a
+    port's loss sending and receiving.
     """
 
     subject: Subject

@@ -1,4 +1,4 @@
-"""From measured rows to the transfers that blame reasons about: node pair × rail × direction."""
+"""Makes the transfers that blame reasons about from measured rows: node pair × rail × direction."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _round(case_id: str) -> int:
 
 @derived
 def answer(evidence: Evidence) -> Answer:
-    """Who is to blame, by all rows of the rails phases and what else the run knows."""
+    """The parts to blame, by all rows of the rails phases and what else the run knows."""
     return blame(straight_and_across(evidence), rules(evidence.profile), background(evidence))
 
 

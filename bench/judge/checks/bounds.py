@@ -129,7 +129,7 @@ def _no_node(evidence: Evidence) -> str:
 
 
 def _alone(evidence: Evidence) -> dict[str, Row]:
-    """Each node's own all_reduce; of one that was measured again the faster."""
+    """Node → its own all_reduce; the faster row where it was measured again."""
     found: dict[str, Row] = {}
     for row in evidence.rows:
         if row.case.phase in (NODES, f"{RERUN}-{NODES}") and row.case.collective == "all_reduce":

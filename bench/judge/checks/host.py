@@ -206,7 +206,7 @@ def clock(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _offsets(evidence: Evidence) -> Iterator[Finding]:
-    """From the snapshots where there are some, which are taken quickly; else from the probes, which are not."""
+    """The clock offset of each node, by snapshots where there are some, which are quick; else by the slower probes."""
     names = evidence.manifest.nodes
     coarse = [{node.name: node.host.clock for node in evidence.nodes}]
     fine = [_times(line.snapshots, names) for line in evidence.run.counters]

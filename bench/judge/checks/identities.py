@@ -107,7 +107,7 @@ def _once(found: Iterable[tuple[str | None, str, str]]) -> Iterator[Finding]:
 
 
 def _leads_out(interface: Interface, rails: Rails) -> bool:
-    """Whether it is named in the profile, an adapter or a bond of adapters: other nodes are behind it."""
+    """Whether other nodes are behind an interface: the profile names it, or it is an adapter or a bond."""
     if interface.name in (*rails.devices, *rails.excluded, rails.management):
         return True
     if interface.name.startswith(INWARD) or interface.driver in INTO_THE_NODE:

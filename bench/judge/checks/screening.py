@@ -90,7 +90,7 @@ def _left_out(evidence: Evidence, *names: str) -> list[str]:
     unless=(lambda evidence: "" if _left_out(evidence, BUDGET, GIVEN_UP) else "the run had no time limit",),
 )
 def budget(evidence: Evidence) -> Iterator[Finding]:
-    """Nothing was left out for want of time; what was is named, and was not tested."""
+    """Nothing was left out for want of time; what was left out is named as untested."""
     given_up = _left_out(evidence, GIVEN_UP)
     yield from (Finding("run", None, f"given up for want of time: {text}") for text in given_up)
     notes = (note for note in evidence.run.notes if "of the budget are left" in note)

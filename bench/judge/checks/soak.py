@@ -93,7 +93,7 @@ def duration(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _gap(windows: Sequence[Window], pause: float) -> str:
-    """Where windows are missing, or are not one after another. ``pause``: seconds without one that show nothing."""
+    """Says where windows are missing or out of order. ``pause``: seconds without one that show nothing."""
     begun = [0.0, *(each.ended for each in windows)]
     usual = median([later - before for before, later in pairwise(begun)] or [0.0])
     for window, (before, later) in zip(windows, pairwise(begun), strict=True):

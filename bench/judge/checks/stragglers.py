@@ -93,7 +93,7 @@ def usual_of_nights(evidence: Evidence) -> dict[str, float]:
 
 
 def usual_of_bounds(evidence: Evidence) -> dict[str, float]:
-    """The same from the profile's bounds on this many nodes: more than that is slow."""
+    """Case → its usual seconds by the profile's bounds on this many nodes: more than that is slow."""
     found: dict[str, float] = {}
     for limit in evidence.limits("p50", "busbw"):
         for row in evidence.rows_of(limit):

@@ -94,7 +94,7 @@ ASK_AGAIN = "see why the tools gave no answer"
 def hca_ports(
     fabric: Subnet, wanted: Sequence[ExpectedPort], width: int, rate: float, source: str
 ) -> Iterator[Verdict]:
-    """For every HCA port wanted: which switch port it is on, and its link's width and rate at both ends.
+    """The verdict on each wanted HCA port: its switch port, and its link's width and rate at both ends.
 
     ``width`` in lanes, ``rate`` in bytes/s, ``source`` says who wants that. Nothing wanted is INCONCLUSIVE.
     """

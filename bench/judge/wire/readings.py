@@ -116,7 +116,7 @@ _top = lru_cache(maxsize=4096)(hard_ceiling)
 
 
 def _fits(name: str, algbw: float, shape: ClusterShape, algorithm: str) -> bool:
-    """Whether the rails could carry it, and busbw is not above the ceiling."""
+    """Whether the rails could carry ``algbw``, with a busbw not above the ceiling."""
     limits = _limits(name, algorithm, shape)
     # on one rank busbw says nothing, and it may be NaN
     good = shape.ranks < 2 or algbw * limits.factor <= limits.busbw

@@ -164,8 +164,8 @@ def _placed(row: Row, evidence: Evidence) -> tuple[str, ClusterShape, AlgorithmU
 
 @derived
 def _single_node_algbw(evidence: Evidence) -> dict[str, float]:
-    """Collective → algbw in bytes/s on one node by itself: of the slowest node measured in this run, at the largest
-    size; of all_reduce else what the profile says of a healthy node.
+    """Collective → algbw in bytes/s of the slowest single node measured in this run, at the largest size; else, for
+    all_reduce, the profile's value for a healthy node.
     """
     planned = [case for case in evidence.run.plan.cases if case.phase == SINGLE_NODE]
     largest = {case.collective: case.id for case in sorted(planned, key=lambda case: case.size)}

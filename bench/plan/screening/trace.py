@@ -1,4 +1,4 @@
-"""From slow rings to who slows them: halves, then confirmation with other good nodes."""
+"""Traces slow rings to the part that slows them: halves, then confirmation with other good nodes."""
 
 from __future__ import annotations
 

@@ -305,7 +305,7 @@ def is_gone(error: Exception) -> bool:
 
 
 def listed(folder: Folder, under: str) -> Iterator[tuple[str, int]]:
-    """The files like ``found``, without asking whether the folder is a history."""
+    """The files that ``found`` gives, without asking whether the folder is a history."""
     try:
         with reaching(folder, folder.name, "cannot be listed"):
             place = f"{folder.root}/{under}".rstrip("/")

@@ -71,7 +71,7 @@ def append(history: str, record: Record) -> str:
 
 
 def home(entry: Entry) -> str:
-    """Where the run lies, or lay, in a file of its own: no two runs of a history have one home."""
+    """The path of the run's own file, whether it is still there or not: no two runs of a history share one."""
     return run_path(entry.cluster, entry.run, entry.time)
 
 

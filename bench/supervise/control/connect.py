@@ -187,7 +187,7 @@ def _outward(own: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
 def choose(
     dialed: Iterable[str], own: Mapping[str, tuple[str, ...]], management: str, rails: Sequence[str]
 ) -> tuple[str, ...]:
-    """Where to listen: the addresses that the others dial, as far as they are in ``own`` (by interface).
+    """The addresses to listen at: those that the others dial, as far as they are in ``own`` (by interface).
 
     A name often means the loopback on its own machine (Debian writes 127.0.1.1) and a real address
     elsewhere, or stands for an address that is translated on the way: then rank 0 listens on the management interface,

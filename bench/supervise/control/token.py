@@ -117,7 +117,7 @@ def make(path: Path) -> None:
 
 
 def _runtime_folder(users: Path = Path("/run/user")) -> Path:
-    """Of this user: the one that the system made where there is one, so that nobody can have taken its name before.
+    """This user's folder: the system's own where there is one, so that nobody can have taken its name before.
 
     It is not asked of the environment: two shells of one job could be told differently.
     """
@@ -128,7 +128,7 @@ def _runtime_folder(users: Path = Path("/run/user")) -> Path:
 
 
 def _is_private(folder: Path) -> bool:
-    """Whether it is a folder of this user, and nobody else can enter it."""
+    """Whether the folder is this user's, and nobody else can enter it."""
     try:
         about = folder.lstat()
     except OSError:

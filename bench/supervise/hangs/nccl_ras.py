@@ -175,7 +175,7 @@ def ask(settings: Mapping[str, str], limit: float = SECONDS) -> RasAnswer:
 
 
 def _others(host: str, port: int) -> str:
-    """Who else of this machine listens at the port, and could answer in NCCL's place; "" where nobody is known to."""
+    """Another user of this machine who listens at the port and could answer in NCCL's place; "" for none."""
     if host.strip("[]") not in ("", "localhost", "::1") and not host.startswith("127."):
         return ""
     users = {each.uid for each in tcp_sockets.listeners(LIVE) if each.port == port}

@@ -22,7 +22,7 @@ def trouble(
     slowest_join: float,
     own: int,
 ) -> Culprits | None:
-    """Who broke the attempt that ``started`` then; None while it goes on.
+    """The culprits that broke the attempt that ``started`` then; None while it goes on.
 
     ``positions`` of the ranks now; ``slowest_join``: seconds of those before it, 0 where none is known; ``own``: the
     number of rank 0 itself, whose silence is our own.
