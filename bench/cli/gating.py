@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,6 +67,7 @@ def gate(
     from bench.model.profile import load
     from bench.model.typed_json import decode, encode
     from bench.model.verdict import EXIT, Status
+    from bench.probe.host import node_name
     from bench.run.gate import GateAnswer, GateOptions
     from bench.run.gate import gate as look
     from bench.run.time_limit import TookTooLong, within
@@ -83,9 +83,8 @@ def gate(
     try:
         answer = decode(GateAnswer, within(seconds, lambda say: encode(look(options, say))))
     except TookTooLong as error:
-        name = socket.gethostname()
         answer = GateAnswer(
-            node=name,
+            node=node_name(),
             level=level,
             status=Status.INCONCLUSIVE,
             sentence=str(error),

@@ -6,16 +6,19 @@ NVIDIA/nccl ``ncclIbGdrSupport``.
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from bench.model.facts import Host
-from bench.model.printable import plain
+from bench.model.printable import on_one_line, plain
 from bench.probe import cpu as quotas
 from bench.probe import pci, sysfs
 
+NODE = "RAILGAUGE_NODE"
 _KIB = 1024
 _NO_LIMIT = 1 << 60  # cgroup v1 writes "no limit" as nearly 2⁶³
 _HUGE = re.compile(r"hugepages-([0-9]{1,12})kB")
@@ -33,6 +36,11 @@ _SIGNS = (
     (".singularity.d", "apptainer"),
     ("run/secrets/kubernetes.io", "kubernetes"),
 )
+
+
+def node_name(environ: Mapping[str, str] = os.environ) -> str:
+    """The node's name in runs and verdicts: its hostname, or what ``NODE`` says where that is only a container's."""
+    return on_one_line(environ.get(NODE, "").strip() or socket.gethostname())
 
 
 def hostname(root: Path) -> str | None:

@@ -44,7 +44,7 @@ def probe(root: Path = LIVE, *, nvml: Any = None, environ: Mapping[str, str] | N
     if live and ports:
         ports = _part(notes, mtu.TOOL, lambda: mtu.with_mtu(ports, notes), ports)
     node = Node(
-        name=_part(notes, "hostname", lambda: host.hostname(root), None) or _unnamed(live),
+        name=_part(notes, "hostname", lambda: _name(live, root), None) or _unnamed(live),
         ports=ports,
         interfaces=_part(notes, "network", lambda: _interfaces(live, root, notes), ()),
         tcp=_part(notes, "tcp", lambda: network.tcp(root), {}),
@@ -112,6 +112,10 @@ def _environment(live: bool, root: Path, environ: Mapping[str, str] | None) -> E
     if not live and environ is None:
         return environment.environment(root, None)
     return environment.environment(root, os.environ if environ is None else environ, environment.home())
+
+
+def _name(live: bool, root: Path) -> str | None:
+    return host.node_name() if live else host.hostname(root)
 
 
 def _unnamed(live: bool) -> str:

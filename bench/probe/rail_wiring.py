@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from bench.probe.host import node_name
+
 PORT = 47113  # UDP; free of any service that IANA lists
 SECONDS = 2.0  # of talking and listening; the nodes begin within some milliseconds of each other
 EVERY = 0.2  # seconds between two words: one may be lost while a switch learns
@@ -25,7 +27,7 @@ def hear_broadcasts(rails: Sequence[str], job: str, seconds: float = SECONDS) ->
 
     ``job``: a word that only this job's nodes know, so that another job on the same wires is not heard.
     """
-    me, silent = socket.gethostname(), dict[str, str]()
+    me, silent = node_name(), dict[str, str]()
     ears = dict[str, socket.socket]()
     for rail in rails:
         try:

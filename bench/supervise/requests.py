@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import socket
 import sys
 from pathlib import Path
 
-from bench.model.printable import plain
 from bench.model.typed_json import to_json
 
 from .control.tcp import Message
@@ -29,10 +27,10 @@ def answer(what: str) -> Message:
 def hello() -> Message:
     """Host, process, allowed environment and torch of this rank, without importing torch."""
     from bench.probe.environment import allowed
-    from bench.probe.host import machine
+    from bench.probe.host import machine, node_name
 
     return {
-        "host": plain(socket.gethostname()),
+        "host": node_name(),
         "machine": machine(Path("/")),
         "pid": os.getpid(),
         "torch": bool(importlib.util.find_spec("torch")),

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import runs
+from helm_chart import rendered
 
-yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
 ROOT = Path(__file__).parents[2]
 JOBS = ROOT / "ci" / "jobs"
 
@@ -74,7 +74,7 @@ def slurm(place: Path, **told: str) -> subprocess.CompletedProcess[str]:
 
 
 def kubernetes(place: Path, **told: str) -> subprocess.CompletedProcess[str]:
-    job = yaml.safe_load((JOBS / "kubernetes" / "accept.yaml").read_text())
+    (job,) = rendered()
     container = job["spec"]["mpiReplicaSpecs"]["Launcher"]["template"]["spec"]["containers"][0]
     out = str(place / "runs" / "slurm-7")
     words = [word.replace("/runs/$(JOB)", out) for word in (*container["command"], *container["args"])]

@@ -1,7 +1,11 @@
+import socket
+
 import pytest
 
 from bench.model.facts import Host
 from bench.probe import host
+from bench.probe.node import probe
+from bench.supervise.requests import hello
 from trees import plant
 
 MEMINFO = """MemTotal:       24682416 kB
@@ -212,3 +216,15 @@ def test_port_range(text, found):
 )
 def test_os_release(text, found):
     assert host.parse_os_release(text) == found
+
+
+def test_a_node_is_called_as_it_is_told_where_its_hostname_is_a_containers():
+    assert host.node_name({}) == host.node_name({host.NODE: " "}) == socket.gethostname()
+    assert host.node_name({host.NODE: "gpu-17"}) == "gpu-17"
+    assert "\n" not in host.node_name({host.NODE: "gpu\n17\x1b[31m"})
+
+
+def test_the_node_of_a_run_bears_that_name_in_its_facts_and_in_its_greeting(monkeypatch):
+    monkeypatch.setenv(host.NODE, "gpu-17")
+    assert probe().name == "gpu-17"
+    assert hello()["host"] == "gpu-17"
