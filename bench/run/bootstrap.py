@@ -83,7 +83,7 @@ def choose_backend(
 def device_name(
     rank: Rank, backend: str, nodes: Sequence[Node], places: Mapping[int, int | None] | None = None
 ) -> str:
-    """``cuda:3 NVIDIA H100 80GB HBM3`` or ``cpu``. ``places``: of each rank's GPU in its node's; see ``placing``."""
+    """``cuda:3 NVIDIA H100 80GB HBM3`` or ``cpu``. ``places``: of each rank's GPU in its node; see ``gpu_of_rank``."""
     if backend != "nccl":
         return "cpu"
     gpus = next(node.gpus for node in nodes if node.name == rank.node)

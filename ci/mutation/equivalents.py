@@ -1,9 +1,9 @@
 """The mutants that no test can kill, each with the reason: ``equivalents.txt``, four lines and an empty one for each.
 
-bench/plan/sizes.py in _steps
-if size > largest:
-size > largest → size >= largest
-The largest size is appended below in either case.
+bench/plan/budget.py in tracing
+one = seconds(step_phase(job, 2, (names[:2],)), case_seconds, job) + COUNTERS
+2 → 3
+The number of a step is in the names of its cases alone, and only its seconds are asked for.
 """
 
 from __future__ import annotations

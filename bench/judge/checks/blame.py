@@ -96,7 +96,7 @@ def _of_several(found: Finding, row: Blame, evidence: Evidence) -> Finding:
     rates = [f"{rail} alone, pinned: {show_both(median(alone[rail]))}" for rail in of if alone.get(rail)]
     which = (
         f"{', '.join(of)} are rails of one GPU, and these transfers do not show which of them it is: see each in its "
-        f"pinned pass {'(below)' if rates else '(accept --pinned)'} and its error counters (rails.alone, counters)"
+        f"pinned pass {'(below)' if rates else '(accept --pinned)'} and its error counters (rails.alone, growth.errors)"
     )
     return replace(found, step=f"{which}; then {found.step}", evidence=(*found.evidence, *rates))
 

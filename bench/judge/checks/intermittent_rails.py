@@ -38,7 +38,7 @@ def _no_steady_load(evidence: Evidence) -> str:
     subject="rails",
     wanted="no rail that is slow in some windows in which its equals are not",
     source="RailGauge: windows of a steady load of all rails",
-    on_fail="reseat or swap its cable and transceiver, then the adapter; see its error counters (counters.errors)",
+    on_fail="reseat or swap its cable and transceiver, then the adapter; see its error counters (growth.errors)",
     on_inconclusive="measure again, with nothing else on these nodes: railgauge accept",
     unless=(_no_steady_load,),
 )
