@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from bench.judge.evidence import Evidence
+from bench.judge.scope import simulated
 from bench.model.printable import as_markdown as plain
 from bench.model.units import BITS, show_count
 from bench.store import Run
@@ -51,8 +52,9 @@ def origin(judged: Evidence) -> str:
     """Where the figures are from, as a line of Markdown: verdict, platform, size, time, run."""
     status, words = headline(judged.run)
     m = judged.manifest
+    made_up = f"**{simulated(judged.run)}** " if m.simulated else ""
     return (
-        f"{MARKS[status]} {status.shown}: {plain(words)}. {plain(judged.profile.title)}, "
+        f"{made_up}{MARKS[status]} {status.shown}: {plain(words)}. {plain(judged.profile.title)}, "
         f"{show_count(len(m.ranks), 'rank')} on {show_count(len(m.nodes), 'node')}, {moment(m.started)}, "
         f"run {plain(m.id)}."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.judge.evidence import Evidence
 from bench.judge.problems import problems_of
+from bench.judge.scope import simulated
 from bench.judge.verdicts import spoken
 from bench.model.units import BITS, show_count
 
@@ -28,7 +29,7 @@ def markdown(judged: Evidence, f: Frames, drawn: tuple[str, ...]) -> str:
         run=run, profile=judged.profile, status=status, counts=counts,
         about=f"{show_count(len(m.ranks), 'rank')} on {show_count(len(m.nodes), 'node')}, {m.backend}, "
         f"{moment(m.started)}, {duration(run)}, run {m.id}",
-        spoken=spoken(run), problems=found.first, bad=verdict_table(found.inconclusive),
+        spoken=spoken(run), simulated=simulated(run), problems=found.first, bad=verdict_table(found.inconclusive),
         coverage=views.coverage_table(coverage(run)), unmeasured=views.unmeasured_table(run),
         target=target, target_title=views.target_title(target) if target else "",
         readings=views.readings_table(target) if target else None,

@@ -15,6 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from bench.judge.evidence import Evidence
+from bench.judge.scope import simulated
 from bench.judge.watched import is_watch
 from bench.model.units import show_count
 from bench.store.titles import titles_of
@@ -63,7 +64,7 @@ SECTIONS = (
     _charts("rails", "Rails", "Rails and pairs of nodes"),
     Section("layers", "Layers", layers),
     Section("exclusion", "Exclusion", exclusion),
-    Section("rows", "All rows", views.rows),
+    Section("rows", "All results", views.rows),
     Section("traffic", "", views.traffic),
     Section("passed", "", views.passed),
     Section("environment", "Environment", views.environment),
@@ -100,7 +101,7 @@ def page(judged: Evidence, f: Frames, specs: Mapping[str, dict[str, Any]]) -> st
         sections=[(row, html) for row in sections if (html := row.drawn(shown)) is not None],
         charts={"specs": dict(specs), "config": config("light")},
         style=Markup(style), library=Markup(library), script=Markup(script),
-        run=run, profile=judged.profile,
+        run=run, profile=judged.profile, simulated=simulated(run),
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.judge.evidence import Evidence
 from bench.judge.problems import Problem, problems_of
-from bench.judge.scope import next_after_pass
+from bench.judge.scope import next_after_pass, simulated
 from bench.judge.verdicts import spoken
 from bench.model.printable import on_one_line
 from bench.model.units import show_count
@@ -64,6 +64,7 @@ def document(shown: Shown, digest: str, paper: str) -> dict[str, Any]:
         "paper": paper,
         "title": titles.title or capital(shown.profile.title),
         "site": titles.site,
+        "simulated": simulated(run),
         "about": _about(shown),
         "identity": _identity(run, digest),
         "status": status.shown,

@@ -191,6 +191,7 @@ def acceptance_run(
         profile_text=profile.text, launcher="openmpi", backend="nccl", ranks=where,
         settings=Settings(pid=1, repetitions=2, budget=1.0),
         versions={"railgauge": __version__}, environment={str(rank.rank): {} for rank in where},
+        simulated=True,
     )  # fmt: skip
     run = Run(
         path=path, manifest=manifest, plan=Plan(tuple(phases), (), tuple(skipped)), facts=made.machines,

@@ -21,6 +21,10 @@ TOPICS = {
     "NCCL": ("nccl",),
     "hosts": ("host", "environment", "versions", "clock"),
 }
+SIMULATED = (
+    "Simulated: no cluster was measured. The judgement is the real one; the times are made up from published "
+    "runs."
+)
 SOMETIMES = {"drift": ("drift",), "soak": ("soak",)}  # named where they were judged
 
 
@@ -47,3 +51,8 @@ def next_after_pass(run: Run) -> str:
         f"nothing to repair; keep the run folder as evidence (railgauge verify {folder} shows later that it was "
         "not changed)"
     )
+
+
+def simulated(run: Run) -> str:
+    """What every report of a made-up run says first; "" of one that was measured."""
+    return SIMULATED if run.manifest.simulated else ""

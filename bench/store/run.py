@@ -100,6 +100,7 @@ class Manifest:
     ranks         all that were started, those of nodes that were ``set_aside`` too
     versions      library → version
     environment   rank → the variables that are on the allow-list
+    simulated     no cluster was measured: the times are made up, as every report of it says
     """
 
     id: str
@@ -114,6 +115,7 @@ class Manifest:
     versions: dict[str, str] = field(default_factory=dict)
     environment: dict[str, dict[str, str]] = field(default_factory=dict)
     set_aside: tuple[SetAside, ...] = ()
+    simulated: bool = False
     format: int = FORMAT
 
     @property

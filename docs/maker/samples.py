@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import made_docs
+from bench.judge import scope
 from bench.judge.problems import problems_of
 from bench.judge.verdicts import judge, status
 from bench.model.profile import parse
@@ -26,9 +27,6 @@ from . import simulated
 from .markdown import text
 
 CLUSTER = "cluster-a"
-SIMULATED = (
-    "Simulated: plan, judgement and report are the real ones, the times are made up from published runs."
-)
 
 
 @dataclass(frozen=True)
@@ -59,14 +57,12 @@ def write_samples(pages: Path, nodes: int, measured: Path, lab: Path | None) -> 
 def _samples(scratch: Path, nodes: int, measured: Path, lab: Path | None) -> Iterator[Sample]:
     size = f"{nodes} × 8 GPUs"
     bad = min(simulated.NODE, nodes - 1)
-    yield Sample(
-        "healthy", f"A healthy cluster of {size}", SIMULATED, simulated.healthy(scratch / "healthy", nodes)
-    )
+    yield Sample("healthy", f"A healthy cluster of {size}", "", simulated.healthy(scratch / "healthy", nodes))
     planted = f"Planted: n{bad} {simulated.RAIL} runs at {100 * simulated.RATE:.0f} % of its rate."
     yield Sample(
         "faulty",
         f"The same cluster with one bad cable among {8 * nodes}",
-        f"{SIMULATED} {planted}",
+        planted,
         simulated.faulty(scratch / "faulty", nodes, bad),
     )
     if lab is not None:
@@ -84,7 +80,7 @@ def _written(sample: Sample, folder: Path) -> Iterator[str]:
     )
     target = folder / sample.name
     target.mkdir(parents=True)
-    save_titles(target, sample.title, sample.about)
+    save_titles(target, sample.title, sample.about.rstrip("."))
     judged = judge(sample.run, profile)
     judged = replace(judged, run=replace(judged.run, path=target))
     drawn = frames(judged)
@@ -92,7 +88,7 @@ def _written(sample: Sample, folder: Path) -> Iterator[str]:
     (target / "report.html").write_text(html, encoding="utf-8")
     (target / TITLES).unlink()
     yield f"## {sample.title}"
-    yield f"*{sample.about}*"
+    yield f"*{' '.join(filter(None, (scope.simulated(sample.run), sample.about)))}*"
     said = [
         f"{each.sentence} ({each.follows})." if each.follows else f"{each.sentence}."
         for each in problems_of(judged.run).listed[:3]
@@ -108,8 +104,10 @@ def _written(sample: Sample, folder: Path) -> Iterator[str]:
 
 def _nightly(folder: Path) -> Iterator[str]:
     nights = {replace(series, cluster=CLUSTER): found for series, found in made_docs.nights().items()}
+    about = f"{scope.SIMULATED} Planted: all_reduce loses 5 % when NCCL is changed in night 40."
     found = trends.cluster_page(CLUSTER, nights)
+    found = replace(found, intro=(f"**{about}**", *found.intro))
     docs.write(folder / "nightly", "Sixty nights", (found,), docs.Form(pictures=False))
     yield "## Sixty nights"
-    yield f"*{SIMULATED} Planted: all_reduce loses 5 % when NCCL is changed in night 40.*"
+    yield f"*{about}*"
     yield f"[Open the history](samples/nightly/{found.name}.md){{ .md-button }}"

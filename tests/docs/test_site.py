@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -31,8 +32,18 @@ from maker.schema_page import schema_page  # noqa: E402
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs")
-    measured = runs.folder(folder / "measured")
-    words = ["docs/build.py", "--nodes", "3", "--measured", str(measured), "--out", str(folder)]
+    measured, lab = runs.folder(folder / "measured"), runs.folder(folder / "lab")
+    words = [
+        "docs/build.py",
+        "--nodes",
+        "3",
+        "--measured",
+        str(measured),
+        "--lab",
+        str(lab),
+        "--out",
+        str(folder),
+    ]
     done = subprocess.run(
         [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=600, env={**os.environ}
     )
@@ -80,6 +91,28 @@ def test_simulated_samples_say_so_on_the_page_and_in_the_report(site):
         assert "Simulated:" in report and verdict in report
     assert re.search(r"FAIL:</strong>[^<]*because n2 rail mlx5_4/1 runs at 4\d\.\d % of its peers", listed)
     assert re.search(r"PASS:</strong>", listed)
+    for page in ("nightly/nightly-cluster-a", "charts/rails"):
+        assert "Simulated:" in (site / "samples" / page / "index.html").read_text(encoding="utf-8")
+    for name in ("lab", "local"):
+        assert "Simulated:" not in (site / "samples" / name / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_published_site_is_built_by_root_who_may_run_the_lab_for_its_sample(
+    monkeypatch, tmp_path, capsys
+):
+    job = (ROOT / "ci" / "jobs" / "github" / "docs.yml").read_text(encoding="utf-8")
+    assert "- run: sudo ci/docs" in job
+    spec = importlib.util.spec_from_file_location("docs_build", ROOT / "docs" / "build.py")
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    asked = []
+    monkeypatch.setattr(build.subprocess, "run", lambda words, **_: asked.append(words))
+    monkeypatch.setattr(build.os, "geteuid", lambda: 0)
+    assert build.lab_run(tmp_path / "lab") == tmp_path / "lab" / "slow-rail-n2-1.1"
+    assert [str(word) for word in asked[0][-3:]] == ["demo", "--out", str(tmp_path / "lab")]
+    monkeypatch.setattr(build.os, "geteuid", lambda: 1000)
+    assert build.lab_run(tmp_path / "lab") is None and len(asked) == 1
+    assert "next: sudo ci/docs" in capsys.readouterr().err
 
 
 def test_the_nightly_sample_is_drawn(site):

@@ -206,7 +206,12 @@ def trial(lab: Lab, fault: str, out: Path, rails_only: bool) -> Trial:
 
 
 def trials(
-    lab: Lab, faults: Sequence[str], runs: int = 1, rails_only: bool = False, rules: Rules = DEFAULT
+    lab: Lab,
+    faults: Sequence[str],
+    runs: int = 1,
+    rails_only: bool = False,
+    rules: Rules = DEFAULT,
+    out: Path | None = None,
 ) -> int:
     """A lab of its own, ``runs`` trials of each fault in turn, nothing left, a table; the exit status."""
     for module in ("torch", "mpi4py"):
@@ -215,13 +220,12 @@ def trials(
                 f"{sys.executable} has no {module}; next: activate the environment that has it and keep it"
                 ' through sudo: sudo env PATH="$PATH" ci/lab/net …'
             )
-    folder = Path(tempfile.mkdtemp(prefix="railgauge-lab-"))
+    folder = _new(out) if out else Path(tempfile.mkdtemp(prefix="railgauge-lab-"))
 
     def one(fault: str, number: int) -> Trial:
         # a healthy lab is accepted in full: silence must be proven for every phase
-        out = folder / f"{fault.replace(' ', '-') or HEALTHY}.{number}"
         with _wide_enough(lab, fault) as its:
-            return _tried(its, fault, out, rails_only and bool(fault))
+            return _tried(its, fault, folder / run_name(fault, number), rails_only and bool(fault))
 
     with labs.signals_are_exceptions():
         labs.down(lab.name)  # of a run that was killed
@@ -236,6 +240,22 @@ def trials(
     print("", *table(done, lacking), sep="\n")
     print(f"run folders and reports: {folder}")
     return rules.exit_status(done, lacking)
+
+
+def run_name(fault: str, number: int = 1) -> str:
+    """Of a trial's run folder."""
+    return f"{fault.replace(' ', '-') or HEALTHY}.{number}"
+
+
+def _new(folder: Path) -> Path:
+    """The folder, made. Raises LabError where something is in it: no report may be of an earlier run."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise LabError(f"{folder} is not empty; next: name another folder")
+    except OSError as error:
+        raise LabError(f"{folder}: {error.strerror}") from error
+    return folder.resolve()
 
 
 @contextlib.contextmanager
@@ -288,14 +308,14 @@ def _lacking(here: labs.Live, fault: str) -> str:
     return reason if isinstance(reason, str) else ""
 
 
-def demo(name: str) -> int:
-    """Two minutes for a person."""
+def demo(name: str, out: Path | None = None) -> int:
+    """Two minutes for a person; the run folders lie in ``out``."""
     lab = Lab(name)
     print(
         f"{lab.nodes} nodes with {lab.rails} rails of {show_rate(lab.rate)} on this machine. First a healthy\n"
         f"acceptance; then rail 1 of n2 runs at half its rate, which no counter shows, and must be named."
     )
-    return trials(lab, ("", DEMO))
+    return trials(lab, ("", DEMO), out=out)
 
 
 def check(name: str, quick: bool, runs: int, faults: Sequence[str], rules: Rules = DEFAULT) -> int:

@@ -11,6 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from netlab import acceptance, ends, launchers, mpi, tell
 from netlab import lab as labs
@@ -66,9 +67,12 @@ def parser() -> argparse.ArgumentParser:
         ("stat", "interfaces, counters, retransmissions, planted faults"),
         ("ps", "processes on the nodes"),
         ("down", "end its processes and remove it"),
-        ("demo", "two minutes: a healthy acceptance, then a fault, then its name"),
     ):
         verbs.add_parser(verb, help=text)
+    demo = verbs.add_parser("demo", help="two minutes: a healthy acceptance, then a fault, then its name")
+    demo.add_argument(
+        "--out", type=Path, help="folder of the two run folders, new or empty (default: a new one in /tmp)"
+    )
     check = verbs.add_parser(
         "check", help="each fault planted, accepted and named, in a lab of its own; a table at the end"
     )
@@ -266,7 +270,7 @@ def _launchers(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    return acceptance.demo(arguments.name or "demo")
+    return acceptance.demo(arguments.name or "demo", arguments.out)
 
 
 _VERBS = {
