@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.judge.checks.row_peers import UNBOUNDED
-from bench.judge.problems import Problem, Problems, problems_of
+from bench.judge.problems import Problem, Problems, problems_of, steps
 from bench.judge.scope import next_after_pass, scope
 from bench.judge.verdicts import spoken
 from bench.judge.watched import is_watch
@@ -73,8 +73,8 @@ def verdict(shown: Shown) -> View:
         "next": as_sentence(next_after_pass(shown.run)) if status is Status.PASS else "",
         "sentence": "" if found.first else sentence(status, shown, target),
         "problems": [
-            (each, port_facts(shown.judged, each), verdict_table(each.symptoms), _proof(each))
-            for each in leading(found)
+            (each, step, port_facts(shown.judged, each), verdict_table(each.symptoms), _proof(each))
+            for each, step in zip(leading(found), steps(leading(found)), strict=True)
         ],
         "more": _more(found),
         "again": " ".join(shown.run.manifest.command) if found.first else "",
@@ -199,7 +199,10 @@ def _bounded(shown: Shown) -> Iterator[Tile]:
     if found:
         held = found[0].status is Status.PASS
         yield Tile(
-            "Bounds", "on every row" if held else "not on all rows", found[0].status, found[0].measured
+            "Floors",
+            "for every result" if held else "not for all results",
+            found[0].status,
+            found[0].measured,
         )
 
 

@@ -1,17 +1,20 @@
-"""The map of rails × nodes on the first page: slow cells are red and named."""
+"""The map of rails × nodes on the first page, and what is left out below: slow cells are red and named."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.judge.problems import Place, places_in, shortfall
-from bench.model.units import show_share
+from bench.model.units import show_share, show_size
+from bench.model.verdict import Status
 
 from .charts.rails import NOBODY, SLOW, marked_rails, natural, node_rails
 from .summary import Shown
+from .traffic import by_window, is_excluded
 
 LEFT, ACROSS, TOP, ROW = 80, 712, 6, 15  # where the cells begin, their width together, and a row's height
 MOST_LABELS = 4
@@ -43,14 +46,20 @@ class MapLabel:
 
 @dataclass(frozen=True)
 class RailMap:
-    """Cells of ``width`` × 13, the worst first; the labels of both axes, and of the worst cell of each rail."""
+    """Cells of ``width`` × 13, the worst first; the labels of both axes, and of the worst cell of each rail.
+
+    excluded  cells of the ports that must carry nothing, in rows below those of the rails
+    note      how much those ports sent; "" where the profile excludes none
+    """
 
     cells: list[MapCell]
+    excluded: list[MapCell]
     width: float
     rails: list[tuple[int, str]]
     nodes: list[tuple[float, str]]
     labels: list[MapLabel]
     good: int
+    note: str
 
 
 def rail_map(shown: Shown) -> RailMap | None:
@@ -75,13 +84,16 @@ def rail_map(shown: Shown) -> RailMap | None:
             _cell(row, across[str(row["node"])], down[str(row["rail"])], bad, named, show_share(share))
         )
     every = max(1, math.ceil(len(nodes) / 16))
+    excluded, below, note = _excluded(shown, across, TOP + ROW * len(names))
     return RailMap(
         cells,
+        excluded,
         round(step - 1.2, 1),
-        [(y + 10, rail) for rail, y in down.items()],
+        [(y + 10, rail) for rail, y in (down | below).items()],
         [(across[node], node) for node in nodes[::every]],
-        labels(cells, step),
+        labels([*cells, *excluded], step),
         sum(not cell.bad for cell in cells),
+        note,
     )
 
 
@@ -90,6 +102,36 @@ def _named_shares(shown: Shown) -> dict[Place, float]:
     places = places_in(shown.run)
     named = [each for each in shown.run.verdicts if each.check == "blame.rails" and each.value is not None]
     return {place: 1 - shortfall(each) for each in named for place in places(each.subject)}
+
+
+def _excluded(
+    shown: Shown, across: Mapping[str, float], top: int
+) -> tuple[list[MapCell], dict[str, int], str]:
+    """The cells of the excluded ports that have byte counters, where each row begins, and how much each sent."""
+    sent: Counter[Place] = Counter()
+    for window, port, count in by_window(shown.judged.windows):
+        if count is not None and window.node.name in across and is_excluded(port, shown.profile):
+            sent[window.node.name, port] += count
+    down = {port: top + ROW * at for at, port in enumerate(sorted({port for _, port in sent}))}
+    failed = _failed(shown)
+    cells = []
+    for (node, port), count in sent.items():
+        bad, words = (node, port) in failed, show_size(count)
+        cells.append(
+            MapCell(
+                across[node], down[port], bad, bad, f"{node} {port}", words, f"{node} {port}: sent {words}"
+            )
+        )
+    most = {port: max(count for (_, each), count in sent.items() if each == port) for port in down}
+    note = "; ".join(f"{port} sent at most {show_size(count)} on a node" for port, count in most.items())
+    return cells, down, note
+
+
+def _failed(shown: Shown) -> set[Place]:
+    """The excluded ports that carried the traffic of a phase."""
+    places = places_in(shown.run)
+    found = [each for each in shown.run.verdicts if each.check == "exclusion.bytes"]
+    return {place for each in found if each.status is Status.FAIL for place in places(each.subject)}
 
 
 def _cell(row: Mapping[Any, Any], x: float, y: int, bad: bool, named: bool, percent: str) -> MapCell:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from bench.judge.counter_windows import CounterWindow
@@ -31,19 +31,29 @@ class PortTraffic:
 def carried(found: Iterable[CounterWindow], profile: Profile) -> tuple[PortTraffic, ...]:
     """One row a phase and port that has byte counters, in the order of the counters."""
     sent: dict[tuple[str, str], list[int | None]] = {}
+    for window, port, count in by_window(found):
+        sent.setdefault((window.phase, port), []).append(count)
+    return tuple(_carried(phase, port, values, profile) for (phase, port), values in sent.items())
+
+
+def by_window(found: Iterable[CounterWindow]) -> Iterator[tuple[CounterWindow, str, int | None]]:
+    """Each port that has a byte counter, and the bytes that it sent; None: not known."""
     for window in found:
         for port in dict.fromkeys(
             row.subject for row in window.moved.rows if row.role is CounterRole.TRAFFIC
         ):
             traffic = bytes_moved(window.moved, port)
             if traffic.sent is not None or "no byte counter" not in traffic.how:
-                sent.setdefault((window.phase, port), []).append(traffic.sent)
-    return tuple(_carried(phase, port, values, profile) for (phase, port), values in sent.items())
+                yield window, port, traffic.sent
+
+
+def is_excluded(port: str, profile: Profile) -> bool:
+    return port.split("/")[0] in (*profile.rails.excluded, profile.rails.management)
 
 
 def _carried(phase: str, port: str, values: list[int | None], profile: Profile) -> PortTraffic:
     known = [value for value in values if value is not None]
-    excluded = port.split("/")[0] in (*profile.rails.excluded, profile.rails.management)
     return PortTraffic(
-        phase, port, min(known, default=None), max(known, default=None), len(known), len(values), excluded
-    )
+        phase, port, min(known, default=None), max(known, default=None), len(known), len(values),
+        is_excluded(port, profile),
+    )  # fmt: skip

@@ -63,19 +63,16 @@ def history_pages(
 def cluster_page(
     cluster: str, past: Mapping[Series, Sequence[NightValue]], accepted: Iterable[Acceptance] = ()
 ) -> Page:
-    """The trends of one cluster, in the order of their names; what moved stands in the table before them."""
+    """The trends of one cluster, what moved before the others, and a table of them."""
     words = tuple(accepted)
     marks = {
         series: replay(series, past[series], words)
         for series in sorted(past)
         if series.quantity in QUANTITIES
     }
-    drawn = tuple(trend_of(series, marked) for series, marked in marks.items())
-    rows = sorted(
-        (WORST_FIRST.index(marked[-1].label), *_row(series, marked))
-        for series, marked in marks.items()
-        if marked
-    )
+    ordered = sorted(marks, key=lambda series: (_rank(marks[series]), series))
+    drawn = tuple(trend_of(series, marks[series]) for series in ordered)
+    rows = sorted((_rank(marked), *_row(series, marked)) for series, marked in marks.items() if marked)
     last = max((marked[-1].night.time for marked in marks.values() if marked), default=0.0)
     intro = f"{len(marks)} series of cluster {plain(cluster)}, the last night {date(last)}."
     overview = ReportTable("Series", ("series", "last night", "label", "change"), [row[1:] for row in rows])
@@ -85,6 +82,11 @@ def cluster_page(
         (intro, markdown_table(overview, len(rows))),
         drawn,
     )
+
+
+def _rank(marked: Sequence[Mark]) -> int:
+    """The place of its last night among labels, the worst first; a series without nights comes last."""
+    return WORST_FIRST.index(marked[-1].label) if marked else len(WORST_FIRST)
 
 
 def _row(series: Series, marked: Sequence[Mark]) -> tuple[str, str, str, str]:

@@ -95,7 +95,8 @@ def readings_table(found: TargetReadings) -> ReportTable:
         (row.name, *rates(row.rate, row.share), Cell(row.text, row.text, evidence=row.evidence))
         for row in found.readings
     ]
-    return ReportTable("Readings of the target", ("reading", "Gb/s", "GB/s", "share of target", "from"), rows)
+    head = ("reading", "Gb/s", "GB/s", "share of target", "from")
+    return ReportTable("Readings of the target", head, rows, "stacked")
 
 
 def charts(shown: Shown, title: str, name: str) -> View | None:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.exchange.exporting.nccl_tests import lines_of, table_footer, table_header, table_line
 from bench.judge.peaks import peak_rows
-from bench.judge.problems import Problem, problems_of
-from bench.judge.scope import next_after_pass, scope
+from bench.judge.problems import Problem, problems_of, steps
+from bench.judge.scope import next_after_pass, scope, simulated
 from bench.judge.verdicts import spoken
 from bench.judge.watched import is_watch, loads
 from bench.model.measurement import Case
@@ -227,8 +227,8 @@ def summarise(judged: Evidence, verbose: bool, short: bool, profile_name: str = 
             print(f"{verdict.status.shown}: {verdict.check}: {verdict.message}")
     found = problems_of(run)
     shown = (*found.first[:MOST_PROBLEMS], *map(Problem, found.inconclusive[:MOST_INCONCLUSIVE]))
-    for problem in shown:
-        print(f"\n{_problem_lines(problem)}")
+    for problem, step in zip(shown, steps(shown), strict=True):
+        print(f"\n{_problem_lines(problem, step)}")
     if len(found.listed) > len(shown):
         print(f"\nand {len(found.listed) - len(shown)} more: railgauge report {run.path}")
     if shown:
@@ -241,8 +241,8 @@ def summarise(judged: Evidence, verbose: bool, short: bool, profile_name: str = 
         print(wrapped(text))
     if passed and run.measurements:
         print(wrapped(f"next: {next_after_pass(run)}"))
-    if found.tally:
-        print(wrapped(found.tally))
+    for text in filter(None, (found.tally, simulated(run))):
+        print(wrapped(text))
     print(one_line(run.verdicts), flush=True)
 
 
@@ -255,7 +255,7 @@ def one_line(verdicts: tuple[Verdict, ...]) -> str:
     )
 
 
-def _problem_lines(problem: Problem) -> str:
+def _problem_lines(problem: Problem, step: str) -> str:
     found = problem.verdict
     slight = " (slight)" if problem.slight else ""
     lines = [wrapped(f"{problem.status.shown}{slight}: {problem.sentence}")]
@@ -264,8 +264,8 @@ def _problem_lines(problem: Problem) -> str:
         lines.append(wrapped(f"wanted: {found.wanted}{source}; {found.check}", "  "))
     for each in problem.related[:MOST_RELATED]:
         lines.append(wrapped(f"also: {each.subject}: {each.measured}", "  "))
-    if found.next_step:
-        lines.append(wrapped(f"next: {found.next_step}", "  "))
+    if step:
+        lines.append(wrapped(f"next: {step}", "  "))
     if problem.follows:
         lines.append(f"  {problem.follows}")
     return "\n".join(lines)

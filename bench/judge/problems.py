@@ -69,11 +69,15 @@ class Problem:
         found = self.verdict
         between = " " if found.measured.startswith(VERBS) else ": "
         subject, measured = found.subject, found.measured
+        beside = ""
         if GPU.search(subject) and found.check in FLOORS:
             subject, measured = _replaced(subject, COPIES), measured.removeprefix("busbw ")
+            measured, semicolon, others = measured.partition("; ")  # of the other GPUs
+            beside = semicolon + others
         text = f"{subject}{between}{measured}"
         if found.check in FLOORS and not math.isnan(shortfall(found)):
             text += f", {show_share(1 - shortfall(found))} of the floor"
+        text += beside
         result = consequence(self.symptoms)
         return f"{result}, because {text}" if result else text
 
@@ -158,6 +162,16 @@ class Problems:
     @cached_property
     def _consequences(self) -> dict[Verdict, str]:
         return {each.verdict: consequence(each.symptoms) for each in self.causes}
+
+
+def steps(found: Iterable[Problem]) -> Iterator[str]:
+    """The next step of each problem; of one that calls for the same as a problem above: which that is."""
+    above: dict[str, str] = {}
+    for each in found:
+        step, subject = each.verdict.next_step, each.verdict.subject
+        yield f"the same as for {above[step]}" if step in above else step
+        if step:
+            above.setdefault(step, subject)
 
 
 def shortfall(verdict: Verdict) -> float:

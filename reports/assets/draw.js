@@ -25,7 +25,7 @@ globalThis.railgaugeCharts = (() => {
     tip.style.top = `${Math.max(4, Math.min(event.clientY + 14, innerHeight - box.height - 8))}px`;
   }
 
-  // ranked bars on a phone: names on two lines, and at the end of a bar its figure alone
+  // ranked bars on a phone: names and the axis's title on lines, and at the end of a bar its figure alone
   function narrowed(value, width) {
     if (value === null || typeof value !== "object") return;
     if (value.labelLimit === 320) {
@@ -36,6 +36,8 @@ globalThis.railgaugeCharts = (() => {
     if (value.as === "shown" && typeof value.calculate === "string") {
       value.calculate = value.calculate.replace(/ \+ \(datum\.\w+ \? '  ' \+ datum\.\w+ : ''\)/, "");
     }
+    const across = value.x?.axis;
+    if (typeof across?.title === "string") across.title = across.title.split(/ (?=\()/);
     for (const inner of Object.values(value)) narrowed(inner, width);
   }
 

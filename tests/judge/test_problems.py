@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.judge.problems import Problem, places, problems
+from bench.judge.problems import Problem, places, problems, steps
 from bench.model.verdict import Status, Verdict
 
 NODES = ("n1", "n2", "n3")
@@ -189,6 +189,16 @@ def test_what_calls_for_the_same_step_is_one_problem():
     assert one.evidence == ("n2 mlx5_4/1: grew by 7 in phase 7", "n2 mlx5_4/1: grew by 9 in phase 9")
     hot = [Verdict("gpus.hot", f"n{n}", FAIL, f"{n} °C", next_step="cool") for n in (1, 2)]
     assert [each.subject for each in found(*hot, replace(hot[0], check="other")).failures] == ["n1, n2", "n1"]
+
+
+def test_a_step_that_stands_above_is_not_said_twice():
+    first, second = (
+        BLAME,
+        replace(BLAME, subject="n1 rail mlx5_7/1", measured="a third of the rate is missing"),
+    )
+    listed = found(first, second, LINK).listed
+    assert list(steps(listed)) == ["reseat", "the same as for n2 rail mlx5_4/1"]
+    assert list(steps([Problem(RING), Problem(RING)])) == ["", ""]
 
 
 def test_readings_that_disagree_follow_from_a_slow_rail_and_else_stand_by_themselves():

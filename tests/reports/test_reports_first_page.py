@@ -28,7 +28,8 @@ def judged():
 
 def test_the_first_page_names_the_faulty_port_first_by_the_checks_own_verdicts(judged):
     view = verdict(judged)
-    first, facts, symptoms, proof = view["problems"][0]
+    first, step, facts, symptoms, proof = view["problems"][0]
+    assert step == first.verdict.next_step
     assert facts == (
         "rail of GPU 5 · GUID 0x0001000a · firmware 28.43.2026 · link_error_recovery +6 during the run"
     )
@@ -47,6 +48,18 @@ def test_the_map_marks_the_faulty_port_and_counts_the_others(judged):
     assert seen.good == 30
     assert seen.labels[0].text == "node002 mlx5_10/1: 50.1 %"
     assert len(seen.labels) == len({label.y for label in seen.labels}) == 2
+
+
+def test_the_map_has_a_row_of_what_must_be_left_out_red_where_it_carried_the_traffic(tmp_path):
+    run = acceptance_run(tmp_path, 3)
+    quiet = rail_map(Shown(Evidence(run, LAMBDA), frames(Evidence(run, LAMBDA)), {}))
+    assert [cell.place for cell in quiet.excluded] == [f"n{at} mlx5_0/1" for at in range(3)]
+    assert not any(cell.bad for cell in quiet.excluded)
+    assert quiet.rails[-1][1] == "mlx5_0/1" and quiet.note.startswith("mlx5_0/1 sent at most ")
+    run = grown_from(run, "collectives", "after", 1, {("mlx5_0/1", "counters", "port_xmit_data"): 10**11})
+    judged = judge(run, LAMBDA)
+    (red,) = (cell for cell in rail_map(Shown(judged, frames(judged), {})).excluded if cell.bad)
+    assert red.words == "n1 mlx5_0/1: sent 372.5 GiB"
 
 
 def test_labels_of_the_map_stay_within_it(judged):
@@ -124,7 +137,7 @@ def test_a_pass_says_what_it_does_not_speak_of(tmp_path):
     )
     text = " ".join(view["uncovered"])
     assert "Profile lambda-1cc-h100 judges: results" in text and "--cross-rail" in text
-    assert "rows are held against a bound" in text
+    assert "results were compared with a floor or with their equals" in text
     assert all(line[0].isupper() for line in view["uncovered"])
     assert "across the rails (not asked for: --cross-rail)" in text and "cross (" not in text
     (covered,) = (tile.text for tile in view["tiles"] if tile.title == "Coverage")

@@ -92,11 +92,13 @@ def test_a_series_without_a_figure_is_not_drawn_and_is_in_the_table():
     assert "no figure" in page.intro[1] and page.drawn == 0
 
 
-def test_what_moved_stands_first_in_the_table():
+def test_what_moved_stands_first_in_the_table_and_among_the_charts():
     moved = made_docs.nights()
     moved[REDUCE] = tuple(replace(night, fingerprint=()) for night in moved[REDUCE])
-    rows = [line for line in trends.cluster_page("c", moved).intro[1].splitlines() if "2026" in line]
+    page = trends.cluster_page("c", moved)
+    rows = [line for line in page.intro[1].splitlines() if "2026" in line]
     assert len(rows) == 3 and "all\\_reduce 8 GiB" in rows[0]
+    assert page.charts[0].title == "all_reduce 8 GiB busbw"
 
 
 def test_the_same_nights_give_the_same_bytes():

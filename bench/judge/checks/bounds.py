@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from statistics import median
 
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
@@ -178,10 +179,21 @@ def _copies(evidence: Evidence, *names: str) -> list[Row]:
 )
 def host_copies(evidence: Evidence) -> Iterator[Finding]:
     """Every GPU copies from and to its host as fast as the profile asks, all GPUs at once."""
-    for row in _copies(evidence, *HOST_COPIES):
+    rows = _copies(evidence, *HOST_COPIES)
+    for row in rows:
         if evidence.profile.host_copies:
-            found = against(row, evidence.profile.host_copies)
-            yield replace(found, subject=f"{who(row, evidence)}, {row.case.collective}")
+            yield _copied(row, rows, evidence.profile.host_copies, evidence)
+
+
+def _copied(row: Row, rows: list[Row], bound: Bound, evidence: Evidence) -> Finding:
+    """A GPU's copy against a floor; one that is too slow is shown beside those of the other GPUs."""
+    name = row.case.collective
+    found = replace(against(row, bound), subject=f"{who(row, evidence)}, {name}")
+    others = [each.busbw for each in rows if each.case.collective == name and each is not row]
+    if found.ok is not False or not others:
+        return found
+    text = f"{found.measured}; the median of the other {len(others)} is {show_rate(median(others))}"
+    return replace(found, measured=text)
 
 
 def _no_device_copies(evidence: Evidence) -> str:
@@ -204,8 +216,9 @@ def device_copies(evidence: Evidence) -> Iterator[Finding]:
         floor = MEMORY_SHARE * memory.value / 2
         text = f"{show_rate(floor)}, {show_share(MEMORY_SHARE)} of {memory.text}, read and written"
         bound = replace(memory, value=floor, text=text)
-        for row in _copies(evidence, DEVICE_COPY):
-            found = replace(against(row, bound), subject=f"{who(row, evidence)}, {DEVICE_COPY}")
+        rows = _copies(evidence, DEVICE_COPY)
+        for row in rows:
+            found = _copied(row, rows, bound, evidence)
             if row.busbw > memory.value:  # each byte is read and written: half of that is the most
                 found = replace(
                     found, ok=None, measured=f"{found.measured}, more than {memory.text}", step=TOO_FAST

@@ -22,8 +22,8 @@ MOST = 8  # series without a bound that are named
 
 def no_speed(evidence: Evidence) -> str:
     if evidence.backend != "nccl":
-        return "gloo measures the processors of the nodes, whose speed is not gated"
-    return "" if evidence.profile.limits else "the profile gates no speed"
+        return "gloo measures the processors of the nodes, and for their speed there is no floor"
+    return "" if evidence.profile.limits else "the profile sets no floor for speed"
 
 
 @check(
@@ -109,15 +109,16 @@ def unbounded(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
             yield Finding(
                 "all rows",
                 True,
-                f"all {show_count(len(rows), 'row')} are held against a bound or their equals",
+                f"all {show_count(len(rows), 'result')} were compared with a floor or with their equals",
             )
         return
     series = Counter(f"{row.case.phase} {row.case.collective}" for row in free)
     why = no_speed(evidence)
     have = "has" if len(free) == 1 else "have"
-    text = f"{show_count(len(free), 'row')} of {len(rows)} {have} no bound" + (f": {why}" if why else "")
+    text = f"{len(free)} of {show_count(len(rows), 'result')} {have} nothing to be compared with"
+    text += f": {why}" if why else ""
     yield NotApplicable(
-        text, evidence=tuple(f"{name}: {show_count(n, 'row')}" for name, n in series.most_common(MOST))
+        text, evidence=tuple(f"{name}: {show_count(n, 'result')}" for name, n in series.most_common(MOST))
     )
 
 

@@ -123,7 +123,7 @@ def steady(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         elif fell:
             yield replace(found, ok=None)
         else:
-            yield NotApplicable(f"the profile gates no speed; {found.measured}", found.subject)
+            yield NotApplicable(f"the profile sets no floor for speed; {found.measured}", found.subject)
 
 
 def _bounded(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 
 from bench.judge.checks import CHECKS, Evidence
+from bench.judge.problems import problems_of
 from bench.judge.row_peers import again, comparisons
-from bench.judge.verdicts import spoken
+from bench.judge.verdicts import judge, spoken
 from bench.model.profile import load
 from bench.model.verdict import Status
 from bench.store.rows import rows
@@ -89,6 +91,10 @@ def test_copies_of_one_gpu_and_of_all_are_judged(run):
     one = slow(run, 10, lambda case, row: case.phase == "copies" and row.ranks == (18,))
     assert {verdict.subject for verdict in bad("limits.equals", one)} >= {"n2 GPU 2, copy_to_device"}
     assert {verdict.status for verdict in bad("limits.host_copies", one)} == {Status.FAIL}
+    beside = bad("limits.host_copies", one)[0].measured
+    assert re.fullmatch(r"busbw 5\.\d+ GB/s \(.* Gb/s\); the median of the other 31 is 5\d\.\d+ GB/s", beside)
+    (said,) = problems_of(judge(one, LAMBDA).run).first
+    assert re.search(r"5\.\d+ GB/s \(.*\), 4\d\.\d % of the floor; the median of the other 31", said.sentence)
     every = slow(run, 10, lambda case, _: case.phase == "copies")
     assert bad("limits.equals", every) == []
     assert len(bad("limits.host_copies", every)) == 64
@@ -164,7 +170,7 @@ def test_a_row_whose_bound_lies_within_its_confidence_interval_is_inconclusive(r
 def test_without_bounds_every_row_is_counted_aloud(run):
     (verdict,) = of("limits.rows", run, load("local"))
     assert verdict.status is Status.SKIP
-    assert verdict.measured.endswith(" have no bound: the profile gates no speed")
+    assert verdict.measured.endswith(" have nothing to be compared with: the profile sets no floor for speed")
     count = sum(not row.case.startswith("evidence") for row in run.measurements)
     assert verdict.measured.startswith(f"{count} rows of {count} ")
     bare = replace(LAMBDA, share_of_ceiling=None, alone=None)
@@ -177,7 +183,7 @@ def test_without_bounds_every_row_is_counted_aloud(run):
 def test_what_has_no_bound_is_told_with_the_verdict(run):
     from bench.judge.verdicts import judge
 
-    assert any(" no bound" in text for text in spoken(judge(run, load("local")).run))
+    assert any(" nothing to be compared with" in text for text in spoken(judge(run, load("local")).run))
 
 
 def with_clocks(run, change):

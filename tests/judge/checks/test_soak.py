@@ -163,7 +163,7 @@ def test_a_profile_that_gates_no_speed_is_told_of_a_drop(tmp_path):
     told = speed(tmp_path / "local", rates, runs.LOCAL)
     assert told.status is Status.SKIP
     assert (
-        "the profile gates no speed; " in told.measured
+        "the profile sets no floor for speed; " in told.measured
         and "the last is -15.0 % from the first" in told.measured
     )
 
