@@ -172,7 +172,7 @@ def test_without_bounds_every_row_is_counted_aloud(run):
     assert verdict.status is Status.SKIP
     assert verdict.measured.endswith(" have nothing to be compared with: the profile sets no floor for speed")
     count = sum(not row.case.startswith("evidence") for row in run.measurements)
-    assert verdict.measured.startswith(f"{count} rows of {count} ")
+    assert verdict.measured.startswith(f"{count} of {count} results ")
     bare = replace(LAMBDA, share_of_ceiling=None, alone=None)
     (verdict,) = of("limits.rows", run, bare)
     assert verdict.status is Status.SKIP
