@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +48,7 @@ class RailMap:
     """Cells of ``width`` × 13, the worst first; the labels of both axes, and of the worst cell of each rail.
 
     excluded  cells of the ports that must carry nothing, in rows below those of the rails
-    note      how much those ports sent; "" where the profile excludes none
+    note      how much those ports carried; "" where the profile excludes none
     """
 
     cells: list[MapCell]
@@ -107,23 +106,24 @@ def _named_shares(shown: Shown) -> dict[Place, float]:
 def _excluded(
     shown: Shown, across: Mapping[str, float], top: int
 ) -> tuple[list[MapCell], dict[str, int], str]:
-    """The cells of the excluded ports that have byte counters, where each row begins, and how much each sent."""
-    sent: Counter[Place] = Counter()
-    for window, port, count in by_window(shown.judged.windows):
-        if count is not None and window.node.name in across and is_excluded(port, shown.profile):
-            sent[window.node.name, port] += count
-    down = {port: top + ROW * at for at, port in enumerate(sorted({port for _, port in sent}))}
+    """The cells of the excluded ports that have byte counters, where each row begins, and what each carried at most."""
+    moved: dict[Place, int] = {}
+    for window, port, traffic in by_window(shown.judged.windows):
+        place = window.node.name, port
+        if window.node.name in across and is_excluded(port, shown.profile) and traffic.sent is not None:
+            moved[place] = max(moved.get(place, 0), traffic.sent + (traffic.received or 0))
+    down = {port: top + ROW * at for at, port in enumerate(sorted({port for _, port in moved}))}
     failed = _failed(shown)
     cells = []
-    for (node, port), count in sent.items():
+    for (node, port), count in moved.items():
         bad, words = (node, port) in failed, show_size(count)
         cells.append(
             MapCell(
-                across[node], down[port], bad, bad, f"{node} {port}", words, f"{node} {port}: sent {words}"
+                across[node], down[port], bad, bad, f"{node} {port}", words, f"{node} {port}: carried {words}"
             )
         )
-    most = {port: max(count for (_, each), count in sent.items() if each == port) for port in down}
-    note = "; ".join(f"{port} sent at most {show_size(count)} on a node" for port, count in most.items())
+    most = {port: max(count for (_, each), count in moved.items() if each == port) for port in down}
+    note = "; ".join(f"{port} carried at most {show_size(count)} in a phase" for port, count in most.items())
     return cells, down, note
 
 

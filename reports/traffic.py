@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.judge.counter_windows import CounterWindow
 from bench.model.counter_table import CounterRole
-from bench.model.counters import bytes_moved
+from bench.model.counters import Traffic, bytes_moved
 from bench.model.profile import Profile
 
 
@@ -31,20 +31,20 @@ class PortTraffic:
 def carried(found: Iterable[CounterWindow], profile: Profile) -> tuple[PortTraffic, ...]:
     """One row a phase and port that has byte counters, in the order of the counters."""
     sent: dict[tuple[str, str], list[int | None]] = {}
-    for window, port, count in by_window(found):
-        sent.setdefault((window.phase, port), []).append(count)
+    for window, port, traffic in by_window(found):
+        sent.setdefault((window.phase, port), []).append(traffic.sent)
     return tuple(_carried(phase, port, values, profile) for (phase, port), values in sent.items())
 
 
-def by_window(found: Iterable[CounterWindow]) -> Iterator[tuple[CounterWindow, str, int | None]]:
-    """Each port that has a byte counter, and the bytes that it sent; None: not known."""
+def by_window(found: Iterable[CounterWindow]) -> Iterator[tuple[CounterWindow, str, Traffic]]:
+    """Each port that has a byte counter, and the bytes over it."""
     for window in found:
         for port in dict.fromkeys(
             row.subject for row in window.moved.rows if row.role is CounterRole.TRAFFIC
         ):
             traffic = bytes_moved(window.moved, port)
             if traffic.sent is not None or "no byte counter" not in traffic.how:
-                yield window, port, traffic.sent
+                yield window, port, traffic
 
 
 def is_excluded(port: str, profile: Profile) -> bool:

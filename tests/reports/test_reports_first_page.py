@@ -55,11 +55,11 @@ def test_the_map_has_a_row_of_what_must_be_left_out_red_where_it_carried_the_tra
     quiet = rail_map(Shown(Evidence(run, LAMBDA), frames(Evidence(run, LAMBDA)), {}))
     assert [cell.place for cell in quiet.excluded] == [f"n{at} mlx5_0/1" for at in range(3)]
     assert not any(cell.bad for cell in quiet.excluded)
-    assert quiet.rails[-1][1] == "mlx5_0/1" and quiet.note.startswith("mlx5_0/1 sent at most ")
+    assert quiet.rails[-1][1] == "mlx5_0/1" and quiet.note.startswith("mlx5_0/1 carried at most ")
     run = grown_from(run, "collectives", "after", 1, {("mlx5_0/1", "counters", "port_xmit_data"): 10**11})
     judged = judge(run, LAMBDA)
     (red,) = (cell for cell in rail_map(Shown(judged, frames(judged), {})).excluded if cell.bad)
-    assert red.words == "n1 mlx5_0/1: sent 372.5 GiB"
+    assert red.words == "n1 mlx5_0/1: carried 372.5 GiB"
 
 
 def test_labels_of_the_map_stay_within_it(judged):
