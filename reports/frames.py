@@ -208,7 +208,7 @@ def is_pair(name: str, ranks: tuple[int, ...], nodes: tuple[str, ...]) -> bool:
 
 
 def group_text(ranks: tuple[int, ...], where: dict[int, Rank]) -> str:
-    """``node1 → node2, GPU 3``; ``node1, 8 ranks``; ``16 ranks on 2 nodes``."""
+    """``n1:3 → n2:3`` (node:local rank); ``n1, 8 ranks``; ``16 ranks on 2 nodes``."""
     nodes = nodes_of(ranks, where)
     if len(ranks) == 2 and len(nodes) == 2:
         return " → ".join(

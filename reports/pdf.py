@@ -55,7 +55,7 @@ def write_pdf(judged: Evidence, paper: str) -> Path:
 
 
 def document(shown: Shown, digest: str, paper: str) -> dict[str, Any]:
-    """What the template sets."""
+    """The values that the PDF's template prints."""
     run, titles = shown.run, titles_of(shown.run.path, shown.profile.report)
     status, counts = headline(run)
     found, target = problems_of(run), read_target(shown.judged)

@@ -309,7 +309,7 @@ def _from_here(step: HostCommand) -> tuple[int, bool]:
 
 
 def _end_with_us() -> None:
-    """In the process that becomes the launcher: SIGTERM, by which it ends its job, when we are killed."""
+    """Let the kernel end the process that becomes the launcher with SIGTERM when we are killed."""
     prctl.end_with_parent(signal.SIGTERM)
 
 

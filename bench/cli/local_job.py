@@ -107,7 +107,7 @@ def _watch(
 
 
 def _end_with_us() -> None:
-    """In the process that becomes mpirun: SIGTERM, by which it ends its job, when we are killed."""
+    """Let the kernel end the process that becomes mpirun with SIGTERM when we are killed."""
     prctl.end_with_parent(signal.SIGTERM)
 
 

@@ -79,7 +79,7 @@ def _parse(text: str, units: dict[str, float], what: str) -> float:
 
 
 def show_size(size: int) -> str:
-    """``8 B``, ``64 KiB``, ``1.5 GiB``: exact where a power of two divides it."""
+    """``8 B``, ``64 KiB``, ``1.5 GiB``: four digits at most."""
     for unit, factor in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if size >= factor:
             return f"{size / factor:.4g} {unit}"

@@ -115,7 +115,7 @@ class Departures:
         self._since = self._killed = 0.0
 
     def take(self, rank: int, node: str, message: Message) -> bool:
-        """Whether the message says that a supervisor left."""
+        """Record a supervisor that left; whether the message says so."""
         if message.get("said") not in ("lost", "farewell"):
             return False
         how = message.get("how")

@@ -75,7 +75,7 @@ def published() -> tuple[PublishedRun, ...]:
 
 
 def among_published(run: ImportedRun, gpu: str, nodes: int | None) -> AmongPublished:
-    """How a table stands. ``gpu``, ``nodes``: "" and None where the table tells them.
+    """How a table compares with published runs. ``gpu``, ``nodes``: "" and None where the table tells them.
 
     ImportRefused where it does not.
     """

@@ -134,7 +134,7 @@ def _differences(role: Role, others: Sequence[Role]) -> Iterator[str]:
 
 
 def _most(values: Iterable[float | None]) -> float | None:
-    """What more than half of them have; None where there is no such value."""
+    """The value that more than half have; None where there is no such value."""
     counts = Counter(value for value in values if value is not None)
     value, count = counts.most_common(1)[0] if counts else (None, 0)
     return value if count * 2 > sum(counts.values()) else None

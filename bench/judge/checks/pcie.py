@@ -133,7 +133,7 @@ def _carried(path: PciPath | None, virtual: bool) -> float | None:
 
 
 def _rate(hop: PciLink) -> float | None:
-    """8b/10b to 5 GT/s, 128b/130b to 32 GT/s, and flits of 242 in 256 bytes from 64 GT/s (PCIe 6.0)."""
+    """Bytes per second after coding: 8b/10b to 5 GT/s, 128b/130b to 32 GT/s, then flits of 242 in 256 bytes."""
     if hop.speed is None or hop.width is None:
         return None
     share = 0.8 if hop.speed <= 5 else 128 / 130 if hop.speed <= 32 else 242 / 256

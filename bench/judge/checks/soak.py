@@ -113,7 +113,7 @@ def _gap(windows: Sequence[Window], pause: float) -> str:
     bound=-DROP,
 )
 def steady(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
-    """No third of the load is slower than one before it, and hardly a window than the others."""
+    """No third of the load is slower than an earlier third, and few windows are slower than the others."""
     for case, ranks, windows in groups(evidence):
         found = _steady(_name(case, ranks), [bandwidth(case, each) for each in windows])
         yield from _bounded(case, ranks, windows, evidence)

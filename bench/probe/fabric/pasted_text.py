@@ -28,7 +28,7 @@ def lines(text: str) -> list[str]:
 
 
 def _bounded(line: str) -> str:
-    """No tool writes longer ones, and a regular expression may be slow on them: such a line is unknown."""
+    """The line, or its length where it is too long: no tool writes such lines, and a pattern may be slow on them."""
     return line if len(line) <= _LONGEST else f"(a line of {len(line)} characters)"
 
 

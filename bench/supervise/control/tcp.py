@@ -88,7 +88,7 @@ class Connection:
         return True
 
     def pull(self) -> Iterator[bytes]:
-        """Payloads that have arrived; sets ``lost`` when the peer is."""
+        """The payloads that have arrived; sets ``lost`` when the peer is lost."""
         left = TURN
         while left > 0 and not self.lost:
             try:
