@@ -7,15 +7,16 @@ from collections.abc import Iterable, Sequence
 from bench.judge.evidence import Evidence
 from bench.judge.wire import RailLayers, RailRow, of_layers
 from bench.judge.wire.rail_figures import Figure
+from bench.judge.wire.rail_latency import RailLatencies, of_latencies
 from bench.judge.wire.rail_layers import NAMES
-from bench.model.units import BITS, GIGA, show_share, show_some
+from bench.model.units import BITS, GIGA, MICRO, show_share, show_some
 from bench.model.verdict import COUNTED, Status
 
 from .summary import Shown
 from .tables import ABSENT, Cell, ReportTable, badge
 from .views import View
 
-HEAD = ("node", "rail", *(f"{name} Gb/s (GB/s)" for name in NAMES), "loss in", "status")
+HEAD = ("node", "rail", *(f"{name} Gb/s (GB/s)" for name in NAMES), "ib_write_lat µs", "loss in", "status")
 MOST = 64  # rows that stand open; of more, those that do not pass
 
 
@@ -30,19 +31,20 @@ def layers(shown: Shown) -> View | None:
     if found is None:
         return None
     rows = [row for row in found.rows if len(found.rows) <= MOST or row.status is not Status.PASS][:MOST]
+    latencies = of_latencies(shown.judged)
     return {
         "found": found,
-        "first": layer_table(rows),
-        "every": layer_table(found.rows),
+        "first": layer_table(rows, latencies),
+        "every": layer_table(found.rows, latencies),
         "reasons": unknowns(found)[:MOST],
     }
 
 
-def layer_table(rows: Sequence[RailRow]) -> ReportTable:
-    """The rate of each layer with how it was measured, or why it is absent; the layer that loses."""
+def layer_table(rows: Sequence[RailRow], latencies: RailLatencies) -> ReportTable:
+    """The rate of each layer with how it was measured, or why it is absent; the latency; the layer that loses."""
     lines: list[tuple[Cell | str, ...]] = [
-        (row.node, Cell(row.rail, row.rail, kind="code"), *map(_cell, row.figures.values()), _loser(row),
-         badge(row.status))
+        (row.node, Cell(row.rail, row.rail, kind="code"), *map(_cell, row.figures.values()),
+         _latency(row, latencies), _loser(row), badge(row.status))
         for row in rows
     ]  # fmt: skip
     return ReportTable("Layers of each rail", HEAD, lines)
@@ -54,6 +56,14 @@ def worst_first(rows: Iterable[RailRow]) -> list[RailRow]:
 
 def _cell(figure: Figure) -> Cell:
     return Cell(_both(figure), figure.rate if figure.told else "", True, title=figure.text)
+
+
+def _latency(row: RailRow, latencies: RailLatencies) -> Cell:
+    best = latencies.best((row.node, row.rail))
+    if best is None:
+        return Cell(ABSENT, "", True, title=latencies.left)
+    other = next(end.node for end in (best.receiver, best.sender) if end.node != row.node)
+    return Cell(f"{best.seconds / MICRO:,.3g}", best.seconds, True, title=f"one way, with {other}")
 
 
 def _both(figure: Figure) -> str:

@@ -6,6 +6,7 @@ from bench.judge.evidence import Evidence
 from bench.judge.problems import problems_of
 from bench.judge.scope import simulated
 from bench.judge.verdicts import spoken
+from bench.judge.wire.rail_latency import of_latencies
 from bench.model.units import BITS, show_count
 
 from . import views
@@ -33,7 +34,7 @@ def markdown(judged: Evidence, f: Frames, drawn: tuple[str, ...]) -> str:
         coverage=views.coverage_table(coverage(run)), unmeasured=views.unmeasured_table(run),
         target=target, target_title=views.target_title(target) if target else "",
         readings=views.readings_table(target) if target else None,
-        layers=layers, rails=layer_table(worst_first(layers.rows)) if layers else None,
+        layers=layers, rails=layer_table(worst_first(layers.rows), of_latencies(judged)) if layers else None,
         reasons=unknowns(layers)[:MOST_ROWS] if layers else (), best=_best(f),
         charts=[(chart, chart.about(f)) for chart in CHARTS if chart.name in drawn],
         versions=views.versions_table(run), compared=(compared_nodes(run), compared_ranks(run)), method=METHOD,

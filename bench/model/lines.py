@@ -216,12 +216,15 @@ HOST = "host memory"
 
 @dataclass(frozen=True)
 class PerftestTool:
-    """perftest on one node. ``missing``: why it cannot be used; "" where it can. ``knows``: options that it has."""
+    """perftest on one node. ``missing``: why it cannot be used; "" where it can. ``knows``: options that it has;
+    ``latency``: ib_write_lat is installed beside ib_write_bw.
+    """
 
     node: str
     version: str = ""
     knows: tuple[str, ...] = ()
     missing: str = ""
+    latency: bool = False
 
 
 @dataclass(frozen=True)
@@ -257,6 +260,7 @@ class PerftestTransfer:
 
     again    a second look at what was slow or failed
     client   None where the server did not come up, so that none was started
+    tool     ib_write_lat goes both ways: half of a round trip is its figure
     """
 
     round: Count
@@ -265,6 +269,7 @@ class PerftestTransfer:
     server: PerftestExit
     client: PerftestExit | None = None
     again: bool = False
+    tool: str = "ib_write_bw"
 
     @property
     def memory(self) -> str:

@@ -102,12 +102,14 @@ class Sweep:
 class Verbs:
     """ib_write_bw beside NCCL. ``mode``: auto (where it is installed), on (it must be), off; ``at_least`` bytes/s
     of one rail and direction, where the platform's figure is another than the packets leave of the link;
-    ``size`` of a message in bytes: published runs gain less than 1 % above 512 KiB.
+    ``size`` of a message in bytes: published runs gain less than 1 % above 512 KiB; ``latency``: seconds one way of
+    ib_write_lat at most.
     """
 
     mode: str = "auto"
     at_least: Bound | None = None
     size: int = 512 << 10
+    latency: Bound | None = None
 
 
 @dataclass(frozen=True)
@@ -356,6 +358,8 @@ def _sweep(table: ProfileTable) -> Sweep:
 def _verbs(table: ProfileTable) -> Verbs:
     mode = one_of(table, "mode", ("auto", "on", "off"), Verbs.mode)
     size = parse_size(table.take("size", str, str(Verbs.size)))
-    verbs = Verbs(mode, table.bound("at_least", parse_rate), size)
+    verbs = Verbs(
+        mode, table.bound("at_least", parse_rate), size, table.bound("latency_at_most", parse_seconds)
+    )
     table.done()
     return verbs

@@ -1,4 +1,4 @@
-"""The verbs phase: ib_write_bw between pairs of nodes, started by the supervisors of their first ranks.
+"""The verbs phase: ib_write_bw and ib_write_lat between pairs of nodes, started by each node's first supervisor.
 
 One side of a pair serves and the other connects; nobody is in two pairs at once. What perftest said
 goes into the run folder as it is; what was slow or failed is measured a second time.
@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.measure.perftest import processes
-from bench.measure.perftest.command import words
+from bench.measure.perftest.command import latency_words, words
+from bench.measure.perftest.expected_latency import too_long
 from bench.measure.perftest.expected_rate import least
 from bench.measure.perftest.outcome import outcome
 from bench.measure.perftest.schedule import (
@@ -25,7 +26,8 @@ from bench.measure.perftest.schedule import (
     seconds,
     why_left,
 )
-from bench.measure.perftest.tool import read
+from bench.measure.perftest.tool import LATENCY, read
+from bench.measure.perftest.tool import NAME as BANDWIDTH
 from bench.model.facts import Node
 from bench.model.lines import (
     PerftestEnd,
@@ -43,7 +45,7 @@ from bench.supervise.control.tcp import Message
 from .live_run import LiveRun
 
 NAME = "verbs"  # of the phase, in the journal and the counters
-TITLE = "ib_write_bw on every rail, each direction"
+TITLE = "ib_write_bw on every rail, each direction, and ib_write_lat"
 SILENT: Message = {"code": None, "text": "its node says nothing of it"}
 MARGIN = 20.0  # seconds for a supervisor's answer on top of its own deadline
 
@@ -108,15 +110,16 @@ def _context(live: LiveRun, nodes: Sequence[Node]) -> PhaseContext:
 
 
 def _tool(node: str, said: Message) -> PerftestTool:
-    return (
-        PerftestTool(node, missing=said["missing"])
-        if said["missing"]
-        else read(node, said["help"], said["version"])
-    )
+    if said["missing"]:
+        return PerftestTool(node, missing=said["missing"])
+    return read(node, said["help"], said["version"], said.get("latency") is True)
 
 
 def _round(context: PhaseContext, number: int, turn: tuple[tuple[str, str], ...]) -> int:
-    """Measure a round in each direction, again where a rail was slow or failed; the number of transfers."""
+    """Measure a round in each direction, again where a rail was slow or failed; the number of transfers.
+
+    A latency goes both ways at once, so it is measured from one side alone.
+    """
     made = 0
     for way in (THERE, BACK):
         these = legs(number, way, turn, context.nodes, context.tools, context.live.profile, _on_gpus(context))
@@ -124,6 +127,15 @@ def _round(context: PhaseContext, number: int, turn: tuple[tuple[str, str], ...]
         made += len(seen)
         if any(_suspect(context, transfer) for transfer in seen):
             made += len(_transfers(context, these, again=True))
+    there = legs(number, THERE, turn, context.nodes, context.tools, context.live.profile, gpus=False)
+    able = [
+        leg for leg in there if all(context.tools[end.node].latency for end in (leg.sender, leg.receiver))
+    ]
+    if able:
+        seen = _transfers(context, able, again=False, tool=LATENCY)
+        made += len(seen)
+        if too_long(seen, context.live.profile.verbs.latency):
+            made += len(_transfers(context, able, again=True, tool=LATENCY))
     return made
 
 
@@ -147,10 +159,13 @@ def _rate(context: PhaseContext, side: PerftestEnd) -> float | None:
     return next((port.rate for port in ports if port.name == side.name), None)
 
 
-def _transfers(context: PhaseContext, these: Sequence[Leg], again: bool) -> list[PerftestTransfer]:
+def _transfers(
+    context: PhaseContext, these: Sequence[Leg], again: bool, tool: str = BANDWIDTH
+) -> list[PerftestTransfer]:
     """Servers, then clients, then the servers' last words: all pairs and rails of one direction at once."""
     commands = {
-        leg.key: (_words(context, leg.receiver), _words(context, leg.sender, leg.receiver)) for leg in these
+        leg.key: (_words(context, tool, leg.receiver), _words(context, tool, leg.sender, leg.receiver))
+        for leg in these
     }
     jobs = {leg.key: {"words": commands[leg.key][0], "numa": leg.receiver.numa} for leg in these}
     up = _ask(context, processes.SERVE, these, "receiver", jobs, processes.LISTEN_SECONDS)
@@ -169,6 +184,7 @@ def _transfers(context: PhaseContext, these: Sequence[Leg], again: bool) -> list
             server=_ended(commands[leg.key][0], served.get(leg.key, up[leg.key])),
             client=_ended(commands[leg.key][1], wrote[leg.key]) if leg.key in wrote else None,
             again=again,
+            tool=tool,
         )
         for leg in these
     ]
@@ -177,18 +193,16 @@ def _transfers(context: PhaseContext, these: Sequence[Leg], again: bool) -> list
     return seen
 
 
-def _words(context: PhaseContext, side: PerftestEnd, peer: PerftestEnd | None = None) -> tuple[str, ...]:
+def _words(
+    context: PhaseContext, tool: str, side: PerftestEnd, peer: PerftestEnd | None = None
+) -> tuple[str, ...]:
     coordinator = context.live.coordinator
     address = context.addresses[peer.node] if peer else ""
     nccl = {**coordinator.supervisor.base_environment, **coordinator.environment}
-    return words(
-        side,
-        context.tools[side.node],
-        context.addresses[side.node],
-        address,
-        nccl,
-        context.live.profile.verbs.size,
-    )
+    known, own = context.tools[side.node], context.addresses[side.node]
+    if tool == LATENCY:
+        return latency_words(side, known, own, address, nccl)
+    return words(side, known, own, address, nccl, context.live.profile.verbs.size)
 
 
 def _ended(command: tuple[str, ...], result: Message) -> PerftestExit:

@@ -236,7 +236,7 @@ H100 = (FOLDER / "lambda-1cc-h100.toml").read_text()
 @pytest.mark.parametrize(
     ("was", "now", "said"),
     [
-        ('"44 GB/s"', '"44 Gb/s"', "line 125, [[bounds]] 8: '44 Gb/s' is 11.0 % of a rail's 400 Gb/s; did you mean 44"),
+        ('"44 GB/s"', '"44 Gb/s"', "line 128, [[bounds]] 8: '44 Gb/s' is 11.0 % of a rail's 400 Gb/s; did you mean 44"),
         ('"44 GB/s"', '"4.4 GB/s"', "8.8 % of a rail's 400 Gb/s; did you mean 44 GB/s"),
         ('"44 GB/s"', '"352 GB/s"', "704.0 % of a rail's 400 Gb/s; did you mean 352 Gb/s or 35.2 GB/s"),
         ('"44 GB/s"', '"0 GB/s"', "must be above 0"),

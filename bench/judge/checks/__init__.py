@@ -25,6 +25,7 @@ from . import (
     rail_wiring,
     drift,
     rail_layers,
+    rail_latency,
     gpu_clocks,
     nvlink_pairs,
     soak,

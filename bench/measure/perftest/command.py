@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from bench.model.lines import PerftestEnd, PerftestTool
 from bench.model.profile import Verbs
 
-from .tool import NAME
+from .tool import LATENCY, NAME
 
 DEPTH = 16
+ROUND_TRIPS, PINGED = 10_000, 8  # and bytes of a message, both as OCI's node check takes them: some 40 ms
 SECONDS, MARGIN = 4, 1  # of which the first and the last are not counted
 TIMEOUT = 18  # of the queue pair, 4 µs × 2^18: a busy host must not look like a dead link
 
@@ -40,14 +41,23 @@ def words(
     return (*plain, *timed, *lane, *_memory(side, tool), *bound, *((peer,) if peer else ()))
 
 
+def latency_words(
+    side: PerftestEnd, tool: PerftestTool, address: str, peer: str = "", nccl: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
+    """As ``words``, of ib_write_lat, always in host memory: a processor polls the last byte of each message."""
+    plain = (LATENCY, "-d", side.hca, "-i", str(side.number), "-F", "-s", str(PINGED), "-n", str(ROUND_TRIPS))
+    bound = ("--bind_source_ip", address) if "bind_source_ip" in tool.knows and address else ()
+    return (*plain, "-u", str(TIMEOUT), *_lane(tool, nccl or {}), *bound, *((peer,) if peer else ()))
+
+
 _LAWFUL = re.compile(
-    r"-[diFstDfuxS]|--bind_source_ip|--tclass=\d+|--use_cuda(_bus_id)?=[\w:.]+|--use_cuda_dmabuf|\w[\w:.%-]*|::[\w:.%-]*"
+    r"-[diFstDfunxS]|--bind_source_ip|--tclass=\d+|--use_cuda(_bus_id)?=[\w:.]+|--use_cuda_dmabuf|\w[\w:.%-]*|::[\w:.%-]*"
 )
 
 
 def lawful(given: Sequence[str]) -> bool:
     """Whether these could be ``words``: rank 0 of another node orders nothing but a measurement from a supervisor."""
-    return bool(given) and given[0] == NAME and all(map(_LAWFUL.fullmatch, given[1:]))
+    return bool(given) and given[0] in (NAME, LATENCY) and all(map(_LAWFUL.fullmatch, given[1:]))
 
 
 def _lane(tool: PerftestTool, nccl: Mapping[str, str]) -> tuple[str, ...]:

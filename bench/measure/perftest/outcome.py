@@ -1,4 +1,4 @@
-"""The outcome of a transfer: bytes per second, or the cause of its failure."""
+"""The outcome of a transfer: bytes per second or a latency, or the cause of its failure."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from bench.model.lines import PerftestExit, PerftestTool, PerftestTransfer
 from bench.model.units import show_size
 
 from .causes import MEMORY, Cause, cause
+from .tool import NAME
 
 GAVE_UP = "Failed status 12"  # IBV_WC_RETRY_EXC_ERR: sent again and again, never acknowledged
 
@@ -22,32 +23,35 @@ FAILED = "Completion with error"
 class Outcome:
     """``rate``: payload bytes/s, NaN where there is none and ``cause`` says why. ``mtu`` as perftest used it.
 
-    0 is a figure too: the ports met, and nothing came through.
+    A rate of 0 is a figure too: the ports met, and nothing came through.
+    latency   of ib_write_lat: seconds one way, the median of its round trips halved
     """
 
     rate: float
     mtu: int | None = None
     cause: Cause | None = None
+    latency: float = math.nan
 
 
 def outcome(transfer: PerftestTransfer) -> Outcome:
-    """A rate only where the client ended well, with one table of a result that is finite and above 0; or 0
+    """A figure only where the client ended well, with one table of a result that is finite and above 0; or a rate of 0
     where it counted no message at all, which is unlike a broken clock's 0.
     """
     client = transfer.client
     runs = output.parse(client.text) if client is not None else ()
     problems = [text for run in runs for text in run.problems]
-    whole = [run for run in runs if run.valid and run.tool == "ib_write_bw" and not run.problems]
+    whole = [run for run in runs if run.valid and run.tool == transfer.tool and not run.problems]
     if client is None or not runs:
         return Outcome(math.nan, None, cause(transfer, ["it printed no table of results"]))
-    if _stalled(client, runs):
+    if transfer.tool == NAME and _stalled(client, runs):
         return Outcome(0.0, None, cause(transfer, ["nothing came through"]))
     if client.code != 0 or len(runs) != 1 or not whole:
         return Outcome(math.nan, None, cause(transfer, problems))
     if foreign := _foreign(transfer, whole[0].facts):
         return Outcome(math.nan, None, cause(transfer, [foreign]))
-    mtu = whole[0].facts.get("mtu", "")
-    return Outcome(whole[0].rows[-1].average, int(mtu) if mtu.isdecimal() else None)
+    mtu, row = whole[0].facts.get("mtu", ""), whole[0].rows[-1]
+    known = int(mtu) if mtu.isdecimal() else None
+    return Outcome(row.average, known, latency=row.latency.get("t_typical", math.nan))
 
 
 def _foreign(transfer: PerftestTransfer, facts: Mapping[str, str]) -> str:

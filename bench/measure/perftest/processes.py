@@ -26,7 +26,7 @@ from bench.probe.sysfs import LIVE
 from bench.probe.tcp_sockets import listeners
 
 from .command import SECONDS, lawful
-from .tool import NAME
+from .tool import LATENCY, NAME
 
 TOOL, SERVE, CONNECT, END = "verbs.tool", "verbs.serve", "verbs.connect", "verbs.end"
 HELP_SECONDS = 10.0
@@ -41,7 +41,7 @@ Message = dict[str, Any]
 
 
 class PerftestProcess:
-    """One ib_write_bw."""
+    """One ib_write_bw or ib_write_lat."""
 
     def __init__(self, words: list[str], port: int, numa: int | None) -> None:
         self.port = port
@@ -158,7 +158,10 @@ def _all_ended(processes: dict[str, PerftestProcess], late: bool) -> Message | N
 
 
 def ask_tool() -> Message:
-    """Ask ib_write_bw for its ``help`` and ``version``; ``missing`` says why it cannot be asked."""
+    """Ask ib_write_bw for its ``help`` and ``version``; ``missing`` says why it cannot be asked.
+
+    ``latency``: whether ib_write_lat is there too.
+    """
     path = shutil.which(NAME)
     if path is None:
         return {"missing": f"{NAME} is not installed", "help": "", "version": ""}
@@ -172,7 +175,7 @@ def ask_tool() -> Message:
         except (OSError, subprocess.TimeoutExpired) as error:
             return {"missing": f"{path} --{name}: {error}", "help": "", "version": ""}
         texts[name] = (done.stdout + done.stderr).decode(errors="replace")[:KEPT]
-    return {"missing": "", **texts}
+    return {"missing": "", "latency": shutil.which(LATENCY) is not None, **texts}
 
 
 def environment() -> dict[str, str]:

@@ -7,13 +7,19 @@ from dataclasses import dataclass
 
 from bench.model.lines import PerftestSkipped, PerftestTool, PerftestTransfer
 
+from .tool import LATENCY, NAME
+
 
 @dataclass(frozen=True)
 class PerftestRecord:
-    """All perftest records of a run. ``left``: why nothing was measured, "" where something was tried."""
+    """All perftest records of a run. ``left``: why nothing was measured, "" where something was tried.
+
+    transfers, latencies   of ib_write_bw, and of ib_write_lat
+    """
 
     tools: tuple[PerftestTool, ...] = ()
     transfers: tuple[PerftestTransfer, ...] = ()
+    latencies: tuple[PerftestTransfer, ...] = ()
     left: str = ""
 
     @property
@@ -26,8 +32,10 @@ def of_lines(lines: Iterable[PerftestTool | PerftestTransfer | PerftestSkipped])
     """The record of a run's lines."""
     lines = tuple(lines)
     left = [line.why for line in lines if isinstance(line, PerftestSkipped)]
+    made = [line for line in lines if isinstance(line, PerftestTransfer)]
     return PerftestRecord(
         tuple(line for line in lines if isinstance(line, PerftestTool)),
-        tuple(line for line in lines if isinstance(line, PerftestTransfer)),
+        tuple(transfer for transfer in made if transfer.tool == NAME),
+        tuple(transfer for transfer in made if transfer.tool == LATENCY),
         left[-1] if left else "",
     )

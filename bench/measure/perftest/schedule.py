@@ -21,9 +21,8 @@ from .command import SECONDS
 PARTNERS = 2  # that a node meets, where there are so many
 THERE, BACK = "there", "back"
 START = 3.0  # seconds in which a pair's processes start, meet and end (estimate)
-ROUND = 4 * (
-    SECONDS + START
-)  # seconds of a round where everything answers: each direction, and a second look
+# seconds of a round where everything answers: each direction and once the latency, with a second look at each
+ROUND = 4 * (SECONDS + START) + 2 * START
 
 
 @dataclass(frozen=True)

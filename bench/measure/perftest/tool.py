@@ -10,6 +10,7 @@ import re
 from bench.model.lines import PerftestTool
 
 NAME = "ib_write_bw"
+LATENCY = "ib_write_lat"
 USED = (
     "bind_source_ip",
     "tclass",
@@ -22,8 +23,11 @@ _FLAG = re.compile(r"--([A-Za-z][\w-]*)")
 _VERSION = re.compile(r"Version:\s*(\S+)")
 
 
-def read(node: str, help_text: str, version_text: str) -> PerftestTool:
-    """The tool by its ``--help`` and ``--version``; a text that is not perftest's help makes it missing."""
+def read(node: str, help_text: str, version_text: str, latency: bool = False) -> PerftestTool:
+    """The tool by its ``--help`` and ``--version``; a text that is not perftest's help makes it missing.
+
+    ``latency``: ib_write_lat is there too. Both programs of one package read their options by one function.
+    """
     flags = set(_FLAG.findall(help_text))
     version = _VERSION.search(version_text)
     lacking = [flag for flag in NEEDED if flag not in flags]
@@ -31,4 +35,4 @@ def read(node: str, help_text: str, version_text: str) -> PerftestTool:
         said = next((line.strip() for line in help_text.splitlines() if line.strip()), "nothing")[:200]
         return PerftestTool(node, missing=f"{NAME} does not know --{lacking[0]}; it says: {said}")
     knows = tuple(flag for flag in USED if flag in flags)
-    return PerftestTool(node, version[1] if version else "", knows)
+    return PerftestTool(node, version[1] if version else "", knows, latency=latency)

@@ -1,4 +1,4 @@
-"""A folder with the ib_write_bw of paper, first on PATH."""
+"""A folder with the ib_write_bw and the ib_write_lat of paper, first on PATH."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ FAKE = Path(__file__).with_name("fake_perftest.py")
 def perftest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "bin"
     folder.mkdir()
-    program = folder / "ib_write_bw"
-    program.write_text(f"#!{sys.executable} -IS\n" + FAKE.read_text())
-    program.chmod(0o755)
+    for name in ("ib_write_lat", "ib_write_bw"):
+        program = folder / name
+        program.write_text(f"#!{sys.executable} -IS\n" + FAKE.read_text())
+        program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     return program

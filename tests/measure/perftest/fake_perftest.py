@@ -1,7 +1,10 @@
-"""An ib_write_bw of paper: real processes and a real TCP handshake, no RDMA. Device names say what goes wrong.
+"""An ib_write_bw, or by its name an ib_write_lat, of paper: real processes and a real TCP handshake, no RDMA.
+
+Device names say what goes wrong.
 
 mlx5_1, mlx5_2  run; ``down`` has no link, ``memlock`` cannot register memory, ``dead`` hangs after the
-header, ``deaf`` never listens. A client with RAILGAUGE_FAKE_SLOW in its environment reports half.
+header, ``deaf`` never listens. A client with RAILGAUGE_FAKE_SLOW in its environment reports half, and of latencies
+RAILGAUGE_FAKE_LATENCY microseconds.
 """
 
 import itertools
@@ -23,6 +26,16 @@ HEADER = """                    RDMA_Write BW Test
  Link type       : IB
  #bytes     #iterations    BW peak[MB/sec]    BW average[MB/sec]   MsgRate[Mpps]
 """
+LATENCIES = """                    RDMA_Write Latency Test
+ Dual-port       : OFF          Device         : {hca}
+ Mtu             : 4096[B]
+ Link type       : IB
+{columns}
+"""
+COLUMNS = (
+    " #bytes #iterations    t_min[usec]    t_max[usec]  t_typical[usec]    t_avg[usec]    t_stdev[usec]"
+    "   99% percentile[usec]   99.9% percentile[usec] "
+)
 ECHO = "ethernet_read_keys: Couldn't read remote address\n Failed to exchange data between server and clients"
 
 
@@ -74,9 +87,18 @@ def client(hca: str, talk: socket.socket) -> int:
     if not talk.recv(1):
         print(ECHO)
         return 1
-    print(HEADER.format(hca=hca), end="", flush=True)
+    latency = sys.argv[0].endswith("_lat")
+    print((LATENCIES if latency else HEADER).format(hca=hca, columns=COLUMNS), end="", flush=True)
     if hca == "dead":
         time.sleep(600)
+    if latency:
+        typical = float(os.environ.get("RAILGAUGE_FAKE_LATENCY", "1.96"))
+        print(
+            f" 8       10000          1.90           5.77         {typical:.2f}  1.97  0.05    2.10     5.77"
+        )
+        with talk:
+            talk.sendall(b"x")
+        return 0
     rate = 23500.0 if os.environ.get("RAILGAUGE_FAKE_SLOW") else 47000.0  # MiB/s, so 49.3 GB/s
     print(
         f" 524288     90000            0.00               {rate:.2f}\t\t   {rate * (1 << 20) / 524288 / 1e6:.6f}"

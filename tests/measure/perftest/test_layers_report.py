@@ -10,6 +10,7 @@ import pytest
 
 from bench.judge.evidence import Evidence
 from bench.judge.verdicts import judge
+from bench.judge.wire.rail_latency import of_latencies
 from bench.model.lines import PerftestSkipped
 from layered import LAMBDA, even, run_of, transfers
 from reports.frames import frames
@@ -29,7 +30,10 @@ def drawn(run):
     if found is None:
         return html, found
     text = " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
-    rows = [[as_text(cell) for cell in row] for row in layer_table(worst_first(found.rows)).rows]
+    rows = [
+        [as_text(cell) for cell in row]
+        for row in layer_table(worst_first(found.rows), of_latencies(Evidence(run, LAMBDA))).rows
+    ]
     return text, (found.text, rows, unknowns(found))
 
 

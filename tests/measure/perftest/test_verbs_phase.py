@@ -132,6 +132,30 @@ def test_what_is_slow_is_measured_a_second_time(measure, monkeypatch):
     assert [t.again for t in record.transfers] == [False, True, False, True]
 
 
+def test_latencies_are_measured_once_over_each_pair_of_ports(measure):
+    record = of_lines(measure(nodes("mlx5_1", "mlx5_2")).verbs)
+    assert [(t.sender.node, t.sender.hca, t.again) for t in record.latencies] == [
+        ("n0", "mlx5_1", False),
+        ("n0", "mlx5_2", False),
+    ]
+    assert [outcome(t).latency for t in record.latencies] == [pytest.approx(1.96e-6)] * 2
+    assert record.latencies[0].client.words[:7] == ("ib_write_lat", "-d", "mlx5_1", "-i", "1", "-F", "-s")
+
+
+def test_latencies_that_are_too_long_are_measured_a_second_time(measure, monkeypatch):
+    monkeypatch.setenv("RAILGAUGE_FAKE_LATENCY", "10.01")  # the profile: 10
+    record = of_lines(measure(nodes("mlx5_1")).verbs)
+    assert [t.again for t in record.latencies] == [False, True]
+    assert [t.again for t in record.transfers] == [False, False]
+
+
+def test_without_ib_write_lat_the_bandwidth_is_measured_alone(measure, perftest):
+    perftest.with_name("ib_write_lat").unlink()
+    record = of_lines(measure(nodes("mlx5_1")).verbs)
+    assert [tool.latency for tool in record.tools] == [False, False]
+    assert (len(record.transfers), record.latencies) == (2, ())
+
+
 def test_one_rail_that_cannot_start_does_not_keep_the_others(measure):
     record = of_lines(measure(nodes("mlx5_1", "down")).verbs)
     good = [t for t in record.transfers if t.sender.hca == "mlx5_1"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.measure.perftest.command import words
+from bench.measure.perftest.command import latency_words, lawful, words
 from bench.measure.perftest.tool import read
 from bench.model import typed_json
 from bench.model.lines import PerftestEnd, PerftestTool
@@ -85,6 +85,16 @@ def test_a_gpu_is_named_by_its_bus_where_perftest_takes_that():
     assert words(side, NEW, "")[-2:] == ("--use_cuda_bus_id=0000:8f:00.0", "--use_cuda_dmabuf")
     by_number = PerftestTool("n0", "6.0", ("use_cuda",))
     assert words(PerftestEnd("n0", "mlx5_3", 1, gpu="3"), by_number, "")[-1] == "--use_cuda=3"
+
+
+def test_ib_write_lat_goes_the_same_way_in_host_memory():
+    side = PerftestEnd("n0", "mlx5_3", 2, gpu="3", gpu_address="0000:8f:00.0")
+    found = latency_words(side, NEW, "10.0.0.2", "10.0.0.1", {"NCCL_IB_GID_INDEX": "3", "NCCL_IB_SL": "1"})
+    assert " ".join(found) == (
+        "ib_write_lat -d mlx5_3 -i 2 -F -s 8 -n 10000 -u 18 -x 3 -S 1 --bind_source_ip 10.0.0.2 10.0.0.1"
+    )
+    assert lawful(found)
+    assert not lawful(("ib_send_lat", *found[1:]))
 
 
 def test_no_name_reaches_a_shell_or_becomes_an_option():
