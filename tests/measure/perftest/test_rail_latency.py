@@ -72,6 +72,12 @@ def test_a_rail_that_is_slow_with_each_partner_is_named_alone():
     assert named.source == "the other rails between the same two nodes: 1.3 µs"
 
 
+def test_a_rail_is_told_by_its_quickest_partner():
+    lines = made(["n0", "n1", "n2"], lambda a, b, at: 2.9 if (a, b) == ("n0", "n1") else 1.3)
+    (verdict,) = verdicts(lines, 3)
+    assert {each.split(": ")[1] for each in verdict.evidence} == {"1.3 µs one way"}
+
+
 def test_between_two_rails_that_are_well_with_others_it_is_the_path():
     found = verdicts(
         made(["n0", "n1", "n2"], lambda a, b, at: 5.0 if (a, b, at) == ("n0", "n1", 3) else 1.3), 3
