@@ -61,7 +61,39 @@ def of_phase(run: Run, phase: str, resumed: bool = False) -> tuple[list[CounterW
         return [], [
             Gap(phase, "all nodes", f"no counters were recorded {which} phase “{phase_words(phase)}”")
         ]
+    if _came_back(run, lines):
+        return _of_all(run, phase, lines, resumed)
     return _paired(run, phase, before[-1 if resumed and run.earlier else 0], after[-1])
+
+
+def _came_back(run: Run, lines: Sequence[CounterLine]) -> bool:
+    """Whether some of the readings lack a node that is back, which all the others have."""
+    whole = {set(run.manifest.nodes) == set(line.nodes) for line in lines if line.nodes}
+    return whole == {True, False}
+
+
+def _of_all(
+    run: Run, phase: str, lines: Sequence[CounterLine], together: bool
+) -> tuple[list[CounterWindow], list[Gap]]:
+    """Each node from its own first reading before the phase to its own last after it.
+
+    ``together``, or where a node was started anew meanwhile: from the last before it of all nodes to the last after it.
+    """
+    names, first, last = run.manifest.nodes, dict[str, Snapshot](), dict[str, Snapshot]()
+    whole: dict[str, Sequence[Snapshot]] = {"before": (), "after": ()}
+    for line in lines:
+        read = dict(zip(line.nodes, line.snapshots, strict=False))
+        if {*read} == {*names}:
+            whole[line.when] = tuple(read[name] for name in names)
+        if line.when == "before":
+            first = {**read, **first}
+        else:
+            last.update(read)
+    if not together and {*first} == {*last} == {*names}:
+        found, gaps = _paired(run, phase, [first[name] for name in names], [last[name] for name in names])
+        if not gaps:
+            return found, []
+    return _paired(run, phase, whole["before"], whole["after"])
 
 
 def over_the_run(run: Run) -> tuple[CounterWindow, ...]:

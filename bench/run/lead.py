@@ -50,7 +50,7 @@ from .live_run import LiveRun
 from .options import CannotRun, Options, Watcher
 from .planning import dry_run, make_plan, plan_again, put_logs_away, sweep
 from .refusal import refusal
-from .rejoin import command_without, lost_nodes, rejoin
+from .rejoin import as_they_are_now, command_without, lost_nodes, rejoin
 from .resume import RemainingPhase
 from .watch import Watch
 
@@ -149,7 +149,8 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
         ranks, nodes, hellos = gather_facts(chief, present.here)
         aside = present.set_aside([node.name for node in nodes])
         options = replace(options, profile=at_hand(options.profile, nodes))
-        rejoined = options.resumed and rejoin(options.resumed, ranks, options.without)
+        before = options.resumed
+        rejoined = before and rejoin(before, ranks, options.without)
         if rejoined:
             chief.control.renumber(rejoined.numbers)
             ranks = tuple(
@@ -171,10 +172,10 @@ def _measure(chief: Coordinator, options: Options, where: LaunchContext, watcher
         everyone = tuple(sorted((*ranks, *present.absent), key=lambda each: each.rank))
         manifest = replace(manifest, ranks=everyone, set_aside=aside)
         if options.resumed:
-            resume.unlike(options.resumed, ranks, nodes, manifest.versions, environment)
-            plan, manifest = _go_on(
-                chief, options, options.resumed, watcher, bool(rejoined and rejoined.changed)
-            )
+            known = as_they_are_now(before or options.resumed, options.resumed, ranks, nodes, environment)
+            resume.unlike(known, ranks, nodes, manifest.versions, environment)
+            chief.recorder.facts(known.whole.facts)
+            plan, manifest = _go_on(chief, options, known, watcher, bool(rejoined and rejoined.changed))
         else:
             plan = make_plan(options, ranks, backend, memory(ranks, nodes, backend, gpus), nodes, gpus)
             chief.recorder.manifest(manifest)
@@ -256,7 +257,7 @@ def _go_on(
     else:
         wanted = options.sweeps and sweep(options, run.manifest.ranks, run.manifest.backend)
         plan = resume.planned_anew(run, [wanted] if wanted else expected_phases(run))
-    _say_noted(chief, watcher, [f"{RESUMED}{case_progress(run).text}"])
+    _say_noted(chief, watcher, [f"{RESUMED}{case_progress(replace(run, plan=plan)).text}"])
     was = run.manifest.settings
     mark = os.environ.get(STARTED_MPIRUN, "")
     settings = replace(was, pid=os.getpid(), resumed=was.resumed + 1, started_by=mark)

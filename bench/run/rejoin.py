@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bench.model.facts import Node
 from bench.model.measurement import Rank
 from bench.store import Manifest, Run, SetAside
 from bench.store.set_aside import without_set_aside
@@ -41,6 +42,37 @@ def _left_out(run: Run, node: str) -> SetAside:
     """Why a node is not here: how it was lost, where the run says so."""
     why = [loss.reason for loss in run.losses if loss.nodes == (node,)]
     return SetAside(node, node, why[-1] if why else "left out by --without when the run went on")
+
+
+def as_they_are_now(
+    before: Run,
+    run: Run,
+    ranks: Sequence[Rank],
+    nodes: Sequence[Node],
+    environment: Mapping[str, Mapping[str, str]],
+) -> Run:
+    """The run with what those nodes are now that are back: set aside in ``before``, and mended since.
+
+    A node that took part in a measurement must still be what it was then, so its facts stay.
+    """
+    whole = run.whole
+    measured = {number for row in whole.measurements for number in row.ranks}
+    used = {rank.node for rank in whole.manifest.ranks if rank.rank in measured}
+    back = {each.node for each in before.manifest.set_aside} & {rank.node for rank in ranks} - used
+    if not back:
+        return run
+    now = {rank.rank: rank for rank in ranks if rank.node in back}
+    facts = {node.name: node for node in (*whole.facts, *(node for node in nodes if node.name in back))}
+    manifest = replace(
+        whole.manifest,
+        ranks=tuple(now.get(rank.rank, rank) for rank in whole.manifest.ranks),
+        environment={
+            **whole.manifest.environment,
+            **{str(rank): dict(environment[str(rank)]) for rank in now},
+        },
+    )
+    ordered = tuple(facts[name] for name in manifest.nodes if name in facts)
+    return without_set_aside(replace(whole, manifest=manifest, facts=ordered))
 
 
 def lost_nodes(run: Run) -> tuple[str, ...]:

@@ -40,7 +40,8 @@ SETTINGS = (
     "CUDA_VISIBLE_DEVICES",
     "LD_PRELOAD",
 )
-SET_BY_LAUNCHERS = ("TORCH_NCCL_ASYNC_ERROR_HANDLING",)  # torchrun's own, whatever the user wants
+# torchrun's own, whatever the user wants; and MPI's way, which only a rank that reads the run's profile sets
+SET_BY_LAUNCHERS = ("TORCH_NCCL_ASYNC_ERROR_HANDLING", "FI_TCP_IFACE")
 SHOWN = 8
 
 

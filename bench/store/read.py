@@ -34,7 +34,7 @@ from .files import (
 )
 from .kinds import READ, VERBS_KINDS
 from .run import RESUMED, Manifest, Plan, Run, Verdicts
-from .set_aside import without_set_aside
+from .set_aside import with_all_back, without_set_aside
 
 T = TypeVar("T")
 
@@ -113,7 +113,7 @@ def load(path: Path) -> Run:
         earlier=_earlier(journal, planned),
         resumed_at=tuple(note.time for note in _of(journal, Note) if note.text.startswith(RESUMED)),
     )
-    return without_set_aside(whole)
+    return with_all_back(without_set_aside(whole))
 
 
 @contextmanager
@@ -174,15 +174,26 @@ def _losses(journal: list[object], plan: Plan) -> tuple[list[Loss], list[str]]:
 
 
 def _earlier(journal: list[object], plan: Plan) -> frozenset[str]:
-    """Cases that stand in the journal before the last begin of their phase."""
+    """Cases that stand in the journal before the last begin of their phase.
+
+    A begin does not count where all that was measured after it is planned no more: by the others, without a node that
+    is back.
+    """
     phase_of = {case.id: phase.name for phase in plan.phases for case in phase.cases}
+    planned = {(case.id, group) for case in plan.cases for group in case.groups}
     done: dict[str, set[str]] = {}
     earlier: dict[str, frozenset[str]] = {}
+    now, was = dict[str, frozenset[str]](), dict[str, frozenset[str]]()
     for line in journal:
         if isinstance(line, Measurement):
-            done.setdefault(phase_of.get(line.case, ""), set()).add(line.case)
+            name = phase_of.get(line.case, "")
+            done.setdefault(name, set()).add(line.case)
+            if (line.case, line.ranks) in planned:
+                was[name] = now.get(name, frozenset())
+            earlier[name] = was.get(name, frozenset())
         elif isinstance(line, PhaseMark) and line.state == "begin":
-            earlier[line.name] = frozenset(done.get(line.name, ()))
+            was[line.name] = earlier.get(line.name, frozenset())
+            earlier[line.name] = now[line.name] = frozenset(done.get(line.name, ()))
     return frozenset().union(*earlier.values())
 
 

@@ -22,8 +22,6 @@ def without_set_aside(whole: Run) -> Run:
         return whole
     ranks = tuple(rank for rank in manifest.ranks if rank.node not in gone)
     numbers = {rank.rank for rank in ranks}
-    planned = {(case.id, group) for case in whole.plan.cases for group in case.groups}
-    found = {(row.case, row.ranks): row for row in whole.measurements if (row.case, row.ranks) in planned}
     voided = [loss for loss in whole.losses if _is_of(loss, gone)]
     return replace(
         whole,
@@ -37,7 +35,7 @@ def without_set_aside(whole: Run) -> Run:
             },
         ),
         facts=tuple(node for node in whole.facts if node.name not in gone),
-        measurements=tuple(_in_order(whole.measurements, found.values())),
+        measurements=_planned(whole),
         losses=tuple(loss for loss in whole.losses if loss not in voided),
         counters=tuple(_without(line, manifest.nodes, gone) for line in whole.counters),
         verbs=tuple(row for row in whole.verbs if not _names(row) & gone),
@@ -47,6 +45,22 @@ def without_set_aside(whole: Run) -> Run:
         notes=(*whole.notes, *(loss.reason for loss in voided)),
         everyone=whole,
     )
+
+
+def with_all_back(whole: Run) -> Run:
+    """The run without what was measured while a node was set aside that is back, and that is not planned with it."""
+    names = set(whole.manifest.nodes)
+    back = not whole.manifest.set_aside and any(
+        set(line.nodes) < names for line in whole.counters if line.nodes
+    )
+    return replace(whole, measurements=_planned(whole)) if back else whole
+
+
+def _planned(whole: Run) -> tuple[Measurement, ...]:
+    """Of each case and group in the plan the last measurement."""
+    planned = {(case.id, group) for case in whole.plan.cases for group in case.groups}
+    found = {(row.case, row.ranks): row for row in whole.measurements if (row.case, row.ranks) in planned}
+    return tuple(_in_order(whole.measurements, found.values()))
 
 
 def who_came(whole: Run) -> Run:

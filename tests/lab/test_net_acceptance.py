@@ -113,6 +113,13 @@ def test_a_node_that_is_set_aside_must_cost_the_others_nothing(rows, said) -> No
     assert (said in found) if said else found == ""
 
 
+def test_a_run_that_must_stop_names_the_node_and_sets_nobody_aside() -> None:
+    stopped = ("fail rails.state n2 eth1", "error coverage.cases rails")
+    assert complaint("admin-down n2 1", outcome(1, *stopped), stops=True) == ""
+    assert complaint("admin-down n2 1", outcome(1, *stopped)) == "nobody is set aside"
+    assert complaint("admin-down n2 1", outcome(1, stopped[1]), stops=True).startswith("it is not named")
+
+
 @pytest.mark.parametrize("kind", ["isolated-management", "bridges"])
 def test_what_every_node_has_is_nobodys_fault(kind) -> None:
     assert complaint(kind, outcome(0, *REST)) == ""

@@ -8,9 +8,12 @@ from dataclasses import replace
 import pytest
 
 import runs
+from bench.model.facts import Interface, Node
 from bench.model.measurement import Rank
-from bench.run.rejoin import command_without, lost_nodes, rejoin
+from bench.run.rejoin import as_they_are_now, command_without, lost_nodes, rejoin
+from bench.run.resume import ResumeRefused, unlike
 from bench.store import SetAside, load
+from bench.store.set_aside import without_set_aside
 
 WHERE = runs.ranks(4, 2)
 LEFT = tuple(replace(rank, rank=at) for at, rank in enumerate(rank for rank in WHERE if rank.node != "n2"))
@@ -68,3 +71,62 @@ def test_the_command_that_goes_on_names_the_other_nodes_with_their_ranks(run):
     assert command_without(run.manifest, ("n2",), "runs/x") == (
         "mpirun -n 6 --host n0:2,n1:2,n3:2 railgauge resume runs/x --without n2"
     )
+
+
+NOW = tuple(Node(name, interfaces=(Interface("eth1", operstate="up"),)) for name in ("n0", "n1", "n2", "n3"))
+HERE = tuple(replace(rank, device="cpu") for rank in WHERE)
+SETTINGS = {str(rank.rank): {"NCCL_IB_HCA": "mlx5"} for rank in WHERE}
+
+
+def set_aside(run, state, rows):
+    """The run whose n2 was set aside before measuring, eth1 of it then in that state; ``rows`` of the others."""
+    then = tuple(
+        replace(node, interfaces=(replace(node.interfaces[0], operstate=state),))
+        if node.name == "n2"
+        else node
+        for node in NOW
+    )
+    aside = (SetAside("n2", "n2", "eth1 is down"),)
+    manifest = replace(run.manifest, ranks=HERE, environment=SETTINGS, set_aside=aside)
+    return without_set_aside(replace(run, manifest=manifest, facts=then, measurements=rows, losses=()))
+
+
+def resumed(before):
+    back = rejoin(before, HERE, [])
+    assert back is not None
+    run = as_they_are_now(before, back.run, HERE, NOW, SETTINGS)
+    unlike(run, HERE, NOW, run.manifest.versions, SETTINGS)
+    return run
+
+
+def test_a_node_that_was_mended_takes_part_again_as_it_is_now(run):
+    rows = tuple(row for row in run.measurements if not {4, 5} & {*row.ranks})
+    assert resumed(set_aside(run, "down", rows)).whole.facts == NOW
+
+
+def test_a_node_that_never_came_takes_part_when_it_is_there(run):
+    whole = set_aside(run, "up", ()).whole
+    environment = {rank: own for rank, own in SETTINGS.items() if rank not in ("4", "5")}
+    never = replace(
+        whole,
+        facts=tuple(node for node in whole.facts if node.name != "n2"),
+        manifest=replace(
+            whole.manifest,
+            ranks=tuple(replace(rank, device="") if rank.node == "n2" else rank for rank in HERE),
+            environment=environment,
+        ),
+    )
+    found = resumed(without_set_aside(never))
+    assert (found.facts, found.manifest.environment, found.manifest.ranks) == (NOW, SETTINGS, HERE)
+
+
+def test_a_node_with_measurements_must_be_what_it_was_when_it_is_back(run):
+    assert any({4, 5} & {*row.ranks} for row in run.measurements)
+    with pytest.raises(ResumeRefused, match="n2 eth1: state was down, is up"):
+        resumed(set_aside(run, "down", run.measurements))
+
+
+def test_a_node_that_was_never_set_aside_must_be_what_it_was(run):
+    whole = set_aside(run, "down", ()).whole
+    with pytest.raises(ResumeRefused, match="n2 eth1: state was down, is up"):
+        resumed(replace(whole, manifest=replace(whole.manifest, set_aside=())))

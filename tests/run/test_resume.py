@@ -235,7 +235,7 @@ def test_the_same_cluster_is_taken_whatever_started_the_job(tmp_path):
     run = on_nodes(tmp_path)
     check(run)
     check(run, environment={"0": {"NCCL_ALGO": "Ring", "SLURM_JOB_ID": "2", "OMPI_MCA_pml": "ob1",
-                                  "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1"}})  # fmt: skip
+                                  "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1", "FI_TCP_IFACE": "eth0"}})  # fmt: skip
 
 
 @pytest.mark.parametrize(

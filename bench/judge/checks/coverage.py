@@ -210,15 +210,18 @@ def _joined(evidence: Evidence) -> Iterator[Finding]:
     used: dict[str, set[int]] = {}
     for row in evidence.rows:
         used.setdefault(row.case.phase, set()).update(row.measurement.ranks)
+    came: dict[str, int] = {}  # a node that was set aside may be back
     for line in evidence.run.joined:
-        wanted = len(used.get(line.phase, ()))
-        if line.ranks < wanted:
-            text = f"{line.ranks} workers came up, and {wanted} ranks are in its measurements"
+        came[line.phase] = max(line.ranks, came.get(line.phase, 0))
+    for phase, count in came.items():
+        wanted = len(used.get(phase, ()))
+        if count < wanted:
+            text = f"{count} workers came up, and {wanted} ranks are in its measurements"
             yield Finding(
-                f"phase {phase_words(line.phase)}",
+                f"phase {phase_words(phase)}",
                 None,
                 text,
-                float(line.ranks),
+                float(count),
                 wanted=f"all {wanted}",
                 bound=float(wanted),
             )

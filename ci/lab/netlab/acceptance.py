@@ -48,11 +48,14 @@ LATE = STOPPED
 @dataclass(frozen=True)
 class How:
     """How a lab is accepted: more options, the management interface of its profile, whether that leaves the rails to be
-    ``found``, and the launcher's commands."""
+    ``found``, and the launcher's commands. ``back``: mended, the node takes part again by ``resume``, and all passes;
+    ``stops``: nothing may be measured."""
 
     words: tuple[str, ...] = ()
     management: str = "eth0"
     found: bool = False
+    back: bool = False
+    stops: bool = False
     commands: Callable[[Lab, str, Sequence[str]], list[list[str]]] = columns.mpirun
 
 
@@ -64,6 +67,8 @@ HOW = {
         management="", found=True, commands=functools.partial(columns.torchrun, first=address("n0", 1))
     ),
     "bridges": How(management=""),
+    "rail-down": How(back=True),
+    "admin-down": How(("--strict",), stops=True),
 }
 EVERY = tuple(
     fault.name + " n2" * (not fault.everywhere) + " 1" * fault.on_rail + " 0.3" * (fault.name == "slow-cpu")
@@ -127,8 +132,13 @@ def accept(lab: Lab, out: Path, late: str = "", rails_only: bool = False, how: H
     out.parent.mkdir(parents=True, exist_ok=True)
     toml = out.with_name(f"{out.name}.toml")
     toml.write_text(profile(lab, rails_only, how))
-    own = ["-m", "bench", "accept", "--profile", str(toml), "--out", str(out), "--hang", f"{HANG}s"]
-    commands = how.commands(lab, sys.executable, [*own, *how.words])
+    own = ["accept", "--profile", str(toml), "--out", str(out), "--hang", f"{HANG}s", *how.words]
+    return _run(lab, out, own, how, late)
+
+
+def _run(lab: Lab, out: Path, own: Sequence[str], how: How, late: str = "") -> Outcome:
+    """A command of RailGauge's on every rank of the lab."""
+    commands = how.commands(lab, sys.executable, ["-m", "bench", *own])
     start = time.monotonic()
     with contextlib.ExitStack() as stack:
         run, *_ = [stack.enter_context(_started(lab, words)) for words in commands]
@@ -162,9 +172,14 @@ def _wait_for(journal: Path, run: subprocess.Popen[bytes]) -> None:
     """Until the first measurement is in the journal."""
     limit = time.monotonic() + LIMIT
     while run.poll() is None and time.monotonic() < limit:
-        if journal.exists() and '"measurement"' in journal.read_text():
+        if _measured(journal.parent):
             return
         time.sleep(0.1)
+
+
+def _measured(out: Path) -> bool:
+    journal = out / "journal.jsonl"
+    return journal.exists() and '"measurement"' in journal.read_text()
 
 
 def _verdicts(out: Path) -> tuple[dict[str, object], ...]:
@@ -192,8 +207,15 @@ def trial(lab: Lab, fault: str, out: Path, rails_only: bool) -> Trial:
         kind, *rest = fault.split()
         labs.fault(lab.name, kind, rest)
     print(f"\n=== {fault or HEALTHY} ===", flush=True)
-    outcome = accept(lab, out, late, rails_only, HOW.get(fault.partition(" ")[0]))
-    wrong = complaint(fault, outcome)
+    how = HOW.get(fault.partition(" ")[0], How())
+    outcome = accept(lab, out, late, rails_only, how)
+    wrong = complaint(fault, outcome, how.stops)
+    if how.stops and _measured(out):
+        wrong = wrong or f"it was measured in spite of {' '.join(how.words)}"
+    if how.back and not wrong:
+        labs.settle_down(lab.name)
+        if wrong := complaint("", _run(lab, out, ["resume", str(out)], how)):
+            wrong = f"resumed with the node that was mended: {wrong}"
     load = os.getloadavg()[0]
     print(f"blamed: {told(blamed(outcome.verdicts))}")
     print(

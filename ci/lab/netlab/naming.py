@@ -107,8 +107,11 @@ def false_names(fault: str, outcome: Outcome) -> set[str]:
     return wrong | {name for name in slow_transfers(outcome.verdicts) if not touches(name, fault)}
 
 
-def complaint(fault: str, outcome: Outcome) -> str:
-    """What is wrong with an outcome under ``fault`` ("" for a healthy lab); "" when it is as it must be."""
+def complaint(fault: str, outcome: Outcome, stops: bool = False) -> str:
+    """What is wrong with an outcome under ``fault`` ("" for a healthy lab); "" when it is as it must be.
+
+    ``stops``: the run must stop, and set nobody aside.
+    """
     wrong = false_names(fault, outcome)
     if _nobodys(fault):
         healthy = outcome.status == 0 and not wrong
@@ -117,7 +120,7 @@ def complaint(fault: str, outcome: Outcome) -> str:
         return "it passed"
     if wrong:
         return f"it blames {told(wrong)}"
-    if FAULTS[fault.split()[0]].aside and (text := unmeasured(outcome.verdicts)):
+    if FAULTS[fault.split()[0]].aside and not stops and (text := unmeasured(outcome.verdicts)):
         return text
     if fault.startswith("swapped-rails"):
         return _not_swapped(fault, blamed(outcome.verdicts))
