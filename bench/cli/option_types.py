@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from bench.model.units import UnitError, parse_seconds, parse_share, parse_size
 from bench.probe.tcp_ports import PORTS
@@ -56,6 +57,18 @@ class PortRange(click.ParamType[tuple[int, int]]):
         if not digits or not 0 < int(first) <= int(last) <= 65_535:
             self.fail(f"{value!r} is no range of TCP ports, such as {PORTS[0]}-{PORTS[1]}", param, ctx)
         return int(first), int(last)
+
+
+class ProfileName(click.types.StringParamType):
+    """The name of a profile, or a file: a shell completes both."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from bench.model.profile import names
+
+        found = [CompletionItem(name) for name in names() if name.startswith(incomplete)]
+        return [*found, CompletionItem(incomplete, type="file")]
 
 
 class Quantity(click.ParamType[Any]):
@@ -119,7 +132,7 @@ def option(
 
 def profile_option(help_: str, default: str | None = "local") -> Callable[[F], F]:
     """``--profile``; without a default the run's own profile, or none, is meant."""
-    return option("--profile profile_name NAME|FILE", help_, default=default)
+    return option("--profile profile_name NAME|FILE", help_, ProfileName(), default)
 
 
 def out_option(name: str) -> Callable[[F], F]:

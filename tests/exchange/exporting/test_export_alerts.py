@@ -124,6 +124,7 @@ def test_completion_comes_from_the_command_itself(shell, mark):
 def test_commands_options_and_choices_are_completed():
     assert "plain,accept" in completed("railgauge ac", 1)
     assert "plain,--format" in completed("railgauge export --fo", 2)
+    assert "plain,lambda-1cc-h100\n" in completed("railgauge accept --profile lam", 3)
     assert completed("railgauge export --format j", 3).split() == ["plain,junit", "plain,json"]
 
 
