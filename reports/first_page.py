@@ -138,8 +138,8 @@ def as_sentence(text: str) -> str:
 
 
 def capital(text: str) -> str:
-    """The text with a capital letter."""
-    return text[:1].upper() + text[1:]
+    """The text with a capital letter; a command stays as it is typed."""
+    return text if text.startswith("railgauge ") else text[:1].upper() + text[1:]
 
 
 def _more(found: Problems) -> str:

@@ -10,7 +10,7 @@ from bench.judge.problems import problems_of
 from bench.judge.verdicts import judge
 from bench.model.verdict import Status, Verdict
 from made_acceptance import LAMBDA, acceptance_run, grown_from
-from reports.first_page import MOST, by_layer, verdict
+from reports.first_page import MOST, as_sentence, by_layer, verdict
 from reports.frames import frames
 from reports.port_facts import port_facts
 from reports.rail_map import ACROSS, LEFT, LETTER, rail_map
@@ -165,3 +165,8 @@ def test_only_layers_that_passed_are_said_to_show_that_it_is_left_out():
     assert by_layer([unknown, unknown, skipped, skipped]) == (
         "not known by NCCL's setting, the list of devices; not applicable: NCCL's log, byte counters"
     )
+
+
+def test_a_sentence_begins_with_a_capital_letter_but_a_command_as_it_is_typed():
+    assert as_sentence("profile local judges: results") == "Profile local judges: results."
+    assert as_sentence("railgauge soak is no acceptance test") == "railgauge soak is no acceptance test."
