@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from bench.judge.problems import Problem, problems_of
 from bench.judge.verdicts import spoken, status
-from bench.model.printable import on_one_line
+from bench.model.printable import on_one_line, plain
 from bench.model.units import show_count
 from bench.model.verdict import counted
 from bench.store import Run
@@ -55,8 +55,17 @@ def _line(problem: Problem) -> str:
 
 
 def _escaped(line: str) -> str:
-    """One line as plain text: chats read < > & and @ as markup and mentions, and no name may notify anybody."""
-    text = " ".join(line.split())[:LONGEST]
-    for character, instead in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("@", "@\u200b")):
+    """One line as plain text: chats read < > & and @ as markup and mentions, and no name may notify anybody.
+
+    Those that read Markdown take ``](`` and ``][`` for a link or a picture from elsewhere.
+    """
+    text = plain(" ".join(line.split())[:LONGEST])
+    for character, instead in (
+        ("&", "&amp;"),
+        ("<", "&lt;"),
+        (">", "&gt;"),
+        ("@", "@\u200b"),
+        ("]", "]\u200b"),
+    ):
         text = text.replace(character, instead)
     return text

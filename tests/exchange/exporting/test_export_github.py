@@ -120,3 +120,10 @@ def test_a_long_sentence_does_not_cut_off_the_next_step_in_a_chat(night):
     row = Verdict("c", "n1", Status.FAIL, "x" * 5000, next_step="reseat it")
     line = digest(replace(night, verdicts=(row,))).splitlines()[-1]
     assert line.endswith("; next: reseat it") and len(line) <= 300
+
+
+def test_no_line_of_the_digest_is_a_link_or_a_picture_in_markdown(night):
+    name = "[see](https://x.example) ![](https://x.example/p.png) [a][b] \x1b[31m\u202e"
+    first, *_ = digest(replace(night, manifest=replace(night.manifest, id=name))).splitlines()
+    assert "](" not in first and "][" not in first
+    assert "\x1b" not in first and "\u202e" not in first and "https://x.example" in first
