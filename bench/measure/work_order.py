@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.model.measurement import Case
@@ -40,15 +40,30 @@ class WorkOrder:
     ports: tuple[int, ...] = ()
 
 
-def own_part(case: Case, rank: int) -> Case:
-    """The case as this rank needs it: of a case of pairs, its own pair alone.
+def own_parts(cases: Sequence[Case], size: int) -> Iterator[tuple[Case, ...]]:
+    """The cases as each of ``size`` ranks needs them, one rank after the other: of pairs, its own alone.
 
     A pair needs no communicator of its own, so that nobody has to know of the others'; with 512 ranks they
     would be nearly all that the orders of a rails phase hold. Other groups everybody opens together.
     """
+    pairs = [_pair_of_rank(case, size) for case in cases]
+    for rank in range(size):
+        yield tuple(
+            replace(case, groups=own[rank]) if own else case for case, own in zip(cases, pairs, strict=True)
+        )
+
+
+def _pair_of_rank(case: Case, size: int) -> list[tuple[tuple[int, ...], ...]]:
+    """[rank] its pair alone, () where it has none; empty where the case is not of pairs.
+
+    Every pair is looked at once: a search for each rank would take the ranks times the pairs.
+    """
     if not case.collective.startswith("p2p") or any(len(group) != 2 for group in case.groups):
-        return case
-    return replace(case, groups=tuple(group for group in case.groups if rank in group))
+        return []
+    own: list[tuple[tuple[int, ...], ...]] = [()] * size
+    for group in case.groups:
+        own[group[0]] = own[group[1]] = (group,)
+    return own
 
 
 def numbered(case: Case, place: Mapping[int, int]) -> Case:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from bench.measure.loop import TimingRules
-from bench.measure.work_order import HEARTBEAT_SECONDS, WorkOrder, numbered, own_part
+from bench.measure.work_order import HEARTBEAT_SECONDS, WorkOrder, numbered, own_parts
 from bench.model.lines import Hang, HealthLine, PhaseMark
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.typed_json import Misfit, load, to_json
@@ -198,9 +198,8 @@ class Coordinator:
             rules=TimingRules(**{**asdict(self.order.rules), **phase.rules}),
         )
         place = {rank.rank: at for at, rank in enumerate(self.ranks)}
-        theirs = [numbered(case, place) for case in cases]
-        for at, rank in enumerate(self.ranks):
-            own = tuple(own_part(case, at) for case in theirs)
+        parts = own_parts([numbered(case, place) for case in cases], len(self.ranks))
+        for at, (rank, own) in enumerate(zip(self.ranks, parts, strict=True)):
             order = replace(common, cases=own, rank=at, size=len(self.ranks), local_rank=rank.local_rank)
             # what a phase sets, as one that pins its workers to a rail, stands
             own_environment = {**self.interfaces.get(rank.node, {}), **environment}

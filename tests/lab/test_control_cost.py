@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.measure.work_order import own_part
+from bench.measure.work_order import own_parts
 from bench.model import typed_json
 from bench.model.profile import load
 from bench.plan import Job, acceptance
@@ -49,12 +49,15 @@ def test_every_rank_is_told_its_own_pairs_and_all_of_every_other_group():
     ranks = runs.ranks(4, 2)
     phases, _ = acceptance(Job(load("lambda-1cc-h100"), ranks, "nccl"), 1.0)
     for phase in phases:
-        for case in phase.cases:
-            for rank in range(8):
-                part = own_part(case, rank)
+        parts = [*own_parts(phase.cases, 8)]
+        assert len(parts) == 8
+        for rank, own in enumerate(parts):
+            for case, part in zip(phase.cases, own, strict=True):
                 mine = next((group for group in case.groups if rank in group), None)
                 assert next((group for group in part.groups if rank in group), None) == mine
-                if not case.collective.startswith("p2p") or len(case.groups[0]) != 2:
+                if case.collective.startswith("p2p") and len(case.groups[0]) == 2:
+                    assert part.groups == ((mine,) if mine else ())
+                else:
                     assert part == case
 
 
