@@ -49,9 +49,11 @@ def test_this_machine_can_be_probed_and_its_facts_survive_json():
 
 def test_a_source_that_breaks_is_a_note_and_the_others_are_read(tmp_path):
     plant(tmp_path, rail_machine())
-    node = probe(tmp_path, nvml=Nvml(nvmlDeviceGetName=lambda gpu: 1 // 0))
+    node = probe(
+        tmp_path, nvml=Nvml(nvmlDeviceGetName=lambda gpu: {}["name"])
+    )  # its text is alike in every Python
     assert node.gpus == ()
-    assert "nvml: ZeroDivisionError: integer division or modulo by zero" in node.notes
+    assert "nvml: KeyError: 'name'" in node.notes
     assert len(node.ports) == 1
 
 
