@@ -155,7 +155,7 @@ def latency_percentiles(_: Frames, known: pd.DataFrame) -> alt.FacetChart:
     data = known[[*columns, *PERCENTILES]].melt(columns, PERCENTILES, "percentile", "latency")
     data = data[data["latency"] > 0]
     y = alt.Y(
-        "latency:Q", title="latency", scale=alt.Scale(type="log"),
+        "latency:Q", title=None, scale=alt.Scale(type="log"),
         axis=alt.Axis(tickCount=4, labelExpr=MICRO_LABEL),
     )  # fmt: skip
     cell = alt.Chart().mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=12)).encode(
