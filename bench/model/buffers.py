@@ -13,7 +13,7 @@ MOST_BUFFERS = 16
 def largest(case: Case) -> int:
     """Bytes of one send and one receive buffer on the rank that has the most."""
     row, kind = collective(case.collective), element(case.dtype)
-    n, root = max(len(group) for group in case.groups), max(case.root, 0)
+    n, root = max(map(len, case.groups)), max(case.root, 0)
     shared = case.placement == "in"
     most = 0
     for rank in {0, 1 % n, root}:

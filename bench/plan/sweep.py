@@ -49,7 +49,7 @@ def sweep_cases(phase: str, request: Request, groups: tuple[tuple[int, ...], ...
     row, kind = collective(request.collective), element(request.dtype)
     if row.reduces and reduction(request.op).floating_only and not kind.floating:
         raise PlanError(f"{request.op} of {kind.name} does not exist: {request.op} needs a floating type")
-    n = max(len(group) for group in groups)
+    n = max(map(len, groups))
     if n < row.least:
         raise PlanError(
             f"{row.name} needs {row.least} ranks, this job has {n}: start more with --ranks or mpirun -n"
