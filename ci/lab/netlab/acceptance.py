@@ -133,28 +133,28 @@ def accept(lab: Lab, out: Path, late: str = "", rails_only: bool = False, how: H
     toml = out.with_name(f"{out.name}.toml")
     toml.write_text(profile(lab, rails_only, how))
     own = ["accept", "--profile", str(toml), "--out", str(out), "--hang", f"{HANG}s", *how.words]
-    return _run(lab, out, own, how, late)
+    return run(lab, out, own, how, late)
 
 
-def _run(lab: Lab, out: Path, own: Sequence[str], how: How, late: str = "") -> Outcome:
+def run(lab: Lab, out: Path, own: Sequence[str], how: How, late: str = "") -> Outcome:
     """A command of RailGauge's on every rank of the lab."""
     commands = how.commands(lab, sys.executable, ["-m", "bench", *own])
     start = time.monotonic()
     with contextlib.ExitStack() as stack:
-        run, *_ = [stack.enter_context(_started(lab, words)) for words in commands]
+        first, *_ = [stack.enter_context(started(lab, words)) for words in commands]
         try:
             if late:
-                _wait_for(out / "journal.jsonl", run)
+                _wait_for(out / "journal.jsonl", first)
                 kind, *rest = late.split()
                 labs.fault(lab.name, kind, rest)
-            status: int | None = run.wait(start + LIMIT - time.monotonic())
+            status: int | None = first.wait(start + LIMIT - time.monotonic())
         except subprocess.TimeoutExpired:
             status = None
     return Outcome(status, time.monotonic() - start, _verdicts(out))
 
 
 @contextlib.contextmanager
-def _started(lab: Lab, words: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+def started(lab: Lab, words: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     """A command on the lab, which does not outlive the acceptance."""
     command = [sys.executable, str(ENTRY), "--name", lab.name, *words]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **columns.TOKEN}
@@ -214,7 +214,7 @@ def trial(lab: Lab, fault: str, out: Path, rails_only: bool) -> Trial:
         wrong = wrong or f"it was measured in spite of {' '.join(how.words)}"
     if how.back and not wrong:
         labs.settle_down(lab.name)
-        if wrong := complaint("", _run(lab, out, ["resume", str(out)], how)):
+        if wrong := complaint("", run(lab, out, ["resume", str(out)], how)):
             wrong = f"resumed with the node that was mended: {wrong}"
     load = os.getloadavg()[0]
     print(f"blamed: {told(blamed(outcome.verdicts))}")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from netlab import acceptance, ends, launchers, mpi, tell
 from netlab import lab as labs
+from netlab.beside import watch
 from netlab.faults import FAULTS
 from netlab.plan import Lab, LabError, parse_rate, show_rate
 from netlab.rules import Rules
@@ -29,7 +30,7 @@ shaped interface per rail; mpirun starts real ranks on them, and faults can be p
   sudo ci/lab/net fault slow-rail n2 1                     see: fault --help
   sudo ci/lab/net heal; sudo ci/lab/net down
 """
-TABLES = ("check", "demo", "faults", "launchers")
+TABLES = ("check", "demo", "faults", "launchers", "watch")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -84,6 +85,12 @@ def parser() -> argparse.ArgumentParser:
     )
     check.add_argument("--quick", action="store_true", help=f"for CI: {', '.join(acceptance.QUICK)}")
     check.add_argument("--runs", type=int, default=1, help="of each (default: 1)")
+    beside = verbs.add_parser(
+        "watch", help="railgauge watch beside a job of torch's own: the slow rail named, and nothing else"
+    )
+    beside.add_argument(
+        "fault", nargs="?", default=acceptance.DEMO, help=f"or healthy (default: {acceptance.DEMO})"
+    )
     deaths = verbs.add_parser(
         "faults",
         help="hangs and deaths in mid-run: how each job ends, and what it says and leaves",
@@ -269,6 +276,11 @@ def _launchers(arguments: argparse.Namespace) -> int:
     )
 
 
+def _watch(arguments: argparse.Namespace) -> int:
+    fault = "" if arguments.fault == acceptance.HEALTHY else arguments.fault
+    return watch(arguments.name or "beside", fault)
+
+
 def _demo(arguments: argparse.Namespace) -> int:
     return acceptance.demo(arguments.name or "demo", arguments.out)
 
@@ -286,4 +298,5 @@ _VERBS = {
     "faults": _faults,
     "launchers": _launchers,
     "demo": _demo,
+    "watch": _watch,
 }
