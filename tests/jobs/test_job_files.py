@@ -199,14 +199,14 @@ def instructions() -> list[tuple[str, str]]:
 
 def test_the_image_is_made_of_what_is_here():
     rows = instructions()
-    known = {"ARG", "FROM", "SHELL", "RUN", "WORKDIR", "COPY", "USER", "CMD"}
+    known = {"ARG", "FROM", "ENV", "RUN", "WORKDIR", "COPY", "USER", "CMD"}  # SHELL is not heard by buildah
     assert {name for name, _ in rows} == known
     assert [name for name, _ in rows[:2]] == ["ARG", "FROM"]
     for name, rest in rows:
         for source in rest.split()[:-1] if name == "COPY" else ():
             assert (ROOT / source).exists(), source
         if name == "RUN":
-            assert asked("bash", "-n", "-c", rest).returncode == 0, rest
+            assert asked("sh", "-n", "-c", rest).returncode == 0, rest
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     copied = " ".join(rest for name, rest in rows if name == "COPY")
     for needed in (project["project"]["readme"], *project["project"]["license-files"], "bench", "reports"):
