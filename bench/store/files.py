@@ -56,13 +56,21 @@ class RunError(RailGaugeError):
         self.exit_status = exit_status
 
 
+def is_folder(path: Path) -> bool | None:
+    """None where nothing is there. Raises OSError where one may not look, which Python 3.14's ``Path.is_dir`` hides."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
 def free(path: Path) -> None:
     """Raise RunError unless ``path`` is a folder to be made, or an empty one."""
     try:
         for above in (path, *path.parents):
-            if above.exists() and not above.is_dir():
+            if is_folder(above) is False:
                 raise RunError(f"{above} is a file; give a new folder with --out", EXIT_USAGE)
-        if path.is_dir() and any(path.iterdir()):
+        if is_folder(path) and any(path.iterdir()):
             raise RunError(f"{path} already holds something; give a new folder with --out", EXIT_USAGE)
     except OSError as error:
         raise RunError(

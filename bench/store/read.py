@@ -57,7 +57,7 @@ def judged_by(path: Path) -> str:
 def manifest_of(path: Path) -> Manifest:
     """What was asked for and where it ran; RunError as ``load``."""
     try:
-        if not path.is_dir():
+        if not files.is_folder(path):
             raise RunError(f"no run folder at {path}", EXIT_USAGE)
         if not files.exists(path, MANIFEST):
             raise RunError(f"{path} is not a run folder: it has no {MANIFEST}", EXIT_USAGE)

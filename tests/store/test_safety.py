@@ -99,7 +99,7 @@ def test_a_line_longer_than_any_run_writes_is_refused_with_its_number(folder, mo
 @pytest.mark.parametrize("bracket", ["[]", "{}"])
 def test_json_that_is_nested_too_deeply_is_told_in_one_line(folder, name, bracket):
     inside = '"x":' if bracket == "{}" else ""
-    deep = (bracket[0] + inside) * 100_000 + "1" + bracket[1] * 100_000
+    deep = (bracket[0] + inside) * 400_000 + "1" + bracket[1] * 400_000
     (folder / name).write_text('{"format": 1, "kind": "note", "later": ' + deep + "}\n")
     refused(folder, f"{name}( line 1: is nested too deeply|: is nested too deeply|.* names no format)")
 
