@@ -39,9 +39,12 @@ def rejoin(run: Run, ranks: Sequence[Rank], without: Collection[str]) -> Rejoine
 
 
 def _left_out(run: Run, node: str) -> SetAside:
-    """Why a node is not here: how it was lost, where the run says so."""
-    why = [loss.reason for loss in run.losses if loss.nodes == (node,)]
-    return SetAside(node, node, why[-1] if why else "left out by --without when the run went on")
+    """Why a node is not here: how it was lost and in which phase, where the run says so."""
+    lost = [loss for loss in run.losses if loss.nodes == (node,)]
+    if not lost:
+        return SetAside(node, node, "left out by --without when the run went on")
+    phases = (phase.name for phase in run.plan.phases if lost[-1].case in {case.id for case in phase.cases})
+    return SetAside(node, node, lost[-1].reason, phase=next(phases, ""))
 
 
 def as_they_are_now(

@@ -36,6 +36,14 @@ def test_a_node_that_is_left_out_is_set_aside_and_the_others_keep_their_numbers(
     assert found.run.manifest.set_aside == (SetAside("n2", "n2", REASON),)
 
 
+def test_a_node_that_was_lost_in_a_phase_is_set_aside_in_it(run):
+    case = run.plan.phases[0].cases[-1]
+    lost = replace(run, losses=(replace(run.losses[0], case=case.id),))
+    found = rejoin(lost, LEFT, ["n2"])
+    assert found is not None
+    assert found.run.manifest.set_aside == (SetAside("n2", "n2", REASON, phase=case.phase),)
+
+
 def test_a_node_that_is_back_takes_part_again(run):
     aside = rejoin(run, LEFT, ["n2"])
     assert aside is not None
