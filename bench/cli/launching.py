@@ -18,6 +18,7 @@ from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE
 
 from .json_output import left_to_others
 from .option_types import EXIT_HELP, PATH, Count, option
+from .streams import append_to_files
 
 if TYPE_CHECKING:
     from bench.launch.command_lines import HostCommand, LaunchJob
@@ -280,6 +281,7 @@ def _from_here(step: HostCommand) -> tuple[int, bool]:
 
     click.echo(f"railgauge: {step.shown()}", err=True)
     environment = {**launch.mpi_environment(os.environ), **step.environment}
+    append_to_files()
     try:
         # a process group of its own: an interrupt reaches us alone, and we pass it on once
         job = subprocess.Popen(

@@ -26,6 +26,7 @@ from bench.supervise.control import token
 
 from .follow import follow, pass_on
 from .page import where_report, write_report
+from .streams import append_to_files
 
 STOP_SECONDS = 3.5
 OURS = watchdog.STARTED_MPIRUN
@@ -79,6 +80,7 @@ def _watch(
     command: list[str], environment: dict[str, str], mark: str, folder: Path, rails: Rails | None
 ) -> tuple[int, bool]:
     """Run the job to its end, showing its progress where ``rails`` are given; its status, and whether we ended it."""
+    append_to_files()
     # a process group of its own: an interrupt reaches us alone, and we end the job in order
     job = subprocess.Popen(
         command,

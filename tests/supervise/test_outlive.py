@@ -105,3 +105,21 @@ def test_a_signal_of_the_kernel_while_the_launcher_lives_is_ignored(tmp_path):
     rank_0.kill()
     rank_0.wait(LIMIT)
     assert not copies and not (tmp_path / "judged").exists()
+
+
+BOTH_PRINT = """
+import os, sys
+from bench.cli.streams import append_to_files
+from bench.supervise.outlive import streams_of
+append_to_files()
+print("front", flush=True)
+(out, _) = streams_of(os.getpid())
+os.write(out, b"outlives it\\n")
+print("goes on", flush=True)
+"""
+
+
+def test_in_a_log_file_nobody_writes_over_the_words_of_the_rank_that_outlives_the_launcher(tmp_path):
+    with (tmp_path / "log").open("w") as log:
+        subprocess.run([sys.executable, "-c", BOTH_PRINT], stdout=log, check=True, timeout=60)
+    assert (tmp_path / "log").read_text() == "front\noutlives it\ngoes on\n"
