@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,9 @@ import pytest
 
 import programs
 
+# a shell that starts the tests in its background has them, and all that they start, ignore interrupts
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 # ci/gpu-check runs the tests marked gpu on machines that have no hypothesis
 with contextlib.suppress(ModuleNotFoundError):
