@@ -98,7 +98,7 @@ def _unnamed(evidence: Evidence) -> str:
 @check(
     "exclusion.bytes",
     wanted=lambda evidence: (
-        f"at most {show_size(round(_floor(evidence)))} and {show_size(round(RATE))}/s of noise"
+        f"at most {_floor(evidence) / MEGA:g} MB, and {RATE / MEGA:g} MB more a second: the noise of management"
     ),
     source="RailGauge",
     on_fail="keep MPI off it (UCX_NET_DEVICES, btl_tcp_if_include), or NCCL where exclusion.log fails as well",
@@ -229,7 +229,7 @@ def _judge(
         return Finding(subject, None, f"its bytes {where} are not known: {moved.how}")
     allowed = floor + RATE * window.seconds
     carried = f"carried {show_size(round(moved.least))} {where}"
-    noise = f"noise floor {show_size(round(allowed))}{moved.how}"
+    noise = f"{show_size(round(allowed))} would be noise{moved.how}"
     text = f"{carried}, {noise}"
     if moved.most <= allowed:
         return Finding(subject, True, text, moved.least, note=text)
