@@ -116,17 +116,21 @@ def _doubt(evidence: Evidence, of: list[SlowPath]) -> str:
 
 
 def _slow_text(named: End | None, of: list[SlowPath]) -> str:
-    """``is slow while data waits for it: n0 eth1 sends 0.00596 GB/s to it (data waits 95.8 % of the time); …``."""
+    """``runs at 49.2 % of the other rails' rate while data waits for it: n0 eth1 sends it 0.0536 Gb/s (data waits
+    66.2 % of the time), …; the others 0.105 Gb/s or more``.
+    """
     parts = []
     for path in of:
         load, to = path.load, path.to
         who = "it" if (load.node, load.name) == named else f"{load.node} {load.name}"
         whom = "it" if to == named else f"{to[0]} {to[1]}" if to else load.found.toward or "others"
         waits = f"data waits {show_share(load.found.waiting)} of the time"
-        parts.append(f"{who} sends {show_rate(load.rate_waiting)} to {whom} ({waits})")
-    usual = show_rate(min(path.usual for path in of))
+        parts.append(f"{who} sends {whom} {show_rate(load.rate_waiting, 'Gb/s')} ({waits})")
+    share = show_share(min(path.load.rate_waiting / path.usual for path in of))
+    usual = show_rate(min(path.usual for path in of), "Gb/s")
     return (
-        f"is slow while data waits for it: {', '.join(parts)}; the other rails send {usual} or more meanwhile"
+        f"runs at {share} of the other rails' rate while data waits for it: {', '.join(parts)}; "
+        f"the others {usual} or more"
     )
 
 

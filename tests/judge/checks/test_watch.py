@@ -85,9 +85,10 @@ def test_a_rail_that_is_slow_in_both_directions_is_named_by_the_end_that_they_sh
     slow["n0", 1] = device("n0", 1, SLOW, 0.9)  # to n1
     assert bad(evidence(slow), "watch.waiting") == {"n1 eth1": Status.FAIL}
     (said,) = (each for each in verdicts(evidence(slow), "watch.waiting") if each.status is Status.FAIL)
-    assert "n0 eth1 sends 0.0500 GB/s to it" in said.measured
-    assert "it sends 0.0500 GB/s to n2 eth1" in said.measured
-    assert "the other rails send 0.100 GB/s" in said.measured
+    assert said.measured.startswith("runs at 50.0 % of the other rails' rate while data waits for it: ")
+    assert "n0 eth1 sends it 0.400 Gb/s" in said.measured
+    assert "it sends n2 eth1 0.400 Gb/s" in said.measured
+    assert said.measured.endswith("; the others 0.800 Gb/s or more")
 
 
 def test_a_slow_rail_of_somebody_elses_job_drains_nobody():
