@@ -65,6 +65,7 @@ def verdict(shown: Shown) -> View:
     """The first page."""
     status, counts = headline(shown.run)
     found = problems_of(shown.run)
+    first = leading(found)
     target = read_target(shown.judged)
     return {
         "status": status,
@@ -74,7 +75,7 @@ def verdict(shown: Shown) -> View:
         "sentence": "" if found.first else sentence(status, shown, target),
         "problems": [
             (each, step, port_facts(shown.judged, each), verdict_table(each.symptoms), _proof(each))
-            for each, step in zip(leading(found), steps(leading(found)), strict=True)
+            for each, step in zip(first, steps(first), strict=True)
         ],
         "more": _more(found),
         "again": " ".join(shown.run.manifest.command) if found.first else "",

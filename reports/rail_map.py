@@ -35,7 +35,7 @@ class MapCell:
 
 @dataclass(frozen=True)
 class MapLabel:
-    """A label beside a red cell; ``anchor``: start or end."""
+    """A label beside a red cell. ``anchor``: SVG's text-anchor, start on its right and end on its left."""
 
     x: float
     y: int
@@ -140,7 +140,7 @@ def _cell(row: Mapping[Any, Any], x: float, y: int, bad: bool, named: bool, perc
 
 
 def labels(cells: Sequence[MapCell], step: float) -> list[MapLabel]:
-    """A label for the worst red cell of each rail; one that blame names is preferred."""
+    """Label the worst red cell of each rail, first of all one that blame names."""
     found: dict[int, MapLabel] = {}
     for cell in sorted((cell for cell in cells if cell.bad), key=lambda cell: not cell.named):
         text = f"{cell.place}: {cell.percent}"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @option("--cluster", "Only this cluster of a history")
 @option("--csv FILE", "Rank the rows of a table instead of a run: give --label and --value too", PATH)
 @option("--label COLUMN", "Column of the --csv file with the names")
-@option("--value COLUMN", "Column of the --csv file with the numbers; 0 or empty: it was not run")
+@option("--value COLUMN", "Column of the --csv file with the numbers; 0 or an empty cell means: not run")
 def charts(
     sources: tuple[str, ...],
     out: Path,

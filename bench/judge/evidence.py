@@ -165,7 +165,7 @@ class Evidence:
         return quiet(self.run)
 
     def last_windows(self, phase: str) -> tuple[list[CounterWindow], list[Gap]]:
-        """The counters around one phase; in a resumed run, around the part since it went on."""
+        """The counters before and after one phase; of a resumed run, around what came since it was resumed."""
         if self.run.earlier or phase not in self._paired:
             return of_phase(self.run, phase, resumed=True)
         return self._paired[phase]

@@ -72,7 +72,7 @@ class Remote:
                 end.stdin.flush()
 
     def stop(self, *_: Any) -> None:
-        """First call: end the first host, whose rank 0 ends the job and judges it. Second call: end all of them."""
+        """End the first host at the first call: its rank 0 ends the job and judges it. End all at the second."""
         self._asked += 1
         self._deadline = self._deadline or time.monotonic() + STOP_SECONDS
         self._let_go(self._ends[:1] if self._asked == 1 else self._ends)

@@ -91,12 +91,12 @@ def rails_of(node: Node, rails: Rails) -> tuple[Role, ...]:
 
 
 def nearest_rails(node: Node, rails: Rails) -> tuple[tuple[str, ...], ...]:
-    """For GPU 0, 1 … the rails with the shortest PCI path to it; () where none of its paths is known."""
+    """List for GPU 0, 1 … the rails with the shortest PCI path to it; () where none of its paths is known."""
     return nearest(node, [role.name for role in rails_of(node, rails)])
 
 
 def nearest(node: Node, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """For GPU 0, 1 … the HCAs, ports or interfaces in ``names`` with the shortest PCI path to it."""
+    """List for GPU 0, 1 … the HCAs, ports or interfaces in ``names`` with the shortest PCI path to it."""
     key = tuple(names)
     found = node.derived.get(key)
     if found is None:

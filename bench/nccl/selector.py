@@ -106,13 +106,13 @@ def parse(spec: str | None, version: Version = NEWEST, limit: int | None = None)
 
 
 def _item(entry: str) -> Item:
-    """An entry up to NCCL 2.30.4: the text after the first colon goes through atoi, so ``a:`` is port 0: none."""
+    """Read an entry as NCCL up to 2.30.4 does: by atoi after the first colon, so ``a:`` is port 0: none."""
     name, colon, port = entry.partition(":")
     return Item(entry, name, atoi(port) if colon else ANY)
 
 
 def _item_with_rail(entry: str) -> Item:
-    """An entry from NCCL 2.30.5: three numbers, an empty one is any, the name is cut at 63 bytes."""
+    """Read an entry as NCCL from 2.30.5 on does: three numbers, an empty one is any; 63 bytes of a name."""
     name, *fields = entry.split(":")
     port, rail, plane = [atoi(field) if field else ANY for field in [*fields, "", "", ""][:3]]
     return Item(entry, cut(name, MAX_NAME), port, rail, plane)

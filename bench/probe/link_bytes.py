@@ -35,7 +35,7 @@ class LinkBytes:
 
 
 def of_interfaces(root: Path, names: Iterable[str]) -> dict[str, LinkBytes]:
-    """The bytes of the interfaces with these names; one that is not there has none."""
+    """Read the bytes of the interfaces with these names; an interface that is not there has none."""
     found = {}
     for name in names:
         folder = root / sysfs.NET / name
@@ -46,7 +46,7 @@ def of_interfaces(root: Path, names: Iterable[str]) -> dict[str, LinkBytes]:
 
 
 def of_ports(root: Path) -> dict[str, LinkBytes]:
-    """The bytes of every port of every HCA, by its name: ``mlx5_3/1``."""
+    """Read the bytes of every port of every HCA; its key is ``mlx5_3/1``."""
     found = {}
     for hca in sysfs.names(root / sysfs.INFINIBAND):
         for number in sysfs.names(root / sysfs.INFINIBAND / hca / "ports"):

@@ -26,7 +26,7 @@ _GPU_CLASSES = (0x0300, 0x0302)  # VGA and 3D controller
 
 
 def path(device: Path) -> PciPath | None:
-    """The PCI path of a device folder or a link to one (``/sys/class/net/eth0/device``); None for another device."""
+    """The PCI path of a device folder or a link to one (``/sys/class/net/eth0/device``); None without PCI."""
     folder = sysfs.target(device)
     if folder is None:
         return None

@@ -240,7 +240,7 @@ def _across(pair: Pair, members: Sequence[Rank]) -> Pair:
 
 
 def _own_names(pairs: Iterable[Pair]) -> list[Pair]:
-    """Give the same case of a second table a name of its own: it is another launch."""
+    """Rename a case that an earlier table has too: each table is a launch of its own."""
     seen: Counter[str] = Counter()
     named = []
     for case, measurement in pairs:

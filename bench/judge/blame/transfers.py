@@ -150,7 +150,9 @@ class Retest:
 
     @property
     def ways(self) -> str:
-        """The directions, as ``plan.pair_cases`` names them; both at once for a dead pair: a time-out shows as much."""
+        """``one-way`` or ``both``, as in ``plan.pair_cases``. A dead pair is measured both ways at once: its time-out
+        tells no more.
+        """
         return "both" if self.dead else "one-way"
 
 

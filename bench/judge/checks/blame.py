@@ -113,7 +113,7 @@ def _guessed(found: Finding, row: Blame, evidence: Evidence) -> Finding:
         own, near = own_rails(node, evidence.rails), nearest_rails(node, evidence.rails)
         for mine, tied in zip(own, near, strict=False):
             if (not ends or node.name in ends) and mine == rails and set(tied) != set(mine):
-                why = f"{row.subject.rail} is assigned by the GPUs' order, not by PCI: NCCL may use another"
+                why = f"{row.subject.rail} is assigned by the GPUs' order, not by PCI, so NCCL may use another rail"
                 step = f"{why}; see rails.intended, and the pinned passes (--pinned); then {found.step}"
                 return replace(found, step=step)
     return found

@@ -279,7 +279,9 @@ def cluster(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _ranks_wanted(evidence: Evidence) -> Iterator[tuple[str, int]]:
-    """Each node and the ranks it should have: one per GPU, of those present where several counts are allowed."""
+    """List each node with the ranks that it should have: one per GPU of the profile, or per GPU that is there where the
+    profile allows several counts.
+    """
     there = {node.name: len(node.gpus) for node in evidence.nodes}
     counts = evidence.gpu_counts
     for node, ranks in evidence.run.ranks_on.items() if counts else ():

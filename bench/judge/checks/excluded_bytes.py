@@ -108,7 +108,7 @@ def _unnamed(evidence: Evidence) -> str:
     unless=(nothing_excluded, _none_excluded, nothing_begun, _unnamed),
 )
 def excluded_bytes(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
-    """No device other than the rails carried the traffic of any phase: its bytes stay below a stated noise floor."""
+    """No device other than the rails carried the traffic of any phase: it carried no more than noise."""
     found: list[Finding | NotApplicable] = [Finding(gap.subject, None, gap.reason) for gap in evidence.gaps]
     found += _renamed(evidence)
     for phase in dict.fromkeys(window.phase for window in evidence.windows):

@@ -122,7 +122,7 @@ def _is_whole(node: Node, rails: Rails) -> bool:
 
 
 def _of_node(node: Node, votes: Sequence[Counter[tuple[str, ...]]], rails: Rails) -> Iterator[Finding]:
-    """The findings on GPUs that have nearest rails. ``votes``: the rails of GPU 0, 1 … on all nodes."""
+    """Judge each GPU of a node whose nearest rails are known. ``votes``: how often GPU 0, 1 … has which rails."""
     names = tuple(role.name for role in rails_of(node, rails))
     order = in_order(names, len(node.gpus)) if rails.devices else ((),) * len(node.gpus)
     near, own = nearest_rails(node, rails), own_rails(node, rails)

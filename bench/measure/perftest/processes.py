@@ -185,7 +185,7 @@ def environment() -> dict[str, str]:
 
 
 def _ports(count: int, address: str) -> list[int]:
-    """Ports from ``free_ports``; where the address is not this machine's, perftest itself will say so."""
+    """Find free ports, at any address where this machine lacks the given one: perftest says what is wrong."""
     try:
         return free_ports(count, address)
     except OSError:
