@@ -7,7 +7,7 @@ goes into the run folder as it is; what was slow or failed is measured a second 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.measure.perftest import processes
@@ -123,20 +123,26 @@ def _round(context: PhaseContext, number: int, turn: tuple[tuple[str, str], ...]
     made = 0
     for way in (THERE, BACK):
         these = legs(number, way, turn, context.nodes, context.tools, context.live.profile, _on_gpus(context))
-        seen = _transfers(context, these, again=False)
-        made += len(seen)
-        if any(_suspect(context, transfer) for transfer in seen):
-            made += len(_transfers(context, these, again=True))
+        made += _measured(
+            context, these, BANDWIDTH, lambda seen: any(_suspect(context, each) for each in seen)
+        )
     there = legs(number, THERE, turn, context.nodes, context.tools, context.live.profile, gpus=False)
     able = [
         leg for leg in there if all(context.tools[end.node].latency for end in (leg.sender, leg.receiver))
     ]
-    if able:
-        seen = _transfers(context, able, again=False, tool=LATENCY)
-        made += len(seen)
-        if too_long(seen, context.live.profile.verbs.latency):
-            made += len(_transfers(context, able, again=True, tool=LATENCY))
-    return made
+    most = context.live.profile.verbs.latency
+    return made + (_measured(context, able, LATENCY, lambda seen: too_long(seen, most)) if able else 0)
+
+
+def _measured(
+    context: PhaseContext,
+    these: Sequence[Leg],
+    tool: str,
+    doubtful: Callable[[Sequence[PerftestTransfer]], bool],
+) -> int:
+    """Measure these, and again where that is ``doubtful``; the number of transfers."""
+    seen = _transfers(context, these, again=False, tool=tool)
+    return len(seen) + (len(_transfers(context, these, again=True, tool=tool)) if doubtful(seen) else 0)
 
 
 def _on_gpus(context: PhaseContext) -> bool:
@@ -159,9 +165,7 @@ def _rate(context: PhaseContext, side: PerftestEnd) -> float | None:
     return next((port.rate for port in ports if port.name == side.name), None)
 
 
-def _transfers(
-    context: PhaseContext, these: Sequence[Leg], again: bool, tool: str = BANDWIDTH
-) -> list[PerftestTransfer]:
+def _transfers(context: PhaseContext, these: Sequence[Leg], again: bool, tool: str) -> list[PerftestTransfer]:
     """Servers, then clients, then the servers' last words: all pairs and rails of one direction at once."""
     commands = {
         leg.key: (_words(context, tool, leg.receiver), _words(context, tool, leg.sender, leg.receiver))
