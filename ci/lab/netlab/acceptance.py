@@ -145,8 +145,7 @@ def run(lab: Lab, out: Path, own: Sequence[str], how: How, late: str = "") -> Ou
         try:
             if late:
                 _wait_for(out / "journal.jsonl", first)
-                kind, *rest = late.split()
-                labs.fault(lab.name, kind, rest)
+                labs.fault_line(lab.name, late)
             status: int | None = first.wait(start + LIMIT - time.monotonic())
         except subprocess.TimeoutExpired:
             status = None
@@ -204,8 +203,7 @@ def trial(lab: Lab, fault: str, out: Path, rails_only: bool) -> Trial:
     """Plant, accept, heal; prints who was blamed and whether that is right."""
     late = fault if fault.split()[:1] and fault.split()[0] in LATE else ""
     if fault and not late:
-        kind, *rest = fault.split()
-        labs.fault(lab.name, kind, rest)
+        labs.fault_line(lab.name, fault)
     print(f"\n=== {fault or HEALTHY} ===", flush=True)
     how = HOW.get(fault.partition(" ")[0], How())
     outcome = accept(lab, out, late, rails_only, how)
@@ -249,16 +247,11 @@ def trials(
         with _wide_enough(lab, fault) as its:
             return _tried(its, fault, folder / run_name(fault, number), rails_only and bool(fault))
 
-    with labs.signals_are_exceptions():
-        labs.down(lab.name)  # of a run that was killed
-        here = labs.up(lab)
-        try:
-            lacking = {fault: reason for fault in faults if (reason := _lacking(here, fault))}
-            possible = [fault for fault in faults if fault not in lacking]
-            done = [one(fault, number + 1) for number in range(runs) for fault in possible]
-            done = rules.tried_again(done, lambda row: one(row.fault, runs + 1))
-        finally:
-            labs.down(lab.name)
+    with labs.of_its_own(lab) as here:
+        lacking = {fault: reason for fault in faults if (reason := _lacking(here, fault))}
+        possible = [fault for fault in faults if fault not in lacking]
+        done = [one(fault, number + 1) for number in range(runs) for fault in possible]
+        done = rules.tried_again(done, lambda row: one(row.fault, runs + 1))
     print("", *table(done, lacking), sep="\n")
     print(f"run folders and reports: {folder}")
     return rules.exit_status(done, lacking)
@@ -288,12 +281,8 @@ def _wide_enough(lab: Lab, fault: str) -> Iterator[Lab]:
         yield lab
         return
     wider = replace(lab, name=f"{lab.name[:10]}{nodes}", nodes=nodes)
-    labs.down(wider.name)
-    labs.up(wider)
-    try:
+    with labs.of_its_own(wider):
         yield wider
-    finally:
-        labs.down(wider.name)
 
 
 def _tried(lab: Lab, fault: str, out: Path, rails_only: bool) -> Trial:

@@ -24,17 +24,11 @@ def watch(name: str, fault: str) -> int:
     profile.write_text(acceptance.profile(lab))
     own = ["watch", "--profile", str(profile), "--minutes", f"{MINUTES:g}", "--out", str(out)]
     job = [sys.executable, str(JOB), address("n0", 0), str(lab.rails), f"{LONGER:g}"]
-    with labs.signals_are_exceptions():
-        labs.down(lab.name)  # of a run that was killed
-        labs.up(lab)
-        try:
-            if fault:
-                kind, *rest = fault.split()
-                labs.fault(lab.name, kind, rest)
-            with acceptance.started(lab, ["mpirun", str(lab.rails), "-x", "PYTHONPATH", "--", *job]):
-                outcome = acceptance.run(lab, out, own, acceptance.How())
-        finally:
-            labs.down(lab.name)
+    with labs.of_its_own(lab):
+        if fault:
+            labs.fault_line(lab.name, fault)
+        with acceptance.started(lab, ["mpirun", str(lab.rails), "-x", "PYTHONPATH", "--", *job]):
+            outcome = acceptance.run(lab, out, own, acceptance.How())
     wrong = complaint(fault, outcome)
     print(f"blamed: {told(blamed(outcome.verdicts))}")
     print(

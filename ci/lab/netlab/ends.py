@@ -365,9 +365,7 @@ def faults(
         f" within {BOUND:.0f} s, and what it left must be gone {GONE:.0f} s later."
     )
     folder = Path(tempfile.mkdtemp(prefix="railgauge-ends-"))
-    with labs.signals_are_exceptions():
-        labs.down(name)
-        here = labs.up(Lab(name))
+    with labs.of_its_own(Lab(name)) as here:
 
         def one(column: Column, death: Death, place: Path) -> End | NotRun:
             reason = here.powers[death.needs] if death.needs else None
@@ -382,11 +380,8 @@ def faults(
         again = folder / "second-try"
         again.mkdir()
         chosen_by = {(column.name, death.name): (column, death) for column, death in rows}
-        try:
-            done = [one(column, death, folder) for column, death in rows]
-            done = rules.tried_again(done, lambda row: one(*chosen_by[row.launcher, row.fault], again))
-        finally:
-            labs.down(name)
+        done = [one(column, death, folder) for column, death in rows]
+        done = rules.tried_again(done, lambda row: one(*chosen_by[row.launcher, row.fault], again))
     print("", *table(done), sep="\n")
     print(f"run folders, reports and logs: {folder}")
     return exit_status(done, rules)

@@ -138,6 +138,18 @@ def down(name: str) -> None:
         _sweep(name)
 
 
+@contextlib.contextmanager
+def of_its_own(lab: Lab) -> Iterator[Live]:
+    """The lab for the time of a ``with``: what a killed run left of it is cleared away before, and all of it after."""
+    with signals_are_exceptions():
+        down(lab.name)
+        here = up(lab)
+        try:
+            yield here
+        finally:
+            down(lab.name)
+
+
 def _build(lab: Lab, lock: int) -> Live:
     folder = home(lab.name)
     folder.mkdir()
@@ -259,6 +271,12 @@ def _read_state(name: str) -> dict[str, Any]:
 
 
 # faults
+
+
+def fault_line(name: str, line: str) -> None:
+    """Plants one more fault, as the command line names it: ``slow-rail n2 1``."""
+    kind, *words = line.split()
+    fault(name, kind, words)
 
 
 def fault(name: str, kind: str, words: list[str]) -> None:

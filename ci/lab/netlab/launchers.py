@@ -387,17 +387,12 @@ def launchers(name: str, names: Sequence[str], path: str, pythons: Sequence[str]
     hosts, toml = labs.home(name) / "nodes", folder / "lab.toml"
     toml.write_text(acceptance.profile(lab, rails_only=True))
     done: list[Seen] = []
-    with labs.signals_are_exceptions():
-        labs.down(name)
-        labs.up(lab)
-        try:
-            for row, python, mpirun in chosen(names, pythons):
-                out = folder / row.name.replace(" ", "-")
-                words = ("accept", "--profile", str(toml), "--out", str(out), "--hang", "20s")
-                done.append(one(row, Job(lab, hosts, words, folder, path, python, mpirun), out))
-                print(f"{row.name}: {done[-1].absent or done[-1].wrong or 'ok'}", flush=True)
-        finally:
-            labs.down(name)
+    with labs.of_its_own(lab):
+        for row, python, mpirun in chosen(names, pythons):
+            out = folder / row.name.replace(" ", "-")
+            words = ("accept", "--profile", str(toml), "--out", str(out), "--hang", "20s")
+            done.append(one(row, Job(lab, hosts, words, folder, path, python, mpirun), out))
+            print(f"{row.name}: {done[-1].absent or done[-1].wrong or 'ok'}", flush=True)
     done += [
         Seen(kind, absent="next: --python an interpreter with its mpi4py, and its mpirun beside it")
         for kind in missing(done, names)
