@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from bench.nccl.inspector import FOLDER
 from bench.probe.tcp_ports import PORTS
 
 from .invocation import Invocation, Measuring
@@ -26,11 +25,13 @@ from .option_types import (
     profile_option,
 )
 
+_DUMPS = "NCCL_INSPECTOR_DUMP_DIR"  # NCCL's variable
+
 
 @click.command(cls=Measuring, epilog=EXIT_HELP)
 @profile_option("Profile of the platform, which says what its rails are; list them with: railgauge profiles")
 @option("--minutes N", "How long to watch  [default: until it is interrupted]", Finite(0.05, 10080))
-@option("--inspector DIR", f"Folder in which NCCL's Inspector writes  [default: ${FOLDER}]", PATH)
+@option("--inspector DIR", f"Folder in which NCCL's Inspector writes  [default: ${_DUMPS}]", PATH)
 @option("--meet-interface NAME", "Interface of the first node to which the others connect", default="")
 @option(
     "--ports FIRST-LAST", "TCP ports to which they connect", PortRange(), default=f"{PORTS[0]}-{PORTS[1]}"
@@ -71,7 +72,7 @@ def watch(
         quiet=quiet,
         verbose=verbose,
     )
-    folder = str(inspector or os.environ.get(FOLDER, ""))
+    folder = str(inspector or os.environ.get(_DUMPS, ""))
     options = WatchOptions(minutes * MINUTE if minutes else None, folder)
     return Invocation("watch", shared, measure, watch=options)
 

@@ -16,7 +16,6 @@ from bench.model.activity import InspectedCalls
 from bench.model.typed_json import MOST
 from bench.model.units import GIGA
 
-FOLDER = "NCCL_INSPECTOR_DUMP_DIR"  # NCCL's variable
 _LONGEST = 64  # characters of a collective's name
 
 Key = tuple[str, int, int, int]  # collective, bytes, ranks, nodes
