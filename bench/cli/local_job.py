@@ -24,7 +24,6 @@ from bench.store.files import exists
 from bench.supervise import watchdog
 from bench.supervise.control import token
 
-from .follow import follow, pass_on
 from .page import where_report, write_report
 from .streams import append_to_files
 
@@ -81,6 +80,8 @@ def _watch(
 ) -> tuple[int, bool]:
     """Run the job to its end, showing its progress where ``rails`` are given; its status, and whether we ended it."""
     append_to_files()
+    from .follow import follow, pass_on  # only who starts a job shows its progress, and no rank of it
+
     # a process group of its own: an interrupt reaches us alone, and we end the job in order
     job = subprocess.Popen(
         command,
