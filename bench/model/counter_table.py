@@ -13,6 +13,8 @@ from enum import Enum
 TCP = "tcp"  # the subject of the machine's TCP counters, and their group
 CPU = "cpu"  # the same of the CPU quota
 PMA, HW, NET = "counters", "hw_counters", "statistics"
+ETHTOOL = "ethtool"  # the group of what a RoCE port's driver counts by itself: ethtool -S
+PAUSE_STORM = "tx_pause_storm_error_events"
 LIFESPAN = "lifespan"  # the refresh period in ms, no counter
 
 
@@ -40,6 +42,8 @@ _IBTA = "InfiniBand Architecture Specification 1.4, 16.1.3.5"
 _ABI = "Linux, Documentation/ABI/stable/sysfs-class-infiniband"
 _NVIDIA = "NVIDIA, Understanding mlx5 Linux counters and status parameters"
 _NCCL = "NCCL user guide, networking troubleshooting"
+_MLX5 = "Linux, Documentation/networking/device_drivers/ethernet/mellanox/mlx5/counters.rst"
+_BNXT = "Linux, drivers/net/ethernet/broadcom/bnxt/bnxt_ethtool.c"
 _STATS = "Linux, Documentation/networking/statistics.rst"
 _RXE = "Linux, drivers/infiniband/sw/rxe/rxe_hw_counters.c"
 _SNMP = "RFC 4022"
@@ -53,6 +57,18 @@ def _rows(group: str, role: CounterRole, source: str, *rows: tuple[str, int, str
             yield Counter(group, name, role, bits, reason, source)
 
 
+def _each_priority(pattern: str) -> str:
+    """The names of a counter that is there for each of the eight priorities of Ethernet."""
+    return " ".join(pattern.format(priority) for priority in range(8))
+
+
+# µs of pause; a port counts a priority only where PFC is on for it
+_HELD = f"{_each_priority('rx_prio{}_pause_duration')} rx_global_pause_duration"
+_HOLDS = f"{_each_priority('tx_prio{}_pause_duration')} tx_global_pause_duration"
+_BNXT_HELD, _BNXT_HOLDS = (_each_priority(f"pfc_pri{{}}_{way}_duration_us") for way in ("rx", "tx"))
+_WHY_HELD = "µs in which the port sent nothing, for its switch had it pause"
+_WHY_HOLDS = "µs for which the port had its switch pause: the host takes in less than arrives"
+WAS_PAUSED, PAUSED = f"{_HELD} {_BNXT_HELD}".split(), f"{_HOLDS} {_BNXT_HOLDS}".split()
 TABLE: tuple[Counter, ...] = (
     *_rows(
         PMA,
@@ -149,6 +165,17 @@ TABLE: tuple[Counter, ...] = (
         HW, _I, _RXE, ("rcvd_rnr_err send_rnr_err ack_deferred", 0, "soft-RoCE: a receiver was not ready")
     ),
     *_rows(HW, _T, _RXE, ("sent_pkts rcvd_pkts rdma_sends rdma_recvs", 0, "soft-RoCE: packets and sends")),
+    *_rows(ETHTOOL, _I, _MLX5, (_HELD, 0, _WHY_HELD), (_HOLDS, 0, _WHY_HOLDS)),
+    *_rows(ETHTOOL, _I, _BNXT, (_BNXT_HELD, 0, _WHY_HELD), (_BNXT_HOLDS, 0, _WHY_HOLDS)),
+    *_rows(
+        ETHTOOL,
+        _I,
+        _MLX5,
+        (PAUSE_STORM, 0, "the port had its switch pause for so long that it gave up pausing"),
+        ("tx_pause_storm_warning_events", 0, "the port had its switch pause for long"),
+        (_each_priority("rx_prio{}_marked"), 0, "packets that the adapter marked, for its host is congested"),
+        ("rx_ecn_mark", 0, "packets that a switch marked as congested"),
+    ),
     *_rows(
         NET,
         _E,

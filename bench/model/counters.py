@@ -17,6 +17,7 @@ from msgspec import Meta
 from bench.model.facts import Interface, Port
 
 from .counter_table import CPU as CPU
+from .counter_table import ETHTOOL as ETHTOOL
 from .counter_table import HW as HW
 from .counter_table import LIFESPAN, TABLE, CounterRole
 from .counter_table import NET as NET
@@ -47,7 +48,7 @@ class Snapshot:
 
     time, monotonic  seconds since 1970, and of the clock that is never set (one boot only)
     readings         subject (``mlx5_3/1``, ``eth3``, ``tcp``) → group (``counters``, ``hw_counters``,
-                     ``statistics``, ``tcp``) → counter → value. ``kernel``: message → when, which is no counter
+                     ``ethtool``, ``statistics``, ``tcp``) → counter → value. ``kernel``: message → when, no counter
     """
 
     time: Time
@@ -63,11 +64,17 @@ def snapshot(
     tcp: Mapping[str, int],
     cpu: Mapping[str, int] | None = None,
     kernel_log: Mapping[str, int] | None = None,
+    ethtool: Mapping[str, Mapping[str, int]] | None = None,
 ) -> Snapshot:
-    """The counters in the facts. A subject that was seen stands here even if none of its counters was."""
+    """The counters in the facts. A subject that was seen stands here even if none of its counters was.
+
+    ``ethtool``: by the name of a port that has such counters.
+    """
     readings: dict[str, dict[str, dict[str, int]]] = {}
     for port in ports:
         readings[port.name] = {PMA: dict(port.counters), HW: dict(port.hw_counters)}
+        if own := (ethtool or {}).get(port.name):
+            readings[port.name][ETHTOOL] = dict(own)
     for interface in interfaces:
         readings[interface.name] = {NET: dict(interface.statistics)}
     readings[TCP] = {TCP: dict(tcp)}

@@ -26,11 +26,12 @@ def ports(root: Path) -> tuple[Port, ...]:
 
 
 def counters(root: Path) -> tuple[Port, ...]:
-    """The ports with nothing but their counters: what a snapshot needs, and quick."""
+    """The ports with nothing but their counters and, of RoCE, their interface: what a snapshot needs, and quick."""
     return tuple(
         Port(
             hca,
             number,
+            netdev=_roce_interface(folder),
             counters=sysfs.counts(folder / "counters"),
             hw_counters=sysfs.counts(folder / "hw_counters"),
         )
@@ -116,7 +117,7 @@ def _gids(folder: Path) -> tuple[Gid, ...] | None:
 
 def _netdev(hca: Path, number: int, folder: Path) -> str | None:
     """RoCE ports name their interface with the first GID; IPoIB interfaces say which port they are on."""
-    if named := sysfs.text(folder / "gid_attrs" / "ndevs" / "0"):
+    if named := _roce_interface(folder):
         return named
     below = hca / "device" / "net"
     for name in sysfs.names(below):
@@ -124,6 +125,10 @@ def _netdev(hca: Path, number: int, folder: Path) -> str | None:
         if sysfs.value(below / name / "dev_port", sysfs.parse_count) == number - 1:
             return name
     return None
+
+
+def _roce_interface(port: Path) -> str | None:
+    return sysfs.text(port / "gid_attrs" / "ndevs" / "0")
 
 
 def parse_state(text: str) -> str | None:

@@ -15,7 +15,19 @@ from bench.model.counters import Snapshot
 from bench.model.counters import snapshot as counters_in
 from bench.model.facts import Environment, Gpu, Host, Interface, Node, Port, Software
 from bench.model.kernel_log import KernelLog
-from bench.probe import addresses, cpu, environment, gpus, host, infiniband, mtu, network, software, topology
+from bench.probe import (
+    addresses,
+    cpu,
+    environment,
+    ethtool,
+    gpus,
+    host,
+    infiniband,
+    mtu,
+    network,
+    software,
+    topology,
+)
 from bench.probe.kernel_log import LAST, kernel_log
 from bench.probe.sysfs import LIVE
 from bench.probe.torch_gpus import torch_gpus
@@ -71,7 +83,14 @@ def snapshot(root: Path = LIVE) -> Snapshot:
     quota: dict[str, int] = _part(notes, "cpu", lambda: cpu.throttled(root), {})
     look = functools.partial(kernel_log, software.ask, LAST)
     log = _part(notes, "kernel log", look, KernelLog()) if live else KernelLog()
-    return counters_in(time.time(), time.monotonic(), ports, interfaces, tcp, quota, log.readings)
+    own_counters: dict[str, dict[str, int]] = _part(notes, "ethtool", lambda: _pauses(ports, live), {})
+    now = time.time(), time.monotonic()
+    return counters_in(*now, ports, interfaces, tcp, quota, log.readings, own_counters)
+
+
+def _pauses(ports: tuple[Port, ...], live: bool) -> dict[str, dict[str, int]]:
+    """What the drivers of RoCE ports count, by the port's name; the interfaces of a copied tree are not here."""
+    return {port.name: ethtool.pauses(port.netdev) for port in ports if live and port.netdev}
 
 
 def _part(notes: list[str], source: str, read: Callable[[], T], otherwise: T) -> T:

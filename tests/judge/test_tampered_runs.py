@@ -866,6 +866,37 @@ tampering("an error between two phases of a resumed run", FAIL, "growth.errors",
         resumed(1, run.counters[-2].snapshots[0].time - 0.1)(run)
     )
 )
+
+
+def roce(*grown: tuple[str, str, int], without: str = "") -> Change:
+    """All rails count what a RoCE driver counts; mlx5_5 of n1 more in these phases, and not what is in ``without``."""
+
+    def change(run: Run) -> Run:
+        own = {"tx_prio3_pause_duration": 0, "tx_pause_storm_error_events": 0}
+
+        def each(line: CounterLine, node: int, readings: Readings) -> None:
+            for name in (name for name in readings if name.startswith("mlx5_")):
+                readings[name]["ethtool"] = dict.fromkeys(own, 0)
+            if node != 1:
+                return
+            for phase, counter, by in grown:
+                own[counter] += by * ((line.phase, line.when) == (phase, "after"))
+            readings["mlx5_5/1"]["ethtool"] = {name: value for name, value in own.items() if name != without}
+
+        return with_readings(run, each)
+
+    return change
+
+
+tampering(
+    "a rail pauses its switch for long in two phases", FAIL, "growth.pauses", "n1 mlx5_5", "in 2 phases"
+)(roce(("ring", "tx_prio3_pause_duration", 400_000), ("rails", "tx_prio3_pause_duration", 400_000)))
+tampering("a rail pauses its switch until it gives up", FAIL, "growth.pauses", "n1 mlx5_5", "grew by 1")(
+    roce(("rails", "tx_pause_storm_error_events", 1))
+)
+tampering("one rail does not count its pauses", INCONCLUSIVE, "growth.pauses", "n1 mlx5_5", "PFC may be off")(
+    roce(without="tx_prio3_pause_duration")
+)
 tampering("half of the workers came up", INCONCLUSIVE, "coverage.ranks", "8 workers came up")(
     lambda run: replace(run, joined=tuple(replace(line, ranks=8) for line in run.joined))
 )

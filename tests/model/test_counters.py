@@ -116,6 +116,15 @@ def test_lifespan_is_no_counter():
     assert delta(before, after).rows == ()
 
 
+def test_what_a_driver_counts_stands_beside_the_other_counters_of_its_port():
+    ports = [Port("mlx5_0", 1, counters={"x": 1}), Port("mlx5_1", 1)]
+    readings = snapshot(
+        0, 0, ports, [], {}, ethtool={"mlx5_0/1": {"rx_ecn_mark": 3}, "mlx5_1/1": {}}
+    ).readings
+    assert readings["mlx5_0/1"] == {"counters": {"x": 1}, "hw_counters": {}, "ethtool": {"rx_ecn_mark": 3}}
+    assert "ethtool" not in readings["mlx5_1/1"]
+
+
 def test_tcp_and_interfaces_are_subjects_of_their_own():
     before, after = (
         snapshot(t, t, [], [Interface("eth1", statistics={"rx_dropped": t})], {"RetransSegs": 7 * t})
