@@ -12,6 +12,7 @@ from pathlib import Path
 from bench.model.facts import Gpu
 
 SECONDS = 120.0  # importing torch from a network file system takes that long
+BUILDS = "libtorch_cuda.so", "libtorch_hip.so"  # the second is of ROCm, whose GPUs torch calls cuda as well
 _ASK = """
 import sys
 sys.path[:] = filter(None, sys.path)  # not the current folder
@@ -25,12 +26,15 @@ print(json.dumps(found))
 
 
 def torch_gpus() -> tuple[Gpu, ...]:
-    """Every GPU that torch sees, whatever CUDA_VISIBLE_DEVICES shows; none where torch is built without CUDA.
+    """Every GPU that torch sees, whatever CUDA_VISIBLE_DEVICES shows; none where torch is built without CUDA or ROCm.
 
     Raises OSError, ValueError or subprocess.SubprocessError where torch does not answer.
     """
     torch = importlib.util.find_spec("torch")
-    if not torch or not torch.origin or not (Path(torch.origin).parent / "lib/libtorch_cuda.so").exists():
+    if not torch or not torch.origin:
+        return ()
+    libraries = Path(torch.origin).parent / "lib"
+    if not any((libraries / name).exists() for name in BUILDS):
         return ()
     environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
     done = subprocess.run(

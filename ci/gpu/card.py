@@ -2,6 +2,7 @@
 
 python card.py rates                copies inside the GPU, by CUDA events and by the host's clock: one JSON line
 python card.py load                 copies for ever; says "loaded" once
+python card.py hold                 says "ready"; for each line that it reads takes the free memory and says "held"
 python card.py calls SECONDS        small all_reduces of one rank: seconds a call of each block, one JSON line
 """
 
@@ -13,6 +14,7 @@ import time
 
 COPIES = 20
 BLOCK = 200  # calls
+LEFT = 256 << 20  # bytes of memory that ``hold`` leaves
 
 
 def rates() -> None:
@@ -50,6 +52,18 @@ def load() -> None:
         torch.cuda.synchronize()
 
 
+def hold() -> None:
+    import torch
+
+    torch.cuda.mem_get_info()
+    print("ready", flush=True)
+    kept = []
+    while sys.stdin.readline():
+        free, _ = torch.cuda.mem_get_info()
+        kept.append(torch.empty(max(1, free - LEFT), dtype=torch.uint8, device="cuda"))
+        print("held", flush=True)
+
+
 def calls(seconds: float) -> None:
     import torch
     import torch.distributed as dist
@@ -75,5 +89,6 @@ if __name__ == "__main__":
     {
         "rates": rates,
         "load": load,
+        "hold": hold,
         "calls": lambda: calls(float(words[0])),
     }[what]()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,10 +22,11 @@ from bench.measure.flight_recorder import SIZES
 from bench.model.units import show_rate, show_seconds, show_share
 
 FOLDER = Path(__file__).parent
-# bytes/s of memory by a part of the name, the longest that fits: NVIDIA's datasheets (SXM, where nothing else is said)
+# bytes/s of memory by words of the name, the longest that fit: NVIDIA's datasheets (SXM, where nothing else is said)
 MEMORY = {
-    "H100": 3.35e12, "H100 PCIe": 2.0e12, "H100 NVL": 3.9e12, "H200": 4.8e12, "B200": 8.0e12, "B300": 8.0e12,
-    "A100-SXM4-40GB": 1.555e12, "A100-SXM4-80GB": 2.039e12, "L40S": 0.864e12, "L4": 0.3e12, "T4": 0.32e12,
+    "H100": 3.35e12, "H100 PCIe": 2.0e12, "H100 NVL": 3.9e12, "H200": 4.8e12, "B200": 8.0e12, "GB200": 8.0e12,
+    "B300": 8.0e12, "GB300": 8.0e12, "A100-SXM4-40GB": 1.555e12, "A100-SXM4-80GB": 2.039e12, "A100 80GB PCIe": 1.935e12,
+    "L40S": 0.864e12, "L40": 0.864e12, "L4": 0.3e12, "T4": 0.32e12,
 }  # fmt: skip
 LEAST = 0.6  # of that, by a copy, which reads and writes
 CLOCKS = 0.05  # by which CUDA events and the host's clock may differ over many copies
@@ -54,25 +56,29 @@ def judge_rates(told: dict[str, float | str]) -> Said:
     text = f"events {show_seconds(events)}, host {show_seconds(host)}; a copy moves {show_rate(rate)}"
     if not abs(events / host - 1) <= CLOCKS:
         return failed(f"{text}: the clocks differ by more than {show_share(CLOCKS)}")
-    known = max((name for name in MEMORY if name in str(told["name"])), key=len, default="")
-    if not known:
-        return Said(SEEN, f"{text}; no datasheet of {told['name']} is known here", dict(told))
+    named = str(told["name"])
+    known = max((name for name in MEMORY if re.search(rf"\b{name}\b", named)), key=len, default="")
+    if not known or "MIG" in named:
+        return Said(SEEN, f"{text}; no datasheet of {named} is known here", dict(told))
     share = rate / MEMORY[known]
     text += f", {show_share(share)} of the {known} datasheet's {show_rate(MEMORY[known])}"
     return Said(SEEN, text, dict(told)) if LEAST <= share <= 1 else failed(text, **told)
 
 
 @contextlib.contextmanager
-def _beside(log: Path, *words: str) -> Iterator[None]:
+def beside(log: Path, *words: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     """A process of card.py that has said its word, ended with all that it started."""
     command = [sys.executable, str(FOLDER / "card.py"), *words]
     with log.open("wb") as errors:
-        started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
+        started = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True,
+            env={**os.environ, **environment},
+        )  # fmt: skip
     try:
         assert started.stdout is not None
         if not started.stdout.readline():
             raise RuntimeError(f"card.py {words[0]} ended: {log.read_text(errors='replace')[-300:]}")
-        yield
+        yield started
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(started.pid, signal.SIGKILL)
@@ -85,11 +91,11 @@ def getters(here: Here) -> Said:
     """
     if here.no_nvml:
         return not_possible(here.no_nvml)
-    idle = _getters(here, "nvml.json")
+    idle = _getters(here, "nvml.jsonl")
     if here.rehearsal:
         return Said(SEEN, _told(idle), dict(_refused(idle)))
-    with _beside(here.out / "load.log", "load"):
-        loaded = _getters(here, "nvml-loaded.json")
+    with beside(here.out / "load.log", "load"):
+        loaded = _getters(here, "nvml-loaded.jsonl")
     changed = [
         name for name in idle if ("error" in idle[name]) != ("error" in loaded.get(name, {"error": ""}))
     ]
@@ -105,8 +111,8 @@ Answers = dict[str, dict[str, str]]
 def _getters(here: Here, name: str) -> Answers:
     status, said = job.finish([sys.executable, str(FOLDER / "nvml_getters.py")], here.out / name, 60.0)
     if status != 0:
-        raise RuntimeError(f"{name}: ended with {status}: {said.strip()[-200:]}")
-    answers: Answers = json.loads(said)
+        raise RuntimeError(f"{name}: ended with {status} after: {said.strip()[-200:]}")
+    answers: Answers = dict(json.loads(line) for line in said.splitlines() if line.startswith("["))
     return answers
 
 

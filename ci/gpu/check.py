@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import signal
 import sys
 import tarfile
 import time
@@ -22,7 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import items
-from here import FAILED, NOT_POSSIBLE, SEEN, Here, look
+from here import FAILED, NOT_POSSIBLE, SEEN, Here, NotPossible, look
 
 EXIT_OK, EXIT_FAILED, EXIT_NO_GPU = 0, 1, 3
 RESERVE = 5.0  # seconds that the summary takes
@@ -49,12 +50,14 @@ def main() -> int:
         return EXIT_NO_GPU
     print(f"gpu-check: {here.title}; artefacts in {here.out}", flush=True)
     outcomes: list[Outcome] = []
-    for outcome in _outcomes(here):
-        outcomes.append(outcome)
-        _write(
-            here, outcomes, time.monotonic() - begun
-        )  # after each: whoever ends us has what was seen so far
-    print(f"everything in one file: {_packed(here.out)}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the archive is still packed
+    try:
+        for outcome in _outcomes(here):
+            outcomes.append(outcome)
+            # after each: whoever ends us has what was seen so far
+            _write(here, outcomes, time.monotonic() - begun)
+    finally:
+        print(f"everything in one file: {_packed(here.out)}", flush=True)
     counts = {
         status: sum(each.status == status for each in outcomes) for status in (SEEN, NOT_POSSIBLE, FAILED)
     }
@@ -95,6 +98,8 @@ def _one(here: Here, item: Callable[[Here], items.Said]) -> tuple[str, str, dict
         return FAILED, "no time was left for it: give more --seconds", {}
     try:
         said = item(here)
+    except NotPossible as error:
+        return NOT_POSSIBLE, str(error), {}
     except Exception as error:
         import traceback
 

@@ -7,9 +7,10 @@ import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import card_items
 import job
 import profiles
-from gpu_said import Said, failed
+from gpu_said import Said, failed, not_possible
 from here import SEEN, Here
 
 SECONDS = 60.0
@@ -38,6 +39,38 @@ def killed(here: Here, shown: Callable[[Here], Shown], environment: dict[str, st
     text = profiles.shared_gpu(here.backend, "socket", ["lo"], [], environment)
     asked = job.Asked("killed", 2, text, sweeps, RULES, shown(here), LIMIT, kill_the_second)
     return named(here.job(asked, SECONDS), ("rank 1", "SIGKILL"))
+
+
+def out_of_memory(here: Here, shown: Callable[[Here], Shown], environment: dict[str, str]) -> Said:
+    """Another process takes the memory of the first GPU while its rank measures: the next, larger case finds none."""
+    if here.rehearsal:
+        return not_possible("no GPU whose memory could be taken")
+    if here.one_process_a_gpu:
+        return not_possible("the compute mode keeps a second process off the GPU")
+    free = here.node.gpus[0].memory_free if here.node.gpus else None
+    if not free:
+        return not_possible("it is not known how much memory is free")
+    folder, held = here.out / "memory" / "run", list[bytes]()
+    sizes = (1 << 20, 1 << ((free // 16).bit_length() - 1))
+    sweeps = tuple({"collective": "all_reduce", "begin": size, "end": size} for size in sizes)
+    text = profiles.shared_gpu(here.backend, "socket", ["lo"], [], environment)
+    first = {"CUDA_VISIBLE_DEVICES": shown(here)(0)["CUDA_VISIBLE_DEVICES"]}
+    with card_items.beside(here.out / "hold.log", "hold", **first) as holder:
+        assert holder.stdin is not None and holder.stdout is not None
+
+        def take(pids: Sequence[int]) -> bool:
+            if not measures(folder):
+                return False
+            holder.stdin.write(b"take\n")
+            holder.stdin.flush()
+            held.append(holder.stdout.readline())
+            return True
+
+        asked = job.Asked("memory", 2, text, sweeps, RULES, shown(here), LIMIT, take)
+        done = here.job(asked, SECONDS)
+    if held != [b"held\n"]:
+        return failed(f"the memory could not be taken (hold.log); {done.trouble}")
+    return named(done, ("out of memory",))
 
 
 def named(done: job.Done, words: Sequence[str]) -> Said:

@@ -23,14 +23,24 @@ NEEDED = ("torch", "numpy")  # all else that is lacking costs the items that nee
 
 _TORCH = """
 import json, torch
+count, why = torch.cuda.device_count() if torch.cuda.is_available() else 0, ""
+try:
+    torch.cuda.init()
+except Exception as error:
+    count, why = 0, " ".join(str(error).split())[:300]
 print(json.dumps({
     "torch": torch.__version__,
     "cuda": torch.version.cuda,
-    "gpus": torch.cuda.device_count(),
-    "names": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-    "nccl": ".".join(map(str, torch.cuda.nccl.version())) if torch.cuda.is_available() else "",
+    "gpus": count,
+    "why": why,
+    "names": [torch.cuda.get_device_name(i) for i in range(count)],
+    "nccl": ".".join(map(str, torch.cuda.nccl.version())) if count else "",
 }))
 """
+
+
+class NotPossible(Exception):
+    """Why this machine cannot show something, found out in the middle of an item."""
 
 
 @dataclass
@@ -75,11 +85,21 @@ class Here:
             return "no pynvml (nvidia-ml-py)"
         return next((note for note in self.node.notes if note.startswith("nvml: ")), "")
 
+    @property
+    def one_process_a_gpu(self) -> bool:
+        """Whether the driver keeps a second process off a GPU (nvidia-smi -c)."""
+        return any(gpu.compute_mode not in (None, "default") for gpu in self.node.gpus)
+
     def left(self) -> float:
         return self.deadline - time.monotonic()
 
     def job(self, asked: job.Asked, seconds: float) -> job.Done:
-        """The job called so, run once; several items read it."""
+        """The job called so, run once; several items read it. NotPossible where ranks may not share a GPU."""
+        shown = {asked.each(rank).get("CUDA_VISIBLE_DEVICES", str(rank)) for rank in range(asked.ranks)}
+        if self.one_process_a_gpu and len(shown) < asked.ranks and not self.rehearsal:
+            raise NotPossible(
+                f"compute mode of the GPU is {self.node.gpus[0].compute_mode}: one process each"
+            )
         if asked.name not in self.jobs:
             self.jobs[asked.name] = job.run(asked, self.out, min(seconds, max(5.0, self.left())))
         return self.jobs[asked.name]
@@ -105,10 +125,16 @@ def look(
     if "error" in told:
         return _nothing(out, deadline), f"torch does not start: {told['error']}"
     if not told["gpus"] and not rehearse:
+        why = f" ({told['why']})" if told.get("why") else ""
         return _nothing(
             out, deadline
-        ), f"no GPU here: torch {told['torch']} sees none, so nothing was checked"
-    out.mkdir(parents=True, exist_ok=True)
+        ), f"no GPU here: torch {told['torch']} sees none{why}, so nothing was checked"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return _nothing(
+            out, deadline
+        ), f"{out} cannot be made: {error.strerror}; give another folder with --out"
     return Here(out.resolve(), deadline, probe(), told, rehearse, nccl_tests), ""
 
 
@@ -122,7 +148,10 @@ def _ask_torch() -> dict[str, Any]:
         done = subprocess.run(
             [sys.executable, "-c", _TORCH], capture_output=True, text=True, timeout=180, check=False
         )
+    except subprocess.TimeoutExpired as error:
+        return {"error": str(error)[-300:]}
+    try:
         told: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    except (subprocess.TimeoutExpired, ValueError, IndexError) as error:
-        return {"error": f"{type(error).__name__}: {error}"}
+    except (ValueError, IndexError):
+        return {"error": f"ended with {done.returncode}: {done.stderr.strip()[-300:]}"}
     return told

@@ -253,31 +253,49 @@ def everything_logged(here: Here) -> Said:
     return failed(trouble) if trouble else Said(SEEN, f"{lines} lines; {dumps or 'no topology dumped'}")
 
 
+COMMANDS = {
+    "probe": ("probe",),
+    "run": ("run", "all_gather", "-b", "1M", "-e", "1M", "--out", "{out}/command-line", "--ranks", "{ranks}"),
+}
+
+
 def command_line(here: Here) -> Said:
-    """``railgauge probe``, with what the command line needs beside torch."""
+    """``railgauge probe`` and ``railgauge run``, with what the command line needs beside torch."""
     lacking = [name for name in ("click", "rich") if importlib.util.find_spec(name) is None]
     if lacking:
         return not_possible(f"no {', '.join(lacking)}")
-    status, said = job.finish([sys.executable, "-m", "bench", "probe"], here.out / "probe.log", 90.0)
-    lines = said.strip().splitlines()
-    return (
-        Said(SEEN, f"probe: {len(lines)} lines (probe.log)")
-        if status == 0
-        else failed(f"probe: {said[-300:]}")
-    )
+    parts = []
+    for name, words in COMMANDS.items():
+        command = [word.format(out=here.out, ranks=here.ranks) for word in words]
+        status, said = job.finish([sys.executable, "-m", "bench", *command], here.out / f"{name}.log", 90.0)
+        lines = said.strip().splitlines()
+        if status != 0:
+            return failed(f"{name} ended with {status} ({name}.log): {said[-300:]}")
+        parts.append(f"{name}: {len(lines)} lines, the last: {lines[-1] if lines else ''}")
+    return Said(SEEN, "; ".join(parts))
+
+
+PACKAGES = """
+import importlib.metadata, sys
+print(sys.version)
+for each in sorted(importlib.metadata.distributions(), key=lambda each: str(each.metadata["Name"]).lower()):
+    print(each.metadata["Name"], each.version)
+"""
 
 
 def surroundings(here: Here) -> Said:
     """What a reader of the archive will ask for: what is installed, which kernel, what is mounted and allowed."""
     commands = {
-        "pip.txt": [sys.executable, "-m", "pip", "list", "--disable-pip-version-check"],
+        "packages.txt": [sys.executable, "-c", PACKAGES],  # pip itself may be lacking
         "kernel.txt": ["uname", "-a"],
         "mounts.txt": ["cat", "/proc/self/mounts"],
         "limits.txt": ["cat", "/proc/self/limits"],
         "devices.txt": ["sh", "-c", "ls -l /dev/nvidia* /dev/infiniband"],
+        "nvidia-smi.txt": ["sh", "-c", "nvidia-smi -q; nvidia-smi topo -m; nvidia-smi nvlink -s"],
     }
+    optional = ("devices.txt", "nvidia-smi.txt")
     statuses = {name: job.finish(command, here.out / name, 20.0)[0] for name, command in commands.items()}
-    lacking = [name for name, status in statuses.items() if status != 0 and name != "devices.txt"]
+    lacking = [name for name, status in statuses.items() if status != 0 and name not in optional]
     return failed(f"no {', '.join(lacking)}") if lacking else Said(SEEN, ", ".join(commands))
 
 
@@ -312,7 +330,9 @@ def _trouble(done: job.Done, rows: Iterable[Row], least: int) -> str:
     for found in (broken, wrong, unchecked, lost):
         if found:
             return f"{found[0]}{f' and {len(found) - 1} more' if len(found) > 1 else ''}"
-    if done.trouble:
+    # a job that was ended for time may have done the phases of these rows before
+    ended = {mark.name for mark in done.run.phases if mark.state == "end"}
+    if done.trouble and not (phases and phases <= ended):
         return done.trouble
     return "" if len(rows) >= least else f"{len(rows)} rows, {least} are wanted"
 
@@ -369,6 +389,10 @@ ITEMS: tuple[tuple[str, Callable[[Here], Said]], ...] = (
     ("a rank that stops in a collective is named", hang_named("all_reduce")),
     ("a rank that stops in an exchange is named", hang_named("p2p_bidirectional")),
     ("two ranks on one GPU are refused", duplicate_named),
+    (
+        "a GPU whose memory another process takes",
+        lambda here: endings.out_of_memory(here, gpu_jobs.on_gpu, gpu_jobs.OVER_SOCKETS),
+    ),
     ("all that NCCL logs", everything_logged),
     (
         "a rank that is killed is named",

@@ -1,4 +1,6 @@
-"""Prints what NVML's getters say of the first GPU, as JSON: {getter: {"answer" or "error": text, "seconds": text}}.
+"""Prints what NVML's getters say of the first GPU, a line of JSON each: [getter, {"answer" or "error", "seconds"}].
+
+A line is printed when its getter is done: the last one says which getter hung, or ended this process.
 
 With --gauge it reads the clocks of that GPU for ever, as a run's monitor does.
 """
@@ -15,9 +17,25 @@ import pynvml
 LONGEST = 300  # characters of an answer
 
 
-def ask(name: str, handle: object) -> dict[str, str]:
+# what a getter wants beside the GPU: those that a run asks for, and what a link counts
+MORE: dict[str, tuple[tuple[int, ...], ...]] = {
+    "nvmlDeviceGetClockInfo": tuple((clock,) for clock in range(4)),
+    "nvmlDeviceGetMaxClockInfo": tuple((clock,) for clock in range(4)),
+    "nvmlDeviceGetTemperature": ((0,),),
+    "nvmlDeviceGetTemperatureThreshold": tuple((threshold,) for threshold in range(5)),
+    "nvmlDeviceGetTotalEccErrors": tuple((kind, since) for kind in range(2) for since in range(2)),
+    "nvmlDeviceGetPcieThroughput": ((0,), (1,)),
+    "nvmlDeviceGetViolationStatus": tuple((policy,) for policy in range(7)),
+    "nvmlDeviceGetNvLinkState": tuple((link,) for link in range(18)),
+    "nvmlDeviceGetNvLinkVersion": ((0,),),
+    "nvmlDeviceGetNvLinkRemotePciInfo": ((0,),),
+    "nvmlDeviceGetNvLinkErrorCounter": tuple((0, counter) for counter in range(4)),
+}
+
+
+def ask(name: str, *words: object) -> dict[str, str]:
     try:
-        answer = getattr(pynvml, name)(handle)
+        answer = getattr(pynvml, name)(*words)
     except pynvml.NVMLError as error:
         return {"error": f"{error.value}: {error}"}
     except Exception as error:  # a binding that is newer than the library raises whatever it likes
@@ -32,9 +50,9 @@ def one_argument(name: str) -> bool:
     return sum(each.default is each.empty for each in wanted) == 1
 
 
-def timed(name: str, handle: object) -> dict[str, str]:
+def timed(name: str, *words: object) -> dict[str, str]:
     begun = time.perf_counter()
-    return {**ask(name, handle), "seconds": f"{time.perf_counter() - begun:.6f}"}
+    return {**ask(name, *words), "seconds": f"{time.perf_counter() - begun:.6f}"}
 
 
 def gauge() -> None:
@@ -57,4 +75,8 @@ getters = [
     for name in dir(pynvml)
     if name.startswith("nvmlDeviceGet") and "HandleBy" not in name and one_argument(name)
 ]
-print(json.dumps({name: timed(name, device) for name in getters}, indent=1))
+for name in getters:
+    print(json.dumps([name, timed(name, device)]), flush=True)
+for name, wanted in MORE.items():
+    for words in wanted if hasattr(pynvml, name) else ():
+        print(json.dumps([f"{name} {' '.join(map(str, words))}", timed(name, device, *words)]), flush=True)

@@ -1,17 +1,22 @@
 """gpu-check's own judgement: what it makes of what its jobs left. No GPU is needed to test that."""
 
+import contextlib
 import importlib.util
+import io
 import json
+import os
+import signal
 import subprocess
 import sys
 import tarfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from bench.model.lines import GpuDuringCase, HealthLine, Loss, WorkerGpu
+from bench.model.lines import GpuDuringCase, HealthLine, Loss, PhaseMark, WorkerGpu
 from bench.model.measurement import Extra
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -237,6 +242,83 @@ def test_what_another_phase_lost_is_not_held_against_these_rows(tmp_path):
     assert said(f"{phase}/copy_device/8") == machine.FAILED
 
 
+def test_what_was_done_before_its_job_was_ended_for_time_counts(tmp_path):
+    job_done = replace(done(tmp_path, COPIES), trouble="not done within 150 s and ended")
+    (phase,) = {row.case.phase for row in job_done.rows}
+
+    def said(*marks: PhaseMark) -> str:
+        run = replace(job_done.run, phases=marks)
+        return items.copies(one_gpu(tmp_path, {"gpus": replace(job_done, run=run)})).status
+
+    assert said(PhaseMark(phase, "begin"), PhaseMark(phase, "end")) == machine.SEEN
+    assert said(PhaseMark(phase, "begin")) == machine.FAILED
+
+
+@pytest.mark.parametrize(
+    ("mode", "gpus", "started"), [("exclusive process", 1, 0), ("exclusive process", 2, 1), ("default", 1, 1)]
+)
+def test_ranks_that_may_not_share_a_gpu_are_not_possible_here(tmp_path, monkeypatch, mode, gpus, started):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    asked = []
+    monkeypatch.setattr(
+        job, "run", lambda one, out, seconds: asked.append(one) or job.Done(tmp_path, None, "stop")
+    )
+    node = Node("n0", gpus=tuple(Gpu(i, compute_mode=mode) for i in range(gpus)))
+    outcome = check._one(one_gpu(tmp_path, gpus=gpus, node=node), items.hang_named("all_reduce"))
+    assert len(asked) == started
+    assert outcome[0] == (machine.FAILED if started else machine.NOT_POSSIBLE)
+    assert started or "exclusive process: one process each" in outcome[1]
+
+
+def test_memory_must_be_taken_and_the_lack_of_it_named(tmp_path, monkeypatch):
+    run = done(tmp_path, COPIES).run
+    lost = replace(
+        run, losses=(Loss("x", "rank 0: OutOfMemoryError: CUDA out of memory. Tried to allocate 4 GiB"),)
+    )
+
+    def said(answer: bytes, run) -> items.Said:
+        @contextlib.contextmanager
+        def beside(log, *words, **environment):
+            yield SimpleNamespace(stdin=io.BytesIO(), stdout=io.BytesIO(answer))
+
+        def played(asked, out, seconds):
+            (out / "memory" / "run").mkdir(parents=True, exist_ok=True)
+            (out / "memory" / "run" / "journal.jsonl").write_text("measurement")
+            assert asked.disturb([1, 2])
+            assert asked.sweeps[1]["begin"] == 4 << 30
+            return job.Done(tmp_path, run)
+
+        monkeypatch.setattr(card_items, "beside", beside)
+        monkeypatch.setattr(job, "run", played)
+        node = Node("n0", gpus=(Gpu(0, memory_free=79 << 30),))
+        return endings.out_of_memory(one_gpu(tmp_path, node=node), gpu_jobs.on_gpu, {})
+
+    assert said(b"held\n", lost).status == machine.SEEN
+    other = replace(run, losses=(Loss("x", "rank 0: an illegal memory access"),))
+    assert said(b"held\n", run).status == said(b"held\n", other).status == machine.FAILED
+    assert "could not be taken" in said(b"", lost).text
+    assert endings.out_of_memory(one_gpu(tmp_path), gpu_jobs.on_gpu, {}).status == machine.NOT_POSSIBLE
+
+
+def test_whoever_ends_it_has_the_archive(tmp_path, monkeypatch):
+    """A signal between two items: what was seen until then is packed."""
+    seen = machine.Here(tmp_path / "out", time.monotonic() + 99, Node("n0"), TORCH, True, None)
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(check, "look", lambda *words: (seen, ""))
+    monkeypatch.setattr(sys, "argv", ["check.py"])
+    items_ = (("one", lambda here: machine_said), ("two", lambda here: os.kill(os.getpid(), signal.SIGTERM)))
+    machine_said = items.Said(machine.SEEN, "well")
+    monkeypatch.setattr(items, "ITEMS", items_)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            check.main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    with tarfile.open(tmp_path / "out.tar.gz") as archive:
+        assert json.load(archive.extractfile("out/summary.json"))["items"][0]["item"] == "one"
+
+
 def test_a_command_that_is_too_late_is_ended_with_all_that_it_started(tmp_path):
     script = "import os, subprocess, sys; subprocess.run([sys.executable, '-c', 'import os, time; print(os.getpid(), "
     script += "flush=True); time.sleep(600)'])"
@@ -322,6 +404,13 @@ RATES = {"name": "NVIDIA H200", "bytes": 1 << 30, "copies": 20, "events": 0.0107
         ({"host": float("nan")}, machine.FAILED, "the clocks differ"),
         ({"events": 0.0080, "host": 0.0080}, machine.FAILED, "datasheet"),  # faster than its memory can be
         ({"events": 0.0300, "host": 0.0301}, machine.FAILED, "29.8 %"),
+        ({"name": "NVIDIA GH200 480GB"}, machine.SEEN, "no datasheet of NVIDIA GH200 480GB is known"),
+        (
+            {"name": "NVIDIA H100 80GB HBM3 MIG 1g.10gb", "events": 0.09, "host": 0.09},
+            machine.SEEN,
+            "no datasheet",
+        ),
+        ({"name": "NVIDIA L40", "events": 0.06, "host": 0.06}, machine.SEEN, "the L40 datasheet"),
         ({"name": "NVIDIA X1"}, machine.SEEN, "no datasheet of NVIDIA X1 is known"),
         ({"name": "NVIDIA H100 PCIe", "events": 0.0240, "host": 0.0241}, machine.SEEN, "H100 PCIe datasheet"),
     ],
