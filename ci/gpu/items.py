@@ -267,7 +267,9 @@ def command_line(here: Here) -> Said:
     parts = []
     for name, words in COMMANDS.items():
         command = [word.format(out=here.out, ranks=here.ranks) for word in words]
-        status, said = job.finish([sys.executable, "-m", "bench", *command], here.out / f"{name}.log", 90.0)
+        status, said = job.finish(
+            [sys.executable, "-m", "bench", *command], here.out / f"{name}.log", min(180.0, here.left())
+        )
         lines = said.strip().splitlines()
         if status != 0:
             return failed(f"{name} ended with {status} ({name}.log): {said[-300:]}")
