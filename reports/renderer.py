@@ -20,6 +20,8 @@ from typing import IO, Any
 from .theme import INK
 
 LONGEST = 300.0  # seconds for all pictures of a run after the last request; usually less than one
+# it imports what this process does, and nothing from the current folder
+_PROGRAM = "import sys; sys.path[:] = {!r}; from {} import main; main()"
 WARM = {"mark": "point", "data": {"values": [{}]}, "encoding": {}}
 
 
@@ -32,7 +34,7 @@ class Renderer:
         self._process: subprocess.Popen[bytes] | None = None
         with contextlib.suppress(OSError):
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__],
+                [sys.executable, "-c", _PROGRAM.format(sys.path, __name__)],
                 stdin=subprocess.PIPE,
                 stdout=self._out,
                 stderr=subprocess.DEVNULL,
@@ -93,7 +95,3 @@ def main() -> None:
     for line in sys.stdin.buffer:
         sys.stdout.buffer.write(json.dumps(svgs(json.loads(line))).encode() + b"\n")
         sys.stdout.buffer.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -149,7 +149,7 @@ def workers(pid: int) -> list[int]:
 def supervisor(below: Iterable[int], rank: int) -> int:
     """Of these processes that which Open MPI or MPICH started as ``rank``."""
     marks = {f"{name}={rank}".encode() for name in ("OMPI_COMM_WORLD_RANK", "PMI_RANK")}
-    return min(pid for pid in below if "-m bench accept" in command(pid) and marks & _environment(pid))
+    return min(pid for pid in below if " bench accept" in command(pid) and marks & _environment(pid))
 
 
 def _environment(pid: int) -> set[bytes]:

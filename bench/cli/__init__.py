@@ -6,12 +6,13 @@ import os
 import socket
 import sys
 import time
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 
 import click
 
 from bench import __version__
+from bench.measure.open_files import raise_limit
 from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE, RailGaugeError, exit_status
 from bench.model.redact import secrets, veil
 
@@ -70,9 +71,6 @@ class Commands(click.Group):
     epilog=EXIT_HELP,
 )
 @click.version_option(__version__, prog_name="railgauge")
-@click.option(
-    "--local_rank", "--local-rank", hidden=True, expose_value=False
-)  # what deepspeed adds to any script
 def cli() -> None:
     """Measure and judge the network of a GPU cluster: NCCL, InfiniBand, every rail.
 
@@ -94,6 +92,7 @@ for group in GROUPS:
 def main() -> None:
     """Run the command line and end the process with its exit status."""
     keep_out(os.environ)
+    raise_limit()
     # whatever the umask is, no other user may add to the folders that we make, such as ~/.local
     os.umask(os.umask(0o077) | 0o002)
     with patient(secrets(sys.argv)):
@@ -121,6 +120,22 @@ def keep_out(environment: MutableMapping[str, str]) -> None:
         environment["PYTHONPATH"] = os.pathsep.join([tree, *filter(None, paths)])
 
 
+def without_local_rank(words: Sequence[str]) -> list[str]:
+    """A command line less the ``--local_rank=N`` that deepspeed and old launchers of torch add to any script.
+
+    Raises UsageError where N is no number.
+    """
+    left: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        name, equals, number = word.partition("=")
+        if name not in ("--local_rank", "--local-rank"):
+            left.append(word)
+        elif not (number if equals else next(rest, "")).isdecimal():
+            raise click.UsageError(f"{name} takes the number of a rank, as launchers add it")
+    return left
+
+
 def _run() -> int:
     """Run the command; its exit status, after its mistakes were reported."""
     try:
@@ -129,6 +144,7 @@ def _run() -> int:
         _say(f"the current folder cannot be used ({error.strerror}): change to another one", EXIT_USAGE)
         return EXIT_USAGE
     try:
+        sys.argv[1:] = without_local_rank(sys.argv[1:])
         cli(standalone_mode=False)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else EXIT_INCONCLUSIVE

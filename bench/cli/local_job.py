@@ -14,6 +14,7 @@ import click
 from bench import launch
 from bench.launch import scratch
 from bench.measure import prctl
+from bench.measure.open_files import HOW_TO_RAISE, raise_limit
 from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE
 from bench.model.profile import Rails
 from bench.model.verdict import EXIT, overall
@@ -28,6 +29,7 @@ from .page import where_report, write_report
 from .streams import append_to_files
 
 STOP_SECONDS = 3.5
+FILES_OF_MPIRUN, FILES_OF_RANK = 64, 8  # that Open MPI has open at its start, rather too many
 OURS = watchdog.STARTED_MPIRUN
 
 
@@ -48,7 +50,7 @@ def under_mpirun(ranks: int, options: Options, quiet: bool, verbose: bool) -> in
         if options.dry_run and not interrupted:
             return returned
         if not _began(options.out, mark):
-            return _never_began(returned, options)
+            return _never_began(returned, ranks, options)
         with held(options.out, DRAWING_SECONDS):  # rank 0 judges what it has, where mpirun ended before it
             # who interrupts is not kept waiting for a drawing; nobody sits there after a signal, nor was it drawn when
             # rank 0 was killed
@@ -157,13 +159,16 @@ def _began(folder: Path, mark: str) -> bool:
     return exists(folder, MANIFEST) and manifest_of(folder).settings.started_by == mark
 
 
-def _never_began(returned: int, options: Options) -> int:
+def _never_began(returned: int, ranks: int, options: Options) -> int:
     """The exit status of a job that measured nothing; what lies in the folder, if anything, is another run's."""
     if returned in (EXIT_USAGE, EXIT_INCONCLUSIVE):  # rank 0 has said why
         return returned
+    limit, few = raise_limit(), ""
+    if limit < FILES_OF_MPIRUN + FILES_OF_RANK * ranks:
+        few = f"; at most {limit:.0f} files may be open here, which may be too few for {ranks} ranks: {HOW_TO_RAISE}"
     raise CannotRun(
         f"mpirun ended with status {returned} before the run {'was resumed' if options.resumed else 'started'}; see "
-        "its messages above"
+        f"its messages above{few}"
     )
 
 

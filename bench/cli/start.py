@@ -49,8 +49,10 @@ def start(typed: Invocation) -> int:
     options = options_of(typed, profile, shared.out or new_folder(typed.command if probe else profile.name))
     if where.rank:
         return take_part(options, where)
-    if profile.backend == "nccl" and not (probe or shared.go_on or accelerators(Path("/"))):
-        _refuse_login_node(where, typed.command)
+    if profile.backend == "nccl" and not (shared.go_on or accelerators(Path("/"))):
+        if not probe:
+            _refuse_login_node(where, typed.command)
+        click.echo(f"railgauge: {LOGIN_NODE} {typed.command} …", err=True)
     if not where.launcher and not probe:
         ranks = shared.ranks or _ranks_here()
         for sweep in options.sweeps:  # what is wrong with the options is reported before anything starts
@@ -80,6 +82,12 @@ def finished(code: int, folder: Path) -> int:
     return code
 
 
+LOGIN_NODE = (
+    "no GPU and no RDMA device here: is this a login node? Start it on the GPU nodes, e.g. railgauge launch "
+    "--hosts FILE --"
+)
+
+
 class LoginNode(CannotRun):
     """A machine without any device that the profile needs."""
 
@@ -96,10 +104,7 @@ def _refuse_login_node(where: LaunchContext, command: str) -> None:
     """Raise LoginNode, once the ranks that wait for this one know it."""
     from bench.run.refusal import refuse
 
-    error = LoginNode(
-        "no GPU and no RDMA device here: is this a login node? Start it on the GPU nodes, e.g. railgauge launch "
-        f"--hosts FILE -- {command} …; with --go-on it measures here all the same"
-    )
+    error = LoginNode(f"{LOGIN_NODE} {command} …; with --go-on it measures here all the same")
     refuse(where, error)
     raise error
 
@@ -134,17 +139,11 @@ def new_folder(name: str) -> Path:
     return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{plain}-{secrets.token_hex(2)}"
 
 
-def words_of(command: str) -> list[str]:
-    """The command line from the command's name on: DeepSpeed writes --local_rank before it."""
-    words = sys.argv[1:]
-    return words[words.index(command) :] if command in words else words
-
-
 def options_of(typed: Invocation, profile: Profile, out: Path) -> Options:
     return Options(
         profile=profile,
         out=out,
-        command=("railgauge", *words_of(typed.command)),
+        command=("railgauge", *sys.argv[1:]),
         limits=Limits(hang=typed.shared.hang),
         rules=typed.rules or TimingRules(precision=profile.sweep.precision, budget=profile.sweep.budget),
         repetitions=typed.repetitions,

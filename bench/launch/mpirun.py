@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.model.redact import showable
 
-from .python import as_module
+from .python import console_script
 from .table import LaunchError
 
 
@@ -52,10 +52,11 @@ def mpirun_version(mpirun: str) -> str:
 
 def local_command(mpirun: str, kind: str, ranks: int, arguments: Sequence[str]) -> list[str]:
     """The command that starts ``ranks`` supervisors on this machine."""
-    program = [sys.executable, *as_module("bench"), *arguments]
+    program = [*console_script(), *arguments]
     if kind == "mpich":
         return [mpirun, "-n", str(ranks), *program]
-    return [mpirun, "-n", str(ranks), "--map-by", ":OVERSUBSCRIBE", "--bind-to", "none", *program]
+    root = ("--allow-run-as-root",) if os.geteuid() == 0 else ()
+    return [mpirun, *root, "-n", str(ranks), "--map-by", ":OVERSUBSCRIBE", "--bind-to", "none", *program]
 
 
 def quiet_mpi(management: str = "", excluded: Sequence[str] = ()) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -15,3 +16,17 @@ def as_module(name: str) -> tuple[str, ...]:
     it: there a file of ours runs the module.
     """
     return ("-m", name) if sys.version_info >= (3, 11) else (RUN_MODULE, name)
+
+
+def console_script() -> tuple[str, ...]:
+    """The words that start RailGauge with this Python, safe as a person pastes them: no variable protects those.
+
+    The script that pip made, where this process was started by it; else a file of ours, which runs the module.
+    """
+    script = Path(sys.argv[0])
+    try:
+        with script.open("rb") as file:
+            ours = script.name == "railgauge" and os.fsencode(sys.executable) in file.read(512)
+    except OSError:
+        ours = False
+    return (str(script.absolute()),) if ours else (sys.executable, RUN_MODULE, "bench")

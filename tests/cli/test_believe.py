@@ -36,13 +36,23 @@ def test_a_run_that_completed_says_its_own_word_whatever_mpirun_says(tmp_path):
 @pytest.mark.parametrize("returned", [0, 1, 137])
 def test_a_launcher_that_ended_well_before_anything_began_is_an_error(tmp_path, returned):
     with pytest.raises(CannotRun, match=f"mpirun ended with status {returned} before the run started"):
-        _never_began(returned, options(tmp_path / "nothing"))
+        _never_began(returned, 2, options(tmp_path / "nothing"))
     assert not _began(tmp_path / "nothing", "a1")
 
 
 @pytest.mark.parametrize("returned", [2, 3])
 def test_what_rank_0_refused_keeps_its_status(tmp_path, returned):
-    assert _never_began(returned, options(tmp_path / "run")) == returned
+    assert _never_began(returned, 2, options(tmp_path / "run")) == returned
+
+
+def test_a_limit_of_open_files_that_may_have_ended_mpirun_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.cli.local_job.raise_limit", lambda: 128.0)
+    with pytest.raises(
+        CannotRun, match="at most 128 files may be open here, which may be too few for 200 ranks: "
+    ):
+        _never_began(186, 200, options(tmp_path / "nothing"))
+    with pytest.raises(CannotRun, match="messages above$"):
+        _never_began(186, 8, options(tmp_path / "nothing"))
 
 
 def test_a_run_of_another_job_is_not_ours(tmp_path):

@@ -64,3 +64,13 @@ def test_words_become_what_is_asked():
     with click.Context(cli):
         assert understood("accept", []).accept == AcceptOptions()
         assert understood("accept", words).accept == AcceptOptions("one-way", True, False, budget=600.0)
+
+
+@pytest.mark.skipif(accelerators(Path("/")), reason="this machine has a GPU or an RDMA device")
+@pytest.mark.parametrize(("profile", "said"), [("lambda-1cc-h100", True), ("local", False)])
+def test_a_probe_without_any_device_asks_whether_this_is_a_login_node(tmp_path, profile, said):
+    words = ["probe", "--profile", profile, "--out", str(tmp_path / "run")]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *words], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ("is this a login node? " in done.stderr) == said

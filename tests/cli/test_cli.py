@@ -3,6 +3,7 @@
 import errno
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def cli(*arguments, **more):
         *((["run", "all_reduce", "-b", text], "is no") for text in ("0", "nan", "inf", "1e999", "-8")),
         (["run", "all_reduce", "-b", "8", "-e", "64", "-i", "0"], "is no message size"),
         *(
-            (["run", "all_reduce", flag, "nan"], "not a valid integer")
+            (["run", "all_reduce", flag, "nan"], "not a valid whole number")
             for flag in ("-n", "-w", "-c", "-f", "-r")
         ),
         *(
@@ -174,3 +175,21 @@ def test_a_reader_that_leaves_early_gets_no_traceback():
     )
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr
+
+
+LIMITED = """
+import resource, sys
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (24, hard))
+from bench.cli import main
+sys.argv = ["railgauge", "profiles"]
+try:
+    main()
+except SystemExit:
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == hard
+"""
+
+
+def test_a_command_raises_the_limit_of_open_files_before_it_starts_anything():
+    done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

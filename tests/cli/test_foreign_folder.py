@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 import mpi_jobs
-from bench.cli import keep_out
-from bench.cli.start import words_of
-from bench.launch.python import RUN_MODULE, as_module
+from bench.cli import keep_out, without_local_rank
+from bench.launch.python import RUN_MODULE, as_module, console_script
 
 MODULES = (
     "torch.py",
@@ -101,6 +100,49 @@ def test_what_the_current_folder_holds_is_not_run(hostile, railgauge, tmp_path, 
     assert done.returncode == 0 and (hostile / "run" / "verdicts.json").exists(), done.stdout + done.stderr
 
 
+@pytest.mark.mpi
+@pytest.mark.torch
+def test_the_command_that_accept_prints_is_safe_as_a_person_pastes_it(hostile, railgauge, tmp_path):
+    first = started(tmp_path, railgauge, *WORDS, "--ranks", "2")
+    line = first.stderr.splitlines()[0].removeprefix("railgauge: ")
+    done = started(hostile, "sh", "-c", line, **SAFE)
+    assert not (tmp_path / "imported").exists(), (tmp_path / "imported").read_text()
+    assert done.returncode == 0 and (hostile / "run" / "verdicts.json").exists(), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["railgauge", "other"])
+def test_what_a_person_pastes_is_the_script_that_was_called_or_else_a_file_of_ours(
+    monkeypatch, tmp_path, name
+):
+    script = tmp_path / name
+    script.write_text(f"#!{sys.executable}\n")
+    monkeypatch.setattr("sys.argv", [str(script), "accept"])
+    here = (sys.executable, RUN_MODULE, "bench")
+    assert console_script() == ((str(script),) if name == "railgauge" else here)
+    script.write_text("#!/another/python\n")
+    assert console_script() == here
+
+
+def test_a_source_tree_that_is_not_installed_is_found_by_what_a_person_pastes(tmp_path):
+    tree = tmp_path / "tree"
+    (tree / "bench/launch").mkdir(parents=True)
+    shutil.copy(RUN_MODULE, tree / "bench/launch")
+    (tree / "bench/__init__.py").touch()
+    (tree / "bench/__main__.py").write_text("print('this tree')")
+    done = started(tmp_path, sys.executable, str(tree / "bench/launch/run_module.py"), "bench", **SAFE)
+    assert done.stdout == "this tree\n", done.stderr
+
+
+def test_pictures_are_drawn_by_what_this_process_imports(hostile, tmp_path):
+    words = (
+        "import sys; sys.path.pop(0)\nfrom reports.renderer import WARM, Renderer\nwith Renderer() as it:\n"
+        + ("    it.ask(WARM)\n    assert len(it._answers()) == 1")
+    )
+    done = started(hostile, sys.executable, "-c", words, **SAFE)
+    assert not (tmp_path / "imported").exists(), (tmp_path / "imported").read_text()
+    assert done.returncode == 0, done.stderr
+
+
 def test_python_3_10_runs_modules_without_the_current_folder(hostile, tmp_path):
     done = started(hostile, sys.executable, RUN_MODULE, "bench", "profiles", "local", **SAFE)
     assert not (tmp_path / "imported").exists(), (tmp_path / "imported").read_text()
@@ -141,7 +183,13 @@ def test_what_deepspeed_adds_to_a_script_is_ignored(tmp_path, railgauge):
     assert done.returncode == 0 and 'name = "local"' in done.stdout
 
 
-@pytest.mark.parametrize("before", [[], ["--local_rank=3"], ["--local-rank", "3"]])
-def test_what_deepspeed_adds_is_no_part_of_a_run_s_command(monkeypatch, before):
-    monkeypatch.setattr("sys.argv", ["railgauge", *before, "accept", "--profile", "local"])
-    assert words_of("accept") == ["accept", "--profile", "local"]
+@pytest.mark.parametrize("added", [[], ["--local_rank=3"], ["--local-rank", "3"]])
+def test_what_launchers_add_is_no_part_of_a_run_s_command(added):
+    words = ["accept", "--profile", "local"]
+    assert without_local_rank([*added, *words]) == without_local_rank([*words, *added]) == words
+
+
+@pytest.mark.parametrize("added", [["--local_rank=x"], ["--local-rank"], ["--local_rank="]])
+def test_a_local_rank_that_is_no_number_is_refused(tmp_path, railgauge, added):
+    done = started(tmp_path, railgauge, "profiles", "local", *added)
+    assert done.returncode == 2 and "takes the number of a rank" in done.stderr

@@ -11,12 +11,10 @@ tell rank 0 from whatever else listens there.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import itertools
 import json
 import os
-import resource
 import secrets
 import selectors
 import socket
@@ -27,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.launch.placement import whole_nodes
+from bench.measure.open_files import HOW_TO_RAISE, raise_limit
 from bench.model.errors import EXIT_INCONCLUSIVE, RailGaugeError
 from bench.model.units import show_some
 
@@ -90,7 +89,7 @@ class Listener:
         self._connections: dict[int, Connection] = {}
         remind, deadline, absent = time.monotonic() + REMIND_SECONDS, time.monotonic() + limit, ""
         try:
-            raise_open_files(size - 1)
+            make_room(size - 1)
             while len(self._connections) < size - 1 and not absent:
                 if time.monotonic() > deadline:
                     absent = self._absent(limit)
@@ -237,18 +236,14 @@ class Listener:
         )
 
 
-def raise_open_files(more: int) -> None:
-    """Raise the limit of open files as far as this user may. Raises NotMet where ``more`` connections do not fit."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # refused where the hard limit is above the kernel's own: then the limit stays as it is
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+def make_room(more: int) -> None:
+    """Raise the limit of open files. Raises NotMet where ``more`` connections do not fit."""
+    limit = raise_limit()
     wanted = sum(1 for _ in Path("/proc/self/fd").iterdir()) + more + SPARE_FILES
-    if limit != resource.RLIM_INFINITY and wanted > limit:
+    if wanted > limit:
         raise NotMet(
-            f"rank 0 may have {limit} files open and needs {wanted}, one for each of {more} other ranks: raise its "
-            "hard limit (ulimit -Hn; nofile in /etc/security/limits.conf, LimitNOFILE of a systemd unit)"
+            f"rank 0 may have {limit:.0f} files open and needs {wanted}, of which {more} for the other ranks: "
+            f"{HOW_TO_RAISE}"
         )
 
 

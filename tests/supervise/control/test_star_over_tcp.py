@@ -546,7 +546,7 @@ except NotMet as error:
     # how many files it needs depends on how many of the callers, which share its process, have a socket by then
     [
         (64, 1024, r"99\n"),
-        (64, 100, r"rank 0 may have 100 files open and needs [12]\d\d, one for each of 99 other ranks: "),
+        (64, 100, r"rank 0 may have 100 files open and needs [12]\d\d, of which 99 for the other ranks: "),
     ],
     ids=["raised", "named"],
 )
