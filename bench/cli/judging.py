@@ -202,7 +202,7 @@ def schema(names: tuple[str, ...]) -> None:
 
     known = {name: of(name) for name in FILES}
     known |= {name: schema_of(f"railgauge {name}", kind, whole=True) for name, kind in ANSWERS.items()}
-    wanted = " ".join(names)
+    wanted = " ".join(names).removeprefix("railgauge ")  # each schema's title has it
     if wanted and wanted not in known:
         raise click.UsageError(f"no schema of {wanted!r}; known: {', '.join(known)}")
     click.echo(json.dumps(known[wanted] if wanted else known, indent=1))

@@ -40,6 +40,8 @@ class Finite(click.FloatRange):
 class Count(click.IntRange):
     """A whole number, at least the given one."""
 
+    name = "whole number"
+
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         return "N"
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 @click.command(epilog="Exit status: 0, or 2 for wrong usage and a time limit into which nothing fits.")
 @profile_option("Plan by this profile")
 @option("--nodes", "Number of nodes", Count(1), required=True)
-@option("--gpus-per-node", "Number of ranks on each node  [default: the profile's GPUs, else 2]", Count(1))
+@option(
+    "--gpus-per-node --gpus", "Number of ranks on each node  [default: the profile's GPUs, else 2]", Count(1)
+)
 @option("--budget", "Time limit for the whole run, e.g. 20m: what does not fit is listed", SECONDS)
 @option("--cross-rail", "Like accept --cross-rail", bool)
 @option("--one-way", "Like accept --one-way", bool)
@@ -46,7 +48,10 @@ def plan(
     from bench.plan.estimate import estimate
 
     profile = load(profile_name)
-    gpus = gpus_per_node or max(profile.gpu_counts, default=2)
+    most = max(profile.gpu_counts, default=2)
+    gpus = gpus_per_node or most
+    if profile.gpu_counts and gpus > most:
+        raise click.UsageError(f"profile {profile.name} is for nodes of {most} GPUs, not of {gpus}")
     ways = "one-way" if one_way else "all"
     found = estimate(profile, nodes, gpus, AcceptOptions(ways, cross_rail, pinned, budget=budget))
     show_plan(found, profile.name, {f"n{at}": gpus for at in range(nodes)}, as_json)
@@ -75,7 +80,7 @@ def show_plan(found: Estimate, profile_name: str, ranks_on: Mapping[str, int], a
 
 def _text(found: Estimate, ranks_on: Mapping[str, int]) -> str:
     from bench.model.units import show_count, show_seconds, show_size
-    from bench.plan.names import BUDGET
+    from bench.plan.names import BUDGET, GIVEN_UP
 
     where = "GPU memory" if found.backend == "nccl" else "memory a rank"
     rows = [("phase", "cases", "at most", "a node sends up to", where, "")]
@@ -96,10 +101,11 @@ def _text(found: Estimate, ranks_on: Mapping[str, int]) -> str:
     who = f"{nodes} with {show_count(each.pop(), 'rank')} each" if len(each) == 1 else several
     what = f"{who}, {found.backend}"
     lines += ["", f"{what}: {show_count(cases, 'case')} in at most {show_seconds(found.seconds)}"]
-    lines += [
-        f"time limit: {reason}" if name == BUDGET else f"left out: {name}: {reason}"
-        for name, reason in found.left_out
-    ]
+    for name, reason in found.left_out:
+        if name == BUDGET:
+            lines += ["time limit:", *(f"  {part}" for part in reason.split("; "))]
+        else:
+            lines.append(f"{name}: {reason}" if name == GIVEN_UP else f"left out: {name}: {reason}")
     return "\n".join(lines)
 
 

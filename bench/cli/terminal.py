@@ -23,7 +23,7 @@ from bench.model.printable import on_one_line
 from bench.model.typed_json import load
 from bench.model.units import show_both, show_count, show_rate, show_seconds, show_size
 from bench.model.verdict import Status, Verdict, overall
-from bench.plan.names import BUDGET
+from bench.plan.names import BUDGET, GIVEN_UP
 from bench.probe.link_bytes import LinkBytes
 from bench.store import Manifest, Phase, Plan
 from bench.store.case_progress import goes_on
@@ -72,6 +72,8 @@ class Terminal:
             self._say(f"not measured: {short.text}")
         for text in (text for name, text in plan.skipped if name == BUDGET):
             self._say(f"time limit: {text}")
+        if given_up := [text for name, text in plan.skipped if name == GIVEN_UP]:
+            self._say(f"given up for want of time, in this order: {'; '.join(given_up)}")
         if not self.quiet:
             nodes = manifest.nodes
             where = on_one_line(nodes[0]) if len(nodes) == 1 else f"{len(nodes)} nodes"

@@ -75,12 +75,12 @@ GATED_ALONE = Cut("collectives without a bound in the profile", _gated)
 ALL_REDUCE_ALONE = Cut("all collectives but all_reduce", _sweep(collectives=("all_reduce",)))
 # what says least about the network is cut first, the rails themselves last
 CUTS = (
-    Cut("point-to-point between neighbours", _sweep(pairs=())),
+    Cut("point-to-point between neighbours", leaving_out("pairs")),
     Cut("all but the two largest sizes of each collective", _large),
     GATED_ALONE,
     Cut("copies of each GPU, CUDA graphs, registered buffers", leaving_out("copies", "graphs", "registered")),
     Cut("three quarters of the steady load of every rail", with_options(steady=0.25)),
-    Cut("every rail alone, pinned", with_options(pinned=False)),
+    Cut("every rail alone, pinned", leaving_out("pinned")),
     Cut("each direction of a node pair separately (both at once remain)", with_options(ways="both")),
     Cut("the steady load of every rail", leaving_out("steady")),
     Cut("inside the nodes: all_reduce of each, and GPU by GPU", leaving_out("nodes", "inside", "links")),
@@ -110,7 +110,7 @@ class BudgetPlan:
 
     @property
     def text(self) -> str:
-        """Printed before the run: how long it takes, what it covers, what was given up."""
+        """Printed before the run: how long it takes and what it covers."""
         budget = self.job.accept.budget or 0.0
         parts = [f"the run takes up to {show_seconds(self.seconds)} of {show_seconds(budget)}"]
         if self.spent > AROUND - AFTER:
@@ -121,8 +121,6 @@ class BudgetPlan:
             parts.append(tracing(self.job, budget - self.seconds, 0.0))
         if not self.verbs:
             parts.append("perftest runs only if time is left")
-        if self.given_up:
-            parts.append(f"given up, in this order: {'; '.join(self.given_up)}")
         return "; ".join(parts)
 
     @property

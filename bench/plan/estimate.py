@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bench.model.measurement import Rank
 from bench.model.profile import Profile
+from bench.model.units import show_count
 from bench.store import Phase
 
 from .budget import BudgetPlan, planned, total
@@ -51,8 +52,9 @@ def estimate(profile: Profile, nodes: int, gpus: int, accept: AcceptOptions) -> 
     """
     least, most = profile.nodes
     if not least <= nodes <= most:
-        allowed = f"{least} or more" if most >= 1 << 30 else f"{least} to {most}"
-        raise PlanError(f"profile {profile.name} is for {allowed} nodes, not for {nodes}")
+        allowed = f"{least} or more nodes" if most >= 1 << 30 else f"{least} to {most} nodes"
+        allowed = show_count(least, "node") if least == most else allowed
+        raise PlanError(f"profile {profile.name} is for {allowed}, not for {nodes}")
     backend = "nccl" if profile.gpu_counts else "gloo"
     ranks = tuple(Rank(at, f"n{at // gpus}", at % gpus) for at in range(nodes * gpus))
     # what the rails are called is known from the profile or, on the cluster, from the nodes' facts

@@ -40,8 +40,13 @@ def acceptance(job: Job, case_seconds: float) -> tuple[list[Phase], list[Left]]:
             skipped.append(made)
         else:
             phases += made if isinstance(made, list) else [made]
-    cut = [phase.name for phase in phases if phase.name.split("-")[0] in job.accept.without]
-    kept = [_of_night(phase, job.accept.sizes) for phase in phases if phase.name not in cut]
+    families = [phase.name.split("-")[0] for phase in phases]  # pinned-3 is of pinned
+    cut = [name for name in dict.fromkeys(families) if name in job.accept.without]
+    kept = [
+        _of_night(phase, job.accept.sizes)
+        for phase, name in zip(phases, families, strict=True)
+        if name not in cut
+    ]
     skipped += [(name, "left out, as the time is too short") for name in cut]
     return [
         replace(off_nvlink(phase, job.profile), seconds=seconds(phase, case_seconds, job))

@@ -130,7 +130,8 @@ def pinned(job: Job) -> list[Phase] | Left:
     """Every rail alone, in workers that can use no other; every node sends and receives once."""
     wanted = job.backend == "nccl" if job.accept.pinned is None else job.accept.pinned
     if not wanted:
-        return PINNED, "not asked for: --pinned; with gloo every transfer is bound to its interface anyway"
+        bound = "; with gloo every transfer is bound to its interface anyway" if job.backend != "nccl" else ""
+        return PINNED, f"not asked for: --pinned{bound}"
     reason = why_uneven(job) or _unpinned(job)
     if reason:
         return PINNED, reason

@@ -219,3 +219,7 @@ def test_schema_prints_every_object(monkeypatch, capfd):
     for name in ANSWERS:
         properties = printed[name]["$defs"][ANSWERS[name].__name__]["properties"]
         assert properties["schema"] == {"enum": [f"railgauge {name}"]}
+    monkeypatch.setattr(sys, "argv", ["railgauge", "schema", "railgauge", "history", "list"])
+    with pytest.raises(SystemExit):
+        main()
+    assert json.loads(capfd.readouterr().out) == printed["history list"]

@@ -43,7 +43,7 @@ def test_the_table_names_each_phase_the_time_and_what_is_left_out():
 
 def test_what_a_time_limit_covers_is_not_shown_as_left_out():
     said = railgauge(*WORDS, "--budget", "1h").stdout
-    assert "time limit: the run takes up to" in said and "left out: budget" not in said
+    assert "time limit:\n  the run takes up to" in said and "left out: budget" not in said
 
 
 HEAVY = """
@@ -67,6 +67,18 @@ def test_too_many_nodes_and_too_little_time_are_one_line():
         done = railgauge(*WORDS, *words)
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--gpus-per-node", "9"), "profile lambda-1cc-h100 is for nodes of 8 GPUs, not of 9"),
+        (("--gpus", "x"), "Invalid value for '--gpus-per-node' / '--gpus': 'x' is not a valid whole number"),
+    ],
+)
+def test_a_wrong_number_of_gpus_is_one_line(words, said):
+    done = railgauge(*WORDS, *words)
+    assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1
 
 
 def job(machines, budget=None, **changes):

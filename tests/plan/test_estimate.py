@@ -1,5 +1,7 @@
 """What an acceptance run would measure, before there is a cluster."""
 
+from dataclasses import replace
+
 import pytest
 
 from bench.model.measurement import Rank
@@ -47,8 +49,18 @@ def test_a_budget_cuts_and_lists_what_it_cuts():
         estimate(H100, 64, 8, AcceptOptions(budget=5.0))
 
 
+@pytest.mark.parametrize("phase", ["pinned", "pairs"])
+def test_what_is_cut_for_want_of_time_is_said_to_be(phase):
+    """Of a phase that the profile asks for, nothing else is the reason."""
+    left_out = dict(estimate(H100, 64, 8, AcceptOptions(budget=180.0)).left_out)
+    assert left_out[phase] == "left out, as the time is too short"
+    assert "given up" not in left_out["budget"] and len(left_out["budget"]) < 300
+
+
 def test_nodes_that_the_profile_does_not_allow_are_refused():
     profile = load("local")
     with pytest.raises(PlanError, match="profile lambda-1cc-h100 is for 2 to 64 nodes, not for 65"):
         estimate(H100, 65, 8, AcceptOptions())
+    with pytest.raises(PlanError, match="profile single is for 1 node, not for 2"):
+        estimate(replace(profile, name="single", nodes=(1, 1)), 2, 2, AcceptOptions())
     assert estimate(profile, 1, 2, AcceptOptions()).backend == "gloo"
