@@ -29,9 +29,9 @@ pip_locked() {
 install_railgauge() {
     local python=${PYTHON:-python3} extras=$1 site="" stamp log
     VENV=${VENV:-.venv}
-    command -v "$python" >/dev/null || die "no $python found; install Python 3.10 to 3.13, or set PYTHON"
+    command -v "$python" >/dev/null || die "no $python found; install Python 3.10 to 3.14, or set PYTHON"
     "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' \
-        || die "$("$python" --version) is not supported; set PYTHON to Python 3.10 to 3.13"
+        || die "$("$python" --version) is not supported; set PYTHON to Python 3.10 to 3.14"
     if "$python" -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("torch") is None)'; then
         site="--system-site-packages"
         say "this Python has a torch of its own: it is used and left alone"

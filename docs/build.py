@@ -33,12 +33,25 @@ MADE: dict[str, Callable[[], str]] = {
     "run-folder.md": schema_page,
     "commands.md": commands_page,
 }
+# what a page links to in the source tree → where the site has it
+OF_THE_SITE = {
+    "../../bench/judge/checks": "checks.md",
+    "../../bench/profiles": "profiles.md",
+    "../../reports/accuracy.md": "accuracy.md",
+    "../../reports/assets/report.png": "report.png",
+    "../maker/samples.py": "samples.md",
+}
 
 
 def write_pages(pages: Path) -> None:
     """All but the samples: what is in docs/pages, and what the program says of itself."""
     shutil.rmtree(pages, ignore_errors=True)
     shutil.copytree(HERE / "pages", pages)
+    for page in pages.glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        for source, name in OF_THE_SITE.items():
+            text = text.replace(f"]({source}", f"]({name}")
+        page.write_text(text, encoding="utf-8")
     for name, make in MADE.items():
         (pages / name).write_text(make(), encoding="utf-8")
     accuracy = (ROOT / "reports" / "accuracy.md").read_text(encoding="utf-8")

@@ -209,7 +209,7 @@ def test_the_image_is_made_of_what_is_here():
             assert asked("sh", "-n", "-c", rest).returncode == 0, rest
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     copied = " ".join(rest for name, rest in rows if name == "COPY")
-    for needed in (project["project"]["readme"], *project["project"]["license-files"], "bench", "reports"):
+    for needed in ("README.md", "setup.py", *project["project"]["license-files"], "bench", "reports"):
         assert needed in copied
 
 
