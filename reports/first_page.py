@@ -33,6 +33,12 @@ ANSWERS = {
 SHORT = ("NCCL's setting", "the list of devices", "NCCL's log", "byte counters")  # of exclusion.LAYERS
 MOST_LEFT = 5  # things that were not measured, of which a PASS does not speak
 LONGEST = 420  # pixels of a bar that reaches the target
+# of what a reading is, by its kind: why the others differ from it
+NOTES = {
+    "counters": "bytes that left the slowest node",
+    "ring": "every call waits for the slowest rail",
+    "rails": "each rail by itself, added up",
+}
 
 
 @dataclass(frozen=True)
@@ -47,13 +53,14 @@ class Tile:
 
 @dataclass(frozen=True)
 class Bar:
-    """A reading of the target; ``share`` of it, and as text."""
+    """A reading of the target; ``share`` of it, and as text; ``note``: what was read."""
 
     name: str
     share: float
     rate: str
     percent: str
     good: bool
+    note: str
 
     @property
     def length(self) -> float:
@@ -169,21 +176,23 @@ def _share(target: TargetReadings | None, shown: Shown, floor: float) -> Tile:
     if not least or not target:
         text = "no all_reduce or all_gather forced to Ring over several nodes says it"
         return Tile(f"Share of {sold.text}", "unknown", Status.INCONCLUSIVE, text)
-    text = f"slowest: {least.name}, {least.rate} on each node" + (
-        f"; floor {show_share(floor)}" if floor else ""
-    )
+    parts = [f"{least.name}, {least.rate} on each node"]
+    parts += [f"floor {show_share(floor)}"] if floor else []
+    parts += [f"other readings {least.others}"] if least.others else []
+    text = "; ".join(parts)
     status = Status.FAIL if least.share < floor else target.status
     return Tile(f"Share of {least.of}", show_share(least.share), status, text)
 
 
 @dataclass(frozen=True)
 class _Least:
-    """The slowest Ring reading of the target."""
+    """The slowest Ring reading of the target; ``others``: from which to which share the other readings go."""
 
     name: str
     share: float
     rate: str
     of: str
+    others: str
 
 
 def _least(target: TargetReadings | None) -> _Least | None:
@@ -191,7 +200,11 @@ def _least(target: TargetReadings | None) -> _Least | None:
     if not rings or not target or not target.target:
         return None
     least = min(rings, key=lambda each: each.rate)
-    return _Least(least.name, least.share, f"{least.rate * BITS / GIGA:,.0f} Gb/s", target.target.text)
+    shares = sorted(each.share for each in target.readings if each.told and each is not least)
+    others = f"{100 * shares[0]:.1f} to {show_share(shares[-1])}" if shares else ""
+    return _Least(
+        least.name, least.share, f"{least.rate * BITS / GIGA:,.0f} Gb/s", target.target.text, others
+    )
 
 
 def _bounded(shown: Shown) -> Iterator[Tile]:
@@ -261,8 +274,8 @@ def _coverage(shown: Shown) -> Tile:
         for row in rows
     )
     left_out = sum(row.became == NOT_PLANNED for row in unmeasured(shown.run))
-    answer = "all that was planned" if complete else "incomplete"
-    more = f"; {show_count(left_out, 'phase')} {NOT_PLANNED}" if left_out else ""
+    answer = "complete" if complete else "incomplete"
+    more = f"; {show_count(left_out, 'optional test')} not planned" if left_out else ""
     return Tile("Coverage", answer, Status.PASS if complete else Status.INCONCLUSIVE, text + more)
 
 
@@ -270,7 +283,8 @@ def bars(shown: Shown, target: TargetReadings | None) -> list[Bar]:
     """The readings of the target that have a figure."""
     floor = floor_of(shown)
     return [
-        Bar(each.name, each.share, f"{each.rate * BITS / GIGA:,.0f} Gb/s", show_share(each.share), each.share >= floor)
+        Bar(each.name, each.share, f"{each.rate * BITS / GIGA:,.0f} Gb/s", show_share(each.share), each.share >= floor,
+            NOTES[each.kind])
         for each in (target.readings if target else ()) if each.told and math.isfinite(each.share)
     ]  # fmt: skip
 

@@ -26,7 +26,7 @@ from .frames import Frames
 from .layers import layers
 from .nightly import nightly_section
 from .scripts import asset, page_script, vega
-from .summary import Shown, headline, identity
+from .summary import Shown, about, heading_of, headline, identity, kind_of
 from .templating import render
 from .theme import config
 
@@ -83,21 +83,16 @@ def page(judged: Evidence, f: Frames, specs: Mapping[str, dict[str, Any]]) -> st
     titles = titles_of(run.path, judged.profile.report)
     nodes = show_count(len(m.nodes), "node")
     sources = f"script-src {digest(library)} {digest(script)}; style-src {digest(style)}"
-    about = (
-        titles.site,
-        show_count(len(m.ranks), "rank") + f" on {nodes}",
-        m.backend,
-        f"profile {judged.profile.name}",
-    )
     shown = Shown(judged, f, specs)
     sections = [row for row in SECTIONS if not (is_watch(judged) and row.name in OF_MEASURED)]
     return render(
         "page.html",
         policy=f"default-src 'none'; {sources}; img-src data:; base-uri 'none'; form-action 'none'",
         title=f"{headline(run)[0].shown}: {run.profile_name}, {nodes} – RailGauge",
-        about=" · ".join(filter(None, about)),
+        kind=kind_of(run),
+        about=about(shown, titles),
         identity=identity(run),
-        heading=titles.title or first_page.capital(judged.profile.title),
+        heading=heading_of(run, titles),
         sections=[(row, html) for row in sections if (html := row.drawn(shown)) is not None],
         charts={"specs": dict(specs), "config": config("light")},
         style=Markup(style), library=Markup(library), script=Markup(script),

@@ -17,18 +17,17 @@ from bench.judge.problems import Problem, problems_of
 from bench.judge.scope import next_after_pass, simulated
 from bench.judge.verdicts import spoken
 from bench.model.printable import on_one_line
-from bench.model.units import show_count
 from bench.model.verdict import Status
 from bench.store import Run, write_file
 from bench.store.sums import evidence_digest
 from bench.store.titles import titles_of
 
 from . import views
-from .first_page import MOST, as_sentence, bars, capital, floor_of, leading, sentence, tiles, uncovered
+from .first_page import MOST, as_sentence, bars, floor_of, leading, sentence, tiles, uncovered
 from .frames import frames
 from .port_facts import port_facts
 from .rail_map import rail_map
-from .summary import Shown, coverage, headline, identity, moment, read_target
+from .summary import Shown, about, coverage, heading_of, headline, identity, kind_of, moment, read_target
 from .tables import as_text
 from .templating import FOLDER
 
@@ -62,10 +61,10 @@ def document(shown: Shown, digest: str, paper: str) -> dict[str, Any]:
     rails = rail_map(shown)
     return {
         "paper": paper,
-        "title": titles.title or capital(shown.profile.title),
-        "site": titles.site,
+        "title": heading_of(run, titles),
+        "kind": kind_of(run),
         "simulated": simulated(run),
-        "about": _about(shown),
+        "about": f"{about(shown, titles)} · {moment(run.manifest.started)}",
         "identity": _identity(run, digest),
         "status": status.shown,
         "headline": found.summary or counts,
@@ -79,19 +78,16 @@ def document(shown: Shown, digest: str, paper: str) -> dict[str, Any]:
         "tiles": [(each.title, each.answer, each.status.shown, each.text) for each in tiles(shown, target)],
         "target": target.target.text if target and target.target else "",
         "floor": floor_of(shown),
-        "bars": [(each.name, each.share, each.rate, each.percent, each.good) for each in bars(shown, target)],
+        "bars": [
+            (each.name, each.share, each.rate, each.percent, each.good, each.note)
+            for each in bars(shown, target)
+        ],
         "coverage": _cells(views.coverage_table(coverage(run)).rows),
         "inconclusive": [
             (each.subject, each.measured, each.next_step) for each in found.inconclusive[:MOST_INCONCLUSIVE]
         ],
         "left": max(0, len(found.inconclusive) - MOST_INCONCLUSIVE),
     }
-
-
-def _about(shown: Shown) -> str:
-    m = shown.run.manifest
-    where = f"{show_count(len(m.ranks), 'rank')} on {show_count(len(m.nodes), 'node')}"
-    return f"{where} · {m.backend} · profile {shown.profile.name} · {moment(m.started)}"
 
 
 def _identity(run: Run, digest: str) -> list[tuple[str, str]]:

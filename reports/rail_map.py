@@ -15,14 +15,14 @@ from .charts.rails import NOBODY, SLOW, marked_rails, natural, node_rails
 from .summary import Shown
 from .traffic import by_window, is_excluded
 
-LEFT, ACROSS, TOP, ROW = 80, 712, 6, 15  # where the cells begin, their width together, and a row's height
+WIDEST, GAP = 12.5, 0.17  # per cent of the map's width: a cell at most, and what is free beside it
+ROW = 21  # pixels of a row
 MOST_LABELS = 4
-LETTER = 5.6  # of a label, in units of the map
 
 
 @dataclass(frozen=True)
 class MapCell:
-    """One rail of one node. ``named``: a red one that blame names."""
+    """One rail of one node: ``x`` in per cent of the map's width, ``y`` in pixels. ``named``: blame names it."""
 
     x: float
     y: int
@@ -45,7 +45,9 @@ class MapLabel:
 
 @dataclass(frozen=True)
 class RailMap:
-    """Cells of ``width`` × 13, the worst first; the labels of both axes, and of the worst cell of each rail.
+    """Cells of ``width`` per cent, the worst first; the labels of both axes, and of the worst cell of each rail.
+
+    So a phone shows the same map as a wide screen, with letters of the same size.
 
     excluded  cells of the ports that must carry nothing, in rows below those of the rails
     note      how much those ports carried; "" where the profile excludes none
@@ -67,9 +69,9 @@ def rail_map(shown: Shown) -> RailMap | None:
         return None
     table = marked_rails(node_rails(shown.f.pairs, shown.f.blamed), shown.f.blamed)
     nodes, names = shown.f.nodes, natural(table["rail"])
-    step = min(90.0, ACROSS / len(nodes))
-    across = {node: round(LEFT + at * step, 1) for at, node in enumerate(nodes)}
-    down = {rail: TOP + ROW * at for at, rail in enumerate(names)}
+    step = min(WIDEST, 100 / len(nodes))
+    across = {node: round(at * step, 3) for at, node in enumerate(nodes)}
+    down = {rail: ROW * at for at, rail in enumerate(names)}
     accused = set(table["rail"][table["blame"] != NOBODY])
     shares = _named_shares(shown)
     cells = []
@@ -83,12 +85,12 @@ def rail_map(shown: Shown) -> RailMap | None:
             _cell(row, across[str(row["node"])], down[str(row["rail"])], bad, named, show_share(share))
         )
     every = max(1, math.ceil(len(nodes) / 16))
-    excluded, below, note = _excluded(shown, across, TOP + ROW * len(names))
+    excluded, below, note = _excluded(shown, across, ROW * len(names))
     return RailMap(
         cells,
         excluded,
-        round(step - 1.2, 1),
-        [(y + 10, rail) for rail, y in (down | below).items()],
+        round(max(step - GAP, 0.8 * step), 3),
+        [(y + 14, rail) for rail, y in (down | below).items()],
         [(across[node], node) for node in nodes[::every]],
         labels([*cells, *excluded], step),
         sum(not cell.bad for cell in cells),
@@ -140,11 +142,11 @@ def _cell(row: Mapping[Any, Any], x: float, y: int, bad: bool, named: bool, perc
 
 
 def labels(cells: Sequence[MapCell], step: float) -> list[MapLabel]:
-    """Label the worst red cell of each rail, first of all one that blame names."""
+    """Label the worst red cell of each rail, first of all one that blame names, on the side that has more room."""
     found: dict[int, MapLabel] = {}
     for cell in sorted((cell for cell in cells if cell.bad), key=lambda cell: not cell.named):
+        left = cell.x + step <= 50
+        x = cell.x + step if left else cell.x - GAP
         text = f"{cell.place}: {cell.percent}"
-        fits = cell.x + step + LETTER * len(text) < LEFT + ACROSS
-        x = cell.x + step + 3 if fits else cell.x - 4
-        found.setdefault(cell.y, MapLabel(round(x, 1), cell.y + 10, "start" if fits else "end", text))
+        found.setdefault(cell.y, MapLabel(round(x, 3), cell.y + 14, "start" if left else "end", text))
     return list(found.values())[:MOST_LABELS]

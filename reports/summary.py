@@ -9,19 +9,21 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from bench.judge.alike import MOST
 from bench.judge.evidence import Evidence
 from bench.judge.peaks import nodes_of
-from bench.judge.problems import MOST
 from bench.judge.wire import TargetReadings, of_row, of_target
 from bench.model.profile import Profile
-from bench.model.units import show_seconds, show_size, show_some
+from bench.model.titles import Titles
+from bench.model.units import show_count, show_seconds, show_size, show_some
 from bench.model.verdict import Status, Verdict, counted, overall
 from bench.plan.names import BUDGET, GIVEN_UP, phase_words
-from bench.store import Run
+from bench.store import IMPORTED, Run
 from bench.store.rows import Row
 
 from .frames import Frames, is_pair
 
+MOST_NAMES = 3  # nodes that the heading lists
 # a status is a mark and words; colour only repeats them
 MARKS = {Status.PASS: "✔", Status.FAIL: "✘", Status.INCONCLUSIVE: "?", Status.SKIP: "–"}
 
@@ -200,6 +202,39 @@ def identity(run: Run) -> list[tuple[str, str]]:
         ("By", " · ".join(versions)),
         ("Run", m.id),
     ]
+
+
+# what a report is of, by the command that measured
+KINDS = {
+    "accept": "acceptance report",
+    "nightly": "report of a night",
+    "soak": "report of a soak",
+    "watch": "report of a watched job",
+    "import": "report of imported results",
+}
+
+
+def kind_of(run: Run) -> str:
+    """What the report is of: ``acceptance report``."""
+    if run.manifest.launcher == IMPORTED:
+        return KINDS["import"]
+    return KINDS.get("".join(run.manifest.command[1:2]), "report of a measurement")
+
+
+def heading_of(run: Run, titles: Titles) -> str:
+    """The title that was given, else the nodes: ``Nodes n0, n1``, of more than three ``64 nodes: n0 to n63``."""
+    nodes = run.manifest.nodes
+    if titles.title or len(nodes) > MOST_NAMES:
+        return titles.title or f"{len(nodes)} nodes: {nodes[0]} to {nodes[-1]}"
+    return f"Node{'s' if len(nodes) > 1 else ''} {', '.join(nodes)}"
+
+
+def about(shown: Shown, titles: Titles) -> str:
+    """What stands below the heading: the site, how many ranks, and the profile that it is held against."""
+    m, profile = shown.run.manifest, shown.profile
+    where = f"{show_count(len(m.ranks), 'rank')} on {show_count(len(m.nodes), 'node')}"
+    parts = (titles.site, where, m.backend, f"held against profile {profile.name}: {profile.title}")
+    return " · ".join(filter(None, parts))
 
 
 METHOD = (

@@ -14,10 +14,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TypeAlias
 
-from bench.model.units import show_count, show_rate, show_share, show_some
+from bench.model.units import UnitError, parse_size, show_count, show_rate, show_share
 from bench.model.verdict import Status, Verdict, overall
 from bench.plan.names import phase_words
 from bench.store import Run
+
+from .alike import LACKING, merged, together
 
 Place = tuple[str, str]  # node and port or GPU; "" for all of them
 PlacesOf: TypeAlias = "Callable[[str], frozenset[Place]]"
@@ -27,6 +29,7 @@ FLOORS = (
     "limits.busbw", "limits.rail_rate", "wire.share", "limits.host_copies", "limits.device_copies", "limits.alone",
     "limits.ceiling_share",
 )  # fmt: skip
+PEERS = "of its peers' rate"  # how much is missing, where a figure says so; the floor would say it again
 EQUALS = (
     "limits.equals"  # what is slower than its equals follows from a fault of its GPU, though not retested
 )
@@ -38,12 +41,10 @@ COPIES = {
 }
 # checks whose subjects every port takes part in
 WHOLE_CLUSTER = ("limits.", "wire.share", "wire.target", "blame.stragglers")
-LACKING = "coverage.cases"
 OF_PHASES = (LACKING, "coverage.plan")  # checks whose subjects are phases
 SLIGHT = 0.05  # of the bound: a failure by less is shown as a slight one
 # with which a figure goes on after its subject
 VERBS = ("runs at ", "loses ", "is cabled ", "carried ", "spans ")
-MOST, MOST_LONG = 8, 3  # names in one line
 
 
 @dataclass(frozen=True)
@@ -69,15 +70,11 @@ class Problem:
         found = self.verdict
         between = " " if found.measured.startswith(VERBS) else ": "
         subject, measured = found.subject, found.measured
-        beside = ""
         if GPU.search(subject) and found.check in FLOORS:
             subject, measured = _replaced(subject, COPIES), measured.removeprefix("busbw ")
-            measured, semicolon, others = measured.partition("; ")  # of the other GPUs
-            beside = semicolon + others
         text = f"{subject}{between}{measured}"
-        if found.check in FLOORS and not math.isnan(shortfall(found)):
+        if found.check in FLOORS and PEERS not in measured and not math.isnan(shortfall(found)):
             text += f", {show_share(1 - shortfall(found))} of the floor"
-        text += beside
         result = consequence(self.symptoms)
         return f"{result}, because {text}" if result else text
 
@@ -184,17 +181,38 @@ def shortfall(verdict: Verdict) -> float:
 
 
 def consequence(symptoms: Iterable[Verdict]) -> str:
-    """What the slowest collective among the symptoms reaches, by preference of the target; "" where none is there."""
+    """What the slowest collective among the symptoms reaches, by preference of the target; "" where none is there.
+
+    Its share of the target is that of ``TargetReadings``: as a Ring, at the largest message.
+    """
     slow = [each for each in symptoms if each.check in ("wire.share", "limits.busbw") and each.value]
-    if not slow:
+    shares = [each for each in slow if each.check == "wire.share"]
+    rings = [each for each in shares if each.subject.split("; ")[0].endswith(", ring")]
+    largest: dict[str, Verdict] = {}
+    for each in sorted(rings or shares or slow, key=lambda each: (-_size(each), each.value)):
+        largest.setdefault(_collective(each), each)
+    if not largest:
         return ""
-    least = min(slow, key=lambda each: (each.check != "wire.share", each.value))
+    least = min(largest.values(), key=lambda each: each.value or 0.0)
     assert least.value is not None
-    name = re.split("[,;]", least.subject)[0]
+    name = _collective(least)
     if least.check == "wire.share":
         target = least.wanted.rpartition(" of ")[2].replace(".0 ", " ")
         return f"{name} reaches {show_share(least.value)} of {target}"
     return f"{name} reaches {show_rate(least.value)} of {show_rate(least.bound or math.nan)}"
+
+
+def _collective(verdict: Verdict) -> str:
+    return re.split("[,;]", verdict.subject)[0]
+
+
+def _size(verdict: Verdict) -> int:
+    """The size in a subject such as ``all_reduce, 8 GiB, bfloat16, in place``; 0 where it has none."""
+    words = re.split("[,;] ", verdict.subject)
+    try:
+        return parse_size(words[1])
+    except (IndexError, UnitError):
+        return 0
 
 
 def problems_of(run: Run) -> Problems:
@@ -224,11 +242,11 @@ def problems(verdicts: Iterable[Verdict], places_of: PlacesOf, names: Mapping[st
             cause = _cause_of(verdict, causes, places_of)
             (rest if cause is None else cause.symptoms).append(verdict)
     found = [_problem(cause, names) for cause in causes]
-    merged = _together(_merged(_in_words(rest, names)))
+    others = together(merged(_in_words(rest, names)))
     return Problems(
         tuple(sorted(found, key=_order)),
-        tuple(each for each in merged if each.status is Status.FAIL),
-        tuple(each for each in merged if each.status is not Status.FAIL),
+        tuple(each for each in others if each.status is Status.FAIL),
+        tuple(each for each in others if each.status is not Status.FAIL),
         {
             each: problem.verdict
             for problem, cause in zip(found, causes, strict=True)
@@ -289,8 +307,8 @@ def _problem(cause: _Cause, names: Mapping[str, str]) -> Problem:
     symptoms = [replace(each, next_step="") for each in cause.symptoms]
     return Problem(
         head,
-        tuple(_together(_in_words(related, names))),
-        tuple(_merged(_in_words(symptoms, names))),
+        tuple(together(_in_words(related, names))),
+        tuple(merged(_in_words(symptoms, names))),
         len(symptoms),
         len(related),
     )
@@ -327,56 +345,3 @@ def _explains(cause: frozenset[Place], here: frozenset[Place]) -> bool:
 
 def _meet(here: Iterable[Place], there: Iterable[Place]) -> bool:
     return any(a == b and port in (other, "") for a, other in here for b, port in there)
-
-
-def _merged(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    """Verdicts that differ in their subjects alone become one."""
-    alike: dict[Verdict, list[Verdict]] = {}
-    for verdict in verdicts:
-        alike.setdefault(replace(verdict, subject="", value=None, bound=None, evidence=()), []).append(
-            verdict
-        )
-    found = []
-    for group in alike.values():
-        subjects = list(dict.fromkeys(each.subject for each in group))
-        lines = dict.fromkeys(line for each in group for line in each.evidence)
-        most = _most(subjects)
-        shown = show_some(subjects, most)
-        found.append(replace(group[0], subject=shown, evidence=(*subjects[most:], *lines)))
-    return found
-
-
-def _most(subjects: Iterable[str]) -> int:
-    """How many of them one line holds: names of cases are long."""
-    return MOST_LONG if any("," in subject for subject in subjects) else MOST
-
-
-def _together(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    """Verdicts that call for the same step become the first of them, with the others as its evidence.
-
-    Those that failed must be of one check, too. ``LACKING`` comes last: the ranks that are missing say more.
-    """
-    alike: dict[object, list[Verdict]] = {}
-    for each in sorted(verdicts, key=lambda each: each.check == LACKING):
-        wanted = "" if each.check.startswith("drift.") else each.wanted  # of each series its own
-        same = (each.check, wanted) if each.status is Status.FAIL else ()
-        key = (same, each.status, each.next_step) if each.next_step else id(each)
-        alike.setdefault(key, []).append(each)
-    found = []
-    for first, *others in alike.values():
-        alone = first.check == "coverage.ranks"
-        subjects = dict.fromkeys(each.subject for each in (first, *(() if alone else others)))
-        lines = [*first.evidence]
-        for each in others:
-            lines += [f"{each.subject}: {each.measured}", *each.evidence]
-        like = "like it" if all(each.check == first.check for each in others) else "with the same next step"
-        more = f"; {show_count(len(others), 'more finding')} {like}" if others else ""
-        found.append(
-            replace(
-                first,
-                subject=show_some(subjects, _most(subjects)),
-                measured=first.measured + more,
-                evidence=tuple(lines),
-            )
-        )
-    return found

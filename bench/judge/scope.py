@@ -47,10 +47,15 @@ def scope(verdicts: Iterable[Verdict], profile_name: str) -> str:
 def next_after_pass(run: Run) -> str:
     """What to do with a run that passed."""
     folder = shlex.quote(run.path.name)
-    return (
-        f"nothing to repair; keep the run folder as evidence (railgauge verify {folder} shows later that it was "
-        "not changed)"
-    )
+    keep = f"keep the run folder as evidence (railgauge verify {folder} shows later that it was not changed)"
+    command = run.manifest.command[1:2]
+    if command == ("accept",):
+        return (
+            f"sign the report (railgauge report {folder} --pdf), {keep}; from now on measure every night "
+            "(railgauge nightly --history DIR)"
+        )
+    rest = "; the next night is compared with this one" if command == ("nightly",) else ""
+    return f"nothing to repair; {keep}{rest}"
 
 
 def simulated(run: Run) -> str:

@@ -149,6 +149,39 @@ def test_the_sentence_says_the_consequence_with_its_cause():
     )
 
 
+def test_the_consequence_is_read_as_the_target_is_as_a_ring_at_the_largest_message():
+    names = [("all_gather", "4 GiB", 0.3), ("all_gather", "8 GiB", 0.4), ("all_reduce", "8 GiB", 0.41)]
+    rings = [
+        replace(SHARE, subject=f"{name}, {size}, bfloat16, in place, ring", measured=f"{share}", value=share)
+        for name, size, share in names
+    ]
+    tree = replace(SHARE, subject="all_reduce, 8 GiB, bfloat16, in place", measured="a tree", value=0.2)
+    (cause,) = found(SLOW, *rings, tree).causes
+    assert cause.sentence.startswith("all_gather reaches 40.0 % of 3200 Gb/s, because ")
+    assert found(SLOW, *rings[1:], tree).causes[0].sentence.startswith("all_gather reaches 40.0 % ")
+    assert found(SLOW, tree).causes[0].sentence.startswith("all_reduce reaches 20.0 % ")
+
+
+def test_every_series_of_a_night_that_is_worse_has_its_figure_the_worst_first():
+    def series(name, share):
+        return Verdict(
+            "drift.level", f"c1 {name}", FAIL, f"regression, {share} worse", "at least 1 GB/s", next_step="find it",
+            value=1 - share, bound=1.0,
+        )  # fmt: skip
+
+    nights = [series("a", 0.1), series("b", 0.3), series("c", 0.2), series("d", 0.15)]
+    (one,) = found(*nights[:3]).listed
+    assert one.sentence == ("c1 b: regression, 0.3 worse; c: 0.2 worse; a: 0.1 worse")
+    (many,) = found(*nights).listed
+    assert many.sentence == "c1 b: regression, 0.3 worse; 3 more findings like it"
+
+
+def test_a_figure_says_whose_it_is_where_several_subjects_stand_before_it():
+    hot = [Verdict("gpus.hot", f"n{n}", FAIL, f"9{n} °C", next_step="cool") for n in (1, 2)]
+    (one,) = found(*hot).listed
+    assert one.sentence == "n1, n2: 91 °C (n1); 1 more finding like it"
+
+
 def test_without_a_share_of_the_target_the_sentence_says_the_bus_bandwidth():
     ring = replace(RING, value=180e9, bound=340e9)
     assert (

@@ -8,13 +8,15 @@ import made_runs
 from bench.judge.evidence import Evidence
 from bench.judge.problems import problems_of
 from bench.judge.verdicts import judge
+from bench.model.titles import Titles
 from bench.model.verdict import Status, Verdict
 from made_acceptance import LAMBDA, acceptance_run, grown_from
 from reports.first_page import MOST, as_sentence, by_layer, verdict
 from reports.frames import frames
+from reports.page import page
 from reports.port_facts import port_facts
-from reports.rail_map import ACROSS, LEFT, LETTER, rail_map
-from reports.summary import Shown
+from reports.rail_map import MapCell, labels, rail_map
+from reports.summary import Shown, heading_of
 
 FAIL, ERROR, PASS = Status.FAIL, Status.INCONCLUSIVE, Status.PASS
 
@@ -65,11 +67,24 @@ def test_the_map_has_a_row_of_what_must_be_left_out_red_where_it_carried_the_tra
     assert seen.note == "mlx5_0/1 carried at most 745.1 GiB in a phase"
 
 
-def test_labels_of_the_map_stay_within_it(judged):
-    seen = rail_map(judged)
-    for label in seen.labels:
-        side = 1 if label.anchor == "start" else -1
-        assert LEFT <= label.x + side * LETTER * len(label.text) <= LEFT + ACROSS
+@pytest.mark.parametrize("nodes", [1, 2, 3, 8, 64, 1250])
+def test_labels_and_cells_of_the_map_stay_within_it(nodes):
+    """Half of the width is enough for a label, also on a phone."""
+    step = min(12.5, 100 / nodes)
+    cells = [MapCell(at * step, 21 * at, True, True, f"n{at}", "2 %", "") for at in range(nodes)]
+    for at, cell in enumerate(cells):
+        (label,) = labels([cell], step)
+        assert label.text == f"n{at}: 2 %"
+        free = 100 - label.x if label.anchor == "start" else label.x
+        assert free >= 43 and 0 <= label.x <= 100
+
+
+def test_the_map_fills_its_width_and_no_more(tmp_path):
+    for nodes in (2, 12):
+        run = acceptance_run(tmp_path / str(nodes), nodes)
+        seen = rail_map(Shown(Evidence(run, LAMBDA), frames(Evidence(run, LAMBDA)), {}))
+        right = max(cell.x for cell in seen.cells) + seen.width
+        assert seen.width > 0 and right == pytest.approx(min(100, 12.5 * nodes), abs=0.2)
 
 
 def test_the_map_of_three_nodes_does_not_mark_the_partners_of_a_faulty_port():
@@ -84,7 +99,7 @@ def test_the_tiles_answer_share_exclusion_correctness_and_coverage(judged):
     tiles = {tile.title: tile for tile in verdict(judged)["tiles"]}
     assert list(tiles) == ["Share of 3200 Gb/s", "mlx5_0 left out?", "Results", "Coverage"]
     assert tiles["Results"].answer == "0 wrong elements" and tiles["Results"].status is PASS
-    assert tiles["Coverage"].answer == "all that was planned"
+    assert tiles["Coverage"].answer == "complete"
     assert tiles["mlx5_0 left out?"].status is FAIL
 
 
@@ -128,6 +143,32 @@ def test_the_port_of_a_problem_is_named_with_its_gpu_its_cable_and_its_errors(tm
     assert place == "n1 mlx5_4/1" and f"runs at {share} of its peers' rate" in cause.sentence
 
 
+@pytest.mark.parametrize(("nodes", "seed"), [(2, 2), (4, 4)])
+def test_the_sentence_the_tile_and_a_bar_say_the_same_share_of_the_target(tmp_path, nodes, seed):
+    run = acceptance_run(tmp_path, nodes, seed=seed, noise=0.01, shares={("n1", "mlx5_4/1"): 0.5})
+    judged = judge(run, LAMBDA)
+    view = verdict(Shown(judged, frames(judged), {}))
+    tile = next(tile for tile in view["tiles"] if tile.title == "Share of 3200 Gb/s")
+    name = tile.text.split(", ")[0].removeprefix("Ring ")
+    (first, *_) = view["problems"]
+    assert first[0].sentence.startswith(f"{name} reaches {tile.answer} of 3200 Gb/s, because n1 ")
+    assert (f"Ring {name}", tile.answer) in [(bar.name, bar.percent) for bar in view["bars"]]
+    others = sorted(bar.share for bar in view["bars"] if bar.name != f"Ring {name}")
+    assert f"other readings {100 * others[0]:.1f} to {100 * others[-1]:.1f} %" in tile.text
+    assert all(bar.note for bar in view["bars"])
+
+
+def test_a_report_is_called_as_a_person_calls_the_cluster_or_by_its_nodes(tmp_path):
+    run = acceptance_run(tmp_path, 2)
+    assert heading_of(run, Titles()) == "Nodes n0, n1"
+    assert heading_of(run, Titles("frankfurt-2")) == "frankfurt-2"
+    assert heading_of(acceptance_run(tmp_path, 12), Titles()) == "12 nodes: n0 to n11"
+    judged = judge(run, LAMBDA)
+    text = page(judged, frames(judged), {})
+    assert "RailGauge · acceptance report" in text
+    assert "held against profile lambda-1cc-h100: Lambda 1-Click Cluster" in text
+
+
 def test_a_pass_says_what_it_does_not_speak_of(tmp_path):
     run = judge(acceptance_run(tmp_path), LAMBDA).run
     judged = Evidence(run, LAMBDA)
@@ -135,8 +176,9 @@ def test_a_pass_says_what_it_does_not_speak_of(tmp_path):
     assert view["status"] is PASS and not view["problems"]
     assert view["sentence"].startswith("No fault was found in what was judged: Ring ")
     assert view["next"] == (
-        f"Nothing to repair; keep the run folder as evidence (railgauge verify {tmp_path.name} shows later that "
-        "it was not changed)."
+        f"Sign the report (railgauge report {tmp_path.name} --pdf), keep the run folder as evidence (railgauge verify "
+        f"{tmp_path.name} shows later that it was not changed); from now on measure every night "
+        "(railgauge nightly --history DIR)."
     )
     text = " ".join(view["uncovered"])
     assert "Profile lambda-1cc-h100 judges: results" in text and "--cross-rail" in text

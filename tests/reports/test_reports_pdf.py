@@ -42,7 +42,8 @@ def test_it_says_what_the_page_says_and_names_the_evidence(faulty):
     run, shown = faulty
     save_titles(run.path, "frankfurt-2", "order 4711")
     made = document(shown, evidence_digest(run.path), "a4")
-    assert (made["title"], made["site"], made["status"]) == ("frankfurt-2", "order 4711", "FAIL")
+    assert (made["title"], made["status"]) == ("frankfurt-2", "FAIL")
+    assert made["about"].startswith("order 4711 · ")
     first = made["problems"][0]
     assert "node002 mlx5_10/1" in first["sentence"] and first["next"] and "GUID " in first["hardware"]
     assert made["map"]["labels"][0]["text"].startswith("node002 mlx5_10/1")

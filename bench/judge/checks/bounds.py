@@ -25,6 +25,7 @@ ALONE_SHARE = (
 # of the memory's rate: a plain copy kernel reaches 80 to 92 % (nvbandwidth, BabelStream), a throttled memory a third
 MEMORY_SHARE = 0.5
 HOST_COPIES, DEVICE_COPY = ("copy_to_device", "copy_to_host"), "copy_device"
+SLOWER = 0.9  # of the other GPUs' median: what is below is said as a share of it
 TOO_FAST = "measure again: see whether the copies were made at all"
 LARGE_BLOCK = 4 << 20  # bytes from one rank to another from which on bandwidth counts
 
@@ -192,8 +193,11 @@ def _copied(row: Row, rows: list[Row], bound: Bound, evidence: Evidence) -> Find
     others = [each.busbw for each in rows if each.case.collective == name and each is not row]
     if found.ok is not False or not others:
         return found
-    text = f"{found.measured}; the median of the other {len(others)} is {show_rate(median(others))}"
-    return replace(found, measured=text)
+    peers = median(others)
+    if not row.busbw < SLOWER * peers:
+        return found
+    figures = f"{show_rate(row.busbw).split()[0]} of {show_rate(peers)}"
+    return replace(found, measured=f"{show_share(row.busbw / peers)} of its peers' rate ({figures})")
 
 
 def _no_device_copies(evidence: Evidence) -> str:
