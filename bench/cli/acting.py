@@ -22,8 +22,8 @@ AT_MOST = "5%"
 
 @click.command(
     epilog="Exit status: 0 no node is faulty, or everything was done (without --yes: printed); 1 --at-most left a node "
-    "in work; 2 wrong usage, or a folder that is not yours; 3 the scheduler failed, or the run folder is damaged. As a "
-    "plugin of Nagios: 0 OK, 2 CRITICAL, 3 UNKNOWN."
+    "in work, or with --neighbour a node did not pass; 2 wrong usage, or a folder that is not yours; 3 the scheduler "
+    "failed, or the run folder is damaged. As a plugin of Nagios: 0 OK, 2 CRITICAL, 3 UNKNOWN."
 )
 @click.argument("run_folder", metavar="RUN", type=PATH)
 @option(
@@ -34,10 +34,14 @@ AT_MOST = "5%"
 @option("--events", "Print one health event per node as JSON, in NVSentinel's schema", bool)
 @option("--yes", "Do it; without it the commands are printed", bool)
 @option("--undo", "Take back what was done about this run", bool)
+@option(
+    "--neighbour HOST",
+    "With --undo: only for nodes that pass railgauge gate --level 3 beside this healthy node, started there by ssh",
+)
 @option("--node NAME", "Only this node")
 @option(
     "--at-most",
-    "Share of the scheduler's nodes that may be drained by RailGauge at once",
+    "Share of the scheduler's nodes that RailGauge may keep out of work at once, suspects included",
     SHARE,
     default=AT_MOST,
 )
@@ -51,6 +55,7 @@ def act(
     events: bool,
     yes: bool,
     undo: bool,
+    neighbour: str | None,
     node: str | None,
     at_most: float,
     trust: bool,
@@ -63,11 +68,13 @@ def act(
     \b
         railgauge act runs/2026-11-22 --slurm
         railgauge act runs/2026-11-22 --slurm --yes
-        railgauge act runs/2026-11-22 --undo --node n17 --yes
+        railgauge act runs/2026-11-22 --undo --neighbour n3 --node n17 --yes
     """
     chosen = [name for name, given in zip(WAYS, (slurm, kubernetes, nagios, events), strict=True) if given]
+    if neighbour and not undo:
+        raise click.UsageError("--neighbour is for --undo: it shows that a node may work again")
     if undo and not chosen:
-        return _undo(run_folder, node or "", yes)
+        return _undo(run_folder, node or "", yes, neighbour or "", profile_name)
     if undo:
         raise click.UsageError(f"--undo takes back whatever was done about this run: drop --{chosen[0]}")
     if len(chosen) != 1:
@@ -123,19 +130,19 @@ def _print_for_others(way: str, judged: Evidence, found: Sequence[NodeAction]) -
 
 def _scheduled(way: str, judged: Evidence, found: Sequence[NodeAction], at_most: float, yes: bool) -> int:
     from bench.exchange.acting import kubernetes, slurm
-    from bench.exchange.acting.plan import allowed, perform
+    from bench.exchange.acting.plan import allowed, perform, require_known
 
-    scheduler = slurm if way == "slurm" else kubernetes
     if not found:
         click.echo("no FAIL of this run names a node: there is nothing to do")
         return 0
-    nodes, before = scheduler.cluster()
-    new = [each for each in found if not (each.drain and each.node in before)]
-    room = allowed(at_most, nodes, len(before))
-    over = [each for each in new if each.drain][room:]
-    steps = scheduler.steps([each for each in new if each not in over], judged.manifest.id)
+    cluster = slurm.cluster() if way == "slurm" else kubernetes.cluster()
+    require_known(found, cluster.nodes, way.capitalize())
+    new = [each for each in found if not cluster.settled(each)]
+    room = allowed(at_most, len(cluster.nodes), len(cluster.ours))
+    over = [each for each in new if each.node not in cluster.ours][room:]
+    steps = cluster.steps([each for each in new if each not in over], judged.manifest.id)
     for each in (each for each in found if each not in new):
-        click.echo(f"# {each.node} is out of work already")
+        click.echo(f"# {each.node} {cluster.settled(each)}")
     if yes:
         perform(steps, judged.run.path)
         for step in steps:
@@ -144,14 +151,15 @@ def _scheduled(way: str, judged: Evidence, found: Sequence[NodeAction], at_most:
         _printed(steps)
     for each in over:
         click.echo(
-            f"railgauge: {each.node} is left in work: --at-most {100 * at_most:g} % allows {room} more of {nodes} "
-            f"nodes. Is the profile right? {each.reason}",
+            f"railgauge: {each.node} is left in work: --at-most {100 * at_most:g} % allows {room} more of "
+            f"{len(cluster.nodes)} nodes. Is the profile right? {each.reason}",
             err=True,
         )
     return 1 if over else 0
 
 
-def _undo(folder: Path, node: str, yes: bool) -> int:
+def _undo(folder: Path, node: str, yes: bool, neighbour: str, profile_name: str | None) -> int:
+    from bench.exchange.acting import slurm
     from bench.exchange.acting.plan import to_undo, undo
     from bench.store.seal import not_own
 
@@ -160,13 +168,38 @@ def _undo(folder: Path, node: str, yes: bool) -> int:
     steps = to_undo(folder, node)
     if not steps:
         click.echo("there is nothing to take back")
-    elif yes:
-        undo(folder, steps)
-        for step in steps:
+        return 0
+    moot = slurm.moot(steps)
+    refused = _refused([step.node for step in steps if step not in moot], neighbour, folder, profile_name)
+    steps = tuple(step for step in steps if step.node not in refused)
+    for step in (step for step in steps if step in moot):
+        click.echo(f"# no longer ours, so it is left as it is: {step.words}")
+    if yes:
+        undo(folder, steps, moot=moot)
+        for step in (step for step in steps if step not in moot):
             click.echo(f"taken back: {step.words}")
     else:
-        _printed(steps, back=True)
-    return 0
+        _printed([step for step in steps if step not in moot], back=True)
+    for name, why in refused.items():
+        click.echo(f"railgauge: {name} stays out of work: {why}", err=True)
+    return 1 if refused else 0
+
+
+def _refused(nodes: Sequence[str], neighbour: str, folder: Path, profile_name: str | None) -> dict[str, str]:
+    """node → why it does not pass the gate beside ``neighbour``; without a neighbour no gate is asked."""
+    from bench.exchange.acting.remote_gate import gate_of
+    from bench.model.verdict import Status
+    from bench.store.read import manifest_of
+
+    if not neighbour:
+        return {}
+    if neighbour in nodes:
+        raise click.UsageError(f"--neighbour {neighbour} is itself out of work: give a healthy node")
+    profile = profile_name or manifest_of(folder).profile_name
+    answers = {node: gate_of(node, neighbour, profile) for node in dict.fromkeys(nodes)}
+    for node, answer in answers.items():
+        click.echo(f"# gate of {node}: {answer.status.shown}: {answer.sentence}")
+    return {node: answer.sentence for node, answer in answers.items() if answer.status is not Status.PASS}
 
 
 def _printed(steps: Sequence[SchedulerStep], back: bool = False) -> None:

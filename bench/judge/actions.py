@@ -33,11 +33,13 @@ _OF_A_NODE = (Action.RESEAT_CABLE, Action.REPLACE_HCA, Action.RESET_GPU, Action.
 
 def node_actions(run: Run) -> tuple[NodeAction, ...]:
     """One for each node that a FAIL of a judged run names, worst first. INCONCLUSIVE accuses nobody."""
-    found: dict[str, NodeAction] = {}
-    for each in (each for problem in problems_of(run).first for each in _of_problem(run, problem)):
-        known = found.get(each.node)
-        if known is None or (each.drain and not known.drain):
-            found[each.node] = each
+    problems, found = problems_of(run), dict[str, NodeAction]()
+    # failures of several nodes that are alike are one problem for people, but each node is at fault by itself
+    for problem in (*problems.causes, *map(Problem, problems.apart)):
+        for each in _of_problem(run, problem):
+            known = found.get(each.node)
+            if known is None or (each.drain and not known.drain):
+                found[each.node] = each
     return tuple(sorted(found.values(), key=lambda each: not each.drain))
 
 
@@ -47,5 +49,5 @@ def _of_problem(run: Run, problem: Problem) -> Iterator[NodeAction]:
         return
     nodes = sorted({node for node, _ in places_in(run)(verdict.subject)})
     for node in nodes:
-        # a pair of nodes is named where it is not known which of them is at fault
-        yield NodeAction(node, len(nodes) != 2, action, verdict.check, on_one_line(problem.sentence))
+        # where a verdict names several nodes, it is not known which of them is at fault
+        yield NodeAction(node, len(nodes) == 1, action, verdict.check, on_one_line(problem.sentence))

@@ -97,6 +97,7 @@ class Problems:
 
     symptoms  each verdict, as it was judged, that follows from a cause → the verdict that names the cause
     judged    how many verdicts, as they were judged, failed or are inconclusive
+    apart     each FAIL that no cause explains, by itself; ``failures`` puts those that are alike together
     """
 
     causes: tuple[Problem, ...] = ()
@@ -104,6 +105,7 @@ class Problems:
     inconclusive: tuple[Verdict, ...] = ()
     symptoms: Mapping[Verdict, Verdict] = field(default_factory=dict)
     judged: int = 0
+    apart: tuple[Verdict, ...] = ()
 
     @property
     def first(self) -> tuple[Problem, ...]:
@@ -253,6 +255,7 @@ def problems(verdicts: Iterable[Verdict], places_of: PlacesOf, names: Mapping[st
             for each in cause.symptoms
         },
         len(bad),
+        tuple(each for each in _in_words(rest, names) if each.status is Status.FAIL),
     )
 
 

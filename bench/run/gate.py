@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.judge import since_gate
 from bench.judge.evidence import Evidence
-from bench.judge.problems import problems_of
+from bench.judge.problems import places_in, problems_of
 from bench.judge.since_gate import WORDS
 from bench.judge.verdicts import judge
 from bench.launch.python import as_module
@@ -225,8 +225,18 @@ def _measured(command: list[str], seconds: float, say: Say) -> Run:
 
 
 def _of_measured(run: Run, node: str) -> Iterator[Verdict]:
-    """What a short run says of its node. It covers no cluster, so that what it left out is no finding."""
-    yield from (each for each in run.verdicts if not each.check.startswith("coverage."))
+    """What a short run says of this node. It covers no cluster, so that what it left out is no finding.
+
+    Where its neighbour is at fault, only what names this node alone is held against it.
+    """
+    places = places_in(run)
+    named = {verdict: {name for name, _ in places(verdict.subject)} for verdict in run.verdicts}
+    failed = [verdict for verdict in run.verdicts if verdict.status is Status.FAIL]
+    sick = any(named[each] and node not in named[each] for each in failed)
+    for each in (each for each in run.verdicts if not each.check.startswith("coverage.")):
+        excused = sick and each.status is Status.FAIL and named[each] != {node}
+        step = "give a healthy node with --neighbour"
+        yield replace(each, status=Status.INCONCLUSIVE, next_step=step) if excused else each
     if not run.measurements:
         step = "give it more time with --limit"
         yield Verdict("gate.measured", node, Status.INCONCLUSIVE, "nothing was measured", next_step=step)

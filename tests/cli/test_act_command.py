@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -11,29 +12,52 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.cli import cli
+from bench.exchange.acting import remote_gate
+from bench.exchange.acting.plan import CannotAct
 from bench.store import RunError
 
 SCONTROL = """#!/bin/sh
+case "$*" in *show*) exit 0 ;; esac
 echo "$@" >> {log}
+for last in "$@"; do :; done
+case "$last" in Reason=*) printf '%s' "$last" | sed 's/Reason=//' > {reason} ;; State=RESUME) : > {reason} ;; esac
 """
+# two nodes, of which this one is drained with the reason that it was given
 SINFO = """#!/bin/sh
-printf 'n0|none\\nn1|none\\n'
+state=idle
+[ ! -s {reason} ] || state=drained
+printf '%s|%s|%s\\n{other}|idle|none\\n' {here} "$state" "$(cat {reason})"
 """
+# asked for a gate on another node, it says what the file holds
+SSH = """#!/bin/sh
+echo "$@" >> {log}.ssh
+cat {log}.gate
+"""
+HERE = socket.gethostname()
 
 
 class Slurm:
     def __init__(self, folder: Path) -> None:
-        self.run, self._log = folder / "run", folder / "log"
-        for name, text in (("scontrol", SCONTROL.format(log=self._log)), ("sinfo", SINFO)):
-            program = folder / "bin" / name
-            program.parent.mkdir(exist_ok=True)
-            program.write_text(text)
-            program.chmod(0o755)
+        self.run, self._log, self.reason = folder / "run", folder / "log", folder / "reason"
+        self.bin, self.gate, self.ssh = folder / "bin", folder / "log.gate", folder / "log.ssh"
+        self.reason.write_text("")
+        self._program("scontrol", SCONTROL)
+        self._program("ssh", SSH)
+        self._sinfo(HERE, "n1")
 
-    def drained(self, name: str) -> None:
-        """From now on this node, of two, is one that RailGauge drained."""
-        text = SINFO.replace("n1|none", f"{name}|railgauge: it is bad")
-        (self.run.parent / "bin" / "sinfo").write_text(text)
+    def _sinfo(self, here: str, other: str) -> None:
+        self._program("sinfo", SINFO.replace("{here}", here).replace("{other}", other))
+
+    def _program(self, name: str, text: str) -> None:
+        self.bin.mkdir(exist_ok=True)
+        program = self.bin / name
+        program.write_text(text.replace("{log}", str(self._log)).replace("{reason}", str(self.reason)))
+        program.chmod(0o755)
+
+    def drained(self, name: str, reason: str = "railgauge: it is bad") -> None:
+        """From now on this node, of two, is drained."""
+        self.reason.write_text(reason)
+        self._sinfo(name, "n1" if name == HERE else HERE)
 
     def act(self, *words: str) -> Result:
         return CliRunner().invoke(cli, ["act", str(self.run), *words])
@@ -47,7 +71,7 @@ class Slurm:
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Slurm:
     """A run that finds this machine to have no rail of those that the profile names."""
     found = Slurm(tmp_path)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    monkeypatch.setenv("PATH", f"{found.bin}:/usr/bin:/bin")
     words = ("probe", "--profile", "lambda-1cc-h100", "--out", str(found.run))
     made = subprocess.run(
         [sys.executable, "-m", "bench", *words], capture_output=True, timeout=120, check=False
@@ -92,10 +116,79 @@ def test_only_the_named_node_is_drained(slurm: Slurm) -> None:
 
 
 def test_a_node_that_is_drained_already_is_not_drained_again(slurm: Slurm) -> None:
-    slurm.drained(socket.gethostname())
+    for reason, said in (
+        ("railgauge: bad", "is drained already"),
+        ("new fan", "was drained by another (new fan)"),
+    ):
+        slurm.drained(HERE, reason)
+        done = slurm.act("--slurm", "--yes")
+        assert done.exit_code == 0 and f"# {HERE} {said}" in done.output
+        assert slurm.told == []
+
+
+def test_a_node_that_the_gate_has_drained_is_drained_for_what_the_run_found(slurm: Slurm) -> None:
+    slurm.drained(HERE, "railgauge gate: FAIL: it is down")
+    assert slurm.act("--slurm", "--yes").exit_code == 0
+    (again,) = slurm.told
+    assert "State=DRAIN Reason=railgauge: " in again
+
+
+def test_a_drain_that_somebody_else_took_over_is_not_taken_back(slurm: Slurm) -> None:
+    slurm.act("--slurm", "--yes")
+    slurm.reason.write_text("new fan")
+    done = slurm.act("--undo", "--yes")
+    assert done.exit_code == 0 and "# no longer ours, so it is left as it is: drain" in done.output
+    assert len(slurm.told) == 1
+    assert slurm.act("--undo").output == "there is nothing to take back\n"
+
+
+def test_a_node_that_slurm_does_not_know_is_an_error_before_anything_is_done(slurm: Slurm) -> None:
+    slurm.drained("another", "")
+    slurm._sinfo("n0", "n1")
     done = slurm.act("--slurm", "--yes")
-    assert done.exit_code == 0 and "is out of work already" in done.output
+    assert isinstance(done.exception, CannotAct) and "Slurm knows no node" in str(done.exception)
     assert slurm.told == []
+
+
+GATE = {
+    "schema": "railgauge gate", "version": 1, "node": HERE, "level": 3, "sentence": "8 GPUs", "profile": "p",
+    "seconds": 1.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ({**GATE, "status": "fail", "sentence": "eth1 is down"}, "eth1 is down"),
+        ({**GATE, "status": "inconclusive"}, "8 GPUs"),
+        ({**GATE, "status": "pass", "level": 1}, "its gate could not be asked"),
+        ({**GATE, "status": "pass", "node": "n7"}, "the gate of n7 answered"),
+        ({}, "its gate could not be asked"),
+    ],
+)
+def test_a_node_stays_out_of_work_unless_its_gate_passes(
+    slurm: Slurm, monkeypatch: pytest.MonkeyPatch, answer: dict[str, object], why: str
+) -> None:
+    monkeypatch.setattr(remote_gate, "here", lambda _: False)
+    slurm.act("--slurm", "--yes")
+    slurm.gate.write_text(json.dumps(answer))
+    done = slurm.act("--undo", "--neighbour", "n1", "--yes")
+    assert (
+        done.exit_code == 1 and f"railgauge: {HERE} stays out of work: " in done.output and why in done.output
+    )
+    assert len(slurm.told) == 1
+    slurm.gate.write_text(json.dumps({**GATE, "status": "pass"}))
+    done = slurm.act("--undo", "--neighbour", "n1", "--yes")
+    assert done.exit_code == 0 and f"# gate of {HERE}: PASS: 8 GPUs\ntaken back: drain" in done.output
+    assert slurm.told[1].endswith("State=RESUME")
+    assert "gate --profile lambda-1cc-h100 --level 3 --neighbour n1 --json" in slurm.ssh.read_text()
+
+
+def test_a_neighbour_is_healthy_and_only_for_an_undo(slurm: Slurm) -> None:
+    assert "--neighbour is for --undo" in slurm.act("--slurm", "--neighbour", "n1").output
+    slurm.act("--slurm", "--yes")
+    wrong = slurm.act("--undo", "--neighbour", HERE, "--yes")
+    assert wrong.exit_code == 2 and "is itself out of work" in wrong.output and len(slurm.told) == 1
 
 
 def test_more_nodes_than_allowed_are_left_in_work_and_named(slurm: Slurm) -> None:

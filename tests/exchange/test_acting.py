@@ -13,11 +13,20 @@ from click.testing import CliRunner
 from bench.cli import cli
 from bench.exchange.acting import kubernetes, slurm
 from bench.exchange.acting.events import health_events, nagios
-from bench.exchange.acting.plan import CannotAct, allowed, checked, perform, to_undo, undo
+from bench.exchange.acting.plan import (
+    CannotAct,
+    allowed,
+    checked,
+    perform,
+    require_known,
+    to_undo,
+    undo,
+)
 from bench.judge.action_of_check import action_of
 from bench.judge.actions import NodeAction, node_actions
 from bench.judge.checks import CHECKS
 from bench.judge.evidence import Evidence
+from bench.model.measurement import Rank
 from bench.model.profile import load
 from bench.model.verdict import Action, Status, Verdict
 from bench.store import Run, RunError
@@ -71,6 +80,27 @@ def test_a_faulty_node_is_drained_and_an_unclear_pair_suspected(healthy: Run) ->
     assert [each.drain for each in node_actions(failed(healthy, both))] == [False, False]
 
 
+def test_nodes_with_the_same_fault_are_each_drained_however_many_they_are(healthy: Run) -> None:
+    for nodes in (healthy.manifest.nodes[:2], [f"m{number}" for number in range(12)]):
+        alike = [
+            Verdict("host.acs", node, Status.FAIL, "ACS is on", next_step="switch it off") for node in nodes
+        ]
+        run = replace(
+            healthy, manifest=replace(healthy.manifest, ranks=tuple(Rank(0, each, 0) for each in nodes))
+        )
+        found = node_actions(failed(run, *alike))
+        assert [(each.node, each.drain) for each in found] == [(node, True) for node in nodes]
+        assert found[1].reason == f"{nodes[1]}: ACS is on"
+
+
+def test_of_several_nodes_in_one_verdict_none_is_known_to_be_faulty(healthy: Run) -> None:
+    run = replace(
+        healthy, manifest=replace(healthy.manifest, ranks=tuple(Rank(0, f"m{i}", 0) for i in range(3)))
+    )
+    same = Verdict("rails.guids", "m0 mlx5_4 and m1 mlx5_4 and m2 mlx5_4", Status.FAIL, "is on 3 nodes")
+    assert [each.drain for each in node_actions(failed(run, same))] == [False] * 3
+
+
 def test_what_is_inconclusive_or_of_the_whole_cluster_drains_nobody(healthy: Run) -> None:
     a = healthy.manifest.nodes[0]
     unknown = Verdict("rails.state", f"{a} mlx5_4/1", Status.INCONCLUSIVE, "could not be read")
@@ -104,34 +134,112 @@ def test_a_name_that_means_more_than_one_node_is_refused(name: str) -> None:
         checked([replace(FAULTY, node=name)])
 
 
+class Scheduler:
+    """Takes commands and answers by how they begin; the ``breaks``-th raises."""
+
+    def __init__(self, breaks: int = 0, **answers: str) -> None:
+        self.heard: list[tuple[str, ...]] = []
+        self._breaks, self._answers = breaks, answers
+
+    def __call__(self, words: Sequence[str]) -> str:
+        self.heard.append(tuple(words))
+        if len(self.heard) == self._breaks:
+            raise CannotAct("scontrol update failed: no such node")
+        if "hostnames" in words:
+            return words[-1].replace(",", "\n")
+        return next((text for name, text in self._answers.items() if name in words), "")
+
+
+NODES = "n0|idle|none\nn1|idle|none\nn2|mixed|none\nn3|idle|none\nn5|idle|none\n"
+IDLE = slurm.cluster(Scheduler(sinfo=NODES))
+OTHER = replace(FAULTY, node="n5")
+
+
+def slurm_of(*lines: str, reservation: str = "") -> slurm.Cluster:
+    return slurm.cluster(Scheduler(sinfo="\n".join(lines), reservation=reservation))
+
+
 def test_slurm_is_told_the_sentence_and_how_to_take_it_back() -> None:
-    drain, reserve = slurm.steps([FAULTY, SUSPECT], "night")
+    drain, reserve = IDLE.steps([FAULTY, SUSPECT], "night")
     assert drain.commands == (
         ("scontrol", "update", "NodeName=n1", "State=DRAIN", f"Reason=railgauge: {SENTENCE}"),
     )
     assert drain.undo == (("scontrol", "update", "NodeName=n1", "State=RESUME"),)
     assert "Nodes=n2" in reserve.commands[0] and "Flags=MAINT,IGNORE_JOBS" in reserve.commands[0]
-    assert reserve.undo == (("scontrol", "delete", "ReservationName=railgauge-night"),)
+    assert reserve.undo == (("scontrol", "delete", "ReservationName=railgauge-night-n2"),)
 
 
-def test_slurm_s_own_drains_are_not_counted_as_ours() -> None:
-    said = "n0|none\nn1|railgauge: n1 is bad\nn2|new fan\n"
-    assert slurm.cluster(lambda _: said) == (3, ("n1",))
+def test_slurm_s_own_drains_are_not_counted_as_ours_and_are_left_alone() -> None:
+    found = slurm_of("n0|idle|none", "n1|drained|railgauge: n1 is bad", "n2|draining|new fan", "n3|down|gone")
+    assert found.nodes == {"n0", "n1", "n2", "n3"} and found.ours == {"n1"}
+    reasons = {name: found.settled(replace(FAULTY, node=name)) for name in sorted(found.nodes)}
+    assert reasons == {
+        "n0": "",
+        "n1": "is drained already",
+        "n2": "was drained by another (new fan)",
+        "n3": "",
+    }
+
+
+def test_what_the_gate_has_drained_counts_and_is_drained_again_so_that_the_gate_does_not_resume_it() -> None:
+    found = slurm_of("n1|drained*|railgauge gate: FAIL: n1 eth1: state is down")
+    assert found.ours == {"n1"} and found.settled(FAULTY) == ""
+    assert found.settled(replace(SUSPECT, node="n1")) == "is drained already"
+
+
+def test_reserved_suspects_count_and_are_not_reserved_twice() -> None:
+    shown = (
+        "ReservationName=new-fans StartTime=now Nodes=n5 NodeCnt=1\n"
+        "ReservationName=railgauge-night-n2 StartTime=now Nodes=n2,n3 NodeCnt=2\n"
+    )
+    found = slurm_of("n2|maint|none", "n3|maint|none", "n5|maint|none", reservation=shown)
+    assert found.ours == {"n2", "n3"}
+    assert found.settled(SUSPECT) == "is reserved already"
+    assert found.settled(replace(SUSPECT, drain=True)) == ""
+
+
+def test_what_somebody_else_has_done_since_is_not_taken_back(tmp_path: Path) -> None:
+    steps = IDLE.steps([FAULTY, OTHER, SUSPECT, replace(SUSPECT, node="n3")], "night")
+    perform(steps, tmp_path, Scheduler())
+    now = Scheduler(
+        sinfo="n1|drained|new fan\nn5|drained|railgauge: slow\n",
+        reservation="ReservationName=railgauge-night-n3 Nodes=n3 NodeCnt=1",
+    )
+    moot = slurm.moot(to_undo(tmp_path), now)
+    assert {step.node for step in moot} == {"n1", "n2"}
+    back = Scheduler()
+    undo(tmp_path, to_undo(tmp_path), back, moot)
+    assert [words[2] for words in back.heard] == ["ReservationName=railgauge-night-n3", "NodeName=n5"]
+    assert to_undo(tmp_path) == ()
+
+
+def test_a_node_that_the_scheduler_does_not_know_is_named_before_anything_is_done() -> None:
+    with pytest.raises(CannotAct, match="Slurm knows no node n9, only n0, n1, n2, n3 and 1 more"):
+        require_known([FAULTY, replace(FAULTY, node="n9")], IDLE.nodes, "Slurm")
+    require_known([FAULTY], IDLE.nodes, "Slurm")
 
 
 def test_a_reason_is_no_longer_than_a_line_of_slurm_s() -> None:
-    (drain,) = slurm.steps([replace(FAULTY, reason="x" * 2000)], "night")
-    assert len(drain.commands[0][-1]) == 900
+    (drain,) = IDLE.steps([replace(FAULTY, reason="x" * 2000)], "night")
+    assert len(drain.commands[0][-1]) == len("Reason=") + 900
+
+
+def kube(**specs: dict[str, object]) -> kubernetes.Cluster:
+    items = [{"metadata": {"name": name}, "spec": spec} for name, spec in specs.items()]
+    return kubernetes.cluster(lambda _: json.dumps({"items": items}))
 
 
 def test_another_s_taints_are_not_counted_as_ours() -> None:
-    taints = {"n0": [{"key": "railgauge.io/failed"}], "n1": [{"key": "nvidia.com/gpu"}], "n2": None}
-    items = [{"metadata": {"name": name}, "spec": {"taints": found}} for name, found in taints.items()]
-    assert kubernetes.cluster(lambda _: json.dumps({"items": items})) == (3, ("n0",))
+    ours, theirs = [{"key": "railgauge.io/failed"}], [{"key": "nvidia.com/gpu"}]
+    found = kube(n0={"taints": ours}, n1={"taints": theirs}, n2={"taints": [{"key": "railgauge.io/suspect"}]})
+    assert found.nodes == {"n0", "n1", "n2"} and found.ours == {"n0", "n2"}
+    assert found.settled(replace(FAULTY, node="n0")) == "is tainted already"
+    assert [found.settled(each) for each in (FAULTY, SUSPECT)] == ["", "is tainted already"]
+    assert found.settled(replace(FAULTY, node="n2")) == ""
 
 
 def test_kubernetes_is_tainted_marked_and_cordoned() -> None:
-    faulty, suspect = kubernetes.steps([FAULTY, SUSPECT], "night")
+    faulty, suspect = kube(n1={}, n2={}).steps([FAULTY, SUSPECT], "night")
     words = [" ".join(command) for command in faulty.commands]
     assert words[0].startswith("kubectl taint node n1 railgauge.io/failed=reseat-cable:NoSchedule")
     patch = json.loads(faulty.commands[2][-1].removeprefix("--patch="))
@@ -139,6 +247,23 @@ def test_kubernetes_is_tainted_marked_and_cordoned() -> None:
     assert words[3] == "kubectl cordon n1"
     assert faulty.undo[0] == ("kubectl", "uncordon", "n1")
     assert "PreferNoSchedule" in " ".join(suspect.commands[0])
+
+
+def test_a_cordon_of_somebody_else_s_is_not_taken_back() -> None:
+    (faulty,) = kube(n1={"unschedulable": True}).steps([FAULTY], "night")
+    words = [word for command in (*faulty.commands, *faulty.undo) for word in command]
+    assert "cordon" not in words and "uncordon" not in words and words.count("taint") == 2
+
+
+def test_of_a_step_that_fails_in_its_middle_what_was_done_can_be_taken_back(tmp_path: Path) -> None:
+    with pytest.raises(CannotAct):
+        perform(kube(n1={}).steps([FAULTY], "night"), tmp_path, Scheduler(breaks=3))
+    (step,) = to_undo(tmp_path)
+    assert [words[1] for words in step.commands] == ["taint", "annotate"]
+    assert [(words[1], words[-1]) for words in step.undo] == [
+        ("annotate", "railgauge.io/run-"),
+        ("taint", "railgauge.io/failed:NoSchedule-"),
+    ]
 
 
 def test_events_are_those_of_nvsentinel_s_schema() -> None:
@@ -159,22 +284,8 @@ def test_nagios_hears_one_line_and_a_status(status: Status, head: str, code: int
     assert line.endswith("| faulty=1;;1;0 suspected=0;1;;0") and line.count("|") == 1
 
 
-class Scheduler:
-    """Takes commands; the ``breaks``-th raises."""
-
-    def __init__(self, breaks: int = 0) -> None:
-        self.heard: list[tuple[str, ...]] = []
-        self._breaks = breaks
-
-    def __call__(self, words: Sequence[str]) -> str:
-        self.heard.append(tuple(words))
-        if len(self.heard) == self._breaks:
-            raise CannotAct("scontrol update failed: no such node")
-        return ""
-
-
 def test_what_was_done_is_kept_and_taken_back_last_first(tmp_path: Path) -> None:
-    steps = slurm.steps([FAULTY, replace(FAULTY, node="n5")], "night")
+    steps = IDLE.steps([FAULTY, OTHER], "night")
     there, back = Scheduler(), Scheduler()
     perform(steps, tmp_path, there)
     assert len(there.heard) == 2
@@ -184,28 +295,28 @@ def test_what_was_done_is_kept_and_taken_back_last_first(tmp_path: Path) -> None
 
 
 def test_one_node_s_steps_are_taken_back_alone(tmp_path: Path) -> None:
-    perform(slurm.steps([FAULTY, replace(FAULTY, node="n5")], "night"), tmp_path, Scheduler())
+    perform(IDLE.steps([FAULTY, OTHER], "night"), tmp_path, Scheduler())
     undo(tmp_path, to_undo(tmp_path, "n1"), Scheduler())
     assert [step.node for step in to_undo(tmp_path)] == ["n5"]
 
 
 def test_what_two_schedulers_were_told_is_kept_side_by_side(tmp_path: Path) -> None:
-    for scheduler in (slurm, kubernetes):
-        perform(scheduler.steps([FAULTY], "night"), tmp_path, Scheduler())
+    for cluster in (IDLE, kube(n1={})):
+        perform(cluster.steps([FAULTY], "night"), tmp_path, Scheduler())
     back = Scheduler()
     undo(tmp_path, to_undo(tmp_path), back)
     assert [words[0] for words in back.heard] == ["kubectl"] * 4 + ["scontrol"]
 
 
 def test_of_an_undo_that_fails_the_rest_can_be_taken_back(tmp_path: Path) -> None:
-    perform(slurm.steps([FAULTY, replace(FAULTY, node="n5")], "night"), tmp_path, Scheduler())
+    perform(IDLE.steps([FAULTY, OTHER], "night"), tmp_path, Scheduler())
     with pytest.raises(CannotAct, match="no such node"):
         undo(tmp_path, to_undo(tmp_path), Scheduler(breaks=2))
     assert [step.node for step in to_undo(tmp_path)] == ["n1"]
 
 
 def test_of_steps_of_which_one_fails_those_before_it_are_kept(tmp_path: Path) -> None:
-    steps = slurm.steps([FAULTY, replace(FAULTY, node="n5")], "night")
+    steps = IDLE.steps([FAULTY, OTHER], "night")
     with pytest.raises(CannotAct, match="no such node"):
         perform(steps, tmp_path, Scheduler(breaks=2))
     assert [step.node for step in to_undo(tmp_path)] == ["n1"]
@@ -213,7 +324,7 @@ def test_of_steps_of_which_one_fails_those_before_it_are_kept(tmp_path: Path) ->
 
 def test_commands_that_somebody_else_wrote_are_not_run_to_take_them_back(tmp_path: Path) -> None:
     """Manifest and plan of a folder that went to a vendor and came back are still the user's own."""
-    (step,) = slurm.steps([FAULTY], "night")
+    (step,) = IDLE.steps([FAULTY], "night")
     perform([step], tmp_path, Scheduler())
     path = tmp_path / ACTIONS
     written = json.loads(path.read_text())
@@ -233,7 +344,7 @@ def test_commands_that_somebody_else_wrote_are_not_run_to_take_them_back(tmp_pat
 
 def test_the_seal_of_what_was_done_holds_for_its_run_alone(tmp_path: Path) -> None:
     one, other = (folder(tmp_path / name) for name in ("one", "other"))
-    perform(slurm.steps([FAULTY], "night"), one, Scheduler())
+    perform(IDLE.steps([FAULTY], "night"), one, Scheduler())
     (other / ACTIONS).write_bytes((one / ACTIONS).read_bytes())
     with pytest.raises(RunError, match="was changed, or written by another account"):
         to_undo(other)
@@ -242,7 +353,7 @@ def test_the_seal_of_what_was_done_holds_for_its_run_alone(tmp_path: Path) -> No
 def test_what_was_done_is_no_evidence(tmp_path: Path) -> None:
     made = folder(tmp_path / "run")
     record_sums(made)
-    perform(slurm.steps([FAULTY], "night"), made, Scheduler())
+    perform(IDLE.steps([FAULTY], "night"), made, Scheduler())
     assert changes(made) == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import fcntl
 import re
 import shutil
 import subprocess
@@ -86,6 +87,98 @@ def test_a_slurm_job_says_what_it_needs_before_its_first_command(path):
     last = path.read_text().rstrip().splitlines()
     # the job's status is railgauge's
     assert any(line.startswith("exec srun ") for line in last[-3:]) or last[-1] == 'exit "$status"'
+
+
+# of four nodes, those in the file are drained: a line is NODE|REASON
+SINFO = """#!/bin/sh
+case "$*" in
+*%E*) cat {drained} ;;
+*) printf 'n0\\nn1\\nn2\\nn3\\n' ;;
+esac
+"""
+SCONTROL = """#!/bin/sh
+case "$*" in
+*show*) echo "NodeName=n2 State=IDLE $(sed -n 's/^n2|\\(.*\\)/ Reason=\\1 [root@now]/p' {drained})" ;;
+*State=DRAIN*) echo "$@" >> {told}
+    for last in "$@"; do :; done
+    echo "n2|${{last#Reason=}}" >> {drained}
+    cat {race} >> {drained} ;;
+*) echo "$@" >> {told} ;;
+esac
+"""
+
+
+def health_check(
+    tmp_path: Path, status: int, drained: str = "", race: str = "", at_most: str = "5"
+) -> list[str]:
+    """What scontrol is told on n2 by the health check after a gate with this status; ``race``: drained meanwhile."""
+    files = {name: tmp_path / name for name in ("drained", "race", "told")}
+    for name, text in (("drained", drained), ("race", race), ("told", "")):
+        files[name].write_text(text)
+    folder = tmp_path / "bin"
+    folder.mkdir(exist_ok=True)
+    gate = f"#!/bin/sh\necho 'FAIL: n2 eth1: state is down'\nexit {status}\n"
+    for name, text in (("railgauge", gate), ("sinfo", SINFO), ("scontrol", SCONTROL)):
+        (folder / name).write_text(text if name == "railgauge" else text.format(**files))
+        (folder / name).chmod(0o755)
+    environment = {
+        "PATH": f"{folder}:/usr/bin:/bin", "RAILGAUGE_VENV": str(tmp_path), "SLURMD_NODENAME": "n2",
+        "RAILGAUGE_AT_MOST": at_most, "RAILGAUGE_LOCK": str(tmp_path),
+    }  # fmt: skip
+    done = subprocess.run([JOBS / "slurm" / "healthcheck"], env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return files["told"].read_text().splitlines()
+
+
+DRAIN = "update NodeName=n2 State=DRAIN Reason=railgauge gate: FAIL: n2 eth1: state is down"
+RESUME = "update NodeName=n2 State=RESUME"
+
+
+@pytest.mark.parametrize(
+    ("status", "drained", "told"),
+    [
+        (1, "", [DRAIN]),
+        (0, "", []),
+        (3, "", []),
+        (127, "", []),
+        (1, "n2|Prolog error\n", [DRAIN]),
+        (1, "n2|new fan\n", []),
+        (0, "n2|new fan\n", []),
+        (0, "n2|railgauge gate: FAIL: n2 eth1: state is down\n", [RESUME]),
+        (3, "n2|railgauge gate: FAIL: n2 eth1: state is down\n", []),
+        (0, "n2|railgauge: n2 rail eth1 runs at 49 % of its peers' rate\n", []),
+        (1, "n2|railgauge: n2 rail eth1 runs at 49 % of its peers' rate\n", []),
+    ],
+)
+def test_the_health_check_drains_and_resumes_only_what_is_its_own(
+    tmp_path: Path, status: int, drained: str, told: list[str]
+) -> None:
+    assert health_check(tmp_path, status, drained) == told
+
+
+@pytest.mark.parametrize(
+    ("drained", "race", "at_most", "told"),
+    [
+        ("n0|railgauge gate: FAIL\n", "", "5", []),
+        ("n0|railgauge: is slow\n", "", "5", []),
+        ("n0|new fan\n", "", "5", [DRAIN]),
+        ("n0|railgauge gate: FAIL\n", "", "50", [DRAIN]),
+        ("n0|railgauge gate: FAIL\nn1|railgauge: is slow\n", "", "50", []),
+        ("", "n0|railgauge gate: FAIL\n", "5", [DRAIN, RESUME]),
+        ("", "n3|railgauge gate: FAIL\n", "5", [DRAIN]),
+    ],
+)
+def test_the_health_check_leaves_a_node_in_work_when_enough_are_drained(
+    tmp_path: Path, drained: str, race: str, at_most: str, told: list[str]
+) -> None:
+    assert health_check(tmp_path, 1, drained, race, at_most) == told
+
+
+def test_a_second_health_check_does_nothing_while_the_first_one_runs(tmp_path: Path) -> None:
+    with (tmp_path / "railgauge-healthcheck.n2").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert health_check(tmp_path, 1) == []
+    assert health_check(tmp_path, 1) == [DRAIN]
 
 
 def bare(tmp_path: Path, **programs: str) -> dict[str, str]:

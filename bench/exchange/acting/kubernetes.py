@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from bench.judge.actions import NodeAction
@@ -15,26 +16,56 @@ CONDITION = "RailGaugeFailed"
 LONGEST = 1000  # characters of a condition's message
 
 
-def cluster(run: Run = ask) -> tuple[int, tuple[str, ...]]:
-    """How many nodes the cluster has, and which of them are tainted by us. Raises CannotAct."""
+@dataclass(frozen=True)
+class Cluster:
+    """What Kubernetes says of its nodes: those that RailGauge has tainted, and those that anybody has cordoned."""
+
+    nodes: frozenset[str]
+    failed: frozenset[str]
+    suspect: frozenset[str]
+    cordoned: frozenset[str]
+
+    @property
+    def ours(self) -> frozenset[str]:
+        """The nodes that RailGauge keeps out of work."""
+        return self.failed | self.suspect
+
+    def settled(self, each: NodeAction) -> str:
+        """Why nothing more is to be done about a node; "" where something is."""
+        known = self.failed if each.drain else self.ours
+        return "is tainted already" if each.node in known else ""
+
+    def steps(self, found: Sequence[NodeAction], run_id: str) -> tuple[SchedulerStep, ...]:
+        """The steps that taint each node; no pod that runs there is evicted."""
+        now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return tuple(
+            _faulty(each, run_id, now, each.node in self.cordoned) if each.drain else _suspect(each)
+            for each in found
+        )
+
+
+def cluster(run: Run = ask) -> Cluster:
+    """The nodes of this Kubernetes. Raises CannotAct."""
     listed = json.loads(run(("kubectl", "get", "nodes", "--output=json")))["items"]
-    ours = (
-        node["metadata"]["name"]
-        for node in listed
-        if any(taint["key"] == KEY for taint in node["spec"].get("taints") or ())
-    )
-    return len(listed), tuple(ours)
+    specs = {node["metadata"]["name"]: node["spec"] for node in listed}
+    tainted = {
+        key: frozenset(
+            name
+            for name, spec in specs.items()
+            if any(taint["key"] == key for taint in spec.get("taints") or ())
+        )
+        for key in (KEY, SUSPECT)
+    }
+    cordoned = frozenset(name for name, spec in specs.items() if spec.get("unschedulable"))
+    return Cluster(frozenset(specs), tainted[KEY], tainted[SUSPECT], cordoned)
 
 
-def steps(found: Sequence[NodeAction], run_id: str) -> tuple[SchedulerStep, ...]:
-    """The steps that taint each node; no pod that runs there is evicted."""
-    now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return tuple(_faulty(each, run_id, now) if each.drain else _suspect(each) for each in found)
-
-
-def _faulty(each: NodeAction, run_id: str, now: str) -> SchedulerStep:
+def _faulty(each: NodeAction, run_id: str, now: str, cordoned: bool) -> SchedulerStep:
+    """A cordon of somebody else's is not ours to take back."""
     node, reason = each.node, each.reason[:LONGEST]
     taint = f"{KEY}={each.action.value}:NoSchedule"
+    cordon = () if cordoned else (("kubectl", "cordon", node),)
+    uncordon = () if cordoned else (("kubectl", "uncordon", node),)
     return SchedulerStep(
         node,
         f"taint and cordon {node}: {each.reason}",
@@ -42,10 +73,10 @@ def _faulty(each: NodeAction, run_id: str, now: str) -> SchedulerStep:
             ("kubectl", "taint", "node", node, taint, "--overwrite"),
             ("kubectl", "annotate", "node", node, f"railgauge.io/run={run_id}", "--overwrite"),
             _condition(node, "True", "VerdictFailed", reason, now),
-            ("kubectl", "cordon", node),
+            *cordon,
         ),
         (
-            ("kubectl", "uncordon", node),
+            *uncordon,
             _condition(node, "False", "VerdictPassed", "taken back by railgauge act --undo", now),
             ("kubectl", "annotate", "node", node, "railgauge.io/run-"),
             ("kubectl", "taint", "node", node, f"{KEY}:NoSchedule-"),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.judge.actions import NodeAction
 from bench.model.errors import RailGaugeError
 from bench.model.typed_json import decode, encode
+from bench.model.units import show_some
 from bench.store import RunError, read_file, write_file
 from bench.store.files import exists
 from bench.store.seal import mark
@@ -28,7 +29,7 @@ class CannotAct(RailGaugeError):
 
 @dataclass(frozen=True)
 class SchedulerStep:
-    """One thing to do about one node: commands without a shell, and those that take it back."""
+    """One thing to do about one node: commands without a shell, and in ``undo`` the opposite of each, last first."""
 
     node: str
     words: str
@@ -81,26 +82,46 @@ def checked(found: Sequence[NodeAction]) -> tuple[NodeAction, ...]:
     return tuple(found)
 
 
+def require_known(found: Sequence[NodeAction], nodes: Collection[str], scheduler: str) -> None:
+    """Raises CannotAct for a node that the scheduler does not know, before it is told anything."""
+    unknown = [each.node for each in found if each.node not in nodes]
+    if unknown:
+        raise CannotAct(
+            f"{scheduler} knows no node {show_some(unknown)}, only {show_some(sorted(nodes))}: nothing was done. Where "
+            "its names are not the hostnames, set RAILGAUGE_NODE on each node before a run"
+        )
+
+
 def allowed(at_most: float, nodes: int, before: int) -> int:
-    """How many nodes may still be drained: the share of all ``nodes``, at least one, less those drained ``before``."""
+    """How many more nodes may be kept out of work: a share of all ``nodes``, at least one, less those ``before``."""
     return max(max(1, int(at_most * nodes + 1e-9)) - before, 0)
 
 
 def perform(steps: Sequence[SchedulerStep], folder: Path, run: Run = ask) -> None:
-    """Run the commands of each step and keep what was done, also where one fails. Raises CannotAct, RunError."""
+    """Run the commands of each step and keep what was done, also of a step that fails. Raises CannotAct, RunError."""
     done = list(_saved(folder))
     for step in steps:
-        for words in step.commands:
-            run(words)
-        done.append(step)
-        _save(folder, done)
+        count = 0
+        try:
+            for words in step.commands:
+                run(words)
+                count += 1
+        finally:
+            if count:
+                done.append(replace(step, commands=step.commands[:count], undo=step.undo[-count:]))
+                _save(folder, done)
 
 
-def undo(folder: Path, steps: Sequence[SchedulerStep], run: Run = ask) -> None:
-    """Take back each of these, and keep what is left, also where one fails. Raises CannotAct, RunError."""
+def undo(
+    folder: Path, steps: Sequence[SchedulerStep], run: Run = ask, moot: Collection[SchedulerStep] = ()
+) -> None:
+    """Take back each of these, and keep what is left, also where one fails; ``moot`` ones are only forgotten.
+
+    Raises CannotAct, RunError.
+    """
     left = list(_saved(folder))
     for step in steps:
-        for words in step.undo:
+        for words in () if step in moot else step.undo:
             run(words)
         left.remove(step)
         _save(folder, left)

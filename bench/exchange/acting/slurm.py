@@ -1,52 +1,105 @@
-"""Slurm: a faulty node is drained with the sentence of its verdict; those that are only suspected are reserved."""
+"""Slurm: a faulty node is drained with the sentence of its verdict; one that is only suspected is reserved."""
 
 from __future__ import annotations
 
 import getpass
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from bench.judge.actions import NodeAction
 
 from .plan import OURS, Run, SchedulerStep, ask
 
+GATE = "railgauge gate:"  # how the reason begins with which ci/jobs/slurm/healthcheck drains
 LONGEST = 900  # characters of a reason: Slurm takes more, but squeue and sinfo show a line
+RESERVATION = re.compile(r"ReservationName=(railgauge-\S+) .*?\bNodes=(\S+)")
 
 
-def cluster(run: Run = ask) -> tuple[int, tuple[str, ...]]:
-    """How many nodes Slurm has, and which of them are drained by us. Raises CannotAct."""
-    rows = [
-        line.partition("|") for line in run(("sinfo", "--noheader", "--Node", "--format=%N|%E")).splitlines()
-    ]
-    nodes = {name.strip(): reason for name, _, reason in rows if name.strip()}
-    return len(nodes), tuple(name for name, reason in nodes.items() if reason.startswith(OURS))
+@dataclass(frozen=True)
+class Cluster:
+    """What Slurm says of its nodes.
 
+    drained       node → the reason, whoever drained it
+    reservations  name → nodes, of those that RailGauge made
+    """
 
-def steps(found: Sequence[NodeAction], run_id: str) -> tuple[SchedulerStep, ...]:
-    """A drain for each faulty node, then one reservation for all suspects."""
-    drains = tuple(
-        SchedulerStep(
-            each.node,
-            f"drain {each.node}: {each.reason}",
-            (_update(each.node, "State=DRAIN", f"Reason={OURS} {each.reason}"[:LONGEST]),),
-            (_update(each.node, "State=RESUME"),),
+    nodes: frozenset[str]
+    drained: Mapping[str, str]
+    reservations: Mapping[str, tuple[str, ...]]
+
+    @property
+    def ours(self) -> frozenset[str]:
+        """The nodes that RailGauge keeps out of work, also by its gate."""
+        drained = {node for node, reason in self.drained.items() if reason.startswith((OURS, GATE))}
+        return frozenset(drained).union(*self.reservations.values())
+
+    def settled(self, each: NodeAction) -> str:
+        """Why nothing more is to be done about a node; "" where something is."""
+        reason = self.drained.get(each.node)
+        if reason is None:
+            reserved = any(each.node in nodes for nodes in self.reservations.values())
+            return "is reserved already" if reserved and not each.drain else ""
+        if reason.startswith(GATE) and each.drain:
+            return ""  # the gate would resume it although what the run has measured is not mended
+        return (
+            "is drained already" if reason.startswith((OURS, GATE)) else f"was drained by another ({reason})"
         )
-        for each in found
-        if each.drain
+
+    def steps(self, found: Sequence[NodeAction], run_id: str) -> tuple[SchedulerStep, ...]:
+        """A drain for each faulty node, a reservation for each suspect."""
+        return tuple(_drained(each) if each.drain else _reserved(each, run_id) for each in found)
+
+
+def cluster(run: Run = ask) -> Cluster:
+    """The nodes of this Slurm. Raises CannotAct."""
+    listed = run(("sinfo", "--noheader", "--Node", "--format=%N|%T|%E")).splitlines()
+    rows = [(*line.split("|", 2), "", "")[:3] for line in listed if line.strip()]
+    shown = run(("scontrol", "--oneliner", "show", "reservation"))
+    return Cluster(
+        frozenset(name.strip() for name, _, _ in rows),
+        {name.strip(): reason for name, state, reason in rows if "drain" in state.lower()},
+        {
+            name: tuple(run(("scontrol", "show", "hostnames", nodes)).split())
+            for name, nodes in RESERVATION.findall(shown)
+        },
     )
-    return (*drains, *_reserved([each.node for each in found if not each.drain], run_id))
+
+
+def moot(steps: Sequence[SchedulerStep], run: Run = ask) -> tuple[SchedulerStep, ...]:
+    """Those of ``steps`` of which Slurm has nothing left, or that somebody else has made his own since."""
+    slurm = [step for step in steps if step.undo[0][0] == "scontrol"]
+    if not slurm:
+        return ()
+    now = cluster(run)
+    kept = {_update(node, "State=RESUME") for node, why in now.drained.items() if why.startswith(OURS)}
+    kept |= {_delete(name) for name in now.reservations}
+    return tuple(step for step in slurm if step.undo[0] not in kept)
 
 
 def _update(node: str, *words: str) -> tuple[str, ...]:
     return ("scontrol", "update", f"NodeName={node}", *words)
 
 
-def _reserved(nodes: Sequence[str], run_id: str) -> tuple[SchedulerStep, ...]:
-    if not nodes:
-        return ()
-    name = f"railgauge-{run_id}"[:60]
+def _delete(reservation: str) -> tuple[str, ...]:
+    return ("scontrol", "delete", f"ReservationName={reservation}")
+
+
+def _drained(each: NodeAction) -> SchedulerStep:
+    reason = f"{OURS} {each.reason}"[:LONGEST]
+    return SchedulerStep(
+        each.node,
+        f"drain {each.node}: {each.reason}",
+        (_update(each.node, "State=DRAIN", f"Reason={reason}"),),
+        (_update(each.node, "State=RESUME"),),
+    )
+
+
+def _reserved(each: NodeAction, run_id: str) -> SchedulerStep:
+    name = f"railgauge-{run_id}"[:60] + f"-{each.node}"
     make = (
         "scontrol", "create", "reservation", f"ReservationName={name}", "StartTime=now", "Duration=UNLIMITED",
-        f"Users={getpass.getuser()}", f"Nodes={','.join(nodes)}", "Flags=MAINT,IGNORE_JOBS",
+        f"Users={getpass.getuser()}", f"Nodes={each.node}", "Flags=MAINT,IGNORE_JOBS",
     )  # fmt: skip
-    words = f"reserve {', '.join(nodes)} for maintenance: one of them is at fault, and it is not known which"
-    return (SchedulerStep("", words, (make,), (("scontrol", "delete", f"ReservationName={name}"),)),)
+    words = f"reserve {each.node} for maintenance, which may be at fault: {each.reason}"
+    return SchedulerStep(each.node, words, (make,), (_delete(name),))

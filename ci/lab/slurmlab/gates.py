@@ -1,4 +1,4 @@
-"""railgauge gate as HealthCheckProgram and Prolog of a real Slurm: drained with the sentence, resumed, never hung.
+"""railgauge gate as HealthCheckProgram and Prolog of a real Slurm, and railgauge act: drained, reserved, taken back.
 
 The scripts are those of ci/jobs/slurm; around each lies a wrapper that says which environment, profile and state.
 """
@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from netlab.plan import Lab
+from netlab import lab as labs
+from netlab.plan import Lab, address
 from slurmlab.cases import JOBS, ROOT
 from slurmlab.cluster import environment, on_node
 
@@ -28,7 +29,7 @@ source = "ci/lab/slurm"
 
 [cluster]
 backend = "gloo"
-nodes = [1, 2]
+nodes = [1, 100]
 
 [rails]
 kind = "socket"
@@ -40,6 +41,14 @@ open = "rate and target: the lab's own"
 [sweep]
 begin = "1K"
 end = "64K"
+"""
+PAPER = 98  # nodes of the hundred that no slurmd stands behind
+# what ssh does on a cluster; behind it each node has a folder of its own for what its gates keep
+SSH = """\
+#!/bin/sh
+while [ $# -gt 2 ]; do shift; done
+mkdir -p /var/lib/railgauge {folder}/state.$1
+exec {rsh} "$1" "mount --bind {folder}/state.$1 /var/lib/railgauge; export PATH={path} PYTHONPATH={root}; $2"
 """
 # NVML with a driver that hangs: whoever asks it anything waits for ever
 HANGS = """\
@@ -61,11 +70,17 @@ def prepare(folder: Path, name: str) -> str:
         f'#!/bin/sh\nPYTHONPATH={ROOT} LD_LIBRARY_PATH={folder}/lib exec {sys.executable} -m bench "$@"\n'
     )
     railgauge.chmod(0o755)
+    ssh = folder / "ssh" / "ssh"
+    ssh.parent.mkdir(exist_ok=True)
+    path = shlex.quote(f"{ssh.parent}:{os.environ['PATH']}")
+    ssh.write_text(SSH.format(folder=folder, rsh=labs.home(name) / "rsh", path=path, root=ROOT))
+    ssh.chmod(0o755)
     for script in ("healthcheck", "prolog"):
         wrapper = folder / script
         more = f"--state {folder}/gate.$SLURMD_NODENAME.json --limit 5s --inconclusive pass"
         wrapper.write_text(
             "#!/bin/bash\n"
+            f"[ ! -e {folder}/no-{script} ] || exit 0\n"
             f"export PATH={shlex.quote(os.environ['PATH'])}:/usr/sbin:/sbin RAILGAUGE_VENV={folder}/venv\n"
             f"export SLURM_CONF={environment(name)['SLURM_CONF']}\n"
             f'export RAILGAUGE_PROFILE={folder}/gate.toml RAILGAUGE_GATE="{more}"\n'
@@ -75,6 +90,8 @@ def prepare(folder: Path, name: str) -> str:
     return (
         f"HealthCheckProgram={folder}/healthcheck\nHealthCheckInterval={INTERVAL}\nHealthCheckNodeState=ANY\n"
         f"Prolog={folder}/prolog\nPrologFlags=Alloc\n"
+        f"NodeName=x[01-{PAPER}] NodeAddr=127.1.0.[1-{PAPER}] State=DOWN\n"
+        f"PartitionName=paper Nodes=x[01-{PAPER}] State=UP\n"
     )
 
 
@@ -84,8 +101,12 @@ def check(lab: Lab, folder: Path) -> list[bool]:
         _row("a job runs behind the prolog", _job(lab), ""),
         _row("n1 eth1 down: drained with the sentence", *_drained(lab)),
         _row("n1 eth1 up again: resumed", *_resumed(lab, folder)),
+        _row("n1 eth1 down: the prolog keeps a job off, and it runs after the mend", *_prolog(lab, folder)),
         _row("a node that somebody else drained is left alone", *_left_alone(lab)),
-        _row("act drains by a run's verdict within its budget, and takes it back", *_acted(lab, folder)),
+        _row("act drains within its budget, and the health check does not resume it", *_acted(lab, folder)),
+        _row("act resumes only after a PASS of gate --level 3", *_back(lab, folder)),
+        _row("act reserves two suspects, and gives them back", *_reserved(lab, folder)),
+        _row("of a hundred nodes act drains five, not the sixth", *_budget(lab, folder)),
         _row("a driver that hangs: the prolog ends and the job runs", *_hung(lab, folder)),
     ]
 
@@ -125,8 +146,13 @@ def _until(ready: Callable[[], bool]) -> float | None:
     return None
 
 
+def _out(lab: Lab) -> list[str]:
+    """The nodes with a daemon that are drained."""
+    return [node for node in lab.node_names if "DRAIN" in _node(lab, node)]
+
+
 def _job(lab: Lab) -> bool:
-    done = _ask(lab, "n0", "srun", "--mpi=none", "--nodes=2", "hostname")
+    done = _ask(lab, "n0", "srun", "--mpi=none", "--nodes=2", "--partition=gpu", "hostname")
     return sorted(done.stdout.split()) == ["n0", "n1"]
 
 
@@ -135,7 +161,7 @@ def _drained(lab: Lab) -> tuple[bool, str]:
     seconds = _until(lambda: "DRAIN" in _node(lab, "n1"))
     told = _node(lab, "n1").partition("Reason=")[2].strip()
     others = "DRAIN" in _node(lab, "n0")
-    good = seconds is not None and "railgauge: FAIL: n1 eth1" in told and not others
+    good = seconds is not None and "railgauge gate: FAIL: n1 eth1" in told and not others
     return good, f"after {seconds or WITHIN:.0f} s: {told}{' (and n0 too)' if others else ''}"
 
 
@@ -164,29 +190,121 @@ def _left_alone(lab: Lab) -> tuple[bool, str]:
     return good, ""
 
 
+def _prolog(lab: Lab, folder: Path) -> tuple[bool, str]:
+    """The health check is off until Slurm itself has drained the node, for a prolog that failed."""
+    off = folder / "no-healthcheck"
+    off.touch()
+    _ask(lab, "n1", "ip", "link", "set", "eth1", "down")
+    batch = ("sbatch", "--parsable", "--nodelist=n1", "--output=/dev/null", "--wrap=hostname")
+    job = _ask(lab, "n0", *batch).stdout.strip()
+    seconds = _until(lambda: "DRAIN" in _node(lab, "n1"))
+    kept_off = "JobState=COMPLETED" not in _ask(lab, "n0", "scontrol", "show", "job", job).stdout
+    off.unlink()
+    told = _until(lambda: "Reason=railgauge gate: FAIL: n1 eth1" in _node(lab, "n1")) is not None
+    _mended(lab, folder, "n1")
+    _until(lambda: "DRAIN" not in _node(lab, "n1"))
+    _ask(lab, "n0", "scontrol", "release", job)  # Slurm may hold a job that it has queued again
+    ran = _until(lambda: "JobState=COMPLETED" in _ask(lab, "n0", "scontrol", "show", "job", job).stdout)
+    said = f"drained after {seconds or WITHIN:.0f} s; the job was kept off: {kept_off}, told why: {told}, "
+    return (
+        seconds is not None and kept_off and told and ran is not None,
+        said + f"ran then: {ran is not None}",
+    )
+
+
+def _act(lab: Lab, folder: Path, run: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """From n1; the facts alone that ``_probed`` leaves bear no seal, which ``--trust`` is for."""
+    path = f"PATH={folder}/ssh:{os.environ['PATH']}:/usr/sbin:/sbin"
+    act = (str(folder / "venv" / "bin" / "railgauge"), "act", str(folder / run))
+    return _ask(lab, "n1", "env", path, *act, *words, limit=240)
+
+
+def _probed(lab: Lab, folder: Path, run: str, each: int, before: str) -> None:
+    """A run folder of facts alone, of ``each`` ranks on both nodes, each of which runs ``before`` first.
+
+    Faults are planted in the step itself: the health check would drain the nodes before it began.
+    """
+    probe = f"{sys.executable} -m bench probe --profile {folder}/gate.toml --out {folder}/{run}"
+    step = f"{before}; PYTHONPATH={ROOT} exec {probe}"
+    words = (
+        "srun",
+        "--mpi=pmix",
+        "--nodes=2",
+        "--partition=gpu",
+        f"--ntasks-per-node={each}",
+        "sh",
+        "-c",
+        step,
+    )
+    _ask(lab, "n0", *words)
+
+
 def _acted(lab: Lab, folder: Path) -> tuple[bool, str]:
-    """A run whose facts say that eth1 of both nodes is down: of two nodes the budget lets one be drained."""
-    act = (str(folder / "venv" / "bin" / "railgauge"), "act", str(folder / "run"))
-    words = ("srun", "--mpi=pmix", "--nodes=2", "--ntasks-per-node=1")
-    probe = f"{sys.executable} -m bench probe --profile {folder}/gate.toml --out {folder}/run"
-    # the links go down in the step itself: the health check would drain the nodes before it began
-    step = f"ip link set eth1 down; PYTHONPATH={ROOT} exec {probe}"
-    _ask(lab, "n0", *words, "sh", "-c", step, limit=120)
+    """A run whose facts say that eth1 of both nodes is down; the budget lets one node be drained."""
+    _probed(lab, folder, "run", 1, "ip link set eth1 down")
     for node in lab.node_names:
         _mended(lab, folder, node)
-    _until(lambda: "DRAIN" not in _node(lab, "n0") + _node(lab, "n1"))
-    act = (*act, "--trust")  # the facts alone bear no seal
-    shown = _ask(lab, "n0", *act, "--slurm")
-    nobody = "DRAIN" not in _node(lab, "n0") + _node(lab, "n1")
-    done = _ask(lab, "n0", *act, "--slurm", "--yes")
-    told = [_node(lab, node) for node in lab.node_names]
-    drained = [text for text in told if "DRAIN" in text and "railgauge: n" in text and "eth1" in text]
-    back = _ask(lab, "n0", *act, "--undo", "--yes")
-    free = _until(lambda: "DRAIN" not in _node(lab, "n0") + _node(lab, "n1"))
-    good = "scontrol update NodeName=n" in shown.stdout and nobody and len(drained) == 1
-    good = good and done.returncode == 1 and "is left in work" in done.stderr
-    said = (done.stdout or done.stderr or shown.stderr).strip().splitlines()
-    return good and back.returncode == 0 and free is not None, said[0] if said else "it said nothing"
+    _until(lambda: not _out(lab))
+    shown = _act(lab, folder, "run", "--trust", "--slurm", "--at-most", "1%")
+    nobody = not _out(lab)
+    done = _act(lab, folder, "run", "--trust", "--slurm", "--at-most", "1%", "--yes")
+    drained = "Reason=railgauge: n0 eth1" in _node(lab, "n0")
+    time.sleep(3 * INTERVAL)  # in which the health check finds that n0 passes
+    good = "scontrol update NodeName=n0" in shown.stdout and nobody and drained and _out(lab) == ["n0"]
+    good = good and done.returncode == 1 and "n1 is left in work" in done.stderr
+    return good, _first(done, shown)
+
+
+def _back(lab: Lab, folder: Path) -> tuple[bool, str]:
+    """What ``_acted`` has drained stays so while its gate fails beside n1, and comes back once it passes."""
+    again = ("--undo", "--neighbour", "n1", "--profile", f"{folder}/gate.toml", "--yes")
+    _ask(lab, "n0", "ip", "link", "set", "eth1", "down")
+    refused = _act(lab, folder, "run", *again)
+    stays = _out(lab) == ["n0"] and refused.returncode == 1 and "n0 stays out of work" in refused.stderr
+    _mended(lab, folder, "n0")
+    back = _act(lab, folder, "run", *again)
+    said = f"{refused.stderr.strip()}; then {_first(back)}"
+    return stays and back.returncode == 0 and not _out(lab) and _job(lab), said
+
+
+def _reserved(lab: Lab, folder: Path) -> tuple[bool, str]:
+    """n1 answers for the address of n0: one of them is at fault, and it is not known which."""
+    twin, own = (f"{address(node, 1)}/24" for node in lab.node_names)
+    plant = f'[ "$(hostname)" = n0 ] || {{ ip address del {own} dev eth1; ip address add {twin} dev eth1; }}'
+    _probed(lab, folder, "twins", 1, plant)
+    _ask(lab, "n1", "sh", "-c", f"ip address del {twin} dev eth1; ip address add {own} dev eth1")
+    done = _act(lab, folder, "twins", "--trust", "--slurm", "--yes")
+    held = _ask(lab, "n0", "scontrol", "--oneliner", "show", "reservation").stdout
+    kept = [node for node in lab.node_names if f"-{node} " in held and f"Nodes={node} " in held]
+    more = _act(lab, folder, "twins", "--trust", "--slurm", "--yes")
+    back = _act(lab, folder, "twins", "--undo", "--yes")
+    left = _ask(lab, "n0", "scontrol", "--oneliner", "show", "reservation").stdout
+    good = kept == list(lab.node_names) and not _out(lab) and "is reserved already" in more.stdout
+    return good and back.returncode == 0 and "railgauge" not in left and _job(lab), _first(done)
+
+
+def _budget(lab: Lab, folder: Path) -> tuple[bool, str]:
+    """Six ranks that say they are x01 to x06, with eth1 down."""
+    plant = "ip link set eth1 down; export RAILGAUGE_NODE=x0$((SLURM_PROCID + 1))"
+    _probed(lab, folder, "six", 3, plant)
+    for node in lab.node_names:
+        _mended(lab, folder, node)
+    _until(lambda: not _out(lab))
+    done = _act(lab, folder, "six", "--trust", "--slurm", "--yes")
+    drained = [name for name in (f"x{i:02}" for i in range(1, PAPER + 1)) if "DRAIN" in _node(lab, name)]
+    more = _act(lab, folder, "six", "--trust", "--slurm", "--yes")
+    good = (
+        len(drained) == 5
+        and done.returncode == 1
+        and "--at-most 5 % allows 5 more of 100 nodes" in done.stderr
+    )
+    good = good and more.returncode == 1 and "allows 0 more of 100 nodes" in more.stderr
+    return good, f"{', '.join(drained)}; {done.stderr.strip()}"
+
+
+def _first(*done: subprocess.CompletedProcess[str]) -> str:
+    said = [line for each in done for line in (each.stdout + each.stderr).strip().splitlines()]
+    return said[0] if said else "it said nothing"
 
 
 def _hung(lab: Lab, folder: Path) -> tuple[bool, str]:
