@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from statistics import median
 
 import pandas as pd
 
 from bench.judge.evidence import Evidence
-from bench.judge.watched import BUSY, loads, rail_loads, slow_paths, traffic
+from bench.judge.problems import Place, places_in
+from bench.judge.watched import BUSY, loads, rail_loads, slow_paths
 from bench.judge.watched import inspected_calls as inspected
 from bench.model.rails import DeviceUse, rails_of, used_as
 from bench.model.units import GIGA, show_count, show_share, show_size
+from bench.model.verdict import Status
 
 from .soaking import SOAK_COLUMNS
 
@@ -20,34 +23,54 @@ MOST_RAILS = 24  # bars of rails, those that are slowest while data waits
 
 
 def watch_frame(evidence: Evidence) -> pd.DataFrame:
-    """WATCH_COLUMNS: GB/s, sent and received together, of a device at each time: on the node in the middle, on the one
-    that carried least and on the one that carried most. The rails and what is excluded; without rails every device.
+    """WATCH_COLUMNS: GB/s that a device sent or received, whichever is more, at each time: on the node in the middle,
+    on the one that carried least and on the one that carried most. The rails and what is excluded, and by itself each
+    rail that is slow; without rails every device.
     """
-    uses = {role.name: "rail" for node in evidence.nodes for role in rails_of(node, evidence.rails)}
-    uses |= {
-        role.name: "excluded"
-        for node in evidence.nodes
-        for role in used_as(node, evidence.rails, DeviceUse.EXCLUDED)
+    uses = _uses(evidence) or {
+        each.name: "interface" for each in loads(evidence) if each.found.sent or each.found.received
     }
-    if not uses:
-        uses = {each.name: "interface" for each in loads(evidence) if each.found.sent or each.found.received}
+    slow = {place for places in slow_places(evidence) for place in places}
     rates: dict[tuple[str, float], list[float]] = {}
     for line in evidence.run.activity:
         for name, found in line.activity.devices.items():
             if name in uses and found.sent is not None and found.received is not None:
-                rate = traffic(found, line.activity.span) / GIGA
-                rates.setdefault((name, float(round(line.seconds))), []).append(rate)
+                rate = max(found.sent, found.received) / (line.activity.span or math.nan) / GIGA
+                seconds = float(round(line.seconds))
+                if (line.node, name) in slow:
+                    rates.setdefault((f"{line.node} {name}", seconds), []).append(rate)
+                rates.setdefault((name, seconds), []).append(rate)
     rows = [
-        (name, uses[name], seconds, median(each), min(each), max(each))
+        (name, uses.get(name, "slow"), seconds, median(each), min(each), max(each))
         for (name, seconds), each in sorted(rates.items())
     ]
     frame: pd.DataFrame = pd.DataFrame(rows, columns=list(WATCH_COLUMNS))
     return frame
 
 
+def _uses(evidence: Evidence) -> dict[str, str]:
+    """Name of each rail and of each device that the profile leaves out → what it is."""
+    found = {role.name: "rail" for node in evidence.nodes for role in rails_of(node, evidence.rails)}
+    left = [
+        role.name for node in evidence.nodes for role in used_as(node, evidence.rails, DeviceUse.EXCLUDED)
+    ]
+    return (
+        dict.fromkeys(left, "excluded") | found
+        if found
+        else {}
+    )
+
+
+def slow_places(evidence: Evidence) -> list[frozenset[Place]]:
+    """The rails that each FAIL of the check ``watch.waiting`` names: one, or the two ends of a path."""
+    places = places_in(evidence.run)
+    verdicts = (each for each in evidence.run.verdicts if each.check == "watch.waiting")
+    return [places(each.subject) for each in verdicts if each.status is Status.FAIL]
+
+
 def waiting_frame(evidence: Evidence) -> pd.DataFrame:
     """WAITING_COLUMNS: GB/s that each rail sent while data waited for it, where it waited often enough to say so; the
-    rails that are slow have the rate of the others as their floor.
+    rails that are slow have the rate of the others as their floor, and say to which rail the data went.
     """
     slow = {(path.load.node, path.load.name): path for path in slow_paths(evidence)}
     rows = []
@@ -56,7 +79,8 @@ def waiting_frame(evidence: Evidence) -> pd.DataFrame:
             path = slow.get((each.node, each.name))
             floor = path.usual / GIGA if path else float("nan")
             note = f"data waits {show_share(each.found.waiting)} of the time"
-            rows.append((f"{each.node} {each.name}", each.rate_waiting / GIGA, floor, note))
+            to = f" to {' '.join(path.to)}" if path and path.to else ""
+            rows.append((f"{each.node} {each.name}{to}", each.rate_waiting / GIGA, floor, note))
     frame: pd.DataFrame = pd.DataFrame(rows[:MOST_RAILS], columns=list(WAITING_COLUMNS))
     return frame
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_interface
@@ -27,13 +28,14 @@ def is_watch(evidence: Evidence) -> bool:
 
 @dataclass(frozen=True)
 class DeviceLoad:
-    """A device of a node over the whole watch. ``toward``: the address to which most of the waiting data went."""
+    """A device of a node over the whole watch. ``line``: bytes per second that it cannot exceed, where it is known."""
 
     node: str
     name: str
     seconds: float
     looks: int
     found: DeviceActivity
+    line: float = math.inf
 
     @property
     def sent(self) -> float:
@@ -45,8 +47,11 @@ class DeviceLoad:
 
     @property
     def rate_waiting(self) -> float:
-        """Bytes per second that it sends while data waits for it; a lower limit where hardly any data waits."""
-        return self.sent / max(self.found.waiting, BUSY / 10)
+        """Bytes per second that it sends while data waits for it; a lower limit where hardly any data waits.
+
+        What it sends while nothing waits is counted too, so that only its line rate bounds it.
+        """
+        return min(self.sent / max(self.found.waiting, BUSY / 10), self.line)
 
 
 @derived
@@ -55,8 +60,23 @@ def loads(evidence: Evidence) -> tuple[DeviceLoad, ...]:
     spans: dict[str, list[NodeActivity]] = {}
     for line in evidence.run.activity:
         spans.setdefault(line.node, []).append(line.activity)
+    speeds = {
+        (node.name, each.name): each.speed
+        for node in evidence.nodes
+        for each in node.interfaces
+        if each.speed
+    }
+    bound = evidence.rails.rate
+    rated = dict.fromkeys(watched_rails(evidence), bound.value) if bound else {}
     return tuple(
-        DeviceLoad(node, name, whole.span, whole.looks, found)
+        DeviceLoad(
+            node,
+            name,
+            whole.span,
+            whole.looks,
+            found,
+            min(lines.get((node, name), math.inf) for lines in (speeds, rated)),
+        )
         for node in evidence.manifest.nodes
         if (whole := joined(spans.get(node, ()))).span
         for name, found in whole.devices.items()

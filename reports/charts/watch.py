@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 
 from reports.frames import Frames
-from reports.theme import looks
+from reports.theme import RED, looks
 
 from .bars import ranked_bars
 from .chart import RATE, WIDTH, chart, listed
@@ -21,23 +21,38 @@ def _traffic(f: Frames, rates: pd.DataFrame) -> str:
         for name, rows in rates.groupby("device", sort=False)
     ]
     first = f"; {len(f.events)} events, the first: {f.events['text'].iloc[0]}" if len(f.events) else ""
-    return f"What each device sent and received over time. {listed(parts)}{first}."
+    return f"What each device sent or received over time, whichever is more. {listed(parts)}{first}."
+
+
+def _lines(f: Frames) -> str:
+    """What the lines mean: which are the profile's excluded devices, and which a slow rail."""
+    named = {
+        use: listed([str(name) for name in rows["device"].unique()]) for use, rows in f.watch.groupby("use")
+    }
+    parts = [
+        "sent or received, whichever is more, on the node in the middle; band: from the node with least to the most",
+        f"dashed: {named['excluded']}, left out by the profile" if "excluded" in named else "",
+        f"red: {named['slow']}, which the job waits for" if "slow" in named else "",
+    ]
+    return "; ".join(filter(None, parts))
 
 
 @chart(
-    "watch-traffic", "watch", "What each device carried",
-    "sent and received together, on the node in the middle; band: from the node that carried least to the most",
+    "watch-traffic", "watch", "What each device carried", _lines,
     data=lambda f: f.watch, about=_traffic,
 )  # fmt: skip
 def watch_traffic(f: Frames, rates: pd.DataFrame) -> alt.LayerChart:
-    """A line and a pale band for each device, dashed where it is excluded; a rule for each event."""
+    """A line and a pale band for each device: dashed if it is excluded, red if it is slow; a rule for each event."""
     names = list(dict.fromkeys(rates["device"]))
-    look = looks(names)
-    scale = alt.Scale(domain=names, range=[look[name][0] for name in names])
+    slow = set(rates.loc[rates["use"] == "slow", "device"])
+    look = looks([name for name in names if name not in slow])
+    scale = alt.Scale(domain=names, range=[RED if name in slow else look[name][0] for name in names])
     x = alt.X("seconds:Q", title=TIME, axis=alt.Axis(tickCount=10))
     colour = alt.Color("device:N", scale=scale, legend=alt.Legend(title=None, orient="top"))
     dash = alt.StrokeDash(
-        "use:N", legend=None, scale=alt.Scale(domain=["rail", "excluded"], range=[[1, 0], [4, 3]])
+        "use:N",
+        legend=None,
+        scale=alt.Scale(domain=["rail", "excluded", "slow"], range=[[1, 0], [4, 3], [1, 0]]),
     )
     base = alt.Chart(rates)
     band = base.mark_area(opacity=0.14, tooltip=False).encode(
@@ -51,6 +66,13 @@ def watch_traffic(f: Frames, rates: pd.DataFrame) -> alt.LayerChart:
     return alt.layer(band, line, *event_rules(f, x)).properties(width=WIDTH, height=280)
 
 
+def _ends(f: Frames) -> str:
+    """What is red, and which end the red ones have in common."""
+    named = listed([str(name) for name in f.watch.loc[f.watch["use"] == "slow", "device"].unique()])
+    common = f"; slow is {named}, at one end of all that is red" if named else ""
+    return f"red: slower than the other rails (tick), so that the job waits{common}; left out: where no data waits"
+
+
 def _waiting(_: Frames, rails: pd.DataFrame) -> str:
     slow = rails[rails["floor"].notna()]
     parts = [f"{row.rail} {row.gbs:,.3g} of {row.floor:,.3g} GB/s" for row in slow.itertuples()]
@@ -60,7 +82,7 @@ def _waiting(_: Frames, rails: pd.DataFrame) -> str:
 
 @chart(
     "watch-waiting", "watch", "How fast a rail sends while data waits for it",
-    "red: slower than the other rails (tick), so that the job waits for it; rails for which nothing waits are left out",
+    _ends,
     data=lambda f: f.waiting, about=_waiting,
 )  # fmt: skip
 def watch_waiting(_: Frames, rails: pd.DataFrame) -> alt.LayerChart:

@@ -205,3 +205,55 @@ def test_act_may_do_what_its_steps_need_and_nothing_else():
         {"apiGroups": [""], "resources": ["nodes/status"], "verbs": ["patch"]},
     ]
     assert found["ClusterRoleBinding"]["roleRef"]["name"] == found["ClusterRole"]["metadata"]["name"]
+
+
+ALL = ("nightly.enabled=true", "idle.enabled=true", "act.enabled=true")
+
+
+@pytest.mark.parametrize("operator", ["mpi", "trainer"])
+def test_every_object_bears_the_labels_that_find_it(operator):
+    objects = rendered(*ALL, f"accept.operator={operator}")
+    jobs = [yaml.safe_load(each["data"]["mpijob.yaml"]) for each in objects if each["kind"] == "ConfigMap"]
+    assert len(jobs) == 2
+    for each in (*objects, *jobs):
+        labels = each["metadata"]["labels"]
+        assert labels["app.kubernetes.io/name"] == "railgauge", each["kind"]
+        assert labels["app.kubernetes.io/instance"] == "rg"
+
+
+def test_the_pod_that_creates_a_job_meets_the_restricted_pod_security_standard():
+    pod = by_kind(rendered("nightly.enabled=true"))["CronJob"]["spec"]["jobTemplate"]["spec"]["template"][
+        "spec"
+    ]
+    assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["seccompProfile"]
+    context = pod["containers"][0]["securityContext"]
+    assert context["allowPrivilegeEscalation"] is False and context["capabilities"] == {"drop": ["ALL"]}
+    assert pod["containers"][0]["resources"]["requests"]
+
+
+def test_every_pod_is_pulled_with_the_secret_of_a_private_registry():
+    objects = rendered("nightly.enabled=true", "imagePullSecrets[0].name=mine")
+    found = by_kind(objects)
+    replicas = found["MPIJob"]["spec"]["mpiReplicaSpecs"]
+    pods = [each["template"]["spec"] for each in replicas.values()]
+    pods.append(found["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"])
+    (runtime,) = (
+        each
+        for each in rendered("accept.operator=trainer", "imagePullSecrets[0].name=mine")
+        if each["kind"] == "TrainingRuntime"
+    )
+    pods.append(
+        runtime["spec"]["template"]["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]
+    )
+    assert all(pod["imagePullSecrets"] == [{"name": "mine"}] for pod in pods)
+    schema("mpijob").validate(found["MPIJob"]["spec"])
+    schema("trainingruntime").validate(runtime["spec"])
+
+
+def test_a_profile_of_ones_own_lies_on_the_claim():
+    words = launcher(
+        made_by(rendered("accept.enabled=false", "idle.enabled=true", "profile=/runs/site.toml"))
+    )["args"]
+    assert words[words.index("--profile") + 1] == "/runs/site.toml"
+    assert words[words.index("--cluster") + 1] == "site-idle-pairs"
+    assert helm("template", "rg", str(CHART), "--set", "profile=../x").returncode != 0

@@ -18,11 +18,12 @@ from bench.judge.since_gate import since_gate
 from bench.model.counters import Snapshot
 from bench.model.facts import Node
 from bench.model.profile import Rails
-from bench.model.verdict import Status
+from bench.model.verdict import Status, Verdict
 from bench.run import gate as subject
 from bench.run.gate import GateAnswer, GateOptions, gate
 from bench.run.time_limit import Failed, TookTooLong, within
-from bench.store import RunError
+from bench.store import Run, RunError
+from made_acceptance import acceptance_run
 from made_nodes import LAMBDA, counted, grow, node, with_port
 
 HOUR = 3600.0
@@ -204,3 +205,37 @@ def test_a_process_that_is_killed_is_no_answer() -> None:
     with pytest.raises(Failed, match="ended without an answer") as raised:
         within(10, gone)
     assert raised.value.exit_status == 3
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of n0 and its neighbour n1."""
+    return acceptance_run(tmp_path_factory.mktemp("pair"))
+
+
+BETWEEN = Verdict("limits.rail_rate", "n0 mlx5_4/1 to n1 mlx5_4/1", Status.FAIL, "is slow")
+WHOLE = Verdict("limits.busbw", "all_reduce, 8 GiB", Status.FAIL, "is slow")
+NEIGHBOUR = Verdict("rails.state", "n1 mlx5_4/1", Status.FAIL, "is DOWN")
+OWN = Verdict("rails.state", "n0 mlx5_4/1", Status.FAIL, "is DOWN")
+
+
+@pytest.mark.parametrize(
+    ("found", "statuses"),
+    [
+        ((BETWEEN, WHOLE), "FF"),
+        ((NEIGHBOUR,), "I"),
+        ((BETWEEN, WHOLE, NEIGHBOUR), "III"),
+        ((BETWEEN, WHOLE, NEIGHBOUR, OWN), "IIIF"),
+    ],
+)
+def test_a_node_does_not_fail_for_the_faults_of_its_neighbour(
+    pair: Run, found: tuple[Verdict, ...], statuses: str
+) -> None:
+    judged = subject._of_measured(replace(pair, verdicts=found), "n0")
+    assert "".join(each.status.name[0] for each in judged) == statuses
+
+
+def test_a_level_that_measured_nothing_does_not_pass(pair: Run) -> None:
+    passed = Verdict("rails.state", "n0 mlx5_4/1", Status.PASS, "is ACTIVE")
+    *_, last = subject._of_measured(replace(pair, verdicts=(passed,), measurements=()), "n0")
+    assert (last.check, last.status) == ("gate.measured", Status.INCONCLUSIVE)

@@ -90,7 +90,7 @@ def prepare(folder: Path, name: str) -> str:
     return (
         f"HealthCheckProgram={folder}/healthcheck\nHealthCheckInterval={INTERVAL}\nHealthCheckNodeState=ANY\n"
         f"Prolog={folder}/prolog\nPrologFlags=Alloc\n"
-        f"NodeName=x[01-{PAPER}] NodeAddr=127.1.0.[1-{PAPER}] State=DOWN\n"
+        f"NodeName=x[01-{PAPER}] NodeAddr=203.0.113.[1-{PAPER}] State=DOWN\n"
         f"PartitionName=paper Nodes=x[01-{PAPER}] State=UP\n"
     )
 
@@ -203,7 +203,9 @@ def _prolog(lab: Lab, folder: Path) -> tuple[bool, str]:
     told = _until(lambda: "Reason=railgauge gate: FAIL: n1 eth1" in _node(lab, "n1")) is not None
     _mended(lab, folder, "n1")
     _until(lambda: "DRAIN" not in _node(lab, "n1"))
-    _ask(lab, "n0", "scontrol", "release", job)  # Slurm may hold a job that it has queued again
+    # a job that Slurm has queued again is held or waits two minutes
+    _ask(lab, "n0", "scontrol", "release", job)
+    _ask(lab, "n0", "scontrol", "update", f"JobId={job}", "StartTime=now")
     ran = _until(lambda: "JobState=COMPLETED" in _ask(lab, "n0", "scontrol", "show", "job", job).stdout)
     said = f"drained after {seconds or WITHIN:.0f} s; the job was kept off: {kept_off}, told why: {told}, "
     return (

@@ -7,6 +7,7 @@ import pytest
 import runs
 from bench.judge.evidence import Evidence
 from bench.judge.verdicts import judge
+from bench.judge.watched import rail_loads
 from bench.model.activity import ActivityLine, DeviceActivity, InspectedCalls, NodeActivity
 from bench.model.facts import Interface, Node
 from bench.model.measurement import Rank
@@ -18,9 +19,11 @@ FAST, SLOW = 100_000_000, 50_000_000  # bytes a second of a rail while data wait
 PROFILE = runs.two_rails()
 
 
-def node(name):
+def node(name, speed=None):
     at = NODES.index(name)
-    rails = (Interface(f"eth{rail}", "up", addresses=(f"10.0.{rail}.{at}/24",)) for rail in (1, 2))
+    rails = (
+        Interface(f"eth{rail}", "up", speed=speed, addresses=(f"10.0.{rail}.{at}/24",)) for rail in (1, 2)
+    )
     return Node(name, interfaces=(*rails, Interface("eth0", "up", addresses=(f"10.9.0.{at}/24",))))
 
 
@@ -40,7 +43,7 @@ def ring():
     return {(name, rail): device(name, rail) for name in NODES for rail in (1, 2)}
 
 
-def evidence(devices, seconds=SECONDS, looks=20, names=NODES, **more):
+def evidence(devices, seconds=SECONDS, looks=20, names=NODES, speed=None, **more):
     """The watch of a job whose every second looked alike; ``more``: fields of each node's activity in the last one."""
     lines = []
     for second in range(1, seconds + 1):
@@ -52,7 +55,7 @@ def evidence(devices, seconds=SECONDS, looks=20, names=NODES, **more):
                     float(second), name, replace(activity, **more) if second == seconds else activity
                 )
             )
-    run = runs.read_only([node(name) for name in NODES])
+    run = runs.read_only([node(name, speed) for name in NODES])
     manifest = replace(
         run.manifest,
         command=("railgauge", "watch"),
@@ -122,6 +125,24 @@ def test_a_rail_that_carries_little_because_little_waits_for_it_is_no_fault():
 def test_a_rail_a_little_slower_than_the_others_is_no_fault(share):
     almost = ring() | {("n1", 1): device("n1", 1, share * FAST, 0.9)}
     assert bad(evidence(almost), "watch.waiting") == {}
+
+
+def test_no_rail_is_held_to_be_faster_than_its_line():
+    """A rail that is used lightly sends most while nothing waits: that says nothing of how fast it could be."""
+    light = {(name, 2): device(name, 2, rate=8 * FAST, waiting=0.05) for name in NODES}
+    full = {(name, 1): device(name, 1, waiting=0.9) for name in NODES}
+    assert bad(evidence(light | full), "watch.waiting")
+    assert bad(evidence(light | full, speed=float(FAST)), "watch.waiting") == {}
+    rated = replace(
+        PROFILE, rails=replace(PROFILE.rails, rate=replace(PROFILE.rails.rate, value=float(FAST)))
+    )
+    run = evidence(light | full).run
+    assert {each.line for each in rail_loads(Evidence(run, rated))} == {FAST}
+    assert [
+        each
+        for each in judge(run, rated).verdicts
+        if each.check == "watch.waiting" and each.status is Status.FAIL
+    ] == []
 
 
 def test_a_process_that_does_not_read_is_no_slow_rail():

@@ -18,6 +18,7 @@ mpiReplicaSpecs:
         {{- with .priority }}
         priorityClassName: {{ . }}
         {{- end }}
+        {{- include "railgauge.pull" .root | nindent 8 }}
         containers:
           - name: launcher
             image: {{ .root.Values.image }}
@@ -98,6 +99,22 @@ mpiReplicaSpecs:
         {{- include "railgauge.volumes" .root | nindent 8 }}
 {{- end }}
 
+{{/* The labels that every object bears. */}}
+{{- define "railgauge.labels" -}}
+labels:
+  app.kubernetes.io/name: railgauge
+  app.kubernetes.io/instance: {{ .Release.Name }}
+  app.kubernetes.io/managed-by: {{ .Release.Service }}
+  helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "railgauge.pull" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{- define "railgauge.annotations" -}}
 {{- with .Values.worker.annotations -}}
 metadata:
@@ -107,6 +124,7 @@ metadata:
 {{- end }}
 
 {{- define "railgauge.place" -}}
+{{- include "railgauge.pull" . }}
 {{- if .Values.worker.hostNetwork -}}
 hostNetwork: true
 dnsPolicy: ClusterFirstWithHostNet
@@ -169,11 +187,13 @@ apiVersion: v1
 kind: ServiceAccount
 metadata:
   name: {{ .name }}
+  {{- include "railgauge.labels" .root | nindent 2 }}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata:
   name: {{ .name }}
+  {{- include "railgauge.labels" .root | nindent 2 }}
 rules:
   - apiGroups: [kubeflow.org]
     resources: [mpijobs]
@@ -183,6 +203,7 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata:
   name: {{ .name }}
+  {{- include "railgauge.labels" .root | nindent 2 }}
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: Role
@@ -195,12 +216,14 @@ apiVersion: v1
 kind: ConfigMap
 metadata:
   name: {{ .name }}
+  {{- include "railgauge.labels" .root | nindent 2 }}
 data:
   mpijob.yaml: |
     apiVersion: kubeflow.org/v2beta1
     kind: MPIJob
     metadata:
       generateName: {{ .name }}-
+      {{- include "railgauge.labels" .root | nindent 6 }}
     spec:
       {{- include "railgauge.mpijob" . | nindent 6 }}
 ---
@@ -208,6 +231,7 @@ apiVersion: batch/v1
 kind: CronJob
 metadata:
   name: {{ .name }}
+  {{- include "railgauge.labels" .root | nindent 2 }}
 spec:
   schedule: {{ .schedule | quote }}
   concurrencyPolicy: Forbid
@@ -218,9 +242,26 @@ spec:
         spec:
           serviceAccountName: {{ .name }}
           restartPolicy: Never
+          {{- include "railgauge.pull" .root | nindent 10 }}
+          securityContext: # it only asks the API server
+            runAsNonRoot: true
+            runAsUser: 65534
+            seccompProfile:
+              type: RuntimeDefault
           containers:
             - name: create
               image: {{ .root.Values.kubectlImage }}
+              securityContext:
+                allowPrivilegeEscalation: false
+                readOnlyRootFilesystem: true
+                capabilities:
+                  drop: [ALL]
+              resources:
+                requests:
+                  cpu: 100m
+                  memory: 64Mi
+                limits:
+                  memory: 256Mi
               command: [kubectl, create, -f, /job/mpijob.yaml]
               volumeMounts:
                 - name: job
