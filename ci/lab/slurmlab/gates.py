@@ -165,19 +165,24 @@ def _drained(lab: Lab) -> tuple[bool, str]:
     return good, f"after {seconds or WITHIN:.0f} s: {told}{' (and n0 too)' if others else ''}"
 
 
-def _mended(lab: Lab, folder: Path, node: str) -> None:
+def _mended(lab: Lab, folder: Path, *nodes: str) -> None:
     """The link is up again, and the gate is told that its going down is dealt with, as its next step says."""
-    _ask(lab, node, "ip", "link", "set", "eth1", "up")
-    gate = (str(folder / "venv" / "bin" / "railgauge"), "gate", "--profile", str(folder / "gate.toml"))
-    _until(
-        lambda: _ask(lab, node, *gate, "--state", f"{folder}/gate.{node}.json", "--forget").returncode != 1
-    )
+    railgauge = str(folder / "venv" / "bin" / "railgauge")
+    words = ("gate", "--profile", str(folder / "gate.toml"), "--forget", "--limit", "30s")
+    for node in nodes:
+        gate = (railgauge, *words, "--state", f"{folder}/gate.{node}.json")
+        _ask(lab, node, "ip", "link", "set", "eth1", "up")
+        _until(lambda node=node, gate=gate: _ask(lab, node, *gate).returncode == 0)
+
+
+def _all_in_work(lab: Lab) -> bool:
+    return _until(lambda: not _out(lab)) is not None
 
 
 def _resumed(lab: Lab, folder: Path) -> tuple[bool, str]:
+    begun = time.monotonic()
     _mended(lab, folder, "n1")
-    seconds = _until(lambda: "DRAIN" not in _node(lab, "n1"))
-    return seconds is not None and _job(lab), f"after {seconds or WITHIN:.0f} s"
+    return _all_in_work(lab) and _job(lab), f"within {time.monotonic() - begun:.0f} s"
 
 
 def _left_alone(lab: Lab) -> tuple[bool, str]:
@@ -202,7 +207,7 @@ def _prolog(lab: Lab, folder: Path) -> tuple[bool, str]:
     off.unlink()
     told = _until(lambda: "Reason=railgauge gate: FAIL: n1 eth1" in _node(lab, "n1")) is not None
     _mended(lab, folder, "n1")
-    _until(lambda: "DRAIN" not in _node(lab, "n1"))
+    _all_in_work(lab)
     # a job that Slurm has queued again is held or waits two minutes
     _ask(lab, "n0", "scontrol", "release", job)
     _ask(lab, "n0", "scontrol", "update", f"JobId={job}", "StartTime=now")
@@ -244,9 +249,8 @@ def _probed(lab: Lab, folder: Path, run: str, each: int, before: str) -> None:
 def _acted(lab: Lab, folder: Path) -> tuple[bool, str]:
     """A run whose facts say that eth1 of both nodes is down; the budget lets one node be drained."""
     _probed(lab, folder, "run", 1, "ip link set eth1 down")
-    for node in lab.node_names:
-        _mended(lab, folder, node)
-    _until(lambda: not _out(lab))
+    _mended(lab, folder, *lab.node_names)
+    _all_in_work(lab)
     shown = _act(lab, folder, "run", "--trust", "--slurm", "--at-most", "1%")
     nobody = not _out(lab)
     done = _act(lab, folder, "run", "--trust", "--slurm", "--at-most", "1%", "--yes")
@@ -289,9 +293,8 @@ def _budget(lab: Lab, folder: Path) -> tuple[bool, str]:
     """Six ranks that say they are x01 to x06, with eth1 down."""
     plant = "ip link set eth1 down; export RAILGAUGE_NODE=x0$((SLURM_PROCID + 1))"
     _probed(lab, folder, "six", 3, plant)
-    for node in lab.node_names:
-        _mended(lab, folder, node)
-    _until(lambda: not _out(lab))
+    _mended(lab, folder, *lab.node_names)
+    _all_in_work(lab)
     done = _act(lab, folder, "six", "--trust", "--slurm", "--yes")
     drained = [name for name in (f"x{i:02}" for i in range(1, PAPER + 1)) if "DRAIN" in _node(lab, name)]
     more = _act(lab, folder, "six", "--trust", "--slurm", "--yes")
