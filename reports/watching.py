@@ -54,11 +54,7 @@ def _uses(evidence: Evidence) -> dict[str, str]:
     left = [
         role.name for node in evidence.nodes for role in used_as(node, evidence.rails, DeviceUse.EXCLUDED)
     ]
-    return (
-        dict.fromkeys(left, "excluded") | found
-        if found
-        else {}
-    )
+    return dict.fromkeys(left, "excluded") | found if found else {}
 
 
 def slow_places(evidence: Evidence) -> list[frozenset[Place]]:

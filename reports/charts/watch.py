@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
 from reports.frames import Frames
-from reports.theme import RED, looks
+from reports.theme import RED, SERIES
 
 from .bars import ranked_bars
 from .chart import RATE, WIDTH, chart, listed
 from .soak import TIME, event_rules, soak_bandwidth
+
+CALM = tuple(colour for colour in SERIES if colour not in ("#e45756", "#d67195"))  # none that looks like RED
 
 
 def _traffic(f: Frames, rates: pd.DataFrame) -> str:
@@ -30,9 +33,9 @@ def _lines(f: Frames) -> str:
         use: listed([str(name) for name in rows["device"].unique()]) for use, rows in f.watch.groupby("use")
     }
     parts = [
-        "sent or received, whichever is more, on the node in the middle; band: from the node with least to the most",
+        "the larger of sent and received, on the node in the middle; band: all nodes",
         f"dashed: {named['excluded']}, left out by the profile" if "excluded" in named else "",
-        f"red: {named['slow']}, which the job waits for" if "slow" in named else "",
+        f"red: {named['slow']}, for which the job waits" if "slow" in named else "",
     ]
     return "; ".join(filter(None, parts))
 
@@ -45,8 +48,9 @@ def watch_traffic(f: Frames, rates: pd.DataFrame) -> alt.LayerChart:
     """A line and a pale band for each device: dashed if it is excluded, red if it is slow; a rule for each event."""
     names = list(dict.fromkeys(rates["device"]))
     slow = set(rates.loc[rates["use"] == "slow", "device"])
-    look = looks([name for name in names if name not in slow])
-    scale = alt.Scale(domain=names, range=[RED if name in slow else look[name][0] for name in names])
+    healthy = [name for name in names if name not in slow]
+    colour_of = dict(zip(healthy, cycle(CALM), strict=False)) | dict.fromkeys(slow, RED)
+    scale = alt.Scale(domain=names, range=[colour_of[name] for name in names])
     x = alt.X("seconds:Q", title=TIME, axis=alt.Axis(tickCount=10))
     colour = alt.Color("device:N", scale=scale, legend=alt.Legend(title=None, orient="top"))
     dash = alt.StrokeDash(

@@ -51,7 +51,7 @@ def test_the_slow_rail_is_a_red_line_with_its_node_and_both_charts_say_which_it_
     f = frames(judged)
     assert set(f.watch["device"]) == {"eth1", "eth2", "n1 eth1"}
     assert f.watch.loc[f.watch["use"] == "slow", "most"].max() == pytest.approx(SLOW * 0.9 / 1e9)
-    assert "red: n1 eth1, which the job waits for" in chart_named("watch-traffic").subtitle(f)
+    assert "red: n1 eth1, for which the job waits" in chart_named("watch-traffic").subtitle(f)
     assert "slow is n1 eth1, at one end of all that is red" in chart_named("watch-waiting").subtitle(f)
     drawn = json.dumps(chart_named("watch-traffic").draw(f).to_dict())
     assert RED in drawn
