@@ -155,7 +155,7 @@ IDLE = slurm.cluster(Scheduler(sinfo=NODES))
 OTHER = replace(FAULTY, node="n5")
 
 
-def slurm_of(*lines: str, reservation: str = "") -> slurm.Cluster:
+def slurm_of(*lines: str, reservation: str = "") -> slurm.SlurmNodes:
     return slurm.cluster(Scheduler(sinfo="\n".join(lines), reservation=reservation))
 
 
@@ -224,7 +224,7 @@ def test_a_reason_is_no_longer_than_a_line_of_slurm_s() -> None:
     assert len(drain.commands[0][-1]) == len("Reason=") + 900
 
 
-def kube(**specs: dict[str, object]) -> kubernetes.Cluster:
+def kube(**specs: dict[str, object]) -> kubernetes.KubernetesNodes:
     items = [{"metadata": {"name": name}, "spec": spec} for name, spec in specs.items()]
     return kubernetes.cluster(lambda _: json.dumps({"items": items}))
 

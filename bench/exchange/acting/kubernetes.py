@@ -17,7 +17,7 @@ LONGEST = 1000  # characters of a condition's message
 
 
 @dataclass(frozen=True)
-class Cluster:
+class KubernetesNodes:
     """What Kubernetes says of its nodes: those that RailGauge has tainted, and those that anybody has cordoned."""
 
     nodes: frozenset[str]
@@ -44,7 +44,7 @@ class Cluster:
         )
 
 
-def cluster(run: Run = ask) -> Cluster:
+def cluster(run: Run = ask) -> KubernetesNodes:
     """The nodes of this Kubernetes. Raises CannotAct."""
     listed = json.loads(run(("kubectl", "get", "nodes", "--output=json")))["items"]
     specs = {node["metadata"]["name"]: node["spec"] for node in listed}
@@ -57,7 +57,7 @@ def cluster(run: Run = ask) -> Cluster:
         for key in (KEY, SUSPECT)
     }
     cordoned = frozenset(name for name, spec in specs.items() if spec.get("unschedulable"))
-    return Cluster(frozenset(specs), tainted[KEY], tainted[SUSPECT], cordoned)
+    return KubernetesNodes(frozenset(specs), tainted[KEY], tainted[SUSPECT], cordoned)
 
 
 def _faulty(each: NodeAction, run_id: str, now: str, cordoned: bool) -> SchedulerStep:

@@ -17,7 +17,7 @@ RESERVATION = re.compile(r"ReservationName=(railgauge-\S+) .*?\bNodes=(\S+)")
 
 
 @dataclass(frozen=True)
-class Cluster:
+class SlurmNodes:
     """What Slurm says of its nodes.
 
     drained       node → the reason, whoever drained it
@@ -51,12 +51,12 @@ class Cluster:
         return tuple(_drained(each) if each.drain else _reserved(each, run_id) for each in found)
 
 
-def cluster(run: Run = ask) -> Cluster:
+def cluster(run: Run = ask) -> SlurmNodes:
     """The nodes of this Slurm. Raises CannotAct."""
     listed = run(("sinfo", "--noheader", "--Node", "--format=%N|%T|%E")).splitlines()
     rows = [(*line.split("|", 2), "", "")[:3] for line in listed if line.strip()]
     shown = run(("scontrol", "--oneliner", "show", "reservation"))
-    return Cluster(
+    return SlurmNodes(
         frozenset(name.strip() for name, _, _ in rows),
         {name.strip(): reason for name, state, reason in rows if "drain" in state.lower()},
         {
