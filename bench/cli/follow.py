@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from bench.model.case_templates import unpacked
 from bench.model.profile import Rails
+from bench.model.typed_json import decode
 from bench.probe.link_bytes import of_interfaces, of_ports
 from bench.probe.sysfs import LIVE
-from bench.store import JOURNAL, PLAN, RunError, load
+from bench.store import JOURNAL, PLAN, Plan, RunError, load
 from bench.store.files import exists
 
 from .bar import ProgressBar
@@ -105,11 +107,11 @@ def _passing(job: subprocess.Popen[str], bar: ProgressBar | None) -> threading.T
 def _planned(folder: Path) -> tuple[int, float]:
     """Measurements that the plan wants, and its seconds at most; 0 while there is no plan."""
     try:
-        phases = json.loads((folder / PLAN).read_text())["phases"]
-    except (OSError, ValueError, KeyError):
+        phases = decode(Plan, (folder / PLAN).read_bytes()).phases
+    except (OSError, ValueError):
         return 0, 0.0
-    wanted = sum(len(case["groups"]) for phase in phases for case in phase["cases"])
-    return wanted, sum(phase["seconds"] for phase in phases)
+    wanted = sum(len(case.groups) for phase in phases for case in unpacked(phase.cases))
+    return wanted, sum(phase.seconds for phase in phases)
 
 
 def _pass_lines(lines: IO[str] | None, bar: ProgressBar | None) -> None:

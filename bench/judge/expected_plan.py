@@ -10,6 +10,8 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from bench.model.found_rails import at_hand
+from bench.model.groups import group_sizes
+from bench.model.groups import without as without_groups
 from bench.model.profile import parse
 from bench.plan import AcceptOptions, Job, acceptance
 from bench.plan.budget import without
@@ -39,15 +41,12 @@ def expected_phases(run: Run) -> list[Phase]:
 
 def without_ranks(phase: Phase, gone: Collection[int]) -> Phase:
     """The phase without the groups that any of these ranks is in."""
-    cases = (
-        replace(case, groups=tuple(group for group in case.groups if not {*group} & {*gone}))
-        for case in phase.cases
-    )
+    cases = (replace(case, groups=without_groups(case.groups, gone)) for case in phase.cases)
     return replace(phase, cases=tuple(case for case in cases if case.groups))
 
 
 def _in_pairs(phase: Phase) -> bool:
-    return all(len(group) == 2 for case in phase.cases for group in case.groups)
+    return all(group_sizes(case.groups) == {2} for case in phase.cases)
 
 
 def _phases(run: Run) -> list[Phase]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .collectives import collective
 from .elements import element
+from .groups import group_sizes
 from .measurement import Case
 
 ROTATED = 64 << 20  # bytes of buffers that a small message rotates through: more than a last-level cache
@@ -13,7 +14,7 @@ MOST_BUFFERS = 16
 def largest(case: Case) -> int:
     """Bytes of one send and one receive buffer on the rank that has the most."""
     row, kind = collective(case.collective), element(case.dtype)
-    n, root = max(map(len, case.groups)), max(case.root, 0)
+    n, root = max(group_sizes(case.groups)), max(case.root, 0)
     shared = case.placement == "in"
     most = 0
     for rank in {0, 1 % n, root}:

@@ -11,6 +11,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from .groups import Groups
 from .timings import Blocks, Seconds
 from .typed_json import MOST, Count, Duration, Name, Positive, Time
 from .units import show_size
@@ -22,7 +23,7 @@ class Case:
 
     size        bytes as nccl-tests counts them, already rounded
     count       elements of one block (per rank for gather-like collectives)
-    groups      lists of ranks, disjoint; the ranks in none of them stand by
+    groups      lists of ranks, disjoint, or their rule; the ranks in none of them stand by
     dtype, op   element type; reduction, "none" where nothing is reduced
     root        rank of the group that sends or receives alone; -1 where there is none
     placement   "out" or "in" place
@@ -35,13 +36,16 @@ class Case:
     collective: str
     size: Count
     count: Count
-    groups: tuple[tuple[Count, ...], ...]
+    groups: Groups
     dtype: str = "float32"
     op: str = "none"
     root: Annotated[int, Meta(ge=-1)] = -1
     placement: str = "out"
     algorithm: str = "auto"
     rail: str = ""
+
+    def __hash__(self) -> int:
+        return hash(self.id)
 
     @property
     def words(self) -> str:

@@ -21,15 +21,36 @@ def rounds(nodes: Sequence[T]) -> tuple[Round[T], ...]:
     """
     if len(set(nodes)) != len(nodes):
         raise ValueError("a node is listed twice; list every node once")
-    places = len(nodes) + len(nodes) % 2
-    return tuple(_round(nodes, places, turn) for turn in range(places - 1)) if len(nodes) > 1 else ()
+    return tuple(
+        tuple((nodes[first], nodes[second]) for first, second in round_of(len(nodes), turn))
+        for turn in range(round_count(len(nodes)))
+    )
 
 
-def _round(nodes: Sequence[T], places: int, turn: int) -> Round[T]:
-    """Round ``turn`` of the circle; the pair with the empty place of an odd count is left out."""
-    circle = [0, *(1 + (place + turn) % (places - 1) for place in range(places - 1))]
-    meets = (sorted((circle[i], circle[-1 - i])) for i in range(places // 2))
-    return tuple((nodes[first], nodes[second]) for first, second in meets if second < len(nodes))
+def round_count(count: int) -> int:
+    """How many rounds ``count`` nodes have."""
+    return count - 1 + count % 2 if count > 1 else 0
+
+
+def round_of(count: int, turn: int) -> list[tuple[int, int]]:
+    """Round ``turn`` of the circle, in numbers of nodes; the pair with the empty place of an odd count is left out."""
+    turning = count - 1 + count % 2
+    if count < 2:
+        return []
+    circle = [0, *(1 + (place + turn) % turning for place in range(turning))]
+    meets = ((circle[i], circle[-1 - i]) for i in range(len(circle) // 2))
+    return [(a, b) if a < b else (b, a) for a, b in meets if a < count and b < count]
+
+
+def partner(node: int, count: int, turn: int) -> int:
+    """Whom ``node`` meets in round ``turn``; -1 where it rests."""
+    turning = count - 1 + count % 2
+    if count < 2:
+        return -1
+    place = 0 if node == 0 else 1 + (node - 1 - turn) % turning
+    other = turning - place
+    found = 0 if other == 0 else 1 + (other - 1 + turn) % turning
+    return found if found < count else -1
 
 
 def pack(pairs: Iterable[tuple[T, T]]) -> tuple[Round[T], ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.model.collectives import COPIES, collective
+from bench.model.groups import GroupRule
 from bench.model.measurement import Rank
 from bench.plan.names import LINKS
 from bench.store import Phase
@@ -25,7 +26,7 @@ def by_algorithm(name: str) -> bool:
     return bool(row.symmetric and row.nccl)
 
 
-def job_groups(request: Request, ranks: Sequence[Rank], backend: str) -> tuple[tuple[int, ...], ...]:
+def job_groups(request: Request, ranks: Sequence[Rank], backend: str) -> GroupRule:
     """The groups that ``railgauge run`` and ``soak`` measure: all ranks together, or each alone for copies.
 
     Raises PlanError for an option of NCCL where NCCL is not in use.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
+from bench.model.groups import GroupRule, Groups, Kind, grid, spans_of
 from bench.model.measurement import Rank
 from bench.model.profile import Profile
 
@@ -71,19 +73,32 @@ class Job:
         """The ranks of each node."""
         return by_node(self.ranks)
 
+    @cached_property
+    def _grid(self) -> GroupRule | None:
+        return grid(self.nodes)
+
+    def groups(self, kind: Kind, **parameters: Any) -> Groups:
+        """The groups of a kind of GroupRule; as lists where the nodes are not alike."""
+        if self._grid:
+            return replace(self._grid, kind=kind, **parameters)
+        width = min(len(members) for members in self.nodes)
+        flat = [rank for members in self.nodes for rank in members[:width]]
+        even = GroupRule(kind, ((0, len(self.nodes)),), width, (width, 1), **parameters)
+        return tuple(tuple(flat[at] for at in group) for group in even)
+
     def with_options(self, **changes: object) -> Job:
         """The job with other values of its options."""
         return replace(self, accept=replace(self.accept, **changes))  # type: ignore[arg-type]
 
 
-def everyone(ranks: Sequence[Rank]) -> tuple[tuple[int, ...], ...]:
+def everyone(ranks: Sequence[Rank]) -> GroupRule:
     """One group of all ranks."""
-    return (tuple(rank.rank for rank in ranks),)
+    return GroupRule("all", spans_of([rank.rank for rank in ranks]))
 
 
-def alone(ranks: Sequence[Rank]) -> tuple[tuple[int, ...], ...]:
+def alone(ranks: Sequence[Rank]) -> GroupRule:
     """Every rank a group of its own."""
-    return tuple((rank.rank,) for rank in ranks)
+    return GroupRule("each", spans_of([rank.rank for rank in ranks]))
 
 
 def by_node(ranks: Sequence[Rank]) -> tuple[tuple[int, ...], ...]:

@@ -11,7 +11,7 @@ from bench.model.profile import Sweep
 from bench.store import Phase
 
 from .gpu import copies, graphs, links, registered
-from .job import Job, by_node, everyone
+from .job import Job, everyone
 from .rails import Left, cross, inside, off_nvlink, pinned, rails
 from .screen import screening
 from .steady import steady
@@ -109,13 +109,14 @@ def _neighbours(job: Job) -> Phase | Left:
 
 
 def _nodes(job: Job) -> Phase | Left:
-    nodes = by_node(job.ranks)
-    if len(nodes) < 2 or any(len(members) < 2 for members in nodes):
+    if len(job.nodes) < 2 or any(len(members) < 2 for members in job.nodes):
         return "nodes", "one node, or one rank a node: the collectives already measure it"
     sweep = job.profile.sweep
     request = Request("all_reduce", sweep.end, sweep.end, dtype=sweep.dtype)
     title = "all_reduce inside each node, all nodes at once"
-    return Phase("nodes", title, cases_of("nodes", [request], nodes))
+    uneven = len({len(members) for members in job.nodes}) > 1
+    groups = job.nodes if uneven else job.groups("nodes")
+    return Phase("nodes", title, cases_of("nodes", [request], groups))
 
 
 def _collectives(job: Job) -> Phase | Left:

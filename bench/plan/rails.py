@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bench.model.groups import Groups, turned
 from bench.model.measurement import Case
 from bench.model.profile import Profile
 from bench.model.rails import can_cross
-from bench.model.rounds import Round, rounds
+from bench.model.rounds import round_count
 from bench.plan.names import AGAIN, CROSS, FIRST, INSIDE, PINNED, REPEATED, SCREEN
 from bench.store import Phase
 
@@ -27,7 +28,6 @@ WAYS = {"all": (BOTH, THERE, BACK), "one-way": (THERE, BACK), "both": (BOTH,)}
 LOGGED = {"NCCL_DEBUG": "INFO", "NCCL_DEBUG_SUBSYS": "NET,ENV"}
 
 Left = tuple[str, str]  # a phase that is not applicable: its name, and why
-Pairs = tuple[tuple[int, int], ...]
 
 
 def why_uneven(job: Job) -> str:
@@ -47,21 +47,15 @@ def rails(job: Job) -> Phase | Left:
     if reason:
         return FIRST, reason
     cases = []
-    for number, meets in enumerate(rounds(range(len(job.nodes)))):
-        cases += pair_cases(
-            FIRST, f"round-{number}", straight(job, meets), job.profile, job.backend, job.accept.ways
-        )
+    for turn in range(round_count(len(job.nodes))):
+        pairs = job.groups("round", turn=turn)
+        cases += pair_cases(FIRST, f"round-{turn}", pairs, job.profile, job.backend, job.accept.ways)
     title = "point-to-point between all node pairs, all rails at once"
     return Phase(FIRST, title, tuple(cases), rules=PAIR_RULES)
 
 
-def straight(job: Job, meets: Round[int]) -> Pairs:
-    """The ranks of a round that meet on their own rails: i of the one node with i of the other."""
-    return tuple((a, b) for one, two in meets for a, b in zip(job.nodes[one], job.nodes[two], strict=True))
-
-
 def pair_cases(
-    phase: str, name: str, pairs: Pairs, profile: Profile, backend: str, ways: str = "all", rail: str = ""
+    phase: str, name: str, pairs: Groups, profile: Profile, backend: str, ways: str = "all", rail: str = ""
 ) -> list[Case]:
     """A round of disjoint pairs of ranks: both directions at once, then each direction by itself.
 
@@ -70,8 +64,7 @@ def pair_cases(
     """
     size = max(profile.sweep.pair_sizes, default=1 << 22)
     own = rail or ("own" if backend == "nccl" or profile.rails.interfaces else "")
-    turned = tuple((b, a) for a, b in pairs)
-    how = {BOTH: ("p2p_bidirectional", pairs), THERE: ("p2p", pairs), BACK: ("p2p", turned)}
+    how = {BOTH: ("p2p_bidirectional", pairs), THERE: ("p2p", pairs), BACK: ("p2p", turned(pairs))}
     return [
         replace(case, id=f"{case.id}/{name}/{way}", rail=own)
         for way in WAYS[ways]
@@ -94,14 +87,10 @@ def cross(job: Job) -> Phase | Left:
         return CROSS, reason
     cases = []
     # so many rounds that every node meets two others: with an odd count one rests in each
-    for number, meets in enumerate(rounds(range(len(job.nodes)))[: 2 + len(job.nodes) % 2]):
+    for turn in range(min(2 + len(job.nodes) % 2, round_count(len(job.nodes)))):
         for shift in range(1, width):
-            pairs = tuple(
-                (job.nodes[one][at], job.nodes[two][(at + shift) % width])
-                for one, two in meets
-                for at in range(width)
-            )
-            name = f"shift-{shift}-round-{number}"
+            pairs = job.groups("round", turn=turn, shift=shift)
+            name = f"shift-{shift}-round-{turn}"
             cases += pair_cases(CROSS, name, pairs, job.profile, job.backend, "one-way")
     title = "across the rails: GPU i of a node against GPU j of another"
     return Phase(CROSS, title, tuple(cases), own_rails(job.backend), rules=CROSS_RULES)
@@ -137,13 +126,15 @@ def pinned(job: Job) -> list[Phase] | Left:
         return PINNED, reason
     phases = []
     for number, device in enumerate(job.devices):
+        # the rank next to the rail: another GPU's way to it may be the slower part
+        near = job.near[number] if job.near else number % len(job.nodes[0])
         cases = [
             case
-            for at, meets in enumerate(rounds(range(len(job.nodes)))[: 1 + len(job.nodes) % 2])
+            for turn in range(1 + len(job.nodes) % 2)
             for case in pair_cases(
                 f"{PINNED}-{number}",
-                f"round-{at}",
-                _on_rail(job, meets, number),
+                f"round-{turn}",
+                job.groups("round", turn=turn, local=near),
                 job.profile,
                 job.backend,
                 "both",
@@ -165,12 +156,6 @@ def _unpinned(job: Job) -> str:
     if job.backend == "gloo" and job.profile.rails.kind != "socket":
         return "gloo uses no RDMA"
     return ""
-
-
-def _on_rail(job: Job, meets: Round[int], number: int) -> Pairs:
-    """The ranks next to rail ``number``: another GPU's way to it may be the slower part."""
-    at = job.near[number] if job.near else number % len(job.nodes[0])
-    return tuple((job.nodes[one][at], job.nodes[two][at]) for one, two in meets)
 
 
 def pinning(device: str, job: Job) -> dict[str, str]:
@@ -198,7 +183,7 @@ def inside(job: Job) -> Phase | Left:
 def inside_cases(phase: str, job: Job) -> tuple[Case, ...]:
     """All pairs of GPUs of each node, in rounds, all nodes at once."""
     cases = []
-    for number, meets in enumerate(rounds(range(min(len(members) for members in job.nodes)))):
-        pairs = tuple((members[a], members[b]) for members in job.nodes for a, b in meets)
-        cases += pair_cases(phase, f"round-{number}", pairs, job.profile, job.backend, "both")
+    for turn in range(round_count(min(len(members) for members in job.nodes))):
+        pairs = job.groups("inside", turn=turn)
+        cases += pair_cases(phase, f"round-{turn}", pairs, job.profile, job.backend, "both")
     return tuple(replace(case, rail="") for case in cases)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from bench.model.groups import runs_of
 from bench.model.measurement import Case
 from bench.plan.names import SCREEN
 from bench.plan.screening import Ring, groups
@@ -40,12 +41,10 @@ def step_phase(job: Job, number: int, rings: Sequence[Ring]) -> Phase:
 
 def ring_cases(phase: str, rings: Sequence[Ring], job: Job) -> list[Case]:
     """Rank i of each node of a ring sends to rank i of the next, all rails and rings at once; REPEATS times."""
-    members = dict(zip(node_names(job), job.nodes, strict=True))
+    place = {name: at for at, name in enumerate(node_names(job))}
     size = max(job.profile.sweep.pair_sizes, default=1 << 22)
     own = "own" if job.backend == "nccl" or job.profile.rails.interfaces else ""
-    groups_ = tuple(
-        tuple(members[node][at] for node in ring) for ring in rings for at in range(len(job.nodes[0]))
-    )
+    groups_ = job.groups("rings", rings=tuple(runs_of([place[node] for node in ring]) for ring in rings))
     request = Request("p2p_ring", size, size, dtype=job.profile.sweep.dtype)
     return [
         replace(case, id=f"{case.id}/time-{time}", rail=own)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from bench.model.groups import runs_of
 from bench.plan.names import STEADY, STEADY_AGAIN
 from bench.store import Phase
 
@@ -24,12 +25,13 @@ def steady(job: Job) -> Phase | Left:
     """The nodes in a ring on each rail, all rings at once."""
     if reason := why_uneven(job) or _no_rails(job):
         return STEADY, reason
-    return _phase(job, STEADY, job.nodes)
+    return _phase(job, STEADY, range(len(job.nodes)))
 
 
 def steady_again(job: Job) -> Phase:
     """The steady load with other neighbours: a link has two ends, and each end gets another far end."""
-    return _phase(job, STEADY_AGAIN, (*job.nodes[::2], *job.nodes[1::2]))
+    places = range(len(job.nodes))
+    return _phase(job, STEADY_AGAIN, (*places[::2], *places[1::2]))
 
 
 def _no_rails(job: Job) -> str:
@@ -38,11 +40,11 @@ def _no_rails(job: Job) -> str:
     return "gloo uses no RDMA" if job.backend == "gloo" and not job.profile.rails.interfaces else ""
 
 
-def _phase(job: Job, name: str, nodes: Sequence[tuple[int, ...]]) -> Phase:
+def _phase(job: Job, name: str, nodes: Sequence[int]) -> Phase:
     """One case whose groups are the rings, one a rail; one call to a block, so that nobody waits for a slow far end."""
     sweep = job.profile.sweep
     size = max(max(sweep.pair_sizes, default=1 << 22) // PART, 1)
-    rings = tuple(zip(*nodes, strict=True))
+    rings = job.groups("rings", rings=(runs_of(nodes),))
     cases = sweep_cases(name, Request("p2p_ring", size, size, dtype=sweep.dtype), rings)
     seconds = job.accept.steady * min(MOST_SECONDS, PER_CASE * sweep.budget)
     rules = {"precision": 0.0, "budget": seconds, "window": WINDOW, "iterations": 1}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bench.model.collectives import Collective, collective, count_of, least_size, size_of
 from bench.model.elements import element, reduction
 from bench.model.errors import EXIT_USAGE, RailGaugeError
+from bench.model.groups import Groups, group_sizes
 from bench.model.measurement import Case
 from bench.model.units import show_size
 
@@ -44,12 +45,12 @@ def sizes(begin: int, end: int, factor: int, step: int = 0) -> Iterator[int]:
         size = size + step if step else size * factor
 
 
-def sweep_cases(phase: str, request: Request, groups: tuple[tuple[int, ...], ...]) -> list[Case]:
+def sweep_cases(phase: str, request: Request, groups: Groups) -> list[Case]:
     """Cases of one sweep; sizes that round to the same message, or to nothing, appear once or not at all."""
     row, kind = collective(request.collective), element(request.dtype)
     if row.reduces and reduction(request.op).floating_only and not kind.floating:
         raise PlanError(f"{request.op} of {kind.name} does not exist: {request.op} needs a floating type")
-    n = max(map(len, groups))
+    n = max(group_sizes(groups))
     if n < row.least:
         raise PlanError(
             f"{row.name} needs {row.least} ranks, this job has {n}: start more with --ranks or mpirun -n"
@@ -80,9 +81,7 @@ def sweep_cases(phase: str, request: Request, groups: tuple[tuple[int, ...], ...
     return list(cases.values())
 
 
-def cases_of(
-    phase: str, requests: Iterable[Request], groups: tuple[tuple[int, ...], ...]
-) -> tuple[Case, ...]:
+def cases_of(phase: str, requests: Iterable[Request], groups: Groups) -> tuple[Case, ...]:
     """The cases of several sweeps, one after the other."""
     return tuple(case for request in requests for case in sweep_cases(phase, request, groups))
 
@@ -94,7 +93,7 @@ def _case(
     count: int,
     n: int,
     placement: str,
-    groups: tuple[tuple[int, ...], ...],
+    groups: Groups,
 ) -> Case:
     kind = element(request.dtype)
     size = size_of(row, count, kind, n)

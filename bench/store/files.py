@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE, RailGaugeError
 
-FORMAT = 1
+FORMAT = 2  # 1: groups are always lists
 MANIFEST, FACTS, PLAN, JOURNAL = "manifest.json", "facts.jsonl", "plan.json", "journal.jsonl"
 COUNTERS, VERDICTS, LOGS = "counters.jsonl", "verdicts.json", "logs"
 VERBS = "verbs.jsonl"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.model.activity import ActivityLine
+from bench.model.case_templates import unpacked
 from bench.model.errors import EXIT_USAGE
 from bench.model.facts import Node
 from bench.model.lines import CounterLine, HealthLine, Joined, Loss, Note, PhaseMark, RunEnd, Torn
@@ -85,9 +86,7 @@ def load(path: Path) -> Run:
     manifest, notes = manifest_of(path), list[str]()
     files.check_logs(path)
     job = validate.job(manifest)
-    planned = _whole(path, PLAN, Plan) if files.exists(path, PLAN) else Plan(())
-    with _place(path, PLAN):
-        validate.check_plan(planned, job)
+    planned = _plan(path, job) if files.exists(path, PLAN) else Plan(())
     journal = list(_journal(path, job, notes))
     verdicts = _verdicts(path)
     losses, made_good = _losses(journal, planned)
@@ -114,6 +113,18 @@ def load(path: Path) -> Run:
         resumed_at=tuple(note.time for note in _of(journal, Note) if note.text.startswith(RESUMED)),
     )
     return with_all_back(without_set_aside(whole))
+
+
+def _plan(path: Path, job: validate.ExpectedRanks) -> Plan:
+    """The plan with all of its rounds; what templates say is checked before they are made."""
+    short = _whole(path, PLAN, Plan)
+    with _place(path, PLAN):
+        validate.check_plan(short, job)
+        whole = replace(
+            short, phases=tuple(replace(phase, cases=unpacked(phase.cases)) for phase in short.phases)
+        )
+        validate.check_ids(whole)
+    return whole
 
 
 @contextmanager

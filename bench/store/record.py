@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from bench.model.activity import ActivityLine
+from bench.model.case_templates import packed
 from bench.model.counters import Snapshot
 from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE
 from bench.model.facts import Node
@@ -133,7 +134,8 @@ class Recorder:
         self._write_sealed(MANIFEST, _indented(replace(manifest, command=scrub(manifest.command))))
 
     def plan(self, plan: Plan) -> None:
-        self._write_sealed(PLAN, encode(plan))
+        phases = tuple(replace(phase, cases=packed(phase.cases)) for phase in plan.phases)
+        self._write_sealed(PLAN, encode(replace(plan, phases=phases)))
 
     def facts(self, nodes: Iterable[Node]) -> None:
         self._write(FACTS, b"".join(encode(node) + b"\n" for node in nodes))

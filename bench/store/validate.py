@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.model.collectives import collective
 from bench.model.elements import REDUCTIONS, UnknownName, element
+from bench.model.groups import GroupRule, Groups
 from bench.model.lines import HealthLine
 from bench.model.measurement import Case, Measurement, RankSkew, Window
 from bench.model.printable import on_one_line
@@ -51,6 +52,9 @@ def check_plan(found: Plan, of: ExpectedRanks) -> None:
     for number, phase in enumerate(found.phases):
         for at, case in enumerate(phase.cases):
             _check_case(f"phases[{number}].cases[{at}]", case, of)
+
+
+def check_ids(found: Plan) -> None:
     _distinct("phases", [case.id for case in found.cases])
 
 
@@ -58,10 +62,7 @@ def _check_case(place: str, case: Case, of: ExpectedRanks) -> None:
     odd = {"", ".", ".."} & {*case.id.split("/")} or on_one_line(case.id) != case.id
     if odd or len(case.id) > LONGEST_ID:
         raise _misfit(f"{place}.id", case.id, "names between slashes")
-    members = list(chain.from_iterable(case.groups))
-    if not all(case.groups) or not of.ranks.issuperset(members):
-        raise _misfit(f"{place}.groups", case.groups, "lists of ranks of the run")
-    _distinct(f"{place}.groups", members)
+    _check_groups(f"{place}.groups", case.groups, of)
     tables: tuple[tuple[str, Callable[[str], object]], ...] = (("dtype", element), ("collective", collective))
     for name, known in tables:
         try:
@@ -71,6 +72,17 @@ def _check_case(place: str, case: Case, of: ExpectedRanks) -> None:
     for name, words in (("op", ("none", *REDUCTIONS)), ("placement", ("out", "in"))):
         if getattr(case, name) not in words:
             raise _misfit(f"{place}.{name}", getattr(case, name), f"one of {', '.join(words)}")
+
+
+def _check_groups(place: str, groups: Groups, of: ExpectedRanks) -> None:
+    if isinstance(groups, GroupRule):
+        most = len(of.ranks)
+        if max(groups.nodes, groups.width) > most or groups.nodes * groups.width > most or not groups.sound:
+            raise _misfit(place, groups, "a rule of ranks of the run")
+    members = groups.ranks if isinstance(groups, GroupRule) else list(chain.from_iterable(groups))
+    if not of.ranks.issuperset(members) or not (isinstance(groups, GroupRule) or all(groups)):
+        raise _misfit(place, groups, "lists of ranks of the run")
+    _distinct(place, members)
 
 
 def check_measurement(row: Measurement, of: ExpectedRanks) -> None:

@@ -82,7 +82,7 @@ def golden(request: pytest.FixtureRequest) -> Iterator[Golden]:
 def cases_of(phase: Phase) -> list[str]:
     every = [f"{shown(replace(case, groups=()))} on {groups(case)}" for case in phase.cases]
     digest = hashlib.sha256(
-        "\n".join([*every, *(str(case.groups) for case in phase.cases)]).encode()
+        "\n".join([*every, *(str(tuple(case.groups)) for case in phase.cases)]).encode()
     ).hexdigest()
     return [*(f"    {line}" for line in every[:FEW]), f"    {len(every)} cases, {digest[:16]}"]
 
