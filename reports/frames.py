@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import pandas as pd
@@ -312,7 +313,7 @@ def best_frame(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
         floor = rounded(floors.get(top.series, math.nan) / GIGA)
         found[top.series] = (top.series, top.row.case.collective, rate, size, groups, note, floor)
     for case in evidence.run.plan.cases:
-        for group in case.groups[:1]:
+        for group in islice(case.groups, 1):
             series = series_of(case, nodes_of(group, where), several)
             found.setdefault(series, (series, case.collective, 0.0, "", 0, "", math.nan))
     best: pd.DataFrame = pd.DataFrame(list(found.values()), columns=list(BEST_COLUMNS))

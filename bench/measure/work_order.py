@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 
 from bench.model.measurement import Case
-from bench.model.typed_json import Name
+from bench.model.typed_json import Count, Name
 
 from .loop import TimingRules
 
@@ -23,6 +24,8 @@ class WorkOrder:
     address    where rank 0's TCPStore (torch's rendezvous) listens; ``ports``: the first and the last at which it may
     rails      interfaces in rail order, where gloo has to be told which one to use
     name       of this set of workers, unlike that of any other in the run
+    cases      with templates in place of rounds; their groups are of the run's ranks
+    present    stretches of the run's ranks that take part: the first, and how many; (): all, from 0
     """
 
     phase: Name
@@ -38,37 +41,21 @@ class WorkOrder:
     rails: tuple[str, ...] = ()
     name: str = ""
     ports: tuple[int, ...] = ()
+    present: tuple[tuple[Count, Count], ...] = ()
 
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """[rank] its number in the run: without those of nodes that were set aside, workers count without gaps."""
+        spans = self.present or ((0, self.size),)
+        return tuple(first + at for first, count in spans for at in range(count))
 
-def own_parts(cases: Sequence[Case], size: int) -> Iterator[tuple[Case, ...]]:
-    """The cases as each of ``size`` ranks needs them, one rank after the other: of pairs, its own alone.
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return {number: at for at, number in enumerate(self.numbers)}
 
-    A pair needs no communicator of its own, so that nobody has to know of the others'; with 512 ranks they
-    would be nearly all that the orders of a rails phase hold. Other groups everybody opens together.
-    """
-    pairs = [_pair_of_rank(case, size) for case in cases]
-    for rank in range(size):
-        yield tuple(
-            replace(case, groups=own[rank]) if own else case for case, own in zip(cases, pairs, strict=True)
-        )
-
-
-def _pair_of_rank(case: Case, size: int) -> list[tuple[tuple[int, ...], ...]]:
-    """[rank] its pair alone, () where it has none; empty where the case is not of pairs.
-
-    Every pair is looked at once: a search for each rank would take the ranks times the pairs.
-    """
-    if not case.collective.startswith("p2p") or any(len(group) != 2 for group in case.groups):
-        return []
-    own: list[tuple[tuple[int, ...], ...]] = [()] * size
-    for group in case.groups:
-        own[group[0]] = own[group[1]] = (group,)
-    return own
-
-
-def numbered(case: Case, place: Mapping[int, int]) -> Case:
-    """The case with its ranks counted as the workers are: without gaps, although nodes may have been set aside."""
-    return replace(case, groups=tuple(tuple(place[rank] for rank in group) for group in case.groups))
+    def placed(self, group: Iterable[int]) -> tuple[int, ...]:
+        """A group of the run's ranks as its workers count."""
+        return tuple(self._places[number] for number in group)
 
 
 @dataclass

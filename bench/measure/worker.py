@@ -18,7 +18,9 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TextIO
 
+from bench.model.case_templates import digest, unpacked
 from bench.model.collectives import collective
+from bench.model.groups import group_of, group_sizes
 from bench.model.measurement import Case
 from bench.model.typed_json import load, to_json
 
@@ -136,7 +138,10 @@ def _work(order: WorkOrder, channel: Channel, progress: Progress, asked: float) 
         "init": connected - met,
         "first": time.perf_counter() - connected,
     }
-    channel.send("ready", seconds=seconds, versions=devices.versions(), gpu=devices.identity(device))
+    plan = digest(unpacked(order.cases))
+    channel.send(
+        "ready", seconds=seconds, versions=devices.versions(), gpu=devices.identity(device), plan=plan
+    )
     _cases(everyone, store, dist, CaseContext(order, progress, channel.send))
     progress.stage = "leaving"
     everyone.together()
@@ -159,13 +164,13 @@ def _cases(everyone: Group, store: Any, dist: Any, to: CaseContext) -> None:
 
     order, progress = to.order, to.progress
     handles: dict[tuple[int, ...], Any] = {everyone.members: None}
-    for case in order.cases:
+    for case in unpacked(order.cases):
         progress.case, progress.stage, progress.calls = case.id, "meeting", 0
         to.tell("beat", **asdict(progress))  # at once: the supervisor looks at the GPU around each case
-        _open_groups(case, handles, dist, order.timeout)
+        _open_groups(case, handles, dist, order)
         everyone.together()
-        mine = next((group for group in case.groups if order.rank in group), None)
-        if mine is None:
+        mine = order.placed(group_of(case.groups, order.numbers[order.rank]))
+        if not mine:
             continue
         if case.rail and order.rails:
             row = measure_on_rail(case, mine, everyone, store, to)
@@ -195,13 +200,15 @@ def _meet(order: WorkOrder, channel: Channel, dist: Any) -> Any:
     return dist.TCPStore(order.address, json.loads(line)["port"], order.size, False, timeout)
 
 
-def _open_groups(case: Case, handles: dict[tuple[int, ...], Any], dist: Any, timeout: float) -> None:
+def _open_groups(case: Case, handles: dict[tuple[int, ...], Any], dist: Any, order: WorkOrder) -> None:
     """Open communicators for groups that are neither the whole job nor a pair; every rank calls in the same order."""
-    for members in case.groups:
-        # a pair needs no communicator of its own: it talks in that of the whole job; a copy talks to nobody
-        pair = len(members) == 2 and case.collective.startswith("p2p")
-        if members not in handles and not pair and not collective(case.collective).alone:
-            handles[members] = dist.new_group(list(members), timeout=timedelta(seconds=timeout))
+    # a pair needs no communicator of its own: it talks in that of the whole job; a copy talks to nobody
+    p2p = case.collective.startswith("p2p")
+    if collective(case.collective).alone or (p2p and group_sizes(case.groups) == {2}):
+        return
+    for members in map(order.placed, case.groups):
+        if members not in handles and not (p2p and len(members) == 2):
+            handles[members] = dist.new_group(list(members), timeout=timedelta(seconds=order.timeout))
 
 
 if __name__ == "__main__":

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from itertools import groupby
 
 from .groups import GroupRule
 from .measurement import Case
+from .typed_json import encode
 
 NUMBER = "round-*"  # stands in a template's id for ``round-3``
 
@@ -36,6 +38,11 @@ def packed(cases: Sequence[Case]) -> tuple[Case, ...]:
 def unpacked(cases: Iterable[Case]) -> tuple[Case, ...]:
     """The cases that templates stand for; neighbours of the same rounds take turns."""
     return tuple(_unpacked(cases))
+
+
+def digest(cases: Iterable[Case]) -> str:
+    """By which ranks know that they measure the same."""
+    return sha256(encode([*cases])).hexdigest()
 
 
 def _unpacked(cases: Iterable[Case]) -> Iterator[Case]:

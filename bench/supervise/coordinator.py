@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.measure.loop import TimingRules
-from bench.measure.work_order import HEARTBEAT_SECONDS, WorkOrder, numbered, own_parts
+from bench.measure.work_order import HEARTBEAT_SECONDS, WorkOrder
+from bench.model.case_templates import digest
 from bench.model.lines import Hang, HealthLine, PhaseMark
 from bench.model.measurement import Case, Measurement, Rank
-from bench.model.typed_json import Misfit, load, to_json
+from bench.model.typed_json import Misfit, load
 from bench.store import NOT_TRIED, Loss, Phase, Recorder
 
 from .control.tcp import Control, Message
@@ -23,6 +23,7 @@ from .hangs.recordings import flights, ras_findings
 from .hangs.trouble import trouble
 from .limits import BARREN, KEEPALIVE_SECONDS, SHORTEST, TRIES, Early, Limits, Lost, Pace, Stopped
 from .messages import check, check_answer, measurement_of, window_of
+from .phase_orders import check_derived, start_messages
 from .supervisor import Supervisor
 
 DOUBT = 3 * HEARTBEAT_SECONDS  # a failure between two ranks is held back: one of them may soon be found dead
@@ -51,6 +52,7 @@ class Coordinator:
     environment: dict[str, str] = field(default_factory=dict)
     interfaces: dict[str, dict[str, str]] = field(default_factory=dict)
     phase: str = ""
+    _digest: str = ""
     _cases: dict[str, tuple[int, Case]] = field(default_factory=dict)
     _left: dict[str, int] = field(default_factory=dict)
     _reported: set[tuple[str, tuple[int, ...]]] = field(default_factory=set)
@@ -191,20 +193,13 @@ class Coordinator:
 
     def _start_workers(self, phase: Phase, cases: list[Case], environment: dict[str, str]) -> None:
         assert self.order is not None
-        common = replace(
-            self.order,
-            phase=phase.name,
-            name=f"{phase.name}-{cases[0].id}",
-            rules=TimingRules(**{**asdict(self.order.rules), **phase.rules}),
-        )
-        place = {rank.rank: at for at, rank in enumerate(self.ranks)}
-        parts = own_parts([numbered(case, place) for case in cases], len(self.ranks))
-        for at, (rank, own) in enumerate(zip(self.ranks, parts, strict=True)):
-            order = replace(common, cases=own, rank=at, size=len(self.ranks), local_rank=rank.local_rank)
-            # what a phase sets, as one that pins its workers to a rail, stands
-            own_environment = {**self.interfaces.get(rank.node, {}), **environment}
-            message = {"do": "start", "order": to_json(order), "environment": own_environment}
-            self.control.send(rank.rank, message)
+        self._digest = digest(cases)
+        # what a phase sets, as one that pins its workers to a rail, stands
+        environments = {
+            rank.node: {**self.interfaces.get(rank.node, {}), **environment} for rank in self.ranks
+        }
+        for rank, message in start_messages(self.order, phase, cases, self.ranks, environments):
+            self.control.send(rank, message)
 
     def _all_ended(self) -> bool:
         return all(state.ended for state in self._states.values())
@@ -277,6 +272,7 @@ class Coordinator:
             for rank in self.ranks[1:]:
                 self.control.send(rank.rank, {"do": "rendezvous", "port": message["port"]})
         elif message["kind"] == "ready":
+            check_derived(self._digest, message["plan"])
             state.ready = message
             self._slowest_join = max(self._slowest_join, time.monotonic() - self._started)
         elif message["kind"] == "window":

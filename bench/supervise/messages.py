@@ -68,6 +68,7 @@ class Ready:
     seconds: Mapping[str, Duration]
     versions: Mapping[str, str]
     gpu: WorkerGpu | None
+    plan: str
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.measure.work_order import own_parts
+import runs
+from bench.measure.loop import TimingRules
+from bench.measure.work_order import WorkOrder
 from bench.model import typed_json
+from bench.model.case_templates import digest, unpacked
 from bench.model.profile import load
 from bench.plan import Job, acceptance
+from bench.supervise.phase_orders import start_messages
 
 LAB = Path(__file__).parents[2] / "ci" / "lab"
 CONTROL = LAB / "control"
@@ -34,31 +38,25 @@ control = script("control")
 
 
 def order_bytes(nodes: int, size: int) -> int:
-    return sum(len(json.dumps(typed_json.to_json(order))) for order in control.orders_of(nodes, size))
+    return sum(len(json.dumps(order)) for order in control.orders_of(nodes, size))
 
 
-def test_an_order_grows_with_the_nodes_and_not_with_the_pairs_of_others():
+def test_an_order_is_as_long_at_any_number_of_nodes():
     small, large = order_bytes(2, 16) / 16, order_bytes(16, 128) / 128
-    # one round of pairs against fifteen
-    assert large / small < 15 * 1.2
+    assert large / small < 1.1
 
 
-def test_every_rank_is_told_its_own_pairs_and_all_of_every_other_group():
-    import runs
-
-    ranks = runs.ranks(4, 2)
+def test_every_rank_makes_all_cases_of_the_description():
+    ranks = runs.ranks(5, 2)
     phases, _ = acceptance(Job(load("lambda-1cc-h100"), ranks, "nccl"), 1.0)
+    plain = WorkOrder("", (), 0, 10, 0, "nccl", "10.0.0.1", 90.0, TimingRules(), 2)
     for phase in phases:
-        parts = [*own_parts(phase.cases, 8)]
-        assert len(parts) == 8
-        for rank, own in enumerate(parts):
-            for case, part in zip(phase.cases, own, strict=True):
-                mine = next((group for group in case.groups if rank in group), None)
-                assert next((group for group in part.groups if rank in group), None) == mine
-                if case.collective.startswith("p2p") and len(case.groups[0]) == 2:
-                    assert part.groups == ((mine,) if mine else ())
-                else:
-                    assert part == case
+        sent = list(start_messages(plain, phase, phase.cases, ranks, {rank.node: {} for rank in ranks}))
+        assert [to for to, _ in sent] == list(range(10))
+        for _, message in sent:
+            order = typed_json.load(WorkOrder, json.loads(json.dumps(message["order"])))
+            assert unpacked(order.cases) == phase.cases
+            assert digest(unpacked(order.cases)) == digest(phase.cases)
 
 
 def test_a_round_has_three_measurements_of_each_lead_and_two_heartbeats_of_everybody():

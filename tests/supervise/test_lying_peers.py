@@ -90,8 +90,11 @@ def chief(tmp_path):
         {"said": "worker", "heard": {}},
         {"said": "worker", "heard": {"kind": ["store"]}},
         from_worker("store", port=99_999),
-        from_worker("ready", seconds={"meet": float("inf")}, versions={}, gpu=None),
-        from_worker("ready", seconds={}, versions={"torch": 2}, gpu=None),
+        from_worker("ready", seconds={"meet": float("inf")}, versions={}, gpu=None, plan=""),
+        from_worker("ready", seconds={}, versions={"torch": 2}, gpu=None, plan=""),
+        from_worker(
+            "ready", seconds={}, versions={}, gpu=None, plan="0" * 64
+        ),  # of other cases than rank 0's
         from_worker("failed", error="x", text="y"),
         from_worker("flight", last=[{"group": "0"}]),
         from_worker("window", ended=1.0),

@@ -7,8 +7,9 @@ from dataclasses import replace
 import runs
 from bench.measure.loop import TimingRules
 from bench.measure.work_order import WorkOrder
+from bench.model.groups import group_of
 from bench.model.measurement import Case, Mismatch
-from bench.model.typed_json import to_json
+from bench.model.typed_json import load, to_json
 from bench.store import Phase, Recorder
 from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator
@@ -54,7 +55,8 @@ def test_workers_are_numbered_without_gaps_and_get_the_interface_of_their_node(t
         6: (2, 4),
         7: (3, 4),
     }
-    assert orders[6]["cases"][0]["groups"] == ((0, 2),) and orders[7]["cases"][0]["groups"] == ((1, 3),)
+    read = {to: load(WorkOrder, order) for to, order in orders.items()}
+    assert [read[to].placed(group_of(read[to].cases[0].groups, to)) for to in (6, 7)] == [(0, 2), (1, 3)]
     assert chief.control.sent[7]["environment"] == {"GLOO_SOCKET_IFNAME": "ens3"}
     assert chief.control.sent[0]["environment"] == {}
     assert chief.control.sent[2] == {"do": "stop"}

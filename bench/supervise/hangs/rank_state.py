@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.measure.flight_recorder import Flight
+from bench.model.groups import group_of
 from bench.model.lines import Joined, LastSeen
 from bench.model.measurement import Case, Rank
 from bench.model.typed_json import load
@@ -57,7 +58,7 @@ def _position(rank: Rank, state: RankState, cases: Cases, now: float, own: int) 
         collective=case.collective if case else "",
         order=number,
         calls=int(at.get("calls", 0)),
-        group=next((group for group in case.groups if rank.rank in group), ()) if case else (),
+        group=group_of(case.groups, rank.rank) if case else (),
         silent=silent,
         age=None if age is None else age + silent,
         ended=state.ended,
