@@ -39,6 +39,7 @@ DATATYPE = option("-d --datatype TYPE", "Element type", default="float")
     SECONDS,
 )
 @option("--cross-rail", "Also measure GPU i against GPU j of other nodes; this finds swapped rails", bool)
+@option("--all-pairs", "Measure all pairs of nodes, also of more than 64; else rings of nodes", bool)
 @option("--one-way", "Measure each direction of a node pair separately; skip the bidirectional pass", bool)
 @option(
     "--pinned/--no-pinned",
@@ -51,6 +52,7 @@ def accept(
     shared: SharedOptions,
     budget: float | None,
     cross_rail: bool,
+    all_pairs: bool,
     one_way: bool,
     pinned: bool | None,
     dry_run: bool,
@@ -68,7 +70,8 @@ def accept(
 
     if as_json and not dry_run:
         raise click.UsageError("--json needs --dry-run here; for a finished run: railgauge judge RUN --json")
-    options = AcceptOptions("one-way" if one_way else "all", cross_rail, pinned, budget=budget)
+    ways, whole = "one-way" if one_way else "all", all_pairs or one_way
+    options = AcceptOptions(ways, cross_rail, pinned, budget=budget, all_pairs=whole)
     return Invocation("accept", shared, measure, accept=options, dry_run=dry_run, as_json=as_json)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 )
 @option("--budget", "Time limit for the whole run, e.g. 20m: what does not fit is listed", SECONDS)
 @option("--cross-rail", "Like accept --cross-rail", bool)
+@option("--all-pairs", "Like accept --all-pairs", bool)
 @option("--one-way", "Like accept --one-way", bool)
 @option("--pinned/--no-pinned", "Like accept --pinned  [default: with NCCL]", default=None)
 @JSON
@@ -31,6 +32,7 @@ def plan(
     gpus_per_node: int | None,
     budget: float | None,
     cross_rail: bool,
+    all_pairs: bool,
     one_way: bool,
     pinned: bool | None,
     as_json: bool,
@@ -53,7 +55,9 @@ def plan(
     if profile.gpu_counts and gpus > most:
         raise click.UsageError(f"profile {profile.name} is for nodes of {most} GPUs, not of {gpus}")
     ways = "one-way" if one_way else "all"
-    found = estimate(profile, nodes, gpus, AcceptOptions(ways, cross_rail, pinned, budget=budget))
+    whole = all_pairs or one_way
+    accept = AcceptOptions(ways, cross_rail, pinned, budget=budget, all_pairs=whole)
+    found = estimate(profile, nodes, gpus, accept)
     show_plan(found, profile.name, {f"n{at}": gpus for at in range(nodes)}, as_json)
 
 

@@ -59,15 +59,19 @@ def _phases(run: Run) -> list[Phase]:
     case_seconds = manifest.settings.budget or profile.sweep.budget
     if manifest.settings.night is not None:
         return short(job, manifest.settings.night, case_seconds)[0]
+    if any(phase.name == FIRST for phase in run.plan.phases):  # more than is wanted of many nodes
+        job = job.with_options(all_pairs=True)
     given_up = [text for name, text in run.plan.skipped if name == GIVEN_UP]
     return acceptance(without(job, given_up), case_seconds)[0]
 
 
 def accept_options(manifest: Manifest) -> AcceptOptions:
     """What a person chose for an acceptance run, as its manifest says."""
-    named = manifest.settings.asked
+    named, ways = manifest.settings.asked, "all"
+    if named.get(FIRST) == "--one-way":
+        ways = "one-way"
     pinned = True if PINNED in named else False if "--no-pinned" in manifest.command else None
-    return AcceptOptions("one-way" if FIRST in named else "all", CROSS in named, pinned)
+    return AcceptOptions(ways, CROSS in named, pinned, all_pairs=FIRST in named)
 
 
 def not_planned(run: Run, phases: list[Phase]) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ from math import ceil, comb, inf
 
 from bench.model.units import show_seconds
 from bench.plan.names import BUDGET, GIVEN_UP
-from bench.plan.screening import Coverage, groups, most_steps
+from bench.plan.screening import Coverage, across, groups, links, most_steps
 from bench.store import Phase
 
 from .job import Job
@@ -68,7 +68,11 @@ def leaving_out(*names: str) -> Callable[[Job], Job]:
 
 def _screened(job: Job) -> Job:
     """Rings instead of pairs, where there are enough nodes for two rings and for good nodes beside a bad one."""
-    return job.with_options(screened="screening") if len(job.nodes) >= LEAST_SCREENED else job
+    return (
+        job.with_options(screened="screening")
+        if len(job.nodes) >= LEAST_SCREENED and not job.screened
+        else job
+    )
 
 
 GATED_ALONE = Cut("collectives without a bound in the profile", _gated)
@@ -117,7 +121,7 @@ class BudgetPlan:
             parts[0] += f", of which start-up and probing took {show_seconds(self.spent)}"
         if covered := coverage_of(self.job):
             parts.append(f"it covers {covered.text}")
-        if self.job.accept.screened:
+        if self.job.screened:
             parts.append(tracing(self.job, budget - self.seconds, 0.0))
         if not self.verbs:
             parts.append("perftest runs only if time is left")
@@ -155,7 +159,7 @@ def fit_to_budget(job: Job, budget: float, case_seconds: float, spent: float = 0
     job, given_up, needed = cut_to(job, CUTS, budget, lambda smaller: total(smaller, case_seconds, spent))
     if needed > budget:
         pairs = "node pairs" if len(job.nodes) > 1 else "one collective"
-        what = "rings of nodes" if job.accept.screened else pairs
+        what = "rings of nodes" if job.screened else pairs
         began = f", {show_seconds(spent)} of start-up and probing included" if spent > AROUND - AFTER else ""
         raise PlanError(
             f"--budget {show_seconds(budget)} is too short: the smallest run ({what} only) needs "
@@ -229,9 +233,9 @@ def coverage_of(job: Job) -> Coverage | None:
     n, rails = len(job.nodes), len(job.nodes[0]) if job.nodes else 0
     if n < 2:
         return None
-    if job.accept.screened:
-        rings = groups(node_names(job))
-        links = sum(len(ring) if len(ring) > 2 else 1 for ring in rings)
+    if job.screened:
+        names = node_names(job)
+        met = len(links((*groups(names), *across(names))))
     else:
-        links = comb(n, 2)
-    return Coverage(n * rails, n * rails, links * rails, comb(n, 2) * rails)
+        met = comb(n, 2)
+    return Coverage(n * rails, n * rails, met * rails, comb(n, 2) * rails)

@@ -10,6 +10,7 @@ from typing import Any
 from bench.model.groups import GroupRule, Groups, Kind, grid, spans_of
 from bench.model.measurement import Rank
 from bench.model.profile import Profile
+from bench.plan.screening import MOST_IN_PAIRS
 
 from .names import CROSS, FIRST, PINNED
 
@@ -29,6 +30,7 @@ class AcceptOptions:
     sizes     how many sizes of each collective are measured, for a night; 0: all of the sweep
     budget    seconds from the command's start to its end; None: no limit
     without   names of phases that are left out
+    all_pairs whether all pairs of nodes are measured, however many there are
     """
 
     ways: str = "all"
@@ -39,12 +41,13 @@ class AcceptOptions:
     without: tuple[str, ...] = ()
     sizes: int = 0
     steady: float = 1.0
+    all_pairs: bool = False
 
     @property
     def by_name(self) -> dict[str, str]:
         """Phase → the command-line option that asks for it, where it is not measured by default."""
         options = {
-            FIRST: "--one-way" if self.ways == "one-way" else "",
+            FIRST: "--one-way" if self.ways == "one-way" else "--all-pairs" if self.all_pairs else "",
             CROSS: "--cross-rail" if self.cross else "",
             PINNED: "--pinned" if self.pinned else "",
         }
@@ -72,6 +75,12 @@ class Job:
     def nodes(self) -> tuple[tuple[int, ...], ...]:
         """The ranks of each node."""
         return by_node(self.ranks)
+
+    @property
+    def screened(self) -> str:
+        """How rings of nodes are measured instead of all pairs, by default of many nodes; see ``AcceptOptions``."""
+        many = len(self.nodes) > MOST_IN_PAIRS and not self.accept.all_pairs
+        return self.accept.screened or ("screening" if many else "")
 
     @cached_property
     def _grid(self) -> GroupRule | None:

@@ -22,9 +22,10 @@ EVIDENCE = {
     "NCCL_DEBUG": "INFO",
     "NCCL_DEBUG_SUBSYS": "INIT,BOOTSTRAP,ENV,NET,GRAPH,TUNING",
 }
-# Seconds until all workers of a phase have met: torch's import, and with NCCL so much more a rank of the job
-# for its bootstrap. Estimates; the first is measured on CPUs, the second is not measured.
-START, START_NCCL = 4.0, 0.02
+# Seconds until all workers of a phase have met: torch's import, measured on CPUs, and with NCCL so much more a rank of
+# the job for its bootstrap: an estimate for few ranks; of many, stock NCCL's 265 s at 96 000 (arXiv 2510.20171).
+# A run that has timed its own starts uses those.
+START, START_NCCL, MOST_OF_FEW, START_OF_MANY = 4.0, 0.02, 10.0, 265 / 96_000
 AROUND_CASE = (
     0.25  # seconds of meeting, connecting and checking: 0.1 to 0.2 over interfaces on two loaded cores
 )
@@ -77,8 +78,13 @@ def _of_sizes(cases: Sequence[Case], count: int) -> list[Case]:
 
 def seconds(phase: Phase, budget: float, job: Job) -> float:
     """The longest that a phase may take: the workers' start, and the budget of each case with an overrun."""
-    start = START + (START_NCCL * len(job.ranks) if job.backend == "nccl" else 0.0)
-    return len(phase.cases) * (phase.rules.get("budget", budget) * 1.3 + AROUND_CASE) + start
+    return len(phase.cases) * (phase.rules.get("budget", budget) * 1.3 + AROUND_CASE) + start_seconds(job)
+
+
+def start_seconds(job: Job) -> float:
+    """The estimate until all workers of a phase have met."""
+    ranks = len(job.ranks) if job.backend == "nccl" else 0
+    return START + max(min(START_NCCL * ranks, MOST_OF_FEW), START_OF_MANY * ranks)
 
 
 def _evidence(job: Job) -> Phase | Left:

@@ -10,6 +10,7 @@ from bench.model.profile import Profile
 from bench.model.rails import can_cross
 from bench.model.rounds import round_count
 from bench.plan.names import AGAIN, CROSS, FIRST, INSIDE, PINNED, REPEATED, SCREEN
+from bench.plan.screening import MOST_IN_PAIRS
 from bench.store import Phase
 
 from .job import Job
@@ -42,8 +43,10 @@ def why_uneven(job: Job) -> str:
 def rails(job: Job) -> Phase | Left:
     """All pairs of nodes, all rails at once."""
     reason = why_uneven(job)
-    if not reason and job.accept.screened:
-        reason = "screened in rings of nodes, for want of time: see blame.screening"
+    if not reason and job.screened:
+        many = f"as on more than {MOST_IN_PAIRS} nodes; for all pairs: --all-pairs"
+        why = "for want of time" if job.accept.screened else many
+        reason = f"screened in rings of nodes, {why}: see blame.screening"
     if reason:
         return FIRST, reason
     cases = []

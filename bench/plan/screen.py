@@ -8,7 +8,7 @@ from dataclasses import replace
 from bench.model.groups import runs_of
 from bench.model.measurement import Case
 from bench.plan.names import SCREEN
-from bench.plan.screening import Ring, groups
+from bench.plan.screening import Ring, across, groups
 from bench.store import Phase
 
 from .job import Job
@@ -19,11 +19,17 @@ REPEATS = 5  # of every ring; its middle counts. A worker takes longer to start 
 
 
 def screening(job: Job) -> Phase | Left:
-    """The first step: √N rings of about √N nodes; what follows is planned when their rates are known."""
-    if not job.accept.screened:
+    """The first step: rings of all nodes; what follows is planned when their rates are known."""
+    if not job.screened:
         return SCREEN, "all pairs are measured instead"
-    reason = why_uneven(job)
-    return (SCREEN, reason) if reason else step_phase(job, 1, groups(node_names(job)))
+    if reason := why_uneven(job):
+        return SCREEN, reason
+    names = node_names(job)
+    phase, others = step_phase(job, 1, groups(names)), across(names)
+    if not others:
+        return phase
+    title = f"{phase.title}, then {len(others)} across them"
+    return replace(phase, title=title, cases=(*phase.cases, *ring_cases(phase.name, others, job, "/across")))
 
 
 def node_names(job: Job) -> tuple[str, ...]:
@@ -39,7 +45,7 @@ def step_phase(job: Job, number: int, rings: Sequence[Ring]) -> Phase:
     return Phase(name, title, tuple(ring_cases(name, rings, job)), rules=PAIR_RULES)
 
 
-def ring_cases(phase: str, rings: Sequence[Ring], job: Job) -> list[Case]:
+def ring_cases(phase: str, rings: Sequence[Ring], job: Job, name: str = "") -> list[Case]:
     """Rank i of each node of a ring sends to rank i of the next, all rails and rings at once; REPEATS times."""
     place = {name: at for at, name in enumerate(node_names(job))}
     size = max(job.profile.sweep.pair_sizes, default=1 << 22)
@@ -47,7 +53,7 @@ def ring_cases(phase: str, rings: Sequence[Ring], job: Job) -> list[Case]:
     groups_ = job.groups("rings", rings=tuple(runs_of([place[node] for node in ring]) for ring in rings))
     request = Request("p2p_ring", size, size, dtype=job.profile.sweep.dtype)
     return [
-        replace(case, id=f"{case.id}/time-{time}", rail=own)
+        replace(case, id=f"{case.id}{name}/time-{time}", rail=own)
         for time in range(REPEATS)
         for case in sweep_cases(phase, request, groups_)
     ]

@@ -11,7 +11,7 @@ from bench.model.counters import Snapshot
 from bench.model.facts import Node
 from bench.model.profile import Profile
 from bench.model.units import show_seconds
-from bench.plan import Job
+from bench.plan import Job, start_seconds
 from bench.store import Phase, Plan, load
 from bench.supervise.coordinator import Coordinator
 from bench.supervise.limits import COUNTERS as COUNTERS_SECONDS
@@ -67,15 +67,25 @@ class LiveRun:
         self.coordinator.recorder.note(text)
         self.watcher.notice("refused", {"text": text})
 
+    def seconds(self, phase: Phase) -> float:
+        """The longest that a phase may take, with the slowest start of this run in place of the estimated one."""
+        timed = self.coordinator.slowest_join
+        return (
+            max(0.0, phase.seconds - start_seconds(self.job) + timed)
+            if timed and phase.cases
+            else phase.seconds
+        )
+
     def in_time(self, phase: Phase, until: float | None) -> bool:
         """Whether the phase fits into what is left of the budget until ``until`` (time.monotonic)."""
-        left = until - time.monotonic() if until is not None else phase.seconds
-        if phase.seconds > left:
+        wanted = self.seconds(phase)
+        left = until - time.monotonic() if until is not None else wanted
+        if wanted > left:
             self.refuse(
-                f"{phase.name} was not begun: it takes up to {show_seconds(phase.seconds)}, "
+                f"{phase.name} was not begun: it takes up to {show_seconds(wanted)}, "
                 f"{show_seconds(max(left, 0))} of the budget are left"
             )
-        return phase.seconds <= left
+        return wanted <= left
 
     def add(self, phase: Phase) -> None:
         """Plan a phase that follows from what was measured; the plan is written before the phase begins."""

@@ -30,7 +30,7 @@ def run_phases(live: LiveRun, steps: Sequence[RemainingPhase]) -> None:
     for number, step in enumerate(steps, 1):
         if not _measure(live, step, until) or step.followed:
             continue
-        spare = _spare(until, steps[number:])
+        spare = _spare(live, until, steps[number:])
         follow_up(live, step.phase, spare)
         if step.phase.name == FIRST:
             perftest_phase.measure(live, spare)
@@ -49,11 +49,11 @@ def _measure(live: LiveRun, step: RemainingPhase, until: float | None) -> bool:
     return True
 
 
-def _spare(until: float | None, after: Sequence[RemainingPhase]) -> float | None:
+def _spare(live: LiveRun, until: float | None, after: Sequence[RemainingPhase]) -> float | None:
     """When the follow-ups of a phase must end, so that the steps ``after`` it and the verdict still fit."""
     if until is None:
         return None
-    return until - AFTER - sum(step.phase.seconds + COUNTERS for step in after if step.phase.cases)
+    return until - AFTER - sum(live.seconds(step.phase) + COUNTERS for step in after if step.phase.cases)
 
 
 def _listen(live: LiveRun) -> None:

@@ -38,6 +38,7 @@ class Coordinator:
     interfaces  node -> what is set in its workers' environment alone
     _states  rank -> what it reported in the running attempt, or in the last one
     _left    case -> groups on which it is still to be measured
+    slowest_join  seconds until all workers of a phase had met, the most of those that were timed; 0 before
     """
 
     control: Control
@@ -63,7 +64,7 @@ class Coordinator:
     _started: float = 0.0
     _last_keepalive: float = 0.0
     _wasted: float = 0.0
-    _slowest_join: float = 0.0
+    slowest_join: float = 0.0
     _gpus: dict[int, Any] = field(default_factory=dict)
 
     def run(self, phase: Phase) -> None:
@@ -274,7 +275,7 @@ class Coordinator:
         elif message["kind"] == "ready":
             check_derived(self._digest, message["plan"])
             state.ready = message
-            self._slowest_join = max(self._slowest_join, time.monotonic() - self._started)
+            self.slowest_join = max(self.slowest_join, time.monotonic() - self._started)
         elif message["kind"] == "window":
             self.recorder.add(window_of(message, source, self.ranks, self._cases))
             self.notice("window", message)
@@ -314,7 +315,7 @@ class Coordinator:
 
     def _trouble(self) -> Culprits | None:
         limits, own = self.limits, self.control.rank
-        return trouble(self._states, self.positions, limits, self._started, self._slowest_join, own)
+        return trouble(self._states, self.positions, limits, self._started, self.slowest_join, own)
 
     def _over(self) -> Culprits | None:
         """Why the phase cannot go on, with what was last heard of those who left."""

@@ -21,6 +21,7 @@ from bench.plan import AcceptOptions, Job, acceptance, pair_cases
 from bench.plan.names import AGAIN, CROSS, FIRST
 from bench.plan.screen import REPEATS
 from bench.plan.screening import Ring, ScreenedFault, ScreeningTask, Step, groups, step
+from bench.plan.screening import across as crossing
 from bench.store.rows import Row, row_of
 from simulate import LINE, Cluster, Lab, Noise, Truth, capacity
 
@@ -58,7 +59,7 @@ def can_be_found(where: Cluster, fault: Truth) -> bool:
     subject = fault.subject
     if subject.kind != "path":
         return True
-    links = {link for ring in groups(where.nodes) for link in links_of(ring)}
+    links = {link for ring in (*groups(where.nodes), *crossing(where.nodes)) for link in links_of(ring)}
     there, back = (subject.node, subject.peer) in links, (subject.peer, subject.node) in links
     return {"ab": there, "ba": back}.get(subject.direction, there or back)
 
@@ -139,7 +140,7 @@ name = "paper"
 title = "a cluster of paper"
 source = "ci/lab/score"
 [cluster]
-nodes = [2, 128]
+nodes = [2, 2048]
 [rails]
 kind = "infiniband"
 count = {count}
@@ -170,7 +171,7 @@ def as_run(random: Generator, where: Cluster, faults: Sequence[Truth], noise: No
     )
     width = len(where.rails)
     ranks = tuple(Rank(at, where.nodes[at // width], at % width) for at in range(width * len(where.nodes)))
-    phases, _ = acceptance(Job(profile, ranks, "nccl", AcceptOptions(ways="one-way")), 1.0)
+    phases, _ = acceptance(Job(profile, ranks, "nccl", AcceptOptions(ways="one-way", all_pairs=True)), 1.0)
     rows = [
         row
         for phase in phases

@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.plan.screening import Results, Ring, ScreeningTask, Step, groups, most_steps, step
+from bench.plan.screening import (
+    LEAF_NODES,
+    MOST_IN_PAIRS,
+    Results,
+    Ring,
+    ScreeningTask,
+    Step,
+    across,
+    groups,
+    most_steps,
+    step,
+)
 from bench.plan.screening.rows import links, rated
 
 RAILS = ("r1", "r2", "r3")
@@ -63,7 +74,7 @@ def found(last: Step) -> set[tuple[str, str, str, str]]:
 def test_a_healthy_cluster_takes_one_step_and_blames_nobody(n: int) -> None:
     last, steps, _ = screen(problem(n), healthy)
     assert found(last) == set()
-    assert len(steps) == 1
+    assert len(steps) == (2 if n > MOST_IN_PAIRS else 1)  # the rings across leaves share nodes with the first
     assert last.coverage.ports == last.coverage.ports_of == 3 * n
 
 
@@ -175,6 +186,43 @@ def test_a_slow_leaf_is_the_leaf_and_not_all_of_its_ports() -> None:
     assert len(steps) == 1
 
 
+def leaf_of(node: str) -> int:
+    return int(node[1:]) // LEAF_NODES
+
+
+def of_leaf(leaf: int, lost: float, inside: bool) -> Loss:
+    """A leaf of rail r2 that is slow to other leaves and, where so said, ``inside``."""
+    return lambda a, b, rail: (
+        lost
+        if rail == "r2" and leaf in (leaf_of(a), leaf_of(b)) and (inside or leaf_of(a) != leaf_of(b))
+        else 0.0
+    )
+
+
+@pytest.mark.parametrize("n", [96, 128, 200])
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_leaf_whose_uplinks_are_slow_is_named_on_many_nodes(n: int, inside: bool, known: bool) -> None:
+    plain = problem(n)
+    leaves = {(node, rail): f"{rail}-{leaf_of(node)}" for node in plain.nodes for rail in RAILS}
+    asked = ScreeningTask(plain.nodes, RAILS, 100.0, leaves=leaves if known else {})
+    last, _, _ = screen(asked, of_leaf(1, 0.2, inside), noise=0.004, seed=n)
+    name = "r2-1" if known else "n032 to n063"
+    assert [(each.kind, each.name, each.rail) for each in last.findings] == [("leaf", name, "r2")]
+    assert not last.open and not last.unknown
+
+
+def test_a_slow_uplink_hides_no_slow_port_elsewhere_nor_a_path_between_leaves() -> None:
+    slow, far = of_leaf(2, 0.1, False), path("n001", "n033", "r3")
+    port_ = port("n100", "r2", lost=0.4)
+
+    def all_of(a: str, b: str, rail: str) -> float:
+        return max(slow(a, b, rail), far(a, b, rail), port_(a, b, rail))
+
+    last, _, _ = screen(problem(128), all_of, noise=0.004)
+    assert found(last) == {("leaf", "", "", "r2"), ("path", "n001", "n033", "r3"), ("port", "n100", "", "r2")}
+
+
 @pytest.mark.parametrize("nodes", [(), ("a",), ("a", "a")])
 def test_fewer_than_two_nodes_are_refused(nodes: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="two different nodes"):
@@ -187,7 +235,12 @@ def test_rings_hold_every_node_once_and_none_is_alone(n: int) -> None:
     rings = groups([str(i) for i in range(n)])
     assert [node for ring in rings for node in ring] == [str(i) for i in range(n)]
     assert all(len(ring) >= 2 for ring in rings)
-    assert max(map(len, rings)) <= 2 * math.sqrt(n) + 1
+    assert max(map(len, rings)) <= (LEAF_NODES + 1 if n > MOST_IN_PAIRS else 2 * math.sqrt(n) + 1)
+    crossing = across([str(i) for i in range(n)])
+    assert sorted(node for ring in crossing for node in ring) == sorted(
+        node for ring in rings for node in ring if crossing
+    )
+    assert all(len(ring) >= 2 for ring in crossing)
 
 
 rates = st.one_of(st.floats(), st.sampled_from([0.0, 50.0, 99.0, 100.0, 101.0]))

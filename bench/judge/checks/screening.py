@@ -11,7 +11,7 @@ from bench.judge.findings import Finding
 from bench.judge.registry import check, unplanned
 from bench.model.units import show_count, show_seconds
 from bench.plan.names import BUDGET, GIVEN_UP, SCREEN
-from bench.plan.screening import ScreenedFault
+from bench.plan.screening import MOST_IN_PAIRS, ScreenedFault
 
 NEXT = {
     "node": "compare its PCIe links, CPU governor, firmware and driver with a good node, then drain it",
@@ -35,7 +35,7 @@ _not_screened = unplanned(SCREEN, is_screened, "no nodes were screened in this r
     "blame.screening",
     subject="rails",
     source="RailGauge",
-    on_inconclusive="give more time with --budget, or measure all pairs: railgauge accept",
+    on_inconclusive="give more time with --budget, or measure all pairs: railgauge accept --all-pairs",
     bound=0.0,
     unless=(_not_screened,),
 )
@@ -95,7 +95,7 @@ def budget(evidence: Evidence) -> Iterator[Finding]:
     yield from (Finding("run", None, f"given up for want of time: {text}") for text in given_up)
     notes = (note for note in evidence.run.notes if "of the budget are left" in note)
     yield from (Finding("run", None, note) for note in notes)
-    if is_screened(evidence):
+    if is_screened(evidence) and len(evidence.manifest.nodes) <= MOST_IN_PAIRS:
         # what a bad link between two good nodes had to be on to be found
         last = screened(evidence).coverage
         whole = last.paths == last.paths_of and last.ports == last.ports_of

@@ -4,7 +4,8 @@ A probe is a ring of nodes: each sends to the next and receives from the one bef
 its result is the slowest link on each rail (of several iterations, the median). The probes of a step
 share no node, so they run at the same time.
 
-1. √N rings of about √N nodes: every port of every node sends and receives once.
+1. √N rings of about √N nodes: every port of every node sends and receives once. On more than 64 nodes a ring for each
+   leaf, and then rings of one node of each leaf.
 2. A slow ring is cut in halves until the slow node is alone; both halves fast means that the fault lies
    on a link that the cut took away, so those two links are measured alone.
 3. A node under suspicion meets two different nodes of fast rings before it is named.
@@ -14,13 +15,17 @@ stopped, resumed and replayed.
 """
 
 from bench.plan.screening.rows import (
+    LEAF_NODES,
+    MOST_IN_PAIRS,
     Coverage,
     Results,
     Ring,
     ScreenedFault,
     ScreeningTask,
     Step,
+    across,
     groups,
+    links,
     most_steps,
 )
 from bench.plan.screening.trace import step

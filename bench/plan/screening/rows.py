@@ -7,6 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+MOST_IN_PAIRS = (
+    64  # nodes; on more, rings are measured by default: all pairs would take as many rounds as nodes
+)
+LEAF_NODES = 32  # half the ports of a 64-port NDR switch
+
 Ring = tuple[str, ...]
 Results = Mapping[Ring, Mapping[str, float]]
 
@@ -92,15 +97,33 @@ class Step:
 
 
 def groups(nodes: Sequence[str]) -> tuple[Ring, ...]:
-    """About √N rings of about √N neighbours, none of one node; neighbours, so that a leaf stays together."""
+    """Rings of neighbours, none of one node; neighbours, so that a leaf stays together.
+
+    About √N rings of about √N nodes; on more than MOST_IN_PAIRS nodes rings as large as a leaf has nodes.
+    """
+    if len(nodes) > MOST_IN_PAIRS:
+        ends = [*range(LEAF_NODES, len(nodes) - 1, LEAF_NODES), len(nodes)]
+        return tuple(tuple(nodes[a:b]) for a, b in pairwise((0, *ends)))
     count = max(1, min(round(math.sqrt(len(nodes))), len(nodes) // 2))
     cuts = [len(nodes) * at // count for at in range(count + 1)]
     return tuple(tuple(nodes[a:b]) for a, b in pairwise(cuts))
 
 
+def across(nodes: Sequence[str]) -> tuple[Ring, ...]:
+    """Rings of the first nodes of all ``groups``, of the second ones and so on; none where pairs are the rule."""
+    if len(nodes) <= MOST_IN_PAIRS:
+        return ()
+    leaves = groups(nodes)
+    rings = [tuple(leaf[at] for leaf in leaves if at < len(leaf)) for at in range(max(map(len, leaves)))]
+    if len(rings[-1]) == 1:
+        rings[0] += rings.pop()
+    return tuple(rings)
+
+
 def most_steps(nodes: Sequence[str]) -> int:
     """Steps until one slow ring is traced: the rings, their halves, a good partner, two other ones."""
-    return 1 + math.ceil(math.log2(max(map(len, groups(nodes))))) + 2
+    longest = max(map(len, (*groups(nodes), *across(nodes))))
+    return 1 + bool(across(nodes)) + math.ceil(math.log2(longest)) + 2
 
 
 def links(rings: Sequence[Ring]) -> set[frozenset[str]]:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from statistics import NormalDist
+from itertools import product
+from statistics import NormalDist, median
 
 from bench.plan.screening.rows import (
     Results,
@@ -14,6 +15,7 @@ from bench.plan.screening.rows import (
     ScreenedFault,
     ScreeningTask,
     Step,
+    across,
     coverage,
     groups,
     rated,
@@ -25,9 +27,9 @@ FAST = 0.9
 
 def step(problem: ScreeningTask, results: Results) -> Step:
     """What follows from ``results``: probes as given out by earlier steps -> rail -> bytes/s."""
-    first = groups(problem.nodes)
-    missing = [ring for ring in first if ring not in results]
-    tree = _Tree(problem, results, first)
+    first, others = groups(problem.nodes), across(problem.nodes)
+    missing = [ring for ring in (*first, *others) if ring not in results]
+    tree = _Tree(problem, results, first, others)
     if not missing:
         tree.run()
     wanted = missing or tree.wanted
@@ -57,10 +59,14 @@ class _Tree:
     problem: ScreeningTask
     results: Results
     first: tuple[Ring, ...]
+    others: tuple[Ring, ...] = ()
     wanted: list[Ring] = field(default_factory=list)
     findings: list[ScreenedFault] = field(default_factory=list)
     open: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    met: dict[tuple[str, str], set[str]] = field(
+        default_factory=dict
+    )  # suspect and rail → with whom it was slow
     reference: float = math.nan
 
     def run(self) -> None:
@@ -85,6 +91,9 @@ class _Tree:
             ]
             if slow:
                 self._trace(ring, tuple(slow))
+        if not self.wanted:
+            self._across()
+        self._gather_leaves()
         self._gather()
 
     def _fabric(self) -> None:
@@ -128,6 +137,28 @@ class _Tree:
                 found |= {(ring, rail) for ring in inside}
         return found
 
+    def _across(self) -> None:
+        """Trace the rings across leaves that are slower than what is found by now explains."""
+        for ring in self.others:
+            slow = [
+                rail
+                for rail in self.problem.rails
+                if self._slow(ring, rail) and not self._explained(ring, rail)
+            ]
+            if slow:
+                self._trace(ring, tuple(slow))
+
+    def _explained(self, ring: Ring, rail: str) -> bool:
+        """Whether a part of the ring that is found, or that could not be traced, takes as much as the ring lost."""
+        leaves = self.problem.leaves
+        return any(
+            found.rail in ("", rail)
+            and {found.node, found.peer} <= {"", *ring}
+            and (not found.name or any(leaves.get((node, rail)) == found.name for node in ring))
+            and self._lost(ring, rail) <= found.lost + self.problem.smallest
+            for found in self.findings
+        )
+
     def _known(self, ring: Ring, rail: str) -> bool:
         """Whether the probe gave a rate on the rail; a missing rate is noted."""
         known = rated(self.results[ring], rail)
@@ -146,14 +177,18 @@ class _Tree:
     def _slow(self, ring: Ring, rail: str) -> bool:
         return self._known(ring, rail) and not self._lost(ring, rail) <= self.problem.smallest
 
-    def _good(self, node: str, rails: tuple[str, ...], turn: int) -> str:
-        """The ``turn``-th good partner of ``node``: a node of a ring fast on these rails; empty: there is none."""
+    def _good(self, node: str, rails: tuple[str, ...], turn: int, besides: Ring = ()) -> str:
+        """The ``turn``-th good partner of ``node``: of another ring fast on these rails, none of ``besides``.
+
+        Empty: there is none.
+        """
         good = [
             other
             for ring in self.first
-            if all(self._known(ring, rail) and not self._slow(ring, rail) for rail in rails)
+            if node not in ring
+            and all(self._known(ring, rail) and not self._slow(ring, rail) for rail in rails)
             for other in ring
-            if other != node
+            if other not in besides
         ]
         # each node starts elsewhere, so that the probes of a step seldom want the same partner
         return (
@@ -165,7 +200,7 @@ class _Tree:
     def _trace(self, ring: Ring, rails: tuple[str, ...]) -> None:
         """A ring slow on ``rails``: cut it."""
         halves = (ring[: len(ring) // 2], ring[len(ring) // 2 :])
-        probes = [self._probe(half, rails) for half in halves]
+        probes = [self._probe(half, rails, ring) for half in halves]
         if "" in [node for probe in probes for node in probe]:
             self._no_partner(ring, rails)
             return
@@ -176,14 +211,14 @@ class _Tree:
             slow = tuple(rail for rail in rails if self._slow(probe, rail))
             rest -= set(slow)
             if slow:
-                self._suspect(half[0], slow) if len(half) == 1 else self._trace(half, slow)
+                self._suspect(probe, slow) if len(half) == 1 else self._trace(half, slow)
         rest -= {rail for probe in probes for rail in rails if not self._known(probe, rail)}
         if rest:
             self._link(ring, halves, tuple(sorted(rest)))
 
-    def _probe(self, half: Ring, rails: tuple[str, ...]) -> Ring:
-        """``half`` as a ring; a single node with a good partner."""
-        return half if len(half) > 1 else (half[0], self._good(half[0], rails, 0))
+    def _probe(self, half: Ring, rails: tuple[str, ...], ring: Ring) -> Ring:
+        """``half`` of ``ring`` as a ring; a single node with a good partner."""
+        return half if len(half) > 1 else (half[0], self._good(half[0], rails, 0, ring))
 
     def _ask(self, probes: Sequence[Ring], ring: Ring, rails: tuple[str, ...]) -> bool:
         """Whether all ``probes`` have results; if not, they are wanted, and ``ring`` stays open."""
@@ -199,8 +234,9 @@ class _Tree:
             f"too few nodes are good on rail {', '.join(rails)} to compare with; measure all pairs"
         )
 
-    def _suspect(self, node: str, rails: tuple[str, ...]) -> None:
-        """A node slow with one good partner: two other good ones decide."""
+    def _suspect(self, probe: Ring, rails: tuple[str, ...]) -> None:
+        """The first node of a slow probe of two: two other good partners decide."""
+        node, first = probe
         probes = [(node, self._good(node, rails, turn)) for turn in (1, 2)]
         if "" in probes[0] or "" in probes[1] or probes[0] == probes[1]:
             self._no_partner((node,), rails)
@@ -210,6 +246,7 @@ class _Tree:
         for rail in rails:
             slow = [probe for probe in probes if self._slow(probe, rail)]
             met = ", ".join(partner for _, partner in slow)
+            self.met[node, rail] = {first, *(partner for _, partner in slow)}
             if len(slow) == 2:
                 lost = min(self._lost(probe, rail) for probe in slow)
                 self.findings.append(
@@ -238,6 +275,31 @@ class _Tree:
                 self.unknown.append(
                     f"ring {' '.join(ring)} was slow on rail {rail} once and not again; measure it again"
                 )
+
+    def _gather_leaves(self) -> None:
+        """Ports of three nodes of four of a leaf on one rail, or more, become the leaf."""
+        for ring, rail in product(self.first if self.others else (), self.problem.rails):
+            ports = [found for found in self.findings if found.kind == "port" and found.rail == rail]
+            own = [found for found in ports if found.node in ring]
+            if len(own) < 0.75 * len(ring):
+                continue
+            name = self.problem.leaves.get((ring[0], rail), f"{ring[0]} to {ring[-1]}")
+            where = "among themselves too" if self._slow(ring, rail) else "not among themselves"
+            text = f"{len(own)} of its {len(ring)} nodes are slow to other leaves, {where}"
+            leaf = ScreenedFault("leaf", "", "", rail, median(found.lost for found in own), (text,), name)
+            # those elsewhere that were slow with its nodes alone
+            own += [found for found in ports if self._met_only(found.node, rail, ring)]
+            self.findings = [*(found for found in self.findings if found not in own), leaf]
+            self.unknown = [text for text in self.unknown if not self._is_of(text, ring, rail)]
+
+    def _is_of(self, text: str, ring: Ring, rail: str) -> bool:
+        """Whether a text is on a suspect of a leaf, or on one that was slow with nodes of that leaf alone."""
+        node = text.partition(" rail ")[0]
+        own = text.startswith(f"{node} rail {rail} ")
+        return own and (node in ring or self._met_only(node, rail, ring))
+
+    def _met_only(self, node: str, rail: str, ring: Ring) -> bool:
+        return self.met.get((node, rail), {""}) <= {*ring}
 
     def _gather(self) -> None:
         """Ports of one node on three rails of four, or more, become the node."""
