@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument(
         "--screened", action="store_true", help="rails in rings of nodes instead of all pairs"
     )
+    parser.add_argument("--all-pairs", action="store_true", help="also of more than 64 nodes")
     parser.add_argument(
         "--ways",
         choices=("all", "one-way", "both"),
@@ -50,7 +51,7 @@ def main() -> None:
         help="of each pair; all: both, there and back",
     )
     asked = parser.parse_args()
-    how = AcceptOptions(asked.ways, screened="groups" if asked.screened else "")
+    how = AcceptOptions(asked.ways, screened="groups" if asked.screened else "", all_pairs=asked.all_pairs)
     write(asked.folder, asked.nodes, load(asked.profile), how)
 
 
