@@ -199,7 +199,7 @@ def of_leaf(leaf: int, lost: float, inside: bool) -> Loss:
     )
 
 
-@pytest.mark.parametrize("n", [96, 128, 200])
+@pytest.mark.parametrize("n", [70, 96, 128, 200])
 @pytest.mark.parametrize("inside", [True, False])
 @pytest.mark.parametrize("known", [True, False])
 def test_a_leaf_whose_uplinks_are_slow_is_named_on_many_nodes(n: int, inside: bool, known: bool) -> None:
@@ -210,6 +210,16 @@ def test_a_leaf_whose_uplinks_are_slow_is_named_on_many_nodes(n: int, inside: bo
     name = "r2-1" if known else "n032 to n063"
     assert [(each.kind, each.name, each.rail) for each in last.findings] == [("leaf", name, "r2")]
     assert not last.open and not last.unknown
+
+
+def test_of_two_leaves_that_are_slow_to_each_other_none_is_named() -> None:
+    def between(a: str, b: str, rail: str) -> float:
+        return 0.2 if rail == "r2" and (a < "n032") != (b < "n032") else 0.0
+
+    last, _, _ = screen(problem(65), between, noise=0.004)
+    assert found(last) == set() and "are slow to other leaves" in last.unknown[0]
+    last, _, _ = screen(problem(65), lambda a, b, rail: 0.2 if rail == "r2" and max(a, b) >= "n032" else 0.0)
+    assert [(each.kind, each.name) for each in last.findings] == [("leaf", "n032 to n064")]
 
 
 def test_a_slow_uplink_hides_no_slow_port_elsewhere_nor_a_path_between_leaves() -> None:

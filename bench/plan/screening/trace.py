@@ -277,20 +277,32 @@ class _Tree:
                 )
 
     def _gather_leaves(self) -> None:
-        """Ports of three nodes of four of a leaf on one rail, or more, become the leaf."""
-        for ring, rail in product(self.first if self.others else (), self.problem.rails):
+        """Ports of three nodes of four of a leaf on one rail, or more, become the leaf; first those that are sure."""
+        for sure, ring, rail in product((True, False), self.first if self.others else (), self.problem.rails):
             ports = [found for found in self.findings if found.kind == "port" and found.rail == rail]
             own = [found for found in ports if found.node in ring]
-            if len(own) < 0.75 * len(ring):
+            if len(own) < 0.75 * len(ring) or sure != self._is_slower(ring, own):
                 continue
             name = self.problem.leaves.get((ring[0], rail), f"{ring[0]} to {ring[-1]}")
             where = "among themselves too" if self._slow(ring, rail) else "not among themselves"
             text = f"{len(own)} of its {len(ring)} nodes are slow to other leaves, {where}"
-            leaf = ScreenedFault("leaf", "", "", rail, median(found.lost for found in own), (text,), name)
+            if sure:
+                lost = median(found.lost for found in own)
+                self.findings.append(ScreenedFault("leaf", "", "", rail, lost, (text,), name))
             # those elsewhere that were slow with its nodes alone
             own += [found for found in ports if self._met_only(found.node, rail, ring)]
-            self.findings = [*(found for found in self.findings if found not in own), leaf]
+            self.findings = [found for found in self.findings if found not in own]
             self.unknown = [text for text in self.unknown if not self._is_of(text, ring, rail)]
+            if not sure:
+                self.unknown.append(
+                    f"leaf {name} of rail {rail}: {text}, and so is the other; measure all pairs"
+                )
+
+    def _is_slower(self, ring: Ring, own: Sequence[ScreenedFault]) -> bool:
+        """Whether a leaf is slow in itself or with two others: of two that are slow to each other it may be either."""
+        met = set[str]().union(*(self.met[found.node, found.rail] for found in own))
+        others = [other for other in self.first if other != ring and not met.isdisjoint(other)]
+        return len(others) > 1 or self._slow(ring, own[0].rail)
 
     def _is_of(self, text: str, ring: Ring, rail: str) -> bool:
         """Whether a text is on a suspect of a leaf, or on one that was slow with nodes of that leaf alone."""
