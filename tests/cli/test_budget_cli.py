@@ -63,7 +63,10 @@ def test_words_become_what_is_asked():
     words = ["--one-way", "--cross-rail", "--no-pinned", "--budget", "10m"]
     with click.Context(cli):
         assert understood("accept", []).accept == AcceptOptions()
-        assert understood("accept", words).accept == AcceptOptions("one-way", True, False, budget=600.0)
+        assert understood("accept", words).accept == AcceptOptions(
+            "one-way", True, False, budget=600.0, all_pairs=True
+        )
+        assert understood("accept", ["--all-pairs"]).accept == AcceptOptions(all_pairs=True)
 
 
 @pytest.mark.skipif(accelerators(Path("/")), reason="this machine has a GPU or an RDMA device")

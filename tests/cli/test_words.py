@@ -77,6 +77,7 @@ def test_an_import_that_is_cut_short_is_told_as_such_and_offers_no_resume(tmp_pa
         (AcceptOptions(cross=True), "cross", "--cross-rail"),
         (AcceptOptions(pinned=True), "pinned", "--pinned"),
         (AcceptOptions("one-way"), "rails", "--one-way"),
+        (AcceptOptions(all_pairs=True), "rails", "--all-pairs"),
     ],
 )
 def test_what_was_asked_for_by_name_and_not_measured_does_not_pass(tmp_path, chosen, phase, option):

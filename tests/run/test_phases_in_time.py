@@ -29,7 +29,8 @@ FIRST = 1.0
 class Chief:
     """A coordinator of paper, with clocks of paper: what it is told to measure is there at once."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, join: float) -> None:
+        self.slowest_join = join
         self.recorder, self.ranks, self.order = recorder, WHERE, SimpleNamespace(backend="gloo")
         self.begun: list[str] = []
 
@@ -60,7 +61,7 @@ class Told:
 def run(tmp_path):
     """Phases of a plan within a budget; what was begun, and what was said."""
 
-    def ran(budget: float, ago: float = 0.0, **more):
+    def ran(budget: float, ago: float = 0.0, join: float = 0.0, **more):
         rails = replace(rails_phase(WHERE), seconds=FIRST)
         later = Phase("collectives", "", tuple(runs.cases(n=len(WHERE))[:1]), seconds=LONG)
         plan = Plan((rails, later))
@@ -78,11 +79,16 @@ def run(tmp_path):
             recorder.manifest(Manifest("run", 0.0, (), MADE.name, MADE.text, "none", "gloo", WHERE))
             recorder.plan(plan)
             recorder.facts([made_nodes.node(number) for number in range(4)])
-            chief = Chief(recorder)
+            chief = Chief(recorder, join)
             run_phases(LiveRun(chief, options, told, plan), [RemainingPhase(phase) for phase in plan.phases])
         return chief.begun, told.said, load(tmp_path / "run")
 
     return ran
+
+
+def test_what_is_left_is_reckoned_with_the_start_that_was_timed(run):
+    begun, said, _ = run(LONG + 500.0, join=1000.0)
+    assert "collectives" not in begun and "collectives was not begun: it takes up to 3 h 3 min" in said[-1]
 
 
 def test_with_time_enough_suspects_are_looked_at_before_the_next_phase(run):

@@ -40,6 +40,7 @@ class Chief:
         self.recorder, self.ranks, self.trouble = recorder, WHERE, trouble
         self.order = SimpleNamespace(backend="gloo")
         self.phase, self.begun = "", list[str]()
+        self.slowest_join = 0.0
         self.second: Lost | Stopped | None = None
 
     def ask(self, what, ranks, limit):
