@@ -80,6 +80,10 @@ def act(
     if len(chosen) != 1:
         raise click.UsageError(f"choose one of: {', '.join(f'--{name}' for name in WAYS)}")
     judged = _judged(run_folder, profile_name, trust)
+    if judged.manifest.simulated:
+        raise click.UsageError(
+            f"{run_folder} is simulated: no node was measured, so there is nothing to act on"
+        )
     found = _wanted(judged, node)
     if chosen[0] in ("nagios", "events"):
         return _print_for_others(chosen[0], judged, found)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from bench.model.found_rails import at_hand
 from bench.model.measurement import Rank
 from bench.model.profile import Profile
 from bench.model.typed_json import JsonAnswer
+from bench.model.units import show_some
 from bench.model.verdict import Status, Verdict, overall
 from bench.probe.host import machine
 from bench.probe.node import probe, snapshot
@@ -66,6 +67,7 @@ class GateAnswer(JsonAnswer, frozen=True, kw_only=True, tag="railgauge gate"):
     sentence   the first problem, or what passed, on one line: good for a reason to drain
     problems   each problem on one line, causes first
     counts     status → how many verdicts; null where the gate ran out of time
+    left_out   what the time was too short to measure
     folders    run folders of what was measured and did not pass
     seconds    that the gate took
     """
@@ -77,6 +79,7 @@ class GateAnswer(JsonAnswer, frozen=True, kw_only=True, tag="railgauge gate"):
     profile: str
     problems: tuple[str, ...] = ()
     counts: dict[str, int] | None = None
+    left_out: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
     seconds: float
 
@@ -93,19 +96,22 @@ def gate(options: GateOptions, say: Say = lambda _: None) -> GateAnswer:
     judged = _judged(options, node, now)
     verdicts = [*judged.verdicts, *_history(options, node.name, say)]
     folders: list[str] = []
+    left_out: list[str] = []
     for command in _jobs(options, node.name):
         if overall(each.status for each in verdicts) is Status.FAIL:
             break  # nothing that is measured would let the node pass
         found = _measured(command, options.limit - (time.monotonic() - begun) - START, say)
         verdicts += _of_measured(found, node.name)
+        left_out += _left_out(found)
         folders += [str(found.path)] * bool(found.path.name)
-    return _answer(options, judged.run, tuple(verdicts), folders, time.monotonic() - begun)
+    seconds = time.monotonic() - begun
+    return _answer(options, replace(judged.run, verdicts=tuple(verdicts)), left_out, folders, seconds)
 
 
 def _answer(
-    options: GateOptions, run: Run, verdicts: tuple[Verdict, ...], folders: list[str], seconds: float
+    options: GateOptions, run: Run, left_out: Sequence[str], folders: Sequence[str], seconds: float
 ) -> GateAnswer:
-    found = problems_of(replace(run, verdicts=verdicts)).listed
+    found, verdicts = problems_of(run).listed, run.verdicts
     lines = tuple(
         f"{each.sentence}; {each.verdict.next_step}".rstrip("; ").replace("\n", " ") for each in found
     )
@@ -113,6 +119,8 @@ def _answer(
     counts = {each.value: sum(verdict.status is each for verdict in verdicts) for each in Status}
     node = run.facts[0]
     passed = f"{len(node.gpus)} GPUs, {len(node.ports)} RDMA ports, {counts[Status.PASS.value]} checks passed"
+    if left_out:
+        passed += f"; there was no time for {show_some(left_out, separator='; ')}"
     sentence = found[0].sentence if found else passed
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return GateAnswer(
@@ -123,6 +131,7 @@ def _answer(
         profile=options.profile.name,
         problems=lines,
         counts=counts,
+        left_out=tuple(left_out),
         folders=tuple(folders),
         seconds=seconds,
     )
@@ -215,7 +224,9 @@ def _measured(command: list[str], seconds: float, say: Say) -> Run:
         try:
             run = load(kept)
         except RunError:
-            raise RunError(_last_line(done.stderr) or f"railgauge {command[0]} left no run folder") from None
+            why = _last_line(done.stderr) or f"railgauge {command[0]} left no run folder"
+            more = f"; of --limit, it gets all but {START:g} s" if "--budget" in why else ""
+            raise RunError(why + more) from None
         bad = (each for each in _of_measured(run, "") if each.status in (Status.FAIL, Status.INCONCLUSIVE))
         if next(bad, None) is None:
             return replace(run, path=Path())
@@ -240,6 +251,13 @@ def _of_measured(run: Run, node: str) -> Iterator[Verdict]:
     if not run.measurements:
         step = "give it more time with --limit"
         yield Verdict("gate.measured", node, Status.INCONCLUSIVE, "nothing was measured", next_step=step)
+
+
+def _left_out(run: Run) -> Iterator[str]:
+    """What a short run gave up, which a person who reads PASS must know."""
+    for each in run.verdicts:
+        if each.check == "coverage.budget" and each.status is Status.INCONCLUSIVE:
+            yield each.measured.partition(": ")[2] or each.measured
 
 
 def _alone(environment: Mapping[str, str]) -> dict[str, str]:

@@ -207,3 +207,10 @@ def test_nothing_is_taken_back_by_a_folder_that_is_not_one_s_own(
     done = slurm.act("--undo", "--yes")
     assert done.exit_code == 2 and "may not be your own" in done.output
     assert len(slurm.told) == 1
+
+
+def test_a_simulated_run_is_nothing_to_act_on(slurm: Slurm) -> None:
+    path = slurm.run / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "simulated": True}))
+    wrong = slurm.act("--slurm", "--trust", "--yes")
+    assert wrong.exit_code == 2 and "is simulated: no node was measured" in wrong.output and slurm.told == []

@@ -239,3 +239,17 @@ def test_a_level_that_measured_nothing_does_not_pass(pair: Run) -> None:
     passed = Verdict("rails.state", "n0 mlx5_4/1", Status.PASS, "is ACTIVE")
     *_, last = subject._of_measured(replace(pair, verdicts=(passed,), measurements=()), "n0")
     assert (last.check, last.status) == ("gate.measured", Status.INCONCLUSIVE)
+
+
+def test_what_there_was_no_time_for_stands_beside_the_pass(
+    look: Any, pair: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = Verdict("rails.state", "n1 mlx5_4/1", Status.PASS, "is ACTIVE")
+    given_up = Verdict("coverage.budget", "run", Status.INCONCLUSIVE, "given up for want of time: copies")
+    found = replace(pair, verdicts=(passed, given_up), path=Path())
+    monkeypatch.setattr(subject, "_measured", lambda *_: found)
+    answer = look(node(1), counted(node(1)), level=2)
+    assert answer.status is Status.PASS and answer.left_out == ("copies",)
+    assert answer.sentence.endswith(" checks passed; there was no time for copies")
+    monkeypatch.setattr(subject, "_measured", lambda *_: replace(found, verdicts=(passed,)))
+    assert "no time" not in look(node(1), counted(node(1)), level=2).sentence
