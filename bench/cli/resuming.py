@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.model.units import show_some
+
 from .invocation import Invocation, Measuring, understood
 from .option_types import EXIT_HELP, PATH, QUIET, TOKEN_FILE, VERBOSE, SharedOptions, option
 
@@ -70,6 +72,9 @@ def perform(typed: Invocation) -> int:
     try:
         run = load(folder)
         resumable(run)
+        if unknown := [name for name in typed.without if name not in run.whole.manifest.nodes]:
+            nodes = show_some(run.whole.manifest.nodes, 8)
+            raise click.UsageError(f"--without {','.join(unknown)}: the run is of {nodes}")
         if not where.rank:  # the others do as rank 0 says, and may have another home, without the key
             check_own(run, typed.trust)
         options = replace(_options(run), without=typed.without)

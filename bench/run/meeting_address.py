@@ -75,8 +75,6 @@ def find_meeting(
     Raises NoAddress with what was tried and who could not reach what.
     """
     first, *others = nodes
-    if not others:
-        return Meeting("127.0.0.1", {first.name: "lo"}, {first.name: "127.0.0.1"})
     stated = [os.environ.get(name, "") for name in OWN_ADDRESSES]
     tried = candidates(first, rails, chief.control.address, named, stated)
     if named and not tried:
@@ -84,6 +82,8 @@ def find_meeting(
         raise NoAddress(
             f"--meet-interface {named}: {first.name} has no address there; it has some on {known}", {}
         )
+    if not others:
+        return Meeting("127.0.0.1", {first.name: "lo"}, {first.name: "127.0.0.1"})
     lead, job = leads[first.name], uuid4().hex
     addresses, greeting = [each.address for each in tried], f"{job} {first.name}"
     answer = chief.ask("listen", [lead], LIMIT, addresses=addresses, greeting=greeting, ports=list(ports))

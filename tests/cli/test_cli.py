@@ -193,3 +193,8 @@ except SystemExit:
 def test_a_command_raises_the_limit_of_open_files_before_it_starts_anything():
     done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_node_that_the_run_never_had_cannot_be_left_out_of_its_resume(tmp_path):
+    done = cli("resume", runs.folder(tmp_path / "run", end=False), "--without", "n0,n99")
+    assert done.returncode == 2 and "--without n99: the run is of n0" in done.stderr, done.stderr

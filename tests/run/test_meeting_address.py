@@ -60,6 +60,9 @@ def test_an_interface_that_is_not_there_is_a_mistake_and_no_sick_node():
     ) as told:
         find_meeting(chief, {"n0": 0, "n1": 2}, [POD, node("n1", eth1="10.65.0.3/24")], RUNPOD, "eht2")
     assert told.value.reasons == {}
+    with pytest.raises(NoAddress, match="--meet-interface eht2: n0 has no address there"):
+        find_meeting(chief, {"n0": 0}, [POD], RUNPOD, "eht2")
+    assert find_meeting(chief, {"n0": 0}, [POD], RUNPOD).address == "127.0.0.1"
 
 
 REACHED, REFUSED = Try("10.65.0.3", ""), Try("", "no answer within 1 s")
