@@ -95,9 +95,12 @@ def symptoms(
             yield from (
                 Symptom(node.name, name, _of(rail, name, "the node has no such device")) for name in own
             )
+    roles_of: dict[str, list[Role]] = {}
+    for (_, rail), role in wanted.items():
+        roles_of.setdefault(rail, []).append(role)
+    usual = {rail: _usual(others) for rail, others in roles_of.items()}
     for (where, rail), role in wanted.items():
-        others = [other for (_, own), other in wanted.items() if own == rail]
-        for text in _differences(role, others):
+        for text in _differences(role, *usual[rail]):
             yield from (Symptom(where, name, _of(rail, name, text)) for name in of[rail])
     for where, rail, text in _grown(set(wanted), windows):
         yield from (Symptom(where, name, _of(rail, name, text)) for name in of[rail])
@@ -117,18 +120,22 @@ def _rails(node: Node, rails: Rails, names: Iterable[str]) -> Iterator[Role]:
     )
 
 
-def _differences(role: Role, others: Sequence[Role]) -> Iterator[str]:
+def _usual(others: Sequence[Role]) -> tuple[float | None, float | None]:
+    """The rate and the MTU that most ports of a rail have."""
+    rate = _most(other.port.rate for other in others if other.port)
+    return rate, _most(other.interface.mtu for other in others if other.interface)
+
+
+def _differences(role: Role, usual: float | None, mtu: float | None) -> Iterator[str]:
     port, interface = role.port, role.interface
     if port is not None:
         if port.active is False:
             yield f"its state is {port.state}"
-        usual = _most(other.port.rate for other in others if other.port)
         if port.rate is not None and usual is not None and port.rate < usual:
             yield f"its link runs at {show_rate(port.rate, 'Gb/s')}, the others at {show_rate(usual, 'Gb/s')}"
     if interface is not None:
         if interface.operstate not in (None, "up", "unknown"):
             yield f"its state is {interface.operstate}"
-        mtu = _most(other.interface.mtu for other in others if other.interface)
         if interface.mtu is not None and mtu is not None and interface.mtu != mtu:
             yield f"its MTU is {interface.mtu}, the others' {mtu:g}"
 

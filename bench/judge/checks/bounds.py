@@ -181,18 +181,28 @@ def _copies(evidence: Evidence, *names: str) -> list[Row]:
 def host_copies(evidence: Evidence) -> Iterator[Finding]:
     """Every GPU copies from and to its host as fast as the profile asks, all GPUs at once."""
     rows = _copies(evidence, *HOST_COPIES)
+    rates = _rates(rows)
     for row in rows:
         if evidence.profile.host_copies:
-            yield _copied(row, rows, evidence.profile.host_copies, evidence)
+            yield _copied(row, rates, evidence.profile.host_copies, evidence)
 
 
-def _copied(row: Row, rows: list[Row], bound: Bound, evidence: Evidence) -> Finding:
+def _rates(rows: list[Row]) -> dict[str, list[float]]:
+    """By kind of copy, the rates of all GPUs."""
+    found = defaultdict(list)
+    for row in rows:
+        found[row.case.collective].append(row.busbw)
+    return found
+
+
+def _copied(row: Row, rates: dict[str, list[float]], bound: Bound, evidence: Evidence) -> Finding:
     """A GPU's copy against a floor; one that is too slow is shown beside those of the other GPUs."""
     name = row.case.collective
     found = replace(against(row, bound), subject=f"{who(row, evidence)}, {name}")
-    others = [each.busbw for each in rows if each.case.collective == name and each is not row]
-    if found.ok is not False or not others:
+    if found.ok is not False or len(rates[name]) < 2:
         return found
+    others = rates[name].copy()
+    others.remove(row.busbw)
     peers = median(others)
     if not row.busbw < SLOWER * peers:
         return found
@@ -221,8 +231,9 @@ def device_copies(evidence: Evidence) -> Iterator[Finding]:
         text = f"{show_rate(floor)}, {show_share(MEMORY_SHARE)} of {memory.text}, read and written"
         bound = replace(memory, value=floor, text=text)
         rows = _copies(evidence, DEVICE_COPY)
+        rates = _rates(rows)
         for row in rows:
-            found = _copied(row, rows, bound, evidence)
+            found = _copied(row, rates, bound, evidence)
             if row.busbw > memory.value:  # each byte is read and written: half of that is the most
                 found = replace(
                     found, ok=None, measured=f"{found.measured}, more than {memory.text}", step=TOO_FAST
