@@ -177,7 +177,7 @@ def memlock(evidence: Evidence) -> Iterator[Finding]:
         else:
             # a limit of any usual size is too small; only one beyond all memory is as good as none
             enough = total is not None and limit >= total
-            yield Finding(node.name, enough, f"limited to {show_size(limit)}", float(limit))
+            yield Finding(node.name, enough, f"locked memory is limited to {show_size(limit)}", float(limit))
 
 
 def one_node(evidence: Evidence) -> str:

@@ -23,7 +23,7 @@ PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge", "libpmix-dev")
 TOOLS = ("slurmctld", "slurmd", "srun", "sbatch", "sinfo", "munged")
 GPUS = 8  # of a node, pretended: a request for them must be understood, nothing computes on them
 CPUS = 8
-_START_LIMIT = 40.0  # s until every node is idle
+_START_LIMIT = 90.0  # s until every node is idle
 _COMMAND_LIMIT = 60.0
 
 
@@ -165,4 +165,6 @@ def _wait_until_idle(lab: Lab, folder: Path) -> None:
     logs = "; ".join(
         f"{log.name}: {log.read_text(errors='replace')[-200:]}" for log in sorted(folder.glob("slurm*.log"))
     )
-    raise LabError(f"Slurm is not up after {_START_LIMIT:g} s: sinfo says {' '.join(said.split())}; {logs}")
+    raise LabError(
+        f"Slurm is not up after {_START_LIMIT:g} s: sinfo says {' '.join(said.split())[:200]}; {logs}"
+    )

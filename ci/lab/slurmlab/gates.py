@@ -90,6 +90,7 @@ def prepare(folder: Path, name: str) -> str:
     return (
         f"HealthCheckProgram={folder}/healthcheck\nHealthCheckInterval={INTERVAL}\nHealthCheckNodeState=ANY\n"
         f"Prolog={folder}/prolog\nPrologFlags=Alloc\n"
+        "TreeWidth=65533\n"  # no daemon forwards what is for nodes without one
         f"NodeName=x[01-{PAPER}] NodeAddr=203.0.113.[1-{PAPER}] State=DOWN\n"
         f"PartitionName=paper Nodes=x[01-{PAPER}] State=UP\n"
     )

@@ -186,7 +186,7 @@ FAULTS: list[tuple[str, Change, str]] = [
     (
         "host.memlock",
         host(memlock_unlimited=False, memlock=8 << 20),
-        "n0: limited to 8 MiB, wanted unlimited",
+        "n0: locked memory is limited to 8 MiB, wanted unlimited",
     ),
     ("host.clock", host(clock=1_700_000_000.0 - 60), "60.1 s ahead of the median"),
     (
