@@ -112,6 +112,13 @@ def test_where_the_profile_names_no_rails_the_tiles_say_so():
         assert made.profile.name in tiles[title].text
 
 
+def test_a_run_of_which_nothing_has_a_floor_says_so_of_all_results():
+    made = made_runs.gloo()
+    judged = judge(made.run, made.profile)
+    tile = verdict(Shown(judged, frames(judged), {}))["tiles"][-1]
+    assert (tile.title, tile.answer) == ("Floors", "for no result")
+
+
 def test_what_was_not_checked_or_not_measured_is_no_good_answer():
     def tiles_of(made):
         values = verdict(
