@@ -2,19 +2,19 @@
 
 python card.py rates                copies inside the GPU, by CUDA events and by the host's clock: one JSON line
 python card.py load                 copies for ever; says "loaded" once
-python card.py hold                 says "ready"; for each line that it reads takes the free memory and says "held"
+python card.py hold BYTES           says "ready"; after a line takes all memory but these and says "held"
 python card.py calls SECONDS        small all_reduces of one rank: seconds a call of each block, one JSON line
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
 
 COPIES = 20
 BLOCK = 200  # calls
-LEFT = 256 << 20  # bytes of memory that ``hold`` leaves
 
 
 def rates() -> None:
@@ -52,16 +52,18 @@ def load() -> None:
         torch.cuda.synchronize()
 
 
-def hold() -> None:
+def hold(left: int) -> None:
     import torch
 
     torch.cuda.mem_get_info()
     print("ready", flush=True)
+    sys.stdin.readline()
     kept = []
-    while sys.stdin.readline():
-        free, _ = torch.cuda.mem_get_info()
-        kept.append(torch.empty(max(1, free - LEFT), dtype=torch.uint8, device="cuda"))
-        print("held", flush=True)
+    while (free := torch.cuda.mem_get_info()[0]) > 2 * left:
+        with contextlib.suppress(torch.cuda.OutOfMemoryError):  # others took some meanwhile
+            kept.append(torch.empty(free - left, dtype=torch.uint8, device="cuda"))
+    print("held", flush=True)
+    sys.stdin.readline()
 
 
 def calls(seconds: float) -> None:
@@ -89,6 +91,6 @@ if __name__ == "__main__":
     {
         "rates": rates,
         "load": load,
-        "hold": hold,
+        "hold": lambda: hold(int(words[0])),
         "calls": lambda: calls(float(words[0])),
     }[what]()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +26,11 @@ def measures(folder: Path) -> bool:
     return any("measurement" in path.read_text(errors="replace") for path in folder.glob("journal*"))
 
 
+def begun(folder: Path) -> bool:
+    """Whether the run's journal holds a phase: all is planned, and workers are on their way."""
+    return any('"begin"' in path.read_text(errors="replace") for path in folder.glob("journal*"))
+
+
 def killed(here: Here, shown: Callable[[Here], Shown], environment: dict[str, str]) -> Said:
     """The second rank's worker ends by kill -9 while it measures."""
     folder = here.out / "killed" / "run"
@@ -42,7 +48,7 @@ def killed(here: Here, shown: Callable[[Here], Shown], environment: dict[str, st
 
 
 def out_of_memory(here: Here, shown: Callable[[Here], Shown], environment: dict[str, str]) -> Said:
-    """Another process takes the memory of the first GPU while its rank measures: the next, larger case finds none."""
+    """Another process takes the memory of the first GPU when all is planned: the case finds less than was free then."""
     if here.rehearsal:
         return not_possible("no GPU whose memory could be taken")
     if here.one_process_a_gpu:
@@ -51,19 +57,20 @@ def out_of_memory(here: Here, shown: Callable[[Here], Shown], environment: dict[
     if not free:
         return not_possible("it is not known how much memory is free")
     folder, held = here.out / "memory" / "run", list[bytes]()
-    sizes = (1 << 20, 1 << ((free // 16).bit_length() - 1))
-    sweeps = tuple({"collective": "all_reduce", "begin": size, "end": size} for size in sizes)
+    large = 1 << ((free // 8).bit_length() - 1)
+    sweeps = ({"collective": "all_reduce", "begin": large, "end": large},)
     text = profiles.shared_gpu(here.backend, "socket", ["lo"], [], environment)
     first = {"CUDA_VISIBLE_DEVICES": shown(here)(0)["CUDA_VISIBLE_DEVICES"]}
-    with card_items.beside(here.out / "hold.log", "hold", **first) as holder:
+    with card_items.beside(here.out / "hold.log", "hold", str(large // 4), **first) as holder:
         assert holder.stdin is not None and holder.stdout is not None
 
         def take(pids: Sequence[int]) -> bool:
-            if not measures(folder):
+            if not begun(folder):
                 return False
             holder.stdin.write(b"take\n")
             holder.stdin.flush()
-            held.append(holder.stdout.readline())
+            there, _, _ = select.select([holder.stdout], [], [], LIMIT)
+            held.append(holder.stdout.readline() if there else b"")
             return True
 
         asked = job.Asked("memory", 2, text, sweeps, RULES, shown(here), LIMIT, take)

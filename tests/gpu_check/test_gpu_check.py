@@ -279,13 +279,19 @@ def test_memory_must_be_taken_and_the_lack_of_it_named(tmp_path, monkeypatch):
     def said(answer: bytes, run) -> items.Said:
         @contextlib.contextmanager
         def beside(log, *words, **environment):
-            yield SimpleNamespace(stdin=io.BytesIO(), stdout=io.BytesIO(answer))
+            reader, writer = os.pipe()
+            os.write(writer, answer)
+            os.close(writer)
+            with os.fdopen(reader, "rb") as stdout:
+                yield SimpleNamespace(stdin=io.BytesIO(), stdout=stdout)
 
         def played(asked, out, seconds):
             (out / "memory" / "run").mkdir(parents=True, exist_ok=True)
-            (out / "memory" / "run" / "journal.jsonl").write_text("measurement")
+            (out / "memory" / "run" / "journal.jsonl").write_text("")
+            assert not asked.disturb([1, 2])
+            (out / "memory" / "run" / "journal.jsonl").write_text('{"kind":"phase","state":"begin"}')
             assert asked.disturb([1, 2])
-            assert asked.sweeps[1]["begin"] == 4 << 30
+            assert asked.sweeps[0]["begin"] == 8 << 30
             return job.Done(tmp_path, run)
 
         monkeypatch.setattr(card_items, "beside", beside)
