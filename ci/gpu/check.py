@@ -26,6 +26,7 @@ import items
 from here import FAILED, NOT_POSSIBLE, SEEN, Here, NotPossible, look
 
 EXIT_OK, EXIT_FAILED, EXIT_NO_GPU = 0, 1, 3
+SECONDS = 460.0  # in all: jobs have time to match, and more where more is given
 RESERVE = 5.0  # seconds that the summary takes
 
 
@@ -44,7 +45,7 @@ def main() -> int:
     asked = _arguments()
     begun = time.monotonic()
     here, reason = look(asked.out, begun + asked.seconds - RESERVE, asked.rehearse, asked.nccl_tests)
-    here.only = asked.only
+    here.only, here.patience = asked.only, max(1.0, asked.seconds / SECONDS)
     if reason:
         print(f"gpu-check: {reason}")
         return EXIT_NO_GPU
@@ -74,7 +75,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, default=Path("gpu-check"), help="folder for logs and summary.json"
     )
-    parser.add_argument("--seconds", type=float, default=460.0, help="in all; what does not fit is named")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="in all; what does not fit is named")
     parser.add_argument("--nccl-tests", type=Path, help="folder of built nccl-tests (all_reduce_perf)")
     parser.add_argument("--only", default="", help="items whose name contains this, such as stops")
     parser.add_argument("--rehearse", action="store_true", help="on CPUs with gloo: a test of this program")

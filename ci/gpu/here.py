@@ -45,7 +45,7 @@ class NotPossible(Exception):
 
 @dataclass
 class Here:
-    """``ranks``: one a GPU, at most 8. ``deadline``: of time.monotonic."""
+    """``ranks``: one a GPU, at most 8. ``deadline``: of time.monotonic. ``patience``: a factor of each job's limit."""
 
     out: Path
     deadline: float
@@ -55,6 +55,7 @@ class Here:
     nccl_tests: Path | None
     jobs: dict[str, job.Done] = field(default_factory=dict)
     only: str = ""  # items whose name contains this
+    patience: float = 1.0
 
     @property
     def backend(self) -> str:
@@ -101,7 +102,9 @@ class Here:
                 f"compute mode of the GPU is {self.node.gpus[0].compute_mode}: one process each"
             )
         if asked.name not in self.jobs:
-            self.jobs[asked.name] = job.run(asked, self.out, min(seconds, max(5.0, self.left())))
+            self.jobs[asked.name] = job.run(
+                asked, self.out, min(seconds * self.patience, max(5.0, self.left()))
+            )
         return self.jobs[asked.name]
 
 

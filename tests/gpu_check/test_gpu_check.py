@@ -270,6 +270,17 @@ def test_ranks_that_may_not_share_a_gpu_are_not_possible_here(tmp_path, monkeypa
     assert started or "exclusive process: one process each" in outcome[1]
 
 
+def test_who_gives_more_seconds_gives_them_to_each_job(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(job, "run", lambda one, out, seconds: given.append(seconds))
+    here = one_gpu(tmp_path)
+    for here.patience in (0.5, 3.0):
+        here.jobs.clear()
+        here.job(job.Asked("x", 1, ""), 30.0)
+    assert given[0] == 15.0
+    assert 30.0 < given[1] <= 90.0
+
+
 def test_memory_must_be_taken_and_the_lack_of_it_named(tmp_path, monkeypatch):
     run = done(tmp_path, COPIES).run
     lost = replace(
