@@ -17,6 +17,7 @@ from bench.plan import AcceptOptions, Job, acceptance
 from bench.plan.budget import without
 from bench.plan.names import CROSS, FIRST, GIVEN_UP, PINNED
 from bench.plan.nightly import short
+from bench.plan.screening import MOST_IN_PAIRS
 from bench.store import Manifest, Phase, Run
 
 from .gpu_of_rank import foreseen
@@ -61,6 +62,8 @@ def _phases(run: Run) -> list[Phase]:
         return short(job, manifest.settings.night, case_seconds)[0]
     if any(phase.name == FIRST for phase in run.plan.phases):  # more than is wanted of many nodes
         job = job.with_options(all_pairs=True)
+    elif len(run.whole.manifest.nodes) > MOST_IN_PAIRS and not accept.all_pairs:
+        job = job.with_options(screened="screening")  # also where few are left of them
     given_up = [text for name, text in run.plan.skipped if name == GIVEN_UP]
     return acceptance(without(job, given_up), case_seconds)[0]
 

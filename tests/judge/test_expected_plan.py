@@ -218,3 +218,37 @@ def test_a_run_whose_own_profile_cannot_be_read_is_inconclusive(run):
 def test_judging_by_another_profile_plans_by_the_runs_own(run):
     (verdict,) = CHECKS["coverage.plan"](Evidence(run, load_profile("hgx-h100-ndr")))
     assert verdict.status is Status.PASS
+
+
+MANY = 66
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("many") / "run", MANY)
+
+
+def test_many_nodes_are_screened_and_a_plan_of_all_their_pairs_is_whole_too(many, tmp_path):
+    assert {"screen-1", "rails"} & {phase.name for phase in many.plan.phases} == {"screen-1"}
+    assert missing(many) == {}
+    assert "screen-1" in missing(without_phases(many, "screen"))
+    pairs = made(tmp_path / "run", MANY, all_pairs=True)
+    assert missing(pairs) == {}  # as earlier versions planned
+    assert "rails" in missing(with_cases(pairs, "rails", lambda cases: cases[3:]))
+
+
+def test_all_pairs_that_were_asked_for_are_wanted(many):
+    asked = replace(many.manifest, settings=replace(many.manifest.settings, asked={"rails": "--all-pairs"}))
+    assert "rails" in missing(replace(many, manifest=asked))
+
+
+def test_nodes_that_are_left_of_many_stay_screened(many):
+    gone = {f"n{at}" for at in range(3)}
+    left = tuple(rank for rank in many.manifest.ranks if rank.node not in gone)
+    fewer = replace(
+        many,
+        manifest=replace(many.manifest, ranks=left),
+        facts=tuple(node for node in many.facts if node.name not in gone),
+        everyone=many,
+    )
+    assert {phase.name for phase in expected_phases(fewer)} & {"rails", "screen-1"} == {"screen-1"}

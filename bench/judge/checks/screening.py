@@ -95,7 +95,7 @@ def budget(evidence: Evidence) -> Iterator[Finding]:
     yield from (Finding("run", None, f"given up for want of time: {text}") for text in given_up)
     notes = (note for note in evidence.run.notes if "of the budget are left" in note)
     yield from (Finding("run", None, note) for note in notes)
-    if is_screened(evidence) and len(evidence.manifest.nodes) <= MOST_IN_PAIRS:
+    if is_screened(evidence) and len(evidence.run.whole.manifest.nodes) <= MOST_IN_PAIRS:
         # what a bad link between two good nodes had to be on to be found
         last = screened(evidence).coverage
         whole = last.paths == last.paths_of and last.ports == last.ports_of
