@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import socket
 import sys
 import time
 from dataclasses import replace
@@ -49,10 +50,7 @@ def start(typed: Invocation) -> int:
     options = options_of(typed, profile, shared.out or new_folder(typed.command if probe else profile.name))
     if where.rank:
         return take_part(options, where)
-    if profile.backend == "nccl" and not (shared.go_on or accelerators(Path("/"))):
-        if not probe:
-            _refuse_login_node(where, typed.command)
-        click.echo(f"railgauge: {LOGIN_NODE} {typed.command} …", err=True)
+    _check_place(where, typed, profile)
     if not where.launcher and not probe:
         ranks = shared.ranks or _ranks_here()
         for sweep in options.sweeps:  # what is wrong with the options is reported before anything starts
@@ -88,8 +86,8 @@ LOGIN_NODE = (
 )
 
 
-class LoginNode(CannotRun):
-    """A machine without any device that the profile needs."""
+class NotHere(CannotRun):
+    """This machine lacks what the command needs: every device of the profile, or the interface that was named."""
 
     exit_status = EXIT_USAGE
 
@@ -100,13 +98,24 @@ def accelerators(root: Path) -> bool:
     return any(True for place in places for _ in root.glob(place))
 
 
-def _refuse_login_node(where: LaunchContext, command: str) -> None:
-    """Raise LoginNode, once the ranks that wait for this one know it."""
+def _check_place(where: LaunchContext, typed: Invocation, profile: Profile) -> None:
+    """Raise NotHere, once the ranks that wait for this one know it; a probe only says what is missing."""
     from bench.run.refusal import refuse
 
-    error = LoginNode(f"{LOGIN_NODE} {command} …; with --go-on it measures here all the same")
-    refuse(where, error)
-    raise error
+    shared, error = typed.shared, ""
+    if profile.backend == "nccl" and not (shared.go_on or accelerators(Path("/"))):
+        error = f"{LOGIN_NODE} {typed.command} …"
+        if typed.command in ("probe", "watch"):
+            click.echo(f"railgauge: {error}", err=True)
+            error = ""
+        else:
+            error += "; with --go-on it measures here all the same"
+    here = [name for _, name in socket.if_nameindex()]
+    if shared.meet_interface and shared.meet_interface not in here:
+        error = f"--meet-interface {shared.meet_interface}: no such interface here; known: {', '.join(here)}"
+    if error:
+        refuse(where, NotHere(error))
+        raise NotHere(error)
 
 
 def check_order(profile: Profile, gpus: int | None) -> None:

@@ -16,7 +16,7 @@ RailGaugeError          3  one line says what is wrong and what is known; ``exit
 ├── LaunchError         3  the job cannot be started, or its variables contradict each other
 │   └── HostsError      2  a host list that cannot be read
 ├── CannotRun           3  nothing can be measured on this machine
-│   └── LoginNode       2  it has no device that the profile needs
+│   └── NotHere         2  it lacks each device of the profile, or the interface named
 ├── TookTooLong         3  a gate whose time is up
 ├── Failed              3  a process of ours that ended without an answer (or as what it raised)
 ├── NoAddress           3  no address of the first node is reached by all the others

@@ -50,6 +50,14 @@ def test_a_login_node_is_one_sentence_and_leaves_no_folder(tmp_path):
     assert len(done.stderr.splitlines()) == 1 and "is this a login node?" in done.stderr
 
 
+def test_an_interface_that_is_not_here_is_one_sentence_and_leaves_no_folder(tmp_path):
+    done = accept("--meet-interface", "eht2", "--out", "run", folder=tmp_path)
+    assert done.returncode == 2 and not (tmp_path / "run").exists()
+    assert done.stderr.startswith("railgauge: --meet-interface eht2: no such interface here; known: lo"), (
+        done.stderr
+    )
+
+
 @pytest.mark.parametrize(
     "device", ["dev/nvidia3", "sys/class/infiniband/mlx5_0", "proc/driver/nvidia/gpus/0000:01:00.0"]
 )
