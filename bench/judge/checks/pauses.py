@@ -79,8 +79,10 @@ def pauses(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     """No RoCE rail is paused (PFC) far longer than the other rails, or pauses its switch until it gives up."""
     rows: dict[Place, dict[str, Rows]] = {}
     found: dict[Place, list[Pause]] = {}
-    for phase in dict.fromkeys(window.phase for window in evidence.windows):
-        windows = [window for window in evidence.windows if window.phase == phase]
+    by_phase: dict[str, list[CounterWindow]] = {}
+    for window in evidence.windows:
+        by_phase.setdefault(window.phase, []).append(window)
+    for phase, windows in by_phase.items():
         seconds = {window.node.name: window.seconds for window in windows}
         counted = _rows(evidence, windows)
         for place, own in counted.items():
@@ -97,12 +99,16 @@ def pauses(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
 def _rows(evidence: Evidence, windows: Sequence[CounterWindow]) -> dict[Place, Rows]:
     """What each rail's driver counts by itself; a rail without such counters has none."""
     return {
-        (window.node.name, at, rail.name): {
-            row.counter: row for row in window.moved.of(rail.name) if row.group == ETHTOOL
-        }
+        (window.node.name, at, rail.name): _of_driver(window, rail.name)
         for window in windows
         for at, rail in enumerate(rails_of(window.node, evidence.rails))
     }
+
+
+def _of_driver(window: CounterWindow, rail: str) -> Rows:
+    if not any(ETHTOOL in shot.readings.get(rail, {}) for shot in (window.before, window.after)):
+        return {}  # as on InfiniBand: thousands of rows need not be looked through
+    return {row.counter: row for row in window.moved.of(rail) if row.group == ETHTOOL}
 
 
 def _compared(phase: str, rows: Mapping[Place, Rows], seconds: Mapping[str, float]) -> Iterator[Pause]:
