@@ -200,7 +200,8 @@ def _jobs(options: GateOptions, node: str) -> Iterator[list[str]]:
         yield [*accept, "--ranks", str(options.profile.gpus)] if options.profile.gpus else accept
     if options.level == 3:
         with tempfile.NamedTemporaryFile("w", prefix="railgauge-gate-", suffix=".hosts") as hosts:
-            hosts.write(f"{node}\n{options.neighbour}\n")
+            slots = options.profile.gpus or 1
+            hosts.write(f"{node} slots={slots}\n{options.neighbour} slots={slots}\n")
             hosts.flush()
             yield ["launch", "--hosts", hosts.name, "--", *accept, "--strict"]
 

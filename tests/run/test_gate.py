@@ -15,9 +15,10 @@ import pytest
 import mpi_jobs
 from bench.judge.findings import Finding
 from bench.judge.since_gate import since_gate
+from bench.launch.hosts import HostEntry, read_hosts
 from bench.model.counters import Snapshot
 from bench.model.facts import Node
-from bench.model.profile import Rails
+from bench.model.profile import Profile, Rails
 from bench.model.verdict import Status, Verdict
 from bench.run import gate as subject
 from bench.run.gate import GateAnswer, GateOptions, gate
@@ -25,6 +26,7 @@ from bench.run.time_limit import Failed, TookTooLong, within
 from bench.store import Run, RunError
 from made_acceptance import acceptance_run
 from made_nodes import LAMBDA, counted, grow, node, with_port
+from runs import LOCAL
 
 HOUR = 3600.0
 
@@ -253,3 +255,12 @@ def test_what_there_was_no_time_for_stands_beside_the_pass(
     assert answer.sentence.endswith(" checks passed; there was no time for copies")
     monkeypatch.setattr(subject, "_measured", lambda *_: replace(found, verdicts=(passed,)))
     assert "no time" not in look(node(1), counted(node(1)), level=2).sentence
+
+
+@pytest.mark.parametrize(("profile", "slots"), [(LAMBDA, 8), (LOCAL, 1)])
+def test_at_level_3_both_nodes_have_slots_with_and_without_gpus(profile: Profile, slots: int) -> None:
+    jobs = subject._jobs(GateOptions(profile.name, profile, level=3, neighbour="n2"), "n1")
+    words = next(jobs)
+    hosts = Path(words[words.index("--hosts") + 1])
+    assert read_hosts(hosts) == (HostEntry("n1", slots), HostEntry("n2", slots))
+    assert list(jobs) == [] and not hosts.exists()

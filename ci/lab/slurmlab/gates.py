@@ -36,7 +36,7 @@ kind = "socket"
 count = 1
 devices = ["eth1"]
 management = "eth0"
-open = "rate and target: the lab's own"
+rate = { value = "100 Mb/s", source = "ci/lab/slurm: far less than a veth carries" }
 
 [sweep]
 begin = "1K"
@@ -46,9 +46,10 @@ PAPER = 98  # nodes of the hundred that no slurmd stands behind
 # what ssh does on a cluster; behind it each node has a folder of its own for what its gates keep
 SSH = """\
 #!/bin/sh
-while [ $# -gt 2 ]; do shift; done
-mkdir -p /var/lib/railgauge {folder}/state.$1
-exec {rsh} "$1" "mount --bind {folder}/state.$1 /var/lib/railgauge; export PATH={path} PYTHONPATH={root}; $2"
+while :; do case $1 in -o) shift 2 ;; -*) shift ;; *) break ;; esac; done
+node=$1; shift
+mkdir -p /var/lib/railgauge {folder}/state.$node
+exec {rsh} $node "mount --bind {folder}/state.$node /var/lib/railgauge; export PATH={path} PYTHONPATH={root}; $*"
 """
 # NVML with a driver that hangs: whoever asks it anything waits for ever
 HANGS = """\
@@ -88,7 +89,7 @@ def prepare(folder: Path, name: str) -> str:
         )
         wrapper.chmod(0o755)
     return (
-        f"HealthCheckProgram={folder}/healthcheck\nHealthCheckInterval={INTERVAL}\nHealthCheckNodeState=ANY\n"
+        f"HealthCheckProgram={folder}/healthcheck\nHealthCheckInterval={INTERVAL}\nHealthCheckNodeState=IDLE,ALLOC,MIXED\n"
         f"Prolog={folder}/prolog\nPrologFlags=Alloc\n"
         "TreeWidth=65533\n"  # no daemon forwards what is for nodes without one
         f"NodeName=x[01-{PAPER}] NodeAddr=203.0.113.[1-{PAPER}] State=DOWN\n"
