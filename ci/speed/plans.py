@@ -12,6 +12,7 @@ import resource
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
@@ -53,6 +54,7 @@ def planned(nodes: int, profile: str, all_pairs: bool) -> dict:
 def made(nodes: int, name: str, all_pairs: bool) -> dict:
     """The figures of one plan; what is imported first counts in the memory, and not in the time."""
     sys.path.insert(0, str(ROOT))
+    from bench.model.case_templates import packed
     from bench.model.measurement import Rank
     from bench.model.profile import load
     from bench.model.typed_json import encode
@@ -62,11 +64,13 @@ def made(nodes: int, name: str, all_pairs: bool) -> dict:
     profile = load(name)
     ranks = tuple(Rank(at, f"n{at // GPUS}", at % GPUS) for at in range(nodes * GPUS))
     options = AcceptOptions(**({"all_pairs": True} if all_pairs else {}))
-    job = Job(profile, ranks, "nccl", options, profile.rails.devices[:GPUS], tuple(range(GPUS)))
+    rails = (profile.rails.devices or tuple(f"#{at}" for at in range(profile.rails.count)))[:GPUS]
+    job = Job(profile, ranks, "nccl", options, rails, tuple(range(len(rails))))
     begun, cpu = time.perf_counter(), time.process_time()
     phases, _ = acceptance(job, profile.sweep.budget)
     plan = fit(phases, "nccl", Memory(70 << 30, "a GPU"))
-    size = len(encode(plan))
+    short = tuple(replace(phase, cases=packed(phase.cases)) for phase in plan.phases)  # as it is written
+    size = len(encode(replace(plan, phases=short)))
     seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
     mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     lasts = total(job, profile.sweep.budget)

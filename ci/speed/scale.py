@@ -8,11 +8,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+import plans
 from cost import ROOT, cost, medians, railgauge
 from rows import Figure, at_most
 
 TIMES = 3  # of which the median stands
 HELP_GOAL, JUDGE_GOAL, ALL_PAIRS_GOAL, MEMORY_GOAL, HISTORY_GOAL = 0.3, 2.0, 10.0, 500.0, 2.0
+PLANNED_GOAL = 30.0  # minutes of an acceptance of 1250 nodes
 LINEAR = 2.0  # times a line through the smallest size: more is growth above linear
 CONTROL = ROOT / "ci" / "lab" / "control"
 
@@ -38,7 +40,22 @@ def figures(realtime: bool) -> list[Figure]:
                 ]
             again = medians(railgauge("judge", str(out)), TIMES, realtime)
             found.append(at_most("scale", f"judge beside a report: {title}", again.wall, goal, unit="s"))
-    return found + _history(realtime) + _control()
+    return found + _plans() + _history(realtime) + _control()
+
+
+def _plans() -> list[Figure]:
+    """Plans of 64, 256 and 1250 nodes, screened where that is the rule."""
+    found = []
+    for nodes in plans.SIZES:
+        row = plans.planned(nodes, "hgx-h100-ndr", all_pairs=False)
+        name = f"plan of {nodes} nodes"
+        found += [
+            Figure("scale", f"{name}, CPU", row["cpu"], "s"),
+            Figure("scale", f"{name}, memory", row["mib"], "MiB"),
+            Figure("scale", f"{name}, plan.json", row["bytes"] / 1024, "KiB"),
+            at_most("scale", f"{name}: lasts at most", row["lasts"] / 60, PLANNED_GOAL, unit="min"),
+        ]
+    return found
 
 
 def _history(realtime: bool) -> list[Figure]:
