@@ -39,7 +39,12 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", default="slurm", help="of the lab (default: slurm)")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--gate", action="store_true")
-    parser.add_argument("--only", default="", metavar="TEXT", help="ways to start that have it in their name")
+    parser.add_argument(
+        "--only",
+        default="",
+        metavar="TEXT",
+        help="ways to start or rows of --gate",
+    )
     parser.add_argument("--install", action="store_true", help="get Slurm's packages first")
     arguments = parser.parse_args(given[:cut])
     try:
@@ -55,7 +60,7 @@ def main(words: Sequence[str] | None = None) -> int:
                 gate = Path(tempfile.mkdtemp(prefix="railgauge-gates-")) if arguments.gate else None
                 cluster.up(lab, gates.prepare(gate, lab.name) if gate else "")
                 if gate:
-                    return 0 if all(gates.check(lab, gate)) else 1
+                    return 0 if all(gates.check(lab, gate, arguments.only)) else 1
                 return _command(lab, given[cut + 1 :]) if given[cut + 1 :] else _check(lab, arguments)
             finally:
                 labs.down(arguments.name)
