@@ -80,12 +80,6 @@ def finished(code: int, folder: Path) -> int:
     return code
 
 
-LOGIN_NODE = (
-    "no GPU and no RDMA device here: is this a login node? Start it on the GPU nodes, e.g. railgauge launch "
-    "--hosts FILE --"
-)
-
-
 class NotHere(CannotRun):
     """This machine lacks what the command needs: every device of the profile, or the interface that was named."""
 
@@ -104,7 +98,10 @@ def _check_place(where: LaunchContext, typed: Invocation, profile: Profile) -> N
 
     shared, error = typed.shared, ""
     if profile.backend == "nccl" and not (shared.go_on or accelerators(Path("/"))):
-        error = f"{LOGIN_NODE} {typed.command} …"
+        error = (
+            "no GPU and no RDMA device here: is this a login node? Start it on the GPU nodes, e.g. railgauge launch "
+            f"--hosts FILE -- {typed.command} …"
+        )
         if typed.command in ("probe", "watch"):
             click.echo(f"railgauge: {error}", err=True)
             error = ""
