@@ -38,7 +38,7 @@ kind = "socket"
 count = 1
 devices = ["eth1"]
 management = "eth0"
-rate = { value = "100 Mb/s", source = "ci/lab/slurm: far less than a veth carries" }
+rate = { value = "10 Gb/s", source = "what a veth says of itself" }
 
 [sweep]
 begin = "1K"
