@@ -50,8 +50,9 @@ def next_after_pass(run: Run) -> str:
     keep = f"keep the run folder as evidence (railgauge verify {folder} shows later that it was not changed)"
     command = run.manifest.command[1:2]
     if command == ("accept",):
+        which = "of a run that was measured, " if run.manifest.simulated else ""
         return (
-            f"sign the report (railgauge report {folder} --pdf), {keep}; from now on measure every night "
+            f"{which}sign the report (railgauge report {folder} --pdf), {keep}; from now on measure every night "
             "(railgauge nightly --history DIR)"
         )
     rest = "; the next night is compared with this one" if command == ("nightly",) else ""

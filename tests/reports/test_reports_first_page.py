@@ -7,6 +7,7 @@ import pytest
 import made_runs
 from bench.judge.evidence import Evidence
 from bench.judge.problems import problems_of
+from bench.judge.scope import next_after_pass
 from bench.judge.verdicts import judge
 from bench.model.titles import Titles
 from bench.model.verdict import Status, Verdict
@@ -183,10 +184,12 @@ def test_a_pass_says_what_it_does_not_speak_of(tmp_path):
     assert view["status"] is PASS and not view["problems"]
     assert view["sentence"].startswith("No fault was found in what was judged: Ring ")
     assert view["next"] == (
-        f"Sign the report (railgauge report {tmp_path.name} --pdf), keep the run folder as evidence (railgauge verify "
-        f"{tmp_path.name} shows later that it was not changed); from now on measure every night "
-        "(railgauge nightly --history DIR)."
+        f"Of a run that was measured, sign the report (railgauge report {tmp_path.name} --pdf), keep the run folder as "
+        f"evidence (railgauge verify {tmp_path.name} shows later that it was not changed); from now on measure "
+        "every night (railgauge nightly --history DIR)."
     )
+    real = replace(run, manifest=replace(run.manifest, simulated=False))
+    assert next_after_pass(real).startswith("sign the report (")
     text = " ".join(view["uncovered"])
     assert "Profile lambda-1cc-h100 judges: results" in text and "--cross-rail" in text
     assert "results were compared with a floor or with their equals" in text
