@@ -78,7 +78,7 @@ def verdict(shown: Shown) -> View:
         "status": status,
         "headline": found.summary or counts,
         "counts": ". ".join(filter(None, (counts, found.tally))) if found.summary else "",
-        "next": as_sentence(next_after_pass(shown.run)) if status is Status.PASS else "",
+        "next": as_sentence(next_after_pass(shown.run, shown.run.path.name)) if status is Status.PASS else "",
         "sentence": "" if found.first else sentence(status, shown, target),
         "problems": [
             (each, step, port_facts(shown.judged, each), verdict_table(each.symptoms), _proof(each))

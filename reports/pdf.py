@@ -69,7 +69,7 @@ def document(shown: Shown, digest: str, paper: str) -> dict[str, Any]:
         "status": status.shown,
         "headline": found.summary or counts,
         "counts": ". ".join(filter(None, (counts, found.tally))) if found.summary else "",
-        "next": as_sentence(next_after_pass(run)) if status is Status.PASS else "",
+        "next": as_sentence(next_after_pass(run, run.path.name)) if status is Status.PASS else "",
         "sentence": "" if found.first else sentence(status, shown, target),
         "spoken": uncovered(shown) if status is Status.PASS else list(map(as_sentence, spoken(run))),
         "problems": [_problem(each, shown.judged) for each in leading(found)],

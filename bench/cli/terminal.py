@@ -242,7 +242,7 @@ def summarise(judged: Evidence, verbose: bool, short: bool, profile_name: str = 
     for text in spoken(run):
         print(wrapped(text))
     if passed and run.measurements:
-        print(wrapped(f"next: {next_after_pass(run)}"))
+        print(wrapped(f"next: {next_after_pass(run, str(run.path))}"))
     for text in filter(None, (found.tally, simulated(run))):
         print(wrapped(text))
     print(one_line(run.verdicts), flush=True)

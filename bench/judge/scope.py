@@ -44,9 +44,9 @@ def scope(verdicts: Iterable[Verdict], profile_name: str) -> str:
     return f"profile {profile_name} judges: {', '.join(yes) or 'nothing'}{without}{count}"
 
 
-def next_after_pass(run: Run) -> str:
-    """What to do with a run that passed."""
-    folder = shlex.quote(run.path.name)
+def next_after_pass(run: Run, path: str) -> str:
+    """What to do with a run that passed, whose folder is at ``path`` for who reads it."""
+    folder = shlex.quote(path)
     keep = f"keep the run folder as evidence (railgauge verify {folder} shows later that it was not changed)"
     command = run.manifest.command[1:2]
     if command == ("accept",):

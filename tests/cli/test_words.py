@@ -197,7 +197,7 @@ def test_a_pass_says_what_was_judged_and_what_was_not(tmp_path, capsys):
     assert said.startswith(
         "PASS of what profile local judges: results, coverage; not judged: speed, rails, exclusion, GPUs, PCIe, NCCL, "
         "hosts (1 check not applicable); --verbose lists every verdict next: nothing to repair; keep the run "
-        "folder as evidence (railgauge verify r shows later that it was not changed) PASS: 2 passed"
+        f"folder as evidence (railgauge verify {tmp_path / 'r'} shows later that it was not changed) PASS: 2 passed"
     )
 
 

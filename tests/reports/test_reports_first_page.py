@@ -189,7 +189,7 @@ def test_a_pass_says_what_it_does_not_speak_of(tmp_path):
         "every night (railgauge nightly --history DIR)."
     )
     real = replace(run, manifest=replace(run.manifest, simulated=False))
-    assert next_after_pass(real).startswith("sign the report (")
+    assert next_after_pass(real, "run").startswith("sign the report (")
     text = " ".join(view["uncovered"])
     assert "Profile lambda-1cc-h100 judges: results" in text and "--cross-rail" in text
     assert "results were compared with a floor or with their equals" in text
