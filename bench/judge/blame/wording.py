@@ -15,7 +15,7 @@ from bench.model.units import show_count, show_rate, show_share
 NEXT = {
     "node": "compare its PCIe links, CPU governor, firmware and driver with a good node, then drain it",
     "gpu": "read its NVLink, ECC and Xid state (nvidia-smi nvlink -s, nvidia-smi -q), then have it replaced",
-    "port": "reseat or swap its cable and transceiver, then the adapter; to test its GPU, accept that node alone",
+    "port": "reseat or swap its cable and transceiver, then the adapter; to test its GPU, measure that node alone",
     "path": "the two ends are good with others: look at the links between their switches and at the routing",
     "rail": "look at the rail's leaf switch and its uplinks",
     "leaf": "look at this leaf switch: power, firmware, uplinks",
