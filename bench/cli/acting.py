@@ -176,14 +176,15 @@ def _undo(folder: Path, node: str, yes: bool, neighbour: str, profile_name: str 
     moot = slurm.moot(steps)
     refused = _refused([step.node for step in steps if step not in moot], neighbour, folder, profile_name)
     steps = tuple(step for step in steps if step.node not in refused)
+    ours = [step for step in steps if step not in moot]
     for step in (step for step in steps if step in moot):
         click.echo(f"# no longer ours, so it is left as it is: {step.words}")
     if yes:
         undo(folder, steps, moot=moot)
-        for step in (step for step in steps if step not in moot):
+        for step in ours:
             click.echo(f"taken back: {step.words}")
     else:
-        _printed([step for step in steps if step not in moot], back=True)
+        _printed(ours, back=True)
     for name, why in refused.items():
         click.echo(f"railgauge: {name} stays out of work: {why}", err=True)
     return 1 if refused else 0

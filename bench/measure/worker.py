@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TextIO
@@ -138,11 +139,10 @@ def _work(order: WorkOrder, channel: Channel, progress: Progress, asked: float) 
         "init": connected - met,
         "first": time.perf_counter() - connected,
     }
-    plan = digest(unpacked(order.cases))
-    channel.send(
-        "ready", seconds=seconds, versions=devices.versions(), gpu=devices.identity(device), plan=plan
-    )
-    _cases(everyone, store, dist, CaseContext(order, progress, channel.send))
+    cases = unpacked(order.cases)
+    gpu = devices.identity(device)
+    channel.send("ready", seconds=seconds, versions=devices.versions(), gpu=gpu, plan=digest(cases))
+    _cases(cases, everyone, store, dist, CaseContext(order, progress, channel.send))
     progress.stage = "leaving"
     everyone.together()
     dist.destroy_process_group()
@@ -157,14 +157,14 @@ def _threads() -> None:
         torch.set_num_threads(int(wanted))
 
 
-def _cases(everyone: Group, store: Any, dist: Any, to: CaseContext) -> None:
+def _cases(cases: Iterable[Case], everyone: Group, store: Any, dist: Any, to: CaseContext) -> None:
     """Measure every case in turn; ranks that are in none of its groups wait for the next."""
     from .backend.cases import failed, measure_case, measure_on_rail
     from .backend.device import Unsupported, release_memory
 
     order, progress = to.order, to.progress
     handles: dict[tuple[int, ...], Any] = {everyone.members: None}
-    for case in unpacked(order.cases):
+    for case in cases:
         progress.case, progress.stage, progress.calls = case.id, "meeting", 0
         to.tell("beat", **asdict(progress))  # at once: the supervisor looks at the GPU around each case
         _open_groups(case, handles, dist, order)
