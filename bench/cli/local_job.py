@@ -165,7 +165,7 @@ def _never_began(returned: int, ranks: int, options: Options) -> int:
         return returned
     limit, few = raise_limit(), ""
     if limit < FILES_OF_MPIRUN + FILES_OF_RANK * ranks:
-        few = f"; at most {limit:.0f} files may be open here, which may be too few for {ranks} ranks: {HOW_TO_RAISE}"
+        few = f"; the limit of {limit:.0f} open files may be too low for {ranks} ranks: {HOW_TO_RAISE}"
     raise CannotRun(
         f"mpirun ended with status {returned} before the run {'was resumed' if options.resumed else 'started'}; see "
         f"its messages above{few}"

@@ -74,7 +74,7 @@ def perform(typed: Invocation) -> int:
         resumable(run)
         if unknown := [name for name in typed.without if name not in run.whole.manifest.nodes]:
             nodes = show_some(run.whole.manifest.nodes, 8)
-            raise click.UsageError(f"--without {','.join(unknown)}: the run is of {nodes}")
+            raise click.UsageError(f"--without {','.join(unknown)}: not in this run; its nodes are {nodes}")
         if not where.rank:  # the others do as rank 0 says, and may have another home, without the key
             check_own(run, typed.trust)
         options = replace(_options(run), without=typed.without)

@@ -93,7 +93,7 @@ def accelerators(root: Path) -> bool:
 
 
 def _check_place(where: LaunchContext, typed: Invocation, profile: Profile) -> None:
-    """Raise NotHere, once the ranks that wait for this one know it; a probe only says what is missing."""
+    """Tell the ranks that wait for this one, then raise NotHere; probe and watch only print what is missing."""
     from bench.run.refusal import refuse
 
     shared, error = typed.shared, ""

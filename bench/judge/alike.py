@@ -49,7 +49,7 @@ def together(verdicts: Iterable[Verdict]) -> list[Verdict]:
 
 
 def _as_one(group: Sequence[Verdict]) -> Verdict:
-    """The first of findings that call for the same step, with the others behind it."""
+    """Merge findings that call for the same step into the first, which names the others after it."""
     if len(group) == 1:
         return group[0]
     series = group[0].check.startswith("drift.")

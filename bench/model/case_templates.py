@@ -1,4 +1,4 @@
-"""Rounds of cases as templates: what differs by the number of its round alone is written and sent once."""
+"""Templates of cases: cases that differ in the number of their round alone are written and sent once."""
 
 from __future__ import annotations
 

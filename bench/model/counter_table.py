@@ -66,7 +66,7 @@ def _each_priority(pattern: str) -> str:
 _HELD = f"{_each_priority('rx_prio{}_pause_duration')} rx_global_pause_duration"
 _HOLDS = f"{_each_priority('tx_prio{}_pause_duration')} tx_global_pause_duration"
 _BNXT_HELD, _BNXT_HOLDS = (_each_priority(f"pfc_pri{{}}_{way}_duration_us") for way in ("rx", "tx"))
-_WHY_HELD = "µs in which the port sent nothing, for its switch had it pause"
+_WHY_HELD = "µs for which the port sent nothing because its switch paused it"
 _WHY_HOLDS = "µs for which the port had its switch pause: the host takes in less than arrives"
 WAS_PAUSED, PAUSED = f"{_HELD} {_BNXT_HELD}".split(), f"{_HOLDS} {_BNXT_HOLDS}".split()
 TABLE: tuple[Counter, ...] = (

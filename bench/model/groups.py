@@ -85,7 +85,7 @@ class GroupRule:
 
     @property
     def sound(self) -> bool:
-        """Whether every rank stands at one place, and its rounds and rings are of its nodes."""
+        """Whether each rank has one place, and the rounds and rings are made of the rule's own nodes."""
         turns = {"round": round_count(self.nodes), "inside": round_count(self.width)}.get(self.kind, 1)
         if self.turn + self.turns > max(turns, 1) or max(self.shift, self.local) >= self.width:
             return False
@@ -178,7 +178,7 @@ class GroupRule:
         raise IndexError(node)
 
     def _place(self, rank: int) -> tuple[int, int]:
-        """The node of a rank and its number there; (-1, -1) of none."""
+        """The place of a rank's node, and the rank's number on it; (-1, -1) where the rule has no such rank."""
         across, along = self.steps
         before = 0
         for first, count in self.spans:

@@ -33,7 +33,7 @@ def round_count(count: int) -> int:
 
 
 def round_of(count: int, turn: int) -> list[tuple[int, int]]:
-    """Round ``turn`` of the circle, in numbers of nodes; the pair with the empty place of an odd count is left out."""
+    """The pairs of nodes that meet in round ``turn``, by their numbers; of an odd count one node rests."""
     turning = count - 1 + count % 2
     if count < 2:
         return []

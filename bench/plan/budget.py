@@ -114,7 +114,7 @@ class BudgetPlan:
 
     @property
     def text(self) -> str:
-        """Printed before the run: how long it takes and what it covers."""
+        """How long the run takes and what it covers, as it is printed before the run."""
         budget = self.job.accept.budget or 0.0
         parts = [f"the run takes up to {show_seconds(self.seconds)} of {show_seconds(budget)}"]
         if self.spent > AROUND - AFTER:

@@ -24,7 +24,7 @@ def _traffic(f: Frames, rates: pd.DataFrame) -> str:
         for name, rows in rates.groupby("device", sort=False)
     ]
     first = f"; {len(f.events)} events, the first: {f.events['text'].iloc[0]}" if len(f.events) else ""
-    return f"What each device sent or received over time, whichever is more. {listed(parts)}{first}."
+    return f"The larger of what each device sent and received, over time. {listed(parts)}{first}."
 
 
 def _lines(f: Frames) -> str:

@@ -47,9 +47,7 @@ def test_what_rank_0_refused_keeps_its_status(tmp_path, returned):
 
 def test_a_limit_of_open_files_that_may_have_ended_mpirun_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("bench.cli.local_job.raise_limit", lambda: 128.0)
-    with pytest.raises(
-        CannotRun, match="at most 128 files may be open here, which may be too few for 200 ranks: "
-    ):
+    with pytest.raises(CannotRun, match="the limit of 128 open files may be too low for 200 ranks: "):
         _never_began(186, 200, options(tmp_path / "nothing"))
     with pytest.raises(CannotRun, match="messages above$"):
         _never_began(186, 8, options(tmp_path / "nothing"))

@@ -197,4 +197,6 @@ def test_a_command_raises_the_limit_of_open_files_before_it_starts_anything():
 
 def test_a_node_that_the_run_never_had_cannot_be_left_out_of_its_resume(tmp_path):
     done = cli("resume", runs.folder(tmp_path / "run", end=False), "--without", "n0,n99")
-    assert done.returncode == 2 and "--without n99: the run is of n0" in done.stderr, done.stderr
+    assert done.returncode == 2 and "--without n99: not in this run; its nodes are n0" in done.stderr, (
+        done.stderr
+    )

@@ -188,7 +188,7 @@ def host_copies(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _rates(rows: list[Row]) -> dict[str, list[float]]:
-    """By kind of copy, the rates of all GPUs."""
+    """Collect the rates of all GPUs by kind of copy."""
     found = defaultdict(list)
     for row in rows:
         found[row.case.collective].append(row.busbw)

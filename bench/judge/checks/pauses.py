@@ -76,7 +76,7 @@ class Pause:
     unit="rails",
 )
 def pauses(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
-    """No RoCE rail is paused (PFC) far longer than the other rails, or pauses its switch until it gives up."""
+    """No RoCE rail is paused (PFC) far longer than the others, or pauses its switch until its driver counts a storm."""
     rows: dict[Place, dict[str, Rows]] = {}
     found: dict[Place, list[Pause]] = {}
     by_phase: dict[str, list[CounterWindow]] = {}
@@ -133,7 +133,7 @@ def _compared(phase: str, rows: Mapping[Place, Rows], seconds: Mapping[str, floa
 
 
 def _longest(rows: Rows, names: Sequence[str]) -> int | None:
-    """The µs of the priority that was paused longest: several pause at once."""
+    """The µs of the priority that was paused longest. Several pause at once, so their sum would mean nothing."""
     known = (rows[name].growth for name in names if name in rows)
     return max((growth for growth in known if growth is not None), default=None)
 
@@ -153,7 +153,7 @@ def _storm(place: Place, phases: Mapping[str, Rows]) -> Finding | None:
 
 
 def _odd(place: Place, found: Sequence[Pause]) -> Finding | None:
-    """What a rail was paused more than the others in several phases, or more than can be."""
+    """A finding on a rail that was paused far longer than the others in several phases, or longer than can be."""
     worst = max(found, key=lambda pause: pause.share, default=None)
     if worst and worst.share > IMPOSSIBLE:
         text = f"counts {show_share(worst.share)} of phase “{phase_words(worst.phase)}” as paused, which cannot be"

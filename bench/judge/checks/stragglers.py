@@ -93,7 +93,7 @@ def usual_of_nights(evidence: Evidence) -> dict[str, float]:
 
 
 def usual_of_bounds(evidence: Evidence) -> dict[str, float]:
-    """Map each case to the longest that it may take by the profile's bounds on this many nodes, in seconds."""
+    """Return, by case, the most seconds that the profile's bounds allow it on this many nodes."""
     found: dict[str, float] = {}
     for limit in evidence.limits("p50", "busbw"):
         for row in evidence.rows_of(limit):

@@ -185,7 +185,7 @@ def environment() -> dict[str, str]:
 
 
 def _ports(count: int, address: str) -> list[int]:
-    """Find free ports, at any address where this machine lacks the given one: perftest says what is wrong."""
+    """Find free ports at the address; at any where this machine does not have it, which perftest then reports."""
     try:
         return free_ports(count, address)
     except OSError:
