@@ -22,7 +22,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.model.errors import EXIT_USAGE
-from bench.store.files import read_plain
 
 from .table import LaunchError
 
@@ -50,6 +49,9 @@ class HostEntry:
 
 def read_hosts(path: Path) -> tuple[HostEntry, ...]:
     """The hosts of a file. Raises HostsError, one line that names file and line."""
+    # imported here: the room of run folders takes longer to import than this one
+    from bench.store.files import read_plain
+
     try:
         raw = read_plain(path, LONGEST)
     except OSError as error:

@@ -7,6 +7,7 @@ journal, finds who is to blame when a phase breaks, and goes on with the cases t
 coordinator     runs phases over all supervisors, on rank 0
 supervisor      the supervisor of a rank
 worker_process  the process that measures, and the one that forks it
+shared_import   one import of torch for all ranks of a command
 monitor         what a supervisor samples beside its worker
 departures      supervisors that leave before they are dismissed, and who is to blame
 watchdog        a process that outlives rank 0

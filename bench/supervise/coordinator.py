@@ -66,6 +66,7 @@ class Coordinator:
     _wasted: float = 0.0
     slowest_join: float = 0.0
     _gpus: dict[int, Any] = field(default_factory=dict)
+    _known: tuple[tuple[Rank, ...], dict[int, Rank], list[str]] = ((), {}, [])
 
     def run(self, phase: Phase) -> None:
         """Measure a phase: what breaks is recorded, and the cases after it are tried in fresh workers."""
@@ -155,7 +156,18 @@ class Coordinator:
 
     @property
     def _by_number(self) -> dict[int, Rank]:
-        return {rank.rank: rank for rank in self.ranks}
+        return self._derived()[1]
+
+    @property
+    def _nodes(self) -> list[str]:
+        return self._derived()[2]
+
+    def _derived(self) -> tuple[tuple[Rank, ...], dict[int, Rank], list[str]]:
+        """``ranks``, by their numbers, and their nodes: made for every message this would cost ranks × ranks."""
+        if self._known[0] is not self.ranks:
+            numbered = {rank.rank: rank for rank in self.ranks}
+            self._known = self.ranks, numbered, [rank.node for rank in self.ranks]
+        return self._known
 
     def _attempt(self, phase: Phase, cases: list[Case]) -> tuple[list[Case], Culprits | None]:
         """Start one worker per rank for ``cases``; the cases that are left, and the culprits if the phase broke."""
@@ -209,13 +221,14 @@ class Coordinator:
         """Take all messages that have arrived; whether there was more than heartbeats."""
         self._send_keepalive()
         messages = list(self.control.receive())
-        for source, message in messages:
-            if "do" in message:
-                self.supervisor.handle(message)
-            elif not self.departures.take(source, self._node(source), message) and source in self._states:
-                with self._believing(source):
-                    check(message)
-                    self._take(source, message, self._states[source])
+        with self.recorder.together():
+            for source, message in messages:
+                if "do" in message:
+                    self.supervisor.handle(message)
+                elif not self.departures.take(source, self._node(source), message) and source in self._states:
+                    with self._believing(source):
+                        check(message)
+                        self._take(source, message, self._states[source])
         return self.supervisor.poll() or any(message.get("said") != "beat" for _, message in messages)
 
     @contextmanager
@@ -319,9 +332,12 @@ class Coordinator:
 
     def _over(self) -> Culprits | None:
         """Why the phase cannot go on, with what was last heard of those who left."""
-        over = self.departures.over(self._nodes())
-        left = [each for each in self.positions() if over and each.rank in over.ranks]
-        return with_last_heartbeat(over, left, silent(self.positions())) if over and left else over
+        over = self.departures.over(self._nodes)
+        if not over:
+            return None
+        found = self.positions()
+        left = [each for each in found if each.rank in over.ranks]
+        return with_last_heartbeat(over, left, silent(found)) if left else over
 
     def _between(self, end: Early) -> Early:
         """What ended the run while nothing was measured, recorded in place of the case that it cost."""
@@ -333,9 +349,6 @@ class Coordinator:
     def _early(self, over: Culprits) -> Early:
         """The exception that ends the run: Stopped where rank 0 was told to end, else Lost."""
         return (Stopped if self.departures.stop() else Lost)(over.reason, over.names, nodes_in(over.names))
-
-    def _nodes(self) -> list[str]:
-        return [rank.node for rank in self.ranks]
 
     def _node(self, rank: int) -> str:
         known = self._by_number.get(rank)
@@ -379,7 +392,7 @@ class Coordinator:
                 who = name_ranks([Position(rank, self._node(rank)) for rank in of if rank not in answers])
                 text = f"{who}: no answer to {what} within {limit:.0f} s"
                 raise self._between(Lost(text, who, nodes_in(who)))
-            if over := self.departures.over(self._nodes()):
+            if over := self.departures.over(self._nodes):
                 raise self._between(self._early(over))
             self._send_keepalive()
             messages = list(self.control.receive())

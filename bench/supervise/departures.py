@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench.launch.table import PARENTS
 
-from .control.tcp import Control, Message
+from .control.tcp import FOLLOWED, Control, Message
 from .hangs.culprits import Culprits, Position, last_seen, name_ranks
 from .limits import SHORTEST
 
@@ -70,7 +70,8 @@ class Departure:
     """How a rank's supervisor left; ``text`` says more.
 
     how   FAILED: by an error of its own; CUT: its connection was closed without a last message; ORPHANED: the
-          launcher's process that started it has ended; SIGNALLED: it was told to end
+          launcher's process that started it has ended; SIGNALLED: it was told to end; FOLLOWED: the first rank of its
+          node left, and with it the way to this one: nothing more is known of it, and nobody blames it
     late  after rank 0 was told to end: the launcher may have killed it, as it does with who is slow to end
     """
 
@@ -119,7 +120,7 @@ class Departures:
         if message.get("said") not in ("lost", "farewell"):
             return False
         how = message.get("how")
-        known = how if how in (FAILED, ORPHANED, SIGNALLED) else CUT
+        known = how if how in (FAILED, ORPHANED, SIGNALLED, FOLLOWED) else CUT
         late = bool(self._since and self.stop()) and self.clock() - self._since > HURRY
         departure = Departure(rank, node, known, str(message.get("text", "")), late)
         self.departed.setdefault(rank, departure)
@@ -203,7 +204,7 @@ def with_last_heartbeat(found: Culprits, left: Sequence[Position], mute: Sequenc
 def summary(departed: Mapping[int, Departure]) -> str:
     """``n1 (ranks 2-3) told to end, n2 (ranks 4-5) orphaned``; "" where nobody left."""
     parts = []
-    for how in (FAILED, CUT, ORPHANED, SIGNALLED):
+    for how in (FAILED, CUT, ORPHANED, SIGNALLED, FOLLOWED):
         if found := [Position(each.rank, each.node) for each in departed.values() if each.how == how]:
             parts.append(f"{name_ranks(found)} {how}")
     return ", ".join(parts)

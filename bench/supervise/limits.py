@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 SHORTEST, LONGEST = 0.002, 0.05  # seconds between two polls for messages
@@ -49,9 +49,9 @@ class Pace:
 
     _sleep: float = SHORTEST
 
-    def rest(self, busy: bool) -> None:
+    def rest(self, busy: bool, sleep: Callable[[float], None] = time.sleep) -> None:
         self._sleep = SHORTEST if busy else min(LONGEST, self._sleep * 1.5)
-        time.sleep(self._sleep)
+        sleep(self._sleep)
 
 
 class Early(Exception):

@@ -122,8 +122,7 @@ class PerftestSaid:
 
 SAID: dict[str, Any] = {"beat": Beat, "ended": Ended, "health": Health, "worker": FromWorker}
 HEARD: dict[str, Any] = {
-    "store": Store, "ready": Ready, "window": Window, "measurement": Measurement, "failed": WorkerFailure,
-    "flight": Flight,
+    "store": Store, "ready": Ready, "failed": WorkerFailure, "flight": Flight,
 }  # fmt: skip
 ANSWERS: dict[str, Any] = {
     "hello": Hello, "probe": Node, "counters": Snapshot, "fabric": SubnetSaid, "wiring": HeardBroadcasts,
@@ -134,7 +133,10 @@ ANSWERS: dict[str, Any] = {
 
 
 def check(message: Mapping[str, Any]) -> None:
-    """Raise Misfit for a message that no supervisor sends. One of an unknown kind is nobody's concern."""
+    """Raise Misfit for a message that no supervisor sends. One of an unknown kind is nobody's concern.
+
+    Measurements and windows are checked where they are read, ``measurement_of`` and ``window_of``.
+    """
     kind = SAID.get(message["said"])
     if kind is None:
         return
@@ -145,7 +147,8 @@ def check(message: Mapping[str, Any]) -> None:
         heard = message["heard"]
         if not isinstance(heard.get("kind"), str):
             raise Misfit("heard.kind: is no text")
-        load(HEARD.get(heard["kind"], dict), heard)
+        if heard["kind"] in HEARD:
+            load(HEARD[heard["kind"]], heard)
 
 
 def check_answer(what: str, answer: object) -> None:

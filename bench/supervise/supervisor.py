@@ -22,14 +22,16 @@ from bench.probe.rail_wiring import hear_broadcasts
 from bench.probe.reachability import Target, listen, reach
 
 from .control.tcp import Control, Message
-from .departures import ORPHANED, SIGNALLED, ParentLauncher, send_farewell
+from .departures import FAREWELL_SECONDS, ORPHANED, SIGNALLED, ParentLauncher, send_farewell
 from .limits import SILENT_SECONDS, Pace
 from .monitor import Monitor
-from .worker_process import LATE, ForkServer, Worker
+from .shared_import import LATE
+from .worker_process import ForkServer, Worker
 
 if TYPE_CHECKING:
     from .node_watch import NodeWatch
 
+LINGER_SECONDS = 4.0  # for the others of this node to end their workers and leave
 LOG_BYTES = 4 << 20  # of a worker's log that travel to the run folder
 
 
@@ -78,9 +80,11 @@ class Supervisor:
             last = time.monotonic() if messages else last
             if early := self._early(time.monotonic() - last):
                 send_farewell(self.control, *early)
+                self.control.linger(FAREWELL_SECONDS)
                 self.stop_now()
                 return f"{early[1]} is gone" if early[0] == ORPHANED else early[1]
-            pace.rest(self.poll() or bool(messages))
+            pace.rest(self.poll() or bool(messages), self.control.rest)
+        self.control.linger(LINGER_SECONDS)
         if not self._lost:
             self.control.flush(1.0)
         return self._lost

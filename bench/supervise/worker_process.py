@@ -18,34 +18,30 @@ from bench.launch.python import as_module
 from bench.measure.forkserver import FORK
 
 from .limits import SHORTEST
+from .shared_import import SharedForkServer, join, loading_environment
 
 TAIL_BYTES = 4000
 GRACE_SECONDS = 2.0
 GONE_SECONDS = 2.0  # for a killed process to be gone; one that waits in the kernel may stay longer
-# read when a phase begins, not when torch is loaded; another value of any other variable needs another fork server
-LATE_PREFIXES = ("NCCL_", "TORCH_NCCL_", "GLOO_")
-LATE = {"OMP_NUM_THREADS", "PYTHONUNBUFFERED"}
-
-
-def loading_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that the interpreter, the loader or torch may read before a phase begins."""
-    return {
-        name: value
-        for name, value in environment.items()
-        if not name.startswith(LATE_PREFIXES) and name not in LATE
-    }
 
 
 class ForkServer:
-    """The process that imports torch once and forks the workers of this rank. Only ``close`` blocks."""
+    """The process that has torch imported and forks the workers of this rank. Only ``close`` blocks.
+
+    Where the command that started the job has imported torch already, it is a fork of that: see ``shared_import``.
+    """
 
     def __init__(self, environment: Mapping[str, str], module: str = "bench.measure.worker") -> None:
-        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        self._socket = ours
         self._early = loading_environment(environment)
         self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - closed in close()
         self.warm = False
+        self._process: subprocess.Popen[bytes] | SharedForkServer
+        shared = join(environment, self._log.fileno())
+        if shared:
+            self._socket, self._process = shared.connection, shared
+            return
+        self._socket, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.setblocking(False)
         with its:
             self._process = subprocess.Popen(
                 [sys.executable, *as_module(module), str(its.fileno())],
@@ -81,6 +77,8 @@ class ForkServer:
             self.warm = True
             if message["kind"] != "warm":
                 yield message
+            elif isinstance(self._process, SharedForkServer):
+                self._process.heard(message["pid"])
 
     def status(self) -> int | None:
         """Its own exit status; its worker dies with it."""

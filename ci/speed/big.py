@@ -21,16 +21,18 @@ from bench.store import Settings
 ROOT = Path(__file__).parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from bench.model.collectives import collective  # noqa: E402
+from bench.model.collectives import COPIES, collective  # noqa: E402
 from bench.model.facts import Node  # noqa: E402
 from bench.model.measurement import Case, Measurement, Rank  # noqa: E402
 from bench.model.profile import Profile, load  # noqa: E402
 from bench.plan import AcceptOptions, Job, Memory, acceptance, fit  # noqa: E402
+from bench.plan.names import NODES  # noqa: E402
 from bench.store import Manifest, Phase, Recorder  # noqa: E402
 from made_nodes import node  # noqa: E402
 
 RATE = 47e9  # bytes/s of a healthy pair on one rail
-BUS = 370e9  # bytes/s of busbw of a collective over all ranks
+BUS, ALONE = 370e9, 475e9  # bytes/s of busbw of a collective over all ranks, and inside a node
+COPY, HOST_COPY = 1.4e12, 40e9  # bytes/s of a copy inside a GPU, and from or to its host
 SICK = ("n17", 3)  # node and rail of the port at half its rate
 GPUS = 8
 
@@ -103,11 +105,14 @@ def _rows(phase: Phase, ranks: tuple[Rank, ...], draw: random.Random) -> Iterato
 def _measured(
     case: Case, group: tuple[int, ...], ranks: tuple[Rank, ...], draw: random.Random
 ) -> Measurement:
-    if len(group) == 2:
+    if case.rail or case.collective in COPIES:
         sick = any((ranks[rank].node, ranks[rank].local_rank) == SICK for rank in group)
-        seconds = case.size / (RATE / 2 if sick else RATE)
+        copy = HOST_COPY if "host" in case.collective else COPY
+        rate = copy if case.collective in COPIES else RATE / 2 if sick else RATE
+        seconds = case.size / rate
     else:
-        seconds = max(case.size * collective(case.collective).factor(len(group)) / BUS, 20e-6)
+        bus = ALONE if case.phase == NODES else BUS
+        seconds = max(case.size * collective(case.collective).factor(len(group)) / bus, 20e-6)
     blocks = tuple(
         tuple(round(seconds * draw.gauss(1, 0.01), 10) for _ in group)
         for _ in range(11 if len(group) == 2 else 8)

@@ -24,15 +24,20 @@ class Cost:
     mib: float
 
 
+def environment() -> dict[str, str]:
+    """Of a command that is started from this tree, with one thread a process."""
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    found = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    found.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled
+    return found
+
+
 def cost(words: Sequence[str], realtime: bool = False) -> Cost:
     """Of a command, to its end; what it says is thrown away."""
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     before = ["chrt", "-r", "10"] if realtime else []
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled
     begun = time.perf_counter()
     started = subprocess.Popen(
-        [*before, *words], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [*before, *words], env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     _, status, used = os.wait4(started.pid, 0)
     started.returncode = os.waitstatus_to_exitcode(status)  # wait4 has taken it

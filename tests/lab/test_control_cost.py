@@ -37,13 +37,17 @@ def script(name: str):
 control = script("control")
 
 
-def order_bytes(nodes: int, size: int) -> int:
-    return sum(len(json.dumps(order)) for order in control.orders_of(nodes, size))
+def order_bytes(nodes: int) -> float:
+    """Bytes of what begins the rails phase, a rank."""
+    ranks = runs.ranks(nodes, 8)
+    phase = control.rails_phase(8 * nodes, 2)
+    plain = WorkOrder("", (), 0, 8 * nodes, 0, "nccl", "10.0.0.1", 90.0, TimingRules(), 2)
+    sent = start_messages(plain, phase, phase.cases, ranks, {rank.node: {} for rank in ranks})
+    return sum(len(json.dumps(message)) for _, message in sent) / len(ranks)
 
 
 def test_an_order_is_as_long_at_any_number_of_nodes():
-    small, large = order_bytes(2, 16) / 16, order_bytes(16, 128) / 128
-    assert large / small < 1.1
+    assert order_bytes(16) / order_bytes(2) < 1.1
 
 
 def test_every_rank_makes_all_cases_of_the_description():
@@ -59,12 +63,28 @@ def test_every_rank_makes_all_cases_of_the_description():
             assert digest(unpacked(order.cases)) == digest(phase.cases)
 
 
-def test_a_round_has_three_measurements_of_each_lead_and_two_heartbeats_of_everybody():
-    lead = list(control.answers(0, 4, "rails/p2p"))
-    other = list(control.answers(5, 4, "rails/p2p"))
-    assert [message["said"] for message in lead] == ["worker"] * 3 + ["beat"] * 2
-    assert [message["said"] for message in other] == ["beat"] * 2
-    assert 500 < len(json.dumps(lead[0])) < 10_000
+def test_a_paper_worker_is_ready_and_reports_the_rows_of_the_pairs_that_it_leads():
+    ranks, phase = runs.ranks(4, 8), control.rails_phase(32, 2)
+    plain = WorkOrder("", (), 0, 32, 0, "nccl", "10.0.0.1", 90.0, TimingRules(), 2)
+    sent = dict(start_messages(plain, phase, phase.cases, ranks, {rank.node: {} for rank in ranks}))
+    said = []
+    for rank in (0, 31):
+        worker = control.PaperWorker(sent[rank]["order"], {}, Path(), None)
+        if rank:
+            worker.send({"port": 1})
+        control.GO[0] = 1
+        said.append([each["kind"] for _ in range(4) for each in worker.receive()])
+        assert worker.ended() == 0
+    # of a pair one rank leads both ways and there, the other leads back
+    assert [each.count("measurement") for each in said] == [4, 2]
+    assert [each.count("ready") for each in said] == [1, 1]
+
+
+def test_the_power_of_a_growth_is_read_from_all_sizes():
+    row = dict.fromkeys(control.Cost.__dataclass_fields__, 1)
+    rows = [control.Cost(**{**row, "ranks": n, "round": n**2, "start": 3 * n}) for n in (8, 64, 512)]
+    found = control.powers(rows)
+    assert [round(found[name], 6) for name in ("round", "start", "memory")] == [2, 1, 0]
 
 
 def test_a_size_that_does_not_fit_is_not_run_and_that_is_said():
@@ -80,7 +100,7 @@ def test_a_size_that_does_not_fit_is_not_run_and_that_is_said():
     assert "do not fit" in told["not_run"][0]
 
 
-@pytest.mark.parametrize("words", [["--ranks", "7"], ["--ranks", "0"], ["--repeats", "0"]])
+@pytest.mark.parametrize("words", [["--ranks", "7"], ["--ranks", "0"], ["--rounds", "0"]])
 def test_sizes_that_are_none_are_wrong_usage(words):
     done = subprocess.run([sys.executable, str(CONTROL), *words], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2

@@ -84,6 +84,7 @@ def test_a_command_that_is_killed_leaves_no_process_and_what_was_measured(tmp_pa
             os.kill(pid, signal.SIGKILL)
     # mpirun tells its ranks to end and soon kills them: whether rank 0 still writes down why is chance
     assert load(tmp_path / "run").measurements
-    assert len(list((tmp_path / "tmp").iterdir())) == 1
+    # that of the job, and that of the one import of torch where it had no time to remove its own
+    assert len(list((tmp_path / "tmp").iterdir())) in (1, 2)
     scratch.sweep(tmp_path / "tmp")
     assert not list((tmp_path / "tmp").iterdir())

@@ -243,6 +243,11 @@ class Deaf:
     def flush(self, limit: float) -> bool:
         return True
 
+    rest = staticmethod(time.sleep)
+
+    def linger(self, limit: float) -> None:
+        return
+
     def close(self) -> None:
         return
 

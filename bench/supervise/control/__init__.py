@@ -1,9 +1,10 @@
-"""Messages between supervisors: a star with rank 0 in the middle.
+"""Messages between supervisors: rank 0, the first rank of each node, the others of that node.
 
-connect        a rank's end of the star, whichever launcher started it
-tcp            the star: authenticated TCP
-sealed_frames  what TCP carries: sealed frames, the handshake's proofs
-rendezvous     rank 0 listens until all ranks are connected; the others dial
+connect        a rank's way to rank 0, whichever launcher started it
+tcp            the messages, and who passes them on
+connection     one connection
+sealed_frames  what it carries: sealed frames, the handshake's proofs
+rendezvous     rank 0, and then the first rank of each node, listens until all are connected; the others dial
 token          the secret of a job without MPI: where it comes from
 mpi            MPI hands out the address and a secret, and ends or aborts the job
 """

@@ -1,14 +1,19 @@
-"""A rank's end of the star: MPI hands out rank 0's address, or the launcher's variables name it."""
+"""A rank's way to rank 0: MPI hands out rank 0's address, or the launcher's variables name it.
+
+The first rank of each node dials rank 0, and the others of the node dial that one. On rank 0's own node, and where the
+launcher does not tell the node of each rank, all dial rank 0.
+"""
 
 from __future__ import annotations
 
+import hmac
 import ipaddress
 import os
 import secrets
 import socket
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -17,11 +22,12 @@ from bench.launch.context import PORT
 from bench.model.errors import EXIT_INCONCLUSIVE
 from bench.model.facts import INWARD
 from bench.probe.addresses import addresses
+from bench.probe.host import machine
 from bench.probe.tcp_ports import PORTS, to_try
 
 from . import token
 from .mpi import Mpi
-from .rendezvous import JOIN_SECONDS, Dialer, Listener, NotMet
+from .rendezvous import JOIN_SECONDS, WAITING_ROOM, Dialer, Listener, NotMet, sockets_at
 from .tcp import Control
 
 MPI_SECONDS = 60.0  # until all ranks of an MPI job must be connected: MPI has started them together
@@ -38,7 +44,7 @@ def connect(
     ports: Sequence[int] = PORTS,
     spare: bool = False,
 ) -> Control:
-    """This rank's end of the star. ``source``: of the token, if it was taken out of the environment before.
+    """This rank's end of the control channel. ``source``: of the token, if it was taken out of the environment before.
     ``spare``: nodes that do not come in time are left out where the launcher names them.
 
     ``management`` and ``rails`` are interfaces of the profile. Without MPI rank 0 listens on the address that the
@@ -62,18 +68,56 @@ def connect(
     if where.rank > 0:
         host = "127.0.0.1" if where.meet.local else where.meet.host
         dialer = Dialer((host,), where.meet.ports, where.meet.run, where.rank, where.size, secret, _say)
-        return dialer.connect(limit)
+        return _join(dialer, where.rank - where.local if where.hosts else 0, limit)
     try:
-        listener = Listener(
-            listening(where.meet, management, rails),
-            where.meet.ports,
-            _say,
-            f"set {PORT} to another one on every node",
-        )
+        mend = f"set {PORT} to another one on every node"
+        addresses = listening(where.meet, management, rails)
+        listener = Listener(sockets_at(addresses, where.meet.ports, mend), _say)
         return listener.wait(where.meet.run, where.size, secret(), limit, where.hosts, spare)
     finally:
         if made:
             made.unlink(missing_ok=True)
+
+
+def _join(dialer: Dialer, first: int, limit: float) -> Control:
+    """Connect to ``first``, the first rank of this node; it itself connects to rank 0, and the others may join then.
+
+    A rank that cannot reach the first one, as from a container with a network of its own, dials rank 0 after half of
+    the time.
+    """
+
+    def name() -> bytes:
+        text = f"{dialer.run} {first}".encode()
+        return b"\0railgauge-" + hmac.digest(dialer.token(), text, "sha256").hex()[:32].encode()
+
+    if first not in (0, dialer.rank):
+        try:
+            return replace(dialer, above=f"rank {first} of this node", node=name).connect(limit / 2)
+        except NotMet as error:
+            _say(f"{error}; it dials rank 0 instead")
+        return dialer.connect(limit / 2)
+    control = dialer.connect(limit)
+    if first:
+        try:
+            control.listener = Listener([node_socket(name())], _say)
+        except OSError as error:  # then the others dial rank 0
+            _say(f"rank {first} cannot listen for the others of its node: {error.strerror}")
+        else:
+            control.listener.admit_to(control, dialer.run, dialer.token(), range(first + 1, dialer.size))
+    return control
+
+
+def node_socket(name: bytes) -> socket.socket:
+    """A socket that listens under a name that only this node knows. Raises OSError where the name is taken."""
+    made = socket.socket(socket.AF_UNIX)
+    try:
+        made.bind(name)
+        made.listen(WAITING_ROOM)
+        made.setblocking(False)
+    except OSError:
+        made.close()
+        raise
+    return made
 
 
 def _own_token(where: LaunchContext) -> Path:
@@ -112,11 +156,15 @@ def listening(meet: Rendezvous, management: str, rails: Sequence[str]) -> tuple[
 
 @dataclass(frozen=True)
 class Invitation:
-    """What rank 0 of an MPI job sends to the others: where it listens, the likeliest address first."""
+    """What rank 0 of an MPI job sends to each of the others: where it listens, the likeliest address first.
+
+    ``first``: the first rank on the node of whoever receives it.
+    """
 
     addresses: tuple[str, ...]
     port: int
     run: str
+    first: int
     secret: bytes = field(repr=False)
 
 
@@ -135,20 +183,31 @@ def _under_mpi(mpi: Mpi, where: Callable[[Iterable[str]], tuple[str, ...]], port
 
 
 def _invite(mpi: Mpi, where: Callable[[Iterable[str]], tuple[str, ...]], ports: Sequence[int]) -> Control:
-    found = where(mpi.gather(socket.gethostname()) or ())
+    nodes = mpi.gather(_this_node()) or []
+    found = where([host for host, *_ in nodes])
     tried = ANY_PORT if all(map(_loopback, found)) else to_try(ports)
-    listener = Listener(found, tried, _say, "name others with --ports FIRST-LAST")
-    sent = mpi.broadcast(
-        Invitation(listener.addresses, listener.port, secrets.token_hex(8), secrets.token_bytes(32))
-    )
-    return listener.wait(sent.run, mpi.size, sent.secret, MPI_SECONDS)
+    listener = Listener(sockets_at(found, tried, "name others with --ports FIRST-LAST"), _say)
+    run, secret = secrets.token_hex(8), secrets.token_bytes(32)
+    first = {node: rank for rank, node in reversed(list(enumerate(nodes)))}
+    at = listener.addresses, listener.port, run
+    mpi.scatter([Invitation(*at, first[node], secret) for node in nodes])
+    return listener.wait(run, mpi.size, secret, MPI_SECONDS)
 
 
 def _follow(mpi: Mpi) -> Control:
-    mpi.gather(socket.gethostname())
-    sent = mpi.broadcast(cast("Invitation | None", None))
+    mpi.gather(_this_node())
+    sent = mpi.scatter(cast("list[Invitation] | None", None))
     dialer = Dialer(sent.addresses, (sent.port,), sent.run, mpi.rank, mpi.size, lambda: sent.secret, _say)
-    return dialer.connect(MPI_SECONDS + LATER_SECONDS)
+    return _join(dialer, sent.first, MPI_SECONDS + LATER_SECONDS)
+
+
+def _this_node() -> tuple[str, str, str]:
+    """Ranks with the same one can connect on their node: a host name alone may stand for two machines or containers."""
+    try:
+        network = str(Path("/proc/self/ns/net").readlink())
+    except OSError:
+        network = str(os.getpid())
+    return socket.gethostname(), machine(Path("/")), network
 
 
 def candidates(hosts: Iterable[str], management: str, rails: Sequence[str]) -> tuple[str, ...]:

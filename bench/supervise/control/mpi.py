@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -30,14 +30,14 @@ class Mpi:
         self.rank, self.size = self._comm.Get_rank(), self._comm.Get_size()
 
     def gather(self, value: Value) -> list[Value] | None:
-        """The values of all ranks, on rank 0 alone. All ranks call this at the same time, and ``broadcast``."""
+        """The values of all ranks, on rank 0 alone. All ranks call this at the same time, and ``scatter``."""
         with _limit(HAND_OUT_SECONDS, self._late):
             return self._comm.gather(value)
 
-    def broadcast(self, value: Value | None) -> Value:
-        """Rank 0's value."""
+    def scatter(self, values: Sequence[Value] | None) -> Value:
+        """This rank's one of the values that rank 0 has."""
         with _limit(HAND_OUT_SECONDS, self._late):
-            sent: Value = self._comm.bcast(value)
+            sent: Value = self._comm.scatter(values)
         return sent
 
     @property

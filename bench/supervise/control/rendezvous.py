@@ -1,9 +1,10 @@
-"""How a star over TCP comes together: rank 0 listens, the other ranks dial.
+"""How the supervisors come together: the first rank of each node dials rank 0, the others of its node dial that one.
 
-Rank 0 listens only until every rank is connected. Until then a stranger can hold one of WAITING_ROOM places for
-ANSWER_SECONDS and send at most 52 bytes before the connection is closed. When all places are taken, the address that
-holds most of them loses its oldest one, so that a flood from one address displaces only itself. A rank whose
-connection was closed dials again until its time is up.
+Rank 0 listens only until all ranks are connected to it or behind the first ranks of their nodes, and these listen only
+until rank 0 begins. Until then a stranger can hold one of WAITING_ROOM places for ANSWER_SECONDS and send at most
+52 bytes before the connection is closed. When all places are taken, the address that holds most of them loses its
+oldest one, so that a flood from one address displaces only itself. A rank whose connection was closed dials again until
+its time is up.
 
 Several ports are tried, in the same order on both sides, because the first may be in use on rank 0's node: the proofs
 tell rank 0 from whatever else listens there.
@@ -13,15 +14,15 @@ from __future__ import annotations
 
 import errno
 import itertools
-import json
 import os
 import secrets
 import selectors
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from bench.launch.placement import whole_nodes
@@ -29,13 +30,15 @@ from bench.measure.open_files import HOW_TO_RAISE, raise_limit
 from bench.model.errors import EXIT_INCONCLUSIVE, RailGaugeError
 from bench.model.units import show_some
 
+from .connection import Connection
 from .sealed_frames import DIALER, HELLO, HOST, NONCE, PROOF, Forged, Handshake, hello, parse_hello
-from .tcp import Connection, Control
+from .tcp import Control
 
 WAITING_ROOM = 128
 REMIND_SECONDS = 20.0  # after which a person is told who is still missing
 JOIN_SECONDS = 180.0  # until every rank must be connected
 ANSWER_SECONDS = 5.0  # from a connection to its proof
+LOOK_SECONDS = 0.05  # between two looks at what the first ranks of the nodes say of those behind them
 CONNECT_SECONDS = 1.0  # for one address; then the next is tried
 SPARE_FILES = 32  # beside the connections: pipes to the worker, logs, files of the run folder
 AT_ONCE = 32  # connections accepted before those that wait are read
@@ -62,53 +65,62 @@ class Caller:
 
 
 class Listener:
-    """Rank 0's side. ``say`` shows a person what is unusual, ``mend`` says what to do where the ports are taken."""
+    """The side that is dialed: rank 0, or the first rank of a node. ``say`` shows a person what is unusual."""
 
-    def __init__(
-        self, addresses: Sequence[str], ports: Sequence[int], say: Callable[[str], None], mend: str = ""
-    ) -> None:
-        self._sockets = _listen(addresses, ports, mend)
-        self.addresses = tuple(str(each.getsockname()[0]) for each in self._sockets)
-        self.port = int(self._sockets[0].getsockname()[1])
+    def __init__(self, sockets: Sequence[socket.socket], say: Callable[[str], None]) -> None:
+        self._sockets = sockets
         self._say = say
         self._shown: set[str] = set()
         self._selector = selectors.DefaultSelector()
         for each in self._sockets:
             self._selector.register(each, selectors.EVENT_READ, None)
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return tuple(str(each.getsockname()[0]) for each in self._sockets)
+
+    @property
+    def port(self) -> int:
+        return int(self._sockets[0].getsockname()[1])
+
+    def admit_to(self, control: Control, run: str, token: bytes, others: Collection[int]) -> None:
+        """Let ``step`` connect ``others``, which are ranks of ``run``, to ``control``."""
+        self._control, self._run, self._size, self._token = control, run, control.size, token
+        self._others = others
+
     def wait(
         self, run: str, size: int, token: bytes, limit: float, hosts: Sequence[str] = (), spare: bool = False
     ) -> Control:
-        """Accept ranks 1 … size - 1 of ``run`` and stop listening.
+        """On rank 0: accept ranks 1 … size - 1 of ``run`` and stop listening.
 
         After ``limit`` seconds it raises NotMet, or goes on with whole nodes where they are known by ``hosts`` and may
         be ``spare``.
         """
         self._hosts = tuple(hosts)
-        self._run, self._size, self._token = run, size, token
-        self._connections: dict[int, Connection] = {}
+        make_room(hosts.count(hosts[0]) + len(set(hosts)) - 2 if hosts else size - 1)
+        control = Control(0, size)
+        self.admit_to(control, run, token, range(1, size))
         remind, deadline, absent = time.monotonic() + REMIND_SECONDS, time.monotonic() + limit, ""
         try:
-            make_room(size - 1)
-            while len(self._connections) < size - 1 and not absent:
+            while not control.complete and not absent:
                 if time.monotonic() > deadline:
                     absent = self._absent(limit)
-                    if not spare or not whole_nodes(hosts, self._missing()):
+                    if not spare or not whole_nodes(hosts, control.missing):
                         raise NotMet(absent)
                 elif time.monotonic() > remind:
                     remind = deadline
                     self._say(f"waiting for rank {self._names()}, for {limit:.0f} s at most")
-                self._step()
+                self.step(LOOK_SECONDS)
+                control.keep_arrivals()
         except BaseException as error:  # the ranks that came are told why nothing begins, then it is raised
             order = {"do": "quit", "status": EXIT_INCONCLUSIVE, "reason": f"rank 0: {error}"}
-            for connection in self._connections.values():
-                if isinstance(error, NotMet):
-                    connection.put(json.dumps(order).encode())
-                connection.lose("the ranks did not meet")
+            if isinstance(error, NotMet):
+                for rank in control.peers:
+                    control.send(rank, order)
+            control.abandon(EXIT_INCONCLUSIVE)
             raise
         finally:
             self.close()
-        control = Control(0, size, self._connections)
         control.absent = absent
         return control
 
@@ -119,8 +131,9 @@ class Listener:
             each.close()
         self._selector.close()
 
-    def _step(self) -> None:
-        for key, _ in self._selector.select(0.2):
+    def step(self, seconds: float) -> None:
+        """Wait at most ``seconds`` for somebody to call, and admit whoever has proved to be one of the ranks."""
+        for key, _ in self._selector.select(seconds):
             if key.data is None:
                 self._accept(key.fileobj)  # type: ignore[arg-type]
             elif self._selector.get_map().get(key.fd) is key:  # it was not rejected meanwhile
@@ -147,7 +160,8 @@ class Listener:
             if len(self._callers()) >= WAITING_ROOM:
                 self._make_room()
             sock.setblocking(False)
-            caller = Caller(sock, str(address[0]), time.monotonic() + ANSWER_SECONDS)
+            name = str(address[0]) if address else "this node"
+            caller = Caller(sock, name, time.monotonic() + ANSWER_SECONDS)
             self._selector.register(sock, selectors.EVENT_READ, caller)
 
     def _make_room(self) -> None:
@@ -198,17 +212,16 @@ class Listener:
                 f"rank {rank} at {caller.address} counts {handshake.size} ranks, rank 0 counts {self._size}: "
                 "start all of them with the same number of nodes and of processes on each"
             )
-        before = self._connections.get(rank)
-        if before is not None and not before.closed():
+        if rank not in self._others:
+            raise Forged("this rank is not behind this one")
+        if self._control.connected(rank):
             self._say_once(
                 f"rank {rank} called twice, now from {caller.address}; the first connection is kept"
             )
             raise Forged("this rank is connected already")
         caller.socket.send(handshake.key(self._token, HOST))
         self._selector.unregister(caller.socket)
-        if before is not None:
-            before.lose("it called again")
-        self._connections[rank] = Connection(caller.socket, handshake, self._token, host=True)
+        self._control.admit(rank, Connection(caller.socket, handshake, self._token, host=True))
 
     def _say_once(self, text: str) -> None:
         # of a flood one line is enough
@@ -216,21 +229,18 @@ class Listener:
             self._shown.add(text)
             self._say(text)
 
-    def _missing(self) -> list[int]:
-        return [rank for rank in range(1, self._size) if rank not in self._connections]
-
     def _names(self) -> str:
         """``4, 5 of n2``: the ranks that are missing, and their nodes where these are known."""
-        absent = self._missing()
+        absent = self._control.missing
         nodes = list(dict.fromkeys(self._hosts[rank] for rank in absent if rank < len(self._hosts)))
         names = ", ".join(str(rank) for rank in absent[:16]) + (" …" if len(absent) > 16 else "")
         return names + (f" of {show_some(nodes, 8)}" if nodes else "")
 
     def _absent(self, limit: float) -> str:
         shown = "".join(f"; {text}" for text in sorted(self._shown))
-        where = f"{' or '.join(self.addresses)}, port {self.port}"
+        where, absent = f"{' or '.join(self.addresses)}, port {self.port}", len(self._control.missing)
         return (
-            f"{len(self._missing())} of {self._size} ranks did not reach rank 0 at {where}, within {limit:.0f} s: "
+            f"{absent} of {self._size} ranks did not reach rank 0 at {where}, within {limit:.0f} s: "
             f"rank {self._names()}{shown}; check that the same command was started on every node and that each of them "
             "reaches this address by TCP, or name another interface as management in the profile's [rails]"
         )
@@ -247,8 +257,11 @@ def make_room(more: int) -> None:
         )
 
 
-def _listen(addresses: Sequence[str], ports: Sequence[int], mend: str) -> list[socket.socket]:
-    """Sockets on those of ``addresses`` that this machine has, at the first port that is free on all of them."""
+def sockets_at(addresses: Sequence[str], ports: Sequence[int], mend: str = "") -> list[socket.socket]:
+    """Sockets on those of ``addresses`` that this machine has, at the first port that is free on all of them.
+
+    ``mend`` says what to do where the ports are taken.
+    """
     reason = ""
     for port in ports:
         opened: list[socket.socket] = []
@@ -275,7 +288,10 @@ def _listen(addresses: Sequence[str], ports: Sequence[int], mend: str) -> list[s
 
 @dataclass(frozen=True)
 class Dialer:
-    """Another rank's side: where to dial, and as which rank. ``token`` is read anew for every connection."""
+    """The other side: where to dial, and as which rank. ``token`` is read anew for every connection.
+
+    ``above`` is dialed: rank 0, or the first rank of this node, which listens under the name ``node``.
+    """
 
     hosts: tuple[str, ...]
     ports: tuple[int, ...]
@@ -284,50 +300,75 @@ class Dialer:
     size: int
     token: Callable[[], bytes]
     say: Callable[[str], None]
+    above: str = "rank 0"
+    node: Callable[[], bytes] | None = None
 
     def connect(self, limit: float) -> Control:
-        """Dial until rank 0 accepts. Raises NotMet after ``limit`` seconds."""
+        """Dial until the other side accepts. Raises NotMet after ``limit`` seconds."""
         deadline = time.monotonic() + limit
         pause, reasons = PAUSE, dict[str, str]()
         while True:
-            for host, port in itertools.product(self.hosts, self.ports):
+            for place, opened in self._places().items():
                 try:
-                    return Control(self.rank, self.size, {0: self._dial(host, port)})
+                    return Control(self.rank, self.size, {0: self._greet(opened())}, self.above)
                 except _Refused as refused:
-                    if reasons.get(f"{host}:{port}") != str(refused):
-                        self.say(f"rank {self.rank}: {host}:{port}: {refused}; dialing again")
-                    reasons[f"{host}:{port}"] = str(refused)
+                    if reasons.get(place) != str(refused):
+                        self.say(f"rank {self.rank}: {place}: {refused}; dialing again")
+                    reasons[place] = str(refused)
                 except OSError as error:
-                    reasons[f"{host}:{port}"] = error.strerror or str(error)
+                    reasons[place] = error.strerror or str(error)
                 if time.monotonic() > deadline:
                     tried = "; ".join(f"{place}: {why}" for place, why in sorted(reasons.items()))
-                    raise NotMet(f"rank {self.rank} did not reach rank 0 within {limit:.0f} s: {tried}")
+                    raise NotMet(f"rank {self.rank} did not reach {self.above} within {limit:.0f} s: {tried}")
             time.sleep(pause)
-            pause = min(LONGEST_PAUSE, pause * 1.5)
+            pause = pause if self.node else min(LONGEST_PAUSE, pause * 1.5)
 
-    def _dial(self, host: str, port: int) -> Connection:
-        sock = socket.create_connection((host, port), CONNECT_SECONDS)
+    def _places(self) -> dict[str, Callable[[], socket.socket]]:
+        """What to dial, by its name for a person."""
+        if self.node:
+            return {"on this node": partial(_dial_here, self.node())}
+        pairs = itertools.product(self.hosts, self.ports)
+        return {f"{host}:{port}": partial(_dial, host, port) for host, port in pairs}
+
+    def _greet(self, sock: socket.socket) -> Connection:
         try:
-            if sock.getsockname() == sock.getpeername():
-                # TCP may connect a port of this machine to itself when nobody listens there
-                raise ConnectionRefusedError(errno.ECONNREFUSED, "nobody listens")
             deadline = time.monotonic() + ANSWER_SECONDS
             nonce = secrets.token_bytes(NONCE)
             sock.sendall(hello(nonce, self.rank, self.size))
-            answer = _read(sock, NONCE, deadline, "it is not rank 0")
+            answer = _read(sock, NONCE, deadline, f"it is not {self.above}")
             handshake, token = Handshake(self.run, self.rank, self.size, nonce, answer), self.token()
             sock.sendall(handshake.key(token, DIALER))
             refused = "it does not take our token: another job, another token, or this rank is there already"
             if not handshake.proves(token, HOST, _read(sock, PROOF, deadline, refused)):
-                raise _Refused("it does not know our token and is not rank 0")
+                raise _Refused(f"it does not know our token and is not {self.above}")
             return Connection(sock, handshake, token, host=False)
         except BaseException:  # raised again: an interrupt must not leave the socket open
             sock.close()
             raise
 
 
+def _dial(host: str, port: int) -> socket.socket:
+    sock = socket.create_connection((host, port), CONNECT_SECONDS)
+    if sock.getsockname() == sock.getpeername():
+        # TCP may connect a port of this machine to itself when nobody listens there
+        sock.close()
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "nobody listens")
+    return sock
+
+
+def _dial_here(name: bytes) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.settimeout(CONNECT_SECONDS)
+        sock.connect(name)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
 class _Refused(Exception):
-    """Somebody answered, and not as rank 0 would."""
+    """Somebody answered, and not as the rank that is dialed would."""
 
 
 def _read(sock: socket.socket, count: int, deadline: float, otherwise: str) -> bytes:

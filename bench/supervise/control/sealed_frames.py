@@ -1,6 +1,6 @@
 """What two supervisors send over TCP: proofs that both know the token, then sealed frames.
 
-    dialing rank                      rank 0, which listens
+    dialing rank                      rank 0, or the first rank of the node, which listens
     HELLO: magic, nonce, rank, size   →
                                       ←  nonce
     proof of the token                →
@@ -23,7 +23,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-MAGIC = b"railgauge-2\n"
+MAGIC = b"railgauge-3\n"
 NONCE = PROOF = 32  # bytes
 HELLO = struct.Struct("!12s32sII")  # magic, the dialing rank's nonce, its rank, the size of its job
 LENGTH = struct.Struct("!I")

@@ -1,14 +1,19 @@
-"""Messages between supervisors: a star with rank 0 in the middle, over authenticated TCP under every launcher.
+"""Messages between supervisors: rank 0 talks to the first rank of each node, and that one to the others of its node.
 
-What is exchanged grows with the number of ranks: everybody talks to rank 0 and nobody else. Nothing
-blocks: ``receive`` yields what has arrived, and callers sleep between looks, so that an idle
+Between nodes they travel over authenticated TCP under every launcher, on a node over a Unix socket, sealed as well; the
+ranks of rank 0's node are connected to rank 0 itself. Each message stands behind the number of the rank that sent it or
+is to receive it, and the first rank of a node passes on those of the others, the heartbeats of a moment in one frame.
+Rank 0 takes from it messages of the ranks that joined through it and of no other: whoever has the token could have
+joined in their place.
+
+Nothing blocks but ``rest``: ``receive`` yields what has arrived, and callers sleep between looks, so that an idle
 supervisor takes no share of a core from the workers.
 
 Plain sockets of the standard library, and not torch's TCPStore: that one has no authentication (whoever
 reaches its port reads, writes and deletes every key), its client waits inside C++ with limits of minutes,
 and importing torch costs a supervisor seconds and memory on every rank. Nor MPI: it does not report who died,
 Open MPI aborts a process that touches a connection to a dead one, and Open MPI 5.0.11 has lost a message.
-Nor TLS: with a secret that both ends share, sealed frames (``frames``) give what is needed here without
+Nor TLS: with a secret that both ends share, ``sealed_frames`` give what is needed here without
 certificates, and Python has pre-shared keys for TLS only from 3.13 on.
 
 No stranger can join, speak, repeat or alter. Honest limits: whoever sits on the path between two nodes
@@ -18,192 +23,315 @@ for the measurement itself (their store, their sockets) is theirs and knows no t
 
 from __future__ import annotations
 
-import contextlib
 import json
 import selectors
-import socket
+import struct
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from .connection import Connection
 from .mpi import Mpi
-from .sealed_frames import LONGEST, TO_DIALER, TO_HOST, Forged, Handshake, Opener, Sealer
+
+if TYPE_CHECKING:
+    from .rendezvous import Listener
 
 Message = dict[str, Any]
 
-READ = 1 << 20  # bytes at a time
-TURN = 8 << 20  # bytes of one peer before the next peer is read
-WAITING = 4 * LONGEST  # bytes for a peer that reads none: with more it counts as lost
-KEEPALIVE = (
-    (socket.SO_KEEPALIVE, socket.SOL_SOCKET, 1),
-    # a node that died without closing its connections is noticed after about 5 + 3 × 4 s
-    (socket.TCP_KEEPIDLE, socket.IPPROTO_TCP, 5),
-    (socket.TCP_KEEPINTVL, socket.IPPROTO_TCP, 4),
-    (socket.TCP_KEEPCNT, socket.IPPROTO_TCP, 3),
-    # the same while bytes of ours are on the way, when no keepalive is sent
-    (socket.TCP_USER_TIMEOUT, socket.IPPROTO_TCP, 17_000),
-    (socket.TCP_NODELAY, socket.IPPROTO_TCP, 1),
-)
+HEAD = struct.Struct("!I?I")
+"""Before each message: the rank that sent it or is to receive it, whether it may wait, its bytes."""
+
+WAIT_SECONDS = 0.5  # that a heartbeat waits for those of the other ranks of its node
+SHORT = 1 << 16  # bytes of a frame that holds several messages
+FOLLOWED = "cut off with the first rank of its node"
 
 
-class Connection:
-    """One connection after its handshake. Nothing here blocks."""
+def framed(rank: int, message: Message) -> bytes:
+    """A message of or for a rank, as it stands in a frame."""
+    text = json.dumps(message).encode()
+    return HEAD.pack(rank, message.get("said") == "beat", len(text)) + text
 
-    def __init__(self, sock: socket.socket, handshake: Handshake, token: bytes, host: bool) -> None:
-        sock.setblocking(False)
-        with contextlib.suppress(OSError):
-            for option, level, value in KEEPALIVE:
-                sock.setsockopt(level, option, value)
-        sending, receiving = (TO_DIALER, TO_HOST) if host else (TO_HOST, TO_DIALER)
-        self.socket = sock
-        self.lost = ""  # why the peer counts as lost
-        self._broken = ""  # why nothing can be sent any more; what the peer sent before is still to be read
-        self._sealer = Sealer(handshake.key(token, sending))
-        self._opener = Opener(handshake.key(token, receiving))
-        self._unsent: deque[memoryview] = deque()
 
-    def put(self, payload: bytes) -> None:
-        if self.lost or self._broken:
-            return
-        self._unsent.append(memoryview(self._sealer.seal(payload)))
-        self.push()
-        if sum(len(part) for part in self._unsent) > WAITING:
-            self.lose(f"it read nothing of the last {WAITING} bytes")
-
-    def push(self) -> bool:
-        """Hand over to the kernel what it accepts; whether nothing is left to send."""
+def messages_in(frame: bytes) -> list[tuple[int, bool, bytes]]:
+    """(rank, whether it may wait, text) of the messages of a frame. Raises ValueError."""
+    found, at = [], 0
+    while at < len(frame):
         try:
-            while self._unsent:
-                sent = self.socket.send(self._unsent[0])
-                if sent < len(self._unsent[0]):
-                    self._unsent[0] = self._unsent[0][sent:]
-                else:
-                    self._unsent.popleft()
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            self._unsent.clear()
-            self._broken = error.strerror or str(error)
-        return True
+            rank, waits, length = HEAD.unpack_from(frame, at)
+        except struct.error as error:
+            raise ValueError(str(error)) from None
+        at += HEAD.size + length
+        found.append((rank, waits, frame[at - length : at]))
+    if at != len(frame):
+        raise ValueError(f"a message ends {at - len(frame)} bytes behind its frame")
+    return found
 
-    def pull(self) -> Iterator[bytes]:
-        """The payloads that have arrived; sets ``lost`` when the peer is lost."""
-        left = TURN
-        while left > 0 and not self.lost:
-            try:
-                data = self.socket.recv(READ)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                self.lose(error.strerror or str(error))
-                return
-            if not data:
-                self.lose(self._broken or "it closed the connection")
-                return
-            left -= len(data)
-            try:
-                yield from self._opener.open(data)
-            except Forged as error:
-                self.lose(str(error))
 
-    def closed(self) -> bool:
-        """Whether the peer has left without sending anything more."""
-        try:
-            return not self.socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-
-    def lose(self, why: str) -> None:
-        self.lost = why
-        self._unsent.clear()
-        self.socket.close()
+def parsed(payload: bytes) -> Any:
+    """JSON, also with ``NaN``, which a row may hold: it is read as such, and not as ``null``."""
+    try:
+        return msgspec.json.decode(payload)  # in a third of the time
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return json.loads(payload)
 
 
 class Control:
-    """One supervisor's end of the star: rank 0 has a connection to every rank, the others have one to rank 0.
+    """One supervisor's end. Rank 0 is connected to the first rank of each node and to the others of its own node; the
+    first rank of another node is connected to rank 0 and to the others of that node, which are *behind* it.
 
-    A peer that is lost is reported by a message of its own: rank 0 receives ``{"said": "lost", "text": why}``
-    from it, the others receive ``{"do": "quit", "lost": why}`` when rank 0 is lost. Without arguments it
-    is the star of one, which sends messages to itself.
+    A rank that is lost is reported by a message of its own: rank 0 receives ``{"said": "lost", "text": why}``
+    from it, the others receive ``{"do": "quit", "lost": why}`` when the way to rank 0 is lost. Without arguments it
+    is the job of one, which sends messages to itself.
+
+    _connections  by the rank at their other end; 0: the way to rank 0
+    _via          on rank 0: rank -> to whom the connection is that leads to it; ``_joined``: all that ever came, those
+                  too that are lost; ``_numbers``: rank -> its number in the run, where that is another one
     """
 
-    mpi: Mpi | None = None  # the MPI job around the star, which ends with it
+    mpi: Mpi | None = None  # the MPI job around the supervisors, which ends with it
     absent = ""  # of a job that begins without some ranks: why they are not here
+    listener: Listener | None = None  # of the first rank of a node, until rank 0 begins
 
     def __init__(
-        self, rank: int = 0, size: int = 1, connections: Mapping[int, Connection] | None = None
+        self,
+        rank: int = 0,
+        size: int = 1,
+        connections: Mapping[int, Connection] | None = None,
+        above: str = "rank 0",
     ) -> None:
-        self.rank, self.size = rank, size
+        self.rank, self.size, self._own, self._above = rank, size, rank, above
         self._leads = rank == 0
-        self._numbers = (0, *sorted(connections)) if connections and self._leads else tuple(range(size))
-        self._connections = dict(connections or {})
-        self._to_itself: deque[Message] = deque()
+        self._connections: dict[int, Connection] = {}
+        self._via: dict[int, int] = {}
+        self._joined: set[int] = set()
+        self._numbers: dict[int, int] = {}
+        self._ranks_of: dict[int, int] = {}
+        self._held: deque[tuple[int, Message]] = deque()
+        self._waiting, self._since = b"", 0.0  # heartbeats of those behind this rank, the first since then
         self._selector = selectors.DefaultSelector()
-        for peer, connection in self._connections.items():
-            self._selector.register(connection.socket, selectors.EVENT_READ, peer)
+        for peer, connection in (connections or {}).items():
+            self.admit(peer, connection)
+
+    def admit(self, peer: int, connection: Connection) -> None:
+        """Take part over this connection too; rank 0 hears of the ranks behind the first one of a node."""
+        self._connections[peer] = connection
+        self._selector.register(connection.socket, selectors.EVENT_READ, peer)
+        if self._leads:
+            self._via[peer] = peer
+            self._joined.add(peer)
+        elif peer:
+            self.send(0, {"said": "behind", "rank": peer})
+
+    def connected(self, peer: int) -> bool:
+        """Whether a rank is connected to this one, itself or behind another one."""
+        connection = self._connections.get(peer)
+        if connection and (connection.lost or connection.closed()):
+            connection.lose("it called again")
+            self._held.extend(self._forget(peer, connection.lost))
+        return peer in (self._via if self._leads else self._connections)
+
+    def keep_arrivals(self) -> None:
+        """On rank 0, while it waits for all: keep what arrives for ``receive``; of a rank that was lost and came again,
+        only what followed.
+        """
+        arrived = list(self.receive())
+        arrived += self._held
+        again = {
+            rank: at
+            for at, (rank, message) in enumerate(arrived)
+            if message.get("said") == "lost" and rank in self._via
+        }
+        self._held = deque(each for at, each in enumerate(arrived) if at > again.get(each[0], -1))
+
+    @property
+    def behind(self) -> tuple[int, ...]:
+        """The ranks that are connected to this one, which is not rank 0."""
+        return () if self._leads else tuple(peer for peer in self._connections if peer)
+
+    @property
+    def complete(self) -> bool:
+        """On rank 0: whether every rank came."""
+        return len(self._joined) == self.size - 1
+
+    @property
+    def missing(self) -> list[int]:
+        """On rank 0: the ranks that never came."""
+        return [rank for rank in range(1, self.size) if rank not in self._joined]
+
+    @property
+    def _ranks(self) -> tuple[int, ...]:
+        return (0, *sorted(self._joined)) if self._joined else tuple(range(self.size))
 
     @property
     def peers(self) -> tuple[int, ...]:
         """The other ranks, those too that are lost."""
-        return tuple(number for number in self._numbers if number != self.rank)
+        return tuple(self._number(rank) for rank in self._ranks if rank != self._own)
 
     def renumber(self, numbers: Sequence[int]) -> None:
         """On rank 0: call the ranks by these numbers, in order, once the run goes on without some of them."""
-        named = dict(zip(self._numbers, numbers, strict=True))
-        self.rank, self._numbers = named[self.rank], tuple(numbers)
-        self._connections = {named[peer]: each for peer, each in self._connections.items()}
-        for peer, each in self._connections.items():
-            self._selector.modify(each.socket, selectors.EVENT_READ, peer)
+        self._numbers = dict(zip(self._ranks, numbers, strict=True))
+        self._ranks_of = {number: rank for rank, number in self._numbers.items()}
+        self.rank = self._numbers[self._own]
+
+    def _number(self, rank: int) -> int:
+        return self._numbers.get(rank, rank)
 
     @property
     def address(self) -> str:
-        """The address of this machine at which the most others are connected, "" where there is none."""
-        found = Counter(str(each.socket.getsockname()[0]) for each in self._connections.values())
+        """On rank 0: the address of this machine by which it reaches the most others, "" where there is none."""
+        ways = [self._connections[peer] for peer in self._via.values()]
+        found = Counter(str(each.socket.getsockname()[0]) for each in ways)
         return found.most_common(1)[0][0] if found else ""
 
     def send(self, to: int, message: Message) -> None:
         """Start sending; returns at once. Nothing is sent to a peer that is lost."""
         if to == self.rank or (self._leads and to == 0):  # to its own supervisor, rank 0 is who leads
-            self._to_itself.append(message)
-        elif to in self._connections:
-            self._connections[to].put(json.dumps(message).encode())
+            self._held.append((self.rank, message))
+            return
+        to = self._ranks_of.get(to, to)
+        if self._leads:
+            if to in self._via:
+                self._connections[self._via[to]].put(framed(to, message))
+        else:
+            self._pass_on(framed(self._own, message))
+
+    def _pass_on(self, frame: bytes = b"", waits: bool = False) -> None:
+        """To rank 0, with what waits; that is one frame where it is short."""
+        both = self._waiting + frame
+        if waits and len(both) < SHORT:
+            self._since = self._since if self._waiting else time.monotonic()
+            self._waiting = both
+            return
+        for each in (both,) if len(both) < SHORT else (self._waiting, frame):
+            if each and 0 in self._connections:
+                self._connections[0].put(each)
+        self._waiting = b""
 
     def receive(self) -> Iterator[tuple[int, Message]]:
         """(sender, message) of all that has arrived."""
-        while self._to_itself:
-            yield self.rank, self._to_itself.popleft()
+        while self._held:
+            yield self._held.popleft()
         for key, _ in self._selector.select(0):
-            for message in self._messages(self._connections[key.data]):
-                yield key.data, message
+            if connection := self._connections.get(key.data):
+                for payload in connection.pull():
+                    yield from self._take(key.data, connection, payload)
+                    if connection.lost:
+                        break
+        if self._waiting and time.monotonic() - self._since > WAIT_SECONDS:
+            self._pass_on()
         for peer, connection in list(self._connections.items()):
             connection.push()
             if connection.lost:
-                yield peer, self._forget(peer, connection.lost)
+                yield from self._forget(peer, connection.lost)
 
-    def _messages(self, connection: Connection) -> Iterator[Message]:
-        """A peer that sends what is no message is lost, although it has the token."""
-        key = "said" if self._leads else "do"
-        for payload in connection.pull():
-            try:
-                message = json.loads(payload)
-                if not isinstance(message, dict) or not isinstance(message.get(key), str):
-                    raise ValueError(f"an object with {key!r} was expected")
-            except (ValueError, RecursionError) as error:
-                connection.lose(f"it sent an invalid message: {error}")
+    def _take(self, peer: int, connection: Connection, frame: bytes) -> Iterator[tuple[int, Message]]:
+        """What one frame holds for this rank; messages for others are passed on."""
+        try:
+            messages = messages_in(frame)
+        except ValueError as error:
+            connection.lose(f"it sent an invalid frame: {error}")
+            return
+        if self._leads:
+            for whose, _, text in messages:
+                if self._via.get(whose) == peer:  # else it was lost before, or never joined through this one
+                    yield from self._hear(peer, whose, connection, text)
+        elif peer:
+            if any(whose != peer for whose, _, _ in messages):
+                connection.lose("it spoke for another rank")
+            else:
+                self._pass_on(frame, all(waits for _, waits, _ in messages))
+        else:
+            for whose, _, text in messages:
+                yield from self._obey(whose, connection, text)
+
+    def _obey(self, whose: int, connection: Connection, text: bytes) -> Iterator[tuple[int, Message]]:
+        """A message of rank 0 for this rank, or for one behind it."""
+        if whose != self._own:
+            if whose in self._connections:
+                self._connections[whose].put(HEAD.pack(whose, False, len(text)) + text)
+            return
+        if self.listener:  # rank 0 begins once all are connected
+            self.listener.close()
+            self.listener = None
+        message = self._message(text)
+        if isinstance(message, str):
+            connection.lose(message)
+        else:
+            yield 0, message
+
+    def _hear(
+        self, peer: int, whose: int, connection: Connection, text: bytes
+    ) -> Iterator[tuple[int, Message]]:
+        """On rank 0: one rank's message. Whoever sends what is no message is lost, although it has the token."""
+        message, number = self._message(text), self._number(whose)
+        if isinstance(message, str):
+            if whose == peer:
+                connection.lose(message)
                 return
-            yield message
+            self.send(number, {"do": "quit", "lost": message})
+            del self._via[whose]
+            yield number, {"said": "lost", "text": message}
+        elif message["said"] != "behind":
+            yield number, message
+        elif whose == peer and type(rank := message.get("rank")) is int and 0 < rank < self.size:
+            if "lost" not in message:
+                if not self.connected(rank):
+                    self._via[rank] = peer
+                    self._joined.add(rank)
+            elif rank != peer and self._via.get(rank) == peer:
+                del self._via[rank]
+                yield self._number(rank), {"said": "lost", "text": str(message["lost"])}
 
-    def _forget(self, peer: int, why: str) -> Message:
+    def _message(self, text: bytes) -> Message | str:
+        """The message, or why it is none."""
+        key = "said" if self._leads else "do"
+        try:
+            message = parsed(text)
+            if not isinstance(message, dict) or not isinstance(message.get(key), str):
+                raise ValueError(f"an object with {key!r} was expected")
+        except (ValueError, RecursionError) as error:
+            return f"it sent an invalid message: {error}"
+        return message
+
+    def _forget(self, peer: int, why: str) -> Iterator[tuple[int, Message]]:
         del self._connections[peer]
         # a socket that was closed can be found by its key only
         for key in [key for key in self._selector.get_map().values() if key.data == peer]:
             self._selector.unregister(key.fileobj)
         if self._leads:
-            return {"said": "lost", "text": why}
-        return {"do": "quit", "lost": f"rank 0 is gone ({why})"}
+            gone = [rank for rank, via in self._via.items() if via == peer and rank != peer]
+            self._via = {rank: via for rank, via in self._via.items() if via != peer}
+            yield self._number(peer), {"said": "lost", "text": why}
+            text = f"rank {self._number(peer)}, through which it was connected, is gone"
+            for rank in gone:
+                yield self._number(rank), {"said": "lost", "how": FOLLOWED, "text": text}
+        elif peer:
+            self.send(0, {"said": "behind", "rank": peer, "lost": why})
+        else:
+            text = f"{self._above} is gone ({why})"
+            for rank in self.behind:
+                order = {"do": "quit", "lost": text}
+                self._connections[rank].put(framed(rank, order))
+            yield 0, {"do": "quit", "lost": text}
+
+    def linger(self, limit: float) -> None:
+        """Pass on what the ranks behind this one still have to say, until they have left, at most ``limit`` seconds."""
+        deadline = time.monotonic() + limit
+        while self.behind and time.monotonic() < deadline:
+            list(self.receive())
+            time.sleep(0.002)
+
+    def rest(self, seconds: float) -> None:
+        """Sleep so long, or until something arrives: a message that is passed on must not wait on every node. Until
+        rank 0 begins, the others of this node join meanwhile.
+        """
+        if self.listener:
+            self.listener.step(seconds)
+        else:
+            self._selector.select(seconds)
 
     def flush(self, limit: float) -> bool:
         """Wait until the kernel has all that was sent, at most ``limit`` seconds; whether it has."""
@@ -215,7 +343,7 @@ class Control:
         return True
 
     def close(self) -> None:
-        """Leave the star; all supervisors leave at about the same time."""
+        """Leave; all supervisors leave at about the same time."""
         self._cut()
         if self.mpi:
             self.mpi.finish()
@@ -230,6 +358,9 @@ class Control:
             self.mpi.abort(status)
 
     def _cut(self) -> None:
+        if self.listener:
+            self.listener.close()
+            self.listener = None
         self._selector.close()
         for connection in self._connections.values():
             connection.lose("we left")

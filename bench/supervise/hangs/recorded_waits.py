@@ -43,7 +43,7 @@ def _text(wait: Wait, flights: Mapping[int, Flight]) -> str:
         last = {call.text for rank in wait.absent for call in flights[rank].last[-1:]}
         whose = "its" if len(wait.absent) == 1 else "their"
         return f"{text} ({whose} last call was {last.pop()})" if len(last) == 1 else text
-    if wait.unknown:
+    if wait.unknown or not wait.call.number:
         return f"{_ranks(waiting, 'waits', 'wait')} in {name}"
     return f"all ranks have entered {name}; it is not over on {_ranks(waiting)}"
 
@@ -67,7 +67,10 @@ def _exchanges(flights: Mapping[int, Flight]) -> Iterator[Wait]:
 
 
 def _collectives(flights: Mapping[int, Flight], silent: Collection[int]) -> Iterator[Wait]:
-    """The first collective of each group that is open somewhere; one without a number cannot be compared."""
+    """The first collective of each group that is open somewhere.
+
+    Of one without a number it is known who waits in it, and of no other rank whether it has entered.
+    """
     groups = {name: ranks for flight in flights.values() for name, ranks in flight.groups.items()}
     for group in sorted({call.group for flight in flights.values() for call in flight.open}):
         newest, oldest = ({
@@ -76,10 +79,15 @@ def _collectives(flights: Mapping[int, Flight], silent: Collection[int]) -> Iter
             for call in getattr(flight, kind)
             if call.group == group and not call.peers
         } for kind in ("last", "open"))  # fmt: skip
-        if not oldest or not all(call.number for call in newest.values()):
+        if not oldest:
+            continue
+        members = frozenset(groups.get(group, {*newest, *silent}))
+        if not all(call.number for call in newest.values()):
+            for call in dict.fromkeys(replace(call, number=0) for call in oldest.values()):
+                waits = frozenset(rank for rank, own in oldest.items() if own.name == call.name)
+                yield Wait(call, waits, frozenset(), members - waits)
             continue
         first = min(oldest.values(), key=lambda call: call.number)
-        members = frozenset(groups.get(group, {*newest, *silent}))
         behind = {rank for rank in newest if newest[rank].number < first.number}
         absent = behind | (members & flights.keys()) - newest.keys()
         waiting = [rank for rank, call in oldest.items() if call.number == first.number]

@@ -8,6 +8,7 @@ import pytest
 
 from bench.launch import LaunchContext, Rendezvous
 from bench.supervise.control import connect as connecting
+from bench.supervise.control import rendezvous
 from bench.supervise.control.connect import candidates, choose, connect, listening
 from bench.supervise.control.rendezvous import NotMet
 from bench.supervise.control.sealed_frames import DIALER, HELLO, Handshake, parse_hello
@@ -144,17 +145,20 @@ class Paper:
         self._shared.barrier.wait(10)
         return self._shared.hosts if self.rank == 0 else None
 
-    def broadcast(self, value):
+    def scatter(self, values):
         if self.rank == 0:
-            self._shared.sent.append(value)
+            self._shared.sent.extend(values)
         self._shared.barrier.wait(10)
-        return self._shared.sent[0]
+        return self._shared.sent[self.rank]
 
     def finish(self):
         self.finished = True
 
     def abort(self, status):
         self.aborted.append(status)
+
+
+gathered = Paper.gather
 
 
 class Shared:
@@ -191,12 +195,27 @@ def test_mpi_hands_out_the_address_and_the_secret_and_carries_nothing_else(capfd
     while not heard:
         heard = list(stars[0].receive())
     assert heard == [(2, {"said": "hello"})]
-    (sent,) = shared.sent
+    assert {each.first for each in shared.sent} == {0}
+    sent = shared.sent[1]
     assert sent.secret not in repr(sent).encode() and sent.secret.hex() not in repr(sent)
     for star in stars:
         star.close()
     assert all(job.finished and not job.aborted for job, _ in ends)
     assert capfd.readouterr() == ("", "")
+
+
+def test_mpi_tells_each_rank_the_first_one_of_its_node_by_host_machine_and_network(monkeypatch):
+    nodes = [
+        ("n0", "boot", "net:1"),
+        ("n0", "boot", "net:1"),
+        ("n0", "boot", "net:2"),
+        ("n0", "reboot", "net:1"),
+    ]
+    monkeypatch.setattr(Paper, "gather", lambda self, _: gathered(self, nodes[self.rank]))
+    ends, shared = met(4, lambda hosts: ("127.0.0.1",))
+    assert [each.first for each in shared.sent] == [0, 0, 2, 3]
+    for _, control in ends:
+        control.close()
 
 
 def unreachable(*_):
@@ -206,7 +225,7 @@ def unreachable(*_):
 def test_an_mpi_job_whose_nodes_cannot_reach_each_other_is_aborted_with_one_line(monkeypatch, capfd):
     monkeypatch.setattr(connecting, "MPI_SECONDS", 0.5)
     monkeypatch.setattr(connecting, "LATER_SECONDS", 0.5)
-    monkeypatch.setattr(connecting.Dialer, "_dial", unreachable)
+    monkeypatch.setattr(rendezvous, "_dial", unreachable)
     ends, _ = met(2, lambda hosts: ("127.0.0.1", "127.0.0.2"))
     assert ends[0][0].aborted == [3] and not ends[0][0].finished
     (line,) = [line for line in capfd.readouterr().err.splitlines() if "ranks did not reach" in line]

@@ -14,15 +14,23 @@ import pytest
 from bench.model.measurement import Rank
 from bench.run.absent_nodes import attendance
 from bench.run.options import CannotRun
+from bench.supervise.control import connection as connection_module
 from bench.supervise.control import rendezvous
-from bench.supervise.control import tcp as tcp_module
-from bench.supervise.control.rendezvous import Dialer, Listener, NotMet
+from bench.supervise.control.connection import Connection
+from bench.supervise.control.rendezvous import Dialer, Listener, NotMet, sockets_at
 from bench.supervise.control.sealed_frames import DIALER, HELLO, LENGTH, LONGEST, Handshake, Sealer, hello
-from bench.supervise.control.tcp import Connection, Control
+from bench.supervise.control.tcp import HEAD, Control
 
 TOKEN = b"0123456789abcdef-of-this-job"
 LIMIT = 20.0
 RUN = "a run"
+
+
+def of_1(text):
+    return HEAD.pack(1, False, len(text)) + text
+
+
+BEAT = of_1(b'{"said": "beat"}')
 
 
 def quiet(text):
@@ -30,7 +38,7 @@ def quiet(text):
 
 
 def opened(said=None):
-    return Listener(["127.0.0.1"], [0], said.append if said is not None else quiet)
+    return Listener(sockets_at(["127.0.0.1"], [0]), said.append if said is not None else quiet)
 
 
 def dialer(port, rank, size, token=TOKEN, run=RUN, said=None):
@@ -138,7 +146,7 @@ def test_the_other_ranks_quit_when_rank_0_is_gone_and_know_why():
 
 
 def test_a_peer_that_reads_nothing_is_lost_and_memory_stays_bounded(monkeypatch):
-    monkeypatch.setattr(tcp_module, "WAITING", 1 << 20)
+    monkeypatch.setattr(connection_module, "WAITING", 1 << 20)
     ends = star(2)
     for _ in range(100):
         ends[0].send(1, {"do": "start", "log": "x" * (1 << 20)})
@@ -384,7 +392,7 @@ def test_nodes_that_do_not_come_end_the_job_where_they_may_not_be_spared(hosts, 
 def test_a_job_begins_without_the_node_of_the_launchers_list_that_never_came(monkeypatch):
     monkeypatch.setattr(rendezvous, "REMIND_SECONDS", 0.3)
     told = list[str]()
-    listener = Listener(("127.0.0.1",), (0,), told.append)
+    listener = opened(told)
     host = in_background(lambda: listener.wait(RUN, 6, TOKEN, 1.0, NODES, True))
     ends = [dialer(listener.port, rank, 6).connect(LIMIT) for rank in (1, 2, 3, 4)]
     control = host()
@@ -406,17 +414,17 @@ def test_a_job_begins_without_the_node_of_the_launchers_list_that_never_came(mon
 def test_the_next_port_is_used_where_the_first_is_taken():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        listener = Listener(["127.0.0.1"], [port, 0], quiet)
+        listener = Listener(sockets_at(["127.0.0.1"], [port, 0]), quiet)
         assert listener.port not in (port, 0)
         listener.close()
         with pytest.raises(NotMet, match=f"cannot listen on 127.0.0.1, port {port}"):
-            Listener(["127.0.0.1"], [port], quiet)
+            sockets_at(["127.0.0.1"], [port])
         with pytest.raises(
             NotMet, match=r"in use; another job or user has them \(ss -ltnp\): end it, or do this$"
         ):
-            Listener(["127.0.0.1"], [port], quiet, "do this")
+            sockets_at(["127.0.0.1"], [port], "do this")
     with pytest.raises(NotMet, match="cannot listen on 192.0.2.1"):
-        Listener(["192.0.2.1"], [0], quiet)
+        sockets_at(["192.0.2.1"], [0])
 
 
 def pair():
@@ -432,7 +440,7 @@ def pair():
 
 def test_a_replayed_frame_closes_the_connection_and_is_not_delivered():
     end, wire, sealer = pair()
-    frame = sealer.seal(b'{"said": "ended"}')
+    frame = sealer.seal(of_1(b'{"said": "ended"}'))
     wire.sendall(frame + frame)
     first, second = hear(end, 2)
     assert first == (1, {"said": "ended"})
@@ -448,7 +456,7 @@ def test_a_replayed_frame_closes_the_connection_and_is_not_delivered():
 )
 def test_a_rank_that_sends_an_invalid_message_is_lost_and_ends_no_other(payload):
     end, wire, sealer = pair()
-    wire.sendall(sealer.seal(b'{"said": "beat"}') + sealer.seal(payload) + sealer.seal(b'{"said": "beat"}'))
+    wire.sendall(sealer.seal(BEAT) + sealer.seal(of_1(payload)) + sealer.seal(BEAT))
     first, (source, told) = hear(end, 2)
     assert first == (1, {"said": "beat"})
     assert (source, told["said"]) == (1, "lost") and "an invalid message" in told["text"]
@@ -468,7 +476,7 @@ def test_a_forged_length_closes_the_connection():
 
 def test_half_a_frame_is_waited_for_without_blocking():
     end, wire, sealer = pair()
-    frame = sealer.seal(b'{"said": "beat"}')
+    frame = sealer.seal(BEAT)
     for at in range(len(frame) - 1):
         wire.sendall(frame[at : at + 1])
         assert list(end.receive()) == []
@@ -509,7 +517,7 @@ def test_a_proof_is_good_for_its_own_nonces_alone():
 
 
 def test_rank_0_listens_on_those_addresses_that_it_has_at_one_port():
-    listener = Listener(["192.0.2.1", "127.0.0.1", "127.0.0.2"], [0] * 8, quiet)
+    listener = Listener(sockets_at(["192.0.2.1", "127.0.0.1", "127.0.0.2"], [0] * 8), quiet)
     assert listener.addresses == ("127.0.0.1", "127.0.0.2")
     for address in listener.addresses:
         socket.create_connection((address, listener.port), LIMIT).close()
@@ -527,10 +535,12 @@ FILES = """
 import resource, sys, threading
 soft, hard, size = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-from bench.supervise.control.rendezvous import Dialer, Listener, NotMet
-listener = Listener(["127.0.0.1"], [0], print)
+from bench.supervise.control.rendezvous import Dialer, Listener, NotMet, sockets_at
+listener = Listener(sockets_at(["127.0.0.1"], [0]), print)
 def call(rank):
-    Dialer(("127.0.0.1",), (listener.port,), "r", rank, size, lambda: b"t" * 32, lambda text: None).connect(20)
+    at = ("127.0.0.1",), (listener.port,), "r", rank, size, lambda: b"t" * 32, lambda text: None
+    kept.append(Dialer(*at).connect(20))
+kept = []
 threads = [threading.Thread(target=call, args=(rank,), daemon=True) for rank in range(1, size)]
 for thread in threads:
     thread.start()

@@ -90,8 +90,18 @@ def test_a_sender_that_waits_elsewhere_may_have_sent():
     assert describe_waits({0: sent(0, 1, False), 1: sender}) == "rank 0 waits in send 0->1"
 
 
-def test_collectives_without_a_number_are_not_compared():
-    assert describe_waits({0: reduced(0), 1: reduced(0, done=True)}) == ""
+def test_of_collectives_without_a_number_only_who_waits_is_told():
+    """torch 2.4 counts messages among a group's collectives: what one rank calls 9 may be another's 7."""
+    assert describe_waits({0: reduced(0), 1: reduced(0, done=True)}) == "rank 0 waits in all_reduce"
+    assert describe_waits({0: reduced(0), 1: reduced(0)}) == "ranks 0-1 wait in all_reduce"
+
+
+def test_a_collective_between_exchanges_is_told_of_torch_2_4():
+    """As torch 2.4.1 recorded it, when rank 1 was stopped between two exchanges."""
+    exchange = RecordedCall("0", 1411, "recv 0<-1, send 0->1", True, (1,))
+    waits = flight(exchange, RecordedCall("0", 0, "_all_gather_base", False))
+    said = "rank 0 waits in _all_gather_base; nothing is recorded of rank 1"
+    assert describe_waits({0: waits}, silent=[1]) == said
 
 
 def test_nothing_is_said_where_nothing_hangs_or_nothing_was_recorded():
