@@ -16,16 +16,17 @@ def merged(verdicts: Iterable[Verdict]) -> list[Verdict]:
     """Verdicts that differ in their subjects alone become one."""
     alike: dict[Verdict, list[Verdict]] = {}
     for verdict in verdicts:
-        alike.setdefault(replace(verdict, subject="", value=None, bound=None, evidence=()), []).append(
-            verdict
-        )
+        alike.setdefault(
+            replace(verdict, subject="", case="", value=None, bound=None, evidence=()), []
+        ).append(verdict)
     found = []
     for group in alike.values():
         subjects = list(dict.fromkeys(each.subject for each in group))
         lines = dict.fromkeys(line for each in group for line in each.evidence)
         most = _most(subjects)
         shown = show_some(subjects, most)
-        found.append(replace(group[0], subject=shown, evidence=(*subjects[most:], *lines)))
+        case = group[0].case if len(subjects) == 1 else ""
+        found.append(replace(group[0], subject=shown, case=case, evidence=(*subjects[most:], *lines)))
     return found
 
 
@@ -64,6 +65,7 @@ def _as_one(group: Sequence[Verdict]) -> Verdict:
         subject=show_some(subjects, _most(subjects)),
         measured=f"{first.measured}{_others(first, others, series, alone)}",
         evidence=tuple(lines),
+        case="",
     )
 
 

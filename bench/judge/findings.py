@@ -18,6 +18,7 @@ class Finding:
 
     note     one line of evidence, shown whatever the outcome; ``evidence`` holds more of them
     wanted, source, step, bound    where they differ from the words of the check
+    case    id of the one case that it is about
     """
 
     subject: str
@@ -30,6 +31,7 @@ class Finding:
     step: str | None = None
     bound: float | None = None
     evidence: tuple[str, ...] = ()
+    case: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class NotApplicable:
     subject: str = ""
     evidence: tuple[str, ...] = ()
     step: str = ""
+    case: str = ""
 
 
 Outcome = Finding | NotApplicable | Verdict
@@ -89,6 +92,7 @@ class Criterion:
             source=self.source,
             next_step=each.step,
             evidence=each.evidence,
+            case=each.case,
         )
 
     def verdict(self, found: Finding) -> Verdict:
@@ -106,6 +110,7 @@ class Criterion:
             value=found.value,
             bound=self.bound if found.bound is None else found.bound,
             evidence=(*((found.note,) if found.note else ()), *found.evidence),
+            case=found.case,
         )
 
     def _together(self, findings: list[Finding]) -> Iterator[Verdict]:

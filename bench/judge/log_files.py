@@ -11,11 +11,12 @@ def log_of(run: Run, phase: str, containing: str = "") -> Log:
 
     ``containing``: only lines with this text are read; the rest of a long log costs nothing then.
     """
-    texts = {}
+    texts, folder = {}, run.path / LOGS
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     for rank in run.manifest.ranks:
-        path = run.path / LOGS / f"{phase}.{rank.rank}.log"
-        if path.is_file():
-            text = path.read_text(encoding="utf-8", errors="replace")
+        name = f"{phase}.{rank.rank}.log"
+        if name in there and (folder / name).is_file():
+            text = (folder / name).read_text(encoding="utf-8", errors="replace")
             if containing:
                 text = "\n".join(line for line in text.splitlines() if containing in line)
             texts[rank.rank] = text

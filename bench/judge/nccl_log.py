@@ -137,16 +137,10 @@ def _lacking(process: LogProcess, neighbours: int) -> str:
     ``neighbours``: ranks of its node, each of which leaves the node where there are as many channels.
     """
     several = all(count.collective >= neighbours for count in process.counts)
-    lines = [channel.line for channel in process.channels if channel.transport == "NET"]
-    if not lines:
+    if all(channel.transport != "NET" for channel in process.channels):
         return "NCCL's log shows no channel to other nodes" if neighbours and several else ""
-    after = max((said.line for said in process.connected), default=0)
-    closed = max(after, process.completed("Init", "Destroy", "Abort"))
-    return (
-        ""
-        if closed > max(lines)
-        else "the log ends among its channels: no 'Connected all' or COMPLETE follows"
-    )
+    cut = process.ends_among_channels
+    return "the log ends among its channels: no 'Connected all' or COMPLETE follows" if cut else ""
 
 
 def _direct(process: LogProcess, channel: LogChannel) -> LogFinding:

@@ -39,12 +39,14 @@ class RankEnvironment:
 
 def rank_environments(evidence: Evidence) -> Iterator[RankEnvironment]:
     """Every node's ranks, those with equal variables together. A rank without a record has its node's."""
+    ranks_on: dict[str, list[int]] = {}
+    for rank in evidence.ranks:
+        ranks_on.setdefault(rank.node, []).append(rank.rank)
     for node in evidence.nodes:
         groups: dict[tuple[tuple[str, str], ...], list[int]] = {}
-        for rank in evidence.ranks:
-            if rank.node == node.name:
-                own = evidence.manifest.environment.get(str(rank.rank), node.environment.variables)
-                groups.setdefault(tuple(sorted(own.items())), []).append(rank.rank)
+        for number in ranks_on.get(node.name, ()):
+            own = evidence.manifest.environment.get(str(number), node.environment.variables)
+            groups.setdefault(tuple(sorted(own.items())), []).append(number)
         if not groups:
             groups[tuple(sorted(node.environment.variables.items()))] = []
         for own_items, ranks in groups.items():

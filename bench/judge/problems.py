@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TypeAlias
 
-from bench.model.units import UnitError, parse_size, show_count, show_rate, show_share
+from bench.model.measurement import Case
+from bench.model.units import show_count, show_rate, show_share
 from bench.model.verdict import Status, Verdict, overall
 from bench.plan.names import phase_words
 from bench.store import Run
@@ -52,6 +53,7 @@ class Problem:
     """``verdict`` names it, ``related`` are in the same place, ``symptoms`` follow from it: those alike are one.
 
     following, beside  how many verdicts, as they were judged, follow from it or are in the same place
+    result  what the slowest collective reaches because of it, in words; "" where none is among the symptoms
     """
 
     verdict: Verdict
@@ -59,6 +61,7 @@ class Problem:
     symptoms: tuple[Verdict, ...] = ()
     following: int = 0
     beside: int = 0
+    result: str = ""
 
     @property
     def status(self) -> Status:
@@ -75,8 +78,7 @@ class Problem:
         text = f"{subject}{between}{measured}"
         if found.check in FLOORS and PEERS not in measured and not math.isnan(shortfall(found)):
             text += f", {show_share(1 - shortfall(found))} of the floor"
-        result = consequence(self.symptoms)
-        return f"{result}, because {text}" if result else text
+        return f"{self.result}, because {text}" if self.result else text
 
     @property
     def follows(self) -> str:
@@ -160,7 +162,7 @@ class Problems:
 
     @cached_property
     def _consequences(self) -> dict[Verdict, str]:
-        return {each.verdict: consequence(each.symptoms) for each in self.causes}
+        return {each.verdict: each.result for each in self.causes}
 
 
 def steps(found: Iterable[Problem]) -> Iterator[str]:
@@ -182,45 +184,39 @@ def shortfall(verdict: Verdict) -> float:
     return math.nan
 
 
-def consequence(symptoms: Iterable[Verdict]) -> str:
+def _consequence(symptoms: Iterable[Verdict], cases: Mapping[str, Case]) -> str:
     """What the slowest collective among the symptoms reaches, by preference of the target; "" where none is there.
 
     Its share of the target is that of ``TargetReadings``: as a Ring, at the largest message.
     """
-    slow = [each for each in symptoms if each.check in ("wire.share", "limits.busbw") and each.value]
-    shares = [each for each in slow if each.check == "wire.share"]
-    rings = [each for each in shares if each.subject.split("; ")[0].endswith(", ring")]
+    slow = [
+        (cases[_case_id(each)], each)
+        for each in symptoms
+        if each.check in ("wire.share", "limits.busbw") and each.value and _case_id(each) in cases
+    ]
+    shares = [found for found in slow if found[1].check == "wire.share"]
+    rings = [found for found in shares if found[0].algorithm == "ring"]
     largest: dict[str, Verdict] = {}
-    for each in sorted(rings or shares or slow, key=lambda each: (-_size(each), each.value)):
-        largest.setdefault(_collective(each), each)
+    for case, each in sorted(rings or shares or slow, key=lambda found: (-found[0].size, found[1].value)):
+        largest.setdefault(case.collective, each)
     if not largest:
         return ""
-    least = min(largest.values(), key=lambda each: each.value or 0.0)
+    name, least = min(largest.items(), key=lambda found: found[1].value or 0.0)
     assert least.value is not None
-    name = _collective(least)
     if least.check == "wire.share":
         target = least.wanted.rpartition(" of ")[2].replace(".0 ", " ")
         return f"{name} reaches {show_share(least.value)} of {target}"
     return f"{name} reaches {show_rate(least.value)} of {show_rate(least.bound or math.nan)}"
 
 
-def _collective(verdict: Verdict) -> str:
-    return re.split("[,;]", verdict.subject)[0]
-
-
-def _size(verdict: Verdict) -> int:
-    """The size in a subject such as ``all_reduce, 8 GiB, bfloat16, in place``; 0 where it has none."""
-    words = re.split("[,;] ", verdict.subject)
-    try:
-        return parse_size(words[1])
-    except (IndexError, UnitError):
-        return 0
+def _case_id(verdict: Verdict) -> str:
+    """In folders of versions that did not say the case, the subject is its id."""
+    return verdict.case or verdict.subject
 
 
 def problems_of(run: Run) -> Problems:
     """The problems of a judged run."""
-    names = {case.id: case.words for case in run.plan.cases} | COPIES
-    return problems(run.verdicts, places_in(run), names)
+    return problems(run.verdicts, places_in(run), {case.id: case for case in run.plan.cases})
 
 
 def places_in(run: Run) -> PlacesOf:
@@ -229,12 +225,13 @@ def places_in(run: Run) -> PlacesOf:
     return partial(places, nodes=frozenset(run.manifest.nodes), interfaces=interfaces)
 
 
-def problems(verdicts: Iterable[Verdict], places_of: PlacesOf, names: Mapping[str, str]) -> Problems:
+def problems(verdicts: Iterable[Verdict], places_of: PlacesOf, cases: Mapping[str, Case]) -> Problems:
     """Each verdict that failed or is inconclusive exactly once; those of one reason are one.
 
-    ``places_of``: the places in a subject; ``names``: subjects that are no words, and their words.
+    ``places_of``: the places in a subject; ``cases``: of the plan, by their ids, which people read in words.
     """
     listed = list(verdicts)
+    names = {name: case.words for name, case in cases.items()} | COPIES
     bad = [each for status in (Status.FAIL, Status.INCONCLUSIVE) for each in listed if each.status is status]
     causes = _causes(bad, places_of)
     named = {verdict for cause in causes for verdict in cause.named}
@@ -243,7 +240,7 @@ def problems(verdicts: Iterable[Verdict], places_of: PlacesOf, names: Mapping[st
         if verdict not in named:
             cause = _cause_of(verdict, causes, places_of)
             (rest if cause is None else cause.symptoms).append(verdict)
-    found = [_problem(cause, names) for cause in causes]
+    found = [_problem(cause, names, cases) for cause in causes]
     others = together(merged(_in_words(rest, names)))
     return Problems(
         tuple(sorted(found, key=_order)),
@@ -302,7 +299,7 @@ def _cause_of(verdict: Verdict, causes: Sequence[_Cause], places_of: PlacesOf) -
     return next((cause for cause in causes if any(each.status is Status.FAIL for each in cause.named)), None)
 
 
-def _problem(cause: _Cause, names: Mapping[str, str]) -> Problem:
+def _problem(cause: _Cause, names: Mapping[str, str], cases: Mapping[str, Case]) -> Problem:
     """The problem of a cause: failures stand before suspicions, and the finding of blame first among them."""
     head, *related = sorted(
         cause.named, key=lambda each: (each.status is not Status.FAIL, not each.check.startswith("blame."))
@@ -314,6 +311,7 @@ def _problem(cause: _Cause, names: Mapping[str, str]) -> Problem:
         tuple(merged(_in_words(symptoms, names))),
         len(symptoms),
         len(related),
+        _consequence(symptoms, cases),
     )
 
 

@@ -63,11 +63,14 @@ def comparisons(rows: Sequence[Row]) -> list[Comparison]:
         for row in timed
         if row.case.phase.startswith(f"{RERUN}-")
     }
+    found = [*_beside_equals(timed), *_beside_others(timed)]
+    if not again:
+        return found
     return [
         replace(
             each, again=again.get((each.row.case.phase, _name(each.row.case), each.row.measurement.ranks))
         )
-        for each in (*_beside_equals(timed), *_beside_others(timed))
+        for each in found
     ]
 
 

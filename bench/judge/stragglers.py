@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
+from types import MappingProxyType
 
 from bench.measure.skew import EFFECT, LEAST
 from bench.model.collectives import COLLECTIVES
@@ -121,7 +122,7 @@ def stragglers(
     measurements: Iterable[Measurement],
     cases: Mapping[str, Case],
     ranks: Sequence[Rank],
-    usual: Mapping[str, float] | None = None,
+    usual: Mapping[str, float] = MappingProxyType({}),
 ) -> Waiting:
     """The ranks that others wait for most of the time, and whether that or something else makes the calls slow.
 
@@ -131,14 +132,14 @@ def stragglers(
            and where it is known of some cases only these decide
     """
     kept, left_out = _usable(measurements, cases)
-    known = [each for each in kept if (usual or {}).get(each.case, 0) > 0]
+    known = [each for each in kept if usual.get(each.case, 0) > 0]
     every = [each for each in kept if each.apart is not None]
     kept = known or kept
     counted = [each for each in kept if each.apart is not None]
     deciding = {each.case for each in kept}
     sized = [(each, cases[each.case].size, each.case in deciding) for each in every]
     found = _persistent(sized, {rank.rank: rank.node for rank in ranks})
-    slow = _slow(known, usual or {})
+    slow = _slow(known, usual)
     answer = Waiting(
         status=_status(slow, bool(found), bool(counted)),
         stragglers=found,

@@ -36,6 +36,8 @@ RailGaugeError          3  one line says what is wrong and what is known; ``exit
 
 from __future__ import annotations
 
+import sys
+
 EXIT_USAGE = 2
 EXIT_INCONCLUSIVE = 3
 """Exit statuses besides 0 PASS and 1 FAIL: wrong usage; nothing can be concluded about the cluster."""
@@ -50,3 +52,8 @@ class RailGaugeError(Exception):
 def exit_status(error: BaseException) -> int:
     """How a command ends by ``error``; a fault of RailGauge is no verdict on the cluster."""
     return error.exit_status if isinstance(error, RailGaugeError) else EXIT_INCONCLUSIVE
+
+
+def broken_installation(error: Exception) -> str:
+    """What is said where a library cannot be loaded, which is no verdict on the cluster either."""
+    return f"cannot start ({type(error).__name__}: {error}): is {sys.prefix} whole? install it again"

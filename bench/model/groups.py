@@ -97,7 +97,7 @@ class GroupRule:
             whole
             and len({*ringed}) == len(ringed)
             and all(0 <= at < self.nodes for at in ringed)
-            and _one_place_each(GroupRule("nodes", self.spans, self.width, self.steps))
+            and _one_place_each(self.spans, self.width, self.steps)
         )
 
     @property
@@ -130,8 +130,14 @@ class GroupRule:
     def _of(self, rank: int, node: int, local: int) -> Group:
         if self.kind == "each":
             return (rank,)
-        if self.kind in ("all", "rings"):
-            return next((group for group in self._made() if rank in group), ())
+        if self.kind == "all":
+            return next(self._made())
+        if self.kind == "rings":  # asked for each row: to make all rings for it would cost ranks × ranks
+            for ring in self.rings:
+                places = [at for first, count, by in ring for at in _steps(first, count, by or 1)]
+                if node in places:
+                    return tuple(self._rank(at, local) for at in places)
+            return ()
         if self.kind == "nodes":
             return tuple(self._rank(node, at) for at in range(self.width))
         if self.kind == "inside":
@@ -195,7 +201,8 @@ class GroupRule:
 
 
 @lru_cache(maxsize=8)
-def _one_place_each(rule: GroupRule) -> bool:
+def _one_place_each(spans: tuple[tuple[int, int], ...], width: int, steps: tuple[int, int]) -> bool:
+    rule = GroupRule("nodes", spans, width, steps)
     places = ((node, at) for node in range(rule.nodes) for at in range(rule.width))
     return all(rule._place(rank) == place for rank, place in zip(rule.ranks, places, strict=True))
 

@@ -68,10 +68,11 @@ class Joined:
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence for whoever reads the run."""
+    """A sentence for whoever reads the run. ``given_up``: whether it says what was left out for want of time."""
 
     text: str
     time: Time = 0.0
+    given_up: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -40,6 +41,13 @@ def _rank_of_interval(n: int) -> int:
         k += 1
 
 
+def median_without(ordered: Sequence[float], value: float) -> float:
+    """The median of a sample in rising order without one of its values; of at least two."""
+    gone, left = bisect_left(ordered, value), len(ordered) - 1
+    middle = [ordered[place + (place >= gone)] for place in ((left - 1) // 2, left // 2)]
+    return median(middle)
+
+
 def median_interval(values: Sequence[float]) -> tuple[float, float]:
     """A 95 % confidence interval of the median, free of any assumption about the distribution.
 
@@ -63,7 +71,7 @@ def deviation(values: Sequence[float]) -> float:
 def relative_width(values: Sequence[float]) -> float:
     """Width of the median's confidence interval as a share of the median; inf when it cannot be determined."""
     low, high = median_interval(values)
-    if not (math.isfinite(low) and math.isfinite(high)):
+    if not math.isfinite(high - low):
         return math.inf
     middle = median(values)
     return (high - low) / middle if middle > 0 else math.inf

@@ -102,6 +102,7 @@ class Verdict:
     next_step  what to do next, or the command to run
     evidence   lines that show it
     action     what it calls for, for programs; null in folders of versions that did not say it
+    case       id in plan.json of the one case that it is about; empty where it is about none or several
     """
 
     check: str
@@ -115,6 +116,7 @@ class Verdict:
     bound: float | None = None
     evidence: tuple[str, ...] = ()
     action: Action | None = None
+    case: str = ""
 
     @property
     def message(self) -> str:

@@ -238,7 +238,9 @@ def _warm(
 
 
 def reaching(reach: Reach, texts: Mapping[str, str], mutant: Mutant) -> trial.Tests:
-    """The tests that run its lines; of what runs on import, those that run a line or stand in a file that names it."""
+    """The tests that run its lines; of what runs on import, those that run a line or stand in a file that names it,
+    and where only a default or a type does so, all that run something of its file.
+    """
     if trial.swaps(mutant) is not None:
         return reach.tests(mutant.source.name, mutant.lines)
     found: dict[str, float] = {}
@@ -250,7 +252,8 @@ def reaching(reach: Reach, texts: Mapping[str, str], mutant: Mutant) -> trial.Te
             elif word.search(text):
                 lines = [number for number, line in enumerate(text.splitlines(), 1) if word.search(line)]
                 found |= reach.tests(file, lines)
-    return found
+    source = mutant.source
+    return found or reach.tests(source.name, range(1, source.text.count("\n") + 2))
 
 
 def report(outcomes: Iterable[Outcome]) -> Iterator[str]:

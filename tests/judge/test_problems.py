@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.judge.problems import Problem, places, problems, steps
+from bench.model.measurement import Case
 from bench.model.verdict import Status, Verdict
 
 NODES = ("n1", "n2", "n3")
@@ -17,12 +18,23 @@ BLAME = Verdict("blame.rails", "n2 rail mlx5_4/1", FAIL, "half of the rate is mi
 TRANSFER = Verdict(
     "limits.rail_rate", "n1 to n2 on mlx5_4/1", FAIL, "190 Gb/s", "370 Gb/s", next_step="see blame"
 )
-RING = Verdict("limits.busbw", "all_reduce", FAIL, "180 GB/s", "340 GB/s")
+RING = Verdict("limits.busbw", "all_reduce", FAIL, "180 GB/s", "340 GB/s", case="ring/all_reduce/8")
 LINK = Verdict("rails.rate", "n2 mlx5_4/1", FAIL, "link runs at 200 Gb/s", next_step="change the cable")
 
 
-def found(*verdicts, names=()):
-    return problems(verdicts, partial(places, nodes=NODES, interfaces=INTERFACES), dict(names))
+GIB = 1 << 30
+CASES = {
+    f"{how}/{name}/{size}": Case(
+        f"{how}/{name}/{size}", how, name, size * GIB, 1, ((0, 1),), placement="in", algorithm=how
+    )
+    for how in ("ring", "auto")
+    for name in ("all_reduce", "all_gather")
+    for size in (4, 8)
+}
+
+
+def found(*verdicts):
+    return problems(verdicts, partial(places, nodes=NODES, interfaces=INTERFACES), CASES)
 
 
 def test_transfers_and_collectives_follow_from_the_port_that_blame_names():
@@ -90,10 +102,15 @@ def test_what_fails_for_another_reason_stands_by_itself():
 
 
 def test_verdicts_that_differ_in_their_subject_alone_are_one():
-    same = [Verdict("coverage.losses", f"case{at}", ERROR, "lost", evidence=(f"e{at}",)) for at in range(3)]
-    (one,) = found(*same, names={"case1": "all_reduce, 8 GiB"}.items()).inconclusive
-    assert one.subject == "case0; all_reduce, 8 GiB; case2"
-    assert one.evidence == ("e0", "e1", "e2")
+    same = [
+        Verdict("coverage.losses", name, ERROR, "lost", evidence=(f"e{at}",), case=name)
+        for at, name in enumerate(("case0", "auto/all_reduce/8", "case2"))
+    ]
+    (one,) = found(*same).inconclusive
+    assert one.subject == "case0; all_reduce, 8 GiB, float32, in place; case2"
+    assert (one.evidence, one.case) == (("e0", "e1", "e2"), "")
+    (one,) = found(same[0], replace(same[1], subject=same[0].subject)).inconclusive
+    assert one.case == "case0"
 
 
 def test_subjects_that_do_not_fit_into_a_line_stand_in_the_evidence():
@@ -129,37 +146,40 @@ def test_a_problem_counts_what_follows():
 
 SHARE = Verdict(
     "wire.share",
-    "ring/all_reduce/1",
+    "ring/all_reduce/8",
     FAIL,
     "busbw 182 GB/s",
     "at least 85 % of 3200.0 Gb/s",
     value=0.46,
     bound=0.85,
+    case="ring/all_reduce/8",
 )
 SLOW = replace(BLAME, measured="runs at 49 % of its peers' rate", value=0.51)
 
 
 def test_the_sentence_says_the_consequence_with_its_cause():
     """Of the slowest collective, as the tile beside it does."""
-    gather = replace(SHARE, subject="all_gather, 4 GiB", measured="busbw 160 GB/s", value=0.4)
-    names = {"ring/all_reduce/1": "all_reduce, 8 GiB, in place"}.items()
-    (cause,) = found(SLOW, gather, SHARE, names=names).causes
+    gather = replace(SHARE, subject="a row", case="ring/all_gather/4", measured="busbw 160 GB/s", value=0.4)
+    (cause,) = found(SLOW, gather, SHARE).causes
     assert cause.sentence == (
         "all_gather reaches 40.0 % of 3200 Gb/s, because n2 rail mlx5_4/1 runs at 49 % of its peers' rate"
     )
 
 
 def test_the_consequence_is_read_as_the_target_is_as_a_ring_at_the_largest_message():
-    names = [("all_gather", "4 GiB", 0.3), ("all_gather", "8 GiB", 0.4), ("all_reduce", "8 GiB", 0.41)]
-    rings = [
-        replace(SHARE, subject=f"{name}, {size}, bfloat16, in place, ring", measured=f"{share}", value=share)
-        for name, size, share in names
-    ]
-    tree = replace(SHARE, subject="all_reduce, 8 GiB, bfloat16, in place", measured="a tree", value=0.2)
+    names = [("all_gather/4", 0.3), ("all_gather/8", 0.4), ("all_reduce/8", 0.41)]
+    rings = [replace(SHARE, case=f"ring/{name}", measured=f"{share}", value=share) for name, share in names]
+    tree = replace(SHARE, case="auto/all_reduce/8", measured="a tree", value=0.2)
     (cause,) = found(SLOW, *rings, tree).causes
     assert cause.sentence.startswith("all_gather reaches 40.0 % of 3200 Gb/s, because ")
     assert found(SLOW, *rings[1:], tree).causes[0].sentence.startswith("all_gather reaches 40.0 % ")
     assert found(SLOW, tree).causes[0].sentence.startswith("all_reduce reaches 20.0 % ")
+
+
+def test_a_verdict_of_a_version_that_did_not_say_the_case_names_it_by_its_subject():
+    (cause,) = found(SLOW, replace(SHARE, case="")).causes
+    assert cause.sentence.startswith("all_reduce reaches 46.0 % of 3200 Gb/s, because ")
+    assert found(SLOW, replace(SHARE, case="", subject="a row")).causes[0].result == ""
 
 
 def test_every_series_of_a_night_that_is_worse_has_its_figure_the_worst_first():
@@ -301,7 +321,9 @@ def test_what_one_gpu_is_slow_in_is_one_problem_in_words():
 def test_another_gpu_is_another_problem():
     other = replace(GPU_COPY, subject="n1 GPU 7, copy_to_host")
     seen = found(GPU_COPY, other, replace(GPU_SLOW, subject="n1 GPU 5, copy_device"))
-    assert len(seen.causes) == 2 and [each.subject for each in seen.inconclusive] == ["n1 GPU 5, copy_device"]
+    assert len(seen.causes) == 2 and [each.subject for each in seen.inconclusive] == [
+        "n1 GPU 5, copies in its memory"
+    ]
 
 
 LACKS = Verdict("coverage.cases", "pinned-3", ERROR, "0 of 2 cases measured", "all 2", next_step="resume")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.judge.stragglers import stragglers, tail
+from bench.judge.stragglers import _too_often, stragglers, tail
 from bench.measure.skew import SkewCounter
 from bench.model import typed_json
 from bench.model.measurement import Case, Measurement, Rank, RankSkew
@@ -328,3 +328,8 @@ def test_no_counts_crash_and_nothing_usable_never_passes(rows, known: bool) -> N
     said = stragglers(made, CASES, RANKS, USUAL if known else None)
     assert said.status is not Status.PASS or said.iterations > 0
     assert said.text
+
+
+def test_half_of_the_iterations_are_not_most_of_them() -> None:
+    assert not _too_often(50, 100, 1.0, 8)
+    assert _too_often(51, 100, 1.0, 8)

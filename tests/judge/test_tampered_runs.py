@@ -841,6 +841,9 @@ tampering("rows were measured after the run's end", INCONCLUSIVE, "clock", "afte
 tampering("rows were measured before the run began", INCONCLUSIVE, "clock", "before the run")(
     in_collectives(lambda row: replace(row, started=row.started - 1e6, ended=row.ended - 1e6))
 )
+tampering("rows were measured an hour and a half after the end", INCONCLUSIVE, "clock", "after the run")(
+    in_collectives(lambda row: replace(row, started=row.started + 5400, ended=row.ended + 5400))
+)
 tampering("1 TB went over eth0 in the collectives", INCONCLUSIVE, "exclusion.bytes", "n0 eth0", "over IP")(
     from_reading(
         "collectives",

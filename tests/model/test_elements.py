@@ -80,3 +80,9 @@ def test_an_unknown_name_lists_the_known_ones():
         element("fp8")
     with pytest.raises(UnknownName, match="prod"):
         reduction("xor")
+
+
+@pytest.mark.parametrize(("ranks", "high"), [(6, MODULUS // 2), (7, MODULUS * 6 // 7 // 4)])
+def test_half_of_a_products_places_are_high_until_all_ranks_together_would_be_too_high(ranks, high):
+    """2 to the 6th is the most that an int8 holds."""
+    assert pattern(ELEMENTS["int8"], "prod", ranks).values.count(2) == high

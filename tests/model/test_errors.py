@@ -12,11 +12,13 @@ ROOT = Path(__file__).parents[2]
 BROAD = {"Exception", "BaseException"}
 # (file, function) → what happens to the error there
 REASONS = {
+    ("bench/__main__.py", "main"): "reported as an installation that is broken, and the process ends",
     ("bench/cli/__init__.py", "_run"): "reported as a bug, and the process ends",
     ("bench/cli/resuming.py", "perform"): "told to the ranks that wait, and raised again",
     ("bench/measure/backend/store.py", "opened"): "raised again once the socket is closed",
     ("bench/measure/flight_recorder.py", "_data"): "a broken pickle becomes NotAFlight",
     ("bench/measure/forkserver.py", "_become"): "printed, and the child ends",
+    ("bench/measure/forkserver.py", "_become_server"): "printed, and the child ends",
     ("bench/measure/worker.py", "phase"): "sent to the supervisor, and the worker ends",
     ("bench/probe/node.py", "_part"): "noted in the facts; the other sources are read",
     ("bench/run/join.py", "_follow"): "printed and sent to rank 0, and the rank ends",
@@ -25,7 +27,7 @@ REASONS = {
     ("bench/store/files.py", "_replace"): "raised again once the unfinished file is gone",
     ("bench/store/history/folder.py", "reaching"): "becomes one line of what the bucket's driver raised",
     ("bench/supervise/control/rendezvous.py", "wait"): "told to the ranks that came, and raised again",
-    ("bench/supervise/control/rendezvous.py", "_dial"): "raised again once the socket is closed",
+    ("bench/supervise/control/rendezvous.py", "_greet"): "raised again once the socket is closed",
 }
 
 

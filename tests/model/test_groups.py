@@ -49,10 +49,17 @@ def lists(rule: GroupRule, nodes: list[Group]) -> list[Group]:
     if rule.kind == "inside":
         return [(own[a], own[b]) for own in nodes for a, b in rounds(range(width))[rule.turn]]
     if rule.kind == "rings":
-        order = [first + at * by for first, count, by in rule.rings[0] for at in range(count)]
-        return [tuple(nodes[at][local] for at in order) for local in range(width)]
+        orders = [
+            [first + at * by for first, count, by in ring for at in range(count)] for ring in rule.rings
+        ]
+        return [tuple(nodes[at][local] for at in order) for order in orders for local in range(width)]
     ranks = [rank for own in nodes for rank in own]
     return {"all": [tuple(ranks)], "each": [(rank,) for rank in ranks], "nodes": nodes}[rule.kind]
+
+
+def _two_rings(count: int) -> tuple[range, range]:
+    """The last node is on none of them, unless it is alone."""
+    return range(max(1, count - 1))[::-2], range(max(1, count - 1))[-2::-2]
 
 
 def rules(nodes: list[Group]) -> list[GroupRule]:
@@ -63,6 +70,7 @@ def rules(nodes: list[Group]) -> list[GroupRule]:
         *(replace(plain, kind=kind) for kind in ("all", "each", "nodes")),
         *(replace(plain, kind="inside", turn=turn) for turn in range(round_count(width))),
         replace(plain, kind="rings", rings=(runs_of((*range(count)[::2], *range(count)[1::2])),)),
+        replace(plain, kind="rings", rings=tuple(runs_of(each) for each in _two_rings(count) if each)),
         *(
             replace(plain, kind="round", turn=turn, shift=shift, back=back, local=local)
             for turn in range(round_count(count))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.model.stats import median_interval, quantile, relative_width, summary
+from bench.model.stats import median, median_interval, median_without, quantile, relative_width, summary
 
 
 def test_fewer_than_six_values_give_no_interval():
@@ -32,6 +32,14 @@ def test_the_interval_covers_the_median_as_often_as_it_says(n):
         low, high = median_interval([rng.gauss(0, 1) for _ in range(n)])
         covered += low <= 0 <= high
     assert covered / 800 > 0.93
+
+
+@given(st.lists(st.floats(1e-9, 1e3), min_size=2, max_size=20), st.data())
+def test_the_median_without_a_value_is_that_of_the_others(values, data):
+    gone = data.draw(st.sampled_from(values))
+    others = values.copy()
+    others.remove(gone)
+    assert median_without(sorted(values), gone) == median(others)
 
 
 @given(st.lists(st.floats(1e-9, 1e3), min_size=1, max_size=60))

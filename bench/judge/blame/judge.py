@@ -10,7 +10,7 @@ from statistics import NormalDist, median
 import numpy as np
 
 from bench.judge.blame import confirm, swapped_rails, wording
-from bench.judge.blame.matrix import Floats, Matrix, cells, matrix
+from bench.judge.blame.matrix import Floats, Matrix, cells, matrix, transfers_among
 from bench.judge.blame.nouns import Answer, Background, Blame, BlameRules, Inside, PairRate, Subject
 from bench.judge.blame.scale import Scale, centre, scale
 from bench.judge.blame.solve import Fault, ports_of, solve
@@ -41,18 +41,20 @@ def blame(
     rows: Iterable[PairRate], rules: BlameRules | None = None, known: Background | None = None
 ) -> Answer:
     """The subjects to blame for what ``rows`` show, by ``rules`` and what else is ``known``."""
-    known = known or Background()
+    known, rows = known or Background(), tuple(rows)
+    if not rows:  # as after rings of nodes: the matrices of 1250 nodes take half a GB
+        return _nothing(transfers_among(known.nodes, known.rails))
     return judge(matrix(rows, known.nodes, known.rails), rules or BlameRules(), known)
 
 
 def confirmations(
     rows: Iterable[PairRate],
-    rules: BlameRules | None = None,
+    rules: BlameRules,
     known: Background | None = None,
     limit: int | None = None,
 ) -> tuple[confirm.Test, ...]:
     """The transfers that settle the suspects of ``rows``, at most ``limit`` (six per node)."""
-    known, rules = known or Background(), rules or BlameRules()
+    known = known or Background()
     return retests(matrix(rows, known.nodes, known.rails), rules, known, limit)
 
 
@@ -111,18 +113,7 @@ def judge(m: Matrix, rules: BlameRules, known: Background) -> Answer:
     """``blame`` of a matrix."""
     found = _find(m, rules, known, rules.smallest, NAMING)
     if found is None:
-        what = "no pair of nodes was measured" if not m.expected else "no transfer has a usable rate"
-        return Answer(
-            Status.INCONCLUSIVE,
-            (),
-            (),
-            (f"{what}; measure all pairs",),
-            0,
-            m.expected,
-            math.nan,
-            math.nan,
-            math.nan,
-        )
+        return _nothing(m.expected)
     wired = (*swapped_rails.by_rates(m, found.scale), *swapped_rails.by_leaves(known.leaves))
     faults, swaps = swapped_rails.merged(found.faults, wired)
     found = replace(found, faults=faults)
@@ -142,6 +133,13 @@ def judge(m: Matrix, rules: BlameRules, known: Background) -> Answer:
         noise=found.scale.noise,
         floor=found.scale.smallest,
     )
+
+
+def _nothing(expected: int) -> Answer:
+    """The answer where no rate was measured, of so many transfers."""
+    what = "no pair of nodes was measured" if not expected else "no transfer has a usable rate"
+    unknown = (f"{what}; measure all pairs",)
+    return Answer(Status.INCONCLUSIVE, (), (), unknown, 0, expected, math.nan, math.nan, math.nan)
 
 
 def _find(

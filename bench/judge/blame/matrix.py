@@ -53,7 +53,12 @@ class Matrix:
     @property
     def expected(self) -> int:
         """Transfers of the whole cluster: rails x nodes x (nodes - 1)."""
-        return len(self.rails) * len(self.nodes) * (len(self.nodes) - 1)
+        return transfers_among(self.nodes, self.rails)
+
+
+def transfers_among(nodes: Sequence[str], rails: Sequence[str]) -> int:
+    """How many transfers there are between all of these nodes on all of these rails, each way."""
+    return len(rails) * len(nodes) * (len(nodes) - 1)
 
 
 def empty(nodes: Sequence[str], rails: Sequence[str]) -> Floats:

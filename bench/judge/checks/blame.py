@@ -19,6 +19,7 @@ from bench.model.rails import members, nearest_rails, own_rails
 from bench.model.units import show_both, show_count, show_rate, show_share
 from bench.model.verdict import Status
 from bench.plan.names import FIRST, PINNED
+from bench.plan.screening.rows import ring_text
 from bench.store import IMPORTED
 
 Ends = tuple[str, str, str]  # who sends to whom, on which rail
@@ -165,7 +166,7 @@ def _rated(evidence: Evidence) -> list[tuple[str, float]]:
         *((_named_ends(*ends), rate_of_repeats(rates)) for ends, rates in _first(evidence).items()),
         *((_named_ends(row.a, row.b, row.rail), row.rate) for row in transfers.transfers(evidence, PINNED)),
         *(
-            (f"ring {' '.join(ring)} on {rail}", rate)
+            (f"{ring_text(ring)} on {rail}", rate)
             for ring, rates in rings.items()
             for rail, rate in rates.items()
         ),

@@ -6,13 +6,13 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
-from statistics import median
 
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
 from bench.judge.wire import of_row
 from bench.model.profile import LARGE, Limit
+from bench.model.stats import median_without
 from bench.model.units import show_both, show_rate, show_seconds, show_share, show_size
 from bench.model.verdict import Bound
 from bench.plan.names import INSIDE, LINKS, NODES, RERUN
@@ -56,6 +56,7 @@ def latency(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
                 wanted=f"at most {limit.bound.text}",
                 source=limit.bound.source,
                 bound=limit.bound.value,
+                case=row.case.id,
             )
             yield _certain(found, row)
 
@@ -188,9 +189,9 @@ def host_copies(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _rates(rows: list[Row]) -> dict[str, list[float]]:
-    """Collect the rates of all GPUs by kind of copy."""
+    """The rates of all GPUs by kind of copy, in rising order."""
     found = defaultdict(list)
-    for row in rows:
+    for row in sorted((row for row in rows if math.isfinite(row.busbw)), key=lambda row: row.busbw):
         found[row.case.collective].append(row.busbw)
     return found
 
@@ -201,9 +202,7 @@ def _copied(row: Row, rates: dict[str, list[float]], bound: Bound, evidence: Evi
     found = replace(against(row, bound), subject=f"{who(row, evidence)}, {name}")
     if found.ok is not False or len(rates[name]) < 2:
         return found
-    others = rates[name].copy()
-    others.remove(row.busbw)
-    peers = median(others)
+    peers = median_without(rates[name], row.busbw)
     if not row.busbw < SLOWER * peers:
         return found
     figures = f"{show_rate(row.busbw).split()[0]} of {show_rate(peers)}"
@@ -263,6 +262,7 @@ def against(row: Row, bound: Bound) -> Finding:
         wanted=f"at least {bound.text}",
         source=bound.source,
         bound=bound.value,
+        case=row.case.id,
     )
     return _certain(found, row)
 

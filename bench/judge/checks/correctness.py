@@ -139,7 +139,7 @@ def _wrong(row: Row, nodes: Mapping[int, str]) -> Finding:
     if first:
         text += f"; first in call {first.repetition + 1} at rank {first.rank} index {first.index}: "
         text += f"got {_element(first.got)}, wanted {_element(first.wanted)}"
-    return Finding(row.case.id, False, text, float(row.wrong or 0), step=step)
+    return Finding(row.case.id, False, text, float(row.wrong or 0), step=step, case=row.case.id)
 
 
 def _element(value: float | None) -> str:
@@ -206,7 +206,7 @@ def clock(evidence: Evidence) -> Iterator[Finding]:
     tried = [row for row in evidence.rows if not row.measurement.extra.failed]  # blame judges those
     bad = [(row, why) for row in tried if (why := _unbelievable(row, evidence))]
     for row, why in bad:
-        yield Finding(row.case.id, None, why)
+        yield Finding(row.case.id, None, why, case=row.case.id)
     if tried and not bad:
         yield Finding("all rows", True, f"a positive time in {show_count(len(tried), 'row')}")
 

@@ -63,8 +63,9 @@ def cases(evidence: Evidence) -> Iterator[Finding]:
     for row in evidence.rows:
         if not row.measurement.extra.failed or row.case.collective in PAIRS:  # blame judges pairs that failed
             measured.setdefault(row.case.id, set()).add(row.measurement.ranks)
+    groups = evidence.run.groups_of
     for phase in plan.phases if plan.cases else ():
-        missing = [case.id for case in phase.cases if set(case.groups) - measured.get(case.id, set())]
+        missing = [case.id for case in phase.cases if groups[case.id] - measured.get(case.id, set())]
         done, wanted = len(phase.cases) - len(missing), len(phase.cases)
         yield Finding(
             phase.name,
@@ -171,7 +172,7 @@ def losses(evidence: Evidence) -> Iterator[Finding]:
     """No case was lost to a crash or a hang."""
     for loss in evidence.run.losses:
         step = f"look at {loss.culprit or 'the logs'} first: logs/ in the run folder holds what the workers printed"
-        yield Finding(loss.case, None, loss.reason, step=step)
+        yield Finding(loss.case, None, loss.reason, step=step, case=loss.case)
 
 
 @_of_run(

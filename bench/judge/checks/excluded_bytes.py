@@ -202,12 +202,12 @@ def _needed(phase: str, evidence: Evidence) -> float:
     """Bytes that crossed between nodes at the least: half the size of the largest case that did. Every
     collective moves more than that (bench.judge.wire.readings has how much); it is only to see that the counters count.
     """
-    sizes = [
-        row.case.size
-        for row in evidence.rows
-        if row.case.phase == phase and _sends_far(row.case.collective, row.measurement.ranks, evidence)
-    ]
-    return max(sizes, default=0) / 2
+    largest = 0
+    for row in evidence.rows:
+        if row.case.phase == phase and row.case.size > largest:
+            far = _sends_far(row.case.collective, row.measurement.ranks, evidence)
+            largest = row.case.size if far else largest
+    return largest / 2
 
 
 def _rails(window: CounterWindow, rails: Rails) -> tuple[float, float] | None:

@@ -279,8 +279,8 @@ def warnings(evidence: Evidence) -> Iterator[Verdict]:
 
 @_of_log("nccl.diagnostics", only=lambda evidence: nccl_diagnostics.asked_for(evidence.log))
 def diagnostics(evidence: Evidence) -> Iterator[Verdict]:
-    """NCCL's own diagnostics at the start of a communicator verified every pair of GPUs."""
-    yield nccl_diagnostics.diagnostics(evidence.log)
+    """NCCL's own diagnostics at the start of a communicator found GPU pairs, network and machines well."""
+    yield from nccl_diagnostics.diagnostics(evidence.log)
 
 
 def _ranks(evidence: Evidence) -> list[int]:

@@ -210,10 +210,11 @@ def _offsets(evidence: Evidence) -> Iterator[Finding]:
     names = evidence.manifest.nodes
     coarse = [{node.name: node.host.clock for node in evidence.nodes}]
     fine = [_times(line.snapshots, names) for line in evidence.run.counters]
+    by_snapshots, by_probes = _offsets_of(fine), _offsets_of(coarse)
     for name in names:
-        offset, limit, how = _least(fine, name), OFFSET, ""
+        offset, limit, how = by_snapshots.get(name), OFFSET, ""
         if offset is None:
-            offset, limit, how = _least(coarse, name), COARSE, ", by the probes' own clocks"
+            offset, limit, how = by_probes.get(name), COARSE, ", by the probes' own clocks"
         if offset is None:
             yield Finding(name, None, "its clock is not known")
             continue
@@ -229,12 +230,13 @@ def _times(shots: Sequence[Snapshot], names: tuple[str, ...]) -> dict[str, float
     return {name: shot.time for name, shot in zip(names, shots, strict=True)}
 
 
-def _least(sets: list[dict[str, float | None]], name: str) -> float | None:
-    """The smallest offset from the median of all nodes that any set shows: a true one is in them all."""
-    found = []
+def _offsets_of(sets: list[dict[str, float | None]]) -> dict[str, float]:
+    """Each node's smallest offset from the median of all that any set shows: a true one is in them all."""
+    found: dict[str, float] = {}
     for times in sets:
-        known = [time for time in times.values() if time is not None]
-        mine = times.get(name)
-        if mine is not None and len(known) > 1:
-            found.append(mine - median_low(known))
-    return min(found, key=abs, default=None)
+        known = {name: time for name, time in times.items() if time is not None}
+        if len(known) > 1:
+            middle = median_low(known.values())
+            for name, time in known.items():
+                found[name] = min(found.get(name, time - middle), time - middle, key=abs)
+    return found

@@ -18,6 +18,7 @@ from .bounds import who, with_ceiling
 UNBOUNDED = "limits.rows"  # the verdict that says how many rows nothing is held against
 LATE = "see what holds up small messages: the power state of processors and PCIe, another load on the rails"
 MOST = 8  # series without a bound that are named
+GOOD = Finding("all rows", True, "")  # of a large run a hundred thousand, which are counted and not shown
 
 
 def no_speed(evidence: Evidence) -> str:
@@ -49,13 +50,17 @@ def equals(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     for each in found:
         if each.slow and each.row.case.phase == INSIDE and set(each.row.measurement.ranks) & set(named):
             continue
-        quick = each.slow and each.again is not None and not each.confirmed
+        if not each.slow:
+            yield GOOD
+            continue
+        quick = each.again is not None and not each.confirmed
         note = f"{_measured(each)}; measured again it was as fast as its equals" if quick else ""
-        yield Finding(_subject(each.row, evidence), _ok(each), _measured(each), each.row.busbw, note=note)
+        where, case = _subject(each.row, evidence), each.row.case.id
+        yield Finding(where, _ok(each), _measured(each), each.row.busbw, note=note, case=case)
     for phase, row, usual in slow_talk(evidence.rows, len(evidence.ranks)):
         text = f"{show_size(row.case.size)} between two GPUs take {show_seconds(row.seconds)} at the median; {usual}"
         subject = f"{row.case.collective}, {phase_words(phase)}"
-        yield Finding(subject, None, text, row.seconds, step=LATE)
+        yield Finding(subject, None, text, row.seconds, step=LATE, case=row.case.id)
 
 
 def _ok(each: Comparison) -> bool | None:

@@ -93,8 +93,7 @@ def budget(evidence: Evidence) -> Iterator[Finding]:
     """Nothing was left out for want of time; what was left out is named as untested."""
     given_up = _left_out(evidence, GIVEN_UP)
     yield from (Finding("run", None, f"given up for want of time: {text}") for text in given_up)
-    notes = (note for note in evidence.run.notes if "of the budget are left" in note)
-    yield from (Finding("run", None, note) for note in notes)
+    yield from (Finding("run", None, text) for text in evidence.run.given_up)
     if is_screened(evidence) and len(evidence.run.whole.manifest.nodes) <= MOST_IN_PAIRS:
         # what a bad link between two good nodes had to be on to be found
         last = screened(evidence).coverage

@@ -89,7 +89,7 @@ def duration(evidence: Evidence) -> Iterator[Finding]:
         gap = _gap(windows, PAUSE * asked)
         text = f"{show_seconds(lasted)} in {show_count(len(windows), 'window')}{gap}"
         enough = asked > 0 and lasted >= ENOUGH * asked and not gap
-        yield Finding(_name(case, ranks), enough or None, text, lasted)
+        yield Finding(_name(case, ranks), enough or None, text, lasted, case=case.id)
 
 
 def _gap(windows: Sequence[Window], pause: float) -> str:
@@ -115,7 +115,8 @@ def _gap(windows: Sequence[Window], pause: float) -> str:
 def steady(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     """No third of the load is slower than an earlier third, and few windows are slower than the others."""
     for case, ranks, windows in groups(evidence):
-        found = _steady(_name(case, ranks), [bandwidth(case, each) for each in windows])
+        rates = [bandwidth(case, each) for each in windows]
+        found = replace(_steady(_name(case, ranks), rates), case=case.id)
         yield from _bounded(case, ranks, windows, evidence)
         fell = found.value is None or found.value <= -FALL
         if evidence.profile.limits or found.ok:
@@ -123,7 +124,8 @@ def steady(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         elif fell:
             yield replace(found, ok=None)
         else:
-            yield NotApplicable(f"the profile sets no floor for speed; {found.measured}", found.subject)
+            text = f"the profile sets no floor for speed; {found.measured}"
+            yield NotApplicable(text, found.subject, case=case.id)
 
 
 def _bounded(
@@ -139,7 +141,7 @@ def _bounded(
             if not limit.bound.reached(usual):
                 yield Finding(
                     _name(case, ranks), False, text, usual, wanted=wanted, source=limit.bound.source,
-                    bound=limit.bound.value,
+                    bound=limit.bound.value, case=case.id,
                 )  # fmt: skip
 
 
@@ -213,7 +215,7 @@ def right(evidence: Evidence) -> Iterator[Finding]:
             text = f"{wrong} in {show_count(len(bad), 'window')}, the first at {show_seconds(bad[0].ended)}"
         elif unverified or not windows:
             text, ok = f"{len(unverified)} of {len(windows)} windows were not verified", None
-        yield Finding(_name(case, ranks), ok, text)
+        yield Finding(_name(case, ranks), ok, text, case=case.id)
 
 
 def _verified(case: Case, window: Window) -> bool:

@@ -44,6 +44,7 @@ def ceiling(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
             row.busbw,
             wanted=f"busbw of at most {reading.ceiling_text}",
             source=f"{by_profile(evidence)}: {reading.shape.nodes} nodes × {reading.shape.gpus} GPUs",
+            case=row.case.id,
             step=f"{reading.conclusion.next_step}; or judge by the profile of this fabric",
             bound=reading.ceiling,
         )
@@ -90,10 +91,11 @@ def _share(row: Row, limit: Limit, evidence: Evidence) -> Finding | NotApplicabl
             source=bound.source,
             step="name the rails in the profile",
             bound=bound.value,
+            case=row.case.id,
         )
     measured = f"busbw {show_both(row.busbw)}; {reading.conclusion.text}"
     if reading.conclusion.kind not in JUDGED:
-        return NotApplicable(measured, row.case.id, step=reading.conclusion.next_step)
+        return NotApplicable(measured, row.case.id, step=reading.conclusion.next_step, case=row.case.id)
     ok = JUDGED[reading.conclusion.kind]
     return Finding(
         row.case.id,
@@ -104,6 +106,7 @@ def _share(row: Row, limit: Limit, evidence: Evidence) -> Finding | NotApplicabl
         source=bound.source,
         step="" if ok else reading.conclusion.next_step,
         bound=bound.value,
+        case=row.case.id,
     )
 
 

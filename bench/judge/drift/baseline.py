@@ -27,7 +27,7 @@ class DriftRules:
     spans      (nights, k): the median of so many last nights is compared, and counts beyond k standard
                deviations of a normal distribution (more where the baseline has few nights, see
                ``allowance``). One night shows large steps at once, five show small ones. A re-run has to
-               agree, which is why k may be as low as this; ``ci/lab/drift`` shows what the numbers give
+               agree, which is why k may be as low as this; ``ci/lab/nights`` shows what the numbers give
     creep      (nights, k), compared with the first ``window`` nights and not with the last: decay so slow
                that a moving baseline would follow it
     early      (nights, share): from so many nights on, until there are ``least``, so much worse than their median
@@ -156,7 +156,7 @@ def confirmed(
 ) -> tuple[Excess, Excess | None]:
     """The first measurement of a night and its re-run, each compared as if it were alone."""
     first = excess(base, night.value, better, rules)
-    if night.rerun is None or not usable(night.rerun):
+    if not usable(night.rerun):
         return first, None
     return first, excess(base, night.rerun, better, rules)
 

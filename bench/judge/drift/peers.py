@@ -65,7 +65,7 @@ def compare_with_peers(
     None or NaN is INCONCLUSIVE. A subject that is too slow is suspicious (INCONCLUSIVE) until ``reruns`` has a second
     value for it: slow again is a regression (FAIL), else it stays suspicious and passes.
     """
-    measured = {subject: value for subject, value in values.items() if value is not None and usable(value)}
+    measured = {subject: value for subject, value in values.items() if usable(value)}
     missing = tuple(
         PeerFinding(subject, float("nan"), Label.INSUFFICIENT, Status.INCONCLUSIVE, "not measured tonight")
         for subject in values

@@ -141,11 +141,14 @@ def _expected(rows: Sequence[Row], evidence: Evidence) -> dict[str, tuple[float,
 
 def _whole(phase: str, run: Run, here: Sequence[Row]) -> None:
     """Raise Undetermined where a case was lost or measured in part: it moved bytes that no row shows."""
-    planned = [case for each in run.plan.phases if each.name == phase for case in each.cases]
-    measured = {(row.case.id, row.measurement.ranks) for row in here if row.measurement.pipelined}
-    missing = [case.id for case in planned for group in case.groups if (case.id, group) not in measured]
+    measured = defaultdict(set)
+    for row in here:
+        if row.measurement.pipelined:
+            measured[row.case.id].add(row.measurement.ranks)
+    planned = [case.id for each in run.plan.phases if each.name == phase for case in each.cases]
+    missing = sum(len(run.groups_of[case] - measured[case]) for case in planned)
     if missing or not here:
-        what = f"it lacks {show_count(len(missing), 'figure')}" if missing else "it was not measured"
+        what = f"it lacks {show_count(missing, 'figure')}" if missing else "it was not measured"
         raise Undetermined(f"what phase “{phase_words(phase)}” sent is not known: {what}")
 
 

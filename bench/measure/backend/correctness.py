@@ -19,10 +19,6 @@ from bench.model.elements import FACTOR, MODULUS, PERIOD, SHIFT, STEP, Element, 
 from bench.model.measurement import Mismatch
 
 CHUNK = 1 << 18  # elements; 2 MiB for a scratch tensor of the widest type
-COMPARES = {
-    torch.float16, torch.bfloat16, torch.float32, torch.float64,
-    torch.int8, torch.uint8, torch.int32, torch.int64,
-}  # fmt: skip
 MOST_PERIODS = 64  # kept of one case, each of PERIOD elements
 POISON = 77  # what a receive buffer holds before the call; the truth differs from it almost everywhere
 
@@ -66,12 +62,12 @@ class Data:
 
     def nonzero(self, received: torch.Tensor, rank: int) -> tuple[int, Mismatch | None]:
         """Elements of ``received`` that are not 0, and the first of them."""
-        zeros = torch.zeros(min(CHUNK, received.numel()), dtype=received.dtype, device=received.device)
+        zero = torch.zeros((), dtype=received.dtype, device=received.device)
 
         def parts() -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
             for at in range(0, received.numel(), CHUNK):
                 part = received[at : at + CHUNK]
-                yield at, part, zeros[: part.numel()]
+                yield at, part, zero.expand(part.numel())
 
         return self._count(parts, rank, 0)
 
@@ -81,22 +77,22 @@ class Data:
         """
         counts = [self._differ(got, wanted).count_nonzero() for _, got, wanted in parts()]
         count = int(torch.stack(counts).sum()) if counts else 0
-        if not count:
-            return 0, None
+        return count, next(self._mismatches(parts, rank, repetition), None) if count else None
+
+    def _mismatches(self, parts: Parts, rank: int, repetition: int) -> Iterator[Mismatch]:
+        """The first differing element of each part that has one."""
         for at, got, wanted in parts():
             bad = self._differ(got, wanted)
             if bool(bad.any()):
                 where = int(bad.to(torch.uint8).argmax())
-                first = Mismatch(rank, at + where, repetition, float(got[where]), float(wanted[where]))
-                return count, first
-        return count, None
+                yield Mismatch(rank, at + where, repetition, float(got[where]), float(wanted[where]))
 
     def _tile(
         self, like: torch.Tensor, ranks: tuple[int, ...], repetition: int, size: int, *, reduced: bool
     ) -> torch.Tensor:
         """The data from index 0 on, one period longer than the largest part of ``size`` elements.
 
-        In the element type itself where that compares, and holds the truth exactly, else in the widest. A period
+        In the element type itself where that holds the truth exactly, else in the widest. A period
         is kept: to compute it takes longer than to compare a small message, and over many ranks than a large one.
         """
         key = (ranks, repetition, reduced)
@@ -105,8 +101,7 @@ class Data:
                 self._periods.clear()
             self._periods[key] = self._period(like, ranks, repetition, reduced=reduced)
         period = self._periods[key]
-        times = 1 + -(-min(size, CHUNK) // PERIOD)
-        return torch.cat((period, period[: min(size, PERIOD)])) if size <= PERIOD else period.repeat(times)
+        return period.repeat(1 + -(-min(size, CHUNK) // PERIOD))
 
     def _period(
         self, like: torch.Tensor, ranks: tuple[int, ...], repetition: int, *, reduced: bool
@@ -118,7 +113,7 @@ class Data:
             values = [self.pattern.value(j, ranks[0], repetition) for j in range(MODULUS)]
         exact = torch.float64 if self.kind.floating else torch.int64
         table = torch.tensor(values, dtype=exact)
-        if like.dtype in COMPARES and bool((table.to(like.dtype).to(exact) == table).all()):
+        if bool((table.to(like.dtype).to(exact) == table).all()):
             table = table.to(like.dtype)
         return table[_residues(repetition)].to(like.device)
 

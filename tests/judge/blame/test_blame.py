@@ -191,6 +191,11 @@ def test_a_port_much_slower_than_its_slow_node_is_named_beside_it() -> None:
     assert named(settle(9, 4, loss)) == {Subject("node", "n1"), replace(PORT, direction="rx")}
 
 
+def test_a_path_much_slower_than_the_slow_port_at_its_end_is_named_beside_it() -> None:
+    loss = worst(port("n1", "mlx5_2", 0.2), path("n1", "n4", "mlx5_2", 0.6))
+    assert named(settle(9, 4, loss)) == {PORT, Subject("path", "n1", "n4", "mlx5_2")}
+
+
 def test_all_pairs_slower_than_nominal_are_the_fabric() -> None:
     answer = settle(4, 4, lambda a, b, rail: 0.3)
     assert named(answer) == {Subject("fabric")}

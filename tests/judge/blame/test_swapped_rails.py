@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -57,6 +58,28 @@ def test_swapped_rails_are_one_finding_and_nothing_else_is_named(apart):
     assert answer.status is Status.FAIL
     assert answer.named[0].text == "n2 rails r1 and r3, swapped"
     assert "reaches" in answer.named[0].evidence[0]
+
+
+def test_a_swap_has_lost_what_the_slower_of_its_rails_lost():
+    """Rail r3 of n2 does not reach a plane that is apart at all; its twin does at half the rate."""
+    rows = [
+        replace(row, rate=row.rate * 0.5)
+        if "n2" in (row.a, row.b) and {row.rail, row.rail_b} == {"r3", ""}
+        else row
+        for row in measured((("n2", "r1", "r3"),), apart=0.5)
+    ]
+    (swap,) = said(rows)[0].named
+    assert (swap.subject.kind, swap.lost) == ("swap", pytest.approx(0.75, abs=0.02))
+
+
+def test_a_port_without_a_figure_on_its_own_rail_is_not_said_to_be_swapped():
+    rows = [
+        replace(row, rate=math.nan)
+        if "n2" in (row.a, row.b) and (row.rail, row.rail_b) == ("r1", "")
+        else row
+        for row in measured((("n2", "r1", "r3"),), apart=0.5)
+    ]
+    assert ("stray", "n2", "r1", "r3") not in said(rows)[1]
 
 
 def test_nothing_swapped_is_silence_whether_planes_are_joined_or_not():

@@ -13,6 +13,7 @@ from bench.model.verdict import Status
 from bench.plan import AcceptOptions, Job, acceptance, pair_cases
 from bench.plan.names import AGAIN, FIRST, REPEATED
 from bench.store import Phase, load
+from bench.store.rows import row_of
 
 MADE = runs.two_rails()
 BOUNDED = runs.two_rails(runs.RAIL_BOUND)
@@ -67,6 +68,24 @@ def test_every_pair_is_measured_on_every_rail_in_both_directions():
     assert transfers == {
         (f"n{a}", f"n{b}", r) for a in range(5) for b in range(5) if a != b for r in range(2)
     }
+
+
+def test_a_transfers_rate_and_retransmissions_come_from_its_row():
+    where = runs.ranks(2, 2)
+    case = next(case for case in rails_phase(where).cases if case.collective == "p2p")
+    rows = [row_of(case, row) for row in runs.measured(case, extra=Extra(retransmits=(180, 0)))]
+    found = paths.pair_rates(rows, where, MADE.rails.devices, FIRST)
+    assert {(rate.direction, rate.retransmits) for rate in found} == {("ab", 180.0)}
+    assert {rate.rate for rate in found} == {row.algbw for row in rows}
+
+
+def test_a_transfer_among_three_ranks_is_no_pair():
+    where = runs.ranks(3, 1)
+    case = next(case for case in rails_phase(runs.ranks(2, 2)).cases if case.collective == "p2p")
+    case = replace(case, groups=((0, 1), (0, 1, 2)))
+    rows = [row_of(case, row) for row in runs.measured(case)]
+    assert [row.ranks for row in rows] == [2, 3]
+    assert len(paths.pair_rates(rows, where, MADE.rails.devices, FIRST)) == 1
 
 
 def test_no_node_is_in_two_pairs_of_a_round():

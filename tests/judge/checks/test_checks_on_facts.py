@@ -149,6 +149,12 @@ FAULTS: list[tuple[str, Change, str]] = [
     ("rails.subnet", rail(lid=0), "n0 mlx5_3/1: LID 0, subnet manager 1"),
     ("pcie.link", hop(0, speed=16.0), "0000:33:00.0 runs at 16 GT/s of 32"),
     ("pcie.link", hop(3, width=8), "n0 mlx5_3/1: 0000:30:01.0 runs at x8 of x16"),
+    # a card at the most that it can do, two places from the slot that is narrow
+    (
+        "pcie.link",
+        lambda one: hop(2, width=8)(hop(0, width=8, max_width=8)(one)),
+        "runs at x8 of x16",
+    ),
     ("pcie.rate", hop(2, width=8, max_width=8), "PCI Express carries 252.1 Gb/s, wanted at least 400 Gb/s"),
     ("gpus.count", lambda one: replace(one, gpus=one.gpus[:7]), "n0: 7 GPUs, wanted 8 GPUs"),
     (
@@ -258,6 +264,8 @@ def test_a_missing_fact_is_an_error_and_never_a_pass(name, change):
 PASSING: list[tuple[str, Change]] = [
     # a card at the most that it can do in a wider slot
     ("pcie.link", lambda one: hop(1, width=8)(hop(0, width=8, max_width=8)(one))),
+    # a wide card in a slot that is at the most that it can do
+    ("pcie.link", lambda one: hop(0, width=8)(hop(1, width=8, max_width=8)(one))),
     ("host.gpudirect", host(peermem=None, nvidia_open=True)),
     ("host.gpudirect", host(peermem=None, memory_peers=("nv_mem",))),
     ("host.iommu", host(iommu_groups={"identity": 80})),

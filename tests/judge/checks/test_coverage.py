@@ -105,9 +105,7 @@ def test_of_many_ranks_that_measured_nothing_the_first_eight_are_named_and_the_r
 
 
 def test_time_that_ran_out_on_the_way_is_no_pass(healthy):
-    late = run(notes=("3 s of the budget are left: the rest is given up",))(
-        plan(skipped=((BUDGET, "10 m"),))(healthy)
-    )
+    late = run(given_up=("verbs was not begun",))(plan(skipped=((BUDGET, "10 m"),))(healthy))
     assert INCONCLUSIVE in {verdict.status for verdict in judged("coverage.budget", late, runs.LOCAL)}
 
 

@@ -128,6 +128,7 @@ def test_each_rail_is_measured_alone_by_the_gpu_next_to_it():
     assert pins(LAMBDA, runs.ranks(2, 4), nodes(2)) == {f"mlx5_{at + 1}/1": at % 4 for at in range(8)}
     odd = with_port(node(1), "mlx5_3", state="DOWN")
     assert pins(LAMBDA, runs.ranks(2, 8), [node(0), odd]) == {}
+    assert pins(LAMBDA, runs.ranks(2, 8), []) == {}
 
 
 # ── rails.names ─────────────────────────────────────────────────────────────────────────────────────────
@@ -160,9 +161,11 @@ def test_a_node_whose_adapters_sit_elsewhere_is_named_against_the_others():
 def test_a_tree_that_does_not_tell_is_no_pass_and_a_rail_that_is_down_is_the_censuss():
     blind = [replace(each, gpus=tuple(replace(g, pci=None) for g in each.gpus)) for each in nodes(2)]
     assert status("rails.names", seen(blind)) is Status.SKIP
+    assert "the PCI trees do not show" in judged("rails.names", seen(blind))[0].measured
     lame = with_port(node(1), "mlx5_3", state="DOWN")
     assert status("rails.names", seen([node(0), lame])) is Status.PASS
     assert status("rails.names", seen([lame])) is Status.SKIP
+    assert "no node has all of its rails" in judged("rails.names", seen([lame]))[0].measured
 
 
 @pytest.mark.parametrize(

@@ -208,6 +208,11 @@ def test_memory_that_grows_fails_and_names_the_process(tmp_path):
     assert memory[0].subject == "n0 rank 0 worker"
 
 
+def test_a_large_process_may_grow_by_more_than_a_small_one(tmp_path):
+    large = [[at, (4 << 30) + int(at) * (3 << 20), own] for at, _, own in FLAT]
+    assert outcome(soak(tmp_path, windows(), memory=large)["memory"]) == [Status.PASS]
+
+
 def test_growth_at_the_start_alone_is_no_leak(tmp_path):
     start = [[at, worker - (250 << 20) * (at < 30), own] for at, worker, own in FLAT]
     assert outcome(soak(tmp_path, windows(), memory=start)["memory"]) == [Status.PASS]

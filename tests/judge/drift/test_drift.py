@@ -72,6 +72,7 @@ def test_a_night_like_the_others_is_ok():
 def test_a_slow_night_is_measured_again_before_an_alarm():
     found = judge(BUSBW, history(40), tonight(LEVEL * 0.92))
     assert (found.label, found.status, found.wants_rerun) == (Label.SUSPICIOUS, Status.INCONCLUSIVE, True)
+    assert found.reason == "not measured again yet"
 
 
 @pytest.mark.parametrize(
@@ -87,6 +88,11 @@ def test_a_slow_night_is_measured_again_before_an_alarm():
 def test_the_rerun_decides(rerun, label, status):
     found = judge(BUSBW, history(40), tonight(LEVEL * 0.92, LEVEL * rerun))
     assert (found.label, found.status, found.wants_rerun) == (label, status, False)
+
+
+def test_a_reason_that_stands_alone_has_nothing_before_it():
+    found = judge(BUSBW, history(40), tonight(LEVEL * 0.92, LEVEL))
+    assert found.reason == "the re-run did not confirm it"
 
 
 def test_a_confirmed_rise_is_an_improvement_and_passes():
@@ -146,6 +152,13 @@ def test_a_decay_that_a_moving_baseline_follows_is_found():
     assert moving.label is Label.OK
 
 
+def test_the_first_alarm_of_a_slow_decay_is_held_against_the_first_nights():
+    nights = [replace(n, value=n.value * (1 - 0.0005 * i)) for i, n in enumerate(history(200, noise=0.002))]
+    alarms = (judge(BUSBW, nights[:at], nights[at]).first for at in range(60, 200))
+    first = next(said for said in alarms if said.beyond)
+    assert (first.beyond, first.creeping, first.span) == (-1, True, STANDARD.creep[0])
+
+
 def test_an_improvement_that_lasts_is_learned():
     fast = [replace(n, rerun=n.value) for n in history(30, level=LEVEL * 1.06, start=40)]
     found = judge(BUSBW, history(40) + fast, tonight(LEVEL, LEVEL))
@@ -170,6 +183,11 @@ def test_the_future_is_not_looked_at():
 def test_a_value_that_is_no_figure_is_never_ok(value):
     found = judge(BUSBW, history(40), tonight(value, value))
     assert (found.label, found.status) == (Label.INSUFFICIENT, Status.INCONCLUSIVE)
+
+
+@pytest.mark.parametrize("status", [Status.INCONCLUSIVE, Status.SKIP])
+def test_the_figure_of_a_measurement_that_went_wrong_is_not_shown(status):
+    assert series_verdict(judge(BUSBW, history(40), tonight(LEVEL, status=status))).value is None
 
 
 @pytest.mark.parametrize("status", [Status.INCONCLUSIVE, Status.SKIP])
@@ -283,6 +301,7 @@ def test_from_the_third_night_on_what_is_much_slower_fails_when_it_is_slow_again
     assert once.wants_rerun is seen
     assert twice.status is (Status.FAIL if seen else Status.SKIP)
     if seen:
+        assert (twice.first.beyond, twice.first.span) == (-1, 1)
         assert "with 15.0 % allowed" in series_verdict(twice).source
         assert judge(BUSBW, past, tonight(LEVEL * 0.87, LEVEL * 0.87)).status is Status.SKIP
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from bench.cli.nightly import ready
 from bench.judge.drift import Acceptance, NightValue, Series, fingerprint
-from bench.judge.drift.past import Past, from_json, read_past, record
+from bench.judge.drift.past import Past, from_json, read_past, record, recorded_beside
 from bench.judge.drift.run_fingerprint import cluster_name, parts, said
 from bench.judge.drift.series import record as made_of
 from bench.judge.drift.tonight import COMPARED
@@ -268,6 +268,14 @@ def test_nights_that_are_gone_are_missed_before_anything_is_made(tmp_path):
         ready(str(history), out / "two", False)
     ready(str(history), tmp_path / "elsewhere" / "two", False)
     ready(str(history), out / "two", True)
+
+
+def test_a_run_is_not_beside_itself(tmp_path):
+    history = tmp_path / "history"
+    made.nightly(tmp_path / "one", history)
+    assert recorded_beside(tmp_path / "one", str(history)) is None
+    found = recorded_beside(tmp_path / "two", str(history))
+    assert found is not None and found[:2] == (str(tmp_path / "one"), "c1")
 
 
 def test_a_damaged_run_beside_this_one_says_nothing(tmp_path):

@@ -64,6 +64,12 @@ def test_a_regression_stays_one_until_it_is_accepted():
     assert [mark.label for mark in replay(BUSBW, found, meant)][12:] == [Label.INSUFFICIENT] * 5
 
 
+def test_what_was_accepted_of_another_series_changes_nothing():
+    found = steady(12) + [NightValue(f"s{at}", 20.0 + at, 90.0, OLD, rerun=90.0) for at in range(5)]
+    other = Acceptance("c1", 20.0, "me", 30.0, "slower by design", collective="all_gather")
+    assert replay(BUSBW, found, [other]) == replay(BUSBW, found)
+
+
 def test_each_fingerprint_has_a_baseline_of_its_own():
     marks = replay(BUSBW, steady(14) + steady(13, 100.5, 14, NEW))
     judged = [mark for mark in marks if mark.level is not None]

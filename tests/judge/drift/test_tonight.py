@@ -25,6 +25,7 @@ from bench.judge.drift.tonight import rerun, tonight
 from bench.judge.verdicts import judge, status
 from bench.model.verdict import Status
 from bench.plan.nightly import EVERY_RAIL, NIGHT
+from bench.plan.phases import START
 from bench.store import RunError, load
 from bench.store.history import accept, read
 from tests import made_nights as made
@@ -230,6 +231,7 @@ def test_a_slow_rail_is_measured_again_with_healthy_ones_and_named(tmp_path):
     run = made.nightly(tmp_path / "run", tmp_path / "history", 0, slow_rail, where=EIGHT)
     again_ = [phase for phase in run.plan.phases if phase.name == "rerun-rails"]
     assert len(again_) == 1
+    assert again_[0].seconds == pytest.approx(START + 0.5 * len(again_[0].cases))
     assert all(5 in group for case in again_[0].cases for group in case.groups)
     failed = {
         verdict.subject
@@ -238,6 +240,18 @@ def test_a_slow_rail_is_measured_again_with_healthy_ones_and_named(tmp_path):
     }
     assert "c1 rails, p2p, 4 MiB n2 rail 1" in failed
     assert not any("n3" in subject or "n2 rail 0" in subject for subject in failed)
+
+
+def test_a_phase_that_was_planned_to_take_no_longer_than_its_start_is_measured_again_whole(tmp_path, history):
+    path = made.folder(tmp_path / "run", NIGHTS, slow_all_reduce)
+    from bench.run import nightly as night
+
+    night.begin(path, night.Nightly(str(history), "c1"), runs.LOCAL)
+    run = load(path)
+    phases = tuple(replace(phase, seconds=START) for phase in run.plan.phases)
+    quick = replace(run, plan=replace(run.plan, phases=phases))
+    again = rerun(Evidence(quick, runs.LOCAL), "collectives")
+    assert [case.collective for case in again.cases] == ["all_reduce"]
 
 
 def test_a_slow_node_is_measured_again_by_itself(tmp_path):

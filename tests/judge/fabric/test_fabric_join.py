@@ -190,6 +190,30 @@ def test_few_errors_and_congestion_are_within_the_limits():
     assert [row.status for row in errors(replace(seen, errors=few))] == [Status.PASS]
 
 
+@pytest.mark.parametrize(
+    ("counter", "limit"),
+    [
+        ("SymbolErrorCounter", 10),
+        ("LinkErrorRecoveryCounter", 10),
+        ("LinkDownedCounter", 10),
+        ("PortRcvErrors", 10),
+        ("PortRcvRemotePhysicalErrors", 100),
+        ("PortRcvSwitchRelayErrors", 100),
+        ("PortXmitDiscards", 100),
+        ("PortXmitConstraintErrors", 100),
+        ("PortRcvConstraintErrors", 100),
+        ("LocalLinkIntegrityErrors", 10),
+        ("ExcessiveBufferOverrunErrors", 10),
+        ("VL15Dropped", 100),
+    ],
+)
+def test_the_limits_are_those_of_infiniband_diags(counter, limit):
+    answer = text("ibqueryerrors.faults.txt").replace("SymbolErrorCounter", counter)
+    for count, status in ((limit, Status.PASS), (limit + 1, Status.FAIL)):
+        seen = queryerrors.parse(answer.replace("4711", str(count)))
+        assert [row.status for row in errors(replace(fabric("faults"), errors=seen))] == [status]
+
+
 def test_growth_is_judged_against_a_reading_before():
     seen, before = (
         fabric("faults"),
@@ -237,3 +261,55 @@ def test_nothing_gone_passes_only_if_both_were_seen():
     assert [row.status for row in troubles.changes(fabric("healthy"), fabric("slow"))] == [Status.PASS]
     assert [row.status for row in troubles.changes(NOTHING, fabric("slow"))] == [Status.INCONCLUSIVE]
     assert [row.status for row in troubles.changes(fabric("healthy"), NOTHING)] == [Status.INCONCLUSIVE]
+
+
+def test_every_bad_trunk_is_a_line_of_its_own():
+    seen = fabric("healthy")
+    found = list(links.trunk_links(seen, 4, 2 * RATE, "plan"))
+    assert found
+    assert {row.status for row in found} == {Status.FAIL}
+    assert len(found) == len(trunks(seen))
+
+
+def test_a_trunk_of_which_only_the_speed_is_known_is_no_crash_and_no_pass():
+    seen = fabric("healthy")
+    bare = tuple(replace(row, link=replace(row.link, width=None)) for row in seen.rows)
+    found = list(links.trunk_links(replace(seen, rows=bare), 4, RATE, "plan"))
+    assert {row.status for row in found} == {Status.INCONCLUSIVE}
+
+
+def test_a_cable_that_is_gone_is_named_alone():
+    """Both of its ends are still there, so that nothing else is missing."""
+    before = fabric("healthy")
+    row, _ = trunks(before)[0]
+    left = tuple(
+        each
+        for each in before.rows
+        if not {(row.near.guid, row.near.port), (row.far.guid, row.far.port)}
+        & {(end.guid, end.port) for end in (each.near, each.far) if end}
+    )
+    found = list(troubles.changes(before, replace(before, rows=left)))
+    assert [(each.status, each.measured) for each in found] == [(Status.FAIL, "the link is gone")]
+
+
+def test_a_far_end_without_a_guid_is_no_crash():
+    before = fabric("healthy")
+    blank = tuple(replace(row, far=row.far and replace(row.far, guid=None)) for row in before.rows)
+    found = list(troubles.changes(replace(before, rows=blank), replace(before, rows=blank)))
+    assert [each.status for each in found] == [Status.PASS]
+
+
+def test_a_leaf_without_any_uplink_is_not_compared():
+    """It is of another design: rails that end in one switch have no trunk."""
+    seen = fabric("healthy")
+    leaf = next(attachment.switch for attachment in attachments(seen) if attachment.switch)
+    spines = {end.guid for row, _ in trunks(seen) for end in (row.near, row.far)}
+    kept = tuple(
+        row
+        for row in seen.rows
+        if not (
+            row.far and leaf.guid in (row.near.guid, row.far.guid) and {row.near.guid, row.far.guid} <= spines
+        )
+    )
+    (found,) = links.uplinks(replace(seen, rows=kept))
+    assert found.status is not Status.FAIL

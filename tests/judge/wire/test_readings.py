@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bench.exchange.exporting.formats import export
 from bench.judge.evidence import Evidence
 from bench.judge.wire import algorithm_used, of_row, of_target, why_not
-from bench.judge.wire.counters import _sent
+from bench.judge.wire.counters import LEAST_SHARE, Carried, Undetermined, _long_enough, _sent
 from bench.model.collectives import collective
 from bench.model.facts import Node, Port
 from bench.model.measurement import Rank
@@ -386,6 +386,13 @@ def test_too_few_ranks_do_not_load_all_rails(tmp_path):
     assert "2 ranks a node cannot load all 8 rails" in reading.text
 
 
+def test_the_node_with_the_fewest_ranks_says_whether_all_rails_were_loaded(tmp_path):
+    where = (*runs.ranks(1, 8), Rank(8, "n1", 0), Rank(9, "n1", 1))
+    pair = case("p2p_bidirectional", "rails", 1 << 28, groups=((0, 8), (1, 9)), rail="own")
+    run = folder(tmp_path, [(pair, at(pair, 48.0))], where=where)
+    assert "2 ranks a node cannot load all 8 rails" in of_target(Evidence(run, LAMBDA)).readings[-1].text
+
+
 @pytest.mark.parametrize(
     ("profile", "where", "status", "words"),
     [
@@ -470,3 +477,30 @@ def test_one_way_pairs_count_the_bytes_of_the_sender(tmp_path):
     run = folder(tmp_path, [(there, at(there, 0.11))], profile, where=where, backend="gloo")
     sent = [_sent(row, Evidence(run, profile)) for row in rows(run)]
     assert sent == [{"n0": float(1 << 22), "n1": 0.0}] * 2
+
+
+def test_what_each_node_sends_in_a_broadcast_is_not_known(tmp_path):
+    profile, where = socket_profile(), runs.ranks(2, 2)
+    cast = case("broadcast", size=1 << 22, groups=(tuple(range(4)),))
+    run = folder(tmp_path, [(cast, at(cast, 0.11))], profile, where=where, backend="gloo")
+    with pytest.raises(Undetermined, match="broadcast loads the nodes unevenly"):
+        _sent(rows(run)[0], Evidence(run, profile))
+
+
+def test_what_each_node_sends_by_an_unknown_algorithm_is_not_known(tmp_path):
+    one = case(size=1 << 22)
+    run = folder(tmp_path, [(one, at(one, 48.0))])
+    reason = algorithm_used(rows(run)[0].case, Evidence(run, LAMBDA)).how
+    with pytest.raises(Undetermined, match=re.escape(f"is not known: {reason}")):
+        _sent(rows(run)[0], Evidence(run, LAMBDA))
+
+
+@pytest.mark.parametrize(("wall", "told"), [(2.0, True), (1.99, False), (1.0 / LEAST_SHARE * 2.1, True)])
+def test_two_clocks_may_differ_by_the_twentieth_part(wall, told):
+    """2.1 s of calls, by the clock that timed them."""
+    nodes = [Carried("n0", {}, 1.0, 1.0, busy=2.1, wall=wall)]
+    if told:
+        _long_enough("ring", nodes)
+    else:
+        with pytest.raises(Undetermined, match="two clocks"):
+            _long_enough("ring", nodes)

@@ -37,7 +37,7 @@ def said(tmp_path, how, who=1, usual=None):
     cases = {row["case"]["id"]: typed_json.load(Case, row["case"]) for row in rows}
     assert len(cases) == 4
     made = [typed_json.load(Measurement, row["row"]) for row in rows]
-    return stragglers(made, cases, RANKS, dict.fromkeys(cases, usual) if usual else None)
+    return stragglers(made, cases, RANKS, dict.fromkeys(cases, usual) if usual else {})
 
 
 def named(answer):

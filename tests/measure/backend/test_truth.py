@@ -4,11 +4,18 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from bench.measure.backend.correctness import CHUNK, Data  # noqa: E402
+from bench.measure.backend.correctness import CHUNK, MOST_PERIODS, Data  # noqa: E402
 from bench.model.collectives import COLLECTIVES, Origin  # noqa: E402
-from bench.model.elements import ELEMENTS, MODULUS, PERIOD, REDUCTIONS, pattern, residue  # noqa: E402
-
-pytestmark = pytest.mark.torch
+from bench.model.elements import (  # noqa: E402
+    ELEMENTS,
+    MODULUS,
+    PERIOD,
+    REDUCTIONS,
+    pattern,
+    residue,
+    tolerance,
+)
+from bench.model.measurement import Mismatch  # noqa: E402
 
 
 def data(kind, op, n):
@@ -73,6 +80,26 @@ def test_a_reduction_done_by_hand_is_right_and_a_changed_element_is_found(kind, 
     assert (first.index, first.rank) == (617, 0)
 
 
+@pytest.mark.parametrize("kind", ELEMENTS.values(), ids=lambda kind: kind.name)
+def test_an_element_has_the_size_that_torch_gives_it(kind):
+    assert kind.bytes == torch.empty(0, dtype=getattr(torch, kind.name)).element_size()
+
+
+@pytest.mark.parametrize(("op", "dtype"), [("sum", torch.bfloat16), ("avg", torch.float64)])
+def test_what_the_type_does_not_hold_exactly_is_compared_in_the_widest(op, dtype):
+    """A third is no bfloat16."""
+    law = data(ELEMENTS["bfloat16"], op, 3)
+    tile = law._tile(torch.zeros(1, dtype=torch.bfloat16), (0, 1, 2), 0, PERIOD + 1, reduced=True)
+    assert (tile.dtype, tile.numel()) == (dtype, 3 * PERIOD)
+
+
+def test_only_so_many_periods_are_kept():
+    law, received = data(ELEMENTS["int32"], "none", 2), torch.zeros(3, dtype=torch.int32)
+    for repetition in range(2 * MOST_PERIODS):
+        law.wrong(received, (Origin((0,), 0),), 0, repetition)
+        assert len(law._periods) <= MOST_PERIODS
+
+
 def test_nan_is_wrong():
     kind = ELEMENTS["float32"]
     for op in ("sum", "avg"):
@@ -105,3 +132,43 @@ def test_a_stale_result_of_the_repetition_before_is_found():
     law.fill(stale, 1, 0)
     assert law.wrong(stale, (Origin((1,), 0),), 0, 0)[0] == 0
     assert law.wrong(stale, (Origin((1,), 0),), 0, 1)[0] > 900
+
+
+@pytest.mark.parametrize("at", [0, 5, CHUNK - 1, CHUNK, CHUNK + 16])
+def test_a_rank_that_receives_nothing_keeps_zeros_to_the_last_element(at):
+    law, buffer = data(ELEMENTS["float32"], "none", 2), torch.zeros(CHUNK + 17)
+    assert law.nonzero(buffer, 1) == (0, None)
+    buffer[at] = 3
+    count, first = law.nonzero(buffer, 1)
+    assert (count, first) == (1, Mismatch(1, at, 0, 3.0, 0.0))
+
+
+def test_of_a_buffer_without_elements_nothing_is_wrong():
+    law = data(ELEMENTS["float32"], "none", 2)
+    assert law.nonzero(torch.zeros(0), 0) == (0, None)
+    assert law.wrong(torch.zeros(0), (), 0, 0) == (0, None)
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16", "int64"])
+def test_what_is_at_the_edge_of_the_tolerance_is_right_and_what_is_past_it_is_wrong(kind):
+    """A mean of float32 may be off by its rounding; a copy by nothing."""
+    law = data(ELEMENTS[kind], "avg" if kind != "int64" else "sum", 3)
+    allowed = tolerance(law.kind, law.op.name, law.ranks)
+    truth = torch.tensor([4.0], dtype=torch.float64)
+    edge, past = truth * (1 + allowed), truth * (1 + 2 * allowed + 1e-12)
+    assert not bool(law._differ(edge, truth))
+    assert bool(law._differ(past if allowed else truth + 1, truth))
+
+
+def test_the_parts_of_two_senders_are_looked_for_where_each_part_lies():
+    """Over a chunk's edge in the second part: the place in the buffer is not the place in the part."""
+    law, size = data(ELEMENTS["int32"], "none", 2), CHUNK + 100
+    sent = [torch.zeros(2 * size, dtype=torch.int32) for _ in range(2)]
+    for rank, buffer in enumerate(sent):
+        law.fill(buffer, rank, 0)
+    received = torch.cat([buffer[size : 2 * size] for buffer in sent])
+    truth = (Origin((0,), 1), Origin((1,), 1))
+    assert law.wrong(received, truth, 0, 0) == (0, None)
+    received[size + CHUNK + 7] += 1
+    count, first = law.wrong(received, truth, 0, 0)
+    assert (count, first.index) == (1, size + CHUNK + 7)

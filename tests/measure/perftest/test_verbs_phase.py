@@ -220,6 +220,7 @@ def test_no_time_left_is_a_reason(measure):
     assert of_lines(run.verbs).left == "no time was left in the budget"
     (text,) = told.said
     assert "verbs was not begun" in text and "0 ns of the budget are left" in text
+    assert run.given_up == (text,)
 
 
 def test_of_a_perftest_that_is_not_there_no_budget_is_spoken(measure, tmp_path, monkeypatch):
@@ -234,4 +235,8 @@ def test_a_round_that_may_last_too_long_is_not_begun_and_that_is_told(measure, m
     run = measure(nodes("mlx5_1"), until=time.monotonic() + ROUND / 2)
     assert of_lines(run.verbs).transfers == ()
     (note,) = run.notes
-    assert "verbs ended after 0 of 1 rounds" in note and "of the budget are left" in note
+    assert (
+        "verbs ended after 0 of 1 rounds" in note
+        and '"given_up":true' in (run.path / "journal.jsonl").read_text()
+    )
+    assert run.given_up == (note,)
