@@ -13,7 +13,7 @@ import click
 
 from bench import __version__
 from bench.measure.open_files import raise_limit
-from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE, RailGaugeError, exit_status
+from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE, RailGaugeError, broken_installation, exit_status
 from bench.model.redact import secrets, veil
 
 from . import (
@@ -173,7 +173,8 @@ def _mistake(error: Exception) -> int:
         import traceback
 
         traceback.print_exc()
-        _say("this is a bug in RailGauge and no verdict on the cluster; please report it", code)
+        bug = "this is a bug in RailGauge and no verdict on the cluster; please report it"
+        _say(broken_installation(error) if isinstance(error, ImportError) else bug, code)
     return code
 
 

@@ -99,12 +99,13 @@ def _judged(folder: Path, profile_name: str | None, trust: bool) -> Evidence:
 
     from .page import own_profile
 
+    run = load_run(folder)
     if not trust and (why := not_own(folder)):
         raise click.UsageError(
             f"{folder} may not be your own: {why}. It would decide which nodes are drained; if you trust who made "
             "it, add --trust"
         )
-    return judge(load_run(folder), load(profile_name) if profile_name else own_profile(folder))
+    return judge(run, load(profile_name) if profile_name else own_profile(folder))
 
 
 def _wanted(judged: Evidence, node: str | None) -> tuple[NodeAction, ...]:
@@ -163,7 +164,7 @@ def _scheduled(way: str, judged: Evidence, found: Sequence[NodeAction], at_most:
 
 
 def _undo(folder: Path, node: str, yes: bool, neighbour: str, profile_name: str | None) -> int:
-    from bench.exchange.acting import slurm
+    from bench.exchange.acting import kubernetes, slurm
     from bench.exchange.acting.plan import to_undo, undo
     from bench.store.seal import not_own
 
@@ -173,7 +174,7 @@ def _undo(folder: Path, node: str, yes: bool, neighbour: str, profile_name: str 
     if not steps:
         click.echo("there is nothing to take back")
         return 0
-    moot = slurm.moot(steps)
+    moot = (*slurm.moot(steps), *kubernetes.moot(steps))
     refused = _refused([step.node for step in steps if step not in moot], neighbour, folder, profile_name)
     steps = tuple(step for step in steps if step.node not in refused)
     ours = [step for step in steps if step not in moot]
@@ -192,8 +193,8 @@ def _undo(folder: Path, node: str, yes: bool, neighbour: str, profile_name: str 
 
 def _refused(nodes: Sequence[str], neighbour: str, folder: Path, profile_name: str | None) -> dict[str, str]:
     """node → why it does not pass the gate beside ``neighbour``; without a neighbour no gate is asked."""
-    from bench.exchange.acting.remote_gate import gate_of
     from bench.model.verdict import Status
+    from bench.run.remote_gate import gate_of
     from bench.store.read import manifest_of
 
     if not neighbour:

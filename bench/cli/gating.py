@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,13 +66,14 @@ def gate(
         railgauge gate --profile lambda-1cc-h100
         railgauge gate --profile lambda-1cc-h100 --level 3 --neighbour node17
     """
+    from bench.launch import scratch
     from bench.model.profile import load
     from bench.model.typed_json import decode, encode
     from bench.model.verdict import EXIT, Status
     from bench.probe.host import node_name
     from bench.run.gate import GateAnswer, GateOptions
     from bench.run.gate import gate as look
-    from bench.run.time_limit import TookTooLong, within
+    from bench.run.time_limit import Failed, TookTooLong, within
     from bench.store.gate_state import usual_file
 
     if (level == 3) != bool(neighbour):
@@ -81,8 +84,12 @@ def gate(
         profile_name, profile, level, state or usual_file(), forget, history, cluster, neighbour, seconds
     )
     try:
-        answer = decode(GateAnswer, within(seconds, lambda say: encode(look(options, say))))
-    except TookTooLong as error:
+        with scratch.folder() if level > 1 else nullcontext(Path()) as made:
+            asked = replace(options, scratch=made)
+            answer = decode(GateAnswer, within(seconds, lambda say: encode(look(asked, say))))
+    except (TookTooLong, Failed) as error:
+        if error.exit_status != EXIT_INCONCLUSIVE:
+            raise
         answer = GateAnswer(
             node=node_name(),
             level=level,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bench.measure.loop import TimingRules
     from bench.plan import AcceptOptions, Request
     from bench.run.options import Nightly, WatchOptions
+    from bench.supervise.worker_process import ForkServer
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Invocation:
     dry_run  whether ``accept`` only shows what it would measure
     as_json  whether standard output is to hold one JSON object and nothing else
     report_url  where run folders are served, for the link in it
+    fork_server  of this rank, which has begun to import torch
     """
 
     command: str
@@ -49,6 +51,12 @@ class Invocation:
     dry_run: bool = False
     as_json: bool = False
     report_url: str = ""
+    fork_server: ForkServer | None = None
+
+    @property
+    def measures(self) -> bool:
+        """Whether workers are started."""
+        return self.command not in ("probe", "watch") and not self.dry_run
 
 
 class Measuring(click.Command):
@@ -61,7 +69,12 @@ class Measuring(click.Command):
 
     def invoke(self, ctx: click.Context) -> int:
         typed = self.parse(ctx)
-        return typed.perform(typed)
+        if not typed.measures:
+            return typed.perform(typed)
+        from .torch_ahead import torch_ahead
+
+        with torch_ahead(typed) as begun:
+            return begun.perform(begun)
 
 
 def understood(name: str, words: Sequence[str]) -> Invocation:

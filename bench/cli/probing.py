@@ -127,6 +127,10 @@ def explain(
         gone = ", ".join(name for name in spec_or_logs if name != "-" and not _may_be_log(Path(name)))
         raise click.UsageError(f"no file at {gone}; give one SPEC, or logs alone")
     spec = spec_or_logs[0]
+    if "/" in spec or spec.endswith(_OF_LOGS):  # neither HCAs nor interfaces are called so
+        raise click.UsageError(
+            f"no file at {spec}" if not Path(spec).is_dir() else f"{spec} is a folder: give its logs"
+        )
     from bench.model.found_rails import at_hand
     from bench.model.profile import load
     from bench.model.verdict import EXIT
@@ -156,6 +160,9 @@ def explain(
     else:
         click.echo(answer.text)
     return EXIT[answer.status]
+
+
+_OF_LOGS = (".log", ".txt", ".out", ".err", ".gz")
 
 
 def _may_be_log(path: Path) -> bool:

@@ -49,7 +49,7 @@ def start(typed: Invocation) -> int:
         end_with_parent()
     options = options_of(typed, profile, shared.out or new_folder(typed.command if probe else profile.name))
     if where.rank:
-        return take_part(options, where)
+        return take_part(options, where, started=start_ahead(options, typed.fork_server))
     _check_place(where, typed, profile)
     if not where.launcher and not probe:
         ranks = shared.ranks or _ranks_here()
@@ -59,7 +59,7 @@ def start(typed: Invocation) -> int:
         if ranks > 1:
             left_to_others()
             return under_mpirun(ranks, options, shared.quiet, shared.verbose)
-    started = start_ahead(options)  # importing torch begins beside what only one process of a job needs
+    started = start_ahead(options, typed.fork_server)
     from .page import write_report
     from .terminal import Terminal
 

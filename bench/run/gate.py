@@ -26,13 +26,15 @@ from bench.model.profile import Profile
 from bench.model.typed_json import JsonAnswer
 from bench.model.units import show_some
 from bench.model.verdict import Status, Verdict, overall
+from bench.plan.names import GIVEN_UP
 from bench.probe.host import machine
 from bench.probe.node import probe, snapshot
 from bench.probe.sysfs import LIVE
 from bench.store import Manifest, Run, RunError, Settings, load, of_facts
 from bench.store.gate_state import GateState, read_state, save_state
+from bench.store.history import HistoryError
 
-from .gate_history import last_night
+from .gate_history import NAME, last_night
 
 START = 6.0  # seconds of a level's limit that its job does not get: to start, judge and end it
 Say = Callable[[str], None]
@@ -48,6 +50,7 @@ class GateOptions:
     forget       begin anew with the counters of now
     history      of nightly runs, with the ``cluster``'s name in it ("" for none)
     limit        seconds for everything
+    scratch      folder for what levels 2 and 3 make; whoever asks removes it, also where it ends this process
     """
 
     profile_name: str
@@ -59,6 +62,7 @@ class GateOptions:
     cluster: str = ""
     neighbour: str = ""
     limit: float = 5.0
+    scratch: Path = Path()
 
 
 class GateAnswer(JsonAnswer, frozen=True, kw_only=True, tag="railgauge gate"):
@@ -94,13 +98,17 @@ def gate(options: GateOptions, say: Say = lambda _: None) -> GateAnswer:
     now = snapshot()
     say("judging")
     judged = _judged(options, node, now)
-    verdicts = [*judged.verdicts, *_history(options, node.name, say)]
+    verdicts = list(judged.verdicts)
+    if (
+        overall(each.status for each in verdicts) is not Status.FAIL
+    ):  # whose answer must not wait for a far disk
+        verdicts += _history(options, node.name, say)
     folders: list[str] = []
     left_out: list[str] = []
     for command in _jobs(options, node.name):
         if overall(each.status for each in verdicts) is Status.FAIL:
             break  # nothing that is measured would let the node pass
-        found = _measured(command, options.limit - (time.monotonic() - begun) - START, say)
+        found = _measured(command, options, options.limit - (time.monotonic() - begun) - START, say)
         verdicts += _of_measured(found, node.name)
         left_out += _left_out(found)
         folders += [str(found.path)] * bool(found.path.name)
@@ -170,15 +178,23 @@ def _since(options: GateOptions, node: Node, now: Snapshot) -> Iterator[Verdict]
         text = "there is no folder to keep counters in; give a file with --state"
         yield Verdict(since_gate.NAME, node.name, Status.SKIP, text)
         return
-    before = None if options.forget else _earlier_counters(options.state)
+    try:
+        before = None if options.forget else _earlier_counters(options.state)
+    except RunError as error:
+        yield _unusable(node.name, error)
+        return
     found = list(WORDS.verdicts(since_gate.since_gate(node, options.profile.rails, before, now)))
     yield from found
     if all(each.status in (Status.PASS, Status.SKIP) for each in found):
         try:
             save_state(options.state, GateState(node.name, machine(LIVE), now))
         except RunError as error:
-            step = "give another file with --state"
-            yield Verdict("gate.state", node.name, Status.INCONCLUSIVE, str(error), next_step=step)
+            yield _unusable(node.name, error, "give another file with --state")
+
+
+def _unusable(node: str, error: RunError, step: str = "") -> Verdict:
+    """A state that cannot be read or kept; a fault of the node is still the verdict."""
+    return Verdict("gate.state", node, Status.INCONCLUSIVE, str(error), next_step=step)
 
 
 def _earlier_counters(path: Path) -> Snapshot | None:
@@ -188,9 +204,13 @@ def _earlier_counters(path: Path) -> Snapshot | None:
 
 
 def _history(options: GateOptions, node: str, say: Say) -> Iterator[Verdict]:
-    if options.history:
-        say(f"reading {options.history}")
+    if not options.history:
+        return
+    say(f"reading {options.history}")
+    try:
         yield last_night(options.history, options.cluster or options.profile.name, node)
+    except HistoryError as error:
+        yield Verdict(NAME, node, Status.INCONCLUSIVE, str(error))
 
 
 def _jobs(options: GateOptions, node: str) -> Iterator[list[str]]:
@@ -199,45 +219,42 @@ def _jobs(options: GateOptions, node: str) -> Iterator[list[str]]:
     if options.level == 2:
         yield [*accept, "--ranks", str(options.profile.gpus)] if options.profile.gpus else accept
     if options.level == 3:
-        with tempfile.NamedTemporaryFile("w", prefix="railgauge-gate-", suffix=".hosts") as hosts:
-            slots = options.profile.gpus or 1
-            hosts.write(f"{node} slots={slots}\n{options.neighbour} slots={slots}\n")
-            hosts.flush()
-            yield ["launch", "--hosts", hosts.name, "--", *accept, "--strict"]
+        hosts, slots = options.scratch / "hosts", options.profile.gpus or 1
+        hosts.write_text(f"{node} slots={slots}\n{options.neighbour} slots={slots}\n")
+        yield ["launch", "--hosts", str(hosts), "--", *accept, "--strict"]
 
 
-def _measured(command: list[str], seconds: float, say: Say) -> Run:
-    """Run a job of ours; its judged run. Of one that passed the folder is removed, and its path is ``.``."""
+def _measured(command: list[str], options: GateOptions, seconds: float, say: Say) -> Run:
+    """Run a job of ours; its judged run. The folder of one that passed goes with ``scratch``, and its path is ``.``."""
     say(f"measuring: railgauge {' '.join(command[:2])}")
-    with tempfile.TemporaryDirectory(prefix="railgauge-gate-", ignore_cleanup_errors=True) as scratch:
-        kept = Path(scratch) / "run"
-        limit = ["--out", str(kept), "--budget", f"{max(seconds, 1):.0f}s"]
-        done = subprocess.run(
-            [sys.executable, *as_module("bench"), *command, *limit],
-            env=_alone(os.environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="backslashreplace",
-            check=False,
-        )
-        try:
-            run = load(kept)
-        except RunError:
-            why = _last_line(done.stderr) or f"railgauge {command[0]} left no run folder"
-            more = f"; of --limit, it gets all but {START:g} s" if "--budget" in why else ""
-            raise RunError(why + more) from None
-        bad = (each for each in _of_measured(run, "") if each.status in (Status.FAIL, Status.INCONCLUSIVE))
-        if next(bad, None) is None:
-            return replace(run, path=Path())
-        aside = Path(tempfile.mkdtemp(prefix="railgauge-gate-run-"))
-        kept.rename(aside / "run")
-        return replace(run, path=aside / "run")
+    kept = options.scratch / "run"
+    limit = ["--out", str(kept), "--budget", f"{max(seconds, 1):.0f}s"]
+    done = subprocess.run(
+        [sys.executable, *as_module("bench"), *command, *limit],
+        env=_alone(os.environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="backslashreplace",
+        check=False,
+    )
+    try:
+        run = load(kept)
+    except RunError:
+        why = _last_line(done.stderr) or f"railgauge {command[0]} left no run folder"
+        more = f"; of --limit, it gets all but {START:g} s" if "--budget" in why else ""
+        raise RunError(why + more) from None
+    bad = (each for each in _of_measured(run, "") if each.status in (Status.FAIL, Status.INCONCLUSIVE))
+    if next(bad, None) is None:
+        return replace(run, path=Path())
+    aside = Path(tempfile.mkdtemp(prefix="railgauge-gate-run-"))
+    kept.rename(aside / "run")
+    return replace(run, path=aside / "run")
 
 
 def _of_measured(run: Run, node: str) -> Iterator[Verdict]:
-    """What a short run says of this node. It covers no cluster, so that what it left out is no finding.
+    """What a short run says of this node. It covers no cluster, and ``_left_out`` says what there was no time for.
 
     Where its neighbour is at fault, only what names this node alone is held against it.
     """
@@ -245,7 +262,7 @@ def _of_measured(run: Run, node: str) -> Iterator[Verdict]:
     named = {verdict: {name for name, _ in places(verdict.subject)} for verdict in run.verdicts}
     failed = [verdict for verdict in run.verdicts if verdict.status is Status.FAIL]
     sick = any(named[each] and node not in named[each] for each in failed)
-    for each in (each for each in run.verdicts if not each.check.startswith("coverage.")):
+    for each in (each for each in run.verdicts if not _is_shortness(run, each)):
         excused = sick and each.status is Status.FAIL and named[each] != {node}
         step = "give a healthy node with --neighbour"
         yield replace(each, status=Status.INCONCLUSIVE, next_step=step) if excused else each
@@ -254,11 +271,17 @@ def _of_measured(run: Run, node: str) -> Iterator[Verdict]:
         yield Verdict("gate.measured", node, Status.INCONCLUSIVE, "nothing was measured", next_step=step)
 
 
-def _left_out(run: Run) -> Iterator[str]:
+def _is_shortness(run: Run, verdict: Verdict) -> bool:
+    """Whether a verdict says only that one node or two were measured, or that the time did not suffice for a phase."""
+    if verdict.check == "coverage.cases":
+        begun = {measurement.case.split("/")[0] for measurement in run.measurements}
+        return bool(run.given_up) and verdict.subject not in begun
+    return verdict.check in ("coverage.cluster", "coverage.budget")
+
+
+def _left_out(run: Run) -> list[str]:
     """What a short run gave up, which a person who reads PASS must know."""
-    for each in run.verdicts:
-        if each.check == "coverage.budget" and each.status is Status.INCONCLUSIVE:
-            yield each.measured.partition(": ")[2] or each.measured
+    return [*(text for phase, text in run.plan.skipped if phase == GIVEN_UP), *run.given_up]
 
 
 def _alone(environment: Mapping[str, str]) -> dict[str, str]:

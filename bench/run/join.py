@@ -41,15 +41,17 @@ class Started:
     token: token.TokenSource
 
 
-def start_ahead(options: Options) -> Started:
+def start_ahead(options: Options, begun: ForkServer | None = None) -> Started:
     """Set what MPI reads when it starts, whoever started us; importing torch begins beside all that comes first.
 
-    The environment is final from here on: a fork server that was started in another one would have to import again.
+    ``begun``: this rank's fork server, where it was started before. The environment is final from here on: a fork
+    server that was started in another one would have to import again.
     """
     given, rails = token.take(os.environ), options.profile.rails
     for name, value in quiet_mpi(rails.management, rails.unreached).items():
         os.environ.setdefault(name, value)
-    return Started(ForkServer(os.environ) if options.measures else None, given)
+    measures = options.measures and not options.dry_run
+    return Started(begun or ForkServer(os.environ) if measures else None, given)
 
 
 def take_part(

@@ -62,9 +62,9 @@ class LiveRun:
         self.coordinator.recorder.note(text)
         self.watcher.notice("said", {"text": text})
 
-    def refuse(self, text: str) -> None:
-        """Say, and note in the run folder, why something is not measured."""
-        self.coordinator.recorder.note(text)
+    def refuse(self, text: str, given_up: bool = False) -> None:
+        """Say, and note in the run folder, why something is not measured. ``given_up``: for want of time."""
+        self.coordinator.recorder.note(text, given_up)
         self.watcher.notice("refused", {"text": text})
 
     def seconds(self, phase: Phase) -> float:
@@ -83,7 +83,8 @@ class LiveRun:
         if wanted > left:
             self.refuse(
                 f"{phase.name} was not begun: it takes up to {show_seconds(wanted)}, "
-                f"{show_seconds(max(left, 0))} of the budget are left"
+                f"{show_seconds(max(left, 0))} of the budget are left",
+                given_up=True,
             )
         return wanted <= left
 

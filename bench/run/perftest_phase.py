@@ -95,7 +95,7 @@ def rounds(context: PhaseContext, until: float | None = None) -> None:
         left = ROUND if until is None else until - time.monotonic()
         if left < ROUND:
             limits = f"a round takes up to {show_seconds(ROUND)}, {show_seconds(max(left, 0))} of the budget are left"
-            recorder.note(f"{NAME} ended after {number} of {len(turns)} rounds: {limits}")
+            recorder.note(f"{NAME} ended after {number} of {len(turns)} rounds: {limits}", given_up=True)
             break
         count += _round(context, number, turn)
     context.live.read_counters(NAME, "after")

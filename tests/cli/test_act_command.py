@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.cli import cli
-from bench.exchange.acting import remote_gate
 from bench.exchange.acting.plan import CannotAct
+from bench.run import remote_gate
 from bench.store import RunError
 
 SCONTROL = """#!/bin/sh
@@ -103,6 +103,12 @@ def test_nothing_is_taken_back_where_nothing_was_done(slurm: Slurm) -> None:
     nothing = slurm.act("--undo")
     assert isinstance(nothing.exception, RunError)
     assert "nothing was done about this run" in str(nothing.exception)
+
+
+def test_a_folder_that_is_not_there_is_said_to_be_missing(slurm: Slurm) -> None:
+    slurm.run = slurm.run / "gone"
+    missing = slurm.act("--slurm")
+    assert isinstance(missing.exception, RunError) and "may not be your own" not in str(missing.exception)
 
 
 def test_a_scheduler_is_no_word_for_an_undo(slurm: Slurm) -> None:

@@ -99,12 +99,32 @@ def test_what_is_odd_is_said_with_what_would_change_it(odd, words):
     assert "->" in plain
 
 
+def test_from_2_32_on_a_part_of_the_warnings_is_called_attn():
+    said = "node1:101:101 [0] init.cc:2041 (main) NCCL ATTN Mismatched NCCL git versions detected: rank 0 fingerprint "
+    found = explain("-", text=rank(0) + rank(1) + said + "0x0000abcd, rank 1 fingerprint 0x0000abce\n")
+    plain = " ".join(found.output.split())
+    assert "ranks load different versions of NCCL" in plain and found.exit_code == 1
+
+
+def test_a_setting_is_read_behind_the_name_of_its_network():
+    found = explain(
+        "-", text=rank(0, more=["NET/IB: NCCL_IB_RAIL_POLICY set by environment to CX9_FLIP"]) + rank(1)
+    )
+    assert "NCCL_IB_RAIL_POLICY=CX9_FLIP (rank 0)" in found.output
+
+
 def test_an_hca_that_one_rank_leaves_out_and_another_uses_is_odd():
     left_out = rank(0, more=["NCCL_IB_HCA set by environment to ^=mlx5_0"])
-    found = explain("-", text=left_out + rank(1, hca="mlx5_0"))
+    found = explain("-", text=left_out + rank(1, hca="mlx5_1:1/IB [1]mlx5_0"))
     assert "mlx5_0 is in use (rank 1), although NCCL_IB_HCA leaves it out elsewhere" in " ".join(
         found.output.split()
     )
+
+
+def test_where_one_rank_of_two_uses_infiniband_its_hcas_are_missed():
+    texts = rank(0), rank(1, network="Socket", gdr="")
+    found = explain("-", text="".join(text.replace("NET/IB : Using", "x") for text in texts))
+    assert "no line lists the HCAs" in " ".join(found.output.split())
 
 
 @pytest.mark.parametrize(
@@ -187,10 +207,31 @@ def test_a_channel_of_a_smaller_communicator_is_its_process_s_rank():
     assert "on no channel to another node (rank 1)" in explain("-", text=text).output
 
 
+def without(text, *words):
+    return "".join(line for line in text.splitlines(True) if not any(word in line for word in words))
+
+
+def test_a_log_that_ends_among_channels_does_not_pass():
+    assert explain("-", text=rank(0) + rank(1)).exit_code == 0
+    found = explain("-", text=rank(0) + without(rank(1), "Connected", "COMPLETE"))
+    assert found.exit_code == 3
+    assert "not known: the log ends among the channels of rank 1: others may follow" in found.output
+
+
+def test_a_log_without_a_channel_between_its_nodes_does_not_pass():
+    found = explain("-", text=without(rank(0) + rank(1), "Channel"))
+    assert found.exit_code == 3 and "no line shows a channel to another node" in found.output
+    sockets = explain("-", text=without(rank(0, network="Socket") + rank(1, network="Socket"), "Channel"))
+    assert "no line shows a channel" not in sockets.output
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
         (["README", "{log}"], "no file at README"),
+        (["nccl.log"], "no file at nccl.log"),
+        (["logs/of.mine"], "no file at logs/of.mine"),
+        (["/"], "/ is a folder: give its logs"),
         (["{log}", "--sockets"], "belong to a SPEC, and were given with a log"),
         (["{log}", "--devices", "mlx5_0"], "belong to a SPEC, and were given with a log"),
     ],
@@ -236,6 +277,11 @@ TEXTS = {
     "Message truncated : received 1024 bytes instead of 256": "different lengths",
     "Mismatched NCCL version detected : rank 0 version 22203 rank 1 version 21805": "different versions",
     "NCCL version mismatch with remote peer x (local: 1, remote 2)": "different versions",
+    "Mismatched NCCL git versions detected: rank 0 fingerprint 0x0000abcd, rank 9": "different versions",
+    "MNNVL busId 0x9000 NVLink fabric health reports DEGRADED_BANDWIDTH (healthMask 0x2)": "not whole",
+    "Invalid value many for NCCL_IB_QPS_PER_CONNECTION, using default 1.": "not understood",
+    "External network plugin AWS is unsupported": "does not know",
+    "Failed to initialize NET plugin AWS": "NCCL_NET",
     "Error: network IB not found.": "NCCL_NET",
     "Failed to initialize any NET plugin": "NCCL_NET",
     "NET/OFI Unable to find a protocol that worked.  Failing initialization.": "AWS",

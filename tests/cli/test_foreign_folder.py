@@ -43,7 +43,7 @@ def railgauge(tmp_path: Path) -> str:
     """The console script, as pip writes it, in a folder of its own."""
     script = tmp_path / "bin" / "railgauge"
     script.parent.mkdir()
-    script.write_text(f"#!{sys.executable}\nimport sys\nfrom bench.cli import main\nsys.exit(main())\n")
+    script.write_text(f"#!{sys.executable}\nimport sys\nfrom bench.__main__ import main\nsys.exit(main())\n")
     script.chmod(0o755)
     return str(script)
 

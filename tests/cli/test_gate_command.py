@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from bench.cli import cli
+from bench.run.gate import GateOptions
 from bench.store.files import RunError
 from bench.store.gate_state import read_state
 
@@ -54,13 +60,47 @@ def test_a_gate_whose_time_is_up_is_inconclusive_or_what_was_asked_for(
         (("--neighbour", "n2"), "only level 3 uses it"),
         (("--level", "4"), "4 is not in the range 1<=x<=3"),
         (("--profile", "nope"), "no profile 'nope'"),
-        (("--history", "/nowhere/at/all"), "/nowhere/at/all"),
     ],
 )
 def test_wrong_usage_is_one_line(tmp_path: Path, words: tuple[str, ...], line: str) -> None:
     done = gate(tmp_path, *words)
     assert done.returncode == 2, done.stderr
     assert line in done.stderr and "Traceback" not in done.stderr and done.stdout == ""
+
+
+@pytest.mark.parametrize(("words", "status"), [((), 3), (("--inconclusive", "fail"), 1)])
+def test_a_gate_that_ends_without_an_answer_is_inconclusive_or_what_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], status: int
+) -> None:
+    monkeypatch.setattr("bench.run.gate.gate", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    done = CliRunner().invoke(cli, ["gate", "--state", str(tmp_path / "gate.json"), "--json", *words])
+    answer = json.loads(done.stdout)
+    assert (answer["schema"], answer["status"]) == ("railgauge gate", "inconclusive")
+    assert done.exit_code == status and "ended without an answer" in answer["sentence"]
+
+
+def test_an_installation_that_cannot_start_is_no_fail(tmp_path: Path) -> None:
+    (tmp_path / "msgspec.py").write_text("raise ImportError('libc.so: cannot open')")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    command = [sys.executable, "-m", "bench", "gate"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 3 and "cannot start (ImportError: libc.so: cannot open)" in done.stderr
+
+
+def test_what_a_gate_made_is_gone_when_its_time_is_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang(options: GateOptions, _: object) -> None:
+        (options.scratch / "run").mkdir()
+        (tmp_path / "made").symlink_to(options.scratch)
+        time.sleep(60)
+
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr("bench.run.gate.gate", hang)
+    words = ["gate", "--level", "2", "--limit", "500ms", "--state", str(tmp_path / "gate.json")]
+    assert CliRunner().invoke(cli, words).exit_code == 3
+    assert (tmp_path / "made").is_symlink() and not list((tmp_path / "temporary").iterdir())
 
 
 def test_a_state_that_another_user_wrote_is_not_believed(

@@ -158,6 +158,7 @@ SHARE = Verdict(
     "at least 85 % of 3200.0 Gb/s",
     value=0.46,
     bound=0.85,
+    case=runs.cases()[0].id,
 )
 SLOW = Verdict(
     "blame.rails", "n0 rail mlx5_4/1", Status.FAIL, "runs at 49.0 % of its peers' rate (185.0 of 375.0 Gb/s)",

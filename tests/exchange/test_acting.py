@@ -255,6 +255,26 @@ def test_a_cordon_of_somebody_else_s_is_not_taken_back() -> None:
     assert "cordon" not in words and "uncordon" not in words and words.count("taint") == 2
 
 
+def test_a_taint_that_somebody_else_has_taken_away_is_not_taken_back_again() -> None:
+    faulty, suspect, gone = kube(n1={}, n2={}, n3={}).steps(
+        [FAULTY, SUSPECT, replace(FAULTY, node="n3")], "night"
+    )
+    drained = IDLE.steps([OTHER], "night")
+    left = {"n1": [{"key": "railgauge.io/failed"}], "n2": [{"key": "railgauge.io/failed"}]}
+    items = [{"metadata": {"name": name}, "spec": {"taints": taints}} for name, taints in left.items()]
+    now = Scheduler(get=json.dumps({"items": items}))
+    assert kubernetes.moot((faulty, suspect, gone, *drained), now) == (suspect, gone)
+    assert kubernetes.moot(drained, Scheduler(breaks=1)) == ()
+
+
+def test_what_was_done_twice_is_taken_back_once(tmp_path: Path) -> None:
+    for _ in range(2):
+        perform(IDLE.steps([FAULTY], "night"), tmp_path, Scheduler())
+    back = Scheduler()
+    undo(tmp_path, to_undo(tmp_path), back)
+    assert len(back.heard) == 1 and to_undo(tmp_path) == ()
+
+
 def test_of_a_step_that_fails_in_its_middle_what_was_done_can_be_taken_back(tmp_path: Path) -> None:
     with pytest.raises(CannotAct):
         perform(kube(n1={}).steps([FAULTY], "night"), tmp_path, Scheduler(breaks=3))
@@ -357,8 +377,12 @@ def test_what_was_done_is_no_evidence(tmp_path: Path) -> None:
     assert changes(made) == []
 
 
-def test_the_command_wants_one_scheduler_and_a_folder_of_one_s_own(tmp_path: Path, healthy: Run) -> None:
+def test_the_command_wants_one_scheduler_and_a_folder_of_one_s_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = CliRunner().invoke(cli, ["act", str(tmp_path)])
     assert done.exit_code == 2 and "choose one of: --slurm" in done.output
-    done = CliRunner().invoke(cli, ["act", str(tmp_path), "--slurm"])
+    made = folder(tmp_path / "run")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another"))
+    done = CliRunner().invoke(cli, ["act", str(made), "--slurm"])
     assert done.exit_code == 2 and "may not be your own" in done.output

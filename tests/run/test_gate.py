@@ -20,6 +20,7 @@ from bench.model.counters import Snapshot
 from bench.model.facts import Node
 from bench.model.profile import Profile, Rails
 from bench.model.verdict import Status, Verdict
+from bench.plan.names import GIVEN_UP
 from bench.run import gate as subject
 from bench.run.gate import GateAnswer, GateOptions, gate
 from bench.run.time_limit import Failed, TookTooLong, within
@@ -123,10 +124,21 @@ def test_counters_of_an_earlier_boot_are_not_compared(look: Any, monkeypatch: py
     assert look(node(1), worn).status is Status.PASS
 
 
-def test_a_damaged_state_is_one_line(look: Any, tmp_path: Path) -> None:
+def test_a_damaged_state_is_inconclusive_and_hides_no_fault(look: Any, tmp_path: Path) -> None:
     (tmp_path / "gate.json").write_text('{"node": 7}')
-    with pytest.raises(RunError, match="gate.json is damaged"):
-        look(node(1), counted(node(1)))
+    answer = look(node(1), counted(node(1)))
+    assert answer.status is Status.INCONCLUSIVE and "gate.json is damaged" in answer.sentence
+    sick = with_port(node(1), "mlx5_4", state="DOWN", phys_state="Polling")
+    assert look(sick, counted(sick)).status is Status.FAIL
+    assert (tmp_path / "gate.json").read_text() == '{"node": 7}'
+
+
+def test_a_history_that_cannot_be_read_is_inconclusive_and_hides_no_fault(look: Any, tmp_path: Path) -> None:
+    nowhere = str(tmp_path / "nowhere")
+    answer = look(node(1), counted(node(1)), history=nowhere)
+    assert answer.status is Status.INCONCLUSIVE and f"{nowhere}: no such folder" in answer.sentence
+    sick = with_port(node(1), "mlx5_4", state="DOWN", phys_state="Polling")
+    assert look(sick, counted(sick), history=nowhere).status is Status.FAIL
 
 
 def test_a_state_that_cannot_be_kept_is_inconclusive(look: Any, tmp_path: Path) -> None:
@@ -243,24 +255,54 @@ def test_a_level_that_measured_nothing_does_not_pass(pair: Run) -> None:
     assert (last.check, last.status) == ("gate.measured", Status.INCONCLUSIVE)
 
 
+LOST = Verdict("coverage.losses", "host", Status.INCONCLUSIVE, "the worker of rank 0 died")
+ONE_NODE = Verdict("coverage.cluster", "job", Status.INCONCLUSIVE, "spans 1 node")
+NO_TIME = Verdict("coverage.budget", "run", Status.INCONCLUSIVE, "sweep was not begun")
+LACKS_ALL = Verdict("coverage.cases", "absent", Status.INCONCLUSIVE, "0 of 9 cases measured")
+
+
+@pytest.mark.parametrize(
+    ("given_up", "found", "kept"),
+    [
+        ((), (ONE_NODE, NO_TIME), ()),
+        (("sweep was not begun",), (LOST, LACKS_ALL), (LOST,)),
+        ((), (LACKS_ALL,), (LACKS_ALL,)),
+    ],
+)
+def test_what_was_lost_or_never_measured_keeps_a_level_from_passing(
+    pair: Run, given_up: tuple[str, ...], found: tuple[Verdict, ...], kept: tuple[Verdict, ...]
+) -> None:
+    assert tuple(subject._of_measured(replace(pair, verdicts=found, given_up=given_up), "n0")) == kept
+
+
+def test_a_phase_that_was_begun_and_not_ended_is_not_excused_by_a_short_time(pair: Run) -> None:
+    phase = pair.measurements[0].case.split("/")[0]
+    lacking = replace(LACKS_ALL, subject=phase)
+    run = replace(pair, verdicts=(lacking,), given_up=("sweep was not begun",))
+    assert tuple(subject._of_measured(run, "n0")) == (lacking,)
+
+
 def test_what_there_was_no_time_for_stands_beside_the_pass(
     look: Any, pair: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passed = Verdict("rails.state", "n1 mlx5_4/1", Status.PASS, "is ACTIVE")
-    given_up = Verdict("coverage.budget", "run", Status.INCONCLUSIVE, "given up for want of time: copies")
-    found = replace(pair, verdicts=(passed, given_up), path=Path())
-    monkeypatch.setattr(subject, "_measured", lambda *_: found)
+    found = replace(pair, verdicts=(passed,), path=Path())
+    cut = replace(found, plan=replace(pair.plan, skipped=((GIVEN_UP, "copies"),)), given_up=("steady",))
+    monkeypatch.setattr(subject, "_measured", lambda *_: cut)
     answer = look(node(1), counted(node(1)), level=2)
-    assert answer.status is Status.PASS and answer.left_out == ("copies",)
-    assert answer.sentence.endswith(" checks passed; there was no time for copies")
-    monkeypatch.setattr(subject, "_measured", lambda *_: replace(found, verdicts=(passed,)))
+    assert answer.status is Status.PASS and answer.left_out == ("copies", "steady")
+    assert answer.sentence.endswith(" checks passed; there was no time for copies; steady")
+    monkeypatch.setattr(subject, "_measured", lambda *_: found)
     assert "no time" not in look(node(1), counted(node(1)), level=2).sentence
 
 
 @pytest.mark.parametrize(("profile", "slots"), [(LAMBDA, 8), (LOCAL, 1)])
-def test_at_level_3_both_nodes_have_slots_with_and_without_gpus(profile: Profile, slots: int) -> None:
-    jobs = subject._jobs(GateOptions(profile.name, profile, level=3, neighbour="n2"), "n1")
+def test_at_level_3_both_nodes_have_slots_with_and_without_gpus(
+    profile: Profile, slots: int, tmp_path: Path
+) -> None:
+    options = GateOptions(profile.name, profile, level=3, neighbour="n2", scratch=tmp_path)
+    jobs = subject._jobs(options, "n1")
     words = next(jobs)
     hosts = Path(words[words.index("--hosts") + 1])
     assert read_hosts(hosts) == (HostEntry("n1", slots), HostEntry("n2", slots))
-    assert list(jobs) == [] and not hosts.exists()
+    assert list(jobs) == [] and hosts.parent == tmp_path

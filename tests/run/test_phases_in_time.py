@@ -103,7 +103,7 @@ def test_a_look_at_suspects_does_not_take_the_time_of_a_planned_phase(run):
     assert begun == [transfers.FIRST, "collectives"]
     (text,) = said
     assert text.startswith(f"{transfers.AGAIN} was not begun") and "of the budget are left" in text
-    assert any(text in note for note in seen.notes)
+    assert seen.given_up == (text,) and '"given_up":true' in (seen.path / "journal.jsonl").read_text()
 
 
 def test_the_budget_counts_from_the_commands_start(run):

@@ -278,7 +278,7 @@ def test_a_node_that_breaks_a_phase_twice_in_a_row_is_sick():
 def test_what_most_nodes_have_is_not_a_fault_of_theirs(monkeypatch):
     found = [runs_verdict(f"n{number}") for number in range(4)]
     monkeypatch.setattr(without_sick_nodes, "preflight", lambda *_: found)
-    recorder = SimpleNamespace(path=None, note=lambda text: None)
+    recorder = SimpleNamespace(path=None, note=lambda *_: None)
     chief = SimpleNamespace(ranks=runs.ranks(6, 1), recorder=recorder)
     live = LiveRun(chief, Options(MADE, None, ()), Told(), None)  # type: ignore[arg-type]
     assert without_sick_nodes._by_facts(live, ()) is None

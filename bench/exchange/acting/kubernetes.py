@@ -60,6 +60,21 @@ def cluster(run: Run = ask) -> KubernetesNodes:
     return KubernetesNodes(frozenset(specs), tainted[KEY], tainted[SUSPECT], cordoned)
 
 
+def moot(steps: Sequence[SchedulerStep], run: Run = ask) -> tuple[SchedulerStep, ...]:
+    """Those of ``steps`` whose taint somebody has taken away since, or whose node is gone: kubectl would fail."""
+    ours = [step for step in steps if step.undo[0][0] == "kubectl"]
+    if not ours:
+        return ()
+    now = cluster(run)
+    kept = {_untaint(node, KEY, "NoSchedule") for node in now.failed}
+    kept |= {_untaint(node, SUSPECT, "PreferNoSchedule") for node in now.suspect}
+    return tuple(step for step in ours if step.undo[-1] not in kept)
+
+
+def _untaint(node: str, key: str, effect: str) -> tuple[str, ...]:
+    return ("kubectl", "taint", "node", node, f"{key}:{effect}-")
+
+
 def _faulty(each: NodeAction, run_id: str, now: str, cordoned: bool) -> SchedulerStep:
     """A cordon of somebody else's is not ours to take back."""
     node, reason = each.node, each.reason[:LONGEST]
@@ -79,7 +94,7 @@ def _faulty(each: NodeAction, run_id: str, now: str, cordoned: bool) -> Schedule
             *uncordon,
             _condition(node, "False", "VerdictPassed", "taken back by railgauge act --undo", now),
             ("kubectl", "annotate", "node", node, "railgauge.io/run-"),
-            ("kubectl", "taint", "node", node, f"{KEY}:NoSchedule-"),
+            _untaint(node, KEY, "NoSchedule"),
         ),
     )
 
@@ -91,7 +106,7 @@ def _suspect(each: NodeAction) -> SchedulerStep:
         each.node,
         words,
         ((*taint, f"{SUSPECT}={each.action.value}:PreferNoSchedule", "--overwrite"),),
-        ((*taint, f"{SUSPECT}:PreferNoSchedule-"),),
+        (_untaint(each.node, SUSPECT, "PreferNoSchedule"),),
     )
 
 

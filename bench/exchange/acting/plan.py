@@ -117,12 +117,13 @@ def undo(
 ) -> None:
     """Take back each of these, and keep what is left, also where one fails; ``moot`` ones are only forgotten.
 
-    Raises CannotAct, RunError.
+    What was done twice is taken back once: a scheduler refuses the second time. Raises CannotAct, RunError.
     """
-    left = list(_saved(folder))
+    left, taken = list(_saved(folder)), set[tuple[str, ...]]()
     for step in steps:
-        for words in () if step in moot else step.undo:
+        for words in () if step in moot or step.undo[-1] in taken else step.undo:
             run(words)
+        taken.add(step.undo[-1])
         left.remove(step)
         _save(folder, left)
 

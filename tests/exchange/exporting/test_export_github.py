@@ -104,6 +104,7 @@ def test_summary_digest_and_junit_say_the_cause_with_its_consequence_and_its_nex
         "see the rails",
         0.46,
         0.85,
+        case=next(case.id for case in night.plan.cases if case.collective == "all_reduce"),
     )
     run = replace(night, verdicts=(share, slow))
     sentence = f"all_reduce reaches 46.0 % of 3200 Gb/s, because {node} rail mlx5_4/1 runs at 49 %"

@@ -12,7 +12,8 @@ from bench.launch.python import as_module
 from bench.launch.remote import SSH, here
 from bench.model.typed_json import decode
 from bench.model.verdict import Status
-from bench.run.gate import GateAnswer
+
+from .gate import GateAnswer
 
 SECONDS = 180.0  # the limit of a gate at level 3, and what ssh and a busy machine need besides
 
