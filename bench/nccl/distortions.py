@@ -99,6 +99,7 @@ RULES: tuple[Rule, ...] = (
     Rule("NCCL_NTHREADS", present, WARN, _PINS),
     Rule("NCCL_LAUNCH_MODE", present, WARN, _PINS),
     Rule("NCCL_CROSS_NIC", present, WARN, _PINS),
+    Rule("NCCL_IB_RAIL_POLICY", present, WARN, _PINS),
     Rule(
         "NCCL_IB_GID_INDEX", present, WARN, "from 2.21 NCCL chooses the GID itself; a fixed one may be wrong"
     ),

@@ -78,6 +78,13 @@ class LogProcess:
         said = [f"{stage} COMPLETE" for stage in stages]
         return max((member.line for member in self.members if member.stage in said), default=0)
 
+    @property
+    def ends_among_channels(self) -> bool:
+        """Whether nothing follows the channels to other nodes that says they are all of them: the log is cut there."""
+        last = max((channel.line for channel in self.channels if channel.transport == "NET"), default=0)
+        after = max((said.line for said in self.connected), default=0)
+        return last > 0 and last >= max(after, self.completed("Init", "Destroy", "Abort"))
+
 
 @dataclass(frozen=True)
 class Log:
@@ -171,7 +178,16 @@ def joined(logs: Iterable[Log]) -> Log:
     )
 
 
-_BROKEN = ("via NET/", "via P2P/", "via SHM/", "via COLLNET/", "NCCL INFO", "NCCL WARN", "NET/IB : Using")
+_BROKEN = (
+    "via NET/",
+    "via P2P/",
+    "via SHM/",
+    "via COLLNET/",
+    "NCCL INFO",
+    "NCCL WARN",
+    "NCCL ATTN",
+    "NET/IB : Using",
+)
 
 
 def _is_broken(fragment: Fragment) -> bool:

@@ -174,7 +174,7 @@ class VersionSeen:
 
 @dataclass(frozen=True)
 class Warned:
-    """One NCCL WARN, as it was printed; ``where`` is the place in the source."""
+    """One NCCL WARN or ATTN, as it was printed; ``where`` is the place in the source."""
 
     where: str
     text: str

@@ -49,7 +49,7 @@ _ANSI = re.compile(
 _ENDS = re.compile(r"\r\n|\n|\r")
 # The digits are bounded, so no text makes the search try twice; a leading zero is none that NCCL printed.
 _HEADER = re.compile(r":(0|[1-9]\d{0,9}):(0|[1-9]\d{0,9}) \[(-?\d{1,5})\] ")
-_LEVEL = re.compile(r"NCCL (INFO|WARN|TRACE) ?")
+_LEVEL = re.compile(r"NCCL (INFO|WARN|ATTN|TRACE) ?")
 _BEFORE_HOST = re.compile(r"[\s:]")
 
 

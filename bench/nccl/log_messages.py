@@ -34,6 +34,7 @@ from bench.nccl.log_facts import (
 )
 from bench.nccl.log_lines import LogLine
 
+WARNS = ("WARN", "ATTN")  # from 2.32 a part of the warnings is printed as ATTN
 _VERSION = re.compile(r"[NR]CCL version ?: {0,4}v?(\d+\.\d+\.\d+\S*)|[NR]CCL version v?(\d+\.\d+\.\d+\S*)")
 
 
@@ -218,7 +219,7 @@ _DIRECT = re.compile(
 _SEEN = re.compile(
     r"NET/IB {0,1}: {0,2}\[\d{1,4}\] ([\w.\-]{1,68}):[^\s:]{1,68}:(\d{1,5})/(IB|RoCE|UNSPECIFIED) "
 )
-_SET = re.compile(r"([A-Z][A-Z0-9_]{2,80}) set (?:by environment )?to (.*)", re.DOTALL)
+_SET = re.compile(r"(?:NET/IB: )?([A-Z][A-Z0-9_]{2,80}) set (?:by environment )?to (.*)", re.DOTALL)
 _NETWORK = re.compile(r"Using network (.{1,80})|Assigned NET plugin (.{1,80}) to comm")
 _VIRTUAL = re.compile(r"NET/IB : Made virtual device \[(\d{1,4})\] name=([\w.+-]{1,256}) ")
 _ALGORITHM = re.compile(r"(?:(\w{1,40}): )?(\d{1,20}) Bytes -> Algo (\w{1,40}) proto (\w{1,20}) ")
@@ -291,13 +292,13 @@ def _version(line: LogLine) -> Iterator[object]:
 
 
 def _completion(line: LogLine) -> Iterator[object]:
-    if line.level == "WARN" and (match := _COMPLETION.search(line.text)):
+    if line.level in WARNS and (match := _COMPLETION.search(line.text)):
         hca = _HCA_END.search(line.text[-80:])
         yield Completion(match[1] or "", int(match[2]), hca[1] if hca else "", line.number)
 
 
 def _async(line: LogLine) -> Iterator[object]:
-    if line.level == "WARN" and (match := _ASYNC.match(line.text)):
+    if line.level in WARNS and (match := _ASYNC.match(line.text)):
         yield AsyncEvent(match[1] or "", match[2].lstrip(" :").rstrip(), line.number)
 
 
@@ -321,8 +322,8 @@ _READERS: tuple[tuple[str, Callable[[LogLine], Iterator[object]]], ...] = (
 
 
 def facts_in(line: LogLine) -> Iterator[object]:
-    """Every fact in one message; most messages hold none or one, a WARN at least itself."""
-    if line.level == "WARN":
+    """Every fact in one message; most messages hold none or one, a warning at least itself."""
+    if line.level in WARNS:
         yield Warned(line.where, line.text.rstrip(), line.number)
     for sign, reader in _READERS:
         if sign in line.text:

@@ -263,5 +263,10 @@ def _missing(
         yield "no line lists the HCAs"
     if any("(the list is cut)" in each.value for each in hcas):
         yield "a list of HCAs is cut"
+    by_rdma = any(map(is_infiniband, names_in(networks)))
+    if by_rdma and len(log.hosts) > 1 and all(channel.transport != "NET" for _, channel in channels(log)):
+        yield "no line shows a channel to another node: which HCAs are in use, and whether by GPUDirect RDMA"
+    if ending := [process for process in log.processes if process.ends_among_channels]:
+        yield f"the log ends among the channels of {answer_of(log, '', ending).who}: others may follow"
     if cut := sum(channel.transport == "NET" and channel.gdr is None for _, channel in channels(log)):
         yield f"no line tells whether GPUDirect RDMA is used on {show_count(cut, 'channel')}: the log is cut off there"

@@ -7,7 +7,8 @@ import re
 from bench.nccl.log import LogProcess
 from bench.nccl.log_facts import Warned
 
-# src/proxy.cc, WARN up to 2.29: the abort flag makes its own accept and receive end with ncclInternalError, which is 3
+# src/proxy.cc, WARN up to 2.29 and ATTN from 2.32 on: the abort flag makes its own accept and receive end with
+# ncclInternalError, which is 3
 _TEARDOWN = re.compile(
     r"\[Service thread\] (?:Accept failed |Could not receive type from localRank \d+, res=3, closed=0)"
     r"|\[Proxy Service \d+\] Failed to execute operation Close from rank \d+, retcode 3"

@@ -1,7 +1,8 @@
 """What NCCL's warnings mean and what to do about them: one row each, first match counts.
 
 Texts: the WARN calls of NVIDIA/nccl, tags v2.4.8-1 to v2.30.7-1 (src/misc, src/transport, src/init.cc,
-src/bootstrap.cc), aws-ofi-nccl and ROCm/rccl. Statuses of work requests: ibv_wc_status of rdma-core's verbs.h.
+src/bootstrap.cc), the WARN and ATTN calls in the library of 2.32.3, aws-ofi-nccl and ROCm/rccl. Statuses of work
+requests: ibv_wc_status of rdma-core's verbs.h.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ MEANINGS: tuple[WarningMeaning, ...] = (
         "install one NCCL on all nodes: torch.cuda.nccl.version(), LD_LIBRARY_PATH",
     ),
     _row(
-        "network .* not found|Failed to initialize any NET plugin",
+        "network .* not found|Failed to initialize (?:any )?NET plugin",
         "the network that NCCL_NET names cannot be used here",
         "see why: /dev/infiniband in the container, rdma-core, NCCL_IB_HCA; for a plugin its library",
     ),
@@ -127,6 +128,21 @@ MEANINGS: tuple[WarningMeaning, ...] = (
         "NVLS\\) Multicast memory",
         "NVLink SHARP could not be set up: fabric manager or an NVSwitch is at fault",
         "see nvidia-smi -q (Fabric) and the fabric manager's service",
+    ),
+    _row(
+        "NVLink fabric health reports",
+        "the NVLink fabric of this GPU says of itself that it is not whole",
+        "see nvidia-smi -q (Fabric) and the fabric manager's log of that rack",
+    ),
+    _row(
+        "Invalid value .* for .*, using default",
+        "a setting is not understood, and NCCL's own value is used instead",
+        "correct it: railgauge explain LOG lists the settings",
+    ),
+    _row(
+        "External .* plugin .* is unsupported",
+        "a plugin is of a version that this NCCL does not know, and is not used",
+        "install the plugin's version for this NCCL, or take it out of LD_LIBRARY_PATH",
     ),
     _row(
         "P2P is disabled between NVLINK",

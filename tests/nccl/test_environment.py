@@ -190,6 +190,7 @@ SPOILT = [
     ("NCCL_PROTO", "^LL128", "warn"),
     ("NCCL_MAX_NCHANNELS", "4", "warn"),
     ("NCCL_IB_GID_INDEX", "3", "warn"),
+    ("NCCL_IB_RAIL_POLICY", "CX9_FLIP", "warn"),
     ("NCCL_TOPO_FILE", "/t.xml", "warn"),
     ("NCCL_HOSTID", "a", "fail"),
     ("NCCL_MULTI_RANK_GPU_ENABLE", "1", "fail"),
@@ -234,3 +235,9 @@ def test_what_the_plan_sets_is_no_distortion():
 def test_every_rule_takes_any_text(text):
     for rule in RULES:
         assert rule.applies(text) in (True, False)
+
+
+@pytest.mark.parametrize(("version", "value"), [((2, 30, 2), "x\r"), ((2, 30, 3), "x"), ((2, 30, 4), "x")])
+def test_a_carriage_return_belongs_to_the_value_before_2_30_3(version, value):
+    (setting,) = conf_settings(USER, f"{HCA}=x\r\n", version)
+    assert setting.value == value

@@ -282,6 +282,11 @@ def test_one_node_has_no_channels_to_judge():
     assert gpudirect(read(unknown), RANKS, nodes=1).status is Status.SKIP
 
 
+def test_gpudirect_that_is_enabled_is_no_finding():
+    text = job() + "node0:100:200 [0] NCCL INFO NET/IB : GPU Direct RDMA Enabled for HCA 3 'mlx5_4'\n"
+    assert gpudirect(read(text), RANKS) == gpudirect(read(job()), RANKS)
+
+
 def test_gpudirect_disabled_for_an_hca_fails():
     text = job() + "node0:100:200 [0] NCCL INFO NET/IB : GPU Direct RDMA Disabled for HCA 3 'mlx5_4'\n"
     verdict = gpudirect(read(text), RANKS)
@@ -320,6 +325,7 @@ def test_a_known_warning_is_let_through():
 
 PROXY = [
     "proxy.cc:1458 NCCL WARN [Service thread] Accept failed Resource temporarily unavailable",
+    "proxy.cc:1612 (NCCL Service 0) NCCL ATTN [Service thread] Accept failed Resource temporarily unavailable",
     "proxy.cc:1497 NCCL WARN [Service thread] Could not receive type from localRank 0, res=3, closed=0",
     "proxy.cc:1521 NCCL WARN [Proxy Service 0] Failed to execute operation Close from rank 0, retcode 3",
 ]

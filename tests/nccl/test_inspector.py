@@ -38,6 +38,11 @@ def test_a_call_is_read_with_its_size_ranks_and_bandwidth():
     )
 
 
+def test_where_the_number_of_nodes_is_not_told_it_is_0():
+    (found,) = inspected([PLAIN.replace('"nnodes": 1', '"other": 1')])
+    assert found.nodes == 0
+
+
 def test_calls_of_one_kind_are_taken_together_by_their_middle_and_their_slowest():
     (found,) = inspected(PLAIN.replace("485.119099", text) for text in ("300.0", "100.0", "400.0"))
     assert (found.calls, found.busbw, found.least) == (3, 300e9, 100e9)

@@ -213,6 +213,14 @@ def test_bootstrap_takes_the_first_in_the_systems_order():
     assert [c.name for c in choices if c.taken] == ["eth1"]
 
 
+def test_only_what_would_have_been_taken_is_left_out_for_its_number():
+    """eth2 comes after the limit; docker0 is not taken at any place."""
+    choices = {c.name: c for c in interfaces("eth", ["eth0", "eth1", "docker0", "eth2"], limit=2)}
+    assert [name for name, c in choices.items() if c.taken] == ["eth0", "eth1"]
+    assert "stops after 2" in choices["eth2"].reason
+    assert "stops after" not in choices["docker0"].reason
+
+
 def test_the_subnet_of_the_comm_id_comes_after_ib():
     assert [c.name for c in interfaces(None, ["eth0", "eth1"], near=["eth1"]) if c.taken] == ["eth1"]
     assert [c.name for c in interfaces(None, ["ib0", "eth1"], near=["eth1"]) if c.taken] == ["ib0"]
