@@ -161,8 +161,8 @@ def test_virtual_machines_that_cannot_be_made_are_no_success(tmp_path):
 
 
 def test_a_fabric_that_cannot_be_simulated_is_no_success(monkeypatch, capsys):
-    script = runpy.run_path(str(LABS / "fabric"))
+    script = runpy.run_path(str(LABS / "ibsim"))
     monkeypatch.setitem(script["main"].__globals__, "missing", lambda: ["ibsim"])
-    monkeypatch.setattr(sys, "argv", ["fabric"])
+    monkeypatch.setattr(sys, "argv", ["ibsim"])
     assert script["main"]() == 3
-    assert "not installed: ibsim; run ci/lab/fabric --install" in capsys.readouterr().out
+    assert "not installed: ibsim; run ci/lab/ibsim --install" in capsys.readouterr().out

@@ -38,7 +38,7 @@ class HostileFolder:
             note = f"pathlib.Path({str(self._imported)!r}).write_text({name!r})"
             module.write_text(f"import os, pathlib\n{note}\nos._exit(0)\n")
         self.script.parent.mkdir(exist_ok=True)
-        self.script.write_text(f"#!{python}\nimport sys\nfrom bench.cli import main\nsys.exit(main())\n")
+        self.script.write_text(f"#!{python}\nimport sys\nfrom bench.__main__ import main\nsys.exit(main())\n")
         self.script.chmod(0o755)
 
     def imported(self) -> str:

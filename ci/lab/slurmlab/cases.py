@@ -245,7 +245,7 @@ def _venv(python: Python, runs: Path) -> Path:
     venv = runs.with_name("venv-" + python.flavour.replace(" ", "-"))
     (venv / "bin").mkdir(parents=True, exist_ok=True)
     command = venv / "bin" / "railgauge"  # as pip writes it
-    command.write_text(f"#!{python.path}\nimport sys\nfrom bench.cli import main\nsys.exit(main())\n")
+    command.write_text(f"#!{python.path}\nimport sys\nfrom bench.__main__ import main\nsys.exit(main())\n")
     command.chmod(0o755)
     mpirun = _mpirun(python)
     path = ":".join([str(venv / "bin"), *([str(Path(mpirun).parent)] if mpirun else [])])

@@ -1,6 +1,7 @@
 """The command line: bring a Slurm up, try every way to start on it, take it away; exit status.
 
-0: all is well; 1: something is not; 2: wrong usage; 3: nothing was run, since Slurm or root is missing.
+0: all is well; 1: something is not; 2: wrong usage; 3: nothing was run, since Slurm or root is missing, or not all
+was shown.
 """
 
 from __future__ import annotations
@@ -55,12 +56,16 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         with labs.signals_are_exceptions():
             labs.down(arguments.name)  # of a run that was killed
-            lab = labs.up(Lab(arguments.name, nodes=2, rails=1, rate=None)).lab
+            rate = (
+                Lab.rate if arguments.gate else None
+            )  # else the gate would measure how busy this machine is
+            lab = labs.up(Lab(arguments.name, nodes=2, rails=1, rate=rate)).lab
             try:
                 gate = Path(tempfile.mkdtemp(prefix="railgauge-gates-")) if arguments.gate else None
                 cluster.up(lab, gates.prepare(gate, lab.name) if gate else "")
                 if gate:
-                    return 0 if all(gates.check(lab, gate, arguments.only)) else 1
+                    seen = gates.check(lab, gate, arguments.only)
+                    return 0 if all(seen) else 1 if False in seen else 3
                 return _command(lab, given[cut + 1 :]) if given[cut + 1 :] else _check(lab, arguments)
             finally:
                 labs.down(arguments.name)

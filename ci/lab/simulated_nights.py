@@ -361,7 +361,7 @@ def speed_goals(count: int, rng: np.random.Generator, folder: str) -> list[Goal]
     print(f"\nspeed: {rows} rows in {count} files, {size / 1e6:.0f} MB, {written:.2f} s to append a night")
     command = [
         sys.executable,
-        str(Path(__file__).with_name("drift")),
+        str(Path(__file__).with_name("nights")),
         "--speed-of",
         folder,
         f"run{count - 1:03d}",
@@ -412,7 +412,7 @@ def main() -> int:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="ci/lab/drift", description="drift on simulated histories")
+    parser = argparse.ArgumentParser(prog="ci/lab/nights", description="drift on simulated histories")
     parser.add_argument("--quick", action="store_true", help="fewer series and rows, under a minute")
     parser.add_argument("--no-speed", action="store_true", help="without the history of 5 million rows")
     parser.add_argument("--shared", type=float, default=Model.shared, help="correlation of a re-run (0.5)")
