@@ -17,6 +17,7 @@ from bench.model.typed_json import to_json
 from bench.model.units import show_count, show_rate, show_size, show_some
 from bench.store import Run
 
+from .port_rates import MOST_NODES
 from .tables import ReportTable, code
 
 # identifiers and momentary readings: they differ between healthy nodes
@@ -42,16 +43,23 @@ class Values:
         return len(self.values) == 1 and len(self.values[0][1]) == self.of
 
 
-def gather(tables: Mapping[str, Mapping[str, str]]) -> tuple[Values, ...]:
-    """Per key, the values with their holders (most first); where the key is missing, the value is ``absent``."""
-    keys = dict.fromkeys(key for table in tables.values() for key in table)
+def gather(tables: Iterable[tuple[str, Mapping[str, str]]]) -> tuple[Values, ...]:
+    """Per key, the values with their holders (most first); where the key is missing, the value is ``absent``.
+
+    The tables are taken one by one: those of a thousand nodes are a million texts, nearly all the same.
+    """
+    everyone, keys = list[str](), dict[str, dict[str, list[str]]]()
+    for who, table in tables:
+        everyone.append(who)
+        for key, value in table.items():
+            keys.setdefault(key, {}).setdefault(value, []).append(who)
     found = []
-    for key in keys:
-        holders: dict[str, list[str]] = {}
-        for who, table in tables.items():
-            holders.setdefault(table.get(key, "absent"), []).append(who)
+    for key, holders in keys.items():
+        if sum(map(len, holders.values())) < len(everyone):
+            having = {who for names in holders.values() for who in names}
+            holders["absent"] = [*holders.get("absent", ()), *(who for who in everyone if who not in having)]
         ranked = sorted(holders.items(), key=lambda item: (-len(item[1]), item[0]))
-        found.append(Values(key, tuple((value, tuple(who)) for value, who in ranked), len(tables)))
+        found.append(Values(key, tuple((value, tuple(who)) for value, who in ranked), len(everyone)))
     return tuple(found)
 
 
@@ -104,10 +112,13 @@ def named(nodes: Iterable[Node]) -> dict[str, Node]:
 
 def facts(nodes: Iterable[Node]) -> tuple[Values, ...]:
     """Every comparable fact, with its values over the nodes."""
-    tables = {
-        name: flat({key: value for key, value in to_json(node).items() if key != "name"})
+    tables = (
+        (
+            name,
+            flat({key: value for key, value in to_json(node).items() if key not in ("name", *IDENTIFIERS)}),
+        )
         for name, node in named(nodes).items()
-    }
+    )
     return tuple(row for row in gather(tables) if IDENTIFIERS.isdisjoint(row.key.split(" ")))
 
 
@@ -142,7 +153,7 @@ def compared_nodes(run: Run) -> Compared:
 def compared_ranks(run: Run) -> Compared:
     environment = run.manifest.environment
     return compared(
-        "ranks", gather({f"rank {rank}": values for rank, values in environment.items()}), len(environment)
+        "ranks", gather((f"rank {rank}", values) for rank, values in environment.items()), len(environment)
     )
 
 
@@ -169,8 +180,14 @@ def nodes_table(nodes: Iterable[Node]) -> ReportTable:
 
 
 def node_rows(nodes: Iterable[Node]) -> tuple[tuple[str, ...], ...]:
-    """NODE_COLUMNS of each node; ``unknown`` where a probe has no answer."""
-    return tuple(_node_row(name, node) for name, node in named(nodes).items())
+    """NODE_COLUMNS of each node; of many nodes, those alike together. ``unknown`` where a probe has no answer."""
+    rows = [_node_row(name, node) for name, node in named(nodes).items()]
+    if len(rows) <= MOST_NODES:
+        return tuple(rows)
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for name, *rest in rows:
+        alike.setdefault(tuple(rest), []).append(name)
+    return tuple((show_some(names, 8, "nodes"), *rest) for rest, names in alike.items())
 
 
 def _node_row(name: str, node: Node) -> tuple[str, ...]:

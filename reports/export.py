@@ -1,4 +1,4 @@
-"""Writes the reports of a run into its folder: page, Markdown, specifications, pictures, rows as CSV.
+"""Writes the reports of a run into its folder: page, Markdown, specifications, pictures, rows as CSV and Parquet.
 
 Everything is a pure function of the run and the profile: the same bytes each time, on every machine.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import stat
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ CHART_FOLDER = "charts"
 
 
 def write(judged: Evidence, renderer: Renderer) -> list[Path]:
-    """Write report.html, report.md, rows.csv and charts/ into the run's folder; the paths, page first.
+    """Write report.html, report.md, rows.csv, rows.parquet and charts/ into the run's folder; the paths, page first.
 
     Each file is replaced as a whole. Raises RunError when a file cannot be written.
     """
@@ -51,10 +52,12 @@ def write(judged: Evidence, renderer: Renderer) -> list[Path]:
 
 def _texts(
     judged: Evidence, f: Frames, specs: dict[str, dict[str, Any]], renderer: Renderer
-) -> Iterator[tuple[str, str | Iterable[str]]]:
+) -> Iterator[tuple[str, str | bytes | Iterable[str]]]:
     yield "report.html", page(judged, f, specs)
     yield "report.md", plain(markdown(judged, f, tuple(specs)))
     yield "rows.csv", map(plain, rows_csv(f))
+    if find_spec("pyarrow") is not None:  # it comes with railgauge[nightly]
+        yield "rows.parquet", f.rows.to_parquet(index=False, engine="pyarrow")
     for (name, spec), pictures in zip(specs.items(), renderer.pictures(), strict=True):
         yield f"{CHART_FOLDER}/{name}.vl.json", text_of(spec)
         yield f"{CHART_FOLDER}/{name}.svg", pictures["light"]

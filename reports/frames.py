@@ -6,7 +6,7 @@ The charts' rows are in these units; tables and tiles convert where they are wri
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
@@ -15,7 +15,8 @@ from typing import Any
 import pandas as pd
 
 from bench.judge.blame.nouns import Subject
-from bench.judge.blame.transfers import answer, transfers
+from bench.judge.blame.transfers import answer, screened, transfers
+from bench.judge.checks.screening import subject_of
 from bench.judge.evidence import Evidence
 from bench.judge.peaks import nodes_of, peak_rows, scope_of, series_of
 from bench.judge.wire import algorithm_used
@@ -24,9 +25,10 @@ from bench.model.measurement import Case, Measurement, Rank
 from bench.model.printable import plain
 from bench.model.profile import Profile
 from bench.model.units import BITS, GIGA, MICRO, show_count, show_size
-from bench.plan.names import FIRST
+from bench.plan.names import FIRST, SCREEN
 from bench.store.rows import Row
 
+from .port_rates import accused_nodes, leaves_of, rings_frame
 from .soaking import events_frame, memory_frame, soak_frame
 from .watching import inspected_frame, waiting_frame, watch_frame
 
@@ -52,6 +54,7 @@ class Frames:
     rows     ROW_COLUMNS: one a measured case and group
     curve    rows of all ranks together: the slowest group at each size, one placement
     pairs    PAIR_COLUMNS: point-to-point from node to node on one rail, slowest reading
+    rings    node, rail, Gb/s: what each port reached in the fastest of its rings, where nodes were screened
     totals   TOTAL_COLUMNS: what the rails of each node carried at once
     measured the rows that ``rows`` was made from, at the same places
     best     BEST_COLUMNS: the highest busbw of each series; 0.0 where it was planned and not measured; its floor
@@ -61,6 +64,8 @@ class Frames:
     nominal  GB/s that one rail is sold for; NaN when the profile has none
     blamed   BLAMED_COLUMNS: subjects that blame names or suspects, and those that it cannot distinguish from them
     nodes    node names, in the order of their ranks
+    leaves   of many nodes, node → the name of its leaf; else empty
+    accused  of many nodes those that a problem of the first page names; else empty
     soak, memory, events  of a soak, over its time: see ``reports.soaking``; events of a watch as well
     watch, waiting, inspected  of a watched job: see ``reports.watching``
     """
@@ -68,6 +73,7 @@ class Frames:
     rows: pd.DataFrame
     curve: pd.DataFrame
     pairs: pd.DataFrame
+    rings: pd.DataFrame
     totals: pd.DataFrame
     best: pd.DataFrame
     target: float
@@ -76,6 +82,8 @@ class Frames:
     nominal: float
     blamed: pd.DataFrame
     nodes: tuple[str, ...]
+    leaves: Mapping[str, str]
+    accused: tuple[str, ...]
     measured: tuple[Row, ...]
     soak: pd.DataFrame
     memory: pd.DataFrame
@@ -108,6 +116,7 @@ def frames(evidence: Evidence) -> Frames:
         rows=table,
         curve=with_floors(curve_frame(table), evidence),
         pairs=pairs_frame(evidence),
+        rings=rings_frame(evidence),
         totals=totals_frame(table),
         best=best_frame(evidence, table),
         target=target.value / GIGA if target else math.nan,
@@ -116,6 +125,8 @@ def frames(evidence: Evidence) -> Frames:
         nominal=profile.rails.rate.value / GIGA if profile.rails.rate else math.nan,
         blamed=blamed_frame(evidence),
         nodes=run.manifest.nodes,
+        leaves=leaves_of(evidence),
+        accused=accused_nodes(evidence),
         measured=measured,
         soak=soak_frame(evidence),
         memory=memory_frame(run),
@@ -345,6 +356,10 @@ def blamed_frame(evidence: Evidence) -> pd.DataFrame:
             word = "named" if row.confirmed else "suspected"
             for subject in (row.subject, *row.alternatives):
                 found.setdefault(subject, f"{word}: {row.text}")
+    if any(row.case.phase.startswith(SCREEN) for row in evidence.rows):
+        for each in screened(evidence).findings:
+            subject = Subject(each.kind, each.node, each.peer, each.rail, name=each.name)
+            found.setdefault(subject, f"named: {subject_of(each)}")
     marked = [(each.kind, each.node, each.peer, each.rail, text) for each, text in found.items()]
     table: pd.DataFrame = pd.DataFrame(marked, columns=list(BLAMED_COLUMNS))
     return table

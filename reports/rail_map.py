@@ -11,7 +11,8 @@ from bench.judge.problems import Place, places_in, shortfall
 from bench.model.units import show_share, show_size
 from bench.model.verdict import Status
 
-from .charts.rails import NOBODY, SLOW, marked_rails, natural, node_rails
+from .charts.rails import natural
+from .port_rates import NOBODY, SLOW, columns, in_columns, port_rates
 from .summary import Shown
 from .traffic import by_window, is_excluded
 
@@ -51,6 +52,7 @@ class RailMap:
 
     excluded  cells of the ports that must carry nothing, in rows below those of the rails
     note      how much those ports carried; "" where the profile excludes none
+    leaves    whether columns are leaves, each by its slowest node, after the nodes that a failure names
     """
 
     cells: list[MapCell]
@@ -61,21 +63,24 @@ class RailMap:
     labels: list[MapLabel]
     good: int
     note: str
+    leaves: bool
 
 
 def rail_map(shown: Shown) -> RailMap | None:
     """The map of the rails; None where no pairs of nodes were measured."""
-    if shown.f.pairs.empty:
+    table = port_rates(shown.f)
+    if table.empty:
         return None
-    table = marked_rails(node_rails(shown.f.pairs, shown.f.blamed), shown.f.blamed)
-    nodes, names = shown.f.nodes, natural(table["rail"])
+    column, names = columns(shown.f, table), natural(table["rail"])
+    nodes = list(dict.fromkeys(column.values()))
     step = min(WIDEST, 100 / len(nodes))
-    across = {node: round(at * step, 3) for at, node in enumerate(nodes)}
+    places = {name: round(at * step, 3) for at, name in enumerate(nodes)}
+    across = {node: places[name] for node, name in column.items()}
     down = {rail: ROW * at for at, rail in enumerate(names)}
     accused = set(table["rail"][table["blame"] != NOBODY])
     shares = _named_shares(shown)
     cells = []
-    for row in table.sort_values("change", kind="stable").to_dict("records"):
+    for row in in_columns(table, column).to_dict("records"):
         # of two nodes the median of a rail is that of its only partner: the fault of one is not the other's
         innocent = len(nodes) == 2 and row["rail"] in accused
         named = row["blame"] != NOBODY
@@ -84,17 +89,18 @@ def rail_map(shown: Shown) -> RailMap | None:
         cells.append(
             _cell(row, across[str(row["node"])], down[str(row["rail"])], bad, named, show_share(share))
         )
-    every = max(1, math.ceil(len(nodes) / 16))
+    every = max(1, math.ceil(len(nodes) / (8 if shown.f.leaves else 16)))
     excluded, below, note = _excluded(shown, across, ROW * len(names))
     return RailMap(
         cells,
         excluded,
         round(max(step - GAP, 0.8 * step), 3),
         [(y + 14, rail) for rail, y in (down | below).items()],
-        [(across[node], node) for node in nodes[::every]],
+        [(places[name], name) for name in nodes[::every]],
         labels([*cells, *excluded], step),
         sum(not cell.bad for cell in cells),
         note,
+        bool(shown.f.leaves),
     )
 
 
@@ -110,23 +116,20 @@ def _excluded(
 ) -> tuple[list[MapCell], dict[str, int], str]:
     """The cells of the excluded ports that have byte counters, where each row begins, and what each carried at most."""
     moved: dict[Place, int] = {}
+    failed = _failed(shown)
     for window, port, traffic in by_window(shown.judged.windows):
         place = window.node.name, port
         if window.node.name in across and is_excluded(port, shown.profile) and traffic.sent is not None:
             moved[place] = max(moved.get(place, 0), traffic.sent + (traffic.received or 0))
     down = {port: top + ROW * at for at, port in enumerate(sorted({port for _, port in moved}))}
-    failed = _failed(shown)
-    cells = []
-    for (node, port), count in moved.items():
+    cells: dict[tuple[float, int], MapCell] = {}  # of several nodes in one column the one that carried most
+    for (node, port), count in sorted(moved.items(), key=lambda each: (each[0] in failed, each[1])):
         bad, words = (node, port) in failed, show_size(count)
-        cells.append(
-            MapCell(
-                across[node], down[port], bad, bad, f"{node} {port}", words, f"{node} {port}: carried {words}"
-            )
-        )
+        x, y, name = across[node], down[port], f"{node} {port}"
+        cells[x, y] = MapCell(x, y, bad, bad, name, words, f"{name}: carried {words}")
     most = {port: max(count for (_, each), count in moved.items() if each == port) for port in down}
     note = "; ".join(f"{port} carried at most {show_size(count)} in a phase" for port, count in most.items())
-    return cells, down, note
+    return list(cells.values()), down, note
 
 
 def _failed(shown: Shown) -> set[Place]:

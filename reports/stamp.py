@@ -24,7 +24,7 @@ from bench.store.sums import PAGE, digest_of, digest_of_files, evidence_files, f
 
 from .text_cache import cached
 
-DRAWERS = ("altair", "pandas", "vl-convert-python")
+DRAWERS = ("altair", "pandas", "pyarrow", "vl-convert-python")
 PACKAGES = (Path(bench.__file__).parent, Path(__file__).parent)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from bench.judge.wire import TargetReadings
 from bench.model.counter_table import CounterRole
 from bench.model.units import show_count, show_share
-from bench.model.verdict import Status
+from bench.model.verdict import Status, Verdict
 from bench.plan.names import phase_words
 from bench.store import Run
 
@@ -34,6 +34,9 @@ from .traffic import carried
 
 View = Mapping[str, object]
 MOST_PAIRS = 100  # rows of pairs that the page lists, the slowest; rows.csv has them all
+MOST_EQUALS = 64  # groups of one case that it lists, the slowest
+MOST_PASSED = 100  # verdicts of one check that it lists where they passed; verdicts.json has them all
+EQUALS = ["collective", "series", "size", "dtype", "op", "placement", "algorithm", "ranks"]
 ROW_HEAD = (
     "collective", "size", "count", "type", "redop", "root", "ranks", "time µs", "algbw GB/s", "busbw GB/s", "#wrong",
     "p50 µs", "p95 µs", "p99 µs", "n", "stop", "width", "rails of a node",
@@ -116,11 +119,13 @@ def rows(shown: Shown) -> View:
     paired = f.rows["pair"].to_numpy(dtype=bool)
     plain = f.rows[~paired]
     parts = []
-    for phase, part in plain.groupby("phase", sort=False):
+    for phase, whole in plain.groupby("phase", sort=False):
+        part = _slowest_equals(whole)
         lines = [row_cells(row, network(f.measured[at], shown.judged)) for at, row in _records(part)]
         words = phase_words(str(phase))
         table = ReportTable(f"Rows of {words}", ROW_HEAD, lines, "dense")
-        parts.append((f"{words}: {show_count(len(part), 'row')}", table, len(plain) <= 200))
+        of = f", of which the slowest {MOST_EQUALS} of each kind are here" if len(part) < len(whole) else ""
+        parts.append((f"{words}: {show_count(len(whole), 'row')}{of}", table, len(plain) <= 200))
     # only their rates are sorted: a large run has tens of thousands of rows of pairs, of many columns
     pairs = f.rows["busbw"][paired].sort_values(kind="stable", na_position="first")
     if len(pairs):
@@ -134,6 +139,13 @@ def rows(shown: Shown) -> View:
         part_of = f"the slowest {MOST_PAIRS} of " if len(pairs) > MOST_PAIRS else ""
         parts.append((f"pairs of nodes: {part_of}{show_count(len(pairs), 'row')}", table, False))
     return {"parts": parts}
+
+
+def _slowest_equals(part: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a phase; of many that differ in their group alone the slowest, and those without a figure."""
+    place = part.groupby(EQUALS, sort=False)["busbw"].rank(method="first", na_option="top")
+    kept: pd.DataFrame = part[place <= MOST_EQUALS]
+    return kept
 
 
 def _records(part: pd.DataFrame) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -189,14 +201,17 @@ def traffic(shown: Shown) -> View:
 def passed(shown: Shown) -> View | None:
     """What passed and what is not applicable, counted by check."""
     good = ordered(shown.run.verdicts, Status.PASS, Status.SKIP)
-    found = dict.fromkeys((verdict.status, verdict.check) for verdict in good)
+    found: dict[tuple[Status, str], list[Verdict]] = {}
+    for verdict in good:
+        found.setdefault((verdict.status, verdict.check), []).append(verdict)
     parts = [
         (
             status,
             check,
-            verdict_table([each for each in good if (each.status, each.check) == (status, check)]),
+            len(of_check),
+            verdict_table(of_check[:MOST_PASSED]),
         )
-        for status, check in found
+        for (status, check), of_check in found.items()
     ]
     return {"parts": parts} if parts else None
 

@@ -17,6 +17,8 @@ def warm() -> None:
     if "CRASH_WHEN_WARM" in os.environ:
         print("planted: the library is broken", flush=True)
         os.kill(os.getpid(), signal.SIGSEGV)
+    if "SAY_WHEN_WARM" in os.environ:
+        print("planted: a warning", flush=True)
     while "HANG_WHEN_WARM" in os.environ:
         time.sleep(1)
     WARMED.append(os.getpid())

@@ -32,7 +32,7 @@ def case_progress(run: Run) -> CaseProgress:
     done: dict[str, set[tuple[int, ...]]] = {}
     for row in run.measurements:
         done.setdefault(row.case, set()).add(row.ranks)
-    planned = {case.id: set(case.groups) for case in run.plan.cases}
+    planned = run.groups_of
     measured = frozenset(name for name, groups in planned.items() if groups <= done.get(name, set()))
     tried = {loss.case for loss in run.losses if not (loss.died or loss.reason.startswith(NOT_TRIED))}
     lost = (frozenset(tried) & planned.keys()) - measured

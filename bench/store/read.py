@@ -38,6 +38,7 @@ from .run import RESUMED, Manifest, Plan, Run, Verdicts
 from .set_aside import with_all_back, without_set_aside
 
 T = TypeVar("T")
+NO_TIME = "of the budget are left"  # in notes of versions that marked none as ``given_up``
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ def load(path: Path) -> Run:
         activity=tuple(_rows(path, ACTIVITY, ActivityLine, job, notes)),
         earlier=_earlier(journal, planned),
         resumed_at=tuple(note.time for note in _of(journal, Note) if note.text.startswith(RESUMED)),
+        given_up=tuple(note.text for note in _of(journal, Note) if note.given_up or NO_TIME in note.text),
     )
     return with_all_back(without_set_aside(whole))
 
@@ -191,6 +193,8 @@ def _earlier(journal: list[object], plan: Plan) -> frozenset[str]:
     is back.
     """
     phase_of = {case.id: phase.name for phase in plan.phases for case in phase.cases}
+    if not _begun_after_measuring(journal, phase_of):
+        return frozenset()
     planned = {(case.id, group) for case in plan.cases for group in case.groups}
     done: dict[str, set[str]] = {}
     earlier: dict[str, frozenset[str]] = {}
@@ -206,6 +210,17 @@ def _earlier(journal: list[object], plan: Plan) -> frozenset[str]:
             was[line.name] = earlier.get(line.name, frozenset())
             earlier[line.name] = now[line.name] = frozenset(done.get(line.name, ()))
     return frozenset().union(*earlier.values())
+
+
+def _begun_after_measuring(journal: list[object], phase_of: Mapping[str, str]) -> bool:
+    """Whether a phase was begun when some of its cases stood in the journal already, as in a run that was resumed."""
+    measured = set[str]()
+    for line in journal:
+        if isinstance(line, Measurement):
+            measured.add(phase_of.get(line.case, ""))
+        elif isinstance(line, PhaseMark) and line.state == "begin" and line.name in measured:
+            return True
+    return False
 
 
 def _whole(path: Path, name: str, kind: type[T]) -> T:

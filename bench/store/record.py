@@ -72,6 +72,7 @@ class Recorder:
         self.path = path
         self._whole = 0  # bytes of whole lines in the journal
         self._unsynced: set[str] = set()
+        self._together = self._written = False
         if again:
             self._reopen(limit)
             return
@@ -183,34 +184,64 @@ class Recorder:
 
         As a measurement it would be damage when it is read, and cost the whole run instead of its case.
         """
+        text = encode(row)
         try:
             validate.check_measurement(
-                decode(Measurement, encode(row)), validate.ExpectedRanks(frozenset(row.ranks), True)
+                decode(Measurement, text), validate.ExpectedRanks(frozenset(row.ranks), True)
             )
         except Misfit as misfit:
-            text = f"no possible measurement: {misfit}"
-            self.add(Loss(row.case, text))
-            return f"{row.case}: {text}"
-        self.add(row)
+            why = f"no possible measurement: {misfit}"
+            self.add(Loss(row.case, why))
+            return f"{row.case}: {why}"
+        self._add(Measurement, text)
         return ""
 
     def loss(self, row: Loss) -> None:
         self.add(row)
 
-    def note(self, text: str) -> None:
-        self.add(Note(text))
+    def note(self, text: str, given_up: bool = False) -> None:
+        self.add(Note(text, given_up=given_up))
 
     def add(self, row: object) -> None:
         """Append one line to the journal and see it on the disk before going on, with all that was written before."""
-        line = {"kind": KIND[type(row)], **to_json(row), "time": time.time()}
-        try:
-            self._sync()
-            self._whole = _write_line(self._journal, encode(line) + b"\n", self._whole)
-            os.fsync(self._journal)
-        except OSError as error:
-            raise RunError(f"cannot write {self.path / JOURNAL}: {error.strerror}") from None
+        self._add(type(row), encode(row))
 
-    def _sync(self) -> None:
+    def _add(self, kind: type, row: bytes) -> None:
+        """``row`` is a JSON object; before its fields stands their kind, behind them the time."""
+        fields = row[1:-1] + b"," * (len(row) > 2)
+        line = b'{"kind":%b,%b"time":%b}\n' % (encode(KIND[kind]), fields, encode(time.time()))
+        try:
+            self._sync_files()
+            self._whole = _write_line(self._journal, line, self._whole)
+        except OSError as error:
+            raise self._unwritten(error) from None
+        self._written = True
+        if not self._together:
+            self._sync_journal()
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """See the lines that are added meanwhile on the disk once, at the end: a disk takes as long for one as for
+        all."""
+        self._together = True
+        try:
+            yield
+        finally:
+            self._together = False
+            self._sync_journal()
+
+    def _sync_journal(self) -> None:
+        if self._written:
+            self._written = False
+            try:
+                os.fsync(self._journal)
+            except OSError as error:
+                raise self._unwritten(error) from None
+
+    def _unwritten(self, error: OSError) -> RunError:
+        return RunError(f"cannot write {self.path / JOURNAL}: {error.strerror}")
+
+    def _sync_files(self) -> None:
         while self._unsynced:
             file = files.opened(self.path, self._unsynced.pop(), os.O_RDONLY)
             try:

@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.model.activity import ActivityLine
 from bench.model.facts import Node
+from bench.model.groups import Group
 from bench.model.lines import (
     CounterLine,
     HealthLine,
@@ -210,6 +211,7 @@ class Run:
     ``windows``: of a soak; ``health``: see ``bench.supervise.monitor``; ``joined``: how each phase's workers started.
     ``verdicts`` are by the profile called ``by``.
     ``everyone``: the same run with the nodes that were set aside, which all else leaves out; None where none was.
+    ``given_up``: what was planned, or follows from what was measured, and was left out for want of time, in words.
     ``earlier``: cases that were measured before their phase was begun again: the last counters do not hold them.
     ``resumed_at``: when the run went on, by the clock of its first rank.
     """
@@ -234,6 +236,7 @@ class Run:
     resumed_at: tuple[float, ...] = ()
     activity: tuple[ActivityLine, ...] = ()
     by: str = ""
+    given_up: tuple[str, ...] = ()
     everyone: Run | None = None
 
     @property
@@ -254,6 +257,11 @@ class Run:
 
     def case(self, case_id: str) -> Case:
         return self._cases[case_id]
+
+    @cached_property
+    def groups_of(self) -> dict[str, frozenset[Group]]:
+        """The groups that each planned case is measured on."""
+        return {case.id: frozenset(case.groups) for case in self.plan.cases}
 
     @cached_property
     def node_of(self) -> dict[int, str]:

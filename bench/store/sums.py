@@ -20,7 +20,7 @@ _ESCAPES = {ord(ESCAPE): ESCAPE * 2, ord("\n"): "\\n", ord("\r"): "\\r"}
 ACTIONS = "actions.json"  # what was done about the run
 CHARTS = "charts"
 PAGE = "report.html"
-REPORTS = (PAGE, "report.md", "rows.csv", "report.pdf")
+REPORTS = (PAGE, "report.md", "rows.csv", "rows.parquet", "report.pdf")
 DERIVED = frozenset((*REPORTS, VERDICTS, DRAWN, SUMS, TITLES, ACTIONS))
 
 

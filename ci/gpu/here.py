@@ -147,12 +147,13 @@ def _nothing(out: Path, deadline: float) -> Here:
 
 def _ask_torch() -> dict[str, Any]:
     """In a process of its own: this one must not open the GPU, or it would be there while others measure."""
+    seconds = 180
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _TORCH], capture_output=True, text=True, timeout=180, check=False
+            [sys.executable, "-c", _TORCH], capture_output=True, text=True, timeout=seconds, check=False
         )
-    except subprocess.TimeoutExpired as error:
-        return {"error": str(error)[-300:]}
+    except subprocess.TimeoutExpired:
+        return {"error": f"after {seconds} s it had not said how many GPUs there are"}
     try:
         told: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     except (ValueError, IndexError):

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import altair as alt
 import pandas as pd
 
 from bench.model.units import BITS, show_count, show_figure, show_share
 from reports.frames import Frames
+from reports.port_rates import NOBODY, SLOW, as_texts, columns, in_columns, port_rates
 from reports.theme import AMBER, BLUE, RED
 
 from .bars import RuleLine, ranked_bars
 from .chart import RATE, WIDTH, chart, listed, rule
 
-SLOW = 0.02  # below the median by this share: with a number; a nightly change must reach it, too
 INLINE_CELLS = (
     5000  # cells of all rails together that one page carries; above it the slowest rail stands for a pair
 )
 PER_RAIL = 16  # nodes; of more, the slowest rail stands for each pair, and the slowest nodes alone have bars
 WORST = 10
 NUMBER_WIDTH = 32  # pixels that a number such as +10% needs beside its neighbours
-NOBODY = "nobody"  # stands where blame names none; an empty text would be null in a CSV file
 SPAN = 0.10  # from the median: there the colours of the matrix end
 _OPEN_ENDED = (
     f"datum.value <= {1 - SPAN} ? datum.label + ' or less' : datum.value >= {1 + SPAN} ? datum.label + ' or more' "
@@ -45,16 +45,20 @@ def outlined(f: Frames, most: int = 3) -> str:
     """The subjects that the maps outline; with ``most`` 0 only their number, for a short line."""
     texts = [str(text) for text in dict.fromkeys(f.blamed["text"])]
     if not texts:
-        return "nothing is outlined: blame.rails names nothing"
+        return f"nothing is outlined: {_by(f)} names nothing"
     if most:
         return f"outlined: {listed(texts, most)}"
     named = sum(text.startswith("named") for text in texts)
     counts = ((named, "named"), (len(texts) - named, "suspected"))
-    return f"outlined: {' and '.join(f'{count} {word}' for count, word in counts if count)} by blame.rails"
+    return f"outlined: {' and '.join(f'{count} {word}' for count, word in counts if count)} by {_by(f)}"
 
 
-def _slow_rails(f: Frames, pairs: pd.DataFrame) -> str:
-    table = node_rails(pairs, f.blamed)
+def _by(f: Frames) -> str:
+    """The check whose subjects are outlined."""
+    return "blame.rails" if f.rings.empty else "blame.screening"
+
+
+def _slow_rails(_: Frames, table: pd.DataFrame) -> str:
     slow = table[table["change"] < -SLOW].sort_values("change", kind="stable")
     cells = [f"{row.node} {row.rail} ({show_share(1 + float(row.change))})" for row in slow.itertuples()]
     found = (
@@ -65,20 +69,25 @@ def _slow_rails(f: Frames, pairs: pd.DataFrame) -> str:
 
 @chart(
     "rail-matrix", "rails", "Rails and nodes",
-    lambda f: f"{outlined(f, 0)}; numbers: % of the median of all, where it is more than {100 * SLOW:.0f} % below",
-    data=lambda f: f.pairs, about=_slow_rails,
+    lambda f: f"{outlined(f, 0)}; numbers: % of the median of all, where it is more than {100 * SLOW:.0f} % below"
+    + ("; of each leaf the slowest node" if f.leaves else ""),
+    data=port_rates, about=_slow_rails,
 )  # fmt: skip
-def rail_matrix(f: Frames, pairs: pd.DataFrame) -> alt.LayerChart:
-    """Rail × node: the median over a node's partners, against the median of all, with numbers where it is slow.
+def rail_matrix(f: Frames, table: pd.DataFrame) -> alt.LayerChart:
+    """Rail × node: the median over a node's partners, against the median of all, with numbers where it is slow. Of
+    many nodes a leaf has one column, the slowest leaf first, after the nodes that a failure names.
 
     Subjects that blame names or suspects are outlined. The colours end at SPAN, so that a port at half rate does
     not make a node that lacks 4 % look well.
     """
-    data = marked_rails(node_rails(pairs, f.blamed), f.blamed)
+    places = columns(f, table)
+    names = list(dict.fromkeys(places.values()))
+    data = in_columns(table, places) if f.leaves else table
     data = data.assign(share=(1 + data["change"]).round(5)).drop(columns="change")
-    step = min(60, WIDTH / max(1, len(f.nodes)))
-    width = max(60, round(step * len(f.nodes)))
-    x = alt.X("node:N", title="node", sort=list(f.nodes), axis=_node_axis(label_size(step), -90))
+    step = min(60, WIDTH / max(1, len(names)))
+    width = max(60, round(step * len(names)))
+    title = ("column", "node or leaf") if f.leaves else ("node", "node")
+    x = alt.X(f"{title[0]}:N", title=title[1], sort=names, axis=_node_axis(label_size(step), -90))
     y = alt.Y("rail:N", title="rail", sort=natural(data["rail"]))
     colour = alt.Color(
         "share:Q",
@@ -119,7 +128,8 @@ def _slowest_pairs(f: Frames, pairs: pd.DataFrame) -> str:
 
 def _map_subtitle(f: Frames) -> str:
     merged = len(slowest_rail(f.pairs)) != len(f.pairs) and len(f.nodes) > PER_RAIL
-    return outlined(f, 0) + ("; the slowest rail stands for each pair" if merged else "")
+    merged_words = "; the slowest rail stands for each pair" if merged else ""
+    return outlined(f, 0) + ("; the slowest pair stands for two leaves" if f.leaves else merged_words)
 
 
 @chart(
@@ -131,10 +141,13 @@ def pair_heatmap(f: Frames, pairs: pd.DataFrame) -> alt.LayerChart | alt.FacetCh
 
     Cells of subjects that blame names or suspects are outlined. Unmeasured cells stay empty.
     """
-    nodes = list(f.nodes)
+    places = columns(f, port_rates(f))
+    nodes = list(dict.fromkeys(places.values()))
     by_rail = len(pairs) <= INLINE_CELLS and len(nodes) <= PER_RAIL
     data = marked_pairs(pairs if by_rail else slowest_rail(pairs), f.blamed)
     data = data[["source", "destination", "rail", "busbw", "gbps", "blame"]]
+    if f.leaves:
+        data = _between_leaves(data, places)
     side = max(90, min(220, 40 * len(nodes))) if by_rail else max(150, min(640, 22 * len(nodes)))
     axis = {"type": "nominal", "sort": nodes, "scale": alt.Scale(domain=nodes)}
     font = label_size(side / max(1, len(nodes)))
@@ -143,7 +156,7 @@ def pair_heatmap(f: Frames, pairs: pd.DataFrame) -> alt.LayerChart | alt.FacetCh
     tooltip = [
         alt.Tooltip("source:N", title="from"), alt.Tooltip("destination:N", title="to"), alt.Tooltip("rail:N"),
         alt.Tooltip("gbps:Q", title="Gb/s", format=RATE), alt.Tooltip("busbw:Q", title="GB/s", format=RATE),
-        alt.Tooltip("blame:N"),
+        *([alt.Tooltip("pair:N")] if f.leaves else []), alt.Tooltip("blame:N"),
     ]  # fmt: skip
     # fixed around the median, not stretched over the data: a healthy fabric must look even
     median = float(pairs["gbps"].median())
@@ -268,38 +281,17 @@ def rail_medians(pairs: pd.DataFrame) -> pd.DataFrame:
     return medians
 
 
-def node_rails(pairs: pd.DataFrame, blamed: pd.DataFrame) -> pd.DataFrame:
-    """node, rail, gbps (median over its partners), change (share from the median of all).
-
-    All rails are sold alike, so that one median tells of a slow rail as well as of a slow node; on two
-    nodes the median of one rail would be the reading itself. Partners that are blamed do not count, where others are
-    left: among three nodes one slow port would else make its rail look slow on all of them.
-    """
-    ends = pd.concat(
-        [
-            pairs.assign(node=pairs["source"], partner=pairs["destination"]),
-            pairs.assign(node=pairs["destination"], partner=pairs["source"]),
-        ],
-        ignore_index=True,
+def _between_leaves(pairs: pd.DataFrame, places: Mapping[str, str]) -> pd.DataFrame:
+    """The slowest pair between two leaves, or nodes that are drawn alone; a pair that blame names before others."""
+    named = pairs.assign(
+        pair=pairs["source"] + " to " + pairs["destination"],
+        source=pairs["source"].map(places),
+        destination=pairs["destination"].map(places),
+        clear=pairs["blame"] == NOBODY,
     )
-    own = marked_rails(ends, blamed)["blame"] != NOBODY
-    partner = marked_rails(ends.assign(node=ends["partner"]), blamed)["blame"] != NOBODY
-    medians = ends.assign(fair=ends["gbps"].where(own | ~partner)).groupby(["node", "rail"], sort=True)
-    found = medians[["fair", "gbps"]].median().reset_index()
-    table = found[["node", "rail"]].assign(gbps=found["fair"].fillna(found["gbps"]))
-    change = (table["gbps"] / table["gbps"].median() - 1).round(5)
-    rails: pd.DataFrame = table.assign(change=change, gbps=table["gbps"].round(3))
-    return rails
-
-
-def marked_rails(table: pd.DataFrame, blamed: pd.DataFrame) -> pd.DataFrame:
-    """A table with node and rail, with ``blame`` as ``marked_pairs`` has it; a GPU marks the rail it uses."""
-    known = blamed[blamed["kind"].isin(("node", "port", "gpu"))]
-    texts = dict(zip(_texts(known, "node", "rail"), map(str, known["text"]), strict=True))
-    places = _texts(table, "node", "rail")
-    blame = [texts.get((node, rail)) or texts.get((node, ""), NOBODY) for node, rail in places]
-    marked: pd.DataFrame = table.assign(blame=blame)
-    return marked
+    worst = named.sort_values(["clear", "gbps"], kind="stable").drop_duplicates(["source", "destination"])
+    found: pd.DataFrame = worst.drop(columns="clear")
+    return found
 
 
 def slowest_rail(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -314,7 +306,7 @@ def marked_pairs(pairs: pd.DataFrame, blamed: pd.DataFrame) -> pd.DataFrame:
 
     A slow rail or fabric concerns every cell and is not marked.
     """
-    texts = dict(zip(_texts(blamed, "kind", "node", "peer", "rail"), blamed["text"], strict=True))
+    texts = dict(zip(as_texts(blamed, "kind", "node", "peer", "rail"), blamed["text"], strict=True))
 
     def of(a: str, b: str, rail: str) -> str:
         places: list[tuple[str, ...]] = [("path", a, b, rail), ("path", b, a, rail)]
@@ -322,14 +314,9 @@ def marked_pairs(pairs: pd.DataFrame, blamed: pd.DataFrame) -> pd.DataFrame:
         places += [("node", end, "", "") for end in (a, b)]
         return next((str(texts[place]) for place in places if place in texts), NOBODY)
 
-    blame = [of(a, b, rail) for a, b, rail in _texts(pairs, "source", "destination", "rail")]
+    blame = [of(a, b, rail) for a, b, rail in as_texts(pairs, "source", "destination", "rail")]
     marked: pd.DataFrame = pairs.assign(blame=blame)
     return marked
-
-
-def _texts(table: pd.DataFrame, *columns: str) -> list[tuple[str, ...]]:
-    """The rows of these columns as texts."""
-    return list(zip(*(map(str, table[column]) for column in columns), strict=True))
 
 
 def _outline(x: alt.X, y: alt.Y, width: float) -> alt.Chart:

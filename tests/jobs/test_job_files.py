@@ -108,8 +108,11 @@ esac
 """
 
 
+FAULT = "FAIL: n2 eth1: state is down"
+
+
 def health_check(
-    tmp_path: Path, status: int, drained: str = "", race: str = "", at_most: str = "5"
+    tmp_path: Path, status: int, drained: str = "", race: str = "", at_most: str = "5", line: str = FAULT
 ) -> list[str]:
     """What scontrol is told on n2 by the health check after a gate with this status; ``race``: drained meanwhile."""
     files = {name: tmp_path / name for name in ("drained", "race", "told")}
@@ -117,7 +120,7 @@ def health_check(
         files[name].write_text(text)
     folder = tmp_path / "bin"
     folder.mkdir(exist_ok=True)
-    gate = f"#!/bin/sh\necho 'FAIL: n2 eth1: state is down'\nexit {status}\n"
+    gate = f"#!/bin/sh\nprintf '{line}'\nexit {status}\n"
     for name, text in (("railgauge", gate), ("sinfo", SINFO), ("scontrol", SCONTROL)):
         (folder / name).write_text(text if name == "railgauge" else text.format(**files))
         (folder / name).chmod(0o755)
@@ -172,6 +175,36 @@ def test_the_health_check_leaves_a_node_in_work_when_enough_are_drained(
     tmp_path: Path, drained: str, race: str, at_most: str, told: list[str]
 ) -> None:
     assert health_check(tmp_path, 1, drained, race, at_most) == told
+
+
+def test_a_gate_that_prints_nothing_drains_nobody_and_holds_up_no_job(tmp_path: Path) -> None:
+    """A Python that cannot be started, or lacks a library, ends with 1 as a FAIL does."""
+    assert health_check(tmp_path, 1, line="") == []
+    environment = {"PATH": "/usr/bin:/bin", "RAILGAUGE_VENV": str(tmp_path)}
+    prolog = subprocess.run(
+        [JOBS / "slurm" / "prolog"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (prolog.returncode, prolog.stderr) == (0, "railgauge gate: it could not start, exit status 1\n")
+    assert health_check(tmp_path, 1) == [DRAIN]
+    prolog = subprocess.run(
+        [JOBS / "slurm" / "prolog"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (prolog.returncode, prolog.stderr) == (1, f"railgauge gate: {FAULT}\n")
+
+
+def test_the_plugin_of_node_problem_detector_calls_no_node_sick_without_a_line(tmp_path: Path) -> None:
+    script = loaded(JOBS / "kubernetes" / "gate.yaml")[1]["data"]["railgauge-gate.sh"]
+    (tmp_path / "railgauge").write_text('#!/bin/sh\nprintf "$SAYS"\nexit "$ENDS"\n')
+    (tmp_path / "railgauge").chmod(0o755)
+    script = script.replace("/opt/railgauge/bin", str(tmp_path))
+    for says, ends, status in (
+        (FAULT, "1", 1),
+        ("", "1", 2),
+        ("PASS: n2", "0", 0),
+        ("INCONCLUSIVE: n2", "3", 2),
+    ):
+        environment = {"PATH": "/usr/bin:/bin", "SAYS": says, "ENDS": ends}
+        assert subprocess.run(["bash", "-c", script], env=environment, check=False).returncode == status
 
 
 def test_a_second_health_check_does_nothing_while_the_first_one_runs(tmp_path: Path) -> None:

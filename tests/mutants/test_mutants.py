@@ -13,7 +13,8 @@ import pytest
 
 pytest.importorskip("coverage")
 sys.path.insert(0, str(Path(__file__).parents[2] / "ci"))
-from mutation import equivalents, places
+from mutation import command, equivalents, places
+from mutation.reach import Reach, Reached
 
 ROOT = Path(__file__).parents[2]
 
@@ -309,6 +310,16 @@ def test_every_change_compiles_and_leaves_the_tree_as_it_was(tmp_path):
     for each in places.random(source) + places.green(source):
         assert each.code() != source.code(), str(each)
     assert ast.dump(source.tree, include_attributes=True) == before
+
+
+def test_a_constant_that_only_a_default_names_is_held_by_all_tests_of_its_file(tmp_path):
+    path = tmp_path / "one.py"
+    path.write_text("MOST = 5\n\n\ndef few(count, most=MOST):\n    return count < most\n")
+    source = places.read(tmp_path, path)
+    (mutant,) = [each for each in places.random(source) if each.line == 1]
+    # bit 0 is the import; the second test runs line 5
+    tests = Reached("tests/test_one.py", ["a", "b"], [0.1, 0.2], {"one.py": {1: 1, 4: 1, 5: 4}})
+    assert command.reaching(Reach((tests,)), {"one.py": source.text}, mutant) == {"b": 0.2}
 
 
 def test_the_list_that_is_kept_is_read():

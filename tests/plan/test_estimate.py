@@ -10,6 +10,7 @@ from bench.plan import AcceptOptions, Job, PlanError, acceptance
 from bench.plan.budget import total
 from bench.plan.estimate import estimate
 from bench.plan.memory import NCCL_RESERVE
+from bench.plan.phases import start_seconds
 
 H100 = load("lambda-1cc-h100")
 
@@ -39,6 +40,14 @@ def test_memory_is_that_of_the_largest_case_and_of_nccl():
     phases = {each.name: each for each in estimate(H100, 2, 8, AcceptOptions()).phases}
     assert phases["collectives"].memory > H100.sweep.end + NCCL_RESERVE
     assert phases["pairs"].memory < phases["collectives"].memory
+
+
+@pytest.mark.parametrize(("nodes", "seconds"), [(2, 4.32), (64, 14.0), (128, 14.0), (1250, 31.6)])
+def test_workers_are_given_longer_to_meet_where_they_are_many(nodes, seconds):
+    """20 ms a rank, at most 10 s, and past that what NCCL was published to take for 96 000."""
+    ranks = tuple(Rank(at, f"n{at // 8}", at % 8) for at in range(8 * nodes))
+    job = Job(H100, ranks, "nccl", AcceptOptions())
+    assert start_seconds(job) == pytest.approx(seconds, abs=0.01)
 
 
 def test_a_budget_cuts_and_lists_what_it_cuts():

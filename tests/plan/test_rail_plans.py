@@ -14,7 +14,7 @@ import runs
 from bench.model.profile import load
 from bench.nccl.selector import Device, select
 from bench.nccl.version import NEWEST
-from bench.plan import CUTS, AcceptOptions, Job, PlanError, acceptance, fit_to_budget, step_phase
+from bench.plan import CUTS, AcceptOptions, Job, PlanError, acceptance, fit_to_budget, pair_cases, step_phase
 from bench.plan.budget import AFTER, total
 from bench.plan.rails import own_rails
 from bench.plan.screening import groups
@@ -211,11 +211,18 @@ def test_a_budget_too_small_for_anything_is_refused_with_the_least_that_is_neede
 def test_what_was_spent_before_the_plan_is_counted_and_said():
     fresh, late = (fit_to_budget(job(), 1200.0, H100.sweep.budget, spent) for spent in (3.0, 700.0))
     assert fresh.given_up == () and "start-up and probing" not in fresh.text
+    usual, slow = (fit_to_budget(job(), 1200.0, H100.sweep.budget, spent) for spent in (10.0, 11.0))
+    assert "start-up and probing" not in usual.text and "took 11 s" in slow.text
     assert late.given_up and late.seconds <= 1200.0
     assert "of which start-up and probing took 11 min 40 s" in late.text
     assert late.seconds >= 700.0 + AFTER + sum(phase.seconds for phase in planned(late))
     with pytest.raises(PlanError, match="9 min 50 s of start-up and probing included"):
         fit_to_budget(job(), 600.0, H100.sweep.budget, 590.0)
+
+
+def test_without_sizes_for_pairs_4_mib_are_sent():
+    plain = replace(H100, sweep=replace(H100.sweep, pair_sizes=()))
+    assert {case.size for case in pair_cases("rails", "round-0", ((0, 8),), plain, "nccl")} == {4 << 20}
 
 
 def planned(fitted):

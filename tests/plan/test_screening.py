@@ -22,7 +22,7 @@ from bench.plan.screening import (
     most_steps,
     step,
 )
-from bench.plan.screening.rows import links, rated
+from bench.plan.screening.rows import links, rated, ring_text
 
 RAILS = ("r1", "r2", "r3")
 Loss = Callable[[str, str, str], float]
@@ -120,6 +120,13 @@ def test_a_rail_slow_in_all_rings_is_the_rail() -> None:
 
 def test_all_slower_than_nominal_is_the_fabric() -> None:
     assert found(screen(problem(16), lambda a, b, rail: 0.3)[0]) == {("fabric", "", "", "")}
+
+
+def test_without_a_nominal_rate_one_ring_alone_cannot_show_what_slows_all_rails() -> None:
+    last, _, _ = screen(problem(3, nominal=None), lambda a, b, rail: 0.3)
+    assert found(last) == set()
+    assert "one ring and no nominal rate" in last.unknown[0]
+    assert screen(problem(16, nominal=None), healthy)[0].unknown == ()
 
 
 def test_two_faults_in_one_ring_and_one_in_another_are_all_named() -> None:
@@ -271,3 +278,8 @@ def test_any_rates_end_and_no_node_is_in_two_probes_of_a_step(n: int, data: st.D
             return
         results |= {ring: {rail: rng.choice(values) for rail in RAILS} for ring in now.probes}
     raise AssertionError("the screening does not end")
+
+
+def test_a_long_ring_is_named_by_its_ends():
+    assert ring_text(("n0", "n2", "n1")) == "ring n0 n2 n1"
+    assert ring_text(tuple(f"n{at}" for at in range(32))) == "ring n0 n1 … n31 (32 nodes)"

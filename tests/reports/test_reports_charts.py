@@ -21,10 +21,11 @@ from made_acceptance import LAMBDA, acceptance_run
 from reports import theme
 from reports.charts import CHARTS, ranked_bars, trend
 from reports.charts.bars import RuleLine
-from reports.charts.rails import NOBODY, marked_pairs
+from reports.charts.rails import marked_pairs
 from reports.export import specifications
 from reports.frames import BLAMED_COLUMNS, frames
 from reports.pictures import svg
+from reports.port_rates import NOBODY
 from reports.theme import SCHEMA, SIZE_LABEL, size_ticks, specification, text_of
 
 HERE = Path(__file__).parent

@@ -13,6 +13,7 @@ from reports.charts.rails import rail_matrix
 from reports.export import specifications
 from reports.frames import BLAMED_COLUMNS, frames
 from reports.pictures import svg
+from reports.port_rates import port_rates
 from reports.scripts import asset, docs_script
 from reports.theme import INK, PAPER, config, specification
 
@@ -106,8 +107,8 @@ def test_the_numbers_on_the_cells_of_the_map_of_rails_are_readable():
     pairs = pd.DataFrame(
         {"source": nodes, "destination": nodes, "rail": "r", "busbw": rates, "gbps": rates}
     )  # each its own partner: its median is its rate
-    f = replace(f, nodes=tuple(nodes), blamed=pd.DataFrame(columns=list(BLAMED_COLUMNS)))
-    cells, numbers = drawn(rail_matrix(f, pairs))
+    f = replace(f, pairs=pairs, nodes=tuple(nodes), blamed=pd.DataFrame(columns=list(BLAMED_COLUMNS)))
+    cells, numbers = drawn(rail_matrix(f, port_rates(f)))
     slow = [hexadecimal(fill) for name, fill in cells if pairs["gbps"][int(name[1:])] < 98]
     assert len(slow) == len(numbers) > 20
     for ground, number in zip(slow, numbers, strict=True):

@@ -37,14 +37,14 @@ def test_what_differs_by_its_nature_is_no_difference():
 
 
 def test_one_who_lacks_a_value_is_absent_and_different():
-    (row,) = gather({"rank 0": {"NCCL_NET": "IB"}, "rank 1": {}})
+    (row,) = gather({"rank 0": {"NCCL_NET": "IB"}, "rank 1": {}}.items())
     assert row.values == (("IB", ("rank 0",)), ("absent", ("rank 1",)))
     assert not row.same
 
 
 def test_a_trailing_blank_is_a_difference():
     made = made_runs.cluster()
-    found = differences(gather(made.run.manifest.environment))
+    found = differences(gather(made.run.manifest.environment.items()))
     assert [row.key for row in found] == ["NCCL_IB_HCA"]
 
 
@@ -52,6 +52,16 @@ def test_a_trailing_blank_is_a_difference():
 def test_nodes_of_any_name_are_shown_and_never_fatal(nodes):
     assert all(row.of == len(nodes) for row in facts(nodes))
     assert len(node_rows(nodes)) == len(nodes)
+
+
+def test_of_many_nodes_those_that_are_alike_have_one_row():
+    first, second, *_ = made_runs.cluster(4).run.facts
+    nodes = [*(replace(first, name=f"n{at}") for at in range(80)), replace(second, name="odd")]
+    assert [row[0] for row in node_rows(nodes)] == [
+        "n0, n1, n2, n3, n4, n5, n6, n7 and 72 more nodes",
+        "odd",
+    ]
+    assert len(node_rows(nodes[20:])) == 61
 
 
 @given(JSON)

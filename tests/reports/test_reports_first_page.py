@@ -16,6 +16,7 @@ from reports.first_page import MOST, as_sentence, by_layer, verdict
 from reports.frames import frames
 from reports.page import page
 from reports.port_facts import port_facts
+from reports.port_rates import columns, in_columns, port_rates
 from reports.rail_map import MapCell, labels, rail_map
 from reports.summary import Shown, heading_of
 
@@ -51,6 +52,24 @@ def test_the_map_marks_the_faulty_port_and_counts_the_others(judged):
     assert seen.good == 30
     assert seen.labels[0].text == "node002 mlx5_10/1: 50.1 %"
     assert len(seen.labels) == len({label.y for label in seen.labels}) == 2
+
+
+def test_of_many_nodes_the_map_shows_who_is_named_and_then_the_leaves_by_their_slowest_port(judged):
+    leaves = {"node001": "leaf 1", "node002": "leaf 1", "node003": "leaf 2", "node004": "leaf 2"}
+    f, table = replace(judged.f, leaves=leaves), port_rates(judged.f)
+    slow = (table["node"] == "node004") & (table["rail"] == "mlx5_3/1")
+    table["change"] = table["change"].mask(slow, -0.4).mask(table["node"] == "node001", -0.3)
+    placed = columns(f, table)
+    assert list(placed.items())[:2] == [("node002", "node002"), ("node004", "leaf 2")]
+    assert placed["node001"] == "leaf 1" and placed["node003"] == "leaf 2"
+    assert columns(replace(f, accused=("node003",)), table)["node003"] == "node003"
+    worst = in_columns(table, placed)
+    assert len(worst) == 3 * 8
+    assert set(worst["node"][worst["column"] == "leaf 1"]) == {"node001"}
+    seen = rail_map(replace(judged, f=f))
+    assert seen.leaves and len(seen.cells) == 3 * 8
+    assert seen.labels[0].text == "node002 mlx5_10/1: 50.1 %"
+    assert seen.nodes[0][1] == "node002"
 
 
 def test_the_map_has_a_row_of_what_must_be_left_out_red_where_it_carried_the_traffic(tmp_path):
@@ -149,6 +168,17 @@ def test_the_port_of_a_problem_is_named_with_its_gpu_its_cable_and_its_errors(tm
     (label,) = rail_map(Shown(judged, frames(judged), {})).labels
     place, share = label.text.split(": ")
     assert place == "n1 mlx5_4/1" and f"runs at {share} of its peers' rate" in cause.sentence
+
+
+def test_a_verdict_on_one_case_says_which(tmp_path):
+    run = acceptance_run(tmp_path, 2, shares={("n1", "mlx5_4/1"): 0.5})
+    judged, cases = judge(run, LAMBDA), {case.id for case in run.plan.cases}
+    said = {each.check: each.case for each in judged.verdicts if each.subject in cases}
+    assert {"wire.share", "limits.busbw"} <= said.keys() and set(said.values()) <= cases
+    (cause, *_) = problems_of(judged.run).causes
+    subjects = [replace(each, subject="a row") if each.case else each for each in judged.verdicts]
+    found = problems_of(replace(judged.run, verdicts=tuple(subjects)))
+    assert cause.result and cause.result == found.causes[0].result
 
 
 @pytest.mark.parametrize(("nodes", "seed"), [(2, 2), (4, 4)])

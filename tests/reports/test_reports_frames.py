@@ -8,9 +8,10 @@ import pandas as pd
 import made_runs
 from bench.judge.evidence import Evidence
 from bench.model.measurement import Extra
-from reports.charts.rails import node_rails, slowest_rail
+from reports.charts.rails import slowest_rail
 from reports.export import rows_csv
 from reports.frames import ROW_COLUMNS, curve_frame, frames, rows_frame
+from reports.port_rates import node_rails
 
 
 def of(made):

@@ -5,6 +5,8 @@ import re
 from dataclasses import replace
 from html import unescape
 
+import duckdb
+import pandas as pd
 import pytest
 
 import made_runs
@@ -13,6 +15,7 @@ from bench.judge.evidence import Evidence
 from bench.model.printable import as_markdown
 from bench.model.verdict import Status, Verdict
 from bench.store import RunError
+from reports import views
 from reports.charts import CHARTS
 from reports.export import specifications
 from reports.frames import frames
@@ -231,6 +234,32 @@ def test_writing_twice_gives_the_same_bytes(tmp_path):
     }
     assert all(a.read_bytes() == b.read_bytes() for a, b in zip(*written, strict=True))
     assert not list(first.rglob(".*"))
+
+
+def test_pandas_and_duckdb_read_every_row_from_parquet(cluster_folder):
+    table, text = (pd.read_parquet(cluster_folder / "rows.parquet"), pd.read_csv(cluster_folder / "rows.csv"))
+    assert len(table) > 100 and table["case"].tolist() == text["case"].tolist()
+    assert table["busbw"].equals(text["busbw"].astype(table["busbw"].dtype))
+    with duckdb.connect() as connection:
+        found = connection.execute(
+            "select count(*), max(busbw) from read_parquet(?)", [str(cluster_folder / "rows.parquet")]
+        ).fetchone()
+    assert found == (len(table), table["busbw"].max())
+
+
+def test_of_many_groups_of_one_case_and_many_verdicts_the_page_lists_some_and_says_how_many(monkeypatch):
+    made = made_runs.cluster()
+    verdicts = tuple(Verdict("c", f"node {at}", Status.PASS, "well") for at in range(5))
+    monkeypatch.setattr(views, "MOST_EQUALS", 1)
+    monkeypatch.setattr(views, "MOST_PASSED", 2)
+    html, _ = drawn(replace(made, run=replace(made.run, verdicts=verdicts)))
+    assert "and 3 more, in verdicts.json" in words(html) and "node 4" not in words(html)
+    rows = frames(Evidence(made.run, made.profile)).rows
+    alone = rows[~rows["pair"]]
+    kinds = [part for _, part in alone.groupby(["phase", *views.EQUALS], sort=False)]
+    assert "of which the slowest 1 of each kind are here" in words(html) and max(map(len, kinds)) > 1
+    kept = pd.concat([views._slowest_equals(part) for _, part in alone.groupby("phase", sort=False)])
+    assert sorted(kept["busbw"]) == sorted(part["busbw"].min() for part in kinds)
 
 
 def test_every_picture_that_markdown_shows_is_there(cluster_folder):

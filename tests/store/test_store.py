@@ -67,6 +67,18 @@ def test_a_cut_line_is_noted_with_its_place(tmp_path):
     assert "journal.jsonl line" in " ".join(load(path).notes)
 
 
+def test_what_was_given_up_is_told_from_other_notes_also_in_folders_of_versions_that_marked_none(tmp_path):
+    path = runs.folder(tmp_path / "r")
+    with Recorder(path, again=True) as recorder:
+        recorder.note("pinned was not begun", given_up=True)
+        recorder.note("n1 was slow to answer")
+    old = {"kind": "note", "time": 1.0, "text": "verbs was not begun: 3 s of the budget are left"}
+    with (path / JOURNAL).open("a") as journal:
+        journal.write(json.dumps(old) + "\n")
+    run = load(path)
+    assert run.given_up == ("pinned was not begun", old["text"]) and len(run.notes) == 3
+
+
 def test_a_folder_in_use_is_refused_and_untouched(tmp_path):
     path = runs.folder(tmp_path / "r")
     before = (path / JOURNAL).read_bytes()

@@ -48,7 +48,7 @@ def test_each_changed_missing_and_added_file_is_named_and_makes_it_other_evidenc
 
 def test_what_is_made_from_the_evidence_is_no_part_of_it(folder):
     before = evidence_digest(folder)
-    for name in ("report.html", "report.pdf", "verdicts.json", "rows.csv"):
+    for name in ("report.html", "report.pdf", "verdicts.json", "rows.csv", "rows.parquet"):
         (folder / name).write_text("other")
     (folder / "charts").mkdir()
     (folder / "charts" / "a.svg").write_text("<svg>")

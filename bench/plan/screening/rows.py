@@ -11,6 +11,7 @@ MOST_IN_PAIRS = (
     64  # nodes; on more, rings are measured by default: all pairs would take as many rounds as nodes
 )
 LEAF_NODES = 32  # half the ports of a 64-port NDR switch
+LONG_RING = 8  # nodes, of which a sentence names all
 
 Ring = tuple[str, ...]
 Results = Mapping[Ring, Mapping[str, float]]
@@ -118,6 +119,13 @@ def across(nodes: Sequence[str]) -> tuple[Ring, ...]:
     if len(rings[-1]) == 1:
         rings[0] += rings.pop()
     return tuple(rings)
+
+
+def ring_text(ring: Ring) -> str:
+    """``ring n0 n1 n2``; a long one by its first and last nodes: ``ring n0 n1 … n31 (32 nodes)``."""
+    if len(ring) <= LONG_RING:
+        return f"ring {' '.join(ring)}"
+    return f"ring {ring[0]} {ring[1]} … {ring[-1]} ({len(ring)} nodes)"
 
 
 def most_steps(nodes: Sequence[str]) -> int:

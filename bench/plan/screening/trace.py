@@ -19,6 +19,7 @@ from bench.plan.screening.rows import (
     coverage,
     groups,
     rated,
+    ring_text,
 )
 
 FAST = 0.9
@@ -163,7 +164,7 @@ class _Tree:
         """Whether the probe gave a rate on the rail; a missing rate is noted."""
         known = rated(self.results[ring], rail)
         if not known:
-            self.unknown.append(f"ring {' '.join(ring)} gave no rate on rail {rail}; measure it again")
+            self.unknown.append(f"{ring_text(ring)} gave no rate on rail {rail}; measure it again")
         return known
 
     def _least(self, ring: Ring) -> float:
@@ -225,11 +226,11 @@ class _Tree:
         missing = [probe for probe in probes if probe not in self.results]
         self.wanted += missing
         if missing:
-            self.open.append(f"ring {' '.join(ring)} is slow on rail {', '.join(rails)}, not traced")
+            self.open.append(f"{ring_text(ring)} is slow on rail {', '.join(rails)}, not traced")
         return not missing
 
     def _no_partner(self, ring: Ring, rails: tuple[str, ...]) -> None:
-        self.open.append(f"ring {' '.join(ring)} is slow on rail {', '.join(rails)}, not traced")
+        self.open.append(f"{ring_text(ring)} is slow on rail {', '.join(rails)}, not traced")
         self.unknown.append(
             f"too few nodes are good on rail {', '.join(rails)} to compare with; measure all pairs"
         )
@@ -273,7 +274,7 @@ class _Tree:
                 self.findings.append(ScreenedFault("path", left, right, rail, lost, (text,)))
             if not slow and all(self._known(probe, rail) for probe in probes):
                 self.unknown.append(
-                    f"ring {' '.join(ring)} was slow on rail {rail} once and not again; measure it again"
+                    f"{ring_text(ring)} was slow on rail {rail} once and not again; measure it again"
                 )
 
     def _gather_leaves(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from bench.model.verdict import Status
 
@@ -64,7 +64,7 @@ class NightValue:
     @property
     def level(self) -> float:
         """The re-run where there is one: the first value was singled out for being extreme, it was not."""
-        return self.rerun if self.rerun is not None and usable(self.rerun) else self.value
+        return self.rerun if usable(self.rerun) else self.value
 
     @property
     def measured(self) -> bool:
@@ -145,6 +145,6 @@ class Acceptance:
         )
 
 
-def usable(value: float | None) -> bool:
+def usable(value: float | None) -> TypeGuard[float]:
     """Whether a figure can be compared: finite and above 0. Rates and times of 0 are failed measurements."""
     return value is not None and math.isfinite(value) and value > 0
