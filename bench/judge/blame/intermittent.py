@@ -23,7 +23,7 @@ BACKGROUND = 4.0  # times what most rails show: a machine that others use slows 
 ALIKE = 0.5  # of the largest share in a ring, from which on another rank is slow by the same cause
 BURSTS = 2  # of two windows or more, or twice as many of one: a machine that does something else for a second is one
 PAUSE = 2  # windows from one slow one to the next, up to which both belong to one burst
-MOSTLY = 0.15  # share of windows from which on one burst is enough: 4 s of every 12 may come once in 20 s
+LONG = 3.0  # seconds from which on one burst is enough: 4 s of every 12 may come once in 20 s
 THROUGHOUT = 0.9  # share of windows from which on a rail is slow and not intermittent
 LEAST_WINDOWS = 12  # that all rails have in common
 LEAST_STEADY = (
@@ -140,7 +140,7 @@ def steady_load(found: Sequence[Ring], buffered: bool) -> SteadyLoad:
     slow = {(id(ring), node): [rate < floor for rate in ring.rates[node][:of]] for ring, node in ports}
     kept = [slot for slot in range(of) if 2 * sum(each[slot] for each in slow.values()) <= len(ports)]
     counts = {key: sum(each[slot] for slot in kept) for key, each in slow.items()}
-    back = {key for key, each in slow.items() if _comes_back(each) or counts[key] >= MOSTLY * len(kept)}
+    back = {key for key, each in slow.items() if _comes_back(each) or counts[key] * WINDOW >= LONG}
     least = max(_least(len(kept)), BACKGROUND * median_low(counts.values()))
     return SteadyLoad(
         tuple(_slow_rings(found, counts, back, least, len(kept), buffered)),
