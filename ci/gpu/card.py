@@ -12,6 +12,7 @@ import contextlib
 import json
 import sys
 import time
+from collections.abc import Callable
 
 COPIES = 20
 BLOCK = 200  # calls
@@ -88,9 +89,10 @@ def calls(seconds: float) -> None:
 
 if __name__ == "__main__":
     what, *words = sys.argv[1:]
-    {
+    parts: dict[str, Callable[[], None]] = {
         "rates": rates,
         "load": load,
         "hold": lambda: hold(int(words[0])),
         "calls": lambda: calls(float(words[0])),
-    }[what]()
+    }
+    parts[what]()

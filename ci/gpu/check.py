@@ -23,6 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import items
+from gpu_said import Said
 from here import FAILED, NOT_POSSIBLE, SEEN, Here, NotPossible, look
 
 EXIT_OK, EXIT_FAILED, EXIT_NO_GPU = 0, 1, 3
@@ -93,7 +94,7 @@ def _outcomes(here: Here) -> Iterator[Outcome]:
         yield outcome
 
 
-def _one(here: Here, item: Callable[[Here], items.Said]) -> tuple[str, str, dict[str, Any]]:
+def _one(here: Here, item: Callable[[Here], Said]) -> tuple[str, str, dict[str, Any]]:
     """An item's answer; one that breaks has failed, and the others go on: hence the broad except."""
     if here.left() < 1.0:
         return FAILED, "no time was left for it: give more --seconds", {}

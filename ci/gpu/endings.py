@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import card_items
@@ -18,7 +18,7 @@ SECONDS = 60.0
 LIMIT = 20.0  # seconds without progress
 RULES = {"precision": 0.0, "budget": 4.0}
 
-Shown = Callable[[int], dict[str, str]]
+Shown = Callable[[int], Mapping[str, str]]
 
 
 def measures(folder: Path) -> bool:
@@ -31,7 +31,7 @@ def begun(folder: Path) -> bool:
     return any('"begin"' in path.read_text(errors="replace") for path in folder.glob("journal*"))
 
 
-def killed(here: Here, shown: Callable[[Here], Shown], environment: dict[str, str]) -> Said:
+def killed(here: Here, shown: Callable[[Here], Shown], environment: Mapping[str, str]) -> Said:
     """The second rank's worker ends by kill -9 while it measures."""
     folder = here.out / "killed" / "run"
 
@@ -47,7 +47,7 @@ def killed(here: Here, shown: Callable[[Here], Shown], environment: dict[str, st
     return named(here.job(asked, SECONDS), ("rank 1", "SIGKILL"))
 
 
-def out_of_memory(here: Here, shown: Callable[[Here], Shown], environment: dict[str, str]) -> Said:
+def out_of_memory(here: Here, shown: Callable[[Here], Shown], environment: Mapping[str, str]) -> Said:
     """Another process takes the memory of the first GPU when all is planned: the case finds less than was free then."""
     if here.rehearsal:
         return not_possible("no GPU whose memory could be taken")
@@ -62,15 +62,16 @@ def out_of_memory(here: Here, shown: Callable[[Here], Shown], environment: dict[
     text = profiles.shared_gpu(here.backend, "socket", ["lo"], [], environment)
     first = {"CUDA_VISIBLE_DEVICES": shown(here)(0)["CUDA_VISIBLE_DEVICES"]}
     with card_items.beside(here.out / "hold.log", "hold", str(large // 4), **first) as holder:
-        assert holder.stdin is not None and holder.stdout is not None
+        orders, answers = holder.stdin, holder.stdout
+        assert orders is not None and answers is not None
 
         def take(pids: Sequence[int]) -> bool:
             if not begun(folder):
                 return False
-            holder.stdin.write(b"take\n")
-            holder.stdin.flush()
-            there, _, _ = select.select([holder.stdout], [], [], LIMIT)
-            held.append(holder.stdout.readline() if there else b"")
+            orders.write(b"take\n")
+            orders.flush()
+            there, _, _ = select.select([answers], [], [], LIMIT)
+            held.append(answers.readline() if there else b"")
             return True
 
         asked = job.Asked("memory", 2, text, sweeps, RULES, shown(here), LIMIT, take)

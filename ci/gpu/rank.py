@@ -18,6 +18,7 @@ from bench.launch import launch_context
 from bench.measure.loop import TimingRules
 from bench.model.profile import parse
 from bench.plan import PlanError, Request
+from bench.plan.estimate import Estimate
 from bench.run.join import take_part
 from bench.run.options import CannotRun, Options
 from bench.store import Manifest, Phase, Plan
@@ -42,6 +43,9 @@ class Quiet:
             print(f"{kind}: {fields}", flush=True)
 
     def probed(self, judged: Evidence) -> None:
+        return
+
+    def estimated(self, found: Estimate, manifest: Manifest) -> None:
         return
 
     def finished(self, judged: Evidence) -> None:

@@ -1,5 +1,6 @@
 """The verbs lab's readers of ibstat and ibstatus."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "ci" / "lab" / "verbs" / "gue
 import ibstat
 import ibstatus
 
+GUEST = Path(ibstat.__file__).parent
 DATA = Path(__file__).parents[1] / "probe" / "fabric" / "data"
 GBIT = GIGA / BITS
 
@@ -110,3 +112,11 @@ def test_text_of_another_tool_is_refused(tool):
 def test_an_empty_text_says_nothing():
     assert ibstat.parse("").adapters == ()
     assert ibstatus.parse("\n").ports == ()
+
+
+@pytest.mark.parametrize("script", ["check.py", "beside.py"])
+def test_what_the_machines_run_finds_the_tree_before_it_imports_it(script):
+    text = (GUEST / script).read_text()
+    imported = re.search(r"^(?:from|import) (?:bench|ibstat)", text, re.MULTILINE)
+    found = [text.index(f'sys.path.insert(0, "/share/{part}")') for part in ("site", "tree")]
+    assert imported and max(found) < imported.start()

@@ -149,8 +149,9 @@ def test_latencies_that_are_too_long_are_measured_a_second_time(measure, monkeyp
     assert [t.again for t in record.transfers] == [False, False]
 
 
-def test_without_ib_write_lat_the_bandwidth_is_measured_alone(measure, perftest):
+def test_without_ib_write_lat_the_bandwidth_is_measured_alone(measure, perftest, monkeypatch):
     perftest.with_name("ib_write_lat").unlink()
+    monkeypatch.setenv("PATH", str(perftest.parent))  # not the one that this machine may have
     record = of_lines(measure(nodes("mlx5_1")).verbs)
     assert [tool.latency for tool in record.tools] == [False, False]
     assert (len(record.transfers), record.latencies) == (2, ())

@@ -263,7 +263,7 @@ def test_the_first_of_a_node_leaves_after_the_others_and_passes_on_their_last_wo
 
 
 def test_a_node_whose_second_rank_never_comes_is_left_out():
-    job = Job(6, absent=(3,), limit=0.4)
+    job = Job(6, absent=(3,), limit=3.0)
     assert "1 of 6 ranks did not reach rank 0" in job.ends[0].absent and "rank 3 of n1" in job.ends[0].absent
     found = attendance(job.ends[0], tuple(f"n{rank // 2}" for rank in range(6)))
     assert (found.here, found.early) == ((0, 1, 4, 5), (2,))
@@ -271,7 +271,7 @@ def test_a_node_whose_second_rank_never_comes_is_left_out():
 
 
 def test_a_node_whose_first_rank_never_comes_is_left_out():
-    job = Job(6, absent=(2,), limit=0.4)
+    job = Job(6, absent=(2,), limit=3.0)
     assert "1 of 6 ranks did not reach rank 0" in job.ends[0].absent and "rank 2 of n1" in job.ends[0].absent
     found = attendance(job.ends[0], tuple(f"n{rank // 2}" for rank in range(6)))
     assert (found.here, found.early) == ((0, 1, 4, 5), (3,))
@@ -283,7 +283,7 @@ def test_a_rank_that_cannot_reach_the_first_of_its_node_dials_rank_0(monkeypatch
         raise OSError(98, "Address already in use")
 
     monkeypatch.setattr(connecting, "node_socket", taken)
-    job = Job(4, limit=0.4)
+    job = Job(4, limit=3.0)
     assert sorted(job.ends[0]._connections) == [1, 2, 3] and not job.ends[0].absent
     assert (
         "rank 2 cannot listen for the others of its node: Address already in use" in capsys.readouterr().err

@@ -11,10 +11,11 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+sys.path.insert(0, "/share/site")
 sys.path.insert(0, "/share/tree")
 
+from bench.cli.terminal import Terminal
 from bench.judge.verdicts import judge
 from bench.judge.wire import of_layers
 from bench.launch import LaunchContext, launch_context, quiet_mpi
@@ -35,14 +36,6 @@ from bench.supervise.requests import answer
 from bench.supervise.supervisor import Supervisor
 
 
-class Silent:
-    """Nobody watches."""
-
-    def phase(self, phase: Any) -> None: ...
-
-    def notice(self, kind: str, fields: dict[str, Any]) -> None: ...
-
-
 def measure(profile: Profile, folder: Path, where: LaunchContext) -> None:
     """Be this rank's supervisor; rank 0 measures and leaves the run folder."""
     for name, value in quiet_mpi(profile.rails.management).items():
@@ -56,7 +49,7 @@ def measure(profile: Profile, folder: Path, where: LaunchContext) -> None:
     try:
         with Recorder(folder) as recorder:
             chief = Coordinator(control, supervisor, recorder, Limits(), lambda kind, fields: None)
-            ranks, nodes, _ = gather_facts(chief, control.size)
+            ranks, nodes, _ = gather_facts(chief, range(control.size))
             chief.ranks = tuple(replace(rank, device="cpu") for rank in ranks)
             recorder.manifest(
                 Manifest(folder.name, time.time(), tuple(sys.argv), profile.name, profile.text,
@@ -65,7 +58,7 @@ def measure(profile: Profile, folder: Path, where: LaunchContext) -> None:
             recorder.facts(nodes)
             recorder.plan(Plan(()))
             options = Options(profile, folder, tuple(sys.argv))
-            measure_by_perftest(LiveRun(chief, options, Silent(), Plan(())))
+            measure_by_perftest(LiveRun(chief, options, Terminal(quiet=True), Plan(())))
             recorder.end()
     finally:
         supervisor.stop_now()

@@ -13,14 +13,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.model import typed_json
-
+sys.path.insert(0, "/share/site")
 sys.path.insert(0, "/share/tree")
 
 import ibstat
 import ibstatus
 
 from bench.measure.perftest import output
+from bench.model import typed_json
 from bench.model.counter_table import CounterRole
 from bench.model.counters import Delta, Snapshot, bytes_moved, delta
 from bench.model.facts import Node
