@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections import deque
 from dataclasses import replace
@@ -151,6 +152,7 @@ def test_latencies_that_are_too_long_are_measured_a_second_time(measure, monkeyp
 
 def test_without_ib_write_lat_the_bandwidth_is_measured_alone(measure, perftest, monkeypatch):
     perftest.with_name("ib_write_lat").unlink()
+    perftest.with_name("timeout").symlink_to(str(shutil.which("timeout")))
     monkeypatch.setenv("PATH", str(perftest.parent))  # not the one that this machine may have
     record = of_lines(measure(nodes("mlx5_1")).verbs)
     assert [tool.latency for tool in record.tools] == [False, False]
