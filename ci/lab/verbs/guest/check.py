@@ -228,13 +228,13 @@ def down(tally: Tally) -> None:
 def command(tally: Tally) -> None:
     """``railgauge probe`` itself, on a machine with a rail down: its table names the rail."""
     railgauge = "cd /share/tree && PYTHONPATH=/share/site python3 -m bench"
-    known = sh(f"{railgauge} --help")
+    known = sh(f"{railgauge} --help", 300)
     if "probe" not in known.stdout:
         why = (known.stderr.strip().splitlines() or ["this tree has no such command"])[-1]
         tally.skip("railgauge probe", why)
         return
     sh("ip link set r7 down")
-    ended = sh(f"{railgauge} probe")
+    ended = sh(f"{railgauge} probe", 300)
     sh("ip link set r7 up")
     line = next((line for line in ended.stdout.splitlines() if "mlx5_7" in line), "")
     ok = ended.returncode in (0, 1, 3) and "DOWN" in line.upper()
