@@ -3,59 +3,90 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import time
-from collections.abc import MutableMapping, Sequence
+from collections import UserDict
+from collections.abc import Iterator, MutableMapping, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import click
 
 from bench import __version__
 from bench.measure.open_files import raise_limit
-from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE, RailGaugeError, broken_installation, exit_status
+from bench.model.errors import (
+    EXIT_HELP,
+    EXIT_INCONCLUSIVE,
+    EXIT_USAGE,
+    RailGaugeError,
+    broken_installation,
+    exit_status,
+)
 from bench.model.redact import secrets, veil
 
-from . import (
-    acting,
-    charts,
-    exchange,
-    gating,
-    history,
-    judging,
-    launching,
-    measuring,
-    nightly,
-    planning,
-    probing,
-    resuming,
-    watching,
-)
-from .json_output import print_error
-from .option_types import EXIT_HELP
 from .streams import patient, trouble
 
 OTHERS_WAIT = 1.0
 MEANING = {1: "FAIL", EXIT_USAGE: "wrong usage", EXIT_INCONCLUSIVE: "INCONCLUSIVE"}
-GROUPS = (
-    measuring,
-    planning,
-    resuming,
-    launching,
-    nightly,
-    watching,
-    gating,
-    acting,
-    history,
-    probing,
-    judging,
-    charts,
-    exchange,
-)
+# command → its module, and the first sentence of its docstring, which --help shows without loading the module
+COMMANDS = {
+    "accept": ("measuring", "Acceptance test: measure, judge by a profile, write a report."),
+    "run": ("measuring", "Measure one collective, with nccl-tests' flags and table."),
+    "soak": ("measuring", "Keep a steady load and watch it over time."),
+    "plan": ("planning", "Show what accept would measure on a cluster, and for how long."),
+    "resume": ("resuming", "Go on with an interrupted accept or run."),
+    "launch": ("launching", "Start a command on the hosts of a file, or print how."),
+    "nightly": ("nightly", "Run a short test and compare it with earlier nights."),
+    "watch": ("watching", "Watch the rails while a job of somebody else runs."),
+    "gate": ("gating", "Tell in one line whether this node may take a job."),
+    "act": ("acting", "Keep the nodes that a run has found faulty out of work."),
+    "history": ("history", "Show and maintain what railgauge nightly recorded."),
+    "probe": ("probing", "Show the hardware, versions and settings of every node."),
+    "explain": ("probing", "Show which HCAs NCCL_IB_HCA=SPEC selects, or what NCCL's LOG tells."),
+    "profiles": ("probing", "List profiles, print one, or draft one from this machine."),
+    "judge": ("judging", "Judge a run folder again, on any machine."),
+    "report": ("judging", "Write the report of a run folder again."),
+    "verify": ("judging", "Check that the evidence in a run folder is as it was when the run ended."),
+    "compare": ("judging", "Compare two runs: the ratio of each case, with its confidence."),
+    "schema": (
+        "judging",
+        "Print the JSON Schema of a file of the run folder, of what a command prints with --json, or of all.",
+    ),
+    "charts": ("charts", "Write charts and pages to embed in documentation."),
+    "import": ("exchange", "Import results of nccl-tests or perftest, and judge them."),
+    "export": ("exchange", "Write a run in another tool's format."),
+}
+
+
+class LoadedCommands(UserDict[str, click.Command]):
+    """Every command by its name; the module of one is imported when it is looked up."""
+
+    def __missing__(self, name: str) -> click.Command:
+        module = vars(import_module(f".{COMMANDS[name][0]}", __name__))
+        command = module.get(name) or module[f"{name}_"]  # import is a word of Python
+        assert isinstance(command, click.Command)
+        self.data[name] = command
+        return command
+
+    def __contains__(self, name: object) -> bool:
+        return name in COMMANDS
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
 
 
 class Commands(click.Group):
-    """A group that lists its commands when it is given an unknown one."""
+    """The commands of the table; an unknown one is answered with their names."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table, as click writes it from the commands themselves."""
+        width = formatter.width - 6 - max(map(len, COMMANDS))
+        rows = ((name, click.Command(name, help=COMMANDS[name][1])) for name in sorted(COMMANDS))
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, row.get_short_help_str(width)) for name, row in rows])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -67,6 +98,7 @@ class Commands(click.Group):
 
 @click.group(
     cls=Commands,
+    commands=LoadedCommands(),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=EXIT_HELP,
 )
@@ -82,11 +114,6 @@ def cli() -> None:
 def leave(code: int | None, **_: object) -> None:
     """What a command returns is the exit status; None is 0."""
     sys.exit(code or 0)
-
-
-for group in GROUPS:
-    for command in group.COMMANDS:
-        cli.add_command(command)
 
 
 def main() -> None:
@@ -183,6 +210,8 @@ def _say(text: str, code: int) -> None:
     # reports at once, the others only if they are still there a moment later, so the mistake is theirs alone
     rank = _rank()
     if rank != "0":
+        import socket
+
         time.sleep(OTHERS_WAIT)
         text = f"{text} (rank {rank} on {socket.gethostname()})"
     click.echo(f"railgauge: {text}", err=True)
@@ -193,6 +222,8 @@ def _say(text: str, code: int) -> None:
 def _in_json(text: str, code: int) -> None:
     """Print the error as JSON for a program that reads standard output, which rank 0 alone writes."""
     if _rank() == "0":
+        from .json_output import print_error
+
         print_error(sys.argv, veil(text, secrets(sys.argv)), code)
 
 

@@ -214,6 +214,3 @@ def _printed(steps: Sequence[SchedulerStep], back: bool = False) -> None:
         for words in step.undo if back else step.commands:
             click.echo(shlex.join(words))
     click.echo("railgauge: nothing was done; --yes does it", err=True)
-
-
-COMMANDS = (act,)

@@ -118,6 +118,3 @@ def _history(history: str, cluster: str | None) -> tuple[Page, ...]:
     for problem in problems:
         click.echo(f"railgauge: left out {problem}", err=True)
     return pages
-
-
-COMMANDS = (charts,)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import click
 
+from bench.model.errors import EXIT_HELP
+
 from .json_output import JSON, print_json
-from .option_types import EXIT_HELP, PATH, Count, option, out_file, out_option, profile_option
+from .option_types import PATH, Count, option, out_file, out_option, profile_option
 
 FORMATS = (
     "nccl-tests",
@@ -170,6 +172,3 @@ def _append(path: Path, text: str) -> None:
             file.write(text)
     except OSError as error:
         raise not_written(path, error) from None
-
-
-COMMANDS = (import_, export)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.model.errors import EXIT_INCONCLUSIVE
+from bench.model.errors import EXIT_HELP, EXIT_INCONCLUSIVE
 
 from .json_output import JSON, print_json
-from .option_types import EXIT_HELP, PATH, SECONDS, option, profile_option
+from .option_types import PATH, SECONDS, option, profile_option
 
 if TYPE_CHECKING:
     from bench.run.gate import GateAnswer
@@ -119,6 +119,3 @@ def _line(answer: GateAnswer) -> str:
     return on_one_line(
         f"{answer.status.shown}: {where}{text}{kept} (gate level {answer.level}, {show_seconds(answer.seconds)})"
     )
-
-
-COMMANDS = (gate,)

@@ -393,6 +393,3 @@ def nothing(folder: str) -> int:
     doubt = ", if there is such a bucket" if "://" in folder else ""
     click.echo(f"railgauge: {folder}: no such runs; railgauge nightly records the first one{doubt}", err=True)
     return EXIT_INCONCLUSIVE
-
-
-COMMANDS = (history,)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.model.errors import EXIT_HELP
+
 from .json_output import JSON, print_json
-from .option_types import EXIT_HELP, PATH, SITE, TITLE, VERDICTS, option, profile_option
+from .option_types import PATH, SITE, TITLE, VERDICTS, option, profile_option
 
 PAPERS = ("a4", "us-letter")
 
@@ -206,6 +208,3 @@ def schema(names: tuple[str, ...]) -> None:
     if wanted and wanted not in known:
         raise click.UsageError(f"no schema of {wanted!r}; known: {', '.join(known)}")
     click.echo(json.dumps(known[wanted] if wanted else known, indent=1))
-
-
-COMMANDS = (judge, report, verify, compare, schema)

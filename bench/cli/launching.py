@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.measure import prctl
-from bench.model.errors import EXIT_INCONCLUSIVE, EXIT_USAGE
+from bench.model.errors import EXIT_HELP, EXIT_INCONCLUSIVE, EXIT_USAGE
 
 from .json_output import left_to_others
-from .option_types import EXIT_HELP, PATH, Count, option
+from .option_types import PATH, Count, option
 from .streams import append_to_files
 
 if TYPE_CHECKING:
@@ -339,6 +339,3 @@ def _believed(code: int, inner: Inner) -> int:
             err=True,
         )
     return code if code == EXIT_USAGE else EXIT_INCONCLUSIVE
-
-
-COMMANDS = (launch,)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
+from bench.model.errors import EXIT_HELP
+
 from .invocation import Invocation, Measuring
 from .option_types import (
-    EXIT_HELP,
     SECONDS,
     SHARE,
     SIZE,
@@ -175,6 +176,3 @@ def soak(
     rules = TimingRules(budget=seconds, window=window_seconds(seconds, window))
     sweep = Request(collectives.collective(collective).name, size, size, dtype=datatype)
     return Invocation("soak", shared, measure, rules=rules, sweeps=(sweep,))
-
-
-COMMANDS = (accept, run, soak)

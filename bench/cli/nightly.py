@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from bench.model.errors import EXIT_USAGE
+from bench.model.errors import EXIT_HELP, EXIT_USAGE
 
 from .invocation import Invocation, Measuring
-from .option_types import EXIT_HELP, SECONDS, SharedOptions, option, shared_options
+from .option_types import SECONDS, SharedOptions, option, shared_options
 
 
 @click.command(cls=Measuring, epilog=EXIT_HELP)
@@ -144,6 +144,3 @@ def without(words: list[str], option: str) -> list[str]:
         elif not word.startswith(f"{option}="):
             kept.append(word)
     return kept
-
-
-COMMANDS = (nightly,)

@@ -8,21 +8,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
 
 from bench.model.units import UnitError, parse_seconds, parse_share, parse_size
 from bench.probe.tcp_ports import PORTS
 from bench.supervise.limits import Limits
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 F = TypeVar("F", bound=Callable[..., Any])
 
-EXIT_HELP = (
-    "Exit status: 0 PASS, 1 FAIL, 2 wrong usage, 3 INCONCLUSIVE (also when nothing was judged). "
-    "One FAIL makes the whole run FAIL; otherwise one INCONCLUSIVE makes it INCONCLUSIVE."
-)
 LONGEST = 366 * 86400.0  # seconds: beyond it a slip of the finger
 PATH = click.Path(path_type=Path)
 
@@ -67,6 +65,8 @@ class ProfileName(click.types.StringParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
         from bench.model.profile import names
 
         found = [CompletionItem(name) for name in names() if name.startswith(incomplete)]

@@ -111,6 +111,3 @@ def _text(found: Estimate, ranks_on: Mapping[str, int]) -> str:
         else:
             lines.append(f"{name}: {reason}" if name == GIVEN_UP else f"left out: {name}: {reason}")
     return "\n".join(lines)
-
-
-COMMANDS = (plan,)

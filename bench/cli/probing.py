@@ -7,10 +7,12 @@ from pathlib import Path
 
 import click
 
+from bench.model.errors import EXIT_HELP
+
 from .invocation import Invocation, Measuring
 from .json_output import JSON, print_json
 from .measuring import measure
-from .option_types import EXIT_HELP, GPUS, PATH, VERDICTS, SharedOptions, option, out_option, profile_option
+from .option_types import GPUS, PATH, VERDICTS, SharedOptions, option, out_option, profile_option
 
 
 @click.command(cls=Measuring, epilog=EXIT_HELP)
@@ -192,6 +194,3 @@ def profiles(name: str | None, title: str | None) -> None:
     else:
         for known in names():
             click.echo(f"{known:24} {load(known).title}")
-
-
-COMMANDS = (probe, explain, profiles)

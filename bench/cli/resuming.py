@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.model.errors import EXIT_HELP
 from bench.model.units import show_some
 
 from .invocation import Invocation, Measuring, understood
-from .option_types import EXIT_HELP, PATH, QUIET, TOKEN_FILE, VERBOSE, SharedOptions, option
+from .option_types import PATH, QUIET, TOKEN_FILE, VERBOSE, SharedOptions, option
 
 if TYPE_CHECKING:
     from bench.run.options import Options
@@ -139,6 +140,3 @@ def _options(run: Run) -> Options:
         ) from None
     options = options_of(typed, own_profile(run.path), run.path)
     return replace(options, resumed=run, report=write_report)
-
-
-COMMANDS = (resume,)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
+from bench.model.errors import EXIT_HELP
 from bench.probe.tcp_ports import PORTS
 
 from .invocation import Invocation, Measuring
 from .measuring import MINUTE, measure
 from .option_types import (
-    EXIT_HELP,
     PATH,
     QUIET,
     TOKEN_FILE,
@@ -75,6 +75,3 @@ def watch(
     folder = str(inspector or os.environ.get(_DUMPS, ""))
     options = WatchOptions(minutes * MINUTE if minutes else None, folder)
     return Invocation("watch", shared, measure, watch=options)
-
-
-COMMANDS = (watch,)

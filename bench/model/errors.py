@@ -41,6 +41,10 @@ import sys
 EXIT_USAGE = 2
 EXIT_INCONCLUSIVE = 3
 """Exit statuses besides 0 PASS and 1 FAIL: wrong usage; nothing can be concluded about the cluster."""
+EXIT_HELP = (
+    "Exit status: 0 PASS, 1 FAIL, 2 wrong usage, 3 INCONCLUSIVE (also when nothing was judged). "
+    "One FAIL makes the whole run FAIL; otherwise one INCONCLUSIVE makes it INCONCLUSIVE."
+)
 
 
 class RailGaugeError(Exception):

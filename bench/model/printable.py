@@ -12,21 +12,11 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
-# C0 but tab and newline, DEL, C1; line and paragraph separators; marks of direction, and what isolates or overrides it
-_OBEYED = (
-    *(set(range(0x20)) - {0x09, 0x0A}),
-    *range(0x7F, 0xA0),
-    0x061C,
-    0x200E,
-    0x200F,
-    *range(0x2028, 0x202F),
-    *range(0x2066, 0x206A),
-    *range(0xD800, 0xE000),  # bytes that were no text, as Python keeps them
-)
-_ODD = re.compile(f"[{''.join(map(chr, _OBEYED))}]")
+# C0 but tab and newline, DEL, C1; line and paragraph separators; marks of direction, and what isolates or overrides it;
+# bytes that were no text, as Python keeps them
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 A_NAME = "letters, digits, dots, dashes and underscores, a letter or digit first, 100 at most"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?![\s\S])"  # as JSON Schema takes it
-_SHOWN = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _OBEYED}
 
 # what Markdown or the HTML inside it would read as its own, inside a line; ``://`` would become a link
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~&$@!]|:(?=//))")
@@ -35,8 +25,12 @@ _ATTRIBUTE = re.compile(rf"[\"'()]|{_MARKDOWN.pattern}")
 
 def plain(text: str) -> str:
     """``text`` with every character that a terminal obeys written out, such as ``\\x1b``; newlines and tabs stay."""
-    # nearly every text is plain already, and to see that takes a tenth of the time
-    return text.translate(_SHOWN) if _ODD.search(text) else text
+    return _OBEYED.sub(_written_out, text)
+
+
+def _written_out(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def on_one_line(text: str) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
-import random
-import socket
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import socket
 
 PORTS = (29_600, 29_699)  # below those that the kernel gives away (net.ipv4.ip_local_port_range)
 MEND = "name other ports with --ports FIRST-LAST, or end what holds these (ss -ltnp)"
@@ -13,6 +15,8 @@ MEND = "name other ports with --ports FIRST-LAST, or end what holds these (ss -l
 
 def to_try(ports: Sequence[int]) -> tuple[int, ...]:
     """The ports of a range in a random order: of two jobs that begin together, neither waits for the other's."""
+    import random  # the command line reads PORTS alone
+
     first, last = ports
     return tuple(random.sample(range(first, last + 1), last + 1 - first))
 
@@ -22,6 +26,8 @@ def listen_at(address: str, ports: Sequence[int] = ()) -> socket.socket:
 
     Raises OSError: the machine does not have the address, or every port is taken.
     """
+    import socket
+
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     inward = address == "::1" or address.startswith("127.")
     for port in to_try(ports) if ports and not inward else (0,):

@@ -13,7 +13,7 @@ from cost import ROOT, cost, medians, railgauge
 from rows import Figure, at_most
 
 TIMES = 3  # of which the median stands
-HELP_GOAL, JUDGE_GOAL, ALL_PAIRS_GOAL, MEMORY_GOAL, HISTORY_GOAL = 0.3, 2.0, 10.0, 500.0, 2.0
+HELP_GOAL, JUDGE_GOAL, ALL_PAIRS_GOAL, MEMORY_GOAL, HISTORY_GOAL = 0.1, 2.0, 10.0, 500.0, 2.0
 PLANNED_GOAL = 30.0  # minutes of an acceptance of 1250 nodes
 LINEAR = 2.0  # times a line through the smallest size: more is growth above linear
 CONTROL = ROOT / "ci" / "lab" / "control"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import click
 
 from bench.cli import cli
-from bench.cli.option_types import EXIT_HELP
+from bench.model.errors import EXIT_HELP
 
 from .markdown import table, text
 
