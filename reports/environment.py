@@ -8,14 +8,15 @@ always differ and are left out.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache, partial
+from itertools import chain, compress
 from typing import Any
 
+from bench.judge.evidence import Evidence, derived
 from bench.model.facts import Node
-from bench.model.typed_json import to_json
 from bench.model.units import show_count, show_rate, show_size, show_some
-from bench.store import Run
 
 from .port_rates import MOST_NODES
 from .tables import ReportTable, code
@@ -43,38 +44,84 @@ class Values:
         return len(self.values) == 1 and len(self.values[0][1]) == self.of
 
 
-def gather(tables: Iterable[tuple[str, Mapping[str, str]]]) -> tuple[Values, ...]:
-    """Per key, the values with their holders (most first); where the key is missing, the value is ``absent``.
+def gather(trees: Iterable[tuple[str, Any]], left_out: frozenset[str] = frozenset()) -> tuple[Values, ...]:
+    """Per path, the values with their holders (most first); where the path is missing, the value is ``absent``.
 
-    The tables are taken one by one: those of a thousand nodes are a million texts, nearly all the same.
+    A tree is what one holder has: the path of ``{"gpus": [{"name": "B200"}]}`` is ``gpus B200 name``; a list's items go
+    by their own name. ``left_out``: words of paths that are not compared. The trees of a thousand nodes have a million
+    values, nearly all the same: they are walked side by side, and what is the same in all becomes text once.
     """
-    everyone, keys = list[str](), dict[str, dict[str, list[str]]]()
-    for who, table in tables:
-        everyone.append(who)
-        for key, value in table.items():
-            keys.setdefault(key, {}).setdefault(value, []).append(who)
-    found = []
-    for key, holders in keys.items():
-        if sum(map(len, holders.values())) < len(everyone):
-            having = {who for names in holders.values() for who in names}
-            holders["absent"] = [*holders.get("absent", ()), *(who for who in everyone if who not in having)]
-        ranked = sorted(holders.items(), key=lambda item: (-len(item[1]), item[0]))
-        found.append(Values(key, tuple((value, tuple(who)) for value, who in ranked), len(everyone)))
-    return tuple(found)
+    everyone, whole = list[str](), list[Any]()
+    for name, tree in trees:
+        everyone.append(name)
+        whole.append(tree)
+    found: dict[str, dict[str, list[int]]] = {}
+    for path, who, values in _columns("", range(len(whole)), whole, left_out):
+        texts = _texts(path, who, values)
+        if path in found:  # two keys that read the same: the last of a tree counts
+            again = {at for places in texts.values() for at in places}
+            kept = {text: [at for at in places if at not in again] for text, places in found[path].items()}
+            texts = {text: [*kept.get(text, ()), *texts.get(text, ())] for text in {**kept, **texts}}
+        found[path] = {text: places for text, places in texts.items() if places}
+    rows = []
+    for path, texts in sorted(found.items(), key=lambda item: min(places[0] for places in item[1].values())):
+        if sum(map(len, texts.values())) < len(everyone):
+            having = {at for places in texts.values() for at in places}
+            missing = [at for at in range(len(everyone)) if at not in having]
+            texts["absent"] = [*texts.get("absent", ()), *missing]
+        ranked = sorted(texts.items(), key=lambda item: (-len(item[1]), item[0]))
+        named = ((text, tuple(everyone[at] for at in places)) for text, places in ranked)
+        rows.append(Values(path, tuple(named), len(everyone)))
+    return tuple(rows)
 
 
-def flat(value: Any, path: str = "") -> dict[str, str]:
-    """``{"gpus": [{"name": "B200"}]}`` as ``{"gpus 0 name": "B200"}``; a list's items go by their own name."""
+Column = tuple[str, Sequence[int], list[Any]]
+
+
+def _columns(path: str, who: Sequence[int], values: list[Any], left_out: frozenset[str]) -> Iterator[Column]:
+    """(path, which trees have it, its values) of everything that has no parts, depth first.
+
+    The values are those of each of these trees, or one that is the same in all of them.
+    """
+    if len(values) > 1 and values.count(values[0]) == len(values):
+        values = values[:1]
+    parted = [_has_parts(kind) for kind in map(type, values)]
+    if not all(parted):
+        yield path, *_where(who, values, [not has for has in parted])
+        who, values = _where(who, values, parted)
+    trees = [_parts(value) for value in values]
+    for key in dict.fromkeys(chain.from_iterable(trees)):
+        if left_out.isdisjoint(key.split(" ")):
+            below, having = f"{path} {key}".strip(), [key in parts for parts in trees]
+            yield from _columns(below, *_where(who, [parts.get(key) for parts in trees], having), left_out)
+
+
+def _where(who: Sequence[int], values: list[Any], wanted: list[bool]) -> tuple[Sequence[int], list[Any]]:
+    if all(wanted):
+        return who, values
+    return list(compress(who, wanted)) if any(wanted) else [], list(compress(values, wanted))
+
+
+@cache
+def _has_parts(kind: Any) -> bool:
+    return is_dataclass(kind) or issubclass(kind, (Mapping, list, tuple))
+
+
+def _parts(value: Any) -> dict[str, Any]:
+    if isinstance(value, (list, tuple)):
+        return {_label(item, index): item for index, item in enumerate(value)}
     if isinstance(value, Mapping):
-        items: Iterable[tuple[str, Any]] = ((str(key), item) for key, item in value.items())
-    elif isinstance(value, (list, tuple)):
-        items = ((_label(item, index), item) for index, item in enumerate(value))
-    else:
-        return {path: shown(value, path)}
-    found: dict[str, str] = {}
-    for key, item in items:
-        found.update(flat(item, f"{path} {key}".strip()))
-    return found
+        return {str(key): item for key, item in value.items()}
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}
+
+
+def _texts(path: str, who: Sequence[int], values: list[Any]) -> dict[str, list[int]]:
+    if len(values) == 1:
+        return {shown(values[0], path): [*who]}
+    texts: dict[str, list[int]] = {}
+    for at, value in zip(who, values, strict=True):
+        texts.setdefault(shown(value, path), []).append(at)
+    return texts
 
 
 def shown(value: Any, path: str = "") -> str:
@@ -93,12 +140,13 @@ def shown(value: Any, path: str = "") -> str:
 
 def _label(item: Any, index: int) -> str:
     """What an item of a list is called: ``mlx5_3/1``, a GPU's index, an interface's name, else its place."""
-    if not isinstance(item, Mapping):
+    if isinstance(item, (str, int, float, list, tuple)) or item is None:
         return str(index)
-    if item.get("hca"):
-        return f"{item['hca']}/{item.get('number', 1)}"
-    known = next((item[key] for key in ("index", "link", "name") if item.get(key) is not None), index)
-    return str(known)
+    part = item.get if isinstance(item, Mapping) else partial(getattr, item)
+    if part("hca", None):
+        return f"{part('hca', None)}/{part('number', 1)}"
+    known = (part(key, None) for key in ("index", "link", "name"))
+    return str(next((each for each in known if each is not None), index))
 
 
 def named(nodes: Iterable[Node]) -> dict[str, Node]:
@@ -112,14 +160,11 @@ def named(nodes: Iterable[Node]) -> dict[str, Node]:
 
 def facts(nodes: Iterable[Node]) -> tuple[Values, ...]:
     """Every comparable fact, with its values over the nodes."""
-    tables = (
-        (
-            name,
-            flat({key: value for key, value in to_json(node).items() if key not in ("name", *IDENTIFIERS)}),
-        )
+    trees = (
+        (name, {field.name: getattr(node, field.name) for field in fields(node) if field.name != "name"})
         for name, node in named(nodes).items()
     )
-    return tuple(row for row in gather(tables) if IDENTIFIERS.isdisjoint(row.key.split(" ")))
+    return gather(trees, IDENTIFIERS)
 
 
 def differences(rows: Iterable[Values]) -> tuple[Values, ...]:
@@ -146,12 +191,14 @@ class Compared:
     unknown: tuple[str, ...]
 
 
-def compared_nodes(run: Run) -> Compared:
-    return compared("nodes", facts(run.facts), len(run.facts))
+@derived
+def compared_nodes(evidence: Evidence) -> Compared:
+    return compared("nodes", facts(evidence.run.facts), len(evidence.run.facts))
 
 
-def compared_ranks(run: Run) -> Compared:
-    environment = run.manifest.environment
+@derived
+def compared_ranks(evidence: Evidence) -> Compared:
+    environment = evidence.manifest.environment
     return compared(
         "ranks", gather((f"rank {rank}", values) for rank, values in environment.items()), len(environment)
     )

@@ -107,7 +107,7 @@ def _log(wrote: Log) -> ReportTable | None:
 
 def _bytes(shown: Shown) -> ReportTable | None:
     """Excluded ports beside the rails, phase by phase."""
-    rows = carried(shown.judged.windows, shown.profile)
+    rows = carried(shown.judged)
     busiest: dict[str, int] = {}
     for row in rows:
         if row.most and not row.excluded:

@@ -264,7 +264,7 @@ def _correct(shown: Shown) -> Tile:
 
 
 def _coverage(shown: Shown) -> Tile:
-    rows = [row for row in coverage(shown.run) if row.planned]
+    rows = [row for row in coverage(shown.judged) if row.planned]
     complete = bool(rows) and all(row.measured == row.planned for row in rows)
     text = ", ".join(
         (f"{row.measured:,} of " if row.measured != row.planned else "") + show_count(row.planned, row.what)

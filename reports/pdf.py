@@ -82,7 +82,7 @@ def document(shown: Shown, digest: str, paper: str) -> dict[str, Any]:
             (each.name, each.share, each.rate, each.percent, each.good, each.note)
             for each in bars(shown, target)
         ],
-        "coverage": _cells(views.coverage_table(coverage(run)).rows),
+        "coverage": _cells(views.coverage_table(coverage(shown.judged)).rows),
         "inconclusive": [
             (each.subject, each.measured, each.next_step) for each in found.inconclusive[:MOST_INCONCLUSIVE]
         ],

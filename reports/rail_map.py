@@ -117,7 +117,7 @@ def _excluded(
     """The cells of the excluded ports that have byte counters, where each row begins, and what each carried at most."""
     moved: dict[Place, int] = {}
     failed = _failed(shown)
-    for window, port, traffic in by_window(shown.judged.windows):
+    for window, port, traffic in by_window(shown.judged):
         place = window.node.name, port
         if window.node.name in across and is_excluded(port, shown.profile) and traffic.sent is not None:
             moved[place] = max(moved.get(place, 0), traffic.sent + (traffic.received or 0))

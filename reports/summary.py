@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import combinations, filterfalse
+from math import comb
 from typing import Any
 
 from bench.judge.alike import MOST
-from bench.judge.evidence import Evidence
+from bench.judge.evidence import Evidence, derived
 from bench.judge.peaks import nodes_of
 from bench.judge.wire import TargetReadings, of_row, of_target
 from bench.model.profile import Profile
@@ -69,8 +71,10 @@ class Covered:
     missing: str = ""
 
 
-def coverage(run: Run) -> tuple[Covered, ...]:
+@derived
+def coverage(evidence: Evidence) -> tuple[Covered, ...]:
     """Ranks, nodes, pairs of nodes, collectives and cases: measured out of how many."""
+    run = evidence.run
     ranks = run.manifest.ranks
     where = {rank.rank: rank for rank in ranks}
     used = {rank for row in run.measurements for rank in row.ranks}
@@ -107,14 +111,15 @@ def _pairs(run: Run) -> list[Covered]:
         return []
     where = {rank.rank: rank for rank in run.manifest.ranks}
     names = {case.id: case.collective for case in run.plan.cases}
-    seen = set()
-    for row in run.measurements:
-        ends = nodes_of(row.ranks, where)
-        if row.case in names and is_pair(names[row.case], row.ranks, ends):
-            seen.add(frozenset(ends))
-    every = [(a, b) for i, a in enumerate(nodes) for b in nodes[i + 1 :]]
-    missing = [f"{a} and {b}" for a, b in every if frozenset((a, b)) not in seen]
-    return [Covered("pair of nodes", len(every) - len(missing), len(every), show_some(missing, MOST))]
+    place = {node: at for at, node in enumerate(nodes)}
+    pairs = {
+        tuple(sorted(ends, key=lambda node: place.get(node, -1)))
+        for case, ranks in {(row.case, row.ranks) for row in run.measurements if len(row.ranks) == 2}
+        if case in names and is_pair(names[case], ranks, ends := nodes_of(ranks, where))
+    }
+    missing = [f"{a} and {b}" for a, b in filterfalse(pairs.__contains__, combinations(nodes, 2))]
+    every = comb(len(nodes), 2)
+    return [Covered("pair of nodes", every - len(missing), every, show_some(missing, MOST))]
 
 
 NOT_PLANNED = "not planned"

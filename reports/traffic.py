@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from bench.judge.counter_windows import CounterWindow
-from bench.model.counter_table import CounterRole
+from bench.judge.evidence import Evidence, derived
 from bench.model.counters import Traffic, bytes_moved
 from bench.model.profile import Profile
 
@@ -28,23 +27,25 @@ class PortTraffic:
     excluded: bool
 
 
-def carried(found: Iterable[CounterWindow], profile: Profile) -> tuple[PortTraffic, ...]:
+@derived
+def carried(evidence: Evidence) -> tuple[PortTraffic, ...]:
     """One row a phase and port that has byte counters, in the order of the counters."""
     sent: dict[tuple[str, str], list[int | None]] = {}
-    for window, port, traffic in by_window(found):
+    for window, port, traffic in by_window(evidence):
         sent.setdefault((window.phase, port), []).append(traffic.sent)
-    return tuple(_carried(phase, port, values, profile) for (phase, port), values in sent.items())
+    return tuple(_carried(phase, port, values, evidence.profile) for (phase, port), values in sent.items())
 
 
-def by_window(found: Iterable[CounterWindow]) -> Iterator[tuple[CounterWindow, str, Traffic]]:
+@derived
+def by_window(evidence: Evidence) -> tuple[tuple[CounterWindow, str, Traffic], ...]:
     """Each port that has a byte counter, and the bytes over it."""
-    for window in found:
-        for port in dict.fromkeys(
-            row.subject for row in window.moved.rows if row.role is CounterRole.TRAFFIC
-        ):
-            traffic = bytes_moved(window.moved, port)
-            if traffic.sent is not None or "no byte counter" not in traffic.how:
-                yield window, port, traffic
+    return tuple(
+        (window, port, traffic)
+        for window in evidence.windows
+        for port in window.moved.subjects
+        if (traffic := bytes_moved(window.moved, port)).sent is not None
+        or "no byte counter" not in traffic.how
+    )
 
 
 def is_excluded(port: str, profile: Profile) -> bool:

@@ -53,7 +53,7 @@ def coverage(shown: Shown) -> View:
         if counts[word]
     )
     return {
-        "measured": coverage_table(covered(shown.run)),
+        "measured": coverage_table(covered(shown.judged)),
         "missing": unmeasured_table(shown.run),
         "counts": ", ".join(words),
         "opened": counts["lost"] or counts["refused"],
@@ -176,7 +176,7 @@ def traffic(shown: Shown) -> View:
     ports = [
         (phase_words(row.phase), Cell(row.port, row.port, kind="code", soft="excluded" if row.excluded else ""),
          size(row.least), size(row.most), f"{row.known} of {row.of}")
-        for row in carried(found, shown.profile)
+        for row in carried(shown.judged)
     ]  # fmt: skip
     grown = [
         (
@@ -219,8 +219,8 @@ def passed(shown: Shown) -> View | None:
 def environment(shown: Shown) -> View:
     """Versions, nodes, and every difference between nodes and between ranks."""
     return {
-        "nodes": compared_nodes(shown.run),
-        "ranks": compared_ranks(shown.run),
+        "nodes": compared_nodes(shown.judged),
+        "ranks": compared_ranks(shown.judged),
         "probed": nodes_table(shown.run.facts),
         "versions": versions_table(shown.run),
     }

@@ -114,6 +114,11 @@ class Delta:
     seconds: float | None
     rows: tuple[Growth, ...]
 
+    @property
+    def subjects(self) -> Iterable[str]:
+        """Every port and interface that has a counter, in the order of the counters."""
+        return self._by_subject.keys()
+
     def of(self, subject: str) -> tuple[Growth, ...]:
         return tuple(self._by_subject.get(subject, ()))
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import made_runs
 from bench.judge.evidence import Evidence
 from bench.model.facts import Node
-from reports.environment import differences, facts, flat, gather, node_rows
+from reports.environment import differences, facts, gather, node_rows
 from reports.frames import frames
 from reports.summary import Shown
 from reports.traffic import carried
@@ -42,6 +42,26 @@ def test_one_who_lacks_a_value_is_absent_and_different():
     assert not row.same
 
 
+def test_trees_of_unlike_shapes_are_compared_path_by_path():
+    a = {"x": [{"name": "p", "v": 1, "mac": 7}, 2], "y": [3]}
+    b = {"x": None, "y": [3]}
+    c = {"x": [{"name": "p", "v": 1.5}], "y": [3, 4], "z": {}}
+    found = {row.key: row.values for row in gather([("a", a), ("b", b), ("c", c)], frozenset({"mac"}))}
+    assert found == {
+        "x": (("absent", ("a", "c")), ("unknown", ("b",))),
+        "x p name": (("p", ("a", "c")), ("absent", ("b",))),
+        "x p v": (("1", ("a",)), ("1.5", ("c",)), ("absent", ("b",))),
+        "x 1": (("absent", ("b", "c")), ("2", ("a",))),
+        "y 0": (("3", ("a", "b", "c")),),
+        "y 1": (("absent", ("a", "b")), ("4", ("c",))),
+    }
+
+
+def test_of_two_keys_that_read_the_same_the_last_counts():
+    (row,) = gather([("a", {"x y": 1, "x": {"y": 2}}), ("b", {"x": {"y": 2}})])
+    assert row.values == (("2", ("a", "b")),)
+
+
 def test_a_trailing_blank_is_a_difference():
     made = made_runs.cluster()
     found = differences(gather(made.run.manifest.environment.items()))
@@ -65,8 +85,10 @@ def test_of_many_nodes_those_that_are_alike_have_one_row():
 
 
 @given(JSON)
-def test_flat_values_are_text(value):
-    assert all(isinstance(text, str) for text in flat(value).values())
+def test_every_value_is_shown_as_text(value):
+    rows = gather([("a", value), ("b", value), ("c", None)])
+    assert all(isinstance(text, str) for row in rows for text, _ in row.values)
+    assert all(sum(len(who) for _, who in row.values) == row.of == 3 for row in rows)
 
 
 def grown(made):
@@ -79,7 +101,7 @@ def grown(made):
 
 def test_an_excluded_adapter_is_marked_and_its_bytes_are_counted():
     made = made_runs.cluster()
-    rows = carried(Evidence(made.run, made.profile).windows, made.profile)
+    rows = carried(Evidence(made.run, made.profile))
     silent = [row for row in rows if row.excluded]
     assert {row.port for row in silent} == {"mlx5_0/1"}
     assert all((row.least, row.most, row.known, row.of) == (0, 0, 2, 2) for row in silent)

@@ -26,12 +26,14 @@ from reports.tables import MOST_EVIDENCE, verdict_table
 from reports.templating import render
 
 
+def evidence(made):
+    return Evidence(made.run, made.profile)
+
+
 def drawn(made):
-    f = frames(Evidence(made.run, made.profile))
+    f = frames(evidence(made))
     specs = specifications(f)
-    return page(Evidence(made.run, made.profile), f, specs), markdown(
-        Evidence(made.run, made.profile), f, tuple(specs)
-    )
+    return page(evidence(made), f, specs), markdown(evidence(made), f, tuple(specs))
 
 
 def words(html):
@@ -107,11 +109,12 @@ def test_cases_after_a_crash_are_not_reached():
 
 
 def test_what_a_budget_gave_up_is_part_of_the_coverage():
-    run = made_runs.gloo().run
+    made = made_runs.gloo()
+    run = made.run
     cut = replace(
         run, plan=replace(run.plan, skipped=(("budget", "9 s of 10 s"), ("given up", "the forced Ring")))
     )
-    rows = {row.what: row for row in coverage(cut)}
+    rows = {row.what: row for row in coverage(Evidence(cut, made.profile))}
     assert "case" not in rows
     assert rows["case within the budget"].planned == len(run.plan.cases)
     assert (
@@ -122,15 +125,16 @@ def test_what_a_budget_gave_up_is_part_of_the_coverage():
 
 
 def test_coverage_counts_out_of_how_many():
-    rows = {row.what: (row.measured, row.planned) for row in coverage(made_runs.gloo(lossy=True).run)}
+    rows = {row.what: (row.measured, row.planned) for row in coverage(evidence(made_runs.gloo(lossy=True)))}
     assert rows == {"rank": (3, 3), "node": (1, 1), "collective": (10, 11), "case": (40, 45)}
-    rows = {row.what: (row.measured, row.planned) for row in coverage(made_runs.cluster(4).run)}
+    rows = {row.what: (row.measured, row.planned) for row in coverage(evidence(made_runs.cluster(4)))}
     assert rows["pair of nodes"] == (6, 6)
 
 
 def test_a_case_measured_on_some_of_its_groups_is_not_measured():
-    run = made_runs.cluster(4).run
-    part = replace(run, measurements=run.measurements[1:])
+    made = made_runs.cluster(4)
+    run = made.run
+    part = Evidence(replace(run, measurements=run.measurements[1:]), made.profile)
     rows = {row.what: row for row in coverage(part)}
     assert rows["case"].measured == rows["case"].planned - 1
     assert rows["case"].missing == next(
