@@ -260,7 +260,7 @@ class Coordinator:
             if source == self.ranks[0].rank:
                 self.notice("beat", message)
         elif message["said"] == "ended":
-            state.ended, state.status, state.tail = True, message["status"], message["tail"]
+            state.ended, state.status, state.words = True, message["status"], message["words"]
             self._logs[source] = message["log"]
             self._keep_health(source, message["health"])
         elif message["said"] == "health":

@@ -43,7 +43,7 @@ class Beat:
 @dataclass(frozen=True)
 class Ended:
     status: int
-    tail: str
+    words: str
     log: str
     health: dict[str, Any] | None
 

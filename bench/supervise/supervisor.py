@@ -26,7 +26,7 @@ from .departures import FAREWELL_SECONDS, ORPHANED, SIGNALLED, ParentLauncher, s
 from .limits import SILENT_SECONDS, Pace
 from .monitor import Monitor
 from .shared_import import LATE
-from .worker_process import ForkServer, Worker
+from .worker_process import ForkServer, Worker, last_words
 
 if TYPE_CHECKING:
     from .node_watch import NodeWatch
@@ -191,11 +191,13 @@ class Supervisor:
     def _report_end(self, worker: Worker, status: int) -> None:
         for message in worker.receive():
             self._pass_on(message)
-        tail, log = worker.tail(), self._logs()
+        words, log = last_words(worker.tail()) if status else "", self._logs()
         health = to_json(self._monitor.result() if self._monitor else None)
         worker.close()
         self.worker = None
-        self.control.send(0, {"said": "ended", "status": status, "tail": tail, "log": log, "health": health})
+        self.control.send(
+            0, {"said": "ended", "status": status, "words": words, "log": log, "health": health}
+        )
 
     def _heartbeat(self, worker: Worker) -> Message:
         """What the worker last reported of itself, and what its supervisor sees of it and of the rails."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,7 +21,9 @@ from bench.measure.forkserver import FORK
 from .limits import SHORTEST
 from .shared_import import SharedForkServer, join, loading_environment
 
-TAIL_BYTES = 4000
+TAIL_BYTES = 1 << 16  # an exception of C++ prints its stack behind its text
+LONGEST_WORDS = 300
+_THROWN = re.compile(r"^  what\(\): +(?:\[PG[^]]*\] )?(.+)", re.MULTILINE)
 GRACE_SECONDS = 2.0
 GONE_SECONDS = 2.0  # for a killed process to be gone; one that waits in the kernel may stay longer
 
@@ -221,3 +224,9 @@ class Worker:
             os.killpg(self.pid, number)
         except (ProcessLookupError, PermissionError):
             return
+
+
+def last_words(printed: str) -> str:
+    """Why a process ended, as it printed it: what C++ threw and nobody caught, else its last line, or ""."""
+    lines = _THROWN.findall(printed) or printed.strip().splitlines()
+    return lines[-1].strip()[:LONGEST_WORDS] if lines else ""

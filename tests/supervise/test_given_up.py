@@ -158,7 +158,7 @@ def test_what_a_supervisor_saw_beside_its_worker_is_kept_under_its_phase_and_ran
     chief = tried(Limits())
     chief.phase = "soak"
     seen = to_json(HealthLine(memory=[(0.0, 1.0, 2.0)]))
-    ended = {"said": "ended", "status": 0, "tail": "", "log": "", "health": seen}
+    ended = {"said": "ended", "status": 0, "words": "", "log": "", "health": seen}
     chief._take(3, ended, RankState())
     (line,) = map(json.loads, (tmp_path / "run" / "health.jsonl").read_text().splitlines())
     assert (line["phase"], line["rank"], line["memory"]) == ("soak", 3, [[0.0, 1.0, 2.0]])

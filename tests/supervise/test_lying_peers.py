@@ -26,7 +26,7 @@ from bench.supervise.supervisor import Supervisor
 ORDER = WorkOrder("p", (), 0, 4, 0, "gloo", "127.0.0.1", 1.0, TimingRules(), 1)
 PAIRS = Case("pairs/1", "pairs", "p2p", 1024, 1024, ((0, 1), (2, 3)))
 BEAT = {"said": "beat", "case": "pairs/1", "stage": "timing", "calls": 1}
-ENDED = {"said": "ended", "status": 0, "tail": "", "log": "", "health": None}
+ENDED = {"said": "ended", "status": 0, "words": "", "log": "", "health": None}
 OF_FIRST, OF_SECOND = runs.measured(PAIRS)
 
 

@@ -62,7 +62,7 @@ class Supervisors(Control):
 
 
 def ended(status):
-    return {"said": "ended", "status": status, "tail": "", "log": "", "health": None}
+    return {"said": "ended", "status": status, "words": "", "log": "", "health": None}
 
 
 @pytest.mark.parametrize("late", [0, 1, 20])

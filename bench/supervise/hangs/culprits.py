@@ -42,6 +42,7 @@ class Position:
     age         seconds since its worker's own last heartbeat; None: it never had one
     order       number of its case in the phase; -1 before the first
     collective  of the case, "" before the first
+    words       why its worker ended, as it printed it
     state       of the worker's process in the kernel's letters: T stopped, Z dead; "" not known
     rails       rail -> what its counters show
     """
@@ -59,7 +60,7 @@ class Position:
     ended: bool = False
     status: int | None = None
     error: str = ""
-    tail: str = ""
+    words: str = ""
     state: str = ""
     rails: Mapping[str, RailState] = field(default_factory=dict)
 
@@ -174,9 +175,10 @@ def _failure(first: Position) -> str:
         known = number in {each.value for each in signal.Signals}
         text = signal.Signals(number).name if known else f"signal {number}"
         why = ", as by the kernel when memory runs out" if text == "SIGKILL" else ""
-        return f"{who}: its worker was killed by {text}{why}, {first.text}"
-    last = first.tail.strip().splitlines()[-1:] or ["it printed nothing"]
-    return f"{who}: its worker ended with status {first.status}, {first.text}: {last[0][:300]}"
+        said = f": {first.words}" if text == "SIGABRT" and first.words else ""  # by itself, and it said why
+        return f"{who}: its worker was killed by {text}{why}, {first.text}{said}"
+    words = first.words or "it printed nothing"
+    return f"{who}: its worker ended with status {first.status}, {first.text}: {words}"
 
 
 def of_hang(positions: Sequence[Position], limit: float) -> Culprits:

@@ -30,7 +30,7 @@ class RankState:
     status: int | None = None
     ended: bool = False
     health: Message = field(default_factory=dict)
-    tail: str = ""
+    words: str = ""
     flight: Flight = field(default_factory=Flight)
 
 
@@ -64,7 +64,7 @@ def _position(rank: Rank, state: RankState, cases: Cases, now: float, own: int) 
         ended=state.ended,
         status=state.status,
         error=f"{failed['error']}: {failed['text']}" if failed else "",
-        tail=state.tail,
+        words=state.words,
         state=str(beat.get("state", "")),
         rails={name: RailState(flat + silent, up) for name, (flat, up) in beat.get("links", {}).items()},
     )

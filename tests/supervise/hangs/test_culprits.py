@@ -192,7 +192,7 @@ ANY = st.builds(
     ended=st.booleans(),
     status=st.none() | st.integers(-70, 255),
     error=st.sampled_from(["", "ValueError: x", "Connection reset"]),
-    tail=st.sampled_from(["", "\n", "last words"]),
+    words=st.sampled_from(["", "last words"]),
     state=st.sampled_from(["", "T", "S", "?"]),
     rails=st.dictionaries(
         st.sampled_from(["eth1", "mlx5_3/1"]),
