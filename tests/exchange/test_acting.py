@@ -202,7 +202,7 @@ def test_what_somebody_else_has_done_since_is_not_taken_back(tmp_path: Path) -> 
     steps = IDLE.steps([FAULTY, OTHER, SUSPECT, replace(SUSPECT, node="n3")], "night")
     perform(steps, tmp_path, Scheduler())
     now = Scheduler(
-        sinfo="n1|drained|new fan\nn5|drained|railgauge: slow\n",
+        sinfo=f"n1|drained|new fan\nn5|drained|railgauge: {SENTENCE}\n",
         reservation="ReservationName=railgauge-night-n3 Nodes=n3 NodeCnt=1",
     )
     moot = slurm.moot(to_undo(tmp_path), now)
@@ -210,6 +210,46 @@ def test_what_somebody_else_has_done_since_is_not_taken_back(tmp_path: Path) -> 
     back = Scheduler()
     undo(tmp_path, to_undo(tmp_path), back, moot)
     assert [words[2] for words in back.heard] == ["ReservationName=railgauge-night-n3", "NodeName=n5"]
+    assert to_undo(tmp_path) == ()
+
+
+def test_a_drain_for_another_run_is_not_taken_back() -> None:
+    """Somebody has resumed n1 meanwhile, and a later run has found another fault there."""
+    (drain,) = IDLE.steps([FAULTY], "night")
+    for reason, moot in ((SENTENCE, ()), ("n1 mlx5_7/1: link is down", (drain,))):
+        assert slurm.moot((drain,), Scheduler(sinfo=f"n1|drained|railgauge: {reason}\n")) == moot
+
+
+def test_a_taint_for_another_run_is_not_taken_back() -> None:
+    (faulty,) = kube(n1={}).steps([FAULTY], "night")
+    for name, moot in (("night", ()), ("morning", (faulty,))):
+        node = {
+            "metadata": {"name": "n1", "annotations": {"railgauge.io/run": name}},
+            "spec": {"taints": [{"key": "railgauge.io/failed"}]},
+        }
+        assert kubernetes.moot((faulty,), Scheduler(get=json.dumps({"items": [node]}))) == moot
+
+
+def test_nothing_is_done_where_it_cannot_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise RunError("no space left")
+
+    monkeypatch.setattr("bench.exchange.acting.plan.write_file", full)
+    there = Scheduler()
+    with pytest.raises(RunError):
+        perform(IDLE.steps([FAULTY], "night"), tmp_path, there)
+    assert there.heard == []
+
+
+def test_what_a_killed_act_has_done_can_be_taken_back(tmp_path: Path) -> None:
+    def killed(_: object) -> str:
+        assert [step.node for step in to_undo(tmp_path)] == [
+            "n1"
+        ]  # what whoever looks finds while it is done
+        raise CannotAct("no such node")
+
+    with pytest.raises(CannotAct):
+        perform(IDLE.steps([FAULTY], "night"), tmp_path, killed)
     assert to_undo(tmp_path) == ()
 
 
@@ -261,7 +301,11 @@ def test_a_taint_that_somebody_else_has_taken_away_is_not_taken_back_again() -> 
     )
     drained = IDLE.steps([OTHER], "night")
     left = {"n1": [{"key": "railgauge.io/failed"}], "n2": [{"key": "railgauge.io/failed"}]}
-    items = [{"metadata": {"name": name}, "spec": {"taints": taints}} for name, taints in left.items()]
+    kept = {"railgauge.io/run": "night"}
+    items = [
+        {"metadata": {"name": name, "annotations": kept}, "spec": {"taints": taints}}
+        for name, taints in left.items()
+    ]
     now = Scheduler(get=json.dumps({"items": items}))
     assert kubernetes.moot((faulty, suspect, gone, *drained), now) == (suspect, gone)
     assert kubernetes.moot(drained, Scheduler(breaks=1)) == ()

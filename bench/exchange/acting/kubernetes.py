@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
@@ -11,19 +11,23 @@ from bench.judge.actions import NodeAction
 
 from .plan import Run, SchedulerStep, ask
 
-KEY, SUSPECT = "railgauge.io/failed", "railgauge.io/suspect"
+KEY, SUSPECT, RUN = "railgauge.io/failed", "railgauge.io/suspect", "railgauge.io/run"
 CONDITION = "RailGaugeFailed"
 LONGEST = 1000  # characters of a condition's message
 
 
 @dataclass(frozen=True)
 class KubernetesNodes:
-    """What Kubernetes says of its nodes: those that RailGauge has tainted, and those that anybody has cordoned."""
+    """What Kubernetes says of its nodes: those that RailGauge has tainted, and those that anybody has cordoned.
+
+    runs  node → the run for which it was tainted as faulty
+    """
 
     nodes: frozenset[str]
     failed: frozenset[str]
     suspect: frozenset[str]
     cordoned: frozenset[str]
+    runs: Mapping[str, str]
 
     @property
     def ours(self) -> frozenset[str]:
@@ -48,6 +52,9 @@ def cluster(run: Run = ask) -> KubernetesNodes:
     """The nodes of this Kubernetes. Raises CannotAct."""
     listed = json.loads(run(("kubectl", "get", "nodes", "--output=json")))["items"]
     specs = {node["metadata"]["name"]: node["spec"] for node in listed}
+    runs = {
+        node["metadata"]["name"]: (node["metadata"].get("annotations") or {}).get(RUN, "") for node in listed
+    }
     tainted = {
         key: frozenset(
             name
@@ -57,22 +64,32 @@ def cluster(run: Run = ask) -> KubernetesNodes:
         for key in (KEY, SUSPECT)
     }
     cordoned = frozenset(name for name, spec in specs.items() if spec.get("unschedulable"))
-    return KubernetesNodes(frozenset(specs), tainted[KEY], tainted[SUSPECT], cordoned)
+    return KubernetesNodes(frozenset(specs), tainted[KEY], tainted[SUSPECT], cordoned, runs)
 
 
 def moot(steps: Sequence[SchedulerStep], run: Run = ask) -> tuple[SchedulerStep, ...]:
-    """Those of ``steps`` whose taint somebody has taken away since, or whose node is gone: kubectl would fail."""
+    """Those of ``steps`` whose taint somebody has taken away since, or that is another run's, or whose node is gone."""
     ours = [step for step in steps if step.undo[0][0] == "kubectl"]
     if not ours:
         return ()
     now = cluster(run)
     kept = {_untaint(node, KEY, "NoSchedule") for node in now.failed}
     kept |= {_untaint(node, SUSPECT, "PreferNoSchedule") for node in now.suspect}
-    return tuple(step for step in ours if step.undo[-1] not in kept)
+    marks = {_mark(node, run) for node, run in now.runs.items()}
+    return tuple(
+        step
+        for step in ours
+        if step.undo[-1] not in kept
+        or any("annotate" in words and words not in marks for words in step.commands)
+    )
 
 
 def _untaint(node: str, key: str, effect: str) -> tuple[str, ...]:
     return ("kubectl", "taint", "node", node, f"{key}:{effect}-")
+
+
+def _mark(node: str, run_id: str) -> tuple[str, ...]:
+    return ("kubectl", "annotate", "node", node, f"{RUN}={run_id}", "--overwrite")
 
 
 def _faulty(each: NodeAction, run_id: str, now: str, cordoned: bool) -> SchedulerStep:
@@ -86,14 +103,14 @@ def _faulty(each: NodeAction, run_id: str, now: str, cordoned: bool) -> Schedule
         f"taint and cordon {node}: {each.reason}",
         (
             ("kubectl", "taint", "node", node, taint, "--overwrite"),
-            ("kubectl", "annotate", "node", node, f"railgauge.io/run={run_id}", "--overwrite"),
+            _mark(node, run_id),
             _condition(node, "True", "VerdictFailed", reason, now),
             *cordon,
         ),
         (
             *uncordon,
             _condition(node, "False", "VerdictPassed", "taken back by railgauge act --undo", now),
-            ("kubectl", "annotate", "node", node, "railgauge.io/run-"),
+            ("kubectl", "annotate", "node", node, f"{RUN}-"),
             _untaint(node, KEY, "NoSchedule"),
         ),
     )

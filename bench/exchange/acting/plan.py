@@ -98,10 +98,13 @@ def allowed(at_most: float, nodes: int, before: int) -> int:
 
 
 def perform(steps: Sequence[SchedulerStep], folder: Path, run: Run = ask) -> None:
-    """Run the commands of each step and keep what was done, also of a step that fails. Raises CannotAct, RunError."""
+    """Keep each step before its commands run: what cannot be kept is not done, and a step that is cut off can be taken
+    back. Of one that fails what was done is kept. Raises CannotAct, RunError.
+    """
     done = list(_saved(folder))
     for step in steps:
         count = 0
+        _save(folder, [*done, step])
         try:
             for words in step.commands:
                 run(words)
@@ -109,6 +112,7 @@ def perform(steps: Sequence[SchedulerStep], folder: Path, run: Run = ask) -> Non
         finally:
             if count:
                 done.append(replace(step, commands=step.commands[:count], undo=step.undo[-count:]))
+            if count < len(step.commands):
                 _save(folder, done)
 
 

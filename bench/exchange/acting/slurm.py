@@ -67,18 +67,22 @@ def cluster(run: Run = ask) -> SlurmNodes:
 
 
 def moot(steps: Sequence[SchedulerStep], run: Run = ask) -> tuple[SchedulerStep, ...]:
-    """Those of ``steps`` of which Slurm has nothing left, or that somebody else has made his own since."""
+    """Those of ``steps`` of which Slurm has nothing left, or that somebody else, or another run, has made his own."""
     slurm = [step for step in steps if step.undo[0][0] == "scontrol"]
     if not slurm:
         return ()
     now = cluster(run)
-    kept = {_update(node, "State=RESUME") for node, why in now.drained.items() if why.startswith(OURS)}
+    kept = {_drain(node, why) for node, why in now.drained.items() if why.startswith(OURS)}
     kept |= {_delete(name) for name in now.reservations}
-    return tuple(step for step in slurm if step.undo[0] not in kept)
+    return tuple(step for step in slurm if kept.isdisjoint((step.commands[0], step.undo[0])))
 
 
 def _update(node: str, *words: str) -> tuple[str, ...]:
     return ("scontrol", "update", f"NodeName={node}", *words)
+
+
+def _drain(node: str, reason: str) -> tuple[str, ...]:
+    return _update(node, "State=DRAIN", f"Reason={reason}")
 
 
 def _delete(reservation: str) -> tuple[str, ...]:
@@ -86,11 +90,11 @@ def _delete(reservation: str) -> tuple[str, ...]:
 
 
 def _drained(each: NodeAction) -> SchedulerStep:
-    reason = f"{OURS} {each.reason}"[:LONGEST]
+    reason = f"{OURS} {each.reason}"[:LONGEST].rstrip()
     return SchedulerStep(
         each.node,
         f"drain {each.node}: {each.reason}",
-        (_update(each.node, "State=DRAIN", f"Reason={reason}"),),
+        (_drain(each.node, reason),),
         (_update(each.node, "State=RESUME"),),
     )
 
