@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -83,6 +84,7 @@ def gate(
     options = GateOptions(
         profile_name, profile, level, state or usual_file(), forget, history, cluster, neighbour, seconds
     )
+    begun = time.monotonic()
     try:
         with scratch.folder() if level > 1 else nullcontext(Path()) as made:
             asked = replace(options, scratch=made)
@@ -96,7 +98,7 @@ def gate(
             status=Status.INCONCLUSIVE,
             sentence=str(error),
             profile=profile.name,
-            seconds=seconds,
+            seconds=time.monotonic() - begun,
         )
     if as_json:
         print_json(answer)

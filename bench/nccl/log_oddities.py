@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from bench.model.printable import ranges
 from bench.nccl.distortions import FAIL, distortions
 from bench.nccl.log import Log, LogProcess
 from bench.nccl.networks import SOCKETS
@@ -21,9 +20,14 @@ class Oddity:
     remedy: str
 
 
-def differ(what: str, answers: tuple[RankAnswer, ...], remedy: str) -> Iterator[Oddity]:
+def two_jobs(log: Log) -> list[int]:
+    """The ranks that two processes each say to be: these are logs of two jobs, whose differences are no fault."""
+    return [rank for rank, claimed in log.by_rank().items() if len(claimed) > 1]
+
+
+def differ(log: Log, what: str, answers: tuple[RankAnswer, ...], remedy: str) -> Iterator[Oddity]:
     whole = [answer for answer in answers if "(the list is cut)" not in answer.value]
-    if len({answer.value for answer in whole}) > 1:
+    if len({answer.value for answer in whole}) > 1 and not two_jobs(log):
         lists = "; ".join(
             f"{answer.who}: {answer.value}" if answer.ranks else answer.value for answer in whole[:4]
         )
@@ -36,7 +40,7 @@ def names_in(networks: Iterable[RankAnswer]) -> set[str]:
 
 
 def odd_networks(log: Log, networks: tuple[RankAnswer, ...], meant: bool) -> Iterator[Oddity]:
-    yield from differ("networks", networks, "set NCCL_NET, which makes a fall-back an error")
+    yield from differ(log, "networks", networks, "set NCCL_NET, which makes a fall-back an error")
     by_sockets = [each for each in networks if names_in([each]) & set(SOCKETS)]
     one_node = log.nodes == 1
     if by_sockets and not meant and not one_node:
@@ -58,7 +62,7 @@ def odd_networks(log: Log, networks: tuple[RankAnswer, ...], meant: bool) -> Ite
 def excluded_in_use(log: Log, speakers: Iterable[LogProcess]) -> Iterator[Oddity]:
     """An HCA that NCCL_IB_HCA leaves out on one rank, and that another one uses."""
     specs = {s.value for process in log.processes for s in process.settings if s.name == "NCCL_IB_HCA"}
-    out = {item.name for spec in specs for item in _left_out(spec)}
+    out = set() if two_jobs(log) else {item.name for spec in specs for item in _left_out(spec)}
     for name in sorted(out):
         users = [
             each for each in speakers if any(hca.name == name for using in each.using for hca in using.hcas)
@@ -92,12 +96,3 @@ def odd_settings(settings: tuple[RankAnswer, ...]) -> Iterator[Oddity]:
         for found in distortions({name: value}):
             if found.severity == FAIL:
                 yield Oddity(f"{answer.value} ({answer.who}) {found.reason}", f"take {name} away")
-
-
-def odd_ranks(log: Log) -> Iterator[Oddity]:
-    twice = [rank for rank, claimed in log.by_rank().items() if len(claimed) > 1]
-    if twice:
-        yield Oddity(
-            f"two processes each say that they are rank {ranges(twice)}: this is the log of two jobs",
-            "give the log of one job",
-        )

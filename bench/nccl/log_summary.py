@@ -23,8 +23,8 @@ from bench.nccl.log_oddities import (
     names_in,
     odd_gpudirect,
     odd_networks,
-    odd_ranks,
     odd_settings,
+    two_jobs,
 )
 from bench.nccl.networks import SOCKETS, is_infiniband
 from bench.nccl.rank_answers import RankAnswer, answer_of, answers
@@ -109,12 +109,11 @@ def summarise(log: Log, sockets_meant: bool = False) -> LogSummary:
     ranks = tuple(sorted(log.by_rank()))
     odd = (
         *odd_networks(log, networks, sockets_meant),
-        *differ("HCAs", hcas, "name the rails by NCCL_IB_HCA, and see which ports are down"),
+        *differ(log, "HCAs", hcas, "name the rails by NCCL_IB_HCA, and see which ports are down"),
         *excluded_in_use(log, speakers),
-        *differ("versions of NCCL", versions, "install one NCCL on all nodes"),
+        *differ(log, "versions of NCCL", versions, "install one NCCL on all nodes"),
         *odd_gpudirect(gpudirect),
         *odd_settings(settings),
-        *odd_ranks(log),
         *(Oddity(f"NCCL warned ({each.who}): {each.meaning or each.text}", each.remedy) for each in warnings),
     )
     missing = tuple(_missing(log, ranks, networks, hcas))
@@ -134,7 +133,7 @@ def summarise(log: Log, sockets_meant: bool = False) -> LogSummary:
         algorithms=_algorithms(log),
         settings=settings,
         warnings=warnings,
-        odd=odd,
+        odd=tuple(dict.fromkeys(odd)),
         missing=missing,
     )
 
@@ -257,6 +256,11 @@ def _missing(
         yield "no line tells how many ranks there are"
     elif gone := sorted(set(range(world)) - set(ranks)):
         yield f"{show_count(len(gone), 'rank')} of {world} said nothing: {ranges(gone)}"
+    if twice := two_jobs(log):
+        yield (
+            f"two processes each say that they are rank {ranges(twice)}: these are logs of two jobs, whose differences "
+            "are not judged; give those of one"
+        )
     if not networks:
         yield "no line tells which network is used"
     if not hcas and (not networks or any(map(is_infiniband, names_in(networks)))):

@@ -88,7 +88,6 @@ def test_a_healthy_job_has_nothing_odd():
         (rank(1, more=["NCCL version 2.18.3+cuda12.2"]), "the ranks have different versions of NCCL"),
         (rank(1, more=["NCCL_P2P_DISABLE set by environment to 1."]), "no NVLink or PCIe between GPUs"),
         (rank(1) + warned("NET/Socket : no interface found"), "no interface fits NCCL_SOCKET_IFNAME"),
-        (rank(1) + rank(1).replace(":101:", ":555:"), "two processes each say that they are rank 1"),
     ],
 )
 def test_what_is_odd_is_said_with_what_would_change_it(odd, words):
@@ -97,6 +96,26 @@ def test_what_is_odd_is_said_with_what_would_change_it(odd, words):
     assert found.exit_code == 1
     assert words in plain.partition(" odd: ")[2]
     assert "->" in plain
+
+
+def test_what_differs_between_two_jobs_is_no_fault():
+    other = rank(1, network="IBext", hca="mlx5_0", more=["NCCL version 2.18.3+cuda12.2"]).replace(
+        ":101:", ":555:"
+    )
+    found = explain("-", text=rank(0, more=["NCCL version 2.22.3+cuda12.2"]) + rank(1) + other)
+    plain = " ".join(found.output.split())
+    assert found.exit_code == 3 and "odd:" not in plain
+    assert "not known: two processes each say that they are rank 1: these are logs of two jobs" in plain
+
+
+def test_what_is_odd_for_one_reason_is_said_once():
+    text = rank(0) + rank(1)
+    for words in (
+        "Unable to find a protocol that worked.  Failing initialization.",
+        "Initializing plugin failed",
+    ):
+        text += warned(f"NET/OFI {words}")
+    assert explain("-", text=text).output.count("AWS's network plugin") == 1
 
 
 def test_from_2_32_on_a_part_of_the_warnings_is_called_attn():

@@ -77,6 +77,7 @@ def test_a_gate_that_ends_without_an_answer_is_inconclusive_or_what_was_asked_fo
     answer = json.loads(done.stdout)
     assert (answer["schema"], answer["status"]) == ("railgauge gate", "inconclusive")
     assert done.exit_code == status and "ended without an answer" in answer["sentence"]
+    assert answer["seconds"] != 5.0  # those that it took, not its limit
 
 
 def test_an_installation_that_cannot_start_is_no_fail(tmp_path: Path) -> None:
