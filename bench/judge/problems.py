@@ -43,6 +43,7 @@ COPIES = {
 # checks whose subjects every port takes part in
 WHOLE_CLUSTER = ("limits.", "wire.share", "wire.target", "blame.stragglers")
 OF_PHASES = (LACKING, "coverage.plan")  # checks whose subjects are phases
+LACKS = ("gpus.count", "rails.count")  # checks of what a node has, without which its settings matter little
 SLIGHT = 0.05  # of the bound: a failure by less is shown as a slight one
 # with which a figure goes on after its subject
 VERBS = ("runs at ", "loses ", "is cabled ", "carried ", "spans ")
@@ -240,6 +241,7 @@ def problems(verdicts: Iterable[Verdict], places_of: PlacesOf, cases: Mapping[st
         if verdict not in named:
             cause = _cause_of(verdict, causes, places_of)
             (rest if cause is None else cause.symptoms).append(verdict)
+    rest.sort(key=lambda each: each.check not in LACKS)
     found = [_problem(cause, names, cases) for cause in causes]
     others = together(merged(_in_words(rest, names)))
     return Problems(

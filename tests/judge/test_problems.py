@@ -46,6 +46,13 @@ def test_transfers_and_collectives_follow_from_the_port_that_blame_names():
     ]
 
 
+def test_what_a_node_lacks_stands_before_its_settings():
+    memlock = Verdict("host.memlock", "n1", FAIL, "locked memory is limited to 8 MiB")
+    gone = Verdict("gpus.count", "n1", FAIL, "0 GPUs")
+    assert [each.verdict.check for each in found(memlock, gone).first] == ["gpus.count", "host.memlock"]
+    assert [each.check for each in found(memlock, gone).apart] == ["gpus.count", "host.memlock"]
+
+
 def test_an_interface_is_a_port_too():
     blame, transfer = replace(BLAME, subject="n2 rail eth1"), replace(TRANSFER, subject="n1 to n2 on eth1")
     seen = found(blame, transfer, replace(transfer, subject="n1 to n2 on eth2"))

@@ -46,7 +46,7 @@ def _each(evidence: Evidence, look: Look) -> Iterator[Finding]:
     """One finding a GPU."""
     for node in evidence.nodes:
         if not node.gpus:
-            yield Finding(node.name, None, "no GPU was found")
+            yield Finding(node.name, None, "no GPU was found", step="see gpus.count")
         for gpu in node.gpus:
             ok, text = look(gpu)
             note = f"{text}; {'; '.join(gpu.notes)}" if ok is None and gpu.notes else ""
@@ -368,7 +368,7 @@ def _rails(node: Node, want: Profile) -> Iterator[Finding]:
     ports = {role.name: role.port for role in rails_of(node, want.rails)}
     near, own = nearest_rails(node, want.rails), own_rails(node, want.rails)
     if not node.gpus:
-        yield Finding(node.name, None, "no GPU was found")
+        yield Finding(node.name, None, "no GPU was found", step="see gpus.count")
     # a profile with fewer rails than GPUs means them to share
     most = -(-want.gpus // max(want.rails.count, 1))
     for at, gpu in enumerate(node.gpus):

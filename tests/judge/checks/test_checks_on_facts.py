@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from bench.judge.checks import CHECKS
+from bench.judge.problems import problems
 from bench.model.facts import Ecc, Node, NvLink
 from bench.model.profile import Profile, Rails, load
 from bench.model.verdict import Bound, Status, overall
@@ -259,6 +260,17 @@ MISSING: list[tuple[str, Change]] = [
 @pytest.mark.parametrize(("name", "change"), MISSING)
 def test_a_missing_fact_is_an_error_and_never_a_pass(name, change):
     assert status(name, seen([change(node(0)), node(1)])) is Status.INCONCLUSIVE
+
+
+def test_what_a_node_without_gpus_leaves_open_is_one_finding():
+    here = seen([replace(node(0), gpus=()), node(1)])
+    bad = [verdict for name in EARLY for verdict in judged(name, here)]
+    (one,) = [
+        each
+        for each in problems(bad, lambda _: frozenset(), {}).inconclusive
+        if "no GPU was" in each.measured
+    ]
+    assert one.subject == "n0" and one.next_step == "see gpus.count"
 
 
 PASSING: list[tuple[str, Change]] = [
