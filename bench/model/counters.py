@@ -89,7 +89,7 @@ class Growth(Struct, frozen=True, gc=False):
     """One counter over a window. A Struct, since 1250 nodes have two million of them.
 
     ``growth`` is None where it cannot be determined. Saturated: the counter stands at its maximum; ``growth`` is
-    then at least so much (it moved), or None (it stood there before).
+    then at least so much (it moved), or None (it stood there before). ``role``: None where no table holds the counter.
     """
 
     subject: str
@@ -99,12 +99,7 @@ class Growth(Struct, frozen=True, gc=False):
     after: int | None
     growth: int | None
     how: Certainty
-
-    @property
-    def role(self) -> CounterRole | None:
-        """The table's role; None for a counter that it does not hold."""
-        row = counter(self.group, self.counter)
-        return row.role if row else None
+    role: CounterRole | None
 
 
 @dataclass(frozen=True)
@@ -143,14 +138,16 @@ class Delta:
 
 def delta(before: Snapshot, after: Snapshot) -> Delta:
     """Every counter that either snapshot has, in the order of the earlier one."""
-    rows = []
+    rows = list[Growth]()
     for subject, groups in before.readings.items():
         if subject == KERNEL:
             continue
         for group, values in groups.items():
             later = after.readings.get(subject, {}).get(group, {})
             rows += [
-                _growth((subject, group, name), value, later.get(name))
+                _unchanged(subject, group, name, value)
+                if (now := later.get(name)) == value
+                else _growth((subject, group, name), value, now)
                 for name, value in values.items()
                 if name != LIFESPAN
             ]
@@ -158,8 +155,10 @@ def delta(before: Snapshot, after: Snapshot) -> Delta:
         if subject == KERNEL:
             continue
         for group, values in groups.items():
-            new = values.keys() - before.readings.get(subject, {}).get(group, {}).keys() - {LIFESPAN}
-            rows += [_growth((subject, group, name), None, values[name]) for name in values if name in new]
+            earlier = before.readings.get(subject, {}).get(group, {})
+            if not values.keys() <= earlier.keys():
+                new = [name for name in values if name not in earlier and name != LIFESPAN]
+                rows += [_growth((subject, group, name), None, values[name]) for name in new]
     seconds = after.monotonic - before.monotonic
     return Delta(seconds if seconds >= 0 else None, tuple(rows))
 
@@ -241,16 +240,20 @@ def _unchanged(subject: str, group: str, name: str, value: int) -> Growth:
     """A counter that did not move: nearly all of a cluster's, and most of them stand at 0 on every node."""
     full = value in _maxima((subject, group, name))
     how = Certainty.SATURATED if full else Certainty.EXACT
-    return Growth(subject, group, name, value, value, None if full else 0, how)
+    return Growth(subject, group, name, value, value, None if full else 0, how, _role(group, name))
 
 
 def _growth(key: _Key, before: int | None, after: int | None) -> Growth:
+    role = _role(*key[1:])
     if before is None or after is None:
-        return Growth(*key, before, after, None, Certainty.ABSENT)
-    if before == after:
-        return _unchanged(*key, before)
+        return Growth(*key, before, after, None, Certainty.ABSENT, role)
     if after < before:
-        return Growth(*key, before, after, None, Certainty.RESET)
+        return Growth(*key, before, after, None, Certainty.RESET, role)
     if after in _maxima(key):
-        return Growth(*key, before, after, after - before or None, Certainty.SATURATED)
-    return Growth(*key, before, after, after - before, Certainty.EXACT)
+        return Growth(*key, before, after, after - before or None, Certainty.SATURATED, role)
+    return Growth(*key, before, after, after - before, Certainty.EXACT, role)
+
+
+def _role(group: str, name: str) -> CounterRole | None:
+    row = counter(group, name)
+    return row.role if row else None

@@ -156,7 +156,7 @@ def counters() -> Iterator[str]:
     for first, last in ((before, after), (after, before), (before, before)):
         found = delta(first, last)
         yield str(found.seconds)
-        yield from (f"{shown(row)} {shown(row.role)}" for row in found.rows)
+        yield from map(shown, found.rows)
         yield from (shown(bytes_moved(found, name)) for name in ("a/1", "e", "gone", "came", "nobody"))
     yield shown(saturated(after))
 

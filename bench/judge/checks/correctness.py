@@ -219,7 +219,7 @@ def _unbelievable(row: Row, evidence: Evidence) -> str:
     if outside := _outside_the_run(row, evidence):
         return outside
     ranks = len(row.measurement.ranks)
-    if not is_import(evidence) and any(len(block) != ranks for block in blocks):
+    if blocks and {*map(len, blocks)} != {ranks} and not is_import(evidence):
         return f"its blocks have the times of {min(map(len, blocks))} of {ranks} ranks"
     # a processor that others use may be away for a while: only of GPUs are times alike
     judged = evidence.backend == "nccl" and row.case.phase not in (STEADY, STEADY_AGAIN, "soak")
