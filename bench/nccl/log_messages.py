@@ -220,7 +220,8 @@ _SEEN = re.compile(
     r"NET/IB {0,1}: {0,2}\[\d{1,4}\] ([\w.\-]{1,68}):[^\s:]{1,68}:(\d{1,5})/(IB|RoCE|UNSPECIFIED) "
 )
 _SET = re.compile(r"(?:NET/IB: )?([A-Z][A-Z0-9_]{2,80}) set (?:by environment )?to (.*)", re.DOTALL)
-_NETWORK = re.compile(r"Using network (.{1,80})|Assigned NET plugin (.{1,80}) to comm")
+# a name with other characters in it goes on with what another rank wrote into the line
+_NETWORK = re.compile(r"Using network ([\w .+/-]{1,80})|Assigned NET plugin ([\w .+/-]{1,80}) to comm")
 _VIRTUAL = re.compile(r"NET/IB : Made virtual device \[(\d{1,4})\] name=([\w.+-]{1,256}) ")
 _ALGORITHM = re.compile(r"(?:(\w{1,40}): )?(\d{1,20}) Bytes -> Algo (\w{1,40}) proto (\w{1,20}) ")
 _KERNEL = re.compile(r"(\w{1,40}) \[([^\]]{1,40})\]: (\d{1,20}) Bytes -> (?:Kernel )?(\S{1,80})")

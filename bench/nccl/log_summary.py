@@ -261,8 +261,9 @@ def _missing(
             f"two processes each say that they are rank {ranges(twice)}: these are logs of two jobs, whose differences "
             "are not judged; give those of one"
         )
-    if not networks:
-        yield "no line tells which network is used"
+    silent = [each for each in log.processes if each.members and not each.networks]
+    if not networks or silent:
+        yield f"no line tells which network {answer_of(log, '', silent).who + ' uses' if networks else 'is used'}"
     if not hcas and (not networks or any(map(is_infiniband, names_in(networks)))):
         yield "no line lists the HCAs"
     if any("(the list is cut)" in each.value for each in hcas):

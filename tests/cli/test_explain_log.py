@@ -108,6 +108,16 @@ def test_what_differs_between_two_jobs_is_no_fault():
     assert "not known: two processes each say that they are rank 1: these are logs of two jobs" in plain
 
 
+def test_a_line_that_another_rank_wrote_into_names_no_network():
+    """As seen where two ranks write to one terminal: the name goes on with the head of the other's line."""
+    for rest in ("0: node0:100:100 [0] N", "[1,15]<stdout>:nccl-", " b:2:"):
+        text = rank(0) + rank(1).replace("Using network IB", f"Using network IB{rest}")
+        found = explain("-", text=text)
+        plain = " ".join(found.output.split())
+        assert found.exit_code == 3 and "odd:" not in plain, plain
+        assert "not known: no line tells which network rank 1 uses" in plain
+
+
 def test_what_is_odd_for_one_reason_is_said_once():
     text = rank(0) + rank(1)
     for words in (
