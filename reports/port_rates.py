@@ -141,4 +141,5 @@ def marked_rails(table: pd.DataFrame, blamed: pd.DataFrame) -> pd.DataFrame:
 
 def as_texts(table: pd.DataFrame, *names: str) -> list[tuple[str, ...]]:
     """The rows of these columns as texts."""
-    return list(zip(*(map(str, table[name]) for name in names), strict=True))
+    # a column of Arrow takes a microsecond for each of its values where it is walked as it is
+    return list(zip(*(map(str, table[name].to_numpy(dtype=object)) for name in names), strict=True))
