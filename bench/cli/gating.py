@@ -44,7 +44,11 @@ LIMITS = {1: 5.0, 2: 60.0, 3: 120.0}  # seconds of each level
 )
 @option("--forget", "Start again from the present error counters, e.g. after a repair", bool)
 @option("--history DIR", "Fail where the last night of this node in the history was a regression", default="")
-@option("--cluster NAME", "Name of the cluster in the history  [default: the profile's]", default="")
+@option(
+    "--cluster NAME",
+    "Name of the cluster in the history  [default: the machine's, Slurm's, the profile's, else the only one]",
+    default="",
+)
 @JSON
 def gate(
     profile_name: str,

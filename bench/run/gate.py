@@ -34,7 +34,7 @@ from bench.store import Manifest, Run, RunError, Settings, load, of_facts
 from bench.store.gate_state import GateState, read_state, save_state
 from bench.store.history import HistoryError
 
-from .gate_history import NAME, last_night
+from .gate_history import NAME, last_nights
 
 START = 6.0  # seconds of a level's limit that its job does not get: to start, judge and end it
 Say = Callable[[str], None]
@@ -208,9 +208,17 @@ def _history(options: GateOptions, node: str, say: Say) -> Iterator[Verdict]:
         return
     say(f"reading {options.history}")
     try:
-        yield last_night(options.history, options.cluster or options.profile.name, node)
+        yield from last_nights(options.history, _cluster_names(options, node), node)
     except HistoryError as error:
         yield Verdict(NAME, node, Status.INCONCLUSIVE, str(error))
+
+
+def _cluster_names(options: GateOptions, node: str) -> tuple[str, ...]:
+    """As given, else those that ``railgauge nightly`` gives: one machine's own, Slurm's, the profile's."""
+    if options.cluster:
+        return (options.cluster,)
+    names = (node, os.environ.get("SLURM_CLUSTER_NAME", ""), options.profile.name)
+    return tuple(name for name in dict.fromkeys(names) if name)
 
 
 def _jobs(options: GateOptions, node: str) -> Iterator[list[str]]:

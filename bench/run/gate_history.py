@@ -3,26 +3,47 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 
 from bench.judge.drift import Label, Mark, replay
 from bench.judge.drift.wording import date
 from bench.model.units import show_some
 from bench.model.verdict import Status, Verdict
 from bench.store import history as store
+from bench.store.history import HistoryError
 
 NAME = "gate.history"
 OLDEST = 35 * 86400.0  # seconds: what is older says little of a node today
 STEP = "railgauge history show DIR; after a repair: railgauge gate --level 3"
 
 
+def last_nights(folder: str, names: Sequence[str], node: str) -> Iterator[Verdict]:
+    """What the node's cluster says of it. ``names``: those that the nights may have recorded it by, else it is the only
+    one in the history. Raises HistoryError, also where it is not known which cluster is meant.
+    """
+    for cluster in _clusters(folder, names):
+        yield last_night(folder, cluster, node)
+
+
+def _clusters(folder: str, names: Sequence[str]) -> Sequence[str]:
+    since = time.time() - OLDEST
+    if mine := [name for name in names if store.runs(folder, name, since)[0]]:
+        return mine
+    known = sorted({entry.cluster for entry in store.runs(folder, None, since)[0]})
+    if len(known) > 1 or (known and len(names) == 1):
+        wanted = show_some(names, separator=" or ")
+        raise HistoryError(
+            f"{folder} holds nights of {show_some(known)}, and none of {wanted}: give --cluster"
+        )
+    return known or names[:1]
+
+
 def last_night(folder: str, cluster: str, node: str) -> Verdict:
     """FAIL where a series of the node was a regression, or failed, in its last night. Raises HistoryError."""
-    past, damaged = store.nights(folder, cluster, time.time() - OLDEST)
+    past, damaged = store.nights_of_node(folder, cluster, node, time.time() - OLDEST)
     levels, _ = store.acceptances(folder, cluster)
     marks = {
-        series.name: found[-1]
-        for series, nights in past.items()
-        if node in series.subject.split() and (found := replay(series, nights, levels))
+        series.name: found[-1] for series, nights in past.items() if (found := replay(series, nights, levels))
     }
     if not marks:
         why = f"no night of the last {OLDEST / 86400:.0f} days names it in cluster {cluster}"

@@ -25,6 +25,8 @@ from bench.run import gate as subject
 from bench.run.gate import GateAnswer, GateOptions, gate
 from bench.run.time_limit import Failed, TookTooLong, within
 from bench.store import Run, RunError
+from bench.store.history import Record, Sample, append, create
+from bench.store.history.nights import Series
 from made_acceptance import acceptance_run
 from made_nodes import LAMBDA, counted, grow, node, with_port
 from runs import LOCAL
@@ -139,6 +141,47 @@ def test_a_history_that_cannot_be_read_is_inconclusive_and_hides_no_fault(look: 
     assert answer.status is Status.INCONCLUSIVE and f"{nowhere}: no such folder" in answer.sentence
     sick = with_port(node(1), "mlx5_4", state="DOWN", phys_state="Polling")
     assert look(sick, counted(sick), history=nowhere).status is Status.FAIL
+
+
+def recorded(history: Path, *clusters: str) -> str:
+    """A history in which this node failed in its last night, in each of these clusters."""
+    create(str(history))
+    for cluster in clusters:
+        sample = Sample(Series(cluster, "p2p", "1 MiB", "busbw", "n1 mlx5_4/1"), 1e9, status=Status.FAIL)
+        append(str(history), Record("night", time.time() - HOUR, cluster, (), (sample,)))
+    return str(history)
+
+
+@pytest.mark.parametrize("name", ["n1", "lambda-1cc-h100", "site", "what Slurm calls it"])
+def test_the_nights_are_found_under_the_name_that_nightly_gives_them(
+    look: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delenv("SLURM_CLUSTER_NAME", raising=False)
+    answer = look(node(1), counted(node(1)), history=recorded(tmp_path / "nights", name))
+    assert answer.status is Status.FAIL and "was worse in the night of" in answer.sentence
+
+
+def test_of_several_clusters_it_takes_its_own_or_asks_which(
+    look: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = recorded(tmp_path / "nights", "east", "west")
+    monkeypatch.delenv("SLURM_CLUSTER_NAME", raising=False)
+    answer = look(node(1), counted(node(1)), history=history)
+    assert answer.status is Status.INCONCLUSIVE
+    assert "nights of east, west, and none of n1 or lambda-1cc-h100: give --cluster" in answer.sentence
+    answer = look(node(1), counted(node(1)), history=history, cluster="north")
+    assert answer.status is Status.INCONCLUSIVE and "none of north: give --cluster" in answer.sentence
+    monkeypatch.setenv("SLURM_CLUSTER_NAME", "west")
+    assert look(node(1), counted(node(1)), history=history).status is Status.FAIL
+
+
+def test_the_night_of_another_node_is_nothing_against_this_one(look: Any, tmp_path: Path) -> None:
+    answer = look(node(2), counted(node(2)), history=recorded(tmp_path / "nights", "site"))
+    assert answer.status is Status.PASS
+
+
+def test_an_empty_history_holds_nothing_against_a_node(look: Any, tmp_path: Path) -> None:
+    assert look(node(1), counted(node(1)), history=recorded(tmp_path / "nights")).status is Status.PASS
 
 
 def test_a_state_that_cannot_be_kept_is_inconclusive(look: Any, tmp_path: Path) -> None:

@@ -38,6 +38,13 @@ def nights(
     return _ask(history, cluster, since, " and subject = $subject", {"subject": subject})
 
 
+def nights_of_node(
+    history: str, cluster: str, node: str, since: float = 0.0
+) -> tuple[dict[Series, tuple[NightValue, ...]], tuple[LeftOutFile, ...]]:
+    """The nights of every series of a node and of its rails, oldest first; the files left out."""
+    return _ask(history, cluster, since, " and split_part(subject, ' ', 1) = $node", {"node": node})
+
+
 def export(
     history: str, stream: TextIO, form: str = "csv", cluster: str | None = None, since: float = 0.0
 ) -> tuple[LeftOutFile, ...]:
