@@ -24,6 +24,7 @@ from bench.model.units import show_rate
 from bench.model.verdict import Status
 from bench.run.bootstrap import gather_facts
 from bench.run.live_run import LiveRun
+from bench.run.meeting_address import find_meeting
 from bench.run.options import Options
 from bench.run.perftest_phase import measure as measure_by_perftest
 from bench.store import Manifest, Plan, Recorder
@@ -58,7 +59,9 @@ def measure(profile: Profile, folder: Path, where: LaunchContext) -> None:
             recorder.facts(nodes)
             recorder.plan(Plan(()))
             options = Options(profile, folder, tuple(sys.argv))
-            measure_by_perftest(LiveRun(chief, options, Terminal(quiet=True), Plan(())))
+            live = LiveRun(chief, options, Terminal(quiet=True), Plan(()), nodes)
+            live.meeting = find_meeting(chief, live.leads, nodes, profile.rails)
+            measure_by_perftest(live)
             recorder.end()
     finally:
         supervisor.stop_now()

@@ -292,7 +292,7 @@ exec /usr/bin/ib_write_bw "$@"
 
 def layers_lost(tally: Tally) -> None:
     """Slow in one direction, down, and without memory: each is named on its own rail, and on no other."""
-    sh("tc qdisc add dev r5 root tbf rate 1mbit burst 16k limit 4m")
+    sh("tc qdisc add dev r5 root tbf rate 400kbit burst 16k limit 4m")
     on_peer("ip link set r7 down")
     Path("/share/ib_write_bw").write_text(LITTLE_MEMORY)
     on_peer("install -m 755 /share/ib_write_bw /usr/local/bin/ib_write_bw")
