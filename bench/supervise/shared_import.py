@@ -133,8 +133,10 @@ class SharedForkServer:
             self._process = self._process or os.pidfd_open(pid)
 
     def poll(self) -> int | None:
-        """None while it runs. How it ended is not known, only whether we killed it."""
-        return None if not self._gone(0.0) else -signal.SIGKILL if self._killed else 1
+        """None while it runs. How it ended is known to its parent alone, but one that was there ends only if killed."""
+        if not self._gone(0.0):
+            return None
+        return 1 if self._process is None and not self._killed else -signal.SIGKILL
 
     def kill(self) -> None:
         self._killed = True

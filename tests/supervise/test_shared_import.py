@@ -154,6 +154,15 @@ def test_a_worker_can_be_ended_before_it_is_born(join, tmp_path):
     begun.close()
 
 
+def test_a_fork_server_that_somebody_killed_is_told_as_killed(shared, join, tmp_path):
+    server = join(shared.address)
+    one = run(server, tmp_path, stay=True)
+    first(one)
+    stat = Path(f"/proc/{one.pid}/stat").read_text().rpartition(")")[2].split()
+    os.kill(int(stat[1]), signal.SIGKILL)  # its parent
+    assert ended(one) == -signal.SIGKILL
+
+
 def test_what_an_import_printed_is_in_the_output_of_each_rank(join, tmp_path):
     begun = shared_import.begin({**PATHS, "SAY_WHEN_WARM": "1"}, "paper_worker")
     assert begun
