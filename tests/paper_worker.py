@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import TextIO
 
 from bench.measure import forkserver
@@ -21,6 +22,8 @@ def warm() -> None:
         print("planted: a warning", flush=True)
     while "HANG_WHEN_WARM" in os.environ:
         time.sleep(1)
+    while "HANG_UNTIL" in os.environ and not Path(os.environ["HANG_UNTIL"]).exists():
+        time.sleep(0.02)
     WARMED.append(os.getpid())
 
 

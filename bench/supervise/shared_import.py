@@ -133,10 +133,12 @@ class SharedForkServer:
             self._process = self._process or os.pidfd_open(pid)
 
     def poll(self) -> int | None:
-        """None while it runs. How it ended is known to its parent alone, but one that was there ends only if killed."""
-        if not self._gone(0.0):
-            return None
-        return 1 if self._process is None and not self._killed else -signal.SIGKILL
+        """None while it runs. How it ended is known to its parent alone, but unless it is killed it does not end."""
+        return -signal.SIGKILL if self._gone(0.0) else None
+
+    def never_came(self) -> bool:
+        """Whether the process that imports torch was gone before it could be forked, and not by ``kill``."""
+        return self._process is None and not self._killed and self._gone(0.0)
 
     def kill(self) -> None:
         self._killed = True

@@ -32,9 +32,12 @@ class ForkServer:
     """The process that has torch imported and forks the workers of this rank. Only ``close`` blocks.
 
     Where the command that started the job has imported torch already, it is a fork of that: see ``shared_import``.
+    Where that import fails or its command dies, this rank imports torch itself, and what fails is in its own log.
     """
 
     def __init__(self, environment: Mapping[str, str], module: str = "bench.measure.worker") -> None:
+        self._environment, self._module = dict(environment), module
+        self._asked: list[int] = []  # of the worker that is to be forked, until it is known that it can be
         self._early = loading_environment(environment)
         self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - closed in close()
         self.warm = False
@@ -42,17 +45,20 @@ class ForkServer:
         shared = join(environment, self._log.fileno())
         if shared:
             self._socket, self._process = shared.connection, shared
-            return
+        else:
+            self._start()
+
+    def _start(self) -> None:
         self._socket, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.setblocking(False)
         with its:
             self._process = subprocess.Popen(
-                [sys.executable, *as_module(module), str(its.fileno())],
+                [sys.executable, *as_module(self._module), str(its.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
                 pass_fds=(its.fileno(),),
-                env=dict(environment),
+                env=self._environment,
                 start_new_session=True,
             )
 
@@ -62,8 +68,12 @@ class ForkServer:
 
     def fork(self, descriptors: list[int]) -> None:
         """Ask for a worker with these as its input, channel and log; ``status`` shows a dead fork server."""
+        if not self.warm:
+            again = [os.dup(each) for each in descriptors]
+            self._forget()
+            self._asked = again
         try:
-            socket.send_fds(self._socket, [FORK], descriptors)
+            socket.send_fds(self._socket, [FORK], self._asked or descriptors)
         except OSError:
             return
 
@@ -78,6 +88,7 @@ class ForkServer:
                 return
             message = json.loads(data)
             self.warm = True
+            self._forget()
             if message["kind"] != "warm":
                 yield message
             elif isinstance(self._process, SharedForkServer):
@@ -85,7 +96,16 @@ class ForkServer:
 
     def status(self) -> int | None:
         """Its own exit status; its worker dies with it."""
+        if isinstance(self._process, SharedForkServer) and self._process.never_came():
+            self._socket.close()
+            self._start()
+            if self._asked:
+                self.fork(self._asked)
         return self._process.poll()
+
+    def _forget(self) -> None:
+        while self._asked:
+            os.close(self._asked.pop())
 
     def kill(self) -> None:
         """End it; the kernel ends its worker with it."""
@@ -102,6 +122,7 @@ class ForkServer:
         self.kill()
         self._process.wait()
         self._socket.close()
+        self._forget()
         self._log.close()
 
 

@@ -134,15 +134,28 @@ def test_where_the_import_is_gone_a_rank_imports_by_itself(shared, join, tmp_pat
     assert first(one)["warmed"] and ended(one) == 0
 
 
-def test_a_worker_that_was_not_born_before_the_import_died_has_ended(join, tmp_path):
-    begun = shared_import.begin({**PATHS, "HANG_WHEN_WARM": "1"}, "paper_worker")
+def test_where_the_import_is_killed_the_rank_of_a_waiting_worker_imports_by_itself(join, tmp_path):
+    begun = shared_import.begin({**PATHS, "HANG_UNTIL": str(tmp_path / "go")}, "paper_worker")
     assert begun
-    server = join(begun.address, HANG_WHEN_WARM="1")
+    server = join(begun.address, HANG_UNTIL=str(tmp_path / "go"))
     one = run(server, tmp_path)
     assert is_shared(server) and one.ended() is None and one.stage == "importing torch"
+    os.kill(begun._process.pid, signal.SIGKILL)
+    mpi_jobs.wait_until(lambda: one.ended() is None and not is_shared(server), "an import of its own", LIMIT)
+    (tmp_path / "go").touch()
+    assert first(one)["session"] == one.pid and ended(one) == 0
     begun.close()
-    assert ended(one) == 1
-    assert not server.fits({**PATHS, "HANG_WHEN_WARM": "1"})
+
+
+def test_an_import_that_fails_is_told_by_the_rank_that_repeats_it(join, tmp_path):
+    begun = shared_import.begin({**PATHS, "CRASH_WHEN_WARM": "1"}, "paper_worker")
+    assert begun
+    server = join(begun.address, CRASH_WHEN_WARM="1")
+    one = run(server, tmp_path)
+    mpi_jobs.wait_until(lambda: one.ended() is not None, "the worker's end", LIMIT)
+    assert one.ended() == -signal.SIGSEGV and "planted: the library is broken" in one.tail()
+    one.close()
+    begun.close()
 
 
 def test_a_worker_can_be_ended_before_it_is_born(join, tmp_path):
