@@ -37,7 +37,7 @@ class ForkServer:
 
     def __init__(self, environment: Mapping[str, str], module: str = "bench.measure.worker") -> None:
         self._environment, self._module = dict(environment), module
-        self._asked: list[int] = []  # of the worker that is to be forked, until it is known that it can be
+        self._asked: list[int] = []  # descriptors of the last worker, kept until a shared import can fork it
         self._early = loading_environment(environment)
         self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - closed in close()
         self.warm = False
@@ -68,12 +68,11 @@ class ForkServer:
 
     def fork(self, descriptors: list[int]) -> None:
         """Ask for a worker with these as its input, channel and log; ``status`` shows a dead fork server."""
-        if not self.warm:
-            again = [os.dup(each) for each in descriptors]
+        if isinstance(self._process, SharedForkServer) and not self.warm:
             self._forget()
-            self._asked = again
+            self._asked = [os.dup(each) for each in descriptors]
         try:
-            socket.send_fds(self._socket, [FORK], self._asked or descriptors)
+            socket.send_fds(self._socket, [FORK], descriptors)
         except OSError:
             return
 
@@ -101,6 +100,7 @@ class ForkServer:
             self._start()
             if self._asked:
                 self.fork(self._asked)
+                self._forget()
         return self._process.poll()
 
     def _forget(self) -> None:
