@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; also where a library cannot be loaded, the exit status is none that means FAIL."""
+    """Run the command line. Where a library cannot be loaded, the exit status means INCONCLUSIVE, never FAIL."""
     try:
         from bench.cli import main as command_line
 

@@ -59,5 +59,5 @@ def exit_status(error: BaseException) -> int:
 
 
 def broken_installation(error: Exception) -> str:
-    """What is said where a library cannot be loaded, which is no verdict on the cluster either."""
+    """The message where a library cannot be loaded; it is no verdict on the cluster."""
     return f"cannot start ({type(error).__name__}: {error}): is {sys.prefix} whole? install it again"

@@ -233,7 +233,10 @@ def _jobs(options: GateOptions, node: str) -> Iterator[list[str]]:
 
 
 def _measured(command: list[str], options: GateOptions, seconds: float, say: Say) -> Run:
-    """Run a job of ours; its judged run. The folder of one that passed goes with ``scratch``, and its path is ``.``."""
+    """Run a job of RailGauge and return its judged run.
+
+    The folder of a run that passed is removed with ``scratch``, so the path of the returned run is ``.``.
+    """
     say(f"measuring: railgauge {' '.join(command[:2])}")
     kept = options.scratch / "run"
     limit = ["--out", str(kept), "--budget", f"{max(seconds, 1):.0f}s"]
@@ -280,7 +283,7 @@ def _of_measured(run: Run, node: str) -> Iterator[Verdict]:
 
 
 def _is_shortness(run: Run, verdict: Verdict) -> bool:
-    """Whether a verdict says only that one node or two were measured, or that the time did not suffice for a phase."""
+    """Whether a verdict says only that one or two nodes were measured, or that time did not suffice for a phase."""
     if verdict.check == "coverage.cases":
         begun = {measurement.case.split("/")[0] for measurement in run.measurements}
         return bool(run.given_up) and verdict.subject not in begun

@@ -137,7 +137,7 @@ class SharedForkServer:
         return -signal.SIGKILL if self._gone(0.0) else None
 
     def never_came(self) -> bool:
-        """Whether the process that imports torch was gone before it could be forked, and not by ``kill``."""
+        """Whether the process that imports torch ended before it could be forked, and ``kill`` had not ended it."""
         return self._process is None and not self._killed and self._gone(0.0)
 
     def kill(self) -> None:

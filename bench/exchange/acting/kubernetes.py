@@ -68,7 +68,7 @@ def cluster(run: Run = ask) -> KubernetesNodes:
 
 
 def moot(steps: Sequence[SchedulerStep], run: Run = ask) -> tuple[SchedulerStep, ...]:
-    """Those of ``steps`` whose taint somebody has taken away since, or that is another run's, or whose node is gone."""
+    """Those of ``steps`` whose node is gone, or whose taint was removed since or now belongs to another run."""
     ours = [step for step in steps if step.undo[0][0] == "kubectl"]
     if not ours:
         return ()

@@ -181,7 +181,7 @@ class Control:
 
     @property
     def address(self) -> str:
-        """On rank 0: the address of this machine by which it reaches the most others, "" where there is none."""
+        """On rank 0: the address of this machine over which most other ranks are connected; "" where there is none."""
         ways = [self._connections[peer] for peer in self._via.values()]
         found = Counter(str(each.socket.getsockname()[0]) for each in ways)
         return found.most_common(1)[0][0] if found else ""
@@ -228,7 +228,7 @@ class Control:
                 yield from self._forget(peer, connection.lost)
 
     def _take(self, peer: int, connection: Connection, frame: bytes) -> Iterator[tuple[int, Message]]:
-        """What one frame holds for this rank; messages for others are passed on."""
+        """The messages of one frame that are for this rank; those for other ranks are passed on."""
         try:
             messages = messages_in(frame)
         except ValueError as error:
