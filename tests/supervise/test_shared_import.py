@@ -204,10 +204,10 @@ worker = Worker({"stay": True}, dict(os.environ), Path(sys.argv[1]) / "w.log", s
 while not list(worker.receive()):
     time.sleep(0.01)
 worker.ended()
-sys.stdout.write(f"{worker.pid}\\n")
-sys.stdout.flush()
 if os.fork() == 0:  # a copy of rank 0 may hold the connection for longer
     time.sleep(600)
+sys.stdout.write(f"{worker.pid}\\n")
+sys.stdout.flush()
 time.sleep(600)
 """
 
