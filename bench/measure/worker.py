@@ -46,7 +46,7 @@ class Channel:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def send(self, kind: str, **fields: Any) -> None:
-        line = json.dumps({"kind": kind, **fields})
+        line = json.dumps({"kind": kind, **fields}, separators=(",", ":"))
         with self.lock:
             self.file.write(line + "\n")
             self.file.flush()

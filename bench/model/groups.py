@@ -134,9 +134,9 @@ class GroupRule:
             return next(self._made())
         if self.kind == "rings":  # asked for each row: to make all rings for it would cost ranks × ranks
             for ring in self.rings:
-                places = [at for first, count, by in ring for at in _steps(first, count, by or 1)]
-                if node in places:
-                    return tuple(self._rank(at, local) for at in places)
+                for first, count, by in ring:
+                    if node in _steps(first, count, by or 1):
+                        return self._on(ring, local)
             return ()
         if self.kind == "nodes":
             return tuple(self._rank(node, at) for at in range(self.width))
@@ -149,6 +149,14 @@ class GroupRule:
             return ()
         pair = (rank, self._rank(other, far))
         return pair if (node < other) != self.back else pair[::-1]
+
+    def _on(self, ring: tuple[Run, ...], local: int) -> Group:
+        """The ranks with this number of the nodes of a ring."""
+        places = [at for first, count, by in ring for at in _steps(first, count, by or 1)]
+        if len(self.spans) > 1:
+            return tuple(self._rank(at, local) for at in places)
+        start, across = self.spans[0][0] + local * self.steps[1], self.steps[0]
+        return tuple([start + at * across for at in places])
 
     def _made(self) -> Iterator[Group]:
         firsts, (_, step) = self._firsts(), self.steps

@@ -14,13 +14,16 @@ from typing import overload
 LONGEST = 1e7  # seconds: no call, and no case in all its calls, takes four months
 
 
+NOTHING = bytes(8)  # as a double: 0
 SIGN = 7 if sys.byteorder == "little" else 0  # which of a double's eight bytes begins with its sign
 
 
 def _possible(values: array[float]) -> bool:
     """Whether all are above 0 and finite. Looking at each takes as long as reading it; these three ask C."""
-    # what is no number, infinite or too much for a time makes the sum so too
-    return values.tobytes()[SIGN::8].isascii() and all(values) and sum(values) < LONGEST
+    data = values.tobytes()
+    # eight zero bytes are a 0, or across two values one that is next to 0; what is no number, infinite or too much for
+    # a time makes the sum so too
+    return data[SIGN::8].isascii() and NOTHING not in data and sum(values) < LONGEST
 
 
 class Seconds(Sequence[float]):

@@ -76,15 +76,21 @@ def load(kind: type[Kind], value: object) -> Kind:
 
 def decode(kind: type[Kind], text: bytes) -> Kind:
     """JSON as ``kind``. Raises NotJson where it is none, and Misfit where it holds something else."""
-    try:
-        found: Kind = _decoder(cast(Any, kind)).decode(text)
+    if (found := decode_strictly(kind, text)) is not None:
         return found
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass
     value = parse(text)
     if not isinstance(value, dict):
         raise NotJson("is not a JSON object")
     return load(kind, value)
+
+
+def decode_strictly(kind: type[Kind], text: bytes) -> Kind | None:
+    """JSON as ``kind``; None where it does not fit, or would not read again once it is written, as NaN and 1e999."""
+    try:
+        found: Kind = _decoder(cast(Any, kind)).decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return found
 
 
 def parse(text: bytes) -> Any:

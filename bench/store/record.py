@@ -179,16 +179,16 @@ class Recorder:
         except OSError as error:
             raise RunError(f"cannot write {self.path / name}: {files.why(error)}") from None
 
-    def measurement(self, row: Measurement) -> str:
+    def measurement(self, row: Measurement, plain: bytes = b"") -> str:
         """Append one measurement. One that no clock can have measured becomes a loss, which is returned in words.
 
-        As a measurement it would be damage when it is read, and cost the whole run instead of its case.
+        As a measurement it would be damage when it is read, and cost the whole run instead of its case. ``plain``: the
+        strict JSON that it was just read from, in one line, which is written as it is.
         """
-        text = encode(row)
+        text = plain or encode(row)
         try:
-            validate.check_measurement(
-                decode(Measurement, text), validate.ExpectedRanks(frozenset(row.ranks), True)
-            )
+            read = row if plain else decode(Measurement, text)
+            validate.check_measurement(read, validate.ExpectedRanks(frozenset(row.ranks), True))
         except Misfit as misfit:
             why = f"no possible measurement: {misfit}"
             self.add(Loss(row.case, why))

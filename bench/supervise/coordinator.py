@@ -21,11 +21,12 @@ from .hangs.culprits import Culprits, Position, name_ranks, nodes_in, silent, un
 from .hangs.rank_state import RankState, flight_of, heartbeats, joined, positions, record
 from .hangs.recordings import flights, ras_findings
 from .hangs.trouble import trouble
-from .limits import BARREN, KEEPALIVE_SECONDS, SHORTEST, TRIES, Early, Limits, Lost, Pace, Stopped
+from .limits import BARREN, KEEPALIVE_SECONDS, LONGEST, SHORTEST, TRIES, Early, Limits, Lost, Pace, Stopped
 from .messages import check, check_answer, measurement_of, window_of
 from .phase_orders import check_derived, start_messages
 from .supervisor import Supervisor
 
+SHARE = 0.1  # of rank 0's time, at most, in which it looks at all ranks for one that holds the others up
 DOUBT = 3 * HEARTBEAT_SECONDS  # a failure between two ranks is held back: one of them may soon be found dead
 
 
@@ -63,6 +64,7 @@ class Coordinator:
     _barren: int = 0
     _started: float = 0.0
     _last_keepalive: float = 0.0
+    _look_at: float = 0.0  # when to look at all ranks again
     _wasted: float = 0.0
     slowest_join: float = 0.0
     _gpus: dict[int, Any] = field(default_factory=dict)
@@ -261,12 +263,15 @@ class Coordinator:
                 self.notice("beat", message)
         elif message["said"] == "ended":
             state.ended, state.status, state.words = True, message["status"], message["words"]
+            self._look_at = 0.0 if message["status"] else self._look_at
             self._logs[source] = message["log"]
             self._keep_health(source, message["health"])
         elif message["said"] == "health":
             state.health = message["health"]
         elif message["said"] == "worker":
             self._take_from_worker(source, message["heard"], state)
+        elif message["said"] == "row":
+            self._take_row(source, message.get("row"), state)
 
     def _keep_interim(self) -> None:
         """Keep the samples taken beside workers that will not report them any more."""
@@ -292,21 +297,24 @@ class Coordinator:
         elif message["kind"] == "window":
             self.recorder.add(window_of(message, source, self.ranks, self._cases))
             self.notice("window", message)
-        elif message["kind"] == "measurement":
-            row = measurement_of(message, source, self.ranks, self._cases)
-            if (row.case, row.ranks) in self._reported:
-                raise Misfit(f"it reports {row.case} twice")
-            self._reported.add((row.case, row.ranks))
-            if row.stop == "failed":
-                self._doubtful.append((time.monotonic(), row))
-            else:
-                self._keep(row)
         elif message["kind"] == "failed":
-            state.failed = message
+            state.failed, self._look_at = message, 0.0
 
-    def _keep(self, row: Measurement) -> None:
+    def _take_row(self, source: int, text: object, state: RankState) -> None:
+        state.last_moved = state.last_heard
+        row, plain = measurement_of(text, source, self.ranks, self._cases)
+        if (row.case, row.ranks) in self._reported:
+            raise Misfit(f"it reports {row.case} twice")
+        self._reported.add((row.case, row.ranks))
+        if row.stop == "failed":
+            self._doubtful.append((time.monotonic(), row))
+        else:
+            self._keep(row, plain)
+
+    def _keep(self, row: Measurement, plain: bytes = b"") -> None:
+        """``plain``: the JSON that the row was read from, see ``measurement_of``."""
         self._left[row.case] -= 1
-        if text := self.recorder.measurement(row):
+        if text := self.recorder.measurement(row, plain):
             self.notice("refused", {"text": text})
         else:
             self.notice("measurement", {"row": row})
@@ -327,8 +335,14 @@ class Coordinator:
                 self._doubtful.append((at, row))
 
     def _trouble(self) -> Culprits | None:
-        limits, own = self.limits, self.control.rank
-        return trouble(self._states, self.positions, limits, self._started, self.slowest_join, own)
+        """Who broke the phase, once a worker has ended or failed, else as often as takes SHARE of the time."""
+        begun, limits, own = time.monotonic(), self.limits, self.control.rank
+        if begun < self._look_at:
+            return None
+        found = trouble(self._states, self.positions, limits, self._started, self.slowest_join, own)
+        took = time.monotonic() - begun
+        self._look_at = begun + min(LONGEST, took / SHARE)
+        return found
 
     def _over(self) -> Culprits | None:
         """Why the phase cannot go on, with what was last heard of those who left."""

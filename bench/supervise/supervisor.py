@@ -210,6 +210,9 @@ class Supervisor:
         if message["kind"] == "beat":
             self._beat = {**message, "at": time.monotonic()}
             return
+        if message["kind"] == "measurement":
+            self.control.send(0, {"said": "row", "row": message["row"]})
+            return
         if message["kind"] == "ready" and self._monitor:
             self._monitor.use_gpu(load(WorkerGpu, message["gpu"]) if message["gpu"] else None, GpuSampler)
         self.control.send(0, {"said": "worker", "heard": message})

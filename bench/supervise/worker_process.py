@@ -23,6 +23,7 @@ from .shared_import import SharedForkServer, join, loading_environment
 
 TAIL_BYTES = 1 << 16  # an exception of C++ prints its stack behind its text
 LONGEST_WORDS = 300
+ROW = b'{"kind":"measurement",'  # the beginning of a line whose rest goes to rank 0 unread
 _THROWN = re.compile(r"^  what\(\): +(?:\[PG[^]]*\] )?(.+)", re.MULTILINE)
 GRACE_SECONDS = 2.0
 GONE_SECONDS = 2.0  # for a killed process to be gone; one that waits in the kernel may stay longer
@@ -168,7 +169,7 @@ class Worker:
                 self._unsent = b""
 
     def receive(self) -> Iterator[dict[str, Any]]:
-        """Messages that have arrived since the last call."""
+        """Messages that have arrived since the last call; of a measurement its JSON, as the worker wrote it."""
         self._write()
         while True:
             try:
@@ -180,7 +181,10 @@ class Worker:
             self._rest += data
         *lines, self._rest = self._rest.split(b"\n")
         for line in lines:
-            yield json.loads(line)
+            if line.startswith(ROW):
+                yield {"kind": "measurement", "row": b"{" + line.removeprefix(ROW)}
+            else:
+                yield json.loads(line)
 
     def ended(self) -> int | None:
         """The exit status once the process has ended (negative: killed by that signal), else None."""

@@ -24,6 +24,7 @@ SHORTEST, LONGEST = 0.002, 0.05  # s between two passes, as bench.supervise.limi
 CALLS = 400  # of each function that is timed
 RING = 32  # nodes of a ring: those of one leaf switch
 WAIT_SECONDS = 0.5  # as bench.supervise.control.tcp
+SHARE = 0.1  # as bench.supervise.coordinator
 NODES = 1 << 30  # the fan-out with which all first ranks of nodes are connected to rank 0 itself
 
 
@@ -35,7 +36,7 @@ class Costs:
     frame       of rank 0 to open one, which holds one message or the heartbeats of a moment
     ready, beat, row   of rank 0 for one of these messages, from its frame to the journal; ``wide``: a row of a ring
     report      of a rank that sends a row; ``relay``: of a process that passes a message on
-    each        of a pass of rank 0, for each rank of the job; ``link``: for each of its connections
+    each        of a look of rank 0 at all ranks, for each of them; ``link``: of a pass, for each of its connections
     idle        of any pass
     """
 
@@ -93,6 +94,7 @@ class Simulation:
         self.number, self.cpu, self.arrived, self.last = 0, [0.0] * ranks, 0, 0.0
         self.wakes = [(0.0, 0)] * ranks  # when the next pass of each begins, and the number of that event
         self.held: dict[int, tuple[int, float]] = {}  # by a first rank: heartbeats of others, since when
+        self.look = 0.0  # when rank 0 looks at all ranks again
 
     def at(self, when: float, rank: int, message: tuple[str, int] | None) -> None:
         """A message reaches a process, or, without one, its next pass begins."""
@@ -126,9 +128,13 @@ class Simulation:
 
     def _pass(self, when: float, rank: int) -> None:
         messages = self.inbox.pop(rank, [])
-        fixed = self.costs.idle + (self.costs.each * self.ranks + self.costs.link * self.links) * (rank == 0)
         begun = max(when, self.free[0] if self.free else self.own[rank])
-        now = begun + fixed
+        now = begun + self.costs.idle
+        if rank == 0:
+            now += self.costs.link * self.links
+            if now >= self.look:
+                took = self.costs.each * self.ranks
+                now, self.look = now + took, now + min(LONGEST, took / SHARE)
         for message in messages:
             now = self._take(now, rank, message)
         if now - self.held.get(rank, (0, now))[1] > WAIT_SECONDS:
@@ -212,17 +218,17 @@ def _timed(work: Callable[[], object]) -> float:
     return median(found)
 
 
-def timed_costs(phase, row: Callable[[tuple[int, ...], str], dict], ranks: int) -> Costs:
+def timed_costs(phase, row: Callable[[tuple[int, ...], str], bytes], ranks: int) -> Costs:
     """Each message's way through the product's own functions, of a job of so many ranks."""
     from bench.measure.loop import TimingRules
     from bench.measure.work_order import WorkOrder
     from bench.model.case_templates import digest, unpacked
     from bench.model.groups import GroupRule
     from bench.model.measurement import Rank
-    from bench.model.typed_json import load, to_json
+    from bench.model.typed_json import load
     from bench.store import Recorder
     from bench.supervise.control.sealed_frames import Opener, Sealer
-    from bench.supervise.control.tcp import Control, framed, messages_in, parsed
+    from bench.supervise.control.tcp import ROW, Control, framed, messages_in, parsed
     from bench.supervise.coordinator import Coordinator
     from bench.supervise.hangs.rank_state import RankState
     from bench.supervise.limits import Limits
@@ -248,8 +254,7 @@ def timed_costs(phase, row: Callable[[tuple[int, ...], str], dict], ranks: int) 
         "gpu": None,
         "plan": plan,
     }
-    measured = {"kind": "measurement", **row(group, case.id)}
-    wide = {"kind": "measurement", **row(ring.groups.of(group[0]), ring.id)}
+    measured, wide = row(group, case.id), row(ring.groups.of(group[0]), ring.id)
     beat = {
         "said": "beat",
         "case": case.id,
@@ -265,7 +270,8 @@ def timed_costs(phase, row: Callable[[tuple[int, ...], str], dict], ranks: int) 
         return Sealer(key).seal(framed(1, message))
 
     def opened(sealed: bytes) -> dict:
-        return parsed(messages_in(next(iter(Opener(key).open(sealed))))[0][2])
+        ((_, kind, text),) = messages_in(next(iter(Opener(key).open(sealed))))
+        return {"said": "row", "row": text} if kind == ROW else parsed(text)
 
     with tempfile.TemporaryDirectory() as folder, Recorder(Path(folder) / "run") as recorder:
         supervisor = Supervisor(Control(), lambda what: {}, {})
@@ -291,15 +297,20 @@ def timed_costs(phase, row: Callable[[tuple[int, ...], str], dict], ranks: int) 
         opening = _timed(lambda: next(iter(Opener(key).open(short))))
         sealed_order = frame(order)
         sealed = {"ready": frame({"said": "worker", "heard": ready}), "beat": frame(beat)}
-        sealed["row"] = frame({"said": "worker", "heard": measured})
-        sealed["wide"] = frame({"said": "worker", "heard": wide})
+        sealed["row"] = frame({"said": "row", "row": measured})
+        sealed["wide"] = frame({"said": "row", "row": wide})
         with recorder.together():
             found = {name: _timed(lambda each=each: take(each)) - opening for name, each in sealed.items()}
         supervisor.stop_now()
-        passes = _timed(lambda: (chief._trouble(), chief._over(), chief._all_ended())) / ranks
+
+        def look() -> None:
+            chief._look_at = 0.0
+            chief._trouble()
+
+        passes = _timed(look) / ranks
     return Costs(
         send=_timed(lambda: frame(order)), order=_timed(begin), frame=opening, **found,
-        report=_timed(lambda: frame({"said": "worker", "heard": to_json(measured)})),
+        report=_timed(lambda: frame({"said": "row", "row": measured})),
         relay=_timed(lambda: Sealer(key).seal(next(iter(Opener(key).open(sealed["beat"]))))), each=passes, link=2e-7,
     )  # fmt: skip
 

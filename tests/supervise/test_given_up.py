@@ -14,7 +14,7 @@ from bench.measure.loop import TimingRules
 from bench.measure.work_order import WorkOrder
 from bench.model.lines import HealthLine
 from bench.model.measurement import Case
-from bench.model.typed_json import to_json
+from bench.model.typed_json import encode, to_json
 from bench.store import Phase, Recorder
 from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator
@@ -118,11 +118,7 @@ class Script(Control):
 
 def test_a_supervisor_that_dies_in_mid_phase_costs_the_case_in_flight(tmp_path):
     planned = runs.cases()
-    said = [
-        {"said": "worker", "heard": {"kind": "measurement", **to_json(row)}}
-        for case in planned[:2]
-        for row in runs.measured(case)
-    ]
+    said = [{"said": "row", "row": encode(row)} for case in planned[:2] for row in runs.measured(case)]
     control = Script(*said, {"said": "lost", "text": "it closed the connection"})
     supervisor = Supervisor(control, lambda what: {}, {})
     order = WorkOrder("", (), 0, 2, 0, "gloo", "127.0.0.1", 1.0, TimingRules(), 1)

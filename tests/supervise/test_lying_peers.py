@@ -15,8 +15,8 @@ from bench.measure.loop import TimingRules
 from bench.measure.perftest.command import lawful
 from bench.measure.perftest.processes import PerftestRunner
 from bench.measure.work_order import WorkOrder
-from bench.model.measurement import Case, Mismatch
-from bench.model.typed_json import Misfit, to_json
+from bench.model.measurement import Case, Extra, Mismatch
+from bench.model.typed_json import Misfit, encode, to_json
 from bench.store import Phase, Recorder
 from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator
@@ -35,7 +35,7 @@ def from_worker(kind: str, **fields: Any) -> dict[str, Any]:
 
 
 def row(of: Any) -> dict[str, Any]:
-    return from_worker("measurement", **to_json(of))
+    return {"said": "row", "row": encode(of)}
 
 
 class Script(Control):
@@ -98,13 +98,17 @@ def chief(tmp_path):
         from_worker("failed", error="x", text="y"),
         from_worker("flight", last=[{"group": "0"}]),
         from_worker("window", ended=1.0),
-        from_worker("measurement"),
+        {"said": "row"},
+        {"said": "row", "row": "{}"},
+        {"said": "row", "row": b"{}"},
+        {"said": "row", "row": b"[" * 100_000},
+        {"said": "row", "row": encode(OF_SECOND)[:-1]},
         row(OF_FIRST),  # of ranks 0 and 1
         row(replace(OF_SECOND, case="pairs/2")),
         row(replace(OF_SECOND, ranks=(2, 9))),
         row(replace(OF_SECOND, mismatches=(Mismatch(9, 0, 0, 1.0, 2.0),))),
     ],
-    ids=lambda message: json.dumps(message)[:60],
+    ids=lambda message: str(message)[:60],
 )
 def test_a_rank_that_sends_what_no_rank_sends_is_lost_by_name(chief, message):
     with pytest.raises(Lost, match=r"n1 \(rank 2\).*it sent what a supervisor never sends") as lost:
@@ -116,6 +120,27 @@ def test_a_rank_reports_its_own_group_once(chief, tmp_path):
     with pytest.raises(Lost, match="it reports pairs/1 twice"):
         chief(row(OF_SECOND), row(OF_SECOND)).run(Phase("pairs", "", (PAIRS,)))
     assert (tmp_path / "run" / "journal.jsonl").read_text().count('"kind":"measurement"') == 1
+
+
+@pytest.mark.parametrize("odd", ["NaN", "1e999"])
+@pytest.mark.parametrize("of", ["isolated", "launch"])
+def test_a_time_that_no_clock_measures_costs_its_case_alone(chief, tmp_path, of, odd):
+    changed = {"isolated": (0.5,)} if of == "isolated" else {"extra": Extra(launch=(0.5,))}
+    text = encode(replace(OF_SECOND, **changed)).replace(b"0.5]", odd.encode() + b"]")
+    with pytest.raises(Lost, match="its supervisor is gone"):
+        chief({"said": "row", "row": text}, {"said": "lost", "text": "x"}).run(Phase("pairs", "", (PAIRS,)))
+    journal = (tmp_path / "run" / "journal.jsonl").read_text()
+    assert "no possible measurement" in journal and '"kind":"measurement"' not in journal
+
+
+@pytest.mark.parametrize("more", ['"kind":"end"', '"\\u006bind":"end"', '\n"x":0', '\r"x":0'])
+def test_a_row_is_one_line_of_the_journal_and_of_no_other_kind(chief, tmp_path, more):
+    text = encode(OF_SECOND)[:-1] + b"," + more.encode() + b"}"
+    with pytest.raises(Lost, match="its supervisor is gone"):
+        chief({"said": "row", "row": text}, {"said": "lost", "text": "x"}).run(Phase("pairs", "", (PAIRS,)))
+    lines = (tmp_path / "run" / "journal.jsonl").read_bytes().splitlines()
+    kinds = [json.loads(line)["kind"] for line in lines]
+    assert kinds.count("measurement") == 1 and "end" not in kinds
 
 
 def test_the_port_of_the_store_comes_from_the_rank_that_opens_it(chief):

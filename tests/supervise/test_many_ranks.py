@@ -10,6 +10,7 @@ import runs
 from bench.model.lines import PhaseMark
 from bench.model.measurement import Case
 from bench.store import Recorder
+from bench.supervise import coordinator
 from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator
 from bench.supervise.hangs.rank_state import RankState
@@ -53,6 +54,44 @@ def test_a_pass_goes_through_all_ranks_no_more_often_when_more_of_them_speak(tmp
             walks.append(Counted.walks)
         supervisor.stop_now()
     assert walks[0] == walks[1] < 4
+
+
+class PaperClock:
+    """A clock that somebody else moves."""
+
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_looking_at_all_ranks_takes_a_tenth_of_the_time_until_a_worker_fails(tmp_path, monkeypatch):
+    clock, looks = PaperClock(), []
+
+    def looked(*_):
+        looks.append(clock.now)
+        clock.now += 0.004
+
+    monkeypatch.setattr(coordinator, "time", clock)
+    monkeypatch.setattr(coordinator, "trouble", looked)
+    control = Talk(0, 2)
+    supervisor = Supervisor(control, lambda what: {}, {})
+    with Recorder(tmp_path / "run") as recorder:
+        chief = Coordinator(control, supervisor, recorder, Limits(), lambda kind, fields: None)
+        for _ in range(500):
+            chief._trouble()
+            clock.now += 0.002
+        assert 0.08 < len(looks) * 0.004 / (clock.now - 100.0) < 0.11
+        for said in (
+            {"said": "worker", "heard": {"kind": "failed", "error": "E", "text": "", "at": BEAT}},
+            {"said": "ended", "status": -9, "words": "", "log": "", "health": None},
+        ):
+            chief._trouble()
+            before = len(looks)
+            chief._take(1, said, RankState())
+            chief._trouble()
+            assert len(looks) == before + 1
+    supervisor.stop_now()
 
 
 def test_the_rows_of_a_pass_are_brought_to_the_disk_at_once(tmp_path, monkeypatch):

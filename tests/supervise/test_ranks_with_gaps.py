@@ -9,7 +9,7 @@ from bench.measure.loop import TimingRules
 from bench.measure.work_order import WorkOrder
 from bench.model.groups import group_of
 from bench.model.measurement import Case, Mismatch
-from bench.model.typed_json import load, to_json
+from bench.model.typed_json import encode, load
 from bench.store import Phase, Recorder
 from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator
@@ -66,8 +66,8 @@ def test_what_they_measured_is_recorded_with_the_numbers_of_the_run(tmp_path):
     with Recorder(tmp_path / "run") as recorder:
         chief = coordinator(tmp_path, recorder)
         row = replace(runs.measured(CASE)[0], ranks=(1, 3), mismatches=(Mismatch(3, 0, 0, 1.0, 2.0),))
-        found = measurement_of(to_json(row), 7, chief.ranks, {CASE.id: (0, CASE)})
-    assert found.ranks == (1, 7) and found.mismatches[0].rank == 7
+        found, plain = measurement_of(encode(row), 7, chief.ranks, {CASE.id: (0, CASE)})
+    assert not plain and found.ranks == (1, 7) and found.mismatches[0].rank == 7
 
 
 def test_a_resumed_run_calls_its_ranks_by_their_old_numbers():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import runs
 from bench.measure.loop import TimingRules
 from bench.measure.work_order import WorkOrder
 from bench.model.measurement import Case
-from bench.model.typed_json import to_json
+from bench.model.typed_json import encode
 from bench.store import Phase, Recorder
 from bench.supervise.control.tcp import Control
 from bench.supervise.coordinator import Coordinator
@@ -46,9 +48,9 @@ class Supervisors(Control):
             self.due.append((self.looks, 4, {"said": "lost", "text": "it closed the connection"}))
         elif phase == "rest" and rank in (0, 1):
             row = next(each for each in runs.measured(REST) if each.ranks[0] == rank)
-            places = {"ranks": [rank, rank + 2]}
-            heard = {"kind": "measurement", **to_json(row), **places}
-            self.due += [(self.looks, rank, {"said": "worker", "heard": heard})]
+            self.due += [
+                (self.looks, rank, {"said": "row", "row": encode(replace(row, ranks=(rank, rank + 2)))})
+            ]
         if phase == "rest":
             self.due.append((self.looks + 1, rank, ended(0)))
 

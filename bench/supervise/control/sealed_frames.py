@@ -23,7 +23,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-MAGIC = b"railgauge-3\n"
+MAGIC = b"railgauge-4\n"
 NONCE = PROOF = 32  # bytes
 HELLO = struct.Struct("!12s32sII")  # magic, the dialing rank's nonce, its rank, the size of its job
 LENGTH = struct.Struct("!I")

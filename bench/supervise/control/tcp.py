@@ -41,8 +41,10 @@ if TYPE_CHECKING:
 
 Message = dict[str, Any]
 
-HEAD = struct.Struct("!I?I")
-"""Before each message: the rank that sent it or is to receive it, whether it may wait, its bytes."""
+HEAD = struct.Struct("!IBI")
+"""Before each message: the rank that sent it or is to receive it, its kind, its bytes."""
+MESSAGE, BEAT, ROW = range(3)
+"""Kinds: a message in JSON; a heartbeat, which may wait; a row, as the worker wrote it."""
 
 WAIT_SECONDS = 0.5  # that a heartbeat waits for those of the other ranks of its node
 SHORT = 1 << 16  # bytes of a frame that holds several messages
@@ -51,20 +53,21 @@ FOLLOWED = "cut off with the first rank of its node"
 
 def framed(rank: int, message: Message) -> bytes:
     """A message of or for a rank, as it stands in a frame."""
-    text = json.dumps(message).encode()
-    return HEAD.pack(rank, message.get("said") == "beat", len(text)) + text
+    said = message.get("said", "")
+    text = message["row"] if said == "row" else json.dumps(message).encode()
+    return HEAD.pack(rank, {"beat": BEAT, "row": ROW}.get(said, MESSAGE), len(text)) + text
 
 
-def messages_in(frame: bytes) -> list[tuple[int, bool, bytes]]:
-    """(rank, whether it may wait, text) of the messages of a frame. Raises ValueError."""
+def messages_in(frame: bytes) -> list[tuple[int, int, bytes]]:
+    """(rank, kind, text) of the messages of a frame. Raises ValueError."""
     found, at = [], 0
     while at < len(frame):
         try:
-            rank, waits, length = HEAD.unpack_from(frame, at)
+            rank, kind, length = HEAD.unpack_from(frame, at)
         except struct.error as error:
             raise ValueError(str(error)) from None
         at += HEAD.size + length
-        found.append((rank, waits, frame[at - length : at]))
+        found.append((rank, kind, frame[at - length : at]))
     if at != len(frame):
         raise ValueError(f"a message ends {at - len(frame)} bytes behind its frame")
     return found
@@ -110,7 +113,8 @@ class Control:
         self._numbers: dict[int, int] = {}
         self._ranks_of: dict[int, int] = {}
         self._held: deque[tuple[int, Message]] = deque()
-        self._waiting, self._since = b"", 0.0  # heartbeats of those behind this rank, the first since then
+        self._waiting, self._since = b"", 0.0  # what those behind this rank sent, the first of it then
+        self._urgent = False  # whether there is more than heartbeats in it
         self._selector = selectors.DefaultSelector()
         for peer, connection in (connections or {}).items():
             self.admit(peer, connection)
@@ -208,7 +212,7 @@ class Control:
         for each in (both,) if len(both) < SHORT else (self._waiting, frame):
             if each and 0 in self._connections:
                 self._connections[0].put(each)
-        self._waiting = b""
+        self._waiting, self._urgent = b"", False
 
     def receive(self) -> Iterator[tuple[int, Message]]:
         """(sender, message) of all that has arrived."""
@@ -220,7 +224,7 @@ class Control:
                     yield from self._take(key.data, connection, payload)
                     if connection.lost:
                         break
-        if self._waiting and time.monotonic() - self._since > WAIT_SECONDS:
+        if self._waiting and (self._urgent or time.monotonic() - self._since > WAIT_SECONDS):
             self._pass_on()
         for peer, connection in list(self._connections.items()):
             connection.push()
@@ -235,14 +239,19 @@ class Control:
             connection.lose(f"it sent an invalid frame: {error}")
             return
         if self._leads:
-            for whose, _, text in messages:
-                if self._via.get(whose) == peer:  # else it was lost before, or never joined through this one
+            for whose, kind, text in messages:
+                if self._via.get(whose) != peer:  # it was lost before, or never joined through this one
+                    continue
+                if kind == ROW:  # for whoever reads it: most of what rank 0 is sent is rows
+                    yield self._number(whose), {"said": "row", "row": text}
+                else:
                     yield from self._hear(peer, whose, connection, text)
         elif peer:
             if any(whose != peer for whose, _, _ in messages):
                 connection.lose("it spoke for another rank")
             else:
-                self._pass_on(frame, all(waits for _, waits, _ in messages))
+                self._urgent = self._urgent or any(kind != BEAT for _, kind, _ in messages)
+                self._pass_on(frame, waits=True)  # for the others of this node that speak in this moment
         else:
             for whose, _, text in messages:
                 yield from self._obey(whose, connection, text)
@@ -251,7 +260,7 @@ class Control:
         """A message of rank 0 for this rank, or for one behind it."""
         if whose != self._own:
             if whose in self._connections:
-                self._connections[whose].put(HEAD.pack(whose, False, len(text)) + text)
+                self._connections[whose].put(HEAD.pack(whose, MESSAGE, len(text)) + text)
             return
         if self.listener:  # rank 0 begins once all are connected
             self.listener.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
@@ -80,7 +81,8 @@ def twice(begin: Any, folder: Path, backend: str, *settings: dict[str, str]) -> 
         pid, heard = phase(server, folder, backend, **each)
         pids.add(pid)
         (row,) = [message for message in heard if message["kind"] == "measurement"]
-        assert (row["wrong"], row["extra"].get("failed")) == ([0], None)
+        measured = json.loads(row["row"])
+        assert (measured["wrong"], measured["extra"].get("failed")) == ([0], None)
         assert heard[-1]["kind"] == "done"
     assert len(pids) == len(settings)
 

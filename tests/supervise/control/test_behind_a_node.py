@@ -214,6 +214,16 @@ def test_the_heartbeats_of_a_node_travel_in_one_frame_in_their_order_with_what_d
     assert [said["said"] for _, said in job.hear(0, 2)] == ["beat", "ended"]
 
 
+def test_the_rows_of_a_moment_travel_in_one_frame_and_unread(job, monkeypatch):
+    frames = passed_on(job.ends[2], monkeypatch)
+    rows = [{"said": "row", "row": text} for text in (b'{"case": "a"}', b"no JSON")]
+    for row in rows:
+        job.ends[3].send(0, row)
+    job.ends[3].flush(LIMIT)
+    assert job.hear(0, 2) == [(3, row) for row in rows]
+    assert len(frames) == 1
+
+
 def test_a_heartbeat_does_not_wait_for_ever(job):
     job.ends[3].send(0, {"said": "beat"})
     assert job.hear(0) == [(3, {"said": "beat"})]
