@@ -48,9 +48,14 @@ def read_state(path: Path) -> GateState | None:
             f"{path} belongs to another user, who could hide errors by it: give another with --state"
         )
     try:
-        return decode(GateState, read_file(path.parent, path.name))
+        state = decode(GateState, read_file(path.parent, path.name))
     except ValueError as error:
         raise RunError(f"{path} is damaged ({error}); remove it, then run the gate again") from None
+    if state.format != FORMAT:
+        raise RunError(
+            f"{path} has format {state.format}, this RailGauge reads {FORMAT}: give another with --state, or upgrade"
+        )
+    return state
 
 
 def save_state(path: Path, state: GateState) -> None:

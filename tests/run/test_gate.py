@@ -135,6 +135,16 @@ def test_a_damaged_state_is_inconclusive_and_hides_no_fault(look: Any, tmp_path:
     assert (tmp_path / "gate.json").read_text() == '{"node": 7}'
 
 
+def test_a_state_of_another_format_is_not_read_as_todays_and_is_kept(look: Any, tmp_path: Path) -> None:
+    look(node(1), counted(node(1)))
+    newer = (tmp_path / "gate.json").read_text().replace('"format":1', '"format":2')
+    (tmp_path / "gate.json").write_text(newer)
+    answer = look(node(1), counted(node(1)))
+    assert answer.status is Status.INCONCLUSIVE
+    assert "gate.json has format 2, this RailGauge reads 1" in answer.sentence
+    assert '"format":2' in newer and (tmp_path / "gate.json").read_text() == newer
+
+
 def test_a_history_that_cannot_be_read_is_inconclusive_and_hides_no_fault(look: Any, tmp_path: Path) -> None:
     nowhere = str(tmp_path / "nowhere")
     answer = look(node(1), counted(node(1)), history=nowhere)
