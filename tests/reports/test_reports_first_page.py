@@ -173,8 +173,9 @@ def test_the_port_of_a_problem_is_named_with_its_gpu_its_cable_and_its_errors(tm
 def test_a_verdict_on_one_case_says_which(tmp_path):
     run = acceptance_run(tmp_path, 2, shares={("n1", "mlx5_4/1"): 0.5})
     judged, cases = judge(run, LAMBDA), {case.id for case in run.plan.cases}
-    said = {each.check: each.case for each in judged.verdicts if each.subject in cases}
-    assert {"wire.share", "limits.busbw"} <= said.keys() and set(said.values()) <= cases
+    said = [each for each in judged.verdicts if each.subject in cases]
+    assert {"wire.share", "limits.busbw"} <= {each.check for each in said}
+    assert [each for each in said if each.case != each.subject] == []
     (cause, *_) = problems_of(judged.run).causes
     subjects = [replace(each, subject="a row") if each.case else each for each in judged.verdicts]
     found = problems_of(replace(judged.run, verdicts=tuple(subjects)))
