@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 import runs
+from bench.judge.checks.rail_names import _placed
 from bench.judge.gpu_of_rank import foreseen, match, placed, reported_gpus, visible
 from bench.model.facts import Host
 from bench.model.lines import Joined, WorkerGpu
@@ -155,3 +156,16 @@ def test_a_workers_gpu_is_written_once_and_again_where_it_is_another():
         chief._record_joined(Phase(turn, "", ()))
     assert [sorted(line.gpus) for line in paper.lines] == [["0", "1", "2"], [], ["2"]]
     assert paper.lines[2].gpus == {"2": WorkerGpu(uuid="GPU-9")}
+
+
+@pytest.mark.parametrize(
+    ("gpu", "name"),
+    [
+        (WorkerGpu(uuid="GPU-x", pci="0000:07:00.0"), "GPU-x"),
+        (WorkerGpu(pci="ffff:07:00.0"), "ffff:07:00.0"),
+        (WorkerGpu(index=3), "neither UUID nor PCI address"),
+    ],
+)
+def test_a_gpu_that_the_facts_do_not_hold_is_called_by_what_is_known_of_it(gpu, name):
+    found = _placed(runs.ranks(1, 8)[2], gpu, node(0), 2)
+    assert found.ok is None and f"its worker has {name}, which is none of the 8 GPUs" in found.measured

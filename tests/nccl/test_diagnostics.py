@@ -123,3 +123,9 @@ def test_pairs_network_and_machines_are_judged_apart_from_2_32_on(said, judged):
 def test_a_slow_network_is_said_by_rank_and_host():
     *_, found = diagnostics(read(printed(BEGUN, VERIFIED, RATES, SLOW, ENDED)))
     assert "rank 5 (n0): 190.1 Gbit/s" in found.measured and "NCCL DIAG" in found.next_step
+
+
+def test_of_machines_that_skipped_the_check_the_first_is_said_and_the_others_counted():
+    other = NO_RAS.replace("NCCL_RAS_ENABLE=0", "no network interface was found")
+    (found,) = diagnostics(read(printed(NO_RAS, other)))
+    assert "NCCL_RAS_ENABLE=0" in found.measured and "no network interface" not in found.measured

@@ -8,6 +8,7 @@ from bench.model.collectives import COLLECTIVES, collective, least_size
 from bench.model.elements import element
 from bench.model.profile import load
 from bench.plan import (
+    AcceptOptions,
     Job,
     Memory,
     PlanError,
@@ -87,6 +88,15 @@ def test_what_does_not_fit_is_refused_by_name_with_both_figures():
     assert [case.id for case in plan.cases] == [case.id for case in cases[:-1]]
 
 
+def test_a_case_that_needs_all_that_is_there_is_measured_and_one_byte_more_is_refused_by_name():
+    (case,) = sweep_cases("x", Request("all_reduce", 8, 8), TWO)
+    phases = [Phase("x", "x", (case,))]
+    all_of_it = fit(phases, "gloo", Memory(needed(case, "gloo"), "n0"))
+    one_less = fit(phases, "gloo", Memory(needed(case, "gloo") - 1, "n0"))
+    assert ([each.id for each in all_of_it.cases], all_of_it.refused) == ([case.id], ())
+    assert (one_less.cases, [each.case for each in one_less.refused]) == ((), [case.id])
+
+
 def test_nothing_fits_into_unknown_memory():
     cases = sweep_cases("x", Request("all_reduce", 8, 8), TWO)
     plan = fit([Phase("x", "x", tuple(cases))], "nccl", Memory(0, "no GPU"))
@@ -136,3 +146,10 @@ def test_a_step_that_makes_millions_of_sizes_is_refused_at_once():
 def test_a_root_that_is_no_rank_is_refused():
     with pytest.raises(PlanError, match="root 5 does not exist: the ranks of this job are 0 to 1"):
         sweep_cases("x", Request("broadcast", 1024, 1024, root=5), TWO)
+
+
+def test_what_is_measured_only_on_request_is_told_with_its_option():
+    assert AcceptOptions().by_name == {}
+    asked = AcceptOptions(ways="one-way", cross=True, pinned=True).by_name
+    assert sorted(asked.values()) == ["--cross-rail", "--one-way", "--pinned"]
+    assert [*AcceptOptions(all_pairs=True).by_name.values()] == ["--all-pairs"]

@@ -283,3 +283,21 @@ def test_any_rates_end_and_no_node_is_in_two_probes_of_a_step(n: int, data: st.D
 def test_a_long_ring_is_named_by_its_ends():
     assert ring_text(("n0", "n2", "n1")) == "ring n0 n2 n1"
     assert ring_text(tuple(f"n{at}" for at in range(32))) == "ring n0 n1 … n31 (32 nodes)"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(8, "ring n0 n1 n2 n3 n4 n5 n6 n7"), (9, "ring n0 n1 … n8 (9 nodes)")]
+)
+def test_a_ring_of_up_to_eight_nodes_is_said_whole(count: int, text: str) -> None:
+    assert ring_text(tuple(f"n{at}" for at in range(count))) == text
+
+
+def test_three_slow_rails_of_four_are_the_node_and_half_of_them_are_not() -> None:
+    """With four rails, the node is named from three on, by what its middle rail loses."""
+    four = ScreeningTask(tuple(f"n{i:03d}" for i in range(12)), ("r1", "r2", "r3", "r4"), 100.0)
+    lost = {"r1": 0.2, "r2": 0.3, "r3": 0.4}
+    last, _, _ = screen(four, lambda a, b, rail: lost.get(rail, 0.0) if "n003" in (a, b) else 0.0)
+    assert found(last) == {("node", "n003", "", "")}
+    assert last.findings[0].lost == pytest.approx(0.3, abs=0.01)
+    last, _, _ = screen(four, port("n003", "r1", "r2"))
+    assert found(last) == {("port", "n003", "", "r1"), ("port", "n003", "", "r2")}

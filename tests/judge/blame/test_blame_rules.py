@@ -119,6 +119,16 @@ def test_a_gpu_that_was_slow_in_one_run_inside_its_node_is_suspected_and_in_two_
     assert first.confidence < second.confidence and (first.confirmed, second.confirmed) == (False, True)
 
 
+def test_a_gpu_whose_name_is_not_known_is_not_hidden_by_a_slow_port_of_its_node():
+    runs = tuple(
+        Inside(node, rail, "", 300e9 if (node, rail) == ("n1", "mlx5_2") else 400e9)
+        for node in names(4)
+        for rail in tracks(4)
+    )
+    said = settle(4, 4, port("n1", "mlx5_3", 0.2), known=Background(inside=runs + runs))
+    assert {each.subject.kind for each in said.named} == {"port", "gpu"}
+
+
 # ── when many are one ───────────────────────────────────────────────────────────────────────────────────
 
 

@@ -102,6 +102,12 @@ def test_windows_in_which_most_rails_are_slow_speak_against_nobody():
     assert load.together
 
 
+def test_a_load_in_which_most_rails_were_slow_at_once_is_tried_again():
+    everything = steady_load(loaded(nodes(4), lambda node, rail, slot: flapping(slot), 2, True), True)
+    assert not everything.slow and not everything.low and everything.suspicious
+    assert not steady_load(loaded(nodes(4), lambda node, rail, slot: False, 2, True), True).suspicious
+
+
 def test_what_happens_to_most_rails_now_and_then_names_none():
     """A machine that others use: each rail is slow in every tenth window, at times of its own."""
     noisy = {(f"n{at}", f"eth{rail}"): 7 * at + 3 * rail for at in range(4) for rail in (1, 2)}

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from bench.judge.evidence import Evidence
 from bench.model.facts import Environment, Node
 from bench.model.verdict import Status
 from made_nodes import (
@@ -131,6 +132,14 @@ def test_a_variable_that_disables_fails(variables, words):
     evidence = seen(nodes(2), environment=everywhere(**variables))
     assert status("environment.distortions", evidence) is Status.FAIL
     assert words in worst_words("environment.distortions", evidence)
+
+
+def test_a_rank_whose_environment_is_missing_leaves_it_open_although_the_others_set_nothing():
+    whole = seen(nodes(2), environment={rank: {"HOME": "/root"} for rank in range(16)})
+    recorded = {rank: own for rank, own in whole.manifest.environment.items() if rank != "5"}
+    run = replace(whole.run, manifest=replace(whole.manifest, environment=recorded))
+    (found,) = judged("environment.ranks", Evidence(run, LAMBDA))
+    assert (found.status, found.subject) == (Status.INCONCLUSIVE, "rank 5 (n0)")
 
 
 def test_a_variable_that_pins_is_told_and_does_not_fail():

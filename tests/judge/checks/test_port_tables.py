@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from bench.judge.verdicts import judge
 from bench.model.facts import Gid, Node, NvlinkFabric
 from bench.model.profile import load
 from bench.model.verdict import Status
@@ -141,3 +142,9 @@ def test_a_gpu_that_is_not_in_its_fabric_does_not_pass(first, wanted, words):
 
 def test_gpus_without_a_fabric_are_not_judged():
     assert judged("gpus.fabric", fabric(None, None)) == []
+
+
+def test_the_tables_are_judged_before_the_first_byte_of_traffic():
+    evidence = seen([keyed(node(0), FULL, FULL, OTHER, FULL), keyed(node(1), FULL)])
+    said = judge(evidence.run, evidence.profile, facts_only=True).verdicts
+    assert Status.FAIL in {each.status for each in said if each.check == "rails.pkey"}

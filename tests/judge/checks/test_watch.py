@@ -7,7 +7,7 @@ import pytest
 import runs
 from bench.judge.evidence import Evidence
 from bench.judge.verdicts import judge
-from bench.judge.watched import rail_loads
+from bench.judge.watched import device_at, rail_loads, traffic
 from bench.model.activity import ActivityLine, DeviceActivity, InspectedCalls, NodeActivity
 from bench.model.facts import Interface, Node
 from bench.model.measurement import Rank
@@ -211,6 +211,27 @@ def test_an_error_counter_that_grows_is_named_once_for_each_growth():
     assert n0.measured == "rx_errors grew by 7 at 20 s"
     (other,) = [each for each in verdicts(found, "watch.events") if each.status is Status.SKIP]
     assert "n0 eth0: rx_errors grew by 3" in other.measured
+
+
+def test_a_counter_that_grew_by_one_is_an_error():
+    found = evidence(ring(), errors={"eth2 rx_errors": 1})
+    assert bad(found, "watch.events")["n0 eth2"] is Status.FAIL
+
+
+def test_an_address_that_every_node_has_is_no_ones():
+    found = evidence(ring())
+    first = next(iter(found.nodes))
+    looped = replace(
+        first, interfaces=(*first.interfaces, Interface("lo", "unknown", addresses=("127.0.0.1/8",)))
+    )
+    run = replace(found.run, facts=(looped, *found.run.facts[1:]))
+    assert {"127.0.0.1"}.isdisjoint(device_at(Evidence(run, PROFILE)))
+    assert device_at(found)["10.0.1.2"] == ("n2", "eth1")
+
+
+@pytest.mark.parametrize(("sent", "received", "rate"), [(6, 4, 5.0), (6, None, 3.0), (None, 4, 2.0)])
+def test_the_traffic_of_a_device_is_that_of_both_directions_as_far_as_they_are_known(sent, received, rate):
+    assert traffic(replace(device("n0", 1), sent=sent, received=received), 2.0) == rate
 
 
 def test_what_ras_finds_wrong_leaves_the_job_open():

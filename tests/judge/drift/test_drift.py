@@ -29,7 +29,7 @@ from bench.judge.drift import (
     steps,
 )
 from bench.judge.drift.baseline import STANDARD, baseline
-from bench.judge.drift.robust import allowance, spread, tail
+from bench.judge.drift.robust import allowance, median_variance, spread, tail
 from bench.judge.drift.wording import CHECK
 from bench.model.units import show_rate
 from bench.model.verdict import Status
@@ -526,6 +526,27 @@ def test_an_empty_fleet_is_an_error():
 def test_a_fleet_of_times_finds_the_long_one():
     values = {subject: 1 / value for subject, value in rails().items()}
     assert peers.suspects(peers.compare_with_peers({**values, "slow": 1 / 40e9}, -1)) == ("slow",)
+
+
+@pytest.mark.parametrize("count", [1, 3, 5, 7])
+def test_the_variance_of_a_median_of_few_normal_values_is_what_integration_gives(count):
+    """Of the density of the middle one of ``count`` ordered values, by the rule of rectangles."""
+    half, step = count // 2, 0.001
+    ways = math.factorial(count) / math.factorial(half) ** 2
+
+    def density(x: float) -> float:
+        below = 0.5 * (1 + math.erf(x / math.sqrt(2)))
+        return ways * (below * (1 - below)) ** half * math.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+
+    variance = sum(x * x * density(x) * step for x in (at * step for at in range(-8000, 8001)))
+    assert median_variance(count) == pytest.approx(variance, abs=5e-5)
+
+
+def test_a_fleet_of_which_one_can_be_compared_is_judged_and_not_left_out():
+    standings = peers.compare_with_peers(rails(), +1)
+    left_out = [replace(item, label=Label.INSUFFICIENT, status=Status.SKIP) for item in standings]
+    assert peers.verdicts("f", [left_out[0], *standings[1:]], show_rate)[-1].status is Status.PASS
+    assert [each.status for each in peers.verdicts("f", left_out, show_rate)] == [Status.SKIP]
 
 
 def test_the_rows_of_a_fleet_name_the_slow_and_count_the_rest():

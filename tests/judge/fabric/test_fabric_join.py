@@ -292,6 +292,51 @@ def test_a_cable_that_is_gone_is_named_alone():
     assert [(each.status, each.measured) for each in found] == [(Status.FAIL, "the link is gone")]
 
 
+def test_counters_that_stand_where_they_stood_are_no_errors_and_what_grew_is():
+    seen = fabric("faults")
+    assert seen.errors is not None and any(dict(port.counters) for port in seen.errors.ports)
+    assert Status.FAIL not in {each.status for each in troubles.errors(seen, seen.errors)}
+    port = next(each for each in seen.errors.ports if each.port is not None and each.counters)
+    (name, value), *_ = [(key, value) for key, value in dict(port.counters).items() if key in troubles.LIMITS]
+    less = replace(port, counters=tuple({**dict(port.counters), name: value - 1}.items()))
+    earlier = replace(seen.errors, ports=tuple(less if each is port else each for each in seen.errors.ports))
+    assert [each.status for each in troubles.errors(seen, earlier) if each.status is Status.FAIL] == [
+        Status.FAIL
+    ]
+
+
+def test_good_trunks_are_one_row_beside_the_bad_one():
+    seen = fabric("healthy")
+    row, _ = trunks(seen)[0]
+    narrow = tuple(
+        replace(each, link=replace(each.link, width=1)) if each == row else each for each in seen.rows
+    )
+    found = list(links.trunk_links(replace(seen, rows=narrow), 4, RATE, "plan"))
+    assert [each.status for each in found] == [Status.FAIL, Status.PASS]
+    assert "11 of 12 links" in found[1].measured
+
+
+def test_a_node_that_is_gone_is_the_only_thing_said_and_the_rest_is_not_called_unchanged():
+    before = fabric("healthy")
+    left = tuple(
+        each
+        for each in before.rows
+        if "node1 mlx5_2" not in (each.near.name, each.far.name if each.far else "")
+    )
+    found = list(troubles.changes(before, replace(before, rows=left)))
+    assert [(each.status, each.measured) for each in found] == [(Status.FAIL, "the HCA port is gone")]
+
+
+def test_a_node_that_only_the_far_side_reports_is_known_and_its_loss_is_seen():
+    """A switch says who is behind its port also where that one does not answer."""
+    before = fabric("healthy")
+    one_way = replace(before, rows=tuple(each for each in before.rows if each.near.name != "node1 mlx5_2"))
+    behind = {each.near.guid for each in before.rows if each.near.name == "node1 mlx5_2"}
+    left = tuple(each for each in one_way.rows if not (each.far and each.far.guid in behind))
+    found = list(troubles.changes(one_way, replace(before, rows=left)))
+    assert [(each.subject, each.measured) for each in found] == [("node1 mlx5_2/1", "the HCA port is gone")]
+
+
 def test_a_far_end_without_a_guid_is_no_crash():
     before = fabric("healthy")
     blank = tuple(replace(row, far=row.far and replace(row.far, guid=None)) for row in before.rows)

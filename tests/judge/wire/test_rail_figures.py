@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.judge.wire.rail_figures import _best, _unmeasured
+from bench.judge.wire.rail_figures import Figure, _best, _unmeasured, link
+from bench.model.facts import Port
 
 
 def view(able: tuple[str, ...], **missing: str) -> SimpleNamespace:
@@ -37,3 +38,10 @@ def test_why_a_rail_without_transfers_has_no_figure(able, missing, words, should
     found = _unmeasured(view(able, **missing), SimpleNamespace(name="n0"))
     assert math.isnan(found.rate)
     assert (found.text, found.should) == (words, should)
+
+
+def test_a_link_is_said_in_the_words_of_its_port() -> None:
+    assert link(Port("mlx5_1", 1, rate=50e9, rate_text="400 Gb/sec (4X NDR)")) == Figure(
+        50e9, "400 Gb/sec (4X NDR)"
+    )
+    assert link(Port("mlx5_1", 1, rate=50e9)) == Figure(50e9, "")

@@ -17,6 +17,8 @@ from bench.exchange.exporting.formats import export
 from bench.judge.evidence import Evidence
 from bench.judge.wire import algorithm_used, of_row, of_target, why_not
 from bench.judge.wire.counters import LEAST_SHARE, Carried, Undetermined, _long_enough, _sent
+from bench.judge.wire.row_reading import sustained_algbw
+from bench.judge.wire.shape_of import Unplaced, rail_rate
 from bench.model.collectives import collective
 from bench.model.facts import Node, Port
 from bench.model.measurement import Rank
@@ -504,3 +506,29 @@ def test_two_clocks_may_differ_by_the_twentieth_part(wall, told):
     else:
         with pytest.raises(Undetermined, match="two clocks"):
             _long_enough("ring", nodes)
+
+
+def test_of_many_blocks_one_slow_one_does_not_set_what_was_sustained_and_of_few_it_does():
+    def sustained(*seconds: float) -> float:
+        blocks = tuple((one, one) for one in seconds)
+        return sustained_algbw(row_of(case(), replace(at(case(), 100.0)[0], pipelined=blocks)))
+
+    assert sustained(*[1.0] * 30, 4.0) == pytest.approx(SIZE)
+    assert sustained(1.0, 4.0) == pytest.approx(SIZE / 4)
+    assert math.isnan(sustained())
+
+
+def test_a_rail_without_a_rate_has_its_share_of_the_target():
+    told = replace(LAMBDA.rails, rate=None)
+    assert rail_rate(replace(LAMBDA, rails=told)) == pytest.approx(3200e9 / 8 / 8)
+    for rails, why in (
+        (replace(told, target=None), "gives no rate"),
+        (replace(told, count=0), "gives no rate"),
+    ):
+        with pytest.raises(Unplaced, match=why):
+            rail_rate(replace(LAMBDA, rails=rails))
+
+
+def test_a_target_of_no_rails_is_not_read(tmp_path):
+    profile = replace(LAMBDA, rails=replace(LAMBDA.rails, count=0))
+    assert acceptance(tmp_path, profile=profile).status is Status.SKIP
