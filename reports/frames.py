@@ -6,24 +6,26 @@ The charts' rows are in these units; tables and tiles convert where they are wri
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.judge.blame.nouns import Subject
 from bench.judge.blame.transfers import answer, screened, transfers
 from bench.judge.checks.screening import subject_of
 from bench.judge.evidence import Evidence
-from bench.judge.peaks import nodes_of, peak_rows, scope_of, series_of
+from bench.judge.peaks import nodes_of, nodes_of_groups, peak_rows, scope_of, series_of
 from bench.judge.wire import algorithm_used
 from bench.model.collectives import collective
 from bench.model.measurement import Case, Measurement, Rank
 from bench.model.printable import plain
 from bench.model.profile import Profile
+from bench.model.stats import quantile_of_sorted
 from bench.model.units import BITS, GIGA, MICRO, show_count, show_size
 from bench.plan.names import FIRST, SCREEN
 from bench.store.rows import Row
@@ -160,13 +162,17 @@ def rows_frame(
         return nodes_of(members, where), group_text(members, where)
 
     places = _Places(where, len({rank.node for rank in ranks}) > 1, names, group, cache(show_size))
+    protocols = {case_id: protocol(row) for case_id, row in {row.case.id: row for row in measured}.items()}
     # piece by piece: of a large run the values of all rows by themselves are four times the table
     pieces = [
         pd.DataFrame(
-            [(*_row(row, places), protocol(row)) for row in measured[at : at + PIECE]],
+            [
+                (*_row(row, places, alone), protocols[row.case.id])
+                for row, alone in zip(piece, _isolated(piece), strict=True)
+            ],
             columns=list(ROW_COLUMNS),
         ).astype({"wrong": "Int64", "pair": bool})  # a piece of unknowns has the type of the others
-        for at in range(0, max(1, len(measured)), PIECE)
+        for piece in (measured[at : at + PIECE] for at in range(0, max(1, len(measured)), PIECE))
     ]
     table: pd.DataFrame = pd.concat(pieces, ignore_index=True) if len(pieces) > 1 else pieces[0]
     return table
@@ -183,9 +189,31 @@ class _Places:
     size: Callable[[int], str]
 
 
-def _row(row: Row, places: _Places) -> tuple[Any, ...]:
+def _isolated(rows: Sequence[Row]) -> Iterator[tuple[int, list[float]]]:
+    """Of each row the figures of ``stats.summary`` but the mean: n, and p50, p95, p99, min, max, stdev in seconds.
+
+    The rows of as many calls go together: sorted by themselves, those of 1250 nodes take as long as all else here.
+    """
+    counts = [len(row.measurement.isolated) for row in rows]
+    figures = np.full((len(rows), 6), math.nan)
+    for n in {*counts} - {0}:
+        at = [place for place, count in enumerate(counts) if count == n]
+        every = chain.from_iterable(rows[place].measurement.isolated for place in at)
+        values = np.fromiter(every, float, n * len(at)).reshape(-1, n)
+        # wider sums, so that calls that took the same have no deviation
+        mean = values.sum(axis=1, dtype=np.longdouble).astype(float) / n
+        squares = ((values - mean[:, None]) ** 2).sum(axis=1, dtype=np.longdouble).astype(float)
+        values.sort(axis=1)
+        shares = [quantile_of_sorted(values.T, share) for share in (0.5, 0.95, 0.99)]
+        figures[at] = np.column_stack(
+            [*shares, values[:, 0], values[:, -1], np.sqrt(squares / max(1, n - 1))]
+        )
+    return zip(counts, figures.tolist(), strict=True)
+
+
+def _row(row: Row, places: _Places, isolated: tuple[int, list[float]]) -> tuple[Any, ...]:
     """The values of ROW_COLUMNS but the protocol."""
-    case, measurement, isolated = row.case, row.measurement, row.isolated
+    case, measurement = row.case, row.measurement
     nodes, group = places.group(measurement.ranks)
     several = places.several
     low, high = busbw_range(case, measurement)
@@ -197,8 +225,7 @@ def _row(row: Row, places: _Places) -> tuple[Any, ...]:
         rail_of(case, measurement.ranks, places.where, places.names),
         rounded(row.seconds / MICRO), rounded(row.algbw / GIGA), rounded(row.busbw / GIGA),
         rounded(low / GIGA), rounded(high / GIGA),
-        isolated.n, rounded(isolated.p50 / MICRO), rounded(isolated.p95 / MICRO), rounded(isolated.p99 / MICRO),
-        rounded(isolated.min / MICRO), rounded(isolated.max / MICRO), rounded(isolated.stdev / MICRO),
+        isolated[0], *(rounded(seconds / MICRO) for seconds in isolated[1]),
         row.wrong, measurement.checked, measurement.stop, _width(measurement), measurement.calls,
         measurement.warmup,
     )  # fmt: skip
@@ -247,9 +274,9 @@ def rail_of(case: Case, ranks: tuple[int, ...], where: dict[int, Rank], names: t
 def busbw_range(case: Case, measurement: Measurement) -> tuple[float, float]:
     """busbw of the slowest and the fastest pipelined block, bytes per second; NaN when there is none."""
     factor = collective(case.collective).factor(len(measurement.ranks))
-    blocks = [max(block) for block in measurement.pipelined if block]
-    rates = [case.size * factor / seconds for seconds in blocks if math.isfinite(seconds) and seconds > 0]
-    return (min(rates), max(rates)) if rates else (math.nan, math.nan)
+    blocks = [slowest for slowest in map(max, filter(None, measurement.pipelined)) if 0 < slowest < math.inf]
+    moved = case.size * factor
+    return (moved / max(blocks), moved / min(blocks)) if blocks else (math.nan, math.nan)
 
 
 def quoted(table: pd.DataFrame) -> pd.DataFrame:
@@ -292,10 +319,10 @@ def with_a_shape(curve: pd.DataFrame) -> pd.DataFrame:
 
 def with_floors(curve: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:
     """The curve with ``floor``: GB/s that the profile wants of a series at a size; NaN where it wants nothing."""
-    where, several = {rank.rank: rank for rank in evidence.ranks}, evidence.node_count > 1
+    nodes, several = nodes_of_groups(evidence), evidence.node_count > 1
     floors = {
         (
-            series_of(row.case, nodes_of(row.measurement.ranks, where), several),
+            series_of(row.case, nodes(row.measurement.ranks), several),
             row.case.size,
         ): limit.bound.value
         for limit in sorted(evidence.limits("busbw"), key=lambda limit: limit.bound.value)
@@ -308,9 +335,9 @@ def with_floors(curve: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:
 
 def best_frame(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
     """BEST_COLUMNS: each series at its best size; a planned series without any figure stands with 0.0."""
-    where, several = {rank.rank: rank for rank in evidence.ranks}, evidence.node_count > 1
+    nodes, several = nodes_of_groups(evidence), evidence.node_count > 1
     floors = {
-        series_of(row.case, nodes_of(row.measurement.ranks, where), several): limit.bound.value
+        series_of(row.case, nodes(row.measurement.ranks), several): limit.bound.value
         for limit in sorted(evidence.limits("busbw"), key=lambda limit: limit.bound.value)
         for row in evidence.rows_of(limit)
     }
@@ -325,7 +352,7 @@ def best_frame(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
         found[top.series] = (top.series, top.row.case.collective, rate, size, groups, note, floor)
     for case in evidence.run.plan.cases:
         for group in islice(case.groups, 1):
-            series = series_of(case, nodes_of(group, where), several)
+            series = series_of(case, nodes(group), several)
             found.setdefault(series, (series, case.collective, 0.0, "", 0, "", math.nan))
     best: pd.DataFrame = pd.DataFrame(list(found.values()), columns=list(BEST_COLUMNS))
     return best

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bench.model.units import show_some
 from bench.model.verdict import Status, Verdict
@@ -12,9 +15,8 @@ MOST = 64  # verdicts of one check that stand by themselves; a broken cluster is
 STATUS = {True: Status.PASS, False: Status.FAIL, None: Status.INCONCLUSIVE}
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What a check found of one subject; ``ok`` None is INCONCLUSIVE.
+class Finding(Struct, frozen=True, gc=False):
+    """What a check found of one subject; ``ok`` None is INCONCLUSIVE. A Struct: of a large cluster there are a million.
 
     note     one line of evidence, shown whatever the outcome; ``evidence`` holds more of them
     wanted, source, step, bound    where they differ from the words of the check
@@ -34,8 +36,7 @@ class Finding:
     case: str = ""
 
 
-@dataclass(frozen=True)
-class NotApplicable:
+class NotApplicable(Struct, frozen=True, gc=False):
     """Why a check has nothing to judge, of one subject or ("") of all of them."""
 
     reason: str

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache, partial
 
 from bench.model.collectives import COLLECTIVES, COPIES
+from bench.model.groups import Group
 from bench.model.measurement import Case, Rank
 from bench.store.rows import Row
 
-from .evidence import Evidence
+from .evidence import Evidence, derived
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,11 @@ class PeakRow:
 
 def peak_rows(evidence: Evidence) -> tuple[PeakRow, ...]:
     """One for each series with a figure, by collective. The evidence phase is slowed by NCCL's log and left out."""
-    where = {rank.rank: rank for rank in evidence.ranks}
-    several = evidence.node_count > 1
+    nodes, several = nodes_of_groups(evidence), evidence.node_count > 1
     found: dict[str, list[Row]] = defaultdict(list)
     for row in evidence.rows:
         if row.case.phase != "evidence" and math.isfinite(row.busbw):
-            found[series_of(row.case, nodes_of(row.measurement.ranks, where), several)].append(row)
+            found[series_of(row.case, nodes(row.measurement.ranks), several)].append(row)
     order = {name: at for at, name in enumerate((*COLLECTIVES, *COPIES))}
     told = [_peak_row(series, group) for series, group in found.items()]
     return tuple(sorted(told, key=lambda top: (order[top.row.case.collective], top.series)))
@@ -52,6 +53,12 @@ def _peak_row(series: str, group: list[Row]) -> PeakRow:
 def nodes_of(ranks: Iterable[int], where: dict[int, Rank]) -> tuple[str, ...]:
     """The nodes of a group, in order; a rank that the manifest does not know is a node of its own name."""
     return tuple(dict.fromkeys(where[r].node if r in where else f"rank {r}" for r in ranks))
+
+
+@derived
+def nodes_of_groups(evidence: Evidence) -> Callable[[Group], tuple[str, ...]]:
+    """``nodes_of`` the groups of a run; each is asked for in many rows, and some have all ranks."""
+    return cache(partial(nodes_of, where={rank.rank: rank for rank in evidence.ranks}))
 
 
 def scope_of(nodes: tuple[str, ...], several: bool) -> str:

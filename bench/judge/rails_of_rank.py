@@ -42,6 +42,7 @@ def own_by_rank(
         return (*own[:count], *((),) * (count - len(own)))
     places = gpus or {}
     facts = {node.name: node for node in nodes}
+    owned = {name: own_rails(node, rails) for name, node in facts.items()}
     votes: list[Counter[tuple[str, ...]]] = [Counter() for _ in range(count)]
     for rank in ranks:
         node = facts.get(rank.node)
@@ -49,7 +50,7 @@ def own_by_rank(
             continue
         # gloo takes interfaces in turn, whatever GPUs there are
         in_turn = not node.gpus or (rank.device == "cpu" and not by_port(rails))
-        own = tuple((role.name,) for role in rails_of(node, rails)) if in_turn else own_rails(node, rails)
+        own = tuple((role.name,) for role in rails_of(node, rails)) if in_turn else owned[rank.node]
         at = rank.local_rank if in_turn else places.get(rank.rank, rank.local_rank)
         if at is not None and at < len(own) and own[at]:
             votes[rank.local_rank][own[at]] += 1

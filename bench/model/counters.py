@@ -6,10 +6,10 @@ it is smaller than before (reset). What each of them is stands in ``counter_tabl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -28,6 +28,8 @@ from .kernel_log import KERNEL
 from .typed_json import Reading, Time
 
 _FULL = {(row.group, row.name): ((1 << row.bits) - 1,) for row in TABLE if row.bits}
+_TRAFFIC = frozenset((row.group, row.name) for row in TABLE if row.role is CounterRole.TRAFFIC)
+_MAXIMA = frozenset(most for maxima in _FULL.values() for most in maxima)
 WORD = 4  # bytes of one step of port_xmit_data and port_rcv_data
 
 Readings = Mapping[str, Mapping[str, Mapping[str, Reading]]]
@@ -104,63 +106,87 @@ class Growth(Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True)
 class Delta:
-    """What grew between two snapshots of one machine, ``seconds`` apart (None: across a reboot)."""
+    """What grew between two snapshots of one machine, ``seconds`` apart (None: across a reboot).
+
+    A row is made when it is asked for: of the two million counters of 1250 nodes nearly all stand still.
+    """
 
     seconds: float | None
-    rows: tuple[Growth, ...]
+    before: Readings
+    after: Readings
 
     @property
     def subjects(self) -> Iterable[str]:
-        """Every port and interface that has a counter, in the order of the counters."""
-        return self._by_subject.keys()
+        """Every port and interface that has a counter, in the order of the earlier snapshot."""
+        return dict.fromkeys(
+            subject
+            for readings in (self.before, self.after)
+            for subject, groups in readings.items()
+            if subject != KERNEL and any(groups.values())
+        )
+
+    @property
+    def rows(self) -> tuple[Growth, ...]:
+        """Every counter that either snapshot has, in the order of the earlier one; those that are new come last."""
+        return _new_last(row for subject in self.subjects for row in self.of(subject))
 
     def of(self, subject: str) -> tuple[Growth, ...]:
-        return tuple(self._by_subject.get(subject, ()))
+        """Every counter of a port or interface that either snapshot has."""
+        found = self.names(subject).items()
+        rows = (self.find(subject, group, name) for group, names in found for name in names)
+        return _new_last(row for row in rows if row is not None)
+
+    def names(self, subject: str) -> dict[str, Mapping[str, int]]:
+        """Group → the counters of a port or interface that either snapshot has, with the value of one of them."""
+        found = dict(self.before.get(subject, {}))
+        for group, values in self.after.get(subject, {}).items():
+            if not values.keys() <= found.setdefault(group, values).keys():
+                found[group] = {**found[group], **values}
+        return found
 
     def find(self, subject: str, group: str, name: str) -> Growth | None:
         """The row; None where neither snapshot had this counter."""
-        for row in self._by_subject.get(subject, ()):
-            if row.counter == name and row.group == group:
-                return row
-        return None
+        first = self.before.get(subject, {}).get(group, {}).get(name)
+        last = self.after.get(subject, {}).get(group, {}).get(name)
+        if (first is None and last is None) or name == LIFESPAN or subject == KERNEL:
+            return None
+        return _growth((subject, group, name), first, last)
 
     @cached_property
-    def _by_subject(self) -> dict[str, list[Growth]]:
-        found: dict[str, list[Growth]] = {}
-        for row in self.rows:
-            found.setdefault(row.subject, []).append(row)
-        return found
+    def changed(self) -> tuple[Growth, ...]:
+        """The rows, but for those of traffic, that grew or of which it is not known whether they did."""
+        return _new_last(row for row in self._moving() if row.growth != 0)
+
+    def _moving(self) -> Iterator[Growth]:
+        for subject in self.subjects:
+            first, last = self.before.get(subject, {}), self.after.get(subject, {})
+            for group, names in self.names(subject).items():
+                values, later = first.get(group, {}), last.get(group, {})
+                if values == later and _MAXIMA.isdisjoint(values.values()):
+                    continue
+                for name in names:
+                    moves = (value := values.get(name)) != later.get(name) or value in _MAXIMA
+                    if moves and (group, name) not in _TRAFFIC and (row := self.find(subject, group, name)):
+                        yield row
 
     def grown(self, role: CounterRole) -> tuple[Growth, ...]:
-        """The rows of this role that are known to have grown, saturated ones included."""
-        return tuple(row for row in self.rows if row.growth and row.role is role)
+        """The rows of this role, other than traffic, that are known to have grown, saturated ones included."""
+        return tuple(row for row in self.changed if row.growth and row.role is role)
+
+    @cached_property
+    def traffic(self) -> dict[str, Traffic]:
+        """What ``bytes_moved`` has found."""
+        return {}
+
+
+def _new_last(rows: Iterable[Growth]) -> tuple[Growth, ...]:
+    return tuple(sorted(rows, key=lambda row: row.before is None))
 
 
 def delta(before: Snapshot, after: Snapshot) -> Delta:
-    """Every counter that either snapshot has, in the order of the earlier one."""
-    rows = list[Growth]()
-    for subject, groups in before.readings.items():
-        if subject == KERNEL:
-            continue
-        for group, values in groups.items():
-            later = after.readings.get(subject, {}).get(group, {})
-            rows += [
-                _unchanged(subject, group, name, value)
-                if (now := later.get(name)) == value
-                else _growth((subject, group, name), value, now)
-                for name, value in values.items()
-                if name != LIFESPAN
-            ]
-    for subject, groups in after.readings.items():
-        if subject == KERNEL:
-            continue
-        for group, values in groups.items():
-            earlier = before.readings.get(subject, {}).get(group, {})
-            if not values.keys() <= earlier.keys():
-                new = [name for name in values if name not in earlier and name != LIFESPAN]
-                rows += [_growth((subject, group, name), None, values[name]) for name in new]
+    """What grew between two snapshots of one machine."""
     seconds = after.monotonic - before.monotonic
-    return Delta(seconds if seconds >= 0 else None, tuple(rows))
+    return Delta(seconds if seconds >= 0 else None, before.readings, after.readings)
 
 
 def saturated(subjects: Snapshot) -> tuple[tuple[str, str, str, int], ...]:
@@ -170,8 +196,7 @@ def saturated(subjects: Snapshot) -> tuple[tuple[str, str, str, int], ...]:
     )
 
 
-@dataclass(frozen=True)
-class Traffic:
+class Traffic(Struct, frozen=True, gc=False):
     """Bytes that left and came in over a window; None where it cannot be determined, and ``how`` says why."""
 
     sent: int | None
@@ -189,13 +214,31 @@ def bytes_moved(moved: Delta, subject: str) -> Traffic:
     Port counters include InfiniBand's headers, interface counters Ethernet's. A port without data counters
     (soft-RoCE) cannot be determined: its interface, if any, is another subject.
     """
-    for group, sent, received, step in _BYTES:
+    if subject not in moved.traffic:
+        moved.traffic[subject] = _traffic(moved, subject)
+    return moved.traffic[subject]
+
+
+def _traffic(moved: Delta, subject: str) -> Traffic:
+    first, last = moved.before.get(subject, {}), moved.after.get(subject, {})
+    for group, sent, received, step in _BYTES if first or last else ():
+        values, later = first.get(group, {}), last.get(group, {})
+        steps = [_certain_growth(values.get(name), later.get(name)) for name in (sent, received)]
+        if steps[0] is not None and steps[1] is not None:
+            return Traffic(steps[0] * step, steps[1] * step, Certainty.EXACT.value)
         rows = moved.find(subject, group, sent), moved.find(subject, group, received)
         if rows != (None, None):
-            values = [None if row is None or row.how is not Certainty.EXACT else row.growth for row in rows]
-            out, back = (None if value is None else value * step for value in values)
+            found = [None if row is None or row.how is not Certainty.EXACT else row.growth for row in rows]
+            out, back = (None if value is None else value * step for value in found)
             return Traffic(out, back, _why(rows))
     return Traffic(None, None, f"{subject} has no byte counter")
+
+
+def _certain_growth(before: int | None, after: int | None) -> int | None:
+    """The growth of a counter that stands at no maximum of any; None where a closer look is needed."""
+    if before is None or after is None or after < before or after in _MAXIMA:
+        return None
+    return after - before
 
 
 def _why(rows: tuple[Growth | None, ...]) -> str:
@@ -233,14 +276,6 @@ def _maxima(key: _Key) -> tuple[int, ...]:
     A counter listed with 32 bits or less and read above its maximum is a wider one: it has not stopped.
     """
     return _FULL.get(key[1:], ())
-
-
-@lru_cache(maxsize=1 << 14)
-def _unchanged(subject: str, group: str, name: str, value: int) -> Growth:
-    """A counter that did not move: nearly all of a cluster's, and most of them stand at 0 on every node."""
-    full = value in _maxima((subject, group, name))
-    how = Certainty.SATURATED if full else Certainty.EXACT
-    return Growth(subject, group, name, value, value, None if full else 0, how, _role(group, name))
 
 
 def _growth(key: _Key, before: int | None, after: int | None) -> Growth:

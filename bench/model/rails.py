@@ -69,11 +69,19 @@ def named(port: Port, name: str) -> bool:
 
 def roles(node: Node, rails: Rails) -> tuple[Role, ...]:
     """Every port of the node, or every interface where the rails are sockets, in the order of the facts."""
-    # nearly every check asks for them, for every node
+    return _devices(node, rails)[0]
+
+
+def _devices(node: Node, rails: Rails) -> tuple[tuple[Role, ...], tuple[Role, ...]]:
+    """(roles, rails) of a node; nearly every check asks for them, for every node."""
     found = node.derived.get(rails)
     if found is None:
-        found = node.derived[rails] = _roles(node, rails)
-    return cast(tuple[Role, ...], found)
+        every = _roles(node, rails)
+        own = [role for role in every if role.use is DeviceUse.RAIL]
+        if rails.devices:
+            own.sort(key=lambda role: _place(role, rails))
+        found = node.derived[rails] = (every, tuple(own))
+    return cast(tuple[tuple[Role, ...], tuple[Role, ...]], found)
 
 
 def _roles(node: Node, rails: Rails) -> tuple[Role, ...]:
@@ -84,10 +92,7 @@ def _roles(node: Node, rails: Rails) -> tuple[Role, ...]:
 
 def rails_of(node: Node, rails: Rails) -> tuple[Role, ...]:
     """The node's rails in order: rail k is the k-th. What is named but not there is in ``missing``."""
-    found = [role for role in roles(node, rails) if role.use is DeviceUse.RAIL]
-    if rails.devices:
-        found.sort(key=lambda role: _place(role, rails))
-    return tuple(found)
+    return _devices(node, rails)[1]
 
 
 def nearest_rails(node: Node, rails: Rails) -> tuple[tuple[str, ...], ...]:

@@ -15,11 +15,12 @@ CONFIDENCE = 0.95
 
 def quantile(values: Sequence[float], share: float) -> float:
     """The value below which ``share`` of the sample lies, linearly interpolated; NaN of an empty sample."""
-    return _at(sorted(values), share)
+    return quantile_of_sorted(sorted(values), share)
 
 
-def _at(ordered: Sequence[float], share: float) -> float:
-    if not ordered:
+def quantile_of_sorted(ordered: Sequence[float], share: float) -> float:
+    """``quantile`` of a sample in rising order; the members may be arrays, of many samples of one size."""
+    if not len(ordered):
         return math.nan
     place = share * (len(ordered) - 1)
     low = int(place)
@@ -105,9 +106,9 @@ def summary(values: Sequence[float]) -> Summary:
     return Summary(
         n=len(ordered),
         min=ordered[0],
-        p50=_at(ordered, 0.5),
-        p95=_at(ordered, 0.95),
-        p99=_at(ordered, 0.99),
+        p50=quantile_of_sorted(ordered, 0.5),
+        p95=quantile_of_sorted(ordered, 0.95),
+        p99=quantile_of_sorted(ordered, 0.99),
         max=ordered[-1],
         mean=mean,
         stdev=_deviation(values, mean),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -38,6 +39,7 @@ from .run import RESUMED, Manifest, Plan, Run, Verdicts
 from .set_aside import with_all_back, without_set_aside
 
 T = TypeVar("T")
+BEGINS = re.compile(rb'\{"kind": ?"([a-z]+)",')
 NO_TIME = "of the budget are left"  # in notes of versions that marked none as ``given_up``
 
 
@@ -266,10 +268,17 @@ def _rows(
 
 
 def _row(kinds: type[T] | Mapping[str, type[T]], text: bytes, job: validate.ExpectedRanks) -> T | None:
-    kind = kinds if isinstance(kinds, type) else kinds.get(decode(_Kind, text).kind)
+    kind = kinds if isinstance(kinds, type) else _kind_of(kinds, text)
     if kind is None:
         return None
     row = decode(kind, text)
     if check := validate.CHECKS.get(kind):
         check(row, job)
     return row
+
+
+def _kind_of(kinds: Mapping[str, type[T]], text: bytes) -> type[T] | None:
+    """By the first word, as we write it, or by the ``kind`` wherever it stands: that reads all of the line."""
+    begins = BEGINS.match(text)
+    first = kinds.get(begins[1].decode()) if begins else None
+    return first or kinds.get(decode(_Kind, text).kind)

@@ -23,7 +23,6 @@ class Row:
     seconds    pipelined: median over blocks of the slowest rank's seconds per call
     algbw      size / seconds, bytes per second
     busbw      algbw × factor(n), bytes per second
-    isolated   summary of the isolated iterations in seconds, each as long as its slowest rank
     wrong      wrong elements over all ranks; None when nothing was compared (unchecked is not 0)
     """
 
@@ -32,8 +31,12 @@ class Row:
     seconds: float
     algbw: float
     busbw: float
-    isolated: Summary
     wrong: int | None
+
+    @property
+    def isolated(self) -> Summary:
+        """Summary of the isolated iterations in seconds, each as long as its slowest rank; not kept, few are asked."""
+        return summary(self.measurement.isolated)
 
     @property
     def ranks(self) -> int:
@@ -54,7 +57,6 @@ def row_of(case: Case, measurement: Measurement) -> Row:
         seconds=seconds,
         algbw=algbw(case.size, seconds) if valid else math.nan,
         busbw=busbw(spec, case.size, seconds, n) if valid else math.nan,
-        isolated=summary(measurement.isolated),
         wrong=sum(counted) if counted and measurement.checked else None,
     )
 

@@ -150,7 +150,7 @@ def _most(values: Iterable[float | None]) -> float | None:
 def _grown(wanted: set[tuple[str, str]], windows: Iterable[CounterWindow]) -> Iterator[tuple[str, str, str]]:
     """Errors of a rail's own link over the run: node, rail, words."""
     for window in windows:
-        for row in window.moved.rows:
+        for row in window.moved.changed:
             if (window.node.name, row.subject) in wanted and _is_local(row) and row.growth:
                 least = "at least " if row.how is Certainty.SATURATED else ""
                 yield window.node.name, row.subject, f"{row.counter} grew by {least}{row.growth}"

@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
+from msgspec import structs
+
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
@@ -80,7 +82,7 @@ def ceiling_share(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         yield NotApplicable("no row that has a ceiling is without a bound of its own")
     for row, bound in found:
         pair = row.case.phase in (INSIDE, LINKS)
-        yield replace(against(row, bound), subject=who(row, evidence) if pair else row.case.id)
+        yield against(row, bound, who(row, evidence) if pair else "")
 
 
 def with_ceiling(evidence: Evidence) -> Iterator[tuple[Row, Bound]]:
@@ -113,10 +115,11 @@ def _by_nvlink(evidence: Evidence, share: Bound) -> Iterator[tuple[Row, Bound]]:
     if nvlink is None:
         return
     text = f"{show_rate(share.value * nvlink.value)}, {share.text} of NVLink's {nvlink.text}"
+    floor = replace(share, value=share.value * nvlink.value, text=text)
     for row in evidence.rows:
         paired = row.case.phase in (INSIDE, LINKS) and len(row.measurement.ranks) == 2
         if paired and row.case.size >= LARGE and not row.measurement.extra.failed:
-            yield row, replace(share, value=share.value * nvlink.value, text=text)
+            yield row, floor
 
 
 def _is_large(row: Row) -> bool:
@@ -155,7 +158,7 @@ def alone(evidence: Evidence) -> Iterator[Finding]:
         text = f"{show_share(ALONE_SHARE)} of {healthy.text}"
         bound = replace(healthy, value=ALONE_SHARE * healthy.value, text=text)
         for node, row in _alone(evidence).items():
-            yield replace(against(row, bound), subject=node)
+            yield against(row, bound, node)
 
 
 def _no_copies(evidence: Evidence) -> str:
@@ -199,14 +202,14 @@ def _rates(rows: list[Row]) -> dict[str, list[float]]:
 def _copied(row: Row, rates: dict[str, list[float]], bound: Bound, evidence: Evidence) -> Finding:
     """A GPU's copy against a floor; one that is too slow is shown beside those of the other GPUs."""
     name = row.case.collective
-    found = replace(against(row, bound), subject=f"{who(row, evidence)}, {name}")
+    found = against(row, bound, f"{who(row, evidence)}, {name}")
     if found.ok is not False or len(rates[name]) < 2:
         return found
     peers = median_without(rates[name], row.busbw)
     if not row.busbw < SLOWER * peers:
         return found
     figures = f"{show_rate(row.busbw).split()[0]} of {show_rate(peers)}"
-    return replace(found, measured=f"{show_share(row.busbw / peers)} of its peers' rate ({figures})")
+    return structs.replace(found, measured=f"{show_share(row.busbw / peers)} of its peers' rate ({figures})")
 
 
 def _no_device_copies(evidence: Evidence) -> str:
@@ -234,7 +237,7 @@ def device_copies(evidence: Evidence) -> Iterator[Finding]:
         for row in rows:
             found = _copied(row, rates, bound, evidence)
             if row.busbw > memory.value:  # each byte is read and written: half of that is the most
-                found = replace(
+                found = structs.replace(
                     found, ok=None, measured=f"{found.measured}, more than {memory.text}", step=TOO_FAST
                 )
             yield found
@@ -252,10 +255,10 @@ def who(row: Row, evidence: Evidence) -> str:
     return " to ".join(f"{node} {' – '.join(gpus)}" for node, gpus in by_node.items())
 
 
-def against(row: Row, bound: Bound) -> Finding:
-    """A row's busbw against a floor."""
+def against(row: Row, bound: Bound, subject: str = "") -> Finding:
+    """A row's busbw against a floor. ``subject``: where it is not the case."""
     found = Finding(
-        row.case.id,
+        subject or row.case.id,
         bound.reached(row.busbw),
         f"busbw {show_both(row.busbw)}",
         row.busbw,
@@ -272,11 +275,11 @@ def _certain(found: Finding, row: Row) -> Finding:
     width = row.measurement.precision
     assert found.value is not None and found.bound is not None
     if math.isnan(found.value):
-        return replace(found, ok=None, step="measure again: the row has no time")
+        return structs.replace(found, ok=None, step="measure again: the row has no time")
     if width is None or not abs(found.value - found.bound) < found.value * width / 2:
         return found
     text = f"{found.measured} ± {show_share(width / 2)} (95 % confidence): too uncertain to be held against the bound"
-    return replace(
+    return structs.replace(
         found, ok=None, measured=text, step="see what else uses the nodes, then measure again, longer"
     )
 

@@ -6,12 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable
 from bench.judge.registry import check
 from bench.model.collectives import collective
 from bench.model.measurement import Case, Mismatch
+from bench.model.stats import quantile
 from bench.model.units import show_count, show_seconds, show_some
 from bench.plan.names import STEADY, STEADY_AGAIN
 from bench.store.rows import Row
@@ -243,24 +245,26 @@ def _outside_the_run(row: Row, evidence: Evidence) -> str:
 
 def _uneven(row: Row) -> str:
     """What a stall in some of the calls leaves behind, which the median of all blocks hides."""
-    usual, alone = row.seconds, row.isolated
+    usual, alone = row.seconds, row.measurement.isolated
     least = max(STALL * usual, usual + STALLED / max(1, row.measurement.calls))
     slow = [block for block in map(max, row.measurement.pipelined) if block > least]
     if len(slow) >= max(2, len(row.measurement.pipelined) / 4):
         count = f"{len(slow)} of {len(row.measurement.pipelined)} blocks"
         return f"{count} took {show_seconds(min(slow))} a call and more, and the median {show_seconds(usual)}"
-    if alone.n and not usual / APART <= alone.p50 <= APART * usual + START:
-        return f"a call by itself takes {show_seconds(alone.p50)}, and back to back {show_seconds(usual)}"
-    return ""
+    low, high = usual / APART, APART * usual + START
+    if not alone or (low <= min(alone) and max(alone) <= high):
+        return ""
+    middle = quantile(alone, 0.5)
+    far = not low <= middle <= high
+    return f"a call by itself takes {show_seconds(middle)}, and back to back {show_seconds(usual)}" * far
 
 
 def _seconds(row: Row) -> float:
     """A row's time; NaN where one of its times is, even where the median of the slowest ranks is not."""
-    pipelined, isolated = row.measurement.pipelined, row.isolated
-    whole = sum(map(sum, pipelined)) + (isolated.mean if isolated.n else 0.0)
-    if not math.isfinite(whole):
+    pipelined, isolated = row.measurement.pipelined, row.measurement.isolated
+    if not math.isfinite(sum(chain.from_iterable(pipelined)) + sum(isolated)):
         return math.nan
-    return row.seconds if pipelined else isolated.p50
+    return row.seconds if pipelined else quantile(isolated, 0.5)
 
 
 def _is_time(seconds: float) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 
 from msgspec import structs
 
@@ -96,16 +96,19 @@ def _between_phases(evidence: Evidence) -> Iterator[Finding]:
     seen = Counter[tuple[str, str, str, str]]()
     reset = set()
     for window in evidence.windows:
-        for row in window.moved.rows:
+        for row in window.moved.changed:
             if row.growth or row.how is Certainty.RESET:
                 key = window.node.name, row.subject, row.group, row.counter
                 seen[key] += row.growth or 0
                 reset |= {key} if row.how is Certainty.RESET else set()
     if evidence.manifest.settings.resumed:
         seen.clear()  # what is compared then lies between two phases
+    moved = {(name, subject) for name, subject, _, _ in seen}
     for window in whole_run(evidence.run):
         rails = {device.name for device in rails_of(window.node, evidence.rails)}
-        for row in window.moved.rows:
+        moved |= {(window.node.name, row.subject) for row in window.moved.changed}
+        subjects = [each for each in window.moved.subjects if (window.node.name, each) in moved]
+        for row in (row for subject in subjects for row in window.moved.of(subject)):
             if row.subject in rails and row.role is CounterRole.ERROR:
                 key = window.node.name, row.subject, row.group, row.counter
                 if key not in reset:
@@ -127,12 +130,14 @@ def _outside(row: Growth, window: CounterWindow, within: int) -> Iterator[Findin
 
 def _rail(window: CounterWindow, device: Device, kind: str) -> Iterator[Finding]:
     """What is wrong with a rail's counters in a phase; one finding where nothing is."""
-    rows = window.moved.of(device.name)
-    shown = [row for row in rows if row.role is CounterRole.ERROR]
+    there = window.moved.names(device.name)
     group, names = WANTED.get(kind, ("", ()))
-    there = {row.counter for row in rows if row.group == group}
-    lacking = [name for name in names if name not in there]
-    if shown and not lacking and not any(row.growth != 0 for row in shown):
+    lacking = [name for name in names if name not in there.get(group, ())]
+    shown = any(_counts_errors(group, tuple(names)) for group, names in there.items())
+    wrong = [
+        row for row in window.moved.changed if row.subject == device.name and row.role is CounterRole.ERROR
+    ]
+    if shown and not lacking and not wrong:
         yield GOOD
         return
     subject, during = f"{window.node.name} {device.name}", f"in phase “{phase_words(window.phase)}”"
@@ -143,12 +148,18 @@ def _rail(window: CounterWindow, device: Device, kind: str) -> Iterator[Finding]
     if lacking or not shown:
         text = f"does not show {', '.join(lacking) or 'any error counter'} {during}"
         yield Finding(subject, None, text, step=FULL if group == PMA else UNREAD)
-    for row in shown:
+    for row in wrong:
         if row.growth:
             yield Finding(subject, False, _grown(row, window), float(row.growth), step=STEPS.get(row.group))
-        elif row.growth is None:
+        else:
             text = f"{row.counter} {_why_unknown(row)}, so its growth {during} is not known"
             yield Finding(subject, None, text, step=FULL if row.group == PMA else UNREAD)
+
+
+@cache
+def _counts_errors(group: str, names: tuple[str, ...]) -> bool:
+    rows = (counter(group, name) for name in names)
+    return any(row is not None and row.role is CounterRole.ERROR for row in rows)
 
 
 def _grown(row: Growth, window: CounterWindow) -> str:

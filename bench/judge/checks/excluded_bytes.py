@@ -12,7 +12,9 @@ So is what a device carried already in the seconds before the first phase, as st
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bench.judge.counter_windows import CounterWindow
 from bench.judge.evidence import Evidence
@@ -44,8 +46,7 @@ RXE_PACKET = (
 )  # bytes of one soft-RoCE packet, least and most: headers, and an MTU of 4096 with them
 
 
-@dataclass(frozen=True)
-class Moved:
+class Moved(Struct, frozen=True, gc=False):
     """Bytes over a device in a window, at least and at most; None: not known, ``how`` says why."""
 
     least: float | None
@@ -293,6 +294,8 @@ def _moved(window: CounterWindow, role: Role) -> Moved:
 def _ip(window: CounterWindow, port: Port | None) -> float:
     """Bytes of IPoIB on an InfiniBand port, with the headers that the interface does not count."""
     if port is None or port.link_layer != "InfiniBand" or port.netdev is None:
+        return 0.0
+    if port.netdev not in window.before.readings:
         return 0.0
     bytes_ = bytes_moved(window.moved, port.netdev)
     rows = [window.moved.find(port.netdev, NET, name) for name in ("tx_packets", "rx_packets")]

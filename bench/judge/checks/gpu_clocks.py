@@ -94,11 +94,14 @@ def _is_sampled(line: HealthLine) -> bool:
 def _measured(evidence: Evidence) -> dict[int, set[str]]:
     """Rank -> the phases in which it measured something."""
     phase = {case.id: case.phase for case in evidence.run.plan.cases}
-    found: dict[int, set[str]] = {}
+    ranks: dict[str, set[int]] = {}
     for row in evidence.run.measurements:
         if row.stop != "failed" and row.case in phase:
-            for rank in row.ranks:
-                found.setdefault(rank, set()).add(phase[row.case])
+            ranks.setdefault(phase[row.case], set()).update(row.ranks)
+    found: dict[int, set[str]] = {}
+    for name, members in ranks.items():
+        for rank in members:
+            found.setdefault(rank, set()).add(name)
     return found
 
 

@@ -67,6 +67,11 @@ class Pause:
         return f"{text}, rails like it for {show_share(self.usual)}"
 
 
+NOBODY_COUNTS = NotApplicable(
+    "no rail counts pauses: there is no RoCE port, or its driver does not count them"
+)
+
+
 @_of_counters(
     "growth.pauses",
     wanted=f"no storm; less than {show_share(LEAST)}, or than {TIMES:.0f} times the other rails, in all phases but one",
@@ -80,6 +85,9 @@ def pauses(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
     rows: dict[Place, dict[str, Rows]] = {}
     found: dict[Place, list[Pause]] = {}
     by_phase: dict[str, list[CounterWindow]] = {}
+    if not any(map(_counts_by_driver, evidence.windows)):
+        yield NOBODY_COUNTS
+        return
     for window in evidence.windows:
         by_phase.setdefault(window.phase, []).append(window)
     for phase, windows in by_phase.items():
@@ -90,7 +98,7 @@ def pauses(evidence: Evidence) -> Iterator[Finding | NotApplicable]:
         for pause in _compared(phase, counted, seconds):
             found.setdefault(pause.place, []).append(pause)
     if not any(own for phases in rows.values() for own in phases.values()):
-        yield NotApplicable("no rail counts pauses: there is no RoCE port, or its driver does not count them")
+        yield NOBODY_COUNTS
         return
     for place, phases in rows.items():
         yield _storm(place, phases) or _odd(place, found.get(place, [])) or _calm(place, phases)
@@ -105,9 +113,12 @@ def _rows(evidence: Evidence, windows: Sequence[CounterWindow]) -> dict[Place, R
     }
 
 
+def _counts_by_driver(window: CounterWindow) -> bool:
+    shots = (window.before, window.after)
+    return any(ETHTOOL in groups for shot in shots for groups in shot.readings.values())
+
+
 def _of_driver(window: CounterWindow, rail: str) -> Rows:
-    if not any(ETHTOOL in shot.readings.get(rail, {}) for shot in (window.before, window.after)):
-        return {}  # as on InfiniBand: thousands of rows need not be looked through
     return {row.counter: row for row in window.moved.of(rail) if row.group == ETHTOOL}
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import combinations, pairwise
 from statistics import median
+
+from msgspec.structs import replace
 
 from bench.judge.evidence import Evidence
 from bench.judge.findings import Finding, NotApplicable

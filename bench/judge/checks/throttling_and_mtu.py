@@ -7,7 +7,8 @@ loses full packets looks like a dead one: neither is mended by a new cable.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from bench.judge.blame import Blame, Subject
 from bench.judge.counter_windows import CounterWindow
